@@ -1,0 +1,57 @@
+import type { EventType } from './catalog.js';
+
+/** Where a row stands: Postern's own table, or the table of what this daemon itself has to report. */
+export type SourceName = 'postern' | 'auditd';
+
+/** Who did it. Ids are text, whatever type the column has. */
+export interface EventUser {
+  readonly id: string | null;
+  readonly name: string | null;
+  readonly email: string | null;
+}
+
+/** What it was done to. */
+export interface EventResource {
+  readonly type: string | null;
+  readonly id: string | null;
+}
+
+/** One row of an audit table, read, parsed and with its secrets masked. Immutable and shared by all sinks. */
+export interface AuditEvent {
+  readonly source: SourceName;
+  /** 1 for the first database seen; one more each time another history is found behind the same path. */
+  readonly timeline: number;
+  /** Row id. */
+  readonly sequence: number;
+  /** 32 hex digits: a hash of source id, row id and the mapped columns. Its first 16 are the fingerprint. */
+  readonly id: string;
+  /** The row's own time, milliseconds since the epoch, UTC; null where it can't be read. */
+  readonly time: number | null;
+  /** What stood in `created_at`, where `time` is null. */
+  readonly rawTime: string | null;
+  /** When this daemon read the row, milliseconds since the epoch. */
+  readonly ingested: number;
+  /** The catalog's entry; for what the catalog does not know, an informational one made for it. */
+  readonly type: EventType;
+  /** Canonical `<category>.<action>`, equal to `type.action`. */
+  readonly action: string;
+  /** The word that stood in the row. */
+  readonly rawAction: string;
+  readonly user: EventUser;
+  readonly resource: EventResource;
+  /** Client address in canonical text (RFC 5952; IPv4-mapped as IPv4, no zone, no port); null if it is no address. */
+  readonly address: string | null;
+  /** What stood in `ip_address`, where that is not exactly `address`. Never to be trusted. */
+  readonly rawAddress: string | null;
+  /** The row's `server`, else the configured name of this one. */
+  readonly server: string;
+  /** True if the row named no server or this one: only such failures may ban here. */
+  readonly local: boolean;
+  /** Compact JSON text of an object, secrets masked; null if the column is. What was no JSON object stands under `text` or `value`. */
+  readonly details: string | null;
+}
+
+/** The id people and programs see: `postern:4711`. */
+export function publicId(event: Pick<AuditEvent, 'source' | 'sequence'>): string {
+  return `${event.source}:${event.sequence}`;
+}

@@ -1,0 +1,44 @@
+/** What went wrong, in a word that programs may rely on. */
+export type ErrorCode =
+  | 'CONFIG_INVALID'
+  | 'CONFIG_MISSING'
+  | 'SOURCE_UNUSABLE'
+  | 'STATE_UNUSABLE'
+  | 'STATE_NEWER'
+  | 'LOCKED'
+  | 'NOT_RUNNING'
+  | 'NOT_FOUND'
+  | 'SINK_FAILED'
+  | 'FAIL2BAN_FAILED'
+  | 'USAGE';
+
+/**
+ * The one error of this program: a code for programs, a message for people that ends in the next step,
+ * and the cause. Thrown low, reported once, high.
+ */
+export class AuditdError extends Error {
+  override readonly name = 'AuditdError';
+
+  /**
+   * @param code what kind of failure
+   * @param message one or two sentences: what failed, where, what to do next
+   */
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+  }
+}
+
+/** The message of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The `code` of a system or SQLite error (`ENOSPC`, `SQLITE_BUSY`), or null. */
+export function codeOf(error: unknown): string | null {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return null;
+  return typeof error.code === 'string' ? error.code : null;
+}

@@ -1,0 +1,71 @@
+import type { AuditEvent, SourceName } from '../audit/event.js';
+
+/** The promise of a sink, in the words that `status`, the docs and the metrics use. */
+export type DeliveryClass =
+  | 'exactly once' // over the death of the process; at least once over power loss
+  | 'at least once, acknowledged'
+  | 'at least once within a window'
+  | 'best effort';
+
+/** Events of one source and one timeline, in the order of their ids, already through the sink's filter. */
+export interface Batch {
+  readonly source: SourceName;
+  readonly timeline: number;
+  /** May be empty: then only the cursor moves, and the sink is not asked. */
+  readonly events: readonly AuditEvent[];
+  /** The id to which the cursor moves when all of the batch is delivered; ≥ the last event's. */
+  readonly upTo: number;
+}
+
+/** What a sink has promised. `upTo` < the batch's means that the rest is to be given again. */
+export interface Delivered {
+  readonly upTo: number;
+  /** The sink's own note (JSON text: file, offset, …), committed together with the cursor, given back to `open`. */
+  readonly saved?: string;
+}
+
+/** Where a sink stands after it has looked at its destination: everything up to here is there, nothing behind it. */
+export interface ResumePosition {
+  readonly source: SourceName;
+  readonly timeline: number;
+  readonly upTo: number;
+  /** Rows found at the destination behind the saved position: `[row id, event.id]`, ascending. */
+  readonly found: ReadonlyArray<readonly [number, string]>;
+}
+
+/** Corrects the cursors, forward (lines written, cursor not saved) or back (lines lost with the power). */
+export interface Resume {
+  readonly positions: readonly ResumePosition[];
+  readonly saved: string;
+}
+
+/** What `check` found. `next` is what to do about it. */
+export interface Finding {
+  readonly level: 'ok' | 'warning' | 'error';
+  readonly what: string;
+  readonly next?: string;
+}
+
+/** Numbers and words of the sink's own for `status --json` and metrics. Counters end in `_total`. */
+export type SinkFigures = Readonly<Record<string, string | number | boolean | null>>;
+
+/**
+ * A destination. Calls never overlap: `open`, then `deliver` one at a time, `close`. After a `deliver` that
+ * threw, `open` is called again before the next one.
+ */
+export interface Sink {
+  readonly deliveryClass: DeliveryClass;
+  /**
+   * Gets ready. `saved` is the note of the last `Delivered` that was committed, or null at the very first start.
+   * Returns corrections to the cursors, or null if there are none. Throws while the destination is down.
+   */
+  open(saved: string | null): Promise<Resume | null>;
+  /** Resolves when the promise of the class is met; throws when it can't be, with nothing half done that `open` does not mend. */
+  deliver(batch: Batch, signal: AbortSignal): Promise<Delivered>;
+  /** Looks, without changing anything, whether the destination would take events. Works without `open`. */
+  check(): Promise<Finding[]>;
+  figures(): SinkFigures;
+  /** About once a second while idle: durability (fdatasync), rolls by time, keep-alives. May return a new note to save. */
+  tick?(): Promise<string | null>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,78 @@
+import type { AuditEvent, SourceName } from '../audit/event.js';
+
+/** Identifies the file behind the path and its schema; a change is a reason to look closer. Null for our own state.db. */
+export interface Generation {
+  readonly inode: number;
+  /** Nanoseconds, as text. */
+  readonly birthTime: string;
+  readonly schemaVersion: number;
+}
+
+/** The highest row of a timeline that was ever read and recorded. `id` 0: none yet. */
+export interface Mark {
+  readonly timeline: number;
+  readonly id: number;
+  /** First 16 hex digits of the row's `event.id`; null if the row is not known (state rebuilt): any row is accepted. */
+  readonly fingerprint: string | null;
+}
+
+/** What was recorded of earlier rows; asked when the row at the mark is gone. */
+export interface History {
+  /** The fingerprint recorded for a row id in a timeline, or null if there is none. */
+  fingerprintOf(timeline: number, id: number): string | null;
+}
+
+/** States in which nothing can be read; all of them are waited out. */
+export type WaitingState =
+  | 'missing' // the database is not there yet
+  | 'stopped' // Postern is stopped, its last rows have been read from a copy
+  | 'locked'
+  | 'unreadable' // no permission
+  | 'not_a_database'
+  | 'no_table'
+  | 'no_column'
+  | 'recovering' // a hot journal, or a read in the middle of a recovery
+  | 'failed';
+
+/** What one look (open, read, close) found. */
+export type Look =
+  | {
+      readonly state: 'reading';
+      /** `stopped`: the rows come from the copy of a stopped Postern's files. */
+      readonly postern: 'running' | 'stopped';
+      readonly events: readonly AuditEvent[];
+      /** Highest id read, or `after` if none. */
+      readonly upTo: number;
+      /** More rows stood behind the limits. */
+      readonly more: boolean;
+      /** Highest id in the table, 0 if empty. */
+      readonly maxId: number;
+      /** True if the row at the mark was gone, though ids went on: deleted by hand. */
+      readonly markDeleted: boolean;
+    }
+  | { readonly state: 'replaced'; readonly reason: string }
+  | {
+      readonly state: WaitingState;
+      /** For people: what was found, which file, what to do next. */
+      readonly message: string;
+      readonly code: string | null;
+    };
+
+export interface LookRequest {
+  readonly mark: Mark;
+  /** Rows with an id above this one. ≤ `mark.id` for a sink that lags, never above it. */
+  readonly after: number;
+  readonly maxRows: number;
+  /** Rough bound on the text read, bytes; at least one row is read. */
+  readonly maxBytes: number;
+}
+
+/** A table that is read by id. A look is synchronous and leaves nothing open. */
+export interface AuditSource {
+  readonly name: SourceName;
+  look(request: LookRequest): Look;
+  /** One row by its id, for `explain`; null if it is not there. */
+  row(id: number, timeline: number): AuditEvent | null;
+  /** Calls back when rows may have come: after each change by a ladder of delays, and at each poll. Returns the end of it. */
+  watch(onWake: () => void): { close(): void };
+}
