@@ -58,7 +58,7 @@ export interface Host {
   outside(net: string, command: readonly string[], options?: { check?: boolean }): Promise<Ran>;
   /** Adds a network namespace `net`, removed with the host. */
   addNet(net: string): Promise<void>;
-  /** Copies a file or a folder into the guest. Not into what a bind covers. */
+  /** Copies a file to `destination`, or what is in a folder into the folder `destination`; root owns it there. */
   put(source: string, destination: string): Promise<void>;
   /** Writes a file in the guest. */
   write(path: string, text: string): Promise<void>;
