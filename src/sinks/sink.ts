@@ -1,3 +1,4 @@
+import type { Logger } from 'pino';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 
 /** The promise of a sink, in the words that `status`, the docs and the metrics use. */
@@ -68,4 +69,15 @@ export interface Sink {
   /** About once a second while idle: durability (fdatasync), rolls by time, keep-alives. May return a new note to save. */
   tick?(): Promise<string | null>;
   close(): Promise<void>;
+}
+
+/** What every sink is given besides its configuration. */
+export interface SinkDeps {
+  /** The name it has in the configuration. */
+  readonly name: string;
+  /** Milliseconds since the epoch. */
+  readonly clock: () => number;
+  /** Free bytes that Postern is to keep on its disk; below it a file sink prunes, then pauses. */
+  readonly minFree: number;
+  readonly log: Logger;
 }

@@ -1,0 +1,78 @@
+import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import type { Server } from 'node:http';
+import { dirname } from 'node:path';
+import { createAdaptorServer } from '@hono/node-server';
+import { Hono } from 'hono';
+import { AuditdError, messageOf } from '../errors.js';
+
+/** What the daemon lets others see and do through its control socket. */
+export interface ControlTarget {
+  status(): unknown;
+  /** Reads the configuration again; throws if the new one is refused. */
+  reload(): Promise<void>;
+}
+
+/** The routes of the control socket; later issues add theirs here. */
+export function controlRoutes(target: ControlTarget): Hono {
+  const app = new Hono();
+  app.get('/status', (c) => c.json(target.status() as object));
+  app.post('/reload', async (c) => {
+    await target.reload();
+    return c.json({ reloaded: true });
+  });
+  app.notFound((c) => c.json({ error: { code: 'NOT_FOUND', message: `no ${c.req.method} ${c.req.path} here` } }, 404));
+  app.onError((error, c) => {
+    const code = error instanceof AuditdError ? error.code : 'FAILED';
+    return c.json({ error: { code, message: messageOf(error) } }, error instanceof AuditdError ? 400 : 500);
+  });
+  return app;
+}
+
+export interface ControlSocket {
+  close(): Promise<void>;
+}
+
+/**
+ * HTTP and JSON on a unix socket, mode 0660: who may open it may control the daemon. The caller holds the lock of the
+ * state directory, so a socket file that is there was left by a dead process.
+ *
+ * @throws AuditdError `STATE_UNUSABLE` if the socket can't be made
+ */
+export async function openControlSocket(path: string, target: ControlTarget): Promise<ControlSocket> {
+  const server = createAdaptorServer({ fetch: controlRoutes(target).fetch }) as Server;
+  server.requestTimeout = 10_000;
+  server.headersTimeout = 5_000;
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
+    rmSync(path, { force: true });
+    await listen(server, path);
+    chmodSync(path, 0o660);
+  } catch (error) {
+    throw new AuditdError(
+      'STATE_UNUSABLE',
+      `The control socket ${path} can't be made: ${messageOf(error)}. Name another place under control:`,
+      { cause: error },
+    );
+  }
+  return {
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+        rmSync(path, { force: true });
+      }),
+  };
+}
+
+/** The mask keeps others out between bind and chmod. */
+function listen(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const mask = process.umask(0o117);
+    server.once('error', reject);
+    server.listen(path, () => {
+      server.off('error', reject);
+      resolve();
+    });
+    process.umask(mask); // bind happens inside listen(), before it returns
+  });
+}

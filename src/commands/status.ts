@@ -1,0 +1,84 @@
+import type { Command } from 'commander';
+import type { FeedStatus } from '../shipping/feed.js';
+import type { LoopStatus } from '../shipping/loop.js';
+
+/** What the daemon answers to GET /status. */
+interface DaemonStatus {
+  readonly version: string;
+  readonly pid: number;
+  readonly started: string;
+  readonly config: string | null;
+  readonly sources: Readonly<Record<string, FeedStatus>>;
+  readonly sinks: Readonly<Record<string, LoopStatus>>;
+  readonly bans: { readonly state: string; readonly recorded_total: number } | null;
+}
+
+export function register(program: Command): void {
+  program
+    .command('status')
+    .description('what the running daemon does: its sources, its sinks, how far each has got')
+    .option('--config <file>', 'configuration file (names the control socket)')
+    .option('--json', 'as JSON, for programs')
+    .addHelpText(
+      'after',
+      `
+Exit codes: 0 all is well, 1 a sink or a source needs attention, 3 the daemon does not run.
+
+Examples:
+  $ postern-auditd status
+  $ postern-auditd status --json | jq '.sinks.audit.lag_events'`,
+    )
+    .action(async (options: { config?: string; json?: boolean }) => {
+      const [{ controlRequest }, { loadConfig }] = await Promise.all([
+        import('../api/client.js'),
+        import('../config/load.js'),
+      ]);
+      const { config } = loadConfig(options.config ?? null, process.env);
+      const status = (await controlRequest(config.control, 'GET', '/status')) as DaemonStatus;
+      const troubled = troubles(status);
+      process.stdout.write(options.json === true ? `${JSON.stringify(status, null, 2)}\n` : render(status, Date.now()));
+      if (troubled.length > 0) process.exitCode = 1;
+    });
+}
+
+/** What needs somebody's attention; a Postern that is stopped or not there yet does not. */
+export function troubles(status: DaemonStatus): string[] {
+  const sources = Object.entries(status.sources)
+    .filter(([, { state }]) => !['reading', 'stopped', 'missing', 'starting'].includes(state))
+    .map(([name, { message }]) => `source ${name}: ${message}`);
+  const sinks = Object.entries(status.sinks)
+    .filter(([, { state }]) => state === 'backing off')
+    .map(([name, sink]) => `sink ${name}: ${sink.last_error?.message ?? 'down'}`);
+  return [...sources, ...sinks];
+}
+
+/** The status for people. */
+export function render(status: DaemonStatus, now: number): string {
+  const lines = [
+    `postern-auditd ${status.version}, pid ${status.pid}, since ${status.started}`,
+    `configuration ${status.config ?? 'defaults (no file)'}`,
+    '',
+  ];
+  for (const [name, source] of Object.entries(status.sources)) {
+    lines.push(`source ${name}: ${source.message} (for ${age(now - source.since)})`);
+    lines.push(`  timeline ${source.timeline}, read up to row ${source.mark} of ${source.maxId}`);
+  }
+  for (const [name, sink] of Object.entries(status.sinks)) {
+    lines.push('', `sink ${name} (${sink.type}, ${sink.delivery_class}${sink.required ? ', required' : ''}): ${sink.state}`);
+    const cursors = Object.entries(sink.cursors).map(([source, at]) => `${source}:${at.id}`);
+    lines.push(`  delivered up to ${cursors.join(', ') || 'nothing yet'}; ${sink.lag_events} events behind${sink.lag_events > 0 ? `, ${sink.lag_seconds} s` : ''}`);
+    if (sink.last_error !== null) lines.push(`  last error ${age(now - sink.last_error.at)} ago: ${sink.last_error.message}`);
+    const figures = Object.entries(sink.figures).filter(([, value]) => value !== 0 && value !== null);
+    if (figures.length > 0) lines.push(`  ${figures.map(([key, value]) => `${key} ${value}`).join(', ')}`);
+  }
+  if (status.bans !== null) lines.push('', `bans: ${status.bans.state}, ${status.bans.recorded_total} recorded since the start`);
+  return `${lines.join('\n')}\n`;
+}
+
+function age(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1_000));
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7_200) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.round(seconds / 3_600)} h`;
+  return `${Math.round(seconds / 86_400)} days`;
+}

@@ -1,0 +1,218 @@
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { openControlSocket } from './api/control.js';
+import type { ControlSocket } from './api/control.js';
+import { createClassifier } from './audit/catalog.js';
+import type { SourceName } from './audit/event.js';
+import { createRedactor } from './audit/redaction.js';
+import { type LoadedConfig, loadConfig } from './config/load.js';
+import { messageOf } from './errors.js';
+import { BanJournal } from './fail2ban/journal.js';
+import { createRecorder, type NewEntry } from './recorder/recorder.js';
+import { type Lock, takeLock } from './shipping/lock.js';
+import type { LostRows } from './shipping/lost.js';
+import { Shipper } from './shipping/shipper.js';
+import { State } from './shipping/state.js';
+import { createSink } from './sinks/create.js';
+import { createOwnSource, type OwnSource } from './source/own.js';
+import { createPosternSource } from './source/postern.js';
+import { startHeartbeat } from './systemd/heartbeat.js';
+import { createNotifier, type Notifier } from './systemd/notify.js';
+import { VERSION } from './version.js';
+
+export interface DaemonOptions {
+  /** Null: the default place, or the defaults where nothing is there. */
+  readonly configPath: string | null;
+  readonly env: NodeJS.ProcessEnv;
+  readonly log: Logger;
+  readonly clock?: () => number;
+}
+
+/** What is built from one reading of the configuration and thrown away at the next. */
+interface Works {
+  readonly shipper: Shipper;
+  readonly own: OwnSource;
+  readonly bans: BanJournal;
+}
+
+/** Wires the parts; what they do is in their folders. */
+export class Daemon {
+  private readonly clock: () => number;
+  private readonly started: number;
+  private readonly notifier: Notifier;
+  private loaded: LoadedConfig;
+  private lock: Lock | null = null;
+  private state: State | null = null;
+  private works: Works | null = null;
+  private control: ControlSocket | null = null;
+  private heartbeat: { beat(): void; stop(): void } | null = null;
+  private reloading: Promise<void> = Promise.resolve();
+
+  /** @throws AuditdError if the configuration is not valid */
+  constructor(private readonly options: DaemonOptions) {
+    this.clock = options.clock ?? Date.now;
+    this.started = this.clock();
+    this.notifier = createNotifier(options.env);
+    this.loaded = loadConfig(options.configPath, options.env);
+  }
+
+  /** @throws AuditdError `LOCKED`, `STATE_UNUSABLE`, `STATE_NEWER` */
+  async start(): Promise<void> {
+    const { config } = this.loaded;
+    this.lock = takeLock(config.state);
+    this.state = new State(config.state, this.clock);
+    this.works = this.build(this.state, this.loaded);
+    this.record(this.works, { action: 'daemon.start', details: { version: VERSION, config: this.loaded.path } });
+    this.control = await openControlSocket(config.control, {
+      status: () => this.status(),
+      reload: () => this.reload(),
+    });
+    await this.works.shipper.start();
+    this.works.bans.start();
+    this.heartbeat = startHeartbeat({
+      notifier: this.notifier,
+      hung: () => this.works?.shipper.hung() ?? [],
+      statusLine: () => this.statusLine(),
+      log: this.options.log,
+    });
+    this.notifier.notify({ READY: '1' });
+    this.heartbeat.beat();
+    this.options.log.info({ version: VERSION, config: this.loaded.path }, 'postern-auditd is ready');
+  }
+
+  /** Reads the configuration again. @throws AuditdError if it is refused; then all goes on as it was */
+  reload(): Promise<void> {
+    this.reloading = this.reloading.catch(() => undefined).then(() => this.exchange());
+    return this.reloading;
+  }
+
+  /** Ships what is there, at most about 3 s, and closes everything. */
+  async stop(): Promise<void> {
+    this.notifier.notify({ STOPPING: '1' });
+    await this.reloading.catch(() => undefined);
+    if (this.works !== null) {
+      this.works.bans.stop();
+      this.record(this.works, { action: 'daemon.stop' });
+      await this.works.shipper.stop();
+    }
+    this.heartbeat?.stop();
+    await this.control?.close();
+    this.state?.close();
+    this.lock?.release();
+    this.notifier.close();
+    this.options.log.info('postern-auditd has stopped');
+  }
+
+  status() {
+    const shipped = this.works?.shipper.status();
+    return {
+      version: VERSION,
+      pid: process.pid,
+      started: new Date(this.started).toISOString(),
+      config: this.loaded.path,
+      state: this.loaded.config.state,
+      source_id: this.state?.sourceId ?? null,
+      sources: shipped?.sources ?? {},
+      sinks: shipped?.sinks ?? {},
+      bans: this.works?.bans.status() ?? null,
+    };
+  }
+
+  private build(state: State, { config }: LoadedConfig): Works {
+    const { log } = this.options;
+    const clock = this.clock;
+    const server = config.server ?? hostname();
+    const classify = createClassifier(config.source.aliases);
+    const redact = createRedactor({ ...config.redact, hmacKey: state.hmacKey });
+    const shared = { server, sourceId: state.sourceId, classify, redact, clock };
+    const postern = createPosternSource({
+      ...shared,
+      config: config.source,
+      history: { fingerprintOf: (timeline, id) => state.fingerprints.of('postern', timeline, id) },
+      privateDirectory: join(config.state, 'copy'),
+      log,
+    });
+    const own = createOwnSource({ ...shared, db: state.db, table: 'audit_log' });
+    const sinks = Object.entries(config.sinks).map(([name, sink]) => ({
+      name,
+      config: sink,
+      sink: createSink(sink, config, { name, clock, minFree: config.min_free, log: log.child({ sink: name }) }),
+    }));
+    const shipper = new Shipper({
+      sources: [postern, own],
+      sinks,
+      state,
+      clock,
+      log,
+      onReplaced: (source, timeline, reason, lost) => this.replaced(source, timeline, reason, lost),
+    });
+    const bans = new BanJournal({
+      path: config.fail2ban.bans,
+      state,
+      server,
+      clock,
+      log,
+      onRecorded: () => own.notify(),
+    });
+    return { shipper, own, bans };
+  }
+
+  private async exchange(): Promise<void> {
+    const { log, configPath, env } = this.options;
+    const { state, works: old } = this;
+    if (state === null || old === null) return;
+    let works: Works;
+    let loaded: LoadedConfig;
+    try {
+      loaded = loadConfig(configPath, env);
+      works = this.build(state, loaded);
+    } catch (error) {
+      log.error({ err: error }, `configuration refused, the old one goes on: ${messageOf(error)}`);
+      throw error;
+    }
+    for (const key of ['state', 'control'] as const) {
+      if (loaded.config[key] === this.loaded.config[key]) continue;
+      log.warn(`${key} has changed: that takes a restart; until then ${this.loaded.config[key]} is used`);
+      loaded.config[key] = this.loaded.config[key];
+    }
+    log.level = loaded.config.log.level;
+    old.bans.stop();
+    await old.shipper.stop();
+    this.loaded = loaded;
+    this.works = works;
+    this.record(works, { action: 'daemon.reload', details: { config: loaded.path } });
+    await works.shipper.start();
+    works.bans.start();
+    log.info({ config: loaded.path }, 'configuration read again');
+  }
+
+  private replaced(source: SourceName, timeline: number, reason: string, lost: readonly LostRows[]): void {
+    const { works } = this;
+    if (works === null) return;
+    this.record(works, { action: 'daemon.timeline_change', details: { source, timeline, reason } });
+    for (const rows of lost) this.record(works, { action: 'daemon.rows_lost', details: { source, ...rows } });
+  }
+
+  /** An event of our own. One that can't be recorded (a full disk) is reported and holds nothing up. */
+  private record(works: Works, entry: NewEntry): void {
+    const { state } = this;
+    if (state === null) return;
+    try {
+      createRecorder(state.db, { clock: this.clock }).record(entry);
+      works.own.notify();
+    } catch (error) {
+      this.options.log.error({ err: error }, `event ${entry.action} not recorded: ${messageOf(error)}`);
+    }
+  }
+
+  private statusLine(): string {
+    const status = this.works?.shipper.status();
+    if (status === undefined) return 'starting';
+    const sinks = Object.values(status.sinks);
+    const down = sinks.filter((sink) => sink.state === 'backing off').length;
+    const lag = Math.max(0, ...sinks.map((sink) => sink.lag_events));
+    const postern = status.sources.postern?.message ?? 'not looked yet';
+    return `Postern: ${postern}; ${sinks.length} sinks, ${down === 0 ? 'all up' : `${down} down`}; ${lag} events to ship`;
+  }
+}

@@ -1,0 +1,211 @@
+import type { Logger } from 'pino';
+import type { AuditEvent, SourceName } from '../audit/event.js';
+import { messageOf } from '../errors.js';
+import type { AuditSource, Look, Mark, WaitingState } from '../source/source.js';
+import { type LostRows, findLost } from './lost.js';
+import type { State } from './state.js';
+
+/** Rows a look asks for; the bytes keep a page of 1 MB rows small. */
+const PAGE_ROWS = 2_000;
+const PAGE_BYTES = 4 * 2 ** 20;
+/** Sinks at the same position share a page; one that is a few pages behind still finds its own. */
+const PAGES_KEPT = 4;
+
+export interface Page {
+  readonly timeline: number;
+  readonly after: number;
+  readonly upTo: number;
+  readonly events: readonly AuditEvent[];
+}
+
+/** A loop that reads this feed. */
+export interface Follower {
+  wake(): void;
+  /** True while it waits for new rows. */
+  idle(): boolean;
+}
+
+/** What `status` says of a source. */
+export interface FeedStatus {
+  readonly state: 'starting' | 'reading' | 'stopped' | WaitingState;
+  readonly message: string;
+  readonly since: number;
+  readonly timeline: number;
+  readonly mark: number;
+  readonly maxId: number;
+  readonly lastLook: number;
+}
+
+export interface FeedOptions {
+  readonly source: AuditSource;
+  readonly state: State;
+  readonly clock: () => number;
+  readonly log: Logger;
+  /** Another history was found behind the path; `lost` are the rows that some sink had not delivered and that are gone. */
+  readonly onReplaced: (timeline: number, reason: string, lost: readonly LostRows[]) => void;
+  /** The names of the sinks whose cursors count. */
+  readonly sinks: () => readonly string[];
+}
+
+/**
+ * One source as all sinks see it: reads pages, records the fingerprints of what was read for the first time, moves the
+ * mark, and starts a new timeline when another history is found behind the path.
+ *
+ * Invariant: in a timeline every row up to the mark is recorded, and no cursor stands above the mark once its
+ * transaction is through; so what a sink has had is always (recorded rows) ∩ (ids ≤ its cursor).
+ */
+export class Feed {
+  readonly name: SourceName;
+  private markNow: Mark;
+  private pages: Page[] = [];
+  private readonly followers = new Set<Follower>();
+  private replacing: Promise<void> | null = null;
+  private statusNow: FeedStatus;
+  private ended = false;
+  private watcher: { close(): void } | null = null;
+
+  constructor(private readonly options: FeedOptions) {
+    const { source, state, clock } = options;
+    this.name = source.name;
+    this.markNow = state.timelines.current(this.name) ?? state.timelines.begin(this.name, 1, 'first start');
+    const now = clock();
+    this.statusNow = {
+      state: 'starting',
+      message: 'has not looked yet',
+      since: now,
+      timeline: this.markNow.timeline,
+      mark: this.markNow.id,
+      maxId: this.markNow.id,
+      lastLook: 0,
+    };
+  }
+
+  get mark(): Mark {
+    return this.markNow;
+  }
+
+  get status(): FeedStatus {
+    return { ...this.statusNow, timeline: this.markNow.timeline, mark: this.markNow.id };
+  }
+
+  start(): void {
+    this.watcher = this.options.source.watch(() => this.wake());
+  }
+
+  /** Continues the numbering of a state that was lost: the files say which timeline was the last. */
+  continueAt(timeline: number): void {
+    if (timeline <= this.markNow.timeline) return;
+    this.markNow = this.options.state.timelines.begin(this.name, timeline, 'state.db was rebuilt');
+    this.pages = [];
+  }
+
+  /** The page behind `after`, or null if there is none now; then `wait` says when to ask again. */
+  page(after: number): Page | null {
+    if (this.ended || this.replacing !== null) return null;
+    const from = Math.min(after, this.markNow.id);
+    const kept = this.pages.find((page) => page.after === from && page.timeline === this.markNow.timeline);
+    return kept ?? this.read(from, PAGE_ROWS);
+  }
+
+  /** Has `follower.wake` called at each change of this source: rows, another timeline, the end. */
+  follow(follower: Follower): void {
+    this.followers.add(follower);
+  }
+
+  close(): void {
+    this.ended = true;
+    this.watcher?.close();
+    this.watcher = null;
+    this.wakeFollowers();
+  }
+
+  /** Looks because something may have changed; true if there are new rows. */
+  wake(): boolean {
+    if (this.ended || this.replacing !== null) return false;
+    const kept = this.pages.at(-1);
+    const unread = kept !== undefined && kept.timeline === this.markNow.timeline && kept.upTo === this.markNow.id;
+    if (unread && ![...this.followers].some((follower) => follower.idle())) return false; // all are busy: they look themselves
+    const page = this.read(this.markNow.id, PAGE_ROWS);
+    if (page !== null) this.wakeFollowers();
+    return page !== null;
+  }
+
+  private wakeFollowers(): void {
+    for (const follower of this.followers) follower.wake();
+  }
+
+  private read(after: number, maxRows: number): Page | null {
+    const mark = this.markNow;
+    let look: Look;
+    try {
+      look = this.options.source.look({ mark, after, maxRows, maxBytes: PAGE_BYTES });
+    } catch (error) {
+      // A source maps every error it knows; what is left is a defect, reported and retried like any other state.
+      look = { state: 'failed', message: `reading failed: ${messageOf(error)}`, code: null };
+    }
+    if (look.state === 'replaced') {
+      this.replace(look.reason);
+      return null;
+    }
+    if (look.state !== 'reading') {
+      this.say(look.state, look.message, this.statusNow.maxId);
+      return null;
+    }
+    this.say(
+      look.postern === 'stopped' ? 'stopped' : 'reading',
+      look.postern === 'stopped' ? 'Postern is stopped; its last rows have been read' : 'reading',
+      look.maxId,
+    );
+    if (look.events.length === 0) return null;
+    const fresh = look.events.filter((event) => event.sequence > mark.id);
+    const last = fresh.at(-1);
+    if (last !== undefined) {
+      this.options.state.fingerprints.record(this.name, mark.timeline, fresh);
+      this.markNow = { timeline: mark.timeline, id: last.sequence, fingerprint: last.id.slice(0, 16) };
+    }
+    const page: Page = { timeline: mark.timeline, after, upTo: look.upTo, events: look.events };
+    this.pages.push(page);
+    if (this.pages.length > PAGES_KEPT) this.pages.shift();
+    return page;
+  }
+
+  private say(state: FeedStatus['state'], message: string, maxId: number): void {
+    const now = this.options.clock();
+    const before = this.statusNow;
+    const same = before.state === state && before.message === message;
+    this.statusNow = {
+      ...before,
+      state,
+      message,
+      maxId,
+      since: same ? before.since : now,
+      lastLook: now,
+    };
+    if (same || (before.state === 'starting' && state === 'reading')) return;
+    const waiting = state !== 'reading' && state !== 'stopped';
+    this.options.log[waiting ? 'warn' : 'info']({ source: this.name, state }, `source ${this.name}: ${message}`);
+  }
+
+  private replace(reason: string): void {
+    const { state, log } = this.options;
+    const old = this.markNow;
+    this.pages = [];
+    log.warn({ source: this.name, timeline: old.timeline + 1, reason }, `another database history: ${reason}`);
+    this.replacing = (async () => {
+      state.transaction(() => undefined); // what is only remembered of the old timeline is written first
+      const lost = await findLost(this.options.source, state, old, this.options.sinks());
+      const timeline = old.timeline + 1;
+      state.transaction(() => {
+        this.markNow = state.timelines.begin(this.name, timeline, reason);
+      });
+      this.options.onReplaced(timeline, reason, lost);
+    })()
+      .catch((error: unknown) => {
+        this.say('failed', `starting timeline ${old.timeline + 1} failed: ${messageOf(error)}; trying again`, 0);
+      })
+      .finally(() => {
+        this.replacing = null;
+        this.wakeFollowers();
+      });
+  }
+}

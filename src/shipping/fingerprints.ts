@@ -1,0 +1,165 @@
+import type Database from 'better-sqlite3';
+import type { AuditEvent, SourceName } from '../audit/event.js';
+import type { Mark } from '../source/source.js';
+
+/** Hex digits of a fingerprint: 8 bytes of the `event.id`. */
+const DIGITS = 16;
+/** A stored batch below this size is filled up by the next rows instead of making a new one: live rows come one by one. */
+const SMALL = 128;
+
+export function fingerprintOf(eventId: string): string {
+  return eventId.slice(0, DIGITS);
+}
+
+type SourceMark = Mark & { source: SourceName };
+
+export interface Pending {
+  readonly source: SourceName;
+  readonly timeline: number;
+  readonly ids: number[];
+  readonly prints: string[];
+}
+
+interface StoredBatch {
+  readonly first: number;
+  readonly last: number;
+  readonly ids: Buffer | null;
+  readonly prints: Buffer;
+}
+
+/**
+ * What was ever read of each source, 8 bytes a row, never overwritten.
+ *
+ * A batch is a run of ascending ids of one timeline: their fingerprints in a row, and the ids besides unless they are
+ * contiguous. New rows are remembered until the next transaction (State.transaction), which writes them before
+ * any cursor that depends on them moves.
+ */
+export class Fingerprints {
+  private pending: Pending[] = [];
+  private readonly insert: Database.Statement;
+  private readonly tail: Database.Statement;
+  private readonly remove: Database.Statement;
+  private readonly overlapping: Database.Statement;
+  private readonly lastId: Database.Statement;
+
+  constructor(db: Database.Database) {
+    this.insert = db.prepare(
+      'INSERT OR REPLACE INTO fingerprint (source, timeline, first_id, last_id, ids, prints) VALUES (?, ?, ?, ?, ?, ?)',
+    );
+    this.tail = db.prepare(
+      `SELECT first_id AS first, last_id AS last, ids, prints FROM fingerprint
+       WHERE source = ? AND timeline = ? ORDER BY first_id DESC LIMIT 1`,
+    );
+    this.remove = db.prepare('DELETE FROM fingerprint WHERE source = ? AND timeline = ? AND first_id = ?');
+    this.overlapping = db.prepare(
+      `SELECT first_id AS first, last_id AS last, ids, prints FROM fingerprint
+       WHERE source = ? AND timeline = ? AND first_id <= ? AND first_id >= coalesce(
+         (SELECT max(first_id) FROM fingerprint WHERE source = ? AND timeline = ? AND first_id <= ?), 0)
+       ORDER BY first_id`,
+    );
+    this.lastId = db
+      .prepare('SELECT last_id FROM fingerprint WHERE source = ? AND timeline = ? ORDER BY first_id DESC LIMIT 1')
+      .pluck();
+  }
+
+  /** Remembers rows that were read, ids ascending and above all recorded before in this timeline. */
+  record(source: SourceName, timeline: number, rows: ReadonlyArray<Pick<AuditEvent, 'sequence' | 'id'>>): void {
+    if (rows.length === 0) return;
+    let open = this.pending.at(-1);
+    if (open === undefined || open.source !== source || open.timeline !== timeline || open.ids.length >= 4_096) {
+      open = { source, timeline, ids: [], prints: [] };
+      this.pending.push(open);
+    }
+    for (const row of rows) {
+      open.ids.push(row.sequence);
+      open.prints.push(fingerprintOf(row.id));
+    }
+  }
+
+  /** Takes what is remembered, to be written by `write` in a transaction, or given back by `putBack` if that fails. */
+  take(): readonly Pending[] {
+    const taken = this.pending;
+    this.pending = [];
+    return taken;
+  }
+
+  putBack(taken: readonly Pending[]): void {
+    this.pending = [...taken, ...this.pending];
+  }
+
+  /** Called inside a transaction. `onMark` gets the newest mark of each timeline touched. */
+  write(taken: readonly Pending[], onMark: (mark: SourceMark) => void): void {
+    for (const { source, timeline, ids, prints } of taken) {
+      this.store(source, timeline, ids, Buffer.from(prints.join(''), 'hex'));
+      const id = ids.at(-1) ?? 0;
+      onMark({ source, timeline, id, fingerprint: prints.at(-1) ?? null });
+    }
+  }
+
+  /** The fingerprint recorded for a row, or null. */
+  of(source: SourceName, timeline: number, id: number): string | null {
+    for (const { source: s, timeline: t, ids, prints } of this.pending) {
+      if (s !== source || t !== timeline) continue;
+      const at = ids.indexOf(id);
+      if (at >= 0) return prints[at] ?? null;
+    }
+    let found: string | null = null;
+    this.each(source, timeline, id, id, (_, print) => {
+      found = print;
+    });
+    return found;
+  }
+
+  /** Calls back for each recorded row with `from` ≤ id ≤ `to`, ascending. Only what is written, not what is remembered. */
+  each(
+    source: SourceName,
+    timeline: number,
+    from: number,
+    to: number,
+    onRow: (id: number, fingerprint: string) => void,
+  ): void {
+    const batches = this.overlapping.all(source, timeline, to, source, timeline, from) as StoredBatch[];
+    for (const batch of batches) {
+      if (batch.last < from) continue;
+      const ids = idsOf(batch);
+      const prints = batch.prints.toString('hex');
+      for (let at = 0; at < ids.length; at++) {
+        const id = ids[at] ?? 0;
+        if (id >= from && id <= to) onRow(id, prints.slice(at * DIGITS, (at + 1) * DIGITS));
+      }
+    }
+  }
+
+  /** Highest recorded id of a timeline, 0 if none. */
+  last(source: SourceName, timeline: number): number {
+    let last = (this.lastId.get(source, timeline) as number | undefined) ?? 0;
+    for (const pending of this.pending) {
+      if (pending.source === source && pending.timeline === timeline) last = Math.max(last, pending.ids.at(-1) ?? 0);
+    }
+    return last;
+  }
+
+  private store(source: SourceName, timeline: number, newIds: readonly number[], newPrints: Buffer): void {
+    let ids: readonly number[] = newIds;
+    let prints = newPrints;
+    const tail = this.tail.get(source, timeline) as StoredBatch | undefined;
+    if (tail !== undefined && tail.prints.length < SMALL * (DIGITS / 2)) {
+      ids = [...idsOf(tail), ...newIds];
+      prints = Buffer.concat([tail.prints, newPrints]);
+      this.remove.run(source, timeline, tail.first);
+    }
+    const first = ids[0] ?? 0;
+    const last = ids.at(-1) ?? 0;
+    const contiguous = last - first + 1 === ids.length;
+    const idBytes = contiguous ? null : Buffer.from(Float64Array.from(ids).buffer);
+    this.insert.run(source, timeline, first, last, idBytes, prints);
+  }
+}
+
+function idsOf(batch: StoredBatch): number[] {
+  if (batch.ids === null) {
+    return Array.from({ length: batch.last - batch.first + 1 }, (_, at) => batch.first + at);
+  }
+  const copy = new Uint8Array(batch.ids); // a Buffer's offset need not be a multiple of 8
+  return Array.from(new Float64Array(copy.buffer));
+}

@@ -1,0 +1,45 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { AuditdError, codeOf } from '../errors.js';
+
+export interface Lock {
+  release(): void;
+}
+
+/**
+ * Takes the lock of a state directory: an exclusive SQLite transaction on `lock.db`, which the kernel frees on any
+ * death of the process. Two daemons can therefore never write one log or one set of cursors.
+ *
+ * @throws AuditdError `LOCKED` if another process holds it, `STATE_UNUSABLE` if the directory can't be used
+ */
+export function takeLock(directory: string): Lock {
+  const path = join(directory, 'lock.db');
+  let db: Database.Database | undefined;
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o750 });
+    db = new Database(path, { timeout: 0 });
+    db.pragma('journal_mode = MEMORY');
+    db.exec('BEGIN EXCLUSIVE');
+  } catch (error) {
+    db?.close();
+    if (codeOf(error)?.startsWith('SQLITE_BUSY') === true) {
+      throw new AuditdError(
+        'LOCKED',
+        `Another postern-auditd works with ${directory} (it holds ${path}). Stop it first: systemctl stop postern-auditd`,
+        { cause: error },
+      );
+    }
+    throw new AuditdError(
+      'STATE_UNUSABLE',
+      `The state directory ${directory} can't be used: ${error instanceof Error ? error.message : String(error)}. Check that it exists and that this user may write to it, or name another under state:`,
+      { cause: error },
+    );
+  }
+  const held = db;
+  return {
+    release() {
+      if (held.open) held.close();
+    },
+  };
+}

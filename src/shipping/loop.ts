@@ -1,0 +1,374 @@
+import { setImmediate } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { AuditEvent, SourceName } from '../audit/event.js';
+import type { SinkConfig } from '../config/schema.js';
+import { messageOf } from '../errors.js';
+import type { Resume, Sink, SinkFigures } from '../sinks/sink.js';
+import { backoff } from './backoff.js';
+import type { Feed, Follower, Page } from './feed.js';
+import { rejection } from './filter.js';
+import { fingerprintOf } from './fingerprints.js';
+import type { State } from './state.js';
+
+/** A delivery that takes longer is broken off and tried again; a sink that then still hangs fails the watchdog. */
+const DELIVERY_LIMIT_MS = 60_000;
+const OVERDUE_MS = 30_000;
+const TICK_MS = 1_000;
+
+export type LoopState = 'opening' | 'waiting for events' | 'delivering' | 'backing off' | 'stopped';
+
+export interface LoopOptions {
+  readonly name: string;
+  readonly config: Pick<SinkConfig, 'type' | 'events' | 'required' | 'start'>;
+  readonly sink: Sink;
+  readonly feeds: readonly Feed[];
+  readonly state: State;
+  readonly clock: () => number;
+  readonly log: Logger;
+  readonly random?: () => number;
+}
+
+export interface LoopStatus {
+  readonly type: string;
+  readonly delivery_class: string;
+  readonly required: boolean;
+  readonly state: LoopState;
+  readonly since: number;
+  readonly cursors: Readonly<Record<string, { timeline: number; id: number }>>;
+  readonly lag_events: number;
+  readonly lag_seconds: number;
+  readonly delivered_total: number;
+  readonly errors_total: number;
+  readonly last_error: { message: string; at: number } | null;
+  readonly figures: SinkFigures;
+}
+
+interface Position {
+  timeline: number;
+  upTo: number;
+  skipTo: number;
+  /** Rows that `open` found at the destination though the cursor does not know: event ids by row id. */
+  readonly found: Map<number, string>;
+  caughtUpAt: number;
+}
+
+/**
+ * One sink's loop: pages in, deliveries out, cursors behind. It alone touches its sink, so calls never overlap, and a
+ * sink that is slow or down holds up nobody else.
+ */
+export class SinkLoop implements Follower {
+  private readonly positions = new Map<SourceName, Position>();
+  private ending = false;
+  private woken = false;
+  private deaf = false;
+  private wakeUp: (() => void) | null = null;
+  private readonly aborting = new AbortController();
+  private stateNow: LoopState = 'opening';
+  private since: number;
+  private deadline = Number.POSITIVE_INFINITY;
+  private opened = false;
+  private failures = 0;
+  private delivered = 0;
+  private errors = 0;
+  private lastError: { message: string; at: number } | null = null;
+  private lastTick = 0;
+  private running: Promise<void> | null = null;
+  private markSettled: () => void = () => undefined;
+  /** Resolves when the sink was opened, or has failed once. */
+  readonly settled: Promise<void> = new Promise((resolve) => {
+    this.markSettled = resolve;
+  });
+
+  constructor(private readonly options: LoopOptions) {
+    this.since = options.clock();
+  }
+
+  get name(): string {
+    return this.options.name;
+  }
+
+  start(): void {
+    for (const feed of this.options.feeds) feed.follow(this);
+    this.running ??= this.run();
+  }
+
+  wake(): void {
+    if (this.deaf && !this.ending) return;
+    this.woken = true;
+    this.wakeUp?.();
+  }
+
+  idle(): boolean {
+    return this.stateNow === 'waiting for events';
+  }
+
+  /** Ships what is there for at most `limitMs`, then breaks off; closes the sink. */
+  async stop(limitMs: number): Promise<void> {
+    this.ending = true;
+    this.wake();
+    const timer = setTimeout(() => this.aborting.abort(), limitMs);
+    await this.running;
+    clearTimeout(timer);
+    await this.options.sink.close();
+    this.enter('stopped');
+  }
+
+  /** Null while all is well; else why this loop must be taken for hung. */
+  hung(): string | null {
+    const overdue = performance.now() - this.deadline;
+    if (overdue <= OVERDUE_MS) return null;
+    return `sink ${this.name}: ${this.stateNow}, ${Math.round(overdue / 1000)} s over its time`;
+  }
+
+  status(): LoopStatus {
+    const { config, sink, feeds } = this.options;
+    const now = this.options.clock();
+    let lagEvents = 0;
+    let lagSeconds = 0;
+    const cursors: Record<string, { timeline: number; id: number }> = {};
+    for (const feed of feeds) {
+      const position = this.positions.get(feed.name);
+      if (position === undefined) continue;
+      cursors[feed.name] = { timeline: position.timeline, id: position.upTo };
+      const behind = Math.max(0, Math.max(feed.status.maxId, feed.mark.id) - position.upTo);
+      lagEvents += behind;
+      if (behind > 0) lagSeconds = Math.max(lagSeconds, (now - position.caughtUpAt) / 1000);
+    }
+    return {
+      type: config.type,
+      delivery_class: sink.deliveryClass,
+      required: config.required,
+      state: this.stateNow,
+      since: this.since,
+      cursors,
+      lag_events: lagEvents,
+      lag_seconds: Math.round(lagSeconds * 10) / 10,
+      delivered_total: this.delivered,
+      errors_total: this.errors,
+      last_error: this.lastError,
+      figures: sink.figures(),
+    };
+  }
+
+  private enter(state: LoopState, limitMs = Number.POSITIVE_INFINITY): void {
+    const now = this.options.clock();
+    if (state !== this.stateNow) this.since = now;
+    this.stateNow = state;
+    this.deadline = performance.now() + limitMs; // monotonic: a clock that is set is no hang
+  }
+
+  private async run(): Promise<void> {
+    while (!this.aborting.signal.aborted) {
+      try {
+        if (!this.opened) await this.open();
+        this.woken = false;
+        let progressed = false;
+        for (const feed of this.options.feeds) progressed = (await this.step(feed)) || progressed;
+        await this.tick();
+        if (!progressed) {
+          if (this.ending) return;
+          this.recovered();
+          this.enter('waiting for events', TICK_MS);
+          await this.sleep(TICK_MS);
+        } else {
+          await setImmediate(); // the control socket, timers and the watcher get their turn
+        }
+      } catch (error) {
+        if (this.aborting.signal.aborted) return;
+        await this.failed(error);
+      }
+    }
+  }
+
+  private async open(): Promise<void> {
+    const { sink, state, name, clock } = this.options;
+    this.enter('opening', DELIVERY_LIMIT_MS);
+    const saved = state.cursors.saved(name);
+    const resume = await sink.open(saved ?? null);
+    state.transaction(() => {
+      for (const feed of this.options.feeds) this.settle(feed, resume, saved === undefined);
+      state.cursors.save(name, null, clock());
+    });
+    this.opened = true;
+    this.markSettled();
+  }
+
+  /** Where this sink stands in a source, from the cursor, from what the destination shows, or from `start`. */
+  private settle(feed: Feed, resume: Resume | null, first: boolean): void {
+    const { cursors, fingerprints } = this.options.state;
+    const shown = resume?.positions.filter((position) => position.source === feed.name) ?? [];
+    const newest = shown.reduce((max, position) => Math.max(max, position.timeline), 0);
+    if (first && newest > feed.mark.timeline) feed.continueAt(newest);
+    const timeline = feed.mark.timeline;
+    const found = new Map<number, string>();
+    let skipTo = 0;
+    for (const at of shown) {
+      const cursor = cursors.position(this.name, feed.name, at.timeline) ?? 0;
+      if (at.upTo < cursor) {
+        cursors.moveBack(this.name, feed.name, at.timeline, at.upTo);
+      } else if (at.timeline === timeline) {
+        for (const [id, eventId] of at.found) if (id > cursor) found.set(id, eventId);
+        if (at.found.length === 0) skipTo = at.upTo;
+      } else if (at.upTo > cursor) {
+        const known = fingerprints.last(feed.name, at.timeline);
+        const rows = at.found.filter(([id]) => id > known).map(([sequence, id]) => ({ sequence, id }));
+        fingerprints.record(feed.name, at.timeline, rows);
+        cursors.set(this.name, feed.name, at.timeline, at.upTo);
+      }
+    }
+    const start = cursors.start(this.name, feed.name);
+    if (skipTo > 0 && first) cursors.setStart(this.name, feed.name, { timeline, skipTo });
+    else if (start?.timeline === timeline) skipTo = start.skipTo;
+    const upTo = cursors.position(this.name, feed.name, timeline);
+    const caughtUpAt = this.positions.get(feed.name)?.caughtUpAt ?? this.options.clock();
+    this.positions.set(feed.name, { timeline, upTo: upTo ?? 0, skipTo, found, caughtUpAt });
+  }
+
+  /** A sink that starts `now` skips what is there at its first look; false while that can't be known yet. */
+  private begin(feed: Feed, position: Position): boolean {
+    const { state, config } = this.options;
+    if (config.start !== 'now' || state.cursors.start(this.name, feed.name) !== null) return true;
+    if (feed.status.lastLook === 0) feed.wake();
+    if (feed.status.state !== 'reading' && feed.status.state !== 'stopped') return false;
+    position.skipTo = Math.max(feed.status.maxId, feed.mark.id);
+    const start = { timeline: position.timeline, skipTo: position.skipTo };
+    state.transaction(() => state.cursors.setStart(this.name, feed.name, start));
+    return true;
+  }
+
+  private async step(feed: Feed): Promise<boolean> {
+    const position = this.positions.get(feed.name);
+    if (position === undefined || !this.begin(feed, position)) return false;
+    if (position.timeline !== feed.mark.timeline) this.turnTo(feed, position);
+    const page = feed.page(position.upTo);
+    if (page === null) {
+      if (position.upTo >= feed.status.maxId) position.caughtUpAt = this.options.clock();
+      return false;
+    }
+    const events = this.wanted(feed, position, page);
+    let upTo = page.upTo;
+    let saved: string | null = null;
+    if (events.length > 0) {
+      this.enter('delivering', DELIVERY_LIMIT_MS);
+      const batch = { source: feed.name, timeline: page.timeline, events, upTo: page.upTo };
+      const signal = AbortSignal.any([this.aborting.signal, AbortSignal.timeout(DELIVERY_LIMIT_MS)]);
+      const result = await this.options.sink.deliver(batch, signal);
+      upTo = result.upTo;
+      saved = result.saved ?? null;
+      this.delivered += upTo === page.upTo ? events.length : events.filter((e) => e.sequence <= upTo).length;
+    }
+    await this.commit(feed, position, page.timeline, upTo, saved);
+    this.recovered();
+    return true;
+  }
+
+  /** The rows of a page that this sink has still to get. */
+  private wanted(feed: Feed, position: Position, page: Page): AuditEvent[] {
+    const { config, state } = this.options;
+    const first = page.events[0]?.sequence ?? 0;
+    const had = state.deliveredEarlier(this.name, feed.name, page.timeline, first, page.upTo);
+    const plain = position.found.size === 0 && had === null;
+    return page.events.filter((event) => {
+      if (event.sequence <= position.upTo || event.sequence <= position.skipTo) return false;
+      if (!plain) {
+        if (position.found.get(event.sequence) === event.id) return false;
+        if (had?.has(fingerprintOf(event.id)) === true) return false;
+      }
+      return rejection(config.events, event) === null;
+    });
+  }
+
+  /** What is written must be known to be written before anything else is: tried until the state takes it. */
+  private async commit(feed: Feed, position: Position, timeline: number, upTo: number, saved: string | null): Promise<void> {
+    const { state, clock, log } = this.options;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        state.transaction(() => {
+          state.cursors.set(this.name, feed.name, timeline, Math.max(upTo, position.timeline === timeline ? position.upTo : 0));
+          if (saved !== null) state.cursors.save(this.name, saved, clock());
+        });
+        break;
+      } catch (error) {
+        if (this.aborting.signal.aborted) throw error;
+        if (attempt === 1) log.error({ sink: this.name, err: error }, `state.db takes no cursor: ${messageOf(error)}; trying again`);
+        this.note(error);
+        await this.pause(backoff(attempt, this.options.random));
+      }
+    }
+    if (position.timeline === timeline) position.upTo = Math.max(position.upTo, upTo);
+    for (const id of position.found.keys()) if (id <= upTo) position.found.delete(id);
+  }
+
+  /** Another history began: this sink goes through it from its lowest id; what it had is left out by fingerprint. */
+  private turnTo(feed: Feed, position: Position): void {
+    const { state } = this.options;
+    const old = position.timeline;
+    const last = Math.max(0, ...position.found.keys());
+    state.transaction(() => {
+      if (last > 0) {
+        // Lines found at the destination whose rows were never read again: they count as delivered.
+        const known = state.fingerprints.last(feed.name, old);
+        const rows = [...position.found].filter(([id]) => id > known).map(([sequence, id]) => ({ sequence, id }));
+        state.fingerprints.record(feed.name, old, rows);
+        state.cursors.set(this.name, feed.name, old, Math.max(last, position.upTo));
+      }
+    });
+    position.found.clear();
+    position.timeline = feed.mark.timeline;
+    position.upTo = state.cursors.position(this.name, feed.name, position.timeline) ?? 0;
+    position.skipTo = 0;
+  }
+
+  private async tick(): Promise<void> {
+    const { sink, state, clock, name } = this.options;
+    const now = clock();
+    if (sink.tick === undefined || (now - this.lastTick < TICK_MS && now >= this.lastTick)) return;
+    this.lastTick = now;
+    const saved = await sink.tick();
+    if (saved !== null) state.transaction(() => state.cursors.save(name, saved, now));
+  }
+
+  /** Until `wake`, the end, or `ms` have passed. */
+  private async sleep(ms: number): Promise<void> {
+    if (this.woken || this.ending) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.wakeUp = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.wakeUp = null;
+  }
+
+  private async pause(ms: number): Promise<void> {
+    this.enter('backing off', ms);
+    this.deaf = true; // new rows are no reason to come back earlier; the end is
+    this.woken = false;
+    await this.sleep(ms);
+    this.deaf = false;
+    if (this.ending) this.aborting.abort(); // a sink that is down is not waited for at the end
+  }
+
+  private note(error: unknown): void {
+    this.errors++;
+    this.lastError = { message: messageOf(error), at: this.options.clock() };
+  }
+
+  private async failed(error: unknown): Promise<void> {
+    this.opened = false;
+    this.markSettled();
+    this.failures++;
+    this.note(error);
+    if (this.failures === 1) {
+      this.options.log.error({ sink: this.name, err: error }, `sink ${this.name} is down: ${messageOf(error)}; trying again`);
+    }
+    await this.pause(backoff(this.failures, this.options.random));
+  }
+
+  private recovered(): void {
+    if (this.failures === 0) return;
+    this.options.log.info({ sink: this.name, retries: this.failures }, `sink ${this.name} is back`);
+    this.failures = 0;
+  }
+}

@@ -1,0 +1,70 @@
+import { setImmediate } from 'node:timers/promises';
+import type { AuditSource, Mark } from '../source/source.js';
+import { fingerprintOf } from './fingerprints.js';
+import type { State } from './state.js';
+
+/** Rows of an old history that a sink had not delivered and that the new database does not have. */
+export interface LostRows {
+  readonly sink: string;
+  readonly timeline: number;
+  readonly count: number;
+  /** Inclusive, ascending, at most 100; `count` is of all. */
+  readonly ranges: ReadonlyArray<readonly [number, number]>;
+}
+
+const SLICE_ROWS = 2_000;
+const SLICE_BYTES = 4 * 2 ** 20;
+const RANGES_NAMED = 100;
+
+/**
+ * Compares what the sinks had still to deliver of the old history (`old`) with the database that is there now, in slices.
+ * Rows that are in both (same id, same columns) are not lost: the new timeline delivers them.
+ */
+export async function findLost(
+  source: AuditSource,
+  state: State,
+  old: Mark,
+  sinks: readonly string[],
+): Promise<LostRows[]> {
+  const lagging = sinks
+    .map((sink) => ({ sink, upTo: state.cursors.position(sink, source.name, old.timeline) ?? old.id }))
+    .filter(({ upTo }) => upTo < old.id);
+  if (lagging.length === 0) return [];
+  const missing = await missingIds(source, state, old, Math.min(...lagging.map(({ upTo }) => upTo)));
+  return lagging
+    .map(({ sink, upTo }) => {
+      const ids = missing.filter((id) => id > upTo);
+      return { sink, timeline: old.timeline, count: ids.length, ranges: rangesOf(ids).slice(0, RANGES_NAMED) };
+    })
+    .filter(({ count }) => count > 0);
+}
+
+/** Runs of consecutive numbers, inclusive. */
+export function rangesOf(ids: readonly number[]): Array<readonly [number, number]> {
+  const ranges: Array<[number, number]> = [];
+  for (const id of ids) {
+    const last = ranges.at(-1);
+    if (last !== undefined && last[1] === id - 1) last[1] = id;
+    else ranges.push([id, id]);
+  }
+  return ranges;
+}
+
+async function missingIds(source: AuditSource, state: State, old: Mark, from: number): Promise<number[]> {
+  const anything: Mark = { timeline: old.timeline + 1, id: 0, fingerprint: null };
+  const missing: number[] = [];
+  let after = from;
+  while (after < old.id) {
+    const look = source.look({ mark: anything, after, maxRows: SLICE_ROWS, maxBytes: SLICE_BYTES });
+    // If it can't be read now, all of the rest counts as lost: saying too much is better than too little.
+    const events = look.state === 'reading' ? look.events : [];
+    const upTo = events.at(-1)?.sequence ?? old.id;
+    const present = new Set(events.map((event) => fingerprintOf(event.id)));
+    state.fingerprints.each(source.name, old.timeline, after + 1, Math.min(upTo, old.id), (id, print) => {
+      if (!present.has(print)) missing.push(id);
+    });
+    after = upTo;
+    await setImmediate();
+  }
+  return missing;
+}

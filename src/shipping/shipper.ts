@@ -1,0 +1,84 @@
+import type { Logger } from 'pino';
+import type { SourceName } from '../audit/event.js';
+import type { SinkConfig } from '../config/schema.js';
+import type { Sink } from '../sinks/sink.js';
+import type { AuditSource } from '../source/source.js';
+import { Feed, type FeedStatus } from './feed.js';
+import { type LoopStatus, SinkLoop } from './loop.js';
+import type { LostRows } from './lost.js';
+import type { State } from './state.js';
+
+/** Of the 5 s that systemd is told a stop may take, what the loops may use to ship what is there. */
+const DRAIN_MS = 3_000;
+
+export interface ConfiguredSink {
+  readonly name: string;
+  readonly config: SinkConfig;
+  readonly sink: Sink;
+}
+
+export interface ShipperOptions {
+  readonly sources: readonly AuditSource[];
+  readonly sinks: readonly ConfiguredSink[];
+  readonly state: State;
+  readonly clock: () => number;
+  readonly log: Logger;
+  readonly onReplaced: (source: SourceName, timeline: number, reason: string, lost: readonly LostRows[]) => void;
+}
+
+export interface ShipperStatus {
+  readonly sources: Readonly<Record<string, FeedStatus>>;
+  readonly sinks: Readonly<Record<string, LoopStatus>>;
+}
+
+/** A feed per source, a loop per sink, nothing shared between loops but the feeds and state.db. */
+export class Shipper {
+  private readonly feeds: readonly Feed[];
+  private readonly loops: readonly SinkLoop[];
+  private readonly state: State;
+
+  constructor({ sources, sinks, state, clock, log, onReplaced }: ShipperOptions) {
+    this.state = state;
+    const names = sinks.map(({ name }) => name);
+    this.feeds = sources.map(
+      (source) =>
+        new Feed({
+          source,
+          state,
+          clock,
+          log,
+          sinks: () => names,
+          onReplaced: (timeline, reason, lost) => onReplaced(source.name, timeline, reason, lost),
+        }),
+    );
+    this.loops = sinks.map(
+      ({ name, config, sink }) => new SinkLoop({ name, config, sink, feeds: this.feeds, state, clock, log }),
+    );
+  }
+
+  /** Resolves when each sink has been opened, or has failed once and is being tried again. */
+  async start(): Promise<void> {
+    for (const loop of this.loops) loop.start();
+    for (const feed of this.feeds) feed.start();
+    await Promise.all(this.loops.map((loop) => loop.settled));
+  }
+
+  /** Ships what is there, for 3 s at most, and closes the sinks. What is left is found again at the next start. */
+  async stop(): Promise<void> {
+    await Promise.all(this.loops.map((loop) => loop.stop(DRAIN_MS)));
+    for (const feed of this.feeds) feed.close();
+    this.state.transaction(() => undefined); // the fingerprints still remembered
+  }
+
+  /** Why the watchdog must not be fed; empty while every loop turns or waits for something that has a name. */
+  hung(): string[] {
+    return this.loops.map((loop) => loop.hung()).filter((reason) => reason !== null);
+  }
+
+  status(): ShipperStatus {
+    return {
+      sources: Object.fromEntries(this.feeds.map((feed) => [feed.name, feed.status])),
+      sinks: Object.fromEntries(this.loops.map((loop) => [loop.name, loop.status()])),
+    };
+  }
+}

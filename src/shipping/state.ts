@@ -1,0 +1,163 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, copyFileSync, existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import type { SourceName } from '../audit/event.js';
+import { AuditdError, messageOf } from '../errors.js';
+import { createAuditTable } from '../recorder/recorder.js';
+import { Cursors } from './cursors.js';
+import { Fingerprints } from './fingerprints.js';
+import { Timelines } from './timelines.js';
+
+/** What each version adds to the one before it; index 0 makes version 1. Never edited, only appended to. */
+const MIGRATIONS: readonly string[] = [
+  `CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+   CREATE TABLE timeline (
+     source TEXT NOT NULL, timeline INTEGER NOT NULL, mark_id INTEGER NOT NULL, mark_fingerprint TEXT,
+     started_at INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (source, timeline)) WITHOUT ROWID;
+   CREATE TABLE fingerprint (
+     source TEXT NOT NULL, timeline INTEGER NOT NULL, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL,
+     ids BLOB, prints BLOB NOT NULL, PRIMARY KEY (source, timeline, first_id));
+   CREATE TABLE cursor (
+     sink TEXT NOT NULL, source TEXT NOT NULL, timeline INTEGER NOT NULL, up_to INTEGER NOT NULL,
+     PRIMARY KEY (sink, source, timeline)) WITHOUT ROWID;
+   CREATE TABLE start (
+     sink TEXT NOT NULL, source TEXT NOT NULL, timeline INTEGER NOT NULL, skip_to INTEGER NOT NULL,
+     PRIMARY KEY (sink, source)) WITHOUT ROWID;
+   CREATE TABLE sink (name TEXT PRIMARY KEY, saved TEXT, first_start INTEGER NOT NULL) WITHOUT ROWID;`,
+];
+
+export const STATE_VERSION = MIGRATIONS.length;
+
+/**
+ * `state.db`: cursors, fingerprints, timelines, the sinks' notes and the daemon's own audit table.
+ *
+ * Only the process that holds the lock opens it for writing. WAL with `synchronous = NORMAL`: a transaction is
+ * safe over the death of the process; over power loss the last ones may be gone, which the sinks' own
+ * recovery (sink.ts, Resume) makes good.
+ */
+export class State {
+  readonly db: Database.Database;
+  readonly path: string;
+  /** True if this start made the database: nothing is known of what was shipped before. */
+  readonly fresh: boolean;
+  readonly cursors: Cursors;
+  readonly fingerprints: Fingerprints;
+  readonly timelines: Timelines;
+
+  /** @throws AuditdError `STATE_NEWER` or `STATE_UNUSABLE` */
+  constructor(directory: string, clock: () => number = Date.now) {
+    this.path = join(directory, 'state.db');
+    this.fresh = !existsSync(this.path);
+    try {
+      mkdirSync(directory, { recursive: true, mode: 0o750 });
+      this.db = new Database(this.path, { timeout: 5_000 });
+      if (this.fresh) chmodSync(this.path, 0o640);
+      this.db.pragma('journal_mode = WAL');
+      this.db.pragma('synchronous = NORMAL');
+      this.migrate();
+      createAuditTable(this.db);
+    } catch (error) {
+      if (error instanceof AuditdError) throw error;
+      throw new AuditdError(
+        'STATE_UNUSABLE',
+        `${this.path} can't be used: ${messageOf(error)}. If it is damaged, move it away and start again: the cursors are then rebuilt from the log files`,
+        { cause: error },
+      );
+    }
+    this.cursors = new Cursors(this.db);
+    this.fingerprints = new Fingerprints(this.db);
+    this.timelines = new Timelines(this.db, clock);
+  }
+
+  /** Random, made once per state.db; a part of every `event.id`. 32 hex digits. */
+  get sourceId(): string {
+    return this.secret('source_id', 16);
+  }
+
+  /** The key with which secrets are masked in mode `hmac`. Never leaves this database. */
+  get hmacKey(): Buffer {
+    return Buffer.from(this.secret('hmac_key', 32), 'hex');
+  }
+
+  note(key: string): string | null {
+    const row = this.db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(key);
+    return typeof row === 'string' ? row : null;
+  }
+
+  setNote(key: string, value: string): void {
+    this.db
+      .prepare('INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value')
+      .run(key, value);
+  }
+
+  /** Runs in one transaction, what was only remembered of fingerprints included. A failure leaves everything as it was. */
+  transaction<T>(work: () => T): T {
+    const remembered = this.fingerprints.take();
+    try {
+      return this.db.transaction(() => {
+        this.fingerprints.write(remembered, (mark) => this.timelines.setMark(mark));
+        return work();
+      })();
+    } catch (error) {
+      this.fingerprints.putBack(remembered);
+      throw error;
+    }
+  }
+
+  /**
+   * Fingerprints of rows between two ids that this sink has delivered in timelines before this one; null if there
+   * can be none (the usual case, which costs one look into a small table).
+   */
+  deliveredEarlier(
+    sink: string,
+    source: SourceName,
+    timeline: number,
+    first: number,
+    last: number,
+  ): ReadonlySet<string> | null {
+    if (timeline === 1) return null;
+    let had: Set<string> | null = null;
+    for (const earlier of this.cursors.earlier(sink, source, timeline)) {
+      if (earlier.upTo < first) continue;
+      const prints: Set<string> = had ?? new Set();
+      had = prints;
+      this.fingerprints.each(source, earlier.timeline, first, Math.min(last, earlier.upTo), (_, print) => prints.add(print));
+    }
+    return had;
+  }
+
+  close(): void {
+    if (!this.db.open) return;
+    this.transaction(() => undefined);
+    this.db.close();
+  }
+
+  private secret(key: string, bytes: number): string {
+    const known = this.note(key);
+    if (known !== null) return known;
+    const made = randomBytes(bytes).toString('hex');
+    this.setNote(key, made);
+    return made;
+  }
+
+  private migrate(): void {
+    const version = Number(this.db.pragma('user_version', { simple: true }));
+    if (version > STATE_VERSION) {
+      throw new AuditdError(
+        'STATE_NEWER',
+        `${this.path} was written by a newer postern-auditd (version ${version}, this one knows ${STATE_VERSION}). Install the newer version again, or put back the copy state.db.v${STATE_VERSION} beside it`,
+      );
+    }
+    for (let next = version; next < STATE_VERSION; next++) {
+      if (next > 0) {
+        this.db.pragma('wal_checkpoint(TRUNCATE)');
+        copyFileSync(this.path, `${this.path}.v${next}`);
+      }
+      this.db.transaction(() => {
+        this.db.exec(MIGRATIONS[next] ?? '');
+        this.db.pragma(`user_version = ${next + 1}`);
+      })();
+    }
+  }
+}

@@ -1,0 +1,47 @@
+import { dirname } from 'node:path';
+import { mkdirSync } from 'node:fs';
+import { type DestinationStream, type Logger, multistream, pino } from 'pino';
+import pinoRoll from 'pino-roll';
+
+/** sd-daemon(3) priorities by pino level: the journal files each line under its own. */
+const PRIORITIES: ReadonlyArray<readonly [number, string]> = [
+  [60, '<2>'],
+  [50, '<3>'],
+  [40, '<4>'],
+  [30, '<6>'],
+  [0, '<7>'],
+];
+
+export interface LogOptions {
+  readonly level: string;
+  /** A rolled file besides stdout; null for none. Its directory should hold nothing else (pino-roll counts all numbered files). */
+  readonly file: string | null;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** The daemon's own messages: JSON lines to stdout, where systemd's journal takes them, and to a rolled file if one is named. */
+export async function createLog({ level, file, env }: LogOptions): Promise<Logger> {
+  const options = {
+    level,
+    base: null,
+    redact: ['*.password', '*.secret', '*.token', '*.credentials', '*.key'],
+    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+  };
+  const stdout = env.JOURNAL_STREAM === undefined ? pino.destination({ dest: 1, sync: true }) : journalStream();
+  if (file === null) return pino(options, stdout);
+  mkdirSync(dirname(file), { recursive: true, mode: 0o750 });
+  // sync: true, as measured: a line written before a SIGKILL is in the file.
+  const rolled = await pinoRoll({ file, size: '10m', limit: { count: 5, removeOtherLogFiles: true }, sync: true, mode: 0o640 });
+  rolled.on('error', () => undefined); // a log that can't be written must not stop what the log is about
+  return pino(options, multistream([{ stream: stdout, level: 'trace' }, { stream: rolled, level: 'trace' }]));
+}
+
+function journalStream(): DestinationStream {
+  const out = pino.destination({ dest: 1, sync: true });
+  return {
+    write(line: string) {
+      const level = Number(/"level":(\d+)/.exec(line)?.[1] ?? 30);
+      out.write(`${PRIORITIES.find(([from]) => level >= from)?.[1] ?? ''}${line}`);
+    },
+  };
+}

@@ -1,0 +1,80 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+/** Each stands below those right of it in the flow of the data, and may import only from those left of it. */
+const FLOW = [
+  'audit',
+  'config',
+  'recorder',
+  'source',
+  'formats',
+  'sinks',
+  'shipping',
+  'retention',
+  'query',
+  'fail2ban',
+  'api',
+  'systemd',
+  'daemon',
+  'commands',
+  'cli',
+];
+/** Imported by all, and importing nothing of ours. */
+const GROUND = ['errors', 'version'];
+
+const root = resolve(import.meta.dirname, '../src');
+
+function files(directory: string): string[] {
+  return readdirSync(directory).flatMap((name) => {
+    const path = join(directory, name);
+    return statSync(path).isDirectory() ? files(path) : /\.tsx?$/.test(name) ? [path] : [];
+  });
+}
+
+function part(path: string): string {
+  return (relative(root, path).split('/')[0] ?? '').replace(/\.tsx?$/, '').replace(/\.js$/, '');
+}
+
+function imports(path: string): string[] {
+  const text = readFileSync(path, 'utf8');
+  const found = text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g);
+  return [...found].map((match) => part(resolve(dirname(path), match[1] ?? '')));
+}
+
+describe('the architecture', () => {
+  const all = files(root);
+
+  it('sees the whole source', () => {
+    expect(all.length).toBeGreaterThan(20);
+    for (const path of all) expect([...FLOW, ...GROUND], path).toContain(part(path));
+  });
+
+  it('imports one way: a folder only from those below it in the flow', () => {
+    const wrong = all.flatMap((path) => {
+      const from = part(path);
+      return imports(path)
+        .filter((to) => to !== from && !(GROUND.includes(to) && from !== 'audit'))
+        .filter((to) => GROUND.includes(from) || !FLOW.includes(to) || FLOW.indexOf(to) > FLOW.indexOf(from))
+        .map((to) => `${relative(root, path)} imports ${to}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('keeps audit/ free of everything of ours', () => {
+    const wrong = all.filter((path) => part(path) === 'audit' && imports(path).some((to) => to !== 'audit'));
+    expect(wrong).toEqual([]);
+  });
+
+  it('has no folder where things go to be forgotten', () => {
+    const folders = readdirSync(root).filter((name) => statSync(join(root, name)).isDirectory());
+    expect(folders.filter((name) => !FLOW.includes(name))).toEqual([]);
+  });
+
+  it('keeps files short', () => {
+    const long = all
+      .map((path) => [relative(root, path), readFileSync(path, 'utf8').split('\n').length] as const)
+      .filter(([, lines]) => lines > 360);
+    expect(long).toEqual([]);
+  });
+});
