@@ -1,0 +1,231 @@
+import { createHash } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+  type Stats,
+  statSync,
+} from 'node:fs';
+import { isIP } from 'node:net';
+import { basename, dirname, join } from 'node:path';
+import { AuditdError, codeOf, messageOf } from '../errors.js';
+
+/** A ban or unban that fail2ban has carried out. */
+export interface BanEntry {
+  /** Milliseconds since the epoch, when the action ran. */
+  readonly time: number;
+  readonly event: 'ban' | 'unban';
+  /** What was banned: an address, or with `ipv6_prefix` a network. */
+  readonly address: string;
+  /** Failures that led to the ban; 0 for one made by hand. */
+  readonly failures: number;
+  readonly jail: string;
+  /** Null: for ever. */
+  readonly banTimeSeconds: number | null;
+}
+
+export interface BansRead {
+  readonly entries: readonly BanEntry[];
+  /** Where to go on: to be committed together with what is made of the entries. Null as long as there is no file. */
+  readonly saved: string | null;
+  /** Lines that said nothing readable, passed over. */
+  readonly bad: number;
+  /** There is more than was read in this call. */
+  readonly more: boolean;
+}
+
+/** `check` is a hash of the bytes before `offset`: a truncated and refilled file, or a new one in an old inode, differs. */
+interface Position {
+  readonly inode: number;
+  readonly offset: number;
+  readonly check: string;
+  /** In the middle of a line too long to be one of ours. */
+  readonly skipping: boolean;
+}
+
+const CHECKED = 128;
+const START = { offset: 0, check: '', skipping: false };
+
+/**
+ * Reads what fail2ban's report action has appended since `saved`.
+ *
+ * A rotated file is read to its end first, as long as it lies uncompressed in the same directory; a truncated or replaced
+ * one is read from its start. A last line without its newline is left for the next call.
+ *
+ * @param path bans.log
+ * @param saved the note of the last call; null reads from the beginning
+ * @param limit bytes read at most; bounds the memory
+ * @throws AuditdError FAIL2BAN_FAILED if the file is there and can't be read
+ */
+export function readBans(path: string, saved: string | null, limit = 256 * 1024): BansRead {
+  const before = parsePosition(saved);
+  const nothing: BansRead = { entries: [], saved, bad: 0, more: false };
+  const file = openRegular(path);
+  try {
+    const inode = file === null ? null : file.stats.ino;
+    if (before !== null && before.inode !== inode) {
+      const rest = readRotated(path, before, limit);
+      if (rest !== null && (rest.entries.length > 0 || rest.bad > 0 || rest.more))
+        return { ...rest, more: true };
+    }
+    if (file === null) return nothing;
+    const same = before !== null && before.inode === inode && isWhereWeWere(file, before);
+    return readFrom(file, same ? before : { inode: file.stats.ino, ...START }, limit);
+  } finally {
+    if (file !== null) closeSync(file.descriptor);
+  }
+}
+
+interface Opened {
+  readonly descriptor: number;
+  readonly stats: Stats;
+}
+
+function openRegular(path: string): Opened | null {
+  let descriptor: number;
+  try {
+    // Not through a symbolic link, and without waiting for the writer of a FIFO.
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return null;
+    throw unreadable(path, messageOf(error), error);
+  }
+  const stats = fstatSync(descriptor);
+  if (stats.isFile()) return { descriptor, stats };
+  closeSync(descriptor);
+  throw unreadable(path, 'not a regular file');
+}
+
+function unreadable(path: string, why: string, cause?: unknown): AuditdError {
+  return new AuditdError(
+    'FAIL2BAN_FAILED',
+    `${path} can't be read, so bans are not recorded: ${why}. It belongs to root with mode 0644 in a directory of root's with mode 0755; run install.sh --reconfigure.`,
+    { cause },
+  );
+}
+
+/** What is unread in the file of before, wherever the rotation put it; null if it is gone. */
+function readRotated(path: string, before: Position, limit: number): BansRead | null {
+  const directory = dirname(path);
+  for (const name of namesIn(directory)) {
+    if (!name.startsWith(basename(path))) continue;
+    const rotated = join(directory, name);
+    try {
+      if (statSync(rotated).ino !== before.inode) continue;
+    } catch {
+      continue;
+    }
+    const file = openRegular(rotated);
+    if (file === null) continue;
+    try {
+      if (file.stats.ino === before.inode && isWhereWeWere(file, before))
+        return readFrom(file, before, limit);
+    } finally {
+      closeSync(file.descriptor);
+    }
+  }
+  return null;
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}
+
+function isWhereWeWere(file: Opened, before: Position): boolean {
+  return file.stats.size >= before.offset && checkAt(file.descriptor, before.offset) === before.check;
+}
+
+function checkAt(descriptor: number, offset: number): string {
+  if (offset === 0) return '';
+  const from = Math.max(0, offset - CHECKED);
+  return createHash('sha256')
+    .update(readAt(descriptor, from, offset - from))
+    .digest('hex')
+    .slice(0, 16);
+}
+
+function readAt(descriptor: number, offset: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  let filled = 0;
+  while (filled < length) {
+    const n = readSync(descriptor, bytes, filled, length - filled, offset + filled);
+    if (n === 0) break;
+    filled += n;
+  }
+  return bytes.subarray(0, filled);
+}
+
+function readFrom(file: Opened, from: Position, limit: number): BansRead {
+  const bytes = readAt(file.descriptor, from.offset, Math.min(limit, file.stats.size - from.offset));
+  const end = bytes.lastIndexOf(0x0a) + 1;
+  const full = bytes.length === limit;
+  let { skipping } = from;
+  let bad = 0;
+  const entries: BanEntry[] = [];
+  const lines = end === 0 ? [] : bytes.toString('utf8', 0, end - 1).split('\n');
+  for (const line of lines) {
+    const entry = skipping ? null : parseBan(line);
+    if (entry !== null) entries.push(entry);
+    else if (!skipping) bad++;
+    skipping = false;
+  }
+  let read = end;
+  if (end === 0 && full) {
+    // No newline in all of it: counted once, passed over up to the next one.
+    read = bytes.length;
+    if (!skipping) bad++;
+    skipping = true;
+  }
+  const offset = from.offset + read;
+  const position = { inode: file.stats.ino, offset, check: checkAt(file.descriptor, offset), skipping };
+  return { entries, saved: JSON.stringify(position), bad, more: full };
+}
+
+/** A line of bans.log. What follows a torn line, without a newline between them, is still found. */
+export function parseBan(line: string): BanEntry | null {
+  const start = line.lastIndexOf('{"time":');
+  if (start === -1) return null;
+  let value: unknown;
+  try {
+    value = JSON.parse(line.slice(start));
+  } catch {
+    return null;
+  }
+  if (typeof value !== 'object' || value === null) return null;
+  const { time, event, ip, failures, jail, bantime } = value as Record<string, unknown>;
+  const when = typeof time === 'string' ? Date.parse(time) : Number.NaN;
+  if (Number.isNaN(when) || (event !== 'ban' && event !== 'unban') || typeof jail !== 'string') return null;
+  if (typeof ip !== 'string' || !isBannable(ip) || !isCount(failures) || !Number.isInteger(bantime))
+    return null;
+  const banTimeSeconds = Number(bantime) < 0 ? null : Number(bantime);
+  return { time: when, event, address: ip, failures, jail, banTimeSeconds };
+}
+
+function isBannable(text: string): boolean {
+  const [address = '', prefix] = text.split('/');
+  return isIP(address) !== 0 && (prefix === undefined || /^\d{1,3}$/.test(prefix));
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isInteger(value) && Number(value) >= 0;
+}
+
+function parsePosition(saved: string | null): Position | null {
+  if (saved === null) return null;
+  try {
+    const { inode, offset, check, skipping } = JSON.parse(saved) as Partial<Position>;
+    if (isCount(inode) && isCount(offset) && typeof check === 'string') {
+      return { inode, offset, check, skipping: skipping === true };
+    }
+  } catch {
+    // As if there were none: the file is read from its start.
+  }
+  return null;
+}
