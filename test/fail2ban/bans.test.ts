@@ -1,0 +1,311 @@
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { type BanEntry, parseBan, readBans } from '../../src/fail2ban/bans.js';
+import { watchBans } from '../../src/fail2ban/watch.js';
+
+let directory: string;
+let path: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'bans-'));
+  path = join(directory, 'bans.log');
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+/** The nth line, as the action writes it. */
+function line(n: number): string {
+  return `{"time":"2026-11-22T20:21:00.${String(n % 1_000).padStart(3, '0')}Z","event":"ban","ip":"10.0.${Math.floor(n / 250)}.${n % 250}","failures":${n},"jail":"posternproxy","bantime":3600}\n`;
+}
+
+/** Reads all there is, as the daemon does: the note of one read goes into the next. */
+function drain(
+  saved: string | null,
+  limit?: number,
+): { numbers: number[]; saved: string | null; bad: number } {
+  const numbers: number[] = [];
+  let bad = 0;
+  for (let more = true; more; ) {
+    const read = readBans(path, saved, limit);
+    numbers.push(...read.entries.map((entry) => entry.failures));
+    bad += read.bad;
+    ({ saved, more } = read);
+  }
+  return { numbers, saved, bad };
+}
+
+it('a line becomes an entry', () => {
+  expect(parseBan(line(7).trimEnd())).toEqual<BanEntry>({
+    time: Date.UTC(2026, 10, 22, 20, 21, 0, 7),
+    event: 'ban',
+    address: '10.0.0.7',
+    failures: 7,
+    jail: 'posternproxy',
+    banTimeSeconds: 3_600,
+  });
+});
+
+it.each([
+  ['"ban"', '"unban"', { event: 'unban' }],
+  ['"bantime":3600', '"bantime":-1', { banTimeSeconds: null }],
+  ['10.0.0.7', '2001:db8:1:2::/64', { address: '2001:db8:1:2::/64' }],
+])('a line with %s as %s is read', (from, to, expected) => {
+  expect(parseBan(line(7).trimEnd().replace(from, to))).toMatchObject(expected);
+});
+
+it.each([
+  ['"ban"', '"banned"'],
+  ['10.0.0.7', 'example.org'],
+  ['10.0.0.7', '10.0.0.7/x'],
+  ['2026', 'x'],
+  ['"failures":7', '"failures":-7'],
+  ['"failures":7', '"failures":"7"'],
+  ['"jail":"posternproxy"', '"jail":null'],
+  ['"bantime":3600', '"bantime":null'],
+  ['}', ''],
+  ['{"time":', '["time":'],
+])('a line with %s as %s is not', (from, to) => {
+  expect(parseBan(line(7).trimEnd().replace(from, to))).toBeNull();
+});
+
+it('no file is no error, and it is read from its start once it is there', () => {
+  const none = readBans(path, null);
+  expect(none).toEqual({ entries: [], saved: null, bad: 0, more: false });
+  writeFileSync(path, line(1));
+  expect(drain(none.saved).numbers).toEqual([1]);
+});
+
+it('only what is new is read', () => {
+  writeFileSync(path, line(1) + line(2));
+  const first = drain(null);
+  appendFileSync(path, line(3));
+  const second = drain(first.saved);
+  expect([first.numbers, second.numbers, drain(second.saved).numbers]).toEqual([[1, 2], [3], []]);
+});
+
+it('a torn last line is waited for', () => {
+  writeFileSync(path, line(1) + line(2).slice(0, 40));
+  const first = drain(null);
+  appendFileSync(path, line(2).slice(40));
+  expect([first, drain(first.saved)]).toMatchObject([
+    { numbers: [1], bad: 0 },
+    { numbers: [2], bad: 0 },
+  ]);
+});
+
+it('a line behind one that stayed torn is found', () => {
+  writeFileSync(path, line(1).slice(0, 40) + line(2) + line(3));
+  expect(drain(null)).toMatchObject({ numbers: [2, 3], bad: 0 });
+});
+
+it('bad lines are counted and passed over', () => {
+  writeFileSync(path, `${line(1)}nonsense\n\n\0\xff\n${line(2)}`);
+  expect(drain(null)).toMatchObject({ numbers: [1, 2], bad: 3 });
+});
+
+it('a line without an end takes no memory, and counts once', () => {
+  writeFileSync(path, `${line(1)}${'x'.repeat(10_000)}\n${line(2)}`);
+  expect(drain(null, 1_024)).toMatchObject({ numbers: [1, 2], bad: 1 });
+});
+
+it('a file rotated away is read to its end first', () => {
+  writeFileSync(path, line(1));
+  const { saved } = drain(null);
+  appendFileSync(path, line(2) + line(3));
+  renameSync(path, `${path}.1`);
+  expect(drain(saved).numbers).toEqual([2, 3]);
+  writeFileSync(path, line(4));
+  expect(drain(saved).numbers).toEqual([2, 3, 4]);
+  expect(drain(drain(saved).saved).numbers).toEqual([]);
+});
+
+it('a file rotated twice is read up to where it was', () => {
+  writeFileSync(path, line(1));
+  const { saved } = drain(null);
+  appendFileSync(path, line(2));
+  renameSync(path, `${path}.2`);
+  writeFileSync(path, line(3));
+  expect(drain(saved).numbers).toEqual([2, 3]);
+});
+
+it('a truncated file is read from its start', () => {
+  writeFileSync(path, line(1) + line(2));
+  const { saved } = drain(null);
+  truncateSync(path);
+  expect(drain(saved).numbers).toEqual([]);
+  appendFileSync(path, line(3));
+  expect(drain(saved).numbers).toEqual([3]);
+});
+
+it('a file truncated and filled beyond the old place is read from its start', () => {
+  writeFileSync(path, line(1));
+  const { saved } = drain(null);
+  copyFileSync(path, `${path}.1`);
+  writeFileSync(path, line(2) + line(3));
+  expect(drain(saved).numbers).toEqual([2, 3]);
+});
+
+it('another file is read from its start', () => {
+  writeFileSync(path, line(1) + line(2));
+  const { saved } = drain(null);
+  unlinkSync(path);
+  writeFileSync(path, line(3) + line(4) + line(5));
+  expect(drain(saved).numbers).toEqual([3, 4, 5]);
+});
+
+it('an unreadable note reads from the start', () => {
+  writeFileSync(path, line(1));
+  expect(drain('{"inode":"x"}').numbers).toEqual([1]);
+  expect(drain('not json').numbers).toEqual([1]);
+});
+
+it('what is no regular file is refused with a next step', () => {
+  mkdirSync(path);
+  expect(() => readBans(path, null)).toThrow(
+    expect.objectContaining({ code: 'FAIL2BAN_FAILED', message: expect.stringContaining('install.sh') }),
+  );
+  rmSync(path, { recursive: true });
+  symlinkSync('/etc/passwd', path);
+  expect(() => readBans(path, null)).toThrow(expect.objectContaining({ code: 'FAIL2BAN_FAILED' }));
+  unlinkSync(path);
+  execFileSync('mkfifo', [path]);
+  expect(() => readBans(path, null)).toThrow(expect.objectContaining({ code: 'FAIL2BAN_FAILED' }));
+});
+
+it('each line is read exactly once, however writes, reads and rotations fall', () => {
+  const step = fc.oneof(
+    {
+      weight: 6,
+      arbitrary: fc.record({ kind: fc.constant('write' as const), bytes: fc.integer({ min: 1, max: 300 }) }),
+    },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        kind: fc.constant('read' as const),
+        limit: fc.integer({ min: 200, max: 2_000 }),
+      }),
+    },
+    { weight: 1, arbitrary: fc.constant({ kind: 'rotate' as const }) },
+    { weight: 1, arbitrary: fc.constant({ kind: 'forget' as const }) },
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      rmSync(directory, { recursive: true, force: true });
+      mkdirSync(directory);
+      let written = 0;
+      let pending = '';
+      let saved: string | null = null;
+      const seen: number[] = [];
+      const read = (limit: number) => {
+        const got = readBans(path, saved, limit);
+        saved = got.saved;
+        seen.push(...got.entries.map((entry) => entry.failures));
+        return got.more;
+      };
+      let rotations = 0;
+      for (const action of steps) {
+        if (action.kind === 'write') {
+          // Bytes, not lines: what is read may end anywhere.
+          while (pending.length < action.bytes) pending += line(++written);
+          appendFileSync(path, pending.slice(0, action.bytes));
+          pending = pending.slice(action.bytes);
+        } else if (action.kind === 'read') {
+          read(action.limit);
+        } else if (action.kind === 'forget') {
+          // The daemon died before its commit: what it read is read again, from the same note.
+          readBans(path, saved, 500);
+        } else if (seen.length > 0 && rotations < 1) {
+          // One rotation between reads is what is promised; the line in work goes with the file.
+          appendFileSync(path, pending);
+          pending = '';
+          renameSync(path, `${path}.1`);
+          writeFileSync(path, '');
+          while (read(500));
+          rotations++;
+        }
+      }
+      appendFileSync(path, pending);
+      while (read(500));
+      expect(seen).toEqual(Array.from({ length: written }, (_, i) => i + 1));
+    }),
+    { numRuns: 300 },
+  );
+});
+
+/** The two commands of the action, as fail2ban gives them to the shell. */
+function shell(event: 'ban' | 'unban', file: string, n: number): string {
+  const text = readFileSync('fail2ban/action.d/posternproxy-report.conf', 'utf8');
+  const append = /^_append = ([\s\S]*?)\n\n/m.exec(text)?.[1] ?? '';
+  const values: Record<string, string> = {
+    bans: file,
+    ip: '10.0.0.1',
+    failures: `${n}`,
+    name: 'posternproxy',
+    bantime: '3600',
+  };
+  return `${append.replaceAll('%%', '%').replace(/<(\w+)>/g, (_, tag: string) => values[tag] ?? '')}\nappend ${event}`;
+}
+
+it('what the action writes is what is read', () => {
+  execFileSync('sh', ['-c', shell('ban', path, 5)]);
+  execFileSync('sh', ['-c', shell('unban', path, 5)]);
+  const { entries, bad } = readBans(path, null);
+  expect(bad).toBe(0);
+  expect(entries).toMatchObject([
+    { event: 'ban', address: '10.0.0.1', failures: 5, jail: 'posternproxy', banTimeSeconds: 3_600 },
+    { event: 'unban' },
+  ]);
+  expect(Math.abs(Date.now() - (entries[0]?.time ?? 0))).toBeLessThan(60_000);
+});
+
+it('the action makes a missing directory, and never fails', () => {
+  const deep = join(directory, 'a', 'b', 'bans.log');
+  execFileSync('sh', ['-c', shell('ban', deep, 1)]);
+  expect(readBans(deep, null).entries).toHaveLength(1);
+  mkdirSync(path);
+  expect(execFileSync('sh', ['-c', shell('ban', path, 1)], { stdio: 'pipe' }).toString()).toBe('');
+});
+
+it('lines of concurrent bans do not mix', () => {
+  const loop = (n: number) => `i=0; while [ $i -lt 50 ]; do i=$((i+1)); (${shell('ban', path, n)}\n); done`;
+  execFileSync('sh', [
+    '-c',
+    [1, 2, 3, 4]
+      .map((n) => `{ ${loop(n)}; } &`)
+      .join('\n')
+      .concat('\nwait'),
+  ]);
+  expect(drain(null)).toMatchObject({ numbers: { length: 200 }, bad: 0 });
+});
+
+it('a change is told soon, and by the poll where no watch can be had', async () => {
+  writeFileSync(path, '');
+  const told = (watched: string, poll: number, act: () => void) =>
+    new Promise<void>((resolve) => {
+      const watch = watchBans(
+        watched,
+        () => {
+          watch.close();
+          resolve();
+        },
+        poll,
+      );
+      act();
+    });
+  await told(path, 3_600_000, () => appendFileSync(path, line(1)));
+  await told(join(directory, 'missing', 'bans.log'), 20, () => {});
+});
