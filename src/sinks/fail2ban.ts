@@ -1,0 +1,147 @@
+import { NetworkSet, networkOf } from '../audit/address.js';
+import type { AuditEvent } from '../audit/event.js';
+import type { Fail2banConfig, Fail2banSinkConfig } from '../config/schema.js';
+import { formatEcs, parseEcsPosition } from '../formats/ecs.js';
+import { Appender } from './appender.js';
+import { type Disk, realDisk } from './disk.js';
+import type { LocalSinkDeps } from './file.js';
+import { judge, REASONS, type Withheld } from './freshness.js';
+import { FilePair, PAIR } from './pair.js';
+import type { Batch, Delivered, Finding, Resume, Sink, SinkFigures } from './sink.js';
+import { survey } from './survey.js';
+
+/** fail2ban must have read the idle file to its end before it is replaced, and may just be restarting. */
+const ROLL_REST_MS = 60_000;
+const CHUNK = 1 << 18;
+
+/**
+ * Fresh failed logins at this server, for fail2ban to count, in a pair of files. Each is judged at the moment of its write. Exactly once
+ * over the death of the process; how is said in appender.ts. `min_free` does not stop it: the pair is bounded, and an
+ * attacker who fills the disk must not thereby end his ban.
+ */
+export function createFail2banSink(
+  config: Fail2banSinkConfig,
+  fail2ban: Pick<Fail2banConfig, 'never_ban' | 'ipv6_prefix'>,
+  deps: LocalSinkDeps,
+): Sink {
+  return new Fail2banSink(config, fail2ban, deps);
+}
+
+type Withholding = Record<Withheld, number>;
+
+function none(): Withholding {
+  return { old: 0, future: 0, unreadable: 0, no_address: 0, other_server: 0, never_ban: 0 };
+}
+
+class Fail2banSink implements Sink {
+  readonly deliveryClass = 'exactly once';
+  private readonly disk: Disk;
+  private readonly appender: Appender;
+  private readonly neverBan: NetworkSet;
+  private readonly withheld = none();
+  private written = 0;
+
+  constructor(
+    private readonly config: Fail2banSinkConfig,
+    private readonly fail2ban: Pick<Fail2banConfig, 'never_ban' | 'ipv6_prefix'>,
+    private readonly deps: LocalSinkDeps,
+  ) {
+    const { clock, log } = deps;
+    const ground = { directory: config.directory, mode: config.mode, group: config.group };
+    this.disk = deps.disk ?? realDisk;
+    this.neverBan = new NetworkSet(fail2ban.never_ban);
+    this.appender = new Appender({
+      series: new FilePair(ground, this.disk, log),
+      ground,
+      rule: { size: config.roll.size, every: null, rest: ROLL_REST_MS },
+      parse: parseEcsPosition,
+      distrustFailedSync: false,
+      disk: this.disk,
+      clock,
+      log,
+    });
+  }
+
+  async open(saved: string | null): Promise<Resume | null> {
+    return this.appender.recover(saved);
+  }
+
+  async deliver(batch: Batch, signal: AbortSignal): Promise<Delivered> {
+    signal.throwIfAborted();
+    await this.appender.ready();
+    const { source, timeline, events } = batch;
+    for (let next = 0; next < events.length; ) {
+      const piece = this.compose(events, next);
+      if (next === 0) this.appender.expect(source, timeline, events[0]?.sequence ?? 0);
+      if (piece.lines.length > 0) {
+        const { lines, error } = this.appender.append(piece.text, piece.lines.length);
+        this.written += lines;
+        if (error !== null) {
+          const last = piece.lines[lines - 1]?.sequence ?? events[next - 1]?.sequence;
+          if (last === undefined) throw error;
+          this.appender.advance(source, timeline, last);
+          return { upTo: last, saved: this.appender.note() };
+        }
+      }
+      for (const reason of REASONS) this.withheld[reason] += piece.withheld[reason];
+      next = piece.next;
+    }
+    this.appender.advance(source, timeline, batch.upTo);
+    return { upTo: batch.upTo, saved: this.appender.note() };
+  }
+
+  async tick(): Promise<string | null> {
+    return this.appender.tick();
+  }
+
+  async check(): Promise<Finding[]> {
+    const { directory, mode, group } = this.config;
+    const ours = (name: string): boolean => PAIR.some((own) => own === name) || name.startsWith('.');
+    return survey(this.disk, { directory, mode, group }, this.deps.minFree, ours);
+  }
+
+  figures(): SinkFigures {
+    return {
+      file: this.appender.path,
+      file_bytes: this.appender.size,
+      written_total: this.written,
+      rolled_total: this.appender.rolled,
+      ...Object.fromEntries(REASONS.map((reason) => [`withheld_${reason}_total`, this.withheld[reason]])),
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.appender.close();
+  }
+
+  /** The lines of as many events as go into one write, each judged now. */
+  private compose(events: readonly AuditEvent[], from: number) {
+    const now = this.deps.clock();
+    const withheld = none();
+    const lines: AuditEvent[] = [];
+    let text = '';
+    let next = from;
+    for (; next < events.length && text.length < CHUNK; next++) {
+      const event = events[next];
+      if (event === undefined) break;
+      const verdict = judge(event, now, this.neverBan);
+      if (verdict === 'write') {
+        text += `${formatEcs(event, { sourceIp: this.banned(event.address ?? '') })}\n`;
+        lines.push(event);
+      } else if (verdict !== null) withheld[verdict]++;
+    }
+    return { text, lines, withheld, next };
+  }
+
+  /** What is to be banned: the address, or its network, unless somebody in that is never to be banned. */
+  private banned(address: string): string {
+    const { ipv6_prefix: prefix, never_ban: spared } = this.fail2ban;
+    if (prefix === 128 || !address.includes(':')) return address;
+    const network = networkOf(address, prefix);
+    const inside = spared.some((entry) => {
+      const base = entry.split('/')[0] ?? '';
+      return base.includes(':') && networkOf(base, prefix) === network;
+    });
+    return inside ? address : network;
+  }
+}

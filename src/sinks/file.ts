@@ -1,0 +1,196 @@
+import type { Logger } from 'pino';
+import type { FileSinkConfig } from '../config/schema.js';
+import { AuditdError } from '../errors.js';
+import { formatEcs, parseEcsPosition } from '../formats/ecs.js';
+import { Appender } from './appender.js';
+import { type Disk, realDisk } from './disk.js';
+import { fileNumber, LINK, RolledFiles } from './rolled.js';
+import type { Batch, Delivered, Finding, Resume, Sink, SinkFigures } from './sink.js';
+import { FreeSpace } from './space.js';
+import { survey } from './survey.js';
+import { diskTrouble } from './trouble.js';
+
+/** What a local sink needs from outside. */
+export interface LocalSinkDeps {
+  /** The sink's name in the configuration. */
+  readonly name: string;
+  readonly clock: () => number;
+  /** Bytes that are to stay free on the disk. */
+  readonly minFree: number;
+  readonly log: Logger;
+  readonly disk?: Disk;
+}
+
+/** One write for that many characters: with fewer the calls cost, with more nothing is gained. */
+const CHUNK = 1 << 20;
+
+/**
+ * Every event as a line of ECS JSON in `audit.N.log`, rolled by size and time. Exactly once over the death of the process, at
+ * least once over power loss; how is said in appender.ts.
+ */
+export function createFileSink(config: FileSinkConfig, deps: LocalSinkDeps): Sink {
+  return new FileSink(config, deps);
+}
+
+class FileSink implements Sink {
+  readonly deliveryClass = 'exactly once';
+  private readonly disk: Disk;
+  private readonly files: RolledFiles;
+  private readonly appender: Appender;
+  private readonly space: FreeSpace;
+  private pruneDue = true;
+  private rolled = 0;
+  private written = 0;
+  private bytes = 0;
+  private pruned = 0;
+  private paused = false;
+
+  constructor(
+    private readonly config: FileSinkConfig,
+    private readonly deps: LocalSinkDeps,
+  ) {
+    const { clock, log, minFree } = deps;
+    const ground = { directory: config.directory, mode: config.mode, group: config.group };
+    this.disk = deps.disk ?? realDisk;
+    this.files = new RolledFiles(ground, this.disk, log);
+    this.space = new FreeSpace(this.disk, config.directory, minFree);
+    this.appender = new Appender({
+      series: this.files,
+      ground,
+      rule: { size: config.roll.size, every: config.roll.every, rest: 0 },
+      parse: parseEcsPosition,
+      distrustFailedSync: true,
+      disk: this.disk,
+      clock,
+      log,
+    });
+  }
+
+  async open(saved: string | null): Promise<Resume | null> {
+    this.pruneDue = true;
+    return this.appender.recover(saved);
+  }
+
+  async deliver(batch: Batch, signal: AbortSignal): Promise<Delivered> {
+    signal.throwIfAborted();
+    await this.prepare();
+    const { source, timeline, events } = batch;
+    let text = '';
+    let first = 0; // the event that `text` begins with
+    for (const [index, event] of events.entries()) {
+      if (index === 0) this.appender.expect(source, timeline, event.sequence);
+      text += `${formatEcs(event)}\n`;
+      if (text.length < CHUNK && index < events.length - 1) continue;
+      const { lines, error } = this.append(text, index + 1 - first);
+      const last = events[first + lines - 1];
+      if (error !== null) {
+        if (last === undefined) throw error;
+        this.appender.advance(source, timeline, last.sequence);
+        return { upTo: last.sequence, saved: this.appender.note() };
+      }
+      text = '';
+      first = index + 1;
+    }
+    this.appender.advance(source, timeline, batch.upTo);
+    return { upTo: batch.upTo, saved: this.appender.note() };
+  }
+
+  async tick(): Promise<string | null> {
+    await this.prune();
+    const note = await this.appender.tick();
+    this.noticeRoll();
+    return note;
+  }
+
+  async check(): Promise<Finding[]> {
+    const { directory, mode, group } = this.config;
+    const findings = survey(
+      this.disk,
+      { directory, mode, group },
+      this.deps.minFree,
+      (name) => fileNumber(name) !== null || name === LINK || name.startsWith('.'),
+    );
+    const link = this.disk.entryAt(`${directory}/${LINK}`);
+    if (link !== null && link.kind !== 'link') {
+      const what = `${directory}/${LINK} is no link: it can't lead to the newest file`;
+      findings.push({ level: 'warning', what, next: `move ${directory}/${LINK} away` });
+    }
+    return findings;
+  }
+
+  figures(): SinkFigures {
+    return {
+      file: this.appender.path,
+      file_bytes: this.appender.size,
+      undurable_bytes: this.appender.undurable,
+      free_bytes: this.space.free,
+      paused: this.paused,
+      written_total: this.written,
+      written_bytes_total: this.bytes,
+      rolled_total: this.appender.rolled,
+      pruned_total: this.pruned,
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.appender.close();
+  }
+
+  private append(text: string, count: number): { lines: number; error: AuditdError | null } {
+    const before = this.appender.size;
+    const result = this.appender.append(text, count);
+    this.written += result.lines;
+    this.bytes += this.appender.size - before;
+    return result;
+  }
+
+  /** Room, old files, the file itself. */
+  private async prepare(): Promise<void> {
+    await this.prune();
+    await this.appender.ready();
+    this.noticeRoll();
+    const { clock } = this.deps;
+    let missing = this.shortage(() => this.space.shortage(clock()));
+    while (missing > 0 && (await this.files.pruneOldest(this.appender.number ?? 0))) {
+      this.pruned++;
+      missing = this.shortage(() => this.space.look(clock()));
+    }
+    this.paused = missing > 0;
+    if (missing === 0) return;
+    const { directory } = this.config;
+    const lacking = `${Math.ceil(missing / 2 ** 20)} MB`;
+    const next = 'Free space there or lower min_free; the sink goes on by itself';
+    throw new AuditdError(
+      'SINK_FAILED',
+      `paused: the disk of ${directory} lacks ${lacking} of what must stay free. ${next}.`,
+    );
+  }
+
+  /** Old files go with the next call: until then the note that counts may name one of them. */
+  private noticeRoll(): void {
+    if (this.appender.rolled === this.rolled) return;
+    this.rolled = this.appender.rolled;
+    this.pruneDue = true;
+  }
+
+  private shortage(look: () => number): number {
+    try {
+      return look();
+    } catch (error) {
+      throw diskTrouble('cannot see how much room is left for', this.config.directory, error);
+    }
+  }
+
+  private async prune(): Promise<void> {
+    if (!this.pruneDue) return;
+    this.pruneDue = false;
+    try {
+      this.pruned += await this.files.prune(this.config.roll.keep);
+    } catch (error) {
+      this.deps.log.warn(
+        { err: error },
+        diskTrouble('cannot remove old files in', this.config.directory, error).message,
+      );
+    }
+  }
+}

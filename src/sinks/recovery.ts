@@ -1,0 +1,203 @@
+import type { LinePosition } from './lines.js';
+import type { Found, Note, Point } from './note.js';
+import { advance, differences, type Positions, positionIn } from './positions.js';
+import type { ResumePosition } from './sink.js';
+
+/** One of a sink's own files, as it lies there. */
+export interface LogFile {
+  readonly number: number;
+  readonly size: number;
+  /** Where its first event stands, behind a header line. */
+  readonly start: number;
+  /** When it was begun, milliseconds since the epoch. */
+  readonly since: number;
+}
+
+/** What is read of a file, lazily. */
+export type Line = { readonly position: LinePosition; readonly end: number };
+
+/** Everything behind `at` is cut off. */
+export interface Cut {
+  readonly number: number;
+  readonly at: number;
+  readonly bytes: number;
+}
+
+/** What to do before anything is written. */
+export interface RecoveryPlan {
+  /** The file to go on with; null: begin a new one with a number above all others. */
+  readonly current: {
+    readonly number: number;
+    readonly since: number;
+    readonly begin: Point;
+    readonly offset: number;
+  } | null;
+  readonly cuts: readonly Cut[];
+  /** What is in the files in the end. */
+  readonly positions: Positions;
+  /** Where the cursors must go. */
+  readonly corrections: readonly ResumePosition[];
+  readonly found: readonly Found[];
+  /** True if lines behind which the cursors stand are gone. */
+  readonly lost: boolean;
+}
+
+/**
+ * What the files say against what was saved.
+ *
+ * @param files ascending by number
+ * @param linesFrom the valid lines of a file from an offset on, up to the first invalid one
+ * @param distrust true if an fdatasync failed: nothing behind the durable point counts, whatever can be read there
+ */
+export function planRecovery(
+  note: Note,
+  files: readonly LogFile[],
+  linesFrom: (file: LogFile, offset: number) => Iterable<Line>,
+  distrust = false,
+): RecoveryPlan {
+  const found = new FoundRows(note.found);
+  const cuts: Cut[] = [];
+  const saved = files.find((file) => file.number === note.file);
+  let rest = files.filter((file) => file.number > note.file);
+  let positions: Positions = note.end.positions;
+  let current: RecoveryPlan['current'] = null;
+  let lost = false;
+
+  if (saved !== undefined) {
+    const read = readSaved(note, saved, linesFrom, distrust, found);
+    lost = !read.intact;
+    positions = read.positions;
+    if (saved.size > read.offset)
+      cuts.push({ number: saved.number, at: read.offset, bytes: saved.size - read.offset });
+    // A file that was shorter than its own beginning can't be gone on with.
+    if (saved.size >= read.offset)
+      current = { number: saved.number, since: note.since, begin: note.begin, offset: read.offset };
+    // A roll makes the old file durable first, so this is another hand's work or a disk that lies: what was lost is
+    // written again in a new file, and the later ones stay as they are.
+    if (rest.length > 0 && lost) {
+      current = null;
+      rest = [];
+    }
+  }
+  for (const [index, file] of rest.entries()) {
+    const begin = { offset: file.start, positions };
+    let offset = file.start;
+    for (const line of linesFrom(file, file.start)) {
+      positions = advanceTo(positions, line.position);
+      found.add(line.position);
+      offset = line.end;
+    }
+    current = { number: file.number, since: file.since, begin, offset };
+    if (file.size <= offset) continue;
+    cuts.push({ number: file.number, at: offset, bytes: file.size - offset });
+    if (index < rest.length - 1) current = null;
+    break;
+  }
+  const rows = lost ? found.upTo(positions) : found.all();
+  return {
+    current,
+    cuts,
+    positions,
+    corrections: corrections(note, positions, rows, lost),
+    found: rows,
+    lost,
+  };
+}
+
+function readSaved(
+  note: Note,
+  file: LogFile,
+  linesFrom: (file: LogFile, offset: number) => Iterable<Line>,
+  distrust: boolean,
+  found: FoundRows,
+): { offset: number; positions: Positions; intact: boolean } {
+  const from = file.size < note.durable.offset ? note.begin : note.durable;
+  let { offset, positions } = from;
+  let intact = offset === note.end.offset;
+  if (intact) positions = note.end.positions;
+  if (distrust || file.size < offset) return { offset, positions, intact };
+  for (const line of linesFrom(file, offset)) {
+    positions = advanceTo(positions, line.position);
+    offset = line.end;
+    if (intact) found.add(line.position);
+    if (offset === note.end.offset) {
+      intact = true;
+      positions = note.end.positions;
+    }
+  }
+  return { offset, positions, intact };
+}
+
+function advanceTo(positions: Positions, line: LinePosition): Positions {
+  return advance(positions, line.source, line.timeline, line.sequence);
+}
+
+function corrections(note: Note, now: Positions, rows: readonly Found[], lost: boolean): ResumePosition[] {
+  const moved = lost ? differences(note.end.positions, now) : [];
+  const back = moved.map((p) => ({ ...p, found: rowsOf(rows, p.source, p.timeline) }));
+  const forward = rows
+    .filter((f) => !moved.some((p) => p.source === f.source && p.timeline <= f.timeline))
+    .map((f) => ({
+      source: f.source,
+      timeline: f.timeline,
+      upTo: positionIn(now, f.source, f.timeline) ?? f.rows.at(-1)?.[0] ?? 0,
+      found: f.rows,
+    }));
+  return [...back, ...forward];
+}
+
+function rowsOf(found: readonly Found[], source: string, timeline: number): Found['rows'] {
+  return found.find((f) => f.source === source && f.timeline === timeline)?.rows ?? [];
+}
+
+/** Collects rows by (source, timeline). */
+class FoundRows {
+  private readonly groups: Array<{
+    source: Found['source'];
+    timeline: number;
+    rows: Array<readonly [number, string]>;
+  }>;
+
+  constructor(known: readonly Found[]) {
+    this.groups = known.map((f) => ({ ...f, rows: [...f.rows] }));
+  }
+
+  add({ source, timeline, sequence, id }: LinePosition): void {
+    let group = this.groups.find((g) => g.source === source && g.timeline === timeline);
+    if (group === undefined) {
+      group = { source, timeline, rows: [] };
+      this.groups.push(group);
+    }
+    group.rows.push([sequence, id]);
+  }
+
+  all(): Found[] {
+    return this.groups;
+  }
+
+  /** Only what is still there. */
+  upTo(positions: Positions): Found[] {
+    return this.groups
+      .map((g) => ({
+        ...g,
+        rows: g.rows.filter(([id]) => id <= (positionIn(positions, g.source, g.timeline) ?? 0)),
+      }))
+      .filter((g) => g.rows.length > 0);
+  }
+}
+
+/** Drops what a batch shows that shipping has taken over: it goes on behind it, or in a later timeline. */
+export function confirm(
+  found: readonly Found[],
+  source: string,
+  timeline: number,
+  upTo: number,
+): readonly Found[] {
+  if (found.length === 0) return found;
+  return found
+    .map((f) => {
+      if (f.source !== source || f.timeline > timeline) return f;
+      return { ...f, rows: f.timeline < timeline ? [] : f.rows.filter(([id]) => id > upTo) };
+    })
+    .filter((f) => f.rows.length > 0);
+}
