@@ -1,0 +1,151 @@
+import {
+  chmodSync,
+  constants,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statfsSync,
+  statSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { codeOf, messageOf } from '../errors.js';
+import { type FileState, isSettled, stateOfFiles } from './files.js';
+import type { Waiting } from './states.js';
+
+/**
+ * Largest database (its WAL and journal included) that is copied byte for byte: ext4 has no other way, and 1 GiB takes
+ * a second or two in which nothing else is read. File systems that share blocks (btrfs, XFS) copy any size at once.
+ */
+const MAX_COPY = 2 ** 30;
+/** A copy for which more pages may be asked is kept this long. */
+const KEEP_MS = 30_000;
+const PREFIX = 'cold-';
+
+export type Copy = { readonly path: string } | { readonly again: string } | Waiting;
+
+/**
+ * Copies of a stopped Postern's database, in a private directory.
+ *
+ * Only its writer can open a database in WAL mode without its `-shm`, or with a hot journal. Copied together while nobody
+ * writes, which equal figures of `stat` before and after prove, the files make a database that can be recovered and
+ * read anywhere. This process must have no connection to the original: closing the copied descriptors would drop its locks.
+ */
+export class ColdCopies {
+  private kept: { readonly path: string; readonly directory: string; readonly figures: string } | null = null;
+  private expiry: NodeJS.Timeout | null = null;
+
+  constructor(
+    private readonly database: string,
+    private readonly directory: string,
+    private readonly log: Logger,
+    private readonly maxCopy = MAX_COPY,
+  ) {
+    this.sweep();
+  }
+
+  /** A copy of the files as they are now. `waiting` is what to say, with a reason, if there can be none. */
+  take(files: FileState, waiting: Waiting): Copy {
+    if (this.kept !== null && this.kept.figures === files.figures) {
+      this.arm();
+      return { path: this.kept.path };
+    }
+    this.drop();
+    if (!isSettled(files, Date.now()))
+      return { ...waiting, message: 'Postern has just stopped; its last rows are about to be read' };
+    try {
+      return this.copy(files, waiting);
+    } catch (error) {
+      this.drop();
+      const code = codeOf(error);
+      if (code === 'ENOENT') return { again: 'a file went away while it was copied' };
+      return {
+        ...waiting,
+        message: `${waiting.message}. Its last rows can't be read from a copy now: ${messageOf(error)}`,
+        code,
+      };
+    }
+  }
+
+  /** Removes the copy. */
+  drop(): void {
+    if (this.expiry !== null) clearTimeout(this.expiry);
+    this.expiry = null;
+    if (this.kept === null) return;
+    rmSync(this.kept.directory, { recursive: true, force: true });
+    this.kept = null;
+  }
+
+  private copy(files: FileState, waiting: Waiting): Copy {
+    mkdirSync(this.directory, { recursive: true, mode: 0o700 });
+    const directory = mkdtempSync(join(this.directory, PREFIX)); // mode 0700
+    const path = join(directory, 'copy.db');
+    this.kept = { path, directory, figures: files.figures };
+    if (!cloned(files, path)) {
+      const obstacle = this.obstacle(files);
+      if (obstacle !== null) {
+        this.drop();
+        return { ...waiting, message: `${waiting.message}: ${obstacle}` };
+      }
+      copyFileSync(files.path, path);
+    }
+    if (files.walSize !== null) copyFileSync(`${files.path}-wal`, `${path}-wal`, constants.COPYFILE_FICLONE);
+    if (files.journalSize !== null)
+      copyFileSync(`${files.path}-journal`, `${path}-journal`, constants.COPYFILE_FICLONE);
+    for (const name of readdirSync(directory)) chmodSync(join(directory, name), 0o600);
+    if (stateOfFiles(this.database)?.figures !== files.figures) {
+      this.drop();
+      return { again: 'the files changed while they were copied' };
+    }
+    this.arm();
+    return { path };
+  }
+
+  private obstacle(files: FileState): string | null {
+    const bytes = files.size + (files.walSize ?? 0) + (files.journalSize ?? 0);
+    if (bytes > this.maxCopy) {
+      return `at ${megabytes(bytes)} it is too large to copy for its last rows, which wait for its next start`;
+    }
+    const { bavail, bsize } = statfsSync(this.directory);
+    // Recovery in the copy may move the whole WAL into the database.
+    if (2 * bytes > bavail * bsize) {
+      return `${this.directory} has no room for a copy of ${megabytes(bytes)}, so its last rows wait for its next start`;
+    }
+    return null;
+  }
+
+  private arm(): void {
+    if (this.expiry !== null) clearTimeout(this.expiry);
+    this.expiry = setTimeout(() => this.drop(), KEEP_MS);
+    this.expiry.unref();
+  }
+
+  /** What a process that was killed left behind. */
+  private sweep(): void {
+    try {
+      for (const name of readdirSync(this.directory)) {
+        if (name.startsWith(PREFIX)) rmSync(join(this.directory, name), { recursive: true, force: true });
+      }
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT')
+        this.log.warn({ directory: this.directory }, `old copies stay: ${messageOf(error)}`);
+    }
+  }
+}
+
+/** Shares the blocks, whatever the size, where the file system can. */
+function cloned(files: FileState, to: string): boolean {
+  if (statSync(join(to, '..'), { bigint: true }).dev !== files.device) return false;
+  try {
+    copyFileSync(files.path, to, constants.COPYFILE_FICLONE_FORCE);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.ceil(bytes / 2 ** 20)} MiB`;
+}

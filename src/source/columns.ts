@@ -1,0 +1,227 @@
+import type Database from 'better-sqlite3';
+import type { SourceConfig } from '../config/schema.js';
+import { defaultOf } from './default.js';
+import { nearest } from './nearest.js';
+
+/** The keys of `source.columns`, in the order in which a row is read and hashed. Never reorder: hashes depend on it. */
+export const COLUMN_KEYS = [
+  'id',
+  'created_at',
+  'user_id',
+  'user_name',
+  'user_email',
+  'action',
+  'resource_type',
+  'resource_id',
+  'details',
+  'ip_address',
+  'server',
+] as const;
+
+export type ColumnKey = (typeof COLUMN_KEYS)[number];
+
+const REQUIRED: readonly ColumnKey[] = ['id', 'created_at', 'action'];
+
+/** What a configuration says of a table; the names are matched as SQLite does, without regard to ASCII case. */
+export type TableConfig = Pick<SourceConfig, 'table' | 'columns'>;
+
+/** A table that can be followed: its SQL, made once per schema. */
+export interface AuditTable {
+  /** As the schema spells it: `sqlite_sequence` compares bytes. */
+  readonly name: string;
+  readonly isView: boolean;
+  /** The schema has a `sqlite_sequence`. Whether it has a row of this table is asked at each look. */
+  readonly hasSequence: boolean;
+  /** Column keys that the table has no column for; their values are read as NULL. */
+  readonly absent: readonly ColumnKey[];
+  /** Per column key, the constant that `ALTER TABLE … ADD COLUMN` fills old rows with; undefined if there is none. */
+  readonly defaults: ReadonlyArray<unknown>;
+  readonly sql: {
+    /** Parameters: id, limit. Columns in the order of `COLUMN_KEYS`. */
+    readonly page: string;
+    readonly row: string;
+    /** The highest row at or below an id. */
+    readonly below: string;
+    readonly maxId: string;
+    /** Parameter: id. The bytes of the columns, for text that is not UTF-8. */
+    readonly bytes: string;
+  };
+}
+
+export interface TableProblem {
+  readonly state: 'no_table' | 'no_column';
+  readonly message: string;
+}
+
+interface SchemaEntry {
+  readonly name: string;
+  readonly type: string;
+  readonly sql: string | null;
+}
+
+interface ColumnInfo {
+  readonly name: string;
+  readonly type: string;
+  readonly dflt_value: string | null;
+  readonly pk: number;
+}
+
+/** Remembers the table of the schema seen last, so that a look costs one query on the schema instead of all. */
+export class TableCache {
+  private key = '';
+  private table: AuditTable | TableProblem | null = null;
+
+  constructor(
+    private readonly config: TableConfig,
+    private readonly onNew: (table: AuditTable | TableProblem) => void = () => undefined,
+  ) {}
+
+  /**
+   * The table as this connection sees it. `generation` tells files apart whose schemas look alike.
+   * A table's own SQL is a part of the key: `cp` of another database in place can leave inode, birth time and
+   * schema_version as they were.
+   */
+  get(db: Database.Database, generation: string): AuditTable | TableProblem {
+    const entries = db
+      .prepare(
+        `SELECT name, type, sql FROM sqlite_schema
+         WHERE type IN ('table', 'view') AND (name = ? COLLATE NOCASE OR name = 'sqlite_sequence')`,
+      )
+      .all(this.config.table) as SchemaEntry[];
+    const key = JSON.stringify([generation, entries]);
+    if (this.table !== null && key === this.key) return this.table;
+    const table = inspect(db, this.config, entries);
+    this.key = key;
+    this.table = table;
+    this.onNew(table);
+    return table;
+  }
+
+  forget(): void {
+    this.table = null;
+  }
+}
+
+/** Quotes an identifier for SQL. */
+export function quoteIdentifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+function inspect(
+  db: Database.Database,
+  config: TableConfig,
+  entries: readonly SchemaEntry[],
+): AuditTable | TableProblem {
+  const entry = entries.find(({ name }) => sameName(name, config.table));
+  if (entry === undefined) return noTable(db, config.table);
+  const isView = entry.type === 'view';
+  const found = db
+    .prepare('SELECT name, type, dflt_value, pk FROM pragma_table_xinfo(?)')
+    .all(entry.name) as ColumnInfo[];
+  const columns = COLUMN_KEYS.map((key) => found.find(({ name }) => sameName(name, config.columns[key])));
+  const missing = REQUIRED.find((key) => columns[COLUMN_KEYS.indexOf(key)] === undefined);
+  if (missing !== undefined) return noColumn(entry, config, missing, found);
+  const id = columns[0];
+  if (id === undefined || (!isView && !isRowId(id, found))) return notAnId(entry, config);
+  return {
+    name: entry.name,
+    isView,
+    hasSequence: !isView && entries.some(({ name }) => name === 'sqlite_sequence'),
+    absent: COLUMN_KEYS.filter((_, at) => columns[at] === undefined),
+    defaults: columns.map((column, at) => {
+      const key = COLUMN_KEYS[at];
+      return column === undefined || key === undefined || REQUIRED.includes(key)
+        ? undefined
+        : defaultOf(column);
+    }),
+    sql: statements(entry.name, columns, isView),
+  };
+}
+
+/** SQLite makes exactly this column the row id: sole primary key, declared type INTEGER and nothing else. */
+function isRowId(id: ColumnInfo, all: readonly ColumnInfo[]): boolean {
+  return id.pk === 1 && id.type.toUpperCase() === 'INTEGER' && all.filter(({ pk }) => pk > 0).length === 1;
+}
+
+function statements(
+  table: string,
+  columns: ReadonlyArray<ColumnInfo | undefined>,
+  isView: boolean,
+): AuditTable['sql'] {
+  const from = `FROM ${quoteIdentifier(table)}`;
+  const names = columns.map((column) => (column === undefined ? 'NULL' : quoteIdentifier(column.name)));
+  const id = names[0] ?? '';
+  // A view may give anything for an id, and text compares as greater than any number.
+  const integers = isView ? `AND typeof(${id}) = 'integer'` : '';
+  // Ids above 2^53 - 1 can't be told apart in JavaScript; the reader says so when it finds one.
+  const inRange = `${id} <= ${Number.MAX_SAFE_INTEGER} ${integers}`;
+  const all = names.join(', ');
+  return {
+    page: `SELECT ${all} ${from} WHERE ${id} > ? AND ${inRange} ORDER BY ${id} LIMIT ?`,
+    row: `SELECT ${all} ${from} WHERE ${id} = ? ${integers}`,
+    below: `SELECT ${all} ${from} WHERE ${id} <= ? AND ${id} > 0 ${integers} ORDER BY ${id} DESC LIMIT 1`,
+    maxId: `SELECT max(${id}) ${from} WHERE ${id} > 0 ${integers}`,
+    bytes: `SELECT ${names.map((name) => `CAST(${name} AS BLOB)`).join(', ')} ${from} WHERE ${id} = ? ${integers}`,
+  };
+}
+
+function noTable(db: Database.Database, table: string): TableProblem {
+  const names = db
+    .prepare(
+      "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+    )
+    .pluck()
+    .all() as string[];
+  if (names.length === 0) {
+    return {
+      state: 'no_table',
+      message: `the database has no tables yet, table ${table} neither; waiting for Postern to make it`,
+    };
+  }
+  const near = nearest(table, names);
+  const found = near === null ? `its tables are ${list(names)}` : `the nearest name is ${near}`;
+  return {
+    state: 'no_table',
+    message: `the database has no table ${table}; ${found}. Set source.table if Postern's audit log has another name`,
+  };
+}
+
+function noColumn(
+  entry: SchemaEntry,
+  config: TableConfig,
+  missing: ColumnKey,
+  found: readonly ColumnInfo[],
+): TableProblem {
+  const names = found.map(({ name }) => name);
+  return {
+    state: 'no_column',
+    message:
+      `${entry.type} ${entry.name} has no column ${config.columns[missing]}; its columns are ${list(names)}. ` +
+      `Name the right one under source.columns.${missing}`,
+  };
+}
+
+function notAnId(entry: SchemaEntry, config: TableConfig): TableProblem {
+  return {
+    state: 'no_column',
+    message:
+      `column ${config.columns.id} of table ${entry.name} is not its INTEGER PRIMARY KEY, so new rows can't be told by it. ` +
+      'Name the column that is under source.columns.id',
+  };
+}
+
+const LISTED = 30;
+
+function list(names: readonly string[]): string {
+  const shown = names.slice(0, LISTED).join(', ');
+  return names.length > LISTED ? `${shown} and ${names.length - LISTED} more` : shown;
+}
+
+function sameName(a: string, b: string): boolean {
+  return lower(a) === lower(b);
+}
+
+/** SQLite folds ASCII letters only. */
+function lower(name: string): string {
+  return name.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+}

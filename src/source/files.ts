@@ -1,0 +1,84 @@
+import { type BigIntStats, realpathSync, statSync } from 'node:fs';
+import { codeOf } from '../errors.js';
+
+/** The suffixes of the files SQLite keeps beside a database, and that a commit or a restore changes. */
+const SUFFIXES = ['', '-wal', '-journal'] as const;
+
+/**
+ * Timestamps of files move in steps of up to 4 ms (10 ms at HZ=100): a file written this recently may be written
+ * again without any of its figures changing.
+ */
+const SETTLED_MS = 50;
+
+/** What `stat` says of a database and the files beside it. */
+export interface FileState {
+  /** Where the database really is: SQLite looks for the files beside it there, not beside a link. */
+  readonly path: string;
+  readonly inode: number;
+  /** Nanoseconds, as text. */
+  readonly birthTime: string;
+  readonly size: number;
+  readonly device: bigint;
+  readonly isFile: boolean;
+  readonly walSize: number | null;
+  readonly journalSize: number | null;
+  /** Inode, size, mtime and ctime of all of them: equal texts, equal contents, provided that it is settled. */
+  readonly figures: string;
+  /** Newest mtime or ctime, milliseconds since the epoch. */
+  readonly changed: number;
+}
+
+/**
+ * Looks at the files without opening any.
+ * @returns null if the database is not there
+ * @throws the system's error, `EACCES` above all
+ */
+export function stateOfFiles(database: string): FileState | null {
+  let path: string;
+  try {
+    path = realpathSync.native(database);
+  } catch (error) {
+    if (isAbsence(error)) return null;
+    throw error;
+  }
+  const [main, wal, journal] = SUFFIXES.map((suffix) =>
+    statSync(`${path}${suffix}`, { bigint: true, throwIfNoEntry: false }),
+  );
+  if (main === undefined) return null;
+  const all = [main, wal, journal];
+  return {
+    path,
+    inode: Number(main.ino),
+    birthTime: String(main.birthtimeNs),
+    size: Number(main.size),
+    device: main.dev,
+    isFile: main.isFile(),
+    walSize: wal === undefined ? null : Number(wal.size),
+    journalSize: journal === undefined ? null : Number(journal.size),
+    figures: all.map(figuresOf).join(' '),
+    changed: Math.max(
+      ...all.map((stats) =>
+        stats === undefined ? 0 : Number(max(stats.mtimeNs, stats.ctimeNs) / 1_000_000n),
+      ),
+    ),
+  };
+}
+
+/** Would a write that comes after this state show in its figures? `now` in milliseconds, of the system's clock. */
+export function isSettled(state: FileState, now: number): boolean {
+  return state.changed < now - SETTLED_MS;
+}
+
+function isAbsence(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === 'ENOENT' || code === 'ENOTDIR';
+}
+
+function figuresOf(stats: BigIntStats | undefined): string {
+  if (stats === undefined) return '-';
+  return `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeNs}:${stats.ctimeNs}:${stats.birthtimeNs}`;
+}
+
+function max(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
+}

@@ -1,0 +1,118 @@
+import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import Database from 'better-sqlite3';
+import { codeOf } from '../errors.js';
+import { type FileState, stateOfFiles } from './files.js';
+import { cantOpen, missing, notAFile, systemProblem, type Waiting, waitingFor } from './states.js';
+
+/** How a try to read the database in place ended. */
+export type Attempt<T> =
+  | { readonly kind: 'done'; readonly value: T }
+  /** Something was in motion: worth another try at once. `waiting` is what it is if that does not help. */
+  | { readonly kind: 'again'; readonly waiting: Waiting }
+  /** Only its writer could open it: a copy may do. */
+  | { readonly kind: 'cold'; readonly files: FileState; readonly waiting: Waiting }
+  | { readonly kind: 'waiting'; readonly waiting: Waiting };
+
+/** Which file and schema a connection sees; tells the introspection when to look again. */
+export type Work<T> = (db: Database.Database, generation: string) => T;
+
+/**
+ * How long SQLite may wait for a lock. In WAL mode a reader waits for nothing but a recovery and a last close; with a
+ * rollback journal, for a commit. The thread stands still meanwhile.
+ */
+const BUSY_MS = 25;
+
+/** Opens the database in place, for reading only, does the work in one read transaction and closes it. */
+export function readInPlace<T>(database: string, work: Work<T>): Attempt<T> {
+  let files: FileState | null;
+  try {
+    files = stateOfFiles(database);
+  } catch (error) {
+    return { kind: 'waiting', waiting: systemProblem(database, error) };
+  }
+  if (files === null) return { kind: 'waiting', waiting: missing(database) };
+  if (!files.isFile) return { kind: 'waiting', waiting: notAFile(database) };
+  if (wouldMakeFiles(files)) return { kind: 'cold', files, waiting: cantOpen(files) };
+  try {
+    const value = readOnce(files.path, true, (db) => work(db, generationOf(files, db)));
+    return isSameFile(database, files)
+      ? { kind: 'done', value }
+      : {
+          kind: 'again',
+          waiting: { state: 'recovering', message: `${database} is being replaced`, code: null },
+        };
+  } catch (error) {
+    return attemptOf(database, files, error);
+  }
+}
+
+/** One connection, one read transaction. */
+export function readOnce<T>(path: string, readonly: boolean, work: (db: Database.Database) => T): T {
+  const db = new Database(path, { readonly, fileMustExist: true, timeout: BUSY_MS });
+  try {
+    db.pragma('trusted_schema = OFF');
+    db.exec('BEGIN');
+    const value = work(db);
+    db.exec('COMMIT');
+    return value;
+  } finally {
+    db.close();
+  }
+}
+
+export function generationOf(files: FileState, db: Database.Database): string {
+  return `${files.inode}:${files.birthTime}:${String(db.pragma('schema_version', { simple: true }))}`;
+}
+
+function isSameFile(database: string, before: FileState): boolean {
+  const after = statSync(database, { bigint: true, throwIfNoEntry: false });
+  return (
+    after !== undefined &&
+    Number(after.ino) === before.inode &&
+    String(after.birthtimeNs) === before.birthTime
+  );
+}
+
+/**
+ * In a directory that we may write to, SQLite would make `-wal` and `-shm` files of ours for a database in WAL mode that
+ * has none, and leave them there; with another owner they lock Postern out. Such a database is not opened.
+ * Behind a read-only mount this never holds, and costs nothing while Postern runs.
+ */
+function wouldMakeFiles(files: FileState): boolean {
+  if (files.walSize !== null && statSync(`${files.path}-shm`, { throwIfNoEntry: false }) !== undefined)
+    return false;
+  try {
+    accessSync(dirname(files.path), constants.W_OK);
+  } catch {
+    return false;
+  }
+  return isWal(files.path);
+}
+
+/** Byte 18 of the header is 2 for WAL. Read with no connection open: closing this descriptor drops SQLite's locks. */
+function isWal(path: string): boolean {
+  const header = Buffer.alloc(20);
+  try {
+    const descriptor = openSync(path, 'r');
+    try {
+      readSync(descriptor, header, 0, header.length, 0);
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch {
+    return false; // SQLite will meet the same error and say it
+  }
+  return header[18] === 2;
+}
+
+function attemptOf<T>(database: string, files: FileState, error: unknown): Attempt<T> {
+  const code = codeOf(error) ?? '';
+  const waiting = waitingFor(database, files, error);
+  if (code === 'SQLITE_READONLY_RECOVERY' || code === 'SQLITE_SCHEMA' || code === 'SQLITE_READONLY_DBMOVED') {
+    return { kind: 'again', waiting };
+  }
+  if (waiting.state === 'stopped' || code === 'SQLITE_READONLY_ROLLBACK')
+    return { kind: 'cold', files, waiting };
+  return { kind: 'waiting', waiting };
+}

@@ -1,0 +1,118 @@
+import type Database from 'better-sqlite3';
+import type { AuditEvent } from '../audit/event.js';
+import { messageOf } from '../errors.js';
+import { type AuditTable, COLUMN_KEYS, type ColumnKey, TableCache, type TableProblem } from './columns.js';
+import { type Page, PageReader, type Replaced, type Unfollowable } from './page.js';
+import { type Classify, type Redact, RowReader } from './row.js';
+import type { AuditSource, History, Look, LookRequest } from './source.js';
+
+export interface OwnSourceOptions {
+  /** state.db, open, ours. */
+  readonly db: Database.Database;
+  readonly table: string;
+  readonly sourceId: string;
+  readonly classify: Classify;
+  readonly redact: Redact;
+  readonly clock: () => number;
+  readonly server: string;
+  /** What was recorded of earlier rows; without it a deleted row at the mark is taken for what it looks like. */
+  readonly history?: History;
+}
+
+export interface OwnSource extends AuditSource {
+  /** To be called when rows were recorded and committed: wakes those who watch, soon but not at once. */
+  notify(): void;
+}
+
+/** For rows that were recorded without a call of `notify`. */
+const POLL_MS = 5_000;
+/** No file behind our own connection is ever another one. */
+const GENERATION = 'own';
+
+/** Reads the daemon's own audit table over the connection it already has. */
+export function createOwnSource(options: OwnSourceOptions): OwnSource {
+  return new OwnTable(options);
+}
+
+class OwnTable implements OwnSource {
+  readonly name = 'auditd';
+  private readonly tables: TableCache;
+  private readonly reader: PageReader;
+  private readonly wakes = new Set<() => unknown>();
+  private pending: NodeJS.Immediate | null = null;
+
+  constructor(private readonly options: OwnSourceOptions) {
+    const { table, sourceId, server, classify, redact, clock } = options;
+    const columns = Object.fromEntries(COLUMN_KEYS.map((key) => [key, key])) as Record<ColumnKey, string>;
+    this.tables = new TableCache({ table, columns });
+    const history = options.history ?? { fingerprintOf: () => null };
+    this.reader = new PageReader(
+      new RowReader({ name: 'auditd', sourceId, server, classify, redact }),
+      history,
+      clock,
+    );
+  }
+
+  look(request: LookRequest): Look {
+    try {
+      const found = this.inTransaction((table) => this.reader.read(this.options.db, table, request));
+      return lookOf(found, this.options.table);
+    } catch (error) {
+      return {
+        state: 'failed',
+        message: `reading table ${this.options.table} of state.db failed: ${messageOf(error)}; trying again`,
+        code: null,
+      };
+    }
+  }
+
+  row(id: number, timeline: number): AuditEvent | null {
+    const found = this.inTransaction((table) => this.reader.row(this.options.db, table, id, timeline));
+    return found === null || 'message' in found ? null : found;
+  }
+
+  notify(): void {
+    this.pending ??= setImmediate(() => {
+      this.pending = null;
+      for (const wake of this.wakes) wake();
+    });
+  }
+
+  watch(onWake: () => unknown): { close(): void } {
+    this.wakes.add(onWake);
+    const poll = setInterval(() => onWake(), POLL_MS);
+    this.notify();
+    return {
+      close: () => {
+        clearInterval(poll);
+        this.wakes.delete(onWake);
+      },
+    };
+  }
+
+  private inTransaction<T>(work: (table: AuditTable) => T): T | TableProblem {
+    const { db } = this.options;
+    const read = () => {
+      const table = this.tables.get(db, GENERATION);
+      return 'state' in table ? table : work(table);
+    };
+    return db.inTransaction ? read() : db.transaction(read)();
+  }
+}
+
+function lookOf(found: Page | Replaced | Unfollowable | TableProblem, table: string): Look {
+  switch (found.state) {
+    case 'page':
+      return { ...found, state: 'reading', postern: 'running' };
+    case 'replaced':
+      return found;
+    case 'unfollowable':
+      return {
+        state: 'failed',
+        message: `table ${table} of state.db has a row with the id ${found.id}`,
+        code: null,
+      };
+    default:
+      return { ...found, message: `state.db: ${found.message}`, code: null };
+  }
+}

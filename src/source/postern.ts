@@ -1,0 +1,269 @@
+import { realpathSync } from 'node:fs';
+import { join } from 'node:path';
+import type Database from 'better-sqlite3';
+import type { Logger } from 'pino';
+import type { AuditEvent } from '../audit/event.js';
+import type { SourceConfig } from '../config/schema.js';
+import { ColdCopies } from './cold.js';
+import { type AuditTable, TableCache, type TableProblem } from './columns.js';
+import { fingerprintOf } from './encoding.js';
+import { type FileState, isSettled, stateOfFiles } from './files.js';
+import { type Attempt, generationOf, readInPlace, readOnce } from './live.js';
+import { type Page, PageReader, type Replaced, type Unfollowable } from './page.js';
+import { type Classify, type Redact, RowReader } from './row.js';
+import type { AuditSource, History, Look, LookRequest } from './source.js';
+import { type Waiting, waitingFor } from './states.js';
+import { watchDatabase } from './watch.js';
+
+export interface PosternSourceOptions {
+  readonly config: SourceConfig;
+  /** Name of this server, for rows that name none. */
+  readonly server: string;
+  /** 32 hex digits, random, made once per state.db. */
+  readonly sourceId: string;
+  readonly classify: Classify;
+  readonly redact: Redact;
+  readonly history: History;
+  /** Where copies of a stopped Postern's database are made, read and deleted. */
+  readonly privateDirectory: string;
+  /** Milliseconds since the epoch. */
+  readonly clock: () => number;
+  readonly log: Logger;
+  /** Largest database that is copied where blocks can't be shared, bytes. */
+  readonly maxCopy?: number;
+}
+
+/** Tries at a file that is being replaced or recovered, within one look. */
+const TRIES = 4;
+/** A lock or a recovery is worth a word only if it lasts. */
+const GRACE_MS = 3_000;
+/** A full look this often, even if nothing in `stat` has changed. */
+const FULL_LOOK_MS = 30_000;
+
+type Found = Page | Replaced | Unfollowable | TableProblem;
+
+/** Reads `audit_log` of Postern's database without ever holding it open. */
+export function createPosternSource(options: PosternSourceOptions): AuditSource {
+  return new PosternSource(options);
+}
+
+class PosternSource implements AuditSource {
+  readonly name = 'postern';
+  private readonly tables: TableCache;
+  private readonly reader: PageReader;
+  private readonly copies: ColdCopies;
+  /** The last page read in place, and the files as they were before it. */
+  private last: { readonly at: number; readonly maxId: number; readonly complete: FileState | null } | null =
+    null;
+  /** What the copy of a stopped Postern's files said, for as long as they do not change. */
+  private cold: {
+    readonly figures: string;
+    readonly request: string;
+    readonly look: Look;
+    readonly lastPrint: string;
+  } | null = null;
+
+  constructor(private readonly options: PosternSourceOptions) {
+    const { config, server, sourceId, classify, redact, history, clock, log } = options;
+    this.tables = new TableCache(config, (table) => this.sayAbsent(table));
+    this.reader = new PageReader(
+      new RowReader({ name: 'postern', sourceId, server, classify, redact }),
+      history,
+      clock,
+    );
+    this.copies = new ColdCopies(
+      config.database,
+      join(options.privateDirectory, 'cold'),
+      log,
+      options.maxCopy,
+    );
+  }
+
+  look(request: LookRequest): Look {
+    const before = this.filesNow();
+    const attempt = this.attempt(
+      (db, generation) => this.read(db, generation, request),
+      (files, waiting) => this.lookAtCopy(files, waiting, request),
+    );
+    if (attempt.kind === 'cold') return attempt.value;
+    if (attempt.kind === 'waiting') return this.orPatience(attempt.waiting, request);
+    this.cold = null;
+    this.copies.drop();
+    const look = this.lookOf(attempt.value, 'running');
+    const complete =
+      look.state === 'reading' && !look.more && before !== null && isSettled(before, Date.now());
+    const maxId = look.state === 'reading' ? look.maxId : 0;
+    this.last = { at: performance.now(), maxId, complete: complete ? before : null };
+    return look;
+  }
+
+  row(id: number, timeline: number): AuditEvent | null {
+    const work = (db: Database.Database, generation: string): AuditEvent | null => {
+      const table = this.tables.get(db, generation);
+      return 'state' in table ? null : this.reader.row(db, table, id, timeline);
+    };
+    const attempt = this.attempt(work, (files, waiting) => {
+      const copy = this.copies.take(files, waiting);
+      return 'path' in copy ? readOnce(copy.path, false, (db) => work(db, generationOf(files, db))) : null;
+    });
+    return attempt.kind === 'waiting' ? null : attempt.value;
+  }
+
+  watch(onWake: () => unknown): { close(): void } {
+    const { config, log } = this.options;
+    const watcher = watchDatabase(
+      {
+        database: () => realPathOf(config.database),
+        pollInterval: config.poll_interval,
+        mayHaveChanged: () => this.mayHaveChanged(),
+        log,
+      },
+      onWake,
+    );
+    return {
+      close: () => {
+        watcher.close();
+        this.copies.drop();
+      },
+    };
+  }
+
+  /** Tries in place; what is in motion again, and what only its writer can open from a copy. */
+  private attempt<T, C>(
+    work: (db: Database.Database, generation: string) => T,
+    fromCopy: (files: FileState, waiting: Waiting) => C | 'again',
+  ): { kind: 'done'; value: T } | { kind: 'cold'; value: C } | { kind: 'waiting'; waiting: Waiting } {
+    let waiting: Waiting = {
+      state: 'recovering',
+      message: `${this.options.config.database} is changing`,
+      code: null,
+    };
+    for (let tries = 0; tries < TRIES; tries++) {
+      const attempt: Attempt<T> = readInPlace(this.options.config.database, work);
+      if (attempt.kind === 'done') return attempt;
+      waiting = attempt.waiting;
+      if (attempt.kind === 'waiting') return attempt;
+      if (attempt.kind === 'cold') {
+        const value = fromCopy(attempt.files, attempt.waiting);
+        if (value !== 'again') return { kind: 'cold', value };
+      }
+      this.tables.forget();
+    }
+    return { kind: 'waiting', waiting };
+  }
+
+  private read(db: Database.Database, generation: string, request: LookRequest): Found {
+    const table = this.tables.get(db, generation);
+    return 'state' in table ? table : this.reader.read(db, table, request);
+  }
+
+  private lookAtCopy(files: FileState, waiting: Waiting, request: LookRequest): Look | 'again' {
+    const known = this.knownOfCopy(files, request);
+    if (known !== null) return known;
+    const copy = this.copies.take(files, waiting);
+    if ('again' in copy) return 'again';
+    if ('state' in copy) return copy;
+    let look: Look;
+    try {
+      const found = readOnce(copy.path, false, (db) => this.read(db, generationOf(files, db), request));
+      look = this.lookOf(found, 'stopped');
+    } catch (error) {
+      look = waitingFor(this.options.config.database, files, error);
+    }
+    const last = look.state === 'reading' ? look.events.at(-1) : undefined;
+    const lastPrint = last === undefined ? (request.mark.fingerprint ?? '') : fingerprintOf(last.id);
+    this.cold = { figures: files.figures, request: requestKey(request), look, lastPrint };
+    if (look.state !== 'reading' || !look.more) this.copies.drop();
+    return look;
+  }
+
+  /** Nothing has changed since the copy was read to its end: once per change, not per poll. */
+  private knownOfCopy(files: FileState, request: LookRequest): Look | null {
+    const cold = this.cold;
+    if (cold === null || cold.figures !== files.figures) return null;
+    const { look } = cold;
+    if (look.state !== 'reading') return cold.request === requestKey(request) ? look : null;
+    if (look.more || request.after < look.maxId) return null;
+    const sameMark = request.mark.id === look.maxId && request.mark.fingerprint === cold.lastPrint;
+    const sameRequest = cold.request === requestKey(request) && look.events.length === 0;
+    return sameMark || sameRequest ? { ...look, events: [], upTo: request.after } : null;
+  }
+
+  private lookOf(found: Found, postern: 'running' | 'stopped'): Look {
+    switch (found.state) {
+      case 'page':
+        return { ...found, state: 'reading', postern };
+      case 'replaced':
+        return found;
+      case 'unfollowable':
+        return {
+          state: 'failed',
+          message:
+            `table ${this.options.config.table} has a row with the id ${found.id}, above ${Number.MAX_SAFE_INTEGER}: ` +
+            'it and all that follow can not be read. Delete it, and set the table back in sqlite_sequence',
+          code: null,
+        };
+      default:
+        return { ...found, message: `${this.options.config.database}: ${found.message}`, code: null };
+    }
+  }
+
+  /** A commit or a last close may hold the lock for a moment: not worth a change of state. */
+  private orPatience(waiting: Waiting, request: LookRequest): Look {
+    const brief = waiting.state === 'locked' || waiting.state === 'recovering';
+    if (!brief || this.last === null || performance.now() - this.last.at > GRACE_MS) {
+      this.last = null;
+      return waiting;
+    }
+    const { maxId, at } = this.last;
+    this.last = { at, maxId, complete: null };
+    return {
+      state: 'reading',
+      postern: 'running',
+      events: [],
+      upTo: request.after,
+      more: true,
+      maxId,
+      markDeleted: false,
+    };
+  }
+
+  private mayHaveChanged(): boolean {
+    const complete = this.last?.complete ?? null;
+    if (this.last === null || complete === null || performance.now() - this.last.at > FULL_LOOK_MS)
+      return true;
+    return this.filesNow()?.figures !== complete.figures;
+  }
+
+  private filesNow(): FileState | null {
+    try {
+      return stateOfFiles(this.options.config.database);
+    } catch {
+      return null;
+    }
+  }
+
+  private sayAbsent(table: AuditTable | TableProblem): void {
+    if ('state' in table) return;
+    const { config, log } = this.options;
+    for (const key of table.absent) {
+      if (config.columns[key] === key) continue; // the default name of a column that need not be there
+      log.warn(
+        { table: table.name },
+        `table ${table.name} has no column ${config.columns[key]}, which source.columns.${key} names: events go without it`,
+      );
+    }
+  }
+}
+
+function requestKey({ mark, after }: LookRequest): string {
+  return `${mark.timeline}:${mark.id}:${mark.fingerprint}:${after}`;
+}
+
+function realPathOf(path: string): string {
+  try {
+    return realpathSync.native(path);
+  } catch {
+    return path;
+  }
+}

@@ -1,0 +1,135 @@
+import { parseAddress } from '../audit/address.js';
+import type { EventType } from '../audit/catalog.js';
+import type { AuditEvent, EventResource, EventUser, SourceName } from '../audit/event.js';
+import { parseTime } from '../audit/time.js';
+import { encodeRow, idOf, type RawRow, type SqlValue } from './encoding.js';
+
+export type Classify = (action: string, resourceType: string | null) => EventType;
+export type Redact = (details: string | null) => string | null;
+
+export interface RowOptions {
+  readonly name: SourceName;
+  /** 32 hex digits, random, made once per state.db: a part of every `event.id`. */
+  readonly sourceId: string;
+  /** The name of this server, for rows that name none. */
+  readonly server: string;
+  readonly classify: Classify;
+  readonly redact: Redact;
+}
+
+/** Where a row comes from: what its columns do not say. */
+export interface RowPlace {
+  readonly timeline: number;
+  readonly ingested: number;
+  /** AuditTable.defaults */
+  readonly defaults: ReadonlyArray<unknown>;
+  /** The bytes of a column of the row with this id. */
+  readonly bytesOf: (id: bigint, column: number) => Buffer | null;
+}
+
+/** Makes events of rows. Whatever is in a row, it does not throw: what can't be read is null. */
+export class RowReader {
+  constructor(private readonly options: RowOptions) {}
+
+  /** `event.id` alone, and the length of what was hashed, which is about that of the row. */
+  identify(row: RawRow, place: Pick<RowPlace, 'defaults' | 'bytesOf'>): { id: string; length: number } {
+    const encoded = encodeRow(this.options.sourceId, row, place.defaults, (column) => {
+      const id = row[0];
+      return typeof id === 'bigint' ? place.bytesOf(id, column) : null;
+    });
+    return { id: idOf(encoded), length: encoded.length };
+  }
+
+  /** `id` is the row's from `identify`. */
+  event(row: RawRow, id: string, place: RowPlace): AuditEvent {
+    const rawAction = textOf(row[5]) ?? '';
+    const resourceType = textOf(row[6]);
+    const rawTime = row[1] ?? null;
+    const time = parseTime(Buffer.isBuffer(rawTime) ? textOf(rawTime) : rawTime);
+    const rawAddress = textOf(row[9]);
+    const address = parseAddress(rawAddress);
+    const server = textOf(row[10]);
+    const named = server !== null && server !== '';
+    return new RowEvent(
+      this.options.name,
+      place.timeline,
+      Number(row[0]),
+      id,
+      time,
+      time === null ? textOf(rawTime) : null,
+      place.ingested,
+      this.typeOf(rawAction, resourceType),
+      rawAction,
+      { id: textOf(row[2]), name: textOf(row[3]), email: textOf(row[4]) },
+      { type: resourceType, id: textOf(row[7]) },
+      address,
+      address === rawAddress || rawAddress === '' ? null : rawAddress,
+      named ? server : this.options.server,
+      !named || server === this.options.server,
+      row[8] ?? null,
+      this.options.redact,
+    );
+  }
+
+  private typeOf(action: string, resourceType: string | null): EventType {
+    try {
+      return this.options.classify(action, resourceType);
+    } catch {
+      return this.options.classify('unknown', null);
+    }
+  }
+}
+
+/** An event whose `details` are parsed and masked when first asked for: fail2ban's sink never asks. */
+class RowEvent implements AuditEvent {
+  private masked: string | null | undefined;
+
+  constructor(
+    readonly source: SourceName,
+    readonly timeline: number,
+    readonly sequence: number,
+    readonly id: string,
+    readonly time: number | null,
+    readonly rawTime: string | null,
+    readonly ingested: number,
+    readonly type: EventType,
+    readonly rawAction: string,
+    readonly user: EventUser,
+    readonly resource: EventResource,
+    readonly address: string | null,
+    readonly rawAddress: string | null,
+    readonly server: string,
+    readonly local: boolean,
+    private readonly rawDetails: SqlValue,
+    private readonly redact: Redact,
+  ) {}
+
+  get action(): string {
+    return this.type.action;
+  }
+
+  get details(): string | null {
+    if (this.masked === undefined) {
+      try {
+        this.masked = this.redact(textOf(this.rawDetails));
+      } catch {
+        this.masked = null;
+      }
+    }
+    return this.masked;
+  }
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** A value of any type as text: numbers as SQLite writes them, a BLOB as the text it holds, else as its hex digits. */
+function textOf(value: SqlValue | undefined): string | null {
+  if (value === null || value === undefined) return null;
+  if (typeof value === 'string') return value;
+  if (!Buffer.isBuffer(value)) return String(value);
+  try {
+    return utf8.decode(value);
+  } catch {
+    return `0x${value.toString('hex')}`;
+  }
+}

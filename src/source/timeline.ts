@@ -1,0 +1,51 @@
+import type { Mark } from './source.js';
+
+/** What a look finds out about the history that stands behind the path, all in one read transaction. */
+export interface Evidence {
+  readonly mark: Mark;
+  /** Fingerprint of the row at the mark; null if that row is gone. */
+  readonly atMark: string | null;
+  /** `sqlite_sequence.seq` of the table; null without AUTOINCREMENT, or if the row was removed. */
+  readonly sequence: number | null;
+  /** Highest id in the table, 0 if it is empty. */
+  readonly maxId: number;
+  /**
+   * The highest row below a mark whose own row is gone: its fingerprint, and the one recorded when it was read (null if
+   * none is). Null if there is no such row.
+   */
+  readonly probe: { readonly id: number; readonly found: string; readonly recorded: string | null } | null;
+}
+
+export interface Verdict {
+  /** `deleted`: the row at the mark was deleted by hand, the history is the one that was read before. */
+  readonly history: 'same' | 'deleted' | 'replaced';
+  /** For people. */
+  readonly reason: string;
+}
+
+/** Is this the history that the mark was made in? A wrong "replaced" costs a walk over the table, a wrong "same" events. */
+export function judge({ mark, atMark, sequence, maxId, probe }: Evidence): Verdict {
+  if (mark.id === 0) return { history: 'same', reason: 'nothing has been read yet' };
+  if (atMark !== null) {
+    if (mark.fingerprint === null) return { history: 'same', reason: `row ${mark.id} was not recorded` };
+    if (atMark === mark.fingerprint) return { history: 'same', reason: `row ${mark.id} is as it was read` };
+    return { history: 'replaced', reason: `row ${mark.id} is not the one that was read` };
+  }
+  if (sequence !== null && sequence < mark.id) {
+    return {
+      history: 'replaced',
+      reason: `ids have reached ${sequence} only, and row ${mark.id} had been read`,
+    };
+  }
+  if (probe !== null && probe.recorded !== null && probe.found !== probe.recorded) {
+    return {
+      history: 'replaced',
+      reason: `row ${mark.id} is gone, and row ${probe.id} is not the one that was read`,
+    };
+  }
+  if (sequence !== null || maxId > mark.id)
+    return { history: 'deleted', reason: `row ${mark.id} was deleted` };
+  // Without a sequence the ids of deleted rows at the end are given out again.
+  if (maxId === 0) return { history: 'same', reason: 'the table is empty' };
+  return { history: 'replaced', reason: `ids end at ${maxId}, and row ${mark.id} had been read` };
+}

@@ -1,0 +1,149 @@
+import { type FSWatcher, statSync, watch as watchDirectory } from 'node:fs';
+import { basename, dirname } from 'node:path';
+import type { Logger } from 'pino';
+import { messageOf } from '../errors.js';
+import { onEvent, onLook, type Rung } from './ladder.js';
+
+export interface WatchOptions {
+  /** Where the database is; asked again at each poll, since a link may be turned. */
+  readonly database: () => string;
+  /** Milliseconds. */
+  readonly pollInterval: number;
+  /** Whether a poll that nothing announced is worth a look. */
+  readonly mayHaveChanged: () => boolean;
+  readonly log: Logger;
+}
+
+/**
+ * Wakes after each change of the database's files by the ladder, and at each poll.
+ * @param onWake looks; true if it found rows
+ */
+export function watchDatabase(options: WatchOptions, onWake: () => unknown): { close(): void } {
+  const watcher = new DatabaseWatcher(options, onWake);
+  return { close: () => watcher.close() };
+}
+
+class DatabaseWatcher {
+  private watcher: FSWatcher | null = null;
+  private watched: { readonly directory: string; readonly inode: bigint } | null = null;
+  private names = new Set<string>();
+  private rung: Rung | null = null;
+  /** What the rung's offset counts from, and when the timer is due; milliseconds of `performance.now()`. */
+  private base = 0;
+  private due = 0;
+  private timer: NodeJS.Timeout | null = null;
+  private closed = false;
+  private saidProblem = '';
+  private readonly poll: NodeJS.Timeout;
+
+  constructor(
+    private readonly options: WatchOptions,
+    private readonly onWake: () => unknown,
+  ) {
+    this.attach();
+    this.poll = setInterval(() => this.onPoll(), options.pollInterval);
+    // Not at once: the caller has yet to get what ends the watch.
+    this.rung = onEvent(null);
+    this.arm(performance.now() + 1);
+  }
+
+  close(): void {
+    this.closed = true;
+    clearInterval(this.poll);
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
+    this.detach();
+  }
+
+  private onPoll(): void {
+    this.attach();
+    if (this.timer === null && this.options.mayHaveChanged()) this.look();
+  }
+
+  /** Watches the directory in which the database is now; no watch, no harm: then there is the poll. */
+  private attach(): void {
+    const database = this.options.database();
+    const directory = dirname(database);
+    const name = basename(database);
+    const inode = statSync(directory, { bigint: true, throwIfNoEntry: false })?.ino;
+    if (inode === undefined) {
+      this.detach();
+      return;
+    }
+    this.names = new Set([name, `${name}-wal`, `${name}-journal`]);
+    if (this.watcher !== null && this.watched?.directory === directory && this.watched.inode === inode)
+      return;
+    this.detach();
+    try {
+      const watcher = watchDirectory(directory, (_, file) => {
+        if (file === null || this.names.has(file)) this.event();
+      });
+      watcher.on('error', (error) => {
+        this.say(directory, error);
+        if (this.watcher === watcher) this.detach();
+      });
+      this.watcher = watcher;
+      this.watched = { directory, inode };
+      this.saidProblem = '';
+    } catch (error) {
+      this.say(directory, error);
+    }
+  }
+
+  private detach(): void {
+    this.watcher?.close();
+    this.watcher = null;
+    this.watched = null;
+  }
+
+  private say(directory: string, error: unknown): void {
+    const message = messageOf(error);
+    if (message === this.saidProblem) return;
+    this.saidProblem = message;
+    this.options.log.warn(
+      { directory },
+      `${directory} can't be watched (${message}); looking every ${this.options.pollInterval} ms instead. Watching needs r and x on the directory`,
+    );
+  }
+
+  private event(): void {
+    const now = performance.now();
+    this.rung = onEvent(this.rung);
+    this.base = now;
+    const due = now + this.rung.offset;
+    // Events that come faster than a millisecond must not push the look away for ever.
+    if (this.timer !== null && this.due <= due) return;
+    this.arm(due);
+  }
+
+  private arm(due: number): void {
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.due = due;
+    const delay = due - performance.now();
+    if (delay <= 0) {
+      this.timer = null;
+      this.climb();
+    } else {
+      this.timer = setTimeout(() => {
+        this.timer = null;
+        this.climb();
+      }, delay);
+    }
+  }
+
+  private climb(): void {
+    const rung = this.rung;
+    if (rung === null || this.closed) return;
+    const found = this.look();
+    this.rung = onLook(rung, found);
+    if (this.rung === null || this.closed) return;
+    if (this.rung.kind === 'trailing' && found) this.base = performance.now();
+    // A look that took longer than a rung skips to the next one that is still to come.
+    const due = this.base + this.rung.offset;
+    this.arm(Math.max(due, performance.now() + 0.5));
+  }
+
+  private look(): boolean {
+    return this.onWake() === true;
+  }
+}
