@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import type { Fail2banConfig } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
+import { PAIR } from '../sinks/pair.js';
 
 /** What only the host that the jail is for can tell. */
 export interface JailPlace {
@@ -9,9 +10,6 @@ export interface JailPlace {
   /** What `chain: auto` stands for here; `INPUT` if not given, `INPUT,DOCKER-USER` on a host with that chain. */
   readonly chain?: string;
 }
-
-/** The names of the pair that the fail2ban sink writes and the jail reads. */
-export const pairNames = ['fail2ban.0.log', 'fail2ban.1.log'] as const;
 
 /** iptables takes chain names of up to 28 characters: `f2b-`, the jail, `-tcp`. */
 const LONGEST_JAIL = 20;
@@ -36,7 +34,7 @@ export function renderJail(config: Fail2banConfig, place: JailPlace): string {
   if (jail.length > LONGEST_JAIL) {
     throw invalid('jail', jail, `at most ${LONGEST_JAIL} characters, as iptables limits the chain's name`);
   }
-  const files = pairNames.map((name) => `${directory(place.authDirectory)}/${name}`);
+  const files = PAIR.map((name) => `${directory(place.authDirectory)}/${name}`);
   const lines = [
     `# The jail of Postern Proxy's logins: ${count(config.max_retry, 'failure')} from one address within ${seconds(config.find_time)} s, banned for ${seconds(config.ban_time)} s.`,
     `# Made by postern-auditd from its configuration; install.sh --reconfigure writes it anew.`,

@@ -1,0 +1,196 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { NetworkSet } from '../audit/address.js';
+import { AuditdError } from '../errors.js';
+
+/** What fail2ban says of a jail. */
+export interface JailStatus {
+  /** Addresses, and with `ipv6_prefix` networks, in the order of their bans. */
+  readonly banned: readonly string[];
+  /** Addresses with failures that have not led to a ban yet. */
+  readonly currentlyFailed: number;
+  /** Failures counted since fail2ban's start. */
+  readonly totalFailed: number;
+  /** Bans since fail2ban's start, those taken up again included. */
+  readonly totalBanned: number;
+  readonly logFiles: readonly string[];
+}
+
+export interface Ban {
+  readonly address: string;
+  /** fail2ban's words, in the host's own time zone, `2026-11-22 20:21:00`; null if it said none. */
+  readonly since: string | null;
+  readonly until: string | null;
+}
+
+/** Runs a program; the place of execa in tests. */
+export type Run = (
+  program: string,
+  args: readonly string[],
+) => Promise<{
+  exitCode?: number | undefined;
+  stdout: string;
+  stderr: string;
+  code?: string;
+  timedOut?: boolean;
+}>;
+
+const TIMEOUT_MS = 10_000;
+
+const spawn: Run = async (program, args) => {
+  const result = await execa(program, args, {
+    reject: false,
+    stdin: 'ignore',
+    timeout: TIMEOUT_MS,
+    env: { LC_ALL: 'C.UTF-8' },
+  });
+  const { exitCode, stdout, stderr, code, timedOut } = result;
+  return { exitCode, stdout, stderr, timedOut, ...(code === undefined ? {} : { code }) };
+};
+
+/** Needs root, as fail2ban's socket does. @throws AuditdError FAIL2BAN_FAILED */
+export async function fail2banStatus(jail: string, run: Run = spawn): Promise<JailStatus> {
+  return parseStatus(await client(jail, ['status', jail], run));
+}
+
+/** The bans with their times. @throws AuditdError FAIL2BAN_FAILED */
+export async function fail2banBans(jail: string, run: Run = spawn): Promise<Ban[]> {
+  return parseBans(await client(jail, ['get', jail, 'banip', '--with-time'], run));
+}
+
+/**
+ * Lifts the ban on an address or network, or on the networks that the address is in.
+ *
+ * @returns what was unbanned; empty if there was no such ban
+ * @throws AuditdError USAGE if `address` is neither; FAIL2BAN_FAILED
+ */
+export async function unban(jail: string, address: string, run: Run = spawn): Promise<string[]> {
+  const [base = ''] = address.split('/');
+  if (isIP(base) === 0) {
+    throw new AuditdError(
+      'USAGE',
+      `${JSON.stringify(address)} is not an address. Give one as \`postern-auditd bans\` lists it.`,
+    );
+  }
+  const { banned } = await fail2banStatus(jail, run);
+  const hit = banned.filter(
+    (entry) => entry === address || (entry.includes('/') && new NetworkSet([entry]).contains(base)),
+  );
+  if (hit.length > 0) await client(jail, ['set', jail, 'unbanip', ...hit], run);
+  return hit;
+}
+
+/**
+ * What the real filter matches: the addresses (or networks) in lines of log, in order, one for each match.
+ *
+ * @param lines text, each line with its newline
+ * @param filter name of a filter that is installed, or path of a filter file
+ * @throws AuditdError FAIL2BAN_FAILED, also for a filter that can't be loaded or compiled
+ */
+export async function testFilter(
+  lines: string | Uint8Array,
+  filter = 'posternproxy',
+  run: Run = spawn,
+): Promise<string[]> {
+  const directory = await mkdtemp(join(tmpdir(), 'postern-auditd-'));
+  try {
+    // A file and no argument: fail2ban-regex would take a line that names a file for that file, and 128 KiB is an argument's limit.
+    const log = join(directory, 'lines.log');
+    await writeFile(log, lines, { mode: 0o600 });
+    const result = await run('fail2ban-regex', ['-e', 'utf-8', '-o', 'ip', log, filter]);
+    const said = `${result.stdout}\n${result.stderr}`;
+    // Its status is 0 for a filter that it can't load or compile, too.
+    const words = said.split('\n').filter((line) => line !== '');
+    const matched = words.filter((line) => isIP(line.split('/')[0] ?? '') !== 0);
+    if (result.code === 'ENOENT') throw failed('fail2ban-regex is not installed', INSTALL);
+    if (result.exitCode !== 0 || matched.length !== words.length) {
+      throw failed(
+        `fail2ban-regex could not use the filter ${filter}: ${short(said)}`,
+        'Run install.sh --reconfigure to put the filter in place.',
+      );
+    }
+    return matched;
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+const INSTALL = 'Run install.sh without --no-fail2ban, or: apt-get install fail2ban';
+
+async function client(jail: string, args: readonly string[], run: Run): Promise<string> {
+  const result = await run('fail2ban-client', args);
+  if (result.exitCode === 0) return result.stdout;
+  const said = `${result.stderr}\n${result.stdout}`;
+  if (result.code === 'ENOENT') throw failed('fail2ban is not installed', INSTALL);
+  if (result.timedOut === true) {
+    throw failed(
+      `fail2ban did not answer within ${TIMEOUT_MS / 1_000} s`,
+      'See systemctl status fail2ban and /var/log/fail2ban.log.',
+    );
+  }
+  if (/Permission denied/i.test(said))
+    throw failed('fail2ban answers only root', 'Run the command with sudo.');
+  if (/does not exist/.test(said)) {
+    throw failed(
+      `fail2ban has no jail ${jail}`,
+      'See why with: fail2ban-client -t; then run install.sh --reconfigure, or fail2ban-client reload.',
+    );
+  }
+  if (/Is fail2ban running|Failed to access socket/i.test(said)) {
+    throw failed(
+      'fail2ban is not running',
+      'Start it with: systemctl start fail2ban; then see systemctl status fail2ban.',
+    );
+  }
+  throw failed(`fail2ban-client ${args.join(' ')} failed: ${short(said)}`, 'See /var/log/fail2ban.log.');
+}
+
+function failed(what: string, next: string): AuditdError {
+  return new AuditdError('FAIL2BAN_FAILED', `${what}. ${next}`);
+}
+
+function short(text: string): string {
+  return text.replace(/\s+/g, ' ').trim().slice(0, 300);
+}
+
+/** The text of `fail2ban-client status JAIL`. @throws AuditdError FAIL2BAN_FAILED if it has another shape */
+export function parseStatus(text: string): JailStatus {
+  const field = (name: string): string => {
+    const found = new RegExp(`^.*- ${name}:[ \\t]*(.*)$`, 'm').exec(text)?.[1];
+    if (found === undefined)
+      throw failed(`fail2ban-client status says no "${name}"`, 'Is this a fail2ban older than 0.11?');
+    return found.trim();
+  };
+  const list = (name: string) =>
+    field(name)
+      .split(/\s+/)
+      .filter((word) => word !== '');
+  return {
+    banned: list('Banned IP list'),
+    currentlyFailed: Number(field('Currently failed')),
+    totalFailed: Number(field('Total failed')),
+    totalBanned: Number(field('Total banned')),
+    logFiles: list('File list'),
+  };
+}
+
+/** The text of `get JAIL banip --with-time`: `ADDRESS\tSINCE + SECONDS = UNTIL` a line. */
+export function parseBans(text: string): Ban[] {
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '')
+    .map((line) => {
+      const time = String.raw`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`;
+      const found = new RegExp(`^(\\S+)\\s+(${time}) \\+ (-?\\d+) = (${time})$`).exec(line);
+      const permanent = found?.[3]?.startsWith('-') === true;
+      return {
+        address: line.split(/\s/)[0] ?? line,
+        since: found?.[2] ?? null,
+        until: permanent ? null : (found?.[4] ?? null),
+      };
+    });
+}

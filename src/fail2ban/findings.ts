@@ -1,0 +1,90 @@
+import { NetworkSet } from '../audit/address.js';
+import type { Finding } from '../sinks/sink.js';
+
+/** Successful logins of late, by address. */
+export interface LoginCount {
+  readonly address: string;
+  readonly logins: number;
+}
+
+/** Fewer logins than this say nothing about who is in front. */
+const ENOUGH = 5;
+const SHOWN = 5;
+
+const looped = new NetworkSet(['127.0.0.0/8', '::1']);
+/** Where Docker and Podman take the networks of their bridges from. For IPv6 they have no such ranges. */
+const containers = new NetworkSet(['172.16.0.0/12', '10.88.0.0/16', '10.89.0.0/16']);
+const privately = new NetworkSet([
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '100.64.0.0/10',
+  '169.254.0.0/16',
+  'fc00::/7',
+  'fe80::/10',
+]);
+
+/**
+ * Warns of addresses whose ban would lock out others than the attacker: what stands in front of Postern (a proxy, a
+ * container's bridge) and is seen in place of its clients.
+ *
+ * @param counts successful logins by address, of 30 days or so
+ * @param neverBan `fail2ban.never_ban`: who is in it is no cause for a warning
+ * @param bridges networks of bridges on this host, `172.18.0.0/16`, if known
+ */
+export function loginFindings(
+  counts: readonly LoginCount[],
+  neverBan: readonly string[],
+  bridges: readonly string[] = [],
+): Finding[] {
+  const spared = new NetworkSet(neverBan);
+  const known = new NetworkSet(bridges);
+  const total = counts.reduce((sum, { logins }) => sum + logins, 0);
+  const open = counts.filter(({ address, logins }) => logins > 0 && !spared.contains(address));
+  const findings: Finding[] = [];
+  const said = new Set<string>();
+  const warn = (addresses: readonly string[], what: string, next: string) => {
+    for (const address of addresses) said.add(address);
+    findings.push({ level: 'warning', what, next });
+  };
+
+  for (const { address, logins } of open) {
+    if (!isBridge(address, known) && !looped.contains(address)) continue;
+    warn(
+      [address],
+      `${share(logins, total)} came from ${address}, ${looped.contains(address) ? 'this host itself' : 'a container bridge'}: Postern does not see its clients' addresses`,
+      `A ban of ${address} would lock out everyone behind it. Add it to fail2ban.never_ban, and let Postern see the clients (trust the proxy's X-Forwarded-For; Docker: userland-proxy off or host networking).`,
+    );
+  }
+  if (total >= ENOUGH) {
+    for (const { address, logins } of open) {
+      if (logins * 2 <= total || said.has(address)) continue;
+      warn(
+        [address],
+        `${share(logins, total)} came from ${address}: more than half, as if a proxy stood in front of Postern`,
+        `If it is one, add ${address} to fail2ban.never_ban and let Postern trust its X-Forwarded-For: a ban of it would lock out everyone. If all administrators sit there, add it too, or know that their mistakes ban each other.`,
+      );
+    }
+  }
+  const rest = open.filter(({ address }) => privately.contains(address) && !said.has(address));
+  if (rest.length > 0) {
+    const names = rest.slice(0, SHOWN).map(({ address }) => address);
+    const more = rest.length > SHOWN ? ` and ${rest.length - SHOWN} more` : '';
+    const logins = rest.reduce((sum, entry) => sum + entry.logins, 0);
+    warn(
+      names,
+      `${share(logins, total)} came from private addresses: ${names.join(', ')}${more}`,
+      'If these are your own network, add it to fail2ban.never_ban; if one is a proxy or a router that hides its clients, add that one.',
+    );
+  }
+  return findings;
+}
+
+/** A bridge known to be one, or the first address of a network that containers usually get. */
+function isBridge(address: string, known: NetworkSet): boolean {
+  return known.contains(address) || (containers.contains(address) && address.endsWith('.1'));
+}
+
+function share(logins: number, total: number): string {
+  return `${logins} of ${total} successful ${total === 1 ? 'login' : 'logins'}`;
+}
