@@ -1,0 +1,15 @@
+import { backlog } from './backlog.js';
+import { idle } from './idle.js';
+import { latency } from './latency.js';
+
+// Figures, not tests: these machines are shared. Each bench prints what it measured and a peer of the same run.
+
+const BENCHES: Readonly<Record<string, () => Promise<void>>> = { latency, idle, backlog };
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => BENCHES[name] === undefined);
+if (wanted.length === 0 || unknown.length > 0) {
+  console.error(`usage: npm run bench -- NAME…   with NAME of ${Object.keys(BENCHES).join(', ')}`);
+  process.exit(2);
+}
+for (const name of wanted) await BENCHES[name]?.();

@@ -1,0 +1,102 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import Database from 'better-sqlite3';
+import { createAuditTable, createRecorder } from 'postern-auditd/recorder';
+
+const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
+
+export interface Status {
+  readonly sinks: Readonly<Record<string, { cursors: Record<string, { id: number }>; state: string }>>;
+}
+
+/** A directory with a Postern database, a configuration, and the real daemon as a process of its own. */
+export class Rig {
+  readonly directory = mkdtempSync(join(tmpdir(), 'postern-bench-'));
+  readonly database = join(this.directory, 'posternproxy.db');
+  readonly audit = join(this.directory, 'audit');
+  readonly auth = join(this.directory, 'auth');
+  private readonly control = join(this.directory, 'control.sock');
+  private child: ChildProcess | null = null;
+
+  constructor() {
+    writeFileSync(
+      join(this.directory, 'config.yml'),
+      `server: bench
+source: { database: ${this.database} }
+state: ${this.directory}/state
+control: ${this.control}
+log: { level: warn }
+min_free: 64M
+sinks:
+  audit: { type: file, directory: ${this.audit}, roll: { size: 2G } }
+  auth: { type: fail2ban, directory: ${this.auth} }
+fail2ban: { bans: ${this.directory}/bans.log }
+`,
+    );
+  }
+
+  /** The database, open for writing as Postern has it: WAL, synchronous as given. */
+  open(synchronous: 'NORMAL' | 'FULL' = 'NORMAL') {
+    const db = new Database(this.database);
+    db.pragma('journal_mode = WAL');
+    db.pragma(`synchronous = ${synchronous}`);
+    createAuditTable(db);
+    return { db, recorder: createRecorder(db) };
+  }
+
+  async start(): Promise<number> {
+    const child = spawn(process.execPath, [CLI, 'run', '--config', join(this.directory, 'config.yml')], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+    });
+    this.child = child;
+    for (let tries = 0; tries < 200; tries++) {
+      if ((await this.status()) !== null) return child.pid ?? 0;
+      await sleep(25);
+    }
+    throw new Error('the daemon did not start within 5 s');
+  }
+
+  status(): Promise<Status | null> {
+    return new Promise((done) => {
+      const call = request({ socketPath: this.control, path: '/status' }, (response) => {
+        let text = '';
+        response.setEncoding('utf8');
+        response.on('data', (chunk: string) => {
+          text += chunk;
+        });
+        response.on('end', () => done(JSON.parse(text) as Status));
+      });
+      call.on('error', () => done(null));
+      call.end();
+    });
+  }
+
+  async close(): Promise<void> {
+    const { child } = this;
+    if (child !== null && child.exitCode === null) {
+      const ended = new Promise((done) => child.once('exit', done));
+      child.kill('SIGTERM');
+      await ended;
+    }
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** CPU seconds (user and system) and resident bytes of a process, from /proc. */
+export function usage(pid: number): { cpu: number; rss: number } {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const ticks = Number(fields[11]) + Number(fields[12]);
+  const resident = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '0';
+  return { cpu: ticks / 100, rss: Number(resident) * 1024 };
+}
+
+export function percentile(sorted: readonly number[], part: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
+}
+
+export const MB = 2 ** 20;

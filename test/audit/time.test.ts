@@ -1,0 +1,70 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parseTime } from '../../src/audit/time.js';
+
+const noon = Date.UTC(2026, 10, 22, 12, 0, 0);
+
+describe('the time of a row', () => {
+  it.each<[unknown, number]>([
+    ['2026-11-22 12:00:00', noon],
+    ['2026-11-22 12:00:00.250', noon + 250],
+    ['2026-11-22 12:00:00.123456', noon + 123],
+    ['2026-11-22 12:00', noon],
+    ['2026-11-22T12:00:00Z', noon],
+    ['2026-11-22T13:00:00+01:00', noon],
+    ['2026-11-22T13:00:00+0100', noon],
+    ['2026-11-22T06:30:00.5-05:30', noon + 500],
+    ['2026-11-22 12:00:00+00', noon],
+    [noon / 1000, noon],
+    [noon, noon],
+    [noon / 1000 + 0.5, noon + 500],
+    [BigInt(noon), noon],
+    [String(noon / 1000), noon],
+    [String(noon), noon],
+    [0, 0],
+  ])('%s is read', (value, time) => {
+    expect(parseTime(value)).toBe(time);
+  });
+
+  it.each<[unknown]>([
+    ['2026-02-30 12:00:00'],
+    ['2026-13-01 00:00:00'],
+    ['2026-11-22 24:00:01'],
+    ['2026-11-22 12:60:00'],
+    ['2026-11-22 12:00:00+25:00'],
+    ['22.11.2026 12:00'],
+    ['yesterday'],
+    [''],
+    ['1e400'],
+    [Number.NaN],
+    [Number.POSITIVE_INFINITY],
+    [-1],
+    [1e18],
+    [null],
+    [undefined],
+    [Buffer.from('2026-11-22 12:00:00')],
+  ])('%s is not', (value) => {
+    expect(parseTime(value)).toBeNull();
+  });
+
+  it('comes back from every form it can be written in', () => {
+    const times = fc.integer({ min: 0, max: Date.UTC(9999, 11, 31) });
+    fc.assert(
+      fc.property(times, (time) => {
+        const iso = new Date(time).toISOString();
+        expect(parseTime(iso)).toBe(time);
+        expect(parseTime(iso.slice(0, 23).replace('T', ' '))).toBe(time);
+        expect(parseTime(iso.slice(0, 19).replace('T', ' '))).toBe(Math.floor(time / 1000) * 1000);
+      }),
+    );
+  });
+
+  it('never throws and never leaves the range', () => {
+    fc.assert(
+      fc.property(fc.anything(), (value) => {
+        const time = parseTime(value);
+        expect(time === null || (Number.isInteger(time) && time >= 0)).toBe(true);
+      }),
+    );
+  });
+});
