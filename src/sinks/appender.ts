@@ -1,64 +1,57 @@
 /**
- * Appending lines to files so that every row stands there once.
+ * Appending lines to files so that each row stands there once.
  *
- * CONSTRAINTS. A batch is written with plain write(2) on O_APPEND; nothing is kept in memory. The cursor lives in state.db,
- * the lines in the files, and no transaction spans both: kill -9 may come between the write and the commit, inside the write (a torn line),
- * between roll and commit. After power loss a file may end earlier than its length said, or in a block of NULs. The disk may be full in
- * the middle of a line. Someone may remove, move or empty a file. fdatasync takes milliseconds to seconds, so it must not be in the way.
+ * CONSTRAINTS. The cursor lives in state.db, the lines live in files, and no transaction spans both. kill -9 may come
+ * between write and commit, inside a write (a torn line), between roll and commit. After a loss of power a file may end
+ * earlier than its length said, or in a block of NULs. The disk may be full in the middle of a line. Someone may remove,
+ * move, empty or edit a file. fdatasync takes milliseconds to seconds and must not be in the way of a batch.
  *
- * FORMAT. Files have numbers (`Series`), of which none is used twice; all lines are complete JSON objects with source, timeline, row id and event
- * id in them. Beside the cursor, in the same transaction, shipping keeps a `Note`:
- *   file, since   which file is written to, and when it was begun (rolls by time)
- *   begin         offset of its first event, and the positions per (source, timeline) before it
- *   durable       as of the last fdatasync that succeeded
- *   end           as of the last batch
- *   found         rows that recovery found behind `end` and that shipping has not yet passed: shipping learns of them at each
- *                 `open` until a later batch of that source shows that it has
- * begin ≤ durable ≤ end, all in `file`: a roll first makes the old file durable, then the new name, and only then writes.
+ * FORMAT. Files have numbers (series.ts), and none is used twice. Each line is a complete JSON object with source,
+ * timeline, row id and event id in it, written by plain write(2) on O_APPEND; nothing is kept back in memory. Beside the
+ * cursor, in the same transaction, shipping keeps a note:
  *
- * RECOVERY (recovery.ts decides, this file acts). Lines are read from `durable` on, to the first that is torn or not ours; the rest is cut off.
- *   - Read past `end`, also in later files: written, but the cursor was not saved. They are reported as found and not written again.
- *   - Not as far as `end`: lost with the power. The cursors go back to what the last line says.
- *   - A file shorter than `durable` was cut by hand: the cursors go back to what its last line says.
- *   - No such file: removed by hand, durable as its name was. The cursors stay.
- *   - No note: state.db was lost. The files' last lines say where to go on (rebuild.ts).
- * A failed fdatasync leaves pages that read well and may never reach the medium (the kernel reports it once): what stands
- * behind `durable` is cut off and written again.
+ *   file, since   which file is written to, and when it was begun
+ *   begin         where its first event stands, and the positions per (source, timeline) before it
+ *   durable       the same as of the last fdatasync that succeeded
+ *   end           the same as of the last batch
+ *   found         rows that a recovery found behind `end`, until a later batch of their source shows that shipping has
+ *                 passed them; it is told of them at each `open` until then
  *
- * RUNNING. Before each batch the path is compared with the open file (dev, ino, length; 2 µs): removed, moved, or touched by another hand → a
- * new file. A write that stops half-way is cut back to its last complete line, which stays delivered.
+ * begin ≤ durable ≤ end, all in `file`: a roll makes the old file durable, then the new name, and only then writes.
+ *
+ * RECOVERY (recovery.ts decides, mender.ts reads and cuts). Lines are read from `durable` on, up to the first that is
+ * torn or not ours; the rest of the file is cut off. What was read
+ *   - goes past `end`, perhaps into later files: written, but the cursor was not saved. Reported as found, not written again.
+ *   - does not reach `end`: lost with the power. The cursors go back to what the last line says.
+ * A file shorter than `durable` was cut by hand (or by a disk that lies): read from `begin`, the cursors go back as well.
+ * A file that is gone was removed by hand, for its name was durable: the cursors stay. No note: state.db was lost, and the
+ * last lines of the files say where to go on (rebuild.ts). After an fdatasync that failed the pages may read well and never
+ * reach the medium (the kernel says so once): what stands behind `durable` is cut off and written again.
+ *
+ * RUNNING. Before each batch the path is compared with the open file (device, inode, length): removed, moved or edited by
+ * another hand → a new file. A write that stops half-way is cut back to its last complete line, which stays delivered.
  */
 import fs from 'node:fs';
-import type { Logger } from 'pino';
 import type { SourceName } from '../audit/event.js';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
-import type { Disk } from './disk.js';
 import { type Ground, own, prepareDirectory } from './ground.js';
-import { type Line, linesBefore, linesFrom, type ParseLine } from './lines.js';
+import { Mender, type MenderOptions } from './mender.js';
 import { type Found, formatNote, type Note, type Point, parseNote } from './note.js';
 import { advance, positionIn } from './positions.js';
-import { planRebuild } from './rebuild.js';
-import { type Cut, confirm, type LogFile, planRecovery, type RecoveryPlan } from './recovery.js';
+import { confirm, type LogFile } from './recovery.js';
 import { mustRoll, type RollRule } from './roll.js';
-import type { Series } from './series.js';
 import type { Resume } from './sink.js';
 import { diskTrouble } from './trouble.js';
 
-/** How far a rebuild reads back for Postern's last row. */
-const LOOK_BACK = 64 * 2 ** 20;
 const ROLL_AGAIN_MS = 1_000;
 const NEWLINE = 10;
 
-export interface AppenderOptions {
-  readonly series: Series;
+export interface AppenderOptions extends MenderOptions {
   readonly ground: Ground;
   readonly rule: RollRule;
-  readonly parse: ParseLine;
   /** False where lines are worth nothing after a reboot: a failed fdatasync is then no reason to write them again. */
   readonly distrustFailedSync: boolean;
-  readonly disk: Disk;
   readonly clock: () => number;
-  readonly log: Logger;
 }
 
 /** What became of a piece of text. */
@@ -94,7 +87,11 @@ export class Appender {
   private rollComplained = false;
   private rolls = 0;
 
-  constructor(private readonly options: AppenderOptions) {}
+  private readonly mender: Mender;
+
+  constructor(private readonly options: AppenderOptions) {
+    this.mender = new Mender(options);
+  }
 
   /** The file written to, or null. */
   get path(): string | null {
@@ -128,13 +125,8 @@ export class Appender {
     try {
       prepareDirectory(disk, ground, log);
       const files = series.list();
-      const plan = this.plan(note, files);
-      for (const cut of plan.cuts) this.cut(cut);
-      if (plan.lost)
-        log.warn(
-          { corrections: plan.corrections },
-          'lines are missing at the end of the log; they are written again',
-        );
+      const plan = this.mender.plan(note, files, this.distrust);
+      for (const cut of plan.cuts) this.mender.cut(cut);
       const above = Math.max(note?.file ?? 0, files.at(-1)?.number ?? 0);
       if (plan.current === null) {
         this.end = { offset: 0, positions: plan.positions };
@@ -270,57 +262,6 @@ export class Appender {
       'SINK_FAILED',
       `no file is open in ${this.options.ground.directory}; it is opened at the next attempt.`,
     );
-  }
-
-  private plan(note: Note | null, files: readonly LogFile[]): RecoveryPlan {
-    if (note !== null)
-      return planRecovery(note, files, (file, offset) => this.linesFrom(file, offset), this.distrust);
-    let limit = LOOK_BACK;
-    const plan = planRebuild(files, (file) => {
-      const lines = this.linesBefore(file, limit);
-      limit = Math.max(0, limit - file.size);
-      return lines;
-    });
-    if (plan.current !== null)
-      this.options.log.warn({ positions: plan.positions }, 'position taken from the last lines of the log');
-    return plan;
-  }
-
-  private *linesFrom(file: LogFile, offset: number): Generator<Line> {
-    const { disk, series, parse } = this.options;
-    const fd = disk.open(series.path(file.number), fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
-    try {
-      yield* linesFrom(disk, fd, offset, parse);
-    } finally {
-      disk.close(fd);
-    }
-  }
-
-  private *linesBefore(file: LogFile, limit: number): Generator<Line | null> {
-    const { disk, series, parse } = this.options;
-    const fd = disk.open(series.path(file.number), fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
-    try {
-      yield* linesBefore(disk, fd, file.size, file.start, parse, limit);
-    } finally {
-      disk.close(fd);
-    }
-  }
-
-  private cut({ number, at, bytes }: Cut): void {
-    const { disk, series, log } = this.options;
-    const path = series.path(number);
-    const fd = disk.open(path, fs.constants.O_RDWR | fs.constants.O_NOFOLLOW);
-    try {
-      const start = Buffer.alloc(Math.min(bytes, 120));
-      const length = disk.read(fd, start, start.length, at);
-      log.warn(
-        { file: path, at, bytes, start: start.toString('utf8', 0, length) },
-        `cut ${bytes} bytes off ${path}: no complete line`,
-      );
-      disk.truncate(fd, at);
-    } finally {
-      disk.close(fd);
-    }
   }
 
   private hold(file: LogFile): void {

@@ -1,23 +1,16 @@
-import type { Logger } from 'pino';
 import type { FileSinkConfig } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
 import { formatEcs, parseEcsPosition } from '../formats/ecs.js';
 import { Appender } from './appender.js';
 import { type Disk, realDisk } from './disk.js';
 import { fileNumber, LINK, RolledFiles } from './rolled.js';
-import type { Batch, Delivered, Finding, Resume, Sink, SinkFigures } from './sink.js';
+import type { Batch, Delivered, Finding, Resume, Sink, SinkDeps, SinkFigures } from './sink.js';
 import { FreeSpace } from './space.js';
 import { survey } from './survey.js';
 import { diskTrouble } from './trouble.js';
 
-/** What a local sink needs from outside. */
-export interface LocalSinkDeps {
-  /** The sink's name in the configuration. */
-  readonly name: string;
-  readonly clock: () => number;
-  /** Bytes that are to stay free on the disk. */
-  readonly minFree: number;
-  readonly log: Logger;
+/** Tests put a disk in between that fails. */
+export interface LocalSinkDeps extends SinkDeps {
   readonly disk?: Disk;
 }
 
@@ -38,7 +31,7 @@ class FileSink implements Sink {
   private readonly files: RolledFiles;
   private readonly appender: Appender;
   private readonly space: FreeSpace;
-  private pruneDue = true;
+  private pruneDue: boolean = true;
   private rolled = 0;
   private written = 0;
   private bytes = 0;

@@ -30,16 +30,19 @@ export function directoryMode(fileMode: number): number {
   return 0o700 | (fileMode & 0o040 ? 0o050 : 0) | (fileMode & 0o004 ? 0o005 : 0);
 }
 
-/** Mode and group of a new file or directory. What this user may not set is left as it is; `check` tells. */
+/** Mode and group of a file or directory. What this user may not set is left as it is; `check` tells. */
 export function own(disk: Disk, fd: number, ground: Ground, mode: number, log: Logger): void {
   const gid = ground.group === null ? null : groupId(ground.group);
-  try {
-    if (gid !== null) disk.changeGroup(fd, gid);
-  } catch (error) {
-    if (codeOf(error) !== 'EPERM') throw error;
-    log.debug({ group: ground.group }, `group not set: ${messageOf(error)}`);
-  }
-  disk.changeMode(fd, mode);
+  const attempt = (what: string, act: () => void): void => {
+    try {
+      act();
+    } catch (error) {
+      if (codeOf(error) !== 'EPERM') throw error;
+      log.debug(`${what} not set: ${messageOf(error)}`);
+    }
+  };
+  if (gid !== null) attempt(`group ${ground.group}`, () => disk.changeGroup(fd, gid));
+  attempt(`mode ${mode.toString(8)}`, () => disk.changeMode(fd, mode));
 }
 
 /** Makes the directory if it is not there, with the group and the mode that go with the files'. */

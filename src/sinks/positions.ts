@@ -33,9 +33,8 @@ export function advance(positions: Positions, source: SourceName, timeline: numb
  * differs counts: all later ones came behind it in the file.
  */
 export function differences(before: Positions, now: Positions): Position[] {
-  const changed = [...before, ...now.filter((p) => positionIn(before, p.source, p.timeline) === null)]
+  const changed = before
     .map((p) => ({ ...p, upTo: positionIn(now, p.source, p.timeline) ?? 0 }))
-    .filter((p) => positionIn(before, p.source, p.timeline) !== p.upTo)
-    .sort((a, b) => a.timeline - b.timeline);
+    .filter((p) => positionIn(before, p.source, p.timeline) !== p.upTo);
   return changed.filter((p, i) => changed.findIndex((q) => q.source === p.source) === i);
 }

@@ -1,4 +1,5 @@
-import type { Line, LogFile, RecoveryPlan } from './recovery.js';
+import type { Line } from './lines.js';
+import type { LogFile, RecoveryPlan } from './recovery.js';
 
 /**
  * Where a sink stands when its note is lost with state.db, from the last lines of its files. Only Postern's own table is looked for:

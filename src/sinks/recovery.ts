@@ -1,4 +1,4 @@
-import type { LinePosition } from './lines.js';
+import type { Line, LinePosition } from './lines.js';
 import type { Found, Note, Point } from './note.js';
 import { advance, differences, type Positions, positionIn } from './positions.js';
 import type { ResumePosition } from './sink.js';
@@ -12,9 +12,6 @@ export interface LogFile {
   /** When it was begun, milliseconds since the epoch. */
   readonly since: number;
 }
-
-/** What is read of a file, lazily. */
-export type Line = { readonly position: LinePosition; readonly end: number };
 
 /** Everything behind `at` is cut off. */
 export interface Cut {

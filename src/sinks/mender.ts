@@ -1,0 +1,79 @@
+import fs from 'node:fs';
+import type { Logger } from 'pino';
+import type { Disk } from './disk.js';
+import { type Line, linesBefore, linesFrom, type ParseLine } from './lines.js';
+import type { Note } from './note.js';
+import { planRebuild } from './rebuild.js';
+import { type Cut, type LogFile, planRecovery, type RecoveryPlan } from './recovery.js';
+import type { Series } from './series.js';
+
+/** How far a rebuild reads back for Postern's last row. */
+const LOOK_BACK = 64 * 2 ** 20;
+const EXCERPT = 120;
+const { O_NOFOLLOW, O_RDONLY, O_RDWR } = fs.constants;
+
+export interface MenderOptions {
+  readonly series: Series;
+  readonly parse: ParseLine;
+  readonly disk: Disk;
+  readonly log: Logger;
+}
+
+/** Reads for the plans of recovery.ts and rebuild.ts, and cuts off what they say. */
+export class Mender {
+  constructor(private readonly options: MenderOptions) {}
+
+  /** @param distrust true if nothing behind the durable point counts */
+  plan(note: Note | null, files: readonly LogFile[], distrust: boolean): RecoveryPlan {
+    const { log } = this.options;
+    if (note !== null) {
+      const plan = planRecovery(note, files, (file, offset) => this.linesFrom(file, offset), distrust);
+      const { lost, corrections } = plan;
+      if (lost) log.warn({ corrections }, 'lines are missing at the end of the log; they are written again');
+      return plan;
+    }
+    let limit = LOOK_BACK;
+    const plan = planRebuild(files, (file) => {
+      const lines = this.linesBefore(file, limit);
+      limit = Math.max(0, limit - file.size);
+      return lines;
+    });
+    const { current, positions } = plan;
+    if (current !== null) log.warn({ positions }, 'no saved position: taken from the last lines of the log');
+    return plan;
+  }
+
+  cut({ number, at, bytes }: Cut): void {
+    const { disk, series, log } = this.options;
+    const file = series.path(number);
+    const fd = disk.open(file, O_RDWR | O_NOFOLLOW);
+    try {
+      const start = Buffer.alloc(Math.min(bytes, EXCERPT));
+      const text = start.toString('utf8', 0, disk.read(fd, start, start.length, at));
+      log.warn({ file, at, bytes, text }, `cut ${bytes} bytes off ${file}: no complete line`);
+      disk.truncate(fd, at);
+    } finally {
+      disk.close(fd);
+    }
+  }
+
+  private *linesFrom(file: LogFile, offset: number): Generator<Line> {
+    const { disk, series, parse } = this.options;
+    const fd = disk.open(series.path(file.number), O_RDONLY | O_NOFOLLOW);
+    try {
+      yield* linesFrom(disk, fd, offset, parse);
+    } finally {
+      disk.close(fd);
+    }
+  }
+
+  private *linesBefore(file: LogFile, limit: number): Generator<Line | null> {
+    const { disk, series, parse } = this.options;
+    const fd = disk.open(series.path(file.number), O_RDONLY | O_NOFOLLOW);
+    try {
+      yield* linesBefore(disk, fd, file.size, file.start, parse, limit);
+    } finally {
+      disk.close(fd);
+    }
+  }
+}
