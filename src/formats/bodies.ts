@@ -1,0 +1,97 @@
+import type { AuditEvent } from '../audit/event.js';
+import { escapeCefValue, formatCef, leastCef } from './cef.js';
+import { formatEcs } from './ecs.js';
+import { leastJson, type Path } from './least-json.js';
+import { escapeLeefValue, formatLeef, leastLeef } from './leef.js';
+import { formatOcsf } from './ocsf.js';
+import { printableJson } from './printable.js';
+import { formatSentence, leastSentence } from './sentence.js';
+import { utf8Length } from './utf8.js';
+
+export type BodyFormat = 'ecs' | 'cef' | 'leef' | 'ocsf' | 'text';
+
+export interface BodyOptions {
+  /** The event was shortened: the body says so in its own way. */
+  readonly truncated?: boolean;
+  /** Version of the product in the body; the installed one if left out. */
+  readonly version?: string;
+}
+
+/** What an envelope is put around. */
+export interface Body {
+  /** One line without control characters. */
+  readonly format: (event: AuditEvent, options: BodyOptions) => string;
+  /** Bytes that details take up in it; null where it has none. */
+  readonly detailsCost: ((json: string) => number) | null;
+  /** As much as fits, still of the format and marked as truncated. Gets by with `LEAST_BODY` bytes. */
+  readonly least: (event: AuditEvent, bytes: number, options: BodyOptions) => string;
+}
+
+/** Bytes that `least` may always have. */
+export const LEAST_BODY = 256;
+
+function jsonCost(json: string): number {
+  return utf8Length(printableJson(json));
+}
+
+const leastEcs: readonly Path[] = [
+  ['event', 'id'],
+  ['event', 'action'],
+  ['event', 'outcome'],
+  ['event', 'sequence'],
+  ['@timestamp'],
+  ['source', 'ip'],
+  ['user', 'name'],
+  ['host', 'name'],
+  ['log.level'],
+];
+
+const leastOcsf: readonly Path[] = [
+  ['time'],
+  ['metadata', 'uid'],
+  ['class_uid'],
+  ['activity_id'],
+  ['type_uid'],
+  ['category_uid'],
+  ['severity_id'],
+  ['status_id'],
+  ['metadata', 'version'],
+  ['metadata', 'sequence'],
+  ['src_endpoint', 'ip'],
+  ['device', 'hostname'],
+];
+
+function formatEcsBody(event: AuditEvent, { truncated }: BodyOptions): string {
+  const line = formatEcs(event);
+  // `postern` is the last member of the line, and never empty.
+  return printableJson(truncated ? `${line.slice(0, -2)},"truncated":true}}` : line);
+}
+
+export const bodies: Readonly<Record<BodyFormat, Body>> = {
+  ecs: {
+    format: formatEcsBody,
+    detailsCost: jsonCost,
+    least: (event, bytes) => leastJson(formatEcs(event), bytes, leastEcs, { postern: { truncated: true } }),
+  },
+  ocsf: {
+    format: formatOcsf,
+    detailsCost: jsonCost,
+    least: (event, bytes) =>
+      leastJson(formatOcsf(event), bytes, leastOcsf, { unmapped: { postern: { truncated: true } } }),
+  },
+  cef: {
+    format: formatCef,
+    detailsCost: (json) => utf8Length(escapeCefValue(json)),
+    least: (event, _bytes, options) => leastCef(event, options),
+  },
+  leef: {
+    format: formatLeef,
+    detailsCost: (json) => utf8Length(escapeLeefValue(json)),
+    least: (event, _bytes, options) => leastLeef(event, options),
+  },
+  text: {
+    format: formatSentence,
+    detailsCost: null,
+    least: leastSentence,
+  },
+};

@@ -1,0 +1,61 @@
+import type { AuditEvent } from '../audit/event.js';
+import type { Body, BodyOptions } from './bodies.js';
+import { shrinkDetails } from './details.js';
+import { cutUtf8, fitsUtf8, utf8Length } from './utf8.js';
+
+/** What texts of a row may have at the most, in bytes, tried in turn. */
+const CAPS = [1_024, 256, 64, 24];
+
+function cutTexts(event: AuditEvent, bytes: number): AuditEvent {
+  const cut = (text: string) => cutUtf8(text, bytes);
+  const cutOrNull = (text: string | null) => (text === null ? null : cutUtf8(text, bytes));
+  const { type, user, resource } = event;
+  return {
+    ...event,
+    type: {
+      ...type,
+      action: cut(type.action),
+      category: cut(type.category),
+      title: cut(type.title),
+      cef: { signature: cut(type.cef.signature), name: cut(type.cef.name) },
+    },
+    action: cut(event.action),
+    rawAction: cut(event.rawAction),
+    rawTime: cutOrNull(event.rawTime),
+    rawAddress: cutOrNull(event.rawAddress),
+    server: cut(event.server),
+    user: { id: cutOrNull(user.id), name: cutOrNull(user.name), email: cutOrNull(user.email) },
+    resource: { type: cutOrNull(resource.type), id: cutOrNull(resource.id) },
+    details: null,
+  };
+}
+
+/** The event with as much of its details as leaves the body in its limit; null if that takes more than details. */
+function fitDetails(event: AuditEvent, bytes: number, body: Body, options: BodyOptions): string | null {
+  if (body.detailsCost === null || event.details === null) return null;
+  // `{}` itself costs two bytes in each format.
+  const budget = bytes - utf8Length(body.format({ ...event, details: '{}' }, options)) + 2;
+  const details = budget < 2 ? null : shrinkDetails(event.details, budget, body.detailsCost);
+  const text = body.format({ ...event, details }, options);
+  return fitsUtf8(text, bytes) ? text : null;
+}
+
+/**
+ * The event as a body of at most so many bytes that still is of its format. What is too long loses of its details
+ * first, then all of them and the ends of long texts, at last everything but what identifies it; a body that has
+ * lost anything is marked as truncated.
+ *
+ * @param bytes limit, at least `LEAST_BODY`
+ */
+export function fitBody(event: AuditEvent, bytes: number, body: Body, options: BodyOptions): string {
+  const whole = body.format(event, options);
+  if (fitsUtf8(whole, bytes)) return whole;
+  const truncated = { ...options, truncated: true };
+  const fitted = fitDetails(event, bytes, body, truncated);
+  if (fitted !== null) return fitted;
+  for (const cap of CAPS) {
+    const text = body.format(cutTexts(event, cap), truncated);
+    if (fitsUtf8(text, bytes)) return text;
+  }
+  return body.least(cutTexts(event, CAPS.at(-1) ?? 0), bytes, truncated);
+}

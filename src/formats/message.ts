@@ -1,0 +1,96 @@
+import type { AuditEvent } from '../audit/event.js';
+import { AuditdError } from '../errors.js';
+import { type BodyFormat, type BodyOptions, bodies, LEAST_BODY } from './bodies.js';
+import { fitBody } from './fit.js';
+import type { Facility } from './priority.js';
+import { createRfc3164Header } from './rfc3164.js';
+import { createRfc5424Header } from './rfc5424.js';
+import { fitsUtf8, utf8Length } from './utf8.js';
+
+export type Envelope = 'rfc5424' | 'rfc3164';
+
+export interface SyslogFormatOptions {
+  readonly format: BodyFormat;
+  readonly envelope: Envelope;
+  readonly facility: Facility;
+  readonly appName: string;
+  readonly procId: string | null;
+  /** `name@number`, or null for `-`. RFC 5424 only. */
+  readonly structuredDataId: string | null;
+  /** A byte order mark before the body. RFC 5424 only. */
+  readonly bom: boolean;
+  /** Bytes of header and body together, without the framing. */
+  readonly maxMessageSize: number;
+  /** The zone of RFC 3164's time stamp; `local`, as section 4.1.2 has it, if left out. */
+  readonly zone?: 'local' | 'utc';
+  /** Version of the product in the body; the installed one if left out. */
+  readonly version?: string;
+}
+
+/** What the schema of the configuration falls back to. 8K: what rsyslog takes by default (RFC 5425: 8,192 octets). */
+export const syslogFormatDefaults = {
+  format: 'ecs',
+  envelope: 'rfc5424',
+  facility: 'authpriv',
+  appName: 'postern-auditd',
+  structuredDataId: null,
+  bom: false,
+  maxMessageSize: 8_192,
+} as const;
+
+/** What every receiver must take (RFC 5424 section 6.1). */
+export const LEAST_MESSAGE_SIZE = 480;
+/** Below this a long host name would leave too little to the body. */
+const FULL_HOSTNAME_FROM = 2_048;
+const SHORT_HOSTNAME = 64;
+
+type Header = (event: AuditEvent) => string;
+
+function createHeader(options: SyslogFormatOptions, structuredDataId: string | null): Header {
+  const hostnameLength = options.maxMessageSize < FULL_HOSTNAME_FROM ? SHORT_HOSTNAME : 255;
+  if (options.envelope === 'rfc5424') {
+    return createRfc5424Header({ ...options, structuredDataId, hostnameLength });
+  }
+  const { facility, zone = 'local' } = options;
+  // `host CEF:0|…` and `host LEEF:2.0|…` are what both formats prescribe behind an RFC 3164 header.
+  const tagged = options.format !== 'cef' && options.format !== 'leef';
+  const appName = tagged ? options.appName : null;
+  return createRfc3164Header({ facility, zone, appName, procId: options.procId, hostnameLength });
+}
+
+/** The longest header that the options can make, structured data aside. */
+function longestHeader(options: SyslogFormatOptions): number {
+  const host = options.maxMessageSize < FULL_HOSTNAME_FROM ? SHORT_HOSTNAME : 255;
+  const name = Math.min(options.appName.length, 48) + Math.min(options.procId?.length ?? 1, 128);
+  return '<191>1 2026-11-22T20:21:00.000Z  '.length + host + name + 2 + 33 + 2 + (options.bom ? 3 : 0);
+}
+
+/**
+ * Makes the function that turns an event into one syslog message: header and body, no framing, no line end, no
+ * control character, never longer than `maxMessageSize` bytes in UTF-8. Pure: the same event gives the same message.
+ *
+ * @throws {AuditdError} CONFIG_INVALID where the size leaves no room for a body, or the SD-ID can't be sent
+ */
+export function createFormatter(options: SyslogFormatOptions): (event: AuditEvent) => string {
+  const { maxMessageSize } = options;
+  const least = Math.max(LEAST_MESSAGE_SIZE, longestHeader(options) + LEAST_BODY);
+  if (!Number.isInteger(maxMessageSize) || maxMessageSize < least) {
+    throw new AuditdError(
+      'CONFIG_INVALID',
+      `max_message_size ${maxMessageSize} is too small for header and body: set it to ${least} or more (8K is usual).`,
+    );
+  }
+  const body = bodies[options.format];
+  const bodyOptions: BodyOptions = options.version === undefined ? {} : { version: options.version };
+  const header = createHeader(options, options.structuredDataId);
+  const bareHeader = options.structuredDataId === null ? header : createHeader(options, null);
+
+  return (event) => {
+    let start = header(event);
+    // Structured data repeats the body: where room is scarce it goes first.
+    if (start.length * 4 > maxMessageSize && !fitsUtf8(start, maxMessageSize >> 1)) start = bareHeader(event);
+    const message = start + body.format(event, bodyOptions);
+    if (fitsUtf8(message, maxMessageSize)) return message;
+    return start + fitBody(event, maxMessageSize - utf8Length(start), body, bodyOptions);
+  };
+}

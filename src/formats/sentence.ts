@@ -1,0 +1,45 @@
+import { type AuditEvent, publicId } from '../audit/event.js';
+import { printable } from './printable.js';
+import { cutUtf8 } from './utf8.js';
+
+/** A name as it is where it is one plain word, else in quotes, so that no name can pass for a part of the sentence. */
+function quoted(text: string): string {
+  return /^[\p{L}\p{N}._@+-]+$/u.test(text) ? text : JSON.stringify(text);
+}
+
+function person(event: AuditEvent): string {
+  const { id, name, email } = event.user;
+  const said = name ?? email ?? (id === null ? null : `user ${id}`);
+  if (said === null || said === '') return '';
+  const address = name !== null && email !== null && email !== name ? ` (${quoted(email)})` : '';
+  return `${event.type.category === 'auth' ? ' for' : ' by'} ${quoted(said)}${address}`;
+}
+
+/** What was done to what: `proxy_host 12`. */
+function object(event: AuditEvent): string {
+  const { type, id } = event.resource;
+  if (id === null || id === '') return '';
+  return `: ${quoted(type ?? event.type.category)} ${quoted(id)}`;
+}
+
+/**
+ * What happened, as a plain sentence:
+ * `Login failed for jan (jan@example.org) from 203.0.113.7 on pp1 [auth.login_failure, postern:4711]`.
+ *
+ * @param options `truncated`: says at the end that the event was shortened
+ */
+export function formatSentence(event: AuditEvent, options: { readonly truncated?: boolean } = {}): string {
+  const from = event.address === null ? '' : ` from ${event.address}`;
+  const cut = options.truncated === true ? ', truncated' : '';
+  const time = event.time === null ? ', time unknown' : '';
+  return printable(
+    `${event.type.title}${person(event)}${from} on ${quoted(event.server)}${object(event)} ` +
+      `[${quoted(event.action)}, ${publicId(event)}${time}${cut}]`,
+  );
+}
+
+/** The beginning of the sentence, with the mark at its end. */
+export function leastSentence(event: AuditEvent, bytes: number): string {
+  const mark = `… [${publicId(event)}, truncated]`;
+  return cutUtf8(formatSentence(event), bytes - Buffer.byteLength(mark)) + mark;
+}

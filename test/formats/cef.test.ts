@@ -1,0 +1,139 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { escapeCefHeader, formatCef, leastCef } from '../../src/formats/cef.js';
+import { formatSentence } from '../../src/formats/sentence.js';
+import { parseCef } from './cef-parser.js';
+import { anyEvent, controlCharacters, plainEvent } from './events.js';
+
+/** CEF carries CR and LF; of the other control characters only their pictures. */
+function carried(value: string): string {
+  return value.replace(
+    /[\u0000-\u0009\u000b\u000c\u000e-\u001f\u007f-\u009f\u2028\u2029\ufeff]/g,
+    (character) => {
+      const code = character.charCodeAt(0);
+      if (code < 0x20) return String.fromCharCode(0x2400 + code);
+      if (code === 0x7f) return '\u2421';
+      return code === 0x2028 || code === 0x2029 ? '\u2424' : '\ufffd';
+    },
+  );
+}
+
+describe('CEF', () => {
+  it('has the keys of its dictionary', () => {
+    expect(parseCef(formatCef(plainEvent, { version: '1.2.3' }))).toEqual({
+      header: [
+        'CEF:0',
+        'Postern',
+        'postern-auditd',
+        '1.2.3',
+        'widget.frobnicated',
+        'Widget frobnicated',
+        '2',
+      ],
+      extension: {
+        rt: String(plainEvent.time),
+        src: '203.0.113.7',
+        outcome: 'unknown',
+        act: 'widget.frobnicated',
+        cat: 'widget',
+        dvchost: 'pp1.example.net',
+        cn1Label: 'Sequence',
+        cn1: '4711',
+        cn2Label: 'Timeline',
+        cn2: '1',
+        suid: '7',
+        suser: 'jan.kowalski',
+        cs1Label: 'Resource Type',
+        cs1: 'widget',
+        cs2Label: 'Resource ID',
+        cs2: '12',
+        cs3Label: 'User Email',
+        cs3: 'jan@example.org',
+        cs4Label: 'Details',
+        cs4: plainEvent.details,
+        cs5Label: 'Raw Action',
+        cs5: 'frobnicated',
+        msg: formatSentence(plainEvent),
+        cs6Label: 'Entry',
+        cs6: 'postern:4711',
+        externalId: plainEvent.id,
+      },
+    });
+  });
+
+  it('has an IPv6 source where the dictionary wants it', () => {
+    const { extension } = parseCef(formatCef({ ...plainEvent, address: '2001:db8::7' }));
+    expect(extension).toMatchObject({ c6a2Label: 'Source IPv6 Address', c6a2: '2001:db8::7' });
+    expect(extension).not.toHaveProperty('src');
+  });
+
+  it('does not give the time of reading for the time of the event', () => {
+    const { extension } = parseCef(formatCef({ ...plainEvent, time: null, rawTime: 'yesterday' }));
+    expect(extension).not.toHaveProperty('rt');
+    expect(extension).toMatchObject({
+      deviceCustomDate1Label: 'Ingested',
+      deviceCustomDate1: String(plainEvent.ingested),
+      flexString2: 'yesterday',
+    });
+  });
+
+  it('names the account of a login and the target of a change to a user', () => {
+    const auth = { ...plainEvent, type: { ...plainEvent.type, category: 'auth' } };
+    expect(parseCef(formatCef(auth)).extension).toMatchObject({
+      suser: 'jan.kowalski',
+      duser: 'jan.kowalski',
+    });
+    const user = { ...plainEvent, type: { ...plainEvent.type, category: 'user' } };
+    expect(parseCef(formatCef(user)).extension).toMatchObject({ suser: 'jan.kowalski', duid: '12' });
+  });
+
+  it('says that it was shortened', () => {
+    const { extension } = parseCef(formatCef(plainEvent, { truncated: true }));
+    expect(extension).toMatchObject({ cn3Label: 'Truncated', cn3: '1' });
+  });
+
+  it('unescapes to the original, whatever stands in the row', () => {
+    fc.assert(
+      fc.property(anyEvent(), (event) => {
+        const text = formatCef(event);
+        expect(text).not.toMatch(controlCharacters);
+        const { header, extension } = parseCef(text);
+        const sent = (value: string | null) => (value === null || value === '' ? undefined : carried(value));
+        expect(header[4]).toBe(
+          carried(event.type.cef.signature).replace(/[\n\r]/g, (c) => (c === '\n' ? '␊' : '␍')),
+        );
+        expect(extension.suser).toBe(sent(event.user.name ?? event.user.email));
+        expect(extension.suid).toBe(sent(event.user.id));
+        expect(extension.cs1).toBe(sent(event.resource.type));
+        expect(extension.cs2).toBe(sent(event.resource.id));
+        expect(extension.cs3).toBe(sent(event.user.email));
+        expect(extension.cs4).toBe(sent(event.details));
+        expect(extension.cs5).toBe(sent(event.rawAction));
+        expect(extension.act).toBe(sent(event.action));
+        expect(extension.cat).toBe(sent(event.type.category));
+        expect(extension.dvchost).toBe(sent(event.server));
+        expect(extension.flexString1).toBe(sent(event.rawAddress));
+        expect(extension.src || extension.c6a2).toBe(sent(event.address));
+        expect(extension.externalId).toBe(event.id);
+      }),
+    );
+  });
+
+  it('at its least still is CEF and has the id', () => {
+    fc.assert(
+      fc.property(anyEvent(), (event) => {
+        const text = leastCef(event);
+        expect(Buffer.byteLength(text)).toBeLessThanOrEqual(256);
+        expect(parseCef(text).extension).toEqual({
+          cn3Label: 'Truncated',
+          cn3: '1',
+          externalId: event.id,
+        });
+      }),
+    );
+  });
+
+  it('escapes pipes and backslashes in the header, and no equals signs', () => {
+    expect(escapeCefHeader('a|b\\c=d\n')).toBe('a\\|b\\\\c=d\u240a');
+  });
+});

@@ -1,0 +1,100 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { formatLeef, leastLeef } from '../../src/formats/leef.js';
+import { formatSentence } from '../../src/formats/sentence.js';
+import { anyEvent, controlCharacters, plainEvent } from './events.js';
+import { parseLeef } from './leef-parser.js';
+
+/** LEEF carries CR, LF and tab; of the other control characters only their pictures. */
+function carried(value: string): string {
+  return value.replace(
+    /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u2028\u2029\ufeff]/g,
+    (character) => {
+      const code = character.charCodeAt(0);
+      if (code < 0x20) return String.fromCharCode(0x2400 + code);
+      if (code === 0x7f) return '\u2421';
+      return code === 0x2028 || code === 0x2029 ? '\u2424' : '\ufffd';
+    },
+  );
+}
+
+describe('LEEF', () => {
+  it('has the predefined attributes and keys of its own beside them', () => {
+    expect(parseLeef(formatLeef(plainEvent, { version: '1.2.3' }))).toEqual({
+      header: ['LEEF:2.0', 'Postern', 'postern-auditd', '1.2.3', 'widget.frobnicated', '^'],
+      attributes: {
+        devTimeFormat: "yyyy-MM-dd'T'HH:mm:ss.SSSZ",
+        devTime: '2026-11-22T20:21:00.000+0000',
+        src: '203.0.113.7',
+        sev: '2',
+        cat: 'widget',
+        outcome: 'unknown',
+        action: 'widget.frobnicated',
+        serverName: 'pp1.example.net',
+        entry: 'postern:4711',
+        timeline: '1',
+        usrName: 'jan.kowalski',
+        userId: '7',
+        userEmail: 'jan@example.org',
+        resourceType: 'widget',
+        resourceId: '12',
+        details: plainEvent.details,
+        rawAction: 'frobnicated',
+        msg: formatSentence(plainEvent),
+        eventId: plainEvent.id,
+      },
+    });
+  });
+
+  it('does not give the time of reading for the time of the event', () => {
+    const { attributes } = parseLeef(formatLeef({ ...plainEvent, time: null, rawTime: 'yesterday' }));
+    expect(attributes).not.toHaveProperty('devTime');
+    expect(attributes).toMatchObject({ rawTime: 'yesterday', ingested: '2026-11-22T20:21:01.000Z' });
+  });
+
+  it('says that it was shortened', () => {
+    expect(parseLeef(formatLeef(plainEvent, { truncated: true })).attributes).toMatchObject({
+      truncated: 'true',
+    });
+  });
+
+  it('unescapes to the original, whatever stands in the row', () => {
+    fc.assert(
+      fc.property(anyEvent(), (event) => {
+        const text = formatLeef(event);
+        expect(text).not.toMatch(controlCharacters);
+        const { header, attributes } = parseLeef(text);
+        expect(header).toHaveLength(6);
+        const sent = (value: string | null) => (value === null || value === '' ? undefined : carried(value));
+        expect(attributes.usrName).toBe(sent(event.user.name ?? event.user.email));
+        expect(attributes.userId).toBe(sent(event.user.id));
+        expect(attributes.userEmail).toBe(sent(event.user.email));
+        expect(attributes.resourceType).toBe(sent(event.resource.type));
+        expect(attributes.resourceId).toBe(sent(event.resource.id));
+        expect(attributes.details).toBe(sent(event.details));
+        expect(attributes.rawAction).toBe(sent(event.rawAction));
+        expect(attributes.rawAddress).toBe(sent(event.rawAddress));
+        expect(attributes.action).toBe(sent(event.action));
+        expect(attributes.serverName).toBe(sent(event.server));
+        expect(attributes.src).toBe(sent(event.address));
+        expect(attributes.eventId).toBe(event.id);
+      }),
+    );
+  });
+
+  it('holds no second `src=` that a client has sent', () => {
+    const user = { id: null, name: 'x^src=198.51.100.1', email: 'src=198.51.100.2' };
+    const text = formatLeef({ ...plainEvent, user, details: '{"a":"^src=198.51.100.3"}' });
+    expect(text.match(/src=/g)).toHaveLength(1);
+  });
+
+  it('at its least still is LEEF and has the id', () => {
+    fc.assert(
+      fc.property(anyEvent(), (event) => {
+        const text = leastLeef(event);
+        expect(Buffer.byteLength(text)).toBeLessThanOrEqual(256);
+        expect(parseLeef(text).attributes).toMatchObject({ truncated: 'true', eventId: event.id });
+      }),
+    );
+  });
+});

@@ -1,0 +1,180 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { catalog } from '../../src/audit/catalog.js';
+import type { AuditEvent } from '../../src/audit/event.js';
+import { AuditdError } from '../../src/errors.js';
+import type { BodyFormat } from '../../src/formats/bodies.js';
+import { formatEcs } from '../../src/formats/ecs.js';
+import {
+  createFormatter,
+  type SyslogFormatOptions,
+  syslogFormatDefaults,
+} from '../../src/formats/message.js';
+import { parseCef } from './cef-parser.js';
+import { anyEvent, controlCharacters, plainEvent } from './events.js';
+import { parseLeef } from './leef-parser.js';
+import { parseRfc5424 } from './rfc5424-parser.js';
+
+const plain: SyslogFormatOptions = { ...syslogFormatDefaults, procId: '4711', zone: 'utc', version: '1.2.3' };
+const formats: readonly BodyFormat[] = ['ecs', 'cef', 'leef', 'ocsf', 'text'];
+
+function bodyOf(options: SyslogFormatOptions, event: AuditEvent): string {
+  return parseRfc5424(createFormatter(options)(event)).message;
+}
+
+/** What the body says about having been shortened; throws where it is not of its format. */
+function isMarked(format: BodyFormat, body: string): boolean {
+  switch (format) {
+    case 'ecs': {
+      const { postern } = JSON.parse(body) as { postern: { truncated?: boolean } };
+      return postern.truncated === true;
+    }
+    case 'ocsf': {
+      const { unmapped } = JSON.parse(body) as { unmapped: { postern: { truncated?: boolean } } };
+      return unmapped.postern.truncated === true;
+    }
+    case 'cef':
+      return parseCef(body).extension.cn3 === '1';
+    case 'leef':
+      return parseLeef(body).attributes.truncated === 'true';
+    case 'text':
+      return body.endsWith('truncated]');
+  }
+}
+
+describe('a syslog message', () => {
+  it('is the header of RFC 5424 and the ECS line by default', () => {
+    expect(createFormatter(plain)(plainEvent)).toBe(
+      '<86>1 2026-11-22T20:21:00.000Z pp1.example.net postern-auditd 4711 widget.frobnicated - ' +
+        formatEcs(plainEvent),
+    );
+  });
+
+  it.each(formats)('with the body %s comes back from any event', (format) => {
+    const formatter = createFormatter({
+      ...plain,
+      format,
+      structuredDataId: 'audit@32473',
+      maxMessageSize: 1e6,
+    });
+    fc.assert(
+      fc.property(anyEvent(catalog), (event) => {
+        const message = formatter(event);
+        expect(message).not.toMatch(controlCharacters);
+        const parsed = parseRfc5424(message);
+        expect(isMarked(format, parsed.message)).toBe(false);
+        expect(parsed.bom).toBe(false);
+        expect(parsed.timestamp === null).toBe(
+          event.time === null || !/^\d{4}-/.test(new Date(event.time).toISOString()),
+        );
+      }),
+    );
+  });
+
+  it('has a byte order mark only where one is asked for', () => {
+    expect(parseRfc5424(createFormatter({ ...plain, bom: true })(plainEvent)).bom).toBe(true);
+    expect(createFormatter(plain)(plainEvent)).not.toContain('\ufeff');
+  });
+
+  it('in the old envelope has a tag, but none before CEF and LEEF', () => {
+    const old = { ...plain, envelope: 'rfc3164' } as const;
+    const start = '<86>Nov 22 20:21:00 pp1.example.net ';
+    expect(createFormatter({ ...old, format: 'text' })(plainEvent)).toMatch(
+      new RegExp(`^${start}postern-auditd\\[4711\\]: Widget frobnicated by jan`),
+    );
+    expect(createFormatter({ ...old, format: 'cef' })(plainEvent).startsWith(`${start}CEF:0|`)).toBe(true);
+    expect(createFormatter({ ...old, format: 'leef' })(plainEvent).startsWith(`${start}LEEF:2.0|`)).toBe(
+      true,
+    );
+  });
+});
+
+describe('max_message_size', () => {
+  it.each(formats)('holds for %s, which stays of its format and says what it is', (format) => {
+    fc.assert(
+      fc.property(
+        anyEvent(catalog),
+        fc.integer({ min: 480, max: 6_000 }),
+        fc.boolean(),
+        fc.boolean(),
+        (event, maxMessageSize, bom, withData) => {
+          const structuredDataId = withData ? 'audit@32473' : null;
+          const options = { ...plain, format, maxMessageSize, bom, structuredDataId };
+          const message = createFormatter(options)(event);
+          expect(Buffer.byteLength(message)).toBeLessThanOrEqual(maxMessageSize);
+          expect(message).not.toMatch(controlCharacters);
+          const whole = bodyOf({ ...options, maxMessageSize: 1e7 }, event);
+          const body = parseRfc5424(message).message;
+          expect(isMarked(format, body)).toBe(body !== whole);
+          // The id is never lost, but in a sentence, which has the number of the row.
+          expect(body).toContain(format === 'text' ? `${event.source}:${event.sequence}` : event.id);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+
+  it.each(formats)('holds in the old envelope for %s too', (format) => {
+    fc.assert(
+      fc.property(anyEvent(catalog), fc.integer({ min: 480, max: 2_000 }), (event, maxMessageSize) => {
+        const options = { ...plain, format, maxMessageSize, envelope: 'rfc3164' as const };
+        const message = createFormatter(options)(event);
+        expect(Buffer.byteLength(message)).toBeLessThanOrEqual(maxMessageSize);
+        const body = message.replace(/^<\d+>.{15} [!-~]+ (postern-auditd\[4711\]: )?/, '');
+        expect(() => isMarked(format, body)).not.toThrow();
+      }),
+    );
+  });
+
+  const wordy: AuditEvent = {
+    ...plainEvent,
+    details: JSON.stringify({
+      domain: 'app.example.org',
+      note: 'x'.repeat(20_000),
+      list: Array(500).fill('y'),
+    }),
+  };
+
+  it('takes from the details first, and no more of them than it must', () => {
+    const body = JSON.parse(bodyOf({ ...plain, maxMessageSize: 3_500 }, wordy)) as Record<string, unknown>;
+    expect(body.user).toEqual({ id: '7', name: 'jan.kowalski', email: 'jan@example.org' });
+    expect(body.postern).toMatchObject({
+      details: { domain: 'app.example.org', note: 'x'.repeat(256), list: Array(500).fill('y') },
+    });
+    const less = JSON.parse(bodyOf({ ...plain, maxMessageSize: 1_200 }, wordy)) as Record<string, unknown>;
+    expect(less.postern).toMatchObject({ details: { domain: 'app.example.org', note: 'x'.repeat(64) } });
+  });
+
+  it.each([
+    ['cef', (body: string) => parseCef(body).extension.cs4],
+    ['leef', (body: string) => parseLeef(body).attributes.details],
+  ] as const)('leaves the details in %s valid JSON', (format, detailsOf) => {
+    const body = bodyOf({ ...plain, format, maxMessageSize: 2_048 }, wordy);
+    expect(JSON.parse(detailsOf(body) ?? '')).toMatchObject({ domain: 'app.example.org' });
+  });
+
+  it('cuts long texts once all details are gone', () => {
+    const event = { ...wordy, user: { ...wordy.user, name: 'ü'.repeat(10_000) } };
+    const body = JSON.parse(bodyOf({ ...plain, maxMessageSize: 2_048 }, event)) as Record<string, unknown>;
+    expect(body.user).toMatchObject({ name: 'ü'.repeat(128), email: 'jan@example.org' });
+    expect(body.postern).not.toHaveProperty('details');
+  });
+
+  it('drops structured data before it takes half of the room', () => {
+    const options = { ...plain, structuredDataId: 'audit@32473', maxMessageSize: 480 };
+    expect(createFormatter(options)(plainEvent)).toContain(' widget.frobnicated - {');
+    expect(createFormatter({ ...options, maxMessageSize: 2_048 })(plainEvent)).toContain(' [audit@32473 id=');
+  });
+
+  it.each([479, 0, -1, 1_000.5, Number.NaN])('of %d is refused with what to do', (maxMessageSize) => {
+    expect(() => createFormatter({ ...plain, maxMessageSize })).toThrow(AuditdError);
+    expect(() => createFormatter({ ...plain, maxMessageSize })).toThrow(
+      /max_message_size .* set it to \d+ or more/,
+    );
+  });
+
+  it('must leave room beside long names of one’s own', () => {
+    const options = { ...plain, appName: 'a'.repeat(48), procId: '1'.repeat(128), maxMessageSize: 480 };
+    expect(() => createFormatter(options)).toThrow(/set it to 5\d\d or more/);
+  });
+});

@@ -1,0 +1,99 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { formatOcsf } from '../../src/formats/ocsf.js';
+import { OCSF_VERSION, ocsfClasses } from '../../src/formats/ocsf-classes.js';
+import { anyEvent, controlCharacters, plainEvent, unknownType } from './events.js';
+import { ocsfFaults, ocsfSchema } from './ocsf-schema.js';
+
+const everyActivity = Object.entries(ocsfClasses).flatMap(([classUid, { activities }]) =>
+  Object.keys(activities).map((activityId) => ({
+    classUid: Number(classUid),
+    activityId: Number(activityId),
+  })),
+);
+
+function parse(text: string): Record<string, unknown> {
+  return JSON.parse(text) as Record<string, unknown>;
+}
+
+describe('OCSF', () => {
+  it('is of the version whose field list is at hand', () => {
+    expect(OCSF_VERSION).toBe(ocsfSchema.version);
+  });
+
+  it('names classes and activities as the published list does', () => {
+    for (const [classUid, { name, category, activities }] of Object.entries(ocsfClasses)) {
+      const published = ocsfSchema.classes[classUid];
+      expect({ name, category, activities }).toEqual({
+        name: published?.caption,
+        category: published?.category,
+        activities: published?.activities,
+      });
+    }
+  });
+
+  it.each(everyActivity)('has all that class $classUid requires in activity $activityId', (ocsf) => {
+    const nobody = { id: null, name: null, email: null };
+    const full = { ...plainEvent, type: { ...unknownType, ocsf } };
+    const empty = { ...full, user: nobody, resource: { type: null, id: null }, address: null, details: null };
+    for (const event of [full, empty, { ...empty, time: null, rawTime: 'yesterday' }]) {
+      expect(ocsfFaults(parse(formatOcsf(event)))).toEqual([]);
+      expect(ocsfFaults(parse(formatOcsf(event, { truncated: true })))).toEqual([]);
+    }
+  });
+
+  it('keeps to the list whatever stands in the row, and carries the details as they are', () => {
+    const types = everyActivity.map((ocsf) => ({ ...unknownType, ocsf }));
+    fc.assert(
+      fc.property(anyEvent(types), (event) => {
+        const text = formatOcsf(event);
+        expect(text).not.toMatch(controlCharacters);
+        const parsed = parse(text);
+        expect(ocsfFaults(parsed)).toEqual([]);
+        const { postern } = parsed.unmapped as { postern: Record<string, unknown> };
+        expect(postern.details).toEqual(event.details === null ? undefined : JSON.parse(event.details));
+        expect(postern.action).toBe(event.rawAction);
+      }),
+    );
+  });
+
+  it('sends what has no class of its own as a base event', () => {
+    const type = { ...unknownType, ocsf: { classUid: 9_001, activityId: 1 } };
+    expect(parse(formatOcsf({ ...plainEvent, type }))).toMatchObject({ class_uid: 0, activity_id: 99 });
+  });
+
+  it('says of an unreadable time that it is unknown', () => {
+    const parsed = parse(formatOcsf({ ...plainEvent, time: null, rawTime: 'yesterday' }));
+    expect(parsed).toMatchObject({
+      time: plainEvent.ingested,
+      metadata: { original_time: 'yesterday' },
+      unmapped: { postern: { time_unknown: true } },
+    });
+  });
+
+  it('says that it was shortened', () => {
+    expect(parse(formatOcsf(plainEvent, { truncated: true }))).toMatchObject({
+      metadata: { is_truncated: true },
+      unmapped: { postern: { truncated: true } },
+    });
+  });
+
+  it.each([
+    ['alert', 5],
+    ['critical', 5],
+    ['error', 4],
+    ['warning', 3],
+    ['notice', 2],
+    ['info', 1],
+  ] as const)('gives severity %s as severity_id %d', (severity, expected) => {
+    const type = { ...unknownType, severity };
+    expect(parse(formatOcsf({ ...plainEvent, type })).severity_id).toBe(expected);
+  });
+
+  it('keeps an address that is none out of email_addr', () => {
+    const user = { id: null, name: 'jan', email: 'jan at example.org' };
+    const parsed = parse(formatOcsf({ ...plainEvent, user }));
+    expect(parsed.actor).toEqual({ user: { name: 'jan' } });
+    expect(parsed.unmapped).toMatchObject({ postern: { email: 'jan at example.org' } });
+  });
+});

@@ -1,0 +1,79 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { printable, printableJson } from '../../src/formats/printable.js';
+import { cutEscaped, cutUtf8, fitsUtf8 } from '../../src/formats/utf8.js';
+import { controlCharacters } from './events.js';
+
+const anyText = fc.string({ unit: 'binary' });
+
+describe('cutting UTF-8', () => {
+  it.each([
+    ['abc', 3, 'abc'],
+    ['abc', 2, 'ab'],
+    ['aé', 2, 'a'],
+    ['日本', 5, '日'],
+    ['😀😀', 7, '😀'],
+    ['😀', 3, ''],
+    ['abc', 0, ''],
+    ['abc', -5, ''],
+  ])('%j at %d bytes gives %j', (text, bytes, expected) => {
+    expect(cutUtf8(text, bytes)).toBe(expected);
+  });
+
+  it('gives the longest beginning that fits, whole characters only', () => {
+    fc.assert(
+      fc.property(anyText, fc.nat(60), (text, bytes) => {
+        const cut = cutUtf8(text, bytes);
+        expect(text.startsWith(cut)).toBe(true);
+        expect(Buffer.byteLength(cut)).toBeLessThanOrEqual(bytes);
+        expect(Buffer.from(cut).toString()).toBe(cut);
+        const next = [...text.slice(cut.length)][0];
+        if (next !== undefined) expect(Buffer.byteLength(cut + next)).toBeGreaterThan(bytes);
+      }),
+    );
+  });
+
+  it('knows what fits without counting where the length tells', () => {
+    fc.assert(
+      fc.property(anyText, fc.nat(60), (text, bytes) => {
+        expect(fitsUtf8(text, bytes)).toBe(Buffer.byteLength(text) <= bytes);
+      }),
+    );
+  });
+
+  it.each([
+    ['ab\\=c', 3, 'ab'],
+    ['ab\\=c', 4, 'ab\\='],
+    ['a\\\\b', 3, 'a\\\\'],
+    ['a\\\\b', 2, 'a'],
+    ['a\\\\\\=', 4, 'a\\\\'],
+    ['a\\u005eb', 5, 'a'],
+    ['a\\u005eb', 7, 'a\\u005e'],
+    ['a\\\\u00b', 6, 'a\\\\u00'],
+  ])('cuts the escaped %j at %d bytes to %j', (text, bytes, expected) => {
+    expect(cutEscaped(text, bytes)).toBe(expected);
+  });
+});
+
+describe('text without control characters', () => {
+  it.each([
+    ['a\tb', 'a\u2409b'],
+    ['a\u0000b\u007f', 'a\u2400b\u2421'],
+    ['a\u0085b', 'a\ufffdb'],
+    ['a\u2028b', 'a\u2424b'],
+    ['\ufeffa', '\ufffda'],
+    ['日本 é', '日本 é'],
+  ])('shows %j as %j', (text, expected) => {
+    expect(printable(text)).toBe(expected);
+  });
+
+  it('of JSON is the same value', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), anyText, (value, text) => {
+        const json = printableJson(JSON.stringify({ value, text }));
+        expect(json).not.toMatch(controlCharacters);
+        expect(JSON.parse(json)).toEqual(JSON.parse(JSON.stringify({ value, text })));
+      }),
+    );
+  });
+});
