@@ -1,0 +1,170 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import { everySink } from './events.js';
+import { duration, size } from './units.js';
+
+const TRANSPORTS = ['udp', 'tcp', 'tls', 'unix', 'unix-stream', 'relp'] as const;
+
+const FACILITIES = [
+  'kern',
+  'user',
+  'mail',
+  'daemon',
+  'auth',
+  'syslog',
+  'lpr',
+  'news',
+  'uucp',
+  'cron',
+  'authpriv',
+  'ftp',
+  'ntp',
+  'audit',
+  'alert',
+  'clock',
+  'local0',
+  'local1',
+  'local2',
+  'local3',
+  'local4',
+  'local5',
+  'local6',
+  'local7',
+] as const;
+
+/** The largest UDP payload over IPv4. */
+const MAX_DATAGRAM = 65_507;
+
+export type SyslogTransport = (typeof TRANSPORTS)[number];
+
+/** Where a collector listens: a host and a port, or the path of a unix socket. */
+export type SyslogTarget =
+  | { readonly kind: 'host'; readonly host: string; readonly port: number; readonly text: string }
+  | { readonly kind: 'path'; readonly path: string; readonly text: string };
+
+/** Reads `host:port`, `[IPv6]:port` or `/path`; null if it is none of them. */
+export function parseTarget(text: string): SyslogTarget | null {
+  if (text.startsWith('/')) return { kind: 'path', path: text, text };
+  const match = /^(?:\[([^\]]+)\]|([^:[\]/\s]+)):(\d{1,5})$/.exec(text);
+  if (match === null) return null;
+  const host = match[1] ?? match[2] ?? '';
+  const port = Number(match[3]);
+  if (port < 1 || port > 65_535) return null;
+  if (match[1] !== undefined && isIP(host.replace(/%[^%]+$/, '')) !== 6) return null;
+  return { kind: 'host', host, port, text };
+}
+
+/** 64 lower-case hex digits of a SHA-256 fingerprint in any usual spelling; null if it is none. */
+export function parseFingerprint(text: string): string | null {
+  const hex = text
+    .trim()
+    .replace(/^sha-?256[:=]/i, '')
+    .replaceAll(':', '')
+    .toLowerCase();
+  return /^[0-9a-f]{64}$/.test(hex) ? hex : null;
+}
+
+const fingerprint = z
+  .string()
+  .refine((text) => parseFingerprint(text) !== null, 'a SHA-256 fingerprint such as "SHA256:9F:86:…" (32 bytes in hex)')
+  .transform((text) => parseFingerprint(text) ?? '');
+
+const tls = z.strictObject({
+  /** PEM file; the host's own certificate authorities if left out. */
+  ca: z.string().optional(),
+  /** Client certificate and its key, PEM files. */
+  cert: z.string().optional(),
+  key: z.string().optional(),
+  /** Certificates of the collector that are accepted, SHA-256. */
+  fingerprint: z
+    .union([fingerprint.transform((one) => [one]), z.array(fingerprint).min(1)])
+    .optional(),
+  /** The name in the certificate, where it is not the host of the target. */
+  server_name: z.string().min(1).optional(),
+  min_version: z.enum(['1.2', '1.3']).default('1.2'),
+});
+
+const replayWindow = z.strictObject({
+  events: z.int().min(0).default(1_000),
+  bytes: size.default(16 * 2 ** 20),
+  age: duration.default(60_000),
+});
+
+const fields = z.strictObject({
+  type: z.literal('syslog'),
+  ...everySink,
+  required: z.boolean().optional(),
+  start: z.enum(['beginning', 'now']).default('now'),
+  transport: z.enum(TRANSPORTS),
+  targets: z.array(z.string()).min(1).max(16),
+  framing: z.enum(['octet-counting', 'newline']).optional(),
+  format: z.enum(['ecs', 'cef', 'leef', 'ocsf', 'text']).default('ecs'),
+  envelope: z.enum(['rfc5424', 'rfc3164']).default('rfc5424'),
+  facility: z.enum(FACILITIES).default('authpriv'),
+  app_name: z
+    .string()
+    .regex(/^[\x21-\x7e]{1,48}$/, 'a name of 1 to 48 printable ASCII characters without spaces')
+    .default('postern-auditd'),
+  max_message_size: size.optional(),
+  structured_data: z.strictObject({ id: z.string().nullable().default(null) }).prefault({}),
+  bom: z.boolean().default(false),
+  replay_window: replayWindow.prefault({}),
+  /** RELP: how many messages may be unanswered. */
+  window: z.int().min(1).max(10_000).default(1_000),
+  tls: tls.optional(),
+  connect_timeout: duration.default(10_000),
+});
+
+type Fields = z.infer<typeof fields>;
+
+/** What can't be together, as `[key, what to do]`. */
+function contradictions(sink: Fields): Array<[keyof Fields, string]> {
+  const { transport } = sink;
+  const found: Array<[keyof Fields, string]> = [];
+  const unix = transport === 'unix' || transport === 'unix-stream';
+  for (const text of sink.targets) {
+    const target = parseTarget(text);
+    if (target === null || (target.kind === 'path') !== unix) {
+      const wanted = unix ? 'the absolute path of a socket, such as /dev/log' : 'host:port, such as siem.example.net:6514 or [2001:db8::1]:6514';
+      found.push(['targets', `${JSON.stringify(text)}: transport ${transport} takes ${wanted}`]);
+    }
+  }
+  if (sink.framing !== undefined && (transport === 'udp' || transport === 'unix' || transport === 'relp')) {
+    found.push(['framing', `transport ${transport} has a framing of its own; leave the key out`]);
+  }
+  if (sink.tls !== undefined && transport !== 'tls' && transport !== 'relp') {
+    found.push(['tls', `transport ${transport} has no TLS; set transport to tls (or relp), or leave the key out`]);
+  }
+  if ((sink.tls?.cert === undefined) !== (sink.tls?.key === undefined)) {
+    found.push(['tls', 'cert and key belong together; give both or neither']);
+  }
+  if (transport === 'udp' && (sink.max_message_size ?? 0) > MAX_DATAGRAM) {
+    found.push(['max_message_size', `a datagram takes ${MAX_DATAGRAM} bytes at the most`]);
+  }
+  if (sink.envelope === 'rfc3164' && (sink.bom || sink.structured_data.id !== null)) {
+    found.push([sink.bom ? 'bom' : 'structured_data', 'RFC 3164 has no such thing; use envelope: rfc5424, or leave the key out']);
+  }
+  return found;
+}
+
+/** One datagram must fit the path MTU of Ethernet and most tunnels (RFC 5426 section 3.2). */
+const UDP_MESSAGE = 1_400;
+const MESSAGE = 8 * 2 ** 10;
+
+/** A syslog collector. Defaults that depend on the transport are filled in. */
+export const syslogSink = fields
+  .superRefine((sink, context) => {
+    for (const [key, message] of contradictions(sink)) context.addIssue({ code: 'custom', path: [key], message });
+  })
+  .transform((sink) => {
+    const local = sink.transport === 'unix' || sink.transport === 'unix-stream';
+    return {
+      ...sink,
+      required: sink.required ?? !(sink.transport === 'udp' || local),
+      framing: sink.framing ?? (sink.transport === 'unix-stream' ? ('newline' as const) : ('octet-counting' as const)),
+      max_message_size: sink.max_message_size ?? (sink.transport === 'udp' ? UDP_MESSAGE : MESSAGE),
+    };
+  });
+
+export type SyslogSinkConfig = z.infer<typeof syslogSink>;
+export type SyslogTlsConfig = z.infer<typeof tls>;

@@ -1,0 +1,92 @@
+import type { Logger } from 'pino';
+import { messageOf } from '../errors.js';
+import { createRecorder } from '../recorder/recorder.js';
+import type { State } from '../shipping/state.js';
+import { type BanEntry, readBans } from './bans.js';
+import { watchBans } from './watch.js';
+
+/** Where state.db keeps how far bans.log has been read. */
+const NOTE = 'bans';
+
+export interface BanJournalOptions {
+  /** bans.log, which fail2ban's report action appends to. */
+  readonly path: string;
+  readonly state: State;
+  readonly server: string;
+  readonly clock: () => number;
+  readonly log: Logger;
+  /** Called after events were recorded and committed. */
+  readonly onRecorded: () => void;
+}
+
+/**
+ * Turns what fail2ban reports into audit events of our own. A ban and the place up to which bans.log was read are
+ * committed together, so each is recorded exactly once, also those of a time when the daemon was down.
+ */
+export class BanJournal {
+  private watcher: { close(): void } | null = null;
+  private recorded = 0;
+  private bad = 0;
+  private trouble: string | null = null;
+
+  constructor(private readonly options: BanJournalOptions) {}
+
+  start(): void {
+    this.watcher = watchBans(this.options.path, () => this.read());
+    this.read();
+  }
+
+  stop(): void {
+    this.watcher?.close();
+    this.watcher = null;
+  }
+
+  status() {
+    return {
+      path: this.options.path,
+      state: this.trouble ?? 'following',
+      recorded_total: this.recorded,
+      bad_lines_total: this.bad,
+    };
+  }
+
+  private read(): void {
+    const { log } = this.options;
+    try {
+      while (this.readSome());
+      if (this.trouble !== null) log.info('bans are recorded again');
+      this.trouble = null;
+    } catch (error) {
+      const message = messageOf(error);
+      if (message !== this.trouble) log.warn({ err: error }, `bans are not recorded: ${message}`);
+      this.trouble = message;
+    }
+  }
+
+  private readSome(): boolean {
+    const { path, state, onRecorded } = this.options;
+    const before = state.note(NOTE);
+    const read = readBans(path, before);
+    if (read.saved === null || read.saved === before) return false;
+    const { saved } = read;
+    state.transaction(() => {
+      for (const entry of read.entries) this.record(entry);
+      state.setNote(NOTE, saved);
+    });
+    this.recorded += read.entries.length;
+    this.bad += read.bad;
+    if (read.entries.length > 0) onRecorded();
+    return read.more;
+  }
+
+  private record(entry: BanEntry): void {
+    const { state, clock, server } = this.options;
+    createRecorder(state.db, { clock, server }).record({
+      action: `ban.${entry.event}`,
+      time: entry.time,
+      address: entry.address,
+      resourceId: entry.address,
+      details: { jail: entry.jail, failures: entry.failures, ban_time_seconds: entry.banTimeSeconds },
+    });
+  }
+}
