@@ -23,14 +23,7 @@ const LOG_LEVELS: Readonly<Record<Severity, string>> = {
 const RARE = /[\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/;
 const EVERY_RARE = new RegExp(RARE.source, 'g');
 
-/** The line of events that were formatted before: several sinks want the same one. */
-const lines = new WeakMap<AuditEvent, string>();
 const heads = new WeakMap<EventType, readonly [string, string]>();
-
-let lastTime = Number.NaN;
-let lastStamp = '';
-let lastSecond = Number.NaN;
-let lastSecondText = '';
 
 /**
  * An event as one line of JSON in Elastic Common Schema, without its newline.
@@ -41,20 +34,11 @@ let lastSecondText = '';
  * says so in `postern.time_unreadable`; it is never given to fail2ban (sinks/freshness.ts).
  */
 export function formatEcs(event: AuditEvent, options?: EcsOptions): string {
-  if (options?.sourceIp !== undefined) return line(event, options.sourceIp);
-  let text = lines.get(event);
-  if (text === undefined) {
-    text = line(event, event.address);
-    lines.set(event, text);
-  }
-  return text;
-}
-
-function line(event: AuditEvent, ip: string | null): string {
+  const ip = options?.sourceIp ?? event.address;
   const [head, middle] = headOf(event.type);
   const trusted =
-    `{"@timestamp":"${stamp(event.time ?? event.ingested)}"${head}${event.sequence},"id":"${event.id}",` +
-    `"ingested":"${stamp(event.ingested)}"}${ip === null ? '' : `,"source":{"ip":"${ip}"}`}`;
+    `{"@timestamp":"${ownTime.text(event.time ?? event.ingested)}"${head}${event.sequence},"id":"${event.id}",` +
+    `"ingested":"${readTime.text(event.ingested)}"}${ip === null ? '' : `,"source":{"ip":"${ip}"}`}`;
   const free = middle + userPart(event) + relatedPart(event, ip) + hostPart(event) + posternPart(event);
   return trusted + (RARE.test(free) ? free.replace(EVERY_RARE, escape) : free);
 }
@@ -120,19 +104,29 @@ function posternPart(event: AuditEvent): string {
   return `${text}}}`;
 }
 
-/** ISO 8601 with milliseconds; the second is kept, since neighbours share it. */
-function stamp(time: number): string {
-  if (time === lastTime) return lastStamp;
-  const second = Math.floor(time / 1_000);
-  if (second !== lastSecond) {
-    lastSecond = second;
-    lastSecondText = new Date(second * 1_000).toISOString().slice(0, -4);
+/** ISO 8601 with milliseconds, UTC. Neighbours share their second, so it is made once. */
+class Stamp {
+  private time = Number.NaN;
+  private whole = '';
+  private second = Number.NaN;
+  private upToSecond = '';
+
+  text(time: number): string {
+    if (time === this.time) return this.whole;
+    const second = Math.floor(time / 1_000);
+    if (second !== this.second) {
+      this.second = second;
+      this.upToSecond = new Date(second * 1_000).toISOString().slice(0, -4);
+    }
+    const milliseconds = time - second * 1_000;
+    this.time = time;
+    this.whole = `${this.upToSecond}${milliseconds < 10 ? '00' : milliseconds < 100 ? '0' : ''}${milliseconds}Z`;
+    return this.whole;
   }
-  const milliseconds = time - second * 1_000;
-  lastTime = time;
-  lastStamp = `${lastSecondText}${milliseconds < 10 ? '00' : milliseconds < 100 ? '0' : ''}${milliseconds}Z`;
-  return lastStamp;
 }
+
+const ownTime = new Stamp();
+const readTime = new Stamp();
 
 function escape(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;

@@ -6,10 +6,10 @@ import { type LostRows, findLost } from './lost.js';
 import type { State } from './state.js';
 
 /** Rows a look asks for; the bytes keep a page of 1 MB rows small. */
-const PAGE_ROWS = 2_000;
+const PAGE_ROWS = 1_000;
 const PAGE_BYTES = 4 * 2 ** 20;
-/** Sinks at the same position share a page; one that is a few pages behind still finds its own. */
-const PAGES_KEPT = 4;
+/** Sinks at the same position share a page; one that is a page behind still finds its own. */
+const PAGES_KEPT = 2;
 
 export interface Page {
   readonly timeline: number;
