@@ -31,20 +31,19 @@
  * RUNNING. Before each batch the path is compared with the open file (device, inode, length): removed, moved or edited by
  * another hand → a new file. A write that stops half-way is cut back to its last complete line, which stays delivered.
  */
-import fs from 'node:fs';
 import type { SourceName } from '../audit/event.js';
-import { AuditdError, codeOf, messageOf } from '../errors.js';
-import { type Ground, own, prepareDirectory } from './ground.js';
+import { AuditdError, messageOf } from '../errors.js';
+import { type Ground, prepareDirectory } from './ground.js';
+import { Handle } from './handle.js';
 import { Mender, type MenderOptions } from './mender.js';
-import { type Found, formatNote, type Note, type Point, parseNote } from './note.js';
-import { advance, positionIn } from './positions.js';
-import { confirm, type LogFile } from './recovery.js';
+import { formatNote, parseNote } from './note.js';
+import { Progress } from './progress.js';
+import type { RecoveryPlan } from './recovery.js';
 import { mustRoll, type RollRule } from './roll.js';
 import type { Resume } from './sink.js';
 import { diskTrouble } from './trouble.js';
 
 const ROLL_AGAIN_MS = 1_000;
-const NEWLINE = 10;
 
 export interface AppenderOptions extends MenderOptions {
   readonly ground: Ground;
@@ -62,23 +61,11 @@ export interface Appended {
   readonly error: AuditdError | null;
 }
 
-interface Open {
-  readonly fd: number;
-  readonly file: LogFile;
-  readonly path: string;
-  readonly dev: bigint;
-  readonly ino: bigint;
-}
-
-const NOWHERE: Point = { offset: 0, positions: [] };
-
 export class Appender {
-  private open: Open | null = null;
+  private readonly mender: Mender;
+  private readonly progress = new Progress();
+  private handle: Handle | null = null;
   private since = 0;
-  private begin = NOWHERE;
-  private durable = NOWHERE;
-  private end = NOWHERE;
-  private found: readonly Found[] = [];
   private syncing: Promise<void> | null = null;
   private syncError: AuditdError | null = null;
   private distrust = false;
@@ -87,28 +74,27 @@ export class Appender {
   private rollComplained = false;
   private rolls = 0;
 
-  private readonly mender: Mender;
-
   constructor(private readonly options: AppenderOptions) {
     this.mender = new Mender(options);
   }
 
   /** The file written to, or null. */
   get path(): string | null {
-    return this.open?.path ?? null;
+    return this.handle?.path ?? null;
   }
 
-  get number(): number | null {
-    return this.open?.file.number ?? null;
+  /** Its number, or 0. */
+  get number(): number {
+    return this.handle?.file.number ?? 0;
   }
 
   get size(): number {
-    return this.end.offset;
+    return this.progress.size;
   }
 
-  /** Bytes that the next power loss may take. */
+  /** Bytes that a loss of power may take. */
   get undurable(): number {
-    return this.end.offset - this.durable.offset;
+    return this.progress.undurable;
   }
 
   get rolled(): number {
@@ -117,38 +103,29 @@ export class Appender {
 
   /** Compares note and files, mends the files, opens the one to go on with. */
   async recover(saved: string | null): Promise<Resume> {
-    const { series, ground, disk, log, clock } = this.options;
+    const { series, ground, disk, log } = this.options;
     await this.letGo();
-    const note = saved === null ? null : parseNote(saved);
-    if (saved !== null && note === null)
-      log.warn('the saved position is not readable; taking it from the files');
     try {
-      prepareDirectory(disk, ground, log);
+      prepareDirectory(disk, ground);
+      const note = saved === null ? null : parseNote(saved);
       const files = series.list();
       const plan = this.mender.plan(note, files, this.distrust);
       for (const cut of plan.cuts) this.mender.cut(cut);
-      const above = Math.max(note?.file ?? 0, files.at(-1)?.number ?? 0);
-      if (plan.current === null) {
-        this.end = { offset: 0, positions: plan.positions };
-        await this.start(
-          above,
-          files.every((file) => file.number !== above),
-        );
-      } else {
-        const { number, since, begin, offset } = plan.current;
-        const file = files.find((f) => f.number === number);
-        if (file === undefined) throw new Error(`no file ${number}`);
-        this.hold({ ...file, size: offset });
-        this.since = Math.min(since, clock());
-        this.begin = begin;
-        this.end = { offset, positions: plan.positions };
-        this.durable = begin;
-        await this.makeDurable();
-      }
-      this.found = plan.found;
+      const numbers = files.map((file) => file.number);
+      const above = Math.max(note?.file ?? 0, ...numbers);
+      await (plan.current === null
+        ? this.start(above, !numbers.includes(above), plan.positions)
+        : this.goOn(plan.current, plan.positions));
+      this.progress.remember(plan.found);
       this.distrust = false;
       await this.attend();
-      return { positions: plan.corrections, saved: this.note() };
+      const { corrections: positions } = plan;
+      if (plan.lost)
+        log.warn({ positions }, 'lines were missing at the end of the log; they are written again');
+      else if (note === null && files.length > 0) {
+        log.warn({ positions }, 'no saved position that can be read: taken from the last lines of the log');
+      }
+      return { positions, saved: this.note() };
     } catch (error) {
       this.drop();
       throw diskTrouble('cannot open the log in', ground.directory, error);
@@ -159,140 +136,118 @@ export class Appender {
   async ready(): Promise<void> {
     const { rule, clock, log } = this.options;
     if (this.syncError !== null) throw this.syncError;
-    const open = this.held();
-    const strange = this.strange(open);
+    const handle = this.held();
+    const strange = handle.strange(this.progress.size);
     if (strange !== null) {
-      log.warn({ file: open.path }, `${open.path} ${strange}; going on in a new file`);
+      const what = strange === 'gone' ? 'was removed or moved away' : 'was changed by another hand';
+      log.warn({ file: handle.path }, `${handle.path} ${what}; going on in a new file`);
       await this.sync().catch((error) => log.debug({ err: error }, 'no fdatasync'));
       this.syncError = null;
       this.distrust = false;
-      await this.start(open.file.number, strange === GONE);
+      await this.start(handle.file.number, strange === 'gone');
       await this.attend();
       return;
     }
     const now = clock();
-    const empty = this.end.offset === this.begin.offset;
+    const { size, empty } = this.progress;
     if (now < this.since || (empty && rule.every !== null)) this.since = now;
-    const state = { now, since: this.since, size: this.end.offset, empty };
-    if (mustRoll(rule, state) && Math.abs(now - this.rollFailedAt) >= ROLL_AGAIN_MS) await this.roll(now);
+    if (!mustRoll(rule, { now, since: this.since, size, empty })) return;
+    if (Math.abs(now - this.rollFailedAt) >= ROLL_AGAIN_MS) await this.roll(now);
   }
 
-  /** Writes `lines` complete lines, each ending in a newline, behind what is there. Never leaves a part of a line that it can cut off. */
+  /**
+   * Writes complete lines, each ending in a newline, behind what is there. Never leaves part of a line that it can cut off.
+   *
+   * @param lines how many they are
+   */
   append(text: string, lines: number): Appended {
-    const { disk } = this.options;
-    const open = this.held();
-    const bytes = Buffer.from(text, 'utf8');
-    let written = 0;
-    try {
-      while (written < bytes.length) {
-        const length = disk.write(open.fd, bytes, written, bytes.length - written);
-        if (length === 0) throw new Error('nothing could be written');
-        written += length;
-      }
-    } catch (cause) {
-      const error = diskTrouble('cannot write', open.path, cause);
-      const whole = written === 0 ? 0 : bytes.lastIndexOf(NEWLINE, written - 1) + 1;
-      try {
-        if (written > whole) disk.truncate(open.fd, this.end.offset + whole);
-      } catch {
-        this.drop(); // `recover` finds the torn line and cuts it off
-        throw error;
-      }
-      this.end = { ...this.end, offset: this.end.offset + whole };
-      return { lines: countLines(bytes.subarray(0, whole)), error };
+    const handle = this.held();
+    const written = handle.write(text, lines, this.progress.size);
+    if (written.error === null) {
+      this.progress.wrote(written.bytes);
+      return { lines, error: null };
     }
-    this.end = { ...this.end, offset: this.end.offset + bytes.length };
-    return { lines, error: null };
+    const error = diskTrouble('cannot write', handle.path, written.error);
+    if (written.torn) {
+      this.drop(); // `recover` finds the torn line and cuts it off
+      throw error;
+    }
+    this.progress.wrote(written.bytes);
+    return { lines: written.lines, error };
   }
 
-  /** Before a batch: what stood before its first row is delivered. A later loss never goes further back. */
+  /** Before a batch, with its first row: everything before that is delivered. */
   expect(source: SourceName, timeline: number, first: number): void {
-    if (positionIn(this.end.positions, source, timeline) !== null) return;
-    const before = (point: Point): Point => ({
-      ...point,
-      positions: advance(point.positions, source, timeline, first - 1),
-    });
-    this.begin = before(this.begin);
-    this.durable = before(this.durable);
-    this.end = before(this.end);
+    this.progress.expect(source, timeline, first);
   }
 
   /** After `append`: everything up to this row is delivered. */
   advance(source: SourceName, timeline: number, upTo: number): void {
-    this.end = { ...this.end, positions: advance(this.end.positions, source, timeline, upTo) };
-    if (this.durable.offset === this.end.offset) this.durable = this.end;
-    this.found = confirm(this.found, source, timeline, upTo);
+    this.progress.advance(source, timeline, upTo);
   }
 
   /** The note to keep beside the cursors. */
   note(): string {
-    const { begin, durable, end, found } = this;
-    const note: Note = { file: this.open?.file.number ?? 0, since: this.since, begin, durable, end, found };
-    this.handedOut = formatNote(note);
+    this.handedOut = formatNote(this.progress.note(this.number, this.since));
     return this.handedOut;
   }
 
-  /** Once a second: looks after the files and starts an fdatasync in the background. The note, if it is another one than the last. */
+  /** Once a second: looks after the files, starts an fdatasync in the background. Returns the note if it has changed. */
   async tick(): Promise<string | null> {
     await this.ready();
     await this.attend();
-    const before = this.handedOut;
     if (this.undurable > 0) this.syncing ??= this.background();
+    const before = this.handedOut;
     return this.note() === before ? null : this.handedOut;
-  }
-
-  /** Everything written is on the medium when it resolves. */
-  async sync(): Promise<void> {
-    await this.syncing;
-    if (this.undurable > 0) await this.makeDurable();
   }
 
   async close(): Promise<void> {
     try {
-      if (this.open !== null) await this.sync();
+      if (this.handle !== null) await this.sync();
     } catch (error) {
       this.options.log.warn({ err: error }, `not all of ${this.path} is on the disk: ${messageOf(error)}`);
     }
     await this.letGo();
   }
 
-  private held(): Open {
-    if (this.open !== null) return this.open;
+  private held(): Handle {
+    if (this.handle !== null) return this.handle;
+    const { directory } = this.options.ground;
     throw new AuditdError(
       'SINK_FAILED',
-      `no file is open in ${this.options.ground.directory}; it is opened at the next attempt.`,
+      `no file is open in ${directory}; it is opened at the next attempt.`,
     );
   }
 
-  private hold(file: LogFile): void {
-    const { disk, series, ground, log } = this.options;
-    const path = series.path(file.number);
-    const fd = disk.open(path, fs.constants.O_RDWR | fs.constants.O_APPEND | fs.constants.O_NOFOLLOW);
-    try {
-      own(disk, fd, ground, ground.mode, log);
-      const { dev, ino, size } = disk.entryOf(fd);
-      if (size !== file.size)
-        throw new Error(`it has ${size} bytes, not ${file.size}: something else writes to it`);
-      this.drop();
-      this.open = { fd, file, path, dev, ino };
-    } catch (error) {
-      disk.close(fd);
-      throw error;
-    }
+  /** Goes on in a file that is there. */
+  private async goOn(
+    current: NonNullable<RecoveryPlan['current']>,
+    positions: RecoveryPlan['positions'],
+  ): Promise<void> {
+    const { series, ground, disk, clock } = this.options;
+    const { file, since, begin, offset } = current;
+    this.handle = new Handle(disk, { ...file, size: offset }, series.path(file.number), ground);
+    this.since = Math.min(since, clock());
+    this.progress.resume(begin, { offset, positions });
+    await this.datasync();
   }
 
   /** Goes on in a new file. */
-  private async start(above: number, replaces: boolean): Promise<void> {
-    const { series, ground, disk, log, clock } = this.options;
+  private async start(
+    above: number,
+    replaces: boolean,
+    positions?: RecoveryPlan['positions'],
+  ): Promise<void> {
+    const { series, ground, disk, clock } = this.options;
     const now = clock();
     try {
-      prepareDirectory(disk, ground, log);
+      prepareDirectory(disk, ground);
       const file = await series.create(above, replaces, now);
-      this.hold(file);
+      const handle = new Handle(disk, file, series.path(file.number), ground);
+      this.drop();
+      this.handle = handle;
       this.since = now;
-      this.begin = { offset: file.start, positions: this.end.positions };
-      this.durable = this.begin;
-      this.end = this.begin;
+      this.progress.turn(file.start, positions);
     } catch (error) {
       throw diskTrouble('cannot begin a new file in', ground.directory, error);
     }
@@ -301,20 +256,19 @@ export class Appender {
   /** A file that can't be begun (a full disk) is no reason to stop: the old one grows. */
   private async roll(now: number): Promise<void> {
     const { log } = this.options;
-    const open = this.held();
+    const handle = this.held();
     await this.sync();
     try {
-      await this.start(open.file.number, false);
-      this.rolls++;
-      this.rollComplained = false;
+      await this.start(handle.file.number, false);
     } catch (error) {
       this.rollFailedAt = now;
-      if (this.open !== open) throw error;
       if (!this.rollComplained)
-        log.warn({ err: error }, `${messageOf(error)} Until then ${open.path} grows.`);
+        log.warn({ err: error }, `${messageOf(error)} Until then ${handle.path} grows.`);
       this.rollComplained = true;
       return;
     }
+    this.rolls++;
+    this.rollComplained = false;
     await this.attend();
   }
 
@@ -327,36 +281,34 @@ export class Appender {
     }
   }
 
-  /** What happened to the file from outside; null if nothing. */
-  private strange(open: Open): string | null {
-    const entry = this.options.disk.entryAt(open.path);
-    if (entry === null || entry.dev !== open.dev || entry.ino !== open.ino) return GONE;
-    if (entry.size === this.end.offset) return null;
-    return `has ${entry.size} bytes instead of ${this.end.offset}: another hand has changed it`;
+  /** Everything written is on the medium when it resolves. */
+  private async sync(): Promise<void> {
+    await this.syncing;
+    if (this.syncError !== null) throw this.syncError; // a second one might succeed though the first one's pages are lost
+    if (this.undurable > 0) await this.datasync();
   }
 
-  private async makeDurable(): Promise<void> {
-    const { disk, distrustFailedSync, log } = this.options;
-    const open = this.held();
-    const point = this.end;
+  private async datasync(): Promise<void> {
+    const { distrustFailedSync, log } = this.options;
+    const handle = this.held();
+    const done = this.progress.syncing();
     try {
-      await disk.datasync(open.fd);
-      if (this.open === open) this.durable = point.offset === this.end.offset ? this.end : point;
+      await handle.datasync();
     } catch (cause) {
-      const error = diskTrouble('cannot make durable', open.path, cause);
+      const error = diskTrouble('cannot make durable', handle.path, cause);
       if (distrustFailedSync) {
         this.distrust = true;
         this.syncError = error;
         throw error;
       }
-      log.warn({ err: error }, error.message);
-      this.durable = point;
+      log.debug({ err: error }, error.message);
     }
+    done();
   }
 
   private async background(): Promise<void> {
     try {
-      await this.makeDurable();
+      await this.datasync();
     } catch {
       // kept in `syncError`, thrown by the next `ready`
     } finally {
@@ -371,21 +323,8 @@ export class Appender {
   }
 
   private drop(): void {
-    const open = this.open;
-    this.open = null;
-    if (open === null) return;
-    try {
-      this.options.disk.close(open.fd);
-    } catch (error) {
-      this.options.log.debug({ code: codeOf(error) }, messageOf(error));
-    }
+    const trouble = this.handle?.close() ?? null;
+    this.handle = null;
+    if (trouble !== null) this.options.log.debug(`close: ${trouble}`);
   }
-}
-
-const GONE = 'was removed or moved away';
-
-function countLines(bytes: Buffer): number {
-  let lines = 0;
-  for (let at = bytes.indexOf(NEWLINE); at >= 0; at = bytes.indexOf(NEWLINE, at + 1)) lines++;
-  return lines;
 }

@@ -51,7 +51,7 @@ class Fail2banSink implements Sink {
     this.disk = deps.disk ?? realDisk;
     this.neverBan = new NetworkSet(fail2ban.never_ban);
     this.appender = new Appender({
-      series: new FilePair(ground, this.disk, log),
+      series: new FilePair(ground, this.disk),
       ground,
       rule: { size: config.roll.size, every: null, rest: ROLL_REST_MS },
       parse: parseEcsPosition,

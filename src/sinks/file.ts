@@ -144,7 +144,7 @@ class FileSink implements Sink {
     this.noticeRoll();
     const { clock } = this.deps;
     let missing = this.shortage(() => this.space.shortage(clock()));
-    while (missing > 0 && (await this.files.pruneOldest(this.appender.number ?? 0))) {
+    while (missing > 0 && (await this.files.pruneOldest(this.appender.number))) {
       this.pruned++;
       missing = this.shortage(() => this.space.look(clock()));
     }

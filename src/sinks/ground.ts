@@ -1,6 +1,5 @@
 import fs from 'node:fs';
-import type { Logger } from 'pino';
-import { codeOf, messageOf } from '../errors.js';
+import { codeOf } from '../errors.js';
 import type { Disk } from './disk.js';
 
 /** Where a local sink's files lie, and whose they are. */
@@ -31,28 +30,27 @@ export function directoryMode(fileMode: number): number {
 }
 
 /** Mode and group of a file or directory. What this user may not set is left as it is; `check` tells. */
-export function own(disk: Disk, fd: number, ground: Ground, mode: number, log: Logger): void {
+export function own(disk: Disk, fd: number, ground: Ground, mode: number): void {
   const gid = ground.group === null ? null : groupId(ground.group);
-  const attempt = (what: string, act: () => void): void => {
+  const attempt = (act: () => void): void => {
     try {
       act();
     } catch (error) {
       if (codeOf(error) !== 'EPERM') throw error;
-      log.debug(`${what} not set: ${messageOf(error)}`);
     }
   };
-  if (gid !== null) attempt(`group ${ground.group}`, () => disk.changeGroup(fd, gid));
-  attempt(`mode ${mode.toString(8)}`, () => disk.changeMode(fd, mode));
+  if (gid !== null) attempt(() => disk.changeGroup(fd, gid));
+  attempt(() => disk.changeMode(fd, mode));
 }
 
 /** Makes the directory if it is not there, with the group and the mode that go with the files'. */
-export function prepareDirectory(disk: Disk, ground: Ground, log: Logger): void {
+export function prepareDirectory(disk: Disk, ground: Ground): void {
   if (disk.entryAt(ground.directory) !== null) return;
   const mode = directoryMode(ground.mode);
   disk.makeDirectory(ground.directory, mode);
   const fd = disk.open(ground.directory, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
   try {
-    own(disk, fd, ground, mode, log);
+    own(disk, fd, ground, mode);
   } finally {
     disk.close(fd);
   }

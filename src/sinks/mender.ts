@@ -25,22 +25,15 @@ export class Mender {
 
   /** @param distrust true if nothing behind the durable point counts */
   plan(note: Note | null, files: readonly LogFile[], distrust: boolean): RecoveryPlan {
-    const { log } = this.options;
     if (note !== null) {
-      const plan = planRecovery(note, files, (file, offset) => this.linesFrom(file, offset), distrust);
-      const { lost, corrections } = plan;
-      if (lost) log.warn({ corrections }, 'lines are missing at the end of the log; they are written again');
-      return plan;
+      return planRecovery(note, files, (file, offset) => this.linesFrom(file, offset), distrust);
     }
     let limit = LOOK_BACK;
-    const plan = planRebuild(files, (file) => {
+    return planRebuild(files, (file) => {
       const lines = this.linesBefore(file, limit);
       limit = Math.max(0, limit - file.size);
       return lines;
     });
-    const { current, positions } = plan;
-    if (current !== null) log.warn({ positions }, 'no saved position: taken from the last lines of the log');
-    return plan;
   }
 
   cut({ number, at, bytes }: Cut): void {

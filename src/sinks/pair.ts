@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import { join } from 'node:path';
-import type { Logger } from 'pino';
 import type { Disk } from './disk.js';
 import { type Ground, own, syncDirectory } from './ground.js';
 import type { LogFile } from './recovery.js';
@@ -57,7 +56,6 @@ export class FilePair implements Series {
   constructor(
     private readonly ground: Ground,
     private readonly disk: Disk,
-    private readonly log: Logger,
   ) {}
 
   path(number: number): string {
@@ -109,7 +107,7 @@ export class FilePair implements Series {
     if (this.disk.entryAt(fresh) !== null) await this.disk.unlink(fresh);
     const fd = this.disk.open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, this.ground.mode);
     try {
-      own(this.disk, fd, this.ground, this.ground.mode, this.log);
+      own(this.disk, fd, this.ground, this.ground.mode);
       for (let written = 0; written < header.length; ) {
         written += this.disk.write(fd, header, written, header.length - written);
       }

@@ -34,7 +34,7 @@ export function planRebuild(
   // What stood at the file's beginning is not known: a file cut shorter by hand later is not read back behind this point.
   const begin = { offset: at, positions };
   return {
-    current: { number: newest.number, since: newest.since, begin, offset: at },
+    current: { file: newest, since: newest.since, begin, offset: at },
     cuts: newest.size > at ? [{ number: newest.number, at, bytes: newest.size - at }] : [],
     positions,
     corrections: positions.map((p) => ({ ...p, found: [] })),

@@ -1,3 +1,4 @@
+import { FoundRows } from './found.js';
 import type { Line, LinePosition } from './lines.js';
 import type { Found, Note, Point } from './note.js';
 import { advance, differences, type Positions, positionIn } from './positions.js';
@@ -24,7 +25,7 @@ export interface Cut {
 export interface RecoveryPlan {
   /** The file to go on with; null: begin a new one with a number above all others. */
   readonly current: {
-    readonly number: number;
+    readonly file: LogFile;
     readonly since: number;
     readonly begin: Point;
     readonly offset: number;
@@ -64,11 +65,10 @@ export function planRecovery(
     const read = readSaved(note, saved, linesFrom, distrust, found);
     lost = !read.intact;
     positions = read.positions;
-    if (saved.size > read.offset)
-      cuts.push({ number: saved.number, at: read.offset, bytes: saved.size - read.offset });
-    // A file that was shorter than its own beginning can't be gone on with.
-    if (saved.size >= read.offset)
-      current = { number: saved.number, since: note.since, begin: note.begin, offset: read.offset };
+    const { offset } = read;
+    if (saved.size > offset) cuts.push({ number: saved.number, at: offset, bytes: saved.size - offset });
+    // A file that is shorter than its own beginning can't be gone on with.
+    if (saved.size >= offset) current = { file: saved, since: note.since, begin: note.begin, offset };
     // A roll makes the old file durable first, so this is another hand's work or a disk that lies: what was lost is
     // written again in a new file, and the later ones stay as they are.
     if (rest.length > 0 && lost) {
@@ -84,7 +84,7 @@ export function planRecovery(
       found.add(line.position);
       offset = line.end;
     }
-    current = { number: file.number, since: file.since, begin, offset };
+    current = { file, since: file.since, begin, offset };
     if (file.size <= offset) continue;
     cuts.push({ number: file.number, at: offset, bytes: file.size - offset });
     if (index < rest.length - 1) current = null;
@@ -145,56 +145,4 @@ function corrections(note: Note, now: Positions, rows: readonly Found[], lost: b
 
 function rowsOf(found: readonly Found[], source: string, timeline: number): Found['rows'] {
   return found.find((f) => f.source === source && f.timeline === timeline)?.rows ?? [];
-}
-
-/** Collects rows by (source, timeline). */
-class FoundRows {
-  private readonly groups: Array<{
-    source: Found['source'];
-    timeline: number;
-    rows: Array<readonly [number, string]>;
-  }>;
-
-  constructor(known: readonly Found[]) {
-    this.groups = known.map((f) => ({ ...f, rows: [...f.rows] }));
-  }
-
-  add({ source, timeline, sequence, id }: LinePosition): void {
-    let group = this.groups.find((g) => g.source === source && g.timeline === timeline);
-    if (group === undefined) {
-      group = { source, timeline, rows: [] };
-      this.groups.push(group);
-    }
-    group.rows.push([sequence, id]);
-  }
-
-  all(): Found[] {
-    return this.groups;
-  }
-
-  /** Only what is still there. */
-  upTo(positions: Positions): Found[] {
-    return this.groups
-      .map((g) => ({
-        ...g,
-        rows: g.rows.filter(([id]) => id <= (positionIn(positions, g.source, g.timeline) ?? 0)),
-      }))
-      .filter((g) => g.rows.length > 0);
-  }
-}
-
-/** Drops what a batch shows that shipping has taken over: it goes on behind it, or in a later timeline. */
-export function confirm(
-  found: readonly Found[],
-  source: string,
-  timeline: number,
-  upTo: number,
-): readonly Found[] {
-  if (found.length === 0) return found;
-  return found
-    .map((f) => {
-      if (f.source !== source || f.timeline > timeline) return f;
-      return { ...f, rows: f.timeline < timeline ? [] : f.rows.filter(([id]) => id > upTo) };
-    })
-    .filter((f) => f.rows.length > 0);
 }

@@ -53,7 +53,7 @@ export class RolledFiles implements Series {
       try {
         const fd = this.disk.open(this.path(number), flags, this.ground.mode);
         try {
-          own(this.disk, fd, this.ground, this.ground.mode, this.log);
+          own(this.disk, fd, this.ground, this.ground.mode);
         } finally {
           this.disk.close(fd);
         }
