@@ -191,7 +191,7 @@ case $verb in
   build) build "${1:?suite}" ;;
   boot) boot "${1:?suite}" "${2:?name}" "${@:3}" ;;
   exec) select_guest "${1:?name}"; shift; inside "$@" ;;
-  outside) select_guest "${1:?name}"; ip netns exec "$(netns "${2:?net}")" "${@:3}" ;;
+  outside) select_guest "${1:?name}"; exec ip netns exec "$(netns "${2:?net}")" "${@:3}" ;;
   put) select_guest "${1:?name}"; put "${2:?source}" "${3:?destination}" ;;
   log) select_guest "${1:?name}"; cat "$run/console.log" ;;
   stop) select_guest "${1:?name}"; stop ;;

@@ -56,6 +56,8 @@ export interface Host {
   ): Promise<Ran>;
   /** Runs a program of this machine in the network namespace `host`, `client` or one added by `addNet`. */
   outside(net: string, command: readonly string[], options?: { check?: boolean }): Promise<Ran>;
+  /** Starts a program of this machine in a network namespace; it ends with the host. */
+  start(net: string, command: readonly string[]): void;
   /** Adds a network namespace `net`, removed with the host. */
   addNet(net: string): Promise<void>;
   /** Copies a file to `destination`, or what is in a folder into the folder `destination`; root owns it there. */
@@ -110,6 +112,7 @@ export async function bootHost(options: HostOptions): Promise<Host> {
   const env = options.packages ? { POSTERN_TEST_PACKAGES: options.packages.join(' ') } : {};
   await execa(script, ['boot', options.suite, name, ...binds], { env, stdin: 'ignore' });
   const scratch = mkdtempSync(join(tmpdir(), `pa-${name}-`));
+  const running: Array<{ kill(): boolean }> = [];
   let files = 0;
 
   async function run(
@@ -136,6 +139,10 @@ export async function bootHost(options: HostOptions): Promise<Host> {
     exec: (command, settings) =>
       run(['exec', name, ...(typeof command === 'string' ? ['sh', '-c', command] : command)], settings),
     outside: (net, command, settings) => run(['outside', name, net, ...command], settings),
+    start: (net, command) => {
+      const child = execa(script, ['outside', name, net, ...command], { stdio: 'ignore', reject: false });
+      running.push(child);
+    },
     addNet: async (net) => {
       await execa('ip', ['netns', 'add', `pa-${name}.${net}`]);
       await execa('ip', ['-n', `pa-${name}.${net}`, 'link', 'set', 'lo', 'up']);
@@ -189,6 +196,7 @@ export async function bootHost(options: HostOptions): Promise<Host> {
       }
     },
     stop: async () => {
+      for (const child of running) child.kill();
       rmSync(scratch, { recursive: true, force: true });
       await execa(script, ['stop', name], { stdin: 'ignore' });
     },

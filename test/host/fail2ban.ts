@@ -1,0 +1,105 @@
+import { randomBytes } from 'node:crypto';
+import { type ConfigInput, config } from '../../src/config/schema.js';
+import { parseStatus } from '../../src/fail2ban/client.js';
+import { type JailPlace, renderJail } from '../../src/fail2ban/jail.js';
+import { formatHeader } from '../../src/sinks/pair.js';
+import type { Host } from './host.js';
+
+export const authDirectory = '/var/log/posternproxy/auth';
+export const bansLog = '/var/log/posternproxy/bans/bans.log';
+
+/** Puts filter, actions and jail in place as install.sh does, and starts fail2ban with that jail alone. */
+export async function startFail2ban(
+  host: Host,
+  changes: ConfigInput['fail2ban'] = {},
+  place: Partial<JailPlace> & { backend?: string } = {},
+): Promise<void> {
+  for (const kind of ['filter.d', 'action.d']) await host.put(`fail2ban/${kind}`, `/etc/fail2ban/${kind}`);
+  await host.exec(
+    `mkdir -p ${bansLog.replace(/\/[^/]*$/, '')}; rm -f /etc/fail2ban/jail.d/defaults-debian.conf`,
+  );
+  await configureJail(host, changes, place);
+}
+
+/** Gives a running fail2ban another jail; without bans, counts and old lines of the one before. */
+export async function configureJail(
+  host: Host,
+  changes: ConfigInput['fail2ban'] = {},
+  { backend, ...place }: Partial<JailPlace> & { backend?: string } = {},
+): Promise<void> {
+  const jail = renderJail(config.parse({ fail2ban: changes }).fail2ban, { authDirectory, ...place });
+  await host.exec('systemctl stop fail2ban; rm -f /var/lib/fail2ban/fail2ban.sqlite3');
+  for (const n of [0, 1]) {
+    await host.write(
+      `${authDirectory}/fail2ban.${n}.log`,
+      `${formatHeader(n, Date.now(), randomBytes(8).toString('hex'))}\n`,
+    );
+  }
+  await host.write(
+    '/etc/fail2ban/jail.d/posternproxy.conf',
+    backend === undefined ? jail : jail.replace('backend = polling', `backend = ${backend}`),
+  );
+  await host.exec('systemctl start fail2ban');
+  // Not the jail itself: asking for one that is not there yet is an error in fail2ban's log.
+  await host.waitFor('fail2ban-client status', (out) => out.includes('posternproxy'));
+}
+
+/** Appends failed logins, one for each address given, as if they had just happened. */
+export async function fail(host: Host, addresses: readonly string[], file = 'fail2ban.0.log'): Promise<void> {
+  const lines = addresses.map((address) => failureLine(address, Date.now())).join('');
+  await host.exec(`cat >>${authDirectory}/${file}`, { input: lines });
+}
+
+/** Failures that fail2ban has counted since its start. */
+export async function counted(host: Host): Promise<number> {
+  const { stdout } = await host.exec('fail2ban-client status posternproxy');
+  return parseStatus(stdout).totalFailed;
+}
+
+export async function waitForCount(host: Host, count: number, seconds = 15): Promise<void> {
+  await host.waitFor(
+    'fail2ban-client status posternproxy',
+    (out, code) => code === 0 && parseStatus(out).totalFailed >= count,
+    seconds,
+  );
+}
+
+export async function banned(host: Host): Promise<string[]> {
+  const { stdout } = await host.exec('fail2ban-client get posternproxy banip');
+  return stdout.split(/\s+/).filter((word) => word !== '');
+}
+
+export async function waitForBan(host: Host, address: string): Promise<void> {
+  await host.waitFor('fail2ban-client get posternproxy banip', (out) => out.split(/\s+/).includes(address));
+}
+
+function failureLine(address: string, time: number): string {
+  return `{"@timestamp":"${new Date(time).toISOString()}","log.level":"warn","event":{"action":"auth.login_failure","outcome":"failure"},"source":{"ip":"${address}"},"message":"Login failed"}\n`;
+}
+
+/** A server that accepts TCP connections and echoes datagrams on each port, for both families. */
+export const echoServer = `
+import socket, sys, threading
+def serve(port):
+    tcp = socket.create_server(('::', port), family=socket.AF_INET6, dualstack_ipv6=True)
+    udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    udp.bind(('::', port))
+    def answer():
+        while True:
+            data, client = udp.recvfrom(100)
+            udp.sendto(data, client)
+    def accept():
+        while True:
+            tcp.accept()[0].close()
+    threading.Thread(target=answer).start()
+    threading.Thread(target=accept).start()
+for port in sys.argv[1:]:
+    serve(int(port))
+`;
+
+export async function startEcho(host: Host, ports: readonly number[]): Promise<void> {
+  await host.write('/root/echo.py', echoServer);
+  await host.exec(`systemd-run --quiet --unit=echo python3 /root/echo.py ${ports.join(' ')}`);
+  await host.waitFor('ss -ltn', (out) => ports.every((port) => out.includes(`:${port} `)));
+}
