@@ -1,0 +1,58 @@
+import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { AuditdError, messageOf } from '../errors.js';
+
+interface ConfigureOptions {
+  readonly config?: string;
+  readonly database?: string;
+  readonly neverBan?: readonly string[];
+  readonly dryRun?: boolean;
+}
+
+export function register(program: Command): void {
+  program
+    .command('configure')
+    .description('change the configuration file, keeping its comments and all that is not named here')
+    .option('--config <file>', 'configuration file (default: /etc/postern-auditd/config.yml)')
+    .option('--database <file>', "Postern's database")
+    .option('--never-ban <networks...>', 'addresses and networks that fail2ban must never ban')
+    .option('--dry-run', 'print what would change, and change nothing')
+    .addHelpText(
+      'after',
+      `
+Prints a line for each change, and nothing if there is none. The running daemon reads the file again with
+systemctl reload postern-auditd; what the jail says follows with install.sh --reconfigure.
+
+Examples:
+  $ postern-auditd configure --never-ban 198.51.100.7 2001:db8:17::/48
+  $ postern-auditd configure --database /srv/postern/posternproxy.db`,
+    )
+    .action(async (options: ConfigureOptions) => {
+      const [{ editConfig }, { DEFAULT_PATH }] = await Promise.all([
+        import('../config/edit.js'),
+        import('../config/load.js'),
+      ]);
+      const file = options.config ?? process.env.POSTERN_AUDITD_CONFIG ?? DEFAULT_PATH;
+      const { database, neverBan } = options;
+      const edits = { ...(database && { database }), ...(neverBan && { neverBan }) };
+      const { text, changes } = editConfig(read(file), edits, file);
+      for (const change of changes) process.stdout.write(`${change}\n`);
+      if (changes.length === 0 || options.dryRun === true) return;
+      // Beside it and renamed over it: a reader finds the old file or the new one.
+      const fresh = `${file}.new`;
+      writeFileSync(fresh, text, { mode: statSync(file).mode & 0o777 });
+      renameSync(fresh, file);
+    });
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new AuditdError(
+      'CONFIG_MISSING',
+      `${file} can't be read (${messageOf(error)}). Name the configuration file with --config.`,
+      { cause: error },
+    );
+  }
+}

@@ -1,0 +1,45 @@
+import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
+import type { Command } from 'commander';
+import type { Config } from '../config/schema.js';
+
+export function register(program: Command): void {
+  program
+    .command('facts', { hidden: true })
+    .description('what install.sh has to know of the configuration, as lines of "name value"')
+    .option('--config <file>', 'configuration file')
+    .action(async (options: { config?: string }) => {
+      const { loadConfig } = await import('../config/load.js');
+      const { config } = loadConfig(options.config ?? null, process.env);
+      const lines = [...factsOf(config), ['notify', hasDatagrams() ? 'yes' : 'no']];
+      process.stdout.write(`${lines.map(([name, value]) => `${name} ${value}`).join('\n')}\n`);
+    });
+}
+
+/** Names and values; a name may come more than once. */
+export function factsOf(config: Config): Array<readonly [string, string]> {
+  const { source, state, control, log, sinks, fail2ban } = config;
+  const places = Object.values(sinks).flatMap((sink) =>
+    'directory' in sink ? [[sink.type === 'fail2ban' ? 'auth' : 'logs', sink.directory] as const] : [],
+  );
+  return [
+    ['database', source.database],
+    ['state', state],
+    ['control', control],
+    ...places,
+    ...(log.file === null ? [] : [['logs', dirname(log.file)] as const]),
+    ['jail', fail2ban.jail],
+    ['banaction', fail2ban.banaction],
+    ['bans', fail2ban.bans],
+  ];
+}
+
+/** Whether systemd can be told that the daemon is ready; without it the unit can't be Type=notify. */
+function hasDatagrams(): boolean {
+  try {
+    createRequire(import.meta.url)('node-unix-socket');
+    return true;
+  } catch {
+    return false;
+  }
+}

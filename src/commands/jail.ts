@@ -1,0 +1,50 @@
+import type { Command } from 'commander';
+import type { Config } from '../config/schema.js';
+import { AuditdError } from '../errors.js';
+
+interface JailOptions {
+  readonly config?: string;
+  readonly chain?: string;
+  readonly probe?: boolean;
+}
+
+export function register(program: Command): void {
+  program
+    .command('jail')
+    .description("print fail2ban's jail for the configuration (install.sh writes it to /etc/fail2ban/jail.d)")
+    .option('--config <file>', 'configuration file (default: /etc/postern-auditd/config.yml)')
+    .option('--chain <names>', 'what "chain: auto" stands for on this host: INPUT, or INPUT,DOCKER-USER')
+    .option('--probe', "print lines that fail2ban's filter must match instead of the jail")
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ postern-auditd jail | diff /etc/fail2ban/jail.d/posternproxy.conf -
+  $ postern-auditd jail --probe >probe.log && fail2ban-regex -o ip probe.log posternproxy`,
+    )
+    .action(async (options: JailOptions) => {
+      const [{ loadConfig }, { renderJail }, { probeLines }] = await Promise.all([
+        import('../config/load.js'),
+        import('../fail2ban/jail.js'),
+        import('../fail2ban/probe.js'),
+      ]);
+      if (options.probe === true) {
+        process.stdout.write(`${probeLines(Date.now()).join('\n')}\n`);
+        return;
+      }
+      const { config } = loadConfig(options.config ?? null, process.env);
+      const authDirectory = authDirectoryOf(config);
+      const place = options.chain === undefined ? { authDirectory } : { authDirectory, chain: options.chain };
+      process.stdout.write(renderJail(config.fail2ban, place));
+    });
+}
+
+/** Where the pair of files is that the jail reads. @throws AuditdError `NOT_FOUND` if no sink writes it */
+function authDirectoryOf(config: Config): string {
+  const sink = Object.values(config.sinks).find(({ type }) => type === 'fail2ban');
+  if (sink !== undefined && 'directory' in sink) return sink.directory;
+  throw new AuditdError(
+    'NOT_FOUND',
+    'There is no sink of type fail2ban, and so nothing that a jail could read. Add one under sinks, such as "auth: { type: fail2ban }".',
+  );
+}
