@@ -1,0 +1,24 @@
+import { describe, expect, it } from 'vitest';
+import { backoff } from '../../src/shipping/backoff.js';
+import { rangesOf } from '../../src/shipping/lost.js';
+
+describe('back-off', () => {
+  it.each([
+    [1, 200],
+    [2, 400],
+    [5, 3_200],
+    [7, 10_000],
+    [10_000, 10_000],
+  ])('before try %i is %i ms at most', (attempt, ms) => {
+    expect(backoff(attempt, () => 0)).toBe(ms);
+    expect(backoff(attempt, () => 1)).toBe(Math.round((ms * 2) / 3));
+  });
+});
+
+describe('ranges of ids', () => {
+  it.each<[number[], Array<[number, number]>]>([
+    [[], []],
+    [[4], [[4, 4]]],
+    [[1, 2, 3, 7, 9, 10], [[1, 3], [7, 7], [9, 10]]],
+  ])('%j', (ids, ranges) => expect(rangesOf(ids)).toEqual(ranges));
+});

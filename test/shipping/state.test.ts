@@ -1,0 +1,120 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { takeLock } from '../../src/shipping/lock.js';
+import { STATE_VERSION, State } from '../../src/shipping/state.js';
+
+let directory: string;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'postern-state-'));
+});
+
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const row = (sequence: number) => ({ sequence, id: sequence.toString(16).padStart(32, '0').split('').reverse().join('') });
+
+describe('state.db', () => {
+  it('keeps its source id and its key over a restart, and shows them to nobody', () => {
+    const first = new State(directory);
+    const { sourceId } = first;
+    const key = first.hmacKey.toString('hex');
+    expect(first.fresh).toBe(true);
+    first.close();
+    const second = new State(directory);
+    expect(second.sourceId).toBe(sourceId);
+    expect(second.hmacKey.toString('hex')).toBe(key);
+    expect(second.fresh).toBe(false);
+    second.close();
+    expect(statSync(join(directory, 'state.db')).mode & 0o007).toBe(0);
+  });
+
+  it('written by a newer version is refused, and says what to do', () => {
+    new State(directory).close();
+    const db = new Database(join(directory, 'state.db'));
+    db.pragma(`user_version = ${STATE_VERSION + 1}`);
+    db.close();
+    expect(() => new State(directory)).toThrow(/newer postern-auditd.*Install the newer version/);
+  });
+
+  it('that is no database is refused by name', () => {
+    writeFileSync(join(directory, 'state.db'), 'x'.repeat(5_000));
+    expect(() => new State(directory)).toThrow(/state\.db can't be used.*move it away/);
+  });
+
+  it('takes back what it only remembered when a transaction fails', () => {
+    const state = new State(directory);
+    state.timelines.begin('postern', 1, 'test');
+    state.fingerprints.record('postern', 1, [row(1), row(2)]);
+    expect(() =>
+      state.transaction(() => {
+        throw new Error('disk full');
+      }),
+    ).toThrow('disk full');
+    expect(state.timelines.current('postern')?.id).toBe(0);
+    state.transaction(() => undefined);
+    expect(state.timelines.current('postern')).toEqual({ timeline: 1, id: 2, fingerprint: row(2).id.slice(0, 16) });
+    state.close();
+  });
+});
+
+describe('fingerprints', () => {
+  it('are found again, whatever the gaps and the sizes of the batches', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 300 }), { minLength: 1, maxLength: 8 }),
+        fc.array(fc.boolean()),
+        (batches, flushes) => {
+          const state = new State(mkdtempSync(join(directory, 'f-')));
+          state.timelines.begin('postern', 1, 'test');
+          const all: number[] = [];
+          let id = 0;
+          batches.forEach((steps, at) => {
+            const rows = steps.map((step) => row((id += step)));
+            all.push(...rows.map(({ sequence }) => sequence));
+            state.fingerprints.record('postern', 1, rows);
+            if (flushes[at] !== false) state.transaction(() => undefined);
+          });
+          const before = all.at(Math.floor(all.length / 2)) ?? 0;
+          expect(state.fingerprints.of('postern', 1, before)).toBe(row(before).id.slice(0, 16));
+          state.transaction(() => undefined);
+          const found: number[] = [];
+          state.fingerprints.each('postern', 1, 3, id - 1, (one, print) => {
+            expect(print).toBe(row(one).id.slice(0, 16));
+            found.push(one);
+          });
+          expect(found).toEqual(all.filter((one) => one >= 3 && one <= id - 1));
+          expect(state.fingerprints.last('postern', 1)).toBe(id);
+          expect(state.fingerprints.of('postern', 1, id + 1)).toBeNull();
+          expect(state.fingerprints.of('postern', 2, before)).toBeNull();
+          state.close();
+        },
+      ),
+      { numRuns: 30 },
+    );
+  });
+});
+
+describe('the lock', () => {
+  it('is held against another process and freed by its death', async () => {
+    const script = `import { takeLock } from ${JSON.stringify(join(import.meta.dirname, '../../dist/shipping/lock.js'))};
+      takeLock(${JSON.stringify(directory)}); console.log('held'); setInterval(() => undefined, 1000);`;
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await new Promise((resolve) => child.stdout.once('data', resolve));
+    expect(() => takeLock(directory)).toThrow(/Another postern-auditd works with .*systemctl stop/);
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await ended;
+    takeLock(directory).release();
+    expect(existsSync(join(directory, 'lock.db'))).toBe(true);
+  });
+
+  it('says what is wrong with a directory that can not be used', () => {
+    writeFileSync(join(directory, 'file'), '');
+    expect(() => takeLock(join(directory, 'file'))).toThrow(/state directory .*file can't be used/);
+  });
+});
