@@ -22,6 +22,8 @@ import type { Waiting } from './states.js';
 const MAX_COPY = 2 ** 30;
 /** A copy for which more pages may be asked is kept this long. */
 const KEEP_MS = 30_000;
+/** A writer that opens and closes the database for each commit leaves a stopped one each time: copies may take 5 % of the time. */
+const PAUSE_FACTOR = 20;
 const PREFIX = 'cold-';
 
 export type Copy = { readonly path: string } | { readonly again: string } | Waiting;
@@ -35,6 +37,9 @@ export type Copy = { readonly path: string } | { readonly again: string } | Wait
  */
 export class ColdCopies {
   private kept: { readonly path: string; readonly directory: string; readonly figures: string } | null = null;
+  /** `performance.now()` before which no copy of other figures is made. */
+  private notBefore = 0;
+  private figures = '';
   private expiry: NodeJS.Timeout | null = null;
 
   constructor(
@@ -53,8 +58,11 @@ export class ColdCopies {
       return { path: this.kept.path };
     }
     this.drop();
-    if (!isSettled(files, Date.now()))
+    const paused = files.figures !== this.figures && performance.now() < this.notBefore;
+    if (paused || !isSettled(files, Date.now())) {
       return { ...waiting, message: 'Postern has just stopped; its last rows are about to be read' };
+    }
+    const start = performance.now();
     try {
       return this.copy(files, waiting);
     } catch (error) {
@@ -66,6 +74,10 @@ export class ColdCopies {
         message: `${waiting.message}. Its last rows can't be read from a copy now: ${messageOf(error)}`,
         code,
       };
+    } finally {
+      const end = performance.now();
+      this.figures = files.figures;
+      this.notBefore = end + PAUSE_FACTOR * (end - start);
     }
   }
 

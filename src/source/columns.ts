@@ -77,18 +77,20 @@ export class TableCache {
   ) {}
 
   /**
-   * The table as this connection sees it. `generation` tells files apart whose schemas look alike.
-   * A table's own SQL is a part of the key: `cp` of another database in place can leave inode, birth time and
-   * schema_version as they were.
+   * The table as this connection sees it. The key is the SQL that made it, not inode, birth time and `schema_version`:
+   * `cp` of another database in place can leave those three as they were.
    */
-  get(db: Database.Database, generation: string): AuditTable | TableProblem {
+  get(db: Database.Database): AuditTable | TableProblem {
     const entries = db
       .prepare(
         `SELECT name, type, sql FROM sqlite_schema
          WHERE type IN ('table', 'view') AND (name = ? COLLATE NOCASE OR name = 'sqlite_sequence')`,
       )
       .all(this.config.table) as SchemaEntry[];
-    const key = JSON.stringify([generation, entries]);
+    // What a view shows depends on other tables too, and no table at all is a message that names the others.
+    const isTable = entries.some(({ name, type }) => type === 'table' && name !== 'sqlite_sequence');
+    const rest = isTable ? null : db.prepare('SELECT name, sql FROM sqlite_schema').all();
+    const key = JSON.stringify([entries, rest]);
     if (this.table !== null && key === this.key) return this.table;
     const table = inspect(db, this.config, entries);
     this.key = key;

@@ -14,7 +14,7 @@ const SETTLED_MS = 50;
 export interface FileState {
   /** Where the database really is: SQLite looks for the files beside it there, not beside a link. */
   readonly path: string;
-  readonly inode: number;
+  readonly inode: string;
   /** Nanoseconds, as text. */
   readonly birthTime: string;
   readonly size: number;
@@ -22,9 +22,9 @@ export interface FileState {
   readonly isFile: boolean;
   readonly walSize: number | null;
   readonly journalSize: number | null;
-  /** Inode, size, mtime and ctime of all of them: equal texts, equal contents, provided that it is settled. */
+  /** Inode, size and times of all of them: equal texts, equal contents, provided that it is settled. */
   readonly figures: string;
-  /** Newest mtime or ctime, milliseconds since the epoch. */
+  /** The newest of their times, milliseconds since the epoch. */
   readonly changed: number;
 }
 
@@ -45,22 +45,17 @@ export function stateOfFiles(database: string): FileState | null {
     statSync(`${path}${suffix}`, { bigint: true, throwIfNoEntry: false }),
   );
   if (main === undefined) return null;
-  const all = [main, wal, journal];
   return {
     path,
-    inode: Number(main.ino),
+    inode: String(main.ino),
     birthTime: String(main.birthtimeNs),
     size: Number(main.size),
     device: main.dev,
     isFile: main.isFile(),
     walSize: wal === undefined ? null : Number(wal.size),
     journalSize: journal === undefined ? null : Number(journal.size),
-    figures: all.map(figuresOf).join(' '),
-    changed: Math.max(
-      ...all.map((stats) =>
-        stats === undefined ? 0 : Number(max(stats.mtimeNs, stats.ctimeNs) / 1_000_000n),
-      ),
-    ),
+    figures: `${figuresOf(main)}:${main.ctimeNs} ${figuresOf(wal)} ${figuresOf(journal)}`,
+    changed: Number(newest(main.ctimeNs, main.mtimeNs, wal?.mtimeNs, journal?.mtimeNs) / 1_000_000n),
   };
 }
 
@@ -74,11 +69,12 @@ function isAbsence(error: unknown): boolean {
   return code === 'ENOENT' || code === 'ENOTDIR';
 }
 
+/** Without ctime: where root reads in a writable directory, SQLite itself moves it (fchown to the database's owner at each open). */
 function figuresOf(stats: BigIntStats | undefined): string {
   if (stats === undefined) return '-';
-  return `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeNs}:${stats.ctimeNs}:${stats.birthtimeNs}`;
+  return `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeNs}:${stats.birthtimeNs}`;
 }
 
-function max(a: bigint, b: bigint): bigint {
-  return a > b ? a : b;
+function newest(...times: ReadonlyArray<bigint | undefined>): bigint {
+  return times.reduce<bigint>((latest, time) => (time !== undefined && time > latest ? time : latest), 0n);
 }

@@ -7,15 +7,15 @@ import { cantOpen, missing, notAFile, systemProblem, type Waiting, waitingFor } 
 
 /** How a try to read the database in place ended. */
 export type Attempt<T> =
-  | { readonly kind: 'done'; readonly value: T }
+  /** `files`: as they were before. */
+  | { readonly kind: 'done'; readonly value: T; readonly files: FileState }
   /** Something was in motion: worth another try at once. `waiting` is what it is if that does not help. */
   | { readonly kind: 'again'; readonly waiting: Waiting }
   /** Only its writer could open it: a copy may do. */
   | { readonly kind: 'cold'; readonly files: FileState; readonly waiting: Waiting }
   | { readonly kind: 'waiting'; readonly waiting: Waiting };
 
-/** Which file and schema a connection sees; tells the introspection when to look again. */
-export type Work<T> = (db: Database.Database, generation: string) => T;
+export type Work<T> = (db: Database.Database) => T;
 
 /**
  * How long SQLite may wait for a lock. In WAL mode a reader waits for nothing but a recovery and a last close; with a
@@ -35,9 +35,9 @@ export function readInPlace<T>(database: string, work: Work<T>): Attempt<T> {
   if (!files.isFile) return { kind: 'waiting', waiting: notAFile(database) };
   if (wouldMakeFiles(files)) return { kind: 'cold', files, waiting: cantOpen(files) };
   try {
-    const value = readOnce(files.path, true, (db) => work(db, generationOf(files, db)));
+    const value = readOnce(files.path, true, work);
     return isSameFile(database, files)
-      ? { kind: 'done', value }
+      ? { kind: 'done', value, files }
       : {
           kind: 'again',
           waiting: { state: 'recovering', message: `${database} is being replaced`, code: null },
@@ -48,28 +48,21 @@ export function readInPlace<T>(database: string, work: Work<T>): Attempt<T> {
 }
 
 /** One connection, one read transaction. */
-export function readOnce<T>(path: string, readonly: boolean, work: (db: Database.Database) => T): T {
+export function readOnce<T>(path: string, readonly: boolean, work: Work<T>): T {
   const db = new Database(path, { readonly, fileMustExist: true, timeout: BUSY_MS });
   try {
-    db.pragma('trusted_schema = OFF');
     db.exec('BEGIN');
-    const value = work(db);
-    db.exec('COMMIT');
-    return value;
+    return work(db);
   } finally {
-    db.close();
+    db.close(); // ends the transaction
   }
-}
-
-export function generationOf(files: FileState, db: Database.Database): string {
-  return `${files.inode}:${files.birthTime}:${String(db.pragma('schema_version', { simple: true }))}`;
 }
 
 function isSameFile(database: string, before: FileState): boolean {
   const after = statSync(database, { bigint: true, throwIfNoEntry: false });
   return (
     after !== undefined &&
-    Number(after.ino) === before.inode &&
+    String(after.ino) === before.inode &&
     String(after.birthtimeNs) === before.birthTime
   );
 }

@@ -1,9 +1,11 @@
 import type Database from 'better-sqlite3';
+import type { Classifier } from '../audit/catalog.js';
 import type { AuditEvent } from '../audit/event.js';
+import type { Redactor } from '../audit/redaction.js';
 import { messageOf } from '../errors.js';
 import { type AuditTable, COLUMN_KEYS, type ColumnKey, TableCache, type TableProblem } from './columns.js';
 import { type Page, PageReader, type Replaced, type Unfollowable } from './page.js';
-import { type Classify, type Redact, RowReader } from './row.js';
+import { RowReader } from './row.js';
 import type { AuditSource, History, Look, LookRequest } from './source.js';
 
 export interface OwnSourceOptions {
@@ -11,8 +13,8 @@ export interface OwnSourceOptions {
   readonly db: Database.Database;
   readonly table: string;
   readonly sourceId: string;
-  readonly classify: Classify;
-  readonly redact: Redact;
+  readonly classify: Classifier;
+  readonly redact: Redactor;
   readonly clock: () => number;
   readonly server: string;
   /** What was recorded of earlier rows; without it a deleted row at the mark is taken for what it looks like. */
@@ -26,8 +28,6 @@ export interface OwnSource extends AuditSource {
 
 /** For rows that were recorded without a call of `notify`. */
 const POLL_MS = 5_000;
-/** No file behind our own connection is ever another one. */
-const GENERATION = 'own';
 
 /** Reads the daemon's own audit table over the connection it already has. */
 export function createOwnSource(options: OwnSourceOptions): OwnSource {
@@ -93,7 +93,7 @@ class OwnTable implements OwnSource {
   private inTransaction<T>(work: (table: AuditTable) => T): T | TableProblem {
     const { db } = this.options;
     const read = () => {
-      const table = this.tables.get(db, GENERATION);
+      const table = this.tables.get(db);
       return 'state' in table ? table : work(table);
     };
     return db.inTransaction ? read() : db.transaction(read)();

@@ -2,15 +2,17 @@ import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import type Database from 'better-sqlite3';
 import type { Logger } from 'pino';
+import type { Classifier } from '../audit/catalog.js';
 import type { AuditEvent } from '../audit/event.js';
+import type { Redactor } from '../audit/redaction.js';
 import type { SourceConfig } from '../config/schema.js';
 import { ColdCopies } from './cold.js';
 import { type AuditTable, TableCache, type TableProblem } from './columns.js';
 import { fingerprintOf } from './encoding.js';
 import { type FileState, isSettled, stateOfFiles } from './files.js';
-import { type Attempt, generationOf, readInPlace, readOnce } from './live.js';
+import { type Attempt, readInPlace, readOnce } from './live.js';
 import { type Page, PageReader, type Replaced, type Unfollowable } from './page.js';
-import { type Classify, type Redact, RowReader } from './row.js';
+import { RowReader } from './row.js';
 import type { AuditSource, History, Look, LookRequest } from './source.js';
 import { type Waiting, waitingFor } from './states.js';
 import { watchDatabase } from './watch.js';
@@ -21,8 +23,8 @@ export interface PosternSourceOptions {
   readonly server: string;
   /** 32 hex digits, random, made once per state.db. */
   readonly sourceId: string;
-  readonly classify: Classify;
-  readonly redact: Redact;
+  readonly classify: Classifier;
+  readonly redact: Redactor;
   readonly history: History;
   /** Where copies of a stopped Postern's database are made, read and deleted. */
   readonly privateDirectory: string;
@@ -52,9 +54,10 @@ class PosternSource implements AuditSource {
   private readonly tables: TableCache;
   private readonly reader: PageReader;
   private readonly copies: ColdCopies;
-  /** The last page read in place, and the files as they were before it. */
-  private last: { readonly at: number; readonly maxId: number; readonly complete: FileState | null } | null =
-    null;
+  /** When a look last could read, and what it found. */
+  private last: { readonly at: number; readonly maxId: number } | null = null;
+  /** The files before the last look, if it read all there was and nothing has been able to change unseen since. */
+  private done: { readonly at: number; readonly figures: string } | null = null;
   /** What the copy of a stopped Postern's files said, for as long as they do not change. */
   private cold: {
     readonly figures: string;
@@ -80,9 +83,8 @@ class PosternSource implements AuditSource {
   }
 
   look(request: LookRequest): Look {
-    const before = this.filesNow();
     const attempt = this.attempt(
-      (db, generation) => this.read(db, generation, request),
+      (db) => this.read(db, request),
       (files, waiting) => this.lookAtCopy(files, waiting, request),
     );
     if (attempt.kind === 'cold') return attempt.value;
@@ -90,21 +92,18 @@ class PosternSource implements AuditSource {
     this.cold = null;
     this.copies.drop();
     const look = this.lookOf(attempt.value, 'running');
-    const complete =
-      look.state === 'reading' && !look.more && before !== null && isSettled(before, Date.now());
-    const maxId = look.state === 'reading' ? look.maxId : 0;
-    this.last = { at: performance.now(), maxId, complete: complete ? before : null };
+    this.remember(look, attempt.files);
     return look;
   }
 
   row(id: number, timeline: number): AuditEvent | null {
-    const work = (db: Database.Database, generation: string): AuditEvent | null => {
-      const table = this.tables.get(db, generation);
+    const work = (db: Database.Database): AuditEvent | null => {
+      const table = this.tables.get(db);
       return 'state' in table ? null : this.reader.row(db, table, id, timeline);
     };
     const attempt = this.attempt(work, (files, waiting) => {
       const copy = this.copies.take(files, waiting);
-      return 'path' in copy ? readOnce(copy.path, false, (db) => work(db, generationOf(files, db))) : null;
+      return 'path' in copy ? readOnce(copy.path, false, work) : null;
     });
     return attempt.kind === 'waiting' ? null : attempt.value;
   }
@@ -130,9 +129,12 @@ class PosternSource implements AuditSource {
 
   /** Tries in place; what is in motion again, and what only its writer can open from a copy. */
   private attempt<T, C>(
-    work: (db: Database.Database, generation: string) => T,
+    work: (db: Database.Database) => T,
     fromCopy: (files: FileState, waiting: Waiting) => C | 'again',
-  ): { kind: 'done'; value: T } | { kind: 'cold'; value: C } | { kind: 'waiting'; waiting: Waiting } {
+  ):
+    | { kind: 'done'; value: T; files: FileState }
+    | { kind: 'cold'; value: C }
+    | { kind: 'waiting'; waiting: Waiting } {
     let waiting: Waiting = {
       state: 'recovering',
       message: `${this.options.config.database} is changing`,
@@ -152,20 +154,27 @@ class PosternSource implements AuditSource {
     return { kind: 'waiting', waiting };
   }
 
-  private read(db: Database.Database, generation: string, request: LookRequest): Found {
-    const table = this.tables.get(db, generation);
+  private read(db: Database.Database, request: LookRequest): Found {
+    const table = this.tables.get(db);
     return 'state' in table ? table : this.reader.read(db, table, request);
   }
 
   private lookAtCopy(files: FileState, waiting: Waiting, request: LookRequest): Look | 'again' {
     const known = this.knownOfCopy(files, request);
-    if (known !== null) return known;
+    if (known !== null) {
+      this.remember(known, files);
+      return known;
+    }
     const copy = this.copies.take(files, waiting);
     if ('again' in copy) return 'again';
-    if ('state' in copy) return copy;
+    if ('state' in copy) {
+      this.done = null;
+      this.last = null;
+      return copy;
+    }
     let look: Look;
     try {
-      const found = readOnce(copy.path, false, (db) => this.read(db, generationOf(files, db), request));
+      const found = readOnce(copy.path, false, (db) => this.read(db, request));
       look = this.lookOf(found, 'stopped');
     } catch (error) {
       look = waitingFor(this.options.config.database, files, error);
@@ -174,6 +183,7 @@ class PosternSource implements AuditSource {
     const lastPrint = last === undefined ? (request.mark.fingerprint ?? '') : fingerprintOf(last.id);
     this.cold = { figures: files.figures, request: requestKey(request), look, lastPrint };
     if (look.state !== 'reading' || !look.more) this.copies.drop();
+    this.remember(look, files);
     return look;
   }
 
@@ -208,31 +218,30 @@ class PosternSource implements AuditSource {
     }
   }
 
+  private remember(look: Look, files: FileState): void {
+    const at = performance.now();
+    this.last = look.state === 'reading' ? { at, maxId: look.maxId } : null;
+    const complete = look.state === 'reading' && !look.more && isSettled(files, Date.now());
+    this.done = complete ? { at, figures: files.figures } : null;
+  }
+
   /** A commit or a last close may hold the lock for a moment: not worth a change of state. */
   private orPatience(waiting: Waiting, request: LookRequest): Look {
+    this.done = null;
     const brief = waiting.state === 'locked' || waiting.state === 'recovering';
     if (!brief || this.last === null || performance.now() - this.last.at > GRACE_MS) {
       this.last = null;
       return waiting;
     }
-    const { maxId, at } = this.last;
-    this.last = { at, maxId, complete: null };
-    return {
-      state: 'reading',
-      postern: 'running',
-      events: [],
-      upTo: request.after,
-      more: true,
-      maxId,
-      markDeleted: false,
-    };
+    const { maxId } = this.last;
+    const nothing = { events: [], upTo: request.after, more: true, maxId, markDeleted: false };
+    return { state: 'reading', postern: 'running', ...nothing };
   }
 
+  /** The files' figures tell of every commit (SOURCE.md: inode and size alone do not); a full look besides now and then. */
   private mayHaveChanged(): boolean {
-    const complete = this.last?.complete ?? null;
-    if (this.last === null || complete === null || performance.now() - this.last.at > FULL_LOOK_MS)
-      return true;
-    return this.filesNow()?.figures !== complete.figures;
+    if (this.done === null || performance.now() - this.done.at > FULL_LOOK_MS) return true;
+    return this.filesNow()?.figures !== this.done.figures;
   }
 
   private filesNow(): FileState | null {

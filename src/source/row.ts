@@ -1,11 +1,9 @@
 import { parseAddress } from '../audit/address.js';
-import type { EventType } from '../audit/catalog.js';
+import type { Classifier, EventType } from '../audit/catalog.js';
 import type { AuditEvent, EventResource, EventUser, SourceName } from '../audit/event.js';
+import type { Redactor } from '../audit/redaction.js';
 import { parseTime } from '../audit/time.js';
 import { encodeRow, idOf, type RawRow, type SqlValue } from './encoding.js';
-
-export type Classify = (action: string, resourceType: string | null) => EventType;
-export type Redact = (details: string | null) => string | null;
 
 export interface RowOptions {
   readonly name: SourceName;
@@ -13,8 +11,8 @@ export interface RowOptions {
   readonly sourceId: string;
   /** The name of this server, for rows that name none. */
   readonly server: string;
-  readonly classify: Classify;
-  readonly redact: Redact;
+  readonly classify: Classifier;
+  readonly redact: Redactor;
 }
 
 /** Where a row comes from: what its columns do not say. */
@@ -101,7 +99,7 @@ class RowEvent implements AuditEvent {
     readonly server: string,
     readonly local: boolean,
     private readonly rawDetails: SqlValue,
-    private readonly redact: Redact,
+    private readonly redact: Redactor,
   ) {}
 
   get action(): string {

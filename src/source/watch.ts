@@ -9,7 +9,10 @@ export interface WatchOptions {
   readonly database: () => string;
   /** Milliseconds. */
   readonly pollInterval: number;
-  /** Whether a poll that nothing announced is worth a look. */
+  /**
+   * Whether a look may find anything. Not each event is a change: where root reads in a writable directory, SQLite's fchown of
+   * the -wal at each open makes one, and looks would follow each other for ever.
+   */
   readonly mayHaveChanged: () => boolean;
   readonly log: Logger;
 }
@@ -65,7 +68,7 @@ class DatabaseWatcher {
     const database = this.options.database();
     const directory = dirname(database);
     const name = basename(database);
-    const inode = statSync(directory, { bigint: true, throwIfNoEntry: false })?.ino;
+    const inode = inodeOf(directory);
     if (inode === undefined) {
       this.detach();
       return;
@@ -76,7 +79,7 @@ class DatabaseWatcher {
     this.detach();
     try {
       const watcher = watchDirectory(directory, (_, file) => {
-        if (file === null || this.names.has(file)) this.event();
+        if ((file === null || this.names.has(file)) && this.options.mayHaveChanged()) this.event();
       });
       watcher.on('error', (error) => {
         this.say(directory, error);
@@ -145,5 +148,13 @@ class DatabaseWatcher {
 
   private look(): boolean {
     return this.onWake() === true;
+  }
+}
+
+function inodeOf(path: string): bigint | undefined {
+  try {
+    return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
+  } catch {
+    return undefined; // a directory above that is closed to us: the look says so
   }
 }

@@ -1,10 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface, type Interface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import pino from 'pino';
 import type { EventType } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
@@ -39,62 +35,6 @@ export function classify(action: string, resourceType: string | null): EventType
     cef: { signature: action, name: action },
     aliases: [],
   };
-}
-
-/** A program that has the database open in a process of its own. */
-export class Writer {
-  private readonly child: ChildProcess;
-  private readonly lines: Interface;
-  private readonly answers: AsyncIterator<string>;
-
-  /** `as` runs it as another user, through setpriv. */
-  constructor(path: string, as?: { uid: number; gid: number }) {
-    const script = fileURLToPath(new URL('writer.mjs', import.meta.url));
-    const command =
-      as === undefined ? [] : ['setpriv', `--reuid=${as.uid}`, `--regid=${as.gid}`, '--clear-groups'];
-    const [program = '', ...rest] = [...command, process.execPath, script, path];
-    this.child = spawn(program, rest, { stdio: ['pipe', 'pipe', 'inherit'] });
-    this.lines = createInterface({ input: this.child.stdout ?? process.stdin });
-    this.answers = this.lines[Symbol.asyncIterator]();
-  }
-
-  async ask(command: string, options: Record<string, unknown> = {}): Promise<unknown> {
-    this.child.stdin?.write(`${JSON.stringify({ command, ...options })}\n`);
-    const { value, done } = await this.answers.next();
-    if (done === true) throw new Error('the writer has ended');
-    const answer = JSON.parse(value) as { value?: unknown; error?: string };
-    if (answer.error !== undefined) throw new Error(answer.error);
-    return answer.value;
-  }
-
-  async open(mode = 'wal'): Promise<this> {
-    await this.ask('open', { mode });
-    return this;
-  }
-
-  async exec(sql: string): Promise<void> {
-    await this.ask('exec', { sql });
-  }
-
-  /** The highest id then. */
-  async insert(count = 1, options: Record<string, unknown> = {}): Promise<number> {
-    return Number(await this.ask('insert', { count, ...options }));
-  }
-
-  /** kill -9 */
-  async kill(): Promise<void> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
-    const ended = once(this.child, 'exit');
-    this.child.kill('SIGKILL');
-    await ended;
-    this.lines.close();
-  }
-
-  /** Closes the database and ends, as a service does that is stopped. */
-  async stop(): Promise<void> {
-    await this.ask('close');
-    await this.kill();
-  }
 }
 
 export interface Reading {
@@ -134,6 +74,8 @@ export function openSource(
   });
   return { source, recorded, warnings };
 }
+
+export { Reader, Writer } from './process.js';
 
 export const START: Mark = { timeline: 1, id: 0, fingerprint: null };
 

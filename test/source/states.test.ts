@@ -1,48 +1,137 @@
-import { readdirSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { openSource, reading, readOn, request, START, TABLE, temporaryDirectory, Writer } from './postern.js';
+import {
+  openSource,
+  Reader,
+  reading,
+  readOn,
+  request,
+  START,
+  TABLE,
+  temporaryDirectory,
+  Writer,
+} from './postern.js';
+import { isRoot } from './process.js';
 
-async function posternIn(directory: string, mode = 'wal'): Promise<{ database: string; writer: Writer }> {
-  const database = join(directory, 'posternproxy.db');
-  const writer = await new Writer(database).open(mode);
-  onTestFinished(() => writer.kill());
-  await writer.exec(TABLE);
-  return { database, writer };
-}
+const root = isRoot();
 
 function directory(): string {
   return temporaryDirectory(onTestFinished);
 }
 
-/** Long enough for a file's time stamps to tell a later write apart. */
+function writerAt(database: string): Writer {
+  const writer = new Writer(database);
+  onTestFinished(() => writer.kill());
+  return writer;
+}
+
+async function posternIn(home: string, mode = 'wal'): Promise<{ database: string; writer: Writer }> {
+  const database = join(home, 'posternproxy.db');
+  const writer = await writerAt(database).open(mode);
+  await writer.exec(TABLE);
+  return { database, writer };
+}
+
+/** Long enough for the time stamps of files to tell a later write apart. */
 const settle = () => sleep(120);
 
-describe('a database in each of its states', () => {
-  test('the linked SQLite has the fix for the WAL checkpoint race', () => {
-    const version = new Database(':memory:').prepare('SELECT sqlite_version()').pluck().get() as string;
-    const [major = 0, minor = 0, patch = 0] = version.split('.').map(Number);
-    expect(major * 1_000_000 + minor * 1_000 + patch).toBeGreaterThanOrEqual(3_051_003);
-  });
+test('the linked SQLite has the fix for the corruption by two processes that checkpoint', () => {
+  const version = new Database(':memory:').prepare('SELECT sqlite_version()').pluck().get() as string;
+  const [major = 0, minor = 0, patch = 0] = version.split('.').map(Number);
+  expect(major * 1_000_000 + minor * 1_000 + patch).toBeGreaterThanOrEqual(3_051_003);
+});
 
-  test('a running writer: all rows, also those only in the WAL', async () => {
-    const { database, writer } = await posternIn(directory());
-    await writer.insert(3);
-    const look = reading(openSource(database).source.look(request(START)));
-    expect(look).toMatchObject({ postern: 'running', upTo: 3, maxId: 3, more: false, markDeleted: false });
-    expect(look.events.map((event) => event.sequence)).toEqual([1, 2, 3]);
-  });
+describe('a database that can be read in place', () => {
+  test.each(['wal', 'delete', 'truncate', 'persist'])(
+    'a running writer, journal mode %s: all rows',
+    async (mode) => {
+      const { database, writer } = await posternIn(directory(), mode);
+      await writer.insert(3);
+      const look = reading(openSource(database).source.look(request(START)));
+      expect(look).toMatchObject({ postern: 'running', upTo: 3, maxId: 3, more: false, markDeleted: false });
+      expect(look.events.map((event) => event.sequence)).toEqual([1, 2, 3]);
+    },
+  );
 
-  test('a writer killed with -9: all rows', async () => {
+  test('a writer killed with -9: all rows, also those only in the WAL', async () => {
     const { database, writer } = await posternIn(directory());
     await writer.insert(3);
     await writer.kill();
-    expect(reading(openSource(database).source.look(request(START))).upTo).toBe(3);
+    expect(statSync(`${database}-wal`).size).toBeGreaterThan(0);
+    expect(reading(openSource(database).source.look(request(START)))).toMatchObject({
+      postern: 'running',
+      upTo: 3,
+    });
   });
 
-  test('a writer that has stopped: its last rows come from a copy, once, and nothing is left behind', async () => {
+  test('what is not committed is not read', async () => {
+    const { database, writer } = await posternIn(directory());
+    await writer.insert(1);
+    await writer.exec('BEGIN');
+    await writer.insert(1, { together: false });
+    const { source } = openSource(database);
+    expect(reading(source.look(request(START))).upTo).toBe(1);
+    await writer.exec('COMMIT');
+    expect(reading(source.look(request(START))).upTo).toBe(2);
+  });
+
+  test('a link to the database is followed, with the files beside its target', async () => {
+    const home = directory();
+    const { database, writer } = await posternIn(home);
+    await writer.insert(2);
+    const link = join(home, 'link.db');
+    symlinkSync(database, link);
+    expect(reading(openSource(link).source.look(request(START)))).toMatchObject({
+      postern: 'running',
+      upTo: 2,
+    });
+  });
+
+  test('no descriptor of the database stays open', async () => {
+    const { database, writer } = await posternIn(directory());
+    await writer.insert(2);
+    const { source } = openSource(database);
+    for (let at = 0; at < 50; at++) source.look(request(START));
+    const open = readdirSync('/proc/self/fd').filter((name) => targetOf(name).includes(database));
+    expect(open).toEqual([]);
+  });
+});
+
+function targetOf(descriptor: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${descriptor}`);
+  } catch {
+    return ''; // the one of readdir itself
+  }
+}
+
+/** A rollback journal that its writer, killed in the middle of a transaction, has left: two rows were committed. */
+async function hotJournal(home: string): Promise<{ database: string }> {
+  const { database, writer } = await posternIn(home, 'delete');
+  await writer.insert(2);
+  // A cache of one page makes the transaction spill into the file before its end.
+  await writer.exec('PRAGMA cache_size = 1; BEGIN');
+  await writer.insert(5_000, { together: false });
+  await writer.kill();
+  return { database };
+}
+
+describe('a stopped Postern', () => {
+  test('its last rows come from a copy, and nothing is left behind', async () => {
     const home = directory();
     const { database, writer } = await posternIn(home);
     const postern = openSource(database);
@@ -51,16 +140,264 @@ describe('a database in each of its states', () => {
     await writer.insert(2);
     await writer.stop();
     expect(readdirSync(home)).toEqual(['posternproxy.db']);
-    expect(postern.source.look(request(mark))).toMatchObject({ state: 'stopped', message: /just stopped/ });
     await settle();
     const look = reading(postern.source.look(request(mark)));
-    expect(look).toMatchObject({ postern: 'stopped', upTo: 5, more: false });
+    expect(look).toMatchObject({ postern: 'stopped', upTo: 5, maxId: 5, more: false });
     expect(look.events.map((event) => event.sequence)).toEqual([4, 5]);
     expect(readdirSync(home)).toEqual(['posternproxy.db', 'posternproxy.db.private']);
     expect(readdirSync(`${database}.private/cold`)).toEqual([]);
-    const again = await new Writer(database).open();
-    onTestFinished(() => again.kill());
+    const again = await writerAt(database).open();
     expect(await again.insert(1)).toBe(6);
     expect(reading(postern.source.look(request(mark)))).toMatchObject({ postern: 'running', upTo: 6 });
+  });
+
+  test('a copy is made once for a change, not at each look', async () => {
+    const { database, writer } = await posternIn(directory());
+    await writer.insert(3);
+    await writer.stop();
+    await settle();
+    const postern = openSource(database);
+    const { mark } = readOn(postern, START);
+    expect(mark.id).toBe(3);
+    // Without the directory no further copy could be made.
+    rmSync(`${database}.private`, { recursive: true });
+    writeFileSync(`${database}.private`, '');
+    for (let at = 0; at < 3; at++) {
+      const look = reading(postern.source.look(request(mark)));
+      expect(look).toMatchObject({ postern: 'stopped', events: [], upTo: 3, maxId: 3, more: false });
+    }
+  });
+
+  test('many pages come from one copy', async () => {
+    const { database, writer } = await posternIn(directory());
+    await writer.insert(10);
+    await writer.stop();
+    await settle();
+    const { source } = openSource(database);
+    const first = reading(source.look(request(START, { maxRows: 4 })));
+    expect(first).toMatchObject({ upTo: 4, more: true });
+    const [copy = ''] = readdirSync(`${database}.private/cold`);
+    expect(statSync(join(`${database}.private/cold`, copy)).mode & 0o777).toBe(0o700);
+    reading(source.look(request(START, { after: 4, maxRows: 4 })));
+    expect(readdirSync(`${database}.private/cold`)).toEqual([copy]);
+    expect(reading(source.look(request(START, { after: 8, maxRows: 4 })))).toMatchObject({
+      upTo: 10,
+      more: false,
+    });
+    expect(readdirSync(`${database}.private/cold`)).toEqual([]);
+  });
+
+  test('killed, and its -shm removed: the rows of the WAL come from the copy', async () => {
+    const { database, writer } = await posternIn(directory());
+    await writer.insert(3);
+    await writer.kill();
+    rmSync(`${database}-shm`);
+    await settle();
+    expect(reading(openSource(database).source.look(request(START)))).toMatchObject({
+      postern: 'stopped',
+      upTo: 3,
+    });
+    expect(existsSync(`${database}-shm`)).toBe(false);
+  });
+
+  test('a hot journal: the copy is rolled back, the original is not', async () => {
+    const { database } = await hotJournal(directory());
+    const before = statSync(`${database}-journal`);
+    await settle();
+    expect(reading(openSource(database).source.look(request(START)))).toMatchObject({
+      postern: 'stopped',
+      upTo: 2,
+    });
+    await settle();
+    expect(reading(openSource(database).source.look(request(START)))).toMatchObject({
+      postern: 'stopped',
+      upTo: 2,
+    });
+    const after = statSync(`${database}-journal`);
+    expect([after.size, after.mtimeMs]).toEqual([before.size, before.mtimeMs]);
+  });
+
+  test('changed a moment ago: it waits, because time stamps could not tell a write now', async () => {
+    const { database, writer } = await posternIn(directory());
+    await writer.insert(1);
+    await writer.stop();
+    expect(openSource(database).source.look(request(START))).toMatchObject({
+      state: 'stopped',
+      message: 'Postern has just stopped; its last rows are about to be read',
+    });
+  });
+
+  test('too large to copy where blocks are not shared: says so, and waits for its start', async () => {
+    const { database, writer } = await posternIn(directory());
+    await writer.insert(100);
+    await writer.stop();
+    await settle();
+    const look = openSource(database, {
+      maxCopy: 1_000,
+      privateDirectory: '/dev/shm/postern-source',
+    }).source.look(request(START));
+    rmSync('/dev/shm/postern-source', { recursive: true, force: true });
+    expect(look).toMatchObject({ state: 'stopped', message: /1 MiB it is too large to copy .* next start/ });
+  });
+
+  test('no room for the copy: says why', async () => {
+    const { database, writer } = await posternIn(directory());
+    await writer.insert(1);
+    await writer.stop();
+    await settle();
+    writeFileSync(`${database}.private`, '');
+    const look = openSource(database).source.look(request(START));
+    expect(look).toMatchObject({ state: 'stopped', message: /can't be read from a copy now: E/ });
+  });
+
+  test('copies that a killed process left are removed at the start', async () => {
+    const { database } = await posternIn(directory());
+    mkdirSync(`${database}.private/cold/cold-abc`, { recursive: true });
+    writeFileSync(`${database}.private/cold/cold-abc/copy.db`, 'x');
+    openSource(database);
+    expect(readdirSync(`${database}.private/cold`)).toEqual([]);
+  });
+
+  test('explain finds a row in the copy', async () => {
+    const { database, writer } = await posternIn(directory());
+    await writer.insert(3, { action: 'delete' });
+    const running = openSource(database).source.row(2, 1);
+    await writer.stop();
+    await settle();
+    const { source } = openSource(database);
+    expect(source.row(2, 1)).toMatchObject({ id: running?.id, sequence: 2, rawAction: 'delete' });
+    expect(source.row(9, 1)).toBeNull();
+  });
+});
+
+describe('waiting', () => {
+  test('no directory, no file, an empty file, no table, then rows', async () => {
+    const home = directory();
+    const database = join(home, 'deep', 'posternproxy.db');
+    const { source } = openSource(database);
+    const look = () => source.look(request(START));
+    expect(look()).toMatchObject({
+      state: 'missing',
+      message: new RegExp(`${database} is not there yet; .*source\\.database`),
+    });
+    mkdirSync(join(home, 'deep'));
+    expect(look()).toMatchObject({ state: 'missing' });
+    writeFileSync(database, '');
+    expect(look()).toMatchObject({ state: 'no_table', message: /has no tables yet/ });
+    const writer = await writerAt(database).open();
+    await writer.exec('CREATE TABLE audit_logs (id INTEGER PRIMARY KEY)');
+    expect(look()).toMatchObject({
+      state: 'no_table',
+      message: /no table audit_log; the nearest name is audit_logs\. Set source\.table/,
+    });
+    await writer.exec('CREATE TABLE audit_log (id INTEGER PRIMARY KEY, created_on TEXT, action TEXT)');
+    expect(look()).toMatchObject({
+      state: 'no_column',
+      message: `${database}: table audit_log has no column created_at; its columns are id, created_on, action. Name the right one under source.columns.created_at`,
+    });
+    await writer.exec('ALTER TABLE audit_log RENAME COLUMN created_on TO created_at');
+    expect(look()).toMatchObject({ state: 'reading', events: [], maxId: 0 });
+  });
+
+  test('a directory in place of the database', () => {
+    expect(openSource(directory()).source.look(request(START))).toMatchObject({
+      state: 'not_a_database',
+      message: /is not a file/,
+    });
+  });
+
+  test.each(['wal', 'delete'])('a file that is no database (it was one in mode %s)', async (mode) => {
+    const { database, writer } = await posternIn(directory(), mode);
+    await writer.stop();
+    writeFileSync(
+      database,
+      'This is a text, and quite a long one, for it must be longer than a header of SQLite. '.repeat(20),
+    );
+    expect(openSource(database).source.look(request(START))).toMatchObject({
+      state: 'not_a_database',
+      message: /no SQLite database, or an encrypted one\. Set source\.database/,
+      code: 'SQLITE_NOTADB',
+    });
+  });
+
+  test('a damaged database', async () => {
+    const { database, writer } = await posternIn(directory(), 'delete');
+    await writer.insert(2_000);
+    await writer.stop();
+    truncateSync(database, 8_192);
+    expect(openSource(database).source.look(request(START))).toMatchObject({
+      state: 'failed',
+      message: /is damaged .* PRAGMA integrity_check/,
+    });
+  });
+
+  test('an exclusive transaction locks it', async () => {
+    const { database, writer } = await posternIn(directory(), 'delete');
+    await writer.insert(1);
+    await writer.exec('BEGIN EXCLUSIVE');
+    expect(openSource(database).source.look(request(START))).toMatchObject({
+      state: 'locked',
+      message: /fuser -v/,
+    });
+  });
+
+  test.skipIf(!root)('the exclusive locking mode of a WAL locks it', async () => {
+    const home = directory();
+    const { database, writer } = await posternIn(home);
+    await writer.ask('close');
+    await writer.ask('open', { exclusive: true });
+    await writer.insert(1);
+    const reader = new Reader(database, '/nonexistent', { readOnly: home });
+    onTestFinished(() => reader.kill());
+    expect(await reader.look()).toMatchObject({
+      state: 'locked',
+      message: expect.stringMatching(/fuser -v/),
+    });
+  });
+
+  test('a lock is no news until it has lasted', async () => {
+    const { database, writer } = await posternIn(directory(), 'delete');
+    await writer.insert(2);
+    const { source } = openSource(database);
+    reading(source.look(request(START)));
+    await writer.exec('BEGIN EXCLUSIVE');
+    expect(source.look(request(START))).toMatchObject({
+      state: 'reading',
+      events: [],
+      upTo: 0,
+      more: true,
+      maxId: 2,
+    });
+    await sleep(3_100);
+    expect(source.look(request(START))).toMatchObject({ state: 'locked' });
+    await writer.exec('COMMIT');
+    expect(reading(source.look(request(START))).upTo).toBe(2);
+  });
+
+  test.skipIf(!root)('no permission: names the file, its owner and its mode', async () => {
+    const home = directory();
+    const { database, writer } = await posternIn(home);
+    await writer.insert(1);
+    const reader = new Reader(database, '/nonexistent', { identity: { uid: 65_534, gid: 65_534 } });
+    onTestFinished(() => reader.kill());
+    expect(await reader.look()).toMatchObject({
+      state: 'unreadable',
+      message: /no permission to read .*posternproxy.db.*--reconfigure/,
+    });
+    chmodSync(home, 0o755);
+    chmodSync(database, 0o640);
+    expect(await reader.look()).toMatchObject({
+      state: 'unreadable',
+      message: /posternproxy\.db \(owner 0:0, mode 0640; this is uid 65534\)/,
+    });
+    chmodSync(database, 0o644);
+    chmodSync(`${database}-wal`, 0o600);
+    expect(await reader.look()).toMatchObject({
+      state: 'unreadable',
+      message: /posternproxy\.db-wal \(owner 0:0, mode 0600/,
+    });
+    chmodSync(`${database}-wal`, 0o644);
+    chmodSync(`${database}-shm`, 0o644);
+    expect(await reader.look()).toMatchObject({ state: 'reading', ids: [1] });
   });
 });

@@ -7,8 +7,9 @@ let db = null;
 let timer = null;
 
 const commands = {
-  open({ mode = 'wal', synchronous = 'NORMAL' } = {}) {
+  open({ mode = 'wal', synchronous = 'NORMAL', exclusive = false }) {
     db = new Database(path, { timeout: 2_000 });
+    if (exclusive) db.pragma('locking_mode = EXCLUSIVE');
     db.pragma(`journal_mode = ${mode}`);
     db.pragma(`synchronous = ${synchronous}`);
   },
