@@ -1,0 +1,202 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import Database from 'better-sqlite3';
+import { controlRequest } from '../../src/api/client.js';
+import { createAuditTable, createRecorder, type NewEntry, type Recorder } from '../../src/recorder/recorder.js';
+
+const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
+
+export interface Line {
+  readonly source: string;
+  readonly timeline: number;
+  readonly sequence: number;
+  readonly id: string;
+  readonly action: string;
+  readonly details: Readonly<Record<string, unknown>> | undefined;
+}
+
+export interface DaemonStatus {
+  readonly sources: Readonly<Record<string, { state: string; message: string; maxId: number; mark: number; timeline: number }>>;
+  readonly sinks: Readonly<
+    Record<string, { state: string; lag_events: number; last_error: { message: string } | null; figures: Record<string, number>; cursors: Record<string, { id: number }> }>
+  >;
+}
+
+export interface RigOptions {
+  /** Where everything but Postern's database lies; default: beside it. */
+  readonly place?: string;
+  /** YAML of `sinks.audit.roll`. */
+  readonly roll?: string;
+  readonly extra?: string;
+  readonly minFree?: string;
+}
+
+/** The real daemon as a process, with a Postern database that this process writes. */
+export class DaemonRig {
+  readonly directory = mkdtempSync(join(tmpdir(), 'postern-daemon-'));
+  readonly database = join(this.directory, 'posternproxy.db');
+  readonly place: string;
+  readonly configPath = join(this.directory, 'config.yml');
+  readonly control = join(this.directory, 'control.sock');
+  output = '';
+  child: ChildProcess | null = null;
+  db: Database.Database;
+  recorder: Recorder;
+
+  constructor(private readonly options: RigOptions = {}) {
+    this.place = options.place ?? this.directory;
+    this.configure();
+    [this.db, this.recorder] = this.open();
+  }
+
+  configure(extra = this.options.extra ?? ''): void {
+    const { place } = this;
+    writeFileSync(
+      this.configPath,
+      `server: here
+source: { database: ${this.database} }
+state: ${place}/state
+control: ${this.control}
+log: { level: info }
+min_free: ${this.options.minFree ?? '1M'}
+sinks:
+  audit: { type: file, directory: ${place}/audit, roll: ${this.options.roll ?? '{ size: 100M }'} }
+  auth: { type: fail2ban, directory: ${place}/auth, roll: { size: 64K } }
+fail2ban: { bans: ${place}/bans/bans.log }
+${extra}
+`,
+    );
+  }
+
+  record(entry: NewEntry): number {
+    return this.recorder.record(entry);
+  }
+
+  /** Rows of several kinds in one commit, every third a fresh login failure; each with a text of its own. */
+  append(count: number): void {
+    this.db.transaction(() => {
+      for (let n = 0; n < count; n++) {
+        const details = { n: `${Date.now()}-${Math.random()}` };
+        if (n % 3 === 0) this.record({ action: 'auth.login_failure', address: '203.0.113.7', user: { name: 'eve' }, details });
+        else this.record({ action: 'proxy_host.update', resourceId: n, details });
+      }
+    })();
+  }
+
+  /** @returns when it answers */
+  async start(): Promise<void> {
+    const child = spawn(process.execPath, [CLI, 'run', '--config', this.configPath], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.child = child;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        this.output += text;
+      });
+    }
+    const deadline = Date.now() + 20_000;
+    while ((await this.status()) === null) {
+      if (child.exitCode !== null || Date.now() > deadline) throw new Error(`the daemon does not run:\n${this.output}`);
+      await sleep(10);
+    }
+  }
+
+  async status(): Promise<DaemonStatus | null> {
+    try {
+      return (await controlRequest(this.control, 'GET', '/status')) as DaemonStatus;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Until the status is as wanted; the last one in the error if it never is. */
+  async until(wanted: (status: DaemonStatus) => boolean, what: string, limitMs = 30_000): Promise<DaemonStatus> {
+    const deadline = Date.now() + limitMs;
+    for (;;) {
+      const status = await this.status();
+      if (status !== null && wanted(status)) return status;
+      if (Date.now() > deadline) throw new Error(`${what}: not within ${limitMs} ms: ${JSON.stringify(status, null, 1)}\n${this.output}`);
+      await sleep(20);
+    }
+  }
+
+  /** Until every sink has every row that is in the table now. */
+  async shipped(): Promise<DaemonStatus> {
+    const last = this.db.prepare('SELECT coalesce(max(id), 0) FROM audit_log').pluck().get() as number;
+    const rows = () => Number(this.db.prepare('SELECT count(*) FROM audit_log').pluck().get());
+    return this.until(
+      ({ sources, sinks }) =>
+        sources.postern?.maxId === last &&
+        Object.values(sinks).every((sink) => sink.lag_events === 0 && (rows() === 0 || (sink.cursors.postern?.id ?? 0) >= last)),
+      'all shipped',
+    );
+  }
+
+  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<number | null> {
+    const { child } = this;
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
+    const ended = new Promise<number | null>((done) => child.once('exit', (code) => done(code)));
+    child.kill(signal);
+    const code = await ended;
+    this.child = null;
+    return code;
+  }
+
+  backup(): string {
+    const path = join(this.directory, `backup-${readdirSync(this.directory).length}.db`);
+    this.db.exec(`VACUUM INTO '${path}'`);
+    return path;
+  }
+
+  restore(backup: string): void {
+    this.db.close();
+    copyFileSync(backup, `${backup}.new`);
+    renameSync(`${backup}.new`, this.database);
+    [this.db, this.recorder] = this.open();
+  }
+
+  auditLines(): Line[] {
+    const directory = join(this.place, 'audit');
+    const names = readdirSync(directory).filter((name) => /^audit\.\d+\.log$/.test(name)).sort();
+    return names.flatMap((name) => linesOf(join(directory, name)));
+  }
+
+  /** Of both files of the pair, without their headers. */
+  authLines(): Line[] {
+    const directory = join(this.place, 'auth');
+    return [0, 1].flatMap((n) => linesOf(join(directory, `fail2ban.${n}.log`)).filter(({ id }) => id !== undefined));
+  }
+
+  async close(): Promise<void> {
+    await this.kill();
+    this.db.close();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  private open(): [Database.Database, Recorder] {
+    mkdirSync(this.directory, { recursive: true });
+    const db = new Database(this.database);
+    db.pragma('journal_mode = WAL');
+    createAuditTable(db);
+    return [db, createRecorder(db)];
+  }
+}
+
+/** Every line must be whole: a torn one throws. */
+export function linesOf(path: string): Line[] {
+  if (!existsSync(path)) return [];
+  const text = readFileSync(path, 'utf8');
+  if (text !== '' && !text.endsWith('\n')) throw new Error(`${path} ends in a torn line: ${text.slice(-80)}`);
+  return text
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => {
+      const { event, postern } = JSON.parse(line) as {
+        event: { sequence: number; id: string; action: string };
+        postern: { source: string; timeline: number; details?: Record<string, unknown> };
+      };
+      const { source, timeline, details } = postern;
+      return { source, timeline, sequence: event.sequence, id: event.id, action: event.action, details };
+    });
+}
