@@ -1,0 +1,111 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { testFilter } from '../../src/fail2ban/client.js';
+import { formatEcs } from '../../src/formats/ecs.js';
+import { installed } from '../formats/installed.js';
+import { event } from './failures.js';
+import { canonical, hostile } from './hostile.js';
+import { renderSamples, samples } from './samples.js';
+
+const filter = `${process.cwd()}/fail2ban/filter.d/posternproxy.conf`;
+const sampleFile = 'fail2ban/samples/posternproxy';
+const HOURS_OF_ZURICH = 1;
+
+it('the sample file has what the events of samples.ts become (UPDATE_SAMPLES=1 writes it)', () => {
+  if (process.env.UPDATE_SAMPLES) writeFileSync(sampleFile, renderSamples());
+  expect(readFileSync(sampleFile, 'utf8')).toBe(renderSamples());
+});
+
+describe.skipIf(!installed('fail2ban-regex', 'fail2ban'))('the filter in the real fail2ban-regex', () => {
+  it('makes of each sample what its comment says', async () => {
+    const text = readFileSync(sampleFile, 'utf8');
+    const pairs = [...text.matchAll(/^# failJSON: (\{.*\})\n(.*)$/gm)];
+    expect(pairs).toHaveLength(samples.length);
+    const { stdout } = await regex(pairs.map(([, , line]) => `${line}\n`).join(''), 'row');
+    const found = [...stdout.matchAll(/^\['([^']*)',\t([\d.]+),/gm)].map(([, host, time]) => ({
+      host,
+      time: Number(time),
+    }));
+    const expected = pairs
+      .map(([, json = '']) => JSON.parse(json) as { match: boolean; host?: string; time?: string })
+      .filter(({ match }) => match)
+      .map(({ host, time }) => ({ host, time: Date.parse(`${time}Z`) / 1_000 - HOURS_OF_ZURICH * 3_600 }));
+    expect(found).toEqual(expected);
+  });
+
+  it('matches nothing at all in the lines that are not to match', async () => {
+    const lines = samples.filter(({ host }) => host === null).map(({ line }) => `${line}\n`);
+    expect(lines.length).toBeGreaterThan(20);
+    expect(await testFilter(lines.join(''), filter)).toEqual([]);
+  });
+
+  it('takes the time in UTC on a host of any zone', async () => {
+    for (const zone of ['America/New_York', 'Asia/Kolkata']) {
+      const { stdout } = await regex(`${formatEcs(event())}\n`, 'row', { TZ: zone });
+      expect(stdout).toContain(`\t${Date.UTC(2026, 10, 22, 20, 21, 0) / 1_000},`);
+    }
+  });
+
+  it('matches exactly the true addresses of thousands of hostile events, each once, and no victim', async () => {
+    const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+    const events = fc.sample(hostile, { numRuns: 4_000, seed });
+    const lines = events.map(({ line }) => line);
+    expect(
+      lines.filter((line) => /[\0-\x1f\x7f-\x9f\u2028\u2029]/.test(line)),
+      `SEED=${seed}`,
+    ).toEqual([]);
+    const expected = events.flatMap(({ matched }) => (matched === null ? [] : [matched]));
+    expect(expected.length).toBeGreaterThan(1_000);
+    expect(events.length - expected.length).toBeGreaterThan(500);
+    const found = (await testFilter(lines.map((line) => `${line}\n`).join(''), filter)).map(canonical);
+    const first = found.findIndex((address, i) => address !== expected[i]);
+    expect(found, `SEED=${seed}, first difference at match ${first}`).toEqual(expected);
+  });
+
+  it('reads lines of 1 MB, in whatever shape, without going back and forth in them', async () => {
+    const much = 2 ** 20;
+    const head = formatEcs(event()).split('"ip":')[0] ?? '';
+    const long = { id: null, email: null };
+    const lines = [
+      formatEcs(event({ user: { ...long, name: 'x'.repeat(much) } })),
+      formatEcs(event({ user: { ...long, name: '"}'.repeat(much / 2) } })),
+      formatEcs(event({ user: { ...long, name: '\\'.repeat(much) } })),
+      formatEcs(
+        event({ address: null, user: { ...long, name: `"source":{"ip":"${'1:'.repeat(much / 2)}` } }),
+      ),
+      `${head}"ip":"${'1:'.repeat(much / 2)}`,
+      `${head}"ip":"${':'.repeat(much)}`,
+      `${head}"ip":"${'1.'.repeat(much / 2)}`,
+      `${head}"ip":"203.0.113.7"},${'}'.repeat(much)}x`,
+      head.replace('"sequence"', `"x":"${'a'.repeat(much)}`),
+      '{'.repeat(much),
+      '{"@timestamp":"'.repeat(much / 16),
+      'x'.repeat(much),
+    ];
+    expect(await testFilter(lines.map((line) => `${line}\n`).join(''), filter)).toEqual([
+      '203.0.113.7',
+      '203.0.113.7',
+      '203.0.113.7',
+    ]);
+  });
+});
+
+async function regex(
+  lines: string,
+  out: string,
+  env: Record<string, string> = {},
+): Promise<{ stdout: string }> {
+  const directory = mkdtempSync(join(tmpdir(), 'filter-'));
+  try {
+    writeFileSync(`${directory}/lines.log`, lines);
+    return await execa('fail2ban-regex', ['-e', 'utf-8', '-o', out, `${directory}/lines.log`, filter], {
+      env,
+    });
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}

@@ -1,0 +1,134 @@
+import type { AuditEvent } from '../../src/audit/event.js';
+import { formatEcs } from '../../src/formats/ecs.js';
+import { formatHeader } from '../../src/sinks/pair.js';
+import { event } from './failures.js';
+
+/** What must come of a line: `host` is matched at `time`, or nothing. */
+export interface Sample {
+  readonly desc: string;
+  readonly line: string;
+  readonly host: string | null;
+}
+
+/** An address that attacks name: it has done nothing, and must never be matched. */
+const victim = '198.51.100.1';
+const attacker = '203.0.113.7';
+
+const whole = formatEcs(event({ address: victim }));
+const member = `"},"source":{"ip":"${victim}"},"x":{"y":"`;
+
+const user = (name: string | null, email: string | null = null) => ({ id: null, name, email });
+const is = (desc: string, changes: Parameters<typeof event>[0], host: string | null = attacker): Sample => ({
+  desc,
+  line: formatEcs(event(changes)),
+  host,
+});
+const raw = (desc: string, line: string, host: string | null = null): Sample => ({ desc, line, host });
+const nowhere = (desc: string, changes: Partial<AuditEvent>): Sample =>
+  is(desc, { address: null, ...changes }, null);
+
+/** The samples of fail2ban/samples/posternproxy. */
+export const samples: readonly Sample[] = [
+  is('a failed login over IPv4', {}),
+  is('by another spelling of the action', { rawAction: 'login_failed', category: 'user' }),
+  is('over IPv6', { address: '2001:db8::7' }, '2001:db8::7'),
+  {
+    desc: 'the network of an IPv6 client, with ipv6_prefix: 64',
+    line: formatEcs(event({ address: '2001:db8:1:2::7' }), { sourceIp: '2001:db8:1:2::/64' }),
+    host: '2001:db8:1:2::/64',
+  },
+  is('with everything a row can have', {
+    user: { id: '7', name: 'jan.kowalski', email: 'jan@example.org' },
+    resource: { type: 'auth', id: '12' },
+    rawAddress: '[::ffff:203.0.113.7]:51234',
+    details: '{"reason":"wrong password","agent":"curl/8"}',
+  }),
+
+  is('attack: a whole line in the name', { user: user(whole) }),
+  is('attack: a whole line behind a newline in the name', { user: user(`x\n${whole}`) }),
+  is('attack: behind CR LF', { user: user(`x\r\n${whole}\r\n`) }),
+  is('attack: behind a lone CR', { user: user(`x\r${whole}`) }),
+  is('attack: behind NUL', { user: user(`x\0${whole}`) }),
+  is('attack: behind vertical tab, form feed, NEL', { user: user(`\v${whole}\f${whole}\u0085${whole}`) }),
+  is('attack: behind line and paragraph separators', { user: user(`\u2028${whole}\u2029${whole}`) }),
+  is('attack: bidi marks and half surrogates', { user: user(`\u202e${whole}\ud800\udc00\udfff\ud83d`) }),
+  is('attack: a member in the name', { user: user(member) }),
+  is('attack: a member in the e-mail address', { user: user(null, member) }),
+  is('attack: objects in the details', {
+    details: `{"source":{"ip":"${victim}"},"event":{"action":"auth.login_failure"}}`,
+  }),
+  nowhere('attack: a member in the name of a login without an address', { user: user(member) }),
+  nowhere('attack: escapes before the quote', { user: user(`\\${member}\\\\${member}\\"`) }),
+  nowhere('attack: objects in the details of a login without an address', {
+    details: `{"source":{"ip":"${victim}"}}`,
+  }),
+  nowhere('attack: an address followed by more in ip_address', { rawAddress: `${victim}"},"x":{"` }),
+  nowhere('attack: a list as X-Forwarded-For has it in ip_address', { rawAddress: `${victim}, 203.0.113.7` }),
+  nowhere('attack: a host name in ip_address', { rawAddress: 'victim.example.org' }),
+  nowhere('attack: an address out of range in ip_address', { rawAddress: '999.1.1.1' }),
+  nowhere('attack: a member in the name of the server', { server: member }),
+  nowhere('attack: a member in the resource', { resource: { type: 'auth', id: member } }),
+  is(
+    'attack: a whole line in the name of a login that succeeded',
+    { rawAction: 'login_success', user: user(whole) },
+    null,
+  ),
+  is(
+    'attack: a failed login in the word of the action',
+    { rawAction: `x","outcome":"failure"},"source":{"ip":"${victim}"},"y":{"z":"`, category: null },
+    null,
+  ),
+  is('attack: the action in another category', {
+    rawAction: 'auth.login_failure ',
+    category: 'proxy_host',
+    user: user(whole),
+  }),
+
+  is('a login that succeeded', { rawAction: 'login_success' }, null),
+  is('a logout', { rawAction: 'logout' }, null),
+  is('a token that was made', { rawAction: 'token_create' }, null),
+  is('a change', { rawAction: 'update', category: 'proxy_host' }, null),
+  is('what the catalog does not know', { rawAction: 'frobnicate', category: 'widget' }, null),
+  is(
+    'a ban that came back from fail2ban',
+    { source: 'auditd', rawAction: 'ban.ban', category: null, address: victim },
+    null,
+  ),
+  is('an unban', { source: 'auditd', rawAction: 'ban.unban', category: null, address: victim }, null),
+  is(
+    'the start of the daemon',
+    { source: 'auditd', rawAction: 'daemon.start', category: null, address: null },
+    null,
+  ),
+
+  raw('the first line of a file', formatHeader(1, Date.UTC(2026, 10, 22, 20, 21, 0), 'a1b2c3d4')),
+  raw('a torn line', whole.slice(0, 230)),
+  raw('a torn line before the address', whole.slice(0, whole.indexOf(victim) + 5)),
+  raw('a line behind a torn one', whole.slice(0, 60) + whole),
+  raw('a line behind the prefix of syslog', `<36>1 2026-11-22T20:21:00Z host postern - - - ${whole}`),
+  raw('a line behind white space', ` ${whole}`),
+  raw('a line with white space', JSON.stringify(JSON.parse(whole), null, 1).replaceAll('\n', '')),
+  raw('a line with something behind it', `${whole} x`),
+  raw('an empty time', whole.replace(/"@timestamp":"[^"]*"/, '"@timestamp":""')),
+  raw('no time', whole.replace(/"@timestamp":"[^"]*",/, '')),
+  raw('a time that is none', whole.replace(/"@timestamp":"[^"]*"/, '"@timestamp":"yesterday"')),
+  raw('a time in a thirteenth month', whole.replace('2026-11-22', '2026-13-22')),
+  raw('a time as SQLite writes it', whole.replace('2026-11-22T20:21:00.000Z', '2026-11-22 20:21:00')),
+  raw('a time without its zone', whole.replace('00.000Z', '00.000')),
+  raw('a host name for an address', whole.replace(victim, 'example.org')),
+  raw('an empty address', whole.replace(victim, '')),
+];
+
+/** In fail2ban's own form (fail2ban/tests/files/logs): times as in Europe/Zurich, where fail2ban's tests live. */
+export function renderSamples(): string {
+  const lines = [
+    "# Samples of the filter posternproxy, in the form of Fail2Ban's own (fail2ban/tests/files/logs/): a comment says what must",
+    "# come of the line behind it. Times are local ones of Europe/Zurich, as in Fail2Ban's tests. Made by",
+    '# test/fail2ban/samples.ts from events, so that they are what postern-auditd writes.',
+  ];
+  for (const { desc, line, host } of samples) {
+    const match = host === null ? { match: false } : { time: '2026-11-22T21:21:00', match: true, host };
+    lines.push('', `# failJSON: ${JSON.stringify({ ...match, desc })}`, line);
+  }
+  return `${lines.join('\n')}\n`;
+}
