@@ -1,4 +1,5 @@
 // Another program that has the database open, as Postern does: reads one JSON command a line, answers each with a line.
+import { copyFileSync, renameSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import Database from 'better-sqlite3';
 
@@ -42,6 +43,14 @@ const commands = {
   quiet() {
     clearInterval(timer);
     return db.prepare('SELECT max(id) AS id FROM audit_log').pluck().get();
+  },
+  /** Puts two files at one path in turn, by rename. */
+  swap({ paths: [at, one, other] }) {
+    let turn = 0;
+    timer = setInterval(() => {
+      copyFileSync(turn++ % 2 === 0 ? one : other, `${at}.next`);
+      renameSync(`${at}.next`, at);
+    }, 3);
   },
   close() {
     db.close();

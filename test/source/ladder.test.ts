@@ -1,0 +1,33 @@
+import { describe, expect, test } from 'vitest';
+import { onEvent, onLook, type Rung } from '../../src/source/ladder.js';
+
+const climbing = (offset: number): Rung => ({ kind: 'climbing', offset });
+const trailing = (offset: number): Rung => ({ kind: 'trailing', offset });
+
+describe('when to look after a change', () => {
+  test.each<[string, Rung | null, Rung]>([
+    ['at rest: at once', null, climbing(0)],
+    ['while it climbs: after a millisecond', climbing(16), climbing(1)],
+    ['while it trails: after a millisecond', trailing(16), climbing(1)],
+  ])('an event %s', (_, rung, next) => {
+    expect(onEvent(rung)).toEqual(next);
+  });
+
+  test.each<[Rung, boolean, Rung | null]>([
+    [climbing(0), false, climbing(1)],
+    [climbing(1), false, climbing(2)],
+    [climbing(2), false, climbing(4)],
+    [climbing(4), false, climbing(8)],
+    [climbing(8), false, climbing(16)],
+    [climbing(16), false, climbing(32)],
+    [climbing(32), false, null],
+    [climbing(0), true, trailing(16)],
+    [climbing(32), true, trailing(16)],
+    [trailing(16), false, trailing(32)],
+    [trailing(32), false, null],
+    [trailing(16), true, trailing(16)],
+    [trailing(32), true, trailing(16)],
+  ])('a look at %o that found rows: %s', (rung, found, next) => {
+    expect(onLook(rung, found)).toEqual(next);
+  });
+});

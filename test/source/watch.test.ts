@@ -1,0 +1,194 @@
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import type { Mark } from '../../src/source/source.js';
+import {
+  markAt,
+  openSource,
+  type Reading,
+  request,
+  START,
+  TABLE,
+  temporaryDirectory,
+  Writer,
+} from './postern.js';
+
+const NEVER = '1h';
+
+async function postern(
+  pollInterval = NEVER,
+): Promise<{ home: string; database: string; writer: Writer; reading: Reading }> {
+  const home = temporaryDirectory(onTestFinished);
+  const database = join(home, 'posternproxy.db');
+  const writer = new Writer(database);
+  onTestFinished(() => writer.kill());
+  await writer.open();
+  await writer.exec(TABLE);
+  return {
+    home,
+    database,
+    writer,
+    reading: openSource(database, { source: { poll_interval: pollInterval } }),
+  };
+}
+
+/** Follows as the shipping loop does. */
+class Follower {
+  mark: Mark = START;
+  readonly ids: number[] = [];
+  readonly states: string[] = [];
+  looks = 0;
+  private readonly watching: { close(): void };
+
+  constructor(private readonly source: Reading['source']) {
+    this.watching = source.watch(() => this.look());
+    onTestFinished(() => this.close());
+  }
+
+  close(): void {
+    this.watching.close();
+  }
+
+  private look(): boolean {
+    this.looks++;
+    const look = this.source.look(request(this.mark));
+    if (this.states.at(-1) !== look.state) this.states.push(look.state);
+    if (look.state !== 'reading') return false;
+    for (const event of look.events) {
+      this.ids.push(event.sequence);
+      this.mark = markAt(event);
+    }
+    return look.events.length > 0;
+  }
+}
+
+const upTo = (count: number) => Array.from({ length: count }, (_, at) => at + 1);
+
+describe('watching the directory', () => {
+  test.each(['NORMAL', 'FULL'])(
+    'each of 300 commits is seen without a poll, synchronous=%s',
+    async (synchronous) => {
+      const { writer, reading } = await postern();
+      await writer.exec(`PRAGMA synchronous = ${synchronous}`);
+      const follower = new Follower(reading.source);
+      for (let at = 0; at < 300; at++) {
+        await writer.insert(1);
+        if (at % 50 === 0) await sleep(100);
+      }
+      await vi.waitFor(() => expect(follower.ids).toEqual(upTo(300)), { timeout: 5_000 });
+    },
+  );
+
+  test('a stream of commits faster than the ladder does not keep it from looking', async () => {
+    const { writer, reading } = await postern();
+    const follower = new Follower(reading.source);
+    await writer.ask('traffic', { every: 1 });
+    await vi.waitFor(() => expect(follower.ids.length).toBeGreaterThan(100), { timeout: 20_000 });
+    const last = Number(await writer.ask('quiet'));
+    await vi.waitFor(() => expect(follower.ids).toEqual(upTo(last)), { timeout: 5_000 });
+  });
+
+  test('at rest it stops looking', async () => {
+    const { writer, reading } = await postern();
+    const follower = new Follower(reading.source);
+    await writer.insert(3);
+    await vi.waitFor(() => expect(follower.ids).toEqual([1, 2, 3]));
+    await sleep(1_000);
+    const looks = follower.looks;
+    await sleep(1_500);
+    expect(follower.looks - looks).toBeLessThanOrEqual(1);
+  });
+
+  test('polls look only where stat shows a change', async () => {
+    const { writer, reading } = await postern('20ms');
+    const follower = new Follower(reading.source);
+    await writer.insert(3);
+    await vi.waitFor(() => expect(follower.ids).toEqual([1, 2, 3]));
+    await sleep(500);
+    const looks = follower.looks;
+    await sleep(1_000);
+    expect(follower.looks - looks).toBeLessThanOrEqual(1);
+    await writer.insert(1);
+    await vi.waitFor(() => expect(follower.ids).toEqual([1, 2, 3, 4]));
+  });
+
+  test('other files in the directory wake nobody', async () => {
+    const { home, reading } = await postern();
+    const follower = new Follower(reading.source);
+    await sleep(300);
+    const looks = follower.looks;
+    for (let at = 0; at < 20; at++) writeFileSync(join(home, `other-${at}`), 'x');
+    await sleep(200);
+    expect(follower.looks).toBe(looks);
+  });
+
+  test('the writer stops and starts again: a new -wal is seen as the first was', async () => {
+    const { database, writer, reading } = await postern();
+    const follower = new Follower(reading.source);
+    await writer.insert(2);
+    await writer.stop();
+    await sleep(200);
+    const again = new Writer(database);
+    onTestFinished(() => again.kill());
+    await again.open();
+    await again.insert(2);
+    await vi.waitFor(() => expect(follower.ids).toEqual([1, 2, 3, 4]), { timeout: 5_000 });
+  });
+});
+
+describe('polling', () => {
+  test('a directory that comes later is found, and watched from then on', async () => {
+    const home = temporaryDirectory(onTestFinished);
+    const database = join(home, 'later', 'posternproxy.db');
+    const { source } = openSource(database, { source: { poll_interval: '50ms' } });
+    const follower = new Follower(source);
+    await sleep(150);
+    expect(follower.states).toEqual(['missing']);
+    mkdirSync(join(home, 'later'));
+    const writer = new Writer(database);
+    onTestFinished(() => writer.kill());
+    await writer.open();
+    await writer.exec(TABLE);
+    await writer.insert(2);
+    await vi.waitFor(() => expect(follower.ids).toEqual([1, 2]), { timeout: 5_000 });
+  });
+
+  test('a directory that is replaced is watched anew', async () => {
+    const { home, database, writer, reading } = await postern('50ms');
+    const follower = new Follower(reading.source);
+    await writer.insert(1);
+    await vi.waitFor(() => expect(follower.ids).toEqual([1]));
+    await writer.stop();
+    renameSync(home, `${home}.old`);
+    onTestFinished(() => rmSync(`${home}.old`, { recursive: true, force: true }));
+    await vi.waitFor(() => expect(follower.states.at(-1)).toBe('missing'), { timeout: 5_000 });
+    mkdirSync(home);
+    renameSync(`${home}.old/posternproxy.db`, database);
+    const again = new Writer(database);
+    onTestFinished(() => again.kill());
+    await again.open();
+    await again.insert(1);
+    await vi.waitFor(() => expect(follower.ids).toEqual([1, 2]), { timeout: 5_000 });
+  });
+
+  test('the last rows of a Postern that stops are read without anything else happening', async () => {
+    const { writer, reading } = await postern('50ms');
+    const follower = new Follower(reading.source);
+    await sleep(100);
+    await writer.insert(4);
+    await writer.stop();
+    await vi.waitFor(() => expect(follower.ids).toEqual([1, 2, 3, 4]), { timeout: 5_000 });
+  });
+
+  test('closed, it wakes nobody any more', async () => {
+    const { writer, reading } = await postern('10ms');
+    const follower = new Follower(reading.source);
+    await sleep(50);
+    follower.close();
+    const { looks } = follower;
+    await writer.insert(1);
+    await sleep(150);
+    expect(follower.looks).toBe(looks);
+  });
+});
