@@ -287,10 +287,11 @@ export class SinkLoop implements Follower {
           state.cursors.set(this.name, feed.name, timeline, Math.max(upTo, position.timeline === timeline ? position.upTo : 0));
           if (saved !== null) state.cursors.save(this.name, saved, clock());
         });
+        if (attempt > 1) log.info({ sink: this.name, retries: attempt - 1 }, `state.db takes cursors again (sink ${this.name})`);
         break;
       } catch (error) {
         if (this.aborting.signal.aborted) throw error;
-        if (attempt === 1) log.error({ sink: this.name, err: error }, `state.db takes no cursor: ${messageOf(error)}; trying again`);
+        if (attempt === 1) log.error({ sink: this.name, err: error }, `state.db takes no cursor (sink ${this.name}): ${messageOf(error)}; trying again`);
         this.note(error);
         await this.pause(backoff(attempt, this.options.random));
       }

@@ -1,0 +1,186 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DaemonRig } from './rig.js';
+
+const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
+const root = process.getuid?.() === 0;
+if (!root) console.warn('SKIPPED without root: the full-disk tests (they mount a tmpfs)');
+
+let rig: DaemonRig;
+
+beforeEach(() => {
+  rig = new DaemonRig();
+});
+
+afterEach(async () => {
+  await rig.close();
+});
+
+describe('SIGTERM', () => {
+  it('ships what is there and stops within 5 s, exit code 0', async () => {
+    await rig.start();
+    rig.append(30);
+    const start = Date.now();
+    expect(await rig.kill('SIGTERM')).toBe(0);
+    expect(Date.now() - start).toBeLessThan(5_000);
+    const ids = rig.auditLines().filter(({ source }) => source === 'postern');
+    expect(ids.length).toBe(30);
+    expect(rig.auditLines().at(-1)?.action).toBe('daemon.stop');
+  });
+
+  it('leaves nothing that is open beside the database', async () => {
+    await rig.start();
+    rig.append(3);
+    await rig.shipped();
+    rig.db.close();
+    await sleep(300);
+    const names = execFileSync('ls', [rig.directory], { encoding: 'utf8' }).split('\n');
+    expect(names.filter((name) => name.startsWith('posternproxy.db'))).toEqual(['posternproxy.db']);
+    await rig.kill('SIGTERM');
+  });
+});
+
+describe('SIGHUP', () => {
+  it('reads the configuration again: a new sink gets everything from the beginning, nothing comes twice', async () => {
+    rig.append(10);
+    await rig.start();
+    await rig.shipped();
+    const text = readFileSync(rig.configPath, 'utf8');
+    writeFileSync(rig.configPath, text.replace('sinks:', `sinks:\n  second: { type: file, directory: ${rig.place}/second }`));
+    rig.child?.kill('SIGHUP');
+    await rig.until(({ sinks }) => sinks.second?.cursors.postern?.id === 10, 'the new sink');
+    rig.append(5);
+    await rig.shipped();
+    await rig.kill('SIGTERM');
+    expect(rig.auditLines().filter(({ source }) => source === 'postern').map(({ sequence }) => sequence)).toEqual(
+      Array.from({ length: 15 }, (_, at) => at + 1),
+    );
+    expect(rig.auditLines().some(({ action }) => action === 'daemon.reload')).toBe(true);
+  });
+
+  it('a bad configuration is refused with its place, and the old one goes on', async () => {
+    await rig.start();
+    writeFileSync(rig.configPath, readFileSync(rig.configPath, 'utf8').replace('min_free: 1M', 'min_fre: 1M'));
+    rig.child?.kill('SIGHUP');
+    await rig.until(() => rig.output.includes('refused'), 'the refusal');
+    expect(rig.output).toMatch(/config\.yml:\d+:\d+.*min_fre.*min_free/);
+    rig.append(5);
+    await rig.shipped();
+    expect(rig.auditLines().filter(({ source }) => source === 'postern').length).toBe(5);
+  });
+});
+
+describe('two daemons', () => {
+  it('with one state directory: the second says who holds it and ends', async () => {
+    await rig.start();
+    const second = spawn(process.execPath, [CLI, 'run', '--config', rig.configPath]);
+    let text = '';
+    second.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk;
+    });
+    const code = await new Promise((done) => second.once('exit', done));
+    expect(code).toBe(1);
+    expect(text).toMatch(/Another postern-auditd works with/);
+    rig.append(2);
+    await rig.shipped();
+  });
+});
+
+describe('the control socket', () => {
+  it('is for owner and group only, and is there again after a kill', async () => {
+    await rig.start();
+    expect(statSync(rig.control).mode & 0o777).toBe(0o660);
+    await rig.kill();
+    await rig.start();
+    expect(await rig.status()).not.toBeNull();
+  });
+});
+
+describe('a database that is not there', () => {
+  it('is waited for, and read from its first row when it comes', async () => {
+    rig.db.close();
+    const away = `${rig.database}.away`;
+    execFileSync('mv', [rig.database, away]);
+    await rig.start();
+    const status = await rig.until(({ sources }) => sources.postern?.state === 'missing', 'missing');
+    expect(status.sources.postern?.message).toContain(rig.database);
+    execFileSync('mv', [away, rig.database]);
+    rig.db = new (await import('better-sqlite3')).default(rig.database);
+    const { createRecorder } = await import('../../src/recorder/recorder.js');
+    rig.recorder = createRecorder(rig.db);
+    rig.append(4);
+    await rig.shipped();
+    expect(rig.auditLines().filter(({ source }) => source === 'postern').length).toBe(4);
+  });
+});
+
+describe('a lost state.db', () => {
+  it('is rebuilt from the files: nothing is written twice', async () => {
+    rig.append(20);
+    await rig.start();
+    await rig.shipped();
+    await rig.kill('SIGTERM');
+    rmSync(join(rig.place, 'state'), { recursive: true });
+    rig.append(5);
+    await rig.start();
+    await rig.shipped();
+    await rig.kill('SIGTERM');
+    const ids = rig.auditLines().filter(({ source }) => source === 'postern').map(({ sequence }) => sequence);
+    expect(ids).toEqual(Array.from({ length: 25 }, (_, at) => at + 1));
+  });
+});
+
+describe('bans', () => {
+  it('come back as events, also those of a time when the daemon was down, each once', async () => {
+    const bans = join(rig.place, 'bans');
+    execFileSync('mkdir', ['-p', bans]);
+    const line = (ip: string) => `${JSON.stringify({ time: new Date().toISOString(), event: 'ban', ip, failures: 5, jail: 'posternproxy', bantime: 3600 })}\n`;
+    writeFileSync(join(bans, 'bans.log'), line('203.0.113.1'));
+    await rig.start();
+    await rig.until(({ sinks }) => (sinks.audit?.cursors.auditd?.id ?? 0) >= 2, 'the first ban');
+    await rig.kill();
+    writeFileSync(join(bans, 'bans.log'), line('203.0.113.2'), { flag: 'a' });
+    await rig.start();
+    await rig.until(() => rig.auditLines().filter(({ action }) => action === 'ban.ban').length === 2, 'the second ban');
+    await rig.kill('SIGTERM');
+    expect(rig.authLines()).toEqual([]);
+  });
+});
+
+describe.skipIf(!root)('a full disk', () => {
+  it('stops the writing, is said once, and costs no line, also with state.db on it', async () => {
+    const mount = mkdtempSync(join(tmpdir(), 'postern-full-'));
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', mount]);
+    const small = new DaemonRig({ place: mount, minFree: '0B' });
+    try {
+      await small.start();
+      for (let n = 0; n < 40; n++) {
+        small.append(100);
+        await sleep(20);
+      }
+      const full = await small.until(({ sinks }) => sinks.audit?.last_error !== null, 'the disk is full');
+      expect(full.sinks.audit?.last_error?.message).toMatch(/ENOSPC|space|full/i);
+      await sleep(1_500);
+      // Which of the two meets the full disk first is chance; each says so once.
+      expect(small.output.match(/sink audit is down/g)?.length ?? 0).toBeLessThanOrEqual(1);
+      expect(small.output.match(/takes no cursor \(sink audit\)/g)?.length ?? 0).toBeLessThanOrEqual(1);
+      execFileSync('mount', ['-o', 'remount,size=64m', mount]);
+      await small.shipped();
+      await small.kill('SIGTERM');
+      const lines = small.auditLines();
+      expect(new Set(lines.map(({ id }) => id)).size).toBe(lines.length);
+      expect(lines.filter(({ source }) => source === 'postern').map(({ sequence }) => sequence)).toEqual(
+        Array.from({ length: 4_000 }, (_, at) => at + 1),
+      );
+      expect(small.output).toMatch(/sink audit is back|takes cursors again/);
+    } finally {
+      await small.close();
+      execFileSync('umount', ['-l', mount]);
+      rmSync(mount, { recursive: true, force: true });
+    }
+  });
+});
