@@ -111,6 +111,11 @@ export class Appender {
       const files = series.list();
       const plan = this.mender.plan(note, files, this.distrust);
       for (const cut of plan.cuts) this.mender.cut(cut);
+      // The note will name the file to go on with alone; a roll that failed half-way may have been written past.
+      const left = files.filter(
+        (file) => note !== null && file.number >= note.file && file !== plan.current?.file,
+      );
+      for (const file of left) await this.mender.makeDurable(file);
       const numbers = files.map((file) => file.number);
       const above = Math.max(note?.file ?? 0, ...numbers);
       await (plan.current === null

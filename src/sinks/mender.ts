@@ -50,6 +50,17 @@ export class Mender {
     }
   }
 
+  /** What a file holds is on the medium when it resolves. */
+  async makeDurable(file: LogFile): Promise<void> {
+    const { disk, series } = this.options;
+    const fd = disk.open(series.path(file.number), O_RDWR | O_NOFOLLOW);
+    try {
+      await disk.datasync(fd);
+    } finally {
+      disk.close(fd);
+    }
+  }
+
   private *linesFrom(file: LogFile, offset: number): Generator<Line> {
     const { disk, series, parse } = this.options;
     const fd = disk.open(series.path(file.number), O_RDONLY | O_NOFOLLOW);

@@ -56,7 +56,7 @@ export function planRecovery(
   const found = new FoundRows(note.found);
   const cuts: Cut[] = [];
   const saved = files.find((file) => file.number === note.file);
-  let rest = files.filter((file) => file.number > note.file);
+  const rest = files.filter((file) => file.number > note.file);
   let positions: Positions = note.end.positions;
   let current: RecoveryPlan['current'] = null;
   let lost = false;
@@ -69,27 +69,25 @@ export function planRecovery(
     if (saved.size > offset) cuts.push({ number: saved.number, at: offset, bytes: saved.size - offset });
     // A file that is shorter than its own beginning can't be gone on with.
     if (saved.size >= offset) current = { file: saved, since: note.since, begin: note.begin, offset };
-    // A roll makes the old file durable first, so this is another hand's work or a disk that lies: what was lost is
-    // written again in a new file, and the later ones stay as they are.
-    if (rest.length > 0 && lost) {
-      current = null;
-      rest = [];
-    }
   }
-  for (const [index, file] of rest.entries()) {
+  // A roll makes the old file durable before it begins another. So if lines are lost and there is another, it was by another
+  // hand or a disk that lies: they are written again in a new file, and later ones stay as they are, but for a torn end.
+  let passed = lost && rest.length > 0;
+  for (const file of rest) {
     const begin = { offset: file.start, positions };
     let offset = file.start;
     for (const line of linesFrom(file, file.start)) {
+      offset = line.end;
+      if (passed) continue;
       positions = advanceTo(positions, line.position);
       found.add(line.position);
-      offset = line.end;
     }
     current = { file, since: file.since, begin, offset };
     if (file.size <= offset) continue;
     cuts.push({ number: file.number, at: offset, bytes: file.size - offset });
-    if (index < rest.length - 1) current = null;
-    break;
+    passed ||= file !== rest.at(-1);
   }
+  if (passed) current = null;
   const rows = lost ? found.upTo(positions) : found.all();
   return {
     current,

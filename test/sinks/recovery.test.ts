@@ -156,8 +156,8 @@ describe('recovery', () => {
     [
       'a file was emptied, though a later one was begun',
       note([2, 'p2'], [3, 'p9']),
-      { 3: '', 4: 'p10' },
-      { current: null, cuts: '', at: 'postern/1:0', corrections: 'postern/1:0[]', lost: true },
+      { 3: '', 4: 'p10 -|14' },
+      { current: null, cuts: '4@10-4', at: 'postern/1:0', corrections: 'postern/1:0[]', lost: true },
     ],
     ['the file was removed', saved, { 2: 'p0' }, { ...quiet, current: null, at: 'postern/1:9' }],
     ['all files were removed', saved, {}, { ...quiet, current: null, at: 'postern/1:9' }],
