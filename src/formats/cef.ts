@@ -59,7 +59,7 @@ function source(address: string | null): string {
 function user(event: AuditEvent): string {
   const name = event.user.name ?? event.user.email;
   // Who logs in is both who acts and the account acted on.
-  const login = event.type.category === 'auth' ? pair('duser', name) : '';
+  const login = event.type.ecs.category.includes('authentication') ? pair('duser', name) : '';
   const target = event.type.category === 'user' ? pair('duid', event.resource.id) : '';
   return pair('suid', event.user.id) + pair('suser', name) + login + target;
 }

@@ -54,7 +54,10 @@ function pair(key: string, value: string | null): string {
 
 function time(event: AuditEvent): string {
   const written = timestamp(event.time);
-  if (written === '-') return pair('rawTime', event.rawTime) + pair('ingested', timestamp(event.ingested));
+  if (written === '-') {
+    const raw = event.time === null ? event.rawTime : new Date(event.time).toISOString();
+    return pair('rawTime', raw) + pair('ingested', timestamp(event.ingested));
+  }
   return `devTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ^devTime=${written.slice(0, -1)}+0000^`;
 }
 

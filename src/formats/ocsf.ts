@@ -3,7 +3,6 @@ import type { AuditEvent } from '../audit/event.js';
 import { baseEvent, OCSF_VERSION, type OcsfClass, ocsfClasses } from './ocsf-classes.js';
 import { printableJson } from './printable.js';
 import { product } from './product.js';
-import { isWritable } from './rfc5424.js';
 import { formatSentence } from './sentence.js';
 
 export interface OcsfOptions {
@@ -134,7 +133,7 @@ export function formatOcsf(event: AuditEvent, options: OcsfOptions = {}): string
   const [severityId, severity] = severities[event.type.severity];
   const [statusId, status] = outcomes[event.type.outcome];
   const json = JSON.stringify({
-    time: isWritable(event.time) ? event.time : event.ingested,
+    time: event.time ?? event.ingested,
     activity_id: activityId,
     activity_name: activity,
     category_uid: Math.floor(classUid / 1_000),

@@ -23,9 +23,11 @@ export function printable(text: string): string {
 }
 
 /**
- * The same JSON value without a raw control character: `JSON.stringify` leaves DEL, C1, U+2028 and U+2029 as they
- * are. The text must be compact, so that such characters stand in strings only.
+ * JSON text without a raw control character: `JSON.stringify` leaves DEL, C1, U+2028 and U+2029 as they are, here they
+ * are escaped. The text must be compact, so that such characters stand in strings only. An escaped NUL becomes its
+ * picture: rsyslog (libfastjson) ends a string there, and whoever sends one would hide what follows.
  */
 export function printableJson(json: string): string {
-  return unprintable.test(json) ? json.replace(everyUnprintable, jsonEscape) : json;
+  const shown = json.includes('\\u0000') ? json.replace(/(?<!\\)((?:\\\\)*)\\u0000/g, '$1\\u2400') : json;
+  return unprintable.test(shown) ? shown.replace(everyUnprintable, jsonEscape) : shown;
 }

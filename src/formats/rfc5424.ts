@@ -44,12 +44,12 @@ export function messageId(action: string): string {
   return `${field.slice(0, MSGID_LENGTH - HASH_LENGTH - 1)}~${hash}`;
 }
 
-/** True for a time whose year has four digits: no other can be written as RFC 3339 has it. */
+/** The years 1970 to 2099: a message with a year from 2100 on is none of RFC 5424 to rsyslog 8.2302. */
 export function isWritable(time: number | null): time is number {
-  return time !== null && time >= -62_167_219_200_000 && time <= 253_402_300_799_999;
+  return time !== null && time >= 0 && time < 4_102_444_800_000;
 }
 
-/** RFC 3339 in UTC with milliseconds; `-` (NILVALUE) where the time is unknown or can't be written. */
+/** RFC 3339 in UTC with milliseconds; `-` (NILVALUE) where the time is unknown or receivers can't read it. */
 export function timestamp(time: number | null): string {
   return isWritable(time) ? new Date(time).toISOString() : '-';
 }

@@ -12,7 +12,7 @@ function person(event: AuditEvent): string {
   const said = name ?? email ?? (id === null ? null : `user ${id}`);
   if (said === null || said === '') return '';
   const address = name !== null && email !== null && email !== name ? ` (${quoted(email)})` : '';
-  return `${event.type.category === 'auth' ? ' for' : ' by'} ${quoted(said)}${address}`;
+  return `${event.type.ecs.category.includes('authentication') ? ' for' : ' by'} ${quoted(said)}${address}`;
 }
 
 /** What was done to what: `proxy_host 12`. */

@@ -78,7 +78,8 @@ describe('CEF', () => {
   });
 
   it('names the account of a login and the target of a change to a user', () => {
-    const auth = { ...plainEvent, type: { ...plainEvent.type, category: 'auth' } };
+    const ecs = { category: ['authentication'], type: ['start'] };
+    const auth = { ...plainEvent, type: { ...plainEvent.type, ecs } };
     expect(parseCef(formatCef(auth)).extension).toMatchObject({
       suser: 'jan.kowalski',
       duser: 'jan.kowalski',

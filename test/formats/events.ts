@@ -122,3 +122,8 @@ export function anyEvent(types: readonly EventType[] = []): fc.Arbitrary<AuditEv
 
 /** No newline, no other control character, nothing that a reader may take for a line's end. */
 export const controlCharacters = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
+
+/** The value that a JSON body carries for the text of another: a NUL is shown as its picture. */
+export function carriedJson(json: string): unknown {
+  return JSON.parse(json.replace(/(?<!\\)((?:\\\\)*)\\u0000/g, '$1\u2400'));
+}

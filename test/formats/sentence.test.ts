@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { formatSentence, leastSentence } from '../../src/formats/sentence.js';
 import { anyEvent, controlCharacters, plainEvent, unknownType } from './events.js';
 
-const login = { ...unknownType, category: 'auth', title: 'Login failed', action: 'auth.login_failure' };
+const ecs = { category: ['authentication'], type: ['start'] };
+const login = { ...unknownType, ecs, title: 'Login failed', action: 'auth.login_failure' };
 const nobody = { id: null, name: null, email: null };
 const nothing = { type: null, id: null };
 

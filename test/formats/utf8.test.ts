@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { printable, printableJson } from '../../src/formats/printable.js';
 import { cutEscaped, cutUtf8, fitsUtf8 } from '../../src/formats/utf8.js';
-import { controlCharacters } from './events.js';
+import { carriedJson, controlCharacters } from './events.js';
 
 const anyText = fc.string({ unit: 'binary' });
 
@@ -67,12 +67,17 @@ describe('text without control characters', () => {
     expect(printable(text)).toBe(expected);
   });
 
+  it('of JSON shows an escaped NUL, and nothing that only looks like one', () => {
+    const json = JSON.stringify({ 'a\u0000b': ['\\u0000', '\\\u0000', '\u0000\u0000'] });
+    expect(JSON.parse(printableJson(json))).toEqual({ 'a\u2400b': ['\\u0000', '\\\u2400', '\u2400\u2400'] });
+  });
+
   it('of JSON is the same value', () => {
     fc.assert(
       fc.property(fc.jsonValue(), anyText, (value, text) => {
         const json = printableJson(JSON.stringify({ value, text }));
         expect(json).not.toMatch(controlCharacters);
-        expect(JSON.parse(json)).toEqual(JSON.parse(JSON.stringify({ value, text })));
+        expect(JSON.parse(json)).toEqual(carriedJson(JSON.stringify({ value, text })));
       }),
     );
   });

@@ -1,0 +1,78 @@
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { catalog } from '../../src/audit/catalog.js';
+import { ECS_VERSION, formatEcs } from '../../src/formats/ecs.js';
+import { anyEvent, plainEvent } from './events.js';
+
+interface EcsList {
+  readonly version: string;
+  readonly fields: Readonly<Record<string, string>>;
+  readonly values: Readonly<Record<string, readonly string[] | Readonly<Record<string, readonly string[]>>>>;
+}
+
+const list = JSON.parse(
+  readFileSync(new URL('./fields/ecs-8.17.0.json', import.meta.url), 'utf8'),
+) as EcsList;
+
+const types: Readonly<Record<string, (value: unknown) => boolean>> = {
+  date: (value) => typeof value === 'string' && !Number.isNaN(Date.parse(value)),
+  ip: (value) => typeof value === 'string' && isIP(value) !== 0,
+  long: (value) => Number.isInteger(value),
+};
+
+function isOfType(type: string, value: unknown): boolean {
+  if (type.endsWith('[]'))
+    return Array.isArray(value) && value.every((item) => isOfType(type.slice(0, -2), item));
+  return types[type]?.(value) ?? typeof value === 'string';
+}
+
+/** What of a line is not as the list of ECS has it. What lies under `postern` is ours. */
+function faults(line: string): string[] {
+  const found: string[] = [];
+  const walk = (value: unknown, path: string) => {
+    const type = list.fields[path];
+    if (type !== undefined) {
+      if (!isOfType(type, value)) found.push(`${path}: ${JSON.stringify(value)} is no ${type}`);
+      const allowed = list.values[path];
+      if (allowed === undefined) return;
+      const words = Array.isArray(allowed) ? allowed : Object.keys(allowed);
+      for (const word of [value].flat()) {
+        if (!words.includes(word)) found.push(`${path}: ${String(word)} is not allowed`);
+      }
+    } else if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+      for (const [key, member] of Object.entries(value)) {
+        if (path !== '' || key !== 'postern') walk(member, path === '' ? key : `${path}.${key}`);
+      }
+    } else {
+      found.push(`${path} is not of ECS`);
+    }
+  };
+  walk(JSON.parse(line), '');
+  return found;
+}
+
+describe('the ECS line', () => {
+  it('is of the version whose field list is at hand', () => {
+    expect(ECS_VERSION).toBe(list.version);
+  });
+
+  it('has only fields of ECS outside of postern, of their types', () => {
+    fc.assert(
+      fc.property(anyEvent(catalog), (event) => {
+        expect(faults(formatEcs(event))).toEqual([]);
+      }),
+    );
+  });
+
+  it.each(catalog.map((type) => [type.action, type] as const))(
+    'of %s has a category and a type that go together',
+    (_action, type) => {
+      expect(faults(formatEcs({ ...plainEvent, type, action: type.action }))).toEqual([]);
+      const pairs = list.values['event.category'] as Readonly<Record<string, readonly string[]>>;
+      const expected = type.ecs.category.flatMap((category) => pairs[category] ?? []);
+      for (const word of type.ecs.type) expect(expected).toContain(word);
+    },
+  );
+});

@@ -1,0 +1,13 @@
+import { spawnSync } from 'node:child_process';
+
+/**
+ * True if the program runs here. Where it doesn't, says so, and throws where `CI` is set: a test that needs it must
+ * not be skipped there.
+ */
+export function installed(program: string, debianPackage: string): boolean {
+  if (spawnSync(program, ['-v'], { stdio: 'ignore' }).error === undefined) return true;
+  const missing = `${program} is not here: its tests are skipped. Next: apt-get install --no-install-recommends ${debianPackage}`;
+  if (process.env.CI) throw new Error(missing);
+  console.warn(missing);
+  return false;
+}
