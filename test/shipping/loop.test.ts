@@ -1,0 +1,234 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createClassifier } from '../../src/audit/catalog.js';
+import type { AuditEvent } from '../../src/audit/event.js';
+import type { LoopOptions } from '../../src/shipping/loop.js';
+import { SinkLoop } from '../../src/shipping/loop.js';
+import { Feed } from '../../src/shipping/feed.js';
+import { State } from '../../src/shipping/state.js';
+import type { Batch, Resume, Sink } from '../../src/sinks/sink.js';
+import type { AuditSource } from '../../src/source/source.js';
+
+const type = createClassifier()('update', 'setting');
+
+function event(sequence: number): AuditEvent {
+  return {
+    source: 'postern',
+    timeline: 1,
+    sequence,
+    id: sequence.toString(16).padStart(8, '0').repeat(4),
+    time: 0,
+    rawTime: null,
+    ingested: 0,
+    type,
+    action: type.action,
+    rawAction: 'update',
+    user: { id: null, name: null, email: null },
+    resource: { type: null, id: null },
+    address: null,
+    rawAddress: null,
+    server: 'here',
+    local: true,
+    details: null,
+  };
+}
+
+/** A table in memory, 1 to `rows`. */
+class Table implements AuditSource {
+  readonly name = 'postern';
+  constructor(public rows: number) {}
+
+  look({ after, maxRows }: { after: number; maxRows: number }) {
+    const upTo = Math.min(this.rows, after + maxRows);
+    const events = Array.from({ length: Math.max(0, upTo - after) }, (_, at) => event(after + 1 + at));
+    return { state: 'reading', postern: 'running', events, upTo, more: upTo < this.rows, maxId: this.rows, markDeleted: false } as const;
+  }
+
+  row(id: number) {
+    return event(id);
+  }
+
+  watch() {
+    return { close: () => undefined };
+  }
+}
+
+class Recording implements Sink {
+  readonly deliveryClass = 'exactly once';
+  readonly batches: Batch[] = [];
+  resume: Resume | null = null;
+  fail = 0;
+  hang = false;
+  opened = 0;
+
+  async open() {
+    this.opened++;
+    return this.resume;
+  }
+
+  async deliver(batch: Batch) {
+    if (this.hang) await new Promise(() => undefined);
+    if (this.fail-- > 0) throw new Error('refused');
+    this.batches.push(batch);
+    return { upTo: batch.upTo, saved: `{"at":${batch.upTo}}` };
+  }
+
+  async check() {
+    return [];
+  }
+
+  figures() {
+    return {};
+  }
+
+  async close() {}
+
+  get ids(): number[] {
+    return this.batches.flatMap(({ events }) => events.map(({ sequence }) => sequence));
+  }
+}
+
+let directory: string;
+let state: State;
+let loops: SinkLoop[];
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'postern-loop-'));
+  state = new State(directory);
+  loops = [];
+});
+
+afterEach(async () => {
+  vi.useRealTimers();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const log = pino({ level: 'silent' });
+
+function feedOf(source: AuditSource): Feed {
+  return new Feed({ source, state, clock: Date.now, log, onReplaced: () => undefined, sinks: () => [] });
+}
+
+function loopOf(feed: Feed, sink: Sink, config: Partial<LoopOptions['config']> = {}): SinkLoop {
+  const loop = new SinkLoop({
+    name: 'test',
+    config: { type: 'file', events: undefined, required: true, start: 'beginning', ...config },
+    sink,
+    feeds: [feed],
+    state,
+    clock: Date.now,
+    log,
+    random: () => 1,
+  });
+  loops.push(loop);
+  loop.start();
+  return loop;
+}
+
+const caughtUp = (loop: SinkLoop, id: number) =>
+  vi.waitFor(() => expect(loop.status().cursors.postern?.id).toBe(id), { timeout: 10_000 });
+
+describe('a sink loop', () => {
+  it('delivers everything in order and keeps its place over a restart', async () => {
+    const table = new Table(2_500);
+    const sink = new Recording();
+    const loop = loopOf(feedOf(table), sink);
+    await caughtUp(loop, 2_500);
+    await loop.stop(1_000);
+    table.rows = 2_503;
+    const again = loopOf(feedOf(table), sink);
+    await caughtUp(again, 2_503);
+    await again.stop(1_000);
+    expect(sink.ids).toEqual(Array.from({ length: 2_503 }, (_, at) => at + 1));
+    expect(state.cursors.saved('test')).toBe('{"at":2503}');
+  });
+
+  it('tries again what was refused, opening the sink anew each time', async () => {
+    const sink = new Recording();
+    sink.fail = 2;
+    const loop = loopOf(feedOf(new Table(5)), sink);
+    await caughtUp(loop, 5);
+    expect(sink.opened).toBe(3);
+    expect(sink.ids).toEqual([1, 2, 3, 4, 5]);
+    expect(loop.status().errors_total).toBe(2);
+    await loop.stop(1_000);
+  });
+
+  it('that starts now leaves out what was there, and nothing after', async () => {
+    const table = new Table(1_200);
+    const sink = new Recording();
+    const feed = feedOf(table);
+    const loop = loopOf(feed, sink, { start: 'now' });
+    await caughtUp(loop, 1_200);
+    table.rows = 1_204;
+    feed.wake();
+    await caughtUp(loop, 1_204);
+    await loop.stop(1_000);
+    expect(sink.ids).toEqual([1_201, 1_202, 1_203, 1_204]);
+  });
+
+  it('gets through its filter only what it asked for, and its cursor moves all the same', async () => {
+    const sink = new Recording();
+    const loop = loopOf(feedOf(new Table(3)), sink, { events: { category: ['auth'] } });
+    await caughtUp(loop, 3);
+    expect(sink.batches).toEqual([]);
+    await loop.stop(1_000);
+  });
+
+  it('does not write again what it finds at the destination behind its cursor', async () => {
+    const sink = new Recording();
+    const found = [1, 2, 3].map((id) => [id, event(id).id] as const);
+    sink.resume = { saved: '{}', positions: [{ source: 'postern', timeline: 1, upTo: 3, found }] };
+    const loop = loopOf(feedOf(new Table(5)), sink);
+    await caughtUp(loop, 5);
+    expect(sink.ids).toEqual([4, 5]);
+    await loop.stop(1_000);
+  });
+
+  it('goes back to where the destination ends', async () => {
+    const sink = new Recording();
+    const first = loopOf(feedOf(new Table(8)), sink);
+    await caughtUp(first, 8);
+    await first.stop(1_000);
+    sink.batches.length = 0;
+    sink.resume = { saved: '{}', positions: [{ source: 'postern', timeline: 1, upTo: 6, found: [] }] };
+    const loop = loopOf(feedOf(new Table(8)), sink);
+    await vi.waitFor(() => expect(sink.ids).toEqual([7, 8]));
+    await loop.stop(1_000);
+  });
+
+  it('that hangs in a delivery is named once its time and the grace are over', async () => {
+    const sink = new Recording();
+    sink.hang = true;
+    const loop = loopOf(feedOf(new Table(1)), sink);
+    await vi.waitFor(() => expect(loop.status().state).toBe('delivering'));
+    expect(loop.hung()).toBeNull();
+    const now = performance.now();
+    vi.spyOn(performance, 'now').mockReturnValue(now + 91_000);
+    expect(loop.hung()).toMatch(/sink test: delivering/);
+    vi.restoreAllMocks();
+  });
+
+  it('that hangs holds up no other', async () => {
+    const feed = feedOf(new Table(4));
+    const hanging = new Recording();
+    hanging.hang = true;
+    loopOf(feed, hanging);
+    const sink = new Recording();
+    const loop = new SinkLoop({
+      name: 'other',
+      config: { type: 'file', events: undefined, required: true, start: 'beginning' },
+      sink,
+      feeds: [feed],
+      state,
+      clock: Date.now,
+      log,
+    });
+    loop.start();
+    await vi.waitFor(() => expect(sink.ids).toEqual([1, 2, 3, 4]));
+    await loop.stop(1_000);
+  });
+});
