@@ -78,11 +78,6 @@ export const samples: readonly Sample[] = [
     { rawAction: `x","outcome":"failure"},"source":{"ip":"${victim}"},"y":{"z":"`, category: null },
     null,
   ),
-  is('attack: the action in another category', {
-    rawAction: 'auth.login_failure ',
-    category: 'proxy_host',
-    user: user(whole),
-  }),
 
   is('a login that succeeded', { rawAction: 'login_success' }, null),
   is('a logout', { rawAction: 'logout' }, null),

@@ -1,5 +1,9 @@
+import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { parseBan } from '../../src/fail2ban/bans.js';
+import { type Run, testFilter } from '../../src/fail2ban/client.js';
+import { canonical, hostile } from '../fail2ban/hostile.js';
+import { samples } from '../fail2ban/samples.js';
 import {
   banned,
   bansLog,
@@ -119,6 +123,21 @@ for (const suite of ['bookworm', 'trixie'] satisfies Suite[]) {
         expect(await host.attack({ from: '10.77.0.30', port: 443, udp: true })).toBe('open');
       },
     );
+
+    it('whom the filter finds in samples and hostile events, and nobody else', async () => {
+      const run: Run = async (program, args) => {
+        const log = args.at(-2) ?? '';
+        await host.put(log, log);
+        const ran = await host.exec([program, ...args], { check: false });
+        return { exitCode: ran.code, stdout: ran.stdout, stderr: ran.stderr };
+      };
+      const lines = [
+        ...samples.map(({ line, host: matched }) => ({ line, matched })),
+        ...fc.sample(hostile, { numRuns: 2_000 }),
+      ];
+      const found = await testFilter(lines.map(({ line }) => `${line}\n`).join(''), 'posternproxy', run);
+      expect(found.map(canonical)).toEqual(lines.flatMap(({ matched }) => matched ?? []));
+    });
 
     it('with nothing to complain of in its log', async () => {
       const { stdout } = await host.exec("grep -E ' (ERROR|CRITICAL) ' /var/log/fail2ban.log || :");

@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { type ConfigInput, config } from '../../src/config/schema.js';
 import { parseStatus } from '../../src/fail2ban/client.js';
 import { type JailPlace, renderJail } from '../../src/fail2ban/jail.js';
+import { formatEcs } from '../../src/formats/ecs.js';
 import { formatHeader } from '../../src/sinks/pair.js';
+import { event } from '../fail2ban/failures.js';
 import type { Host } from './host.js';
 
 export const authDirectory = '/var/log/posternproxy/auth';
@@ -46,7 +48,13 @@ export async function configureJail(
 
 /** Appends failed logins, one for each address given, as if they had just happened. */
 export async function fail(host: Host, addresses: readonly string[], file = 'fail2ban.0.log'): Promise<void> {
-  const lines = addresses.map((address) => failureLine(address, Date.now())).join('');
+  const now = Date.now();
+  const lines = addresses
+    .map(
+      (address, sequence) =>
+        `${formatEcs(event({ time: now, ingested: now, sequence }), { sourceIp: address })}\n`,
+    )
+    .join('');
   await host.exec(`cat >>${authDirectory}/${file}`, { input: lines });
 }
 
@@ -71,10 +79,6 @@ export async function banned(host: Host): Promise<string[]> {
 
 export async function waitForBan(host: Host, address: string): Promise<void> {
   await host.waitFor('fail2ban-client get posternproxy banip', (out) => out.split(/\s+/).includes(address));
-}
-
-function failureLine(address: string, time: number): string {
-  return `{"@timestamp":"${new Date(time).toISOString()}","log.level":"warn","event":{"action":"auth.login_failure","outcome":"failure"},"source":{"ip":"${address}"},"message":"Login failed"}\n`;
 }
 
 /** A server that accepts TCP connections and echoes datagrams on each port, for both families. */
