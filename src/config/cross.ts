@@ -1,90 +1,176 @@
-import { isAbsolute } from 'node:path';
+import { dirname, normalize } from 'node:path';
 import { NetworkSet } from '../audit/address.js';
-import { catalog } from '../audit/catalog.js';
+import { catalog, createClassifier } from '../audit/catalog.js';
 import { nearest } from './nearest.js';
-import type { Problem } from './problems.js';
+import { type Path, type Problem, quoted } from './problems.js';
 import type { Config, EventsFilter } from './schema.js';
 
 /** sun_path of a unix socket holds 108 bytes with its NUL (unix(7)). */
 const SOCKET_PATH_BYTES = 107;
 
-/** What no key alone can show: paths, sinks that get in each other's way, names that the catalog does not have. */
+/** What no key alone can show: sinks that get in each other's way, networks, names that the catalog does not have. */
 export function crossProblems(config: Config): Problem[] {
-  return [...paths(config), ...sinks(config), ...networks(config), ...aliases(config)];
+  return [
+    ...sockets(config),
+    ...directories(config),
+    ...sinks(config),
+    ...jail(config),
+    ...networks(config),
+    ...aliases(config),
+  ];
 }
 
-function paths(config: Config): Problem[] {
-  const named: Array<readonly [Problem['path'], string | null]> = [
-    [['source', 'database'], config.source.database],
-    [['state'], config.state],
-    [['control'], config.control],
-    [['log', 'file'], config.log.file],
-    [['fail2ban', 'bans'], config.fail2ban.bans],
-    ...Object.entries(config.sinks).flatMap(([name, sink]) =>
-      'directory' in sink ? [[['sinks', name, 'directory'], sink.directory] as const] : [],
-    ),
-  ];
-  const relative = named
-    .filter(([, path]) => path !== null && !isAbsolute(path))
-    .map(([path, value]) => problem(path, `found "${value}", allowed is an absolute path (a service has no current directory)`));
-  const bytes = Buffer.byteLength(config.control);
-  const long = `has ${bytes} bytes, a unix socket's path may have ${SOCKET_PATH_BYTES}`;
-  return bytes > SOCKET_PATH_BYTES ? [...relative, problem(['control'], long)] : relative;
+function sockets({ control }: Config): Problem[] {
+  const bytes = Buffer.byteLength(control);
+  if (bytes <= SOCKET_PATH_BYTES) return [];
+  const allowed = `${SOCKET_PATH_BYTES} for a unix socket`;
+  return [problem(['control'], `found a path of ${bytes} bytes, allowed are ${allowed}`)];
+}
+
+/** Each kind of file has a directory of its own: rolled files are counted and removed by their names. */
+function directories(config: Config): Problem[] {
+  const taken = new Map([
+    [normalized(dirname(config.source.database)), "Postern's database"],
+    [normalized(config.state), 'state.db (state)'],
+    [normalized(dirname(config.fail2ban.bans)), 'the log of bans (fail2ban.bans)'],
+  ]);
+  if (config.log.file !== null)
+    taken.set(normalized(dirname(config.log.file)), "the daemon's log (log.file)");
+  return Object.entries(config.sinks).flatMap(([name, sink]) => {
+    if (!('directory' in sink)) return [];
+    const directory = normalized(sink.directory);
+    const other = taken.get(directory);
+    taken.set(directory, `sink ${name}`);
+    if (other === undefined) return [];
+    const message = `found ${quoted(sink.directory)}, where ${other} is; allowed is a directory of its own`;
+    return [problem(['sinks', name, 'directory'], message)];
+  });
+}
+
+function normalized(path: string): string {
+  return normalize(path).replace(/(?!^)\/+$/, '');
 }
 
 function sinks(config: Config): Problem[] {
-  const problems: Problem[] = [];
-  const directories = new Map<string, string>();
-  let pair: string | null = null;
-  for (const [name, sink] of Object.entries(config.sinks)) {
-    if ('directory' in sink) {
-      const directory = sink.directory.replace(/\/+$/, '');
-      const other = directories.get(directory);
-      if (other !== undefined) {
-        problems.push(problem(['sinks', name, 'directory'], `sink ${other} writes there already; each needs a directory of its own`));
-      }
-      directories.set(directory, name);
-    }
-    if (sink.type === 'fail2ban') {
-      if (pair !== null) problems.push(problem(['sinks', name, 'type'], `sink ${pair} is of type fail2ban already, and there is one jail`));
-      pair = name;
-    }
-    if (sink.events !== undefined) problems.push(...filter(['sinks', name, 'events'], sink.events));
-  }
-  return problems;
+  const entries = Object.entries(config.sinks);
+  const [first, ...more] = entries.filter(([, sink]) => sink.type === 'fail2ban').map(([name]) => name);
+  return [
+    ...more.map((name) => {
+      const message = `found a second sink of type fail2ban, allowed is one (${first}): there is one jail`;
+      return problem(['sinks', name, 'type'], message);
+    }),
+    ...entries.flatMap(([name, { events }]) =>
+      events === undefined ? [] : filter(['sinks', name, 'events'], events, config),
+    ),
+  ];
 }
 
-function filter(path: Problem['path'], events: EventsFilter): Problem[] {
-  const categories = [...new Set(catalog.map(({ category }) => category))];
-  const wrong = (events.category ?? []).map((name, at) => unknown([...path, 'category', at], name, categories));
-  return wrong.filter((found) => found !== null);
+const actions: readonly string[] = catalog.map(({ action }) => action);
+const categories: readonly string[] = [...new Set(catalog.map(({ category }) => category))];
+
+/**
+ * Names in a filter must be known to the catalog, as a misspelt one would let nothing through and say nothing. What the
+ * catalog does not have may still be in the table: a name that looks like none of the known is accepted, and `check` warns.
+ */
+function filter(path: Path, events: EventsFilter, config: Config): Problem[] {
+  const isKnown = spellings(config);
+  const category = (events.category ?? []).flatMap((name, at) => {
+    const near = categories.includes(name) ? null : nearest(name, categories);
+    return near === null ? [] : [problem([...path, 'category', at], unknown(name, categories, near))];
+  });
+  const action = (events.action ?? []).flatMap((name, at) => {
+    const near = meantBy(name);
+    const ofCatalog = categories.includes(name.split('.')[0] ?? '') && name.includes('.');
+    if (isKnown(name) || (near === null && !ofCatalog)) return [];
+    return [problem([...path, 'action', at], unknown(name, actions, near))];
+  });
+  return [...category, ...action];
 }
 
-function networks(config: Config): Problem[] {
-  return config.fail2ban.never_ban.flatMap((entry, at) => {
+function spellings(config: Config): (name: string) => boolean {
+  const ours = Object.entries(config.source.aliases).filter(([name]) => actions.includes(name));
+  const classify = createClassifier(Object.fromEntries(ours));
+  return (name) => classify(name, null).known;
+}
+
+/** Names in the filters of sinks that the catalog does not have: right only if Postern itself writes them. */
+export function unknownFilterNames(config: Config): Array<{ readonly key: string; readonly name: string }> {
+  const isKnown = spellings(config);
+  return Object.entries(config.sinks).flatMap(([sink, { events }]) => [
+    ...(events?.category ?? [])
+      .filter((name) => !categories.includes(name))
+      .map((name) => ({ key: `sinks.${sink}.events.category`, name })),
+    ...(events?.action ?? [])
+      .filter((name) => !isKnown(name))
+      .map((name) => ({ key: `sinks.${sink}.events.action`, name })),
+  ]);
+}
+
+const JAIL_RULES: ReadonlyArray<readonly ['jail' | 'banaction' | 'chain', RegExp, string]> = [
+  ['jail', /^[A-Za-z][\w-]{0,19}$/, 'a name of at most 20 letters, digits, - and _, a letter first'],
+  [
+    'banaction',
+    /^[a-z][\w.-]*(\[[^[\]\n%]*\])?$/,
+    "the name of a file in fail2ban's action.d, such as iptables-multiport",
+  ],
+  [
+    'chain',
+    /^[\w.-]{1,28}([\s,]+[\w.-]{1,28})*$/,
+    'auto, or chains separated by commas, such as INPUT,DOCKER-USER',
+  ],
+];
+
+/** What can't stand in a jail file: it would keep all of fail2ban from starting. */
+function jail({ fail2ban }: Config): Problem[] {
+  return JAIL_RULES.filter(([key, rule]) => !rule.test(fail2ban[key])).map(([key, , allowed]) =>
+    problem(['fail2ban', key], `found ${quoted(fail2ban[key])}, allowed is ${allowed}`),
+  );
+}
+
+function networks({ fail2ban }: Config): Problem[] {
+  return fail2ban.never_ban.flatMap((entry, at) => {
     try {
       new NetworkSet([entry]);
       return [];
-    } catch (error) {
-      return [problem(['fail2ban', 'never_ban', at], error instanceof Error ? error.message : String(error))];
+    } catch {
+      const allowed = 'an address or a network, such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32';
+      return [problem(['fail2ban', 'never_ban', at], `found ${quoted(entry)}, allowed is ${allowed}`)];
     }
   });
 }
 
+/** A spelling that meant two events, or that of another event, could have the wrong people banned. */
 function aliases(config: Config): Problem[] {
-  const actions = catalog.map(({ action }) => action);
-  return Object.keys(config.source.aliases)
-    .map((name) => unknown(['source', 'aliases', name], name, actions))
-    .filter((found) => found !== null);
+  const meant = new Map<string, string>();
+  return Object.entries(config.source.aliases).flatMap(([name, words]) => {
+    const path = ['source', 'aliases', name];
+    if (!actions.includes(name)) {
+      return [{ path, atKey: true, message: unknown(name, actions, meantBy(name)) }];
+    }
+    return words.flatMap((word, at) => {
+      const other = actions.includes(word) ? word : meant.get(word);
+      meant.set(word, name);
+      if (other === undefined || other === name) return [];
+      const message = `found ${quoted(word)}, which means ${other}; allowed is a spelling of its own`;
+      return [problem([...path, at], message)];
+    });
+  });
 }
 
-function unknown(path: Problem['path'], name: string, allowed: readonly string[]): Problem | null {
-  if (allowed.includes(name)) return null;
-  const meant = nearest(name, allowed);
-  const hint = meant === null ? `Known: ${allowed.join(', ')}` : `Did you mean ${meant}?`;
-  return problem(path, `the catalog does not have "${name}". ${hint}`);
+/** The action that another spelling or a misspelling probably means. */
+function meantBy(name: string): string | null {
+  const type = createClassifier()(name, null);
+  return type.known ? type.action : nearest(name, actions);
 }
 
-function problem(path: Problem['path'], message: string): Problem {
+function unknown(name: string, allowed: readonly string[], near: string | null): string {
+  const hint = near === null ? '' : ` Did you mean ${near}?`;
+  const same = allowed.filter((each) => each.startsWith(`${name.split('.')[0]}.`));
+  const list =
+    same.length > 0 ? same : allowed === categories ? allowed : categories.map((each) => `${each}.…`);
+  return `found ${quoted(name)}, which the catalog of events does not have.${hint} Allowed: ${list.join(', ')}`;
+}
+
+function problem(path: Path, message: string): Problem {
   return { path, atKey: false, message };
 }

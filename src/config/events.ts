@@ -1,14 +1,31 @@
 import { z } from 'zod';
 
 /** Which events a sink takes; a key left out lets everything through. */
-export const eventsFilter = z.strictObject({
-  category: z.array(z.string()).optional(),
-  action: z.array(z.string()).optional(),
-  outcome: z.array(z.enum(['success', 'failure', 'unknown'])).optional(),
-  min_severity: z.enum(['alert', 'critical', 'error', 'warning', 'notice', 'info']).optional(),
-  server: z.array(z.string()).optional(),
-  source: z.array(z.enum(['postern', 'auditd'])).optional(),
-});
+export const eventsFilter = z
+  .strictObject({
+    category: z
+      .array(z.string())
+      .describe('Only these categories: auth, proxy_host, … (docs/EVENTS.md lists them).')
+      .optional(),
+    action: z
+      .array(z.string())
+      .describe('Only these actions, by canonical name (auth.login_failure) or by the word in the row.')
+      .optional(),
+    outcome: z
+      .array(z.enum(['success', 'failure', 'unknown']))
+      .describe('Only these outcomes.')
+      .optional(),
+    min_severity: z
+      .enum(['alert', 'critical', 'error', 'warning', 'notice', 'info'])
+      .describe('Only events at least this severe.')
+      .optional(),
+    server: z.array(z.string()).describe('Only events of these servers.').optional(),
+    source: z
+      .array(z.enum(['postern', 'auditd']))
+      .describe("Only Postern's own events, or only the daemon's.")
+      .optional(),
+  })
+  .describe('Which events the sink takes; all keys must let an event through. Left out: every event.');
 
 export const everySink = {
   events: eventsFilter.optional(),

@@ -1,28 +1,23 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { isMap, isPair, isScalar, LineCounter, type Node, parseDocument } from 'yaml';
-import { z } from 'zod';
+import { hostname } from 'node:os';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import { crossProblems } from './cross.js';
-import { type Problem, problemsOf } from './problems.js';
+import { ConfigDocument, valueAt } from './document.js';
+import { type Path, type Problem, problemsOf, quoted } from './problems.js';
 import { type Config, config as schema } from './schema.js';
 
 export const DEFAULT_PATH = '/etc/postern-auditd/config.yml';
 
-/** Environment variables that stand above the file. Paths only: what they say is nothing that an attacker could use. */
-const OVERRIDES = {
-  POSTERN_AUDITD_DATABASE: (config: Config, value: string) => {
-    config.source.database = value;
-  },
-  POSTERN_AUDITD_STATE: (config: Config, value: string) => {
-    config.state = value;
-  },
-  POSTERN_AUDITD_CONTROL: (config: Config, value: string) => {
-    config.control = value;
-  },
-} as const;
+/** Environment variables that stand above the file. Paths only: policy has one place. */
+export const OVERRIDES: Readonly<Record<string, Path>> = {
+  POSTERN_AUDITD_DATABASE: ['source', 'database'],
+  POSTERN_AUDITD_STATE: ['state'],
+  POSTERN_AUDITD_CONTROL: ['control'],
+};
 
 export interface LoadedConfig {
-  readonly config: Config;
+  /** Complete; `server` too. */
+  readonly config: Config & { server: string };
   /** The file it came from; null where the defaults run without any. */
   readonly path: string | null;
 }
@@ -34,122 +29,127 @@ export interface LoadedConfig {
  * @throws AuditdError `CONFIG_MISSING`, or `CONFIG_INVALID` with every problem as `file:line:column: key: found, allowed`
  */
 export function loadConfig(path: string | null, env: NodeJS.ProcessEnv): LoadedConfig {
-  const named = path ?? env.POSTERN_AUDITD_CONFIG ?? null;
+  const named = path ?? (env.POSTERN_AUDITD_CONFIG || null);
   const file = named ?? (existsSync(DEFAULT_PATH) ? DEFAULT_PATH : null);
-  const config = file === null ? schema.parse({}) : parseConfig(read(file), file);
-  for (const [name, apply] of Object.entries(OVERRIDES)) {
-    const value = env[name];
-    if (value !== undefined && value !== '') apply(config, value);
-  }
-  return { config, path: file };
+  const config = parseConfig(file === null ? '' : read(file), file, env);
+  return { config: { ...config, server: config.server ?? hostname() }, path: file };
 }
 
+const UNREADABLE: Readonly<Record<string, string>> = {
+  ENOENT: 'is not there',
+  EACCES: 'may not be read by this user',
+  EISDIR: 'is a directory',
+};
+
 function read(file: string): string {
+  let bytes: Buffer;
   try {
-    return readFileSync(file, 'utf8');
+    bytes = readFileSync(file);
   } catch (error) {
-    const why = { ENOENT: 'is not there', EACCES: 'may not be read by this user', EISDIR: 'is a directory' }[codeOf(error) ?? ''];
-    throw new AuditdError(
-      'CONFIG_MISSING',
-      `The configuration file ${file} ${why ?? `can't be read (${messageOf(error)})`}. Name another with --config, or start from the shipped config/config.yml`,
-      { cause: error },
-    );
+    const why = UNREADABLE[codeOf(error) ?? ''] ?? `can't be read (${messageOf(error)})`;
+    const next = 'Name another with --config, or start from the shipped config/config.yml';
+    throw new AuditdError('CONFIG_MISSING', `The configuration file ${file} ${why}. ${next}`, {
+      cause: error,
+    });
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
+    const next = `Save it as UTF-8: iconv -f LATIN1 -t UTF-8 ${file}`;
+    throw new AuditdError('CONFIG_INVALID', `${file}:1:1: found text that is not UTF-8. ${next}`, {
+      cause: error,
+    });
   }
 }
 
 /**
  * Checks the text of a configuration file.
  *
- * @param file only for the messages
+ * @param file only for the messages; null: there is none, all problems come from the environment
  * @throws AuditdError `CONFIG_INVALID`
  */
-export function parseConfig(text: string, file: string): Config {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
+export function parseConfig(text: string, file: string | null, env: NodeJS.ProcessEnv = {}): Config {
+  const document = new ConfigDocument(text);
   const place = (offset: number) => {
-    const { line, col } = lines.linePos(offset);
-    return `${file}:${Math.max(1, line)}:${Math.max(1, col)}`;
+    const { line, column } = document.placeOf(offset);
+    return `${file ?? 'defaults'}:${line}:${column}`;
   };
-  if (document.errors.length > 0) {
-    refuse(document.errors.map((error) => `${place(error.pos[0])}: ${error.message.split(' at line ')[0]?.trim() ?? error.message}`));
+  if (document.problems.length > 0) {
+    refuse(
+      file,
+      document.problems.map(({ offset, message }) => `${place(offset)}: ${message}`),
+    );
   }
-  let value: unknown;
-  try {
-    value = document.toJS({ maxAliasCount: 100 }) ?? {};
-  } catch (error) {
-    refuse([`${place(0)}: ${messageOf(error)}`]);
-  }
+  const overrides = Object.entries(OVERRIDES).filter(([name]) => (env[name] ?? '') !== '');
+  const value = overrides.reduce((at, [name, path]) => withValue(at, path, env[name]), document.value);
+  const { config, problems } = check(value);
+  if (config !== null && problems.length === 0) return config;
+  const variableOf = (path: Path) => overrides.find(([, key]) => key.join('.') === path.join('.'))?.[0];
+  const placed = problems
+    .map((problem) => ({
+      text: `${nameOf(problem.path)}: ${problem.message}`,
+      variable: variableOf(problem.path),
+      offset: document.offsetOf(problem),
+    }))
+    .sort((a, b) => a.offset - b.offset)
+    .map(({ text: said, variable, offset }) => `${variable ?? place(offset)}: ${said}`);
+  return refuse(file, placed);
+}
+
+/** An empty section (`source:` with nothing, or only comments, under it) is as good as none. */
+function check(value: unknown): { config: Config | null; problems: Problem[] } {
   const parsed = schema.safeParse(value);
-  const valueAt = (path: Problem['path']) => path.reduce<unknown>((at, part) => member(at, part), value);
-  const problems = parsed.success
-    ? crossProblems(parsed.data)
-    : problemsOf(parsed.error.issues, valueAt, (path) => keysAt(path, value));
-  if (problems.length > 0) {
-    const sorted = problems
-      .map((problem) => ({ offset: offsetOf(document.contents, problem), problem }))
-      .sort((a, b) => a.offset - b.offset);
-    refuse(sorted.map(({ offset, problem }) => `${place(offset)}: ${keyName(problem.path)}: ${problem.message}`));
+  if (parsed.success) return { config: parsed.data, problems: crossProblems(parsed.data) };
+  const empty = parsed.error.issues
+    .filter((issue) => issue.code === 'invalid_type' && issue.expected === 'object')
+    .map((issue) => issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part)))
+    .filter((path) => path.length > 0 && path[0] !== 'sinks' && valueAt(value, path) === null);
+  if (empty.length > 0) return check(empty.reduce((at, path) => withValue(at, path, {}), value));
+  const problems = problemsOf(parsed.error.issues, value);
+  // What is right so far may still not fit together: all of it is said at once.
+  const rest = schema.safeParse(problems.reduce((at, { path }) => without(at, path), value));
+  return { config: null, problems: rest.success ? [...problems, ...crossProblems(rest.data)] : problems };
+}
+
+/** A copy of a value without the key that a path leads to; of a list, without all of it. */
+function without(value: unknown, path: Path): unknown {
+  const [first, ...rest] = path;
+  if (first === undefined || typeof value !== 'object' || value === null || !Object.hasOwn(value, first))
+    return value;
+  const member = valueAt(value, [first]);
+  if (rest.length > 0 && typeof rest[0] === 'string' && typeof member === 'object') {
+    return { ...value, [first]: without(member, rest) };
   }
-  if (!parsed.success) throw parsed.error; // not reached: a failure has issues
-  return parsed.data;
+  return Object.fromEntries(Object.entries(value).filter(([name]) => name !== String(first)));
 }
 
-function refuse(problems: readonly string[]): never {
-  const count = problems.length === 1 ? 'one problem' : `${problems.length} problems`;
-  throw new AuditdError('CONFIG_INVALID', `The configuration has ${count}:\n  ${problems.join('\n  ')}`);
+/** A copy of a value with one member set; what is no mapping stays as it is. */
+function withValue(value: unknown, path: Path, member: unknown): unknown {
+  const [first, ...rest] = path;
+  if (first === undefined) return member;
+  const at = value ?? {};
+  if (typeof at !== 'object' || Array.isArray(at)) return value;
+  return { ...at, [first]: withValue(valueAt(at, [first]), rest, member) };
 }
 
-function keyName(path: Problem['path']): string {
-  return path.length === 0 ? 'the file' : path.map(String).join('.');
+/** More of them say no more. */
+const MOST_SHOWN = 30;
+
+function refuse(file: string | null, problems: readonly string[]): never {
+  const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`;
+  const shown = problems.slice(0, MOST_SHOWN);
+  if (problems.length > MOST_SHOWN) shown.push(`and ${problems.length - MOST_SHOWN} more`);
+  const next =
+    file === null ? 'Correct the environment' : `Correct it, then: postern-auditd config --check ${file}`;
+  throw new AuditdError(
+    'CONFIG_INVALID',
+    `The configuration has ${count}:\n  ${shown.join('\n  ')}\n${next}`,
+  );
 }
 
-function member(value: unknown, part: string | number): unknown {
-  return typeof value === 'object' && value !== null ? (value as Record<string | number, unknown>)[part] : undefined;
-}
-
-/** Where in the text a problem is: its key, its value, or the nearest thing around it that is there. */
-function offsetOf(root: Node | null, { path, atKey }: Problem): number {
-  let node: unknown = root;
-  let offset = root?.range?.[0] ?? 0;
-  for (const [depth, part] of path.entries()) {
-    if (isMap(node)) {
-      const pair = node.items.find((item) => isPair(item) && isScalar(item.key) && String(item.key.value) === String(part));
-      if (pair === undefined) return offset;
-      const keyOffset = isScalar(pair.key) ? (pair.key.range?.[0] ?? offset) : offset;
-      const last = depth === path.length - 1;
-      const valueOffset = (pair.value as Node | null)?.range?.[0];
-      offset = last && !atKey ? (valueOffset ?? keyOffset) : keyOffset;
-      node = pair.value;
-    } else if (typeof part === 'number' && typeof node === 'object' && node !== null && 'items' in node) {
-      node = (node.items as unknown[])[part];
-      offset = (node as Node | undefined)?.range?.[0] ?? offset;
-    } else {
-      return offset;
-    }
-  }
-  return offset;
-}
-
-interface JsonSchema {
-  readonly properties?: Readonly<Record<string, JsonSchema>>;
-  readonly additionalProperties?: JsonSchema | boolean;
-  readonly items?: JsonSchema;
-  readonly anyOf?: readonly JsonSchema[];
-  readonly oneOf?: readonly JsonSchema[];
-  readonly const?: unknown;
-}
-
-/** The keys that the schema knows at a path; in a sink, those of its type. */
-function keysAt(path: Problem['path'], value: unknown): readonly string[] {
-  let at = z.toJSONSchema(schema, { io: 'input' }) as JsonSchema;
-  let here = value;
-  for (const part of path) {
-    here = member(here, part);
-    const next = at.properties?.[part] ?? at.items ?? (typeof at.additionalProperties === 'object' ? at.additionalProperties : undefined);
-    if (next === undefined) return [];
-    const options = next.anyOf ?? next.oneOf;
-    const type = member(here, 'type');
-    at = options?.find((option) => option.properties?.type?.const === type) ?? options?.find((option) => option.properties) ?? next;
-  }
-  return Object.keys(at.properties ?? {});
+function nameOf(path: Path): string {
+  if (path.length === 0) return 'the file';
+  return path
+    .map((part) => (/^[\w-]+(\.[\w-]+)?$/.test(String(part)) ? String(part) : quoted(String(part))))
+    .join('.');
 }

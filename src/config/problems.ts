@@ -1,84 +1,136 @@
 import type { core } from 'zod';
+import { valueAt } from './document.js';
+import { homesOf, keysAt } from './keys.js';
 import { nearest } from './nearest.js';
+
+export type Path = ReadonlyArray<string | number>;
 
 /** One thing that is wrong, where the path leads to the key or the value in the file. */
 export interface Problem {
-  readonly path: ReadonlyArray<string | number>;
+  readonly path: Path;
   /** True if the key itself is wrong, not its value. */
   readonly atKey: boolean;
+  /** What was found and what is allowed. */
   readonly message: string;
 }
 
 type Issue = core.$ZodIssue;
 
-/** What zod found, in words that name what was found and what is allowed. Values of keys that may be secret are not repeated. */
-export function problemsOf(
-  issues: readonly Issue[],
-  valueAt: (path: ReadonlyArray<string | number>) => unknown,
-  keysAt: (path: ReadonlyArray<string | number>) => readonly string[],
-): Problem[] {
-  return issues.flatMap((issue) => {
+/**
+ * What zod found, in words that name what was found and what is allowed. Values of keys that may be secret are not repeated.
+ *
+ * @param value what the issues were found in
+ */
+export function problemsOf(issues: readonly Issue[], value: unknown): Problem[] {
+  return issues.flatMap((issue): Problem[] => {
     const path = issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part));
-    if (issue.code === 'unrecognized_keys') {
-      return issue.keys.map((key) => unknownKey([...path, key], key, keysAt(path)));
+    switch (issue.code) {
+      case 'unrecognized_keys':
+        return issue.keys.map((key) => unknownKey([...path, key], key, keysAt(path, value)));
+      case 'invalid_key': {
+        const name = JSON.stringify(String(path.at(-1) ?? ''));
+        const message = `found the name ${name}, allowed are lower-case letters, digits, - and _, a letter first`;
+        return [{ path, atKey: true, message }];
+      }
+      case 'invalid_union':
+        return [{ path, atKey: false, message: unfit(path, issue, value) }];
+      case 'custom':
+        // Checks of several keys say all there is to say; those made by `only` say what is allowed.
+        if (issue.params?.allowed !== true) return [{ path, atKey: false, message: issue.message }];
+        break;
     }
-    if (issue.code === 'invalid_key') {
-      const name = String(path.at(-1) ?? '');
-      return [{ path, atKey: true, message: `"${name}" is no name: lower-case letters, digits, - and _, a letter first` }];
-    }
-    if (issue.code === 'invalid_union') return [wrongType(path, issue, valueAt, keysAt)];
-    return [{ path, atKey: false, message: `found ${found(path, valueAt(path))}, allowed is ${allowed(issue)}` }];
+    return [
+      {
+        path,
+        atKey: false,
+        message: `found ${found(path, valueAt(value, path))}, allowed is ${allowed(issue)}`,
+      },
+    ];
   });
 }
 
-function unknownKey(path: ReadonlyArray<string | number>, key: string, keys: readonly string[]): Problem {
-  const meant = nearest(key, keys);
-  const list = keys.length === 0 ? '' : ` Known here: ${keys.join(', ')}.`;
-  return { path, atKey: true, message: `unknown key.${meant === null ? list : ` Did you mean ${meant}?${list}`}` };
+function unknownKey(path: Path, key: string, keys: readonly string[]): Problem {
+  const near = nearest(key, keys);
+  const home = near === null ? homesOf(key)[0] : undefined;
+  const hint =
+    near !== null
+      ? ` Did you mean ${near}?`
+      : home === undefined
+        ? ''
+        : ` It belongs ${home === '' ? 'to the top' : `under ${home}`}.`;
+  const list = keys.length === 0 ? '' : ` Allowed here: ${keys.join(', ')}`;
+  return { path, atKey: true, message: `found an unknown key.${hint}${list}` };
 }
 
-/** A sink of an unknown type: zod's discriminated union names the options. */
-function wrongType(
-  path: ReadonlyArray<string | number>,
-  issue: Issue & { readonly code: 'invalid_union' },
-  valueAt: (path: ReadonlyArray<string | number>) => unknown,
-  keysAt: (path: ReadonlyArray<string | number>) => readonly string[],
-): Problem {
-  if (issue.errors.length === 0) {
-    const options = 'options' in issue && Array.isArray(issue.options) ? issue.options.map(String) : keysAt(path);
-    const value = valueAt(path);
-    const meant = typeof value === 'string' ? nearest(value, options) : null;
-    const hint = meant === null ? '' : `. Did you mean ${meant}?`;
-    return { path, atKey: false, message: `found ${found(path, value)}, allowed is ${options.join(' or ')}${hint}` };
+/** A sink of an unknown type, or a value that fits none of several shapes. */
+function unfit(path: Path, issue: Issue & { readonly code: 'invalid_union' }, value: unknown): string {
+  const at = valueAt(value, path);
+  if (issue.errors.length > 0) {
+    const first = issue.errors.map((errors) => errors[0]).filter((error) => error !== undefined);
+    return `found ${found(path, at)}, allowed is ${[...new Set(first.map(allowed))].join(', or ')}`;
   }
-  const options = issue.errors.map((errors) => errors[0]).filter((first) => first !== undefined);
-  return { path, atKey: false, message: `found ${found(path, valueAt(path))}, allowed is ${[...new Set(options.map(allowed))].join(', or ')}` };
+  const options = 'options' in issue && Array.isArray(issue.options) ? issue.options.map(String) : [];
+  const near = typeof at === 'string' ? nearest(at, options) : null;
+  return `found ${found(path, at)}, allowed is ${either(options)}${near === null ? '' : `. Did you mean ${near}?`}`;
 }
 
-const SECRET = /credential|password|secret|token|key/i;
+const SECRET = /credential|password|secret|token|passphrase|(^|_)key$/i;
+const LONGEST = 60;
 
-function found(path: ReadonlyArray<string | number>, value: unknown): string {
+/** A value as a message may show it. */
+export function found(path: Path, value: unknown): string {
   if (value === undefined) return 'nothing';
-  if (value === null) return 'null (an empty value)';
-  if (path.some((part) => typeof part === 'string' && SECRET.test(part) && part !== 'keys')) return `a ${typeof value} (not shown)`;
-  if (Array.isArray(value)) return 'a list';
+  if (value === null) return 'an empty value';
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
   if (typeof value === 'object') return 'a mapping';
-  const text = JSON.stringify(value);
-  return text.length > 60 ? `${text.slice(0, 57)}…"` : text;
+  if (typeof value !== 'string') return String(value);
+  if (path.some((part) => typeof part === 'string' && SECRET.test(part))) return 'a text (not shown)';
+  if (/\n|-----BEGIN/.test(value)) return 'a text of several lines (not shown)';
+  const shown = withoutLogin(value);
+  return quoted(shown.length > LONGEST ? `${shown.slice(0, LONGEST - 1)}…` : shown);
 }
+
+/** `nats://user:password@host` without what stands before the @. */
+export function withoutLogin(text: string): string {
+  return text.replace(/([a-z][a-z0-9+.-]*:\/\/)[^/@\s]*@/gi, '$1***@');
+}
+
+/** In quotes, and with whatever moves a terminal's cursor or turns text round written as \u….  */
+export function quoted(text: string): string {
+  return JSON.stringify(text).replace(
+    /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+/** `a`, `a or b`, `a, b or c`. */
+export function either(words: readonly string[]): string {
+  return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  string: 'text',
+  number: 'a whole number',
+  int: 'a whole number',
+  record: 'a mapping',
+  object: 'a mapping',
+  array: 'a list',
+  boolean: 'true or false',
+};
 
 function allowed(issue: Issue): string {
   switch (issue.code) {
     case 'invalid_type':
-      return { string: 'text', int: 'a whole number', record: 'a mapping', object: 'a mapping', array: 'a list', boolean: 'true or false' }[
-        String(issue.expected)
-      ] ?? `a ${issue.expected}`;
+      return issue.message.startsWith('Invalid')
+        ? (TYPES[String(issue.expected)] ?? String(issue.expected))
+        : issue.message;
     case 'invalid_value':
-      return issue.values.map((value) => String(value)).join(', ');
+      return either(issue.values.map(String));
     case 'too_small':
-      return issue.origin === 'array' ? 'a list with something in it' : `at least ${issue.minimum}`;
+      if (issue.origin === 'array') return `a list of at least ${issue.minimum}`;
+      return issue.origin === 'string' ? 'text that is not empty' : `at least ${issue.minimum}`;
     case 'too_big':
-      return `at most ${issue.maximum}`;
+      return issue.origin === 'array' ? `a list of at most ${issue.maximum}` : `at most ${issue.maximum}`;
     default:
       return issue.message;
   }

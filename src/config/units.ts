@@ -1,27 +1,88 @@
+import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 
-const MILLISECONDS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000, y: 31_536_000_000 };
+const MILLISECONDS = {
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+  y: 31_536_000_000,
+};
 const BYTES = { B: 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
+
+const DURATION = 'a duration such as 500ms, 1s, 10m, 2h, 90d or 1y';
+const SIZE = 'a size such as 64K, 100M or 2G';
+const MODE = 'a file mode in octal and in quotes, such as "0640"';
+const PATH = 'an absolute path (a service has no current directory)';
+
+/** For `refine`: the error is what is allowed, and is said after what was found (problems.ts). */
+export function only(allowed: string): { error: string; params: { allowed: true } } {
+  return { error: allowed, params: { allowed: true } };
+}
 
 /** Milliseconds of `500ms`, `1s`, `10m`, `2h`, `90d`, `1w`, `1y` (365 days). */
 export const duration = z
-  .string()
-  .regex(/^\d+(ms|s|m|h|d|w|y)$/, 'a duration such as 500ms, 1s, 10m, 2h, 90d or 1y')
+  .string({ error: DURATION })
+  .regex(/^\d+(ms|s|m|h|d|w|y)$/, DURATION)
   .transform((text) => {
     const unit = text.replace(/^\d+/, '') as keyof typeof MILLISECONDS;
     return Number.parseInt(text, 10) * MILLISECONDS[unit];
   })
-  .describe('duration: 500ms, 1s, 10m, 2h, 90d, 1y');
+  .refine((milliseconds) => milliseconds <= 1_000 * MILLISECONDS.y, only('a duration of at most 1000y'))
+  .meta({ unit: 'duration' });
+
+/** A duration within bounds, which are given as one writes them. */
+export function durationBetween(least: string, most: string) {
+  const words = `a duration from ${least} to ${most}`;
+  const [from, to] = [duration.parse(least), duration.parse(most)];
+  return duration.refine((milliseconds) => milliseconds >= from && milliseconds <= to, only(words));
+}
 
 /** Bytes of `512B`, `64K`, `100M`, `2G`, `1T` (powers of 1024). */
 export const size = z
-  .string()
-  .regex(/^\d+[BKMGT]$/, 'a size such as 64K, 100M or 2G')
+  .string({ error: SIZE })
+  .regex(/^\d+[BKMGT]$/, SIZE)
   .transform((text) => Number.parseInt(text, 10) * BYTES[text.slice(-1) as keyof typeof BYTES])
-  .describe('size: 64K, 100M, 2G');
+  .refine((bytes) => bytes <= 1_024 * BYTES.T, only('a size of at most 1024T'))
+  .meta({ unit: 'size' });
 
-/** File mode as octal text, `"0640"`. */
+/** File mode as octal text, `"0640"`. Others may never write: whoever can add a line can have anybody banned. */
 export const fileMode = z
-  .string()
-  .regex(/^0?[0-7]{3}$/, 'a file mode in octal and in quotes, such as "0640"')
-  .transform((text) => Number.parseInt(text, 8));
+  .string({ error: MODE })
+  .regex(/^0?[0-7]{3}$/, MODE)
+  .transform((text) => Number.parseInt(text, 8))
+  .refine(
+    (mode) => (mode & 0o602) === 0o600,
+    only('a mode that lets the daemon read and write, and not everybody write'),
+  )
+  .meta({ unit: 'mode' });
+
+/** Without control characters, which no path of a sane host has and no message could show. */
+export const absolutePath = z
+  .string({ error: PATH })
+  .refine((path) => isAbsolute(path) && !/[\u0000-\u001f\u007f]/.test(path), only(PATH))
+  .meta({ unit: 'path' });
+
+/** As one writes it: `1d`, `90s`, `500ms`; in the largest unit that it is a whole number of, weeks left out. */
+export function formatDuration(milliseconds: number): string {
+  if (milliseconds === 0) return '0s';
+  for (const unit of ['y', 'd', 'h', 'm', 's'] as const) {
+    if (milliseconds % MILLISECONDS[unit] === 0) return `${milliseconds / MILLISECONDS[unit]}${unit}`;
+  }
+  return `${milliseconds}ms`;
+}
+
+/** As one writes it: `100M`. */
+export function formatSize(bytes: number): string {
+  for (const unit of ['T', 'G', 'M', 'K'] as const) {
+    if (bytes > 0 && bytes % BYTES[unit] === 0) return `${bytes / BYTES[unit]}${unit}`;
+  }
+  return `${bytes}B`;
+}
+
+/** As one writes it: `0640`. */
+export function formatMode(mode: number): string {
+  return `0${mode.toString(8).padStart(3, '0')}`;
+}

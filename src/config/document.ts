@@ -1,0 +1,172 @@
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Pair,
+  parseDocument,
+  visit,
+} from 'yaml';
+import type { Path, Problem } from './problems.js';
+import { syntaxMessage } from './syntax.js';
+
+/** A place in a text: lines and columns count from 1. */
+export interface Place {
+  readonly line: number;
+  readonly column: number;
+}
+
+/** A problem of the text itself, before anything is known of its keys. */
+export interface SyntaxProblem {
+  readonly offset: number;
+  readonly message: string;
+}
+
+/** A few anchors are a convenience, a thousand aliases of aliases an attack ("billion laughs"). */
+const MOST_ALIASES = 100;
+
+/** Far more than a configuration has. 120,000 opening brackets end the process (yaml 2.9, Node.js 20: out of memory). */
+const LONGEST = 80_000;
+
+const TOO_MUCH = `found more than a configuration can have: ${LONGEST} characters, ${MOST_ALIASES} uses of anchors, or nested without end`;
+
+/** The text of a configuration: its value, and where each part of it stands. */
+export class ConfigDocument {
+  readonly problems: readonly SyntaxProblem[];
+  /** What the text says; undefined if it has problems. An empty text says an empty mapping. */
+  readonly value: unknown;
+  private readonly lines = new LineCounter();
+  private readonly document: Document.Parsed | null;
+
+  constructor(text: string) {
+    const problems: SyntaxProblem[] = [];
+    let document: Document.Parsed | null = null;
+    let value: unknown;
+    try {
+      if (text.length > LONGEST) throw new RangeError();
+      document = parseDocument(text, {
+        lineCounter: this.lines,
+        prettyErrors: false,
+        logLevel: 'silent',
+        merge: true,
+        stringKeys: true,
+      });
+      problems.push(...this.syntaxProblems(document));
+      if (problems.length === 0) value = document.toJS({ maxAliasCount: MOST_ALIASES }) ?? {};
+    } catch {
+      problems.push({
+        offset: 0,
+        message: TOO_MUCH,
+      });
+    }
+    this.document = document;
+    this.problems = problems;
+    this.value = value;
+  }
+
+  placeOf(offset: number): Place {
+    const { line, col } = this.lines.linePos(offset);
+    return { line: Math.max(1, line), column: Math.max(1, col) };
+  }
+
+  /** Where a problem is: its key, its value, or the nearest thing around it that is there. */
+  offsetOf({ path, atKey }: Pick<Problem, 'path' | 'atKey'>): number {
+    let node: unknown = this.document?.contents ?? null;
+    let offset = startOf(node) ?? 0;
+    for (const [depth, part] of path.entries()) {
+      node = this.resolved(node);
+      if (isSeq(node) && typeof part === 'number') {
+        node = node.items[part];
+        offset = startOf(node) ?? offset;
+        continue;
+      }
+      const pair = this.pairOf(node, String(part));
+      if (pair === undefined) return offset;
+      const keyOffset = startOf(pair.key) ?? offset;
+      const atValue = depth === path.length - 1 && !atKey;
+      offset = atValue ? (startOf(pair.value) ?? keyOffset) : keyOffset;
+      node = pair.value;
+    }
+    return offset;
+  }
+
+  /** The member of a mapping, its own or one that `<<` brings in. */
+  private pairOf(node: unknown, key: string): Pair | undefined {
+    if (!isMap(node)) return undefined;
+    const own = node.items.find((pair) => isScalar(pair.key) && String(pair.key.value) === key);
+    if (own !== undefined) return own;
+    const merged = node.items.find((pair) => isScalar(pair.key) && pair.key.source === '<<');
+    const from = this.resolved(merged?.value);
+    for (const each of isSeq(from) ? from.items : [from]) {
+      const pair = this.pairOf(this.resolved(each), key);
+      if (pair !== undefined) return pair;
+    }
+    return undefined;
+  }
+
+  private resolved(node: unknown): unknown {
+    return isAlias(node) && this.document !== null ? node.resolve(this.document) : node;
+  }
+
+  /** The first of each place: what follows from it helps nobody. */
+  private syntaxProblems(document: Document.Parsed): SyntaxProblem[] {
+    const problems = new Map<number, string>();
+    const add = (offset: number, message: string) => {
+      if (!problems.has(offset)) problems.set(offset, message);
+    };
+    for (const error of [...document.errors, ...document.warnings]) {
+      const [offset] = error.pos;
+      add(offset, error.code === 'DUPLICATE_KEY' ? this.duplicate(document, offset) : syntaxMessage(error));
+    }
+    const { yaml } = document.directives;
+    if (yaml.explicit === true && yaml.version !== '1.2') {
+      add(0, `found %YAML ${yaml.version}, allowed is 1.2; leave the line out`);
+    }
+    visit(document, {
+      Alias: (_, alias) => {
+        if (alias.resolve(document) === undefined)
+          add(startOf(alias) ?? 0, syntaxMessage({ code: 'BAD_ALIAS', message: '' }));
+      },
+      // JavaScript takes such a member for something else, and it would go unseen.
+      Pair: (_, { key }) => {
+        if (isScalar(key) && key.value === '__proto__')
+          add(startOf(key) ?? 0, '__proto__ is no name for anything here');
+      },
+    });
+    return [...problems]
+      .map(([offset, message]) => ({ offset, message }))
+      .sort((a, b) => a.offset - b.offset);
+  }
+
+  /** Names the key that stands twice, and the line of the first. */
+  private duplicate(document: Document.Parsed, offset: number): string {
+    let message = 'a key stands twice in one mapping';
+    visit(document, {
+      Map: (_, map) => {
+        const second = map.items.find((pair) => startOf(pair.key) === offset);
+        if (second === undefined || !isScalar(second.key)) return undefined;
+        const name = String(second.key.value);
+        const first = map.items.find((pair) => isScalar(pair.key) && String(pair.key.value) === name);
+        const { line } = this.placeOf(startOf(first?.key) ?? 0);
+        message = `${name} stands here a second time (first in line ${line}); keep one of them`;
+        return visit.BREAK;
+      },
+    });
+    return message;
+  }
+}
+
+function startOf(node: unknown): number | undefined {
+  if (typeof node !== 'object' || node === null || !('range' in node)) return undefined;
+  return (node.range as readonly [number, number, number] | null | undefined)?.[0];
+}
+
+/** The part of a value that a path leads to; undefined if it leads nowhere. */
+export function valueAt(value: unknown, path: Path): unknown {
+  return path.reduce<unknown>((at, part) => {
+    if (typeof at !== 'object' || at === null) return undefined;
+    return Object.hasOwn(at, part) ? (at as Record<string | number, unknown>)[part] : undefined;
+  }, value);
+}

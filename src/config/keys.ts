@@ -1,0 +1,68 @@
+import { z } from 'zod';
+import { valueAt } from './document.js';
+import type { Path } from './problems.js';
+import { config } from './schema.js';
+
+/** What of JSON Schema zod writes for this configuration. `unit` is our own word for texts that stand for a number. */
+export interface JsonSchema {
+  readonly type?: string;
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly const?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly unit?: 'duration' | 'size' | 'mode' | 'path';
+  readonly required?: readonly string[];
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly additionalProperties?: JsonSchema | boolean;
+  readonly items?: JsonSchema;
+  readonly anyOf?: readonly JsonSchema[];
+  readonly oneOf?: readonly JsonSchema[];
+}
+
+let made: JsonSchema | undefined;
+
+/** The configuration as one writes it, as JSON Schema draft 7, which is what editors read. */
+export function jsonSchema(): JsonSchema {
+  made ??= z.toJSONSchema(config, { io: 'input', target: 'draft-7' }) as JsonSchema;
+  return made;
+}
+
+/** The schema of what a path leads to; in a sink, that of its type. Undefined for what has none. */
+export function schemaAt(path: Path, value: unknown): JsonSchema | undefined {
+  let at: JsonSchema | undefined = jsonSchema();
+  for (const [depth, part] of path.entries()) {
+    const members: JsonSchema | undefined = chosen(at, valueAt(value, path.slice(0, depth)));
+    at = typeof part === 'number' ? members?.items : (members?.properties?.[part] ?? additional(members));
+  }
+  return chosen(at, valueAt(value, path));
+}
+
+/** Of alternatives, the one that a value's `type` names; else the first that is not null. */
+export function chosen(schema: JsonSchema | undefined, value: unknown): JsonSchema | undefined {
+  const options = schema?.anyOf ?? schema?.oneOf;
+  if (options === undefined) return schema;
+  const type = valueAt(value, ['type']);
+  return (
+    options.find((option) => option.properties?.type?.const === type) ??
+    options.find((option) => option.type !== 'null')
+  );
+}
+
+export function additional(schema: JsonSchema | undefined): JsonSchema | undefined {
+  return typeof schema?.additionalProperties === 'object' ? schema.additionalProperties : undefined;
+}
+
+/** The keys that are allowed in the mapping at a path. */
+export function keysAt(path: Path, value: unknown): readonly string[] {
+  return Object.keys(schemaAt(path, value)?.properties ?? {});
+}
+
+/** Where else a key of this name stands, `fail2ban`; '' for the top. Sinks are left out: they have names of their own. */
+export function homesOf(key: string, schema = jsonSchema(), above: readonly string[] = []): string[] {
+  return Object.entries(schema.properties ?? {}).flatMap(([name, inner]) => [
+    ...(name === key ? [above.join('.')] : []),
+    ...homesOf(key, inner, [...above, name]),
+  ]);
+}

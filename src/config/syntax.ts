@@ -1,0 +1,36 @@
+import type { YAMLError } from 'yaml';
+
+/**
+ * What is wrong with a text that is no YAML, in words. The parser's own messages repeat pieces of the text, which may be a
+ * secret: they are used only where they are fixed sentences.
+ */
+const WORDS: Readonly<Record<string, string>> = {
+  ALIAS_PROPS: 'an alias (*name) can have no anchor or tag of its own',
+  BAD_ALIAS: 'no anchor (&name) of this name stands above this alias; text that begins with * needs quotes',
+  BAD_COLLECTION_TYPE: 'this tag does not fit what it stands before; leave the tag out',
+  BAD_DIRECTIVE: 'this % directive is not known; leave the line out',
+  BAD_DQ_ESCAPE: 'no such escape in double quotes; write \\\\ for a backslash, or use single quotes',
+  BAD_PROP_ORDER: 'an anchor or tag stands in the wrong place; it belongs behind the - ? or :',
+  BAD_SCALAR_START: 'a value can not begin with this character; put it in quotes',
+  BLOCK_AS_IMPLICIT_KEY:
+    'a second key: value on one line; put it on a line of its own, or the value in quotes',
+  BLOCK_IN_FLOW: 'lines of a list or mapping inside of [ ] or { }; write it with commas there',
+  KEY_OVER_1024_CHARS: 'a key of more than 1024 characters',
+  MULTILINE_IMPLICIT_KEY: 'a key that goes over several lines; is a colon or a quote missing above?',
+  MULTIPLE_ANCHORS: 'two anchors for one value',
+  MULTIPLE_DOCS: 'a second document (---); a configuration has one',
+  MULTIPLE_TAGS: 'two tags for one value',
+  NON_STRING_KEY: 'a key that is no text',
+  RESOURCE_EXHAUSTION: 'this is nested too deeply',
+  TAB_AS_INDENT: 'a tab; lines are indented with spaces only',
+  TAG_RESOLVE_FAILED: 'a tag (!name) that is not known; text that begins with ! needs quotes',
+  UNEXPECTED_TOKEN: 'this does not belong here; is a quote, a bracket or a colon missing before it?',
+};
+
+const FIXED = new Set(['BAD_INDENT', 'MISSING_CHAR']);
+
+/** A sentence without its full stop for an error of the YAML parser. */
+export function syntaxMessage({ code, message }: Pick<YAMLError, 'code' | 'message'>): string {
+  if (FIXED.has(code)) return `${message.charAt(0).toLowerCase()}${message.slice(1)}`;
+  return WORDS[code] ?? 'this is not YAML';
+}
