@@ -1,7 +1,7 @@
 import type { EventType, Severity } from '../audit/catalog.js';
-import type { AuditEvent, SourceName } from '../audit/event.js';
+import type { AuditEvent, EventResource, EventUser, SourceName } from '../audit/event.js';
 
-/** Elastic Common Schema that the field names follow. */
+/** Version of the Elastic Common Schema whose field names and values are written. */
 export const ECS_VERSION = '8.17.0';
 
 export interface EcsOptions {
@@ -9,6 +9,7 @@ export interface EcsOptions {
   readonly sourceIp?: string;
 }
 
+/** `log.level` has no list of allowed values; these are the words of the daemon's own log where it has the level. */
 const LOG_LEVELS: Readonly<Record<Severity, string>> = {
   alert: 'alert',
   critical: 'critical',
@@ -18,119 +19,162 @@ const LOG_LEVELS: Readonly<Record<Severity, string>> = {
   info: 'info',
 };
 
-// JSON.stringify leaves these as they are: DEL, C1 (with NEL), soft hyphen, Arabic letter mark, zero-width and bidi controls, line and
-// paragraph separators, the byte order mark. Each of them has split a line or turned one round somewhere.
+// JSON.stringify leaves these as they are: DEL, C1 (with NEL), soft hyphen, Arabic letter mark, zero-width and bidi controls,
+// line and paragraph separators, the byte order mark. Each of them has split a line or turned one round somewhere.
 const RARE = /[\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/;
 const EVERY_RARE = new RegExp(RARE.source, 'g');
-
-const heads = new WeakMap<EventType, readonly [string, string]>();
+/** What JSON takes between quotes as it is: one test instead of JSON.stringify and a search for rare characters. */
+const PLAIN = /^[ !#-[\]-~]*$/;
 
 /**
  * An event as one line of JSON in Elastic Common Schema, without its newline.
  *
  * The key order is fixed. Everything up to and including `source.ip` is written by this daemon alone (times, catalog names,
- * numbers, hexadecimal digits, a parsed address); what a client can influence stands behind it. Without an
- * address there is no `source`. An event whose own time can't be read has the time of reading as `@timestamp`, and
- * says so in `postern.time_unreadable`; it is never given to fail2ban (sinks/freshness.ts).
+ * numbers, hexadecimal digits, a parsed address); what a client can influence stands behind it, in JSON strings
+ * without any control, separator or direction character. Without an address there is no `source`.
+ *
+ * ECS requires `@timestamp`. An event whose own time can't be read has the time of reading there, in whole seconds: fail2ban's
+ * filter wants milliseconds, so it takes no such line for a fresh failure. What stood in the row is `postern.time_unreadable`.
  */
 export function formatEcs(event: AuditEvent, options?: EcsOptions): string {
+  const { type, time, ingested } = event;
   const ip = options?.sourceIp ?? event.address;
-  const [head, middle] = headOf(event.type);
-  const trusted =
-    `{"@timestamp":"${ownTime.text(event.time ?? event.ingested)}"${head}${event.sequence},"id":"${event.id}",` +
-    `"ingested":"${readTime.text(event.ingested)}"}${ip === null ? '' : `,"source":{"ip":"${ip}"}`}`;
-  const free = middle + userPart(event) + relatedPart(event, ip) + hostPart(event) + posternPart(event);
-  return trusted + (RARE.test(free) ? free.replace(EVERY_RARE, escape) : free);
+  const head = headOf(type);
+  const own = time === null ? readTime.seconds(ingested) : ownTime.milliseconds(time);
+  const server = serverOf(event.server);
+  return (
+    `{"@timestamp":"${own}"${head.event}${event.sequence},"id":"${event.id}","ingested":"` +
+    `${readTime.milliseconds(ingested)}"}${ip === null ? '' : `,"source":{"ip":"${ip}"}`}${head.message}` +
+    `${personOf(event.user, head.preposition, ip)}${server.members},"postern":{"source":"${event.source}","timeline":` +
+    `${event.timeline},"server":${server.quoted},"action":${quote(event.rawAction)}${resourceOf(event.resource)}` +
+    `${event.rawAddress === null ? '' : `,"address":${quote(event.rawAddress)}`}` +
+    `${time === null ? `,"time_unreadable":${quote(event.rawTime ?? '')}` : ''}${detailsOf(event.details)}}}`
+  );
 }
 
-/** What depends on the type alone: from `log.level` to before the sequence, and the message. */
-function headOf(type: EventType): readonly [string, string] {
+/** A JSON string without any character that a reader could take for something else than text. */
+function quote(text: string): string {
+  return PLAIN.test(text) ? `"${text}"` : escapeRare(JSON.stringify(text));
+}
+
+function escapeRare(json: string): string {
+  return RARE.test(json) ? json.replace(EVERY_RARE, escaped) : json;
+}
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+}
+
+interface Head {
+  /** From behind the time to before the sequence. */
+  readonly event: string;
+  /** Without its closing quote. */
+  readonly message: string;
+  readonly preposition: string;
+}
+
+const heads = new WeakMap<EventType, Head>();
+
+/** What depends on the type alone. */
+function headOf(type: EventType): Head {
   const known = heads.get(type);
   if (known !== undefined) return known;
-  const head =
-    `,"log.level":"${LOG_LEVELS[type.severity]}","event":{"action":${JSON.stringify(type.action)},"outcome":"${type.outcome}",` +
-    `"kind":"event","category":${JSON.stringify(type.ecs.category)},"type":${JSON.stringify(type.ecs.type)},"sequence":`;
-  const made = [head, `,"message":${JSON.stringify(type.title).slice(0, -1)}`] as const;
+  const { category, type: kind } = type.ecs;
+  const made = {
+    event:
+      `,"log.level":"${LOG_LEVELS[type.severity]}","event":{"action":${quote(type.action)},"outcome":"${type.outcome}",` +
+      `"kind":"event","category":${JSON.stringify(category)},"type":${JSON.stringify(kind)},"sequence":`,
+    message: `,"message":${quote(type.title).slice(0, -1)}`,
+    preposition: type.category === 'auth' ? ' for ' : ' by ',
+  };
   heads.set(type, made);
   return made;
 }
 
-/** Ends the message (the title, and by whom) and adds `user`. */
-function userPart({ user }: AuditEvent): string {
-  const who = user.name ?? user.email;
-  let text = who === null ? '"' : `: ${JSON.stringify(who).slice(1)}`;
-  if (user.id === null && user.name === null && user.email === null) return text;
-  let separator = '';
-  text += ',"user":{';
-  if (user.id !== null) {
-    text += `"id":${JSON.stringify(user.id)}`;
-    separator = ',';
-  }
-  if (user.name !== null) {
-    text += `${separator}"name":${JSON.stringify(user.name)}`;
-    separator = ',';
-  }
-  if (user.email !== null) text += `${separator}"email":${JSON.stringify(user.email)}`;
-  return `${text}}`;
-}
-
-function relatedPart({ user }: AuditEvent, ip: string | null): string {
+/** Ends the message (`Login failed for jan`), then `user` and `related`. */
+function personOf({ id, name, email }: EventUser, preposition: string, ip: string | null): string {
   const address = ip === null || ip.includes('/') ? '' : `"ip":["${ip}"]`;
-  const names = user.name === null ? '' : `"user":[${JSON.stringify(user.name)}]`;
-  if (address === '' && names === '') return '';
-  return `,"related":{${address}${address !== '' && names !== '' ? ',' : ''}${names}}`;
-}
-
-function hostPart({ server }: AuditEvent): string {
+  if (id === null && name === null && email === null) {
+    return address === '' ? '"' : `","related":{${address}}`;
+  }
+  const quotedName = name === null ? '' : quote(name);
+  const quotedEmail = email === null ? '' : quote(email);
+  const who = quotedName || quotedEmail;
+  const members =
+    (id === null ? '' : `,"id":${quote(id)}`) +
+    (name === null ? '' : `,"name":${quotedName}`) +
+    (email === null ? '' : `,"email":${quotedEmail}`);
+  const related = name === null ? address : `${address}${address === '' ? '' : ','}"user":[${quotedName}]`;
   return (
-    `,"host":{"name":${JSON.stringify(server)}},"observer":{"vendor":"Postern","product":"postern-auditd","type":"audit"},` +
-    `"ecs":{"version":"${ECS_VERSION}"}`
+    `${who === '' ? '"' : `${preposition}${who.slice(1)}`},"user":{${members.slice(1)}}` +
+    `${related === '' ? '' : `,"related":{${related}}`}`
   );
 }
 
-function posternPart(event: AuditEvent): string {
-  const { resource } = event;
-  let text =
-    `,"postern":{"source":"${event.source}","timeline":${event.timeline},"server":${JSON.stringify(event.server)},` +
-    `"action":${JSON.stringify(event.rawAction)}`;
-  if (resource.type !== null || resource.id !== null) {
-    const type = resource.type === null ? '' : `"type":${JSON.stringify(resource.type)}`;
-    const id = resource.id === null ? '' : `"id":${JSON.stringify(resource.id)}`;
-    text += `,"resource":{${type}${type !== '' && id !== '' ? ',' : ''}${id}}`;
-  }
-  if (event.rawAddress !== null) text += `,"address":${JSON.stringify(event.rawAddress)}`;
-  if (event.time === null) text += `,"time_unreadable":${JSON.stringify(event.rawTime ?? '')}`;
-  if (event.details !== null) text += `,"details":${event.details}`;
-  return `${text}}}`;
+interface Server {
+  readonly name: string;
+  readonly quoted: string;
+  /** What stands between `related` and `postern`. */
+  readonly members: string;
 }
 
-/** ISO 8601 with milliseconds, UTC. Neighbours share their second, so it is made once. */
+/** Neighbours are of the same server. */
+let lastServer: Server = madeOf('');
+
+function serverOf(name: string): Server {
+  if (name !== lastServer.name) lastServer = madeOf(name);
+  return lastServer;
+}
+
+function madeOf(name: string): Server {
+  const quoted = quote(name);
+  const members =
+    `,"host":{"name":${quoted}},"observer":{"vendor":"Postern","product":"postern-auditd","type":"audit"},` +
+    `"ecs":{"version":"${ECS_VERSION}"}`;
+  return { name, quoted, members };
+}
+
+function resourceOf({ type, id }: EventResource): string {
+  if (type === null) return id === null ? '' : `,"resource":{"id":${quote(id)}}`;
+  return `,"resource":{"type":${quote(type)}${id === null ? '' : `,"id":${quote(id)}`}}`;
+}
+
+/** JSON text of an object already (audit/redaction.ts). */
+function detailsOf(details: string | null): string {
+  return details === null ? '' : `,"details":${escapeRare(details)}`;
+}
+
+/** ISO 8601, UTC. Neighbours share their second, so it is made once. */
 class Stamp {
   private time = Number.NaN;
-  private whole = '';
+  private text = '';
   private second = Number.NaN;
-  private upToSecond = '';
+  private whole = '';
 
-  text(time: number): string {
-    if (time === this.time) return this.whole;
-    const second = Math.floor(time / 1_000);
-    if (second !== this.second) {
-      this.second = second;
-      this.upToSecond = new Date(second * 1_000).toISOString().slice(0, -4);
-    }
-    const milliseconds = time - second * 1_000;
+  milliseconds(time: number): string {
+    if (time === this.time) return this.text;
+    const whole = this.upToSecond(time);
+    const rest = time - this.second * 1_000;
     this.time = time;
-    this.whole = `${this.upToSecond}${milliseconds < 10 ? '00' : milliseconds < 100 ? '0' : ''}${milliseconds}Z`;
+    this.text = `${whole}.${rest < 10 ? '00' : rest < 100 ? '0' : ''}${rest}Z`;
+    return this.text;
+  }
+
+  seconds(time: number): string {
+    return `${this.upToSecond(time)}Z`;
+  }
+
+  private upToSecond(time: number): string {
+    const second = Math.floor(time / 1_000);
+    if (second === this.second) return this.whole;
+    this.second = second;
+    this.whole = new Date(second * 1_000).toISOString().slice(0, -5);
     return this.whole;
   }
 }
 
 const ownTime = new Stamp();
 const readTime = new Stamp();
-
-function escape(character: string): string {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-}
 
 export interface EcsPosition {
   readonly source: SourceName;
@@ -141,17 +185,14 @@ export interface EcsPosition {
 
 const HEAD =
   /^\{"@timestamp":"[^"]{20,30}","log\.level":"[a-z]+","event":\{"action":"[^"\\]+","outcome":"[a-z]+","kind":"event","category":\[[^\]]*\],"type":\[[^\]]*\],"sequence":(\d{1,16}),"id":"([0-9a-f]{32})",/;
+/** A client's text has this only with its quotes escaped, and `details` stand behind it. */
 const PLACE = /"ecs":\{"version":"[0-9.]+"\},"postern":\{"source":"(postern|auditd)","timeline":(\d{1,9}),/;
 
-/**
- * Which row a line is of, read back from the line itself; null if it is torn, foreign, or a header.
- *
- * The place is looked for behind `"ecs":{…}`: text of a client can contain it only with its quotes escaped.
- */
-export function parseEcsPosition(text: string): EcsPosition | null {
-  const head = HEAD.exec(text);
-  const place = PLACE.exec(text);
-  if (head === null || place === null || !text.endsWith('}}') || !isJson(text)) return null;
+/** Which row a line is of, read back from the line itself; null if it is torn, foreign, or a header. */
+export function parseEcsPosition(line: string): EcsPosition | null {
+  const head = HEAD.exec(line);
+  const place = head === null ? null : PLACE.exec(line);
+  if (head === null || place === null || !line.endsWith('}}') || !isJson(line)) return null;
   return {
     source: place[1] === 'auditd' ? 'auditd' : 'postern',
     timeline: Number(place[2]),
