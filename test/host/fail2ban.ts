@@ -10,11 +10,17 @@ import type { Host } from './host.js';
 export const authDirectory = '/var/log/posternproxy/auth';
 export const bansLog = '/var/log/posternproxy/bans/bans.log';
 
+export interface JailChanges extends Partial<JailPlace> {
+  readonly backend?: 'polling' | 'pyinotify';
+  /** False where a sink writes the pair itself. */
+  readonly pair?: boolean;
+}
+
 /** Puts filter, actions and jail in place as install.sh does, and starts fail2ban with that jail alone. */
 export async function startFail2ban(
   host: Host,
   changes: ConfigInput['fail2ban'] = {},
-  place: Partial<JailPlace> & { backend?: string } = {},
+  place: JailChanges = {},
 ): Promise<void> {
   for (const kind of ['filter.d', 'action.d']) await host.put(`fail2ban/${kind}`, `/etc/fail2ban/${kind}`);
   await host.exec(
@@ -27,11 +33,11 @@ export async function startFail2ban(
 export async function configureJail(
   host: Host,
   changes: ConfigInput['fail2ban'] = {},
-  { backend, ...place }: Partial<JailPlace> & { backend?: string } = {},
+  { backend, pair = true, ...place }: JailChanges = {},
 ): Promise<void> {
   const jail = renderJail(config.parse({ fail2ban: changes }).fail2ban, { authDirectory, ...place });
   await host.exec('systemctl stop fail2ban; rm -f /var/lib/fail2ban/fail2ban.sqlite3');
-  for (const n of [0, 1]) {
+  for (const n of pair ? [0, 1] : []) {
     await host.write(
       `${authDirectory}/fail2ban.${n}.log`,
       `${formatHeader(n, Date.now(), randomBytes(8).toString('hex'))}\n`,

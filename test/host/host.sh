@@ -97,6 +97,16 @@ select_guest() { # NAME
 
 netns() { echo "pa-$name.$1"; }
 
+# The child of systemd-nspawn that is process 1 of its namespace; another one comes before it and ends soon.
+init_of() { # PID
+  local child children
+  read -ra children 2>/dev/null <"/proc/$1/task/$1/children" || true
+  for child in "${children[@]}"; do
+    if grep -q '^NSpid:.*[[:space:]]1$' "/proc/$child/status" 2>/dev/null; then echo "$child"; return; fi
+  done
+  return 1
+}
+
 network() {
   local ns
   for ns in host client; do
@@ -141,11 +151,11 @@ boot() { # SUITE NAME BIND…
   for ((i = 0; i < 600; i++)); do
     if ! kill -0 "$pid" 2>/dev/null; then tail -n 20 "$run/console.log" >&2; stop; die "systemd-nspawn ended"; fi
     if [ -z "$leader" ]; then
-      leader=$(cut -d' ' -f1 "/proc/$pid/task/$pid/children" 2>/dev/null || true)
-      if [ -n "$leader" ]; then remember leader "$leader"; fi
+      if leader=$(init_of "$pid"); then remember leader "$leader"; fi
     elif inside test -S /run/dbus/system_bus_socket 2>/dev/null; then break; fi
     sleep 0.05
   done
+  if [ "$i" = 600 ]; then tail -n 20 "$run/console.log" >&2; stop; die "$name did not come up"; fi
   inside systemctl is-system-running --wait >/dev/null || true
 }
 
