@@ -20,7 +20,9 @@ export async function backlog(): Promise<void> {
     for (;;) {
       const status = await rig.status();
       rss.push(usage(pid).rss);
-      const behind = Object.values(status?.sinks ?? {}).some((sink) => (sink.cursors.postern?.id ?? 0) < ROWS);
+      const behind = Object.values(status?.sinks ?? {}).some(
+        (sink) => (sink.cursors.postern?.id ?? 0) < ROWS,
+      );
       if (status !== null && !behind) break;
       if (performance.now() - start > 300_000) throw new Error('not done within 300 s');
       await sleep(100);
@@ -34,7 +36,9 @@ export async function backlog(): Promise<void> {
         `(process start included), ${cpu.toFixed(1)} s CPU, RSS ${(Math.max(...early) / MB).toFixed(0)} MB in the first quarter, ` +
         `${(Math.max(...rss) / MB).toFixed(0)} MB at most`,
     );
-    console.log(`  sqlite3 -json to /dev/null (peer): ${Math.round(peer)} rows/s; ratio ${(rate / peer).toFixed(2)}`);
+    console.log(
+      `  sqlite3 -json to /dev/null (peer): ${Math.round(peer)} rows/s; ratio ${(rate / peer).toFixed(2)}`,
+    );
   } finally {
     await rig.close();
   }
@@ -43,7 +47,13 @@ export async function backlog(): Promise<void> {
 function fill(rig: Rig, rows: number): void {
   const { db, recorder } = rig.open();
   const first = Date.now() - rows * 100;
-  const actions = ['auth.login_success', 'proxy_host.update', 'auth.login_failure', 'certificate.renew', 'user.update'] as const;
+  const actions = [
+    'auth.login_success',
+    'proxy_host.update',
+    'auth.login_failure',
+    'certificate.renew',
+    'user.update',
+  ] as const;
   db.transaction(() => {
     for (let n = 0; n < rows; n++) {
       recorder.record({
@@ -52,7 +62,12 @@ function fill(rig: Rig, rows: number): void {
         user: { id: n % 50, name: `admin${n % 50}`, email: `admin${n % 50}@example.net` },
         resourceId: n % 1_000,
         address: `198.51.${(n >> 8) % 256}.${n % 256}`,
-        details: { domain_names: [`host${n % 1_000}.example.net`], forward_port: 8_080, enabled: true, before: { enabled: false } },
+        details: {
+          domain_names: [`host${n % 1_000}.example.net`],
+          forward_port: 8_080,
+          enabled: true,
+          before: { enabled: false },
+        },
       });
     }
   })();

@@ -15,7 +15,9 @@ export async function idle(): Promise<void> {
     await sleep(SECONDS * 1_000);
     const after = usage(pid);
     const share = ((after.cpu - before.cpu) / SECONDS) * 100;
-    console.log(`idle: ${share.toFixed(2)} % of a core over ${SECONDS} s, RSS ${(after.rss / MB).toFixed(0)} MB`);
+    console.log(
+      `idle: ${share.toFixed(2)} % of a core over ${SECONDS} s, RSS ${(after.rss / MB).toFixed(0)} MB`,
+    );
     db.close();
   } finally {
     await rig.close();

@@ -27,7 +27,8 @@ export async function latency(): Promise<void> {
         const committed = performance.now();
         for (;;) {
           const read = readSync(descriptor, buffer, 0, buffer.length, offset);
-          if (read > 0 && buffer[read - 1] === 10 && buffer.toString('utf8', 0, read).includes(`"n":${n}}`)) break;
+          if (read > 0 && buffer[read - 1] === 10 && buffer.toString('utf8', 0, read).includes(`"n":${n}}`))
+            break;
           if (performance.now() - committed > 5_000) throw new Error(`row ${n} did not come within 5 s`);
           await sleep(0);
         }
@@ -49,11 +50,15 @@ async function newest(directory: string): Promise<string> {
     if (existsSync(link) && statSync(link).size > 0) return link;
     await sleep(25);
   }
-  throw new Error(`no current.log in ${directory}: ${existsSync(directory) ? readdirSync(directory).join(' ') : 'no directory'}`);
+  throw new Error(
+    `no current.log in ${directory}: ${existsSync(directory) ? readdirSync(directory).join(' ') : 'no directory'}`,
+  );
 }
 
 function report(what: string, values: readonly number[]): void {
   const sorted = [...values].sort((a, b) => a - b);
   const figures = [0.5, 0.9, 0.99, 1].map((part) => percentile(sorted, part).toFixed(2));
-  console.log(`${what}: p50 ${figures[0]} ms, p90 ${figures[1]} ms, p99 ${figures[2]} ms, max ${figures[3]} ms (${values.length})`);
+  console.log(
+    `${what}: p50 ${figures[0]} ms, p90 ${figures[1]} ms, p99 ${figures[2]} ms, max ${figures[3]} ms (${values.length})`,
+  );
 }

@@ -1,8 +1,8 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { openControlSocket } from './api/control.js';
 import type { ControlSocket } from './api/control.js';
+import { openControlSocket } from './api/control.js';
 import { createClassifier } from './audit/catalog.js';
 import type { SourceName } from './audit/event.js';
 import { createRedactor } from './audit/redaction.js';
@@ -63,7 +63,10 @@ export class Daemon {
     this.lock = takeLock(config.state);
     this.state = new State(config.state, this.clock);
     this.works = this.build(this.state, this.loaded);
-    this.record(this.works, { action: 'daemon.start', details: { version: VERSION, config: this.loaded.path } });
+    this.record(this.works, {
+      action: 'daemon.start',
+      details: { version: VERSION, config: this.loaded.path },
+    });
     this.control = await openControlSocket(config.control, {
       status: () => this.status(),
       reload: () => this.reload(),
@@ -137,7 +140,12 @@ export class Daemon {
     const sinks = Object.entries(config.sinks).map(([name, sink]) => ({
       name,
       config: sink,
-      sink: createSink(sink, config, { name, clock, minFree: config.min_free, log: log.child({ sink: name }) }),
+      sink: createSink(sink, config, {
+        name,
+        clock,
+        minFree: config.min_free,
+        log: log.child({ sink: name }),
+      }),
     }));
     const shipper = new Shipper({
       sources: [postern, own],

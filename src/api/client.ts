@@ -6,10 +6,18 @@ import { AuditdError, codeOf } from '../errors.js';
  *
  * @throws AuditdError `NOT_RUNNING` if nobody listens, or with the daemon's own message if it refuses
  */
-export function controlRequest(socketPath: string, method: string, path: string, body?: unknown): Promise<unknown> {
+export function controlRequest(
+  socketPath: string,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const sent = body === undefined ? undefined : JSON.stringify(body);
-    const headers = sent === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(sent) };
+    const headers =
+      sent === undefined
+        ? {}
+        : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(sent) };
     const call = request({ socketPath, method, path, headers, timeout: 10_000 }, (response) => {
       const chunks: Buffer[] = [];
       response.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -19,7 +27,11 @@ export function controlRequest(socketPath: string, method: string, path: string,
           if ((response.statusCode ?? 500) < 400) resolve(answer);
           else reject(refusal(answer));
         } catch (error) {
-          reject(new AuditdError('NOT_RUNNING', `What listens on ${socketPath} is no postern-auditd`, { cause: error }));
+          reject(
+            new AuditdError('NOT_RUNNING', `What listens on ${socketPath} is no postern-auditd`, {
+              cause: error,
+            }),
+          );
         }
       });
     });
@@ -31,7 +43,8 @@ export function controlRequest(socketPath: string, method: string, path: string,
 
 function refusal(answer: unknown): AuditdError {
   const error = typeof answer === 'object' && answer !== null && 'error' in answer ? answer.error : null;
-  const message = typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : 'refused';
+  const message =
+    typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : 'refused';
   return new AuditdError('CONFIG_INVALID', message);
 }
 
@@ -41,5 +54,7 @@ function unreachable(path: string, error: Error): AuditdError {
     code === 'EACCES'
       ? 'You may not open it: use sudo, or join the group postern-auditd'
       : 'Is the daemon running? systemctl status postern-auditd';
-  return new AuditdError('NOT_RUNNING', `No answer from ${path} (${code ?? error.message}). ${next}`, { cause: error });
+  return new AuditdError('NOT_RUNNING', `No answer from ${path} (${code ?? error.message}). ${next}`, {
+    cause: error,
+  });
 }

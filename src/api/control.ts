@@ -20,7 +20,9 @@ export function controlRoutes(target: ControlTarget): Hono {
     await target.reload();
     return c.json({ reloaded: true });
   });
-  app.notFound((c) => c.json({ error: { code: 'NOT_FOUND', message: `no ${c.req.method} ${c.req.path} here` } }, 404));
+  app.notFound((c) =>
+    c.json({ error: { code: 'NOT_FOUND', message: `no ${c.req.method} ${c.req.path} here` } }, 404),
+  );
   app.onError((error, c) => {
     const code = error instanceof AuditdError ? error.code : 'FAILED';
     return c.json({ error: { code, message: messageOf(error) } }, error instanceof AuditdError ? 400 : 500);

@@ -1,7 +1,10 @@
 import { Command, CommanderError } from 'commander';
 import { AuditdError, type ErrorCode } from '../errors.js';
 import { VERSION } from '../version.js';
+import { register as configure } from './configure.js';
 import { register as demo } from './demo.js';
+import { register as facts } from './facts.js';
+import { register as jail } from './jail.js';
 import { register as run } from './run.js';
 import { register as status } from './status.js';
 
@@ -21,7 +24,7 @@ export function createProgram(): Command {
     .option('--debug', 'print the stack of an error')
     .exitOverride()
     .showHelpAfterError('(postern-auditd --help says more)');
-  for (const register of [run, status, demo]) register(program);
+  for (const register of [run, status, demo, jail, configure, facts]) register(program);
   for (const command of program.commands) command.exitOverride();
   return program;
 }

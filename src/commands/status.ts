@@ -36,7 +36,9 @@ Examples:
       const { config } = loadConfig(options.config ?? null, process.env);
       const status = (await controlRequest(config.control, 'GET', '/status')) as DaemonStatus;
       const troubled = troubles(status);
-      process.stdout.write(options.json === true ? `${JSON.stringify(status, null, 2)}\n` : render(status, Date.now()));
+      process.stdout.write(
+        options.json === true ? `${JSON.stringify(status, null, 2)}\n` : render(status, Date.now()),
+      );
       if (troubled.length > 0) process.exitCode = 1;
     });
 }
@@ -64,14 +66,21 @@ export function render(status: DaemonStatus, now: number): string {
     lines.push(`  timeline ${source.timeline}, read up to row ${source.mark} of ${source.maxId}`);
   }
   for (const [name, sink] of Object.entries(status.sinks)) {
-    lines.push('', `sink ${name} (${sink.type}, ${sink.delivery_class}${sink.required ? ', required' : ''}): ${sink.state}`);
+    lines.push(
+      '',
+      `sink ${name} (${sink.type}, ${sink.delivery_class}${sink.required ? ', required' : ''}): ${sink.state}`,
+    );
     const cursors = Object.entries(sink.cursors).map(([source, at]) => `${source}:${at.id}`);
-    lines.push(`  delivered up to ${cursors.join(', ') || 'nothing yet'}; ${sink.lag_events} events behind${sink.lag_events > 0 ? `, ${sink.lag_seconds} s` : ''}`);
-    if (sink.last_error !== null) lines.push(`  last error ${age(now - sink.last_error.at)} ago: ${sink.last_error.message}`);
+    lines.push(
+      `  delivered up to ${cursors.join(', ') || 'nothing yet'}; ${sink.lag_events} events behind${sink.lag_events > 0 ? `, ${sink.lag_seconds} s` : ''}`,
+    );
+    if (sink.last_error !== null)
+      lines.push(`  last error ${age(now - sink.last_error.at)} ago: ${sink.last_error.message}`);
     const figures = Object.entries(sink.figures).filter(([, value]) => value !== 0 && value !== null);
     if (figures.length > 0) lines.push(`  ${figures.map(([key, value]) => `${key} ${value}`).join(', ')}`);
   }
-  if (status.bans !== null) lines.push('', `bans: ${status.bans.state}, ${status.bans.recorded_total} recorded since the start`);
+  if (status.bans !== null)
+    lines.push('', `bans: ${status.bans.state}, ${status.bans.recorded_total} recorded since the start`);
   return `${lines.join('\n')}\n`;
 }
 

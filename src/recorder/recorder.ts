@@ -12,7 +12,11 @@ export interface NewEntry {
   readonly action: string;
   /** Milliseconds since the epoch; now, if left out. Written in whole seconds, UTC. */
   readonly time?: number;
-  readonly user?: { readonly id?: number | string | null; readonly name?: string | null; readonly email?: string | null };
+  readonly user?: {
+    readonly id?: number | string | null;
+    readonly name?: string | null;
+    readonly email?: string | null;
+  };
   /** The category of the action, if left out. */
   readonly resourceType?: string | null;
   readonly resourceId?: number | string | null;
@@ -88,6 +92,7 @@ export function createRecorder(db: Database.Database, options: RecorderOptions =
 function unknownAction(action: string): AuditdError {
   const category = action.split('.')[0] ?? '';
   const near = [...known].filter(([, of]) => of === category).map(([name]) => name);
-  const allowed = near.length > 0 ? near.join(', ') : [...new Set(known.values())].map((name) => `${name}.…`).join(', ');
+  const allowed =
+    near.length > 0 ? near.join(', ') : [...new Set(known.values())].map((name) => `${name}.…`).join(', ');
   return new AuditdError('USAGE', `The catalog has no action "${action}". Use one of: ${allowed}`);
 }

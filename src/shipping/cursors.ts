@@ -27,10 +27,14 @@ export class Cursors {
       `INSERT INTO cursor (sink, source, timeline, up_to) VALUES (?, ?, ?, ?)
        ON CONFLICT (sink, source, timeline) DO UPDATE SET up_to = excluded.up_to`,
     );
-    this.all = db.prepare('SELECT timeline, up_to AS upTo FROM cursor WHERE sink = ? AND source = ? AND timeline < ?');
+    this.all = db.prepare(
+      'SELECT timeline, up_to AS upTo FROM cursor WHERE sink = ? AND source = ? AND timeline < ?',
+    );
     this.zeroAfter = db.prepare('UPDATE cursor SET up_to = 0 WHERE sink = ? AND source = ? AND timeline > ?');
     this.getStart = db.prepare('SELECT timeline, skip_to AS skipTo FROM start WHERE sink = ? AND source = ?');
-    this.putStart = db.prepare('INSERT OR REPLACE INTO start (sink, source, timeline, skip_to) VALUES (?, ?, ?, ?)');
+    this.putStart = db.prepare(
+      'INSERT OR REPLACE INTO start (sink, source, timeline, skip_to) VALUES (?, ?, ?, ?)',
+    );
     this.getSink = db.prepare('SELECT saved FROM sink WHERE name = ?');
     this.putSink = db.prepare(
       `INSERT INTO sink (name, saved, first_start) VALUES (?, ?, ?)
@@ -54,7 +58,11 @@ export class Cursors {
   }
 
   /** What the sink has delivered of each timeline before this one. */
-  earlier(sink: string, source: SourceName, timeline: number): ReadonlyArray<{ timeline: number; upTo: number }> {
+  earlier(
+    sink: string,
+    source: SourceName,
+    timeline: number,
+  ): ReadonlyArray<{ timeline: number; upTo: number }> {
     return this.all.all(sink, source, timeline) as Array<{ timeline: number; upTo: number }>;
   }
 

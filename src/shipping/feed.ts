@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { messageOf } from '../errors.js';
 import type { AuditSource, Look, Mark, WaitingState } from '../source/source.js';
-import { type LostRows, findLost } from './lost.js';
+import { findLost, type LostRows } from './lost.js';
 import type { State } from './state.js';
 
 /** Rows a look asks for; the bytes keep a page of 1 MB rows small. */
@@ -123,7 +123,8 @@ export class Feed {
   wake(): boolean {
     if (this.ended || this.replacing !== null) return false;
     const kept = this.pages.at(-1);
-    const unread = kept !== undefined && kept.timeline === this.markNow.timeline && kept.upTo === this.markNow.id;
+    const unread =
+      kept !== undefined && kept.timeline === this.markNow.timeline && kept.upTo === this.markNow.id;
     if (unread && ![...this.followers].some((follower) => follower.idle())) return false; // all are busy: they look themselves
     const page = this.read(this.markNow.id, PAGE_ROWS);
     if (page !== null) this.wakeFollowers();
@@ -183,14 +184,20 @@ export class Feed {
     };
     if (same || (before.state === 'starting' && state === 'reading')) return;
     const waiting = state !== 'reading' && state !== 'stopped';
-    this.options.log[waiting ? 'warn' : 'info']({ source: this.name, state }, `source ${this.name}: ${message}`);
+    this.options.log[waiting ? 'warn' : 'info'](
+      { source: this.name, state },
+      `source ${this.name}: ${message}`,
+    );
   }
 
   private replace(reason: string): void {
     const { state, log } = this.options;
     const old = this.markNow;
     this.pages = [];
-    log.warn({ source: this.name, timeline: old.timeline + 1, reason }, `another database history: ${reason}`);
+    log.warn(
+      { source: this.name, timeline: old.timeline + 1, reason },
+      `another database history: ${reason}`,
+    );
     this.replacing = (async () => {
       state.transaction(() => undefined); // what is only remembered of the old timeline is written first
       const lost = await findLost(this.options.source, state, old, this.options.sinks());
@@ -201,7 +208,11 @@ export class Feed {
       this.options.onReplaced(timeline, reason, lost);
     })()
       .catch((error: unknown) => {
-        this.say('failed', `starting timeline ${old.timeline + 1} failed: ${messageOf(error)}; trying again`, 0);
+        this.say(
+          'failed',
+          `starting timeline ${old.timeline + 1} failed: ${messageOf(error)}; trying again`,
+          0,
+        );
       })
       .finally(() => {
         this.replacing = null;

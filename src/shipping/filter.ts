@@ -8,12 +8,17 @@ const SEVERITIES: readonly Severity[] = ['alert', 'critical', 'error', 'warning'
 export function rejection(filter: EventsFilter | undefined, event: AuditEvent): string | null {
   if (filter === undefined) return null;
   const { category, action, outcome, min_severity, server, source } = filter;
-  if (category !== undefined && !category.includes(event.type.category)) return `events.category: ${category.join(', ')}`;
+  if (category !== undefined && !category.includes(event.type.category))
+    return `events.category: ${category.join(', ')}`;
   if (action !== undefined && !action.includes(event.action) && !action.includes(event.rawAction)) {
     return `events.action: ${action.join(', ')}`;
   }
-  if (outcome !== undefined && !outcome.includes(event.type.outcome)) return `events.outcome: ${outcome.join(', ')}`;
-  if (min_severity !== undefined && SEVERITIES.indexOf(event.type.severity) > SEVERITIES.indexOf(min_severity)) {
+  if (outcome !== undefined && !outcome.includes(event.type.outcome))
+    return `events.outcome: ${outcome.join(', ')}`;
+  if (
+    min_severity !== undefined &&
+    SEVERITIES.indexOf(event.type.severity) > SEVERITIES.indexOf(min_severity)
+  ) {
     return `events.min_severity: ${min_severity}`;
   }
   if (server !== undefined && !server.includes(event.server)) return `events.server: ${server.join(', ')}`;

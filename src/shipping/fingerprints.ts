@@ -58,15 +58,26 @@ export class Fingerprints {
        ORDER BY first_id`,
     );
     this.lastId = db
-      .prepare('SELECT last_id FROM fingerprint WHERE source = ? AND timeline = ? ORDER BY first_id DESC LIMIT 1')
+      .prepare(
+        'SELECT last_id FROM fingerprint WHERE source = ? AND timeline = ? ORDER BY first_id DESC LIMIT 1',
+      )
       .pluck();
   }
 
   /** Remembers rows that were read, ids ascending and above all recorded before in this timeline. */
-  record(source: SourceName, timeline: number, rows: ReadonlyArray<Pick<AuditEvent, 'sequence' | 'id'>>): void {
+  record(
+    source: SourceName,
+    timeline: number,
+    rows: ReadonlyArray<Pick<AuditEvent, 'sequence' | 'id'>>,
+  ): void {
     if (rows.length === 0) return;
     let open = this.pending.at(-1);
-    if (open === undefined || open.source !== source || open.timeline !== timeline || open.ids.length >= 4_096) {
+    if (
+      open === undefined ||
+      open.source !== source ||
+      open.timeline !== timeline ||
+      open.ids.length >= 4_096
+    ) {
       open = { source, timeline, ids: [], prints: [] };
       this.pending.push(open);
     }
@@ -134,7 +145,8 @@ export class Fingerprints {
   last(source: SourceName, timeline: number): number {
     let last = (this.lastId.get(source, timeline) as number | undefined) ?? 0;
     for (const pending of this.pending) {
-      if (pending.source === source && pending.timeline === timeline) last = Math.max(last, pending.ids.at(-1) ?? 0);
+      if (pending.source === source && pending.timeline === timeline)
+        last = Math.max(last, pending.ids.at(-1) ?? 0);
     }
     return last;
   }

@@ -279,19 +279,38 @@ export class SinkLoop implements Follower {
   }
 
   /** What is written must be known to be written before anything else is: tried until the state takes it. */
-  private async commit(feed: Feed, position: Position, timeline: number, upTo: number, saved: string | null): Promise<void> {
+  private async commit(
+    feed: Feed,
+    position: Position,
+    timeline: number,
+    upTo: number,
+    saved: string | null,
+  ): Promise<void> {
     const { state, clock, log } = this.options;
     for (let attempt = 1; ; attempt++) {
       try {
         state.transaction(() => {
-          state.cursors.set(this.name, feed.name, timeline, Math.max(upTo, position.timeline === timeline ? position.upTo : 0));
+          state.cursors.set(
+            this.name,
+            feed.name,
+            timeline,
+            Math.max(upTo, position.timeline === timeline ? position.upTo : 0),
+          );
           if (saved !== null) state.cursors.save(this.name, saved, clock());
         });
-        if (attempt > 1) log.info({ sink: this.name, retries: attempt - 1 }, `state.db takes cursors again (sink ${this.name})`);
+        if (attempt > 1)
+          log.info(
+            { sink: this.name, retries: attempt - 1 },
+            `state.db takes cursors again (sink ${this.name})`,
+          );
         break;
       } catch (error) {
         if (this.aborting.signal.aborted) throw error;
-        if (attempt === 1) log.error({ sink: this.name, err: error }, `state.db takes no cursor (sink ${this.name}): ${messageOf(error)}; trying again`);
+        if (attempt === 1)
+          log.error(
+            { sink: this.name, err: error },
+            `state.db takes no cursor (sink ${this.name}): ${messageOf(error)}; trying again`,
+          );
         this.note(error);
         await this.pause(backoff(attempt, this.options.random));
       }
@@ -309,7 +328,9 @@ export class SinkLoop implements Follower {
       if (last > 0) {
         // Lines found at the destination whose rows were never read again: they count as delivered.
         const known = state.fingerprints.last(feed.name, old);
-        const rows = [...position.found].filter(([id]) => id > known).map(([sequence, id]) => ({ sequence, id }));
+        const rows = [...position.found]
+          .filter(([id]) => id > known)
+          .map(([sequence, id]) => ({ sequence, id }));
         state.fingerprints.record(feed.name, old, rows);
         state.cursors.set(this.name, feed.name, old, Math.max(last, position.upTo));
       }
@@ -362,7 +383,10 @@ export class SinkLoop implements Follower {
     this.failures++;
     this.note(error);
     if (this.failures === 1) {
-      this.options.log.error({ sink: this.name, err: error }, `sink ${this.name} is down: ${messageOf(error)}; trying again`);
+      this.options.log.error(
+        { sink: this.name, err: error },
+        `sink ${this.name} is down: ${messageOf(error)}; trying again`,
+      );
     }
     await this.pause(backoff(this.failures, this.options.random));
   }

@@ -34,7 +34,12 @@ export async function findLost(
   return lagging
     .map(({ sink, upTo }) => {
       const ids = missing.filter((id) => id > upTo);
-      return { sink, timeline: old.timeline, count: ids.length, ranges: rangesOf(ids).slice(0, RANGES_NAMED) };
+      return {
+        sink,
+        timeline: old.timeline,
+        count: ids.length,
+        ranges: rangesOf(ids).slice(0, RANGES_NAMED),
+      };
     })
     .filter(({ count }) => count > 0);
 }

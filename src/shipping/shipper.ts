@@ -23,7 +23,12 @@ export interface ShipperOptions {
   readonly state: State;
   readonly clock: () => number;
   readonly log: Logger;
-  readonly onReplaced: (source: SourceName, timeline: number, reason: string, lost: readonly LostRows[]) => void;
+  readonly onReplaced: (
+    source: SourceName,
+    timeline: number,
+    reason: string,
+    lost: readonly LostRows[],
+  ) => void;
 }
 
 export interface ShipperStatus {

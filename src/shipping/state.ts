@@ -87,7 +87,9 @@ export class State {
 
   setNote(key: string, value: string): void {
     this.db
-      .prepare('INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value')
+      .prepare(
+        'INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
+      )
       .run(key, value);
   }
 
@@ -122,7 +124,9 @@ export class State {
       if (earlier.upTo < first) continue;
       const prints: Set<string> = had ?? new Set();
       had = prints;
-      this.fingerprints.each(source, earlier.timeline, first, Math.min(last, earlier.upTo), (_, print) => prints.add(print));
+      this.fingerprints.each(source, earlier.timeline, first, Math.min(last, earlier.upTo), (_, print) =>
+        prints.add(print),
+      );
     }
     return had;
   }

@@ -1,5 +1,5 @@
-import { dirname } from 'node:path';
 import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type DestinationStream, type Logger, multistream, pino } from 'pino';
 import pinoRoll from 'pino-roll';
 
@@ -27,13 +27,26 @@ export async function createLog({ level, file, env }: LogOptions): Promise<Logge
     redact: ['*.password', '*.secret', '*.token', '*.credentials', '*.key'],
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
   };
-  const stdout = env.JOURNAL_STREAM === undefined ? pino.destination({ dest: 1, sync: true }) : journalStream();
+  const stdout =
+    env.JOURNAL_STREAM === undefined ? pino.destination({ dest: 1, sync: true }) : journalStream();
   if (file === null) return pino(options, stdout);
   mkdirSync(dirname(file), { recursive: true, mode: 0o750 });
   // sync: true, as measured: a line written before a SIGKILL is in the file.
-  const rolled = await pinoRoll({ file, size: '10m', limit: { count: 5, removeOtherLogFiles: true }, sync: true, mode: 0o640 });
+  const rolled = await pinoRoll({
+    file,
+    size: '10m',
+    limit: { count: 5, removeOtherLogFiles: true },
+    sync: true,
+    mode: 0o640,
+  });
   rolled.on('error', () => undefined); // a log that can't be written must not stop what the log is about
-  return pino(options, multistream([{ stream: stdout, level: 'trace' }, { stream: rolled, level: 'trace' }]));
+  return pino(
+    options,
+    multistream([
+      { stream: stdout, level: 'trace' },
+      { stream: rolled, level: 'trace' },
+    ]),
+  );
 }
 
 function journalStream(): DestinationStream {

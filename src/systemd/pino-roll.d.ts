@@ -10,7 +10,7 @@ declare module 'pino-roll' {
   }
 
   /** A sonic-boom that rolls: a stream with `write` and `end`. */
-  export default function pinoRoll(options: RollOptions): Promise<
-    EventEmitter & { write(text: string): boolean; end(): void }
-  >;
+  export default function pinoRoll(
+    options: RollOptions,
+  ): Promise<EventEmitter & { write(text: string): boolean; end(): void }>;
 }

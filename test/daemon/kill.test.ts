@@ -32,10 +32,15 @@ describe('kill -9 under load', () => {
       const status = await rig.shipped();
       expect(status.sources.postern?.timeline).toBe(1);
       await rig.kill('SIGTERM');
-      const rows = rig.db.prepare('SELECT id, action FROM audit_log ORDER BY id').all() as Array<{ id: number; action: string }>;
+      const rows = rig.db.prepare('SELECT id, action FROM audit_log ORDER BY id').all() as Array<{
+        id: number;
+        action: string;
+      }>;
       const lines = rig.auditLines();
       expectDistinct(lines);
-      expect(lines.filter(({ source }) => source === 'postern').map(({ sequence }) => sequence)).toEqual(rows.map(({ id }) => id));
+      expect(lines.filter(({ source }) => source === 'postern').map(({ sequence }) => sequence)).toEqual(
+        rows.map(({ id }) => id),
+      );
       const own = lines.filter(({ source }) => source === 'auditd').map(({ sequence }) => sequence);
       expect(own).toEqual(own.map((_, at) => at + 1));
       const failures = rows.filter(({ action }) => action === 'login_failure').map(({ id }) => id);
@@ -56,7 +61,10 @@ describe('kill -9 under load', () => {
         await rig.start();
         if (round % 4 === 3) {
           await rig.shipped();
-          for (const { n } of rig.db.prepare(`SELECT details ->> 'n' AS n FROM audit_log`).all() as Array<{ n: string }>) seen.set(n, n);
+          for (const { n } of rig.db.prepare(`SELECT details ->> 'n' AS n FROM audit_log`).all() as Array<{
+            n: string;
+          }>)
+            seen.set(n, n);
           backups.push(rig.backup());
           rig.append(40);
           await sleep(Math.random() * 60);
@@ -69,7 +77,10 @@ describe('kill -9 under load', () => {
       }
       await rig.start();
       await rig.shipped();
-      for (const { n } of rig.db.prepare(`SELECT details ->> 'n' AS n FROM audit_log`).all() as Array<{ n: string }>) seen.set(n, n);
+      for (const { n } of rig.db.prepare(`SELECT details ->> 'n' AS n FROM audit_log`).all() as Array<{
+        n: string;
+      }>)
+        seen.set(n, n);
       await rig.kill('SIGTERM');
       const lines = rig.auditLines();
       expectDistinct(lines);

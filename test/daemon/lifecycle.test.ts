@@ -50,21 +50,30 @@ describe('SIGHUP', () => {
     await rig.start();
     await rig.shipped();
     const text = readFileSync(rig.configPath, 'utf8');
-    writeFileSync(rig.configPath, text.replace('sinks:', `sinks:\n  second: { type: file, directory: ${rig.place}/second }`));
+    writeFileSync(
+      rig.configPath,
+      text.replace('sinks:', `sinks:\n  second: { type: file, directory: ${rig.place}/second }`),
+    );
     rig.child?.kill('SIGHUP');
     await rig.until(({ sinks }) => sinks.second?.cursors.postern?.id === 10, 'the new sink');
     rig.append(5);
     await rig.shipped();
     await rig.kill('SIGTERM');
-    expect(rig.auditLines().filter(({ source }) => source === 'postern').map(({ sequence }) => sequence)).toEqual(
-      Array.from({ length: 15 }, (_, at) => at + 1),
-    );
+    expect(
+      rig
+        .auditLines()
+        .filter(({ source }) => source === 'postern')
+        .map(({ sequence }) => sequence),
+    ).toEqual(Array.from({ length: 15 }, (_, at) => at + 1));
     expect(rig.auditLines().some(({ action }) => action === 'daemon.reload')).toBe(true);
   });
 
   it('a bad configuration is refused with its place, and the old one goes on', async () => {
     await rig.start();
-    writeFileSync(rig.configPath, readFileSync(rig.configPath, 'utf8').replace('min_free: 1M', 'min_fre: 1M'));
+    writeFileSync(
+      rig.configPath,
+      readFileSync(rig.configPath, 'utf8').replace('min_free: 1M', 'min_fre: 1M'),
+    );
     rig.child?.kill('SIGHUP');
     await rig.until(() => rig.output.includes('refused'), 'the refusal');
     expect(rig.output).toMatch(/config\.yml:\d+:\d+.*min_fre.*min_free/);
@@ -129,7 +138,10 @@ describe('a lost state.db', () => {
     await rig.start();
     await rig.shipped();
     await rig.kill('SIGTERM');
-    const ids = rig.auditLines().filter(({ source }) => source === 'postern').map(({ sequence }) => sequence);
+    const ids = rig
+      .auditLines()
+      .filter(({ source }) => source === 'postern')
+      .map(({ sequence }) => sequence);
     expect(ids).toEqual(Array.from({ length: 25 }, (_, at) => at + 1));
   });
 });
@@ -138,14 +150,18 @@ describe('bans', () => {
   it('come back as events, also those of a time when the daemon was down, each once', async () => {
     const bans = join(rig.place, 'bans');
     execFileSync('mkdir', ['-p', bans]);
-    const line = (ip: string) => `${JSON.stringify({ time: new Date().toISOString(), event: 'ban', ip, failures: 5, jail: 'posternproxy', bantime: 3600 })}\n`;
+    const line = (ip: string) =>
+      `${JSON.stringify({ time: new Date().toISOString(), event: 'ban', ip, failures: 5, jail: 'posternproxy', bantime: 3600 })}\n`;
     writeFileSync(join(bans, 'bans.log'), line('203.0.113.1'));
     await rig.start();
     await rig.until(({ sinks }) => (sinks.audit?.cursors.auditd?.id ?? 0) >= 2, 'the first ban');
     await rig.kill();
     writeFileSync(join(bans, 'bans.log'), line('203.0.113.2'), { flag: 'a' });
     await rig.start();
-    await rig.until(() => rig.auditLines().filter(({ action }) => action === 'ban.ban').length === 2, 'the second ban');
+    await rig.until(
+      () => rig.auditLines().filter(({ action }) => action === 'ban.ban').length === 2,
+      'the second ban',
+    );
     await rig.kill('SIGTERM');
     expect(rig.authLines()).toEqual([]);
   });

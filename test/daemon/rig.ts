@@ -1,11 +1,26 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { controlRequest } from '../../src/api/client.js';
-import { createAuditTable, createRecorder, type NewEntry, type Recorder } from '../../src/recorder/recorder.js';
+import {
+  createAuditTable,
+  createRecorder,
+  type NewEntry,
+  type Recorder,
+} from '../../src/recorder/recorder.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 
@@ -19,9 +34,20 @@ export interface Line {
 }
 
 export interface DaemonStatus {
-  readonly sources: Readonly<Record<string, { state: string; message: string; maxId: number; mark: number; timeline: number }>>;
+  readonly sources: Readonly<
+    Record<string, { state: string; message: string; maxId: number; mark: number; timeline: number }>
+  >;
   readonly sinks: Readonly<
-    Record<string, { state: string; lag_events: number; last_error: { message: string } | null; figures: Record<string, number>; cursors: Record<string, { id: number }> }>
+    Record<
+      string,
+      {
+        state: string;
+        lag_events: number;
+        last_error: { message: string } | null;
+        figures: Record<string, number>;
+        cursors: Record<string, { id: number }>;
+      }
+    >
   >;
 }
 
@@ -80,7 +106,13 @@ ${extra}
     this.db.transaction(() => {
       for (let n = 0; n < count; n++) {
         const details = { n: `${Date.now()}-${Math.random()}` };
-        if (n % 3 === 0) this.record({ action: 'auth.login_failure', address: '203.0.113.7', user: { name: 'eve' }, details });
+        if (n % 3 === 0)
+          this.record({
+            action: 'auth.login_failure',
+            address: '203.0.113.7',
+            user: { name: 'eve' },
+            details,
+          });
         else this.record({ action: 'proxy_host.update', resourceId: n, details });
       }
     })();
@@ -88,7 +120,9 @@ ${extra}
 
   /** @returns when it answers */
   async start(): Promise<void> {
-    const child = spawn(process.execPath, [CLI, 'run', '--config', this.configPath], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [CLI, 'run', '--config', this.configPath], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.child = child;
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
@@ -97,7 +131,8 @@ ${extra}
     }
     const deadline = Date.now() + 20_000;
     while ((await this.status()) === null) {
-      if (child.exitCode !== null || Date.now() > deadline) throw new Error(`the daemon does not run:\n${this.output}`);
+      if (child.exitCode !== null || Date.now() > deadline)
+        throw new Error(`the daemon does not run:\n${this.output}`);
       await sleep(10);
     }
   }
@@ -111,12 +146,19 @@ ${extra}
   }
 
   /** Until the status is as wanted; the last one in the error if it never is. */
-  async until(wanted: (status: DaemonStatus) => boolean, what: string, limitMs = 30_000): Promise<DaemonStatus> {
+  async until(
+    wanted: (status: DaemonStatus) => boolean,
+    what: string,
+    limitMs = 30_000,
+  ): Promise<DaemonStatus> {
     const deadline = Date.now() + limitMs;
     for (;;) {
       const status = await this.status();
       if (status !== null && wanted(status)) return status;
-      if (Date.now() > deadline) throw new Error(`${what}: not within ${limitMs} ms: ${JSON.stringify(status, null, 1)}\n${this.output}`);
+      if (Date.now() > deadline)
+        throw new Error(
+          `${what}: not within ${limitMs} ms: ${JSON.stringify(status, null, 1)}\n${this.output}`,
+        );
       await sleep(20);
     }
   }
@@ -128,14 +170,17 @@ ${extra}
     return this.until(
       ({ sources, sinks }) =>
         sources.postern?.maxId === last &&
-        Object.values(sinks).every((sink) => sink.lag_events === 0 && (rows() === 0 || (sink.cursors.postern?.id ?? 0) >= last)),
+        Object.values(sinks).every(
+          (sink) => sink.lag_events === 0 && (rows() === 0 || (sink.cursors.postern?.id ?? 0) >= last),
+        ),
       'all shipped',
     );
   }
 
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<number | null> {
     const { child } = this;
-    if (child === null || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
+    if (child === null || child.exitCode !== null || child.signalCode !== null)
+      return child?.exitCode ?? null;
     const ended = new Promise<number | null>((done) => child.once('exit', (code) => done(code)));
     child.kill(signal);
     const code = await ended;
@@ -158,14 +203,18 @@ ${extra}
 
   auditLines(): Line[] {
     const directory = join(this.place, 'audit');
-    const names = readdirSync(directory).filter((name) => /^audit\.\d+\.log$/.test(name)).sort();
+    const names = readdirSync(directory)
+      .filter((name) => /^audit\.\d+\.log$/.test(name))
+      .sort();
     return names.flatMap((name) => linesOf(join(directory, name)));
   }
 
   /** Of both files of the pair, without their headers. */
   authLines(): Line[] {
     const directory = join(this.place, 'auth');
-    return [0, 1].flatMap((n) => linesOf(join(directory, `fail2ban.${n}.log`)).filter(({ id }) => id !== undefined));
+    return [0, 1].flatMap((n) =>
+      linesOf(join(directory, `fail2ban.${n}.log`)).filter(({ id }) => id !== undefined),
+    );
   }
 
   async close(): Promise<void> {

@@ -19,6 +19,13 @@ describe('ranges of ids', () => {
   it.each<[number[], Array<[number, number]>]>([
     [[], []],
     [[4], [[4, 4]]],
-    [[1, 2, 3, 7, 9, 10], [[1, 3], [7, 7], [9, 10]]],
+    [
+      [1, 2, 3, 7, 9, 10],
+      [
+        [1, 3],
+        [7, 7],
+        [9, 10],
+      ],
+    ],
   ])('%j', (ids, ranges) => expect(rangesOf(ids)).toEqual(ranges));
 });

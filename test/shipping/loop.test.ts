@@ -5,9 +5,9 @@ import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createClassifier } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
+import { Feed } from '../../src/shipping/feed.js';
 import type { LoopOptions } from '../../src/shipping/loop.js';
 import { SinkLoop } from '../../src/shipping/loop.js';
-import { Feed } from '../../src/shipping/feed.js';
 import { State } from '../../src/shipping/state.js';
 import type { Batch, Resume, Sink } from '../../src/sinks/sink.js';
 import type { AuditSource } from '../../src/source/source.js';
@@ -44,7 +44,15 @@ class Table implements AuditSource {
   look({ after, maxRows }: { after: number; maxRows: number }) {
     const upTo = Math.min(this.rows, after + maxRows);
     const events = Array.from({ length: Math.max(0, upTo - after) }, (_, at) => event(after + 1 + at));
-    return { state: 'reading', postern: 'running', events, upTo, more: upTo < this.rows, maxId: this.rows, markDeleted: false } as const;
+    return {
+      state: 'reading',
+      postern: 'running',
+      events,
+      upTo,
+      more: upTo < this.rows,
+      maxId: this.rows,
+      markDeleted: false,
+    } as const;
   }
 
   row(id: number) {

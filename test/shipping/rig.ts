@@ -26,7 +26,8 @@ export class MemorySink implements Sink {
 
   async deliver(batch: Batch): Promise<Delivered> {
     if (this.down) throw new Error('down');
-    for (const { sequence, details, timeline } of batch.events) this.got.push({ sequence, details, timeline });
+    for (const { sequence, details, timeline } of batch.events)
+      this.got.push({ sequence, details, timeline });
     return { upTo: batch.upTo };
   }
 
@@ -82,11 +83,16 @@ export class ShippingRig {
   }
 
   edit(id: number): void {
-    this.writer.prepare('UPDATE audit_log SET details = ? WHERE id = ?').run(JSON.stringify({ content: this.content++ }), id);
+    this.writer
+      .prepare('UPDATE audit_log SET details = ? WHERE id = ?')
+      .run(JSON.stringify({ content: this.content++ }), id);
   }
 
   rows(): Array<{ id: number; details: string }> {
-    return this.writer.prepare('SELECT id, details FROM audit_log ORDER BY id').all() as Array<{ id: number; details: string }>;
+    return this.writer.prepare('SELECT id, details FROM audit_log ORDER BY id').all() as Array<{
+      id: number;
+      details: string;
+    }>;
   }
 
   backup(name: string): void {
@@ -103,7 +109,9 @@ export class ShippingRig {
       this.writer.exec(`ATTACH '${path}' AS old; BEGIN; DELETE FROM main.audit_log;
         INSERT INTO main.audit_log SELECT * FROM old.audit_log`);
       if (this.table.autoincrement) {
-        this.writer.exec(`DELETE FROM main.sqlite_sequence; INSERT INTO main.sqlite_sequence SELECT * FROM old.sqlite_sequence`);
+        this.writer.exec(
+          `DELETE FROM main.sqlite_sequence; INSERT INTO main.sqlite_sequence SELECT * FROM old.sqlite_sequence`,
+        );
       }
       this.writer.exec('COMMIT; DETACH old');
       return true;
@@ -172,7 +180,9 @@ export class ShippingRig {
       const busy = Object.entries(status?.sinks ?? {}).some(
         ([name, sink]) =>
           !this.sinks[name as keyof typeof this.sinks].down &&
-          (sink.lag_events > 0 || sink.state !== 'waiting for events' || sink.cursors.postern?.timeline !== status?.sources.postern?.timeline),
+          (sink.lag_events > 0 ||
+            sink.state !== 'waiting for events' ||
+            sink.cursors.postern?.timeline !== status?.sources.postern?.timeline),
       );
       quiet = found === true || busy ? 0 : quiet + 1;
     }

@@ -16,7 +16,10 @@ beforeEach(() => {
 
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-const row = (sequence: number) => ({ sequence, id: sequence.toString(16).padStart(32, '0').split('').reverse().join('') });
+const row = (sequence: number) => ({
+  sequence,
+  id: sequence.toString(16).padStart(32, '0').split('').reverse().join(''),
+});
 
 describe('state.db', () => {
   it('keeps its source id and its key over a restart, and shows them to nobody', () => {
@@ -57,7 +60,11 @@ describe('state.db', () => {
     ).toThrow('disk full');
     expect(state.timelines.current('postern')?.id).toBe(0);
     state.transaction(() => undefined);
-    expect(state.timelines.current('postern')).toEqual({ timeline: 1, id: 2, fingerprint: row(2).id.slice(0, 16) });
+    expect(state.timelines.current('postern')).toEqual({
+      timeline: 1,
+      id: 2,
+      fingerprint: row(2).id.slice(0, 16),
+    });
     state.close();
   });
 });
@@ -66,7 +73,10 @@ describe('fingerprints', () => {
   it('are found again, whatever the gaps and the sizes of the batches', () => {
     fc.assert(
       fc.property(
-        fc.array(fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 300 }), { minLength: 1, maxLength: 8 }),
+        fc.array(fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 300 }), {
+          minLength: 1,
+          maxLength: 8,
+        }),
         fc.array(fc.boolean()),
         (batches, flushes) => {
           const state = new State(mkdtempSync(join(directory, 'f-')));
@@ -74,7 +84,10 @@ describe('fingerprints', () => {
           const all: number[] = [];
           let id = 0;
           batches.forEach((steps, at) => {
-            const rows = steps.map((step) => row((id += step)));
+            const rows = steps.map((step) => {
+              id += step;
+              return row(id);
+            });
             all.push(...rows.map(({ sequence }) => sequence));
             state.fingerprints.record('postern', 1, rows);
             if (flushes[at] !== false) state.transaction(() => undefined);
@@ -103,7 +116,9 @@ describe('the lock', () => {
   it('is held against another process and freed by its death', async () => {
     const script = `import { takeLock } from ${JSON.stringify(join(import.meta.dirname, '../../dist/shipping/lock.js'))};
       takeLock(${JSON.stringify(directory)}); console.log('held'); setInterval(() => undefined, 1000);`;
-    const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     await new Promise((resolve) => child.stdout.once('data', resolve));
     expect(() => takeLock(directory)).toThrow(/Another postern-auditd works with .*systemctl stop/);
     const ended = new Promise((resolve) => child.once('exit', resolve));

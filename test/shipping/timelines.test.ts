@@ -4,7 +4,8 @@ import { type MemorySink, ShippingRig } from './rig.js';
 
 type Way = 'rename' | 'copy' | 'remove and copy' | 'into';
 
-const keys = (rows: ReadonlyArray<{ sequence: number; details: string | null }>) => rows.map((row) => `${row.sequence}=${row.details}`);
+const keys = (rows: ReadonlyArray<{ sequence: number; details: string | null }>) =>
+  rows.map((row) => `${row.sequence}=${row.details}`);
 
 function expectOnce(sink: MemorySink): void {
   const got = keys(sink.got);
@@ -143,7 +144,9 @@ describe('rows changed by hand', () => {
     withRig(async (rig) => {
       rig.append(10);
       await expectAll(rig, 10);
-      rig.sql(`ALTER TABLE audit_log ADD COLUMN server TEXT DEFAULT 'here'; ALTER TABLE audit_log ADD COLUMN more TEXT DEFAULT 'x'`);
+      rig.sql(
+        `ALTER TABLE audit_log ADD COLUMN server TEXT DEFAULT 'here'; ALTER TABLE audit_log ADD COLUMN more TEXT DEFAULT 'x'`,
+      );
       rig.append(2);
       await expectAll(rig, 12);
       expect(rig.replaced).toEqual([]);
@@ -175,10 +178,29 @@ describe('a sink that lags', () => {
 
 describe('whatever is done to the database', () => {
   const step = fc.oneof(
-    { weight: 5, arbitrary: fc.record({ op: fc.constant('append' as const), count: fc.integer({ min: 1, max: 6 }) }) },
-    { weight: 2, arbitrary: fc.record({ op: fc.constant('backup' as const), name: fc.constantFrom('a', 'b') }) },
-    { weight: 3, arbitrary: fc.record({ op: fc.constant('restore' as const), name: fc.constantFrom('a', 'b'), way: fc.constantFrom(...WAYS) }) },
-    { weight: 1, arbitrary: fc.record({ op: fc.constant('delete' as const), part: fc.double({ min: 0, max: 1, noNaN: true }) }) },
+    {
+      weight: 5,
+      arbitrary: fc.record({ op: fc.constant('append' as const), count: fc.integer({ min: 1, max: 6 }) }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({ op: fc.constant('backup' as const), name: fc.constantFrom('a', 'b') }),
+    },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        op: fc.constant('restore' as const),
+        name: fc.constantFrom('a', 'b'),
+        way: fc.constantFrom(...WAYS),
+      }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        op: fc.constant('delete' as const),
+        part: fc.double({ min: 0, max: 1, noNaN: true }),
+      }),
+    },
     { weight: 1, arbitrary: fc.record({ op: fc.constant('empty' as const), reset: fc.boolean() }) },
     { weight: 1, arbitrary: fc.record({ op: fc.constant('edit last' as const) }) },
     { weight: 2, arbitrary: fc.record({ op: fc.constant('restart' as const) }) },
@@ -205,8 +227,14 @@ describe('whatever is done to the database', () => {
               if (taken.op === 'append') rig.append(taken.count);
               if (taken.op === 'backup') rig.backup(taken.name);
               if (taken.op === 'restore') rig.restore(taken.name, taken.way);
-              if (taken.op === 'delete') rig.sql(`DELETE FROM audit_log WHERE id > (SELECT coalesce(max(id), 0) FROM audit_log) * ${taken.part}`);
-              if (taken.op === 'empty') rig.sql(`DELETE FROM audit_log; ${taken.reset && autoincrement ? 'DELETE FROM sqlite_sequence' : ''}`);
+              if (taken.op === 'delete')
+                rig.sql(
+                  `DELETE FROM audit_log WHERE id > (SELECT coalesce(max(id), 0) FROM audit_log) * ${taken.part}`,
+                );
+              if (taken.op === 'empty')
+                rig.sql(
+                  `DELETE FROM audit_log; ${taken.reset && autoincrement ? 'DELETE FROM sqlite_sequence' : ''}`,
+                );
               if (taken.op === 'edit last') rig.edit(rig.rows().at(-1)?.id ?? 0);
               if (taken.op === 'restart') {
                 await rig.stop();

@@ -22,7 +22,9 @@ let heard: string[];
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'postern-notify-'));
   path = join(directory, 'notify.sock');
-  const { DgramSocket } = createRequire(import.meta.url)('node-unix-socket') as { DgramSocket: new () => Receiver };
+  const { DgramSocket } = createRequire(import.meta.url)('node-unix-socket') as {
+    DgramSocket: new () => Receiver;
+  };
   receiver = new DgramSocket();
   receiver.bind(path);
   heard = [];

@@ -25,7 +25,13 @@ interface AuditLine {
 }
 
 /** Plays the demo on the terminal. @throws AuditdError if the daemon does not come up */
-export async function runDemo({ keep, directory }: { keep: boolean; directory: string | null }): Promise<void> {
+export async function runDemo({
+  keep,
+  directory,
+}: {
+  keep: boolean;
+  directory: string | null;
+}): Promise<void> {
   const root = directory === null ? mkdtempSync(join(tmpdir(), 'postern-auditd-demo-')) : resolve(directory);
   mkdirSync(root, { recursive: true });
   const database = join(root, 'posternproxy.db');
@@ -43,7 +49,9 @@ export async function runDemo({ keep, directory }: { keep: boolean; directory: s
 
   say('2. The daemon, as systemd would run it:');
   say(`     postern-auditd run --config ${config}`);
-  const daemon = spawn(process.execPath, [CLI, 'run', '--config', config], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const daemon = spawn(process.execPath, [CLI, 'run', '--config', config], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
   try {
     await running(daemon, join(root, 'control.sock'));
     say('3. A brute-force attack, now, one guess every 100 ms:');
@@ -95,7 +103,11 @@ fail2ban: { bans: ${JSON.stringify(join(root, 'bans.log'))} }
 async function running(daemon: ChildProcess, control: string): Promise<void> {
   const deadline = Date.now() + START_LIMIT_MS;
   for (;;) {
-    if (daemon.exitCode !== null) throw new AuditdError('NOT_RUNNING', `The daemon ended at once (exit code ${daemon.exitCode}); its words stand above`);
+    if (daemon.exitCode !== null)
+      throw new AuditdError(
+        'NOT_RUNNING',
+        `The daemon ended at once (exit code ${daemon.exitCode}); its words stand above`,
+      );
     try {
       await controlRequest(control, 'GET', '/status');
       return;
@@ -114,14 +126,20 @@ async function shipped(control: string, db: Database.Database): Promise<void> {
       sinks: Record<string, { cursors: Record<string, { id: number }> }>;
     };
     if (Object.values(sinks).every(({ cursors }) => (cursors.postern?.id ?? 0) >= last)) return;
-    if (Date.now() > deadline) throw new AuditdError('SINK_FAILED', `Not all rows were written within ${START_LIMIT_MS / 1000} s; see postern-auditd status`);
+    if (Date.now() > deadline)
+      throw new AuditdError(
+        'SINK_FAILED',
+        `Not all rows were written within ${START_LIMIT_MS / 1000} s; see postern-auditd status`,
+      );
     await sleep(50);
   }
 }
 
 /** What a terminal must not get from a log: JSON.stringify escapes what was escaped in the file. */
 function showAudit(root: string): void {
-  const lines = readFileSync(join(root, 'audit', 'current.log'), 'utf8').trim().split('\n');
+  const lines = readFileSync(join(root, 'audit', 'current.log'), 'utf8')
+    .trim()
+    .split('\n');
   say(`4. Written to audit/: ${lines.length} lines. The last ones:`);
   for (const text of lines.slice(-8)) {
     const line = JSON.parse(text) as AuditLine;
@@ -138,7 +156,7 @@ async function showBans(root: string): Promise<void> {
     .map((path) => readFileSync(path, 'utf8'))
     .join('');
   let addresses: string[];
-  let by = "the real fail2ban-regex with the shipped filter";
+  let by = 'the real fail2ban-regex with the shipped filter';
   try {
     addresses = await testFilter(text, FILTER);
   } catch {
@@ -153,14 +171,20 @@ async function showBans(root: string): Promise<void> {
   for (const address of addresses) counts.set(address, (counts.get(address) ?? 0) + 1);
   say(`5. Written to auth/ for fail2ban: ${addresses.length} failures, counted by ${by}:`);
   for (const [address, count] of counts) {
-    say(`     ${address.padEnd(15)} ${count} failures → ${count >= FAILURES_TO_BAN ? 'would be banned for 1 hour' : 'not banned'}`);
+    say(
+      `     ${address.padEnd(15)} ${count} failures → ${count >= FAILURES_TO_BAN ? 'would be banned for 1 hour' : 'not banned'}`,
+    );
   }
-  say(`     ${VICTIM.padEnd(15)} ${counts.get(VICTIM) ?? 0} failures: the last guess had a user name that forges a log line for this address`);
+  say(
+    `     ${VICTIM.padEnd(15)} ${counts.get(VICTIM) ?? 0} failures: the last guess had a user name that forges a log line for this address`,
+  );
   say("     anna's wrong password of this morning is no fresh failure, so it is not in the file");
 }
 
 async function traffic(record: (entry: ReturnType<typeof moment>) => number, config: string): Promise<void> {
-  say(`Running, with an event a second, until Ctrl-C. In another terminal: postern-auditd tail --config ${config}`);
+  say(
+    `Running, with an event a second, until Ctrl-C. In another terminal: postern-auditd tail --config ${config}`,
+  );
   let going = true;
   process.once('SIGINT', () => {
     going = false;

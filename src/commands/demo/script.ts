@@ -18,12 +18,32 @@ export function day(now: number): NewEntry[] {
   });
   return [
     at(25, { action: 'auth.login_success' }),
-    at(24.5, { action: 'proxy_host.create', resourceId: 7, details: { domain_names: ['shop.example.net'], forward_host: '10.0.0.12', forward_port: 8080 } }),
-    at(24.4, { action: 'certificate.create', resourceId: 3, details: { provider: 'letsencrypt', domain_names: ['shop.example.net'] } }),
-    at(22, { action: 'proxy_host.update', resourceId: 7, details: { before: { ssl_forced: false }, after: { ssl_forced: true } } }),
-    at(20, { action: 'access_list.create', resourceId: 2, details: { name: 'staff', items: [{ username: 'ben', password: 'not for the log' }] } }),
+    at(24.5, {
+      action: 'proxy_host.create',
+      resourceId: 7,
+      details: { domain_names: ['shop.example.net'], forward_host: '10.0.0.12', forward_port: 8080 },
+    }),
+    at(24.4, {
+      action: 'certificate.create',
+      resourceId: 3,
+      details: { provider: 'letsencrypt', domain_names: ['shop.example.net'] },
+    }),
+    at(22, {
+      action: 'proxy_host.update',
+      resourceId: 7,
+      details: { before: { ssl_forced: false }, after: { ssl_forced: true } },
+    }),
+    at(20, {
+      action: 'access_list.create',
+      resourceId: 2,
+      details: { name: 'staff', items: [{ username: 'ben', password: 'not for the log' }] },
+    }),
     at(16, { action: 'user.create', resourceId: 4, details: { name: 'ben', roles: ['editor'] } }),
-    at(15.9, { action: 'user.password_change', resourceId: 4, details: { password: 'not for the log either' } }),
+    at(15.9, {
+      action: 'user.password_change',
+      resourceId: 4,
+      details: { password: 'not for the log either' },
+    }),
     at(12, { action: 'auth.login_failure', user: { name: 'anna' }, details: { reason: 'wrong password' } }),
     at(12, { action: 'auth.login_success' }),
     at(9, { action: 'stream.disable', resourceId: 1 }),
