@@ -91,5 +91,6 @@ export const hostile = fc
     });
     const ip = made.address === null ? null : networkOf(made.address, prefix);
     const line = formatEcs(given, ip === null ? {} : { sourceIp: ip });
-    return { line, matched: given.action === 'auth.login_failure' && ip !== null ? canonical(ip) : null };
+    const failed = given.action === 'auth.login_failure' && given.time !== null;
+    return { line, matched: failed && ip !== null ? canonical(ip) : null };
   });
