@@ -13,6 +13,8 @@ export type BodyFormat = 'ecs' | 'cef' | 'leef' | 'ocsf' | 'text';
 export interface BodyOptions {
   /** The event was shortened: the body says so in its own way. */
   readonly truncated?: boolean;
+  /** Leaves out what the rest of the body says too: sentence, captions, observables. */
+  readonly brief?: boolean;
   /** Version of the product in the body; the installed one if left out. */
   readonly version?: string;
 }
@@ -77,7 +79,9 @@ export const bodies: Readonly<Record<BodyFormat, Body>> = {
     format: formatOcsf,
     detailsCost: jsonCost,
     least: (event, bytes) =>
-      leastJson(formatOcsf(event), bytes, leastOcsf, { unmapped: { postern: { truncated: true } } }),
+      leastJson(formatOcsf(event, { brief: true }), bytes, leastOcsf, {
+        unmapped: { postern: { truncated: true } },
+      }),
   },
   cef: {
     format: formatCef,

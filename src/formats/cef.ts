@@ -8,6 +8,8 @@ import { cutEscaped } from './utf8.js';
 export interface CefOptions {
   /** Adds `cn3Label=Truncated cn3=1`. */
   readonly truncated?: boolean;
+  /** Leaves out `msg`. */
+  readonly brief?: boolean;
   /** Device version in the header; the installed one if left out. */
   readonly version?: string;
 }
@@ -40,6 +42,17 @@ function header(type: EventType, version: string, fieldBytes = Number.POSITIVE_I
   const name = cutEscaped(escapeCefHeader(type.cef.name), fieldBytes);
   const device = `${product.vendor}|${product.name}|${escapeCefHeader(version)}`;
   return `CEF:0|${device}|${signature}|${name}|${cefSeverities[type.severity]}|`;
+}
+
+/** By type and version: what is in the catalog comes again and again. */
+const headers = new WeakMap<EventType, { readonly version: string; readonly text: string }>();
+
+function wholeHeader(type: EventType, version: string): string {
+  const made = headers.get(type);
+  if (made !== undefined && made.version === version) return made.text;
+  const text = header(type, version);
+  if (type.known) headers.set(type, { version, text });
+  return text;
 }
 
 function pair(key: string, value: string | null): string {
@@ -78,7 +91,7 @@ export function formatCef(event: AuditEvent, options: CefOptions = {}): string {
   const truncated = options.truncated === true ? 'cn3Label=Truncated cn3=1 ' : '';
   // Trailing spaces of the last value are not kept by receivers: it is one of ours.
   return (
-    header(event.type, version) +
+    wholeHeader(event.type, version) +
     time(event) +
     source(event.address) +
     `outcome=${event.type.outcome} ` +
@@ -93,7 +106,7 @@ export function formatCef(event: AuditEvent, options: CefOptions = {}): string {
     labelled('cs4', 'Details', event.details) +
     labelled('cs5', 'Raw Action', event.rawAction) +
     labelled('flexString1', 'Raw Address', event.rawAddress) +
-    pair('msg', formatSentence(event)) +
+    (options.brief === true ? '' : pair('msg', formatSentence(event))) +
     `cs6Label=Entry cs6=${publicId(event)} externalId=${event.id}`
   );
 }

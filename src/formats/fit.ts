@@ -3,8 +3,9 @@ import type { Body, BodyOptions } from './bodies.js';
 import { shrinkDetails } from './details.js';
 import { cutUtf8, fitsUtf8, utf8Length } from './utf8.js';
 
-/** What texts of a row may have at the most, in bytes, tried in turn. */
-const CAPS = [1_024, 256, 64, 24];
+/** What texts of a row may have at the most, in bytes. */
+const SHORTEST = 24;
+const CAPS = [1_024, 256, 64];
 
 function cutTexts(event: AuditEvent, bytes: number): AuditEvent {
   const cut = (text: string) => cutUtf8(text, bytes);
@@ -41,21 +42,25 @@ function fitDetails(event: AuditEvent, bytes: number, body: Body, options: BodyO
 }
 
 /**
- * The event as a body of at most so many bytes that still is of its format. What is too long loses of its details
- * first, then all of them and the ends of long texts, at last everything but what identifies it; a body that has
- * lost anything is marked as truncated.
+ * The event as a body of at most so many bytes that still is of its format. What is too long first loses what the
+ * rest says too, then of its details, then all of them and the ends of long texts, at last everything but what
+ * identifies it. A body that has lost anything of the event is marked as truncated.
  *
  * @param bytes limit, at least `LEAST_BODY`
  */
 export function fitBody(event: AuditEvent, bytes: number, body: Body, options: BodyOptions): string {
-  const whole = body.format(event, options);
+  const brief = { ...options, brief: true };
+  const whole = body.format(event, brief);
   if (fitsUtf8(whole, bytes)) return whole;
-  const truncated = { ...options, truncated: true };
+  const truncated = { ...brief, truncated: true };
   const fitted = fitDetails(event, bytes, body, truncated);
   if (fitted !== null) return fitted;
+  const shortest = cutTexts(event, SHORTEST);
+  const last = body.format(shortest, truncated);
+  if (!fitsUtf8(last, bytes)) return body.least(shortest, bytes, truncated);
   for (const cap of CAPS) {
     const text = body.format(cutTexts(event, cap), truncated);
     if (fitsUtf8(text, bytes)) return text;
   }
-  return body.least(cutTexts(event, CAPS.at(-1) ?? 0), bytes, truncated);
+  return last;
 }

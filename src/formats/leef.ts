@@ -9,6 +9,8 @@ import { cutUtf8 } from './utf8.js';
 export interface LeefOptions {
   /** Adds `truncated=true`. */
   readonly truncated?: boolean;
+  /** Leaves out `msg`. */
+  readonly brief?: boolean;
   /** Product version in the header; the installed one if left out. */
   readonly version?: string;
 }
@@ -86,7 +88,7 @@ export function formatLeef(event: AuditEvent, options: LeefOptions = {}): string
     pair('details', event.details) +
     pair('rawAction', event.rawAction) +
     pair('rawAddress', event.rawAddress) +
-    pair('msg', formatSentence(event)) +
+    (options.brief === true ? '' : pair('msg', formatSentence(event))) +
     `eventId=${event.id}`
   );
 }

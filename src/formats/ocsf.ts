@@ -8,6 +8,8 @@ import { formatSentence } from './sentence.js';
 export interface OcsfOptions {
   /** Sets `metadata.is_truncated` and `unmapped.postern.truncated`. */
   readonly truncated?: boolean;
+  /** Leaves out captions, message and observables: all of it follows from the rest. */
+  readonly brief?: boolean;
   /** Product version; the installed one if left out. */
   readonly version?: string;
 }
@@ -124,28 +126,30 @@ function actorOf(event: AuditEvent): object | undefined {
  * row as `metadata.original_time`.
  */
 export function formatOcsf(event: AuditEvent, options: OcsfOptions = {}): string {
-  const { truncated = false, version = product.version } = options;
+  const { truncated = false, brief = false, version = product.version } = options;
   const known: OcsfClass | undefined = ocsfClasses[event.type.ocsf.classUid];
   const classUid = known === undefined ? 0 : event.type.ocsf.classUid;
   const { name, category, activities } = known ?? baseEvent;
   const activityId = event.type.ocsf.activityId in activities ? event.type.ocsf.activityId : 99;
-  const activity = activityId === 99 ? event.type.title : activities[activityId];
+  const activity = activities[activityId] ?? 'Other';
   const [severityId, severity] = severities[event.type.severity];
-  const [statusId, status] = outcomes[event.type.outcome];
+  // A finding's status is its state of work.
+  const [statusId, status] = classUid === 2004 ? ([1, 'New'] as const) : outcomes[event.type.outcome];
+  const caption = (text: string) => (brief ? undefined : text);
   const json = JSON.stringify({
     time: event.time ?? event.ingested,
     activity_id: activityId,
-    activity_name: activity,
+    activity_name: caption(activityId === 99 ? event.type.title : activity),
     category_uid: Math.floor(classUid / 1_000),
-    category_name: category,
+    category_name: caption(category),
     class_uid: classUid,
-    class_name: name,
+    class_name: caption(name),
     type_uid: classUid * 100 + activityId,
-    type_name: `${name}: ${activities[activityId]}`,
+    type_name: caption(`${name}: ${activity}`),
     severity_id: severityId,
-    severity,
-    // A finding's status is its state of work.
-    ...(classUid === 2004 ? { status_id: 1, status: 'New' } : { status_id: statusId, status }),
+    severity: caption(severity),
+    status_id: statusId,
+    status: caption(status),
     timezone_offset: 0,
     src_endpoint: sourceOf(classUid, event),
     metadata: {
@@ -161,11 +165,11 @@ export function formatOcsf(event: AuditEvent, options: OcsfOptions = {}): string
       original_time: event.rawTime ?? undefined,
       is_truncated: truncated ? true : undefined,
     },
-    message: formatSentence(event),
+    message: brief ? undefined : formatSentence(event),
     actor: actorOf(event),
-    device: { hostname: event.server, type_id: 1, type: 'Server' },
+    device: { hostname: event.server, type_id: 1, type: caption('Server') },
     ...particulars(classUid, event),
-    observables: observablesOf(event),
+    observables: brief ? undefined : observablesOf(event),
   });
   return printableJson(`${json.slice(0, -1)},"unmapped":{"postern":${unmapped(event, truncated)}}}`);
 }

