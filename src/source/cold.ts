@@ -28,6 +28,17 @@ const PREFIX = 'cold-';
 
 export type Copy = { readonly path: string } | { readonly again: string } | Waiting;
 
+export interface ColdCopiesOptions {
+  readonly database: string;
+  /** Ours alone; made when it is needed. */
+  readonly directory: string;
+  readonly log: Logger;
+  /** Bytes. */
+  readonly maxCopy?: number;
+  /** Milliseconds of a clock that never goes back. */
+  readonly ticks?: () => number;
+}
+
 /**
  * Copies of a stopped Postern's database, in a private directory.
  *
@@ -37,17 +48,12 @@ export type Copy = { readonly path: string } | { readonly again: string } | Wait
  */
 export class ColdCopies {
   private kept: { readonly path: string; readonly directory: string; readonly figures: string } | null = null;
-  /** `performance.now()` before which no copy of other figures is made. */
+  /** Tick before which no copy of other figures is made. */
   private notBefore = 0;
   private figures = '';
   private expiry: NodeJS.Timeout | null = null;
 
-  constructor(
-    private readonly database: string,
-    private readonly directory: string,
-    private readonly log: Logger,
-    private readonly maxCopy = MAX_COPY,
-  ) {
+  constructor(private readonly options: ColdCopiesOptions) {
     this.sweep();
   }
 
@@ -58,11 +64,11 @@ export class ColdCopies {
       return { path: this.kept.path };
     }
     this.drop();
-    const paused = files.figures !== this.figures && performance.now() < this.notBefore;
+    const paused = files.figures !== this.figures && this.ticks() < this.notBefore;
     if (paused || !isSettled(files, Date.now())) {
       return { ...waiting, message: 'Postern has just stopped; its last rows are about to be read' };
     }
-    const start = performance.now();
+    const start = this.ticks();
     try {
       return this.copy(files, waiting);
     } catch (error) {
@@ -75,7 +81,7 @@ export class ColdCopies {
         code,
       };
     } finally {
-      const end = performance.now();
+      const end = this.ticks();
       this.figures = files.figures;
       this.notBefore = end + PAUSE_FACTOR * (end - start);
     }
@@ -90,9 +96,13 @@ export class ColdCopies {
     this.kept = null;
   }
 
+  private ticks(): number {
+    return this.options.ticks?.() ?? performance.now();
+  }
+
   private copy(files: FileState, waiting: Waiting): Copy {
-    mkdirSync(this.directory, { recursive: true, mode: 0o700 });
-    const directory = mkdtempSync(join(this.directory, PREFIX)); // mode 0700
+    mkdirSync(this.options.directory, { recursive: true, mode: 0o700 });
+    const directory = mkdtempSync(join(this.options.directory, PREFIX)); // mode 0700
     const path = join(directory, 'copy.db');
     this.kept = { path, directory, figures: files.figures };
     if (!cloned(files, path)) {
@@ -107,7 +117,7 @@ export class ColdCopies {
     if (files.journalSize !== null)
       copyFileSync(`${files.path}-journal`, `${path}-journal`, constants.COPYFILE_FICLONE);
     for (const name of readdirSync(directory)) chmodSync(join(directory, name), 0o600);
-    if (stateOfFiles(this.database)?.figures !== files.figures) {
+    if (stateOfFiles(this.options.database)?.figures !== files.figures) {
       this.drop();
       return { again: 'the files changed while they were copied' };
     }
@@ -117,13 +127,13 @@ export class ColdCopies {
 
   private obstacle(files: FileState): string | null {
     const bytes = files.size + (files.walSize ?? 0) + (files.journalSize ?? 0);
-    if (bytes > this.maxCopy) {
+    if (bytes > (this.options.maxCopy ?? MAX_COPY)) {
       return `at ${megabytes(bytes)} it is too large to copy for its last rows, which wait for its next start`;
     }
-    const { bavail, bsize } = statfsSync(this.directory);
+    const { bavail, bsize } = statfsSync(this.options.directory);
     // Recovery in the copy may move the whole WAL into the database.
     if (2 * bytes > bavail * bsize) {
-      return `${this.directory} has no room for a copy of ${megabytes(bytes)}, so its last rows wait for its next start`;
+      return `${this.options.directory} has no room for a copy of ${megabytes(bytes)}, so its last rows wait for its next start`;
     }
     return null;
   }
@@ -137,12 +147,13 @@ export class ColdCopies {
   /** What a process that was killed left behind. */
   private sweep(): void {
     try {
-      for (const name of readdirSync(this.directory)) {
-        if (name.startsWith(PREFIX)) rmSync(join(this.directory, name), { recursive: true, force: true });
+      for (const name of readdirSync(this.options.directory)) {
+        if (name.startsWith(PREFIX))
+          rmSync(join(this.options.directory, name), { recursive: true, force: true });
       }
     } catch (error) {
       if (codeOf(error) !== 'ENOENT')
-        this.log.warn({ directory: this.directory }, `old copies stay: ${messageOf(error)}`);
+        this.options.log.warn({ directory: this.options.directory }, `old copies stay: ${messageOf(error)}`);
     }
   }
 }

@@ -38,8 +38,8 @@ export function idOf(encoded: string): string {
 }
 
 /**
- * A row as text from which all of it could be told again, so that no two rows are encoded alike: source id, row id, and
- * for each column that counts its number, a letter for its type and its value behind its length.
+ * A row as text from which all of it could be told again, so that no two rows are encoded alike: its origin (the source id),
+ * row id, and for each column that counts its number, a letter for its type and its value behind its length.
  *
  * A NULL does not count, nor does a value that is the constant DEFAULT of its column: so a column that is added to
  * the table changes no row's hash, with or without a default. (NULL in a column with a default does count.)
@@ -47,15 +47,15 @@ export function idOf(encoded: string): string {
  * `bytesOf` gives a column's bytes; it is asked only for text that holds U+FFFD, which may stand for any bytes.
  */
 export function encodeRow(
-  sourceId: string,
+  origin: string,
   row: RawRow,
   defaults: ReadonlyArray<unknown>,
   bytesOf: (column: number) => Buffer | null,
 ): string {
-  const text = encode(sourceId, row, defaults);
+  const text = encode(origin, row, defaults);
   if (!text.includes(REPLACEMENT)) return text;
   return encode(
-    sourceId,
+    origin,
     row.map((value, at) => exactly(value, at, bytesOf)),
     defaults,
   );
@@ -73,11 +73,11 @@ function exactly(value: SqlValue, at: number, bytesOf: (column: number) => Buffe
 }
 
 function encode(
-  sourceId: string,
+  origin: string,
   row: ReadonlyArray<SqlValue | Bytes>,
   defaults: ReadonlyArray<unknown>,
 ): string {
-  let text = `${sourceId}:${row[0]}`;
+  let text = `${origin}:${row[0]}`;
   for (let at = 1; at < row.length; at++) {
     const value = row[at];
     const standard = defaults[at];

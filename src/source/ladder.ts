@@ -25,3 +25,12 @@ export function onLook(rung: Rung, foundRows: boolean): Rung | null {
   const next = offsets.find((offset) => offset > rung.offset);
   return next === undefined ? null : { kind: rung.kind, offset: next };
 }
+
+/**
+ * When the next look is due after an event that led to `rung`; times in milliseconds. `pending`: when one is due already.
+ * Under events that come faster than the ladder's first step, the look must not be put off for ever.
+ */
+export function dueAfterEvent(rung: Rung, now: number, pending: number | null): number {
+  const due = now + rung.offset;
+  return pending === null ? due : Math.min(pending, due);
+}

@@ -74,12 +74,12 @@ class PosternSource implements AuditSource {
       history,
       clock,
     );
-    this.copies = new ColdCopies(
-      config.database,
-      join(options.privateDirectory, 'cold'),
+    this.copies = new ColdCopies({
+      database: config.database,
+      directory: join(options.privateDirectory, 'cold'),
       log,
-      options.maxCopy,
-    );
+      ...(options.maxCopy === undefined ? {} : { maxCopy: options.maxCopy }),
+    });
   }
 
   look(request: LookRequest): Look {

@@ -27,11 +27,16 @@ export interface RowPlace {
 
 /** Makes events of rows. Whatever is in a row, it does not throw: what can't be read is null. */
 export class RowReader {
-  constructor(private readonly options: RowOptions) {}
+  /** What ids are made from, besides the row: the same row in the other source is another event. */
+  private readonly origin: string;
+
+  constructor(private readonly options: RowOptions) {
+    this.origin = options.name === 'postern' ? options.sourceId : `${options.sourceId}/${options.name}`;
+  }
 
   /** `event.id` alone, and the length of what was hashed, which is about that of the row. */
   identify(row: RawRow, place: Pick<RowPlace, 'defaults' | 'bytesOf'>): { id: string; length: number } {
-    const encoded = encodeRow(this.options.sourceId, row, place.defaults, (column) => {
+    const encoded = encodeRow(this.origin, row, place.defaults, (column) => {
       const id = row[0];
       return typeof id === 'bigint' ? place.bytesOf(id, column) : null;
     });

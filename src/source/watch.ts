@@ -2,7 +2,7 @@ import { type FSWatcher, statSync, watch as watchDirectory } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import type { Logger } from 'pino';
 import { messageOf } from '../errors.js';
-import { onEvent, onLook, type Rung } from './ladder.js';
+import { dueAfterEvent, onEvent, onLook, type Rung } from './ladder.js';
 
 export interface WatchOptions {
   /** Where the database is; asked again at each poll, since a link may be turned. */
@@ -113,10 +113,8 @@ class DatabaseWatcher {
     const now = performance.now();
     this.rung = onEvent(this.rung);
     this.base = now;
-    const due = now + this.rung.offset;
-    // Events that come faster than a millisecond must not push the look away for ever.
-    if (this.timer !== null && this.due <= due) return;
-    this.arm(due);
+    const due = dueAfterEvent(this.rung, now, this.timer === null ? null : this.due);
+    if (this.timer === null || due < this.due) this.arm(due);
   }
 
   private arm(due: number): void {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { onEvent, onLook, type Rung } from '../../src/source/ladder.js';
+import { dueAfterEvent, onEvent, onLook, type Rung } from '../../src/source/ladder.js';
 
 const climbing = (offset: number): Rung => ({ kind: 'climbing', offset });
 const trailing = (offset: number): Rung => ({ kind: 'trailing', offset });
@@ -29,5 +29,13 @@ describe('when to look after a change', () => {
     [trailing(32), true, trailing(16)],
   ])('a look at %o that found rows: %s', (rung, found, next) => {
     expect(onLook(rung, found)).toEqual(next);
+  });
+
+  test.each<[string, Rung, number | null, number]>([
+    ['nothing is due', climbing(0), null, 100],
+    ['a late rung is due', climbing(1), 116, 101],
+    ['one is due sooner: it is not put off', climbing(1), 100.2, 100.2],
+  ])('an event at 100 while %s', (_, rung, pending, due) => {
+    expect(dueAfterEvent(rung, 100, pending)).toBe(due);
   });
 });

@@ -290,14 +290,14 @@ describe('whatever is in a row', () => {
   });
 
   test('text of the same look and other bytes has another id; U+FFFD itself is text like any other', () => {
-    const [a, b, c, d] = eventsOf([
-      { user_name: { sql: "CAST(x'ff' AS TEXT)" } },
-      { user_name: { sql: "CAST(x'fe' AS TEXT)" } },
-      { user_name: '\ufffd' },
-      { user_name: Buffer.from('\ufffd') },
-    ]);
-    expect([a, b, c].map((event) => event?.user.name)).toEqual(['\ufffd', '\ufffd', '\ufffd']);
-    expect(new Set([a, b, c, d].map((event) => event?.id)).size).toBe(4);
+    const [a, b, c, d] = [
+      one({ user_name: { sql: "CAST(x'ff' AS TEXT)" } }),
+      one({ user_name: { sql: "CAST(x'fe' AS TEXT)" } }),
+      one({ user_name: '\ufffd' }),
+      one({ user_name: Buffer.from('\ufffd') }),
+    ];
+    expect([a, b, c].map((event) => event.user.name)).toEqual(['\ufffd', '\ufffd', '\ufffd']);
+    expect(new Set([a, b, c, d].map((event) => event.id)).size).toBe(4);
   });
 
   test('a database in UTF-16 gives the same ids', () => {

@@ -5,7 +5,6 @@ import Database from 'better-sqlite3';
 
 const [, , path] = process.argv;
 let db = null;
-let timer = null;
 
 const commands = {
   open({ mode = 'wal', synchronous = 'NORMAL', exclusive = false }) {
@@ -35,19 +34,17 @@ const commands = {
     else work();
     return db.prepare(`SELECT max(id) AS id FROM ${table}`).pluck().get();
   },
-  /** Commits a row each few milliseconds until told to stop. */
-  traffic({ every = 2 }) {
+  /** Commits without a pause. */
+  flood({ ms }) {
     const one = db.prepare("INSERT INTO audit_log (created_at, action) VALUES (datetime('now'), 'update')");
-    timer = setInterval(() => one.run(), every);
-  },
-  quiet() {
-    clearInterval(timer);
+    const end = performance.now() + ms;
+    while (performance.now() < end) one.run();
     return db.prepare('SELECT max(id) AS id FROM audit_log').pluck().get();
   },
   /** Puts two files at one path in turn, by rename. */
   swap({ paths: [at, one, other] }) {
     let turn = 0;
-    timer = setInterval(() => {
+    setInterval(() => {
       copyFileSync(turn++ % 2 === 0 ? one : other, `${at}.next`);
       renameSync(`${at}.next`, at);
     }, 3);

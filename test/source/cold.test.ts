@@ -1,0 +1,80 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import Database from 'better-sqlite3';
+import pino from 'pino';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { ColdCopies } from '../../src/source/cold.js';
+import { type FileState, stateOfFiles } from '../../src/source/files.js';
+import { cantOpen } from '../../src/source/states.js';
+import { temporaryDirectory } from './postern.js';
+
+const log = pino({ level: 'silent' });
+
+function scene(ticks?: () => number) {
+  const home = temporaryDirectory(onTestFinished);
+  const database = join(home, 'posternproxy.db');
+  const write = (value: number) => {
+    const db = new Database(database);
+    db.exec(`CREATE TABLE IF NOT EXISTS t (a); INSERT INTO t VALUES (${value})`);
+    db.close();
+  };
+  write(1);
+  const directory = join(home, 'private');
+  const copies = new ColdCopies({ database, directory, log, ...(ticks === undefined ? {} : { ticks }) });
+  onTestFinished(() => copies.drop());
+  return { database, directory, copies, write };
+}
+
+function filesOf(database: string): FileState {
+  const files = stateOfFiles(database);
+  if (files === null) throw new Error('no file');
+  return files;
+}
+
+const settle = () => sleep(120);
+
+describe('copies of a stopped database', () => {
+  test('files that changed meanwhile: the copy is thrown away', async () => {
+    const { database, directory, copies, write } = scene();
+    await settle();
+    const before = filesOf(database);
+    write(2);
+    expect(copies.take(before, cantOpen(before))).toEqual({
+      again: 'the files changed while they were copied',
+    });
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  test('the same files are copied once, and the copy goes after a while', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => {
+      vi.useRealTimers();
+    });
+    const { database, directory, copies } = scene();
+    const files = { ...filesOf(database), changed: 0 };
+    const first = copies.take(files, cantOpen(files));
+    expect(copies.take(files, cantOpen(files))).toEqual(first);
+    expect(readdirSync(directory)).toHaveLength(1);
+    vi.advanceTimersByTime(31_000);
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  test('a writer that stops after each commit: copies take 5 % of the time', () => {
+    let now = 1_000;
+    const { database, copies, write } = scene(() => now++); // each copy takes 1 ms
+    const stopped = (value: number) => {
+      write(value);
+      const files = { ...filesOf(database), changed: 0 };
+      return copies.take(files, cantOpen(files));
+    };
+    expect(stopped(1)).toHaveProperty('path');
+    now += 15;
+    expect(stopped(2)).toMatchObject({
+      state: 'stopped',
+      message: expect.stringMatching(/about to be read/),
+    });
+    now += 10;
+    expect(stopped(3)).toHaveProperty('path');
+  });
+});

@@ -1,0 +1,74 @@
+import { renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { readInPlace } from '../../src/source/live.js';
+import { temporaryDirectory } from './postern.js';
+
+function databaseWith(path: string, value: number): string {
+  const db = new Database(path);
+  db.exec(`CREATE TABLE t (a); INSERT INTO t VALUES (${value})`);
+  db.close();
+  return path;
+}
+
+const read = (db: Database.Database) => db.prepare('SELECT a FROM t').pluck().get();
+
+describe('reading in place', () => {
+  test('a file that was replaced meanwhile: what was read is thrown away', () => {
+    const home = temporaryDirectory(onTestFinished);
+    const database = databaseWith(join(home, 'a.db'), 1);
+    const other = databaseWith(join(home, 'b.db'), 2);
+    const attempt = readInPlace(database, (db) => {
+      const value = read(db);
+      renameSync(other, database);
+      return value;
+    });
+    expect(attempt).toMatchObject({ kind: 'again', waiting: { state: 'recovering' } });
+    expect(readInPlace(database, read)).toMatchObject({ kind: 'done', value: 2 });
+  });
+
+  test('a file that went away meanwhile', () => {
+    const home = temporaryDirectory(onTestFinished);
+    const database = databaseWith(join(home, 'a.db'), 1);
+    expect(readInPlace(database, () => renameSync(database, `${database}.old`))).toMatchObject({
+      kind: 'again',
+    });
+    expect(readInPlace(database, read)).toMatchObject({ kind: 'waiting', waiting: { state: 'missing' } });
+  });
+
+  test('one transaction: what is committed meanwhile is not seen', () => {
+    const home = temporaryDirectory(onTestFinished);
+    const database = databaseWith(join(home, 'a.db'), 1);
+    const writer = new Database(database);
+    onTestFinished(() => {
+      writer.close();
+    });
+    writer.pragma('journal_mode = WAL');
+    writer.exec('UPDATE t SET a = 1');
+    const attempt = readInPlace(database, (db) => {
+      const before = read(db);
+      writer.exec('UPDATE t SET a = 2');
+      return [before, read(db)];
+    });
+    expect(attempt).toMatchObject({ kind: 'done', value: [1, 1] });
+  });
+
+  test('nothing can be written through it', () => {
+    const database = databaseWith(join(temporaryDirectory(onTestFinished), 'a.db'), 1);
+    const attempt = readInPlace(database, (db) => db.exec('DELETE FROM t'));
+    expect(attempt).toMatchObject({ kind: 'waiting', waiting: { code: 'SQLITE_READONLY' } });
+    expect(readInPlace(database, read)).toMatchObject({ value: 1 });
+  });
+
+  test('the connection is closed whatever happens', () => {
+    const database = databaseWith(join(temporaryDirectory(onTestFinished), 'a.db'), 1);
+    let seen: Database.Database | null = null;
+    readInPlace(database, (db) => {
+      seen = db;
+      throw new Error('a defect');
+    });
+    expect(seen).toMatchObject({ open: false });
+    writeFileSync(database, 'text');
+  });
+});

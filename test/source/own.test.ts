@@ -1,0 +1,102 @@
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { createClassifier } from '../../src/audit/catalog.js';
+import { createAuditTable, createRecorder } from '../../src/recorder/recorder.js';
+import { createOwnSource } from '../../src/source/own.js';
+import { markAt, openSource, reading, request, SOURCE_ID, START, temporaryDirectory } from './postern.js';
+
+function scene() {
+  const db = new Database(':memory:');
+  onTestFinished(() => {
+    db.close();
+  });
+  createAuditTable(db);
+  const recorder = createRecorder(db);
+  const source = createOwnSource({
+    db,
+    table: 'audit_log',
+    sourceId: SOURCE_ID,
+    classify: createClassifier({}),
+    redact: (details) => details,
+    clock: () => 1_763_842_860_000,
+    server: 'proxy-1',
+  });
+  const ban = () => recorder.record({ action: 'ban.ban', address: '203.0.113.7', time: 1_763_842_860_000 });
+  return { db, source, ban };
+}
+
+describe("the daemon's own audit table", () => {
+  test('is read by id over the open connection', () => {
+    const { source, ban, db } = scene();
+    ban();
+    ban();
+    const look = reading(source.look(request(START, { maxRows: 1 })));
+    expect(look).toMatchObject({ postern: 'running', upTo: 1, more: true, maxId: 2, markDeleted: false });
+    expect(look.events[0]).toMatchObject({ source: 'auditd', sequence: 1, address: '203.0.113.7' });
+    const next = reading(source.look(request(markAt(look.events[0] ?? raise()))));
+    expect(next.events.map((event) => event.sequence)).toEqual([2]);
+    expect(source.row(2, 1)?.id).toBe(next.events[0]?.id);
+    expect(source.row(3, 1)).toBeNull();
+    expect([db.open, db.inTransaction]).toEqual([true, false]);
+  });
+
+  test('has other ids than the same row of Postern', () => {
+    const { source, ban, db } = scene();
+    ban();
+    const database = join(temporaryDirectory(onTestFinished), 'posternproxy.db');
+    db.exec(`VACUUM INTO '${database}'`);
+    const [ours] = reading(source.look(request(START))).events;
+    const [theirs] = reading(openSource(database).source.look(request(START))).events;
+    expect(theirs).toMatchObject({ sequence: 1, address: '203.0.113.7' });
+    expect(ours?.id).not.toBe(theirs?.id);
+  });
+
+  test('purged at the mark: goes on', () => {
+    const { source, ban, db } = scene();
+    ban();
+    ban();
+    const mark = markAt(reading(source.look(request(START))).events[1] ?? raise());
+    db.exec('DELETE FROM audit_log');
+    expect(source.look(request(mark))).toMatchObject({ state: 'reading', markDeleted: true });
+    ban();
+    expect(reading(source.look(request(mark))).events.map((event) => event.sequence)).toEqual([3]);
+  });
+
+  test('can be read in a transaction of the caller', () => {
+    const { source, ban, db } = scene();
+    db.transaction(() => {
+      ban();
+      expect(reading(source.look(request(START))).upTo).toBe(1);
+    })();
+  });
+
+  test('wakes once for what is recorded in one go, not in the midst of it, and no more once closed', async () => {
+    const { source } = scene();
+    const onWake = vi.fn();
+    const watching = source.watch(onWake);
+    await vi.waitFor(() => expect(onWake).toHaveBeenCalledTimes(1));
+    source.notify();
+    source.notify();
+    expect(onWake).toHaveBeenCalledTimes(1);
+    await vi.waitFor(() => expect(onWake).toHaveBeenCalledTimes(2));
+    watching.close();
+    source.notify();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(onWake).toHaveBeenCalledTimes(2);
+  });
+
+  test('a table that is gone is a state, not a crash', () => {
+    const { source, db } = scene();
+    db.exec('DROP TABLE audit_log');
+    expect(source.look(request(START))).toMatchObject({
+      state: 'no_table',
+      message: expect.stringMatching(/^state\.db: /),
+    });
+    expect(source.row(1, 1)).toBeNull();
+  });
+});
+
+function raise(): never {
+  throw new Error('no such event');
+}
