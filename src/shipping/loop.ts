@@ -1,13 +1,11 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { SinkConfig } from '../config/schema.js';
 import { messageOf } from '../errors.js';
-import type { Resume, Sink, SinkFigures } from '../sinks/sink.js';
+import type { Sink, SinkFigures } from '../sinks/sink.js';
 import { backoff } from './backoff.js';
-import type { Feed, Follower, Page } from './feed.js';
-import { rejection } from './filter.js';
-import { fingerprintOf } from './fingerprints.js';
+import type { Feed, Follower } from './feed.js';
+import { type Place, Places } from './places.js';
 import type { State } from './state.js';
 
 /** A delivery that takes longer is broken off and tried again; a sink that then still hangs fails the watchdog. */
@@ -43,21 +41,12 @@ export interface LoopStatus {
   readonly figures: SinkFigures;
 }
 
-interface Position {
-  timeline: number;
-  upTo: number;
-  skipTo: number;
-  /** Rows that `open` found at the destination though the cursor does not know: event ids by row id. */
-  readonly found: Map<number, string>;
-  caughtUpAt: number;
-}
-
 /**
  * One sink's loop: pages in, deliveries out, cursors behind. It alone touches its sink, so calls never overlap, and a
  * sink that is slow or down holds up nobody else.
  */
 export class SinkLoop implements Follower {
-  private readonly positions = new Map<SourceName, Position>();
+  private readonly places: Places;
   private ending = false;
   private woken = false;
   private deaf = false;
@@ -81,6 +70,8 @@ export class SinkLoop implements Follower {
 
   constructor(private readonly options: LoopOptions) {
     this.since = options.clock();
+    const { name, state, config, clock } = options;
+    this.places = new Places({ sink: name, state, start: config.start, events: config.events, clock });
   }
 
   get name(): string {
@@ -127,12 +118,12 @@ export class SinkLoop implements Follower {
     let lagSeconds = 0;
     const cursors: Record<string, { timeline: number; id: number }> = {};
     for (const feed of feeds) {
-      const position = this.positions.get(feed.name);
-      if (position === undefined) continue;
-      cursors[feed.name] = { timeline: position.timeline, id: position.upTo };
-      const behind = Math.max(0, Math.max(feed.status.maxId, feed.mark.id) - position.upTo);
+      const place = this.places.get(feed.name);
+      if (place === undefined) continue;
+      cursors[feed.name] = { timeline: place.timeline, id: place.upTo };
+      const behind = Math.max(0, Math.max(feed.status.maxId, feed.mark.id) - place.upTo);
       lagEvents += behind;
-      if (behind > 0) lagSeconds = Math.max(lagSeconds, (now - position.caughtUpAt) / 1000);
+      if (behind > 0) lagSeconds = Math.max(lagSeconds, (now - place.caughtUpAt) / 1000);
     }
     return {
       type: config.type,
@@ -186,66 +177,22 @@ export class SinkLoop implements Follower {
     const saved = state.cursors.saved(name);
     const resume = await sink.open(saved ?? null);
     state.transaction(() => {
-      for (const feed of this.options.feeds) this.settle(feed, resume, saved === undefined);
+      for (const feed of this.options.feeds) this.places.settle(feed, resume, saved === undefined);
       state.cursors.save(name, null, clock());
     });
     this.opened = true;
     this.markSettled();
   }
 
-  /** Where this sink stands in a source, from the cursor, from what the destination shows, or from `start`. */
-  private settle(feed: Feed, resume: Resume | null, first: boolean): void {
-    const { cursors, fingerprints } = this.options.state;
-    const shown = resume?.positions.filter((position) => position.source === feed.name) ?? [];
-    const newest = shown.reduce((max, position) => Math.max(max, position.timeline), 0);
-    if (first && newest > feed.mark.timeline) feed.continueAt(newest);
-    const timeline = feed.mark.timeline;
-    const found = new Map<number, string>();
-    let skipTo = 0;
-    for (const at of shown) {
-      const cursor = cursors.position(this.name, feed.name, at.timeline) ?? 0;
-      if (at.upTo < cursor) {
-        cursors.moveBack(this.name, feed.name, at.timeline, at.upTo);
-      } else if (at.timeline === timeline) {
-        for (const [id, eventId] of at.found) if (id > cursor) found.set(id, eventId);
-        if (at.found.length === 0) skipTo = at.upTo;
-      } else if (at.upTo > cursor) {
-        const known = fingerprints.last(feed.name, at.timeline);
-        const rows = at.found.filter(([id]) => id > known).map(([sequence, id]) => ({ sequence, id }));
-        fingerprints.record(feed.name, at.timeline, rows);
-        cursors.set(this.name, feed.name, at.timeline, at.upTo);
-      }
-    }
-    const start = cursors.start(this.name, feed.name);
-    if (skipTo > 0 && first) cursors.setStart(this.name, feed.name, { timeline, skipTo });
-    else if (start?.timeline === timeline) skipTo = start.skipTo;
-    const upTo = cursors.position(this.name, feed.name, timeline);
-    const caughtUpAt = this.positions.get(feed.name)?.caughtUpAt ?? this.options.clock();
-    this.positions.set(feed.name, { timeline, upTo: upTo ?? 0, skipTo, found, caughtUpAt });
-  }
-
-  /** A sink that starts `now` skips what is there at its first look; false while that can't be known yet. */
-  private begin(feed: Feed, position: Position): boolean {
-    const { state, config } = this.options;
-    if (config.start !== 'now' || state.cursors.start(this.name, feed.name) !== null) return true;
-    if (feed.status.lastLook === 0) feed.wake();
-    if (feed.status.state !== 'reading' && feed.status.state !== 'stopped') return false;
-    position.skipTo = Math.max(feed.status.maxId, feed.mark.id);
-    const start = { timeline: position.timeline, skipTo: position.skipTo };
-    state.transaction(() => state.cursors.setStart(this.name, feed.name, start));
-    return true;
-  }
-
   private async step(feed: Feed): Promise<boolean> {
-    const position = this.positions.get(feed.name);
-    if (position === undefined || !this.begin(feed, position)) return false;
-    if (position.timeline !== feed.mark.timeline) this.turnTo(feed, position);
-    const page = feed.page(position.upTo);
+    const place = this.places.at(feed);
+    if (place === null) return false;
+    const page = feed.page(place.upTo);
     if (page === null) {
-      if (position.upTo >= feed.status.maxId) position.caughtUpAt = this.options.clock();
+      if (place.upTo >= feed.status.maxId) place.caughtUpAt = this.options.clock();
       return false;
     }
-    const events = this.wanted(feed, position, page);
+    const events = this.places.wanted(place, feed.name, page);
     let upTo = page.upTo;
     let saved: string | null = null;
     if (events.length > 0) {
@@ -257,31 +204,15 @@ export class SinkLoop implements Follower {
       saved = result.saved ?? null;
       this.delivered += upTo === page.upTo ? events.length : events.filter((e) => e.sequence <= upTo).length;
     }
-    await this.commit(feed, position, page.timeline, upTo, saved);
+    await this.commit(feed, place, page.timeline, upTo, saved);
     this.recovered();
     return true;
-  }
-
-  /** The rows of a page that this sink has still to get. */
-  private wanted(feed: Feed, position: Position, page: Page): AuditEvent[] {
-    const { config, state } = this.options;
-    const first = page.events[0]?.sequence ?? 0;
-    const had = state.deliveredEarlier(this.name, feed.name, page.timeline, first, page.upTo);
-    const plain = position.found.size === 0 && had === null;
-    return page.events.filter((event) => {
-      if (event.sequence <= position.upTo || event.sequence <= position.skipTo) return false;
-      if (!plain) {
-        if (position.found.get(event.sequence) === event.id) return false;
-        if (had?.has(fingerprintOf(event.id)) === true) return false;
-      }
-      return rejection(config.events, event) === null;
-    });
   }
 
   /** What is written must be known to be written before anything else is: tried until the state takes it. */
   private async commit(
     feed: Feed,
-    position: Position,
+    place: Place,
     timeline: number,
     upTo: number,
     saved: string | null,
@@ -294,7 +225,7 @@ export class SinkLoop implements Follower {
             this.name,
             feed.name,
             timeline,
-            Math.max(upTo, position.timeline === timeline ? position.upTo : 0),
+            Math.max(upTo, place.timeline === timeline ? place.upTo : 0),
           );
           if (saved !== null) state.cursors.save(this.name, saved, clock());
         });
@@ -315,30 +246,8 @@ export class SinkLoop implements Follower {
         await this.pause(backoff(attempt, this.options.random));
       }
     }
-    if (position.timeline === timeline) position.upTo = Math.max(position.upTo, upTo);
-    for (const id of position.found.keys()) if (id <= upTo) position.found.delete(id);
-  }
-
-  /** Another history began: this sink goes through it from its lowest id; what it had is left out by fingerprint. */
-  private turnTo(feed: Feed, position: Position): void {
-    const { state } = this.options;
-    const old = position.timeline;
-    const last = Math.max(0, ...position.found.keys());
-    state.transaction(() => {
-      if (last > 0) {
-        // Lines found at the destination whose rows were never read again: they count as delivered.
-        const known = state.fingerprints.last(feed.name, old);
-        const rows = [...position.found]
-          .filter(([id]) => id > known)
-          .map(([sequence, id]) => ({ sequence, id }));
-        state.fingerprints.record(feed.name, old, rows);
-        state.cursors.set(this.name, feed.name, old, Math.max(last, position.upTo));
-      }
-    });
-    position.found.clear();
-    position.timeline = feed.mark.timeline;
-    position.upTo = state.cursors.position(this.name, feed.name, position.timeline) ?? 0;
-    position.skipTo = 0;
+    if (place.timeline === timeline) place.upTo = Math.max(place.upTo, upTo);
+    for (const id of place.found.keys()) if (id <= upTo) place.found.delete(id);
   }
 
   private async tick(): Promise<void> {

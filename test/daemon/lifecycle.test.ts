@@ -143,6 +143,14 @@ describe('a lost state.db', () => {
       .filter(({ source }) => source === 'postern')
       .map(({ sequence }) => sequence);
     expect(ids).toEqual(Array.from({ length: 25 }, (_, at) => at + 1));
+    const own = rig.auditLines().filter(({ source }) => source === 'auditd');
+    expect(own.map(({ action }) => action)).toEqual([
+      'daemon.start',
+      'daemon.stop',
+      'daemon.start',
+      'daemon.stop',
+    ]);
+    expect(new Set(own.map(({ id }) => id)).size).toBe(4);
   });
 });
 

@@ -1,0 +1,135 @@
+import type { AuditEvent, SourceName } from '../audit/event.js';
+import type { EventsFilter } from '../config/schema.js';
+import type { Resume } from '../sinks/sink.js';
+import type { Feed, Page } from './feed.js';
+import { rejection } from './filter.js';
+import { fingerprintOf } from './fingerprints.js';
+import type { State } from './state.js';
+
+/** Where a sink stands in one source. */
+export interface Place {
+  timeline: number;
+  /** The cursor. */
+  upTo: number;
+  /** Rows up to here were there before the sink was first started: recorded, not delivered. */
+  skipTo: number;
+  /** Rows that `open` found at the destination though the cursor does not know: event ids by row id. */
+  readonly found: Map<number, string>;
+  /** When it last had everything, ms since the epoch. */
+  caughtUpAt: number;
+}
+
+export interface PlacesOptions {
+  readonly sink: string;
+  readonly state: State;
+  readonly start: 'beginning' | 'now';
+  readonly events: EventsFilter | undefined;
+  readonly clock: () => number;
+}
+
+/** One sink's places in all sources, and which rows of a page it has still to get. */
+export class Places {
+  private readonly places = new Map<SourceName, Place>();
+
+  constructor(private readonly options: PlacesOptions) {}
+
+  get(source: SourceName): Place | undefined {
+    return this.places.get(source);
+  }
+
+  /**
+   * Finds the place in a source: from the cursor, from what the destination shows, or from `start`. Inside a transaction.
+   *
+   * @param first the sink was never opened with this state.db
+   */
+  settle(feed: Feed, resume: Resume | null, first: boolean): void {
+    const { sink, state, clock } = this.options;
+    const { cursors, fingerprints } = state;
+    const shown = resume?.positions.filter((position) => position.source === feed.name) ?? [];
+    const newest = shown.reduce((max, position) => Math.max(max, position.timeline), 0);
+    if (first) feed.continueAt(newest);
+    const timeline = feed.mark.timeline;
+    const found = new Map<number, string>();
+    let skipTo = 0;
+    for (const at of shown) {
+      const cursor = cursors.position(sink, feed.name, at.timeline) ?? 0;
+      if (at.upTo < cursor) {
+        cursors.moveBack(sink, feed.name, at.timeline, at.upTo);
+      } else if (at.timeline === timeline) {
+        for (const [id, eventId] of at.found) if (id > cursor) found.set(id, eventId);
+        if (at.found.length === 0) skipTo = at.upTo;
+      } else if (at.upTo > cursor) {
+        const known = fingerprints.last(feed.name, at.timeline);
+        const rows = at.found.filter(([id]) => id > known).map(([sequence, id]) => ({ sequence, id }));
+        fingerprints.record(feed.name, at.timeline, rows);
+        cursors.set(sink, feed.name, at.timeline, at.upTo);
+      }
+    }
+    const start = cursors.start(sink, feed.name);
+    if (skipTo > 0 && first) cursors.setStart(sink, feed.name, { timeline, skipTo });
+    else if (start?.timeline === timeline) skipTo = start.skipTo;
+    const upTo = cursors.position(sink, feed.name, timeline) ?? 0;
+    const caughtUpAt = this.places.get(feed.name)?.caughtUpAt ?? clock();
+    this.places.set(feed.name, { timeline, upTo, skipTo, found, caughtUpAt });
+  }
+
+  /**
+   * The place from which to read on; null while it can't be known: a sink that starts `now` has to see first what is
+   * there. Turns to the feed's timeline where another has begun.
+   */
+  at(feed: Feed): Place | null {
+    const place = this.places.get(feed.name);
+    if (place === undefined || !this.begin(feed, place)) return null;
+    if (place.timeline !== feed.mark.timeline) this.turn(feed, place);
+    return place;
+  }
+
+  /** The rows of a page that the sink has still to get. */
+  wanted(place: Place, source: SourceName, page: Page): AuditEvent[] {
+    const { state, sink, events } = this.options;
+    const first = page.events[0]?.sequence ?? 0;
+    const had = state.deliveredEarlier(sink, source, page.timeline, first, page.upTo);
+    const plain = place.found.size === 0 && had === null;
+    return page.events.filter((event) => {
+      if (event.sequence <= place.upTo || event.sequence <= place.skipTo) return false;
+      if (!plain) {
+        if (place.found.get(event.sequence) === event.id) return false;
+        if (had?.has(fingerprintOf(event.id)) === true) return false;
+      }
+      return rejection(events, event) === null;
+    });
+  }
+
+  private begin(feed: Feed, place: Place): boolean {
+    const { sink, state, start } = this.options;
+    if (start !== 'now' || state.cursors.start(sink, feed.name) !== null) return true;
+    if (feed.status.lastLook === 0) feed.wake();
+    if (feed.status.state !== 'reading' && feed.status.state !== 'stopped') return false;
+    place.skipTo = Math.max(feed.status.maxId, feed.mark.id);
+    const { timeline, skipTo } = place;
+    state.transaction(() => state.cursors.setStart(sink, feed.name, { timeline, skipTo }));
+    return true;
+  }
+
+  /** Another history began: the sink goes through it from its lowest id; what it had is left out by fingerprint. */
+  private turn(feed: Feed, place: Place): void {
+    const { sink, state } = this.options;
+    const old = place.timeline;
+    const last = Math.max(0, ...place.found.keys());
+    if (last > 0) {
+      state.transaction(() => {
+        // Lines found at the destination whose rows were never read again: they count as delivered.
+        const known = state.fingerprints.last(feed.name, old);
+        const rows = [...place.found]
+          .filter(([id]) => id > known)
+          .map(([sequence, id]) => ({ sequence, id }));
+        state.fingerprints.record(feed.name, old, rows);
+        state.cursors.set(sink, feed.name, old, Math.max(last, place.upTo));
+      });
+    }
+    place.found.clear();
+    place.timeline = feed.mark.timeline;
+    place.upTo = state.cursors.position(sink, feed.name, place.timeline) ?? 0;
+    place.skipTo = 0;
+  }
+}
