@@ -1,35 +1,41 @@
-import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
+import { BlockList, isIP, isIPv4 } from 'node:net';
 
 const PLAIN_IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)$/;
-const IPV4_PORT = /^([0-9.]+):(\d{1,5})$/;
-const BRACKETS = /^\[([^\]]+)\](?::(\d{1,5}))?$/;
-const ZONE = /^([0-9a-fA-F:.]+)%[A-Za-z0-9_.-]{1,32}$/;
+const PORT = /^:\d{1,5}$/;
+const ZONE = /^%[A-Za-z0-9_.-]{1,32}$/;
 /** `[ffff:…%zone]:65535` is the longest there is. */
 const LONGEST = 90;
 
 /**
  * The client address in canonical text: dotted IPv4, or IPv6 after RFC 5952; IPv4-mapped IPv6 as IPv4.
- * Brackets, a port and a zone are accepted and left out. Everything else (host names, lists, CIDR, leading zeros, white
- * space) is null: whoever is banned must be an address that was measured, not text that was sent.
+ * Brackets around IPv6, a port and a zone are accepted and left out. Everything else (host names, lists, CIDR, leading
+ * zeros, octal, hexadecimal, white space) is null: whoever is banned must be an address that was measured, not text
+ * that was sent.
  */
 export function parseAddress(text: string | null): string | null {
-  if (text === null || text.length > LONGEST || text.length < 2) return null;
+  if (text === null || text.length < 2 || text.length > LONGEST) return null;
   if (PLAIN_IPV4.test(text)) return text;
-  const withPort = IPV4_PORT.exec(text);
-  if (withPort !== null) {
-    const [, host = '', port = ''] = withPort;
-    return Number(port) <= 65_535 && PLAIN_IPV4.test(host) ? host : null;
+  if (text.startsWith('[')) {
+    const end = text.indexOf(']');
+    return end > 0 && isPort(text.slice(end + 1)) ? fromIpv6(text.slice(1, end)) : null;
   }
-  let bare = text;
-  const bracketed = BRACKETS.exec(text);
-  if (bracketed !== null) {
-    if (Number(bracketed[2] ?? 0) > 65_535) return null;
-    bare = bracketed[1] ?? '';
-  }
-  bare = ZONE.exec(bare)?.[1] ?? bare;
-  if (!isIPv6(bare) || bare.includes('%')) return null;
-  const groups = groupsOf(bare);
-  return mappedIpv4(groups) ?? compress(groups);
+  const colon = text.indexOf(':');
+  if (colon === -1) return null;
+  if (text.indexOf(':', colon + 1) !== -1) return fromIpv6(text);
+  const host = text.slice(0, colon);
+  return PLAIN_IPV4.test(host) && isPort(text.slice(colon)) ? host : null;
+}
+
+/** Nothing, or a colon and a port. */
+function isPort(text: string): boolean {
+  return text === '' || (PORT.test(text) && Number(text.slice(1)) <= 65_535);
+}
+
+function fromIpv6(text: string): string | null {
+  const percent = text.indexOf('%');
+  if (percent !== -1 && !ZONE.test(text.slice(percent))) return null;
+  const groups = groupsOf(percent === -1 ? text : text.slice(0, percent));
+  return groups === null ? null : (mappedIpv4(groups) ?? compress(groups));
 }
 
 /**
@@ -40,7 +46,7 @@ export function parseAddress(text: string | null): string | null {
  */
 export function networkOf(address: string, prefix: number): string {
   if (prefix >= 128 || isIPv4(address)) return address;
-  const groups = groupsOf(address).map((group, at) => {
+  const groups = (groupsOf(address) ?? []).map((group, at) => {
     const bits = Math.max(0, Math.min(16, prefix - at * 16));
     return group & (0xffff << (16 - bits)) & 0xffff;
   });
@@ -67,51 +73,103 @@ export class NetworkSet {
 
   private add(entry: string): void {
     const [text = '', bits, more] = entry.split('/');
-    const address = parseAddress(text);
-    if (address === null || isIP(text) === 0 || more !== undefined || (bits !== undefined && !/^\d{1,3}$/.test(bits))) {
-      throw new Error(`"${entry}" is neither an IP address nor a network such as 192.0.2.0/24 or 2001:db8::/32`);
+    const address = isIP(text) === 0 || text.includes('%') ? null : parseAddress(text);
+    if (address === null || more !== undefined || (bits !== undefined && !/^\d{1,3}$/.test(bits))) {
+      throw new Error(
+        `"${entry}" is neither an IP address nor a network such as 192.0.2.0/24 or 2001:db8::/32`,
+      );
     }
     const family = isIPv4(address) ? 'ipv4' : 'ipv6';
     const mapped = family === 'ipv4' && text.includes(':');
     const width = family === 'ipv4' ? 32 : 128;
     const prefix = bits === undefined ? width : Number(bits) - (mapped ? 96 : 0);
-    if (prefix < 0 || prefix > width) throw new Error(`"${entry}" has a prefix length outside of 0 to ${width}`);
+    if (prefix < 0 || prefix > width) {
+      throw new Error(`"${entry}" has a prefix length outside of ${mapped ? '96 to 128' : `0 to ${width}`}`);
+    }
     this.list.addSubnet(address, prefix, family);
   }
 }
 
-/** The eight 16-bit groups of an IPv6 address that net.isIPv6 has accepted. */
-function groupsOf(address: string): number[] {
-  let text = address;
-  const dotted = /(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text);
-  if (dotted !== null) {
-    const [a = 0, b = 0, c = 0, d = 0] = dotted.slice(1).map(Number);
-    text = `${text.slice(0, dotted.index)}${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;
+const COLON = 58;
+const DOT = 46;
+
+/** The eight 16-bit groups of an IPv6 address (RFC 4291 section 2.2, all three forms), or null if it is none. */
+function groupsOf(text: string): number[] | null {
+  const groups: number[] = [];
+  let gap = -1;
+  let at = 0;
+  if (text.charCodeAt(0) === COLON) {
+    if (text.charCodeAt(1) !== COLON) return null;
+    gap = 0;
+    at = 2;
   }
-  const [head = '', tail] = text.split('::');
-  const left = head === '' ? [] : head.split(':');
-  const right = tail === undefined || tail === '' ? [] : tail.split(':');
-  const zeros = tail === undefined ? 0 : 8 - left.length - right.length;
-  return [...left, ...Array<string>(Math.max(0, zeros)).fill('0'), ...right].map((group) => Number.parseInt(group, 16));
+  while (at < text.length) {
+    const start = at;
+    let group = 0;
+    for (let digit = hexOf(text.charCodeAt(at)); digit >= 0; digit = hexOf(text.charCodeAt(++at))) {
+      group = group * 16 + digit;
+    }
+    if (text.charCodeAt(at) === DOT) {
+      const dotted = text.slice(start);
+      if (!PLAIN_IPV4.test(dotted)) return null;
+      const [a = 0, b = 0, c = 0, d = 0] = dotted.split('.').map(Number);
+      groups.push((a << 8) | b, (c << 8) | d);
+      break;
+    }
+    if (at === start || at - start > 4) return null;
+    groups.push(group);
+    if (at === text.length) break;
+    if (text.charCodeAt(at) !== COLON || ++at === text.length) return null;
+    if (text.charCodeAt(at) === COLON) {
+      if (gap >= 0) return null;
+      gap = groups.length;
+      at++;
+    }
+  }
+  if (gap < 0) return groups.length === 8 ? groups : null;
+  if (groups.length > 7) return null;
+  const zeros = new Array<number>(8 - groups.length).fill(0);
+  groups.splice(gap, 0, ...zeros);
+  return groups;
+}
+
+/** The value of a hexadecimal digit, else -1. */
+function hexOf(code: number): number {
+  if (code >= 48 && code <= 57) return code - 48;
+  const letter = code | 32;
+  return letter >= 97 && letter <= 102 ? letter - 87 : -1;
 }
 
 /** ::ffff:a.b.c.d (RFC 4291 section 2.5.5.2) names the IPv4 host. */
 function mappedIpv4(groups: readonly number[]): string | null {
-  if (groups[5] !== 0xffff || groups.slice(0, 5).some((group) => group !== 0)) return null;
-  const [high = 0, low = 0] = groups.slice(6);
+  if (groups[5] !== 0xffff) return null;
+  for (let at = 0; at < 5; at++) if (groups[at] !== 0) return null;
+  const high = groups[6] ?? 0;
+  const low = groups[7] ?? 0;
   return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
 }
 
 /** RFC 5952 section 4: lower case, no leading zeros, `::` for the first longest run of two or more zero groups. */
 function compress(groups: readonly number[]): string {
-  let best = { at: -1, length: 1 };
-  for (let at = 0; at < groups.length; at++) {
-    let length = 0;
-    while (groups[at + length] === 0) length++;
-    if (length > best.length) best = { at, length };
-    at += length;
+  let from = -1;
+  let longest = 1;
+  for (let at = 0; at < 8; at++) {
+    let end = at;
+    while (groups[end] === 0) end++;
+    if (end - at > longest) {
+      from = at;
+      longest = end - at;
+    }
+    at = end;
   }
-  const hex = (part: readonly number[]) => part.map((group) => group.toString(16)).join(':');
-  if (best.at < 0) return hex(groups);
-  return `${hex(groups.slice(0, best.at))}::${hex(groups.slice(best.at + best.length))}`;
+  let text = '';
+  for (let at = 0; at < 8; at++) {
+    if (at === from) {
+      text += '::';
+      at += longest - 1;
+    } else {
+      text += `${text === '' || text.endsWith(':') ? '' : ':'}${(groups[at] ?? 0).toString(16)}`;
+    }
+  }
+  return text;
 }

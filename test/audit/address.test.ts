@@ -1,4 +1,4 @@
-import { isIP } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { NetworkSet, networkOf, parseAddress } from '../../src/audit/address.js';
@@ -20,6 +20,16 @@ describe('a client address', () => {
     ['1:0:0:2:0:0:0:3', '1:0:0:2::3'],
     ['1:0:2:0:3:0:4:0', '1:0:2:0:3:0:4:0'],
     ['64:ff9b::192.0.2.33', '64:ff9b::c000:221'],
+    ['[::ffff:203.0.113.7%eth0]:80', '203.0.113.7'],
+    ['::203.0.113.7', '::cb00:7107'],
+    ['::fffe:203.0.113.7', '::fffe:cb00:7107'],
+    ['1:2:3:4:5:6:7::', '1:2:3:4:5:6:7:0'],
+    ['::2:3:4:5:6:7:8', '0:2:3:4:5:6:7:8'],
+    ['0:0:1::1', '0:0:1::1'],
+    ['1:0:0:1:0:0:1:1', '1::1:0:0:1:1'],
+    ['ABCD:EF01:2345:6789:ABCD:EF01:2345:6789', 'abcd:ef01:2345:6789:abcd:ef01:2345:6789'],
+    ['203.0.113.7:0', '203.0.113.7'],
+    ['203.0.113.7:65535', '203.0.113.7'],
   ])('%s is read as %s', (text, address) => {
     expect(parseAddress(text)).toBe(address);
   });
@@ -44,6 +54,43 @@ describe('a client address', () => {
     '[203.0.113.7',
     'fe80::1%eth0%1',
     'fe80::1%"',
+    'fe80::1%',
+    'fe80::1%eth0]',
+    '203.0.113.7%eth0',
+    '[203.0.113.7]',
+    '[203.0.113.7]:80',
+    '[]',
+    '[::1]80',
+    '[::1]:',
+    '[::1]:65536',
+    '[::1]:8a',
+    '[[::1]]',
+    '203.0.113.7:',
+    '203.0.113.7:-1',
+    '203.0.113.7:80:80',
+    ':80',
+    '1:2:3:4:5:6:7:8:9',
+    '1:2:3:4:5:6:7',
+    '1:2:3:4:5:6:7:8::',
+    '::1:2:3:4:5:6:7:8',
+    ':::',
+    ':1',
+    '1:',
+    '::1:',
+    '::12345',
+    '::g',
+    '::1.2.3',
+    '::1.2.3.4.5',
+    '::1.2.3.4:5',
+    '::ffff:203.0.113.07',
+    '1:2:3:4:5:6:7:1.2.3.4',
+    '017700000001',
+    '0177.0.0.1',
+    '1.2.3',
+    '1.2.3.4.5',
+    '1.2.3.4/32',
+    '::1/128',
+    'a'.repeat(91),
     '１２７.0.0.1',
   ])('%j is no address', (text) => {
     expect(parseAddress(text)).toBeNull();
@@ -51,19 +98,52 @@ describe('a client address', () => {
 
   it('is always what the platform takes for an address, and stays what it is', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.ipV4(), fc.ipV6(), fc.string({ unit: fc.constantFrom(...'0123456789abcdef:.%[]/ ') })), (text) => {
-        const address = parseAddress(text);
-        if (address === null) return;
-        expect(isIP(address)).not.toBe(0);
-        expect(parseAddress(address)).toBe(address);
-        expect(address).toMatch(/^[0-9a-f:.]+$/);
-      }),
+      fc.property(
+        fc.oneof(fc.ipV4(), fc.ipV6(), fc.string({ unit: fc.constantFrom(...'0123456789abcdef:.%[]/ ') })),
+        (text) => {
+          const address = parseAddress(text);
+          if (address === null) return;
+          expect(isIP(address)).not.toBe(0);
+          expect(parseAddress(address)).toBe(address);
+          expect(address).toMatch(/^[0-9a-f:.]+$/);
+        },
+      ),
       { numRuns: 5_000 },
     );
   });
 
-  it('accepts every valid address', () => {
-    fc.assert(fc.property(fc.oneof(fc.ipV4(), fc.ipV6()), (text) => parseAddress(text) !== null));
+  it('of IPv6 is whatever the platform takes for one, in the text that a URL parser writes', () => {
+    const pieces = fc.constantFrom(
+      '0',
+      '1',
+      'ff',
+      'ABCD',
+      '0000',
+      '00000',
+      ':',
+      '::',
+      ':',
+      '1.2.3.4',
+      '.',
+      'g',
+    );
+    const texts = fc.oneof(
+      fc.ipV6(),
+      fc.array(pieces, { maxLength: 17 }).map((parts) => parts.join('')),
+      fc
+        .array(fc.constantFrom('0', '0', '1', 'beef'), { minLength: 8, maxLength: 8 })
+        .map((parts) => parts.join(':')),
+    );
+    fc.assert(
+      fc.property(texts, (text) => {
+        fc.pre(text.includes(':') && !/^[0-9.]+:[0-9]*$/.test(text));
+        const address = parseAddress(text);
+        expect(address !== null, text).toBe(isIPv6(text));
+        // The host of a URL is written after RFC 5952.
+        if (address?.includes(':')) expect(new URL(`http://[${text}]/`).hostname).toBe(`[${address}]`);
+      }),
+      { numRuns: 5_000 },
+    );
   });
 });
 
@@ -79,11 +159,55 @@ describe('a network', () => {
 
   it('contains what lies in it, in either notation', () => {
     const set = new NetworkSet(['127.0.0.0/8', '::1', '2001:db8::/32', '::ffff:192.0.2.0/120']);
-    for (const inside of ['127.9.9.9', '::1', '2001:db8:ffff::1', '192.0.2.200']) expect(set.contains(inside)).toBe(true);
-    for (const outside of ['128.0.0.1', '::2', '2001:db9::1', '192.0.3.1']) expect(set.contains(outside)).toBe(false);
+    for (const inside of ['127.9.9.9', '::1', '2001:db8:ffff::1', '192.0.2.200'])
+      expect(set.contains(inside)).toBe(true);
+    for (const outside of ['128.0.0.1', '::2', '2001:db9::1', '192.0.3.1'])
+      expect(set.contains(outside)).toBe(false);
   });
 
-  it.each(['', 'localhost', '10.0.0.0/33', '10.0.0.0/8/8', '::/129', '10.0.0.0/', '300.0.0.0/8'])('refuses %j by name', (entry) => {
+  it('has just the addresses that share its bits', () => {
+    fc.assert(
+      fc.property(
+        fc.ipV6(),
+        fc.integer({ min: 0, max: 128 }),
+        fc.ipV6(),
+        fc.boolean(),
+        (base, prefix, other, near) => {
+          const network = parseAddress(base) ?? '';
+          const candidate = parseAddress(near ? base.replace(/[0-9a-f]$/i, '7') : other) ?? '';
+          fc.pre(network.includes(':') && candidate.includes(':'));
+          const same = networkOf(network, prefix) === networkOf(candidate, prefix);
+          expect(new NetworkSet([`${base}/${prefix}`]).contains(candidate)).toBe(same);
+        },
+      ),
+      { numRuns: 1_000 },
+    );
+    const number = (address: string) => address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+    fc.assert(
+      fc.property(fc.ipV4(), fc.integer({ min: 0, max: 32 }), fc.ipV4(), (base, prefix, other) => {
+        const size = 2 ** (32 - prefix);
+        const same = Math.floor(number(base) / size) === Math.floor(number(other) / size);
+        expect(new NetworkSet([`${base}/${prefix}`]).contains(other)).toBe(same);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  it.each([
+    '',
+    'localhost',
+    '10.0.0.0/33',
+    '10.0.0.0/8/8',
+    '::/129',
+    '10.0.0.0/',
+    '10.0.0.1:80',
+    '[::1]',
+    'fe80::1%eth0',
+    ' ::1',
+    '10.0.0.0/-1',
+    '::ffff:10.0.0.0/8',
+    '300.0.0.0/8',
+  ])('refuses %j by name', (entry) => {
     expect(() => new NetworkSet(['192.0.2.1', entry])).toThrow(`"${entry}"`);
   });
 });
