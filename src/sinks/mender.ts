@@ -10,6 +10,7 @@ import type { Series } from './series.js';
 /** How far a rebuild reads back for Postern's last row. */
 const LOOK_BACK = 64 * 2 ** 20;
 const EXCERPT = 120;
+const NEWLINE = 10;
 const { O_NOFOLLOW, O_RDONLY, O_RDWR } = fs.constants;
 
 export interface MenderOptions {
@@ -26,7 +27,11 @@ export class Mender {
   /** @param distrust true if nothing behind the durable point counts */
   plan(note: Note | null, files: readonly LogFile[], distrust: boolean): RecoveryPlan {
     if (note !== null) {
-      return planRecovery(note, files, (file, offset) => this.linesFrom(file, offset), distrust);
+      const contents = {
+        beginsLine: (file: LogFile, offset: number) => this.beginsLine(file, offset),
+        linesFrom: (file: LogFile, offset: number) => this.linesFrom(file, offset),
+      };
+      return planRecovery(note, files, contents, distrust);
     }
     let limit = LOOK_BACK;
     return planRebuild(files, (file) => {
@@ -56,6 +61,18 @@ export class Mender {
     const fd = disk.open(series.path(file.number), O_RDWR | O_NOFOLLOW);
     try {
       await disk.datasync(fd);
+    } finally {
+      disk.close(fd);
+    }
+  }
+
+  private beginsLine(file: LogFile, offset: number): boolean {
+    if (offset <= file.start) return offset === file.start;
+    const { disk, series } = this.options;
+    const fd = disk.open(series.path(file.number), O_RDONLY | O_NOFOLLOW);
+    try {
+      const before = Buffer.alloc(1);
+      return disk.read(fd, before, 1, offset - 1) === 1 && before[0] === NEWLINE;
     } finally {
       disk.close(fd);
     }

@@ -40,17 +40,24 @@ export interface RecoveryPlan {
   readonly lost: boolean;
 }
 
+/** What recovery asks of a file. */
+export interface Contents {
+  /** True if a line may begin at this offset: a newline stands before it. */
+  beginsLine(file: LogFile, offset: number): boolean;
+  /** The valid lines from an offset on, up to the first invalid one. */
+  linesFrom(file: LogFile, offset: number): Iterable<Line>;
+}
+
 /**
  * What the files say against what was saved.
  *
  * @param files ascending by number
- * @param linesFrom the valid lines of a file from an offset on, up to the first invalid one
  * @param distrust true if an fdatasync failed: nothing behind the durable point counts, whatever can be read there
  */
 export function planRecovery(
   note: Note,
   files: readonly LogFile[],
-  linesFrom: (file: LogFile, offset: number) => Iterable<Line>,
+  contents: Contents,
   distrust = false,
 ): RecoveryPlan {
   const found = new FoundRows(note.found);
@@ -62,13 +69,14 @@ export function planRecovery(
   let lost = false;
 
   if (saved !== undefined) {
-    const read = readSaved(note, saved, linesFrom, distrust, found);
+    const from = readingPoint(note, saved, contents);
+    const read = readSaved(note, from, distrust ? [] : contents.linesFrom(saved, from.offset), found);
+    const { offset } = read;
     lost = !read.intact;
     positions = read.positions;
-    const { offset } = read;
+    const begin = note.begin.offset > from.offset ? from : note.begin;
+    current = { file: saved, since: note.since, begin, offset };
     if (saved.size > offset) cuts.push({ number: saved.number, at: offset, bytes: saved.size - offset });
-    // A file that is shorter than its own beginning can't be gone on with.
-    if (saved.size >= offset) current = { file: saved, since: note.since, begin: note.begin, offset };
   }
   // A roll makes the old file durable before it begins another. So if lines are lost and there is another, it was by another
   // hand or a disk that lies: they are written again in a new file, and later ones stay as they are, but for a torn end.
@@ -76,7 +84,7 @@ export function planRecovery(
   for (const file of rest) {
     const begin = { offset: file.start, positions };
     let offset = file.start;
-    for (const line of linesFrom(file, file.start)) {
+    for (const line of contents.linesFrom(file, file.start)) {
       offset = line.end;
       if (passed) continue;
       positions = advanceTo(positions, line.position);
@@ -99,25 +107,29 @@ export function planRecovery(
   };
 }
 
+/** The last point that the file still has. */
+function readingPoint({ durable, begin }: Note, file: LogFile, contents: Contents): Point {
+  const there = ({ offset }: Point): boolean => offset <= file.size && contents.beginsLine(file, offset);
+  if (there(durable)) return durable;
+  return there(begin) ? begin : { offset: file.start, positions: begin.positions };
+}
+
 function readSaved(
-  note: Note,
-  file: LogFile,
-  linesFrom: (file: LogFile, offset: number) => Iterable<Line>,
-  distrust: boolean,
+  { end }: Note,
+  from: Point,
+  lines: Iterable<Line>,
   found: FoundRows,
 ): { offset: number; positions: Positions; intact: boolean } {
-  const from = file.size < note.durable.offset ? note.begin : note.durable;
   let { offset, positions } = from;
-  let intact = offset === note.end.offset;
-  if (intact) positions = note.end.positions;
-  if (distrust || file.size < offset) return { offset, positions, intact };
-  for (const line of linesFrom(file, offset)) {
+  let intact = offset === end.offset;
+  if (intact) positions = end.positions;
+  for (const line of lines) {
     positions = advanceTo(positions, line.position);
     offset = line.end;
     if (intact) found.add(line.position);
-    if (offset === note.end.offset) {
+    if (offset === end.offset) {
       intact = true;
-      positions = note.end.positions;
+      positions = end.positions;
     }
   }
   return { offset, positions, intact };

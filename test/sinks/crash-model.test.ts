@@ -27,7 +27,8 @@ type Step =
   | { do: 'wait'; ms: number }
   | { do: 'full'; room: number; truncate: boolean }
   | { do: 'room' }
-  | { do: 'failSync' }
+  | { do: 'failSync'; of: 'contents' | 'names' }
+  | { do: 'cut'; kept: number }
   | { do: 'timeline' }
   | { do: 'power'; kept: number; zeroed: number; commits: number };
 
@@ -67,7 +68,14 @@ const common = [
   often(fc.record({ do: fc.constant('timeline' as const) }), 1),
 ];
 const power = [
-  often(fc.record({ do: fc.constant('failSync' as const) }), 1),
+  often(
+    fc.record({
+      do: fc.constant('failSync' as const),
+      of: fc.constantFrom('contents' as const, 'names' as const),
+    }),
+    2,
+  ),
+  often(fc.record({ do: fc.constant('cut' as const), kept: fc.double({ min: 0, max: 1, noNaN: true }) }), 1),
   often(
     fc.record({
       do: fc.constant('power' as const),
@@ -155,10 +163,8 @@ async function play(bench: Bench, steps: readonly Step[]): Promise<void> {
   for (const step of steps) {
     if (step.do === 'rows') model.rows[step.source] += step.count;
     else if (step.do === 'deliver') await model.deliver(step.source, step.most, step.forget);
-    else if (step.do === 'tick') {
-      await model.tick(step.forget);
-      await new Promise((resolve) => setImmediate(resolve));
-    } else if (step.do === 'dieAfter') faults.untilDeath = step.changes;
+    else if (step.do === 'tick') await model.tick(step.forget);
+    else if (step.do === 'dieAfter') faults.untilDeath = step.changes;
     else if (step.do === 'kill') model.die();
     else if (step.do === 'garbage') {
       model.die();
@@ -169,8 +175,12 @@ async function play(bench: Bench, steps: readonly Step[]): Promise<void> {
       faults.room = step.room;
       faults.failTruncate = step.truncate;
     } else if (step.do === 'room') recover(faults);
-    else if (step.do === 'failSync') faults.failSync = true;
-    else if (step.do === 'timeline') model.newTimeline();
+    else if (step.do === 'failSync') faults.failSync = step.of;
+    else if (step.do === 'cut') {
+      model.die();
+      const file = bench.active();
+      if (file !== null) fs.truncateSync(file, Math.floor(fs.statSync(file).size * step.kept));
+    } else if (step.do === 'timeline') model.newTimeline();
     else {
       model.losePower(step.commits);
       faults.losePower(() => step);
@@ -184,7 +194,7 @@ async function play(bench: Bench, steps: readonly Step[]): Promise<void> {
 function recover(faults: FaultyDisk): void {
   faults.room = Number.POSITIVE_INFINITY;
   faults.failTruncate = false;
-  faults.failSync = false;
+  faults.failSync = null;
 }
 
 /** Row ids by source, as they stand in the files. */
@@ -245,7 +255,7 @@ describe('whatever happens to the process', () => {
   });
 });
 
-describe('whatever happens to the power', () => {
+describe('whatever happens to the power, and when a file is cut by hand', () => {
   it('each row stands in the rolled files, and no torn line', { timeout: 600_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(steps([...common, ...power]), (plan) => holds(fileBench, plan, eachAtLeastOnce)),

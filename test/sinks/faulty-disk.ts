@@ -1,4 +1,5 @@
 import fs from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import { type Disk, realDisk } from '../../src/sinks/disk.js';
 
 /** The process died here: nothing it does afterwards counts. */
@@ -11,6 +12,8 @@ export function systemError(code: string): NodeJS.ErrnoException {
 interface File {
   /** As of the last fdatasync. */
   durable: number;
+  /** From here on pages were marked clean by an fdatasync that failed: later ones succeed and write nothing. */
+  bad: number;
   path: string;
 }
 
@@ -36,7 +39,8 @@ export class FaultyDisk {
   /** Bytes that can still be written; the write in which it ends is short, the next throws ENOSPC. */
   room = Number.POSITIVE_INFINITY;
   failTruncate: boolean = false;
-  failSync: boolean = false;
+  /** What fails: fdatasync of contents, fsync of a directory's names. */
+  failSync: 'contents' | 'names' | null = null;
   dead: boolean = false;
   changes = 0;
   private readonly files = new Map<string, File>();
@@ -49,6 +53,7 @@ export class FaultyDisk {
   restart(): void {
     for (const fd of this.open.keys()) fs.closeSync(fd);
     this.open.clear();
+    for (const file of this.files.values()) file.bad = Number.POSITIVE_INFINITY; // what nobody can know counts as well
     this.dead = false;
     this.untilDeath = Number.POSITIVE_INFINITY;
   }
@@ -98,7 +103,7 @@ export class FaultyDisk {
       const fd = realDisk.open(path, flags, mode);
       let file = this.files.get(path);
       if (file === undefined || creates) {
-        file = { durable: creates ? 0 : fs.fstatSync(fd).size, path };
+        file = { durable: creates ? 0 : fs.fstatSync(fd).size, bad: Number.POSITIVE_INFINITY, path };
         if (fs.fstatSync(fd).isFile()) this.files.set(path, file);
       }
       this.open.set(fd, file);
@@ -131,22 +136,30 @@ export class FaultyDisk {
       if (this.failTruncate) throw systemError('EIO');
       realDisk.truncate(fd, length);
       const file = this.open.get(fd);
-      if (file !== undefined) file.durable = Math.min(file.durable, length);
+      if (file === undefined) return;
+      file.durable = Math.min(file.durable, length);
+      if (length <= file.bad) file.bad = Number.POSITIVE_INFINITY;
     };
     disk.datasync = async (fd) => {
       const file = this.open.get(fd);
       const size = fs.fstatSync(fd).size;
       this.step();
-      await Promise.resolve();
+      await setImmediate(); // batches may be written meanwhile
       if (this.dead) throw new Death('already dead');
-      if (this.failSync) throw systemError('EIO');
-      if (file !== undefined) file.durable = Math.max(file.durable, size);
+      if (file === undefined) return;
+      if (this.failSync === 'contents') {
+        if (size > file.durable) file.bad = Math.min(file.bad, file.durable);
+        throw systemError('EIO');
+      }
+      file.durable = Math.max(file.durable, Math.min(size, file.bad));
     };
     disk.sync = async (fd) => {
       this.step();
       const file = this.open.get(fd);
+      await setImmediate();
+      if (this.dead) throw new Death('already dead');
+      if (this.failSync === 'names') throw systemError('EIO');
       if (file !== undefined) file.durable = fs.fstatSync(fd).size;
-      await Promise.resolve();
     };
     disk.rename = (from, to) => {
       this.step();

@@ -70,7 +70,8 @@ function note(durable: [number, string], end: [number, string], found: Note['fou
 /** The plan in words. */
 function told(saved: Note, files: Record<number, string>, distrust = false) {
   const { list, linesFrom } = disk(files);
-  const plan = planRecovery(saved, list, linesFrom, distrust);
+  const beginsLine = (_: LogFile, offset: number): boolean => offset % 10 === 0;
+  const plan = planRecovery(saved, list, { linesFrom, beginsLine }, distrust);
   return {
     current: plan.current === null ? null : `${plan.current.file.number}@${plan.current.offset}`,
     cuts: plan.cuts.map((cut) => `${cut.number}@${cut.at}-${cut.bytes}`).join(' '),
@@ -152,6 +153,18 @@ describe('recovery', () => {
       note([2, 'p2'], [3, 'p9']),
       { 3: '' },
       { current: '3@0', cuts: '', at: 'postern/1:0', corrections: 'postern/1:0[]', lost: true },
+    ],
+    [
+      'another file was put in its place',
+      { ...note([2, 'p2'], [3, 'p9']), durable: { offset: 15, positions: [] } },
+      { 3: 'p1 -' },
+      { current: '3@10', cuts: '3@10-10', at: 'postern/1:1', corrections: 'postern/1:1[]', lost: true },
+    ],
+    [
+      'a file was cut to before what a rebuild took for its beginning',
+      { ...note([2, 'p2'], [3, 'p9']), begin: { offset: 20, positions: positions('p2') } },
+      { 3: 'p1 -|14' },
+      { current: '3@10', cuts: '3@10-4', at: 'postern/1:1', corrections: 'postern/1:1[]', lost: true },
     ],
     [
       'a file was emptied, though a later one was begun',

@@ -27,6 +27,7 @@ export class ShippingModel {
   private committed: Committed = { cursors: new Map(), saved: null };
   private readonly history: Committed[] = [];
   private sink: Sink | null = null;
+  private opened: boolean = false;
   private found = new Map<SourceName, Map<number, string>>();
 
   constructor(
@@ -64,13 +65,17 @@ export class ShippingModel {
   /** kill -9 while nothing happens. */
   die(): void {
     this.sink = null;
+    this.opened = false;
+    this.found.clear();
     this.faults.restart();
   }
 
-  /** The last commits of state.db may go with the power as well. */
+  /** The last commits of state.db may go with the power as well, but for the first: without a note a sink can't know all. */
   losePower(commits: number): void {
     this.die();
-    for (let i = 0; i < commits; i++) this.committed = this.history.pop() ?? this.committed;
+    for (let i = 0; i < commits && this.history.at(-1)?.saved; i++) {
+      this.committed = this.history.pop() ?? this.committed;
+    }
   }
 
   /** Until nothing is left to deliver. */
@@ -83,28 +88,23 @@ export class ShippingModel {
     }
   }
 
+  /** After a throw the same sink is opened again; after a death another one. */
   private async turn(act: (sink: Sink) => Promise<void>): Promise<void> {
+    this.sink ??= this.makeSink();
     try {
-      this.sink ??= await this.open();
-      if (this.sink === null) return;
+      if (!this.opened) await this.open(this.sink);
       await act(this.sink);
     } catch (error) {
-      if (this.faults.dead || error instanceof Death) {
-        this.die();
-        return;
-      }
-      await this.sink?.close().catch(() => undefined);
-      if (this.faults.dead) this.die();
-      this.sink = null;
+      if (this.faults.dead || error instanceof Death) this.die();
+      this.opened = false;
     }
   }
 
-  private async open(): Promise<Sink | null> {
-    const sink = this.makeSink();
+  private async open(sink: Sink): Promise<void> {
     const resume = await sink.open(this.committed.saved);
     if (this.faults.dead) throw new Death('died at open');
     this.settle(resume);
-    return sink;
+    this.opened = true;
   }
 
   private settle(resume: Resume | null): void {
@@ -153,7 +153,7 @@ export class ShippingModel {
   }
 
   private cursorNow(source: SourceName): number {
-    return this.sink === null ? -1 : this.cursor(source);
+    return this.opened ? this.cursor(source) : -1;
   }
 
   newTimeline(): void {
