@@ -1,4 +1,5 @@
-const SQLITE = /^(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s?(Z|z|[+-]\d\d(?::?\d\d)?)?$/;
+const WRITTEN =
+  /^(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)? ?(Z|z|[+-]\d\d(?::?\d\d)?)?$/;
 const NUMBER = /^-?\d{1,16}(?:\.\d+)?$/;
 const LATEST = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 /** Epoch numbers from here on are milliseconds (as seconds this would be the year 5138, as milliseconds March 1973). */
@@ -6,17 +7,20 @@ const FIRST_MILLISECONDS = 100_000_000_000;
 
 let lastText = '';
 let lastTime: number | null = null;
+let lastDate = '';
+let lastMidnight: number | null = null;
 
 /**
  * Milliseconds since the epoch, or null where the value can't be read as a time from 1970 to 9999.
  *
- * Accepted: what SQLite writes (`2026-11-22 20:21:00`, fractions of a second, UTC), ISO 8601 with `T` and any offset,
- * and epoch seconds or milliseconds as number or as text; from 100,000,000,000 on a number is milliseconds.
+ * Accepted: what SQLite writes (`2026-11-22 20:21:00`, with or without seconds and fractions of them, UTC), ISO 8601 with
+ * `T` and any offset, and epoch seconds or milliseconds as number or as text; from 100,000,000,000 on a number is
+ * milliseconds. Finer fractions of a written time are cut off. A date alone is no time, nor is a leap second or 24:00.
  */
 export function parseTime(value: unknown): number | null {
   if (typeof value === 'string') {
     if (value === lastText) return lastTime; // rows of one second stand side by side
-    const time = parseText(value);
+    const time = value.length === 19 ? (fromSqlite(value) ?? fromText(value)) : fromText(value);
     lastText = value;
     lastTime = time;
     return time;
@@ -26,25 +30,55 @@ export function parseTime(value: unknown): number | null {
   return null;
 }
 
-function parseText(text: string): number | null {
+/** `YYYY-MM-DD HH:MM:SS` and nothing else: without a regular expression or a Date, but for the first of each day. */
+function fromSqlite(text: string): number | null {
+  if (text.charCodeAt(10) !== 32 || text.charCodeAt(13) !== 58 || text.charCodeAt(16) !== 58) return null;
+  const date = text.slice(0, 10);
+  if (date !== lastDate) {
+    lastDate = date;
+    lastMidnight = fromText(`${date} 00:00:00`);
+  }
+  const hour = twoDigits(text, 11);
+  const minute = twoDigits(text, 14);
+  const second = twoDigits(text, 17);
+  if (lastMidnight === null || hour > 23 || minute > 59 || second > 59) return null;
+  return lastMidnight + ((hour * 60 + minute) * 60 + second) * 1_000;
+}
+
+/** 100 and more where they are no digits. */
+function twoDigits(text: string, at: number): number {
+  const tens = text.charCodeAt(at) - 48;
+  const ones = text.charCodeAt(at + 1) - 48;
+  return tens < 0 || tens > 9 || ones < 0 || ones > 9 ? 100 : tens * 10 + ones;
+}
+
+function fromText(text: string): number | null {
   if (text.length > 40) return null;
-  const match = SQLITE.exec(text);
+  const match = WRITTEN.exec(text);
   if (match === null) return NUMBER.test(text) ? fromEpoch(Number(text)) : null;
-  const [, year = '', month = '', day = '', hour = '', minute = '', second = '0', fraction = '', offset = ''] = match;
-  const millisecond = Number(fraction.slice(0, 3).padEnd(3, '0'));
-  const parts = [Number(year), Number(month) - 1, Number(day), Number(hour), Number(minute), Number(second)] as const;
-  const utc = Date.UTC(...parts, millisecond);
-  const date = new Date(utc);
-  // Date.UTC carries over what is out of range: 30 February is not 2 March.
-  const sound =
-    date.getUTCMonth() === parts[1] &&
-    date.getUTCDate() === parts[2] &&
-    date.getUTCHours() === parts[3] &&
-    date.getUTCMinutes() === parts[4] &&
-    date.getUTCSeconds() === parts[5] &&
-    date.getUTCFullYear() === parts[0];
+  const [
+    ,
+    year = '',
+    month = '',
+    day = '',
+    hour = '',
+    minute = '',
+    second = '0',
+    fraction = '',
+    offset = '',
+  ] = match;
+  const midnight = Date.UTC(Number(year), Number(month) - 1, Number(day));
+  const date = new Date(midnight);
+  // Date.UTC carries over what is out of range: 30 February is not 2 March. (It takes the years 0 to 99 for 19xx.)
+  if (date.getUTCDate() !== Number(day) || date.getUTCMonth() !== Number(month) - 1) return null;
+  if (date.getUTCFullYear() !== Number(year)) return null;
+  if (Number(hour) > 23 || Number(minute) > 59 || Number(second) > 59) return null;
   const shift = offsetMinutes(offset);
-  return sound && shift !== null ? inRange(utc - shift * 60_000) : null;
+  if (shift === null) return null;
+  const minutes = Number(hour) * 60 + Number(minute) - shift;
+  return inRange(
+    midnight + minutes * 60_000 + Number(second) * 1_000 + Number(fraction.slice(0, 3).padEnd(3, '0')),
+  );
 }
 
 function offsetMinutes(offset: string): number | null {
@@ -56,7 +90,8 @@ function offsetMinutes(offset: string): number | null {
 }
 
 function fromEpoch(value: number): number | null {
-  return inRange(Math.round(Math.abs(value) >= FIRST_MILLISECONDS ? value : value * 1_000));
+  if (value < 0) return null;
+  return inRange(Math.round(value >= FIRST_MILLISECONDS ? value : value * 1_000));
 }
 
 function inRange(time: number): number | null {

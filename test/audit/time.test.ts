@@ -22,6 +22,17 @@ describe('the time of a row', () => {
     [String(noon / 1000), noon],
     [String(noon), noon],
     [0, 0],
+    ['2024-02-29 12:00:00', Date.UTC(2024, 1, 29, 12)],
+    ['2026-11-22T12:00:00', noon],
+    ['2026-11-22 13:00+01', noon],
+    ['2026-11-22T12:00:00,250Z', noon + 250],
+    ['1970-01-01 00:00:00', 0],
+    ['9999-12-31 23:59:59', 253_402_300_799_000],
+    [1_700_000_000.007, 1_700_000_000_007],
+    ['1700000000.25', 1_700_000_000_250],
+    [99_999_999_999, 99_999_999_999_000],
+    [100_000_000_000, 100_000_000_000],
+    [253_402_300_799_999, 253_402_300_799_999],
   ])('%s is read', (value, time) => {
     expect(parseTime(value)).toBe(time);
   });
@@ -29,6 +40,29 @@ describe('the time of a row', () => {
   it.each<[unknown]>([
     ['2026-02-30 12:00:00'],
     ['2026-13-01 00:00:00'],
+    ['2026-00-10 00:00:00'],
+    ['2026-11-00 00:00:00'],
+    ['2025-02-29 12:00:00'],
+    ['2026-11-22 24:00:00'],
+    ['2026-11-22 12:00:60'],
+    ['2026-11-22 1a:00:00'],
+    ['2026-11-22 12:00: 1'],
+    ['2026-11-22\t12:00:00'],
+    ['2026-11-22 12:00:00\n'],
+    ['2026-11-22 12-00-00'],
+    ['2026-11-22'],
+    ['12026-11-22 12:00:00'],
+    ['0050-11-22 12:00:00'],
+    ['1969-12-31 23:59:59'],
+    ['1970-01-01T00:00:00+01:00'],
+    ['2026-11-22 12:00:00+01:60'],
+    ['２０２６-11-22 12:00:00'],
+    [`2026-11-22 12:00:00.${'0'.repeat(1_000)}`],
+    [-0.0001],
+    [1_700_000_000_000_000],
+    ['99999999999999999'],
+    [true],
+    [{}],
     ['2026-11-22 24:00:01'],
     ['2026-11-22 12:60:00'],
     ['2026-11-22 12:00:00+25:00'],
@@ -64,6 +98,30 @@ describe('the time of a row', () => {
       fc.property(fc.anything(), (value) => {
         const time = parseTime(value);
         expect(time === null || (Number.isInteger(time) && time >= 0)).toBe(true);
+      }),
+    );
+  });
+
+  it('of one row is not that of the row before it', () => {
+    const writes = fc.oneof(
+      fc
+        .integer({ min: 0, max: Date.UTC(2100, 0) })
+        .map((time) => new Date(time).toISOString().slice(0, 19).replace('T', ' ')),
+      fc
+        .tuple(
+          fc.constantFrom('2026-02-28', '2026-02-30', '2026-03-01'),
+          fc.constantFrom('00:00:00', '23:59:59', '24:00:00', 'xx:00:00'),
+        )
+        .map((parts) => parts.join(' ')),
+    );
+    fc.assert(
+      fc.property(fc.array(writes, { minLength: 2, maxLength: 20 }), (texts) => {
+        for (const text of texts) {
+          const iso = `${text.replace(' ', 'T')}.000Z`;
+          const date = new Date(iso);
+          const sound = !Number.isNaN(date.getTime()) && date.toISOString() === iso;
+          expect(parseTime(text), text).toBe(sound ? date.getTime() : null);
+        }
       }),
     );
   });
