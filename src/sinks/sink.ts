@@ -58,9 +58,10 @@ export interface Sink {
   readonly deliveryClass: DeliveryClass;
   /**
    * Gets ready. `saved` is the note of the last `Delivered` that was committed, or null at the very first start.
-   * Returns corrections to the cursors, or null if there are none. Throws while the destination is down.
+   * Returns corrections to the cursors, or null if there are none. Throws while the destination is down, and as soon as `signal` says
+   * that this process ends.
    */
-  open(saved: string | null): Promise<Resume | null>;
+  open(saved: string | null, signal?: AbortSignal): Promise<Resume | null>;
   /** Resolves when the promise of the class is met; throws when it can't be, with nothing half done that `open` does not mend. */
   deliver(batch: Batch, signal: AbortSignal): Promise<Delivered>;
   /** Looks, without changing anything, whether the destination would take events. Works without `open`. */
@@ -69,6 +70,8 @@ export interface Sink {
   /** About once a second while idle: durability (fdatasync), rolls by time, keep-alives. May return a new note to save. */
   tick?(): Promise<string | null>;
   close(): Promise<void>;
+  /** Asked once `close` has resolved: a note to save, such as that the destination has read everything; null if there is none. */
+  parting?(): string | null;
 }
 
 /** What every sink is given besides its configuration. */

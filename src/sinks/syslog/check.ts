@@ -1,0 +1,176 @@
+import type { X509Certificate } from 'node:crypto';
+import { existsSync, statSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { SyslogSinkConfig, SyslogTarget } from '../../config/syslog.js';
+import { messageOf } from '../../errors.js';
+import type { Finding } from '../sink.js';
+import { dial, usesTls } from './dial.js';
+import { connectSocket, type DialOptions } from './tcp.js';
+import { checksChain, clientCertificate, startTls } from './tls.js';
+import { resolveHost } from './udp.js';
+import { openDatagramSocket } from './unix.js';
+
+const DAY_MS = 86_400_000;
+/** So many days before a certificate expires it is a warning. */
+const EXPIRY_DAYS = 30;
+/** TLS 1.3 refuses a client certificate only after the handshake: so long its word is waited for. */
+const AFTER_HANDSHAKE_MS = 500;
+
+export type CheckConfig = Pick<
+  SyslogSinkConfig,
+  'transport' | 'framing' | 'tls' | 'window' | 'connect_timeout' | 'max_message_size' | 'format' | 'envelope'
+>;
+
+/** Looks at every target without sending an event: name, port, certificate, session. */
+export async function checkTargets(
+  config: CheckConfig,
+  targets: readonly SyslogTarget[],
+  now: number,
+): Promise<Finding[]> {
+  const each = await Promise.all(targets.map((target) => checkTarget(config, target, now)));
+  return [...clientFindings(config, now), ...each.flat()];
+}
+
+async function checkTarget(config: CheckConfig, target: SyslogTarget, now: number): Promise<Finding[]> {
+  const options: DialOptions = { timeoutMs: config.connect_timeout, signal: new AbortController().signal };
+  try {
+    if (target.kind === 'path' && config.transport === 'unix') return checkDatagramSocket(target.path);
+    if (target.kind === 'host' && config.transport === 'udp')
+      return await checkUdp(config, target.host, target.text);
+    const findings =
+      target.kind === 'host' && usesTls(config) ? await checkTls(config, target, options, now) : [];
+    if (findings.some(({ level }) => level === 'error')) return findings;
+    return [...(await checkSession(config, target, options)), ...findings];
+  } catch (error) {
+    return [refusalFinding(error)];
+  }
+}
+
+/** `what. next.` as the messages of this folder end. */
+function refusalFinding(error: unknown): Finding {
+  const message = messageOf(error);
+  const split = /^([\s\S]*?[^.]\.) ([A-Z][\s\S]*)$/.exec(message);
+  return split === null
+    ? { level: 'error', what: message, next: "Look into the collector's log." }
+    : { level: 'error', what: split[1] ?? message, next: split[2] ?? '' };
+}
+
+async function checkSession(
+  config: CheckConfig,
+  target: SyslogTarget,
+  options: DialOptions,
+): Promise<Finding[]> {
+  const started = performance.now();
+  const session = await dial(config, target, () => '', options);
+  const took = Math.round(performance.now() - started);
+  if (config.tls?.cert !== undefined || usesTls(config)) await sleep(AFTER_HANDSHAKE_MS);
+  const ended = session.link.ended;
+  if (ended !== null) return [refusalFinding(ended.error)];
+  await session.close();
+  const software = 'software' in session && typeof session.software === 'string' ? session.software : '';
+  const spoken = [config.transport === 'relp' ? 'RELP' : '', session.tls?.protocol ?? ''].filter(
+    (word) => word !== '',
+  );
+  const words = spoken.length === 0 ? '' : ` (${spoken.join(', ')})`;
+  const by = software === '' ? '' : `, its software is ${software.replaceAll(',', ' ')}`;
+  return [{ level: 'ok', what: `${target.text}: connected in ${took} ms${words}${by}.` }];
+}
+
+async function checkTls(
+  config: CheckConfig,
+  target: Extract<SyslogTarget, { kind: 'host' }>,
+  options: DialOptions,
+  now: number,
+): Promise<Finding[]> {
+  const tls = config.tls ?? { min_version: '1.2' as const };
+  const raw = await connectSocket(target, target.text, options);
+  const { socket, certificate, refused } = await startTls(raw, tls, target.host, target.text, options);
+  socket.on('error', () => undefined);
+  socket.destroy();
+  if (refused !== null) return [refusalFinding(refused), shownFinding(target.text, certificate)];
+  return [validity(`${target.text}: the certificate of the collector`, certificate, now, checksChain(tls))];
+}
+
+/** What to compare with, and the line to configure if this is the right one. */
+function shownFinding(target: string, certificate: X509Certificate): Finding {
+  const { subject, issuer, validFrom, validTo, fingerprint256 } = certificate;
+  const flat = (name: string) => name.replaceAll('\n', ', ');
+  return {
+    level: 'warning',
+    what: `${target}: shown was ${flat(subject)}, signed by ${flat(issuer)}, valid from ${validFrom} to ${validTo}.`,
+    next: `If that is the collector, this accepts exactly this certificate: tls: { fingerprint: "SHA256:${fingerprint256}" }.`,
+  };
+}
+
+function validity(what: string, certificate: X509Certificate, now: number, datesCount: boolean): Finding {
+  const expires = Date.parse(certificate.validTo);
+  const days = Math.floor((expires - now) / DAY_MS);
+  const date = new Date(expires).toISOString().slice(0, 10);
+  if (days >= EXPIRY_DAYS) return { level: 'ok', what: `${what} is valid until ${date}.` };
+  if (expires < now) {
+    return {
+      level: datesCount ? 'error' : 'warning',
+      what: `${what} expired on ${date}.`,
+      next: 'Renew it.',
+    };
+  }
+  return {
+    level: 'warning',
+    what: `${what} expires in ${days} ${days === 1 ? 'day' : 'days'}, on ${date}.`,
+    next: 'Renew it before then.',
+  };
+}
+
+function clientFindings(config: CheckConfig, now: number): Finding[] {
+  if (config.tls === undefined) return [];
+  try {
+    const certificate = clientCertificate(config.tls);
+    return certificate === null
+      ? []
+      : [validity('the client certificate (tls.cert)', certificate, now, true)];
+  } catch (error) {
+    return [
+      { level: 'error', what: `tls.cert: ${messageOf(error)}.`, next: 'Correct the path or its rights.' },
+    ];
+  }
+}
+
+async function checkUdp(config: CheckConfig, host: string, target: string): Promise<Finding[]> {
+  const address = await resolveHost(host, target);
+  const findings: Finding[] = [
+    {
+      level: 'ok',
+      what: `${target}: its address is ${address}. UDP does not tell whether anybody listens there; use relp or tls for events that must not be lost.`,
+    },
+  ];
+  if (config.max_message_size > 1_472) {
+    findings.push({
+      level: 'warning',
+      what: `${target}: datagrams of up to ${config.max_message_size} bytes are split on the way, and lost whole where a firewall drops fragments.`,
+      next: 'Set max_message_size to 1400B, or use a transport over TCP.',
+    });
+  }
+  return findings;
+}
+
+function checkDatagramSocket(path: string): Finding[] {
+  openDatagramSocket().close();
+  if (!existsSync(path)) {
+    return [
+      {
+        level: 'error',
+        what: `${path}: there is no such socket.`,
+        next: 'Start the receiver, or correct the path in targets.',
+      },
+    ];
+  }
+  if (!statSync(path).isSocket()) {
+    return [{ level: 'error', what: `${path} is no socket.`, next: 'Correct the path in targets.' }];
+  }
+  return [
+    {
+      level: 'ok',
+      what: `${path}: the socket is there. Whether it takes datagrams shows with the first event.`,
+    },
+  ];
+}

@@ -1,0 +1,148 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { AuditEvent } from '../../audit/event.js';
+import type { AuditdError } from '../../errors.js';
+import type { Batch, Delivered, DeliveryClass, Finding, Resume, Sink, SinkFigures } from '../sink.js';
+import type { Collectors } from './collectors.js';
+import { aborted } from './tcp.js';
+import { sinkFailed } from './trouble.js';
+import type { Datagrams } from './udp.js';
+
+export interface DatagramSinkOptions {
+  readonly collectors: Collectors<Datagrams>;
+  /** Datagrams that are given to the kernel at a time. */
+  readonly burst: number;
+  /** Between two bursts, ms. */
+  readonly pauseMs: number;
+  readonly format: (event: AuditEvent) => string;
+  readonly check: () => Promise<Finding[]>;
+  readonly log: Logger;
+}
+
+/** A socket that takes nothing for so long is given up. */
+const STALLED_MS = 20_000;
+/** A name's address is asked for again this often: a datagram socket has no reconnect that would do it. */
+const RESOLVE_MS = 60_000;
+
+/** Syslog as datagrams: UDP and unix datagram sockets. What the kernel has taken counts as delivered. */
+export class DatagramSink implements Sink {
+  readonly deliveryClass: DeliveryClass = 'best effort';
+  private datagrams: Datagrams | null = null;
+  private index = 0;
+  private openedAt = 0;
+  private opens = 0;
+  private messages = 0;
+  private bytes = 0;
+  private inFlight = 0;
+
+  constructor(private readonly options: DatagramSinkOptions) {}
+
+  async open(_saved: string | null, signal?: AbortSignal): Promise<Resume | null> {
+    this.drop();
+    const { index, connection } = await this.options.collectors.open(signal ?? new AbortController().signal);
+    this.datagrams = connection;
+    this.index = index;
+    this.openedAt = performance.now();
+    this.opens++;
+    return null;
+  }
+
+  async deliver(batch: Batch, signal: AbortSignal): Promise<Delivered> {
+    if (performance.now() - this.openedAt > RESOLVE_MS) await this.open(null, signal);
+    const { datagrams } = this;
+    if (datagrams === null) throw sinkFailed('not open. It is tried again.');
+    const { burst, pauseMs, format } = this.options;
+    for (let at = 0; at < batch.events.length; at += burst) {
+      if (at > 0 && pauseMs > 0) await sleep(pauseMs);
+      if (signal.aborted) throw this.failed(aborted(datagrams.target), false);
+      await this.sendAll(
+        datagrams,
+        batch.events.slice(at, at + burst).map((event) => Buffer.from(format(event))),
+        signal,
+      );
+    }
+    return { upTo: batch.upTo };
+  }
+
+  /** Tells of datagrams that came back after the last batch. */
+  async tick(): Promise<string | null> {
+    const failed = this.datagrams?.failed ?? null;
+    if (failed !== null) throw this.failed(failed, false);
+    return null;
+  }
+
+  check(): Promise<Finding[]> {
+    return this.options.check();
+  }
+
+  figures(): SinkFigures {
+    return {
+      target: this.datagrams?.target ?? null,
+      address: this.datagrams?.address ?? null,
+      reconnects_total: Math.max(0, this.opens - 1),
+      messages_total: this.messages,
+      bytes_total: this.bytes,
+      in_flight: this.inFlight,
+    };
+  }
+
+  async close(): Promise<void> {
+    this.drop();
+  }
+
+  private sendAll(datagrams: Datagrams, burst: readonly Buffer[], signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let open = burst.length;
+      let settled = false;
+      const stalled = () =>
+        fail(
+          sinkFailed(
+            `${datagrams.target}: took nothing for ${STALLED_MS / 1000} s. Look whether its receiver hangs.`,
+          ),
+          true,
+        );
+      const timer = setTimeout(stalled, STALLED_MS);
+      const onAbort = () => fail(aborted(datagrams.target), false);
+      const settle = () => {
+        settled = true;
+        clearTimeout(timer);
+        signal.removeEventListener('abort', onAbort);
+        this.inFlight = 0;
+      };
+      const fail = (error: AuditdError, hangs: boolean) => {
+        if (settled) return;
+        settle();
+        reject(this.failed(error, hangs));
+      };
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.inFlight = open;
+      for (const data of burst) {
+        datagrams.send(data, (error) => {
+          if (settled) return;
+          const failed = error ?? datagrams.failed;
+          if (failed !== null) {
+            fail(failed, false);
+            return;
+          }
+          this.messages++;
+          this.bytes += data.length;
+          this.inFlight = --open;
+          if (open > 0) return;
+          settle();
+          resolve();
+        });
+      }
+    });
+  }
+
+  private failed(error: AuditdError, stalled: boolean): AuditdError {
+    this.options.collectors.ended(this.index, performance.now() - this.openedAt, stalled);
+    this.drop();
+    return error;
+  }
+
+  private drop(): void {
+    this.datagrams?.close();
+    this.datagrams = null;
+  }
+}

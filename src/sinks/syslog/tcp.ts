@@ -1,0 +1,74 @@
+import net from 'node:net';
+import type { AuditdError } from '../../errors.js';
+import type { Ends } from './send-queue.js';
+import { collectorTrouble, sinkFailed } from './trouble.js';
+
+/** libuv probes each second after this, 10 times: an idle connection whose other end is gone is noticed within 20 s. */
+const KEEP_ALIVE_MS = 10_000;
+/** Of a name with several addresses each gets so long before the next is tried beside it; Node's 250 ms is less than some round trips. */
+const ADDRESS_MS = 2_000;
+
+export interface DialOptions {
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** Connects to host and port (the name is resolved anew each time) or to the path of a unix stream socket. */
+export function connectSocket(
+  to: { readonly host: string; readonly port: number } | { readonly path: string },
+  target: string,
+  { timeoutMs, signal }: DialOptions,
+): Promise<net.Socket> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(aborted(target));
+      return;
+    }
+    const socket = net.connect({
+      ...to,
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+      autoSelectFamilyAttemptTimeout: ADDRESS_MS,
+    });
+    const fail = (error: AuditdError) => {
+      settle();
+      socket.on('error', () => undefined);
+      socket.destroy();
+      reject(error);
+    };
+    const onError = (error: Error) => fail(collectorTrouble(target, error));
+    const onAbort = () => fail(aborted(target));
+    const timer = setTimeout(() => fail(timedOut(target, timeoutMs)), timeoutMs);
+    const settle = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      socket.removeListener('error', onError);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    socket.once('error', onError);
+    socket.once('connect', () => {
+      settle();
+      resolve(socket);
+    });
+  });
+}
+
+export function aborted(target: string): AuditdError {
+  return sinkFailed(`${target}: broken off. It is tried again.`);
+}
+
+export function timedOut(target: string, ms: number): AuditdError {
+  return sinkFailed(
+    `${target}: no answer within ${Math.round(ms / 100) / 10} s. Check host, port, route and firewalls on the way.`,
+  );
+}
+
+/** The ends of a connected socket; null for a unix socket. */
+export function endsOf(socket: net.Socket): Ends | null {
+  const { localAddress, localPort, remoteAddress, remotePort } = socket;
+  if (localAddress === undefined || localPort === undefined) return null;
+  if (remoteAddress === undefined || remotePort === undefined) return null;
+  return { localAddress, localPort, remoteAddress, remotePort };
+}

@@ -1,0 +1,165 @@
+import { X509Certificate } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { isIP, type Socket } from 'node:net';
+import tls from 'node:tls';
+import type { SyslogTlsConfig } from '../../config/syslog.js';
+import { type AuditdError, messageOf } from '../../errors.js';
+import { aborted, type DialOptions, timedOut } from './tcp.js';
+import { collectorTrouble, sinkFailed } from './trouble.js';
+
+/** Where Debian and Red Hat keep the authorities that this host trusts. Node brings a list of its own, which does not have a company's. */
+const SYSTEM_AUTHORITIES = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt'];
+
+/** What a handshake showed. */
+export interface TlsSession {
+  readonly socket: tls.TLSSocket;
+  readonly protocol: string;
+  readonly certificate: X509Certificate;
+  /** Why the certificate is not accepted; null if it is. */
+  readonly refused: AuditdError | null;
+}
+
+/**
+ * What is needed of the certificate: with fingerprints alone (RFC 5425 section 4.2.2) the certificate itself is trusted,
+ * whoever signed it and whatever name and dates it has; with `ca` or without fingerprints, chain, dates and name
+ * count (section 5.2); with both, both.
+ */
+export function checksChain(config: SyslogTlsConfig): boolean {
+  return config.fingerprint === undefined || config.ca !== undefined;
+}
+
+/** Reads the files anew at each connection, so that a renewed certificate needs no restart. @throws AuditdError */
+export function secureContext(config: SyslogTlsConfig): tls.SecureContext {
+  const read = (key: string, path: string) => {
+    try {
+      return readFileSync(path);
+    } catch (error) {
+      throw sinkFailed(
+        `tls.${key}: ${messageOf(error)}. Correct the path, or let the daemon's user read the file.`,
+        error,
+      );
+    }
+  };
+  const authorities = config.ca ?? SYSTEM_AUTHORITIES.find((path) => existsSync(path));
+  const options: tls.SecureContextOptions = { minVersion: `TLSv${config.min_version}` };
+  if (authorities !== undefined) options.ca = read('ca', authorities);
+  if (config.cert !== undefined) options.cert = read('cert', config.cert);
+  if (config.key !== undefined) options.key = read('key', config.key);
+  try {
+    return tls.createSecureContext(options);
+  } catch (error) {
+    throw sinkFailed(
+      `tls.ca, tls.cert or tls.key can't be used: ${messageOf(error)}. They must be PEM files, and the key that of the certificate, without a passphrase.`,
+      error,
+    );
+  }
+}
+
+/** The client certificate, or null. @throws if the file can't be read */
+export function clientCertificate(config: SyslogTlsConfig): X509Certificate | null {
+  return config.cert === undefined ? null : new X509Certificate(readFileSync(config.cert));
+}
+
+/**
+ * Shakes hands over a connected socket. A certificate that is not accepted is reported in `refused`, with the connection still
+ * open: nothing has been sent over it, and nothing may be.
+ */
+export function startTls(
+  raw: Socket,
+  config: SyslogTlsConfig,
+  host: string,
+  target: string,
+  { timeoutMs, signal }: DialOptions,
+): Promise<TlsSession> {
+  return new Promise((resolve, reject) => {
+    const name = config.server_name ?? host;
+    let secureContext_: tls.SecureContext;
+    try {
+      secureContext_ = secureContext(config);
+    } catch (error) {
+      raw.destroy();
+      reject(collectorTrouble(target, error));
+      return;
+    }
+    const socket = tls.connect({
+      socket: raw,
+      secureContext: secureContext_,
+      minVersion: `TLSv${config.min_version}`,
+      // Judged below: `check` has to see a certificate that is refused.
+      rejectUnauthorized: false,
+      host: name,
+      ...(isIP(name) === 0 ? { servername: name } : {}),
+    });
+    const fail = (error: AuditdError) => {
+      settle();
+      socket.on('error', () => undefined);
+      socket.destroy();
+      raw.destroy();
+      reject(error);
+    };
+    const onError = (error: Error) => fail(collectorTrouble(target, error));
+    const onEnd = () =>
+      fail(
+        sinkFailed(
+          `${target}: it closed the connection during the TLS handshake. Check that its port speaks TLS.`,
+        ),
+      );
+    const onAbort = () => fail(aborted(target));
+    const timer = setTimeout(() => fail(timedOut(`${target} (TLS handshake)`, timeoutMs)), timeoutMs);
+    const settle = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      socket.removeListener('error', onError);
+      socket.removeListener('end', onEnd);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    socket.once('error', onError);
+    socket.once('end', onEnd);
+    socket.once('secureConnect', () => {
+      const certificate = socket.getPeerX509Certificate();
+      if (certificate === undefined) {
+        fail(
+          sinkFailed(
+            `${target}: it showed no certificate. Give the collector one; anonymous TLS is not spoken.`,
+          ),
+        );
+        return;
+      }
+      settle();
+      const protocol = socket.getProtocol() ?? 'TLS';
+      resolve({ socket, protocol, certificate, refused: refusal(socket, certificate, config, name, target) });
+    });
+  });
+}
+
+function refusal(
+  socket: tls.TLSSocket,
+  certificate: X509Certificate,
+  config: SyslogTlsConfig,
+  name: string,
+  target: string,
+): AuditdError | null {
+  const shown = certificate.fingerprint256;
+  if (
+    config.fingerprint !== undefined &&
+    !config.fingerprint.includes(shown.replaceAll(':', '').toLowerCase())
+  ) {
+    return sinkFailed(
+      `${target}: its certificate has the fingerprint SHA256:${shown}, which tls.fingerprint does not list. If that is the collector's new certificate, add it.`,
+    );
+  }
+  if (!checksChain(config)) return null;
+  // Node gives the code of the chain's error as text where the name is not at fault.
+  const chain = socket.authorizationError as unknown;
+  if (chain != null) {
+    const code = typeof chain === 'string' ? chain : (chain as { code?: string }).code;
+    return collectorTrouble(target, Object.assign(new Error(`certificate refused: ${code}`), { code }));
+  }
+  const mismatch = tls.checkServerIdentity(name, certificate.toLegacyObject());
+  if (mismatch === undefined) return null;
+  const names = certificate.subjectAltName ?? certificate.subject.replaceAll('\n', ', ');
+  return sinkFailed(
+    `${target}: its certificate is for another name (${names}), not for ${name}. Put a name of the certificate into targets, or set tls.server_name to it.`,
+    mismatch,
+  );
+}
