@@ -1,0 +1,203 @@
+#!/usr/bin/env bash
+set -Eeuo pipefail
+
+usage() {
+  cat <<'TEXT'
+Installs postern-auditd, the audit daemon of Postern Proxy, and has fail2ban ban who fails to log in.
+
+  sudo ./install.sh [options]
+
+From the release tarball it needs nothing but Debian packages that are missing; from a clone, Node.js 20.19 or later and
+npm. Run it again at any time: what is right already stays untouched, your configuration is never overwritten.
+
+  --database PATH     Postern's database, where it is not found by itself (posternproxy.db)
+  --admin-net NET     an address or network that is never to be banned, besides that of this SSH session; more than once
+  --no-fail2ban       without jail, filter and fail2ban
+  --reconfigure       only: decide again who the daemon runs as, write units and jail for the configuration as it is now
+  --dry-run           say what would be done, and change nothing
+  --uninstall         remove the program, its units and the jail; data, logs and configuration stay, fail2ban runs on
+  --purge             --uninstall, and remove data, logs, configuration and user
+  --help              this
+
+Places: program /opt/postern-auditd, configuration /etc/postern-auditd, state /var/lib/postern-auditd,
+logs /var/log/posternproxy. After the installation install.sh is in /opt/postern-auditd too.
+TEXT
+}
+
+HERE=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
+# shellcheck source=install/say.sh
+. "$HERE/install/say.sh"
+# shellcheck source=install/host.sh
+. "$HERE/install/host.sh"
+# shellcheck source=install/database.sh
+. "$HERE/install/database.sh"
+# shellcheck source=install/identity.sh
+. "$HERE/install/identity.sh"
+# shellcheck source=install/program.sh
+. "$HERE/install/program.sh"
+# shellcheck source=install/service.sh
+. "$HERE/install/service.sh"
+# shellcheck source=install/fail2ban.sh
+. "$HERE/install/fail2ban.sh"
+# shellcheck source=install/remove.sh
+. "$HERE/install/remove.sh"
+
+ARGUMENTS=("$@")
+ACTION=install
+WITH_FAIL2BAN=yes
+GIVEN_DATABASE=''
+ADMIN_NETS=()
+SAVED=()
+PROGRAM=''
+KIND=$(kind_of "$HERE")
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    --database | --admin-net)
+      if [ $# -lt 2 ] || [ -z "$2" ]; then die "$1 wants a value." './install.sh --help'; fi
+      if [ "$1" = --database ]; then GIVEN_DATABASE=$2; else ADMIN_NETS+=("$2"); fi
+      shift
+      ;;
+    --no-fail2ban) WITH_FAIL2BAN=no ;;
+    --reconfigure) ACTION=reconfigure ;;
+    --dry-run) DRY_RUN=yes ;;
+    --uninstall) ACTION=uninstall ;;
+    --purge) ACTION=purge ;;
+    --help | -h) usage; exit 0 ;;
+    *) die "unknown option $1." './install.sh --help' ;;
+  esac
+  shift
+done
+
+# The file that the program is to be asked about: the shipped one as long as there is none.
+config_to_read() { if [ -e "$CONFIG" ]; then echo "$CONFIG"; else echo "${PROGRAM:-$HERE}/config/config.yml"; fi; }
+
+# facts_now: what the configuration says, asked of whatever program can be run before anything is changed.
+facts_now() {
+  local candidate
+  for candidate in "$HERE" "$PREFIX"; do
+    PROGRAM=$candidate
+    if [ -f "$candidate/dist/cli.js" ] && postern facts --config "$candidate/config/config.yml" >/dev/null 2>&1; then
+      read_facts "$(config_to_read)"
+      return
+    fi
+  done
+  PROGRAM=''
+  default_facts
+}
+
+begin() {
+  step 'looking at this host' './install.sh --help'
+  check_host
+  exec 9>/run/postern-auditd-install.lock
+  flock -n 9 || die 'another install.sh runs.' 'wait until it has ended.'
+  recover_program
+}
+
+install_all() {
+  local configured=''
+  if [ "$ACTION" = reconfigure ]; then
+    if [ ! -d "$PREFIX" ]; then die 'postern-auditd is not installed here.' 'run install.sh without --reconfigure.'; fi
+    KIND=installed
+  fi
+  case $KIND in
+    nothing) die "$HERE is neither a release nor a clone." 'unpack the release tarball and run the install.sh in it.' ;;
+    clone) find_node ;;
+  esac
+  facts_now
+  if [ -e "$CONFIG" ]; then configured=${FACTS[database]}; fi
+  choose_database "$GIVEN_DATABASE" "$configured"
+  if [ -z "${FACTS[auth]:-}" ] && [ "$WITH_FAIL2BAN" = yes ]; then
+    warn 'the configuration has no sink of type fail2ban: nothing is done about fail2ban.'
+    WITH_FAIL2BAN=no
+  fi
+  if [ -e "$DATABASE" ]; then say "Postern's database is $DATABASE"; else say "Postern's database is not there yet: $DATABASE"; fi
+
+  step 'looking for Debian packages' 'see above.'
+  if [ "$KIND" = release ]; then
+    local name
+    while read -r name; do want_package "$name"; done <"$HERE/node/REQUIRES"
+  fi
+  if [ "$WITH_FAIL2BAN" = yes ]; then want_fail2ban "${FACTS[banaction]}"; fi
+  fetch_packages
+
+  step 'making the program ready' 'see above. To compile SQLite npm needs apt-get install build-essential python3; the release tarball needs no compiler.'
+  stage_program
+  if [ -n "$PROGRAM" ] && [ -e "$CONFIG" ]; then read_facts "$CONFIG"; fi
+  if [ "$PROGRAM" = "$STAGE" ] || [ "$PROGRAM" = "$HERE" ]; then RESTART=yes; fi
+
+  step 'installing Debian packages' 'mend what apt-get says, and run install.sh again.'
+  install_packages
+
+  step 'installing the program' 'run install.sh again.'
+  make_user
+  make_config
+  edit_config
+  if [ -n "$PROGRAM" ] && [ -e "$CONFIG" ]; then read_facts "$CONFIG"; fi
+  swap_program
+
+  step 'setting up the service' 'see journalctl -u postern-auditd, and run install.sh again.'
+  install_unit
+  give_identity "$DATABASE"
+  run_unit
+
+  if [ "$WITH_FAIL2BAN" = yes ]; then
+    setup_fail2ban
+    install_logrotate
+  fi
+  if [ "$DRY_RUN" = no ]; then rm -rf --one-file-system "$OLD"; fi
+}
+
+report() {
+  if [ "$DRY_RUN" = yes ]; then
+    say 'Nothing has been changed (--dry-run).'
+    return
+  fi
+  if [ "$TOTAL_CHANGES" -eq 0 ]; then say 'All is as it should be: nothing has been changed.'; fi
+  case $ACTION in
+    uninstall) say 'postern-auditd is gone; /etc/postern-auditd, /var/lib/postern-auditd and /var/log/posternproxy are still there (--purge removes them).' ;;
+    purge) say 'postern-auditd is gone, with its data, logs and configuration.' ;;
+    *)
+      postern status --config "$CONFIG" 2>/dev/null | sed -n 's/^source postern: /Postern: /p' || true
+      say "Next: postern-auditd status$([ "$WITH_FAIL2BAN" = no ] || echo "; fail2ban-client status ${FACTS[jail]}"). Configuration: $CONFIG"
+      ;;
+  esac
+}
+
+# shellcheck disable=SC2317 # the trap's
+finish() {
+  local status=$? line
+  trap - EXIT ERR
+  set +e
+  if [ "$status" -ne 0 ] && [ "$STEP" != starting ]; then
+    {
+      printf '\ninstall.sh stopped while %s.%s\n' "$STEP" "${FAILED:+ This failed: $FAILED}"
+      if [ -n "$FAILED" ]; then printf '  next: %s\n' "$ADVICE"; fi
+      if [ ${#DONE[@]} -eq 0 ]; then
+        echo '  Nothing has been changed.'
+      else
+        echo '  What has been done, and stays unless it says otherwise below:'
+        for line in "${DONE[@]}"; do printf '    %s\n' "$line"; done
+      fi
+      put_back_fail2ban
+      put_back_program
+    } >&2
+  elif [ "$STEP" != starting ]; then
+    rm -rf --one-file-system "$STAGE"
+  fi
+  rm -rf "$WORK"
+  exit "$status"
+}
+
+FAILED=''
+WORK=$(mktemp -d)
+trap finish EXIT
+trap 'FAILED="$BASH_COMMAND"' ERR
+
+begin
+case $ACTION in
+  install | reconfigure) install_all ;;
+  uninstall) uninstall ;;
+  purge) uninstall; purge ;;
+esac
+report

@@ -1,0 +1,126 @@
+# shellcheck shell=bash
+# Postern's database: where it is, and what its owner and mode are.
+
+DEFAULT_DATABASE=/var/lib/posternproxy/posternproxy.db
+
+# find_databases: every posternproxy.db in the places where programs and containers keep their data.
+find_databases() {
+  local place places=()
+  for place in /var/lib /opt /srv /home /root /data /mnt; do
+    if [ -d "$place" ]; then places+=("$place"); fi
+  done
+  timeout 30 find "${places[@]}" -maxdepth 7 -name posternproxy.db -type f ! -path '*/overlay2/*' 2>/dev/null | sort || true
+}
+
+# choose_database GIVEN CONFIGURED: sets DATABASE. What was given on the command line, else what the configuration of
+# an earlier installation says, else the default place, else the only one that is found.
+choose_database() {
+  local given=$1 configured=$2 found
+  if [ -n "$given" ]; then
+    case $given in /*) ;; *) given=$PWD/$given ;; esac
+    case $given in
+      /tmp/* | /var/tmp/*) die "$given: the daemon has a /tmp of its own and would not see it." 'keep the database elsewhere.' ;;
+    esac
+    if [ -d "$given" ]; then given=${given%/}/posternproxy.db; fi
+    DATABASE=$(realpath -ms -- "$given")
+    return
+  fi
+  if [ -n "$configured" ] && { [ "$configured" != "$DEFAULT_DATABASE" ] || [ -e "$configured" ]; }; then
+    DATABASE=$configured
+    return
+  fi
+  DATABASE=$DEFAULT_DATABASE
+  if [ -e "$DATABASE" ]; then return; fi
+  found=$(find_databases)
+  case $(grep -c . <<<"$found") in
+    0) ;;
+    1) DATABASE=$found ;;
+    *) die "there is more than one posternproxy.db:"$'\n'"$found" 'name the right one: install.sh --database PATH' ;;
+  esac
+}
+
+# stat_of PATH: `uid user gid group mode` of what the path leads to. With an access list the mode's middle digit is its
+# mask, and the group's own entry counts instead.
+stat_of() {
+  local uid user gid group mode own
+  read -r uid user gid group mode < <(stat -Lc '%u %U %g %G %a' -- "$1" 2>/dev/null) || return 0
+  if command -v getfacl >/dev/null && own=$(getfacl -cpL -- "$1" 2>/dev/null | sed -n 's/^group::\(...\).*/\1/p') && [ -n "$own" ]; then
+    local digit=0
+    if [[ $own == r* ]]; then digit=$((digit + 4)); fi
+    if [[ $own == ?w* ]]; then digit=$((digit + 2)); fi
+    if [[ $own == *x ]]; then digit=$((digit + 1)); fi
+    mode=000$mode
+    mode=${mode: -3:1}$digit${mode: -1}
+  fi
+  printf '%s %s %s %s %s\n' "$uid" "$user" "$gid" "$group" "$mode"
+}
+
+# closed_parents DIRECTORY: those above it that not everybody may pass, but for those that ProtectHome=tmpfs replaces.
+closed_parents() {
+  local at=${1%/*} mode
+  while [ -n "$at" ]; do
+    if ! hidden_by_home "$at"; then
+      mode=$(stat -Lc %a -- "$at" 2>/dev/null || echo 755)
+      if [ $((${mode: -1} & 1)) -eq 0 ]; then printf '%s\n' "$at"; fi
+    fi
+    at=${at%/*}
+  done
+}
+
+# The files that SQLite keeps beside the database.
+database_files() {
+  local name
+  for name in "$1" "$1-wal" "$1-shm" "$1-journal"; do
+    if [ -f "$name" ]; then printf '%s\n' "$name"; fi
+  done
+}
+
+# grant_access DATABASE: the daemon's own user may read, by access lists; new files inherit it from the directory.
+# False if the file system takes no access lists.
+grant_access() {
+  local directory=${1%/*} file parent
+  grant "$directory" rx
+  if [ "$DRY_RUN" = no ] && ! has_entry "$directory" r-x; then return 1; fi
+  while read -r parent; do
+    if [ -n "$parent" ]; then grant "$parent" x; fi
+  done < <(closed_parents "$directory")
+  if getfacl -cp -- "$directory" 2>/dev/null | grep -q "^default:user:$OWN:r--"; then
+    unchanged "access list for new files in $directory"
+  else
+    change "let $OWN read new files in $directory" setfacl -m "d:u:$OWN:r" -- "$directory"
+  fi
+  while read -r file; do grant "$file" r; done < <(database_files "$1")
+}
+
+# grant PATH RIGHTS: sets the entry anew where chmod has taken it away through the mask (getfacl then adds #effective).
+grant() {
+  local wanted
+  case $2 in r) wanted=r-- ;; rx) wanted=r-x ;; x) wanted=--x ;; esac
+  if has_entry "$1" "$wanted"; then
+    unchanged "access list of $1"
+  elif [ "$DRY_RUN" = yes ] || setfacl -m "u:$OWN:$2" -- "$1" 2>/dev/null; then
+    change "let $OWN read $1 by an access list" true
+  fi
+}
+
+has_entry() { getfacl -cp -- "$1" 2>/dev/null | grep -xE "user:${OWN}:$2[[:space:]]*" >/dev/null; }
+
+# revoke_access DATABASE: takes our entries out again; a list that holds nothing else goes with them.
+revoke_access() {
+  local directory=${1%/*} path
+  command -v getfacl >/dev/null || return 0
+  while read -r path; do
+    if [ -e "$path" ] && getfacl -cp -- "$path" 2>/dev/null | grep -q "user:$OWN:"; then
+      change "take $OWN out of the access list of $path" revoke "$path"
+    fi
+  done < <(printf '%s\n' "$directory"; database_files "$1"; closed_parents "$directory")
+}
+
+revoke() {
+  setfacl -x "u:$OWN" -- "$1"
+  if [ -d "$1" ]; then
+    setfacl -x "d:u:$OWN" -- "$1" 2>/dev/null || true
+    if ! getfacl -cp -- "$1" | grep -qE '^default:(user|group):[^:]'; then setfacl -k -- "$1"; fi
+  fi
+  if ! getfacl -cp -- "$1" | grep -qE '^(default:)?(user|group):[^:]'; then setfacl -b -- "$1"; fi
+}

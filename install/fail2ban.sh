@@ -1,0 +1,246 @@
+# shellcheck shell=bash
+# fail2ban: filter, actions and jail, tested before they count, and put back if a test fails.
+#
+# A running fail2ban is never reloaded as a whole: `fail2ban-client reload` with a jail of somebody else's whose filter on
+# disk does not compile ends with no jail at all, and `fail2ban-client -t` does not see it (measured, 1.0.2 and 1.1.0).
+# `add JAIL`, then `reload --restart JAIL` makes or renews one jail, keeps its bans, and touches no other. (Without
+# --restart, actions that are new to the jail are thrown away at the end of the reload.)
+# No exit status of fail2ban's is trusted: what counts is what it says when asked.
+
+FAIL2BAN=/etc/fail2ban
+OUR_FILES=(filter.d/posternproxy.conf action.d/posternproxy-forward.conf action.d/posternproxy-nftables.conf
+  action.d/posternproxy-report.conf jail.d/posternproxy.conf)
+# After defaults-debian.conf, which it corrects.
+SSHD_JAIL=jail.d/postern-auditd-sshd.conf
+LOGROTATE=/etc/logrotate.d/postern-auditd
+
+F2B_STATE=absent # before we came: absent, stopped or running
+F2B_ENABLED=no
+F2B_JAILS=''   # that ran
+F2B_TROUBLE='' # what its own test says, before anything of ours
+F2B_OPEN=no    # files of ours are there that have not proved themselves
+F2B_APPLIED=no # and fail2ban has been told
+
+f2b() { timeout 60 fail2ban-client "$@" 2>&1 || true; }
+f2b_runs() { [[ $(f2b ping) == *pong* ]]; }
+f2b_jails() { f2b status | sed -n 's/.*Jail list:[[:space:]]*//p' | tr -d ' ' | tr ',' '\n'; }
+
+# f2b_trouble: what is wrong with the configuration on disk; nothing if fail2ban's own test is content.
+f2b_trouble() {
+  local said
+  said=$(f2b -t)
+  if [[ $said == *'configuration test is successful'* ]]; then return 0; fi
+  printf '%s\n' "${said:-fail2ban-client -t says nothing}" | sed '/WARNING/d' | tail -n 3
+}
+
+# jail_without_log TROUBLE: the jail whose log file is missing, if that is what it says.
+jail_without_log() { sed -n 's/.*Have not found any log file for \([^ ]*\) jail.*/\1/p' <<<"$1" | tail -n 1; }
+
+survey_fail2ban() {
+  if ! command -v fail2ban-client >/dev/null; then return 0; fi
+  F2B_STATE=stopped
+  if systemctl -q is-enabled fail2ban 2>/dev/null; then F2B_ENABLED=yes; fi
+  if f2b_runs; then
+    F2B_STATE=running
+    F2B_JAILS=$(f2b_jails)
+  fi
+}
+
+# want_fail2ban BANACTION: what of Debian's is missing for bans.
+want_fail2ban() {
+  survey_fail2ban
+  local trouble
+  if [ "$F2B_STATE" = absent ]; then
+    MISSING+=(fail2ban)
+    # Debian 12 and 13 without rsyslog have no auth.log: fail2ban's sshd jail can then only read the journal.
+    if [ ! -e /var/log/auth.log ]; then want_package python3-systemd; fi
+  elif [ "$F2B_STATE" = stopped ]; then
+    trouble=$(f2b_trouble)
+    if [ "$(jail_without_log "$trouble")" = sshd ]; then
+      want_package python3-systemd
+    elif [ -n "$trouble" ] && [[ $trouble != *posternproxy* ]]; then
+      refuse_fail2ban "$trouble"
+    fi
+  fi
+  case $1 in
+    iptables*) if ! command -v iptables >/dev/null; then MISSING+=(iptables); fi ;;
+    nftables*) if ! command -v nft >/dev/null; then MISSING+=(nftables); fi ;;
+  esac
+}
+
+setup_fail2ban() {
+  local jail=${FACTS[jail]} trouble
+  step "setting up fail2ban" 'mend what is said above, then run install.sh --reconfigure.'
+  if [ "$DRY_RUN" = yes ] && ! command -v fail2ban-client >/dev/null; then
+    change 'set up the jail, its filter and actions, and start fail2ban' true
+    return 0
+  fi
+  if [ "$DRY_RUN" = no ]; then
+    wait_for_pair
+    test_filter "$PROGRAM/fail2ban/filter.d/posternproxy.conf"
+  fi
+  # apt-get has just started it.
+  if [ "$F2B_STATE" = absent ]; then
+    wait_until 5 f2b_runs || true
+    survey_fail2ban
+  fi
+  mend_sshd
+
+  local changes=$TOTAL_CHANGES changed=no file
+  save_files
+  for file in "${OUR_FILES[@]}"; do
+    if [ "$file" = jail.d/posternproxy.conf ]; then
+      render_jail >"$WORK/jail.conf"
+      put_file "$WORK/jail.conf" "$FAIL2BAN/$file" 0644
+    else
+      put_file "${PROGRAM:-$HERE}/fail2ban/$file" "$FAIL2BAN/$file" 0644
+    fi
+    if [ "$LAST" = changed ]; then changed=yes; fi
+  done
+  if [ "$DRY_RUN" = yes ]; then
+    if [ "$changed" = yes ]; then change "make fail2ban take up the jail $jail" true; fi
+    return 0
+  fi
+  if [ "$TOTAL_CHANGES" -gt "$changes" ]; then F2B_OPEN=yes; fi
+
+  test_filter posternproxy
+  trouble=$(f2b_trouble)
+  if [ -n "$trouble" ] && { [ -z "$F2B_TROUBLE" ] || [[ $trouble == *"$jail"* ]]; }; then
+    die "fail2ban's own test refuses the jail:"$'\n'"$trouble" 'see whether /etc/fail2ban has .local files about posternproxy, then run install.sh --reconfigure.'
+  fi
+  if [ "$changed" = yes ] || ! jail_works "$jail"; then
+    take_up "$jail"
+  else
+    unchanged "fail2ban's jail $jail"
+  fi
+  if ! systemctl -q is-enabled fail2ban 2>/dev/null; then change 'enable fail2ban.service' systemctl -q enable fail2ban; fi
+  F2B_OPEN=no
+}
+
+# A missing log keeps all of fail2ban from starting, and one without its first line is counted twice.
+wait_for_pair() {
+  local auth=${FACTS[auth]}
+  if ! wait_until 15 pair_is_there "$auth"; then
+    die "the daemon has not made fail2ban's log files in $auth." 'postern-auditd status says what it does; journalctl -u postern-auditd why.'
+  fi
+}
+pair_is_there() { [ -s "$1/fail2ban.0.log" ] && [ -s "$1/fail2ban.1.log" ]; }
+
+# test_filter FILTER: a path or a name; it has to find the addresses of two lines that the program itself has written.
+test_filter() {
+  local found
+  postern jail --probe >"$WORK/probe.log"
+  found=$(timeout 60 fail2ban-regex -o ip "$WORK/probe.log" "$1" 2>&1) || true
+  if [ "$found" != $'192.0.2.1\n2001:db8::1' ]; then
+    die "fail2ban's filter $1 does not match what the daemon writes:"$'\n'"$(tail -n 3 <<<"$found")" \
+      "see whether $FAIL2BAN/filter.d/posternproxy.local is there and right, then run install.sh --reconfigure."
+  fi
+}
+
+# Debian 12's sshd jail wants /var/log/auth.log, which a host without rsyslog does not have, and fail2ban does not start
+# without it. Only where fail2ban does not run anyway, and only this one jail, is it given the journal.
+mend_sshd() {
+  F2B_TROUBLE=$(f2b_trouble)
+  if [ -z "$F2B_TROUBLE" ]; then return 0; fi
+  if [ "$F2B_STATE" = running ]; then
+    warn "fail2ban runs, but its configuration on disk does not pass its own test, and it would not start again:"$'\n'"$F2B_TROUBLE"
+    return 0
+  fi
+  if [ "$(jail_without_log "$F2B_TROUBLE")" = sshd ] && python3 -c 'import systemd.journal' 2>/dev/null; then
+    printf '# Written by install.sh of postern-auditd: there is no /var/log/auth.log here, and fail2ban does not start without it.\n[sshd]\nbackend = systemd\n' >"$WORK/sshd.conf"
+    save_file "$SSHD_JAIL"
+    put_file "$WORK/sshd.conf" "$FAIL2BAN/$SSHD_JAIL" 0644
+    if [ "$DRY_RUN" = yes ]; then return 0; fi
+    F2B_OPEN=yes
+    F2B_TROUBLE=$(f2b_trouble)
+    if [ -z "$F2B_TROUBLE" ]; then return 0; fi
+  fi
+  # What is wrong may be a jail of ours from before, which is written anew.
+  if [[ $F2B_TROUBLE == *posternproxy* ]]; then return 0; fi
+  refuse_fail2ban "$F2B_TROUBLE"
+}
+
+refuse_fail2ban() {
+  die "fail2ban does not run, and its configuration does not pass its own test, without anything of ours:"$'\n'"$1" \
+    'mend it (fail2ban-client -t), then run install.sh again; --no-fail2ban does without bans.'
+}
+
+render_jail() {
+  if [ -z "$PROGRAM" ]; then cat "$HERE/fail2ban/jail.d/posternproxy.conf"; return; fi
+  local chain=INPUT
+  # There on hosts with Docker: published ports pass it and never INPUT.
+  if command -v iptables >/dev/null && iptables -w 5 -n -L DOCKER-USER >/dev/null 2>&1; then chain=INPUT,DOCKER-USER; fi
+  postern jail --config "$(config_to_read)" --chain "$chain"
+}
+
+# take_up JAIL: fail2ban reads it, and shows that it has.
+take_up() {
+  F2B_APPLIED=yes F2B_OPEN=yes
+  if [ "$F2B_STATE" = running ]; then
+    f2b add "$1" polling >/dev/null # it may be there
+    f2b reload --restart "$1" >"$WORK/reload"
+  else
+    systemctl restart fail2ban >"$WORK/reload" 2>&1 || true
+  fi
+  if ! wait_until 15 jail_works "$1"; then
+    die "fail2ban does not run the jail $1:"$'\n'"$(why_not)" 'journalctl -u fail2ban and /var/log/fail2ban.log say more; then install.sh --reconfigure.'
+  fi
+  local gone
+  gone=$(comm -23 <(sort <<<"$F2B_JAILS") <(f2b_jails | sort))
+  if [ -n "$gone" ]; then die "fail2ban no longer runs $gone." 'see /var/log/fail2ban.log.'; fi
+  changed "make fail2ban take up the jail $1"
+}
+
+why_not() { { cat "$WORK/reload"; grep -hE ' (ERROR|CRITICAL) ' /var/log/fail2ban.log 2>/dev/null | tail -n 2; } | sed '/WARNING/d' | cut -c 1-300; }
+
+# jail_works JAIL: it reads both files, and reports its bans.
+jail_works() {
+  local said
+  said=$(f2b status "$1")
+  [[ $said == *"${FACTS[auth]}/fail2ban.0.log"* && $said == *"${FACTS[auth]}/fail2ban.1.log"* ]] &&
+    [[ $(f2b get "$1" actions) == *posternproxy-report* ]]
+}
+
+save_files() { local file; for file in "${OUR_FILES[@]}"; do save_file "$file"; done; }
+
+save_file() {
+  mkdir -p "$WORK/saved/${1%/*}"
+  if [ -e "$FAIL2BAN/$1" ]; then cp -p "$FAIL2BAN/$1" "$WORK/saved/$1"; fi
+  SAVED+=("$1")
+}
+
+# put_back_fail2ban: after a failure, as it was before we came.
+put_back_fail2ban() {
+  if [ "$F2B_OPEN" = no ]; then return 0; fi
+  F2B_OPEN=no
+  local file jail=${FACTS[jail]}
+  for file in "${SAVED[@]}"; do
+    rm -f "$FAIL2BAN/$file"
+    if [ -e "$WORK/saved/$file" ]; then cp -p "$WORK/saved/$file" "$FAIL2BAN/$file"; fi
+  done
+  say "  put back   $FAIL2BAN"
+  if [ "$F2B_APPLIED" = no ]; then return 0; fi
+  if [ "$F2B_STATE" = running ]; then
+    if grep -qx "$jail" <<<"$F2B_JAILS"; then
+      f2b add "$jail" polling >/dev/null
+      f2b reload --restart "$jail" >/dev/null
+    else
+      f2b stop "$jail" >/dev/null
+    fi
+    if [ "$(f2b_jails | sort)" = "$(sort <<<"$F2B_JAILS")" ]; then
+      say "  put back   fail2ban runs its jails as before: $(tr '\n' ' ' <<<"$F2B_JAILS")"
+    else
+      warn "fail2ban runs $(f2b_jails | tr '\n' ' ')but before it ran $(tr '\n' ' ' <<<"$F2B_JAILS")"
+    fi
+  else
+    systemctl stop fail2ban || true
+    say '  put back   fail2ban is stopped, as it was'
+  fi
+}
+
+# install_logrotate: bans.log is fail2ban's to write, and small; the daemon reads on in the renamed file, so it must not
+# be compressed at once.
+install_logrotate() {
+  printf '# Written by install.sh of postern-auditd.\n%s {\n\tmonthly\n\tmaxsize 10M\n\trotate 12\n\tmissingok\n\tnotifempty\n\tcompress\n\tdelaycompress\n\tcreate 0644 root root\n}\n' "${FACTS[bans]}" >"$WORK/logrotate"
+  put_file "$WORK/logrotate" "$LOGROTATE" 0644
+}

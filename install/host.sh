@@ -1,0 +1,114 @@
+# shellcheck shell=bash
+# The host: what it is, what it lacks, and who is installing.
+
+MISSING=() # Debian packages
+
+# distribution_verdict ID VERSION_ID ID_LIKE: supported, untested (its relatives) or foreign.
+distribution_verdict() {
+  case $1:$2 in
+    debian:12 | debian:13 | ubuntu:22.04 | ubuntu:24.04) echo supported ;;
+    *) case " $1 $3 " in *' debian '* | *' ubuntu '*) echo untested ;; *) echo foreign ;; esac ;;
+  esac
+}
+
+check_host() {
+  local ID='' VERSION_ID='' ID_LIKE='' PRETTY_NAME='this system'
+  if [ "$(id -u)" -ne 0 ]; then die 'this needs root.' "sudo $0 ${ARGUMENTS[*]}"; fi
+  # shellcheck disable=SC1091 # the host's
+  if [ -r /etc/os-release ]; then . /etc/os-release; fi
+  case $(distribution_verdict "$ID" "$VERSION_ID" "$ID_LIKE") in
+    supported) ;;
+    untested) warn "$PRETTY_NAME is not among the systems this is tested on (Debian 12 and 13, Ubuntu 22.04 and 24.04)." ;;
+    *) die "$PRETTY_NAME is no Debian or Ubuntu." 'docs/INSTALL.md says what is to be done by hand.' ;;
+  esac
+  if [ ! -d /run/systemd/system ]; then
+    die 'systemd does not run here.' 'without it start "postern-auditd run" by whatever supervises programs here; docs/INSTALL.md says more.'
+  fi
+}
+
+# node_is_new_enough VERSION: as `node --version` prints it; 20.19 or later.
+node_is_new_enough() {
+  local major minor
+  IFS=. read -r major minor _ <<<"${1#v}"
+  [[ $major =~ ^[0-9]+$ && $minor =~ ^[0-9]+$ ]] && { [ "$major" -gt 20 ] || { [ "$major" -eq 20 ] && [ "$minor" -ge 19 ]; }; }
+}
+
+# find_node: sets NODE, the path of a Node.js that is new enough and that a service can see; else says what to do.
+find_node() {
+  local name path version old='' hidden=''
+  local next='install Node.js 20.19 or later with npm (Debian 13: apt-get install nodejs npm), or install from the release tarball, which brings its own.'
+  NODE=''
+  for name in node nodejs; do
+    path=$(realpath -e "$(command -v "$name")" 2>/dev/null) || continue
+    version=$("$path" --version 2>/dev/null) || continue
+    if ! node_is_new_enough "$version"; then
+      old="$path is $version"
+    elif hidden_by_home "$path"; then
+      hidden=$path
+    else
+      NODE=$path
+      return
+    fi
+  done
+  if [ -n "$hidden" ]; then die "$hidden is in somebody's home, where a service can't see it." "$next"; fi
+  if [ -n "$old" ]; then die "Node.js is too old: $old." "$next"; fi
+  die 'there is no Node.js here.' "$next"
+}
+
+# ---- packages ------------------------------------------------------------------------------------------------------
+
+has_package() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+want_package() { if ! has_package "$1"; then MISSING+=("$1"); fi; }
+
+apt_get() { DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -q -y -o Acquire::Retries=0 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 "$@"; }
+
+# fetch_packages: gets the missing packages into apt's cache, or stops before anything was changed.
+fetch_packages() {
+  local log
+  if [ ${#MISSING[@]} -eq 0 ]; then return 0; fi
+  if [ "$DRY_RUN" = yes ]; then
+    change "install the Debian packages ${MISSING[*]}" true
+    return 0
+  fi
+  say "  fetching   the Debian packages ${MISSING[*]}"
+  log=$(apt_get install --no-install-recommends --download-only "${MISSING[@]}" 2>&1) && return 0
+  apt_get update >/dev/null 2>&1 || true
+  log=$(apt_get install --no-install-recommends --download-only "${MISSING[@]}" 2>&1) && return 0
+  printf '%s\n' "$log" | tail -n 5 >&2
+  die "these Debian packages are missing and can't be had: ${MISSING[*]}. Nothing has been changed." \
+    "make a package source reachable, or install them yourself, and run install.sh again$( [ "$WITH_FAIL2BAN" = no ] || echo '; --no-fail2ban does without bans.')"
+}
+
+install_packages() {
+  if [ ${#MISSING[@]} -eq 0 ] || [ "$DRY_RUN" = yes ]; then return 0; fi
+  local log
+  if ! log=$(apt_get install --no-install-recommends "${MISSING[@]}" 2>&1); then
+    printf '%s\n' "$log" | tail -n 20 >&2
+    die "apt-get could not install ${MISSING[*]}." 'mend what apt-get says, and run install.sh again.'
+  fi
+  changed "install the Debian packages ${MISSING[*]}"
+}
+
+# ---- who installs --------------------------------------------------------------------------------------------------
+
+# plain_address TEXT: the address without its zone; nothing if it is none.
+plain_address() {
+  local address=${1%%%*}
+  if [[ $address =~ ^[0-9]{1,3}(\.[0-9]{1,3}){3}$ || $address =~ ^[0-9a-fA-F]*:[0-9a-fA-F:]*:[0-9a-fA-F.]*$ ]]; then printf '%s\n' "$address"; fi
+}
+
+# ssh_address: where the SSH session comes from that this runs in, if it does. sudo and su take SSH_CONNECTION out of
+# the environment, but not out of that of the shell they were called from.
+ssh_address() {
+  local pid=$$ found=${SSH_CONNECTION:-${SSH_CLIENT:-}}
+  while [ -z "$found" ] && [ "${pid:-0}" -gt 1 ]; do
+    found=$(tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | sed -n 's/^SSH_CONNECTION=//p') || found=''
+    pid=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$pid/status" 2>/dev/null) || break
+  done
+  if [ -z "$found" ]; then found=$(who -m 2>/dev/null | sed -n 's/.*(\(.*\))$/\1/p') || found=''; fi
+  if [ -z "$found" ] && [ -n "${XDG_SESSION_ID:-}" ]; then
+    found=$(loginctl show-session "$XDG_SESSION_ID" --property RemoteHost --value 2>/dev/null) || found=''
+  fi
+  plain_address "${found%% *}"
+}

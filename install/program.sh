@@ -1,0 +1,169 @@
+# shellcheck shell=bash
+# The program's directory: made whole beside its place, and renamed into it. scripts/package.sh uses this too.
+
+PREFIX=/opt/postern-auditd
+STAGE=/opt/.postern-auditd.new
+OLD=/opt/.postern-auditd.old
+
+# What a clone gives to an installation as it is; dist and node_modules come besides.
+TREE=(package.json LICENSE README.md CHANGELOG.md bin config docs fail2ban install install.sh systemd)
+# What a build depends on.
+SOURCES=(src package.json package-lock.json tsconfig.json tsconfig.build.json)
+
+# kind_of DIRECTORY: release, clone or installed.
+kind_of() {
+  if [ "$1" = "$PREFIX" ]; then
+    echo installed
+  elif [ -f "$1/MANIFEST" ] && [ -x "$1/node/bin/node" ]; then
+    echo release
+  elif [ -f "$1/package-lock.json" ] && [ -d "$1/src" ]; then
+    echo clone
+  else
+    echo nothing
+  fi
+}
+
+# is_built CLONE: its dist is that of its src.
+is_built() { [ -f "$1/dist/cli.js" ] && [ -z "$(find "$1/src" "$1/package.json" "$1/tsconfig.json" -newer "$1/dist/cli.js" -type f -print -quit)" ]; }
+
+# build_tree CLONE DESTINATION NODE NPM: everything that runs, compiled and with its production dependencies.
+build_tree() {
+  local clone=$1 destination=$2 node=$3 npm=$4 name
+  local npm_options=(--ignore-scripts --no-audit --no-fund --prefer-offline --loglevel=error)
+  for name in "${TREE[@]}"; do
+    if [ -e "$clone/$name" ]; then cp -RL --no-preserve=ownership "$clone/$name" "$destination/"; fi
+  done
+  cp "$clone/package-lock.json" "$destination/"
+  if is_built "$clone"; then
+    cp -R --no-preserve=ownership "$clone/dist" "$destination/"
+  elif [ -f "$clone/node_modules/typescript/bin/tsc" ]; then
+    "$node" "$clone/node_modules/typescript/bin/tsc" -p "$clone/tsconfig.build.json" --outDir "$destination/dist"
+  else
+    cp -R --no-preserve=ownership "$clone/src" "$clone"/tsconfig*.json "$destination/"
+    (cd "$destination" && PATH=${node%/*}:$PATH "$npm" ci "${npm_options[@]}")
+    (cd "$destination" && "$node" node_modules/typescript/bin/tsc -p tsconfig.build.json)
+    rm -rf "$destination/src" "$destination"/tsconfig*.json
+  fi
+  (cd "$destination" && PATH=${node%/*}:$PATH "$npm" ci --omit=dev "${npm_options[@]}")
+  native_module "$clone" "$destination" "$node" "$npm"
+  rm -rf "$destination/package-lock.json" "$destination/node_modules/.package-lock.json" "$destination/node_modules/.bin"
+  find "$destination/dist" "$destination/node_modules" -type f \( -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' -o -name '*.map' \) -delete
+  chmod -R u=rwX,go=rX "$destination"
+}
+
+# SQLite for Node.js, compiled: the clone's own where that is of the same version and runs, else built here. Nothing of
+# what it was made from stays.
+native_module() {
+  local clone=$1 destination=$2 node=$3 npm=$4 module=node_modules/better-sqlite3 binary=build/Release/better_sqlite3.node
+  local try='new (require("better-sqlite3"))(":memory:").close()'
+  if [ -f "$clone/$module/$binary" ] && cmp -s "$clone/$module/package.json" "$destination/$module/package.json"; then
+    mkdir -p "$destination/$module/build/Release"
+    cp --no-preserve=ownership "$clone/$module/$binary" "$destination/$module/$binary"
+  fi
+  if ! (cd "$destination" && "$node" -e "$try") 2>/dev/null; then
+    (cd "$destination" && PATH=${node%/*}:$PATH "$npm" rebuild better-sqlite3 --foreground-scripts >&2)
+    (cd "$destination" && "$node" -e "$try")
+  fi
+  find "$destination/$module/build" -type f ! -name better_sqlite3.node -delete
+  find "$destination/$module/build" -mindepth 1 -type d -empty -delete
+  rm -rf "${destination:?}/$module/deps" "${destination:?}/$module/src" "${destination:?}/$module/binding.gyp"
+}
+
+# write_manifest DIRECTORY: checksums of all files in it, to tell whether two installations are the same and whole.
+write_manifest() {
+  (cd "$1" && find . -type f ! -path ./MANIFEST -print0 | LC_ALL=C sort -z | xargs -0 sha256sum >MANIFEST)
+  chmod 0644 "$1/MANIFEST"
+}
+
+is_whole() { (cd "$1" && [ -f MANIFEST ] && sha256sum --check --quiet --strict MANIFEST) >/dev/null 2>&1; }
+
+# fingerprint CLONE NODE: changes with whatever an installation from the clone is made of.
+fingerprint() {
+  (
+    cd "$1" && "$2" --version && find "${TREE[@]}" "${SOURCES[@]}" -type f 2>/dev/null | LC_ALL=C sort -u | tr '\n' '\0' | xargs -0 sha256sum
+  ) | sha256sum | cut -d ' ' -f 1
+}
+
+# recover_program: an installation that was cut off between its two renames is put back.
+recover_program() {
+  if [ ! -e "$PREFIX" ] && [ -d "$OLD" ] && [ "$DRY_RUN" = no ]; then mv -T "$OLD" "$PREFIX"; fi
+}
+
+# stage_program: sets PROGRAM, the directory that the rest works with: STAGE, or PREFIX where that is the same already.
+stage_program() {
+  PROGRAM=$PREFIX
+  case $KIND in
+    installed) return 0 ;;
+    release) stage_release ;;
+    clone) stage_clone ;;
+  esac
+}
+
+stage_release() {
+  if ! is_whole "$HERE"; then
+    die "the release in $HERE is not what its MANIFEST says." 'unpack the tarball once more, after sha256sum --check SHA256SUMS.'
+  fi
+  if cmp -s "$HERE/MANIFEST" "$PREFIX/MANIFEST" && is_whole "$PREFIX"; then return 0; fi
+  PROGRAM=$HERE
+  if [ "$DRY_RUN" = yes ]; then return 0; fi
+  fresh_stage
+  cp -R --no-preserve=ownership --preserve=mode "$HERE/." "$STAGE/"
+  PROGRAM=$STAGE
+}
+
+stage_clone() {
+  local from npm
+  find_node
+  npm=$(command -v npm) || die 'npm is not here.' 'apt-get install npm, or install from the release tarball, which needs none.'
+  from=$(fingerprint "$HERE" "$NODE")
+  if [ "$(cat "$PREFIX/BUILT_FROM" 2>/dev/null)" = "$from" ] && is_whole "$PREFIX"; then return 0; fi
+  if [ "$DRY_RUN" = yes ]; then
+    PROGRAM=''
+    if is_built "$HERE" && [ -d "$HERE/node_modules" ]; then PROGRAM=$HERE; fi
+    return 0
+  fi
+  say "  building   $STAGE with Node.js $("$NODE" --version)"
+  fresh_stage
+  build_tree "$HERE" "$STAGE" "$NODE" "$npm"
+  printf '%s\n' "$from" >"$STAGE/BUILT_FROM"
+  printf '%s\n' "$NODE" >"$STAGE/NODE"
+  write_manifest "$STAGE"
+  PROGRAM=$STAGE
+}
+
+fresh_stage() {
+  rm -rf --one-file-system "$STAGE"
+  install -d -m 0755 "${STAGE%/*}" "$STAGE"
+}
+
+# swap_program: puts the staged program in its place; the one before is kept until all is well.
+swap_program() {
+  if [ "$PROGRAM" = "$PREFIX" ]; then
+    unchanged "$PREFIX"
+    return 0
+  fi
+  change "install $PREFIX" exchange_program
+  if [ "$DRY_RUN" = no ]; then PROGRAM=$PREFIX; fi
+}
+
+exchange_program() {
+  rm -rf --one-file-system "$OLD"
+  if [ -e "$PREFIX" ]; then mv -T "$PREFIX" "$OLD"; fi
+  mv -T "$STAGE" "$PREFIX"
+  SWAPPED=yes
+}
+
+# put_back_program: after a failure the version before runs again.
+put_back_program() {
+  rm -rf --one-file-system "$STAGE"
+  if [ "${SWAPPED:-no}" = no ] || [ ! -d "$OLD" ]; then return 0; fi
+  rm -rf --one-file-system "$PREFIX"
+  mv -T "$OLD" "$PREFIX"
+  install -m 0644 "$PREFIX/systemd/$UNIT" "$UNIT_FILE"
+  systemctl daemon-reload
+  systemctl restart "$UNIT"
+  say "  put back   the program that was in $PREFIX before; $UNIT is $(systemctl is-active "$UNIT")"
+}
+
+# postern COMMAND…: the program that is being installed.
+postern() { "$PROGRAM/bin/postern-auditd" "$@"; }

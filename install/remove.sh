@@ -1,0 +1,68 @@
+# shellcheck shell=bash
+# --uninstall and --purge.
+
+# uninstall: everything but data, logs and configuration. fail2ban runs on.
+uninstall() {
+  step 'taking the jail out of fail2ban' 'run install.sh --uninstall again.'
+  if [ -e "$CONFIG" ] && [ -x "$PREFIX/bin/postern-auditd" ]; then
+    PROGRAM=$PREFIX
+    if ! postern facts --config "$CONFIG" >/dev/null 2>&1; then default_facts; else read_facts "$CONFIG"; fi
+  else
+    default_facts
+  fi
+  remove_jail
+  step 'removing the service' 'run install.sh --uninstall again.'
+  if systemctl -q is-active "$UNIT" || systemctl -q is-enabled "$UNIT" 2>/dev/null; then
+    change "stop and disable $UNIT" systemctl -q disable --now "$UNIT"
+  fi
+  revoke_access "${FACTS[database]}"
+  local name units=$TOTAL_CHANGES
+  for name in identity places notify; do remove_path "$DROP_INS/$name.conf"; done
+  if [ -d "$DROP_INS" ] && [ "$DRY_RUN" = no ]; then
+    rmdir "$DROP_INS" 2>/dev/null || say "  kept       $DROP_INS, which has drop-ins that are not ours"
+  fi
+  remove_path "$UNIT_FILE"
+  if [ "$TOTAL_CHANGES" -gt "$units" ]; then
+    systemctl daemon-reload
+    systemctl reset-failed "$UNIT" 2>/dev/null || true
+  fi
+  if [ "$(readlink "$LINK" 2>/dev/null)" = "$PREFIX/bin/postern-auditd" ]; then remove_path "$LINK"; fi
+  remove_path "$LOGROTATE"
+  remove_path "$CONFIG.example"
+  remove_path "$STAGE"
+  remove_path "$OLD"
+  remove_path "$PREFIX"
+}
+
+remove_jail() {
+  local file
+  if command -v fail2ban-client >/dev/null && f2b_runs && f2b_jails | grep -x "${FACTS[jail]}" >/dev/null; then
+    change "stop fail2ban's jail ${FACTS[jail]}, and lift its bans" stop_jail
+  fi
+  for file in "${OUR_FILES[@]}"; do remove_path "$FAIL2BAN/$file"; done
+  if [ -e "$FAIL2BAN/$SSHD_JAIL" ]; then
+    if [ -e /var/log/auth.log ]; then
+      remove_path "$FAIL2BAN/$SSHD_JAIL"
+    else
+      say "  kept       $FAIL2BAN/$SSHD_JAIL: without /var/log/auth.log fail2ban would not start again"
+    fi
+  fi
+}
+
+# Bans are lifted first: fail2ban would take them up again if a jail of this name ever came back.
+stop_jail() {
+  f2b set "${FACTS[jail]}" unbanip --all >/dev/null
+  f2b stop "${FACTS[jail]}" >/dev/null
+  if f2b_jails | grep -x "${FACTS[jail]}" >/dev/null; then die "fail2ban does not let go of the jail ${FACTS[jail]}." 'see /var/log/fail2ban.log.'; fi
+}
+
+# purge: data, logs, configuration and user besides.
+purge() {
+  step 'removing data, logs and configuration' 'run install.sh --purge again.'
+  local path
+  remove_path "${CONFIG%/*}"
+  remove_path "${FACTS[state]}"
+  for path in "${LOGS[@]}" "${FACTS[bans]%/*}"; do remove_path "$path"; done
+  if [ -d /var/log/posternproxy ] && [ "$DRY_RUN" = no ]; then rmdir /var/log/posternproxy 2>/dev/null || true; fi
+  if getent passwd "$OWN" >/dev/null; then change "remove the user $OWN" userdel "$OWN"; fi
+}

@@ -1,0 +1,166 @@
+# shellcheck shell=bash
+# User, configuration, unit, and the running daemon.
+
+UNIT=postern-auditd.service
+UNIT_FILE=/etc/systemd/system/$UNIT
+DROP_INS=$UNIT_FILE.d
+CONFIG=/etc/postern-auditd/config.yml
+LINK=/usr/local/bin/postern-auditd
+RESTART=no # what the daemon reads only at its start has changed
+
+declare -A FACTS=() # the configuration's: database, state, control, jail, banaction, bans, auth, notify
+LOGS=()             # its log directories, the fail2ban pair's last
+
+# read_facts CONFIG: what the configuration says, by the program that will read it.
+read_facts() {
+  local name value text
+  text=$(postern facts --config "$1") || die 'the program does not run, or refuses the configuration (see above). Nothing of the running one has been changed.' \
+    "correct $1, and run install.sh again; $CONFIG.example has every key of this version."
+  FACTS=() LOGS=()
+  while read -r name value; do
+    if [ "$name" = logs ]; then LOGS+=("$value"); else FACTS[$name]=$value; fi
+  done <<<"$text"
+  if [ -n "${FACTS[auth]:-}" ]; then LOGS+=("${FACTS[auth]}"); fi
+}
+
+# default_facts: what read_facts would say of the shipped configuration, where no program can be asked yet.
+default_facts() {
+  FACTS=([database]=$DEFAULT_DATABASE [state]=$UNIT_STATE [control]=$UNIT_CONTROL/control.sock [jail]=posternproxy
+    [banaction]=iptables-multiport [bans]=$UNIT_BANS/bans.log [auth]=${UNIT_LOGS#* } [notify]=yes)
+  LOGS=("${UNIT_LOGS% *}" "${UNIT_LOGS#* }")
+}
+
+make_user() {
+  if getent passwd "$OWN" >/dev/null; then
+    unchanged "user $OWN"
+  else
+    change "make the user $OWN" useradd --system --user-group --no-create-home --home-dir "$UNIT_STATE" --shell /usr/sbin/nologin "$OWN"
+  fi
+}
+
+# make_config: the shipped configuration for a new installation; an existing one is kept, with the new example beside it.
+make_config() {
+  local shipped=${PROGRAM:-$HERE}/config/config.yml
+  put_file "$shipped" "$CONFIG.example" 0644
+  if [ -e "$CONFIG" ]; then
+    unchanged "$CONFIG (kept)"
+  else
+    change "write $CONFIG" write_file "$shipped" "$CONFIG" 0644
+  fi
+}
+
+# edit_config: the database, and who must never be banned.
+edit_config() {
+  local arguments=(--config "$CONFIG") changes line networks=("${ADMIN_NETS[@]}") address
+  address=$(ssh_address)
+  if [ -n "$address" ]; then networks=("$address" "${networks[@]}"); fi
+  if [ "$DATABASE" != "${FACTS[database]}" ]; then arguments+=(--database "$DATABASE"); fi
+  if [ ${#networks[@]} -gt 0 ] && [ "$WITH_FAIL2BAN" = yes ]; then arguments+=(--never-ban "${networks[@]}"); fi
+  if [ ${#arguments[@]} -eq 2 ]; then return 0; fi
+  if [ "$DRY_RUN" = yes ] && { [ -z "$PROGRAM" ] || [ ! -e "$CONFIG" ]; }; then
+    change "set in $CONFIG: ${arguments[*]:2}" true
+    return 0
+  fi
+  changes=$(postern configure "${arguments[@]}" --dry-run) || die "the configuration can't be changed (see above)." "correct $CONFIG or the arguments, and run install.sh again."
+  if [ -z "$changes" ]; then
+    unchanged "$CONFIG: database and never_ban"
+    return 0
+  fi
+  if [ "$DRY_RUN" = no ]; then postern configure "${arguments[@]}" >/dev/null; fi
+  while read -r line; do change "set in $CONFIG: $line" true; done <<<"$changes"
+  RESTART=yes
+}
+
+# give_identity: decides who the daemon runs as, and writes it down.
+give_identity() {
+  local database=$1 directory=${1%/*} setfacl=no group='' in_database='' in_directory='' before
+  if command -v setfacl >/dev/null; then setfacl=yes; fi
+  if [ -e "$database" ]; then
+    in_database=$(stat_of "$database") in_directory=$(stat_of "$directory")
+  fi
+  if getent group posternproxy >/dev/null; then group=posternproxy; fi
+  decide_identity "$in_database" "$in_directory" "$(closed_parents "$directory")" "$setfacl" "$group"
+  if [ "$CASE" = acl ] && ! grant_access "$database"; then
+    decide_identity "$in_database" "$in_directory" "$(closed_parents "$directory")" no "$group"
+  fi
+  say "  identity   ${RUN_USER}${RUN_GROUPS:+ with the group $RUN_GROUPS}: $WHY"
+  before=$(run_user_of_unit)
+  render_identity "$database" >"$WORK/identity.conf"
+  drop_in identity.conf
+  render_places "$directory" "${FACTS[state]}" "${FACTS[control]%/*}" "${FACTS[bans]%/*}" "${LOGS[@]}" >"$WORK/places.conf"
+  drop_in places.conf
+  if [ "${FACTS[notify]}" != yes ]; then
+    printf '# Written by install.sh: the package node-unix-socket, by which systemd is told that the daemon is ready, is not\n# there for this machine.\n[Service]\nType=exec\nWatchdogSec=0\n'
+  fi >"$WORK/notify.conf"
+  drop_in notify.conf
+  if [ -n "$before" ] && [ "$before" != "$RUN_USER" ]; then own_logs; fi
+}
+
+run_user_of_unit() { if [ -f "$DROP_INS/identity.conf" ]; then sed -n 's/^User=//p' "$DROP_INS/identity.conf"; fi; }
+
+# drop_in NAME: writes $WORK/NAME beside the unit, or takes it away if it is empty.
+drop_in() {
+  if [ -s "$WORK/$1" ]; then
+    put_file "$WORK/$1" "$DROP_INS/$1" 0644
+  elif [ -e "$DROP_INS/$1" ]; then
+    remove_path "$DROP_INS/$1"
+  else
+    return 0
+  fi
+  if [ "$LAST" = changed ]; then RESTART=yes; fi
+}
+
+# own_logs: the log files belong to who wrote them; the next one must be able to go on (systemd does it for the state).
+own_logs() {
+  local directory
+  for directory in "${LOGS[@]}"; do
+    if [ -d "$directory" ]; then change "give $directory to $RUN_USER" chown -R --no-dereference "$RUN_USER:adm" "$directory"; fi
+  done
+}
+
+install_unit() {
+  put_file "${PROGRAM:-$HERE}/systemd/$UNIT" "$UNIT_FILE" 0644
+  if [ "$LAST" = changed ]; then RESTART=yes; fi
+  if [ "$(readlink "$LINK" 2>/dev/null)" = "$PREFIX/bin/postern-auditd" ]; then
+    unchanged "$LINK"
+  elif [ -e "$LINK" ] || [ -L "$LINK" ]; then
+    warn "$LINK is not ours, so the command is $PREFIX/bin/postern-auditd"
+  else
+    change "link $LINK" ln -s "$PREFIX/bin/postern-auditd" "$LINK"
+  fi
+}
+
+# run_unit: starts the daemon, or restarts it if there is something new for it.
+run_unit() {
+  if [ "$RESTART" = yes ]; then change 'make systemd read its units again' systemctl daemon-reload; fi
+  if systemctl -q is-enabled "$UNIT" 2>/dev/null; then unchanged "$UNIT is enabled"; else change "enable $UNIT" systemctl -q enable "$UNIT"; fi
+  if [ "$RESTART" = no ] && systemctl -q is-active "$UNIT"; then
+    unchanged "$UNIT is active"
+    return 0
+  fi
+  systemctl reset-failed "$UNIT" 2>/dev/null || true
+  change "start $UNIT" start_unit
+}
+
+start_unit() {
+  local since
+  since=$(date '+%Y-%m-%d %H:%M:%S')
+  # The exit status is not the last word: what counts is asked for below.
+  systemctl restart "$UNIT" || true
+  if wait_until 15 unit_runs; then return 0; fi
+  journalctl --unit "$UNIT" --since "$since" --lines 15 --output cat --no-pager >&2 || true
+  die "$UNIT does not run." "look at journalctl -u postern-auditd, and run install.sh again."
+}
+
+# Active, and still so a moment later: a Type=exec unit is active before the program has read its configuration.
+unit_runs() { systemctl -q is-active "$UNIT" && { [ "${FACTS[notify]}" = yes ] || { sleep 2 && systemctl -q is-active "$UNIT"; }; }; }
+
+# wait_until SECONDS CMD…: true as soon as CMD is.
+wait_until() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    if [ "$SECONDS" -ge "$deadline" ]; then return 1; fi
+    sleep 0.2
+  done
+}

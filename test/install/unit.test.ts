@@ -1,0 +1,85 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { bash } from './bash.js';
+
+const there = spawnSync('systemd-analyze', ['--version']).status === 0;
+if (!there && process.env.CI) throw new Error('systemd-analyze is missing: apt-get install systemd');
+if (!there)
+  console.warn('SKIPPED the exposure of the unit: systemd-analyze is missing (apt-get install systemd)');
+
+const unit = readFileSync('systemd/postern-auditd.service', 'utf8');
+const scratch = mkdtempSync(join(tmpdir(), 'pa-unit-'));
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+/** What systemd-analyze says of the unit, with a drop-in's text behind its own. */
+function exposure(dropIn: string): number {
+  const file = join(scratch, 'postern-auditd.service');
+  writeFileSync(file, `${unit.replace(/\[Install\][\s\S]*/, '')}\n${dropIn}`);
+  const said = spawnSync('systemd-analyze', ['security', '--offline=true', '--no-pager', file], {
+    encoding: 'utf8',
+  });
+  return Number(/Overall exposure level[^:]*: ([\d.]+)/.exec(said.stdout)?.[1]);
+}
+
+const identities: ReadonlyArray<readonly [string, string, number]> = [
+  ['its own user', 'User=postern-auditd\nGroup=postern-auditd\nSupplementaryGroups=posternproxy', 1.5],
+  ["the database's owner", 'User=posternproxy\nGroup=posternproxy', 1.5],
+  ['its own user, database in a home', 'ProtectHome=tmpfs\nBindReadOnlyPaths=-/home/ada', 1.5],
+  ['root without capabilities', 'User=root\nGroup=root', 1.5],
+];
+
+it.skipIf(!there).each(identities)('as %s the exposure is at most 1.5', (_, lines, limit) => {
+  expect(exposure(`[Service]\n${lines}`)).toBeLessThanOrEqual(limit);
+});
+
+it.skipIf(!there)('systemd knows every directive of the unit', () => {
+  const root = join(scratch, 'verify');
+  mkdirSync(root);
+  const file = join(root, 'postern-auditd.service');
+  // Programs that are there on the machine of the test: only directives are judged.
+  writeFileSync(file, unit.replace(/^ExecStart=.*$/m, 'ExecStart=/bin/true'));
+  const said = spawnSync('systemd-analyze', ['verify', '--man=no', file], { encoding: 'utf8' });
+  expect(said.stderr.split('\n').filter((line) => line.includes('postern-auditd.service'))).toEqual([]);
+});
+
+it('every directive that hardens a service and is not set is explained', () => {
+  for (const name of [
+    'MemoryDenyWriteExecute',
+    'PrivateNetwork',
+    'IPAddressDeny',
+    'DynamicUser',
+    'RootDirectory',
+  ]) {
+    expect(unit).toMatch(new RegExp(`^# ${name}=`, 'm'));
+    expect(unit).not.toMatch(new RegExp(`^${name}=`, 'm'));
+  }
+});
+
+it("never takes Postern's directory as its own", () => {
+  expect(unit).not.toMatch(/^(State|Logs|Cache|Configuration)Directory=posternproxy$/m);
+  expect(unit).not.toMatch(/^ReadWritePaths=.*\/var\/lib\/posternproxy/m);
+});
+
+it("says in install/ what the unit's own places are", () => {
+  const [logs, bans, state, database] = bash(
+    'printf "%s\\n" "$UNIT_LOGS" "$UNIT_BANS" "$UNIT_STATE" "$UNIT_DATABASE"',
+  ).split('\n');
+  expect(unit).toContain(`-o postern-auditd -g adm ${logs}\n`);
+  expect(unit).toContain(`-o root -g root ${bans}\n`);
+  expect(unit).toContain(`StateDirectory=${state?.split('/').at(-1)}\n`);
+  expect(unit).toContain(`ReadOnlyPaths=-${database}\n`);
+});
+
+it('the wrapper refuses a Node.js that is too old, and says what to do', () => {
+  const bin = join(scratch, 'bin');
+  mkdirSync(bin);
+  writeFileSync(join(bin, 'node'), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+  execFileSync('ln', ['-s', '/bin/sh', join(bin, 'sh')]);
+  for (const name of ['readlink', 'env']) execFileSync('ln', ['-s', `/usr/bin/${name}`, join(bin, name)]);
+  const ran = spawnSync('bin/postern-auditd', ['--version'], { encoding: 'utf8', env: { PATH: bin } });
+  expect(ran.status).toBe(1);
+  expect(ran.stderr).toContain('Node.js 20.19');
+});
