@@ -74,7 +74,7 @@ describe('the architecture', () => {
   it('keeps files short', () => {
     const long = all
       .map((path) => [relative(root, path), readFileSync(path, 'utf8').split('\n').length] as const)
-      .filter(([, lines]) => lines > 320);
+      .filter(([, lines]) => lines > 340);
     expect(long).toEqual([]);
   });
 });

@@ -52,6 +52,7 @@ export class SinkLoop implements Follower {
   private deaf = false;
   private wakeUp: (() => void) | null = null;
   private readonly aborting = new AbortController();
+  private delivery = new AbortController();
   private stateNow: LoopState = 'opening';
   private since: number;
   private deadline = Number.POSITIVE_INFINITY;
@@ -97,7 +98,7 @@ export class SinkLoop implements Follower {
   async stop(limitMs: number): Promise<void> {
     this.ending = true;
     this.wake();
-    const timer = setTimeout(() => this.aborting.abort(), limitMs);
+    const timer = setTimeout(() => this.abort(), limitMs);
     await this.running;
     clearTimeout(timer);
     await this.options.sink.close();
@@ -198,8 +199,7 @@ export class SinkLoop implements Follower {
     if (events.length > 0) {
       this.enter('delivering', DELIVERY_LIMIT_MS);
       const batch = { source: feed.name, timeline: page.timeline, events, upTo: page.upTo };
-      const signal = AbortSignal.any([this.aborting.signal, AbortSignal.timeout(DELIVERY_LIMIT_MS)]);
-      const result = await this.options.sink.deliver(batch, signal);
+      const result = await this.limited((signal) => this.options.sink.deliver(batch, signal));
       upTo = result.upTo;
       saved = result.saved ?? null;
       this.delivered += upTo === page.upTo ? events.length : events.filter((e) => e.sequence <= upTo).length;
@@ -207,6 +207,20 @@ export class SinkLoop implements Follower {
     await this.commit(feed, place, page.timeline, upTo, saved);
     this.recovered();
     return true;
+  }
+
+  /** Breaks off what takes too long. The controller is used again as long as nothing was broken off: pages come by the thousand. */
+  private async limited<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { delivery } = this;
+    const timer = setTimeout(() => {
+      this.delivery = new AbortController();
+      delivery.abort(new Error(`not delivered within ${DELIVERY_LIMIT_MS / 1_000} s`));
+    }, DELIVERY_LIMIT_MS);
+    try {
+      return await work(delivery.signal);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** What is written must be known to be written before anything else is: tried until the state takes it. */
@@ -259,6 +273,11 @@ export class SinkLoop implements Follower {
     if (saved !== null) state.transaction(() => state.cursors.save(name, saved, now));
   }
 
+  private abort(): void {
+    this.aborting.abort();
+    this.delivery.abort(new Error('the daemon stops'));
+  }
+
   /** Until `wake`, the end, or `ms` have passed. */
   private async sleep(ms: number): Promise<void> {
     if (this.woken || this.ending) return;
@@ -278,7 +297,7 @@ export class SinkLoop implements Follower {
     this.woken = false;
     await this.sleep(ms);
     this.deaf = false;
-    if (this.ending) this.aborting.abort(); // a sink that is down is not waited for at the end
+    if (this.ending) this.abort(); // a sink that is down is not waited for at the end
   }
 
   private note(error: unknown): void {
