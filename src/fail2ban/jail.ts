@@ -73,7 +73,10 @@ function actions(config: Fail2banConfig, place: JailPlace, jail: string): string
     .map((chain) =>
       plain('chain', chain, /^[\w.-]{1,28}$/, 'names of chains, INPUT, DOCKER-USER, separated by commas'),
     );
-  if (chains.length === 0) throw invalid('chain', config.chain, 'auto, INPUT or DOCKER-USER');
+  const behind = chains.filter((chain) => chain !== 'INPUT');
+  if (chains.length === 0 || chains.length > new Set(chains).size || behind.length > 1) {
+    throw invalid('chain', config.chain, 'auto, INPUT, DOCKER-USER, or INPUT,DOCKER-USER');
+  }
   const lines = chains.flatMap((chain) =>
     chain === 'INPUT' ? here(config, jail) : [forwarded(config, jail, chain)],
   );

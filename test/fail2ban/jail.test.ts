@@ -105,6 +105,8 @@ it.each<[string, ConfigInput['fail2ban']]>([
   ['jail', { jail: 'a-name-of-21-letters-' }],
   ['chain', { chain: 'INPUT"; reboot' }],
   ['chain', { chain: ' ' }],
+  ['chain', { chain: 'INPUT,INPUT' }],
+  ['chain', { chain: 'DOCKER-USER,FORWARD' }],
   ['banaction', { banaction: 'x\naction = y' }],
   ['banaction', { banaction: '%(x)s' }],
   ['banaction', { banaction: 'iptables-ipset-proto6', ipv6_prefix: 64 }],

@@ -96,6 +96,8 @@ export const samples: readonly Sample[] = [
     null,
   ),
 
+  is('a failed login whose own time can not be read', { time: null, rawTime: 'yesterday' }, null),
+
   raw('the first line of a file', formatHeader(1, Date.UTC(2026, 10, 22, 20, 21, 0), 'a1b2c3d4')),
   raw('a torn line', whole.slice(0, 230)),
   raw('a torn line before the address', whole.slice(0, whole.indexOf(victim) + 5)),

@@ -51,11 +51,9 @@ for (const suite of ['bookworm', 'trixie'] satisfies Suite[]) {
         await fail(host, [...five(attacker).slice(1), other]);
         await waitForCount(host, before + 5);
         expect(await banned(host)).toEqual([]);
-        const since = Date.now();
-        await fail(host, [attacker], 'fail2ban.1.log');
+          await fail(host, [attacker], 'fail2ban.1.log');
         await waitForBan(host, attacker);
-        expect(Date.now() - since).toBeLessThan(10_000);
-        await host.waitFor(`cat ${bansLog}`, (out) => out.includes(`"ip":"${attacker}"`));
+          await host.waitFor(`cat ${bansLog}`, (out) => out.includes(`"ip":"${attacker}"`));
         for (const port of [80, 81, 443]) {
           expect(await host.attack({ from: attacker, port }), `TCP port ${port}`).toBe('refused');
         }
@@ -95,8 +93,12 @@ for (const suite of ['bookworm', 'trixie'] satisfies Suite[]) {
       await host.waitFor('fail2ban-client status posternproxy', (out) => /Currently banned:\s+20/.test(out));
       await host.waitFor('iptables -S', (out) => out.includes('10.77.1.19/32'));
       expect(await host.attack({ from: '10.77.1.19', port: 81 })).toBe('refused');
-      await host.exec('fail2ban-client reload');
-      await host.waitFor('fail2ban-client status posternproxy', (out) => /Currently banned:\s+20/.test(out));
+      for (const reload of ['reload', 'reload posternproxy', 'reload --restart posternproxy']) {
+        await host.exec(`fail2ban-client ${reload}`);
+        await host.waitFor('fail2ban-client status posternproxy', (out) =>
+          /Currently banned:\s+20/.test(out),
+        );
+      }
       expect(await report(host)).toEqual(before);
       await host.exec('fail2ban-client set posternproxy unbanip 10.77.1.19');
       expect((await report(host)).slice(before.length)).toEqual(['unban 10.77.1.19']);
