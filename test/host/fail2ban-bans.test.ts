@@ -51,9 +51,9 @@ for (const suite of ['bookworm', 'trixie'] satisfies Suite[]) {
         await fail(host, [...five(attacker).slice(1), other]);
         await waitForCount(host, before + 5);
         expect(await banned(host)).toEqual([]);
-          await fail(host, [attacker], 'fail2ban.1.log');
+        await fail(host, [attacker], 'fail2ban.1.log');
         await waitForBan(host, attacker);
-          await host.waitFor(`cat ${bansLog}`, (out) => out.includes(`"ip":"${attacker}"`));
+        await host.waitFor(`cat ${bansLog}`, (out) => out.includes(`"ip":"${attacker}"`));
         for (const port of [80, 81, 443]) {
           expect(await host.attack({ from: attacker, port }), `TCP port ${port}`).toBe('refused');
         }
