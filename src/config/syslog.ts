@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { everySink } from './events.js';
-import { duration, size } from './units.js';
+import { absolutePath, duration, durationBetween, only, size } from './units.js';
 
 const TRANSPORTS = ['udp', 'tcp', 'tls', 'unix', 'unix-stream', 'relp'] as const;
 
@@ -66,54 +66,108 @@ export function parseFingerprint(text: string): string | null {
 
 const fingerprint = z
   .string()
-  .refine((text) => parseFingerprint(text) !== null, 'a SHA-256 fingerprint such as "SHA256:9F:86:…" (32 bytes in hex)')
+  .refine(
+    (text) => parseFingerprint(text) !== null,
+    only('a SHA-256 fingerprint such as "SHA256:9F:86:…" (32 bytes in hex)'),
+  )
   .transform((text) => parseFingerprint(text) ?? '');
 
 const tls = z.strictObject({
-  /** PEM file; the host's own certificate authorities if left out. */
-  ca: z.string().optional(),
-  /** Client certificate and its key, PEM files. */
-  cert: z.string().optional(),
-  key: z.string().optional(),
-  /** Certificates of the collector that are accepted, SHA-256. */
+  ca: absolutePath
+    .optional()
+    .describe("PEM file of the authorities that are trusted; left out: the host's own."),
+  cert: absolutePath.optional().describe('Client certificate, a PEM file; together with key.'),
+  key: absolutePath.optional().describe('Its key, a PEM file.'),
   fingerprint: z
     .union([fingerprint.transform((one) => [one]), z.array(fingerprint).min(1)])
-    .optional(),
-  /** The name in the certificate, where it is not the host of the target. */
-  server_name: z.string().min(1).optional(),
-  min_version: z.enum(['1.2', '1.3']).default('1.2'),
+    .optional()
+    .describe(
+      'Only these certificates of the collector are accepted: SHA-256, one or a list. Without ca, whoever signed them.',
+    ),
+  server_name: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('The name in the certificate, where it is not the host of the target.'),
+  min_version: z.enum(['1.2', '1.3']).default('1.2').describe('The oldest TLS that is spoken.'),
 });
 
 const replayWindow = z.strictObject({
-  events: z.int().min(0).default(1_000),
-  bytes: size.default(16 * 2 ** 20),
-  age: duration.default(60_000),
+  events: z
+    .int()
+    .min(0)
+    .default(1_000)
+    .describe('After a reconnect of tcp and tls the last so many events are sent again.'),
+  bytes: size.prefault('16M').describe('The same in bytes; the largest of the three counts.'),
+  age: duration.prefault('60s').describe('The same in time.'),
 });
 
-const fields = z.strictObject({
-  type: z.literal('syslog'),
-  ...everySink,
-  required: z.boolean().optional(),
-  start: z.enum(['beginning', 'now']).default('now'),
-  transport: z.enum(TRANSPORTS),
-  targets: z.array(z.string()).min(1).max(16),
-  framing: z.enum(['octet-counting', 'newline']).optional(),
-  format: z.enum(['ecs', 'cef', 'leef', 'ocsf', 'text']).default('ecs'),
-  envelope: z.enum(['rfc5424', 'rfc3164']).default('rfc5424'),
-  facility: z.enum(FACILITIES).default('authpriv'),
-  app_name: z
-    .string()
-    .regex(/^[\x21-\x7e]{1,48}$/, 'a name of 1 to 48 printable ASCII characters without spaces')
-    .default('postern-auditd'),
-  max_message_size: size.optional(),
-  structured_data: z.strictObject({ id: z.string().nullable().default(null) }).prefault({}),
-  bom: z.boolean().default(false),
-  replay_window: replayWindow.prefault({}),
-  /** RELP: how many messages may be unanswered. */
-  window: z.int().min(1).max(10_000).default(1_000),
-  tls: tls.optional(),
-  connect_timeout: duration.default(10_000),
-});
+const fields = z
+  .strictObject({
+    type: z.literal('syslog'),
+    ...everySink,
+    required: z
+      .boolean()
+      .optional()
+      .describe(
+        'Retention never removes a row that a required sink has not delivered. Left out: true, but false for udp and unix sockets.',
+      ),
+    start: z
+      .enum(['beginning', 'now'])
+      .default('now')
+      .describe(
+        "Where the sink's very first start begins: with the oldest row, or with what comes from now on.",
+      ),
+    transport: z.enum(TRANSPORTS).describe('How it is sent. Only relp is acknowledged by the collector.'),
+    targets: z
+      .array(z.string())
+      .min(1)
+      .max(16)
+      .describe('Where to, tried in order: host:port, or the path of a unix socket.'),
+    framing: z
+      .enum(['octet-counting', 'newline'])
+      .optional()
+      .describe(
+        'How messages are told apart over tcp and tls (RFC 6587). Left out: octet-counting, over unix-stream newline.',
+      ),
+    format: z
+      .enum(['ecs', 'cef', 'leef', 'ocsf', 'text'])
+      .default('ecs')
+      .describe('What a message says the event in.'),
+    envelope: z
+      .enum(['rfc5424', 'rfc3164'])
+      .default('rfc5424')
+      .describe('The syslog header around it; rfc3164 for old collectors.'),
+    facility: z.enum(FACILITIES).default('authpriv').describe('Syslog facility.'),
+    app_name: z
+      .string()
+      .regex(/^[\x21-\x7e]{1,48}$/, 'a name of 1 to 48 printable ASCII characters without spaces')
+      .default('postern-auditd')
+      .describe('APP-NAME, by which collectors tell programs apart.'),
+    max_message_size: size
+      .optional()
+      .describe('What is longer is cut, stays of its format, and says so. Left out: 8K, over udp 1400B.'),
+    structured_data: z
+      .strictObject({
+        id: z
+          .string()
+          .nullable()
+          .default(null)
+          .describe(
+            'SD-ID under which the main fields travel as structured data (name@number); null for none.',
+          ),
+      })
+      .prefault({})
+      .describe('Structured data of RFC 5424.'),
+    bom: z.boolean().default(false).describe('Begin the message with the byte order mark of RFC 5424.'),
+    replay_window: replayWindow.prefault({}).describe('What is sent again after a reconnect.'),
+    window: z.int().min(1).max(10_000).default(128).describe('relp: how many messages may be unanswered.'),
+    tls: tls.optional().describe('For tls, and for relp over TLS.'),
+    connect_timeout: durationBetween('100ms', '30s')
+      .prefault('10s')
+      .describe('How long a connection may take to come about.'),
+  })
+  .describe('A syslog collector. Without a sink of this type, nothing leaves the host.');
 
 type Fields = z.infer<typeof fields>;
 
@@ -125,7 +179,9 @@ function contradictions(sink: Fields): Array<[keyof Fields, string]> {
   for (const text of sink.targets) {
     const target = parseTarget(text);
     if (target === null || (target.kind === 'path') !== unix) {
-      const wanted = unix ? 'the absolute path of a socket, such as /dev/log' : 'host:port, such as siem.example.net:6514 or [2001:db8::1]:6514';
+      const wanted = unix
+        ? 'the absolute path of a socket, such as /dev/log'
+        : 'host:port, such as siem.example.net:6514 or [2001:db8::1]:6514';
       found.push(['targets', `${JSON.stringify(text)}: transport ${transport} takes ${wanted}`]);
     }
   }
@@ -133,7 +189,10 @@ function contradictions(sink: Fields): Array<[keyof Fields, string]> {
     found.push(['framing', `transport ${transport} has a framing of its own; leave the key out`]);
   }
   if (sink.tls !== undefined && transport !== 'tls' && transport !== 'relp') {
-    found.push(['tls', `transport ${transport} has no TLS; set transport to tls (or relp), or leave the key out`]);
+    found.push([
+      'tls',
+      `transport ${transport} has no TLS; set transport to tls (or relp), or leave the key out`,
+    ]);
   }
   if ((sink.tls?.cert === undefined) !== (sink.tls?.key === undefined)) {
     found.push(['tls', 'cert and key belong together; give both or neither']);
@@ -142,7 +201,10 @@ function contradictions(sink: Fields): Array<[keyof Fields, string]> {
     found.push(['max_message_size', `a datagram takes ${MAX_DATAGRAM} bytes at the most`]);
   }
   if (sink.envelope === 'rfc3164' && (sink.bom || sink.structured_data.id !== null)) {
-    found.push([sink.bom ? 'bom' : 'structured_data', 'RFC 3164 has no such thing; use envelope: rfc5424, or leave the key out']);
+    found.push([
+      sink.bom ? 'bom' : 'structured_data',
+      'RFC 3164 has no such thing; use envelope: rfc5424, or leave the key out',
+    ]);
   }
   return found;
 }
@@ -154,14 +216,17 @@ const MESSAGE = 8 * 2 ** 10;
 /** A syslog collector. Defaults that depend on the transport are filled in. */
 export const syslogSink = fields
   .superRefine((sink, context) => {
-    for (const [key, message] of contradictions(sink)) context.addIssue({ code: 'custom', path: [key], message });
+    for (const [key, message] of contradictions(sink))
+      context.addIssue({ code: 'custom', path: [key], message });
   })
   .transform((sink) => {
     const local = sink.transport === 'unix' || sink.transport === 'unix-stream';
     return {
       ...sink,
       required: sink.required ?? !(sink.transport === 'udp' || local),
-      framing: sink.framing ?? (sink.transport === 'unix-stream' ? ('newline' as const) : ('octet-counting' as const)),
+      framing:
+        sink.framing ??
+        (sink.transport === 'unix-stream' ? ('newline' as const) : ('octet-counting' as const)),
       max_message_size: sink.max_message_size ?? (sink.transport === 'udp' ? UDP_MESSAGE : MESSAGE),
     };
   });
