@@ -1,4 +1,4 @@
-import { Document, isMap, isSeq, type Node, parseDocument, type YAMLMap, type YAMLSeq } from 'yaml';
+import { Document, isMap, isScalar, isSeq, type Node, parseDocument, type YAMLMap, type YAMLSeq } from 'yaml';
 import { NetworkSet, parseAddress } from '../audit/address.js';
 import { AuditdError } from '../errors.js';
 import { parseConfig } from './load.js';
@@ -148,9 +148,13 @@ function same(a: unknown, b: unknown): boolean {
   return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 }
 
-/** A value as YAML in one line. */
+/** A value as YAML in one line; an IPv6 address in quotes, as not every reader of YAML takes `::1` for text. */
 function flow(value: string | readonly string[]): string {
   const document = new Document(value);
-  if (isSeq(document.contents)) document.contents.flow = true;
-  return document.toString({ lineWidth: 0 }).trim();
+  const { contents } = document;
+  if (isSeq(contents)) contents.flow = true;
+  for (const item of isSeq(contents) ? contents.items : [contents]) {
+    if (isScalar(item) && String(item.value).includes(':')) item.type = 'QUOTE_DOUBLE';
+  }
+  return document.toString({ lineWidth: 0, flowCollectionPadding: false }).trim();
 }
