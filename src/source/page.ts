@@ -27,18 +27,15 @@ export interface Unfollowable {
 }
 
 /**
- * Rows are fetched in slices: 32 at a time is as fast as all at once (0.3 µs a row faster than one by one), and bounds what a
- * page of 1 MB rows brings into memory before its size is known.
+ * Rows are fetched in slices: 128 at a time is nearly as fast as all at once, and bounds what rows of 1 MB bring into memory
+ * before their size is known. CPU per row: one by one 1.95 µs, 32 at a time 1.99, 128 1.63, all 1.49.
  */
-const SLICE = 32;
-
-function slice(rows: number, bytes: number, maxBytes: number): number {
-  const average = rows === 0 ? 0 : bytes / rows;
-  return average === 0 ? SLICE : Math.max(1, Math.min(SLICE, Math.ceil((maxBytes - bytes) / average)));
-}
+const SLICE = 128;
 
 /** What reads an audit table: in one connection, inside the caller's transaction, leaving no statement open. */
 export class PageReader {
+  /** Bytes of a row, of those read last. */
+  private average = 1;
   /** Asked again at each look while the row at the mark is gone; what is recorded never changes. */
   private recorded: { timeline: number; id: number; fingerprint: string | null } | null = null;
 
@@ -81,8 +78,10 @@ export class PageReader {
     let bytes = 0;
     let after = request.after;
     while (events.length < request.maxRows && bytes < request.maxBytes) {
-      const wanted = Math.min(slice(events.length, bytes, request.maxBytes), request.maxRows - events.length);
+      const fitting = Math.max(1, Math.ceil((request.maxBytes - bytes) / this.average));
+      const wanted = Math.min(SLICE, fitting, request.maxRows - events.length);
       const rows = statement.all(after, wanted) as RawRow[];
+      const before = bytes;
       for (const row of rows) {
         const { id, length } = this.rows.identify(row, place);
         const event = this.rows.event(row, id, place);
@@ -91,6 +90,7 @@ export class PageReader {
         bytes += length;
         if (bytes >= request.maxBytes) break;
       }
+      if (rows.length > 0) this.average = Math.max(1, (bytes - before) / rows.length);
       if (rows.length < wanted) break;
     }
     return events;

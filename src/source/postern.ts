@@ -1,5 +1,4 @@
 import { realpathSync } from 'node:fs';
-import { join } from 'node:path';
 import type Database from 'better-sqlite3';
 import type { Logger } from 'pino';
 import type { Classifier } from '../audit/catalog.js';
@@ -76,7 +75,7 @@ class PosternSource implements AuditSource {
     );
     this.copies = new ColdCopies({
       database: config.database,
-      directory: join(options.privateDirectory, 'cold'),
+      directory: options.privateDirectory,
       log,
       ...(options.maxCopy === undefined ? {} : { maxCopy: options.maxCopy }),
     });

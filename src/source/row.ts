@@ -2,7 +2,7 @@ import { parseAddress } from '../audit/address.js';
 import type { Classifier, EventType } from '../audit/catalog.js';
 import type { AuditEvent, EventResource, EventUser, SourceName } from '../audit/event.js';
 import type { Redactor } from '../audit/redaction.js';
-import { parseTime } from '../audit/time.js';
+import { CreatedReader } from './created.js';
 import { encodeRow, idOf, type RawRow, type SqlValue } from './encoding.js';
 
 export interface RowOptions {
@@ -29,6 +29,7 @@ export interface RowPlace {
 export class RowReader {
   /** What ids are made from, besides the row: the same row in the other source is another event. */
   private readonly origin: string;
+  private readonly created = new CreatedReader();
 
   constructor(private readonly options: RowOptions) {
     this.origin = options.name === 'postern' ? options.sourceId : `${options.sourceId}/${options.name}`;
@@ -48,7 +49,7 @@ export class RowReader {
     const rawAction = textOf(row[5]) ?? '';
     const resourceType = textOf(row[6]);
     const rawTime = row[1] ?? null;
-    const time = parseTime(Buffer.isBuffer(rawTime) ? textOf(rawTime) : rawTime);
+    const time = this.created.read(Buffer.isBuffer(rawTime) ? textOf(rawTime) : rawTime);
     const rawAddress = textOf(row[9]);
     const address = parseAddress(rawAddress);
     const server = textOf(row[10]);

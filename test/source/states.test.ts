@@ -145,7 +145,7 @@ describe('a stopped Postern', () => {
     expect(look).toMatchObject({ postern: 'stopped', upTo: 5, maxId: 5, more: false });
     expect(look.events.map((event) => event.sequence)).toEqual([4, 5]);
     expect(readdirSync(home)).toEqual(['posternproxy.db', 'posternproxy.db.private']);
-    expect(readdirSync(`${database}.private/cold`)).toEqual([]);
+    expect(readdirSync(`${database}.private`)).toEqual([]);
     const again = await writerAt(database).open();
     expect(await again.insert(1)).toBe(6);
     expect(reading(postern.source.look(request(mark)))).toMatchObject({ postern: 'running', upTo: 6 });
@@ -176,15 +176,15 @@ describe('a stopped Postern', () => {
     const { source } = openSource(database);
     const first = reading(source.look(request(START, { maxRows: 4 })));
     expect(first).toMatchObject({ upTo: 4, more: true });
-    const [copy = ''] = readdirSync(`${database}.private/cold`);
-    expect(statSync(join(`${database}.private/cold`, copy)).mode & 0o777).toBe(0o700);
+    const [copy = ''] = readdirSync(`${database}.private`);
+    expect(statSync(join(`${database}.private`, copy)).mode & 0o777).toBe(0o700);
     reading(source.look(request(START, { after: 4, maxRows: 4 })));
-    expect(readdirSync(`${database}.private/cold`)).toEqual([copy]);
+    expect(readdirSync(`${database}.private`)).toEqual([copy]);
     expect(reading(source.look(request(START, { after: 8, maxRows: 4 })))).toMatchObject({
       upTo: 10,
       more: false,
     });
-    expect(readdirSync(`${database}.private/cold`)).toEqual([]);
+    expect(readdirSync(`${database}.private`)).toEqual([]);
   });
 
   test('killed, and its -shm removed: the rows of the WAL come from the copy', async () => {
@@ -252,10 +252,10 @@ describe('a stopped Postern', () => {
 
   test('copies that a killed process left are removed at the start', async () => {
     const { database } = await posternIn(directory());
-    mkdirSync(`${database}.private/cold/cold-abc`, { recursive: true });
-    writeFileSync(`${database}.private/cold/cold-abc/copy.db`, 'x');
+    mkdirSync(`${database}.private/cold-abc`, { recursive: true });
+    writeFileSync(`${database}.private/cold-abc/copy.db`, 'x');
     openSource(database);
-    expect(readdirSync(`${database}.private/cold`)).toEqual([]);
+    expect(readdirSync(`${database}.private`)).toEqual([]);
   });
 
   test('explain finds a row in the copy', async () => {
