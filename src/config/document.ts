@@ -49,7 +49,7 @@ export class ConfigDocument {
       document = parseDocument(text, {
         lineCounter: this.lines,
         prettyErrors: false,
-        logLevel: 'silent',
+        logLevel: 'error',
         merge: true,
         stringKeys: true,
       });
@@ -110,11 +110,13 @@ export class ConfigDocument {
     return isAlias(node) && this.document !== null ? node.resolve(this.document) : node;
   }
 
-  /** The first of each place: what follows from it helps nobody. */
+  /** The first of each line: what follows from it helps nobody. */
   private syntaxProblems(document: Document.Parsed): SyntaxProblem[] {
-    const problems = new Map<number, string>();
+    const problems = new Map<number, SyntaxProblem>();
     const add = (offset: number, message: string) => {
-      if (!problems.has(offset)) problems.set(offset, message);
+      const { line } = this.placeOf(offset);
+      if (offset < (problems.get(line)?.offset ?? Number.POSITIVE_INFINITY))
+        problems.set(line, { offset, message });
     };
     for (const error of [...document.errors, ...document.warnings]) {
       const [offset] = error.pos;
@@ -135,9 +137,7 @@ export class ConfigDocument {
           add(startOf(key) ?? 0, '__proto__ is no name for anything here');
       },
     });
-    return [...problems]
-      .map(([offset, message]) => ({ offset, message }))
-      .sort((a, b) => a.offset - b.offset);
+    return [...problems.values()].sort((a, b) => a.offset - b.offset);
   }
 
   /** Names the key that stands twice, and the line of the first. */

@@ -5,7 +5,7 @@ import { config } from './schema.js';
 
 /** What of JSON Schema zod writes for this configuration. `unit` is our own word for texts that stand for a number. */
 export interface JsonSchema {
-  readonly type?: string;
+  readonly type?: string | readonly string[];
   readonly description?: string;
   readonly default?: unknown;
   readonly const?: unknown;

@@ -1,0 +1,51 @@
+import type { Command } from 'commander';
+import { aligned, count, createPaint, wantsColour } from './terminal.js';
+
+export function register(program: Command): void {
+  program
+    .command('bans')
+    .description('who is banned now, since when and until when')
+    .option('--config <file>', 'configuration file (names the jail)')
+    .option('--json', 'as JSON, for programs')
+    .addHelpText(
+      'after',
+      `
+Asks fail2ban, which answers only root. Times are the host's own.
+
+Examples:
+  $ sudo postern-auditd bans
+  $ sudo postern-auditd bans --json | jq -r '.banned[].address'`,
+    )
+    .action(async (options: { config?: string; json?: boolean }) => {
+      const [{ loadConfig }, { fail2banBans, fail2banStatus }] = await Promise.all([
+        import('../config/load.js'),
+        import('../fail2ban/client.js'),
+      ]);
+      const { jail } = loadConfig(options.config ?? null, process.env).config.fail2ban;
+      const [banned, status] = await Promise.all([fail2banBans(jail), fail2banStatus(jail)]);
+      if (options.json === true) {
+        const { currentlyFailed, totalFailed, totalBanned } = status;
+        const figures = {
+          currently_failed: currentlyFailed,
+          total_failed: totalFailed,
+          total_banned: totalBanned,
+        };
+        process.stdout.write(`${JSON.stringify({ jail, banned, ...figures }, null, 2)}\n`);
+        return;
+      }
+      const paint = createPaint(wantsColour(process.stdout, process.env));
+      const rows = banned.map(({ address, since, until }) => [
+        paint.red(address),
+        since === null ? '' : `since ${since}`,
+        until === null ? 'for ever' : `until ${until}`,
+      ]);
+      const lines = [
+        `${banned.length === 0 ? 'Nobody is' : `${count(banned.length, 'address', 'addresses')} ${banned.length === 1 ? 'is' : 'are'}`} banned in jail ${jail}.`,
+        ...aligned(rows, '  '),
+        paint.dim(
+          `${count(status.currentlyFailed, 'address', 'addresses')} with failures that have not led to a ban; since fail2ban's start ${count(status.totalFailed, 'failure')}, ${count(status.totalBanned, 'ban')}.`,
+        ),
+      ];
+      process.stdout.write(`${lines.join('\n')}\n`);
+    });
+}

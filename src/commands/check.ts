@@ -1,0 +1,41 @@
+import type { Command } from 'commander';
+import type { Finding } from '../sinks/sink.js';
+import { createPaint, wantsColour } from './terminal.js';
+
+export function register(program: Command): void {
+  program
+    .command('check')
+    .description('look over everything: configuration, database, directories, sinks, fail2ban, the daemon')
+    .option('--config <file>', 'configuration file (default: /etc/postern-auditd/config.yml)')
+    .option('--json', 'as JSON, for programs')
+    .addHelpText(
+      'after',
+      `
+Changes nothing. Each finding is ok, a warning or an error, and says what to do next. Run it as root for a full
+look: fail2ban answers only root, and the log files are the daemon's.
+
+Exit codes: 0 no errors (there may be warnings), 1 errors.
+
+Examples:
+  $ sudo postern-auditd check
+  $ postern-auditd check --config ./config.yml
+  $ postern-auditd check --json | jq '.sections[].findings[] | select(.level != "ok")'`,
+    )
+    .action(async (options: { config?: string; json?: boolean }) => {
+      const [{ inspect }, { renderSection, renderSummary, summarise }] = await Promise.all([
+        import('./check/inspect.js'),
+        import('./check/report.js'),
+      ]);
+      const paint = createPaint(wantsColour(process.stdout, process.env));
+      const sections: Array<{ readonly name: string; readonly findings: readonly Finding[] }> = [];
+      for await (const section of inspect(options.config ?? null, process.env)) {
+        sections.push(section);
+        if (options.json !== true) process.stdout.write(renderSection(section, paint));
+      }
+      const summary = summarise(sections);
+      if (options.json === true)
+        process.stdout.write(`${JSON.stringify({ ...summary, sections }, null, 2)}\n`);
+      else process.stdout.write(renderSummary(summary, paint));
+      if (!summary.ok) process.exitCode = 1;
+    });
+}

@@ -1,0 +1,32 @@
+import { controlRequest } from '../../api/client.js';
+import type { LoadedConfig } from '../../config/load.js';
+import { messageOf } from '../../errors.js';
+import type { Finding } from '../../sinks/sink.js';
+import { VERSION } from '../../version.js';
+import { troubles } from '../status.js';
+import { splitMessage } from './report.js';
+
+/** Whether it runs, with this configuration and version, and what it has to complain of. */
+export async function inspectDaemon({ config, path }: LoadedConfig): Promise<Finding[]> {
+  let status: Parameters<typeof troubles>[0];
+  try {
+    status = (await controlRequest(config.control, 'GET', '/status')) as typeof status;
+  } catch (error) {
+    return [{ level: 'warning', ...splitMessage(messageOf(error)) }];
+  }
+  const findings: Finding[] = [
+    { level: 'ok', what: `it runs: version ${status.version}, pid ${status.pid}` },
+  ];
+  if (status.version !== VERSION) {
+    const what = `it runs version ${status.version}, installed is ${VERSION}`;
+    findings.push({ level: 'warning', what, next: 'systemctl restart postern-auditd' });
+  }
+  if (status.config !== path) {
+    const what = `it runs with ${status.config ?? 'the defaults'}, looked at was ${path ?? 'the defaults'}`;
+    findings.push({ level: 'warning', what, next: 'name its file with --config' });
+  }
+  for (const trouble of troubles(status)) {
+    findings.push({ level: 'error', ...splitMessage(trouble) });
+  }
+  return findings;
+}

@@ -1,0 +1,89 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { networkInterfaces, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { createClassifier } from '../../audit/catalog.js';
+import type { Config } from '../../config/schema.js';
+import { type LoginCount, loginFindings } from '../../fail2ban/findings.js';
+import type { Finding } from '../../sinks/sink.js';
+import { createPosternSource } from '../../source/postern.js';
+import type { AuditSource, Look } from '../../source/source.js';
+import { count } from '../terminal.js';
+import { splitMessage } from './report.js';
+
+/** Logins are counted over so many of the newest rows: enough for who is in front, and read in a second. */
+const NEWEST = 50_000;
+const PAGE = 5_000;
+
+/** States in which the daemon waits, as it should: Postern may be stopped, or not installed yet. */
+const WAITS: ReadonlySet<Look['state']> = new Set(['missing', 'stopped', 'locked', 'recovering']);
+
+/** Whether the table can be read by this user, and who logs in from where. */
+export function inspectDatabase(config: Config): Finding[] {
+  const privateDirectory = mkdtempSync(join(tmpdir(), 'postern-auditd-check-'));
+  try {
+    const source = createPosternSource({
+      config: config.source,
+      server: config.server ?? '',
+      sourceId: '0'.repeat(32),
+      classify: createClassifier(config.source.aliases),
+      redact: () => null,
+      history: { fingerprintOf: () => null },
+      privateDirectory,
+      clock: Date.now,
+      log: pino({ level: 'silent' }),
+    });
+    const look = page(source, 0, 1);
+    if (look.state !== 'reading') return [waiting(look)];
+    const postern = look.postern === 'running' ? '' : ' (Postern is stopped; read from a copy)';
+    const rows = look.maxId === 0 ? 'no rows yet' : `rows up to ${look.maxId.toLocaleString('en')}`;
+    const what = `${config.source.database}, table ${config.source.table}: ${rows}${postern}`;
+    return [{ level: 'ok', what }, ...logins(source, look.maxId, config)];
+  } finally {
+    rmSync(privateDirectory, { recursive: true, force: true });
+  }
+}
+
+function page(source: AuditSource, after: number, maxRows: number): Look {
+  const mark = { timeline: 1, id: 0, fingerprint: null };
+  return source.look({ mark, after, maxRows, maxBytes: 16 * 2 ** 20 });
+}
+
+function waiting(look: Exclude<Look, { state: 'reading' }>): Finding {
+  if (look.state === 'replaced') return { level: 'error', what: look.reason };
+  return { level: WAITS.has(look.state) ? 'warning' : 'error', ...splitMessage(look.message) };
+}
+
+/** The warnings of a ban that would lock out others than the attacker. */
+function logins(source: AuditSource, maxId: number, config: Config): Finding[] {
+  const counts = new Map<string, number>();
+  const failures = new Map<string, number>();
+  let total = 0;
+  for (let after = Math.max(0, maxId - NEWEST); ; ) {
+    const look = page(source, after, PAGE);
+    if (look.state !== 'reading') break;
+    for (const { action, address } of look.events) {
+      const kind = { 'auth.login_success': counts, 'auth.login_failure': failures }[action];
+      if (kind === undefined) continue;
+      total++;
+      if (address !== null) kind.set(address, (kind.get(address) ?? 0) + 1);
+    }
+    after = look.upTo;
+    if (!look.more || look.events.length === 0) break;
+  }
+  const list: LoginCount[] = [...counts].map(([address, number]) => ({ address, logins: number }));
+  const findings = loginFindings(list, config.fail2ban.never_ban, bridges());
+  if (findings.length > 0 || total === 0) return findings;
+  const failed = [...failures.values()].reduce((sum, number) => sum + number, 0);
+  const succeeded = list.reduce((sum, { logins: number }) => sum + number, 0);
+  const what = `${count(succeeded, 'login')} and ${count(failed, 'failed login')} in the newest rows; none from an address whose ban would lock out others`;
+  return [{ level: 'ok', what }];
+}
+
+/** Networks of container bridges on this host. */
+function bridges(): string[] {
+  return Object.entries(networkInterfaces())
+    .filter(([name]) => /^(docker|br-|podman|cni|virbr|lxcbr)/.test(name))
+    .flatMap(([, addresses]) => (addresses ?? []).map(({ cidr }) => cidr))
+    .filter((cidr) => cidr !== null);
+}

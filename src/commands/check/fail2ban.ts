@@ -1,0 +1,92 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Config } from '../../config/schema.js';
+import { messageOf } from '../../errors.js';
+import { fail2banStatus, testFilter } from '../../fail2ban/client.js';
+import { renderJail } from '../../fail2ban/jail.js';
+import { PROBE_ADDRESSES, probeLines } from '../../fail2ban/probe.js';
+import { PAIR } from '../../sinks/pair.js';
+import type { Finding } from '../../sinks/sink.js';
+import { count } from '../terminal.js';
+import { splitMessage } from './report.js';
+
+const INSTALLED = '/etc/fail2ban';
+const SHIPPED_FILTER = join(import.meta.dirname, '../../../fail2ban/filter.d/posternproxy.conf');
+
+/** The filter that fail2ban uses: the installed one by its name, else the one that came with this program. */
+export function filterInUse(): { filter: string; installed: boolean } {
+  const installed = existsSync(join(INSTALLED, 'filter.d/posternproxy.conf'));
+  return { filter: installed ? 'posternproxy' : SHIPPED_FILTER, installed };
+}
+
+/** The jail as it runs and as it is configured, and the filter on lines that it must match. */
+export async function inspectFail2ban(config: Config): Promise<Finding[]> {
+  const sink = Object.values(config.sinks).find(({ type }) => type === 'fail2ban');
+  if (sink === undefined || !('directory' in sink)) {
+    const next = 'add one to sinks if failed logins should be banned: auth: { type: fail2ban }';
+    return [{ level: 'warning', what: 'no sink of type fail2ban: nobody is banned', next }];
+  }
+  return [...(await filter()), ...(await jail(config, sink.directory)), ...jailFile(config, sink.directory)];
+}
+
+async function filter(): Promise<Finding[]> {
+  const { filter: name, installed } = filterInUse();
+  const where = installed ? `the installed filter ${name}` : `the filter ${name}`;
+  const lacking: Finding[] = installed
+    ? []
+    : [
+        {
+          level: 'warning',
+          what: 'the filter is not installed in /etc/fail2ban/filter.d',
+          next: 'run install.sh',
+        },
+      ];
+  try {
+    const matched = await testFilter(`${probeLines(Date.now()).join('\n')}\n`, name);
+    if (matched.join() === PROBE_ADDRESSES.join()) {
+      return [{ level: 'ok', what: `${where} matches a failed login, by IPv4 and by IPv6` }, ...lacking];
+    }
+    const what = `${where} finds ${matched.join(', ') || 'nothing'} in lines of failed logins from ${PROBE_ADDRESSES.join(', ')}`;
+    return [{ level: 'error', what, next: 'run install.sh --reconfigure to put the filter in place' }];
+  } catch (error) {
+    return [{ level: absent(error) ? 'warning' : 'error', ...splitMessage(messageOf(error)) }, ...lacking];
+  }
+}
+
+/** Not there or not for this user: nothing that says it does not work. */
+function absent(error: unknown): boolean {
+  return /is not installed|answers only root/.test(messageOf(error));
+}
+
+async function jail({ fail2ban }: Config, directory: string): Promise<Finding[]> {
+  try {
+    const status = await fail2banStatus(fail2ban.jail);
+    const missing = PAIR.map((name) => join(directory, name)).filter(
+      (file) => !status.logFiles.includes(file),
+    );
+    const what = `jail ${fail2ban.jail} runs: ${count(status.banned.length, 'address', 'addresses')} banned, ${count(status.totalFailed, 'failure')} seen`;
+    if (missing.length === 0) return [{ level: 'ok', what }];
+    const blind = `jail ${fail2ban.jail} does not read ${missing.join(' and ')}: nobody is banned`;
+    return [{ level: 'error', what: blind, next: 'run install.sh --reconfigure' }];
+  } catch (error) {
+    return [{ level: absent(error) ? 'warning' : 'error', ...splitMessage(messageOf(error)) }];
+  }
+}
+
+/** `chain: auto` was decided by install.sh when it wrote the jail: either of its answers is right. */
+const CHAINS = ['INPUT', 'INPUT,DOCKER-USER'];
+
+function jailFile({ fail2ban }: Config, authDirectory: string): Finding[] {
+  const path = join(INSTALLED, `jail.d/${fail2ban.jail}.conf`);
+  if (!existsSync(path)) return [];
+  const text = readFileSync(path, 'utf8');
+  if (CHAINS.some((chain) => renderJail(fail2ban, { authDirectory, chain }) === text)) return [];
+  const what = `${path} is not what the configuration asks for`;
+  return [
+    {
+      level: 'warning',
+      what,
+      next: 'compare it with postern-auditd jail; install.sh --reconfigure writes it anew',
+    },
+  ];
+}

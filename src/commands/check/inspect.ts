@@ -1,0 +1,43 @@
+import { pino } from 'pino';
+import { type LoadedConfig, loadConfig } from '../../config/load.js';
+import { createSink } from '../../sinks/create.js';
+import type { Finding } from '../../sinks/sink.js';
+import { inspectConfiguration } from './configuration.js';
+import { inspectDaemon } from './daemon.js';
+import { inspectDatabase } from './database.js';
+import { inspectFail2ban } from './fail2ban.js';
+import { failure, type Section } from './report.js';
+import { inspectState } from './state.js';
+
+/** Looks over one thing after the other. With a configuration that is wrong there is nothing else to look at. */
+export async function* inspect(path: string | null, env: NodeJS.ProcessEnv): AsyncGenerator<Section> {
+  let loaded: LoadedConfig;
+  try {
+    loaded = loadConfig(path, env);
+  } catch (error) {
+    yield { name: 'Configuration', findings: [failure(error)] };
+    return;
+  }
+  const { config } = loaded;
+  yield { name: 'Configuration', findings: inspectConfiguration(loaded, env) };
+  yield { name: 'Database', findings: await guarded(() => inspectDatabase(config)) };
+  yield { name: 'State', findings: await guarded(() => inspectState(config)) };
+  for (const [name, sink] of Object.entries(config.sinks)) {
+    const deps = { name, clock: Date.now, minFree: config.min_free, log: pino({ level: 'silent' }) };
+    yield {
+      name: `Sink ${name} (${sink.type})`,
+      findings: await guarded(() => createSink(sink, config, deps).check()),
+    };
+  }
+  yield { name: 'fail2ban', findings: await guarded(() => inspectFail2ban(config)) };
+  yield { name: 'Daemon', findings: await guarded(() => inspectDaemon(loaded)) };
+}
+
+/** One look that fails is a finding and keeps none of the others from being made. */
+async function guarded(look: () => Promise<Finding[]> | Finding[]): Promise<Finding[]> {
+  try {
+    return await look();
+  } catch (error) {
+    return [failure(error)];
+  }
+}

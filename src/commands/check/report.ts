@@ -1,0 +1,69 @@
+import { AuditdError, messageOf } from '../../errors.js';
+import type { Finding } from '../../sinks/sink.js';
+import { count, type Paint, visible } from '../terminal.js';
+
+/** What belongs together: the database, a sink. */
+export interface Section {
+  readonly name: string;
+  readonly findings: readonly Finding[];
+}
+
+export interface Summary {
+  readonly ok: boolean;
+  readonly errors: number;
+  readonly warnings: number;
+}
+
+export function summarise(sections: readonly Section[]): Summary {
+  const all = sections.flatMap(({ findings }) => findings);
+  const errors = all.filter(({ level }) => level === 'error').length;
+  const warnings = all.filter(({ level }) => level === 'warning').length;
+  return { ok: errors === 0, errors, warnings };
+}
+
+const INDENT = ' '.repeat(11);
+
+/** A heading, and under it each finding with its next step. */
+export function renderSection({ name, findings }: Section, paint: Paint): string {
+  const words = { ok: paint.green('ok'), warning: paint.yellow('warning'), error: paint.red('error') };
+  const lines = findings.flatMap(({ level, what, next }) => [
+    `  ${words[level]}${' '.repeat(9 - level.length)}${indented(what)}`,
+    ...(next === undefined ? [] : [`${INDENT}${paint.cyan('next:')} ${indented(next)}`]),
+  ]);
+  return `${paint.bold(name)}\n${lines.join('\n')}\n\n`;
+}
+
+function indented(text: string): string {
+  return text.split('\n').map(visible).join(`\n${INDENT}`);
+}
+
+export function renderSummary({ errors, warnings }: Summary, paint: Paint): string {
+  if (errors === 0 && warnings === 0) return `${paint.green('All is well.')}\n`;
+  const parts = [
+    ...(errors > 0 ? [paint.red(count(errors, 'error'))] : []),
+    ...(warnings > 0 ? [paint.yellow(count(warnings, 'warning'))] : []),
+  ];
+  return `${parts.join(', ')}\n`;
+}
+
+/** The last sentence of an AuditdError is the next step. */
+export function failure(error: unknown): Finding {
+  const level = 'error';
+  const message = messageOf(error);
+  if (!(error instanceof AuditdError)) return { level, what: message };
+  const lines = message.split('\n');
+  if (lines.length > 1) return { level, what: lines.slice(0, -1).join('\n'), next: lines.at(-1) ?? '' };
+  return { level, ...splitMessage(message) };
+}
+
+/** What was found and what to do next, of a message that says both. */
+export function splitMessage(message: string): { what: string; next?: string } {
+  const found = /^(.*?[^.\s])\. (\S.*)$/s.exec(message);
+  if (found === null) return { what: message };
+  const next = found[2] ?? '';
+  // Behind `next:` it goes on as a sentence does.
+  return {
+    what: found[1] ?? '',
+    next: /^Postern/.test(next) ? next : next.charAt(0).toLowerCase() + next.slice(1),
+  };
+}

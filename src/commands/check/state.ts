@@ -1,0 +1,71 @@
+import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import Database from 'better-sqlite3';
+import type { Config } from '../../config/schema.js';
+import { messageOf } from '../../errors.js';
+import { STATE_VERSION } from '../../shipping/state.js';
+import type { Finding } from '../../sinks/sink.js';
+
+/** Below this state.db, its WAL and its copies before migrations may not fit. */
+const LEAST_FREE = 100 * 2 ** 20;
+
+/** The directory of state.db: there or makeable, of a version that is known, with room. */
+export function inspectState({ state }: Config): Finding[] {
+  if (!existsSync(state)) {
+    const at = existing(dirname(state));
+    if (mayWrite(at)) return [{ level: 'ok', what: `${state} will be made in ${at}` }];
+    return [
+      {
+        level: 'error',
+        what: `${state} is not there, and this user can't make it in ${at}`,
+        next: 'run install.sh, or set state to another directory',
+      },
+    ];
+  }
+  return [directory(state), ...database(join(state, 'state.db')), ...room(state)];
+}
+
+function directory(state: string): Finding {
+  if (mayWrite(state)) return { level: 'ok', what: `${state} is writable` };
+  const what = `${state} is not writable for this user (uid ${process.getuid?.() ?? '?'})`;
+  return { level: 'warning', what, next: 'right, if the daemon runs as another user; else chown it' };
+}
+
+function database(path: string): Finding[] {
+  if (!existsSync(path)) return [{ level: 'ok', what: `${path} will be made at the first start` }];
+  try {
+    const db = new Database(path, { readonly: true, timeout: 1_000 });
+    try {
+      const version = Number(db.pragma('user_version', { simple: true }));
+      if (version <= STATE_VERSION) return [{ level: 'ok', what: `${path}, version ${version}` }];
+      const what = `${path} was written by a newer postern-auditd (version ${version}, this one knows ${STATE_VERSION})`;
+      return [{ level: 'error', what, next: 'install the newer version again' }];
+    } finally {
+      db.close();
+    }
+  } catch (error) {
+    const next = 'run this as root, or as the user of the daemon';
+    return [{ level: 'warning', what: `${path} can't be read: ${messageOf(error)}`, next }];
+  }
+}
+
+function room(state: string): Finding[] {
+  const { bavail, bsize } = statfsSync(state);
+  const free = bavail * bsize;
+  if (free >= LEAST_FREE) return [];
+  const what = `${Math.floor(free / 2 ** 20)} MB free on the disk of ${state}`;
+  return [{ level: 'warning', what, next: 'free some: without room the cursors can not be saved' }];
+}
+
+function existing(path: string): string {
+  return existsSync(path) || dirname(path) === path ? path : existing(dirname(path));
+}
+
+function mayWrite(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK | constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,39 @@
+import type { Command } from 'commander';
+
+interface ConfigOptions {
+  readonly config?: string;
+  readonly check?: string;
+  readonly json?: boolean;
+}
+
+export function register(program: Command): void {
+  program
+    .command('config')
+    .description('print the configuration in effect, all defaults filled in')
+    .option('--config <file>', 'configuration file (default: /etc/postern-auditd/config.yml)')
+    .option('--check <file>', 'only check a file, and say every problem with its line and column')
+    .option('--json', 'as JSON, for programs')
+    .addHelpText(
+      'after',
+      `
+What is printed is a configuration file again. docs/CONFIGURATION.md explains every key.
+
+Exit codes: 0 it is valid, 78 it is not, or not there.
+
+Examples:
+  $ postern-auditd config
+  $ postern-auditd config --check ./config.yml && sudo systemctl reload postern-auditd
+  $ postern-auditd config --json | jq .fail2ban.never_ban`,
+    )
+    .action(async (options: ConfigOptions) => {
+      const { loadConfig } = await import('../config/load.js');
+      const { config, path } = loadConfig(options.check ?? options.config ?? null, process.env);
+      if (options.check !== undefined) {
+        process.stdout.write(`${options.check} is valid\n`);
+        return;
+      }
+      const { formatConfig, writtenForm } = await import('../config/written.js');
+      if (options.json === true) process.stdout.write(`${JSON.stringify(writtenForm(config), null, 2)}\n`);
+      else process.stdout.write(`# ${path ?? 'the defaults; there is no file'}\n${formatConfig(config)}`);
+    });
+}

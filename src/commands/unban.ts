@@ -1,0 +1,37 @@
+import type { Command } from 'commander';
+
+export function register(program: Command): void {
+  program
+    .command('unban')
+    .description('lift the ban on an address, or on the network that it is banned with')
+    .argument('<ip...>', 'addresses or networks, as `postern-auditd bans` lists them')
+    .option('--config <file>', 'configuration file (names the jail)')
+    .addHelpText(
+      'after',
+      `
+The address may be banned again at its next failures; fail2ban.never_ban in the configuration is for those that
+never may. The daemon records the unban as an event.
+
+Exit codes: 0 lifted, 1 there was no such ban.
+
+Examples:
+  $ sudo postern-auditd unban 203.0.113.7
+  $ sudo postern-auditd unban 2001:db8:1:2::/64`,
+    )
+    .action(async (addresses: readonly string[], options: { config?: string }) => {
+      const [{ loadConfig }, { unban }] = await Promise.all([
+        import('../config/load.js'),
+        import('../fail2ban/client.js'),
+      ]);
+      const { jail } = loadConfig(options.config ?? null, process.env).config.fail2ban;
+      for (const address of addresses) {
+        const lifted = await unban(jail, address);
+        for (const each of lifted) process.stdout.write(`${each} is no longer banned in jail ${jail}\n`);
+        if (lifted.length > 0) continue;
+        process.stderr.write(
+          `postern-auditd: ${address} is not banned in jail ${jail}. See: postern-auditd bans\n`,
+        );
+        process.exitCode = 1;
+      }
+    });
+}

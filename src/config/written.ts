@@ -1,0 +1,44 @@
+import { Document, isScalar, visit } from 'yaml';
+import { additional, chosen, type JsonSchema, jsonSchema } from './keys.js';
+import { withoutLogin } from './problems.js';
+import type { Config } from './schema.js';
+import { formatDuration, formatMode, formatSize } from './units.js';
+
+/**
+ * The configuration as one writes it, durations, sizes and modes as texts: what `parseConfig` makes this configuration of.
+ * Passwords in addresses (nats://user:password@host) are left out.
+ */
+export function writtenForm(config: Config): Readonly<Record<string, unknown>> {
+  return written(config, jsonSchema()) as Readonly<Record<string, unknown>>;
+}
+
+/** As a configuration file, lists in one line each. */
+export function formatConfig(config: Config): string {
+  const document = new Document(writtenForm(config));
+  visit(document, {
+    Seq: (_, list) => {
+      list.flow = list.items.every(isScalar);
+    },
+  });
+  return document.toString({ lineWidth: 0, flowCollectionPadding: false });
+}
+
+/** A value as one writes it: `86400000` is `1d` where the schema says that it is a duration. */
+export function written(value: unknown, schema: JsonSchema | undefined): unknown {
+  if (Array.isArray(value)) return value.map((item) => written(item, chosen(schema, value)?.items));
+  const here = chosen(schema, value);
+  if (typeof value === 'number') {
+    if (here?.unit === 'duration') return formatDuration(value);
+    if (here?.unit === 'size') return formatSize(value);
+    return here?.unit === 'mode' ? formatMode(value) : value;
+  }
+  if (typeof value === 'string') return withoutLogin(value);
+  if (typeof value !== 'object' || value === null) return value;
+  const order = Object.keys(here?.properties ?? {});
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, member]) => member !== undefined)
+      .sort(([a], [b]) => order.indexOf(a) - order.indexOf(b))
+      .map(([key, member]) => [key, written(member, here?.properties?.[key] ?? additional(here))]),
+  );
+}
