@@ -84,7 +84,7 @@ export class BanJournal {
     createRecorder(state.db, { clock, server }).record({
       action: `ban.${entry.event}`,
       time: entry.time,
-      address: entry.address,
+      address: entry.address.includes('/') ? null : entry.address, // with ipv6_prefix a network is banned
       resourceId: entry.address,
       details: { jail: entry.jail, failures: entry.failures, ban_time_seconds: entry.banTimeSeconds },
     });
