@@ -32,6 +32,8 @@ interface Dialling {
 export class ConnectedSink implements Sink {
   readonly deliveryClass: DeliveryClass;
   private session: Session | null = null;
+  /** Why `open` has to be called: the connection broke, or what went over it may be lost. */
+  private broken: AuditdError | null = null;
   private index = 0;
   private countedUntil = 0;
   private window: ReplayWindow | null = null;
@@ -53,6 +55,7 @@ export class ConnectedSink implements Sink {
     const limits = this.options.window;
     if (limits !== null) this.window ??= ReplayWindow.restore(limits, saved);
     if (!this.alive()) await this.connect(signal);
+    this.broken = null;
     if (this.window === null) return null;
     const before = this.window.events;
     const positions = this.window.resume();
@@ -67,7 +70,11 @@ export class ConnectedSink implements Sink {
     const { events } = batch;
     const sent = await session.send(batch, signal);
     this.countTime();
-    if (sent.count === 0 && sent.error !== null) throw sent.error;
+    if (sent.error !== null) {
+      this.noteEnd();
+      this.broken = sent.error; // if a part is through, it is said at the next batch
+      if (sent.count === 0) throw sent.error;
+    }
     this.messages += sent.count;
     this.bytes += sent.bytes;
     const all = sent.count === events.length;
@@ -82,8 +89,8 @@ export class ConnectedSink implements Sink {
     this.countTime();
     await this.goBack();
     if (this.alive()) return null;
-    const error = this.noteEnd();
-    if (this.window?.replays === true) throw error;
+    this.noteEnd();
+    if (this.broken !== null) throw this.broken;
     this.dialling ??= this.dial((signal) => this.options.collectors.open(signal));
     const { settled, done, failed } = this.dialling;
     if (settled) this.dialling = null;
@@ -137,11 +144,11 @@ export class ConnectedSink implements Sink {
     return this.session !== null && this.session.link.ended === null;
   }
 
-  /** The live session, or a new one where that costs no event. */
+  /** The live session, or a new one where the collector closed the last one and nothing can be lost. */
   private async ready(signal: AbortSignal): Promise<Session> {
     if (!this.alive()) {
-      const error = this.noteEnd();
-      if (this.window?.replays === true) throw error;
+      this.noteEnd();
+      if (this.broken !== null) throw this.broken;
       await this.connect(signal);
       this.window?.resume();
     }
@@ -213,26 +220,26 @@ export class ConnectedSink implements Sink {
     await session.close();
     this.noteEnd();
     this.use(next);
+    this.broken = null;
     if (this.window?.replays === true) {
-      throw sinkFailed(
-        `moved from ${session.target} back to ${next.connection.target}; the replay window is sent again.`,
-      );
+      const { target } = next.connection;
+      this.broken = sinkFailed(`moved from ${session.target} back to ${target}; the replay window is sent again.`);
+      throw this.broken;
     }
     this.window?.resume();
   }
 
-  /** Takes note of how the session ended; what is thrown about it, if it must be. */
-  private noteEnd(): AuditdError {
+  /** Takes note of how the session ended, once. */
+  private noteEnd(): void {
     const { session } = this;
     const ended = session?.link.ended ?? null;
-    if (session === null || ended === null) return sinkFailed('not connected. It is tried again.');
+    if (session === null || ended === null) return;
     this.countTime();
     this.session = null;
     this.window?.ended(ended.ending);
-    if (ended.ending !== 'orderly') {
-      this.options.collectors.ended(this.index, performance.now() - session.link.openedAt, ended.stalled);
-    }
-    return ended.error;
+    if (ended.ending === 'orderly') return;
+    this.options.collectors.ended(this.index, performance.now() - session.link.openedAt, ended.stalled);
+    if (ended.ending === 'lost' || this.window?.replays === true) this.broken = ended.error;
   }
 
   private countTime(): void {

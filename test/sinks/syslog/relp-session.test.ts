@@ -1,0 +1,224 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Batch, Sink } from '../../../src/sinks/sink.js';
+import { batch } from '../local.js';
+import { syslog } from './lab.js';
+import { answer, OPEN_ANSWER, type RelpScript, relpServer, type TestServer, type Transaction } from './receivers.js';
+
+const never = new AbortController().signal;
+const running: Array<{ close(): Promise<void> }> = [];
+
+afterEach(async () => {
+  for (const each of running.splice(0)) await each.close();
+});
+
+async function start(script?: RelpScript, more: Record<string, unknown> = {}) {
+  const server = await relpServer(script);
+  const sink = sinkFor(server, more);
+  running.push(sink, server);
+  return { server, sink };
+}
+
+function sinkFor(server: TestServer, more: Record<string, unknown> = {}): Sink {
+  const config = { transport: 'relp', targets: [server.target], connect_timeout: '1s', ...more };
+  return syslog(config, (event) => `<86>1 event ${event.sequence}`);
+}
+
+function sequences(got: readonly Transaction[]): number[] {
+  return got.filter(({ command }) => command === 'syslog').map(({ data }) => Number(data.split(' ').at(-1)));
+}
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from + 1 }, (_, n) => from + n);
+}
+
+async function deliver(sink: Sink, what: Batch) {
+  return sink.deliver(what, never);
+}
+
+describe('a RELP session', () => {
+  it('opens with offers, counts transactions, and closes', async () => {
+    const { server, sink } = await start();
+    expect(await sink.open(null)).toBeNull();
+    expect(await deliver(sink, batch(1, 3))).toEqual({ upTo: 3 });
+    await sink.close();
+    expect(server.got.map(({ txnr, command }) => `${txnr} ${command}`)).toEqual([
+      '1 open',
+      '2 syslog',
+      '3 syslog',
+      '4 syslog',
+      '5 close',
+    ]);
+    expect(server.got[0]?.data).toMatch(/^relp_version=0\nrelp_software=postern-auditd,\d+\.\d+\.\d+\ncommands=syslog$/);
+    expect(sink.figures()).toMatchObject({ acknowledged_total: 3, unanswered: 0 });
+  });
+
+  it('delivers only what is answered, not what is sent', async () => {
+    const held: string[] = [];
+    const { server, sink } = await start(({ command, txnr }) => {
+      if (command !== 'syslog') return undefined;
+      held.push(answer(txnr, '200 OK'));
+      return null;
+    });
+    await sink.open(null);
+    let resolved = false;
+    const delivery = deliver(sink, batch(1, 10)).finally(() => {
+      resolved = true;
+    });
+    await expect.poll(() => held.length).toBe(10);
+    await sleep(200);
+    expect(resolved).toBe(false);
+    expect(sink.figures()).toMatchObject({ unanswered: 10, acknowledged_total: 0 });
+    // In whatever order, and in whatever pieces.
+    for (const byte of Buffer.from(held.reverse().join(''))) server.sockets[0]?.write(Buffer.from([byte]));
+    expect(await delivery).toEqual({ upTo: 10 });
+  });
+
+  it('keeps to its window', async () => {
+    let open = 0;
+    let most = 0;
+    const { sink } = await start(
+      ({ command, txnr }, socket) => {
+        if (command !== 'syslog') return undefined;
+        most = Math.max(most, ++open);
+        setTimeout(() => {
+          open--;
+          socket.write(answer(txnr, '200 OK'));
+        }, 5);
+        return null;
+      },
+      { window: 7 },
+    );
+    await sink.open(null);
+    expect(await deliver(sink, batch(1, 100))).toEqual({ upTo: 100 });
+    expect(most).toBe(7);
+  });
+
+  it('hands back the answered beginning of a batch whose session breaks, and then reports the break', async () => {
+    let count = 0;
+    const { server, sink } = await start(({ command, txnr }, socket) => {
+      if (command !== 'syslog') return undefined;
+      count++;
+      if (count === 5) return null; // a gap: the answers behind it are worth nothing
+      if (count === 9) {
+        socket.destroy();
+        return null;
+      }
+      return answer(txnr, '200 OK');
+    });
+    await sink.open(null);
+    expect(await deliver(sink, batch(1, 20))).toEqual({ upTo: 4 });
+    await expect(deliver(sink, batch(5, 20))).rejects.toThrow(/connection was closed|closed the connection|ECONNRESET/);
+    expect(await sink.open(null)).toBeNull();
+    expect(await deliver(sink, batch(5, 20))).toEqual({ upTo: 20 });
+    expect(new Set(sequences(server.got))).toEqual(new Set(range(1, 20)));
+  });
+
+  it('does not wait for the last answers in a backlog, nor sends again what is on its way', async () => {
+    const held: string[] = [];
+    const { server, sink } = await start(({ command, txnr, data }) => {
+      if (command !== 'syslog' || Number(data.split(' ').at(-1)) <= 1_900) return undefined;
+      held.push(answer(txnr, '200 OK'));
+      return null;
+    });
+    await sink.open(null);
+    expect(await deliver(sink, batch(1, 2_000))).toEqual({ upTo: 1_900 });
+    expect(sink.figures()).toMatchObject({ unanswered: 100 });
+    const rest = deliver(sink, batch(1_901, 2_010));
+    await expect.poll(() => held.length).toBe(110);
+    server.sockets[0]?.write(held.join(''));
+    expect(await rest).toEqual({ upTo: 2_010 });
+    expect(sequences(server.got)).toEqual(range(1, 2_010));
+  });
+
+  it('sends events on their way again where the next batch is not theirs', async () => {
+    const { server, sink } = await start(({ command, data }) =>
+      command === 'syslog' && Number(data.split(' ').at(-1)) > 1_900 ? null : undefined,
+    );
+    await sink.open(null);
+    expect(await deliver(sink, batch(1, 2_000))).toEqual({ upTo: 1_900 });
+    // Another timeline with the same row ids: other events.
+    expect(await deliver(sink, batch(1_001, 1_010, { timeline: 2 }))).toEqual({ upTo: 1_010 });
+    expect(sequences(server.got)).toEqual([...range(1, 2_000), ...range(1_001, 1_010)]);
+  });
+
+  it.each<[string, RelpScript, RegExp]>([
+    ['refuses an event', ({ command, txnr }) => (command === 'syslog' ? answer(txnr, '500 disk full') : undefined), /refused event postern:1: 500 disk full/],
+    ['answers what was not asked', ({ command }) => (command === 'syslog' ? answer(77, '200 OK') : undefined), /transaction 77, which is not open/],
+    ['answers twice', ({ command, txnr }) => (command === 'syslog' ? answer(txnr, '200 OK') + answer(txnr, '200 OK') : undefined), /which is not open/],
+    ['answers with noise', ({ command }) => (command === 'syslog' ? 'hello\n' : undefined), /not RELP/],
+    ['gives commands', ({ command }) => (command === 'syslog' ? '5 syslog 1 x\n' : undefined), /only a client/],
+    ['ends the session', ({ command }) => (command === 'syslog' ? '0 serverclose 0\n' : undefined), /serverclose/],
+    ['closes', ({ command }, socket) => (command === 'syslog' ? (socket.end(), null) : undefined), /closed the connection/],
+    ['resets', ({ command }, socket) => (command === 'syslog' ? (socket.resetAndDestroy(), null) : undefined), /ECONNRESET|was closed/],
+  ])('breaks and says why when the collector %s', async (_, script, message) => {
+    const { sink } = await start((transaction, socket) => script(transaction, socket));
+    await sink.open(null);
+    const failed = async () => {
+      for (let at = 1; at <= 20; ) at = (await deliver(sink, batch(at, 20))).upTo + 1;
+    };
+    await expect(failed()).rejects.toThrow(message);
+    expect(sink.figures()).toMatchObject({ connected: false });
+  });
+
+  it.each<[string, string | null, RegExp]>([
+    ['refuses', answer(1, '500 no such thing'), /refused the RELP session: 500 no such thing/],
+    ['offers no version', answer(1, '200 OK\ncommands=syslog'), /no version of RELP/],
+    ['offers no syslog', answer(1, '200 OK\nrelp_version=0\ncommands=eventlog'), /not offer to take syslog/],
+    ['does not speak RELP', 'HTTP/1.1 400 Bad Request\r\n', /not RELP/],
+    ['never answers', null, /no answer within 1 s/],
+  ])('is not opened with a collector that %s', async (_, said, message) => {
+    const { sink } = await start(({ command }) => (command === 'open' ? said : undefined));
+    await expect(sink.open(null)).rejects.toThrow(message);
+  });
+
+  it('ignores hints that it does not know', async () => {
+    const { sink } = await start(({ command, txnr }) =>
+      command === 'open' ? `0 weather 5 sunny\n${answer(txnr, OPEN_ANSWER)}` : undefined,
+    );
+    await sink.open(null);
+    expect(await deliver(sink, batch(1, 1))).toEqual({ upTo: 1 });
+  });
+
+  it('goes on with 1 behind transaction 999,999,999', async () => {
+    const { server, sink } = await start();
+    await sink.open(null);
+    const session = (sink as unknown as { session: { txnr: number } }).session;
+    session.txnr = 999_999_990;
+    expect(await deliver(sink, batch(1, 30))).toEqual({ upTo: 30 });
+    expect(server.got.slice(1).map(({ txnr }) => Number(txnr))).toEqual([
+      ...range(999_999_990, 999_999_999),
+      ...range(1, 20),
+    ]);
+  });
+
+  it('is broken off at once when shipping says so', async () => {
+    const { sink } = await start(({ command }) => (command === 'syslog' ? null : undefined));
+    await sink.open(null);
+    const aborting = new AbortController();
+    const delivery = sink.deliver(batch(1, 10), aborting.signal);
+    setTimeout(() => aborting.abort(), 50);
+    await expect(delivery).rejects.toThrow(/broken off/);
+  });
+
+  it('closes within 2 s at a collector that has stopped answering', async () => {
+    const { sink } = await start(({ command }) => (command === 'close' ? null : undefined));
+    await sink.open(null);
+    await deliver(sink, batch(1, 1));
+    const started = performance.now();
+    await sink.close();
+    expect(performance.now() - started).toBeLessThan(4_000);
+  });
+
+  it('is opened again between batches when the collector has closed it, without a word', async () => {
+    const { server, sink } = await start();
+    await sink.open(null);
+    await deliver(sink, batch(1, 5));
+    server.sockets[0]?.end();
+    await expect.poll(() => sink.figures().connected).toBe(false);
+    await expect.poll(async () => (await sink.tick?.(), sink.figures().connected)).toBe(true);
+    expect(await deliver(sink, batch(6, 7))).toEqual({ upTo: 7 });
+    expect(sequences(server.got)).toEqual(range(1, 7));
+    expect(sink.figures()).toMatchObject({ reconnects_total: 1 });
+  });
+});

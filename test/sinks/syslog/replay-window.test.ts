@@ -1,0 +1,242 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type Ending, ReplayWindow, type WindowLimits, windowStart } from '../../../src/sinks/syslog/replay-window.js';
+import { batch } from '../local.js';
+
+const DEFAULT: WindowLimits = { events: 1_000, bytes: 16 * 2 ** 20, age: 60_000 };
+const EVENTS_ONLY: WindowLimits = { events: 160, bytes: 0, age: 0 };
+
+function rows(from: number, to: number, source: 'postern' | 'auditd' = 'postern', timeline = 1) {
+  return batch(from, to, { source, timeline }).events;
+}
+
+/** Sends rows `from` to `to` in batches of ten, 100 bytes and 1 ms each. */
+function send(window: ReplayWindow, from: number, to: number, size = 100): void {
+  for (let at = from; at <= to; at += 10) {
+    const events = rows(at, Math.min(to, at + 9));
+    window.add('postern', 1, events, events.length * size);
+    window.pass(events.length);
+  }
+}
+
+function resumed(window: ReplayWindow): Array<[string, number, number]> {
+  return window.resume().map(({ source, timeline, upTo }) => [source, timeline, upTo]);
+}
+
+function again(limits: WindowLimits, window: ReplayWindow): ReplayWindow {
+  return ReplayWindow.restore(limits, window.note());
+}
+
+describe('the replay window', () => {
+  it('is empty at the very first start', () => {
+    expect(resumed(ReplayWindow.restore(DEFAULT, null))).toEqual([]);
+    expect(windowStart(null)).toEqual([]);
+  });
+
+  it.each<[string, WindowLimits, number]>([
+    ['events', { events: 160, bytes: 0, age: 0 }, 840],
+    ['bytes', { events: 0, bytes: 16_000, age: 0 }, 840],
+    ['age', { events: 0, bytes: 0, age: 161 }, 840],
+    ['the largest of them', { events: 160, bytes: 1_600, age: 320 }, 680],
+    ['all there is, where it is less', DEFAULT, 0],
+  ])('goes back by %s, and by a slice of a sixteenth more at the most', (_, limits, upTo) => {
+    const window = new ReplayWindow(limits);
+    send(window, 1, 1_000);
+    window.ended('lost');
+    const [position] = window.resume();
+    expect(position).toMatchObject({ source: 'postern', timeline: 1, found: [] });
+    expect(position?.upTo).toBeLessThanOrEqual(upTo);
+    expect(position?.upTo).toBeGreaterThanOrEqual(upTo - Math.max(20, (1_000 - upTo) / 8));
+  });
+
+  it('of size 0 is none', () => {
+    const window = new ReplayWindow({ events: 0, bytes: 0, age: 0 });
+    send(window, 1, 100);
+    window.ended('lost');
+    expect(resumed(window)).toEqual([]);
+  });
+
+  it('is the same in a new process, which does not know how the old one ended', () => {
+    const window = new ReplayWindow(EVENTS_ONLY);
+    send(window, 1, 1_000);
+    const restored = again(EVENTS_ONLY, window);
+    window.ended('lost');
+    expect(resumed(restored)).toEqual(resumed(window));
+    expect(resumed(again(EVENTS_ONLY, window))).toEqual(windowStart(window.note()).map((p) => [p.source, p.timeline, p.upTo]));
+  });
+
+  it('does not age while there is no connection', () => {
+    const window = new ReplayWindow({ events: 0, bytes: 0, age: 60_000 });
+    send(window, 1, 10);
+    window.ended('lost');
+    expect(resumed(again({ events: 0, bytes: 0, age: 60_000 }, window))).toEqual([['postern', 1, 0]]);
+  });
+
+  it('keeps its beginning while it is sent again, and moves on afterwards', () => {
+    const window = new ReplayWindow(EVENTS_ONLY);
+    send(window, 1, 1_000);
+    window.ended('lost');
+    const [[, , start = 0] = []] = resumed(window);
+    send(window, start + 1, start + 50); // broken again in the middle
+    window.ended('lost');
+    expect(resumed(window)).toEqual([['postern', 1, start]]);
+    send(window, start + 1, 2_000);
+    window.ended('lost');
+    const [[, , later = 0] = []] = resumed(window);
+    expect(later).toBeGreaterThan(1_800);
+  });
+
+  it('gets on though each connection breaks before all of it is through', () => {
+    // A collector that dies every 5 s under a backlog must not be sent the same minute for ever.
+    const limits = { events: 0, bytes: 0, age: 60_000 };
+    const window = new ReplayWindow(limits);
+    const starts: number[] = [];
+    let at = 0;
+    for (let connection = 0; connection < 40; connection++) {
+      for (let second = 0; second < 5; second++) {
+        window.add('postern', 1, rows(at + 1, at + 10), 1_000);
+        at += 10;
+        window.pass(1_000);
+      }
+      window.ended('lost');
+      const [position] = window.resume();
+      at = position?.upTo ?? at;
+      starts.push(at);
+    }
+    expect(starts.at(-1)).toBeGreaterThan(starts[0] ?? 0);
+  });
+
+  it.each<[string, Ending[], boolean[]]>([
+    ['lost each time', ['lost', 'lost', 'lost'], [true, true, true]],
+    ['closed by the collector while idle', ['closed', 'closed', 'closed'], [true, false, false]],
+    ['closed by us and read to the end', ['orderly', 'orderly'], [false, false]],
+    ['lost after being closed', ['closed', 'closed', 'lost'], [true, false, true]],
+  ])('%s: is it sent again?', (_, endings, expected) => {
+    const window = new ReplayWindow({ ...DEFAULT, age: 1_000 });
+    send(window, 1, 100);
+    const replays = endings.map((ending) => {
+      window.pass(5_000);
+      window.ended(ending);
+      const replayed = window.replays;
+      const [position] = window.resume();
+      if (position !== undefined) send(window, position.upTo + 1, 100);
+      return replayed;
+    });
+    expect(replays).toEqual(expected);
+  });
+
+  it.each<Ending>(['closed', 'orderly'])('sends again what is young, even where the connection was %s', (ending) => {
+    const window = new ReplayWindow({ events: 0, bytes: 16_000, age: 1_000 });
+    send(window, 1, 100);
+    window.ended('closed');
+    send(window, (window.resume()[0]?.upTo ?? 0) + 1, 100);
+    window.pass(60_000);
+    send(window, 101, 200);
+    window.ended(ending);
+    const restored = again({ events: 0, bytes: 16_000, age: 1_000 }, window);
+    expect(restored.resume().length).toBe(1);
+  });
+
+  it('does not count a connection that closed before all of the window was through', () => {
+    const window = new ReplayWindow({ ...DEFAULT, age: 0 });
+    send(window, 1, 100);
+    window.ended('closed');
+    expect(resumed(window)).toEqual([['postern', 1, 0]]);
+    send(window, 1, 50);
+    window.ended('closed');
+    expect(resumed(window)).toEqual([['postern', 1, 0]]);
+  });
+
+  it('holds sources apart and in their order', () => {
+    const window = new ReplayWindow(DEFAULT);
+    window.add('postern', 1, rows(11, 20), 1_000);
+    window.add('auditd', 1, rows(1, 3, 'auditd'), 300);
+    window.add('postern', 1, rows(21, 30), 1_000);
+    window.ended('lost');
+    expect(resumed(window)).toEqual([
+      ['postern', 1, 10],
+      ['auditd', 1, 0],
+    ]);
+  });
+
+  it('goes through a later timeline from its beginning where an earlier one is in it', () => {
+    const window = new ReplayWindow(DEFAULT);
+    window.add('postern', 1, rows(991, 1_000), 1_000);
+    window.add('postern', 2, rows(31, 40, 'postern', 2), 1_000);
+    window.ended('lost');
+    expect(resumed(window)).toEqual([
+      ['postern', 1, 990],
+      ['postern', 2, 0],
+    ]);
+  });
+
+  it.each(['', 'null', '{}', '{"v":2}', '{"v":1,"up":0,"ends":{},"slices":[1]}', 'x'])('starts empty from a note like %j', (saved) => {
+    expect(ReplayWindow.restore(DEFAULT, saved).events).toBe(0);
+  });
+
+  it('keeps its note small, whatever comes', () => {
+    const window = new ReplayWindow(DEFAULT);
+    let at = 0;
+    for (let n = 0; n < 20_000; n++) {
+      window.add('postern', 1, rows(at + 1, at + 1), 700);
+      at++;
+      window.pass(2_000);
+      if (n % 3 === 0) {
+        window.ended('closed');
+        window.resume();
+        window.add('postern', 1, rows(at, at), 700);
+      }
+    }
+    expect(window.note().length).toBeLessThan(2_000);
+  });
+
+  it('covers what its limits say, whatever happens', () => {
+    const step = fc.oneof(
+      fc.record({ send: fc.integer({ min: 1, max: 40 }), size: fc.integer({ min: 1, max: 300 }) }),
+      fc.record({ pass: fc.integer({ min: 0, max: 500 }) }),
+      fc.record({ end: fc.constantFrom<Ending>('lost', 'closed', 'orderly') }),
+      fc.record({ restart: fc.constant(true) }),
+    );
+    const limits = { events: 50, bytes: 5_000, age: 1_000 };
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        let window = new ReplayWindow(limits);
+        let at = 0;
+        /** Every first sending: row, bytes, connected time. */
+        const sent: Array<{ id: number; size: number; time: number }> = [];
+        let up = 0;
+        for (const s of steps) {
+          if ('send' in s) {
+            const events = rows(at + 1, at + s.send);
+            window.add('postern', 1, events, s.send * s.size);
+            for (const { sequence } of events) {
+              if (sequence > (sent.at(-1)?.id ?? 0)) sent.push({ id: sequence, size: s.size, time: up });
+            }
+            at += s.send;
+          } else if ('pass' in s) {
+            window.pass(s.pass);
+            up += s.pass;
+          } else {
+            if ('end' in s) window.ended(s.end);
+            else window = ReplayWindow.restore(limits, window.note());
+            const lost = 'restart' in s || s.end === 'lost';
+            const upTo = window.resume()[0]?.upTo ?? at;
+            if (lost) {
+              const after = sent.filter(({ id }) => id > upTo);
+              const before = sent.filter(({ id }) => id <= upTo);
+              const bytes = after.reduce((sum, { size }) => sum + size, 0);
+              const youngest = before.at(-1);
+              if (youngest !== undefined) {
+                expect(after.length).toBeGreaterThanOrEqual(limits.events);
+                expect(bytes).toBeGreaterThanOrEqual(limits.bytes - sent.length); // halves of bytes are rounded
+                expect(up - youngest.time).toBeGreaterThanOrEqual(limits.age);
+              }
+            }
+            at = upTo;
+          }
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
