@@ -1,0 +1,211 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { bootHost, describeHost, type Host, type Suite } from './host.js';
+import {
+  DATABASE,
+  install,
+  jails,
+  recordFailures,
+  release,
+  snapshot,
+  startPostern,
+  UNPACKED,
+  unpack,
+} from './release.js';
+
+const CONFIG = '/etc/postern-auditd/config.yml';
+const JAIL = '/etc/fail2ban/jail.d/posternproxy.conf';
+
+/** Milliseconds from the failures to the first attempt that is turned away, and the outcome of that. */
+async function untilBanned(host: Host, ip: string): Promise<{ ms: number; outcome: string }> {
+  const since = Date.now();
+  await recordFailures(host, ip);
+  for (;;) {
+    const at = Date.now() - since;
+    const outcome = await host.attack({ port: 81, from: ip });
+    if (outcome !== 'open' || at > 15_000) return { ms: at, outcome };
+  }
+}
+
+for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
+  describeHost(`install.sh of the release on ${suite}`, () => {
+    let host: Host;
+    let before: string[];
+    beforeAll(async () => {
+      // Without Node.js: the release brings its own.
+      host = await bootHost({
+        suite,
+        name: `install-${suite}`,
+        node: false,
+        binds: [`${release()}:/release:ro`],
+      });
+      await host.exec('touch /var/log/auth.log; systemctl enable --now fail2ban');
+      await host.waitFor('fail2ban-client ping', (out) => out.includes('pong'));
+      await unpack(host);
+      await startPostern(host);
+      before = await snapshot(host, '/');
+    });
+    afterAll(() => host.stop());
+
+    it('says with --dry-run what it would do, and changes nothing', async () => {
+      const { said } = await install(host, '--dry-run');
+      expect(said).toContain('would      install /opt/postern-auditd');
+      expect(said).toContain('would      make fail2ban take up the jail posternproxy');
+      expect(await snapshot(host, '/')).toEqual(before);
+    });
+
+    it('installs: the unit is active, the jail answers, the log files are there for the group adm', async () => {
+      const { said } = await install(host, '--admin-net 10.77.200.0/24', {
+        env: "SSH_CONNECTION='10.77.0.250 50000 10.77.0.2 22'",
+      });
+      expect(said).toContain('Postern: reading');
+      expect((await host.exec('systemctl is-active postern-auditd')).stdout.trim()).toBe('active');
+      expect((await host.exec('fail2ban-client status posternproxy')).stdout).toContain('fail2ban.1.log');
+      expect(await jails(host)).toEqual(['posternproxy', 'sshd']);
+      const modes = await host.exec(
+        "cd /var/log/posternproxy; stat -c '%U %G %a %n' audit auth bans audit/audit.*.log auth/*.log",
+      );
+      expect(modes.stdout.replace(/\d+\.log/g, 'N.log').split('\n')).toEqual([
+        'postern-auditd adm 2750 audit',
+        'postern-auditd adm 2750 auth',
+        'root root 755 bans',
+        'postern-auditd adm 640 audit/audit.N.log',
+        'postern-auditd adm 640 auth/fail2ban.N.log',
+        'postern-auditd adm 640 auth/fail2ban.N.log',
+        '',
+      ]);
+      expect((await host.exec(['cat', CONFIG])).stdout).toContain('10.77.0.250, 10.77.200.0/24]');
+    });
+
+    it.each([
+      ['IPv4', '10.77.0.66', '10.77.0.67'],
+      ['IPv6', 'fd77::66', 'fd77::67'],
+    ])(
+      'five failed logins close port 81 to the attacker within 3 s, and to nobody else: %s',
+      async (_, attacker, other) => {
+        expect(await host.attack({ port: 81, from: attacker })).toBe('open');
+        // A busy machine gets three tries at the time, each with an address of its own.
+        let banned = { ms: Number.POSITIVE_INFINITY, outcome: 'open' };
+        for (const suffix of ['', '1', '2']) {
+          if (banned.ms > 3_000) banned = await untilBanned(host, `${attacker}${suffix}`);
+          expect(banned.outcome).not.toBe('open');
+        }
+        expect(banned.ms).toBeLessThanOrEqual(3_000);
+        console.info(`${suite}: ${attacker} was banned ${banned.ms} ms after its fifth failure`);
+        expect(await host.attack({ port: 81, from: other })).toBe('open');
+        expect((await host.exec('fail2ban-client status posternproxy')).stdout).toContain(attacker);
+        await host.exec(`fail2ban-client set posternproxy unbanip ${attacker}`);
+        await host.waitFor(`iptables-save; ip6tables-save`, (out) => !new RegExp(`${attacker}/`).test(out));
+        expect(await host.attack({ port: 81, from: attacker })).toBe('open');
+      },
+    );
+
+    it('never bans the SSH session that installed it, nor an --admin-net', async () => {
+      await recordFailures(host, '10.77.0.250');
+      await recordFailures(host, '10.77.200.7');
+      await recordFailures(host, '10.77.0.70');
+      await host.waitFor('fail2ban-client status posternproxy', (out) => out.includes('10.77.0.70'));
+      expect(await host.attack({ port: 81, from: '10.77.0.250' })).toBe('open');
+      expect(await host.attack({ port: 81, from: '10.77.200.7' })).toBe('open');
+    });
+
+    it('changes nothing when it is run again', async () => {
+      const state = async () => [
+        ...(await snapshot(host, '/')).filter((line) => !line.startsWith('/var/lib/postern')),
+        (await host.exec('systemctl show -p MainPID postern-auditd fail2ban posternproxy')).stdout,
+        (await host.exec('fail2ban-client status posternproxy')).stdout,
+      ];
+      const first = await state();
+      const { said } = await install(host, '--admin-net 10.77.200.0/24', {
+        env: "SSH_CONNECTION='10.77.0.250 50000 10.77.0.2 22'",
+      });
+      expect(said).toContain('nothing has been changed');
+      expect(said).not.toMatch(/^ {2}done/m);
+      expect(await state()).toEqual(first);
+    });
+
+    it('keeps configuration and bans when it is upgraded, and the old version if the new one does not run', async () => {
+      await host.exec(
+        `echo '# ours' >>${CONFIG}; cp ${CONFIG} /root/mine.yml; cp -a ${UNPACKED} /root/newer`,
+      );
+      const manifest =
+        'cd /root/newer && find . -type f ! -path ./MANIFEST -print0 | LC_ALL=C sort -z | xargs -0 sha256sum >MANIFEST';
+      await host.exec(`echo '# newer' >>/root/newer/config/config.yml; ${manifest}`);
+      const upgraded = await install(host, '', { from: '/root/newer' });
+      expect(upgraded.said).toContain('done       install /opt/postern-auditd');
+      expect((await host.exec(`cmp ${CONFIG} /root/mine.yml && tail -n 1 ${CONFIG}.example`)).stdout).toBe(
+        '# newer\n',
+      );
+      expect((await host.exec('fail2ban-client status posternproxy')).stdout).toContain('10.77.0.70');
+
+      await host.exec(`echo 'throw new Error("broken")' >/root/newer/dist/daemon.js; ${manifest}`);
+      const broken = await install(host, '', { from: '/root/newer', check: false });
+      expect(broken.code).not.toBe(0);
+      expect(broken.said).toContain('postern-auditd.service does not run');
+      expect(broken.said).toContain(
+        'put back   the program that was in /opt/postern-auditd before; postern-auditd.service is active',
+      );
+      expect((await host.exec('systemctl is-active postern-auditd')).stdout.trim()).toBe('active');
+    });
+
+    it('--reconfigure writes the jail for the changed configuration, and keeps its bans', async () => {
+      await host.exec(`sed -i 's/ports: .*/ports: [81, 8181]/' ${CONFIG}`);
+      await install(host, '--reconfigure', { from: '/opt/postern-auditd' });
+      expect((await host.exec(['cat', JAIL])).stdout).toContain('port = 81,8181');
+      await host.waitFor('iptables-save', (out) => out.includes('81,8181') && out.includes('10.77.0.70/32'));
+      expect(await host.attack({ port: 81, from: '10.77.0.70' })).not.toBe('open');
+    });
+
+    it('puts the jail back if a test fails, and fail2ban runs on with its bans', async () => {
+      const jail = (await host.exec(['cat', JAIL])).stdout;
+      const pid = await host.exec('systemctl show -p MainPID fail2ban');
+      await host.write(
+        '/etc/fail2ban/filter.d/posternproxy.local',
+        '[Definition]\nfailregex = ^(broken <ADDR>\n',
+      );
+      await host.exec(`sed -i 's/ports: .*/ports: [81, 9999]/' ${CONFIG}`);
+      const failed = await install(host, '--reconfigure', { from: '/opt/postern-auditd', check: false });
+      expect(failed.code).not.toBe(0);
+      expect(failed.said).toContain("fail2ban's filter posternproxy does not match");
+      expect(failed.said).toContain('put back   /etc/fail2ban');
+      expect((await host.exec(['cat', JAIL])).stdout).toBe(jail);
+      expect(await jails(host)).toEqual(['posternproxy', 'sshd']);
+      expect((await host.exec('systemctl show -p MainPID fail2ban')).stdout).toBe(pid.stdout);
+      expect(await host.attack({ port: 81, from: '10.77.0.70' })).not.toBe('open');
+      await host.exec('rm /etc/fail2ban/filter.d/posternproxy.local');
+      await install(host, '--reconfigure', { from: '/opt/postern-auditd' });
+    });
+
+    it('--uninstall leaves data, logs and configuration, and fail2ban running without the jail', async () => {
+      await install(host, '--uninstall', { from: '/opt/postern-auditd' });
+      expect(await jails(host)).toEqual(['sshd']);
+      expect((await host.exec('iptables-save; ip6tables-save')).stdout).not.toContain('posternproxy');
+      expect(await host.attack({ port: 81, from: '10.77.0.70' })).toBe('open');
+      const names = (lines: string[]) => lines.map((line) => line.split(' ')[0] ?? '');
+      const left = names(await snapshot(host, '/')).filter((name) => !names(before).includes(name));
+      expect(left.filter((name) => !/^\/(etc|var\/lib)\/postern-auditd(\/|$)/.test(name))).toEqual(
+        [`${DATABASE}-shm`, `${DATABASE}-wal`].filter((name) => !names(before).includes(name)),
+      );
+      expect(left).toContain(CONFIG);
+      expect((await host.exec('ls /var/log/posternproxy')).stdout).toBe('audit\nauth\nbans\n');
+    });
+
+    it('--purge leaves nothing', async () => {
+      await install(host);
+      await install(host, '--purge', { from: '/opt/postern-auditd' });
+      const after = await snapshot(host, '/');
+      const files = (lines: string[]) =>
+        lines.filter(
+          (line) =>
+            !/^\/(etc\/(passwd|group|g?shadow|subuid|subgid|fail2ban)|var\/lib\/posternproxy)/.test(line) &&
+            / [fl] /.test(line),
+        );
+      expect(files(after)).toEqual(files(before));
+      const gone = await host.exec(
+        'getent passwd postern-auditd; ls -d /var/log/posternproxy /etc/fail2ban/*/postern*',
+        { check: false },
+      );
+      expect(gone.stdout).toBe('');
+      expect(await jails(host)).toEqual(['sshd']);
+    });
+  });
+}

@@ -1,0 +1,101 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import type { Host } from './host.js';
+
+const root = resolve(import.meta.dirname, '../..');
+
+/**
+ * The directory of the release tarball of this tree, to bind into a host; packed anew (about 40 s) if something has
+ * changed since. POSTERN_TEST_RELEASE names a directory with one to test instead.
+ */
+export function release(): string {
+  const given = process.env.POSTERN_TEST_RELEASE;
+  if (given !== undefined && given !== '') return resolve(given);
+  const directory = join(root, '.cache/host-release');
+  const stamp = join(directory, 'SHA256SUMS');
+  const inputs =
+    'src bin config docs fail2ban install install.sh systemd package.json package-lock.json scripts';
+  const newer = `[ -f "$1" ] && [ -z "$(find ${inputs} -newer "$1" -type f -print -quit)" ]`;
+  try {
+    execFileSync('sh', ['-c', newer, 'sh', stamp], { cwd: root });
+  } catch {
+    rmSync(directory, { recursive: true, force: true });
+    mkdirSync(directory, { recursive: true });
+    execFileSync('scripts/package.sh', [directory], { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
+  }
+  return directory;
+}
+
+/** Where `unpack` puts it. */
+export const UNPACKED = '/root/release';
+export const DATABASE = '/var/lib/posternproxy/posternproxy.db';
+const FIFO = '/run/posternproxy/record';
+
+/** Unpacks the release that is bound as /release. */
+export async function unpack(host: Host): Promise<void> {
+  await host.exec(`mkdir -p ${UNPACKED} && tar -xf /release/*.tar.gz -C ${UNPACKED} --strip-components=1`);
+}
+
+export interface PosternOptions {
+  /** User and group of the process; both are made if they are not there. */
+  readonly user?: string;
+  readonly group?: string;
+  readonly umask?: string;
+  readonly directoryMode?: string;
+  readonly directory?: string;
+}
+
+/** Starts a stand-in for Postern: its database, held open, and a listener on port 81. */
+export async function startPostern(host: Host, options: PosternOptions = {}): Promise<void> {
+  const { user = 'posternproxy', group = user, umask = '0027', directoryMode = '750' } = options;
+  const directory = options.directory ?? '/var/lib/posternproxy';
+  await host.put(join(import.meta.dirname, 'postern.py'), '/usr/local/lib/postern.py');
+  await host.exec(
+    `getent group ${group} >/dev/null || groupadd --system ${group}
+     getent passwd ${user} >/dev/null || useradd --system --gid ${group} ${user}
+     install -d -o ${user} -g ${group} -m ${directoryMode} ${directory}
+     systemctl reset-failed posternproxy 2>/dev/null
+     systemd-run --quiet --collect --unit=posternproxy -p User=${user} -p Group=${group} -p UMask=${umask} \\
+       -p RuntimeDirectory=posternproxy -p AmbientCapabilities=CAP_NET_BIND_SERVICE \\
+       python3 /usr/local/lib/postern.py ${directory}/posternproxy.db ${FIFO} 81`,
+  );
+  await host.waitFor(`test -p ${FIFO} && echo there`, (out) => out.includes('there'));
+}
+
+/** Has Postern record failed logins, each in a commit of its own. */
+export async function recordFailures(host: Host, ip: string, count = 5): Promise<void> {
+  await host.exec(`cat >${FIFO}`, { input: `${JSON.stringify({ ip, count })}\n` });
+}
+
+/** Runs the unpacked install.sh, with what it says in `stdout`, also what it says of failures. */
+export async function install(
+  host: Host,
+  options = '',
+  settings: { check?: boolean; from?: string; env?: string } = {},
+): Promise<{ code: number; said: string }> {
+  const { from = UNPACKED, env = '', check = true } = settings;
+  const ran = await host.exec(`cd / && env ${env} ${from}/install.sh ${options} 2>&1`, { check });
+  return { code: ran.code, said: ran.stdout };
+}
+
+/** Every file below the paths with size, mode, owner and time, but for what is written all the time. */
+export async function snapshot(host: Host, paths: string): Promise<string[]> {
+  const { stdout } = await host.exec(
+    `find ${paths} -xdev \\( -path /var/log -o -path /var/lib/fail2ban -o -path /var/cache -o -path /var/lib/systemd -o -path /proc -o -path /sys \\
+       -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path /root -o -path '*/__pycache__' \\) -prune \\
+       -o -printf '%p %y %s %m %U:%G %T@ %l\\n' | sort`,
+  );
+  return stdout.trim().split('\n');
+}
+
+/** The jails that fail2ban says it runs, sorted. */
+export async function jails(host: Host): Promise<string[]> {
+  const { stdout } = await host.exec('fail2ban-client status', { check: false });
+  const list = /Jail list:\s*(.*)/.exec(stdout)?.[1] ?? '';
+  return list
+    .split(',')
+    .map((jail) => jail.trim())
+    .filter((jail) => jail !== '')
+    .sort();
+}
