@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -123,6 +123,15 @@ export class Reader {
   async kill(): Promise<void> {
     await this.talker.kill();
   }
+}
+
+/** Whether the sqlite3 shell is here; says so loudly where it is not, and fails under CI. */
+export function hasSqliteShell(): boolean {
+  if (spawnSync('sqlite3', ['--version']).status === 0) return true;
+  const message = 'no sqlite3 (apt-get install sqlite3): tests that restore backups with it are skipped';
+  if (process.env.CI !== undefined) throw new Error(message);
+  console.warn(message);
+  return false;
 }
 
 /** Whether this process may do what a test needs; says so loudly where it may not, and fails under CI. */
