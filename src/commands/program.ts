@@ -1,18 +1,21 @@
-import { Command, CommanderError } from 'commander';
-import { AuditdError, type ErrorCode } from '../errors.js';
+import { Command, CommanderError, Option } from 'commander';
+import { AuditdError, type ErrorCode, messageOf } from '../errors.js';
 import { VERSION } from '../version.js';
 import { register as bans } from './bans.js';
 import { register as check } from './check.js';
+import { register as completion } from './completion.js';
 import { register as config } from './config.js';
 import { register as configure } from './configure.js';
 import { register as demo } from './demo.js';
+import { register as explain } from './explain.js';
 import { register as facts } from './facts.js';
 import { register as jail } from './jail.js';
 import { register as run } from './run.js';
 import { register as status } from './status.js';
+import { register as tail } from './tail.js';
 import { register as unban } from './unban.js';
 
-/** Exit codes, as docs/CLI.md has them. 78 is EX_CONFIG of sysexits.h. */
+/** Exit codes, as docs/CLI.md has them; 1 for all others. 78 is EX_CONFIG of sysexits.h. */
 const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
   USAGE: 2,
   NOT_RUNNING: 3,
@@ -20,32 +23,57 @@ const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
   CONFIG_MISSING: 78,
 };
 
-/** The command with all its sub-commands; a new one docks here. */
+/** The sub-commands in the groups of the help; a new one docks here. */
+const GROUPS: ReadonlyArray<readonly [string, ReadonlyArray<(program: Command) => void>]> = [
+  ['Daemon:', [run, status]],
+  ['Look:', [check, explain, tail]],
+  ['Bans:', [bans, unban, jail]],
+  ['Configuration:', [config, configure]],
+  ['More:', [demo, completion, facts]],
+];
+
+/**
+ * The command with all its sub-commands. Each loads what it needs in its action and not before: the
+ * help and a misspelt option come at once.
+ */
 export function createProgram(): Command {
   const program = new Command('postern-auditd')
     .description(
       "Audit daemon of Postern Proxy: from the table audit_log to fail2ban, a SIEM and people's eyes",
     )
-    .version(VERSION)
+    .version(VERSION, '-V, --version', 'print the version')
     .option('--debug', 'print the stack of an error')
+    .helpOption('-h, --help', 'print this help')
+    .configureHelp({ subcommandTerm: (command) => command.name() })
     .exitOverride()
-    .showHelpAfterError('(postern-auditd --help says more)');
-  for (const register of [run, check, status, bans, unban, config, configure, jail, demo, facts])
-    register(program);
-  for (const command of program.commands) command.exitOverride();
+    .showHelpAfterError('(postern-auditd --help says more)')
+    .addHelpText(
+      'after',
+      `
+Every command has a help of its own with examples: postern-auditd check --help
+Documentation: docs/CLI.md, docs/CONFIGURATION.md`,
+    );
+  for (const [group, registers] of GROUPS) {
+    program.commandsGroup(group);
+    for (const register of registers) register(program);
+  }
+  program.helpCommand('help [command]', 'print the help of a command');
+  for (const command of program.commands) {
+    command
+      .helpOption('-h, --help', 'print this help')
+      .addOption(new Option('--debug').hideHelp())
+      .exitOverride()
+      .showHelpAfterError(`(postern-auditd ${command.name()} --help says more)`);
+  }
   return program;
 }
 
 /** Prints what went wrong and returns the exit code. */
 export function report(error: unknown, debug: boolean): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has printed it
-  if (error instanceof AuditdError) {
-    process.stderr.write(`postern-auditd: ${error.message}\n`);
-    if (debug) process.stderr.write(`${error.stack ?? ''}\n`);
-    return EXIT_CODES[error.code] ?? 1;
-  }
-  process.stderr.write(
-    `postern-auditd: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-  );
-  return 1;
+  const known = error instanceof AuditdError;
+  const next = known ? '' : '. This is a defect: please report it, with what --debug prints';
+  process.stderr.write(`postern-auditd: ${messageOf(error)}${next}\n`);
+  if (debug && error instanceof Error) process.stderr.write(`${error.stack ?? ''}\n`);
+  return known ? (EXIT_CODES[error.code] ?? 1) : 1;
 }

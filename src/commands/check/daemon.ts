@@ -1,6 +1,6 @@
 import { controlRequest } from '../../api/client.js';
 import type { LoadedConfig } from '../../config/load.js';
-import { messageOf } from '../../errors.js';
+import { codeOf, messageOf } from '../../errors.js';
 import type { Finding } from '../../sinks/sink.js';
 import { VERSION } from '../../version.js';
 import { troubles } from '../status.js';
@@ -12,6 +12,10 @@ export async function inspectDaemon({ config, path }: LoadedConfig): Promise<Fin
   try {
     status = (await controlRequest(config.control, 'GET', '/status')) as typeof status;
   } catch (error) {
+    if (isAbsent(error)) {
+      const what = `it does not run: nobody listens on ${config.control}`;
+      return [{ level: 'warning', what, next: 'systemctl start postern-auditd' }];
+    }
     return [{ level: 'warning', ...splitMessage(messageOf(error)) }];
   }
   const findings: Finding[] = [
@@ -29,4 +33,9 @@ export async function inspectDaemon({ config, path }: LoadedConfig): Promise<Fin
     findings.push({ level: 'error', ...splitMessage(trouble) });
   }
   return findings;
+}
+
+function isAbsent(error: unknown): boolean {
+  const code = codeOf(error instanceof Error ? error.cause : null);
+  return code === 'ENOENT' || code === 'ECONNREFUSED';
 }

@@ -1,0 +1,56 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import type { AuditEvent } from '../../audit/event.js';
+import type { Config } from '../../config/schema.js';
+import { messageOf } from '../../errors.js';
+import { testFilter } from '../../fail2ban/client.js';
+import { formatEcs } from '../../formats/ecs.js';
+import { createFail2banSink } from '../../sinks/fail2ban.js';
+import { PAIR } from '../../sinks/pair.js';
+import { filterInUse } from '../check/fail2ban.js';
+
+/** What fail2ban's filter makes of an event. */
+export interface FilterVerdict {
+  readonly filter: string;
+  /** The line that was tried: what the fail2ban sink writes, else the one of the other files, which must never match. */
+  readonly line: string;
+  readonly written: boolean;
+  /** What would be counted, and banned at last; null if nothing, or if it could not be tried. */
+  readonly counts: string | null;
+  /** Why it could not be tried. */
+  readonly untried: string | null;
+}
+
+/** Tries the filter on the very line that the sink would write, made by the sink itself in a directory of its own. */
+export async function filterVerdict(event: AuditEvent, config: Config): Promise<FilterVerdict | null> {
+  const sink = Object.values(config.sinks).find(({ type }) => type === 'fail2ban');
+  if (sink?.type !== 'fail2ban') return null;
+  const directory = mkdtempSync(join(tmpdir(), 'postern-auditd-explain-'));
+  try {
+    const writer = createFail2banSink({ ...sink, directory, group: null }, config.fail2ban, {
+      name: 'explain',
+      clock: () => event.time ?? event.ingested,
+      minFree: 0,
+      log: pino({ level: 'silent' }),
+    });
+    const { source, timeline, sequence } = event;
+    await writer.open(null);
+    await writer.deliver({ source, timeline, events: [event], upTo: sequence }, new AbortController().signal);
+    await writer.close();
+    const written = PAIR.flatMap((name) => readFileSync(join(directory, name), 'utf8').split('\n')).find(
+      (text) => text.includes(`"sequence":${sequence},`),
+    );
+    const { filter } = filterInUse();
+    const about = { filter, line: written ?? formatEcs(event), written: written !== undefined };
+    try {
+      const [counts] = await testFilter(`${about.line}\n`, filter);
+      return { ...about, counts: counts ?? null, untried: null };
+    } catch (error) {
+      return { ...about, counts: null, untried: messageOf(error) };
+    }
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}

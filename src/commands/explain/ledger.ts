@@ -1,0 +1,67 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import type { SourceName } from '../../audit/event.js';
+import { messageOf } from '../../errors.js';
+
+/** What the daemon has written down about a source and its sinks. */
+export interface Ledger {
+  /** 32 hex digits; a part of every `event.id`. */
+  readonly sourceId: string;
+  /** Null if secrets were never masked by HMAC. */
+  readonly hmacKey: Buffer | null;
+  timelineOf(source: SourceName): number;
+  /** How far a sink has delivered the newest timeline; null if it was never started. */
+  cursorOf(sink: string, source: SourceName): number | null;
+  /** Rows up to here were there before the sink's first start (`start: now`), and are not delivered. */
+  skippedTo(sink: string, source: SourceName): number;
+  readonly db: Database.Database;
+}
+
+/** Opens state.db for reading only, or says why that can't be. */
+export function openLedger(directory: string): Ledger | { readonly why: string } {
+  const path = join(directory, 'state.db');
+  if (!existsSync(path))
+    return { why: `${path} is not there: the daemon has not run yet, or this user may not look` };
+  try {
+    const db = new Database(path, { readonly: true, timeout: 2_000 });
+    const note = (key: string): string | null => {
+      const value = db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(key);
+      return typeof value === 'string' ? value : null;
+    };
+    const sourceId = note('source_id');
+    if (sourceId === null) return { why: `${path} has no source id yet` };
+    const hmacKey = note('hmac_key');
+    const number = (sql: string, ...parameters: readonly unknown[]): number | null => {
+      const value = db
+        .prepare(sql)
+        .pluck()
+        .get(...parameters);
+      return typeof value === 'number' ? value : null;
+    };
+    const timelineOf = (source: SourceName) =>
+      number('SELECT max(timeline) FROM timeline WHERE source = ?', source) ?? 1;
+    return {
+      db,
+      sourceId,
+      hmacKey: hmacKey === null ? null : Buffer.from(hmacKey, 'hex'),
+      timelineOf,
+      cursorOf: (sink, source) =>
+        number(
+          'SELECT up_to FROM cursor WHERE sink = ? AND source = ? AND timeline = ?',
+          sink,
+          source,
+          timelineOf(source),
+        ),
+      skippedTo: (sink, source) =>
+        number(
+          'SELECT skip_to FROM start WHERE sink = ? AND source = ? AND timeline = ?',
+          sink,
+          source,
+          timelineOf(source),
+        ) ?? 0,
+    };
+  } catch (error) {
+    return { why: `${path} can't be read: ${messageOf(error)}` };
+  }
+}

@@ -1,0 +1,173 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { createClassifier } from '../../audit/catalog.js';
+import { type AuditEvent, publicId, type SourceName } from '../../audit/event.js';
+import { createRedactor } from '../../audit/redaction.js';
+import { loadConfig } from '../../config/load.js';
+import type { Config } from '../../config/schema.js';
+import { AuditdError } from '../../errors.js';
+import { type BodyFormat, bodies } from '../../formats/bodies.js';
+import { formatEcs } from '../../formats/ecs.js';
+import { createOwnSource } from '../../source/own.js';
+import { createPosternSource } from '../../source/postern.js';
+import type { AuditSource } from '../../source/source.js';
+import { createPaint, wantsColour } from '../terminal.js';
+import { filterVerdict } from './banned.js';
+import { type Ledger, openLedger } from './ledger.js';
+import { type Explanation, renderExplanation } from './render.js';
+import { type SinkVerdict, verdictOf } from './verdict.js';
+
+export interface ExplainOptions {
+  readonly config?: string;
+  readonly json?: boolean;
+  readonly format?: BodyFormat;
+}
+
+/** Prints what is to be known of one event. @throws AuditdError `USAGE`, `NOT_FOUND`, `SOURCE_UNUSABLE` */
+export async function playExplain(text: string, options: ExplainOptions): Promise<void> {
+  const id = parseId(text);
+  const { config } = loadConfig(options.config ?? null, process.env);
+  const found = openLedger(config.state);
+  const ledger = 'why' in found ? null : found;
+  try {
+    const event = readEvent(id, config, ledger, 'why' in found ? found.why : '');
+    if (options.format !== undefined) {
+      process.stdout.write(`${lineOf(event, options.format)}\n`);
+      return;
+    }
+    const explanation: Explanation = {
+      event,
+      idUnknown: 'why' in found ? found.why : null,
+      ecs: JSON.parse(formatEcs(event)) as unknown,
+      sinks: verdicts(event, config, ledger),
+      filter: await filterVerdict(event, config),
+    };
+    if (options.json === true) process.stdout.write(`${JSON.stringify(forPrograms(explanation), null, 2)}\n`);
+    else {
+      const paint = createPaint(wantsColour(process.stdout, process.env));
+      process.stdout.write(renderExplanation(explanation, Date.now(), paint));
+    }
+  } finally {
+    ledger?.db.close();
+  }
+}
+
+interface EntryId {
+  readonly source: SourceName;
+  readonly sequence: number;
+}
+
+/** `postern:4711`, `auditd:3`, `4711`. @throws AuditdError `USAGE` */
+export function parseId(text: string): EntryId {
+  const [, source = 'postern', digits = ''] = /^(?:(postern|auditd):)?(\d{1,16})$/.exec(text) ?? [];
+  const sequence = Number(digits);
+  if (digits !== '' && Number.isSafeInteger(sequence)) {
+    return { source: source === 'auditd' ? 'auditd' : 'postern', sequence };
+  }
+  throw new AuditdError(
+    'USAGE',
+    `${JSON.stringify(text)} is no id. Give one as postern:4711, auditd:3 or 4711`,
+  );
+}
+
+/** The formats dock here: the files' line, and what syslog says an event in. */
+function lineOf(event: AuditEvent, format: BodyFormat): string {
+  return format === 'ecs' ? formatEcs(event) : bodies[format].format(event, {});
+}
+
+function readEvent(
+  { source, sequence }: EntryId,
+  config: Config,
+  ledger: Ledger | null,
+  why: string,
+): AuditEvent {
+  const privateDirectory = mkdtempSync(join(tmpdir(), 'postern-auditd-explain-'));
+  try {
+    const shared = {
+      server: config.server ?? '',
+      sourceId: ledger?.sourceId ?? '0'.repeat(32),
+      classify: createClassifier(config.source.aliases),
+      redact: createRedactor({ ...config.redact, ...(ledger?.hmacKey && { hmacKey: ledger.hmacKey }) }),
+      clock: Date.now,
+    };
+    const log = pino({ level: 'silent' });
+    let from: AuditSource;
+    if (source === 'postern') {
+      const history = { fingerprintOf: () => null };
+      from = createPosternSource({ ...shared, config: config.source, history, privateDirectory, log });
+    } else if (ledger === null) {
+      throw new AuditdError(
+        'SOURCE_UNUSABLE',
+        `The daemon's own events can't be read: ${why}. Try it with sudo`,
+      );
+    } else {
+      from = createOwnSource({ ...shared, db: ledger.db, table: 'audit_log' });
+    }
+    const event = from.row(sequence, ledger?.timelineOf(source) ?? 1);
+    if (event !== null) return event;
+    throw notFound(publicId({ source, sequence }), from);
+  } finally {
+    rmSync(privateDirectory, { recursive: true, force: true });
+  }
+}
+
+/** Why there is none: the table can't be read, or has no such row. */
+function notFound(id: string, source: AuditSource): AuditdError {
+  const mark = { timeline: 1, id: 0, fingerprint: null };
+  const look = source.look({ mark, after: 0, maxRows: 1, maxBytes: 1 });
+  if (look.state === 'reading') {
+    const rows = look.maxId === 0 ? 'it has no rows' : `its highest is ${look.maxId}`;
+    return new AuditdError(
+      'NOT_FOUND',
+      `The table has no row ${id}: ${rows}. It may have been deleted, or archived`,
+    );
+  }
+  return new AuditdError('SOURCE_UNUSABLE', look.state === 'replaced' ? look.reason : look.message);
+}
+
+function verdicts(event: AuditEvent, config: Config, ledger: Ledger | null): SinkVerdict[] {
+  const now = Date.now();
+  return Object.entries(config.sinks).map(([name, sink]) =>
+    verdictOf(event, name, sink, config, progressOf(event, name, ledger), now),
+  );
+}
+
+function progressOf(
+  { source, sequence }: AuditEvent,
+  sink: string,
+  ledger: Ledger | null,
+): SinkVerdict['progress'] {
+  if (ledger === null) return null;
+  if (sequence <= ledger.skippedTo(sink, source)) return 'skipped';
+  const cursor = ledger.cursorOf(sink, source);
+  return cursor !== null && sequence <= cursor ? 'delivered' : 'waiting';
+}
+
+function forPrograms({ event, idUnknown, ecs, sinks, filter }: Explanation): unknown {
+  const { type, time, rawTime, address, rawAddress, user, resource, server, local } = event;
+  return {
+    id: publicId(event),
+    event_id: idUnknown === null ? event.id : null,
+    action: event.action,
+    known: type.known,
+    row: {
+      time: time === null ? null : new Date(time).toISOString(),
+      unreadable_time: rawTime,
+      action: event.rawAction,
+      address,
+      unreadable_address: rawAddress,
+      user,
+      resource,
+      server,
+      local,
+    },
+    sinks,
+    fail2ban:
+      filter === null
+        ? null
+        : { filter: filter.filter, written: filter.written, counts: filter.counts, untried: filter.untried },
+    ecs,
+  };
+}

@@ -1,0 +1,114 @@
+import { type AuditEvent, publicId } from '../../audit/event.js';
+import { age, aligned, type Paint, visible, visibleUpTo } from '../terminal.js';
+import type { FilterVerdict } from './banned.js';
+import type { SinkVerdict } from './verdict.js';
+
+/** All that is known of an event. */
+export interface Explanation {
+  readonly event: AuditEvent;
+  /** Null: `event.id` is known. */
+  readonly idUnknown: string | null;
+  readonly ecs: unknown;
+  readonly sinks: readonly SinkVerdict[];
+  readonly filter: FilterVerdict | null;
+}
+
+const LONGEST = 200;
+
+/** For people: the row, the sinks, fail2ban, the line. */
+export function renderExplanation(explanation: Explanation, now: number, paint: Paint): string {
+  const { event, ecs } = explanation;
+  const known = event.type.known ? event.type.title : 'not in the catalog: an informational event';
+  return [
+    `${paint.bold(publicId(event))}  ${colourOf(event, paint)(visible(event.action))}  ${visible(known)}`,
+    ...aligned(row(explanation, now), '  '),
+    '',
+    paint.bold('Sinks'),
+    ...sinks(explanation.sinks, paint),
+    '',
+    paint.bold('fail2ban'),
+    ...filter(explanation, paint),
+    '',
+    paint.bold('The line'),
+    ...pretty(ecs).map((line) => `  ${visible(line)}`),
+    '',
+  ].join('\n');
+}
+
+/** JSON on several lines, a list of one on one. A newline between quotes is escaped, so what is matched is never a value. */
+function pretty(value: unknown): string[] {
+  return JSON.stringify(value, null, 2)
+    .replace(/\[\n\s+("(?:[^"\\]|\\.)*")\n\s+\]/g, '[$1]')
+    .split('\n');
+}
+
+function colourOf({ type }: AuditEvent, paint: Paint): (text: string) => string {
+  if (type.outcome === 'failure') return paint.red;
+  return type.outcome === 'success' ? paint.green : paint.yellow;
+}
+
+function row({ event, idUnknown }: Explanation, now: number): string[][] {
+  const { type, user, resource } = event;
+  const time =
+    event.time === null
+      ? `can't be read: ${text(event.rawTime)}`
+      : `${new Date(event.time).toISOString()} (${event.time <= now ? `${age(now - event.time)} ago` : `in ${age(event.time - now)}`})`;
+  const raw =
+    event.rawAddress === null
+      ? ''
+      : `${event.address === null ? 'no address: ' : ', from '}${text(event.rawAddress)}`;
+  const who = [user.name, user.email, user.id === null ? null : `id ${user.id}`].filter(
+    (part) => part !== null,
+  );
+  const what = [resource.type, resource.id].filter((part) => part !== null);
+  return [
+    ['time', time],
+    ['action', `${type.outcome}, ${type.severity}; the row says ${JSON.stringify(text(event.rawAction))}`],
+    ['address', `${event.address ?? ''}${raw}` || 'none'],
+    ['user', who.map(text).join(', ') || 'none'],
+    ['resource', what.map(text).join(' ') || 'none'],
+    ['server', `${text(event.server)} (${event.local ? 'this one' : 'another'})`],
+    ['timeline', String(event.timeline)],
+    ['id', idUnknown === null ? event.id : `not known: ${idUnknown}`],
+  ];
+}
+
+function text(value: string | null): string {
+  return visibleUpTo(value ?? '', LONGEST);
+}
+
+const PROGRESS = {
+  delivered: 'delivered',
+  waiting: 'not yet delivered',
+  skipped: 'skipped: it was there before the sink first started (start: now)',
+} as const;
+
+function sinks(verdicts: readonly SinkVerdict[], paint: Paint): string[] {
+  if (verdicts.length === 0) return ['  none configured'];
+  const rows = verdicts.map(({ sink, type, verdict, why, progress }) => {
+    const colour = { takes: paint.green, withholds: paint.yellow, 'does not take': paint.dim }[verdict];
+    const taken = verdict !== 'takes' || progress === null ? [] : [PROGRESS[progress]];
+    const more = [...taken, ...(why === null ? [] : [why])].join('; ');
+    return [sink, type, `${colour(`${verdict} it`)}${more === '' ? '' : `: ${visible(more)}`}`];
+  });
+  return aligned(rows, '  ');
+}
+
+function filter({ filter: verdict, event }: Explanation, paint: Paint): string[] {
+  if (verdict === null) return ['  no sink of type fail2ban is configured'];
+  const { counts, untried, written } = verdict;
+  if (untried !== null) return [`  the filter was not tried: ${visible(untried)}`];
+  if (counts !== null && written)
+    return [`  the filter ${paint.red('matches')}: it counts against ${counts}`];
+  if (counts !== null) {
+    return [
+      `  ${paint.red(`the filter matches a line that is not fail2ban's to see (${counts})`)}: run install.sh --reconfigure`,
+    ];
+  }
+  if (written)
+    return [`  ${paint.red('the filter does not match')}: run install.sh --reconfigure to put it in place`];
+  const isFailure = event.action === 'auth.login_failure';
+  return [
+    `  the filter ${paint.green('does not match')}: ${isFailure ? 'no line is written for it' : 'it is no failed login'}`,
+  ];
+}

@@ -1,0 +1,57 @@
+import { NetworkSet } from '../../audit/address.js';
+import type { AuditEvent } from '../../audit/event.js';
+import type { Config, SinkConfig } from '../../config/schema.js';
+import { rejection } from '../../shipping/filter.js';
+import { judge, NEWEST_MS, OLDEST_MS, type Withheld } from '../../sinks/freshness.js';
+
+/** What becomes of an event in one sink. */
+export interface SinkVerdict {
+  readonly sink: string;
+  readonly type: string;
+  /** `takes`: it is written or sent. `withholds`: the sink gets it and keeps it from fail2ban. */
+  readonly verdict: 'takes' | 'withholds' | 'does not take';
+  /** Why not, or what to know of it. */
+  readonly why: string | null;
+  /** Null if it is not known how far the sink has got. */
+  readonly progress: 'delivered' | 'waiting' | 'skipped' | null;
+}
+
+const REASONS: Readonly<Record<Withheld, string>> = {
+  old: `its time is more than ${OLDEST_MS / 1_000} s ago`,
+  future: `its time is more than ${NEWEST_MS / 1_000} s ahead of the clock`,
+  unreadable: 'its time can not be read',
+  no_address: 'it has no client address that can be banned',
+  other_server: 'it happened at another server',
+  never_ban: 'its address is in fail2ban.never_ban',
+};
+
+/**
+ * What a sink makes of an event. Freshness is judged as if the event came right when it happened: that is what counts when it is
+ * shipped, and by the time somebody asks every event is old.
+ *
+ * @param now milliseconds since the epoch
+ */
+export function verdictOf(
+  event: AuditEvent,
+  name: string,
+  sink: SinkConfig,
+  config: Config,
+  progress: SinkVerdict['progress'],
+  now: number,
+): SinkVerdict {
+  const about = { sink: name, type: sink.type, progress };
+  const rejected = rejection(sink.events, event);
+  if (rejected !== null) return { ...about, verdict: 'does not take', why: `its filter is ${rejected}` };
+  if (sink.type !== 'fail2ban') return { ...about, verdict: 'takes', why: null };
+  const neverBan = new NetworkSet(config.fail2ban.never_ban);
+  const fresh = judge(event, event.time ?? now, neverBan);
+  if (fresh === null) return { ...about, verdict: 'does not take', why: 'it takes failed logins only' };
+  if (fresh !== 'write') return { ...about, verdict: 'withholds', why: REASONS[fresh] };
+  const late = judge(event, now, neverBan);
+  if (late === 'write' || late === null) return { ...about, verdict: 'takes', why: 'it is fresh' };
+  return {
+    ...about,
+    verdict: 'takes',
+    why: `if it came while it was fresh; now it would be withheld: ${REASONS[late]}`,
+  };
+}

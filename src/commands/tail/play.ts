@@ -1,0 +1,131 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { NetworkSet } from '../../audit/address.js';
+import { catalog, createClassifier } from '../../audit/catalog.js';
+import { loadConfig } from '../../config/load.js';
+import { nearest } from '../../config/nearest.js';
+import type { Config } from '../../config/schema.js';
+import { AuditdError, codeOf } from '../../errors.js';
+import { createPaint, visible, wantsColour } from '../terminal.js';
+import { LogFollower } from './follower.js';
+import { type LineFilter, parseLine, passes, renderLine } from './line.js';
+
+export interface TailOptions {
+  readonly config?: string;
+  readonly sink?: string;
+  readonly lines: number;
+  readonly follow: boolean;
+  readonly action?: readonly string[];
+  readonly outcome?: string;
+  readonly ip?: readonly string[];
+  readonly json?: boolean;
+  readonly utc?: boolean;
+}
+
+const POLL_MS = 200;
+
+/** Prints the last events and those that come, until it is interrupted. @throws AuditdError */
+export async function playTail(options: TailOptions): Promise<void> {
+  const { config } = loadConfig(options.config ?? null, process.env);
+  const directory = directoryOf(config, options.sink ?? null);
+  const filter = filterOf(options, config);
+  const paint = createPaint(wantsColour(process.stdout, process.env));
+  const render = { paint, utc: options.utc === true, server: config.server };
+  const shown = (text: string): string | null => {
+    const line = parseLine(text);
+    if (line === null) return options.json === true ? null : paint.dim(visible(text.slice(0, 500)));
+    if (!passes(line, filter)) return null;
+    return options.json === true ? text : renderLine(line, render);
+  };
+  const follower = new LogFollower(directory);
+  await guarded(directory, async () => {
+    follower.toEnd();
+    const last: string[] = [];
+    if (options.lines > 0) {
+      for (const text of follower.backwards()) {
+        const line = shown(text);
+        if (line !== null) last.push(line);
+        if (last.length >= options.lines) break;
+      }
+    }
+    await print(last.reverse());
+    if (follower.numbers().length === 0) notThere(directory, options.follow);
+    process.once('SIGINT', () => process.exit(0));
+    while (options.follow) {
+      const lines = follower.read();
+      if (lines.length === 0) await sleep(POLL_MS);
+      else await print(lines.map(shown).filter((line) => line !== null));
+    }
+  });
+}
+
+function notThere(directory: string, follow: boolean): void {
+  const what = `There are no log files in ${directory} yet`;
+  if (!follow) {
+    throw new AuditdError('NOT_FOUND', `${what}. Is the daemon running? systemctl status postern-auditd`);
+  }
+  process.stderr.write(`postern-auditd: ${what}; waiting\n`);
+}
+
+/** Waits for a slow reader instead of keeping all it has not read in memory. */
+async function print(lines: readonly string[]): Promise<void> {
+  if (lines.length === 0) return;
+  await new Promise((resolve) => process.stdout.write(`${lines.join('\n')}\n`, resolve));
+}
+
+async function guarded(directory: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (codeOf(error) !== 'EACCES') throw error;
+    const next = "Use sudo, or join the files' group: sudo adduser $USER adm";
+    throw new AuditdError('NOT_FOUND', `You may not read the log files in ${directory}. ${next}`, {
+      cause: error,
+    });
+  }
+}
+
+function directoryOf(config: Config, name: string | null): string {
+  const files = Object.entries(config.sinks).flatMap(([each, sink]) =>
+    sink.type === 'file' ? [{ name: each, directory: sink.directory }] : [],
+  );
+  const found = name === null ? files[0] : files.find((file) => file.name === name);
+  if (found !== undefined) return found.directory;
+  const names = files.map((file) => file.name).join(', ');
+  throw new AuditdError(
+    name === null ? 'NOT_FOUND' : 'USAGE',
+    files.length === 0
+      ? 'There is no sink of type file to read from. Add one under sinks: audit: { type: file }'
+      : `There is no sink of type file called ${name}. Name one of: ${names}`,
+  );
+}
+
+function filterOf({ action, outcome, ip }: TailOptions, config: Config): LineFilter {
+  return {
+    actions: action?.flatMap((names) => names.split(',')).map((name) => actionOf(name, config)) ?? null,
+    outcome: outcome ?? null,
+    networks: ip === undefined ? null : networksOf(ip.flatMap((each) => each.split(','))),
+  };
+}
+
+/** Any spelling of an action, a category, or a word that looks like none of them and may stand in rows. */
+function actionOf(name: string, config: Config): string {
+  const bare = name.replace(/\.\*?$/, '');
+  const categories = new Set(catalog.map(({ category }) => category));
+  if (categories.has(bare)) return bare;
+  const type = createClassifier(config.source.aliases)(bare, null);
+  if (type.known) return type.action;
+  const near = nearest(bare, [...categories, ...catalog.map(({ action }) => action)]);
+  if (near === null) return name;
+  throw new AuditdError('USAGE', `No event has the action ${visible(name)}. Did you mean ${near}?`);
+}
+
+function networksOf(entries: readonly string[]): NetworkSet {
+  try {
+    return new NetworkSet(entries);
+  } catch (error) {
+    const next = 'Give --ip as 203.0.113.7 or 203.0.113.0/24';
+    throw new AuditdError('USAGE', `${visible(entries.join(', '))} is no address or network. ${next}`, {
+      cause: error,
+    });
+  }
+}
