@@ -1,0 +1,81 @@
+import { describe, expect, it } from 'vitest';
+import { NetworkSet } from '../../src/audit/address.js';
+import { type LineFilter, parseLine, passes, renderLine } from '../../src/commands/tail/line.js';
+import { createPaint } from '../../src/commands/terminal.js';
+import { formatEcs } from '../../src/formats/ecs.js';
+import { plainEvent } from '../formats/events.js';
+
+const render = { paint: createPaint(false), utc: true, server: 'pp1.example.net' };
+const line = (changes: Partial<typeof plainEvent> = {}) =>
+  parseLine(formatEcs({ ...plainEvent, ...changes })) ?? {};
+const nothing: LineFilter = { actions: null, outcome: null, networks: null };
+
+describe('a line for people', () => {
+  it('says when, how it ended, what, from where, who, to what', () => {
+    expect(renderLine(line(), render)).toBe(
+      '2026-11-22 20:21:00  unknown  widget.frobnicated        203.0.113.7      jan.kowalski  widget 12',
+    );
+  });
+
+  it('names the server where it is another one', () => {
+    expect(renderLine(line({ server: 'pp2' }), render)).toMatch(/ {2}on pp2$/);
+  });
+
+  it('says nothing of what there is not', () => {
+    const bare = line({
+      address: null,
+      user: { id: null, name: null, email: null },
+      resource: { type: 'user', id: null },
+    });
+    expect(renderLine(bare, render)).toBe(
+      '2026-11-22 20:21:00  unknown  widget.frobnicated        -                -',
+    );
+  });
+
+  it('writes out what a hostile name would do to the terminal', () => {
+    const user = { id: null, name: '\u001b[2J\u202eroot\nforged line', email: null };
+    expect(renderLine(line({ user }), render)).toContain('  \\x1b[2J\\u202eroot\\x0aforged line');
+  });
+
+  it('is one line, and short, whatever stands in it', () => {
+    const user = { id: null, name: 'x'.repeat(1_000_000), email: null };
+    expect(renderLine(line({ user }), render).length).toBeLessThan(200);
+  });
+
+  it.each(['{}', '{"event":1,"user":[],"postern":"x","@timestamp":{}}', '[]'])(
+    'does without anything: %s',
+    (text) => {
+      expect(renderLine(parseLine(text) ?? {}, render)).not.toContain('undefined');
+    },
+  );
+
+  it('is no line if it is no JSON object', () => {
+    expect(parseLine('{"a":')).toBeNull();
+    expect(parseLine('null')).toBeNull();
+  });
+});
+
+describe('the filters', () => {
+  it.each<[string, Partial<LineFilter>, boolean]>([
+    ['none', {}, true],
+    ['the action', { actions: ['widget.frobnicated'] }, true],
+    ['the word in the row', { actions: ['frobnicated'] }, true],
+    ['the category', { actions: ['widget'] }, true],
+    ['the beginning of a name', { actions: ['widg'] }, false],
+    ['another action', { actions: ['auth'] }, false],
+    ['one of several', { actions: ['auth', 'widget'] }, true],
+    ['the outcome', { outcome: 'unknown' }, true],
+    ['another outcome', { outcome: 'failure' }, false],
+    ['the network', { networks: new NetworkSet(['203.0.113.0/24']) }, true],
+    ['another network', { networks: new NetworkSet(['198.51.100.0/24', '2001:db8::/32']) }, false],
+    ['two that both must hold', { outcome: 'unknown', actions: ['auth'] }, false],
+  ])('%s', (_, filter, passing) => {
+    expect(passes(line(), { ...nothing, ...filter })).toBe(passing);
+  });
+
+  it('an event without an address is from no network', () => {
+    expect(passes(line({ address: null }), { ...nothing, networks: new NetworkSet(['0.0.0.0/0']) })).toBe(
+      false,
+    );
+  });
+});

@@ -1,0 +1,89 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  age,
+  aligned,
+  createPaint,
+  timestamp,
+  visible,
+  visibleUpTo,
+  wantsColour,
+} from '../../src/commands/terminal.js';
+
+describe('text of strangers', () => {
+  it.each([
+    ['plain text and letters of any script stay', 'Jürgen 北京 жук', 'Jürgen 北京 жук'],
+    ['an escape sequence', '\u001b[2J\u0007', '\\x1b[2J\\x07'],
+    ['newline, CR, tab, NUL', 'a\nb\rc\td\0', 'a\\x0ab\\x0dc\\x09d\\x00'],
+    ['C1, which some terminals obey', '\u009b31m', '\\x9b31m'],
+    ['bidi marks', 'admin\u202egnp.exe\u2066', 'admin\\u202egnp.exe\\u2066'],
+    ['what has no width', 'ad\u200bmin\ufeff\u00ad', 'ad\\u200bmin\\ufeff\\xad'],
+    ['line ends of Unicode', 'a\u2028b\u2029', 'a\\u2028b\\u2029'],
+    ['half surrogates', 'a\ud800b', 'a\\ud800b'],
+    ['tags, which hide text', 'a\u{e0041}', 'a\\u{e0041}'],
+    ['blank letters', 'a\u3164', 'a\\u3164'],
+  ])('%s', (_, text, shown) => {
+    expect(visible(text)).toBe(shown);
+  });
+
+  it('never moves the cursor, colours or turns text round, whatever it is', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        expect(visible(text)).toMatch(/^[^\p{C}\p{Zl}\p{Zp}]*$/u);
+      }),
+    );
+  });
+
+  it('is cut to a length that is counted as it is shown', () => {
+    expect(visibleUpTo('abc', 3)).toBe('abc');
+    expect(visibleUpTo('abcd', 3)).toBe('ab…');
+    expect(visibleUpTo('\u0000\u0000', 5)).toBe('\\x00…');
+    expect(visibleUpTo('x'.repeat(1_000_000), 10)).toBe(`${'x'.repeat(9)}…`);
+  });
+});
+
+describe('colour', () => {
+  it.each([
+    ['a terminal', { isTTY: true }, {}, true],
+    ['a pipe', {}, {}, false],
+    ['NO_COLOR', { isTTY: true }, { NO_COLOR: '1' }, false],
+    ['an empty NO_COLOR says nothing (no-color.org)', { isTTY: true }, { NO_COLOR: '' }, true],
+    ['a dumb terminal', { isTTY: true }, { TERM: 'dumb' }, false],
+  ])('%s', (_, stream, env, colour) => {
+    expect(wantsColour(stream, env)).toBe(colour);
+  });
+
+  it('leaves text as it is where there is none', () => {
+    expect(createPaint(false).red('x')).toBe('x');
+    expect(createPaint(true).red('x')).toBe('\u001b[31mx\u001b[39m');
+  });
+});
+
+it('columns are aligned by what is seen, without blanks at the end', () => {
+  const paint = createPaint(true);
+  expect(
+    aligned(
+      [
+        ['a', paint.red('b'), 'c'],
+        ['aaa', 'bb', ''],
+      ],
+      ' ',
+    ),
+  ).toEqual([` a    ${paint.red('b')}   c`, ' aaa  bb']);
+});
+
+it.each([
+  [-5, '0 s'],
+  [119_000, '119 s'],
+  [120_000, '2 min'],
+  [7_200_000, '2 h'],
+  [172_800_000, '2 days'],
+])('%d ms is %s', (milliseconds, text) => {
+  expect(age(milliseconds)).toBe(text);
+});
+
+it('times are those of the terminal, or UTC', () => {
+  const time = Date.UTC(2026, 10, 22, 20, 21, 0);
+  expect(timestamp(time, true)).toBe('2026-11-22 20:21:00');
+  expect(timestamp(time, false)).toHaveLength(19);
+});
