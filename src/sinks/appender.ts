@@ -35,6 +35,7 @@ import type { SourceName } from '../audit/event.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { type Ground, prepareDirectory } from './ground.js';
 import { Handle } from './handle.js';
+import type { LineBuffer } from './line-buffer.js';
 import { Mender, type MenderOptions } from './mender.js';
 import { formatNote, parseNote } from './note.js';
 import { Progress } from './progress.js';
@@ -53,7 +54,7 @@ export interface AppenderOptions extends MenderOptions {
   readonly clock: () => number;
 }
 
-/** What became of a piece of text. */
+/** What became of lines. */
 export interface Appended {
   /** Complete lines that stand in the file. */
   readonly lines: number;
@@ -160,14 +161,10 @@ export class Appender {
     if (Math.abs(now - this.rollFailedAt) >= ROLL_AGAIN_MS) await this.roll(now);
   }
 
-  /**
-   * Writes complete lines, each ending in a newline, behind what is there. Never leaves part of a line that it can cut off.
-   *
-   * @param lines how many they are
-   */
-  append(text: string, lines: number): Appended {
+  /** Writes lines behind what is there. Never leaves part of a line that it can cut off. */
+  append({ bytes, lines }: Pick<LineBuffer, 'bytes' | 'lines'>): Appended {
     const handle = this.held();
-    const written = handle.write(text, lines, this.progress.size);
+    const written = handle.write(bytes, lines, this.progress.size);
     if (written.error === null) {
       this.progress.wrote(written.bytes);
       return { lines, error: null };

@@ -6,13 +6,15 @@ import { Appender } from './appender.js';
 import { type Disk, realDisk } from './disk.js';
 import type { LocalSinkDeps } from './file.js';
 import { judge, REASONS, type Withheld } from './freshness.js';
+import { LineBuffer } from './line-buffer.js';
 import { FilePair, PAIR } from './pair.js';
 import type { Batch, Delivered, Finding, Resume, Sink, SinkFigures } from './sink.js';
 import { survey } from './survey.js';
 
 /** fail2ban must have read the idle file to its end before it is replaced, and may just be restarting. */
 const ROLL_REST_MS = 60_000;
-const CHUNK = 1 << 18;
+/** Bytes of one write: what is in it was judged at the same moment. */
+const WRITE = 1 << 18;
 
 /**
  * Fresh failed logins at this server, for fail2ban to count, in a pair of files. Each is judged at the moment of its write. Exactly once
@@ -37,6 +39,7 @@ class Fail2banSink implements Sink {
   readonly deliveryClass = 'exactly once';
   private readonly disk: Disk;
   private readonly appender: Appender;
+  private readonly lines = new LineBuffer(WRITE);
   private readonly neverBan: NetworkSet;
   private readonly withheld = none();
   private written = 0;
@@ -69,25 +72,23 @@ class Fail2banSink implements Sink {
   async deliver(batch: Batch, signal: AbortSignal): Promise<Delivered> {
     signal.throwIfAborted();
     await this.appender.ready();
-    const { source, timeline, events } = batch;
+    const { source, timeline, events, upTo } = batch;
+    this.appender.expect(source, timeline, events[0]?.sequence ?? upTo);
     for (let next = 0; next < events.length; ) {
       const piece = this.compose(events, next);
-      if (next === 0) this.appender.expect(source, timeline, events[0]?.sequence ?? 0);
-      if (piece.lines.length > 0) {
-        const { lines, error } = this.appender.append(piece.text, piece.lines.length);
-        this.written += lines;
-        if (error !== null) {
-          const last = piece.lines[lines - 1]?.sequence ?? events[next - 1]?.sequence;
-          if (last === undefined) throw error;
-          this.appender.advance(source, timeline, last);
-          return { upTo: last, saved: this.appender.note() };
-        }
+      const { lines, error } = this.appender.append(this.lines);
+      this.written += lines;
+      if (error !== null) {
+        const last = piece.written[lines - 1] ?? events[next - 1];
+        if (last === undefined) throw error;
+        this.appender.advance(source, timeline, last.sequence);
+        return { upTo: last.sequence, saved: this.appender.note() };
       }
       for (const reason of REASONS) this.withheld[reason] += piece.withheld[reason];
       next = piece.next;
     }
-    this.appender.advance(source, timeline, batch.upTo);
-    return { upTo: batch.upTo, saved: this.appender.note() };
+    this.appender.advance(source, timeline, upTo);
+    return { upTo, saved: this.appender.note() };
   }
 
   async tick(): Promise<string | null> {
@@ -114,31 +115,33 @@ class Fail2banSink implements Sink {
     await this.appender.close();
   }
 
-  /** The lines of as many events as go into one write, each judged now. */
+  /** Fills the buffer with the lines of as many events as go into one write, all judged now. */
   private compose(events: readonly AuditEvent[], from: number) {
     const now = this.deps.clock();
     const withheld = none();
-    const lines: AuditEvent[] = [];
-    let text = '';
+    const written: AuditEvent[] = [];
+    this.lines.clear();
     let next = from;
-    for (; next < events.length && text.length < CHUNK; next++) {
-      const event = events[next];
-      if (event === undefined) break;
+    for (let event = events[next]; event !== undefined; event = events[++next]) {
       const verdict = judge(event, now, this.neverBan);
-      if (verdict === 'write') {
-        text += `${formatEcs(event, { sourceIp: this.banned(event.address ?? '') })}\n`;
-        lines.push(event);
-      } else if (verdict !== null) withheld[verdict]++;
+      if (verdict === null) continue;
+      if (verdict !== 'write') withheld[verdict]++;
+      else if (this.lines.add(this.line(event))) written.push(event);
+      else break;
     }
-    return { text, lines, withheld, next };
+    return { written, withheld, next };
   }
 
-  /** What is to be banned: the address, or its network, unless somebody in that is never to be banned. */
-  private banned(address: string): string {
-    const { ipv6_prefix: prefix, never_ban: spared } = this.fail2ban;
-    if (prefix === 128 || !address.includes(':')) return address;
+  private line(event: AuditEvent): string {
+    const { ipv6_prefix: prefix } = this.fail2ban;
+    if (prefix === 128 || event.address?.includes(':') !== true) return formatEcs(event);
+    return formatEcs(event, { sourceIp: this.network(event.address, prefix) });
+  }
+
+  /** The network to ban, or the address alone if somebody who is never to be banned is in that network. */
+  private network(address: string, prefix: number): string {
     const network = networkOf(address, prefix);
-    const inside = spared.some((entry) => {
+    const inside = this.fail2ban.never_ban.some((entry) => {
       const base = entry.split('/')[0] ?? '';
       return base.includes(':') && networkOf(base, prefix) === network;
     });

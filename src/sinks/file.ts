@@ -3,6 +3,7 @@ import { AuditdError } from '../errors.js';
 import { formatEcs, parseEcsPosition } from '../formats/ecs.js';
 import { Appender } from './appender.js';
 import { type Disk, realDisk } from './disk.js';
+import { LineBuffer } from './line-buffer.js';
 import { fileNumber, LINK, RolledFiles } from './rolled.js';
 import type { Batch, Delivered, Finding, Resume, Sink, SinkDeps, SinkFigures } from './sink.js';
 import { FreeSpace } from './space.js';
@@ -14,8 +15,8 @@ export interface LocalSinkDeps extends SinkDeps {
   readonly disk?: Disk;
 }
 
-/** One write for that many characters: with fewer the calls cost, with more nothing is gained. */
-const CHUNK = 1 << 20;
+/** Bytes of one write: with fewer the calls cost, with more nothing is gained. */
+const WRITE = 1 << 20;
 
 /**
  * Every event as a line of ECS JSON in `audit.N.log`, rolled by size and time. Exactly once over the death of the process, at
@@ -30,6 +31,7 @@ class FileSink implements Sink {
   private readonly disk: Disk;
   private readonly files: RolledFiles;
   private readonly appender: Appender;
+  private readonly lines = new LineBuffer(WRITE);
   private readonly space: FreeSpace;
   private pruneDue: boolean = true;
   private rolled = 0;
@@ -67,25 +69,23 @@ class FileSink implements Sink {
   async deliver(batch: Batch, signal: AbortSignal): Promise<Delivered> {
     signal.throwIfAborted();
     await this.prepare();
-    const { source, timeline, events } = batch;
-    let text = '';
-    let first = 0; // the event that `text` begins with
-    for (const [index, event] of events.entries()) {
-      if (index === 0) this.appender.expect(source, timeline, event.sequence);
-      text += `${formatEcs(event)}\n`;
-      if (text.length < CHUNK && index < events.length - 1) continue;
-      const { lines, error } = this.append(text, index + 1 - first);
-      const last = events[first + lines - 1];
-      if (error !== null) {
-        if (last === undefined) throw error;
-        this.appender.advance(source, timeline, last.sequence);
-        return { upTo: last.sequence, saved: this.appender.note() };
-      }
-      text = '';
-      first = index + 1;
+    const { source, timeline, events, upTo } = batch;
+    this.appender.expect(source, timeline, events[0]?.sequence ?? upTo);
+    this.lines.clear();
+    let first = 0; // the event that the buffer begins with
+    for (const event of events) {
+      const line = formatEcs(event);
+      if (this.lines.add(line)) continue;
+      const end = this.flush(batch, first);
+      if (end !== null) return end;
+      first += this.lines.lines;
+      this.lines.clear();
+      this.lines.add(line);
     }
-    this.appender.advance(source, timeline, batch.upTo);
-    return { upTo: batch.upTo, saved: this.appender.note() };
+    const end = this.flush(batch, first);
+    if (end !== null) return end;
+    this.appender.advance(source, timeline, upTo);
+    return { upTo, saved: this.appender.note() };
   }
 
   async tick(): Promise<string | null> {
@@ -129,12 +129,17 @@ class FileSink implements Sink {
     await this.appender.close();
   }
 
-  private append(text: string, count: number): { lines: number; error: AuditdError | null } {
+  /** Writes the buffer, which begins with event `first`. Not null if the batch ends here because the disk is full. */
+  private flush({ source, timeline, events }: Batch, first: number): Delivered | null {
     const before = this.appender.size;
-    const result = this.appender.append(text, count);
-    this.written += result.lines;
+    const { lines, error } = this.appender.append(this.lines);
+    this.written += lines;
     this.bytes += this.appender.size - before;
-    return result;
+    if (error === null) return null;
+    const last = events[first + lines - 1];
+    if (last === undefined) throw error;
+    this.appender.advance(source, timeline, last.sequence);
+    return { upTo: last.sequence, saved: this.appender.note() };
   }
 
   /** Room, old files, the file itself. */

@@ -45,9 +45,8 @@ export class Handle {
     }
   }
 
-  /** Appends text of `lines` lines to a file of `size` bytes; cuts off again what is no complete line. */
-  write(text: string, lines: number, size: number): Written {
-    const all = Buffer.from(text, 'utf8');
+  /** Appends `lines` lines to a file of `size` bytes; cuts off again what is no complete line. */
+  write(all: Buffer, lines: number, size: number): Written {
     let written = 0;
     try {
       while (written < all.length) {
