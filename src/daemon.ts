@@ -12,6 +12,7 @@ import { BanJournal } from './fail2ban/journal.js';
 import { createRecorder, type NewEntry } from './recorder/recorder.js';
 import { type Lock, takeLock } from './shipping/lock.js';
 import type { LostRows } from './shipping/lost.js';
+import { parseReplay } from './shipping/replay.js';
 import { Shipper } from './shipping/shipper.js';
 import { State } from './shipping/state.js';
 import { createSink } from './sinks/create.js';
@@ -70,6 +71,8 @@ export class Daemon {
     this.control = await openControlSocket(config.control, {
       status: () => this.status(),
       reload: () => this.reload(),
+      replay: (body) => this.replay(body),
+      replayStatus: (sink) => this.works?.shipper.loop(sink).replayStatus() ?? null,
     });
     await this.works.shipper.start();
     this.works.bans.start();
@@ -120,6 +123,12 @@ export class Daemon {
       sinks: shipped?.sinks ?? {},
       bans: this.works?.bans.status() ?? null,
     };
+  }
+
+  private replay(body: unknown): void {
+    const request = parseReplay(body);
+    this.works?.shipper.loop(request.sink).replay(request);
+    if (this.works !== null) this.record(this.works, { action: 'daemon.replay', details: { ...request } });
   }
 
   private build(state: State, { config }: LoadedConfig): Works {

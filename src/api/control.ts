@@ -10,6 +10,9 @@ export interface ControlTarget {
   status(): unknown;
   /** Reads the configuration again; throws if the new one is refused. */
   reload(): Promise<void>;
+  /** Sends rows to a sink again; throws if that can't be begun. */
+  replay(body: unknown): void;
+  replayStatus(sink: string): unknown;
 }
 
 /** The routes of the control socket; later issues add theirs here. */
@@ -20,6 +23,11 @@ export function controlRoutes(target: ControlTarget): Hono {
     await target.reload();
     return c.json({ reloaded: true });
   });
+  app.post('/replay', async (c) => {
+    target.replay(await c.req.json());
+    return c.json({ started: true });
+  });
+  app.get('/replay/:sink', (c) => c.json(target.replayStatus(c.req.param('sink')) as object));
   app.notFound((c) =>
     c.json({ error: { code: 'NOT_FOUND', message: `no ${c.req.method} ${c.req.path} here` } }, 404),
   );

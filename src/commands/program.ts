@@ -10,6 +10,7 @@ import { register as demo } from './demo.js';
 import { register as explain } from './explain.js';
 import { register as facts } from './facts.js';
 import { register as jail } from './jail.js';
+import { register as replay } from './replay.js';
 import { register as run } from './run.js';
 import { register as status } from './status.js';
 import { register as tail } from './tail.js';
@@ -25,7 +26,7 @@ const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
 
 /** The sub-commands in the groups of the help; a new one docks here. */
 const GROUPS: ReadonlyArray<readonly [string, ReadonlyArray<(program: Command) => void>]> = [
-  ['Daemon:', [run, status]],
+  ['Daemon:', [run, status, replay]],
   ['Look:', [check, explain, tail]],
   ['Bans:', [bans, unban, jail]],
   ['Configuration:', [config, configure]],

@@ -92,6 +92,11 @@ export class Feed {
     this.watcher = this.options.source.watch(() => this.wake());
   }
 
+  /** The table itself, for rows that are read again. */
+  get source(): AuditSource {
+    return this.options.source;
+  }
+
   /** Continues the numbering of a state that was lost: the files say which timeline was the last. */
   continueAt(timeline: number): void {
     if (timeline <= this.markNow.timeline) return;

@@ -1,19 +1,22 @@
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import type { AuditEvent } from '../audit/event.js';
 import type { SinkConfig } from '../config/schema.js';
-import { messageOf } from '../errors.js';
+import { AuditdError, messageOf } from '../errors.js';
 import type { Sink, SinkFigures } from '../sinks/sink.js';
+import { Alarm } from './alarm.js';
 import { backoff } from './backoff.js';
 import type { Feed, Follower } from './feed.js';
+import { rejection } from './filter.js';
+import { Health, type LastError, type LoopState } from './health.js';
 import { type Place, Places } from './places.js';
+import { Replay, type ReplayRequest, type ReplayStatus } from './replay.js';
 import type { State } from './state.js';
 
 /** A delivery that takes longer is broken off and tried again; a sink that then still hangs fails the watchdog. */
 const DELIVERY_LIMIT_MS = 60_000;
-const OVERDUE_MS = 30_000;
 const TICK_MS = 1_000;
-
-export type LoopState = 'opening' | 'waiting for events' | 'delivering' | 'backing off' | 'stopped';
+const REPLAY_PAUSE_MS = 20;
 
 export interface LoopOptions {
   readonly name: string;
@@ -37,7 +40,7 @@ export interface LoopStatus {
   readonly lag_seconds: number;
   readonly delivered_total: number;
   readonly errors_total: number;
-  readonly last_error: { message: string; at: number } | null;
+  readonly last_error: LastError | null;
   readonly figures: SinkFigures;
 }
 
@@ -47,21 +50,15 @@ export interface LoopStatus {
  */
 export class SinkLoop implements Follower {
   private readonly places: Places;
+  private readonly health: Health;
+  private readonly alarm = new Alarm();
   private ending = false;
-  private woken = false;
-  private deaf = false;
-  private wakeUp: (() => void) | null = null;
   private readonly aborting = new AbortController();
   private delivery = new AbortController();
-  private stateNow: LoopState = 'opening';
-  private since: number;
-  private deadline = Number.POSITIVE_INFINITY;
   private opened = false;
-  private failures = 0;
   private delivered = 0;
-  private errors = 0;
-  private lastError: { message: string; at: number } | null = null;
   private lastTick = 0;
+  private replaying: Replay | null = null;
   private running: Promise<void> | null = null;
   private markSettled: () => void = () => undefined;
   /** Resolves when the sink was opened, or has failed once. */
@@ -70,8 +67,8 @@ export class SinkLoop implements Follower {
   });
 
   constructor(private readonly options: LoopOptions) {
-    this.since = options.clock();
-    const { name, state, config, clock } = options;
+    const { name, state, config, clock, log } = options;
+    this.health = new Health(name, clock, log);
     this.places = new Places({ sink: name, state, start: config.start, events: config.events, clock });
   }
 
@@ -85,31 +82,56 @@ export class SinkLoop implements Follower {
   }
 
   wake(): void {
-    if (this.deaf && !this.ending) return;
-    this.woken = true;
-    this.wakeUp?.();
+    this.alarm.ring();
   }
 
   idle(): boolean {
-    return this.stateNow === 'waiting for events';
+    return this.health.state === 'waiting for events';
   }
 
   /** Ships what is there for at most `limitMs`, then breaks off; closes the sink. */
   async stop(limitMs: number): Promise<void> {
     this.ending = true;
-    this.wake();
+    this.alarm.end();
     const timer = setTimeout(() => this.abort(), limitMs);
     await this.running;
     clearTimeout(timer);
-    await this.options.sink.close();
-    this.enter('stopped');
+    const { sink, state, name, clock } = this.options;
+    await sink.close();
+    const note = sink.parting?.() ?? null;
+    if (note !== null) state.transaction(() => state.cursors.save(name, note, clock()));
+    this.health.enter('stopped');
+  }
+
+  /**
+   * Sends rows again, beside what is new. @throws AuditdError `USAGE` if this sink does not take them twice, or has a replay running
+   */
+  replay(request: ReplayRequest): void {
+    const { config, feeds } = this.options;
+    if (config.type === 'file' || config.type === 'fail2ban') {
+      throw new AuditdError(
+        'USAGE',
+        `Sink ${this.name} is of type ${config.type}: its files have each row once. Only network sinks are sent rows again`,
+      );
+    }
+    if (this.replaying?.status.state === 'running') {
+      throw new AuditdError('USAGE', `Sink ${this.name} has a replay running; wait for its end`);
+    }
+    const feed = feeds.find(({ name }) => name === request.source);
+    if (feed === undefined) throw new AuditdError('USAGE', `There is no source ${request.source}`);
+    const last = Math.max(feed.status.maxId, feed.mark.id);
+    const wanted = (event: AuditEvent) => rejection(config.events, event) === null;
+    this.replaying = new Replay(feed.source, request, feed.mark.timeline, last, wanted);
+    this.wake();
+  }
+
+  replayStatus(): ReplayStatus | null {
+    return this.replaying?.status ?? null;
   }
 
   /** Null while all is well; else why this loop must be taken for hung. */
   hung(): string | null {
-    const overdue = performance.now() - this.deadline;
-    if (overdue <= OVERDUE_MS) return null;
-    return `sink ${this.name}: ${this.stateNow}, ${Math.round(overdue / 1000)} s over its time`;
+    return this.health.hung();
   }
 
   status(): LoopStatus {
@@ -130,38 +152,32 @@ export class SinkLoop implements Follower {
       type: config.type,
       delivery_class: sink.deliveryClass,
       required: config.required,
-      state: this.stateNow,
-      since: this.since,
+      state: this.health.state,
+      since: this.health.since,
       cursors,
       lag_events: lagEvents,
       lag_seconds: Math.round(lagSeconds * 10) / 10,
       delivered_total: this.delivered,
-      errors_total: this.errors,
-      last_error: this.lastError,
+      errors_total: this.health.errors,
+      last_error: this.health.lastError,
       figures: sink.figures(),
     };
-  }
-
-  private enter(state: LoopState, limitMs = Number.POSITIVE_INFINITY): void {
-    const now = this.options.clock();
-    if (state !== this.stateNow) this.since = now;
-    this.stateNow = state;
-    this.deadline = performance.now() + limitMs; // monotonic: a clock that is set is no hang
   }
 
   private async run(): Promise<void> {
     while (!this.aborting.signal.aborted) {
       try {
         if (!this.opened) await this.open();
-        this.woken = false;
+        this.alarm.reset();
         let progressed = false;
         for (const feed of this.options.feeds) progressed = (await this.step(feed)) || progressed;
+        progressed = (await this.replaySlice()) || progressed;
         await this.tick();
         if (!progressed) {
           if (this.ending) return;
-          this.recovered();
-          this.enter('waiting for events', TICK_MS);
-          await this.sleep(TICK_MS);
+          this.health.recovered();
+          this.health.enter('waiting for events', TICK_MS);
+          await this.alarm.sleep(TICK_MS);
         } else {
           await setImmediate(); // the control socket, timers and the watcher get their turn
         }
@@ -174,9 +190,9 @@ export class SinkLoop implements Follower {
 
   private async open(): Promise<void> {
     const { sink, state, name, clock } = this.options;
-    this.enter('opening', DELIVERY_LIMIT_MS);
+    this.health.enter('opening', DELIVERY_LIMIT_MS);
     const saved = state.cursors.saved(name);
-    const resume = await sink.open(saved ?? null);
+    const resume = await sink.open(saved ?? null, this.aborting.signal);
     state.transaction(() => {
       for (const feed of this.options.feeds) this.places.settle(feed, resume, saved === undefined);
       state.cursors.save(name, null, clock());
@@ -197,7 +213,7 @@ export class SinkLoop implements Follower {
     let upTo = page.upTo;
     let saved: string | null = null;
     if (events.length > 0) {
-      this.enter('delivering', DELIVERY_LIMIT_MS);
+      this.health.enter('delivering', DELIVERY_LIMIT_MS);
       const batch = { source: feed.name, timeline: page.timeline, events, upTo: page.upTo };
       const result = await this.limited((signal) => this.options.sink.deliver(batch, signal));
       upTo = result.upTo;
@@ -205,8 +221,17 @@ export class SinkLoop implements Follower {
       this.delivered += upTo === page.upTo ? events.length : events.filter((e) => e.sequence <= upTo).length;
     }
     await this.commit(feed, place, page.timeline, upTo, saved);
-    this.recovered();
+    this.health.recovered();
     return true;
+  }
+
+  private async replaySlice(): Promise<boolean> {
+    const { replaying } = this;
+    if (replaying === null || replaying.status.state !== 'running') return false;
+    this.health.enter('delivering', DELIVERY_LIMIT_MS);
+    const went = await this.limited((signal) => replaying.slice(this.options.sink, signal));
+    if (!went && replaying.status.state === 'running') await sleep(REPLAY_PAUSE_MS); // its rate has been reached
+    return replaying.status.state === 'running';
   }
 
   /** Breaks off what takes too long. The controller is used again as long as nothing was broken off: pages come by the thousand. */
@@ -256,7 +281,7 @@ export class SinkLoop implements Follower {
             { sink: this.name, err: error },
             `state.db takes no cursor (sink ${this.name}): ${messageOf(error)}; trying again`,
           );
-        this.note(error);
+        this.health.note(error);
         await this.pause(backoff(attempt, this.options.random));
       }
     }
@@ -278,50 +303,16 @@ export class SinkLoop implements Follower {
     this.delivery.abort(new Error('the daemon stops'));
   }
 
-  /** Until `wake`, the end, or `ms` have passed. */
-  private async sleep(ms: number): Promise<void> {
-    if (this.woken || this.ending) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.wakeUp = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-    this.wakeUp = null;
-  }
-
   private async pause(ms: number): Promise<void> {
-    this.enter('backing off', ms);
-    this.deaf = true; // new rows are no reason to come back earlier; the end is
-    this.woken = false;
-    await this.sleep(ms);
-    this.deaf = false;
+    this.health.enter('backing off', ms);
+    await this.alarm.pause(ms);
     if (this.ending) this.abort(); // a sink that is down is not waited for at the end
-  }
-
-  private note(error: unknown): void {
-    this.errors++;
-    this.lastError = { message: messageOf(error), at: this.options.clock() };
   }
 
   private async failed(error: unknown): Promise<void> {
     this.opened = false;
     this.markSettled();
-    this.failures++;
-    this.note(error);
-    if (this.failures === 1) {
-      this.options.log.error(
-        { sink: this.name, err: error },
-        `sink ${this.name} is down: ${messageOf(error)}; trying again`,
-      );
-    }
-    await this.pause(backoff(this.failures, this.options.random));
-  }
-
-  private recovered(): void {
-    if (this.failures === 0) return;
-    this.options.log.info({ sink: this.name, retries: this.failures }, `sink ${this.name} is back`);
-    this.failures = 0;
+    this.health.failed(error);
+    await this.pause(backoff(this.health.failures, this.options.random));
   }
 }

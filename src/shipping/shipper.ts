@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { SourceName } from '../audit/event.js';
 import type { SinkConfig } from '../config/schema.js';
+import { AuditdError } from '../errors.js';
 import type { Sink } from '../sinks/sink.js';
 import type { AuditSource } from '../source/source.js';
 import { Feed, type FeedStatus } from './feed.js';
@@ -73,6 +74,14 @@ export class Shipper {
     await Promise.all(this.loops.map((loop) => loop.stop(DRAIN_MS)));
     for (const feed of this.feeds) feed.close();
     this.state.transaction(() => undefined); // the fingerprints still remembered
+  }
+
+  /** @throws AuditdError `NOT_FOUND` if there is no such sink */
+  loop(name: string): SinkLoop {
+    const found = this.loops.find((loop) => loop.name === name);
+    if (found !== undefined) return found;
+    const names = this.loops.map((loop) => loop.name).join(', ');
+    throw new AuditdError('NOT_FOUND', `There is no sink "${name}". Configured are: ${names}`);
   }
 
   /** Why the watchdog must not be fed; empty while every loop turns or waits for something that has a name. */

@@ -16,6 +16,8 @@ export interface Batch {
   readonly events: readonly AuditEvent[];
   /** The id to which the cursor moves when all of the batch is delivered; ≥ the last event's. */
   readonly upTo: number;
+  /** Rows sent again because somebody asked for it: no cursor moves, and they have no place in a replay window. */
+  readonly replay?: true;
 }
 
 /** What a sink has promised. `upTo` < the batch's means that the rest is to be given again. */

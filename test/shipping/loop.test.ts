@@ -3,66 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createClassifier } from '../../src/audit/catalog.js';
-import type { AuditEvent } from '../../src/audit/event.js';
 import { Feed } from '../../src/shipping/feed.js';
 import type { LoopOptions } from '../../src/shipping/loop.js';
 import { SinkLoop } from '../../src/shipping/loop.js';
 import { State } from '../../src/shipping/state.js';
 import type { Batch, Resume, Sink } from '../../src/sinks/sink.js';
 import type { AuditSource } from '../../src/source/source.js';
-
-const type = createClassifier()('update', 'setting');
-
-function event(sequence: number): AuditEvent {
-  return {
-    source: 'postern',
-    timeline: 1,
-    sequence,
-    id: sequence.toString(16).padStart(8, '0').repeat(4),
-    time: 0,
-    rawTime: null,
-    ingested: 0,
-    type,
-    action: type.action,
-    rawAction: 'update',
-    user: { id: null, name: null, email: null },
-    resource: { type: null, id: null },
-    address: null,
-    rawAddress: null,
-    server: 'here',
-    local: true,
-    details: null,
-  };
-}
-
-/** A table in memory, 1 to `rows`. */
-class Table implements AuditSource {
-  readonly name = 'postern';
-  constructor(public rows: number) {}
-
-  look({ after, maxRows }: { after: number; maxRows: number }) {
-    const upTo = Math.min(this.rows, after + maxRows);
-    const events = Array.from({ length: Math.max(0, upTo - after) }, (_, at) => event(after + 1 + at));
-    return {
-      state: 'reading',
-      postern: 'running',
-      events,
-      upTo,
-      more: upTo < this.rows,
-      maxId: this.rows,
-      markDeleted: false,
-    } as const;
-  }
-
-  row(id: number) {
-    return event(id);
-  }
-
-  watch() {
-    return { close: () => undefined };
-  }
-}
+import { event, MemoryTable } from './memory-table.js';
 
 class Recording implements Sink {
   readonly deliveryClass = 'exactly once';
@@ -141,7 +88,7 @@ const caughtUp = (loop: SinkLoop, id: number) =>
 
 describe('a sink loop', () => {
   it('delivers everything in order and keeps its place over a restart', async () => {
-    const table = new Table(2_500);
+    const table = new MemoryTable(2_500);
     const sink = new Recording();
     const loop = loopOf(feedOf(table), sink);
     await caughtUp(loop, 2_500);
@@ -157,7 +104,7 @@ describe('a sink loop', () => {
   it('tries again what was refused, opening the sink anew each time', async () => {
     const sink = new Recording();
     sink.fail = 2;
-    const loop = loopOf(feedOf(new Table(5)), sink);
+    const loop = loopOf(feedOf(new MemoryTable(5)), sink);
     await caughtUp(loop, 5);
     expect(sink.opened).toBe(3);
     expect(sink.ids).toEqual([1, 2, 3, 4, 5]);
@@ -166,7 +113,7 @@ describe('a sink loop', () => {
   });
 
   it('that starts now leaves out what was there, and nothing after', async () => {
-    const table = new Table(1_200);
+    const table = new MemoryTable(1_200);
     const sink = new Recording();
     const feed = feedOf(table);
     const loop = loopOf(feed, sink, { start: 'now' });
@@ -180,7 +127,7 @@ describe('a sink loop', () => {
 
   it('gets through its filter only what it asked for, and its cursor moves all the same', async () => {
     const sink = new Recording();
-    const loop = loopOf(feedOf(new Table(3)), sink, { events: { category: ['auth'] } });
+    const loop = loopOf(feedOf(new MemoryTable(3)), sink, { events: { category: ['auth'] } });
     await caughtUp(loop, 3);
     expect(sink.batches).toEqual([]);
     await loop.stop(1_000);
@@ -190,7 +137,7 @@ describe('a sink loop', () => {
     const sink = new Recording();
     const found = [1, 2, 3].map((id) => [id, event(id).id] as const);
     sink.resume = { saved: '{}', positions: [{ source: 'postern', timeline: 1, upTo: 3, found }] };
-    const loop = loopOf(feedOf(new Table(5)), sink);
+    const loop = loopOf(feedOf(new MemoryTable(5)), sink);
     await caughtUp(loop, 5);
     expect(sink.ids).toEqual([4, 5]);
     await loop.stop(1_000);
@@ -198,12 +145,12 @@ describe('a sink loop', () => {
 
   it('goes back to where the destination ends', async () => {
     const sink = new Recording();
-    const first = loopOf(feedOf(new Table(8)), sink);
+    const first = loopOf(feedOf(new MemoryTable(8)), sink);
     await caughtUp(first, 8);
     await first.stop(1_000);
     sink.batches.length = 0;
     sink.resume = { saved: '{}', positions: [{ source: 'postern', timeline: 1, upTo: 6, found: [] }] };
-    const loop = loopOf(feedOf(new Table(8)), sink);
+    const loop = loopOf(feedOf(new MemoryTable(8)), sink);
     await vi.waitFor(() => expect(sink.ids).toEqual([7, 8]));
     await loop.stop(1_000);
   });
@@ -211,7 +158,7 @@ describe('a sink loop', () => {
   it('that hangs in a delivery is named once its time and the grace are over', async () => {
     const sink = new Recording();
     sink.hang = true;
-    const loop = loopOf(feedOf(new Table(1)), sink);
+    const loop = loopOf(feedOf(new MemoryTable(1)), sink);
     await vi.waitFor(() => expect(loop.status().state).toBe('delivering'));
     expect(loop.hung()).toBeNull();
     const now = performance.now();
@@ -221,7 +168,7 @@ describe('a sink loop', () => {
   });
 
   it('that hangs holds up no other', async () => {
-    const feed = feedOf(new Table(4));
+    const feed = feedOf(new MemoryTable(4));
     const hanging = new Recording();
     hanging.hang = true;
     loopOf(feed, hanging);

@@ -78,7 +78,7 @@ export class ConnectedSink implements Sink {
     this.messages += sent.count;
     this.bytes += sent.bytes;
     const all = sent.count === events.length;
-    if (sent.count > 0) {
+    if (sent.count > 0 && batch.replay !== true) {
       this.window?.add(batch.source, batch.timeline, all ? events : events.slice(0, sent.count), sent.bytes);
     }
     const upTo = all ? batch.upTo : (events[sent.count - 1]?.sequence ?? (events[0]?.sequence ?? 1) - 1);
@@ -223,7 +223,9 @@ export class ConnectedSink implements Sink {
     this.broken = null;
     if (this.window?.replays === true) {
       const { target } = next.connection;
-      this.broken = sinkFailed(`moved from ${session.target} back to ${target}; the replay window is sent again.`);
+      this.broken = sinkFailed(
+        `moved from ${session.target} back to ${target}; the replay window is sent again.`,
+      );
       throw this.broken;
     }
     this.window?.resume();

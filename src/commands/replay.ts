@@ -1,0 +1,110 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import type { ReplayStatus } from '../shipping/replay.js';
+
+interface ReplayOptions {
+  readonly from?: Bound;
+  readonly to?: Bound;
+  readonly source: string;
+  readonly rate?: number;
+  readonly config?: string;
+  readonly json?: boolean;
+}
+
+/** A row id, or a time in ms since the epoch. */
+type Bound = { readonly id: number } | { readonly time: number };
+
+const POLL_MS = 200;
+const BAR = 30;
+
+export function register(program: Command): void {
+  program
+    .command('replay')
+    .description('send rows to a network sink again, beside what is new')
+    .argument('<sink>', 'name of the sink in the configuration')
+    .option('--from <id|date>', 'first row: an id, or a date such as 2026-11-01 or 2026-11-01T08:00Z', bound)
+    .option('--to <id|date>', 'last row: an id (included), or a date (excluded)', bound)
+    .option('--source <name>', 'postern or auditd', 'postern')
+    .option('--rate <n>', 'events a second at most', rate)
+    .option('--json', 'print the end as JSON')
+    .option('--config <file>', 'configuration file (names the control socket)')
+    .addHelpText(
+      'after',
+      `
+The daemon does it, through the sink's own filter, without moving its cursor. Receivers drop what they have by event.id.
+Files are not sent anything twice. Ctrl-C ends the watching, not the replay.
+
+Exit codes: 0 all sent, 1 broken off, 3 the daemon does not run.
+
+Examples:
+  $ postern-auditd replay siem --from 2026-11-01 --to 2026-11-02
+  $ postern-auditd replay siem --from 4000 --to 4711 --rate 500`,
+    )
+    .action(async (sink: string, options: ReplayOptions) => {
+      const [{ controlRequest }, { loadConfig }, { setTimeout: sleep }] = await Promise.all([
+        import('../api/client.js'),
+        import('../config/load.js'),
+        import('node:timers/promises'),
+      ]);
+      const { control } = loadConfig(options.config ?? null, process.env).config;
+      await controlRequest(control, 'POST', '/replay', requestOf(sink, options));
+      const path = `/replay/${encodeURIComponent(sink)}`;
+      const shown = process.stderr.isTTY && options.json !== true;
+      for (;;) {
+        const status = (await controlRequest(control, 'GET', path)) as ReplayStatus;
+        if (shown) process.stderr.write(`\r${progress(status)}`);
+        if (status.state !== 'running') {
+          if (shown) process.stderr.write('\n');
+          end(sink, status, options.json === true);
+          return;
+        }
+        await sleep(POLL_MS);
+      }
+    });
+}
+
+/** What the daemon is asked for. */
+export function requestOf(sink: string, options: Pick<ReplayOptions, 'from' | 'to' | 'source' | 'rate'>) {
+  const { from, to, source, rate: perSecond } = options;
+  return {
+    sink,
+    source,
+    fromId: from !== undefined && 'id' in from ? from.id : null,
+    toId: to !== undefined && 'id' in to ? to.id : null,
+    fromTime: from !== undefined && 'time' in from ? from.time : null,
+    toTime: to !== undefined && 'time' in to ? to.time : null,
+    rate: perSecond ?? null,
+  };
+}
+
+/** `[#####.....] 50 %, 1200 events` */
+export function progress({ at, to, sent }: Pick<ReplayStatus, 'at' | 'to' | 'sent'>): string {
+  const part = to === 0 ? 1 : Math.min(1, at / to);
+  const full = Math.round(part * BAR);
+  return `[${'#'.repeat(full)}${'.'.repeat(BAR - full)}] ${Math.floor(part * 100)} %, ${sent} events`;
+}
+
+function end(sink: string, status: ReplayStatus, json: boolean): void {
+  if (json) process.stdout.write(`${JSON.stringify(status)}\n`);
+  else if (status.state === 'done') process.stdout.write(`${status.sent} events sent to ${sink} again\n`);
+  else {
+    process.stderr.write(
+      `postern-auditd: broken off at row ${status.at} of ${status.to}, ${status.sent} sent: ${status.error}. Go on with --from ${status.at + 1}\n`,
+    );
+  }
+  if (status.state !== 'done') process.exitCode = 1;
+}
+
+/** An id or a date. @throws InvalidArgumentError */
+export function bound(text: string): Bound {
+  if (/^\d{1,15}$/.test(text)) return { id: Number(text) };
+  const time = /^\d{4}-\d\d-\d\d(?:$|[T ])/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(time))
+    throw new InvalidArgumentError('A row id, or a date such as 2026-11-01 or 2026-11-01T08:00Z.');
+  return { time };
+}
+
+function rate(text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new InvalidArgumentError('More than 0 events a second.');
+  return value;
+}

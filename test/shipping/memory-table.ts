@@ -1,0 +1,55 @@
+import { createClassifier } from '../../src/audit/catalog.js';
+import type { AuditEvent } from '../../src/audit/event.js';
+import type { AuditSource } from '../../src/source/source.js';
+
+const type = createClassifier()('update', 'setting');
+
+export function event(sequence: number): AuditEvent {
+  return {
+    source: 'postern',
+    timeline: 1,
+    sequence,
+    id: sequence.toString(16).padStart(8, '0').repeat(4),
+    time: Date.UTC(2026, 10, 1) + sequence * 1_000,
+    rawTime: null,
+    ingested: 0,
+    type,
+    action: type.action,
+    rawAction: 'update',
+    user: { id: null, name: null, email: null },
+    resource: { type: null, id: null },
+    address: null,
+    rawAddress: null,
+    server: 'here',
+    local: true,
+    details: null,
+  };
+}
+
+/** A table in memory, 1 to `rows`. */
+export class MemoryTable implements AuditSource {
+  readonly name = 'postern';
+  constructor(public rows: number) {}
+
+  look({ after, maxRows }: { after: number; maxRows: number }) {
+    const upTo = Math.min(this.rows, after + maxRows);
+    const events = Array.from({ length: Math.max(0, upTo - after) }, (_, at) => event(after + 1 + at));
+    return {
+      state: 'reading',
+      postern: 'running',
+      events,
+      upTo,
+      more: upTo < this.rows,
+      maxId: this.rows,
+      markDeleted: false,
+    } as const;
+  }
+
+  row(id: number) {
+    return event(id);
+  }
+
+  watch() {
+    return { close: () => undefined };
+  }
+}

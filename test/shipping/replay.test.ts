@@ -1,0 +1,133 @@
+import { describe, expect, it } from 'vitest';
+import { bound, progress, requestOf } from '../../src/commands/replay.js';
+import { parseReplay, Replay, type ReplayRequest } from '../../src/shipping/replay.js';
+import type { Batch, Sink } from '../../src/sinks/sink.js';
+import { event, MemoryTable } from './memory-table.js';
+
+const all: ReplayRequest = {
+  source: 'postern',
+  fromId: null,
+  toId: null,
+  fromTime: null,
+  toTime: null,
+  rate: null,
+};
+
+function sinkOf(deliver: (batch: Batch) => number): Sink {
+  return {
+    deliveryClass: 'best effort',
+    open: async () => null,
+    deliver: async (batch) => ({ upTo: deliver(batch) }),
+    check: async () => [],
+    figures: () => ({}),
+    close: async () => undefined,
+  };
+}
+
+async function run(
+  request: Partial<ReplayRequest>,
+  rows = 1_000,
+): Promise<{ ids: number[]; replay: Replay }> {
+  const ids: number[] = [];
+  const replay = new Replay(new MemoryTable(rows), { ...all, ...request }, 1, rows, () => true);
+  const sink = sinkOf((batch) => {
+    expect(batch.replay).toBe(true);
+    ids.push(...batch.events.map(({ sequence }) => sequence));
+    return batch.upTo;
+  });
+  const { signal } = new AbortController();
+  for (let turn = 0; replay.status.state === 'running' && turn < 1_000; turn++)
+    await replay.slice(sink, signal);
+  return { ids, replay };
+}
+
+const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, at) => from + at);
+
+describe('a replay', () => {
+  it('sends every row once and in order', async () => {
+    const { ids, replay } = await run({});
+    expect(ids).toEqual(range(1, 1_000));
+    expect(replay.status).toEqual({ state: 'done', sent: 1_000, at: 1_000, to: 1_000, error: null });
+  });
+
+  it('keeps to its ids, both included', async () => {
+    expect((await run({ fromId: 5, toId: 405 })).ids).toEqual(range(5, 405));
+  });
+
+  it('keeps to its times, the start included and the end not', async () => {
+    const { time } = event(10);
+    expect((await run({ fromTime: time, toTime: event(20).time })).ids).toEqual(range(10, 19));
+  });
+
+  it('of what is not there has nothing to do', async () => {
+    expect((await run({ fromId: 2_000 })).replay.status.state).toBe('done');
+  });
+
+  it('goes on behind what a sink took of a batch', async () => {
+    const ids: number[] = [];
+    const replay = new Replay(new MemoryTable(300), all, 1, 300, () => true);
+    const sink = sinkOf(({ events }) => {
+      const taken = events.slice(0, 70);
+      ids.push(...taken.map(({ sequence }) => sequence));
+      return taken.at(-1)?.sequence ?? 0;
+    });
+    const { signal } = new AbortController();
+    while (replay.status.state === 'running') await replay.slice(sink, signal);
+    expect(ids).toEqual(range(1, 300));
+    expect(replay.status.sent).toBe(300);
+  });
+
+  it('says where it was broken off', async () => {
+    const replay = new Replay(new MemoryTable(500), all, 1, 500, () => true);
+    let turns = 0;
+    const sink = sinkOf((batch) => {
+      if (++turns > 1) throw new Error('refused');
+      return batch.upTo;
+    });
+    const { signal } = new AbortController();
+    await replay.slice(sink, signal);
+    await expect(replay.slice(sink, signal)).rejects.toThrow('refused');
+    expect(replay.status).toEqual({ state: 'failed', sent: 200, at: 200, to: 500, error: 'refused' });
+  });
+
+  it('sends nothing before its rate allows it', async () => {
+    const replay = new Replay(new MemoryTable(500), { ...all, rate: 0.001 }, 1, 500, () => true);
+    const sent = await replay.slice(
+      sinkOf((batch) => batch.upTo),
+      new AbortController().signal,
+    );
+    expect(sent).toBe(false);
+    expect(replay.status.sent).toBe(0);
+  });
+});
+
+describe('what is asked for', () => {
+  it.each([
+    [{}, /sink/],
+    [{ sink: 'siem', source: 'other' }, /source/],
+    [{ sink: 'siem', fromId: 'x' }, /fromId/],
+    [{ sink: 'siem', rate: 0 }, /rate/],
+  ])('%j is refused by its field', (body, message) => {
+    expect(() => parseReplay(body)).toThrow(message);
+  });
+
+  it('on the command line is an id or a date', () => {
+    expect(bound('4711')).toEqual({ id: 4711 });
+    expect(bound('2026-11-01')).toEqual({ time: Date.UTC(2026, 10, 1) });
+    expect(bound('2026-11-01T08:00Z')).toEqual({ time: Date.UTC(2026, 10, 1, 8) });
+    for (const bad of ['', 'yesterday', '-5', '2026-13-45'])
+      expect(() => bound(bad)).toThrow(/row id, or a date/);
+    expect(parseReplay(requestOf('siem', { from: { id: 3 }, to: { time: 9 }, source: 'postern' }))).toEqual({
+      ...all,
+      sink: 'siem',
+      fromId: 3,
+      toTime: 9,
+    });
+  });
+
+  it('is shown by a bar', () => {
+    expect(progress({ at: 50, to: 100, sent: 7 })).toBe(
+      `[${'#'.repeat(15)}${'.'.repeat(15)}] 50 %, 7 events`,
+    );
+  });
+});
