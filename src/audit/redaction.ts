@@ -1,131 +1,151 @@
 import { createHmac } from 'node:crypto';
+import { createSecretNames } from './secret-names.js';
+import { maskText, TEXT_HINT, TEXT_SIGNS } from './secret-text.js';
 
-/** Names of secrets, parts apart. A key is secret if it is one of these or ends in one: `smtp_password`, `apiKey`, `tokens`. */
-const SECRET_NAMES: readonly string[] = [
-  'password',
-  'passwd',
-  'passphrase',
-  'secret',
-  'token',
-  'api key',
-  'access key',
-  'private key',
-  'ssh key',
-  'certificate key',
-  'credential',
-  'authorization',
-  'cookie',
-  'session id',
-  'recovery code',
-  'backup code',
-];
-/** Secret only as a whole key: as the end of other words (`mapping`, `rehash`) they are none. */
-const WHOLE_NAMES: readonly string[] = ['pin', 'otp', 'totp', 'salt', 'hash', 'pwd', 'pepper'];
-
-const PEM = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g;
 const MASK = '***';
-/** Nesting beyond this is not walked: such details travel as text that was masked as text. */
-const DEEPEST = 64;
+const COVERED = /^(?:\*\*\*|hmac:[0-9a-f]{16})$/;
+/** Elasticsearch refuses objects nested more deeply than 20, of which two are ours; other parsers give up soon after. */
+const DEEPEST = 16;
+/** Whole numbers of 16 and more digits, and exponents of 3 and more, that a double may not hold. */
+const BIG_NUMBER = /[:,[]\s*-?(?:\d{16}|\d+(?:\.\d+)?[eE][+-]?\d{3})/;
+const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+
+/** In `{ "key": "smtp_password", "value": "…" }` the one names what the other is. */
+const NAMING = ['key', 'name', 'setting', 'field', 'property', 'option', 'header', 'path', 'parameter'];
+const NAMED =
+  /^(?:old|new|previous|current)?[_-]?(?:value|values|val|data|content)$|^(?:old|new|from|to|before|after|previous|current)$/i;
+const IDENTIFIER = /^[\w./-]{1,64}$/;
 
 export interface RedactionOptions {
   /** Further names of secrets. */
   readonly keys: readonly string[];
   readonly mode: 'mask' | 'hmac';
-  /** For mode `hmac`: equal secrets stay comparable, and can't be found by trying without this key. */
+  /** For mode `hmac`, where it must be given: equal secrets stay comparable, and can't be found by trying without this key. */
   readonly hmacKey?: Buffer;
 }
 
 export type Redactor = (details: string | null) => string | null;
 
 /**
- * Makes the function that turns the column `details` into what may leave the host: compact JSON text of an object,
- * secrets masked at any depth.
+ * Makes the function that turns the column `details` into what may leave the host: compact JSON text of an object, with
+ * secrets replaced by `"***"`, or by `"hmac:<16 hex digits>"` of HMAC-SHA-256.
  *
- * JSON that is no object comes under `value`, text that is no JSON under `text`. Of a key that stands twice in an object
- * the last one counts, as in JavaScript; numbers that a double can't hold come as the nearest it can.
+ * - What is a secret by its name is decided in secret-names.ts, at any depth, whatever the value is but true, false, null, 0, 1,
+ *   empty text and counts (`tokens: 5`); what is one by its looks (a private key, a header, a password in a URL), in secret-text.ts.
+ *   JSON inside of a string is masked as JSON.
+ * - JSON that is no object comes under `value`; text that is no JSON, or is nested deeper than 16 levels, under `text`; empty
+ *   text is null.
+ * - Of a key that stands twice in an object the last one counts. Numbers that a double can't hold (`9223372036854775807`,
+ *   `1e400`) come as text with all their digits. Key order is that of JavaScript: numbers first.
+ *
+ * @throws Error if `mode` is hmac and there is no key
  */
 export function createRedactor(options: RedactionOptions): Redactor {
-  const endings = [...SECRET_NAMES, ...options.keys.map(spaced).filter((key) => key !== '')];
-  const whole = new Set(WHOLE_NAMES);
-  const plainEndings = endings.map(plain);
-  // Quick look at the raw text: a letter of a name may be written as \u0070, so any \u makes it slow and sure.
-  const suspicious = new RegExp(
-    `\\\\u|PRIVATE KEY|${endings.map(loose).join('|')}|"(?:${WHOLE_NAMES.join('|')})s?"\\s*:`,
-    'i',
-  );
-  const inText = new RegExp(`((?:${endings.map(loose).join('|')})s?["']?\\s*[=:]\\s*)("[^"]*"|'[^']*'|[^\\s,;&}]+)`, 'gi');
-  const cover = (value: unknown): string => {
-    if (options.mode === 'mask') return MASK;
-    const text = typeof value === 'string' ? value : JSON.stringify(value);
-    return `hmac:${createHmac('sha256', options.hmacKey ?? '').update(text).digest('hex').slice(0, 16)}`;
-  };
-  const isSecret = (key: string): boolean => {
-    const name = plain(key).replace(/s$/, '');
-    return whole.has(name) || plainEndings.some((ending) => name.endsWith(ending));
-  };
-  const maskText = (text: string): string =>
-    suspicious.test(text)
-      ? text
-          .replace(PEM, (secret) => cover(secret))
-          .replace(inText, (_, name: string, secret: string) => `${name}${cover(secret.replace(/^(["'])(.*)\1$/s, '$2'))}`)
-      : text;
-  const walk = (value: unknown, depth: number): unknown => {
-    if (typeof value === 'string') return maskString(value, depth);
+  const names = createSecretNames(options.keys);
+  const cover = coverBy(options);
+  const hint = new RegExp(`${names.hint}|${TEXT_HINT}`, 'i');
+  /** Whether to look closely. A backslash may hide a letter of a name, or JSON inside of a string. */
+  const isSuspicious = (text: string): boolean =>
+    hint.test(text) || text.includes('\\') || TEXT_SIGNS.some((sign) => text.includes(sign));
+
+  const walk = (value: unknown, inString: boolean): unknown => {
+    if (typeof value === 'string') return maskString(value, inString);
     if (typeof value !== 'object' || value === null) return value;
-    if (depth > DEEPEST) throw new RangeError('nested too deeply');
-    if (Array.isArray(value)) return value.map((item) => walk(item, depth + 1));
+    if (Array.isArray(value)) return value.map((item) => walk(item, inString));
+    const entries = Object.entries(value);
+    const named = entries.some(([key, item]) => namesSecret(key, item));
     // fromEntries defines members: a key `__proto__` stays a key.
     return Object.fromEntries(
-      Object.entries(value).map(([key, item]) => [key, hides(item) && isSecret(key) ? cover(item) : walk(item, depth + 1)]),
+      entries.map(([key, item]) => {
+        const secret = names.isSecret(key) || (named && NAMED.test(key));
+        return [key, secret && hides(key, item) ? cover(item) : walk(item, inString)];
+      }),
     );
   };
-  /** JSON inside of a string is masked as JSON, other text as text. */
-  const maskString = (text: string, depth: number): string => {
-    if (!suspicious.test(text)) return text;
-    if (/^\s*[[{]/.test(text)) {
-      const inner = parse(text);
-      if (typeof inner === 'object' && inner !== null) return JSON.stringify(walk(inner, depth + 1));
-    }
-    return maskText(text);
+  const namesSecret = (key: string, value: unknown): boolean =>
+    typeof value === 'string' &&
+    NAMING.includes(key.toLowerCase()) &&
+    IDENTIFIER.test(value) &&
+    names.isSecret(value);
+  const maskString = (text: string, inString: boolean): string => {
+    if (!isSuspicious(text)) return text;
+    const inner = !inString && /^\s*[[{]/.test(text) ? parse(text) : undefined;
+    if (inner === undefined || isDeep(text)) return maskText(text, names.isSecret, cover);
+    const masked = JSON.stringify(walk(inner, true));
+    return masked === JSON.stringify(inner) ? text : masked;
   };
-  const asText = (text: string): string => JSON.stringify({ text: maskText(text) });
+  const asText = (text: string): string => JSON.stringify({ text: maskText(text, names.isSecret, cover) });
 
   return (details) => {
-    if (details === null) return null;
+    if (details === null || details === '') return null;
     const value = parse(details);
-    if (value === undefined) return asText(details);
-    const object = typeof value === 'object' && value !== null && !Array.isArray(value) ? value : { value };
-    try {
-      return JSON.stringify(suspicious.test(details) ? walk(object, 0) : object);
-    } catch {
-      return asText(details); // nested so deeply that it can't be walked or written
-    }
+    if (value === undefined || isDeep(details)) return asText(details);
+    if (isSuspicious(details)) return JSON.stringify(walk(asObject(exactly(details, value)), false));
+    const compact = JSON.stringify(asObject(value));
+    return compact === details ? compact : JSON.stringify(asObject(exactly(details, value)));
   };
 }
 
-/** Lower case, separators left out: `API-Key`, `apiKey` and `api_key` are one name. */
-function plain(key: string): string {
-  return key.toLowerCase().replace(/[^a-z0-9]/g, '');
+function coverBy({ mode, hmacKey }: RedactionOptions): (secret: unknown) => string {
+  if (mode === 'mask') return () => MASK;
+  if (hmacKey === undefined || hmacKey.length === 0) throw new Error('Masking by HMAC needs a key');
+  return (secret) => {
+    const text = typeof secret === 'string' ? secret : JSON.stringify(secret);
+    if (COVERED.test(text)) return text;
+    return `hmac:${createHmac('sha256', hmacKey).update(text).digest('hex').slice(0, 16)}`;
+  };
 }
 
-/** A configured name with its parts apart: `apiKey`, `api-key` → `api key`. */
-function spaced(key: string): string {
-  return key
-    .replace(/([a-z0-9])([A-Z])/g, '$1 $2')
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, ' ')
-    .trim()
-    .replace(/s$/, '');
-}
-
-/** A name with any separator, or none, between its parts, as a regular expression. */
-function loose(name: string): string {
-  return name.replaceAll(' ', '[^a-z0-9"]?');
-}
-
-/** True, false, null and empty text say nothing that is secret. */
-function hides(value: unknown): boolean {
+/** True, false, 0, 1, null and empty text say nothing secret, nor does the number of tokens. */
+function hides(key: string, value: unknown): boolean {
+  if (typeof value === 'number') return value !== 0 && value !== 1 && !/[^s]s$/i.test(key);
   return value !== null && value !== '' && typeof value !== 'boolean';
+}
+
+function asObject(value: unknown): unknown {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : { value };
+}
+
+/** Nested deeper than can be shipped. Only a text with that many brackets is read token by token. */
+function isDeep(json: string): boolean {
+  let brackets = 0;
+  for (const bracket of ['{', '[']) {
+    for (let at = json.indexOf(bracket); at !== -1; at = json.indexOf(bracket, at + 1)) {
+      if (++brackets > DEEPEST) return depthOf(json) > DEEPEST;
+    }
+  }
+  return false;
+}
+
+/** Of valid JSON, as far as it matters. */
+function depthOf(json: string): number {
+  let depth = 0;
+  let deepest = 0;
+  for (const [token] of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[[{]|[\]}]/g)) {
+    if (token === '[' || token === '{') deepest = Math.max(deepest, ++depth);
+    else if (token === ']' || token === '}') depth--;
+    if (deepest > DEEPEST) break;
+  }
+  return deepest;
+}
+
+/** The value of a JSON text, with numbers that a double can't hold as text. */
+function exactly(json: string, value: unknown): unknown {
+  if (!BIG_NUMBER.test(json)) return value;
+  return parse(
+    json.replace(TOKEN, (token) => (token.startsWith('"') || holds(token) ? token : `"${token}"`)),
+  );
+}
+
+function holds(token: string): boolean {
+  const number = Number(token);
+  if (!Number.isFinite(number) || (number === 0 && /^-?[0.]*[1-9]/.test(token))) return false;
+  return (
+    token.length < 16 ||
+    !/^-?\d+$/.test(token) ||
+    String(number) === token ||
+    BigInt(token) === BigInt(number)
+  );
 }
 
 function parse(text: string): unknown {
