@@ -8,8 +8,9 @@
 # No exit status of fail2ban's is trusted: what counts is what it says when asked.
 
 FAIL2BAN=/etc/fail2ban
+JAIL_FILE=jail.d/posternproxy.conf
 OUR_FILES=(filter.d/posternproxy.conf action.d/posternproxy-forward.conf action.d/posternproxy-nftables.conf
-  action.d/posternproxy-report.conf jail.d/posternproxy.conf)
+  action.d/posternproxy-report.conf "$JAIL_FILE")
 # After defaults-debian.conf, which it corrects.
 SSHD_JAIL=jail.d/postern-auditd-sshd.conf
 LOGROTATE=/etc/logrotate.d/postern-auditd
@@ -23,7 +24,8 @@ F2B_APPLIED=no # and fail2ban has been told
 
 f2b() { timeout 60 fail2ban-client "$@" 2>&1 || true; }
 f2b_runs() { [[ $(f2b ping) == *pong* ]]; }
-f2b_jails() { f2b status | sed -n 's/.*Jail list:[[:space:]]*//p' | tr -d ' ' | tr ',' '\n'; }
+f2b_jails() { jails_in "$(f2b status)"; }
+jails_in() { sed -n 's/.*Jail list:[[:space:]]*//p' <<<"$1" | tr -d ' ' | tr ',' '\n'; }
 
 # f2b_trouble: what is wrong with the configuration on disk; nothing if fail2ban's own test is content.
 f2b_trouble() {
@@ -40,9 +42,11 @@ survey_fail2ban() {
   if ! command -v fail2ban-client >/dev/null; then return 0; fi
   F2B_STATE=stopped
   if systemctl -q is-enabled fail2ban 2>/dev/null; then F2B_ENABLED=yes; fi
-  if f2b_runs; then
+  local said
+  said=$(f2b status)
+  if [[ $said == *'Jail list:'* ]]; then
     F2B_STATE=running
-    F2B_JAILS=$(f2b_jails)
+    F2B_JAILS=$(jails_in "$said")
   fi
 }
 
@@ -69,53 +73,58 @@ want_fail2ban() {
 }
 
 setup_fail2ban() {
-  local jail=${FACTS[jail]} trouble
+  local jail=${FACTS[jail]}
   step "setting up fail2ban" 'mend what is said above, then run install.sh --reconfigure.'
-  if [ "$DRY_RUN" = yes ] && ! command -v fail2ban-client >/dev/null; then
+  if [ "$DRY_RUN" = yes ] && [ "$F2B_STATE" = absent ]; then
     change 'set up the jail, its filter and actions, and start fail2ban' true
     return 0
   fi
-  if [ "$DRY_RUN" = no ]; then
-    wait_for_pair
-    test_filter "$PROGRAM/fail2ban/filter.d/posternproxy.conf"
+  if [ "$DRY_RUN" = no ]; then wait_for_pair; fi
+  our_texts
+  if texts_in_place && [ "$F2B_STATE" = running ] && jail_works "$jail"; then
+    unchanged "fail2ban's jail $jail, its filter and actions"
+  elif [ "$DRY_RUN" = yes ]; then
+    put_texts
+    change "make fail2ban take up the jail $jail" true
+  else
+    renew_jail "$jail"
   fi
+  if ! systemctl -q is-enabled fail2ban 2>/dev/null; then change 'enable fail2ban.service' systemctl -q enable fail2ban; fi
+}
+
+renew_jail() {
+  local trouble
+  test_filter "$WORK/fail2ban/filter.d/posternproxy.conf"
   # apt-get has just started it.
   if [ "$F2B_STATE" = absent ]; then
     wait_until 5 f2b_runs || true
     survey_fail2ban
   fi
   mend_sshd
-
-  local changes=$TOTAL_CHANGES changed=no file
   save_files
-  for file in "${OUR_FILES[@]}"; do
-    if [ "$file" = jail.d/posternproxy.conf ]; then
-      render_jail >"$WORK/jail.conf"
-      put_file "$WORK/jail.conf" "$FAIL2BAN/$file" 0644
-    else
-      put_file "${PROGRAM:-$HERE}/fail2ban/$file" "$FAIL2BAN/$file" 0644
-    fi
-    if [ "$LAST" = changed ]; then changed=yes; fi
-  done
-  if [ "$DRY_RUN" = yes ]; then
-    if [ "$changed" = yes ]; then change "make fail2ban take up the jail $jail" true; fi
-    return 0
-  fi
-  if [ "$TOTAL_CHANGES" -gt "$changes" ]; then F2B_OPEN=yes; fi
-
+  F2B_OPEN=yes
+  put_texts
   test_filter posternproxy
   trouble=$(f2b_trouble)
-  if [ -n "$trouble" ] && { [ -z "$F2B_TROUBLE" ] || [[ $trouble == *"$jail"* ]]; }; then
+  if [ -n "$trouble" ] && { [ -z "$F2B_TROUBLE" ] || [[ $trouble == *"$1"* ]]; }; then
     die "fail2ban's own test refuses the jail:"$'\n'"$trouble" 'see whether /etc/fail2ban has .local files about posternproxy, then run install.sh --reconfigure.'
   fi
-  if [ "$changed" = yes ] || ! jail_works "$jail"; then
-    take_up "$jail"
-  else
-    unchanged "fail2ban's jail $jail"
-  fi
-  if ! systemctl -q is-enabled fail2ban 2>/dev/null; then change 'enable fail2ban.service' systemctl -q enable fail2ban; fi
+  take_up "$1"
   F2B_OPEN=no
 }
+
+# our_texts: the files as they are to be, in $WORK/fail2ban.
+our_texts() {
+  local file
+  for file in "${OUR_FILES[@]}"; do
+    mkdir -p "$WORK/fail2ban/${file%/*}"
+    if [ "$file" = "$JAIL_FILE" ]; then render_jail >"$WORK/fail2ban/$file"; else cp "${PROGRAM:-$HERE}/fail2ban/$file" "$WORK/fail2ban/$file"; fi
+  done
+}
+
+texts_in_place() { local file; for file in "${OUR_FILES[@]}"; do cmp -s "$WORK/fail2ban/$file" "$FAIL2BAN/$file" || return 1; done; }
+
+put_texts() { local file; for file in "${OUR_FILES[@]}"; do put_file "$WORK/fail2ban/$file" "$FAIL2BAN/$file" 0644; done; }
 
 # A missing log keeps all of fail2ban from starting, and one without its first line is counted twice.
 wait_for_pair() {
@@ -149,9 +158,8 @@ mend_sshd() {
   if [ "$(jail_without_log "$F2B_TROUBLE")" = sshd ] && python3 -c 'import systemd.journal' 2>/dev/null; then
     printf '# Written by install.sh of postern-auditd: there is no /var/log/auth.log here, and fail2ban does not start without it.\n[sshd]\nbackend = systemd\n' >"$WORK/sshd.conf"
     save_file "$SSHD_JAIL"
-    put_file "$WORK/sshd.conf" "$FAIL2BAN/$SSHD_JAIL" 0644
-    if [ "$DRY_RUN" = yes ]; then return 0; fi
     F2B_OPEN=yes
+    put_file "$WORK/sshd.conf" "$FAIL2BAN/$SSHD_JAIL" 0644
     F2B_TROUBLE=$(f2b_trouble)
     if [ -z "$F2B_TROUBLE" ]; then return 0; fi
   fi

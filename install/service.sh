@@ -147,7 +147,7 @@ start_unit() {
   since=$(date '+%Y-%m-%d %H:%M:%S')
   # The exit status is not the last word: what counts is asked for below.
   systemctl restart "$UNIT" || true
-  if wait_until 15 unit_runs; then return 0; fi
+  if wait_until 8 unit_runs; then return 0; fi
   journalctl --unit "$UNIT" --since "$since" --lines 15 --output cat --no-pager >&2 || true
   die "$UNIT does not run." "look at journalctl -u postern-auditd, and run install.sh again."
 }
