@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { isIP, type Socket } from 'node:net';
 import tls from 'node:tls';
 import type { SyslogTlsConfig } from '../../config/syslog.js';
-import { type AuditdError, messageOf } from '../../errors.js';
+import { type AuditdError, codeOf, messageOf } from '../../errors.js';
 import { aborted, type DialOptions, timedOut } from './tcp.js';
 import { collectorTrouble, sinkFailed } from './trouble.js';
 
@@ -149,10 +149,9 @@ function refusal(
     );
   }
   if (!checksChain(config)) return null;
-  // Node gives the code of the chain's error as text where the name is not at fault.
-  const chain = socket.authorizationError as unknown;
-  if (chain != null) {
-    const code = typeof chain === 'string' ? chain : (chain as { code?: string }).code;
+  // Node puts the code of the first error here as text, that of the name too; the name is looked at below, to say which it is.
+  const code = codeOf(socket.authorizationError) ?? socket.authorizationError;
+  if (code != null && code !== 'ERR_TLS_CERT_ALTNAME_INVALID') {
     return collectorTrouble(target, Object.assign(new Error(`certificate refused: ${code}`), { code }));
   }
   const mismatch = tls.checkServerIdentity(name, certificate.toLegacyObject());

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { countedFrame, frameOf, lineFrame } from '../../../src/sinks/syslog/framing.js';
-import { chunked, CountedReader } from './receivers.js';
+import { CountedReader, chunked } from './receivers.js';
 
 const message = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 200 });
 
@@ -17,7 +17,8 @@ describe('octet counting', () => {
         fc.infiniteStream(fc.integer({ min: 1, max: 40 })),
         (messages, cuts) => {
           const reader = new CountedReader();
-          for (const chunk of chunked(Buffer.from(messages.map(countedFrame).join('')), cuts)) reader.push(chunk);
+          for (const chunk of chunked(Buffer.from(messages.map(countedFrame).join('')), cuts))
+            reader.push(chunk);
           expect(reader.messages).toEqual(messages);
         },
       ),

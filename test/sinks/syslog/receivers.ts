@@ -1,5 +1,5 @@
-import net from 'node:net';
 import type { AddressInfo } from 'node:net';
+import net from 'node:net';
 
 /** Cuts a stream into pieces of the given sizes. */
 export function* chunked(stream: Buffer, sizes: Iterable<number>): Generator<Buffer> {

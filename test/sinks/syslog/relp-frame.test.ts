@@ -75,7 +75,9 @@ describe('RELP frames', () => {
   ])('that are none are refused: %s', (_, text) => {
     expect(() => parse([Buffer.from(text, 'latin1')])).toThrow(RelpSyntaxError);
     // Byte by byte the same is found.
-    expect(() => parse([...Buffer.from(text, 'latin1')].map((byte) => Buffer.from([byte])))).toThrow(RelpSyntaxError);
+    expect(() => parse([...Buffer.from(text, 'latin1')].map((byte) => Buffer.from([byte])))).toThrow(
+      RelpSyntaxError,
+    );
   });
 
   it('never hang or go wrong on noise', () => {
@@ -101,7 +103,9 @@ describe('transaction numbers', () => {
 
 describe('answers', () => {
   it('have a code, a text and offers', () => {
-    expect(parseAnswer('200 OK\nrelp_version=0\nrelp_software=librelp,1.11.0,http://x\ncommands=syslog\n')).toEqual({
+    expect(
+      parseAnswer('200 OK\nrelp_version=0\nrelp_software=librelp,1.11.0,http://x\ncommands=syslog\n'),
+    ).toEqual({
       code: 200,
       text: 'OK',
       offers: new Map([

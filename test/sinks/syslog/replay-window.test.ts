@@ -1,6 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Ending, ReplayWindow, type WindowLimits, windowStart } from '../../../src/sinks/syslog/replay-window.js';
+import {
+  type Ending,
+  ReplayWindow,
+  type WindowLimits,
+  windowStart,
+} from '../../../src/sinks/syslog/replay-window.js';
 import { batch } from '../local.js';
 
 const DEFAULT: WindowLimits = { events: 1_000, bytes: 16 * 2 ** 20, age: 60_000 };
@@ -62,7 +67,9 @@ describe('the replay window', () => {
     const restored = again(EVENTS_ONLY, window);
     window.ended('lost');
     expect(resumed(restored)).toEqual(resumed(window));
-    expect(resumed(again(EVENTS_ONLY, window))).toEqual(windowStart(window.note()).map((p) => [p.source, p.timeline, p.upTo]));
+    expect(resumed(again(EVENTS_ONLY, window))).toEqual(
+      windowStart(window.note()).map((p) => [p.source, p.timeline, p.upTo]),
+    );
   });
 
   it('does not age while there is no connection', () => {
@@ -125,17 +132,20 @@ describe('the replay window', () => {
     expect(replays).toEqual(expected);
   });
 
-  it.each<Ending>(['closed', 'orderly'])('sends again what is young, even where the connection was %s', (ending) => {
-    const window = new ReplayWindow({ events: 0, bytes: 16_000, age: 1_000 });
-    send(window, 1, 100);
-    window.ended('closed');
-    send(window, (window.resume()[0]?.upTo ?? 0) + 1, 100);
-    window.pass(60_000);
-    send(window, 101, 200);
-    window.ended(ending);
-    const restored = again({ events: 0, bytes: 16_000, age: 1_000 }, window);
-    expect(restored.resume().length).toBe(1);
-  });
+  it.each<Ending>(['closed', 'orderly'])(
+    'sends again what is young, even where the connection was %s',
+    (ending) => {
+      const window = new ReplayWindow({ events: 0, bytes: 16_000, age: 1_000 });
+      send(window, 1, 100);
+      window.ended('closed');
+      send(window, (window.resume()[0]?.upTo ?? 0) + 1, 100);
+      window.pass(60_000);
+      send(window, 101, 200);
+      window.ended(ending);
+      const restored = again({ events: 0, bytes: 16_000, age: 1_000 }, window);
+      expect(restored.resume().length).toBe(1);
+    },
+  );
 
   it('does not count a connection that closed before all of the window was through', () => {
     const window = new ReplayWindow({ ...DEFAULT, age: 0 });
@@ -170,9 +180,12 @@ describe('the replay window', () => {
     ]);
   });
 
-  it.each(['', 'null', '{}', '{"v":2}', '{"v":1,"up":0,"ends":{},"slices":[1]}', 'x'])('starts empty from a note like %j', (saved) => {
-    expect(ReplayWindow.restore(DEFAULT, saved).events).toBe(0);
-  });
+  it.each(['', 'null', '{}', '{"v":2}', '{"v":1,"up":0,"ends":{},"slices":[1]}', 'x'])(
+    'starts empty from a note like %j',
+    (saved) => {
+      expect(ReplayWindow.restore(DEFAULT, saved).events).toBe(0);
+    },
+  );
 
   it('keeps its note small, whatever comes', () => {
     const window = new ReplayWindow(DEFAULT);

@@ -38,11 +38,15 @@ describe.each(['127.0.0.1', '::1'])('the send queue of a connection to %s', (hos
       expect(full?.unacknowledged).toBeGreaterThan(10_000);
       expect(full?.windowClosed).toBe(true);
       accepted.resume();
-      await expect.poll(() => readSendQueue(ends), { timeout: 10_000 }).toEqual({ unacknowledged: 0, windowClosed: false });
+      await expect
+        .poll(() => readSendQueue(ends), { timeout: 10_000 })
+        .toEqual({ unacknowledged: 0, windowClosed: false });
     } finally {
       close();
     }
-    await expect.poll(() => readSendQueue(ends).then((queue) => queue === null || queue.unacknowledged === 0)).toBe(true);
+    await expect
+      .poll(() => readSendQueue(ends).then((queue) => queue === null || queue.unacknowledged === 0))
+      .toBe(true);
   });
 });
 
@@ -52,7 +56,12 @@ describe('the table of the kernel', () => {
    1: 0100007F:D431 0100007F:1F90 01 0000ABCD:00000000 04:00000A00 00000000     0        3 2 2 0 20 4 30 10 -1
    2: 0100007F:1F90 0100007F:D431 01 00000001:00000000 01:00000A00 00000005     0        0 3 2 0 20 4 30 10 -1
 `;
-  const ends = { localAddress: '127.0.0.1', localPort: 54_321, remoteAddress: '127.0.0.1', remotePort: 8_080 };
+  const ends = {
+    localAddress: '127.0.0.1',
+    localPort: 54_321,
+    remoteAddress: '127.0.0.1',
+    remotePort: 8_080,
+  };
 
   it('names a connection by both of its ends', () => {
     expect(findSendQueue(table, ends)).toEqual({ unacknowledged: 0xabcd, windowClosed: true });
@@ -65,9 +74,15 @@ describe('the table of the kernel', () => {
   it('writes IPv6 addresses in words of four bytes', () => {
     const line =
       '   0: B80D0120000000000000000001000000:0202 B80D0120000000000000000002000000:1A0A 01 0000000A:00000000 01:0 0';
-    const six = { localAddress: '2001:db8::1', localPort: 514, remoteAddress: '2001:db8::2', remotePort: 6_666 };
+    const six = {
+      localAddress: '2001:db8::1',
+      localPort: 514,
+      remoteAddress: '2001:db8::2',
+      remotePort: 6_666,
+    };
     expect(findSendQueue(line, six)).toEqual({ unacknowledged: 10, windowClosed: false });
-    const mapped = '   0: 0000000000000000FFFF00000100007F:0202 0000000000000000FFFF00000100007F:1A0A 01 00000007:00000000 00:0 0';
+    const mapped =
+      '   0: 0000000000000000FFFF00000100007F:0202 0000000000000000FFFF00000100007F:1A0A 01 00000007:00000000 00:0 0';
     const four = { ...six, localAddress: '::ffff:127.0.0.1', remoteAddress: '::ffff:127.0.0.1' };
     expect(findSendQueue(mapped, four)?.unacknowledged).toBe(7);
   });

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { isStalled, type Progress, progress, SAMPLE_MS, type Sample, STALLED_MS } from '../../../src/sinks/syslog/stall.js';
+import {
+  isStalled,
+  type Progress,
+  progress,
+  SAMPLE_MS,
+  type Sample,
+  STALLED_MS,
+} from '../../../src/sinks/syslog/stall.js';
 
 /** Looks each 4 s at `[accepted, unacknowledged]`; the second at which it counts as stalled, null if it does not. */
 function judge(samples: ReadonlyArray<readonly [number, number]>): number | null {

@@ -14,16 +14,26 @@ describe('a target', () => {
     expect(parseTarget('/dev/log')).toEqual({ kind: 'path', path: '/dev/log', text: '/dev/log' });
   });
 
-  it.each(['', 'host', 'host:', ':514', 'host:0', 'host:65536', '2001:db8::1:514', '[host]:514', '[::1]', 'a b:1', 'dev/log'])(
-    'is none: %j',
-    (text) => expect(parseTarget(text)).toBeNull(),
-  );
+  it.each([
+    '',
+    'host',
+    'host:',
+    ':514',
+    'host:0',
+    'host:65536',
+    '2001:db8::1:514',
+    '[host]:514',
+    '[::1]',
+    'a b:1',
+    'dev/log',
+  ])('is none: %j', (text) => expect(parseTarget(text)).toBeNull());
 });
 
 describe('a fingerprint', () => {
   const hex = 'ab'.repeat(32);
-  it.each([hex, hex.toUpperCase(), `SHA256:${hex}`, `sha-256:${hex.replace(/..(?!$)/g, '$&:')}`])('%s', (text) =>
-    expect(parseFingerprint(text)).toBe(hex),
+  it.each([hex, hex.toUpperCase(), `SHA256:${hex}`, `sha-256:${hex.replace(/..(?!$)/g, '$&:')}`])(
+    '%s',
+    (text) => expect(parseFingerprint(text)).toBe(hex),
   );
   it.each(['', 'ab', `${hex}00`, `sha1:${'ab'.repeat(20)}`, `${hex.slice(2)}zz`])('is none: %j', (text) =>
     expect(parseFingerprint(text)).toBeNull(),
@@ -40,7 +50,11 @@ describe('the order in which targets are tried', () => {
   it.each([
     ['as configured', [GOOD_STANDING, GOOD_STANDING, GOOD_STANDING], [0, 1, 2]],
     ['one that failed goes last', [failed(1, 0), GOOD_STANDING, GOOD_STANDING], [1, 2, 0]],
-    ['of those that failed the one that failed less often', [failed(3, 0), failed(1, 0), failed(2, 0)], [1, 2, 0]],
+    [
+      'of those that failed the one that failed less often',
+      [failed(3, 0), failed(1, 0), failed(2, 0)],
+      [1, 2, 0],
+    ],
     ['equal ones as configured', [failed(1, 0), failed(1, 0)], [0, 1]],
     ['a time that is up counts no more', [failed(1, -10_001), GOOD_STANDING], [0, 1]],
   ])('%s', (_, standings, order) => expect(tryOrder(standings, 0)).toEqual(order));

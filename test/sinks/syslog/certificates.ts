@@ -1,0 +1,73 @@
+import { execFileSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+
+/** A certificate and its key, as files. */
+export interface Identity {
+  readonly cert: string;
+  readonly key: string;
+  /** SHA-256, with colons. */
+  readonly fingerprint: string;
+}
+
+/** A certificate authority for tests, made with openssl in a directory of its own. */
+export class Authority {
+  private readonly directory = mkdtempSync(join(tmpdir(), 'postern-ca-'));
+  readonly cert = join(this.directory, 'ca.pem');
+  private readonly key = join(this.directory, 'ca.key');
+
+  constructor() {
+    this.openssl(
+      'req',
+      '-x509',
+      ...KEY,
+      '-keyout',
+      this.key,
+      '-out',
+      this.cert,
+      '-subj',
+      '/CN=test CA',
+      '-days',
+      '30',
+    );
+  }
+
+  /** @param days until it expires; negative: it has expired */
+  issue(name: string, altNames: string, days = 100): Identity {
+    const [cert, key, request] = ['pem', 'key', 'csr'].map((end) =>
+      join(this.directory, `${name}.${end}`),
+    ) as [string, string, string];
+    const subject = ['-subj', `/CN=${name}`, '-addext', `subjectAltName=${altNames}`];
+    this.openssl('req', ...KEY, '-keyout', key, '-out', request, ...subject);
+    const signer = ['-CA', this.cert, '-CAkey', this.key, '-CAcreateserial'];
+    this.openssl(
+      'x509',
+      '-req',
+      '-in',
+      request,
+      ...signer,
+      '-copy_extensions',
+      'copy',
+      '-days',
+      String(days),
+      '-out',
+      cert,
+    );
+    return { cert, key, fingerprint: new X509Certificate(readFileSync(cert)).fingerprint256 };
+  }
+
+  remove(): void {
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  private openssl(...args: string[]): void {
+    execFileSync('openssl', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  }
+}
+
+/** The names of this host that a test's collector answers to. */
+export const HERE = 'DNS:localhost,IP:127.0.0.1';

@@ -1,0 +1,152 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Identity } from './certificates.js';
+
+const MODULES = '/usr/lib/x86_64-linux-gnu/rsyslog';
+const NEEDED = [
+  'imrelp.so',
+  'imptcp.so',
+  'imtcp.so',
+  'imudp.so',
+  'imuxsock.so',
+  'lmnsd_gtls.so',
+  'lmnsd_ossl.so',
+];
+
+/** Empty if rsyslog and its modules are installed, else what is missing. */
+function missing(): string[] {
+  const directories = [
+    MODULES,
+    '/usr/lib/aarch64-linux-gnu/rsyslog',
+    '/usr/lib64/rsyslog',
+    '/usr/lib/rsyslog',
+  ];
+  const modules = directories.find((directory) => existsSync(directory)) ?? MODULES;
+  const absent = NEEDED.filter((name) => !existsSync(join(modules, name)));
+  return existsSync('/usr/sbin/rsyslogd') ? absent : ['rsyslogd', ...absent];
+}
+
+/** True where tests against rsyslog can't run; says so, and lets them fail where they must run. */
+export function withoutRsyslog(): boolean {
+  const absent = missing();
+  if (absent.length === 0) return false;
+  const what = `rsyslog is not installed as test/sinks/syslog/packages.txt wants it (${absent.join(', ')})`;
+  if (process.env.CI !== undefined) throw new Error(what);
+  console.warn(`SKIPPED: ${what}`);
+  return true;
+}
+
+/** Where the inputs of a test's rsyslogd listen. */
+export interface Ports {
+  readonly udp: number;
+  readonly tcp: number;
+  readonly tls: number;
+  readonly relp: number;
+  readonly relpTls: number;
+}
+
+export interface RsyslogOptions {
+  readonly ports: Ports;
+  readonly server: Identity;
+  readonly ca: string;
+  /** `Direct` processes a message before it is acknowledged; `LinkedList` is what rsyslog does by default. */
+  readonly queue?: 'Direct' | 'LinkedList';
+}
+
+/** A real rsyslogd in the foreground, with every input, that writes what each of them got to a file of its own, byte by byte. */
+export class Rsyslog {
+  readonly directory = mkdtempSync(join(tmpdir(), 'postern-rsyslog-'));
+  readonly datagramSocket = join(this.directory, 'datagram');
+  readonly streamSocket = join(this.directory, 'stream');
+  private process: ChildProcess | null = null;
+
+  constructor(private readonly options: RsyslogOptions) {
+    writeFileSync(join(this.directory, 'rsyslog.conf'), this.configuration());
+  }
+
+  async start(): Promise<void> {
+    const args = ['-n', '-f', join(this.directory, 'rsyslog.conf'), '-i', join(this.directory, 'pid')];
+    const child = spawn('/usr/sbin/rsyslogd', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    child.stderr.on('data', (data: Buffer) => {
+      said += data.toString();
+    });
+    this.process = child;
+    const wanted = [
+      this.options.ports.tcp,
+      this.options.ports.tls,
+      this.options.ports.relp,
+      this.options.ports.relpTls,
+    ];
+    for (let tries = 0; tries < 500; tries++) {
+      if (child.exitCode !== null) throw new Error(`rsyslogd ended: ${said}`);
+      if (wanted.every(isListening)) return;
+      await sleep(10);
+    }
+    throw new Error(`rsyslogd does not listen: ${said}`);
+  }
+
+  /** What an input got, a message a line. */
+  lines(input: 'udp' | 'tcp' | 'tls' | 'relp' | 'relpTls' | 'datagram' | 'stream'): string[] {
+    const path = join(this.directory, `${input}.log`);
+    if (!existsSync(path)) return [];
+    const text = readFileSync(path, 'utf8');
+    return text === '' ? [] : text.replace(/\n$/, '').split('\n');
+  }
+
+  signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT' | 'SIGTERM'): void {
+    this.process?.kill(name);
+  }
+
+  /** kill -9, and waits until it is gone. */
+  async kill(): Promise<void> {
+    const { process } = this;
+    if (process === null || process.exitCode !== null || process.signalCode !== null) return;
+    const gone = new Promise((resolve) => process.once('exit', resolve));
+    process.kill('SIGKILL');
+    await gone;
+    this.process = null;
+  }
+
+  async close(): Promise<void> {
+    this.signal('SIGCONT');
+    await this.kill();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  private configuration(): string {
+    const { ports, server, ca, queue = 'Direct' } = this.options;
+    const at = (name: string) => join(this.directory, name);
+    const to = (name: string) =>
+      `ruleset(name="${name}") { action(type="omfile" name="${name}" file="${at(`${name}.log`)}" template="raw") }\n`;
+    const inputs = ['udp', 'tcp', 'tls', 'relp', 'relpTls', 'datagram', 'stream'];
+    return `global(workDirectory="${this.directory}" maxMessageSize="64k" parser.escapeControlCharactersOnReceive="off"
+  defaultNetstreamDriverCAFile="${ca}" defaultNetstreamDriverCertFile="${server.cert}" defaultNetstreamDriverKeyFile="${server.key}")
+main_queue(queue.type="${queue}")
+module(load="imudp")
+module(load="imptcp")
+module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.Authmode="anon")
+module(load="imrelp" tls.tlslib="openssl")
+module(load="imuxsock" SysSock.Use="off")
+template(name="raw" type="string" string="%rawmsg%\\n")
+${inputs.map(to).join('')}
+input(type="imudp" address="127.0.0.1" port="${ports.udp}" rcvbufSize="16m" ruleset="udp")
+input(type="imptcp" address="127.0.0.1" port="${ports.tcp}" ruleset="tcp")
+input(type="imtcp" address="127.0.0.1" port="${ports.tls}" ruleset="tls")
+input(type="imrelp" address="127.0.0.1" port="${ports.relp}" ruleset="relp")
+input(type="imrelp" address="127.0.0.1" port="${ports.relpTls}" ruleset="relpTls" tls="on" tls.cacert="${ca}"
+  tls.mycert="${server.cert}" tls.myprivkey="${server.key}" tls.authmode="certvalid")
+input(type="imuxsock" socket="${this.datagramSocket}" useSpecialParser="off" parseHostname="on" ruleset="datagram")
+input(type="imptcp" path="${this.streamSocket}" unlink="on" ruleset="stream")
+`;
+  }
+}
+
+/** Looks at the kernel's table: a connection just to see would be one more for rsyslog to complain about. */
+function isListening(port: number): boolean {
+  const hex = port.toString(16).toUpperCase().padStart(4, '0');
+  return readFileSync('/proc/self/net/tcp', 'latin1').includes(` 0100007F:${hex} 00000000:0000 0A `);
+}

@@ -1,0 +1,230 @@
+import { readFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import tls from 'node:tls';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { batch } from '../local.js';
+import { Authority, HERE, type Identity } from './certificates.js';
+import { syslog } from './lab.js';
+import { CountedReader, listen } from './receivers.js';
+
+let authority: Authority;
+let stranger: Authority;
+const ids: Record<string, Identity> = {};
+const running: Array<{ close(): Promise<void> }> = [];
+const never = new AbortController().signal;
+
+beforeAll(() => {
+  authority = new Authority();
+  stranger = new Authority();
+  ids.good = authority.issue('good', HERE);
+  ids.expired = authority.issue('expired', HERE, -1);
+  ids.soon = authority.issue('soon', HERE, 12);
+  ids.other = authority.issue('other', 'DNS:siem.example.net');
+  ids.client = authority.issue('client', 'DNS:client.example.net');
+  ids.stranger = stranger.issue('stranger', HERE);
+});
+
+afterAll(() => {
+  authority.remove();
+  stranger.remove();
+});
+
+afterEach(async () => {
+  for (const each of running.splice(0)) await each.close();
+});
+
+async function collector(identity: string, options: tls.TlsOptions = {}) {
+  const reader = new CountedReader();
+  const server = tls.createServer({ ...pem(ids[identity]), ...options }, (socket) => {
+    socket.on('error', () => undefined);
+    socket.on('data', (chunk: Buffer) => reader.push(chunk));
+  });
+  server.on('tlsClientError', () => undefined);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  running.push({ close: () => new Promise((resolve) => server.close(() => resolve())) });
+  return { got: reader.messages, port };
+}
+
+function pem(identity: Identity | undefined) {
+  if (identity === undefined) throw new Error('no such identity');
+  return { cert: readFileSync(identity.cert), key: readFileSync(identity.key) };
+}
+
+function sinkFor(port: number, config: Record<string, unknown>, host = 'localhost') {
+  const sink = syslog(
+    { transport: 'tls', targets: [`${host}:${port}`], connect_timeout: '2s', tls: config },
+    (event) => `event ${event.sequence}`,
+  );
+  running.unshift(sink);
+  return sink;
+}
+
+describe('TLS', () => {
+  it.each(['localhost', '127.0.0.1'])(
+    'to %s: certificate and name are checked, events arrive',
+    async (host) => {
+      const { got, port } = await collector('good');
+      const sink = sinkFor(port, { ca: authority.cert }, host);
+      await sink.open(null);
+      await sink.deliver(batch(1, 1_000), never);
+      await expect.poll(() => got.length).toBe(1_000);
+      expect(got[999]).toBe('event 1000');
+      expect(sink.figures()).toMatchObject({ connected: true, tls: 'TLSv1.3' });
+      await sink.close();
+      expect(sink.parting?.()).toContain('"ending":"orderly"');
+    },
+  );
+
+  it.each<[string, string, RegExp]>([
+    ['has expired', 'expired', /has expired \(CERT_HAS_EXPIRED\)\. Renew/],
+    ['is for another name', 'other', /for another name \(DNS:siem\.example\.net\), not for localhost/],
+    ['is signed by a stranger', 'stranger', /not signed by an authority this host knows.*tls\.ca/],
+  ])('refuses a certificate that %s, and sends nothing', async (_, identity, message) => {
+    const { got, port } = await collector(identity);
+    await expect(sinkFor(port, { ca: authority.cert }).open(null)).rejects.toThrow(message);
+    expect(got).toEqual([]);
+  });
+
+  it('does not trust a private authority unless told to', async () => {
+    const { port } = await collector('good');
+    await expect(sinkFor(port, {}).open(null)).rejects.toThrow(/not signed by an authority/);
+  });
+
+  it('checks the name that server_name says', async () => {
+    const { port } = await collector('other');
+    await sinkFor(port, { ca: authority.cert, server_name: 'siem.example.net' }).open(null);
+    await expect(
+      sinkFor(port, { ca: authority.cert, server_name: 'siem.example.org' }).open(null),
+    ).rejects.toThrow(/not for siem\.example\.org/);
+  });
+
+  it.each(['good', 'expired', 'other', 'stranger'])(
+    'trusts a pinned certificate for itself: %s',
+    async (identity) => {
+      const { got, port } = await collector(identity);
+      const sink = sinkFor(port, {
+        fingerprint: [`SHA256:${'00:'.repeat(31)}00`, `SHA256:${ids[identity]?.fingerprint}`],
+      });
+      await sink.open(null);
+      await sink.deliver(batch(1, 3), never);
+      await expect.poll(() => got.length).toBe(3);
+    },
+  );
+
+  it('with a fingerprint and a ca wants both', async () => {
+    const good = await collector('good');
+    const fingerprint = ids.good?.fingerprint ?? '';
+    await sinkFor(good.port, { ca: authority.cert, fingerprint }).open(null);
+    await expect(sinkFor(good.port, { ca: stranger.cert, fingerprint }).open(null)).rejects.toThrow(
+      /not signed/,
+    );
+    const other = await collector('stranger');
+    await expect(sinkFor(other.port, { fingerprint }).open(null)).rejects.toThrow(
+      new RegExp(`fingerprint SHA256:${ids.stranger?.fingerprint}, which tls.fingerprint does not list`),
+    );
+  });
+
+  it('shows a client certificate where the collector wants one', async () => {
+    const { got, port } = await collector('good', {
+      requestCert: true,
+      rejectUnauthorized: true,
+      ca: readFileSync(authority.cert),
+    });
+    const sink = sinkFor(port, { ca: authority.cert, cert: ids.client?.cert, key: ids.client?.key });
+    await sink.open(null);
+    await sink.deliver(batch(1, 3), never);
+    await expect.poll(() => got.length).toBe(3);
+
+    const without = sinkFor(port, { ca: authority.cert });
+    // TLS 1.3 tells of it only after the handshake.
+    await without.open(null).catch(() => undefined);
+    await expect.poll(() => without.figures().connected).toBe(false);
+    await expect(without.deliver(batch(1, 1), never)).rejects.toThrow(
+      /client certificate|refused our certificate|reset|not connected/,
+    );
+  });
+
+  it('speaks nothing older than TLS 1.2, or than min_version says', async () => {
+    const old = await collector('good', {
+      maxVersion: 'TLSv1.1',
+      minVersion: 'TLSv1',
+      ciphers: 'ALL@SECLEVEL=0',
+    });
+    await expect(sinkFor(old.port, { ca: authority.cert }).open(null)).rejects.toThrow(/TLS/);
+    const twelve = await collector('good', { maxVersion: 'TLSv1.2' });
+    const sink = sinkFor(twelve.port, { ca: authority.cert });
+    await sink.open(null);
+    expect(sink.figures().tls).toBe('TLSv1.2');
+    await expect(sinkFor(twelve.port, { ca: authority.cert, min_version: '1.3' }).open(null)).rejects.toThrow(
+      /TLS/,
+    );
+  });
+
+  it('says so where the port does not speak TLS, or a file is missing', async () => {
+    const plain = await listen((socket) => socket.write('220 hello\r\n'));
+    running.push(plain);
+    await expect(sinkFor(plain.port, { ca: authority.cert }).open(null)).rejects.toThrow(
+      /does not speak TLS/,
+    );
+    await expect(sinkFor(plain.port, { ca: '/nowhere/ca.pem' }).open(null)).rejects.toThrow(
+      /tls\.ca: .*ENOENT/,
+    );
+    await expect(
+      sinkFor(plain.port, { ca: authority.cert, cert: ids.good?.cert, key: ids.client?.key }).open(null),
+    ).rejects.toThrow(/tls\.ca, tls\.cert or tls\.key can't be used/);
+  });
+});
+
+describe('check', () => {
+  it('says until when certificates are valid', async () => {
+    const { port } = await collector('good');
+    const findings = await sinkFor(port, {
+      ca: authority.cert,
+      cert: ids.soon?.cert,
+      key: ids.soon?.key,
+    }).check();
+    expect(findings.map(({ level, what }) => `${level} ${what}`)).toEqual([
+      expect.stringMatching(/^warning the client certificate \(tls\.cert\) expires in 11 days, on 20\d\d-/),
+      expect.stringMatching(/^ok localhost:\d+: connected in \d+ ms \(TLSv1\.3\)\.$/),
+      expect.stringMatching(/^ok localhost:\d+: the certificate of the collector is valid until 20\d\d-/),
+    ]);
+  });
+
+  it('warns of a certificate that expires soon', async () => {
+    const { port } = await collector('soon');
+    const findings = await sinkFor(port, { ca: authority.cert }).check();
+    expect(findings).toContainEqual({
+      level: 'warning',
+      what: expect.stringMatching(/the certificate of the collector expires in 11 days/),
+      next: 'Renew it before then.',
+    });
+  });
+
+  it('shows a certificate that it does not accept, and how to pin it', async () => {
+    const { port } = await collector('stranger');
+    const findings = await sinkFor(port, { ca: authority.cert }).check();
+    expect(findings).toEqual([
+      {
+        level: 'error',
+        what: expect.stringMatching(/its certificate is not signed by an authority this host knows/),
+        next: expect.stringMatching(/^Set tls\.ca/),
+      },
+      {
+        level: 'warning',
+        what: expect.stringMatching(/shown was CN=stranger, signed by CN=test CA, valid from/),
+        next: expect.stringContaining(`tls: { fingerprint: "SHA256:${ids.stranger?.fingerprint}" }`),
+      },
+    ]);
+  });
+
+  it('finds a client certificate missing, though the handshake went well', async () => {
+    const { port } = await collector('good', {
+      requestCert: true,
+      rejectUnauthorized: true,
+      ca: readFileSync(authority.cert),
+    });
+    const findings = await sinkFor(port, { ca: authority.cert }).check();
+    expect(findings[0]).toMatchObject({ level: 'error', next: expect.stringMatching(/tls\.cert/) });
+  });
+});
