@@ -10,6 +10,7 @@ export type ErrorCode =
   | 'NOT_FOUND'
   | 'SINK_FAILED'
   | 'FAIL2BAN_FAILED'
+  | 'QUERY_LIMIT'
   | 'USAGE';
 
 /**

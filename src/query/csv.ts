@@ -1,0 +1,44 @@
+import type { AuditEvent } from '../audit/event.js';
+import { createdAt } from './entry.js';
+
+export const CSV_COLUMNS = [
+  'id',
+  'created_at',
+  'user_id',
+  'user_name',
+  'user_email',
+  'action',
+  'resource_type',
+  'resource_id',
+  'details',
+  'ip_address',
+  'server',
+  'outcome',
+] as const;
+
+/** RFC 4180 section 2: lines end in CRLF, the first one names the columns. */
+export const CSV_HEADER = `${CSV_COLUMNS.join(',')}\r\n`;
+
+/** What a spreadsheet takes for the beginning of a formula (OWASP, CSV Injection), full-width forms included. */
+const FORMULA = /^[=+\-@\t\r\n＝＋－＠]/;
+const QUOTED = /[",\r\n\t;]/;
+
+/** The entry as a line of CSV, its CRLF included. */
+export function csvLine(event: AuditEvent): string {
+  const { user, resource, type } = event;
+  return (
+    `${event.source}:${event.sequence},${field(createdAt(event))},${field(user.id)},${field(user.name)},${field(user.email)},` +
+    `${field(type.action)},${field(resource.type)},${field(resource.id)},${field(event.details)},` +
+    `${field(event.address ?? event.rawAddress)},${field(event.server)},${type.outcome}\r\n`
+  );
+}
+
+/**
+ * A field that no spreadsheet runs: an apostrophe stands before what might be a formula, a negative number included.
+ * Quotes are doubled (RFC 4180).
+ */
+export function field(text: string | null): string {
+  if (text === null || text === '') return '';
+  const safe = FORMULA.test(text) ? `'${text}` : text;
+  return QUOTED.test(safe) || safe !== text ? `"${safe.replaceAll('"', '""')}"` : safe;
+}

@@ -1,0 +1,76 @@
+import { createHash } from 'node:crypto';
+import type { SourceName } from '../audit/event.js';
+import { AuditdError } from '../errors.js';
+import type { Filter } from './filter.js';
+
+/** How far a reader has got in one table. */
+export interface Position {
+  /** Rows below this id are still to come. */
+  readonly before: number;
+  /** The highest id when the first page was read: what came later is on no page of this walk. */
+  readonly snapshot: number;
+}
+
+export type Positions = Readonly<Partial<Record<SourceName, Position>>>;
+
+const VERSION = 1;
+const LONGEST = 400;
+const SOURCES: readonly SourceName[] = ['postern', 'auditd'];
+
+/** Opaque text, good for this filter alone (its times aside, which `-7d` moves). */
+export function encodeCursor(filter: Filter, positions: Positions): string {
+  const places = SOURCES.flatMap((source) => {
+    const position = positions[source];
+    return position === undefined ? [] : [[source, position.before, position.snapshot]];
+  });
+  return Buffer.from(JSON.stringify([VERSION, keyOf(filter), places])).toString('base64url');
+}
+
+/** @throws AuditdError `USAGE` if it is no cursor, or one of another filter */
+export function decodeCursor(text: string, filter: Filter): Positions {
+  const [version, key, places] = parse(text);
+  if (version !== VERSION || typeof key !== 'string' || !Array.isArray(places)) throw broken();
+  if (key !== keyOf(filter)) {
+    throw new AuditdError(
+      'USAGE',
+      'cursor: it belongs to another filter. Repeat the filter of the page that it came from, or begin without a cursor',
+    );
+  }
+  const positions: Partial<Record<SourceName, Position>> = {};
+  for (const place of places as unknown[]) {
+    if (!Array.isArray(place)) throw broken();
+    const [name, before, snapshot] = place as unknown[];
+    const source = SOURCES.find((known) => known === name);
+    if (source === undefined || !isId(before) || !isId(snapshot) || positions[source] !== undefined)
+      throw broken();
+    positions[source] = { before, snapshot };
+  }
+  return positions;
+}
+
+function parse(text: string): unknown[] {
+  if (text.length > LONGEST || !/^[\w-]+$/.test(text)) throw broken();
+  try {
+    const value: unknown = JSON.parse(Buffer.from(text, 'base64url').toString('utf8'));
+    if (Array.isArray(value) && value.length === 3) return value as unknown[];
+  } catch {
+    // said below
+  }
+  throw broken();
+}
+
+function isId(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
+
+function keyOf(filter: Filter): string {
+  const { from: _from, to: _to, ...rest } = filter;
+  return createHash('sha256').update(JSON.stringify(rest)).digest('hex').slice(0, 12);
+}
+
+function broken(): AuditdError {
+  return new AuditdError(
+    'USAGE',
+    'cursor: this is none. Take it as it stands under next, or begin without one',
+  );
+}

@@ -1,0 +1,288 @@
+import type { SourceName } from '../audit/event.js';
+import { AuditdError } from '../errors.js';
+import type { ColumnKey } from '../source/columns.js';
+import { CSV_HEADER, csvLine } from './csv.js';
+import { decodeCursor, encodeCursor, type Position, type Positions } from './cursor.js';
+import { type Entry, entryLine, entryOf } from './entry.js';
+import { createMatcher, type Filter } from './filter.js';
+import { Merge } from './merge.js';
+import { type Origin, Origins, type QueryOptions } from './origins.js';
+import { type Plan, planQuery } from './plan.js';
+import { inspectTable, type QueryTable } from './table.js';
+import { type Stats, Tally } from './tally.js';
+import { type Found, Walk } from './walk.js';
+
+export interface PageRequest {
+  readonly filter: Filter;
+  /** From 1; left out with a cursor. */
+  readonly page: number;
+  readonly limit: number;
+  readonly cursor: string | null;
+  /** `some`: exact up to 10,000. */
+  readonly count: 'none' | 'some' | 'all';
+  /** Milliseconds from now on. */
+  readonly timeLimit: number;
+}
+
+export interface PageResult {
+  readonly entries: readonly Entry[];
+  readonly page: number | null;
+  readonly limit: number;
+  /** Null if it was not asked for. */
+  readonly total: number | null;
+  /** False: there are more than `total`. */
+  readonly total_exact: boolean;
+  /** Cursor of the next page; null on the last one. */
+  readonly next: string | null;
+}
+
+export interface Chunk {
+  readonly text: string;
+  readonly rows: number;
+  /** How much is done, 0 to 1, by ids. */
+  readonly progress: number;
+}
+
+export type Format = 'ndjson' | 'csv';
+
+export const COUNTED = 10_000;
+export const MOST_PER_PAGE = 1_000;
+/** A step, after which the database is closed again, takes about this long at most. */
+const STEP_MS = 40;
+/** Rows of an export that are read ahead, and characters that make a chunk. */
+const AHEAD = 2_000;
+const CHUNK = 256 * 1024;
+
+const NOTHING: ReadonlySet<ColumnKey> = new Set();
+const TIME: ReadonlySet<ColumnKey> = new Set(['created_at']);
+const TALLIED: ReadonlySet<ColumnKey> = new Set([
+  'created_at',
+  'action',
+  'resource_type',
+  'user_id',
+  'user_name',
+  'user_email',
+  'ip_address',
+]);
+
+interface Prepared {
+  readonly origin: Origin;
+  readonly table: QueryTable;
+  readonly snapshot: number;
+  readonly plan: Plan;
+}
+
+/** Answers queries. Everything is synchronous and in short steps: it is made for a thread of its own (worker.ts). */
+export class Engine {
+  private readonly origins: Origins;
+
+  constructor(private readonly options: QueryOptions) {
+    this.origins = new Origins(options);
+  }
+
+  /** @throws AuditdError `USAGE`, `SOURCE_UNUSABLE`, or `QUERY_LIMIT` when the time is over */
+  page(request: PageRequest): PageResult {
+    const deadline = performance.now() + request.timeLimit;
+    const { filter, limit, page } = request;
+    const begin = request.cursor === null ? null : decodeCursor(request.cursor, filter);
+    const prepared = this.prepare(filter, begin);
+    const start = startOf(prepared, begin);
+    const skip = begin === null ? (page - 1) * limit : 0;
+    const from = skip === 0 ? start : this.skip(prepared, filter, start, skip, deadline);
+    const found = from === null ? [] : this.take(prepared, filter, from, limit + 1, deadline);
+    const shown = found.slice(0, limit);
+    const more = found.length > limit && from !== null;
+    const total = { total: null, total_exact: false };
+    const known = begin === null && !more && (skip === 0 || shown.length > 0);
+    return {
+      entries: shown.flatMap(({ event }) => (event === null ? [] : [entryOf(event)])),
+      page: begin === null ? page : null,
+      limit,
+      ...(request.count === 'none'
+        ? total
+        : known
+          ? { total: skip + shown.length, total_exact: true }
+          : this.count(prepared, filter, request.count === 'all', deadline)),
+      next: more ? encodeCursor(filter, behind(from, shown)) : null,
+    };
+  }
+
+  /** Everything that is meant, the newest first, as text; each `next` is one step or a few. */
+  *export(filter: Filter, format: Format): Generator<Chunk, void> {
+    const prepared = this.prepare(filter, null);
+    const walks = this.walks(prepared, filter, startOf(prepared, null), null);
+    const merge = this.merge(prepared, walks, null);
+    const line = format === 'csv' ? csvLine : entryLine;
+    let text = format === 'csv' ? CSV_HEADER : '';
+    let rows = 0;
+    for (let found = merge.next(AHEAD); found !== null; found = merge.next(AHEAD)) {
+      if (found.event === null) continue;
+      text += line(found.event);
+      rows++;
+      if (text.length < CHUNK) continue;
+      yield { text, rows, progress: progressOf(walks) };
+      text = '';
+      rows = 0;
+    }
+    yield { text, rows, progress: 1 };
+  }
+
+  /** @throws as `page` */
+  stats(filter: Filter, top: number, timeLimit: number): Stats {
+    const deadline = performance.now() + timeLimit;
+    const prepared = this.prepare(filter, null);
+    const tally = new Tally();
+    for (const one of prepared) {
+      const [walk] = this.walks([one], filter, startOf([one], null), TALLIED);
+      if (walk === undefined) continue;
+      const merge = this.merge([one], [walk], deadline);
+      for (let found = merge.next(AHEAD); found !== null; found = merge.next(AHEAD)) {
+        if (found.event !== null) tally.add(found.event);
+      }
+    }
+    return tally.result(top);
+  }
+
+  close(): void {
+    this.origins.close();
+  }
+
+  private prepare(filter: Filter, begin: Positions | null): Prepared[] {
+    const context = {
+      classify: this.origins.classify,
+      server: this.options.server,
+      mayPrefilter: this.options.redact.mode === 'mask',
+    };
+    return this.origins
+      .of(filter.source)
+      .filter(({ name }) => begin === null || begin[name] !== undefined)
+      .map((origin) =>
+        origin.read((db) => {
+          const table = inspectTable(db, origin.config);
+          const highest = Number(db.prepare(table.maxId).pluck().safeIntegers().get() ?? 0);
+          const snapshot = Math.min(highest, begin?.[origin.name]?.snapshot ?? Number.MAX_SAFE_INTEGER - 1);
+          return { origin, table, snapshot, plan: planQuery(db, table, filter, context, snapshot) };
+        }),
+      );
+  }
+
+  /** Goes over so many rows and says where that led; null if there are not so many. */
+  private skip(
+    prepared: readonly Prepared[],
+    filter: Filter,
+    start: Positions,
+    rows: number,
+    deadline: number,
+  ): Positions | null {
+    const lit = prepared.filter(({ plan }) => plan.bounds.highest >= plan.bounds.lowest);
+    const walks = this.walks(lit, filter, start, lit.length > 1 ? TIME : NOTHING);
+    const merge = this.merge(lit, walks, deadline);
+    const reached: Partial<Record<SourceName, Position>> = { ...start };
+    for (let left = rows; left > 0; left--) {
+      const found = merge.next(Math.min(left, COUNTED));
+      if (found === null) return null;
+      const position = reached[found.source];
+      if (position !== undefined)
+        reached[found.source] = { before: found.sequence, snapshot: position.snapshot };
+    }
+    return reached;
+  }
+
+  private take(
+    prepared: readonly Prepared[],
+    filter: Filter,
+    from: Positions,
+    rows: number,
+    deadline: number,
+  ): Found[] {
+    const merge = this.merge(prepared, this.walks(prepared, filter, from, null), deadline);
+    const taken: Found[] = [];
+    while (taken.length < rows) {
+      const found = merge.next(rows - taken.length);
+      if (found === null) break;
+      taken.push(found);
+    }
+    return taken;
+  }
+
+  /** When the time is over, what was counted until then. */
+  private count(prepared: readonly Prepared[], filter: Filter, all: boolean, deadline: number) {
+    let total = 0;
+    for (const one of prepared) {
+      const [walk] = this.walks([one], filter, startOf([one], null), NOTHING);
+      while (walk !== undefined && (!walk.done || walk.queue.length > 0)) {
+        total += walk.queue.length;
+        walk.queue = [];
+        if (!all && total > COUNTED) return { total: COUNTED, total_exact: false };
+        if (walk.done) break;
+        if (performance.now() > deadline) {
+          if (all) throw late();
+          return { total, total_exact: false };
+        }
+        const wanted = all ? 100_000 : COUNTED + 1 - total;
+        one.origin.read((db) => walk.step(db, wanted));
+      }
+    }
+    return { total, total_exact: true };
+  }
+
+  private walks(
+    prepared: readonly Prepared[],
+    filter: Filter,
+    from: Positions,
+    columns: ReadonlySet<ColumnKey> | null,
+  ): Walk[] {
+    const matches = createMatcher(filter);
+    return prepared.map(
+      ({ origin, table, plan, snapshot }) =>
+        new Walk({
+          source: origin.name,
+          table,
+          plan,
+          rows: origin.rows,
+          matches,
+          columns,
+          before: from[origin.name]?.before ?? snapshot + 1,
+          stepMs: STEP_MS,
+        }),
+    );
+  }
+
+  private merge(prepared: readonly Prepared[], walks: readonly Walk[], deadline: number | null): Merge {
+    return new Merge(walks, (walk, wanted) => {
+      if (deadline !== null && performance.now() > deadline) throw late();
+      const { origin } = prepared[walks.indexOf(walk)] ?? {};
+      origin?.read((db) => walk.step(db, wanted));
+    });
+  }
+}
+
+function startOf(prepared: readonly Prepared[], begin: Positions | null): Positions {
+  return Object.fromEntries(
+    prepared.map(({ origin, snapshot }) => [
+      origin.name,
+      begin?.[origin.name] ?? { before: snapshot + 1, snapshot },
+    ]),
+  );
+}
+
+function behind(from: Positions, shown: readonly Found[]): Positions {
+  const reached: Partial<Record<SourceName, Position>> = { ...from };
+  for (const { source, sequence } of shown) {
+    const position = reached[source];
+    if (position !== undefined) reached[source] = { before: sequence, snapshot: position.snapshot };
+  }
+  return reached;
+}
+
+function progressOf(walks: readonly Walk[]): number {
+  const [longest = 0] = walks.map(({ position }) => position).sort((a, b) => b - a);
+  return 1 - longest;
+}
+
+function late(): AuditdError {
+  return new AuditdError(
+    'QUERY_LIMIT',
+    'The query took longer than it may. Narrow it down with from and to, or use export, which has no limit',
+  );
+}

@@ -1,0 +1,62 @@
+import { type AuditEvent, publicId } from '../audit/event.js';
+
+/** An entry as people and programs get it. Secrets in `details` are masked. */
+export interface Entry {
+  /** `postern:4711`. */
+  readonly id: string;
+  /** ISO 8601, UTC; what stood in the row where that is no time, null if nothing did. */
+  readonly created_at: string | null;
+  readonly user: { readonly id: string | null; readonly name: string | null; readonly email: string | null };
+  /** Canonical name. */
+  readonly action: string;
+  readonly resource_type: string | null;
+  readonly resource_id: string | null;
+  /** A JSON object. */
+  readonly details: unknown;
+  readonly ip_address: string | null;
+  readonly server: string;
+  readonly outcome: string;
+}
+
+let lastSecond = Number.NaN;
+let lastText = '';
+
+/** ISO 8601 with milliseconds, UTC; rows of one second stand side by side. */
+export function isoTime(time: number): string {
+  if (time === lastSecond) return lastText;
+  lastSecond = time;
+  lastText = new Date(time).toISOString();
+  return lastText;
+}
+
+export function createdAt(event: AuditEvent): string | null {
+  return event.time === null ? event.rawTime : isoTime(event.time);
+}
+
+export function entryOf(event: AuditEvent): Entry {
+  return {
+    id: publicId(event),
+    created_at: createdAt(event),
+    user: { id: event.user.id, name: event.user.name, email: event.user.email },
+    action: event.action,
+    resource_type: event.resource.type,
+    resource_id: event.resource.id,
+    details: event.details === null ? null : JSON.parse(event.details),
+    ip_address: event.address ?? event.rawAddress,
+    server: event.server,
+    outcome: event.type.outcome,
+  };
+}
+
+/** The entry as one line of JSON, its newline included. */
+export function entryLine(event: AuditEvent): string {
+  const { user, resource, type } = event;
+  return `{"id":"${event.source}:${event.sequence}","created_at":${json(createdAt(event))},"user":{"id":${json(user.id)},"name":${json(user.name)},"email":${json(user.email)}},"action":"${type.action}","resource_type":${json(resource.type)},"resource_id":${json(resource.id)},"details":${event.details ?? 'null'},"ip_address":${json(event.address ?? event.rawAddress)},"server":${json(event.server)},"outcome":"${type.outcome}"}\n`;
+}
+
+const PLAIN = /^[\w .:@/+-]*$/;
+
+function json(text: string | null): string {
+  if (text === null) return 'null';
+  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
+}

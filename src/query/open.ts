@@ -1,0 +1,89 @@
+import type { Database } from 'better-sqlite3';
+import type { Logger } from 'pino';
+import { AuditdError } from '../errors.js';
+import { ColdCopies } from '../source/cold.js';
+import { stateOfFiles } from '../source/files.js';
+import { readInPlace, readOnce } from '../source/live.js';
+import { type Waiting, waitingFor } from '../source/states.js';
+
+/** A lock, a recovery, or files that were written a moment ago: this often looked at again, ms apart. */
+const TRIES = 60;
+const PAUSE_MS = 25;
+
+/**
+ * Reads a database of another process in short steps: each opens it, reads in one transaction, and closes it, so that no
+ * step holds up the WAL of who writes. For a thread of its own: it stands still while it waits.
+ */
+export class Opening {
+  private readonly copies: ColdCopies;
+
+  constructor(
+    readonly database: string,
+    privateDirectory: string,
+    log: Logger,
+  ) {
+    this.copies = new ColdCopies({ database, directory: privateDirectory, log });
+  }
+
+  isThere(): boolean {
+    try {
+      return stateOfFiles(this.database) !== null;
+    } catch {
+      return true; // what may not be looked at is said when it is read
+    }
+  }
+
+  /** @throws AuditdError `SOURCE_UNUSABLE` in the words of the state that the database is in; what `work` throws */
+  read<T>(work: (db: Database) => T): T {
+    let waiting: Waiting | null = null;
+    for (let tries = 0; tries < TRIES; tries++) {
+      if (tries > 0) pause();
+      let thrown: unknown = null;
+      const attempt = readInPlace(this.database, (db) => {
+        try {
+          return work(db);
+        } catch (error) {
+          if (error instanceof AuditdError) thrown = error;
+          throw error;
+        }
+      });
+      if (thrown instanceof AuditdError) throw thrown;
+      if (attempt.kind === 'done') {
+        this.copies.drop();
+        return attempt.value;
+      }
+      waiting = attempt.waiting;
+      if (attempt.kind === 'cold') {
+        const copy = this.copies.take(attempt.files, attempt.waiting);
+        if ('path' in copy) return this.fromCopy(copy.path, attempt.files, work);
+        if ('state' in copy) waiting = copy;
+        continue;
+      }
+      if (attempt.kind === 'waiting' && waiting.state !== 'locked' && waiting.state !== 'recovering') break;
+    }
+    throw unusable(waiting);
+  }
+
+  close(): void {
+    this.copies.drop();
+  }
+
+  private fromCopy<T>(path: string, files: Parameters<typeof waitingFor>[1], work: (db: Database) => T): T {
+    try {
+      return readOnce(path, false, work);
+    } catch (error) {
+      if (error instanceof AuditdError) throw error;
+      throw unusable(waitingFor(this.database, files, error));
+    }
+  }
+}
+
+function unusable(waiting: Waiting | null): AuditdError {
+  return new AuditdError('SOURCE_UNUSABLE', waiting?.message ?? 'the database is changing; try again');
+}
+
+const nothing = new Int32Array(new SharedArrayBuffer(4));
+
+function pause(): void {
+  Atomics.wait(nothing, 0, 0, PAUSE_MS);
+}

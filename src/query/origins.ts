@@ -1,0 +1,117 @@
+import { randomBytes } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Database } from 'better-sqlite3';
+import pino from 'pino';
+import { type Classifier, createClassifier } from '../audit/catalog.js';
+import type { SourceName } from '../audit/event.js';
+import { createRedactor, type RedactionOptions } from '../audit/redaction.js';
+import { AuditdError } from '../errors.js';
+import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/columns.js';
+import { RowReader } from '../source/row.js';
+import { Opening } from './open.js';
+
+/** What the engine has to know. Plain data, so that it can go to another thread. */
+export interface QueryOptions {
+  readonly database: string;
+  readonly table: string;
+  readonly columns: Readonly<Record<ColumnKey, string>>;
+  readonly aliases: Readonly<Record<string, readonly string[]>>;
+  /** `state.db`, with the daemon's own events. */
+  readonly stateDatabase: string;
+  readonly redact: Pick<RedactionOptions, 'keys' | 'mode'>;
+  /** Of rows that name no server. */
+  readonly server: string;
+}
+
+/** A table that is queried. */
+export interface Origin {
+  readonly name: SourceName;
+  readonly config: TableConfig;
+  readonly rows: RowReader;
+  read<T>(work: (db: Database) => T): T;
+}
+
+const OWN: TableConfig = {
+  table: 'audit_log',
+  columns: Object.fromEntries(COLUMN_KEYS.map((key) => [key, key])) as Record<ColumnKey, string>,
+};
+
+/** The tables, and what makes events of their rows. */
+export class Origins {
+  readonly classify: Classifier;
+  private readonly directory = join(tmpdir(), `postern-query-${randomBytes(12).toString('hex')}`);
+  private readonly postern: Opening;
+  private readonly state: Opening;
+  private rows: { postern: RowReader; auditd: RowReader } | null = null;
+
+  constructor(private readonly options: QueryOptions) {
+    this.classify = createClassifier(options.aliases);
+    const log = pino({ level: 'silent' });
+    this.postern = new Opening(options.database, join(this.directory, 'postern'), log);
+    this.state = new Opening(options.stateDatabase, join(this.directory, 'auditd'), log);
+  }
+
+  /** Those that a filter means and that are there; Postern's own is expected to be. */
+  of(source: SourceName | null): Origin[] {
+    const { database: _database, table, columns } = this.options;
+    const wanted: Origin[] = [];
+    this.rows ??= this.readers();
+    if (source !== 'auditd') {
+      wanted.push({
+        name: 'postern',
+        config: { table, columns },
+        rows: this.rows.postern,
+        read: (work) => this.postern.read(work),
+      });
+    }
+    if (source !== 'postern' && this.state.isThere()) {
+      wanted.push({
+        name: 'auditd',
+        config: OWN,
+        rows: this.rows.auditd,
+        read: (work) => this.readState(work),
+      });
+    }
+    return wanted;
+  }
+
+  close(): void {
+    this.postern.close();
+    this.state.close();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  private readState<T>(work: (db: Database) => T): T {
+    try {
+      return this.state.read(work);
+    } catch (error) {
+      if (!(error instanceof AuditdError) || error.code !== 'SOURCE_UNUSABLE') throw error;
+      const next = "or leave the daemon's own events out: source postern";
+      throw new AuditdError('SOURCE_UNUSABLE', `${error.message}; ${next}`, { cause: error });
+    }
+  }
+
+  private readers(): { postern: RowReader; auditd: RowReader } {
+    const { server, redact } = this.options;
+    const masked = createRedactor(redact.mode === 'hmac' ? this.withKey() : { ...redact });
+    const shared = { sourceId: '', server, classify: this.classify, redact: masked };
+    return {
+      postern: new RowReader({ ...shared, name: 'postern' }),
+      auditd: new RowReader({ ...shared, name: 'auditd' }),
+    };
+  }
+
+  /** Without the key that the daemon masks with, secrets are masked all the same. */
+  private withKey(): RedactionOptions {
+    const { keys } = this.options.redact;
+    if (!this.state.isThere()) return { keys, mode: 'mask' };
+    const key = this.readState((db) =>
+      db.prepare("SELECT value FROM meta WHERE key = 'hmac_key'").pluck().get(),
+    );
+    return typeof key === 'string'
+      ? { keys, mode: 'hmac', hmacKey: Buffer.from(key, 'hex') }
+      : { keys, mode: 'mask' };
+  }
+}

@@ -1,0 +1,111 @@
+import type { Database } from 'better-sqlite3';
+import { AuditdError } from '../errors.js';
+import {
+  type AuditTable,
+  COLUMN_KEYS,
+  type ColumnKey,
+  quoteIdentifier,
+  TableCache,
+  type TableConfig,
+} from '../source/columns.js';
+
+interface IndexColumn {
+  readonly name: string;
+  readonly column: string | null;
+  readonly cid: number;
+  readonly coll: string;
+}
+
+/** An audit table as queries see it: the SQL of its columns, and which of them an index finds. */
+export interface QueryTable {
+  readonly name: string;
+  readonly isView: boolean;
+  readonly defaults: AuditTable['defaults'];
+  readonly absent: ReadonlySet<ColumnKey>;
+  /** `"audit_log"`, quoted. */
+  readonly from: string;
+  /** Ditto, so that SQLite goes by the row id and by nothing else. */
+  readonly byId: string;
+  /** The same by the index on a column whose entries are in the order of ids; the columns that have none are left out. */
+  readonly indexed: ReadonlyMap<ColumnKey, string>;
+  /** Column expressions, quoted; NULL where the table has none. */
+  readonly columns: Readonly<Record<ColumnKey, string>>;
+  /** `AND typeof(id) = 'integer'` of a view, which may have anything for an id; empty for a table. */
+  readonly integers: string;
+  readonly maxId: string;
+}
+
+/** @throws AuditdError `SOURCE_UNUSABLE` if there is no such table, or it has not the columns */
+export function inspectTable(db: Database, config: TableConfig): QueryTable {
+  const table = new TableCache(config).get(db);
+  if ('state' in table) throw new AuditdError('SOURCE_UNUSABLE', table.message);
+  const absent = new Set(table.absent);
+  const columns = Object.fromEntries(
+    COLUMN_KEYS.map((key) => [key, absent.has(key) ? 'NULL' : quoteIdentifier(config.columns[key])]),
+  ) as Record<ColumnKey, string>;
+  const from = quoteIdentifier(table.name);
+  return {
+    name: table.name,
+    isView: table.isView,
+    defaults: table.defaults,
+    absent,
+    from,
+    byId: table.isView ? from : `${from} NOT INDEXED`,
+    indexed: table.isView ? new Map() : usableIndexes(db, table.name, columns, from, absent),
+    columns,
+    integers: table.isView ? `AND typeof(${columns.id}) = 'integer'` : '',
+    maxId: table.sql.maxId,
+  };
+}
+
+/**
+ * Only an index on the column alone is in the order of ids for each of its values. Whether SQLite can use it (collation, an
+ * expression, a condition) it says itself when it is told to.
+ */
+function usableIndexes(
+  db: Database,
+  table: string,
+  columns: Readonly<Record<ColumnKey, string>>,
+  from: string,
+  absent: ReadonlySet<ColumnKey>,
+): ReadonlyMap<ColumnKey, string> {
+  const found = db
+    .prepare(
+      `SELECT l.name AS name, x.name AS column, x.cid AS cid, x.coll AS coll
+       FROM pragma_index_list(?) AS l, pragma_index_xinfo(l.name) AS x
+       WHERE l.partial = 0 AND x.key = 1`,
+    )
+    .all(table) as IndexColumn[];
+  const single = found.filter(({ name }) => found.filter((other) => other.name === name).length === 1);
+  const usable = new Map<ColumnKey, string>();
+  for (const key of COLUMN_KEYS) {
+    if (key === 'id' || absent.has(key)) continue;
+    const column = columns[key];
+    for (const index of single) {
+      if (index.column === null || index.coll !== 'BINARY') continue;
+      if (quoteIdentifier(index.column).toLowerCase() !== column.toLowerCase()) continue;
+      const by = `${from} INDEXED BY ${quoteIdentifier(index.name)}`;
+      if (!prepares(db, `SELECT ${columns.id} FROM ${by} WHERE ${column} = ? ORDER BY ${columns.id} DESC`))
+        continue;
+      usable.set(key, by);
+      break;
+    }
+  }
+  return usable;
+}
+
+function prepares(db: Database, sql: string): boolean {
+  try {
+    db.prepare(sql);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The columns in the order of COLUMN_KEYS; those that are not asked for as NULL, so that they are not read. */
+export function selectList(table: QueryTable, wanted: ReadonlySet<ColumnKey> | null): string {
+  return COLUMN_KEYS.map((key) =>
+    key === 'id' || wanted === null || wanted.has(key) ? table.columns[key] : 'NULL',
+  ).join(', ');
+}

@@ -1,0 +1,144 @@
+import type { Database, Statement } from 'better-sqlite3';
+import type { AuditEvent, SourceName } from '../audit/event.js';
+import type { ColumnKey } from '../source/columns.js';
+import type { RawRow } from '../source/encoding.js';
+import type { RowPlace, RowReader } from '../source/row.js';
+import { BranchIds } from './branches.js';
+import type { Plan } from './plan.js';
+import { type QueryTable, selectList } from './table.js';
+
+/** A row that is meant. What was not asked for is not there. */
+export interface Found {
+  readonly source: SourceName;
+  readonly sequence: number;
+  readonly time: number | null;
+  readonly event: AuditEvent | null;
+}
+
+export interface WalkOptions {
+  readonly source: SourceName;
+  readonly table: QueryTable;
+  readonly plan: Plan;
+  readonly rows: RowReader;
+  readonly matches: (event: AuditEvent) => boolean;
+  /** Columns to read besides those that decide; null for all of them. */
+  readonly columns: ReadonlySet<ColumnKey> | null;
+  /** Ids below this one. */
+  readonly before: number;
+  /** Milliseconds that a step may take, about. */
+  readonly stepMs: number;
+}
+
+/** Rows fetched at a time, and the ids among which they are looked for, which grow where few are found. */
+const SLICE = 256;
+const WINDOW = 8_192;
+const WIDER = 4;
+const FAST_MS = 5;
+
+/** Goes over one table from the newest row on, in steps; between two of them nothing is open. */
+export class Walk {
+  readonly source: SourceName;
+  queue: Found[] = [];
+  done = false;
+  private readonly ids: BranchIds | null;
+  private readonly select: string;
+  private readonly bare: boolean;
+  private before: number;
+  private window = WINDOW;
+  private readonly place: RowPlace;
+
+  constructor(private readonly options: WalkOptions) {
+    const { source, table, plan, columns, before } = options;
+    this.source = source;
+    this.before = Math.min(before, plan.bounds.highest + 1);
+    const { branches, bounds } = plan;
+    this.ids = branches === null ? null : new BranchIds(table, branches, bounds.lowest, this.before);
+    this.select = selectList(table, columns === null ? null : new Set([...columns, ...plan.columns]));
+    this.bare = plan.exact && columns?.size === 0;
+    this.place = { timeline: 1, ingested: 0, defaults: table.defaults, bytesOf: () => null };
+  }
+
+  /** Where the walk is, from the oldest (0) to where it began (1); for people. */
+  get position(): number {
+    const { lowest, highest } = this.options.plan.bounds;
+    return highest < lowest ? 0 : Math.max(0, (this.before - lowest) / (highest + 1 - lowest));
+  }
+
+  /** One step: reads on until the queue has so many rows, the end, or the end of the step's time. */
+  step(db: Database, wanted: number): void {
+    const end = performance.now() + this.options.stepMs;
+    const rows = this.ids === null ? null : this.rowById(db);
+    do {
+      if (this.ids !== null && rows !== null) this.byBranches(db, this.ids, rows, wanted);
+      else this.byId(db, wanted);
+    } while (!this.done && this.queue.length < wanted && performance.now() < end);
+  }
+
+  private rowById(db: Database): Statement {
+    const { table } = this.options;
+    return db
+      .prepare(`SELECT ${this.select} FROM ${table.from} WHERE ${table.columns.id} = ?`)
+      .raw()
+      .safeIntegers();
+  }
+
+  private byBranches(db: Database, ids: BranchIds, row: Statement, wanted: number): void {
+    const most = this.bare ? wanted - this.queue.length : Math.min(SLICE, wanted - this.queue.length);
+    const found = ids.take(db, most);
+    if (found.length < most) this.done = true;
+    this.before = this.done ? this.options.plan.bounds.lowest : (found.at(-1) ?? this.before);
+    for (const id of found) {
+      if (this.bare) this.push(id);
+      else this.look(row.get(id) as RawRow | undefined);
+    }
+  }
+
+  private byId(db: Database, wanted: number): void {
+    const { table, plan } = this.options;
+    const { lowest } = plan.bounds;
+    const { id } = table.columns;
+    const conditions = plan.conditions.map(({ sql }) => `AND ${sql}`).join(' ');
+    // Without a condition the limit bounds what is read; with one, only the range of ids does.
+    const floor = plan.conditions.length === 0 ? lowest : Math.max(lowest, this.before - this.window);
+    const limit = this.bare ? Math.max(SLICE, wanted - this.queue.length) : SLICE;
+    const begin = performance.now();
+    const statement = db.prepare(
+      `SELECT ${this.bare ? id : this.select} FROM ${table.byId} WHERE ${id} < ? AND ${id} >= ? ${table.integers} ${conditions} ORDER BY ${id} DESC LIMIT ?`,
+    );
+    const params = [this.before, floor, ...plan.conditions.flatMap(({ params: own }) => own), limit];
+    if (this.bare) {
+      const ids = statement.pluck().all(params) as number[];
+      for (const found of ids) this.push(found);
+      this.advance(ids.length, limit, ids.at(-1), floor, begin);
+    } else {
+      const rows = statement.raw().safeIntegers().all(params) as RawRow[];
+      for (const row of rows) this.look(row);
+      this.advance(rows.length, limit, Number(rows.at(-1)?.[0]), floor, begin);
+    }
+  }
+
+  private advance(
+    found: number,
+    limit: number,
+    last: number | undefined,
+    floor: number,
+    begin: number,
+  ): void {
+    const full = found === limit && last !== undefined;
+    this.before = full ? last : floor;
+    if (!full && floor <= this.options.plan.bounds.lowest) this.done = true;
+    if (performance.now() - begin < FAST_MS) this.window *= WIDER;
+    else this.window = Math.max(WINDOW, Math.floor(this.window / 2));
+  }
+
+  private push(id: number): void {
+    this.queue.push({ source: this.source, sequence: id, time: null, event: null });
+  }
+
+  private look(row: RawRow | undefined): void {
+    if (row === undefined) return; // deleted since its id was read
+    const event = this.options.rows.event(row, '', this.place);
+    if (!this.options.plan.exact && !this.options.matches(event)) return;
+    this.queue.push({ source: this.source, sequence: event.sequence, time: event.time, event });
+  }
+}

@@ -1,0 +1,114 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { config as schema } from '../../src/config/schema.js';
+import type { QueryOptions } from '../../src/query/origins.js';
+import { createAuditTable } from '../../src/recorder/recorder.js';
+
+/** What a test puts into a row; what is left out is NULL, but for the time. */
+export interface TestRow {
+  readonly created_at?: unknown;
+  readonly user_id?: unknown;
+  readonly user_name?: unknown;
+  readonly user_email?: unknown;
+  readonly action?: unknown;
+  readonly resource_type?: unknown;
+  readonly resource_id?: unknown;
+  readonly details?: unknown;
+  readonly ip_address?: unknown;
+  readonly server?: unknown;
+}
+
+const COLUMNS = [
+  'created_at',
+  'user_id',
+  'user_name',
+  'user_email',
+  'action',
+  'resource_type',
+  'resource_id',
+  'details',
+  'ip_address',
+  'server',
+] as const;
+
+export const SERVER = 'proxy-1';
+
+/** Postern's database and a state.db, open for writing as their owners have them. */
+export class Tables {
+  readonly directory = mkdtempSync(join(tmpdir(), 'postern-query-test-'));
+  readonly database = join(this.directory, 'posternproxy.db');
+  readonly stateDatabase = join(this.directory, 'state.db');
+  readonly postern: Database.Database;
+  readonly state: Database.Database;
+
+  constructor(options: { indexes?: boolean } = {}) {
+    this.postern = open(this.database);
+    this.state = open(this.stateDatabase);
+    if (options.indexes === false) {
+      const indexes = this.postern
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")
+        .pluck()
+        .all() as string[];
+      for (const name of indexes) this.postern.exec(`DROP INDEX "${name}"`);
+    }
+  }
+
+  options(source: Record<string, unknown> = {}, redact: Record<string, unknown> = {}): QueryOptions {
+    const config = schema.parse({ source: { database: this.database, ...source }, redact });
+    return {
+      database: this.database,
+      table: config.source.table,
+      columns: config.source.columns,
+      aliases: config.source.aliases,
+      stateDatabase: this.stateDatabase,
+      redact: config.redact,
+      server: SERVER,
+    };
+  }
+
+  insert(rows: readonly TestRow[], db: Database.Database = this.postern): void {
+    const statement = db.prepare(
+      `INSERT INTO audit_log (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})`,
+    );
+    db.transaction(() => {
+      for (const row of rows) {
+        statement.run(
+          COLUMNS.map((column) =>
+            column === 'created_at'
+              ? (row.created_at ?? '2026-11-01 00:00:00')
+              : column === 'action'
+                ? (row.action ?? 'update')
+                : (row[column] ?? null),
+          ),
+        );
+      }
+    })();
+  }
+
+  clear(): void {
+    for (const db of [this.postern, this.state]) {
+      db.exec("DELETE FROM audit_log; DELETE FROM sqlite_sequence WHERE name = 'audit_log'");
+    }
+  }
+
+  remove(): void {
+    this.postern.close();
+    this.state.close();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+function open(path: string): Database.Database {
+  const db = new Database(path);
+  db.pragma('journal_mode = WAL');
+  createAuditTable(db);
+  db.exec('CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)');
+  return db;
+}
+
+/** `2026-11-01 00:00:00` and so many seconds. */
+export function seconds(offset: number): string {
+  return new Date(Date.UTC(2026, 10, 1) + offset * 1_000).toISOString().slice(0, 19).replace('T', ' ');
+}
