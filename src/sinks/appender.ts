@@ -143,7 +143,7 @@ export class Appender {
     const { rule, clock, log } = this.options;
     if (this.syncError !== null) throw this.syncError;
     const handle = this.held();
-    const strange = handle.strange(this.progress.size);
+    const strange = this.strange(handle);
     if (strange !== null) {
       const what = strange === 'gone' ? 'was removed or moved away' : 'was changed by another hand';
       log.warn({ file: handle.path }, `${handle.path} ${what}; going on in a new file`);
@@ -219,6 +219,14 @@ export class Appender {
       'SINK_FAILED',
       `no file is open in ${directory}; it is opened at the next attempt.`,
     );
+  }
+
+  private strange(handle: Handle): 'gone' | 'changed' | null {
+    try {
+      return handle.strange(this.progress.size);
+    } catch (error) {
+      throw diskTrouble('cannot look at', handle.path, error);
+    }
   }
 
   /** Goes on in a file that is there. */

@@ -92,6 +92,7 @@ class FileSink implements Sink {
     await this.prune();
     const note = await this.appender.tick();
     this.noticeRoll();
+    await this.makeRoom(); // others may fill the disk while nothing is delivered
     return note;
   }
 
@@ -147,13 +148,7 @@ class FileSink implements Sink {
     await this.prune();
     await this.appender.ready();
     this.noticeRoll();
-    const { clock } = this.deps;
-    let missing = this.shortage(() => this.space.shortage(clock()));
-    while (missing > 0 && (await this.files.pruneOldest(this.appender.number))) {
-      this.pruned++;
-      missing = this.shortage(() => this.space.look(clock()));
-    }
-    this.paused = missing > 0;
+    const missing = await this.makeRoom();
     if (missing === 0) return;
     const { directory } = this.config;
     const lacking = `${Math.ceil(missing / 2 ** 20)} MB`;
@@ -162,6 +157,18 @@ class FileSink implements Sink {
       'SINK_FAILED',
       `paused: the disk of ${directory} lacks ${lacking} of what must stay free. ${next}.`,
     );
+  }
+
+  /** Removes the oldest files while there is less room than must stay free. Returns the bytes that are still missing. */
+  private async makeRoom(): Promise<number> {
+    const { clock } = this.deps;
+    let missing = this.shortage(() => this.space.shortage(clock()));
+    while (missing > 0 && (await this.files.pruneOldest(this.appender.number))) {
+      this.pruned++;
+      missing = this.shortage(() => this.space.look(clock()));
+    }
+    this.paused = missing > 0;
+    return missing;
   }
 
   /** Old files go with the next call: until then the note that counts may name one of them. */

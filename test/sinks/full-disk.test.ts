@@ -203,8 +203,9 @@ describe('min_free', () => {
 
     free = 500;
     time.now += 1_000;
-    await sink.deliver(batch(51, 60), NEVER); // begins the sixth
+    await sink.tick?.(); // begins the sixth
     expect(logNames(directory)).toEqual(range(3, 6).map((n) => `audit.0000000${n}.log`));
+    await sink.deliver(batch(51, 60), NEVER);
     expect(warnings().filter((w) => /removing .* the disk is nearly full/.test(w))).toHaveLength(2);
 
     free = -2_000;
