@@ -18,11 +18,16 @@ const FOLDERS = ['audit', 'config', 'source'];
 
 let compiled: string | null = null;
 
-/** The source as JavaScript, for processes that run as another user or in a mount namespace; removed with this process. */
+/** For `afterAll`: vitest ends its workers without their exit handlers. */
+export function removeCompiled(): void {
+  if (compiled !== null) rmSync(compiled, { recursive: true, force: true });
+  compiled = null;
+}
+
+/** The source as JavaScript, for processes that run as another user or in a mount namespace. */
 export function compiledSource(): string {
   if (compiled !== null) return compiled;
   const directory = mkdtempSync(join(tmpdir(), 'postern-source-js-'));
-  process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
   const files = [
     'errors.ts',
     ...FOLDERS.flatMap((folder) => readdirSync(join(ROOT, 'src', folder)).map((name) => `${folder}/${name}`)),

@@ -10,8 +10,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { compiledSource } from './compile.js';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { compiledSource, removeCompiled } from './compile.js';
 import { Reader, TABLE, temporaryDirectory, Writer } from './postern.js';
 import { type Identity, isRoot } from './process.js';
 
@@ -97,6 +97,7 @@ const cases = STATES.flatMap((state) =>
 beforeAll(() => {
   compiledSource();
 });
+afterAll(removeCompiled);
 
 describe.skipIf(!root)('looking leaves no file, no mode, no lock behind, and Postern writes on', () => {
   test.each(cases)('$state, read by $who, $mount', async ({ state, identity, mount }) => {

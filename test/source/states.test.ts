@@ -13,7 +13,8 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { removeCompiled } from './compile.js';
 import {
   openSource,
   Reader,
@@ -28,6 +29,7 @@ import {
 import { isRoot } from './process.js';
 
 const root = isRoot();
+afterAll(removeCompiled);
 
 function directory(): string {
   return temporaryDirectory(onTestFinished);
