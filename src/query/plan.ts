@@ -142,8 +142,13 @@ function serverTerm(table: QueryTable, server: string, own: string): Term {
 function term(table: QueryTable, branches: readonly Branch[] | null, exact: boolean): Term {
   if (branches === null) return { branches: null, condition: null, exact: false };
   const condition = conditionOf(table, branches);
-  const indexed = branches.every(({ key }) => table.indexed.has(key));
+  const indexed = branches.every((branch) => isIndexed(table, branch));
   return { branches: indexed ? branches : null, condition, exact: exact && indexed };
+}
+
+/** An index may leave out the rows with NULL. */
+function isIndexed(table: QueryTable, { key, value }: Branch): boolean {
+  return value === null ? table.nullsIndexed.has(key) : table.indexed.has(key);
 }
 
 function conditionOf(table: QueryTable, branches: readonly Branch[]): Condition | null {
@@ -192,8 +197,8 @@ function kindTerm(
   const byKind = [...new Set(parts.flatMap((part) => part.kinds))].map(
     (value) => ({ key: 'resource_type', value }) as const,
   );
-  const side =
-    byKind.length > 0 && sampled(db, table, byKind) < sampled(db, table, byAction) ? byKind : byAction;
+  const able = byKind.length > 0 && byKind.every((branch) => isIndexed(table, branch));
+  const side = able && sampled(db, table, byKind) < sampled(db, table, byAction) ? byKind : byAction;
   return term(table, [...whole, ...side], parts.length === 0);
 }
 

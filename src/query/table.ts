@@ -28,6 +28,8 @@ export interface QueryTable {
   readonly byId: string;
   /** The same by the index on a column whose entries are in the order of ids; the columns that have none are left out. */
   readonly indexed: ReadonlyMap<ColumnKey, string>;
+  /** Those of them whose index has the rows with NULL, too. */
+  readonly nullsIndexed: ReadonlySet<ColumnKey>;
   /** Column expressions, quoted; NULL where the table has none. */
   readonly columns: Readonly<Record<ColumnKey, string>>;
   /** `AND typeof(id) = 'integer'` of a view, which may have anything for an id; empty for a table. */
@@ -44,6 +46,7 @@ export function inspectTable(db: Database, config: TableConfig): QueryTable {
     COLUMN_KEYS.map((key) => [key, absent.has(key) ? 'NULL' : quoteIdentifier(config.columns[key])]),
   ) as Record<ColumnKey, string>;
   const from = quoteIdentifier(table.name);
+  const indexes = table.isView ? NO_INDEXES : usableIndexes(db, table.name, columns, from, absent);
   return {
     name: table.name,
     isView: table.isView,
@@ -51,12 +54,20 @@ export function inspectTable(db: Database, config: TableConfig): QueryTable {
     absent,
     from,
     byId: table.isView ? from : `${from} NOT INDEXED`,
-    indexed: table.isView ? new Map() : usableIndexes(db, table.name, columns, from, absent),
+    indexed: indexes.any,
+    nullsIndexed: indexes.nulls,
     columns,
     integers: table.isView ? `AND typeof(${columns.id}) = 'integer'` : '',
     maxId: table.sql.maxId,
   };
 }
+
+interface Indexes {
+  readonly any: ReadonlyMap<ColumnKey, string>;
+  readonly nulls: ReadonlySet<ColumnKey>;
+}
+
+const NO_INDEXES: Indexes = { any: new Map(), nulls: new Set() };
 
 /**
  * Only an index on the column alone is in the order of ids for each of its values. Whether SQLite can use it (collation, an
@@ -68,16 +79,17 @@ function usableIndexes(
   columns: Readonly<Record<ColumnKey, string>>,
   from: string,
   absent: ReadonlySet<ColumnKey>,
-): ReadonlyMap<ColumnKey, string> {
+): Indexes {
   const found = db
     .prepare(
       `SELECT l.name AS name, x.name AS column, x.cid AS cid, x.coll AS coll
        FROM pragma_index_list(?) AS l, pragma_index_xinfo(l.name) AS x
-       WHERE l.partial = 0 AND x.key = 1`,
+       WHERE x.key = 1 ORDER BY l.partial, l.name`,
     )
     .all(table) as IndexColumn[];
   const single = found.filter(({ name }) => found.filter((other) => other.name === name).length === 1);
-  const usable = new Map<ColumnKey, string>();
+  const any = new Map<ColumnKey, string>();
+  const nulls = new Set<ColumnKey>();
   for (const key of COLUMN_KEYS) {
     if (key === 'id' || absent.has(key)) continue;
     const column = columns[key];
@@ -85,13 +97,13 @@ function usableIndexes(
       if (index.column === null || index.coll !== 'BINARY') continue;
       if (quoteIdentifier(index.column).toLowerCase() !== column.toLowerCase()) continue;
       const by = `${from} INDEXED BY ${quoteIdentifier(index.name)}`;
-      if (!prepares(db, `SELECT ${columns.id} FROM ${by} WHERE ${column} = ? ORDER BY ${columns.id} DESC`))
-        continue;
-      usable.set(key, by);
+      if (!prepares(db, `SELECT ${columns.id} FROM ${by} WHERE ${column} = ?`)) continue;
+      any.set(key, by);
+      if (prepares(db, `SELECT ${columns.id} FROM ${by} WHERE ${column} IS NULL`)) nulls.add(key);
       break;
     }
   }
-  return usable;
+  return { any, nulls };
 }
 
 function prepares(db: Database, sql: string): boolean {
