@@ -1,14 +1,15 @@
 import type Database from 'better-sqlite3';
-import { catalog } from '../audit/catalog.js';
-import { createRedactor, type RedactionOptions } from '../audit/redaction.js';
-import { AuditdError } from '../errors.js';
-import { quoted } from './table.js';
+import { catalog, createClassifier } from '../audit/catalog.js';
+import { nearest } from '../audit/nearest.js';
+import { createRedactor, type RedactionOptions, type Redactor } from '../audit/redaction.js';
+import { AuditdError, messageOf } from '../errors.js';
+import { COLUMNS, columnsOf, quoted } from './table.js';
 
-export { createAuditTable } from './table.js';
+export { type AuditIndex, auditIndexes, createAuditTable, type TableOptions } from './table.js';
 
 /** What happened. Only `action` must be given. */
 export interface NewEntry {
-  /** Canonical name of the catalog, `proxy_host.update`. */
+  /** Canonical name of the catalog (docs/EVENTS.md), `proxy_host.update`. */
   readonly action: string;
   /** Milliseconds since the epoch; now, if left out. Written in whole seconds, UTC. */
   readonly time?: number;
@@ -16,7 +17,7 @@ export interface NewEntry {
     readonly id?: number | string | null;
     readonly name?: string | null;
     readonly email?: string | null;
-  };
+  } | null;
   /** The category of the action, if left out. */
   readonly resourceType?: string | null;
   readonly resourceId?: number | string | null;
@@ -30,6 +31,7 @@ export interface NewEntry {
 export interface RecorderOptions {
   /** Default `audit_log`. */
   readonly table?: string;
+  /** Milliseconds since the epoch. */
   readonly clock?: () => number;
   /** Default: the built-in names of secrets, masked. */
   readonly redact?: RedactionOptions;
@@ -42,15 +44,22 @@ export interface Recorder {
    * Writes one row and returns its id. Opens no transaction: inside of the caller's, the change and its audit row commit
    * together or not at all.
    *
-   * @throws AuditdError `USAGE` if the catalog has no such action; SQLite's own errors as they are
+   * @throws AuditdError `USAGE` if the catalog has no such action, the time is none, or JSON can't hold the details; SQLite's
+   *   own errors as they are
    */
   record(entry: NewEntry): number;
 }
 
-const known: ReadonlyMap<string, string> = new Map(catalog.map(({ action, category }) => [action, category]));
+const categories: ReadonlyMap<string, string> = new Map(
+  catalog.map(({ action, category }) => [action, category]),
+);
+const classify = createClassifier();
+const LATEST = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+let usual: Redactor | null = null;
 
 /**
- * Records audit events into the table that `createAuditTable` makes.
+ * Records audit events into a table that `createAuditTable` has made, or into Postern's own of the same columns (only
+ * `created_at` and `action` are required).
  *
  * @example
  * const recorder = createRecorder(db);
@@ -58,41 +67,92 @@ const known: ReadonlyMap<string, string> = new Map(catalog.map(({ action, catego
  *   updateHost(host);
  *   recorder.record({ action: 'proxy_host.update', user, resourceId: host.id, address: request.ip, details: { before, after } });
  * })();
+ *
+ * @throws AuditdError `USAGE` if there is no such table, or it lacks a required column
  */
 export function createRecorder(db: Database.Database, options: RecorderOptions = {}): Recorder {
-  const clock = options.clock ?? Date.now;
-  const redact = createRedactor(options.redact ?? { keys: [], mode: 'mask' });
+  const { table = 'audit_log', clock = Date.now, server = null } = options;
+  const redact = options.redact === undefined ? redactAsUsual() : createRedactor(options.redact);
+  const columns = writableColumns(db, table);
   const insert = db.prepare(
-    `INSERT INTO ${quoted(options.table ?? 'audit_log')}
-     (created_at, user_id, user_name, user_email, action, resource_type, resource_id, details, ip_address, server)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT INTO ${quoted(table)} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`,
   );
+  const places = columns.map((column) => COLUMNS.indexOf(column));
+
   return {
     record(entry) {
-      const category = known.get(entry.action);
+      const category = categories.get(entry.action);
       if (category === undefined) throw unknownAction(entry.action);
-      const { user = {} } = entry;
-      const result = insert.run(
-        new Date(entry.time ?? clock()).toISOString().slice(0, 19).replace('T', ' '),
-        user.id ?? null,
-        user.name ?? null,
-        user.email ?? null,
-        entry.action.slice(category.length + 1),
-        entry.resourceType ?? category,
-        entry.resourceId == null ? null : String(entry.resourceId),
-        entry.details == null ? null : redact(JSON.stringify(entry.details)),
+      const { user, resourceId = null, details = null } = entry;
+      const resourceType = entry.resourceType ?? category;
+      const row = [
+        written(entry.time ?? clock()),
+        user?.id ?? null,
+        user?.name ?? null,
+        user?.email ?? null,
+        rawAction(entry.action, category, resourceType),
+        resourceType,
+        resourceId === null ? null : String(resourceId),
+        details === null ? null : redact(jsonOf(entry.action, details)),
         entry.address ?? null,
-        entry.server ?? options.server ?? null,
-      );
-      return Number(result.lastInsertRowid);
+        entry.server ?? server,
+      ];
+      return Number(insert.run(places.map((place) => row[place])).lastInsertRowid);
     },
   };
 }
 
+function redactAsUsual(): Redactor {
+  usual ??= createRedactor({ keys: [], mode: 'mask' });
+  return usual;
+}
+
+function writableColumns(db: Database.Database, table: string): Array<(typeof COLUMNS)[number]> {
+  const there = columnsOf(db, table);
+  if (there.size === 0) {
+    throw new AuditdError(
+      'USAGE',
+      `There is no table ${table} to record into. Call createAuditTable(db) first`,
+    );
+  }
+  const missing = ['created_at', 'action'].find((column) => !there.has(column));
+  if (missing !== undefined) {
+    throw new AuditdError(
+      'USAGE',
+      `Table ${table} has no column ${missing}. Name the table that is the audit log`,
+    );
+  }
+  return COLUMNS.filter((column) => there.has(column));
+}
+
+/** The word as Postern writes it; the full name where the word beside this resource type would be read as something else. */
+function rawAction(action: string, category: string, resourceType: string): string {
+  const word = action.slice(category.length + 1);
+  return classify(word, resourceType).action === action ? word : action;
+}
+
+/** `YYYY-MM-DD HH:MM:SS`, UTC: what SQLite's datetime('now') writes. */
+function written(time: number): string {
+  if (!(time >= 0 && time <= LATEST)) {
+    throw new AuditdError('USAGE', `${time} is no time. Give milliseconds since 1970, up to the year 9999`);
+  }
+  return new Date(time).toISOString().slice(0, 19).replace('T', ' ');
+}
+
+function jsonOf(action: string, details: Readonly<Record<string, unknown>>): string {
+  try {
+    return JSON.stringify(details);
+  } catch (error) {
+    throw new AuditdError(
+      'USAGE',
+      `The details of ${action} can't be written as JSON: ${messageOf(error)}. Give an object without cycles and BigInt`,
+      { cause: error },
+    );
+  }
+}
+
 function unknownAction(action: string): AuditdError {
-  const category = action.split('.')[0] ?? '';
-  const near = [...known].filter(([, of]) => of === category).map(([name]) => name);
-  const allowed =
-    near.length > 0 ? near.join(', ') : [...new Set(known.values())].map((name) => `${name}.…`).join(', ');
-  return new AuditdError('USAGE', `The catalog has no action "${action}". Use one of: ${allowed}`);
+  const near = nearest(action, [...categories.keys()]);
+  const next = near === null ? 'docs/EVENTS.md lists them all' : `Did you mean ${near}?`;
+  return new AuditdError('USAGE', `The catalog has no action ${JSON.stringify(action)}. ${next}`);
 }

@@ -1,29 +1,86 @@
 import type Database from 'better-sqlite3';
 
+export interface TableOptions {
+  /** Default `audit_log`. */
+  readonly table?: string;
+}
+
 /** A name as SQL takes it, quotes and all. */
 export function quoted(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-/** The indexes that queries need, by what they filter; `id` is part of each, as the rowid is of every index. */
-export const INDEXES: Readonly<Record<string, string>> = {
-  created_at: 'created_at',
-  resource: 'resource_type',
-  action: 'action',
-  user_id: 'user_id',
-  user_name: 'user_name',
-  user_email: 'user_email',
-  ip_address: 'ip_address',
-  server: 'server',
-};
+/** Columns in the order in which `INSERT` gives them; `id` is SQLite's. */
+export const COLUMNS = [
+  'created_at',
+  'user_id',
+  'user_name',
+  'user_email',
+  'action',
+  'resource_type',
+  'resource_id',
+  'details',
+  'ip_address',
+  'server',
+] as const;
 
 /**
- * Makes the audit table and its indexes where they are missing. Changes nothing that is there.
+ * Columns that queries filter by. The row id is a part of every index, so that a page of one filter, newest first, is read
+ * from its index in order. Those that many rows leave empty are indexed where they are not: what is not there is not
+ * written, and `column = ?` finds the index all the same.
+ */
+const INDEXED: Readonly<Record<string, 'every row' | 'where it is not null'>> = {
+  created_at: 'every row',
+  action: 'every row',
+  resource_type: 'where it is not null',
+  user_id: 'where it is not null',
+  user_name: 'where it is not null',
+  user_email: 'where it is not null',
+  ip_address: 'where it is not null',
+  server: 'where it is not null',
+};
+
+/** An index that queries want. */
+export interface AuditIndex {
+  readonly name: string;
+  readonly column: string;
+  /** Makes it, if there is none of that name. */
+  readonly sql: string;
+}
+
+/**
+ * The indexes that queries want of a table.
+ *
+ * @param nameOf what the table calls a column, null where it has none
+ */
+export function auditIndexes(
+  table = 'audit_log',
+  nameOf: (column: string) => string | null = (column) => column,
+): AuditIndex[] {
+  return Object.entries(INDEXED).flatMap(([key, rows]) => {
+    const column = nameOf(key);
+    if (column === null) return [];
+    const name = `${table}_${key}`;
+    const where = rows === 'every row' ? '' : ` WHERE ${quoted(column)} IS NOT NULL`;
+    const sql = `CREATE INDEX IF NOT EXISTS ${quoted(name)} ON ${quoted(table)} (${quoted(column)})${where}`;
+    return [{ name, column, sql }];
+  });
+}
+
+/** Which of `COLUMNS` a table has; none if there is no such table. */
+export function columnsOf(db: Database.Database, table: string): ReadonlySet<string> {
+  const names = db.prepare('SELECT lower(name) FROM pragma_table_info(?)').pluck().all(table) as string[];
+  return new Set(names);
+}
+
+/**
+ * Makes the audit table and its indexes where they are missing. Changes nothing that is there; of a table that is there
+ * and lacks a column, that column has no index.
  *
  * AUTOINCREMENT, so that an id is never used twice: readers track ids.
  */
-export function createAuditTable(db: Database.Database, options: { table?: string } = {}): void {
-  const table = options.table ?? 'audit_log';
+export function createAuditTable(db: Database.Database, options: TableOptions = {}): void {
+  const { table = 'audit_log' } = options;
   db.exec(`CREATE TABLE IF NOT EXISTS ${quoted(table)} (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     created_at TEXT NOT NULL DEFAULT (datetime('now')),
@@ -37,7 +94,6 @@ export function createAuditTable(db: Database.Database, options: { table?: strin
     ip_address TEXT,
     server TEXT
   )`);
-  for (const [name, column] of Object.entries(INDEXES)) {
-    db.exec(`CREATE INDEX IF NOT EXISTS ${quoted(`${table}_${name}`)} ON ${quoted(table)} (${column})`);
-  }
+  const there = columnsOf(db, table);
+  for (const { sql } of auditIndexes(table, (column) => (there.has(column) ? column : null))) db.exec(sql);
 }
