@@ -12,6 +12,7 @@ Every kind of event that \`postern-auditd\` knows, as the catalog in \`src/audit
   past tense are understood besides, and so is the resource type before or behind the word: \`proxy_host_updated\`, \`updateProxyHost\`. More can be
   given under \`source.aliases\` in the configuration.
 - A row with anything else ships as an event of its own, \`<resource type>.<word>\`, severity info, outcome unknown. It is never taken for one of these.
+- \`daemon.log_opened\` is the first line of each log file, not an event of a row.
 `;
 
 /** The page docs/EVENTS.md, Markdown. */
