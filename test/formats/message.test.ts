@@ -154,6 +154,22 @@ describe('max_message_size', () => {
     expect(JSON.parse(detailsOf(body) ?? '')).toMatchObject({ domain: 'app.example.org' });
   });
 
+  it.each(['ecs', 'cef', 'leef', 'ocsf'] as const)(
+    'uses the room that there is in %s to the last byte',
+    (format) => {
+      const event = { ...plainEvent, details: JSON.stringify({ a: '='.repeat(64), b: '=', c: 'cccccc' }) };
+      const kept = { ...plainEvent, details: '{"b":"="}' };
+      const header = createFormatter({ ...plain, format, maxMessageSize: 1e6 })(event).indexOf(' - ') + 3;
+      const room = Buffer.byteLength(
+        bodies[format].format(kept, { truncated: true, brief: true, version: '1.2.3' }),
+      );
+      expect(bodyOf({ ...plain, format, maxMessageSize: header + room }, event)).toHaveLength(room);
+      expect(bodyOf({ ...plain, format, maxMessageSize: header + room - 1 }, event).length).toBeLessThan(
+        room - 9,
+      );
+    },
+  );
+
   it('leaves out what the rest says too before anything of the event', () => {
     const options = { ...plain, format: 'ocsf' } as const;
     const whole = createFormatter(options)(plainEvent);
