@@ -174,7 +174,7 @@ describe('min_free', () => {
     [2 ** 30, 2 ** 40, 2 ** 30],
     [2 ** 30, 10 * 2 ** 30, 2 ** 29],
     [0, 2 ** 40, 0],
-  ])('%d of a disk of %d bytes is a floor of %d: at most 5 %% of it', (minFree, total, floor) => {
+  ])('%d of a disk of %d bytes is a floor of %d: at most a twentieth of it', (minFree, total, floor) => {
     expect(floorOf(minFree, total)).toBeCloseTo(floor, -1);
   });
 
