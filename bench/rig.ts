@@ -9,6 +9,9 @@ import { createAuditTable, createRecorder } from 'postern-auditd/recorder';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 
+/** As bin/postern-auditd runs it. */
+const FLAGS = ['--max-semi-space-size=32'];
+
 export interface Status {
   readonly sinks: Readonly<Record<string, { cursors: Record<string, { id: number }>; state: string }>>;
 }
@@ -49,9 +52,13 @@ fail2ban: { bans: ${this.directory}/bans.log }
   }
 
   async start(): Promise<number> {
-    const child = spawn(process.execPath, [CLI, 'run', '--config', join(this.directory, 'config.yml')], {
-      stdio: ['ignore', 'inherit', 'inherit'],
-    });
+    const child = spawn(
+      process.execPath,
+      [...FLAGS, CLI, 'run', '--config', join(this.directory, 'config.yml')],
+      {
+        stdio: ['ignore', 'inherit', 'inherit'],
+      },
+    );
     this.child = child;
     for (let tries = 0; tries < 200; tries++) {
       if ((await this.status()) !== null) return child.pid ?? 0;
