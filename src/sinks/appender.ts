@@ -33,6 +33,7 @@
  */
 import type { SourceName } from '../audit/event.js';
 import { AuditdError, messageOf } from '../errors.js';
+import { Durability, type DurabilityOptions } from './durability.js';
 import { type Ground, prepareDirectory } from './ground.js';
 import { Handle } from './handle.js';
 import type { LineBuffer } from './line-buffer.js';
@@ -46,11 +47,9 @@ import { diskTrouble } from './trouble.js';
 
 const ROLL_AGAIN_MS = 1_000;
 
-export interface AppenderOptions extends MenderOptions {
+export interface AppenderOptions extends MenderOptions, DurabilityOptions {
   readonly ground: Ground;
   readonly rule: RollRule;
-  /** False where lines are worth nothing after a reboot: a failed fdatasync is then no reason to write them again. */
-  readonly distrustFailedSync: boolean;
   readonly clock: () => number;
 }
 
@@ -64,12 +63,10 @@ export interface Appended {
 
 export class Appender {
   private readonly mender: Mender;
+  private readonly durability: Durability;
   private readonly progress = new Progress();
   private handle: Handle | null = null;
   private since = 0;
-  private syncing: Promise<void> | null = null;
-  private syncError: AuditdError | null = null;
-  private distrust = false;
   private handedOut = '';
   private rollFailedAt = Number.NEGATIVE_INFINITY;
   private rollComplained = false;
@@ -77,6 +74,7 @@ export class Appender {
 
   constructor(private readonly options: AppenderOptions) {
     this.mender = new Mender(options);
+    this.durability = new Durability(options);
   }
 
   /** The file written to, or null. */
@@ -110,7 +108,7 @@ export class Appender {
       prepareDirectory(disk, ground);
       const note = saved === null ? null : parseNote(saved);
       const files = series.list();
-      const plan = this.mender.plan(note, files, this.distrust);
+      const plan = this.mender.plan(note, files, this.durability.distrusted);
       for (const cut of plan.cuts) this.mender.cut(cut);
       // The note will name the file to go on with alone; a roll that failed half-way may have been written past.
       const left = files.filter(
@@ -123,7 +121,7 @@ export class Appender {
         ? this.start(above, !numbers.includes(above), plan.positions)
         : this.goOn(plan.current, plan.positions));
       this.progress.remember(plan.found);
-      this.distrust = false;
+      this.durability.forgive();
       await this.attend();
       const { corrections: positions } = plan;
       if (plan.lost)
@@ -141,15 +139,14 @@ export class Appender {
   /** Sees that what is open is still what the path leads to, and rolls when it is time. To be called before each batch. */
   async ready(): Promise<void> {
     const { rule, clock, log } = this.options;
-    if (this.syncError !== null) throw this.syncError;
+    this.durability.demand();
     const handle = this.held();
     const strange = this.strange(handle);
     if (strange !== null) {
       const what = strange === 'gone' ? 'was removed or moved away' : 'was changed by another hand';
       log.warn({ file: handle.path }, `${handle.path} ${what}; going on in a new file`);
-      await this.sync().catch((error) => log.debug({ err: error }, 'no fdatasync'));
-      this.syncError = null;
-      this.distrust = false;
+      await this.durability.complete(handle, this.progress).catch((error) => log.debug(messageOf(error)));
+      this.durability.forgive();
       await this.start(handle.file.number, strange === 'gone');
       await this.attend();
       return;
@@ -198,14 +195,14 @@ export class Appender {
   async tick(): Promise<string | null> {
     await this.ready();
     await this.attend();
-    if (this.undurable > 0) this.syncing ??= this.background();
+    this.durability.begin(this.held(), this.progress);
     const before = this.handedOut;
     return this.note() === before ? null : this.handedOut;
   }
 
   async close(): Promise<void> {
     try {
-      if (this.handle !== null) await this.sync();
+      if (this.handle !== null) await this.durability.complete(this.handle, this.progress);
     } catch (error) {
       this.options.log.warn({ err: error }, `not all of ${this.path} is on the disk: ${messageOf(error)}`);
     }
@@ -239,7 +236,7 @@ export class Appender {
     this.handle = new Handle(disk, { ...file, size: offset }, series.path(file.number), ground);
     this.since = Math.min(since, clock());
     this.progress.resume(begin, { offset, positions });
-    await this.datasync();
+    await this.durability.datasync(this.handle, this.progress);
   }
 
   /** Goes on in a new file. */
@@ -267,7 +264,7 @@ export class Appender {
   private async roll(now: number): Promise<void> {
     const { log } = this.options;
     const handle = this.held();
-    await this.sync();
+    await this.durability.complete(handle, this.progress);
     try {
       await this.start(handle.file.number, false);
     } catch (error) {
@@ -291,44 +288,8 @@ export class Appender {
     }
   }
 
-  /** Everything written is on the medium when it resolves. */
-  private async sync(): Promise<void> {
-    await this.syncing;
-    if (this.syncError !== null) throw this.syncError; // a second one might succeed though the first one's pages are lost
-    if (this.undurable > 0) await this.datasync();
-  }
-
-  private async datasync(): Promise<void> {
-    const { distrustFailedSync, log } = this.options;
-    const handle = this.held();
-    const done = this.progress.syncing();
-    try {
-      await handle.datasync();
-    } catch (cause) {
-      const error = diskTrouble('cannot make durable', handle.path, cause);
-      if (distrustFailedSync) {
-        this.distrust = true;
-        this.syncError = error;
-        throw error;
-      }
-      log.debug({ err: error }, error.message);
-    }
-    done();
-  }
-
-  private async background(): Promise<void> {
-    try {
-      await this.datasync();
-    } catch {
-      // kept in `syncError`, thrown by the next `ready`
-    } finally {
-      this.syncing = null;
-    }
-  }
-
   private async letGo(): Promise<void> {
-    await this.syncing;
-    this.syncError = null;
+    await this.durability.settle();
     this.drop();
   }
 
