@@ -183,14 +183,16 @@ render_jail() {
 
 # take_up JAIL: fail2ban reads it, and shows that it has.
 take_up() {
+  local patience=15
   F2B_APPLIED=yes F2B_OPEN=yes
   if [ "$F2B_STATE" = running ]; then
     f2b add "$1" polling >/dev/null # it may be there
     f2b reload --restart "$1" >"$WORK/reload"
+    patience=5
   else
     systemctl restart fail2ban >"$WORK/reload" 2>&1 || true
   fi
-  if ! wait_until 15 jail_works "$1"; then
+  if ! wait_until "$patience" jail_works "$1"; then
     die "fail2ban does not run the jail $1:"$'\n'"$(why_not)" 'journalctl -u fail2ban and /var/log/fail2ban.log say more; then install.sh --reconfigure.'
   fi
   local gone

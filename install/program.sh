@@ -80,7 +80,7 @@ is_whole() { (cd "$1" && [ -f MANIFEST ] && sha256sum --check --quiet --strict M
 # fingerprint CLONE NODE: changes with whatever an installation from the clone is made of.
 fingerprint() {
   (
-    cd "$1" && "$2" --version && find "${TREE[@]}" "${SOURCES[@]}" -type f 2>/dev/null | LC_ALL=C sort -u | tr '\n' '\0' | xargs -0 sha256sum
+    cd "$1" && "$2" --version && { find "${TREE[@]}" "${SOURCES[@]}" -type f 2>/dev/null || true; } | LC_ALL=C sort -u | tr '\n' '\0' | xargs -0 sha256sum
   ) | sha256sum | cut -d ' ' -f 1
 }
 

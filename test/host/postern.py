@@ -2,7 +2,7 @@
 
 postern.py DATABASE FIFO PORT: each line of FIFO is {"ip": ..., "count": ..., "action": ...}, one commit a row.
 """
-import json, os, socket, sqlite3, sys, threading
+import json, os, signal, socket, sqlite3, sys, threading
 
 database, fifo, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
@@ -25,6 +25,14 @@ db.execute(
   resource_id TEXT, details TEXT, ip_address TEXT, server TEXT)"""
 )
 
+
+
+def stop(*_):
+    db.close()  # the last one to close takes -wal and -shm away
+    sys.exit(0)
+
+
+signal.signal(signal.SIGTERM, stop)
 if not os.path.exists(fifo):
     os.mkfifo(fifo)
 while True:

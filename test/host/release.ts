@@ -44,6 +44,8 @@ export interface PosternOptions {
   readonly umask?: string;
   readonly directoryMode?: string;
   readonly directory?: string;
+  /** True starts it anew where it was: nothing is done to its directory, whose access list a chmod would undo. */
+  readonly again?: boolean;
 }
 
 /** Starts a stand-in for Postern: its database, held open, and a listener on port 81. */
@@ -54,7 +56,7 @@ export async function startPostern(host: Host, options: PosternOptions = {}): Pr
   await host.exec(
     `getent group ${group} >/dev/null || groupadd --system ${group}
      getent passwd ${user} >/dev/null || useradd --system --gid ${group} ${user}
-     install -d -o ${user} -g ${group} -m ${directoryMode} ${directory}
+     ${options.again ? '' : `install -d -o ${user} -g ${group} -m ${directoryMode} ${directory}`}
      systemctl reset-failed posternproxy 2>/dev/null
      systemd-run --quiet --collect --unit=posternproxy -p User=${user} -p Group=${group} -p UMask=${umask} \\
        -p RuntimeDirectory=posternproxy -p AmbientCapabilities=CAP_NET_BIND_SERVICE \\
@@ -82,9 +84,9 @@ export async function install(
 /** Every file below the paths with size, mode, owner and time, but for what is written all the time. */
 export async function snapshot(host: Host, paths: string): Promise<string[]> {
   const { stdout } = await host.exec(
-    `find ${paths} -xdev \\( -path /var/log -o -path /var/lib/fail2ban -o -path /var/cache -o -path /var/lib/systemd -o -path /proc -o -path /sys \\
+    `find ${paths} -xdev \\( -path /var/log -o -path /var/lib/fail2ban -o -path /var/cache -o -path /var/lib/systemd -o -path /var/lib/apt -o -path /proc -o -path /sys \\
        -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path /root -o -path '*/__pycache__' \\) -prune \\
-       -o -printf '%p %y %s %m %U:%G %T@ %l\\n' | sort`,
+       -o -type d -printf '%p d %m %U:%G %T@\\n' -o -printf '%p %y %s %m %U:%G %T@ %l\\n' | sort`,
   );
   return stdout.trim().split('\n');
 }

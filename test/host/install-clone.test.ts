@@ -1,0 +1,66 @@
+import { execFileSync } from 'node:child_process';
+import { realpathSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { bootHost, describeHost, type Host } from './host.js';
+import { install, recordFailures, startPostern } from './release.js';
+
+const clone = resolve(import.meta.dirname, '../..');
+const output = (program: string, ...args: string[]) =>
+  execFileSync(program, args, { encoding: 'utf8' }).trim();
+
+describeHost('install.sh of a clone, with Node.js and npm of the host', () => {
+  let host: Host;
+  beforeAll(async () => {
+    // npm itself and what it has downloaded before: the guest has no way out.
+    const npm = dirname(dirname(realpathSync(output('sh', '-c', 'command -v npm'))));
+    const cache = output('npm', 'config', 'get', 'cache', '--loglevel=error');
+    host = await bootHost({
+      suite: 'trixie',
+      name: 'install-clone',
+      binds: [
+        `${clone}:/clone:ro`,
+        `${npm}:/usr/local/lib/node_modules/npm:ro`,
+        `${join(cache, '_cacache')}:/cache:ro`,
+      ],
+    });
+    await host.exec(
+      `ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm
+       mkdir /root/.npm && cp -r /cache /root/.npm/_cacache`,
+    );
+    await startPostern(host);
+  });
+  afterAll(() => host.stop());
+
+  it('says what to do where Node.js is too old or missing, and changes nothing', async () => {
+    await host.write('/root/old/node', '#!/bin/sh\necho v18.20.4\n');
+    await host.exec('chmod 755 /root/old/node; ln -s node /root/old/nodejs');
+    for (const [path, why] of [
+      ['/root/old:/usr/sbin:/usr/bin:/sbin:/bin', 'Node.js is too old: /root/old/node is v18.20.4'],
+      ['/usr/sbin:/usr/bin:/sbin:/bin', 'there is no Node.js here'],
+    ]) {
+      const { code, said } = await install(host, '', { from: '/clone', env: `PATH=${path}`, check: false });
+      expect(code).not.toBe(0);
+      expect(said).toContain(why);
+      expect(said).toContain('release tarball');
+      expect(said).toContain('Nothing has been changed.');
+    }
+  });
+
+  it('builds in a directory of its own, and the daemon runs with the Node.js that was found', async () => {
+    await install(host, '--no-fail2ban', { from: '/clone' });
+    expect((await host.exec('cat /opt/postern-auditd/NODE')).stdout).toBe('/usr/local/bin/node\n');
+    expect((await host.exec('ls -A /opt')).stdout).toBe('postern-auditd\n');
+    expect((await host.exec('ls /opt/postern-auditd/node_modules')).stdout).not.toMatch(/typescript|vitest/);
+    await recordFailures(host, '10.77.3.3', 1);
+    await host.waitFor('cat /var/log/posternproxy/audit/audit.*.log', (out) => out.includes('10.77.3.3'));
+  });
+
+  it('builds nothing when it is run again', async () => {
+    const { said } = await install(host, '--no-fail2ban', {
+      from: '/clone',
+      env: 'npm_config_cache=/nowhere',
+    });
+    expect(said).toContain('nothing has been changed');
+  });
+});

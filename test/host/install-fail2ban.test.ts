@@ -1,0 +1,134 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { bootHost, describeHost, type Host, type Suite } from './host.js';
+import { install, jails, release, snapshot, startPostern, unpack } from './release.js';
+
+const SSHD_JAIL = '/etc/fail2ban/jail.d/postern-auditd-sshd.conf';
+
+/** Where host.sh keeps the packages that it has built the host's file system from. */
+const store = process.env.POSTERN_TEST_HOSTS ?? join(homedir(), '.cache/postern-auditd-test-hosts');
+
+/** A repository of the packages that are left out, in the guest itself, as it has no way out. */
+const repository = `
+mkdir -p /repo && cd /repo
+for deb in /debs/fail2ban_*.deb /debs/python3-systemd_*.deb; do
+  cp "$deb" . && name=$(basename "$deb")
+  dpkg-deb --field "$name"
+  printf 'Filename: ./%s\\nSize: %s\\nSHA256: %s\\n\\n' "$name" "$(stat -c %s "$name")" "$(sha256sum "$name" | cut -d ' ' -f 1)"
+done >Packages
+echo 'deb [trusted=yes] file:/repo ./' >/etc/apt/sources.list.d/repo.list`;
+
+for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
+  describeHost(`install.sh on ${suite} without fail2ban, and without auth.log`, () => {
+    let host: Host;
+    beforeAll(async () => {
+      host = await bootHost({
+        suite,
+        name: `install-f2b-${suite}`,
+        node: false,
+        binds: [`${release()}:/release:ro`, `${join(store, 'debs', suite)}:/debs:ro`],
+      });
+      await host.exec(
+        `dpkg --purge --force-depends fail2ban python3-systemd >/dev/null 2>&1; rm -rf /etc/fail2ban /var/lib/fail2ban
+         systemctl disable --now rsyslog 2>/dev/null; rm -f /var/log/auth.log
+         rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*`,
+        { check: false },
+      );
+      await unpack(host);
+      await startPostern(host);
+    });
+    afterAll(() => host.stop());
+
+    it('names the missing packages, and stops before it has changed anything, where none can be had', async () => {
+      const before = await snapshot(host, '/etc /opt /usr /var/lib');
+      const { code, said } = await install(host, '', { check: false });
+      expect(code).not.toBe(0);
+      expect(said).toContain("missing and can't be had: fail2ban python3-systemd. Nothing has been changed.");
+      expect(await snapshot(host, '/etc /opt /usr /var/lib')).toEqual(before);
+    });
+
+    it('installs them where they can be had, and gives the sshd jail a log that is there', async () => {
+      await host.exec(repository);
+      await install(host);
+      expect(await jails(host)).toEqual(['posternproxy', 'sshd']);
+      // Debian 13's own jail reads the journal already.
+      const mended = await host.exec(`cat ${SSHD_JAIL}`, { check: false });
+      if (suite === 'bookworm') expect(mended.stdout).toContain('[sshd]\nbackend = systemd\n');
+      else expect(mended.code).not.toBe(0);
+    });
+
+    it('leaves a fail2ban behind that starts again without the jail', async () => {
+      await install(host, '--uninstall', { from: '/opt/postern-auditd' });
+      await host.exec('systemctl restart fail2ban');
+      await host.waitFor('fail2ban-client status', (out) => out.includes('Jail list:'));
+      expect(await jails(host)).toEqual(['sshd']);
+    });
+  });
+}
+
+describeHost("install.sh beside somebody else's fail2ban jails", () => {
+  let host: Host;
+  const foreign = {
+    jail: '[theirs]\nenabled = true\nfilter = theirs\nlogpath = /var/log/theirs.log\nbackend = polling\n',
+    filter: '[Definition]\nfailregex = ^refused <ADDR>$\n',
+    broken: '[Definition]\nfailregex = ^refused( <ADDR>$\n',
+  };
+  beforeAll(async () => {
+    host = await bootHost({
+      suite: 'bookworm',
+      name: 'install-beside',
+      node: false,
+      binds: [`${release()}:/release:ro`],
+    });
+    await host.exec('touch /var/log/auth.log /var/log/theirs.log');
+    await host.write('/etc/fail2ban/jail.d/theirs.conf', foreign.jail);
+    await host.write('/etc/fail2ban/filter.d/theirs.conf', foreign.filter);
+    await unpack(host);
+    await startPostern(host);
+  });
+  afterAll(() => host.stop());
+
+  it('refuses, before anything is changed, a fail2ban that does not run and whose configuration is broken', async () => {
+    await host.exec('rm /var/log/theirs.log');
+    const before = await snapshot(host, '/etc /opt /usr /var/lib');
+    const { code, said } = await install(host, '', { check: false });
+    expect(code).not.toBe(0);
+    expect(said).toContain('Have not found any log file for theirs jail');
+    expect(said).toContain('Nothing has been changed.');
+    expect(await snapshot(host, '/etc /opt /usr /var/lib')).toEqual(before);
+  });
+
+  it('takes no jail down with it whose filter on disk has been broken since fail2ban started', async () => {
+    await host.exec('touch /var/log/theirs.log; systemctl start fail2ban');
+    await host.waitFor('fail2ban-client status', (out) => out.includes('theirs'));
+    await host.write('/etc/fail2ban/filter.d/theirs.conf', foreign.broken);
+    await install(host);
+    expect(await jails(host)).toEqual(['posternproxy', 'sshd', 'theirs']);
+  });
+
+  it('takes a new jail out again that does not come to work, and touches no other', async () => {
+    await install(host, '--uninstall', { from: '/opt/postern-auditd' });
+    await host.exec('touch /var/log/elsewhere.log');
+    await host.write(
+      '/etc/fail2ban/jail.d/posternproxy.local',
+      '[posternproxy]\nlogpath = /var/log/elsewhere.log\n',
+    );
+    const { code, said } = await install(host, '', { check: false });
+    expect(code).not.toBe(0);
+    expect(said).toContain('fail2ban does not run the jail posternproxy');
+    expect(said).toContain('put back   fail2ban runs its jails as before: sshd theirs');
+    expect(await jails(host)).toEqual(['sshd', 'theirs']);
+    const ours = 'ls /etc/fail2ban/filter.d/posternproxy* /etc/fail2ban/jail.d/posternproxy.conf';
+    expect((await host.exec(ours, { check: false })).stdout).toBe('');
+    // The daemon stays: it has done nothing wrong.
+    expect((await host.exec('systemctl is-active postern-auditd')).stdout.trim()).toBe('active');
+  });
+
+  it('--no-fail2ban leaves it as it is', async () => {
+    const before = await snapshot(host, '/etc/fail2ban');
+    const { said } = await install(host, '--no-fail2ban');
+    expect(said).not.toContain('fail2ban/');
+    expect(await snapshot(host, '/etc/fail2ban')).toEqual(before);
+  });
+});
