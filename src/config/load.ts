@@ -106,21 +106,35 @@ function check(value: unknown): { config: Config | null; problems: Problem[] } {
     .filter((path) => path.length > 0 && path[0] !== 'sinks' && valueAt(value, path) === null);
   if (empty.length > 0) return check(empty.reduce((at, path) => withValue(at, path, {}), value));
   const problems = problemsOf(parsed.error.issues, value);
-  // What is right so far may still not fit together: all of it is said at once.
-  const rest = schema.safeParse(problems.reduce((at, { path }) => without(at, path), value));
-  return { config: null, problems: rest.success ? [...problems, ...crossProblems(rest.data)] : problems };
+  const rest = sound(value, problems);
+  return { config: null, problems: rest === null ? problems : [...problems, ...crossProblems(rest)] };
 }
 
-/** A copy of a value without the key that a path leads to; of a list, without all of it. */
-function without(value: unknown, path: Path): unknown {
-  const [first, ...rest] = path;
-  if (first === undefined || typeof value !== 'object' || value === null || !Object.hasOwn(value, first))
-    return value;
-  const member = valueAt(value, [first]);
-  if (rest.length > 0 && typeof rest[0] === 'string' && typeof member === 'object') {
-    return { ...value, [first]: without(member, rest) };
+/**
+ * What is right in a configuration that is wrong: it may still not fit together, and all of it is to be said at once. Null
+ * if not even leaving things out makes it valid.
+ */
+function sound(value: unknown, problems: readonly Problem[]): Config | null {
+  let rest = value;
+  let wrong = problems.map(({ path }) => path);
+  for (let tries = 0; tries < 3; tries++) {
+    rest = wrong.reduce((at, path) => without(at, path), rest);
+    const parsed = schema.safeParse(rest);
+    if (parsed.success) return parsed.data;
+    wrong = problemsOf(parsed.error.issues, rest).map(({ path }) => path);
   }
-  return Object.fromEntries(Object.entries(value).filter(([name]) => name !== String(first)));
+  return null;
+}
+
+/** A copy of a value without the key that a path leads to, or would lead to if it were there; of a list, without all of it. */
+function without(value: unknown, path: Path): unknown {
+  const [first, second] = path;
+  const member = first === undefined ? undefined : valueAt(value, [first]);
+  if (member === undefined) return value;
+  const deeper = typeof second === 'string' && valueAt(member, [second]) !== undefined;
+  const inner = deeper ? without(member, path.slice(1)) : undefined;
+  const entries = Object.entries(value as object).filter(([name]) => deeper || name !== String(first));
+  return Object.fromEntries(entries.map(([name, each]) => [name, name === String(first) ? inner : each]));
 }
 
 /** A copy of a value with one member set; what is no mapping stays as it is. */

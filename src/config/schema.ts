@@ -1,105 +1,221 @@
 import { z } from 'zod';
-import { duration, fileMode, size } from './units.js';
+import { type eventsFilter, everySink } from './events.js';
+import { syslogSink } from './syslog.js';
+import { absolutePath, duration, durationBetween, fileMode, only, size } from './units.js';
 
-/** Which events a sink takes; a key left out lets everything through. */
-const eventsFilter = z.strictObject({
-  category: z.array(z.string()).optional(),
-  action: z.array(z.string()).optional(),
-  outcome: z.array(z.enum(['success', 'failure', 'unknown'])).optional(),
-  min_severity: z.enum(['alert', 'critical', 'error', 'warning', 'notice', 'info']).optional(),
-  server: z.array(z.string()).optional(),
-  source: z.array(z.enum(['postern', 'auditd'])).optional(),
-});
+const text = z.string().min(1);
 
-const everySink = {
-  events: eventsFilter.optional(),
+/** What both kinds of local files have. */
+const localFiles = {
+  ...everySink,
+  required: z
+    .boolean()
+    .default(true)
+    .describe('Retention never removes a row that a required sink has not delivered.'),
+  start: z
+    .enum(['beginning', 'now'])
+    .default('beginning')
+    .describe(
+      "Where the sink's very first start begins: with the oldest row, or with what comes from now on.",
+    ),
 };
 
-export const fileSink = z.strictObject({
-  type: z.literal('file'),
-  ...everySink,
-  required: z.boolean().default(true),
-  start: z.enum(['beginning', 'now']).default('beginning'),
-  directory: z.string().default('/var/log/posternproxy/audit'),
-  roll: z
-    .strictObject({
-      size: size.default(100 * 2 ** 20),
-      every: duration.nullable().default(86_400_000),
-      keep: z.int().min(1).max(10_000).default(30),
-    })
-    .prefault({}),
-  mode: fileMode.default(0o640),
-  group: z.string().nullable().default('adm'),
-});
+const mode = fileMode
+  .prefault('0640')
+  .describe('Mode of the files, in octal and in quotes; the directory gets the mode that goes with it.');
 
-export const fail2banSink = z.strictObject({
-  type: z.literal('fail2ban'),
-  ...everySink,
-  required: z.boolean().default(true),
-  start: z.enum(['beginning', 'now']).default('beginning'),
-  directory: z.string().default('/var/log/posternproxy/auth'),
-  roll: z.strictObject({ size: size.default(20 * 2 ** 20) }).prefault({}),
-  mode: fileMode.default(0o640),
-  group: z.string().nullable().default('adm'),
-});
+const group = text
+  .nullable()
+  .default('adm')
+  .describe("Group of files and directory; null leaves the daemon's own.");
 
-export const sink = z.discriminatedUnion('type', [fileSink, fail2banSink]);
+export const fileSink = z
+  .strictObject({
+    type: z.literal('file'),
+    directory: absolutePath
+      .default('/var/log/posternproxy/audit')
+      .describe('Where the files go; a directory that nothing else writes to.'),
+    roll: z
+      .strictObject({
+        size: size
+          .refine((bytes) => bytes > 0, only('a size above 0'))
+          .prefault('100M')
+          .describe('A new file is begun when this one has got so large.'),
+        every: durationBetween('1m', '10y')
+          .nullable()
+          .prefault('1d')
+          .describe('A new file is begun when this one has got so old; null: by size alone.'),
+        keep: z.int().min(1).max(10_000).default(30).describe('How many files are kept, the newest.'),
+      })
+      .prefault({})
+      .describe('When a new file is begun, and how many are kept.'),
+    mode,
+    group,
+    ...localFiles,
+  })
+  .describe('Every event as a line of ECS JSON, in numbered files; current.log is a link to the newest.');
+
+export const fail2banSink = z
+  .strictObject({
+    type: z.literal('fail2ban'),
+    directory: absolutePath
+      .default('/var/log/posternproxy/auth')
+      .describe("Where the pair of files goes that the jail's logpath names."),
+    roll: z
+      .strictObject({
+        size: size
+          .refine((bytes) => bytes > 0, only('a size above 0'))
+          .prefault('20M')
+          .describe(
+            'The other file of the pair is begun when this one has got so large; never twice within a minute.',
+          ),
+      })
+      .prefault({})
+      .describe('When the other file of the pair is begun.'),
+    mode,
+    group,
+    ...localFiles,
+  })
+  .describe('What fail2ban reads: the fresh failed logins at this server. At most one.');
+
+/** A new kind of sink docks here: its schema in a file of its own, one word in this list. */
+export const sink = z.discriminatedUnion('type', [fileSink, fail2banSink, syslogSink]);
 
 const columns = z.strictObject({
-  id: z.string().default('id'),
-  created_at: z.string().default('created_at'),
-  user_id: z.string().default('user_id'),
-  user_name: z.string().default('user_name'),
-  user_email: z.string().default('user_email'),
-  action: z.string().default('action'),
-  resource_type: z.string().default('resource_type'),
-  resource_id: z.string().default('resource_id'),
-  details: z.string().default('details'),
-  ip_address: z.string().default('ip_address'),
-  server: z.string().default('server'),
+  id: text.default('id').describe('Its INTEGER PRIMARY KEY. Required.'),
+  created_at: text
+    .default('created_at')
+    .describe('UTC text, ISO 8601, epoch seconds or milliseconds. Required.'),
+  user_id: text.default('user_id').describe('Who did it, by number.'),
+  user_name: text.default('user_name').describe('Who did it, by name.'),
+  user_email: text.default('user_email').describe('Who did it, by e-mail address.'),
+  action: text.default('action').describe('What was done. Required.'),
+  resource_type: text.default('resource_type').describe('What kind of thing it was done to.'),
+  resource_id: text.default('resource_id').describe('Which one.'),
+  details: text.default('details').describe('The change, as JSON text.'),
+  ip_address: text.default('ip_address').describe('Address of the client.'),
+  server: text.default('server').describe('Name of the server, where several share a table.'),
 });
 
 const source = z.strictObject({
-  database: z.string().default('/var/lib/posternproxy/posternproxy.db'),
-  table: z.string().default('audit_log'),
-  poll_interval: duration.default(1_000),
-  columns: columns.prefault({}),
-  aliases: z.record(z.string(), z.array(z.string())).default({}),
+  database: absolutePath
+    .default('/var/lib/posternproxy/posternproxy.db')
+    .describe("Postern's SQLite database. It is only ever read."),
+  table: text.default('audit_log').describe('Its audit table, or a view of the same shape.'),
+  poll_interval: durationBetween('10ms', '1h')
+    .prefault('1s')
+    .describe('How often to look, besides whenever the database changes.'),
+  columns: columns
+    .prefault({})
+    .describe('Names of the columns, where they differ. All but id, created_at and action may be missing.'),
+  aliases: z
+    .record(z.string(), z.array(text))
+    .default({})
+    .describe(
+      'Further spellings of an event, by its canonical name: { auth.login_failure: [signin_denied] }.',
+    ),
 });
 
 const fail2ban = z.strictObject({
-  jail: z.string().default('posternproxy'),
-  ports: z.array(z.int().min(1).max(65_535)).min(1).default([80, 81, 443]),
-  protocols: z.array(z.enum(['tcp', 'udp'])).min(1).default(['tcp', 'udp']),
-  chain: z.string().default('auto'),
-  banaction: z.string().default('iptables-multiport'),
-  max_retry: z.int().min(1).default(5),
-  find_time: duration.default(600_000),
-  ban_time: duration.default(3_600_000),
-  never_ban: z.array(z.string()).default(['127.0.0.0/8', '::1']),
-  ipv6_prefix: z.int().min(32).max(128).default(128),
-  bans: z.string().default('/var/log/posternproxy/bans/bans.log'),
+  jail: text.default('posternproxy').describe('Name of the jail.'),
+  ports: z
+    .array(z.int().min(1).max(65_535))
+    .min(1)
+    .default([80, 81, 443])
+    .describe('Ports that a banned address may no longer reach: those Postern listens on.'),
+  protocols: z
+    .array(z.enum(['tcp', 'udp']))
+    .min(1)
+    .default(['tcp', 'udp'])
+    .describe('HTTP/3 comes by UDP.'),
+  chain: text
+    .default('auto')
+    .describe(
+      'iptables chain: INPUT, DOCKER-USER for published container ports; auto takes what the host has.',
+    ),
+  banaction: text.default('iptables-multiport').describe("fail2ban's action that bans."),
+  max_retry: z.int().min(1).default(5).describe('So many failed logins from one address lead to a ban.'),
+  find_time: duration
+    .refine((ms) => ms > 0, only('a duration above 0'))
+    .prefault('10m')
+    .describe('Failed logins are counted over this time.'),
+  ban_time: duration
+    .refine((ms) => ms > 0, only('a duration above 0'))
+    .prefault('1h')
+    .describe('How long a ban lasts.'),
+  never_ban: z
+    .array(z.string())
+    .default(['127.0.0.0/8', '::1'])
+    .describe(
+      'Addresses and networks that are never banned: kept from fail2ban, and in the jail as ignoreip.',
+    ),
+  ipv6_prefix: z
+    .int()
+    .min(32)
+    .max(128)
+    .default(128)
+    .describe(
+      'Ban this network of an IPv6 attacker; 64 is what one host usually has, 128 bans the address alone.',
+    ),
+  bans: absolutePath
+    .default('/var/log/posternproxy/bans/bans.log')
+    .describe('Where fail2ban tells what it has banned.'),
 });
 
+/** Keys without which the daemon would not be what it is come first; see DESIGN.md section 10 for the names. */
 export const config = z.strictObject({
-  server: z.string().min(1).optional(),
-  source: source.prefault({}),
-  state: z.string().default('/var/lib/postern-auditd'),
-  control: z.string().default('/run/postern-auditd/control.sock'),
+  server: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Name of this server in events whose row names none. Left out: the host's name."),
+  source: source.prefault({}).describe('Where events come from.'),
+  state: absolutePath
+    .default('/var/lib/postern-auditd')
+    .describe('Directory of state.db: how far each sink has got, and the events of the daemon itself.'),
+  control: absolutePath
+    .default('/run/postern-auditd/control.sock')
+    .describe('Unix socket on which the daemon answers the other commands.'),
   log: z
     .strictObject({
-      level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
-      file: z.string().nullable().default(null),
+      level: z
+        .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'])
+        .default('info')
+        .describe('The least important messages that are written.'),
+      file: absolutePath
+        .nullable()
+        .default(null)
+        .describe('A rolled file besides stdout (the journal), in a directory of its own; null for none.'),
     })
-    .prefault({}),
+    .prefault({})
+    .describe("The daemon's own messages."),
   redact: z
-    .strictObject({ keys: z.array(z.string()).default([]), mode: z.enum(['mask', 'hmac']).default('mask') })
-    .prefault({}),
-  min_free: size.default(2 ** 30),
+    .strictObject({
+      keys: z
+        .array(text)
+        .default([])
+        .describe('Further names of secrets, besides password, secret, token, private_key and the like.'),
+      mode: z
+        .enum(['mask', 'hmac'])
+        .default('mask')
+        .describe('mask writes ***; hmac a keyed hash, so that equal secrets stay comparable.'),
+    })
+    .prefault({})
+    .describe('What is hidden in the details of an event before it leaves the table.'),
+  min_free: size
+    .prefault('1G')
+    .describe(
+      'Disk space that stays free (or 5 % of a smaller disk): below it file sinks remove their oldest files, then pause.',
+    ),
   sinks: z
     .record(z.string().regex(/^[a-z][a-z0-9_-]*$/), sink)
-    .prefault({ audit: { type: 'file' }, auth: { type: 'fail2ban' } }),
-  fail2ban: fail2ban.prefault({}),
+    .prefault({ audit: { type: 'file' }, auth: { type: 'fail2ban' } })
+    .describe('Where events go: any number, each under a name of its own. {} for none.'),
+  fail2ban: fail2ban
+    .prefault({})
+    .describe(
+      'The jail, which install.sh --reconfigure writes; never_ban and ipv6_prefix hold for the daemon too.',
+    ),
 });
 
 export type Config = z.infer<typeof config>;

@@ -2,6 +2,7 @@ import type { Config, SinkConfig } from '../config/schema.js';
 import { createFail2banSink } from './fail2ban.js';
 import { createFileSink } from './file.js';
 import type { Sink, SinkDeps } from './sink.js';
+import { createSyslogSink } from './syslog/syslog.js';
 
 /** The sink that a part of the configuration asks for. A new kind of sink docks here, and in config/schema.ts. */
 export function createSink(sink: SinkConfig, config: Config, deps: SinkDeps): Sink {
@@ -10,5 +11,7 @@ export function createSink(sink: SinkConfig, config: Config, deps: SinkDeps): Si
       return createFileSink(sink, deps);
     case 'fail2ban':
       return createFail2banSink(sink, config.fail2ban, deps);
+    case 'syslog':
+      return createSyslogSink(sink, deps);
   }
 }

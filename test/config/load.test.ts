@@ -1,0 +1,550 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, describe, expect, it } from 'vitest';
+import { loadConfig, parseConfig } from '../../src/config/load.js';
+import { formatConfig } from '../../src/config/written.js';
+import { AuditdError } from '../../src/errors.js';
+
+const directory = mkdtempSync(join(tmpdir(), 'postern-auditd-config-'));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+function problemsOf(text: string, env: NodeJS.ProcessEnv = {}): string[] {
+  try {
+    parseConfig(text, 'c.yml', env);
+  } catch (error) {
+    if (!(error instanceof AuditdError)) throw error;
+    expect(error.code).toBe('CONFIG_INVALID');
+    const [head, ...rest] = error.message.split('\n');
+    expect(head).toMatch(/^The configuration has (a problem|\d+ problems):$/);
+    expect(rest.pop()).toBe('Correct it, then: postern-auditd config --check c.yml');
+    return rest.map((line) => line.slice(2));
+  }
+  return [];
+}
+
+const TOP = 'server, source, state, control, log, redact, min_free, sinks, fail2ban';
+const AUTH = 'auth.login_success, auth.login_failure, auth.logout, auth.token_create, auth.token_delete';
+const NETWORK = 'an address or a network, such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32';
+const PATH = 'an absolute path (a service has no current directory)';
+
+describe('a problem is named with its place, what was found, what is allowed', () => {
+  it.each<[what: string, text: string, problem: string | string[]]>([
+    // keys
+    [
+      'a misspelt key',
+      'source:\n  pol_interval: 1s',
+      'c.yml:2:3: source.pol_interval: found an unknown key. Did you mean poll_interval? Allowed here: database, table, poll_interval, columns, aliases',
+    ],
+    [
+      'a dash for an underscore',
+      'min-free: 1G',
+      `c.yml:1:1: min-free: found an unknown key. Did you mean min_free? Allowed here: ${TOP}`,
+    ],
+    ['a key that is like none', 'foo: 1', `c.yml:1:1: foo: found an unknown key. Allowed here: ${TOP}`],
+    [
+      'a key in the wrong section',
+      'never_ban: []',
+      `c.yml:1:1: never_ban: found an unknown key. It belongs under fail2ban. Allowed here: ${TOP}`,
+    ],
+    [
+      'a key of the top in a section',
+      'log:\n  min_free: 1G',
+      'c.yml:2:3: log.min_free: found an unknown key. It belongs to the top. Allowed here: level, file',
+    ],
+    [
+      'a misspelt key of a sink',
+      'sinks:\n  a: { type: file, rol: {} }',
+      'c.yml:2:20: sinks.a.rol: found an unknown key. Did you mean roll? Allowed here: type, directory, roll, mode, group, events, required, start',
+    ],
+    [
+      'a key of another kind of sink',
+      'sinks:\n  a:\n    type: fail2ban\n    roll: { keep: 3 }',
+      'c.yml:4:13: sinks.a.roll.keep: found an unknown key. Allowed here: size',
+    ],
+    [
+      'a bad name of a sink',
+      'sinks:\n  Audit: { type: file }',
+      'c.yml:2:3: sinks.Audit: found the name "Audit", allowed are lower-case letters, digits, - and _, a letter first',
+    ],
+    [
+      'a key that moves the cursor',
+      '"\\e[2J": 1',
+      `c.yml:1:1: "\\u001b[2J": found an unknown key. Allowed here: ${TOP}`,
+    ],
+    ['__proto__', 'sinks:\n  __proto__: { type: file }', 'c.yml:2:3: __proto__ is no name for anything here'],
+    // kinds of sinks
+    [
+      'a misspelt kind of sink',
+      'sinks:\n  a:\n    type: fail2bam',
+      /* its keys are not looked at */ 'c.yml:3:11: sinks.a.type: found "fail2bam", allowed is file, fail2ban or syslog. Did you mean fail2ban?',
+    ],
+    [
+      'a sink without its kind',
+      'sinks:\n  a: { directory: /x }',
+      'c.yml:2:3: sinks.a.type: found nothing, allowed is file, fail2ban or syslog',
+    ],
+    [
+      'a sink with nothing under it',
+      'sinks:\n  a:\n',
+      'c.yml:2:5: sinks.a: found an empty value, allowed is a mapping',
+    ],
+    [
+      'no list of sinks, but the word',
+      'sinks:\n',
+      'c.yml:1:7: sinks: found an empty value, allowed is a mapping',
+    ],
+    // values
+    [
+      'a duration in words',
+      'source: { poll_interval: 1 second }',
+      'c.yml:1:26: source.poll_interval: found "1 second", allowed is a duration such as 500ms, 1s, 10m, 2h, 90d or 1y',
+    ],
+    [
+      'a duration without a unit',
+      'fail2ban: { ban_time: 3600 }',
+      'c.yml:1:23: fail2ban.ban_time: found 3600, allowed is a duration such as 500ms, 1s, 10m, 2h, 90d or 1y',
+    ],
+    [
+      'a duration out of bounds',
+      'source: { poll_interval: 0s }',
+      'c.yml:1:26: source.poll_interval: found "0s", allowed is a duration from 10ms to 1h',
+    ],
+    [
+      'a duration beyond all time',
+      'fail2ban: { ban_time: 99999999999999999999y }',
+      'c.yml:1:23: fail2ban.ban_time: found "99999999999999999999y", allowed is a duration of at most 1000y',
+    ],
+    [
+      'a size in the wrong case',
+      'min_free: 1g',
+      'c.yml:1:11: min_free: found "1g", allowed is a size such as 64K, 100M or 2G',
+    ],
+    [
+      'a size of nothing',
+      'sinks: { a: { type: file, roll: { size: 0B } } }',
+      'c.yml:1:41: sinks.a.roll.size: found "0B", allowed is a size above 0',
+    ],
+    [
+      'a mode without quotes',
+      'sinks:\n  a:\n    type: file\n    mode: 0640',
+      'c.yml:4:11: sinks.a.mode: found 640, allowed is a file mode in octal and in quotes, such as "0640"',
+    ],
+    [
+      'a mode in which everybody may write',
+      'sinks: { a: { type: file, mode: "0666" } }',
+      'c.yml:1:33: sinks.a.mode: found "0666", allowed is a mode that lets the daemon read and write, and not everybody write',
+    ],
+    [
+      'a word that is no choice',
+      'log: { level: verbose }',
+      'c.yml:1:15: log.level: found "verbose", allowed is trace, debug, info, warn, error or fatal',
+    ],
+    [
+      'yes, which YAML 1.2 takes for a text',
+      'sinks: { a: { type: file, required: yes } }',
+      'c.yml:1:37: sinks.a.required: found "yes", allowed is true or false',
+    ],
+    [
+      'a number out of bounds',
+      'fail2ban: { ports: [80, 65536] }',
+      'c.yml:1:25: fail2ban.ports.1: found 65536, allowed is at most 65535',
+    ],
+    [
+      'a fraction',
+      'fail2ban: { ipv6_prefix: 64.5 }',
+      'c.yml:1:26: fail2ban.ipv6_prefix: found 64.5, allowed is a whole number',
+    ],
+    [
+      'an empty list',
+      'fail2ban: { ports: [] }',
+      'c.yml:1:20: fail2ban.ports: found an empty list, allowed is a list of at least 1',
+    ],
+    [
+      'a text for a list',
+      'fail2ban: { never_ban: 10.0.0.1 }',
+      'c.yml:1:24: fail2ban.never_ban: found "10.0.0.1", allowed is a list',
+    ],
+    ['a list for a mapping', 'source: [a]', 'c.yml:1:9: source: found a list, allowed is a mapping'],
+    ['a relative path', 'state: ./state', `c.yml:1:8: state: found "./state", allowed is ${PATH}`],
+    [
+      'an empty text',
+      'source: { table: "" }',
+      'c.yml:1:18: source.table: found "", allowed is text that is not empty',
+    ],
+    ['a file that is a list', '- source', 'c.yml:1:1: the file: found a list, allowed is a mapping'],
+    ['a file that is a word', 'hello', 'c.yml:1:1: the file: found "hello", allowed is a mapping'],
+    // what goes together
+    [
+      'a path too long for a socket',
+      `control: /${'s'.repeat(107)}`,
+      'c.yml:1:10: control: found a path of 108 bytes, allowed are 107 for a unix socket',
+    ],
+    [
+      'two sinks in one directory',
+      'sinks:\n  a: { type: file, directory: /var/log/x }\n  b: { type: file, directory: /var/log/y/../x/ }',
+      'c.yml:3:31: sinks.b.directory: found "/var/log/y/../x/", where sink a is; allowed is a directory of its own',
+    ],
+    [
+      'a sink beside the database',
+      'sinks: { a: { type: file, directory: /var/lib/posternproxy } }',
+      'c.yml:1:38: sinks.a.directory: found "/var/lib/posternproxy", where Postern\'s database is; allowed is a directory of its own',
+    ],
+    [
+      'a sink beside the log of bans',
+      'sinks:\n  a:\n    type: file\n    directory: /var/log/posternproxy/bans',
+      'c.yml:4:16: sinks.a.directory: found "/var/log/posternproxy/bans", where the log of bans (fail2ban.bans) is; allowed is a directory of its own',
+    ],
+    [
+      'two sinks for fail2ban',
+      'sinks:\n  a: { type: fail2ban }\n  b: { type: fail2ban, directory: /var/log/b }',
+      'c.yml:3:14: sinks.b.type: found a second sink of type fail2ban, allowed is one (a): there is one jail',
+    ],
+    [
+      'an address that is none',
+      'fail2ban:\n  never_ban:\n    - 192.0.2.7\n    - 192.0.2.256',
+      `c.yml:4:7: fail2ban.never_ban.1: found "192.0.2.256", allowed is ${NETWORK}`,
+    ],
+    [
+      'a prefix that is too long',
+      'fail2ban: { never_ban: [192.0.2.0/33] }',
+      `c.yml:1:25: fail2ban.never_ban.0: found "192.0.2.0/33", allowed is ${NETWORK}`,
+    ],
+    [
+      'a host name',
+      'fail2ban: { never_ban: [localhost] }',
+      `c.yml:1:25: fail2ban.never_ban.0: found "localhost", allowed is ${NETWORK}`,
+    ],
+    [
+      'a jail with a newline',
+      'fail2ban: { jail: "a\\nb" }',
+      'c.yml:1:19: fail2ban.jail: found "a\\nb", allowed is a name of at most 20 letters, digits, - and _, a letter first',
+    ],
+    [
+      'an unknown category',
+      'sinks: { a: { type: file, events: { category: [auht] } } }',
+      expect.stringMatching(
+        /^c\.yml:1:48: sinks\.a\.events\.category\.0: found "auht", which the catalog of events does not have\. Did you mean auth\? Allowed: auth, proxy_host, /,
+      ) as string,
+    ],
+    [
+      'an unknown action',
+      'sinks: { a: { type: file, events: { action: [auth.login_failur] } } }',
+      `c.yml:1:46: sinks.a.events.action.0: found "auth.login_failur", which the catalog of events does not have. Did you mean auth.login_failure? Allowed: ${AUTH}`,
+    ],
+    [
+      'an action that its category does not have',
+      'sinks: { a: { type: file, events: { action: [auth.zzzzzzzz] } } }',
+      `c.yml:1:46: sinks.a.events.action.0: found "auth.zzzzzzzz", which the catalog of events does not have. Allowed: ${AUTH}`,
+    ],
+    [
+      'an alias for nothing',
+      'source: { aliases: { auth.login_failur: [x] } }',
+      `c.yml:1:22: source.aliases.auth.login_failur: found "auth.login_failur", which the catalog of events does not have. Did you mean auth.login_failure? Allowed: ${AUTH}`,
+    ],
+    [
+      'an alias that is another event',
+      'source: { aliases: { auth.login_failure: [auth.login_success] } }',
+      'c.yml:1:43: source.aliases.auth.login_failure.0: found "auth.login_success", which means auth.login_success; allowed is a spelling of its own',
+    ],
+    [
+      'an alias of two events',
+      'source:\n  aliases:\n    auth.login_failure: [denied]\n    auth.logout: [denied]',
+      'c.yml:4:19: source.aliases.auth.logout.0: found "denied", which means auth.login_failure; allowed is a spelling of its own',
+    ],
+    // YAML itself
+    [
+      'a key that stands twice',
+      'log: { level: info }\nstate: /x\nlog: { level: warn }',
+      'c.yml:3:1: log stands here a second time (first in line 1); keep one of them',
+    ],
+    ['a tab', 'source:\n\tdatabase: /x', 'c.yml:2:1: a tab; lines are indented with spaces only'],
+    ['a quote that is left open', 'server: "x', 'c.yml:1:11: missing closing "quote'],
+    [
+      'an alias without its anchor',
+      'log: *x',
+      'c.yml:1:6: no anchor (&name) of this name stands above this alias; text that begins with * needs quotes',
+    ],
+    [
+      'a value that begins with a bracket',
+      'server: ]x',
+      'c.yml:1:9: this does not belong here; is a quote, a bracket or a colon missing before it?',
+    ],
+    [
+      'two keys on a line',
+      'log: level: info',
+      'c.yml:1:6: a second key: value on one line; put it on a line of its own, or the value in quotes',
+    ],
+    [
+      'a tag',
+      'server: !secret x',
+      'c.yml:1:9: a tag (!name) that is not known; text that begins with ! needs quotes',
+    ],
+    ['a key that is a list', '? [a]\n: 1', 'c.yml:1:3: a key that is no text'],
+    [
+      'old YAML, in which yes is true',
+      '%YAML 1.1\n---\nserver: x',
+      'c.yml:1:1: found %YAML 1.1, allowed is 1.2; leave the line out',
+    ],
+    [
+      'a second document',
+      'server: x\n---\nserver: y',
+      'c.yml:2:1: a second document (---); a configuration has one',
+    ],
+    // several, in the order of the file
+    [
+      'several at once',
+      'sinks:\n  a: { type: file, directory: /var/log/x, mode: 0640 }\n  b: { type: file, directory: /var/log/x }\nlog: { levle: info }',
+      [
+        'c.yml:2:49: sinks.a.mode: found 640, allowed is a file mode in octal and in quotes, such as "0640"',
+        'c.yml:3:31: sinks.b.directory: found "/var/log/x", where sink a is; allowed is a directory of its own',
+        'c.yml:4:8: log.levle: found an unknown key. Did you mean level? Allowed here: level, file',
+      ],
+    ],
+    [
+      'in what an anchor gives',
+      'log: &l { level: loud }\nredact: *l',
+      [
+        'c.yml:1:11: redact.level: found an unknown key. It belongs under log. Allowed here: keys, mode',
+        'c.yml:1:18: log.level: found "loud", allowed is trace, debug, info, warn, error or fatal',
+      ],
+    ],
+  ])('%s', (_, text, problem) => {
+    expect(problemsOf(text)).toEqual(Array.isArray(problem) ? problem : [problem]);
+  });
+
+  it('does not list more than anybody reads', () => {
+    const problems = problemsOf(Array.from({ length: 100 }, (_, at) => `wrong${at}: 1`).join('\n'));
+    expect(problems).toHaveLength(31);
+    expect(problems.at(-1)).toBe('and 70 more');
+  });
+});
+
+describe('what may be secret is not repeated', () => {
+  const siem = (more: string) => `sinks: { s: { type: syslog, transport: relp, targets: ["a:1"], ${more} } }`;
+  it.each([
+    ['a key that was pasted in place of its path', siem('tls: { key: [hunter2], cert: /x }')],
+    ['a syntax error in a line with a password', 'password: hunter2: hunter2'],
+    ['an unclosed quote', 'password: "hunter2'],
+    ['an unknown key', 'password: hunter2'],
+    ['the password of an address', 'log: { level: "nats://me:hunter2@host" }'],
+    ['text of several lines', 'log: { level: "-----BEGIN\\nhunter2" }'],
+    ['an alias', 'password: *hunter2'],
+    ['a tag', 'password: !hunter2 x'],
+  ])('%s', (_, text) => {
+    const problems = problemsOf(text);
+    expect(problems).not.toEqual([]);
+    expect(problems.join('\n')).not.toContain('hunter2');
+  });
+});
+
+describe('what is accepted', () => {
+  it.each([
+    ['nothing', ''],
+    ['comments', '# nothing\n'],
+    ['an empty document', '---\n'],
+    ['a byte order mark and CRLF', '\ufefflog:\r\n  level: info\r\n'],
+    ['empty sections', 'source:\n  columns:\nlog:\nredact:\nfail2ban:\n'],
+  ])('%s is the defaults', (_, text) => {
+    expect(parseConfig(text, 'c.yml')).toEqual(parseConfig('', null));
+  });
+
+  it('anchors, aliases and merge keys', () => {
+    const text = [
+      'sinks:',
+      '  a: &a { type: file, directory: /var/log/a, mode: "0600" }',
+      '  b: { <<: *a, directory: /var/log/b }',
+    ].join('\n');
+    expect(parseConfig(text, 'c.yml').sinks).toMatchObject({
+      a: { directory: '/var/log/a', mode: 0o600 },
+      b: { directory: '/var/log/b', mode: 0o600 },
+    });
+  });
+
+  it('no sinks at all, if one says so', () => {
+    expect(parseConfig('sinks: {}', 'c.yml').sinks).toEqual({});
+  });
+
+  it('names in a filter that the catalog knows, in any spelling, and such as are like none of its own', () => {
+    const events = {
+      category: ['auth', 'wireguard_peer'],
+      action: ['auth.login_failure', 'login_failed', 'wireguard_peer.rotate'],
+    };
+    const text = JSON.stringify({ sinks: { a: { type: 'file', events } } });
+    expect(parseConfig(text, 'c.yml').sinks.a?.events).toEqual(events);
+  });
+});
+
+describe('where the configuration comes from', () => {
+  const file = join(directory, 'config.yml');
+  writeFileSync(file, 'server: from-file\nstate: /from/file\n');
+
+  it('from the file that is named', () => {
+    const loaded = loadConfig(file, {});
+    expect(loaded.path).toBe(file);
+    expect(loaded.config.server).toBe('from-file');
+  });
+
+  it('from the file that the environment names, which --config stands above', () => {
+    expect(loadConfig(null, { POSTERN_AUDITD_CONFIG: file }).path).toBe(file);
+    expect(loadConfig(file, { POSTERN_AUDITD_CONFIG: '/not/there' }).path).toBe(file);
+  });
+
+  it('paths of the environment stand above the file', () => {
+    const env = {
+      POSTERN_AUDITD_DATABASE: '/e/db',
+      POSTERN_AUDITD_STATE: '/e/state',
+      POSTERN_AUDITD_CONTROL: '/e/sock',
+    };
+    const { config } = loadConfig(file, env);
+    expect([config.source.database, config.state, config.control]).toEqual(['/e/db', '/e/state', '/e/sock']);
+    expect(loadConfig(file, { POSTERN_AUDITD_STATE: '' }).config.state).toBe('/from/file');
+  });
+
+  it('a wrong path in the environment is said to be there', () => {
+    expect(problemsOf('state: /x', { POSTERN_AUDITD_STATE: 'here' })).toEqual([
+      `POSTERN_AUDITD_STATE: state: found "here", allowed is ${PATH}`,
+    ]);
+    expect(() => parseConfig('', null, { POSTERN_AUDITD_STATE: 'here' })).toThrow(/Correct the environment$/);
+  });
+
+  it('a server without a name has that of the host', () => {
+    writeFileSync(join(directory, 'empty.yml'), '');
+    expect(loadConfig(join(directory, 'empty.yml'), {}).config.server).toBe(hostname());
+  });
+
+  it.each([
+    ['is not there', join(directory, 'none.yml')],
+    ['is a directory', directory],
+  ])('a file that is named and %s is an error', (why, path) => {
+    expect(() => loadConfig(path, {})).toThrow(
+      expect.objectContaining({
+        code: 'CONFIG_MISSING',
+        message: expect.stringContaining(`${path} ${why}`) as string,
+      }),
+    );
+  });
+
+  it.skipIf(process.getuid?.() === 0)('a file that may not be read is an error', () => {
+    const path = join(directory, 'closed.yml');
+    writeFileSync(path, '');
+    chmodSync(path, 0);
+    expect(() => loadConfig(path, {})).toThrow('may not be read by this user');
+  });
+
+  it('a file that is not UTF-8 is an error', () => {
+    const path = join(directory, 'latin1.yml');
+    writeFileSync(path, Buffer.from('server: m\xfcller\n', 'latin1'));
+    expect(() => loadConfig(path, {})).toThrow(`${path}:1:1: found text that is not UTF-8`);
+  });
+});
+
+describe('whatever is in the file', () => {
+  const broken = (text: string): void => {
+    try {
+      parseConfig(text, 'c.yml');
+    } catch (error) {
+      expect(error).toBeInstanceOf(AuditdError);
+    }
+  };
+
+  it('only an AuditdError is thrown: any text', () => {
+    fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 300 }), broken), { numRuns: 3_000 });
+  });
+
+  it('only an AuditdError is thrown: pieces of YAML', () => {
+    const pieces = [
+      'a',
+      'sinks',
+      'source',
+      ': ',
+      ':\n',
+      '\n',
+      '  ',
+      '- ',
+      '? ',
+      '{',
+      '}',
+      '[',
+      ']',
+      ',',
+      '&x ',
+      '*x',
+      '<<',
+      '!!',
+      '!t ',
+      '|',
+      '>',
+      '"',
+      "'",
+      '#',
+      '---',
+      '%YAML',
+      '\t',
+      '__proto__',
+      'null',
+      '~',
+      '0x1',
+      '.inf',
+    ];
+    const text = fc.array(fc.constantFrom(...pieces), { maxLength: 40 }).map((parts) => parts.join(''));
+    fc.assert(fc.property(text, broken), { numRuns: 5_000 });
+  });
+
+  it('only an AuditdError is thrown: any values under known keys', () => {
+    const value = fc.jsonValue({ maxDepth: 3 });
+    const mapping = (...keys: string[]) =>
+      fc.dictionary(fc.oneof(fc.constantFrom(...keys), fc.string()), value);
+    const sink = fc.oneof(value, mapping('type', 'directory', 'roll', 'mode', 'events'));
+    const file = fc.record(
+      {
+        source: fc.oneof(value, mapping('database', 'aliases', 'columns')),
+        sinks: fc.oneof(value, fc.dictionary(fc.string(), sink)),
+        fail2ban: fc.oneof(value, mapping('never_ban', 'ports', 'jail')),
+        min_free: value,
+        control: value,
+      },
+      { requiredKeys: [] },
+    );
+    fc.assert(
+      fc.property(file, (object) => broken(JSON.stringify(object))),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it.each([
+    ['brackets', '['.repeat(79_000)],
+    ['more than a configuration has', '['.repeat(200_000)],
+    ['lists in lists', '- '.repeat(39_000)],
+    [
+      'aliases of aliases',
+      `a: &a [1]\n${Array.from({ length: 30 }, (_, at) => `b${at}: &b${at} [*${at === 0 ? 'a' : `b${at - 1}`}, *${at === 0 ? 'a' : `b${at - 1}`}]`).join('\n')}`,
+    ],
+  ])('nesting without end is refused: %s', (_, text) => {
+    expect(() => parseConfig(text, 'c.yml')).toThrow(AuditdError);
+  });
+});
+
+describe('the configuration as one writes it', () => {
+  it.each([
+    ['the defaults', ''],
+    [
+      'other values',
+      'sinks: { a: { type: file, roll: { every: null, size: 1536B }, mode: "0600", events: { outcome: [failure] } } }\nfail2ban: { ban_time: 90m, never_ban: [] }\nmin_free: 0B\nsource: { poll_interval: 250ms }',
+    ],
+    [
+      'a collector',
+      'sinks: { s: { type: syslog, transport: tls, targets: ["a:6514"], tls: { ca: /ca.pem } } }',
+    ],
+  ])('is read back as the same: %s', (_, text) => {
+    const config = parseConfig(text, 'c.yml');
+    expect(parseConfig(formatConfig(config), 'written.yml')).toEqual(config);
+  });
+
+  it('has units that people read', () => {
+    expect(formatConfig(parseConfig('fail2ban: { ban_time: 90m, find_time: 86400s }', 'c.yml'))).toMatch(
+      /find_time: 1d\n {2}ban_time: 90m\n/,
+    );
+  });
+});

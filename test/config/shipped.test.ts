@@ -1,0 +1,77 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { type JsonSchema, jsonSchema } from '../../src/config/keys.js';
+import { parseConfig } from '../../src/config/load.js';
+import { expectGenerated } from './generated.js';
+import { reference, sections } from './reference.js';
+
+const FILE = 'config/config.yml';
+const text = readFileSync(FILE, 'utf8');
+
+/** Every name of a key that the schema has, wherever it stands. */
+function names(schema: JsonSchema): string[] {
+  const inner = Object.entries(schema.properties ?? {}).flatMap(([name, member]) => [name, ...names(member)]);
+  const more = typeof schema.additionalProperties === 'object' ? names(schema.additionalProperties) : [];
+  return [...inner, ...more, ...[...(schema.anyOf ?? []), ...(schema.oneOf ?? [])].flatMap(names)];
+}
+
+/** A commented example with its comment signs taken away, from its first line to the next empty one. */
+function uncommented(first: RegExp): string {
+  const lines = text.split('\n');
+  const from = lines.findIndex((line) => first.test(line));
+  const to = lines.findIndex((line, at) => at > from && !/^\s*#/.test(line));
+  return lines.map((line, at) => (at >= from && at < to ? line.replace('# ', '') : line)).join('\n');
+}
+
+describe('the shipped config.yml', () => {
+  it('says exactly the defaults', () => {
+    expect(parseConfig(text, FILE)).toEqual(parseConfig('', FILE));
+  });
+
+  it('names every key', () => {
+    const missing = names(jsonSchema()).filter((name) => !new RegExp(`(^|[\\s{#])${name}:`, 'm').test(text));
+    expect(missing).toEqual([]);
+  });
+
+  it('has examples that work when their comment signs are taken away', () => {
+    expect(parseConfig(uncommented(/# siem:/), FILE).sinks.siem).toMatchObject({ type: 'syslog' });
+    expect(parseConfig(uncommented(/# events:/), FILE).sinks.audit?.events).toMatchObject({
+      outcome: ['failure'],
+    });
+    expect(parseConfig(uncommented(/# server:/), FILE).server).toBe('gateway-1');
+  });
+
+  it('leads editors to the schema with its first line', () => {
+    expect(text.split('\n')[0]).toBe(
+      '# yaml-language-server: $schema=/opt/postern-auditd/config/config.schema.json',
+    );
+  });
+
+  it('keeps its lines readable', () => {
+    expect(text.split('\n').filter((line) => line.length > 150)).toEqual([]);
+  });
+});
+
+describe('what is generated from the schema', () => {
+  it('the JSON Schema for editors is up to date', () => {
+    const { $schema, ...rest } = jsonSchema() as JsonSchema & { $schema?: string };
+    const head = { $schema, title: 'Configuration of postern-auditd' };
+    const plain = JSON.stringify(
+      { ...head, ...rest },
+      (key, value: unknown) => (key === 'unit' ? undefined : value),
+      2,
+    );
+    expectGenerated('config/config.schema.json', null, `${plain}\n`);
+  });
+
+  it('the reference in docs/CONFIGURATION.md is up to date', () => {
+    expectGenerated('docs/CONFIGURATION.md', 'reference', reference());
+  });
+
+  it('says of every key what it means', () => {
+    const silent = sections().flatMap(({ title, entries }) =>
+      entries.filter(({ schema }) => schema.description === undefined).map(({ key }) => `${title} ${key}`),
+    );
+    expect(silent).toEqual([]);
+  });
+});
