@@ -14,7 +14,7 @@ import { filterInUse } from '../check/fail2ban.js';
 /** What fail2ban's filter makes of an event. */
 export interface FilterVerdict {
   readonly filter: string;
-  /** The line that was tried: what the fail2ban sink writes, else the one of the other files, which must never match. */
+  /** The line that was tried: what the fail2ban sink writes; for other events that of the other files, which must never match. */
   readonly line: string;
   readonly written: boolean;
   /** What would be counted, and banned at last; null if nothing, or if it could not be tried. */
@@ -43,6 +43,10 @@ export async function filterVerdict(event: AuditEvent, config: Config): Promise<
       (text) => text.includes(`"sequence":${sequence},`),
     );
     const { filter } = filterInUse();
+    // Its line in the other files would match: they are not fail2ban's to read.
+    if (written === undefined && event.action === 'auth.login_failure') {
+      return { filter, line: '', written: false, counts: null, untried: null };
+    }
     const about = { filter, line: written ?? formatEcs(event), written: written !== undefined };
     try {
       const [counts] = await testFilter(`${about.line}\n`, filter);

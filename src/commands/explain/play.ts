@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { createClassifier } from '../../audit/catalog.js';
 import { type AuditEvent, publicId, type SourceName } from '../../audit/event.js';
-import { createRedactor } from '../../audit/redaction.js';
+import { createRedactor, type Redactor } from '../../audit/redaction.js';
 import { loadConfig } from '../../config/load.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError } from '../../errors.js';
@@ -89,7 +89,7 @@ function readEvent(
       server: config.server ?? '',
       sourceId: ledger?.sourceId ?? '0'.repeat(32),
       classify: createClassifier(config.source.aliases),
-      redact: createRedactor({ ...config.redact, ...(ledger?.hmacKey && { hmacKey: ledger.hmacKey }) }),
+      redact: redactorOf(config, ledger?.hmacKey ?? null),
       clock: Date.now,
     };
     const log = pino({ level: 'silent' });
@@ -111,6 +111,11 @@ function readEvent(
   } finally {
     rmSync(privateDirectory, { recursive: true, force: true });
   }
+}
+
+/** Without the key, which only state.db has, secrets are masked. */
+function redactorOf({ redact }: Config, hmacKey: Buffer | null): Redactor {
+  return createRedactor(hmacKey === null ? { ...redact, mode: 'mask' } : { ...redact, hmacKey });
 }
 
 /** Why there is none: the table can't be read, or has no such row. */

@@ -63,7 +63,7 @@ function row({ event, idUnknown }: Explanation, now: number): string[][] {
   const what = [resource.type, resource.id].filter((part) => part !== null);
   return [
     ['time', time],
-    ['action', `${type.outcome}, ${type.severity}; the row says ${JSON.stringify(text(event.rawAction))}`],
+    ['action', `${type.outcome}, ${type.severity}; the row says "${text(event.rawAction)}"`],
     ['address', `${event.address ?? ''}${raw}` || 'none'],
     ['user', who.map(text).join(', ') || 'none'],
     ['resource', what.map(text).join(' ') || 'none'],

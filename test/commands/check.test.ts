@@ -1,0 +1,222 @@
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Section } from '../../src/commands/check/report.js';
+import {
+  failure,
+  renderSection,
+  renderSummary,
+  splitMessage,
+  summarise,
+} from '../../src/commands/check/report.js';
+import { createPaint } from '../../src/commands/terminal.js';
+import { AuditdError } from '../../src/errors.js';
+import { DaemonRig } from '../daemon/rig.js';
+import { run } from './cli.js';
+import { hasFail2ban } from './private-fail2ban.js';
+
+const plain = createPaint(false);
+
+describe('the report', () => {
+  it('has a line for each finding and one for what to do next', () => {
+    const section: Section = {
+      name: 'Database',
+      findings: [
+        { level: 'ok', what: 'fine' },
+        { level: 'warning', what: 'two\nlines', next: 'do this' },
+        { level: 'error', what: 'bad \u001b[2J', next: 'do that' },
+      ],
+    };
+    expect(renderSection(section, plain)).toBe(`Database
+  ok       fine
+  warning  two
+           lines
+           next: do this
+  error    bad \\x1b[2J
+           next: do that
+
+`);
+    expect(summarise([section])).toEqual({ ok: false, errors: 1, warnings: 1 });
+  });
+
+  it.each([
+    [{ ok: true, errors: 0, warnings: 0 }, 'All is well.\n'],
+    [{ ok: true, errors: 0, warnings: 2 }, '2 warnings\n'],
+    [{ ok: false, errors: 1, warnings: 1 }, '1 error, 1 warning\n'],
+  ])('ends in a sum: %j', (summary, text) => {
+    expect(renderSummary(summary, plain)).toBe(text);
+  });
+
+  it.each([
+    ['It is not there. Make it', { what: 'It is not there', next: 'make it' }],
+    [
+      '/a.b/c.d is missing; wait. Postern makes it',
+      { what: '/a.b/c.d is missing; wait', next: 'Postern makes it' },
+    ],
+    ['nothing to be done', { what: 'nothing to be done' }],
+    ['one. Two. Three', { what: 'one', next: 'two. Three' }],
+  ])('takes a message apart: %s', (message, parts) => {
+    expect(splitMessage(message)).toEqual(parts);
+  });
+
+  it('takes an error of several lines apart at its last', () => {
+    expect(failure(new AuditdError('CONFIG_INVALID', 'two:\n  a\n  b\nDo it'))).toEqual({
+      level: 'error',
+      what: 'two:\n  a\n  b',
+      next: 'Do it',
+    });
+    expect(failure(new Error('A. B'))).toEqual({ level: 'error', what: 'A. B' });
+  });
+});
+
+describe('check', () => {
+  let rig: DaemonRig;
+  beforeEach(() => {
+    rig = new DaemonRig();
+  });
+  afterEach(() => rig.close());
+
+  interface Report {
+    readonly ok: boolean;
+    readonly errors: number;
+    readonly sections: readonly Section[];
+  }
+
+  /** Findings of a section, `level: what`; without fail2ban's, which depends on the host. */
+  function check(env: NodeJS.ProcessEnv = {}): {
+    code: number | null;
+    of(name: string): string[];
+    next(name: string): string[];
+  } {
+    const { code, out } = run(['check', '--config', rig.configPath, '--json'], env);
+    const report = JSON.parse(out) as Report;
+    expect(code).toBe(report.errors > 0 ? 1 : 0);
+    const findings = (name: string) =>
+      report.sections.find((section) => section.name === name)?.findings ?? [];
+    return {
+      code,
+      of: (name) => findings(name).map(({ level, what }) => `${level}: ${what}`),
+      next: (name) => findings(name).flatMap(({ next }) => next ?? []),
+    };
+  }
+
+  it('finds nothing wrong with a daemon that runs', async () => {
+    rig.append(30);
+    await rig.start();
+    await rig.shipped();
+    const { of } = check();
+    expect(of('Configuration')).toEqual([`ok: ${rig.configPath}`]);
+    expect(of('Database')).toEqual([
+      `ok: ${rig.database}, table audit_log: rows up to 30`,
+      'ok: 0 logins and 10 failed logins in the newest rows; none from an address whose ban would lock out others',
+    ]);
+    expect(of('State')).toEqual([
+      `ok: ${rig.place}/state is writable`,
+      `ok: ${rig.place}/state/state.db, version 1`,
+    ]);
+    expect(of('Sink audit (file)')[0]).toBe(`ok: ${rig.place}/audit is writable`);
+    expect(of('Daemon')).toEqual([expect.stringMatching(/^ok: it runs: version \d+\.\d+\.\d+, pid \d+$/)]);
+  });
+
+  it.skipIf(!hasFail2ban())('tries the filter on lines that it must match', () => {
+    expect(check().of('fail2ban')[0]).toMatch(/^ok: .* matches a failed login, by IPv4 and by IPv6$/);
+  });
+
+  it('leaves nothing behind and changes nothing where nothing has run yet', () => {
+    const { of } = check();
+    expect(of('State')).toEqual([`ok: ${rig.place}/state will be made in ${rig.place}`]);
+    expect(of('Sink audit (file)')[0]).toBe(`ok: ${rig.place}/audit will be made in ${rig.place}`);
+    expect(() => chmodSync(join(rig.place, 'state'), 0o750)).toThrow('ENOENT');
+  });
+
+  it('says that the daemon does not run, and how to start it', () => {
+    const { of, next } = check();
+    expect(of('Daemon')).toEqual([`warning: it does not run: nobody listens on ${rig.control}`]);
+    expect(next('Daemon')).toEqual(['systemctl start postern-auditd']);
+  });
+
+  it('says that the database is not there, which is no error: Postern may come later', () => {
+    const { of, next } = check({ POSTERN_AUDITD_DATABASE: '/not/there.db' });
+    expect(of('Database')).toEqual([
+      'warning: /not/there.db is not there yet; waiting for Postern to make it',
+    ]);
+    expect(next('Database')).toEqual(['set source.database if it is elsewhere']);
+    expect(of('Configuration')[0]).toMatch(/, with POSTERN_AUDITD_DATABASE of the environment$/);
+  });
+
+  it('says that a file is no database', () => {
+    const path = join(rig.directory, 'text.db');
+    writeFileSync(path, 'x'.repeat(4_096));
+    const { code, of } = check({ POSTERN_AUDITD_DATABASE: path });
+    expect(of('Database')).toEqual([`error: ${path} is no SQLite database, or an encrypted one`]);
+    expect(code).toBe(1);
+  });
+
+  it('says that a column is missing', () => {
+    rig.db.exec('ALTER TABLE audit_log RENAME COLUMN created_at TO at');
+    expect(check().of('Database')[0]).toMatch(/^error: .*has no column created_at; its columns are id, at, /);
+  });
+
+  it('warns of an address whose ban would lock out everyone', () => {
+    for (let n = 0; n < 20; n++) rig.record({ action: 'auth.login_success', address: '198.51.100.1' });
+    const { code, of, next } = check();
+    expect(of('Database')[1]).toMatch(
+      /^warning: 20 of 20 successful logins came from 198\.51\.100\.1: more than half, as if a proxy stood in front/,
+    );
+    expect(next('Database')[0]).toContain('fail2ban.never_ban');
+    expect(code).toBe(run(['check', '--config', rig.configPath]).code);
+  });
+
+  it('warns of names in filters that the catalog does not have', () => {
+    rig.configure('redact: {}');
+    const text = `sinks: { more: { type: file, directory: ${rig.place}/more, events: { action: [wireguard.rotate] } } }`;
+    writeFileSync(
+      rig.configPath,
+      `${text}\nsource: { database: ${rig.database} }\nstate: ${rig.place}/state\ncontrol: ${rig.control}\n`,
+    );
+    expect(check().of('Configuration')[1]).toBe(
+      'warning: sinks.more.events.action: the catalog of events does not have "wireguard.rotate"',
+    );
+    expect(check().of('fail2ban')).toEqual(['warning: no sink of type fail2ban: nobody is banned']);
+  });
+
+  it('says what is wrong with the configuration, and looks no further', () => {
+    writeFileSync(rig.configPath, 'log: { levle: info }');
+    const { code, out } = run(['check', '--config', rig.configPath]);
+    expect(out).toBe(`Configuration
+  error    The configuration has a problem:
+             ${rig.configPath}:1:8: log.levle: found an unknown key. Did you mean level? Allowed here: level, file
+           next: Correct it, then: postern-auditd config --check ${rig.configPath}
+
+1 error
+`);
+    expect(code).toBe(1);
+  });
+
+  it('takes a configuration that everybody may write to for an error', () => {
+    chmodSync(rig.configPath, 0o666);
+    expect(check().of('Configuration')[1]).toMatch(/^error: everybody may write to /);
+  });
+
+  it('takes a directory that is a file for an error, and other files in it for a warning', () => {
+    mkdirSync(join(rig.place, 'audit'));
+    writeFileSync(join(rig.place, 'audit', 'mine.txt'), '');
+    expect(check().of('Sink audit (file)').at(-1)).toBe(
+      `warning: other files in ${rig.place}/audit: mine.txt`,
+    );
+    rmSync(join(rig.place, 'audit'), { recursive: true });
+    writeFileSync(join(rig.place, 'audit'), '');
+    expect(check().of('Sink audit (file)')[0]).toBe(`error: ${rig.place}/audit is no directory`);
+  });
+
+  it('says what a running daemon complains of', async () => {
+    await rig.start();
+    rig.db.exec('ALTER TABLE audit_log RENAME TO other');
+    await rig.until(({ sources }) => sources.postern?.state === 'no_table', 'no table');
+    expect(check().of('Daemon')[1]).toMatch(/^error: source postern: .*has no table audit_log/);
+  });
+
+  it('has colour only where it is wanted', () => {
+    expect(run(['check', '--config', rig.configPath]).out).not.toContain('\u001b');
+  });
+});

@@ -1,0 +1,40 @@
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { expectGenerated } from '../config/generated.js';
+import { commandReference, manual } from './pages.js';
+
+const mandoc = spawnSync('mandoc', ['-T', 'lint', '/dev/null']).error === undefined;
+if (!mandoc)
+  console.warn('SKIPPED: mandoc is not installed (apt-get install mandoc): the manual page is not checked');
+if (!mandoc && process.env.CI !== undefined) throw new Error('mandoc is not installed');
+
+describe('the documentation of the commands', () => {
+  it('docs/CLI.md has the help of every command as it is', () => {
+    expectGenerated('docs/CLI.md', 'help', commandReference());
+  });
+
+  it('the manual page says the same', () => {
+    expectGenerated('docs/postern-auditd.1', null, manual());
+  });
+
+  it.skipIf(!mandoc)('the manual page is well formed', () => {
+    const { stdout } = spawnSync('mandoc', ['-T', 'lint', '-W', 'warning', 'docs/postern-auditd.1'], {
+      encoding: 'utf8',
+    });
+    expect(stdout.split('\n').filter((line) => line !== '' && !line.includes('missing date'))).toEqual([]);
+  });
+
+  it('every command has a description, examples, and a line of help for each option', () => {
+    const pages = commandReference().split(/^### /m).slice(1);
+    expect(pages.length).toBeGreaterThan(10);
+    for (const page of pages) expect(page).toMatch(/\nExamples:\n {2}\$ /);
+  });
+
+  it('the exit codes of the page are those of the command', () => {
+    const codes = [...readFileSync('docs/CLI.md', 'utf8').matchAll(/^\| (\d+) \|/gm)].map((match) =>
+      Number(match[1]),
+    );
+    expect(codes).toEqual([0, 1, 2, 3, 78]);
+  });
+});

@@ -1,0 +1,116 @@
+import type { Command } from 'commander';
+import { createProgram } from '../../src/commands/program.js';
+
+/** The commands that the help shows, but `help` itself. */
+function commands(program: Command): Command[] {
+  return program
+    .createHelp()
+    .visibleCommands(program)
+    .filter((command) => command.name() !== 'help');
+}
+
+/** The whole help of a command, what stands behind the options included. */
+function helpOf(command: Command): string {
+  let text = '';
+  command.configureOutput({
+    writeOut: (piece) => {
+      text += piece;
+    },
+    getOutHelpWidth: () => 100,
+    getOutHasColors: () => false,
+  });
+  command.outputHelp();
+  return text.trimEnd();
+}
+
+/** Every command with its help, as Markdown. */
+export function commandReference(): string {
+  const program = createProgram();
+  return commands(program)
+    .map((command) => `### ${command.name()}\n\n\`\`\`\n${helpOf(command)}\n\`\`\``)
+    .join('\n\n');
+}
+
+/** The manual page, section 1, in man(7). */
+export function manual(): string {
+  const program = createProgram();
+  return [
+    '.\\" Made from the help of the commands (test/commands/pages.test.ts); UPDATE_DOCS=1 writes it anew.',
+    '.TH POSTERN-AUDITD 1 "" "Postern Proxy" "User Commands"',
+    '.SH NAME',
+    'postern-auditd \\- audit daemon of Postern Proxy',
+    '.SH SYNOPSIS',
+    '.B postern-auditd',
+    '.I command',
+    '.RI [ options ]',
+    '.SH DESCRIPTION',
+    roff(`${program.description()}.`),
+    '.SH COMMANDS',
+    ...commands(program).flatMap(section),
+    '.SH EXIT STATUS',
+    ...tagged([
+      ['0', 'Done; of check: no errors.'],
+      ['1', 'Failed, or a problem was found.'],
+      ['2', 'The command line is wrong.'],
+      ['3', 'The daemon does not run, or does not answer.'],
+      ['78', 'The configuration is wrong, or not there.'],
+    ]),
+    '.SH ENVIRONMENT',
+    ...tagged([
+      ['POSTERN_AUDITD_CONFIG', 'The configuration file, where --config names none.'],
+      [
+        'POSTERN_AUDITD_DATABASE, POSTERN_AUDITD_STATE, POSTERN_AUDITD_CONTROL',
+        'Paths that stand above those of the file: source.database, state, control.',
+      ],
+      ['NO_COLOR', 'No colour, if it is not empty.'],
+    ]),
+    '.SH FILES',
+    ...tagged([
+      ['/etc/postern-auditd/config.yml', 'The configuration. The shipped one explains every key.'],
+      ['/var/lib/postern-auditd/state.db', 'How far each sink has got, and the events of the daemon itself.'],
+      ['/var/log/posternproxy/audit/current.log', 'A link to the newest file of events.'],
+      ['/run/postern-auditd/control.sock', 'Where the daemon answers the other commands.'],
+    ]),
+    '.SH SEE ALSO',
+    '.BR fail2ban-client (1),',
+    '.BR systemctl (1)',
+    '',
+  ].join('\n');
+}
+
+function section(command: Command): string[] {
+  const help = command.createHelp();
+  const usage = help.commandUsage(command).replace(/^postern-auditd /, '');
+  const terms = [
+    ...help
+      .visibleArguments(command)
+      .map((argument) => [help.argumentTerm(argument), help.argumentDescription(argument)] as const),
+    ...help
+      .visibleOptions(command)
+      .map((option) => [help.optionTerm(option), help.optionDescription(option)] as const),
+  ];
+  const after =
+    helpOf(command)
+      .split(/\n(?=Options:)/)[1]
+      ?.split('\n\n')
+      .slice(1)
+      .join('\n\n') ?? '';
+  return [
+    `.SS ${roff(usage)}`,
+    roff(`${command.description()}.`.replace(/^./, (letter) => letter.toUpperCase())),
+    ...tagged(terms),
+    ...(after === '' ? [] : ['.PP', '.nf', ...after.split('\n').map(roff), '.fi']),
+  ];
+}
+
+function tagged(terms: ReadonlyArray<readonly [string, string]>): string[] {
+  return terms.flatMap(([term, text]) => ['.TP', `.B ${roff(term)}`, roff(text)]);
+}
+
+/** A backslash, a hyphen that is one, and a dot or quote that would begin a request. */
+function roff(text: string): string {
+  return text
+    .replaceAll('\\', '\\e')
+    .replaceAll('-', '\\-')
+    .replace(/^(?=[.'])/, '\\&');
+}
