@@ -47,7 +47,7 @@ export interface AuditEvent {
   readonly server: string;
   /** True if the row named no server or this one: only such failures may ban here. */
   readonly local: boolean;
-  /** Compact JSON text of an object, secrets masked; null if the column is. What was no JSON object stands under `text` or `value`. */
+  /** Compact JSON text of an object, secrets masked; null if the column is, or is empty. What was no JSON object stands under `text` or `value`. */
   readonly details: string | null;
 }
 
