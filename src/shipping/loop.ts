@@ -195,7 +195,8 @@ export class SinkLoop implements Follower {
     const resume = await sink.open(saved ?? null, this.aborting.signal);
     state.transaction(() => {
       for (const feed of this.options.feeds) this.places.settle(feed, resume, saved === undefined);
-      state.cursors.save(name, null, clock());
+      // Safe before the found rows are passed: the note carries them until a later batch shows that they are.
+      state.cursors.save(name, resume?.saved ?? null, clock());
     });
     this.opened = true;
     this.markSettled();
