@@ -112,7 +112,7 @@ export class RelpSession implements Session {
     if (signal.aborted) stop();
     const before = this.link.bytes;
     const started = performance.now();
-    this.lastAnswer = started;
+    if (this.unansweredNow.size === 0) this.lastAnswer = started;
     const round: Round = { sent: this.takeLeft(batch), prefix: 0, onAnswer: () => undefined };
     this.round = round;
     const watch = setInterval(() => this.watch(), 1_000);
@@ -125,8 +125,9 @@ export class RelpSession implements Session {
           const late = performance.now() - started > SEND_LIMIT_MS;
           if (!late) this.fill(round, batch);
           advance(round);
-          const wanted = late ? round.sent.length : length;
-          const done = round.prefix >= wanted - mayStayOpen && round.sent.length >= wanted;
+          const done = late
+            ? round.prefix >= round.sent.length
+            : round.sent.length >= length && round.prefix >= length - mayStayOpen;
           if (done || this.link.ended !== null) resolve();
         };
         round.onAnswer = step;

@@ -54,6 +54,8 @@ export interface RsyslogOptions {
   readonly ca: string;
   /** `Direct` processes a message before it is acknowledged; `LinkedList` is what rsyslog does by default. */
   readonly queue?: 'Direct' | 'LinkedList';
+  /** A network namespace and the address in it; 127.0.0.1 of this one if left out. */
+  readonly namespace?: { readonly name: string; readonly address: string };
 }
 
 /** A real rsyslogd in the foreground, with every input, that writes what each of them got to a file of its own, byte by byte. */
@@ -68,22 +70,28 @@ export class Rsyslog {
   }
 
   async start(): Promise<void> {
-    const args = ['-n', '-f', join(this.directory, 'rsyslog.conf'), '-i', join(this.directory, 'pid')];
-    const child = spawn('/usr/sbin/rsyslogd', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const { ports, namespace } = this.options;
+    const daemon = [
+      '/usr/sbin/rsyslogd',
+      '-n',
+      '-f',
+      join(this.directory, 'rsyslog.conf'),
+      '-i',
+      join(this.directory, 'pid'),
+    ];
+    const inside = namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace.name];
+    const [command = '', ...args] = [...inside, ...daemon];
+    const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     let said = '';
     child.stderr.on('data', (data: Buffer) => {
       said += data.toString();
     });
     this.process = child;
-    const wanted = [
-      this.options.ports.tcp,
-      this.options.ports.tls,
-      this.options.ports.relp,
-      this.options.ports.relpTls,
-    ];
+    const wanted = [ports.tcp, ports.tls, ports.relp, ports.relpTls];
+    const table = () => readFileSync(`/proc/${child.pid}/net/tcp`, 'latin1');
     for (let tries = 0; tries < 500; tries++) {
       if (child.exitCode !== null) throw new Error(`rsyslogd ended: ${said}`);
-      if (wanted.every(isListening)) return;
+      if (wanted.every((port) => isListening(port, table()))) return;
       await sleep(10);
     }
     throw new Error(`rsyslogd does not listen: ${said}`);
@@ -118,7 +126,8 @@ export class Rsyslog {
   }
 
   private configuration(): string {
-    const { ports, server, ca, queue = 'Direct' } = this.options;
+    const { ports, server, ca, queue = 'Direct', namespace } = this.options;
+    const address = `address="${namespace?.address ?? '127.0.0.1'}"`;
     const at = (name: string) => join(this.directory, name);
     const to = (name: string) =>
       `ruleset(name="${name}") { action(type="omfile" name="${name}" file="${at(`${name}.log`)}" template="raw") }\n`;
@@ -133,11 +142,11 @@ module(load="imrelp" tls.tlslib="openssl")
 module(load="imuxsock" SysSock.Use="off")
 template(name="raw" type="string" string="%rawmsg%\\n")
 ${inputs.map(to).join('')}
-input(type="imudp" address="127.0.0.1" port="${ports.udp}" rcvbufSize="16m" ruleset="udp")
-input(type="imptcp" address="127.0.0.1" port="${ports.tcp}" ruleset="tcp")
-input(type="imtcp" address="127.0.0.1" port="${ports.tls}" ruleset="tls")
-input(type="imrelp" address="127.0.0.1" port="${ports.relp}" ruleset="relp")
-input(type="imrelp" address="127.0.0.1" port="${ports.relpTls}" ruleset="relpTls" tls="on" tls.cacert="${ca}"
+input(type="imudp" ${address} port="${ports.udp}" rcvbufSize="16m" ruleset="udp")
+input(type="imptcp" ${address} port="${ports.tcp}" ruleset="tcp")
+input(type="imtcp" ${address} port="${ports.tls}" ruleset="tls")
+input(type="imrelp" ${address} port="${ports.relp}" ruleset="relp")
+input(type="imrelp" ${address} port="${ports.relpTls}" ruleset="relpTls" tls="on" tls.cacert="${ca}"
   tls.mycert="${server.cert}" tls.myprivkey="${server.key}" tls.authmode="certvalid")
 input(type="imuxsock" socket="${this.datagramSocket}" useSpecialParser="off" parseHostname="on" ruleset="datagram")
 input(type="imptcp" path="${this.streamSocket}" unlink="on" ruleset="stream")
@@ -146,7 +155,7 @@ input(type="imptcp" path="${this.streamSocket}" unlink="on" ruleset="stream")
 }
 
 /** Looks at the kernel's table: a connection just to see would be one more for rsyslog to complain about. */
-function isListening(port: number): boolean {
+function isListening(port: number, table: string): boolean {
   const hex = port.toString(16).toUpperCase().padStart(4, '0');
-  return readFileSync('/proc/self/net/tcp', 'latin1').includes(` 0100007F:${hex} 00000000:0000 0A `);
+  return table.includes(`:${hex} 00000000:0000 0A `);
 }

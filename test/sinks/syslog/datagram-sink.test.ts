@@ -1,0 +1,179 @@
+import { spawn } from 'node:child_process';
+import dgram from 'node:dgram';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Sink } from '../../../src/sinks/sink.js';
+import { batch } from '../local.js';
+import { syslog } from './lab.js';
+
+const never = new AbortController().signal;
+const running: Array<{ close(): Promise<void> }> = [];
+
+afterEach(async () => {
+  for (const each of running.splice(0)) await each.close();
+});
+
+function sinkFor(config: Record<string, unknown>): Sink {
+  const sink = syslog(config, (event) => `event ${event.sequence}`);
+  running.push(sink);
+  return sink;
+}
+
+function lines(from: number, to: number): string[] {
+  return Array.from({ length: to - from + 1 }, (_, n) => `event ${from + n}`);
+}
+
+async function udpReceiver(port = 0) {
+  const got: string[] = [];
+  const socket = dgram.createSocket({ type: 'udp4', recvBufferSize: 2 ** 20 });
+  socket.on('message', (data) => got.push(data.toString()));
+  await new Promise<void>((resolve) => socket.bind(port, '127.0.0.1', resolve));
+  const close = () => new Promise<void>((resolve) => socket.close(() => resolve()));
+  return { got, port: (socket.address() as AddressInfo).port, close };
+}
+
+describe('UDP', () => {
+  it('sends one message a datagram, in order', async () => {
+    const receiver = await udpReceiver();
+    running.push(receiver);
+    const sink = sinkFor({ transport: 'udp', targets: [`localhost:${receiver.port}`, '127.0.0.1:9'] });
+    expect(sink.deliveryClass).toBe('best effort');
+    expect(await sink.open(null)).toBeNull();
+    expect(await sink.deliver(batch(1, 300), never)).toEqual({ upTo: 300 });
+    await expect.poll(() => receiver.got.length).toBe(300);
+    expect(receiver.got).toEqual(lines(1, 300));
+    expect(sink.figures()).toMatchObject({ messages_total: 300, address: '127.0.0.1' });
+  });
+
+  it('tells where the host says that nobody listens, and goes on when somebody does', async () => {
+    const receiver = await udpReceiver();
+    const { port } = receiver;
+    await receiver.close();
+    const sink = sinkFor({ transport: 'udp', targets: [`127.0.0.1:${port}`] });
+    await sink.open(null);
+    const failing = async () => {
+      await sink.deliver(batch(1, 2), never);
+      await sleep(100);
+      await sink.tick?.();
+    };
+    await expect(failing()).rejects.toThrow(/it refused/);
+    const back = await udpReceiver(port);
+    running.push(back);
+    await sink.open(null);
+    await sink.deliver(batch(1, 2), never);
+    await expect.poll(() => back.got).toEqual(lines(1, 2));
+  });
+
+  it('says so where the name does not resolve', async () => {
+    const sink = sinkFor({ transport: 'udp', targets: ['no-such-host.invalid:514'] });
+    await expect(sink.open(null)).rejects.toThrow(/no-such-host\.invalid:514: its name/);
+  });
+
+  it('ends a long batch when shipping says so', async () => {
+    const receiver = await udpReceiver();
+    running.push(receiver);
+    const sink = sinkFor({ transport: 'udp', targets: [`127.0.0.1:${receiver.port}`] });
+    await sink.open(null);
+    const aborting = new AbortController();
+    const delivery = sink.deliver(batch(1, 100_000), aborting.signal);
+    setTimeout(() => aborting.abort(), 50);
+    await expect(delivery).rejects.toThrow(/broken off/);
+  });
+});
+
+/** The optional package; tests of it are skipped where it is not. */
+function datagramModule(): (new () => UnixDatagrams) | null {
+  try {
+    return (createRequire(import.meta.url)('node-unix-socket') as { DgramSocket: new () => UnixDatagrams })
+      .DgramSocket;
+  } catch {
+    if (process.env.CI !== undefined) throw new Error('node-unix-socket is not installed');
+    console.warn('SKIPPED: node-unix-socket is not installed');
+    return null;
+  }
+}
+
+interface UnixDatagrams {
+  bind(path: string): void;
+  on(event: 'data', listener: (data: Buffer) => void): unknown;
+  close(): void;
+}
+
+const Module = datagramModule();
+
+describe.skipIf(Module === null)('a unix datagram socket', () => {
+  let directory: string;
+  let path: string;
+
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'postern-unix-'));
+    path = join(directory, 'log');
+  });
+
+  afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+  function receiver() {
+    const got: string[] = [];
+    if (Module === null) throw new Error('skipped');
+    const socket = new Module();
+    socket.bind(path);
+    socket.on('data', (data) => got.push(data.toString()));
+    const close = async () => {
+      socket.close();
+      rmSync(path, { force: true });
+    };
+    return { got, close };
+  }
+
+  it('gets one message a datagram, in order, more than its queue holds', async () => {
+    const { got, close } = receiver();
+    running.push({ close });
+    const sink = sinkFor({ transport: 'unix', targets: [path] });
+    await sink.open(null);
+    await sink.deliver(batch(1, 3_000), never);
+    await expect.poll(() => got.length).toBe(3_000);
+    expect(got).toEqual(lines(1, 3_000));
+  });
+
+  it('that is not there, or whose receiver has gone, is said', async () => {
+    const sink = sinkFor({ transport: 'unix', targets: [path] });
+    await sink.open(null);
+    await expect(sink.deliver(batch(1, 3), never)).rejects.toThrow(
+      /there is no such socket \(ENOENT\)\. Start the receiver/,
+    );
+    const first = receiver();
+    await sink.open(null);
+    await sink.deliver(batch(1, 3), never);
+    await expect.poll(() => first.got).toEqual(lines(1, 3));
+    await first.close();
+    await expect(sink.deliver(batch(4, 5), never)).rejects.toThrow(/ENOENT|ECONNREFUSED/);
+    const second = receiver();
+    running.push(second);
+    await sink.open(null);
+    await sink.deliver(batch(4, 5), never);
+    await expect.poll(() => second.got).toEqual(lines(4, 5));
+  });
+
+  it('whose receiver hangs holds the batch until shipping breaks it off', async () => {
+    const program = `import socket, sys, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1]); print('bound', flush=True); time.sleep(60)`;
+    const hung = spawn('python3', ['-c', program, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      await once(hung.stdout, 'data');
+      const sink = sinkFor({ transport: 'unix', targets: [path] });
+      await sink.open(null);
+      const aborting = new AbortController();
+      const delivery = sink.deliver(batch(1, 3_000), aborting.signal);
+      setTimeout(() => aborting.abort(), 300);
+      await expect(delivery).rejects.toThrow(/broken off/);
+    } finally {
+      hung.kill('SIGKILL');
+    }
+  });
+});

@@ -1,0 +1,172 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, it } from 'vitest';
+import { failure } from '../local.js';
+import { Authority } from './certificates.js';
+import { Shipping, syslog } from './lab.js';
+import { OtherHost, withoutNamespaces } from './namespace.js';
+import { freePort } from './receivers.js';
+import { type Ports, Rsyslog, withoutRsyslog } from './rsyslog.js';
+
+/** Within 30 s it must be noticed; a slow machine gets some more. */
+const NOTICED_MS = 45_000;
+const list = Array.from({ length: 400_000 }, (_, n) => failure(n + 1));
+const message = (event: { sequence: number }) => `<86>1 - ${event.sequence} ${'x'.repeat(200)}`;
+
+/** Ships up to `upTo()` for as long as it runs, and ticks in between, as the loop in src/shipping does. */
+class Runner {
+  upTo = 0;
+  private ended = false;
+  private readonly running: Promise<void>;
+
+  constructor(readonly shipping: Shipping) {
+    this.running = this.run();
+  }
+
+  /** How long until the first error from now on, ms. */
+  async untilError(): Promise<number> {
+    const { errors } = this.shipping;
+    const [before, started] = [errors.length, performance.now()];
+    while (errors.length === before && performance.now() - started < NOTICED_MS) await sleep(50);
+    if (errors.length === before) {
+      const figures = JSON.stringify(this.shipping.sink.figures());
+      throw new Error(
+        `not noticed within ${NOTICED_MS / 1_000} s, at event ${this.shipping.cursor}: ${figures}`,
+      );
+    }
+    return performance.now() - started;
+  }
+
+  async untilShipped(upTo: number): Promise<void> {
+    this.upTo = upTo;
+    while (this.shipping.cursor < upTo) await sleep(20);
+  }
+
+  async end(): Promise<void> {
+    this.ended = true;
+    await this.running;
+    await this.shipping.sink.close();
+  }
+
+  private async run(): Promise<void> {
+    while (!this.ended) {
+      await this.shipping.step(this.upTo);
+      if (this.shipping.cursor >= this.upTo) await sleep(50);
+    }
+  }
+}
+
+function missingRows(lines: readonly string[], upTo: number): number[] {
+  const found = new Set(lines.map((line) => Number(line.split(' ')[2])));
+  return list.slice(0, upTo).flatMap(({ sequence }) => (found.has(sequence) ? [] : [sequence]));
+}
+
+function kinds(ports: Ports, host: string, ca: string) {
+  return {
+    tcp: { transport: 'tcp', targets: [`${host}:${ports.tcp}`], connect_timeout: '3s' },
+    tls: { transport: 'tls', targets: [`${host}:${ports.tls}`], tls: { ca }, connect_timeout: '3s' },
+    relp: { transport: 'relp', targets: [`${host}:${ports.relp}`], connect_timeout: '3s' },
+  } as const;
+}
+
+async function freePorts(): Promise<Ports> {
+  const ports = [];
+  for (let n = 0; n < 5; n++) ports.push(await freePort());
+  const [udp = 0, tcp = 0, tls = 0, relp = 0, relpTls = 0] = ports;
+  return { udp, tcp, tls, relp, relpTls };
+}
+
+describe.concurrent('a collector that falls silent is noticed within 30 s, and nothing is lost', () => {
+  let authority: Authority;
+
+  beforeAll(() => {
+    authority = new Authority();
+  });
+
+  afterAll(() => authority.remove());
+
+  describe.skipIf(withoutRsyslog())('because it hangs', () => {
+    it('over TCP, TLS and RELP', async ({ expect }) => {
+      const ports = await freePorts();
+      const server = authority.issue('hanging', 'IP:127.0.0.1');
+      const rsyslog = new Rsyslog({ ports, server, ca: authority.cert });
+      const runners: Runner[] = [];
+      try {
+        await rsyslog.start();
+        const all = Object.entries(kinds(ports, '127.0.0.1', authority.cert)).map(([kind, config]) => {
+          const runner = new Runner(new Shipping(syslog(config, message), list, 200));
+          runners.push(runner);
+          return { kind: kind as 'tcp' | 'tls' | 'relp', runner };
+        });
+        await Promise.all(all.map(({ runner }) => runner.untilShipped(1_000)));
+        rsyslog.signal('SIGSTOP');
+        // As much as the kernels take, which is megabytes.
+        for (const { runner } of all) runner.upTo = list.length;
+        const noticed = await Promise.all(all.map(({ runner }) => runner.untilError()));
+        console.info(
+          'hung: noticed after',
+          Object.fromEntries(all.map(({ kind }, n) => [kind, Math.round(noticed[n] ?? 0)])),
+          'ms',
+        );
+        for (const { runner } of all)
+          expect(runner.shipping.errors[0]).toMatch(/acknowledged or read|not answered for/);
+        rsyslog.signal('SIGCONT');
+        const upTo = 60_000;
+        for (const { runner } of all) runner.upTo = Math.max(upTo, runner.shipping.cursor);
+        await Promise.all(all.map(({ runner }) => runner.untilShipped(runner.upTo)));
+        for (const { kind } of all) {
+          await expect
+            .poll(() => missingRows(rsyslog.lines(kind), upTo), { timeout: 30_000, interval: 500 })
+            .toEqual([]);
+        }
+      } finally {
+        for (const runner of runners) await runner.end();
+        await rsyslog.close();
+      }
+    });
+  });
+
+  describe.skipIf(withoutRsyslog() || withoutNamespaces())('because the network is cut', () => {
+    it('over TCP, TLS and RELP, idle and not', async ({ expect }) => {
+      const ports = await freePorts();
+      const host = new OtherHost();
+      const server = authority.issue('cut', `IP:${host.address}`);
+      const rsyslog = new Rsyslog({ ports, server, ca: authority.cert, namespace: host });
+      const runners: Runner[] = [];
+      try {
+        await rsyslog.start();
+        const make = (config: Record<string, unknown>) => {
+          const runner = new Runner(new Shipping(syslog(config, message), list, 200));
+          runners.push(runner);
+          return runner;
+        };
+        const configs = kinds(ports, host.address, authority.cert);
+        const busy = Object.entries(configs).map(([kind, config]) => ({ kind, runner: make(config) }));
+        const idle = { kind: 'idle', runner: make(configs.relp) };
+        await Promise.all([...busy, idle].map(({ runner }) => runner.untilShipped(1_000)));
+        host.cut();
+        // A trickle: the kernel takes it all, and no write ever blocks.
+        const trickle = setInterval(() => {
+          for (const { runner } of busy) runner.upTo += 10;
+        }, 500);
+        const noticed = await Promise.all([...busy, idle].map(({ runner }) => runner.untilError()));
+        clearInterval(trickle);
+        console.info(
+          'cut: noticed after',
+          Object.fromEntries([...busy, idle].map(({ kind }, n) => [kind, Math.round(noticed[n] ?? 0)])),
+          'ms',
+        );
+        host.mend();
+        for (const { kind, runner } of busy) {
+          await runner.untilShipped(2_000);
+          await expect
+            .poll(() => missingRows(rsyslog.lines(kind as 'tcp'), 2_000), { timeout: 30_000, interval: 500 })
+            .toEqual([]);
+        }
+      } finally {
+        for (const runner of runners) await runner.end();
+        await rsyslog.close();
+        host.remove();
+      }
+    });
+  });
+});
