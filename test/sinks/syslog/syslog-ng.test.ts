@@ -1,0 +1,72 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Authority, HERE, type Identity } from './certificates.js';
+import { events, messages, Shipping, syslog } from './lab.js';
+import { freePort } from './receivers.js';
+import { SyslogNg, type SyslogNgInput, type SyslogNgPorts, withoutSyslogNg } from './syslog-ng.js';
+
+const COUNT = Number(process.env.SYSLOG_EVENTS ?? 10_000);
+
+describe.skipIf(withoutSyslogNg())('syslog-ng gets every event, in order and byte by byte', () => {
+  let authority: Authority;
+  let client: Identity;
+  let syslogNg: SyslogNg;
+  let ports: SyslogNgPorts;
+  const list = events(1, COUNT);
+
+  beforeAll(async () => {
+    authority = new Authority();
+    client = authority.issue('client', 'DNS:client.example.net');
+    ports = {
+      udp: await freePort(),
+      network: await freePort(),
+      syslog: await freePort(),
+      tls: await freePort(),
+    };
+    syslogNg = new SyslogNg(ports, authority.issue('server', HERE), authority.cert);
+    await syslogNg.start();
+  });
+
+  afterAll(async () => {
+    await syslogNg?.close();
+    authority?.remove();
+  });
+
+  async function ship(input: SyslogNgInput, config: Record<string, unknown>): Promise<void> {
+    const sink = syslog(config);
+    const shipping = new Shipping(sink, list);
+    await shipping.until(COUNT);
+    await sink.close();
+    await expect.poll(() => syslogNg.lines(input).length, { timeout: 20_000 }).toBe(COUNT);
+    expect(syslogNg.lines(input)).toEqual(messages(list, config));
+    expect(shipping.errors).toEqual([]);
+  }
+
+  it('by UDP', () => ship('udp', { transport: 'udp', targets: [`127.0.0.1:${ports.udp}`] }));
+
+  it('by TCP, line by line: network()', () =>
+    ship('network', { transport: 'tcp', framing: 'newline', targets: [`127.0.0.1:${ports.network}`] }));
+
+  it('by TCP, counted: syslog()', () =>
+    ship('syslog', { transport: 'tcp', targets: [`127.0.0.1:${ports.syslog}`] }));
+
+  it('by TLS with client certificates, counted: syslog()', () =>
+    ship('tls', {
+      transport: 'tls',
+      targets: [`localhost:${ports.tls}`],
+      tls: { ca: authority.cert, cert: client.cert, key: client.key },
+    }));
+
+  it('by a unix datagram socket', () =>
+    ship('datagram', { transport: 'unix', envelope: 'rfc3164', targets: [syslogNg.datagramSocket] }));
+
+  it('by a unix stream socket', () =>
+    ship('stream', { transport: 'unix-stream', envelope: 'rfc3164', targets: [syslogNg.streamSocket] }));
+
+  it('and check sees what its own TLS wants', async () => {
+    const target = { transport: 'tls', targets: [`localhost:${ports.tls}`] };
+    const without = await syslog({ ...target, tls: { ca: authority.cert } }).check();
+    expect(without[0]).toMatchObject({ level: 'error', next: expect.stringMatching(/tls\.cert/) });
+    const tls = { ca: authority.cert, cert: client.cert, key: client.key };
+    expect((await syslog({ ...target, tls }).check()).map(({ level }) => level)).toEqual(['ok', 'ok', 'ok']);
+  });
+});
