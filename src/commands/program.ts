@@ -8,10 +8,14 @@ import { register as config } from './config.js';
 import { register as configure } from './configure.js';
 import { register as demo } from './demo.js';
 import { register as explain } from './explain.js';
+import { register as exportEntries } from './export.js';
 import { register as facts } from './facts.js';
+import { register as indexTable } from './index-table.js';
 import { register as jail } from './jail.js';
+import { register as query } from './query.js';
 import { register as replay } from './replay.js';
 import { register as run } from './run.js';
+import { register as stats } from './stats.js';
 import { register as status } from './status.js';
 import { register as tail } from './tail.js';
 import { register as unban } from './unban.js';
@@ -27,10 +31,10 @@ const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
 /** The sub-commands in the groups of the help; a new one docks here. */
 const GROUPS: ReadonlyArray<readonly [string, ReadonlyArray<(program: Command) => void>]> = [
   ['Daemon:', [run, status, replay]],
-  ['Look:', [check, explain, tail]],
+  ['Look:', [check, explain, tail, query, exportEntries, stats]],
   ['Bans:', [bans, unban, jail]],
   ['Configuration:', [config, configure]],
-  ['More:', [demo, completion, facts]],
+  ['More:', [indexTable, demo, completion, facts]],
 ];
 
 /**

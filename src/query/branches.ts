@@ -1,11 +1,15 @@
 import type { Database, Statement } from 'better-sqlite3';
-import { type Branch, branchSql } from './plan.js';
+import { type Branch, branchParams, branchSql } from './plan.js';
 import type { QueryTable } from './table.js';
 
 /** Ids fetched at a time, of all branches together and of one. */
 const TOGETHER = 4_096;
 const MOST = 1_024;
 const FIRST = 64;
+/** Ids among which rows that have to meet a condition are looked for; more where that is quick. */
+const WINDOW = 32_768;
+const WIDER = 4;
+const FAST_MS = 5;
 
 interface Head {
   readonly branch: Branch;
@@ -14,13 +18,15 @@ interface Head {
   /** Ids below this one are still to be fetched. */
   before: number;
   batch: number;
-  ended: boolean;
+  window: number;
 }
 
 /** The ids of several branches as one sequence, the newest first, each once. Holds nothing open between two steps. */
 export class BranchIds {
-  private heads: Head[];
-  private started = false;
+  /** In use, as a heap with the newest id on top. */
+  private readonly heads: Head[] = [];
+  /** Whose next ids have to be fetched before anything can be said. */
+  private dry: Head[];
   private last = Number.POSITIVE_INFINITY;
 
   /** Ids below `before`, and not below `lowest`. */
@@ -31,57 +37,81 @@ export class BranchIds {
     before: number,
   ) {
     const batch = Math.max(1, Math.min(FIRST, Math.floor(TOGETHER / Math.max(1, branches.length))));
-    this.heads = branches.map((branch) => ({ branch, ids: [], at: 0, before, batch, ended: false }));
+    const window = WINDOW;
+    this.dry = branches.map((branch) => ({ branch, ids: [], at: 0, before, batch, window }));
   }
 
-  /** Up to `most` further ids; fewer only at the end. */
-  take(db: Database, most: number): number[] {
+  get ended(): boolean {
+    return this.heads.length === 0 && this.dry.length === 0;
+  }
+
+  /** Up to `most` further ids; fewer at the end, and when the time (of `performance.now()`) is over. */
+  take(db: Database, most: number, until: number): number[] {
     const statements = new Map<string, Statement>();
-    if (!this.started) {
-      this.started = true;
-      for (const head of this.heads) this.refill(db, statements, head);
-      this.heads = this.heads.filter((head) => head.at < head.ids.length);
-      for (let at = (this.heads.length >> 1) - 1; at >= 0; at--) this.sink(at);
-    }
     const found: number[] = [];
     while (found.length < most) {
+      for (let head = this.dry.pop(); head !== undefined; head = this.dry.pop()) {
+        this.refill(db, statements, head);
+        if (head.ids.length > 0) this.add(head);
+        else if (head.before > this.lowest) this.dry.push(head);
+        if (performance.now() > until && this.dry.length > 0) return found;
+      }
       const [top] = this.heads;
       if (top === undefined) break;
       const id = top.ids[top.at] ?? 0;
       if (id !== this.last) found.push(id);
       this.last = id;
       top.at++;
-      if (top.at === top.ids.length && !this.refill(db, statements, top)) {
-        const end = this.heads.pop();
-        if (end !== undefined && end !== top) this.heads[0] = end;
-      }
-      if (this.heads.length > 1) this.sink(0);
+      if (top.at === top.ids.length) this.remove(top);
+      else this.sink(0);
     }
     return found;
   }
 
-  private refill(db: Database, statements: Map<string, Statement>, head: Head): boolean {
-    if (head.ended) return false;
+  private refill(db: Database, statements: Map<string, Statement>, head: Head): void {
     const { id } = this.table.columns;
-    const { branch } = head;
-    const key = branch.value === null ? `${branch.key} NULL` : branch.key;
+    const { branch, before, batch } = head;
+    const key = `${branch.value === null} ${branch.key} ${branch.and?.sql ?? ''}`;
     let statement = statements.get(key);
     if (statement === undefined) {
-      const sql = branchSql(this.table, branch, `AND ${id} < ? AND ${id} >= ?`, 'LIMIT ?');
-      statement = db.prepare(sql).pluck();
+      statement = db
+        .prepare(branchSql(this.table, branch, `AND ${id} < ? AND ${id} >= ?`, 'LIMIT ?'))
+        .pluck();
       statements.set(key, statement);
     }
-    const { before, batch } = head;
-    head.ids = (
-      branch.value === null
-        ? statement.all(before, this.lowest, batch)
-        : statement.all(branch.value, before, this.lowest, batch)
-    ) as number[];
+    const floor = branch.and === undefined ? this.lowest : Math.max(this.lowest, before - head.window);
+    const begin = branch.and === undefined ? 0 : performance.now();
+    head.ids = statement.all(...branchParams(branch), before, floor, batch) as number[];
     head.at = 0;
-    head.ended = head.ids.length < batch;
-    head.before = head.ids.at(-1) ?? before;
+    head.before = head.ids.length === batch ? (head.ids.at(-1) ?? floor) : floor;
     head.batch = Math.min(MOST, batch * 2);
-    return head.ids.length > 0;
+    if (branch.and === undefined) return;
+    head.window =
+      performance.now() - begin < FAST_MS
+        ? head.window * WIDER
+        : Math.max(WINDOW, Math.floor(head.window / 2));
+  }
+
+  private add(head: Head): void {
+    let at = this.heads.push(head) - 1;
+    while (at > 0) {
+      const above = (at - 1) >> 1;
+      const other = this.heads[above];
+      if (other === undefined || (other.ids[other.at] ?? 0) >= (head.ids[head.at] ?? 0)) return;
+      this.heads[at] = other;
+      this.heads[above] = head;
+      at = above;
+    }
+  }
+
+  /** Takes the top away; it comes back if it has more. */
+  private remove(top: Head): void {
+    const end = this.heads.pop();
+    if (end !== undefined && end !== top) {
+      this.heads[0] = end;
+      this.sink(0);
+    }
+    if (top.before > this.lowest) this.dry.push(top);
   }
 
   /** The heap's one invariant: no head is newer than the one above it. */

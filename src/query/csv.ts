@@ -1,5 +1,5 @@
 import type { AuditEvent } from '../audit/event.js';
-import { createdAt } from './entry.js';
+import { createdAt, type Entry } from './entry.js';
 
 export const CSV_COLUMNS = [
   'id',
@@ -41,4 +41,21 @@ export function field(text: string | null): string {
   if (text === null || text === '') return '';
   const safe = FORMULA.test(text) ? `'${text}` : text;
   return QUOTED.test(safe) || safe !== text ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+/** The same of an entry of a page. */
+export function csvEntry(entry: Entry): string {
+  const { user } = entry;
+  const details = entry.details === null ? null : JSON.stringify(entry.details);
+  const texts = [
+    entry.id,
+    entry.created_at,
+    user.id,
+    user.name,
+    user.email,
+    entry.action,
+    entry.resource_type,
+  ];
+  const rest = [entry.resource_id, details, entry.ip_address, entry.server, entry.outcome];
+  return `${[...texts, ...rest].map((text) => field(text)).join(',')}\r\n`;
 }

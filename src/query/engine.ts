@@ -4,7 +4,7 @@ import type { ColumnKey } from '../source/columns.js';
 import { CSV_HEADER, csvLine } from './csv.js';
 import { decodeCursor, encodeCursor, type Position, type Positions } from './cursor.js';
 import { type Entry, entryLine, entryOf } from './entry.js';
-import { createMatcher, type Filter } from './filter.js';
+import { createMatcher, createTimeMatcher, type Filter } from './filter.js';
 import { Merge } from './merge.js';
 import { type Origin, Origins, type QueryOptions } from './origins.js';
 import { type Plan, planQuery } from './plan.js';
@@ -233,6 +233,7 @@ export class Engine {
     columns: ReadonlySet<ColumnKey> | null,
   ): Walk[] {
     const matches = createMatcher(filter);
+    const inTime = createTimeMatcher(filter);
     return prepared.map(
       ({ origin, table, plan, snapshot }) =>
         new Walk({
@@ -241,6 +242,7 @@ export class Engine {
           plan,
           rows: origin.rows,
           matches,
+          inTime,
           columns,
           before: from[origin.name]?.before ?? snapshot + 1,
           stepMs: STEP_MS,

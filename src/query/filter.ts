@@ -152,3 +152,9 @@ export function createMatcher(filter: Filter): (event: AuditEvent) => boolean {
     (ip === null || (event.address !== null && (network?.contains(event.address) ?? event.address === ip))) &&
     (wanted === null || (event.details?.toLowerCase().includes(wanted) ?? false));
 }
+
+/** The same of its time alone. */
+export function createTimeMatcher({ from, to }: Filter): (time: number | null) => boolean {
+  if (from === null && to === null) return () => true;
+  return (time) => time !== null && (from === null || time >= from) && (to === null || time < to);
+}

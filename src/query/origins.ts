@@ -1,6 +1,4 @@
-import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Database } from 'better-sqlite3';
 import pino from 'pino';
@@ -10,7 +8,7 @@ import { createRedactor, type RedactionOptions } from '../audit/redaction.js';
 import { AuditdError } from '../errors.js';
 import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/columns.js';
 import { RowReader } from '../source/row.js';
-import { Opening } from './open.js';
+import { Opening, privateDirectory } from './open.js';
 
 /** What the engine has to know. Plain data, so that it can go to another thread. */
 export interface QueryOptions {
@@ -41,7 +39,7 @@ const OWN: TableConfig = {
 /** The tables, and what makes events of their rows. */
 export class Origins {
   readonly classify: Classifier;
-  private readonly directory = join(tmpdir(), `postern-query-${randomBytes(12).toString('hex')}`);
+  private readonly directory = privateDirectory();
   private readonly postern: Opening;
   private readonly state: Opening;
   private rows: { postern: RowReader; auditd: RowReader } | null = null;

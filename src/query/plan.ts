@@ -17,6 +17,8 @@ import type { QueryTable } from './table.js';
 export interface Branch {
   readonly key: ColumnKey;
   readonly value: SqlParam;
+  /** What the rows have to meet besides. */
+  readonly and?: Condition;
 }
 
 /** A part of a filter in SQL: the union of its branches has every row that is meant, and perhaps more. */
@@ -41,8 +43,8 @@ export interface Plan {
   readonly branches: readonly Branch[] | null;
   /** For a walk row by row. */
   readonly conditions: readonly Condition[];
-  /** No row needs to be looked at: the ids are what is meant. */
-  readonly exact: boolean;
+  /** What is left to decide of the rows that SQL gives: nothing, their time alone, or all there is to it. */
+  readonly undecided: 'nothing' | 'time' | 'all';
   /** What has to be read of a row to decide. */
   readonly columns: ReadonlySet<ColumnKey>;
 }
@@ -58,7 +60,7 @@ const MOST_NAMES = 400;
 const MOST_PAIRS = 40_000;
 const MOST_ADDRESSES = 2_000;
 /** Rows that are counted to see which part of a filter leaves the fewest. */
-const SAMPLE = 2_000;
+const SAMPLE = 20_000;
 /** Above this a list of values costs more than a look at the row. */
 const MOST_IN_LIST = 200;
 
@@ -70,18 +72,37 @@ export function planQuery(
   context: PlanContext,
   snapshot: number,
 ): Plan {
-  const terms = termsOf(db, table, filter, context).map((term) => pruned(db, table, term));
+  const terms = termsOf(db, table, filter, context);
   const bounds = timeBounds(db, table, filter, snapshot);
   const timed = filter.from !== null || filter.to !== null;
   const columns = columnsOf(filter);
   const conditions = terms.flatMap(({ condition }) => condition ?? []);
   const nothing = terms.some(({ branches }) => branches?.length === 0);
   if (nothing || bounds.highest < bounds.lowest) {
-    return { bounds: { lowest: 1, highest: 0 }, branches: [], conditions, exact: true, columns };
+    return { bounds: { lowest: 1, highest: 0 }, branches: [], conditions, undecided: 'nothing', columns };
   }
-  const term = fewest(db, table, terms);
-  const exact = !timed && filter.q === null && terms.length <= 1 && (term?.exact ?? terms.length === 0);
-  return { bounds, branches: term?.branches ?? null, conditions, exact, columns };
+  const driver = fewest(db, table, terms);
+  const others = terms.filter((one) => one !== driver).flatMap(({ condition }) => condition ?? []);
+  const decided = terms.every((one) => one.exact && (one === driver || one.condition !== null));
+  return {
+    bounds,
+    branches: driver?.branches?.map((branch) => withConditions(branch, others)) ?? null,
+    conditions,
+    undecided: decided ? (timed ? 'time' : 'nothing') : 'all',
+    columns,
+  };
+}
+
+function withConditions(branch: Branch, conditions: readonly Condition[]): Branch {
+  const all = [...(branch.and === undefined ? [] : [branch.and]), ...conditions];
+  return all.length === 0 ? branch : { ...branch, and: both(all) };
+}
+
+function both(conditions: readonly Condition[]): Condition {
+  return {
+    sql: conditions.map(({ sql }) => sql).join(' AND '),
+    params: conditions.flatMap(({ params }) => params),
+  };
 }
 
 function columnsOf(filter: Filter): Set<ColumnKey> {
@@ -102,9 +123,9 @@ function columnsOf(filter: Filter): Set<ColumnKey> {
 function termsOf(db: Database, table: QueryTable, filter: Filter, context: PlanContext): Term[] {
   const { action, outcome, resourceType, user, server, ip, q } = filter;
   const terms: Term[] = [];
-  if (resourceType !== null) terms.push(values(table, ['resource_type'], resourceType));
-  if (user !== null) terms.push(values(table, ['user_id', 'user_name', 'user_email'], user));
-  if (server !== null) terms.push(serverTerm(table, server, context.server));
+  if (resourceType !== null) terms.push(values(db, table, ['resource_type'], resourceType));
+  if (user !== null) terms.push(values(db, table, ['user_id', 'user_name', 'user_email'], user));
+  if (server !== null) terms.push(serverTerm(db, table, server, context.server));
   if (action !== null)
     terms.push(
       kindTerm(db, table, context.classify, (type, raw) => type.action === action || raw === action),
@@ -113,24 +134,24 @@ function termsOf(db: Database, table: QueryTable, filter: Filter, context: PlanC
   if (ip !== null) {
     const found = addressSpellings(db, table, ip, MOST_ADDRESSES);
     const branches = found?.map((value) => ({ key: 'ip_address', value }) as const) ?? null;
-    terms.push(term(table, branches, false));
+    terms.push(term(table, branches, true));
   }
   if (q !== null) terms.push({ branches: null, condition: textCondition(table, q, context), exact: false });
   return terms;
 }
 
 /** Columns of which one has the text. */
-function values(table: QueryTable, keys: readonly ColumnKey[], text: string): Term {
+function values(db: Database, table: QueryTable, keys: readonly ColumnKey[], text: string): Term {
   const branches = keys
     .filter((key) => !table.absent.has(key))
     .flatMap((key) => variantsOf(text).map((value) => ({ key, value })));
-  return term(table, branches, !isAmbiguous(text));
+  return pruned(db, table, term(table, branches, !isAmbiguous(text)));
 }
 
 /** Rows that name no server are of this one. */
-function serverTerm(table: QueryTable, server: string, own: string): Term {
-  if (server !== own) return values(table, ['server'], server);
-  if (table.absent.has('server')) return { branches: null, condition: null, exact: true };
+function serverTerm(db: Database, table: QueryTable, server: string, own: string): Term {
+  if (server !== own) return values(db, table, ['server'], server);
+  if (table.absent.has('server')) return { branches: null, condition: { sql: '1', params: [] }, exact: true };
   const all = [...variantsOf(server), null, '', Buffer.alloc(0)];
   return term(
     table,
@@ -154,16 +175,24 @@ function isIndexed(table: QueryTable, { key, value }: Branch): boolean {
 function conditionOf(table: QueryTable, branches: readonly Branch[]): Condition | null {
   if (branches.length > MOST_IN_LIST) return null;
   if (branches.length === 0) return { sql: '0', params: [] };
-  const parts = [...new Set(branches.map(({ key }) => key))].map((key) => {
-    const all = branches.filter((branch) => branch.key === key).map(({ value }) => value);
-    const params = all.filter((value) => value !== null);
-    const list = `${table.columns[key]} IN (${params.map(() => '?').join(', ')})`;
-    return { sql: all.includes(null) ? `(${list} OR ${table.columns[key]} IS NULL)` : list, params };
-  });
+  const parts = [...new Set(branches.map(({ key }) => key))].map((key) =>
+    listed(
+      table,
+      key,
+      branches.filter((branch) => branch.key === key).map(({ value }) => value),
+    ),
+  );
   return {
     sql: `(${parts.map(({ sql }) => sql).join(' OR ')})`,
     params: parts.flatMap(({ params }) => params),
   };
+}
+
+function listed(table: QueryTable, key: ColumnKey, all: readonly SqlParam[]): Condition {
+  const column = table.columns[key];
+  const params = all.filter((value) => value !== null);
+  const list = `${column} IN (${params.map(() => '?').join(', ')})`;
+  return { sql: all.includes(null) ? `(${list} OR ${column} IS NULL)` : list, params };
 }
 
 /**
@@ -184,22 +213,56 @@ function kindTerm(
   if (actions === null || resources === null) return unknown;
   const kinds: SqlParam[] = [null, ...resources];
   if (actions.length * kinds.length > MOST_PAIRS) return unknown;
-  const whole: Branch[] = [];
-  const parts: Array<{ readonly action: SqlParam; readonly kinds: readonly SqlParam[] }> = [];
-  for (const action of actions) {
+  const pairs: Pair[] = actions.flatMap((action) => {
     const raw = textOfParam(action) ?? '';
     const fitting = kinds.filter((kind) => wanted(classify(raw, textOfParam(kind)), raw));
-    const present = fitting.filter((kind) => kind !== null);
-    if (fitting.length === kinds.length) whole.push({ key: 'action', value: action });
-    else if (present.length > 0 || fitting.length > 0) parts.push({ action, kinds: fitting });
+    if (fitting.length === 0) return [];
+    return [{ action, kinds: fitting.length === kinds.length ? null : fitting }];
+  });
+  return { branches: narrower(db, table, pairs), condition: pairsCondition(table, pairs), exact: true };
+}
+
+/** A word, and the resource types beside which it is meant; null: all. */
+interface Pair {
+  readonly action: SqlParam;
+  readonly kinds: readonly SqlParam[] | null;
+}
+
+/** By the words, or for those that are not meant everywhere by the resource types, whichever have fewer rows. */
+function narrower(db: Database, table: QueryTable, pairs: readonly Pair[]): Branch[] {
+  const byAction = pairs.map(({ action, kinds }): Branch => {
+    const branch = { key: 'action', value: action } as const;
+    return kinds === null ? branch : { ...branch, and: listed(table, 'resource_type', kinds) };
+  });
+  const parts = pairs.filter(({ kinds }) => kinds !== null);
+  const byKind = [...new Set(parts.flatMap(({ kinds }) => kinds ?? []))].map((kind): Branch => {
+    const words = parts.filter(({ kinds }) => kinds?.includes(kind)).map(({ action }) => action);
+    return { key: 'resource_type', value: kind, and: listed(table, 'action', words) };
+  });
+  if (byKind.length === 0 || !byKind.every((branch) => isIndexed(table, branch))) return byAction;
+  const partsByAction = byAction.filter(({ and }) => and !== undefined);
+  if (sampled(db, table, byKind) >= sampled(db, table, partsByAction)) return byAction;
+  return [...byAction.filter(({ and }) => and === undefined), ...byKind];
+}
+
+function pairsCondition(table: QueryTable, pairs: readonly Pair[]): Condition | null {
+  const groups = new Map<string, { kinds: Pair['kinds']; actions: SqlParam[] }>();
+  for (const { action, kinds } of pairs) {
+    const key = JSON.stringify(kinds?.map((kind) => textOfParam(kind)) ?? null);
+    const group = groups.get(key) ?? { kinds, actions: [] };
+    group.actions.push(action);
+    groups.set(key, group);
   }
-  const byAction = parts.map(({ action }) => ({ key: 'action', value: action }) as const);
-  const byKind = [...new Set(parts.flatMap((part) => part.kinds))].map(
-    (value) => ({ key: 'resource_type', value }) as const,
+  const conditions = [...groups.values()].map(({ kinds, actions }) =>
+    both([
+      listed(table, 'action', actions),
+      ...(kinds === null ? [] : [listed(table, 'resource_type', kinds)]),
+    ]),
   );
-  const able = byKind.length > 0 && byKind.every((branch) => isIndexed(table, branch));
-  const side = able && sampled(db, table, byKind) < sampled(db, table, byAction) ? byKind : byAction;
-  return term(table, [...whole, ...side], parts.length === 0);
+  const params = conditions.flatMap((condition) => condition.params);
+  if (params.length > MOST_IN_LIST) return null;
+  if (conditions.length === 0) return { sql: '0', params: [] };
+  return { sql: `(${conditions.map(({ sql }) => `(${sql})`).join(' OR ')})`, params };
 }
 
 /** Text that stands in `details` as it is written, and not only as it is shown. */
@@ -221,29 +284,31 @@ function pruned(db: Database, table: QueryTable, found: Term): Term {
   if (found.branches === null) return found;
   const heads = new Set<string>();
   const branches = found.branches.filter((branch) => {
-    const head = db
-      .prepare(branchSql(table, branch, '', 'LIMIT 1'))
-      .pluck()
-      .safeIntegers();
-    const id = (branch.value === null ? head.get() : head.get(branch.value)) as bigint | undefined;
-    if (id === undefined || heads.has(`${branch.key} ${id}`)) return false;
-    heads.add(`${branch.key} ${id}`);
+    const head = db.prepare(branchSql(table, branch, '', 'LIMIT 1')).pluck();
+    const id = head.get(branchParams(branch));
+    if (id === undefined || heads.has(`${branch.key} ${String(id)}`)) return false;
+    heads.add(`${branch.key} ${String(id)}`);
     return true;
   });
   return { ...found, branches };
 }
 
-/** Ids of a branch from the newest on; its parameter is the value, unless that is NULL. */
-export function branchSql(table: QueryTable, { key, value }: Branch, where: string, limit: string): string {
+/** Ids of a branch from the newest on; its parameters are those of the branch, with those of `where` behind them. */
+export function branchSql(table: QueryTable, branch: Branch, where: string, limit: string): string {
   const { id } = table.columns;
+  const { key, value, and } = branch;
   const by = table.indexed.get(key) ?? table.from;
   const equals = value === null ? 'IS NULL' : '= ?';
-  return `SELECT ${id} FROM ${by} WHERE ${table.columns[key]} ${equals} ${where} ORDER BY ${id} DESC ${limit}`;
+  const besides = and === undefined ? '' : `AND ${and.sql}`;
+  return `SELECT ${id} FROM ${by} WHERE ${table.columns[key]} ${equals} ${besides} ${where} ORDER BY ${id} DESC ${limit}`;
+}
+
+export function branchParams({ value, and }: Branch): SqlParam[] {
+  return [...(value === null ? [] : [value]), ...(and?.params ?? [])];
 }
 
 function fewest(db: Database, table: QueryTable, terms: readonly Term[]): Term | null {
-  const able = terms.filter(({ branches }) => branches !== null);
-  const [first, ...others] = able;
+  const [first, ...others] = terms.filter(({ branches }) => branches !== null);
   if (first === undefined || others.length === 0) return first ?? null;
   let best = first;
   let least = sampled(db, table, first.branches ?? []);
@@ -257,14 +322,14 @@ function fewest(db: Database, table: QueryTable, terms: readonly Term[]): Term |
   return best;
 }
 
-/** How many rows the branches have, counted up to SAMPLE each. */
+/** How many rows the branches have by their values alone, counted up to SAMPLE together. */
 function sampled(db: Database, table: QueryTable, branches: readonly Branch[]): number {
   let rows = 0;
-  for (const branch of branches) {
-    const count = db
-      .prepare(`SELECT count(*) FROM (${branchSql(table, branch, '', `LIMIT ${SAMPLE}`)})`)
-      .pluck();
-    rows += Number(branch.value === null ? count.get() : count.get(branch.value));
+  for (const { key, value } of branches) {
+    if (rows >= SAMPLE) break;
+    const sql = branchSql(table, { key, value }, '', 'LIMIT ?');
+    const count = db.prepare(`SELECT count(*) FROM (${sql})`).pluck();
+    rows += Number(count.get(...branchParams({ key, value }), SAMPLE - rows));
   }
   return rows;
 }

@@ -1,6 +1,7 @@
 import type { Database, Statement } from 'better-sqlite3';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { ColumnKey } from '../source/columns.js';
+import { CreatedReader } from '../source/created.js';
 import type { RawRow } from '../source/encoding.js';
 import type { RowPlace, RowReader } from '../source/row.js';
 import { BranchIds } from './branches.js';
@@ -21,6 +22,7 @@ export interface WalkOptions {
   readonly plan: Plan;
   readonly rows: RowReader;
   readonly matches: (event: AuditEvent) => boolean;
+  readonly inTime: (time: number | null) => boolean;
   /** Columns to read besides those that decide; null for all of them. */
   readonly columns: ReadonlySet<ColumnKey> | null;
   /** Ids below this one. */
@@ -42,7 +44,10 @@ export class Walk {
   done = false;
   private readonly ids: BranchIds | null;
   private readonly select: string;
+  /** What is read of a row is its id alone, or that and its time. */
   private readonly bare: boolean;
+  private readonly timeOnly: boolean;
+  private readonly created = new CreatedReader();
   private before: number;
   private window = WINDOW;
   private readonly place: RowPlace;
@@ -53,8 +58,12 @@ export class Walk {
     this.before = Math.min(before, plan.bounds.highest + 1);
     const { branches, bounds } = plan;
     this.ids = branches === null ? null : new BranchIds(table, branches, bounds.lowest, this.before);
-    this.select = selectList(table, columns === null ? null : new Set([...columns, ...plan.columns]));
-    this.bare = plan.exact && columns?.size === 0;
+    const isTime = columns !== null && [...columns].every((key) => key === 'created_at');
+    this.bare = plan.undecided === 'nothing' && columns?.size === 0;
+    this.timeOnly = !this.bare && isTime && plan.undecided !== 'all';
+    this.select = this.timeOnly
+      ? `${table.columns.id}, ${table.columns.created_at}`
+      : selectList(table, columns === null ? null : new Set([...columns, ...plan.columns]));
     this.place = { timeline: 1, ingested: 0, defaults: table.defaults, bytesOf: () => null };
   }
 
@@ -69,23 +78,21 @@ export class Walk {
     const end = performance.now() + this.options.stepMs;
     const rows = this.ids === null ? null : this.rowById(db);
     do {
-      if (this.ids !== null && rows !== null) this.byBranches(db, this.ids, rows, wanted);
+      if (this.ids !== null && rows !== null) this.byBranches(db, this.ids, rows, wanted, end);
       else this.byId(db, wanted);
     } while (!this.done && this.queue.length < wanted && performance.now() < end);
   }
 
   private rowById(db: Database): Statement {
     const { table } = this.options;
-    return db
-      .prepare(`SELECT ${this.select} FROM ${table.from} WHERE ${table.columns.id} = ?`)
-      .raw()
-      .safeIntegers();
+    const sql = `SELECT ${this.select} FROM ${table.from} WHERE ${table.columns.id} = ?`;
+    return db.prepare(sql).raw().safeIntegers(!this.timeOnly);
   }
 
-  private byBranches(db: Database, ids: BranchIds, row: Statement, wanted: number): void {
+  private byBranches(db: Database, ids: BranchIds, row: Statement, wanted: number, end: number): void {
     const most = this.bare ? wanted - this.queue.length : Math.min(SLICE, wanted - this.queue.length);
-    const found = ids.take(db, most);
-    if (found.length < most) this.done = true;
+    const found = ids.take(db, most, end);
+    this.done = ids.ended;
     this.before = this.done ? this.options.plan.bounds.lowest : (found.at(-1) ?? this.before);
     for (const id of found) {
       if (this.bare) this.push(id);
@@ -111,7 +118,7 @@ export class Walk {
       for (const found of ids) this.push(found);
       this.advance(ids.length, limit, ids.at(-1), floor, begin);
     } else {
-      const rows = statement.raw().safeIntegers().all(params) as RawRow[];
+      const rows = statement.raw().safeIntegers(!this.timeOnly).all(params) as RawRow[];
       for (const row of rows) this.look(row);
       this.advance(rows.length, limit, Number(rows.at(-1)?.[0]), floor, begin);
     }
@@ -137,8 +144,15 @@ export class Walk {
 
   private look(row: RawRow | undefined): void {
     if (row === undefined) return; // deleted since its id was read
+    if (this.timeOnly) {
+      const [id, raw = null] = row;
+      const time = this.created.read(Buffer.isBuffer(raw) ? raw.toString() : raw);
+      if (this.options.plan.undecided === 'nothing' || this.options.inTime(time))
+        this.queue.push({ source: this.source, sequence: Number(id), time, event: null });
+      return;
+    }
     const event = this.options.rows.event(row, '', this.place);
-    if (!this.options.plan.exact && !this.options.matches(event)) return;
+    if (this.options.plan.undecided !== 'nothing' && !this.options.matches(event)) return;
     this.queue.push({ source: this.source, sequence: event.sequence, time: event.time, event });
   }
 }

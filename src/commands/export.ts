@@ -1,0 +1,130 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { Command } from 'commander';
+import { AuditdError, codeOf, messageOf } from '../errors.js';
+import type { QueryChunk } from '../query/service.js';
+import { type FilterOptions, filterOf, queryOptionsOf, withFilter } from './filter-options.js';
+import { count } from './terminal.js';
+
+interface Options extends FilterOptions {
+  readonly output?: string;
+  readonly csv?: boolean;
+  readonly ndjson?: boolean;
+}
+
+export function register(program: Command): void {
+  withFilter(program.command('export').description('write everything that a filter means, the newest first'))
+    .option('-o, --output <file>', 'file to write, whole or not at all; default: standard output')
+    .option('--csv', 'as CSV, safe to open in a spreadsheet (default for a file name that ends in .csv)')
+    .option('--ndjson', 'as a line of JSON each (default)')
+    .addHelpText(
+      'after',
+      `
+Holds nothing up: Postern goes on writing, and what it writes meanwhile is not in the export.
+
+Examples:
+  $ postern-auditd export --from 2026-01-01 --to 2026-02-01 -o january.csv
+  $ postern-auditd export --action auth.login_failure | jq -r .ip_address | sort | uniq -c`,
+    )
+    .action(async (options: Options) => {
+      if (options.csv === true && options.ndjson === true)
+        throw new AuditdError('USAGE', 'Give one of --csv and --ndjson, not both');
+      const [{ loadConfig }, { createQueryService }] = await Promise.all([
+        import('../config/load.js'),
+        import('../query/service.js'),
+      ]);
+      const filter = filterOf(options, Date.now());
+      const { output } = options;
+      const isCsv = options.csv === true || (options.ndjson !== true && output?.endsWith('.csv') === true);
+      const service = createQueryService(queryOptionsOf(loadConfig(options.config ?? null, process.env)));
+      const progress = new Progress(output !== undefined || !process.stdout.isTTY ? process.stderr : null);
+      try {
+        const chunks = progress.over(service.stream(filter, isCsv ? 'csv' : 'ndjson'));
+        if (output === undefined) await toStdout(chunks);
+        else await toFile(output, chunks);
+        progress.end();
+        if (output !== undefined)
+          process.stderr.write(`${count(progress.rows, 'entry', 'entries')} in ${output}\n`);
+      } finally {
+        progress.end();
+        await service.close();
+      }
+    });
+}
+
+/** Who reads may have seen enough (`| head`): then that was all, and no error. */
+async function toStdout(chunks: AsyncIterable<QueryChunk>): Promise<void> {
+  let closed = false;
+  const onError = (error: Error) => {
+    if (codeOf(error) !== 'EPIPE') throw error;
+    closed = true;
+  };
+  process.stdout.on('error', onError);
+  for await (const { bytes } of chunks) {
+    if (closed) break;
+    if (process.stdout.write(bytes)) continue;
+    await Promise.race([once(process.stdout, 'drain'), once(process.stdout, 'close')]).catch(onError);
+  }
+}
+
+/** Under another name first, so that half an export is never taken for a whole one. */
+async function toFile(path: string, chunks: AsyncIterable<QueryChunk>): Promise<void> {
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}`);
+  let file: FileHandle | null = null;
+  try {
+    file = await open(temporary, 'wx', 0o600);
+    for await (const { bytes } of chunks) await file.writeFile(bytes);
+    await file.sync();
+    await file.close();
+    file = null;
+    await rename(temporary, path);
+  } catch (error) {
+    await file?.close().catch(() => undefined);
+    await rm(temporary, { force: true });
+    if (error instanceof AuditdError) throw error;
+    throw new AuditdError(
+      'USAGE',
+      `${path} can't be written: ${messageOf(error)}. Name another file with -o`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+const WIDTH = 30;
+const EVERY_MS = 100;
+
+/** A bar on a terminal, nothing elsewhere. */
+class Progress {
+  rows = 0;
+  private shown = 0;
+
+  constructor(private readonly stream: NodeJS.WriteStream | null) {}
+
+  async *over(chunks: AsyncIterable<QueryChunk>): AsyncGenerator<QueryChunk, void> {
+    for await (const chunk of chunks) {
+      yield chunk;
+      this.rows += chunk.rows;
+      this.show(chunk.progress);
+    }
+  }
+
+  end(): void {
+    if (this.shown > 0) this.stream?.write('\r\u001b[K');
+    this.shown = 0;
+  }
+
+  private show(part: number): void {
+    const now = performance.now();
+    if (this.stream?.isTTY !== true || now - this.shown < EVERY_MS) return;
+    this.shown = now;
+    const full = Math.round(part * WIDTH);
+    const bar = '█'.repeat(full) + '░'.repeat(WIDTH - full);
+    this.stream.write(
+      `\r${bar} ${Math.floor(part * 100)} %  ${count(this.rows, 'entry', 'entries')}\u001b[K`,
+    );
+  }
+}

@@ -1,0 +1,67 @@
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import type { LoadedConfig } from '../config/load.js';
+import { AuditdError } from '../errors.js';
+import { type Filter, parseFilter } from '../query/filter.js';
+import type { QueryServiceOptions } from '../query/service.js';
+
+export interface FilterOptions {
+  readonly config?: string;
+  readonly resourceType?: string;
+  readonly action?: string;
+  readonly user?: string;
+  readonly from?: string;
+  readonly to?: string;
+  readonly server?: string;
+  readonly ip?: string;
+  readonly outcome?: string;
+  readonly source?: string;
+  readonly q?: string;
+}
+
+/** Gives a command the options that make a filter. */
+export function withFilter(command: Command): Command {
+  return command
+    .option('--config <file>', 'configuration file (names the database)')
+    .option('--resource-type <type>', 'what kind of thing it was done to, as the row has it: proxy_host')
+    .option(
+      '--action <name>',
+      'what was done, by canonical name (auth.login_failure) or by the word of the row',
+    )
+    .option('--user <who>', 'who did it: id, name or e-mail address')
+    .option('--from <time>', 'from then on: 2026-11-22, 2026-11-22T20:21:00Z or -7d')
+    .option('--to <time>', 'before then, in the same forms')
+    .option('--server <name>', 'of this server')
+    .option('--ip <address>', 'address of the client, or its network: 203.0.113.0/24')
+    .option('--outcome <outcome>', 'success, failure or unknown')
+    .option('--source <source>', "postern, or auditd for the daemon's own events")
+    .option('--q <text>', 'part of the details; reads every row that the rest of the filter leaves');
+}
+
+export function filterOf(options: FilterOptions, now: number): Filter {
+  const { resourceType, action, user, from, to, server, ip, outcome, source, q } = options;
+  const input = { resource_type: resourceType, action, user, from, to, server, ip, outcome, source, q };
+  return parseFilter(input, now);
+}
+
+/** What the configuration says of where entries are. */
+export function queryOptionsOf({ config }: LoadedConfig): QueryServiceOptions {
+  const { database, table, columns, aliases } = config.source;
+  return {
+    database,
+    table,
+    columns,
+    aliases,
+    stateDatabase: join(config.state, 'state.db'),
+    redact: config.redact,
+    server: config.server,
+  };
+}
+
+/** A whole number that was given as text. @throws AuditdError `USAGE` */
+export function numberOf(name: string, text: string | undefined, otherwise: number): number {
+  if (text === undefined) return otherwise;
+  if (!/^\d{1,9}$/.test(text) || Number(text) < 1)
+    throw new AuditdError('USAGE', `${name}: found ${JSON.stringify(text)}. Give a whole number from 1`);
+  return Number(text);
+}

@@ -1,0 +1,105 @@
+import { rmSync, statSync } from 'node:fs';
+import type { Command } from 'commander';
+import { AuditdError, codeOf, messageOf } from '../errors.js';
+import type { IndexPlan } from '../query/indexes.js';
+import { count } from './terminal.js';
+
+const BUSY_MS = 5_000;
+/** Rows that SQLite sorts into an index in a second, on a slow disk; measured 0.4 to 1.2 million. */
+const ROWS_PER_SECOND = 400_000;
+
+export function register(program: Command): void {
+  program
+    .command('index')
+    .description("add the indexes that queries need to Postern's table")
+    .option('--config <file>', 'configuration file (names the database)')
+    .option('--yes', 'do it; without this it only says what would be done, and what that costs')
+    .addHelpText(
+      'after',
+      `
+Writes to Postern's database, so it needs its owner's rights. Postern can read meanwhile, but waits with its
+writes while an index is made.
+
+Examples:
+  $ sudo postern-auditd index
+  $ sudo postern-auditd index --yes`,
+    )
+    .action(async (options: { config?: string; yes?: boolean }) => {
+      const [
+        { default: Database },
+        { loadConfig },
+        { missingIndexes },
+        { Opening, privateDirectory },
+        { pino },
+      ] = await Promise.all([
+        import('better-sqlite3'),
+        import('../config/load.js'),
+        import('../query/indexes.js'),
+        import('../query/open.js'),
+        import('pino'),
+      ]);
+      const { source } = loadConfig(options.config ?? null, process.env).config;
+      const directory = privateDirectory();
+      const opening = new Opening(source.database, directory, pino({ level: 'silent' }));
+      const plan = opening.read((db) => missingIndexes(db, source));
+      opening.close();
+      rmSync(directory, { recursive: true, force: true });
+      process.stdout.write(describe(plan));
+      if (plan.missing.length === 0) return;
+      if (options.yes !== true) {
+        process.stdout.write('Nothing has been changed. To make them: postern-auditd index --yes\n');
+        return;
+      }
+      mustOwn(source.database);
+      try {
+        const db = new Database(source.database, { fileMustExist: true, timeout: BUSY_MS });
+        try {
+          for (const { name, sql } of plan.missing) {
+            const begin = performance.now();
+            db.exec(sql);
+            process.stdout.write(`${name}: made in ${((performance.now() - begin) / 1_000).toFixed(1)} s\n`);
+          }
+        } finally {
+          db.close();
+        }
+      } catch (error) {
+        const next =
+          codeOf(error) === 'SQLITE_BUSY'
+            ? 'Try again when Postern has less to do'
+            : 'Those that were made stay';
+        throw new AuditdError('SOURCE_UNUSABLE', `An index could not be made: ${messageOf(error)}. ${next}`, {
+          cause: error,
+        });
+      }
+    });
+}
+
+/** What is missing and what it costs, for people. */
+export function describe({ table, rows, missing }: IndexPlan): string {
+  if (missing.length === 0) return `Table ${table} has every index that queries use.\n`;
+  const lines = missing.map(({ name, column, bytes }) => `  ${name} on ${column}, about ${megabytes(bytes)}`);
+  const total = missing.reduce((sum, { bytes }) => sum + bytes, 0);
+  const each = Math.max(1, Math.ceil(rows / ROWS_PER_SECOND));
+  return [
+    `Table ${table} (about ${count(rows, 'row')}) lacks ${count(missing.length, 'index', 'indexes')}:`,
+    ...lines,
+    `They take about ${megabytes(total)} of disk, and as much in the WAL while they are made. Each holds the write lock for`,
+    `up to about ${each} s, ${each * missing.length} s together: Postern's writes wait so long, and each row is written a little slower from then on.`,
+    '',
+  ].join('\n');
+}
+
+/** Files beside the database that belong to somebody else lock Postern out; root's SQLite gives them to the owner. */
+function mustOwn(database: string): void {
+  const { uid } = statSync(database);
+  const own = process.geteuid?.() ?? 0;
+  if (own === 0 || own === uid) return;
+  throw new AuditdError(
+    'USAGE',
+    `${database} belongs to uid ${uid}, and this is uid ${own}. Run it as its owner: sudo -u '#${uid}' postern-auditd index --yes`,
+  );
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.max(1, Math.ceil(bytes / 2 ** 20)).toLocaleString('en')} MB`;
+}

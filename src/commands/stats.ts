@@ -1,0 +1,88 @@
+import type { Command } from 'commander';
+import type { Count, Stats } from '../query/tally.js';
+import { type FilterOptions, filterOf, numberOf, queryOptionsOf, withFilter } from './filter-options.js';
+import { aligned, count, createPaint, type Paint, visibleUpTo, wantsColour } from './terminal.js';
+
+export function register(program: Command): void {
+  withFilter(
+    program.command('stats').description('how often what was done, by whom, from where, on which day'),
+  )
+    .option('--top <number>', 'how many of each are shown', '10')
+    .option('--json', 'as JSON, for programs')
+    .addHelpText(
+      'after',
+      `
+Without --from it counts the last 30 days.
+
+Examples:
+  $ postern-auditd stats
+  $ postern-auditd stats --outcome failure --from -7d --json | jq '.addresses'`,
+    )
+    .action(async (options: FilterOptions & { top?: string; json?: boolean }) => {
+      const [{ loadConfig }, { createQueryService }] = await Promise.all([
+        import('../config/load.js'),
+        import('../query/service.js'),
+      ]);
+      const now = Date.now();
+      const all =
+        options.from === undefined && options.to === undefined ? { ...options, from: '-30d' } : options;
+      const filter = filterOf(all, now);
+      const top = numberOf('top', options.top, 10);
+      const service = createQueryService(queryOptionsOf(loadConfig(options.config ?? null, process.env)));
+      try {
+        const stats = await service.stats(filter, { top });
+        const paint = createPaint(wantsColour(process.stdout, process.env));
+        process.stdout.write(
+          options.json === true ? `${JSON.stringify(stats, null, 2)}\n` : renderStats(stats, paint),
+        );
+      } finally {
+        await service.close();
+      }
+    });
+}
+
+const LONGEST = 48;
+const BARS = '▁▂▃▄▅▆▇█';
+/** Days on one line. */
+const ACROSS = 60;
+
+/** The counts for people. */
+export function renderStats(stats: Stats, paint: Paint): string {
+  if (stats.total === 0) return 'No entries.\n';
+  const { total, failures, undated } = stats;
+  const more = undated === 0 ? '' : `, ${undated.toLocaleString('en')} without a readable time`;
+  const lines = [`${count(total, 'entry', 'entries')}, ${count(failures, 'failure')}${more}`];
+  for (const [title, counts] of [
+    ['Actions', stats.actions],
+    ['Users', stats.users],
+    ['Addresses', stats.addresses],
+  ] as const) {
+    if (counts.length > 0) lines.push('', paint.bold(title), ...listed(counts));
+  }
+  const days = stats.days.slice(-ACROSS);
+  const [first, last] = [days[0], days.at(-1)];
+  if (first !== undefined && last !== undefined) {
+    lines.push(
+      '',
+      paint.bold('Days'),
+      `  ${first.name} ${sparkline(days.map((day) => day.count))} ${last.name}`,
+    );
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function listed(counts: readonly Count[]): string[] {
+  const width = Math.max(...counts.map((one) => one.count.toLocaleString('en').length));
+  return aligned(
+    counts.map((one) => [one.count.toLocaleString('en').padStart(width), visibleUpTo(one.name, LONGEST)]),
+    '  ',
+  );
+}
+
+/** A bar a number, the highest one full; nothing at all is a blank. */
+export function sparkline(numbers: readonly number[]): string {
+  const most = Math.max(1, ...numbers);
+  return numbers
+    .map((number) => (number === 0 ? ' ' : (BARS[Math.ceil((number / most) * BARS.length) - 1] ?? '█')))
+    .join('');
+}

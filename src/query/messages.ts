@@ -1,0 +1,31 @@
+import type { ErrorCode } from '../errors.js';
+import type { Chunk, Format, PageRequest, PageResult } from './engine.js';
+import type { Filter } from './filter.js';
+import type { Stats } from './tally.js';
+
+/** What the thread of queries is asked. */
+export type Ask =
+  | { readonly id: number; readonly kind: 'page'; readonly request: PageRequest }
+  | {
+      readonly id: number;
+      readonly kind: 'stats';
+      readonly filter: Filter;
+      readonly top: number;
+      readonly timeLimit: number;
+    }
+  | { readonly id: number; readonly kind: 'export'; readonly filter: Filter; readonly format: Format }
+  /** The next chunk of an export. */
+  | { readonly id: number; readonly kind: 'more' }
+  /** No more of it. */
+  | { readonly id: number; readonly kind: 'end' };
+
+export interface Answers {
+  readonly page: PageResult;
+  readonly stats: Stats;
+  /** Null: that was all. */
+  readonly chunk: (Omit<Chunk, 'text'> & { readonly bytes: Uint8Array }) | null;
+}
+
+export type Answer =
+  | { readonly id: number; readonly value: Answers[keyof Answers] }
+  | { readonly id: number; readonly code: ErrorCode | null; readonly message: string };
