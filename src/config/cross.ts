@@ -1,7 +1,7 @@
 import { dirname, normalize } from 'node:path';
 import { NetworkSet } from '../audit/address.js';
 import { catalog, createClassifier } from '../audit/catalog.js';
-import { nearest } from './nearest.js';
+import { nearest } from '../audit/nearest.js';
 import { type Path, type Problem, quoted } from './problems.js';
 import type { Config, EventsFilter } from './schema.js';
 

@@ -1,7 +1,7 @@
 import type { core } from 'zod';
+import { nearest } from '../audit/nearest.js';
 import { valueAt } from './document.js';
 import { homesOf, keysAt } from './keys.js';
-import { nearest } from './nearest.js';
 
 export type Path = ReadonlyArray<string | number>;
 

@@ -1,7 +1,7 @@
 import type Database from 'better-sqlite3';
+import { nearest } from '../audit/nearest.js';
 import type { SourceConfig } from '../config/schema.js';
 import { defaultOf } from './default.js';
-import { nearest } from './nearest.js';
 
 /** The keys of `source.columns`, in the order in which a row is read and hashed. Never reorder: hashes depend on it. */
 export const COLUMN_KEYS = [

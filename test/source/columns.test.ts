@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { nearest } from '../../src/audit/nearest.js';
 import { config as schema } from '../../src/config/schema.js';
 import { TableCache } from '../../src/source/columns.js';
-import { nearest } from '../../src/source/nearest.js';
 import { openSource, reading, request, START, TABLE, temporaryDirectory } from './postern.js';
 
 function cacheFor(source: Record<string, unknown> = {}): TableCache {

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NetworkSet } from '../../audit/address.js';
 import { catalog, createClassifier } from '../../audit/catalog.js';
+import { nearest } from '../../audit/nearest.js';
 import { loadConfig } from '../../config/load.js';
-import { nearest } from '../../config/nearest.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError, codeOf } from '../../errors.js';
 import { createPaint, visible, wantsColour } from '../terminal.js';
