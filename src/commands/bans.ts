@@ -4,25 +4,29 @@ import { aligned, count, createPaint, wantsColour } from './terminal.js';
 export function register(program: Command): void {
   program
     .command('bans')
-    .description('who is banned now, since when and until when')
+    .description('who is banned now, since when and until when, and who was before')
     .option('--config <file>', 'configuration file (names the jail)')
     .option('--json', 'as JSON, for programs')
     .addHelpText(
       'after',
       `
-Asks fail2ban, which answers only root. Times are the host's own.
+Asks fail2ban, which answers only root; what was before stands in the daemon's own events. Times are the host's own.
 
 Examples:
   $ sudo postern-auditd bans
   $ sudo postern-auditd bans --json | jq -r '.banned[].address'`,
     )
     .action(async (options: { config?: string; json?: boolean }) => {
-      const [{ loadConfig }, { fail2banBans, fail2banStatus }] = await Promise.all([
-        import('../config/load.js'),
-        import('../fail2ban/client.js'),
-      ]);
-      const { jail } = loadConfig(options.config ?? null, process.env).config.fail2ban;
+      const [{ loadConfig }, { fail2banBans, fail2banStatus }, { banHistory, renderPast }] =
+        await Promise.all([
+          import('../config/load.js'),
+          import('../fail2ban/client.js'),
+          import('./bans/history.js'),
+        ]);
+      const { config } = loadConfig(options.config ?? null, process.env);
+      const { jail } = config.fail2ban;
       const [banned, status] = await Promise.all([fail2banBans(jail), fail2banStatus(jail)]);
+      const history = banHistory(config);
       if (options.json === true) {
         const { currentlyFailed, totalFailed, totalBanned } = status;
         const figures = {
@@ -30,7 +34,7 @@ Examples:
           total_failed: totalFailed,
           total_banned: totalBanned,
         };
-        process.stdout.write(`${JSON.stringify({ jail, banned, ...figures }, null, 2)}\n`);
+        process.stdout.write(`${JSON.stringify({ jail, banned, ...figures, history }, null, 2)}\n`);
         return;
       }
       const paint = createPaint(wantsColour(process.stdout, process.env));
@@ -45,6 +49,7 @@ Examples:
         paint.dim(
           `${count(status.currentlyFailed, 'address', 'addresses')} with failures that have not led to a ban; since fail2ban's start ${count(status.totalFailed, 'failure')}, ${count(status.totalBanned, 'ban')}.`,
         ),
+        ...(history.length === 0 ? [] : ['', 'Lately:', ...aligned(history.map(renderPast), '  ')]),
       ];
       process.stdout.write(`${lines.join('\n')}\n`);
     });

@@ -52,6 +52,14 @@ describe('the last lines', () => {
     expect(all(follower)).toEqual(['half and half']);
   });
 
+  it('are those from before a roll in the meantime, which comes after', () => {
+    write(1, 'a\n');
+    const follower = started();
+    write(2, 'b\n');
+    expect([...follower.backwards()]).toEqual(['a']);
+    expect(all(follower)).toEqual(['b']);
+  });
+
   it('may be longer than what is read at a time', () => {
     const long = 'x'.repeat(3_000_000);
     write(1, `a\n${long}\nb\n`);

@@ -13,9 +13,9 @@ import { formatEcs } from '../../formats/ecs.js';
 import { createOwnSource } from '../../source/own.js';
 import { createPosternSource } from '../../source/postern.js';
 import type { AuditSource } from '../../source/source.js';
+import { type Ledger, openLedger } from '../ledger.js';
 import { createPaint, wantsColour } from '../terminal.js';
 import { filterVerdict } from './banned.js';
-import { type Ledger, openLedger } from './ledger.js';
 import { type Explanation, renderExplanation } from './render.js';
 import { type SinkVerdict, verdictOf } from './verdict.js';
 

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import type { SourceName } from '../../audit/event.js';
-import { messageOf } from '../../errors.js';
+import type { SourceName } from '../audit/event.js';
+import { messageOf } from '../errors.js';
 
 /** What the daemon has written down about a source and its sinks. */
 export interface Ledger {

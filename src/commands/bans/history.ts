@@ -1,0 +1,70 @@
+import { createClassifier } from '../../audit/catalog.js';
+import type { Config } from '../../config/schema.js';
+import { createOwnSource } from '../../source/own.js';
+import { openLedger } from '../ledger.js';
+import { age, count, timestamp, visible } from '../terminal.js';
+
+/** A ban or unban as the daemon recorded it. */
+export interface PastBan {
+  readonly id: string;
+  /** ISO 8601, UTC; null if it can't be read. */
+  readonly time: string | null;
+  readonly event: 'ban' | 'unban';
+  readonly address: string;
+  readonly failures: number | null;
+  /** Null: for ever. */
+  readonly ban_time_seconds: number | null;
+}
+
+const SHOWN = 10;
+/** Of the daemon's own events so many are looked through, the newest. */
+const NEWEST = 5_000;
+
+/** The last bans and unbans, the newest last; none where state.db can't be read. */
+export function banHistory(config: Config): PastBan[] {
+  const ledger = openLedger(config.state);
+  if ('why' in ledger) return [];
+  try {
+    const source = createOwnSource({
+      db: ledger.db,
+      table: 'audit_log',
+      sourceId: ledger.sourceId,
+      classify: createClassifier(),
+      redact: (details) => details,
+      clock: Date.now,
+      server: config.server ?? '',
+    });
+    const mark = { timeline: 1, id: 0, fingerprint: null };
+    const first = source.look({ mark, after: 0, maxRows: 1, maxBytes: 1 });
+    const after = first.state === 'reading' ? Math.max(0, first.maxId - NEWEST) : 0;
+    const look = source.look({ mark, after, maxRows: NEWEST, maxBytes: 2 ** 24 });
+    if (look.state !== 'reading') return [];
+    return look.events
+      .filter(({ type }) => type.category === 'ban')
+      .slice(-SHOWN)
+      .map(({ sequence, time, action, address, resource, details }) => ({
+        id: `auditd:${sequence}`,
+        time: time === null ? null : new Date(time).toISOString(),
+        event: action === 'ban.ban' ? 'ban' : 'unban',
+        address: resource.id ?? address ?? '',
+        ...numbersOf(details),
+      }));
+  } finally {
+    ledger.db.close();
+  }
+}
+
+function numbersOf(details: string | null): Pick<PastBan, 'failures' | 'ban_time_seconds'> {
+  const value = JSON.parse(details ?? '{}') as Record<string, unknown>;
+  const number = (member: unknown) => (typeof member === 'number' ? member : null);
+  return { failures: number(value.failures), ban_time_seconds: number(value.ban_time_seconds) };
+}
+
+/** When, what, whom, and for how long. */
+export function renderPast({ time, event, address, failures, ban_time_seconds }: PastBan): string[] {
+  const when = time === null ? '?' : timestamp(Date.parse(time), false);
+  if (event === 'unban') return [when, 'unbanned', visible(address)];
+  const why = failures === null || failures === 0 ? 'by hand' : `after ${count(failures, 'failure')}`;
+  const long = ban_time_seconds === null ? 'for ever' : `for ${age(ban_time_seconds * 1_000)}`;
+  return [when, 'banned', visible(address), `${why}, ${long}`];
+}
