@@ -4,6 +4,7 @@ import type { ColumnKey } from '../source/columns.js';
 import { type Bounds, timeBounds } from './bounds.js';
 import type { Filter } from './filter.js';
 import {
+  addressRanges,
   addressSpellings,
   distinctValues,
   isAmbiguous,
@@ -58,7 +59,7 @@ export interface PlanContext {
 
 const MOST_NAMES = 400;
 const MOST_PAIRS = 40_000;
-const MOST_ADDRESSES = 2_000;
+const MOST_ADDRESSES = 5_000;
 /** Rows that are counted to see which part of a filter leaves the fewest. */
 const SAMPLE = 20_000;
 /** Above this a list of values costs more than a look at the row. */
@@ -134,10 +135,23 @@ function termsOf(db: Database, table: QueryTable, filter: Filter, context: PlanC
   if (ip !== null) {
     const found = addressSpellings(db, table, ip, MOST_ADDRESSES);
     const branches = found?.map((value) => ({ key: 'ip_address', value }) as const) ?? null;
-    terms.push(term(table, branches, true));
+    terms.push(
+      branches === null
+        ? { branches, condition: rangesCondition(table, addressRanges(ip)), exact: false }
+        : term(table, branches, true),
+    );
   }
   if (q !== null) terms.push({ branches: null, condition: textCondition(table, q, context), exact: false });
   return terms;
+}
+
+function rangesCondition(table: QueryTable, ranges: ReturnType<typeof addressRanges>): Condition | null {
+  if (ranges === null || ranges.length * 2 > MOST_IN_LIST || table.absent.has('ip_address')) return null;
+  const column = table.columns.ip_address;
+  return {
+    sql: `(${ranges.map(() => `(${column} >= ? AND ${column} < ?)`).join(' OR ')})`,
+    params: ranges.flatMap(({ from, below }) => [from, below]),
+  };
 }
 
 /** Columns of which one has the text. */

@@ -81,7 +81,7 @@ export function addressSpellings(
   ip: string,
   most: number,
 ): SqlParam[] | null {
-  const ranges = rangesOf(ip);
+  const ranges = addressRanges(ip);
   if (ranges === null) return null;
   const network = new NetworkSet([ip]);
   const found = new Set<string>();
@@ -103,7 +103,7 @@ const MOST_RANGES = 256;
  * Ranges of text in which all spellings stand: IPv4 plainly, with a port, or mapped into IPv6 (`::ffff:…`, brackets, leading
  * zeros), IPv6 in any case, compressed or not, with brackets, port and zone.
  */
-function rangesOf(ip: string): Array<{ from: string; below: string }> | null {
+export function addressRanges(ip: string): Array<{ from: string; below: string }> | null {
   const [text = '', bits] = ip.split('/');
   const address = parseAddress(text);
   if (address === null) return null;

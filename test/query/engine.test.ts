@@ -1,0 +1,198 @@
+import { statSync } from 'node:fs';
+import Database from 'better-sqlite3';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createClassifier } from '../../src/audit/catalog.js';
+import { Engine, type PageRequest } from '../../src/query/engine.js';
+import { EVERYTHING, type Filter, type FilterInput, parseFilter } from '../../src/query/filter.js';
+import { branchParams, branchSql, planQuery } from '../../src/query/plan.js';
+import { inspectTable } from '../../src/query/table.js';
+import { SERVER, seconds, Tables, type TestRow } from './tables.js';
+
+const ROWS = 6_000;
+
+function manyRows(count = ROWS): TestRow[] {
+  return Array.from({ length: count }, (_, at) => ({
+    created_at: seconds(at * 60),
+    user_id: at % 7,
+    user_name: `user${at % 7}`,
+    user_email: `user${at % 7}@example.net`,
+    action: ['update', 'login_failure', 'create'][at % 3],
+    resource_type: ['proxy_host', 'auth', 'user'][at % 3],
+    details: `{"n":${at}}`,
+    ip_address: `203.0.113.${at % 200}`,
+    server: at % 2 === 0 ? 'proxy-2' : null,
+  }));
+}
+
+let tables: Tables;
+let engine: Engine;
+beforeEach(() => {
+  tables = new Tables();
+  engine = new Engine(tables.options());
+});
+afterEach(() => {
+  engine.close();
+  tables.remove();
+});
+
+function page(filter: Partial<Filter>, more: Partial<PageRequest> = {}) {
+  const request = { page: 1, limit: 50, cursor: null, count: 'some', timeLimit: 60_000 } as const;
+  return engine.page({ ...request, filter: { ...EVERYTHING, ...filter }, ...more });
+}
+
+describe('how a filter is looked up', () => {
+  const single: FilterInput[] = [
+    { resource_type: 'auth' },
+    { action: 'auth.login_failure' },
+    { action: 'update' },
+    { user: '3' },
+    { user: 'user3' },
+    { user: 'user3@example.net' },
+    { server: 'proxy-2' },
+    { ip: '203.0.113.7' },
+    { ip: '203.0.113.0/24' },
+    { outcome: 'failure' },
+    { source: 'postern' },
+    { from: '2026-11-03' },
+    { to: '2026-11-03' },
+    {},
+  ];
+
+  it.each(single)('%j reads no table from end to end and sorts nothing', (input) => {
+    tables.insert(manyRows());
+    const db = tables.postern;
+    const table = inspectTable(db, tables.options());
+    const context = { classify: createClassifier(), server: SERVER, mayPrefilter: true };
+    const plan = planQuery(db, table, parseFilter(input, Date.now()), context, ROWS);
+    const byId = ['source', 'from', 'to'].some((key) => key in input) || Object.keys(input).length === 0;
+    expect(plan.branches === null).toBe(byId);
+    const statements = plan.branches?.map((branch) => ({
+      sql: branchSql(table, branch, `AND ${table.columns.id} < ? AND ${table.columns.id} >= ?`, 'LIMIT ?'),
+      params: [...branchParams(branch), ROWS, 1, 50],
+    })) ?? [
+      {
+        sql: `SELECT * FROM ${table.byId} WHERE ${table.columns.id} < ? AND ${table.columns.id} >= ? ORDER BY id DESC LIMIT ?`,
+        params: [ROWS, 1, 50],
+      },
+    ];
+    for (const { sql, params } of statements) {
+      const steps = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(params) as Array<{ detail: string }>;
+      for (const { detail } of steps) {
+        expect(detail).toMatch(/^SEARCH /);
+        expect(detail).not.toContain('TEMP B-TREE');
+      }
+    }
+  });
+
+  it('reads only ids near the dates that are asked for', () => {
+    tables.insert(manyRows());
+    const table = inspectTable(tables.postern, tables.options());
+    const context = { classify: createClassifier(), server: SERVER, mayPrefilter: true };
+    const filter = parseFilter({ from: '2026-11-03', to: '2026-11-03T01:00' }, 0);
+    const { bounds } = planQuery(tables.postern, table, filter, context, ROWS);
+    expect(bounds.highest - bounds.lowest).toBeLessThan(2_300);
+    expect(page(filter).total).toBe(60);
+  });
+
+  it('finds what is out of order near a bound, and everything where times do not follow ids', () => {
+    const rows = manyRows();
+    tables.insert([...rows.slice(0, 3_000), { created_at: seconds(2_500 * 60) }, ...rows.slice(3_000)]);
+    const filter = {
+      from: Date.UTC(2026, 10, 1) + 2_000 * 60_000,
+      to: Date.UTC(2026, 10, 1) + 2_501 * 60_000,
+    };
+    expect(page(filter).total).toBe(502);
+    tables.clear();
+    tables.insert(rows.map((row, at) => ({ ...row, created_at: seconds(((at * 7_919) % ROWS) * 60) })));
+    expect(page(filter).total).toBe(501);
+  });
+});
+
+describe('hostile and odd values', () => {
+  it.each([
+    "' OR 1=1 --",
+    '"; DROP TABLE audit_log; --',
+    '%',
+    '_',
+    '\u0000',
+    '\ud800',
+    '?1',
+    '*',
+    '\\',
+    "x' UNION SELECT 1",
+  ])('are values and nothing else: %j', (value) => {
+    tables.insert(manyRows(100));
+    for (const key of ['resourceType', 'action', 'user', 'server', 'q'] as const) {
+      expect(page({ [key]: value }).entries).toEqual([]);
+    }
+    expect(page({}).total).toBe(100);
+  });
+
+  it('a search does not find secrets, which are masked', () => {
+    tables.insert([{ details: '{"password":"hunter2","name":"x"}' }]);
+    expect(page({ q: 'hunter2' }).entries).toEqual([]);
+    expect(page({ q: '***' }).entries[0]?.details).toEqual({ password: '***', name: 'x' });
+  });
+
+  it('a time that cannot be read is shown as it stands', () => {
+    tables.insert([{ created_at: 'yesterday' }]);
+    expect(page({}).entries[0]?.created_at).toBe('yesterday');
+    expect(page({ from: 0 }).entries).toEqual([]);
+  });
+
+  it('follows the names that the configuration gives to the columns', () => {
+    tables.postern.exec(
+      'CREATE TABLE events (no INTEGER PRIMARY KEY, at TEXT, what TEXT, who TEXT); CREATE INDEX e ON events (who)',
+    );
+    tables.postern.exec("INSERT INTO events VALUES (5, '2026-11-01 00:00:00', 'logout', 'ann')");
+    const columns = { id: 'no', created_at: 'at', action: 'WHAT', user_name: 'who' };
+    const mapped = new Engine(tables.options({ table: 'events', columns }));
+    const request = { page: 1, limit: 5, cursor: null, count: 'some', timeLimit: 9_000 } as const;
+    const found = mapped.page({ ...request, filter: { ...EVERYTHING, user: 'ann', action: 'auth.logout' } });
+    mapped.close();
+    expect(found.entries).toMatchObject([{ id: 'postern:5', user: { name: 'ann' }, server: SERVER }]);
+  });
+
+  it('says which table or column there is none of', () => {
+    const other = new Engine(tables.options({ table: 'audit_lgo' }));
+    const request = { page: 1, limit: 5, cursor: null, count: 'some', timeLimit: 9_000 } as const;
+    expect(() => other.page({ ...request, filter: EVERYTHING })).toThrow(/no table audit_lgo.*audit_log/);
+    other.close();
+  });
+});
+
+describe('while Postern writes', () => {
+  it('rows that come later are on no later page, and rows that go shift nothing', () => {
+    tables.insert(manyRows(200));
+    const first = page({ source: 'postern' }, { limit: 20 });
+    tables.insert(manyRows(50));
+    tables.postern.exec('DELETE FROM audit_log WHERE id IN (180, 181, 175)');
+    const second = page({ source: 'postern' }, { limit: 20, cursor: first.next });
+    expect(first.entries.at(-1)?.id).toBe('postern:181');
+    expect(second.entries[0]?.id).toBe('postern:179');
+    expect(second.entries).toHaveLength(20);
+    expect(second.entries.map(({ id }) => id)).not.toContain('postern:175');
+  });
+
+  it('an export that is paused does not keep the WAL from being written back', () => {
+    tables.insert(manyRows(20_000));
+    const chunks = engine.export(EVERYTHING, 'ndjson');
+    chunks.next();
+    const other = new Database(tables.database, { timeout: 0 });
+    other.pragma('wal_autocheckpoint = 100');
+    for (let round = 0; round < 40; round++) {
+      other.exec(`UPDATE audit_log SET server = 'x${round}' WHERE id > 19500`);
+    }
+    expect(other.pragma('wal_checkpoint(TRUNCATE)')).toMatchObject([{ busy: 0 }]);
+    expect(statSync(`${tables.database}-wal`).size).toBe(0);
+    other.close();
+    let rows = 0;
+    for (const chunk of chunks) rows += chunk.rows;
+    expect(rows).toBeGreaterThan(10_000);
+  });
+
+  it('says so when the time is over', () => {
+    tables.insert(manyRows(3_000));
+    expect(() => page({ q: 'never there at all' }, { timeLimit: -1 })).toThrow(/longer than it may/);
+  });
+});

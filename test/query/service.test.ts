@@ -1,0 +1,66 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { EVERYTHING } from '../../src/query/filter.js';
+import { createQueryService, type QueryService } from '../../src/query/service.js';
+import { compiledWorker } from './compiled.js';
+import { seconds, Tables } from './tables.js';
+
+describe('the thread of queries', () => {
+  let tables: Tables;
+  let service: QueryService;
+  const worker = compiledWorker();
+  beforeAll(() => {
+    tables = new Tables();
+    tables.insert(
+      Array.from({ length: 5_000 }, (_, at) => ({
+        created_at: seconds(at),
+        action: 'update',
+        resource_type: 'user',
+      })),
+    );
+    service = createQueryService({ ...tables.options(), worker });
+  });
+  afterAll(async () => {
+    await service.close();
+    tables.remove();
+  });
+
+  it('answers pages and counts', async () => {
+    const page = await service.page({ ...EVERYTHING, action: 'user.update' }, { limit: 3 });
+    expect(page.entries.map(({ id }) => id)).toEqual(['postern:5000', 'postern:4999', 'postern:4998']);
+    expect([page.total, page.total_exact]).toEqual([5_000, true]);
+    const stats = await service.stats(EVERYTHING);
+    expect(stats.actions).toEqual([{ name: 'user.update', count: 5_000 }]);
+  });
+
+  it('streams everything, and can be left in the middle', async () => {
+    let rows = 0;
+    let text = '';
+    for await (const chunk of service.stream(EVERYTHING, 'csv')) {
+      rows += chunk.rows;
+      text += Buffer.from(chunk.bytes).toString();
+    }
+    expect(rows).toBe(5_000);
+    expect(text.split('\r\n')).toHaveLength(5_002);
+    for await (const chunk of service.stream(EVERYTHING, 'ndjson')) {
+      expect(chunk.rows).toBeGreaterThan(0);
+      break;
+    }
+    expect((await service.page(EVERYTHING)).total).toBe(5_000);
+  });
+
+  it('hands on errors with their codes', async () => {
+    await expect(service.page(EVERYTHING, { cursor: 'x' })).rejects.toMatchObject({ code: 'USAGE' });
+    await expect(service.page(EVERYTHING, { limit: 0 })).rejects.toThrow(/^limit: found 0/);
+    const lost = createQueryService({ ...tables.options(), database: '/nonexistent/x.db', worker });
+    await expect(lost.page(EVERYTHING)).rejects.toMatchObject({ code: 'SOURCE_UNUSABLE' });
+    await lost.close();
+  });
+
+  it('calls a query off, and answers the next one', async () => {
+    const call = new AbortController();
+    const page = service.page(EVERYTHING, { signal: call.signal });
+    call.abort(new Error('gone'));
+    await expect(page).rejects.toThrow('gone');
+    expect((await service.page(EVERYTHING)).total).toBe(5_000);
+  });
+});
