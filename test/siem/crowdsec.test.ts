@@ -1,0 +1,155 @@
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { formatEcs } from '../../src/formats/ecs.js';
+import { failure } from '../sinks/local.js';
+import { freePort } from '../sinks/syslog/receivers.js';
+import { Child } from './child.js';
+import { recipe } from './recipe.js';
+import { Unpacked } from './unpacked.js';
+
+const packages = Unpacked.of('crowdsec');
+
+interface Alert {
+  readonly scenario: string;
+  readonly events_count: number;
+  readonly source: { readonly ip: string };
+}
+
+describe.skipIf(packages === null)('the recipe for CrowdSec', () => {
+  let directory: string;
+  let port: number;
+  let daemon: Child;
+  let sequence = 0;
+  const at = (...names: string[]) => join(directory, ...names);
+  const program = (name: string) => packages?.at(`usr/bin/${name}`) ?? '';
+
+  beforeAll(async () => {
+    if (packages === null) return;
+    directory = mkdtempSync(join(tmpdir(), 'postern-siem-crowdsec-'));
+    port = await freePort();
+    for (const stage of ['s00-raw', 's01-parse', 's02-enrich'])
+      mkdirSync(at('parsers', stage), { recursive: true });
+    for (const name of ['scenarios', 'postoverflows', 'collections', 'data', 'log']) mkdirSync(at(name));
+    for (const name of ['patterns', 'profiles.yaml', 'simulation.yaml']) {
+      cpSync(packages.at(`etc/crowdsec/${name}`), at(name), { recursive: true });
+    }
+    const hub = packages.at('usr/share/crowdsec/hub');
+    for (const name of [
+      's00-raw/crowdsecurity/syslog-logs.yaml',
+      's02-enrich/crowdsecurity/dateparse-enrich.yaml',
+    ]) {
+      const [stage = '', , file = ''] = name.split('/');
+      cpSync(join(hub, 'parsers', name), at('parsers', stage, file));
+    }
+    writeFileSync(
+      at('parsers/s01-parse/postern-auditd-logs.yaml'),
+      recipe('crowdsec/postern-auditd-logs.yaml', {}),
+    );
+    writeFileSync(at('scenarios/postern-auditd-bf.yaml'), recipe('crowdsec/postern-auditd-bf.yaml', {}));
+    writeFileSync(
+      at('acquis.yaml'),
+      recipe('crowdsec/acquis.yaml', { '/var/log/posternproxy/auth/': `${at('log')}/` }),
+    );
+    writeFileSync(at('log/fail2ban.0.log'), header('a'));
+    writeFileSync(at('log/fail2ban.1.log'), header('b'));
+    writeFileSync(at('credentials.yaml'), '');
+    writeFileSync(at('config.yaml'), configuration(hub));
+    execFileSync(program('cscli'), [
+      ...config(),
+      'machines',
+      'add',
+      'test',
+      '--auto',
+      '-f',
+      at('credentials.yaml'),
+      '--force',
+    ]);
+    daemon = new Child(program('crowdsec'), [...config(), '-no-capi']);
+    await daemon.until(() => daemon.said.includes('Starting processing data'), 'start');
+  }, 60_000);
+
+  afterAll(async () => {
+    await daemon?.end('SIGKILL');
+    packages?.remove();
+    if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
+  });
+
+  const config = () => ['-c', at('config.yaml')];
+
+  /** Nothing leaves the host: no central API, no hub. */
+  function configuration(hub: string): string {
+    return JSON.stringify({
+      common: { daemonize: false, log_media: 'stdout', log_level: 'info', working_dir: directory },
+      config_paths: {
+        config_dir: directory,
+        data_dir: at('data'),
+        simulation_path: at('simulation.yaml'),
+        hub_dir: hub,
+        index_path: join(hub, '.index.json'),
+        notification_dir: directory,
+        plugin_dir: directory,
+      },
+      crowdsec_service: { acquisition_path: at('acquis.yaml'), parser_routines: 1 },
+      cscli: { output: 'json', color: 'no' },
+      db_config: { log_level: 'info', type: 'sqlite', db_path: at('data/crowdsec.db') },
+      api: {
+        client: { insecure_skip_verify: false, credentials_path: at('credentials.yaml') },
+        server: {
+          log_level: 'info',
+          listen_uri: `127.0.0.1:${port}`,
+          profiles_path: at('profiles.yaml'),
+          console_path: at('console.yaml'),
+        },
+      },
+      prometheus: { enabled: false },
+    });
+  }
+
+  function header(word: string): string {
+    return `{"@timestamp":"2026-11-26T12:00:00Z","event":{"action":"daemon.log_opened"},"message":"${word}"}\n`;
+  }
+
+  function failures(count: number, address: string, over: Parameters<typeof failure>[1] = {}): string {
+    return Array.from({ length: count }, () => {
+      sequence++;
+      return `${formatEcs(failure(sequence, { time: Date.now(), ingested: Date.now(), address, ...over }))}\n`;
+    }).join('');
+  }
+
+  function alerts(): Alert[] {
+    const output = execFileSync(program('cscli'), [...config(), 'alerts', 'list', '-o', 'json'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    return (JSON.parse(output) as Alert[] | null) ?? [];
+  }
+
+  it('passes its own check', () => {
+    execFileSync(program('crowdsec'), [...config(), '-t'], { stdio: 'pipe' });
+  });
+
+  it('bans an address with its fifth failure, the pair having rolled in between, and no other', async () => {
+    const hostile = { user: { id: null, name: '","source":{"ip":"192.0.2.1"},"x":"', email: null } };
+    const success = failure(1).type;
+    appendFileSync(
+      at('log/fail2ban.0.log'),
+      failures(3, '203.0.113.7', hostile) + failures(4, '198.51.100.4'),
+    );
+    writeFileSync(at('log/.fail2ban.1.log'), header('c') + failures(2, '203.0.113.7', hostile));
+    renameSync(at('log/.fail2ban.1.log'), at('log/fail2ban.1.log'));
+    appendFileSync(
+      at('log/fail2ban.1.log'),
+      failures(9, '198.51.100.5', {
+        type: { ...success, action: 'auth.login_success', outcome: 'success' },
+        action: 'auth.login_success',
+      }),
+    );
+    await daemon.until(() => daemon.said.includes('ban on Ip'), 'ban');
+    expect(alerts().map(({ scenario, source, events_count }) => [scenario, source.ip, events_count])).toEqual(
+      [['postern/postern-auditd-bf', '203.0.113.7', 5]],
+    );
+  }, 90_000);
+});
