@@ -118,7 +118,7 @@ export class RelpSession implements Session {
     const watch = setInterval(() => this.watch(), 1_000);
     let forget: () => void = () => undefined;
     const { length } = batch.events;
-    const mayStayOpen = length >= BACKLOG ? length / 4 : 0;
+    const mayStayOpen = length >= BACKLOG && batch.replay !== true ? length / 4 : 0;
     try {
       await new Promise<void>((resolve) => {
         const step = () => {
@@ -138,7 +138,7 @@ export class RelpSession implements Session {
     } finally {
       clearInterval(watch);
       forget();
-      this.left.push(...round.sent.slice(round.prefix));
+      if (batch.replay !== true) this.left.push(...round.sent.slice(round.prefix));
       this.round = null;
       signal.removeEventListener('abort', stop);
     }
@@ -156,7 +156,8 @@ export class RelpSession implements Session {
   }
 
   /** The transactions of the batch's first events that are on their way from an earlier round. */
-  private takeLeft({ source, timeline, events }: Batch): Open[] {
+  private takeLeft({ source, timeline, events, replay }: Batch): Open[] {
+    if (replay === true) return [];
     const mine = this.left.filter((open) => open.source === source);
     this.left = this.left.filter((open) => open.source !== source);
     const other = mine.findIndex((open, index) => {
