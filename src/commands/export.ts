@@ -35,7 +35,7 @@ Examples:
         import('../config/load.js'),
         import('../query/service.js'),
       ]);
-      const filter = filterOf(options, Date.now());
+      const filter = await filterOf(options, Date.now());
       const { output } = options;
       const isCsv = options.csv === true || (options.ndjson !== true && output?.endsWith('.csv') === true);
       const service = createQueryService(queryOptionsOf(loadConfig(options.config ?? null, process.env)));

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { LoadedConfig } from '../config/load.js';
 import { AuditdError } from '../errors.js';
-import { type Filter, parseFilter } from '../query/filter.js';
+import type { Filter } from '../query/filter.js';
 import type { QueryServiceOptions } from '../query/service.js';
 
 export interface FilterOptions {
@@ -38,7 +38,9 @@ export function withFilter(command: Command): Command {
     .option('--q <text>', 'part of the details; reads every row that the rest of the filter leaves');
 }
 
-export function filterOf(options: FilterOptions, now: number): Filter {
+/** Loads the filter's schema when a command runs, not for its help. */
+export async function filterOf(options: FilterOptions, now: number): Promise<Filter> {
+  const { parseFilter } = await import('../query/filter.js');
   const { resourceType, action, user, from, to, server, ip, outcome, source, q } = options;
   const input = { resource_type: resourceType, action, user, from, to, server, ip, outcome, source, q };
   return parseFilter(input, now);

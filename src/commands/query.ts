@@ -40,7 +40,7 @@ Examples:
         import('../config/load.js'),
         import('../query/service.js'),
       ]);
-      const filter = filterOf(options, Date.now());
+      const filter = await filterOf(options, Date.now());
       const page = numberOf('page', options.page, 1);
       const limit = numberOf('limit', options.limit, 50);
       const service = createQueryService(queryOptionsOf(loadConfig(options.config ?? null, process.env)));

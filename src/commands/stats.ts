@@ -26,7 +26,7 @@ Examples:
       const now = Date.now();
       const all =
         options.from === undefined && options.to === undefined ? { ...options, from: '-30d' } : options;
-      const filter = filterOf(all, now);
+      const filter = await filterOf(all, now);
       const top = numberOf('top', options.top, 10);
       const service = createQueryService(queryOptionsOf(loadConfig(options.config ?? null, process.env)));
       try {
