@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -129,6 +129,23 @@ Correct it, then: postern-auditd config --check ${wrong}
       run(['config', '--check', path]).err.replaceAll(path, '/etc/postern-auditd/config.yml'),
     );
   });
+});
+
+it('a configuration that may not be read is an error, and no reason to run with the defaults', () => {
+  const closed = file('closed.yml', '');
+  chmodSync(closed, 0);
+  chmodSync(directory, 0o755);
+  const nobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+  const { status, stderr } = spawnSync(process.execPath, [CLI, 'config', '--config', closed], {
+    encoding: 'utf8',
+    ...nobody,
+  });
+  expect(stderr).toMatch(
+    new RegExp(
+      `^postern-auditd: The configuration file ${closed} may not be read by this user\\. Name another`,
+    ),
+  );
+  expect(status).toBe(78);
 });
 
 describe('config', () => {

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -424,13 +424,6 @@ describe('where the configuration comes from', () => {
         message: expect.stringContaining(`${path} ${why}`) as string,
       }),
     );
-  });
-
-  it.skipIf(process.getuid?.() === 0)('a file that may not be read is an error', () => {
-    const path = join(directory, 'closed.yml');
-    writeFileSync(path, '');
-    chmodSync(path, 0);
-    expect(() => loadConfig(path, {})).toThrow('may not be read by this user');
   });
 
   it('a file that is not UTF-8 is an error', () => {
