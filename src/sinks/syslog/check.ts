@@ -32,15 +32,19 @@ export async function checkTargets(
 }
 
 async function checkTarget(config: CheckConfig, target: SyslogTarget, now: number): Promise<Finding[]> {
-  const options: DialOptions = { timeoutMs: config.connect_timeout, signal: new AbortController().signal };
+  const options = (): DialOptions => ({
+    timeoutMs: config.connect_timeout,
+    startedAt: performance.now(),
+    signal: new AbortController().signal,
+  });
   try {
     if (target.kind === 'path' && config.transport === 'unix') return checkDatagramSocket(target.path);
     if (target.kind === 'host' && config.transport === 'udp')
       return await checkUdp(config, target.host, target.text);
     const findings =
-      target.kind === 'host' && usesTls(config) ? await checkTls(config, target, options, now) : [];
+      target.kind === 'host' && usesTls(config) ? await checkTls(config, target, options(), now) : [];
     if (findings.some(({ level }) => level === 'error')) return findings;
-    return [...(await checkSession(config, target, options)), ...findings];
+    return [...(await checkSession(config, target, options())), ...findings];
   } catch (error) {
     return [refusalFinding(error)];
   }

@@ -71,7 +71,8 @@ export class Collectors<T> {
     const target = this.targets[index];
     if (target === undefined) throw sinkFailed('no target. Give one in targets.');
     try {
-      return { index, connection: await this.connect(target, { timeoutMs: this.timeoutMs, signal }) };
+      const options = { timeoutMs: this.timeoutMs, startedAt: performance.now(), signal };
+      return { index, connection: await this.connect(target, options) };
     } catch (error) {
       if (!signal.aborted) this.failed(index);
       throw error;

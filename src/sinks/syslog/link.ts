@@ -110,15 +110,15 @@ export class Link {
     this.socket.destroy();
   }
 
-  /** Ends our side and waits for the other to end its own, at most 2 s. True if all of that went as it should. */
-  close(): Promise<boolean> {
+  /** Ends our side and waits for the other to end its own. True if all of that went as it should. */
+  close(limitMs = CLOSE_MS): Promise<boolean> {
     if (this.ended !== null) return Promise.resolve(false);
     this.socket.removeListener('end', this.onPeerEnd);
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
-        this.destroy(sinkFailed(`${this.target}: did not close within 2 s.`));
+        this.destroy(sinkFailed(`${this.target}: did not close in time.`));
         resolve(false);
-      }, CLOSE_MS);
+      }, limitMs);
       this.onEnd(() => {
         clearTimeout(timer);
         resolve(false);

@@ -12,7 +12,7 @@ import {
   relpFrame,
 } from './relp-frame.js';
 import { SEND_LIMIT_MS, type Sent, type Session, type TlsState } from './session.js';
-import { aborted, type DialOptions, timedOut } from './tcp.js';
+import { aborted, type DialOptions, timedOut, timeLeft } from './tcp.js';
 import { sinkFailed } from './trouble.js';
 
 const OFFERS = `relp_version=0\nrelp_software=postern-auditd,${VERSION}\ncommands=syslog`;
@@ -96,8 +96,8 @@ export class RelpSession implements Session {
   }
 
   /** Agrees on the session. @throws AuditdError if the collector refuses it or does not answer */
-  async open({ timeoutMs, signal }: DialOptions): Promise<void> {
-    const answer = await this.command('open', OFFERS, timeoutMs, signal);
+  async open(options: DialOptions): Promise<void> {
+    const answer = await this.command('open', OFFERS, options);
     const refusal = openRefusal(answer);
     if (refusal === null) {
       this.collector = answer.offers.get('relp_software') ?? '';
@@ -148,11 +148,11 @@ export class RelpSession implements Session {
     if (this.link.ended !== null) return false;
     const { signal } = new AbortController();
     try {
-      await this.command('close', '', CLOSE_MS, signal);
+      await this.command('close', '', { timeoutMs: CLOSE_MS, startedAt: performance.now(), signal });
     } catch {
       // answered or not, the connection is closed now
     }
-    return this.link.close();
+    return this.link.close(CLOSE_MS);
   }
 
   /** The transactions of the batch's first events that are on their way from an earlier round. */
@@ -238,19 +238,15 @@ export class RelpSession implements Session {
     this.round?.onAnswer();
   }
 
-  private command(
-    command: string,
-    data: string,
-    timeoutMs: number,
-    signal: AbortSignal,
-  ): Promise<RelpAnswer> {
+  private command(command: string, data: string, options: DialOptions): Promise<RelpAnswer> {
+    const { timeoutMs, signal } = options;
     const { txnr } = this;
     this.txnr = nextTxnr(txnr);
     return new Promise((resolve, reject) => {
       const onAbort = () => this.link.destroy(aborted(this.target));
       const timer = setTimeout(
         () => this.link.destroy(timedOut(`${this.target} (RELP ${command})`, timeoutMs)),
-        timeoutMs,
+        timeLeft(options),
       );
       signal.addEventListener('abort', onAbort, { once: true });
       let forget: () => void = () => undefined;

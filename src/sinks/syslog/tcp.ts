@@ -9,16 +9,25 @@ const KEEP_ALIVE_MS = 10_000;
 const ADDRESS_MS = 2_000;
 
 export interface DialOptions {
+  /** For all that a connection takes: name, handshakes, RELP's open. */
   readonly timeoutMs: number;
+  /** When it began, ms of the monotonic clock. */
+  readonly startedAt: number;
   readonly signal: AbortSignal;
+}
+
+/** What is left of the time, ms. */
+export function timeLeft({ timeoutMs, startedAt }: DialOptions): number {
+  return Math.max(1, timeoutMs - (performance.now() - startedAt));
 }
 
 /** Connects to host and port (the name is resolved anew each time) or to the path of a unix stream socket. */
 export function connectSocket(
   to: { readonly host: string; readonly port: number } | { readonly path: string },
   target: string,
-  { timeoutMs, signal }: DialOptions,
+  options: DialOptions,
 ): Promise<net.Socket> {
+  const { timeoutMs, signal } = options;
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(aborted(target));
@@ -40,7 +49,7 @@ export function connectSocket(
     };
     const onError = (error: Error) => fail(collectorTrouble(target, error));
     const onAbort = () => fail(aborted(target));
-    const timer = setTimeout(() => fail(timedOut(target, timeoutMs)), timeoutMs);
+    const timer = setTimeout(() => fail(timedOut(target, timeoutMs)), timeLeft(options));
     const settle = () => {
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);

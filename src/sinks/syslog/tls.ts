@@ -4,7 +4,7 @@ import { isIP, type Socket } from 'node:net';
 import tls from 'node:tls';
 import type { SyslogTlsConfig } from '../../config/syslog.js';
 import { type AuditdError, codeOf, messageOf } from '../../errors.js';
-import { aborted, type DialOptions, timedOut } from './tcp.js';
+import { aborted, type DialOptions, timedOut, timeLeft } from './tcp.js';
 import { collectorTrouble, sinkFailed } from './trouble.js';
 
 /** Where Debian and Red Hat keep the authorities that this host trusts. Node brings a list of its own, which does not have a company's. */
@@ -69,8 +69,9 @@ export function startTls(
   config: SyslogTlsConfig,
   host: string,
   target: string,
-  { timeoutMs, signal }: DialOptions,
+  options: DialOptions,
 ): Promise<TlsSession> {
+  const { timeoutMs, signal } = options;
   return new Promise((resolve, reject) => {
     const name = config.server_name ?? host;
     let secureContext_: tls.SecureContext;
@@ -105,7 +106,7 @@ export function startTls(
         ),
       );
     const onAbort = () => fail(aborted(target));
-    const timer = setTimeout(() => fail(timedOut(`${target} (TLS handshake)`, timeoutMs)), timeoutMs);
+    const timer = setTimeout(() => fail(timedOut(`${target} (TLS handshake)`, timeoutMs)), timeLeft(options));
     const settle = () => {
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
