@@ -74,13 +74,16 @@ config_to_read() { if [ -e "$CONFIG" ]; then echo "$CONFIG"; else echo "${PROGRA
 
 # facts_now: what the configuration says, asked of whatever program can be run before anything is changed.
 facts_now() {
-  local candidate
+  local candidate text
   for candidate in "$HERE" "$PREFIX"; do
     PROGRAM=$candidate
-    if [ -f "$candidate/dist/cli.js" ] && postern facts --config "$candidate/config/config.yml" >/dev/null 2>&1; then
-      read_facts "$(config_to_read)"
+    if [ ! -f "$candidate/dist/cli.js" ]; then continue; fi
+    if text=$(postern facts --config "$(config_to_read)" 2>/dev/null); then
+      take_facts "$text"
       return
     fi
+    # The program runs, and refuses the configuration: it says why. What a clone has built, or what is installed, may be older.
+    if [ "$KIND" != clone ] && postern facts --config "$candidate/config/config.yml" >/dev/null 2>&1; then read_facts "$(config_to_read)"; fi
   done
   PROGRAM=''
   default_facts
@@ -123,8 +126,10 @@ install_all() {
 
   step 'making the program ready' 'see above. To compile SQLite npm needs apt-get install build-essential python3; the release tarball needs no compiler.'
   stage_program
-  if [ -n "$PROGRAM" ] && [ -e "$CONFIG" ]; then read_facts "$CONFIG"; fi
-  if [ "$PROGRAM" = "$STAGE" ] || [ "$PROGRAM" = "$HERE" ]; then RESTART=yes; fi
+  if [ "$PROGRAM" != "$PREFIX" ]; then
+    RESTART=yes
+    if [ -n "$PROGRAM" ] && [ -e "$CONFIG" ]; then read_facts "$CONFIG"; fi
+  fi
 
   step 'installing Debian packages' 'mend what apt-get says, and run install.sh again.'
   install_packages
@@ -133,7 +138,7 @@ install_all() {
   make_user
   make_config
   edit_config
-  if [ -n "$PROGRAM" ] && [ -e "$CONFIG" ]; then read_facts "$CONFIG"; fi
+  if [ -n "$PROGRAM" ] && [ "$LAST" = changed ] && [ -e "$CONFIG" ]; then read_facts "$CONFIG"; fi
   swap_program
 
   step 'setting up the service' 'see journalctl -u postern-auditd, and run install.sh again.'

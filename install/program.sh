@@ -47,7 +47,10 @@ build_tree() {
   (cd "$destination" && PATH=${node%/*}:$PATH "$npm" ci --omit=dev "${npm_options[@]}")
   native_module "$clone" "$destination" "$node" "$npm"
   rm -rf "$destination/package-lock.json" "$destination/node_modules/.package-lock.json" "$destination/node_modules/.bin"
-  find "$destination/dist" "$destination/node_modules" -type f \( -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' -o -name '*.map' \) -delete
+  # Types, maps and the packages' own tests: half of all files, and nothing that runs.
+  find "$destination/dist" "$destination/node_modules" -type f \( -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.map' \) -delete
+  for name in test tests docs benchmarks; do rm -rf "$destination"/node_modules/*/"$name" "$destination"/node_modules/@*/*/"$name"; done
+  find "$destination/node_modules" -type d -empty -delete
   chmod -R u=rwX,go=rX "$destination"
 }
 

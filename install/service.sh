@@ -13,13 +13,19 @@ LOGS=()             # its log directories, the fail2ban pair's last
 
 # read_facts CONFIG: what the configuration says, by the program that will read it.
 read_facts() {
-  local name value text
-  text=$(postern facts --config "$1") || die 'the program does not run, or refuses the configuration (see above). Nothing of the running one has been changed.' \
-    "correct $1, and run install.sh again; $CONFIG.example has every key of this version."
+  local text
+  text=$(postern facts --config "$1") || die 'the program does not run, or refuses the configuration (see above). The running one is untouched.' \
+    "correct $1, and run install.sh again; $CONFIG.example has every key of the installed version."
+  take_facts "$text"
+}
+
+# take_facts TEXT: lines of a name and a value.
+take_facts() {
+  local name value
   FACTS=() LOGS=()
   while read -r name value; do
     if [ "$name" = logs ]; then LOGS+=("$value"); else FACTS[$name]=$value; fi
-  done <<<"$text"
+  done <<<"$1"
   if [ -n "${FACTS[auth]:-}" ]; then LOGS+=("${FACTS[auth]}"); fi
 }
 
@@ -136,6 +142,8 @@ run_unit() {
   if systemctl -q is-enabled "$UNIT" 2>/dev/null; then unchanged "$UNIT is enabled"; else change "enable $UNIT" systemctl -q enable "$UNIT"; fi
   if [ "$RESTART" = no ] && systemctl -q is-active "$UNIT"; then
     unchanged "$UNIT is active"
+    # What the jail is written from holds for the daemon too.
+    if [ "$ACTION" = reconfigure ]; then change 'make the daemon read its configuration again' systemctl reload "$UNIT"; fi
     return 0
   fi
   systemctl reset-failed "$UNIT" 2>/dev/null || true

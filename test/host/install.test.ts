@@ -123,33 +123,41 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(await state()).toEqual(first);
     });
 
-    it('keeps configuration and bans when it is upgraded, and the old version if the new one does not run', async () => {
-      await host.exec(
-        `echo '# ours' >>${CONFIG}; cp ${CONFIG} /root/mine.yml; cp -a ${UNPACKED} /root/newer`,
-      );
-      const manifest =
-        'cd /root/newer && find . -type f ! -path ./MANIFEST -print0 | LC_ALL=C sort -z | xargs -0 sha256sum >MANIFEST';
-      await host.exec(`echo '# newer' >>/root/newer/config/config.yml; ${manifest}`);
-      const upgraded = await install(host, '', { from: '/root/newer' });
-      expect(upgraded.said).toContain('done       install /opt/postern-auditd');
-      expect((await host.exec(`cmp ${CONFIG} /root/mine.yml && tail -n 1 ${CONFIG}.example`)).stdout).toBe(
-        '# newer\n',
-      );
-      expect((await host.exec('fail2ban-client status posternproxy')).stdout).toContain('10.77.0.70');
+    // One system is enough: nothing of it differs between them.
+    const once = it.skipIf(suite !== 'bookworm');
+    once(
+      'keeps configuration and bans when it is upgraded, and the old version if the new one does not run',
+      async () => {
+        await host.exec(
+          `echo '# ours' >>${CONFIG}; cp ${CONFIG} /root/mine.yml; cp -a ${UNPACKED} /root/newer`,
+        );
+        const manifest =
+          'cd /root/newer && find . -type f ! -path ./MANIFEST -print0 | LC_ALL=C sort -z | xargs -0 sha256sum >MANIFEST';
+        await host.exec(`echo '# newer' >>/root/newer/config/config.yml; ${manifest}`);
+        const upgraded = await install(host, '', { from: '/root/newer' });
+        expect(upgraded.said).toContain('done       install /opt/postern-auditd');
+        expect((await host.exec(`cmp ${CONFIG} /root/mine.yml && tail -n 1 ${CONFIG}.example`)).stdout).toBe(
+          '# newer\n',
+        );
+        expect((await host.exec('fail2ban-client status posternproxy')).stdout).toContain('10.77.0.70');
 
-      await host.exec(`echo 'throw new Error("broken")' >/root/newer/dist/daemon.js; ${manifest}`);
-      const broken = await install(host, '', { from: '/root/newer', check: false });
-      expect(broken.code).not.toBe(0);
-      expect(broken.said).toContain('postern-auditd.service does not run');
-      expect(broken.said).toContain(
-        'put back   the program that was in /opt/postern-auditd before; postern-auditd.service is active',
-      );
-      expect((await host.exec('systemctl is-active postern-auditd')).stdout.trim()).toBe('active');
-    });
+        await host.exec(`echo 'throw new Error("broken")' >/root/newer/dist/daemon.js; ${manifest}`);
+        const broken = await install(host, '', { from: '/root/newer', check: false });
+        expect(broken.code).not.toBe(0);
+        expect(broken.said).toContain('postern-auditd.service does not run');
+        expect(broken.said).toContain(
+          'put back   the program that was in /opt/postern-auditd before; postern-auditd.service is active',
+        );
+        expect((await host.exec('systemctl is-active postern-auditd')).stdout.trim()).toBe('active');
+      },
+    );
 
     it('--reconfigure writes the jail for the changed configuration, and keeps its bans', async () => {
       await host.exec(`sed -i 's/ports: .*/ports: [81, 8181]/' ${CONFIG}`);
+      const pid = 'systemctl show -p MainPID postern-auditd';
+      const before = (await host.exec(pid)).stdout;
       await install(host, '--reconfigure', { from: '/opt/postern-auditd' });
+      expect((await host.exec(pid)).stdout).toBe(before);
       expect((await host.exec(['cat', JAIL])).stdout).toContain('port = 81,8181');
       await host.waitFor('iptables-save', (out) => out.includes('81,8181') && out.includes('10.77.0.70/32'));
       expect(await host.attack({ port: 81, from: '10.77.0.70' })).not.toBe('open');
