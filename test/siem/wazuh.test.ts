@@ -1,0 +1,87 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { catalog } from '../../src/audit/catalog.js';
+import { formatEcs } from '../../src/formats/ecs.js';
+import { plainEvent } from '../formats/events.js';
+import { installed } from '../formats/installed.js';
+import { failure } from '../sinks/local.js';
+import { read, SIEM } from './recipe.js';
+
+const python = installed('python3', 'python3');
+const PARSE = 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])';
+
+/** What Wazuh's JSON decoder makes of a line: paths, joined by dots. */
+function decoded(line: string): Record<string, string> {
+  const found: Record<string, string> = {};
+  const walk = (value: unknown, path: string) => {
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+      for (const [key, member] of Object.entries(value)) walk(member, path === '' ? key : `${path}.${key}`);
+    } else found[path] = String(value);
+  };
+  walk(JSON.parse(line), '');
+  return found;
+}
+
+interface Rule {
+  readonly id: string;
+  readonly parent: string | null;
+  readonly fields: ReadonlyArray<readonly [string, RegExp]>;
+  readonly names: readonly string[];
+}
+
+const rules: Rule[] = read('recipes/wazuh/postern-auditd-rules.xml')
+  .split('<rule ')
+  .slice(1)
+  .map((text) => ({
+    id: /id="(\d+)"/.exec(text)?.[1] ?? '',
+    parent: /<if_(?:matched_)?sid>(\d+)</.exec(text)?.[1] ?? null,
+    fields: [...text.matchAll(/<field name="([^"]+)">([^<]+)</g)].map(
+      ([, name = '', pattern = '']) => [name, new RegExp(pattern)] as const,
+    ),
+    names: [
+      ...[...text.matchAll(/\$\(([^)]+)\)/g)].map(([, name = '']) => name),
+      ...[...text.matchAll(/<same_field>([^<]+)</g)].map(([, name = '']) => name),
+    ],
+  }));
+
+/** The rules that a line fulfils, those above them too. */
+function matching(line: string): string[] {
+  const fields = decoded(line);
+  const holds = (rule: Rule): boolean =>
+    rule.fields.every(([name, pattern]) => pattern.test(fields[name] ?? '')) &&
+    (rule.parent === null || rules.some((parent) => parent.id === rule.parent && holds(parent)));
+  return rules.filter(holds).map(({ id }) => id);
+}
+
+const of = (action: string): string => {
+  const type = catalog.find((one) => one.action === action);
+  if (type === undefined) throw new Error(action);
+  return formatEcs({ ...plainEvent, type, action });
+};
+
+describe('the recipe for Wazuh', () => {
+  it.skipIf(!python).each(['postern-auditd-rules.xml', 'ossec.conf.xml'])('%s is well-formed', (name) => {
+    const file = fileURLToPath(new URL(`recipes/wazuh/${name}`, SIEM));
+    expect(spawnSync('python3', ['-c', PARSE, file], { encoding: 'utf8' }).stderr).toBe('');
+  });
+
+  it('has rules whose fields are those of our lines', () => {
+    expect(matching(of('auth.login_failure'))).toEqual(['100500', '100501', '100510']);
+    expect(matching(of('auth.login_success'))).toEqual(['100500', '100502']);
+    expect(matching(of('daemon.rows_lost'))).toEqual(['100500', '100503']);
+    expect(matching(of('proxy_host.create'))).toEqual(['100500']);
+    expect(matching('{"event":{"action":"auth.login_failure"}}')).toEqual([]);
+  });
+
+  it('names no field that a failed login does not have', () => {
+    const fields = decoded(formatEcs(failure(1)));
+    for (const { names } of rules) for (const name of names) expect(Object.keys(fields)).toContain(name);
+  });
+
+  it('has no number twice, all of them of the range for local rules', () => {
+    const ids = rules.map(({ id }) => Number(id));
+    expect(new Set(ids).size).toBe(ids.length);
+    for (const id of ids) expect(id).toBeGreaterThanOrEqual(100_000);
+  });
+});
