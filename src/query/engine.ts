@@ -50,8 +50,8 @@ export const MOST_PER_PAGE = 1_000;
 /** A step, after which the database is closed again, takes about this long at most. */
 const STEP_MS = 40;
 /** Rows of an export that are read ahead, and characters that make a chunk. */
-const AHEAD = 2_000;
-const CHUNK = 256 * 1024;
+const AHEAD = 1_000;
+const CHUNK = 128 * 1024;
 
 const NOTHING: ReadonlySet<ColumnKey> = new Set();
 const TIME: ReadonlySet<ColumnKey> = new Set(['created_at']);

@@ -49,6 +49,8 @@ const TIME_LIMIT_MS = 30_000;
 /** The thread ends a query between two steps by itself; one step that hangs is ended with the thread after this long. */
 const GRACE_MS = 2_000;
 const DEFAULT_LIMIT = 50;
+/** V8's own choice lets an export grow past 200 MB; of rows that are written and forgotten little has to be kept. */
+const YOUNG_MB = 8;
 
 export function createQueryService(options: QueryServiceOptions): QueryService {
   return new ThreadedQueries(options);
@@ -144,7 +146,10 @@ class ThreadedQueries implements QueryService {
 
   private start(): Worker {
     const { worker = new URL('./worker.js', import.meta.url), timeLimit: _, ...data } = this.options;
-    const thread = new Worker(worker, { workerData: data });
+    const thread = new Worker(worker, {
+      workerData: data,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+    });
     thread.on('message', (answer: Answer) => {
       const waiting = this.pending.get(answer.id);
       this.pending.delete(answer.id);

@@ -1,0 +1,175 @@
+import { spawnSync } from 'node:child_process';
+import { readFileSync, rmSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { createAuditTable } from 'postern-auditd/recorder';
+import { MB, percentile, Rig } from './rig.js';
+
+const ROWS = Number(process.env.BENCH_ROWS ?? 1_000_000);
+const TIMES = 100;
+const PER_PAGE = 50;
+const FAR = 1_000;
+const YEAR_MS = 31_536_000_000;
+const DIST = resolve(import.meta.dirname, '../../dist');
+
+/** What is used of dist/query/engine.js and filter.js. */
+interface Engine {
+  page(request: object): unknown;
+  close(): void;
+}
+interface EngineModule {
+  readonly Engine: new (options: object) => Engine;
+}
+interface FilterModule {
+  readonly parseFilter: (input: object, now: number) => object;
+}
+
+/** A filter, and the SQL with which somebody at the shell would get its first page. */
+const FILTERS: ReadonlyArray<readonly [Readonly<Record<string, string>>, string]> = [
+  [{}, ''],
+  [{ resource_type: 'certificate' }, "WHERE resource_type = 'certificate'"],
+  [{ action: 'auth.login_failure' }, "WHERE action = 'login_failure' AND resource_type = 'auth'"],
+  [{ user: '7' }, 'WHERE user_id = 7'],
+  [{ user: 'admin7@example.net' }, "WHERE user_email = 'admin7@example.net'"],
+  [{ from: '-30d' }, "WHERE created_at >= datetime('now', '-30 days')"],
+  [{ to: '-180d' }, "WHERE created_at < datetime('now', '-180 days')"],
+  [{ server: 'proxy-2' }, "WHERE server = 'proxy-2'"],
+  [{ ip: '198.51.100.7' }, "WHERE ip_address = '198.51.100.7'"],
+  [{ ip: '198.51.100.0/24' }, "WHERE ip_address LIKE '198.51.100.%'"],
+  [{ outcome: 'failure' }, "WHERE action = 'login_failure'"],
+  [{ user: 'nobody' }, "WHERE user_name = 'nobody'"],
+];
+
+/** First pages, page 1,000 and an export, beside the sqlite3 shell with the same SQL. BENCH_ROWS rows; 10 million for the promise. */
+export async function query(): Promise<void> {
+  const rig = new Rig();
+  const { Engine } = (await import(join(DIST, 'query/engine.js'))) as EngineModule;
+  const { parseFilter } = (await import(join(DIST, 'query/filter.js'))) as FilterModule;
+  const { db } = rig.open(); // stays open, as Postern's is
+  try {
+    createAuditTable(db);
+    fill(db);
+    const keys = ['id', 'created_at', 'user_id', 'user_name', 'user_email', 'action', 'resource_type'];
+    const columns = [...keys, 'resource_id', 'details', 'ip_address', 'server'];
+    const engine = new Engine({
+      database: rig.database,
+      table: 'audit_log',
+      columns: Object.fromEntries(columns.map((key) => [key, key])),
+      aliases: {},
+      stateDatabase: join(rig.directory, 'state/state.db'),
+      redact: { keys: [], mode: 'mask' },
+      server: 'bench',
+    });
+    const request = { limit: PER_PAGE, cursor: null, count: 'some', timeLimit: 60_000 } as const;
+    console.log(
+      `query: ${ROWS.toLocaleString('en')} rows; first page with its count, ${TIMES} times; page ${FAR}; sqlite3 in the shell`,
+    );
+    for (const [input, where] of FILTERS) {
+      const filter = parseFilter(input, Date.now());
+      const first = Array.from({ length: TIMES }, () =>
+        timed(() => engine.page({ ...request, filter, page: 1 })),
+      );
+      const far = timed(() => engine.page({ ...request, filter, page: FAR, count: 'none' }));
+      const shell = inShell(
+        rig.database,
+        `SELECT * FROM audit_log ${where} ORDER BY created_at DESC, id DESC LIMIT ${PER_PAGE}`,
+      );
+      first.sort((a, b) => a - b);
+      const [middle, high] = [0.5, 0.99].map((part) => percentile(first, part).toFixed(1));
+      console.log(
+        `  ${JSON.stringify(input).padEnd(38)} p50 ${middle} ms, p99 ${high} ms; page ${FAR} ${far.toFixed(1)} ms; sqlite3 ${shell.toFixed(0)} ms`,
+      );
+    }
+    engine.close();
+    for (const format of ['ndjson', 'csv']) exportAll(rig, format);
+  } finally {
+    db.close();
+    await rig.close();
+  }
+}
+
+function exportAll(rig: Rig, format: string): void {
+  const output = join(rig.directory, `all.${format}`);
+  const args = ['export', `--${format}`, '-o', output, '--config', join(rig.directory, 'config.yml')];
+  const begin = performance.now();
+  const { status, stderr } = spawnSync(
+    '/usr/bin/time',
+    ['-f', '%M', process.execPath, join(DIST, 'cli.js'), ...args],
+    {
+      encoding: 'utf8',
+    },
+  );
+  const seconds = (performance.now() - begin) / 1_000;
+  if (status !== 0) throw new Error(`export: ${stderr}`);
+  const bytes = statSync(output).size;
+  rmSync(output);
+  const rss = Number(/(\d+)\s*$/.exec(stderr)?.[1]) * 1_024;
+  const mode = format === 'csv' ? 'csv' : 'json';
+  const shell = inShell(rig.database, 'SELECT * FROM audit_log ORDER BY id DESC', `-${mode}`) / 1_000;
+  console.log(
+    `  export ${format}: ${Math.round(ROWS / seconds)} rows/s, ${(bytes / seconds / MB).toFixed(0)} MB/s, RSS ${(rss / MB).toFixed(0)} MB; sqlite3 -${mode} ${Math.round(ROWS / shell)} rows/s`,
+  );
+}
+
+function timed(work: () => unknown): number {
+  const begin = performance.now();
+  work();
+  return performance.now() - begin;
+}
+
+/** By the shell's own timer, without its start: `Run Time: real 0.012 …` */
+function inShell(database: string, sql: string, mode = '-list'): number {
+  const output = join(`${database}.out`);
+  const { stdout, status, stderr } = spawnSync('sqlite3', ['-readonly', mode, database], {
+    input: `.timer on\n.output ${output}\n${sql};\n.output stdout\n`,
+    encoding: 'utf8',
+  });
+  const text = `${stdout}${readFileSync(output, 'utf8').slice(-200)}`;
+  rmSync(output, { force: true });
+  const [, seconds] = /Run Time: real ([\d.]+)/.exec(text) ?? [];
+  if (status !== 0 || seconds === undefined) throw new Error(`sqlite3: ${stderr || text.slice(-200)}`);
+  return Number(seconds) * 1_000;
+}
+
+function fill(db: ReturnType<Rig['open']>['db']): void {
+  const kinds = [
+    ['login_failure', 'auth'],
+    ['login_success', 'auth'],
+    ['update', 'proxy_host'],
+    ['create', 'proxy_host'],
+    ['delete', 'proxy_host'],
+    ['renew', 'certificate'],
+    ['update', 'user'],
+    ['create', 'access_list'],
+    ['update', 'setting'],
+    ['create', 'backup'],
+  ] as const;
+  const insert = db.prepare(
+    `INSERT INTO audit_log (created_at, user_id, user_name, user_email, action, resource_type, resource_id, details, ip_address, server)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  );
+  const first = Date.now() - YEAR_MS;
+  const some = db.transaction((from: number, below: number) => {
+    for (let n = from; n < below; n++) {
+      const [action, type] = kinds[((n * 7_919) % 97) % kinds.length] ?? kinds[0];
+      const time = new Date(first + (n / ROWS) * YEAR_MS).toISOString().slice(0, 19).replace('T', ' ');
+      const user = (n * 31) % 50;
+      const host = `host${n % 1_000}.example.net`;
+      const details = `{"domain_names":["${host}"],"forward_port":8080,"enabled":true,"before":{"enabled":false}}`;
+      const address = `198.51.${(n >> 8) % 256}.${n % 256}`;
+      insert.run(
+        time,
+        user,
+        `admin${user}`,
+        `admin${user}@example.net`,
+        action,
+        type,
+        String(n % 1_000),
+        details,
+        address,
+        `proxy-${n % 4}`,
+      );
+    }
+  });
+  for (let from = 0; from < ROWS; from += 100_000) some(from, Math.min(ROWS, from + 100_000));
+  db.pragma('wal_checkpoint(TRUNCATE)');
+}

@@ -1,0 +1,135 @@
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { renderTable } from '../../src/commands/query.js';
+import { sparkline } from '../../src/commands/stats.js';
+import { createPaint } from '../../src/commands/terminal.js';
+import type { Entry } from '../../src/query/entry.js';
+import { seconds, Tables } from '../query/tables.js';
+import { CLI, run } from './cli.js';
+
+let tables: Tables;
+let config: string[];
+beforeAll(() => {
+  tables = new Tables({ indexes: false });
+  const path = join(tables.directory, 'config.yml');
+  writeFileSync(path, `source: { database: ${tables.database} }\nstate: ${tables.directory}\n`);
+  config = ['--config', path];
+  tables.insert(
+    Array.from({ length: 3_000 }, (_, at) => ({
+      created_at: seconds(at),
+      user_name: at === 0 ? '=cmd()' : 'ann',
+      action: 'update',
+      resource_type: 'user',
+      ip_address: '203.0.113.7',
+    })),
+  );
+});
+afterAll(() => tables.remove());
+
+describe('query', () => {
+  it('shows a page, and where the next one is', () => {
+    const { code, out } = run(['query', ...config, '--limit', '2', '--user', 'ann']);
+    const lines = out.split('\n');
+    expect(code).toBe(0);
+    expect(lines[1]).toMatch(
+      /^postern:3000 {2}2026-11-01 00:49:59 {2}user\.update {2}ann +203\.0\.113\.7 {2}user/,
+    );
+    expect(lines[3]).toBe('1 to 2 of 2,999 entries; next: --page 2');
+  });
+
+  it('gives JSON with a cursor that leads on', () => {
+    const first = JSON.parse(run(['query', ...config, '--limit', '2', '--json']).out) as { next: string };
+    const { out } = run(['query', ...config, '--limit', '2', '--ndjson', '--cursor', first.next]);
+    expect(
+      out
+        .split('\n')
+        .slice(0, 2)
+        .map((line) => (JSON.parse(line) as Entry).id),
+    ).toEqual(['postern:2998', 'postern:2997']);
+  });
+
+  it('refuses what it does not understand, and names it', () => {
+    expect(run(['query', ...config, '--ip', 'x'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('ip: found "x"'),
+    });
+    expect(run(['query', ...config, '--json', '--csv']).code).toBe(2);
+  });
+
+  it('keeps to the width of the terminal, whatever is in a row', () => {
+    const entry: Entry = {
+      id: 'postern:1',
+      created_at: null,
+      user: { id: null, name: '\u001b[31m\u202ex', email: null },
+      action: 'user.update',
+      resource_type: 'x'.repeat(300),
+      resource_id: '1',
+      details: { text: 'y'.repeat(500) },
+      ip_address: null,
+      server: 's',
+      outcome: 'success',
+    };
+    const text = renderTable(
+      { entries: [entry], page: 1, limit: 50, total: 1, total_exact: true, next: null },
+      100,
+      createPaint(false),
+    );
+    for (const line of text.split('\n')) expect([...line].length).toBeLessThanOrEqual(100);
+    expect(text).not.toMatch(/[\u001b\u202e]/);
+  });
+});
+
+describe('export', () => {
+  it('writes a whole file and leaves nothing beside it', () => {
+    const output = join(tables.directory, 'all.csv');
+    const { code, err } = run(['export', ...config, '-o', output]);
+    expect([code, err]).toEqual([0, `3,000 entries in ${output}\n`]);
+    const lines = readFileSync(output, 'utf8').split('\r\n');
+    expect(lines).toHaveLength(3_002);
+    expect(lines[3_000]).toContain(`"'=cmd()"`);
+    expect(readdirSync(tables.directory).filter((name) => name.startsWith('.'))).toEqual([]);
+  });
+
+  it('ends quietly when its reader has seen enough', () => {
+    const args = [process.execPath, CLI, 'export', ...config].map((arg) => `'${arg}'`).join(' ');
+    const { stdout, stderr } = spawnSync('bash', ['-c', `${args} | head -n 1`], { encoding: 'utf8' });
+    expect(stderr).toBe('');
+    expect((JSON.parse(stdout) as Entry).id).toBe('postern:3000');
+  });
+});
+
+describe('stats', () => {
+  it('counts', () => {
+    const { out } = run(['stats', ...config, '--from', '2026-11-01', '--json']);
+    expect(JSON.parse(out)).toMatchObject({
+      total: 3_000,
+      actions: [{ name: 'user.update', count: 3_000 }],
+      addresses: [{ name: '203.0.113.7', count: 3_000 }],
+      days: [{ name: '2026-11-01', count: 3_000 }],
+    });
+  });
+
+  it('draws days', () => {
+    expect(sparkline([0, 1, 4, 8])).toBe(' ▁▄█');
+  });
+});
+
+describe('index', () => {
+  it('says what it would cost, and does it when told to', () => {
+    const names = () =>
+      tables.postern
+        .prepare(
+          "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL AND tbl_name = 'audit_log'",
+        )
+        .pluck()
+        .get();
+    const told = run(['index', ...config]);
+    expect(told.out).toMatch(/lacks 7 indexes:[\s\S]*write lock[\s\S]*Nothing has been changed/);
+    expect(names()).toBe(0);
+    expect(run(['index', ...config, '--yes']).out).toContain('audit_log_action: made in');
+    expect(names()).toBe(7);
+    expect(run(['index', ...config]).out).toBe('Table audit_log has every index that queries use.\n');
+  });
+});
