@@ -201,7 +201,7 @@ take_up() {
   changed "make fail2ban take up the jail $1"
 }
 
-why_not() { { cat "$WORK/reload"; grep -hE ' (ERROR|CRITICAL) ' /var/log/fail2ban.log 2>/dev/null | tail -n 2; } | sed '/WARNING/d' | cut -c 1-300; }
+why_not() { { cat "$WORK/reload"; grep -hE ' (ERROR|CRITICAL) ' /var/log/fail2ban.log 2>/dev/null | tail -n 2; } | sed "/WARNING/d; /Command \\['status'/d" | cut -c 1-300; }
 
 # jail_works JAIL: it reads both files, and reports its bans.
 jail_works() {
