@@ -4,7 +4,8 @@ import type { ColumnKey } from '../source/columns.js';
 import { CSV_HEADER, csvLine } from './csv.js';
 import { decodeCursor, encodeCursor, type Position, type Positions } from './cursor.js';
 import { type Entry, entryLine, entryOf } from './entry.js';
-import { createMatcher, createTimeMatcher, type Filter } from './filter.js';
+import type { Filter } from './filter.js';
+import { createMatcher, createTimeMatcher } from './match.js';
 import { Merge } from './merge.js';
 import { type Origin, Origins, type QueryOptions } from './origins.js';
 import { type Plan, planQuery } from './plan.js';
@@ -50,8 +51,8 @@ export const MOST_PER_PAGE = 1_000;
 /** A step, after which the database is closed again, takes about this long at most. */
 const STEP_MS = 40;
 /** Rows of an export that are read ahead, and characters that make a chunk. */
-const AHEAD = 1_000;
-const CHUNK = 128 * 1024;
+const AHEAD = 500;
+const CHUNK = 64 * 1024;
 
 const NOTHING: ReadonlySet<ColumnKey> = new Set();
 const TIME: ReadonlySet<ColumnKey> = new Set(['created_at']);

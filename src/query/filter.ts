@@ -1,6 +1,6 @@
 import { NetworkSet, parseAddress } from '../audit/address.js';
 import type { Outcome } from '../audit/catalog.js';
-import type { AuditEvent, SourceName } from '../audit/event.js';
+import type { SourceName } from '../audit/event.js';
 import { parseTime } from '../audit/time.js';
 import { duration } from '../config/units.js';
 import { AuditdError } from '../errors.js';
@@ -133,28 +133,4 @@ function networkOf(text: string | null): string | null {
   } catch {
     return refuse('ip', text, 'an address or a network such as 192.0.2.0/24 or 2001:db8::/32');
   }
-}
-
-/** Makes the function that says whether an event is meant. It alone decides; SQL only narrows down. */
-export function createMatcher(filter: Filter): (event: AuditEvent) => boolean {
-  const { resourceType, action, user, from, to, server, ip, outcome, source, q } = filter;
-  const network = ip?.includes('/') ? new NetworkSet([ip]) : null;
-  const wanted = q?.toLowerCase() ?? null;
-  return (event) =>
-    (source === null || event.source === source) &&
-    (from === null || (event.time !== null && event.time >= from)) &&
-    (to === null || (event.time !== null && event.time < to)) &&
-    (resourceType === null || event.resource.type === resourceType) &&
-    (action === null || event.action === action || event.rawAction === action) &&
-    (outcome === null || event.type.outcome === outcome) &&
-    (user === null || event.user.id === user || event.user.name === user || event.user.email === user) &&
-    (server === null || event.server === server) &&
-    (ip === null || (event.address !== null && (network?.contains(event.address) ?? event.address === ip))) &&
-    (wanted === null || (event.details?.toLowerCase().includes(wanted) ?? false));
-}
-
-/** The same of its time alone. */
-export function createTimeMatcher({ from, to }: Filter): (time: number | null) => boolean {
-  if (from === null && to === null) return () => true;
-  return (time) => time !== null && (from === null || time >= from) && (to === null || time < to);
 }

@@ -50,7 +50,7 @@ const TIME_LIMIT_MS = 30_000;
 const GRACE_MS = 2_000;
 const DEFAULT_LIMIT = 50;
 /** V8's own choice lets an export grow past 200 MB; of rows that are written and forgotten little has to be kept. */
-const YOUNG_MB = 8;
+const YOUNG_MB = 4;
 
 export function createQueryService(options: QueryServiceOptions): QueryService {
   return new ThreadedQueries(options);
