@@ -36,7 +36,7 @@ export function own(disk: Disk, fd: number, ground: Ground, mode: number): void 
     try {
       act();
     } catch (error) {
-      if (codeOf(error) !== 'EPERM') throw error;
+      if (codeOf(error) !== 'EPERM' && codeOf(error) !== 'EINVAL') throw error; // EINVAL: a group unknown in this user namespace
     }
   };
   if (gid !== null) attempt(() => disk.changeGroup(fd, gid));
