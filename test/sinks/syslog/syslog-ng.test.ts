@@ -2,7 +2,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Authority, HERE, type Identity } from './certificates.js';
 import { events, messages, Shipping, syslog } from './lab.js';
 import { freePort } from './receivers.js';
-import { SyslogNg, type SyslogNgInput, type SyslogNgPorts, withoutSyslogNg } from './syslog-ng.js';
+import {
+  removeSyslogNg,
+  SyslogNg,
+  type SyslogNgInput,
+  type SyslogNgPorts,
+  withoutSyslogNg,
+} from './syslog-ng.js';
 
 const COUNT = Number(process.env.SYSLOG_EVENTS ?? 10_000);
 
@@ -29,6 +35,7 @@ describe.skipIf(withoutSyslogNg())('syslog-ng gets every event, in order and byt
   afterAll(async () => {
     await syslogNg?.close();
     authority?.remove();
+    removeSyslogNg();
   });
 
   async function ship(input: SyslogNgInput, config: Record<string, unknown>): Promise<void> {

@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Identity } from './certificates.js';
 
 const PACKAGE = 'syslog-ng-core';
-const UNPACKED = join(tmpdir(), 'postern-syslog-ng');
+let unpacked = '';
 
 function output(command: string, args: readonly string[], cwd?: string): string {
   return execFileSync(command, args, {
@@ -34,8 +34,7 @@ function isInstalled(name: string): boolean {
 }
 
 /** The package excludes rsyslog, so it is unpacked beside it, with the libraries that are not installed. */
-function unpack(): void {
-  if (existsSync(UNPACKED)) return;
+function unpack(): string {
   const options = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map(
     (kind) => `--no-${kind}`,
   );
@@ -44,23 +43,30 @@ function unpack(): void {
     [...depends.matchAll(/^ +\|?Depends: (lib[a-z0-9.+-]+)$/gm)].map((match) => match[1] ?? ''),
   );
   const wanted = [PACKAGE, ...[...libraries].filter((name) => !isInstalled(name))];
-  const directory = mkdtempSync(join(tmpdir(), 'postern-unpack-'));
+  const directory = mkdtempSync(join(tmpdir(), 'postern-unpacked-'));
   try {
     output('apt-get', ['download', ...wanted], directory);
-    mkdirSync(join(directory, 'root'));
     for (const name of readdirSync(directory)) {
-      if (name.endsWith('.deb')) output('dpkg', ['-x', name, 'root'], directory);
+      if (!name.endsWith('.deb')) continue;
+      output('dpkg', ['-x', name, '.'], directory);
+      rmSync(join(directory, name));
     }
-    renameSync(join(directory, 'root'), UNPACKED);
-  } finally {
+    return directory;
+  } catch (error) {
     rmSync(directory, { recursive: true, force: true });
+    throw error;
   }
+}
+
+/** For `afterAll`. */
+export function removeSyslogNg(): void {
+  if (unpacked !== '') rmSync(unpacked, { recursive: true, force: true });
 }
 
 /** True where tests against syslog-ng can't run; says so, and lets them fail where they must run. */
 export function withoutSyslogNg(): boolean {
   try {
-    unpack();
+    unpacked = unpack();
     return false;
   } catch (error) {
     const what = `syslog-ng can't be unpacked: ${error instanceof Error ? error.message : error}`;
@@ -96,18 +102,18 @@ export class SyslogNg {
 
   async start(): Promise<void> {
     writeFileSync(this.at('syslog-ng.conf'), this.configuration());
-    const own = join(UNPACKED, 'usr/lib/syslog-ng');
+    const own = join(unpacked, 'usr/lib/syslog-ng');
     const modules = readdirSync(own).find((name) => /^\d/.test(name)) ?? '';
-    const shared = readdirSync(join(UNPACKED, 'usr/lib'))
+    const shared = readdirSync(join(unpacked, 'usr/lib'))
       .filter((name) => name.includes('-linux-'))
-      .flatMap((name) => [join(UNPACKED, 'usr/lib', name), join(UNPACKED, 'lib', name)]);
+      .flatMap((name) => [join(unpacked, 'usr/lib', name), join(unpacked, 'lib', name)]);
     const args = ['-F', '--no-caps', '-f', this.at('syslog-ng.conf'), `--module-path=${join(own, modules)}`];
     const files = [
       `--persist-file=${this.at('persist')}`,
       `--pidfile=${this.at('pid')}`,
       `--control=${this.at('control')}`,
     ];
-    const child = spawn(join(UNPACKED, 'usr/sbin/syslog-ng'), [...args, ...files], {
+    const child = spawn(join(unpacked, 'usr/sbin/syslog-ng'), [...args, ...files], {
       env: { ...process.env, LD_LIBRARY_PATH: [own, ...shared].join(':') },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
