@@ -27,6 +27,7 @@ describe('kill -9 under load', () => {
         if (round % 7 === 0) rig.append(50); // also rows of a time when it was down
         await rig.start();
         await loadThenKill(rig);
+        rig.collectAuth();
       }
       await rig.start();
       const status = await rig.shipped();

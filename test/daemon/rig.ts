@@ -68,6 +68,7 @@ export class DaemonRig {
   readonly configPath = join(this.directory, 'config.yml');
   readonly control = join(this.directory, 'control.sock');
   output = '';
+  private readonly pair = new Map<string, Line[]>();
   child: ChildProcess | null = null;
   db: Database.Database;
   recorder: Recorder;
@@ -209,12 +210,24 @@ ${extra}
     return names.flatMap((name) => linesOf(join(directory, name)));
   }
 
-  /** Of both files of the pair, without their headers. */
+  /**
+   * Remembers what the pair holds now, by the header of each file: after two rolls, a minute apart at least, a file is
+   * gone. To be called while no daemon runs.
+   */
+  collectAuth(): void {
+    for (const n of [0, 1]) {
+      const path = join(this.place, 'auth', `fail2ban.${n}.log`);
+      if (!existsSync(path)) continue;
+      const text = readFileSync(path, 'utf8');
+      const [header = '', ...lines] = text.slice(0, text.lastIndexOf('\n') + 1).split('\n');
+      this.pair.set(header, lines.slice(0, -1).map(lineOf));
+    }
+  }
+
+  /** Of all files of the pair that there have been, without their headers. */
   authLines(): Line[] {
-    const directory = join(this.place, 'auth');
-    return [0, 1].flatMap((n) =>
-      linesOf(join(directory, `fail2ban.${n}.log`)).filter(({ id }) => id !== undefined),
-    );
+    this.collectAuth();
+    return [...this.pair.values()].flat();
   }
 
   async close(): Promise<void> {
@@ -237,15 +250,14 @@ export function linesOf(path: string): Line[] {
   if (!existsSync(path)) return [];
   const text = readFileSync(path, 'utf8');
   if (text !== '' && !text.endsWith('\n')) throw new Error(`${path} ends in a torn line: ${text.slice(-80)}`);
-  return text
-    .split('\n')
-    .slice(0, -1)
-    .map((line) => {
-      const { event, postern } = JSON.parse(line) as {
-        event: { sequence: number; id: string; action: string };
-        postern: { source: string; timeline: number; details?: Record<string, unknown> };
-      };
-      const { source, timeline, details } = postern;
-      return { source, timeline, sequence: event.sequence, id: event.id, action: event.action, details };
-    });
+  return text.split('\n').slice(0, -1).map(lineOf);
+}
+
+function lineOf(line: string): Line {
+  const { event, postern } = JSON.parse(line) as {
+    event: { sequence: number; id: string; action: string };
+    postern: { source: string; timeline: number; details?: Record<string, unknown> };
+  };
+  const { source, timeline, details } = postern;
+  return { source, timeline, sequence: event.sequence, id: event.id, action: event.action, details };
 }
