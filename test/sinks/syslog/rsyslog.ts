@@ -101,8 +101,15 @@ export class Rsyslog {
   lines(input: 'udp' | 'tcp' | 'tls' | 'relp' | 'relpTls' | 'datagram' | 'stream'): string[] {
     const path = join(this.directory, `${input}.log`);
     if (!existsSync(path)) return [];
-    const text = readFileSync(path, 'utf8');
-    return text === '' ? [] : text.replace(/\n$/, '').split('\n');
+    const bytes = readFileSync(path); // may be more than a string can hold
+    const found: string[] = [];
+    for (let at = 0; at < bytes.length; ) {
+      const end = bytes.indexOf(10, at);
+      const to = end < 0 ? bytes.length : end;
+      found.push(bytes.toString('utf8', at, to));
+      at = to + 1;
+    }
+    return found;
   }
 
   signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT' | 'SIGTERM'): void {
