@@ -8,8 +8,8 @@ import type { State } from './state.js';
 /** Rows a look asks for; the bytes keep a page of 1 MB rows small. */
 const PAGE_ROWS = 1_000;
 const PAGE_BYTES = 4 * 2 ** 20;
-/** Sinks at the same position share a page; one that is a page behind still finds its own. */
-const PAGES_KEPT = 2;
+/** Sinks at the same position share a page; one that is a few pages behind still finds its own. */
+const PAGES_KEPT = 4;
 
 export interface Page {
   readonly timeline: number;
@@ -23,6 +23,8 @@ export interface Follower {
   wake(): void;
   /** True while it waits for new rows. */
   idle(): boolean;
+  /** Its cursor in the current timeline of a source; null if it has none there yet. */
+  cursor(source: SourceName): number | null;
 }
 
 /** What `status` says of a source. */
@@ -115,6 +117,19 @@ export class Feed {
   /** Has `follower.wake` called at each change of this source: rows, another timeline, the end. */
   follow(follower: Follower): void {
     this.followers.add(follower);
+  }
+
+  /**
+   * True if a loop at `after` would read a page that the others are not ready for: it would be read again for them.
+   * A reason to give them a turn, not to wait for them.
+   */
+  leads(after: number): boolean {
+    if (after < this.markNow.id || this.statusNow.maxId - after < PAGE_ROWS) return false;
+    const near = after - PAGES_KEPT * 8 * PAGE_ROWS;
+    return [...this.followers].some((follower) => {
+      const at = follower.cursor(this.name);
+      return at !== null && at < after && at >= near;
+    });
   }
 
   close(): void {

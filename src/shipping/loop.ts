@@ -1,6 +1,6 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { AuditEvent } from '../audit/event.js';
+import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { SinkConfig } from '../config/schema.js';
 import { AuditdError, messageOf } from '../errors.js';
 import type { Sink, SinkFigures } from '../sinks/sink.js';
@@ -17,6 +17,8 @@ import type { State } from './state.js';
 const DELIVERY_LIMIT_MS = 60_000;
 const TICK_MS = 1_000;
 const REPLAY_PAUSE_MS = 20;
+/** In a backlog, what the sink that is ahead lets the others catch up per page, so that pages are read once for all. */
+const TURNS_GIVEN = 3;
 
 export interface LoopOptions {
   readonly name: string;
@@ -87,6 +89,12 @@ export class SinkLoop implements Follower {
 
   idle(): boolean {
     return this.health.state === 'waiting for events';
+  }
+
+  cursor(source: SourceName): number | null {
+    const place = this.places.get(source);
+    const feed = this.options.feeds.find(({ name }) => name === source);
+    return place === undefined || place.timeline !== feed?.mark.timeline ? null : place.upTo;
   }
 
   /** Ships what is there for at most `limitMs`, then breaks off; closes the sink. */
@@ -205,6 +213,7 @@ export class SinkLoop implements Follower {
   private async step(feed: Feed): Promise<boolean> {
     const place = this.places.at(feed);
     if (place === null) return false;
+    for (let turn = 0; turn < TURNS_GIVEN && feed.leads(place.upTo); turn++) await setImmediate();
     const page = feed.page(place.upTo);
     if (page === null) {
       if (place.upTo >= feed.status.maxId) place.caughtUpAt = this.options.clock();
