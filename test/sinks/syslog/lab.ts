@@ -53,6 +53,7 @@ export class Shipping {
   saved: string | null = null;
   readonly errors: string[] = [];
   private opened = false;
+  private stopping = false;
 
   constructor(
     public sink: Sink,
@@ -62,10 +63,13 @@ export class Shipping {
 
   /** Until the cursor stands at `upTo`. */
   async until(upTo: number, signal: AbortSignal = new AbortController().signal): Promise<void> {
-    while (this.cursor < upTo) {
-      if (signal.aborted) return;
-      await this.step(upTo, signal);
-    }
+    this.stopping = false;
+    while (this.cursor < upTo && !this.stopping && !signal.aborted) await this.step(upTo, signal);
+  }
+
+  /** Lets `until` end after the step it is at. */
+  stop(): void {
+    this.stopping = true;
   }
 
   /** One delivery, or one `open`, or one `tick` where nothing is left. */

@@ -97,6 +97,32 @@ describe('a collector over TCP', () => {
     expect(shipping.errors).toHaveLength(1);
   });
 
+  it('that closes with events unread gets the window again each time', async () => {
+    // Half-closed, so that the kernel does not reset: only the send queue tells.
+    const server = await listen((socket) => socket.pause(), 0, { pauseOnConnect: true, allowHalfOpen: true });
+    running.push(server);
+    const config = {
+      transport: 'tcp',
+      targets: [server.target],
+      replay_window: { age: '0s', bytes: '0B', events: 10 },
+    };
+    const sink = syslog(config, (event) => (event.sequence <= 10 ? 'small' : 'x'.repeat(8_000)));
+    running.push(sink);
+    const shipping = new Shipping(sink, events(1, 20_010), 500);
+    for (let round = 0; round < 3; round++) {
+      await shipping.open();
+      expect(shipping.cursor).toBe(0);
+      await shipping.until(10);
+      const broken = shipping.until(20_010, AbortSignal.timeout(5_000));
+      await expect.poll(() => sink.figures().in_flight_bytes).toBeGreaterThan(0);
+      const errors = shipping.errors.length;
+      server.sockets.at(-1)?.end();
+      await expect.poll(() => shipping.errors.length).toBeGreaterThan(errors);
+      shipping.stop();
+      await broken;
+    }
+  });
+
   it('gets nothing twice after an orderly stop, all of the window after a death', async () => {
     const server = await collector();
     const make = () => tcp([server.target], { replay_window: { age: '0s' } });
