@@ -21,9 +21,9 @@ export class Alarm {
     this.wakeUp?.();
   }
 
-  /** Until `ring` or `end`, or `ms` have passed. */
-  async sleep(ms: number): Promise<void> {
-    if (this.rung || this.ended) return;
+  /** Until `ring` or `end`, or `ms` have passed; false if nothing but time has. */
+  async sleep(ms: number): Promise<boolean> {
+    if (this.rung || this.ended) return true;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, ms);
       this.wakeUp = () => {
@@ -32,6 +32,7 @@ export class Alarm {
       };
     });
     this.wakeUp = null;
+    return this.rung || this.ended;
   }
 
   /** Until `end`, or `ms` have passed: new rows are no reason to come back earlier. */

@@ -185,7 +185,11 @@ export class SinkLoop implements Follower {
           if (this.ending) return;
           this.health.recovered();
           this.health.enter('waiting for events', TICK_MS);
-          await this.alarm.sleep(TICK_MS);
+          // While it has everything, time alone is no reason to look: the feed looks, and rings.
+          while (!(await this.alarm.sleep(TICK_MS)) && this.hasAll()) {
+            await this.tick();
+            this.health.enter('waiting for events', TICK_MS);
+          }
         } else {
           await setImmediate(); // the control socket, timers and the watcher get their turn
         }
@@ -194,6 +198,17 @@ export class SinkLoop implements Follower {
         await this.failed(error);
       }
     }
+  }
+
+  private hasAll(): boolean {
+    if (this.replaying?.status.state === 'running') return false;
+    return this.options.feeds.every((feed) => {
+      const place = this.places.get(feed.name);
+      if (place === undefined || place.timeline !== feed.mark.timeline) return false;
+      const all = place.upTo >= Math.max(feed.status.maxId, feed.mark.id);
+      if (all) place.caughtUpAt = this.options.clock();
+      return all;
+    });
   }
 
   private async open(): Promise<void> {
