@@ -44,7 +44,8 @@ export async function backlog(): Promise<void> {
   }
 }
 
-function fill(rig: Rig, rows: number): void {
+/** A table of so many rows of several kinds. */
+export function fill(rig: Rig, rows: number): void {
   const { db, recorder } = rig.open();
   const first = Date.now() - rows * 100;
   const actions = [

@@ -26,6 +26,12 @@ export class Rig {
   private child: ChildProcess | null = null;
 
   constructor() {
+    this.configure(`  audit: { type: file, directory: ${this.audit}, roll: { size: 2G } }
+  auth: { type: fail2ban, directory: ${this.auth} }`);
+  }
+
+  /** @param sinks YAML, indented by two */
+  configure(sinks: string): void {
     writeFileSync(
       join(this.directory, 'config.yml'),
       `server: bench
@@ -35,8 +41,7 @@ control: ${this.control}
 log: { level: warn }
 min_free: 64M
 sinks:
-  audit: { type: file, directory: ${this.audit}, roll: { size: 2G } }
-  auth: { type: fail2ban, directory: ${this.auth} }
+${sinks}
 fail2ban: { bans: ${this.directory}/bans.log }
 `,
     );
