@@ -6,6 +6,7 @@ import { openControlSocket } from './api/control.js';
 import { createClassifier } from './audit/catalog.js';
 import type { SourceName } from './audit/event.js';
 import { createRedactor } from './audit/redaction.js';
+import { diffConfig } from './config/diff.js';
 import { type LoadedConfig, loadConfig } from './config/load.js';
 import { messageOf } from './errors.js';
 import { BanJournal } from './fail2ban/journal.js';
@@ -188,11 +189,15 @@ export class Daemon {
       log.error({ err: error }, `configuration refused, the old one goes on: ${messageOf(error)}`);
       throw error;
     }
-    for (const key of ['state', 'control'] as const) {
-      if (loaded.config[key] === this.loaded.config[key]) continue;
-      log.warn(`${key} has changed: that takes a restart; until then ${this.loaded.config[key]} is used`);
-      loaded.config[key] = this.loaded.config[key];
+    const changes = diffConfig(this.loaded.config, loaded.config);
+    for (const { key } of changes.filter(({ restart }) => restart)) {
+      log.warn(`${key} has changed: that takes a restart; until then the old value is used`);
     }
+    if (changes.some(({ jail }) => jail)) {
+      log.warn('what has changed is in the jail of fail2ban too: run install.sh --reconfigure');
+    }
+    loaded.config.state = this.loaded.config.state;
+    loaded.config.control = this.loaded.config.control;
     log.level = loaded.config.log.level;
     old.bans.stop();
     await old.shipper.stop();
