@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { messageOf } from '../errors.js';
+import { fingerprintOf } from '../source/encoding.js';
 import type { AuditSource, Look, Mark, WaitingState } from '../source/source.js';
 import { findLost, type LostRows } from './lost.js';
 import type { State } from './state.js';
@@ -111,7 +112,7 @@ export class Feed {
     if (this.ended || this.replacing !== null) return null;
     const from = Math.min(after, this.markNow.id);
     const kept = this.pages.find((page) => page.after === from && page.timeline === this.markNow.timeline);
-    return kept ?? this.read(from, PAGE_ROWS);
+    return kept ?? this.read(from);
   }
 
   /** Has `follower.wake` called at each change of this source: rows, another timeline, the end. */
@@ -146,7 +147,7 @@ export class Feed {
     const unread =
       kept !== undefined && kept.timeline === this.markNow.timeline && kept.upTo === this.markNow.id;
     if (unread && ![...this.followers].some((follower) => follower.idle())) return false; // all are busy: they look themselves
-    const page = this.read(this.markNow.id, PAGE_ROWS);
+    const page = this.read(this.markNow.id);
     if (page !== null) this.wakeFollowers();
     return page !== null;
   }
@@ -155,11 +156,11 @@ export class Feed {
     for (const follower of this.followers) follower.wake();
   }
 
-  private read(after: number, maxRows: number): Page | null {
+  private read(after: number): Page | null {
     const mark = this.markNow;
     let look: Look;
     try {
-      look = this.options.source.look({ mark, after, maxRows, maxBytes: PAGE_BYTES });
+      look = this.options.source.look({ mark, after, maxRows: PAGE_ROWS, maxBytes: PAGE_BYTES });
     } catch (error) {
       // A source maps every error it knows; what is left is a defect, reported and retried like any other state.
       look = { state: 'failed', message: `reading failed: ${messageOf(error)}`, code: null };
@@ -182,7 +183,7 @@ export class Feed {
     const last = fresh.at(-1);
     if (last !== undefined) {
       this.options.state.fingerprints.record(this.name, mark.timeline, fresh);
-      this.markNow = { timeline: mark.timeline, id: last.sequence, fingerprint: last.id.slice(0, 16) };
+      this.markNow = { timeline: mark.timeline, id: last.sequence, fingerprint: fingerprintOf(last.id) };
     }
     const page: Page = { timeline: mark.timeline, after, upTo: look.upTo, events: look.events };
     this.pages.push(page);

@@ -1,15 +1,12 @@
 import type Database from 'better-sqlite3';
 import type { AuditEvent, SourceName } from '../audit/event.js';
+import { fingerprintOf } from '../source/encoding.js';
 import type { Mark } from '../source/source.js';
 
 /** Hex digits of a fingerprint: 8 bytes of the `event.id`. */
 const DIGITS = 16;
 /** A stored batch below this size is filled up by the next rows instead of making a new one: live rows come one by one. */
 const SMALL = 128;
-
-export function fingerprintOf(eventId: string): string {
-  return eventId.slice(0, DIGITS);
-}
 
 type SourceMark = Mark & { source: SourceName };
 

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
+import { fingerprintOf } from '../source/encoding.js';
 import type { AuditSource, Mark } from '../source/source.js';
-import { fingerprintOf } from './fingerprints.js';
 import type { State } from './state.js';
 
 /** Rows of an old history that a sink had not delivered and that the new database does not have. */

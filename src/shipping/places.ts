@@ -1,9 +1,9 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { EventsFilter } from '../config/schema.js';
 import type { Resume } from '../sinks/sink.js';
+import { fingerprintOf } from '../source/encoding.js';
 import type { Feed, Page } from './feed.js';
 import { rejection } from './filter.js';
-import { fingerprintOf } from './fingerprints.js';
 import type { State } from './state.js';
 
 /** Where a sink stands in one source. */
