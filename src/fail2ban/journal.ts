@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { messageOf } from '../errors.js';
-import { createRecorder } from '../recorder/recorder.js';
+import { createRecorder, type Recorder } from '../recorder/recorder.js';
 import type { State } from '../shipping/state.js';
 import { type BanEntry, readBans } from './bans.js';
 import { watchBans } from './watch.js';
@@ -29,7 +29,12 @@ export class BanJournal {
   private bad = 0;
   private trouble: string | null = null;
 
-  constructor(private readonly options: BanJournalOptions) {}
+  private readonly recorder: Recorder;
+
+  constructor(private readonly options: BanJournalOptions) {
+    const { state, clock, server } = options;
+    this.recorder = createRecorder(state.db, { clock, server });
+  }
 
   start(): void {
     this.watcher = watchBans(this.options.path, () => this.read());
@@ -80,8 +85,7 @@ export class BanJournal {
   }
 
   private record(entry: BanEntry): void {
-    const { state, clock, server } = this.options;
-    createRecorder(state.db, { clock, server }).record({
+    this.recorder.record({
       action: `ban.${entry.event}`,
       time: entry.time,
       address: entry.address.includes('/') ? null : entry.address, // with ipv6_prefix a network is banned
