@@ -14,6 +14,7 @@ import {
   startFail2ban,
   waitForBan,
   waitForCount,
+  waitForJail,
 } from './fail2ban.js';
 import { bootHost, describeHost, type Host, type Suite } from './host.js';
 
@@ -90,14 +91,12 @@ for (const suite of ['bookworm', 'trixie'] satisfies Suite[]) {
       );
       const before = await report(host);
       await host.exec('systemctl restart fail2ban');
-      await host.waitFor('fail2ban-client status posternproxy', (out) => /Currently banned:\s+20/.test(out));
+      await waitForJail(host, /Currently banned:\s+20/);
       await host.waitFor('iptables -S', (out) => out.includes('10.77.1.19/32'));
       expect(await host.attack({ from: '10.77.1.19', port: 81 })).toBe('refused');
       for (const reload of ['reload', 'reload posternproxy', 'reload --restart posternproxy']) {
         await host.exec(`fail2ban-client ${reload}`);
-        await host.waitFor('fail2ban-client status posternproxy', (out) =>
-          /Currently banned:\s+20/.test(out),
-        );
+        await waitForJail(host, /Currently banned:\s+20/);
       }
       expect(await report(host)).toEqual(before);
       await host.exec('fail2ban-client set posternproxy unbanip 10.77.1.19');

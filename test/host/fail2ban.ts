@@ -48,8 +48,15 @@ export async function configureJail(
     backend === undefined ? jail : jail.replace('backend = polling', `backend = ${backend}`),
   );
   await host.exec('systemctl start fail2ban');
-  // Not the jail itself: asking for one that is not there yet is an error in fail2ban's log.
-  await host.waitFor('fail2ban-client status', (out) => out.includes('posternproxy'));
+  await waitForJail(host);
+}
+
+/** Waits until the jail is there and its status fits. Not by asking for the jail alone: one that is not there yet is an error in fail2ban's log. */
+export async function waitForJail(host: Host, fits: RegExp = /^/): Promise<void> {
+  await host.waitFor(
+    'fail2ban-client status | grep -q posternproxy && fail2ban-client status posternproxy',
+    (out, code) => code === 0 && fits.test(out),
+  );
 }
 
 /** Appends failed logins, one for each address given, as if they had just happened. */
