@@ -9,7 +9,7 @@ import { backoff } from './backoff.js';
 import type { Feed, Follower } from './feed.js';
 import { rejection } from './filter.js';
 import { Health, type LastError, type LoopState } from './health.js';
-import { type Place, Places } from './places.js';
+import { type Place, Places, type Standing } from './places.js';
 import { Replay, type ReplayRequest, type ReplayStatus } from './replay.js';
 import type { State } from './state.js';
 
@@ -31,15 +31,12 @@ export interface LoopOptions {
   readonly random?: () => number;
 }
 
-export interface LoopStatus {
+export interface LoopStatus extends Standing {
   readonly type: string;
   readonly delivery_class: string;
   readonly required: boolean;
   readonly state: LoopState;
   readonly since: number;
-  readonly cursors: Readonly<Record<string, { timeline: number; id: number }>>;
-  readonly lag_events: number;
-  readonly lag_seconds: number;
   readonly delivered_total: number;
   readonly errors_total: number;
   readonly last_error: LastError | null;
@@ -143,28 +140,15 @@ export class SinkLoop implements Follower {
   }
 
   status(): LoopStatus {
-    const { config, sink, feeds } = this.options;
-    const now = this.options.clock();
-    let lagEvents = 0;
-    let lagSeconds = 0;
-    const cursors: Record<string, { timeline: number; id: number }> = {};
-    for (const feed of feeds) {
-      const place = this.places.get(feed.name);
-      if (place === undefined) continue;
-      cursors[feed.name] = { timeline: place.timeline, id: place.upTo };
-      const behind = Math.max(0, Math.max(feed.status.maxId, feed.mark.id) - place.upTo);
-      lagEvents += behind;
-      if (behind > 0) lagSeconds = Math.max(lagSeconds, (now - place.caughtUpAt) / 1000);
-    }
+    const { config, sink, feeds, state, name } = this.options;
+    const undelivered = sink.undelivered?.(state.cursors.saved(name) ?? null) ?? [];
     return {
       type: config.type,
       delivery_class: sink.deliveryClass,
       required: config.required,
       state: this.health.state,
       since: this.health.since,
-      cursors,
-      lag_events: lagEvents,
-      lag_seconds: Math.round(lagSeconds * 10) / 10,
+      ...this.places.standing(feeds, undelivered),
       delivered_total: this.delivered,
       errors_total: this.health.errors,
       last_error: this.health.lastError,

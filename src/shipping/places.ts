@@ -1,6 +1,6 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { EventsFilter } from '../config/schema.js';
-import type { Resume } from '../sinks/sink.js';
+import type { Resume, ResumePosition } from '../sinks/sink.js';
 import { fingerprintOf } from '../source/encoding.js';
 import type { Feed, Page } from './feed.js';
 import { rejection } from './filter.js';
@@ -17,6 +17,15 @@ export interface Place {
   readonly found: Map<number, string>;
   /** When it last had everything, ms since the epoch. */
   caughtUpAt: number;
+}
+
+/** What `status` says of a sink's places. */
+export interface Standing {
+  readonly cursors: Readonly<Record<string, { timeline: number; id: number }>>;
+  /** Per source the lowest row id of the current timeline that must stay in the table for this sink. */
+  readonly held_from: Readonly<Record<string, number>>;
+  readonly lag_events: number;
+  readonly lag_seconds: number;
 }
 
 export interface PlacesOptions {
@@ -98,6 +107,48 @@ export class Places {
       }
       return rejection(events, event) === null;
     });
+  }
+
+  /** @param undelivered rows that the sink may have to be given again */
+  standing(feeds: readonly Feed[], undelivered: readonly ResumePosition[]): Standing {
+    const now = this.options.clock();
+    let lagEvents = 0;
+    let lagSeconds = 0;
+    const cursors: Record<string, { timeline: number; id: number }> = {};
+    for (const feed of feeds) {
+      const place = this.places.get(feed.name);
+      if (place === undefined) continue;
+      cursors[feed.name] = { timeline: place.timeline, id: place.upTo };
+      const behind = Math.max(0, Math.max(feed.status.maxId, feed.mark.id) - place.upTo);
+      lagEvents += behind;
+      if (behind > 0) lagSeconds = Math.max(lagSeconds, (now - place.caughtUpAt) / 1000);
+    }
+    return {
+      cursors,
+      held_from: Object.fromEntries(feeds.map((feed) => [feed.name, this.heldFrom(feed, undelivered)])),
+      lag_events: lagEvents,
+      lag_seconds: Math.round(lagSeconds * 10) / 10,
+    };
+  }
+
+  /**
+   * The lowest row id of the source's table, as it is now, that must stay there for this sink: it was not delivered, may have to be
+   * given again (`undelivered`, the sink's own), or was never recorded.
+   */
+  private heldFrom(feed: Feed, undelivered: readonly ResumePosition[]): number {
+    const { sink, state } = this.options;
+    const { timeline, id: mark } = feed.mark;
+    const place = this.places.get(feed.name);
+    const start = state.cursors.start(sink, feed.name);
+    const skipTo = start?.timeline === timeline ? start.skipTo : 0;
+    const cursor =
+      place?.timeline === timeline ? place.upTo : state.cursors.position(sink, feed.name, timeline);
+    let upTo = Math.min(mark, Math.max(cursor ?? 0, skipTo));
+    for (const at of undelivered) {
+      if (at.source !== feed.name || at.timeline > timeline) continue;
+      upTo = Math.min(upTo, at.timeline === timeline ? at.upTo : 0); // an earlier one's rows: this table is walked again
+    }
+    return upTo + 1;
   }
 
   private begin(feed: Feed, place: Place): boolean {

@@ -4,8 +4,19 @@ import { formatEcs, parseEcsPosition } from '../formats/ecs.js';
 import { Appender } from './appender.js';
 import { type Disk, realDisk } from './disk.js';
 import { LineBuffer } from './line-buffer.js';
+import { parseNote } from './note.js';
+import { differences } from './positions.js';
 import { fileNumber, LINK, RolledFiles } from './rolled.js';
-import type { Batch, Delivered, Finding, Resume, Sink, SinkDeps, SinkFigures } from './sink.js';
+import type {
+  Batch,
+  Delivered,
+  Finding,
+  Resume,
+  ResumePosition,
+  Sink,
+  SinkDeps,
+  SinkFigures,
+} from './sink.js';
 import { FreeSpace } from './space.js';
 import { survey } from './survey.js';
 import { diskTrouble } from './trouble.js';
@@ -94,6 +105,13 @@ class FileSink implements Sink {
     this.noticeRoll();
     await this.makeRoom(); // others may fill the disk while nothing is delivered
     return note;
+  }
+
+  /** What a loss of power may still take. */
+  undelivered(saved: string | null): ResumePosition[] {
+    const note = saved === null ? null : parseNote(saved);
+    if (note === null) return [];
+    return differences(note.end.positions, note.durable.positions).map((at) => ({ ...at, found: [] }));
   }
 
   async check(): Promise<Finding[]> {

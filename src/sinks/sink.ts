@@ -72,6 +72,11 @@ export interface Sink {
   /** About once a second while idle: durability (fdatasync), rolls by time, keep-alives. May return a new note to save. */
   tick?(): Promise<string | null>;
   close(): Promise<void>;
+  /**
+   * Where rows begin that may have to be given again, though cursors have passed them: retention keeps what is behind these positions.
+   * Works without `open`. @param saved the sink's note as it is committed
+   */
+  undelivered?(saved: string | null): readonly ResumePosition[];
   /** Asked once `close` has resolved: a note to save, such as that the destination has read everything; null if there is none. */
   parting?(): string | null;
 }

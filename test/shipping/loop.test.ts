@@ -7,7 +7,7 @@ import { Feed } from '../../src/shipping/feed.js';
 import type { LoopOptions } from '../../src/shipping/loop.js';
 import { SinkLoop } from '../../src/shipping/loop.js';
 import { State } from '../../src/shipping/state.js';
-import type { Batch, Resume, Sink } from '../../src/sinks/sink.js';
+import type { Batch, Resume, ResumePosition, Sink } from '../../src/sinks/sink.js';
 import type { AuditSource } from '../../src/source/source.js';
 import { event, MemoryTable } from './memory-table.js';
 
@@ -15,6 +15,7 @@ class Recording implements Sink {
   readonly deliveryClass = 'exactly once';
   readonly batches: Batch[] = [];
   resume: Resume | null = null;
+  window: ResumePosition[] = [];
   fail = 0;
   hang = false;
   opened = 0;
@@ -29,6 +30,10 @@ class Recording implements Sink {
     if (this.fail-- > 0) throw new Error('refused');
     this.batches.push(batch);
     return { upTo: batch.upTo, saved: `{"at":${batch.upTo}}` };
+  }
+
+  undelivered() {
+    return this.window;
   }
 
   async check() {
@@ -184,6 +189,68 @@ describe('a sink loop', () => {
     });
     loop.start();
     await vi.waitFor(() => expect(sink.ids).toEqual([1, 2, 3, 4]));
+    await loop.stop(1_000);
+  });
+});
+
+describe('the rows that a sink holds back from retention', () => {
+  const heldFrom = (loop: SinkLoop) => loop.status().held_from.postern;
+
+  it('begin behind its cursor, also while it can not be opened', async () => {
+    const feed = feedOf(new MemoryTable(8));
+    const sink = new Recording();
+    const first = loopOf(feed, sink);
+    await caughtUp(first, 8);
+    expect(heldFrom(first)).toBe(9);
+    await first.stop(1_000);
+    sink.open = async () => {
+      throw new Error('down');
+    };
+    const loop = loopOf(feed, sink);
+    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'));
+    expect(heldFrom(loop)).toBe(9);
+    await loop.stop(0);
+  });
+
+  it('are all of them before its first delivery', async () => {
+    const feed = feedOf(new MemoryTable(8));
+    feed.wake();
+    const sink = new Recording();
+    sink.fail = 1_000;
+    const loop = loopOf(feed, sink);
+    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'));
+    expect(heldFrom(loop)).toBe(1);
+    await loop.stop(0);
+  });
+
+  it('are not those before its start', async () => {
+    const table = new MemoryTable(1_200);
+    const feed = feedOf(table);
+    const sink = new Recording();
+    sink.fail = 1_000;
+    const loop = loopOf(feed, sink, { start: 'now' });
+    await caughtUp(loop, 1_200);
+    table.rows = 1_204;
+    feed.wake();
+    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'));
+    expect(heldFrom(loop)).toBe(1_201);
+    await loop.stop(0);
+  });
+
+  it.each<[string, ResumePosition[], number]>([
+    ['of this timeline', [{ source: 'postern', timeline: 1, upTo: 3, found: [] }], 4],
+    [
+      'of an earlier one: the table is walked again',
+      [{ source: 'postern', timeline: 0, upTo: 3, found: [] }],
+      1,
+    ],
+    ['of another source', [{ source: 'auditd', timeline: 1, upTo: 3, found: [] }], 9],
+  ])('begin where its window does: %s', async (_, window, expected) => {
+    const sink = new Recording();
+    sink.window = window;
+    const loop = loopOf(feedOf(new MemoryTable(8)), sink);
+    await caughtUp(loop, 8);
+    expect(heldFrom(loop)).toBe(expected);
     await loop.stop(1_000);
   });
 });

@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createFileSink } from '../../src/sinks/file.js';
 import type { Delivered, Sink } from '../../src/sinks/sink.js';
 import {
@@ -52,6 +52,20 @@ async function delivered(count: number, roll: Parameters<typeof fileConfig>[1] =
 }
 
 describe('the file sink', () => {
+  it('has retention keep what a loss of power may take', async () => {
+    const { sink } = make();
+    await sink.open(null);
+    await sink.deliver(batch(1, 50), NEVER);
+    await expect.poll(async () => sink.tick?.().then(() => sink.figures().undurable_bytes)).toBe(0);
+    const { saved } = await sink.deliver(batch(51, 100), NEVER);
+    expect(sink.undelivered?.(saved ?? null)).toMatchObject([{ source: 'postern', timeline: 1, upTo: 50 }]);
+    const later = await vi.waitUntil(async () => {
+      const note = (await sink.tick?.()) ?? null;
+      return sink.figures().undurable_bytes === 0 ? note : null;
+    });
+    expect(sink.undelivered?.(later)).toEqual([]);
+  });
+
   it('writes each event of a batch as a line, and says how far it came', async () => {
     const { sink } = make();
     await sink.open(null);

@@ -1,6 +1,15 @@
 import type { Logger } from 'pino';
 import type { AuditdError } from '../../errors.js';
-import type { Batch, Delivered, DeliveryClass, Finding, Resume, Sink, SinkFigures } from '../sink.js';
+import type {
+  Batch,
+  Delivered,
+  DeliveryClass,
+  Finding,
+  Resume,
+  ResumePosition,
+  Sink,
+  SinkFigures,
+} from '../sink.js';
 import type { Collectors, Connected } from './collectors.js';
 import { ReplayWindow, type WindowLimits } from './replay-window.js';
 import type { Session } from './session.js';
@@ -123,6 +132,13 @@ export class ConnectedSink implements Sink {
         ? { acknowledged_total: this.messages, unanswered: live?.unanswered ?? 0 }
         : { window_events: window.events, window_bytes: window.bytes, replayed_total: this.replayed }),
     };
+  }
+
+  undelivered(saved: string | null): readonly ResumePosition[] {
+    const limits = this.options.window;
+    if (limits === null) return [];
+    this.countTime();
+    return (this.window ?? ReplayWindow.restore(limits, saved)).undelivered();
   }
 
   /** The note to save once `close` has resolved: the window with how the connection ended. Null where there is none. */

@@ -15,6 +15,9 @@
  *            but each event at most once for this reason. (Filebeat and HAProxy close idle connections every few minutes:
  *            without the bound they would get the whole window each time, for ever.)
  *   orderly  we closed, and the collector read to the end and closed too, alive: only what is younger than `age`.
+ *
+ * Retention must keep what may still have to be sent again (`undelivered`): all that the next connection begins with while there is
+ * none; over a standing one what was sent, or sent again, within `age`, since a quiet table would otherwise not fill `bytes` for months.
  */
 import type { AuditEvent, SourceName } from '../../audit/event.js';
 import type { ResumePosition } from '../sink.js';
@@ -63,8 +66,16 @@ export class ReplayWindow {
   private readonly owed = new Map<string, number>();
   private ending: Ending | null = null;
   private upNow = 0;
+  /** What the present connection began with, and when the last of it was sent; `until` null while some of it is owed. */
+  private again: { readonly start: Record<string, number>; until: number | null } | null = null;
 
-  constructor(private readonly limits: WindowLimits) {}
+  /** The same by age alone, in its finer slices, for `undelivered`; null where the window has no other limit, or no age. */
+  private readonly young: ReplayWindow | null;
+
+  constructor(private readonly limits: WindowLimits) {
+    const { events, bytes, age } = limits;
+    this.young = age > 0 && events + bytes > 0 ? new ReplayWindow({ events: 0, bytes: 0, age }) : null;
+  }
 
   /** Reads a note back; one that can't be read gives an empty window. The process that wrote it died, unless it says otherwise. */
   static restore(limits: WindowLimits, saved: string | null): ReplayWindow {
@@ -96,6 +107,7 @@ export class ReplayWindow {
   /** Counts connected time, the measure of age. */
   pass(ms: number): void {
     this.upNow += Math.max(0, ms);
+    this.young?.pass(ms);
   }
 
   /** These events, `bytes` long in all, have been handed to the kernel. */
@@ -104,13 +116,17 @@ export class ReplayWindow {
     const last = events.at(-1)?.sequence ?? 0;
     const end = this.ends[key] ?? 0;
     const owed = this.owed.get(key);
-    if (owed !== undefined && last >= owed) this.owed.delete(key);
+    if (owed !== undefined && last >= owed) {
+      this.owed.delete(key);
+      if (this.again !== null && this.owed.size === 0) this.again.until = this.upNow;
+    }
     if (last <= end) return; // sent again: the window has it already
     const first = events.findIndex((event) => event.sequence > end);
     const fresh = events.length - first;
     this.ends[key] = last;
     this.append(key, (events[first]?.sequence ?? 1) - 1, fresh, Math.floor((bytes * fresh) / events.length));
     this.trim();
+    this.young?.add(source, timeline, events.slice(first), 0);
   }
 
   /** The connection has ended; tells `resume` what to do. */
@@ -138,13 +154,29 @@ export class ReplayWindow {
     const from = this.from();
     this.ending = null;
     this.owed.clear();
+    this.again = null;
     if (from === null) return [];
-    const start: Record<string, number> = {};
-    for (const slice of this.slices.slice(from)) {
-      for (const [key, before] of Object.entries(slice.before)) start[key] ??= before;
-    }
+    const start = startOf(this.slices.slice(from));
+    this.again = { start, until: null };
     for (const key of Object.keys(start)) this.owed.set(key, this.ends[key] ?? 0);
     return positionsOf(start);
+  }
+
+  /**
+   * Per source and timeline the row id behind which rows must stay in the table though they were sent. Without a limit of age it
+   * is the whole window.
+   */
+  undelivered(): ResumePosition[] {
+    const { age } = this.limits;
+    if (this.ending !== null) {
+      const from = this.from();
+      return from === null ? [] : positionsOf(startOf(this.slices.slice(from)));
+    }
+    const isYoung = (until: number) => age === 0 || this.upNow - until < age;
+    const { slices } = this.young ?? this;
+    const start = startOf(slices.filter(({ until }) => isYoung(until)));
+    const again = this.again !== null && (this.again.until === null || isYoung(this.again.until));
+    return positionsOf(again ? { ...start, ...this.again?.start } : start);
   }
 
   /** JSON text to be saved with the cursors. */
@@ -240,16 +272,10 @@ export class ReplayWindow {
   }
 }
 
-/**
- * Where the window of a saved note begins: rows behind these positions are not yet surely delivered, though the cursors
- * stand behind them. Empty for no note or one that can't be read.
- */
-export function windowStart(saved: string | null): ResumePosition[] {
-  const note = saved === null ? null : parseNote(saved);
+function startOf(slices: readonly Slice[]): Record<string, number> {
   const start: Record<string, number> = {};
-  for (const slice of note?.slices ?? [])
-    for (const [key, before] of Object.entries(slice[5])) start[key] ??= before;
-  return positionsOf(start);
+  for (const slice of slices) for (const [key, before] of Object.entries(slice.before)) start[key] ??= before;
+  return start;
 }
 
 /**

@@ -1,11 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  type Ending,
-  ReplayWindow,
-  type WindowLimits,
-  windowStart,
-} from '../../../src/sinks/syslog/replay-window.js';
+import { type Ending, ReplayWindow, type WindowLimits } from '../../../src/sinks/syslog/replay-window.js';
 import { batch } from '../local.js';
 
 const DEFAULT: WindowLimits = { events: 1_000, bytes: 16 * 2 ** 20, age: 60_000 };
@@ -28,6 +23,10 @@ function resumed(window: ReplayWindow): Array<[string, number, number]> {
   return window.resume().map(({ source, timeline, upTo }) => [source, timeline, upTo]);
 }
 
+function held(window: ReplayWindow): Array<[string, number, number]> {
+  return window.undelivered().map(({ source, timeline, upTo }) => [source, timeline, upTo]);
+}
+
 function again(limits: WindowLimits, window: ReplayWindow): ReplayWindow {
   return ReplayWindow.restore(limits, window.note());
 }
@@ -35,7 +34,7 @@ function again(limits: WindowLimits, window: ReplayWindow): ReplayWindow {
 describe('the replay window', () => {
   it('is empty at the very first start', () => {
     expect(resumed(ReplayWindow.restore(DEFAULT, null))).toEqual([]);
-    expect(windowStart(null)).toEqual([]);
+    expect(ReplayWindow.restore(DEFAULT, null).undelivered()).toEqual([]);
   });
 
   it.each<[string, WindowLimits, number]>([
@@ -67,9 +66,7 @@ describe('the replay window', () => {
     const restored = again(EVENTS_ONLY, window);
     window.ended('lost');
     expect(resumed(restored)).toEqual(resumed(window));
-    expect(resumed(again(EVENTS_ONLY, window))).toEqual(
-      windowStart(window.note()).map((p) => [p.source, p.timeline, p.upTo]),
-    );
+    expect(held(again(EVENTS_ONLY, window))).toEqual(resumed(again(EVENTS_ONLY, window)));
   });
 
   it('does not age while there is no connection', () => {
@@ -251,5 +248,66 @@ describe('the replay window', () => {
       }),
       { numRuns: 500 },
     );
+  });
+});
+
+describe('what retention must keep for the replay window', () => {
+  it.each<[string, number, number]>([
+    ['one a second', 1_000, 60],
+    ['one in five minutes', 300_000, 1],
+  ])(
+    'is what was sent within its age over a standing connection, on a quiet system: %s',
+    (_, every, kept) => {
+      const window = new ReplayWindow(DEFAULT);
+      for (let id = 1; id <= 500; id++) {
+        window.add('postern', 1, rows(id, id), 400);
+        window.pass(every);
+      }
+      expect(window.events).toBe(500);
+      const upTo = window.undelivered()[0]?.upTo ?? 500;
+      expect(500 - upTo).toBeLessThanOrEqual(kept + kept / 8);
+      expect(500 - upTo).toBeGreaterThanOrEqual(kept - 1);
+      window.pass(60_000);
+      expect(window.undelivered()).toEqual([]);
+    },
+  );
+
+  it.each<[Ending, number | null]>([
+    ['lost', 0],
+    ['closed', 0],
+    ['orderly', null],
+  ])('is what the next connection begins with while there is none: %s', (ending, upTo) => {
+    const window = new ReplayWindow(DEFAULT);
+    send(window, 1, 500);
+    window.pass(60_000);
+    window.ended(ending);
+    expect(held(window)).toEqual(upTo === null ? [] : [['postern', 1, upTo]]);
+    expect(held(window)).toEqual(held(again(DEFAULT, window)));
+    expect(held(window)).toEqual(resumed(window));
+  });
+
+  it('is what was sent again, until it is as old', () => {
+    const window = new ReplayWindow(DEFAULT);
+    send(window, 1, 500);
+    window.pass(3_600_000);
+    window.ended('lost');
+    window.resume();
+    window.pass(3_600_000);
+    expect(held(window)).toEqual([['postern', 1, 0]]);
+    send(window, 1, 500);
+    window.pass(59_000);
+    expect(held(window)).toEqual([['postern', 1, 0]]);
+    window.pass(1_000);
+    expect(held(window)).toEqual([]);
+  });
+
+  it('is all of the window where no age limits it', () => {
+    const window = new ReplayWindow(EVENTS_ONLY);
+    send(window, 1, 1_000);
+    window.pass(3_600_000);
+    const before = held(window);
+    window.ended('lost');
+    expect(before).toEqual(resumed(window));
+    expect(before).toHaveLength(1);
   });
 });

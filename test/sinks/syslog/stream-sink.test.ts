@@ -138,6 +138,19 @@ describe('a collector over TCP', () => {
     expect(server.got).toEqual([lines(1, 10), lines(11, 20), lines(1, 30)]);
   });
 
+  it('has retention keep the window, also in a process that has not reached it yet, and nothing after an orderly stop', async () => {
+    const server = await collector();
+    const make = () => tcp([server.target], { replay_window: { age: '200ms' } });
+    const shipping = new Shipping(make(), events(1, 30));
+    await shipping.until(10);
+    const held = (sink = shipping.sink) => sink.undelivered?.(shipping.saved).map(({ upTo }) => upTo);
+    expect(held()).toEqual([0]);
+    await expect.poll(() => held()).toEqual([]);
+    expect(held(make())).toEqual([0]);
+    await shipping.restart(make(), 'close');
+    expect(held()).toEqual([]);
+  });
+
   it('gets the window again where the stop was not orderly: it had not read to the end', async () => {
     const server = await listen((socket) => socket.pause(), 0, { pauseOnConnect: true });
     running.push(server);
