@@ -36,15 +36,18 @@ function directories(config: Config): Problem[] {
   ]);
   if (config.log.file !== null)
     taken.set(normalized(dirname(config.log.file)), "the daemon's log (log.file)");
-  return Object.entries(config.sinks).flatMap(([name, sink]) => {
-    if (!('directory' in sink)) return [];
-    const directory = normalized(sink.directory);
-    const other = taken.get(directory);
-    taken.set(directory, `sink ${name}`);
+  const own = (path: Path, directory: string, what: string): Problem[] => {
+    const other = taken.get(normalized(directory));
+    taken.set(normalized(directory), what);
     if (other === undefined) return [];
-    const message = `found ${quoted(sink.directory)}, where ${other} is; allowed is a directory of its own`;
-    return [problem(['sinks', name, 'directory'], message)];
-  });
+    const message = `found ${quoted(directory)}, where ${other} is; allowed is a directory of its own`;
+    return [problem(path, message)];
+  };
+  const sinksOwn = Object.entries(config.sinks).flatMap(([name, sink]) =>
+    'directory' in sink ? own(['sinks', name, 'directory'], sink.directory, `sink ${name}`) : [],
+  );
+  const { directory } = config.retention.archive;
+  return [...sinksOwn, ...own(['retention', 'archive', 'directory'], directory, 'the archive')];
 }
 
 function normalized(path: string): string {

@@ -12,7 +12,7 @@ export interface JsonSchema {
   readonly enum?: readonly unknown[];
   readonly minimum?: number;
   readonly maximum?: number;
-  readonly unit?: 'duration' | 'size' | 'mode' | 'path';
+  readonly unit?: 'age' | 'duration' | 'size' | 'mode' | 'path';
   readonly required?: readonly string[];
   readonly properties?: Readonly<Record<string, JsonSchema>>;
   readonly additionalProperties?: JsonSchema | boolean;

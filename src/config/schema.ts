@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type eventsFilter, everySink } from './events.js';
+import { retention } from './retention.js';
 import { syslogSink } from './syslog.js';
 import { absolutePath, duration, durationBetween, fileMode, only, size } from './units.js';
 
@@ -216,6 +217,9 @@ export const config = z.strictObject({
     .describe(
       'The jail, which install.sh --reconfigure writes; never_ban and ipv6_prefix hold for the daemon too.',
     ),
+  retention: retention
+    .prefault({})
+    .describe('Removes old rows from the table, once they are in an archive. Off by default.'),
 });
 
 export type Config = z.infer<typeof config>;
@@ -224,5 +228,6 @@ export type SinkConfig = z.infer<typeof sink>;
 export type FileSinkConfig = z.infer<typeof fileSink>;
 export type Fail2banSinkConfig = z.infer<typeof fail2banSink>;
 export type SourceConfig = Config['source'];
+export type RetentionConfig = Config['retention'];
 export type Fail2banConfig = Config['fail2ban'];
 export type EventsFilter = z.infer<typeof eventsFilter>;

@@ -33,6 +33,15 @@ export const duration = z
   .refine((milliseconds) => milliseconds <= 1_000 * MILLISECONDS.y, only('a duration of at most 1000y'))
   .meta({ unit: 'duration' });
 
+const AGE = `${DURATION}, or forever`;
+
+/** Milliseconds of a duration above 0; null for `forever`. */
+export const age = z
+  .string({ error: AGE })
+  .regex(/^(forever|0*[1-9]\d*(ms|s|m|h|d|w|y))$/, AGE)
+  .transform((text) => (text === 'forever' ? null : duration.parse(text)))
+  .meta({ unit: 'age' });
+
 /** A duration within bounds, which are given as one writes them. */
 export function durationBetween(least: string, most: string) {
   const words = `a duration from ${least} to ${most}`;

@@ -28,10 +28,11 @@ export function written(value: unknown, schema: JsonSchema | undefined): unknown
   if (Array.isArray(value)) return value.map((item) => written(item, chosen(schema, value)?.items));
   const here = chosen(schema, value);
   if (typeof value === 'number') {
-    if (here?.unit === 'duration') return formatDuration(value);
+    if (here?.unit === 'duration' || here?.unit === 'age') return formatDuration(value);
     if (here?.unit === 'size') return formatSize(value);
     return here?.unit === 'mode' ? formatMode(value) : value;
   }
+  if (value === null && here?.unit === 'age') return 'forever';
   if (typeof value === 'string') return withoutLogin(value);
   if (typeof value !== 'object' || value === null) return value;
   const order = Object.keys(here?.properties ?? {});

@@ -24,7 +24,7 @@ function problemsOf(text: string, env: NodeJS.ProcessEnv = {}): string[] {
   return [];
 }
 
-const TOP = 'server, source, state, control, log, redact, min_free, sinks, fail2ban';
+const TOP = 'server, source, state, control, log, redact, min_free, sinks, fail2ban, retention';
 const AUTH = 'auth.login_success, auth.login_failure, auth.logout, auth.token_create, auth.token_delete';
 const NETWORK = 'an address or a network, such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32';
 const PATH = 'an absolute path (a service has no current directory)';
@@ -60,8 +60,8 @@ describe('a problem is named with its place, what was found, what is allowed', (
     ],
     [
       'a key of another kind of sink',
-      'sinks:\n  a:\n    type: fail2ban\n    roll: { keep: 3 }',
-      'c.yml:4:13: sinks.a.roll.keep: found an unknown key. Allowed here: size',
+      'sinks:\n  a:\n    type: fail2ban\n    roll: { every: 3d }',
+      'c.yml:4:13: sinks.a.roll.every: found an unknown key. Allowed here: size',
     ],
     [
       'a bad name of a sink',
@@ -100,6 +100,36 @@ describe('a problem is named with its place, what was found, what is allowed', (
       'a duration in words',
       'source: { poll_interval: 1 second }',
       'c.yml:1:26: source.poll_interval: found "1 second", allowed is a duration such as 500ms, 1s, 10m, 2h, 90d or 1y',
+    ],
+    [
+      'an age that is none',
+      'retention:\n  keep: { auth: 90 }',
+      'c.yml:2:17: retention.keep.auth: found 90, allowed is a duration such as 500ms, 1s, 10m, 2h, 90d or 1y, or forever',
+    ],
+    [
+      'an age of nothing',
+      'retention:\n  keep: { default: 0d }',
+      'c.yml:2:20: retention.keep.default: found "0d", allowed is a duration such as 500ms, 1s, 10m, 2h, 90d or 1y, or forever',
+    ],
+    [
+      'an age of a category that is none',
+      'retention:\n  keep: { proxy_hosts: 1y }',
+      'c.yml:2:11: retention.keep.proxy_hosts: found an unknown key. Did you mean proxy_host? Allowed here: default, auth, proxy_host, redirection_host, stream, dead_host, certificate, access_list, port_forward, user, setting, backup, ban, daemon',
+    ],
+    [
+      'a schedule with seconds',
+      'retention:\n  schedule: "0 17 3 * * *"',
+      'c.yml:2:13: retention.schedule: found "0 17 3 * * *", allowed is five fields of cron, UTC: minute hour day month weekday, such as "17 3 * * *"',
+    ],
+    [
+      'a schedule of the 32nd',
+      'retention:\n  schedule: "17 3 32 * *"',
+      'c.yml:2:13: retention.schedule: found "17 3 32 * *", allowed is five fields of cron, UTC: minute hour day month weekday, such as "17 3 * * *"',
+    ],
+    [
+      'archives among the logs',
+      'retention:\n  archive: { directory: /var/log/posternproxy/audit }',
+      'c.yml:2:25: retention.archive.directory: found "/var/log/posternproxy/audit", where sink audit is; allowed is a directory of its own',
     ],
     [
       'a duration without a unit',
@@ -525,6 +555,10 @@ describe('the configuration as one writes it', () => {
     [
       'other values',
       'sinks: { a: { type: file, roll: { every: null, size: 1536B }, mode: "0600", events: { outcome: [failure] } } }\nfail2ban: { ban_time: 90m, never_ban: [] }\nmin_free: 0B\nsource: { poll_interval: 250ms }',
+    ],
+    [
+      'ages',
+      'retention: { keep: { default: forever, ban: 1y, user: forever }, archive: { keep: 10y }, max_size: 1G, max_hold: null }',
     ],
     [
       'a collector',

@@ -78,6 +78,7 @@ function allowed(schema: JsonSchema): string {
   const options = schema.anyOf ?? schema.oneOf;
   if (options !== undefined) return [...new Set(options.map(allowed))].join(' or ');
   if (schema.enum !== undefined) return schema.enum.map((word) => `\`${String(word)}\``).join(', ');
+  if (schema.unit === 'age') return 'duration or `forever`';
   if (schema.unit !== undefined) return schema.unit;
   if (schema.type === 'array')
     return `list of ${schema.items === undefined ? 'anything' : allowed(schema.items)}`;
