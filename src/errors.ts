@@ -11,6 +11,8 @@ export type ErrorCode =
   | 'SINK_FAILED'
   | 'FAIL2BAN_FAILED'
   | 'QUERY_LIMIT'
+  | 'ARCHIVE_FAILED'
+  | 'ARCHIVE_BROKEN'
   | 'USAGE';
 
 /**

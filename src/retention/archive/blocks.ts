@@ -1,0 +1,37 @@
+import { readSync } from 'node:fs';
+import type { Compressor } from './compression.js';
+import type { Block } from './manifest.js';
+
+/** Bytes of lines that are compressed together, about: what a reader has to unpack to see one of them. */
+export const BLOCK_BYTES = 256 * 1024;
+
+/** A block of an archive as the lines it holds. @throws Error if it is not what its entry says */
+export function readBlock(fd: number, offset: number, block: Block, compressor: Compressor): Buffer {
+  const [length, content] = block;
+  const packed = Buffer.allocUnsafe(length);
+  for (let at = 0; at < length; ) {
+    const read = readSync(fd, packed, at, length - at, offset + at);
+    if (read === 0) throw new Error('the file is too short');
+    at += read;
+  }
+  const bytes = compressor.decompress(packed, content);
+  if (bytes.length !== content) throw new Error('a block has another length than the manifest says');
+  return bytes;
+}
+
+/** Each line without its end. */
+export function linesOf(bytes: Buffer): string[] {
+  const lines = bytes.toString('utf8').split('\n');
+  lines.pop();
+  return lines;
+}
+
+/** Where each block begins. */
+export function offsetsOf(blocks: readonly Block[]): number[] {
+  let offset = 0;
+  return blocks.map(([length]) => {
+    const begin = offset;
+    offset += length;
+    return begin;
+  });
+}

@@ -1,0 +1,141 @@
+import {
+  closeSync,
+  fchmodSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { AuditdError, codeOf, messageOf } from '../../errors.js';
+
+/** Archives have rows as they are, secrets included: for the daemon's user and its group alone. */
+const DIRECTORY_MODE = 0o750;
+const FILE_MODE = 0o640;
+
+export const TEMPORARY = '.tmp';
+export const ANCHOR = 'anchor.json';
+const MANIFEST = '.manifest.json';
+const NAME = /^(\d{6,12})-[a-z]+-t\d+-(?:\d{4,6}-\d\d|undated)\.(?:manifest\.json|ndjson(?:\.gz|\.zst)?)$/;
+
+/** What a directory of archives has, by name. */
+export interface Contents {
+  /** Names of manifests by their sequence, the oldest first. */
+  readonly manifests: ReadonlyMap<number, string>;
+  /** Names of the files with rows. */
+  readonly files: ReadonlySet<string>;
+  readonly temporary: readonly string[];
+  readonly anchor: boolean;
+  /** Names that are none of ours. */
+  readonly others: readonly string[];
+}
+
+/** @throws AuditdError `ARCHIVE_FAILED`; a directory that is not there is empty */
+export function contentsOf(directory: string): Contents {
+  let names: string[];
+  try {
+    names = readdirSync(directory).sort();
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') names = [];
+    else throw trouble(`${directory} can't be read`, error);
+  }
+  const manifests: Array<[number, string]> = [];
+  const files = new Set<string>();
+  const temporary: string[] = [];
+  const others: string[] = [];
+  for (const name of names) {
+    const sequence = sequenceOf(name);
+    if (name.endsWith(TEMPORARY)) temporary.push(name);
+    else if (sequence !== null && name.endsWith(MANIFEST)) manifests.push([sequence, name]);
+    else if (sequence !== null) files.add(name);
+    else if (name !== ANCHOR) others.push(name);
+  }
+  manifests.sort(([a], [b]) => a - b);
+  return { manifests: new Map(manifests), files, temporary, anchor: names.includes(ANCHOR), others };
+}
+
+/** The number with which a name of ours begins; null of any other name. */
+export function sequenceOf(name: string): number | null {
+  const [, digits] = NAME.exec(name) ?? [];
+  return digits === undefined ? null : Number(digits);
+}
+
+/** `000042-postern-t1-2026-11`: names in the order of the chain. */
+export function stemOf(sequence: number, source: string, timeline: number, month: string): string {
+  return `${String(sequence).padStart(6, '0')}-${source}-t${timeline}-${month}`;
+}
+
+export function manifestName(stem: string): string {
+  return `${stem}${MANIFEST}`;
+}
+
+export function makeDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: DIRECTORY_MODE });
+  } catch (error) {
+    throw trouble(`${directory} can't be made`, error);
+  }
+}
+
+/** Makes a file that was not there. */
+export function createFile(path: string): number {
+  const fd = openSync(path, 'wx', FILE_MODE);
+  fchmodSync(fd, FILE_MODE); // whatever the umask
+  return fd;
+}
+
+export function writeAll(fd: number, bytes: Buffer): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at);
+}
+
+/** The names in it are on the medium. */
+export function syncDirectory(directory: string): void {
+  const fd = openSync(directory, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** A small file, whole under its name or not there: written beside it, fsynced, renamed, the directory fsynced. */
+export function placeFile(directory: string, name: string, text: string): void {
+  prepareFile(directory, name, text);
+  renameSync(join(directory, `${name}${TEMPORARY}`), join(directory, name));
+  syncDirectory(directory);
+}
+
+/** The first half of it: on the medium under its temporary name. */
+export function prepareFile(directory: string, name: string, text: string): void {
+  const path = join(directory, `${name}${TEMPORARY}`);
+  rmSync(path, { force: true });
+  const fd = createFile(path);
+  try {
+    writeAll(fd, Buffer.from(text));
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+export function readBytes(directory: string, name: string): Buffer {
+  try {
+    return readFileSync(join(directory, name));
+  } catch (error) {
+    throw trouble(`${join(directory, name)} can't be read`, error);
+  }
+}
+
+/** An error of a file in words, with its next step. */
+export function trouble(what: string, cause: unknown): AuditdError {
+  if (cause instanceof AuditdError) return cause;
+  const next =
+    codeOf(cause) === 'ENOSPC' || codeOf(cause) === 'EDQUOT'
+      ? 'Make room on its file system'
+      : 'See that it is there and that this user may use it';
+  return new AuditdError('ARCHIVE_FAILED', `${what}: ${messageOf(cause)}. ${next}`, { cause });
+}

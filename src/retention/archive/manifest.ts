@@ -1,0 +1,152 @@
+import { createHash, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import type { Compression } from './compression.js';
+
+export const SCHEMA_VERSION = 1;
+
+export interface ArchivedColumn {
+  readonly name: string;
+  /** As it was declared; empty if it was not. */
+  readonly type: string;
+}
+
+/** A piece of the file that is read by itself: bytes, bytes of its content, rows, first and last id, first and last time (ms). */
+export type Block = readonly [
+  bytes: number,
+  content: number,
+  rows: number,
+  first: number,
+  last: number,
+  from: number | null,
+  to: number | null,
+];
+
+export interface Signature {
+  readonly algorithm: 'ed25519';
+  /** The public key's name: 16 hex digits of the SHA-256 of its DER. */
+  readonly key: string;
+  /** Base64, over the manifest's text without `signature` and `sha256`. */
+  readonly value: string;
+}
+
+/** What stands beside an archive, as it is written. */
+export interface Manifest {
+  readonly schema_version: number;
+  /** From 1, one more with each archive of the directory. */
+  readonly sequence: number;
+  /** Name in the same directory. */
+  readonly file: string;
+  readonly compression: Compression;
+  readonly source: 'postern' | 'auditd';
+  readonly source_id: string;
+  readonly timeline: number;
+  readonly table: string;
+  readonly columns: readonly ArchivedColumn[];
+  /** The primary key among the columns. */
+  readonly id_column: string;
+  /** `2026-11`, or `undated`. */
+  readonly month: string;
+  readonly run: string;
+  readonly ids: { readonly first: number; readonly last: number };
+  readonly count: number;
+  /** ISO 8601, both included; null where no row has a readable time. */
+  readonly time: { readonly first: string; readonly last: string } | null;
+  readonly bytes: number;
+  readonly content_bytes: number;
+  readonly file_sha256: string;
+  /** Of the lines, uncompressed. */
+  readonly content_sha256: string;
+  readonly blocks: readonly Block[];
+  /** SHA-256 of the file of the manifest before; null in the very first. */
+  readonly previous_sha256: string | null;
+  readonly created: string;
+  readonly signature: Signature | null;
+  /** Of this text without this line. */
+  readonly sha256: string;
+}
+
+/**
+ * What stands in the place of archives that were removed because of their age: the chain begins behind it.
+ */
+export interface Anchor {
+  readonly schema_version: number;
+  /** Of the newest archive that was removed. */
+  readonly sequence: number;
+  /** SHA-256 of the file of its manifest. */
+  readonly previous_sha256: string;
+  readonly created: string;
+  readonly signature: Signature | null;
+  readonly sha256: string;
+}
+
+type Sealed = { readonly signature: Signature | null; readonly sha256: string };
+type Body<T extends Sealed> = Omit<T, 'signature' | 'sha256'>;
+
+/** The text of a manifest or an anchor: one key a line, its signature and its own hash last. */
+export function seal<T extends Sealed>(body: Body<T>, key: KeyObject | null): { value: T; text: string } {
+  const value = key === null ? null : sign(null, Buffer.from(textOf(body)), key).toString('base64');
+  const signature: Signature | null =
+    key === null || value === null ? null : { algorithm: 'ed25519', key: keyName(key), value };
+  const signed = { ...body, signature };
+  const sealed = { ...signed, sha256: hashOf(textOf(signed)) } as unknown as T;
+  return { value: sealed, text: textOf(sealed) };
+}
+
+/** A text that is not what was written. */
+export class Unsealed extends Error {}
+
+/**
+ * Reads what `seal` wrote.
+ *
+ * @param key if given, the text must be signed by it
+ * @throws Unsealed that says what is wrong, if a single byte is another
+ */
+export function unseal<T extends Sealed>(bytes: Buffer, key: KeyObject | null): T {
+  const text = bytes.toString('utf8');
+  const value = parse(text);
+  const { sha256, ...signed } = value;
+  if (!Buffer.from(textOf(value)).equals(bytes) || sha256 !== hashOf(textOf(signed)))
+    throw new Unsealed('its text was changed');
+  if (value.schema_version !== SCHEMA_VERSION)
+    throw new Unsealed(
+      `it has schema version ${String(value.schema_version)}, this program knows ${SCHEMA_VERSION}`,
+    );
+  const { signature, ...body } = signed;
+  if (key !== null) checkSignature(signature as Signature | null, textOf(body), key);
+  return value as unknown as T;
+}
+
+function parse(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null && !Array.isArray(value))
+      return value as Record<string, unknown>;
+  } catch {
+    // said below
+  }
+  throw new Unsealed('its text was changed');
+}
+
+function checkSignature(signature: Signature | null, text: string, key: KeyObject): void {
+  if (signature === null) throw new Unsealed('it is not signed');
+  if (signature.key !== keyName(key)) throw new Unsealed(`it is signed with another key, ${signature.key}`);
+  if (!verify(null, Buffer.from(text), key, Buffer.from(signature.value, 'base64')))
+    throw new Unsealed('its signature is wrong');
+}
+
+/** SHA-256 in hex digits. */
+export function hashOf(data: string | Buffer): string {
+  return createHash('sha256').update(data).digest('hex');
+}
+
+/** Of a public or private key, the name by which a manifest says who signed it. */
+export function keyName(key: KeyObject): string {
+  const known = key.type === 'private' ? createPublicKey(key) : key;
+  return hashOf(known.export({ type: 'spki', format: 'der' })).slice(0, 16);
+}
+
+function textOf(fields: object): string {
+  const lines = Object.entries(fields).map(
+    ([key, value]) => `  ${JSON.stringify(key)}: ${JSON.stringify(value)}`,
+  );
+  return `{\n${lines.join(',\n')}\n}\n`;
+}

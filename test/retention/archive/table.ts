@@ -1,0 +1,97 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { createClassifier } from '../../../src/audit/catalog.js';
+import { createRedactor } from '../../../src/audit/redaction.js';
+import { createAuditTable } from '../../../src/recorder/recorder.js';
+import type { ArchivedRow } from '../../../src/retention/archive/row.js';
+import { TableRows } from '../../../src/retention/archive/table.js';
+import {
+  type ArchiveOptions,
+  type ArchiveWriter,
+  createArchive,
+  monthOf,
+} from '../../../src/retention/archive/write.js';
+import { COLUMN_KEYS, type ColumnKey } from '../../../src/source/columns.js';
+import { RowReader } from '../../../src/source/row.js';
+
+export const SOURCE_ID = '0123456789abcdef0123456789abcdef';
+export const NOW = Date.UTC(2026, 10, 25);
+export const CONFIG = {
+  table: 'audit_log',
+  columns: Object.fromEntries(COLUMN_KEYS.map((key) => [key, key])) as Record<ColumnKey, string>,
+};
+
+export function rowReader(): RowReader {
+  return new RowReader({
+    name: 'postern',
+    sourceId: SOURCE_ID,
+    server: 'test',
+    classify: createClassifier({}),
+    redact: createRedactor({ keys: [], mode: 'mask' }),
+  });
+}
+
+/** A table of Postern's and a directory of archives, both for one test. */
+export class ArchiveRig {
+  readonly directory = mkdtempSync(join(tmpdir(), 'postern-archive-test-'));
+  readonly archives = join(this.directory, 'archive');
+  readonly database = join(this.directory, 'posternproxy.db');
+  readonly db = new Database(this.database);
+
+  constructor(sql?: string) {
+    this.db.pragma('journal_mode = MEMORY');
+    this.db.pragma('synchronous = OFF');
+    if (sql === undefined) createAuditTable(this.db);
+    else this.db.exec(sql);
+  }
+
+  get rows(): TableRows {
+    return new TableRows(this.db, CONFIG, rowReader());
+  }
+
+  all(): ArchivedRow[] {
+    return this.rows.after(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 1_000_000);
+  }
+
+  insert(created: string, details: unknown = null, action = 'update'): number {
+    return Number(
+      this.db
+        .prepare('INSERT INTO audit_log (created_at, action, details) VALUES (?, ?, ?)')
+        .run(created, action, details).lastInsertRowid,
+    );
+  }
+
+  writer(month: string, more: Partial<ArchiveOptions> = {}): ArchiveWriter {
+    return createArchive({
+      directory: this.archives,
+      source: 'postern',
+      sourceId: SOURCE_ID,
+      timeline: 1,
+      table: this.rows.shape,
+      month,
+      run: 'test',
+      compression: 'gzip',
+      sign: null,
+      clock: () => NOW,
+      ...more,
+    });
+  }
+
+  /** Archives all rows of the table, each month by itself, as retention does; `drop` deletes them afterwards. */
+  async archive(more: Partial<ArchiveOptions> = {}, drop = false): Promise<void> {
+    const rows = this.all();
+    for (const month of [...new Set(rows.map(({ time }) => monthOf(time)))]) {
+      const writer = this.writer(month, more);
+      for (const row of rows) if (monthOf(row.time) === month) writer.add(row);
+      await writer.finish((ids) => this.rows.byIds(ids));
+    }
+    if (drop) this.db.exec('DELETE FROM audit_log');
+  }
+
+  remove(): void {
+    this.db.close();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
