@@ -23,6 +23,8 @@ export class Rig {
   readonly audit = join(this.directory, 'audit');
   readonly auth = join(this.directory, 'auth');
   private readonly control = join(this.directory, 'control.sock');
+  /** YAML of `api`, for the next `configure`. */
+  api = '{ enabled: false }';
   private child: ChildProcess | null = null;
 
   constructor() {
@@ -43,6 +45,7 @@ min_free: 64M
 sinks:
 ${sinks}
 fail2ban: { bans: ${this.directory}/bans.log }
+api: ${this.api}
 `,
     );
   }

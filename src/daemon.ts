@@ -1,8 +1,11 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import type { HttpBindings } from '@hono/node-server';
 import type { Logger } from 'pino';
 import type { ControlSocket } from './api/control.js';
 import { openControlSocket } from './api/control.js';
+import type { DaemonStatus } from './api/deps.js';
+import { ApiService } from './api/service.js';
 import { createClassifier } from './audit/catalog.js';
 import type { SourceName } from './audit/event.js';
 import { createRedactor } from './audit/redaction.js';
@@ -48,6 +51,7 @@ export class Daemon {
   private state: State | null = null;
   private works: Works | null = null;
   private control: ControlSocket | null = null;
+  private api: ApiService | null = null;
   private heartbeat: { beat(): void; stop(): void } | null = null;
   private reloading: Promise<void> = Promise.resolve();
 
@@ -69,14 +73,17 @@ export class Daemon {
       action: 'daemon.start',
       details: { version: VERSION, config: this.loaded.path },
     });
+    const api = this.serve(this.state);
     this.control = await openControlSocket(config.control, {
       status: () => this.status(),
       reload: () => this.reload(),
       replay: (body) => this.replay(body),
       replayStatus: (sink) => this.works?.shipper.loop(sink).replayStatus() ?? null,
+      fetch: (request, env) => api.fetch(request, env as HttpBindings),
     });
     await this.works.shipper.start();
     this.works.bans.start();
+    await api.apply(config);
     this.heartbeat = startHeartbeat({
       notifier: this.notifier,
       hung: () => this.works?.shipper.hung() ?? [],
@@ -105,13 +112,14 @@ export class Daemon {
     }
     this.heartbeat?.stop();
     await this.control?.close();
+    await this.api?.close();
     this.state?.close();
     this.lock?.release();
     this.notifier.close();
     this.options.log.info('postern-auditd has stopped');
   }
 
-  status() {
+  status(): DaemonStatus {
     const shipped = this.works?.shipper.status();
     return {
       version: VERSION,
@@ -122,7 +130,9 @@ export class Daemon {
       source_id: this.state?.sourceId ?? null,
       sources: shipped?.sources ?? {},
       sinks: shipped?.sinks ?? {},
+      hung: this.works?.shipper.hung() ?? [],
       bans: this.works?.bans.status() ?? null,
+      api: this.api?.status() ?? { state: 'off', listen: null, error: null },
     };
   }
 
@@ -130,6 +140,18 @@ export class Daemon {
     const request = parseReplay(body);
     this.works?.shipper.loop(request.sink).replay(request);
     if (this.works !== null) this.record(this.works, { action: 'daemon.replay', details: { ...request } });
+  }
+
+  private serve({ db }: State): ApiService {
+    this.api = new ApiService({
+      db,
+      status: () => this.status(),
+      record: (entry) => this.works !== null && this.record(this.works, entry),
+      onRecorded: () => this.works?.own.notify(),
+      clock: this.clock,
+      log: this.options.log,
+    });
+    return this.api;
   }
 
   private build(state: State, { config }: LoadedConfig): Works {
@@ -164,6 +186,7 @@ export class Daemon {
       clock,
       log,
       onReplaced: (source, timeline, reason, lost) => this.replaced(source, timeline, reason, lost),
+      onLive: (events) => this.api?.live.publish(events),
     });
     const bans = new BanJournal({
       path: config.fail2ban.bans,
@@ -206,6 +229,7 @@ export class Daemon {
     this.record(works, { action: 'daemon.reload', details: { config: loaded.path } });
     await works.shipper.start();
     works.bans.start();
+    await this.api?.apply(loaded.config);
     log.info({ config: loaded.path }, 'configuration read again');
   }
 

@@ -42,6 +42,9 @@ export function controlRequest(
 }
 
 function refusal(answer: unknown): AuditdError {
+  if (typeof answer === 'object' && answer !== null && 'detail' in answer) {
+    return new AuditdError('USAGE', String(answer.detail)); // problem details of the API
+  }
   const error = typeof answer === 'object' && answer !== null && 'error' in answer ? answer.error : null;
   const message =
     typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : 'refused';

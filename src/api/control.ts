@@ -13,6 +13,8 @@ export interface ControlTarget {
   /** Sends rows to a sink again; throws if that can't be begun. */
   replay(body: unknown): void;
   replayStatus(sink: string): unknown;
+  /** Answers what is not one of the socket's own routes: the API, for whoever may open the socket. */
+  fetch?(request: Request, env: object): Response | Promise<Response>;
 }
 
 /** The routes of the control socket; later issues add theirs here. */
@@ -28,6 +30,10 @@ export function controlRoutes(target: ControlTarget): Hono {
     return c.json({ started: true });
   });
   app.get('/replay/:sink', (c) => c.json(target.replayStatus(c.req.param('sink')) as object));
+  app.all('*', async (c, next) => {
+    if (target.fetch === undefined) return next();
+    return target.fetch(c.req.raw, c.env as object);
+  });
   app.notFound((c) =>
     c.json({ error: { code: 'NOT_FOUND', message: `no ${c.req.method} ${c.req.path} here` } }, 404),
   );

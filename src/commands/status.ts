@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { ApiStatus } from '../api/deps.js';
 import type { FeedStatus } from '../shipping/feed.js';
 import type { LoopStatus } from '../shipping/loop.js';
 
@@ -11,6 +12,8 @@ interface DaemonStatus {
   readonly sources: Readonly<Record<string, FeedStatus>>;
   readonly sinks: Readonly<Record<string, LoopStatus>>;
   readonly bans: { readonly state: string; readonly recorded_total: number } | null;
+  /** Missing from a daemon that has none yet. */
+  readonly api?: ApiStatus;
 }
 
 export function register(program: Command): void {
@@ -51,7 +54,8 @@ export function troubles(status: DaemonStatus): string[] {
   const sinks = Object.entries(status.sinks)
     .filter(([, { state }]) => state === 'backing off')
     .map(([name, sink]) => `sink ${name}: ${sink.last_error?.message ?? 'down'}`);
-  return [...sources, ...sinks];
+  const api = status.api?.state === 'retrying' ? [status.api.error ?? 'the API does not listen'] : [];
+  return [...sources, ...sinks, ...api];
 }
 
 /** The status for people. */
@@ -81,7 +85,16 @@ export function render(status: DaemonStatus, now: number): string {
   }
   if (status.bans !== null)
     lines.push('', `bans: ${status.bans.state}, ${status.bans.recorded_total} recorded since the start`);
+  if (status.api !== undefined) lines.push(`api: ${apiWords(status.api)}`);
   return `${lines.join('\n')}\n`;
+}
+
+function apiWords({ state, listen, error }: ApiStatus): string {
+  return [
+    state,
+    ...(listen === null ? [] : [`on ${listen}`]),
+    ...(error === null ? [] : [`(${error})`]),
+  ].join(' ');
 }
 
 function age(ms: number): string {

@@ -2,6 +2,7 @@ import { dirname, normalize } from 'node:path';
 import { NetworkSet } from '../audit/address.js';
 import { catalog, createClassifier } from '../audit/catalog.js';
 import { nearest } from '../audit/nearest.js';
+import { isLoopback, listenAddress } from './api.js';
 import { type Path, type Problem, quoted } from './problems.js';
 import type { Config, EventsFilter } from './schema.js';
 
@@ -17,6 +18,7 @@ export function crossProblems(config: Config): Problem[] {
     ...jail(config),
     ...networks(config),
     ...aliases(config),
+    ...listening(config),
   ];
 }
 
@@ -130,16 +132,32 @@ function jail({ fail2ban }: Config): Problem[] {
   );
 }
 
-function networks({ fail2ban }: Config): Problem[] {
-  return fail2ban.never_ban.flatMap((entry, at) => {
+function networks({ fail2ban, api }: Config): Problem[] {
+  return [
+    ...notNetworks(['fail2ban', 'never_ban'], fail2ban.never_ban),
+    ...notNetworks(['api', 'trusted_proxies'], api.trusted_proxies),
+  ];
+}
+
+function notNetworks(path: Path, entries: readonly string[]): Problem[] {
+  return entries.flatMap((entry, at) => {
     try {
       new NetworkSet([entry]);
       return [];
     } catch {
       const allowed = 'an address or a network, such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32';
-      return [problem(['fail2ban', 'never_ban', at], `found ${quoted(entry)}, allowed is ${allowed}`)];
+      return [problem([...path, at], `found ${quoted(entry)}, allowed is ${allowed}`)];
     }
   });
+}
+
+/** Tokens don't cross a network in the clear unless somebody says so. */
+function listening({ api }: Config): Problem[] {
+  const { enabled, listen, tls, allow_remote: allowed } = api;
+  const { host } = listenAddress(listen) ?? { host: 'localhost' };
+  if (!enabled || tls !== null || allowed || isLoopback(host)) return [];
+  const message = `found ${quoted(listen)}, which other hosts reach; allowed is an address of loopback (127.0.0.1:8181), or api.tls with a certificate, or api.allow_remote: true (tokens then cross the network in the clear)`;
+  return [problem(['api', 'listen'], message)];
 }
 
 /** A spelling that meant two events, or that of another event, could have the wrong people banned. */

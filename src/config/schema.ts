@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { api } from './api.js';
 import { type eventsFilter, everySink } from './events.js';
 import { retention } from './retention.js';
 import { syslogSink } from './syslog.js';
@@ -220,6 +221,7 @@ export const config = z.strictObject({
   retention: retention
     .prefault({})
     .describe('Removes old rows from the table, once they are in an archive. Off by default.'),
+  api: api.prefault({}),
 });
 
 export type Config = z.infer<typeof config>;

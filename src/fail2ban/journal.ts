@@ -25,7 +25,7 @@ export interface BanJournalOptions {
  */
 export class BanJournal {
   private watcher: { close(): void } | null = null;
-  private recorded = 0;
+  private readonly recorded = { ban: 0, unban: 0 };
   private bad = 0;
   private trouble: string | null = null;
 
@@ -50,7 +50,9 @@ export class BanJournal {
     return {
       path: this.options.path,
       state: this.trouble ?? 'following',
-      recorded_total: this.recorded,
+      recorded_total: this.recorded.ban + this.recorded.unban,
+      bans_total: this.recorded.ban,
+      unbans_total: this.recorded.unban,
       bad_lines_total: this.bad,
     };
   }
@@ -78,7 +80,7 @@ export class BanJournal {
       for (const entry of read.entries) this.record(entry);
       state.setNote(NOTE, saved);
     });
-    this.recorded += read.entries.length;
+    for (const { event } of read.entries) this.recorded[event]++;
     this.bad += read.bad;
     if (read.entries.length > 0) onRecorded();
     return read.more;

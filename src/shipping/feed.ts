@@ -48,6 +48,8 @@ export interface FeedOptions {
   readonly onReplaced: (timeline: number, reason: string, lost: readonly LostRows[]) => void;
   /** The names of the sinks whose cursors count. */
   readonly sinks: () => readonly string[];
+  /** Called with what has just been written, once; not with the backlog of a start or of a database that was put back. */
+  readonly onLive?: (events: readonly AuditEvent[]) => void;
 }
 
 /**
@@ -65,6 +67,8 @@ export class Feed {
   private replacing: Promise<void> | null = null;
   private statusNow: FeedStatus;
   private ended = false;
+  /** Rows up to here were there before anybody looked on. */
+  private past = { timeline: 0, upTo: 0 };
   private watcher: { close(): void } | null = null;
 
   constructor(private readonly options: FeedOptions) {
@@ -181,6 +185,8 @@ export class Feed {
     if (look.events.length === 0) return null;
     const fresh = look.events.filter((event) => event.sequence > mark.id);
     const last = fresh.at(-1);
+    if (this.past.timeline !== mark.timeline)
+      this.past = { timeline: mark.timeline, upTo: pastOf(mark, look) };
     if (last !== undefined) {
       this.options.state.fingerprints.record(this.name, mark.timeline, fresh);
       this.markNow = { timeline: mark.timeline, id: last.sequence, fingerprint: fingerprintOf(last.id) };
@@ -188,6 +194,8 @@ export class Feed {
     const page: Page = { timeline: mark.timeline, after, upTo: look.upTo, events: look.events };
     this.pages.push(page);
     if (this.pages.length > PAGES_KEPT) this.pages.shift();
+    if (last !== undefined && last.sequence > this.past.upTo)
+      this.options.onLive?.(fresh.filter(({ sequence }) => sequence > this.past.upTo));
     return page;
   }
 
@@ -240,4 +248,9 @@ export class Feed {
         this.wakeFollowers();
       });
   }
+}
+
+/** Of a first look: what a short absence (a reload) has left is still new to those who look on. */
+function pastOf(mark: Mark, { maxId }: { readonly maxId: number }): number {
+  return mark.id === 0 || maxId - mark.id > PAGE_ROWS ? maxId : mark.id;
 }

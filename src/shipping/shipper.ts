@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { SourceName } from '../audit/event.js';
+import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { SinkConfig } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
 import type { Sink } from '../sinks/sink.js';
@@ -30,6 +30,8 @@ export interface ShipperOptions {
     reason: string,
     lost: readonly LostRows[],
   ) => void;
+  /** What has just been written, as soon as it was read. */
+  readonly onLive?: (events: readonly AuditEvent[]) => void;
 }
 
 export interface ShipperStatus {
@@ -43,7 +45,7 @@ export class Shipper {
   private readonly loops: readonly SinkLoop[];
   private readonly state: State;
 
-  constructor({ sources, sinks, state, clock, log, onReplaced }: ShipperOptions) {
+  constructor({ sources, sinks, state, clock, log, onReplaced, onLive }: ShipperOptions) {
     this.state = state;
     const names = sinks.map(({ name }) => name);
     this.feeds = sources.map(
@@ -55,6 +57,7 @@ export class Shipper {
           log,
           sinks: () => names,
           onReplaced: (timeline, reason, lost) => onReplaced(source.name, timeline, reason, lost),
+          ...(onLive === undefined ? {} : { onLive }),
         }),
     );
     this.loops = sinks.map(

@@ -25,6 +25,9 @@ const MIGRATIONS: readonly string[] = [
      sink TEXT NOT NULL, source TEXT NOT NULL, timeline INTEGER NOT NULL, skip_to INTEGER NOT NULL,
      PRIMARY KEY (sink, source)) WITHOUT ROWID;
    CREATE TABLE sink (name TEXT PRIMARY KEY, saved TEXT, first_start INTEGER NOT NULL) WITHOUT ROWID;`,
+  `CREATE TABLE IF NOT EXISTS token (
+     id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, scope TEXT NOT NULL, hash BLOB NOT NULL,
+     created_at INTEGER NOT NULL, expires_at INTEGER, last_used_at INTEGER) WITHOUT ROWID;`,
 ];
 
 export const STATE_VERSION = MIGRATIONS.length;

@@ -3,6 +3,7 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
+import { keysAt } from '../../src/config/keys.js';
 import { loadConfig, parseConfig } from '../../src/config/load.js';
 import { formatConfig } from '../../src/config/written.js';
 import { AuditdError } from '../../src/errors.js';
@@ -24,7 +25,7 @@ function problemsOf(text: string, env: NodeJS.ProcessEnv = {}): string[] {
   return [];
 }
 
-const TOP = 'server, source, state, control, log, redact, min_free, sinks, fail2ban, retention';
+const TOP = keysAt([], {}).join(', ');
 const AUTH = 'auth.login_success, auth.login_failure, auth.logout, auth.token_create, auth.token_delete';
 const NETWORK = 'an address or a network, such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32';
 const PATH = 'an absolute path (a service has no current directory)';

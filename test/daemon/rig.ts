@@ -58,6 +58,8 @@ export interface RigOptions {
   readonly roll?: string;
   readonly extra?: string;
   readonly minFree?: string;
+  /** YAML of `api`; off, so that daemons side by side don't want one port. */
+  readonly api?: string;
 }
 
 /** The real daemon as a process, with a Postern database that this process writes. */
@@ -93,6 +95,7 @@ sinks:
   audit: { type: file, directory: ${place}/audit, roll: ${this.options.roll ?? '{ size: 100M }'} }
   auth: { type: fail2ban, directory: ${place}/auth, roll: { size: 64K } }
 fail2ban: { bans: ${place}/bans/bans.log }
+api: ${this.options.api ?? '{ enabled: false }'}
 ${extra}
 `,
     );

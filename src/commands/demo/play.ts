@@ -95,6 +95,7 @@ sinks:
   audit: { type: file, directory: ${JSON.stringify(join(root, 'audit'))}, group: null }
   auth: { type: fail2ban, directory: ${JSON.stringify(join(root, 'auth'))}, group: null }
 fail2ban: { bans: ${JSON.stringify(join(root, 'bans.log'))} }
+api: { enabled: false }
 `,
   );
   return path;

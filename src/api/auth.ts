@@ -1,0 +1,125 @@
+import { createMiddleware } from 'hono/factory';
+import type { ClientAddresses } from './client-address.js';
+import type { ApiDeps } from './deps.js';
+import type { ApiContext, ApiEnv, Identity } from './env.js';
+import type { Failures } from './failures.js';
+import { problem } from './problem.js';
+import { sessionCookie } from './session.js';
+import type { Scope, TokenInfo } from './tokens.js';
+
+/** Who came through the control socket: its file's mode has let him in. */
+const SOCKET: Identity = { id: 'socket', name: 'control socket', scope: 'admin', via: 'socket' };
+
+export interface AuthOptions {
+  readonly deps: ApiDeps;
+  readonly addresses: ClientAddresses;
+  readonly failures: Failures;
+  readonly channel: 'http' | 'socket';
+}
+
+/**
+ * Finds out who asks: by bearer token, by session cookie, by the socket. A token that is wrong ends the request here; none at all
+ * does not.
+ */
+export function identify({ deps, addresses, failures, channel }: AuthOptions) {
+  return createMiddleware<ApiEnv>(async (c, next) => {
+    const socket = c.env?.incoming?.socket;
+    const encrypted = socket !== undefined && 'encrypted' in socket;
+    c.set('client', addresses.of(socket?.remoteAddress, encrypted, c.req));
+    c.set('csrf', '');
+    c.set('identity', null);
+    if (channel === 'socket') {
+      c.set('identity', SOCKET);
+      return next();
+    }
+    const header = c.req.header('authorization');
+    if (header !== undefined) {
+      const presented = /^Bearer +(\S+) *$/i.exec(header)?.[1] ?? '';
+      const verdict = presented === '' ? ({ state: 'unknown' } as const) : deps.tokens.verify(presented);
+      if (verdict.state === 'expired') return expired(c, verdict.token);
+      if (verdict.state === 'unknown') return failed(c, deps, failures);
+      c.set('identity', identityOf(verdict.token, 'token'));
+      return next();
+    }
+    const cookie = sessionCookie(c);
+    const found = cookie === undefined ? null : deps.sessions.find(cookie, deps.tokens);
+    if (found !== null) {
+      c.set('identity', identityOf(found.token, 'session'));
+      c.set('csrf', found.session.csrf);
+    }
+    return next();
+  });
+}
+
+/** Lets through who may; 401 for who has not said who he is, 403 for who may not. */
+export function requireScope(scope: Scope) {
+  return createMiddleware<ApiEnv>(async (c, next) => {
+    const { identity } = c.var;
+    if (identity === null) {
+      c.header('www-authenticate', CHALLENGE);
+      return problem(
+        c,
+        401,
+        'A token is needed',
+        'Send one as "Authorization: Bearer TOKEN"; make one with: postern-auditd token create NAME',
+      );
+    }
+    if (scope === 'admin' && identity.scope !== 'admin') {
+      return problem(
+        c,
+        403,
+        'This token may only read',
+        `It takes a token of scope admin; ${identity.name} has scope ${identity.scope}.`,
+      );
+    }
+    return next();
+  });
+}
+
+const CHALLENGE = 'Bearer realm="postern-auditd"';
+
+/** Counts, records, refuses. The answer says no more about why than that the token is not valid. */
+export function failed(c: ApiContext, deps: ApiDeps, failures: Failures): Response {
+  const retryAfter = noteFailure(c, deps, failures);
+  c.header('www-authenticate', `${CHALLENGE}, error="invalid_token"`);
+  if (retryAfter !== null) {
+    c.header('retry-after', String(retryAfter));
+    return problem(c, 429, 'Too many failed attempts', `Try again in ${retryAfter} s.`);
+  }
+  return problem(
+    c,
+    401,
+    'The token is not valid',
+    'It was never one, or was revoked. Make one with: postern-auditd token create NAME',
+  );
+}
+
+/** @returns seconds to wait, if there were too many from this address */
+export function noteFailure(c: ApiContext, deps: ApiDeps, failures: Failures): number | null {
+  const { address } = c.var.client;
+  const { record, retryAfter } = failures.note(address);
+  if (record) {
+    deps.record({
+      action: 'auth.login_failure',
+      address,
+      server: deps.server,
+      details: { service: 'postern-auditd', method: c.req.path === '/login' ? 'page' : 'bearer' },
+    });
+  }
+  return retryAfter;
+}
+
+function expired(c: ApiContext, { name, expires_at: at }: TokenInfo): Response {
+  c.header('www-authenticate', `${CHALLENGE}, error="invalid_token", error_description="expired"`);
+  const when = at === null ? '' : ` on ${new Date(at).toISOString().slice(0, 10)}`;
+  return problem(
+    c,
+    401,
+    'The token has expired',
+    `Token ${name} expired${when}. Make another with: postern-auditd token create NAME`,
+  );
+}
+
+export function identityOf({ id, name, scope }: TokenInfo, via: Identity['via']): Identity {
+  return { id, name, scope, via };
+}

@@ -1,0 +1,66 @@
+import { NetworkSet, parseAddress } from '../audit/address.js';
+
+/** Where a request comes from, as far as it can be believed. */
+export interface Client {
+  /** Canonical text; null over the control socket, or where a trusted proxy names none. */
+  readonly address: string | null;
+  /** Whether the client itself speaks TLS: to us, or to a trusted proxy that says so. */
+  readonly secure: boolean;
+  /** Host and port as the client's browser has them. */
+  readonly host: string;
+}
+
+export interface RequestHeaders {
+  header(name: string): string | undefined;
+}
+
+/** More hops than that has no chain of proxies. */
+const MOST_HOPS = 20;
+
+/**
+ * Finds the client behind trusted proxies. `X-Forwarded-For` is read from the right: each hop is believed as long as the one that
+ * names it is trusted, so what a client writes into the header himself stands behind the address that the first proxy saw.
+ */
+export class ClientAddresses {
+  private readonly trusted: NetworkSet;
+
+  /** @param trusted addresses and networks, as in api.trusted_proxies */
+  constructor(trusted: readonly string[]) {
+    this.trusted = new NetworkSet(trusted);
+  }
+
+  /**
+   * @param peer address of the other end of the connection; undefined for a unix socket
+   * @param encrypted whether that connection is TLS
+   */
+  of(peer: string | undefined, encrypted: boolean, headers: RequestHeaders): Client {
+    const direct = parseAddress(peer ?? null);
+    const host = headers.header('host') ?? '';
+    if (direct === null || !this.trusted.contains(direct))
+      return { address: direct, secure: encrypted, host };
+    const proto = last(headers.header('x-forwarded-proto'));
+    return {
+      address: this.behind(direct, headers.header('x-forwarded-for')),
+      secure: proto === undefined ? encrypted : proto.toLowerCase() === 'https',
+      host: last(headers.header('x-forwarded-host')) ?? host,
+    };
+  }
+
+  private behind(direct: string, forwarded: string | undefined): string | null {
+    const hops = (forwarded ?? '').split(',').map((hop) => hop.trim());
+    let address = direct;
+    for (const hop of hops.reverse().slice(0, MOST_HOPS)) {
+      if (hop === '') continue;
+      const next = parseAddress(hop);
+      if (next === null) return null; // the proxy names somebody, but not by an address
+      address = next;
+      if (!this.trusted.contains(next)) break;
+    }
+    return address;
+  }
+}
+
+function last(list: string | undefined): string | undefined {
+  const words = list?.split(',').map((word) => word.trim());
+  return words?.at(-1) || undefined;
+}

@@ -1,0 +1,74 @@
+import type { Logger } from 'pino';
+import type { AuditEvent } from '../audit/event.js';
+import type { ApiConfig } from '../config/api.js';
+import type { Ban } from '../fail2ban/client.js';
+import type { QueryService } from '../query/service.js';
+import type { NewEntry } from '../recorder/recorder.js';
+import type { ShipperStatus } from '../shipping/shipper.js';
+import type { Sessions } from './session.js';
+import type { Tokens } from './tokens.js';
+
+/** What the API says of itself in `status`. */
+export interface ApiStatus {
+  readonly state: 'off' | 'starting' | 'listening' | 'retrying';
+  /** As the configuration has it; null where it is off. */
+  readonly listen: string | null;
+  /** Why it does not listen. */
+  readonly error: string | null;
+}
+
+/** What the daemon says of itself. */
+export interface DaemonStatus extends ShipperStatus {
+  readonly version: string;
+  readonly pid: number;
+  /** ISO 8601. */
+  readonly started: string;
+  readonly config: string | null;
+  readonly state: string;
+  readonly source_id: string | null;
+  /** What hangs, for the watchdog; empty while all is well. */
+  readonly hung: readonly string[];
+  readonly bans: {
+    readonly path: string;
+    readonly state: string;
+    readonly recorded_total: number;
+    readonly bans_total: number;
+    readonly unbans_total: number;
+    readonly bad_lines_total: number;
+  } | null;
+  readonly api: ApiStatus;
+}
+
+/** The bans of the jail, from whoever may ask fail2ban. */
+export interface BansPort {
+  /** @throws AuditdError `FAIL2BAN_FAILED` */
+  list(): Promise<readonly Ban[]>;
+  /**
+   * @param by who wants it, for the record
+   * @throws AuditdError `NOT_FOUND` if there is no such ban, `USAGE` if it is no address, `FAIL2BAN_FAILED`
+   */
+  unban(address: string, by: string): Promise<void>;
+}
+
+/** All that the routes and pages know of the rest. */
+export interface ApiDeps {
+  /** Answers in a thread of its own. */
+  readonly queries: QueryService;
+  status(): DaemonStatus;
+  readonly tokens: Tokens;
+  /** Outlive a reload. */
+  readonly sessions: Sessions;
+  readonly bans: BansPort;
+  /** An audit event of our own. Never throws: what can't be recorded is reported in the log. */
+  record(entry: NewEntry): void;
+  /** Calls `listener` with each event soon after it was read; returns the end of that. */
+  subscribe(listener: (event: AuditEvent) => void): () => void;
+  /** Milliseconds since the epoch. */
+  readonly clock: () => number;
+  readonly log: Logger;
+  readonly config: ApiConfig;
+  /** The name of this server. */
+  readonly server: string;
+  /** From how many failures within how many milliseconds fail2ban bans. */
+  readonly banAfter: { readonly failures: number; readonly withinMs: number };
+}

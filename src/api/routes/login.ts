@@ -1,0 +1,56 @@
+import { Hono } from 'hono';
+import { identityOf, noteFailure } from '../auth.js';
+import { isSameOrigin } from '../csrf.js';
+import type { ApiDeps } from '../deps.js';
+import type { ApiContext, ApiEnv } from '../env.js';
+import type { Failures } from '../failures.js';
+import { problem } from '../problem.js';
+import { giveSession, safeNext, sessionCookie, takeSession } from '../session.js';
+
+/**
+ * `POST /login` with the form fields `token` and `next` begins a session and goes to `next`; a wrong token goes back to
+ * `/login?failed=wrong` (`expired`, `limited`). `POST /logout` ends it. The page with the form is the pages' own.
+ */
+export function login(deps: ApiDeps, failures: Failures): Hono<ApiEnv> {
+  const app = new Hono<ApiEnv>();
+  app.post('/login', async (c) => {
+    if (!isSameOrigin(c)) {
+      return problem(c, 403, 'The request does not come from this page', 'Open /login and try again.');
+    }
+    const form = await c.req.parseBody();
+    const next = safeNext(typeof form.next === 'string' ? form.next : undefined);
+    const verdict = deps.tokens.verify(typeof form.token === 'string' ? form.token.trim() : '');
+    if (verdict.state === 'unknown')
+      return back(c, noteFailure(c, deps, failures) === null ? 'wrong' : 'limited', next);
+    if (verdict.state === 'expired') return back(c, 'expired', next);
+    const { token } = verdict;
+    const before = sessionCookie(c);
+    if (before !== undefined) deps.sessions.end(before); // never go on with an id from before the login
+    giveSession(c, deps.sessions.begin(token));
+    const { id, name } = identityOf(token, 'session');
+    const { address } = c.var.client;
+    deps.record({
+      action: 'auth.login_success',
+      user: { name },
+      address,
+      details: { service: 'postern-auditd', token: id },
+    });
+    return c.redirect(next, 303);
+  });
+  app.post('/logout', (c) => {
+    const before = sessionCookie(c);
+    if (before !== undefined) deps.sessions.end(before);
+    takeSession(c);
+    const { identity, client } = c.var;
+    if (identity !== null) {
+      const details = { service: 'postern-auditd', token: identity.id };
+      deps.record({ action: 'auth.logout', user: { name: identity.name }, address: client.address, details });
+    }
+    return c.redirect('/login', 303);
+  });
+  return app;
+}
+
+function back(c: ApiContext, failed: 'wrong' | 'expired' | 'limited', next: string): Response {
+  return c.redirect(`/login?failed=${failed}${next === '/' ? '' : `&next=${encodeURIComponent(next)}`}`, 303);
+}

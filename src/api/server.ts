@@ -1,0 +1,50 @@
+import { Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { identify } from './auth.js';
+import { ClientAddresses } from './client-address.js';
+import { guardChanges } from './csrf.js';
+import type { ApiDeps } from './deps.js';
+import type { ApiEnv } from './env.js';
+import { Failures } from './failures.js';
+import { secured } from './headers.js';
+import { problem, problemOf } from './problem.js';
+import { health } from './routes/health.js';
+import { login } from './routes/login.js';
+
+const MOST_BODY = 64 * 1024;
+
+/**
+ * The API and the pages. A new noun docks here with a file of its own under routes/.
+ *
+ * @param channel `socket`: whoever asks has been let in by the mode of the control socket
+ */
+export function createApi(deps: ApiDeps, channel: 'http' | 'socket' = 'http'): Hono<ApiEnv> {
+  const app = new Hono<ApiEnv>();
+  const failures = new Failures(deps.banAfter, deps.clock);
+  const addresses = new ClientAddresses(deps.config.trusted_proxies);
+  app.use(secured);
+  app.onError((error, c) => {
+    const answer = problemOf(c, error);
+    if (answer.status === 500) deps.log.error({ err: error, path: c.req.path }, 'a request failed');
+    return answer;
+  });
+  app.notFound((c) =>
+    problem(
+      c,
+      404,
+      'Nothing is here',
+      `${c.req.method} ${c.req.path.slice(0, 200)} is no part of this API; /api/audit-log/docs describes it.`,
+    ),
+  );
+  app.route('/', health(deps));
+  app.use(identify({ deps, addresses, failures, channel }));
+  app.use(
+    bodyLimit({
+      maxSize: MOST_BODY,
+      onError: (c) => problem(c, 413, 'The body is too long', `At most ${MOST_BODY / 1_024} KiB are taken.`),
+    }),
+  );
+  app.use(guardChanges);
+  app.route('/', login(deps, failures));
+  return app;
+}

@@ -1,0 +1,106 @@
+import { join } from 'node:path';
+import type Database from 'better-sqlite3';
+import type { Hono } from 'hono';
+import type { Logger } from 'pino';
+import type { LoadedConfig } from '../config/load.js';
+import { directBans } from '../fail2ban/port.js';
+import { createQueryService, type QueryService } from '../query/service.js';
+import { createRecorder, type NewEntry } from '../recorder/recorder.js';
+import type { ApiDeps, ApiStatus, DaemonStatus } from './deps.js';
+import type { ApiEnv } from './env.js';
+import { type ApiListener, openApi } from './listener.js';
+import { Live } from './live.js';
+import { createApi } from './server.js';
+import { Sessions } from './session.js';
+import { TokenStore } from './tokens.js';
+
+export interface ApiServiceOptions {
+  /** state.db, open, ours. */
+  readonly db: Database.Database;
+  status(): DaemonStatus;
+  record(entry: NewEntry): void;
+  /** To be called when rows were recorded in state.db. */
+  readonly onRecorded: () => void;
+  readonly clock: () => number;
+  readonly log: Logger;
+}
+
+type ServedConfig = LoadedConfig['config'];
+
+/** A page may take so long; more is a matter of `limit=0` or of the command `export`. */
+const QUERY_LIMIT_MS = 10_000;
+
+/** The API as the daemon has it: tokens, sessions and who looks on outlive a reload, the rest follows the configuration. */
+export class ApiService {
+  readonly live = new Live();
+  readonly tokens: TokenStore;
+  private readonly sessions: Sessions;
+  private served: { config: ServedConfig; queries: QueryService; socket: Hono<ApiEnv> } | null = null;
+  private listener: ApiListener | null = null;
+
+  constructor(private readonly options: ApiServiceOptions) {
+    const { db, clock, onRecorded } = options;
+    this.sessions = new Sessions(clock);
+    this.tokens = new TokenStore({ db, clock, onRecorded, recorder: createRecorder(db, { clock }) });
+  }
+
+  /** Serves what the configuration says. What concerns the API and is as it was goes on undisturbed. */
+  async apply(config: ServedConfig): Promise<void> {
+    if (this.served !== null && sameFor(this.served.config, config)) return;
+    await this.close();
+    const { log } = this.options;
+    const queries = createQueryService({ ...queryOptionsOf(config), timeLimit: QUERY_LIMIT_MS });
+    const deps = this.depsOf(config, queries);
+    this.served = { config, queries, socket: createApi(deps, 'socket') };
+    if (config.api.enabled) this.listener = openApi(createApi(deps), config.api, log);
+  }
+
+  /** What the control socket does not know itself. */
+  fetch(request: Request, env: ApiEnv['Bindings']): Response | Promise<Response> {
+    return this.served?.socket.fetch(request, env) ?? new Response(null, { status: 503 });
+  }
+
+  status(): ApiStatus {
+    return this.listener?.status() ?? { state: 'off', listen: null, error: null };
+  }
+
+  async close(): Promise<void> {
+    const { listener, served } = this;
+    this.listener = null;
+    this.served = null;
+    await listener?.close();
+    await served?.queries.close();
+  }
+
+  private depsOf(config: ServedConfig, queries: QueryService): ApiDeps {
+    const { status, record, clock, log } = this.options;
+    const { jail, max_retry: failures, find_time: withinMs } = config.fail2ban;
+    return {
+      queries,
+      status,
+      record,
+      clock,
+      log,
+      tokens: this.tokens,
+      sessions: this.sessions,
+      bans: directBans(jail),
+      subscribe: (listener) => this.live.subscribe(listener),
+      config: config.api,
+      server: config.server,
+      banAfter: { failures, withinMs },
+    };
+  }
+}
+
+function sameFor(before: ServedConfig, after: ServedConfig): boolean {
+  const part = ({ api, source, redact, server, fail2ban, state }: ServedConfig) =>
+    JSON.stringify({ api, source, redact, server, fail2ban, state });
+  // A certificate is read again at each reload: it is renewed under the same name.
+  return after.api.tls === null && part(before) === part(after);
+}
+
+function queryOptionsOf(config: ServedConfig) {
+  const { database, table, columns, aliases } = config.source;
+  const { redact, server, state } = config;
+  return { database, table, columns, aliases, stateDatabase: join(state, 'state.db'), redact, server };
+}
