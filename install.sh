@@ -148,6 +148,7 @@ install_all() {
 
   if [ "$WITH_FAIL2BAN" = yes ]; then
     setup_fail2ban
+    install_helper
     install_logrotate
   fi
   if [ "$DRY_RUN" = no ]; then rm -rf --one-file-system "$OLD"; fi

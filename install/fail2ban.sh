@@ -254,3 +254,48 @@ install_logrotate() {
   printf '# Written by install.sh of postern-auditd.\n%s {\n\tmonthly\n\tmaxsize 10M\n\trotate 12\n\tmissingok\n\tnotifempty\n\tcompress\n\tdelaycompress\n\tcreate 0644 root root\n}\n' "${FACTS[bans]}" >"$WORK/logrotate"
   put_file "$WORK/logrotate" "$LOGROTATE" 0644
 }
+
+HELPER_SOCKET=postern-auditd-fail2ban.socket
+HELPER_SERVICE=postern-auditd-fail2ban@.service
+
+# install_helper: the two units by which the daemon, which may do nothing else, sees and lifts the bans of its jail.
+install_helper() {
+  local name fresh=no
+  printf '# Written by install.sh: who the daemon runs as.\n[Socket]\nSocketUser=%s\n' "$RUN_USER" >"$WORK/socket-user"
+  printf '# Written by install.sh from the configuration.\n[Service]\nEnvironment=JAIL=%s\n' "$(unit_word "${FACTS[jail]}")" >"$WORK/jail-name"
+  for name in "$HELPER_SOCKET" "$HELPER_SERVICE"; do
+    put_file "${PROGRAM:-$HERE}/systemd/$name" "/etc/systemd/system/$name" 0644
+    if [ "$LAST" = changed ]; then fresh=yes; fi
+  done
+  helper_drop_in "$HELPER_SOCKET" identity "$WORK/socket-user" "$([ "$RUN_USER" = "$OWN" ] || echo needed)"
+  helper_drop_in "$HELPER_SERVICE" jail "$WORK/jail-name" "$([ "${FACTS[jail]}" = posternproxy ] || echo needed)"
+  if [ "$fresh" = yes ]; then change 'make systemd read its units again' systemctl daemon-reload; fi
+  if [ "$fresh" = no ] && systemctl -q is-active "$HELPER_SOCKET" && systemctl -q is-enabled "$HELPER_SOCKET" 2>/dev/null; then
+    unchanged "$HELPER_SOCKET is active"
+  else
+    change "enable and start $HELPER_SOCKET" start_helper
+  fi
+}
+
+# helper_drop_in UNIT NAME FILE NEEDED: sets fresh=yes if something has changed.
+helper_drop_in() {
+  local path=/etc/systemd/system/$1.d/$2.conf
+  if [ -n "$4" ]; then put_file "$3" "$path" 0644; elif [ -e "$path" ]; then remove_path "$path"; else return 0; fi
+  if [ "$LAST" = changed ]; then fresh=yes; fi
+}
+
+start_helper() {
+  systemctl -q enable "$HELPER_SOCKET"
+  systemctl restart "$HELPER_SOCKET" || die "$HELPER_SOCKET does not start." "look at journalctl -u $HELPER_SOCKET, and run install.sh again."
+}
+
+remove_helper() {
+  local name
+  if systemctl -q is-active "$HELPER_SOCKET" || systemctl -q is-enabled "$HELPER_SOCKET" 2>/dev/null; then
+    change "stop and disable $HELPER_SOCKET" systemctl -q disable --now "$HELPER_SOCKET"
+  fi
+  for name in "$HELPER_SOCKET.d/identity.conf" "$HELPER_SERVICE.d/jail.conf" "$HELPER_SOCKET" "$HELPER_SERVICE"; do
+    remove_path "/etc/systemd/system/$name"
+  done
+  if [ "$DRY_RUN" = no ]; then rmdir "/etc/systemd/system/$HELPER_SOCKET.d" "/etc/systemd/system/$HELPER_SERVICE.d" 2>/dev/null || true; fi
+}

@@ -68,19 +68,28 @@ export async function fail2banBans(jail: string, run: Run = spawn): Promise<Ban[
  * @throws AuditdError USAGE if `address` is neither; FAIL2BAN_FAILED
  */
 export async function unban(jail: string, address: string, run: Run = spawn): Promise<string[]> {
-  const [base = ''] = address.split('/');
-  if (isIP(base) === 0) {
-    throw new AuditdError(
-      'USAGE',
-      `${JSON.stringify(address)} is not an address. Give one as \`postern-auditd bans\` lists it.`,
-    );
-  }
+  requireAddress(address);
   const { banned } = await fail2banStatus(jail, run);
-  const hit = banned.filter(
-    (entry) => entry === address || (entry.includes('/') && new NetworkSet([entry]).contains(base)),
-  );
+  const hit = bansOn(address, banned);
   if (hit.length > 0) await client(jail, ['set', jail, 'unbanip', ...hit], run);
   return hit;
+}
+
+/** @throws AuditdError USAGE if it is neither an address nor a network */
+export function requireAddress(text: string): void {
+  if (isIP(text.split('/')[0] ?? '') !== 0) return;
+  throw new AuditdError(
+    'USAGE',
+    `${JSON.stringify(text)} is not an address. Give one as \`postern-auditd bans\` lists it.`,
+  );
+}
+
+/** Of the bans those on this address or network, or on networks that the address is in. */
+export function bansOn(address: string, banned: readonly string[]): string[] {
+  const [base = ''] = address.split('/');
+  return banned.filter(
+    (entry) => entry === address || (entry.includes('/') && new NetworkSet([entry]).contains(base)),
+  );
 }
 
 /**
@@ -123,7 +132,6 @@ const INSTALL = 'Run install.sh without --no-fail2ban, or: apt-get install fail2
 async function client(jail: string, args: readonly string[], run: Run): Promise<string> {
   const result = await run('fail2ban-client', args);
   if (result.exitCode === 0) return result.stdout;
-  const said = `${result.stderr}\n${result.stdout}`;
   if (result.code === 'ENOENT') throw failed('fail2ban is not installed', INSTALL);
   if (result.timedOut === true) {
     throw failed(
@@ -131,21 +139,26 @@ async function client(jail: string, args: readonly string[], run: Run): Promise<
       'See systemctl status fail2ban and /var/log/fail2ban.log.',
     );
   }
+  throw refusal(jail, `fail2ban-client ${args.join(' ')}`, `${result.stderr}\n${result.stdout}`);
+}
+
+/** The error for what fail2ban-client said when it failed. */
+export function refusal(jail: string, command: string, said: string): AuditdError {
   if (/Permission denied/i.test(said))
-    throw failed('fail2ban answers only root', 'Run the command with sudo.');
+    return failed('fail2ban answers only root', 'Run the command with sudo.');
   if (/does not exist/.test(said)) {
-    throw failed(
+    return failed(
       `fail2ban has no jail ${jail}`,
       'See why with: fail2ban-client -t; then run install.sh --reconfigure, or fail2ban-client reload.',
     );
   }
   if (/Is fail2ban running|Failed to access socket/i.test(said)) {
-    throw failed(
+    return failed(
       'fail2ban is not running',
       'Start it with: systemctl start fail2ban; then see systemctl status fail2ban.',
     );
   }
-  throw failed(`fail2ban-client ${args.join(' ')} failed: ${short(said)}`, 'See /var/log/fail2ban.log.');
+  return failed(`${command} failed: ${short(said)}`, 'See /var/log/fail2ban.log.');
 }
 
 function failed(what: string, next: string): AuditdError {

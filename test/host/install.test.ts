@@ -99,6 +99,54 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       },
     );
 
+    it('lets the daemon see and lift bans by the helper, and nobody else, and nothing else', async () => {
+      const banned = async () =>
+        (await host.exec('fail2ban-client get posternproxy banip')).stdout.split(/\s+/);
+      const jail = (call: string) =>
+        `import('/opt/postern-auditd/dist/fail2ban/helper.js').then(({ createJail }) => createJail('posternproxy').${call}).then((said) => console.log(JSON.stringify(said)), (error) => console.log(error.message))`;
+      // As the daemon is confined: a user and a root file system of its own.
+      const asDaemon = async (call: string) =>
+        (
+          await host.exec([
+            ...'systemd-run --quiet --pipe --wait --uid=postern-auditd -p PrivateUsers=yes -p ProtectSystem=strict'.split(
+              ' ',
+            ),
+            ...['-p', 'NoNewPrivileges=yes', '/opt/postern-auditd/node/bin/node', '-e', jail(call)],
+          ])
+        ).stdout;
+      const raw = async (user: string, request: string) =>
+        (
+          await host.exec(
+            [
+              ...['runuser', '-u', user, '--', 'python3', '-c'],
+              "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect('/run/postern-auditd-fail2ban.sock'); s.sendall(sys.stdin.buffer.read()); s.shutdown(1)\nwhile (d:=s.recv(4096)): sys.stdout.write(d.decode())",
+            ],
+            { input: request, check: false },
+          )
+        ).stdout;
+      await host.exec('fail2ban-client set posternproxy banip 10.77.0.91 10.77.0.92');
+
+      expect(JSON.parse(await asDaemon('report()')).status.banned).toEqual(
+        expect.arrayContaining(['10.77.0.91', '10.77.0.92']),
+      );
+      expect(await asDaemon("unban('10.77.0.91')")).toBe('["10.77.0.91"]\n');
+      expect(await banned()).not.toContain('10.77.0.91');
+      expect(await raw('nobody', 'unban 10.77.0.92')).toBe('');
+      expect(await raw('postern-auditd', 'ban 10.77.0.1')).toMatch(/^error only/);
+      expect(await raw('postern-auditd', 'unban --all')).toBe('error not an address\n');
+      expect(await raw('postern-auditd', 'unban 10.77.0.92;fail2ban-client stop')).toBe(
+        'error not an address\n',
+      );
+      expect(await banned()).toContain('10.77.0.92');
+      expect(await raw('root', 'unban 10.77.0.92')).toBe('ok\n');
+      expect(await banned()).not.toContain('10.77.0.92');
+      // It can write nowhere, and reach nothing but fail2ban's socket.
+      const { stdout } = await host.exec(
+        'systemd-analyze security --no-pager postern-auditd-fail2ban@0-0-0.service | tail -n 1',
+      );
+      expect(Number(/: ([\d.]+)/.exec(stdout)?.[1])).toBeLessThanOrEqual(1.5);
+    });
+
     it('never bans the SSH session that installed it, nor an --admin-net', async () => {
       await recordFailures(host, '10.77.0.250');
       await recordFailures(host, '10.77.200.7');

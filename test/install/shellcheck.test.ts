@@ -6,10 +6,15 @@ if (!there && process.env.CI) throw new Error('shellcheck is missing: apt-get in
 if (!there) console.warn('SKIPPED shellcheck: it is missing (apt-get install shellcheck)');
 
 // install.sh is checked together with the parts in install/ that it reads.
-it.skipIf(!there).each(['install.sh', 'scripts/package.sh', 'bin/postern-auditd', 'test/host/host.sh'])(
-  'shellcheck finds nothing in %s',
-  (file) => {
-    const said = spawnSync('shellcheck', ['-x', '-P', 'SCRIPTDIR:SCRIPTDIR/..', file], { encoding: 'utf8' });
-    expect(said.stdout + said.stderr).toBe('');
-  },
-);
+it
+  .skipIf(!there)
+  .each([
+    'install.sh',
+    'scripts/package.sh',
+    'bin/postern-auditd',
+    'fail2ban/postern-auditd-fail2ban',
+    'test/host/host.sh',
+  ])('shellcheck finds nothing in %s', (file) => {
+  const said = spawnSync('shellcheck', ['-x', '-P', 'SCRIPTDIR:SCRIPTDIR/..', file], { encoding: 'utf8' });
+  expect(said.stdout + said.stderr).toBe('');
+});

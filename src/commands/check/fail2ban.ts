@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Config } from '../../config/schema.js';
 import { messageOf } from '../../errors.js';
 import { fail2banStatus, testFilter } from '../../fail2ban/client.js';
+import { HELPER_SOCKET } from '../../fail2ban/helper.js';
 import { renderJail } from '../../fail2ban/jail.js';
 import { PROBE_ADDRESSES, probeLines } from '../../fail2ban/probe.js';
 import { PAIR } from '../../sinks/pair.js';
@@ -26,7 +27,20 @@ export async function inspectFail2ban(config: Config): Promise<Finding[]> {
     const next = 'add one to sinks if failed logins should be banned: auth: { type: fail2ban }';
     return [{ level: 'warning', what: 'no sink of type fail2ban: nobody is banned', next }];
   }
-  return [...(await filter()), ...(await jail(config, sink.directory)), ...jailFile(config, sink.directory)];
+  return [
+    ...(await filter()),
+    ...(await jail(config, sink.directory)),
+    ...jailFile(config, sink.directory),
+    ...helper(),
+  ];
+}
+
+/** The daemon itself may not ask fail2ban; without this the page shows no bans and lifts none. */
+function helper(): Finding[] {
+  if (existsSync(HELPER_SOCKET)) return [{ level: 'ok', what: 'the daemon can ask for bans and lift them' }];
+  const what = `${HELPER_SOCKET} is missing: the page shows no bans and lifts none`;
+  const next = 'run install.sh --reconfigure, or: systemctl enable --now postern-auditd-fail2ban.socket';
+  return [{ level: 'warning', what, next }];
 }
 
 async function filter(): Promise<Finding[]> {

@@ -1,0 +1,121 @@
+import { existsSync } from 'node:fs';
+import { createConnection } from 'node:net';
+import { AuditdError, codeOf, messageOf } from '../errors.js';
+import {
+  type Ban,
+  bansOn,
+  fail2banBans,
+  fail2banStatus,
+  type JailStatus,
+  parseBans,
+  parseStatus,
+  refusal,
+  requireAddress,
+  unban,
+} from './client.js';
+
+/** Where systemd listens for the helper (postern-auditd-fail2ban.socket). */
+export const HELPER_SOCKET = '/run/postern-auditd-fail2ban.sock';
+
+/** It starts fail2ban-client twice, each within 10 s. */
+const TIMEOUT_MS = 25_000;
+/** A jail with more bans than fit is cut off rather than let grow: 100,000 bans with their times are 7 MB. */
+const LONGEST = 16 * 2 ** 20;
+
+export interface JailReport {
+  readonly status: JailStatus;
+  readonly bans: readonly Ban[];
+}
+
+/** A jail of fail2ban's, for who can't run fail2ban-client himself. */
+export interface Jail {
+  /** @throws AuditdError FAIL2BAN_FAILED */
+  report(): Promise<JailReport>;
+  /**
+   * Lifts the bans on an address or network, or on the networks that the address is in.
+   *
+   * @returns what was unbanned; empty if there was no such ban
+   * @throws AuditdError USAGE if `address` is neither; FAIL2BAN_FAILED
+   */
+  unban(address: string): Promise<string[]>;
+}
+
+/** Asks through the helper where its socket is; else fail2ban-client itself, which answers only root. */
+export function createJail(name: string, socket: string = HELPER_SOCKET): Jail {
+  const helper = () => existsSync(socket);
+  return {
+    report: async () => {
+      if (helper()) return helperReport(name, socket);
+      const [status, bans] = await Promise.all([fail2banStatus(name), fail2banBans(name)]);
+      return { status, bans };
+    },
+    unban: async (address) => (helper() ? helperUnban(name, address, socket) : unban(name, address)),
+  };
+}
+
+async function helperReport(name: string, socket: string): Promise<JailReport> {
+  const [status = '', bans = ''] = (await ask(name, 'status', socket)).split('\n--\n');
+  return { status: parseStatus(status), bans: parseBans(bans) };
+}
+
+async function helperUnban(name: string, address: string, socket: string): Promise<string[]> {
+  requireAddress(address);
+  const { status } = await helperReport(name, socket);
+  const lifted: string[] = [];
+  for (const ban of bansOn(address, status.banned)) {
+    await ask(name, `unban ${ban}`, socket);
+    lifted.push(ban);
+  }
+  return lifted;
+}
+
+/** The answer behind its first line. */
+async function ask(name: string, request: string, socket: string): Promise<string> {
+  const answer = await converse(request, socket);
+  const [first = '', ...rest] = answer.split('\n');
+  if (first === 'ok') return rest.join('\n');
+  const reason = /^error (.*)/.exec(first)?.[1];
+  if (reason?.startsWith('fail2ban: ') === true)
+    throw refusal(name, `The helper's ${request}`, reason.slice(10));
+  throw failed(reason === undefined ? `it ended without an answer to ${JSON.stringify(request)}` : reason);
+}
+
+function converse(request: string, socket: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = [];
+    let length = 0;
+    const connection = createConnection({ path: socket, allowHalfOpen: true });
+    const end = (error: Error) => {
+      connection.destroy();
+      reject(error);
+    };
+    const late = setTimeout(() => end(failed(`no answer within ${TIMEOUT_MS / 1_000} s`)), TIMEOUT_MS);
+    connection.on('connect', () => connection.end(request));
+    connection.on('data', (part: Buffer) => {
+      length += part.length;
+      if (length > LONGEST) end(failed('its answer is longer than 16 MiB'));
+      else parts.push(part);
+    });
+    connection.on('end', () => resolve(Buffer.concat(parts).toString()));
+    connection.on('error', (error) => end(unreachable(socket, error)));
+    connection.on('close', () => {
+      clearTimeout(late);
+      // After an end or an error this changes nothing.
+      reject(failed('it closed the connection'));
+    });
+  });
+}
+
+function unreachable(socket: string, error: Error): AuditdError {
+  const code = codeOf(error);
+  if (code === 'EACCES' || code === 'EPERM') return failed(`${socket} is for the daemon alone`, error);
+  return failed(`${socket}: ${messageOf(error)}`, error);
+}
+
+function failed(why: string, cause?: unknown): AuditdError {
+  return new AuditdError(
+    'FAIL2BAN_FAILED',
+    `The helper for fail2ban did not do it: ${why}. See systemctl status postern-auditd-fail2ban.socket; install.sh --reconfigure sets it up.`,
+    { cause },
+  );
+}
