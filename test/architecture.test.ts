@@ -14,6 +14,7 @@ const FLOW = [
   'retention',
   'query',
   'fail2ban',
+  'fleet',
   'api',
   'systemd',
   'daemon',

@@ -3,6 +3,9 @@ import type { EventType } from './catalog.js';
 /** Where a row stands: Postern's own table, or the table of what this daemon itself has to report. */
 export type SourceName = 'postern' | 'auditd';
 
+/** What a column of SQLite holds: INTEGER as bigint, REAL as number. */
+export type ColumnValue = null | bigint | number | string | Buffer;
+
 /** Who did it. Ids are text, whatever type the column has. */
 export interface EventUser {
   readonly id: string | null;
@@ -49,6 +52,8 @@ export interface AuditEvent {
   readonly local: boolean;
   /** Compact JSON text of an object, secrets masked; null if the column is, or is empty. What was no JSON object stands under `text` or `value`. */
   readonly details: string | null;
+  /** created_at to server as the table holds them, in that order, but for `details`, which is as above. Left out: made by no table. */
+  readonly columns?: readonly ColumnValue[];
 }
 
 /** The id people and programs see: `postern:4711`. */

@@ -10,6 +10,7 @@ import { register as demo } from './demo.js';
 import { register as explain } from './explain.js';
 import { register as exportEntries } from './export.js';
 import { register as facts } from './facts.js';
+import { register as fleet } from './fleet.js';
 import { register as indexTable } from './index-table.js';
 import { register as jail } from './jail.js';
 import { register as query } from './query.js';
@@ -34,6 +35,7 @@ const GROUPS: ReadonlyArray<readonly [string, ReadonlyArray<(program: Command) =
   ['Look:', [check, explain, tail, query, exportEntries, stats]],
   ['Bans:', [bans, unban, jail]],
   ['Configuration:', [config, configure]],
+  ['Fleet:', [fleet]],
   ['More:', [indexTable, demo, completion, facts]],
 ];
 

@@ -3,6 +3,7 @@ import { NetworkSet } from '../audit/address.js';
 import { catalog, createClassifier } from '../audit/catalog.js';
 import { nearest } from '../audit/nearest.js';
 import { isLoopback, listenAddress } from './api.js';
+import { fleetProblems } from './fleet-cross.js';
 import { type Path, type Problem, quoted } from './problems.js';
 import type { Config, EventsFilter } from './schema.js';
 
@@ -19,6 +20,7 @@ export function crossProblems(config: Config): Problem[] {
     ...networks(config),
     ...aliases(config),
     ...listening(config),
+    ...fleetProblems(config),
   ];
 }
 

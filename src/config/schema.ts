@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { api } from './api.js';
 import { type eventsFilter, everySink } from './events.js';
+import { fleet } from './fleet.js';
+import { jetstreamSink } from './jetstream.js';
 import { retention } from './retention.js';
 import { syslogSink } from './syslog.js';
 import { absolutePath, duration, durationBetween, fileMode, only, size } from './units.js';
@@ -81,7 +83,7 @@ export const fail2banSink = z
   .describe('What fail2ban reads: the fresh failed logins at this server. At most one.');
 
 /** A new kind of sink docks here: its schema in a file of its own, one word in this list. */
-export const sink = z.discriminatedUnion('type', [fileSink, fail2banSink, syslogSink]);
+export const sink = z.discriminatedUnion('type', [fileSink, fail2banSink, syslogSink, jetstreamSink]);
 
 const columns = z.strictObject({
   id: text.default('id').describe('Its INTEGER PRIMARY KEY. Required.'),
@@ -222,6 +224,7 @@ export const config = z.strictObject({
     .prefault({})
     .describe('Removes old rows from the table, once they are in an archive. Off by default.'),
   api: api.prefault({}),
+  fleet: fleet.prefault({}).describe('More than one server: docs/FLEET.md.'),
 });
 
 export type Config = z.infer<typeof config>;

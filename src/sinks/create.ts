@@ -1,6 +1,8 @@
+import { hostname } from 'node:os';
 import type { Config, SinkConfig } from '../config/schema.js';
 import { createFail2banSink } from './fail2ban.js';
 import { createFileSink } from './file.js';
+import { createJetstreamSink } from './jetstream/jetstream.js';
 import type { Sink, SinkDeps } from './sink.js';
 import { createSyslogSink } from './syslog/syslog.js';
 
@@ -13,5 +15,7 @@ export function createSink(sink: SinkConfig, config: Config, deps: SinkDeps): Si
       return createFail2banSink(sink, config.fail2ban, deps);
     case 'syslog':
       return createSyslogSink(sink, deps);
+    case 'jetstream':
+      return createJetstreamSink(sink, config.server ?? hostname(), deps);
   }
 }

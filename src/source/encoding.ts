@@ -1,7 +1,8 @@
 import * as crypto from 'node:crypto';
+import type { ColumnValue } from '../audit/event.js';
 
-/** What better-sqlite3 gives for a column with safe integers: INTEGER as bigint, REAL as number. */
-export type SqlValue = null | bigint | number | string | Buffer;
+/** What better-sqlite3 gives for a column with safe integers. */
+export type SqlValue = ColumnValue;
 
 /** A row in the order of COLUMN_KEYS. */
 export type RawRow = readonly SqlValue[];

@@ -70,7 +70,7 @@ export class RowReader {
       address === rawAddress || rawAddress === '' ? null : rawAddress,
       named ? server : this.options.server,
       !named || server === this.options.server,
-      row[8] ?? null,
+      row,
       this.options.redact,
     );
   }
@@ -83,6 +83,9 @@ export class RowReader {
     }
   }
 }
+
+/** Where `details` stands in a row. */
+const DETAILS = 8;
 
 /** An event whose `details` are parsed and masked when first asked for: fail2ban's sink never asks. */
 class RowEvent implements AuditEvent {
@@ -104,7 +107,7 @@ class RowEvent implements AuditEvent {
     readonly rawAddress: string | null,
     readonly server: string,
     readonly local: boolean,
-    private readonly rawDetails: SqlValue,
+    private readonly row: RawRow,
     private readonly redact: Redactor,
   ) {}
 
@@ -115,12 +118,16 @@ class RowEvent implements AuditEvent {
   get details(): string | null {
     if (this.masked === undefined) {
       try {
-        this.masked = this.redact(textOf(this.rawDetails));
+        this.masked = this.redact(textOf(this.row[DETAILS]));
       } catch {
         this.masked = null;
       }
     }
     return this.masked;
+  }
+
+  get columns(): readonly SqlValue[] {
+    return this.row.slice(1).with(DETAILS - 1, this.details);
   }
 }
 

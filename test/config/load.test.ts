@@ -79,12 +79,12 @@ describe('a problem is named with its place, what was found, what is allowed', (
     [
       'a misspelt kind of sink',
       'sinks:\n  a:\n    type: fail2bam',
-      /* its keys are not looked at */ 'c.yml:3:11: sinks.a.type: found "fail2bam", allowed is file, fail2ban or syslog. Did you mean fail2ban?',
+      /* its keys are not looked at */ 'c.yml:3:11: sinks.a.type: found "fail2bam", allowed is file, fail2ban, syslog or jetstream. Did you mean fail2ban?',
     ],
     [
       'a sink without its kind',
       'sinks:\n  a: { directory: /x }',
-      'c.yml:2:3: sinks.a.type: found nothing, allowed is file, fail2ban or syslog',
+      'c.yml:2:3: sinks.a.type: found nothing, allowed is file, fail2ban, syslog or jetstream',
     ],
     [
       'a sink with nothing under it',
@@ -574,5 +574,69 @@ describe('the configuration as one writes it', () => {
     expect(formatConfig(parseConfig('fail2ban: { ban_time: 90m, find_time: 86400s }', 'c.yml'))).toMatch(
       /find_time: 1d\n {2}ban_time: 90m\n/,
     );
+  });
+});
+
+describe('what of a fleet does not fit together', () => {
+  const nats = 'servers: ["nats://n1:4222"]';
+  it.each([
+    [
+      'a hub that reaches nobody',
+      'fleet: { role: hub }',
+      '1:16: fleet.role: found "hub", which takes fleet.servers too',
+    ],
+    [
+      'bans of others without others',
+      'fleet:\n  bans: subscribe',
+      '2:9: fleet.bans: found "subscribe", which takes fleet.servers too',
+    ],
+    [
+      'bans without who bans',
+      `sinks: {}\nfleet: { bans: subscribe, ${nats} }`,
+      '2:16: fleet.bans: found "subscribe" without a sink of type fail2ban, which would ban',
+    ],
+    [
+      'a hub that publishes',
+      `fleet: { role: hub }\nsinks:\n  s: { type: jetstream, ${nats} }`,
+      "3:14: sinks.s.type: found jetstream on the hub, which would publish the fleet's events once more; leave the sink out",
+    ],
+    [
+      'a hub that is to read another database',
+      `fleet: { role: hub, ${nats} }\nsource: { database: /x.db }`,
+      "2:21: source.database: the hub's table is in its state directory; leave the key out",
+    ],
+    [
+      'two ways to log in',
+      `fleet: { ${nats}, nkey: /a, token: /b }`,
+      '1:56: fleet.token: there is nkey already; one way of logging in is allowed',
+    ],
+    [
+      'a user without a password',
+      `fleet: { ${nats}, user: a }`,
+      '1:45: fleet.user: user and password belong together',
+    ],
+    [
+      'a login to nowhere',
+      'fleet: { token: /b }',
+      '1:17: fleet.token: found without fleet.servers, to which it belongs',
+    ],
+    [
+      'a network that is none',
+      'fleet: { never_ban: [10.0.0.0/99] }',
+      '1:22: fleet.never_ban.0: found "10.0.0.0/99", allowed is an address or a network, such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32',
+    ],
+    [
+      'a password in the address',
+      'fleet: { servers: ["nats://u:s3cret@n1:4222"] }',
+      '1:20: fleet.servers.0: write nats://host:port or tls://host:port, without a password',
+    ],
+  ])('%s', (_, text, said) => {
+    try {
+      parseConfig(text, 'c.yml');
+      expect.unreachable();
+    } catch (error) {
+      expect(String(error)).toContain(`c.yml:${said}`);
+      expect(String(error)).not.toContain('s3cret');
+    }
   });
 });

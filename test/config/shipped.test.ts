@@ -35,6 +35,7 @@ describe('the shipped config.yml', () => {
 
   it('has examples that work when their comment signs are taken away', () => {
     expect(parseConfig(uncommented(/# siem:/), FILE).sinks.siem).toMatchObject({ type: 'syslog' });
+    expect(parseConfig(uncommented(/# stream:/), FILE).sinks.stream).toMatchObject({ type: 'jetstream' });
     expect(parseConfig(uncommented(/# events:/), FILE).sinks.audit?.events).toMatchObject({
       outcome: ['failure'],
     });

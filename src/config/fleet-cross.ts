@@ -1,0 +1,60 @@
+import { NetworkSet } from '../audit/address.js';
+import { natsContradictions } from './nats.js';
+import { type Path, type Problem, quoted } from './problems.js';
+import type { Config } from './schema.js';
+
+const HUB_KEEPS_ITS_OWN = "the hub's table is in its state directory; leave the key out";
+
+/** What of `fleet` does not fit together, or not to the rest. */
+export function fleetProblems(config: Config): Problem[] {
+  const { fleet, sinks, source } = config;
+  const entries = Object.entries(sinks);
+  const streams = entries.flatMap(([name, sink]) => (sink.type === 'jetstream' ? [{ name, sink }] : []));
+  const found: Problem[] = natsContradictions(fleet).map(([key, message]) =>
+    problem(['fleet', key], message),
+  );
+  const wantsNats = fleet.role === 'hub' || fleet.bans === 'subscribe';
+  const key = fleet.role === 'hub' ? 'role' : 'bans';
+  if (wantsNats && fleet.servers === undefined && streams.length === 0) {
+    found.push(problem(['fleet', key], `found ${quoted(fleet[key])}, which takes fleet.servers too`));
+  }
+  if (fleet.servers === undefined) {
+    const given = (['credentials', 'nkey', 'token', 'user', 'tls'] as const).find((name) => fleet[name]);
+    if (given !== undefined)
+      found.push(problem(['fleet', given], 'found without fleet.servers, to which it belongs'));
+  }
+  if (fleet.bans === 'subscribe' && !entries.some(([, { type }]) => type === 'fail2ban')) {
+    found.push(
+      problem(['fleet', 'bans'], 'found "subscribe" without a sink of type fail2ban, which would ban'),
+    );
+  }
+  if (fleet.role === 'hub') {
+    for (const { name, sink } of streams) {
+      if (fleet.servers !== undefined && sink.stream !== fleet.stream) continue;
+      const message =
+        "found jetstream on the hub, which would publish the fleet's events once more; leave the sink out";
+      found.push(problem(['sinks', name, 'type'], message));
+    }
+    if (source.database !== DEFAULT_DATABASE) found.push(problem(['source', 'database'], HUB_KEEPS_ITS_OWN));
+    if (source.table !== 'audit_log') found.push(problem(['source', 'table'], HUB_KEEPS_ITS_OWN));
+  }
+  return [...found, ...networks(fleet.never_ban)];
+}
+
+const DEFAULT_DATABASE = '/var/lib/posternproxy/posternproxy.db';
+
+function networks(entries: readonly string[]): Problem[] {
+  return entries.flatMap((entry, at) => {
+    try {
+      new NetworkSet([entry]);
+      return [];
+    } catch {
+      const allowed = 'an address or a network, such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32';
+      return [problem(['fleet', 'never_ban', at], `found ${quoted(entry)}, allowed is ${allowed}`)];
+    }
+  });
+}
+
+function problem(path: Path, message: string): Problem {
+  return { path, atKey: false, message };
+}

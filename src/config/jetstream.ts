@@ -1,0 +1,35 @@
+import { z } from 'zod';
+import { everySink } from './events.js';
+import { natsContradictions, natsFields, natsServers } from './nats.js';
+
+/** The fleet's stream. */
+export const jetstreamSink = z
+  .strictObject({
+    type: z.literal('jetstream'),
+    ...everySink,
+    required: z
+      .boolean()
+      .default(true)
+      .describe('Retention never removes a row that a required sink has not delivered.'),
+    start: z
+      .enum(['beginning', 'now'])
+      .default('now')
+      .describe(
+        "Where the sink's very first start begins: with the oldest row, or with what comes from now on.",
+      ),
+    servers: natsServers.describe('NATS servers, tried in order: nats://host:port or tls://host:port.'),
+    ...natsFields,
+    window: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .default(512)
+      .describe('How many messages may be unacknowledged at a time.'),
+  })
+  .superRefine((sink, context) => {
+    for (const [key, message] of natsContradictions(sink))
+      context.addIssue({ code: 'custom', path: [key], message });
+  })
+  .describe('The stream of a fleet (docs/FLEET.md): every event, acknowledged by NATS JetStream.');
+
+export type JetstreamSinkConfig = z.infer<typeof jetstreamSink>;

@@ -1,0 +1,72 @@
+import { jetstream } from '@nats-io/jetstream';
+import { Kvm } from '@nats-io/kv';
+import type { NatsConnection } from '@nats-io/transport-node';
+import type { NatsConfig } from '../config/nats.js';
+import { connectNats } from '../sinks/jetstream/connection.js';
+import {
+  type Difference,
+  differences,
+  findStream,
+  type StreamWishes,
+  streamConfig,
+} from '../sinks/jetstream/stream.js';
+import { natsTrouble } from '../sinks/jetstream/trouble.js';
+import { LEASE_TTL_MS, leaseBucket, SERVERS_TTL_MS, serversBucket } from './buckets.js';
+
+/** What became of one stream. */
+export interface Initialised {
+  readonly name: string;
+  readonly made: boolean;
+  readonly replicas: number;
+  /** Of a stream that was there: what is not as wished. Nothing of it was changed. */
+  readonly differences: readonly Difference[];
+}
+
+/**
+ * Makes the stream and the buckets of a fleet where they are missing, and compares those that are there. Changes and removes nothing.
+ *
+ * @throws AuditdError `SINK_FAILED`
+ */
+export async function initFleet(nats: NatsConfig, wishes: StreamWishes): Promise<Initialised[]> {
+  const nc = await connectNats(nats, 'postern-auditd fleet init');
+  try {
+    const manager = await jetstream(nc, { timeout: 10_000 }).jetstreamManager(false);
+    const wished = streamConfig(nats.stream, wishes, await clusterSize(nc));
+    const replicas = wished.num_replicas ?? 1;
+    const there = await findStream(manager, nats.stream);
+    if (there === null) await manager.streams.add(wished);
+    const stream = {
+      name: nats.stream,
+      made: there === null,
+      replicas: there?.config.num_replicas ?? replicas,
+      differences: there === null ? [] : differences(there.config, wished),
+    };
+    const buckets = [
+      { name: serversBucket(nats.stream), ttl: SERVERS_TTL_MS },
+      { name: leaseBucket(nats.stream), ttl: LEASE_TTL_MS },
+    ];
+    const made: Initialised[] = [];
+    for (const { name, ttl } of buckets) {
+      const bucket = await findStream(manager, `KV_${name}`);
+      if (bucket === null) await new Kvm(jetstream(nc)).create(name, { history: 1, ttl, replicas });
+      const asWished = { num_replicas: replicas, max_age: ttl * 1_000_000 };
+      made.push({
+        name,
+        made: bucket === null,
+        replicas: bucket?.config.num_replicas ?? replicas,
+        differences: bucket === null ? [] : differences(bucket.config, asWished),
+      });
+    }
+    return [stream, ...made];
+  } catch (error) {
+    throw natsTrouble(nc.getServer(), error);
+  } finally {
+    await nc.close();
+  }
+}
+
+/** Servers of the cluster that this one knows, itself included. */
+async function clusterSize(nc: NatsConnection): Promise<number> {
+  const others = nc.info?.connect_urls?.length ?? 0;
+  return Math.max(1, others);
+}

@@ -1,0 +1,82 @@
+import { JetStreamApiCodes, JetStreamApiError, jetstream, type StreamInfo } from '@nats-io/jetstream';
+import type { NatsConnection } from '@nats-io/transport-node';
+import type { NatsConfig } from '../../config/nats.js';
+import { messageOf } from '../../errors.js';
+import { SUBJECT_PREFIX, subjectToken } from '../../formats/fleet.js';
+import type { Finding } from '../sink.js';
+import { connectNats } from './connection.js';
+import { differences, findStream, STREAM_DEFAULTS, streamConfig } from './stream.js';
+import { natsTrouble } from './trouble.js';
+
+const PROBE_MS = 2_000;
+
+/** Connects, looks at the stream, and asks it to refuse a message: nothing is stored. */
+export async function checkStream(config: NatsConfig, server: string): Promise<Finding[]> {
+  let nc: NatsConnection | null = null;
+  try {
+    const started = performance.now();
+    nc = await connectNats(config, `postern-auditd ${server} check`);
+    const { version, tls_required } = nc.info ?? {};
+    const tls = tls_required === true || config.tls !== undefined ? ', TLS' : '';
+    const took = Math.round(performance.now() - started);
+    const found: Finding[] = [
+      { level: 'ok', what: `${nc.getServer()} answers: nats-server ${version}${tls}, ${took} ms` },
+    ];
+    const manager = await jetstream(nc, { timeout: PROBE_MS }).jetstreamManager(false);
+    const stream = await findStream(manager, config.stream);
+    if (stream === null) {
+      const what = `the stream ${config.stream} is not there`;
+      return [...found, { level: 'error', what, next: 'make it with: postern-auditd fleet init' }];
+    }
+    return [...found, ...describe(stream), await probe(nc, config.stream, server)];
+  } catch (error) {
+    const [what = '', next] = messageOf(natsTrouble(config.servers.join(', '), error)).split(/\. (?=[A-Z])/);
+    return [{ level: 'error', what, ...(next === undefined ? {} : { next: next.replace(/\.$/, '') }) }];
+  } finally {
+    await nc?.close();
+  }
+}
+
+function describe({ config, state, cluster }: StreamInfo): Finding[] {
+  const peers = cluster?.replicas ?? [];
+  const behind = peers.filter(({ current, offline }) => !current || offline === true).map(({ name }) => name);
+  const what = `stream ${config.name}: ${state.messages.toLocaleString('en')} messages, ${Math.ceil(state.bytes / 2 ** 20)} MB, ${config.num_replicas} replicas`;
+  const wished = streamConfig(config.name, { ...STREAM_DEFAULTS, replicas: config.num_replicas }, 1);
+  const grave = differences(config, wished).filter((difference) => difference.grave);
+  return [
+    { level: 'ok', what },
+    ...(config.num_replicas > 1
+      ? []
+      : [
+          {
+            level: 'warning' as const,
+            what: `stream ${config.name} has one replica: with its server all that the hub has not read is gone`,
+            next: 'run three NATS servers, and edit the stream to three replicas',
+          },
+        ]),
+    ...(behind.length === 0
+      ? []
+      : [{ level: 'warning' as const, what: `replicas that are behind or down: ${behind.join(', ')}` }]),
+    ...grave.map(({ setting, found, wished: should, command }) => ({
+      level: 'warning' as const,
+      what: `stream ${config.name}: ${setting} is ${found}, should be ${should}: events can be lost`,
+      next: command ?? 'make another stream with postern-auditd fleet init, and name it under stream',
+    })),
+  ];
+}
+
+/** A message that expects a last sequence that can't be is refused by the stream: then the right to publish is there. */
+async function probe(nc: NatsConnection, stream: string, server: string): Promise<Finding> {
+  const subject = `${SUBJECT_PREFIX}.${subjectToken(server)}.daemon.check`;
+  try {
+    await jetstream(nc, { timeout: PROBE_MS }).publish(subject, '', {
+      expect: { streamName: stream, lastSequence: Number.MAX_SAFE_INTEGER },
+    });
+  } catch (error) {
+    if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamWrongLastSequence)
+      return { level: 'ok', what: `may publish as ${subjectToken(server)}` };
+    const next = `give this user the right to publish ${SUBJECT_PREFIX}.${subjectToken(server)}.> (docs/FLEET.md)`;
+    return { level: 'error', what: `may not publish ${subject}: ${messageOf(error)}`, next };
+  }
+  return { level: 'warning', what: `the stream took a message that it should have refused: ${subject}` };
+}

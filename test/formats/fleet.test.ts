@@ -1,0 +1,99 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { AuditEvent, ColumnValue } from '../../src/audit/event.js';
+import { formatFleet, parseFleet, subjectOf, subjectToken } from '../../src/formats/fleet.js';
+import { anyEvent, plainEvent } from './events.js';
+
+const value: fc.Arbitrary<ColumnValue> = fc.oneof(
+  fc.constant(null),
+  fc.string({ unit: 'binary', maxLength: 40 }),
+  fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+  fc.double({ noNaN: true }),
+  fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes)),
+);
+
+describe('the name of a server in a subject', () => {
+  it('is one token, whatever the name is, and no two names share one', () => {
+    fc.assert(
+      fc.property(
+        fc.string({ unit: 'binary', maxLength: 30 }),
+        fc.string({ maxLength: 30 }),
+        (one, other) => {
+          expect(subjectToken(one)).toMatch(/^[A-Za-z0-9_=-]+$/);
+          expect(subjectToken(one) === subjectToken(other)).toBe(one === other);
+        },
+      ),
+    );
+  });
+
+  it('says dots, spaces and wildcards in hexadecimal', () => {
+    expect(subjectToken('web 1.example.net')).toBe('web=201=2Eexample=2Enet');
+    expect(subjectToken('>')).toBe('=3E');
+    expect(subjectToken('')).toBe('=');
+  });
+
+  it('stays short, and of its own, where the name is very long', () => {
+    const [one, other] = [subjectToken(`${'ü'.repeat(500)}a`), subjectToken(`${'ü'.repeat(500)}b`)];
+    expect(one.length).toBeLessThanOrEqual(120);
+    expect(one).not.toBe(other);
+  });
+
+  it('makes a subject of five tokens of any event', () => {
+    fc.assert(
+      fc.property(anyEvent(), (event) => {
+        expect(subjectOf('web1', event)).toMatch(/^postern\.audit\.web1\.[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+$/);
+      }),
+    );
+  });
+});
+
+describe('an event on its way to the hub', () => {
+  const columns = fc.array(value, { minLength: 9, maxLength: 9 });
+
+  it('comes out with every column as it stood in the table, whatever is in it', () => {
+    fc.assert(
+      fc.property(columns, fc.string({ minLength: 1, maxLength: 20 }), (nine, server) => {
+        const event: AuditEvent = { ...plainEvent, server, columns: [...nine, null] };
+        const { body, cut } = formatFleet(event, server, 12, 2 ** 20);
+        const read = parseFleet(subjectOf(subjectToken(server), event), body);
+        expect(cut).toBe(false);
+        expect(read).toEqual({
+          id: event.id,
+          origin: server,
+          source: 'postern',
+          timeline: 1,
+          sequence: 4711,
+          after: 12,
+          server,
+          columns: [...nine, server],
+        });
+      }),
+    );
+  });
+
+  it('never is longer than the server takes, and is cut where it would be', () => {
+    const huge = { ...plainEvent, columns: Array.from({ length: 10 }, () => '\u0001é😀"'.repeat(20_000)) };
+    for (const room of [4_096, 65_536, 2 ** 20]) {
+      const { body, cut } = formatFleet(huge, 'web1', 0, room);
+      expect(cut).toBe(true);
+      expect(Buffer.byteLength(body)).toBeLessThanOrEqual(room);
+      const read = parseFleet(subjectOf('web1', huge), body);
+      if (typeof read === 'string') throw new Error(read);
+      expect(JSON.parse(String(read.columns[7]))).toMatchObject({ cut_bytes: 160_000 });
+    }
+  });
+
+  it('is refused where it names another server than its subject, which permissions protect', () => {
+    const { body } = formatFleet(plainEvent, 'web1', 0, 2 ** 20);
+    expect(parseFleet(subjectOf('web2', plainEvent), body)).toContain('another server');
+  });
+
+  it('is refused, and nothing thrown, whatever somebody sends', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.json()), (body) => {
+        expect(typeof parseFleet('postern.audit.web1.auth.login_failure', body)).toBe('string');
+      }),
+    );
+    expect(parseFleet('postern.audit.web1', '{}')).toContain('subject');
+  });
+});
