@@ -14,6 +14,7 @@ import { type LoadedConfig, loadConfig } from './config/load.js';
 import { messageOf } from './errors.js';
 import { BanJournal } from './fail2ban/journal.js';
 import { createRecorder, type NewEntry } from './recorder/recorder.js';
+import { Retention } from './retention/retention.js';
 import { type Lock, takeLock } from './shipping/lock.js';
 import type { LostRows } from './shipping/lost.js';
 import { parseReplay } from './shipping/replay.js';
@@ -39,6 +40,7 @@ interface Works {
   readonly shipper: Shipper;
   readonly own: OwnSource;
   readonly bans: BanJournal;
+  readonly retention: Retention;
 }
 
 /** Wires the parts; what they do is in their folders. */
@@ -79,6 +81,8 @@ export class Daemon {
       reload: () => this.reload(),
       replay: (body) => this.replay(body),
       replayStatus: (sink) => this.works?.shipper.loop(sink).replayStatus() ?? null,
+      retain: (kind) => this.works?.retention.begin(kind),
+      retentionStatus: () => this.works?.retention.status() ?? null,
       fetch: (request, env) => api.fetch(request, env as HttpBindings),
     });
     await this.works.shipper.start();
@@ -107,6 +111,7 @@ export class Daemon {
     await this.reloading.catch(() => undefined);
     if (this.works !== null) {
       this.works.bans.stop();
+      await this.works.retention.stop();
       this.record(this.works, { action: 'daemon.stop' });
       await this.works.shipper.stop();
     }
@@ -132,6 +137,7 @@ export class Daemon {
       sinks: shipped?.sinks ?? {},
       hung: this.works?.shipper.hung() ?? [],
       bans: this.works?.bans.status() ?? null,
+      retention: this.works?.retention.status() ?? null,
       api: this.api?.status() ?? { state: 'off', listen: null, error: null },
     };
   }
@@ -154,8 +160,9 @@ export class Daemon {
     return this.api;
   }
 
-  private build(state: State, { config }: LoadedConfig): Works {
-    const { log } = this.options;
+  private build(state: State, loaded: LoadedConfig): Works {
+    const { config } = loaded;
+    const { log, env } = this.options;
     const clock = this.clock;
     const server = config.server ?? hostname();
     const classify = createClassifier(config.source.aliases);
@@ -196,7 +203,18 @@ export class Daemon {
       log,
       onRecorded: () => own.notify(),
     });
-    return { shipper, own, bans };
+    const retention = new Retention({
+      loaded,
+      env,
+      state,
+      clock,
+      log,
+      shipped: () => shipper.status(),
+      record: (entry) => {
+        if (this.works !== null) this.record(this.works, entry);
+      },
+    });
+    return { shipper, own, bans, retention };
   }
 
   private async exchange(): Promise<void> {
@@ -223,12 +241,14 @@ export class Daemon {
     loaded.config.control = this.loaded.config.control;
     log.level = loaded.config.log.level;
     old.bans.stop();
+    await old.retention.stop();
     await old.shipper.stop();
     this.loaded = loaded;
     this.works = works;
     this.record(works, { action: 'daemon.reload', details: { config: loaded.path } });
     await works.shipper.start();
     works.bans.start();
+    works.retention.start();
     await this.api?.apply(loaded.config);
     log.info({ config: loaded.path }, 'configuration read again');
   }

@@ -11,6 +11,7 @@ export type ErrorCode =
   | 'SINK_FAILED'
   | 'FAIL2BAN_FAILED'
   | 'QUERY_LIMIT'
+  | 'PURGE_FAILED'
   | 'ARCHIVE_FAILED'
   | 'ARCHIVE_BROKEN'
   | 'USAGE';

@@ -48,7 +48,8 @@ function refusal(answer: unknown): AuditdError {
   const error = typeof answer === 'object' && answer !== null && 'error' in answer ? answer.error : null;
   const message =
     typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : 'refused';
-  return new AuditdError('CONFIG_INVALID', message);
+  const usage = typeof error === 'object' && error !== null && 'code' in error && error.code === 'USAGE';
+  return new AuditdError(usage ? 'USAGE' : 'CONFIG_INVALID', message);
 }
 
 function unreachable(path: string, error: Error): AuditdError {

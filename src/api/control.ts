@@ -13,6 +13,9 @@ export interface ControlTarget {
   /** Sends rows to a sink again; throws if that can't be begun. */
   replay(body: unknown): void;
   replayStatus(sink: string): unknown;
+  /** Begins a run of retention, or a look at what one would do; throws if that can't be begun. */
+  retain(kind: 'dry' | 'now'): void;
+  retentionStatus(): unknown;
   /** Answers what is not one of the socket's own routes: the API, for whoever may open the socket. */
   fetch?(request: Request, env: object): Response | Promise<Response>;
 }
@@ -30,6 +33,15 @@ export function controlRoutes(target: ControlTarget): Hono {
     return c.json({ started: true });
   });
   app.get('/replay/:sink', (c) => c.json(target.replayStatus(c.req.param('sink')) as object));
+  app.post('/retention/now', (c) => {
+    target.retain('now');
+    return c.json({ started: true });
+  });
+  app.post('/retention/dry', (c) => {
+    target.retain('dry');
+    return c.json({ started: true });
+  });
+  app.get('/retention', (c) => c.json(target.retentionStatus() as object));
   app.all('*', async (c, next) => {
     if (target.fetch === undefined) return next();
     return target.fetch(c.req.raw, c.env as object);

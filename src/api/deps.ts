@@ -4,6 +4,7 @@ import type { ApiConfig } from '../config/api.js';
 import type { Ban } from '../fail2ban/client.js';
 import type { QueryService } from '../query/service.js';
 import type { NewEntry } from '../recorder/recorder.js';
+import type { RetentionStatus } from '../retention/retention.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
 import type { Sessions } from './session.js';
 import type { Tokens } from './tokens.js';
@@ -37,6 +38,7 @@ export interface DaemonStatus extends ShipperStatus {
     readonly bad_lines_total: number;
   } | null;
   readonly api: ApiStatus;
+  readonly retention: RetentionStatus | null;
 }
 
 /** The bans of the jail, from whoever may ask fail2ban. */

@@ -5,7 +5,6 @@ import { basename, dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import type { QueryChunk } from '../query/service.js';
-import { Bar } from './bar.js';
 import { type FilterOptions, filterOf, queryOptionsOf, withFilter } from './filter-options.js';
 import { count } from './terminal.js';
 
@@ -40,9 +39,7 @@ Examples:
       const { output } = options;
       const isCsv = options.csv === true || (options.ndjson !== true && output?.endsWith('.csv') === true);
       const service = createQueryService(queryOptionsOf(loadConfig(options.config ?? null, process.env)));
-      const progress = new ExportProgress(
-        output !== undefined || !process.stdout.isTTY ? process.stderr : null,
-      );
+      const progress = new Progress(output !== undefined || !process.stdout.isTTY ? process.stderr : null);
       try {
         const chunks = progress.over(service.stream(filter, isCsv ? 'csv' : 'ndjson'));
         if (output === undefined) await toStdout(chunks);
@@ -97,24 +94,37 @@ async function toFile(path: string, chunks: AsyncIterable<QueryChunk>): Promise<
   }
 }
 
-/** Counts what passes, and shows it. */
-class ExportProgress {
-  rows = 0;
-  private readonly bar: Bar;
+const WIDTH = 30;
+const EVERY_MS = 100;
 
-  constructor(stream: NodeJS.WriteStream | null) {
-    this.bar = new Bar(stream);
-  }
+/** A bar on a terminal, nothing elsewhere. */
+class Progress {
+  rows = 0;
+  private shown = 0;
+
+  constructor(private readonly stream: NodeJS.WriteStream | null) {}
 
   async *over(chunks: AsyncIterable<QueryChunk>): AsyncGenerator<QueryChunk, void> {
     for await (const chunk of chunks) {
       yield chunk;
       this.rows += chunk.rows;
-      this.bar.show(chunk.progress, () => count(this.rows, 'entry', 'entries'));
+      this.show(chunk.progress);
     }
   }
 
   end(): void {
-    this.bar.end();
+    if (this.shown > 0) this.stream?.write('\r\u001b[K');
+    this.shown = 0;
+  }
+
+  private show(part: number): void {
+    const now = performance.now();
+    if (this.stream?.isTTY !== true || now - this.shown < EVERY_MS) return;
+    this.shown = now;
+    const full = Math.round(part * WIDTH);
+    const bar = '█'.repeat(full) + '░'.repeat(WIDTH - full);
+    this.stream.write(
+      `\r${bar} ${Math.floor(part * 100)} %  ${count(this.rows, 'entry', 'entries')}\u001b[K`,
+    );
   }
 }

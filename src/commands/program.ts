@@ -1,7 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
 import { AuditdError, type ErrorCode, messageOf } from '../errors.js';
 import { VERSION } from '../version.js';
-import { register as archive } from './archive.js';
 import { register as bans } from './bans.js';
 import { register as check } from './check.js';
 import { register as completion } from './completion.js';
@@ -14,8 +13,10 @@ import { register as facts } from './facts.js';
 import { register as fleet } from './fleet.js';
 import { register as indexTable } from './index-table.js';
 import { register as jail } from './jail.js';
+import { register as purger } from './purger.js';
 import { register as query } from './query.js';
 import { register as replay } from './replay.js';
+import { register as retain } from './retain.js';
 import { register as run } from './run.js';
 import { register as stats } from './stats.js';
 import { register as status } from './status.js';
@@ -32,13 +33,12 @@ const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
 
 /** The sub-commands in the groups of the help; a new one docks here. */
 const GROUPS: ReadonlyArray<readonly [string, ReadonlyArray<(program: Command) => void>]> = [
-  ['Daemon:', [run, status, replay]],
+  ['Daemon:', [run, status, replay, retain]],
   ['Look:', [check, explain, tail, query, exportEntries, stats]],
-  ['Retention:', [archive]],
   ['Bans:', [bans, unban, jail]],
   ['Configuration:', [config, configure]],
   ['Fleet:', [fleet]],
-  ['More:', [indexTable, demo, completion, facts]],
+  ['More:', [indexTable, demo, completion, facts, purger]],
 ];
 
 /**
@@ -67,22 +67,14 @@ Documentation: docs/CLI.md, docs/CONFIGURATION.md`,
     for (const register of registers) register(program);
   }
   program.helpCommand('help [command]', 'print the help of a command');
-  for (const command of program.commands) prepare(command, `postern-auditd ${command.name()}`);
-  return program;
-}
-
-/** What every command has, and the commands below it. */
-function prepare(command: Command, path: string): void {
-  command
-    .helpOption('-h, --help', 'print this help')
-    .addOption(new Option('--debug').hideHelp())
-    .exitOverride()
-    .showHelpAfterError(`(${path} --help says more)`);
-  if (command.commands.length > 0)
+  for (const command of program.commands) {
     command
-      .helpCommand('help [command]', 'print the help of a command')
-      .configureHelp({ subcommandTerm: (sub) => sub.name() });
-  for (const sub of command.commands) prepare(sub, `${path} ${sub.name()}`);
+      .helpOption('-h, --help', 'print this help')
+      .addOption(new Option('--debug').hideHelp())
+      .exitOverride()
+      .showHelpAfterError(`(postern-auditd ${command.name()} --help says more)`);
+  }
+  return program;
 }
 
 /** Prints what went wrong and returns the exit code. */

@@ -1,7 +1,9 @@
 import type { Command } from 'commander';
 import type { ApiStatus } from '../api/deps.js';
+import type { RetentionStatus } from '../retention/retention.js';
 import type { FeedStatus } from '../shipping/feed.js';
 import type { LoopStatus } from '../shipping/loop.js';
+import { renderRetention } from './retain/render.js';
 
 /** What the daemon answers to GET /status. */
 interface DaemonStatus {
@@ -14,6 +16,7 @@ interface DaemonStatus {
   readonly bans: { readonly state: string; readonly recorded_total: number } | null;
   /** Missing from a daemon that has none yet. */
   readonly api?: ApiStatus;
+  readonly retention?: RetentionStatus | null;
 }
 
 export function register(program: Command): void {
@@ -55,7 +58,8 @@ export function troubles(status: DaemonStatus): string[] {
     .filter(([, { state }]) => state === 'backing off')
     .map(([name, sink]) => `sink ${name}: ${sink.last_error?.message ?? 'down'}`);
   const api = status.api?.state === 'retrying' ? [status.api.error ?? 'the API does not listen'] : [];
-  return [...sources, ...sinks, ...api];
+  const failed = status.retention?.last?.error ?? null;
+  return [...sources, ...sinks, ...api, ...(failed === null ? [] : [`retention: ${failed}`])];
 }
 
 /** The status for people. */
@@ -86,6 +90,7 @@ export function render(status: DaemonStatus, now: number): string {
   if (status.bans !== null)
     lines.push('', `bans: ${status.bans.state}, ${status.bans.recorded_total} recorded since the start`);
   if (status.api !== undefined) lines.push(`api: ${apiWords(status.api)}`);
+  if (status.retention) lines.push(...renderRetention(status.retention));
   return `${lines.join('\n')}\n`;
 }
 

@@ -64,7 +64,6 @@ const TALLIED: ReadonlySet<ColumnKey> = new Set([
   'user_name',
   'user_email',
   'ip_address',
-  'server',
 ]);
 
 interface Prepared {

@@ -1,0 +1,76 @@
+import type { Command } from 'commander';
+import type { DryTarget } from '../retention/messages.js';
+import type { RetentionStatus } from '../retention/retention.js';
+import { progress, renderDry, renderLast } from './retain/render.js';
+
+interface RetainOptions {
+  readonly dryRun?: boolean;
+  readonly now?: boolean;
+  readonly config?: string;
+  readonly json?: boolean;
+}
+
+const POLL_MS = 200;
+
+export function register(program: Command): void {
+  program
+    .command('retain')
+    .description('what retention would remove from the table, or remove it now')
+    .option(
+      '--dry-run',
+      'say what would go, by category and month, and change nothing (also while retention is off)',
+    )
+    .option('--now', 'archive and remove it now')
+    .option('--json', 'print the result as JSON')
+    .option('--config <file>', 'configuration file (names the control socket)')
+    .addHelpText(
+      'after',
+      `
+The daemon does it. Rows are written to an archive, which is read back and compared, and only then removed, a few at a time, so
+that Postern does not have to wait. Ctrl-C ends the watching, not the run.
+
+Exit codes: 0 done, 1 the run failed, 2 retention is off or has to wait, 3 the daemon does not run.
+
+Examples:
+  $ postern-auditd retain --dry-run
+  $ postern-auditd retain --dry-run --json | jq '.[].going'
+  $ postern-auditd retain --now`,
+    )
+    .action(async (options: RetainOptions) => {
+      const [{ controlRequest }, { loadConfig }, { AuditdError }, { setTimeout: sleep }] = await Promise.all([
+        import('../api/client.js'),
+        import('../config/load.js'),
+        import('../errors.js'),
+        import('node:timers/promises'),
+      ]);
+      if ((options.dryRun === true) === (options.now === true))
+        throw new AuditdError('USAGE', 'Say either --dry-run, to see what would go, or --now');
+      const { control } = loadConfig(options.config ?? null, process.env).config;
+      await controlRequest(control, 'POST', options.now === true ? '/retention/now' : '/retention/dry');
+      const shown = process.stderr.isTTY && options.json !== true;
+      for (;;) {
+        const status = (await controlRequest(control, 'GET', '/retention')) as RetentionStatus;
+        const { run } = status;
+        if (run === null || run.state !== 'running') {
+          if (shown) process.stderr.write('\r\u001b[K');
+          end(status, options.json === true);
+          return;
+        }
+        if (shown && run.progress !== null) process.stderr.write(`\r${progress(run.progress)}\u001b[K`);
+        await sleep(POLL_MS);
+      }
+    });
+}
+
+function end({ run, last }: RetentionStatus, json: boolean): void {
+  if (run?.state === 'failed') {
+    if (json) process.stdout.write(`${JSON.stringify({ error: run.error })}\n`);
+    process.stderr.write(`postern-auditd: ${run.error}\n`);
+    process.exitCode = 1;
+    return;
+  }
+  const dry: readonly DryTarget[] | null = run?.dry ?? null;
+  if (json) process.stdout.write(`${JSON.stringify(dry ?? last, null, 2)}\n`);
+  else if (dry !== null) process.stdout.write(renderDry(dry));
+  else if (last !== null) process.stdout.write(`${renderLast(last).join('\n')}\n`);
+}

@@ -1,0 +1,98 @@
+import type { DryTarget } from '../../retention/messages.js';
+import type { LastRun } from '../../retention/notes.js';
+import type { RetentionStatus } from '../../retention/retention.js';
+import type { Progress } from '../../retention/run.js';
+import { aligned, count } from '../terminal.js';
+
+const BAR = 30;
+/** What DESIGN allows for one commit; more is said. */
+const LOCK_LIMIT_MS = 25;
+
+const WORDS: Readonly<Record<Progress['phase'], string>> = {
+  resuming: 'finishing the run before',
+  looking: 'looking',
+  archiving: 'archiving',
+  purging: 'removing',
+};
+
+/** `[#####.....] 50 %, archiving 2025-11` */
+export function progress({ phase, source, month, done, of }: Progress): string {
+  const part = of === 0 ? 1 : Math.min(1, done / of);
+  const full = Math.round(part * BAR);
+  const what = `${WORDS[phase]} ${month ?? ''}`.trim();
+  return `[${'#'.repeat(full)}${'.'.repeat(BAR - full)}] ${Math.floor(part * 100)} %, ${source}: ${what}`;
+}
+
+/** What would go and what stays, for people. */
+export function renderDry(targets: readonly DryTarget[]): string {
+  return `${targets.flatMap((target) => [...renderTarget(target), '']).join('\n')}`;
+}
+
+function renderTarget({ source, going, staying, held, overridden, rows, reference }: DryTarget): string[] {
+  const total = going.reduce((sum, { rows: some }) => sum + some, 0);
+  const since = reference === null ? '' : `, ages counted from ${iso(reference)}`;
+  const kept: ReadonlyArray<readonly [number, string]> = [
+    [staying.young, 'not old enough'],
+    [staying.forever, 'kept for ever'],
+    [staying.held, 'old enough, and held back for a sink'],
+    [staying.future, 'in the future'],
+    [staying.undated, 'without a readable time'],
+  ];
+  return [
+    `${source}: ${count(total, 'row')} of ${rows.toLocaleString('en')} would go${since}`,
+    ...aligned(
+      going.map(({ month, category, rows: some, early }) => [
+        month,
+        category,
+        count(some, 'row'),
+        early > 0 ? `${early.toLocaleString('en')} of them before their age` : '',
+      ]),
+      '  ',
+    ),
+    ...kept.filter(([number]) => number > 0).map(([number, why]) => `  stay: ${count(number, 'row')} ${why}`),
+    ...held.map(({ sink, rows: some, since: from }) => `  ${holding(sink, some, from)}`),
+    ...overridden.map(
+      ({ sink, rows: some }) => `  ${count(some, 'row')} would go though ${sink} has not had them (max_hold)`,
+    ),
+  ];
+}
+
+function holding(sink: string, rows: number, since: number | null): string {
+  const stands = since === null ? 'it has still to get them' : `it has got nowhere since ${iso(since)}`;
+  return `sink ${sink} holds back ${count(rows, 'row')}: ${stands}`;
+}
+
+/** Lines of `status`. */
+export function renderRetention({ enabled, next, waiting, run, last }: RetentionStatus): string[] {
+  if (!enabled) return ['retention: off, entries are kept indefinitely'];
+  const now = run?.state === 'running' && run.kind !== 'dry' ? 'runs now' : `next run ${next ?? 'unknown'}`;
+  return [
+    `retention: ${waiting === null ? now : `waits, ${waiting}`}`,
+    ...(last === null ? [] : renderLast(last).map((line) => `  ${line}`)),
+  ];
+}
+
+/** What came of a run, for people. */
+export function renderLast(last: LastRun): string[] {
+  const seconds = ((last.end - last.begin) / 1_000).toFixed(1);
+  if (last.error !== null) return [`failed at ${iso(last.end)}: ${last.error}`];
+  const lines = [
+    `${count(last.deleted, 'row')} removed, ${count(last.archives, 'archive')} written, in ${seconds} s (${iso(last.begin)})`,
+    ...last.held.map(({ sink, rows, since }) => holding(sink, rows, since)),
+  ];
+  if (last.lock_ms > LOCK_LIMIT_MS)
+    lines.push(`Postern had to wait up to ${last.lock_ms} ms for a single commit: this disk is slow`);
+  if (last.free_bytes !== null && last.free_bytes > 2 ** 20) {
+    const megabytes = Math.floor(last.free_bytes / 2 ** 20).toLocaleString('en');
+    lines.push(
+      last.auto_vacuum === 'incremental'
+        ? `${megabytes} MiB in the database are free and go back with the next run`
+        : `${megabytes} MiB in the database are free for new rows. To give them back to the disk, with Postern stopped: sqlite3 DATABASE VACUUM`,
+    );
+  }
+  return lines;
+}
+
+function iso(time: number): string {
+  return `${new Date(time).toISOString().slice(0, 19)}Z`;
+}

@@ -1,0 +1,34 @@
+/** A look at the clock beside one that never steps. */
+export interface ClockLook {
+  /** Milliseconds since the epoch. */
+  readonly wall: number;
+  /** Milliseconds since the machine was started, time asleep included. */
+  readonly up: number;
+}
+
+/** What is remembered between looks, over restarts too. JSON, saved in state.db. */
+export interface ClockNote extends ClockLook {
+  /** How much longer runs wait after a step, ms. */
+  readonly wait: number;
+  /** The last step, ms; positive is forward. */
+  readonly step: number | null;
+}
+
+export const STEP_MS = 3_600_000;
+export const WAIT_MS = 86_400_000;
+
+/**
+ * Finds steps of the clock by more than an hour: within one start of the machine in both directions; over its restart backwards only,
+ * since a clock that is ahead then looks as if the machine had been off. (A machine that has been up longer than the one before is
+ * taken for the same: that costs a day at most.)
+ */
+export function observe(note: ClockNote | null, look: ClockLook): ClockNote {
+  if (note === null) return { ...look, wait: 0, step: null };
+  const same = look.up >= note.up;
+  const passed = same ? look.up - note.up : look.up;
+  const step = look.wall - note.wall - passed;
+  const stepped = same ? Math.abs(step) > STEP_MS : step < -STEP_MS;
+  if (stepped) return { ...look, wait: WAIT_MS, step };
+  const wait = Math.max(0, note.wait - passed);
+  return { ...look, wait, step: wait === 0 ? null : note.step };
+}

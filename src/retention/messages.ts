@@ -1,0 +1,48 @@
+import type { SourceName } from '../audit/event.js';
+import type { Config } from '../config/schema.js';
+import type { ErrorCode } from '../errors.js';
+import type { Hold } from './holds.js';
+import type { PurgedNote } from './pending.js';
+import type { Plan } from './plan.js';
+import type { Named, Purged } from './purge/protocol.js';
+import type { Progress, RunResult } from './run.js';
+
+/** What the thread of a run is started with. */
+export interface RunData {
+  /** Only look and say what would go. */
+  readonly dry: boolean;
+  readonly config: Config & { readonly server: string };
+  readonly configPath: string | null;
+  readonly env: NodeJS.ProcessEnv;
+  readonly stateDatabase: string;
+  readonly sourceId: string;
+  readonly purged: PurgedNote | null;
+  readonly targets: ReadonlyArray<{
+    readonly source: SourceName;
+    readonly timeline: number;
+    readonly holds: readonly Hold[];
+    readonly limit: number;
+  }>;
+}
+
+/** What a run would do with one table. */
+export type DryTarget = Omit<Plan, 'months' | 'moment'> & {
+  readonly source: SourceName;
+  readonly reference: number | null;
+};
+
+export type Outcome =
+  | { readonly kind: 'dry'; readonly targets: readonly DryTarget[] }
+  | ({ readonly kind: 'run' } & RunResult);
+
+/** From the thread. */
+export type Said =
+  | { readonly progress: Progress }
+  | { readonly purged: PurgedNote }
+  /** Rows of our own table, which the main thread alone writes. */
+  | { readonly own: readonly Named[] }
+  | { readonly outcome: Outcome }
+  | { readonly failed: { readonly code: ErrorCode | null; readonly message: string } };
+
+/** To the thread. */
+export type Told = { readonly stop: true } | { readonly own: Purged };

@@ -1,0 +1,37 @@
+import type { Database } from 'better-sqlite3';
+import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/columns.js';
+import { TableRows } from './archive/table.js';
+import { type Named, NOTHING, type Purged, sum } from './purge/protocol.js';
+import { rowHash } from './purge/row-hash.js';
+
+/** The daemon's own audit table in state.db. */
+export const OWN_TABLE: TableConfig = {
+  table: 'audit_log',
+  columns: Object.fromEntries(COLUMN_KEYS.map((key) => [key, key])) as Record<ColumnKey, string>,
+};
+
+/** Rows in one transaction: the thread that ships waits for it, a few ms. */
+const AT_ONCE = 200;
+
+/** Deletes rows of our own table if they are as their archive has them. For the main thread, which alone writes state.db. */
+export function deleteOwn(db: Database, named: readonly Named[]): Purged {
+  let purged = NOTHING;
+  const remove = db.prepare('DELETE FROM audit_log WHERE id = ?');
+  const some = db.transaction((batch: readonly Named[]) => {
+    const rows = new TableRows(db, OWN_TABLE, { identify: () => ({ id: '', length: 0 }) });
+    const found = new Map(rows.byIds(batch.map(([id]) => id)).map((row) => [row.id, row]));
+    for (const [id, hash] of batch) {
+      const row = found.get(id);
+      const same = row !== undefined && rowHash(row) === hash;
+      if (same) remove.run(id);
+      const [deleted, gone, differ] = [
+        same ? 1 : 0,
+        row === undefined ? 1 : 0,
+        row !== undefined && !same ? 1 : 0,
+      ];
+      purged = sum(purged, { ...NOTHING, deleted, gone, differ });
+    }
+  });
+  for (let at = 0; at < named.length; at += AT_ONCE) some(named.slice(at, at + AT_ONCE));
+  return purged;
+}

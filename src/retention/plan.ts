@@ -1,0 +1,220 @@
+import { setImmediate as otherWork } from 'node:timers/promises';
+import type { Database } from 'better-sqlite3';
+import type { RetentionConfig } from '../config/schema.js';
+import { AuditdError } from '../errors.js';
+import { type AuditTable, quoteIdentifier, TableCache, type TableConfig } from '../source/columns.js';
+import type { SqlValue } from '../source/encoding.js';
+import { monthOf } from './archive/write.js';
+import type { Hold } from './holds.js';
+import type { RowJudge } from './judge.js';
+import { excess, type Fate, fateOf, type Moment, mayGoEarly, momentOf } from './policy.js';
+import type { Read } from './reading.js';
+
+/** Rows looked at in one step, after which the database is closed again: about 10 ms. */
+const STEP_ROWS = 4_000;
+
+export interface PlanOptions {
+  readonly read: Read;
+  readonly table: TableConfig;
+  readonly judge: RowJudge;
+  readonly retention: Pick<RetentionConfig, 'keep' | 'max_rows' | 'max_size'>;
+  readonly holds: readonly Hold[];
+  /** Rows with an id below this may go (`limitOf`). */
+  readonly limit: number;
+  readonly clock: number;
+  readonly signal: AbortSignal;
+  /** How much has been looked at, 0 to 1. */
+  readonly onProgress: (part: number) => void;
+}
+
+/** Rows of a category and a month that go. */
+export interface Going {
+  readonly category: string;
+  /** `2026-11`, UTC. */
+  readonly month: string;
+  readonly rows: number;
+  /** Of them, those that go before their age because the table is too large. */
+  readonly early: number;
+}
+
+/** Rows that would go, and stay for a sink. */
+export interface Held {
+  readonly sink: string;
+  /** Since when it has got nowhere, ms since the epoch; null while it gets on. */
+  readonly since: number | null;
+  readonly rows: number;
+}
+
+export interface Plan {
+  readonly moment: Moment;
+  /** Rows in the table. */
+  readonly rows: number;
+  /** Ids by month, ascending; the oldest month first. */
+  readonly months: ReadonlyMap<string, readonly number[]>;
+  readonly going: readonly Going[];
+  readonly staying: Readonly<Record<Exclude<Fate, 'old'> | 'held', number>>;
+  readonly held: readonly Held[];
+  /** Rows that go though a required sink, which has got nowhere for longer than `max_hold`, has not had them. */
+  readonly overridden: readonly Held[];
+}
+
+interface Row {
+  readonly id: number;
+  readonly fate: Fate;
+  readonly category: string;
+  readonly time: number | null;
+  readonly bytes: number;
+}
+
+/** Looks at every row and says which may go. Changes nothing. @throws AuditdError `SOURCE_UNUSABLE`, the signal's reason */
+export async function planRun(options: PlanOptions): Promise<Plan> {
+  const { retention } = options;
+  const scan = new Scan(options);
+  let left = { rows: 0, bytes: 0 };
+  if (retention.max_rows !== null || retention.max_size !== null) {
+    const all = { rows: 0, bytes: 0 };
+    const old = { rows: 0, bytes: 0 };
+    await scan.each((row) => {
+      for (const sum of row.fate === 'old' && row.id < options.limit ? [all, old] : [all]) {
+        sum.rows++;
+        sum.bytes += row.bytes;
+      }
+    });
+    left = excess(retention, all, old);
+  }
+  const count = new Count(options);
+  await scan.each((row) => {
+    const early = mayGoEarly(row.fate) && row.id !== scan.newestId && (left.rows > 0 || left.bytes > 0);
+    if (row.id === scan.newestId || (row.fate !== 'old' && !early)) return count.stays(row.fate);
+    if (row.id >= options.limit) return count.isHeld(row.id);
+    if (early) left = { rows: left.rows - 1, bytes: left.bytes - row.bytes };
+    return count.goes(row, early);
+  });
+  return count.plan(scan.moment);
+}
+
+/** Goes over the table in steps; between two of them nothing is open. */
+class Scan {
+  moment: Moment = momentOf(0, null);
+  newestId = 0;
+  private readonly tables: TableCache;
+
+  constructor(private readonly options: PlanOptions) {
+    this.tables = new TableCache(options.table);
+  }
+
+  async each(onRow: (row: Row) => void): Promise<void> {
+    const { read, signal, judge, clock, onProgress } = this.options;
+    const newest = read((db) => judge.newest(db, this.table(db)));
+    if (this.newestId === 0) {
+      this.newestId = newest.id;
+      this.moment = momentOf(clock, newest.time);
+    }
+    for (let after = 0; after < this.newestId; ) {
+      signal.throwIfAborted();
+      const rows = read((db) => this.step(db, after));
+      for (const row of rows) onRow(row);
+      after = rows.at(-1)?.id ?? this.newestId;
+      onProgress(after / this.newestId);
+      await otherWork();
+    }
+  }
+
+  private step(db: Database, after: number): Row[] {
+    const { table, judge, retention } = this.options;
+    const { absent, name } = this.table(db);
+    const column = (key: 'action' | 'created_at' | 'id' | 'resource_type') =>
+      absent.includes(key) ? 'NULL' : quoteIdentifier(table.columns[key]);
+    const id = column('id');
+    const size = retention.max_size === null ? '0' : sizeOf(db, name);
+    const rows = db
+      .prepare(
+        `SELECT ${id}, ${column('created_at')}, ${column('action')}, ${column('resource_type')}, ${size}
+         FROM ${quoteIdentifier(name)} NOT INDEXED WHERE ${id} > ? AND ${id} <= ? ORDER BY ${id} LIMIT ${STEP_ROWS}`,
+      )
+      .raw()
+      .all(after, this.newestId) as Array<[number, SqlValue, SqlValue, SqlValue, number]>;
+    return rows.map(([rowId, created, action, resourceType, bytes]) => {
+      const judged = judge.judged(created, action, resourceType);
+      return { id: rowId, ...judged, fate: fateOf(judged, retention.keep, this.moment), bytes };
+    });
+  }
+
+  private table(db: Database): AuditTable {
+    const table = this.tables.get(db);
+    if ('state' in table) throw new AuditdError('SOURCE_UNUSABLE', table.message);
+    if (!table.isView) return table;
+    const next = 'Set source.table to the table behind it, or retention.enabled to false';
+    throw new AuditdError(
+      'SOURCE_UNUSABLE',
+      `${table.name} is a view: rows can't be removed from it. ${next}`,
+    );
+  }
+}
+
+/** Bytes in the columns of a row, as SQL. */
+function sizeOf(db: Database, table: string): string {
+  const names = db.prepare('SELECT name FROM pragma_table_info(?)').pluck().all(table) as string[];
+  return names.map((name) => `ifnull(length(CAST(${quoteIdentifier(name)} AS BLOB)), 0)`).join(' + ');
+}
+
+class Count {
+  private rows = 0;
+  private readonly months = new Map<string, number[]>();
+  private readonly going = new Map<
+    string,
+    { category: string; month: string; rows: number; early: number }
+  >();
+  private readonly staying = { young: 0, forever: 0, undated: 0, future: 0, held: 0 };
+  private readonly held = new Map<string, number>();
+  private readonly overridden = new Map<string, number>();
+
+  constructor(private readonly options: Pick<PlanOptions, 'holds'>) {}
+
+  stays(fate: Fate): void {
+    this.rows++;
+    this.staying[fate === 'old' ? 'young' : fate]++;
+  }
+
+  isHeld(id: number): void {
+    this.rows++;
+    this.staying.held++;
+    for (const hold of this.options.holds) if (!hold.overridden && hold.from <= id) add(this.held, hold.sink);
+  }
+
+  goes({ id, time, category }: Row, early: boolean): void {
+    this.rows++;
+    const month = monthOf(time);
+    const ids = this.months.get(month);
+    if (ids === undefined) this.months.set(month, [id]);
+    else ids.push(id);
+    const key = `${month} ${category}`;
+    const going = this.going.get(key) ?? { category, month, rows: 0, early: 0 };
+    this.going.set(key, going);
+    going.rows++;
+    if (early) going.early++;
+    for (const hold of this.options.holds)
+      if (hold.overridden && hold.from <= id) add(this.overridden, hold.sink);
+  }
+
+  plan(moment: Moment): Plan {
+    const sinceOf = (sink: string) => this.options.holds.find((hold) => hold.sink === sink)?.since ?? null;
+    const list = (counts: ReadonlyMap<string, number>): Held[] =>
+      [...counts].map(([sink, rows]) => ({ sink, since: sinceOf(sink), rows }));
+    return {
+      moment,
+      rows: this.rows,
+      months: new Map([...this.months].sort(([a], [b]) => (a < b ? -1 : 1))),
+      going: [...this.going.values()].sort((a, b) =>
+        a.month === b.month ? (a.category < b.category ? -1 : 1) : a.month < b.month ? -1 : 1,
+      ),
+      staying: this.staying,
+      held: list(this.held),
+      overridden: list(this.overridden),
+    };
+  }
+}
+
+function add(counts: Map<string, number>, key: string): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+}

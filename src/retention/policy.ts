@@ -1,0 +1,71 @@
+import type { RetentionConfig } from '../config/schema.js';
+
+/** Ages by category, milliseconds; null is for ever. */
+export type Keep = RetentionConfig['keep'];
+
+/** From when ages are counted. */
+export interface Moment {
+  /** The system's clock, ms since the epoch. */
+  readonly clock: number;
+  /** The earlier of the clock and the time of the newest row; null where no row has a readable time. */
+  readonly reference: number | null;
+}
+
+/** What is judged of a row. `time` is as we parse it, null where it can't be read. */
+export interface Judged {
+  readonly time: number | null;
+  readonly category: string;
+}
+
+/**
+ * `old`: may go. All others stay: `undated` and `future` always, `forever` because its category is named so, `young` until
+ * it is older, or until the table is too large.
+ */
+export type Fate = 'old' | 'young' | 'forever' | 'undated' | 'future';
+
+/** @param newest the time of the row with the highest id among those with a readable one */
+export function momentOf(clock: number, newest: number | null): Moment {
+  return { clock, reference: newest === null ? null : Math.min(clock, newest) };
+}
+
+/** Times are compared as numbers, never as SQL strings: to SQLite any number is less than any text. */
+export function fateOf({ time, category }: Judged, keep: Keep, { clock, reference }: Moment): Fate {
+  if (time === null || !Number.isFinite(time)) return 'undated';
+  if (time > clock) return 'future';
+  const named = ageOf(keep, category);
+  if (named === null) return 'forever';
+  const age = named ?? keep.default;
+  if (age === null || reference === null) return 'young';
+  return reference - time > age ? 'old' : 'young';
+}
+
+/** May it go because the table is too large? A category that is named as kept for ever may not; the default may. */
+export function mayGoEarly(fate: Fate): boolean {
+  return fate === 'young';
+}
+
+/** Own keys only: a category is a word of the table's. */
+function ageOf(keep: Keep, category: string): number | null | undefined {
+  if (category === 'default' || !Object.hasOwn(keep, category)) return undefined;
+  return keep[category as keyof Keep];
+}
+
+export interface Totals {
+  readonly rows: number;
+  /** Bytes in the columns of all of them. */
+  readonly bytes: number;
+}
+
+/** How much has to go besides what is old. */
+export function excess(
+  config: Pick<RetentionConfig, 'max_rows' | 'max_size'>,
+  all: Totals,
+  old: Totals,
+): Totals {
+  const over = (most: number | null, total: number, going: number) =>
+    most === null ? 0 : Math.max(0, total - going - most);
+  return {
+    rows: over(config.max_rows, all.rows, old.rows),
+    bytes: over(config.max_size, all.bytes, old.bytes),
+  };
+}

@@ -1,0 +1,101 @@
+import { spawn } from 'node:child_process';
+import { connect } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { AuditdError, codeOf, messageOf } from '../../errors.js';
+import { linesOf } from './lines.js';
+import { type Answer, LONGEST_LINE, type Named, type Purged, type Request, type Space } from './protocol.js';
+
+/** Set by the unit of the daemon: where the unit of the purge listens. Without it the purge is a child process. */
+export const PURGE_SOCKET = 'POSTERN_AUDITD_PURGE';
+
+/** Has rows deleted by who may write the database. */
+export interface Purger {
+  /** @throws AuditdError `PURGE_FAILED` in the words of the other side */
+  purge(rows: readonly Named[]): Promise<Purged>;
+  /** After the last rows. */
+  end(): Promise<Space>;
+  close(): void;
+}
+
+export interface PurgerOptions {
+  readonly configPath: string | null;
+  readonly env: NodeJS.ProcessEnv;
+  /** The compiled child.js, where it is not beside this file. */
+  readonly child?: URL;
+}
+
+/** @throws AuditdError `PURGE_FAILED` if nobody listens */
+export async function openPurger(options: PurgerOptions): Promise<Purger> {
+  const socket = options.env[PURGE_SOCKET] ?? '';
+  return socket === '' ? startChild(options) : connected(socket);
+}
+
+function connected(path: string): Promise<Purger> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path);
+    socket.once('error', (error) => {
+      const next = 'Run install.sh --reconfigure, then: systemctl status postern-auditd-purge.socket';
+      reject(
+        failed(`The purge does not answer on ${path} (${codeOf(error) ?? error.message}). ${next}`, error),
+      );
+    });
+    socket.once('connect', () => resolve(purger(socket, socket, () => socket.destroy())));
+  });
+}
+
+function startChild({ configPath, env, child }: PurgerOptions): Purger {
+  const program = fileURLToPath(child ?? new URL('./child.js', import.meta.url));
+  const started = spawn(process.execPath, [program, configPath ?? ''], {
+    env,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  started.on('error', () => undefined); // the streams end
+  return purger(started.stdout, started.stdin, () => started.stdin.end());
+}
+
+function purger(input: Readable, output: Writable, close: () => void): Purger {
+  let trouble: unknown = null;
+  for (const stream of new Set([input, output])) {
+    stream.on('error', (error: unknown) => {
+      trouble ??= error;
+    });
+  }
+  const lines = linesOf(input, LONGEST_LINE);
+  const ask = async (request: Request): Promise<Answer> => {
+    output.write(`${JSON.stringify(request)}\n`);
+    let answer: Answer | null = null;
+    try {
+      const step = await lines.next();
+      if (step.done !== true) answer = JSON.parse(step.value) as Answer;
+    } catch (error) {
+      trouble ??= error;
+    }
+    if (answer === null) {
+      const why = trouble === null ? '' : ` (${messageOf(trouble)})`;
+      throw failed(
+        `The purge ended without an answer${why}. journalctl -u postern-auditd-purge says more`,
+        trouble,
+      );
+    }
+    if ('error' in answer) throw failed(`The purge refuses: ${answer.error}`, null);
+    return answer;
+  };
+  return {
+    async purge(rows) {
+      const answer = await ask({ rows });
+      if ('purged' in answer) return answer.purged;
+      throw failed('The purge answers out of turn. Run install.sh, so that both are of one version', null);
+    },
+    async end() {
+      const answer = await ask({ end: true });
+      if ('space' in answer) return answer.space;
+      throw failed('The purge answers out of turn. Run install.sh, so that both are of one version', null);
+    },
+    close,
+  };
+}
+
+function failed(message: string, cause: unknown): AuditdError {
+  return new AuditdError('PURGE_FAILED', message, { cause });
+}

@@ -1,0 +1,243 @@
+import { closeSync, fsyncSync, openSync, realpathSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import Database from 'better-sqlite3';
+import { createClassifier } from '../../audit/catalog.js';
+import type { Config } from '../../config/schema.js';
+import { AuditdError, codeOf } from '../../errors.js';
+import { type AuditTable, quoteIdentifier, TableCache } from '../../source/columns.js';
+import { TableRows } from '../archive/table.js';
+import { RowJudge } from '../judge.js';
+import { fateOf, type Moment, mayGoEarly, momentOf } from '../policy.js';
+import { Pace } from './pace.js';
+import { type Named, NOTHING, type Purged, type Space, sum } from './protocol.js';
+import { rowHash } from './row-hash.js';
+import { giveBack } from './space.js';
+
+/** A connection is closed again after this long: a Postern that stops, or is restored, is not kept from it. */
+const OPEN_MS = 200;
+/** Tries at a lock that somebody else holds, before this process waits for its turn. */
+const TRIES = 3;
+const BUSY_MS = 1_000;
+/** How long to wait for a commit of somebody else's, ms, so as to come right behind it. */
+const TURN_MS = 12;
+
+export interface DeleterOptions {
+  readonly config: Pick<Config, 'source' | 'retention'>;
+  readonly clock: () => number;
+}
+
+interface Open {
+  readonly db: Database.Database;
+  readonly table: AuditTable;
+  readonly rows: TableRows;
+  readonly moment: Moment;
+  readonly newestId: number;
+  version: unknown;
+}
+
+/**
+ * Deletes archived rows from Postern's table, and nothing else: those whose every column is what the archive has, that the configuration lets
+ * go by this process's own reading of it, and never the newest row (by which the daemon knows the history).
+ *
+ * A row is read and compared without the write lock, which is taken only if nobody has written since (SQLite refuses it
+ * otherwise), so that one transaction sees the row and deletes it.
+ */
+export class Deleter {
+  private readonly tables: TableCache;
+  private readonly judge: RowJudge;
+  private readonly pace = new Pace();
+  /** How many rows may go before their age; null until it is counted. */
+  private early: number | null = null;
+
+  constructor(private readonly options: DeleterOptions) {
+    const { source } = options.config;
+    this.tables = new TableCache(source);
+    this.judge = new RowJudge(source, createClassifier(source.aliases));
+  }
+
+  /** @throws AuditdError `SOURCE_UNUSABLE` if the database can't be written */
+  async delete(named: readonly Named[]): Promise<Purged> {
+    let purged = NOTHING;
+    for (let at = 0; at < named.length; ) {
+      const open = this.open();
+      try {
+        const end = performance.now() + OPEN_MS;
+        do {
+          const batch = named.slice(at, at + this.pace.rows);
+          const done = await this.batch(open, batch);
+          purged = sum(purged, done);
+          at += batch.length;
+        } while (at < named.length && performance.now() < end);
+      } catch (error) {
+        throw unusable(this.options.config.source.database, error);
+      } finally {
+        close(open.db);
+      }
+    }
+    return purged;
+  }
+
+  /** Gives the space back where the database is made for it. */
+  async end(): Promise<Space> {
+    const { database } = this.options.config.source;
+    const { db } = this.open();
+    try {
+      return await giveBack(db, this.pace);
+    } catch (error) {
+      throw unusable(database, error);
+    } finally {
+      close(db);
+      syncWal(database);
+    }
+  }
+
+  private open(): Open {
+    const { config, clock } = this.options;
+    const { database } = config.source;
+    let db: Database.Database | null = null;
+    try {
+      db = new Database(database, { fileMustExist: true, timeout: BUSY_MS });
+      // A deletion that a loss of power takes back was archived, and is found again by the next run (run.ts); NORMAL saves Postern
+      // the wait for this process's fsync under the lock.
+      db.pragma('synchronous = NORMAL');
+      db.pragma('wal_autocheckpoint = 0');
+      const table = this.tables.get(db);
+      if ('state' in table) throw new AuditdError('SOURCE_UNUSABLE', `${database}: ${table.message}`);
+      if (table.isView)
+        throw new AuditdError('SOURCE_UNUSABLE', `${table.name} is a view: rows can't be removed from it`);
+      const newest = this.judge.newest(db, table);
+      const rows = new TableRows(db, config.source, { identify: () => ({ id: '', length: 0 }) }, this.tables);
+      this.early ??= this.excess(db, table);
+      const moment = momentOf(clock(), newest.time);
+      return { db, table, rows, moment, newestId: newest.id, version: dataVersion(db) };
+    } catch (error) {
+      db?.close();
+      throw unusable(database, error);
+    }
+  }
+
+  /** Rows above `max_rows`; with `max_size` that is for the archiving side to judge. */
+  private excess(db: Database.Database, table: AuditTable): number {
+    const { max_rows: maxRows, max_size: maxSize } = this.options.config.retention;
+    if (maxSize !== null) return Number.POSITIVE_INFINITY;
+    if (maxRows === null) return 0;
+    const rows = Number(
+      db
+        .prepare(`SELECT count(*) FROM ${quoteIdentifier(table.name)}`)
+        .pluck()
+        .get(),
+    );
+    return Math.max(0, rows - maxRows);
+  }
+
+  private async batch(open: Open, batch: readonly Named[]): Promise<Purged> {
+    let busy = 0;
+    for (;;) {
+      if (this.pace.amongOthers) await this.turn(open);
+      const { db } = open;
+      try {
+        const { purged, wrote, lockMs } = this.transaction(open, batch, busy >= TRIES);
+        const version = dataVersion(db);
+        const others = version !== open.version;
+        open.version = version;
+        if (wrote) await sleep(this.pace.after({ rows: purged.deleted, lockMs, others }));
+        return { ...purged, busy };
+      } catch (error) {
+        if (db.inTransaction) db.exec('ROLLBACK');
+        if (codeOf(error)?.startsWith('SQLITE_BUSY') !== true || busy > 10 * TRIES) throw error;
+        busy++;
+        await sleep(this.pace.met());
+      }
+    }
+  }
+
+  /** Right behind a commit of somebody else's the next one is furthest away. */
+  private async turn(open: Open): Promise<void> {
+    const end = performance.now() + TURN_MS;
+    while (performance.now() < end) {
+      const version = dataVersion(open.db);
+      if (version !== open.version) return;
+      await sleep(1);
+    }
+  }
+
+  private transaction(
+    { db, table, rows, moment, newestId }: Open,
+    batch: readonly Named[],
+    wait: boolean,
+  ): { purged: Purged; wrote: boolean; lockMs: number } {
+    const counts = { gone: 0, differ: 0, young: 0 };
+    let locked = performance.now();
+    db.exec(wait ? 'BEGIN IMMEDIATE' : 'BEGIN');
+    if (wait) locked = performance.now();
+    const found = new Map(rows.byIds(batch.map(([id]) => id)).map((row) => [row.id, row]));
+    let early = this.early ?? 0;
+    const doomed: number[] = [];
+    for (const [id, hash] of batch) {
+      const row = found.get(id);
+      if (row === undefined) counts.gone++;
+      else if (rowHash(row) !== hash) counts.differ++;
+      else {
+        const fate = fateOf(this.judge.ofRow(row), this.options.config.retention.keep, moment);
+        const goes = id !== newestId && (fate === 'old' || (mayGoEarly(fate) && early > 0));
+        if (goes && fate !== 'old') early--;
+        if (goes) doomed.push(id);
+        else counts.young++;
+      }
+    }
+    if (doomed.length > 0) {
+      const id = quoteIdentifier(this.options.config.source.columns.id);
+      const statement = db.prepare(`DELETE FROM ${quoteIdentifier(table.name)} WHERE ${id} = ?`);
+      if (!wait) locked = performance.now();
+      for (const each of doomed) statement.run(each);
+    }
+    db.exec('COMMIT');
+    const lockMs = doomed.length > 0 || wait ? performance.now() - locked : 0;
+    this.early = early;
+    const purged = { ...counts, deleted: doomed.length, lock_ms: lockMs, commits: 1, busy: 0 };
+    return { purged, wrote: doomed.length > 0, lockMs };
+  }
+}
+
+/** What this connection has written is moved into the database first: otherwise one of Postern's commits has to do it. Waits for nobody. */
+function close(db: Database.Database): void {
+  try {
+    db.pragma('wal_checkpoint(PASSIVE)');
+  } finally {
+    db.close();
+  }
+}
+
+/** Changes with each commit of another connection. */
+export function dataVersion(db: Database.Database): unknown {
+  return db.pragma('data_version', { simple: true });
+}
+
+/** On the medium, so that a loss of power brings no row back whose archive counts as done. Reading `-wal` drops no locks. */
+function syncWal(database: string): void {
+  let fd: number;
+  try {
+    fd = openSync(`${realpathSync(database)}-wal`, 'r');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return; // checkpointed by the last close, or no WAL at all
+    throw error;
+  }
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function unusable(database: string, error: unknown): AuditdError {
+  if (error instanceof AuditdError) return error;
+  const code = codeOf(error);
+  const next =
+    code?.startsWith('SQLITE_BUSY') === true
+      ? 'Another program has held it for long; the next run goes on'
+      : 'install.sh --reconfigure decides anew who may write it';
+  const what = error instanceof Error ? error.message : String(error);
+  return new AuditdError('SOURCE_UNUSABLE', `No rows can be removed from ${database}: ${what}. ${next}`, {
+    cause: error,
+  });
+}

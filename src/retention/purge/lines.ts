@@ -1,0 +1,14 @@
+import type { Readable } from 'node:stream';
+
+/** The lines of a stream, without their ends. @throws Error at a line that is longer than `longest` characters */
+export async function* linesOf(stream: Readable, longest: number): AsyncGenerator<string, void> {
+  let rest = '';
+  for await (const chunk of stream.setEncoding('utf8') as AsyncIterable<string>) {
+    rest += chunk;
+    for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n')) {
+      yield rest.slice(0, end);
+      rest = rest.slice(end + 1);
+    }
+    if (rest.length > longest) throw new Error('a line without end');
+  }
+}

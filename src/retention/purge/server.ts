@@ -1,0 +1,70 @@
+import { createServer, type Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
+import { loadConfig } from '../../config/load.js';
+import { AuditdError, messageOf } from '../../errors.js';
+import { Deleter } from './deleter.js';
+import { linesOf } from './lines.js';
+import { type Answer, LONGEST_LINE, parseRequest } from './protocol.js';
+
+/** The first descriptor that systemd passes on (sd_listen_fds(3)). */
+const FIRST_FD = 3;
+/** Without a client for so long the process ends; systemd starts it again for the next. */
+const IDLE_MS = 10_000;
+
+export interface PurgeServerOptions {
+  /** As of the other commands; null for the usual places. */
+  readonly configPath: string | null;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/**
+ * One client's requests, one after the other. What database, and which rows may go at all, this process reads in the
+ * configuration itself: a client can name rows and nothing else.
+ */
+export async function servePurge(
+  input: Readable,
+  output: Writable,
+  { configPath, env }: PurgeServerOptions,
+): Promise<void> {
+  const answer = (said: Answer) => output.write(`${JSON.stringify(said)}\n`);
+  try {
+    const { config, path } = loadConfig(configPath, env);
+    if (!config.retention.enabled) {
+      const next = 'Set retention.enabled to true there';
+      throw new AuditdError('PURGE_FAILED', `retention is off in ${path ?? 'the defaults'}. ${next}`);
+    }
+    const deleter = new Deleter({ config, clock: Date.now });
+    for await (const line of linesOf(input, LONGEST_LINE)) {
+      const request = parseRequest(line);
+      if ('end' in request) answer({ space: await deleter.end() });
+      else answer({ purged: await deleter.delete(request.rows) });
+    }
+  } catch (error) {
+    answer({ error: messageOf(error) });
+  }
+}
+
+/** Serves the socket that systemd has made and passes on. @throws AuditdError `USAGE` if it passes none */
+export function serveActivated(options: PurgeServerOptions): Promise<void> {
+  if (options.env.LISTEN_FDS !== '1' || options.env.LISTEN_PID !== String(process.pid)) {
+    const next = 'systemctl start postern-auditd-purge.socket';
+    throw new AuditdError('USAGE', `This is started by systemd when the daemon needs it. Try: ${next}`);
+  }
+  return new Promise((resolve, reject) => {
+    const clients = new Set<Socket>();
+    const server = createServer((socket) => {
+      clearTimeout(idle);
+      clients.add(socket);
+      socket.on('error', () => undefined); // a client that died
+      void servePurge(socket, socket, options).finally(() => {
+        socket.end();
+        clients.delete(socket);
+        if (clients.size === 0) idle = setTimeout(stop, IDLE_MS);
+      });
+    });
+    const stop = () => server.close(() => resolve());
+    let idle = setTimeout(stop, IDLE_MS);
+    server.once('error', reject);
+    server.listen({ fd: FIRST_FD });
+  });
+}

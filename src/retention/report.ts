@@ -1,0 +1,56 @@
+import type { NewEntry } from '../recorder/recorder.js';
+import type { Outcome } from './messages.js';
+import type { LastRun } from './notes.js';
+import { sum } from './purge/protocol.js';
+
+type Done = Extract<Outcome, { kind: 'run' }>;
+
+export function lastRunOf(begin: number, end: number, { resumed, targets }: Done): LastRun {
+  const purged = targets.reduce((all, target) => sum(all, target.purged), resumed);
+  const space = targets.find(({ source }) => source === 'postern')?.space ?? null;
+  return {
+    begin,
+    end,
+    deleted: purged.deleted,
+    archives: targets.reduce((count, { archives }) => count + archives.length, 0),
+    held: targets.flatMap(({ plan }) => plan.held),
+    lock_ms: Math.round(Math.max(purged.lock_ms, space?.lock_ms ?? 0) * 10) / 10,
+    free_bytes: space?.free_bytes ?? null,
+    auto_vacuum: space?.auto_vacuum ?? null,
+    error: null,
+  };
+}
+
+/** The audit events of a run; none of one that found nothing to do. */
+export function entriesOf({ resumed, targets }: Done, last: LastRun): NewEntry[] {
+  const entries: NewEntry[] = targets.flatMap(({ archives }) =>
+    archives.map((archive) => ({ action: 'daemon.archive_create', details: { ...archive } })),
+  );
+  for (const { source, plan } of targets) {
+    for (const { sink, since, rows } of plan.overridden) {
+      const details = { source, sink, since: since === null ? null : new Date(since).toISOString(), rows };
+      entries.push({ action: 'daemon.hold_override', details });
+    }
+  }
+  const refused = targets.reduce((count, { purged }) => count + purged.differ + purged.young, resumed.differ);
+  if (last.deleted > 0 || refused > 0) {
+    const sources = Object.fromEntries(
+      targets.map(({ source, purged, plan }) => [
+        source,
+        { deleted: purged.deleted, changed_meanwhile: purged.differ, held_back: plan.staying.held },
+      ]),
+    );
+    const seconds = Math.round((last.end - last.begin) / 1_000);
+    entries.push({
+      action: 'daemon.purge',
+      details: {
+        deleted: last.deleted,
+        archives: last.archives,
+        resumed: resumed.deleted,
+        seconds,
+        ...sources,
+      },
+    });
+  }
+  return entries;
+}

@@ -1,0 +1,269 @@
+import { uptime } from 'node:os';
+import type { Logger } from 'pino';
+import type { SourceName } from '../audit/event.js';
+import type { LoadedConfig } from '../config/load.js';
+import { AuditdError, messageOf } from '../errors.js';
+import type { NewEntry } from '../recorder/recorder.js';
+import type { ShipperStatus } from '../shipping/shipper.js';
+import type { State } from '../shipping/state.js';
+import { observe } from './clock.js';
+import { type Hold, holdsOf, limitOf, type SinkStanding, watchSinks } from './holds.js';
+import type { DryTarget, Outcome, RunData } from './messages.js';
+import { type LastRun, type Memory, Notes } from './notes.js';
+import { deleteOwn } from './own.js';
+import { entriesOf, lastRunOf } from './report.js';
+import type { Progress } from './run.js';
+import { createSchedule, isDue, type Schedule } from './schedule.js';
+import { RunThread } from './thread.js';
+
+/** How often to look whether a run is due, at the clock and at the sinks. */
+const TICK_MS = 20_000;
+const FIRST_TICK_MS = 500;
+/** What is remembered of clock and sinks is written this often, and whenever something happens. */
+const SAVE_MS = 600_000;
+const SOURCES: readonly SourceName[] = ['postern', 'auditd'];
+
+export interface RetentionOptions {
+  readonly loaded: LoadedConfig;
+  readonly env: NodeJS.ProcessEnv;
+  readonly state: State;
+  readonly clock: () => number;
+  readonly log: Logger;
+  readonly shipped: () => ShipperStatus;
+  readonly record: (entry: NewEntry) => void;
+  /** Milliseconds since the machine was started. */
+  readonly up?: () => number;
+  readonly worker?: URL;
+}
+
+/** A run that was asked for, or came by itself; the last of them. */
+export interface RunStatus {
+  readonly kind: 'dry' | 'now' | 'scheduled';
+  readonly state: 'running' | 'done' | 'failed';
+  readonly progress: Progress | null;
+  readonly dry: readonly DryTarget[] | null;
+  readonly error: string | null;
+}
+
+export interface RetentionStatus {
+  readonly enabled: boolean;
+  /** When the next run begins, ISO 8601; null where none will. */
+  readonly next: string | null;
+  /** Why a run does not begin though it is due; null if nothing keeps it. */
+  readonly waiting: string | null;
+  readonly run: RunStatus | null;
+  readonly last: LastRun | null;
+}
+
+/** Has old rows archived and removed when it is time to. Decides here, in the main thread; the work is done in another. */
+export class Retention {
+  private readonly notes: Notes;
+  private readonly schedule: Schedule;
+  private memory: Memory;
+  private timer: NodeJS.Timeout | null = null;
+  private thread: RunThread | null = null;
+  private run: RunStatus | null = null;
+  private lastUp: number;
+  private lastSave = Number.NEGATIVE_INFINITY;
+  private ended = false;
+
+  constructor(private readonly options: RetentionOptions) {
+    this.notes = new Notes(options.state);
+    this.schedule = createSchedule(this.config.schedule);
+    this.lastUp = this.up();
+    this.memory = this.notes.memory ?? this.forgetful();
+  }
+
+  start(): void {
+    if (!this.config.enabled) return;
+    this.memory = this.notes.memory ?? this.forgetful(); // the one before this may have written it meanwhile
+    this.save();
+    this.timer = setTimeout(() => this.tick(), FIRST_TICK_MS);
+  }
+
+  /** A run that goes on is broken off; the next one goes on with it. */
+  async stop(): Promise<void> {
+    this.ended = true;
+    if (this.timer !== null) clearTimeout(this.timer);
+    await this.thread?.stop();
+    if (this.config.enabled) this.save();
+  }
+
+  /** @throws AuditdError `USAGE` if retention is off, a run goes on, or has to wait */
+  begin(kind: 'dry' | 'now'): void {
+    if (this.thread !== null) {
+      throw new AuditdError('USAGE', 'A run of retention goes on; wait for its end: postern-auditd status');
+    }
+    if (kind === 'now' && !this.config.enabled) {
+      const next =
+        'Set retention.enabled to true, and let the daemon read it: systemctl reload postern-auditd';
+      throw new AuditdError('USAGE', `Retention is off: nothing is removed. ${next}`);
+    }
+    if (this.config.enabled) this.look();
+    const waits = kind === 'now' ? this.waits() : null;
+    if (waits !== null) throw new AuditdError('USAGE', `Nothing is removed now: ${waits}`);
+    this.launch(kind);
+  }
+
+  status(): RetentionStatus {
+    const { enabled } = this.config;
+    const next = enabled ? this.schedule.next(this.options.clock()) : null;
+    return {
+      enabled,
+      next: next === null ? null : new Date(next).toISOString(),
+      waiting: enabled ? this.waits() : null,
+      run: this.run,
+      last: this.memory.last,
+    };
+  }
+
+  private get config() {
+    return this.options.loaded.config.retention;
+  }
+
+  private up(): number {
+    return this.options.up?.() ?? uptime() * 1_000;
+  }
+
+  private forgetful(): Memory {
+    const now = this.options.clock();
+    return { enabledSince: now, lastSuccess: null, lastFailure: null, last: null, clock: null, stalls: {} };
+  }
+
+  private tick(): void {
+    try {
+      this.look();
+      const due = isDue(this.schedule, this.memory, this.options.clock());
+      if (due && this.thread === null && this.waits() === null) this.launch('scheduled');
+    } catch (error) {
+      this.options.log.error({ err: error }, `retention: ${messageOf(error)}`);
+    }
+    if (!this.ended) this.timer = setTimeout(() => this.tick(), TICK_MS);
+  }
+
+  /** At the clock and at the sinks. */
+  private look(): void {
+    const { clock, log, record } = this.options;
+    const now = clock();
+    const up = this.up();
+    const before = this.memory.clock;
+    const seen = observe(before, { wall: now, up });
+    const stalls = watchSinks(this.memory.stalls, this.standings('postern'), now, up - this.lastUp);
+    this.lastUp = up;
+    this.memory = { ...this.memory, clock: seen, stalls };
+    const stepped = seen.wait > (before?.wait ?? 0);
+    if (stepped) {
+      const waits = this.waits() ?? '';
+      log.warn({ step_ms: seen.step }, `retention waits: ${waits}`);
+      record({ action: 'daemon.purge_postponed', details: { reason: waits } });
+    }
+    if (stepped || up - this.lastSave >= SAVE_MS) this.save();
+  }
+
+  private waits(): string | null {
+    const { wait = 0, step = null } = this.memory.clock ?? {};
+    if (wait === 0) return null;
+    const hours = Math.ceil(wait / 3_600_000);
+    const stepped = Math.round(Math.abs(step ?? 0) / 3_600_000);
+    const way = (step ?? 0) < 0 ? 'back' : 'forward';
+    return `the clock was set ${way} by ${stepped} h. If it is right now, the next run is in ${hours} h`;
+  }
+
+  private standings(source: SourceName): Record<string, SinkStanding> {
+    const { sources, sinks } = this.options.shipped();
+    const { maxId = 0, mark = 0, timeline = 1 } = sources[source] ?? {};
+    return Object.fromEntries(
+      Object.entries(sinks).map(([name, { required, cursors, held_from: heldFrom }]) => {
+        const cursor = cursors[source];
+        const upTo = cursor?.timeline === timeline ? cursor.id : 0;
+        const behind = Math.max(0, Math.max(maxId, mark) - upTo);
+        return [name, { required, timeline, upTo, heldFrom: heldFrom[source] ?? 0, behind }];
+      }),
+    );
+  }
+
+  private launch(kind: RunStatus['kind']): void {
+    const { state, log } = this.options;
+    const begin = this.options.clock();
+    this.run = { kind, state: 'running', progress: null, dry: null, error: null };
+    const thread = new RunThread({
+      data: this.data(kind === 'dry'),
+      onProgress: (progress) => {
+        if (this.run?.state === 'running') this.run = { ...this.run, progress };
+      },
+      onPurged: (note) => {
+        this.notes.purged = note;
+      },
+      deleteOwn: (rows) => deleteOwn(state.db, rows),
+      ...(this.options.worker === undefined ? {} : { worker: this.options.worker }),
+    });
+    this.thread = thread;
+    if (kind !== 'dry') log.info({ kind }, 'retention begins');
+    void thread.outcome
+      .then(
+        (outcome) => this.done(kind, begin, outcome),
+        (error: unknown) => this.failed(kind, begin, error),
+      )
+      .catch((error: unknown) => log.error({ err: error }, `retention: ${messageOf(error)}`))
+      .finally(() => {
+        this.thread = null;
+      });
+  }
+
+  private data(dry: boolean): RunData {
+    const { loaded, env, state } = this.options;
+    const { sources } = this.options.shipped();
+    return {
+      dry,
+      config: loaded.config,
+      configPath: loaded.path,
+      env: { ...env },
+      stateDatabase: state.path,
+      sourceId: state.sourceId,
+      purged: this.notes.purged,
+      targets: SOURCES.map((source) => {
+        const { timeline = 1, mark = 0 } = sources[source] ?? {};
+        const holds = this.holds(source);
+        return { source, timeline, holds, limit: limitOf(holds, mark) };
+      }),
+    };
+  }
+
+  private holds(source: SourceName): Hold[] {
+    // What is remembered of sinks that get nowhere is about Postern's table: a dead one holds back ours as long.
+    return holdsOf(this.standings(source), this.memory.stalls, this.config.max_hold);
+  }
+
+  private done(kind: RunStatus['kind'], begin: number, outcome: Outcome): void {
+    const { log, record } = this.options;
+    if (outcome.kind === 'dry') {
+      this.run = { kind, state: 'done', progress: null, dry: outcome.targets, error: null };
+      return;
+    }
+    this.run = { kind, state: 'done', progress: null, dry: null, error: null };
+    const last = lastRunOf(begin, this.options.clock(), outcome);
+    for (const entry of entriesOf(outcome, last)) record(entry);
+    this.memory = { ...this.memory, lastSuccess: begin, lastFailure: null, last };
+    this.save();
+    log.info({ deleted: last.deleted, archives: last.archives }, 'retention is done');
+  }
+
+  private failed(kind: RunStatus['kind'], begin: number, error: unknown): void {
+    const { log, record, clock } = this.options;
+    const message = messageOf(error);
+    this.run = { kind, state: 'failed', progress: null, dry: null, error: message };
+    if (kind === 'dry' || this.ended) return;
+    log.error({ err: error }, `retention failed: ${message}`);
+    if (this.memory.lastFailure === null)
+      record({ action: 'daemon.purge_postponed', details: { reason: message } });
+    const nothing = { deleted: 0, archives: 0, held: [], lock_ms: 0, free_bytes: null, auto_vacuum: null };
+    const last: LastRun = { begin, end: clock(), ...nothing, error: message };
+    this.memory = { ...this.memory, lastFailure: clock(), last };
+    this.save();
+  }
+
+  private save(): void {
+    this.lastSave = this.lastUp;
+    this.notes.memory = this.memory;
+  }
+}

@@ -1,0 +1,269 @@
+import type { KeyObject } from 'node:crypto';
+import { existsSync, statfsSync } from 'node:fs';
+import { setImmediate as otherWork } from 'node:timers/promises';
+import type { SourceName } from '../audit/event.js';
+import type { Config } from '../config/schema.js';
+import { AuditdError } from '../errors.js';
+import { quoteIdentifier, TableCache, type TableConfig } from '../source/columns.js';
+import type { RowReader } from '../source/row.js';
+import { makeDirectory } from './archive/directory.js';
+import type { Manifest } from './archive/manifest.js';
+import { TableRows } from './archive/table.js';
+import { tidyArchives } from './archive/tidy.js';
+import { createArchive, monthOf } from './archive/write.js';
+import type { Hold } from './holds.js';
+import type { RowJudge } from './judge.js';
+import { type PurgedNote, pendingArchives, rowsOf } from './pending.js';
+import { type Plan, planRun } from './plan.js';
+import type { Purger } from './purge/client.js';
+import { type Named, NOTHING, type Purged, type Space, sum } from './purge/protocol.js';
+import { rowHash } from './purge/row-hash.js';
+import type { Read } from './reading.js';
+
+/** Rows read from the table at a time, and sent to the purge. */
+const SLICE = 500;
+const SENT = 1_000;
+
+/** A table that rows are removed from. */
+export interface Target {
+  readonly source: SourceName;
+  readonly timeline: number;
+  readonly table: TableConfig;
+  readonly retention: Config['retention'];
+  readonly read: Read;
+  readonly rows: Pick<RowReader, 'identify'>;
+  readonly judge: RowJudge;
+  readonly holds: readonly Hold[];
+  /** Rows with an id below this may go. */
+  readonly limit: number;
+  readonly purger: () => Promise<Purger>;
+}
+
+export interface RunOptions {
+  readonly targets: readonly Target[];
+  readonly archive: Config['retention']['archive'];
+  readonly minFree: number;
+  readonly sourceId: string;
+  /** A name of the run, for people. */
+  readonly run: string;
+  readonly sign: KeyObject | null;
+  readonly purged: PurgedNote | null;
+  readonly clock: () => number;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: Progress) => void;
+  /** All that was to be deleted of this archive and those before it has been. */
+  readonly onPurged: (note: PurgedNote) => void;
+}
+
+export interface Progress {
+  readonly phase: 'resuming' | 'looking' | 'archiving' | 'purging';
+  readonly source: SourceName;
+  /** Of the archive, where one is meant. */
+  readonly month: string | null;
+  readonly done: number;
+  readonly of: number;
+}
+
+export interface Archived {
+  readonly file: string;
+  readonly source: SourceName;
+  readonly month: string;
+  readonly rows: number;
+}
+
+/** What a run did with one table. */
+export interface TargetResult {
+  readonly source: SourceName;
+  readonly plan: Omit<Plan, 'months' | 'moment'>;
+  readonly archives: readonly Archived[];
+  readonly purged: Purged;
+  readonly space: Space | null;
+}
+
+export interface RunResult {
+  /** What a run before had archived and not deleted. */
+  readonly resumed: Purged;
+  readonly targets: readonly TargetResult[];
+}
+
+/**
+ * One run: finish what the one before left, look which rows may go, archive them by month, and have them deleted.
+ *
+ * A row is deleted only by what its archive says, read from the finished file: archive and deletion can't speak of different rows. A death
+ * between the two leaves an archive behind the note (`PurgedNote`), and the next run deletes its rows before it looks for others: so
+ * no row comes into a second archive.
+ */
+export async function runRetention(options: RunOptions): Promise<RunResult> {
+  const { archive, minFree, targets } = options;
+  makeDirectory(archive.directory);
+  tidyArchives(archive.directory);
+  const run = new Run(options);
+  try {
+    const resumed = await run.resume();
+    const results: TargetResult[] = [];
+    for (const target of targets) {
+      const plan = await run.plan(target);
+      if (plan.months.size > 0) checkSpace(archive.directory, minFree);
+      results.push(await run.archiveAndPurge(target, plan));
+    }
+    return { resumed, targets: results };
+  } finally {
+    run.close();
+  }
+}
+
+class Run {
+  private readonly purgers = new Map<SourceName, Purger>();
+  /** An archive was met of which rows have to stay for now: the note can't move past it. */
+  private stuck = false;
+
+  constructor(private readonly options: RunOptions) {}
+
+  async resume(): Promise<Purged> {
+    const { archive, purged, targets } = this.options;
+    let resumed = NOTHING;
+    for (const manifest of pendingArchives(archive.directory, purged)) {
+      const target = targets.find(({ source }) => source === manifest.source);
+      if (target === undefined) {
+        this.stuck = true;
+        continue;
+      }
+      if (isThere(target, manifest)) resumed = sum(resumed, await this.purge(target, manifest, 'resuming'));
+      else this.note(manifest);
+    }
+    return resumed;
+  }
+
+  plan({ source, read, table, judge, retention, holds, limit }: Target): Promise<Plan> {
+    const { clock, signal, onProgress } = this.options;
+    return planRun({
+      read,
+      table,
+      judge,
+      retention,
+      holds,
+      limit,
+      clock: clock(),
+      signal,
+      onProgress: (done) => onProgress({ phase: 'looking', source, month: null, done, of: 1 }),
+    });
+  }
+
+  async archiveAndPurge(target: Target, plan: Plan): Promise<TargetResult> {
+    let purged = NOTHING;
+    const archives: Archived[] = [];
+    for (const [month, ids] of plan.months) {
+      const manifest = await this.archive(target, month, ids);
+      if (manifest === null) continue;
+      archives.push({ file: manifest.file, source: target.source, month, rows: manifest.count });
+      purged = sum(purged, await this.purge(target, manifest, 'purging'));
+    }
+    const space = purged.deleted > 0 ? ((await this.purgers.get(target.source)?.end()) ?? null) : null;
+    const { months: _months, moment: _moment, ...rest } = plan;
+    return { source: target.source, plan: rest, archives, purged, space };
+  }
+
+  close(): void {
+    for (const purger of this.purgers.values()) purger.close();
+  }
+
+  /** Null if none of the rows is there any more, or as it was. */
+  private async archive(target: Target, month: string, ids: readonly number[]): Promise<Manifest | null> {
+    const { archive, sourceId, run, sign, clock, signal, onProgress } = this.options;
+    const { source, timeline, read, table, rows } = target;
+    const tables = new TableCache(table);
+    const rowsFrom = (wanted: readonly number[]) =>
+      read((db) => new TableRows(db, table, rows, tables).byIds(wanted));
+    const shape = read((db) => new TableRows(db, table, rows, tables).shape);
+    const { directory, compression } = archive;
+    const options = {
+      directory,
+      source,
+      sourceId,
+      timeline,
+      table: shape,
+      month,
+      run,
+      compression,
+      sign,
+      clock,
+    };
+    const writer = createArchive(options);
+    try {
+      for (let at = 0; at < ids.length; at += SLICE) {
+        signal.throwIfAborted();
+        for (const row of rowsFrom(ids.slice(at, at + SLICE)))
+          if (monthOf(row.time) === month) writer.add(row);
+        onProgress({ phase: 'archiving', source, month, done: at, of: ids.length });
+        await otherWork();
+      }
+      if (writer.count === 0) {
+        writer.abort();
+        return null;
+      }
+      return await writer.finish(rowsFrom);
+    } catch (error) {
+      writer.abort();
+      throw error;
+    }
+  }
+
+  private async purge(target: Target, manifest: Manifest, phase: 'resuming' | 'purging'): Promise<Purged> {
+    const { archive, signal, onProgress } = this.options;
+    const { source, limit } = target;
+    const purger = await this.purgerOf(target);
+    let purged = NOTHING;
+    let done = 0;
+    let held = 0;
+    for (const rows of rowsOf(archive.directory, manifest)) {
+      for (let at = 0; at < rows.length; at += SENT) {
+        signal.throwIfAborted();
+        const slice = rows.slice(at, at + SENT);
+        const named: Named[] = slice.filter(({ id }) => id < limit).map((row) => [row.id, rowHash(row)]);
+        held += slice.length - named.length;
+        if (named.length > 0) purged = sum(purged, await purger.purge(named));
+        done += slice.length;
+        onProgress({ phase, source, month: manifest.month, done, of: manifest.count });
+      }
+    }
+    if (held > 0 || purged.young > 0) this.stuck = true;
+    this.note(manifest);
+    return purged;
+  }
+
+  private note({ sequence, sha256 }: Manifest): void {
+    if (!this.stuck) this.options.onPurged({ sequence, sha256 });
+  }
+
+  private async purgerOf(target: Target): Promise<Purger> {
+    const known = this.purgers.get(target.source);
+    if (known !== undefined) return known;
+    const purger = await target.purger();
+    this.purgers.set(target.source, purger);
+    return purger;
+  }
+}
+
+/** Are there any rows with ids of this archive? */
+function isThere({ read, table }: Target, { ids }: Manifest): boolean {
+  const tables = new TableCache(table);
+  return read((db) => {
+    const found = tables.get(db);
+    if ('state' in found) throw new AuditdError('SOURCE_UNUSABLE', found.message);
+    const id = quoteIdentifier(table.columns.id);
+    const sql = `SELECT 1 FROM ${quoteIdentifier(found.name)} WHERE ${id} BETWEEN ? AND ? LIMIT 1`;
+    return db.prepare(sql).get(ids.first, ids.last) !== undefined;
+  });
+}
+
+function checkSpace(directory: string, minFree: number): void {
+  if (!existsSync(directory)) return;
+  const { bavail, bsize, blocks } = statfsSync(directory);
+  const least = Math.min(minFree, 0.05 * blocks * bsize);
+  if (bavail * bsize >= least) return;
+  const free = Math.floor((bavail * bsize) / 2 ** 20);
+  throw new AuditdError(
+    'ARCHIVE_FAILED',
+    `${directory} has ${free} MiB left, less than min_free: nothing is archived or deleted. Make room there, or name another retention.archive.directory`,
+  );
+}

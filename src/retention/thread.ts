@@ -1,0 +1,57 @@
+import { Worker } from 'node:worker_threads';
+import { AuditdError } from '../errors.js';
+import type { Outcome, RunData, Said, Told } from './messages.js';
+import type { PurgedNote } from './pending.js';
+import type { Named, Purged } from './purge/protocol.js';
+import type { Progress } from './run.js';
+
+/** A run that is told to stop does so between two steps; after this long its thread is ended, which it survives as any death. */
+const GRACE_MS = 2_000;
+
+export interface ThreadOptions {
+  readonly data: RunData;
+  readonly onProgress: (progress: Progress) => void;
+  readonly onPurged: (note: PurgedNote) => void;
+  /** Deletes rows of our own table. */
+  readonly deleteOwn: (rows: readonly Named[]) => Purged;
+  /** The compiled worker.js, where it is not beside this file. */
+  readonly worker?: URL;
+}
+
+/** One run in a thread of its own. */
+export class RunThread {
+  readonly outcome: Promise<Outcome>;
+  private readonly worker: Worker;
+  private readonly exited: Promise<void>;
+
+  constructor({ data, onProgress, onPurged, deleteOwn, worker }: ThreadOptions) {
+    this.worker = new Worker(worker ?? new URL('./worker.js', import.meta.url), { workerData: data });
+    this.exited = new Promise((done) => this.worker.once('exit', () => done()));
+    this.outcome = new Promise((resolve, reject) => {
+      this.worker.on('message', (said: Said) => {
+        if ('progress' in said) onProgress(said.progress);
+        else if ('purged' in said) onPurged(said.purged);
+        else if ('own' in said) this.tell({ own: deleteOwn(said.own) });
+        else if ('outcome' in said) resolve(said.outcome);
+        else {
+          const { code, message } = said.failed;
+          reject(code === null ? new Error(message) : new AuditdError(code, message));
+        }
+      });
+      this.worker.once('error', reject);
+      this.worker.once('exit', () => reject(new Error('the thread of the run ended')));
+    });
+    this.outcome.catch(() => undefined); // whoever waits for it says it
+  }
+
+  async stop(): Promise<void> {
+    this.tell({ stop: true });
+    const late = setTimeout(() => void this.worker.terminate(), GRACE_MS);
+    await this.exited;
+    clearTimeout(late);
+  }
+
+  private tell(told: Told): void {
+    this.worker.postMessage(told);
+  }
+}

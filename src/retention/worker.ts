@@ -1,0 +1,146 @@
+import { createPrivateKey, type KeyObject } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { parentPort, workerData } from 'node:worker_threads';
+import { type Classifier, createClassifier } from '../audit/catalog.js';
+import { AuditdError, messageOf } from '../errors.js';
+import { RowReader } from '../source/row.js';
+import { RowJudge } from './judge.js';
+import type { Outcome, RunData, Said, Told } from './messages.js';
+import { OWN_TABLE } from './own.js';
+import { planRun } from './plan.js';
+import { openPurger, type Purger } from './purge/client.js';
+import type { Purged } from './purge/protocol.js';
+import { readingOf } from './reading.js';
+import { runRetention, type Target } from './run.js';
+
+// The thread of a run: it reads the table and writes archives, and shipping does not wait for either.
+
+/** Progress is for people. */
+const PROGRESS_MS = 100;
+
+const data = workerData as RunData;
+const stopping = new AbortController();
+let ownAnswer: (purged: Purged) => void = () => undefined;
+let lastProgress = 0;
+
+function say(said: Said): void {
+  parentPort?.postMessage(said);
+}
+
+parentPort?.on('message', (told: Told) => {
+  if ('own' in told) ownAnswer(told.own);
+  else
+    stopping.abort(new AuditdError('PURGE_FAILED', 'The run was broken off. The next one goes on with it'));
+});
+
+function targets(): Target[] {
+  const { config } = data;
+  const posternWords = createClassifier(config.source.aliases);
+  return data.targets.map(({ source, timeline, holds, limit }) => {
+    const own = source === 'auditd';
+    const classify: Classifier = posternWords;
+    const table = own ? OWN_TABLE : config.source;
+    const rows = {
+      name: source,
+      sourceId: data.sourceId,
+      server: config.server,
+      classify,
+      redact: () => null,
+    };
+    return {
+      source,
+      timeline,
+      table,
+      // How large Postern's table may get says nothing of ours.
+      retention: own ? { ...config.retention, max_rows: null, max_size: null } : config.retention,
+      read: readingOf(own ? data.stateDatabase : config.source.database),
+      rows: new RowReader(rows),
+      judge: new RowJudge(table, classify),
+      holds,
+      limit,
+      purger: async () => (own ? ownPurger : openPurger({ configPath: data.configPath, env: data.env })),
+    };
+  });
+}
+
+/** Our own table is the main thread's to write. */
+const ownPurger: Purger = {
+  purge: (rows) =>
+    new Promise((resolve) => {
+      ownAnswer = resolve;
+      say({ own: rows });
+    }),
+  end: async () => ({ auto_vacuum: 'none', free_bytes: 0, lock_ms: 0 }),
+  close: () => undefined,
+};
+
+async function dry(): Promise<Outcome> {
+  const found = [];
+  for (const { source, read, table, judge, retention, holds, limit } of targets()) {
+    const options = {
+      read,
+      table,
+      judge,
+      retention,
+      holds,
+      limit,
+      clock: Date.now(),
+      signal: stopping.signal,
+    };
+    const {
+      months: _months,
+      moment,
+      ...plan
+    } = await planRun({
+      ...options,
+      onProgress: (done) => progress({ phase: 'looking', source, month: null, done, of: 1 }),
+    });
+    found.push({ ...plan, source, reference: moment.reference });
+  }
+  return { kind: 'dry', targets: found };
+}
+
+async function run(): Promise<Outcome> {
+  const { retention, min_free: minFree } = data.config;
+  const result = await runRetention({
+    targets: targets(),
+    archive: retention.archive,
+    minFree,
+    sourceId: data.sourceId,
+    run: new Date().toISOString(),
+    sign: retention.archive.sign === null ? null : signingKey(retention.archive.sign),
+    purged: data.purged,
+    clock: Date.now,
+    signal: stopping.signal,
+    onProgress: progress,
+    onPurged: (purged) => say({ purged }),
+  });
+  return { kind: 'run', ...result };
+}
+
+function progress(at: Extract<Said, { progress: unknown }>['progress']): void {
+  const now = performance.now();
+  if (now - lastProgress < PROGRESS_MS) return;
+  lastProgress = now;
+  say({ progress: at });
+}
+
+function signingKey(path: string): KeyObject {
+  try {
+    return createPrivateKey(readFileSync(path));
+  } catch (error) {
+    const next =
+      'Make one with openssl genpkey -algorithm ed25519, readable by the daemon, or set retention.archive.sign to null';
+    throw new AuditdError('ARCHIVE_FAILED', `The key ${path} can't be used: ${messageOf(error)}. ${next}`, {
+      cause: error,
+    });
+  }
+}
+
+try {
+  say({ outcome: await (data.dry ? dry() : run()) });
+} catch (error) {
+  say({ failed: { code: error instanceof AuditdError ? error.code : null, message: messageOf(error) } });
+} finally {
+  parentPort?.close();
+}

@@ -1,0 +1,89 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { excess, type Fate, fateOf, mayGoEarly, momentOf } from '../../src/retention/policy.js';
+import { DAY, NOW } from './rig.js';
+
+const YEAR = 365 * DAY;
+const keep = { default: YEAR, auth: 90 * DAY, user: null };
+const now = momentOf(NOW, NOW);
+
+describe('which rows may go', () => {
+  it.each<[string, { time: number | null; category: string }, typeof now, Fate]>([
+    ['a row past its age', { time: NOW - YEAR - 1, category: 'stream' }, now, 'old'],
+    ['a row of exactly its age stays', { time: NOW - YEAR, category: 'stream' }, now, 'young'],
+    ['a category with an age of its own', { time: NOW - 91 * DAY, category: 'auth' }, now, 'old'],
+    ["that age is no other category's", { time: NOW - 91 * DAY, category: 'stream' }, now, 'young'],
+    ['a category that is kept for ever', { time: 1, category: 'user' }, now, 'forever'],
+    ['a category that the catalog does not have', { time: NOW - 2 * YEAR, category: 'plugin' }, now, 'old'],
+    ['a category by the name of a key', { time: NOW - 91 * DAY, category: 'default' }, now, 'young'],
+    ['a category by a name of JavaScript', { time: NOW - 91 * DAY, category: 'constructor' }, now, 'young'],
+    ['no readable time', { time: null, category: 'auth' }, now, 'undated'],
+    ['no number', { time: Number.NaN, category: 'auth' }, now, 'undated'],
+    ['in the future', { time: NOW + 1, category: 'auth' }, now, 'future'],
+    [
+      'the clock is ahead of the newest row',
+      { time: NOW - 91 * DAY, category: 'auth' },
+      momentOf(NOW + YEAR, NOW - 30 * DAY),
+      'young',
+    ],
+    [
+      'the newest row is ahead of the clock',
+      { time: NOW - 91 * DAY, category: 'auth' },
+      momentOf(NOW, NOW + YEAR),
+      'old',
+    ],
+    [
+      'no row has a time to count from',
+      { time: NOW - 2 * YEAR, category: 'auth' },
+      momentOf(NOW, null),
+      'young',
+    ],
+  ])('%s', (_, row, moment, fate) => {
+    expect(fateOf(row, keep, moment)).toBe(fate);
+  });
+
+  it('with a default of for ever goes only what has an age', () => {
+    const forever = { default: null, auth: 90 * DAY };
+    expect(fateOf({ time: 1, category: 'stream' }, forever, now)).toBe('young');
+    expect(fateOf({ time: 1, category: 'auth' }, forever, now)).toBe('old');
+  });
+
+  it('whatever the clock and the table say, nothing younger than its age by the clock or by the newest row', () => {
+    const time = fc.option(fc.integer({ min: 0, max: 2 * NOW }), { nil: null });
+    fc.assert(
+      fc.property(
+        time,
+        time,
+        fc.integer({ min: 1, max: 2 * NOW }),
+        fc.integer({ min: 1, max: NOW }),
+        (row, newest, clock, age) => {
+          const fate = fateOf(
+            { time: row, category: 'auth' },
+            { default: null, auth: age },
+            momentOf(clock, newest),
+          );
+          if (fate !== 'old') return;
+          expect(clock - (row ?? Number.NaN)).toBeGreaterThan(age);
+          expect((newest ?? Number.NaN) - (row ?? Number.NaN)).toBeGreaterThan(age);
+        },
+      ),
+      { numRuns: 2_000 },
+    );
+  });
+});
+
+describe('a table that is too large', () => {
+  it.each<[string, { max_rows: number | null; max_size: number | null }, { rows: number; bytes: number }]>([
+    ['no limits', { max_rows: null, max_size: null }, { rows: 0, bytes: 0 }],
+    ['the old rows are enough', { max_rows: 95, max_size: null }, { rows: 0, bytes: 0 }],
+    ['more than the old rows', { max_rows: 50, max_size: null }, { rows: 40, bytes: 0 }],
+    ['by size', { max_rows: null, max_size: 8_000 }, { rows: 0, bytes: 1_000 }],
+    ['by both', { max_rows: 80, max_size: 8_000 }, { rows: 10, bytes: 1_000 }],
+  ])('%s', (_, limits, expected) => {
+    expect(excess(limits, { rows: 100, bytes: 10_000 }, { rows: 10, bytes: 1_000 })).toEqual(expected);
+  });
+
+  it('only what waits for its age may go before it', () => {
+    expect((['old', 'young', 'forever', 'undated', 'future'] as const).filter(mayGoEarly)).toEqual(['young']);
+  });
+});

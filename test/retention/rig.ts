@@ -1,0 +1,139 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { createClassifier } from '../../src/audit/catalog.js';
+import { parseConfig } from '../../src/config/load.js';
+import { createAuditTable } from '../../src/recorder/recorder.js';
+import { contentsOf } from '../../src/retention/archive/directory.js';
+import type { Hold } from '../../src/retention/holds.js';
+import { RowJudge } from '../../src/retention/judge.js';
+import { type PurgedNote, pendingArchives, rowsOf } from '../../src/retention/pending.js';
+import type { Purger } from '../../src/retention/purge/client.js';
+import { Deleter } from '../../src/retention/purge/deleter.js';
+import { readingOf } from '../../src/retention/reading.js';
+import { type RunResult, runRetention } from '../../src/retention/run.js';
+import { RowReader } from '../../src/source/row.js';
+
+export const DAY = 86_400_000;
+export const NOW = Date.UTC(2026, 10, 25, 12);
+export const SOURCE_ID = '0123456789abcdef0123456789abcdef';
+
+export function sqlTime(time: number): string {
+  return new Date(time).toISOString().slice(0, 19).replace('T', ' ');
+}
+
+export interface Row {
+  readonly created: unknown;
+  readonly action?: unknown;
+  readonly type?: string | null;
+  readonly details?: unknown;
+}
+
+/** A Postern database and an archive directory; runs happen in this process. */
+export class RetentionRig {
+  readonly directory = mkdtempSync(join(tmpdir(), 'postern-retention-'));
+  readonly database = join(this.directory, 'posternproxy.db');
+  readonly archive = join(this.directory, 'archive');
+  readonly db: Database.Database;
+  purged: PurgedNote | null = null;
+  clock = NOW;
+
+  constructor(setUp: (db: Database.Database) => void = () => undefined) {
+    this.db = new Database(this.database);
+    setUp(this.db);
+    this.db.pragma('journal_mode = WAL');
+    createAuditTable(this.db);
+  }
+
+  insert(rows: readonly Row[]): void {
+    const statement = this.db.prepare(
+      'INSERT INTO audit_log (created_at, action, resource_type, details) VALUES (?, ?, ?, ?)',
+    );
+    this.db.transaction(() => {
+      for (const { created, action = 'update', type = 'proxy_host', details = null } of rows)
+        statement.run(created, action, type, details);
+    })();
+  }
+
+  ids(): number[] {
+    return this.db.prepare('SELECT id FROM audit_log ORDER BY id').pluck().all() as number[];
+  }
+
+  config(retention: string) {
+    const text = `source: { database: ${this.database} }\nretention: { enabled: true, archive: { directory: ${this.archive} }, ${retention} }`;
+    return parseConfig(text, 'c.yml');
+  }
+
+  /** @param retention YAML of further keys */
+  run(
+    retention: string,
+    options: {
+      readonly limit?: number;
+      readonly holds?: readonly Hold[];
+      readonly signal?: AbortSignal;
+      readonly purger?: (usual: Purger) => Purger;
+    } = {},
+  ): Promise<RunResult> {
+    const config = this.config(retention);
+    const deleter = new Deleter({ config, clock: () => this.clock });
+    const usual: Purger = {
+      purge: (rows) => deleter.delete(rows),
+      end: () => deleter.end(),
+      close: () => undefined,
+    };
+    const classify = createClassifier();
+    return runRetention({
+      targets: [
+        {
+          source: 'postern',
+          timeline: 1,
+          table: config.source,
+          retention: config.retention,
+          read: readingOf(this.database),
+          rows: new RowReader({
+            name: 'postern',
+            sourceId: SOURCE_ID,
+            server: 's',
+            classify,
+            redact: () => null,
+          }),
+          judge: new RowJudge(config.source, classify),
+          holds: options.holds ?? [],
+          limit: options.limit ?? Number.MAX_SAFE_INTEGER,
+          purger: async () => options.purger?.(usual) ?? usual,
+        },
+      ],
+      archive: config.retention.archive,
+      minFree: 0,
+      sourceId: SOURCE_ID,
+      run: 'test',
+      sign: null,
+      purged: this.purged,
+      clock: () => this.clock,
+      signal: options.signal ?? new AbortController().signal,
+      onProgress: () => undefined,
+      onPurged: (note) => {
+        this.purged = note;
+      },
+    });
+  }
+
+  archived(): number[] {
+    return archivedIds(this.archive);
+  }
+
+  close(): void {
+    this.db.close();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** Ids in all finished archives, in their order: a row that is in two of them comes twice. */
+export function archivedIds(directory: string, source = 'postern'): number[] {
+  if (!existsSync(directory)) return [];
+  contentsOf(directory);
+  return pendingArchives(directory, null)
+    .filter((manifest) => manifest.source === source)
+    .flatMap((manifest) => [...rowsOf(directory, manifest)].flat().map(({ id }) => id));
+}

@@ -1,0 +1,256 @@
+import { existsSync, readdirSync } from 'node:fs';
+import fc from 'fast-check';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Hold } from '../../src/retention/holds.js';
+import type { Purger } from '../../src/retention/purge/client.js';
+import { DAY, NOW, RetentionRig, type Row, sqlTime } from './rig.js';
+
+let rig: RetentionRig;
+afterEach(() => rig.close());
+
+const OLD = NOW - 400 * DAY;
+const old = (count: number): Row[] =>
+  Array.from({ length: count }, (_, n) => ({ created: sqlTime(OLD + n * 1_000), details: `{"n":${n}}` }));
+const fresh: Row = { created: sqlTime(NOW) };
+
+describe('a run', () => {
+  it('archives what is old by month and removes it from the table', async () => {
+    rig = new RetentionRig();
+    rig.insert([
+      { created: sqlTime(OLD) },
+      { created: sqlTime(NOW - 380 * DAY) },
+      { created: sqlTime(NOW - 380 * DAY), action: 'login_failed', type: 'auth' },
+      { created: sqlTime(NOW - 100 * DAY), action: 'login_failed', type: 'auth' },
+      { created: sqlTime(NOW - 100 * DAY) },
+      fresh,
+    ]);
+    const { targets } = await rig.run('keep: { default: 1y, auth: 90d }');
+    expect(rig.ids()).toEqual([5, 6]);
+    expect(rig.archived()).toEqual([1, 2, 3, 4]);
+    expect(targets[0]?.purged).toMatchObject({ deleted: 4, gone: 0, differ: 0, young: 0 });
+    expect(targets[0]?.archives.map(({ month, rows }) => [month, rows])).toEqual([
+      ['2025-10', 1],
+      ['2025-11', 2],
+      ['2026-08', 1],
+    ]);
+  });
+
+  it('takes times as we parse them, in every accepted form: nothing too young goes', async () => {
+    const forms: ReadonlyArray<(time: number) => unknown> = [
+      sqlTime,
+      (time) => new Date(time).toISOString(),
+      (time) => `${new Date(time + 5.5 * 3_600_000).toISOString().slice(0, 19)}+05:30`,
+      (time) => Math.floor(time / 1_000),
+      (time) => time,
+      (time) => String(Math.floor(time / 1_000)),
+      (time) => Buffer.from(sqlTime(time)),
+    ];
+    const row = fc.record({ form: fc.nat(forms.length - 1), age: fc.integer({ min: -900, max: 900 }) });
+    const unreadable = fc.constantFrom<unknown>(
+      '',
+      'yesterday',
+      '2025-13-01 00:00:00',
+      -5,
+      'NULL',
+      Buffer.from([0xff]),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.oneof(row, unreadable), { minLength: 1, maxLength: 40 }), async (made) => {
+        rig = new RetentionRig();
+        const isRow = (each: unknown): each is { form: number; age: number } =>
+          typeof each === 'object' && each !== null && 'age' in each;
+        rig.insert(
+          made.map((each) => ({
+            created: isRow(each) ? forms[each.form]?.(NOW - each.age * DAY) : each,
+          })),
+        );
+        rig.insert([fresh]);
+        await rig.run('keep: { default: 1y }');
+        const stays = made.flatMap((each, at) => (isRow(each) && each.age > 365 ? [] : [at + 1]));
+        expect(rig.ids()).toEqual([...stays, made.length + 1]);
+        rig.close();
+      }),
+      { numRuns: 25 },
+    );
+    rig = new RetentionRig();
+  });
+
+  it('never takes the newest row, by which the history is known', async () => {
+    rig = new RetentionRig();
+    rig.insert(old(5));
+    rig.insert([{ created: sqlTime(NOW - 1 * DAY) }, { created: 'unreadable' }]);
+    rig.clock = NOW + 5_000 * DAY;
+    await rig.run('keep: { default: 1d }');
+    expect(rig.ids()).toEqual([6, 7]);
+  });
+
+  it('counts ages from the newest row where the clock is ahead', async () => {
+    rig = new RetentionRig();
+    rig.insert([...old(3), { created: sqlTime(NOW - 300 * DAY) }, { created: sqlTime(NOW - 299 * DAY) }]);
+    rig.clock = NOW + 900 * DAY;
+    await rig.run('keep: { default: 200d }');
+    expect(rig.ids()).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  it('keeps what a sink has not had, and says which sink', async () => {
+    rig = new RetentionRig();
+    rig.insert([...old(10), fresh]);
+    const holds: Hold[] = [
+      { sink: 'siem', from: 4, since: NOW - DAY, overridden: false },
+      { sink: 'gone', from: 2, since: NOW - 99 * DAY, overridden: true },
+    ];
+    const { targets } = await rig.run('keep: { default: 1y }', { holds, limit: 4 });
+    expect(rig.ids()).toEqual([4, 5, 6, 7, 8, 9, 10, 11]);
+    expect(targets[0]?.plan).toMatchObject({
+      staying: { held: 7 },
+      held: [{ sink: 'siem', since: NOW - DAY, rows: 7 }],
+      overridden: [{ sink: 'gone', since: NOW - 99 * DAY, rows: 2 }],
+    });
+  });
+
+  it.each<[string, string, number[]]>([
+    ['rows', 'max_rows: 4', [5, 6, 7, 8]],
+    [
+      'rows, and a category that is kept for ever',
+      'max_rows: 4, keep: { default: 5y, user: forever }',
+      [1, 6, 7, 8],
+    ],
+    ['less than there is to keep', 'max_rows: 1, keep: { default: forever, user: forever }', [1, 8]],
+  ])('by the number of %s takes the oldest before their age', async (_, retention, stays) => {
+    rig = new RetentionRig();
+    rig.insert([{ created: sqlTime(NOW - 9 * DAY), action: 'create', type: 'user' }]);
+    rig.insert(Array.from({ length: 7 }, (__, n) => ({ created: sqlTime(NOW - (8 - n) * DAY) })));
+    await rig.run(retention);
+    expect(rig.ids()).toEqual(stays);
+  });
+
+  it('by size takes the oldest until the rest fits', async () => {
+    rig = new RetentionRig();
+    rig.insert(
+      Array.from({ length: 10 }, () => ({ created: sqlTime(NOW - DAY), details: 'x'.repeat(10_000) })),
+    );
+    await rig.run('max_size: 50K');
+    expect(rig.ids()).toEqual([6, 7, 8, 9, 10]);
+  });
+
+  it('leaves a row that is changed between archive and deletion', async () => {
+    rig = new RetentionRig();
+    rig.insert([...old(5), fresh]);
+    const meddle = (usual: Purger): Purger => ({
+      ...usual,
+      purge: (rows) => {
+        rig.db.exec(
+          "UPDATE audit_log SET details = 'changed' WHERE id = 2; DELETE FROM audit_log WHERE id = 4",
+        );
+        return usual.purge(rows);
+      },
+    });
+    const { targets } = await rig.run('keep: { default: 1y }', { purger: meddle });
+    expect(rig.ids()).toEqual([2, 6]);
+    expect(targets[0]?.purged).toMatchObject({ deleted: 3, gone: 1, differ: 1 });
+    await rig.run('keep: { default: 1y }');
+    expect(rig.ids()).toEqual([6]);
+    expect(rig.archived()).toEqual([1, 2, 3, 4, 5, 2]); // as it was, and as it is
+  });
+
+  it('leaves what the purge finds too young, whoever asks, and does not archive it again', async () => {
+    rig = new RetentionRig();
+    rig.insert([...old(5), fresh]);
+    const refusing = (usual: Purger): Purger => ({
+      ...usual,
+      purge: (rows) => {
+        rig.clock = NOW - 300 * DAY; // to the purge; the run has looked before
+        return usual.purge(rows);
+      },
+    });
+    const { targets } = await rig.run('keep: { default: 1y }', { purger: refusing });
+    expect(targets[0]?.purged).toMatchObject({ deleted: 0, young: 5 });
+    expect(rig.ids()).toHaveLength(6);
+    rig.clock = NOW;
+    const { resumed } = await rig.run('keep: { default: 1y }');
+    expect(resumed.deleted).toBe(5);
+    expect(rig.archived()).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  it('finishes the one before, that ended between archive and deletion, before it archives anything', async () => {
+    rig = new RetentionRig();
+    rig.insert([...old(3_000), fresh]);
+    let requests = 0;
+    const dying = (usual: Purger): Purger => ({
+      ...usual,
+      purge: (rows) => (++requests > 1 ? Promise.reject(new Error('killed')) : usual.purge(rows)),
+    });
+    await expect(rig.run('keep: { default: 1y }', { purger: dying })).rejects.toThrow('killed');
+    expect(rig.ids().length).toBeGreaterThan(1_000);
+    const { resumed, targets } = await rig.run('keep: { default: 1y }');
+    expect(resumed.deleted).toBeGreaterThan(1_000);
+    expect(targets[0]?.archives).toEqual([]);
+    expect(rig.ids()).toEqual([3_001]);
+    expect(rig.archived()).toEqual(Array.from({ length: 3_000 }, (_, n) => n + 1));
+  });
+
+  it('archives rows again that a backup has brought back, under the same ids of events', async () => {
+    rig = new RetentionRig();
+    rig.insert([...old(3), fresh]);
+    rig.db.exec(`VACUUM INTO '${rig.directory}/backup.db'`);
+    await rig.run('keep: { default: 1y }');
+    rig.db.exec(
+      `ATTACH '${rig.directory}/backup.db' AS b; INSERT OR IGNORE INTO audit_log SELECT * FROM b.audit_log`,
+    );
+    expect(rig.ids()).toHaveLength(4);
+    await rig.run('keep: { default: 1y }');
+    expect(rig.ids()).toEqual([4]);
+    expect(rig.archived()).toEqual([1, 2, 3, 1, 2, 3]);
+  });
+
+  it('keeps columns and values that no configuration names', async () => {
+    rig = new RetentionRig();
+    rig.db.exec('ALTER TABLE audit_log ADD COLUMN "más" BLOB');
+    rig.insert([...old(2), fresh]);
+    rig.db
+      .prepare('UPDATE audit_log SET "más" = ?, user_name = CAST(? AS TEXT)')
+      .run(Buffer.from([1, 0]), Buffer.from([0xff, 0x41]));
+    await rig.run('keep: { default: 1y }');
+    expect(rig.ids()).toEqual([3]);
+  });
+
+  it('refuses a view, and a table that is not there', async () => {
+    rig = new RetentionRig();
+    rig.db.exec('ALTER TABLE audit_log RENAME TO t; CREATE VIEW audit_log AS SELECT * FROM t');
+    await expect(rig.run('keep: { default: 1y }')).rejects.toThrow(
+      /is a view: rows can't be removed from it/,
+    );
+    rig.db.exec('DROP VIEW audit_log');
+    await expect(rig.run('keep: { default: 1y }')).rejects.toMatchObject({ code: 'SOURCE_UNUSABLE' });
+  });
+
+  it('gives the space back where the database is made for it', async () => {
+    rig = new RetentionRig((db) => db.pragma('auto_vacuum = incremental'));
+    rig.insert([...old(5_000), fresh]);
+    const { targets } = await rig.run('keep: { default: 1y }');
+    expect(targets[0]?.space).toMatchObject({ auto_vacuum: 'incremental', free_bytes: 0 });
+    expect(Number(rig.db.pragma('page_count', { simple: true }))).toBeLessThan(50);
+  });
+
+  it('that is broken off leaves nothing half done', async () => {
+    rig = new RetentionRig();
+    rig.insert([...old(3_000), fresh]);
+    const broken = new AbortController();
+    const purger = (usual: Purger): Purger => ({
+      ...usual,
+      purge: async (rows) => {
+        const purged = await usual.purge(rows);
+        broken.abort(new Error('stop'));
+        return purged;
+      },
+    });
+    await expect(rig.run('keep: { default: 1y }', { signal: broken.signal, purger })).rejects.toThrow('stop');
+    expect(
+      existsSync(rig.archive) && readdirSync(rig.archive).filter((name) => name.endsWith('.tmp')),
+    ).toEqual([]);
+    await rig.run('keep: { default: 1y }');
+    expect([...rig.ids(), ...rig.archived()].sort((a, b) => a - b)).toEqual(
+      Array.from({ length: 3_001 }, (_, n) => n + 1),
+    );
+  });
+});
