@@ -8,8 +8,11 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/host/**'],
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          // Against hangs; a busy machine takes ten times what an idle one does.
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+          // More than the cores: most files wait for processes, disks and time-outs. Vitest's own choice on two cores is one.
+          maxWorkers: 4,
           sequence: { groupOrder: 0 },
         },
       },

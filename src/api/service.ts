@@ -3,7 +3,7 @@ import type Database from 'better-sqlite3';
 import type { Hono } from 'hono';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.js';
-import { directBans } from '../fail2ban/port.js';
+import { jailBans } from '../fail2ban/port.js';
 import { createQueryService, type QueryService } from '../query/service.js';
 import { createRecorder, type NewEntry } from '../recorder/recorder.js';
 import type { ApiDeps, ApiStatus, DaemonStatus } from './deps.js';
@@ -83,7 +83,7 @@ export class ApiService {
       log,
       tokens: this.tokens,
       sessions: this.sessions,
-      bans: directBans(jail),
+      bans: jailBans(jail),
       subscribe: (listener) => this.live.subscribe(listener),
       config: config.api,
       server: config.server,

@@ -5,6 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import type { QueryChunk } from '../query/service.js';
+import { Bar } from './bar.js';
 import { type FilterOptions, filterOf, queryOptionsOf, withFilter } from './filter-options.js';
 import { count } from './terminal.js';
 
@@ -39,7 +40,9 @@ Examples:
       const { output } = options;
       const isCsv = options.csv === true || (options.ndjson !== true && output?.endsWith('.csv') === true);
       const service = createQueryService(queryOptionsOf(loadConfig(options.config ?? null, process.env)));
-      const progress = new Progress(output !== undefined || !process.stdout.isTTY ? process.stderr : null);
+      const progress = new ExportProgress(
+        output !== undefined || !process.stdout.isTTY ? process.stderr : null,
+      );
       try {
         const chunks = progress.over(service.stream(filter, isCsv ? 'csv' : 'ndjson'));
         if (output === undefined) await toStdout(chunks);
@@ -94,37 +97,24 @@ async function toFile(path: string, chunks: AsyncIterable<QueryChunk>): Promise<
   }
 }
 
-const WIDTH = 30;
-const EVERY_MS = 100;
-
-/** A bar on a terminal, nothing elsewhere. */
-class Progress {
+/** Counts what passes, and shows it. */
+class ExportProgress {
   rows = 0;
-  private shown = 0;
+  private readonly bar: Bar;
 
-  constructor(private readonly stream: NodeJS.WriteStream | null) {}
+  constructor(stream: NodeJS.WriteStream | null) {
+    this.bar = new Bar(stream);
+  }
 
   async *over(chunks: AsyncIterable<QueryChunk>): AsyncGenerator<QueryChunk, void> {
     for await (const chunk of chunks) {
       yield chunk;
       this.rows += chunk.rows;
-      this.show(chunk.progress);
+      this.bar.show(chunk.progress, () => count(this.rows, 'entry', 'entries'));
     }
   }
 
   end(): void {
-    if (this.shown > 0) this.stream?.write('\r\u001b[K');
-    this.shown = 0;
-  }
-
-  private show(part: number): void {
-    const now = performance.now();
-    if (this.stream?.isTTY !== true || now - this.shown < EVERY_MS) return;
-    this.shown = now;
-    const full = Math.round(part * WIDTH);
-    const bar = '█'.repeat(full) + '░'.repeat(WIDTH - full);
-    this.stream.write(
-      `\r${bar} ${Math.floor(part * 100)} %  ${count(this.rows, 'entry', 'entries')}\u001b[K`,
-    );
+    this.bar.end();
   }
 }

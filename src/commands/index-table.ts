@@ -1,7 +1,8 @@
-import { rmSync, statSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import type { Command } from 'commander';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import type { IndexPlan } from '../query/indexes.js';
+import { mustOwn } from './owner.js';
 import { count } from './terminal.js';
 
 const BUSY_MS = 5_000;
@@ -50,7 +51,7 @@ Examples:
         process.stdout.write('Nothing has been changed. To make them: postern-auditd index --yes\n');
         return;
       }
-      mustOwn(source.database);
+      mustOwn(source.database, 'index --yes');
       try {
         const db = new Database(source.database, { fileMustExist: true, timeout: BUSY_MS });
         try {
@@ -87,17 +88,6 @@ export function describe({ table, rows, missing }: IndexPlan): string {
     `up to about ${each} s, ${each * missing.length} s together: Postern's writes wait so long, and each row is written a little slower from then on.`,
     '',
   ].join('\n');
-}
-
-/** Files beside the database that belong to somebody else lock Postern out; root's SQLite gives them to the owner. */
-function mustOwn(database: string): void {
-  const { uid } = statSync(database);
-  const own = process.geteuid?.() ?? 0;
-  if (own === 0 || own === uid) return;
-  throw new AuditdError(
-    'USAGE',
-    `${database} belongs to uid ${uid}, and this is uid ${own}. Run it as its owner: sudo -u '#${uid}' postern-auditd index --yes`,
-  );
 }
 
 function megabytes(bytes: number): string {

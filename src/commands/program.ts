@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { AuditdError, type ErrorCode, messageOf } from '../errors.js';
 import { VERSION } from '../version.js';
+import { register as archive } from './archive.js';
 import { register as bans } from './bans.js';
 import { register as check } from './check.js';
 import { register as completion } from './completion.js';
@@ -35,6 +36,7 @@ const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
 const GROUPS: ReadonlyArray<readonly [string, ReadonlyArray<(program: Command) => void>]> = [
   ['Daemon:', [run, status, replay, retain]],
   ['Look:', [check, explain, tail, query, exportEntries, stats]],
+  ['Retention:', [archive]],
   ['Bans:', [bans, unban, jail]],
   ['Configuration:', [config, configure]],
   ['Fleet:', [fleet]],
@@ -67,14 +69,22 @@ Documentation: docs/CLI.md, docs/CONFIGURATION.md`,
     for (const register of registers) register(program);
   }
   program.helpCommand('help [command]', 'print the help of a command');
-  for (const command of program.commands) {
-    command
-      .helpOption('-h, --help', 'print this help')
-      .addOption(new Option('--debug').hideHelp())
-      .exitOverride()
-      .showHelpAfterError(`(postern-auditd ${command.name()} --help says more)`);
-  }
+  for (const command of program.commands) prepare(command, `postern-auditd ${command.name()}`);
   return program;
+}
+
+/** What every command has, and the commands below it. */
+function prepare(command: Command, path: string): void {
+  command
+    .helpOption('-h, --help', 'print this help')
+    .addOption(new Option('--debug').hideHelp())
+    .exitOverride()
+    .showHelpAfterError(`(${path} --help says more)`);
+  if (command.commands.length > 0)
+    command
+      .helpCommand('help [command]', 'print the help of a command')
+      .configureHelp({ subcommandTerm: (sub) => sub.name() });
+  for (const sub of command.commands) prepare(sub, `${path} ${sub.name()}`);
 }
 
 /** Prints what went wrong and returns the exit code. */

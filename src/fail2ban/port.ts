@@ -1,15 +1,15 @@
 import { AuditdError } from '../errors.js';
-import { type Ban, fail2banBans, unban } from './client.js';
+import type { Ban } from './client.js';
+import { createJail } from './helper.js';
 
-/** Asks fail2ban itself, which answers only root. */
-export function directBans(jail: string) {
+/** The bans of a jail: by the helper where it is installed, else asking fail2ban itself, which answers only root. */
+export function jailBans(name: string) {
+  const jail = createJail(name);
   return {
-    list: (): Promise<readonly Ban[]> => fail2banBans(jail),
+    list: async (): Promise<readonly Ban[]> => (await jail.report()).bans,
     async unban(address: string): Promise<void> {
-      const lifted = await unban(jail, address);
-      if (lifted.length === 0) {
-        throw new AuditdError('NOT_FOUND', `${address} is not banned in jail ${jail}`);
-      }
+      const lifted = await jail.unban(address);
+      if (lifted.length === 0) throw new AuditdError('NOT_FOUND', `${address} is not banned in jail ${name}`);
     },
   };
 }

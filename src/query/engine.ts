@@ -64,6 +64,7 @@ const TALLIED: ReadonlySet<ColumnKey> = new Set([
   'user_name',
   'user_email',
   'ip_address',
+  'server',
 ]);
 
 interface Prepared {

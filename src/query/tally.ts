@@ -5,19 +5,32 @@ export interface Count {
   readonly count: number;
 }
 
+export interface Hour extends Count {
+  readonly failed_logins: number;
+}
+
 export interface Stats {
   readonly total: number;
   readonly failures: number;
   readonly actions: readonly Count[];
   readonly users: readonly Count[];
   readonly addresses: readonly Count[];
+  /** Addresses that failed logins came from. */
+  readonly offenders: readonly Count[];
+  readonly failed_logins: number;
+  readonly servers: readonly Count[];
   /** A day each without a gap, from the first one to the last, `2026-11-22` in UTC; at most the last 3,660. */
   readonly days: readonly Count[];
+  /** Hours in which something happened, `2026-11-22T20:00Z`, the oldest first; empty where they are more than 1,080, 45 days' worth. */
+  readonly hours: readonly Hour[];
   /** Rows whose time can't be read. */
   readonly undated: number;
 }
 
+const HOUR_MS = 3_600_000;
 const DAY_MS = 86_400_000;
+const MOST_HOURS = 45 * 24;
+const FAILED_LOGIN = 'auth.login_failure';
 const MOST_DAYS = 3_660;
 /** Names that are counted apart; what a flood of others adds is in the total alone. */
 const MOST_NAMES = 100_000;
@@ -30,7 +43,12 @@ export class Tally {
   private readonly actions = new Map<string, number>();
   private readonly users = new Map<string, number>();
   private readonly addresses = new Map<string, number>();
+  private readonly offenders = new Map<string, number>();
+  private failedLogins = 0;
+  private readonly servers = new Map<string, number>();
   private readonly days = new Map<number, number>();
+  /** Null: there are more than will be told. */
+  private hours: Map<number, { count: number; failedLogins: number }> | null = new Map();
 
   add(event: AuditEvent): void {
     this.total++;
@@ -38,24 +56,54 @@ export class Tally {
     count(this.actions, event.action);
     count(this.users, event.user.name ?? event.user.email ?? event.user.id);
     count(this.addresses, event.address);
+    count(this.servers, event.server);
+    const failedLogin = event.action === FAILED_LOGIN;
+    if (failedLogin) {
+      this.failedLogins++;
+      count(this.offenders, event.address);
+    }
     if (event.time === null) this.undated++;
     else {
       const day = Math.floor(event.time / DAY_MS);
       this.days.set(day, (this.days.get(day) ?? 0) + 1);
+      this.addHour(Math.floor(event.time / HOUR_MS), failedLogin);
     }
   }
 
+  private addHour(number: number, failedLogin: boolean): void {
+    if (this.hours === null) return;
+    const hour = this.hours.get(number) ?? { count: 0, failedLogins: 0 };
+    hour.count++;
+    if (failedLogin) hour.failedLogins++;
+    this.hours.set(number, hour);
+    if (this.hours.size > MOST_HOURS) this.hours = null;
+  }
+
   result(top: number): Stats {
-    const { total, failures, undated } = this;
+    const { total, failures, failedLogins, undated } = this;
     return {
       total,
       failures,
       actions: highest(this.actions, top),
       users: highest(this.users, top),
       addresses: highest(this.addresses, top),
+      offenders: highest(this.offenders, top),
+      failed_logins: failedLogins,
+      servers: highest(this.servers, top),
+      hours: this.hoursInRow(),
       days: this.daysInRow(),
       undated,
     };
+  }
+
+  private hoursInRow(): Hour[] {
+    return [...(this.hours ?? [])]
+      .sort(([a], [b]) => a - b)
+      .map(([number, { count, failedLogins }]) => ({
+        name: `${new Date(number * HOUR_MS).toISOString().slice(0, -8)}Z`,
+        count,
+        failed_logins: failedLogins,
+      }));
   }
 
   private daysInRow(): Count[] {

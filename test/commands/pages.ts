@@ -1,12 +1,18 @@
 import type { Command } from 'commander';
 import { createProgram } from '../../src/commands/program.js';
 
-/** The commands that the help shows, but `help` itself. */
+/** The commands that the help shows, but `help` itself; of one with sub-commands, those. */
 function commands(program: Command): Command[] {
   return program
     .createHelp()
     .visibleCommands(program)
-    .filter((command) => command.name() !== 'help');
+    .filter((command) => command.name() !== 'help')
+    .flatMap((command) => (command.commands.length === 0 ? command : commands(command)));
+}
+
+function nameOf(command: Command): string {
+  const { parent } = command;
+  return parent === null || parent.parent === null ? command.name() : `${parent.name()} ${command.name()}`;
 }
 
 /** The whole help of a command, what stands behind the options included. */
@@ -27,7 +33,7 @@ function helpOf(command: Command): string {
 export function commandReference(): string {
   const program = createProgram();
   return commands(program)
-    .map((command) => `### ${command.name()}\n\n\`\`\`\n${helpOf(command)}\n\`\`\``)
+    .map((command) => `### ${nameOf(command)}\n\n\`\`\`\n${helpOf(command)}\n\`\`\``)
     .join('\n\n');
 }
 

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { DaemonRig, type Line } from './rig.js';
 
-const ROUNDS = Number(process.env.KILL_ROUNDS ?? 200);
+const ROUNDS = Number(process.env.KILL_ROUNDS ?? 60);
 
 function expectDistinct(lines: readonly Line[]): void {
   const ids = lines.map(({ id }) => id);

@@ -89,7 +89,7 @@ function loopOf(feed: Feed, sink: Sink, config: Partial<LoopOptions['config']> =
 }
 
 const caughtUp = (loop: SinkLoop, id: number) =>
-  vi.waitFor(() => expect(loop.status().cursors.postern?.id).toBe(id), { timeout: 10_000 });
+  vi.waitFor(() => expect(loop.status().cursors.postern?.id).toBe(id), { timeout: 60_000 });
 
 describe('a sink loop', () => {
   it('delivers everything in order and keeps its place over a restart', async () => {

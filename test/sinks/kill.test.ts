@@ -10,7 +10,7 @@ import { compileTo } from './compiled.js';
 import { range, rolledText, sequences, temporaryDirectory } from './local.js';
 
 const WRITER = fileURLToPath(new URL('./fixtures/writer.mjs', import.meta.url));
-const ROUNDS = Number(process.env.KILL_ROUNDS ?? 100);
+const ROUNDS = Number(process.env.KILL_ROUNDS ?? 40);
 
 let directory: string;
 let child: ChildProcess | null = null;
@@ -64,7 +64,8 @@ it(`each row is written once and in order over ${ROUNDS} kill -9 under load, wit
     writer.kill('SIGKILL');
     await once(writer, 'close');
   }
-  const last = await start(dist, '6');
+  // The last one is let live: 200 s of its clock have rolls of both sinks, however little a slow machine wrote between two kills.
+  const last = await start(dist, '200');
   if (last.exitCode === null) await once(last, 'exit');
   expect(last.exitCode).toBe(0);
 

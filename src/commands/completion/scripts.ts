@@ -26,12 +26,19 @@ export function completionFor(shell: string, program: Command): string {
   return { bash, zsh, fish }[shell as 'bash' | 'zsh' | 'fish'](entries, offers);
 }
 
+/** Of a command with sub-commands, their names and the options of all of them. */
 function entryOf(command: Command): Entry {
+  const subs = command.commands.filter((sub) => sub.name() !== 'help');
+  const options = [command, ...subs].flatMap((one) => one.options.filter(({ hidden }) => !hidden));
+  const offers = new Map(options.map((option) => [option.long ?? option.flags, offerOf(option)]));
   return {
     name: command.name(),
     description: command.description(),
-    words: command.registeredArguments.flatMap(({ argChoices }) => argChoices ?? []),
-    offers: [...command.options.filter(({ hidden }) => !hidden).map(offerOf), HELP],
+    words: [
+      ...command.registeredArguments.flatMap(({ argChoices }) => argChoices ?? []),
+      ...subs.map((sub) => sub.name()),
+    ],
+    offers: [...offers.values(), HELP],
   };
 }
 

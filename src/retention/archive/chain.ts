@@ -46,6 +46,7 @@ export function broken(directory: string, name: string, what: string): AuditdErr
   return new AuditdError(
     'ARCHIVE_BROKEN',
     `${join(directory, name)}: ${what}. See what else is wrong with postern-auditd archive verify, and put the file back from a backup`,
+    { cause: new Error(what) },
   );
 }
 

@@ -20,6 +20,8 @@ const FILE_MODE = 0o640;
 export const TEMPORARY = '.tmp';
 export const ANCHOR = 'anchor.json';
 const MANIFEST = '.manifest.json';
+/** Where the directory is a file system of its own. */
+const LOST_FOUND = 'lost+found';
 const NAME = /^(\d{6,12})-[a-z]+-t\d+-(?:\d{4,6}-\d\d|undated)\.(?:manifest\.json|ndjson(?:\.gz|\.zst)?)$/;
 
 /** What a directory of archives has, by name. */
@@ -43,19 +45,26 @@ export function contentsOf(directory: string): Contents {
     if (codeOf(error) === 'ENOENT') names = [];
     else throw trouble(`${directory} can't be read`, error);
   }
-  const manifests: Array<[number, string]> = [];
+  const manifests = new Map<number, string>();
   const files = new Set<string>();
   const temporary: string[] = [];
   const others: string[] = [];
   for (const name of names) {
     const sequence = sequenceOf(name);
     if (name.endsWith(TEMPORARY)) temporary.push(name);
-    else if (sequence !== null && name.endsWith(MANIFEST)) manifests.push([sequence, name]);
-    else if (sequence !== null) files.add(name);
-    else if (name !== ANCHOR) others.push(name);
+    else if (sequence === null) {
+      if (name !== ANCHOR && name !== LOST_FOUND) others.push(name);
+    } else if (!name.endsWith(MANIFEST)) files.add(name);
+    else if (manifests.has(sequence)) others.push(name);
+    else manifests.set(sequence, name);
   }
-  manifests.sort(([a], [b]) => a - b);
-  return { manifests: new Map(manifests), files, temporary, anchor: names.includes(ANCHOR), others };
+  return {
+    manifests: new Map([...manifests].sort(([a], [b]) => a - b)),
+    files,
+    temporary,
+    anchor: names.includes(ANCHOR),
+    others,
+  };
 }
 
 /** The number with which a name of ours begins; null of any other name. */

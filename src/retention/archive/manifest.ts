@@ -133,6 +133,11 @@ function checkSignature(signature: Signature | null, text: string, key: KeyObjec
     throw new Unsealed('its signature is wrong');
 }
 
+/** Its file, byte by byte. */
+export function textOfManifest(manifest: Manifest): string {
+  return textOf(manifest);
+}
+
 /** SHA-256 in hex digits. */
 export function hashOf(data: string | Buffer): string {
   return createHash('sha256').update(data).digest('hex');

@@ -1,0 +1,53 @@
+import type { Command } from 'commander';
+import type { Manifest } from '../../retention/archive/manifest.js';
+import { aligned, count, createPaint, type Paint, wantsColour } from '../terminal.js';
+import { directoryOf, type PlaceOptions, withPlace } from './choose.js';
+
+export function register(archive: Command): void {
+  withPlace(archive.command('list').description('the archives, the oldest first'))
+    .option('--json', 'their manifests as JSON')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ postern-auditd archive list
+  $ postern-auditd archive list --json | jq '.[] | select(.time.last < "2026") | .file'`,
+    )
+    .action(async (options: PlaceOptions & { json?: boolean }) => {
+      const { listArchives } = await import('../../retention/archive/list.js');
+      const archives = listArchives(await directoryOf(options));
+      process.stdout.write(
+        options.json === true
+          ? `${JSON.stringify(archives, null, 2)}\n`
+          : renderList(archives, createPaint(wantsColour(process.stdout, process.env))),
+      );
+    });
+}
+
+const HEADINGS = ['NO', 'MONTH', 'SOURCE', 'ROWS', 'IDS', 'FROM', 'TO', 'SIZE', 'SIGNED', 'FILE'];
+
+/** The archives for people. */
+export function renderList(archives: readonly Manifest[], paint: Paint): string {
+  if (archives.length === 0) return 'No archives.\n';
+  const rows = archives.map((one) => [
+    String(one.sequence),
+    one.month,
+    one.timeline === 1 ? one.source : `${one.source} (history ${one.timeline})`,
+    one.count.toLocaleString('en'),
+    `${one.ids.first}-${one.ids.last}`,
+    one.time?.first.slice(0, 10) ?? '-',
+    one.time?.last.slice(0, 10) ?? '-',
+    megabytes(one.bytes),
+    one.signature === null ? '-' : one.signature.key,
+    one.file,
+  ]);
+  const [heading = '', ...lines] = aligned([HEADINGS, ...rows]);
+  const total = archives.reduce((sum, one) => sum + one.count, 0);
+  const bytes = archives.reduce((sum, one) => sum + one.bytes, 0);
+  const all = `${count(archives.length, 'archive')}, ${count(total, 'row')}, ${megabytes(bytes)}`;
+  return `${[paint.bold(heading), ...lines, paint.dim(all)].join('\n')}\n`;
+}
+
+function megabytes(bytes: number): string {
+  return bytes < 2 ** 20 ? `${Math.ceil(bytes / 1_024)} KB` : `${(bytes / 2 ** 20).toFixed(1)} MB`;
+}

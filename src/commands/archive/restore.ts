@@ -1,0 +1,65 @@
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { AuditdError } from '../../errors.js';
+import { Bar } from '../bar.js';
+import { mustOwn } from '../owner.js';
+import { count } from '../terminal.js';
+import { type ChoiceOptions, choose, directoryOf, withChoice } from './choose.js';
+
+interface Options extends ChoiceOptions {
+  readonly into?: string;
+  readonly table?: string;
+  readonly json?: boolean;
+}
+
+export function register(archive: Command): void {
+  withChoice(
+    archive
+      .command('restore')
+      .description('put archived rows back, into a new database or into a table, all or none of them'),
+  )
+    .requiredOption('--into <file>', 'database: a new one, or one that is there')
+    .option('--table <name>', 'table in it; default: the one that the rows were in')
+    .option('--json', 'as JSON, for programs')
+    .addHelpText(
+      'after',
+      `
+Rows that are there already, just as they are archived, are left as they are; where another row has the id of one, nothing is restored,
+and it is named. Everything is verified before the first row is written.
+What is put back into Postern's own table is taken out again by the next run of retention: to look at old rows, restore into a new
+database, or ask with query --archives.
+
+Examples:
+  $ postern-auditd archive restore --into /tmp/2025.db 1-12
+  $ sudo postern-auditd archive restore 42 --into /var/lib/posternproxy/posternproxy.db --table audit_2025`,
+    )
+    .action(async (wanted: string[], options: Options) => {
+      const [{ listArchives }, { restoreArchives }] = await Promise.all([
+        import('../../retention/archive/list.js'),
+        import('../../retention/archive/restore.js'),
+      ]);
+      const directory = await directoryOf(options);
+      const archives = choose(listArchives(directory), wanted, options);
+      if (archives.length === 0)
+        throw new AuditdError('NOT_FOUND', `There is no archive in ${directory}. See archive list`);
+      const total = archives.reduce((sum, one) => sum + one.count, 0);
+      const bar = new Bar(options.json === true ? null : process.stderr);
+      const database = resolve(options.into ?? '');
+      mustOwn(database, 'archive restore');
+      const result = restoreArchives({
+        directory,
+        archives,
+        database,
+        table: options.table ?? null,
+        onProgress: (rows) => bar.show(rows / total, () => count(rows, 'row')),
+      });
+      bar.end();
+      const { restored, skipped } = result;
+      const there = skipped === 0 ? '' : `, ${skipped.toLocaleString('en')} were there already`;
+      process.stdout.write(
+        options.json === true
+          ? `${JSON.stringify(result, null, 2)}\n`
+          : `${count(restored, 'row')} restored into ${database}${there}\n`,
+      );
+    });
+}

@@ -1,0 +1,137 @@
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { AuditdError, messageOf } from '../../errors.js';
+import type { Head } from '../../retention/archive/chain.js';
+import type { Verdict } from '../../retention/archive/verify.js';
+import { Bar } from '../bar.js';
+import { count } from '../terminal.js';
+import { directoryOf, type PlaceOptions, withPlace } from './choose.js';
+
+interface Options extends PlaceOptions {
+  readonly key?: string;
+  readonly head?: string;
+  readonly json?: boolean;
+}
+
+export function register(archive: Command): void {
+  withPlace(
+    archive
+      .command('verify')
+      .description('go over the whole chain and every row in it, and say the first broken link'),
+  )
+    .option('--key <file>', 'public key (PEM) that every archive must be signed with')
+    .option('--head <text>', 'an end of the chain that was noted elsewhere, as this command prints it')
+    .option('--json', 'as JSON, for programs')
+    .addHelpText(
+      'after',
+      `
+A chain can't tell by itself that its end was cut off. Where state.db is there to read, the ends that the daemon has recorded are
+compared too; the best proof is --head with what was printed when it was last right, kept on another host.
+
+Exit codes: 0 nothing is wrong, 1 something is.
+
+Examples:
+  $ postern-auditd archive verify
+  $ postern-auditd archive verify --directory /mnt/backup/archive --key audit.pub --head 42:5e0c…`,
+    )
+    .action(async (options: Options) => {
+      const [{ verifyArchives }, { listArchives }] = await Promise.all([
+        import('../../retention/archive/verify.js'),
+        import('../../retention/archive/list.js'),
+      ]);
+      const directory = await directoryOf(options);
+      const key = options.key === undefined ? null : publicKeyIn(options.key);
+      const known = options.head === undefined ? [] : [headOf(options.head)];
+      const recorded = options.directory === undefined ? await recordedIn(options) : [];
+      const bar = new Bar(options.json === true ? null : process.stderr);
+      const total = sizeOf(() => listArchives(directory).reduce((sum, { bytes }) => sum + bytes, 0));
+      let done = 0;
+      const verdict = verifyArchives(directory, {
+        key,
+        known: [...known, ...recorded],
+        onProgress: (bytes) => {
+          done += bytes;
+          bar.show(total === 0 ? 1 : done / total, () => `${Math.floor(done / 2 ** 20)} MB`);
+        },
+      });
+      bar.end();
+      process.stdout.write(
+        options.json === true ? `${JSON.stringify(verdict, null, 2)}\n` : renderVerdict(verdict, directory),
+      );
+      if (verdict.broken !== null) process.exitCode = 1;
+    });
+}
+
+/** What was found, for people. */
+export function renderVerdict(verdict: Verdict, directory: string): string {
+  const { archives, rows, head, broken, notes } = verdict;
+  const lines = notes.map((note) => `note: ${note}`);
+  if (broken !== null) {
+    const before =
+      archives === 0
+        ? ''
+        : `; the ${count(archives, 'archive')} before it ${archives === 1 ? 'is' : 'are'} right`;
+    lines.push(`BROKEN: ${broken.name}: ${broken.what}${before}. Put it back from a backup of ${directory}`);
+  } else {
+    lines.push(`${count(archives, 'archive')}, ${count(rows, 'row')}: nothing is wrong`);
+    if (head.sha256 !== null) lines.push(`head ${head.sequence}:${head.sha256}`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function headOf(text: string): Head {
+  const [, sequence, sha256] = /^(\d{1,12}):([0-9a-f]{64})$/.exec(text) ?? [];
+  if (sequence === undefined || sha256 === undefined)
+    throw new AuditdError(
+      'USAGE',
+      `head: found ${JSON.stringify(text)}. Give it as archive verify prints it: 42:5e0c…`,
+    );
+  return { sequence: Number(sequence), sha256 };
+}
+
+function publicKeyIn(path: string): KeyObject {
+  try {
+    const key = createPublicKey(readFileSync(path));
+    if (key.asymmetricKeyType === 'ed25519') return key;
+  } catch (error) {
+    throw new AuditdError(
+      'USAGE',
+      `${path} can't be read as a key: ${messageOf(error)}. Give an ed25519 key as PEM`,
+    );
+  }
+  throw new AuditdError(
+    'USAGE',
+    `${path} is no ed25519 key. Give one that openssl genpkey -algorithm ed25519 has made`,
+  );
+}
+
+/** What the daemon's own events say of archives; nothing where they can't be read. */
+async function recordedIn(options: PlaceOptions): Promise<Head[]> {
+  const [{ loadConfig }, { openLedger }, { recordedHeads }] = await Promise.all([
+    import('../../config/load.js'),
+    import('../ledger.js'),
+    import('../../retention/archive/known.js'),
+  ]);
+  const ledger = openLedger(loadConfig(options.config ?? null, process.env).config.state);
+  if ('why' in ledger) return [];
+  try {
+    const details = ledger.db
+      .prepare(
+        "SELECT details FROM audit_log WHERE typeof(details) = 'text' AND instr(details, 'manifest_sha256') > 0",
+      )
+      .pluck()
+      .all() as string[];
+    return recordedHeads(details);
+  } finally {
+    ledger.db.close();
+  }
+}
+
+function sizeOf(work: () => number): number {
+  try {
+    return work();
+  } catch {
+    return 0; // what is wrong is said by the verification
+  }
+}

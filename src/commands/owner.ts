@@ -1,0 +1,18 @@
+import { statSync } from 'node:fs';
+import { AuditdError } from '../errors.js';
+
+/**
+ * Files beside the database that belong to somebody else lock Postern out; root's SQLite gives them to the owner.
+ *
+ * @param command what was to be run, for the message
+ * @throws AuditdError `USAGE`; a database that is not there is nobody's
+ */
+export function mustOwn(database: string, command: string): void {
+  const uid = statSync(database, { throwIfNoEntry: false })?.uid;
+  const own = process.geteuid?.() ?? 0;
+  if (uid === undefined || own === 0 || own === uid) return;
+  throw new AuditdError(
+    'USAGE',
+    `${database} belongs to uid ${uid}, and this is uid ${own}. Run it as its owner: sudo -u '#${uid}' postern-auditd ${command}`,
+  );
+}

@@ -1,0 +1,35 @@
+import { closeSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { linesOf, offsetsOf, readBlock } from './blocks.js';
+import { broken } from './chain.js';
+import { compressorOf } from './compression.js';
+import { trouble } from './directory.js';
+import type { Manifest } from './manifest.js';
+
+/** The lines of an archive, a block at a time, the oldest first. @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
+export function* readLines(directory: string, manifest: Manifest): Generator<string[], void> {
+  const offsets = offsetsOf(manifest.blocks);
+  for (const [at, offset] of offsets.entries()) yield blockLines(directory, manifest, at, offset);
+}
+
+/** The lines of one block; the file is open no longer than that takes. @throws as `readLines` */
+export function blockLines(directory: string, manifest: Manifest, at: number, offset: number): string[] {
+  const block = manifest.blocks[at];
+  const compressor = compressorOf(manifest.compression);
+  if (block === undefined) return [];
+  let fd: number;
+  try {
+    fd = openSync(join(directory, manifest.file), 'r');
+  } catch (error) {
+    throw trouble(`${join(directory, manifest.file)} can't be read`, error);
+  }
+  try {
+    const lines = linesOf(readBlock(fd, offset, block, compressor));
+    if (lines.length !== block[2]) throw new Error('a block has not the rows that the manifest says');
+    return lines;
+  } catch (error) {
+    throw broken(directory, manifest.file, error instanceof Error ? error.message : 'it was changed');
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,121 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, existsSync, fsyncSync, linkSync, openSync, rmSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import Database from 'better-sqlite3';
+import { AuditdError, codeOf, messageOf } from '../../errors.js';
+import { broken } from './chain.js';
+import { syncDirectory } from './directory.js';
+import type { Manifest } from './manifest.js';
+import { readLines } from './read.js';
+import { RestoredTable } from './restored-table.js';
+import { LineCodec } from './row.js';
+import { checkArchive } from './verify.js';
+
+export interface RestoreOptions {
+  /** Of the archives. */
+  readonly directory: string;
+  /** Which of them. */
+  readonly archives: readonly Manifest[];
+  /** A database that is there, or a new one. */
+  readonly database: string;
+  /** Null: the one that the archives were made of. */
+  readonly table: string | null;
+  /** After each archive. */
+  readonly onProgress?: (rows: number) => void;
+}
+
+export interface Restored {
+  /** Rows that were put in. */
+  readonly restored: number;
+  /** Rows that were there already, just as they are. */
+  readonly skipped: number;
+}
+
+/** Postern may have a short transaction open. */
+const BUSY_MS = 10_000;
+
+/**
+ * Puts rows back, all or none. A new database has its name when everything is in it and on the medium; in one that is
+ * there it is one transaction. A second time changes nothing.
+ *
+ * @throws AuditdError `ARCHIVE_BROKEN`; `ARCHIVE_FAILED` if a row with one of the ids is another one, or the database can't be written
+ */
+export function restoreArchives(options: RestoreOptions): Restored {
+  for (const manifest of options.archives) {
+    try {
+      checkArchive(options.directory, manifest);
+    } catch (error) {
+      if (error instanceof AuditdError) throw error;
+      throw broken(options.directory, manifest.file, messageOf(error));
+    }
+  }
+  try {
+    return existsSync(options.database) ? intoExisting(options) : intoNew(options);
+  } catch (error) {
+    if (error instanceof AuditdError) throw error;
+    const next = codeOf(error) === 'SQLITE_BUSY' ? 'Try again when it is not in use' : 'Nothing was restored';
+    throw new AuditdError(
+      'ARCHIVE_FAILED',
+      `${options.database} can't be written: ${messageOf(error)}. ${next}`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+function intoExisting(options: RestoreOptions): Restored {
+  const db = new Database(options.database, { fileMustExist: true, timeout: BUSY_MS });
+  try {
+    return db.transaction(() => restoreRows(db, options)).immediate();
+  } finally {
+    db.close();
+  }
+}
+
+function intoNew(options: RestoreOptions): Restored {
+  const { database } = options;
+  const temporary = join(dirname(database), `.${basename(database)}.${randomBytes(6).toString('hex')}.tmp`);
+  closeSync(openSync(temporary, 'wx', 0o640));
+  try {
+    const db = new Database(temporary);
+    let restored: Restored;
+    try {
+      db.pragma('journal_mode = OFF');
+      db.pragma('synchronous = OFF');
+      restored = db.transaction(() => restoreRows(db, options))();
+    } finally {
+      db.close();
+    }
+    const fd = openSync(temporary, 'r');
+    fsyncSync(fd);
+    closeSync(fd);
+    linkSync(temporary, database); // unlike a rename, not over a file that somebody has put there meanwhile
+    rmSync(temporary);
+    syncDirectory(dirname(database));
+    return restored;
+  } finally {
+    rmSync(temporary, { force: true });
+  }
+}
+
+function restoreRows(
+  db: Database.Database,
+  { directory, archives, table, onProgress }: RestoreOptions,
+): Restored {
+  db.pragma('ignore_check_constraints = ON'); // what Postern has accepted once
+  let restored = 0;
+  let skipped = 0;
+  for (const manifest of archives) {
+    const codec = new LineCodec(manifest.columns.map(({ name }) => name));
+    const target = new RestoredTable(db, table ?? manifest.table, manifest, codec);
+    for (const lines of readLines(directory, manifest)) {
+      for (const line of lines) {
+        if (target.put(line)) restored++;
+        else skipped++;
+      }
+    }
+    onProgress?.(restored + skipped);
+  }
+  return { restored, skipped };
+}

@@ -1,0 +1,87 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { recordedHeads, recordOf } from '../../src/retention/archive/known.js';
+import { listArchives } from '../../src/retention/archive/list.js';
+import { ArchiveRig } from '../retention/archive/table.js';
+import { run } from './cli.js';
+
+let rig: ArchiveRig;
+let config: string[];
+beforeAll(async () => {
+  rig = new ArchiveRig();
+  rig.insert('2026-09-01 00:00:00', '{"row":1}');
+  rig.insert('2026-10-01 00:00:00', '{"a":",\\"row\\":"}');
+  await rig.archive({}, true);
+  const path = join(rig.directory, 'config.yml');
+  writeFileSync(
+    path,
+    `state: ${rig.directory}/state\nretention: { archive: { directory: ${rig.archives} } }\n`,
+  );
+  config = ['--config', path];
+});
+afterAll(() => rig.remove());
+
+describe('archive', () => {
+  it('list shows what there is', () => {
+    const { code, out } = run(['archive', 'list', ...config]);
+    expect(code).toBe(0);
+    expect(out).toMatch(
+      /^NO +MONTH +SOURCE[\s\S]*\n1 +2026-09 +postern +1 +1-1 +2026-09-01 [\s\S]*2 archives, 2 rows/,
+    );
+    expect(JSON.parse(run(['archive', 'list', '--json', ...config]).out)).toHaveLength(2);
+  });
+
+  it('cat prints rows as they were', () => {
+    const { out } = run(['archive', 'cat', '2', ...config]);
+    expect(JSON.parse(out)).toMatchObject({
+      id: 2,
+      created_at: '2026-10-01 00:00:00',
+      details: '{"a":",\\"row\\":"}',
+    });
+    expect(run(['archive', 'cat', '3', ...config])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('no archive 3'),
+    });
+  });
+
+  it('restore makes a database of them', () => {
+    const into = join(rig.directory, 'old.db');
+    expect(run(['archive', 'restore', '--into', into, ...config]).out).toBe(`2 rows restored into ${into}\n`);
+    const db = new Database(into, { readonly: true });
+    expect(db.prepare('SELECT count(*) FROM audit_log').pluck().get()).toBe(2);
+    db.close();
+    expect(run(['archive', 'restore', '--into', into, ...config]).out).toContain('0 rows restored');
+  });
+
+  it('verify ends with 1 where something is wrong, and names it', () => {
+    const whole = run(['archive', 'verify', ...config]);
+    const [, head = ''] = /^head (.+)$/m.exec(whole.out) ?? [];
+    expect(whole).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^2 archives, 2 rows: nothing is wrong\nhead 2:/),
+    });
+    expect(run(['archive', 'verify', '--head', head, ...config]).code).toBe(0);
+    expect(run(['archive', 'verify', '--head', head.replace('2:', '3:'), ...config]).code).toBe(1);
+    const name = readdirSync(rig.archives).find((one) => one.endsWith('.gz')) ?? '';
+    const bytes = readFileSync(join(rig.archives, name));
+    bytes[12] = (bytes[12] ?? 0) ^ 1;
+    writeFileSync(join(rig.archives, name), bytes);
+    expect(run(['archive', 'verify', ...config])).toMatchObject({
+      code: 1,
+      out: expect.stringContaining(`BROKEN: ${name}: its bytes were changed`),
+    });
+  });
+
+  it('the event of a run names what it made, as verify reads it', () => {
+    const [, second] = listArchives(rig.archives);
+    if (second === undefined) throw new Error('no archive');
+    const [head] = recordedHeads(['{}', 'x', JSON.stringify({ archives: [recordOf(second)] })]);
+    expect(head).toEqual({
+      sequence: 2,
+      sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+    });
+    expect(run(['archive', 'verify', '--head', `2:${head?.sha256}`, ...config]).out).toContain('000001');
+  });
+});

@@ -1,0 +1,146 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import fc from 'fast-check';
+import { afterEach, describe, expect, it } from 'vitest';
+import { listArchives } from '../../../src/retention/archive/list.js';
+import { restoreArchives } from '../../../src/retention/archive/restore.js';
+import { verifyArchives } from '../../../src/retention/archive/verify.js';
+import { quoteIdentifier } from '../../../src/source/columns.js';
+import { ArchiveRig } from './table.js';
+
+let rigs: ArchiveRig[] = [];
+afterEach(() => {
+  for (const rig of rigs) rig.remove();
+  rigs = [];
+});
+
+function make(sql?: string): ArchiveRig {
+  const rig = new ArchiveRig(sql);
+  rigs.push(rig);
+  return rig;
+}
+
+function restore(rig: ArchiveRig, database: string, table: string | null = null) {
+  const archives = listArchives(rig.archives);
+  return restoreArchives({ directory: rig.archives, archives, database, table });
+}
+
+/** All there is to the rows of a table, as SQLite itself tells it. */
+function dump(db: Database.Database, table = 'audit_log'): unknown[] {
+  const names = db.prepare('SELECT name FROM pragma_table_info(?)').pluck().all(table) as string[];
+  const parts = names
+    .map((name) => quoteIdentifier(name))
+    .map((name) => `typeof(${name}) || ':' || hex(CAST(${name} AS BLOB))`);
+  return db
+    .prepare(`SELECT ${parts.join(', ')} FROM "${table}" ORDER BY id`)
+    .raw()
+    .all();
+}
+
+/** Columns of every affinity, one that nobody maps, and names that JavaScript minds. */
+const ODD = `CREATE TABLE audit_log (id INTEGER PRIMARY KEY AUTOINCREMENT, created_at, user_id INTEGER, user_name TEXT,
+  user_email VARCHAR(10), action TEXT NOT NULL, resource_id NUMERIC, details BLOB, "__proto__", "7" REAL, "a ""b""" TEXT)`;
+const NAMES = [
+  'created_at',
+  'user_id',
+  'user_name',
+  'user_email',
+  'resource_id',
+  'details',
+  '__proto__',
+  '7',
+  'a ""b""',
+];
+
+const text = fc.oneof(
+  fc.string(),
+  fc.constantFrom('\u0000', 'a\u0000b', '\uFFFD', '\u2028', '{"a":1}', '1.0', '9007199254740993'),
+);
+const value: fc.Arbitrary<unknown> = fc.oneof(
+  fc.constant(null),
+  text,
+  fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+  fc.constantFrom(0n, -1n, 2n ** 53n, 2n ** 53n - 1n, -(2n ** 53n)),
+  fc.double({ noNaN: true }),
+  fc.constantFrom(-0, 1, 1e300, Number.POSITIVE_INFINITY, 5e-324),
+  fc.uint8Array({ maxLength: 12 }).map((bytes) => Buffer.from(bytes)),
+);
+/** Bytes that become TEXT without being UTF-8. */
+const bytes = fc.uint8Array({ maxLength: 6 }).map((some) => ({ text: Buffer.from(some) }));
+
+describe('archive restore', () => {
+  it('gives back the rows as they were, whatever was in them, with the types they had', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(...NAMES.map(() => fc.oneof({ weight: 6, arbitrary: value }, bytes))), {
+          minLength: 1,
+          maxLength: 12,
+        }),
+        async (rows) => {
+          const rig = new ArchiveRig(ODD);
+          try {
+            for (const row of rows) {
+              const marks = row.map((one) => (isBytes(one) ? 'CAST(? AS TEXT)' : '?'));
+              rig.db
+                .prepare(
+                  `INSERT INTO audit_log (action, ${NAMES.map((name) => `"${name}"`).join(', ')}) VALUES ('x', ${marks.join(', ')})`,
+                )
+                .run(row.map((one) => (isBytes(one) ? one.text : one)));
+            }
+            await rig.archive();
+            expect(verifyArchives(rig.archives, { key: null, known: [] }).broken).toBeNull();
+            const database = join(rig.directory, 'restored.db');
+            expect(restore(rig, database)).toEqual({ restored: rows.length, skipped: 0 });
+            const restored = new Database(database);
+            expect(dump(restored)).toEqual(dump(rig.db));
+            restored.close();
+          } finally {
+            rig.remove();
+          }
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it('puts rows back among those that stayed, and changes nothing a second time', async () => {
+    const rig = make();
+    for (const month of ['08', '09', '10']) rig.insert(`2026-${month}-01 00:00:00`, month);
+    const before = dump(rig.db);
+    await rig.archive();
+    rig.db.exec('DELETE FROM audit_log WHERE id < 3');
+    expect(restore(rig, rig.database)).toEqual({ restored: 2, skipped: 1 });
+    expect(dump(rig.db)).toEqual(before);
+    expect(restore(rig, rig.database)).toEqual({ restored: 0, skipped: 3 });
+    expect(restore(rig, rig.database, 'old')).toEqual({ restored: 3, skipped: 0 });
+    expect(dump(rig.db, 'old')).toEqual(before);
+  });
+
+  it('restores nothing where one row is another, and names it', async () => {
+    const rig = make();
+    for (const month of ['08', '09', '10']) rig.insert(`2026-${month}-01 00:00:00`, month);
+    await rig.archive();
+    rig.db.exec("DELETE FROM audit_log WHERE id < 3; UPDATE audit_log SET details = 'edited' WHERE id = 3");
+    expect(() => restore(rig, rig.database)).toThrow(
+      /Row 3 of audit_log is not the one of 000003.*nothing was restored/,
+    );
+    expect(rig.all()).toHaveLength(1);
+  });
+
+  it('refuses a table that lacks a column, and leaves no half database behind', async () => {
+    const rig = make();
+    rig.insert('2026-08-01 00:00:00');
+    await rig.archive();
+    rig.db.exec('CREATE TABLE other (id INTEGER PRIMARY KEY)');
+    expect(() => restore(rig, rig.database, 'other')).toThrow('has no column created_at');
+    rig.db.exec("UPDATE audit_log SET action = 'y'");
+    await rig.archive();
+    expect(() => restore(rig, join(rig.directory, 'new.db'))).toThrow('Row 1');
+    expect(readdirSync(rig.directory).sort()).toEqual(['archive', 'posternproxy.db']);
+  });
+});
+
+function isBytes(value: unknown): value is { text: Buffer } {
+  return typeof value === 'object' && value !== null && 'text' in value;
+}

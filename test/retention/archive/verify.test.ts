@@ -1,0 +1,175 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { copyFileSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Head } from '../../../src/retention/archive/chain.js';
+import { expiredUpTo, removeArchives } from '../../../src/retention/archive/keep.js';
+import { listArchives } from '../../../src/retention/archive/list.js';
+import { tidyArchives } from '../../../src/retention/archive/tidy.js';
+import { verifyArchives } from '../../../src/retention/archive/verify.js';
+import { ArchiveRig, NOW } from './table.js';
+
+const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+/** Each bit of every byte instead of one. */
+const ALL_BITS = process.env.ARCHIVE_BITS !== undefined;
+const MANIFESTS = [
+  '000001-postern-t1-2026-07.manifest.json',
+  '000002-postern-t1-2026-08.manifest.json',
+  '000003-postern-t1-2026-09.manifest.json',
+] as const;
+
+let rig: ArchiveRig;
+beforeEach(async () => {
+  rig = new ArchiveRig();
+  for (const month of ['07', '08', '09']) {
+    rig.insert(`2026-${month}-01 00:00:00`, '{"a":1}');
+    rig.insert(`2026-${month}-30 00:00:00`);
+  }
+  await rig.archive({ sign: privateKey });
+});
+afterEach(() => rig.remove());
+
+function broken(known: readonly Head[] = [], key: typeof publicKey | null = null): string {
+  const verdict = verifyArchives(rig.archives, { key, known });
+  return verdict.broken === null ? 'whole' : `${verdict.broken.name}: ${verdict.broken.what}`;
+}
+
+function path(name: string): string {
+  return join(rig.archives, name);
+}
+
+describe('archive verify', () => {
+  it('finds nothing in what was not touched, and says where the chain ends', () => {
+    expect(broken([], publicKey)).toBe('whole');
+    const { archives, rows, head } = verifyArchives(rig.archives, { key: null, known: [] });
+    expect({ archives, rows, end: head.sequence }).toEqual({ archives: 3, rows: 6, end: 3 });
+  });
+
+  it('finds every single byte that is another, in each file, and names the file', () => {
+    removeArchives(rig.archives, 2, null, NOW);
+    let flips = 0;
+    for (const name of readdirSync(rig.archives)) {
+      const bytes = readFileSync(path(name));
+      for (let at = 0; at < bytes.length; at++) {
+        for (const bits of ALL_BITS ? [1, 2, 4, 8, 16, 32, 64, 128] : [1 << (at % 8)]) {
+          const changed = Buffer.from(bytes);
+          changed[at] = (bytes[at] ?? 0) ^ bits;
+          writeFileSync(path(name), changed);
+          const found = broken();
+          if (!found.startsWith(name)) expect.fail(`byte ${at} of ${name} ^ ${bits}: ${found}`);
+          flips++;
+        }
+      }
+      for (const changed of [
+        bytes.subarray(0, -1),
+        Buffer.concat([bytes, Buffer.from('\n')]),
+        Buffer.alloc(0),
+      ]) {
+        writeFileSync(path(name), changed);
+        expect(broken()).toContain(name);
+      }
+      writeFileSync(path(name), bytes);
+    }
+    expect(flips).toBeGreaterThan(1_500);
+    expect(broken()).toBe('whole');
+  });
+
+  it.each([
+    [
+      'a missing file',
+      () => rmSync(path(MANIFESTS[1].replace('manifest.json', 'ndjson.gz'))),
+      '000002-postern-t1-2026-08.ndjson.gz: it is missing',
+    ],
+    ['a missing manifest', () => rmSync(path(MANIFESTS[1])), 'archive 000002: its manifest is missing'],
+    ['a missing beginning', () => rmSync(path(MANIFESTS[0])), 'archive 000001: its manifest is missing'],
+    [
+      'a file too many',
+      () =>
+        copyFileSync(path('000002-postern-t1-2026-08.ndjson.gz'), path('000002-postern-t1-2026-08.ndjson')),
+      '000002-postern-t1-2026-08.ndjson: no manifest names it',
+    ],
+    [
+      'a manifest too many',
+      () => copyFileSync(path(MANIFESTS[1]), path('000004-postern-t1-2026-08.manifest.json')),
+      '000004-postern-t1-2026-08.manifest.json: it is the manifest of another archive',
+    ],
+    ['a stranger', () => writeFileSync(path('notes.txt'), ''), 'notes.txt: it is no part of the chain'],
+    [
+      'a manifest lost at the end',
+      () => rmSync(path(MANIFESTS[2])),
+      '000003-postern-t1-2026-09.ndjson.gz: no manifest names it',
+    ],
+  ])('finds %s', (_, harm, expected) => {
+    harm();
+    expect(broken()).toBe(expected);
+  });
+
+  it('finds two archives in the place of one another', () => {
+    renameSync(path(MANIFESTS[1]), path('x.tmp'));
+    renameSync(path(MANIFESTS[2]), path(MANIFESTS[1]));
+    renameSync(path('x.tmp'), path(MANIFESTS[2]));
+    expect(broken()).toBe(`${MANIFESTS[1]}: it is the manifest of another archive`);
+  });
+
+  it('finds what was made anew by somebody without the key', async () => {
+    const forger = new ArchiveRig();
+    forger.insert('2026-07-01 00:00:00', '{"a":2}');
+    await forger.archive();
+    for (const name of readdirSync(forger.archives)) copyFileSync(join(forger.archives, name), path(name));
+    forger.remove();
+    expect(broken([], publicKey)).toBe(`${MANIFESTS[0]}: it is not signed`);
+    expect(broken([], generateKeyPairSync('ed25519').publicKey)).toContain('not signed');
+    expect(broken()).toBe(`${MANIFESTS[1]}: the archive before it is not the one it was put behind`);
+  });
+
+  it('finds what was cut off from the end, where somebody has recorded it', () => {
+    const { head } = verifyArchives(rig.archives, { key: null, known: [] });
+    expect(broken([head])).toBe('whole');
+    for (const name of readdirSync(rig.archives)) if (name.startsWith('000003')) rmSync(path(name));
+    expect(broken()).toBe('whole');
+    expect(broken([head])).toBe('archive 000003: it was recorded, and is missing at the end of the chain');
+    expect(broken([{ sequence: 2, sha256: '0'.repeat(64) }])).toContain('not the one that was recorded');
+  });
+});
+
+describe('old archives', () => {
+  it('go from the oldest on, and what stays is verified', async () => {
+    const archives = listArchives(rig.archives);
+    const day = 86_400_000;
+    expect(expiredUpTo(archives, null, NOW)).toBe(0);
+    expect(expiredUpTo(archives, 80 * day, NOW)).toBe(2);
+    removeArchives(rig.archives, 2, privateKey, NOW);
+    expect(readdirSync(rig.archives)).toEqual([
+      '000003-postern-t1-2026-09.manifest.json',
+      '000003-postern-t1-2026-09.ndjson.gz',
+      'anchor.json',
+    ]);
+    expect(broken([], publicKey)).toBe('whole');
+    expect(broken([{ sequence: 1, sha256: 'a' }])).toBe('whole');
+    removeArchives(rig.archives, 3, privateKey, NOW);
+    rig.db.exec('DELETE FROM audit_log');
+    rig.insert('2026-10-01 00:00:00');
+    await rig.archive({ sign: privateKey });
+    expect(listArchives(rig.archives).map(({ sequence }) => sequence)).toEqual([4]);
+    expect(broken([], publicKey)).toBe('whole');
+  });
+
+  it('that a crash left are no fault, and go with the next run', () => {
+    const [manifest, file] = readdirSync(rig.archives);
+    const kept = [manifest, file].map((name) => [name ?? '', readFileSync(path(name ?? ''))] as const);
+    removeArchives(rig.archives, 1, privateKey, NOW);
+    for (const [name, bytes] of kept) writeFileSync(path(name), bytes);
+    expect(broken([], publicKey)).toBe('whole');
+    tidyArchives(rig.archives);
+    expect(readdirSync(rig.archives)).not.toContain(file);
+  });
+
+  it('do not go where a younger one stands before them', () => {
+    const ages = ['2026-01-01', '2026-10-01', '2026-01-01'].map((last, at) => ({
+      sequence: at + 1,
+      time: { first: last, last },
+      created: last,
+    }));
+    expect(expiredUpTo(ages, 90 * 86_400_000, NOW)).toBe(1);
+  });
+});
