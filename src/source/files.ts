@@ -24,8 +24,8 @@ export interface FileState {
   readonly journalSize: number | null;
   /** Inode, size and times of all of them: equal texts, equal contents, provided that it is settled. */
   readonly figures: string;
-  /** The newest of their times, milliseconds since the epoch. */
-  readonly changed: number;
+  /** Their times of change, milliseconds since the epoch. */
+  readonly changed: readonly number[];
 }
 
 /**
@@ -55,13 +55,18 @@ export function stateOfFiles(database: string): FileState | null {
     walSize: wal === undefined ? null : Number(wal.size),
     journalSize: journal === undefined ? null : Number(journal.size),
     figures: `${figuresOf(main)}:${main.ctimeNs} ${figuresOf(wal)} ${figuresOf(journal)}`,
-    changed: Number(newest(main.ctimeNs, main.mtimeNs, wal?.mtimeNs, journal?.mtimeNs) / 1_000_000n),
+    changed: [main.ctimeNs, main.mtimeNs, wal?.mtimeNs, journal?.mtimeNs]
+      .filter((time) => time !== undefined)
+      .map((time) => Number(time / 1_000_000n)),
   };
 }
 
-/** Would a write that comes after this state show in its figures? `now` in milliseconds, of the system's clock. */
+/**
+ * Would a write that comes after this state show in its figures? Also if a time lies in the future, as after a clock that
+ * was put back: a write now would get the time of now. `now` in milliseconds, of the system's clock.
+ */
 export function isSettled(state: FileState, now: number): boolean {
-  return state.changed < now - SETTLED_MS;
+  return state.changed.every((time) => Math.abs(now - time) > SETTLED_MS);
 }
 
 function isAbsence(error: unknown): boolean {
@@ -73,8 +78,4 @@ function isAbsence(error: unknown): boolean {
 function figuresOf(stats: BigIntStats | undefined): string {
   if (stats === undefined) return '-';
   return `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeNs}:${stats.birthtimeNs}`;
-}
-
-function newest(...times: ReadonlyArray<bigint | undefined>): bigint {
-  return times.reduce<bigint>((latest, time) => (time !== undefined && time > latest ? time : latest), 0n);
 }

@@ -1,13 +1,15 @@
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EVERYTHING } from '../../src/query/filter.js';
 import { createQueryService, type QueryService } from '../../src/query/service.js';
-import { compiledWorker } from './compiled.js';
+import { compiled, removeCompiled } from '../compiled.js';
 import { seconds, Tables } from './tables.js';
 
 describe('the thread of queries', () => {
   let tables: Tables;
   let service: QueryService;
-  const worker = compiledWorker();
+  const worker = pathToFileURL(join(compiled(), 'query/worker.js'));
   beforeAll(() => {
     tables = new Tables();
     tables.insert(
@@ -22,6 +24,7 @@ describe('the thread of queries', () => {
   afterAll(async () => {
     await service.close();
     tables.remove();
+    removeCompiled();
   });
 
   it('answers pages and counts', async () => {

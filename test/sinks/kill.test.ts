@@ -5,8 +5,8 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
-import { afterEach, beforeEach, expect, it } from 'vitest';
-import { compileTo } from './compiled.js';
+import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';
+import { compiled, removeCompiled } from '../compiled.js';
 import { range, rolledText, sequences, temporaryDirectory } from './local.js';
 
 const WRITER = fileURLToPath(new URL('./fixtures/writer.mjs', import.meta.url));
@@ -19,6 +19,8 @@ beforeEach(() => {
   directory = temporaryDirectory();
 });
 
+afterAll(removeCompiled);
+
 afterEach(() => {
   child?.kill('SIGKILL');
   fs.rmSync(directory, { recursive: true, force: true });
@@ -26,9 +28,7 @@ afterEach(() => {
 
 /** Starts the writer; resolves when its sinks are open and it is about to deliver. */
 async function start(dist: string, ...rest: string[]): Promise<ChildProcess> {
-  const script = path.join(directory, 'writer.mjs'); // so that it finds node_modules
-  fs.copyFileSync(WRITER, script);
-  child = spawn(process.execPath, [script, dist, directory, ...rest], { stdio: ['ignore', 'pipe', 'pipe'] });
+  child = spawn(process.execPath, [WRITER, dist, directory, ...rest], { stdio: ['ignore', 'pipe', 'pipe'] });
   let errors = '';
   child.stderr?.on('data', (chunk: Buffer) => {
     errors += chunk.toString();
@@ -57,7 +57,7 @@ function everReadByFail2ban(): string {
 it(`each row is written once and in order over ${ROUNDS} kill -9 under load, with rolls`, {
   timeout: 600_000,
 }, async () => {
-  const dist = compileTo(directory);
+  const dist = compiled();
   for (let round = 0; round < ROUNDS; round++) {
     const writer = await start(dist);
     await sleep(Math.random() * 60);

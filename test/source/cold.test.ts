@@ -52,7 +52,7 @@ describe('copies of a stopped database', () => {
       vi.useRealTimers();
     });
     const { database, directory, copies } = scene();
-    const files = { ...filesOf(database), changed: 0 };
+    const files = { ...filesOf(database), changed: [0] };
     const first = copies.take(files, cantOpen(files));
     expect(copies.take(files, cantOpen(files))).toEqual(first);
     expect(readdirSync(directory)).toHaveLength(1);
@@ -65,7 +65,7 @@ describe('copies of a stopped database', () => {
     const { database, copies, write } = scene(() => now++); // each copy takes 1 ms
     const stopped = (value: number) => {
       write(value);
-      const files = { ...filesOf(database), changed: 0 };
+      const files = { ...filesOf(database), changed: [0] };
       return copies.take(files, cantOpen(files));
     };
     expect(stopped(1)).toHaveProperty('path');

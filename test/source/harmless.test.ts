@@ -11,7 +11,7 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { compiledSource, removeCompiled } from './compile.js';
+import { compiled, removeCompiled } from '../compiled.js';
 import { Reader, TABLE, temporaryDirectory, Writer } from './postern.js';
 import { type Identity, isRoot } from './process.js';
 
@@ -95,7 +95,7 @@ const cases = STATES.flatMap((state) =>
 );
 
 beforeAll(() => {
-  compiledSource();
+  compiled();
 });
 afterAll(removeCompiled);
 

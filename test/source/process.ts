@@ -2,7 +2,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { compiledSource } from './compile.js';
+import { compiled } from '../compiled.js';
 
 export interface Identity {
   readonly uid: number;
@@ -102,7 +102,7 @@ export class Reader {
       ...as(identity),
       process.execPath,
       script('reader.mjs'),
-      compiledSource(),
+      compiled(),
       database,
       privateDirectory,
     ];

@@ -8,13 +8,14 @@ import {
   statSync,
   symlinkSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
-import { removeCompiled } from './compile.js';
+import { removeCompiled } from '../compiled.js';
 import {
   openSource,
   Reader,
@@ -223,9 +224,28 @@ describe('a stopped Postern', () => {
     const { database, writer } = await posternIn(directory());
     await writer.insert(1);
     await writer.stop();
-    expect(openSource(database).source.look(request(START))).toMatchObject({
+    const { source } = openSource(database);
+    const lookAfterChange = () => {
+      utimesSync(database, new Date(), new Date());
+      return source.look(request(START));
+    };
+    // Again if the machine stood still between the two for longer than it takes to settle.
+    await expect.poll(lookAfterChange, { timeout: 30_000 }).toMatchObject({
       state: 'stopped',
       message: 'Postern has just stopped; its last rows are about to be read',
+    });
+  });
+
+  test('changed at a time that is still to come: a clock that was put back holds nothing up', async () => {
+    const { database, writer } = await posternIn(directory());
+    await writer.insert(3);
+    await writer.stop();
+    const later = new Date(Date.now() + 3_600_000);
+    utimesSync(database, later, later);
+    await settle();
+    expect(reading(openSource(database).source.look(request(START)))).toMatchObject({
+      postern: 'stopped',
+      upTo: 3,
     });
   });
 
