@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto';
+import { isCanonicalJson } from './canonical-json.js';
 import { createSecretNames } from './secret-names.js';
 import { maskText, TEXT_HINT, TEXT_SIGNS } from './secret-text.js';
 
@@ -78,9 +79,11 @@ export function createRedactor(options: RedactionOptions): Redactor {
 
   return (details) => {
     if (details === null || details === '') return null;
+    const suspicious = isSuspicious(details);
+    if (!suspicious && isCanonicalJson(details, DEEPEST)) return details; // as most are: what follows would give the same
     const value = parse(details);
     if (value === undefined || isDeep(details)) return asText(details);
-    if (isSuspicious(details)) return JSON.stringify(walk(asObject(exactly(details, value)), false));
+    if (suspicious) return JSON.stringify(walk(asObject(exactly(details, value)), false));
     const compact = JSON.stringify(asObject(value));
     return compact === details ? compact : JSON.stringify(asObject(exactly(details, value)));
   };
