@@ -153,6 +153,7 @@ export class Daemon {
       db,
       status: () => this.status(),
       record: (entry) => this.works !== null && this.record(this.works, entry),
+      onUnban: (address, by) => this.works?.bans.wantedBy(address, by),
       onRecorded: () => this.works?.own.notify(),
       clock: this.clock,
       log: this.options.log,

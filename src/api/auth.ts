@@ -36,7 +36,10 @@ export function identify({ deps, addresses, failures, channel }: AuthOptions) {
     if (header !== undefined) {
       const presented = /^Bearer +(\S+) *$/i.exec(header)?.[1] ?? '';
       const verdict = presented === '' ? ({ state: 'unknown' } as const) : deps.tokens.verify(presented);
-      if (verdict.state === 'expired') return expired(c, verdict.token);
+      if (verdict.state === 'expired') {
+        deps.metrics.authFailures.inc({ answer: 'expired' });
+        return expired(c, verdict.token);
+      }
       if (verdict.state === 'unknown') return failed(c, deps, failures);
       c.set('identity', identityOf(verdict.token, 'token'));
       return next();
@@ -98,7 +101,9 @@ export function failed(c: ApiContext, deps: ApiDeps, failures: Failures): Respon
 export function noteFailure(c: ApiContext, deps: ApiDeps, failures: Failures): number | null {
   const { address } = c.var.client;
   const { record, retryAfter } = failures.note(address);
+  deps.metrics.authFailures.inc({ answer: retryAfter === null ? 'wrong' : 'limited' });
   if (record) {
+    deps.metrics.authFailuresRecorded.inc();
     deps.record({
       action: 'auth.login_failure',
       address,

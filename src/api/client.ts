@@ -11,13 +11,16 @@ export function controlRequest(
   method: string,
   path: string,
   body?: unknown,
+  more: Readonly<Record<string, string>> = {},
 ): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const sent = body === undefined ? undefined : JSON.stringify(body);
-    const headers =
-      sent === undefined
+    const headers = {
+      ...more,
+      ...(sent === undefined
         ? {}
-        : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(sent) };
+        : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(sent) }),
+    };
     const call = request({ socketPath, method, path, headers, timeout: 10_000 }, (response) => {
       const chunks: Buffer[] = [];
       response.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -43,7 +46,9 @@ export function controlRequest(
 
 function refusal(answer: unknown): AuditdError {
   if (typeof answer === 'object' && answer !== null && 'detail' in answer) {
-    return new AuditdError('USAGE', String(answer.detail)); // problem details of the API
+    const status = 'status' in answer ? answer.status : null; // problem details of the API
+    const code = status === 404 ? 'NOT_FOUND' : status === 400 ? 'USAGE' : 'STATE_UNUSABLE';
+    return new AuditdError(code, String(answer.detail));
   }
   const error = typeof answer === 'object' && answer !== null && 'error' in answer ? answer.error : null;
   const message =

@@ -6,6 +6,7 @@ import type { QueryService } from '../query/service.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
+import type { ApiMetrics } from './metrics.js';
 import type { Sessions } from './session.js';
 import type { Tokens } from './tokens.js';
 
@@ -60,6 +61,8 @@ export interface ApiDeps {
   readonly tokens: Tokens;
   /** Outlive a reload. */
   readonly sessions: Sessions;
+  /** Outlive a reload. */
+  readonly metrics: ApiMetrics;
   readonly bans: BansPort;
   /** An audit event of our own. Never throws: what can't be recorded is reported in the log. */
   record(entry: NewEntry): void;

@@ -25,9 +25,6 @@ const BURST = 50_000;
  * at a number that no real set of addresses reaches before it is banned.
  */
 export class Failures {
-  total = 0;
-  recorded = 0;
-  refused = 0;
   private readonly times = new Map<string, number[]>();
   private tokens = BURST;
   private refilled: number;
@@ -42,7 +39,6 @@ export class Failures {
   /** @param address canonical text; null: nobody can be banned for it */
   note(address: string | null): Noted {
     const now = this.clock();
-    this.total++;
     const key = address ?? '';
     const { failures, withinMs } = this.rule;
     const times = (this.times.get(key) ?? []).filter((time) => time > now - withinMs && time <= now);
@@ -51,12 +47,10 @@ export class Failures {
     const [oldest] = this.times.keys();
     if (this.times.size > MOST_ADDRESSES && oldest !== undefined) this.times.delete(oldest);
     if (times.length >= failures) {
-      this.refused++;
       return { record: false, retryAfter: Math.ceil(((times[0] ?? now) + withinMs - now) / 1_000) };
     }
     times.push(now);
     if (!this.take(now)) return { record: false, retryAfter: null };
-    this.recorded++;
     return { record: true, retryAfter: null };
   }
 

@@ -55,7 +55,7 @@ export function problemOf(c: ApiContext, error: unknown): Response {
     );
   const [status, title] = STATUS[error.code] ?? [500, 'It failed'];
   const [, parameter, detail] = (error.code === 'USAGE' ? NAMED.exec(error.message) : null) ?? [];
-  const words = detail ?? error.message;
+  const words = (detail ?? error.message).replace(/^[a-z]/, (letter) => letter.toUpperCase());
   return problem(c, status, title, /[.!?]$/.test(words) ? words : `${words}.`, {
     ...(parameter === undefined ? {} : { parameter }),
     type: `urn:postern-auditd:problem:${error.code.toLowerCase().replaceAll('_', '-')}`,

@@ -7,9 +7,17 @@ import type { ApiDeps } from './deps.js';
 import type { ApiEnv } from './env.js';
 import { Failures } from './failures.js';
 import { secured } from './headers.js';
+import { measured } from './measured.js';
 import { problem, problemOf } from './problem.js';
+import { auditLog } from './routes/audit-log.js';
+import { bans } from './routes/bans.js';
 import { health } from './routes/health.js';
 import { login } from './routes/login.js';
+import { metrics } from './routes/metrics.js';
+import { openapi } from './routes/openapi.js';
+import { stats } from './routes/stats.js';
+import { stream } from './routes/stream.js';
+import { tokens } from './routes/tokens.js';
 
 const MOST_BODY = 64 * 1024;
 
@@ -23,6 +31,7 @@ export function createApi(deps: ApiDeps, channel: 'http' | 'socket' = 'http'): H
   const failures = new Failures(deps.banAfter, deps.clock);
   const addresses = new ClientAddresses(deps.config.trusted_proxies);
   app.use(secured);
+  app.use(measured(deps.metrics));
   app.onError((error, c) => {
     const answer = problemOf(c, error);
     if (answer.status === 500) deps.log.error({ err: error, path: c.req.path }, 'a request failed');
@@ -46,5 +55,12 @@ export function createApi(deps: ApiDeps, channel: 'http' | 'socket' = 'http'): H
   );
   app.use(guardChanges);
   app.route('/', login(deps, failures));
+  app.route('/', openapi());
+  app.route('/', stats(deps));
+  app.route('/', stream(deps));
+  app.route('/', auditLog(deps));
+  app.route('/', bans(deps));
+  app.route('/', metrics(deps));
+  if (channel === 'socket') app.route('/', tokens(deps));
   return app;
 }

@@ -4,12 +4,14 @@ import type { Hono } from 'hono';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.js';
 import { jailBans } from '../fail2ban/port.js';
-import { createQueryService, type QueryService } from '../query/service.js';
+import type { QueryService } from '../query/service.js';
+import { createTwoQueries } from '../query/two.js';
 import { createRecorder, type NewEntry } from '../recorder/recorder.js';
 import type { ApiDeps, ApiStatus, DaemonStatus } from './deps.js';
 import type { ApiEnv } from './env.js';
 import { type ApiListener, openApi } from './listener.js';
 import { Live } from './live.js';
+import { ApiMetrics } from './metrics.js';
 import { createApi } from './server.js';
 import { Sessions } from './session.js';
 import { TokenStore } from './tokens.js';
@@ -19,6 +21,8 @@ export interface ApiServiceOptions {
   readonly db: Database.Database;
   status(): DaemonStatus;
   record(entry: NewEntry): void;
+  /** The unban of this address was asked for by somebody. */
+  readonly onUnban: (address: string, by: string) => void;
   /** To be called when rows were recorded in state.db. */
   readonly onRecorded: () => void;
   readonly clock: () => number;
@@ -35,12 +39,18 @@ export class ApiService {
   readonly live = new Live();
   readonly tokens: TokenStore;
   private readonly sessions: Sessions;
+  private readonly metrics: ApiMetrics;
   private served: { config: ServedConfig; queries: QueryService; socket: Hono<ApiEnv> } | null = null;
   private listener: ApiListener | null = null;
 
   constructor(private readonly options: ApiServiceOptions) {
     const { db, clock, onRecorded } = options;
     this.sessions = new Sessions(clock);
+    this.metrics = new ApiMetrics(
+      () => this.options.status(),
+      () => this.sessions.size,
+    );
+    this.metrics.connections = () => this.listener?.connections() ?? 0;
     this.tokens = new TokenStore({ db, clock, onRecorded, recorder: createRecorder(db, { clock }) });
   }
 
@@ -49,7 +59,7 @@ export class ApiService {
     if (this.served !== null && sameFor(this.served.config, config)) return;
     await this.close();
     const { log } = this.options;
-    const queries = createQueryService({ ...queryOptionsOf(config), timeLimit: QUERY_LIMIT_MS });
+    const queries = createTwoQueries({ ...queryOptionsOf(config), timeLimit: QUERY_LIMIT_MS });
     const deps = this.depsOf(config, queries);
     this.served = { config, queries, socket: createApi(deps, 'socket') };
     if (config.api.enabled) this.listener = openApi(createApi(deps), config.api, log);
@@ -73,8 +83,9 @@ export class ApiService {
   }
 
   private depsOf(config: ServedConfig, queries: QueryService): ApiDeps {
-    const { status, record, clock, log } = this.options;
+    const { status, record, clock, log, onUnban } = this.options;
     const { jail, max_retry: failures, find_time: withinMs } = config.fail2ban;
+    const bans = jailBans(jail);
     return {
       queries,
       status,
@@ -83,7 +94,14 @@ export class ApiService {
       log,
       tokens: this.tokens,
       sessions: this.sessions,
-      bans: jailBans(jail),
+      metrics: this.metrics,
+      bans: {
+        list: bans.list,
+        unban: async (address, by) => {
+          onUnban(address, by);
+          await bans.unban(address);
+        },
+      },
       subscribe: (listener) => this.live.subscribe(listener),
       config: config.api,
       server: config.server,

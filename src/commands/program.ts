@@ -22,6 +22,7 @@ import { register as run } from './run.js';
 import { register as stats } from './stats.js';
 import { register as status } from './status.js';
 import { register as tail } from './tail.js';
+import { register as token } from './token.js';
 import { register as unban } from './unban.js';
 
 /** Exit codes, as docs/CLI.md has them; 1 for all others. 78 is EX_CONFIG of sysexits.h. */
@@ -38,6 +39,7 @@ const GROUPS: ReadonlyArray<readonly [string, ReadonlyArray<(program: Command) =
   ['Look:', [check, explain, tail, query, exportEntries, stats]],
   ['Retention:', [archive]],
   ['Bans:', [bans, unban, jail]],
+  ['API:', [token]],
   ['Configuration:', [config, configure]],
   ['Fleet:', [fleet]],
   ['More:', [indexTable, demo, completion, facts, purger]],

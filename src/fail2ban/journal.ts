@@ -7,6 +7,8 @@ import { watchBans } from './watch.js';
 
 /** Where state.db keeps how far bans.log has been read. */
 const NOTE = 'bans';
+/** fail2ban reports an unban within a second or two. */
+const WISH_MS = 60_000;
 
 export interface BanJournalOptions {
   /** bans.log, which fail2ban's report action appends to. */
@@ -30,6 +32,8 @@ export class BanJournal {
   private trouble: string | null = null;
 
   private readonly recorder: Recorder;
+  /** Who asked for which unban, until fail2ban reports it. */
+  private readonly wanted = new Map<string, { readonly by: string; readonly at: number }>();
 
   constructor(private readonly options: BanJournalOptions) {
     const { state, clock, server } = options;
@@ -86,8 +90,19 @@ export class BanJournal {
     return read.more;
   }
 
+  /** The unban of this address that fail2ban is about to report was asked for by somebody. */
+  wantedBy(address: string, by: string): void {
+    const at = this.options.clock();
+    for (const [key, wish] of this.wanted) if (at - wish.at > WISH_MS) this.wanted.delete(key);
+    this.wanted.set(address, { by, at });
+  }
+
   private record(entry: BanEntry): void {
+    const wish = entry.event === 'unban' ? this.wanted.get(entry.address) : undefined;
+    if (wish !== undefined) this.wanted.delete(entry.address);
+    const asked = wish !== undefined && this.options.clock() - wish.at <= WISH_MS;
     this.recorder.record({
+      ...(asked ? { user: { name: wish.by } } : {}),
       action: `ban.${entry.event}`,
       time: entry.time,
       address: entry.address.includes('/') ? null : entry.address, // with ipv6_prefix a network is banned

@@ -1,0 +1,98 @@
+import { z } from 'zod';
+
+// The shapes of answers, for the description of the API; that what is sent has them is held by a test.
+
+const textOrNull = z.string().nullable();
+
+export const entry = z
+  .strictObject({
+    id: z.string().describe('`<source>:<row id>`, `postern:4711`.'),
+    created_at: textOrNull.describe('ISO 8601, UTC; what stood in the row where that is no time.'),
+    user: z.strictObject({ id: textOrNull, name: textOrNull, email: textOrNull }).describe('Who did it.'),
+    action: z.string().describe('Canonical name, `proxy_host.update`.'),
+    resource_type: textOrNull,
+    resource_id: textOrNull,
+    details: z.record(z.string(), z.unknown()).nullable().describe('The change; secrets are masked.'),
+    ip_address: textOrNull.describe('Address of the client.'),
+    server: z.string(),
+    outcome: z.enum(['success', 'failure', 'unknown']),
+  })
+  .meta({ id: 'Entry' });
+
+export const page = z
+  .strictObject({
+    entries: z.array(entry),
+    page: z.int().nullable().describe('Null where a cursor was given.'),
+    limit: z.int(),
+    total: z
+      .int()
+      .nullable()
+      .describe('How many entries the filter means, counted up to 10,000; null with a cursor.'),
+    total_exact: z.boolean().describe('False: there are more than `total`.'),
+    next: textOrNull.describe('Cursor of the next page; null on the last one.'),
+  })
+  .meta({ id: 'Page' });
+
+const counts = z.array(z.strictObject({ name: z.string(), count: z.int() }));
+
+export const stats = z
+  .strictObject({
+    total: z.int(),
+    failures: z.int(),
+    actions: counts,
+    users: counts,
+    addresses: counts,
+    offenders: counts.describe('Addresses that failed logins came from.'),
+    failed_logins: z.int(),
+    servers: counts,
+    days: counts.describe('A day each without a gap, `2026-11-22` in UTC.'),
+    hours: z
+      .array(z.strictObject({ name: z.string(), count: z.int(), failed_logins: z.int() }))
+      .describe(
+        'Hours in which something happened, `2026-11-22T20:00Z`, UTC; empty where there are more than 1,080.',
+      ),
+    undated: z.int().describe('Entries whose time can not be read.'),
+  })
+  .meta({ id: 'Stats' });
+
+export const ban = z
+  .strictObject({
+    address: z.string().describe('An address, or a network.'),
+    since: textOrNull.describe("In fail2ban's words and the host's own time zone, `2026-11-22 20:21:00`."),
+    until: textOrNull.describe('Null: for ever.'),
+  })
+  .meta({ id: 'Ban' });
+
+export const bans = z.strictObject({ bans: z.array(ban) }).meta({ id: 'Bans' });
+export const unbanned = z.strictObject({ unbanned: z.string() });
+
+export const token = z
+  .strictObject({
+    id: z.string(),
+    name: z.string(),
+    scope: z.enum(['read', 'admin']),
+    created_at: z.string(),
+    expires_at: textOrNull.describe('Null: never.'),
+    last_used_at: textOrNull.describe('To the minute; null: not yet.'),
+  })
+  .meta({ id: 'Token' });
+
+export const tokens = z.strictObject({ tokens: z.array(token) });
+export const madeToken = z.strictObject({
+  token: z.string().describe('Shown this once.'),
+  info: token,
+});
+
+export const health = z
+  .strictObject({ status: z.enum(['ok', 'failing']), failing: z.array(z.string()) })
+  .meta({ id: 'Health' });
+
+export const problem = z
+  .looseObject({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string().describe('What was found, what is allowed, what to do next.'),
+    parameter: z.string().optional().describe('The parameter that is wrong.'),
+  })
+  .meta({ id: 'Problem' });

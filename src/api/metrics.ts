@@ -1,0 +1,135 @@
+import { readdirSync } from 'node:fs';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { DaemonStatus } from './deps.js';
+import { STATUS_METRICS } from './metrics-table.js';
+
+/** What goes on in the API, for /metrics. Outlives a reload. */
+export class ApiMetrics {
+  readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
+  readonly requests: Counter<'method' | 'route' | 'status'>;
+  readonly duration: Histogram<'route'>;
+  readonly authFailures: Counter<'answer'>;
+  readonly authFailuresRecorded: Counter;
+  readonly streamClientsDropped: Counter;
+  readonly streamClients: Gauge;
+  /** How many connections there are; set by whoever listens. */
+  connections: () => number = () => 0;
+  private readonly registry = new Registry();
+
+  constructor(status: () => DaemonStatus, sessions: () => number) {
+    const registers = [this.registry];
+    for (const { name, help, type, labels, read } of STATUS_METRICS) {
+      const labelNames = [...labels];
+      if (type === 'gauge') {
+        new Gauge({
+          name,
+          help,
+          labelNames,
+          registers,
+          collect() {
+            this.reset();
+            for (const [of, value] of read(status())) this.set(of, value);
+          },
+        });
+      } else {
+        new Counter({
+          name,
+          help,
+          labelNames,
+          registers,
+          collect() {
+            this.reset();
+            for (const [of, value] of read(status())) this.inc(of, value);
+          },
+        });
+      }
+    }
+    this.requests = new Counter({
+      name: 'postern_auditd_api_requests_total',
+      help: 'Requests that were answered, by method, route and status.',
+      labelNames: ['method', 'route', 'status'],
+      registers,
+    });
+    this.duration = new Histogram({
+      name: 'postern_auditd_api_request_duration_seconds',
+      help: 'Time from a request to the first bytes of its answer.',
+      labelNames: ['route'],
+      buckets: [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10],
+      registers,
+    });
+    this.authFailures = new Counter({
+      name: 'postern_auditd_api_auth_failures_total',
+      help: 'Requests and logins with a token that is not valid, by what they were answered: wrong, expired or limited.',
+      labelNames: ['answer'],
+      registers,
+    });
+    this.authFailuresRecorded = new Counter({
+      name: 'postern_auditd_api_auth_failures_recorded_total',
+      help: 'Of these, those that were recorded as a failed login, which fail2ban counts.',
+      registers,
+    });
+    this.streamClients = new Gauge({
+      name: 'postern_auditd_api_stream_clients',
+      help: 'Clients that look on live.',
+      registers,
+    });
+    this.streamClientsDropped = new Counter({
+      name: 'postern_auditd_api_stream_clients_dropped_total',
+      help: 'Clients that were dropped as they did not read.',
+      registers,
+    });
+    this.gauge('postern_auditd_api_connections', 'Connections to the API.', () => this.connections());
+    this.gauge('postern_auditd_api_sessions', 'Browsers that are logged in.', sessions);
+    this.process();
+  }
+
+  text(): Promise<string> {
+    return this.registry.metrics();
+  }
+
+  /** Name, type, labels and meaning of all of them, for docs/METRICS.md. */
+  async described(): Promise<ReadonlyArray<{ name: string; type: string; help: string }>> {
+    const all = await this.registry.getMetricsAsJSON();
+    return all.map(({ name, type, help }) => ({ name, type: String(type), help }));
+  }
+
+  /** Those that every exporter has (Prometheus, Writing client libraries: process metrics). */
+  private process(): void {
+    const registers = [this.registry];
+    new Counter({
+      name: 'process_cpu_seconds_total',
+      help: 'CPU time of the process, user and system.',
+      registers,
+      collect() {
+        const { user, system } = process.cpuUsage();
+        this.reset();
+        this.inc((user + system) / 1e6);
+      },
+    });
+    this.gauge('process_resident_memory_bytes', 'Memory of the process.', () => process.memoryUsage.rss());
+    this.gauge('process_start_time_seconds', 'When the process was started.', () =>
+      Math.round(Date.now() / 1_000 - process.uptime()),
+    );
+    this.gauge('process_open_fds', 'Open files and sockets.', openFiles);
+  }
+
+  private gauge(name: string, help: string, read: () => number): void {
+    const registers = [this.registry];
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read());
+      },
+    });
+  }
+}
+
+function openFiles(): number {
+  try {
+    return readdirSync('/proc/self/fd').length;
+  } catch {
+    return 0;
+  }
+}

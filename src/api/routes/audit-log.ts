@@ -1,0 +1,137 @@
+import { Hono } from 'hono';
+import type { SourceName } from '../../audit/event.js';
+import { AuditdError, messageOf } from '../../errors.js';
+import { CSV_HEADER, csvEntry } from '../../query/csv.js';
+import { type Filter, parseFilter } from '../../query/filter.js';
+import { findEntry } from '../../query/find.js';
+import type { PageResult } from '../../query/service.js';
+import { requireScope } from '../auth.js';
+import type { ApiDeps } from '../deps.js';
+import type { ApiContext, ApiEnv } from '../env.js';
+import { exportStream } from '../export.js';
+import { CONTENT_TYPES, formatOf } from '../negotiate.js';
+import { type AnswerFormat, filterOf, listParameters, noParameters, parametersOf } from '../parameters.js';
+import { problem } from '../problem.js';
+import { Slots } from '../slots.js';
+
+/** Each keeps two chunks in memory and the thread of queries busy. */
+const MOST_EXPORTS = 4;
+/** What is asked beyond that would wait longer than anybody does. */
+const MOST_QUERIES = 32;
+
+/** `GET /api/audit-log` and `GET /api/audit-log/:id`. */
+export function auditLog(deps: ApiDeps): Hono<ApiEnv> {
+  const app = new Hono<ApiEnv>();
+  const exports = new Slots(MOST_EXPORTS);
+  const queries = new Slots(MOST_QUERIES);
+
+  app.get('/api/audit-log', requireScope('read'), async (c) => {
+    const asked = parametersOf(listParameters, c.req.queries());
+    const filter = filterOf(asked, deps.clock());
+    const format = formatOf(c, asked.format);
+    c.header('vary', 'accept, authorization, cookie');
+    if (asked.limit === 0) {
+      if (asked.page !== 1 || asked.cursor !== undefined) {
+        const name = asked.cursor === undefined ? 'page' : 'cursor';
+        throw new AuditdError(
+          'USAGE',
+          `${name}: limit=0 is all there are in one. Leave ${name} out, or give a limit`,
+        );
+      }
+      return everything(c, deps, exports, filter, format);
+    }
+    if (asked.cursor !== undefined && asked.page !== 1) {
+      throw new AuditdError('USAGE', 'page: a cursor says where to go on. Give one of page and cursor');
+    }
+    const free = queries.take();
+    if (free === null) return busy(c, 'Too many queries are waiting');
+    try {
+      const { page, limit, cursor = null } = asked;
+      const result = await deps.queries.page(filter, {
+        page,
+        limit,
+        cursor,
+        count: cursor === null ? 'some' : 'none',
+      });
+      return pageAnswer(c, result, format);
+    } finally {
+      free();
+    }
+  });
+
+  app.get('/api/audit-log/:id{(?:[a-z]+:)?[0-9]+}', requireScope('read'), async (c) => {
+    parametersOf(noParameters, c.req.queries());
+    const { source, id } = entryId(c.req.param('id'));
+    const free = queries.take();
+    if (free === null) return busy(c, 'Too many queries are waiting');
+    try {
+      const found = await findEntry(deps.queries, source, id);
+      if (found === null) throw new AuditdError('NOT_FOUND', `There is no entry ${source}:${id}`);
+      return c.json(found);
+    } finally {
+      free();
+    }
+  });
+  return app;
+}
+
+/** @throws AuditdError `USAGE` */
+function entryId(text: string): { source: SourceName; id: number } {
+  const [number = '', name = 'postern'] = text.split(':').reverse();
+  const { source } = parseFilter({ source: name }, 0);
+  const id = Number(number);
+  if (source === null || !Number.isSafeInteger(id)) {
+    throw new AuditdError(
+      'USAGE',
+      `id: found ${JSON.stringify(text.slice(0, 60))}. Give postern:4711, auditd:12 or 4711`,
+    );
+  }
+  return { source, id };
+}
+
+function everything(
+  c: ApiContext,
+  deps: ApiDeps,
+  exports: Slots,
+  filter: Filter,
+  format: AnswerFormat,
+): Response {
+  const day = new Date(deps.clock()).toISOString().slice(0, 10);
+  const headers = {
+    'content-type': CONTENT_TYPES[format],
+    'content-disposition': `attachment; filename="audit-log-${day}.${format}"`,
+  };
+  if (c.req.method === 'HEAD') return c.body(null, 200, headers);
+  const free = exports.take();
+  if (free === null) return busy(c, `At most ${MOST_EXPORTS} exports run at a time`);
+  const chunks = deps.queries.stream(filter, format === 'csv' ? 'csv' : 'ndjson');
+  const stream = exportStream(chunks, format, (error) => {
+    free();
+    if (error !== null) deps.log.warn({ err: error }, `an export was broken off: ${messageOf(error)}`);
+  });
+  return c.body(stream, 200, headers);
+}
+
+function pageAnswer(c: ApiContext, result: PageResult, format: AnswerFormat): Response {
+  const { next, entries } = result;
+  if (next !== null) {
+    const query = new URLSearchParams(new URL(c.req.url).search);
+    query.delete('page');
+    query.set('cursor', next);
+    c.header('link', `<?${query.toString()}>; rel="next"`);
+  }
+  const headers = { 'content-type': CONTENT_TYPES[format] };
+  switch (format) {
+    case 'json':
+      return c.body(`${JSON.stringify(result)}\n`, 200, headers);
+    case 'ndjson':
+      return c.body(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''), 200, headers);
+    case 'csv':
+      return c.body(CSV_HEADER + entries.map((entry) => csvEntry(entry)).join(''), 200, headers);
+  }
+}
+
+export function busy(c: ApiContext, why: string): Response {
+  c.header('retry-after', '5');
+  return problem(c, 503, 'Too much is asked at once', `${why}. Try again in a few seconds.`);
+}

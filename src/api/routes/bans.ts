@@ -1,0 +1,42 @@
+import { Hono } from 'hono';
+import { NetworkSet, parseAddress } from '../../audit/address.js';
+import { AuditdError } from '../../errors.js';
+import { requireScope } from '../auth.js';
+import type { ApiDeps } from '../deps.js';
+import type { ApiEnv } from '../env.js';
+import { noParameters, parametersOf } from '../parameters.js';
+
+/** `GET /api/bans`, and `DELETE /api/bans/:ip` for admins. */
+export function bans(deps: ApiDeps): Hono<ApiEnv> {
+  const app = new Hono<ApiEnv>();
+  app.get('/api/bans', requireScope('read'), async (c) => {
+    parametersOf(noParameters, c.req.queries());
+    return c.json({ bans: await deps.bans.list() });
+  });
+  app.delete('/api/bans/:ip', requireScope('admin'), async (c) => {
+    const address = addressOf(c.req.param('ip'));
+    const by = c.var.identity?.name ?? '';
+    await deps.bans.unban(address, by);
+    deps.log.info({ address, by }, `${address} is no longer banned: ${by} wanted it`);
+    return c.json({ unbanned: address });
+  });
+  return app;
+}
+
+/** An address or a network, as they are listed. @throws AuditdError `USAGE` */
+export function addressOf(text: string): string {
+  const address = parseAddress(text);
+  if (address !== null) return address;
+  try {
+    if (text.includes('/') && text.length < 50) {
+      new NetworkSet([text]);
+      return text;
+    }
+  } catch {
+    // said below
+  }
+  throw new AuditdError(
+    'USAGE',
+    `ip: found ${JSON.stringify(text.slice(0, 60))}. Give an address as GET /api/bans lists it`,
+  );
+}

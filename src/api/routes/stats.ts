@@ -1,0 +1,28 @@
+import { Hono } from 'hono';
+import { requireScope } from '../auth.js';
+import type { ApiDeps } from '../deps.js';
+import type { ApiEnv } from '../env.js';
+import { filterOf, parametersOf, statsParameters } from '../parameters.js';
+import { Slots } from '../slots.js';
+import { busy } from './audit-log.js';
+
+/** Each goes over every row that is meant. */
+const MOST_TALLIES = 4;
+
+/** `GET /api/audit-log/stats` */
+export function stats(deps: ApiDeps): Hono<ApiEnv> {
+  const app = new Hono<ApiEnv>();
+  const tallies = new Slots(MOST_TALLIES);
+  app.get('/api/audit-log/stats', requireScope('read'), async (c) => {
+    const asked = parametersOf(statsParameters, c.req.queries());
+    const filter = filterOf(asked, deps.clock());
+    const free = tallies.take();
+    if (free === null) return busy(c, `At most ${MOST_TALLIES} are counted at a time`);
+    try {
+      return c.json(await deps.queries.stats(filter, { top: asked.top }));
+    } finally {
+      free();
+    }
+  });
+  return app;
+}

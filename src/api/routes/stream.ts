@@ -1,0 +1,38 @@
+import { Hono } from 'hono';
+import { requireScope } from '../auth.js';
+import type { ApiDeps } from '../deps.js';
+import type { ApiEnv } from '../env.js';
+import { LiveStream } from '../live-stream.js';
+import { filterOf, parametersOf, streamParameters } from '../parameters.js';
+import { parseTold } from '../places.js';
+import { Slots } from '../slots.js';
+import { busy } from './audit-log.js';
+
+const MOST_CLIENTS = 32;
+
+/** `GET /api/audit-log/stream`: server-sent events (WHATWG HTML section 9.2). */
+export function stream(deps: ApiDeps): Hono<ApiEnv> {
+  const app = new Hono<ApiEnv>();
+  const clients = new Slots(MOST_CLIENTS);
+  app.get('/api/audit-log/stream', requireScope('read'), (c) => {
+    const filter = filterOf(parametersOf(streamParameters, c.req.queries()), deps.clock());
+    const headers = { 'content-type': 'text/event-stream; charset=utf-8', 'x-accel-buffering': 'no' };
+    if (c.req.method === 'HEAD') return c.body(null, 200, headers);
+    const free = clients.take();
+    if (free === null) return busy(c, `At most ${MOST_CLIENTS} look on at a time`);
+    deps.metrics.streamClients.inc();
+    const { identity } = c.var;
+    const live = new LiveStream(deps, {
+      filter,
+      told: parseTold(c.req.header('last-event-id')),
+      mayStay: () => identity?.via === 'socket' || deps.tokens.get(identity?.id ?? '') !== null,
+      onEnd: (dropped) => {
+        free();
+        deps.metrics.streamClients.dec();
+        if (dropped) deps.metrics.streamClientsDropped.inc();
+      },
+    });
+    return c.body(live.stream, 200, headers);
+  });
+  return app;
+}

@@ -1,0 +1,65 @@
+import { Hono } from 'hono';
+import { AuditdError } from '../../errors.js';
+import { requireScope } from '../auth.js';
+import type { ApiDeps } from '../deps.js';
+import type { ApiEnv } from '../env.js';
+import { newToken } from '../parameters.js';
+import type { TokenInfo } from '../tokens.js';
+
+/**
+ * `GET`, `POST /api/tokens` and `DELETE /api/tokens/:name`, over the control socket alone: who may make tokens is whom the mode of
+ * that socket lets in, and a stolen token can't make others.
+ */
+export function tokens(deps: ApiDeps): Hono<ApiEnv> {
+  const app = new Hono<ApiEnv>();
+  app.get('/api/tokens', requireScope('admin'), (c) =>
+    c.json({ tokens: deps.tokens.list().map(shownToken) }),
+  );
+  app.post('/api/tokens', requireScope('admin'), async (c) => {
+    const parsed = newToken.safeParse(await c.req.json().catch(() => null));
+    if (!parsed.success) {
+      const [issue] = parsed.error.issues;
+      throw new AuditdError('USAGE', `${String(issue?.path[0] ?? 'body')}: ${issue?.message ?? 'not valid'}`);
+    }
+    const { name, scope, expires } = parsed.data;
+    const expiresAt = expires === null ? null : deps.clock() + expires;
+    const { text, token } = deps.tokens.create({
+      name,
+      scope,
+      expiresAt,
+      by: userOf(c.req.header('x-user')),
+    });
+    return c.json({ token: text, info: shownToken(token) }, 201);
+  });
+  app.delete('/api/tokens/:name', requireScope('admin'), (c) => {
+    const token = deps.tokens.revoke(c.req.param('name'), userOf(c.req.header('x-user')));
+    return c.json({ revoked: shownToken(token) });
+  });
+  return app;
+}
+
+/** Who is at the command, for the record: whoever may open the socket may say what he likes. */
+function userOf(text: string | undefined): string | null {
+  return text !== undefined && /^[\w.@-]{1,64}$/.test(text) ? text : null;
+}
+
+export interface ShownToken {
+  readonly id: string;
+  readonly name: string;
+  readonly scope: string;
+  readonly created_at: string;
+  readonly expires_at: string | null;
+  readonly last_used_at: string | null;
+}
+
+/** Times as people and programs read them. */
+export function shownToken({ id, name, scope, created_at, expires_at, last_used_at }: TokenInfo): ShownToken {
+  return {
+    id,
+    name,
+    scope,
+    created_at: new Date(created_at).toISOString(),
+    expires_at: expires_at === null ? null : new Date(expires_at).toISOString(),
+    last_used_at: last_used_at === null ? null : new Date(last_used_at).toISOString(),
+  };
+}

@@ -1,0 +1,168 @@
+import { userInfo } from 'node:os';
+import { Argument, type Command, Option } from 'commander';
+import type { ShownToken } from '../api/routes/tokens.js';
+import type { Config } from '../config/schema.js';
+import { AuditdError, codeOf } from '../errors.js';
+import { aligned, createPaint, wantsColour } from './terminal.js';
+
+interface Options {
+  readonly scope: 'read' | 'admin';
+  readonly expires?: string;
+  readonly config?: string;
+  readonly json?: boolean;
+}
+
+type Verb = 'create' | 'list' | 'revoke';
+
+export function register(program: Command): void {
+  program
+    .command('token')
+    .description('make, list and revoke tokens of the HTTP API')
+    .addArgument(new Argument('<verb>', 'what to do').choices(['create', 'list', 'revoke']))
+    .argument('[name]', 'of the token; revoke takes its id, too')
+    .addOption(
+      new Option('--scope <scope>', 'read, or admin to change things, too')
+        .choices(['read', 'admin'])
+        .default('read'),
+    )
+    .option('--expires <span>', 'after how long it is no longer good, 90d; left out: never')
+    .option('--config <file>', 'configuration file (names the control socket and the state)')
+    .option('--json', 'as JSON, for programs')
+    .addHelpText(
+      'after',
+      `
+A token is shown once, when it is made: what is kept of it is a hash. Making and revoking are recorded as events. The daemon
+does it; while none runs, the command does it itself.
+
+Examples:
+  $ sudo postern-auditd token create grafana --expires 90d
+  $ sudo postern-auditd token create ada --scope admin
+  $ sudo postern-auditd token list
+  $ sudo postern-auditd token revoke grafana`,
+    )
+    .action(async (verb: Verb, name: string | undefined, options: Options) => {
+      const { loadConfig } = await import('../config/load.js');
+      const { config } = loadConfig(options.config ?? null, process.env);
+      if (verb !== 'list' && name === undefined) {
+        throw new AuditdError(
+          'USAGE',
+          `token ${verb}: which one? Give its name: postern-auditd token ${verb} grafana`,
+        );
+      }
+      if (verb === 'create') await create(config, name ?? '', options);
+      else if (verb === 'revoke') await revoke(config, name ?? '', options);
+      else await list(config, options);
+    });
+}
+
+interface Made {
+  readonly token: string;
+  readonly info: ShownToken;
+}
+
+async function create(config: Config, name: string, { scope, json, ...options }: Options): Promise<void> {
+  const expires = options.expires ?? null;
+  const { newToken } = await import('../api/parameters.js');
+  const parsed = newToken.safeParse({ name, scope, expires });
+  if (!parsed.success) {
+    throw new AuditdError(
+      'USAGE',
+      `--expires: found ${JSON.stringify(expires)}. Give a span such as 90d, 12h or 1y`,
+    );
+  }
+  const made = await byDaemon<Made>(config, 'POST', '/api/tokens', { name, scope, expires }, async () => {
+    const [{ withTokens }, { shownToken }] = await offline();
+    const expiresAt = parsed.data.expires === null ? null : Date.now() + parsed.data.expires;
+    const { text, token } = withTokens(config.state, (tokens) =>
+      tokens.create({ name, scope, expiresAt, by: user() }),
+    );
+    return { token: text, info: shownToken(token) };
+  });
+  if (json === true) process.stdout.write(`${JSON.stringify(made, null, 2)}\n`);
+  else {
+    process.stdout.write(`${made.token}\n`);
+    const until = made.info.expires_at === null ? 'for ever' : `until ${day(made.info.expires_at)}`;
+    process.stderr.write(`Token ${name}, scope ${scope}, good ${until}. It is not shown again.\n`);
+  }
+}
+
+async function revoke(config: Config, name: string, { json }: Options): Promise<void> {
+  const path = `/api/tokens/${encodeURIComponent(name)}`;
+  const { revoked } = await byDaemon<{ revoked: ShownToken }>(config, 'DELETE', path, undefined, async () => {
+    const [{ withTokens }, { shownToken }] = await offline();
+    return { revoked: shownToken(withTokens(config.state, (tokens) => tokens.revoke(name, user()))) };
+  });
+  process.stdout.write(
+    json === true ? `${JSON.stringify(revoked, null, 2)}\n` : `${revoked.name} is no longer a token\n`,
+  );
+}
+
+async function list(config: Config, { json }: Options): Promise<void> {
+  const { tokens } = await byDaemon<{ tokens: ShownToken[] }>(
+    config,
+    'GET',
+    '/api/tokens',
+    undefined,
+    async () => {
+      const [{ withTokens }, { shownToken }] = await offline();
+      return { tokens: withTokens(config.state, (store) => store.list()).map(shownToken) };
+    },
+  );
+  if (json === true) process.stdout.write(`${JSON.stringify({ tokens }, null, 2)}\n`);
+  else if (tokens.length === 0)
+    process.stdout.write('There are no tokens. Make one: postern-auditd token create NAME\n');
+  else {
+    const paint = createPaint(wantsColour(process.stdout, process.env));
+    const now = new Date().toISOString();
+    const rows = tokens.map(
+      ({ name, id, scope, created_at: created, expires_at: expires, last_used_at: used }) => [
+        name,
+        id,
+        scope,
+        day(created),
+        expires === null ? 'never' : expires < now ? paint.red(`${day(expires)}, expired`) : day(expires),
+        used === null ? 'not yet' : `${used.slice(0, 16).replace('T', ' ')}`,
+      ],
+    );
+    const [heading = '', ...lines] = aligned([
+      ['NAME', 'ID', 'SCOPE', 'MADE', 'EXPIRES', 'LAST USED (UTC)'],
+      ...rows,
+    ]);
+    process.stdout.write(`${[paint.bold(heading), ...lines].join('\n')}\n`);
+  }
+}
+
+/** The daemon has the state; only where none listens may the command have it. */
+async function byDaemon<T>(
+  config: Config,
+  method: string,
+  path: string,
+  body: unknown,
+  without: () => Promise<T>,
+): Promise<T> {
+  const { controlRequest } = await import('../api/client.js');
+  try {
+    return (await controlRequest(config.control, method, path, body, { 'x-user': user() ?? '' })) as T;
+  } catch (error) {
+    const cause = codeOf(error instanceof Error ? error.cause : null);
+    if (cause !== 'ENOENT' && cause !== 'ECONNREFUSED') throw error;
+    return without();
+  }
+}
+
+function offline() {
+  return Promise.all([import('../api/offline-tokens.js'), import('../api/routes/tokens.js')]);
+}
+
+/** Who is at the command, before sudo. */
+function user(): string | null {
+  try {
+    return process.env.SUDO_USER ?? userInfo().username;
+  } catch {
+    return null; // a user without an entry in passwd
+  }
+}
+
+function day(iso: string): string {
+  return iso.slice(0, 10);
+}
