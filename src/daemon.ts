@@ -87,6 +87,7 @@ export class Daemon {
     });
     await this.works.shipper.start();
     this.works.bans.start();
+    this.works.retention.start();
     await api.apply(config);
     this.heartbeat = startHeartbeat({
       notifier: this.notifier,
