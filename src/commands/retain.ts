@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import type { DryTarget } from '../retention/messages.js';
 import type { RetentionStatus } from '../retention/retention.js';
-import { progress, renderDry, renderLast } from './retain/render.js';
+import { Bar } from './bar.js';
+import { partOf, renderDry, renderLast, wordsOf } from './retain/render.js';
 
 interface RetainOptions {
   readonly dryRun?: boolean;
@@ -47,16 +48,17 @@ Examples:
         throw new AuditdError('USAGE', 'Say either --dry-run, to see what would go, or --now');
       const { control } = loadConfig(options.config ?? null, process.env).config;
       await controlRequest(control, 'POST', options.now === true ? '/retention/now' : '/retention/dry');
-      const shown = process.stderr.isTTY && options.json !== true;
+      const bar = new Bar(options.json === true ? null : process.stderr);
       for (;;) {
         const status = (await controlRequest(control, 'GET', '/retention')) as RetentionStatus;
         const { run } = status;
         if (run === null || run.state !== 'running') {
-          if (shown) process.stderr.write('\r\u001b[K');
+          bar.end();
           end(status, options.json === true);
           return;
         }
-        if (shown && run.progress !== null) process.stderr.write(`\r${progress(run.progress)}\u001b[K`);
+        const { progress } = run;
+        if (progress !== null) bar.show(partOf(progress), () => wordsOf(progress));
         await sleep(POLL_MS);
       }
     });

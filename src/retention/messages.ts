@@ -5,7 +5,7 @@ import type { Hold } from './holds.js';
 import type { PurgedNote } from './pending.js';
 import type { Plan } from './plan.js';
 import type { Named, Purged } from './purge/protocol.js';
-import type { Progress, RunResult } from './run.js';
+import type { Archived, Progress, RunResult } from './run.js';
 
 /** What the thread of a run is started with. */
 export interface RunData {
@@ -39,6 +39,7 @@ export type Outcome =
 export type Said =
   | { readonly progress: Progress }
   | { readonly purged: PurgedNote }
+  | { readonly archived: Archived }
   /** Rows of our own table, which the main thread alone writes. */
   | { readonly own: readonly Named[] }
   | { readonly outcome: Outcome }

@@ -1,10 +1,7 @@
-import { closeSync, openSync } from 'node:fs';
-import { join } from 'node:path';
-import { linesOf, readBlock } from './archive/blocks.js';
 import { readManifest } from './archive/chain.js';
-import { compressorOf } from './archive/compression.js';
-import { contentsOf, trouble } from './archive/directory.js';
+import { contentsOf } from './archive/directory.js';
 import type { Manifest } from './archive/manifest.js';
+import { readLines } from './archive/read.js';
 import { type ArchivedRow, LineCodec } from './archive/row.js';
 
 /**
@@ -35,22 +32,8 @@ export function pendingArchives(directory: string, note: PurgedNote | null): Man
     .map(([, name]) => read(name));
 }
 
-/** The rows of an archive, a block at a time. @throws AuditdError `ARCHIVE_FAILED` */
+/** The rows of an archive, a block at a time. @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
 export function* rowsOf(directory: string, manifest: Manifest): Generator<ArchivedRow[], void> {
-  const path = join(directory, manifest.file);
-  const compressor = compressorOf(manifest.compression);
   const codec = new LineCodec(manifest.columns.map(({ name }) => name));
-  let fd = -1;
-  try {
-    fd = openSync(path, 'r');
-    let offset = 0;
-    for (const block of manifest.blocks) {
-      yield linesOf(readBlock(fd, offset, block, compressor)).map((line) => codec.decode(line));
-      offset += block[0];
-    }
-  } catch (error) {
-    throw trouble(`${path} can't be read`, error);
-  } finally {
-    if (fd >= 0) closeSync(fd);
-  }
+  for (const lines of readLines(directory, manifest)) yield lines.map((line) => codec.decode(line));
 }

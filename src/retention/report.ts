@@ -2,6 +2,7 @@ import type { NewEntry } from '../recorder/recorder.js';
 import type { Outcome } from './messages.js';
 import type { LastRun } from './notes.js';
 import { sum } from './purge/protocol.js';
+import type { Archived } from './run.js';
 
 type Done = Extract<Outcome, { kind: 'run' }>;
 
@@ -21,11 +22,15 @@ export function lastRunOf(begin: number, end: number, { resumed, targets }: Done
   };
 }
 
+/** That an archive came to be, with what `archive verify` knows its chain's end by. */
+export function archivedEntry({ source, month, record }: Archived): NewEntry {
+  return { action: 'daemon.archive_create', details: { source, month, archives: [record] } };
+}
+
 /** The audit events of a run; none of one that found nothing to do. */
-export function entriesOf({ resumed, targets }: Done, last: LastRun): NewEntry[] {
-  const entries: NewEntry[] = targets.flatMap(({ archives }) =>
-    archives.map((archive) => ({ action: 'daemon.archive_create', details: { ...archive } })),
-  );
+export function entriesOf({ resumed, targets, expired }: Done, last: LastRun): NewEntry[] {
+  const entries: NewEntry[] = [];
+  if (expired > 0) entries.push({ action: 'daemon.archive_delete', details: { archives_removed: expired } });
   for (const { source, plan } of targets) {
     for (const { sink, since, rows } of plan.overridden) {
       const details = { source, sink, since: since === null ? null : new Date(since).toISOString(), rows };

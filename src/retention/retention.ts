@@ -11,7 +11,7 @@ import { type Hold, holdsOf, limitOf, type SinkStanding, watchSinks } from './ho
 import type { DryTarget, Outcome, RunData } from './messages.js';
 import { type LastRun, type Memory, Notes } from './notes.js';
 import { deleteOwn } from './own.js';
-import { entriesOf, lastRunOf } from './report.js';
+import { archivedEntry, entriesOf, lastRunOf } from './report.js';
 import type { Progress } from './run.js';
 import { createSchedule, isDue, type Schedule } from './schedule.js';
 import { RunThread } from './thread.js';
@@ -191,6 +191,7 @@ export class Retention {
       onProgress: (progress) => {
         if (this.run?.state === 'running') this.run = { ...this.run, progress };
       },
+      onArchived: (archived) => this.options.record(archivedEntry(archived)),
       onPurged: (note) => {
         this.notes.purged = note;
       },

@@ -7,6 +7,9 @@ import { AuditdError } from '../errors.js';
 import { quoteIdentifier, TableCache, type TableConfig } from '../source/columns.js';
 import type { RowReader } from '../source/row.js';
 import { makeDirectory } from './archive/directory.js';
+import { expiredUpTo, removeArchives } from './archive/keep.js';
+import { type ArchiveRecord, recordOf } from './archive/known.js';
+import { listArchives } from './archive/list.js';
 import type { Manifest } from './archive/manifest.js';
 import { TableRows } from './archive/table.js';
 import { tidyArchives } from './archive/tidy.js';
@@ -51,6 +54,7 @@ export interface RunOptions {
   readonly clock: () => number;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: Progress) => void;
+  readonly onArchived: (archived: Archived) => void;
   /** All that was to be deleted of this archive and those before it has been. */
   readonly onPurged: (note: PurgedNote) => void;
 }
@@ -64,11 +68,11 @@ export interface Progress {
   readonly of: number;
 }
 
+/** An archive as it has just come to be. */
 export interface Archived {
-  readonly file: string;
   readonly source: SourceName;
   readonly month: string;
-  readonly rows: number;
+  readonly record: ArchiveRecord;
 }
 
 /** What a run did with one table. */
@@ -81,6 +85,8 @@ export interface TargetResult {
 }
 
 export interface RunResult {
+  /** Archives that were removed because of their age. */
+  readonly expired: number;
   /** What a run before had archived and not deleted. */
   readonly resumed: Purged;
   readonly targets: readonly TargetResult[];
@@ -106,7 +112,7 @@ export async function runRetention(options: RunOptions): Promise<RunResult> {
       if (plan.months.size > 0) checkSpace(archive.directory, minFree);
       results.push(await run.archiveAndPurge(target, plan));
     }
-    return { resumed, targets: results };
+    return { expired: run.expire(), resumed, targets: results };
   } finally {
     run.close();
   }
@@ -116,13 +122,16 @@ class Run {
   private readonly purgers = new Map<SourceName, Purger>();
   /** An archive was met of which rows have to stay for now: the note can't move past it. */
   private stuck = false;
+  private purgedUpTo = 0;
 
   constructor(private readonly options: RunOptions) {}
 
   async resume(): Promise<Purged> {
     const { archive, purged, targets } = this.options;
     let resumed = NOTHING;
-    for (const manifest of pendingArchives(archive.directory, purged)) {
+    const pending = pendingArchives(archive.directory, purged);
+    this.purgedUpTo = Math.min(purged?.sequence ?? 0, (pending[0]?.sequence ?? Number.POSITIVE_INFINITY) - 1);
+    for (const manifest of pending) {
       const target = targets.find(({ source }) => source === manifest.source);
       if (target === undefined) {
         this.stuck = true;
@@ -155,12 +164,23 @@ class Run {
     for (const [month, ids] of plan.months) {
       const manifest = await this.archive(target, month, ids);
       if (manifest === null) continue;
-      archives.push({ file: manifest.file, source: target.source, month, rows: manifest.count });
+      const archived = { source: target.source, month, record: recordOf(manifest) };
+      archives.push(archived);
+      this.options.onArchived(archived);
       purged = sum(purged, await this.purge(target, manifest, 'purging'));
     }
     const space = purged.deleted > 0 ? ((await this.purgers.get(target.source)?.end()) ?? null) : null;
     const { months: _months, moment: _moment, ...rest } = plan;
     return { source: target.source, plan: rest, archives, purged, space };
+  }
+
+  /** Removes archives past their age, but none whose rows may still be in the table. */
+  expire(): number {
+    const { archive, sign, clock } = this.options;
+    const archives = listArchives(archive.directory).filter(({ sequence }) => sequence <= this.purgedUpTo);
+    const upTo = expiredUpTo(archives, archive.keep, clock());
+    if (upTo > 0) removeArchives(archive.directory, upTo, sign, clock());
+    return archives.filter(({ sequence }) => sequence <= upTo).length;
   }
 
   close(): void {
@@ -232,7 +252,9 @@ class Run {
   }
 
   private note({ sequence, sha256 }: Manifest): void {
-    if (!this.stuck) this.options.onPurged({ sequence, sha256 });
+    if (this.stuck) return;
+    this.purgedUpTo = sequence;
+    this.options.onPurged({ sequence, sha256 });
   }
 
   private async purgerOf(target: Target): Promise<Purger> {

@@ -3,7 +3,7 @@ import { AuditdError } from '../errors.js';
 import type { Outcome, RunData, Said, Told } from './messages.js';
 import type { PurgedNote } from './pending.js';
 import type { Named, Purged } from './purge/protocol.js';
-import type { Progress } from './run.js';
+import type { Archived, Progress } from './run.js';
 
 /** A run that is told to stop does so between two steps; after this long its thread is ended, which it survives as any death. */
 const GRACE_MS = 2_000;
@@ -11,6 +11,7 @@ const GRACE_MS = 2_000;
 export interface ThreadOptions {
   readonly data: RunData;
   readonly onProgress: (progress: Progress) => void;
+  readonly onArchived: (archived: Archived) => void;
   readonly onPurged: (note: PurgedNote) => void;
   /** Deletes rows of our own table. */
   readonly deleteOwn: (rows: readonly Named[]) => Purged;
@@ -24,12 +25,13 @@ export class RunThread {
   private readonly worker: Worker;
   private readonly exited: Promise<void>;
 
-  constructor({ data, onProgress, onPurged, deleteOwn, worker }: ThreadOptions) {
+  constructor({ data, onProgress, onArchived, onPurged, deleteOwn, worker }: ThreadOptions) {
     this.worker = new Worker(worker ?? new URL('./worker.js', import.meta.url), { workerData: data });
     this.exited = new Promise((done) => this.worker.once('exit', () => done()));
     this.outcome = new Promise((resolve, reject) => {
       this.worker.on('message', (said: Said) => {
         if ('progress' in said) onProgress(said.progress);
+        else if ('archived' in said) onArchived(said.archived);
         else if ('purged' in said) onPurged(said.purged);
         else if ('own' in said) this.tell({ own: deleteOwn(said.own) });
         else if ('outcome' in said) resolve(said.outcome);

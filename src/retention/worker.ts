@@ -113,6 +113,7 @@ async function run(): Promise<Outcome> {
     clock: Date.now,
     signal: stopping.signal,
     onProgress: progress,
+    onArchived: (archived) => say({ archived }),
     onPurged: (purged) => say({ purged }),
   });
   return { kind: 'run', ...result };

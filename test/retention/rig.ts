@@ -61,7 +61,7 @@ export class RetentionRig {
   }
 
   config(retention: string) {
-    const text = `source: { database: ${this.database} }\nretention: { enabled: true, archive: { directory: ${this.archive} }, ${retention} }`;
+    const text = `source: { database: ${this.database} }\nretention: { enabled: true, ${retention.includes('archive:') ? '' : `archive: { directory: ${this.archive} }, `}${retention} }`;
     return parseConfig(text, 'c.yml');
   }
 
@@ -113,6 +113,7 @@ export class RetentionRig {
       clock: () => this.clock,
       signal: options.signal ?? new AbortController().signal,
       onProgress: () => undefined,
+      onArchived: () => undefined,
       onPurged: (note) => {
         this.purged = note;
       },

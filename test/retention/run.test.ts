@@ -28,7 +28,7 @@ describe('a run', () => {
     expect(rig.ids()).toEqual([5, 6]);
     expect(rig.archived()).toEqual([1, 2, 3, 4]);
     expect(targets[0]?.purged).toMatchObject({ deleted: 4, gone: 0, differ: 0, young: 0 });
-    expect(targets[0]?.archives.map(({ month, rows }) => [month, rows])).toEqual([
+    expect(targets[0]?.archives.map(({ month, record }) => [month, record.count])).toEqual([
       ['2025-10', 1],
       ['2025-11', 2],
       ['2026-08', 1],
@@ -222,6 +222,30 @@ describe('a run', () => {
     );
     rig.db.exec('DROP VIEW audit_log');
     await expect(rig.run('keep: { default: 1y }')).rejects.toMatchObject({ code: 'SOURCE_UNUSABLE' });
+  });
+
+  it('removes archives past their age, and none whose rows may still be in the table', async () => {
+    rig = new RetentionRig();
+    rig.insert([...old(3), { created: sqlTime(NOW - 380 * DAY) }, fresh]);
+    await rig.run('keep: { default: 1y }');
+    const { targets } = await rig.run('keep: { default: 1y }').then((result) => {
+      expect(result.expired).toBe(0);
+      return result;
+    });
+    expect(targets[0]?.archives).toEqual([]);
+    expect(rig.archived()).toEqual([1, 2, 3, 4]);
+    const keeping = (keep: string) =>
+      rig.run(`keep: { default: 1y }, archive: { directory: ${rig.archive}, keep: ${keep} }`);
+    expect((await keeping('390d')).expired).toBe(1);
+    expect(rig.archived()).toEqual([4]);
+    expect((await keeping('1d')).expired).toBe(1);
+    rig.insert([...old(1), fresh]);
+    const refusing = (usual: Purger): Purger => ({
+      ...usual,
+      purge: () => Promise.reject(new Error('down')),
+    });
+    await expect(rig.run('keep: { default: 1y }', { purger: refusing })).rejects.toThrow('down');
+    expect(rig.archived()).toEqual([6]);
   });
 
   it('gives the space back where the database is made for it', async () => {

@@ -4,7 +4,6 @@ import type { RetentionStatus } from '../../retention/retention.js';
 import type { Progress } from '../../retention/run.js';
 import { aligned, count } from '../terminal.js';
 
-const BAR = 30;
 /** What DESIGN allows for one commit; more is said. */
 const LOCK_LIMIT_MS = 25;
 
@@ -15,12 +14,12 @@ const WORDS: Readonly<Record<Progress['phase'], string>> = {
   purging: 'removing',
 };
 
-/** `[#####.....] 50 %, archiving 2025-11` */
-export function progress({ phase, source, month, done, of }: Progress): string {
-  const part = of === 0 ? 1 : Math.min(1, done / of);
-  const full = Math.round(part * BAR);
-  const what = `${WORDS[phase]} ${month ?? ''}`.trim();
-  return `[${'#'.repeat(full)}${'.'.repeat(BAR - full)}] ${Math.floor(part * 100)} %, ${source}: ${what}`;
+export function partOf({ done, of }: Progress): number {
+  return of === 0 ? 1 : Math.min(1, done / of);
+}
+
+export function wordsOf({ phase, source, month }: Progress): string {
+  return `${source}: ${WORDS[phase]} ${month ?? ''}`.trim();
 }
 
 /** What would go and what stays, for people. */

@@ -23,7 +23,7 @@ export interface Commit {
 export class Pace {
   private size = FIRST;
   /** Commits since somebody else was seen. */
-  private alone = 0;
+  private alone = Number.POSITIVE_INFINITY;
 
   get rows(): number {
     return Math.round(this.size);

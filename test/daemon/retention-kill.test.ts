@@ -1,0 +1,110 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, it } from 'vitest';
+import { controlRequest } from '../../src/api/client.js';
+import { verifyArchives } from '../../src/retention/archive/verify.js';
+import type { RetentionStatus } from '../../src/retention/retention.js';
+import { type Count, countRows } from '../retention/count.js';
+import { DaemonRig } from './rig.js';
+
+const KILLS = Number(process.env.RETENTION_KILLS ?? 6);
+const DAY = 86_400_000;
+
+/** The daemon with retention, and every row that was ever written. */
+class Old {
+  readonly rig: DaemonRig;
+  readonly written = new Map<number, string>();
+
+  constructor(readonly archive: string) {
+    const retention = `retention: { enabled: true, schedule: "0 0 29 2 *", keep: { default: 1y }, archive: { directory: ${archive} } }`;
+    this.rig = new DaemonRig({ extra: retention });
+  }
+
+  /** Rows of several months, and a fresh one. */
+  write(count: number): void {
+    const statement = this.rig.db.prepare(
+      "INSERT INTO audit_log (created_at, action, resource_type, details) VALUES (?, 'update', 'stream', ?)",
+    );
+    this.rig.db.transaction(() => {
+      for (let n = 0; n <= count; n++) {
+        const age = n === count ? 0 : 370 + ((n * 7) % 90);
+        const details = JSON.stringify({ n, random: Math.random() });
+        const { lastInsertRowid } = statement.run(new Date(Date.now() - age * DAY).toISOString(), details);
+        this.written.set(Number(lastInsertRowid), details);
+      }
+    })();
+  }
+
+  async begin(): Promise<void> {
+    await controlRequest(this.rig.control, 'POST', '/retention/now');
+  }
+
+  async end(): Promise<RetentionStatus['run']> {
+    for (;;) {
+      const { run } = (await controlRequest(this.rig.control, 'GET', '/retention')) as RetentionStatus;
+      if (run?.state !== 'running') return run;
+      await sleep(20);
+    }
+  }
+
+  count(): Count {
+    return countRows(this.rig.database, this.archive, this.written);
+  }
+}
+
+/** Also the purge, every other time, which would otherwise finish what it was asked for. */
+function childrenOf(pid: number): number[] {
+  try {
+    return execFileSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' })
+      .trim()
+      .split('\n')
+      .map(Number);
+  } catch {
+    return [];
+  }
+}
+
+it(`kill -9 at ${KILLS} moments of a run: each row is in the table or in one archive, and the next run finishes`, async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'postern-kills-'));
+  const old = new Old(join(directory, 'archive'));
+  const { rig } = old;
+  let between = 0;
+  try {
+    for (let kill = 0; kill < KILLS; kill++) {
+      old.write(1_500);
+      await rig.start();
+      await rig.shipped();
+      await old.begin();
+      await sleep(Math.random() * 900);
+      const children = kill % 2 === 0 ? childrenOf(rig.child?.pid ?? 0) : [];
+      await rig.kill('SIGKILL');
+      for (const pid of children) process.kill(pid, 'SIGKILL');
+      await sleep(30);
+      const count = old.count();
+      if (count.both > 0) between++;
+      expect(count, `after kill ${kill + 1}`).toMatchObject({ missing: [], twice: [], changed: [] });
+    }
+    await rig.start();
+    await rig.shipped();
+    await old.begin();
+    expect((await old.end())?.error).toBeNull();
+    const count = old.count();
+    expect(count).toEqual({
+      inTable: KILLS,
+      archived: KILLS * 1_500,
+      both: 0,
+      missing: [],
+      twice: [],
+      changed: [],
+    });
+    console.log(`${KILLS} kills, ${between} of them between archive and deletion`, count);
+    expect(verifyArchives(old.archive, { key: null, known: [] }).broken).toBeNull();
+    expect(readdirSync(old.archive).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+  } finally {
+    await rig.close();
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
