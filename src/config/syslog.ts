@@ -161,7 +161,14 @@ const fields = z
       .describe('Structured data of RFC 5424.'),
     bom: z.boolean().default(false).describe('Begin the message with the byte order mark of RFC 5424.'),
     replay_window: replayWindow.prefault({}).describe('What is sent again after a reconnect.'),
-    window: z.int().min(1).max(10_000).default(128).describe('relp: how many messages may be unanswered.'),
+    window: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .default(128)
+      .describe(
+        'relp: how many messages may be sent and not yet known to be answered: at most so many come twice when the daemon is killed.',
+      ),
     tls: tls.optional().describe('For tls, and for relp over TLS.'),
     connect_timeout: durationBetween('100ms', '30s')
       .prefault('10s')

@@ -224,7 +224,8 @@ export class SinkLoop implements Follower {
     if (events.length > 0) {
       this.health.enter('delivering', DELIVERY_LIMIT_MS);
       const batch = { source: feed.name, timeline: page.timeline, events, upTo: page.upTo };
-      const result = await this.limited((signal) => this.options.sink.deliver(batch, signal));
+      const reached = (at: number) => this.reached(feed, place, page.timeline, at);
+      const result = await this.limited((signal) => this.options.sink.deliver(batch, signal, reached));
       upTo = result.upTo;
       saved = result.saved ?? null;
       this.delivered += upTo === page.upTo ? events.length : events.filter((e) => e.sequence <= upTo).length;
@@ -265,18 +266,10 @@ export class SinkLoop implements Follower {
     upTo: number,
     saved: string | null,
   ): Promise<void> {
-    const { state, clock, log } = this.options;
+    const { log } = this.options;
     for (let attempt = 1; ; attempt++) {
       try {
-        state.transaction(() => {
-          state.cursors.set(
-            this.name,
-            feed.name,
-            timeline,
-            Math.max(upTo, place.timeline === timeline ? place.upTo : 0),
-          );
-          if (saved !== null) state.cursors.save(this.name, saved, clock());
-        });
+        this.move(feed, place, timeline, upTo, saved);
         if (attempt > 1)
           log.info(
             { sink: this.name, retries: attempt - 1 },
@@ -294,8 +287,27 @@ export class SinkLoop implements Follower {
         await this.pause(backoff(attempt, this.options.random));
       }
     }
-    if (place.timeline === timeline) place.upTo = Math.max(place.upTo, upTo);
     for (const id of place.found.keys()) if (id <= upTo) place.found.delete(id);
+  }
+
+  /** What a sink has delivered of the batch that it is still at. Where the state does not take it, the end of the batch does. */
+  private reached(feed: Feed, place: Place, timeline: number, upTo: number): boolean {
+    try {
+      this.move(feed, place, timeline, upTo, null);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  private move(feed: Feed, place: Place, timeline: number, upTo: number, saved: string | null): void {
+    const { state, clock } = this.options;
+    const at = Math.max(upTo, place.timeline === timeline ? place.upTo : 0);
+    state.transaction(() => {
+      state.cursors.set(this.name, feed.name, timeline, at);
+      if (saved !== null) state.cursors.save(this.name, saved, clock());
+    });
+    if (place.timeline === timeline) place.upTo = at;
   }
 
   private async tick(): Promise<void> {

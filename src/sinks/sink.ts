@@ -27,6 +27,8 @@ export interface Delivered {
   readonly saved?: string;
 }
 
+export type Reached = (upTo: number) => boolean;
+
 /** Where a sink stands after it has looked at its destination: everything up to here is there, nothing behind it. */
 export interface ResumePosition {
   readonly source: SourceName;
@@ -64,8 +66,12 @@ export interface Sink {
    * that this process ends.
    */
   open(saved: string | null, signal?: AbortSignal): Promise<Resume | null>;
-  /** Resolves when the promise of the class is met; throws when it can't be, with nothing half done that `open` does not mend. */
-  deliver(batch: Batch, signal: AbortSignal): Promise<Delivered>;
+  /**
+   * Resolves when the promise of the class is met; throws when it can't be, with nothing half done that `open` does not mend.
+   *
+   * @param reached may be called meanwhile: everything up to this row is delivered, and the cursor moves at once. False if it could not
+   */
+  deliver(batch: Batch, signal: AbortSignal, reached?: Reached): Promise<Delivered>;
   /** Looks, without changing anything, whether the destination would take events. Works without `open`. */
   check(): Promise<Finding[]>;
   figures(): SinkFigures;

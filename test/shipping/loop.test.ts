@@ -7,7 +7,7 @@ import { Feed } from '../../src/shipping/feed.js';
 import type { LoopOptions } from '../../src/shipping/loop.js';
 import { SinkLoop } from '../../src/shipping/loop.js';
 import { State } from '../../src/shipping/state.js';
-import type { Batch, Resume, ResumePosition, Sink } from '../../src/sinks/sink.js';
+import type { Batch, Reached, Resume, ResumePosition, Sink } from '../../src/sinks/sink.js';
 import type { AuditSource } from '../../src/source/source.js';
 import { event, MemoryTable } from './memory-table.js';
 
@@ -25,7 +25,7 @@ class Recording implements Sink {
     return this.resume;
   }
 
-  async deliver(batch: Batch) {
+  async deliver(batch: Batch, _signal?: AbortSignal, _reached?: Reached) {
     if (this.hang) await new Promise(() => undefined);
     if (this.fail-- > 0) throw new Error('refused');
     this.batches.push(batch);
@@ -104,6 +104,41 @@ describe('a sink loop', () => {
     await again.stop(1_000);
     expect(sink.ids).toEqual(Array.from({ length: 2_503 }, (_, at) => at + 1));
     expect(state.cursors.saved('test')).toBe('{"at":2503}');
+  });
+
+  it('moves its cursor within a batch as far as the sink says', async () => {
+    const sink = new Recording();
+    let end: (result: { upTo: number }) => void = () => undefined;
+    sink.deliver = (_batch: Batch, _signal?: AbortSignal, reached?: Reached) => {
+      expect(reached?.(4)).toBe(true);
+      expect(reached?.(3)).toBe(true); // never back
+      return new Promise((resolve) => {
+        end = resolve as typeof end;
+      });
+    };
+    const loop = loopOf(feedOf(new MemoryTable(8)), sink);
+    await vi.waitFor(() => expect(state.cursors.position('test', 'postern', 1)).toBe(4));
+    expect(loop.status().cursors.postern?.id).toBe(4);
+    end({ upTo: 8 });
+    await caughtUp(loop, 8);
+    await loop.stop(1_000);
+  });
+
+  it('says so to the sink where the state does not take the cursor', async () => {
+    const sink = new Recording();
+    const said: Array<boolean | undefined> = [];
+    sink.deliver = async ({ upTo }: Batch, _signal?: AbortSignal, reached?: Reached) => {
+      const failing = vi.spyOn(state, 'transaction').mockImplementation(() => {
+        throw new Error('disk full');
+      });
+      said.push(reached?.(4));
+      failing.mockRestore();
+      return { upTo, saved: '{}' };
+    };
+    const loop = loopOf(feedOf(new MemoryTable(8)), sink);
+    await caughtUp(loop, 8);
+    expect(said).toEqual([false]);
+    await loop.stop(1_000);
   });
 
   it('tries again what was refused, opening the sink anew each time', async () => {

@@ -5,6 +5,7 @@ import type {
   Delivered,
   DeliveryClass,
   Finding,
+  Reached,
   Resume,
   ResumePosition,
   Sink,
@@ -74,10 +75,10 @@ export class ConnectedSink implements Sink {
     return { positions, saved: this.window.note() };
   }
 
-  async deliver(batch: Batch, signal: AbortSignal): Promise<Delivered> {
+  async deliver(batch: Batch, signal: AbortSignal, reached?: Reached): Promise<Delivered> {
     const session = await this.ready(signal);
     const { events } = batch;
-    const sent = await session.send(batch, signal);
+    const sent = await session.send(batch, signal, reached);
     this.countTime();
     if (sent.error !== null) {
       this.noteEnd();

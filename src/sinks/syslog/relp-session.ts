@@ -1,7 +1,7 @@
 import type { AuditEvent } from '../../audit/event.js';
 import type { AuditdError } from '../../errors.js';
 import { VERSION } from '../../version.js';
-import type { Batch } from '../sink.js';
+import type { Batch, Reached } from '../sink.js';
 import type { Link } from './link.js';
 import {
   nextTxnr,
@@ -37,6 +37,9 @@ interface Round {
   readonly sent: Open[];
   /** The first so many are answered. */
   prefix: number;
+  /** The first so many are known to be: what a death of this process now would send again begins behind them. */
+  noted: number;
+  readonly note: (prefix: number) => boolean;
   onAnswer: () => void;
 }
 
@@ -48,6 +51,10 @@ const BACKLOG = 512;
  *
  * Delivered is what the collector has answered with 200. It answers in any order; what counts is the first events without
  * a gap.
+ *
+ * `window` bounds what comes twice when this process dies: events that are sent and of which the cursor does not know that they are
+ * answered. So the cursor is moved within a batch, a quarter of the window at a time (each move is a transaction), and the other three
+ * quarters are what may be unanswered: at every answer there is room to send, which matters (see below).
  *
  * In a backlog a batch is not waited for to its last answer: the events still on their way are left open, shipping gives them again
  * with the next batch, and they are recognised and not sent twice. Waiting would cost 40 ms a batch: librelp writes each answer on its own
@@ -106,26 +113,33 @@ export class RelpSession implements Session {
     throw this.fail(refusal);
   }
 
-  async send(batch: Batch, signal: AbortSignal): Promise<Sent> {
+  async send(batch: Batch, signal: AbortSignal, reached?: Reached): Promise<Sent> {
     const stop = () => this.link.destroy(aborted(this.target));
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
     const before = this.link.bytes;
     const started = performance.now();
     if (this.unansweredNow.size === 0) this.lastAnswer = started;
-    const round: Round = { sent: this.takeLeft(batch), prefix: 0, onAnswer: () => undefined };
+    const round: Round = {
+      sent: this.takeLeft(batch),
+      prefix: 0,
+      noted: 0,
+      note: (prefix) => reached === undefined || reached(batch.events[prefix - 1]?.sequence ?? 0),
+      onAnswer: () => undefined,
+    };
     this.round = round;
     const watch = setInterval(() => this.watch(), 1_000);
     let forget: () => void = () => undefined;
     const { length } = batch.events;
-    const mayStayOpen = length >= BACKLOG && batch.replay !== true ? length / 4 : 0;
+    // Half of the window is left to other sources: what stays open here counts there.
+    const mayStayOpen =
+      length >= BACKLOG && batch.replay !== true ? Math.floor((this.window - this.left.length) / 2) : 0;
     try {
       await new Promise<void>((resolve) => {
         const step = () => {
-          const late = performance.now() - started > SEND_LIMIT_MS;
-          if (!late) this.fill(round, batch);
           advance(round);
-          const done = late
+          const stop = performance.now() - started > SEND_LIMIT_MS || !this.fill(round, batch);
+          const done = stop
             ? round.prefix >= round.sent.length
             : round.sent.length >= length && round.prefix >= length - mayStayOpen;
           if (done || this.link.ended !== null) resolve();
@@ -169,13 +183,22 @@ export class RelpSession implements Session {
 
   /**
    * Sends as many as the window allows, joined into few writes. At once, however few: librelp's answers wait for our next packet
-   * (see above).
+   * (see above). False if nothing can be sent before the cursor is moved, and it can't be.
    */
-  private fill(round: Round, { source, timeline, events }: Batch): void {
+  private fill(round: Round, batch: Batch): boolean {
+    const { source, timeline, events } = batch;
+    const mayBeOpen = Math.max(1, this.window - Math.floor(this.window / 4));
     let text = '';
-    while (this.unansweredNow.size < this.window) {
+    let stuck = false;
+    while (this.unansweredNow.size < mayBeOpen) {
       const event = events[round.sent.length];
       if (event === undefined) break;
+      if (this.left.length + round.sent.length - round.noted >= this.window) {
+        stuck = round.prefix > round.noted && !round.note(round.prefix);
+        if (stuck || round.prefix === round.noted) break;
+        round.noted = round.prefix;
+        continue;
+      }
       const open: Open = { source, timeline, sequence: event.sequence, id: event.id, answered: false };
       round.sent.push(open);
       this.unansweredNow.set(this.txnr, open);
@@ -186,6 +209,7 @@ export class RelpSession implements Session {
       text = '';
     }
     if (text !== '') this.link.write(Buffer.from(text));
+    return !stuck;
   }
 
   private take(frame: RelpFrame): void {

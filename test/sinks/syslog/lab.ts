@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
+import { expect } from 'vitest';
 import type { AuditEvent } from '../../../src/audit/event.js';
 import { type SyslogSinkConfig, syslogSink } from '../../../src/config/syslog.js';
 import { createFormatter } from '../../../src/formats/message.js';
@@ -40,6 +41,22 @@ export function messages(list: readonly AuditEvent[], config: Record<string, unk
     maxMessageSize: sink.max_message_size,
   });
   return list.map(format);
+}
+
+/** Ships all of a list without a failure and waits until a receiver has it, in order and byte by byte. */
+export async function expectToArrive(
+  list: readonly AuditEvent[],
+  config: Record<string, unknown>,
+  lines: () => string[],
+): Promise<void> {
+  const before = lines().length;
+  const sink = syslog(config);
+  const shipping = new Shipping(sink, list);
+  await shipping.until(list.at(-1)?.sequence ?? 0);
+  await sink.close();
+  await expect.poll(() => lines().length - before, { timeout: 20_000, interval: 200 }).toBe(list.length);
+  expect(lines().slice(before)).toEqual(messages(list, config));
+  expect(shipping.errors).toEqual([]);
 }
 
 const PAGE = 2_000;

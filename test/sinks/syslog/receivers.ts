@@ -135,3 +135,12 @@ export async function relpServer(
   }, port);
   return Object.assign(server, { got });
 }
+
+/** Free ports by name. */
+export async function freePorts<Name extends string>(
+  ...names: readonly Name[]
+): Promise<Record<Name, number>> {
+  const ports: Array<[Name, number]> = [];
+  for (const name of names) ports.push([name, await freePort()]);
+  return Object.fromEntries(ports) as Record<Name, number>;
+}

@@ -83,24 +83,66 @@ describe('a RELP session', () => {
     expect(await delivery).toEqual({ upTo: 10 });
   });
 
-  it('keeps to its window', async () => {
-    let open = 0;
-    let most = 0;
+  it.each([1, 2, 7, 128])(
+    'has at most its window sent that the cursor does not know of: %i',
+    async (window) => {
+      let open = 0;
+      let most = 0;
+      let ahead = 0;
+      let sent = 0;
+      let cursor = 0;
+      const { sink } = await start(
+        ({ command, txnr }, socket) => {
+          if (command !== 'syslog') return undefined;
+          most = Math.max(most, ++open);
+          ahead = Math.max(ahead, ++sent - cursor);
+          setTimeout(() => {
+            open--;
+            socket.write(answer(txnr, '200 OK'));
+          }, 5);
+          return null;
+        },
+        { window },
+      );
+      const reached = (upTo: number) => {
+        expect(upTo).toBeGreaterThan(cursor);
+        cursor = upTo;
+        return true;
+      };
+      await sink.open(null);
+      while (cursor < 1_300) {
+        const { upTo } = await sink.deliver(batch(cursor + 1, Math.min(1_300, cursor + 600)), never, reached);
+        cursor = upTo;
+      }
+      expect(ahead).toBeLessThanOrEqual(window);
+      expect(most).toBe(Math.max(1, window - Math.floor(window / 4)));
+      expect(sent).toBe(1_300);
+    },
+  );
+
+  it('shares its window between the sources, and holds none up', async () => {
+    let sent = 0;
     const { sink } = await start(
-      ({ command, txnr }, socket) => {
+      ({ command, data }) => {
         if (command !== 'syslog') return undefined;
-        most = Math.max(most, ++open);
-        setTimeout(() => {
-          open--;
-          socket.write(answer(txnr, '200 OK'));
-        }, 5);
-        return null;
+        sent++;
+        return Number(data.split(' ').at(-1)) > 1_998 ? null : undefined;
       },
-      { window: 7 },
+      { window: 4 },
     );
     await sink.open(null);
-    expect(await deliver(sink, batch(1, 100))).toEqual({ upTo: 100 });
-    expect(most).toBe(7);
+    expect(await deliver(sink, batch(1, 2_000))).toEqual({ upTo: 1_998 });
+    expect(await deliver(sink, batch(1, 400, { source: 'auditd' }))).toEqual({ upTo: 400 });
+    expect(sent).toBe(2_400);
+  });
+
+  it('stops at its window, and hands back what is answered, where the cursor can not be moved', async () => {
+    const { server, sink } = await start(undefined, { window: 8 });
+    await sink.open(null);
+    expect(await sink.deliver(batch(1, 100), never, () => false)).toEqual({ upTo: 8 });
+    expect(sequences(server.got)).toEqual(range(1, 8));
+    expect(await deliver(sink, batch(9, 100))).toEqual({ upTo: 100 });
+    expect(sequences(server.got)).toEqual(range(1, 100));
   });
 
   it('hands back the answered beginning of a batch whose session breaks, and then reports the break', async () => {
@@ -128,15 +170,15 @@ describe('a RELP session', () => {
   it('does not wait for the last answers in a backlog, nor sends again what is on its way', async () => {
     const held: string[] = [];
     const { server, sink } = await start(({ command, txnr, data }) => {
-      if (command !== 'syslog' || Number(data.split(' ').at(-1)) <= 1_900) return undefined;
+      if (command !== 'syslog' || Number(data.split(' ').at(-1)) <= 1_950) return undefined;
       held.push(answer(txnr, '200 OK'));
       return null;
     });
     await sink.open(null);
-    expect(await deliver(sink, batch(1, 2_000))).toEqual({ upTo: 1_900 });
-    expect(sink.figures()).toMatchObject({ unanswered: 100 });
-    const rest = deliver(sink, batch(1_901, 2_010));
-    await expect.poll(() => held.length).toBe(110);
+    expect(await deliver(sink, batch(1, 2_000))).toEqual({ upTo: 1_950 });
+    expect(sink.figures()).toMatchObject({ unanswered: 50 });
+    const rest = deliver(sink, batch(1_951, 2_010));
+    await expect.poll(() => held.length).toBe(60);
     server.sockets[0]?.write(held.join(''));
     expect(await rest).toEqual({ upTo: 2_010 });
     expect(sequences(server.got)).toEqual(range(1, 2_010));
@@ -144,10 +186,10 @@ describe('a RELP session', () => {
 
   it('sends events on their way again where the next batch is not theirs', async () => {
     const { server, sink } = await start(({ command, data }) =>
-      command === 'syslog' && Number(data.split(' ').at(-1)) > 1_900 ? null : undefined,
+      command === 'syslog' && Number(data.split(' ').at(-1)) > 1_950 ? null : undefined,
     );
     await sink.open(null);
-    expect(await deliver(sink, batch(1, 2_000))).toEqual({ upTo: 1_900 });
+    expect(await deliver(sink, batch(1, 2_000))).toEqual({ upTo: 1_950 });
     // Another timeline with the same row ids: other events.
     expect(await deliver(sink, batch(1_001, 1_010, { timeline: 2 }))).toEqual({ upTo: 1_010 });
     expect(sequences(server.got)).toEqual([...range(1, 2_000), ...range(1_001, 1_010)]);

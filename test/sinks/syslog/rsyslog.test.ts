@@ -1,50 +1,26 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Authority, HERE, type Identity } from './certificates.js';
-import { events, messages, Shipping, syslog } from './lab.js';
-import { freePort } from './receivers.js';
-import { type Ports, Rsyslog, withoutRsyslog } from './rsyslog.js';
+import type { Identity } from './certificates.js';
+import { events, expectToArrive, syslog } from './lab.js';
+import { type Ports, type Rsyslog, RunningRsyslog, withoutRsyslog } from './rsyslog.js';
 
 const COUNT = Number(process.env.SYSLOG_EVENTS ?? 10_000);
 
 describe.skipIf(withoutRsyslog())('rsyslog gets every event, in order and byte by byte', () => {
-  let authority: Authority;
+  let rsyslog: RunningRsyslog;
   let client: Identity;
-  let rsyslog: Rsyslog;
   let ports: Ports;
   const list = events(1, COUNT);
 
   beforeAll(async () => {
-    authority = new Authority();
-    client = authority.issue('client', 'DNS:client.example.net');
-    ports = {
-      udp: await freePort(),
-      tcp: await freePort(),
-      tls: await freePort(),
-      relp: await freePort(),
-      relpTls: await freePort(),
-    };
-    rsyslog = new Rsyslog({ ports, server: authority.issue('server', HERE), ca: authority.cert });
-    await rsyslog.start();
+    rsyslog = await RunningRsyslog.start();
+    ports = rsyslog.ports;
+    client = rsyslog.authority.issue('client', 'DNS:client.example.net');
   });
 
-  afterAll(async () => {
-    await rsyslog?.close();
-    authority?.remove();
-  });
+  afterAll(() => rsyslog?.close());
 
-  async function ship(
-    input: Parameters<Rsyslog['lines']>[0],
-    config: Record<string, unknown>,
-  ): Promise<void> {
-    const before = rsyslog.lines(input).length;
-    const sink = syslog(config);
-    const shipping = new Shipping(sink, list);
-    await shipping.until(COUNT);
-    await sink.close();
-    await expect.poll(() => rsyslog.lines(input).length - before, { timeout: 20_000 }).toBe(COUNT);
-    expect(rsyslog.lines(input).slice(before)).toEqual(messages(list, config));
-    expect(shipping.errors).toEqual([]);
-  }
+  const ship = (input: Parameters<Rsyslog['lines']>[0], config: Record<string, unknown>) =>
+    expectToArrive(list, config, () => rsyslog.lines(input));
 
   it('by UDP', () => ship('udp', { transport: 'udp', targets: [`127.0.0.1:${ports.udp}`] }));
 
@@ -54,7 +30,11 @@ describe.skipIf(withoutRsyslog())('rsyslog gets every event, in order and byte b
     ship('tcp', { transport: 'tcp', framing: 'newline', targets: [`127.0.0.1:${ports.tcp}`] }));
 
   it('by TLS', () =>
-    ship('tls', { transport: 'tls', targets: [`localhost:${ports.tls}`], tls: { ca: authority.cert } }));
+    ship('tls', {
+      transport: 'tls',
+      targets: [`localhost:${ports.tls}`],
+      tls: { ca: rsyslog.authority.cert },
+    }));
 
   it('by RELP', () => ship('relp', { transport: 'relp', targets: [`127.0.0.1:${ports.relp}`] }));
 
@@ -62,7 +42,7 @@ describe.skipIf(withoutRsyslog())('rsyslog gets every event, in order and byte b
     ship('relpTls', {
       transport: 'relp',
       targets: [`localhost:${ports.relpTls}`],
-      tls: { ca: authority.cert, cert: client.cert, key: client.key },
+      tls: { ca: rsyslog.authority.cert, cert: client.cert, key: client.key },
     }));
 
   it('by a unix datagram socket', () =>
@@ -79,14 +59,14 @@ describe.skipIf(withoutRsyslog())('rsyslog gets every event, in order and byte b
     const findings = await syslog({
       transport: 'relp',
       targets: [`localhost:${ports.relpTls}`],
-      tls: { ca: authority.cert },
+      tls: { ca: rsyslog.authority.cert },
       connect_timeout: '3s',
     }).check();
     expect(findings.find(({ level }) => level === 'error')).toBeDefined();
   });
 
   it('and check finds all of it well', async () => {
-    const tls = { ca: authority.cert, cert: client.cert, key: client.key };
+    const tls = { ca: rsyslog.authority.cert, cert: client.cert, key: client.key };
     const each = await Promise.all([
       syslog({ transport: 'tcp', targets: [`localhost:${ports.tcp}`] }).check(),
       syslog({ transport: 'tls', targets: [`localhost:${ports.tls}`], tls }).check(),

@@ -3,7 +3,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Identity } from './certificates.js';
+import { Authority, HERE, type Identity } from './certificates.js';
+import { freePorts } from './receivers.js';
 
 const MODULES = '/usr/lib/x86_64-linux-gnu/rsyslog';
 const NEEDED = [
@@ -46,6 +47,10 @@ export interface Ports {
   readonly tls: number;
   readonly relp: number;
   readonly relpTls: number;
+}
+
+export function freeRsyslogPorts(): Promise<Ports> {
+  return freePorts('udp', 'tcp', 'tls', 'relp', 'relpTls');
 }
 
 export interface RsyslogOptions {
@@ -158,6 +163,29 @@ input(type="imrelp" ${address} port="${ports.relpTls}" ruleset="relpTls" tls="on
 input(type="imuxsock" socket="${this.datagramSocket}" useSpecialParser="off" parseHostname="on" ruleset="datagram")
 input(type="imptcp" path="${this.streamSocket}" unlink="on" ruleset="stream")
 `;
+  }
+}
+
+/** One that runs, with its own ports and certificates. */
+export class RunningRsyslog extends Rsyslog {
+  private constructor(
+    readonly authority: Authority,
+    readonly ports: Ports,
+    queue: RsyslogOptions['queue'],
+  ) {
+    const server = authority.issue('server', HERE);
+    super({ ports, server, ca: authority.cert, ...(queue === undefined ? {} : { queue }) });
+  }
+
+  static async start(queue?: RsyslogOptions['queue']): Promise<RunningRsyslog> {
+    const running = new RunningRsyslog(new Authority(), await freeRsyslogPorts(), queue);
+    await running.start();
+    return running;
+  }
+
+  override async close(): Promise<void> {
+    await super.close();
+    this.authority.remove();
   }
 }
 

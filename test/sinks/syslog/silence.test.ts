@@ -4,8 +4,7 @@ import { failure } from '../local.js';
 import { Authority } from './certificates.js';
 import { Shipping, syslog } from './lab.js';
 import { OtherHost, withoutNamespaces } from './namespace.js';
-import { freePort } from './receivers.js';
-import { type Ports, Rsyslog, withoutRsyslog } from './rsyslog.js';
+import { freeRsyslogPorts, type Ports, Rsyslog, withoutRsyslog } from './rsyslog.js';
 
 /** Within 30 s it must be noticed; a slow machine gets some more. */
 const NOTICED_MS = 45_000;
@@ -68,13 +67,6 @@ function kinds(ports: Ports, host: string, ca: string) {
   } as const;
 }
 
-async function freePorts(): Promise<Ports> {
-  const ports = [];
-  for (let n = 0; n < 5; n++) ports.push(await freePort());
-  const [udp = 0, tcp = 0, tls = 0, relp = 0, relpTls = 0] = ports;
-  return { udp, tcp, tls, relp, relpTls };
-}
-
 describe.concurrent('a collector that falls silent is noticed within 30 s, and nothing is lost', () => {
   let authority: Authority;
 
@@ -86,7 +78,7 @@ describe.concurrent('a collector that falls silent is noticed within 30 s, and n
 
   describe.skipIf(withoutRsyslog())('because it hangs', () => {
     it('over TCP, TLS and RELP', async ({ expect }) => {
-      const ports = await freePorts();
+      const ports = await freeRsyslogPorts();
       const server = authority.issue('hanging', 'IP:127.0.0.1');
       const rsyslog = new Rsyslog({ ports, server, ca: authority.cert });
       const runners: Runner[] = [];
@@ -127,7 +119,7 @@ describe.concurrent('a collector that falls silent is noticed within 30 s, and n
 
   describe.skipIf(withoutRsyslog() || withoutNamespaces())('because the network is cut', () => {
     it('over TCP, TLS and RELP, idle and not', async ({ expect }) => {
-      const ports = await freePorts();
+      const ports = await freeRsyslogPorts();
       const host = new OtherHost();
       const server = authority.issue('cut', `IP:${host.address}`);
       const rsyslog = new Rsyslog({ ports, server, ca: authority.cert, namespace: host });

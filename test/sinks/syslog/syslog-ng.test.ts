@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Authority, HERE, type Identity } from './certificates.js';
-import { events, messages, Shipping, syslog } from './lab.js';
-import { freePort } from './receivers.js';
+import { events, expectToArrive, syslog } from './lab.js';
+import { freePorts } from './receivers.js';
 import {
   removeSyslogNg,
   SyslogNg,
@@ -22,12 +22,7 @@ describe.skipIf(withoutSyslogNg())('syslog-ng gets every event, in order and byt
   beforeAll(async () => {
     authority = new Authority();
     client = authority.issue('client', 'DNS:client.example.net');
-    ports = {
-      udp: await freePort(),
-      network: await freePort(),
-      syslog: await freePort(),
-      tls: await freePort(),
-    };
+    ports = await freePorts('udp', 'network', 'syslog', 'tls');
     syslogNg = new SyslogNg(ports, authority.issue('server', HERE), authority.cert);
     await syslogNg.start();
   });
@@ -38,15 +33,8 @@ describe.skipIf(withoutSyslogNg())('syslog-ng gets every event, in order and byt
     removeSyslogNg();
   });
 
-  async function ship(input: SyslogNgInput, config: Record<string, unknown>): Promise<void> {
-    const sink = syslog(config);
-    const shipping = new Shipping(sink, list);
-    await shipping.until(COUNT);
-    await sink.close();
-    await expect.poll(() => syslogNg.lines(input).length, { timeout: 20_000 }).toBe(COUNT);
-    expect(syslogNg.lines(input)).toEqual(messages(list, config));
-    expect(shipping.errors).toEqual([]);
-  }
+  const ship = (input: SyslogNgInput, config: Record<string, unknown>) =>
+    expectToArrive(list, config, () => syslogNg.lines(input));
 
   it('by UDP', () => ship('udp', { transport: 'udp', targets: [`127.0.0.1:${ports.udp}`] }));
 
