@@ -17,6 +17,7 @@ export interface FilterOptions {
   readonly outcome?: string;
   readonly source?: string;
   readonly q?: string;
+  readonly archives?: boolean;
 }
 
 /** Gives a command the options that make a filter. */
@@ -35,15 +36,17 @@ export function withFilter(command: Command): Command {
     .option('--ip <address>', 'address of the client, or its network: 203.0.113.0/24')
     .option('--outcome <outcome>', 'success, failure or unknown')
     .option('--source <source>', "postern, or auditd for the daemon's own events")
-    .option('--q <text>', 'part of the details; reads every row that the rest of the filter leaves');
+    .option('--q <text>', 'part of the details; reads every row that the rest of the filter leaves')
+    .option('--archives', 'look at archived rows too, as if they had never left');
 }
 
 /** Loads the filter's schema when a command runs, not for its help. */
 export async function filterOf(options: FilterOptions, now: number): Promise<Filter> {
   const { parseFilter } = await import('../query/filter.js');
   const { resourceType, action, user, from, to, server, ip, outcome, source, q } = options;
-  const input = { resource_type: resourceType, action, user, from, to, server, ip, outcome, source, q };
-  return parseFilter(input, now);
+  const archives = options.archives === true ? 'true' : undefined;
+  const parts = { resource_type: resourceType, action, user, from, to, server, ip, outcome, source, q };
+  return parseFilter({ ...parts, archives }, now);
 }
 
 /** What the configuration says of where entries are. */
@@ -55,6 +58,7 @@ export function queryOptionsOf({ config }: LoadedConfig): QueryServiceOptions {
     columns,
     aliases,
     stateDatabase: join(config.state, 'state.db'),
+    archives: config.retention.archive.directory,
     redact: config.redact,
     server: config.server,
   };

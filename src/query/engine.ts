@@ -1,6 +1,7 @@
 import type { SourceName } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
 import type { ColumnKey } from '../source/columns.js';
+import { ArchivedRows } from './archived.js';
 import { CSV_HEADER, csvLine } from './csv.js';
 import { decodeCursor, encodeCursor, type Position, type Positions } from './cursor.js';
 import { type Entry, entryLine, entryOf } from './entry.js';
@@ -9,6 +10,7 @@ import { createMatcher, createTimeMatcher } from './match.js';
 import { Merge } from './merge.js';
 import { type Origin, Origins, type QueryOptions } from './origins.js';
 import { type Plan, planQuery } from './plan.js';
+import { ArchivedWalk, type Strand } from './strand.js';
 import { inspectTable, type QueryTable } from './table.js';
 import { type Stats, Tally } from './tally.js';
 import { type Found, Walk } from './walk.js';
@@ -155,6 +157,7 @@ export class Engine {
       server: this.options.server,
       mayPrefilter: this.options.redact.mode === 'mask',
     };
+    const shelf = this.origins.archives(filter);
     return this.origins
       .of(filter.source)
       .filter(({ name }) => begin === null || begin[name] !== undefined)
@@ -162,8 +165,10 @@ export class Engine {
         origin.read((db) => {
           const table = inspectTable(db, origin.config);
           const highest = Number(db.prepare(table.maxId).pluck().safeIntegers().get() ?? 0);
-          const snapshot = Math.min(highest, begin?.[origin.name]?.snapshot ?? Number.MAX_SAFE_INTEGER - 1);
-          return { origin, table, snapshot, plan: planQuery(db, table, filter, context, snapshot) };
+          const most = begin?.[origin.name]?.snapshot ?? Number.MAX_SAFE_INTEGER - 1;
+          const plan = planQuery(db, table, filter, context, Math.min(highest, most));
+          const archived = shelf?.highestId(origin.name) ?? 0;
+          return { origin, table, snapshot: Math.min(Math.max(highest, archived), most), plan };
         }),
       );
   }
@@ -176,7 +181,7 @@ export class Engine {
     rows: number,
     deadline: number,
   ): Positions | null {
-    const lit = prepared.filter(({ plan }) => plan.bounds.highest >= plan.bounds.lowest);
+    const lit = prepared.filter(({ plan }) => filter.archives || plan.bounds.highest >= plan.bounds.lowest);
     const walks = this.walks(lit, filter, start, lit.length > 1 ? TIME : NOTHING);
     const merge = this.merge(lit, walks, deadline);
     const reached: Partial<Record<SourceName, Position>> = { ...start };
@@ -233,26 +238,23 @@ export class Engine {
     filter: Filter,
     from: Positions,
     columns: ReadonlySet<ColumnKey> | null,
-  ): Walk[] {
+  ): Strand[] {
     const matches = createMatcher(filter);
     const inTime = createTimeMatcher(filter);
-    return prepared.map(
-      ({ origin, table, plan, snapshot }) =>
-        new Walk({
-          source: origin.name,
-          table,
-          plan,
-          rows: origin.rows,
-          matches,
-          inTime,
-          columns,
-          before: from[origin.name]?.before ?? snapshot + 1,
-          stepMs: STEP_MS,
-        }),
-    );
+    const shelf = this.origins.archives(filter);
+    return prepared.map(({ origin, table, plan, snapshot }) => {
+      const before = from[origin.name]?.before ?? snapshot + 1;
+      const { rows, archived: reader, name: source } = origin;
+      const shared = { table, matches, inTime, before, stepMs: STEP_MS };
+      const walk = new Walk({ ...shared, source, plan, rows, columns });
+      if (shelf === null) return walk;
+      const archived = new ArchivedRows(shelf, source, filter, before);
+      const undecided = undecidedOf(filter, columns);
+      return new ArchivedWalk({ ...shared, walk, rows: archived, reader, undecided });
+    });
   }
 
-  private merge(prepared: readonly Prepared[], walks: readonly Walk[], deadline: number | null): Merge {
+  private merge(prepared: readonly Prepared[], walks: readonly Strand[], deadline: number | null): Merge {
     return new Merge(walks, (walk, wanted) => {
       if (deadline !== null && performance.now() > deadline) throw late();
       const { origin } = prepared[walks.indexOf(walk)] ?? {};
@@ -279,7 +281,15 @@ function behind(from: Positions, shown: readonly Found[]): Positions {
   return reached;
 }
 
-function progressOf(walks: readonly Walk[]): number {
+/** An archived row is an event only where one is asked for, or where only that can be decided. */
+function undecidedOf(filter: Filter, columns: ReadonlySet<ColumnKey> | null): Plan['undecided'] {
+  const { source: _source, archives: _archives, from, to, ...rest } = filter;
+  const timeAlone = columns !== null && [...columns].every((key) => key === 'created_at');
+  if (!timeAlone || Object.values(rest).some((part) => part !== null)) return 'all';
+  return from === null && to === null ? 'nothing' : 'time';
+}
+
+function progressOf(walks: readonly Strand[]): number {
   const [longest = 0] = walks.map(({ position }) => position).sort((a, b) => b - a);
   return 1 - longest;
 }

@@ -24,6 +24,8 @@ export interface Filter {
   readonly source: SourceName | null;
   /** Part of the text of `details` as it is shown (compact, secrets masked); case does not count. */
   readonly q: string | null;
+  /** Whether archived rows are looked at, too. */
+  readonly archives: boolean;
 }
 
 /** The names under which people write the parts of a filter. */
@@ -38,6 +40,7 @@ export const FILTER_KEYS = [
   'outcome',
   'source',
   'q',
+  'archives',
 ] as const;
 
 export type FilterKey = (typeof FILTER_KEYS)[number];
@@ -54,6 +57,7 @@ export const EVERYTHING: Filter = {
   outcome: null,
   source: null,
   q: null,
+  archives: false,
 };
 
 const OUTCOMES: readonly Outcome[] = ['success', 'failure', 'unknown'];
@@ -92,6 +96,7 @@ export function parseFilter(input: FilterInput, now: number): Filter {
     outcome: oneOf('outcome', text('outcome'), OUTCOMES),
     source: oneOf('source', text('source'), SOURCES),
     q: text('q'),
+    archives: oneOf('archives', text('archives'), ['true', 'false']) === 'true',
   };
   if (filter.from !== null && filter.to !== null && filter.from >= filter.to) {
     throw new AuditdError(

@@ -1,4 +1,5 @@
-import type { Found, Walk } from './walk.js';
+import type { Strand } from './strand.js';
+import type { Found } from './walk.js';
 
 /** Rows behind the first of a table that are looked at for what time it is there. */
 export const LOOKAHEAD = 8;
@@ -38,8 +39,8 @@ export class Merge {
 
   /** @param step makes one step of a walk */
   constructor(
-    private readonly walks: readonly Walk[],
-    private readonly step: (walk: Walk, wanted: number) => void,
+    private readonly walks: readonly Strand[],
+    private readonly step: (walk: Strand, wanted: number) => void,
   ) {
     this.places = walks.map(() => 0);
   }
@@ -66,6 +67,6 @@ export class Merge {
   }
 }
 
-function ahead(walk: Walk, place = 0): readonly Found[] {
+function ahead(walk: Strand, place = 0): readonly Found[] {
   return walk.queue.slice(place, place + LOOKAHEAD);
 }

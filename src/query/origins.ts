@@ -8,6 +8,9 @@ import { createRedactor, type RedactionOptions } from '../audit/redaction.js';
 import { AuditdError } from '../errors.js';
 import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/columns.js';
 import { RowReader } from '../source/row.js';
+import { ArchiveShelf } from './archived.js';
+import { ArchivedReader } from './archived-row.js';
+import type { Filter } from './filter.js';
 import { Opening, privateDirectory } from './open.js';
 
 /** What the engine has to know. Plain data, so that it can go to another thread. */
@@ -19,6 +22,8 @@ export interface QueryOptions {
   /** `state.db`, with the daemon's own events. */
   readonly stateDatabase: string;
   readonly redact: Pick<RedactionOptions, 'keys' | 'mode'>;
+  /** Directory of archives; left out: they can't be asked for. */
+  readonly archives?: string;
   /** Of rows that name no server. */
   readonly server: string;
 }
@@ -28,6 +33,7 @@ export interface Origin {
   readonly name: SourceName;
   readonly config: TableConfig;
   readonly rows: RowReader;
+  readonly archived: ArchivedReader;
   read<T>(work: (db: Database) => T): T;
 }
 
@@ -42,10 +48,12 @@ export class Origins {
   private readonly directory = privateDirectory();
   private readonly postern: Opening;
   private readonly state: Opening;
+  private readonly shelf: ArchiveShelf | null;
   private rows: { postern: RowReader; auditd: RowReader } | null = null;
 
   constructor(private readonly options: QueryOptions) {
     this.classify = createClassifier(options.aliases);
+    this.shelf = options.archives === undefined ? null : new ArchiveShelf(options.archives);
     const log = pino({ level: 'silent' });
     this.postern = new Opening(options.database, join(this.directory, 'postern'), log);
     this.state = new Opening(options.stateDatabase, join(this.directory, 'auditd'), log);
@@ -61,6 +69,7 @@ export class Origins {
         name: 'postern',
         config: { table, columns },
         rows: this.rows.postern,
+        archived: new ArchivedReader({ table, columns }, this.rows.postern),
         read: (work) => this.postern.read(work),
       });
     }
@@ -69,10 +78,18 @@ export class Origins {
         name: 'auditd',
         config: OWN,
         rows: this.rows.auditd,
+        archived: new ArchivedReader(OWN, this.rows.auditd),
         read: (work) => this.readState(work),
       });
     }
     return wanted;
+  }
+
+  /** Null if the filter does not mean archives. @throws AuditdError `USAGE` if none are configured */
+  archives(filter: Filter): ArchiveShelf | null {
+    if (!filter.archives) return null;
+    if (this.shelf !== null) return this.shelf;
+    throw new AuditdError('USAGE', 'archives: none are configured. Leave archives out');
   }
 
   close(): void {

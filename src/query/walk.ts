@@ -73,6 +73,11 @@ export class Walk {
     return highest < lowest ? 0 : Math.max(0, (this.before - lowest) / (highest + 1 - lowest));
   }
 
+  /** Ids from here on were read, as far as they were meant. */
+  get reached(): number {
+    return this.before;
+  }
+
   /** One step: reads on until the queue has so many rows, the end, or the end of the step's time. */
   step(db: Database, wanted: number): void {
     const end = performance.now() + this.options.stepMs;

@@ -5,6 +5,9 @@ import Database from 'better-sqlite3';
 import { config as schema } from '../../src/config/schema.js';
 import type { QueryOptions } from '../../src/query/origins.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
+import { TableRows } from '../../src/retention/archive/table.js';
+import { createArchive, monthOf } from '../../src/retention/archive/write.js';
+import { CONFIG, rowReader, SOURCE_ID } from '../retention/archive/table.js';
 
 /** What a test puts into a row; what is left out is NULL, but for the time. */
 export interface TestRow {
@@ -40,6 +43,7 @@ export class Tables {
   readonly directory = mkdtempSync(join(tmpdir(), 'postern-query-test-'));
   readonly database = join(this.directory, 'posternproxy.db');
   readonly stateDatabase = join(this.directory, 'state.db');
+  readonly archives = join(this.directory, 'archive');
   readonly postern: Database.Database;
   readonly state: Database.Database;
 
@@ -63,6 +67,7 @@ export class Tables {
       columns: config.source.columns,
       aliases: config.source.aliases,
       stateDatabase: this.stateDatabase,
+      archives: this.archives,
       redact: config.redact,
       server: SERVER,
     };
@@ -87,7 +92,30 @@ export class Tables {
     })();
   }
 
+  /** Puts rows of Postern's table into archives, month by month, in one run. */
+  async archive(ids: readonly number[]): Promise<void> {
+    const rows = () => new TableRows(this.postern, CONFIG, rowReader());
+    const found = rows().byIds([...ids].sort((a, b) => a - b));
+    for (const month of new Set(found.map(({ time }) => monthOf(time)))) {
+      const writer = createArchive({
+        directory: this.archives,
+        source: 'postern',
+        sourceId: SOURCE_ID,
+        timeline: 1,
+        table: rows().shape,
+        month,
+        run: 'test',
+        compression: 'gzip',
+        sign: null,
+        clock: Date.now,
+      });
+      for (const row of found) if (monthOf(row.time) === month) writer.add(row);
+      await writer.finish((some) => rows().byIds(some));
+    }
+  }
+
   clear(): void {
+    rmSync(this.archives, { recursive: true, force: true });
     for (const db of [this.postern, this.state]) {
       db.exec("DELETE FROM audit_log; DELETE FROM sqlite_sequence WHERE name = 'audit_log'");
     }

@@ -1,0 +1,174 @@
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { SourceName } from '../audit/event.js';
+import { offsetsOf } from '../retention/archive/blocks.js';
+import { readManifest } from '../retention/archive/chain.js';
+import { contentsOf } from '../retention/archive/directory.js';
+import type { Block, Manifest } from '../retention/archive/manifest.js';
+import { blockLines } from '../retention/archive/read.js';
+import type { Filter } from './filter.js';
+
+/** A row of an archive, not yet read but for its id. */
+export interface ArchivedLine {
+  readonly id: number;
+  readonly line: string;
+  readonly manifest: Manifest;
+}
+
+/** The archives of a directory. Manifests never change, so each is read once. */
+export class ArchiveShelf {
+  private known = new Map<string, Manifest>();
+
+  constructor(readonly directory: string) {}
+
+  /** What is there now, the oldest first. @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
+  list(): Manifest[] {
+    const found = new Map<string, Manifest>();
+    for (const name of contentsOf(this.directory).manifests.values()) {
+      const stats = statSync(join(this.directory, name), { throwIfNoEntry: false });
+      if (stats === undefined) continue; // removed since, because of its age
+      const key = `${name} ${stats.ino} ${stats.mtimeMs}`;
+      found.set(key, this.known.get(key) ?? readManifest(this.directory, name).manifest);
+    }
+    this.known = found;
+    return [...found.values()];
+  }
+
+  /** The lines of a block; none of an archive that was removed meanwhile because of its age. */
+  lines(manifest: Manifest, at: number, offset: number): readonly string[] {
+    try {
+      return blockLines(this.directory, manifest, at, offset);
+    } catch (error) {
+      if (this.list().includes(manifest)) throw error;
+      return [];
+    }
+  }
+
+  /** The highest id that the archives of a source have; 0 if there are none. */
+  highestId(source: SourceName): number {
+    return this.list()
+      .filter((one) => one.source === source)
+      .reduce((most, { ids }) => Math.max(most, ids.last), 0);
+  }
+}
+
+interface Piece {
+  readonly manifest: Manifest;
+  readonly block: Block;
+  readonly at: number;
+  readonly offset: number;
+}
+
+interface Opened {
+  readonly manifest: Manifest;
+  readonly lines: readonly string[];
+  at: number;
+  id: number;
+}
+
+/**
+ * The archived rows of one source from the newest id on. A block is unpacked only when its ids are due, and not at all if
+ * nothing in it can be of the time that is asked for.
+ */
+export class ArchivedRows {
+  private readonly seen = new Set<number>();
+  /** Blocks to come, those with the highest ids last. */
+  private pieces: Piece[] = [];
+  private readonly opened: Opened[] = [];
+
+  /** Ids below `before`. */
+  constructor(
+    private readonly shelf: ArchiveShelf,
+    private readonly source: SourceName,
+    private readonly filter: Pick<Filter, 'from' | 'to'>,
+    private before: number,
+  ) {}
+
+  /**
+   * Takes in archives that have been made since. To be called after the table was read: a row that is no longer there was
+   * in an archive before it was deleted.
+   */
+  refresh(): void {
+    const fresh = this.shelf
+      .list()
+      .filter(({ source, sequence }) => source === this.source && !this.seen.has(sequence));
+    if (fresh.length === 0) return;
+    for (const manifest of fresh) {
+      this.seen.add(manifest.sequence);
+      const offsets = offsetsOf(manifest.blocks);
+      for (const [at, block] of manifest.blocks.entries())
+        if (block[3] < this.before && this.mayHave(block))
+          this.pieces.push({ manifest, block, at, offset: offsets[at] ?? 0 });
+    }
+    this.pieces.sort((a, b) => a.block[4] - b.block[4] || a.manifest.sequence - b.manifest.sequence);
+  }
+
+  /** The row that comes next if its id is `floor` or higher, else null. */
+  peek(floor: number): ArchivedLine | null {
+    for (;;) {
+      const top = this.top();
+      const next = this.pieces.at(-1);
+      if (next === undefined || next.block[4] < floor || next.block[4] < (top?.id ?? 0)) {
+        if (top === null || top.id < floor) return null;
+        return { id: top.id, line: top.lines[top.at] ?? '', manifest: top.manifest };
+      }
+      this.pieces.pop();
+      this.open(next);
+    }
+  }
+
+  /** Goes on behind the row that `peek` gave. */
+  skip(): void {
+    const top = this.top();
+    if (top === null) return;
+    this.before = top.id + 1;
+    if (!step(top)) this.opened.splice(this.opened.indexOf(top), 1);
+  }
+
+  /** Rows from this id on are done with, also those of archives that are made later. */
+  passed(id: number): void {
+    this.before = Math.min(this.before, id);
+  }
+
+  private mayHave([, , , , , first, last]: Block): boolean {
+    const { from, to } = this.filter;
+    if (from === null && to === null) return true;
+    return first !== null && last !== null && (from === null || last >= from) && (to === null || first < to);
+  }
+
+  private open({ manifest, at, offset }: Piece): void {
+    const lines = this.shelf.lines(manifest, at, offset);
+    const opened: Opened = { manifest, lines, at: lines.length, id: 0 };
+    while (step(opened)) {
+      if (opened.id < this.before) {
+        this.opened.push(opened);
+        return;
+      }
+    }
+  }
+
+  /** Of equal ids the one of the newest archive. */
+  private top(): Opened | null {
+    let best: Opened | null = null;
+    for (const one of this.opened) {
+      if (
+        best === null ||
+        one.id > best.id ||
+        (one.id === best.id && one.manifest.sequence > best.manifest.sequence)
+      )
+        best = one;
+    }
+    return best;
+  }
+}
+
+const HEAD = '{"id":';
+
+/** To the row before. */
+function step(opened: Opened): boolean {
+  if (opened.at === 0) return false;
+  opened.at--;
+  const line = opened.lines[opened.at] ?? '';
+  opened.id = Number(line.slice(HEAD.length, line.indexOf(',', HEAD.length)));
+  return true;
+}

@@ -1,0 +1,132 @@
+import type { Database } from 'better-sqlite3';
+import type { AuditEvent } from '../audit/event.js';
+import type { RawRow } from '../source/encoding.js';
+import type { ArchivedLine, ArchivedRows } from './archived.js';
+import { type ArchivedReader, isSameRow, timeIn } from './archived-row.js';
+import { type QueryTable, selectList } from './table.js';
+import type { Found, Walk } from './walk.js';
+
+/** A sequence of rows from the newest on, that is read on in steps. */
+export type Strand = Pick<Walk, 'source' | 'queue' | 'done' | 'step' | 'position'>;
+
+export interface ArchivedWalkOptions {
+  readonly walk: Walk;
+  readonly table: QueryTable;
+  readonly rows: ArchivedRows;
+  readonly reader: ArchivedReader;
+  readonly matches: (event: AuditEvent) => boolean;
+  readonly inTime: (time: number | null) => boolean;
+  /** What is left to decide when the time of a row is known; with `nothing` and `time` no event is asked for. */
+  readonly undecided: 'nothing' | 'time' | 'all';
+  /** Ids below this one. */
+  readonly before: number;
+  readonly stepMs: number;
+}
+
+/** Rows between two looks at the clock. */
+const SLICE = 64;
+
+/**
+ * A table and its archives as one: by id, the newest first, a row that is in both of them once. Each stretch of ids is read from the
+ * table first and from the archives then, so a row that is moved in between is missed by neither.
+ */
+export class ArchivedWalk implements Strand {
+  readonly source: Walk['source'];
+  queue: Found[] = [];
+  done = false;
+  /** What was read of the table and is not yet in the queue. */
+  private ahead: Found[] = [];
+  private at = 0;
+  private last: ArchivedLine | null = null;
+  private reached: number;
+
+  constructor(private readonly options: ArchivedWalkOptions) {
+    this.source = options.walk.source;
+    this.reached = options.before;
+  }
+
+  get position(): number {
+    return this.options.before <= 1 ? 0 : Math.max(0, (this.reached - 1) / (this.options.before - 1));
+  }
+
+  step(db: Database, wanted: number): void {
+    const { walk, rows, stepMs } = this.options;
+    const end = performance.now() + stepMs;
+    do {
+      if (this.at >= this.ahead.length && !walk.done) {
+        this.readTable(db, wanted);
+        rows.refresh();
+      }
+      for (let some = 0; some < SLICE && !this.done && this.queue.length < wanted; some++) {
+        if (!this.take(db)) break;
+      }
+    } while (!this.done && this.queue.length < wanted && performance.now() < end);
+  }
+
+  private readTable(db: Database, wanted: number): void {
+    const { walk } = this.options;
+    walk.queue = [];
+    walk.step(db, wanted);
+    this.ahead = walk.queue;
+    this.at = 0;
+  }
+
+  /** Puts the next row into the queue, if it is meant; false if the table has to be read on first. */
+  private take(db: Database): boolean {
+    const { walk, rows } = this.options;
+    const next = this.ahead[this.at];
+    // Below what was read of the table nothing can be said of the archives.
+    const floor = next?.sequence ?? (walk.done ? 1 : walk.reached);
+    const archived = rows.peek(floor);
+    if (archived !== null && (next === undefined || archived.id > next.sequence)) {
+      rows.skip();
+      this.reached = archived.id;
+      if (!this.isLast(archived)) this.look(archived);
+      this.last = archived;
+      return true;
+    }
+    if (next === undefined) {
+      this.done = walk.done;
+      return false;
+    }
+    this.at++;
+    this.reached = next.sequence;
+    this.queue.push(next);
+    for (let twin = archived; twin !== null && twin.id === next.sequence; twin = rows.peek(next.sequence)) {
+      rows.skip();
+      if (!this.isLast(twin) && !this.isInTable(db, twin)) this.look(twin);
+      this.last = twin;
+    }
+    rows.passed(next.sequence);
+    return true;
+  }
+
+  private look(archived: ArchivedLine): void {
+    const { source } = this;
+    const { undecided, inTime, matches, reader } = this.options;
+    if (undecided !== 'all') {
+      const time = timeIn(archived.line);
+      if (undecided === 'nothing' || inTime(time))
+        this.queue.push({ source, sequence: archived.id, time, event: null });
+      return;
+    }
+    const event = reader.event(archived);
+    if (matches(event)) this.queue.push({ source, sequence: archived.id, time: event.time, event });
+  }
+
+  /** A row that a restored backup has brought back is archived again. */
+  private isLast({ id, line, manifest }: ArchivedLine): boolean {
+    const { last } = this;
+    if (last === null || last.id !== id) return false;
+    if (last.line === line) return true;
+    return isSameRow(this.options.reader.raw(last), this.options.reader.raw({ id, line, manifest }));
+  }
+
+  /** One that has gone from the table since it was read went there as it was. */
+  private isInTable(db: Database, archived: ArchivedLine): boolean {
+    const { table, reader } = this.options;
+    const sql = `SELECT ${selectList(table, null)} FROM ${table.byId} WHERE ${table.columns.id} = ?`;
+    const row = db.prepare(sql).raw().safeIntegers().get(archived.id) as RawRow | undefined;
+    return row === undefined || isSameRow(row, reader.raw(archived));
+  }
+}

@@ -1,0 +1,121 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Engine } from '../../src/query/engine.js';
+import { EVERYTHING } from '../../src/query/filter.js';
+import { expected, row, sparse } from './model.js';
+import { seconds, Tables } from './tables.js';
+
+let tables: Tables;
+let engine: Engine;
+beforeAll(() => {
+  tables = new Tables();
+  engine = new Engine(tables.options());
+});
+beforeEach(() => tables.clear());
+afterAll(() => {
+  engine.close();
+  tables.remove();
+});
+
+const ALL = { ...EVERYTHING, archives: true };
+
+function remove(ids: readonly number[]): void {
+  tables.postern.prepare(`DELETE FROM audit_log WHERE id IN (${ids.map(Number).join(', ')})`).run();
+}
+
+function idsOf(text: string): string[] {
+  const lines = text.split('\n').filter((line) => line !== '');
+  return lines.map((line) => (JSON.parse(line) as { id: string }).id);
+}
+
+describe('a query that looks at archives', () => {
+  it('finds what it would find had no row ever left the table', async () => {
+    const place = fc.constantFrom('table', 'archive', 'second archive', 'both', 'both archives');
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(row, place), { maxLength: 100 }),
+        fc.array(row, { maxLength: 20 }),
+        fc.array(sparse, { minLength: 1, maxLength: 5 }),
+        fc.integer({ min: 1, max: 40 }),
+        async (postern, auditd, filters, limit) => {
+          tables.clear();
+          tables.insert(postern.map(([one]) => one));
+          tables.insert(auditd, tables.state);
+          const at = (...places: string[]) =>
+            postern.flatMap(([, one], index) => (places.includes(one) ? [index + 1] : []));
+          await tables.archive(at('archive', 'both', 'both archives'));
+          await tables.archive(at('second archive', 'both archives'));
+          remove(at('archive', 'second archive', 'both archives'));
+          for (const part of filters) {
+            const filter = { ...part, archives: true };
+            const ids = expected({ postern: postern.map(([one]) => one), auditd }, part);
+            const request = { filter, limit, count: 'some' as const, timeLimit: 60_000 };
+            const byNumber: string[] = [];
+            const byCursor: string[] = [];
+            let cursor: string | null = null;
+            for (let page = 1; page <= Math.ceil(ids.length / limit) + 1; page++) {
+              const numbered = engine.page({ ...request, page, cursor: null });
+              byNumber.push(...numbered.entries.map(({ id }) => id));
+              expect([numbered.total, numbered.total_exact]).toEqual([ids.length, true]);
+              if (page > 1 && cursor === null) continue;
+              const next = engine.page({ ...request, page: 1, cursor });
+              byCursor.push(...next.entries.map(({ id }) => id));
+              cursor = next.next;
+            }
+            expect(byNumber).toEqual(ids);
+            expect(byCursor).toEqual(ids);
+            expect(idsOf([...engine.export(filter, 'ndjson')].map(({ text }) => text).join(''))).toEqual(ids);
+            expect(engine.stats(filter, 5, 60_000).total).toBe(ids.length);
+          }
+        },
+      ),
+      { numRuns: Number(process.env.FC_RUNS ?? 12) },
+    );
+  });
+
+  it('misses no row and shows none twice that is archived and deleted while it goes on', async () => {
+    const rows = 6_000;
+    tables.insert(Array.from({ length: rows }, (_, at) => ({ created_at: seconds(at), action: 'update' })));
+    const chunks = engine.export(ALL, 'ndjson');
+    let text = chunks.next().value?.text ?? '';
+    const half = Array.from({ length: rows / 2 }, (_, at) => at + 1);
+    await tables.archive(half);
+    remove(half);
+    text += chunks.next().value?.text ?? '';
+    const most = Array.from({ length: rows / 2 }, (_, at) => rows / 2 + at + 1);
+    await tables.archive(most);
+    remove(most);
+    for (const chunk of chunks) text += chunk.text;
+    expect(idsOf(text)).toEqual(Array.from({ length: rows }, (_, at) => `postern:${rows - at}`));
+  });
+
+  it('shows an edited row as it was and as it is, and leaves archives alone unless asked', async () => {
+    tables.insert([{}, {}]);
+    await tables.archive([1, 2]);
+    remove([1]);
+    tables.postern.exec("UPDATE audit_log SET action = 'delete' WHERE id = 2");
+    const page = { page: 1, limit: 50, cursor: null, count: 'some', timeLimit: 1_000 } as const;
+    const found = engine.page({ ...page, filter: ALL });
+    expect(found.entries.map(({ id, action }) => [id, action])).toEqual([
+      ['postern:2', 'unknown.delete'],
+      ['postern:2', 'unknown.update'],
+      ['postern:1', 'unknown.update'],
+    ]);
+    expect(engine.page({ ...page, filter: EVERYTHING }).total).toBe(1);
+  });
+
+  it('unpacks nothing whose time can not be meant', async () => {
+    tables.insert([{ created_at: '2026-08-01 00:00:00' }, { created_at: '2026-10-01 00:00:00' }]);
+    await tables.archive([1]);
+    await tables.archive([2]);
+    remove([1, 2]);
+    const [first = ''] = readdirSync(tables.archives).filter((name) => name.endsWith('.gz'));
+    writeFileSync(join(tables.archives, first), readFileSync(join(tables.archives, first)).fill(0));
+    const page = { page: 1, limit: 50, cursor: null, count: 'some', timeLimit: 1_000 } as const;
+    const filter = { ...ALL, from: Date.UTC(2026, 8, 1) };
+    expect(engine.page({ ...page, filter }).entries.map(({ id }) => id)).toEqual(['postern:2']);
+    expect(() => engine.page({ ...page, filter: ALL })).toThrow(/000001.*archive verify/);
+  });
+});
