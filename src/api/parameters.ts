@@ -37,6 +37,10 @@ const filterParameters = {
   q: text
     .optional()
     .describe('Part of the text of `details`; reads every row that the rest of the filter leaves.'),
+  archives: z
+    .enum(['true', 'false'])
+    .optional()
+    .describe('Look at archived rows too, as if they had never left the table.'),
 } satisfies Record<(typeof FILTER_KEYS)[number], z.ZodType>;
 
 const whole = (least: number, most: number, standard: number) =>

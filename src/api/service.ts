@@ -120,5 +120,7 @@ function sameFor(before: ServedConfig, after: ServedConfig): boolean {
 function queryOptionsOf(config: ServedConfig) {
   const { database, table, columns, aliases } = config.source;
   const { redact, server, state } = config;
-  return { database, table, columns, aliases, stateDatabase: join(state, 'state.db'), redact, server };
+  const archives = config.retention.archive.directory;
+  const stateDatabase = join(state, 'state.db');
+  return { database, table, columns, aliases, stateDatabase, archives, redact, server };
 }
