@@ -6,10 +6,13 @@ import type { AuditSource, Look, Mark, WaitingState } from '../source/source.js'
 import { findLost, type LostRows } from './lost.js';
 import type { State } from './state.js';
 
-/** Rows a look asks for; the bytes keep a page of 1 MB rows small. */
-const PAGE_ROWS = 1_000;
+/**
+ * Rows a look asks for; the bytes keep a page of 1 MB rows small. Opening, preparing and a transaction a sink cost 2 ms a page
+ * in all: 2 µs a row with pages of 1,000, of the 9 µs that it takes to ship one. A page keeps the thread for some 20 ms.
+ */
+const PAGE_ROWS = 4_000;
 const PAGE_BYTES = 4 * 2 ** 20;
-/** Sinks at the same position share a page; one that is a few pages behind still finds its own. */
+/** Sinks at the same position share a page; one that is a few pages behind still finds its own. What all have passed goes at once. */
 const PAGES_KEPT = 4;
 
 export interface Page {
@@ -160,8 +163,18 @@ export class Feed {
     for (const follower of this.followers) follower.wake();
   }
 
+  /** Is there a sink that will ask for it? */
+  private isWanted({ timeline, after, upTo }: Page): boolean {
+    if (timeline !== this.markNow.timeline) return false;
+    return [...this.followers].some((follower) => {
+      const at = follower.cursor(this.name);
+      return at !== null && at >= after && at < upTo;
+    });
+  }
+
   private read(after: number): Page | null {
     const mark = this.markNow;
+    this.pages = this.pages.filter((page) => this.isWanted(page));
     let look: Look;
     try {
       look = this.options.source.look({ mark, after, maxRows: PAGE_ROWS, maxBytes: PAGE_BYTES });

@@ -228,6 +228,33 @@ describe('a sink loop', () => {
   });
 });
 
+describe('two sinks at the same place', () => {
+  it('have each page read once for both of them', async () => {
+    const table = new MemoryTable(30_000);
+    const look = vi.spyOn(table, 'look');
+    const feed = feedOf(table);
+    const sinks = [new Recording(), new Recording()];
+    const both = sinks.map(
+      (sink, at) =>
+        new SinkLoop({
+          name: `sink ${at}`,
+          config: { type: 'file', events: undefined, required: true, start: 'beginning' },
+          sink,
+          feeds: [feed],
+          state,
+          clock: Date.now,
+          log,
+        }),
+    );
+    for (const loop of both) loop.start();
+    for (const loop of both) await caughtUp(loop, 30_000);
+    for (const loop of both) await loop.stop(1_000);
+    for (const { ids } of sinks) expect(ids).toEqual(Array.from({ length: 30_000 }, (_, at) => at + 1));
+    const read = look.mock.calls.filter(([{ after }]) => after < 30_000);
+    expect(read.length).toBe(new Set(read.map(([{ after }]) => after)).size);
+  });
+});
+
 describe('the rows that a sink holds back from retention', () => {
   const heldFrom = (loop: SinkLoop) => loop.status().held_from.postern;
 
