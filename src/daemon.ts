@@ -13,6 +13,7 @@ import { diffConfig } from './config/diff.js';
 import { type LoadedConfig, loadConfig } from './config/load.js';
 import { messageOf } from './errors.js';
 import { BanJournal } from './fail2ban/journal.js';
+import { unfedJail } from './fail2ban/unfed.js';
 import { createRecorder, type NewEntry } from './recorder/recorder.js';
 import { Retention } from './retention/retention.js';
 import { type Lock, takeLock } from './shipping/lock.js';
@@ -97,6 +98,7 @@ export class Daemon {
     });
     this.notifier.notify({ READY: '1' });
     this.heartbeat.beat();
+    this.warnUnfed();
     this.options.log.info({ version: VERSION, config: this.loaded.path }, 'postern-auditd is ready');
   }
 
@@ -253,6 +255,12 @@ export class Daemon {
     works.retention.start();
     await this.api?.apply(loaded.config);
     log.info({ config: loaded.path }, 'configuration read again');
+    this.warnUnfed();
+  }
+
+  private warnUnfed(): void {
+    const unfed = unfedJail(this.loaded.config);
+    if (unfed !== null) this.options.log.warn(`${unfed.what}. ${unfed.next?.replace(/\s*\n\s*/g, ' ')}`);
   }
 
   private replaced(source: SourceName, timeline: number, reason: string, lost: readonly LostRows[]): void {

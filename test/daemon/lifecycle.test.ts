@@ -1,5 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import {
+  existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -97,6 +98,20 @@ describe('SIGHUP', () => {
     rig.append(5);
     await rig.shipped();
     expect(rig.auditLines().filter(({ source }) => source === 'postern').length).toBe(5);
+  });
+});
+
+describe.skipIf(!existsSync('/etc/fail2ban'))('a configuration whose sinks leave fail2ban out', () => {
+  it('is warned of at the start and at a reload, with the line to add', async () => {
+    const text = readFileSync(rig.configPath, 'utf8').replace(/^ {2}auth: .*\n/m, '');
+    writeFileSync(rig.configPath, text);
+    const warned = () =>
+      rig.output.split('but there is no sink of type fail2ban: nobody is banned').length - 1;
+    await rig.start();
+    await rig.until(() => warned() === 1, 'the warning');
+    expect(rig.output).toContain('add to it in the configuration: auth: { type: fail2ban }');
+    rig.child?.kill('SIGHUP');
+    await rig.until(() => warned() === 2, 'the second warning');
   });
 });
 

@@ -6,6 +6,7 @@ import { fail2banStatus, testFilter } from '../../fail2ban/client.js';
 import { HELPER_SOCKET } from '../../fail2ban/helper.js';
 import { renderJail } from '../../fail2ban/jail.js';
 import { PROBE_ADDRESSES, probeLines } from '../../fail2ban/probe.js';
+import { unfedJail } from '../../fail2ban/unfed.js';
 import { PAIR } from '../../sinks/pair.js';
 import type { Finding } from '../../sinks/sink.js';
 import { count } from '../terminal.js';
@@ -23,10 +24,7 @@ export function filterInUse(): { filter: string; installed: boolean } {
 /** The jail as it runs and as it is configured, and the filter on lines that it must match. */
 export async function inspectFail2ban(config: Config): Promise<Finding[]> {
   const sink = Object.values(config.sinks).find(({ type }) => type === 'fail2ban');
-  if (sink === undefined || !('directory' in sink)) {
-    const next = 'add one to sinks if failed logins should be banned: auth: { type: fail2ban }';
-    return [{ level: 'warning', what: 'no sink of type fail2ban: nobody is banned', next }];
-  }
+  if (sink === undefined || !('directory' in sink)) return [unfedJail(config) ?? noSink];
   return [
     ...(await filter()),
     ...(await jail(config, sink.directory)),
@@ -34,6 +32,12 @@ export async function inspectFail2ban(config: Config): Promise<Finding[]> {
     ...helper(),
   ];
 }
+
+const noSink: Finding = {
+  level: 'warning',
+  what: 'no sink of type fail2ban: nobody is banned',
+  next: 'add one to sinks if failed logins should be banned: auth: { type: fail2ban }',
+};
 
 /** The daemon itself may not ask fail2ban; without this the page shows no bans and lifts none. */
 function helper(): Finding[] {

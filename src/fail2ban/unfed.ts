@@ -1,0 +1,45 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Config } from '../config/schema.js';
+import { PAIR } from '../sinks/pair.js';
+import type { Finding } from '../sinks/sink.js';
+
+const INSTALLED = '/etc/fail2ban';
+const USUAL = '/var/log/posternproxy/auth';
+
+/**
+ * Says that nobody is banned because no sink writes what fail2ban reads: `sinks` in a configuration replaces the defaults as a
+ * whole, so whoever adds a collector and nothing else has taken the pair of files away. Null while there is such a sink, and where
+ * there is no fail2ban.
+ *
+ * @param directory fail2ban's configuration
+ */
+export function unfedJail({ sinks, fail2ban }: Config, directory = INSTALLED): Finding | null {
+  if (Object.values(sinks).some(({ type }) => type === 'fail2ban') || !existsSync(directory)) return null;
+  const files = ['conf', 'local'].map((end) => join(directory, `jail.d/${fail2ban.jail}.${end}`));
+  const jails = files.filter((file) => existsSync(file));
+  if (jails.length === 0) {
+    const what = 'fail2ban is installed, but there is no sink of type fail2ban: nobody is banned';
+    return { level: 'warning', what, next: `${lines(null)}\nand run install.sh` };
+  }
+  const what = `fail2ban's jail ${fail2ban.jail} is there (${jails[0]}), but no sink of type fail2ban: nobody is banned`;
+  return { level: 'error', what, next: lines(pairOf(jails)) };
+}
+
+function lines(pair: string | null): string {
+  const place = pair === null || pair === USUAL ? '' : `, directory: ${pair}`;
+  return `sinks replaces the defaults as a whole. For bans add to it in the configuration:\n    auth: { type: fail2ban${place} }`;
+}
+
+/** The directory of the pair that the jail reads; null if that can't be seen. */
+function pairOf(jails: readonly string[]): string | null {
+  for (const jail of jails) {
+    try {
+      const found = /^logpath\s*=\s*(\/\S+)\/([^\s/]+)$/m.exec(readFileSync(jail, 'utf8'));
+      if (found?.[1] !== undefined && found[2] === PAIR[0]) return found[1];
+    } catch {
+      // not for this user to read
+    }
+  }
+  return null;
+}

@@ -1,0 +1,52 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseConfig } from '../../src/config/load.js';
+import { renderJail } from '../../src/fail2ban/jail.js';
+import { unfedJail } from '../../src/fail2ban/unfed.js';
+
+const SIEM = 'sinks:\n  siem: { type: syslog, transport: relp, targets: ["siem.example.net:2514"] }\n';
+let etc: string;
+
+beforeEach(() => {
+  etc = mkdtempSync(join(tmpdir(), 'postern-etc-fail2ban-'));
+  mkdirSync(join(etc, 'jail.d'));
+});
+
+afterEach(() => rmSync(etc, { recursive: true }));
+
+function jail(authDirectory: string): void {
+  const text = renderJail(parseConfig('', null).fail2ban, { authDirectory });
+  writeFileSync(join(etc, 'jail.d/posternproxy.conf'), text);
+}
+
+describe('a configuration whose sinks leave fail2ban out', () => {
+  it('is an error where the jail is installed, with the lines to add', () => {
+    jail('/var/log/posternproxy/auth');
+    expect(unfedJail(parseConfig(SIEM, null), etc)).toEqual({
+      level: 'error',
+      what: `fail2ban's jail posternproxy is there (${etc}/jail.d/posternproxy.conf), but no sink of type fail2ban: nobody is banned`,
+      next: 'sinks replaces the defaults as a whole. For bans add to it in the configuration:\n    auth: { type: fail2ban }',
+    });
+  });
+
+  it('is told the directory that the jail reads, where it is not the usual one', () => {
+    jail('/srv/auth');
+    const next = unfedJail(parseConfig(SIEM, null), etc)?.next ?? '';
+    expect(next).toContain('auth: { type: fail2ban, directory: /srv/auth }');
+    jail('/srv/auth');
+    const added = `${SIEM}${next.split('\n')[1]?.replace(/^ {4}/, '  ')}\n`;
+    expect(unfedJail(parseConfig(added, null), etc)).toBeNull();
+  });
+
+  it('is a warning where fail2ban is there without the jail, and nothing where it is not', () => {
+    expect(unfedJail(parseConfig(SIEM, null), etc)?.level).toBe('warning');
+    expect(unfedJail(parseConfig(SIEM, null), join(etc, 'absent'))).toBeNull();
+  });
+
+  it.each(['', 'sinks: { auth: { type: fail2ban } }'])('is none with %j', (text) => {
+    jail('/var/log/posternproxy/auth');
+    expect(unfedJail(parseConfig(text, null), etc)).toBeNull();
+  });
+});
