@@ -6,7 +6,7 @@ STAGE=/opt/.postern-auditd.new
 OLD=/opt/.postern-auditd.old
 
 # What a clone gives to an installation as it is; dist and node_modules come besides.
-TREE=(package.json LICENSE README.md CHANGELOG.md bin config docs fail2ban install install.sh systemd)
+TREE=(package.json LICENSE README.md CHANGELOG.md bin config docs fail2ban install install.sh systemd web)
 # What a build depends on.
 SOURCES=(src package.json package-lock.json tsconfig.json tsconfig.build.json)
 

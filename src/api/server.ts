@@ -8,6 +8,7 @@ import type { ApiEnv } from './env.js';
 import { Failures } from './failures.js';
 import { secured } from './headers.js';
 import { measured } from './measured.js';
+import { pages } from './pages/pages.js';
 import { problem, problemOf } from './problem.js';
 import { auditLog } from './routes/audit-log.js';
 import { bans } from './routes/bans.js';
@@ -62,5 +63,6 @@ export function createApi(deps: ApiDeps, channel: 'http' | 'socket' = 'http'): H
   app.route('/', bans(deps));
   app.route('/', metrics(deps));
   if (channel === 'socket') app.route('/', tokens(deps));
+  if (channel === 'http') app.route('/', pages(deps));
   return app;
 }

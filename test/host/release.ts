@@ -15,7 +15,7 @@ export function release(): string {
   const directory = join(root, '.cache/host-release');
   const stamp = join(directory, 'SHA256SUMS');
   const inputs =
-    'src bin config docs fail2ban install install.sh systemd package.json package-lock.json scripts';
+    'src bin config docs fail2ban install install.sh systemd web package.json package-lock.json scripts';
   const newer = `[ -f "$1" ] && [ -z "$(find ${inputs} -newer "$1" -type f -print -quit)" ]`;
   try {
     execFileSync('sh', ['-c', newer, 'sh', stamp], { cwd: root });

@@ -1,0 +1,25 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Beside src/ and dist/ alike. */
+const DIRECTORY = join(import.meta.dirname, '../../../web');
+
+const TYPES = { 'page.css': 'text/css; charset=utf-8', 'page.js': 'text/javascript; charset=utf-8' } as const;
+
+export interface Asset {
+  readonly body: string;
+  readonly type: string;
+  /** Changes with the content, so that a browser may keep it for ever. */
+  readonly href: string;
+}
+
+/** The two files of the page; they are read once. */
+export function loadAssets(): Readonly<Record<keyof typeof TYPES, Asset>> {
+  const load = (name: keyof typeof TYPES): Asset => {
+    const body = readFileSync(join(DIRECTORY, name), 'utf8');
+    const hash = createHash('sha256').update(body).digest('base64url').slice(0, 12);
+    return { body, type: TYPES[name], href: `/audit-log/assets/${name}?${hash}` };
+  };
+  return { 'page.css': load('page.css'), 'page.js': load('page.js') };
+}

@@ -1,0 +1,116 @@
+import { jsonTokens } from './json-view.js';
+import { visible } from './visible.js';
+
+export interface Change {
+  /** `meta.ssl_forced`. */
+  readonly path: string;
+  /** JSON text; null if there was nothing. */
+  readonly before: string | null;
+  readonly after: string | null;
+}
+
+const PAIRS = [
+  ['before', 'after'],
+  ['old', 'new'],
+  ['from', 'to'],
+  ['previous', 'current'],
+] as const;
+const DEEPEST = 8;
+const MOST = 100;
+
+function record(value: unknown): Readonly<Record<string, unknown>> | null {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Readonly<Record<string, unknown>>)
+    : null;
+}
+
+function pairIn(value: Readonly<Record<string, unknown>>): readonly [unknown, unknown] | null {
+  for (const [before, after] of PAIRS) {
+    if (Object.hasOwn(value, before) && Object.hasOwn(value, after)) return [value[before], value[after]];
+  }
+  return null;
+}
+
+/**
+ * What an update changed, where its details say it: `{ before, after }` (or old and new, from and to), for the whole or under
+ * `changes` for each field. Null if they don't, or nothing differs.
+ */
+export function changesOf(details: unknown): readonly Change[] | null {
+  const top = record(details);
+  if (top === null) return null;
+  const found: Change[] = [];
+  const pair = pairIn(top);
+  if (pair !== null) {
+    const key = typeof top.key === 'string' ? top.key : typeof top.field === 'string' ? top.field : '';
+    compare(key, pair[0], pair[1], found, 0);
+  }
+  for (const [key, each] of Object.entries(record(top.changes) ?? {}).slice(0, MOST)) {
+    const inner = record(each);
+    const values = Array.isArray(each) && each.length === 2 ? each : inner === null ? null : pairIn(inner);
+    if (values !== null) compare(key, values[0], values[1], found, 0);
+  }
+  return found.length === 0 ? null : found;
+}
+
+function compare(path: string, before: unknown, after: unknown, found: Change[], depth: number): void {
+  if (found.length >= MOST) return;
+  const [left, right] = [record(before), record(after)];
+  if (left !== null && right !== null && depth < DEEPEST) {
+    for (const key of new Set([...Object.keys(left), ...Object.keys(right)])) {
+      compare(path === '' ? key : `${path}.${key}`, left[key], right[key], found, depth + 1);
+    }
+    return;
+  }
+  if (!same(before, after)) found.push({ path, before: textOf(before), after: textOf(after) });
+}
+
+/** Of each value so much is made into text; the page shows less. */
+const LONGEST = 2_000;
+
+function textOf(value: unknown): string | null {
+  return value === undefined ? null : oneLine(value).text;
+}
+
+function oneLine(value: unknown): { text: string; cut: boolean } {
+  const { tokens, cut } = jsonTokens(value, LONGEST);
+  return { text: tokens.map(({ text }) => text.replace(/^\n */, '')).join(''), cut };
+}
+
+function same(before: unknown, after: unknown): boolean {
+  if (before === undefined || after === undefined) return before === after;
+  const [was, is] = [oneLine(before), oneLine(after)];
+  if (was.text !== is.text) return false;
+  if (!was.cut) return true;
+  try {
+    return JSON.stringify(before) === JSON.stringify(after);
+  } catch {
+    return false; // nested too deep to be told
+  }
+}
+
+/** Names before values, each change in words and signs, not by colour alone. */
+export function Diff({ changes }: { changes: readonly Change[] }) {
+  return (
+    <table class="diff">
+      <caption>What changed</caption>
+      <thead>
+        <tr>
+          <th scope="col">Field</th>
+          <th scope="col">Before</th>
+          <th scope="col">After</th>
+        </tr>
+      </thead>
+      <tbody>
+        {changes.map(({ path, before, after }) => (
+          <tr>
+            <th scope="row">
+              <bdi>{path === '' ? 'value' : visible(path, 100)}</bdi>
+            </th>
+            <td>{before === null ? <span class="none">not set</span> : <del>{visible(before, 300)}</del>}</td>
+            <td>{after === null ? <span class="none">removed</span> : <ins>{visible(after, 300)}</ins>}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}

@@ -1,0 +1,216 @@
+import type { Entry } from '../../query/entry.js';
+import { changesOf, Diff } from './diff.js';
+import { Json } from './json-view.js';
+import { Ago, exact } from './moment.js';
+import { nounOf, severityOf, titleOf } from './titles.js';
+import { link, type View } from './url.js';
+import { visible } from './visible.js';
+
+export interface EntriesProps {
+  readonly entries: readonly Entry[];
+  readonly written: View['written'];
+  readonly now: number;
+  /** Whether to say of each entry which server it comes from. */
+  readonly servers: boolean;
+}
+
+/** Details of a page all together: whole books may stand in a row. */
+const DETAILS_OF_PAGE = 120_000;
+
+export function Entries({ entries, written, now, servers }: EntriesProps) {
+  if (entries.length === 0) {
+    return (
+      <p class="empty">
+        No entry fits these filters. {written.from === undefined ? '' : 'Try a longer time. '}
+      </p>
+    );
+  }
+  const budget = Math.max(600, Math.min(6_000, Math.floor(DETAILS_OF_PAGE / entries.length)));
+  return (
+    <div class={servers ? 'entries with-server' : 'entries'}>
+      <div class="entry-grid head" aria-hidden="true">
+        <span>Time (UTC)</span>
+        <span>Event</span>
+        <span>User</span>
+        <span>Resource</span>
+        <span>Address</span>
+        {servers ? <span>Server</span> : null}
+      </div>
+      <ol>
+        {entries.map((entry) => (
+          <Row entry={entry} written={written} now={now} servers={servers} budget={budget} />
+        ))}
+      </ol>
+    </div>
+  );
+}
+
+interface RowProps extends Omit<EntriesProps, 'entries'> {
+  readonly entry: Entry;
+  readonly budget: number;
+}
+
+function Row({ entry, written, now, servers, budget }: RowProps) {
+  const time = timeOf(entry.created_at);
+  const title = titleOf(entry.action);
+  return (
+    <li>
+      <details
+        class={`entry is-${entry.outcome} sev-${severityOf(entry.action)}`}
+        id={`e-${entry.id.replace(':', '-')}`}
+      >
+        <summary class="entry-grid">
+          <span class="c-time">
+            <Label>Time</Label>
+            {time === null ? (
+              <Stranger text={entry.created_at} none="no time" limit={40} />
+            ) : (
+              <>
+                <Ago time={time} now={now} />
+                <span class="exact">{exact(time)}</span>
+              </>
+            )}
+          </span>
+          <span class="c-event">
+            <Label>Event</Label>
+            <span class="title">
+              <bdi>{visible(title, 80)}</bdi>
+              {entry.outcome === 'failure' && !/fail|refus|den/i.test(title) ? (
+                <span class="badge">failed</span>
+              ) : null}
+            </span>
+            <span class="code">
+              <bdi>{visible(entry.action, 80)}</bdi>
+            </span>
+          </span>
+          <span class="c-user">
+            <Label>User</Label>
+            <Stranger text={entry.user.name ?? entry.user.email ?? entry.user.id} none="–" limit={60} />
+            {entry.user.email !== null && entry.user.name !== null ? (
+              <span class="second">
+                <bdi>{visible(entry.user.email, 60)}</bdi>
+              </span>
+            ) : null}
+          </span>
+          <span class="c-resource">
+            <Label>Resource</Label>
+            <Stranger text={entry.resource_type} none="–" limit={40} />
+            {entry.resource_id === null ? null : (
+              <span class="second">
+                #<bdi>{visible(entry.resource_id, 40)}</bdi>
+              </span>
+            )}
+          </span>
+          <span class="c-address">
+            <Label>Address</Label>
+            <Stranger text={entry.ip_address} none="–" limit={48} />
+          </span>
+          {servers ? (
+            <span class="c-server">
+              <Label>Server</Label>
+              <Stranger text={entry.server} none="–" limit={40} />
+            </span>
+          ) : null}
+        </summary>
+        <Body entry={entry} written={written} budget={budget} />
+      </details>
+    </li>
+  );
+}
+
+function Body({ entry, written, budget }: { entry: Entry; written: View['written']; budget: number }) {
+  const { user } = entry;
+  const changes = changesOf(entry.details);
+  const href = `/api/audit-log/${encodeURIComponent(entry.id)}`;
+  const who = user.name ?? user.email ?? user.id;
+  const only: ReadonlyArray<readonly [string, string | null, string]> = [
+    ['this user', who, link(written, { user: who })],
+    ['this address', entry.ip_address, link(written, { ip: entry.ip_address })],
+    ['this action', entry.action, link(written, { action: entry.action })],
+    ['this resource type', entry.resource_type, link(written, { resource_type: entry.resource_type })],
+  ];
+  const facts: ReadonlyArray<readonly [string, string | null]> = [
+    ['Entry', entry.id],
+    ['Time', entry.created_at],
+    ['Action', entry.action],
+    ['Outcome', entry.outcome],
+    ['User', [user.name, user.email].filter((text) => text !== null).join(', ') || null],
+    ['User ID', user.id],
+    ['Resource', entry.resource_type === null ? null : `${entry.resource_type} ${entry.resource_id ?? ''}`],
+    ['Address', entry.ip_address],
+    ['Server', entry.server],
+  ];
+  return (
+    <div class="entry-body">
+      <dl class="facts">
+        {facts.map(([name, text]) =>
+          text === null ? null : (
+            <div>
+              <dt>{name}</dt>
+              <dd>
+                <bdi>{visible(text, 300)}</bdi>
+              </dd>
+            </div>
+          ),
+        )}
+      </dl>
+      <div class="payload">
+        {changes === null ? null : <Diff changes={changes} />}
+        {entry.details === null ? <p class="note">No details.</p> : null}
+        {entry.details === null || changes !== null ? null : (
+          <Json value={entry.details} href={href} budget={budget} />
+        )}
+        {entry.details === null || changes === null ? null : (
+          <details class="all" id={`j-${entry.id.replace(':', '-')}`}>
+            <summary>All details, as JSON</summary>
+            <Json value={entry.details} href={href} budget={budget} />
+          </details>
+        )}
+        <p class="only">
+          Show only{' '}
+          {only
+            .filter(([, value]) => value !== null && value.length <= 200)
+            .map(([name, , to]) => (
+              <a href={to}>{name}</a>
+            ))}
+          <a href={href}>this entry as JSON</a>
+        </p>
+      </div>
+    </div>
+  );
+}
+
+/** What a column's head says, for who does not see it. */
+function Label({ children }: { children: string }) {
+  return <span class="sr">{children}: </span>;
+}
+
+function Stranger({ text, none, limit }: { text: string | null; none: string; limit: number }) {
+  if (text === null || text === '') return <span class="none">{none === '–' ? <Nothing /> : none}</span>;
+  return (
+    <bdi class="value" title={text.length > 24 ? visible(text, limit) : undefined}>
+      {visible(text, limit)}
+    </bdi>
+  );
+}
+
+function Nothing() {
+  return (
+    <>
+      <span aria-hidden="true">–</span>
+      <span class="sr">none</span>
+    </>
+  );
+}
+
+/** Null for what is no time: it is shown as it stood in the row. */
+function timeOf(text: string | null): number | null {
+  if (text === null || !/^[+-]?\d{4,6}-\d\d-\d\dT/.test(text)) return null;
+  const time = Date.parse(text);
+  return Number.isNaN(time) ? null : time;
+}
+
+/** `Proxy host` for `proxy_host`. */
+export function resourceTitle(type: string): string {
+  return /^[a-z_]{1,30}$/.test(type) ? nounOf(type) : visible(type, 40);
+}

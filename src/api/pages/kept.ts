@@ -1,0 +1,74 @@
+export interface Answer<T> {
+  /** The newest that is known, however old; null if nothing is. */
+  readonly value: T | null;
+  /** Why the last try failed. */
+  readonly error: unknown;
+}
+
+interface Slot<T> {
+  value: T | null;
+  error: unknown;
+  /** When it was loaded. */
+  at: number;
+  loading: Promise<void> | null;
+}
+
+/**
+ * Answers that are dear and may be a few seconds old: loaded once for all who ask, and nobody waits longer than he wants to. What comes too
+ * late is there for the next one.
+ */
+export class Kept<T> {
+  private readonly slots = new Map<string, Slot<T>>();
+
+  /** @param fresh milliseconds for which an answer is as good as new; at most `most` keys are remembered */
+  constructor(
+    private readonly fresh: number,
+    private readonly clock: () => number,
+    private readonly most = 50,
+  ) {}
+
+  /** @param wait milliseconds */
+  async get(key: string, load: () => Promise<T>, wait: number): Promise<Answer<T>> {
+    const slot = this.slotOf(key);
+    if (Math.abs(this.clock() - slot.at) > this.fresh) slot.loading ??= this.load(slot, load);
+    if (slot.loading !== null) await patience(slot.loading, wait);
+    return { value: slot.value, error: slot.error };
+  }
+
+  forget(key: string): void {
+    this.slots.delete(key);
+  }
+
+  private slotOf(key: string): Slot<T> {
+    const slot = this.slots.get(key) ?? {
+      value: null,
+      error: null,
+      at: Number.NEGATIVE_INFINITY,
+      loading: null,
+    };
+    this.slots.delete(key);
+    this.slots.set(key, slot); // the least recently asked for goes first
+    for (const [oldest, { loading }] of this.slots) {
+      if (this.slots.size <= this.most) break;
+      if (loading === null) this.slots.delete(oldest);
+    }
+    return slot;
+  }
+
+  private async load(slot: Slot<T>, load: () => Promise<T>): Promise<void> {
+    try {
+      slot.value = await load();
+      slot.error = null;
+    } catch (error) {
+      slot.error = error;
+    }
+    slot.at = this.clock();
+    slot.loading = null;
+  }
+}
+
+async function patience(work: Promise<void>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  await Promise.race([work, new Promise((done) => (timer = setTimeout(done, ms)))]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,54 @@
+import { Brand, Layout, type LayoutProps } from './layout.js';
+
+export interface LoginProps {
+  readonly assets: LayoutProps['assets'];
+  /** Why the last try failed; null for none. */
+  readonly failed: string | null;
+  /** Where to go afterwards. */
+  readonly next: string;
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  wrong: 'This token is not valid. It may have been revoked, or not copied whole.',
+  expired: 'This token has expired. Make another one.',
+  limited: 'Too many failed attempts from your address. Wait a minute, then try again.',
+};
+
+export function Login({ assets, failed, next }: LoginProps) {
+  const reason = failed === null ? null : (REASONS[failed] ?? 'That did not work. Try again.');
+  return (
+    <Layout title="Log in · Audit Log" person={null} assets={assets}>
+      <div class="login">
+        <Brand />
+        <h1>Audit Log</h1>
+        <form method="post" action="/login">
+          <input type="hidden" name="next" value={next} />
+          <label for="token">Access token</label>
+          <input
+            id="token"
+            name="token"
+            type="password"
+            required
+            autofocus
+            autocomplete="current-password"
+            spellcheck={false}
+            aria-describedby={reason === null ? 'token-help' : 'token-error token-help'}
+            aria-invalid={reason === null ? undefined : 'true'}
+          />
+          {reason === null ? null : (
+            <p class="error" id="token-error" role="alert">
+              {reason}
+            </p>
+          )}
+          <button type="submit" class="primary">
+            Log in
+          </button>
+          <p class="note" id="token-help">
+            An administrator of the server makes one with
+            <code>sudo postern-auditd token create NAME --scope admin</code>
+          </p>
+        </form>
+      </div>
+    </Layout>
+  );
+}

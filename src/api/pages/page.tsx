@@ -1,0 +1,163 @@
+import type { Ban } from '../../fail2ban/client.js';
+import type { PageResult } from '../../query/engine.js';
+import type { Stats } from '../../query/tally.js';
+import type { FeedStatus } from '../../shipping/feed.js';
+import type { LoopStatus } from '../../shipping/loop.js';
+import { assessAttack, assessDelivery, type Verdict } from './assess.js';
+import { Entries } from './entries.js';
+import { Filters } from './filters.js';
+import { Icon, type IconName } from './icons.js';
+import { Layout, type LayoutProps, type Person } from './layout.js';
+import { exact } from './moment.js';
+import { Pager } from './pager.js';
+import { Bans, Offenders, Sinks } from './rail.js';
+import { Timeline } from './timeline.js';
+import { link, PATH, type View } from './url.js';
+import { visible } from './visible.js';
+
+/** All that the page shows. */
+export interface PageData {
+  readonly now: number;
+  readonly server: string;
+  readonly assets: LayoutProps['assets'];
+  readonly person: Person;
+  readonly view: View;
+  /** Null where the address is wrong or the query failed; `trouble` says why. */
+  readonly result: PageResult | null;
+  readonly trouble: string | null;
+  /** Of the filter and the window; null while it is counted. */
+  readonly stats: Stats | null;
+  readonly window: { readonly from: number; readonly to: number; readonly title: string };
+  /** Of everything in the last hour; null while it is counted. */
+  readonly lastHour: Stats | null;
+  readonly bans: { readonly list: readonly Ban[] | null; readonly trouble: string | null };
+  readonly sinks: Readonly<Record<string, LoopStatus>>;
+  readonly sources: Readonly<Partial<Record<string, FeedStatus>>>;
+  /** Failures of one address that lead to a ban. */
+  readonly banLimit: number;
+  /** What has just been done, in words. */
+  readonly notice: { readonly good: boolean; readonly text: string } | null;
+}
+
+export function Page(data: PageData) {
+  const { now, view, person, stats, lastHour, bans, sinks } = data;
+  const banned = bans.list?.map(({ address }) => address) ?? null;
+  const attack = assessAttack(lastHour, banned, data.banLimit);
+  const delivery = assessDelivery(sinks, now);
+  const servers = [...new Set([data.server, ...(stats?.servers ?? []).map(({ name }) => name)])].sort(
+    (a, b) => (a < b ? -1 : 1),
+  );
+  const multi = servers.length > 1 || view.written.server !== undefined;
+  const here = link(view.written, { page: view.page });
+  return (
+    <Layout title="Audit Log · Postern Proxy" person={person} assets={data.assets}>
+      <div class="head">
+        <div>
+          <h1>Audit Log</h1>
+          <p class="second">
+            Every login, configuration change and administrative action on{' '}
+            {multi ? 'all servers' : <bdi>{visible(data.server, 60)}</bdi>}
+          </p>
+        </div>
+        <div class="live">
+          <span class="second" data-live id="as-of">
+            As of {exact(now)} UTC
+          </span>
+          <button type="button" id="live" aria-pressed="false" hidden>
+            <Icon name="live" />
+            <span>Live</span>
+          </button>
+          <noscript>
+            <a class="button" href={here}>
+              Refresh
+            </a>
+          </noscript>
+        </div>
+      </div>
+      <p class="sr" role="status" aria-live="polite" id="said" />
+      {data.notice === null ? null : (
+        <p class={data.notice.good ? 'notice good' : 'notice bad'} role="status">
+          {visible(data.notice.text, 300)}
+        </p>
+      )}
+      <div class="verdicts" data-live id="verdicts">
+        <Answer question="Am I under attack?" verdict={attack} icon="shield" href="#offenders" />
+        <Answer question="Is the SIEM up to date?" verdict={delivery} icon="send" href="#health" />
+      </div>
+      <Filters
+        view={view}
+        users={(stats?.users ?? []).map(({ name }) => name).filter(plain)}
+        servers={servers}
+      />
+      <div class="columns">
+        <div class="main">
+          <section class="card" aria-labelledby="timeline-title" data-live id="timeline">
+            <h2 id="timeline-title">Events and failed logins, {data.window.title}</h2>
+            <Timeline stats={stats} from={data.window.from} to={data.window.to} title={data.window.title} />
+          </section>
+          <section class="list" aria-labelledby="entries-title" data-live id="entries">
+            <h2 id="entries-title">Entries</h2>
+            {data.trouble === null ? null : (
+              <p class="notice bad" role="alert">
+                {visible(data.trouble, 400)} <a href={PATH}>Show everything</a>
+              </p>
+            )}
+            {data.result === null ? null : (
+              <>
+                <Entries entries={data.result.entries} written={view.written} now={now} servers={multi} />
+                <Pager view={view} result={data.result} />
+              </>
+            )}
+          </section>
+        </div>
+        <div class="rail" data-live id="rail">
+          <Bans
+            bans={bans.list}
+            trouble={bans.trouble}
+            now={now}
+            csrf={person.scope === 'admin' ? person.csrf : null}
+            back={here}
+          />
+          <Offenders
+            offenders={stats?.offenders ?? null}
+            banned={banned ?? []}
+            title={data.window.title}
+            written={view.written}
+          />
+          <Sinks sinks={sinks} postern={data.sources.postern ?? null} now={now} />
+        </div>
+      </div>
+    </Layout>
+  );
+}
+
+interface AnswerProps {
+  readonly question: string;
+  readonly verdict: Verdict;
+  readonly icon: IconName;
+  readonly href: string;
+}
+
+const ICONS: Readonly<Record<Verdict['mood'], IconName>> = { good: 'check', note: 'clock', bad: 'alert' };
+
+function Answer({ question, verdict: { mood, headline, because }, href }: AnswerProps) {
+  return (
+    <section class={`verdict mood-${mood}`} aria-label={question}>
+      <span class="sign">
+        <Icon name={ICONS[mood]} />
+      </span>
+      <div>
+        <p class="question">{question}</p>
+        <p class="headline">{headline}</p>
+        <p class="because">
+          {visible(because, 260)} <a href={href}>Details</a>
+        </p>
+      </div>
+    </section>
+  );
+}
+
+/** Fit to be offered as it is. */
+function plain(name: string): boolean {
+  return name.length <= 80 && visible(name) === name;
+}

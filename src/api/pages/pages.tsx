@@ -1,0 +1,129 @@
+import { Hono } from 'hono';
+import { html } from 'hono/html';
+import { AuditdError, messageOf } from '../../errors.js';
+import type { PageResult } from '../../query/engine.js';
+import type { ApiDeps } from '../deps.js';
+import type { ApiContext, ApiEnv } from '../env.js';
+import { requireSession, safeNext } from '../session.js';
+import { loadAssets } from './assets.js';
+import { Flashes } from './flashes.js';
+import { Login } from './login.js';
+import { Overview, windowOf } from './overview.js';
+import { Page } from './page.js';
+import { PATH, PER_PAGE, readView, type View } from './url.js';
+
+const YEAR_S = 31_536_000;
+
+/** The page "Audit Log", its login, and its one change: to lift a ban. All of it works without a script. */
+export function pages(deps: ApiDeps): Hono<ApiEnv> {
+  const app = new Hono<ApiEnv>();
+  const overview = new Overview(deps);
+  const flashes = new Flashes();
+  const files = loadAssets();
+  const assets = { css: files['page.css'].href, js: files['page.js'].href };
+
+  app.get('/', (c) => c.redirect(PATH, 302));
+
+  app.get(`${PATH}/assets/:name`, (c) => {
+    const name = c.req.param('name');
+    if (name !== 'page.css' && name !== 'page.js') return c.notFound();
+    const { body, type } = files[name];
+    return c.body(body, 200, {
+      'content-type': type,
+      'cache-control': `public, max-age=${YEAR_S}, immutable`,
+    });
+  });
+
+  app.get('/login', (c) => {
+    const next = safeNext(c.req.query('next'));
+    if (c.var.identity !== null) return c.redirect(next, 303);
+    return c.html(document(<Login assets={assets} failed={c.req.query('failed') ?? null} next={next} />));
+  });
+
+  app.get(PATH, requireSession, async (c) => {
+    const now = deps.clock();
+    const view = readView(new URL(c.req.url).searchParams, now);
+    const window = windowOf(view, now);
+    const [found, stats, lastHour, bans] = await Promise.all([
+      find(deps, view),
+      view.error === null ? overview.window(view, window) : null,
+      overview.lastHour(),
+      overview.banned(),
+    ]);
+    const { sinks, sources } = deps.status();
+    const { identity, csrf } = c.var;
+    const page = (
+      <Page
+        now={now}
+        server={deps.server}
+        assets={assets}
+        person={{ name: identity?.name ?? '', scope: identity?.scope ?? 'read', csrf }}
+        view={view}
+        result={found.result}
+        trouble={found.trouble}
+        stats={stats}
+        window={window}
+        lastHour={lastHour}
+        bans={bans}
+        sinks={sinks}
+        sources={sources}
+        banLimit={deps.banAfter.failures}
+        notice={flashes.take(csrf)}
+      />
+    );
+    return c.html(document(page), found.status);
+  });
+
+  app.post(`${PATH}/unban`, requireSession, async (c) => {
+    const form = await c.req.parseBody();
+    const text = (name: string) => (typeof form[name] === 'string' ? form[name] : '');
+    flashes.put(c.var.csrf, await lift(c, deps, text('address')));
+    overview.forgetBans();
+    const back = safeNext(text('back'));
+    return c.redirect(back.startsWith(PATH) ? back : PATH, 303);
+  });
+  return app;
+}
+
+async function lift(c: ApiContext, deps: ApiDeps, address: string): Promise<{ good: boolean; text: string }> {
+  const { identity } = c.var;
+  if (identity?.scope !== 'admin') {
+    return { good: false, text: 'This takes a token of scope admin; yours may only read.' };
+  }
+  try {
+    await deps.bans.unban(address, identity.name);
+    deps.log.info(
+      { address, by: identity.name },
+      `${address} is no longer banned: ${identity.name} wanted it`,
+    );
+    return { good: true, text: `${address} is no longer banned.` };
+  } catch (error) {
+    if (!(error instanceof AuditdError)) throw error;
+    return { good: false, text: messageOf(error) };
+  }
+}
+
+interface Found {
+  readonly result: PageResult | null;
+  readonly trouble: string | null;
+  readonly status: 200 | 400 | 503;
+}
+
+/** The entries, or words for people about why there are none. */
+async function find(deps: ApiDeps, view: View): Promise<Found> {
+  if (view.error !== null) {
+    const { parameter, message } = view.error;
+    return { result: null, trouble: `${parameter === null ? '' : `${parameter}: `}${message}.`, status: 400 };
+  }
+  try {
+    const result = await deps.queries.page(view.filter, { page: view.page, limit: PER_PAGE });
+    return { result, trouble: null, status: 200 };
+  } catch (error) {
+    if (!(error instanceof AuditdError)) throw error;
+    return { result: null, trouble: `${messageOf(error)}.`, status: 503 };
+  }
+}
+
+function document(page: unknown) {
+  return html`<!doctype html>${page}`;
+}

@@ -1,0 +1,92 @@
+import { AuditdError, messageOf } from '../../errors.js';
+import {
+  EVERYTHING,
+  FILTER_KEYS,
+  type Filter,
+  type FilterInput,
+  type FilterKey,
+  parseFilter,
+} from '../../query/filter.js';
+
+export const PATH = '/audit-log';
+export const PER_PAGE = 50;
+
+/** What the address of the page says. All of it is in the address, so that a view can be kept and sent to somebody. */
+export interface View {
+  /** As written in the address; what is empty is left out. `until` is the last day that counts, where `to` is a moment. */
+  readonly written: Readonly<Partial<Record<FilterKey | 'until', string>>>;
+  readonly filter: Filter;
+  readonly page: number;
+  /** What is wrong with the address, and with which part of it; nothing is looked up then. */
+  readonly error: { readonly parameter: string | null; readonly message: string } | null;
+}
+
+const DATE = /^\d{4}-\d\d-\d\d$/;
+const DAY_MS = 86_400_000;
+const LAST_PAGE = 1_000_000;
+
+/** @param now milliseconds since the epoch */
+export function readView(params: URLSearchParams, now: number): View {
+  const written: Partial<Record<FilterKey | 'until', string>> = {};
+  for (const key of [...FILTER_KEYS, 'until'] as const) {
+    const value = params.get(key)?.trim();
+    if (value !== undefined && value !== '') written[key] = value;
+  }
+  try {
+    const page = pageOf(params.get('page'));
+    return { written, filter: parseFilter(inputOf(written), now), page, error: null };
+  } catch (error) {
+    if (!(error instanceof AuditdError) || error.code !== 'USAGE') throw error;
+    const [, name = null, rest] = /^([a-z_]{1,20}): (.*)$/s.exec(messageOf(error)) ?? [];
+    const parameter = name === 'to' && written.until !== undefined ? 'until' : name;
+    const message = rest ?? messageOf(error);
+    return { written, filter: EVERYTHING, page: 1, error: { parameter, message } };
+  }
+}
+
+function pageOf(text: string | null): number {
+  if (text === null || text === '') return 1;
+  const page = Number(text);
+  if (/^\d{1,7}$/.test(text) && page >= 1 && page <= LAST_PAGE) return page;
+  throw new AuditdError('USAGE', `page: found ${JSON.stringify(text.slice(0, 40))}. Give a number from 1 on`);
+}
+
+/** The filter as the API takes it. */
+export function inputOf(written: View['written']): FilterInput {
+  const { until, ...input } = written;
+  return until === undefined ? input : { ...input, to: dayAfter(until) };
+}
+
+function dayAfter(day: string): string {
+  const time = DATE.test(day) ? Date.parse(`${day}T00:00:00Z`) : Number.NaN;
+  if (Number.isNaN(time)) {
+    throw new AuditdError(
+      'USAGE',
+      `until: found ${JSON.stringify(day.slice(0, 40))}. Give a day, such as 2026-11-22`,
+    );
+  }
+  return new Date(time + DAY_MS).toISOString().slice(0, 10);
+}
+
+/** The address of the view with some parts exchanged; null takes one away. It starts again at page 1 unless a page is given. */
+export function link(
+  written: View['written'],
+  changes: Readonly<Partial<Record<FilterKey | 'until', string | null>>> & { readonly page?: number } = {},
+): string {
+  const { page, ...rest } = changes;
+  const params = new URLSearchParams();
+  for (const [key, value] of Object.entries({ ...written, ...rest })) {
+    if (typeof value === 'string' && value !== '') params.set(key, value);
+  }
+  if (page !== undefined && page > 1) params.set('page', String(page));
+  const query = params.toString();
+  return query === '' ? PATH : `${PATH}?${query}`;
+}
+
+/** Where the API gives all that is filtered. */
+export function exportLink(view: View, format: 'csv' | 'ndjson'): string {
+  const params = new URLSearchParams({ format, limit: '0' });
+  for (const [key, value] of Object.entries(inputOf(view.written)))
+    if (value !== undefined) params.set(key, value);
+  return `/api/audit-log?${params}`;
+}
