@@ -163,12 +163,12 @@ export class Feed {
     for (const follower of this.followers) follower.wake();
   }
 
-  /** Is there a sink that will ask for it? */
-  private isWanted({ timeline, after, upTo }: Page): boolean {
+  /** Is there a sink that has yet to come by it? */
+  private isWanted({ timeline, upTo }: Page): boolean {
     if (timeline !== this.markNow.timeline) return false;
     return [...this.followers].some((follower) => {
       const at = follower.cursor(this.name);
-      return at !== null && at >= after && at < upTo;
+      return at !== null && at < upTo;
     });
   }
 

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Feed } from '../../src/shipping/feed.js';
@@ -228,12 +229,18 @@ describe('a sink loop', () => {
   });
 });
 
-describe('two sinks at the same place', () => {
+describe('two sinks in one backlog, the one slower than the other,', () => {
   it('have each page read once for both of them', async () => {
-    const table = new MemoryTable(30_000);
+    const table = new MemoryTable(20_000);
     const look = vi.spyOn(table, 'look');
     const feed = feedOf(table);
-    const sinks = [new Recording(), new Recording()];
+    const slow = new Recording();
+    const record = slow.deliver.bind(slow);
+    slow.deliver = async (batch) => {
+      for (let turn = 0; turn < 6; turn++) await setImmediate();
+      return record(batch);
+    };
+    const sinks = [new Recording(), slow];
     const both = sinks.map(
       (sink, at) =>
         new SinkLoop({
@@ -247,10 +254,10 @@ describe('two sinks at the same place', () => {
         }),
     );
     for (const loop of both) loop.start();
-    for (const loop of both) await caughtUp(loop, 30_000);
+    for (const loop of both) await caughtUp(loop, 20_000);
     for (const loop of both) await loop.stop(1_000);
-    for (const { ids } of sinks) expect(ids).toEqual(Array.from({ length: 30_000 }, (_, at) => at + 1));
-    const read = look.mock.calls.filter(([{ after }]) => after < 30_000);
+    for (const { ids } of sinks) expect(ids).toEqual(Array.from({ length: 20_000 }, (_, at) => at + 1));
+    const read = look.mock.calls.filter(([{ after }]) => after < 20_000);
     expect(read.length).toBe(new Set(read.map(([{ after }]) => after)).size);
   });
 });
