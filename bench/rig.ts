@@ -90,13 +90,20 @@ api: ${this.api}
     });
   }
 
-  async close(): Promise<void> {
+  /** Stops the daemon and has it forget everything: the next one starts at the first row. */
+  async forget(): Promise<void> {
     const { child } = this;
+    this.child = null;
     if (child !== null && child.exitCode === null) {
       const ended = new Promise((done) => child.once('exit', done));
       child.kill('SIGTERM');
       await ended;
     }
+    rmSync(join(this.directory, 'state'), { recursive: true, force: true });
+  }
+
+  async close(): Promise<void> {
+    await this.forget();
     rmSync(this.directory, { recursive: true, force: true });
   }
 }

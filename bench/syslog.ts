@@ -1,14 +1,18 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fill } from './backlog.js';
 import { MB, Rig, usage } from './rig.js';
 
 const ROWS = Number(process.env.BENCH_ROWS ?? 1_000_000);
-const RECEIVER = join(import.meta.dirname, 'receiver.js');
 const RSYSLOGD = '/usr/sbin/rsyslogd';
+const IMRELP = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu'].map(
+  (lib) => `${lib}/rsyslog/imrelp.so`,
+);
 
 interface Receiver {
   readonly port: number;
@@ -17,28 +21,82 @@ interface Receiver {
   readonly all: Promise<number>;
 }
 
-/** A backlog from the table over TCP to a counting receiver, beside rsyslog sending the same number of ready-made lines. */
+/**
+ * A backlog from the table over TCP and over RELP to counting receivers, beside rsyslog sending the same number of ready-made lines; and
+ * over RELP to rsyslog, which is then what is measured as much as we are.
+ */
 export async function syslog(): Promise<void> {
   const rig = new Rig();
   try {
     fill(rig, ROWS);
-    const ours = await receiver();
-    rig.configure(
-      `  siem: { type: syslog, transport: tcp, targets: ["127.0.0.1:${ours.port}"], start: beginning }`,
-    );
-    const pid = await rig.start();
-    const seconds = await ours.all;
-    const { cpu, rss } = usage(pid);
-    report(
-      'syslog over TCP from the table',
-      seconds,
-      `${cpu.toFixed(1)} s CPU with start, RSS ${(rss / MB).toFixed(0)} MB`,
-    );
-    ours.child.kill();
+    for (const transport of ['tcp', 'relp'] as const) {
+      const to = await receiver(transport === 'tcp' ? 'receiver.js' : 'relp-receiver.js');
+      await ours(rig, transport, to.port, `${transport.toUpperCase()} to a counting receiver`, to.all);
+      to.child.kill();
+    }
+    await relpToRsyslog(rig);
     await rsyslog(rig);
   } finally {
     await rig.close();
   }
+}
+
+/** @param all seconds from the first message to the last; left out: from the start to the last cursor */
+async function ours(rig: Rig, transport: string, port: number, what: string, all?: Promise<number>) {
+  rig.configure(
+    `  siem: { type: syslog, transport: ${transport}, targets: ["127.0.0.1:${port}"], start: beginning }`,
+  );
+  const begin = performance.now();
+  const pid = await rig.start();
+  const seconds = await (all ?? delivered(rig, begin));
+  const { cpu, rss } = usage(pid);
+  report(
+    `syslog from the table over ${what}`,
+    seconds,
+    `${cpu.toFixed(1)} s CPU with start, RSS ${(rss / MB).toFixed(0)} MB`,
+  );
+  await rig.forget();
+}
+
+async function delivered(rig: Rig, begin: number): Promise<number> {
+  for (;;) {
+    const status = await rig.status();
+    if ((status?.sinks.siem?.cursors.postern?.id ?? 0) >= ROWS) return (performance.now() - begin) / 1_000;
+    if (performance.now() - begin > 300_000) throw new Error('not done within 300 s');
+    await sleep(50);
+  }
+}
+
+async function relpToRsyslog(rig: Rig): Promise<void> {
+  if (!existsSync(RSYSLOGD) || !IMRELP.some((path) => existsSync(path))) {
+    console.log('  RELP to rsyslog: rsyslog-relp is not installed');
+    return;
+  }
+  const port = await freePort();
+  const config = join(rig.directory, 'imrelp.conf');
+  writeFileSync(
+    config,
+    `global(workDirectory="${rig.directory}" maxMessageSize="8k")
+main_queue(queue.type="Direct")
+module(load="imrelp")
+input(type="imrelp" port="${port}" address="127.0.0.1" ruleset="in")
+ruleset(name="in") { action(type="omfile" file="/dev/null" template="RSYSLOG_SyslogProtocol23Format") }
+`,
+  );
+  const child = spawn(RSYSLOGD, ['-n', '-iNONE', '-f', config], { stdio: 'ignore' });
+  try {
+    await ours(rig, 'relp', port, 'RELP to rsyslog imrelp, direct queue (start included)');
+  } finally {
+    child.kill('SIGKILL');
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
 async function rsyslog(rig: Rig): Promise<void> {
@@ -46,7 +104,7 @@ async function rsyslog(rig: Rig): Promise<void> {
     console.log('  rsyslog (peer): not installed');
     return;
   }
-  const theirs = await receiver();
+  const theirs = await receiver('receiver.js');
   const lines = join(rig.directory, 'lines.log');
   const line = `${JSON.stringify({ message: 'x'.repeat(600) })}\n`;
   writeFileSync(lines, line.repeat(ROWS));
@@ -81,8 +139,8 @@ function report(what: string, seconds: number, more: string): void {
   );
 }
 
-async function receiver(): Promise<Receiver> {
-  const child = spawn(process.execPath, [RECEIVER], {
+async function receiver(file: string): Promise<Receiver> {
+  const child = spawn(process.execPath, [join(import.meta.dirname, file)], {
     env: { ...process.env, EXPECTED: String(ROWS) },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
