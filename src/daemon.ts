@@ -14,6 +14,7 @@ import { type LoadedConfig, loadConfig } from './config/load.js';
 import { messageOf } from './errors.js';
 import { BanJournal } from './fail2ban/journal.js';
 import { unfedJail } from './fail2ban/unfed.js';
+import { createFleet, type Fleet } from './fleet/fleet.js';
 import { createRecorder, type NewEntry } from './recorder/recorder.js';
 import { Retention } from './retention/retention.js';
 import { type Lock, takeLock } from './shipping/lock.js';
@@ -24,6 +25,7 @@ import { State } from './shipping/state.js';
 import { createSink } from './sinks/create.js';
 import { createOwnSource, type OwnSource } from './source/own.js';
 import { createPosternSource } from './source/postern.js';
+import type { History } from './source/source.js';
 import { startHeartbeat } from './systemd/heartbeat.js';
 import { createNotifier, type Notifier } from './systemd/notify.js';
 import { VERSION } from './version.js';
@@ -42,6 +44,7 @@ interface Works {
   readonly own: OwnSource;
   readonly bans: BanJournal;
   readonly retention: Retention;
+  readonly fleet: Fleet | null;
 }
 
 /** Wires the parts; what they do is in their folders. */
@@ -89,6 +92,7 @@ export class Daemon {
     await this.works.shipper.start();
     this.works.bans.start();
     this.works.retention.start();
+    this.works.fleet?.start();
     await api.apply(config);
     this.heartbeat = startHeartbeat({
       notifier: this.notifier,
@@ -117,6 +121,7 @@ export class Daemon {
       await this.works.retention.stop();
       this.record(this.works, { action: 'daemon.stop' });
       await this.works.shipper.stop();
+      await this.works.fleet?.stop();
     }
     this.heartbeat?.stop();
     await this.control?.close();
@@ -141,6 +146,7 @@ export class Daemon {
       hung: this.works?.shipper.hung() ?? [],
       bans: this.works?.bans.status() ?? null,
       retention: this.works?.retention.status() ?? null,
+      fleet: this.works?.fleet?.status() ?? null,
       api: this.api?.status() ?? { state: 'off', listen: null, error: null },
     };
   }
@@ -172,17 +178,34 @@ export class Daemon {
     const classify = createClassifier(config.source.aliases);
     const redact = createRedactor({ ...config.redact, hmacKey: state.hmacKey });
     const shared = { server, sourceId: state.sourceId, classify, redact, clock };
-    const postern = createPosternSource({
-      ...shared,
-      config: config.source,
-      history: { fingerprintOf: (timeline, id) => state.fingerprints.of('postern', timeline, id) },
-      privateDirectory: join(config.state, 'copy'),
+    const historyOf = (source: SourceName): History => ({
+      fingerprintOf: (timeline, id) => state.fingerprints.of(source, timeline, id),
+    });
+    const fleet = createFleet({
+      config: { ...config, server },
+      state,
+      sources: { ...shared, historyOf },
+      shipped: () => this.works?.shipper.status() ?? null,
+      record: (entry) => this.works !== null && this.record(this.works, entry),
+      clock,
       log,
     });
+    const postern =
+      fleet?.hubSource ??
+      createPosternSource({
+        ...shared,
+        config: config.source,
+        history: historyOf('postern'),
+        privateDirectory: join(config.state, 'copy'),
+        log,
+      });
     const own = createOwnSource({ ...shared, db: state.db, table: 'audit_log' });
     const sinks = Object.entries(config.sinks).map(([name, sink]) => ({
       name,
       config: sink,
+      // What other servers tell of is for fail2ban alone: it has its own way to everybody else.
+      ...(sink.type === 'fail2ban' ? {} : { sources: ['postern', 'auditd'] as const }),
+      ...(fleet === null || 'directory' in sink ? {} : { mayShip: fleet.mayShip }),
       sink: createSink(sink, config, {
         name,
         clock,
@@ -191,13 +214,13 @@ export class Daemon {
       }),
     }));
     const shipper = new Shipper({
-      sources: [postern, own],
+      sources: [postern, own, ...(fleet?.failureSource ? [fleet.failureSource] : [])],
       sinks,
       state,
       clock,
       log,
       onReplaced: (source, timeline, reason, lost) => this.replaced(source, timeline, reason, lost),
-      onLive: (events) => this.api?.live.publish(events),
+      onLive: (events) => events[0]?.source !== 'fleet' && this.api?.live.publish(events),
     });
     const bans = new BanJournal({
       path: config.fail2ban.bans,
@@ -218,7 +241,7 @@ export class Daemon {
         if (this.works !== null) this.record(this.works, entry);
       },
     });
-    return { shipper, own, bans, retention };
+    return { shipper, own, bans, retention, fleet };
   }
 
   private async exchange(): Promise<void> {
@@ -247,12 +270,14 @@ export class Daemon {
     old.bans.stop();
     await old.retention.stop();
     await old.shipper.stop();
+    await old.fleet?.stop();
     this.loaded = loaded;
     this.works = works;
     this.record(works, { action: 'daemon.reload', details: { config: loaded.path } });
     await works.shipper.start();
     works.bans.start();
     works.retention.start();
+    works.fleet?.start();
     await this.api?.apply(loaded.config);
     log.info({ config: loaded.path }, 'configuration read again');
     this.warnUnfed();

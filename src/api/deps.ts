@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { AuditEvent } from '../audit/event.js';
 import type { ApiConfig } from '../config/api.js';
 import type { Ban } from '../fail2ban/client.js';
+import type { FleetStatus } from '../fleet/status.js';
 import type { QueryService } from '../query/service.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { RetentionStatus } from '../retention/retention.js';
@@ -38,6 +39,8 @@ export interface DaemonStatus extends ShipperStatus {
     readonly unbans_total: number;
     readonly bad_lines_total: number;
   } | null;
+  /** Null where this server is alone. */
+  readonly fleet: FleetStatus | null;
   readonly api: ApiStatus;
   readonly retention: RetentionStatus | null;
 }

@@ -35,8 +35,6 @@ export class LiveStream {
   private readonly matches: (event: AuditEvent) => boolean;
   private unsubscribe: () => void = () => undefined;
   private heartbeat: NodeJS.Timeout | null = null;
-  /** Called when the client has read what was sent. */
-  private goOn: () => void = () => undefined;
 
   constructor(
     private readonly deps: ApiDeps,
@@ -44,20 +42,24 @@ export class LiveStream {
   ) {
     this.matches = createMatcher(options.filter);
     const { sources } = deps.status();
-    const now = { postern: sources.postern?.mark ?? 0, auditd: sources.auditd?.mark ?? 0 };
-    this.timelines = { postern: sources.postern?.timeline ?? 1, auditd: sources.auditd?.timeline ?? 1 };
+    const now = { postern: sources.postern?.mark ?? 0, auditd: sources.auditd?.mark ?? 0, fleet: 0 };
+    this.timelines = {
+      postern: sources.postern?.timeline ?? 1,
+      auditd: sources.auditd?.timeline ?? 1,
+      fleet: 0,
+    };
     // A database that was put back has lower ids: nothing is missed then that could be told by id.
     const { told } = options;
     this.told =
       told === null
         ? now
-        : { postern: Math.min(told.postern, now.postern), auditd: Math.min(told.auditd, now.auditd) };
+        : {
+            postern: Math.min(told.postern, now.postern),
+            auditd: Math.min(told.auditd, now.auditd),
+            fleet: 0,
+          };
     this.stream = new ReadableStream<Uint8Array>(
-      {
-        start: (controller) => this.start(controller, told !== null),
-        pull: () => this.goOn(),
-        cancel: () => this.end(),
-      },
+      { start: (controller) => this.start(controller, told !== null), cancel: () => this.end() },
       new ByteLengthQueuingStrategy({ highWaterMark: 16_384 }),
     );
   }
@@ -97,7 +99,6 @@ export class LiveStream {
       if (missed.length === MOST_MISSED && next !== null) this.send('event: gap\ndata: {}\n\n');
       for (const entry of missed.reverse()) {
         const [source, id] = placeOf(entry);
-        await this.room();
         this.told[source] = Math.max(this.told[source], id);
         this.entry(JSON.stringify(entry));
       }
@@ -105,20 +106,9 @@ export class LiveStream {
       this.deps.log.warn({ err: error }, `entries missed by a client were not found: ${messageOf(error)}`);
       this.send('event: gap\ndata: {}\n\n');
     }
-    for (let event = this.waiting?.shift(); event !== undefined; event = this.waiting?.shift()) {
-      await this.room();
-      this.tell(event);
-    }
+    const held = this.waiting ?? [];
     this.waiting = null;
-  }
-
-  /** Until the client has read what was sent. */
-  private async room(): Promise<void> {
-    while (this.controller !== null && (this.controller.desiredSize ?? 0) <= 0) {
-      await new Promise<void>((resolve) => {
-        this.goOn = resolve;
-      });
-    }
+    for (const event of held) this.tell(event);
   }
 
   private isNew(entry: Entry): boolean {
@@ -155,7 +145,6 @@ export class LiveStream {
   private end(dropped = false): void {
     if (this.controller === null) return;
     this.controller = null;
-    this.goOn();
     this.unsubscribe();
     if (this.heartbeat !== null) clearInterval(this.heartbeat);
     this.options.onEnd(dropped);

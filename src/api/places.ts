@@ -13,5 +13,5 @@ export function parseTold(text: string | undefined): Told | null {
   const [, postern, auditd] = /^postern:(\d{1,15}),auditd:(\d{1,15})$/.exec(text ?? '') ?? [];
   return postern === undefined || auditd === undefined
     ? null
-    : { postern: Number(postern), auditd: Number(auditd) };
+    : { postern: Number(postern), auditd: Number(auditd), fleet: 0 };
 }

@@ -1,7 +1,10 @@
 import type { EventType } from './catalog.js';
 
-/** Where a row stands: Postern's own table, or the table of what this daemon itself has to report. */
-export type SourceName = 'postern' | 'auditd';
+/** Where a row stands: Postern's own table, the table of what this daemon itself has to report, or that of other servers' failed logins. */
+export type SourceName = 'postern' | 'auditd' | 'fleet';
+
+/** Those whose entries people see, query and archive. */
+export type PublicSource = Exclude<SourceName, 'fleet'>;
 
 /** What a column of SQLite holds: INTEGER as bigint, REAL as number. */
 export type ColumnValue = null | bigint | number | string | Buffer;

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import { crossProblems } from './cross.js';
 import { ConfigDocument, valueAt } from './document.js';
@@ -7,6 +8,8 @@ import { type Path, type Problem, problemsOf, quoted } from './problems.js';
 import { type Config, config as schema } from './schema.js';
 
 export const DEFAULT_PATH = '/etc/postern-auditd/config.yml';
+/** The hub's own table, in the directory of state.db. */
+export const HUB_DATABASE = 'hub.db';
 
 /** Environment variables that stand above the file. Paths only: policy has one place. */
 export const OVERRIDES: Readonly<Record<string, Path>> = {
@@ -32,7 +35,15 @@ export function loadConfig(path: string | null, env: NodeJS.ProcessEnv): LoadedC
   const named = path ?? (env.POSTERN_AUDITD_CONFIG || null);
   const file = named ?? (existsSync(DEFAULT_PATH) ? DEFAULT_PATH : null);
   const config = parseConfig(file === null ? '' : read(file), file, env);
-  return { config: { ...config, server: config.server ?? hostname() }, path: file };
+  return { config: { ...withHub(config), server: config.server ?? hostname() }, path: file };
+}
+
+/** What a hub reads is its own table, wherever Postern's would be. */
+function withHub(config: Config): Config {
+  if (config.fleet.role !== 'hub') return config;
+  const { aliases } = config.source;
+  const own = schema.shape.source.parse({ database: join(config.state, HUB_DATABASE) });
+  return { ...config, source: { ...own, aliases } };
 }
 
 const UNREADABLE: Readonly<Record<string, string>> = {

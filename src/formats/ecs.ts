@@ -186,7 +186,8 @@ export interface EcsPosition {
 const HEAD =
   /^\{"@timestamp":"[^"]{20,30}","log\.level":"[a-z]+","event":\{"action":"[^"\\]+","outcome":"[a-z]+","kind":"event","category":\[[^\]]*\],"type":\[[^\]]*\],"sequence":(\d{1,16}),"id":"([0-9a-f]{32})",/;
 /** A client's text has this only with its quotes escaped, and `details` stand behind it. */
-const PLACE = /"ecs":\{"version":"[0-9.]+"\},"postern":\{"source":"(postern|auditd)","timeline":(\d{1,9}),/;
+const PLACE =
+  /"ecs":\{"version":"[0-9.]+"\},"postern":\{"source":"(postern|auditd|fleet)","timeline":(\d{1,9}),/;
 
 /** Which row a line is of, read back from the line itself; null if it is torn, foreign, or a header. */
 export function parseEcsPosition(line: string): EcsPosition | null {
@@ -194,7 +195,7 @@ export function parseEcsPosition(line: string): EcsPosition | null {
   const place = head === null ? null : PLACE.exec(line);
   if (head === null || place === null || !line.endsWith('}}') || !isJson(line)) return null;
   return {
-    source: place[1] === 'auditd' ? 'auditd' : 'postern',
+    source: place[1] as SourceName,
     timeline: Number(place[2]),
     sequence: Number(head[1]),
     id: head[2] ?? '',

@@ -1,4 +1,4 @@
-import type { SourceName } from '../audit/event.js';
+import type { PublicSource } from '../audit/event.js';
 import type { Config } from '../config/schema.js';
 import type { ErrorCode } from '../errors.js';
 import type { Hold } from './holds.js';
@@ -18,7 +18,7 @@ export interface RunData {
   readonly sourceId: string;
   readonly purged: PurgedNote | null;
   readonly targets: ReadonlyArray<{
-    readonly source: SourceName;
+    readonly source: PublicSource;
     readonly timeline: number;
     readonly holds: readonly Hold[];
     readonly limit: number;
@@ -27,7 +27,7 @@ export interface RunData {
 
 /** What a run would do with one table. */
 export type DryTarget = Omit<Plan, 'months' | 'moment'> & {
-  readonly source: SourceName;
+  readonly source: PublicSource;
   readonly reference: number | null;
 };
 

@@ -1,6 +1,6 @@
 import { uptime } from 'node:os';
 import type { Logger } from 'pino';
-import type { SourceName } from '../audit/event.js';
+import type { PublicSource } from '../audit/event.js';
 import type { LoadedConfig } from '../config/load.js';
 import { AuditdError, messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
@@ -21,7 +21,7 @@ const TICK_MS = 20_000;
 const FIRST_TICK_MS = 500;
 /** What is remembered of clock and sinks is written this often, and whenever something happens. */
 const SAVE_MS = 600_000;
-const SOURCES: readonly SourceName[] = ['postern', 'auditd'];
+const SOURCES: readonly PublicSource[] = ['postern', 'auditd'];
 
 export interface RetentionOptions {
   readonly loaded: LoadedConfig;
@@ -169,7 +169,7 @@ export class Retention {
     return `the clock was set ${way} by ${stepped} h. If it is right now, the next run is in ${hours} h`;
   }
 
-  private standings(source: SourceName): Record<string, SinkStanding> {
+  private standings(source: PublicSource): Record<string, SinkStanding> {
     const { sources, sinks } = this.options.shipped();
     const { maxId = 0, mark = 0, timeline = 1 } = sources[source] ?? {};
     return Object.fromEntries(
@@ -230,7 +230,7 @@ export class Retention {
     };
   }
 
-  private holds(source: SourceName): Hold[] {
+  private holds(source: PublicSource): Hold[] {
     // What is remembered of sinks that get nowhere is about Postern's table: a dead one holds back ours as long.
     return holdsOf(this.standings(source), this.memory.stalls, this.config.max_hold);
   }

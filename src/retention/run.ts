@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { existsSync, statfsSync } from 'node:fs';
 import { setImmediate as otherWork } from 'node:timers/promises';
-import type { SourceName } from '../audit/event.js';
+import type { PublicSource } from '../audit/event.js';
 import type { Config } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
 import { quoteIdentifier, TableCache, type TableConfig } from '../source/columns.js';
@@ -29,7 +29,7 @@ const SENT = 1_000;
 
 /** A table that rows are removed from. */
 export interface Target {
-  readonly source: SourceName;
+  readonly source: PublicSource;
   readonly timeline: number;
   readonly table: TableConfig;
   readonly retention: Config['retention'];
@@ -61,7 +61,7 @@ export interface RunOptions {
 
 export interface Progress {
   readonly phase: 'resuming' | 'looking' | 'archiving' | 'purging';
-  readonly source: SourceName;
+  readonly source: PublicSource;
   /** Of the archive, where one is meant. */
   readonly month: string | null;
   readonly done: number;
@@ -70,14 +70,14 @@ export interface Progress {
 
 /** An archive as it has just come to be. */
 export interface Archived {
-  readonly source: SourceName;
+  readonly source: PublicSource;
   readonly month: string;
   readonly record: ArchiveRecord;
 }
 
 /** What a run did with one table. */
 export interface TargetResult {
-  readonly source: SourceName;
+  readonly source: PublicSource;
   readonly plan: Omit<Plan, 'months' | 'moment'>;
   readonly archives: readonly Archived[];
   readonly purged: Purged;
@@ -119,7 +119,7 @@ export async function runRetention(options: RunOptions): Promise<RunResult> {
 }
 
 class Run {
-  private readonly purgers = new Map<SourceName, Purger>();
+  private readonly purgers = new Map<PublicSource, Purger>();
   /** An archive was met of which rows have to stay for now: the note can't move past it. */
   private stuck = false;
   private purgedUpTo = 0;

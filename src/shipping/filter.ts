@@ -22,6 +22,7 @@ export function rejection(filter: EventsFilter | undefined, event: AuditEvent): 
     return `events.min_severity: ${min_severity}`;
   }
   if (server !== undefined && !server.includes(event.server)) return `events.server: ${server.join(', ')}`;
-  if (source !== undefined && !source.includes(event.source)) return `events.source: ${source.join(', ')}`;
+  if (source !== undefined && !source.some((name) => name === event.source))
+    return `events.source: ${source.join(', ')}`;
   return null;
 }

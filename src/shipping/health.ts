@@ -4,7 +4,13 @@ import { messageOf } from '../errors.js';
 /** What is past its time for longer than this hangs. */
 const OVERDUE_MS = 30_000;
 
-export type LoopState = 'opening' | 'waiting for events' | 'delivering' | 'backing off' | 'stopped';
+export type LoopState =
+  | 'opening'
+  | 'waiting for events'
+  | 'delivering'
+  | 'backing off'
+  | 'standing by' // another one ships
+  | 'stopped';
 
 export interface LastError {
   readonly message: string;

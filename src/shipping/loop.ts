@@ -29,6 +29,8 @@ export interface LoopOptions {
   readonly clock: () => number;
   readonly log: Logger;
   readonly random?: () => number;
+  /** Asked before each batch: false while another one ships in this one's place. */
+  readonly mayShip?: () => boolean;
 }
 
 export interface LoopStatus extends Standing {
@@ -159,6 +161,12 @@ export class SinkLoop implements Follower {
   private async run(): Promise<void> {
     while (!this.aborting.signal.aborted) {
       try {
+        if (this.options.mayShip?.() === false) {
+          this.opened = false; // what the other one has delivered counts: the place is found anew when it is this one's turn
+          this.markSettled();
+          await this.pause(TICK_MS, 'standing by');
+          continue;
+        }
         if (!this.opened) await this.open();
         this.alarm.reset();
         let progressed = false;
@@ -170,7 +178,7 @@ export class SinkLoop implements Follower {
           this.health.recovered();
           this.health.enter('waiting for events', TICK_MS);
           // While it has everything, time alone is no reason to look: the feed looks, and rings.
-          while (!(await this.alarm.sleep(TICK_MS)) && this.hasAll()) {
+          while (!(await this.alarm.sleep(TICK_MS)) && this.hasAll() && this.options.mayShip?.() !== false) {
             await this.tick();
             this.health.enter('waiting for events', TICK_MS);
           }
@@ -324,8 +332,8 @@ export class SinkLoop implements Follower {
     this.delivery.abort(new Error('the daemon stops'));
   }
 
-  private async pause(ms: number): Promise<void> {
-    this.health.enter('backing off', ms);
+  private async pause(ms: number, state: LoopState = 'backing off'): Promise<void> {
+    this.health.enter(state, ms);
     await this.alarm.pause(ms);
     if (this.ending) this.abort(); // a sink that is down is not waited for at the end
   }

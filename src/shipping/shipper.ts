@@ -16,6 +16,10 @@ export interface ConfiguredSink {
   readonly name: string;
   readonly config: SinkConfig;
   readonly sink: Sink;
+  /** The sources that it is given; all, if left out. */
+  readonly sources?: readonly SourceName[];
+  /** See `LoopOptions`. */
+  readonly mayShip?: () => boolean;
 }
 
 export interface ShipperOptions {
@@ -61,7 +65,17 @@ export class Shipper {
         }),
     );
     this.loops = sinks.map(
-      ({ name, config, sink }) => new SinkLoop({ name, config, sink, feeds: this.feeds, state, clock, log }),
+      ({ name, config, sink, sources: given, mayShip }) =>
+        new SinkLoop({
+          name,
+          config,
+          sink,
+          feeds: this.feeds.filter((feed) => given?.includes(feed.name) !== false),
+          state,
+          clock,
+          log,
+          ...(mayShip === undefined ? {} : { mayShip }),
+        }),
     );
   }
 

@@ -18,7 +18,8 @@ export function judge(
   neverBan: { contains(address: string): boolean },
 ): 'write' | Withheld | null {
   if (event.action !== 'auth.login_failure' || event.type.category === 'ban') return null;
-  if (!event.local) return 'other_server';
+  // What other servers told was let in before (fleet/): all the rest is judged here.
+  if (!event.local && event.source !== 'fleet') return 'other_server';
   if (event.address === null) return 'no_address';
   if (event.time === null) return 'unreadable';
   if (event.time < now - OLDEST_MS) return 'old';

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { SourceName } from '../audit/event.js';
 import type { Positions } from './positions.js';
 
 /** A place in a file and what stands before it. */
@@ -9,7 +10,7 @@ export interface Point {
 
 /** Rows found behind a saved place of which shipping has not yet shown that it took them over. */
 export interface Found {
-  readonly source: 'postern' | 'auditd';
+  readonly source: SourceName;
   readonly timeline: number;
   /** `[row id, event.id]`, ascending. */
   readonly rows: ReadonlyArray<readonly [number, string]>;
@@ -31,7 +32,7 @@ export interface Note {
 }
 
 const id = z.int().min(0);
-const source = z.enum(['postern', 'auditd']);
+const source = z.enum(['postern', 'auditd', 'fleet']);
 const point = z.strictObject({
   offset: id,
   positions: z.array(z.strictObject({ source, timeline: id, upTo: id })),

@@ -1,6 +1,6 @@
 import type Database from 'better-sqlite3';
 import type { Classifier } from '../audit/catalog.js';
-import type { AuditEvent } from '../audit/event.js';
+import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { Redactor } from '../audit/redaction.js';
 import { messageOf } from '../errors.js';
 import { type AuditTable, COLUMN_KEYS, type ColumnKey, TableCache, type TableProblem } from './columns.js';
@@ -9,8 +9,14 @@ import { RowReader } from './row.js';
 import type { AuditSource, History, Look, LookRequest } from './source.js';
 
 export interface OwnSourceOptions {
-  /** state.db, open, ours. */
+  /** Default: auditd. */
+  readonly name?: SourceName;
+  /** A database of ours, open. */
   readonly db: Database.Database;
+  /** What it is called in messages; default: state.db. */
+  readonly place?: string;
+  /** See `RowOptions.idOf`. */
+  readonly idOf?: (rowId: bigint) => string | null;
   readonly table: string;
   readonly sourceId: string;
   readonly classify: Classifier;
@@ -29,25 +35,35 @@ export interface OwnSource extends AuditSource {
 /** For rows that were recorded without a call of `notify`. */
 const POLL_MS = 5_000;
 
-/** Reads the daemon's own audit table over the connection it already has. */
+/** Reads an audit table of the daemon's own over the connection it already has. */
 export function createOwnSource(options: OwnSourceOptions): OwnSource {
   return new OwnTable(options);
 }
 
 class OwnTable implements OwnSource {
-  readonly name = 'auditd';
+  readonly name: SourceName;
+  private readonly place: string;
   private readonly tables: TableCache;
   private readonly reader: PageReader;
   private readonly wakes = new Set<() => unknown>();
   private pending: NodeJS.Immediate | null = null;
 
   constructor(private readonly options: OwnSourceOptions) {
-    const { table, sourceId, server, classify, redact, clock } = options;
+    const { name = 'auditd', place = 'state.db', table, sourceId, server, classify, redact, clock } = options;
+    this.name = name;
+    this.place = place;
     const columns = Object.fromEntries(COLUMN_KEYS.map((key) => [key, key])) as Record<ColumnKey, string>;
     this.tables = new TableCache({ table, columns });
     const history = options.history ?? { fingerprintOf: () => null };
     this.reader = new PageReader(
-      new RowReader({ name: 'auditd', sourceId, server, classify, redact }),
+      new RowReader({
+        name,
+        sourceId,
+        server,
+        classify,
+        redact,
+        ...(options.idOf === undefined ? {} : { idOf: options.idOf }),
+      }),
       history,
       clock,
     );
@@ -56,11 +72,11 @@ class OwnTable implements OwnSource {
   look(request: LookRequest): Look {
     try {
       const found = this.inTransaction((table) => this.reader.read(this.options.db, table, request));
-      return lookOf(found, this.options.table);
+      return lookOf(found, this.options.table, this.place);
     } catch (error) {
       return {
         state: 'failed',
-        message: `reading table ${this.options.table} of state.db failed: ${messageOf(error)}; trying again`,
+        message: `reading table ${this.options.table} of ${this.place} failed: ${messageOf(error)}; trying again`,
         code: null,
       };
     }
@@ -100,7 +116,7 @@ class OwnTable implements OwnSource {
   }
 }
 
-function lookOf(found: Page | Replaced | Unfollowable | TableProblem, table: string): Look {
+function lookOf(found: Page | Replaced | Unfollowable | TableProblem, table: string, place: string): Look {
   switch (found.state) {
     case 'page':
       return { ...found, state: 'reading', postern: 'running' };
@@ -109,10 +125,10 @@ function lookOf(found: Page | Replaced | Unfollowable | TableProblem, table: str
     case 'unfollowable':
       return {
         state: 'failed',
-        message: `table ${table} of state.db has a row with the id ${found.id}`,
+        message: `table ${table} of ${place} has a row with the id ${found.id}`,
         code: null,
       };
     default:
-      return { ...found, message: `state.db: ${found.message}`, code: null };
+      return { ...found, message: `${place}: ${found.message}`, code: null };
   }
 }

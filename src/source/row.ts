@@ -13,6 +13,8 @@ export interface RowOptions {
   readonly server: string;
   readonly classify: Classifier;
   readonly redact: Redactor;
+  /** The `event.id` of a row by its row id, where it has one already from elsewhere; else it is made from the row. */
+  readonly idOf?: (rowId: bigint) => string | null;
 }
 
 /** Where a row comes from: what its columns do not say. */
@@ -37,6 +39,8 @@ export class RowReader {
 
   /** `event.id` alone, and the length of what was hashed, which is about that of the row. */
   identify(row: RawRow, place: Pick<RowPlace, 'defaults' | 'bytesOf'>): { id: string; length: number } {
+    const known = typeof row[0] === 'bigint' ? (this.options.idOf?.(row[0]) ?? null) : null;
+    if (known !== null) return { id: known, length: lengthOf(row) };
     const encoded = encodeRow(this.origin, row, place.defaults, (column) => {
       const id = row[0];
       return typeof id === 'bigint' ? place.bytesOf(id, column) : null;
@@ -129,6 +133,13 @@ class RowEvent implements AuditEvent {
   get columns(): readonly SqlValue[] {
     return this.row.slice(1).with(DETAILS - 1, this.details);
   }
+}
+
+function lengthOf(row: RawRow): number {
+  return row.reduce<number>(
+    (sum, value) => sum + (typeof value === 'string' || Buffer.isBuffer(value) ? value.length : 8),
+    0,
+  );
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -61,6 +61,13 @@ describe('the catalog', () => {
 
   it('knows one failed login, and no other failure of a client', () => {
     const failures = catalog.filter(({ outcome }) => outcome === 'failure').map(({ action }) => action);
-    expect(failures).toEqual(['auth.login_failure', 'daemon.rows_lost', 'daemon.hold_override']);
+    expect(failures).toEqual([
+      'auth.login_failure',
+      'daemon.server_silent',
+      'daemon.fleet_gap',
+      'daemon.fleet_limit',
+      'daemon.rows_lost',
+      'daemon.hold_override',
+    ]);
   });
 });

@@ -32,9 +32,8 @@ export interface NatsOptions {
   readonly nodes?: number;
   /** Text of nats-server.conf besides: `authorization { … }`, `tls { … }`. */
   readonly extra?: string;
-  /** Address of each node; default loopback with free ports. With it, `wrap` runs the node elsewhere. */
-  readonly hosts?: readonly string[];
-  readonly wrap?: (node: number) => readonly string[];
+  /** Where they listen; default: loopback. */
+  readonly address?: string;
 }
 
 interface Node {
@@ -48,30 +47,23 @@ export class Nats {
   output = '';
   private readonly nodes: Node[] = [];
 
-  private constructor(
-    private readonly options: NatsOptions,
-    readonly urls: readonly string[],
-  ) {}
+  private constructor(readonly urls: readonly string[]) {}
 
   static async start(options: NatsOptions = {}): Promise<Nats> {
-    const { nodes = 1, hosts, extra = '' } = options;
-    const ports = hosts === undefined ? await freePorts(nodes * 2) : hosts.flatMap(() => [4222, 6222]);
-    const host = (at: number) => hosts?.[at] ?? '127.0.0.1';
-    const nats = new Nats(
-      options,
-      Array.from({ length: nodes }, (_, at) => `nats://${host(at)}:${ports[at * 2]}`),
-    );
-    const routes = Array.from({ length: nodes }, (_, at) => `"nats://${host(at)}:${ports[at * 2 + 1]}"`);
+    const { nodes = 1, address = '127.0.0.1', extra = '' } = options;
+    const ports = await freePorts(nodes * 2);
+    const nats = new Nats(Array.from({ length: nodes }, (_, at) => `nats://${address}:${ports[at * 2]}`));
+    const routes = Array.from({ length: nodes }, (_, at) => `"nats://${address}:${ports[at * 2 + 1]}"`);
     for (let at = 0; at < nodes; at++) {
       const config = join(nats.directory, `n${at}.conf`);
       const cluster =
         nodes === 1
           ? ''
-          : `cluster { name: fleet, listen: "${host(at)}:${ports[at * 2 + 1]}", routes: [${routes.join(', ')}] }`;
+          : `cluster { name: fleet, listen: "${address}:${ports[at * 2 + 1]}", routes: [${routes.join(', ')}] }`;
       writeFileSync(
         config,
         `server_name: n${at}
-listen: "${host(at)}:${ports[at * 2]}"
+listen: "${address}:${ports[at * 2]}"
 jetstream { store_dir: "${nats.directory}/data${at}", max_mem: 256M, max_file: 20G }
 ${cluster}
 ${extra}
@@ -88,8 +80,7 @@ ${extra}
   /** Starts a node (again). */
   run(at: number): void {
     const node = this.node(at);
-    const [command = 'nats-server', ...before] = [...(this.options.wrap?.(at) ?? []), 'nats-server'];
-    const child = spawn(command, [...before, '-c', node.config], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn('nats-server', ['-c', node.config], { stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding('utf8').on('data', (text: string) => {
         this.output = (this.output + text).slice(-100_000);

@@ -22,7 +22,7 @@ const key = (source: SourceName, timeline: number): string => `${source}/${timel
  */
 export class ShippingModel {
   /** Rows that exist, by source. */
-  readonly rows: Record<SourceName, number> = { postern: 0, auditd: 0 };
+  readonly rows: Record<SourceName, number> = { postern: 0, auditd: 0, fleet: 0 };
   timeline = 1;
   private committed: Committed = { cursors: new Map(), saved: null };
   private readonly history: Committed[] = [];

@@ -86,7 +86,7 @@ export function Filters({ view, users, servers }: FiltersProps) {
               id="f-user"
               value={written.user ?? ''}
               list="users"
-              placeholder="Name or email"
+              placeholder="Name, email or ID"
               autocomplete="off"
               maxlength={200}
               dir="auto"

@@ -77,7 +77,7 @@ function Moment({
   if (Number.isNaN(time)) return <>{none}</>;
   return (
     <>
-      {ends ? 'ends ' : <span class="sr">banned </span>}
+      {ends ? 'ends ' : 'banned '}
       <Ago time={time} now={now} />
     </>
   );

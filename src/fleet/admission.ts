@@ -1,0 +1,84 @@
+/** What one other server may bring in within a time. */
+export interface AdmissionLimit {
+  readonly addresses: number;
+  readonly failures: number;
+  readonly windowMs: number;
+}
+
+export type Refusal = 'too_many_failures' | 'too_many_addresses' | 'too_many_servers';
+
+/** Failures are counted in slices of the window, so that a flood costs no memory. */
+const SLICES = 60;
+/** Servers that are remembered; a fleet that is larger has other sorrows. */
+const MOST_ORIGINS = 10_000;
+
+interface Origin {
+  /** When each address was let in last. At most `addresses` of them. */
+  readonly addresses: Map<string, number>;
+  readonly slices: number[];
+  /** The slice that was counted in last, since the epoch. */
+  slice: number;
+  total: number;
+}
+
+/**
+ * How many failed logins, and from how many addresses, each other server may have counted here. One that was taken over can forge
+ * any: what it can have banned is bounded by this, and by `never_ban`.
+ */
+export class Admission {
+  private readonly origins = new Map<string, Origin>();
+
+  constructor(private readonly limit: AdmissionLimit) {}
+
+  /** True if nothing of this server would be let in now: asked before its message is read. */
+  isExhausted(origin: string, now: number): boolean {
+    const known = this.origins.get(origin);
+    if (known === undefined) return this.origins.size >= MOST_ORIGINS;
+    this.turn(known, now);
+    return known.total >= this.limit.failures;
+  }
+
+  /** Lets a failure in, and counts it; null, or why not. */
+  admit(origin: string, address: string, now: number): Refusal | null {
+    const known = this.originOf(origin);
+    if (known === null) return 'too_many_servers';
+    this.turn(known, now);
+    if (known.total >= this.limit.failures) return 'too_many_failures';
+    if (!known.addresses.has(address)) {
+      if (known.addresses.size >= this.limit.addresses) this.forget(known, now);
+      if (known.addresses.size >= this.limit.addresses) return 'too_many_addresses';
+    }
+    known.addresses.set(address, now);
+    const at = known.slice % SLICES;
+    known.slices[at] = (known.slices[at] ?? 0) + 1;
+    known.total++;
+    return null;
+  }
+
+  private originOf(name: string): Origin | null {
+    const known = this.origins.get(name);
+    if (known !== undefined) return known;
+    if (this.origins.size >= MOST_ORIGINS) return null;
+    const made: Origin = { addresses: new Map(), slices: Array<number>(SLICES).fill(0), slice: 0, total: 0 };
+    this.origins.set(name, made);
+    return made;
+  }
+
+  /** Leaves the slices behind that are out of the window. A clock that was set back counts in the newest. */
+  private turn(origin: Origin, now: number): void {
+    const slice = Math.floor(now / (this.limit.windowMs / SLICES));
+    if (slice <= origin.slice) return;
+    for (let next = Math.max(origin.slice + 1, slice - SLICES + 1); next <= slice; next++) {
+      const at = next % SLICES;
+      origin.total -= origin.slices[at] ?? 0;
+      origin.slices[at] = 0;
+    }
+    origin.slice = slice;
+  }
+
+  private forget(origin: Origin, now: number): void {
+    for (const [address, at] of origin.addresses) {
+      if (at < now - this.limit.windowMs) origin.addresses.delete(address);
+    }
+  }
+}

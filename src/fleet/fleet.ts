@@ -1,0 +1,226 @@
+import type { Logger } from 'pino';
+import type { SourceName } from '../audit/event.js';
+import type { LoadedConfig } from '../config/load.js';
+import { subjectToken } from '../formats/fleet.js';
+import type { NewEntry } from '../recorder/recorder.js';
+import type { ShipperStatus } from '../shipping/shipper.js';
+import type { State } from '../shipping/state.js';
+import { createOwnSource, type OwnSource, type OwnSourceOptions } from '../source/own.js';
+import { VERSION } from '../version.js';
+import type { Beat } from './beat.js';
+import { fleetConnection } from './connection.js';
+import { FailureTable } from './failure-table.js';
+import { ForeignFailures } from './foreign-failures.js';
+import { Heartbeat } from './heartbeat.js';
+import { HubConsumer } from './hub-consumer.js';
+import { HubTable } from './hub-table.js';
+import { Lease } from './lease.js';
+import { Link, type Part } from './link.js';
+import { type Member, Members } from './members.js';
+import { follow, positionsOf } from './positions.js';
+import { type FleetStatus, serversOf } from './status.js';
+
+/** What every source is made with. */
+export type SourceParts = Pick<OwnSourceOptions, 'sourceId' | 'classify' | 'redact' | 'clock' | 'server'> & {
+  readonly historyOf: (source: SourceName) => NonNullable<OwnSourceOptions['history']>;
+};
+
+export interface FleetOptions {
+  readonly config: LoadedConfig['config'];
+  readonly state: State;
+  readonly sources: SourceParts;
+  readonly shipped: () => ShipperStatus | null;
+  readonly record: (entry: NewEntry) => void;
+  readonly clock: () => number;
+  readonly log: Logger;
+}
+
+const SILENT = 'fleet_silent';
+
+/** What this daemon has to do with other servers: null where it is alone. */
+export function createFleet(options: FleetOptions): Fleet | null {
+  return fleetConnection(options.config) === null ? null : new Fleet(options);
+}
+
+export class Fleet {
+  /** On a hub, what stands in the place of Postern's table. */
+  readonly hubSource: OwnSource | null = null;
+  /** Other servers' failed logins, where they count here. */
+  readonly failureSource: OwnSource | null = null;
+  private readonly token: string;
+  private readonly link: Link;
+  private readonly table: HubTable | null = null;
+  private readonly consumer: HubConsumer | null = null;
+  private readonly lease: Lease | null = null;
+  private readonly members: Members | null = null;
+  private readonly failures: ForeignFailures | null = null;
+
+  /** @throws AuditdError `STATE_UNUSABLE` if the hub's table can't be opened */
+  constructor(private readonly options: FleetOptions) {
+    const { config, log } = options;
+    const { fleet, server } = config;
+    const nats = fleetConnection(config);
+    if (nats === null) throw new Error('a fleet takes a connection');
+    const { stream } = nats;
+    this.token = subjectToken(server);
+    const parts: Part[] = [];
+    if (fleet.bans === 'subscribe') {
+      this.failureSource = this.ownSource('fleet', FailureTable.table);
+      this.failures = this.subscribing(() => this.failureSource?.notify());
+      parts.push(this.failures);
+    }
+    if (fleet.role === 'hub') {
+      this.table = new HubTable(config.state);
+      this.hubSource = this.ownSource('postern', 'audit_log', this.table);
+      this.consumer = this.consuming(stream, this.table);
+      this.lease = this.leasing(stream, this.table);
+      this.members = this.watching(stream);
+      parts.push(this.consumer, this.lease, this.members);
+    }
+    const every = fleet.heartbeat;
+    parts.push(new Heartbeat({ stream, server, every, beat: () => this.beat(), log }));
+    this.link = new Link({ nats, name: `postern-auditd ${server} ${fleet.role}`, parts, log });
+  }
+
+  /** Whether sinks that lead away from this host may ship now: of two hubs, one's. */
+  readonly mayShip = (): boolean => this.lease === null || this.lease.held;
+
+  start(): void {
+    this.link.start();
+  }
+
+  /** To be called when the sinks are closed. */
+  async stop(): Promise<void> {
+    await this.lease?.release();
+    await this.link.stop();
+    this.table?.close();
+  }
+
+  status(): FleetStatus {
+    const { role } = this.options.config.fleet;
+    return {
+      role,
+      link: this.link.status(),
+      bans: this.failures?.status() ?? null,
+      hub: this.consumer?.status() ?? null,
+      lease: this.lease?.status() ?? null,
+      servers:
+        this.table === null || this.members === null
+          ? []
+          : serversOf(this.members.all(), this.table.lastEvents()),
+    };
+  }
+
+  private ownSource(name: SourceName, table: string, hub: HubTable | null = null): OwnSource {
+    const { state, sources } = this.options;
+    const failures = hub === null ? new FailureTable(state.db) : null;
+    return createOwnSource({
+      ...sources,
+      name,
+      db: hub?.db ?? state.db,
+      place: hub?.path ?? 'state.db',
+      table,
+      history: sources.historyOf(name),
+      idOf: (row) => hub?.eventIdOf(row) ?? failures?.eventIdOf(row) ?? null,
+    });
+  }
+
+  private subscribing(onRows: () => void): ForeignFailures {
+    const { config, state, clock, log, record } = this.options;
+    const { fleet, fail2ban } = config;
+    return new ForeignFailures({
+      state,
+      token: this.token,
+      neverBan: [...fail2ban.never_ban, ...fleet.never_ban],
+      limit: { ...fleet.limit, windowMs: fail2ban.find_time },
+      clock,
+      log,
+      onRows,
+      onLimit: (origin, reason) => {
+        log.warn({ origin, reason }, `fleet.limit: server ${origin} has reached its limit of failed logins`);
+        record({ action: 'daemon.fleet_limit', details: { origin, reason, ...fleet.limit } });
+      },
+    });
+  }
+
+  private consuming(stream: string, table: HubTable): HubConsumer {
+    const { clock, log, record } = this.options;
+    return new HubConsumer({
+      stream,
+      table,
+      clock,
+      log,
+      onRows: () => this.hubSource?.notify(),
+      onGap: (details) => record({ action: 'daemon.fleet_gap', details }),
+      onFailed: (reason) => this.link.restart(reason),
+    });
+  }
+
+  private leasing(stream: string, table: HubTable): Lease {
+    const { config, state, clock, log, record, shipped } = this.options;
+    const onward = onwardSinks(config);
+    return new Lease({
+      stream,
+      server: config.server,
+      clock,
+      log,
+      positions: () => positionsOf(table, shipped()?.sinks ?? {}, onward),
+      onPositions: (positions) => follow(table, state, positions, onward),
+      onTaken: () => {
+        log.info('this hub has the lease: it ships onward');
+        record({ action: 'daemon.lease_taken' });
+      },
+      onLost: () => {
+        log.warn('this hub has no lease any more: it stands by');
+        record({ action: 'daemon.lease_lost' });
+      },
+    });
+  }
+
+  private watching(stream: string): Members {
+    const { config, state, clock, log, record } = this.options;
+    const silentBefore = (state.note(SILENT) ?? '').split(' ').filter((token) => token !== '');
+    const say = (action: string, { beat, silentFor }: Member) => {
+      const silent = this.members?.all().filter((member) => member.silent) ?? [];
+      state.setNote(SILENT, silent.map(({ token }) => token).join(' '));
+      log.warn({ server: beat.server, silent_ms: silentFor }, `${action}: ${beat.server}`);
+      if (this.mayShip())
+        record({ action, server: beat.server, details: { server: beat.server, silent_ms: silentFor } });
+    };
+    return new Members({
+      stream,
+      silentAfter: config.fleet.silent_after,
+      clock,
+      silentBefore,
+      onSilent: (member) => say('daemon.server_silent', member),
+      onBack: (member) => say('daemon.server_back', member),
+    });
+  }
+
+  private beat(): Beat {
+    const { config, clock, shipped } = this.options;
+    const now = shipped();
+    const postern = now?.sources.postern;
+    const streams = Object.entries(config.sinks).flatMap(([name, { type }]) =>
+      type === 'jetstream' ? [now?.sinks[name]] : [],
+    );
+    return {
+      v: 1,
+      server: config.server,
+      role: config.fleet.role,
+      version: VERSION,
+      time: clock(),
+      state: postern?.state ?? 'starting',
+      rows: postern?.maxId ?? 0,
+      lag_events: Math.max(0, ...streams.map((sink) => sink?.lag_events ?? 0)),
+      lag_seconds: Math.max(0, ...streams.map((sink) => sink?.lag_seconds ?? 0)),
+    };
+  }
+}
+
+/** Names of the sinks that lead away from this host; files stay, and both hubs write them. */
+function onwardSinks({ sinks }: LoadedConfig['config']): string[] {
+  return Object.entries(sinks)
+    .filter(([, sink]) => !('directory' in sink))
+    .map(([name]) => name);
+}

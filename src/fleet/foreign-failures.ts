@@ -1,0 +1,147 @@
+import type { Msg, NatsConnection } from '@nats-io/transport-node';
+import type { Logger } from 'pino';
+import { NetworkSet, parseAddress } from '../audit/address.js';
+import { parseTime } from '../audit/time.js';
+import { messageOf } from '../errors.js';
+import { parseFleet, SUBJECT_PREFIX, serverTokenOf } from '../formats/fleet.js';
+import type { State } from '../shipping/state.js';
+import { NEWEST_MS, OLDEST_MS } from '../sinks/freshness.js';
+import { Admission, type AdmissionLimit, type Refusal } from './admission.js';
+import { FailureTable, type ForeignFailure } from './failure-table.js';
+import type { Part } from './link.js';
+
+const PRUNE_MS = 600_000;
+const IP_ADDRESS = 8;
+
+type Reason = Refusal | 'unreadable' | 'not_its_own' | 'no_address' | 'not_fresh' | 'never_ban' | 'twice';
+
+export interface ForeignFailuresOptions {
+  readonly state: State;
+  /** Subject token of this server: what it says itself is left out. */
+  readonly token: string;
+  readonly neverBan: readonly string[];
+  readonly limit: AdmissionLimit;
+  readonly clock: () => number;
+  readonly log: Logger;
+  /** Rows were written. */
+  readonly onRows: () => void;
+  /** A server has reached its limit: said once per window and server. */
+  readonly onLimit: (origin: string, reason: Refusal) => void;
+}
+
+/**
+ * Fresh failed logins at other servers, as they are published, into a table of this server's own: the source `fleet`, which the sink
+ * of type fail2ban reads like Postern's, with the same exactness, and which no other sink is given. What was missed while the connection
+ * was down would be too old to count, so it is not asked for.
+ */
+export class ForeignFailures implements Part {
+  private readonly table: FailureTable;
+  private readonly admission: Admission;
+  private readonly neverBan: NetworkSet;
+  private pending: ForeignFailure[] = [];
+  private scheduled: NodeJS.Immediate | null = null;
+  private prunedAt = 0;
+  private readonly warned = new Map<string, number>();
+  private admitted = 0;
+  private readonly refused: Partial<Record<Reason, number>> = {};
+
+  constructor(private readonly options: ForeignFailuresOptions) {
+    const { state, limit, neverBan, clock } = options;
+    this.table = new FailureTable(state.db);
+    this.admission = new Admission(limit);
+    this.neverBan = new NetworkSet([...neverBan]);
+    // A restart gives nobody a new allowance.
+    for (const { origin, address, received } of this.table.since(clock() - limit.windowMs))
+      this.admission.admit(origin, address, received);
+  }
+
+  async attach(nc: NatsConnection): Promise<void> {
+    nc.subscribe(`${SUBJECT_PREFIX}.*.auth.login_failure`, {
+      callback: (error, message) => {
+        if (error !== null) this.options.log.error({ err: error }, `fleet.bans: ${messageOf(error)}`);
+        else this.take(message);
+      },
+    });
+    await nc.flush();
+  }
+
+  detach(): void {} // the subscription ends with its connection
+
+  status() {
+    const refused = Object.entries(this.refused).map(([reason, count]) => [`refused_${reason}_total`, count]);
+    return { admitted_total: this.admitted, ...(Object.fromEntries(refused) as Record<string, number>) };
+  }
+
+  private take(message: Msg): void {
+    const { token, clock, log } = this.options;
+    const origin = serverTokenOf(message.subject);
+    if (origin === null || origin === token) return;
+    const now = clock();
+    if (this.admission.isExhausted(origin, now)) {
+      this.refuse('too_many_failures', origin, now);
+      return;
+    }
+    const failure = this.read(message, origin, now);
+    if (typeof failure === 'string') {
+      this.refuse(failure, origin, now);
+      return;
+    }
+    const refusal = this.admission.admit(origin, failure.address, now);
+    if (refusal !== null) {
+      this.refuse(refusal, origin, now);
+      return;
+    }
+    log.trace({ origin, address: failure.address }, 'failed login at another server');
+    this.pending.push(failure);
+    this.scheduled ??= setImmediate(() => this.write());
+  }
+
+  private read(message: Msg, origin: string, now: number): ForeignFailure | Reason {
+    const event = parseFleet(message.subject, message.string());
+    if (typeof event === 'string') return 'unreadable';
+    const { id, server, columns } = event;
+    if (server !== event.origin) return 'not_its_own'; // a row of a third server, which tells of it itself
+    const [createdAt = null, , userName = null, userEmail = null] = columns;
+    const raw = columns[IP_ADDRESS];
+    const address = typeof raw === 'string' ? parseAddress(raw) : null;
+    if (address === null) return 'no_address';
+    const time = parseTime(createdAt);
+    if (time === null || time < now - OLDEST_MS || time > now + NEWEST_MS) return 'not_fresh';
+    if (this.neverBan.contains(address)) return 'never_ban';
+    return { eventId: id, origin, server, createdAt, userName, userEmail, address };
+  }
+
+  private refuse(reason: Reason, origin: string, now: number): void {
+    this.refused[reason] = (this.refused[reason] ?? 0) + 1;
+    if (reason !== 'too_many_failures' && reason !== 'too_many_addresses') return;
+    const { limit, onLimit } = this.options;
+    if (now - (this.warned.get(origin) ?? Number.NEGATIVE_INFINITY) < limit.windowMs) return;
+    this.warned.set(origin, now);
+    onLimit(origin, reason);
+  }
+
+  private write(): void {
+    this.scheduled = null;
+    const { clock, log, onRows } = this.options;
+    const failures = this.pending;
+    this.pending = [];
+    const now = clock();
+    try {
+      const added = this.table.add(failures, now);
+      this.admitted += added;
+      const twice = failures.length - added;
+      if (twice > 0) this.refused.twice = (this.refused.twice ?? 0) + twice;
+      if (added > 0) onRows();
+      if (Math.abs(now - this.prunedAt) > PRUNE_MS) {
+        this.prunedAt = now;
+        this.table.removeOld(now);
+      }
+    } catch (error) {
+      // A full disk: bans of others can wait, and would be too old when it is over.
+      log.error(
+        { err: error },
+        `${failures.length} failed logins of other servers not recorded: ${messageOf(error)}`,
+      );
+    }
+  }
+}

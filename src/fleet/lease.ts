@@ -1,0 +1,153 @@
+/**
+ * Which of two hubs ships onward: who holds the entry `hub` of a key-value bucket whose entries go after ten seconds.
+ *
+ * The holder renews it every two seconds against its revision. It counts itself as the holder only up to three seconds before the servers
+ * would drop the entry, reckoned from before the renewal was sent, by a clock that nobody sets: so two hubs never hold it at
+ * a time, unless the clocks of the NATS servers differ by more than those three seconds when their leader changes.
+ *
+ * FENCING. A collector knows no lease, so it can't refuse a hub that was the holder when it began to send. The loops ask before each
+ * batch; what can come twice is the batch under way, and what was delivered since the last renewal. Both have the same event ids.
+ */
+import { randomBytes } from 'node:crypto';
+import { jetstream } from '@nats-io/jetstream';
+import { type KV, Kvm } from '@nats-io/kv';
+import type { NatsConnection } from '@nats-io/transport-node';
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import { messageOf } from '../errors.js';
+import { LEASE_TTL_MS, leaseBucket } from './buckets.js';
+import type { Part } from './link.js';
+
+const RENEW_MS = 2_000;
+const MARGIN_MS = 3_000;
+const ANSWER_MS = 2_000;
+const KEY = 'hub';
+
+/** Of each sink that ships onward: the id of the event up to which it has delivered. */
+export type Positions = Readonly<Record<string, string>>;
+
+const schema = z.object({
+  v: z.literal(1),
+  holder: z.string(),
+  instance: z.string(),
+  since: z.number(),
+  positions: z.record(z.string(), z.string()),
+});
+type Entry = z.infer<typeof schema>;
+
+export interface LeaseOptions {
+  readonly stream: string;
+  readonly server: string;
+  readonly clock: () => number;
+  readonly log: Logger;
+  /** Where this hub's sinks stand, for the other one. */
+  readonly positions: () => Positions;
+  /** Where the holder's sinks stand: ours are moved there while we stand by. */
+  readonly onPositions: (positions: Positions) => void;
+  readonly onTaken: () => void;
+  readonly onLost: () => void;
+}
+
+export class Lease implements Part {
+  private readonly instance = randomBytes(8).toString('hex');
+  private kv: KV | null = null;
+  private timer: NodeJS.Timeout | null = null;
+  private revision = 0;
+  /** Monotonic, ms. */
+  private until = Number.NEGATIVE_INFINITY;
+  private since = 0;
+  private was = false;
+  private other: Entry | null = null;
+  private working: Promise<void> | null = null;
+
+  constructor(private readonly options: LeaseOptions) {}
+
+  /** True while this hub, and no other, ships onward. */
+  get held(): boolean {
+    return performance.now() < this.until;
+  }
+
+  async attach(nc: NatsConnection): Promise<void> {
+    const js = jetstream(nc, { timeout: ANSWER_MS });
+    this.kv = await new Kvm(js).open(leaseBucket(this.options.stream));
+    await this.turn();
+    this.timer = setInterval(() => void this.turn(), RENEW_MS);
+  }
+
+  detach(): void {
+    if (this.timer !== null) clearInterval(this.timer);
+    this.timer = null;
+    this.kv = null;
+  }
+
+  /** Gives it up, so that the other hub need not wait for its end. To be called when nothing is shipped any more. */
+  async release(): Promise<void> {
+    await this.working;
+    const { kv } = this;
+    const held = this.held;
+    this.until = Number.NEGATIVE_INFINITY;
+    if (kv === null || !held) return;
+    await kv.delete(KEY, { previousSeq: this.revision }).catch(() => undefined); // it ends by itself
+  }
+
+  status() {
+    return {
+      held: this.held,
+      holder: this.held ? this.options.server : (this.other?.holder ?? null),
+      revision: this.held ? this.revision : null,
+    };
+  }
+
+  private turn(): Promise<void> {
+    this.working ??= this.look().finally(() => {
+      this.working = null;
+    });
+    return this.working;
+  }
+
+  private async look(): Promise<void> {
+    const { kv } = this;
+    const { log, onTaken, onLost } = this.options;
+    if (kv === null) return;
+    const sent = performance.now();
+    try {
+      if (this.held) this.revision = await kv.update(KEY, this.entry(), this.revision);
+      else this.revision = await this.take(kv);
+      if (this.revision > 0) this.until = sent + LEASE_TTL_MS - MARGIN_MS;
+    } catch (error) {
+      if (/wrong last sequence/i.test(messageOf(error))) this.until = Number.NEGATIVE_INFINITY;
+      else log.debug({ err: error }, `lease: ${messageOf(error)}`);
+    }
+    if (this.held === this.was) return;
+    this.was = this.held;
+    if (this.held) onTaken();
+    else onLost();
+  }
+
+  /** 0: somebody else has it. */
+  private async take(kv: KV): Promise<number> {
+    const found = await kv.get(KEY);
+    if (found !== null && found.operation === 'PUT') {
+      this.other = entryOf(found.string());
+      if (this.other !== null && this.other.instance !== this.instance)
+        this.options.onPositions(this.other.positions);
+      return 0;
+    }
+    this.since = this.options.clock();
+    return kv.create(KEY, this.entry());
+  }
+
+  private entry(): string {
+    const { server: holder, positions } = this.options;
+    const entry: Entry = { v: 1, holder, instance: this.instance, since: this.since, positions: positions() };
+    return JSON.stringify(entry);
+  }
+}
+
+function entryOf(text: string): Entry | null {
+  try {
+    return schema.safeParse(JSON.parse(text)).data ?? null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,102 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { NatsConnection } from '@nats-io/transport-node';
+import type { Logger } from 'pino';
+import type { NatsConfig } from '../config/nats.js';
+import { messageOf } from '../errors.js';
+import { backoff } from '../shipping/backoff.js';
+import { connectNats } from '../sinks/jetstream/connection.js';
+import { natsTrouble } from '../sinks/jetstream/trouble.js';
+
+/** What works over the connection to the fleet. */
+export interface Part {
+  /** Begins with a connection that is new. One that throws ends the connection, and is begun again with the next. */
+  attach(nc: NatsConnection): Promise<void>;
+  /** The connection has ended, or is about to be. */
+  detach(): void;
+}
+
+export interface LinkStatus {
+  readonly connected: boolean;
+  readonly server: string | null;
+  readonly connects_total: number;
+  readonly last_error: string | null;
+}
+
+export interface LinkOptions {
+  readonly nats: NatsConfig;
+  readonly name: string;
+  readonly parts: readonly Part[];
+  readonly log: Logger;
+}
+
+/** The daemon's connection to its fleet, made again for ever. Says once that it is down, and once that it is back. */
+export class Link {
+  private nc: NatsConnection | null = null;
+  private running: Promise<void> | null = null;
+  private readonly ending = new AbortController();
+  private connects = 0;
+  private failures = 0;
+  private lastError: string | null = null;
+
+  constructor(private readonly options: LinkOptions) {}
+
+  start(): void {
+    this.running ??= this.run();
+  }
+
+  async stop(): Promise<void> {
+    this.ending.abort();
+    await this.nc?.close();
+    await this.running;
+  }
+
+  /** Ends the connection; another one is made. */
+  restart(reason: string): void {
+    this.lastError = reason;
+    void this.nc?.close();
+  }
+
+  status(): LinkStatus {
+    const connected = this.nc !== null && !this.nc.isClosed();
+    return {
+      connected,
+      server: connected ? (this.nc?.getServer() ?? null) : null,
+      connects_total: this.connects,
+      last_error: this.lastError,
+    };
+  }
+
+  private async run(): Promise<void> {
+    const { signal } = this.ending;
+    const { nats, name, parts, log } = this.options;
+    while (!signal.aborted) {
+      try {
+        const nc = await connectNats(nats, name);
+        this.nc = nc;
+        if (signal.aborted) break;
+        this.connects++;
+        for (const part of parts) await part.attach(nc);
+        if (this.failures > 0)
+          log.info({ retries: this.failures }, `fleet: connected to ${nc.getServer()} again`);
+        this.failures = 0;
+        const error = await nc.closed();
+        if (error instanceof Error) throw error;
+        if (!signal.aborted) throw new Error(this.lastError ?? 'the connection has ended');
+      } catch (error) {
+        if (!signal.aborted) this.failed(natsTrouble(this.nc?.getServer() ?? nats.servers.join(', '), error));
+      } finally {
+        for (const part of parts) part.detach();
+        await this.nc?.close();
+      }
+      await sleep(backoff(Math.max(1, this.failures)), null, { signal }).catch(() => undefined);
+    }
+    await this.nc?.close();
+  }
+
+  private failed(error: Error): void {
+    this.failures++;
+    this.lastError = messageOf(error);
+    if (this.failures === 1)
+      this.options.log.error({ err: error }, `fleet: ${messageOf(error)} Trying again`);
+  }
+}

@@ -1,0 +1,109 @@
+import { jetstream } from '@nats-io/jetstream';
+import { Kvm } from '@nats-io/kv';
+import type { NatsConnection } from '@nats-io/transport-node';
+import { type Beat, parseBeat } from './beat.js';
+import { serversBucket } from './buckets.js';
+import type { Part } from './link.js';
+
+const AT_ONCE = 50;
+const LOOK_MS = 1_000;
+
+/** A server as the hub knows it. */
+export interface Member {
+  readonly token: string;
+  readonly beat: Beat;
+  /** How far its clock is before that of this host, ms; with the time that the message took in it. */
+  readonly clockDifference: number | null;
+  /** Milliseconds since it was last heard of. */
+  readonly silentFor: number;
+  readonly silent: boolean;
+}
+
+interface Known {
+  beat: Beat;
+  clockDifference: number | null;
+  /** Monotonic, ms; what was said before this hub began counts with its age. */
+  heardAt: number;
+  silent: boolean;
+}
+
+export interface MembersOptions {
+  readonly stream: string;
+  /** Milliseconds without a heartbeat after which a server is silent. */
+  readonly silentAfter: number;
+  readonly clock: () => number;
+  /** Tokens of servers that were silent before a restart: not said again. */
+  readonly silentBefore: readonly string[];
+  readonly onSilent: (member: Member) => void;
+  readonly onBack: (member: Member) => void;
+}
+
+/** The servers of the fleet by their heartbeats. While the hub itself has no connection, it takes nobody for silent. */
+export class Members implements Part {
+  private readonly known = new Map<string, Known>();
+  private timer: NodeJS.Timeout | null = null;
+  private attachedAt = 0;
+
+  constructor(private readonly options: MembersOptions) {}
+
+  async attach(nc: NatsConnection): Promise<void> {
+    const { stream, clock } = this.options;
+    const bucket = serversBucket(stream);
+    const prefix = `$KV.${bucket}.`;
+    nc.subscribe(`${prefix}*`, {
+      callback: (error, message) => {
+        if (error === null) this.hear(message.subject.slice(prefix.length), message.string(), clock(), true);
+      },
+    });
+    const kv = await new Kvm(jetstream(nc, { timeout: 10_000 })).open(bucket, { bindOnly: true });
+    const keys: string[] = [];
+    for await (const key of await kv.keys()) keys.push(key);
+    for (let at = 0; at < keys.length; at += AT_ONCE) {
+      const entries = await Promise.all(keys.slice(at, at + AT_ONCE).map((key) => kv.get(key)));
+      for (const entry of entries)
+        if (entry !== null) this.hear(entry.key, entry.string(), entry.created.getTime(), false);
+    }
+    this.attachedAt = performance.now();
+    this.timer = setInterval(() => this.look(), Math.min(LOOK_MS, this.options.silentAfter / 3));
+  }
+
+  detach(): void {
+    if (this.timer !== null) clearInterval(this.timer);
+    this.timer = null;
+  }
+
+  all(): Member[] {
+    const now = performance.now();
+    return [...this.known]
+      .map(([token, known]) => memberOf(token, known, now))
+      .sort((a, b) => (a.token < b.token ? -1 : 1));
+  }
+
+  private hear(token: string, text: string, at: number, live: boolean): void {
+    const beat = parseBeat(text);
+    if (beat === null) return;
+    const now = performance.now();
+    const heardAt = live ? now : now - Math.max(0, this.options.clock() - at);
+    const before = this.known.get(token);
+    if (before !== undefined && before.heardAt > heardAt) return;
+    const silent = before?.silent ?? this.options.silentBefore.includes(token);
+    const clockDifference = live ? beat.time - at : (before?.clockDifference ?? null);
+    this.known.set(token, { beat, clockDifference, heardAt, silent });
+  }
+
+  private look(): void {
+    const { silentAfter, onSilent, onBack } = this.options;
+    const now = performance.now();
+    for (const [token, known] of this.known) {
+      // A connection that is new has brought no heartbeat of theirs yet: the gap was ours.
+      const silent = now - Math.max(known.heardAt, known.silent ? 0 : this.attachedAt) > silentAfter;
+      if (silent === known.silent) continue;
+      known.silent = silent;
+      (silent ? onSilent : onBack)(memberOf(token, known, now));
+    }
+  }
+}
+
+function memberOf(token: string, { beat, clockDifference, heardAt, silent }: Known, now: number): Member {
+  return { token, beat, clockDifference, silentFor: Math.round(now - heardAt), silent };
+}

@@ -1,0 +1,40 @@
+import type { LoopStatus } from '../shipping/loop.js';
+import type { State } from '../shipping/state.js';
+import type { HubTable } from './hub-table.js';
+import type { Positions } from './lease.js';
+
+const SOURCE = 'postern';
+
+/** Up to which event each sink has delivered the hub's table: row ids are each hub's own, event ids are the same at both. */
+export function positionsOf(
+  table: HubTable,
+  sinks: Readonly<Record<string, Pick<LoopStatus, 'cursors'>>>,
+  names: readonly string[],
+): Positions {
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const row = sinks[name]?.cursors[SOURCE]?.id ?? 0;
+      const id = row === 0 ? null : table.eventIdUpTo(row);
+      return id === null ? [] : [[name, id]];
+    }),
+  );
+}
+
+/** Moves the cursors of sinks that stand by to where those of the holder stand; never back. What of it is not here yet moves nothing. */
+export function follow(table: HubTable, state: State, positions: Positions, names: readonly string[]): void {
+  const timeline = state.timelines.current(SOURCE)?.timeline ?? 1;
+  const moves = names.flatMap((name) => {
+    const id = positions[name];
+    const row = id === undefined ? null : table.rowOf(id);
+    const at = state.cursors.position(name, SOURCE, timeline) ?? 0;
+    return row === null || row <= at ? [] : [{ name, row }];
+  });
+  if (moves.length === 0) return;
+  state.transaction(() => {
+    for (const { name, row } of moves) {
+      state.cursors.set(name, SOURCE, timeline, row);
+      // A sink that starts `now` would else leave out what has come since the holder's last word.
+      state.cursors.setStart(name, SOURCE, { timeline, skipTo: row });
+    }
+  });
+}

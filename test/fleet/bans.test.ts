@@ -1,0 +1,188 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect } from '@nats-io/transport-node';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createClassifier } from '../../src/audit/catalog.js';
+import type { AuditEvent } from '../../src/audit/event.js';
+import { initFleet } from '../../src/fleet/init.js';
+import { formatFleet, subjectOf } from '../../src/formats/fleet.js';
+import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
+import { hasFail2ban, PrivateFail2ban } from '../commands/private-fail2ban.js';
+import { failure } from '../sinks/local.js';
+import { hasNats, Nats } from './nats.js';
+import { Member } from './rig.js';
+
+const able = hasNats() && hasFail2ban();
+if (!able && process.env.CI !== undefined) throw new Error('nats-server or fail2ban is not installed');
+
+const LIMIT = 6;
+
+describe.skipIf(!able)('fleet-wide bans, with the real fail2ban', () => {
+  let nats: Nats;
+  const fail2bans: PrivateFail2ban[] = [];
+  const members: Member[] = [];
+
+  beforeAll(async () => {
+    nats = await Nats.start();
+    await nats.ready();
+    await initFleet({ servers: nats.urls, stream: 'POSTERN_AUDIT', connect_timeout: 5_000 }, STREAM_DEFAULTS);
+    for (const name of ['a', 'b', 'c']) {
+      const fail2ban = new PrivateFail2ban();
+      fail2ban.client('set', 'posternproxy', 'maxretry', '5');
+      fail2ban.client('set', 'posternproxy', 'findtime', '600');
+      fail2bans.push(fail2ban);
+      members.push(
+        new Member(name, nats.urls, {
+          sinks: `  auth: { type: fail2ban, directory: ${fail2ban.authDirectory}, group: null }`,
+          extra: `fleet: { bans: subscribe, never_ban: [198.51.100.0/24], limit: { addresses: ${LIMIT}, failures: 200 } }`,
+        }),
+      );
+    }
+    await Promise.all(members.map((member) => member.start()));
+    for (const member of members)
+      await member.until(({ fleet }) => fleet?.link.connected === true, 'connected');
+  });
+
+  afterAll(async () => {
+    for (const member of members) await member.close();
+    for (const fail2ban of fail2bans) fail2ban.close();
+    await nats?.close();
+  });
+
+  function fail(at: number, address: string, times: number): void {
+    for (let n = 0; n < times; n++)
+      members[at]?.recorder.record({ action: 'auth.login_failure', address, user: { name: 'eve' } });
+  }
+
+  function banned(at: number): string[] {
+    const text = fail2bans[at]?.client('status', 'posternproxy') ?? '';
+    return (/Banned IP list:\s*(.*)/.exec(text)?.[1] ?? '').split(/\s+/).filter((word) => word !== '');
+  }
+
+  function seen(at: number): number {
+    return Number(/Total failed:\s*(\d+)/.exec(fail2bans[at]?.client('status', 'posternproxy') ?? '')?.[1]);
+  }
+
+  /** A failed login that somebody publishes as a server of any name. */
+  function forged(server: string, sequence: number, over: Partial<AuditEvent>) {
+    const event = failure(sequence, {
+      type: createClassifier()('auth.login_failure', null),
+      id: `${'f'.repeat(8)}${sequence.toString(16).padStart(24, '0')}`,
+      time: Date.now(),
+      server,
+      ...over,
+    });
+    return { subject: subjectOf(server, event), body: formatFleet(event, server, 0, 2 ** 20).body };
+  }
+
+  it('two failures on A, two on B, one on C: banned on all three within 5 s; four: on none', async () => {
+    fail(0, '203.0.113.4', 2);
+    fail(1, '203.0.113.4', 1);
+    fail(2, '203.0.113.4', 1);
+    fail(0, '203.0.113.9', 2);
+    fail(1, '203.0.113.9', 2);
+    fail(2, '203.0.113.9', 1);
+    const last = Date.now();
+    const all = () => [0, 1, 2].every((at) => banned(at).includes('203.0.113.9'));
+    while (!all() && Date.now() < last + 30_000) await sleep(100);
+    console.log(`banned on all three after ${Date.now() - last} ms`);
+    expect([0, 1, 2].map(banned)).toEqual([['203.0.113.9'], ['203.0.113.9'], ['203.0.113.9']]);
+    // Each of them has counted each of the nine once: own ones are not doubled by the stream, and four do not ban.
+    while ([0, 1, 2].some((at) => seen(at) < 9) && Date.now() < last + 30_000) await sleep(100);
+    await sleep(1_500);
+    expect([0, 1, 2].map(seen)).toEqual([9, 9, 9]);
+    expect([0, 1, 2].map((at) => banned(at).includes('203.0.113.4'))).toEqual([false, false, false]);
+  });
+
+  it('what is told twice, told late, or told by one server in the name of another counts for nothing', async () => {
+    const nc = await connect({ servers: nats.urls.map((url) => url.slice(7)) });
+    const before = seen(0);
+    const once = forged('d', 1, { address: '203.0.113.20' });
+    for (let n = 0; n < 10; n++) nc.publish(once.subject, once.body);
+    for (let n = 2; n < 12; n++) {
+      const late = forged('d', n, { address: '203.0.113.21', time: Date.now() - 120_000 });
+      const early = forged('d', n + 20, { address: '203.0.113.22', time: Date.now() + 120_000 });
+      const third = forged('d', n + 40, { address: '203.0.113.23', server: 'somebody' });
+      const { body } = forged('e', n + 60, { address: '203.0.113.24' });
+      nc.publish(late.subject, late.body);
+      nc.publish(early.subject, early.body);
+      nc.publish('postern.audit.d.auth.login_failure', third.body);
+      nc.publish('postern.audit.d.auth.login_failure', body);
+      nc.publish('postern.audit.d.auth.login_failure', 'no JSON');
+    }
+    await nc.drain();
+    await members[0]?.until(
+      ({ fleet }) => (fleet?.bans as Record<string, number> | null)?.refused_unreadable_total === 20,
+      'all refused',
+    );
+    const { fleet } = (await members[0]?.status()) ?? {};
+    expect(fleet?.bans).toMatchObject({
+      refused_twice_total: 9,
+      refused_not_fresh_total: 20,
+      refused_not_its_own_total: 10,
+      refused_unreadable_total: 20,
+    });
+    await sleep(2_500);
+    expect(seen(0)).toBe(before + 1);
+  });
+
+  it("a rogue server's flood bans nobody on the never-ban lists, and no more than its limit", async () => {
+    const nc = await connect({ servers: nats.urls.map((url) => url.slice(7)) });
+    let sequence = 1_000;
+    for (let n = 0; n < 400; n++) {
+      for (const address of [`198.51.100.${n % 250}`, '127.0.0.1', `203.0.113.${100 + (n % 100)}`]) {
+        for (let times = 0; times < 5; times++) {
+          const { subject, body } = forged('rogue', sequence++, { address });
+          nc.publish(subject, body);
+        }
+      }
+    }
+    await nc.drain();
+    await members[0]?.until(({ fleet }) => {
+      const bans = fleet?.bans as Record<string, number>;
+      return (
+        (bans.refused_too_many_addresses_total ?? 0) + (bans.refused_too_many_failures_total ?? 0) > 1_000
+      );
+    }, 'the limit');
+    await sleep(4_000);
+    for (const at of [0, 1, 2]) {
+      const addresses = banned(at).filter((address) => address !== '203.0.113.9');
+      expect(addresses.length).toBeGreaterThan(0);
+      expect(addresses.length).toBeLessThanOrEqual(LIMIT);
+      expect(addresses.filter((address) => !address.startsWith('203.0.113.1'))).toEqual([]);
+    }
+    const says = members[0]?.output.match(/reached its limit/g) ?? [];
+    expect(says.length).toBe(1);
+  });
+
+  it('no server publishes what others told it', async () => {
+    for (const member of members) {
+      const status = await member.until(({ sinks }) => sinks.stream?.lag_events === 0, 'all shipped');
+      expect(status.sinks.stream?.cursors).not.toHaveProperty('fleet');
+      expect(status.sinks.auth?.cursors).toHaveProperty('fleet');
+    }
+  });
+
+  it('a daemon that is killed and comes back counts nothing twice, and gives nobody a new allowance', async () => {
+    const [a] = members;
+    if (a === undefined) throw new Error('no member');
+    const before = seen(0);
+    await a.kill();
+    await a.start();
+    await a.until(({ fleet }) => fleet?.link.connected === true, 'connected');
+    const nc = await connect({ servers: nats.urls.map((url) => url.slice(7)) });
+    for (let n = 0; n < 50; n++) {
+      const { subject, body } = forged('rogue', 50_000 + n, { address: `203.0.113.${200 + (n % 10)}` });
+      nc.publish(subject, body);
+    }
+    const once = forged('d', 1, { address: '203.0.113.20' });
+    nc.publish(once.subject, once.body);
+    await nc.drain();
+    const status = await a.until(({ fleet }) => {
+      const bans = fleet?.bans as Record<string, number>;
+      return (bans.refused_too_many_addresses_total ?? 0) + (bans.refused_too_many_failures_total ?? 0) >= 40;
+    }, 'the limit');
+    expect(status.fleet?.bans?.admitted_total).toBeLessThanOrEqual(10);
+    await sleep(2_500);
+    expect(seen(0)).toBeLessThanOrEqual(before + 10);
+  });
+});

@@ -1,0 +1,233 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import Database from 'better-sqlite3';
+import { controlRequest } from '../../src/api/client.js';
+import type { DaemonStatus } from '../../src/api/deps.js';
+import { createRedactor } from '../../src/audit/redaction.js';
+import { createAuditTable, createRecorder, type Recorder } from '../../src/recorder/recorder.js';
+
+const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
+
+export const COLUMNS =
+  'created_at, user_id, user_name, user_email, action, resource_type, resource_id, details, ip_address, server';
+
+/** A daemon as a process, in a directory of its own. */
+export class Node {
+  readonly directory = mkdtempSync(join(tmpdir(), 'postern-fleet-'));
+  readonly control = join(this.directory, 'control.sock');
+  readonly configPath = join(this.directory, 'config.yml');
+  child: ChildProcess | null = null;
+  output = '';
+
+  constructor(
+    readonly name: string,
+    config: string,
+    private readonly wrap: readonly string[] = [],
+  ) {
+    writeFileSync(
+      this.configPath,
+      `server: ${JSON.stringify(name)}
+state: ${this.directory}/state
+control: ${this.control}
+min_free: 1M
+api: { enabled: false }
+${config.replaceAll('$DIR', this.directory)}
+`,
+    );
+  }
+
+  async start(): Promise<void> {
+    this.launch();
+    await this.until(() => true, 'start');
+  }
+
+  launch(): void {
+    const [command = process.execPath, ...before] = [...this.wrap, process.execPath];
+    const child = spawn(command, [...before, CLI, 'run', '--config', this.configPath], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.child = child;
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        this.output = (this.output + text).slice(-50_000);
+      });
+  }
+
+  async status(): Promise<DaemonStatus | null> {
+    try {
+      return (await controlRequest(this.control, 'GET', '/status')) as DaemonStatus;
+    } catch {
+      return null;
+    }
+  }
+
+  async until(
+    wanted: (status: DaemonStatus) => boolean,
+    what: string,
+    limitMs = 60_000,
+  ): Promise<DaemonStatus> {
+    const deadline = Date.now() + limitMs;
+    for (;;) {
+      const status = await this.status();
+      if (status !== null && wanted(status)) return status;
+      if (Date.now() > deadline)
+        throw new Error(
+          `${this.name}, ${what}: not in time: ${JSON.stringify(status, null, 1)}\n${this.output}`,
+        );
+      await sleep(50);
+    }
+  }
+
+  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const { child } = this;
+    this.child = null;
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((done) => child.once('exit', done));
+    child.kill(signal);
+    await ended;
+  }
+
+  async close(): Promise<void> {
+    await this.kill();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** A server with a Postern whose table this process writes. */
+export class Member extends Node {
+  readonly db: Database.Database;
+  readonly recorder: Recorder;
+
+  constructor(
+    name: string,
+    servers: readonly string[],
+    more: { sinks?: string; extra?: string; wrap?: readonly string[] } = {},
+  ) {
+    super(
+      name,
+      `source: { database: $DIR/postern/posternproxy.db }
+sinks:
+  stream: { type: jetstream, servers: ${JSON.stringify(servers)}, start: beginning, connect_timeout: 1s }
+${more.sinks ?? ''}
+${more.extra ?? ''}
+fail2ban: { bans: $DIR/bans/bans.log }`,
+      more.wrap,
+    );
+    mkdirSync(join(this.directory, 'postern'));
+    this.db = new Database(join(this.directory, 'postern/posternproxy.db'));
+    this.db.pragma('journal_mode = WAL');
+    createAuditTable(this.db);
+    this.recorder = createRecorder(this.db);
+  }
+
+  /** Rows of several kinds in one commit, secrets among them. */
+  append(count: number): void {
+    this.db.transaction(() => {
+      for (let n = 0; n < count; n++) {
+        if (n % 5 === 0)
+          this.db
+            .prepare(`INSERT INTO audit_log (${COLUMNS}) VALUES (?, ?, ?, NULL, ?, ?, ?, ?, ?, NULL)`)
+            .run(
+              '2026-11-20 10:00:00',
+              n % 2 === 0 ? n : `u${n}`,
+              `Jörg "${n}"\n`,
+              'odd.thing',
+              'widget',
+              String(n),
+              `{"password":"hunter2","n":${n},"x":"${Math.random()}"}`,
+              '198.51.100.7:443',
+            );
+        else
+          this.recorder.record({
+            action: 'proxy_host.update',
+            resourceId: n,
+            user: { id: n, name: 'jan' },
+            address: '192.0.2.7',
+            details: { n: `${this.name}-${n}-${Math.random()}` },
+          });
+      }
+    })();
+  }
+
+  /** Its rows as the hub must have them: secrets masked, and with its name where they name no server. */
+  expected(): string[] {
+    const redact = createRedactor({ keys: [], mode: 'mask' });
+    const rows = this.db
+      .prepare(`SELECT id, ${COLUMNS} FROM audit_log ORDER BY id`)
+      .safeIntegers()
+      .all() as Array<Record<string, unknown>>;
+    return rows.map((row) =>
+      rowText({ ...row, details: redact(row.details as string | null), server: row.server ?? this.name }),
+    );
+  }
+
+  override async close(): Promise<void> {
+    this.db.close();
+    await super.close();
+  }
+}
+
+export class Hub extends Node {
+  constructor(
+    name: string,
+    servers: readonly string[],
+    more: { sinks?: string; extra?: string; wrap?: readonly string[] } = {},
+  ) {
+    super(
+      name,
+      `fleet: { role: hub, servers: ${JSON.stringify(servers)}, connect_timeout: 1s, silent_after: 5s }
+sinks:
+${more.sinks ?? '  audit: { type: file, directory: $DIR/audit }'}
+${more.extra ?? ''}
+fail2ban: { bans: $DIR/bans/bans.log }`,
+      more.wrap,
+    );
+  }
+
+  /** Rows of one server as its own table had them, in the order of the hub's table. */
+  rowsOf(server: string): string[] {
+    const db = new Database(join(this.directory, 'state/hub.db'), { readonly: true });
+    try {
+      const rows = db
+        .prepare(
+          `SELECT origin_id AS id, ${COLUMNS} FROM audit_log WHERE origin = ? AND origin_source = 'postern' ORDER BY id`,
+        )
+        .safeIntegers()
+        .all(server) as Array<Record<string, unknown>>;
+      return rows.map(rowText);
+    } finally {
+      db.close();
+    }
+  }
+
+  countOf(server: string): number {
+    try {
+      const db = new Database(join(this.directory, 'state/hub.db'), { readonly: true });
+      try {
+        return db
+          .prepare("SELECT count(*) FROM audit_log WHERE origin = ? AND origin_source = 'postern'")
+          .pluck()
+          .get(server) as number;
+      } finally {
+        db.close();
+      }
+    } catch {
+      return 0;
+    }
+  }
+
+  lines(): Array<{ event: { id: string; action: string; sequence: number }; postern: { server: string } }> {
+    const text = readFileSync(join(this.directory, 'audit/current.log'), 'utf8');
+    return text
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line));
+  }
+}
+
+function rowText(row: Readonly<Record<string, unknown>>): string {
+  return JSON.stringify(row, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value));
+}
