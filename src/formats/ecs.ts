@@ -1,5 +1,6 @@
 import type { EventType, Severity } from '../audit/catalog.js';
 import type { AuditEvent, EventResource, EventUser, SourceName } from '../audit/event.js';
+import { Stamp } from './stamp.js';
 
 /** Version of the Elastic Common Schema whose field names and values are written. */
 export const ECS_VERSION = '8.17.0';
@@ -53,7 +54,7 @@ export function formatEcs(event: AuditEvent, options?: EcsOptions): string {
 }
 
 /** A JSON string without any character that a reader could take for something else than text. */
-function quote(text: string): string {
+export function quote(text: string): string {
   return PLAIN.test(text) ? `"${text}"` : escapeRare(JSON.stringify(text));
 }
 
@@ -65,7 +66,7 @@ function escaped(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
-interface Head {
+export interface Head {
   /** From behind the time to before the sequence. */
   readonly event: string;
   /** Without its closing quote. */
@@ -76,7 +77,7 @@ interface Head {
 const heads = new WeakMap<EventType, Head>();
 
 /** What depends on the type alone. */
-function headOf(type: EventType): Head {
+export function headOf(type: EventType): Head {
   const known = heads.get(type);
   if (known !== undefined) return known;
   const { category, type: kind } = type.ecs;
@@ -92,7 +93,7 @@ function headOf(type: EventType): Head {
 }
 
 /** Ends the message (`Login failed for jan`), then `user` and `related`. */
-function personOf({ id, name, email }: EventUser, preposition: string, ip: string | null): string {
+export function personOf({ id, name, email }: EventUser, preposition: string, ip: string | null): string {
   const address = ip === null || ip.includes('/') ? '' : `"ip":["${ip}"]`;
   if (id === null && name === null && email === null) {
     return address === '' ? '"' : `","related":{${address}}`;
@@ -111,7 +112,7 @@ function personOf({ id, name, email }: EventUser, preposition: string, ip: strin
   );
 }
 
-interface Server {
+export interface Server {
   readonly name: string;
   readonly quoted: string;
   /** What stands between `related` and `postern`. */
@@ -121,7 +122,7 @@ interface Server {
 /** Neighbours are of the same server. */
 let lastServer: Server = madeOf('');
 
-function serverOf(name: string): Server {
+export function serverOf(name: string): Server {
   if (name !== lastServer.name) lastServer = madeOf(name);
   return lastServer;
 }
@@ -134,7 +135,7 @@ function madeOf(name: string): Server {
   return { name, quoted, members };
 }
 
-function resourceOf({ type, id }: EventResource): string {
+export function resourceOf({ type, id }: EventResource): string {
   if (type === null) return id === null ? '' : `,"resource":{"id":${quote(id)}}`;
   return `,"resource":{"type":${quote(type)}${id === null ? '' : `,"id":${quote(id)}`}}`;
 }
@@ -142,35 +143,6 @@ function resourceOf({ type, id }: EventResource): string {
 /** JSON text of an object already (audit/redaction.ts). */
 function detailsOf(details: string | null): string {
   return details === null ? '' : `,"details":${escapeRare(details)}`;
-}
-
-/** ISO 8601, UTC. Neighbours share their second, so it is made once. */
-class Stamp {
-  private time = Number.NaN;
-  private text = '';
-  private second = Number.NaN;
-  private whole = '';
-
-  milliseconds(time: number): string {
-    if (time === this.time) return this.text;
-    const whole = this.upToSecond(time);
-    const rest = time - this.second * 1_000;
-    this.time = time;
-    this.text = `${whole}.${rest < 10 ? '00' : rest < 100 ? '0' : ''}${rest}Z`;
-    return this.text;
-  }
-
-  seconds(time: number): string {
-    return `${this.upToSecond(time)}Z`;
-  }
-
-  private upToSecond(time: number): string {
-    const second = Math.floor(time / 1_000);
-    if (second === this.second) return this.whole;
-    this.second = second;
-    this.whole = new Date(second * 1_000).toISOString().slice(0, -5);
-    return this.whole;
-  }
 }
 
 const ownTime = new Stamp();

@@ -1,6 +1,7 @@
 import type { FileSinkConfig } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
 import { formatEcs, parseEcsPosition } from '../formats/ecs.js';
+import { writeEcs } from '../formats/ecs-bytes.js';
 import { Appender } from './appender.js';
 import { type Disk, realDisk } from './disk.js';
 import { LineBuffer } from './line-buffer.js';
@@ -85,6 +86,7 @@ class FileSink implements Sink {
     this.lines.clear();
     let first = 0; // the event that the buffer begins with
     for (const event of events) {
+      if (this.lines.write(event, writeEcs)) continue;
       const line = formatEcs(event);
       if (this.lines.add(line)) continue;
       const end = this.flush(batch, first);
