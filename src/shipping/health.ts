@@ -17,6 +17,9 @@ export interface LastError {
   readonly at: number;
 }
 
+/** A sink that fails sooner after it was back has not been back: its pauses go on growing, and the log is spared. */
+const STEADY_MS = 10_000;
+
 /** What a loop is doing and since when, and what went wrong; says once that its sink is down, and once that it is back. */
 export class Health {
   state: LoopState = 'opening';
@@ -25,6 +28,10 @@ export class Health {
   lastError: LastError | null = null;
   /** Failures in a row. */
   failures = 0;
+  private before = 0;
+  private recoveredAt = Number.NEGATIVE_INFINITY;
+  /** It comes and goes, and that was said. */
+  private unsteady = false;
   private deadline = Number.POSITIVE_INFINITY;
 
   constructor(
@@ -55,16 +62,31 @@ export class Health {
   }
 
   failed(error: unknown): void {
+    const relapse = this.failures === 0 && performance.now() - this.recoveredAt < STEADY_MS;
+    if (relapse) this.failures = this.before;
     this.failures++;
     this.note(error);
-    if (this.failures > 1) return;
-    const text = `sink ${this.sink} is down: ${messageOf(error)}; trying again`;
+    if (this.unsteady || (this.failures > 1 && !relapse)) return;
+    this.unsteady = relapse;
+    const next = relapse ? 'it comes and goes; trying again, with growing pauses' : 'trying again';
+    const text = `sink ${this.sink} is down${relapse ? ' again' : ''}: ${messageOf(error)}; ${next}`;
     this.log.error({ sink: this.sink, err: error }, text);
   }
 
+  /** To be called again and again while all is well. */
   recovered(): void {
-    if (this.failures === 0) return;
-    this.log.info({ sink: this.sink, retries: this.failures }, `sink ${this.sink} is back`);
-    this.failures = 0;
+    if (this.failures > 0) {
+      this.before = this.failures;
+      this.failures = 0;
+      this.recoveredAt = performance.now();
+      if (!this.unsteady) this.sayBack();
+    } else if (this.unsteady && performance.now() - this.recoveredAt >= STEADY_MS) {
+      this.unsteady = false;
+      this.sayBack();
+    }
+  }
+
+  private sayBack(): void {
+    this.log.info({ sink: this.sink, retries: this.before }, `sink ${this.sink} is back`);
   }
 }

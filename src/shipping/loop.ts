@@ -180,6 +180,7 @@ export class SinkLoop implements Follower {
           // While it has everything, time alone is no reason to look: the feed looks, and rings.
           while (!(await this.alarm.sleep(TICK_MS)) && this.hasAll() && this.options.mayShip?.() !== false) {
             await this.tick();
+            this.health.recovered();
             this.health.enter('waiting for events', TICK_MS);
           }
         } else {
@@ -206,6 +207,7 @@ export class SinkLoop implements Follower {
   private async open(): Promise<void> {
     const { sink, state, name, clock } = this.options;
     this.health.enter('opening', DELIVERY_LIMIT_MS);
+    for (const feed of this.options.feeds) this.places.begin(feed);
     const saved = state.cursors.saved(name);
     const resume = await sink.open(saved ?? null, this.aborting.signal);
     state.transaction(() => {

@@ -88,7 +88,7 @@ export class Places {
    */
   at(feed: Feed): Place | null {
     const place = this.places.get(feed.name);
-    if (place === undefined || !this.begin(feed, place)) return null;
+    if (place === undefined || !this.begin(feed)) return null;
     if (place.timeline !== feed.mark.timeline) this.turn(feed, place);
     return place;
   }
@@ -151,14 +151,20 @@ export class Places {
     return upTo + 1;
   }
 
-  private begin(feed: Feed, place: Place): boolean {
+  /**
+   * Notes where a sink that starts `now` begins: behind what is there at the first look, whether the sink can be opened by then or
+   * not. False while that can't be seen.
+   */
+  begin(feed: Feed): boolean {
     const { sink, state, start } = this.options;
     if (start !== 'now' || state.cursors.start(sink, feed.name) !== null) return true;
     if (feed.status.lastLook === 0) feed.wake();
     if (feed.status.state !== 'reading' && feed.status.state !== 'stopped') return false;
-    place.skipTo = Math.max(feed.status.maxId, feed.mark.id);
-    const { timeline, skipTo } = place;
+    const { timeline } = feed.mark;
+    const skipTo = Math.max(feed.status.maxId, feed.mark.id);
     state.transaction(() => state.cursors.setStart(sink, feed.name, { timeline, skipTo }));
+    const place = this.places.get(feed.name);
+    if (place?.timeline === timeline) place.skipTo = skipTo;
     return true;
   }
 

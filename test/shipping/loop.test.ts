@@ -166,6 +166,25 @@ describe('a sink loop', () => {
     expect(sink.ids).toEqual([1_201, 1_202, 1_203, 1_204]);
   });
 
+  it('that starts now gets what came after its start though it could not be opened yet', async () => {
+    const table = new MemoryTable(1_200);
+    const sink = new Recording();
+    let down = true;
+    sink.open = async () => {
+      if (down) throw new Error('down');
+      return null;
+    };
+    const feed = feedOf(table);
+    const loop = loopOf(feed, sink, { start: 'now' });
+    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'));
+    table.rows = 1_204;
+    feed.wake();
+    down = false;
+    await caughtUp(loop, 1_204);
+    await loop.stop(1_000);
+    expect(sink.ids).toEqual([1_201, 1_202, 1_203, 1_204]);
+  });
+
   it('gets through its filter only what it asked for, and its cursor moves all the same', async () => {
     const sink = new Recording();
     const loop = loopOf(feedOf(new MemoryTable(3)), sink, { events: { category: ['auth'] } });

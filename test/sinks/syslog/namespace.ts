@@ -20,14 +20,18 @@ function run(command: string, ...args: string[]): void {
 /** Another host: a network namespace behind a veth pair, whose packets can be dropped without a word. */
 export class OtherHost {
   readonly name = `postern-${process.pid}`;
-  readonly address = '198.18.213.2';
+  readonly address: string;
   private readonly link = `pa${process.pid % 1_000_000}`;
 
+  /** In 198.18.0.0/15, which is for tests (RFC 2544): four addresses for each process. */
   constructor() {
+    const first = (process.pid % 2 ** 15) * 4;
+    const at = (n: number) => `198.${18 + (first >> 16)}.${(first >> 8) & 255}.${(first & 255) + n}`;
+    this.address = at(2);
     run('ip', 'netns', 'add', this.name);
     try {
       run('ip', 'link', 'add', this.link, 'type', 'veth', 'peer', 'name', 'up0', 'netns', this.name);
-      run('ip', 'address', 'add', '198.18.213.1/30', 'dev', this.link);
+      run('ip', 'address', 'add', `${at(1)}/30`, 'dev', this.link);
       run('ip', 'link', 'set', this.link, 'up');
       this.inside('ip', 'address', 'add', `${this.address}/30`, 'dev', 'up0');
       this.inside('ip', 'link', 'set', 'up0', 'up');
@@ -48,6 +52,11 @@ export class OtherHost {
 
   mend(): void {
     this.inside('nft', 'delete table inet cut');
+  }
+
+  /** The cable itself: addresses stay, routes go and come back. */
+  setLink(state: 'down' | 'up'): void {
+    run('ip', 'link', 'set', this.link, state);
   }
 
   remove(): void {

@@ -1,0 +1,53 @@
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Health } from '../../src/shipping/health.js';
+
+let now: number;
+let said: string[];
+let health: Health;
+
+beforeEach(() => {
+  now = 1_000_000;
+  vi.spyOn(performance, 'now').mockImplementation(() => now);
+  said = [];
+  const log = pino({}, { write: (line: string) => said.push((JSON.parse(line) as { msg: string }).msg) });
+  health = new Health('siem', () => now, log);
+});
+
+afterEach(() => vi.restoreAllMocks());
+
+const fail = () => health.failed(new Error('refused'));
+
+describe('a sink that is down', () => {
+  it('is said once to be down, and once to be back', () => {
+    for (let tries = 0; tries < 5; tries++) fail();
+    health.recovered();
+    health.recovered();
+    expect(said).toEqual(['sink siem is down: refused; trying again', 'sink siem is back']);
+    now += 60_000;
+    fail();
+    expect(health.failures).toBe(1);
+    expect(said).toHaveLength(3);
+  });
+
+  it('that comes and goes is said to do so once, waits longer each time, and is back once that holds', () => {
+    for (let round = 1; round <= 20; round++) {
+      fail();
+      expect(health.failures).toBe(round);
+      now += 500;
+      health.recovered();
+      now += 1_000;
+    }
+    health.recovered();
+    expect(said).toEqual([
+      'sink siem is down: refused; trying again',
+      'sink siem is back',
+      'sink siem is down again: refused; it comes and goes; trying again, with growing pauses',
+    ]);
+    now += 9_000;
+    health.recovered();
+    expect(said.at(-1)).toBe('sink siem is back');
+    health.recovered();
+    expect(said).toHaveLength(4);
+  });
+});
