@@ -1,12 +1,20 @@
 import { backlog } from './backlog.js';
 import { idle } from './idle.js';
 import { latency } from './latency.js';
+import { purge } from './purge.js';
 import { query } from './query.js';
 import { syslog } from './syslog.js';
 
 // Figures, not tests: these machines are shared. Each bench prints what it measured and a peer of the same run.
 
-const BENCHES: Readonly<Record<string, () => Promise<void>>> = { latency, idle, backlog, query, syslog };
+const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
+  latency,
+  idle,
+  backlog,
+  purge,
+  query,
+  syslog,
+};
 
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => BENCHES[name] === undefined);

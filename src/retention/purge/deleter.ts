@@ -19,7 +19,7 @@ const OPEN_MS = 200;
 const TRIES = 3;
 const BUSY_MS = 1_000;
 /** How long to wait for a commit of somebody else's, ms, so as to come right behind it. */
-const TURN_MS = 12;
+const TURN_MS = 20;
 
 export interface DeleterOptions {
   readonly config: Pick<Config, 'source' | 'retention'>;
@@ -131,16 +131,15 @@ export class Deleter {
   }
 
   private async batch(open: Open, batch: readonly Named[]): Promise<Purged> {
-    let busy = 0;
-    for (;;) {
-      if (this.pace.amongOthers) await this.turn(open);
-      const { db } = open;
+    const { db } = open;
+    for (let busy = 0; ; ) {
+      const others = (await this.turn(open)) || busy > 0;
       try {
-        const { purged, wrote, lockMs } = this.transaction(open, batch, busy >= TRIES);
-        const version = dataVersion(db);
-        const others = version !== open.version;
-        open.version = version;
-        if (wrote) await sleep(this.pace.after({ rows: purged.deleted, lockMs, others }));
+        const { purged, lockMs } = this.transaction(open, batch, busy >= TRIES);
+        if (purged.deleted === 0) return { ...purged, busy };
+        const pause = this.pace.after({ rows: purged.deleted, lockMs, others });
+        if (others) checkpoint(db);
+        await sleep(pause);
         return { ...purged, busy };
       } catch (error) {
         if (db.inTransaction) db.exec('ROLLBACK');
@@ -151,21 +150,25 @@ export class Deleter {
     }
   }
 
-  /** Right behind a commit of somebody else's the next one is furthest away. */
-  private async turn(open: Open): Promise<void> {
+  /**
+   * Waits a moment for a commit of somebody else's, since right behind it the next one is furthest away.
+   * @returns false if there was none: nobody writes much
+   */
+  private async turn(open: Open): Promise<boolean> {
     const end = performance.now() + TURN_MS;
-    while (performance.now() < end) {
-      const version = dataVersion(open.db);
-      if (version !== open.version) return;
+    open.version = dataVersion(open.db);
+    do {
       await sleep(1);
-    }
+      if (dataVersion(open.db) !== open.version) return true;
+    } while (performance.now() < end);
+    return false;
   }
 
   private transaction(
     { db, table, rows, moment, newestId }: Open,
     batch: readonly Named[],
     wait: boolean,
-  ): { purged: Purged; wrote: boolean; lockMs: number } {
+  ): { purged: Purged; lockMs: number } {
     const counts = { gone: 0, differ: 0, young: 0 };
     let locked = performance.now();
     db.exec(wait ? 'BEGIN IMMEDIATE' : 'BEGIN');
@@ -195,14 +198,18 @@ export class Deleter {
     const lockMs = doomed.length > 0 || wait ? performance.now() - locked : 0;
     this.early = early;
     const purged = { ...counts, deleted: doomed.length, lock_ms: lockMs, commits: 1, busy: 0 };
-    return { purged, wrote: doomed.length > 0, lockMs };
+    return { purged, lockMs };
   }
 }
 
-/** What this connection has written is moved into the database first: otherwise one of Postern's commits has to do it. Waits for nobody. */
+/** Moves what is in the WAL into the database: otherwise one of Postern's commits has to do it. Waits for nobody. */
+function checkpoint(db: Database.Database): void {
+  db.pragma('wal_checkpoint(PASSIVE)');
+}
+
 function close(db: Database.Database): void {
   try {
-    db.pragma('wal_checkpoint(PASSIVE)');
+    checkpoint(db);
   } finally {
     db.close();
   }

@@ -1,0 +1,38 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import Database from 'better-sqlite3';
+import { createRecorder } from 'postern-auditd/recorder';
+import { percentile } from './rig.js';
+
+// Postern, as a process of its own: a commit of one row each 5 ms, with a busy time-out of 100 ms. Each message to it
+// asks for the figures since the last one.
+
+const EVERY_MS = 5;
+const [path = '', synchronous = 'FULL'] = process.argv.slice(2);
+
+const db = new Database(path, { timeout: 100 });
+db.pragma(`synchronous = ${synchronous}`);
+const recorder = createRecorder(db);
+let took: number[] = [];
+let busy = 0;
+
+process.on('message', () => {
+  const sorted = took.sort((a, b) => a - b);
+  const [p50, p99, most] = [percentile(sorted, 0.5), percentile(sorted, 0.99), sorted.at(-1)];
+  process.send?.({ commits: sorted.length, p50, p99, most, busy });
+  took = [];
+  busy = 0;
+});
+process.on('disconnect', () => process.exit());
+
+for (let next = performance.now(); ; next += EVERY_MS) {
+  const pause = next - performance.now();
+  if (pause > 0) await sleep(pause);
+  else if (pause < -1_000) next = performance.now(); // it could not keep up
+  const begin = performance.now();
+  try {
+    recorder.record({ action: 'proxy_host.update', resourceId: 7, details: { enabled: true } });
+  } catch {
+    busy++;
+  }
+  took.push(performance.now() - begin);
+}

@@ -1,0 +1,153 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { statSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type Database from 'better-sqlite3';
+import { createAuditTable } from 'postern-auditd/recorder';
+import { MB, Rig } from './rig.js';
+
+const ROWS = Number(process.env.BENCH_ROWS ?? 200_000);
+const ALONE_MS = 20_000;
+const SENT = 1_000;
+const DIST = resolve(import.meta.dirname, '../../dist');
+
+interface Figures {
+  readonly commits: number;
+  readonly p50: number;
+  readonly p99: number;
+  readonly most: number;
+  readonly busy: number;
+}
+
+/** What is used of dist/. */
+interface Named {
+  readonly id: number;
+  readonly columns: object;
+}
+interface Modules {
+  readonly openPurger: (options: object) => Promise<{
+    purge(rows: unknown): Promise<Record<'deleted' | 'lock_ms' | 'commits' | 'busy', number>>;
+    end(): Promise<unknown>;
+    close(): void;
+  }>;
+  readonly TableRows: new (
+    db: Database.Database,
+    config: object,
+    reader: object,
+  ) => { after(id: number, upTo: number, limit: number): Named[] };
+  readonly rowHash: (row: Named) => string;
+  readonly parseConfig: (text: string, file: string) => { readonly source: object };
+}
+
+/**
+ * A purge of BENCH_ROWS rows (2,000,000 for the promise) beside a writer of 200 commits/s that waits for a lock for 100 ms at most: its commits
+ * with and without, and how long the purge held the lock.
+ */
+export async function purge(): Promise<void> {
+  for (const synchronous of ['FULL', 'NORMAL'] as const) await purgeBeside(synchronous);
+}
+
+async function purgeBeside(synchronous: 'FULL' | 'NORMAL'): Promise<void> {
+  const rig = new Rig();
+  const modules: Modules = Object.assign(
+    {},
+    ...(await Promise.all(
+      [
+        'retention/purge/client.js',
+        'retention/archive/table.js',
+        'retention/purge/row-hash.js',
+        'config/load.js',
+      ].map((file) => import(join(DIST, file))),
+    )),
+  );
+  const configPath = join(rig.directory, 'config.yml');
+  const text = `source: { database: ${rig.database} }\nretention: { enabled: true, keep: { default: 1y } }\n`;
+  writeFileSync(configPath, text);
+  const { db } = rig.open(synchronous);
+  const writer = fork(join(import.meta.dirname, 'purge-writer.js'), [rig.database, synchronous], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  const figures = async (): Promise<Figures> => {
+    writer.send('figures');
+    const [said] = (await once(writer, 'message')) as [Figures];
+    return said;
+  };
+  try {
+    createAuditTable(db);
+    fill(db);
+    db.pragma('wal_checkpoint(TRUNCATE)');
+    await sleep(1_000);
+    await figures();
+    await sleep(ALONE_MS);
+    const alone = await figures();
+    const purger = await modules.openPurger({ configPath, env: process.env });
+    const begin = performance.now();
+    let [deleted, commits, lock, busy, largest] = [0, 0, 0, 0, 0];
+    const { source } = modules.parseConfig(text, configPath);
+    for (let after = 0; after < ROWS; ) {
+      const rows = new modules.TableRows(db, source, { identify: () => ({ id: '', length: 0 }) }).after(
+        after,
+        ROWS,
+        SENT,
+      );
+      const purged = await purger.purge(rows.map((row) => [row.id, modules.rowHash(row)]));
+      after = rows.at(-1)?.id ?? ROWS;
+      deleted += purged.deleted;
+      commits += purged.commits;
+      busy += purged.busy;
+      lock = Math.max(lock, purged.lock_ms);
+      largest = Math.max(largest, statSync(`${rig.database}-wal`).size);
+    }
+    await purger.end();
+    purger.close();
+    const seconds = (performance.now() - begin) / 1_000;
+    const beside = await figures();
+    console.log(
+      `purge (synchronous=${synchronous}): ${deleted} rows in ${seconds.toFixed(1)} s (${Math.round(deleted / seconds)}/s, ${commits} commits, ${busy} met a lock), ` +
+        `lock held at most ${lock.toFixed(1)} ms, WAL at most ${(largest / MB).toFixed(1)} MB`,
+    );
+    for (const [name, f] of [
+      ['without', alone],
+      ['beside it', beside],
+    ] as const) {
+      console.log(
+        `  writer, ${name}: ${f.commits} commits, p50 ${f.p50.toFixed(2)} ms, p99 ${f.p99.toFixed(2)} ms, most ${f.most.toFixed(1)} ms, SQLITE_BUSY ${f.busy}`,
+      );
+    }
+    console.log(`  p99 beside it is ${(beside.p99 / alone.p99).toFixed(2)} times that without`);
+  } finally {
+    writer.disconnect();
+    db.close();
+    await rig.close();
+  }
+}
+
+/** Rows of two years ago, with every column and index. */
+function fill(db: Database.Database): void {
+  const insert = db.prepare(
+    `INSERT INTO audit_log (created_at, user_id, user_name, user_email, action, resource_type, resource_id, details, ip_address, server)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  );
+  const start = Date.now() - 800 * 86_400_000;
+  for (let at = 0; at < ROWS; at += 20_000) {
+    db.transaction(() => {
+      for (let n = at; n < Math.min(ROWS, at + 20_000); n++) {
+        const time = new Date(start + n * 10).toISOString().slice(0, 19).replace('T', ' ');
+        const who = n % 50;
+        insert.run(
+          time,
+          who,
+          `admin${who}`,
+          `admin${who}@example.net`,
+          'update',
+          'proxy_host',
+          n % 300,
+          `{"n":${n}}`,
+          `198.51.100.${n % 250}`,
+          'a',
+        );
+      }
+    })();
+  }
+}
