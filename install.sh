@@ -39,6 +39,8 @@ HERE=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 . "$HERE/install/service.sh"
 # shellcheck source=install/fail2ban.sh
 . "$HERE/install/fail2ban.sh"
+# shellcheck source=install/purge.sh
+. "$HERE/install/purge.sh"
 # shellcheck source=install/remove.sh
 . "$HERE/install/remove.sh"
 
@@ -145,6 +147,7 @@ install_all() {
   install_unit
   give_identity "$DATABASE"
   run_unit
+  install_purge "$DATABASE"
 
   if [ "$WITH_FAIL2BAN" = yes ]; then
     setup_fail2ban

@@ -18,7 +18,8 @@ uninstall() {
   revoke_access "${FACTS[database]}"
   local name units=$TOTAL_CHANGES
   remove_helper
-  for name in identity places notify; do remove_path "$DROP_INS/$name.conf"; done
+  remove_purge
+  for name in identity places archive notify; do remove_path "$DROP_INS/$name.conf"; done
   if [ -d "$DROP_INS" ] && [ "$DRY_RUN" = no ]; then
     rmdir "$DROP_INS" 2>/dev/null || say "  kept       $DROP_INS, which has drop-ins that are not ours"
   fi

@@ -8,7 +8,7 @@ CONFIG=/etc/postern-auditd/config.yml
 LINK=/usr/local/bin/postern-auditd
 RESTART=no # what the daemon reads only at its start has changed
 
-declare -A FACTS=() # the configuration's: database, state, control, jail, banaction, bans, auth, notify
+declare -A FACTS=() # the configuration's: database, state, control, jail, banaction, bans, auth, archive, notify
 LOGS=()             # its log directories, the fail2ban pair's last
 
 # read_facts CONFIG: what the configuration says, by the program that will read it.
@@ -32,7 +32,7 @@ take_facts() {
 # default_facts: what read_facts would say of the shipped configuration, where no program can be asked yet.
 default_facts() {
   FACTS=([database]=$DEFAULT_DATABASE [state]=$UNIT_STATE [control]=$UNIT_CONTROL/control.sock [jail]=posternproxy
-    [banaction]=iptables-multiport [bans]=$UNIT_BANS/bans.log [auth]=${UNIT_LOGS#* } [notify]=yes)
+    [banaction]=iptables-multiport [bans]=$UNIT_BANS/bans.log [auth]=${UNIT_LOGS#* } [archive]=$UNIT_STATE/archive [notify]=yes)
   LOGS=("${UNIT_LOGS% *}" "${UNIT_LOGS#* }")
 }
 
@@ -95,6 +95,8 @@ give_identity() {
   drop_in identity.conf
   render_places "$directory" "${FACTS[state]}" "${FACTS[control]%/*}" "${FACTS[bans]%/*}" "${LOGS[@]}" >"$WORK/places.conf"
   drop_in places.conf
+  render_archive "${FACTS[archive]:-}" "${FACTS[state]}" >"$WORK/archive.conf"
+  drop_in archive.conf
   if [ "${FACTS[notify]}" != yes ]; then
     printf '# Written by install.sh: the package node-unix-socket, by which systemd is told that the daemon is ready, is not\n# there for this machine.\n[Service]\nType=exec\nWatchdogSec=0\n'
   fi >"$WORK/notify.conf"

@@ -18,7 +18,7 @@ export function register(program: Command): void {
 
 /** Names and values; a name may come more than once. */
 export function factsOf(config: Config): Array<readonly [string, string]> {
-  const { source, state, control, log, sinks, fail2ban } = config;
+  const { source, state, control, log, sinks, fail2ban, retention } = config;
   const places = Object.values(sinks).flatMap((sink) =>
     'directory' in sink ? [[sink.type === 'fail2ban' ? 'auth' : 'logs', sink.directory] as const] : [],
   );
@@ -31,6 +31,7 @@ export function factsOf(config: Config): Array<readonly [string, string]> {
     ['jail', fail2ban.jail],
     ['banaction', fail2ban.banaction],
     ['bans', fail2ban.bans],
+    ['archive', retention.archive.directory],
   ];
 }
 

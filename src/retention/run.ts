@@ -161,6 +161,8 @@ class Run {
   async archiveAndPurge(target: Target, plan: Plan): Promise<TargetResult> {
     let purged = NOTHING;
     const archives: Archived[] = [];
+    // Nothing is archived that could not be removed then.
+    if (plan.months.size > 0) await (await this.purgerOf(target)).purge([]);
     for (const [month, ids] of plan.months) {
       const manifest = await this.archive(target, month, ids);
       if (manifest === null) continue;

@@ -41,6 +41,15 @@ it.skipIf(!there)("of fail2ban's helper, which is root, it is at most 1", () => 
   );
 });
 
+it.skipIf(!there).each(['User=posternproxy\nGroup=posternproxy', 'User=root\nGroup=root'])(
+  "of the purge, which can write Postern's database, it is at most 1: %s",
+  (owner) => {
+    const text = readFileSync('systemd/postern-auditd-purge.service', 'utf8');
+    const dropIn = `[Service]\n${owner}\nReadWritePaths=-/var/lib/posternproxy`;
+    expect(exposure(dropIn, text)).toBeLessThanOrEqual(1);
+  },
+);
+
 it.skipIf(!there).each(readdirSync('systemd'))('systemd knows every directive of %s', (name) => {
   const root = mkdtempSync(join(scratch, 'verify-'));
   // Programs that are there on the machine of the test: only directives are judged.
@@ -68,6 +77,16 @@ it('every directive that hardens a service and is not set is explained', () => {
 it("never takes Postern's directory as its own", () => {
   expect(unit).not.toMatch(/^(State|Logs|Cache|Configuration)Directory=posternproxy$/m);
   expect(unit).not.toMatch(/^ReadWritePaths=.*\/var\/lib\/posternproxy/m);
+});
+
+it('the purge may write nothing before install.sh has found the database', () => {
+  const text = readFileSync('systemd/postern-auditd-purge.service', 'utf8');
+  expect(text).not.toMatch(/^ReadWritePaths=/m);
+  expect(text).toMatch(/^ProtectSystem=strict$/m);
+  expect(unit).toContain('Environment=POSTERN_AUDITD_PURGE=/run/postern-auditd-purge.sock\n');
+  expect(readFileSync('systemd/postern-auditd-purge.socket', 'utf8')).toMatch(
+    /^ListenStream=\/run\/postern-auditd-purge\.sock\nSocketUser=postern-auditd\nSocketGroup=root\nSocketMode=0600$/m,
+  );
 });
 
 it("says in install/ what the unit's own places are", () => {

@@ -139,9 +139,8 @@ describe('a run', () => {
     const meddle = (usual: Purger): Purger => ({
       ...usual,
       purge: (rows) => {
-        rig.db.exec(
-          "UPDATE audit_log SET details = 'changed' WHERE id = 2; DELETE FROM audit_log WHERE id = 4",
-        );
+        const change = "UPDATE audit_log SET details = 'changed' WHERE id = 2";
+        if (rows.length > 0) rig.db.exec(`${change}; DELETE FROM audit_log WHERE id = 4`);
         return usual.purge(rows);
       },
     });
@@ -159,7 +158,7 @@ describe('a run', () => {
     const refusing = (usual: Purger): Purger => ({
       ...usual,
       purge: (rows) => {
-        rig.clock = NOW - 300 * DAY; // to the purge; the run has looked before
+        if (rows.length > 0) rig.clock = NOW - 300 * DAY; // to the purge; the run has looked before
         return usual.purge(rows);
       },
     });
@@ -178,7 +177,8 @@ describe('a run', () => {
     let requests = 0;
     const dying = (usual: Purger): Purger => ({
       ...usual,
-      purge: (rows) => (++requests > 1 ? Promise.reject(new Error('killed')) : usual.purge(rows)),
+      purge: (rows) =>
+        rows.length > 0 && ++requests > 1 ? Promise.reject(new Error('killed')) : usual.purge(rows),
     });
     await expect(rig.run('keep: { default: 1y }', { purger: dying })).rejects.toThrow('killed');
     expect(rig.ids().length).toBeGreaterThan(1_000);
@@ -240,11 +240,11 @@ describe('a run', () => {
     expect(rig.archived()).toEqual([4]);
     expect((await keeping('1d')).expired).toBe(1);
     rig.insert([...old(1), fresh]);
-    const refusing = (usual: Purger): Purger => ({
+    const dying = (usual: Purger): Purger => ({
       ...usual,
-      purge: () => Promise.reject(new Error('down')),
+      purge: (rows) => (rows.length > 0 ? Promise.reject(new Error('down')) : usual.purge(rows)),
     });
-    await expect(rig.run('keep: { default: 1y }', { purger: refusing })).rejects.toThrow('down');
+    await expect(rig.run('keep: { default: 1y }', { purger: dying })).rejects.toThrow('down');
     expect(rig.archived()).toEqual([6]);
   });
 
@@ -256,6 +256,15 @@ describe('a run', () => {
     expect(Number(rig.db.pragma('page_count', { simple: true }))).toBeLessThan(50);
   });
 
+  it('archives nothing that could not be removed then', async () => {
+    rig = new RetentionRig();
+    rig.insert([...old(3), fresh]);
+    const down = (usual: Purger): Purger => ({ ...usual, purge: () => Promise.reject(new Error('down')) });
+    await expect(rig.run('keep: { default: 1y }', { purger: down })).rejects.toThrow('down');
+    expect(rig.archived()).toEqual([]);
+    expect(rig.ids()).toHaveLength(4);
+  });
+
   it('that is broken off leaves nothing half done', async () => {
     rig = new RetentionRig();
     rig.insert([...old(3_000), fresh]);
@@ -264,7 +273,7 @@ describe('a run', () => {
       ...usual,
       purge: async (rows) => {
         const purged = await usual.purge(rows);
-        broken.abort(new Error('stop'));
+        if (rows.length > 0) broken.abort(new Error('stop'));
         return purged;
       },
     });

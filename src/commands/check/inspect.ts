@@ -7,6 +7,7 @@ import { inspectDaemon } from './daemon.js';
 import { inspectDatabase } from './database.js';
 import { inspectFail2ban } from './fail2ban.js';
 import { failure, type Section } from './report.js';
+import { inspectRetention } from './retention.js';
 import { inspectState } from './state.js';
 
 /** Looks over one thing after the other. With a configuration that is wrong there is nothing else to look at. */
@@ -29,6 +30,7 @@ export async function* inspect(path: string | null, env: NodeJS.ProcessEnv): Asy
       findings: await guarded(() => createSink(sink, config, deps).check()),
     };
   }
+  yield { name: 'Retention', findings: await guarded(() => inspectRetention(config)) };
   yield { name: 'fail2ban', findings: await guarded(() => inspectFail2ban(config)) };
   yield { name: 'Daemon', findings: await guarded(() => inspectDaemon(loaded)) };
 }

@@ -55,8 +55,12 @@ export class Deleter {
     this.judge = new RowJudge(source, createClassifier(source.aliases));
   }
 
-  /** @throws AuditdError `SOURCE_UNUSABLE` if the database can't be written */
+  /**
+   * @param named none: only tries whether the database can be written
+   * @throws AuditdError `SOURCE_UNUSABLE` if it can't
+   */
   async delete(named: readonly Named[]): Promise<Purged> {
+    if (named.length === 0) this.probe();
     let purged = NOTHING;
     for (let at = 0; at < named.length; ) {
       const open = this.open();
@@ -75,6 +79,17 @@ export class Deleter {
       }
     }
     return purged;
+  }
+
+  private probe(): void {
+    const { db } = this.open();
+    try {
+      db.exec('BEGIN IMMEDIATE; ROLLBACK');
+    } catch (error) {
+      throw unusable(this.options.config.source.database, error);
+    } finally {
+      close(db);
+    }
   }
 
   /** Gives the space back where the database is made for it. */

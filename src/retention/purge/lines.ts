@@ -1,9 +1,10 @@
 import type { Readable } from 'node:stream';
 
-/** The lines of a stream, without their ends. @throws Error at a line that is longer than `longest` characters */
+/** The lines of a stream, without their ends; whoever stops in between can still write to it. @throws Error at a line that is longer than `longest` characters */
 export async function* linesOf(stream: Readable, longest: number): AsyncGenerator<string, void> {
   let rest = '';
-  for await (const chunk of stream.setEncoding('utf8') as AsyncIterable<string>) {
+  const chunks = stream.setEncoding('utf8').iterator({ destroyOnReturn: false });
+  for await (const chunk of chunks as AsyncIterable<string>) {
     rest += chunk;
     for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n')) {
       yield rest.slice(0, end);

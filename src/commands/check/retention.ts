@@ -1,0 +1,81 @@
+import { createPrivateKey } from 'node:crypto';
+import { accessSync, constants, existsSync, readFileSync, statfsSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { Config } from '../../config/schema.js';
+import { formatSize } from '../../config/units.js';
+import { messageOf } from '../../errors.js';
+import { compressorOf } from '../../retention/archive/compression.js';
+import type { Finding } from '../../sinks/sink.js';
+import { splitMessage } from './report.js';
+
+const UNIT = '/etc/systemd/system/postern-auditd.service';
+const SOCKET = '/run/postern-auditd-purge.sock';
+
+/** What a run of retention would fail of. */
+export function inspectRetention({ retention, min_free: minFree }: Config): Finding[] {
+  if (!retention.enabled) return [{ level: 'ok', what: 'off: entries are kept indefinitely' }];
+  const findings = [
+    ...place(retention.archive.directory, minFree),
+    ...compression(retention.archive.compression),
+    ...key(retention.archive.sign),
+    ...purge(),
+  ];
+  if (findings.length > 0) return findings;
+  return [
+    { level: 'ok', what: `on, ${retention.schedule} (UTC), archives in ${retention.archive.directory}` },
+  ];
+}
+
+function place(directory: string, minFree: number): Finding[] {
+  let at = directory;
+  while (!existsSync(at) && at !== dirname(at)) at = dirname(at);
+  try {
+    accessSync(at, constants.W_OK);
+  } catch {
+    const next = 'let the daemon write there: install.sh --reconfigure';
+    return [
+      { level: 'error', what: `${at} can't be written by this user: no archive can be made there`, next },
+    ];
+  }
+  const { bavail, bsize, blocks } = statfsSync(at);
+  const least = Math.min(minFree, 0.05 * blocks * bsize);
+  if (bavail * bsize >= least) return [];
+  const free = formatSize(Math.floor((bavail * bsize) / 2 ** 20) * 2 ** 20);
+  const next = 'make room there, or name another retention.archive.directory';
+  return [
+    {
+      level: 'error',
+      what: `${at} has ${free} left, less than min_free: nothing is archived or removed`,
+      next,
+    },
+  ];
+}
+
+function compression(name: Config['retention']['archive']['compression']): Finding[] {
+  try {
+    compressorOf(name);
+    return [];
+  } catch (error) {
+    return [{ level: 'error', ...splitMessage(messageOf(error)) }];
+  }
+}
+
+function key(path: string | null): Finding[] {
+  if (path === null) return [];
+  try {
+    const { asymmetricKeyType } = createPrivateKey(readFileSync(path));
+    if (asymmetricKeyType === 'ed25519') return [];
+    const what = `${path} is a key of type ${asymmetricKeyType}, archives are signed with ed25519`;
+    return [{ level: 'error', what, next: 'make one with openssl genpkey -algorithm ed25519' }];
+  } catch (error) {
+    const next = 'make one with openssl genpkey -algorithm ed25519, readable by the daemon';
+    return [{ level: 'error', what: `the key ${path} can't be used: ${messageOf(error)}`, next }];
+  }
+}
+
+/** Where the daemon is a unit it can't write to the database itself. */
+function purge(): Finding[] {
+  if (!existsSync(UNIT) || existsSync(SOCKET)) return [];
+  const next = 'run install.sh --reconfigure, or: systemctl enable --now postern-auditd-purge.socket';
+  return [{ level: 'error', what: `${SOCKET} is missing: rows are archived and can't be removed`, next }];
+}

@@ -1,0 +1,122 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { bootHost, describeHost, type Host } from './host.js';
+import {
+  DATABASE,
+  install,
+  type PosternOptions,
+  recordFailures,
+  release,
+  startPostern,
+  unpack,
+} from './release.js';
+
+const CONFIG = '/etc/postern-auditd/config.yml';
+const SOCKET = '/run/postern-auditd-purge.sock';
+
+/** SQL of rows as old as this, each in another form that `created_at` may have. */
+function rows(days: number): string {
+  const at = `strftime('%s', 'now') - ${days} * 86400`;
+  const forms = [
+    `datetime(${at}, 'unixepoch')`,
+    `strftime('%Y-%m-%dT%H:%M:%SZ', ${at}, 'unixepoch')`,
+    `strftime('%Y-%m-%dT%H:%M:%S', ${at} + 19800, 'unixepoch') || '+05:30'`,
+    `${at}`,
+    `(${at}) * 1000`,
+  ];
+  return forms
+    .map(
+      (form) =>
+        `INSERT INTO audit_log (created_at, action, resource_type) VALUES (${form}, 'update', 'stream');`,
+    )
+    .join('\n');
+}
+
+const identities: ReadonlyArray<readonly [string, PosternOptions, string]> = [
+  ['a user whose group may read', { umask: '0027', directoryMode: '750' }, 'posternproxy'],
+  ['root, and nobody else may read', { user: 'root', umask: '0077', directoryMode: '700' }, 'root'],
+];
+
+describeHost('the unit that removes archived rows', () => {
+  let host: Host;
+  beforeAll(async () => {
+    host = await bootHost({
+      suite: 'bookworm',
+      name: 'purge-unit',
+      node: false,
+      binds: [`${release()}:/release:ro`],
+    });
+    await unpack(host);
+  });
+  afterAll(() => host.stop());
+
+  const sql = async (user: string, text: string) =>
+    (
+      await host.exec(['runuser', '-u', user, '--', 'sqlite3', '-cmd', '.timeout 5000', DATABASE, text])
+    ).stdout.trim();
+
+  it.each(identities)('as %s: old rows go, and only those; Postern writes on', async (_, postern, owner) => {
+    await host.exec(`systemctl stop posternproxy 2>/dev/null; rm -rf ${DATABASE.replace(/\/[^/]*$/, '')}`, {
+      check: false,
+    });
+    await startPostern(host, postern);
+    await sql(owner, rows(500));
+    await sql(owner, rows(300));
+    await sql(
+      owner,
+      `INSERT INTO audit_log (created_at, action) VALUES ('yesterday', 'update'), (datetime('now', '+2 years'), 'update'), (datetime('now'), 'update')`,
+    );
+    await install(host, '--no-fail2ban');
+    await host.exec(
+      `printf 'retention: { enabled: true, keep: { default: 1y } }\\n' >>${CONFIG}.new; sed '/^retention:/,$d' ${CONFIG} >>${CONFIG}.new; mv ${CONFIG}.new ${CONFIG}; systemctl reload postern-auditd`,
+    );
+    expect((await host.exec(`stat -c '%A %U' ${SOCKET}`)).stdout.trim()).toMatch(/^srw------- /);
+    await host.waitFor('postern-auditd status --json', (out) => out.includes('"next": "20'));
+    const said = await host.exec('postern-auditd retain --now');
+    expect(said.stdout).toMatch(/^5 rows removed, \d archives? written/);
+    expect(await sql(owner, "SELECT count(*) FROM audit_log WHERE resource_type = 'stream'")).toBe('5');
+    expect(await sql(owner, 'SELECT count(*) FROM audit_log')).toBe('8');
+    expect((await host.exec(`ls /var/lib/postern-auditd/archive`)).stdout).toMatch(/^000001-postern-t1-/m);
+    const unit = await host.exec(
+      `stat -c %U ${DATABASE} ${DATABASE}-wal; journalctl -u postern-auditd-purge --no-pager`,
+    );
+    expect(unit.stdout.split('\n').slice(0, 2)).toEqual([owner, owner]);
+
+    await recordFailures(host, '10.77.99.1', 1);
+    await host.waitFor('cat /var/log/posternproxy/audit/audit.*.log', (out) =>
+      out.includes('"ip":"10.77.99.1"'),
+    );
+    await host.exec('systemctl stop posternproxy');
+    expect((await host.exec(`ls -A ${DATABASE.replace(/\/[^/]*$/, '')}`)).stdout).toBe('posternproxy.db\n');
+  });
+
+  it('takes nothing from anybody but the daemon, and not even from it a row that is too young', async () => {
+    await startPostern(host, { user: 'root', again: true });
+    const ask = (user: string, request: string) =>
+      host.exec(
+        [
+          'runuser',
+          '-u',
+          user,
+          '--',
+          '/opt/postern-auditd/node/bin/node',
+          '-e',
+          `const s = require('net').connect('${SOCKET}'); s.on('error', (e) => console.log(e.code)); s.on('data', (d) => { console.log(String(d)); s.end(); }); s.write(process.argv[1] + '\\n')`,
+          request,
+        ],
+        { check: false },
+      );
+    const before = await sql('root', 'SELECT count(*) FROM audit_log');
+    expect((await ask('nobody', '{"rows":[]}')).stdout.trim()).toBe('EACCES');
+    const hash = '0'.repeat(32);
+    expect((await ask('postern-auditd', `{"rows":[[1,"${hash}"],[9,"${hash}"]]}`)).stdout).toMatch(
+      /"deleted":0,/,
+    );
+    expect((await ask('postern-auditd', '{"sql":"DELETE FROM audit_log"}')).stdout).toContain('no request');
+    expect(await sql('root', 'SELECT count(*) FROM audit_log')).toBe(before);
+  });
+
+  it('goes with everything else', async () => {
+    await install(host, '--uninstall', { from: '/opt/postern-auditd' });
+    expect((await host.exec('ls /etc/systemd/system /run')).stdout).not.toContain('postern-auditd-purge');
+  });
+});
