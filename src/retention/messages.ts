@@ -17,6 +17,8 @@ export interface RunData {
   readonly stateDatabase: string;
   readonly sourceId: string;
   readonly purged: PurgedNote | null;
+  /** What time it is, ms since the epoch, when the thread is started. */
+  readonly now: number;
   readonly targets: ReadonlyArray<{
     readonly source: PublicSource;
     readonly timeline: number;

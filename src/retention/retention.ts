@@ -222,6 +222,7 @@ export class Retention {
       stateDatabase: state.path,
       sourceId: state.sourceId,
       purged: this.notes.purged,
+      now: this.options.clock(),
       targets: SOURCES.map((source) => {
         const { timeline = 1, mark = 0 } = sources[source] ?? {};
         const holds = this.holds(source);

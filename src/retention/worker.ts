@@ -19,6 +19,9 @@ import { runRetention, type Target } from './run.js';
 const PROGRESS_MS = 100;
 
 const data = workerData as RunData;
+/** The daemon's clock. */
+const begin = performance.now();
+const clock = () => data.now + (performance.now() - begin);
 const stopping = new AbortController();
 let ownAnswer: (purged: Purged) => void = () => undefined;
 let lastProgress = 0;
@@ -107,10 +110,10 @@ async function run(): Promise<Outcome> {
     archive: retention.archive,
     minFree,
     sourceId: data.sourceId,
-    run: new Date().toISOString(),
+    run: new Date(clock()).toISOString(),
     sign: retention.archive.sign === null ? null : signingKey(retention.archive.sign),
     purged: data.purged,
-    clock: Date.now,
+    clock,
     signal: stopping.signal,
     onProgress: progress,
     onArchived: (archived) => say({ archived }),

@@ -1,0 +1,161 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { loadConfig } from '../../src/config/load.js';
+import type { NewEntry } from '../../src/recorder/recorder.js';
+import { Retention } from '../../src/retention/retention.js';
+import type { ShipperStatus } from '../../src/shipping/shipper.js';
+import { State } from '../../src/shipping/state.js';
+import { DAY, RetentionRig, sqlTime } from './rig.js';
+
+const HOUR = 3_600_000;
+const WORKER = pathToFileURL(resolve(import.meta.dirname, '../../dist/retention/worker.js'));
+
+let rig: RetentionRig;
+let state: State;
+let retention: Retention | null;
+let entries: NewEntry[];
+/** Beside the real ones, ms. */
+let clock: number;
+let up: number;
+
+/** Retention as the daemon has it, with clocks of our own; its thread and its purge are the real ones. */
+function start(schedule = '* * * * *', more = ''): Retention {
+  const path = join(rig.directory, 'config.yml');
+  writeFileSync(
+    path,
+    `source: { database: ${rig.database} }
+state: ${rig.directory}/state
+retention: { enabled: true, schedule: "${schedule}", keep: { default: 1y, auth: 90d }, archive: { directory: ${rig.archive} } ${more} }
+`,
+  );
+  retention = new Retention({
+    loaded: loadConfig(path, {}),
+    env: {},
+    state,
+    clock: () => Date.now() + clock,
+    up: () => performance.now() + up,
+    log: pino({ level: 'silent' }),
+    shipped: () =>
+      ({
+        sources: { postern: { timeline: 1, mark: 1_000, maxId: 1_000 } },
+        sinks: {},
+      }) as unknown as ShipperStatus,
+    record: (entry) => entries.push(entry),
+    worker: WORKER,
+  });
+  retention.start();
+  return retention;
+}
+
+async function finished(): Promise<string | null> {
+  for (;;) {
+    const { run } = retention?.status() ?? {};
+    if (run && run.state !== 'running') return run.error;
+    await sleep(20);
+  }
+}
+
+const forms: ReadonlyArray<(time: number) => unknown> = [
+  sqlTime,
+  (time) => new Date(time).toISOString(),
+  (time) => Math.floor(time / 1_000),
+  (time) => time,
+];
+
+beforeEach(() => {
+  rig = new RetentionRig();
+  [entries, clock, up] = [[], 0, 0];
+  mkdirSync(join(rig.directory, 'state'));
+  state = new State(join(rig.directory, 'state'));
+  const now = Date.now();
+  // Ids 1 to 4 are old, 5 to 8 are not, in each form; then what has no age, and the newest.
+  for (const age of [400, 300]) rig.insert(forms.map((form) => ({ created: form(now - age * DAY) })));
+  rig.insert([{ created: 'unreadable' }, { created: sqlTime(now + 900 * DAY) }, { created: sqlTime(now) }]);
+});
+afterEach(async () => {
+  await retention?.stop();
+  state.close();
+  rig.close();
+});
+
+const YOUNG = [5, 6, 7, 8, 9, 10, 11];
+
+describe('retention on its schedule', () => {
+  it('runs by itself, and remembers over a restart that it has', async () => {
+    start('* * * * *');
+    clock += 60_000; // a minute later
+    while (retention?.status().last === null) await sleep(20);
+    expect(retention?.status().last).toMatchObject({ deleted: 4, error: null });
+    expect(rig.ids()).toEqual(YOUNG);
+    expect(entries.map(({ action }) => action)).toEqual(['daemon.archive_create', 'daemon.purge']);
+    await retention?.stop();
+    start('0 0 29 2 *');
+    expect(retention?.status().last?.deleted).toBe(4);
+    await sleep(700);
+    expect(retention?.status().run).toBeNull();
+  });
+
+  it('waits a day when the clock is set forward, over a restart and when it is set back; nothing too young goes', async () => {
+    start('0 0 29 2 *');
+    retention?.begin('dry');
+    await finished();
+    clock += 100 * DAY; // the rows of 300 days are past a year now, by that clock
+    rig.insert([{ created: sqlTime(Date.now() + clock) }]);
+    expect(() => retention?.begin('now')).toThrow(
+      /the clock was set forward by 2400 h.*the next run is in 24 h/s,
+    );
+    await retention?.stop();
+    start('* * * * *');
+    await sleep(700); // its first look
+    expect(() => retention?.begin('now')).toThrow(/set forward/);
+    clock -= 100 * DAY;
+    expect(() => retention?.begin('now')).toThrow(/the clock was set back by 2400 h/);
+    up += 23 * HOUR;
+    clock += 23 * HOUR;
+    expect(() => retention?.begin('now')).toThrow(/in 1 h/);
+    expect(rig.ids()).toEqual([1, 2, 3, 4, ...YOUNG, 12]);
+    up += HOUR;
+    clock += HOUR;
+    retention?.begin('now');
+    expect(await finished()).toBeNull();
+    expect(rig.ids()).toEqual([...YOUNG, 12]);
+    expect(entries.filter(({ action }) => action === 'daemon.purge_postponed')).toHaveLength(2);
+  });
+
+  it('says why a run failed, once as an event, and tries again', async () => {
+    start('* * * * *');
+    rig.db.exec('ALTER TABLE audit_log RENAME TO gone');
+    retention?.begin('now');
+    expect(await finished()).toMatch(/has no table audit_log/);
+    retention?.begin('now');
+    expect(await finished()).toMatch(/has no table audit_log/);
+    expect(entries.map(({ action }) => action)).toEqual(['daemon.purge_postponed']);
+    expect(retention?.status().last?.error).toMatch(/has no table/);
+    rig.db.exec('ALTER TABLE gone RENAME TO audit_log');
+    retention?.begin('now');
+    expect(await finished()).toBeNull();
+    expect(rig.ids()).toEqual(YOUNG);
+  });
+
+  it("keeps the daemon's own events by the same ages", async () => {
+    const add = state.db.prepare(
+      "INSERT INTO audit_log (created_at, action, resource_type) VALUES (?, 'start', 'daemon')",
+    );
+    for (const age of [500, 400, 300, 0]) add.run(sqlTime(Date.now() - age * DAY));
+    start('0 0 29 2 *');
+    (retention as unknown as { options: { shipped: () => unknown } }).options.shipped = () => ({
+      sources: {
+        postern: { timeline: 1, mark: 1_000, maxId: 1_000 },
+        auditd: { timeline: 1, mark: 4, maxId: 4 },
+      },
+      sinks: {},
+    });
+    retention?.begin('now');
+    expect(await finished()).toBeNull();
+    expect(state.db.prepare('SELECT id FROM audit_log').pluck().all()).toEqual([3, 4]);
+  });
+});
