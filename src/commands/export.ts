@@ -44,8 +44,9 @@ Examples:
         output !== undefined || !process.stdout.isTTY ? process.stderr : null,
       );
       try {
-        const chunks = progress.over(service.stream(filter, isCsv ? 'csv' : 'ndjson'));
-        if (output === undefined) await toStdout(chunks);
+        const chunks = (fd?: number) =>
+          progress.over(service.stream(filter, isCsv ? 'csv' : 'ndjson', fd === undefined ? {} : { fd }));
+        if (output === undefined) await toStdout(chunks());
         else await toFile(output, chunks);
         progress.end();
         if (output !== undefined)
@@ -73,12 +74,12 @@ async function toStdout(chunks: AsyncIterable<QueryChunk>): Promise<void> {
 }
 
 /** Under another name first, so that half an export is never taken for a whole one. */
-async function toFile(path: string, chunks: AsyncIterable<QueryChunk>): Promise<void> {
+async function toFile(path: string, chunksTo: (fd: number) => AsyncIterable<QueryChunk>): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}`);
   let file: FileHandle | null = null;
   try {
     file = await open(temporary, 'wx', 0o600);
-    for await (const { bytes } of chunks) await file.writeFile(bytes);
+    for await (const _ of chunksTo(file.fd));
     await file.sync();
     await file.close();
     file = null;

@@ -1,4 +1,4 @@
-import type { Database } from 'better-sqlite3';
+import type { Database, Statement } from 'better-sqlite3';
 import { CreatedReader } from '../source/created.js';
 import type { SqlValue } from '../source/encoding.js';
 import type { Filter } from './filter.js';
@@ -51,6 +51,7 @@ function isAscending(probe: Probe, lowest: number, highest: number): boolean {
 
 class Probe {
   private readonly created = new CreatedReader();
+  private some: Statement | null = null;
 
   constructor(
     private readonly db: Database,
@@ -98,8 +99,13 @@ class Probe {
 
   private median(id: number, rows: number): number | null {
     const { columns, byId, integers } = this.table;
-    const sql = `SELECT ${columns.created_at} FROM ${byId} WHERE ${columns.id} >= ? ${integers} ORDER BY ${columns.id} LIMIT ${rows}`;
-    const times = (this.db.prepare(sql).pluck().safeIntegers().all(id) as SqlValue[])
+    this.some ??= this.db
+      .prepare(
+        `SELECT ${columns.created_at} FROM ${byId} WHERE ${columns.id} >= ? ${integers} ORDER BY ${columns.id} LIMIT ?`,
+      )
+      .pluck()
+      .safeIntegers();
+    const times = (this.some.all(id, rows) as SqlValue[])
       .map((value) => this.created.read(Buffer.isBuffer(value) ? value.toString() : value))
       .filter((time) => time !== null)
       .sort((a, b) => a - b);

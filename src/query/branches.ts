@@ -1,5 +1,5 @@
 import type { Database, Statement } from 'better-sqlite3';
-import { type Branch, branchParams, branchSql } from './plan.js';
+import { type Branch, branchParams, branchSql } from './branch.js';
 import type { QueryTable } from './table.js';
 
 /** Ids fetched at a time, of all branches together and of one. */
@@ -28,6 +28,9 @@ export class BranchIds {
   /** Whose next ids have to be fetched before anything can be said. */
   private dry: Head[];
   private last = Number.POSITIVE_INFINITY;
+  /** Of the connection that was used last. */
+  private readonly statements = new Map<string, Statement>();
+  private db: Database | null = null;
 
   /** Ids below `before`, and not below `lowest`. */
   constructor(
@@ -47,7 +50,9 @@ export class BranchIds {
 
   /** Up to `most` further ids; fewer at the end, and when the time (of `performance.now()`) is over. */
   take(db: Database, most: number, until: number): number[] {
-    const statements = new Map<string, Statement>();
+    if (db !== this.db) this.statements.clear();
+    this.db = db;
+    const { statements } = this;
     const found: number[] = [];
     while (found.length < most) {
       for (let head = this.dry.pop(); head !== undefined; head = this.dry.pop()) {

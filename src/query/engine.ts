@@ -2,9 +2,10 @@ import type { SourceName } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
 import type { ColumnKey } from '../source/columns.js';
 import { ArchivedRows } from './archived.js';
-import { CSV_HEADER, csvLine } from './csv.js';
+import { Counter } from './counter.js';
 import { decodeCursor, encodeCursor, type Position, type Positions } from './cursor.js';
-import { type Entry, entryLine, entryOf } from './entry.js';
+import { type Entry, entryOf } from './entry.js';
+import { type Chunk, exportRows, type Format } from './export.js';
 import type { Filter } from './filter.js';
 import { createMatcher, createTimeMatcher } from './match.js';
 import { Merge } from './merge.js';
@@ -39,22 +40,12 @@ export interface PageResult {
   readonly next: string | null;
 }
 
-export interface Chunk {
-  readonly text: string;
-  readonly rows: number;
-  /** How much is done, 0 to 1, by ids. */
-  readonly progress: number;
-}
-
-export type Format = 'ndjson' | 'csv';
-
 export const COUNTED = 10_000;
 export const MOST_PER_PAGE = 1_000;
 /** A step, after which the database is closed again, takes about this long at most. */
 const STEP_MS = 40;
-/** Rows of an export that are read ahead, and characters that make a chunk. */
+/** Rows that are read ahead. */
 const AHEAD = 500;
-const CHUNK = 64 * 1024;
 
 const NOTHING: ReadonlySet<ColumnKey> = new Set();
 const TIME: ReadonlySet<ColumnKey> = new Set(['created_at']);
@@ -111,24 +102,13 @@ export class Engine {
     };
   }
 
-  /** Everything that is meant, the newest first, as text; each `next` is one step or a few. */
-  *export(filter: Filter, format: Format): Generator<Chunk, void> {
+  /** Everything that is meant, the newest first; each `next` is one step or a few. */
+  export(filter: Filter, format: Format): Generator<Chunk, void> {
     const prepared = this.prepare(filter, null);
     const walks = this.walks(prepared, filter, startOf(prepared, null), null);
-    const merge = this.merge(prepared, walks, null);
-    const line = format === 'csv' ? csvLine : entryLine;
-    let text = format === 'csv' ? CSV_HEADER : '';
-    let rows = 0;
-    for (let found = merge.next(AHEAD); found !== null; found = merge.next(AHEAD)) {
-      if (found.event === null) continue;
-      text += line(found.event);
-      rows++;
-      if (text.length < CHUNK) continue;
-      yield { text, rows, progress: progressOf(walks) };
-      text = '';
-      rows = 0;
-    }
-    yield { text, rows, progress: 1 };
+    return exportRows(walks, format, STEP_MS, (walk, work) =>
+      prepared[walks.indexOf(walk)]?.origin.read(work),
+    );
   }
 
   /** @throws as `page` */
@@ -182,17 +162,44 @@ export class Engine {
     deadline: number,
   ): Positions | null {
     const lit = prepared.filter(({ plan }) => filter.archives || plan.bounds.highest >= plan.bounds.lowest);
-    const walks = this.walks(lit, filter, start, lit.length > 1 ? TIME : NOTHING);
+    const [only] = lit;
+    const isOne = lit.length === 1 && only !== undefined && !filter.archives;
+    const { left, from } = isOne
+      ? this.skipInSql(only, filter, start, rows, deadline)
+      : { left: rows, from: start };
+    if (left === 0) return from;
+    const walks = this.walks(lit, filter, from, lit.length > 1 ? TIME : NOTHING);
     const merge = this.merge(lit, walks, deadline);
-    const reached: Partial<Record<SourceName, Position>> = { ...start };
-    for (let left = rows; left > 0; left--) {
-      const found = merge.next(Math.min(left, COUNTED));
+    const reached: Partial<Record<SourceName, Position>> = { ...from };
+    for (let rest = left; rest > 0; rest--) {
+      const found = merge.next(Math.min(rest, COUNTED));
       if (found === null) return null;
       const position = reached[found.source];
       if (position !== undefined)
         reached[found.source] = { before: found.sequence, snapshot: position.snapshot };
     }
     return reached;
+  }
+
+  /** As far as SQL alone can say which rows of the one table are meant; what is left has to be gone over. */
+  private skipInSql(
+    { origin, table, plan, snapshot }: Prepared,
+    filter: Filter,
+    start: Positions,
+    rows: number,
+    deadline: number,
+  ): { left: number; from: Positions } {
+    const counter = Counter.of(table, plan, filter, start[origin.name]?.before ?? snapshot + 1);
+    let left = rows;
+    if (counter?.inOrder !== true) return { left, from: start };
+    while (left > 0 && !counter.done) {
+      if (performance.now() > deadline) throw late();
+      const end = performance.now() + STEP_MS;
+      const skipped = origin.read((db) => counter.skip(db, left, end));
+      if (skipped === null) break;
+      left -= skipped;
+    }
+    return { left, from: { ...start, [origin.name]: { before: counter.before, snapshot } } };
   }
 
   private take(
@@ -216,6 +223,15 @@ export class Engine {
   private count(prepared: readonly Prepared[], filter: Filter, all: boolean, deadline: number) {
     let total = 0;
     for (const one of prepared) {
+      const most = all ? Number.MAX_SAFE_INTEGER : COUNTED + 1 - total;
+      const counted = this.countInSql(one, filter, most, deadline);
+      if (counted !== null) {
+        total += counted.total;
+        if (!all && total > COUNTED) return { total: COUNTED, total_exact: false };
+        if (counted.ended) continue;
+        if (all) throw late();
+        return { total, total_exact: false };
+      }
       const [walk] = this.walks([one], filter, startOf([one], null), NOTHING);
       while (walk !== undefined && (!walk.done || walk.queue.length > 0)) {
         total += walk.queue.length;
@@ -231,6 +247,24 @@ export class Engine {
       }
     }
     return { total, total_exact: true };
+  }
+
+  /** Null where SQL alone can't say which rows are meant. */
+  private countInSql(
+    { origin, table, plan, snapshot }: Prepared,
+    filter: Filter,
+    most: number,
+    deadline: number,
+  ) {
+    const counter = filter.archives ? null : Counter.of(table, plan, filter, snapshot + 1);
+    let total = 0;
+    while (counter !== null && !counter.done && total < most && performance.now() <= deadline) {
+      const end = performance.now() + STEP_MS;
+      const found = origin.read((db) => counter.count(db, most - total, end));
+      if (found === null) return null;
+      total += found;
+    }
+    return counter === null ? null : { total, ended: counter.done };
   }
 
   private walks(
@@ -287,11 +321,6 @@ function undecidedOf(filter: Filter, columns: ReadonlySet<ColumnKey> | null): Pl
   const timeAlone = columns !== null && [...columns].every((key) => key === 'created_at');
   if (!timeAlone || Object.values(rest).some((part) => part !== null)) return 'all';
   return from === null && to === null ? 'nothing' : 'time';
-}
-
-function progressOf(walks: readonly Strand[]): number {
-  const [longest = 0] = walks.map(({ position }) => position).sort((a, b) => b - a);
-  return 1 - longest;
 }
 
 function late(): AuditdError {

@@ -47,14 +47,27 @@ export class Merge {
 
   /** The next row; null at the end. `wanted`: about how many more will be asked for. */
   next(wanted: number): Found | null {
+    // One queue that ran dry does not make the others longer than they must be.
+    for (let dry = this.dry(); dry !== null; dry = this.dry()) this.step(dry, wanted + LOOKAHEAD);
+    return this.take();
+  }
+
+  /** Who has to be read on before anything can be said; null: nobody. */
+  dry(): Strand | null {
     const least = this.walks.length > 1 ? LOOKAHEAD : 1;
-    for (const [at, walk] of this.walks.entries()) {
-      if (walk.done || walk.queue.length - (this.places[at] ?? 0) >= least) continue;
-      walk.queue = walk.queue.slice(this.places[at]);
+    for (let at = 0; at < this.walks.length; at++) {
+      const walk = this.walks[at];
+      const place = this.places[at] ?? 0;
+      if (walk === undefined || walk.done || walk.queue.length - place >= least) continue;
+      walk.queue = place === 0 ? walk.queue : walk.queue.slice(place);
       this.places[at] = 0;
-      // One queue that ran dry does not make the others longer than they must be.
-      while (!walk.done && walk.queue.length < least) this.step(walk, wanted + least);
+      if (walk.queue.length < least) return walk;
     }
+    return null;
+  }
+
+  /** The next row, when nobody is dry; null at the end. */
+  take(): Found | null {
     const best =
       this.walks.length === 1 ? 0 : nextOf(this.walks.map((walk, at) => ahead(walk, this.places[at])));
     const walk = this.walks[best];

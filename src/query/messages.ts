@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../errors.js';
-import type { Chunk, Format, PageRequest, PageResult } from './engine.js';
+import type { PageRequest, PageResult } from './engine.js';
+import type { Chunk, Format } from './export.js';
 import type { Filter } from './filter.js';
 import type { Stats } from './tally.js';
 
@@ -13,7 +14,14 @@ export type Ask =
       readonly top: number;
       readonly timeLimit: number;
     }
-  | { readonly id: number; readonly kind: 'export'; readonly filter: Filter; readonly format: Format }
+  | {
+      readonly id: number;
+      readonly kind: 'export';
+      readonly filter: Filter;
+      readonly format: Format;
+      /** A file to write to, open in this process; null: the text is wanted. */
+      readonly fd: number | null;
+    }
   /** The next chunk of an export. */
   | { readonly id: number; readonly kind: 'more' }
   /** No more of it. */
@@ -22,8 +30,8 @@ export type Ask =
 export interface Answers {
   readonly page: PageResult;
   readonly stats: Stats;
-  /** Null: that was all. */
-  readonly chunk: (Omit<Chunk, 'text'> & { readonly bytes: Uint8Array }) | null;
+  /** Null: that was all. Without bytes if they were written. */
+  readonly chunk: Chunk | null;
 }
 
 export type Answer =

@@ -51,6 +51,7 @@ export class Walk {
   private before: number;
   private window = WINDOW;
   private readonly place: RowPlace;
+  private prepared: { db: Database; sql: string; statement: Statement } | null = null;
 
   constructor(private readonly options: WalkOptions) {
     const { source, table, plan, columns, before } = options;
@@ -78,6 +79,13 @@ export class Walk {
     return this.before;
   }
 
+  /** The same statement for all steps over one connection; SQL that is another is another statement. */
+  private statement(db: Database, sql: string): Statement {
+    if (this.prepared?.db !== db || this.prepared.sql !== sql)
+      this.prepared = { db, sql, statement: db.prepare(sql) };
+    return this.prepared.statement;
+  }
+
   /** One step: reads on until the queue has so many rows, the end, or the end of the step's time. */
   step(db: Database, wanted: number): void {
     const end = performance.now() + this.options.stepMs;
@@ -91,7 +99,7 @@ export class Walk {
   private rowById(db: Database): Statement {
     const { table } = this.options;
     const sql = `SELECT ${this.select} FROM ${table.from} WHERE ${table.columns.id} = ?`;
-    return db.prepare(sql).raw().safeIntegers(!this.timeOnly);
+    return this.statement(db, sql).raw().safeIntegers(!this.timeOnly);
   }
 
   private byBranches(db: Database, ids: BranchIds, row: Statement, wanted: number, end: number): void {
@@ -114,7 +122,8 @@ export class Walk {
     const floor = plan.conditions.length === 0 ? lowest : Math.max(lowest, this.before - this.window);
     const limit = this.bare ? Math.max(SLICE, wanted - this.queue.length) : SLICE;
     const begin = performance.now();
-    const statement = db.prepare(
+    const statement = this.statement(
+      db,
       `SELECT ${this.bare ? id : this.select} FROM ${table.byId} WHERE ${id} < ? AND ${id} >= ? ${table.integers} ${conditions} ORDER BY ${id} DESC LIMIT ?`,
     );
     const params = [this.before, floor, ...plan.conditions.flatMap(({ params: own }) => own), limit];

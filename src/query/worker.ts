@@ -1,14 +1,18 @@
+import { writeSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { AuditdError, messageOf } from '../errors.js';
-import { type Chunk, Engine } from './engine.js';
+import { Engine } from './engine.js';
+import type { Chunk } from './export.js';
 import type { Answer, Answers, Ask } from './messages.js';
 import type { QueryOptions } from './origins.js';
 
 // The thread of queries: whatever a query costs, the one that ships does not pay for it.
 
 const engine = new Engine(workerData as QueryOptions);
-const exports = new Map<number, Generator<Chunk, void>>();
-const encoder = new TextEncoder();
+const exports = new Map<number, { readonly chunks: Generator<Chunk, void>; readonly fd: number | null }>();
+/** What is written to a file is told of so often. */
+const TOLD_MS = 100;
+const NO_BYTES = new Uint8Array(0);
 
 function answer(ask: Ask): Answers[keyof Answers] {
   switch (ask.kind) {
@@ -17,7 +21,7 @@ function answer(ask: Ask): Answers[keyof Answers] {
     case 'stats':
       return engine.stats(ask.filter, ask.top, ask.timeLimit);
     case 'export':
-      exports.set(ask.id, engine.export(ask.filter, ask.format));
+      exports.set(ask.id, { chunks: engine.export(ask.filter, ask.format), fd: ask.fd });
       return next(ask.id);
     case 'more':
       return next(ask.id);
@@ -28,13 +32,31 @@ function answer(ask: Ask): Answers[keyof Answers] {
 }
 
 function next(id: number): Answers['chunk'] {
-  const step = exports.get(id)?.next();
-  if (step === undefined || step.done === true) {
+  const { chunks, fd } = exports.get(id) ?? {};
+  const step = chunks?.next();
+  if (chunks === undefined || step === undefined || step.done === true) {
     exports.delete(id);
     return null;
   }
-  const { text, rows, progress } = step.value;
-  return { bytes: encoder.encode(text), rows, progress };
+  // A copy, since what is in the buffer is written over.
+  if (fd === undefined || fd === null) return { ...step.value, bytes: step.value.bytes.slice() };
+  return written(chunks, step.value, fd);
+}
+
+/** Writes a chunk, and those behind it that fit into the time: the thread that asked has nothing to do with the bytes. */
+function written(chunks: Generator<Chunk, void>, first: Chunk, fd: number): Chunk {
+  const end = performance.now() + TOLD_MS;
+  let { rows, progress } = first;
+  for (let chunk: Chunk | null = first; chunk !== null; ) {
+    for (let at = 0; at < chunk.bytes.length; ) at += writeSync(fd, chunk.bytes, at);
+    if (performance.now() > end) break;
+    const step = chunks.next();
+    if (step.done === true) break;
+    chunk = step.value;
+    rows += chunk.rows;
+    progress = chunk.progress;
+  }
+  return { bytes: NO_BYTES, rows, progress };
 }
 
 parentPort?.on('message', (ask: Ask | 'close') => {
@@ -51,5 +73,6 @@ parentPort?.on('message', (ask: Ask | 'close') => {
     said = { id: ask.id, code: error instanceof AuditdError ? error.code : null, message: messageOf(error) };
   }
   const bytes = 'value' in said && said.value !== null && 'bytes' in said.value ? said.value.bytes : null;
-  parentPort?.postMessage(said, bytes === null ? [] : [bytes.buffer as ArrayBuffer]);
+  const moved = bytes === null || bytes.length === 0 ? [] : [bytes.buffer as ArrayBuffer];
+  parentPort?.postMessage(said, moved);
 });

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Engine } from '../../src/query/engine.js';
 import { expected, row, sparse } from './model.js';
-import { Tables } from './tables.js';
+import { exported, Tables } from './tables.js';
 
 describe.each([
   ['with the indexes', true],
@@ -48,9 +48,9 @@ describe.each([
             expect(byNumber).toEqual(ids);
             expect(byCursor).toEqual(ids);
             expect(cursor).toBeNull();
-            const lines = [...engine.export(one, 'ndjson')].map(({ text: lined }) => lined).join('');
-            const exported = lines.split('\n').filter((line) => line !== '');
-            expect(exported.map((line) => (JSON.parse(line) as { id: string }).id)).toEqual(ids);
+            const lines = exported(engine, one);
+            const listed = lines.split('\n').filter((line) => line !== '');
+            expect(listed.map((line) => (JSON.parse(line) as { id: string }).id)).toEqual(ids);
             expect(engine.stats(one, 5, 60_000).total).toBe(ids.length);
           }
         },

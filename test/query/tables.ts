@@ -3,6 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { config as schema } from '../../src/config/schema.js';
+import type { Engine } from '../../src/query/engine.js';
+import type { Format } from '../../src/query/export.js';
+import type { Filter } from '../../src/query/filter.js';
 import type { QueryOptions } from '../../src/query/origins.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
 import { TableRows } from '../../src/retention/archive/table.js';
@@ -134,6 +137,18 @@ function open(path: string): Database.Database {
   createAuditTable(db);
   db.exec('CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)');
   return db;
+}
+
+/** What an export writes. */
+export function exported(engine: Engine, filter: Filter, format: Format = 'ndjson'): string {
+  let text = '';
+  for (const { bytes } of engine.export(filter, format)) text += textOf(bytes);
+  return text;
+}
+
+/** Of a chunk, before the next one comes. */
+export function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
 }
 
 /** `2026-11-01 00:00:00` and so many seconds. */

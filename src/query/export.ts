@@ -1,0 +1,102 @@
+import type { Database } from 'better-sqlite3';
+import { CSV_HEADER, csvLine } from './csv.js';
+import { entryLine } from './entry.js';
+import { Merge } from './merge.js';
+import type { Strand } from './strand.js';
+
+export interface Chunk {
+  /** UTF-8, good until the next chunk is asked for. */
+  readonly bytes: Uint8Array;
+  readonly rows: number;
+  /** How much is done, 0 to 1, by ids. */
+  readonly progress: number;
+}
+
+export type Format = 'ndjson' | 'csv';
+
+/** A chunk is full from here on. A row that is longer has a chunk of its own. */
+const CHUNK = 512 * 1024;
+const ROOM = CHUNK + 64 * 1024;
+/** Rows that are objects at a time: read, written down and forgotten before the next ones are read, all in one opening. */
+const SLICE = 128;
+
+/**
+ * Rows as text, the newest first, in chunks that are filled in one buffer. Between two chunks nothing is open, however
+ * long the one who asks takes.
+ *
+ * @param reading opens the database of a strand for the time of the work
+ */
+export function* exportRows(
+  strands: readonly Strand[],
+  format: Format,
+  stepMs: number,
+  reading: (strand: Strand, work: (db: Database) => void) => void,
+): Generator<Chunk, void> {
+  const merge = new Merge(strands, () => undefined);
+  const page = new TextPage();
+  const line = format === 'csv' ? csvLine : entryLine;
+  let rows = 0;
+  let ended = false;
+  if (format === 'csv') page.write(CSV_HEADER);
+  const drain = () => {
+    while (!page.full && merge.dry() === null) {
+      const found = merge.take();
+      ended = found === null;
+      if (found === null) return;
+      if (found.event === null) continue;
+      page.write(line(found.event));
+      rows++;
+    }
+  };
+  while (!ended) {
+    drain();
+    const strand = merge.dry();
+    if (strand !== null && !page.full) {
+      reading(strand, (db) => {
+        const end = performance.now() + stepMs;
+        do {
+          strand.step(db, SLICE);
+          drain();
+        } while (!page.full && merge.dry() === strand && performance.now() < end);
+      });
+    }
+    if (!page.full && !ended) continue;
+    yield { bytes: page.take(), rows, progress: ended ? 1 : progressOf(strands) };
+    rows = 0;
+  }
+}
+
+function progressOf(strands: readonly Strand[]): number {
+  const [longest = 0] = strands.map(({ position }) => position).sort((a, b) => b - a);
+  return 1 - longest;
+}
+
+/** Text that is encoded as it comes, always into the same memory. */
+class TextPage {
+  private buffer = Buffer.allocUnsafeSlow(ROOM);
+  private length = 0;
+
+  get full(): boolean {
+    return this.length >= CHUNK;
+  }
+
+  write(text: string): void {
+    const most = text.length * 3; // bytes of UTF-8 for a unit of UTF-16
+    if (this.length + most > this.buffer.length) this.grow(this.length + most);
+    this.length += this.buffer.write(text, this.length);
+  }
+
+  /** What was written; the next text goes over it. */
+  take(): Uint8Array {
+    const taken = this.buffer.subarray(0, this.length);
+    if (this.buffer.length > ROOM) this.buffer = Buffer.allocUnsafeSlow(ROOM);
+    this.length = 0;
+    return taken;
+  }
+
+  private grow(length: number): void {
+    const larger = Buffer.allocUnsafeSlow(length);
+    this.buffer.copy(larger, 0, 0, this.length);
+    this.buffer = larger;
+  }
+}
