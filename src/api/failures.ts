@@ -25,7 +25,10 @@ const BURST = 50_000;
  * at a number that no real set of addresses reaches before it is banned.
  */
 export class Failures {
-  private readonly times = new Map<string, number[]>();
+  /** Two generations: the older one is forgotten as a whole, which costs nothing however many there are. */
+  private times = new Map<string, number[]>();
+  private before = new Map<string, number[]>();
+  private begun: number;
   private tokens = BURST;
   private refilled: number;
 
@@ -34,6 +37,7 @@ export class Failures {
     private readonly clock: () => number,
   ) {
     this.refilled = clock();
+    this.begun = this.refilled;
   }
 
   /** @param address canonical text; null: nobody can be banned for it */
@@ -41,17 +45,22 @@ export class Failures {
     const now = this.clock();
     const key = address ?? '';
     const { failures, withinMs } = this.rule;
-    const times = (this.times.get(key) ?? []).filter((time) => time > now - withinMs && time <= now);
-    this.times.delete(key);
-    this.times.set(key, times); // to the end
-    const [oldest] = this.times.keys();
-    if (this.times.size > MOST_ADDRESSES && oldest !== undefined) this.times.delete(oldest);
+    if (this.times.size >= MOST_ADDRESSES / 2 || Math.abs(now - this.begun) > withinMs) this.turn(now);
+    const known = this.times.get(key) ?? this.before.get(key) ?? [];
+    const times = known.filter((time) => time > now - withinMs && time <= now);
+    this.times.set(key, times);
     if (times.length >= failures) {
       return { record: false, retryAfter: Math.ceil(((times[0] ?? now) + withinMs - now) / 1_000) };
     }
     times.push(now);
     if (!this.take(now)) return { record: false, retryAfter: null };
     return { record: true, retryAfter: null };
+  }
+
+  private turn(now: number): void {
+    this.before = this.times;
+    this.times = new Map();
+    this.begun = now;
   }
 
   private take(now: number): boolean {

@@ -35,6 +35,8 @@ export class LiveStream {
   private readonly matches: (event: AuditEvent) => boolean;
   private unsubscribe: () => void = () => undefined;
   private heartbeat: NodeJS.Timeout | null = null;
+  /** Called when the client has read what was sent. */
+  private goOn: () => void = () => undefined;
 
   constructor(
     private readonly deps: ApiDeps,
@@ -59,7 +61,11 @@ export class LiveStream {
             fleet: 0,
           };
     this.stream = new ReadableStream<Uint8Array>(
-      { start: (controller) => this.start(controller, told !== null), cancel: () => this.end() },
+      {
+        start: (controller) => this.start(controller, told !== null),
+        pull: () => this.goOn(),
+        cancel: () => this.end(),
+      },
       new ByteLengthQueuingStrategy({ highWaterMark: 16_384 }),
     );
   }
@@ -99,6 +105,7 @@ export class LiveStream {
       if (missed.length === MOST_MISSED && next !== null) this.send('event: gap\ndata: {}\n\n');
       for (const entry of missed.reverse()) {
         const [source, id] = placeOf(entry);
+        await this.room();
         this.told[source] = Math.max(this.told[source], id);
         this.entry(JSON.stringify(entry));
       }
@@ -106,9 +113,20 @@ export class LiveStream {
       this.deps.log.warn({ err: error }, `entries missed by a client were not found: ${messageOf(error)}`);
       this.send('event: gap\ndata: {}\n\n');
     }
-    const held = this.waiting ?? [];
+    for (let event = this.waiting?.shift(); event !== undefined; event = this.waiting?.shift()) {
+      await this.room();
+      this.tell(event);
+    }
     this.waiting = null;
-    for (const event of held) this.tell(event);
+  }
+
+  /** Until the client has read what was sent. */
+  private async room(): Promise<void> {
+    while (this.controller !== null && (this.controller.desiredSize ?? 0) <= 0) {
+      await new Promise<void>((resolve) => {
+        this.goOn = resolve;
+      });
+    }
   }
 
   private isNew(entry: Entry): boolean {
@@ -145,6 +163,7 @@ export class LiveStream {
   private end(dropped = false): void {
     if (this.controller === null) return;
     this.controller = null;
+    this.goOn();
     this.unsubscribe();
     if (this.heartbeat !== null) clearInterval(this.heartbeat);
     this.options.onEnd(dropped);

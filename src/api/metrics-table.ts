@@ -1,3 +1,5 @@
+import type { LastRun } from '../retention/notes.js';
+import type { RetentionStatus } from '../retention/retention.js';
 import type { FeedStatus } from '../shipping/feed.js';
 import type { LoopStatus } from '../shipping/loop.js';
 import { REASONS } from '../sinks/freshness.js';
@@ -31,6 +33,10 @@ function figure(status: DaemonStatus, ...names: string[]): Sample[] {
     const found = names.map((name) => figures[name]).find((value) => typeof value === 'number');
     return typeof found === 'number' ? [[{ sink, type }, found]] : [];
   });
+}
+
+function lastRun(retention: RetentionStatus | null, value: (run: LastRun) => number): Sample[] {
+  return retention?.last == null ? [] : [[{}, value(retention.last)]];
 }
 
 const SINK = ['sink', 'type'] as const;
@@ -223,5 +229,40 @@ export const STATUS_METRICS: readonly StatusMetric[] = [
     help: 'Lines of the log of bans that said nothing readable.',
     labels: [],
     read: ({ bans }) => one(bans?.bad_lines_total ?? 0),
+  },
+  {
+    name: 'postern_auditd_retention_enabled',
+    type: 'gauge',
+    help: '1 if old rows are removed from the table.',
+    labels: [],
+    read: ({ retention }) => one(retention?.enabled === true ? 1 : 0),
+  },
+  {
+    name: 'postern_auditd_retention_last_run_timestamp_seconds',
+    type: 'gauge',
+    help: 'When the last run of retention ended, in seconds since the epoch; not there before the first.',
+    labels: [],
+    read: ({ retention }) => lastRun(retention, ({ end }) => end / 1_000),
+  },
+  {
+    name: 'postern_auditd_retention_last_run_success',
+    type: 'gauge',
+    help: '1 if the last run of retention ended well, 0 if it failed.',
+    labels: [],
+    read: ({ retention }) => lastRun(retention, ({ error }) => (error === null ? 1 : 0)),
+  },
+  {
+    name: 'postern_auditd_retention_last_run_deleted_rows',
+    type: 'gauge',
+    help: 'Rows that the last run of retention has archived and removed.',
+    labels: [],
+    read: ({ retention }) => lastRun(retention, ({ deleted }) => deleted),
+  },
+  {
+    name: 'postern_auditd_retention_last_run_lock_seconds',
+    type: 'gauge',
+    help: "The longest that Postern's write lock was held for one commit of the last run.",
+    labels: [],
+    read: ({ retention }) => lastRun(retention, ({ lock_ms: lock }) => lock / 1_000),
   },
 ];

@@ -14,8 +14,17 @@ export interface Asset {
   readonly href: string;
 }
 
-/** The two files of the page; they are read once. */
-export function loadAssets(): Readonly<Record<keyof typeof TYPES, Asset>> {
+export type Assets = Readonly<Record<keyof typeof TYPES, Asset>>;
+
+let loaded: Assets | null = null;
+
+/** The two files of the page, read at the first request: without them there is no page, but all else goes on. */
+export function assetFiles(): Assets {
+  loaded ??= loadAssets();
+  return loaded;
+}
+
+function loadAssets(): Assets {
   const load = (name: keyof typeof TYPES): Asset => {
     const body = readFileSync(join(DIRECTORY, name), 'utf8');
     const hash = createHash('sha256').update(body).digest('base64url').slice(0, 12);

@@ -73,7 +73,12 @@ function textOf(value: unknown): string | null {
 
 function oneLine(value: unknown): { text: string; cut: boolean } {
   const { tokens, cut } = jsonTokens(value, LONGEST);
-  return { text: tokens.map(({ text }) => text.replace(/^\n */, '')).join(''), cut };
+  const words = tokens.map(({ text, kind }, at) => {
+    if (kind !== 'mark') return text;
+    // Where a line ended, there is a blank behind a comma, and nothing inside of brackets.
+    return text.startsWith('\n') ? (tokens[at - 1]?.text === ',' ? ' ' : '') : text;
+  });
+  return { text: words.join(''), cut };
 }
 
 function same(before: unknown, after: unknown): boolean {

@@ -86,7 +86,7 @@ export function Filters({ view, users, servers }: FiltersProps) {
               id="f-user"
               value={written.user ?? ''}
               list="users"
-              placeholder="Name, email or ID"
+              placeholder="Name or email"
               autocomplete="off"
               maxlength={200}
               dir="auto"

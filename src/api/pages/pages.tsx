@@ -5,7 +5,7 @@ import type { PageResult } from '../../query/engine.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiContext, ApiEnv } from '../env.js';
 import { requireSession, safeNext } from '../session.js';
-import { loadAssets } from './assets.js';
+import { assetFiles } from './assets.js';
 import { Flashes } from './flashes.js';
 import { Login } from './login.js';
 import { Overview, windowOf } from './overview.js';
@@ -19,15 +19,14 @@ export function pages(deps: ApiDeps): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   const overview = new Overview(deps);
   const flashes = new Flashes();
-  const files = loadAssets();
-  const assets = { css: files['page.css'].href, js: files['page.js'].href };
+  const assets = () => ({ css: assetFiles()['page.css'].href, js: assetFiles()['page.js'].href });
 
   app.get('/', (c) => c.redirect(PATH, 302));
 
   app.get(`${PATH}/assets/:name`, (c) => {
     const name = c.req.param('name');
     if (name !== 'page.css' && name !== 'page.js') return c.notFound();
-    const { body, type } = files[name];
+    const { body, type } = assetFiles()[name];
     return c.body(body, 200, {
       'content-type': type,
       'cache-control': `public, max-age=${YEAR_S}, immutable`,
@@ -37,7 +36,7 @@ export function pages(deps: ApiDeps): Hono<ApiEnv> {
   app.get('/login', (c) => {
     const next = safeNext(c.req.query('next'));
     if (c.var.identity !== null) return c.redirect(next, 303);
-    return c.html(document(<Login assets={assets} failed={c.req.query('failed') ?? null} next={next} />));
+    return c.html(document(<Login assets={assets()} failed={c.req.query('failed') ?? null} next={next} />));
   });
 
   app.get(PATH, requireSession, async (c) => {
@@ -56,7 +55,7 @@ export function pages(deps: ApiDeps): Hono<ApiEnv> {
       <Page
         now={now}
         server={deps.server}
-        assets={assets}
+        assets={assets()}
         person={{ name: identity?.name ?? '', scope: identity?.scope ?? 'read', csrf }}
         view={view}
         result={found.result}

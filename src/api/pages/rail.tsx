@@ -77,7 +77,7 @@ function Moment({
   if (Number.isNaN(time)) return <>{none}</>;
   return (
     <>
-      {ends ? 'ends ' : 'banned '}
+      {ends ? 'ends ' : <span class="sr">banned </span>}
       <Ago time={time} now={now} />
     </>
   );

@@ -187,5 +187,5 @@ export function ticksOf(bars: readonly Bar[], step: number): number[] {
   const all = bars.flatMap(({ time }, at) => (step > HOUR && step < DAY && time % DAY !== 0 ? [] : [at]));
   const stride = Math.ceil(all.length / MOST_TICKS);
   // The last one would not have the room for its words.
-  return all.filter((at, n) => n % stride === 0 && at <= bars.length * 0.94);
+  return all.filter((at, n) => n % stride === 0 && at <= bars.length * 0.9);
 }

@@ -57,8 +57,8 @@ export interface RsyslogOptions {
   readonly ports: Ports;
   readonly server: Identity;
   readonly ca: string;
-  /** `Direct` processes a message before it is acknowledged; `LinkedList` is what rsyslog does by default. */
-  readonly queue?: 'Direct' | 'LinkedList';
+  /** `Direct` processes a message before it is acknowledged; `default` leaves the main queue as it is without a word: in memory. */
+  readonly queue?: 'Direct' | 'default';
   /** A network namespace and the address in it; 127.0.0.1 of this one if left out. */
   readonly namespace?: { readonly name: string; readonly address: string };
 }
@@ -146,7 +146,7 @@ export class Rsyslog {
     const inputs = ['udp', 'tcp', 'tls', 'relp', 'relpTls', 'datagram', 'stream'];
     return `global(workDirectory="${this.directory}" maxMessageSize="64k" parser.escapeControlCharactersOnReceive="off"
   defaultNetstreamDriverCAFile="${ca}" defaultNetstreamDriverCertFile="${server.cert}" defaultNetstreamDriverKeyFile="${server.key}")
-main_queue(queue.type="${queue}")
+${queue === 'default' ? '' : `main_queue(queue.type="${queue}")`}
 module(load="imudp")
 module(load="imptcp")
 module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.Authmode="anon")

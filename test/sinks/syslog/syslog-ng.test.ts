@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { formatEcs } from '../../../src/formats/ecs.js';
 import { Authority, HERE, type Identity } from './certificates.js';
-import { events, expectToArrive, syslog } from './lab.js';
+import { events, expectToArrive, Shipping, syslog } from './lab.js';
 import { freePorts } from './receivers.js';
 import {
   removeSyslogNg,
@@ -9,6 +10,15 @@ import {
   type SyslogNgPorts,
   withoutSyslogNg,
 } from './syslog-ng.js';
+
+/** A body as syslog-ng 3 knows it: every value as text, a list joined, a dot in a name as a path. */
+function asSyslogNg(value: unknown): unknown {
+  if (Array.isArray(value)) return value.join(',');
+  if (typeof value !== 'object' || value === null) return String(value);
+  const { 'log.level': level, ...members } = value as Record<string, unknown>;
+  const all = level === undefined ? members : { ...members, log: { level } };
+  return Object.fromEntries(Object.entries(all).map(([name, member]) => [name, asSyslogNg(member)]));
+}
 
 const COUNT = Number(process.env.SYSLOG_EVENTS ?? 10_000);
 
@@ -22,7 +32,7 @@ describe.skipIf(withoutSyslogNg())('syslog-ng gets every event, in order and byt
   beforeAll(async () => {
     authority = new Authority();
     client = authority.issue('client', 'DNS:client.example.net');
-    ports = await freePorts('udp', 'network', 'syslog', 'tls');
+    ports = await freePorts('udp', 'network', 'syslog', 'tls', 'json');
     syslogNg = new SyslogNg(ports, authority.issue('server', HERE), authority.cert);
     await syslogNg.start();
   });
@@ -56,6 +66,16 @@ describe.skipIf(withoutSyslogNg())('syslog-ng gets every event, in order and byt
 
   it('by a unix stream socket', () =>
     ship('stream', { transport: 'unix-stream', envelope: 'rfc3164', targets: [syslogNg.streamSocket] }));
+
+  it('and its json-parser finds each member of each body', async () => {
+    const sink = syslog({ transport: 'tcp', framing: 'newline', targets: [`127.0.0.1:${ports.json}`] });
+    const shipping = new Shipping(sink, list);
+    await shipping.until(COUNT);
+    await sink.close();
+    await expect.poll(() => syslogNg.lines('json').length, { timeout: 20_000, interval: 200 }).toBe(COUNT);
+    const found = syslogNg.lines('json').map((line) => (JSON.parse(line) as { found: unknown }).found);
+    expect(found).toEqual(list.map((event) => asSyslogNg(JSON.parse(formatEcs(event)))));
+  });
 
   it('and check sees what its own TLS wants', async () => {
     const target = { transport: 'tls', targets: [`localhost:${ports.tls}`] };

@@ -74,6 +74,8 @@ export interface SyslogNgPorts {
   /** `syslog()`: counted. */
   readonly syslog: number;
   readonly tls: number;
+  /** A message a line, of which the file has what json-parser finds. */
+  readonly json: number;
 }
 
 export type SyslogNgInput = keyof SyslogNgPorts | 'datagram' | 'stream';
@@ -143,7 +145,7 @@ export class SyslogNg {
 
   private listens(pid: number | undefined): boolean {
     const table = readFileSync(`/proc/${pid}/net/tcp`, 'latin1');
-    return [this.ports.network, this.ports.syslog, this.ports.tls].every((port) =>
+    return [this.ports.network, this.ports.syslog, this.ports.tls, this.ports.json].every((port) =>
       table.includes(`:${port.toString(16).toUpperCase().padStart(4, '0')} 00000000:0000 0A `),
     );
   }
@@ -153,7 +155,7 @@ export class SyslogNg {
     const raw = 'flags(store-raw-message) log-iw-size(20000)';
     const here = 'ip("127.0.0.1")';
     const files = `key-file("${this.server.key}") cert-file("${this.server.cert}") ca-file("${this.ca}") peer-verify(required-trusted)`;
-    const sources: Record<SyslogNgInput, string> = {
+    const sources: Record<Exclude<SyslogNgInput, 'json'>, string> = {
       udp: `network(${here} port(${udp}) transport("udp") so-rcvbuf(16777216) ${raw})`,
       network: `network(${here} port(${network}) transport("tcp") ${raw})`,
       syslog: `syslog(${here} port(${syslog}) transport("tcp") ${raw})`,
@@ -164,6 +166,10 @@ export class SyslogNg {
     const routes = Object.entries(sources).map(
       ([name, source]) =>
         `log { source { ${source}; }; destination { file("${this.at(`${name}.log`)}" template("\${RAWMSG}\\n")); }; flags(flow-control); };`,
+    );
+    // What json-parser finds in a body, of the messages of one source.
+    routes.push(
+      `log { source { network(${here} port(${this.ports.json}) transport("tcp") flags(syslog-protocol) log-iw-size(20000)); }; parser { json-parser(prefix("found.")); }; destination { file("${this.at('json.log')}" template("$(format-json --key found.*)\\n")); }; flags(flow-control); };`,
     );
     return `@version: 3.38\noptions { keep-hostname(yes); log-msg-size(65536); stats-freq(0); use-dns(no); };\n${routes.join('\n')}\n`;
   }

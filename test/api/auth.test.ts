@@ -1,0 +1,235 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { controlRequest } from '../../src/api/client.js';
+import { type Answer, ApiRig } from './rig.js';
+
+let rig: ApiRig;
+let token: string;
+
+beforeAll(async () => {
+  rig = await ApiRig.start('trusted_proxies: ["127.0.0.1"]');
+  token = await rig.token('reader');
+});
+afterAll(() => rig.close());
+
+/** With a wrong token; `from` is a loopback address of the client, `behind` what X-Forwarded-For says. */
+function guess(from: string, behind: string | null): { status: number; text: string } {
+  const text = execFileSync(
+    'curl',
+    [
+      ...['-sS', '-i', '--interface', from, '-H', 'Authorization: Bearer pat_000000000000_wrong'],
+      ...(behind === null ? [] : ['-H', `X-Forwarded-For: ${behind}`]),
+      rig.url('/api/audit-log'),
+    ],
+    { encoding: 'utf8' },
+  );
+  return { status: Number(/^HTTP\/1.1 (\d+)/.exec(text)?.[1]), text };
+}
+
+interface Failure {
+  readonly source: { readonly ip: string };
+  readonly event: { readonly action: string };
+}
+
+/** What stands in the pair that fail2ban reads. */
+function counted(): string[] {
+  return [0, 1].flatMap((n) => {
+    const path = join(rig.daemon.place, 'auth', `fail2ban.${n}.log`);
+    const lines = readFileSync(path, { encoding: 'utf8', flag: 'a+' }).split('\n').slice(1, -1);
+    return lines.map((line) => (JSON.parse(line) as Failure).source.ip);
+  });
+}
+
+async function countedOf(address: string, least: number): Promise<number> {
+  for (let tries = 0; tries < 100; tries++) {
+    const found = counted().filter((each) => each === address).length;
+    if (found >= least) return found;
+    await sleep(30);
+  }
+  return counted().filter((each) => each === address).length;
+}
+
+describe('who asks', () => {
+  it.each([
+    '/api/audit-log',
+    '/api/audit-log/1',
+    '/api/audit-log/stats',
+    '/api/audit-log/stream',
+    '/api/bans',
+    '/metrics',
+  ])('%s takes a token', async (path) => {
+    const { status, headers, text } = await rig.ask(path, null);
+    expect([status, headers.get('www-authenticate')]).toEqual([401, 'Bearer realm="postern-auditd"']);
+    expect(text).toContain('token create');
+  });
+
+  it('a token of scope read changes nothing', async () => {
+    expect((await rig.ask('/api/bans/192.0.2.1', token, { method: 'DELETE' })).status).toBe(403);
+  });
+
+  it('tokens are made over the control socket alone, even by admins', async () => {
+    const admin = await rig.token('admin', 'admin');
+    expect((await rig.ask('/api/tokens', admin)).status).toBe(404);
+    expect((await rig.ask('/api/tokens', admin, { method: 'POST', body: '{"name":"x"}' })).status).toBe(404);
+    expect((await rig.ask('/status', admin)).status).toBe(404);
+    expect((await rig.ask('/reload', admin, { method: 'POST' })).status).toBe(404);
+  });
+
+  it('over the control socket nobody needs a token', async () => {
+    const page = await controlRequest(rig.daemon.control, 'GET', '/api/audit-log?limit=1');
+    expect(page).toMatchObject({ limit: 1 });
+  });
+
+  it('an expired token is told so, and is nobody who guesses', async () => {
+    const short = await rig.token('short', 'read', '1ms');
+    await sleep(5);
+    for (let n = 0; n < 7; n++) {
+      const { status, text } = await rig.ask('/api/audit-log', short, {
+        headers: { 'x-forwarded-for': '198.51.100.9' },
+      });
+      expect(status).toBe(401);
+      expect(text).toContain('has expired');
+    }
+    expect(counted()).not.toContain('198.51.100.9');
+  });
+
+  it('a token is never in a log, nor in an event', async () => {
+    guess('127.0.0.1', '198.51.100.20');
+    await rig.daemon.shipped();
+    const all = rig.daemon.output + JSON.stringify(rig.daemon.auditLines());
+    expect(all).not.toContain(token.slice(17));
+    expect(all).not.toContain('pat_000000000000_wrong');
+  });
+});
+
+describe('who guesses', () => {
+  it('is recorded five times, given to fail2ban, and refused from then on; a valid token passes all the same', async () => {
+    const answers = Array.from({ length: 12 }, () => guess('127.0.0.1', '203.0.113.7'));
+    expect(answers.map(({ status }) => status)).toEqual([
+      401, 401, 401, 401, 401, 429, 429, 429, 429, 429, 429, 429,
+    ]);
+    expect(answers.at(-1)?.text).toMatch(/^retry-after: \d+\r$/im);
+    expect(await countedOf('203.0.113.7', 5)).toBe(5);
+    const right = await rig.ask('/api/audit-log', token, { headers: { 'x-forwarded-for': '203.0.113.7' } });
+    expect(right.status).toBe(200);
+  });
+
+  it('behind no trusted proxy has no other address than its own', async () => {
+    for (let n = 0; n < 5; n++) guess('127.0.0.2', '203.0.113.99');
+    await rig.daemon.shipped();
+    await sleep(100);
+    expect(counted()).not.toContain('203.0.113.99');
+    const { entries } = (
+      await rig.ask('/api/audit-log?action=auth.login_failure&ip=127.0.0.2', token)
+    ).json();
+    expect(entries).toHaveLength(5);
+    expect(entries[0].details).toEqual({ service: 'postern-auditd', method: 'bearer' });
+  });
+
+  it('with another scheme, or with nothing in it, is no less wrong', async () => {
+    for (const authorization of ['Basic YTpi', 'Bearer', 'Bearer  ', 'x']) {
+      const headers = { authorization, 'x-forwarded-for': '198.51.100.30' };
+      expect((await rig.ask('/api/audit-log', null, { headers })).status).toBe(401);
+    }
+    expect(await countedOf('198.51.100.30', 4)).toBe(4);
+  });
+});
+
+function cookieOf({ headers }: Answer): string {
+  return headers
+    .getSetCookie()
+    .map((text) => text.split(';')[0])
+    .join('; ');
+}
+
+function post(
+  path: string,
+  fields: Record<string, string>,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  return rig.ask(path, null, {
+    method: 'POST',
+    body: new URLSearchParams(fields),
+    headers: { origin: rig.url(''), ...headers },
+  });
+}
+
+describe('a browser', () => {
+  it('logs in with a token, and has a cookie that no script sees', async () => {
+    const answer = await post('/login', { token, next: '/audit-log?page=2' });
+    expect([answer.status, answer.headers.get('location')]).toEqual([303, '/audit-log?page=2']);
+    expect(answer.headers.getSetCookie()[0]).toMatch(
+      /^postern_auditd=[\w-]{43}; Max-Age=\d+; Path=\/; HttpOnly; SameSite=Strict$/,
+    );
+    expect(answer.headers.getSetCookie()[0]).not.toContain(token);
+    expect((await rig.ask('/api/audit-log', null, { headers: { cookie: cookieOf(answer) } })).status).toBe(
+      200,
+    );
+  });
+
+  it('behind TLS has one that crosses nothing else', async () => {
+    const secure = { 'x-forwarded-proto': 'https', origin: rig.url('').replace('http:', 'https:') };
+    const answer = await post('/login', { token }, secure);
+    expect(answer.headers.getSetCookie()[0]).toMatch(
+      /^__Host-postern_auditd=[\w-]{43}; .*Path=\/; HttpOnly; Secure; SameSite=Strict$/,
+    );
+    expect(answer.headers.get('strict-transport-security')).toBe('max-age=31536000');
+  });
+
+  it.each(['//evil.example', 'https://evil.example', '/\\evil.example', 'javascript:alert(1)', '/\r\nx: y'])(
+    'is not led elsewhere by next=%j',
+    async (next) => {
+      expect((await post('/login', { token, next })).headers.get('location')).toBe('/');
+    },
+  );
+
+  it('with a wrong token goes back to the form, and is recorded', async () => {
+    const answer = await post('/login', { token: 'wrong' }, { 'x-forwarded-for': '198.51.100.40' });
+    expect([answer.status, answer.headers.get('location')]).toEqual([303, '/login?failed=wrong']);
+    expect(answer.headers.getSetCookie()).toEqual([]);
+    expect(await countedOf('198.51.100.40', 1)).toBe(1);
+  });
+
+  it('is not logged in by another site', async () => {
+    for (const origin of ['http://evil.example', 'null'])
+      expect((await post('/login', { token }, { origin })).status).toBe(403);
+    const without = await rig.ask('/login', null, { method: 'POST', body: new URLSearchParams({ token }) });
+    expect(without.status).toBe(403);
+  });
+
+  it('changes nothing by its cookie alone: origin and form token are needed', async () => {
+    const cookie = cookieOf(await post('/login', { token: await rig.token('boss', 'admin') }));
+    const unban = (headers: Record<string, string>) =>
+      rig.ask('/api/bans/192.0.2.1', null, { method: 'DELETE', headers: { cookie, ...headers } });
+    expect((await unban({})).status).toBe(403);
+    expect((await unban({ origin: 'http://evil.example', 'x-csrf-token': 'x' })).status).toBe(403);
+    expect((await unban({ origin: rig.url('') })).json().parameter).toBe('csrf');
+    expect((await unban({ origin: rig.url(''), 'x-csrf-token': 'x'.repeat(43) })).status).toBe(403);
+  });
+
+  it('is logged out by itself, and when its token is revoked', async () => {
+    const first = cookieOf(await post('/login', { token }));
+    const gone = await rig.token('gone');
+    const second = cookieOf(await post('/login', { token: gone }));
+    const status = async (cookie: string) =>
+      (await rig.ask('/api/audit-log', null, { headers: { cookie } })).status;
+    expect([await status(first), await status(second)]).toEqual([200, 200]);
+    await controlRequest(rig.daemon.control, 'DELETE', '/api/tokens/gone');
+    expect([await status(first), await status(second)]).toEqual([200, 401]);
+  });
+
+  it('gets headers that let no other site and no stray script in', async () => {
+    const { headers } = await rig.ask('/healthz', null);
+    expect(Object.fromEntries(headers)).toMatchObject({
+      'content-security-policy': expect.stringMatching(/^default-src 'none';.*frame-ancestors 'none'$/),
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'DENY',
+      'referrer-policy': 'same-origin',
+      'cache-control': 'no-store',
+    });
+    expect(headers.get('content-security-policy')).not.toMatch(/unsafe|\*/);
+  });
+});

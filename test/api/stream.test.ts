@@ -1,0 +1,183 @@
+import { type IncomingMessage, request } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { controlRequest } from '../../src/api/client.js';
+import { ApiRig } from './rig.js';
+
+let rig: ApiRig;
+let token: string;
+
+beforeAll(async () => {
+  rig = await ApiRig.start();
+  token = await rig.token('reader');
+  rig.daemon.append(10);
+  await rig.daemon.shipped();
+});
+afterAll(() => rig.close());
+
+interface LiveEvent {
+  readonly id: string;
+  readonly event: string;
+  readonly data: { readonly id: string; readonly action: string };
+}
+
+class Client {
+  text = '';
+  ended = false;
+  private constructor(
+    readonly response: IncomingMessage,
+    read: boolean,
+  ) {
+    response.on('close', () => {
+      this.ended = true;
+    });
+    response.on('error', () => undefined);
+    if (read)
+      response.setEncoding('utf8').on('data', (text: string) => {
+        this.text += text;
+      });
+    else response.pause();
+  }
+
+  static open(query = '', headers: Record<string, string> = {}, read = true): Promise<Client> {
+    return new Promise((done, fail) => {
+      const call = request(
+        rig.url(`/api/audit-log/stream${query}`),
+        { headers: { authorization: `Bearer ${token}`, ...headers }, agent: false },
+        (response) => done(new Client(response, read)),
+      );
+      call.on('error', fail);
+      call.end();
+    });
+  }
+
+  get events(): LiveEvent[] {
+    return this.text
+      .split('\n\n')
+      .slice(0, -1)
+      .map((block) => Object.fromEntries(block.split('\n').map((line) => line.split(/: (.*)/s).slice(0, 2))))
+      .filter(({ event }) => event !== undefined)
+      .map((fields) => ({ ...fields, data: JSON.parse(fields.data) })) as LiveEvent[];
+  }
+
+  async until(wanted: () => boolean, what: string): Promise<void> {
+    for (let tries = 0; !wanted(); tries++) {
+      if (tries > 500) throw new Error(`${what}: not within 10 s: ${this.text.slice(-500)}`);
+      await sleep(20);
+    }
+  }
+
+  close(): void {
+    this.response.destroy();
+  }
+}
+
+describe('the live stream', () => {
+  it('tells what happens, and nothing that was before', async () => {
+    const client = await Client.open();
+    expect(client.response.headers['content-type']).toBe('text/event-stream; charset=utf-8');
+    const id = rig.daemon.record({ action: 'certificate.renew', resourceId: 5 });
+    await client.until(() => client.events.length > 0, 'an event');
+    expect(client.events[0]).toMatchObject({
+      event: 'entry',
+      data: { id: `postern:${id}`, action: 'certificate.renew' },
+    });
+    client.close();
+  });
+
+  it('tells what its filter means, alone', async () => {
+    const client = await Client.open('?action=auth.login_failure&ip=198.51.100.0/24');
+    rig.daemon.record({ action: 'proxy_host.update' });
+    rig.daemon.record({ action: 'auth.login_failure', address: '203.0.113.7' });
+    const id = rig.daemon.record({ action: 'auth.login_failure', address: '198.51.100.7' });
+    await client.until(() => client.events.length > 0, 'an event');
+    expect(client.events.map(({ data }) => data.id)).toEqual([`postern:${id}`]);
+    client.close();
+  });
+
+  it('goes on where a client was cut off: each entry once, in order', async () => {
+    const seen: string[] = [];
+    let last = '';
+    const wanted: string[] = [];
+    const first = await Client.open('?source=postern');
+    wanted.push(`postern:${rig.daemon.record({ action: 'proxy_host.update' })}`);
+    await first.until(() => first.events.length > 0, 'an event');
+    for (let round = 0; round < 5; round++) {
+      first.close();
+      if (last === '') {
+        last = first.events.at(-1)?.id ?? '';
+        seen.push(...first.events.map(({ data }) => data.id));
+      }
+      for (let n = 0; n < 20; n++) wanted.push(`postern:${rig.daemon.record({ action: 'user.update' })}`);
+      const client = await Client.open('?source=postern', { 'last-event-id': last });
+      for (let n = 0; n < 20; n++) wanted.push(`postern:${rig.daemon.record({ action: 'user.create' })}`);
+      await client.until(() => seen.length + client.events.length >= wanted.length, 'all events');
+      seen.push(...client.events.map(({ data }) => data.id));
+      last = client.events.at(-1)?.id ?? '';
+      client.close();
+    }
+    expect(seen).toEqual(wanted);
+  });
+
+  it('says so where more was missed than it tells', async () => {
+    const before = Number(rig.daemon.db.prepare('SELECT max(id) FROM audit_log').pluck().get());
+    rig.daemon.append(1_500);
+    await rig.daemon.shipped();
+    const client = await Client.open('?source=postern', { 'last-event-id': `postern:${before},auditd:0` });
+    await client.until(() => client.events.length > 1_000, 'events');
+    expect(client.events[0]?.event).toBe('gap');
+    expect(client.events.at(-1)?.data.id).toBe(`postern:${before + 1_500}`);
+    client.close();
+  });
+
+  it('survives a reload without missing anything', async () => {
+    const client = await Client.open('?source=postern');
+    const wanted: string[] = [];
+    for (let n = 0; n < 40; n++) {
+      if (n === 10) void controlRequest(rig.daemon.control, 'POST', '/reload');
+      wanted.push(`postern:${rig.daemon.record({ action: 'stream.update' })}`);
+      await sleep(10);
+    }
+    await client.until(() => client.events.length >= 40, 'all events');
+    expect(client.events.map(({ data }) => data.id)).toEqual(wanted);
+    client.close();
+  });
+
+  it('ends for a client that does not read, and for no other', async () => {
+    const quick = await Client.open('?action=certificate.renew');
+    const slow = await Promise.all([1, 2, 3].map(() => Client.open('', {}, false)));
+    const text = 'x'.repeat(250_000);
+    for (let n = 0; n < 80; n++) {
+      rig.daemon.record({ action: 'setting.update', details: { n, text } });
+      rig.daemon.record({ action: 'certificate.renew', resourceId: n });
+      await sleep(2);
+    }
+    const dropped = async () =>
+      Number(
+        /^postern_auditd_api_stream_clients_dropped_total (\d+)$/m.exec(
+          (await rig.ask('/metrics', token)).text,
+        )?.[1],
+      );
+    await rig.daemon.shipped();
+    for (let tries = 0; (await dropped()) < 3 && tries < 200; tries++) await sleep(20);
+    expect(await dropped()).toBe(3);
+    await quick.until(() => quick.events.length === 80, 'all events');
+    quick.close();
+    for (const client of slow) client.close();
+  });
+
+  it('has a bounded number of clients', async () => {
+    const clients = await Promise.all(Array.from({ length: 40 }, () => Client.open()));
+    const states = clients.map(({ response }) => response.statusCode);
+    expect(states.filter((status) => status === 200)).toHaveLength(32);
+    expect(states.filter((status) => status === 503)).toHaveLength(8);
+    for (const client of clients) client.close();
+    for (let tries = 0; ; tries++) {
+      await sleep(20);
+      const again = await Client.open();
+      again.close();
+      if (again.response.statusCode === 200) break;
+      expect(tries).toBeLessThan(100);
+    }
+  });
+});
