@@ -140,6 +140,26 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(await banned()).toContain('10.77.0.92');
       expect(await raw('root', 'unban 10.77.0.92')).toBe('ok\n');
       expect(await banned()).not.toContain('10.77.0.92');
+      // The daemon itself, confined as it runs.
+      await host.exec('fail2ban-client set posternproxy banip 10.77.0.93');
+      const { stdout: made } = await host.exec(
+        '/opt/postern-auditd/bin/postern-auditd token create test --scope admin --json',
+      );
+      const { token } = JSON.parse(made) as { token: string };
+      const deleted = await host.exec(
+        [
+          ...['python3', '-c'],
+          "import sys,urllib.request as u; r=u.Request('http://127.0.0.1:8181/api/bans/10.77.0.93', method='DELETE', headers={'authorization': 'Bearer '+sys.argv[1]}); print(u.urlopen(r).read().decode())",
+          token,
+        ],
+        { check: false },
+      );
+      expect(`${deleted.stdout}${deleted.stderr}`).toContain('"unbanned":"10.77.0.93"');
+      expect(await banned()).not.toContain('10.77.0.93');
+      const page = await host.exec(
+        'python3 -c "import urllib.request as u; print(u.urlopen(\'http://127.0.0.1:8181/audit-log\').read().decode())"',
+      );
+      expect(page.stdout).toContain('<title>Log in');
       // It can write nowhere, and reach nothing but fail2ban's socket.
       const { stdout } = await host.exec(
         'systemd-analyze security --no-pager postern-auditd-fail2ban@0-0-0.service | tail -n 1',
