@@ -1,10 +1,10 @@
-import type { SourceName } from '../audit/event.js';
+import type { AuditEvent, SourceName } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
 import type { ColumnKey } from '../source/columns.js';
 import { ArchivedRows } from './archived.js';
 import { Counter } from './counter.js';
 import { decodeCursor, encodeCursor, type Position, type Positions } from './cursor.js';
-import { type Entry, entryOf } from './entry.js';
+import { briefEntryOf, type Entry, entryOf } from './entry.js';
 import { type Chunk, exportRows, type Format } from './export.js';
 import type { Filter } from './filter.js';
 import { createMatcher, createTimeMatcher } from './match.js';
@@ -24,6 +24,8 @@ export interface PageRequest {
   readonly cursor: string | null;
   /** `some`: exact up to 10,000. */
   readonly count: 'none' | 'some' | 'all';
+  /** Longer details come as a text, their first so many characters; left out or null: as they are. */
+  readonly brief?: number | null;
   /** Milliseconds from now on. */
   readonly timeLimit: number;
 }
@@ -87,10 +89,12 @@ export class Engine {
     const found = from === null ? [] : this.take(prepared, filter, from, limit + 1, deadline);
     const shown = found.slice(0, limit);
     const more = found.length > limit && from !== null;
+    const { brief = null } = request;
+    const asked = (event: AuditEvent) => (brief === null ? entryOf(event) : briefEntryOf(event, brief));
     const total = { total: null, total_exact: false };
     const known = begin === null && !more && (skip === 0 || shown.length > 0);
     return {
-      entries: shown.flatMap(({ event }) => (event === null ? [] : [entryOf(event)])),
+      entries: shown.flatMap(({ event }) => (event === null ? [] : [asked(event)])),
       page: begin === null ? page : null,
       limit,
       ...(request.count === 'none'

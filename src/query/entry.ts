@@ -43,6 +43,10 @@ export function createdAt(event: AuditEvent): string | null {
 }
 
 export function entryOf(event: AuditEvent): Entry {
+  return entryWith(event, event.details === null ? null : JSON.parse(event.details));
+}
+
+function entryWith(event: AuditEvent, details: unknown): Entry {
   return {
     id: publicId(event),
     created_at: createdAt(event),
@@ -50,11 +54,39 @@ export function entryOf(event: AuditEvent): Entry {
     action: event.action,
     resource_type: event.resource.type,
     resource_id: event.resource.id,
-    details: event.details === null ? null : JSON.parse(event.details),
+    details,
     ip_address: event.address ?? event.rawAddress,
     server: event.server,
     outcome: event.type.outcome,
   };
+}
+
+/** What a name is cut to in a brief entry. */
+const LONGEST_NAME = 1_000;
+
+/**
+ * The entry for who shows only the beginning of it: details of more than `longest` characters are a text, their first ones, and
+ * no name is longer than 1,000. Megabytes then stay in the thread that read them.
+ */
+export function briefEntryOf(event: AuditEvent, longest: number): Entry {
+  const { details } = event;
+  const long = details !== null && details.length > longest;
+  const entry = long ? entryWith(event, details.slice(0, longest)) : entryOf(event);
+  const { user, created_at, action, resource_type, resource_id, ip_address, server } = entry;
+  return {
+    ...entry,
+    user: { id: cut(user.id), name: cut(user.name), email: cut(user.email) },
+    created_at: cut(created_at),
+    action: action.slice(0, LONGEST_NAME),
+    resource_type: cut(resource_type),
+    resource_id: cut(resource_id),
+    ip_address: cut(ip_address),
+    server: server.slice(0, LONGEST_NAME),
+  };
+}
+
+function cut(text: string | null): string | null {
+  return text === null || text.length <= LONGEST_NAME ? text : text.slice(0, LONGEST_NAME);
 }
 
 /** The entry as one line of JSON, its newline included. */

@@ -18,7 +18,7 @@ export interface QueryServiceOptions extends QueryOptions {
 
 export type QueryChunk = Chunk;
 
-export type PageOptions = Partial<Pick<PageRequest, 'page' | 'limit' | 'cursor' | 'count'>> & {
+export type PageOptions = Partial<Pick<PageRequest, 'page' | 'limit' | 'cursor' | 'count' | 'brief'>> & {
   readonly signal?: AbortSignal;
 };
 
@@ -68,10 +68,10 @@ class ThreadedQueries implements QueryService {
   }
 
   async page(filter: Filter, options: PageOptions = {}): Promise<PageResult> {
-    const { page = 1, limit = DEFAULT_LIMIT, cursor = null, count = 'some', signal } = options;
+    const { page = 1, limit = DEFAULT_LIMIT, cursor = null, count = 'some', brief = null, signal } = options;
     whole('page', page, Number.MAX_SAFE_INTEGER / MOST_PER_PAGE);
     whole('limit', limit, MOST_PER_PAGE);
-    const request = { filter, page, limit, cursor, count, timeLimit: this.timeLimit };
+    const request = { filter, page, limit, cursor, count, brief, timeLimit: this.timeLimit };
     return this.limited<PageResult>({ id: this.nextId(), kind: 'page', request }, signal);
   }
 

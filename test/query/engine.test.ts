@@ -129,6 +129,20 @@ describe('hostile and odd values', () => {
     expect(page({}).total).toBe(100);
   });
 
+  it('gives only the beginning of what is long, where no more is asked for', () => {
+    const name = 'n'.repeat(5_000);
+    tables.insert([
+      { details: `{"a":"${'x'.repeat(9_000)}"}`, user_name: name, action: 'login' },
+      { details: '{"b":1}' },
+    ]);
+    const [short, long] = page({}, { brief: 100 }).entries;
+    expect(short?.details).toEqual({ b: 1 });
+    expect(long?.details).toBe(`{"a":"${'x'.repeat(94)}`);
+    expect(long?.user.name).toBe(name.slice(0, 1_000));
+    const [, whole] = page({}).entries;
+    expect([whole?.user.name, whole?.details]).toEqual([name, { a: 'x'.repeat(9_000) }]);
+  });
+
   it('a search does not find secrets, which are masked', () => {
     tables.insert([{ details: '{"password":"hunter2","name":"x"}' }]);
     expect(page({ q: 'hunter2' }).entries).toEqual([]);

@@ -71,7 +71,11 @@ class Printer {
 
 /** The value as people read it; `href` is where all of it is. */
 export function Json({ value, href, budget = 6_000 }: { value: unknown; href: string; budget?: number }) {
-  const { tokens, cut } = jsonTokens(value, budget);
+  // Details that are too long come as their beginning, a text.
+  const { tokens, cut } =
+    typeof value === 'string'
+      ? { tokens: [{ kind: 'string' as const, text: visible(value.slice(0, budget), budget) }], cut: true }
+      : jsonTokens(value, budget);
   return (
     <>
       <pre class="json">
