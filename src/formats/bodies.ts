@@ -1,6 +1,7 @@
 import type { AuditEvent } from '../audit/event.js';
 import { escapeCefValue, formatCef, leastCef } from './cef.js';
 import { formatEcs } from './ecs.js';
+import { writeEcs } from './ecs-bytes.js';
 import { leastJson, type Path } from './least-json.js';
 import { escapeLeefValue, formatLeef, leastLeef } from './leef.js';
 import { formatOcsf } from './ocsf.js';
@@ -23,6 +24,8 @@ export interface BodyOptions {
 export interface Body {
   /** One line without control characters. */
   readonly format: (event: AuditEvent, options: BodyOptions) => string;
+  /** Writes what `format` without options gives, where it can: Formatter.write (message.ts). */
+  readonly write?: (event: AuditEvent, into: Buffer, start: number) => number;
   /** Bytes that details take up in it; null where it has none. */
   readonly detailsCost: ((json: string) => number) | null;
   /** As much as fits, still of the format and marked as truncated. Gets by with `LEAST_BODY` bytes. */
@@ -72,6 +75,7 @@ function formatEcsBody(event: AuditEvent, { truncated }: BodyOptions): string {
 export const bodies: Readonly<Record<BodyFormat, Body>> = {
   ecs: {
     format: formatEcsBody,
+    write: writeEcs,
     detailsCost: jsonCost,
     least: (event, bytes) => leastJson(formatEcs(event), bytes, leastEcs, { postern: { truncated: true } }),
   },

@@ -45,7 +45,7 @@ let at = 0;
 let good = true;
 
 /**
- * Writes the line of an event as `formatEcs` without options has it, if all of it is ASCII and fits.
+ * Writes the line of an event as `formatEcs` without options has it, if all of it is ASCII, has no escaped NUL and fits.
  *
  * @returns where it ends; -1 if it was not written: then what stands behind `start` means nothing
  */
@@ -146,9 +146,9 @@ function plain(text: string): void {
   at = start + length;
 }
 
-/** A piece of JSON. */
+/** A piece of JSON. One with a NUL is left to text: syslog shows it as something else (printableJson). */
 function json(text: string): void {
-  if (ASCII.test(text)) write(text);
+  if (ASCII.test(text) && !text.includes('\\u0000')) write(text);
   else good = false;
 }
 

@@ -44,6 +44,16 @@ export const LEAST_MESSAGE_SIZE = 480;
 const FULL_HOSTNAME_FROM = 2_048;
 const SHORT_HOSTNAME = 64;
 
+/** Makes the message of an event as text. */
+export interface Formatter {
+  (event: AuditEvent): string;
+  /**
+   * Writes the same message into memory, where that is the faster way. Returns where it ends; -1 if it was not written (it does
+   * not fit, or is not plain): then what stands behind `start` means nothing.
+   */
+  readonly write?: (event: AuditEvent, into: Buffer, start: number) => number;
+}
+
 type Header = (event: AuditEvent) => string;
 
 function createHeader(options: SyslogFormatOptions, structuredDataId: string | null): Header {
@@ -71,7 +81,7 @@ function longestHeader(options: SyslogFormatOptions): number {
  *
  * @throws {AuditdError} CONFIG_INVALID where the size leaves no room for a body, or the SD-ID can't be sent
  */
-export function createFormatter(options: SyslogFormatOptions): (event: AuditEvent) => string {
+export function createFormatter(options: SyslogFormatOptions): Formatter {
   const { maxMessageSize } = options;
   const least = Math.max(LEAST_MESSAGE_SIZE, longestHeader(options) + LEAST_BODY);
   if (!Number.isInteger(maxMessageSize) || maxMessageSize < least) {
@@ -85,7 +95,7 @@ export function createFormatter(options: SyslogFormatOptions): (event: AuditEven
   const header = createHeader(options, options.structuredDataId);
   const bareHeader = options.structuredDataId === null ? header : createHeader(options, null);
 
-  return (event) => {
+  const format = (event: AuditEvent): string => {
     let start = header(event);
     // Structured data repeats the body: where room is scarce it goes first.
     if (start.length * 4 > maxMessageSize && !fitsUtf8(start, maxMessageSize >> 1)) start = bareHeader(event);
@@ -93,4 +103,13 @@ export function createFormatter(options: SyslogFormatOptions): (event: AuditEven
     if (fitsUtf8(message, maxMessageSize)) return message;
     return start + fitBody(event, maxMessageSize - utf8Length(start), body, bodyOptions);
   };
+  if (body.write === undefined) return format;
+  const { write: writeBody } = body;
+  const write = (event: AuditEvent, into: Buffer, start: number): number => {
+    const text = header(event);
+    if (text.length * 4 > maxMessageSize || text.length * 3 > into.length - start) return -1;
+    const end = writeBody(event, into, start + into.write(text, start));
+    return end - start <= maxMessageSize ? end : -1;
+  };
+  return Object.assign(format, { write });
 }

@@ -1,6 +1,5 @@
-import type { AuditEvent } from '../../audit/event.js';
 import type { SyslogSinkConfig, SyslogTarget } from '../../config/syslog.js';
-import { frameOf } from './framing.js';
+import type { Formatter } from '../../formats/message.js';
 import { Link } from './link.js';
 import { RelpSession } from './relp-session.js';
 import type { Session, TlsState } from './session.js';
@@ -18,7 +17,7 @@ export type DialConfig = Pick<SyslogSinkConfig, 'transport' | 'framing' | 'tls' 
 export async function dial(
   config: DialConfig,
   to: SyslogTarget,
-  format: (event: AuditEvent) => string,
+  format: Formatter,
   options: DialOptions,
 ): Promise<Session> {
   const raw = await connectSocket(to, to.text, options);
@@ -37,7 +36,7 @@ export async function dial(
   const ends = endsOf(raw);
   if (config.transport !== 'relp') {
     const link = new Link(socket, { target: to.text, ends });
-    return new StreamSession(to.text, link, tls, format, frameOf(config.framing));
+    return new StreamSession(to.text, link, tls, format, config.framing);
   }
   let session: RelpSession | null = null;
   const link = new Link(socket, { target: to.text, ends, onData: (data) => session?.receive(data) });

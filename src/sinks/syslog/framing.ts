@@ -1,9 +1,6 @@
 /** How messages are told apart in a byte stream (RFC 6587 section 3.4). */
 export type Framing = 'octet-counting' | 'newline';
 
-/** A frame as text; its bytes in UTF-8 are the frame. */
-export type Frame = (message: string) => string;
-
 /** `LENGTH SP MESSAGE`, length in bytes (RFC 6587 section 3.4.1, RFC 5425 section 4.3). */
 export function countedFrame(message: string): string {
   return `${Buffer.byteLength(message)} ${message}`;
@@ -12,8 +9,4 @@ export function countedFrame(message: string): string {
 /** `MESSAGE LF` (RFC 6587 section 3.4.2). A line end inside of a message would break the frame: it becomes a space. */
 export function lineFrame(message: string): string {
   return message.includes('\n') ? `${message.replace(/\r?\n/g, ' ')}\n` : `${message}\n`;
-}
-
-export function frameOf(framing: Framing): Frame {
-  return framing === 'newline' ? lineFrame : countedFrame;
 }

@@ -1,7 +1,8 @@
-import type { AuditEvent } from '../../audit/event.js';
 import type { AuditdError } from '../../errors.js';
+import type { Formatter } from '../../formats/message.js';
 import { VERSION } from '../../version.js';
 import type { Batch, Reached } from '../sink.js';
+import { FrameBuffer } from './frame-buffer.js';
 import type { Link } from './link.js';
 import {
   nextTxnr,
@@ -19,7 +20,7 @@ const OFFERS = `relp_version=0\nrelp_software=postern-auditd,${VERSION}\ncommand
 /** Without any answer for so long the connection is given up. */
 const ANSWER_MS = 25_000;
 const CLOSE_MS = 1_000;
-/** Characters joined into one write. */
+/** Bytes joined into one write. */
 const WRITE = 64 * 1024;
 
 /** One event on its way. */
@@ -63,6 +64,7 @@ const BACKLOG = 512;
  */
 export class RelpSession implements Session {
   private readonly parser = new RelpParser();
+  private readonly frames: FrameBuffer;
   private txnr = 1;
   /** By transaction number, what is not answered. */
   private readonly unansweredNow = new Map<number, Open>();
@@ -77,9 +79,11 @@ export class RelpSession implements Session {
     readonly target: string,
     readonly link: Link,
     readonly tls: TlsState | null,
-    private readonly format: (event: AuditEvent) => string,
+    format: Formatter,
     private readonly window: number,
-  ) {}
+  ) {
+    this.frames = new FrameBuffer(format);
+  }
 
   get unanswered(): number {
     return this.unansweredNow.size;
@@ -188,7 +192,7 @@ export class RelpSession implements Session {
   private fill(round: Round, batch: Batch): boolean {
     const { source, timeline, events } = batch;
     const mayBeOpen = Math.max(1, this.window - Math.floor(this.window / 4));
-    let text = '';
+    const { frames } = this;
     let stuck = false;
     while (this.unansweredNow.size < mayBeOpen) {
       const event = events[round.sent.length];
@@ -202,13 +206,11 @@ export class RelpSession implements Session {
       const open: Open = { source, timeline, sequence: event.sequence, id: event.id, answered: false };
       round.sent.push(open);
       this.unansweredNow.set(this.txnr, open);
-      text += relpFrame(this.txnr, 'syslog', this.format(event));
+      frames.addCounted(event, `${this.txnr} syslog `, '\n');
       this.txnr = nextTxnr(this.txnr);
-      if (text.length < WRITE) continue;
-      this.link.write(Buffer.from(text));
-      text = '';
+      if (frames.length >= WRITE) this.link.write(frames.take());
     }
-    if (text !== '') this.link.write(Buffer.from(text));
+    if (frames.length > 0) this.link.write(frames.take());
     return !stuck;
   }
 

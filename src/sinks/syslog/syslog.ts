@@ -1,7 +1,6 @@
-import type { AuditEvent } from '../../audit/event.js';
 import { parseTarget, type SyslogSinkConfig, type SyslogTarget } from '../../config/syslog.js';
 import { AuditdError } from '../../errors.js';
-import { createFormatter } from '../../formats/message.js';
+import { createFormatter, type Formatter } from '../../formats/message.js';
 import type { DeliveryClass, Sink, SinkDeps } from '../sink.js';
 import { checkTargets } from './check.js';
 import { Collectors } from './collectors.js';
@@ -40,7 +39,7 @@ export function syslogDeliveryClass(transport: SyslogSinkConfig['transport']): D
 export function createSyslogSink(
   config: SyslogSinkConfig,
   deps: SinkDeps,
-  format: (event: AuditEvent) => string = formatter(config),
+  format: Formatter = formatter(config),
 ): Sink {
   const { log, clock } = deps;
   const targets = config.targets.map((text) => targetOf(text));
@@ -68,7 +67,7 @@ export function createSyslogSink(
   });
 }
 
-function formatter(config: SyslogSinkConfig): (event: AuditEvent) => string {
+function formatter(config: SyslogSinkConfig): Formatter {
   return createFormatter({
     format: config.format,
     envelope: config.envelope,

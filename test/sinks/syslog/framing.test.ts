@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { countedFrame, frameOf, lineFrame } from '../../../src/sinks/syslog/framing.js';
+import { countedFrame, lineFrame } from '../../../src/sinks/syslog/framing.js';
 import { CountedReader, chunked } from './receivers.js';
 
 const message = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 200 });
@@ -40,9 +40,4 @@ describe('newline framing', () => {
     expect(lineFrame('<86>1 a')).toBe('<86>1 a\n');
     expect(lineFrame('a\nb\r\nc')).toBe('a b c\n');
   });
-});
-
-it('is chosen by name', () => {
-  expect(frameOf('newline')('x')).toBe('x\n');
-  expect(frameOf('octet-counting')('x')).toBe('1 x');
 });

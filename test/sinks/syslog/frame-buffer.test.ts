@@ -1,0 +1,85 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { catalog } from '../../../src/audit/catalog.js';
+import { createFormatter, type Formatter, syslogFormatDefaults } from '../../../src/formats/message.js';
+import { FrameBuffer } from '../../../src/sinks/syslog/frame-buffer.js';
+import { countedFrame, lineFrame } from '../../../src/sinks/syslog/framing.js';
+import { anyEvent, plainEvent } from '../../formats/events.js';
+
+const events = fc.oneof(
+  { weight: 3, arbitrary: anyEvent(catalog) },
+  {
+    weight: 5,
+    arbitrary: fc
+      .tuple(fc.nat(2_000), fc.nat(), fc.constantFrom('', 'é', '\\u0000', '\\n'))
+      .map(([length, sequence, more]) => ({
+        ...plainEvent,
+        sequence,
+        details: `{"a":"${'x'.repeat(length)}${more}"}`,
+      })),
+  },
+);
+
+function formatter(more: Partial<Parameters<typeof createFormatter>[0]>): Formatter {
+  return createFormatter({ ...syslogFormatDefaults, procId: null, ...more });
+}
+
+const formats: Formatter[] = [
+  formatter({}),
+  formatter({ maxMessageSize: 1_200 }),
+  formatter({ structuredDataId: 'audit@32473', bom: true }),
+  formatter({ envelope: 'rfc3164', zone: 'utc' }),
+  formatter({ format: 'cef' }),
+  formatter({ maxMessageSize: 1_000_000 }),
+];
+
+describe('frames that are written as bytes', () => {
+  it('are those that are made as text, whatever is in the events and wherever they are taken', () => {
+    const one = fc.record({
+      event: events,
+      how: fc.constantFrom('counted', 'line', 'relp'),
+      take: fc.nat(9),
+    });
+    fc.assert(
+      fc.property(fc.constantFrom(...formats), fc.array(one, { maxLength: 30 }), (format, given) => {
+        const frames = new FrameBuffer(format);
+        const taken: Buffer[] = [];
+        let expected = '';
+        for (const { event, how, take } of given) {
+          if (how === 'line') frames.addLine(event);
+          else if (how === 'counted') frames.addCounted(event);
+          else frames.addCounted(event, '4711 syslog ', '\n');
+          const message = format(event);
+          expected +=
+            how === 'line'
+              ? lineFrame(message)
+              : how === 'counted'
+                ? countedFrame(message)
+                : `4711 syslog ${countedFrame(message)}\n`;
+          if (take === 0) taken.push(frames.take());
+        }
+        taken.push(frames.take());
+        expect(frames.length).toBe(0);
+        expect(Buffer.concat(taken).toString('utf8')).toBe(Buffer.from(expected).toString('utf8'));
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  it.each(['octet-counting', 'newline'] as const)('leave what was taken alone, with %s', (framing) => {
+    const frames = new FrameBuffer(formatter({ maxMessageSize: 1_000_000 }));
+    const taken: Buffer[] = [];
+    let expected = '';
+    const lengths = [0, 90_000, 1, 400_000, 20_000, 8_000, 11_500, 12_300, 130_000, 3];
+    for (let round = 0; round < 30; round++) {
+      for (const [at, length] of [...lengths, ...Array.from({ length: 300 }, () => 400)].entries()) {
+        const event = { ...plainEvent, sequence: at + 1, details: `{"a":"${'y'.repeat(length)}"}` };
+        frames.add(event, framing);
+        expected += (framing === 'newline' ? lineFrame : countedFrame)(formats[5]?.(event) ?? '');
+        if (at % 2 === 0) taken.push(frames.take());
+      }
+    }
+    taken.push(frames.take());
+    expect(Buffer.concat(taken).toString('utf8')).toBe(expected);
+  });
+});
