@@ -1,3 +1,4 @@
+import { api } from './api.js';
 import { backlog } from './backlog.js';
 import { idle } from './idle.js';
 import { latency } from './latency.js';
@@ -14,6 +15,7 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   purge,
   query,
   syslog,
+  api,
 };
 
 const wanted = process.argv.slice(2);

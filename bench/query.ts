@@ -130,7 +130,8 @@ function inShell(database: string, sql: string, mode = '-list'): number {
   return Number(seconds) * 1_000;
 }
 
-function fill(db: ReturnType<Rig['open']>['db']): void {
+/** A year of entries of ten kinds. */
+export function fill(db: ReturnType<Rig['open']>['db']): void {
   const kinds = [
     ['login_failure', 'auth'],
     ['login_success', 'auth'],

@@ -22,7 +22,7 @@ export class Rig {
   readonly database = join(this.directory, 'posternproxy.db');
   readonly audit = join(this.directory, 'audit');
   readonly auth = join(this.directory, 'auth');
-  private readonly control = join(this.directory, 'control.sock');
+  readonly control = join(this.directory, 'control.sock');
   /** YAML of `api`, for the next `configure`. */
   api = '{ enabled: false }';
   private child: ChildProcess | null = null;

@@ -80,6 +80,7 @@ export class Daemon {
       details: { version: VERSION, config: this.loaded.path },
     });
     const api = this.serve(this.state);
+    await api.apply(config); // before the socket, which serves it too
     this.control = await openControlSocket(config.control, {
       status: () => this.status(),
       reload: () => this.reload(),
@@ -93,7 +94,6 @@ export class Daemon {
     this.works.bans.start();
     this.works.retention.start();
     this.works.fleet?.start();
-    await api.apply(config);
     this.heartbeat = startHeartbeat({
       notifier: this.notifier,
       hung: () => this.works?.shipper.hung() ?? [],

@@ -1,10 +1,14 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/api/client.js';
 import { type Answer, ApiRig } from './rig.js';
+
+const regex = spawnSync('fail2ban-regex', ['--version']).status === 0;
+if (!regex && process.env.CI) throw new Error('fail2ban-regex is missing: apt-get install fail2ban');
+if (!regex) console.warn('SKIPPED: fail2ban-regex is missing (apt-get install fail2ban)');
 
 let rig: ApiRig;
 let token: string;
@@ -115,6 +119,21 @@ describe('who guesses', () => {
     expect(await countedOf('203.0.113.7', 5)).toBe(5);
     const right = await rig.ask('/api/audit-log', token, { headers: { 'x-forwarded-for': '203.0.113.7' } });
     expect(right.status).toBe(200);
+  });
+
+  it.skipIf(!regex)("is counted by fail2ban's own engine with the shipped filter", async () => {
+    for (let n = 0; n < 5; n++) guess('127.0.0.1', '2001:db8::7');
+    await countedOf('2001:db8::7', 5);
+    const matched = [0, 1].flatMap((n) => {
+      const log = join(rig.daemon.place, 'auth', `fail2ban.${n}.log`);
+      const filter = resolve(import.meta.dirname, '../../fail2ban/filter.d/posternproxy.conf');
+      const { stdout } = spawnSync('fail2ban-regex', ['-e', 'utf-8', '-o', 'ip', log, filter], {
+        encoding: 'utf8',
+      });
+      return stdout.trim().split('\n');
+    });
+    expect(matched.filter((ip) => ip === '2001:db8::7')).toHaveLength(5);
+    expect(matched.filter((ip) => ip === '203.0.113.7')).toHaveLength(5);
   });
 
   it('behind no trusted proxy has no other address than its own', async () => {

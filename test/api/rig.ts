@@ -19,10 +19,13 @@ export class ApiRig {
   ) {}
 
   /** @param api further YAML of `api`, such as `trusted_proxies: []` */
-  static async start(api = '', extra = ''): Promise<ApiRig> {
+  static async start(api = '', extra = '', listen = ''): Promise<ApiRig> {
     const port = await freePort();
     const rig = new ApiRig(
-      new DaemonRig({ api: `{ listen: "127.0.0.1:${port}"${api === '' ? '' : `, ${api}`} }`, extra }),
+      new DaemonRig({
+        api: `{ listen: "${listen || `127.0.0.1:${port}`}"${api === '' ? '' : `, ${api}`} }`,
+        extra,
+      }),
       port,
     );
     await rig.daemon.start();

@@ -81,7 +81,12 @@ export class DaemonRig {
     [this.db, this.recorder] = this.open();
   }
 
-  configure(extra = this.options.extra ?? ''): void {
+  /** Writes the configuration anew with another `api`. */
+  setApi(yaml: string): void {
+    this.configure(this.options.extra ?? '', yaml);
+  }
+
+  configure(extra = this.options.extra ?? '', api = this.options.api ?? '{ enabled: false }'): void {
     const { place } = this;
     writeFileSync(
       this.configPath,
@@ -95,7 +100,7 @@ sinks:
   audit: { type: file, directory: ${place}/audit, roll: ${this.options.roll ?? '{ size: 100M }'} }
   auth: { type: fail2ban, directory: ${place}/auth, roll: { size: 64K } }
 fail2ban: { bans: ${place}/bans/bans.log }
-api: ${this.options.api ?? '{ enabled: false }'}
+api: ${api}
 ${extra}
 `,
     );
