@@ -47,14 +47,14 @@ export function messages(list: readonly AuditEvent[], config: Record<string, unk
 export async function expectToArrive(
   list: readonly AuditEvent[],
   config: Record<string, unknown>,
-  lines: () => string[],
+  lines: () => readonly string[],
 ): Promise<void> {
   const before = lines().length;
   const sink = syslog(config);
   const shipping = new Shipping(sink, list);
   await shipping.until(list.at(-1)?.sequence ?? 0);
   await sink.close();
-  await expect.poll(() => lines().length - before, { timeout: 20_000, interval: 200 }).toBe(list.length);
+  await expect.poll(() => lines().length - before, { timeout: 60_000, interval: 50 }).toBe(list.length);
   expect(lines().slice(before)).toEqual(messages(list, config));
   expect(shipping.errors).toEqual([]);
 }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Identity } from './certificates.js';
 import { events, expectToArrive, syslog } from './lab.js';
-import { type Ports, type Rsyslog, RunningRsyslog, withoutRsyslog } from './rsyslog.js';
+import { type Ports, type RsyslogInput, RunningRsyslog, withoutRsyslog } from './rsyslog.js';
 
 const COUNT = Number(process.env.SYSLOG_EVENTS ?? 10_000);
 
@@ -19,7 +19,7 @@ describe.skipIf(withoutRsyslog())('rsyslog gets every event, in order and byte b
 
   afterAll(() => rsyslog?.close());
 
-  const ship = (input: Parameters<Rsyslog['lines']>[0], config: Record<string, unknown>) =>
+  const ship = (input: RsyslogInput, config: Record<string, unknown>) =>
     expectToArrive(list, config, () => rsyslog.lines(input));
 
   it('by UDP', () => ship('udp', { transport: 'udp', targets: [`127.0.0.1:${ports.udp}`] }));

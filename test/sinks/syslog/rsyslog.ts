@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Authority, HERE, type Identity } from './certificates.js';
+import { LineFile } from './line-file.js';
 import { freePorts } from './receivers.js';
 
 const MODULES = '/usr/lib/x86_64-linux-gnu/rsyslog';
@@ -49,6 +50,8 @@ export interface Ports {
   readonly relpTls: number;
 }
 
+export type RsyslogInput = keyof Ports | 'datagram' | 'stream';
+
 export function freeRsyslogPorts(): Promise<Ports> {
   return freePorts('udp', 'tcp', 'tls', 'relp', 'relpTls');
 }
@@ -68,6 +71,7 @@ export class Rsyslog {
   readonly directory = mkdtempSync(join(tmpdir(), 'postern-rsyslog-'));
   readonly datagramSocket = join(this.directory, 'datagram');
   readonly streamSocket = join(this.directory, 'stream');
+  private readonly files = new Map<RsyslogInput, LineFile>();
   private process: ChildProcess | null = null;
 
   constructor(private readonly options: RsyslogOptions) {
@@ -103,18 +107,10 @@ export class Rsyslog {
   }
 
   /** What an input got, a message a line. */
-  lines(input: 'udp' | 'tcp' | 'tls' | 'relp' | 'relpTls' | 'datagram' | 'stream'): string[] {
-    const path = join(this.directory, `${input}.log`);
-    if (!existsSync(path)) return [];
-    const bytes = readFileSync(path); // may be more than a string can hold
-    const found: string[] = [];
-    for (let at = 0; at < bytes.length; ) {
-      const end = bytes.indexOf(10, at);
-      const to = end < 0 ? bytes.length : end;
-      found.push(bytes.toString('utf8', at, to));
-      at = to + 1;
-    }
-    return found;
+  lines(input: RsyslogInput): readonly string[] {
+    const file = this.files.get(input) ?? new LineFile(join(this.directory, `${input}.log`));
+    this.files.set(input, file);
+    return file.read();
   }
 
   signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT' | 'SIGTERM'): void {

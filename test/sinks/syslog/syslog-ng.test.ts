@@ -72,7 +72,7 @@ describe.skipIf(withoutSyslogNg())('syslog-ng gets every event, in order and byt
     const shipping = new Shipping(sink, list);
     await shipping.until(COUNT);
     await sink.close();
-    await expect.poll(() => syslogNg.lines('json').length, { timeout: 20_000, interval: 200 }).toBe(COUNT);
+    await expect.poll(() => syslogNg.lines('json').length, { timeout: 60_000, interval: 50 }).toBe(COUNT);
     const found = syslogNg.lines('json').map((line) => (JSON.parse(line) as { found: unknown }).found);
     expect(found).toEqual(list.map((event) => asSyslogNg(JSON.parse(formatEcs(event)))));
   });

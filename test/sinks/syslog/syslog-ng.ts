@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Identity } from './certificates.js';
+import { LineFile } from './line-file.js';
 
 const PACKAGE = 'syslog-ng-core';
 let unpacked = '';
@@ -85,6 +86,7 @@ export class SyslogNg {
   private readonly directory = mkdtempSync(join(tmpdir(), 'postern-syslog-ng-'));
   readonly datagramSocket = this.at('datagram');
   readonly streamSocket = this.at('stream');
+  private readonly files = new Map<SyslogNgInput, LineFile>();
   private process: ChildProcess | null = null;
 
   constructor(
@@ -123,10 +125,10 @@ export class SyslogNg {
     throw new Error(`syslog-ng does not listen: ${said}`);
   }
 
-  lines(input: SyslogNgInput): string[] {
-    const path = this.at(`${input}.log`);
-    if (!existsSync(path)) return [];
-    return readFileSync(path, 'utf8').split('\n').slice(0, -1);
+  lines(input: SyslogNgInput): readonly string[] {
+    const file = this.files.get(input) ?? new LineFile(this.at(`${input}.log`));
+    this.files.set(input, file);
+    return file.read();
   }
 
   async close(): Promise<void> {
