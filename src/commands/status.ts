@@ -1,8 +1,10 @@
 import type { Command } from 'commander';
 import type { ApiStatus } from '../api/deps.js';
+import type { FleetStatus } from '../fleet/status.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import type { FeedStatus } from '../shipping/feed.js';
 import type { LoopStatus } from '../shipping/loop.js';
+import { fleetTroubles, renderFleet } from './fleet/render.js';
 import { renderRetention } from './retain/render.js';
 
 /** What the daemon answers to GET /status. */
@@ -17,6 +19,7 @@ interface DaemonStatus {
   /** Missing from a daemon that has none yet. */
   readonly api?: ApiStatus;
   readonly retention?: RetentionStatus | null;
+  readonly fleet?: FleetStatus | null;
 }
 
 export function register(program: Command): void {
@@ -28,7 +31,7 @@ export function register(program: Command): void {
     .addHelpText(
       'after',
       `
-Exit codes: 0 all is well, 1 a sink or a source needs attention, 3 the daemon does not run.
+Exit codes: 0 all is well, 1 a sink, a source or a server of the fleet needs attention, 3 the daemon does not run.
 
 Examples:
   $ postern-auditd status
@@ -59,7 +62,8 @@ export function troubles(status: DaemonStatus): string[] {
     .map(([name, sink]) => `sink ${name}: ${sink.last_error?.message ?? 'down'}`);
   const api = status.api?.state === 'retrying' ? [status.api.error ?? 'the API does not listen'] : [];
   const failed = status.retention?.last?.error ?? null;
-  return [...sources, ...sinks, ...api, ...(failed === null ? [] : [`retention: ${failed}`])];
+  const fleet = status.fleet ? fleetTroubles(status.fleet) : [];
+  return [...sources, ...sinks, ...api, ...fleet, ...(failed === null ? [] : [`retention: ${failed}`])];
 }
 
 /** The status for people. */
@@ -91,6 +95,7 @@ export function render(status: DaemonStatus, now: number): string {
     lines.push('', `bans: ${status.bans.state}, ${status.bans.recorded_total} recorded since the start`);
   if (status.api !== undefined) lines.push(`api: ${apiWords(status.api)}`);
   if (status.retention) lines.push(...renderRetention(status.retention));
+  if (status.fleet) lines.push(...renderFleet(status.fleet));
   return `${lines.join('\n')}\n`;
 }
 

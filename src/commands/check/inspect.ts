@@ -1,6 +1,8 @@
 import { pino } from 'pino';
 import { type LoadedConfig, loadConfig } from '../../config/load.js';
+import { fleetConnection } from '../../fleet/connection.js';
 import { createSink } from '../../sinks/create.js';
+import { checkStream } from '../../sinks/jetstream/check.js';
 import type { Finding } from '../../sinks/sink.js';
 import { inspectConfiguration } from './configuration.js';
 import { inspectDaemon } from './daemon.js';
@@ -31,6 +33,10 @@ export async function* inspect(path: string | null, env: NodeJS.ProcessEnv): Asy
     };
   }
   yield { name: 'Retention', findings: await guarded(() => inspectRetention(config)) };
+  // A member's sink has looked at the stream already.
+  const fleet = config.fleet.servers === undefined ? null : fleetConnection(config);
+  if (fleet !== null)
+    yield { name: `Fleet (${config.fleet.role})`, findings: await guarded(() => checkStream(fleet, null)) };
   yield { name: 'fail2ban', findings: await guarded(() => inspectFail2ban(config)) };
   yield { name: 'Daemon', findings: await guarded(() => inspectDaemon(loaded)) };
 }

@@ -10,12 +10,16 @@ import { natsTrouble } from './trouble.js';
 
 const PROBE_MS = 2_000;
 
-/** Connects, looks at the stream, and asks it to refuse a message: nothing is stored. */
-export async function checkStream(config: NatsConfig, server: string): Promise<Finding[]> {
+/**
+ * Connects, looks at the stream, and asks it to refuse a message: nothing is stored.
+ *
+ * @param server in whose name to publish; null: not at all
+ */
+export async function checkStream(config: NatsConfig, server: string | null): Promise<Finding[]> {
   let nc: NatsConnection | null = null;
   try {
     const started = performance.now();
-    nc = await connectNats(config, `postern-auditd ${server} check`);
+    nc = await connectNats(config, `postern-auditd check ${server ?? ''}`);
     const { version, tls_required } = nc.info ?? {};
     const tls = tls_required === true || config.tls !== undefined ? ', TLS' : '';
     const took = Math.round(performance.now() - started);
@@ -28,7 +32,8 @@ export async function checkStream(config: NatsConfig, server: string): Promise<F
       const what = `the stream ${config.stream} is not there`;
       return [...found, { level: 'error', what, next: 'make it with: postern-auditd fleet init' }];
     }
-    return [...found, ...describe(stream), await probe(nc, config.stream, server)];
+    const publishing = server === null ? [] : [await probe(nc, config.stream, server)];
+    return [...found, ...describe(stream), ...publishing];
   } catch (error) {
     const [what = '', next] = messageOf(natsTrouble(config.servers.join(', '), error)).split(/\. (?=[A-Z])/);
     return [{ level: 'error', what, ...(next === undefined ? {} : { next: next.replace(/\.$/, '') }) }];

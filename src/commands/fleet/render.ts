@@ -1,0 +1,59 @@
+import type { FleetStatus, ServerStatus } from '../../fleet/status.js';
+import { visible } from '../terminal.js';
+
+/** What of the fleet needs somebody's attention. */
+export function fleetTroubles(fleet: FleetStatus): string[] {
+  const { connected, last_error } = fleet.link;
+  const link = connected ? [] : [`fleet: ${last_error ?? 'not connected yet'}`];
+  const silent = fleet.servers
+    .filter((server) => server.silent)
+    .map(({ server, heartbeat_age }) => `server ${visible(server)} is silent for ${seconds(heartbeat_age)}`);
+  return [...link, ...silent];
+}
+
+/** The fleet for people: a line for the connection, on a hub one for each server. */
+export function renderFleet({ role, link, bans, hub, lease, servers }: FleetStatus): string[] {
+  const where = link.connected
+    ? `connected to ${link.server}`
+    : `not connected: ${link.last_error ?? 'starting'}`;
+  const lines = ['', `fleet: ${role}, ${where}`];
+  if (lease !== null) {
+    const other = lease.holder === null ? '' : `; ${visible(lease.holder)} ships onward`;
+    lines.push(lease.held ? '  it ships onward (it has the lease)' : `  it stands by${other}`);
+  }
+  if (hub !== null) {
+    const held = hub.held > 0 ? `, ${hub.held} wait for the one before them` : '';
+    lines.push(
+      `  stream read up to ${hub.sequence} of ${hub.last_sequence}, ${hub.lag_events} behind${held}`,
+    );
+  }
+  if (bans !== null) {
+    const words = Object.entries(bans).filter(([, value]) => value > 0);
+    lines.push(
+      `  failed logins of others: ${words.map(([key, value]) => `${key} ${value}`).join(', ') || 'none yet'}`,
+    );
+  }
+  return [...lines, ...servers.map(line)];
+}
+
+function line(server: ServerStatus): string {
+  const { silent, heartbeat_age, last_event, lag_events, lag_seconds, version, clock_difference } = server;
+  const parts = [
+    silent
+      ? `SILENT for ${seconds(heartbeat_age)}`
+      : heartbeat_age === null
+        ? 'no heartbeat'
+        : `heard ${seconds(heartbeat_age)} ago`,
+    `last event ${last_event ?? 'none yet'}`,
+    ...(lag_events === null
+      ? []
+      : [`${lag_events} events behind${lag_events > 0 ? `, ${lag_seconds} s` : ''}`]),
+    ...(version === null ? [] : [`version ${visible(version)}`]),
+    ...(clock_difference === null ? [] : [`clock ${clock_difference >= 0 ? '+' : ''}${clock_difference} s`]),
+  ];
+  return `  ${visible(server.server)}: ${parts.join('; ')}`;
+}
+
+function seconds(age: number | null): string {
+  return age === null ? 'ever' : `${Math.round(age)} s`;
+}

@@ -1,0 +1,159 @@
+import { readFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { render, troubles } from '../../src/commands/status.js';
+import { initFleet } from '../../src/fleet/init.js';
+import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
+import { hasNats, Nats } from './nats.js';
+import { Hub, Member } from './rig.js';
+
+if (!hasNats() && process.env.CI !== undefined) throw new Error('nats-server is not installed');
+
+/** A collector of syslog over TCP, newline framing: the event ids that came, each with its hub's port. */
+class Collector {
+  readonly ids: string[] = [];
+  private readonly server: Server;
+  port = 0;
+
+  constructor() {
+    this.server = createServer((socket) => {
+      let text = '';
+      socket.on('error', () => undefined);
+      socket.setEncoding('utf8').on('data', (data: string) => {
+        text += data;
+        for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n')) {
+          const id = /"id":"([0-9a-f]{32})".*"postern":\{"source":"postern"/.exec(text.slice(0, at))?.[1];
+          if (id !== undefined) this.ids.push(id);
+          text = text.slice(at + 1);
+        }
+      });
+    });
+  }
+
+  async listen(): Promise<void> {
+    await new Promise<void>((resolve) => this.server.listen(0, '127.0.0.1', resolve));
+    this.port = (this.server.address() as { port: number }).port;
+  }
+
+  close(): void {
+    this.server.close();
+  }
+}
+
+describe.skipIf(!hasNats())('two hubs', () => {
+  const collector = new Collector();
+  let nats: Nats;
+  let member: Member;
+  let hubs: Hub[] = [];
+
+  beforeAll(async () => {
+    await collector.listen();
+    nats = await Nats.start();
+    await nats.ready();
+    await initFleet({ servers: nats.urls, stream: 'POSTERN_AUDIT', connect_timeout: 5_000 }, STREAM_DEFAULTS);
+    member = new Member('a', nats.urls, { extra: 'fleet: { heartbeat: 1s }' });
+    hubs = ['hub-1', 'hub-2'].map(
+      (name) =>
+        new Hub(name, nats.urls, {
+          sinks: `  audit: { type: file, directory: $DIR/audit, group: null }
+  siem: { type: syslog, transport: tcp, targets: ["127.0.0.1:${collector.port}"], framing: newline, start: beginning, replay_window: { events: 0, bytes: 0B, age: 0s } }`,
+        }),
+    );
+    await member.start();
+    await hubs[0]?.start();
+    await hubs[0]?.until(({ fleet }) => fleet?.lease?.held === true, 'the lease');
+    await hubs[1]?.start();
+  });
+
+  afterAll(async () => {
+    for (const hub of hubs) await hub.close();
+    await member?.close();
+    await nats?.close();
+    collector.close();
+  });
+
+  function written(): string[] {
+    const text = readFileSync(`${hubs[1]?.directory}/audit/current.log`, 'utf8');
+    const lines = text.split('\n').slice(0, -1);
+    const events = lines.map(
+      (line) => JSON.parse(line) as { event: { id: string }; postern: { source: string } },
+    );
+    return events.filter(({ postern }) => postern.source === 'postern').map(({ event }) => event.id);
+  }
+
+  it('both write the files, one ships onward; the other goes on where it was killed, and leaves nothing out', async () => {
+    const [first, second] = hubs as [Hub, Hub];
+    member.append(500);
+    await first.until(
+      ({ sinks, fleet }) => (fleet?.hub?.inserted_total ?? 0) >= 500 && sinks.siem?.lag_events === 0,
+      'shipped',
+    );
+    const standing = await second.until(({ sinks }) => sinks.audit?.lag_events === 0, 'files');
+    expect(standing.sinks.siem?.state).toBe('standing by');
+    expect(standing.fleet?.lease).toMatchObject({ held: false, holder: 'hub-1' });
+    await sleep(4_500); // the word of how far the first has got
+    member.append(300);
+    await sleep(300);
+    await first.kill();
+    member.append(300);
+    const taken = await second.until(({ fleet }) => fleet?.lease?.held === true, 'the lease', 20_000);
+    expect(taken.fleet?.lease?.holder).toBe('hub-2');
+    await second.until(
+      ({ sinks, fleet }) =>
+        fleet?.hub?.lag_events === 0 && sinks.siem?.lag_events === 0 && sinks.audit?.lag_events === 0,
+      'all',
+    );
+    const all = new Set(written());
+    expect(all.size).toBeGreaterThanOrEqual(1_100);
+    while (new Set(collector.ids).size < all.size) await sleep(50);
+    expect(new Set(collector.ids)).toEqual(all);
+    // What came twice is what the first had shipped since its last word: not what came before it.
+    expect(collector.ids.length - all.size).toBeLessThanOrEqual(301);
+  });
+
+  it('an orderly stop hands the lease over at once', async () => {
+    const [first, second] = hubs as [Hub, Hub];
+    await first.start();
+    await first.until(
+      ({ fleet }) => fleet?.link.connected === true && fleet.lease?.holder === 'hub-2',
+      'stands by',
+    );
+    const before = Date.now();
+    await second.kill('SIGTERM');
+    await first.until(({ fleet }) => fleet?.lease?.held === true, 'the lease', 20_000);
+    console.log(`handed over after ${Date.now() - before} ms`);
+  });
+
+  it('status names each server, its last event, version and clock; one that is silent is an event, and its return', async () => {
+    const [first] = hubs as [Hub];
+    const status = await first.until(
+      ({ fleet }) => fleet?.servers.some(({ server }) => server === 'a') === true,
+      'heard',
+    );
+    const a = status.fleet?.servers.find(({ server }) => server === 'a');
+    expect(a).toMatchObject({
+      silent: false,
+      version: '0.1.0',
+      lag_events: 0,
+      last_event: expect.stringMatching(/^20\d\d-/),
+    });
+    expect(Math.abs(a?.clock_difference ?? 99)).toBeLessThan(5);
+    await member.kill();
+    const silent = await first.until(
+      ({ fleet }) => fleet?.servers.some(({ server, silent: is }) => server === 'a' && is) === true,
+      'silent',
+    );
+    expect(troubles(silent).join()).toContain('server a is silent');
+    expect(render(silent, Date.now())).toMatch(/a: SILENT for \d+ s; last event 20/);
+    await member.start();
+    await first.until(
+      ({ fleet }) => fleet?.servers.every(({ server, silent: is }) => server !== 'a' || !is) === true,
+      'back',
+    );
+    await sleep(1_500);
+    const text = readFileSync(`${first.directory}/audit/current.log`, 'utf8');
+    expect(text).toContain('"action":"daemon.server_silent"');
+    expect(text).toContain('"action":"daemon.server_back"');
+  });
+});
