@@ -10,7 +10,7 @@ import { createAuditTable, createRecorder } from 'postern-auditd/recorder';
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 
 /** As bin/postern-auditd runs it. */
-const FLAGS = ['--max-semi-space-size=32'];
+export const FLAGS = ['--max-semi-space-size=32'];
 
 export interface Status {
   readonly sinks: Readonly<Record<string, { cursors: Record<string, { id: number }>; state: string }>>;

@@ -1,26 +1,16 @@
 import type { AuditEvent } from '../audit/event.js';
+import { COLUMN_KEYS } from '../source/columns.js';
 import { createdAt, type Entry } from './entry.js';
 
-export const CSV_COLUMNS = [
-  'id',
-  'created_at',
-  'user_id',
-  'user_name',
-  'user_email',
-  'action',
-  'resource_type',
-  'resource_id',
-  'details',
-  'ip_address',
-  'server',
-  'outcome',
-] as const;
+export const CSV_COLUMNS = [...COLUMN_KEYS, 'outcome'] as const;
 
 /** RFC 4180 section 2: lines end in CRLF, the first one names the columns. */
 export const CSV_HEADER = `${CSV_COLUMNS.join(',')}\r\n`;
 
 /** What a spreadsheet takes for the beginning of a formula (OWASP, CSV Injection), full-width forms included. */
 const FORMULA = /^[=+\-@\t\r\n＝＋－＠]/;
+/** Most fields: nothing in them to be quoted, and no formula. */
+const PLAIN = /^\w[\w .:@/+-]*$/;
 const QUOTED = /[",\r\n\t;]/;
 
 /** The entry as a line of CSV, its CRLF included. */
@@ -39,6 +29,7 @@ export function csvLine(event: AuditEvent): string {
  */
 export function field(text: string | null): string {
   if (text === null || text === '') return '';
+  if (PLAIN.test(text)) return text;
   const safe = FORMULA.test(text) ? `'${text}` : text;
   return QUOTED.test(safe) || safe !== text ? `"${safe.replaceAll('"', '""')}"` : safe;
 }

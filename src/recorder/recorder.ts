@@ -3,7 +3,7 @@ import { catalog, createClassifier } from '../audit/catalog.js';
 import { nearest } from '../audit/nearest.js';
 import { createRedactor, type RedactionOptions, type Redactor } from '../audit/redaction.js';
 import { AuditdError, messageOf } from '../errors.js';
-import { COLUMNS, columnsOf, quoted } from './table.js';
+import { COLUMNS, columnsOf, quoteIdentifier } from './table.js';
 
 export { type AuditIndex, auditIndexes, createAuditTable, type TableOptions } from './table.js';
 
@@ -75,7 +75,7 @@ export function createRecorder(db: Database.Database, options: RecorderOptions =
   const redact = options.redact === undefined ? redactAsUsual() : createRedactor(options.redact);
   const columns = writableColumns(db, table);
   const insert = db.prepare(
-    `INSERT INTO ${quoted(table)} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`,
+    `INSERT INTO ${quoteIdentifier(table)} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`,
   );
   const places = columns.map((column) => COLUMNS.indexOf(column));
 

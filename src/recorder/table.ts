@@ -6,11 +6,13 @@ export interface TableOptions {
 }
 
 /** A name as SQL takes it, quotes and all. */
-export function quoted(name: string): string {
+export function quoteIdentifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-/** Columns in the order in which `INSERT` gives them; `id` is SQLite's. */
+/**
+ * Columns in the order in which `INSERT` gives them; `id` is SQLite's. Never reorder: rows are read and hashed in this order.
+ */
 export const COLUMNS = [
   'created_at',
   'user_id',
@@ -61,8 +63,8 @@ export function auditIndexes(
     const column = nameOf(key);
     if (column === null) return [];
     const name = `${table}_${key}`;
-    const where = rows === 'every row' ? '' : ` WHERE ${quoted(column)} IS NOT NULL`;
-    const sql = `CREATE INDEX IF NOT EXISTS ${quoted(name)} ON ${quoted(table)} (${quoted(column)})${where}`;
+    const where = rows === 'every row' ? '' : ` WHERE ${quoteIdentifier(column)} IS NOT NULL`;
+    const sql = `CREATE INDEX IF NOT EXISTS ${quoteIdentifier(name)} ON ${quoteIdentifier(table)} (${quoteIdentifier(column)})${where}`;
     return [{ name, column, sql }];
   });
 }
@@ -81,7 +83,7 @@ export function columnsOf(db: Database.Database, table: string): ReadonlySet<str
  */
 export function createAuditTable(db: Database.Database, options: TableOptions = {}): void {
   const { table = 'audit_log' } = options;
-  db.exec(`CREATE TABLE IF NOT EXISTS ${quoted(table)} (
+  db.exec(`CREATE TABLE IF NOT EXISTS ${quoteIdentifier(table)} (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     created_at TEXT NOT NULL DEFAULT (datetime('now')),
     user_id INTEGER,

@@ -1,22 +1,14 @@
 import type Database from 'better-sqlite3';
 import { nearest } from '../audit/nearest.js';
 import type { SourceConfig } from '../config/schema.js';
+import { COLUMNS, quoteIdentifier } from '../recorder/table.js';
+
 import { defaultOf } from './default.js';
 
+export { quoteIdentifier };
+
 /** The keys of `source.columns`, in the order in which a row is read and hashed. Never reorder: hashes depend on it. */
-export const COLUMN_KEYS = [
-  'id',
-  'created_at',
-  'user_id',
-  'user_name',
-  'user_email',
-  'action',
-  'resource_type',
-  'resource_id',
-  'details',
-  'ip_address',
-  'server',
-] as const;
+export const COLUMN_KEYS = ['id', ...COLUMNS] as const;
 
 export type ColumnKey = (typeof COLUMN_KEYS)[number];
 
@@ -102,11 +94,6 @@ export class TableCache {
   forget(): void {
     this.table = null;
   }
-}
-
-/** Quotes an identifier for SQL. */
-export function quoteIdentifier(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }
 
 function inspect(
