@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -9,6 +9,8 @@ import { fill } from './backlog.js';
 import { MB, Rig, usage } from './rig.js';
 
 const ROWS = Number(process.env.BENCH_ROWS ?? 1_000_000);
+/** Lines that are written at once: a text of V8 has 512 MB at most. */
+const CHUNK = 100_000;
 const RSYSLOGD = '/usr/sbin/rsyslogd';
 const IMRELP = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu'].map(
   (lib) => `${lib}/rsyslog/imrelp.so`,
@@ -107,7 +109,8 @@ async function rsyslog(rig: Rig): Promise<void> {
   const theirs = await receiver('receiver.js');
   const lines = join(rig.directory, 'lines.log');
   const line = `${JSON.stringify({ message: 'x'.repeat(600) })}\n`;
-  writeFileSync(lines, line.repeat(ROWS));
+  writeFileSync(lines, '');
+  for (let left = ROWS; left > 0; left -= CHUNK) appendFileSync(lines, line.repeat(Math.min(left, CHUNK)));
   const config = join(rig.directory, 'rsyslog.conf');
   writeFileSync(
     config,

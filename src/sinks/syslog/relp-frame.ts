@@ -111,8 +111,12 @@ function expectByte(buffer: Buffer, at: number, byte: number, behind: string): v
     throw new RelpSyntaxError(`byte ${buffer[at]} behind the ${behind}`);
 }
 
+/** What nearly every answer is. */
+const TAKEN: RelpAnswer = { code: 200, text: 'OK', offers: new Map() };
+
 /** Reads the data of a `rsp`: `CODE [SP TEXT] [LF OFFERS]`. @throws RelpSyntaxError */
 export function parseAnswer(data: string): RelpAnswer {
+  if (data === '200 OK') return TAKEN;
   const match = /^(\d{3})(?: ([^\n]*))?(?:\n([\s\S]*))?$/.exec(data);
   if (match === null)
     throw new RelpSyntaxError(`an answer without a code: ${JSON.stringify(data.slice(0, 80))}`);
