@@ -1,5 +1,6 @@
 import { api } from './api.js';
 import { backlog } from './backlog.js';
+import { fleet } from './fleet.js';
 import { idle } from './idle.js';
 import { latency } from './latency.js';
 import { purge } from './purge.js';
@@ -16,6 +17,7 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   query,
   syslog,
   api,
+  fleet,
 };
 
 const wanted = process.argv.slice(2);

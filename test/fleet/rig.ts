@@ -104,13 +104,13 @@ export class Member extends Node {
   constructor(
     name: string,
     servers: readonly string[],
-    more: { sinks?: string; extra?: string; wrap?: readonly string[] } = {},
+    more: { sinks?: string; extra?: string; login?: string; wrap?: readonly string[] } = {},
   ) {
     super(
       name,
       `source: { database: $DIR/postern/posternproxy.db }
 sinks:
-  stream: { type: jetstream, servers: ${JSON.stringify(servers)}, start: beginning, connect_timeout: 1s }
+  stream: { type: jetstream, servers: ${JSON.stringify(servers)}, start: beginning, connect_timeout: 1s${more.login === undefined ? '' : `, ${more.login}`} }
 ${more.sinks ?? ''}
 ${more.extra ?? ''}
 fail2ban: { bans: $DIR/bans/bans.log }`,
@@ -174,11 +174,11 @@ export class Hub extends Node {
   constructor(
     name: string,
     servers: readonly string[],
-    more: { sinks?: string; extra?: string; wrap?: readonly string[] } = {},
+    more: { sinks?: string; extra?: string; login?: string; wrap?: readonly string[] } = {},
   ) {
     super(
       name,
-      `fleet: { role: hub, servers: ${JSON.stringify(servers)}, connect_timeout: 1s, silent_after: 5s }
+      `fleet: { role: hub, servers: ${JSON.stringify(servers)}, connect_timeout: 1s, silent_after: 5s${more.login === undefined ? '' : `, ${more.login}`} }
 sinks:
 ${more.sinks ?? '  audit: { type: file, directory: $DIR/audit }'}
 ${more.extra ?? ''}
