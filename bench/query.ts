@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, fstatSync, openSync, readSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createAuditTable } from 'postern-auditd/recorder';
-import { FLAGS, MB, percentile, Rig } from './rig.js';
+import { MB, percentile, Rig } from './rig.js';
 
 const ROWS = Number(process.env.BENCH_ROWS ?? 1_000_000);
 const TIMES = 100;
@@ -95,7 +95,7 @@ function exportAll(rig: Rig, format: string): void {
   const begin = performance.now();
   const { status, stderr } = spawnSync(
     '/usr/bin/time',
-    ['-f', '%M %U %S', process.execPath, ...FLAGS, join(DIST, 'cli.js'), ...args],
+    ['-f', '%M %U %S', process.execPath, join(DIST, 'cli.js'), ...args],
     {
       encoding: 'utf8',
     },
