@@ -119,7 +119,11 @@ export class Feed {
     if (this.ended || this.replacing !== null) return null;
     const from = Math.min(after, this.markNow.id);
     const kept = this.pages.find((page) => page.after === from && page.timeline === this.markNow.timeline);
-    return kept ?? this.read(from);
+    if (kept !== undefined) return kept;
+    const mark = this.markNow;
+    const page = this.read(from);
+    if (this.markNow !== mark) this.wakeFollowers(); // one that has looked already may be at rest
+    return page;
   }
 
   /** Has `follower.wake` called at each change of this source: rows, another timeline, the end. */
@@ -153,7 +157,10 @@ export class Feed {
     const kept = this.pages.at(-1);
     const unread =
       kept !== undefined && kept.timeline === this.markNow.timeline && kept.upTo === this.markNow.id;
-    if (unread && ![...this.followers].some((follower) => follower.idle())) return false; // all are busy: they look themselves
+    if (unread && ![...this.followers].some((follower) => follower.idle())) {
+      this.wakeFollowers(); // all are busy and look themselves, but one may have done so just before this change
+      return false;
+    }
     const page = this.read(this.markNow.id);
     if (page !== null) this.wakeFollowers();
     return page !== null;
