@@ -65,8 +65,8 @@ export function stateOfFiles(database: string): FileState | null {
  * Would a write that comes after this state show in its figures? Also if a time lies in the future, as after a clock that
  * was put back: a write now would get the time of now. `now` in milliseconds, of the system's clock.
  */
-export function isSettled(state: FileState, now: number): boolean {
-  return state.changed.every((time) => Math.abs(now - time) > SETTLED_MS);
+export function isSettled(state: FileState, now: number, quietMs = SETTLED_MS): boolean {
+  return state.changed.every((time) => Math.abs(now - time) > quietMs);
 }
 
 function isAbsence(error: unknown): boolean {

@@ -14,7 +14,7 @@ import { type Page, PageReader, type Replaced, type Unfollowable } from './page.
 import { RowReader } from './row.js';
 import type { AuditSource, History, Look, LookRequest } from './source.js';
 import { type Waiting, waitingFor } from './states.js';
-import { watchDatabase } from './watch.js';
+import { type Asking, watchDatabase } from './watch.js';
 
 export interface PosternSourceOptions {
   readonly config: SourceConfig;
@@ -38,6 +38,11 @@ export interface PosternSourceOptions {
 const TRIES = 4;
 /** A lock or a recovery is worth a word only if it lasts. */
 const GRACE_MS = 3_000;
+/**
+ * A commit changes the files before its rows can be read, by as long as a disk takes to sync them or a writer waits for a processor, and
+ * nothing in `stat` tells when it is through: a change is taken for read only when it is this many polls old.
+ */
+const THROUGH_POLLS = 5;
 /** A full look this often, even if nothing in `stat` has changed. */
 const FULL_LOOK_MS = 30_000;
 
@@ -56,7 +61,7 @@ class PosternSource implements AuditSource {
   /** When a look last could read, and what it found. */
   private last: { readonly at: number; readonly maxId: number } | null = null;
   /** The files before the last look, if it read all there was and nothing has been able to change unseen since. */
-  private done: { readonly at: number; readonly figures: string } | null = null;
+  private done: { readonly at: number; readonly figures: string; readonly through: boolean } | null = null;
   /** What the copy of a stopped Postern's files said, for as long as they do not change. */
   private cold: {
     readonly figures: string;
@@ -113,7 +118,7 @@ class PosternSource implements AuditSource {
       {
         database: () => realPathOf(config.database),
         pollInterval: config.poll_interval,
-        mayHaveChanged: () => this.mayHaveChanged(),
+        mayHaveChanged: (asks) => this.mayHaveChanged(asks),
         log,
       },
       onWake,
@@ -220,8 +225,10 @@ class PosternSource implements AuditSource {
   private remember(look: Look, files: FileState): void {
     const at = performance.now();
     this.last = look.state === 'reading' ? { at, maxId: look.maxId } : null;
-    const complete = look.state === 'reading' && !look.more && isSettled(files, Date.now());
-    this.done = complete ? { at, figures: files.figures } : null;
+    const now = Date.now();
+    const complete = look.state === 'reading' && !look.more && isSettled(files, now);
+    const through = isSettled(files, now, THROUGH_POLLS * this.options.config.poll_interval);
+    this.done = complete ? { at, figures: files.figures, through } : null;
   }
 
   /** A commit or a last close may hold the lock for a moment: not worth a change of state. */
@@ -238,8 +245,9 @@ class PosternSource implements AuditSource {
   }
 
   /** The files' figures tell of every commit (SOURCE.md: inode and size alone do not); a full look besides now and then. */
-  private mayHaveChanged(): boolean {
+  private mayHaveChanged(asks: Asking): boolean {
     if (this.done === null || performance.now() - this.done.at > FULL_LOOK_MS) return true;
+    if (asks === 'poll' && !this.done.through) return true;
     return this.filesNow()?.figures !== this.done.figures;
   }
 

@@ -4,6 +4,9 @@ import type { Logger } from 'pino';
 import { messageOf } from '../errors.js';
 import { dueAfterEvent, onEvent, onLook, type Rung } from './ladder.js';
 
+/** An event asks whether it is one of a change; the poll, whether anything may be left to be read. */
+export type Asking = 'event' | 'poll';
+
 export interface WatchOptions {
   /** Where the database is; asked again at each poll, since a link may be turned. */
   readonly database: () => string;
@@ -13,7 +16,7 @@ export interface WatchOptions {
    * Whether a look may find anything. Not each event is a change: where root reads in a writable directory, SQLite's fchown of
    * the -wal at each open makes one, and looks would follow each other for ever.
    */
-  readonly mayHaveChanged: () => boolean;
+  readonly mayHaveChanged: (asks: Asking) => boolean;
   readonly log: Logger;
 }
 
@@ -60,7 +63,7 @@ class DatabaseWatcher {
 
   private onPoll(): void {
     this.attach();
-    if (this.timer === null && this.options.mayHaveChanged()) this.look();
+    if (this.timer === null && this.options.mayHaveChanged('poll')) this.look();
   }
 
   /** Watches the directory in which the database is now; no watch, no harm: then there is the poll. */
@@ -79,7 +82,7 @@ class DatabaseWatcher {
     this.detach();
     try {
       const watcher = watchDirectory(directory, (_, file) => {
-        if ((file === null || this.names.has(file)) && this.options.mayHaveChanged()) this.event();
+        if ((file === null || this.names.has(file)) && this.options.mayHaveChanged('event')) this.event();
       });
       watcher.on('error', (error) => {
         this.say(directory, error);
