@@ -40,10 +40,36 @@ function part(path: string): string {
   return (relative(root, path).split('/')[0] ?? '').replace(/\.tsx?$/, '').replace(/\.js$/, '');
 }
 
-function imports(path: string): string[] {
+/** What a file imports of ours, as paths without an extension; types too, for one who reads meets them all the same. */
+function modules(path: string): string[] {
   const text = readFileSync(path, 'utf8');
   const found = text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g);
-  return [...found].map((match) => part(resolve(dirname(path), match[1] ?? '')));
+  return [...found].map((match) => resolve(dirname(path), match[1] ?? '').replace(/\.js$/, ''));
+}
+
+function imports(path: string): string[] {
+  return modules(path).map(part);
+}
+
+/** The files of one circle of imports, in their order; null if there is none. */
+function circle(all: readonly string[]): string[] | null {
+  const graph = new Map(all.map((path) => [path.replace(/\.tsx?$/, ''), modules(path)]));
+  const done = new Set<string>();
+  const walk = (at: string, above: readonly string[]): string[] | null => {
+    if (above.includes(at)) return [...above.slice(above.indexOf(at)), at];
+    if (done.has(at)) return null;
+    for (const next of graph.get(at) ?? []) {
+      const found = walk(next, [...above, at]);
+      if (found !== null) return found;
+    }
+    done.add(at);
+    return null;
+  };
+  for (const path of graph.keys()) {
+    const found = walk(path, []);
+    if (found !== null) return found.map((file) => relative(root, file));
+  }
+  return null;
 }
 
 describe('the architecture', () => {
@@ -63,6 +89,10 @@ describe('the architecture', () => {
         .map((to) => `${relative(root, path)} imports ${to}`);
     });
     expect(wrong).toEqual([]);
+  });
+
+  it('has no two files that need each other, by whatever way round', () => {
+    expect(circle(all)).toBeNull();
   });
 
   it('keeps audit/ free of everything of ours', () => {

@@ -2,48 +2,12 @@ import type { Logger } from 'pino';
 import type { AuditEvent } from '../audit/event.js';
 import type { ApiConfig } from '../config/api.js';
 import type { Ban } from '../fail2ban/client.js';
-import type { FleetStatus } from '../fleet/status.js';
 import type { QueryService } from '../query/service.js';
 import type { NewEntry } from '../recorder/recorder.js';
-import type { RetentionStatus } from '../retention/retention.js';
-import type { ShipperStatus } from '../shipping/shipper.js';
 import type { ApiMetrics } from './metrics.js';
 import type { Sessions } from './session.js';
+import type { DaemonStatus } from './status.js';
 import type { Tokens } from './tokens.js';
-
-/** What the API says of itself in `status`. */
-export interface ApiStatus {
-  readonly state: 'off' | 'starting' | 'listening' | 'retrying';
-  /** As the configuration has it; null where it is off. */
-  readonly listen: string | null;
-  /** Why it does not listen. */
-  readonly error: string | null;
-}
-
-/** What the daemon says of itself. */
-export interface DaemonStatus extends ShipperStatus {
-  readonly version: string;
-  readonly pid: number;
-  /** ISO 8601. */
-  readonly started: string;
-  readonly config: string | null;
-  readonly state: string;
-  readonly source_id: string | null;
-  /** What hangs, for the watchdog; empty while all is well. */
-  readonly hung: readonly string[];
-  readonly bans: {
-    readonly path: string;
-    readonly state: string;
-    readonly recorded_total: number;
-    readonly bans_total: number;
-    readonly unbans_total: number;
-    readonly bad_lines_total: number;
-  } | null;
-  /** Null where this server is alone. */
-  readonly fleet: FleetStatus | null;
-  readonly api: ApiStatus;
-  readonly retention: RetentionStatus | null;
-}
 
 /** The bans of the jail, from whoever may ask fail2ban. */
 export interface BansPort {

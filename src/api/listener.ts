@@ -7,9 +7,9 @@ import type { Logger } from 'pino';
 import { type ApiConfig, listenAddress } from '../config/api.js';
 import { codeOf, messageOf } from '../errors.js';
 import { Connections } from './connections.js';
-import type { ApiStatus } from './deps.js';
 import type { ApiEnv } from './env.js';
 import { problemText } from './problem.js';
+import type { ApiStatus } from './status.js';
 
 export interface ApiListener {
   status(): ApiStatus;

@@ -3,7 +3,7 @@ import type { RetentionStatus } from '../retention/retention.js';
 import type { FeedStatus } from '../shipping/feed.js';
 import type { LoopStatus } from '../shipping/loop.js';
 import { REASONS } from '../sinks/freshness.js';
-import type { DaemonStatus } from './deps.js';
+import type { DaemonStatus } from './status.js';
 
 export type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
 

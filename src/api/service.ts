@@ -7,13 +7,14 @@ import { jailBans } from '../fail2ban/port.js';
 import type { QueryService } from '../query/service.js';
 import { createTwoQueries } from '../query/two.js';
 import { createRecorder, type NewEntry } from '../recorder/recorder.js';
-import type { ApiDeps, ApiStatus, DaemonStatus } from './deps.js';
+import type { ApiDeps } from './deps.js';
 import type { ApiEnv } from './env.js';
 import { type ApiListener, openApi } from './listener.js';
 import { Live } from './live.js';
 import { ApiMetrics } from './metrics.js';
 import { createApi } from './server.js';
 import { Sessions } from './session.js';
+import type { ApiStatus, DaemonStatus } from './status.js';
 import { TokenStore } from './tokens.js';
 
 export interface ApiServiceOptions {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { ApiStatus } from '../api/deps.js';
+import type { ApiStatus } from '../api/status.js';
 import type { FleetStatus } from '../fleet/status.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import type { FeedStatus } from '../shipping/feed.js';

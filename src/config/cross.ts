@@ -4,7 +4,8 @@ import { catalog, createClassifier } from '../audit/catalog.js';
 import { nearest } from '../audit/nearest.js';
 import { isLoopback, listenAddress } from './api.js';
 import { fleetProblems } from './fleet-cross.js';
-import { type Path, type Problem, quoted } from './problems.js';
+import type { Path } from './path.js';
+import { type Problem, quoted } from './problems.js';
 import type { Config, EventsFilter } from './schema.js';
 
 /** sun_path of a unix socket holds 108 bytes with its NUL (unix(7)). */

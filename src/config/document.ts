@@ -9,7 +9,7 @@ import {
   parseDocument,
   visit,
 } from 'yaml';
-import type { Path, Problem } from './problems.js';
+import type { Problem } from './problems.js';
 import { syntaxMessage } from './syntax.js';
 
 /** A place in a text: lines and columns count from 1. */
@@ -161,12 +161,4 @@ export class ConfigDocument {
 function startOf(node: unknown): number | undefined {
   if (typeof node !== 'object' || node === null || !('range' in node)) return undefined;
   return (node.range as readonly [number, number, number] | null | undefined)?.[0];
-}
-
-/** The part of a value that a path leads to; undefined if it leads nowhere. */
-export function valueAt(value: unknown, path: Path): unknown {
-  return path.reduce<unknown>((at, part) => {
-    if (typeof at !== 'object' || at === null) return undefined;
-    return Object.hasOwn(at, part) ? (at as Record<string | number, unknown>)[part] : undefined;
-  }, value);
 }

@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import { valueAt } from './document.js';
-import type { Path } from './problems.js';
+import { type Path, valueAt } from './path.js';
 import { config } from './schema.js';
 
 /** What of JSON Schema zod writes for this configuration. `unit` is our own word for texts that stand for a number. */

@@ -3,8 +3,9 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import { crossProblems } from './cross.js';
-import { ConfigDocument, valueAt } from './document.js';
-import { type Path, type Problem, problemsOf, quoted } from './problems.js';
+import { ConfigDocument } from './document.js';
+import { type Path, valueAt } from './path.js';
+import { type Problem, problemsOf, quoted } from './problems.js';
 import { type Config, config as schema } from './schema.js';
 
 export const DEFAULT_PATH = '/etc/postern-auditd/config.yml';

@@ -1,9 +1,7 @@
 import type { core } from 'zod';
 import { nearest } from '../audit/nearest.js';
-import { valueAt } from './document.js';
 import { homesOf, keysAt } from './keys.js';
-
-export type Path = ReadonlyArray<string | number>;
+import { type Path, valueAt } from './path.js';
 
 /** One thing that is wrong, where the path leads to the key or the value in the file. */
 export interface Problem {

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { DaemonStatus } from '../../src/api/deps.js';
 import { ApiMetrics } from '../../src/api/metrics.js';
 import { STATUS_METRICS } from '../../src/api/metrics-table.js';
+import type { DaemonStatus } from '../../src/api/status.js';
 import { expectGenerated } from '../config/generated.js';
 import { ApiRig, freePort } from './rig.js';
 

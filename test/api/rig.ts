@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
 import { controlRequest } from '../../src/api/client.js';
-import type { ApiStatus } from '../../src/api/deps.js';
+import type { ApiStatus } from '../../src/api/status.js';
 import { DaemonRig } from '../daemon/rig.js';
 
 export interface Answer {

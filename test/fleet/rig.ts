@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { controlRequest } from '../../src/api/client.js';
-import type { DaemonStatus } from '../../src/api/deps.js';
+import type { DaemonStatus } from '../../src/api/status.js';
 import { createRedactor } from '../../src/audit/redaction.js';
 import { createAuditTable, createRecorder, type Recorder } from '../../src/recorder/recorder.js';
 

@@ -1,6 +1,7 @@
 import { Hono } from 'hono';
-import type { ApiDeps, DaemonStatus } from '../deps.js';
+import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
+import type { DaemonStatus } from '../status.js';
 
 /** `/healthz`: does it turn, or must it be restarted? `/readyz`: is everything shipped that there is to ship? Neither takes a token. */
 export function health({ status }: Pick<ApiDeps, 'status'>): Hono<ApiEnv> {

@@ -1,0 +1,10 @@
+/** Keys and indexes, from the top of a value down. */
+export type Path = ReadonlyArray<string | number>;
+
+/** The part of a value that a path leads to; undefined if it leads nowhere. */
+export function valueAt(value: unknown, path: Path): unknown {
+  return path.reduce<unknown>((at, part) => {
+    if (typeof at !== 'object' || at === null) return undefined;
+    return Object.hasOwn(at, part) ? (at as Record<string | number, unknown>)[part] : undefined;
+  }, value);
+}
