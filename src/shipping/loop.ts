@@ -6,6 +6,7 @@ import { AuditdError, messageOf } from '../errors.js';
 import type { Sink, SinkFigures } from '../sinks/sink.js';
 import { Alarm } from './alarm.js';
 import { backoff } from './backoff.js';
+import { DELIVERY_LIMIT_MS, Deadline } from './deadline.js';
 import type { Feed, Follower } from './feed.js';
 import { rejection } from './filter.js';
 import { Health, type LastError, type LoopState } from './health.js';
@@ -13,8 +14,6 @@ import { type Place, Places, type Standing } from './places.js';
 import { Replay, type ReplayRequest, type ReplayStatus } from './replay.js';
 import type { State } from './state.js';
 
-/** A delivery that takes longer is broken off and tried again; a sink that then still hangs fails the watchdog. */
-const DELIVERY_LIMIT_MS = 60_000;
 const TICK_MS = 1_000;
 const REPLAY_PAUSE_MS = 20;
 /** In a backlog, what the sink that is ahead lets the others catch up per page, so that pages are read once for all. */
@@ -55,7 +54,7 @@ export class SinkLoop implements Follower {
   private readonly alarm = new Alarm();
   private ending = false;
   private readonly aborting = new AbortController();
-  private delivery = new AbortController();
+  private readonly deadline = new Deadline();
   private opened = false;
   private delivered = 0;
   private lastTick = 0;
@@ -235,7 +234,7 @@ export class SinkLoop implements Follower {
       this.health.enter('delivering', DELIVERY_LIMIT_MS);
       const batch = { source: feed.name, timeline: page.timeline, events, upTo: page.upTo };
       const reached = (at: number) => this.reached(feed, place, page.timeline, at);
-      const result = await this.limited((signal) => this.options.sink.deliver(batch, signal, reached));
+      const result = await this.deadline.limit((signal) => this.options.sink.deliver(batch, signal, reached));
       upTo = result.upTo;
       saved = result.saved ?? null;
       this.delivered += upTo === page.upTo ? events.length : events.filter((e) => e.sequence <= upTo).length;
@@ -249,23 +248,9 @@ export class SinkLoop implements Follower {
     const { replaying } = this;
     if (replaying === null || replaying.status.state !== 'running') return false;
     this.health.enter('delivering', DELIVERY_LIMIT_MS);
-    const went = await this.limited((signal) => replaying.slice(this.options.sink, signal));
+    const went = await this.deadline.limit((signal) => replaying.slice(this.options.sink, signal));
     if (!went && replaying.status.state === 'running') await sleep(REPLAY_PAUSE_MS); // its rate has been reached
     return replaying.status.state === 'running';
-  }
-
-  /** Breaks off what takes too long. The controller is used again as long as nothing was broken off: pages come by the thousand. */
-  private async limited<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const { delivery } = this;
-    const timer = setTimeout(() => {
-      this.delivery = new AbortController();
-      delivery.abort(new Error(`not delivered within ${DELIVERY_LIMIT_MS / 1_000} s`));
-    }, DELIVERY_LIMIT_MS);
-    try {
-      return await work(delivery.signal);
-    } finally {
-      clearTimeout(timer);
-    }
   }
 
   /** What is written must be known to be written before anything else is: tried until the state takes it. */
@@ -331,7 +316,7 @@ export class SinkLoop implements Follower {
 
   private abort(): void {
     this.aborting.abort();
-    this.delivery.abort(new Error('the daemon stops'));
+    this.deadline.abort('the daemon stops');
   }
 
   private async pause(ms: number, state: LoopState = 'backing off'): Promise<void> {
