@@ -88,7 +88,8 @@ class TextPage {
 
   /** What was written; the next text goes over it. */
   take(): Uint8Array {
-    const taken = this.buffer.subarray(0, this.length);
+    // No Buffer: its slice() makes no copy, and who sends that to another thread would take this memory away.
+    const taken = new Uint8Array(this.buffer.buffer, this.buffer.byteOffset, this.length);
     if (this.buffer.length > ROOM) this.buffer = Buffer.allocUnsafeSlow(ROOM);
     this.length = 0;
     return taken;

@@ -206,6 +206,18 @@ describe('while Postern writes', () => {
     expect(rows).toBeGreaterThan(10_000);
   });
 
+  it('a copy of a chunk of an export takes no memory away from the next ones', () => {
+    tables.insert(manyRows(20_000));
+    const buffers = new Set<ArrayBufferLike>();
+    for (const { bytes } of engine.export(EVERYTHING, 'ndjson')) {
+      const copy = bytes.slice(); // a Buffer's would be none
+      expect(copy.buffer).not.toBe(bytes.buffer);
+      structuredClone(copy, { transfer: [copy.buffer as ArrayBuffer] }); // as worker.ts sends it
+      buffers.add(bytes.buffer);
+    }
+    expect(buffers.size).toBe(1);
+  });
+
   it('says so when the time is over', () => {
     tables.insert(manyRows(3_000));
     expect(() => page({ q: 'never there at all' }, { timeLimit: -1 })).toThrow(/longer than it may/);
