@@ -1,3 +1,4 @@
+import { get, type OutgoingHttpHeaders } from 'node:http';
 import { createServer } from 'node:net';
 import { controlRequest } from '../../src/api/client.js';
 import type { ApiStatus } from '../../src/api/status.js';
@@ -56,6 +57,34 @@ export class ApiRig {
     const response = await fetch(this.url(path), { redirect: 'manual', ...init, headers });
     const text = await response.text();
     return { status: response.status, headers: response.headers, text, json: () => JSON.parse(text) };
+  }
+
+  /**
+   * With the path as it stands, which fetch would tidy up.
+   *
+   * @param from a loopback address of the client
+   */
+  raw(path: string, headers: OutgoingHttpHeaders, from = '127.0.0.1'): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const where = { host: '127.0.0.1', port: this.port, path, headers, localAddress: from, agent: false };
+      get(where, (response) => {
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.on('error', reject);
+        response.on('end', () => {
+          const text = Buffer.concat(chunks).toString('utf8');
+          const pairs = Object.entries(response.headersDistinct).flatMap(([name, values]) =>
+            (values ?? []).map((value): [string, string] => [name, value]),
+          );
+          resolve({
+            status: response.statusCode ?? 0,
+            headers: new Headers(pairs),
+            text,
+            json: () => JSON.parse(text),
+          });
+        });
+      }).on('error', reject);
+    });
   }
 
   url(path: string): string {

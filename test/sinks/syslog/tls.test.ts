@@ -2,10 +2,13 @@ import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import tls from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { without } from '../../tools.js';
 import { batch } from '../local.js';
 import { Authority, HERE, type Identity } from './certificates.js';
 import { syslog } from './lab.js';
 import { CountedReader, listen } from './receivers.js';
+
+const openssl = !without('openssl');
 
 let authority: Authority;
 let stranger: Authority;
@@ -60,7 +63,7 @@ function sinkFor(port: number, config: Record<string, unknown>, host = 'localhos
   return sink;
 }
 
-describe('TLS', () => {
+describe.skipIf(!openssl)('TLS', () => {
   it.each(['localhost', '127.0.0.1'])(
     'to %s: certificate and name are checked, events arrive',
     async (host) => {
@@ -176,7 +179,7 @@ describe('TLS', () => {
   });
 });
 
-describe('check', () => {
+describe.skipIf(!openssl)('check', () => {
   it('says until when certificates are valid', async () => {
     const { port } = await collector('good');
     const findings = await sinkFor(port, {
