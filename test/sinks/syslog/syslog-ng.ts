@@ -34,7 +34,12 @@ function unpack(): string {
   const libraries = new Set(
     [...depends.matchAll(/^ +\|?Depends: (lib[a-z0-9.+-]+)$/gm)].map((match) => match[1] ?? ''),
   );
-  const wanted = [PACKAGE, ...[...libraries].filter((name) => !isInstalled(name))];
+  // Debian 13 depends on some by an old name that no package has any more, but another one provides.
+  const policy = output('apt-cache', ['policy', ...libraries]);
+  const real = new Set(
+    [...policy.matchAll(/^(\S+):\n.*\n {2}Candidate: (?!\(none\))/gm)].map((match) => match[1] ?? ''),
+  );
+  const wanted = [PACKAGE, ...[...libraries].filter((name) => real.has(name) && !isInstalled(name))];
   const directory = mkdtempSync(join(tmpdir(), 'postern-unpacked-'));
   try {
     output('apt-get', ['download', ...wanted], directory);
