@@ -92,12 +92,5 @@ function cut(text: string | null): string | null {
 /** The entry as one line of JSON, its newline included. */
 export function entryLine(event: AuditEvent): string {
   const { user, resource, type } = event;
-  return `{"id":"${event.source}:${event.sequence}","created_at":${json(createdAt(event))},"user":{"id":${json(user.id)},"name":${json(user.name)},"email":${json(user.email)}},"action":"${type.action}","resource_type":${json(resource.type)},"resource_id":${json(resource.id)},"details":${event.details ?? 'null'},"ip_address":${json(event.address ?? event.rawAddress)},"server":${json(event.server)},"outcome":"${type.outcome}"}\n`;
-}
-
-const PLAIN = /^[\w .:@/+-]*$/;
-
-function json(text: string | null): string {
-  if (text === null) return 'null';
-  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
+  return `{"id":"${event.source}:${event.sequence}","created_at":${JSON.stringify(createdAt(event))},"user":{"id":${JSON.stringify(user.id)},"name":${JSON.stringify(user.name)},"email":${JSON.stringify(user.email)}},"action":"${type.action}","resource_type":${JSON.stringify(resource.type)},"resource_id":${JSON.stringify(resource.id)},"details":${event.details ?? 'null'},"ip_address":${JSON.stringify(event.address ?? event.rawAddress)},"server":${JSON.stringify(event.server)},"outcome":"${type.outcome}"}\n`;
 }

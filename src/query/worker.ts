@@ -1,4 +1,5 @@
-import { writeSync } from 'node:fs';
+import { write } from 'node:fs';
+import { promisify } from 'node:util';
 import { parentPort, workerData } from 'node:worker_threads';
 import { AuditdError, messageOf } from '../errors.js';
 import { Engine } from './engine.js';
@@ -13,8 +14,9 @@ const exports = new Map<number, { readonly chunks: Generator<Chunk, void>; reado
 /** What is written to a file is told of so often. */
 const TOLD_MS = 100;
 const NO_BYTES = new Uint8Array(0);
+const writeSome = promisify(write);
 
-function answer(ask: Ask): Answers[keyof Answers] {
+function answer(ask: Ask): Answers[keyof Answers] | Promise<Answers['chunk']> {
   switch (ask.kind) {
     case 'page':
       return engine.page(ask.request);
@@ -31,7 +33,7 @@ function answer(ask: Ask): Answers[keyof Answers] {
   }
 }
 
-function next(id: number): Answers['chunk'] {
+function next(id: number): Answers['chunk'] | Promise<Answers['chunk']> {
   const { chunks, fd } = exports.get(id) ?? {};
   const step = chunks?.next();
   if (chunks === undefined || step === undefined || step.done === true) {
@@ -43,31 +45,35 @@ function next(id: number): Answers['chunk'] {
   return written(chunks, step.value, fd);
 }
 
-/** Writes a chunk, and those behind it that fit into the time: the thread that asked has nothing to do with the bytes. */
-function written(chunks: Generator<Chunk, void>, first: Chunk, fd: number): Chunk {
+/**
+ * Writes a chunk, and those behind it that fit into the time: the thread that asked has nothing to do with the bytes. While one is
+ * written, the next is made.
+ */
+async function written(chunks: Generator<Chunk, void>, first: Chunk, fd: number): Promise<Chunk> {
   const end = performance.now() + TOLD_MS;
-  let { rows, progress } = first;
-  for (let chunk: Chunk | null = first; chunk !== null; ) {
-    for (let at = 0; at < chunk.bytes.length; ) at += writeSync(fd, chunk.bytes, at);
-    if (performance.now() > end) break;
-    const step = chunks.next();
-    if (step.done === true) break;
-    chunk = step.value;
+  let rows = 0;
+  for (let chunk = first; ; ) {
+    const writing = writeAll(fd, chunk.bytes);
     rows += chunk.rows;
-    progress = chunk.progress;
+    let step: IteratorResult<Chunk, void> | null = null;
+    try {
+      if (performance.now() < end) step = chunks.next();
+    } finally {
+      await writing; // whoever hears of an error may close the file
+    }
+    if (step === null || step.done === true) return { bytes: NO_BYTES, rows, progress: chunk.progress };
+    chunk = step.value;
   }
-  return { bytes: NO_BYTES, rows, progress };
 }
 
-parentPort?.on('message', (ask: Ask | 'close') => {
-  if (ask === 'close') {
-    engine.close();
-    parentPort?.close();
-    return;
-  }
+async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length; ) at += (await writeSome(fd, bytes, at)).bytesWritten;
+}
+
+async function tell(ask: Ask): Promise<void> {
   let said: Answer;
   try {
-    said = { id: ask.id, value: answer(ask) };
+    said = { id: ask.id, value: await answer(ask) };
   } catch (error) {
     exports.delete(ask.id);
     said = { id: ask.id, code: error instanceof AuditdError ? error.code : null, message: messageOf(error) };
@@ -75,4 +81,11 @@ parentPort?.on('message', (ask: Ask | 'close') => {
   const bytes = 'value' in said && said.value !== null && 'bytes' in said.value ? said.value.bytes : null;
   const moved = bytes === null || bytes.length === 0 ? [] : [bytes.buffer as ArrayBuffer];
   parentPort?.postMessage(said, moved);
+}
+
+parentPort?.on('message', (ask: Ask | 'close') => {
+  if (ask === 'close') {
+    engine.close();
+    parentPort?.close();
+  } else void tell(ask);
 });

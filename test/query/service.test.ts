@@ -1,3 +1,4 @@
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -49,6 +50,44 @@ describe('the thread of queries', () => {
       break;
     }
     expect((await service.page(EVERYTHING)).total).toBe(5_000);
+  });
+
+  it('writes to a file what it streams, byte by byte as pages have it, whatever is in the rows', async () => {
+    const large = new Tables();
+    const hostile = ['a"b\\c', '\u0000\u001f\u007f', '\u2028\ud800', 'ä€😀', '=1+1', ' ', '', '\r\n,;'];
+    large.insert(
+      Array.from({ length: 2_400 }, (_, at) => ({
+        created_at: seconds(at),
+        action: hostile[at % 7] ?? '',
+        user_name: hostile[at % hostile.length] ?? '',
+        resource_id: hostile[(at + 3) % hostile.length] ?? '',
+        ip_address: hostile[(at + 5) % 6] ?? '',
+        details: JSON.stringify({ [`x${at}`]: 'ä'.repeat(at === 1_000 ? 1_500_000 : 1_000) }),
+      })),
+    );
+    const other = createQueryService({ ...large.options(), worker });
+    const path = join(large.directory, 'all.ndjson');
+    const file = openSync(path, 'wx');
+    try {
+      const parts: Uint8Array[] = [];
+      for await (const { bytes } of other.stream(EVERYTHING, 'ndjson')) parts.push(bytes);
+      expect(parts.length).toBeGreaterThan(4);
+      const streamed = Buffer.concat(parts);
+      let rows = 0;
+      for await (const chunk of other.stream(EVERYTHING, 'ndjson', { fd: file })) rows += chunk.rows;
+      expect(rows).toBe(2_400);
+      expect(readFileSync(path).equals(streamed)).toBe(true);
+      let lines = '';
+      for (let page = 1; page <= 3; page++) {
+        const { entries } = await other.page(EVERYTHING, { page, limit: 1_000, count: 'none' });
+        for (const entry of entries) lines += `${JSON.stringify(entry)}\n`;
+      }
+      expect(streamed.equals(Buffer.from(lines))).toBe(true);
+    } finally {
+      closeSync(file);
+      await other.close();
+      large.remove();
+    }
   });
 
   it('hands on errors with their codes', async () => {
