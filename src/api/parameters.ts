@@ -2,8 +2,8 @@ import { z } from 'zod';
 import { nearest } from '../audit/nearest.js';
 import { duration } from '../config/units.js';
 import { AuditdError } from '../errors.js';
-import { MOST_PER_PAGE } from '../query/engine.js';
 import { FILTER_KEYS, type Filter, type FilterInput, parseFilter } from '../query/filter.js';
+import { MOST_PER_PAGE } from '../query/page.js';
 import { SCOPES } from './tokens.js';
 
 /** How an answer is written. */

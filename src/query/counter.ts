@@ -122,7 +122,7 @@ export class Counter {
     let found: number | null;
     if (this.plan.undecided === 'time') found = this.inTime(db, piece.branch, params);
     else {
-      const sql = `SELECT count(*) FROM (${this.sql(piece.branch, 'LIMIT ?', '1')})`;
+      const sql = `SELECT count(*) FROM (${this.all(piece, floor) ?? this.sql(piece.branch, 'LIMIT ?', '1')})`;
       found = db
         .prepare(sql)
         .pluck()
@@ -135,6 +135,15 @@ export class Counter {
         ? Math.min(WIDEST, this.window * WIDER)
         : Math.max(WINDOW, this.window / 2);
     return found;
+  }
+
+  /** Every row there is, by the smallest thing that has them all; null where only some are meant. */
+  private all({ branch, before }: Piece, floor: number): string | null {
+    const { plan, table } = this;
+    const isWhole = branch === null && plan.conditions.length === 0 && plan.undecided === 'nothing';
+    const { lowest, highest } = plan.bounds;
+    if (!isWhole || table.byAny === null || floor > lowest || before <= highest) return null;
+    return `SELECT 1 FROM ${table.byAny} WHERE ${table.columns.id} < ? AND ${table.columns.id} >= ? LIMIT ?`;
   }
 
   private inTime(db: Database, branch: Branch | null, params: readonly SqlParam[]): number | null {

@@ -1,49 +1,30 @@
+import type { Database } from 'better-sqlite3';
 import type { AuditEvent, SourceName } from '../audit/event.js';
-import { AuditdError } from '../errors.js';
 import type { ColumnKey } from '../source/columns.js';
 import { ArchivedRows } from './archived.js';
 import { Counter } from './counter.js';
 import { decodeCursor, encodeCursor, type Position, type Positions } from './cursor.js';
-import { briefEntryOf, type Entry, entryOf } from './entry.js';
+import { briefEntryOf, entryOf } from './entry.js';
 import { type Chunk, exportRows, type Format } from './export.js';
 import type { Filter } from './filter.js';
 import { createMatcher, createTimeMatcher } from './match.js';
-import { Merge } from './merge.js';
-import { type Origin, Origins, type QueryOptions } from './origins.js';
-import { type Plan, planQuery } from './plan.js';
+import { LOOKAHEAD, Merge } from './merge.js';
+import { Origins, type QueryOptions } from './origins.js';
+import {
+  COUNTED,
+  MOST_PAGE,
+  type PageRequest,
+  type PageResult,
+  type PageText,
+  pageText,
+  tooLarge,
+} from './page.js';
+import { planQuery } from './plan.js';
+import { behind, type First, late, type Prepared, startOf, undecidedOf, type Wanted } from './prepared.js';
 import { ArchivedWalk, type Strand } from './strand.js';
-import { inspectTable, type QueryTable } from './table.js';
 import { type Stats, Tally } from './tally.js';
 import { type Found, Walk } from './walk.js';
 
-export interface PageRequest {
-  readonly filter: Filter;
-  /** From 1; left out with a cursor. */
-  readonly page: number;
-  readonly limit: number;
-  readonly cursor: string | null;
-  /** `some`: exact up to 10,000. */
-  readonly count: 'none' | 'some' | 'all';
-  /** Longer details come as a text, their first so many characters; left out or null: as they are. */
-  readonly brief?: number | null;
-  /** Milliseconds from now on. */
-  readonly timeLimit: number;
-}
-
-export interface PageResult {
-  readonly entries: readonly Entry[];
-  readonly page: number | null;
-  readonly limit: number;
-  /** Null if it was not asked for. */
-  readonly total: number | null;
-  /** False: there are more than `total`. */
-  readonly total_exact: boolean;
-  /** Cursor of the next page; null on the last one. */
-  readonly next: string | null;
-}
-
-export const COUNTED = 10_000;
-export const MOST_PER_PAGE = 1_000;
 /** A step, after which the database is closed again, takes about this long at most. */
 const STEP_MS = 40;
 /** Rows that are read ahead. */
@@ -62,13 +43,6 @@ const TALLIED: ReadonlySet<ColumnKey> = new Set([
   'server',
 ]);
 
-interface Prepared {
-  readonly origin: Origin;
-  readonly table: QueryTable;
-  readonly snapshot: number;
-  readonly plan: Plan;
-}
-
 /** Answers queries. Everything is synchronous and in short steps: it is made for a thread of its own (worker.ts). */
 export class Engine {
   private readonly origins: Origins;
@@ -79,22 +53,35 @@ export class Engine {
 
   /** @throws AuditdError `USAGE`, `SOURCE_UNUSABLE`, or `QUERY_LIMIT` when the time is over */
   page(request: PageRequest): PageResult {
+    const { events, ...rest } = this.find(request);
+    const { brief = null } = request;
+    const asked = (event: AuditEvent) => (brief === null ? entryOf(event) : briefEntryOf(event, brief));
+    return { entries: events.map(asked), ...rest };
+  }
+
+  /** The same as text. @throws as `page` */
+  text(request: PageRequest, format: Format): PageText {
+    const { events, ...rest } = this.find(request);
+    return pageText(events, rest, format);
+  }
+
+  private find(request: PageRequest): Omit<PageResult, 'entries'> & { readonly events: AuditEvent[] } {
     const deadline = performance.now() + request.timeLimit;
     const { filter, limit, page } = request;
     const begin = request.cursor === null ? null : decodeCursor(request.cursor, filter);
-    const prepared = this.prepare(filter, begin);
-    const start = startOf(prepared, begin);
     const skip = begin === null ? (page - 1) * limit : 0;
+    const isCounted = begin === null && request.count === 'some';
+    const isOne = skip === 0 && performance.now() <= deadline;
+    const prepared = this.prepare(filter, begin, isOne ? { rows: limit + 1, isCounted } : null);
+    const start = startOf(prepared, begin);
     const from = skip === 0 ? start : this.skip(prepared, filter, start, skip, deadline);
     const found = from === null ? [] : this.take(prepared, filter, from, limit + 1, deadline);
     const shown = found.slice(0, limit);
     const more = found.length > limit && from !== null;
-    const { brief = null } = request;
-    const asked = (event: AuditEvent) => (brief === null ? entryOf(event) : briefEntryOf(event, brief));
     const total = { total: null, total_exact: false };
     const known = begin === null && !more && (skip === 0 || shown.length > 0);
     return {
-      entries: shown.flatMap(({ event }) => (event === null ? [] : [asked(event)])),
+      events: shown.flatMap(({ event }) => event ?? []),
       page: begin === null ? page : null,
       limit,
       ...(request.count === 'none'
@@ -108,7 +95,7 @@ export class Engine {
 
   /** Everything that is meant, the newest first; each `next` is one step or a few. */
   export(filter: Filter, format: Format): Generator<Chunk, void> {
-    const prepared = this.prepare(filter, null);
+    const prepared = this.prepare(filter, null, null);
     const walks = this.walks(prepared, filter, startOf(prepared, null), null);
     return exportRows(walks, format, STEP_MS, (walk, work) =>
       prepared[walks.indexOf(walk)]?.origin.read(work),
@@ -118,7 +105,7 @@ export class Engine {
   /** @throws as `page` */
   stats(filter: Filter, top: number, timeLimit: number): Stats {
     const deadline = performance.now() + timeLimit;
-    const prepared = this.prepare(filter, null);
+    const prepared = this.prepare(filter, null, null);
     const tally = new Tally();
     for (const one of prepared) {
       const [walk] = this.walks([one], filter, startOf([one], null), TALLIED);
@@ -135,26 +122,54 @@ export class Engine {
     this.origins.close();
   }
 
-  private prepare(filter: Filter, begin: Positions | null): Prepared[] {
+  private prepare(filter: Filter, begin: Positions | null, wanted: Wanted | null): Prepared[] {
     const context = {
       classify: this.origins.classify,
       server: this.options.server,
       mayPrefilter: this.options.redact.mode === 'mask',
     };
     const shelf = this.origins.archives(filter);
+    let total = 0;
     return this.origins
       .of(filter.source)
       .filter(({ name }) => begin === null || begin[name] !== undefined)
-      .map((origin) =>
-        origin.read((db) => {
-          const table = inspectTable(db, origin.config);
+      .map((origin) => {
+        const one = origin.read((db) => {
+          const table = origin.table.look(db);
           const highest = Number(db.prepare(table.maxId).pluck().safeIntegers().get() ?? 0);
           const most = begin?.[origin.name]?.snapshot ?? Number.MAX_SAFE_INTEGER - 1;
           const plan = planQuery(db, table, filter, context, Math.min(highest, most));
           const archived = shelf?.highestId(origin.name) ?? 0;
-          return { origin, table, snapshot: Math.min(Math.max(highest, archived), most), plan };
-        }),
-      );
+          const snapshot = Math.min(Math.max(highest, archived), most);
+          const found = { origin, table, snapshot, plan, first: null };
+          if (wanted === null) return found;
+          return { ...found, first: this.first(db, found, filter, begin, wanted, COUNTED + 1 - total) };
+        });
+        total += one.first?.total ?? 0;
+        return one;
+      });
+  }
+
+  /** As much as one step has time for. */
+  private first(
+    db: Database,
+    one: Prepared,
+    filter: Filter,
+    begin: Positions | null,
+    { rows, isCounted }: Wanted,
+    most: number,
+  ): First | null {
+    const end = performance.now() + STEP_MS;
+    const [walk] = this.walks([one], filter, startOf([one], begin), null);
+    if (walk === undefined) return null;
+    walk.step(db, rows + LOOKAHEAD);
+    if (!isCounted) return { walk, total: null };
+    if (walk.done) return { walk, total: walk.queue.length };
+    if (most <= 0 || filter.archives || performance.now() > end) return { walk, total: null };
+    const counter = Counter.of(one.table, one.plan, filter, one.snapshot + 1);
+    const counted = counter?.count(db, most, end) ?? null;
+    const isKnown = counted !== null && (counter?.done === true || counted >= most);
+    return { walk, total: isKnown ? counted : null };
   }
 
   /** Goes over so many rows and says where that led; null if there are not so many. */
@@ -213,11 +228,16 @@ export class Engine {
     rows: number,
     deadline: number,
   ): Found[] {
-    const merge = this.merge(prepared, this.walks(prepared, filter, from, null), deadline);
+    const firsts = prepared.flatMap(({ first }) => first?.walk ?? []);
+    const walks = firsts.length === prepared.length ? firsts : this.walks(prepared, filter, from, null);
+    const merge = this.merge(prepared, walks, deadline);
     const taken: Found[] = [];
+    let size = 0;
     while (taken.length < rows) {
       const found = merge.next(rows - taken.length);
       if (found === null) break;
+      size += found.event?.details?.length ?? 0;
+      if (size > MOST_PAGE) throw tooLarge();
       taken.push(found);
     }
     return taken;
@@ -227,6 +247,12 @@ export class Engine {
   private count(prepared: readonly Prepared[], filter: Filter, all: boolean, deadline: number) {
     let total = 0;
     for (const one of prepared) {
+      const known = one.first?.total ?? null;
+      if (known !== null) {
+        total += known;
+        if (!all && total > COUNTED) return { total: COUNTED, total_exact: false };
+        continue;
+      }
       const most = all ? Number.MAX_SAFE_INTEGER : COUNTED + 1 - total;
       const counted = this.countInSql(one, filter, most, deadline);
       if (counted !== null) {
@@ -299,37 +325,4 @@ export class Engine {
       origin?.read((db) => walk.step(db, wanted));
     });
   }
-}
-
-function startOf(prepared: readonly Prepared[], begin: Positions | null): Positions {
-  return Object.fromEntries(
-    prepared.map(({ origin, snapshot }) => [
-      origin.name,
-      begin?.[origin.name] ?? { before: snapshot + 1, snapshot },
-    ]),
-  );
-}
-
-function behind(from: Positions, shown: readonly Found[]): Positions {
-  const reached: Partial<Record<SourceName, Position>> = { ...from };
-  for (const { source, sequence } of shown) {
-    const position = reached[source];
-    if (position !== undefined) reached[source] = { before: sequence, snapshot: position.snapshot };
-  }
-  return reached;
-}
-
-/** An archived row is an event only where one is asked for, or where only that can be decided. */
-function undecidedOf(filter: Filter, columns: ReadonlySet<ColumnKey> | null): Plan['undecided'] {
-  const { source: _source, archives: _archives, from, to, ...rest } = filter;
-  const timeAlone = columns !== null && [...columns].every((key) => key === 'created_at');
-  if (!timeAlone || Object.values(rest).some((part) => part !== null)) return 'all';
-  return from === null && to === null ? 'nothing' : 'time';
-}
-
-function late(): AuditdError {
-  return new AuditdError(
-    'QUERY_LIMIT',
-    'The query took longer than it may. Narrow it down with from and to, or use export, which has no limit',
-  );
 }

@@ -91,6 +91,11 @@ function cut(text: string | null): string | null {
 
 /** The entry as one line of JSON, its newline included. */
 export function entryLine(event: AuditEvent): string {
+  return `${entryObject(event)}\n`;
+}
+
+/** The entry as JSON. */
+export function entryObject(event: AuditEvent): string {
   const { user, resource, type } = event;
-  return `{"id":"${event.source}:${event.sequence}","created_at":${JSON.stringify(createdAt(event))},"user":{"id":${JSON.stringify(user.id)},"name":${JSON.stringify(user.name)},"email":${JSON.stringify(user.email)}},"action":"${type.action}","resource_type":${JSON.stringify(resource.type)},"resource_id":${JSON.stringify(resource.id)},"details":${event.details ?? 'null'},"ip_address":${JSON.stringify(event.address ?? event.rawAddress)},"server":${JSON.stringify(event.server)},"outcome":"${type.outcome}"}\n`;
+  return `{"id":"${event.source}:${event.sequence}","created_at":${JSON.stringify(createdAt(event))},"user":{"id":${JSON.stringify(user.id)},"name":${JSON.stringify(user.name)},"email":${JSON.stringify(user.email)}},"action":"${type.action}","resource_type":${JSON.stringify(resource.type)},"resource_id":${JSON.stringify(resource.id)},"details":${event.details ?? 'null'},"ip_address":${JSON.stringify(event.address ?? event.rawAddress)},"server":${JSON.stringify(event.server)},"outcome":"${type.outcome}"}`;
 }

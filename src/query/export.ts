@@ -1,6 +1,7 @@
 import type { Database } from 'better-sqlite3';
+import type { AuditEvent } from '../audit/event.js';
 import { CSV_HEADER, csvLine } from './csv.js';
-import { entryLine } from './entry.js';
+import { entryLine, entryObject } from './entry.js';
 import { Merge } from './merge.js';
 import type { Strand } from './strand.js';
 
@@ -12,7 +13,8 @@ export interface Chunk {
   readonly progress: number;
 }
 
-export type Format = 'ndjson' | 'csv';
+/** `json`: one object, as a page has it. */
+export type Format = 'json' | 'ndjson' | 'csv';
 
 /**
  * A chunk is full from here on. A row that is longer has a chunk of its own. Each is an opening of the database, of half a
@@ -37,10 +39,11 @@ export function* exportRows(
 ): Generator<Chunk, void> {
   const merge = new Merge(strands, () => undefined);
   const page = new TextPage();
-  const line = format === 'csv' ? csvLine : entryLine;
-  let rows = 0;
+  let [rows, total] = [0, 0];
   let ended = false;
-  if (format === 'csv') page.write(CSV_HEADER);
+  const member = (event: AuditEvent) => `${total === 0 ? '' : ','}\n${entryObject(event)}`;
+  const line = { json: member, ndjson: entryLine, csv: csvLine }[format];
+  page.write({ json: '{"entries":[', ndjson: '', csv: CSV_HEADER }[format]);
   const drain = () => {
     while (!page.full && merge.dry() === null) {
       const found = merge.take();
@@ -49,6 +52,7 @@ export function* exportRows(
       if (found.event === null) continue;
       page.write(line(found.event));
       rows++;
+      total++;
     }
   };
   while (!ended) {
@@ -64,6 +68,8 @@ export function* exportRows(
       });
     }
     if (!page.full && !ended) continue;
+    if (ended && format === 'json')
+      page.write(`\n],"page":1,"limit":0,"total":${total},"total_exact":true,"next":null}\n`);
     yield { bytes: page.take(), rows, progress: ended ? 1 : progressOf(strands) };
     rows = 0;
   }
@@ -102,7 +108,7 @@ class TextPage {
   }
 
   private grow(length: number): void {
-    const larger = Buffer.allocUnsafeSlow(length);
+    const larger = Buffer.allocUnsafeSlow(Math.max(length, 2 * this.buffer.length));
     this.buffer.copy(larger, 0, 0, this.length);
     this.buffer = larger;
   }

@@ -1,12 +1,13 @@
 import type { ErrorCode } from '../errors.js';
-import type { PageRequest, PageResult } from './engine.js';
 import type { Chunk, Format } from './export.js';
 import type { Filter } from './filter.js';
+import type { PageRequest, PageResult, PageText } from './page.js';
 import type { Stats } from './tally.js';
 
 /** What the thread of queries is asked. */
 export type Ask =
   | { readonly id: number; readonly kind: 'page'; readonly request: PageRequest }
+  | { readonly id: number; readonly kind: 'text'; readonly request: PageRequest; readonly format: Format }
   | {
       readonly id: number;
       readonly kind: 'stats';
@@ -29,6 +30,7 @@ export type Ask =
 
 export interface Answers {
   readonly page: PageResult;
+  readonly text: PageText;
   readonly stats: Stats;
   /** Null: that was all. Without bytes if they were written. */
   readonly chunk: Chunk | null;

@@ -12,6 +12,7 @@ import { ArchiveShelf } from './archived.js';
 import { ArchivedReader } from './archived-row.js';
 import type { Filter } from './filter.js';
 import { Opening, privateDirectory } from './open.js';
+import { TableInspector } from './table.js';
 
 /** What the engine has to know. Plain data, so that it can go to another thread. */
 export interface QueryOptions {
@@ -31,7 +32,7 @@ export interface QueryOptions {
 /** A table that is queried. */
 export interface Origin {
   readonly name: SourceName;
-  readonly config: TableConfig;
+  readonly table: TableInspector;
   readonly rows: RowReader;
   readonly archived: ArchivedReader;
   read<T>(work: (db: Database) => T): T;
@@ -49,11 +50,13 @@ export class Origins {
   private readonly postern: Opening;
   private readonly state: Opening;
   private readonly shelf: ArchiveShelf | null;
+  private readonly tables: { readonly postern: TableInspector; readonly auditd: TableInspector };
   private rows: { postern: RowReader; auditd: RowReader } | null = null;
 
   constructor(private readonly options: QueryOptions) {
     this.classify = createClassifier(options.aliases);
     this.shelf = options.archives === undefined ? null : new ArchiveShelf(options.archives);
+    this.tables = { postern: new TableInspector(options), auditd: new TableInspector(OWN) };
     const log = pino({ level: 'silent' });
     this.postern = new Opening(options.database, join(this.directory, 'postern'), log);
     this.state = new Opening(options.stateDatabase, join(this.directory, 'auditd'), log);
@@ -67,7 +70,7 @@ export class Origins {
     if (source !== 'auditd') {
       wanted.push({
         name: 'postern',
-        config: { table, columns },
+        table: this.tables.postern,
         rows: this.rows.postern,
         archived: new ArchivedReader({ table, columns }, this.rows.postern),
         read: (work) => this.postern.read(work),
@@ -76,7 +79,7 @@ export class Origins {
     if (source !== 'postern' && this.state.isThere()) {
       wanted.push({
         name: 'auditd',
-        config: OWN,
+        table: this.tables.auditd,
         rows: this.rows.auditd,
         archived: new ArchivedReader(OWN, this.rows.auditd),
         read: (work) => this.readState(work),

@@ -1,13 +1,13 @@
 import { Worker } from 'node:worker_threads';
 import { AuditdError } from '../errors.js';
-import { MOST_PER_PAGE, type PageRequest, type PageResult } from './engine.js';
 import type { Chunk, Format } from './export.js';
 import type { Filter } from './filter.js';
 import type { Answer, Answers, Ask } from './messages.js';
 import type { QueryOptions } from './origins.js';
+import { MOST_PER_PAGE, type PageRequest, type PageResult, type PageText } from './page.js';
 import type { Stats } from './tally.js';
 
-export type { PageResult } from './engine.js';
+export type { PageResult, PageText } from './page.js';
 
 export interface QueryServiceOptions extends QueryOptions {
   /** Milliseconds that a page or stats may take; default 30 s. */
@@ -32,6 +32,8 @@ export interface StreamOptions {
 export interface QueryService {
   /** @throws AuditdError `USAGE`, `SOURCE_UNUSABLE`, `QUERY_LIMIT`; the signal's reason */
   page(filter: Filter, options?: PageOptions): Promise<PageResult>;
+  /** The same as text, made in the thread. @throws as `page` */
+  text(filter: Filter, format: Format, options?: PageOptions): Promise<PageText>;
   stats(filter: Filter, options?: { readonly top?: number; readonly signal?: AbortSignal }): Promise<Stats>;
   /**
    * Everything that the filter means, as text, without a limit of time; one chunk is read ahead. With a file to write to, chunks come
@@ -68,11 +70,13 @@ class ThreadedQueries implements QueryService {
   }
 
   async page(filter: Filter, options: PageOptions = {}): Promise<PageResult> {
-    const { page = 1, limit = DEFAULT_LIMIT, cursor = null, count = 'some', brief = null, signal } = options;
-    whole('page', page, Number.MAX_SAFE_INTEGER / MOST_PER_PAGE);
-    whole('limit', limit, MOST_PER_PAGE);
-    const request = { filter, page, limit, cursor, count, brief, timeLimit: this.timeLimit };
-    return this.limited<PageResult>({ id: this.nextId(), kind: 'page', request }, signal);
+    const request = this.request(filter, options);
+    return this.limited<PageResult>({ id: this.nextId(), kind: 'page', request }, options.signal);
+  }
+
+  async text(filter: Filter, format: Format, options: PageOptions = {}): Promise<PageText> {
+    const request = this.request(filter, options);
+    return this.limited<PageText>({ id: this.nextId(), kind: 'text', request, format }, options.signal);
   }
 
   async stats(
@@ -114,6 +118,13 @@ class ThreadedQueries implements QueryService {
     const late = setTimeout(() => void thread.terminate(), GRACE_MS);
     await ended;
     clearTimeout(late);
+  }
+
+  private request(filter: Filter, options: PageOptions): PageRequest {
+    const { page = 1, limit = DEFAULT_LIMIT, cursor = null, count = 'some', brief = null } = options;
+    whole('page', page, Number.MAX_SAFE_INTEGER / MOST_PER_PAGE);
+    whole('limit', limit, MOST_PER_PAGE);
+    return { filter, page, limit, cursor, count, brief, timeLimit: this.timeLimit };
   }
 
   /** Ended after the limit, or when the signal says so, with the thread if there is no other way. */

@@ -11,6 +11,7 @@ import {
 
 interface IndexColumn {
   readonly name: string;
+  readonly partial: number;
   readonly column: string | null;
   readonly cid: number;
   readonly coll: string;
@@ -30,6 +31,8 @@ export interface QueryTable {
   readonly indexed: ReadonlyMap<ColumnKey, string>;
   /** Those of them whose index has the rows with NULL, too. */
   readonly nullsIndexed: ReadonlySet<ColumnKey>;
+  /** By an index that has every row, in whatever order: to count them takes a tenth of the pages. Null if there is none. */
+  readonly byAny: string | null;
   /** Column expressions, quoted; NULL where the table has none. */
   readonly columns: Readonly<Record<ColumnKey, string>>;
   /** `AND typeof(id) = 'integer'` of a view, which may have anything for an id; empty for a table. */
@@ -37,10 +40,36 @@ export interface QueryTable {
   readonly maxId: string;
 }
 
-/** @throws AuditdError `SOURCE_UNUSABLE` if there is no such table, or it has not the columns */
+/** Remembers the table as long as the SQL that made it and its indexes is the same: to look anew costs more than to read a page. */
+export class TableInspector {
+  private readonly cache: TableCache;
+  private known: { readonly table: AuditTable; readonly indexes: string; readonly seen: QueryTable } | null =
+    null;
+
+  constructor(private readonly config: TableConfig) {
+    this.cache = new TableCache(config);
+  }
+
+  /** @throws AuditdError `SOURCE_UNUSABLE` if there is no such table, or it has not the columns */
+  look(db: Database): QueryTable {
+    const table = this.cache.get(db);
+    if ('state' in table) throw new AuditdError('SOURCE_UNUSABLE', table.message);
+    const made = db
+      .prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? ORDER BY name")
+      .all(table.name);
+    const indexes = JSON.stringify(made);
+    if (this.known?.table !== table || this.known.indexes !== indexes)
+      this.known = { table, indexes, seen: inspect(db, this.config, table) };
+    return this.known.seen;
+  }
+}
+
+/** @throws AuditdError as `TableInspector` */
 export function inspectTable(db: Database, config: TableConfig): QueryTable {
-  const table = new TableCache(config).get(db);
-  if ('state' in table) throw new AuditdError('SOURCE_UNUSABLE', table.message);
+  return new TableInspector(config).look(db);
+}
+
+function inspect(db: Database, config: TableConfig, table: AuditTable): QueryTable {
   const absent = new Set(table.absent);
   const columns = Object.fromEntries(
     COLUMN_KEYS.map((key) => [key, absent.has(key) ? 'NULL' : quoteIdentifier(config.columns[key])]),
@@ -56,6 +85,7 @@ export function inspectTable(db: Database, config: TableConfig): QueryTable {
     byId: table.isView ? from : `${from} NOT INDEXED`,
     indexed: indexes.any,
     nullsIndexed: indexes.nulls,
+    byAny: indexes.whole,
     columns,
     integers: table.isView ? `AND typeof(${columns.id}) = 'integer'` : '',
     maxId: table.sql.maxId,
@@ -65,9 +95,10 @@ export function inspectTable(db: Database, config: TableConfig): QueryTable {
 interface Indexes {
   readonly any: ReadonlyMap<ColumnKey, string>;
   readonly nulls: ReadonlySet<ColumnKey>;
+  readonly whole: string | null;
 }
 
-const NO_INDEXES: Indexes = { any: new Map(), nulls: new Set() };
+const NO_INDEXES: Indexes = { any: new Map(), nulls: new Set(), whole: null };
 
 /**
  * Only an index on the column alone is in the order of ids for each of its values. Whether SQLite can use it (collation, an
@@ -82,7 +113,7 @@ function usableIndexes(
 ): Indexes {
   const found = db
     .prepare(
-      `SELECT l.name AS name, x.name AS column, x.cid AS cid, x.coll AS coll
+      `SELECT l.name AS name, l.partial AS partial, x.name AS column, x.cid AS cid, x.coll AS coll
        FROM pragma_index_list(?) AS l, pragma_index_xinfo(l.name) AS x
        WHERE x.key = 1 ORDER BY l.partial, l.name`,
     )
@@ -103,7 +134,11 @@ function usableIndexes(
       break;
     }
   }
-  return { any, nulls };
+  const whole = single
+    .filter(({ partial }) => partial === 0)
+    .map(({ name }) => `${from} INDEXED BY ${quoteIdentifier(name)}`)
+    .find((by) => prepares(db, `SELECT count(*) FROM (SELECT 1 FROM ${by} WHERE ${columns.id} < ? LIMIT ?)`));
+  return { any, nulls, whole: whole ?? null };
 }
 
 function prepares(db: Database, sql: string): boolean {

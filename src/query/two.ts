@@ -9,6 +9,7 @@ export function createTwoQueries(options: QueryServiceOptions): QueryService {
   const long = createQueryService(options);
   return {
     page: (filter, more) => (filter.q === null ? quick : long).page(filter, more),
+    text: (filter, format, more) => (filter.q === null ? quick : long).text(filter, format, more),
     stats: (filter, more) => long.stats(filter, more),
     stream: (filter, format, more) => long.stream(filter, format, more),
     async close() {

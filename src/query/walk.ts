@@ -1,6 +1,6 @@
 import type { Database, Statement } from 'better-sqlite3';
 import type { AuditEvent, SourceName } from '../audit/event.js';
-import type { ColumnKey } from '../source/columns.js';
+import { COLUMN_KEYS, type ColumnKey } from '../source/columns.js';
 import { CreatedReader } from '../source/created.js';
 import type { RawRow } from '../source/encoding.js';
 import type { RowPlace, RowReader } from '../source/row.js';
@@ -31,8 +31,14 @@ export interface WalkOptions {
   readonly stepMs: number;
 }
 
+/** Details read in one step, about: events of a megabyte are not read ahead by the hundred. */
+const HEAVY = 4 * 2 ** 20;
+const DETAILS = COLUMN_KEYS.indexOf('details');
+
 /** Rows fetched at a time, and the ids among which they are looked for, which grow where few are found. */
 const SLICE = 256;
+/** The first ones: nothing is known of their size yet. */
+const FIRST = 64;
 const WINDOW = 8_192;
 const WIDER = 4;
 const FAST_MS = 5;
@@ -50,6 +56,9 @@ export class Walk {
   private readonly created = new CreatedReader();
   private before: number;
   private window = WINDOW;
+  private slice = FIRST;
+  /** Of the details read in this step. */
+  private weight = 0;
   private readonly place: RowPlace;
   private prepared: { db: Database; sql: string; statement: Statement } | null = null;
 
@@ -90,10 +99,20 @@ export class Walk {
   step(db: Database, wanted: number): void {
     const end = performance.now() + this.options.stepMs;
     const rows = this.ids === null ? null : this.rowById(db);
+    this.weight = 0;
     do {
+      const [place, weight] = [this.queue.length, this.weight];
       if (this.ids !== null && rows !== null) this.byBranches(db, this.ids, rows, wanted, end);
       else this.byId(db, wanted);
-    } while (!this.done && this.queue.length < wanted && performance.now() < end);
+      this.sizeUp(this.queue.length - place, this.weight - weight);
+    } while (!this.done && this.queue.length < wanted && this.weight < HEAVY && performance.now() < end);
+  }
+
+  /** As many rows at a time as have HEAVY together. */
+  private sizeUp(rows: number, weight: number): void {
+    const each = rows === 0 ? 0 : weight / rows;
+    const fits = Math.max(1, Math.floor(HEAVY / Math.max(1, each)));
+    this.slice = Math.min(SLICE, fits, this.slice * 4);
   }
 
   private rowById(db: Database): Statement {
@@ -103,7 +122,7 @@ export class Walk {
   }
 
   private byBranches(db: Database, ids: BranchIds, row: Statement, wanted: number, end: number): void {
-    const most = this.bare ? wanted - this.queue.length : Math.min(SLICE, wanted - this.queue.length);
+    const most = this.bare ? wanted - this.queue.length : Math.min(this.slice, wanted - this.queue.length);
     const found = ids.take(db, most, end);
     this.done = ids.ended;
     this.before = this.done ? this.options.plan.bounds.lowest : (found.at(-1) ?? this.before);
@@ -120,7 +139,8 @@ export class Walk {
     const conditions = plan.conditions.map(({ sql }) => `AND ${sql}`).join(' ');
     // Without a condition the limit bounds what is read; with one, only the range of ids does.
     const floor = plan.conditions.length === 0 ? lowest : Math.max(lowest, this.before - this.window);
-    const limit = this.bare ? Math.max(SLICE, wanted - this.queue.length) : SLICE;
+    const left = wanted - this.queue.length;
+    const limit = this.bare ? Math.max(SLICE, left) : Math.min(this.slice, Math.max(FIRST, left));
     const begin = performance.now();
     const statement = this.statement(
       db,
@@ -165,6 +185,8 @@ export class Walk {
         this.queue.push({ source: this.source, sequence: Number(id), time, event: null });
       return;
     }
+    const details = row[DETAILS];
+    if (typeof details === 'string' || Buffer.isBuffer(details)) this.weight += details.length;
     const event = this.options.rows.event(row, '', this.place);
     if (this.options.plan.undecided !== 'nothing' && !this.options.matches(event)) return;
     this.queue.push({ source: this.source, sequence: event.sequence, time: event.time, event });

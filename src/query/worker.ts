@@ -20,6 +20,8 @@ function answer(ask: Ask): Answers[keyof Answers] | Promise<Answers['chunk']> {
   switch (ask.kind) {
     case 'page':
       return engine.page(ask.request);
+    case 'text':
+      return engine.text(ask.request, ask.format);
     case 'stats':
       return engine.stats(ask.filter, ask.top, ask.timeLimit);
     case 'export':

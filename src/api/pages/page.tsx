@@ -1,5 +1,5 @@
 import type { Ban } from '../../fail2ban/client.js';
-import type { PageResult } from '../../query/engine.js';
+import type { PageResult } from '../../query/page.js';
 import type { Stats } from '../../query/tally.js';
 import type { FeedStatus } from '../../shipping/feed.js';
 import type { LoopStatus } from '../../shipping/loop.js';

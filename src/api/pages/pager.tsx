@@ -1,4 +1,4 @@
-import type { PageResult } from '../../query/engine.js';
+import type { PageResult } from '../../query/page.js';
 import { link, PER_PAGE, type View } from './url.js';
 
 export function Pager({ view, result }: { view: View; result: PageResult }) {

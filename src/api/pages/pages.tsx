@@ -1,7 +1,7 @@
 import { Hono } from 'hono';
 import { html } from 'hono/html';
 import { AuditdError, messageOf } from '../../errors.js';
-import type { PageResult } from '../../query/engine.js';
+import type { PageResult } from '../../query/page.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiContext, ApiEnv } from '../env.js';
 import { requireSession, safeNext } from '../session.js';

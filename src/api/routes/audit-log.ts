@@ -1,10 +1,9 @@
 import { Hono } from 'hono';
 import type { SourceName } from '../../audit/event.js';
 import { AuditdError, messageOf } from '../../errors.js';
-import { CSV_HEADER, csvEntry } from '../../query/csv.js';
 import { type Filter, parseFilter } from '../../query/filter.js';
 import { findEntry } from '../../query/find.js';
-import type { PageResult } from '../../query/service.js';
+import type { PageText } from '../../query/service.js';
 import { requireScope } from '../auth.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiContext, ApiEnv } from '../env.js';
@@ -47,7 +46,7 @@ export function auditLog(deps: ApiDeps): Hono<ApiEnv> {
     if (free === null) return busy(c, 'Too many queries are waiting');
     try {
       const { page, limit, cursor = null } = asked;
-      const result = await deps.queries.page(filter, {
+      const result = await deps.queries.text(filter, format, {
         page,
         limit,
         cursor,
@@ -104,31 +103,22 @@ function everything(
   if (c.req.method === 'HEAD') return c.body(null, 200, headers);
   const free = exports.take();
   if (free === null) return busy(c, `At most ${MOST_EXPORTS} exports run at a time`);
-  const chunks = deps.queries.stream(filter, format === 'csv' ? 'csv' : 'ndjson');
-  const stream = exportStream(chunks, format, (error) => {
+  const chunks = deps.queries.stream(filter, format);
+  const stream = exportStream(chunks, (error) => {
     free();
     if (error !== null) deps.log.warn({ err: error }, `an export was broken off: ${messageOf(error)}`);
   });
   return c.body(stream, 200, headers);
 }
 
-function pageAnswer(c: ApiContext, result: PageResult, format: AnswerFormat): Response {
-  const { next, entries } = result;
+function pageAnswer(c: ApiContext, { bytes, next }: PageText, format: AnswerFormat): Response {
   if (next !== null) {
     const query = new URLSearchParams(new URL(c.req.url).search);
     query.delete('page');
     query.set('cursor', next);
     c.header('link', `<?${query.toString()}>; rel="next"`);
   }
-  const headers = { 'content-type': CONTENT_TYPES[format] };
-  switch (format) {
-    case 'json':
-      return c.body(`${JSON.stringify(result)}\n`, 200, headers);
-    case 'ndjson':
-      return c.body(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''), 200, headers);
-    case 'csv':
-      return c.body(CSV_HEADER + entries.map((entry) => csvEntry(entry)).join(''), 200, headers);
-  }
+  return c.body(bytes as Uint8Array<ArrayBuffer>, 200, { 'content-type': CONTENT_TYPES[format] });
 }
 
 export function busy(c: ApiContext, why: string): Response {

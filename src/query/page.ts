@@ -1,0 +1,72 @@
+import type { AuditEvent } from '../audit/event.js';
+import { AuditdError } from '../errors.js';
+import { CSV_HEADER, csvLine } from './csv.js';
+import { type Entry, entryLine, entryObject } from './entry.js';
+import type { Format } from './export.js';
+import type { Filter } from './filter.js';
+
+export interface PageRequest {
+  readonly filter: Filter;
+  /** From 1; left out with a cursor. */
+  readonly page: number;
+  readonly limit: number;
+  readonly cursor: string | null;
+  /** `some`: exact up to 10,000. */
+  readonly count: 'none' | 'some' | 'all';
+  /** Longer details come as a text, their first so many characters; left out or null: as they are. */
+  readonly brief?: number | null;
+  /** Milliseconds from now on. */
+  readonly timeLimit: number;
+}
+
+export interface PageResult {
+  readonly entries: readonly Entry[];
+  readonly page: number | null;
+  readonly limit: number;
+  /** Null if it was not asked for. */
+  readonly total: number | null;
+  /** False: there are more than `total`. */
+  readonly total_exact: boolean;
+  /** Cursor of the next page; null on the last one. */
+  readonly next: string | null;
+}
+
+export const COUNTED = 10_000;
+export const MOST_PER_PAGE = 1_000;
+/** Characters of details on a page together, at most: it is in memory as a whole. */
+export const MOST_PAGE = 64 * 2 ** 20;
+
+/** A page as it is sent. */
+export interface PageText {
+  /** UTF-8. */
+  readonly bytes: Uint8Array;
+  readonly next: string | null;
+}
+
+const encoder = new TextEncoder();
+
+export function pageText(
+  events: readonly AuditEvent[],
+  rest: Omit<PageResult, 'entries'>,
+  format: Format,
+): PageText {
+  const { next, page, limit, total, total_exact } = rest;
+  const text = () => {
+    switch (format) {
+      case 'json':
+        return `{"entries":[${events.map(entryObject).join(',')}],${JSON.stringify({ page, limit, total, total_exact, next }).slice(1)}\n`;
+      case 'ndjson':
+        return events.map(entryLine).join('');
+      case 'csv':
+        return CSV_HEADER + events.map(csvLine).join('');
+    }
+  };
+  return { bytes: encoder.encode(text()), next };
+}
+
+export function tooLarge(): AuditdError {
+  return new AuditdError(
+    'USAGE',
+    `limit: the entries of this page are larger than ${MOST_PAGE / 2 ** 20} MiB together. Give a lower limit, or take all as a stream: limit=0, or export`,
+  );
+}

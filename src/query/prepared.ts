@@ -1,0 +1,65 @@
+import type { SourceName } from '../audit/event.js';
+import { AuditdError } from '../errors.js';
+import type { ColumnKey } from '../source/columns.js';
+import type { Position, Positions } from './cursor.js';
+import type { Filter } from './filter.js';
+import type { Origin } from './origins.js';
+import type { Plan } from './plan.js';
+import type { Strand } from './strand.js';
+import type { QueryTable } from './table.js';
+import type { Found } from './walk.js';
+
+/** A table that is about to be read for a filter. */
+export interface Prepared {
+  readonly origin: Origin;
+  readonly table: QueryTable;
+  readonly snapshot: number;
+  readonly plan: Plan;
+  /** The first step, made in the same opening; null where none was asked for. */
+  readonly first: First | null;
+}
+
+export interface First {
+  readonly walk: Strand;
+  /** How many rows are meant, if that is known already: all of them, or more than are counted. */
+  readonly total: number | null;
+}
+
+/** What is to be read at once. Most pages are that and no more. */
+export interface Wanted {
+  readonly rows: number;
+  readonly isCounted: boolean;
+}
+
+export function startOf(prepared: readonly Prepared[], begin: Positions | null): Positions {
+  return Object.fromEntries(
+    prepared.map(({ origin, snapshot }) => [
+      origin.name,
+      begin?.[origin.name] ?? { before: snapshot + 1, snapshot },
+    ]),
+  );
+}
+
+export function behind(from: Positions, shown: readonly Found[]): Positions {
+  const reached: Partial<Record<SourceName, Position>> = { ...from };
+  for (const { source, sequence } of shown) {
+    const position = reached[source];
+    if (position !== undefined) reached[source] = { before: sequence, snapshot: position.snapshot };
+  }
+  return reached;
+}
+
+/** An archived row is an event only where one is asked for, or where only that can be decided. */
+export function undecidedOf(filter: Filter, columns: ReadonlySet<ColumnKey> | null): Plan['undecided'] {
+  const { source: _source, archives: _archives, from, to, ...rest } = filter;
+  const timeAlone = columns !== null && [...columns].every((key) => key === 'created_at');
+  if (!timeAlone || Object.values(rest).some((part) => part !== null)) return 'all';
+  return from === null && to === null ? 'nothing' : 'time';
+}
+
+export function late(): AuditdError {
+  return new AuditdError(
+    'QUERY_LIMIT',
+    'The query took longer than it may. Narrow it down with from and to, or use export, which has no limit',
+  );
+}
