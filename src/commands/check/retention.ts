@@ -1,5 +1,5 @@
 import { createPrivateKey } from 'node:crypto';
-import { accessSync, constants, existsSync, readFileSync, statfsSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Config } from '../../config/schema.js';
 import { formatSize } from '../../config/units.js';
@@ -29,6 +29,10 @@ export function inspectRetention({ retention, min_free: minFree }: Config): Find
 function place(directory: string, minFree: number): Finding[] {
   let at = directory;
   while (!existsSync(at) && at !== dirname(at)) at = dirname(at);
+  if (!statSync(at).isDirectory()) {
+    const next = 'move it away, or name another retention.archive.directory';
+    return [{ level: 'error', what: `${at} is no directory: no archive can be made there`, next }];
+  }
   try {
     accessSync(at, constants.W_OK);
   } catch {

@@ -64,7 +64,10 @@ function holding(sink: string, rows: number, since: number | null): string {
 /** Lines of `status`. */
 export function renderRetention({ enabled, next, waiting, run, last }: RetentionStatus): string[] {
   if (!enabled) return ['retention: off, entries are kept indefinitely'];
-  const now = run?.state === 'running' && run.kind !== 'dry' ? 'runs now' : `next run ${next ?? 'unknown'}`;
+  const now =
+    run?.state === 'running' && run.kind !== 'dry'
+      ? 'runs now'
+      : `next run ${next ?? 'in more than 40 days'}`;
   return [
     `retention: ${waiting === null ? now : `waits, ${waiting}`}`,
     ...(last === null ? [] : renderLast(last).map((line) => `  ${line}`)),

@@ -1,0 +1,115 @@
+import { execFileSync } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as zlib from 'node:zlib';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { inspectRetention } from '../../src/commands/check/retention.js';
+import { parseConfig } from '../../src/config/load.js';
+
+const isRoot = process.getuid?.() === 0;
+
+describe('what check says of retention', () => {
+  let directory: string;
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'postern-check-'));
+  });
+  afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+  /** @param archive YAML of further keys of `retention.archive` */
+  function findings(archive = '', { enabled = true, minFree = '1M' } = {}) {
+    const text = `min_free: ${minFree}\nretention: { enabled: ${enabled}, archive: { directory: ${directory}/a/b ${archive} } }`;
+    return inspectRetention(parseConfig(text, 'c.yml'));
+  }
+
+  it('that it is off, whatever else is wrong', () => {
+    expect(findings(', sign: /not/there.pem', { enabled: false })).toEqual([
+      { level: 'ok', what: 'off: entries are kept indefinitely' },
+    ]);
+  });
+
+  it('when it runs and where archives go, also where there is no such directory yet', () => {
+    expect(findings()).toEqual([{ level: 'ok', what: `on, 17 3 * * * (UTC), archives in ${directory}/a/b` }]);
+  });
+
+  it('that a file stands where the directory should', () => {
+    writeFileSync(join(directory, 'a'), '');
+    expect(findings()).toEqual([
+      {
+        level: 'error',
+        what: `${directory}/a is no directory: no archive can be made there`,
+        next: 'move it away, or name another retention.archive.directory',
+      },
+    ]);
+  });
+
+  it.skipIf(isRoot)('that the directory can not be written', () => {
+    mkdirSync(join(directory, 'a'), { mode: 0o500 });
+    expect(findings()[0]).toMatchObject({
+      level: 'error',
+      what: expect.stringContaining("can't be written"),
+    });
+  });
+
+  it.skipIf(!isRoot)('that the directory can not be written, also by root, and that its disk is full', () => {
+    const at = join(directory, 'a');
+    mkdirSync(at);
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', at], { stdio: 'pipe' });
+    } catch (error) {
+      if (process.env.CI) throw error;
+      return console.warn(`SKIPPED: a full disk needs a tmpfs of its own: ${String(error)}`);
+    }
+    try {
+      writeFileSync(join(at, 'full'), Buffer.alloc(1_020_000));
+      expect(findings('', { minFree: '1G' })).toEqual([
+        {
+          level: 'error',
+          what: `${at} has 0B left, less than min_free: nothing is archived or removed`,
+          next: 'make room there, or name another retention.archive.directory',
+        },
+      ]);
+      execFileSync('mount', ['-o', 'remount,ro', at]);
+      expect(findings()[0]?.what).toBe(`${at} can't be written by this user: no archive can be made there`);
+    } finally {
+      execFileSync('umount', [at]);
+    }
+  });
+
+  it('that archives can not be signed with this key', () => {
+    const rsa = generateKeyPairSync('rsa', { modulusLength: 2_048 }).privateKey;
+    const good = generateKeyPairSync('ed25519').privateKey;
+    const path = join(directory, 'key.pem');
+    const sign = `, sign: ${path}`;
+    expect(findings(sign)[0]).toMatchObject({
+      level: 'error',
+      what: expect.stringMatching(/^the key .*key\.pem can't be used: ENOENT/),
+    });
+    for (const [text, what] of [
+      ['no key', /^the key .* can't be used: /],
+      [
+        rsa.export({ type: 'pkcs8', format: 'pem' }),
+        /is a key of type rsa, archives are signed with ed25519$/,
+      ],
+    ] as const) {
+      writeFileSync(path, text);
+      expect(findings(sign)[0]).toMatchObject({
+        level: 'error',
+        what: expect.stringMatching(what),
+        next: expect.stringContaining('openssl genpkey -algorithm ed25519'),
+      });
+    }
+    writeFileSync(path, good.export({ type: 'pkcs8', format: 'pem' }));
+    expect(findings(sign)[0]?.level).toBe('ok');
+  });
+
+  it('that this Node.js has no zstd, where it has none', () => {
+    const has = 'zstdCompressSync' in zlib;
+    expect(findings(', compression: zstd')[0]).toMatchObject(
+      has
+        ? { level: 'ok' }
+        : { level: 'error', what: expect.stringContaining('zstd'), next: expect.any(String) },
+    );
+  });
+});

@@ -1,0 +1,236 @@
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { renderDry, renderLast, renderRetention } from '../../src/commands/retain/render.js';
+import type { DryTarget } from '../../src/retention/messages.js';
+import type { LastRun } from '../../src/retention/notes.js';
+import type { RetentionStatus } from '../../src/retention/retention.js';
+import { DaemonRig } from '../daemon/rig.js';
+import { run as runCommand } from './cli.js';
+
+const AT = Date.UTC(2026, 10, 25, 3, 17);
+const STAYING = { young: 0, forever: 0, held: 0, future: 0, undated: 0 };
+
+describe('what retain prints', () => {
+  const target: DryTarget = {
+    source: 'postern',
+    rows: 12_000,
+    staying: { young: 9_000, forever: 1, held: 990, future: 2, undated: 3 },
+    going: [
+      { category: 'auth', month: '2025-10', rows: 1_999, early: 0 },
+      { category: 'stream', month: '2025-11', rows: 1, early: 1 },
+    ],
+    held: [
+      { sink: 'siem', rows: 990, since: AT },
+      { sink: 'new', rows: 1, since: null },
+    ],
+    overridden: [{ sink: 'dead', rows: 4, since: AT }],
+    reference: AT,
+  };
+
+  it('of a dry run: what would go by month and category, and why the rest stays', () => {
+    expect(
+      renderDry([target]),
+    ).toBe(`postern: 2,000 rows of 12,000 would go, ages counted from 2026-11-25T03:17:00Z
+  2025-10  auth    1,999 rows
+  2025-11  stream  1 row       1 of them before their age
+  stay: 9,000 rows not old enough
+  stay: 1 row kept for ever
+  stay: 990 rows old enough, and held back for a sink
+  stay: 2 rows in the future
+  stay: 3 rows without a readable time
+  sink siem holds back 990 rows: it has got nowhere since 2026-11-25T03:17:00Z
+  sink new holds back 1 row: it has still to get them
+  4 rows would go though dead has not had them (max_hold)
+`);
+  });
+
+  it('of an empty table: that nothing would go', () => {
+    const nothing = {
+      ...target,
+      rows: 0,
+      going: [],
+      staying: STAYING,
+      held: [],
+      overridden: [],
+      reference: null,
+    };
+    expect(renderDry([nothing])).toBe('postern: 0 rows of 0 would go\n');
+  });
+
+  const last: LastRun = {
+    begin: AT,
+    end: AT + 1_540,
+    deleted: 5_000,
+    archives: 1,
+    held: [],
+    lock_ms: 4,
+    free_bytes: 3 * 2 ** 20,
+    auto_vacuum: 'none',
+    error: null,
+  };
+
+  it('of a run: what was removed, what Postern had to wait, and how to get the space back', () => {
+    expect(renderLast(last)).toEqual([
+      '5,000 rows removed, 1 archive written, in 1.5 s (2026-11-25T03:17:00Z)',
+      '3 MiB in the database are free for new rows. To give them back to the disk, with Postern stopped: sqlite3 DATABASE VACUUM',
+    ]);
+    const slow = {
+      ...last,
+      lock_ms: 80,
+      auto_vacuum: 'incremental',
+      held: [{ sink: 'siem', rows: 2, since: AT }],
+    };
+    expect(renderLast(slow).slice(1)).toEqual([
+      'sink siem holds back 2 rows: it has got nowhere since 2026-11-25T03:17:00Z',
+      'Postern had to wait up to 80 ms for a single commit: this disk is slow',
+      '3 MiB in the database are free and go back with the next run',
+    ]);
+    expect(renderLast({ ...last, error: 'no room' })).toEqual(['failed at 2026-11-25T03:17:01Z: no room']);
+  });
+
+  it('in status: whether it is on, when it runs next, why it waits', () => {
+    const status: RetentionStatus = {
+      enabled: true,
+      next: '2026-11-26T03:17:00.000Z',
+      waiting: null,
+      run: null,
+      last,
+    };
+    expect(renderRetention({ ...status, enabled: false })).toEqual([
+      'retention: off, entries are kept indefinitely',
+    ]);
+    expect(renderRetention({ ...status, last: null })).toEqual([
+      'retention: next run 2026-11-26T03:17:00.000Z',
+    ]);
+    expect(renderRetention({ ...status, waiting: 'the clock was set' })[0]).toBe(
+      'retention: waits, the clock was set',
+    );
+    const running = { kind: 'now', state: 'running', progress: null, dry: null, error: null } as const;
+    expect(renderRetention({ ...status, run: running })[0]).toBe('retention: runs now');
+    expect(renderRetention({ ...status, run: { ...running, kind: 'dry' } })[0]).toMatch(
+      /^retention: next run/,
+    );
+  });
+});
+
+describe('retain', () => {
+  let rig: DaemonRig;
+  let archive: string;
+  const retain = (...args: string[]) => runCommand(['retain', ...args, '--config', rig.configPath]);
+
+  /** The daemon, with rows of which five are old, in two months, and the newest is not. */
+  async function start(enabled: boolean, more = ''): Promise<void> {
+    rig.configure(
+      `retention: { enabled: ${enabled}, schedule: "0 0 29 2 *", keep: { default: 1y, auth: 90d }, archive: { directory: ${archive} } }`,
+    );
+    if (more !== '') {
+      const text = readFileSync(rig.configPath, 'utf8');
+      writeFileSync(rig.configPath, text.replace('sinks:\n', `sinks:\n  ${more}\n`));
+    }
+    const insert = rig.db.prepare(
+      'INSERT INTO audit_log (created_at, action, resource_type) VALUES (?, ?, ?)',
+    );
+    for (let n = 0; n < 3; n++) insert.run('2020-01-02 03:04:05', 'login_failure', 'auth');
+    for (let n = 0; n < 2; n++) insert.run('1585699200', 'update', 'stream');
+    insert.run('soon', 'update', 'stream');
+    insert.run(new Date().toISOString(), 'update', 'stream');
+    await rig.start();
+  }
+
+  async function shipped(): Promise<void> {
+    await rig.until(
+      ({ sinks }) => ['audit', 'auth'].every((name) => (sinks[name]?.cursors.postern?.id ?? 0) >= 7),
+      'shipped',
+    );
+    await sleep(1_100); // until what was shipped is durable: a second
+  }
+
+  beforeEach(() => {
+    rig = new DaemonRig();
+    archive = join(rig.directory, 'archive');
+  });
+  afterEach(() => rig.close());
+
+  it('says what would go, removes it, and has nothing left to do', async () => {
+    await start(true);
+    await shipped();
+    const dry = retain('--dry-run');
+    expect(dry).toMatchObject({ code: 0, err: '' });
+    expect(dry.out).toMatch(
+      /^postern: 5 rows of 7 would go, ages counted from .*\n {2}2020-01 {2}auth {4}3 rows\n {2}2020-04 {2}stream {2}2 rows\n {2}stay: 1 row not old enough\n {2}stay: 1 row without a readable time\n/,
+    );
+    const json = JSON.parse(retain('--dry-run', '--json').out) as DryTarget[];
+    expect(json[0]).toMatchObject({
+      source: 'postern',
+      rows: 7,
+      staying: { ...STAYING, young: 1, undated: 1 },
+    });
+    expect(json[0]?.going.map(({ month, category, rows }) => [month, category, rows])).toEqual([
+      ['2020-01', 'auth', 3],
+      ['2020-04', 'stream', 2],
+    ]);
+    expect(retain('--now')).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^5 rows removed, 2 archives written, in \d+\.\d s \(20/),
+    });
+    expect(rig.db.prepare('SELECT id FROM audit_log').pluck().all()).toEqual([6, 7]);
+    expect(JSON.parse(retain('--now', '--json').out)).toMatchObject({ deleted: 0, archives: 0, error: null });
+    expect(runCommand(['status', '--config', rig.configPath]).out).toMatch(
+      /^retention: next run in more than 40 days\n {2}0 rows removed, 0 archives written, in /m,
+    );
+  });
+
+  it('names the sink that holds rows back, and removes none of them', async () => {
+    await start(
+      true,
+      'dead: { type: syslog, transport: tcp, targets: ["127.0.0.1:9"], required: true, start: beginning }',
+    );
+    await shipped();
+    expect(retain('--dry-run').out).toMatch(
+      /^postern: 0 rows of 7 would go[\s\S]*stay: 5 rows old enough, and held back for a sink\n[\s\S]*sink dead holds back 5 rows: /,
+    );
+    const now = retain('--now');
+    expect(now.code).toBe(0);
+    expect(now.out).toMatch(/^0 rows removed, 0 archives written, .*\nsink dead holds back 5 rows: /);
+    expect(rig.db.prepare('SELECT count(*) FROM audit_log').pluck().get()).toBe(7);
+  });
+
+  it('looks, and removes nothing, while retention is off', async () => {
+    await start(false);
+    await shipped();
+    expect(retain('--dry-run')).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^postern: 5 rows of 7/),
+    });
+    expect(retain('--now')).toMatchObject({
+      code: 2,
+      out: '',
+      err: expect.stringMatching(/Retention is off: nothing is removed\. Set retention\.enabled to true/),
+    });
+    expect(rig.db.prepare('SELECT count(*) FROM audit_log').pluck().get()).toBe(7);
+  });
+
+  it('ends with 1 where the run fails, and says why', async () => {
+    writeFileSync(archive, 'a file');
+    await start(true);
+    await shipped();
+    expect(retain('--now')).toMatchObject({ code: 1, out: '', err: expect.stringContaining(archive) });
+    const { code, out } = retain('--now', '--json');
+    expect(code).toBe(1);
+    expect((JSON.parse(out) as { error: string }).error).toContain(archive);
+    expect(rig.db.prepare('SELECT count(*) FROM audit_log').pluck().get()).toBe(7);
+    rmSync(archive);
+    expect(retain('--now').out).toMatch(/^5 rows removed/);
+  });
+
+  it('ends with 2 where it is not said what to do, with 3 where no daemon runs', () => {
+    for (const args of [[], ['--dry-run', '--now']])
+      expect(retain(...args)).toMatchObject({
+        code: 2,
+        err: expect.stringContaining('Say either --dry-run'),
+      });
+    expect(retain('--now')).toMatchObject({ code: 3, out: '' });
+  });
+});
