@@ -238,7 +238,7 @@ try {
       deviceScaleFactor: scale,
     });
     const page = await context.newPage();
-    await page.goto(`/login?next=${encodeURIComponent(path)}`);
+    await page.goto(`/audit-log/login?next=${encodeURIComponent(path)}`);
     await page.getByLabel('Access token').fill(token);
     await page.getByRole('button', { name: 'Log in' }).click();
     await page.waitForURL(`**${path}`);

@@ -116,7 +116,7 @@
       asked = Date.now();
       try {
         const answer = await fetch(location.href, { headers: { accept: 'text/html' }, cache: 'no-store' });
-        if (answer.redirected && new URL(answer.url).pathname === '/login') {
+        if (answer.redirected && new URL(answer.url).pathname === '/audit-log/login') {
           stop();
           say('You have been logged out.');
           location.assign(answer.url);

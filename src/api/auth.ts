@@ -3,6 +3,7 @@ import type { ClientAddresses } from './client-address.js';
 import type { ApiDeps } from './deps.js';
 import type { ApiContext, ApiEnv, Identity } from './env.js';
 import type { Failures } from './failures.js';
+import { LOGIN } from './paths.js';
 import { problem } from './problem.js';
 import { sessionCookie } from './session.js';
 import type { Scope, TokenInfo } from './tokens.js';
@@ -108,7 +109,7 @@ export function noteFailure(c: ApiContext, deps: ApiDeps, failures: Failures): n
       action: 'auth.login_failure',
       address,
       server: deps.server,
-      details: { service: 'postern-auditd', method: c.req.path === '/login' ? 'page' : 'bearer' },
+      details: { service: 'postern-auditd', method: c.req.path === LOGIN ? 'page' : 'bearer' },
     });
   }
   return retryAfter;

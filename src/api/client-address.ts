@@ -23,9 +23,16 @@ const MOST_HOPS = 20;
  */
 export class ClientAddresses {
   private readonly trusted: NetworkSet;
+  private isTold = false;
 
-  /** @param trusted addresses and networks, as in api.trusted_proxies */
-  constructor(trusted: readonly string[]) {
+  /**
+   * @param trusted addresses and networks, as in api.trusted_proxies
+   * @param onIgnored called once, with who names another address and is not believed
+   */
+  constructor(
+    trusted: readonly string[],
+    private readonly onIgnored: (peer: string) => void = () => undefined,
+  ) {
     this.trusted = new NetworkSet(trusted);
   }
 
@@ -36,14 +43,21 @@ export class ClientAddresses {
   of(peer: string | undefined, encrypted: boolean, headers: RequestHeaders): Client {
     const direct = parseAddress(peer ?? null);
     const host = headers.header('host') ?? '';
-    if (direct === null || !this.trusted.contains(direct))
+    if (direct === null || !this.trusted.contains(direct)) {
+      if (direct !== null && headers.header('x-forwarded-for') !== undefined) this.ignored(direct);
       return { address: direct, secure: encrypted, host };
+    }
     const proto = last(headers.header('x-forwarded-proto'));
     return {
       address: this.behind(direct, headers.header('x-forwarded-for')),
       secure: proto === undefined ? encrypted : proto.toLowerCase() === 'https',
       host: last(headers.header('x-forwarded-host')) ?? host,
     };
+  }
+
+  private ignored(peer: string): void {
+    if (!this.isTold) this.onIgnored(peer);
+    this.isTold = true;
   }
 
   private behind(direct: string, forwarded: string | undefined): string | null {

@@ -20,7 +20,7 @@ export function csrfToken(c: ApiContext): string {
 export const guardChanges = createMiddleware<ApiEnv>(async (c, next) => {
   if (SAFE.has(c.req.method) || c.var.identity?.via !== 'session') return next();
   if (!isSameOrigin(c)) {
-    return problem(c, 403, 'The request does not come from this page', 'Reload the page and try again.');
+    return foreign(c);
   }
   const sent = c.req.header(CSRF_HEADER) ?? (await formField(c));
   if (sent === undefined || !same(sent, c.var.csrf)) {
@@ -37,6 +37,16 @@ export function isSameOrigin(c: ApiContext): boolean {
   if (origin === undefined) return c.req.header('sec-fetch-site') === 'same-origin';
   const { secure, host } = c.var.client;
   return origin.toLowerCase() === `${secure ? 'https' : 'http'}://${host.toLowerCase()}`;
+}
+
+/** Behind a proxy that is not named, the page is at another address than it looks from here. */
+export function foreign(c: ApiContext): Response {
+  return problem(
+    c,
+    403,
+    'The request does not come from this page',
+    'Reload the page and try again. If a proxy stands in front, it has to hand on the header Host, and to be named under api.trusted_proxies if it speaks https.',
+  );
 }
 
 async function formField(c: ApiContext): Promise<string | undefined> {

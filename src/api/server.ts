@@ -30,7 +30,12 @@ const MOST_BODY = 64 * 1024;
 export function createApi(deps: ApiDeps, channel: 'http' | 'socket' = 'http'): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   const failures = new Failures(deps.banAfter, deps.clock);
-  const addresses = new ClientAddresses(deps.config.trusted_proxies);
+  const addresses = new ClientAddresses(deps.config.trusted_proxies, (peer) =>
+    deps.log.warn(
+      { peer },
+      `${peer} sends X-Forwarded-For, and is not believed. If it is your proxy, add it to api.trusted_proxies: until then all who come through it are ${peer}`,
+    ),
+  );
   app.use(secured);
   app.use(measured(deps.metrics));
   app.onError((error, c) => {

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie';
 import { createMiddleware } from 'hono/factory';
 import type { ApiContext, ApiEnv } from './env.js';
+import { LOGIN, PAGE } from './paths.js';
 import type { TokenInfo, Tokens } from './tokens.js';
 
 /** A browser that has logged in with a token. */
@@ -102,11 +103,12 @@ export const requireSession = createMiddleware<ApiEnv>(async (c, next) => {
   if (c.var.identity !== null) return next();
   const { pathname, search } = new URL(c.req.url);
   const wanted = c.req.method === 'GET' ? `?next=${encodeURIComponent(pathname + search)}` : '';
-  return c.redirect(`/login${wanted}`, 303);
+  return c.redirect(`${LOGIN}${wanted}`, 303);
 });
 
-/** A path of our own to go back to; anything else is /. */
+/** A view of the page to go back to; anything else is its first one. */
 export function safeNext(text: string | undefined): string {
-  if (text === undefined || text.length > 2_000 || !/^\/(?![/\\])[^\\\u0000-\u0020]*$/.test(text)) return '/';
-  return text;
+  const isOurs =
+    text !== undefined && text.length <= 2_000 && /^\/audit-log(?:\?[^\\\u0000-\u0020]*)?$/.test(text);
+  return isOurs ? text : PAGE;
 }

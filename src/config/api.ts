@@ -24,8 +24,10 @@ export const api = z
       ),
     trusted_proxies: z
       .array(z.string())
-      .default(['127.0.0.1', '::1'])
-      .describe('Addresses and networks whose X-Forwarded-For and X-Forwarded-Proto are believed.'),
+      .default([])
+      .describe(
+        'Addresses and networks of reverse proxies, whose X-Forwarded-For and X-Forwarded-Proto are believed. Nobody by default: any program of that address could name others, and have them banned.',
+      ),
     tls: tls
       .nullable()
       .default(null)

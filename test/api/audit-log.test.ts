@@ -129,7 +129,7 @@ describe('pages', () => {
 });
 
 describe('one entry', () => {
-  it.each(['postern:7', '7'])('by %s', async (id) => {
+  it.each(['postern:7', '7', 'postern%3A7', 'postern%3a7'])('by %s', async (id) => {
     const found = entrySchema.parse((await ask(`/${id}`)).json());
     expect(found).toMatchObject({ id: 'postern:7', details: { n: 7 } });
   });

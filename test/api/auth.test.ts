@@ -141,6 +141,22 @@ describe('who guesses', () => {
     expect(entries[0].details).toEqual({ service: 'postern-auditd', method: 'bearer' });
   });
 
+  it('is nobody whom a program of this host names, unless it is configured as a proxy', async () => {
+    const other = await ApiRig.start(); // as it comes
+    try {
+      const headers = { authorization: 'Bearer pat_000000000000_wrong', 'x-forwarded-for': '203.0.113.98' };
+      for (let n = 0; n < 5; n++) expect((await other.raw('/api/audit-log', headers)).status).toBe(401);
+      const { entries } = (
+        await other.ask('/api/audit-log?action=auth.login_failure', await other.token('reader'))
+      ).json();
+      expect(entries.map((entry: { ip_address: string }) => entry.ip_address)).toEqual(
+        Array.from({ length: 5 }, () => '127.0.0.1'),
+      );
+    } finally {
+      await other.close();
+    }
+  });
+
   it('with another scheme, or with nothing in it, is no less wrong', async () => {
     for (const authorization of ['Basic YTpi', 'Bearer', 'Bearer  ', 'x']) {
       const headers = { authorization, 'x-forwarded-for': '198.51.100.30' };
@@ -171,7 +187,7 @@ function post(
 
 describe('a browser', () => {
   it('logs in with a token, and has a cookie that no script sees', async () => {
-    const answer = await post('/login', { token, next: '/audit-log?page=2' });
+    const answer = await post('/audit-log/login', { token, next: '/audit-log?page=2' });
     expect([answer.status, answer.headers.get('location')]).toEqual([303, '/audit-log?page=2']);
     expect(answer.headers.getSetCookie()[0]).toMatch(
       /^postern_auditd=[\w-]{43}; Max-Age=\d+; Path=\/; HttpOnly; SameSite=Strict$/,
@@ -184,36 +200,47 @@ describe('a browser', () => {
 
   it('behind TLS has one that crosses nothing else', async () => {
     const secure = { 'x-forwarded-proto': 'https', origin: rig.url('').replace('http:', 'https:') };
-    const answer = await post('/login', { token }, secure);
+    const answer = await post('/audit-log/login', { token }, secure);
     expect(answer.headers.getSetCookie()[0]).toMatch(
       /^__Host-postern_auditd=[\w-]{43}; .*Path=\/; HttpOnly; Secure; SameSite=Strict$/,
     );
     expect(answer.headers.get('strict-transport-security')).toBe('max-age=31536000');
   });
 
-  it.each(['//evil.example', 'https://evil.example', '/\\evil.example', 'javascript:alert(1)', '/\r\nx: y'])(
-    'is not led elsewhere by next=%j',
-    async (next) => {
-      expect((await post('/login', { token, next })).headers.get('location')).toBe('/');
-    },
-  );
+  it.each([
+    '//evil.example',
+    '/',
+    '/logout',
+    '/audit-log/login',
+    '/audit-log/../x',
+    '/audit-logs',
+    'https://evil.example',
+    '/\\evil.example',
+    'javascript:alert(1)',
+    '/\r\nx: y',
+  ])('is not led elsewhere by next=%j', async (next) => {
+    expect((await post('/audit-log/login', { token, next })).headers.get('location')).toBe('/audit-log');
+  });
 
   it('with a wrong token goes back to the form, and is recorded', async () => {
-    const answer = await post('/login', { token: 'wrong' }, { 'x-forwarded-for': '198.51.100.40' });
-    expect([answer.status, answer.headers.get('location')]).toEqual([303, '/login?failed=wrong']);
+    const answer = await post('/audit-log/login', { token: 'wrong' }, { 'x-forwarded-for': '198.51.100.40' });
+    expect([answer.status, answer.headers.get('location')]).toEqual([303, '/audit-log/login?failed=wrong']);
     expect(answer.headers.getSetCookie()).toEqual([]);
     expect(await countedOf('198.51.100.40', 1)).toBe(1);
   });
 
   it('is not logged in by another site', async () => {
     for (const origin of ['http://evil.example', 'null'])
-      expect((await post('/login', { token }, { origin })).status).toBe(403);
-    const without = await rig.ask('/login', null, { method: 'POST', body: new URLSearchParams({ token }) });
+      expect((await post('/audit-log/login', { token }, { origin })).status).toBe(403);
+    const without = await rig.ask('/audit-log/login', null, {
+      method: 'POST',
+      body: new URLSearchParams({ token }),
+    });
     expect(without.status).toBe(403);
   });
 
   it('changes nothing by its cookie alone: origin and form token are needed', async () => {
-    const cookie = cookieOf(await post('/login', { token: await rig.token('boss', 'admin') }));
+    const cookie = cookieOf(await post('/audit-log/login', { token: await rig.token('boss', 'admin') }));
     const unban = (headers: Record<string, string>) =>
       rig.ask('/api/bans/192.0.2.1', null, { method: 'DELETE', headers: { cookie, ...headers } });
     expect((await unban({})).status).toBe(403);
@@ -223,9 +250,9 @@ describe('a browser', () => {
   });
 
   it('is logged out by itself, and when its token is revoked', async () => {
-    const first = cookieOf(await post('/login', { token }));
+    const first = cookieOf(await post('/audit-log/login', { token }));
     const gone = await rig.token('gone');
-    const second = cookieOf(await post('/login', { token: gone }));
+    const second = cookieOf(await post('/audit-log/login', { token: gone }));
     const status = async (cookie: string) =>
       (await rig.ask('/api/audit-log', null, { headers: { cookie } })).status;
     expect([await status(first), await status(second)]).toEqual([200, 200]);

@@ -44,6 +44,16 @@ describe('the address of a client', () => {
     );
   });
 
+  it('of who names another and is not believed is told once', () => {
+    const told: string[] = [];
+    const strict = new ClientAddresses([], (peer) => told.push(peer));
+    for (const peer of ['127.0.0.1', '127.0.0.1', '203.0.113.7']) {
+      const headers = { header: (name: string) => (name === 'x-forwarded-for' ? '198.51.100.1' : undefined) };
+      expect(strict.of(peer, false, headers).address).toBe(peer);
+    }
+    expect(told).toEqual(['127.0.0.1']);
+  });
+
   it('https and the host are believed of a trusted proxy alone', () => {
     const headers = { host: 'here', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'there:81' };
     expect(of('127.0.0.1', headers)).toMatchObject({ secure: true, host: 'there:81' });

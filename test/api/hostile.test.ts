@@ -47,10 +47,14 @@ describe('too much, or what is no HTTP', () => {
     ['something else', '\u0016\u0003\u0001\u0002\u0000', 400],
     ['a bad host', 'GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n', 400],
     ['no host', 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n', 400],
-    ['two lengths', 'POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n', 400],
+    [
+      'two lengths',
+      'POST /audit-log/login HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n',
+      400,
+    ],
     [
       'a smuggled request',
-      'POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+      'POST /audit-log/login HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
       400,
     ],
   ])('%s', async (_, text, status) => {
@@ -61,7 +65,7 @@ describe('too much, or what is no HTTP', () => {
   it('a body beyond 64 KiB is refused, however it is sent', async () => {
     const body = 'x'.repeat(1_000_000);
     const origin = { origin: rig.url(''), connection: 'close' };
-    const whole = await rig.ask('/login', null, { method: 'POST', body, headers: origin });
+    const whole = await rig.ask('/audit-log/login', null, { method: 'POST', body, headers: origin });
     expect([whole.status, whole.headers.get('content-type')]).toEqual([413, 'application/problem+json']);
     const type = 'application/x-www-form-urlencoded';
     const pieces = new Blob([body]).stream();
@@ -71,7 +75,9 @@ describe('too much, or what is no HTTP', () => {
       duplex: 'half',
       headers: { ...origin, 'content-type': type },
     };
-    const chunked = await rig.ask('/login', null, init as RequestInit).catch(() => ({ status: 413 }));
+    const chunked = await rig
+      .ask('/audit-log/login', null, init as RequestInit)
+      .catch(() => ({ status: 413 }));
     expect(chunked.status).toBe(413);
   });
 

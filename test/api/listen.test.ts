@@ -102,7 +102,7 @@ describe('with TLS', () => {
         expect(first.stdout).toContain('strict-transport-security: max-age=31536000');
         expect(first.stderr).toContain('CN=first');
         const origin = ['-H', `Origin: https://${address}:${port}`];
-        const login = curl('/login', ...origin, '--data-urlencode', `token=${token}`);
+        const login = curl('/audit-log/login', ...origin, '--data-urlencode', `token=${token}`);
         const cookie = /set-cookie: (__Host-postern_auditd=[\w-]+);/i.exec(login.stdout)?.[1] ?? 'none';
         make('second');
         rig.daemon.child?.kill('SIGHUP');

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { PAGE } from '../paths.js';
 
 /** Beside src/ and dist/ alike. */
 const DIRECTORY = join(import.meta.dirname, '../../../web');
@@ -28,7 +29,7 @@ function loadAssets(): Assets {
   const load = (name: keyof typeof TYPES): Asset => {
     const body = readFileSync(join(DIRECTORY, name), 'utf8');
     const hash = createHash('sha256').update(body).digest('base64url').slice(0, 12);
-    return { body, type: TYPES[name], href: `/audit-log/assets/${name}?${hash}` };
+    return { body, type: TYPES[name], href: `${PAGE}/assets/${name}?${hash}` };
   };
   return { 'page.css': load('page.css'), 'page.js': load('page.js') };
 }

@@ -1,8 +1,9 @@
 import type { FilterKey } from '../../query/filter.js';
+import { PAGE } from '../paths.js';
 import { resourceTitle } from './entries.js';
 import { Icon } from './icons.js';
 import { ACTIONS, nounOf } from './titles.js';
-import { exportLink, link, PATH, type View } from './url.js';
+import { exportLink, link, type View } from './url.js';
 import { visible } from './visible.js';
 
 export interface FiltersProps {
@@ -45,7 +46,7 @@ export function Filters({ view, users, servers }: FiltersProps) {
   const multi = servers.length > 1 || written.server !== undefined;
   return (
     <section class="filters" aria-label="Filters">
-      <form method="get" action={PATH}>
+      <form method="get" action={PAGE}>
         <div class="fields">
           <Field name="resource_type" view={view}>
             <select name="resource_type" id="f-resource_type">
@@ -256,7 +257,7 @@ function Chips({ view: { written } }: { view: View }) {
         </li>
       ))}
       <li>
-        <a class="clear" href={PATH}>
+        <a class="clear" href={PAGE}>
           Clear all
         </a>
       </li>

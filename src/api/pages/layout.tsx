@@ -1,3 +1,4 @@
+import { LOGOUT, PAGE } from '../paths.js';
 import { Icon, type IconName } from './icons.js';
 
 export interface Person {
@@ -50,9 +51,9 @@ function Sidebar({ person }: { person: Person }) {
       <Brand />
       <nav aria-label="Main">
         <ul>
-          <Item href="/audit-log" icon="log" title="Audit Log" current />
-          <Item href="/audit-log#bans" icon="ban" title="Bans" />
-          <Item href="/audit-log#health" icon="send" title="Delivery" />
+          <Item href={PAGE} icon="log" title="Audit Log" current />
+          <Item href={`${PAGE}#bans`} icon="ban" title="Bans" />
+          <Item href={`${PAGE}#health`} icon="send" title="Delivery" />
           <Item href="/api/audit-log/docs" icon="book" title="API" />
         </ul>
       </nav>
@@ -65,7 +66,7 @@ function Sidebar({ person }: { person: Person }) {
           <Icon name="theme" />
           <span>Theme: system</span>
         </button>
-        <form method="post" action="/logout">
+        <form method="post" action={LOGOUT}>
           <input type="hidden" name="csrf" value={person.csrf} />
           <button type="submit" class="plain">
             <Icon name="out" />

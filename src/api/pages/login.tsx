@@ -1,3 +1,4 @@
+import { LOGIN } from '../paths.js';
 import { Brand, Layout, type LayoutProps } from './layout.js';
 
 export interface LoginProps {
@@ -21,7 +22,7 @@ export function Login({ assets, failed, next }: LoginProps) {
       <div class="login">
         <Brand />
         <h1>Audit Log</h1>
-        <form method="post" action="/login">
+        <form method="post" action={LOGIN}>
           <input type="hidden" name="next" value={next} />
           <label for="token">Access token</label>
           <input

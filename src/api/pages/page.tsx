@@ -3,6 +3,7 @@ import type { PageResult } from '../../query/page.js';
 import type { Stats } from '../../query/tally.js';
 import type { FeedStatus } from '../../shipping/feed.js';
 import type { LoopStatus } from '../../shipping/loop.js';
+import { PAGE } from '../paths.js';
 import { assessAttack, assessDelivery, type Verdict } from './assess.js';
 import { Entries } from './entries.js';
 import { Filters } from './filters.js';
@@ -12,7 +13,7 @@ import { exact } from './moment.js';
 import { Pager } from './pager.js';
 import { Bans, Offenders, Sinks } from './rail.js';
 import { Timeline } from './timeline.js';
-import { link, PATH, type View } from './url.js';
+import { link, type View } from './url.js';
 import { visible } from './visible.js';
 
 /** All that the page shows. */
@@ -99,7 +100,7 @@ export function Page(data: PageData) {
             <h2 id="entries-title">Entries</h2>
             {data.trouble === null ? null : (
               <p class="notice bad" role="alert">
-                {visible(data.trouble, 400)} <a href={PATH}>Show everything</a>
+                {visible(data.trouble, 400)} <a href={PAGE}>Show everything</a>
               </p>
             )}
             {data.result === null ? null : (

@@ -4,13 +4,14 @@ import { AuditdError, messageOf } from '../../errors.js';
 import type { PageResult } from '../../query/page.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiContext, ApiEnv } from '../env.js';
+import { LOGIN, PAGE } from '../paths.js';
 import { requireSession, safeNext } from '../session.js';
 import { assetFiles } from './assets.js';
 import { Flashes } from './flashes.js';
 import { Login } from './login.js';
 import { Overview, windowOf } from './overview.js';
 import { Page } from './page.js';
-import { PATH, PER_PAGE, readView, type View } from './url.js';
+import { PER_PAGE, readView, type View } from './url.js';
 
 /** Characters of details that the page looks at: it shows less, and its thread ships. */
 const LONGEST = 20_000;
@@ -23,9 +24,9 @@ export function pages(deps: ApiDeps): Hono<ApiEnv> {
   const flashes = new Flashes();
   const assets = () => ({ css: assetFiles()['page.css'].href, js: assetFiles()['page.js'].href });
 
-  app.get('/', (c) => c.redirect(PATH, 302));
+  app.get('/', (c) => c.redirect(PAGE, 302));
 
-  app.get(`${PATH}/assets/:name`, (c) => {
+  app.get(`${PAGE}/assets/:name`, (c) => {
     const name = c.req.param('name');
     if (name !== 'page.css' && name !== 'page.js') return c.notFound();
     const { body, type } = assetFiles()[name];
@@ -35,13 +36,13 @@ export function pages(deps: ApiDeps): Hono<ApiEnv> {
     });
   });
 
-  app.get('/login', (c) => {
+  app.get(LOGIN, (c) => {
     const next = safeNext(c.req.query('next'));
     if (c.var.identity !== null) return c.redirect(next, 303);
     return c.html(document(<Login assets={assets()} failed={c.req.query('failed') ?? null} next={next} />));
   });
 
-  app.get(PATH, requireSession, async (c) => {
+  app.get(PAGE, requireSession, async (c) => {
     const now = deps.clock();
     const view = readView(new URL(c.req.url).searchParams, now);
     const window = windowOf(view, now);
@@ -75,13 +76,13 @@ export function pages(deps: ApiDeps): Hono<ApiEnv> {
     return c.html(document(page), found.status);
   });
 
-  app.post(`${PATH}/unban`, requireSession, async (c) => {
+  app.post(`${PAGE}/unban`, requireSession, async (c) => {
     const form = await c.req.parseBody();
     const text = (name: string) => (typeof form[name] === 'string' ? form[name] : '');
     flashes.put(c.var.csrf, await lift(c, deps, text('address')));
     overview.forgetBans();
     const back = safeNext(text('back'));
-    return c.redirect(back.startsWith(PATH) ? back : PATH, 303);
+    return c.redirect(back, 303);
   });
   return app;
 }

@@ -1,6 +1,7 @@
 import type { Ban } from '../../fail2ban/client.js';
 import type { Count } from '../../query/tally.js';
 import type { LoopStatus } from '../../shipping/loop.js';
+import { PAGE } from '../paths.js';
 import { assessSink, count } from './assess.js';
 import { Ago } from './moment.js';
 import { link, type View } from './url.js';
@@ -39,7 +40,7 @@ export function Bans({ bans, trouble, csrf, now, back }: BansProps) {
                 </span>
               </div>
               {csrf === null ? null : (
-                <form method="post" action="/audit-log/unban">
+                <form method="post" action={`${PAGE}/unban`}>
                   <input type="hidden" name="csrf" value={csrf} />
                   <input type="hidden" name="address" value={address} />
                   <input type="hidden" name="back" value={back} />

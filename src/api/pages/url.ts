@@ -7,8 +7,8 @@ import {
   type FilterKey,
   parseFilter,
 } from '../../query/filter.js';
+import { PAGE } from '../paths.js';
 
-export const PATH = '/audit-log';
 export const PER_PAGE = 50;
 
 /** What the address of the page says. All of it is in the address, so that a view can be kept and sent to somebody. */
@@ -80,7 +80,7 @@ export function link(
   }
   if (page !== undefined && page > 1) params.set('page', String(page));
   const query = params.toString();
-  return query === '' ? PATH : `${PATH}?${query}`;
+  return query === '' ? PAGE : `${PAGE}?${query}`;
 }
 
 /** Where the API gives all that is filtered. */

@@ -58,7 +58,8 @@ export function auditLog(deps: ApiDeps): Hono<ApiEnv> {
     }
   });
 
-  app.get('/api/audit-log/:id{(?:[a-z]+:)?[0-9]+}', requireScope('read'), async (c) => {
+  // Programs made from the description write the colon as %3A.
+  app.get('/api/audit-log/:id{(?:[a-z]+(?::|%3[Aa]))?[0-9]+}', requireScope('read'), async (c) => {
     parametersOf(noParameters, c.req.queries());
     const { source, id } = entryId(c.req.param('id'));
     const free = queries.take();

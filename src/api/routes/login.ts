@@ -1,21 +1,21 @@
 import { Hono } from 'hono';
 import { identityOf, noteFailure } from '../auth.js';
-import { isSameOrigin } from '../csrf.js';
+import { foreign, isSameOrigin } from '../csrf.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiContext, ApiEnv } from '../env.js';
 import type { Failures } from '../failures.js';
-import { problem } from '../problem.js';
+import { LOGIN, LOGOUT, PAGE } from '../paths.js';
 import { giveSession, safeNext, sessionCookie, takeSession } from '../session.js';
 
 /**
- * `POST /login` with the form fields `token` and `next` begins a session and goes to `next`; a wrong token goes back to
- * `/login?failed=wrong` (`expired`, `limited`). `POST /logout` ends it. The page with the form is the pages' own.
+ * `POST /audit-log/login` with the form fields `token` and `next` begins a session and goes to `next`; a wrong token goes back to
+ * `/audit-log/login?failed=wrong` (`expired`, `limited`). `POST /audit-log/logout` ends it. The page with the form is the pages' own.
  */
 export function login(deps: ApiDeps, failures: Failures): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
-  app.post('/login', async (c) => {
+  app.post(LOGIN, async (c) => {
     if (!isSameOrigin(c)) {
-      return problem(c, 403, 'The request does not come from this page', 'Open /login and try again.');
+      return foreign(c);
     }
     const form = await c.req.parseBody();
     const next = safeNext(typeof form.next === 'string' ? form.next : undefined);
@@ -37,7 +37,7 @@ export function login(deps: ApiDeps, failures: Failures): Hono<ApiEnv> {
     });
     return c.redirect(next, 303);
   });
-  app.post('/logout', (c) => {
+  app.post(LOGOUT, (c) => {
     const before = sessionCookie(c);
     if (before !== undefined) deps.sessions.end(before);
     takeSession(c);
@@ -46,11 +46,14 @@ export function login(deps: ApiDeps, failures: Failures): Hono<ApiEnv> {
       const details = { service: 'postern-auditd', token: identity.id };
       deps.record({ action: 'auth.logout', user: { name: identity.name }, address: client.address, details });
     }
-    return c.redirect('/login', 303);
+    return c.redirect(LOGIN, 303);
   });
   return app;
 }
 
 function back(c: ApiContext, failed: 'wrong' | 'expired' | 'limited', next: string): Response {
-  return c.redirect(`/login?failed=${failed}${next === '/' ? '' : `&next=${encodeURIComponent(next)}`}`, 303);
+  return c.redirect(
+    `${LOGIN}?failed=${failed}${next === PAGE ? '' : `&next=${encodeURIComponent(next)}`}`,
+    303,
+  );
 }

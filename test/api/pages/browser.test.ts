@@ -83,7 +83,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
 
   it('lets in who has a token, and nobody else', async () => {
     await page.goto('/audit-log?user=anna');
-    expect(new URL(page.url()).pathname).toBe('/login');
+    expect(new URL(page.url()).pathname).toBe('/audit-log/login');
     expect(await violations(page)).toEqual([]);
     await page.getByLabel('Access token').fill('pat_000000000000_wrong');
     await page.getByRole('button', { name: 'Log in' }).click();
@@ -283,9 +283,9 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
 
   it('logs out', async () => {
     await page.getByRole('button', { name: 'Log out' }).click();
-    await page.waitForURL('**/login');
+    await page.waitForURL('**/audit-log/login');
     await page.goto('/audit-log');
-    expect(new URL(page.url()).pathname).toBe('/login');
+    expect(new URL(page.url()).pathname).toBe('/audit-log/login');
     const ours = complaints.filter((text) => !/status of 40[03]/.test(text)); // those were asked for
     expect(ours).toEqual([]);
   });
@@ -311,7 +311,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     });
     expect(site.banned()).toContain('203.0.113.66');
     await plain.getByRole('button', { name: 'Log out' }).click();
-    await plain.waitForURL('**/login');
+    await plain.waitForURL('**/audit-log/login');
 
     await logIn(plain, admin);
     await plain.getByRole('button', { name: 'Unban 2001:db8::66' }).click();

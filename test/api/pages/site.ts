@@ -105,7 +105,7 @@ const ARGUMENTS = [
 ];
 
 export async function logIn(page: Page, token: string): Promise<void> {
-  await page.goto('/login');
+  await page.goto('/audit-log/login');
   await page.getByLabel('Access token').fill(token);
   await page.getByRole('button', { name: 'Log in' }).click();
   await page.waitForURL('**/audit-log');
