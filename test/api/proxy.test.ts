@@ -114,7 +114,9 @@ describe.skipIf(missing)('behind nginx, set up as the docs say', () => {
     const script = here.replace(/^curl/, 'curl -sS --fail-with-body');
     const output = join(nginx.directory, 'audit-export.json');
     const text = execFileSync('sh', ['-c', script], { encoding: 'utf8', cwd: nginx.directory });
-    const page = pageSchema.parse(JSON.parse(command.includes('> audit') ? readFileSync(output, 'utf8') : text));
+    const page = pageSchema.parse(
+      JSON.parse(command.includes('> audit') ? readFileSync(output, 'utf8') : text),
+    );
     expect(page.entries.length).toBeGreaterThanOrEqual(least);
     for (const each of page.entries) entrySchema.parse(each);
   });

@@ -231,6 +231,36 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(await host.attack({ port: 81, from: '10.77.0.70' })).not.toBe('open');
     });
 
+    it('bans who guesses tokens of the API from elsewhere, and nobody of this host', async () => {
+      const guesser = '10.77.0.61';
+      const all = `sed -i -e 's/listen: .*/listen: "0.0.0.0:8181"/' -e 's/allow_remote: .*/allow_remote: true/' ${CONFIG}`;
+      await host.exec(`${all} && systemctl reload postern-auditd`);
+      await host.waitFor('ss -Hltn sport = :8181', (out) => out.includes('0.0.0.0:8181'));
+      expect(await host.attack({ port: 8181, from: guesser })).toBe('open');
+      // From this host, and by name of somebody else: neither is anybody to ban.
+      const local = `import urllib.request as u, urllib.error as e
+for n in range(8):
+    r = u.Request('http://127.0.0.1:8181/api/audit-log', headers={'authorization': 'Bearer x', 'x-forwarded-for': '10.77.0.62'})
+    try: u.urlopen(r)
+    except e.HTTPError as error: print(error.code)`;
+      expect((await host.exec(['python3', '-c', local])).stdout).toBe(
+        `${'401\n'.repeat(5)}${'429\n'.repeat(3)}`,
+      );
+      const guess = `const guess = () => new Promise((done) => require('node:http').get({ host: '10.77.0.2', port: 8181,
+          localAddress: '${guesser}', path: '/api/audit-log', agent: false, headers: { authorization: 'Bearer pat_000000000000_x' } },
+          (answer) => { answer.resume(); answer.on('end', () => done(answer.statusCode)); }).on('error', (error) => done(error.code)));
+        (async () => { for (let n = 0; n < 5; n++) console.log(await guess()); })();`;
+      const guessed = await host.outside('client', [process.execPath, '-e', guess]);
+      expect(guessed.stdout).toBe('401\n'.repeat(5));
+      const banned = await host.waitFor('fail2ban-client get posternproxy banip', (out) =>
+        out.includes(guesser),
+      );
+      expect(await host.attack({ port: 8181, from: guesser })).toBe('refused');
+      expect(banned).not.toMatch(/127\.0\.0\.1|10\.77\.0\.62/);
+      expect((await host.exec(['python3', '-c', local])).stdout).toBe('429\n'.repeat(8));
+      await host.exec(`fail2ban-client set posternproxy unbanip ${guesser}`);
+    });
+
     it('puts the jail back if a test fails, and fail2ban runs on with its bans', async () => {
       const jail = (await host.exec(['cat', JAIL])).stdout;
       const pid = await host.exec('systemctl show -p MainPID fail2ban');
