@@ -15,6 +15,7 @@ import { messageOf } from './errors.js';
 import { BanJournal } from './fail2ban/journal.js';
 import { unfedJail } from './fail2ban/unfed.js';
 import { createFleet, type Fleet } from './fleet/fleet.js';
+import { hubDatabase } from './fleet/hub-table.js';
 import { createRecorder, type NewEntry } from './recorder/recorder.js';
 import { Retention } from './retention/retention.js';
 import { type Lock, takeLock } from './shipping/lock.js';
@@ -250,22 +251,26 @@ export class Daemon {
     if (state === null || old === null) return;
     let works: Works;
     let loaded: LoadedConfig;
+    let changes: ReturnType<typeof diffConfig>;
     try {
       loaded = loadConfig(configPath, env);
+      changes = diffConfig(this.loaded.config, loaded.config);
+      // Before anything is made of them: a hub's table, for one, lies in the directory of the state.
+      loaded.config.state = this.loaded.config.state;
+      loaded.config.control = this.loaded.config.control;
+      if (loaded.config.fleet.role === 'hub')
+        loaded.config.source.database = hubDatabase(loaded.config.state);
       works = this.build(state, loaded);
     } catch (error) {
       log.error({ err: error }, `configuration refused, the old one goes on: ${messageOf(error)}`);
       throw error;
     }
-    const changes = diffConfig(this.loaded.config, loaded.config);
     for (const { key } of changes.filter(({ restart }) => restart)) {
       log.warn(`${key} has changed: that takes a restart; until then the old value is used`);
     }
     if (changes.some(({ jail }) => jail)) {
       log.warn('what has changed is in the jail of fail2ban too: run install.sh --reconfigure');
     }
-    loaded.config.state = this.loaded.config.state;
-    loaded.config.control = this.loaded.config.control;
     log.level = loaded.config.log.level;
     old.bans.stop();
     await old.retention.stop();

@@ -268,6 +268,14 @@ const groups: Readonly<Record<Category, Group>> = {
         type: ['info'],
         activity: OTHER,
       },
+      server_name_taken: {
+        title: 'Another server of the fleet has the same name',
+        outcome: 'failure',
+        severity: 'error',
+        ecs: ['configuration'],
+        type: ['error'],
+        activity: OTHER,
+      },
       fleet_gap: {
         title: 'Events of the fleet are gone unread',
         outcome: 'failure',

@@ -78,7 +78,14 @@ export class Fleet {
       parts.push(this.consumer, this.lease, this.members);
     }
     const every = fleet.heartbeat;
-    parts.push(new Heartbeat({ stream, server, every, beat: () => this.beat(), log }));
+    const onNameTaken = () => {
+      log.error(
+        { server },
+        `another server of the fleet is named ${server}, too: give each a name of its own`,
+      );
+      options.record({ action: 'daemon.server_name_taken', details: { server } });
+    };
+    parts.push(new Heartbeat({ stream, server, every, beat: () => this.beat(), onNameTaken, log }));
     this.link = new Link({ nats, name: `postern-auditd ${server} ${fleet.role}`, parts, log });
   }
 
@@ -180,9 +187,12 @@ export class Fleet {
   private watching(stream: string): Members {
     const { config, state, clock, log, record } = this.options;
     const silentBefore = (state.note(SILENT) ?? '').split(' ').filter((token) => token !== '');
-    const say = (action: string, { beat, silentFor }: Member) => {
+    const keep = () => {
       const silent = this.members?.all().filter((member) => member.silent) ?? [];
       state.setNote(SILENT, silent.map(({ token }) => token).join(' '));
+    };
+    const say = (action: string, { beat, silentFor }: Member) => {
+      keep();
       log.warn({ server: beat.server, silent_ms: silentFor }, `${action}: ${beat.server}`);
       if (this.mayShip())
         record({ action, server: beat.server, details: { server: beat.server, silent_ms: silentFor } });
@@ -192,6 +202,8 @@ export class Fleet {
       silentAfter: config.fleet.silent_after,
       clock,
       silentBefore,
+      log,
+      onForgotten: keep,
       onSilent: (member) => say('daemon.server_silent', member),
       onBack: (member) => say('daemon.server_back', member),
     });

@@ -9,6 +9,7 @@ import { NEWEST_MS, OLDEST_MS } from '../sinks/freshness.js';
 import { Admission, type AdmissionLimit, type Refusal } from './admission.js';
 import { FailureTable, type ForeignFailure } from './failure-table.js';
 import type { Part } from './link.js';
+import { Subscription } from './subscription.js';
 
 const PRUNE_MS = 600_000;
 const IP_ADDRESS = 8;
@@ -38,6 +39,7 @@ export class ForeignFailures implements Part {
   private readonly table: FailureTable;
   private readonly admission: Admission;
   private readonly neverBan: NetworkSet;
+  private readonly subscription: Subscription;
   private pending: ForeignFailure[] = [];
   private scheduled: NodeJS.Immediate | null = null;
   private prunedAt = 0;
@@ -46,7 +48,9 @@ export class ForeignFailures implements Part {
   private readonly refused: Partial<Record<Reason, number>> = {};
 
   constructor(private readonly options: ForeignFailuresOptions) {
-    const { state, limit, neverBan, clock } = options;
+    const { state, limit, neverBan, clock, log } = options;
+    const subject = `${SUBJECT_PREFIX}.*.auth.login_failure`;
+    this.subscription = new Subscription(subject, 'fleet.bans', log, (message) => this.take(message));
     this.table = new FailureTable(state.db);
     this.admission = new Admission(limit);
     this.neverBan = new NetworkSet([...neverBan]);
@@ -56,16 +60,17 @@ export class ForeignFailures implements Part {
   }
 
   async attach(nc: NatsConnection): Promise<void> {
-    nc.subscribe(`${SUBJECT_PREFIX}.*.auth.login_failure`, {
-      callback: (error, message) => {
-        if (error !== null) this.options.log.error({ err: error }, `fleet.bans: ${messageOf(error)}`);
-        else this.take(message);
-      },
-    });
+    this.subscription.attach(nc);
     await nc.flush();
   }
 
-  detach(): void {} // the subscription ends with its connection
+  detach(): void {
+    this.subscription.detach();
+  }
+
+  trouble(): string | null {
+    return this.subscription.trouble();
+  }
 
   status() {
     const refused = Object.entries(this.refused).map(([reason, count]) => [`refused_${reason}_total`, count]);

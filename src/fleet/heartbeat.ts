@@ -8,19 +8,32 @@ import type { Beat } from './beat.js';
 import { serversBucket } from './buckets.js';
 import type { Part } from './link.js';
 
+/** Heartbeats in a row between which another one stood until the name counts as taken, and without one until it is free. */
+const TAKEN = 2;
+const FREE = 3;
+
 export interface HeartbeatOptions {
   readonly stream: string;
   readonly server: string;
   readonly every: number;
   readonly beat: () => Beat;
+  /** Another server has the same name: said once. */
+  readonly onNameTaken: () => void;
   readonly log: Logger;
 }
 
-/** Says to the fleet that this server is there, how it is, and what its clock shows. */
+/**
+ * Says to the fleet that this server is there, how it is, and what its clock shows. Each heartbeat replaces the one before and no other: so two
+ * servers of one name notice each other, without the right to read anything.
+ */
 export class Heartbeat implements Part {
   private timer: NodeJS.Timeout | null = null;
-  private sent = 0;
-  private complained = false;
+  private complained: string | null = null;
+  /** Of our last entry; null: not known, so the next one replaces whatever is there. */
+  private revision: number | null = null;
+  private strangers = 0;
+  private alone = 0;
+  private taken = false;
 
   constructor(private readonly options: HeartbeatOptions) {}
 
@@ -29,6 +42,7 @@ export class Heartbeat implements Part {
     const kv = await new Kvm(jetstream(nc, { timeout: 5_000 })).open(serversBucket(stream), {
       bindOnly: true,
     });
+    this.revision = null;
     await this.send(kv);
     this.timer = setInterval(() => void this.send(kv), every);
   }
@@ -38,19 +52,47 @@ export class Heartbeat implements Part {
     this.timer = null;
   }
 
-  status() {
-    return { heartbeats_total: this.sent };
+  trouble(): string | null {
+    const { server } = this.options;
+    if (this.taken)
+      return `another server is named ${server}, too: give each a name of its own (server: in the configuration)`;
+    return this.complained;
   }
 
   private async send(kv: KV): Promise<void> {
     const { server, beat, log } = this.options;
+    const [key, text, revision] = [subjectToken(server), JSON.stringify(beat()), this.revision];
+    this.revision = null; // an answer that does not come says nothing of whether it was stored
     try {
-      await kv.put(subjectToken(server), JSON.stringify(beat()));
-      this.sent++;
-      this.complained = false;
+      if (revision === null) this.revision = await kv.put(key, text);
+      else {
+        this.revision = await kv.update(key, text, revision);
+        this.noStranger();
+      }
+      this.complained = null;
     } catch (error) {
-      if (!this.complained) log.warn({ err: error }, `fleet: no heartbeat is taken: ${messageOf(error)}`);
-      this.complained = true;
+      if (revision !== null && /wrong last sequence/i.test(messageOf(error))) {
+        this.stranger();
+        await this.send(kv);
+        return;
+      }
+      const said = `no heartbeat is taken: ${messageOf(error)}`;
+      if (this.complained === null) log.warn({ err: error }, `fleet: ${said}`);
+      this.complained = said;
     }
+  }
+
+  private stranger(): void {
+    this.alone = 0;
+    this.strangers++;
+    if (this.taken || this.strangers < TAKEN) return; // one alone may be an administrator's hand
+    this.taken = true;
+    this.options.onNameTaken();
+  }
+
+  private noStranger(): void {
+    this.strangers = 0;
+    this.alone++;
+    if (this.alone >= FREE) this.taken = false;
   }
 }

@@ -8,7 +8,7 @@ import {
 } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
-import { messageOf } from '../errors.js';
+import { AuditdError, messageOf } from '../errors.js';
 import { parseFleet } from '../formats/fleet.js';
 import type { HubTable, Received, StreamPosition, Taken } from './hub-table.js';
 import type { Part } from './link.js';
@@ -19,6 +19,10 @@ const HEARTBEAT_MS = 2_000;
 /** Behind for so long without one message: the consumer is made anew. */
 const STALLED_MS = 15_000;
 const LOOK_MS = 5_000;
+/** A stream that ends before what was read of it is believed to have lost its end after so long. */
+const SHORT_MS = 10_000;
+/** Servers that a gap names. */
+const NAMED = 50;
 
 export interface HubConsumerOptions {
   readonly stream: string;
@@ -43,6 +47,8 @@ export interface ConsumerStatus {
   readonly refused_total: number;
   readonly disordered_total: number;
   readonly held: number;
+  /** How often messages were gone before they were read, since the start. */
+  readonly gaps_total: number;
 }
 
 /**
@@ -59,8 +65,13 @@ export class HubConsumer implements Part {
   private progressAt = 0;
   /** Messages of an earlier connection count no more. */
   private generation = 0;
+  /** The consumer that `begin` has looked for: null until its first message. */
+  private consumer: string | null = null;
   private received = 0;
   private refused = 0;
+  private gaps = 0;
+  private missedUpTo = 0;
+  private shortSince: number | null = null;
   private readonly total: Taken = { inserted: 0, duplicates: 0, held: 0, disordered: 0 };
 
   constructor(private readonly options: HubConsumerOptions) {
@@ -69,26 +80,29 @@ export class HubConsumer implements Part {
 
   async attach(nc: NatsConnection): Promise<void> {
     const { stream } = this.options;
+    const generation = ++this.generation;
     const js = jetstream(nc, { timeout: 10_000 });
     const manager = await js.jetstreamManager(false);
     const info = await manager.streams.info(stream);
-    this.position = await this.begin(manager, info);
-    this.lastSequence = info.state.last_seq;
+    const position = await this.begin(manager, info);
     const consumer = await js.consumers.get(stream, {
       deliver_policy: DeliverPolicy.StartSequence,
-      opt_start_seq: this.position.sequence + 1,
+      opt_start_seq: position.sequence + 1,
     });
+    if (generation !== this.generation) return;
+    this.position = position;
+    this.lastSequence = info.state.last_seq;
     this.progressAt = performance.now();
-    const generation = ++this.generation;
+    this.consumer = null;
     this.messages = await consumer.consume({
       max_messages: UNDER_WAY,
       idle_heartbeat: HEARTBEAT_MS,
       expires: 2 * HEARTBEAT_MS + 1_000,
       callback: (message) => {
-        if (generation === this.generation) this.take(message);
+        if (generation === this.generation) this.take(message, nc);
       },
     });
-    this.timer = setInterval(() => void this.look(manager), LOOK_MS);
+    this.timer = setInterval(() => void this.look(manager, generation), LOOK_MS);
   }
 
   detach(): void {
@@ -114,32 +128,72 @@ export class HubConsumer implements Part {
       refused_total: this.refused,
       disordered_total: this.total.disordered,
       held: this.options.table.heldNow,
+      gaps_total: this.gaps,
     };
   }
 
-  /** Where to go on: behind the last row, if the stream is still the one that it came from. */
+  /** Where to go on: behind the last row, if the stream is still the one that it came from. Says each gap once. */
   private async begin(manager: JetStreamManager, { created, state }: StreamInfo): Promise<StreamPosition> {
-    const { stream, table, onGap, log } = this.options;
+    const { stream, table, log } = this.options;
     const known = table.position(stream);
-    if (known === null) return { created, sequence: 0, messageId: '' };
-    const anew = { created, sequence: 0, messageId: '' };
+    const first = { created, sequence: Math.max(0, state.first_seq - 1), messageId: '' };
+    if (known === null) return first;
+    this.waitForEnd(known, created, state.last_seq);
     if (known.created !== created || (await this.isOther(manager, known, state.last_seq))) {
+      this.missedUpTo = 0;
       log.warn(
         { stream },
         `the stream ${stream} is another one, or was put back: it is read from its beginning`,
       );
-      onGap({ stream, reason: 'another stream', read_up_to: known.sequence });
-      return anew;
+      this.gap({ reason: 'another stream', read_up_to: known.sequence }, first);
+      return first;
     }
-    if (state.first_seq > known.sequence + 1) {
-      const [from, to] = [known.sequence + 1, state.first_seq - 1];
-      log.error(
-        { stream, from, to },
-        `messages ${from} to ${to} of ${stream} are gone before the hub has read them`,
+    if (state.first_seq <= known.sequence + 1) return known;
+    this.missing(known.sequence + 1, state.first_seq - 1, 'expired', first);
+    return first;
+  }
+
+  /** A leader that is new may for a moment not have all yet. That must not be taken for a stream that lost its end. */
+  private waitForEnd(known: StreamPosition, created: string, last: number): void {
+    if (known.created !== created || known.sequence <= last) {
+      this.shortSince = null;
+      return;
+    }
+    this.shortSince ??= performance.now();
+    if (performance.now() - this.shortSince < SHORT_MS)
+      throw new AuditdError(
+        'SINK_FAILED',
+        `the stream ends at ${last}, and was read up to ${known.sequence}`,
       );
-      onGap({ stream, reason: 'expired', from, to, count: to - from + 1 });
-    }
-    return known;
+  }
+
+  private missing(
+    from: number,
+    to: number,
+    reason: 'expired' | 'skipped',
+    next: StreamPosition | null = null,
+  ): void {
+    const { stream, log } = this.options;
+    if (from <= this.missedUpTo) return; // said already, but the rows behind could not be written
+    const what = `messages ${from} to ${to} of ${stream} are gone before the hub has read them`;
+    log.error({ stream, from, to }, `${what}; postern-auditd replay on the servers brings them`);
+    this.gap({ reason, from, to, count: to - from + 1 }, next);
+    this.missedUpTo = to;
+  }
+
+  /**
+   * What is gone stands in the tables of the servers: a replay from behind the last row that came of each brings it.
+   *
+   * @param to where to read on, if not behind the last row
+   */
+  private gap(details: Readonly<Record<string, unknown>>, to: StreamPosition | null = null): void {
+    const { stream, table, clock, onGap, onRows } = this.options;
+    const servers = table.knownServers(NAMED);
+    this.count(table.forgetOrder(clock()));
+    if (to !== null) table.moveTo(stream, to);
+    this.gaps++;
+    onGap({ stream, ...details, servers });
+    onRows();
   }
 
   /** A stream that lost its end has other messages at the same numbers. Of those that were read the last is compared. */
@@ -155,9 +209,25 @@ export class HubConsumer implements Part {
     }
   }
 
-  private take(message: JsMsg): void {
+  private take(message: JsMsg, nc: NatsConnection): void {
+    const { consumer } = message.info;
+    this.consumer ??= consumer;
+    // The library has made its consumer anew. The stream may have been, too, with other messages at the same numbers.
+    if (consumer !== this.consumer) {
+      this.again(nc);
+      return;
+    }
     this.pending.push(message);
     this.scheduled ??= setImmediate(() => this.write());
+  }
+
+  private again(nc: NatsConnection): void {
+    this.detach();
+    const generation = this.generation + 1;
+    this.attach(nc).catch((error: unknown) => {
+      if (generation === this.generation)
+        this.options.onFailed(`${this.options.stream}: ${messageOf(error)}. It is tried again.`);
+    });
   }
 
   private write(): void {
@@ -167,30 +237,43 @@ export class HubConsumer implements Part {
     if (last === undefined || position === null) return;
     this.pending = [];
     const { table, stream, clock, onRows, onFailed } = this.options;
-    const received: Received[] = [];
-    for (const message of pending) {
-      const { subject } = message;
-      const body = message.string();
-      const event = parseFleet(subject, body);
-      if (typeof event !== 'string') received.push({ subject, body, event });
-      else this.refuse(message, event);
-    }
     const next: StreamPosition = {
       created: position.created,
       sequence: last.seq,
       messageId: last.headers?.get('Nats-Msg-Id') ?? '',
     };
+    let count = 0;
     try {
+      this.lookForGaps(pending, position.sequence + 1);
+      const received = pending.flatMap((message) => this.read(message) ?? []);
+      count = received.length;
       this.count(table.take(received, stream, next, clock()));
     } catch (error) {
-      onFailed(`${table.path} takes no rows: ${messageOf(error)}`);
+      onFailed(`${table.path} takes no rows: ${messageOf(error)}. Give its disk room; it is tried again.`);
       return;
     }
     this.position = next;
     this.lastSequence = Math.max(this.lastSequence, next.sequence + last.info.pending);
     this.progressAt = performance.now();
     this.received += pending.length;
-    if (received.length > 0) onRows();
+    if (count > 0) onRows();
+  }
+
+  private lookForGaps(messages: readonly JsMsg[], first: number): void {
+    let expected = first;
+    for (const { seq } of messages) {
+      if (seq > expected) this.missing(expected, seq - 1, 'skipped');
+      expected = seq + 1;
+    }
+  }
+
+  private read(message: JsMsg): Received | null {
+    const { subject } = message;
+    const body = message.string();
+    const event = parseFleet(subject, body);
+    if (typeof event !== 'string') return { subject, body, event };
+    this.refuse(message, event);
+    return null;
   }
 
   private refuse(message: JsMsg, why: string): void {
@@ -205,22 +288,28 @@ export class HubConsumer implements Part {
       this.total[key] += taken[key];
   }
 
-  /** How far the stream has got; whether something should have come and has not. */
-  private async look(manager: JetStreamManager): Promise<void> {
+  /** How far the stream has got, and whether it is still the same; whether something should have come and has not. */
+  private async look(manager: JetStreamManager, generation: number): Promise<void> {
     const { stream, table, clock, onRows, onFailed } = this.options;
     try {
       const expired = table.expire(clock());
       this.count(expired);
       if (expired.inserted > 0) onRows();
-      const { state } = await manager.streams.info(stream);
-      this.lastSequence = Math.max(state.last_seq, this.position?.sequence ?? 0);
+      const { state, created } = await manager.streams.info(stream);
+      const { position } = this;
+      if (generation !== this.generation || position === null) return;
+      if (created !== position.created || state.last_seq < position.sequence) {
+        onFailed(`The stream ${stream} is another one, or was put back. It is looked at anew.`);
+        return;
+      }
+      this.lastSequence = Math.max(state.last_seq, position.sequence);
     } catch (error) {
-      onFailed(messageOf(error));
+      if (generation === this.generation) onFailed(`${stream}: ${messageOf(error)}. It is tried again.`);
       return;
     }
     const behind = this.lastSequence > (this.position?.sequence ?? 0);
     if (!behind) this.progressAt = performance.now();
     else if (performance.now() - this.progressAt > STALLED_MS)
-      onFailed('the stream has messages, and none come');
+      onFailed('The stream has messages, and none come. The consumer is made anew.');
   }
 }

@@ -2,7 +2,7 @@
  * The hub's own audit table: the events of all servers, each once, those of a server in the order in which it wrote them.
  *
  * EXACTLY ONCE. How far the stream has been read stands in this database and moves in the transaction that writes the rows. What is sent
- * twice, or comes by two ways, has the same event id, which is unique here.
+ * twice, or comes by two ways, has the same event id, which is unique here, and stays known when retention has removed the row.
  *
  * ORDER. Each message names the one that its server published before it (of the same source and timeline). When JetStream changes its
  * leader in the middle of a batch, a message can get lost while later ones are stored; it is sent again and then stands behind
@@ -15,28 +15,10 @@ import { HUB_DATABASE } from '../config/load.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { type FleetEvent, parseFleet } from '../formats/fleet.js';
 import { createAuditTable } from '../recorder/recorder.js';
+import { HUB_SCHEMA, type HubStatements, hubStatements } from './hub-sql.js';
 
 /** How long an event waits for the one before it. */
 export const HOLD_MS = 600_000;
-
-/** The columns of Postern's table without its constraints: no row of no server may be refused. */
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS audit_log (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    created_at TEXT, user_id INTEGER, user_name TEXT, user_email TEXT, action TEXT, resource_type TEXT, resource_id TEXT,
-    details TEXT, ip_address TEXT, server TEXT,
-    event_id TEXT NOT NULL UNIQUE,
-    origin TEXT NOT NULL, origin_source TEXT NOT NULL, origin_timeline INTEGER NOT NULL, origin_id INTEGER NOT NULL);
-  CREATE TABLE IF NOT EXISTS position (
-    stream TEXT PRIMARY KEY, created TEXT NOT NULL, sequence INTEGER NOT NULL, message_id TEXT NOT NULL) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS origin (
-    origin TEXT NOT NULL, source TEXT NOT NULL, timeline INTEGER NOT NULL, last INTEGER NOT NULL,
-    seen INTEGER NOT NULL, last_created TEXT, PRIMARY KEY (origin, source, timeline)) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS held (
-    origin TEXT NOT NULL, source TEXT NOT NULL, timeline INTEGER NOT NULL, sequence INTEGER NOT NULL, after INTEGER NOT NULL,
-    since INTEGER NOT NULL, subject TEXT NOT NULL, body TEXT NOT NULL,
-    PRIMARY KEY (origin, source, timeline, sequence));
-`;
 
 /** How far a stream has been read. */
 export interface StreamPosition {
@@ -64,6 +46,15 @@ export interface Taken {
   disordered: number;
 }
 
+export interface KnownServer {
+  readonly server: string;
+  readonly timeline: number;
+  /** Its row id. */
+  readonly row: number;
+  /** Of that row, as its server wrote it. */
+  readonly time: string | null;
+}
+
 interface Chain {
   readonly origin: string;
   readonly source: string;
@@ -81,7 +72,7 @@ export class HubTable {
   readonly db: Database.Database;
   readonly path: string;
   private chains = new Map<string, Chain>();
-  private readonly sql: ReturnType<typeof statements>;
+  private readonly sql: HubStatements;
 
   /** @throws AuditdError `STATE_UNUSABLE` */
   constructor(directory: string) {
@@ -94,9 +85,9 @@ export class HubTable {
       this.db.pragma('journal_mode = WAL');
       this.db.pragma('synchronous = NORMAL');
       this.db.pragma('cache_size = -65536');
-      this.db.exec(SCHEMA);
+      this.db.exec(HUB_SCHEMA);
       createAuditTable(this.db); // the indexes that queries want
-      this.sql = statements(this.db);
+      this.sql = hubStatements(this.db);
     } catch (error) {
       const next =
         'If it is damaged, move it away: it is filled again from the stream, as far as that goes back';
@@ -133,6 +124,30 @@ export class HubTable {
     return this.sql.lastEvents.all() as Array<{ origin: string; seen: number; created: string | null }>;
   }
 
+  /** Up to which row of its own each server's events are here, for at most so many servers: where a replay has to begin. */
+  knownServers(limit: number): readonly KnownServer[] {
+    return this.sql.known.all(limit) as KnownServer[];
+  }
+
+  /**
+   * Messages are gone: what was published after them is not to wait for them. What is held goes in, and of each server the next event
+   * that comes is taken as it is.
+   */
+  forgetOrder(now: number): Taken {
+    const taken: Taken = { inserted: 0, duplicates: 0, held: 0, disordered: 0 };
+    return this.whole(() => {
+      this.release(now + HOLD_MS, taken);
+      this.sql.unchain.run();
+      this.chains = new Map();
+      return taken;
+    });
+  }
+
+  /** Says anew how far the stream has been read, where no rows come with it. */
+  moveTo(stream: string, { created, sequence, messageId }: StreamPosition): void {
+    this.sql.setPosition.run(stream, created, sequence, messageId);
+  }
+
   get heldNow(): number {
     return this.sql.heldCount.get() as number;
   }
@@ -143,8 +158,7 @@ export class HubTable {
       const taken: Taken = { inserted: 0, duplicates: 0, held: 0, disordered: 0 };
       for (const message of messages) this.add(message, now, taken);
       this.release(now, taken);
-      const { created, sequence, messageId } = position;
-      this.sql.setPosition.run(stream, created, sequence, messageId);
+      this.moveTo(stream, position);
       return taken;
     });
   }
@@ -214,7 +228,7 @@ export class HubTable {
 
   private insert(event: FleetEvent, taken: Taken): void {
     const { origin, source, timeline, sequence, id, columns } = event;
-    const { changes } = this.sql.insert.run(...columns, id, origin, source, timeline, sequence);
+    const { changes } = this.sql.insert.run(...columns, id, origin, source, timeline, sequence, id);
     if (changes === 0) taken.duplicates++;
     else taken.inserted++;
   }
@@ -245,11 +259,13 @@ export class HubTable {
   private release(now: number, taken: Taken): void {
     const oldest = this.sql.oldestHeld.get() as number | null;
     if (oldest === null || oldest > now - HOLD_MS) return;
-    const late = this.sql.late.all(now - HOLD_MS) as Array<Pick<Chain, 'origin' | 'source' | 'timeline'>>;
-    for (const key of late) {
+    for (;;) {
+      const key = this.sql.late.get(now - HOLD_MS) as
+        | Pick<Chain, 'origin' | 'source' | 'timeline'>
+        | undefined;
+      if (key === undefined) return;
+      const next = this.sql.next.get(key.origin, key.source, key.timeline) as Held;
       const chain = this.chainOf(key);
-      const next = this.sql.next.get(key.origin, key.source, key.timeline) as Held | undefined;
-      if (next === undefined) continue;
       taken.disordered++;
       this.letGo(chain, next, taken);
       this.follow(chain, taken);
@@ -277,40 +293,4 @@ interface Held {
   readonly after: number;
   readonly subject: string;
   readonly body: string;
-}
-
-function statements(db: Database.Database) {
-  const one = 'origin = ? AND source = ? AND timeline = ?';
-  return {
-    position: db.prepare('SELECT created, sequence, message_id AS messageId FROM position WHERE stream = ?'),
-    setPosition: db.prepare(
-      'INSERT OR REPLACE INTO position (stream, created, sequence, message_id) VALUES (?, ?, ?, ?)',
-    ),
-    eventId: db.prepare('SELECT event_id FROM audit_log WHERE id = ?').pluck(),
-    eventIdUpTo: db.prepare('SELECT event_id FROM audit_log WHERE id <= ? ORDER BY id DESC LIMIT 1').pluck(),
-    rowOf: db.prepare('SELECT id FROM audit_log WHERE event_id = ?').pluck(),
-    insert: db.prepare(
-      `INSERT INTO audit_log (created_at, user_id, user_name, user_email, action, resource_type, resource_id, details, ip_address,
-         server, event_id, origin, origin_source, origin_timeline, origin_id)
-       VALUES (${Array(15).fill('?').join(', ')}) ON CONFLICT (event_id) DO NOTHING`,
-    ),
-    last: db.prepare(`SELECT last FROM origin WHERE ${one}`).pluck(),
-    setLast: db.prepare(
-      'INSERT OR REPLACE INTO origin (origin, source, timeline, last, seen, last_created) VALUES (?, ?, ?, ?, ?, ?)',
-    ),
-    lastEvents: db.prepare(
-      "SELECT origin, max(seen) AS seen, last_created AS created FROM origin WHERE source = 'postern' GROUP BY origin",
-    ),
-    hold: db.prepare(
-      `INSERT OR IGNORE INTO held (origin, source, timeline, sequence, after, since, subject, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-    ),
-    unhold: db.prepare(`DELETE FROM held WHERE ${one} AND sequence = ?`),
-    next: db.prepare(
-      `SELECT sequence, after, subject, body FROM held WHERE ${one} ORDER BY sequence LIMIT 1`,
-    ),
-    heldOf: db.prepare(`SELECT count(*) FROM held WHERE ${one}`).pluck(),
-    heldCount: db.prepare('SELECT count(*) FROM held').pluck(),
-    oldestHeld: db.prepare('SELECT min(since) FROM held').pluck(),
-    late: db.prepare('SELECT DISTINCT origin, source, timeline FROM held WHERE since <= ?'),
-  };
 }

@@ -6,7 +6,8 @@
  * a time, unless the clocks of the NATS servers differ by more than those three seconds when their leader changes.
  *
  * FENCING. A collector knows no lease, so it can't refuse a hub that was the holder when it began to send. The loops ask before each
- * batch; what can come twice is the batch under way, and what was delivered since the last renewal. Both have the same event ids.
+ * batch, and break off one that outlasts the lease, as when the process was stopped and goes on; what can come twice is what was
+ * delivered since the last renewal. It has the same event ids.
  */
 import { randomBytes } from 'node:crypto';
 import { jetstream } from '@nats-io/jetstream';
@@ -53,8 +54,9 @@ export class Lease implements Part {
   private kv: KV | null = null;
   private timer: NodeJS.Timeout | null = null;
   private revision = 0;
-  /** Monotonic, ms. */
+  /** By two clocks, ms: one that nobody sets, which may stand still while the machine sleeps, and the host's, which does not. */
   private until = Number.NEGATIVE_INFINITY;
+  private untilTime = Number.NEGATIVE_INFINITY;
   private since = 0;
   private was = false;
   private other: Entry | null = null;
@@ -64,7 +66,7 @@ export class Lease implements Part {
 
   /** True while this hub, and no other, ships onward. */
   get held(): boolean {
-    return performance.now() < this.until;
+    return performance.now() < this.until && this.options.clock() < this.untilTime;
   }
 
   async attach(nc: NatsConnection): Promise<void> {
@@ -109,11 +111,14 @@ export class Lease implements Part {
     const { kv } = this;
     const { log, onTaken, onLost } = this.options;
     if (kv === null) return;
-    const sent = performance.now();
+    const [sent, sentTime] = [performance.now(), this.options.clock()];
     try {
       if (this.held) this.revision = await kv.update(KEY, this.entry(), this.revision);
       else this.revision = await this.take(kv);
-      if (this.revision > 0) this.until = sent + LEASE_TTL_MS - MARGIN_MS;
+      if (this.revision > 0) {
+        this.until = sent + LEASE_TTL_MS - MARGIN_MS;
+        this.untilTime = sentTime + LEASE_TTL_MS - MARGIN_MS;
+      }
     } catch (error) {
       if (/wrong last sequence/i.test(messageOf(error))) this.until = Number.NEGATIVE_INFINITY;
       else log.debug({ err: error }, `lease: ${messageOf(error)}`);

@@ -2,10 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import type { NatsConfig } from '../config/nats.js';
-import { messageOf } from '../errors.js';
+import { AuditdError, messageOf } from '../errors.js';
 import { backoff } from '../shipping/backoff.js';
 import { connectNats } from '../sinks/jetstream/connection.js';
 import { natsTrouble } from '../sinks/jetstream/trouble.js';
+
+/** A connection counts as good when it has lasted so long: one that is made and fails at once is no end of the trouble. */
+const STABLE_MS = 3_000;
 
 /** What works over the connection to the fleet. */
 export interface Part {
@@ -13,6 +16,8 @@ export interface Part {
   attach(nc: NatsConnection): Promise<void>;
   /** The connection has ended, or is about to be. */
   detach(): void;
+  /** What of it does not work though there is a connection; null while all is well. */
+  trouble?(): string | null;
 }
 
 export interface LinkStatus {
@@ -20,6 +25,8 @@ export interface LinkStatus {
   readonly server: string | null;
   readonly connects_total: number;
   readonly last_error: string | null;
+  /** What does not work now. */
+  readonly troubles: readonly string[];
 }
 
 export interface LinkOptions {
@@ -50,7 +57,7 @@ export class Link {
     await this.running;
   }
 
-  /** Ends the connection; another one is made. */
+  /** Ends the connection; another one is made. `reason` ends with the next step. */
   restart(reason: string): void {
     this.lastError = reason;
     void this.nc?.close();
@@ -63,34 +70,47 @@ export class Link {
       server: connected ? (this.nc?.getServer() ?? null) : null,
       connects_total: this.connects,
       last_error: this.lastError,
+      troubles: [...this.own(connected), ...this.options.parts.flatMap((part) => part.trouble?.() ?? [])],
     };
+  }
+
+  private own(connected: boolean): string[] {
+    return connected && this.failures === 0 ? [] : [this.lastError ?? 'not connected yet'];
   }
 
   private async run(): Promise<void> {
     const { signal } = this.ending;
-    const { nats, name, parts, log } = this.options;
+    const { nats, name, parts } = this.options;
     while (!signal.aborted) {
+      let stable: NodeJS.Timeout | null = null;
       try {
         const nc = await connectNats(nats, name);
         this.nc = nc;
         if (signal.aborted) break;
         this.connects++;
         for (const part of parts) await part.attach(nc);
-        if (this.failures > 0)
-          log.info({ retries: this.failures }, `fleet: connected to ${nc.getServer()} again`);
-        this.failures = 0;
+        stable = setTimeout(() => this.recovered(nc), STABLE_MS);
         const error = await nc.closed();
         if (error instanceof Error) throw error;
-        if (!signal.aborted) throw new Error(this.lastError ?? 'the connection has ended');
+        if (!signal.aborted)
+          throw new AuditdError('SINK_FAILED', this.lastError ?? 'The connection has ended.');
       } catch (error) {
         if (!signal.aborted) this.failed(natsTrouble(this.nc?.getServer() ?? nats.servers.join(', '), error));
       } finally {
+        if (stable !== null) clearTimeout(stable);
         for (const part of parts) part.detach();
         await this.nc?.close();
       }
       await sleep(backoff(Math.max(1, this.failures)), null, { signal }).catch(() => undefined);
     }
     await this.nc?.close();
+  }
+
+  private recovered(nc: NatsConnection): void {
+    if (this.failures === 0) return;
+    this.options.log.info({ retries: this.failures }, `fleet: connected to ${nc.getServer()} again`);
+    this.failures = 0;
+    this.lastError = null;
   }
 
   private failed(error: Error): void {

@@ -1,9 +1,11 @@
 import { jetstream } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
+import type { Logger } from 'pino';
 import { type Beat, parseBeat } from './beat.js';
 import { serversBucket } from './buckets.js';
 import type { Part } from './link.js';
+import { Subscription } from './subscription.js';
 
 const AT_ONCE = 50;
 const LOOK_MS = 1_000;
@@ -34,8 +36,10 @@ export interface MembersOptions {
   readonly clock: () => number;
   /** Tokens of servers that were silent before a restart: not said again. */
   readonly silentBefore: readonly string[];
+  readonly log: Logger;
   readonly onSilent: (member: Member) => void;
   readonly onBack: (member: Member) => void;
+  readonly onForgotten: () => void;
 }
 
 /** The servers of the fleet by their heartbeats. While the hub itself has no connection, it takes nobody for silent. */
@@ -43,18 +47,21 @@ export class Members implements Part {
   private readonly known = new Map<string, Known>();
   private timer: NodeJS.Timeout | null = null;
   private attachedAt = 0;
+  private readonly subscription: Subscription;
 
-  constructor(private readonly options: MembersOptions) {}
+  constructor(private readonly options: MembersOptions) {
+    const { stream, clock, log } = options;
+    const prefix = `$KV.${serversBucket(stream)}.`;
+    this.subscription = new Subscription(`${prefix}*`, 'heartbeats of servers', log, (message) => {
+      const token = message.subject.slice(prefix.length);
+      if (message.headers?.has('KV-Operation') === true) this.forget(token);
+      else this.hear(token, message.string(), clock(), true);
+    });
+  }
 
   async attach(nc: NatsConnection): Promise<void> {
-    const { stream, clock } = this.options;
-    const bucket = serversBucket(stream);
-    const prefix = `$KV.${bucket}.`;
-    nc.subscribe(`${prefix}*`, {
-      callback: (error, message) => {
-        if (error === null) this.hear(message.subject.slice(prefix.length), message.string(), clock(), true);
-      },
-    });
+    const bucket = serversBucket(this.options.stream);
+    this.subscription.attach(nc);
     const kv = await new Kvm(jetstream(nc, { timeout: 10_000 })).open(bucket, { bindOnly: true });
     const keys: string[] = [];
     for await (const key of await kv.keys()) keys.push(key);
@@ -70,6 +77,11 @@ export class Members implements Part {
   detach(): void {
     if (this.timer !== null) clearInterval(this.timer);
     this.timer = null;
+    this.subscription.detach();
+  }
+
+  trouble(): string | null {
+    return this.subscription.trouble();
   }
 
   all(): Member[] {
@@ -77,6 +89,11 @@ export class Members implements Part {
     return [...this.known]
       .map(([token, known]) => memberOf(token, known, now))
       .sort((a, b) => (a.token < b.token ? -1 : 1));
+  }
+
+  /** Its entry was removed: it is no part of the fleet any more. */
+  private forget(token: string): void {
+    if (this.known.delete(token)) this.options.onForgotten();
   }
 
   private hear(token: string, text: string, at: number, live: boolean): void {

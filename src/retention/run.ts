@@ -5,13 +5,12 @@ import type { PublicSource } from '../audit/event.js';
 import type { Config } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
 import { quoteIdentifier, TableCache, type TableConfig } from '../source/columns.js';
-import type { RowReader } from '../source/row.js';
 import { makeDirectory } from './archive/directory.js';
 import { expiredUpTo, removeArchives } from './archive/keep.js';
 import { type ArchiveRecord, recordOf } from './archive/known.js';
 import { listArchives } from './archive/list.js';
 import type { Manifest } from './archive/manifest.js';
-import { TableRows } from './archive/table.js';
+import { type RowIdentity, TableRows } from './archive/table.js';
 import { tidyArchives } from './archive/tidy.js';
 import { createArchive, monthOf } from './archive/write.js';
 import type { Hold } from './holds.js';
@@ -34,7 +33,7 @@ export interface Target {
   readonly table: TableConfig;
   readonly retention: Config['retention'];
   readonly read: Read;
-  readonly rows: Pick<RowReader, 'identify'>;
+  readonly rows: RowIdentity;
   readonly judge: RowJudge;
   readonly holds: readonly Hold[];
   /** Rows with an id below this may go. */

@@ -4,11 +4,12 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { type Classifier, createClassifier } from '../audit/catalog.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { RowReader } from '../source/row.js';
+import type { RowIdentity } from './archive/table.js';
 import { RowJudge } from './judge.js';
 import type { Outcome, RunData, Said, Told } from './messages.js';
 import { OWN_TABLE } from './own.js';
 import { planRun } from './plan.js';
-import { openPurger, type Purger } from './purge/client.js';
+import { openPurger, PURGE_SOCKET, type Purger } from './purge/client.js';
 import type { Purged } from './purge/protocol.js';
 import { readingOf } from './reading.js';
 import { runRetention, type Target } from './run.js';
@@ -41,6 +42,7 @@ function targets(): Target[] {
   const posternWords = createClassifier(config.source.aliases);
   return data.targets.map(({ source, timeline, holds, limit }) => {
     const own = source === 'auditd';
+    const hub = !own && config.fleet.role === 'hub';
     const classify: Classifier = posternWords;
     const table = own ? OWN_TABLE : config.source;
     const rows = {
@@ -57,13 +59,24 @@ function targets(): Target[] {
       // How large Postern's table may get says nothing of ours.
       retention: own ? { ...config.retention, max_rows: null, max_size: null } : config.retention,
       read: readingOf(own ? data.stateDatabase : config.source.database),
-      rows: new RowReader(rows),
+      rows: hub ? hubIdentity(new RowReader(rows)) : new RowReader(rows),
       judge: new RowJudge(table, classify),
       holds,
       limit,
-      purger: async () => (own ? ownPurger : openPurger({ configPath: data.configPath, env: data.env })),
+      purger: async () =>
+        own ? ownPurger : openPurger({ configPath: data.configPath, env: hub ? withoutUnit() : data.env }),
     };
   });
+}
+
+/** In the hub's table each row has the id that its server gave it. */
+function hubIdentity(reader: RowReader): RowIdentity {
+  return { eventIdColumn: 'event_id', identify: (row, place) => reader.identify(row, place) };
+}
+
+/** The hub's table is the daemon's own, which the unit of the purge may not write: a child of this process can. */
+function withoutUnit(): NodeJS.ProcessEnv {
+  return { ...data.env, [PURGE_SOCKET]: '' };
 }
 
 /** Our own table is the main thread's to write. */

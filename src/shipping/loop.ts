@@ -28,7 +28,7 @@ export interface LoopOptions {
   readonly clock: () => number;
   readonly log: Logger;
   readonly random?: () => number;
-  /** Asked before each batch: false while another one ships in this one's place. */
+  /** Asked before each batch, and while it is under way: false while another one ships in this one's place. */
   readonly mayShip?: () => boolean;
 }
 
@@ -54,7 +54,7 @@ export class SinkLoop implements Follower {
   private readonly alarm = new Alarm();
   private ending = false;
   private readonly aborting = new AbortController();
-  private readonly deadline = new Deadline();
+  private readonly deadline: Deadline;
   private opened = false;
   private delivered = 0;
   private lastTick = 0;
@@ -69,6 +69,7 @@ export class SinkLoop implements Follower {
   constructor(private readonly options: LoopOptions) {
     const { name, state, config, clock, log } = options;
     this.health = new Health(name, clock, log);
+    this.deadline = new Deadline(options.mayShip ?? null);
     this.places = new Places({ sink: name, state, start: config.start, events: config.events, clock });
   }
 

@@ -64,6 +64,7 @@ describe('the catalog', () => {
     expect(failures).toEqual([
       'auth.login_failure',
       'daemon.server_silent',
+      'daemon.server_name_taken',
       'daemon.fleet_gap',
       'daemon.fleet_limit',
       'daemon.rows_lost',

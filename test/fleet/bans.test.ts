@@ -125,6 +125,27 @@ describe.skipIf(!able)('fleet-wide bans, with the real fail2ban', () => {
     expect(seen(0)).toBe(before + 1);
   });
 
+  it('failures of a server that was cut off for a quarter of an hour ban nobody when they come', async () => {
+    const [a, b, c] = members;
+    if (a === undefined || b === undefined || c === undefined) throw new Error('no members');
+    const before = [0, 1, 2].map(seen);
+    const told = (status: { fleet?: { bans: unknown } | null }) =>
+      Number((status.fleet?.bans as Record<string, number> | null)?.refused_not_fresh_total ?? 0);
+    const refusedBefore = told((await a.status()) ?? {});
+    await c.kill();
+    const insert = c.db.prepare(
+      "INSERT INTO audit_log (created_at, user_name, action, ip_address) VALUES (?, 'eve', 'auth.login_failure', '203.0.113.77')",
+    );
+    for (let n = 0; n < 20; n++)
+      insert.run(new Date(Date.now() - 900_000 + n * 1_000).toISOString().slice(0, 19).replace('T', ' '));
+    await c.start();
+    await c.until(({ sinks }) => sinks.stream?.lag_events === 0 && sinks.auth?.lag_events === 0, 'published');
+    await a.until((status) => told(status) === refusedBefore + 20, 'refused');
+    await sleep(2_000);
+    expect([0, 1, 2].map(seen)).toEqual(before);
+    expect([0, 1, 2].flatMap(banned)).not.toContain('203.0.113.77');
+  });
+
   it("a rogue server's flood bans nobody on the never-ban lists, and no more than its limit", async () => {
     const nc = await connect({ servers: nats.urls.map((url) => url.slice(7)) });
     let sequence = 1_000;

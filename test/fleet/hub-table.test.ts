@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Admission } from '../../src/fleet/admission.js';
@@ -48,7 +49,7 @@ describe("the hub's table", () => {
         fc.nat(11),
         fc.nat(11),
         (late, again, death) => {
-          table.db.exec('DELETE FROM audit_log; DELETE FROM origin; DELETE FROM held');
+          table.db.exec('DELETE FROM audit_log; DELETE FROM removed; DELETE FROM origin; DELETE FROM held');
           table.close();
           table = new HubTable(directory);
           const first = chain[0] as Received;
@@ -85,6 +86,19 @@ describe("the hub's table", () => {
     expect(rows()).toEqual([1, 4, 5]);
     table.take([message(3, 1)], 's', position(4), 2_000_000);
     expect(rows()).toEqual([1, 4, 5, 3]); // late, but not lost
+  });
+
+  it('takes no row again that retention has removed, also over a death, also from another connection', () => {
+    const messages = [message(1, 0), message(2, 1), message(3, 2)];
+    table.take(messages, 's', position(3), 0);
+    const other = new Database(table.path);
+    other.exec('DELETE FROM audit_log WHERE origin_id < 3');
+    other.close();
+    expect(table.take(messages, 's', position(6), 0)).toMatchObject({ inserted: 0, duplicates: 3 });
+    table.close();
+    table = new HubTable(directory);
+    table.take([...messages, message(4, 3)], 's', position(10), 0);
+    expect(rows()).toEqual([3, 4]);
   });
 
   it('moves its place in the stream with the rows, or not at all', () => {

@@ -13,18 +13,25 @@ if (!hasNats() && process.env.CI !== undefined) throw new Error('nats-server is 
 /** A collector of syslog over TCP, newline framing: the event ids that came, each with its hub's port. */
 class Collector {
   readonly ids: string[] = [];
+  /** Which connection brought each of `ids`, counted from 0. */
+  readonly from: number[] = [];
+  connections = 0;
   private readonly server: Server;
   port = 0;
 
   constructor() {
     this.server = createServer((socket) => {
       let text = '';
+      const number = this.connections++;
       socket.on('error', () => undefined);
       socket.setEncoding('utf8').on('data', (data: string) => {
         text += data;
         for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n')) {
           const id = /"id":"([0-9a-f]{32})".*"postern":\{"source":"postern"/.exec(text.slice(0, at))?.[1];
-          if (id !== undefined) this.ids.push(id);
+          if (id !== undefined) {
+            this.ids.push(id);
+            this.from.push(number);
+          }
           text = text.slice(at + 1);
         }
       });
@@ -123,6 +130,44 @@ describe.skipIf(!hasNats())('two hubs', () => {
     await second.kill('SIGTERM');
     await first.until(({ fleet }) => fleet?.lease?.held === true, 'the lease', 20_000);
     console.log(`handed over after ${Date.now() - before} ms`);
+  });
+
+  it('a holder that hangs loses the lease; when it goes on it ships nothing any more', async () => {
+    const [first, second] = hubs as [Hub, Hub];
+    await second.start();
+    await second.until(({ fleet }) => fleet?.lease?.holder === 'hub-1', 'stands by');
+    member.append(20);
+    await first.until(
+      ({ fleet, sinks }) => fleet?.hub?.lag_events === 0 && sinks.siem?.lag_events === 0,
+      'shipped',
+    );
+    let writing = true;
+    const written = (async () => {
+      while (writing) {
+        member.append(20);
+        await sleep(100);
+      }
+    })();
+    await sleep(500);
+    first.child?.kill('SIGSTOP');
+    await second.until(({ fleet }) => fleet?.lease?.held === true, 'the lease', 20_000);
+    await second.until(({ sinks }) => sinks.siem?.figures.connected === true, 'shipping');
+    const [its, before] = [collector.connections - 1, collector.ids.length];
+    first.child?.kill('SIGCONT');
+    await sleep(2_500);
+    writing = false;
+    await written;
+    const standing = await first.until(({ sinks }) => sinks.siem?.state === 'standing by', 'stands by');
+    expect(standing.fleet?.lease).toMatchObject({ held: false, holder: 'hub-2' });
+    await second.until(
+      ({ fleet, sinks }) => fleet?.hub?.lag_events === 0 && sinks.siem?.lag_events === 0,
+      'all',
+    );
+    // At most the batch that was on its way between the question and the socket.
+    expect(collector.from.slice(before).filter((from) => from !== its).length).toBeLessThanOrEqual(20);
+    expect(collector.ids.length).toBeGreaterThan(before);
+    await second.kill('SIGTERM');
+    await first.until(({ fleet }) => fleet?.lease?.held === true, 'the lease', 20_000);
   });
 
   it('status names each server, its last event, version and clock; one that is silent is an event, and its return', async () => {

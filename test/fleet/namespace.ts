@@ -8,40 +8,55 @@ function ip(...args: string[]): void {
   execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] });
 }
 
-/** Another host: a network namespace behind a veth pair that can be cut, without a word to either side. */
-export class FarHost {
-  readonly name = `fleet-${process.pid}`;
-  /** Of this side. */
-  readonly near: string;
-  private readonly link = `fl${process.pid}`;
+/** A network of hosts, each a network namespace, behind one bridge in a namespace of its own: nothing of it touches this machine's networks. */
+export class Network {
+  private readonly switch = `fleet-${process.pid}`;
+  private readonly hosts: Host[] = [];
 
   constructor() {
-    const subnet = `198.19.${process.pid % 250}`;
-    this.near = `${subnet}.1`;
-    ip('netns', 'add', this.name);
-    ip('link', 'add', this.link, 'type', 'veth', 'peer', 'name', 'up0', 'netns', this.name);
-    ip('address', 'add', `${this.near}/30`, 'dev', this.link);
-    ip('link', 'set', this.link, 'up');
-    const inside = (...args: string[]) => ip('-n', this.name, ...args);
-    inside('address', 'add', `${subnet}.2/30`, 'dev', 'up0');
-    inside('link', 'set', 'up0', 'up');
-    inside('link', 'set', 'lo', 'up');
+    ip('netns', 'add', this.switch);
+    ip('-n', this.switch, 'link', 'add', 'br0', 'type', 'bridge');
+    ip('-n', this.switch, 'link', 'set', 'br0', 'up');
   }
 
-  /** What runs a command over there. */
-  get wrap(): readonly string[] {
-    return ['ip', 'netns', 'exec', this.name];
-  }
-
-  cut(): void {
-    ip('-n', this.name, 'link', 'set', 'up0', 'down');
-  }
-
-  mend(): void {
-    ip('-n', this.name, 'link', 'set', 'up0', 'up');
+  host(name: string): Host {
+    const number = this.hosts.length + 1;
+    const host = new Host(`${this.switch}-${name}`, `198.19.0.${number}`, this.switch, `port${number}`);
+    this.hosts.push(host);
+    return host;
   }
 
   async close(): Promise<void> {
-    ip('netns', 'delete', this.name);
+    for (const { namespace } of this.hosts) ip('netns', 'delete', namespace);
+    ip('netns', 'delete', this.switch);
+  }
+}
+
+/** One of them. It can be cut off, without a word to either side. */
+export class Host {
+  constructor(
+    readonly namespace: string,
+    readonly address: string,
+    private readonly bridge: string,
+    private readonly port: string,
+  ) {
+    ip('netns', 'add', namespace);
+    ip('-n', namespace, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', port, 'netns', bridge);
+    ip('-n', bridge, 'link', 'set', port, 'master', 'br0', 'up');
+    ip('-n', namespace, 'address', 'add', `${address}/24`, 'dev', 'eth0');
+    for (const link of ['lo', 'eth0']) ip('-n', namespace, 'link', 'set', link, 'up');
+  }
+
+  /** What runs a command there. */
+  get wrap(): readonly string[] {
+    return ['ip', 'netns', 'exec', this.namespace];
+  }
+
+  cut(): void {
+    ip('-n', this.bridge, 'link', 'set', this.port, 'down');
+  }
+
+  mend(): void {
+    ip('-n', this.bridge, 'link', 'set', this.port, 'up');
   }
 }

@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jetstream } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
+import type { Host } from './namespace.js';
 
 export function hasNats(): boolean {
   return spawnSync('nats-server', ['--version']).status === 0;
@@ -32,12 +33,13 @@ export interface NatsOptions {
   readonly nodes?: number;
   /** Text of nats-server.conf besides: `authorization { … }`, `tls { … }`. */
   readonly extra?: string;
-  /** Where they listen; default: loopback. */
-  readonly address?: string;
+  /** Hosts that they run on, one each; default: this one, on loopback. */
+  readonly hosts?: readonly Host[];
 }
 
 interface Node {
   readonly config: string;
+  readonly wrap: readonly string[];
   child: ChildProcess | null;
 }
 
@@ -50,26 +52,29 @@ export class Nats {
   private constructor(readonly urls: readonly string[]) {}
 
   static async start(options: NatsOptions = {}): Promise<Nats> {
-    const { nodes = 1, address = '127.0.0.1', extra = '' } = options;
+    const { hosts, extra = '' } = options;
+    const nodes = hosts?.length ?? options.nodes ?? 1;
     const ports = await freePorts(nodes * 2);
-    const nats = new Nats(Array.from({ length: nodes }, (_, at) => `nats://${address}:${ports[at * 2]}`));
-    const routes = Array.from({ length: nodes }, (_, at) => `"nats://${address}:${ports[at * 2 + 1]}"`);
+    const place = (at: number, port: number) => `${hosts?.[at]?.address ?? '127.0.0.1'}:${ports[port]}`;
+    const nats = new Nats(Array.from({ length: nodes }, (_, at) => `nats://${place(at, at * 2)}`));
+    const routes = Array.from({ length: nodes }, (_, at) => `"nats://${place(at, at * 2 + 1)}"`);
     for (let at = 0; at < nodes; at++) {
       const config = join(nats.directory, `n${at}.conf`);
       const cluster =
         nodes === 1
           ? ''
-          : `cluster { name: fleet, listen: "${address}:${ports[at * 2 + 1]}", routes: [${routes.join(', ')}] }`;
+          : `cluster { name: fleet, listen: "${place(at, at * 2 + 1)}", routes: [${routes.join(', ')}] }`;
       writeFileSync(
         config,
         `server_name: n${at}
-listen: "${address}:${ports[at * 2]}"
+listen: "${place(at, at * 2)}"
 jetstream { store_dir: "${nats.directory}/data${at}", max_mem: 256M, max_file: 20G }
 ${cluster}
+# extra
 ${extra}
 `,
       );
-      nats.nodes.push({ config, child: null });
+      nats.nodes.push({ config, wrap: hosts?.[at]?.wrap ?? [], child: null });
     }
     nats.nodes.forEach((_, at) => {
       nats.run(at);
@@ -80,7 +85,8 @@ ${extra}
   /** Starts a node (again). */
   run(at: number): void {
     const node = this.node(at);
-    const child = spawn('nats-server', ['-c', node.config], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const [command = 'nats-server', ...before] = [...node.wrap, 'nats-server'];
+    const child = spawn(command, [...before, '-c', node.config], { stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding('utf8').on('data', (text: string) => {
         this.output = (this.output + text).slice(-100_000);
@@ -96,6 +102,16 @@ ${extra}
     const ended = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGKILL');
     await ended;
+  }
+
+  /** Exchanges the text of `extra`, and has each node read it. */
+  async reconfigure(extra: string): Promise<void> {
+    for (const { config, child } of this.nodes) {
+      const text = readFileSync(config, 'utf8');
+      writeFileSync(config, text.replace(/# extra\n[\s\S]*/, `# extra\n${extra}\n`));
+      child?.kill('SIGHUP');
+    }
+    await sleep(200);
   }
 
   pid(at: number): number | null {

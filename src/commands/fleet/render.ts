@@ -3,8 +3,7 @@ import { visible } from '../terminal.js';
 
 /** What of the fleet needs somebody's attention. */
 export function fleetTroubles(fleet: FleetStatus): string[] {
-  const { connected, last_error } = fleet.link;
-  const link = connected ? [] : [`fleet: ${last_error ?? 'not connected yet'}`];
+  const link = fleet.link.troubles.map((trouble) => `fleet: ${trouble}`);
   const silent = fleet.servers
     .filter((server) => server.silent)
     .map(({ server, heartbeat_age }) => `server ${visible(server)} is silent for ${seconds(heartbeat_age)}`);

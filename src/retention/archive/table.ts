@@ -15,6 +15,12 @@ interface ColumnInfo {
 
 const REPLACEMENT = '\uFFFD';
 
+/** Where the `event.id` of a row comes from. */
+export interface RowIdentity extends Pick<RowReader, 'identify'> {
+  /** The column that has it already, as in the table of a hub; else it is made from the row. */
+  readonly eventIdColumn?: string;
+}
+
 /**
  * Rows of an audit table with all their columns, as they are archived. For one connection, in one step: leaves no statement open.
  */
@@ -23,6 +29,7 @@ export class TableRows {
   private readonly defaults: ReadonlyArray<unknown>;
   /** Where each of COLUMN_KEYS stands among the columns; -1 if the table has not got it. */
   private readonly places: readonly number[];
+  private readonly eventIdAt: number;
   private readonly created = new CreatedReader();
   private readonly select: string;
   private readonly bytes: string;
@@ -31,7 +38,7 @@ export class TableRows {
   constructor(
     private readonly db: Database,
     config: TableConfig,
-    private readonly reader: Pick<RowReader, 'identify'>,
+    private readonly reader: RowIdentity,
     cache: TableCache = new TableCache(config),
   ) {
     const table = cache.get(db);
@@ -42,6 +49,7 @@ export class TableRows {
     ).filter(({ hidden }) => hidden === 0);
     const nameOf = (name: string) => columns.findIndex((column) => lower(column.name) === lower(name));
     this.places = COLUMN_KEYS.map((key) => (table.absent.includes(key) ? -1 : nameOf(config.columns[key])));
+    this.eventIdAt = reader.eventIdColumn === undefined ? -1 : nameOf(reader.eventIdColumn);
     this.defaults = table.defaults;
     const id = columns[this.places[0] ?? -1]?.name ?? config.columns.id;
     this.shape = {
@@ -74,10 +82,13 @@ export class TableRows {
 
   private rowOf([id, ...values]: RawRow): ArchivedRow {
     const known: SqlValue[] = this.places.map((at) => (at < 0 ? null : (values[at] ?? null)));
-    const { id: eventId } = this.reader.identify(known, {
-      defaults: this.defaults,
-      bytesOf: (rowId, column) => this.bytesOf(rowId)[this.places[column] ?? -1] ?? null,
-    });
+    const given = values[this.eventIdAt];
+    const made = () =>
+      this.reader.identify(known, {
+        defaults: this.defaults,
+        bytesOf: (rowId, column) => this.bytesOf(rowId)[this.places[column] ?? -1] ?? null,
+      });
+    const eventId = typeof given === 'string' ? given : made().id;
     const inexact = values.some((value) => typeof value === 'string' && value.includes(REPLACEMENT));
     const bytes = inexact ? this.bytesOf(id ?? null) : [];
     const columns: Record<string, ArchivedValue> = {};

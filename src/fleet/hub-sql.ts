@@ -1,0 +1,93 @@
+import type Database from 'better-sqlite3';
+
+/**
+ * `audit_log` has the columns of Postern's table without its constraints: no row of no server may be refused. `removed` has the ids of
+ * rows that were deleted, by whom ever, so that what is sent again does not come back: about 20 bytes a row.
+ */
+export const HUB_SCHEMA = `
+  CREATE TABLE IF NOT EXISTS audit_log (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    created_at TEXT, user_id INTEGER, user_name TEXT, user_email TEXT, action TEXT, resource_type TEXT, resource_id TEXT,
+    details TEXT, ip_address TEXT, server TEXT,
+    event_id TEXT NOT NULL UNIQUE,
+    origin TEXT NOT NULL, origin_source TEXT NOT NULL, origin_timeline INTEGER NOT NULL, origin_id INTEGER NOT NULL);
+  CREATE TABLE IF NOT EXISTS position (
+    stream TEXT PRIMARY KEY, created TEXT NOT NULL, sequence INTEGER NOT NULL, message_id TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS origin (
+    origin TEXT NOT NULL, source TEXT NOT NULL, timeline INTEGER NOT NULL, last INTEGER NOT NULL,
+    seen INTEGER NOT NULL, last_created TEXT, PRIMARY KEY (origin, source, timeline)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS held (
+    origin TEXT NOT NULL, source TEXT NOT NULL, timeline INTEGER NOT NULL, sequence INTEGER NOT NULL, after INTEGER NOT NULL,
+    since INTEGER NOT NULL, subject TEXT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (origin, source, timeline, sequence));
+  CREATE TABLE IF NOT EXISTS removed (event_id BLOB PRIMARY KEY) WITHOUT ROWID;
+  CREATE TRIGGER IF NOT EXISTS remember_removed AFTER DELETE ON audit_log BEGIN
+    INSERT OR IGNORE INTO removed (event_id) VALUES (unhex(OLD.event_id));
+  END;
+`;
+
+export type HubStatements = Readonly<
+  Record<
+    | 'position'
+    | 'setPosition'
+    | 'eventId'
+    | 'eventIdUpTo'
+    | 'rowOf'
+    | 'insert'
+    | 'last'
+    | 'setLast'
+    | 'lastEvents'
+    | 'known'
+    | 'hold'
+    | 'unhold'
+    | 'next'
+    | 'heldOf'
+    | 'heldCount'
+    | 'oldestHeld'
+    | 'late'
+    | 'unchain',
+    Database.Statement
+  >
+>;
+
+/** What the hub says to its table. */
+export function hubStatements(db: Database.Database): HubStatements {
+  const one = 'origin = ? AND source = ? AND timeline = ?';
+  return {
+    position: db.prepare('SELECT created, sequence, message_id AS messageId FROM position WHERE stream = ?'),
+    setPosition: db.prepare(
+      'INSERT OR REPLACE INTO position (stream, created, sequence, message_id) VALUES (?, ?, ?, ?)',
+    ),
+    eventId: db.prepare('SELECT event_id FROM audit_log WHERE id = ?').pluck(),
+    eventIdUpTo: db.prepare('SELECT event_id FROM audit_log WHERE id <= ? ORDER BY id DESC LIMIT 1').pluck(),
+    rowOf: db.prepare('SELECT id FROM audit_log WHERE event_id = ?').pluck(),
+    insert: db.prepare(
+      `INSERT INTO audit_log (created_at, user_id, user_name, user_email, action, resource_type, resource_id, details, ip_address,
+         server, event_id, origin, origin_source, origin_timeline, origin_id)
+       SELECT ${Array(15).fill('?').join(', ')}
+       WHERE NOT EXISTS (SELECT 1 FROM removed WHERE event_id = unhex(?)) ON CONFLICT (event_id) DO NOTHING`,
+    ),
+    last: db.prepare(`SELECT last FROM origin WHERE ${one}`).pluck(),
+    setLast: db.prepare(
+      'INSERT OR REPLACE INTO origin (origin, source, timeline, last, seen, last_created) VALUES (?, ?, ?, ?, ?, ?)',
+    ),
+    lastEvents: db.prepare(
+      "SELECT origin, max(seen) AS seen, last_created AS created FROM origin WHERE source = 'postern' GROUP BY origin",
+    ),
+    known: db.prepare(
+      `SELECT origin AS server, timeline, last AS row, last_created AS time FROM origin WHERE source = 'postern' ORDER BY seen DESC LIMIT ?`,
+    ),
+    hold: db.prepare(
+      `INSERT OR IGNORE INTO held (origin, source, timeline, sequence, after, since, subject, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+    ),
+    unhold: db.prepare(`DELETE FROM held WHERE ${one} AND sequence = ?`),
+    next: db.prepare(
+      `SELECT sequence, after, subject, body FROM held WHERE ${one} ORDER BY sequence LIMIT 1`,
+    ),
+    heldOf: db.prepare(`SELECT count(*) FROM held WHERE ${one}`).pluck(),
+    heldCount: db.prepare('SELECT count(*) FROM held').pluck(),
+    oldestHeld: db.prepare('SELECT min(since) FROM held').pluck(),
+    late: db.prepare('SELECT origin, source, timeline FROM held WHERE since <= ? LIMIT 1'),
+    unchain: db.prepare('UPDATE origin SET last = 0'),
+  };
+}

@@ -1,0 +1,55 @@
+import type { Msg, NatsConnection } from '@nats-io/transport-node';
+import type { Logger } from 'pino';
+import { messageOf } from '../errors.js';
+
+const AGAIN_MS = 10_000;
+
+/** A core subscription that is asked for again while it is refused: the right may be given without a new connection. Says once that it is. */
+export class Subscription {
+  private nc: NatsConnection | null = null;
+  private timer: NodeJS.Timeout | null = null;
+  private refusal: string | null = null;
+
+  constructor(
+    private readonly subject: string,
+    private readonly what: string,
+    private readonly log: Logger,
+    private readonly onMessage: (message: Msg) => void,
+  ) {}
+
+  attach(nc: NatsConnection): void {
+    this.nc = nc;
+    const subscription = nc.subscribe(this.subject, {
+      callback: (error, message) => {
+        if (error === null) this.onMessage(message);
+        else this.refused(nc, error);
+      },
+    });
+    // A refusal comes before the answer to this.
+    nc.flush().then(
+      () => {
+        if (!subscription.isClosed()) this.refusal = null;
+      },
+      () => undefined, // the connection has ended
+    );
+  }
+
+  detach(): void {
+    this.nc = null;
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
+  }
+
+  /** Why nothing comes; null while it may. */
+  trouble(): string | null {
+    return this.refusal;
+  }
+
+  private refused(nc: NatsConnection, error: Error): void {
+    if (nc !== this.nc || nc.isClosed()) return;
+    const said = `${this.what}: ${messageOf(error)}. Give this user the permissions of docs/FLEET.md`;
+    if (this.refusal === null) this.log.error({ err: error }, said);
+    this.refusal = said;
+    this.timer = setTimeout(() => nc === this.nc && !nc.isClosed() && this.attach(nc), AGAIN_MS);
+  }
+}

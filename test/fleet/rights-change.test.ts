@@ -1,0 +1,64 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { initFleet } from '../../src/fleet/init.js';
+import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
+import { hasNats, Nats } from './nats.js';
+import { Hub, Member } from './rig.js';
+
+if (!hasNats() && process.env.CI !== undefined) throw new Error('nats-server is not installed');
+
+describe.skipIf(!hasNats())('rights and passwords that change', () => {
+  const closing: Array<{ close(): Promise<void> }> = [];
+
+  afterAll(async () => {
+    for (const one of closing.reverse()) await one.close();
+  });
+
+  const users = (password: string, denied: string) => `authorization { users: [
+    { user: hub, password: pw },
+    { user: web1, password: ${password}, permissions: {
+      publish: { allow: [">"], deny: ["postern.audit.web1.${denied}"] }, subscribe: { allow: [">"], deny: ["postern.audit.*.${denied}"] } } } ] }`;
+
+  it('a refused subject stops that server and is said; a right that is given, a password exchanged: it goes on, with each row once', async () => {
+    const nats = await Nats.start({ extra: users('old', 'auth.login_failure') });
+    closing.push(nats);
+    await nats.ready(30_000, { user: 'hub', pass: 'pw' });
+    const [secret, hubSecret] = ['web1', 'hub'].map((name) => join(nats.directory, `${name}.pw`));
+    writeFileSync(secret as string, 'old');
+    writeFileSync(hubSecret as string, 'pw');
+    const stream = { stream: 'POSTERN_AUDIT', connect_timeout: 5_000 };
+    await initFleet({ servers: nats.urls, user: 'hub', password: hubSecret, ...stream }, STREAM_DEFAULTS);
+    const member = new Member('web1', nats.urls, {
+      login: `user: web1, password: ${secret}`,
+      sinks: '  auth: { type: fail2ban, directory: $DIR/auth, group: null }',
+      extra: 'fleet: { bans: subscribe, heartbeat: 1s }',
+    });
+    const hub = new Hub('hub', nats.urls, { login: `user: hub, password: ${hubSecret}` });
+    closing.push(member, hub);
+    await Promise.all([member.start(), hub.start()]);
+    member.append(10);
+    await hub.until(() => hub.countOf('web1') === 10, 'what is allowed');
+    member.recorder.record({ action: 'auth.login_failure', address: '203.0.113.1', user: { name: 'eve' } });
+    member.append(10);
+    const refused = await member.until(
+      ({ sinks }) => /[Pp]ermission/.test(sinks.stream?.last_error?.message ?? ''),
+      'refused',
+    );
+    // The subscription too: bans of others can't come, and that is no silence.
+    expect(refused.fleet?.link.troubles.join()).toMatch(/fleet\.bans: .*[Pp]ermission.*docs\/FLEET\.md/);
+    await nats.reconfigure(users('old', 'nothing.at.all'));
+    await hub.until(() => hub.countOf('web1') === 21, 'the rest');
+    await member.until(({ fleet }) => fleet?.link.troubles.length === 0, 'the subscription', 30_000);
+    // The password is exchanged at the server first: who holds the old one is thrown out, and reads the file anew until it fits.
+    await nats.reconfigure(users('new', 'nothing.at.all'));
+    member.append(10);
+    await member.until(
+      ({ sinks }) => /login was refused/.test(sinks.stream?.last_error?.message ?? ''),
+      'the old password refused',
+    );
+    writeFileSync(secret as string, 'new');
+    await hub.until(() => hub.countOf('web1') === 31, 'with the new password');
+    expect(hub.rowsOf('web1')).toEqual(member.expected());
+  });
+});

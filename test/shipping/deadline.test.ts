@@ -1,0 +1,23 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { Deadline } from '../../src/shipping/deadline.js';
+
+/** Ends when it is told to, with the reason. */
+function endless(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+}
+
+describe('the limit of a delivery', () => {
+  it('is also the end of the turn: what is under way when another one ships is broken off, and the next one may begin', async () => {
+    let mine = true;
+    const deadline = new Deadline(() => mine);
+    const under = deadline.limit(endless);
+    await sleep(120);
+    mine = false;
+    await expect(under).rejects.toThrow('another one ships now');
+    mine = true;
+    expect(await deadline.limit(async (signal) => signal.aborted)).toBe(false);
+  });
+});
