@@ -273,7 +273,7 @@ const groups: Readonly<Record<Category, Group>> = {
         outcome: 'failure',
         severity: 'error',
         ecs: ['configuration'],
-        type: ['error'],
+        type: ['info'],
         activity: OTHER,
       },
       fleet_gap: {
