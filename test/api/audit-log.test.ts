@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { entry as entrySchema, page as pageSchema, problem as problemSchema } from '../../src/api/answers.js';
-import { without } from '../tools.js';
+import { installed } from '../installed.js';
 import { ApiRig } from './rig.js';
 
 let rig: ApiRig;
@@ -38,7 +38,7 @@ function curl(command: string): string {
 
 const ask = (query: string, init: RequestInit = {}) => rig.ask(`/api/audit-log${query}`, token, init);
 
-describe.skipIf(without('curl'))('the three curl commands of the product page', () => {
+describe.skipIf(!installed('curl', 'curl'))('the three curl commands of the product page', () => {
   it('the last 50 entries, newest first', () => {
     const page = pageSchema.parse(
       JSON.parse(

@@ -4,7 +4,7 @@ import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/load.js';
-import { without } from '../tools.js';
+import { installed } from '../installed.js';
 import { ApiRig, apiOf, freePort } from './rig.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'postern-listen-'));
@@ -54,7 +54,7 @@ describe('where the API listens', () => {
 });
 
 describe('with TLS', () => {
-  it.skipIf(without('curl') || without('openssl'))(
+  it.skipIf(!installed('curl', 'curl') || !installed('openssl', 'openssl'))(
     'listens beyond loopback, reads a renewed certificate at a reload, and keeps its sessions',
     async () => {
       const [cert, key] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/load.js';
+import { asUser } from '../other-user.js';
 import { CLI, run } from './cli.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'postern-auditd-cli-'));
@@ -135,11 +136,10 @@ it('a configuration that may not be read is an error, and no reason to run with 
   const closed = file('closed.yml', '');
   chmodSync(closed, 0);
   chmodSync(directory, 0o755);
-  const nobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
-  const { status, stderr } = spawnSync(process.execPath, [CLI, 'config', '--config', closed], {
-    encoding: 'utf8',
-    ...nobody,
-  });
+  const command = [process.execPath, CLI, 'config', '--config', closed];
+  const nobody = { uid: 65_534, gid: 65_534 };
+  const [program = '', ...args] = process.getuid?.() === 0 ? asUser(nobody, command) : command;
+  const { status, stderr } = spawnSync(program, args, { encoding: 'utf8' });
   expect(stderr).toMatch(
     new RegExp(
       `^postern-auditd: The configuration file ${closed} may not be read by this user\\. Name another`,

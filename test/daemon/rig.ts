@@ -138,7 +138,7 @@ ${extra}
         this.output += text;
       });
     }
-    const deadline = Date.now() + 20_000;
+    const deadline = Date.now() + 120_000;
     while ((await this.status()) === null) {
       if (child.exitCode !== null || Date.now() > deadline)
         throw new Error(`the daemon does not run:\n${this.output}`);
@@ -158,7 +158,7 @@ ${extra}
   async until(
     wanted: (status: DaemonStatus) => boolean,
     what: string,
-    limitMs = 30_000,
+    limitMs = 120_000,
   ): Promise<DaemonStatus> {
     const deadline = Date.now() + limitMs;
     for (;;) {

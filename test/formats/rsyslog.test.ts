@@ -14,8 +14,8 @@ import { createFormatter, type SyslogFormatOptions } from '../../src/formats/mes
 import { priority } from '../../src/formats/priority.js';
 import { bsdTimestamp } from '../../src/formats/rfc3164.js';
 import { messageId, timestamp } from '../../src/formats/rfc5424.js';
+import { installed } from '../installed.js';
 import { anyEvent, plainEvent } from './events.js';
-import { installed } from './installed.js';
 import { parseRfc5424 } from './rfc5424-parser.js';
 
 const here = installed('rsyslogd', 'rsyslog');

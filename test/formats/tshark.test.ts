@@ -11,8 +11,8 @@ import { createFormatter, type SyslogFormatOptions } from '../../src/formats/mes
 import { facilities, severities } from '../../src/formats/priority.js';
 import { bsdTimestamp } from '../../src/formats/rfc3164.js';
 import { headerField, messageId, timestamp } from '../../src/formats/rfc5424.js';
+import { installed } from '../installed.js';
 import { anyEvent } from './events.js';
-import { installed } from './installed.js';
 import { captureOf } from './pcap.js';
 
 const here = installed('tshark', 'tshark');
@@ -20,12 +20,18 @@ const formats: readonly BodyFormat[] = ['ecs', 'ocsf', 'cef', 'leef', 'text'];
 
 describe.skipIf(!here)("Wireshark's dissector reads", () => {
   let file = '';
+  /** The one of Debian 13 writes a backslash as two. */
+  let doubles = false;
   beforeAll(() => {
     file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'postern-tshark-')), 'syslog.pcap');
+    doubles = dissect(['<13>1 - a\\b - - - - x'], ['syslog.hostname']).rows[0]?.[0] === 'a\\\\b';
   });
   afterAll(() => {
     fs.rmSync(path.dirname(file), { recursive: true, force: true });
   });
+
+  /** As this tshark prints it. */
+  const printed = (text: string): string => (doubles ? text.replaceAll('\\', '\\\\') : text);
 
   /** The given fields of each message, and what the dissector had to complain about. */
   function dissect(
@@ -75,12 +81,12 @@ describe.skipIf(!here)("Wireshark's dissector reads", () => {
         '1',
         String(facilities.authpriv),
         String(severities[event.type.severity]),
-        headerField(event.server, 255),
+        printed(headerField(event.server, 255)),
         'postern-auditd',
         '4711',
       ]);
       // The dissector of Wireshark 4.0 gives MSGID and all that follows as one.
-      expect(id?.split(' ', 1)[0]).toBe(messageId(event.action));
+      expect(id?.split(' ', 1)[0]).toBe(printed(messageId(event.action)));
       const sent = timestamp(event.time);
       if (sent !== '-')
         expect(Date.parse(`${time?.replace(/(\.\d{3})\d* UTC$/, '$1')} UTC`)).toBe(event.time);
@@ -96,7 +102,7 @@ describe.skipIf(!here)("Wireshark's dissector reads", () => {
     some.forEach((event, at) => {
       const sendable = timestamp(event.time) !== '-' && event.time !== null;
       const time = bsdTimestamp(sendable ? event.time : event.ingested, 'utc');
-      expect(rows[at]).toEqual([time, headerField(event.server, 255)]);
+      expect(rows[at]).toEqual([time, printed(headerField(event.server, 255))]);
     });
   });
 });

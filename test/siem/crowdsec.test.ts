@@ -6,9 +6,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formatEcs } from '../../src/formats/ecs.js';
 import { failure } from '../sinks/local.js';
 import { freePort } from '../sinks/syslog/receivers.js';
+import { Unpacked } from '../unpacked.js';
 import { Child } from './child.js';
 import { recipe } from './recipe.js';
-import { Unpacked } from './unpacked.js';
 
 const packages = Unpacked.of('crowdsec');
 

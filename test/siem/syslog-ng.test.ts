@@ -6,11 +6,11 @@ import { formatEcs } from '../../src/formats/ecs.js';
 import { failure } from '../sinks/local.js';
 import { events, Shipping, syslog } from '../sinks/syslog/lab.js';
 import { freePort } from '../sinks/syslog/receivers.js';
+import { Unpacked } from '../unpacked.js';
 import { Child } from './child.js';
 import { recipe } from './recipe.js';
-import { Unpacked } from './unpacked.js';
 
-const packages = Unpacked.of('syslog-ng-core', 'libivykis0', 'libnet1', 'libwrap0', 'libjson-c5', 'libpcre3');
+const packages = Unpacked.withLibraries('syslog-ng-core');
 
 describe.skipIf(packages === null)('the recipe for syslog-ng', () => {
   let directory: string;

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { catalog } from '../../src/audit/catalog.js';
 import { formatEcs } from '../../src/formats/ecs.js';
 import { plainEvent } from '../formats/events.js';
-import { installed } from '../formats/installed.js';
+import { installed } from '../installed.js';
 import { failure } from '../sinks/local.js';
 import { read, SIEM } from './recipe.js';
 

@@ -12,8 +12,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { compiled, removeCompiled } from '../compiled.js';
+import type { Identity } from '../other-user.js';
 import { Reader, TABLE, temporaryDirectory, Writer } from './postern.js';
-import { type Identity, isRoot } from './process.js';
+import { isRoot } from './process.js';
 
 const root = isRoot();
 const POSTERN: Identity = { uid: 31_001, gid: 31_001 };

@@ -3,11 +3,7 @@ import { once } from 'node:events';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { compiled } from '../compiled.js';
-
-export interface Identity {
-  readonly uid: number;
-  readonly gid: number;
-}
+import { asUser, type Identity } from '../other-user.js';
 
 /** A child that answers each line with a line. */
 class Talker {
@@ -42,9 +38,8 @@ class Talker {
 
 const script = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 
-function as(identity: Identity | undefined): string[] {
-  if (identity === undefined) return [];
-  return ['setpriv', `--reuid=${identity.uid}`, `--regid=${identity.gid}`, '--clear-groups'];
+function as(identity: Identity | undefined, command: readonly string[]): readonly string[] {
+  return identity === undefined ? command : asUser(identity, command);
 }
 
 /** A program that has the database open, as Postern does. */
@@ -52,7 +47,7 @@ export class Writer {
   private readonly talker: Talker;
 
   constructor(path: string, identity?: Identity) {
-    this.talker = new Talker([...as(identity), process.execPath, script('writer.mjs'), path]);
+    this.talker = new Talker(as(identity, [process.execPath, script('writer.mjs'), path]));
   }
 
   async ask(command: string, options: Record<string, unknown> = {}): Promise<unknown> {
@@ -98,14 +93,8 @@ export class Reader {
       readOnly,
     }: { readonly identity?: Identity /** A directory. */; readonly readOnly?: string } = {},
   ) {
-    const command = [
-      ...as(identity),
-      process.execPath,
-      script('reader.mjs'),
-      compiled(),
-      database,
-      privateDirectory,
-    ];
+    const reader = [process.execPath, script('reader.mjs'), compiled(), database, privateDirectory];
+    const command = as(identity, reader);
     // The mount is in a namespace of the child's own and goes with it.
     const behindMount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"';
     this.talker = new Talker(

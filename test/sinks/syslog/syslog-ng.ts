@@ -1,76 +1,23 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Unpacked } from '../../unpacked.js';
 import type { Identity } from './certificates.js';
 import { LineFile } from './line-file.js';
 
-const PACKAGE = 'syslog-ng-core';
-let unpacked = '';
-
-function output(command: string, args: readonly string[], cwd?: string): string {
-  return execFileSync(command, args, {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'pipe'],
-    ...(cwd === undefined ? {} : { cwd }),
-  });
-}
-
-function isInstalled(name: string): boolean {
-  try {
-    return output('dpkg-query', ['-s', name]).includes('\nStatus: install ok installed\n');
-  } catch {
-    return false;
-  }
-}
-
-/** The package excludes rsyslog, so it is unpacked beside it, with the libraries that are not installed. */
-function unpack(): string {
-  const options = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map(
-    (kind) => `--no-${kind}`,
-  );
-  const depends = output('apt-cache', ['depends', '--recurse', ...options, PACKAGE]);
-  const libraries = new Set(
-    [...depends.matchAll(/^ +\|?Depends: (lib[a-z0-9.+-]+)$/gm)].map((match) => match[1] ?? ''),
-  );
-  // Debian 13 depends on some by an old name that no package has any more, but another one provides.
-  const policy = output('apt-cache', ['policy', ...libraries]);
-  const real = new Set(
-    [...policy.matchAll(/^(\S+):\n.*\n {2}Candidate: (?!\(none\))/gm)].map((match) => match[1] ?? ''),
-  );
-  const wanted = [PACKAGE, ...[...libraries].filter((name) => real.has(name) && !isInstalled(name))];
-  const directory = mkdtempSync(join(tmpdir(), 'postern-unpacked-'));
-  try {
-    output('apt-get', ['download', ...wanted], directory);
-    for (const name of readdirSync(directory)) {
-      if (!name.endsWith('.deb')) continue;
-      output('dpkg', ['-x', name, '.'], directory);
-      rmSync(join(directory, name));
-    }
-    return directory;
-  } catch (error) {
-    rmSync(directory, { recursive: true, force: true });
-    throw error;
-  }
-}
+let unpacked: Unpacked | null = null;
 
 /** For `afterAll`. */
 export function removeSyslogNg(): void {
-  if (unpacked !== '') rmSync(unpacked, { recursive: true, force: true });
+  unpacked?.remove();
 }
 
 /** True where tests against syslog-ng can't run; says so, and lets them fail where they must run. */
 export function withoutSyslogNg(): boolean {
-  try {
-    unpacked = unpack();
-    return false;
-  } catch (error) {
-    const what = `syslog-ng can't be unpacked: ${error instanceof Error ? error.message : error}`;
-    if (process.env.CI !== undefined) throw new Error(what);
-    console.warn(`SKIPPED: ${what}`);
-    return true;
-  }
+  unpacked = Unpacked.withLibraries('syslog-ng-core');
+  return unpacked === null;
 }
 
 export interface SyslogNgPorts {
@@ -102,19 +49,17 @@ export class SyslogNg {
 
   async start(): Promise<void> {
     writeFileSync(this.at('syslog-ng.conf'), this.configuration());
-    const own = join(unpacked, 'usr/lib/syslog-ng');
+    if (unpacked === null) throw new Error('syslog-ng was not unpacked');
+    const own = unpacked.at('usr/lib/syslog-ng');
     const modules = readdirSync(own).find((name) => /^\d/.test(name)) ?? '';
-    const shared = readdirSync(join(unpacked, 'usr/lib'))
-      .filter((name) => name.includes('-linux-'))
-      .flatMap((name) => [join(unpacked, 'usr/lib', name), join(unpacked, 'lib', name)]);
     const args = ['-F', '--no-caps', '-f', this.at('syslog-ng.conf'), `--module-path=${join(own, modules)}`];
     const files = [
       `--persist-file=${this.at('persist')}`,
       `--pidfile=${this.at('pid')}`,
       `--control=${this.at('control')}`,
     ];
-    const child = spawn(join(unpacked, 'usr/sbin/syslog-ng'), [...args, ...files], {
-      env: { ...process.env, LD_LIBRARY_PATH: [own, ...shared].join(':') },
+    const child = spawn(unpacked.at('usr/sbin/syslog-ng'), [...args, ...files], {
+      env: { ...process.env, LD_LIBRARY_PATH: unpacked.libraries('usr/lib/syslog-ng') },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.process = child;

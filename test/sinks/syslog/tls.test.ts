@@ -2,13 +2,13 @@ import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import tls from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { without } from '../../tools.js';
+import { installed } from '../../installed.js';
 import { batch } from '../local.js';
 import { Authority, HERE, type Identity } from './certificates.js';
 import { syslog } from './lab.js';
 import { CountedReader, listen } from './receivers.js';
 
-const openssl = !without('openssl');
+const openssl = installed('openssl', 'openssl');
 
 let authority: Authority;
 let stranger: Authority;

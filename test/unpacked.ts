@@ -3,6 +3,11 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+/** Nothing where there is no such program. */
+function output(command: string, ...args: string[]): string {
+  return spawnSync(command, args, { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' } }).stdout ?? '';
+}
+
 /**
  * Debian packages unpacked into a directory of their own, for programs that can't be installed here: syslog-ng excludes rsyslog,
  * and CrowdSec registers the host with its makers when it is installed.
@@ -10,9 +15,22 @@ import { join } from 'node:path';
 export class Unpacked {
   private constructor(readonly directory: string) {}
 
+  /** With the libraries that it depends on and that are not installed. */
+  static withLibraries(name: string): Unpacked | null {
+    const kinds = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'];
+    const depends = output('apt-cache', 'depends', '--recurse', ...kinds.map((kind) => `--no-${kind}`), name);
+    const libraries = new Set(
+      [...depends.matchAll(/^ +\|?Depends: (lib[a-z0-9.+-]+)$/gm)].map((match) => match[1] ?? ''),
+    );
+    // Debian 13 depends on some by an old name that no package has any more, but another one provides.
+    const policy = output('apt-cache', 'policy', ...libraries);
+    const absent = [...policy.matchAll(/^(\S+):\n {2}Installed: \(none\)\n {2}Candidate: (?!\(none\))/gm)];
+    return Unpacked.of(name, ...absent.map((match) => match[1] ?? ''));
+  }
+
   /** Null, and a word why, where they can't be had; throws where `CI` is set. */
   static of(...packages: readonly string[]): Unpacked | null {
-    const directory = mkdtempSync(join(tmpdir(), 'postern-siem-unpacked-'));
+    const directory = mkdtempSync(join(tmpdir(), 'postern-unpacked-'));
     const got = spawnSync('apt-get', ['download', '-q', ...packages], { cwd: directory, encoding: 'utf8' });
     const files = existsSync(directory) ? readdirSync(directory).filter((name) => name.endsWith('.deb')) : [];
     if (got.status === 0 && files.length === packages.length) {
