@@ -5,10 +5,10 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { entry as entrySchema, page as pageSchema } from '../../src/api/answers.js';
-import { without } from '../tools.js';
+import { installed } from '../installed.js';
 import { ApiRig, freePort } from './rig.js';
 
-const missing = without('nginx') || without('curl');
+const missing = !installed('nginx', 'nginx') || !installed('curl', 'curl');
 const DOCS = readFileSync(resolve(import.meta.dirname, '../../docs/API.md'), 'utf8');
 
 /** The block of the page on the API, as readers copy it. */
