@@ -1,44 +1,76 @@
+import { AuditdError } from '../errors.js';
 import type { QueryChunk } from '../query/service.js';
+
+export interface ExportOptions {
+  /** Asked before each chunk: whether who asked may still have it. */
+  readonly mayStay: () => boolean;
+  /** Called once, however it ends. */
+  readonly onEnd: (error: unknown) => void;
+}
 
 /**
  * The whole of an export as a stream that reads on only when the client has taken what was sent: memory is that of two chunks,
  * however many entries there are. An error breaks the stream off, so that nobody takes a part for the whole.
- *
- * @param onEnd called once, however it ends
  */
-export function exportStream(
-  chunks: AsyncGenerator<QueryChunk, void>,
-  onEnd: (error: unknown) => void,
-): ReadableStream<Uint8Array> {
-  const parts = bytesOf(chunks);
-  let ended = false;
-  const end = (error: unknown) => {
-    if (!ended) onEnd(error);
-    ended = true;
-  };
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        try {
-          const { done, value } = await parts.next();
-          if (done === true) {
-            controller.close();
-            end(null);
-          } else controller.enqueue(value);
-        } catch (error) {
-          end(error);
-          controller.error(error);
-        }
-      },
-      async cancel() {
-        end(null);
-        await parts.return(undefined);
-      },
-    },
-    { highWaterMark: 0 },
-  );
+export class ExportStream {
+  readonly stream: ReadableStream<Uint8Array>;
+  private ended = false;
+
+  private constructor(
+    private readonly chunks: AsyncGenerator<QueryChunk, void>,
+    private first: IteratorResult<QueryChunk, void> | null,
+    private readonly options: ExportOptions,
+  ) {
+    this.stream = new ReadableStream<Uint8Array>(
+      { pull: (controller) => this.pull(controller), cancel: () => this.stop() },
+      { highWaterMark: 0 },
+    );
+  }
+
+  /** Waits for the first chunk: what fails before it can still be told. @throws as the chunks */
+  static async begin(
+    chunks: AsyncGenerator<QueryChunk, void>,
+    options: ExportOptions,
+  ): Promise<ExportStream> {
+    try {
+      return new ExportStream(chunks, await chunks.next(), options);
+    } catch (error) {
+      options.onEnd(null); // whoever asked is told
+      throw error;
+    }
+  }
+
+  /** The client has gone. */
+  stop(): void {
+    this.end(null);
+    void this.chunks.return(undefined).catch(() => undefined);
+  }
+
+  private async pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+    try {
+      if (!this.options.mayStay()) throw notAnyMore();
+      const { done, value } = this.first ?? (await this.chunks.next());
+      this.first = null;
+      if (done === true) {
+        controller.close();
+        this.end(null);
+        return;
+      }
+      if (value.bytes.length > 0) controller.enqueue(value.bytes);
+      else await this.pull(controller);
+    } catch (error) {
+      this.end(error);
+      controller.error(error);
+      void this.chunks.return(undefined).catch(() => undefined);
+    }
+  }
+
+  private end(error: unknown): void {
+    if (!this.ended) this.options.onEnd(error);
+    this.ended = true;
+  }
 }
 
-async function* bytesOf(chunks: AsyncGenerator<QueryChunk, void>): AsyncGenerator<Uint8Array, void> {
-  for await (const { bytes } of chunks) if (bytes.length > 0) yield bytes;
+function notAnyMore(): AuditdError {
+  return new AuditdError('USAGE', 'the token was revoked, has expired, or its session has ended');
 }

@@ -10,7 +10,7 @@ export interface LiveOptions {
   readonly filter: Filter;
   /** What a client that comes back has been told; null for a new one. */
   readonly told: Told | null;
-  /** Asked with each heartbeat: whether the token is still good. */
+  /** Asked before each entry and with each heartbeat: whether the token is still good. */
   readonly mayStay: () => boolean;
   /** Called once. @param dropped whether it did not go by itself */
   readonly onEnd: (dropped: boolean) => void;
@@ -135,7 +135,9 @@ export class LiveStream {
   }
 
   private entry(json: string): void {
-    this.send(`id: ${toldText(this.told)}\nevent: entry\ndata: ${json}\n\n`);
+    if (this.controller === null) return;
+    if (this.options.mayStay()) this.send(`id: ${toldText(this.told)}\nevent: entry\ndata: ${json}\n\n`);
+    else this.drop();
   }
 
   private beat(): void {
@@ -160,7 +162,7 @@ export class LiveStream {
     controller?.error(new Error('too slow, or no longer let in'));
   }
 
-  private end(dropped = false): void {
+  end(dropped = false): void {
     if (this.controller === null) return;
     this.controller = null;
     this.goOn();

@@ -41,6 +41,9 @@ const STATUS: Readonly<Partial<Record<ErrorCode, readonly [ContentfulStatusCode,
   STATE_UNUSABLE: [503, "state.db can't be used"],
 };
 
+/** What may be over in a few seconds by itself, or by somebody who looks after it. */
+const PASSING: ReadonlySet<ErrorCode> = new Set(['SOURCE_UNUSABLE', 'FAIL2BAN_FAILED', 'STATE_UNUSABLE']);
+
 /** `name: what is wrong with it`, which is how filters and pages say what they refuse. */
 const NAMED = /^([a-z_]{1,20}): (.*)$/s;
 
@@ -55,6 +58,7 @@ export function problemOf(c: ApiContext, error: unknown): Response {
     );
   const [status, title] = STATUS[error.code] ?? [500, 'It failed'];
   const [, parameter, detail] = (error.code === 'USAGE' ? NAMED.exec(error.message) : null) ?? [];
+  if (PASSING.has(error.code)) c.header('retry-after', '5');
   const words = (detail ?? error.message).replace(/^[a-z]/, (letter) => letter.toUpperCase());
   return problem(c, status, title, /[.!?]$/.test(words) ? words : `${words}.`, {
     ...(parameter === undefined ? {} : { parameter }),

@@ -8,6 +8,7 @@ import type { ApiEnv } from './env.js';
 import { Failures } from './failures.js';
 import { secured } from './headers.js';
 import { measured } from './measured.js';
+import { notOurs } from './methods.js';
 import { pages } from './pages/pages.js';
 import { problem, problemOf } from './problem.js';
 import { auditLog } from './routes/audit-log.js';
@@ -43,14 +44,7 @@ export function createApi(deps: ApiDeps, channel: 'http' | 'socket' = 'http'): H
     if (answer.status === 500) deps.log.error({ err: error, path: c.req.path }, 'a request failed');
     return answer;
   });
-  app.notFound((c) =>
-    problem(
-      c,
-      404,
-      'Nothing is here',
-      `${c.req.method} ${c.req.path.slice(0, 200)} is no part of this API; /api/audit-log/docs describes it.`,
-    ),
-  );
+  app.notFound(notOurs(app));
   app.route('/', health(deps));
   app.use(identify({ deps, addresses, failures, channel }));
   app.use(

@@ -65,6 +65,14 @@ export class Sessions {
     return { session, token };
   }
 
+  /** Whether it is still good; no use of it. */
+  holds(id: string, tokens: Tokens): boolean {
+    const session = this.kept.get(keyOf(id));
+    return (
+      session !== undefined && !this.isOver(session, this.clock()) && tokens.get(session.tokenId) !== null
+    );
+  }
+
   end(id: string): void {
     this.kept.delete(keyOf(id));
   }

@@ -47,6 +47,7 @@ describe('too much, or what is no HTTP', () => {
     ['something else', '\u0016\u0003\u0001\u0002\u0000', 400],
     ['a bad host', 'GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n', 400],
     ['no host', 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n', 400],
+    ['an address of 2 MB', `GET /api/audit-log?q=${'x'.repeat(2_000_000)} HTTP/1.1\r\nHost: x\r\n\r\n`, 431],
     [
       'two lengths',
       'POST /audit-log/login HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n',
@@ -60,6 +61,35 @@ describe('too much, or what is no HTTP', () => {
   ])('%s', async (_, text, status) => {
     expect(await raw(text)).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
     await ships();
+  });
+
+  it.each([
+    '/api/audit-log/../../etc/passwd',
+    '/api/audit-log/..%2f..%2f..%2fetc%2fpasswd',
+    '/audit-log/assets/..%2f..%2fpackage.json',
+    '/audit-log/assets/../../package.json',
+    '/audit-log/assets/page.js%00.css',
+    '/%2e%2e/%2e%2e/etc/passwd',
+    '//evil.example/audit-log',
+    '/api//audit-log',
+    '/API/AUDIT-LOG',
+  ])('leads nowhere: %s', async (path) => {
+    expect((await rig.raw(path, { authorization: `Bearer ${token}` })).status).toBe(404);
+  });
+
+  it.each([
+    ['cursor=WzEs', 'cursor'],
+    ['cursor=eyJ9', 'cursor'],
+    [`cursor=${Buffer.from('[1,"0",[["postern",-1,5]]]').toString('base64url')}`, 'cursor'],
+    ['__proto__=1', '__proto__'],
+    ['constructor=1', 'constructor'],
+    ['page=-1', 'page'],
+    ['limit=1e3', 'limit'],
+    ['access_token=pat_1', 'access_token'],
+  ])('?%s is refused by name', async (query, parameter) => {
+    const { status, headers, json } = await rig.ask(`/api/audit-log?${query}`, token);
+    expect([status, headers.get('content-type')]).toEqual([400, 'application/problem+json']);
+    expect(json().parameter).toBe(parameter);
   });
 
   it('a body beyond 64 KiB is refused, however it is sent', async () => {
@@ -81,10 +111,19 @@ describe('too much, or what is no HTTP', () => {
     expect(chunked.status).toBe(413);
   });
 
-  it('a method that is none of ours', async () => {
-    for (const method of ['PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
-      expect((await rig.ask('/api/audit-log', token, { method })).status).toBe(404);
+  it('a method that is none of ours is told which are, and no other origin anything', async () => {
+    for (const method of ['PUT', 'PATCH', 'DELETE', 'POST']) {
+      const { status, headers, json } = await rig.ask('/api/audit-log', token, { method });
+      expect([status, headers.get('allow')]).toEqual([405, 'GET, HEAD']);
+      expect(json().status).toBe(405);
     }
+    const told = await rig.ask('/api/bans/192.0.2.1', null, {
+      method: 'OPTIONS',
+      headers: { origin: 'http://evil.example' },
+    });
+    expect([told.status, told.headers.get('allow')]).toEqual([204, 'DELETE']);
+    expect(told.headers.get('access-control-allow-origin')).toBeNull();
+    expect((await rig.ask('/nowhere', token, { method: 'PUT' })).status).toBe(404);
     expect((await rig.ask('/api/audit-log?limit=0', token, { method: 'HEAD' })).status).toBe(200);
   });
 });
@@ -174,4 +213,45 @@ describe('a port that is taken', () => {
       await daemon.close();
     }
   });
+});
+
+const GONE = Number(process.env.API_GONE_CLIENTS ?? 400);
+
+describe(`${GONE} clients who go right after asking`, () => {
+  const open = async () => {
+    const { text } = await rig.ask('/metrics', token);
+    return Number(/^postern_auditd_api_stream_clients (\d+)$/m.exec(text)?.[1]);
+  };
+
+  it.each(['/api/audit-log/stream', '/api/audit-log?limit=0', '/api/audit-log/stream?q=x'])(
+    'leave no place taken: %s',
+    async (path) => {
+      const one = (n: number) =>
+        new Promise<void>((done) => {
+          const ask = `GET ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`;
+          const socket = connect(rig.port, '127.0.0.1', () =>
+            socket.write(ask, () =>
+              n % 3 === 0 ? socket.resetAndDestroy() : setTimeout(() => socket.destroy(), n % 5),
+            ),
+          );
+          socket.on('error', () => undefined);
+          socket.on('close', () => done());
+        });
+      for (let n = 0; n < GONE; n += 20)
+        await Promise.all(Array.from({ length: 20 }, (_, at) => one(n + at)));
+      for (let tries = 0; (await open()) > 0 && tries < 100; tries++) await sleep(50);
+      expect(await open()).toBe(0);
+      for (let tries = 0; tries < 100; tries++) {
+        // Four exports at a time: none of them is left.
+        const all = await Promise.all(
+          Array.from({ length: 4 }, () => rig.ask('/api/audit-log?limit=0&ip=192.0.2.1', token)),
+        );
+        if (all.every(({ status }) => status === 200)) break;
+        expect(tries).toBeLessThan(99);
+        await sleep(50);
+      }
+      await ships();
+    },
+    120_000 + GONE * 5,
+  );
 });

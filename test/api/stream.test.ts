@@ -166,6 +166,41 @@ describe('the live stream', () => {
     for (const client of slow) client.close();
   });
 
+  it.each(['its token is revoked', 'its session has ended'])('ends within a moment when %s', async (why) => {
+    const name = why.split(' ')[1] ?? '';
+    const secret = await rig.token(name);
+    const origin = rig.url('');
+    const login = await rig.ask('/audit-log/login', null, {
+      method: 'POST',
+      headers: { origin },
+      body: new URLSearchParams({ token: secret }),
+    });
+    const cookie = login.headers.getSetCookie()[0]?.split(';')[0] ?? '';
+    const isToken = why.includes('token');
+    const client = await Client.open(
+      '',
+      isToken ? { authorization: `Bearer ${secret}` } : { cookie, authorization: [] as never },
+    );
+    await client.until(() => client.text.includes('retry:'), 'it begins');
+    if (isToken) await controlRequest(rig.daemon.control, 'DELETE', `/api/tokens/${name}`);
+    else {
+      const page = await rig.ask('/audit-log', null, { headers: { cookie } });
+      const csrf = /name="csrf" value="([\w-]+)"/.exec(page.text)?.[1] ?? '';
+      const out = await rig.ask('/audit-log/logout', null, {
+        method: 'POST',
+        headers: { cookie, origin },
+        body: new URLSearchParams({ csrf }),
+      });
+      expect(out.status).toBe(303);
+    }
+    await sleep(1_100);
+    const before = client.events.length;
+    rig.daemon.append(3);
+    await rig.daemon.shipped();
+    await client.until(() => client.ended, 'it ends');
+    expect(client.events).toHaveLength(before);
+  });
+
   it('has a bounded number of clients', async () => {
     const clients = await Promise.all(Array.from({ length: 40 }, () => Client.open()));
     const states = clients.map(({ response }) => response.statusCode);

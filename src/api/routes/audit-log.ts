@@ -7,11 +7,12 @@ import type { PageText } from '../../query/service.js';
 import { requireScope } from '../auth.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiContext, ApiEnv } from '../env.js';
-import { exportStream } from '../export.js';
+import { ExportStream } from '../export.js';
 import { CONTENT_TYPES, formatOf } from '../negotiate.js';
 import { type AnswerFormat, filterOf, listParameters, noParameters, parametersOf } from '../parameters.js';
 import { problem } from '../problem.js';
 import { Slots } from '../slots.js';
+import { onGone, staying } from '../staying.js';
 
 /** Each keeps two chunks in memory and the thread of queries busy. */
 const MOST_EXPORTS = 4;
@@ -89,13 +90,13 @@ function entryId(text: string): { source: SourceName; id: number } {
   return { source, id };
 }
 
-function everything(
+async function everything(
   c: ApiContext,
   deps: ApiDeps,
   exports: Slots,
   filter: Filter,
   format: AnswerFormat,
-): Response {
+): Promise<Response> {
   const day = new Date(deps.clock()).toISOString().slice(0, 10);
   const headers = {
     'content-type': CONTENT_TYPES[format],
@@ -104,12 +105,15 @@ function everything(
   if (c.req.method === 'HEAD') return c.body(null, 200, headers);
   const free = exports.take();
   if (free === null) return busy(c, `At most ${MOST_EXPORTS} exports run at a time`);
-  const chunks = deps.queries.stream(filter, format);
-  const stream = exportStream(chunks, (error) => {
-    free();
-    if (error !== null) deps.log.warn({ err: error }, `an export was broken off: ${messageOf(error)}`);
+  const begun = await ExportStream.begin(deps.queries.stream(filter, format), {
+    mayStay: staying(c, deps),
+    onEnd: (error) => {
+      free();
+      if (error !== null) deps.log.warn({ err: error }, `an export was broken off: ${messageOf(error)}`);
+    },
   });
-  return c.body(stream, 200, headers);
+  onGone(c, () => begun.stop());
+  return c.body(begun.stream, 200, headers);
 }
 
 function pageAnswer(c: ApiContext, { bytes, next }: PageText, format: AnswerFormat): Response {

@@ -6,6 +6,7 @@ import { LiveStream } from '../live-stream.js';
 import { filterOf, parametersOf, streamParameters } from '../parameters.js';
 import { parseTold } from '../places.js';
 import { Slots } from '../slots.js';
+import { onGone, staying } from '../staying.js';
 import { busy } from './audit-log.js';
 
 const MOST_CLIENTS = 32;
@@ -21,17 +22,17 @@ export function stream(deps: ApiDeps): Hono<ApiEnv> {
     const free = clients.take();
     if (free === null) return busy(c, `At most ${MOST_CLIENTS} look on at a time`);
     deps.metrics.streamClients.inc();
-    const { identity } = c.var;
     const live = new LiveStream(deps, {
       filter,
       told: parseTold(c.req.header('last-event-id')),
-      mayStay: () => identity?.via === 'socket' || deps.tokens.get(identity?.id ?? '') !== null,
+      mayStay: staying(c, deps),
       onEnd: (dropped) => {
         free();
         deps.metrics.streamClients.dec();
         if (dropped) deps.metrics.streamClientsDropped.inc();
       },
     });
+    onGone(c, () => live.end());
     return c.body(live.stream, 200, headers);
   });
   return app;
