@@ -1,6 +1,6 @@
 import type { AuditEvent } from '../audit/event.js';
 import { COLUMN_KEYS } from '../source/columns.js';
-import { createdAt, type Entry } from './entry.js';
+import { type Entry, isoTime } from './entry.js';
 
 export const CSV_COLUMNS = [...COLUMN_KEYS, 'outcome'] as const;
 
@@ -13,14 +13,20 @@ const FORMULA = /^[=+\-@\t\r\n＝＋－＠]/;
 const PLAIN = /^\w[\w .:@/+-]*$/;
 const QUOTED = /[",\r\n\t;]/;
 
-/** The entry as a line of CSV, its CRLF included. */
+/** The entry as a line of CSV, its CRLF included. What we have written ourselves (times, addresses, names of the catalog) is safe as it is. */
 export function csvLine(event: AuditEvent): string {
   const { user, resource, type } = event;
+  const created = event.time === null ? field(event.rawTime) : isoTime(event.time);
   return (
-    `${event.source}:${event.sequence},${field(createdAt(event))},${field(user.id)},${field(user.name)},${field(user.email)},` +
-    `${field(type.action)},${field(resource.type)},${field(resource.id)},${field(event.details)},` +
-    `${field(event.address ?? event.rawAddress)},${field(event.server)},${type.outcome}\r\n`
+    `${event.source}:${event.sequence},${created},${field(user.id)},${field(user.name)},${field(user.email)},` +
+    `${type.action},${field(resource.type)},${field(resource.id)},${objectField(event.details)},` +
+    `${event.address ?? field(event.rawAddress)},${field(event.server)},${type.outcome}\r\n`
   );
+}
+
+/** JSON of an object begins no formula, and nearly always has quotes. */
+function objectField(json: string | null): string {
+  return json?.includes('"') === true ? `"${json.replaceAll('"', '""')}"` : field(json);
 }
 
 /**

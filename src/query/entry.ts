@@ -94,8 +94,17 @@ export function entryLine(event: AuditEvent): string {
   return `${entryObject(event)}\n`;
 }
 
-/** The entry as JSON. */
+/** The entry as JSON. What we have written ourselves (times, addresses, names of the catalog) needs no look at it. */
 export function entryObject(event: AuditEvent): string {
   const { user, resource, type } = event;
-  return `{"id":"${event.source}:${event.sequence}","created_at":${JSON.stringify(createdAt(event))},"user":{"id":${JSON.stringify(user.id)},"name":${JSON.stringify(user.name)},"email":${JSON.stringify(user.email)}},"action":"${type.action}","resource_type":${JSON.stringify(resource.type)},"resource_id":${JSON.stringify(resource.id)},"details":${event.details ?? 'null'},"ip_address":${JSON.stringify(event.address ?? event.rawAddress)},"server":${JSON.stringify(event.server)},"outcome":"${type.outcome}"}`;
+  const created = event.time === null ? json(event.rawTime) : `"${isoTime(event.time)}"`;
+  const address = event.address === null ? json(event.rawAddress) : `"${event.address}"`;
+  return `{"id":"${event.source}:${event.sequence}","created_at":${created},"user":{"id":${json(user.id)},"name":${json(user.name)},"email":${json(user.email)}},"action":"${type.action}","resource_type":${json(resource.type)},"resource_id":${json(resource.id)},"details":${event.details ?? 'null'},"ip_address":${address},"server":${json(event.server)},"outcome":"${type.outcome}"}`;
+}
+
+const PLAIN = /^[\w .:@/+-]*$/;
+
+function json(text: string | null): string {
+  if (text === null) return 'null';
+  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
 }

@@ -2,6 +2,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CSV_HEADER, csvEntry } from '../../src/query/csv.js';
 import { EVERYTHING } from '../../src/query/filter.js';
 import { createQueryService, type QueryService } from '../../src/query/service.js';
 import { compiled, removeCompiled } from '../compiled.js';
@@ -57,12 +58,13 @@ describe('the thread of queries', () => {
     const hostile = ['a"b\\c', '\u0000\u001f\u007f', '\u2028\ud800', 'ä€😀', '=1+1', ' ', '', '\r\n,;'];
     large.insert(
       Array.from({ length: 2_400 }, (_, at) => ({
-        created_at: seconds(at),
         action: hostile[at % 7] ?? '',
         user_name: hostile[at % hostile.length] ?? '',
         resource_id: hostile[(at + 3) % hostile.length] ?? '',
         ip_address: hostile[(at + 5) % 6] ?? '',
-        details: JSON.stringify({ [`x${at}`]: 'ä'.repeat(at === 1_000 ? 1_500_000 : 1_000) }),
+        created_at: ['=1', seconds(at), String(at), 'a,"b"'][at % 4] ?? '',
+        details:
+          at % 5 === 0 ? '{}' : JSON.stringify({ [`x${at}`]: 'ä'.repeat(at === 1_000 ? 1_500_000 : 2_500) }),
       })),
     );
     const other = createQueryService({ ...large.options(), worker });
@@ -78,11 +80,18 @@ describe('the thread of queries', () => {
       expect(rows).toBe(2_400);
       expect(readFileSync(path).equals(streamed)).toBe(true);
       let lines = '';
+      let csv = CSV_HEADER;
       for (let page = 1; page <= 3; page++) {
         const { entries } = await other.page(EVERYTHING, { page, limit: 1_000, count: 'none' });
-        for (const entry of entries) lines += `${JSON.stringify(entry)}\n`;
+        for (const entry of entries) {
+          lines += `${JSON.stringify(entry)}\n`;
+          csv += csvEntry(entry);
+        }
       }
       expect(streamed.equals(Buffer.from(lines))).toBe(true);
+      let table = '';
+      for await (const { bytes } of other.stream(EVERYTHING, 'csv')) table += Buffer.from(bytes).toString();
+      expect(table === csv).toBe(true);
     } finally {
       closeSync(file);
       await other.close();
