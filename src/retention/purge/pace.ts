@@ -8,8 +8,8 @@ export const LOCK_LIMIT_MS = 25;
  */
 const QUIET_MS = 12;
 const BUSY_MS = 0.6;
-/** Beside a busy Postern, the part of the time in which the lock may be ours. */
-const SHARE = 0.04;
+/** Beside a busy Postern, the part of the time in which the lock may be ours. From 0.04 to 0.12 its p99 was the same. */
+const SHARE = 0.08;
 const FEWEST = 4;
 const MOST = 2_000;
 const FIRST = 64;
