@@ -1,68 +1,108 @@
 import { randomBytes } from 'node:crypto';
-import { jetstream } from '@nats-io/jetstream';
-import { connect } from '@nats-io/transport-node';
+import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
-// So many servers in one process, each with a connection of its own: what a sink of type jetstream sends, without the daemon around it.
-// Arguments: url, servers, events a second of each, seconds. Prints the number of acknowledged events at the end.
+// So many servers in one process, each with a connection of its own: what a sink of type jetstream sends, as bytes, so that the servers, which
+// would be hosts of their own, cost next to nothing here. Arguments: host, port, servers, events a second of each, seconds. Prints the number
+// of acknowledged events at the end.
 
-const [url = '', servers = '0', rate = '0', seconds = '0'] = process.argv.slice(2);
+const [host = '', port = '0', servers = '0', rate = '0', seconds = '0'] = process.argv.slice(2);
 const TICK_MS = 100;
 const PAD = JSON.stringify({ n: 'x'.repeat(120) });
+const DETAILS = JSON.stringify(PAD);
+const EACH = Math.max(1, Math.round((Number(rate) * TICK_MS) / 1_000));
+/** Unacknowledged events of a server; then it waits, as the sink does. */
+const WINDOW = 512;
 
+let sent = 0;
 let acknowledged = 0;
-let failed = 0;
+let refused = 0;
 
-async function server(name: string): Promise<void> {
-  const nc = await connect({ servers: url, name });
-  const js = jetstream(nc, { timeout: 20_000 });
-  const each = Math.max(1, Math.round((Number(rate) * TICK_MS) / 1_000));
-  let sequence = 0;
-  const open: Array<Promise<void>> = [];
-  const ends = Date.now() + Number(seconds) * 1_000;
-  let next = Date.now() + Math.random() * TICK_MS;
-  while (next < ends) {
-    await new Promise((resolve) => setTimeout(resolve, Math.max(0, next - Date.now())));
-    next += TICK_MS;
-    for (let n = 0; n < each; n++) {
-      const id = randomBytes(16).toString('hex');
-      const body = {
-        v: 1,
-        id,
-        origin: name,
-        source: 'postern',
-        timeline: 1,
-        sequence: sequence + 1,
-        after: sequence,
-        columns: [
-          new Date().toISOString().slice(0, 19).replace('T', ' '),
-          7,
-          'jan',
-          'jan@example.net',
-          'update',
-          'proxy_host',
-          '12',
-          PAD,
-          '192.0.2.7',
-          name,
-        ],
-      };
-      sequence++;
-      open.push(
-        js
-          .publish(`postern.audit.${name}.proxy_host.update`, JSON.stringify(body), { msgID: id })
-          .then(() => {
-            acknowledged++;
-          })
-          .catch(() => {
-            failed++;
-          }),
-      );
-    }
-    if (open.length > 2_000) await Promise.all(open.splice(0, 1_000));
+class Server {
+  private readonly socket: Socket;
+  private readonly run = randomBytes(8).toString('hex');
+  private sequence = 0;
+  private open = 0;
+  private rest = '';
+
+  constructor(private readonly name: string) {
+    this.socket = connect({ host, port: Number(port) });
+    const hello = {
+      verbose: false,
+      pedantic: false,
+      headers: true,
+      no_responders: true,
+      lang: 'bench',
+      name,
+      version: '1',
+    };
+    this.socket.write(`CONNECT ${JSON.stringify(hello)}\r\nSUB _INBOX.${this.run} 1\r\nPING\r\n`);
+    this.socket.setEncoding('latin1').on('data', (text: string) => this.hear(text));
   }
-  await Promise.all(open);
-  await nc.close();
+
+  publish(count: number): void {
+    let bytes = '';
+    for (let n = 0; n < count && this.open < WINDOW; n++) {
+      bytes += this.message();
+      this.open++;
+      sent++;
+    }
+    if (bytes !== '') this.socket.write(bytes, 'latin1');
+  }
+
+  get waiting(): number {
+    return this.open;
+  }
+
+  close(): void {
+    this.socket.destroy();
+  }
+
+  private message(): string {
+    const { name, run } = this;
+    const after = this.sequence++;
+    const id = run + this.sequence.toString(16).padStart(16, '0');
+    const time = new Date().toISOString().slice(0, 19).replace('T', ' ');
+    const body = `{"v":1,"id":"${id}","origin":"${name}","source":"postern","timeline":1,"sequence":${this.sequence},"after":${after},"columns":["${time}",7,"jan","jan@example.net","update","proxy_host","12",${DETAILS},"192.0.2.7","${name}"]}`;
+    const header = `NATS/1.0\r\nNats-Msg-Id: ${id}\r\n\r\n`;
+    return `HPUB postern.audit.${name}.proxy_host.update _INBOX.${run} ${header.length} ${header.length + body.length}\r\n${header}${body}\r\n`;
+  }
+
+  private hear(text: string): void {
+    const all = this.rest + text;
+    const end = all.lastIndexOf('\n') + 1;
+    this.rest = all.slice(end);
+    for (let from = 0; from < end; ) {
+      const to = all.indexOf('\n', from);
+      if (all.startsWith('{"stream"', from)) {
+        acknowledged++;
+        this.open--;
+      } else if (all.startsWith('{"error"', from)) {
+        refused++;
+        this.open--;
+      } else if (all.startsWith('PING', from)) this.socket.write('PONG\r\n');
+      from = to + 1;
+    }
+  }
 }
 
-await Promise.all(Array.from({ length: Number(servers) }, (_, at) => server(`server-${servers}-${at}`)));
-process.stdout.write(`${JSON.stringify({ acknowledged, failed })}\n`);
+const all = Array.from({ length: Number(servers) }, (_, at) => new Server(`server-${servers}-${at}`));
+await sleep(500);
+const begin = performance.now();
+let ticks = 0;
+// Spread over the tick, as the clocks of so many hosts are.
+const SLICES = 10;
+const ends = Number(seconds) * 1_000;
+for (;;) {
+  const at = performance.now() - begin;
+  if (at >= ends) break;
+  for (const due = Math.floor(at / (TICK_MS / SLICES)); ticks <= due; ticks++)
+    for (let of = ticks % SLICES; of < all.length; of += SLICES) all[of]?.publish(EACH);
+  await sleep(TICK_MS / SLICES / 2);
+}
+while (all.some(({ waiting }) => waiting > 0) && performance.now() - begin < ends + 30_000) await sleep(20);
+const took = (performance.now() - begin) / 1_000;
+for (const server of all) server.close();
+process.stdout.write(
+  `${JSON.stringify({ sent, acknowledged, failed: refused + sent - acknowledged - refused, took })}\n`,
+);

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
-import { tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { usage } from './rig.js';
@@ -63,13 +63,22 @@ fail2ban: { bans: ${directory}/bans/bans.log }
       encoding: 'utf8',
     });
     if (init.status !== 0) throw new Error(init.stderr);
-    const hub = run(process.execPath, ['--max-semi-space-size=32', CLI, 'run', '--config', config]);
+    const profile = process.env.BENCH_PROFILE;
+    const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
+    const hub = run(process.execPath, [
+      '--max-semi-space-size=32',
+      ...profiling,
+      CLI,
+      'run',
+      '--config',
+      config,
+    ]);
     while ((await status(control)) === null) await sleep(50);
     const [natsBefore, hubBefore] = [usage(nats.pid ?? 0), usage(hub.pid ?? 0)];
-    const started = performance.now();
     const senders = run(process.execPath, [
       join(import.meta.dirname, 'fleet-servers.js'),
-      url,
+      '127.0.0.1',
+      String(PORT),
       String(servers),
       String(RATE),
       String(SECONDS),
@@ -90,8 +99,7 @@ fail2ban: { bans: ${directory}/bans/bans.log }
       sendersCpu = cpuOf(senders.pid ?? 0) ?? sendersCpu;
       await sleep(200);
     }
-    const took = (performance.now() - started) / 1_000;
-    const { acknowledged } = JSON.parse(said) as { acknowledged: number };
+    const { acknowledged, took } = JSON.parse(said) as { acknowledged: number; took: number };
     const waiting = performance.now();
     while (((await status(control))?.fleet.hub.inserted_total ?? 0) < acknowledged) await sleep(50);
     const drained = (performance.now() - waiting) / 1_000;
@@ -103,12 +111,17 @@ fail2ban: { bans: ${directory}/bans/bans.log }
     const stream = Number(
       spawnSync('du', ['-sb', join(directory, 'nats')], { encoding: 'utf8' }).stdout.split('\t')[0],
     );
+    if (profile !== undefined) {
+      hub.kill('SIGTERM');
+      await once(hub, 'exit');
+    }
+    const load = loadavg().map((one) => one.toFixed(1));
     console.log(
       `fleet ${servers} servers x ${RATE}/s: ${Math.round(perSecond).toLocaleString('en')} events/s acknowledged; lag at most ` +
         `${lag.toLocaleString('en')} events (${(lag / perSecond).toFixed(1)} s), the rest ${drained.toFixed(1)} s after the last; CPU of a core: ` +
         `hub ${share(hubAfter, hubBefore)}, nats-server ${share(natsAfter, natsBefore)}, senders ${Math.round((sendersCpu / took) * 100)} %; memory: hub ` +
         `${Math.round(hubAfter.rss / 2 ** 20)} MB, nats-server ${Math.round(natsAfter.rss / 2 ** 20)} MB; on disk ${Math.round(bytes)} B an event in hub.db, ` +
-        `${Math.round(stream / acknowledged)} B in the stream`,
+        `${Math.round(stream / acknowledged)} B in the stream; load of the machine ${load.join(' ')}`,
     );
   } finally {
     for (const child of children.reverse()) child.kill('SIGKILL');

@@ -72,6 +72,8 @@ export class HubTable {
   readonly db: Database.Database;
   readonly path: string;
   private chains = new Map<string, Chain>();
+  /** Whether retention has ever taken a row, as this transaction sees it. */
+  private anyRemoved = false;
   private readonly sql: HubStatements;
 
   /** @throws AuditdError `STATE_UNUSABLE` */
@@ -85,6 +87,8 @@ export class HubTable {
       this.db.pragma('journal_mode = WAL');
       this.db.pragma('synchronous = NORMAL');
       this.db.pragma('cache_size = -65536');
+      // 16 MB: pages of the indexes are changed again and again before they have to go into the database.
+      this.db.pragma('wal_autocheckpoint = 4000');
       this.db.exec(HUB_SCHEMA);
       createAuditTable(this.db); // the indexes that queries want
       this.sql = hubStatements(this.db);
@@ -180,22 +184,25 @@ export class HubTable {
 
   private whole<T>(work: () => T): T {
     try {
-      return this.db.transaction(() => {
-        const result = work();
-        for (const chain of this.chains.values()) {
-          if (!chain.changed) continue;
-          this.sql.setLast.run(
-            chain.origin,
-            chain.source,
-            chain.timeline,
-            chain.last,
-            chain.seen,
-            chain.created,
-          );
-          chain.changed = false;
-        }
-        return result;
-      })();
+      return this.db
+        .transaction(() => {
+          this.anyRemoved = this.sql.anyRemoved.get() === 1;
+          const result = work();
+          for (const chain of this.chains.values()) {
+            if (!chain.changed) continue;
+            this.sql.setLast.run(
+              chain.origin,
+              chain.source,
+              chain.timeline,
+              chain.last,
+              chain.seen,
+              chain.created,
+            );
+            chain.changed = false;
+          }
+          return result;
+        })
+        .immediate(); // the purge writes too: not from an older view than its own
     } catch (error) {
       this.chains = new Map(); // they may know what is not written
       throw error;
@@ -228,8 +235,9 @@ export class HubTable {
 
   private insert(event: FleetEvent, taken: Taken): void {
     const { origin, source, timeline, sequence, id, columns } = event;
-    const { changes } = this.sql.insert.run(...columns, id, origin, source, timeline, sequence, id);
-    if (changes === 0) taken.duplicates++;
+    const { insert, isRemoved } = this.sql;
+    if (this.anyRemoved && isRemoved.get(id) !== undefined) taken.duplicates++;
+    else if (insert.run(...columns, id, origin, source, timeline, sequence).changes === 0) taken.duplicates++;
     else taken.inserted++;
   }
 

@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import { jetstream } from '@nats-io/jetstream';
+import { Kvm } from '@nats-io/kv';
 import { connect } from '@nats-io/transport-node';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/api/client.js';
+import type { DaemonStatus } from '../../src/api/status.js';
 import { troubles } from '../../src/commands/status.js';
 import { initFleet } from '../../src/fleet/init.js';
 import type { ReplayStatus } from '../../src/shipping/replay.js';
@@ -297,6 +299,13 @@ retention: { enabled: true, schedule: "0 0 29 2 *", keep: { default: 1d }, archi
     await member.start();
     member.append(20);
     await hub.until(() => hub.countOf('renamed') === 20, 'under the new name');
+    const heard = (is: DaemonStatus) =>
+      is.fleet?.servers.some(({ server, heartbeat_age }) => server === 'a' && heartbeat_age !== null);
+    expect(heard((await hub.status()) as DaemonStatus)).toBe(true);
+    const nc = await connect({ servers: nats.urls.map((url) => url.slice(7)) });
+    await (await new Kvm(jetstream(nc)).open(`${STREAM}_SERVERS`)).delete('a');
+    await nc.close();
+    await hub.until((is) => heard(is) === false, 'the old name is forgotten');
     await member.kill();
     rmSync(join(member.directory, 'state'), { recursive: true });
     await member.start();
