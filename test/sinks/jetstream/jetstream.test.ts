@@ -1,4 +1,5 @@
 import { chmodSync, writeFileSync } from 'node:fs';
+import { createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AckPolicy, jetstream } from '@nats-io/jetstream';
@@ -113,6 +114,34 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
     );
   });
 
+  it('acknowledgements that are lost on the way: sent again under the same ids, stored once', async () => {
+    await initFleet(configured(), STREAM_DEFAULTS);
+    let deaf = false;
+    const proxy = createServer((client) => {
+      const server = createConnection(Number(new URL(nats.urls[0] ?? '').port), '127.0.0.1');
+      for (const socket of [client, server]) socket.on('error', () => undefined);
+      client.on('data', (bytes) => server.write(bytes)).on('close', () => server.destroy());
+      server.on('data', (bytes) => deaf || client.write(bytes)).on('close', () => client.destroy());
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    try {
+      const { port } = proxy.address() as { port: number };
+      const sink = made({ servers: [`nats://127.0.0.1:${port}`] });
+      await sink.open(null);
+      deaf = true;
+      await expect(sink.deliver(batch(1, 200), NEVER)).rejects.toThrow(/no answer in time|has ended/);
+      deaf = false;
+      await sink.open(null);
+      expect(await sink.deliver(batch(1, 200), NEVER)).toMatchObject({ upTo: 200 });
+      expect(sink.figures()).toMatchObject({ duplicates_total: 200, acknowledged_total: 200 });
+      expect((await stored()).map(({ sequence }) => sequence)).toEqual(
+        Array.from({ length: 200 }, (_, at) => at + 1),
+      );
+    } finally {
+      proxy.close();
+    }
+  });
+
   it('loses nothing when nats-server is killed with -9 under load, and stores nothing twice', async () => {
     await initFleet(configured(), STREAM_DEFAULTS);
     const sink = made({ window: 100 });
@@ -223,6 +252,20 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
     await initFleet(configured(), STREAM_DEFAULTS);
     expect((await made().check()).map(({ level }) => level)).toEqual(['ok', 'ok', 'warning', 'ok']);
     expect(await stored()).toEqual([]);
+    const nc = await connect({ servers: nats.urls.map((url) => url.slice(7)) });
+    const manager = await jetstream(nc).jetstreamManager();
+    const { config } = await manager.streams.info('POSTERN_AUDIT');
+    await manager.streams.update('POSTERN_AUDIT', {
+      ...config,
+      discard: 'old' as never,
+      max_bytes: 2 ** 20,
+    });
+    await nc.close();
+    // Somebody has set a limit that throws away what is old: each server's check says so.
+    expect((await made().check()).filter(({ what }) => /events can be lost/.test(what))).toMatchObject([
+      { level: 'warning', what: expect.stringContaining('discard is old'), next: expect.any(String) },
+      { level: 'warning', what: expect.stringContaining('max_bytes is 1048576') },
+    ]);
     await nats.kill(0);
     expect(await made().check()).toMatchObject([
       { level: 'error', next: expect.stringMatching(/^Start the NATS/) },
