@@ -108,11 +108,13 @@
     let timer = null;
     let asked = 0;
     let running = false;
+    let again = false; // something happened while the page was being fetched
 
     async function refresh() {
       timer = null;
       if (running || stream === null) return;
       running = true;
+      again = false;
       asked = Date.now();
       try {
         const answer = await fetch(location.href, { headers: { accept: 'text/html' }, cache: 'no-store' });
@@ -129,7 +131,12 @@
       } finally {
         running = false;
       }
-      soon(IDLE_MS);
+      soon(again ? 0 : IDLE_MS);
+    }
+
+    function happened() {
+      if (running) again = true;
+      else soon(50);
     }
 
     // At most once a second, however many events there are.
@@ -143,7 +150,7 @@
     function start() {
       // Whatever happens: bans and the verdicts follow from more than what is filtered.
       stream = new EventSource('/api/audit-log/stream');
-      for (const name of ['entry', 'gap']) stream.addEventListener(name, () => soon(50));
+      for (const name of ['entry', 'gap']) stream.addEventListener(name, happened);
       button.setAttribute('aria-pressed', 'true');
       kept.set('live', 'on');
       soon(0);

@@ -158,9 +158,16 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     await second.locator('summary').first().click();
     await page.getByRole('button', { name: 'Live' }).click();
     await page.locator('#live[aria-pressed=true]').waitFor();
+    await page.waitForTimeout(300); // the stream is open, and the first look has begun
     site.rig.record({ action: 'backup.download', user: { name: 'ben' }, address: '192.0.2.31' });
     await entries(page).filter({ hasText: 'Backup' }).first().waitFor();
     expect(await page.locator(`#${id}`).getAttribute('open')).not.toBeNull();
+    // Another one while the page is being fetched: it comes at the next second, not at the next idle look.
+    const fetched = page.waitForRequest((call) => call.resourceType() === 'fetch');
+    site.rig.record({ action: 'setting.update', user: { name: 'ben' }, details: { first: true } });
+    await fetched;
+    site.rig.record({ action: 'dead_host.create', user: { name: 'ben' }, resourceId: 77 });
+    await entries(page).filter({ hasText: 'dead_host' }).first().waitFor({ timeout: 10_000 });
     await page.locator('#said', { hasText: /new entr/ }).waitFor({ state: 'attached' });
     await page.getByRole('button', { name: 'Live' }).click();
   });
