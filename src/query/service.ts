@@ -12,6 +12,8 @@ export type { PageResult, PageText } from './page.js';
 export interface QueryServiceOptions extends QueryOptions {
   /** Milliseconds that a page or stats may take; default 30 s. */
   readonly timeLimit?: number;
+  /** How much the thread stands back behind others of this process, as `nice` counts; left out: not at all. */
+  readonly nice?: number;
   /** The compiled worker.js, where it is not beside this file. */
   readonly worker?: URL;
 }

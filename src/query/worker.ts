@@ -1,4 +1,5 @@
-import { write } from 'node:fs';
+import { readlinkSync, write } from 'node:fs';
+import { setPriority } from 'node:os';
 import { promisify } from 'node:util';
 import { parentPort, workerData } from 'node:worker_threads';
 import { AuditdError, messageOf } from '../errors.js';
@@ -9,12 +10,23 @@ import type { QueryOptions } from './origins.js';
 
 // The thread of queries: whatever a query costs, the one that ships does not pay for it.
 
-const engine = new Engine(workerData as QueryOptions);
+const { nice, ...options } = workerData as QueryOptions & { readonly nice?: number };
+if (nice !== undefined) yieldTo(nice);
+const engine = new Engine(options);
 const exports = new Map<number, { readonly chunks: Generator<Chunk, void>; readonly fd: number | null }>();
 /** What is written to a file is told of so often. */
 const TOLD_MS = 100;
 const NO_BYTES = new Uint8Array(0);
 const writeSome = promisify(write);
+
+/** To Linux a thread is a process with an id of its own: it alone gets less of a busy processor. Where that is not allowed, all goes on. */
+function yieldTo(priority: number): void {
+  try {
+    setPriority(Number(readlinkSync('/proc/thread-self').split('/').at(-1)), priority);
+  } catch {
+    // no /proc, or a filter of system calls
+  }
+}
 
 function answer(ask: Ask): Answers[keyof Answers] | Promise<Answers['chunk']> {
   switch (ask.kind) {

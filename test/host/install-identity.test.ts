@@ -50,7 +50,7 @@ const rows: readonly Row[] = [
     postern: { user: 'root', umask: '0077', directoryMode: '700' },
     setfacl: false,
     user: 'root',
-    dropIn: ['User=root', 'Group=root'],
+    dropIn: ['User=root', 'Group=root', 'SystemCallFilter=~setpriority'],
   },
   {
     found: 'it lies in a home',

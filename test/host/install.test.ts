@@ -160,6 +160,16 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
         'python3 -c "import urllib.request as u; print(u.urlopen(\'http://127.0.0.1:8181/audit-log\').read().decode())"',
       );
       expect(page.stdout).toContain('<title>Log in');
+      // Its threads of queries stand back behind the one that ships, as far as it is confined.
+      const asked = [
+        'python3',
+        '-c',
+        "import sys,urllib.request as u; print(u.urlopen(u.Request('http://127.0.0.1:8181/api/audit-log?limit=1', headers={'authorization': 'Bearer '+sys.argv[1]})).status)",
+        token,
+      ];
+      expect((await host.exec(asked)).stdout).toBe('200\n');
+      const nices = (await host.exec('ps -L -o ni= -p $(systemctl show -P MainPID postern-auditd)')).stdout;
+      expect(nices.split('\n').filter((nice) => nice.trim() === '5')).toHaveLength(1);
       // It can write nowhere, and reach nothing but fail2ban's socket.
       const { stdout } = await host.exec(
         'systemd-analyze security --no-pager postern-auditd-fail2ban@0-0-0.service | tail -n 1',

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -106,6 +106,24 @@ describe('the thread of queries', () => {
     await expect(lost.page(EVERYTHING)).rejects.toMatchObject({ code: 'SOURCE_UNUSABLE' });
     await lost.close();
   });
+
+  it.skipIf(process.platform !== 'linux')(
+    'stands back behind the thread that ships, and that alone',
+    async () => {
+      const nices = () =>
+        readdirSync('/proc/self/task').map((id) => {
+          const stat = readFileSync(`/proc/self/task/${id}/stat`, 'utf8');
+          return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]); // field 19
+        });
+      const before = nices();
+      const polite = createQueryService({ ...tables.options(), worker, nice: 7 });
+      expect((await polite.page(EVERYTHING)).total).toBe(5_000);
+      const after = nices().filter((nice) => nice === 7);
+      await polite.close();
+      expect(before).not.toContain(7);
+      expect(after).toHaveLength(1);
+    },
+  );
 
   it('calls a query off, and answers the next one', async () => {
     const call = new AbortController();
