@@ -115,6 +115,17 @@ describeHost('the unit that removes archived rows', () => {
     expect(await sql('root', 'SELECT count(*) FROM audit_log')).toBe(before);
   });
 
+  it('is missed by check where its socket is gone', async () => {
+    const check = async () => (await host.exec('postern-auditd check', { check: false })).stdout;
+    expect(await check()).toMatch(/^ {2}ok +on, .*archives in /m);
+    await host.exec('systemctl stop postern-auditd-purge.socket; rm -f /run/postern-auditd-purge.sock');
+    expect(await check()).toMatch(
+      /^ {2}error +\/run\/postern-auditd-purge\.sock is missing: rows are archived and can't be removed\n +next: run install\.sh --reconfigure, or: systemctl enable --now postern-auditd-purge\.socket/m,
+    );
+    await host.exec('systemctl start postern-auditd-purge.socket');
+    expect(await check()).not.toContain('postern-auditd-purge.sock is missing');
+  });
+
   it('goes with everything else', async () => {
     await install(host, '--uninstall', { from: '/opt/postern-auditd' });
     expect((await host.exec('ls /etc/systemd/system /run')).stdout).not.toContain('postern-auditd-purge');
