@@ -13,6 +13,8 @@ const MODES = (['FULL', 'NORMAL'] as const).filter(
   (mode) => (process.env.BENCH_SYNCHRONOUS ?? mode) === mode,
 );
 const ALONE_MS = 20_000;
+/** `BENCH_SECONDS`: the purge is ended after these, in each mode. */
+const MOST_MS = Number(process.env.BENCH_SECONDS ?? Number.POSITIVE_INFINITY) * 1_000;
 const SENT = 1_000;
 const DIST = resolve(import.meta.dirname, '../../dist');
 
@@ -89,7 +91,7 @@ async function purgeBeside(synchronous: 'FULL' | 'NORMAL'): Promise<void> {
     const begin = performance.now();
     let [deleted, commits, lock, busy, largest] = [0, 0, 0, 0, 0];
     const { source } = modules.parseConfig(text, configPath);
-    for (let after = 0; after < ROWS; ) {
+    for (let after = 0; after < ROWS && performance.now() - begin < MOST_MS; ) {
       const rows = new modules.TableRows(db, source, { identify: () => ({ id: '', length: 0 }) }).after(
         after,
         ROWS,
