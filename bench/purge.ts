@@ -71,6 +71,10 @@ async function purgeBeside(synchronous: 'FULL' | 'NORMAL'): Promise<void> {
   const text = `source: { database: ${rig.database} }\nretention: { enabled: true, keep: { default: 1y } }\n`;
   writeFileSync(configPath, text);
   const { db } = rig.open(synchronous);
+  createAuditTable(db);
+  fill(db);
+  db.pragma('wal_checkpoint(TRUNCATE)');
+  // Only now: beside one that waits to write the WAL of the filling would never be begun anew.
   const writer = fork(join(import.meta.dirname, 'purge-writer.js'), [rig.database, synchronous], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
@@ -80,9 +84,6 @@ async function purgeBeside(synchronous: 'FULL' | 'NORMAL'): Promise<void> {
     return said;
   };
   try {
-    createAuditTable(db);
-    fill(db);
-    db.pragma('wal_checkpoint(TRUNCATE)');
     await sleep(1_000);
     await figures();
     await sleep(ALONE_MS);
