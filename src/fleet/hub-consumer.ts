@@ -22,7 +22,7 @@ const UNDER_WAY = 4_000;
 const TOGETHER = 1_000;
 const SHORTEST_WAIT_MS = 20;
 const LONGEST_WAIT_MS = 50;
-const HEARTBEAT_MS = 2_000;
+const HEARTBEAT_MS = 1_000;
 /** Behind for so long without one message: the consumer is made anew. */
 const STALLED_MS = 15_000;
 const LOOK_MS = 5_000;
@@ -105,7 +105,7 @@ export class HubConsumer implements Part {
     this.messages = await consumer.consume({
       max_messages: UNDER_WAY,
       idle_heartbeat: HEARTBEAT_MS,
-      expires: 2 * HEARTBEAT_MS + 1_000,
+      expires: 2 * HEARTBEAT_MS + 500,
       callback: (message) => {
         if (generation === this.generation) this.take(message, nc);
       },
