@@ -17,6 +17,9 @@ export interface Judged {
   readonly category: string;
 }
 
+/** Before this nobody ran a Postern: such a time is a default of 0, or that of a machine that had not got its time yet. */
+const EARLIEST = Date.UTC(2001, 0, 1);
+
 /**
  * `old`: may go. All others stay: `undated` and `future` always, `forever` because its category is named so, `young` until
  * it is older, or until the table is too large.
@@ -30,7 +33,7 @@ export function momentOf(clock: number, newest: number | null): Moment {
 
 /** Times are compared as numbers, never as SQL strings: to SQLite any number is less than any text. */
 export function fateOf({ time, category }: Judged, keep: Keep, { clock, reference }: Moment): Fate {
-  if (time === null || !Number.isFinite(time)) return 'undated';
+  if (time === null || !(time >= EARLIEST)) return 'undated';
   if (time > clock) return 'future';
   const named = ageOf(keep, category);
   if (named === null) return 'forever';

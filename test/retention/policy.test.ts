@@ -13,10 +13,17 @@ describe('which rows may go', () => {
     ['a row of exactly its age stays', { time: NOW - YEAR, category: 'stream' }, now, 'young'],
     ['a category with an age of its own', { time: NOW - 91 * DAY, category: 'auth' }, now, 'old'],
     ["that age is no other category's", { time: NOW - 91 * DAY, category: 'stream' }, now, 'young'],
-    ['a category that is kept for ever', { time: 1, category: 'user' }, now, 'forever'],
+    ['a category that is kept for ever', { time: Date.UTC(2001, 0, 1), category: 'user' }, now, 'forever'],
     ['a category that the catalog does not have', { time: NOW - 2 * YEAR, category: 'plugin' }, now, 'old'],
     ['a category by the name of a key', { time: NOW - 91 * DAY, category: 'default' }, now, 'young'],
     ['a category by a name of JavaScript', { time: NOW - 91 * DAY, category: 'constructor' }, now, 'young'],
+    [
+      'the time of a machine that has not got its time yet',
+      { time: 60_000, category: 'auth' },
+      now,
+      'undated',
+    ],
+    ['the first moment that can be one', { time: Date.UTC(2001, 0, 1), category: 'auth' }, now, 'old'],
     ['no readable time', { time: null, category: 'auth' }, now, 'undated'],
     ['no number', { time: Number.NaN, category: 'auth' }, now, 'undated'],
     ['in the future', { time: NOW + 1, category: 'auth' }, now, 'future'],
@@ -44,8 +51,8 @@ describe('which rows may go', () => {
 
   it('with a default of for ever goes only what has an age', () => {
     const forever = { default: null, auth: 90 * DAY };
-    expect(fateOf({ time: 1, category: 'stream' }, forever, now)).toBe('young');
-    expect(fateOf({ time: 1, category: 'auth' }, forever, now)).toBe('old');
+    expect(fateOf({ time: Date.UTC(2001, 0, 1), category: 'stream' }, forever, now)).toBe('young');
+    expect(fateOf({ time: Date.UTC(2001, 0, 1), category: 'auth' }, forever, now)).toBe('old');
   });
 
   it('whatever the clock and the table say, nothing younger than its age by the clock or by the newest row', () => {
