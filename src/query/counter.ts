@@ -4,6 +4,7 @@ import type { Filter } from './filter.js';
 import type { Plan } from './plan.js';
 import type { SqlParam } from './spellings.js';
 import type { QueryTable } from './table.js';
+import { isInRange, isWritten } from './written.js';
 
 /** Ids of one window where each row has to be looked at; more where that is quick. */
 const WINDOW = 12_288;
@@ -13,11 +14,8 @@ const FAST_MS = 5;
 const WIDEST = 2 ** 22;
 /** Rows that an index alone gives in some 5 ms. */
 const MOST_AT_ONCE = 100_000;
-
-/** `2026-11-22 20:21:00` as SQLite writes it, in whose order times are that of their text; and after 1970, as parseTime wants it. */
-const WRITTEN = "(c IS datetime(c) AND c >= '1970-01-01 00:00:00')";
+/** What one row adds to a sum, above all that the other sum in it can be. */
 const BOTH = 2 ** 24;
-const LATEST = Date.UTC(9999, 11, 31, 23, 59, 59);
 
 interface Piece {
   /** Null: all rows. */
@@ -147,14 +145,9 @@ export class Counter {
   }
 
   private inTime(db: Database, branch: Branch | null, params: readonly SqlParam[]): number | null {
-    const { from, to } = this.filter;
     const created = this.table.columns.created_at;
-    const range = [
-      ...(from === null ? [] : [`c >= '${textOf(Math.ceil(from / 1_000) * 1_000)}'`]),
-      ...(to === null ? [] : [`c < '${textOf(Math.ceil(to / 1_000) * 1_000)}'`]),
-    ].join(' AND ');
     // Both sums in one, or SQLite would work out the date twice.
-    const sql = `SELECT count(*), coalesce(sum(CASE WHEN ${WRITTEN} THEN ${BOTH} + (${range}) ELSE 0 END), 0)
+    const sql = `SELECT count(*), coalesce(sum(CASE WHEN ${isWritten('c')} THEN ${BOTH} + (${isInRange('c', this.filter)}) ELSE 0 END), 0)
       FROM (${this.sql(branch, '', `${created} AS c`)})`;
     const [rows, sum] = db
       .prepare(sql)
@@ -196,10 +189,4 @@ function areDisjoint(branches: readonly Branch[]): boolean {
   return branches.every(
     ({ key, value }) => key === first?.key && (value === null || typeof value === 'string'),
   );
-}
-
-/** As SQLite writes a time; those beyond its calendar sort as the first or the last one. */
-function textOf(time: number): string {
-  if (time > LATEST) return ':';
-  return new Date(Math.max(0, time)).toISOString().slice(0, 19).replace('T', ' ');
 }

@@ -24,6 +24,7 @@ import { behind, type First, late, type Prepared, startOf, undecidedOf, type Wan
 import { ArchivedWalk, type Strand } from './strand.js';
 import { type Stats, Tally } from './tally.js';
 import { type Found, Walk } from './walk.js';
+import { timeSieve } from './written.js';
 
 /** A step, after which the database is closed again, takes about this long at most. */
 const STEP_MS = 40;
@@ -310,7 +311,7 @@ export class Engine {
       const before = from[origin.name]?.before ?? snapshot + 1;
       const { rows, archived: reader, name: source } = origin;
       const shared = { table, matches, inTime, before, stepMs: STEP_MS };
-      const walk = new Walk({ ...shared, source, plan, rows, columns });
+      const walk = new Walk({ ...shared, source, plan, rows, columns, sieve: timeSieve(table, filter) });
       if (shelf === null) return walk;
       const archived = new ArchivedRows(shelf, source, filter, before);
       const undecided = undecidedOf(filter, columns);

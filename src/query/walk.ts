@@ -23,6 +23,8 @@ export interface WalkOptions {
   readonly rows: RowReader;
   readonly matches: (event: AuditEvent) => boolean;
   readonly inTime: (time: number | null) => boolean;
+  /** `AND …` for SQL, of rows that can't be meant by their time; may be empty. */
+  readonly sieve: string;
   /** Columns to read besides those that decide; null for all of them. */
   readonly columns: ReadonlySet<ColumnKey> | null;
   /** Ids below this one. */
@@ -133,12 +135,12 @@ export class Walk {
   }
 
   private byId(db: Database, wanted: number): void {
-    const { table, plan } = this.options;
+    const { table, plan, sieve } = this.options;
     const { lowest } = plan.bounds;
     const { id } = table.columns;
-    const conditions = plan.conditions.map(({ sql }) => `AND ${sql}`).join(' ');
+    const conditions = [...plan.conditions.map(({ sql }) => `AND ${sql}`), sieve].join(' ').trim();
     // Without a condition the limit bounds what is read; with one, only the range of ids does.
-    const floor = plan.conditions.length === 0 ? lowest : Math.max(lowest, this.before - this.window);
+    const floor = conditions === '' ? lowest : Math.max(lowest, this.before - this.window);
     const left = wanted - this.queue.length;
     const limit = this.bare ? Math.max(SLICE, left) : Math.min(this.slice, Math.max(FIRST, left));
     const begin = performance.now();
