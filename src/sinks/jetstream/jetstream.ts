@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { type JetStreamClient, jetstream, type StreamInfo } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { AuditEvent } from '../../audit/event.js';
@@ -39,7 +40,8 @@ interface Round {
 
 /**
  * The cursor moves when JetStream has acknowledged (PubAck: a majority of its replicas has the message). The event's id is the
- * message's, so what is sent again within the stream's duplicate window is stored once; behind it, the hub drops it.
+ * message's, so what is sent again within the stream's duplicate window is stored once; behind it, the hub drops it. The stream knows
+ * an id even when the message itself is gone: what is replayed, to bring that back, has another one, and the hub alone drops it.
  */
 class JetstreamSink implements Sink {
   readonly deliveryClass = 'at least once, acknowledged';
@@ -170,7 +172,7 @@ class JetstreamSink implements Sink {
     round.open++;
     this.unacknowledged++;
     js.publish(subjectOf(this.token, event), body, {
-      msgID: event.id,
+      msgID: batch.replay === true ? `${event.id}-${randomUUID()}` : event.id,
       timeout: ACK_MS,
       expect: { streamName: this.config.stream },
     })
