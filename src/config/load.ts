@@ -9,8 +9,6 @@ import { type Problem, problemsOf, quoted } from './problems.js';
 import { type Config, config as schema } from './schema.js';
 
 export const DEFAULT_PATH = '/etc/postern-auditd/config.yml';
-/** The hub's own table, in the directory of state.db. */
-export const HUB_DATABASE = 'hub.db';
 
 /** Environment variables that stand above the file. Paths only: policy has one place. */
 export const OVERRIDES: Readonly<Record<string, Path>> = {
@@ -39,11 +37,16 @@ export function loadConfig(path: string | null, env: NodeJS.ProcessEnv): LoadedC
   return { config: { ...withHub(config), server: config.server ?? hostname() }, path: file };
 }
 
+/** The hub's own table. */
+export function hubDatabase(stateDirectory: string): string {
+  return join(stateDirectory, 'hub.db');
+}
+
 /** What a hub reads is its own table, wherever Postern's would be. */
 function withHub(config: Config): Config {
   if (config.fleet.role !== 'hub') return config;
   const { aliases } = config.source;
-  const own = schema.shape.source.parse({ database: join(config.state, HUB_DATABASE) });
+  const own = schema.shape.source.parse({ database: hubDatabase(config.state) });
   return { ...config, source: { ...own, aliases } };
 }
 

@@ -10,7 +10,7 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import { AuditdError, messageOf } from '../errors.js';
 import { parseFleet } from '../formats/fleet.js';
-import type { HubTable, Received, StreamPosition, Taken } from './hub-table.js';
+import { type HubTable, nothingTaken, type Received, type StreamPosition, type Taken } from './hub-table.js';
 import type { Part } from './link.js';
 
 /** Messages that may be under way to us. */
@@ -80,7 +80,7 @@ export class HubConsumer implements Part {
   private gaps = 0;
   private missedUpTo = 0;
   private shortSince: number | null = null;
-  private readonly total: Taken = { inserted: 0, duplicates: 0, held: 0, disordered: 0 };
+  private readonly total = nothingTaken();
 
   constructor(private readonly options: HubConsumerOptions) {
     this.position = options.table.position(options.stream);
@@ -190,17 +190,16 @@ export class HubConsumer implements Part {
   }
 
   /**
-   * What is gone stands in the tables of the servers: a replay from behind the last row that came of each brings it.
+   * What is gone stands in the tables of the servers: a replay from behind the last row that came of each brings it. Said before
+   * the position moves: who is killed in between says it twice, and not never.
    *
    * @param to where to read on, if not behind the last row
    */
   private gap(details: Readonly<Record<string, unknown>>, to: StreamPosition | null = null): void {
     const { stream, table, clock, onGap, onRows } = this.options;
-    const servers = table.knownServers(NAMED);
-    this.count(table.forgetOrder(clock()));
-    if (to !== null) table.moveTo(stream, to);
+    onGap({ stream, ...details, servers: table.knownServers(NAMED) });
     this.gaps++;
-    onGap({ stream, ...details, servers });
+    this.count(table.forgetOrder(stream, to, clock()));
     onRows();
   }
 

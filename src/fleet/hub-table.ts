@@ -9,9 +9,8 @@
  * them. What comes before its predecessor waits in `held`, in this database, until that has come, or for ten minutes.
  */
 import { chmodSync, existsSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import { HUB_DATABASE } from '../config/load.js';
+import { hubDatabase } from '../config/load.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { type FleetEvent, parseFleet } from '../formats/fleet.js';
 import { createAuditTable } from '../recorder/recorder.js';
@@ -44,6 +43,10 @@ export interface Taken {
   held: number;
   /** Waited in vain. */
   disordered: number;
+}
+
+export function nothingTaken(): Taken {
+  return { inserted: 0, duplicates: 0, held: 0, disordered: 0 };
 }
 
 export interface KnownServer {
@@ -136,19 +139,21 @@ export class HubTable {
   /**
    * Messages are gone: what was published after them is not to wait for them. What is held goes in, and of each server the next event
    * that comes is taken as it is.
+   *
+   * @param to where to read on, if not behind the last row
    */
-  forgetOrder(now: number): Taken {
-    const taken: Taken = { inserted: 0, duplicates: 0, held: 0, disordered: 0 };
+  forgetOrder(stream: string, to: StreamPosition | null, now: number): Taken {
+    const taken = nothingTaken();
     return this.whole(() => {
       this.release(now + HOLD_MS, taken);
       this.sql.unchain.run();
       this.chains = new Map();
+      if (to !== null) this.moveTo(stream, to);
       return taken;
     });
   }
 
-  /** Says anew how far the stream has been read, where no rows come with it. */
-  moveTo(stream: string, { created, sequence, messageId }: StreamPosition): void {
+  private moveTo(stream: string, { created, sequence, messageId }: StreamPosition): void {
     this.sql.setPosition.run(stream, created, sequence, messageId);
   }
 
@@ -159,7 +164,7 @@ export class HubTable {
   /** Writes events and how far the stream has been read with them, all or nothing. */
   take(messages: readonly Received[], stream: string, position: StreamPosition, now: number): Taken {
     return this.whole(() => {
-      const taken: Taken = { inserted: 0, duplicates: 0, held: 0, disordered: 0 };
+      const taken = nothingTaken();
       for (const message of messages) this.add(message, now, taken);
       this.release(now, taken);
       this.moveTo(stream, position);
@@ -169,7 +174,7 @@ export class HubTable {
 
   /** Gives up on predecessors that do not come. To be called now and then. */
   expire(now: number): Taken {
-    const taken: Taken = { inserted: 0, duplicates: 0, held: 0, disordered: 0 };
+    const taken = nothingTaken();
     const oldest = this.sql.oldestHeld.get() as number | null;
     if (oldest === null || oldest > now - HOLD_MS) return taken;
     return this.whole(() => {
@@ -290,10 +295,6 @@ export class HubTable {
     this.chains.set(key, chain);
     return chain;
   }
-}
-
-export function hubDatabase(stateDirectory: string): string {
-  return join(stateDirectory, HUB_DATABASE);
 }
 
 interface Held {
