@@ -19,9 +19,7 @@ export function csrfToken(c: ApiContext): string {
  */
 export const guardChanges = createMiddleware<ApiEnv>(async (c, next) => {
   if (SAFE.has(c.req.method) || c.var.identity?.via !== 'session') return next();
-  if (!isSameOrigin(c)) {
-    return foreign(c);
-  }
+  if (!isSameOrigin(c)) return foreign(c);
   const sent = c.req.header(CSRF_HEADER) ?? (await formField(c));
   if (sent === undefined || !same(sent, c.var.csrf)) {
     return problem(c, 403, 'The form has no valid token', 'Reload the page and try again.', {

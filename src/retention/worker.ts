@@ -1,7 +1,7 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
-import { type Classifier, createClassifier } from '../audit/catalog.js';
+import { createClassifier } from '../audit/catalog.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { RowReader } from '../source/row.js';
 import type { RowIdentity } from './archive/table.js';
@@ -39,19 +39,18 @@ parentPort?.on('message', (told: Told) => {
 
 function targets(): Target[] {
   const { config } = data;
-  const posternWords = createClassifier(config.source.aliases);
+  const classify = createClassifier(config.source.aliases);
   return data.targets.map(({ source, timeline, holds, limit }) => {
     const own = source === 'auditd';
     const hub = !own && config.fleet.role === 'hub';
-    const classify: Classifier = posternWords;
     const table = own ? OWN_TABLE : config.source;
-    const rows = {
+    const reader = new RowReader({
       name: source,
       sourceId: data.sourceId,
       server: config.server,
       classify,
       redact: () => null,
-    };
+    });
     return {
       source,
       timeline,
@@ -59,7 +58,7 @@ function targets(): Target[] {
       // How large Postern's table may get says nothing of ours.
       retention: own ? { ...config.retention, max_rows: null, max_size: null } : config.retention,
       read: readingOf(own ? data.stateDatabase : config.source.database),
-      rows: hub ? hubIdentity(new RowReader(rows)) : new RowReader(rows),
+      rows: hub ? hubIdentity(reader) : reader,
       judge: new RowJudge(table, classify),
       holds,
       limit,

@@ -120,10 +120,7 @@ export class Feed {
     const from = Math.min(after, this.markNow.id);
     const kept = this.pages.find((page) => page.after === from && page.timeline === this.markNow.timeline);
     if (kept !== undefined) return kept;
-    const mark = this.markNow;
-    const page = this.read(from);
-    if (this.markNow !== mark) this.wakeFollowers(); // one that has looked already may be at rest
-    return page;
+    return this.read(from);
   }
 
   /** Has `follower.wake` called at each change of this source: rows, another timeline, the end. */
@@ -161,9 +158,7 @@ export class Feed {
       this.wakeFollowers(); // all are busy and look themselves, but one may have done so just before this change
       return false;
     }
-    const page = this.read(this.markNow.id);
-    if (page !== null) this.wakeFollowers();
-    return page !== null;
+    return this.read(this.markNow.id) !== null;
   }
 
   private wakeFollowers(): void {
@@ -214,6 +209,7 @@ export class Feed {
     const page: Page = { timeline: mark.timeline, after, upTo: look.upTo, events: look.events };
     this.pages.push(page);
     if (this.pages.length > PAGES_KEPT) this.pages.shift();
+    if (last !== undefined) this.wakeFollowers(); // one that has looked already may be at rest
     if (last !== undefined && last.sequence > this.past.upTo)
       this.options.onLive?.(fresh.filter(({ sequence }) => sequence > this.past.upTo));
     return page;
