@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import Database from 'better-sqlite3';
 import { createRecorder } from 'postern-auditd/recorder';
+import Database from '#sqlite';
 import { percentile } from './rig.js';
 
 // Postern, as a process of its own: a commit of one row each 5 ms, with a busy time-out of 100 ms. Each message to it

@@ -4,8 +4,8 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Database from 'better-sqlite3';
 import { createAuditTable, createRecorder } from 'postern-auditd/recorder';
+import Database from '#sqlite';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 

@@ -54,22 +54,37 @@ build_tree() {
   chmod -R u=rwX,go=rX "$destination"
 }
 
-# SQLite for Node.js, compiled: the clone's own where that is of the same version and runs, else built here. Nothing of
-# what it was made from stays.
+# SQLite for Node.js, compiled: the package that src/sqlite.ts names for it, without what it was made from, and without the
+# other one.
 native_module() {
+  local clone=$1 destination=$2 node=$3 npm=$4 name module
+  name=$("$node" --input-type=module -e 'console.log((await import(process.argv[1] + "/dist/sqlite.js")).SQLITE_PACKAGE)' "$destination")
+  module=$destination/node_modules/$name
+  case $name in
+    better-sqlite3) compiled_module "$clone" "$destination" "$node" "$npm" ;;
+    *) find "$module/prebuilds" -type f ! -name "$("$node" -p 'process.platform + "-" + process.arch').node" -delete ;;
+  esac
+  sqlite_runs "$destination" "$node"
+  find "$destination/node_modules" -mindepth 1 -maxdepth 1 -name 'better-sqlite3*' ! -name "$name" -exec rm -rf {} +
+  rm -rf "${module:?}/deps" "${module:?}/src" "${module:?}/binding.gyp" "$destination/node_modules/node-addon-api"
+}
+
+# compiled_module: the clone's own where that is of the same version and runs, else built here.
+compiled_module() {
   local clone=$1 destination=$2 node=$3 npm=$4 module=node_modules/better-sqlite3 binary=build/Release/better_sqlite3.node
-  local try='new (require("better-sqlite3"))(":memory:").close()'
   if [ -f "$clone/$module/$binary" ] && cmp -s "$clone/$module/package.json" "$destination/$module/package.json"; then
     mkdir -p "$destination/$module/build/Release"
     cp --no-preserve=ownership "$clone/$module/$binary" "$destination/$module/$binary"
   fi
-  if ! (cd "$destination" && "$node" -e "$try") 2>/dev/null; then
+  if ! sqlite_runs "$destination" "$node" 2>/dev/null; then
     (cd "$destination" && PATH=${node%/*}:$PATH "$npm" rebuild better-sqlite3 --foreground-scripts >&2)
-    (cd "$destination" && "$node" -e "$try")
   fi
   find "$destination/$module/build" -type f ! -name better_sqlite3.node -delete
   find "$destination/$module/build" -mindepth 1 -type d -empty -delete
-  rm -rf "${destination:?}/$module/deps" "${destination:?}/$module/src" "${destination:?}/$module/binding.gyp"
+}
+
+sqlite_runs() {
+  "$2" --input-type=module -e 'const { default: Database } = await import(process.argv[1] + "/dist/sqlite.js"); new Database(":memory:").close()' "$1"
 }
 
 # write_manifest DIRECTORY: checksums of all files in it, to tell whether two installations are the same and whole.

@@ -8,10 +8,10 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Database from 'better-sqlite3';
 import { chromium } from 'playwright-core';
 import { controlRequest } from '../dist/api/client.js';
 import { createAuditTable, createRecorder } from '../dist/recorder/recorder.js';
+import Database from '../dist/sqlite.js';
 
 const root = resolve(import.meta.dirname, '..');
 const output = resolve(process.argv[2] ?? join(root, 'docs/screenshots'));

@@ -33,7 +33,7 @@ Examples:
         { Opening, privateDirectory },
         { pino },
       ] = await Promise.all([
-        import('better-sqlite3'),
+        import('../sqlite.js'),
         import('../config/load.js'),
         import('../query/indexes.js'),
         import('../query/open.js'),

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import type { SourceName } from '../audit/event.js';
 import { messageOf } from '../errors.js';
+import Database from '../sqlite.js';
 
 /** What the daemon has written down about a source and its sinks. */
 export interface Ledger {
@@ -15,7 +15,7 @@ export interface Ledger {
   cursorOf(sink: string, source: SourceName): number | null;
   /** Rows up to here were there before the sink's first start (`start: now`), and are not delivered. */
   skippedTo(sink: string, source: SourceName): number;
-  readonly db: Database.Database;
+  readonly db: Database;
 }
 
 /** Opens state.db for reading only, or says why that can't be. */

@@ -9,11 +9,11 @@
  * them. What comes before its predecessor waits in `held`, in this database, until that has come, or for ten minutes.
  */
 import { chmodSync, existsSync, mkdirSync } from 'node:fs';
-import Database from 'better-sqlite3';
 import { hubDatabase } from '../config/load.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { type FleetEvent, parseFleet } from '../formats/fleet.js';
 import { createAuditTable } from '../recorder/recorder.js';
+import Database from '../sqlite.js';
 import { HUB_SCHEMA, type HubStatements, hubStatements } from './hub-sql.js';
 
 /** How long an event waits for the one before it. */
@@ -72,7 +72,7 @@ interface Chain {
 }
 
 export class HubTable {
-  readonly db: Database.Database;
+  readonly db: Database;
   readonly path: string;
   private chains = new Map<string, Chain>();
   /** Whether retention has ever taken a row, as this transaction sees it. */

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import { AuditdError, codeOf } from '../errors.js';
+import Database from '../sqlite.js';
 
 export interface Lock {
   release(): void;
@@ -15,7 +15,7 @@ export interface Lock {
  */
 export function takeLock(directory: string): Lock {
   const path = join(directory, 'lock.db');
-  let db: Database.Database | undefined;
+  let db: Database | undefined;
   try {
     mkdirSync(directory, { recursive: true, mode: 0o750 });
     db = new Database(path, { timeout: 0 });

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, copyFileSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import type { SourceName } from '../audit/event.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { createAuditTable } from '../recorder/recorder.js';
+import Database from '../sqlite.js';
 import { Cursors } from './cursors.js';
 import { Fingerprints } from './fingerprints.js';
 import { Timelines } from './timelines.js';
@@ -40,7 +40,7 @@ export const STATE_VERSION = MIGRATIONS.length;
  * recovery (sink.ts, Resume) makes good.
  */
 export class State {
-  readonly db: Database.Database;
+  readonly db: Database;
   readonly path: string;
   /** True if this start made the database: nothing is known of what was shipped before. */
   readonly fresh: boolean;

@@ -1,4 +1,4 @@
-import Database from 'better-sqlite3';
+import Database from '../sqlite.js';
 
 /** A literal: all that ALTER TABLE … ADD COLUMN takes behind DEFAULT and that is worth knowing. Nothing else is evaluated. */
 const LITERAL =

@@ -1,7 +1,7 @@
 import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import Database from 'better-sqlite3';
 import { codeOf } from '../errors.js';
+import Database from '../sqlite.js';
 import { type FileState, stateOfFiles } from './files.js';
 import { cantOpen, missing, notAFile, systemProblem, type Waiting, waitingFor } from './states.js';
 
@@ -15,7 +15,7 @@ export type Attempt<T> =
   | { readonly kind: 'cold'; readonly files: FileState; readonly waiting: Waiting }
   | { readonly kind: 'waiting'; readonly waiting: Waiting };
 
-export type Work<T> = (db: Database.Database) => T;
+export type Work<T> = (db: Database) => T;
 
 /**
  * How long SQLite may wait for a lock. In WAL mode a reader waits for nothing but a recovery and a last close; with a

@@ -150,7 +150,7 @@ describe('a database that is not there', () => {
     const status = await rig.until(({ sources }) => sources.postern?.state === 'missing', 'missing');
     expect(status.sources.postern?.message).toContain(rig.database);
     execFileSync('mv', [away, rig.database]);
-    rig.db = new (await import('better-sqlite3')).default(rig.database);
+    rig.db = new (await import('../../src/sqlite.js')).default(rig.database);
     const { createRecorder } = await import('../../src/recorder/recorder.js');
     rig.recorder = createRecorder(rig.db);
     rig.append(4);

@@ -13,7 +13,6 @@ import {
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Database from 'better-sqlite3';
 import { controlRequest } from '../../src/api/client.js';
 import {
   createAuditTable,
@@ -21,6 +20,7 @@ import {
   type NewEntry,
   type Recorder,
 } from '../../src/recorder/recorder.js';
+import Database from '../../src/sqlite.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 
@@ -72,7 +72,7 @@ export class DaemonRig {
   output = '';
   private readonly pair = new Map<string, Line[]>();
   child: ChildProcess | null = null;
-  db: Database.Database;
+  db: Database;
   recorder: Recorder;
 
   constructor(private readonly options: RigOptions = {}) {
@@ -244,7 +244,7 @@ ${extra}
     rmSync(this.directory, { recursive: true, force: true });
   }
 
-  private open(): [Database.Database, Recorder] {
+  private open(): [Database, Recorder] {
     mkdirSync(this.directory, { recursive: true });
     const db = new Database(this.database);
     db.pragma('journal_mode = WAL');

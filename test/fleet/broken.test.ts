@@ -6,7 +6,6 @@ import { gunzipSync } from 'node:zlib';
 import { jetstream } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import { connect } from '@nats-io/transport-node';
-import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/api/client.js';
 import type { DaemonStatus } from '../../src/api/status.js';
@@ -14,6 +13,7 @@ import { troubles } from '../../src/commands/status.js';
 import { initFleet } from '../../src/fleet/init.js';
 import type { ReplayStatus } from '../../src/shipping/replay.js';
 import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
+import Database from '../../src/sqlite.js';
 import { hasNats, Nats } from './nats.js';
 import { Hub, Member, type Node } from './rig.js';
 

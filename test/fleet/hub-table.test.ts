@@ -1,12 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Admission } from '../../src/fleet/admission.js';
 import { HOLD_MS, HubTable, type Received } from '../../src/fleet/hub-table.js';
 import { formatFleet, parseFleet, subjectOf, subjectToken } from '../../src/formats/fleet.js';
+import Database from '../../src/sqlite.js';
 import { failure } from '../sinks/local.js';
 
 function message(sequence: number, after: number, server = 'a', timeline = 1): Received {

@@ -3,11 +3,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Database from 'better-sqlite3';
 import { controlRequest } from '../../src/api/client.js';
 import type { DaemonStatus } from '../../src/api/status.js';
 import { createRedactor } from '../../src/audit/redaction.js';
 import { createAuditTable, createRecorder, type Recorder } from '../../src/recorder/recorder.js';
+import Database from '../../src/sqlite.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 
@@ -98,7 +98,7 @@ ${config.replaceAll('$DIR', this.directory)}
 
 /** A server with a Postern whose table this process writes. */
 export class Member extends Node {
-  readonly db: Database.Database;
+  readonly db: Database;
   readonly recorder: Recorder;
 
   constructor(

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Engine } from '../../src/query/engine.js';
 import type { Chunk } from '../../src/query/export.js';
 import { EVERYTHING } from '../../src/query/filter.js';
+import { ENDING } from '../retention/archive/compression.js';
 import { expected, row, sparse } from './model.js';
 import { exported, seconds, Tables, textOf } from './tables.js';
 
@@ -117,7 +118,7 @@ describe('a query that looks at archives', () => {
     await tables.archive([1]);
     await tables.archive([2]);
     remove([1, 2]);
-    const [first = ''] = readdirSync(tables.archives).filter((name) => name.endsWith('.gz'));
+    const [first = ''] = readdirSync(tables.archives).filter((name) => name.endsWith(ENDING));
     writeFileSync(join(tables.archives, first), readFileSync(join(tables.archives, first)).fill(0));
     const page = { page: 1, limit: 50, cursor: null, count: 'some', timeLimit: 1_000 } as const;
     const filter = { ...ALL, from: Date.UTC(2026, 8, 1) };

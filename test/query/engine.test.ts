@@ -1,5 +1,4 @@
 import { statSync } from 'node:fs';
-import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createClassifier } from '../../src/audit/catalog.js';
 import { branchParams, branchSql } from '../../src/query/branch.js';
@@ -8,6 +7,7 @@ import { EVERYTHING, type Filter, type FilterInput, parseFilter } from '../../sr
 import type { PageRequest } from '../../src/query/page.js';
 import { planQuery } from '../../src/query/plan.js';
 import { inspectTable } from '../../src/query/table.js';
+import Database from '../../src/sqlite.js';
 import { SERVER, seconds, Tables, type TestRow } from './tables.js';
 
 const ROWS = 6_000;

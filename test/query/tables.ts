@@ -1,7 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import { config as schema } from '../../src/config/schema.js';
 import type { Engine } from '../../src/query/engine.js';
 import type { Format } from '../../src/query/export.js';
@@ -10,6 +9,8 @@ import type { QueryOptions } from '../../src/query/origins.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
 import { TableRows } from '../../src/retention/archive/table.js';
 import { createArchive, monthOf } from '../../src/retention/archive/write.js';
+import Database from '../../src/sqlite.js';
+import { COMPRESSION } from '../retention/archive/compression.js';
 import { CONFIG, rowReader, SOURCE_ID } from '../retention/archive/table.js';
 
 /** What a test puts into a row; what is left out is NULL, but for the time. */
@@ -47,8 +48,8 @@ export class Tables {
   readonly database = join(this.directory, 'posternproxy.db');
   readonly stateDatabase = join(this.directory, 'state.db');
   readonly archives = join(this.directory, 'archive');
-  readonly postern: Database.Database;
-  readonly state: Database.Database;
+  readonly postern: Database;
+  readonly state: Database;
 
   constructor(options: { indexes?: boolean } = {}) {
     this.postern = open(this.database);
@@ -76,7 +77,7 @@ export class Tables {
     };
   }
 
-  insert(rows: readonly TestRow[], db: Database.Database = this.postern): void {
+  insert(rows: readonly TestRow[], db: Database = this.postern): void {
     const statement = db.prepare(
       `INSERT INTO audit_log (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})`,
     );
@@ -108,7 +109,7 @@ export class Tables {
         table: rows().shape,
         month,
         run: 'test',
-        compression: 'gzip',
+        compression: COMPRESSION,
         sign: null,
         clock: Date.now,
       });
@@ -131,7 +132,7 @@ export class Tables {
   }
 }
 
-function open(path: string): Database.Database {
+function open(path: string): Database {
   const db = new Database(path);
   db.pragma('journal_mode = WAL');
   createAuditTable(db);

@@ -1,12 +1,12 @@
-import Database from 'better-sqlite3';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { catalog, createClassifier } from '../../src/audit/catalog.js';
 import { parseTime } from '../../src/audit/time.js';
 import { AuditdError } from '../../src/errors.js';
 import { createAuditTable, createRecorder, type NewEntry } from '../../src/recorder/recorder.js';
+import Database from '../../src/sqlite.js';
 
 const NOW = Date.UTC(2026, 10, 22, 20, 21, 7, 890);
-let db: Database.Database;
+let db: Database;
 
 beforeEach(() => {
   db = new Database(':memory:');

@@ -1,12 +1,12 @@
-import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
 import { auditIndexes, createAuditTable } from '../../src/recorder/recorder.js';
+import Database from '../../src/sqlite.js';
 
-function opened(): Database.Database {
+function opened(): Database {
   return new Database(':memory:');
 }
 
-function plan(db: Database.Database, sql: string): string {
+function plan(db: Database, sql: string): string {
   const steps = db
     .prepare(`EXPLAIN QUERY PLAN ${sql}`)
     .all(...(sql.match(/\?/g) ?? []).map(() => 1)) as Array<{ detail: string }>;

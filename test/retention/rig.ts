@@ -1,7 +1,6 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import { createClassifier } from '../../src/audit/catalog.js';
 import { parseConfig } from '../../src/config/load.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
@@ -14,6 +13,8 @@ import { Deleter } from '../../src/retention/purge/deleter.js';
 import { readingOf } from '../../src/retention/reading.js';
 import { type RunResult, runRetention } from '../../src/retention/run.js';
 import { RowReader } from '../../src/source/row.js';
+import Database from '../../src/sqlite.js';
+import { COMPRESSION } from './archive/compression.js';
 
 export const DAY = 86_400_000;
 export const NOW = Date.UTC(2026, 10, 25, 12);
@@ -35,11 +36,11 @@ export class RetentionRig {
   readonly directory = mkdtempSync(join(tmpdir(), 'postern-retention-'));
   readonly database = join(this.directory, 'posternproxy.db');
   readonly archive = join(this.directory, 'archive');
-  readonly db: Database.Database;
+  readonly db: Database;
   purged: PurgedNote | null = null;
   clock = NOW;
 
-  constructor(setUp: (db: Database.Database) => void = () => undefined) {
+  constructor(setUp: (db: Database) => void = () => undefined) {
     this.db = new Database(this.database);
     setUp(this.db);
     this.db.pragma('journal_mode = WAL');
@@ -61,7 +62,7 @@ export class RetentionRig {
   }
 
   config(retention: string) {
-    const text = `source: { database: ${this.database} }\nretention: { enabled: true, ${retention.includes('archive:') ? '' : `archive: { directory: ${this.archive} }, `}${retention} }`;
+    const text = `source: { database: ${this.database} }\nretention: { enabled: true, ${retention.includes('archive:') ? '' : `archive: { directory: ${this.archive}, compression: ${COMPRESSION} }, `}${retention} }`;
     return parseConfig(text, 'c.yml');
   }
 

@@ -2,7 +2,6 @@ import { copyFileSync, existsSync, mkdtempSync, renameSync, rmSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Database from 'better-sqlite3';
 import { pino } from 'pino';
 import { createClassifier } from '../../src/audit/catalog.js';
 import { config as schema } from '../../src/config/schema.js';
@@ -12,6 +11,7 @@ import { State } from '../../src/shipping/state.js';
 import type { Batch, Delivered, Resume, Sink } from '../../src/sinks/sink.js';
 import { createPosternSource } from '../../src/source/postern.js';
 import type { AuditSource } from '../../src/source/source.js';
+import Database from '../../src/sqlite.js';
 
 /** A sink that keeps what it got across restarts, and fails when told to. */
 export class MemorySink implements Sink {
@@ -53,7 +53,7 @@ export class ShippingRig {
   readonly sinks = { good: new MemorySink(), lagging: new MemorySink() };
   readonly lost: LostRows[] = [];
   readonly replaced: string[] = [];
-  private writer: Database.Database;
+  private writer: Database;
   private state: State | null = null;
   private shipper: Shipper | null = null;
   private wake: () => unknown = () => undefined;
@@ -200,7 +200,7 @@ export class ShippingRig {
     rmSync(this.directory, { recursive: true, force: true });
   }
 
-  private openWriter(): Database.Database {
+  private openWriter(): Database {
     const db = new Database(this.database);
     db.pragma('journal_mode = WAL');
     return db;

@@ -4,8 +4,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import Database from 'better-sqlite3';
 import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';
+import Database from '../../src/sqlite.js';
 import { compiled, removeCompiled } from '../compiled.js';
 import { range, rolledText, sequences, temporaryDirectory } from './local.js';
 

@@ -1,16 +1,16 @@
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { nearest } from '../../src/audit/nearest.js';
 import { config as schema } from '../../src/config/schema.js';
 import { TableCache } from '../../src/source/columns.js';
+import Database from '../../src/sqlite.js';
 import { openSource, reading, request, START, TABLE, temporaryDirectory } from './postern.js';
 
 function cacheFor(source: Record<string, unknown> = {}): TableCache {
   return new TableCache(schema.parse({ source }).source);
 }
 
-function memory(sql: string): Database.Database {
+function memory(sql: string): Database {
   const db = new Database(':memory:');
   db.exec(sql);
   onTestFinished(() => {
@@ -19,7 +19,7 @@ function memory(sql: string): Database.Database {
   return db;
 }
 
-function databaseWith(sql: string): { database: string; db: Database.Database } {
+function databaseWith(sql: string): { database: string; db: Database } {
   const database = join(temporaryDirectory(onTestFinished), 'posternproxy.db');
   const db = new Database(database);
   db.exec(sql);

@@ -1,8 +1,8 @@
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { readInPlace } from '../../src/source/live.js';
+import Database from '../../src/sqlite.js';
 import { temporaryDirectory } from './postern.js';
 
 function databaseWith(path: string, value: number): string {
@@ -12,7 +12,7 @@ function databaseWith(path: string, value: number): string {
   return path;
 }
 
-const read = (db: Database.Database) => db.prepare('SELECT a FROM t').pluck().get();
+const read = (db: Database) => db.prepare('SELECT a FROM t').pluck().get();
 
 describe('reading in place', () => {
   test('a file that was replaced meanwhile: what was read is thrown away', () => {
@@ -63,7 +63,7 @@ describe('reading in place', () => {
 
   test('the connection is closed whatever happens', () => {
     const database = databaseWith(join(temporaryDirectory(onTestFinished), 'a.db'), 1);
-    let seen: Database.Database | null = null;
+    let seen: Database | null = null;
     readInPlace(database, (db) => {
       seen = db;
       throw new Error('a defect');

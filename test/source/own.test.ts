@@ -1,9 +1,9 @@
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createClassifier } from '../../src/audit/catalog.js';
 import { createAuditTable, createRecorder } from '../../src/recorder/recorder.js';
 import { createOwnSource } from '../../src/source/own.js';
+import Database from '../../src/sqlite.js';
 import { markAt, openSource, reading, request, SOURCE_ID, START, temporaryDirectory } from './postern.js';
 
 function scene() {

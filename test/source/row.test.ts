@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createClassifier } from '../../src/audit/catalog.js';
@@ -8,6 +7,7 @@ import type { AuditEvent } from '../../src/audit/event.js';
 import { createRedactor } from '../../src/audit/redaction.js';
 import { formatEcs } from '../../src/formats/ecs.js';
 import { COLUMN_KEYS } from '../../src/source/columns.js';
+import Database from '../../src/sqlite.js';
 import { openSource, reading, request, SOURCE_ID, START, temporaryDirectory } from './postern.js';
 
 /** A table without types, so that each value stays what it is. */
@@ -33,7 +33,7 @@ function eventsOf(rows: readonly Columns[], { encoding = 'UTF-8' } = {}): readon
   return reading(source.look(request(START))).events;
 }
 
-function insert(db: Database.Database, row: Columns): void {
+function insert(db: Database, row: Columns): void {
   const entries = Object.entries(row);
   const places = entries.map(([, value]) =>
     value !== null && typeof value === 'object' && 'sql' in value ? value.sql : '?',

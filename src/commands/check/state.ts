@@ -1,10 +1,10 @@
 import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import Database from 'better-sqlite3';
 import type { Config } from '../../config/schema.js';
 import { messageOf } from '../../errors.js';
 import { STATE_VERSION } from '../../shipping/state.js';
 import type { Finding } from '../../sinks/sink.js';
+import Database from '../../sqlite.js';
 
 /** Below this state.db, its WAL and its copies before migrations may not fit. */
 const LEAST_FREE = 100 * 2 ** 20;

@@ -3,11 +3,11 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Database from 'better-sqlite3';
 import { controlRequest } from '../../api/client.js';
 import { AuditdError } from '../../errors.js';
 import { testFilter } from '../../fail2ban/client.js';
 import { createAuditTable, createRecorder } from '../../recorder/recorder.js';
+import Database from '../../sqlite.js';
 import { attack, day, moment, VICTIM } from './script.js';
 
 const START_LIMIT_MS = 10_000;
@@ -119,7 +119,7 @@ async function running(daemon: ChildProcess, control: string): Promise<void> {
   }
 }
 
-async function shipped(control: string, db: Database.Database): Promise<void> {
+async function shipped(control: string, db: Database): Promise<void> {
   const last = Number(db.prepare('SELECT max(id) FROM audit_log').pluck().get());
   const deadline = Date.now() + START_LIMIT_MS;
   for (;;) {

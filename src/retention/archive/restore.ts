@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, linkSync, openSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import Database from 'better-sqlite3';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
+import Database from '../../sqlite.js';
 import { broken } from './chain.js';
 import { syncDirectory } from './directory.js';
 import type { Manifest } from './manifest.js';
@@ -99,10 +99,7 @@ function intoNew(options: RestoreOptions): Restored {
   }
 }
 
-function restoreRows(
-  db: Database.Database,
-  { directory, archives, table, onProgress }: RestoreOptions,
-): Restored {
+function restoreRows(db: Database, { directory, archives, table, onProgress }: RestoreOptions): Restored {
   db.pragma('ignore_check_constraints = ON'); // what Postern has accepted once
   let restored = 0;
   let skipped = 0;

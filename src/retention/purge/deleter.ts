@@ -1,10 +1,10 @@
 import { closeSync, fsyncSync, openSync, realpathSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Database from 'better-sqlite3';
 import { createClassifier } from '../../audit/catalog.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError, codeOf } from '../../errors.js';
 import { type AuditTable, quoteIdentifier, TableCache } from '../../source/columns.js';
+import Database from '../../sqlite.js';
 import { TableRows } from '../archive/table.js';
 import { RowJudge } from '../judge.js';
 import { fateOf, type Moment, mayGoEarly, momentOf } from '../policy.js';
@@ -27,7 +27,7 @@ export interface DeleterOptions {
 }
 
 interface Open {
-  readonly db: Database.Database;
+  readonly db: Database;
   readonly table: AuditTable;
   readonly rows: TableRows;
   readonly moment: Moment;
@@ -109,7 +109,7 @@ export class Deleter {
   private open(): Open {
     const { config, clock } = this.options;
     const { database } = config.source;
-    let db: Database.Database | null = null;
+    let db: Database | null = null;
     try {
       db = new Database(database, { fileMustExist: true, timeout: BUSY_MS });
       // A deletion that a loss of power takes back was archived, and is found again by the next run (run.ts); NORMAL saves Postern
@@ -132,7 +132,7 @@ export class Deleter {
   }
 
   /** Rows above `max_rows`; with `max_size` that is for the archiving side to judge. */
-  private excess(db: Database.Database, table: AuditTable): number {
+  private excess(db: Database, table: AuditTable): number {
     const { max_rows: maxRows, max_size: maxSize } = this.options.config.retention;
     if (maxSize !== null) return Number.POSITIVE_INFINITY;
     if (maxRows === null) return 0;
@@ -218,11 +218,11 @@ export class Deleter {
 }
 
 /** Moves what is in the WAL into the database: otherwise one of Postern's commits has to do it. Waits for nobody. */
-function checkpoint(db: Database.Database): void {
+function checkpoint(db: Database): void {
   db.pragma('wal_checkpoint(PASSIVE)');
 }
 
-function close(db: Database.Database): void {
+function close(db: Database): void {
   try {
     checkpoint(db);
   } finally {
@@ -231,7 +231,7 @@ function close(db: Database.Database): void {
 }
 
 /** Changes with each commit of another connection. */
-export function dataVersion(db: Database.Database): unknown {
+export function dataVersion(db: Database): unknown {
   return db.pragma('data_version', { simple: true });
 }
 

@@ -1,12 +1,12 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { listArchives } from '../../../src/retention/archive/list.js';
 import { restoreArchives } from '../../../src/retention/archive/restore.js';
 import { verifyArchives } from '../../../src/retention/archive/verify.js';
 import { quoteIdentifier } from '../../../src/source/columns.js';
+import Database from '../../../src/sqlite.js';
 import { ArchiveRig } from './table.js';
 
 let rigs: ArchiveRig[] = [];
@@ -27,7 +27,7 @@ function restore(rig: ArchiveRig, database: string, table: string | null = null)
 }
 
 /** All there is to the rows of a table, as SQLite itself tells it. */
-function dump(db: Database.Database, table = 'audit_log'): unknown[] {
+function dump(db: Database, table = 'audit_log'): unknown[] {
   const names = db.prepare('SELECT name FROM pragma_table_info(?)').pluck().all(table) as string[];
   const parts = names
     .map((name) => quoteIdentifier(name))

@@ -1,7 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import { createClassifier } from '../../../src/audit/catalog.js';
 import { createRedactor } from '../../../src/audit/redaction.js';
 import { createAuditTable } from '../../../src/recorder/recorder.js';
@@ -15,6 +14,8 @@ import {
 } from '../../../src/retention/archive/write.js';
 import { COLUMN_KEYS, type ColumnKey } from '../../../src/source/columns.js';
 import { RowReader } from '../../../src/source/row.js';
+import Database from '../../../src/sqlite.js';
+import { COMPRESSION } from './compression.js';
 
 export const SOURCE_ID = '0123456789abcdef0123456789abcdef';
 export const NOW = Date.UTC(2026, 10, 25);
@@ -72,7 +73,7 @@ export class ArchiveRig {
       table: this.rows.shape,
       month,
       run: 'test',
-      compression: 'gzip',
+      compression: COMPRESSION,
       sign: null,
       clock: () => NOW,
       ...more,

@@ -1,11 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
-import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TableRows } from '../../../src/retention/archive/table.js';
 import { rowHash } from '../../../src/retention/purge/row-hash.js';
 import { servePurge } from '../../../src/retention/purge/server.js';
+import Database from '../../../src/sqlite.js';
 import { DAY, RetentionRig, sqlTime } from '../rig.js';
 
 let rig: RetentionRig;

@@ -1,0 +1,34 @@
+import { createRequire } from 'node:module';
+import type BetterSqlite3 from 'better-sqlite3';
+import { AuditdError } from './errors.js';
+
+/** The release of better-sqlite3 that this Node.js can have. */
+export const SQLITE_PACKAGE = packageFor(process.versions.napi);
+
+/**
+ * Release 13 wants Node-API 10, which Node.js has from 22.14 on. Release 12 is for those before, Debian's among them: under Node.js
+ * 24.19 and later it aborts the whole process as soon as the garbage collector meets one of its statements at the wrong moment (measured:
+ * within seconds).
+ *
+ * @param nodeApi `process.versions.napi`
+ */
+export function packageFor(nodeApi: string | undefined): 'better-sqlite3' | 'better-sqlite3-napi' {
+  return Number(nodeApi) >= 10 ? 'better-sqlite3-napi' : 'better-sqlite3';
+}
+
+type Database = BetterSqlite3.Database;
+const Database: typeof BetterSqlite3 = load();
+export default Database;
+
+/** @throws AuditdError `NOT_INSTALLED`, for example if Node.js was exchanged after the installation */
+function load(): typeof BetterSqlite3 {
+  try {
+    return createRequire(import.meta.url)(SQLITE_PACKAGE) as typeof BetterSqlite3;
+  } catch (error) {
+    throw new AuditdError(
+      'NOT_INSTALLED',
+      `SQLite for Node.js ${process.versions.node} (${process.platform} ${process.arch}) is not installed. Run npm ci with this Node.js, or sudo ./install.sh where it was installed by that`,
+      { cause: error },
+    );
+  }
+}
