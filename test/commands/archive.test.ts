@@ -1,9 +1,10 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { recordedHeads, recordOf } from '../../src/retention/archive/known.js';
 import { listArchives } from '../../src/retention/archive/list.js';
+import Database from '../../src/sqlite.js';
+import { ENDING } from '../retention/archive/compression.js';
 import { ArchiveRig } from '../retention/archive/table.js';
 import { run } from './cli.js';
 
@@ -64,7 +65,7 @@ describe('archive', () => {
     });
     expect(run(['archive', 'verify', '--head', head, ...config]).code).toBe(0);
     expect(run(['archive', 'verify', '--head', head.replace('2:', '3:'), ...config]).code).toBe(1);
-    const name = readdirSync(rig.archives).find((one) => one.endsWith('.gz')) ?? '';
+    const name = readdirSync(rig.archives).find((one) => one.endsWith(ENDING)) ?? '';
     const bytes = readFileSync(join(rig.archives, name));
     bytes[12] = (bytes[12] ?? 0) ^ 1;
     writeFileSync(join(rig.archives, name), bytes);

@@ -7,6 +7,7 @@ import { expiredUpTo, removeArchives } from '../../../src/retention/archive/keep
 import { listArchives } from '../../../src/retention/archive/list.js';
 import { tidyArchives } from '../../../src/retention/archive/tidy.js';
 import { verifyArchives } from '../../../src/retention/archive/verify.js';
+import { ENDING } from './compression.js';
 import { ArchiveRig, NOW } from './table.js';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
@@ -77,15 +78,15 @@ describe('archive verify', () => {
   it.each([
     [
       'a missing file',
-      () => rmSync(path(MANIFESTS[1].replace('manifest.json', 'ndjson.gz'))),
-      '000002-postern-t1-2026-08.ndjson.gz: it is missing',
+      () => rmSync(path(MANIFESTS[1].replace('manifest.json', ENDING))),
+      `000002-postern-t1-2026-08.${ENDING}: it is missing`,
     ],
     ['a missing manifest', () => rmSync(path(MANIFESTS[1])), 'archive 000002: its manifest is missing'],
     ['a missing beginning', () => rmSync(path(MANIFESTS[0])), 'archive 000001: its manifest is missing'],
     [
       'a file too many',
       () =>
-        copyFileSync(path('000002-postern-t1-2026-08.ndjson.gz'), path('000002-postern-t1-2026-08.ndjson')),
+        copyFileSync(path(`000002-postern-t1-2026-08.${ENDING}`), path('000002-postern-t1-2026-08.ndjson')),
       '000002-postern-t1-2026-08.ndjson: no manifest names it',
     ],
     [
@@ -97,7 +98,7 @@ describe('archive verify', () => {
     [
       'a manifest lost at the end',
       () => rmSync(path(MANIFESTS[2])),
-      '000003-postern-t1-2026-09.ndjson.gz: no manifest names it',
+      `000003-postern-t1-2026-09.${ENDING}: no manifest names it`,
     ],
   ])('finds %s', (_, harm, expected) => {
     harm();
@@ -141,7 +142,7 @@ describe('old archives', () => {
     removeArchives(rig.archives, 2, privateKey, NOW);
     expect(readdirSync(rig.archives)).toEqual([
       '000003-postern-t1-2026-09.manifest.json',
-      '000003-postern-t1-2026-09.ndjson.gz',
+      `000003-postern-t1-2026-09.${ENDING}`,
       'anchor.json',
     ]);
     expect(broken([], publicKey)).toBe('whole');

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Manifest } from '../../../src/retention/archive/manifest.js';
 import { tidyArchives } from '../../../src/retention/archive/tidy.js';
+import { CAT, ENDING } from './compression.js';
 import { ArchiveRig } from './table.js';
 
 let rig: ArchiveRig;
@@ -21,17 +22,17 @@ function manifestAt(name: string): Manifest {
 }
 
 describe('an archive', () => {
-  it('is a file that zcat reads and a manifest, for nobody else to read', async () => {
+  it('is a file that zcat (zstdcat) reads and a manifest, for nobody else to read', async () => {
     for (let n = 0; n < 3_000; n++)
       rig.insert('2026-10-31 23:59:59', `{"n":${n},"text":"${'x'.repeat(300)}"}`);
     await rig.archive();
     expect(names()).toEqual([
       '000001-postern-t1-2026-10.manifest.json',
-      '000001-postern-t1-2026-10.ndjson.gz',
+      `000001-postern-t1-2026-10.${ENDING}`,
     ]);
     for (const name of names()) expect(statSync(join(rig.archives, name)).mode & 0o777).toBe(0o640);
     expect(statSync(rig.archives).mode & 0o777).toBe(0o750);
-    const lines = execFileSync('zcat', [join(rig.archives, names()[1] ?? '')], { maxBuffer: 2 ** 26 })
+    const lines = execFileSync(CAT, [join(rig.archives, names()[1] ?? '')], { maxBuffer: 2 ** 26 })
       .toString()
       .split('\n');
     expect(lines).toHaveLength(3_001);
@@ -99,7 +100,7 @@ describe('after a crash', () => {
     expect(tidyArchives(rig.archives)?.sequence).toBe(1);
     expect(names()).toEqual([
       '000001-postern-t1-2026-10.manifest.json',
-      '000001-postern-t1-2026-10.ndjson.gz',
+      `000001-postern-t1-2026-10.${ENDING}`,
     ]);
     expect(tidyArchives(rig.archives)).toBeNull();
   });
@@ -111,8 +112,8 @@ describe('after a crash', () => {
     renameSync(manifest, `${manifest}.tmp`);
     writeFileSync(`${manifest}.tmp`, '{}');
     expect(tidyArchives(rig.archives)).toBeNull();
-    expect(names()).toEqual(['000001-postern-t1-2026-10.ndjson.gz']);
+    expect(names()).toEqual([`000001-postern-t1-2026-10.${ENDING}`]);
     await expect(rig.archive()).rejects.toThrow('has no manifest');
-    expect(names()).toEqual(['000001-postern-t1-2026-10.ndjson.gz']);
+    expect(names()).toEqual([`000001-postern-t1-2026-10.${ENDING}`]);
   });
 });
