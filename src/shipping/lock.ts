@@ -7,6 +7,9 @@ export interface Lock {
   release(): void;
 }
 
+/** A connection that nobody refers to is closed by the garbage collector, and the lock with it. */
+const HELD = new Set<Database>();
+
 /**
  * Takes the lock of a state directory: an exclusive SQLite transaction on `lock.db`, which the kernel frees on any
  * death of the process. Two daemons can therefore never write one log or one set of cursors.
@@ -37,8 +40,10 @@ export function takeLock(directory: string): Lock {
     );
   }
   const held = db;
+  HELD.add(held);
   return {
     release() {
+      HELD.delete(held);
       if (held.open) held.close();
     },
   };

@@ -2,11 +2,11 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { takeLock } from '../../src/shipping/lock.js';
 import { STATE_VERSION, State } from '../../src/shipping/state.js';
+import Database from '../../src/sqlite.js';
 
 let directory: string;
 
@@ -113,10 +113,10 @@ describe('fingerprints', () => {
 });
 
 describe('the lock', () => {
-  it('is held against another process and freed by its death', async () => {
+  it('is held against another process, whoever forgets it there, and freed by its death', async () => {
     const script = `import { takeLock } from ${JSON.stringify(join(import.meta.dirname, '../../dist/shipping/lock.js'))};
-      takeLock(${JSON.stringify(directory)}); console.log('held'); setInterval(() => undefined, 1000);`;
-    const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      takeLock(${JSON.stringify(directory)}); gc(); console.log('held'); setInterval(() => undefined, 1000);`;
+    const child = spawn(process.execPath, ['--expose-gc', '--input-type=module', '-e', script], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     await new Promise((resolve) => child.stdout.once('data', resolve));
