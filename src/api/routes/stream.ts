@@ -10,17 +10,20 @@ import { onGone, staying } from '../staying.js';
 import { busy } from './audit-log.js';
 
 const MOST_CLIENTS = 32;
+/** Of one token: a script that opens and forgets does not shut the others out. */
+const MOST_EACH = 16;
 
 /** `GET /api/audit-log/stream`: server-sent events (WHATWG HTML section 9.2). */
 export function stream(deps: ApiDeps): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
-  const clients = new Slots(MOST_CLIENTS);
+  const clients = new Slots(MOST_CLIENTS, MOST_EACH);
   app.get('/api/audit-log/stream', requireScope('read'), (c) => {
     const filter = filterOf(parametersOf(streamParameters, c.req.queries()), deps.clock());
     const headers = { 'content-type': 'text/event-stream; charset=utf-8', 'x-accel-buffering': 'no' };
     if (c.req.method === 'HEAD') return c.body(null, 200, headers);
-    const free = clients.take();
-    if (free === null) return busy(c, `At most ${MOST_CLIENTS} look on at a time`);
+    const free = clients.take(c.var.identity?.id);
+    if (free === null)
+      return busy(c, `At most ${MOST_CLIENTS} look on at a time, ${MOST_EACH} with one token`);
     deps.metrics.streamClients.inc();
     const live = new LiveStream(deps, {
       filter,
