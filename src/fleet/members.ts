@@ -3,7 +3,7 @@ import { Kvm } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import { type Beat, parseBeat } from './beat.js';
-import { serversBucket } from './buckets.js';
+import { SERVERS_TTL_MS, serversBucket } from './buckets.js';
 import type { Part } from './link.js';
 import { Subscription } from './subscription.js';
 
@@ -91,7 +91,7 @@ export class Members implements Part {
       .sort((a, b) => (a.token < b.token ? -1 : 1));
   }
 
-  /** Its entry was removed: it is no part of the fleet any more. */
+  /** Its entry is gone: it is no part of the fleet any more. */
   private forget(token: string): void {
     if (this.known.delete(token)) this.options.onForgotten();
   }
@@ -112,6 +112,10 @@ export class Members implements Part {
     const { silentAfter, onSilent, onBack } = this.options;
     const now = performance.now();
     for (const [token, known] of this.known) {
+      if (now - known.heardAt > SERVERS_TTL_MS) {
+        this.forget(token); // as its entry is: that goes without a word
+        continue;
+      }
       // A connection that is new has brought no heartbeat of theirs yet: the gap was ours.
       const silent = now - Math.max(known.heardAt, known.silent ? 0 : this.attachedAt) > silentAfter;
       if (silent === known.silent) continue;

@@ -1,10 +1,9 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import { jetstream } from '@nats-io/jetstream';
-import { Kvm } from '@nats-io/kv';
 import { connect } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/api/client.js';
@@ -19,6 +18,7 @@ import { Hub, Member, type Node } from './rig.js';
 
 if (!hasNats() && process.env.CI !== undefined) throw new Error('nats-server is not installed');
 
+const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 const STREAM = 'POSTERN_AUDIT';
 const asRoot = process.getuid?.() === 0;
 
@@ -305,13 +305,25 @@ retention: { enabled: true, schedule: "0 0 29 2 *", keep: { default: 1d }, archi
     await member.start();
     member.append(20);
     await hub.until(() => hub.countOf('renamed') === 20, 'under the new name');
+    const silent = (is: DaemonStatus) =>
+      is.fleet?.servers.some((one) => one.server === 'a' && one.silent) === true;
     const heard = (is: DaemonStatus) =>
       is.fleet?.servers.some(({ server, heartbeat_age }) => server === 'a' && heartbeat_age !== null);
     expect(heard((await hub.status()) as DaemonStatus)).toBe(true);
-    const nc = await connect({ servers: nats.urls.map((url) => url.slice(7)) });
-    await (await new Kvm(jetstream(nc)).open(`${STREAM}_SERVERS`)).delete('a');
-    await nc.close();
+    const forget = (server: string) => {
+      const args = [CLI, 'fleet', 'forget', server, '--config', hub.configPath];
+      const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+      return [status, stdout + stderr] as const;
+    };
+    expect(forget('renamed')).toEqual([2, expect.stringMatching(/renamed said \d+ s ago that it is there/)]);
+    expect(forget('b')).toEqual([1, expect.stringMatching(/no server b\. It knows: .*\brenamed\b/)]);
+    expect(troubles((await hub.until(silent, 'silent')) as DaemonStatus).join()).toContain(
+      'server a is silent',
+    );
+    expect(forget('a')).toEqual([0, 'a is forgotten.\n']);
     await hub.until((is) => heard(is) === false, 'the old name is forgotten');
+    expect(troubles((await hub.status()) as DaemonStatus).join()).not.toContain('server a');
+    expect(forget('a')[0]).toBe(1);
     await member.kill();
     rmSync(join(member.directory, 'state'), { recursive: true });
     await member.start();

@@ -1,0 +1,61 @@
+import { jetstream } from '@nats-io/jetstream';
+import { Kvm } from '@nats-io/kv';
+import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { pino } from 'pino';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { SERVERS_TTL_MS } from '../../src/fleet/buckets.js';
+import { initFleet } from '../../src/fleet/init.js';
+import { Members } from '../../src/fleet/members.js';
+import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
+import { hasNats, Nats } from './nats.js';
+
+if (!hasNats() && process.env.CI !== undefined) throw new Error('nats-server is not installed');
+
+const STREAM = 'POSTERN_AUDIT';
+const DAY = 86_400_000;
+
+describe.skipIf(!hasNats())('the servers that a hub knows', () => {
+  let nats: Nats;
+  let nc: NatsConnection;
+
+  beforeAll(async () => {
+    nats = await Nats.start();
+    await nats.ready();
+    await initFleet({ servers: nats.urls, stream: STREAM, connect_timeout: 5_000 }, STREAM_DEFAULTS);
+    nc = await connect({ servers: nats.urls.map((url) => url.slice(7)) });
+    const beat = { v: 1, server: 'a', role: 'member', version: '1', time: 0, state: 'reading' };
+    const kv = await new Kvm(jetstream(nc)).open(`${STREAM}_SERVERS`);
+    await kv.put('a', JSON.stringify({ ...beat, rows: 0, lag_events: 0, lag_seconds: 0 }));
+  });
+  afterAll(async () => {
+    await nc.close();
+    await nats.close();
+  });
+
+  async function after(age: number): Promise<{ members: Members; said: string[] }> {
+    const said: string[] = [];
+    const members = new Members({
+      stream: STREAM,
+      silentAfter: 300,
+      clock: () => Date.now() + age,
+      silentBefore: [],
+      log: pino({ enabled: false }),
+      onSilent: ({ token }) => said.push(`${token} is silent`),
+      onBack: ({ token }) => said.push(`${token} is back`),
+      onForgotten: () => said.push('forgotten'),
+    });
+    await members.attach(nc);
+    return { members, said };
+  }
+
+  it('are those that were heard of in the last 30 days', async () => {
+    const known = await after(SERVERS_TTL_MS - DAY);
+    await vi.waitFor(() => expect(known.said).toEqual(['a is silent']));
+    expect(known.members.all().map(({ token, silent }) => [token, silent])).toEqual([['a', true]]);
+    known.members.detach();
+    const gone = await after(SERVERS_TTL_MS + DAY);
+    await vi.waitFor(() => expect(gone.said).toEqual(['forgotten']));
+    expect(gone.members.all()).toEqual([]);
+    gone.members.detach();
+  });
+});
