@@ -34,7 +34,9 @@ const archive = z.strictObject({
     .describe('zstd is smaller and faster, and takes Node.js 22.15 or later.'),
   keep: age
     .prefault('forever')
-    .describe('How long an archive is kept after its newest row: a duration, or forever.'),
+    .describe(
+      'How long an archive is kept after it was made, or after its newest row where that is later: a duration, or forever.',
+    ),
   sign: absolutePath
     .nullable()
     .default(null)

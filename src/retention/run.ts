@@ -122,6 +122,8 @@ class Run {
   /** An archive was met of which rows have to stay for now: the note can't move past it. */
   private stuck = false;
   private purgedUpTo = 0;
+  /** Of the first archive that this run made. */
+  private firstMade = Number.POSITIVE_INFINITY;
 
   constructor(private readonly options: RunOptions) {}
 
@@ -167,6 +169,7 @@ class Run {
       if (manifest === null) continue;
       const archived = { source: target.source, month, record: recordOf(manifest) };
       archives.push(archived);
+      this.firstMade = Math.min(this.firstMade, manifest.sequence);
       this.options.onArchived(archived);
       purged = sum(purged, await this.purge(target, manifest, 'purging'));
     }
@@ -175,10 +178,12 @@ class Run {
     return { source: target.source, plan: rest, archives, purged, space };
   }
 
-  /** Removes archives past their age, but none whose rows may still be in the table. */
+  /** Removes archives past their age, but none whose rows may still be in the table, and none of this run whatever the clock says. */
   expire(): number {
     const { archive, sign, clock } = this.options;
-    const archives = listArchives(archive.directory).filter(({ sequence }) => sequence <= this.purgedUpTo);
+    const archives = listArchives(archive.directory).filter(
+      ({ sequence }) => sequence <= this.purgedUpTo && sequence < this.firstMade,
+    );
     const upTo = expiredUpTo(archives, archive.keep, clock());
     if (upTo > 0) removeArchives(archive.directory, upTo, sign, clock());
     return archives.filter(({ sequence }) => sequence <= upTo).length;

@@ -226,18 +226,24 @@ describe('a run', () => {
 
   it('removes archives past their age, and none whose rows may still be in the table', async () => {
     rig = new RetentionRig();
-    rig.insert([...old(3), { created: sqlTime(NOW - 380 * DAY) }, fresh]);
+    rig.insert([...old(3), fresh]);
+    await rig.run('keep: { default: 1y }');
+    rig.insert([{ created: sqlTime(NOW - 380 * DAY) }, fresh]);
+    rig.clock += 20 * DAY;
     await rig.run('keep: { default: 1y }');
     const { targets } = await rig.run('keep: { default: 1y }').then((result) => {
       expect(result.expired).toBe(0);
       return result;
     });
     expect(targets[0]?.archives).toEqual([]);
-    expect(rig.archived()).toEqual([1, 2, 3, 4]);
+    expect(rig.archived()).toEqual([1, 2, 3, 5]);
     const keeping = (keep: string) =>
       rig.run(`keep: { default: 1y }, archive: { directory: ${rig.archive}, keep: ${keep} }`);
-    expect((await keeping('390d')).expired).toBe(1);
-    expect(rig.archived()).toEqual([4]);
+    expect((await keeping('10d')).expired).toBe(1);
+    expect(rig.archived()).toEqual([5]);
+    rig.clock += DAY;
+    expect((await keeping('1d')).expired).toBe(0); // not more than a day
+    rig.clock += 1;
     expect((await keeping('1d')).expired).toBe(1);
     rig.insert([...old(1), fresh]);
     const dying = (usual: Purger): Purger => ({
@@ -245,7 +251,33 @@ describe('a run', () => {
       purge: (rows) => (rows.length > 0 ? Promise.reject(new Error('down')) : usual.purge(rows)),
     });
     await expect(rig.run('keep: { default: 1y }', { purger: dying })).rejects.toThrow('down');
-    expect(rig.archived()).toEqual([6]);
+    expect(rig.archived()).toEqual([7]);
+  });
+
+  it('never removes an archive in the run that made it, however short archives are kept', async () => {
+    rig = new RetentionRig();
+    rig.insert([...old(3), fresh]);
+    const keeping = (keep: string) =>
+      rig.run(`keep: { default: 1y }, archive: { directory: ${rig.archive}, keep: ${keep} }`);
+    const first = await keeping('30d'); // shorter than the age at which rows go
+    expect(first).toMatchObject({ expired: 0, targets: [{ purged: { deleted: 3 } }] });
+    expect(rig.archived()).toEqual([1, 2, 3]);
+    rig.clock += 29 * DAY;
+    expect((await keeping('30d')).expired).toBe(0);
+    rig.clock += 2 * DAY;
+    expect((await keeping('30d')).expired).toBe(1);
+    rig.insert([...old(2), { created: sqlTime(rig.clock) }]);
+    const set: (usual: Purger) => Purger = (usual) => ({
+      ...usual,
+      purge: (rows) => {
+        const purged = usual.purge(rows);
+        if (rows.length > 0) rig.clock += 90 * DAY; // the clock is set forward within the run
+        return purged;
+      },
+    });
+    const config = `keep: { default: 1y }, archive: { directory: ${rig.archive}, keep: 30d }`;
+    expect((await rig.run(config, { purger: set })).expired).toBe(0);
+    expect(rig.archived()).toEqual([5, 6]);
   });
 
   it('gives the space back where the database is made for it', async () => {

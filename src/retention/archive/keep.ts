@@ -7,7 +7,8 @@ import { type Anchor, type Manifest, SCHEMA_VERSION, seal } from './manifest.js'
 
 /**
  * Up to which archive they may go: the longest run from the oldest on of which every one is past its age, so that what stays
- * is a chain. An archive is as old as its newest row; one without any readable time as old as its file.
+ * is a chain. An archive's age counts from when it was made, or from its newest row where that is later: the rows were in the
+ * table until then, and would go for good in the run that archived them if their own age counted.
  *
  * @param archives the oldest first
  * @param keep milliseconds; null: for ever
@@ -21,7 +22,11 @@ export function expiredUpTo(
 ): number {
   let upTo = 0;
   for (const { sequence, time, created } of archives) {
-    if (keep === null || !(Date.parse(time?.last ?? created) < now - keep)) break;
+    const newest = Math.max(
+      Date.parse(created),
+      time === null ? Number.NEGATIVE_INFINITY : Date.parse(time.last),
+    );
+    if (keep === null || !(newest < now - keep)) break;
     upTo = sequence;
   }
   return upTo;

@@ -138,7 +138,9 @@ describe('old archives', () => {
     const archives = listArchives(rig.archives);
     const day = 86_400_000;
     expect(expiredUpTo(archives, null, NOW)).toBe(0);
-    expect(expiredUpTo(archives, 80 * day, NOW)).toBe(2);
+    expect(expiredUpTo(archives, 80 * day, NOW)).toBe(0); // their rows are older, but they were made now
+    expect(expiredUpTo(archives, 80 * day, NOW + 80 * day)).toBe(0);
+    expect(expiredUpTo(archives, 80 * day, NOW + 80 * day + 1)).toBe(3);
     removeArchives(rig.archives, 2, privateKey, NOW);
     expect(readdirSync(rig.archives)).toEqual([
       '000003-postern-t1-2026-09.manifest.json',
