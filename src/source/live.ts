@@ -47,11 +47,11 @@ export function readInPlace<T>(database: string, work: Work<T>): Attempt<T> {
   }
 }
 
-/** One connection, one read transaction. */
+/** One connection, one read transaction. What is locked throws before the work has begun: work may be done in steps that can't be taken twice. */
 export function readOnce<T>(path: string, readonly: boolean, work: Work<T>): T {
   const db = new Database(path, { readonly, fileMustExist: true, timeout: BUSY_MS });
   try {
-    db.exec('BEGIN');
+    db.exec('BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1'); // BEGIN alone takes no lock
     return work(db);
   } finally {
     db.close(); // ends the transaction

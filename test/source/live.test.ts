@@ -54,6 +54,21 @@ describe('reading in place', () => {
     expect(attempt).toMatchObject({ kind: 'done', value: [1, 1] });
   });
 
+  test('work begins only with the lock: what is tried again has done nothing yet', () => {
+    const database = databaseWith(join(temporaryDirectory(onTestFinished), 'a.db'), 1);
+    const writer = new Database(database, { timeout: 0 });
+    onTestFinished(() => {
+      writer.close();
+    });
+    writer.exec('BEGIN EXCLUSIVE');
+    let began = 0;
+    const attempt = readInPlace(database, () => began++);
+    expect([attempt, began]).toMatchObject([{ kind: 'waiting', waiting: { state: 'locked' } }, 0]);
+    writer.exec('COMMIT');
+    const late = readInPlace(database, () => expect(() => writer.exec('BEGIN EXCLUSIVE')).toThrow(/locked/));
+    expect(late).toMatchObject({ kind: 'done' });
+  });
+
   test('nothing can be written through it', () => {
     const database = databaseWith(join(temporaryDirectory(onTestFinished), 'a.db'), 1);
     const attempt = readInPlace(database, (db) => db.exec('DELETE FROM t'));
