@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { AuditdError } from '../errors.js';
+import { AuditdError, messageOf } from '../errors.js';
 import type { Outcome, RunData, Said, Told } from './messages.js';
 import type { PurgedNote } from './pending.js';
 import type { Named, Purged } from './purge/protocol.js';
@@ -24,24 +24,23 @@ export class RunThread {
   readonly outcome: Promise<Outcome>;
   private readonly worker: Worker;
   private readonly exited: Promise<void>;
+  /** Why the thread was ended from here. */
+  private trouble: AuditdError | null = null;
 
-  constructor({ data, onProgress, onArchived, onPurged, deleteOwn, worker }: ThreadOptions) {
+  constructor(options: ThreadOptions) {
+    const { data, worker } = options;
     this.worker = new Worker(worker ?? new URL('./worker.js', import.meta.url), { workerData: data });
     this.exited = new Promise((done) => this.worker.once('exit', () => done()));
     this.outcome = new Promise((resolve, reject) => {
       this.worker.on('message', (said: Said) => {
-        if ('progress' in said) onProgress(said.progress);
-        else if ('archived' in said) onArchived(said.archived);
-        else if ('purged' in said) onPurged(said.purged);
-        else if ('own' in said) this.tell({ own: deleteOwn(said.own) });
-        else if ('outcome' in said) resolve(said.outcome);
-        else {
+        if ('outcome' in said) resolve(said.outcome);
+        else if ('failed' in said) {
           const { code, message } = said.failed;
           reject(code === null ? new Error(message) : new AuditdError(code, message));
-        }
+        } else this.hear(said, options);
       });
       this.worker.once('error', reject);
-      this.worker.once('exit', () => reject(new Error('the thread of the run ended')));
+      this.worker.once('exit', () => reject(this.trouble ?? new Error('the thread of the run ended')));
     });
     this.outcome.catch(() => undefined); // whoever waits for it says it
   }
@@ -51,6 +50,25 @@ export class RunThread {
     const late = setTimeout(() => void this.worker.terminate(), GRACE_MS);
     await this.exited;
     clearTimeout(late);
+  }
+
+  /** What is written to state.db for the thread may fail: that is the end of the run, and not of the daemon. */
+  private hear(
+    said: Exclude<Said, { outcome: unknown } | { failed: unknown }>,
+    { onProgress, onArchived, onPurged, deleteOwn }: ThreadOptions,
+  ): void {
+    if (this.trouble !== null) return;
+    try {
+      if ('progress' in said) onProgress(said.progress);
+      else if ('archived' in said) onArchived(said.archived);
+      else if ('purged' in said) onPurged(said.purged);
+      else this.tell({ own: deleteOwn(said.own) });
+    } catch (error) {
+      const what = `The run can't write to state.db: ${messageOf(error)}`;
+      const next = 'See that the disk of the state directory has room; the next run goes on with it';
+      this.trouble = new AuditdError('STATE_UNUSABLE', `${what}. ${next}`, { cause: error });
+      void this.worker.terminate();
+    }
   }
 
   private tell(told: Told): void {

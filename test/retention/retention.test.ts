@@ -9,7 +9,7 @@ import type { NewEntry } from '../../src/recorder/recorder.js';
 import { Retention } from '../../src/retention/retention.js';
 import type { ShipperStatus } from '../../src/shipping/shipper.js';
 import { State } from '../../src/shipping/state.js';
-import { DAY, RetentionRig, sqlTime } from './rig.js';
+import { archivedIds, DAY, RetentionRig, sqlTime } from './rig.js';
 
 const HOUR = 3_600_000;
 const WORKER = pathToFileURL(resolve(import.meta.dirname, '../../dist/retention/worker.js'));
@@ -139,6 +139,39 @@ describe('retention on its schedule', () => {
     retention?.begin('now');
     expect(await finished()).toBeNull();
     expect(rig.ids()).toEqual(YOUNG);
+  });
+
+  it('fails, and the daemon does not, when state.db is full while its own events or the note are written', async () => {
+    start('0 0 29 2 *');
+    const full = (table: string) =>
+      state.db.exec(
+        `CREATE TEMP TRIGGER t BEFORE ${table} BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END`,
+      );
+    full("INSERT ON meta WHEN new.key = 'retention_purged'");
+    retention?.begin('now');
+    expect(await finished()).toMatch(
+      /can't write to state\.db: database or disk is full.*the next run goes on/s,
+    );
+    expect(retention?.status().last?.error).toMatch(/disk is full/);
+    expect(entries.map(({ action }) => action)).toContain('daemon.purge_postponed');
+    state.db.exec('DROP TRIGGER t');
+    const add = state.db.prepare(
+      "INSERT INTO audit_log (created_at, action, resource_type) VALUES (?, 'start', 'daemon')",
+    );
+    for (const age of [500, 400, 300, 0]) add.run(sqlTime(Date.now() - age * DAY));
+    (retention as unknown as { options: { shipped: () => unknown } }).options.shipped = () => ({
+      sources: { auditd: { timeline: 1, mark: 4, maxId: 4 } },
+      sinks: {},
+    });
+    full('DELETE ON audit_log');
+    retention?.begin('now');
+    expect(await finished()).toMatch(/can't write to state\.db: database or disk is full/);
+    expect(state.db.prepare('SELECT count(*) FROM audit_log').pluck().get()).toBe(4);
+    state.db.exec('DROP TRIGGER t');
+    retention?.begin('now');
+    expect(await finished()).toBeNull();
+    expect(state.db.prepare('SELECT id FROM audit_log').pluck().all()).toEqual([3, 4]);
+    expect(archivedIds(rig.archive, 'auditd')).toEqual([1, 2]);
   });
 
   it("keeps the daemon's own events by the same ages", async () => {
