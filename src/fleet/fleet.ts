@@ -127,6 +127,8 @@ export class Fleet {
       db: hub?.db ?? state.db,
       place: hub?.path ?? 'state.db',
       table,
+      // A server that was taken over may write the hub's own name into its rows: they are no failed logins here.
+      foreign: hub !== null,
       history: sources.historyOf(name),
       idOf: (row) => hub?.eventIdOf(row) ?? failures?.eventIdOf(row) ?? null,
     });

@@ -15,6 +15,8 @@ export interface OwnSourceOptions {
   readonly db: Database.Database;
   /** What it is called in messages; default: state.db. */
   readonly place?: string;
+  /** See `RowOptions.foreign`. */
+  readonly foreign?: boolean;
   /** See `RowOptions.idOf`. */
   readonly idOf?: (rowId: bigint) => string | null;
   readonly table: string;
@@ -62,6 +64,7 @@ class OwnTable implements OwnSource {
         server,
         classify,
         redact,
+        foreign: options.foreign === true,
         ...(options.idOf === undefined ? {} : { idOf: options.idOf }),
       }),
       history,

@@ -15,6 +15,8 @@ export interface RowOptions {
   readonly redact: Redactor;
   /** The `event.id` of a row by its row id, where it has one already from elsewhere; else it is made from the row. */
   readonly idOf?: (rowId: bigint) => string | null;
+  /** No row is of this server, whatever name it has: others wrote them. */
+  readonly foreign?: boolean;
 }
 
 /** Where a row comes from: what its columns do not say. */
@@ -73,7 +75,7 @@ export class RowReader {
       address,
       address === rawAddress || rawAddress === '' ? null : rawAddress,
       named ? server : this.options.server,
-      !named || server === this.options.server,
+      this.options.foreign !== true && (!named || server === this.options.server),
       row,
       this.options.redact,
     );
