@@ -64,9 +64,15 @@ export class Admission {
     return made;
   }
 
-  /** Leaves the slices behind that are out of the window. A clock that was set back counts in the newest. */
+  /** Leaves the slices behind that are out of the window. A clock that was set back a little counts in the newest; by more, all begins anew. */
   private turn(origin: Origin, now: number): void {
     const slice = Math.floor(now / (this.limit.windowMs / SLICES));
+    if (slice < origin.slice - 1) {
+      origin.addresses.clear();
+      origin.slices.fill(0);
+      origin.total = 0;
+      origin.slice = slice;
+    }
     if (slice <= origin.slice) return;
     for (let next = Math.max(origin.slice + 1, slice - SLICES + 1); next <= slice; next++) {
       const at = next % SLICES;

@@ -34,7 +34,7 @@ export class FailureTable {
        VALUES (?, ?, ?, 'auth.login_failure', ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING`,
     );
     this.prune = db.prepare(
-      'DELETE FROM fleet_failure WHERE id IN (SELECT id FROM fleet_failure WHERE received < ? AND id < (SELECT max(id) FROM fleet_failure) ORDER BY id LIMIT 1000)',
+      'DELETE FROM fleet_failure WHERE id IN (SELECT id FROM fleet_failure ORDER BY id LIMIT ?) AND received < ? AND id < (SELECT max(id) FROM fleet_failure)',
     );
     this.recent = db.prepare(
       'SELECT origin, ip_address AS address, received FROM fleet_failure WHERE received > ? ORDER BY id',
@@ -58,12 +58,10 @@ export class FailureTable {
           now,
         ).changes;
       }
+      // Twice what has come: what is old grows less, whatever comes.
+      this.prune.run(2 * failures.length, now - KEPT_MS);
       return added;
     })();
-  }
-
-  removeOld(now: number): void {
-    this.prune.run(now - KEPT_MS);
   }
 
   since(

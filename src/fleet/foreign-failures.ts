@@ -11,7 +11,6 @@ import { FailureTable, type ForeignFailure } from './failure-table.js';
 import type { Part } from './link.js';
 import { Subscription } from './subscription.js';
 
-const PRUNE_MS = 600_000;
 const IP_ADDRESS = 8;
 
 type Reason = Refusal | 'unreadable' | 'not_its_own' | 'no_address' | 'not_fresh' | 'never_ban' | 'twice';
@@ -42,7 +41,6 @@ export class ForeignFailures implements Part {
   private readonly subscription: Subscription;
   private pending: ForeignFailure[] = [];
   private scheduled: NodeJS.Immediate | null = null;
-  private prunedAt = 0;
   private readonly warned = new Map<string, number>();
   private admitted = 0;
   private readonly refused: Partial<Record<Reason, number>> = {};
@@ -137,10 +135,6 @@ export class ForeignFailures implements Part {
       const twice = failures.length - added;
       if (twice > 0) this.refused.twice = (this.refused.twice ?? 0) + twice;
       if (added > 0) onRows();
-      if (Math.abs(now - this.prunedAt) > PRUNE_MS) {
-        this.prunedAt = now;
-        this.table.removeOld(now);
-      }
     } catch (error) {
       // A full disk: bans of others can wait, and would be too old when it is over.
       log.error(

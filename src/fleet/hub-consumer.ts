@@ -176,13 +176,14 @@ export class HubConsumer implements Part {
   }
 
   private missing(
-    from: number,
+    first: number,
     to: number,
     reason: 'expired' | 'skipped',
     next: StreamPosition | null = null,
   ): void {
     const { stream, log } = this.options;
-    if (from <= this.missedUpTo) return; // said already, but the rows behind could not be written
+    if (to <= this.missedUpTo) return; // said already, but the rows behind could not be written
+    const from = Math.max(first, this.missedUpTo + 1);
     const what = `messages ${from} to ${to} of ${stream} are gone before the hub has read them`;
     log.error({ stream, from, to }, `${what}; postern-auditd replay on the servers brings them`);
     this.gap({ reason, from, to, count: to - from + 1 }, next);
@@ -196,10 +197,10 @@ export class HubConsumer implements Part {
    * @param to where to read on, if not behind the last row
    */
   private gap(details: Readonly<Record<string, unknown>>, to: StreamPosition | null = null): void {
-    const { stream, table, clock, onGap, onRows } = this.options;
+    const { stream, table, onGap, onRows } = this.options;
     onGap({ stream, ...details, servers: table.knownServers(NAMED) });
     this.gaps++;
-    this.count(table.forgetOrder(stream, to, clock()));
+    this.count(table.forgetOrder(stream, to));
     onRows();
   }
 
@@ -282,7 +283,8 @@ export class HubConsumer implements Part {
     const { subject } = message;
     const body = message.string();
     const event = parseFleet(subject, body);
-    if (typeof event !== 'string') return { subject, body, event };
+    if (typeof event !== 'string')
+      return { subject, body, event, time: Number(message.timestampNanos / 1_000_000n) };
     this.refuse(message, event);
     return null;
   }

@@ -20,6 +20,7 @@ export const HUB_SCHEMA = `
     origin TEXT NOT NULL, source TEXT NOT NULL, timeline INTEGER NOT NULL, sequence INTEGER NOT NULL, after INTEGER NOT NULL,
     since INTEGER NOT NULL, subject TEXT NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (origin, source, timeline, sequence));
+  CREATE INDEX IF NOT EXISTS held_since ON held (since);
   CREATE TABLE IF NOT EXISTS removed (event_id BLOB PRIMARY KEY) WITHOUT ROWID;
   CREATE TRIGGER IF NOT EXISTS remember_removed AFTER DELETE ON audit_log BEGIN
     INSERT OR IGNORE INTO removed (event_id) VALUES (unhex(OLD.event_id));
@@ -33,16 +34,18 @@ export type HubStatements = Readonly<
     | 'eventId'
     | 'eventIdUpTo'
     | 'rowOf'
+    | 'originOf'
     | 'insert'
     | 'anyRemoved'
     | 'isRemoved'
-    | 'last'
+    | 'chain'
     | 'setLast'
     | 'lastEvents'
     | 'known'
     | 'hold'
     | 'unhold'
     | 'next'
+    | 'heldBody'
     | 'heldOf'
     | 'heldCount'
     | 'oldestHeld'
@@ -62,6 +65,7 @@ export function hubStatements(db: Database.Database): HubStatements {
     ),
     eventId: db.prepare('SELECT event_id FROM audit_log WHERE id = ?').pluck(),
     eventIdUpTo: db.prepare('SELECT event_id FROM audit_log WHERE id <= ? ORDER BY id DESC LIMIT 1').pluck(),
+    originOf: db.prepare('SELECT origin FROM audit_log WHERE event_id = ?').pluck(),
     rowOf: db.prepare('SELECT id FROM audit_log WHERE event_id = ?').pluck(),
     // No `INSERT … SELECT`: SQLite keeps a journal of each of those in a file, which tripled what an event costs (23 µs to 62).
     insert: db.prepare(
@@ -71,7 +75,7 @@ export function hubStatements(db: Database.Database): HubStatements {
     ),
     anyRemoved: db.prepare('SELECT EXISTS (SELECT 1 FROM removed)').pluck(),
     isRemoved: db.prepare('SELECT 1 FROM removed WHERE event_id = unhex(?)').pluck(),
-    last: db.prepare(`SELECT last FROM origin WHERE ${one}`).pluck(),
+    chain: db.prepare(`SELECT last, seen, last_created AS created FROM origin WHERE ${one}`),
     setLast: db.prepare(
       'INSERT OR REPLACE INTO origin (origin, source, timeline, last, seen, last_created) VALUES (?, ?, ?, ?, ?, ?)',
     ),
@@ -79,7 +83,7 @@ export function hubStatements(db: Database.Database): HubStatements {
       "SELECT origin, max(seen) AS seen, last_created AS created FROM origin WHERE source = 'postern' GROUP BY origin",
     ),
     known: db.prepare(
-      `SELECT origin AS server, timeline, last AS row, last_created AS time FROM origin WHERE source = 'postern' ORDER BY seen DESC LIMIT ?`,
+      `SELECT origin AS server, timeline, abs(last) AS row, last_created AS time FROM origin WHERE source = 'postern' ORDER BY seen DESC LIMIT ?`,
     ),
     hold: db.prepare(
       `INSERT OR IGNORE INTO held (origin, source, timeline, sequence, after, since, subject, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -88,10 +92,12 @@ export function hubStatements(db: Database.Database): HubStatements {
     next: db.prepare(
       `SELECT sequence, after, subject, body FROM held WHERE ${one} ORDER BY sequence LIMIT 1`,
     ),
+    heldBody: db.prepare(`SELECT body FROM held WHERE ${one} AND sequence = ?`).pluck(),
     heldOf: db.prepare(`SELECT count(*) FROM held WHERE ${one}`).pluck(),
     heldCount: db.prepare('SELECT count(*) FROM held').pluck(),
     oldestHeld: db.prepare('SELECT min(since) FROM held').pluck(),
-    late: db.prepare('SELECT origin, source, timeline FROM held WHERE since <= ? LIMIT 1'),
-    unchain: db.prepare('UPDATE origin SET last = 0'),
+    late: db.prepare('SELECT origin, source, timeline FROM held WHERE since <= ? ORDER BY since LIMIT 1'),
+    // Negative: known still, but nothing is to wait for it.
+    unchain: db.prepare('UPDATE origin SET last = -abs(last)'),
   };
 }

@@ -8,6 +8,7 @@
  * leader in the middle of a batch, a message can get lost while later ones are stored; it is sent again and then stands behind
  * them. What comes before its predecessor waits in `held`, in this database, until that has come, or for ten minutes.
  */
+import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync } from 'node:fs';
 import { hubDatabase } from '../config/load.js';
 import { AuditdError, messageOf } from '../errors.js';
@@ -16,8 +17,12 @@ import { createAuditTable } from '../recorder/recorder.js';
 import Database from '../sqlite.js';
 import { HUB_SCHEMA, type HubStatements, hubStatements } from './hub-sql.js';
 
-/** How long an event waits for the one before it. */
+/** How long an event waits for the one before it, by the clock of the stream, which is the same for each hub. */
 export const HOLD_MS = 600_000;
+/** So much longer where no later message says that it is time: by then it would be here. */
+export const SLACK_MS = 60_000;
+/** Servers, by source and timeline, that are remembered between transactions. */
+const MOST_CHAINS = 10_000;
 
 /** How far a stream has been read. */
 export interface StreamPosition {
@@ -33,6 +38,8 @@ export interface Received {
   readonly subject: string;
   readonly body: string;
   readonly event: FleetEvent;
+  /** When the stream stored it, ms since the epoch. */
+  readonly time: number;
 }
 
 /** What became of messages. */
@@ -68,13 +75,13 @@ interface Chain {
   created: string | null;
   /** Events of it that are held. */
   waiting: number;
-  changed: boolean;
 }
 
 export class HubTable {
   readonly db: Database;
   readonly path: string;
   private chains = new Map<string, Chain>();
+  private readonly changed = new Set<Chain>();
   /** Whether retention has ever taken a row, as this transaction sees it. */
   private anyRemoved = false;
   private readonly sql: HubStatements;
@@ -142,10 +149,11 @@ export class HubTable {
    *
    * @param to where to read on, if not behind the last row
    */
-  forgetOrder(stream: string, to: StreamPosition | null, now: number): Taken {
+  forgetOrder(stream: string, to: StreamPosition | null): Taken {
     const taken = nothingTaken();
     return this.whole(() => {
-      this.release(now + HOLD_MS, taken);
+      this.release(Number.MAX_SAFE_INTEGER, taken);
+      this.save();
       this.sql.unchain.run();
       this.chains = new Map();
       if (to !== null) this.moveTo(stream, to);
@@ -165,8 +173,17 @@ export class HubTable {
   take(messages: readonly Received[], stream: string, position: StreamPosition, now: number): Taken {
     return this.whole(() => {
       const taken = nothingTaken();
-      for (const message of messages) this.add(message, now, taken);
-      this.release(now, taken);
+      let oldest = this.sql.oldestHeld.get() as number | null;
+      for (const message of messages) {
+        // Before it, so that the order of the rows is the same at each hub, whenever that reads: one goes on behind a row of the other.
+        if (oldest !== null && oldest <= message.time - HOLD_MS) {
+          this.release(message.time, taken);
+          oldest = this.sql.oldestHeld.get() as number | null;
+        }
+        const { held } = taken;
+        this.add(message, now, taken);
+        if (taken.held > held) oldest ??= message.time;
+      }
       this.moveTo(stream, position);
       return taken;
     });
@@ -176,9 +193,9 @@ export class HubTable {
   expire(now: number): Taken {
     const taken = nothingTaken();
     const oldest = this.sql.oldestHeld.get() as number | null;
-    if (oldest === null || oldest > now - HOLD_MS) return taken;
+    if (oldest === null || oldest > now - SLACK_MS - HOLD_MS) return taken;
     return this.whole(() => {
-      this.release(now, taken);
+      this.release(now - SLACK_MS, taken);
       return taken;
     });
   }
@@ -193,42 +210,29 @@ export class HubTable {
         .transaction(() => {
           this.anyRemoved = this.sql.anyRemoved.get() === 1;
           const result = work();
-          for (const chain of this.chains.values()) {
-            if (!chain.changed) continue;
-            this.sql.setLast.run(
-              chain.origin,
-              chain.source,
-              chain.timeline,
-              chain.last,
-              chain.seen,
-              chain.created,
-            );
-            chain.changed = false;
-          }
+          this.save();
           return result;
         })
         .immediate(); // the purge writes too: not from an older view than its own
     } catch (error) {
       this.chains = new Map(); // they may know what is not written
+      this.changed.clear();
       throw error;
     }
   }
 
-  private add({ event, subject, body }: Received, now: number, taken: Taken): void {
+  private save(): void {
+    for (const { origin, source, timeline, last, seen, created } of this.changed)
+      this.sql.setLast.run(origin, source, timeline, last, seen, created);
+    this.changed.clear();
+    if (this.chains.size > MOST_CHAINS) this.chains = new Map();
+  }
+
+  private add(message: Received, now: number, taken: Taken): void {
+    const { event } = message;
     const chain = this.chainOf(event);
     if (event.after > chain.last && chain.last > 0) {
-      const { origin, source, timeline, sequence, after } = event;
-      chain.waiting += this.sql.hold.run(
-        origin,
-        source,
-        timeline,
-        sequence,
-        after,
-        now,
-        subject,
-        body,
-      ).changes;
-      taken.held++;
+      this.hold(chain, message, taken);
       return;
     }
     this.insert(event, taken);
@@ -238,17 +242,33 @@ export class HubTable {
     if (chain.waiting > 0) this.follow(chain, taken);
   }
 
+  private hold(chain: Chain, { event, subject, body, time }: Received, taken: Taken): void {
+    const { origin, source, timeline, sequence, after } = event;
+    const { hold, heldBody } = this.sql;
+    const { changes } = hold.run(origin, source, timeline, sequence, after, time, subject, body);
+    chain.waiting += changes;
+    taken.held += changes;
+    if (changes > 0) return;
+    const known = parseFleet(subject, heldBody.get(origin, source, timeline, sequence) as string);
+    if (typeof known !== 'string' && known.id === event.id) taken.duplicates++;
+    else this.insert(event, taken); // two servers of one name: the other one has that row
+  }
+
   private insert(event: FleetEvent, taken: Taken): void {
-    const { origin, source, timeline, sequence, id, columns } = event;
-    const { insert, isRemoved } = this.sql;
-    if (this.anyRemoved && isRemoved.get(id) !== undefined) taken.duplicates++;
-    else if (insert.run(...columns, id, origin, source, timeline, sequence).changes === 0) taken.duplicates++;
-    else taken.inserted++;
+    const { origin, source, timeline, sequence, columns } = event;
+    const { insert, isRemoved, originOf } = this.sql;
+    const isNew = (id: string) =>
+      !(this.anyRemoved && isRemoved.get(id) !== undefined) &&
+      insert.run(...columns, id, origin, source, timeline, sequence).changes > 0;
+    if (isNew(event.id)) taken.inserted++;
+    // Another server's row has this id: whoever did that shall not keep the true one out.
+    else if ((originOf.get(event.id) ?? origin) !== origin && isNew(idWithOrigin(event))) taken.inserted++;
+    else taken.duplicates++;
   }
 
   private advance(chain: Chain, sequence: number): void {
     chain.last = Math.max(chain.last, sequence);
-    chain.changed = true;
+    this.changed.add(chain);
   }
 
   /** Inserts what was held for what has come now. */
@@ -268,7 +288,7 @@ export class HubTable {
     chain.waiting--;
   }
 
-  /** What has waited too long goes in all the same, in its order. */
+  /** What has waited too long by then goes in all the same, in its order. */
   private release(now: number, taken: Taken): void {
     const oldest = this.sql.oldestHeld.get() as number | null;
     if (oldest === null || oldest > now - HOLD_MS) return;
@@ -289,12 +309,18 @@ export class HubTable {
     const key = `${source}/${timeline}/${origin}`;
     const known = this.chains.get(key);
     if (known !== undefined) return known;
-    const last = (this.sql.last.get(origin, source, timeline) as number | undefined) ?? 0;
+    const { last, seen, created } = (this.sql.chain.get(origin, source, timeline) as
+      | Pick<Chain, 'last' | 'seen' | 'created'>
+      | undefined) ?? { last: 0, seen: 0, created: null };
     const waiting = this.sql.heldOf.get(origin, source, timeline) as number;
-    const chain: Chain = { origin, source, timeline, last, seen: 0, created: null, waiting, changed: false };
+    const chain: Chain = { origin, source, timeline, last, seen, created, waiting };
     this.chains.set(key, chain);
     return chain;
   }
+}
+
+function idWithOrigin({ id, origin }: FleetEvent): string {
+  return createHash('sha256').update(`${origin}\0${id}`).digest('hex').slice(0, 32);
 }
 
 interface Held {

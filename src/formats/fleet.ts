@@ -186,7 +186,7 @@ export function parseFleet(subject: string, body: string): FleetEvent | string {
 
 function valueFrom(value: z.infer<typeof column>): ColumnValue {
   if (value === null || typeof value === 'string') return value;
-  if (typeof value === 'number') return Number.isInteger(value) ? BigInt(value) : value;
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value; // larger ones come as `i`, and SQLite takes none above 64 bits
   if ('i' in value) return BigInt.asIntN(64, BigInt(value.i));
   return 'r' in value ? Number(value.r) : Buffer.from(value.b, 'base64');
 }
