@@ -51,7 +51,9 @@ export interface LeaseOptions {
 
 export class Lease implements Part {
   private readonly instance = randomBytes(8).toString('hex');
+  private nc: NatsConnection | null = null;
   private kv: KV | null = null;
+  private complaint: string | null = null;
   private timer: NodeJS.Timeout | null = null;
   private revision = 0;
   /** By two clocks, ms: one that nobody sets, which may stand still while the machine sleeps, and the host's, which does not. */
@@ -70,16 +72,22 @@ export class Lease implements Part {
   }
 
   async attach(nc: NatsConnection): Promise<void> {
-    const js = jetstream(nc, { timeout: ANSWER_MS });
-    this.kv = await new Kvm(js).open(leaseBucket(this.options.stream));
+    this.nc = nc;
     await this.turn();
+    if (this.nc !== nc) return;
     this.timer = setInterval(() => void this.turn(), RENEW_MS);
   }
 
   detach(): void {
     if (this.timer !== null) clearInterval(this.timer);
     this.timer = null;
+    this.nc = null;
     this.kv = null;
+  }
+
+  /** Without the bucket nothing is shipped onward; all else goes on. */
+  trouble(): string | null {
+    return this.complaint;
   }
 
   /** Gives it up, so that the other hub need not wait for its end. To be called when nothing is shipped any more. */
@@ -108,25 +116,43 @@ export class Lease implements Part {
   }
 
   private async look(): Promise<void> {
-    const { kv } = this;
-    const { log, onTaken, onLost } = this.options;
-    if (kv === null) return;
+    const { onTaken, onLost } = this.options;
+    const { nc } = this;
+    if (nc === null) return;
     const [sent, sentTime] = [performance.now(), this.options.clock()];
     try {
+      const kv = this.kv ?? (await this.open(nc));
+      if (this.nc !== nc) return; // another connection by now
+      this.kv = kv;
       if (this.held) this.revision = await kv.update(KEY, this.entry(), this.revision);
       else this.revision = await this.take(kv);
       if (this.revision > 0) {
         this.until = sent + LEASE_TTL_MS - MARGIN_MS;
         this.untilTime = sentTime + LEASE_TTL_MS - MARGIN_MS;
       }
+      this.complaint = null;
     } catch (error) {
+      if (this.nc !== nc) return;
       if (/wrong last sequence/i.test(messageOf(error))) this.until = Number.NEGATIVE_INFINITY;
-      else log.debug({ err: error }, `lease: ${messageOf(error)}`);
+      else this.failed(error);
     }
     if (this.held === this.was) return;
     this.was = this.held;
     if (this.held) onTaken();
     else onLost();
+  }
+
+  private open(nc: NatsConnection): Promise<KV> {
+    return new Kvm(jetstream(nc, { timeout: ANSWER_MS })).open(leaseBucket(this.options.stream));
+  }
+
+  private failed(error: unknown): void {
+    const { log, stream } = this.options;
+    log.debug({ err: error }, `lease: ${messageOf(error)}`);
+    if (!/not found|permission/i.test(messageOf(error))) return; // a leader that changes: it is tried again soon
+    const said = `the lease of hubs, bucket ${leaseBucket(stream)}: ${messageOf(error)}. Make it (postern-auditd fleet init), or give this user the permissions of docs/FLEET.md`;
+    if (this.complaint === null) log.error({ err: error }, said);
+    this.complaint = said;
   }
 
   /** 0: somebody else has it. */

@@ -2,6 +2,8 @@ import { jetstream } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
+import { messageOf } from '../errors.js';
+import { subjectToken } from '../formats/fleet.js';
 import { type Beat, parseBeat } from './beat.js';
 import { SERVERS_TTL_MS, serversBucket } from './buckets.js';
 import type { Part } from './link.js';
@@ -9,6 +11,8 @@ import { Subscription } from './subscription.js';
 
 const AT_ONCE = 50;
 const LOOK_MS = 1_000;
+/** Where the list can't be read, it is tried again after so long. */
+const AGAIN_MS = 10_000;
 
 /** A server as the hub knows it. */
 export interface Member {
@@ -47,6 +51,10 @@ export class Members implements Part {
   private readonly known = new Map<string, Known>();
   private timer: NodeJS.Timeout | null = null;
   private attachedAt = 0;
+  private nc: NatsConnection | null = null;
+  /** When the list is to be read, by the clock that nobody sets; null: it has been. */
+  private listAt: number | null = null;
+  private complaint: string | null = null;
   private readonly subscription: Subscription;
 
   constructor(private readonly options: MembersOptions) {
@@ -60,28 +68,51 @@ export class Members implements Part {
   }
 
   async attach(nc: NatsConnection): Promise<void> {
-    const bucket = serversBucket(this.options.stream);
+    this.nc = nc;
     this.subscription.attach(nc);
-    const kv = await new Kvm(jetstream(nc, { timeout: 10_000 })).open(bucket, { bindOnly: true });
-    const keys: string[] = [];
-    for await (const key of await kv.keys()) keys.push(key);
-    for (let at = 0; at < keys.length; at += AT_ONCE) {
-      const entries = await Promise.all(keys.slice(at, at + AT_ONCE).map((key) => kv.get(key)));
-      for (const entry of entries)
-        if (entry !== null) this.hear(entry.key, entry.string(), entry.created.getTime(), false);
-    }
+    await this.list(nc);
+    if (this.nc !== nc) return;
     this.attachedAt = performance.now();
     this.timer = setInterval(() => this.look(), Math.min(LOOK_MS, this.options.silentAfter / 3));
+  }
+
+  /** What this list is for can wait: events come in without it. */
+  private async list(nc: NatsConnection): Promise<void> {
+    const bucket = serversBucket(this.options.stream);
+    const began = performance.now();
+    this.listAt = null;
+    try {
+      const kv = await new Kvm(jetstream(nc, { timeout: 10_000 })).open(bucket, { bindOnly: true });
+      const keys: string[] = [];
+      for await (const key of await kv.keys()) keys.push(key);
+      for (let at = 0; at < keys.length; at += AT_ONCE) {
+        const entries = await Promise.all(keys.slice(at, at + AT_ONCE).map((key) => kv.get(key)));
+        if (this.nc !== nc) return;
+        for (const entry of entries)
+          if (entry !== null) this.hear(entry.key, entry.string(), entry.created.getTime(), false);
+      }
+      // What was taken off the list while nobody looked on.
+      for (const [token, { heardAt }] of this.known)
+        if (heardAt < began && !keys.includes(token)) this.forget(token);
+      this.complaint = null;
+    } catch (error) {
+      if (this.nc !== nc || nc.isClosed()) throw error;
+      const said = `the list of servers, bucket ${bucket}: ${messageOf(error)}. Make it (postern-auditd fleet init), or give this user the permissions of docs/FLEET.md`;
+      if (this.complaint === null) this.options.log.error({ err: error }, said);
+      this.complaint = said;
+      this.listAt = performance.now() + AGAIN_MS;
+    }
   }
 
   detach(): void {
     if (this.timer !== null) clearInterval(this.timer);
     this.timer = null;
+    this.nc = null;
     this.subscription.detach();
   }
 
   trouble(): string | null {
-    return this.subscription.trouble();
+    return this.complaint ?? this.subscription.trouble();
   }
 
   all(): Member[] {
@@ -98,7 +129,7 @@ export class Members implements Part {
 
   private hear(token: string, text: string, at: number, live: boolean): void {
     const beat = parseBeat(text);
-    if (beat === null) return;
+    if (beat === null || subjectToken(beat.server) !== token) return; // permissions protect the key, not what it says
     const now = performance.now();
     const heardAt = live ? now : now - Math.max(0, this.options.clock() - at);
     const before = this.known.get(token);
@@ -111,6 +142,9 @@ export class Members implements Part {
   private look(): void {
     const { silentAfter, onSilent, onBack } = this.options;
     const now = performance.now();
+    // A connection that ends meanwhile is Link's to notice.
+    if (this.nc !== null && this.listAt !== null && this.listAt <= now)
+      this.list(this.nc).catch(() => undefined);
     for (const [token, known] of this.known) {
       if (now - known.heardAt > SERVERS_TTL_MS) {
         this.forget(token); // as its entry is: that goes without a word

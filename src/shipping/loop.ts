@@ -163,6 +163,7 @@ export class SinkLoop implements Follower {
       try {
         if (this.options.mayShip?.() === false) {
           this.opened = false; // what the other one has delivered counts: the place is found anew when it is this one's turn
+          this.places.reread();
           this.markSettled();
           await this.pause(TICK_MS, 'standing by');
           continue;

@@ -82,6 +82,13 @@ export class Places {
     this.places.set(feed.name, { timeline, upTo, skipTo, found, caughtUpAt });
   }
 
+  /** While another one ships in this one's place: the cursors are moved in the state alone (fleet/positions.ts). */
+  reread(): void {
+    const { sink, state } = this.options;
+    for (const [source, place] of this.places)
+      place.upTo = Math.max(place.upTo, state.cursors.position(sink, source, place.timeline) ?? 0);
+  }
+
   /**
    * The place from which to read on; null while it can't be known: a sink that starts `now` has to see first what is
    * there. Turns to the feed's timeline where another has begun.

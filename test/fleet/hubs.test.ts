@@ -166,6 +166,14 @@ describe.skipIf(!hasNats())('two hubs', () => {
     // At most the batch that was on its way between the question and the socket.
     expect(collector.from.slice(before).filter((from) => from !== its).length).toBeLessThanOrEqual(20);
     expect(collector.ids.length).toBeGreaterThan(before);
+    // What it says of its place is that of who ships, not where it was itself.
+    await first.until(
+      ({ sinks }) =>
+        sinks.siem?.state === 'standing by' &&
+        sinks.siem.cursors.postern?.id === sinks.audit?.cursors.postern?.id,
+      'follows',
+      20_000,
+    );
     await second.kill('SIGTERM');
     await first.until(({ fleet }) => fleet?.lease?.held === true, 'the lease', 20_000);
   });

@@ -1,3 +1,4 @@
+import { jetstream } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import pino from 'pino';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -11,6 +12,38 @@ if (!hasNats() && process.env.CI !== undefined) throw new Error('nats-server is 
 describe.skipIf(!hasNats())('the lease', () => {
   afterEach(() => {
     vi.restoreAllMocks();
+  });
+
+  it("is nobody's while its bucket is missing, which is said and keeps nothing else from the connection", async () => {
+    const nats = await Nats.start();
+    await nats.ready();
+    await initFleet({ servers: nats.urls, stream: 'POSTERN_AUDIT', connect_timeout: 5_000 }, STREAM_DEFAULTS);
+    const nc = await connect({ servers: nats.urls.map((url) => url.slice(7)) });
+    const manager = await jetstream(nc).jetstreamManager();
+    const { config } = await manager.streams.info('KV_POSTERN_AUDIT_LEASE');
+    await manager.streams.delete('KV_POSTERN_AUDIT_LEASE');
+    const lease = new Lease({
+      stream: 'POSTERN_AUDIT',
+      server: 'hub',
+      clock: Date.now,
+      log: pino({ level: 'silent' }),
+      positions: () => ({}),
+      onPositions: () => undefined,
+      onTaken: () => undefined,
+      onLost: () => undefined,
+    });
+    try {
+      await lease.attach(nc);
+      expect(lease.held).toBe(false);
+      expect(lease.trouble()).toMatch(/POSTERN_AUDIT_LEASE.*fleet init/);
+      await manager.streams.add(config);
+      await vi.waitFor(() => expect(lease.held).toBe(true), 20_000);
+      expect(lease.trouble()).toBeNull();
+    } finally {
+      lease.detach();
+      await nc.close();
+      await nats.close();
+    }
   });
 
   it('ends by itself, by either clock, before anything of this process has run again', async () => {

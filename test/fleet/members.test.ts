@@ -23,14 +23,18 @@ describe.skipIf(!hasNats())('the servers that a hub knows', () => {
     await nats.ready();
     await initFleet({ servers: nats.urls, stream: STREAM, connect_timeout: 5_000 }, STREAM_DEFAULTS);
     nc = await connect({ servers: nats.urls.map((url) => url.slice(7)) });
-    const beat = { v: 1, server: 'a', role: 'member', version: '1', time: 0, state: 'reading' };
-    const kv = await new Kvm(jetstream(nc)).open(`${STREAM}_SERVERS`);
-    await kv.put('a', JSON.stringify({ ...beat, rows: 0, lag_events: 0, lag_seconds: 0 }));
+    await put('a');
   });
   afterAll(async () => {
     await nc.close();
     await nats.close();
   });
+
+  async function put(key: string, server = key): Promise<void> {
+    const beat = { v: 1, server, role: 'member', version: '1', time: 0, state: 'reading' };
+    const kv = await new Kvm(jetstream(nc)).open(`${STREAM}_SERVERS`);
+    await kv.put(key, JSON.stringify({ ...beat, rows: 0, lag_events: 0, lag_seconds: 0 }));
+  }
 
   async function after(age: number): Promise<{ members: Members; said: string[] }> {
     const said: string[] = [];
@@ -47,6 +51,36 @@ describe.skipIf(!hasNats())('the servers that a hub knows', () => {
     await members.attach(nc);
     return { members, said };
   }
+
+  it('are those that stand in the list, also of what was changed while nobody looked on, each by its own name', async () => {
+    const { members } = await after(0);
+    const names = () => members.all().map(({ beat: { server } }) => server);
+    expect(names()).toEqual(['a']);
+    members.detach();
+    await put('b');
+    await put('c', 'a'); // the key is what a server has the right to; that it is a, c can't say
+    const kv = await new Kvm(jetstream(nc)).open(`${STREAM}_SERVERS`);
+    await kv.delete('a');
+    await members.attach(nc);
+    expect(names()).toEqual(['b']);
+    members.detach();
+    await put('a');
+    for (const token of ['b', 'c']) await kv.delete(token);
+  });
+
+  it('are missed where there is no list, and nothing else', async () => {
+    const manager = await jetstream(nc).jetstreamManager();
+    const { config } = await manager.streams.info(`KV_${STREAM}_SERVERS`);
+    await manager.streams.delete(`KV_${STREAM}_SERVERS`);
+    const { members } = await after(0); // does not throw: that would end the connection
+    expect(members.trouble()).toMatch(/POSTERN_AUDIT_SERVERS.*fleet init/);
+    members.detach();
+    await manager.streams.add(config);
+    await put('a');
+    await members.attach(nc);
+    expect(members.trouble()).toBeNull();
+    members.detach();
+  });
 
   it('are those that were heard of in the last 30 days', async () => {
     const known = await after(SERVERS_TTL_MS - DAY);
