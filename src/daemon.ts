@@ -295,6 +295,7 @@ export class Daemon {
   private replaced(source: SourceName, timeline: number, reason: string, lost: readonly LostRows[]): void {
     const { works } = this;
     if (works === null) return;
+    works.retention.replaced();
     this.record(works, { action: 'daemon.timeline_change', details: { source, timeline, reason } });
     for (const rows of lost) this.record(works, { action: 'daemon.rows_lost', details: { source, ...rows } });
   }

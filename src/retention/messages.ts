@@ -1,6 +1,7 @@
 import type { PublicSource } from '../audit/event.js';
 import type { Config } from '../config/schema.js';
 import type { ErrorCode } from '../errors.js';
+import type { FileIdentity } from './file.js';
 import type { Hold } from './holds.js';
 import type { PurgedNote } from './pending.js';
 import type { Plan } from './plan.js';
@@ -24,6 +25,8 @@ export interface RunData {
     readonly timeline: number;
     readonly holds: readonly Hold[];
     readonly limit: number;
+    /** The database that `timeline` and `limit` are about; null of our own, which nobody replaces while we run. */
+    readonly file: FileIdentity | null;
   }>;
 }
 
@@ -47,5 +50,5 @@ export type Said =
   | { readonly outcome: Outcome }
   | { readonly failed: { readonly code: ErrorCode | null; readonly message: string } };
 
-/** To the thread. */
-export type Told = { readonly stop: true } | { readonly own: Purged };
+/** To the thread; `stop` is why. */
+export type Told = { readonly stop: string } | { readonly own: Purged };

@@ -2,6 +2,7 @@ import type { Database } from 'better-sqlite3';
 import { AuditdError } from '../errors.js';
 import { readInPlace } from '../source/live.js';
 import type { Waiting } from '../source/states.js';
+import { anotherFile, type FileIdentity, isFileAt } from './file.js';
 
 /** A lock or a recovery: this often looked at again, ms apart. */
 const TRIES = 200;
@@ -13,9 +14,10 @@ export type Read = <T>(work: (db: Database) => T) => T;
 /**
  * For a thread of its own: it stands still while it waits.
  *
+ * @param file what the path led to when it was decided which rows may be looked at; null: any
  * @returns a Read that throws AuditdError `SOURCE_UNUSABLE` in the words of the state that the database is in, and what `work` throws
  */
-export function readingOf(database: string): Read {
+export function readingOf(database: string, file: FileIdentity | null = null): Read {
   return <T>(work: (db: Database) => T): T => {
     let waiting: Waiting | null = null;
     for (let tries = 0; tries < TRIES; tries++) {
@@ -23,6 +25,8 @@ export function readingOf(database: string): Read {
       let thrown: unknown = null;
       const attempt = readInPlace(database, (db) => {
         try {
+          if (file !== null && !isFileAt(database, file))
+            throw new AuditdError('SOURCE_UNUSABLE', anotherFile(database));
           return work(db);
         } catch (error) {
           if (error instanceof AuditdError || !isOfSqlite(error)) thrown = error;

@@ -7,6 +7,7 @@ import type { NewEntry } from '../recorder/recorder.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
 import type { State } from '../shipping/state.js';
 import { observe } from './clock.js';
+import { fileAt } from './file.js';
 import { type Hold, holdsOf, limitOf, type SinkStanding, watchSinks } from './holds.js';
 import type { DryTarget, Outcome, RunData } from './messages.js';
 import { type LastRun, type Memory, Notes } from './notes.js';
@@ -85,8 +86,15 @@ export class Retention {
   async stop(): Promise<void> {
     this.ended = true;
     if (this.timer !== null) clearTimeout(this.timer);
-    await this.thread?.stop();
+    await this.thread?.stop('The run was broken off. The next one goes on with it');
     if (this.config.enabled) this.save();
+  }
+
+  /** Another history is behind the path of a source. What a run was told that may go is about the one before: it is broken off. */
+  replaced(): void {
+    const why =
+      'The database has another history since the run began, so it was broken off. The next run looks anew';
+    void this.thread?.stop(why);
   }
 
   /** @throws AuditdError `USAGE` if retention is off, a run goes on, or has to wait */
@@ -226,7 +234,8 @@ export class Retention {
       targets: SOURCES.map((source) => {
         const { timeline = 1, mark = 0 } = sources[source] ?? {};
         const holds = this.holds(source);
-        return { source, timeline, holds, limit: limitOf(holds, mark) };
+        const file = source === 'postern' ? fileAt(loaded.config.source.database) : null;
+        return { source, timeline, holds, limit: limitOf(holds, mark), file };
       }),
     };
   }

@@ -45,8 +45,9 @@ export class RunThread {
     this.outcome.catch(() => undefined); // whoever waits for it says it
   }
 
-  async stop(): Promise<void> {
-    this.tell({ stop: true });
+  /** @param why what the run is said to have failed of */
+  async stop(why: string): Promise<void> {
+    this.tell({ stop: why });
     const late = setTimeout(() => void this.worker.terminate(), GRACE_MS);
     await this.exited;
     clearTimeout(late);

@@ -33,14 +33,13 @@ function say(said: Said): void {
 
 parentPort?.on('message', (told: Told) => {
   if ('own' in told) ownAnswer(told.own);
-  else
-    stopping.abort(new AuditdError('PURGE_FAILED', 'The run was broken off. The next one goes on with it'));
+  else stopping.abort(new AuditdError('PURGE_FAILED', told.stop));
 });
 
 function targets(): Target[] {
   const { config } = data;
   const classify = createClassifier(config.source.aliases);
-  return data.targets.map(({ source, timeline, holds, limit }) => {
+  return data.targets.map(({ source, timeline, holds, limit, file }) => {
     const own = source === 'auditd';
     const hub = !own && config.fleet.role === 'hub';
     const table = own ? OWN_TABLE : config.source;
@@ -57,13 +56,15 @@ function targets(): Target[] {
       table,
       // How large Postern's table may get says nothing of ours.
       retention: own ? { ...config.retention, max_rows: null, max_size: null } : config.retention,
-      read: readingOf(own ? data.stateDatabase : config.source.database),
+      read: readingOf(own ? data.stateDatabase : config.source.database, file),
       rows: hub ? hubIdentity(reader) : reader,
       judge: new RowJudge(table, classify),
       holds,
       limit,
       purger: async () =>
-        own ? ownPurger : openPurger({ configPath: data.configPath, env: hub ? withoutUnit() : data.env }),
+        own
+          ? ownPurger
+          : openPurger({ configPath: data.configPath, env: hub ? withoutUnit() : data.env, file }),
     };
   });
 }

@@ -174,6 +174,18 @@ describe('retention on its schedule', () => {
     expect(archivedIds(rig.archive, 'auditd')).toEqual([1, 2]);
   });
 
+  it('is broken off when another history is found behind the path', async () => {
+    start('0 0 29 2 *');
+    retention?.begin('now');
+    retention?.replaced();
+    expect(await finished()).toMatch(/another history since the run began/);
+    expect(rig.ids()).toEqual([1, 2, 3, 4, ...YOUNG]);
+    expect(entries.map(({ action }) => action)).toEqual(['daemon.purge_postponed']);
+    retention?.begin('now');
+    expect(await finished()).toBeNull();
+    expect(rig.ids()).toEqual(YOUNG);
+  });
+
   it("keeps the daemon's own events by the same ages", async () => {
     const add = state.db.prepare(
       "INSERT INTO audit_log (created_at, action, resource_type) VALUES (?, 'start', 'daemon')",

@@ -5,6 +5,7 @@ import { createClassifier } from '../../src/audit/catalog.js';
 import { parseConfig } from '../../src/config/load.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
 import { contentsOf } from '../../src/retention/archive/directory.js';
+import { fileAt } from '../../src/retention/file.js';
 import type { Hold } from '../../src/retention/holds.js';
 import { RowJudge } from '../../src/retention/judge.js';
 import { type PurgedNote, pendingArchives, rowsOf } from '../../src/retention/pending.js';
@@ -78,8 +79,9 @@ export class RetentionRig {
   ): Promise<RunResult> {
     const config = this.config(retention);
     const deleter = new Deleter({ config, clock: () => this.clock });
+    const file = fileAt(this.database);
     const usual: Purger = {
-      purge: (rows) => deleter.delete(rows),
+      purge: (rows) => deleter.delete(rows, file),
       end: () => deleter.end(),
       close: () => undefined,
     };
@@ -91,7 +93,7 @@ export class RetentionRig {
           timeline: 1,
           table: config.source,
           retention: config.retention,
-          read: readingOf(this.database),
+          read: readingOf(this.database, file),
           rows: new RowReader({
             name: 'postern',
             sourceId: SOURCE_ID,

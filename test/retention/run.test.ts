@@ -1,8 +1,9 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Hold } from '../../src/retention/holds.js';
 import type { Purger } from '../../src/retention/purge/client.js';
+import Database from '../../src/sqlite.js';
 import { DAY, NOW, RetentionRig, type Row, sqlTime } from './rig.js';
 
 let rig: RetentionRig;
@@ -202,6 +203,40 @@ describe('a run', () => {
     expect(rig.ids()).toEqual([4]);
     expect(rig.archived()).toEqual([1, 2, 3, 1, 2, 3]);
   });
+
+  it.each<[string, number, 'before' | 'after', number[]]>([
+    ['was looked over', 0, 'before', []],
+    ['was about to be archived', 0, 'after', []],
+    ['was archived', 1, 'before', [1, 2, 3, 4, 5]],
+  ])(
+    'removes nothing from a database that was put there when the one before %s',
+    async (_, rows, when, archived) => {
+      rig = new RetentionRig();
+      rig.insert([...old(5), fresh]);
+      rig.db.exec(`VACUUM INTO '${rig.directory}/other.db'`); // the same rows, and who knows what is undelivered
+      const replacing = (usual: Purger): Purger => ({
+        ...usual,
+        purge: async (named) => {
+          const replace = () => {
+            if (named.length >= rows && existsSync(`${rig.directory}/other.db`))
+              renameSync(`${rig.directory}/other.db`, rig.database);
+          };
+          if (when === 'before') replace();
+          const purged = await usual.purge(named);
+          replace();
+          return purged;
+        },
+      });
+      await expect(rig.run('keep: { default: 1y }', { purger: replacing })).rejects.toThrow(
+        /has been replaced since the run began/,
+      );
+      expect(existsSync(`${rig.directory}/other.db`)).toBe(false);
+      expect(rig.archived()).toEqual(archived);
+      const db = new Database(rig.database, { readonly: true });
+      expect(db.prepare('SELECT count(*) FROM audit_log').pluck().get()).toBe(6);
+      db.close();
+    },
+  );
 
   it('keeps columns and values that no configuration names', async () => {
     rig = new RetentionRig();

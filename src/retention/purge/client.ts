@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
+import type { FileIdentity } from '../file.js';
 import { linesOf } from './lines.js';
 import { type Answer, LONGEST_LINE, type Named, type Purged, type Request, type Space } from './protocol.js';
 
@@ -21,6 +22,8 @@ export interface Purger {
 export interface PurgerOptions {
   readonly configPath: string | null;
   readonly env: NodeJS.ProcessEnv;
+  /** Rows go only from this database; null: from whichever the purge finds. */
+  readonly file?: FileIdentity | null;
   /** The compiled child.js, where it is not beside this file. */
   readonly child?: URL;
 }
@@ -28,10 +31,10 @@ export interface PurgerOptions {
 /** @throws AuditdError `PURGE_FAILED` if nobody listens */
 export async function openPurger(options: PurgerOptions): Promise<Purger> {
   const socket = options.env[PURGE_SOCKET] ?? '';
-  return socket === '' ? startChild(options) : connected(socket);
+  return socket === '' ? startChild(options) : connected(socket, options.file ?? null);
 }
 
-function connected(path: string): Promise<Purger> {
+function connected(path: string, file: FileIdentity | null): Promise<Purger> {
   return new Promise((resolve, reject) => {
     const socket = connect(path);
     socket.once('error', (error) => {
@@ -40,21 +43,21 @@ function connected(path: string): Promise<Purger> {
         failed(`The purge does not answer on ${path} (${codeOf(error) ?? error.message}). ${next}`, error),
       );
     });
-    socket.once('connect', () => resolve(purger(socket, socket, () => socket.destroy())));
+    socket.once('connect', () => resolve(purger(socket, socket, file, () => socket.destroy())));
   });
 }
 
-function startChild({ configPath, env, child }: PurgerOptions): Purger {
+function startChild({ configPath, env, file = null, child }: PurgerOptions): Purger {
   const program = fileURLToPath(child ?? new URL('./child.js', import.meta.url));
   const started = spawn(process.execPath, [program, configPath ?? ''], {
     env,
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   started.on('error', () => undefined); // the streams end
-  return purger(started.stdout, started.stdin, () => started.stdin.end());
+  return purger(started.stdout, started.stdin, file, () => started.stdin.end());
 }
 
-function purger(input: Readable, output: Writable, close: () => void): Purger {
+function purger(input: Readable, output: Writable, file: FileIdentity | null, close: () => void): Purger {
   let trouble: unknown = null;
   for (const stream of new Set([input, output])) {
     stream.on('error', (error: unknown) => {
@@ -83,7 +86,7 @@ function purger(input: Readable, output: Writable, close: () => void): Purger {
   };
   return {
     async purge(rows) {
-      const answer = await ask({ rows });
+      const answer = await ask(file === null ? { rows } : { rows, file });
       if ('purged' in answer) return answer.purged;
       throw failed('The purge answers out of turn. Run install.sh, so that both are of one version', null);
     },

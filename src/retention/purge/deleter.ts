@@ -6,6 +6,7 @@ import { AuditdError, codeOf } from '../../errors.js';
 import { type AuditTable, quoteIdentifier, TableCache } from '../../source/columns.js';
 import Database from '../../sqlite.js';
 import { TableRows } from '../archive/table.js';
+import { anotherFile, type FileIdentity, isFileAt } from '../file.js';
 import { RowJudge } from '../judge.js';
 import { fateOf, type Moment, mayGoEarly, momentOf } from '../policy.js';
 import { Pace } from './pace.js';
@@ -57,13 +58,14 @@ export class Deleter {
 
   /**
    * @param named none: only tries whether the database can be written
-   * @throws AuditdError `SOURCE_UNUSABLE` if it can't
+   * @param file the database that they are in; null: any
+   * @throws AuditdError `SOURCE_UNUSABLE` if it can't, or the database is another
    */
-  async delete(named: readonly Named[]): Promise<Purged> {
-    if (named.length === 0) this.probe();
+  async delete(named: readonly Named[], file: FileIdentity | null = null): Promise<Purged> {
+    if (named.length === 0) this.probe(file);
     let purged = NOTHING;
     for (let at = 0; at < named.length; ) {
-      const open = this.open();
+      const open = this.open(file);
       try {
         const end = performance.now() + OPEN_MS;
         do {
@@ -81,8 +83,8 @@ export class Deleter {
     return purged;
   }
 
-  private probe(): void {
-    const { db } = this.open();
+  private probe(file: FileIdentity | null): void {
+    const { db } = this.open(file);
     try {
       db.exec('BEGIN IMMEDIATE; ROLLBACK');
     } catch (error) {
@@ -95,7 +97,7 @@ export class Deleter {
   /** Gives the space back where the database is made for it. */
   async end(): Promise<Space> {
     const { database } = this.options.config.source;
-    const { db } = this.open();
+    const { db } = this.open(null);
     try {
       return await giveBack(db, this.pace);
     } catch (error) {
@@ -106,12 +108,14 @@ export class Deleter {
     }
   }
 
-  private open(): Open {
+  private open(file: FileIdentity | null): Open {
     const { config, clock } = this.options;
     const { database } = config.source;
     let db: Database | null = null;
     try {
       db = new Database(database, { fileMustExist: true, timeout: BUSY_MS });
+      if (file !== null && !isFileAt(database, file))
+        throw new AuditdError('SOURCE_UNUSABLE', anotherFile(database));
       // A deletion that a loss of power takes back was archived, and is found again by the next run (run.ts); NORMAL saves Postern
       // the wait for this process's fsync under the lock.
       db.pragma('synchronous = NORMAL');

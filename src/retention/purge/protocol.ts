@@ -1,8 +1,12 @@
+import type { FileIdentity } from '../file.js';
+
 /** A row to be deleted: its id, and `rowHash` of it as it stands in its archive. */
 export type Named = readonly [id: number, hash: string];
 
 /** Each request is a line of JSON, and so is each answer. */
-export type Request = { readonly rows: readonly Named[] } | { readonly end: true };
+export type Request =
+  /** `file` (`fileAt`): only if that is the database. */
+  { readonly rows: readonly Named[]; readonly file?: FileIdentity } | { readonly end: true };
 
 /** What became of the rows of one request. */
 export interface Purged {
@@ -57,7 +61,10 @@ export function parseRequest(line: string): Request {
   if ('end' in value && value.end === true) return { end: true };
   if (!('rows' in value) || !Array.isArray(value.rows) || value.rows.length > MOST_ROWS)
     throw new Error('no request');
-  return { rows: value.rows.map(named) };
+  const rows = value.rows.map(named);
+  if (!('file' in value)) return { rows };
+  if (typeof value.file !== 'string') throw new Error('no request');
+  return { rows, file: value.file };
 }
 
 function named(value: unknown): Named {

@@ -37,7 +37,7 @@ export async function servePurge(
     for await (const line of linesOf(input, LONGEST_LINE)) {
       const request = parseRequest(line);
       if ('end' in request) answer({ space: await deleter.end() });
-      else answer({ purged: await deleter.delete(request.rows) });
+      else answer({ purged: await deleter.delete(request.rows, request.file ?? null) });
     }
   } catch (error) {
     answer({ error: messageOf(error) });

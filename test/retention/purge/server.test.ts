@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TableRows } from '../../../src/retention/archive/table.js';
+import { fileAt } from '../../../src/retention/file.js';
 import { rowHash } from '../../../src/retention/purge/row-hash.js';
 import { servePurge } from '../../../src/retention/purge/server.js';
 import Database from '../../../src/sqlite.js';
@@ -71,6 +72,17 @@ describe('the purge', () => {
     expect(await ask([request])).toMatchObject([{ purged: { deleted: 1, differ: 1 } }]);
     expect(rig.ids()).toEqual([1, 2, 3, 4, 5, 7]);
     expect(await ask([request])).toMatchObject([{ purged: { deleted: 0, differ: 1, gone: 1 } }]);
+  });
+
+  it('deletes nothing from a database that is not the one that is named', async () => {
+    const { rows } = JSON.parse(named(1, 6)) as { rows: unknown };
+    expect(await ask([JSON.stringify({ rows, file: '1:2:3' })])).toMatchObject([
+      { error: expect.stringMatching(/has been replaced/) as string },
+    ]);
+    expect(rig.ids()).toHaveLength(7);
+    expect(await ask([JSON.stringify({ rows, file: fileAt(rig.database) })])).toMatchObject([
+      { purged: { deleted: 2 } },
+    ]);
   });
 
   it.each<[string, string]>([
