@@ -4,17 +4,22 @@ import type { Filter } from './filter.js';
 import type { PageRequest, PageResult, PageText } from './page.js';
 import type { Stats } from './tally.js';
 
+interface Waiting {
+  readonly id: number;
+  /** Not to be begun later than this, by the clock `monotonic`. */
+  readonly until: number;
+}
+
 /** What the thread of queries is asked. */
 export type Ask =
-  | { readonly id: number; readonly kind: 'page'; readonly request: PageRequest }
-  | { readonly id: number; readonly kind: 'text'; readonly request: PageRequest; readonly format: Format }
-  | {
-      readonly id: number;
+  | (Waiting & { readonly kind: 'page'; readonly request: PageRequest })
+  | (Waiting & { readonly kind: 'text'; readonly request: PageRequest; readonly format: Format })
+  | (Waiting & {
       readonly kind: 'stats';
       readonly filter: Filter;
       readonly top: number;
       readonly timeLimit: number;
-    }
+    })
   | {
       readonly id: number;
       readonly kind: 'export';

@@ -1,11 +1,12 @@
-import { Worker } from 'node:worker_threads';
 import { AuditdError } from '../errors.js';
 import type { Chunk, Format } from './export.js';
 import type { Filter } from './filter.js';
-import type { Answer, Answers, Ask } from './messages.js';
+import type { Answers, Ask } from './messages.js';
 import type { QueryOptions } from './origins.js';
 import { MOST_PER_PAGE, type PageRequest, type PageResult, type PageText } from './page.js';
 import type { Stats } from './tally.js';
+import { QueryThread } from './thread.js';
+import { monotonic } from './waiting.js';
 
 export type { PageResult, PageText } from './page.js';
 
@@ -45,40 +46,44 @@ export interface QueryService {
   close(): Promise<void>;
 }
 
-interface Pending {
-  readonly resolve: (value: Answers[keyof Answers]) => void;
-  readonly reject: (error: Error) => void;
-}
-
 const TIME_LIMIT_MS = 30_000;
 /** The thread ends a query between two steps by itself; one step that hangs is ended with the thread after this long. */
 const GRACE_MS = 2_000;
+/** Time limits that a query may wait behind others: a connection on which nothing moves is closed after three (api/listener.ts). */
+const WAIT = 2;
 const DEFAULT_LIMIT = 50;
-/** V8's own choice lets an export grow past 200 MB; with 4 MB it takes a third longer. */
-const YOUNG_MB = 12;
 
 export function createQueryService(options: QueryServiceOptions): QueryService {
   return new ThreadedQueries(options);
 }
 
 class ThreadedQueries implements QueryService {
-  private thread: Worker | null = null;
-  private readonly pending = new Map<number, Pending>();
+  private readonly thread: QueryThread;
   private lastId = 0;
   private readonly timeLimit: number;
+  private readonly wait: number;
 
-  constructor(private readonly options: QueryServiceOptions) {
-    this.timeLimit = options.timeLimit ?? TIME_LIMIT_MS;
+  constructor(options: QueryServiceOptions) {
+    const { worker = new URL('./worker.js', import.meta.url), timeLimit = TIME_LIMIT_MS, ...data } = options;
+    this.timeLimit = timeLimit;
+    this.wait = WAIT * timeLimit;
+    this.thread = new QueryThread({ worker, data });
   }
 
   async page(filter: Filter, options: PageOptions = {}): Promise<PageResult> {
     const request = this.request(filter, options);
-    return this.limited<PageResult>({ id: this.nextId(), kind: 'page', request }, options.signal);
+    return this.limited<PageResult>(
+      { id: this.nextId(), kind: 'page', request, until: this.until() },
+      options.signal,
+    );
   }
 
   async text(filter: Filter, format: Format, options: PageOptions = {}): Promise<PageText> {
     const request = this.request(filter, options);
-    return this.limited<PageText>({ id: this.nextId(), kind: 'text', request, format }, options.signal);
+    return this.limited<PageText>(
+      { id: this.nextId(), kind: 'text', request, format, until: this.until() },
+      options.signal,
+    );
   }
 
   async stats(
@@ -86,7 +91,8 @@ class ThreadedQueries implements QueryService {
     { top = 10, signal }: { readonly top?: number; readonly signal?: AbortSignal } = {},
   ): Promise<Stats> {
     const { timeLimit } = this;
-    return this.limited<Stats>({ id: this.nextId(), kind: 'stats', filter, top, timeLimit }, signal);
+    const until = this.until();
+    return this.limited<Stats>({ id: this.nextId(), kind: 'stats', filter, top, timeLimit, until }, signal);
   }
 
   async *stream(
@@ -95,31 +101,28 @@ class ThreadedQueries implements QueryService {
     { signal, fd = null }: StreamOptions = {},
   ): AsyncGenerator<QueryChunk, void> {
     const id = this.nextId();
-    let next = this.ask<Answers['chunk']>({ id, kind: 'export', filter, format, fd });
+    // A step is short, but writing to a file takes what the disk takes.
+    const within = fd === null ? this.wait + GRACE_MS : null;
+    let next = this.thread.ask<Answers['chunk']>({ id, kind: 'export', filter, format, fd }, { within });
     try {
       for (;;) {
         signal?.throwIfAborted();
         const chunk = await next;
         if (chunk === null) return;
-        next = this.ask<Answers['chunk']>({ id, kind: 'more' });
+        next = this.thread.ask<Answers['chunk']>({ id, kind: 'more' }, { within });
         next.catch(() => undefined); // met at the next turn, if there is one
         yield chunk;
       }
     } finally {
       await next.catch(() => undefined);
-      if (this.thread !== null) await this.ask({ id, kind: 'end' }).catch(() => undefined);
+      if (this.thread.isRunning) {
+        await this.thread.ask({ id, kind: 'end' }, { within: null }).catch(() => undefined);
+      }
     }
   }
 
-  async close(): Promise<void> {
-    const { thread } = this;
-    if (thread === null) return;
-    this.thread = null;
-    const ended = new Promise((done) => thread.once('exit', done));
-    thread.postMessage('close');
-    const late = setTimeout(() => void thread.terminate(), GRACE_MS);
-    await ended;
-    clearTimeout(late);
+  close(): Promise<void> {
+    return this.thread.close();
   }
 
   private request(filter: Filter, options: PageOptions): PageRequest {
@@ -129,62 +132,13 @@ class ThreadedQueries implements QueryService {
     return { filter, page, limit, cursor, count, brief, timeLimit: this.timeLimit };
   }
 
-  /** Ended after the limit, or when the signal says so, with the thread if there is no other way. */
   private limited<T extends Answers[keyof Answers]>(ask: Ask, signal: AbortSignal | undefined): Promise<T> {
-    signal?.throwIfAborted();
-    const late = setTimeout(() => {
-      this.end(
-        new AuditdError(
-          'QUERY_LIMIT',
-          `The query took longer than ${this.timeLimit / 1_000} s and was ended. Narrow it down with from and to`,
-        ),
-      );
-    }, this.timeLimit + GRACE_MS);
-    const onAbort = () =>
-      this.end(signal?.reason instanceof Error ? signal.reason : new Error('the query was called off'));
-    signal?.addEventListener('abort', onAbort, { once: true });
-    return this.ask<T>(ask).finally(() => {
-      clearTimeout(late);
-      signal?.removeEventListener('abort', onAbort);
-    });
+    return this.thread.ask<T>(ask, { within: this.timeLimit + GRACE_MS, wait: this.wait, signal });
   }
 
-  private ask<T extends Answers[keyof Answers]>(ask: Ask): Promise<T> {
-    this.thread ??= this.start();
-    const { thread } = this;
-    return new Promise<T>((resolve, reject) => {
-      this.pending.set(ask.id, { resolve: resolve as Pending['resolve'], reject });
-      thread.postMessage(ask);
-    });
-  }
-
-  private start(): Worker {
-    const { worker = new URL('./worker.js', import.meta.url), timeLimit: _, ...data } = this.options;
-    const thread = new Worker(worker, {
-      workerData: data,
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
-    });
-    thread.on('message', (answer: Answer) => {
-      const waiting = this.pending.get(answer.id);
-      this.pending.delete(answer.id);
-      if ('value' in answer) waiting?.resolve(answer.value);
-      else if (answer.code === null) waiting?.reject(new Error(answer.message));
-      else waiting?.reject(new AuditdError(answer.code, answer.message));
-    });
-    thread.on('error', (error: Error) => {
-      if (this.thread === thread) this.end(error);
-    });
-    return thread;
-  }
-
-  /** The thread works on one thing at a time: whatever waits behind it fails too, and the next query gets a new thread. */
-  private end(error: Error): void {
-    const { thread } = this;
-    this.thread = null;
-    void thread?.terminate();
-    const waiting = [...this.pending.values()];
-    this.pending.clear();
-    for (const { reject } of waiting) reject(error);
+  /** When nobody waits any more for what is not begun. */
+  private until(): number {
+    return monotonic() + this.wait;
   }
 
   private nextId(): number {

@@ -7,6 +7,7 @@ import { Engine } from './engine.js';
 import type { Chunk } from './export.js';
 import type { Answer, Answers, Ask } from './messages.js';
 import type { QueryOptions } from './origins.js';
+import { monotonic, waitedTooLong } from './waiting.js';
 
 // The thread of queries: whatever a query costs, the one that ships does not pay for it.
 
@@ -29,6 +30,7 @@ function yieldTo(priority: number): void {
 }
 
 function answer(ask: Ask): Answers[keyof Answers] | Promise<Answers['chunk']> {
+  if ('until' in ask && monotonic() > ask.until) throw waitedTooLong();
   switch (ask.kind) {
     case 'page':
       return engine.page(ask.request);
@@ -49,8 +51,10 @@ function answer(ask: Ask): Answers[keyof Answers] | Promise<Answers['chunk']> {
 
 function next(id: number): Answers['chunk'] | Promise<Answers['chunk']> {
   const { chunks, fd } = exports.get(id) ?? {};
-  const step = chunks?.next();
-  if (chunks === undefined || step === undefined || step.done === true) {
+  // It was begun in a thread that is gone: who took this for the end would take a part for the whole.
+  if (chunks === undefined) throw new Error('the export was broken off with its thread');
+  const step = chunks.next();
+  if (step.done === true) {
     exports.delete(id);
     return null;
   }
