@@ -1,5 +1,5 @@
 export interface Answer<T> {
-  /** The newest that is known, however old; null if nothing is. */
+  /** The newest that is known; null if nothing is, if the last try failed, and if it is too old to be said of now. */
   readonly value: T | null;
   /** Why the last try failed. */
   readonly error: unknown;
@@ -8,8 +8,10 @@ export interface Answer<T> {
 interface Slot<T> {
   value: T | null;
   error: unknown;
-  /** When it was loaded. */
+  /** When the last try ended. */
   at: number;
+  /** When the value began to be loaded: what it says of. */
+  of: number;
   loading: Promise<void> | null;
 }
 
@@ -20,9 +22,14 @@ interface Slot<T> {
 export class Kept<T> {
   private readonly slots = new Map<string, Slot<T>>();
 
-  /** @param fresh milliseconds for which an answer is as good as new; at most `most` keys are remembered */
+  /**
+   * @param fresh milliseconds for which an answer is as good as new
+   * @param oldest milliseconds for which it is better than none
+   * @param most keys that are remembered
+   */
   constructor(
     private readonly fresh: number,
+    private readonly oldest: number,
     private readonly clock: () => number,
     private readonly most = 50,
   ) {}
@@ -32,7 +39,9 @@ export class Kept<T> {
     const slot = this.slotOf(key);
     if (Math.abs(this.clock() - slot.at) > this.fresh) slot.loading ??= this.load(slot, load);
     if (slot.loading !== null) await patience(slot.loading, wait);
-    return { value: slot.value, error: slot.error };
+    const { value, error, of } = slot;
+    const isOld = Math.abs(this.clock() - of) > this.oldest;
+    return { value: isOld || error !== null ? null : value, error };
   }
 
   forget(key: string): void {
@@ -44,6 +53,7 @@ export class Kept<T> {
       value: null,
       error: null,
       at: Number.NEGATIVE_INFINITY,
+      of: Number.NEGATIVE_INFINITY,
       loading: null,
     };
     this.slots.delete(key);
@@ -56,8 +66,10 @@ export class Kept<T> {
   }
 
   private async load(slot: Slot<T>, load: () => Promise<T>): Promise<void> {
+    const now = this.clock();
     try {
       slot.value = await load();
+      slot.of = now;
       slot.error = null;
     } catch (error) {
       slot.error = error;

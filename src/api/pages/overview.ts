@@ -9,6 +9,8 @@ import { inputOf, type View } from './url.js';
 const HOUR_MS = 3_600_000;
 const STATS_FRESH_MS = 5_000;
 const BANS_FRESH_MS = 3_000;
+/** No answer is better than one from before the attack began. */
+const OLDEST_MS = 60_000;
 /** The page comes without what is not there by then. */
 const PATIENCE_MS = 1_500;
 const TOP = 8;
@@ -20,17 +22,23 @@ export interface Window {
   readonly title: string;
 }
 
+interface OverviewDeps {
+  readonly queries: Pick<ApiDeps['queries'], 'stats'>;
+  readonly bans: Pick<ApiDeps['bans'], 'list'>;
+  readonly clock: () => number;
+}
+
 /** What stands around the entries. Each part costs more than a page of entries, so all who look share it for a few seconds. */
 export class Overview {
   private readonly stats: Kept<Stats>;
   private readonly bans: Kept<readonly Ban[]>;
 
-  constructor(private readonly deps: ApiDeps) {
-    this.stats = new Kept(STATS_FRESH_MS, deps.clock);
-    this.bans = new Kept(BANS_FRESH_MS, deps.clock);
+  constructor(private readonly deps: OverviewDeps) {
+    this.stats = new Kept(STATS_FRESH_MS, OLDEST_MS, deps.clock);
+    this.bans = new Kept(BANS_FRESH_MS, OLDEST_MS, deps.clock);
   }
 
-  /** Everything in the last hour, whatever is filtered; null while it is counted. */
+  /** Everything in the last hour, whatever is filtered; null while it is counted, and where that can't be done. */
   async lastHour(): Promise<Stats | null> {
     const load = () =>
       this.deps.queries.stats({ ...EVERYTHING, from: this.deps.clock() - HOUR_MS }, { top: 100 });
@@ -45,8 +53,7 @@ export class Overview {
 
   async banned(): Promise<{ readonly list: readonly Ban[] | null; readonly trouble: string | null }> {
     const { value, error } = await this.bans.get('', () => this.deps.bans.list(), PATIENCE_MS);
-    if (error !== null) return { list: null, trouble: messageOf(error) };
-    return { list: value, trouble: null };
+    return { list: value, trouble: error === null ? null : messageOf(error) };
   }
 
   /** After a ban was lifted. */
