@@ -11,6 +11,8 @@ import type { Scope, TokenInfo } from './tokens.js';
 /** Who came through the control socket: its file's mode has let him in. */
 const SOCKET: Identity = { id: 'socket', name: 'control socket', scope: 'admin', via: 'socket' };
 
+const BEARER = /^Bearer(?:\s|$)/i;
+
 export interface AuthOptions {
   readonly deps: ApiDeps;
   readonly addresses: ClientAddresses;
@@ -20,7 +22,7 @@ export interface AuthOptions {
 
 /**
  * Finds out who asks: by bearer token, by session cookie, by the socket. A token that is wrong ends the request here; none at all
- * does not.
+ * does not, nor does what a proxy that asks for a password itself hands on to us: that is another scheme.
  */
 export function identify({ deps, addresses, failures, channel }: AuthOptions) {
   return createMiddleware<ApiEnv>(async (c, next) => {
@@ -34,7 +36,7 @@ export function identify({ deps, addresses, failures, channel }: AuthOptions) {
       return next();
     }
     const header = c.req.header('authorization');
-    if (header !== undefined) {
+    if (header !== undefined && BEARER.test(header)) {
       const presented = /^Bearer +(\S+) *$/i.exec(header)?.[1] ?? '';
       const verdict = presented === '' ? ({ state: 'unknown' } as const) : deps.tokens.verify(presented);
       if (verdict.state === 'expired') {

@@ -157,12 +157,40 @@ describe('who guesses', () => {
     }
   });
 
-  it('with another scheme, or with nothing in it, is no less wrong', async () => {
-    for (const authorization of ['Basic YTpi', 'Bearer', 'Bearer  ', 'x']) {
+  it('with no token in it is no less wrong', async () => {
+    for (const authorization of ['Bearer', 'Bearer  ', 'bearer', 'BEARER x y']) {
       const headers = { authorization, 'x-forwarded-for': '198.51.100.30' };
       expect((await rig.ask('/api/audit-log', null, { headers })).status).toBe(401);
     }
     expect(await countedOf('198.51.100.30', 4)).toBe(4);
+  });
+
+  it('is nobody who logs in to a proxy before us, which hands on his password: that is no token', async () => {
+    const cookie = cookieOf(await post('/audit-log/login', { token }));
+    for (const authorization of [
+      'Basic YWRhOng=',
+      'Digest username="ada"',
+      'Negotiate YII',
+      'x',
+      'Bearerx y',
+    ]) {
+      const headers = { authorization, 'x-forwarded-for': '198.51.100.31' };
+      const without = await rig.ask('/api/audit-log', null, { headers });
+      expect([without.status, without.headers.get('www-authenticate')]).toEqual([
+        401,
+        'Bearer realm="postern-auditd"',
+      ]);
+      const session = await rig.ask('/audit-log', null, { headers: { ...headers, cookie } });
+      expect(session.status).toBe(200);
+      const form = await rig.ask('/audit-log', null, { headers });
+      expect([form.status, form.headers.get('location')]).toEqual([
+        303,
+        '/audit-log/login?next=%2Faudit-log',
+      ]);
+    }
+    await guess('127.0.0.1', '198.51.100.32');
+    await countedOf('198.51.100.32', 1); // written after those would be
+    expect(counted()).not.toContain('198.51.100.31');
   });
 });
 
