@@ -26,11 +26,13 @@ const HEADERS: Readonly<Record<string, string>> = {
   'permissions-policy': 'camera=(), geolocation=(), microphone=(), payment=(), usb=()',
 };
 
-/** Headers of every answer. What is not said to be otherwise is kept by no cache. */
+/**
+ * Headers of every answer. No Strict-Transport-Security: that is of the host with all its ports (RFC 6797 section 8.3), and Postern's
+ * own page is one of http. What is not said to be otherwise is kept by no cache.
+ */
 export const secured = createMiddleware<ApiEnv>(async (c, next) => {
   await next();
   const { headers } = c.res;
   for (const [name, value] of Object.entries(HEADERS)) headers.set(name, value);
   if (!headers.has('cache-control')) headers.set('cache-control', 'no-store');
-  if (c.var.client?.secure === true) headers.set('strict-transport-security', 'max-age=31536000');
 });

@@ -99,7 +99,7 @@ describe('with TLS', () => {
           });
         const first = curl('/api/audit-log?limit=1', '-H', `Authorization: Bearer ${token}`);
         expect(first.stdout).toMatch(/^HTTP\/1.1 200 /);
-        expect(first.stdout).toContain('strict-transport-security: max-age=31536000');
+        expect(first.stdout).not.toMatch(/strict-transport-security/i);
         expect(first.stderr).toContain('CN=first');
         const origin = ['-H', `Origin: https://${address}:${port}`];
         const login = curl('/audit-log/login', ...origin, '--data-urlencode', `token=${token}`);
