@@ -114,9 +114,9 @@ export const requireSession = createMiddleware<ApiEnv>(async (c, next) => {
   return c.redirect(`${LOGIN}${wanted}`, 303);
 });
 
-/** A view of the page to go back to; anything else is its first one. */
+/** A view of the page to go back to, as it can stand in a header; anything else is its first one. */
 export function safeNext(text: string | undefined): string {
   const isOurs =
-    text !== undefined && text.length <= 2_000 && /^\/audit-log(?:\?[^\\\u0000-\u0020]*)?$/.test(text);
+    text !== undefined && text.length <= 2_000 && /^\/audit-log(?:\?[\x21-\x5b\x5d-\x7e]*)?$/.test(text);
   return isOurs ? text : PAGE;
 }

@@ -247,9 +247,25 @@ describe('a browser', () => {
     '/\\evil.example',
     'javascript:alert(1)',
     '/\r\nx: y',
+    '/audit-log?\u007f',
+    '/audit-log?\u0085x',
+    '/audit-log?ä',
+    '/audit-log?日',
+    '/audit-log?\\',
   ])('is not led elsewhere by next=%j', async (next) => {
     expect((await post('/audit-log/login', { token, next })).headers.get('location')).toBe('/audit-log');
   });
+
+  it.each(['%7F', '%C2%85x', '%E6%97%A5', '%EF%BF%BE'])(
+    'that is logged in is led on by next=/audit-log?%s all the same',
+    async (query) => {
+      const cookie = cookieOf(await post('/audit-log/login', { token }));
+      const answer = await rig.ask(`/audit-log/login?next=/audit-log?${query}`, null, {
+        headers: { cookie },
+      });
+      expect([answer.status, answer.headers.get('location')]).toEqual([303, '/audit-log']);
+    },
+  );
 
   it('with a wrong token goes back to the form, and is recorded', async () => {
     const answer = await post('/audit-log/login', { token: 'wrong' }, { 'x-forwarded-for': '198.51.100.40' });
