@@ -22,6 +22,8 @@ export interface View {
 }
 
 const DATE = /^\d{4}-\d\d-\d\d$/;
+/** Where a space means nothing. Elsewhere it may be what tells a name from somebody else's. */
+const TRIMMED: ReadonlySet<string> = new Set(['from', 'to', 'until', 'ip']);
 const DAY_MS = 86_400_000;
 const LAST_PAGE = 1_000_000;
 
@@ -29,8 +31,9 @@ const LAST_PAGE = 1_000_000;
 export function readView(params: URLSearchParams, now: number): View {
   const written: Partial<Record<FilterKey | 'until', string>> = {};
   for (const key of [...FILTER_KEYS, 'until'] as const) {
-    const value = params.get(key)?.trim();
-    if (value !== undefined && value !== '') written[key] = value;
+    const text = params.get(key);
+    const value = TRIMMED.has(key) ? text?.trim() : text;
+    if (value !== undefined && value !== null && value !== '') written[key] = value;
   }
   try {
     const page = pageOf(params.get('page'));

@@ -6,7 +6,7 @@ const read = (query: string) => readView(new URLSearchParams(query), NOW);
 
 describe('the address of the page', () => {
   it('holds the filters; what is empty is none', () => {
-    const view = read('resource_type=proxy_host&action=&user=+anna+&page=3&other=1');
+    const view = read('resource_type=proxy_host&action=&user=anna&page=3&other=1');
     expect(view.written).toEqual({ resource_type: 'proxy_host', user: 'anna' });
     expect([view.filter.resourceType, view.filter.user, view.page, view.error]).toEqual([
       'proxy_host',
@@ -14,6 +14,17 @@ describe('the address of the page', () => {
       3,
       null,
     ]);
+  });
+
+  it('means what stands in the rows, to the last space; times and addresses may have some around them', () => {
+    for (const user of ['admin ', ' admin', ' ', 'admin\u00a0', 'admin\n', '\ufeffadmin']) {
+      const { filter, written } = read(link({}, { user }).split('?')[1] ?? '');
+      expect([filter.user, link(written)]).toEqual([user, link({}, { user })]);
+    }
+    const { filter, error } = read('from=+2026-11-20+&until=2026-11-22+&ip=+203.0.113.7+&q=+x+');
+    expect(error).toBeNull();
+    expect([filter.from, filter.q]).toEqual([Date.UTC(2026, 10, 20), ' x ']);
+    expect(read('from=++&to=+&ip=+').written).toEqual({});
   });
 
   it('counts the last day in, where the API stops before a moment', () => {
