@@ -4,7 +4,9 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Engine } from '../../src/query/engine.js';
 import type { Chunk } from '../../src/query/export.js';
-import { EVERYTHING } from '../../src/query/filter.js';
+import { EVERYTHING, type Filter } from '../../src/query/filter.js';
+import { findEntry } from '../../src/query/find.js';
+import type { PageOptions } from '../../src/query/service.js';
 import { ENDING } from '../retention/archive/compression.js';
 import { expected, row, sparse } from './model.js';
 import { exported, seconds, Tables, textOf } from './tables.js';
@@ -111,6 +113,22 @@ describe('a query that looks at archives', () => {
       ['postern:1', 'unknown.update'],
     ]);
     expect(engine.page({ ...page, filter: EVERYTHING }).total).toBe(1);
+  });
+
+  it('finds the one entry of an id, in the table first, and none where there is none', async () => {
+    tables.insert([{}, {}, {}, { action: 'create' }]);
+    const queries = {
+      page: async (filter: Filter, { cursor = null }: PageOptions = {}) =>
+        engine.page({ filter, page: 1, limit: 1, cursor, count: 'none', timeLimit: 1_000 }),
+    };
+    const actionOf = async (id: number) => (await findEntry(queries, 'postern', id))?.action ?? null;
+    expect(await actionOf(9)).toBeNull(); // no archive was ever made
+    await tables.archive([1, 2, 4]);
+    remove([1, 3, 4]);
+    tables.postern.exec("UPDATE audit_log SET action = 'delete' WHERE id = 2");
+    const found = await Promise.all([0, 1, 2, 3, 4, 5, Number.MAX_SAFE_INTEGER].map(actionOf));
+    expect(found).toEqual([null, 'unknown.update', 'unknown.delete', null, 'unknown.create', null, null]);
+    expect(await findEntry(queries, 'auditd', 1)).toBeNull();
   });
 
   it('unpacks nothing whose time can not be meant', async () => {
