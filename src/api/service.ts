@@ -112,8 +112,10 @@ export class ApiService {
 }
 
 function sameFor(before: ServedConfig, after: ServedConfig): boolean {
-  const part = ({ api, source, redact, server, fail2ban, state }: ServedConfig) =>
-    JSON.stringify({ api, source, redact, server, fail2ban, state });
+  const part = (config: ServedConfig) => {
+    const { api, fail2ban } = config;
+    return JSON.stringify({ api, fail2ban, queries: queryOptionsOf(config) });
+  };
   // A certificate is read again at each reload: it is renewed under the same name.
   return after.api.tls === null && part(before) === part(after);
 }
