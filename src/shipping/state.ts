@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, copyFileSync, existsSync, mkdirSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SourceName } from '../audit/event.js';
 import { AuditdError, messageOf } from '../errors.js';
@@ -157,14 +157,20 @@ export class State {
       );
     }
     for (let next = version; next < STATE_VERSION; next++) {
-      if (next > 0) {
-        this.db.pragma('wal_checkpoint(TRUNCATE)');
-        copyFileSync(this.path, `${this.path}.v${next}`);
-      }
+      if (version > 0) this.copyTo(`${this.path}.v${next}`);
       this.db.transaction(() => {
         this.db.exec(MIGRATIONS[next] ?? '');
         this.db.pragma(`user_version = ${next + 1}`);
       })();
     }
+  }
+  /**
+   * By SQLite itself: whoever opens and closes the file while this process is connected to it drops the connection's locks (fcntl(2)).
+   * The next program that looks then takes itself for the last one, deletes the WAL, and commits go into a file that has no name.
+   */
+  private copyTo(path: string): void {
+    rmSync(path, { force: true });
+    closeSync(openSync(path, 'wx', 0o640)); // the key is in it: closed to others from its first byte on
+    this.db.prepare('VACUUM INTO ?').run(path);
   }
 }

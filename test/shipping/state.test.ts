@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -66,6 +66,43 @@ describe('state.db', () => {
       fingerprint: row(2).id.slice(0, 16),
     });
     state.close();
+  });
+});
+
+describe('another program that looks into state.db', () => {
+  const look = () =>
+    execFileSync('sqlite3', [join(directory, 'state.db'), 'SELECT up_to FROM cursor'], { encoding: 'utf8' });
+
+  /** What is committed after a look is seen by the next one: the WAL is still the one that the name leads to. */
+  function expectKept(state: State): void {
+    for (const upTo of [100, 5_000, 9_000]) {
+      state.transaction(() => state.cursors.set('audit', 'postern', 1, upTo));
+      expect(look()).toBe(`${upTo}\n`);
+    }
+  }
+
+  it('takes no commit away, from its first start on', () => {
+    const state = new State(directory);
+    expectKept(state);
+    state.close();
+    expect(readdirSync(directory)).toEqual(['state.db']);
+  });
+
+  it('takes none away after an older version was migrated, of which a copy stays for the way back', () => {
+    const old = new State(directory);
+    const { sourceId } = old;
+    old.db.exec('DROP TABLE token; PRAGMA user_version = 1');
+    old.close();
+    const path = join(directory, 'state.db.v1');
+    writeFileSync(path, 'of an attempt that failed', { mode: 0o644 });
+    const state = new State(directory);
+    expectKept(state);
+    state.close();
+    expect(statSync(path).mode & 0o777).toBe(0o640);
+    const copy = new Database(path, { readonly: true });
+    expect(copy.pragma('user_version', { simple: true })).toBe(1);
+    expect(copy.prepare("SELECT value FROM meta WHERE key = 'source_id'").pluck().get()).toBe(sourceId);
+    copy.close();
   });
 });
 
