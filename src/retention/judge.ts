@@ -3,7 +3,7 @@ import type { Classifier } from '../audit/catalog.js';
 import { type AuditTable, quoteIdentifier, type TableConfig } from '../source/columns.js';
 import { CreatedReader } from '../source/created.js';
 import type { SqlValue } from '../source/encoding.js';
-import { type ArchivedRow, type ArchivedValue, TextBytes } from './archive/row.js';
+import type { TableRow } from './archive/table.js';
 import type { Judged } from './policy.js';
 
 /** Rows from the newest on among which one with a readable time is looked for. */
@@ -24,10 +24,8 @@ export class RowJudge {
     return { time, category: this.category(wordOf(action) ?? '', wordOf(resourceType)) };
   }
 
-  ofRow({ time, columns }: ArchivedRow): Judged {
-    const { action, resource_type: resourceType } = this.config.columns;
-    const word = (name: string) => wordOf(columnOf(columns, name));
-    return { time, category: this.category(word(action) ?? '', word(resourceType)) };
+  ofRow({ time, action, resourceType }: TableRow): Judged {
+    return { time, category: this.category(wordOf(action) ?? '', wordOf(resourceType)) };
   }
 
   /** The highest id, 0 in an empty table, and the time of the newest row that has a readable one. */
@@ -55,14 +53,7 @@ export class RowJudge {
   }
 }
 
-function columnOf(columns: ArchivedRow['columns'], name: string): ArchivedValue {
-  if (Object.hasOwn(columns, name)) return columns[name] ?? null;
-  const found = Object.keys(columns).find((other) => other.toLowerCase() === name.toLowerCase());
-  return found === undefined ? null : (columns[found] ?? null);
-}
-
-function wordOf(value: ArchivedValue | SqlValue): string | null {
+function wordOf(value: SqlValue): string | null {
   if (value === null || typeof value === 'string') return value;
-  if (value instanceof TextBytes) return Buffer.from(value.bytes).toString();
   return value instanceof Uint8Array ? Buffer.from(value).toString() : String(value);
 }

@@ -12,6 +12,8 @@ export interface LastRun {
   readonly end: number;
   readonly deleted: number;
   readonly archives: number;
+  /** Rows that are archived and that the purge would not delete; missing from the note of a release that did not count them. */
+  readonly refused?: number;
   readonly held: readonly Held[];
   /** The longest that Postern's write lock was held for one commit, ms. */
   readonly lock_ms: number;

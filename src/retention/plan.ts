@@ -21,6 +21,8 @@ export interface PlanOptions {
   readonly holds: readonly Hold[];
   /** Rows with an id below this may go (`limitOf`). */
   readonly limit: number;
+  /** Rows that are archived already, and that the purge would not delete a moment ago: they stay. */
+  readonly refused?: ReadonlySet<number>;
   readonly clock: number;
   readonly signal: AbortSignal;
   /** How much has been looked at, 0 to 1. */
@@ -87,6 +89,7 @@ export async function planRun(options: PlanOptions): Promise<Plan> {
     const early = mayGoEarly(row.fate) && row.id !== scan.newestId && (left.rows > 0 || left.bytes > 0);
     if (row.id === scan.newestId || (row.fate !== 'old' && !early)) return count.stays(row.fate);
     if (row.id >= options.limit) return count.isHeld(row.id);
+    if (options.refused?.has(row.id) === true) return count.stays('young');
     if (early) left = { rows: left.rows - 1, bytes: left.bytes - row.bytes };
     return count.goes(row, early);
   });

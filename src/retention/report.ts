@@ -13,6 +13,7 @@ export function lastRunOf(begin: number, end: number, { resumed, targets }: Done
     begin,
     end,
     deleted: purged.deleted,
+    refused: purged.young,
     archives: targets.reduce((count, { archives }) => count + archives.length, 0),
     held: targets.flatMap(({ plan }) => plan.held),
     lock_ms: Math.round(Math.max(purged.lock_ms, space?.lock_ms ?? 0) * 10) / 10,
@@ -20,6 +21,15 @@ export function lastRunOf(begin: number, end: number, { resumed, targets }: Done
     auto_vacuum: space?.auto_vacuum ?? null,
     error: null,
   };
+}
+
+/** What is said of a run of which the purge would not delete all rows; null if it did. */
+export function refusedWords({ refused = 0 }: Pick<LastRun, 'refused'>): string | null {
+  if (refused === 0) return null;
+  const [rows, they] =
+    refused === 1 ? ['1 row is', 'it is'] : [`${refused.toLocaleString('en')} rows are`, 'they are'];
+  const next = 'If the configuration was changed: systemctl reload postern-auditd';
+  return `${rows} archived and not removed: to the purge, which reads the configuration itself, ${they} not old enough. ${next}`;
 }
 
 /** That an archive came to be, with what `archive verify` knows its chain's end by. */
@@ -37,8 +47,9 @@ export function entriesOf({ resumed, targets, expired }: Done, last: LastRun): N
       entries.push({ action: 'daemon.hold_override', details });
     }
   }
-  const refused = targets.reduce((count, { purged }) => count + purged.differ + purged.young, resumed.differ);
-  if (last.deleted > 0 || refused > 0) {
+  const changed = targets.reduce((count, { purged }) => count + purged.differ, resumed.differ);
+  const { refused = 0 } = last;
+  if (last.deleted > 0 || changed > 0 || refused > 0) {
     const sources = Object.fromEntries(
       targets.map(({ source, purged, plan }) => [
         source,
@@ -52,6 +63,7 @@ export function entriesOf({ resumed, targets, expired }: Done, last: LastRun): N
         deleted: last.deleted,
         archives: last.archives,
         resumed: resumed.deleted,
+        refused,
         seconds,
         ...sources,
       },

@@ -12,7 +12,7 @@ import { type Hold, holdsOf, limitOf, type SinkStanding, watchSinks } from './ho
 import type { DryTarget, Outcome, RunData } from './messages.js';
 import { type LastRun, type Memory, Notes } from './notes.js';
 import { deleteOwn } from './own.js';
-import { archivedEntry, entriesOf, lastRunOf } from './report.js';
+import { archivedEntry, entriesOf, lastRunOf, refusedWords } from './report.js';
 import type { Progress } from './run.js';
 import { createSchedule, isDue, type Schedule } from './schedule.js';
 import { RunThread } from './thread.js';
@@ -257,6 +257,8 @@ export class Retention {
     this.memory = { ...this.memory, lastSuccess: begin, lastFailure: null, last };
     this.save();
     log.info({ deleted: last.deleted, archives: last.archives }, 'retention is done');
+    const refused = refusedWords(last);
+    if (refused !== null) log.warn({ refused: last.refused }, `retention: ${refused}`);
   }
 
   private failed(kind: RunStatus['kind'], begin: number, error: unknown): void {

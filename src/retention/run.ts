@@ -122,6 +122,8 @@ class Run {
   /** An archive was met of which rows have to stay for now: the note can't move past it. */
   private stuck = false;
   private purgedUpTo = 0;
+  /** Rows that the purge would not delete in this run. They are in an archive: in a second one they would be again each time. */
+  private readonly refused = new Map<PublicSource, Set<number>>();
   /** Of the first archive that this run made. */
   private firstMade = Number.POSITIVE_INFINITY;
 
@@ -153,6 +155,7 @@ class Run {
       retention,
       holds,
       limit,
+      refused: this.refused.get(source) ?? new Set(),
       clock: clock(),
       signal,
       onProgress: (done) => onProgress({ phase: 'looking', source, month: null, done, of: 1 }),
@@ -238,6 +241,8 @@ class Run {
     const { archive, signal, onProgress } = this.options;
     const { source, limit } = target;
     const purger = await this.purgerOf(target);
+    const refused = this.refused.get(source) ?? new Set();
+    this.refused.set(source, refused);
     let purged = NOTHING;
     let done = 0;
     let held = 0;
@@ -247,7 +252,11 @@ class Run {
         const slice = rows.slice(at, at + SENT);
         const named: Named[] = slice.filter(({ id }) => id < limit).map((row) => [row.id, rowHash(row)]);
         held += slice.length - named.length;
-        if (named.length > 0) purged = sum(purged, await purger.purge(named));
+        if (named.length > 0) {
+          const { young_ids: young, ...rest } = await purger.purge(named);
+          for (const id of young) refused.add(id);
+          purged = sum(purged, { ...rest, young_ids: [] });
+        }
         done += slice.length;
         onProgress({ phase, source, month: manifest.month, done, of: manifest.count });
       }

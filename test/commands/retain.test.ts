@@ -87,6 +87,9 @@ describe('what retain prints', () => {
       'Postern had to wait up to 80 ms for a single commit: this disk is slow',
       '3 MiB in the database are free and go back with the next run',
     ]);
+    expect(renderLast({ ...last, refused: 2 })[1]).toMatch(
+      /^2 rows are archived and not removed.*systemctl reload postern-auditd$/,
+    );
     expect(renderLast({ ...last, error: 'no room' })).toEqual(['failed at 2026-11-25T03:17:01Z: no room']);
   });
 

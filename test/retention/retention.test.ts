@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
@@ -18,6 +18,7 @@ let rig: RetentionRig;
 let state: State;
 let retention: Retention | null;
 let entries: NewEntry[];
+let warnings: string[];
 /** Beside the real ones, ms. */
 let clock: number;
 let up: number;
@@ -38,7 +39,10 @@ retention: { enabled: true, schedule: "${schedule}", keep: { default: 1y, auth: 
     state,
     clock: () => Date.now() + clock,
     up: () => performance.now() + up,
-    log: pino({ level: 'silent' }),
+    log: pino(
+      { level: 'warn' },
+      { write: (line) => warnings.push((JSON.parse(line) as { msg: string }).msg) },
+    ),
     shipped: () =>
       ({
         sources: { postern: { timeline: 1, mark: 1_000, maxId: 1_000 } },
@@ -68,7 +72,7 @@ const forms: ReadonlyArray<(time: number) => unknown> = [
 
 beforeEach(() => {
   rig = new RetentionRig();
-  [entries, clock, up] = [[], 0, 0];
+  [entries, warnings, clock, up] = [[], [], 0, 0];
   mkdirSync(join(rig.directory, 'state'));
   state = new State(join(rig.directory, 'state'));
   const now = Date.now();
@@ -184,6 +188,24 @@ describe('retention on its schedule', () => {
     retention?.begin('now');
     expect(await finished()).toBeNull();
     expect(rig.ids()).toEqual(YOUNG);
+  });
+
+  it('says so when the purge would not delete what was archived, as after a change that was not reloaded', async () => {
+    start('0 0 29 2 *');
+    const path = join(rig.directory, 'config.yml');
+    writeFileSync(path, readFileSync(path, 'utf8').replace('default: 1y', 'default: 5y'));
+    for (const _ of [1, 2]) {
+      retention?.begin('now');
+      expect(await finished()).toBeNull();
+      expect(retention?.status().last).toMatchObject({ deleted: 0, refused: 4, error: null });
+      expect(rig.ids()).toEqual([1, 2, 3, 4, ...YOUNG]);
+    }
+    const purges = entries.filter(({ action }) => action === 'daemon.purge');
+    expect(purges.map(({ details }) => details)).toMatchObject([{ refused: 4 }, { refused: 4 }]);
+    expect(warnings.filter((text) => /4 rows are archived and not removed.*reload/.test(text))).toHaveLength(
+      2,
+    );
+    expect(archivedIds(rig.archive)).toEqual([1, 2, 3, 4]);
   });
 
   it("keeps the daemon's own events by the same ages", async () => {

@@ -1,8 +1,10 @@
 import { existsSync, readdirSync, renameSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
+import { listArchives } from '../../src/retention/archive/list.js';
 import type { Hold } from '../../src/retention/holds.js';
 import type { Purger } from '../../src/retention/purge/client.js';
+import { Deleter } from '../../src/retention/purge/deleter.js';
 import Database from '../../src/sqlite.js';
 import { DAY, NOW, RetentionRig, type Row, sqlTime } from './rig.js';
 
@@ -170,6 +172,49 @@ describe('a run', () => {
     const { resumed } = await rig.run('keep: { default: 1y }');
     expect(resumed.deleted).toBe(5);
     expect(rig.archived()).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  it('archives once what the purge refuses each time, and goes on with the rest', async () => {
+    rig = new RetentionRig();
+    rig.insert([...old(5), fresh]);
+    // The purge has read a configuration that the daemon has not: it was changed and not reloaded.
+    const purge = new Deleter({ config: rig.config('keep: { default: 5y }'), clock: () => rig.clock });
+    const other = (usual: Purger): Purger => ({ ...usual, purge: (rows) => purge.delete(rows) });
+    const first = await rig.run('keep: { default: 1y }', { purger: other });
+    expect(first.targets[0]?.purged).toMatchObject({ deleted: 0, young: 5 });
+    for (const night of [1, 2]) {
+      rig.clock += DAY;
+      rig.insert([{ created: sqlTime(NOW - 6 * 365 * DAY) }, { created: sqlTime(rig.clock) }]);
+      const { resumed, targets } = await rig.run('keep: { default: 1y }', { purger: other });
+      expect(resumed.young).toBe(5);
+      expect(targets[0]?.purged).toMatchObject({ deleted: 1, young: 0 });
+      expect(rig.ids()).toHaveLength(6 + night);
+    }
+    expect(rig.archived()).toEqual([1, 2, 3, 4, 5, 7, 9]);
+    const { resumed } = await rig.run('keep: { default: 1y }'); // it was reloaded
+    expect(resumed.deleted).toBe(5);
+    expect(rig.ids()).toEqual([6, 8, 10]);
+    expect(rig.archived()).toEqual([1, 2, 3, 4, 5, 7, 9]);
+  });
+
+  it('judges by columns that SQLite works out, and does not archive these', async () => {
+    rig = new RetentionRig();
+    rig.db.exec(`DROP TABLE audit_log; CREATE TABLE audit_log (id INTEGER PRIMARY KEY AUTOINCREMENT, ts INTEGER, event TEXT, kind TEXT,
+      created_at TEXT GENERATED ALWAYS AS (datetime(ts, 'unixepoch')) STORED, action TEXT AS (event), resource_type TEXT AS (kind))`);
+    const add = rig.db.prepare('INSERT INTO audit_log (ts, event, kind) VALUES (?, ?, ?)');
+    for (const [age, action, type] of [
+      [400, 'update', 'proxy_host'],
+      [200, 'login_failed', 'auth'],
+      [200, 'update', 'proxy_host'],
+      [0, 'update', 'proxy_host'],
+    ] as const)
+      add.run(Math.floor((NOW - age * DAY) / 1_000), action, type);
+    const { targets } = await rig.run('keep: { default: 1y, auth: 90d }');
+    expect(targets[0]?.purged).toMatchObject({ deleted: 2, young: 0 });
+    expect(rig.ids()).toEqual([3, 4]);
+    const [manifest] = listArchives(rig.archive);
+    expect(manifest?.columns.map(({ name }) => name)).toEqual(['id', 'ts', 'event', 'kind']);
+    expect(manifest?.time?.first).toBe(new Date(NOW - 400 * DAY).toISOString());
   });
 
   it('finishes the one before, that ended between archive and deletion, before it archives anything', async () => {

@@ -1,5 +1,6 @@
 import type { DryTarget } from '../../retention/messages.js';
 import type { LastRun } from '../../retention/notes.js';
+import { refusedWords } from '../../retention/report.js';
 import type { RetentionStatus } from '../../retention/retention.js';
 import type { Progress } from '../../retention/run.js';
 import { aligned, count } from '../terminal.js';
@@ -82,6 +83,8 @@ export function renderLast(last: LastRun): string[] {
     `${count(last.deleted, 'row')} removed, ${count(last.archives, 'archive')} written, in ${seconds} s (${iso(last.begin)})`,
     ...last.held.map(({ sink, rows, since }) => holding(sink, rows, since)),
   ];
+  const refused = refusedWords(last);
+  if (refused !== null) lines.push(refused);
   if (last.lock_ms > LOCK_LIMIT_MS)
     lines.push(`Postern had to wait up to ${last.lock_ms} ms for a single commit: this disk is slow`);
   if (last.free_bytes !== null && last.free_bytes > 2 ** 20) {

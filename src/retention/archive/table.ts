@@ -13,6 +13,14 @@ interface ColumnInfo {
   readonly hidden: number;
 }
 
+/** A row with what its category is told by, which may be no column that is archived. */
+export interface TableRow extends ArchivedRow {
+  readonly action: SqlValue;
+  readonly resourceType: SqlValue;
+}
+
+const ACTION = COLUMN_KEYS.indexOf('action');
+const TYPE = COLUMN_KEYS.indexOf('resource_type');
 const REPLACEMENT = '\uFFFD';
 
 /** Where the `event.id` of a row comes from. */
@@ -44,9 +52,14 @@ export class TableRows {
     const table = cache.get(db);
     if ('state' in table) throw new AuditdError('SOURCE_UNUSABLE', table.message);
     // What SQLite works out itself (2, 3) is no value of the row; a hidden column (1) is one of a virtual table.
-    const columns = (
-      db.prepare('SELECT name, type, hidden FROM pragma_table_xinfo(?)').all(table.name) as ColumnInfo[]
-    ).filter(({ hidden }) => hidden === 0);
+    const all = db
+      .prepare('SELECT name, type, hidden FROM pragma_table_xinfo(?)')
+      .all(table.name) as ColumnInfo[];
+    const archived = all.filter(({ hidden }) => hidden === 0);
+    const named = COLUMN_KEYS.map((key) => lower(config.columns[key]));
+    // But by such a value a row may be known and judged: it is read, behind the others, and not archived.
+    const read = all.filter(({ name, hidden }) => hidden !== 0 && named.includes(lower(name)));
+    const columns = [...archived, ...read];
     const nameOf = (name: string) => columns.findIndex((column) => lower(column.name) === lower(name));
     this.places = COLUMN_KEYS.map((key) => (table.absent.includes(key) ? -1 : nameOf(config.columns[key])));
     this.eventIdAt = reader.eventIdColumn === undefined ? -1 : nameOf(reader.eventIdColumn);
@@ -55,7 +68,7 @@ export class TableRows {
     this.shape = {
       name: table.name,
       idColumn: id,
-      columns: columns.map(({ name, type }) => ({ name, type })),
+      columns: archived.map(({ name, type }) => ({ name, type })),
     };
     const names = columns.map(({ name }) => quoteIdentifier(name));
     const from = `FROM ${quoteIdentifier(table.name)}${table.isView ? '' : ' NOT INDEXED'}`;
@@ -65,14 +78,14 @@ export class TableRows {
   }
 
   /** Rows behind an id, up to another one, ascending, at most so many. */
-  after(id: number, upTo: number, limit: number): ArchivedRow[] {
+  after(id: number, upTo: number, limit: number): TableRow[] {
     const sql = `${this.select} > ? AND ${quoteIdentifier(this.shape.idColumn)} <= ? ORDER BY 1 LIMIT ?`;
     const rows = this.db.prepare(sql).raw().safeIntegers().all(id, upTo, limit) as RawRow[];
     return rows.map((row) => this.rowOf(row));
   }
 
   /** Those of these rows that are there, in the order in which they were asked for. */
-  byIds(ids: readonly number[]): ArchivedRow[] {
+  byIds(ids: readonly number[]): TableRow[] {
     const statement = this.db.prepare(`${this.select} = ?`).raw().safeIntegers();
     return ids.flatMap((id) => {
       const row = statement.get(id) as RawRow | undefined;
@@ -80,7 +93,7 @@ export class TableRows {
     });
   }
 
-  private rowOf([id, ...values]: RawRow): ArchivedRow {
+  private rowOf([id, ...values]: RawRow): TableRow {
     const known: SqlValue[] = this.places.map((at) => (at < 0 ? null : (values[at] ?? null)));
     const given = values[this.eventIdAt];
     const made = () =>
@@ -97,7 +110,14 @@ export class TableRows {
     }
     const created = known[1] ?? null;
     const time = this.created.read(Buffer.isBuffer(created) ? created.toString() : created);
-    return { id: Number(id), eventId, time, columns };
+    return {
+      id: Number(id),
+      eventId,
+      time,
+      columns,
+      action: known[ACTION] ?? null,
+      resourceType: known[TYPE] ?? null,
+    };
   }
 
   private bytesOf(id: SqlValue): ReadonlyArray<Buffer | null> {

@@ -188,7 +188,8 @@ export class Deleter {
     batch: readonly Named[],
     wait: boolean,
   ): { purged: Purged; lockMs: number } {
-    const counts = { gone: 0, differ: 0, young: 0 };
+    const counts = { gone: 0, differ: 0 };
+    const youngIds: number[] = [];
     let locked = performance.now();
     db.exec(wait ? 'BEGIN IMMEDIATE' : 'BEGIN');
     if (wait) locked = performance.now();
@@ -204,7 +205,7 @@ export class Deleter {
         const goes = id !== newestId && (fate === 'old' || (mayGoEarly(fate) && early > 0));
         if (goes && fate !== 'old') early--;
         if (goes) doomed.push(id);
-        else counts.young++;
+        else youngIds.push(id);
       }
     }
     if (doomed.length > 0) {
@@ -216,7 +217,8 @@ export class Deleter {
     db.exec('COMMIT');
     const lockMs = doomed.length > 0 || wait ? performance.now() - locked : 0;
     this.early = early;
-    const purged = { ...counts, deleted: doomed.length, lock_ms: lockMs, commits: 1, busy: 0 };
+    const young = { young: youngIds.length, young_ids: youngIds };
+    const purged = { ...counts, ...young, deleted: doomed.length, lock_ms: lockMs, commits: 1, busy: 0 };
     return { purged, lockMs };
   }
 }

@@ -17,6 +17,8 @@ export interface Purged {
   readonly differ: number;
   /** Stay because of their age, by this process's own reading of the configuration, or as the newest row of the table. */
   readonly young: number;
+  /** Which these are, of this one request. */
+  readonly young_ids: readonly number[];
   /** The longest that the write lock was held, ms. */
   readonly lock_ms: number;
   readonly commits: number;
@@ -35,7 +37,16 @@ export interface Space {
 
 export type Answer = { readonly purged: Purged } | { readonly space: Space } | { readonly error: string };
 
-export const NOTHING: Purged = { deleted: 0, gone: 0, differ: 0, young: 0, lock_ms: 0, commits: 0, busy: 0 };
+export const NOTHING: Purged = {
+  deleted: 0,
+  gone: 0,
+  differ: 0,
+  young: 0,
+  young_ids: [],
+  lock_ms: 0,
+  commits: 0,
+  busy: 0,
+};
 
 export function sum(a: Purged, b: Purged): Purged {
   return {
@@ -43,6 +54,7 @@ export function sum(a: Purged, b: Purged): Purged {
     gone: a.gone + b.gone,
     differ: a.differ + b.differ,
     young: a.young + b.young,
+    young_ids: b.young_ids.length === 0 ? a.young_ids : [...a.young_ids, ...b.young_ids],
     lock_ms: Math.max(a.lock_ms, b.lock_ms),
     commits: a.commits + b.commits,
     busy: a.busy + b.busy,
