@@ -45,6 +45,7 @@ export type Said =
   | { readonly progress: Progress }
   | { readonly purged: PurgedNote }
   | { readonly archived: Archived }
+  | { readonly deleted: Purged; readonly source: PublicSource }
   /** Rows of our own table, which the main thread alone writes. */
   | { readonly own: readonly Named[] }
   | { readonly outcome: Outcome }

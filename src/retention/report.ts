@@ -1,7 +1,8 @@
+import type { PublicSource } from '../audit/event.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { Outcome } from './messages.js';
 import type { LastRun } from './notes.js';
-import { sum } from './purge/protocol.js';
+import { NOTHING, type Purged, sum } from './purge/protocol.js';
 import type { Archived } from './run.js';
 
 type Done = Extract<Outcome, { kind: 'run' }>;
@@ -16,11 +17,54 @@ export function lastRunOf(begin: number, end: number, { resumed, targets }: Done
     refused: purged.young,
     archives: targets.reduce((count, { archives }) => count + archives.length, 0),
     held: targets.flatMap(({ plan }) => plan.held),
-    lock_ms: Math.round(Math.max(purged.lock_ms, space?.lock_ms ?? 0) * 10) / 10,
+    lock_ms: rounded(Math.max(purged.lock_ms, space?.lock_ms ?? 0)),
     free_bytes: space?.free_bytes ?? null,
     auto_vacuum: space?.auto_vacuum ?? null,
     error: null,
   };
+}
+
+/** What a run has done up to now. */
+export interface Tally {
+  archives: number;
+  readonly purged: Partial<Record<PublicSource, Purged>>;
+}
+
+/** Of a run that failed, or was broken off: what it had done until then is done. */
+export function failedRunOf(begin: number, end: number, tally: Tally, error: string): LastRun {
+  const { deleted, young, lock_ms: lock } = Object.values(tally.purged).reduce(sum, NOTHING);
+  const nothing = { held: [], free_bytes: null, auto_vacuum: null };
+  return {
+    begin,
+    end,
+    deleted,
+    archives: tally.archives,
+    refused: young,
+    lock_ms: rounded(lock),
+    ...nothing,
+    error,
+  };
+}
+
+/** The audit event of such a run; null if it had deleted nothing. */
+export function failedEntry({ purged }: Tally, last: LastRun): NewEntry | null {
+  if (last.deleted === 0) return null;
+  const sources = Object.fromEntries(
+    Object.entries(purged).map(([source, { deleted, differ }]) => [
+      source,
+      { deleted, changed_meanwhile: differ },
+    ]),
+  );
+  const { deleted, archives, refused, error } = last;
+  const seconds = Math.round((last.end - last.begin) / 1_000);
+  return {
+    action: 'daemon.purge',
+    details: { deleted, archives, refused, seconds, broken_off: error, ...sources },
+  };
+}
+
+function rounded(ms: number): number {
+  return Math.round(ms * 10) / 10;
 }
 
 /** What is said of a run of which the purge would not delete all rows; null if it did. */

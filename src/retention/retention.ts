@@ -12,7 +12,16 @@ import { type Hold, holdsOf, limitOf, type SinkStanding, watchSinks } from './ho
 import type { DryTarget, Outcome, RunData } from './messages.js';
 import { type LastRun, type Memory, Notes } from './notes.js';
 import { deleteOwn } from './own.js';
-import { archivedEntry, entriesOf, lastRunOf, refusedWords } from './report.js';
+import { NOTHING, sum } from './purge/protocol.js';
+import {
+  archivedEntry,
+  entriesOf,
+  failedEntry,
+  failedRunOf,
+  lastRunOf,
+  refusedWords,
+  type Tally,
+} from './report.js';
 import type { Progress } from './run.js';
 import { createSchedule, isDue, type Schedule } from './schedule.js';
 import { RunThread } from './thread.js';
@@ -64,6 +73,8 @@ export class Retention {
   private timer: NodeJS.Timeout | null = null;
   private thread: RunThread | null = null;
   private run: RunStatus | null = null;
+  /** Through when what came of the run has been said. */
+  private reported: Promise<void> = Promise.resolve();
   private lastUp: number;
   private lastSave = Number.NEGATIVE_INFINITY;
   private ended = false;
@@ -87,6 +98,7 @@ export class Retention {
     this.ended = true;
     if (this.timer !== null) clearTimeout(this.timer);
     await this.thread?.stop('The run was broken off. The next one goes on with it');
+    await this.reported;
     if (this.config.enabled) this.save();
   }
 
@@ -194,12 +206,19 @@ export class Retention {
     const { state, log } = this.options;
     const begin = this.options.clock();
     this.run = { kind, state: 'running', progress: null, dry: null, error: null };
+    const tally: Tally = { archives: 0, purged: {} };
     const thread = new RunThread({
       data: this.data(kind === 'dry'),
       onProgress: (progress) => {
         if (this.run?.state === 'running') this.run = { ...this.run, progress };
       },
-      onArchived: (archived) => this.options.record(archivedEntry(archived)),
+      onArchived: (archived) => {
+        tally.archives++;
+        this.options.record(archivedEntry(archived));
+      },
+      onDeleted: (source, purged) => {
+        tally.purged[source] = sum(tally.purged[source] ?? NOTHING, purged);
+      },
       onPurged: (note) => {
         this.notes.purged = note;
       },
@@ -208,10 +227,10 @@ export class Retention {
     });
     this.thread = thread;
     if (kind !== 'dry') log.info({ kind }, 'retention begins');
-    void thread.outcome
+    this.reported = thread.outcome
       .then(
         (outcome) => this.done(kind, begin, outcome),
-        (error: unknown) => this.failed(kind, begin, error),
+        (error: unknown) => this.failed(kind, begin, tally, error),
       )
       .catch((error: unknown) => log.error({ err: error }, `retention: ${messageOf(error)}`))
       .finally(() => {
@@ -261,16 +280,18 @@ export class Retention {
     if (refused !== null) log.warn({ refused: last.refused }, `retention: ${refused}`);
   }
 
-  private failed(kind: RunStatus['kind'], begin: number, error: unknown): void {
+  private failed(kind: RunStatus['kind'], begin: number, tally: Tally, error: unknown): void {
     const { log, record, clock } = this.options;
     const message = messageOf(error);
     this.run = { kind, state: 'failed', progress: null, dry: null, error: message };
-    if (kind === 'dry' || this.ended) return;
-    log.error({ err: error }, `retention failed: ${message}`);
+    if (kind === 'dry') return;
+    const last = failedRunOf(begin, clock(), tally, message);
+    const entry = failedEntry(tally, last);
+    if (entry !== null) record(entry);
+    if (this.ended) return;
+    log.error({ err: error, deleted: last.deleted }, `retention failed: ${message}`);
     if (this.memory.lastFailure === null)
       record({ action: 'daemon.purge_postponed', details: { reason: message } });
-    const nothing = { deleted: 0, archives: 0, held: [], lock_ms: 0, free_bytes: null, auto_vacuum: null };
-    const last: LastRun = { begin, end: clock(), ...nothing, error: message };
     this.memory = { ...this.memory, lastFailure: clock(), last };
     this.save();
   }

@@ -54,6 +54,8 @@ export interface RunOptions {
   readonly signal: AbortSignal;
   readonly onProgress: (progress: Progress) => void;
   readonly onArchived: (archived: Archived) => void;
+  /** After each request to a purge: what is deleted is gone, whatever becomes of the run. */
+  readonly onDeleted: (source: PublicSource, purged: Purged) => void;
   /** All that was to be deleted of this archive and those before it has been. */
   readonly onPurged: (note: PurgedNote) => void;
 }
@@ -255,7 +257,9 @@ class Run {
         if (named.length > 0) {
           const { young_ids: young, ...rest } = await purger.purge(named);
           for (const id of young) refused.add(id);
-          purged = sum(purged, { ...rest, young_ids: [] });
+          const counts = { ...rest, young_ids: [] };
+          purged = sum(purged, counts);
+          this.options.onDeleted(source, counts);
         }
         done += slice.length;
         onProgress({ phase, source, month: manifest.month, done, of: manifest.count });

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import type { PublicSource } from '../audit/event.js';
 import { AuditdError, messageOf } from '../errors.js';
 import type { Outcome, RunData, Said, Told } from './messages.js';
 import type { PurgedNote } from './pending.js';
@@ -12,6 +13,7 @@ export interface ThreadOptions {
   readonly data: RunData;
   readonly onProgress: (progress: Progress) => void;
   readonly onArchived: (archived: Archived) => void;
+  readonly onDeleted: (source: PublicSource, purged: Purged) => void;
   readonly onPurged: (note: PurgedNote) => void;
   /** Deletes rows of our own table. */
   readonly deleteOwn: (rows: readonly Named[]) => Purged;
@@ -56,12 +58,13 @@ export class RunThread {
   /** What is written to state.db for the thread may fail: that is the end of the run, and not of the daemon. */
   private hear(
     said: Exclude<Said, { outcome: unknown } | { failed: unknown }>,
-    { onProgress, onArchived, onPurged, deleteOwn }: ThreadOptions,
+    { onProgress, onArchived, onDeleted, onPurged, deleteOwn }: ThreadOptions,
   ): void {
     if (this.trouble !== null) return;
     try {
       if ('progress' in said) onProgress(said.progress);
       else if ('archived' in said) onArchived(said.archived);
+      else if ('deleted' in said) onDeleted(said.source, said.deleted);
       else if ('purged' in said) onPurged(said.purged);
       else this.tell({ own: deleteOwn(said.own) });
     } catch (error) {

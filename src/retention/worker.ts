@@ -130,6 +130,7 @@ async function run(): Promise<Outcome> {
     signal: stopping.signal,
     onProgress: progress,
     onArchived: (archived) => say({ archived }),
+    onDeleted: (source, deleted) => say({ deleted, source }),
     onPurged: (purged) => say({ purged }),
   });
   return { kind: 'run', ...result };

@@ -90,7 +90,12 @@ describe('what retain prints', () => {
     expect(renderLast({ ...last, refused: 2 })[1]).toMatch(
       /^2 rows are archived and not removed.*systemctl reload postern-auditd$/,
     );
-    expect(renderLast({ ...last, error: 'no room' })).toEqual(['failed at 2026-11-25T03:17:01Z: no room']);
+    expect(renderLast({ ...last, deleted: 0, error: 'no room' })).toEqual([
+      'failed at 2026-11-25T03:17:01Z: no room',
+    ]);
+    expect(renderLast({ ...last, deleted: 2, archives: 1, error: 'no room' })[1]).toBe(
+      '2 rows had been removed before, 1 archive written',
+    );
   });
 
   it('in status: whether it is on, when it runs next, why it waits', () => {

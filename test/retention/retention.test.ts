@@ -208,6 +208,55 @@ describe('retention on its schedule', () => {
     expect(archivedIds(rig.archive)).toEqual([1, 2, 3, 4]);
   });
 
+  it('says what it had deleted before it failed or was broken off', async () => {
+    start('0 0 29 2 *');
+    const now = Date.now();
+    const more = { ids: [12, 13], age: 380 * DAY }; // a month behind, which can't be removed
+    rig.insert([
+      ...more.ids.map(() => ({ created: sqlTime(now - more.age), action: 'keep' })),
+      { created: sqlTime(now) },
+    ]);
+    rig.db.exec(
+      `CREATE TRIGGER t BEFORE DELETE ON audit_log WHEN old.action = 'keep' BEGIN SELECT RAISE(ABORT, 'not this one'); END`,
+    );
+    retention?.begin('now');
+    expect(await finished()).toMatch(/not this one/);
+    expect(rig.ids()).toEqual([...YOUNG, 12, 13, 14]);
+    expect(retention?.status().last).toMatchObject({
+      deleted: 4,
+      archives: 2,
+      error: expect.stringMatching(/not this one/) as string,
+    });
+    expect(entries.find(({ action }) => action === 'daemon.purge')?.details).toMatchObject({
+      deleted: 4,
+      archives: 2,
+      broken_off: expect.stringMatching(/not this one/) as string,
+      postern: { deleted: 4 },
+    });
+  });
+
+  it('says what it had deleted when the daemon stops in the middle of it', async () => {
+    start('0 0 29 2 *');
+    const old = sqlTime(Date.now() - 500 * DAY);
+    rig.insert(Array.from({ length: 12_000 }, () => ({ created: old })));
+    rig.insert([{ created: sqlTime(Date.now()) }]);
+    (retention as unknown as { options: { shipped: () => unknown } }).options.shipped = () => ({
+      sources: { postern: { timeline: 1, mark: 100_000, maxId: 100_000 } },
+      sinks: {},
+    });
+    const before = rig.ids().length;
+    retention?.begin('now');
+    while (rig.ids().length === before) await sleep(2);
+    await retention?.stop();
+    const deleted = before - rig.ids().length;
+    expect(rig.ids().length).toBeGreaterThan(YOUNG.length + 1);
+    const entry = entries.find(({ action }) => action === 'daemon.purge');
+    const told = (entry?.details as { deleted: number } | undefined)?.deleted ?? 0;
+    // The request under way when it is broken off is answered to nobody.
+    expect(told).toBeGreaterThanOrEqual(deleted - 1_000);
+    expect(told).toBeLessThanOrEqual(deleted);
+  });
+
   it("keeps the daemon's own events by the same ages", async () => {
     const add = state.db.prepare(
       "INSERT INTO audit_log (created_at, action, resource_type) VALUES (?, 'start', 'daemon')",

@@ -117,6 +117,7 @@ export class RetentionRig {
       signal: options.signal ?? new AbortController().signal,
       onProgress: () => undefined,
       onArchived: () => undefined,
+      onDeleted: () => undefined,
       onPurged: (note) => {
         this.purged = note;
       },

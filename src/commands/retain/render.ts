@@ -78,7 +78,10 @@ export function renderRetention({ enabled, next, waiting, run, last }: Retention
 /** What came of a run, for people. */
 export function renderLast(last: LastRun): string[] {
   const seconds = ((last.end - last.begin) / 1_000).toFixed(1);
-  if (last.error !== null) return [`failed at ${iso(last.end)}: ${last.error}`];
+  if (last.error !== null) {
+    const before = `${count(last.deleted, 'row')} had been removed before, ${count(last.archives, 'archive')} written`;
+    return [`failed at ${iso(last.end)}: ${last.error}`, ...(last.deleted === 0 ? [] : [before])];
+  }
   const lines = [
     `${count(last.deleted, 'row')} removed, ${count(last.archives, 'archive')} written, in ${seconds} s (${iso(last.begin)})`,
     ...last.held.map(({ sink, rows, since }) => holding(sink, rows, since)),
