@@ -84,7 +84,7 @@ export class Link {
     while (!signal.aborted) {
       let stable: NodeJS.Timeout | null = null;
       try {
-        const nc = await connectNats(nats, name);
+        const nc = await connectNats(nats, name, signal);
         this.nc = nc;
         if (signal.aborted) break;
         this.connects++;

@@ -9,18 +9,25 @@ import {
 } from '@nats-io/transport-node';
 import { type NatsConfig, parseNatsServer } from '../../config/nats.js';
 import { AuditdError, messageOf } from '../../errors.js';
-import { natsTrouble } from './trouble.js';
+import { unlessAborted } from '../unless-aborted.js';
+import { natsAborted, natsTrouble } from './trouble.js';
 
 /** A connection that says nothing is given up after two of these: a cut network is noticed within 15 s. */
 const PING_MS = 5_000;
+const NEVER = new AbortController().signal;
 
 /**
  * Connects to the first server that answers. Files of secrets are read anew each time, so that they can be exchanged. It is never
  * reconnected by itself: who uses it knows what was under way when it ended, and makes another.
  *
+ * @param signal ends the waiting at once; a connection that comes later is closed
  * @throws AuditdError `SINK_FAILED`, with what to do next
  */
-export async function connectNats(config: NatsConfig, name: string): Promise<NatsConnection> {
+export async function connectNats(
+  config: NatsConfig,
+  name: string,
+  signal: AbortSignal = NEVER,
+): Promise<NatsConnection> {
   const servers = config.servers.map((text) => parseNatsServer(text)).filter((server) => server !== null);
   const wantsTls = config.tls !== undefined || servers.some(({ tls }) => tls);
   const { ca, cert, key } = config.tls ?? {};
@@ -44,10 +51,17 @@ export async function connectNats(config: NatsConfig, name: string): Promise<Nat
         }
       : {}),
   };
+  const where = config.servers.join(', ');
   try {
-    return await connect(options);
+    if (signal.aborted) throw natsAborted(where);
+    return await unlessAborted(
+      connect(options),
+      signal,
+      () => natsAborted(where),
+      (late) => void late.close().catch(() => undefined),
+    );
   } catch (error) {
-    throw natsTrouble(config.servers.join(', '), error);
+    throw natsTrouble(where, error);
   }
 }
 

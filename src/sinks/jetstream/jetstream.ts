@@ -6,10 +6,11 @@ import type { JetstreamSinkConfig } from '../../config/jetstream.js';
 import { AuditdError } from '../../errors.js';
 import { formatFleet, subjectOf, subjectToken } from '../../formats/fleet.js';
 import type { Batch, Delivered, Finding, Resume, Sink, SinkDeps, SinkFigures } from '../sink.js';
+import { unlessAborted } from '../unless-aborted.js';
 import { Chain } from './chain.js';
 import { checkStream } from './check.js';
 import { connectNats } from './connection.js';
-import { natsTrouble } from './trouble.js';
+import { natsAborted, natsTrouble } from './trouble.js';
 
 /** An acknowledgement that takes longer does not come: the leader of the stream is gone. */
 const ACK_MS = 5_000;
@@ -17,6 +18,7 @@ const ACK_MS = 5_000;
 const SEND_LIMIT_MS = 20_000;
 /** Headers and subject count against the largest message too. */
 const HEADERS = 1_024;
+const NEVER = new AbortController().signal;
 
 /** Publishes events to the stream of a fleet. `server` is the name of this one. */
 export function createJetstreamSink(config: JetstreamSinkConfig, server: string, deps: SinkDeps): Sink {
@@ -63,14 +65,14 @@ class JetstreamSink implements Sink {
     this.token = subjectToken(server);
   }
 
-  async open(saved: string | null, signal?: AbortSignal): Promise<Resume | null> {
-    signal?.throwIfAborted();
+  async open(saved: string | null, signal: AbortSignal = NEVER): Promise<Resume | null> {
+    signal.throwIfAborted();
     await this.close();
     this.chain = Chain.restore(saved);
-    const nc = await connectNats(this.config, `postern-auditd ${this.server} ${this.deps.name}`);
+    const nc = await connectNats(this.config, `postern-auditd ${this.server} ${this.deps.name}`, signal);
     try {
       const js = jetstream(nc, { timeout: ACK_MS });
-      await streamOf(js, this.config.stream);
+      await unlessAborted(streamOf(js, this.config.stream), signal, () => natsAborted(nc.getServer()));
       this.live = { nc, js };
       this.connects++;
       this.deps.log.debug({ target: nc.getServer() }, `connected to ${nc.getServer()}`);

@@ -20,6 +20,11 @@ export function natsTrouble(where: string, error: unknown): AuditdError {
   return new AuditdError('SINK_FAILED', `${where}: ${what}. ${next}.`, { cause: error });
 }
 
+/** What was under way is not waited for any more. */
+export function natsAborted(where: string): AuditdError {
+  return new AuditdError('SINK_FAILED', `${where}: broken off. It is tried again.`);
+}
+
 function meaning(error: unknown): [string, string] {
   if (error instanceof JetStreamApiError) return [messageOf(error), API[error.code] ?? LOOK];
   const name = error instanceof Error ? error.name : '';

@@ -48,8 +48,8 @@ export function createSyslogSink(
   if (config.transport === 'udp' || config.transport === 'unix') {
     const udp = config.transport === 'udp';
     return new DatagramSink({
-      collectors: new Collectors(targets, timeoutMs, async (to) =>
-        to.kind === 'path' ? openUnixDatagrams(to.path) : openUdp(to.host, to.port, to.text),
+      collectors: new Collectors(targets, timeoutMs, async (to, { signal }) =>
+        to.kind === 'path' ? openUnixDatagrams(to.path) : openUdp(to.host, to.port, to.text, signal),
       ),
       burst: udp ? UDP_BURST : UNIX_BURST,
       pauseMs: udp ? UDP_PAUSE_MS : 0,

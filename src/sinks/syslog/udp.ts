@@ -1,6 +1,8 @@
 import dgram from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import type { AuditdError } from '../../errors.js';
+import { unlessAborted } from '../unless-aborted.js';
+import { aborted } from './tcp.js';
 import { collectorTrouble } from './trouble.js';
 
 /** One message, one datagram. */
@@ -19,8 +21,13 @@ export interface Datagrams {
  * A connected UDP socket: so the kernel reports what the other host answers ("port unreachable"), once per
  * datagram lost and only while the collector's host itself is up.
  */
-export async function openUdp(host: string, port: number, target: string): Promise<Datagrams> {
-  const address = await resolveHost(host, target);
+export async function openUdp(
+  host: string,
+  port: number,
+  target: string,
+  signal: AbortSignal,
+): Promise<Datagrams> {
+  const address = await unlessAborted(resolveHost(host, target), signal, () => aborted(target));
   const socket = dgram.createSocket(address.includes(':') ? 'udp6' : 'udp4');
   let failed: AuditdError | null = null;
   const fail = (error: unknown) => {

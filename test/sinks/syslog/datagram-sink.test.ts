@@ -75,6 +75,15 @@ describe('UDP', () => {
     await expect(sink.open(null)).rejects.toThrow(/no-such-host\.invalid:514: its name/);
   });
 
+  it('is not opened any more when shipping has ended meanwhile', async () => {
+    const sink = sinkFor({ transport: 'udp', targets: ['localhost:9', 'localhost:10'] });
+    const aborting = new AbortController();
+    const opening = sink.open(null, aborting.signal);
+    aborting.abort(); // the name is being looked up
+    await expect(opening).rejects.toThrow(/broken off/);
+    expect(sink.figures().target).toBeNull();
+  });
+
   it('ends a long batch when shipping says so', async () => {
     const receiver = await udpReceiver();
     running.push(receiver);

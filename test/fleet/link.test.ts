@@ -1,0 +1,28 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { jetstreamSink } from '../../src/config/jetstream.js';
+import { Link } from '../../src/fleet/link.js';
+import { dependencies } from '../sinks/local.js';
+import { listen, type TestServer } from '../sinks/syslog/receivers.js';
+
+const running: TestServer[] = [];
+
+afterEach(async () => {
+  for (const server of running.splice(0)) await server.close();
+});
+
+describe('the link to the fleet', () => {
+  it('stops at once, though NATS takes its connection and says nothing', async () => {
+    for (let n = 0; n < 3; n++) running.push(await listen(() => undefined));
+    const nats = jetstreamSink.parse({
+      type: 'jetstream',
+      servers: running.map(({ target }) => `nats://${target}`),
+      connect_timeout: '30s',
+    });
+    const link = new Link({ nats, name: 'web1', parts: [], log: dependencies().deps.log });
+    link.start();
+    await expect.poll(() => running[0]?.sockets.length).toBe(1);
+    await link.stop();
+    expect(running.map(({ sockets }) => sockets.length)).toEqual([1, 0, 0]);
+    expect(link.status()).toMatchObject({ connected: false, connects_total: 0 });
+  });
+});
