@@ -47,6 +47,8 @@ export class ConnectedSink implements Sink {
   private index = 0;
   private countedUntil = 0;
   private window: ReplayWindow | null = null;
+  /** What `open` has returned, until a call shows that shipping has it in its state: it may have failed to write it. */
+  private unsaved: readonly ResumePosition[] = [];
   /** A connection in the making, while there is none or to an earlier target. */
   private dialling: Dialling | null = null;
   private ending = new AbortController();
@@ -67,15 +69,18 @@ export class ConnectedSink implements Sink {
     if (!this.alive()) await this.connect(signal);
     this.broken = null;
     if (this.window === null) return null;
-    const before = this.window.events;
+    const { events } = this.window;
     const positions = this.window.resume();
-    if (positions.length === 0) return null;
-    this.replayed += before;
-    this.options.log.info({ events: before, positions }, 'the replay window is sent again');
-    return { positions, saved: this.window.note() };
+    if (positions.length > 0) {
+      this.replayed += events;
+      this.options.log.info({ events, positions }, 'the replay window is sent again');
+    }
+    this.unsaved = earliest([...this.unsaved, ...positions]);
+    return this.unsaved.length === 0 ? null : { positions: this.unsaved, saved: this.window.note() };
   }
 
   async deliver(batch: Batch, signal: AbortSignal, reached?: Reached): Promise<Delivered> {
+    this.unsaved = [];
     const session = await this.ready(signal);
     const { events } = batch;
     const sent = await session.send(batch, signal, reached);
@@ -96,6 +101,7 @@ export class ConnectedSink implements Sink {
   }
 
   async tick(): Promise<string | null> {
+    this.unsaved = [];
     this.countTime();
     await this.goBack();
     if (this.alive()) return null;
@@ -139,12 +145,15 @@ export class ConnectedSink implements Sink {
     const limits = this.options.window;
     if (limits === null) return [];
     this.countTime();
-    return (this.window ?? ReplayWindow.restore(limits, saved)).undelivered();
+    return [...(this.window ?? ReplayWindow.restore(limits, saved)).undelivered(), ...this.unsaved];
   }
 
-  /** The note to save once `close` has resolved: the window with how the connection ended. Null where there is none. */
+  /**
+   * The note to save once `close` has resolved: the window with how the connection ended. Null where there is none, and where the
+   * positions of the last `open` are not saved: the note there is, of before, has them sent again.
+   */
   parting(): string | null {
-    return this.window === null ? null : this.window.note();
+    return this.window === null || this.unsaved.length > 0 ? null : this.window.note();
   }
 
   async close(): Promise<void> {
@@ -267,4 +276,14 @@ export class ConnectedSink implements Sink {
     this.window?.pass(now - this.countedUntil);
     this.countedUntil = now;
   }
+}
+
+/** Of several positions in one source and timeline, the one that is furthest back. */
+function earliest(positions: readonly ResumePosition[]): ResumePosition[] {
+  const found = new Map<string, ResumePosition>();
+  for (const position of positions) {
+    const key = `${position.source}/${position.timeline}`;
+    if (position.upTo < (found.get(key)?.upTo ?? Number.POSITIVE_INFINITY)) found.set(key, position);
+  }
+  return [...found.values()];
 }

@@ -83,6 +83,40 @@ describe('a collector over TCP', () => {
     expect(shipping.sink.figures()).toMatchObject({ reconnects_total: 1, replayed_total: 50 });
   });
 
+  it('gets the window again though the state did not take its positions at first', async () => {
+    const server = await collector();
+    const make = () => tcp([server.target], { replay_window: { age: '0s' } });
+    const shipping = new Shipping(make(), events(1, 60));
+    await shipping.until(50);
+    await expect.poll(() => server.got[0]?.length).toBe(50);
+    server.sockets[0]?.resetAndDestroy();
+    await expect.poll(() => shipping.sink.figures().connected).toBe(false);
+    await shipping.step(50);
+    // A disk that is full: `open` returns, and shipping can't write down what.
+    for (let attempt = 0; attempt < 2; attempt++) {
+      expect((await shipping.sink.open(shipping.saved))?.positions).toMatchObject([{ upTo: 0 }]);
+      expect(shipping.sink.undelivered?.(shipping.saved)).toContainEqual(
+        expect.objectContaining({ upTo: 0 }),
+      );
+    }
+    // The collector closes that connection too, in between, with nothing sent over it.
+    server.sockets[1]?.end();
+    await expect.poll(() => shipping.sink.figures().connected).toBe(false);
+    await shipping.open();
+    expect(shipping.cursor).toBe(0);
+    await shipping.until(60);
+    await expect.poll(() => server.got[2]?.length).toBe(60);
+    expect(shipping.sink.figures().reconnects_total).toBe(2);
+    // What is saved is not returned again; what is not, is found by the next process.
+    expect(await shipping.sink.open(shipping.saved)).toBeNull();
+    server.sockets[2]?.resetAndDestroy();
+    await expect.poll(() => shipping.sink.figures().connected).toBe(false);
+    await shipping.sink.open(shipping.saved);
+    await shipping.restart(make(), 'close');
+    await shipping.open();
+    expect(shipping.cursor).toBe(0);
+  });
+
   it('that closes idle connections over and over gets the window once, and no errors are made of it', async () => {
     const server = await collector();
     const shipping = new Shipping(tcp([server.target], { replay_window: { age: '0s' } }), events(1, 50));
