@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { recordedHeads, recordOf } from '../../src/retention/archive/known.js';
@@ -58,10 +58,13 @@ describe('archive', () => {
 
   it('verify ends with 1 where something is wrong, and names it', () => {
     const whole = run(['archive', 'verify', ...config]);
+    expect(whole.out).toMatch(
+      /^note: .*state\.db is not there.*the ends that the daemon has recorded were not compared\n/,
+    );
     const [, head = ''] = /^head (.+)$/m.exec(whole.out) ?? [];
     expect(whole).toMatchObject({
       code: 0,
-      out: expect.stringMatching(/^2 archives, 2 rows: nothing is wrong\nhead 2:/),
+      out: expect.stringMatching(/^2 archives, 2 rows: nothing is wrong\nhead 2:/m) as string,
     });
     expect(run(['archive', 'verify', '--head', head, ...config]).code).toBe(0);
     expect(run(['archive', 'verify', '--head', head.replace('2:', '3:'), ...config]).code).toBe(1);
@@ -73,6 +76,30 @@ describe('archive', () => {
       code: 1,
       out: expect.stringContaining(`BROKEN: ${name}: its bytes were changed`),
     });
+  });
+
+  it('says so where the directory that is named is not there', () => {
+    for (const command of ['verify', 'list', 'cat'])
+      expect(run(['archive', command, '--directory', join(rig.directory, 'typo')])).toMatchObject({
+        code: 1,
+        out: '',
+        err: expect.stringContaining('typo is not there') as string,
+      });
+  });
+
+  it('takes no history that is no number for one without archives', () => {
+    for (const timeline of ['abc', '0', '1.5', ''])
+      expect(run(['archive', 'cat', '--timeline', timeline, ...config])).toMatchObject({ code: 2, out: '' });
+    expect(run(['archive', 'cat', '--timeline', '1', '2', ...config]).code).toBe(0);
+  });
+
+  it('names an anchor that was damaged', () => {
+    const anchor = join(rig.archives, 'anchor.json');
+    writeFileSync(anchor, '{}');
+    const { code, err } = run(['archive', 'list', ...config]);
+    rmSync(anchor);
+    expect(code).toBe(1);
+    expect(err).toMatch(/anchor\.json: its text was changed.*put the file back from a backup/);
   });
 
   it('the event of a run names what it made, as verify reads it', () => {

@@ -246,7 +246,7 @@ describe('retention on its schedule', () => {
     });
     const before = rig.ids().length;
     retention?.begin('now');
-    while (rig.ids().length === before) await sleep(2);
+    while (rig.ids().length > before - 2_500) await sleep(2);
     await retention?.stop();
     const deleted = before - rig.ids().length;
     expect(rig.ids().length).toBeGreaterThan(YOUNG.length + 1);

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { AuditdError } from '../../errors.js';
 import type { Manifest } from '../../retention/archive/manifest.js';
@@ -28,11 +30,21 @@ export function withChoice(command: Command): Command {
     .option('--timeline <number>', 'only those of this history of the database');
 }
 
-/** The directory that the configuration names, or the option. */
+/** The directory that the configuration names, or the option. @throws AuditdError `NOT_FOUND` if it was named here and is not there */
 export async function directoryOf(options: PlaceOptions): Promise<string> {
   const { loadConfig } = await import('../../config/load.js');
-  if (options.directory !== undefined) return (await import('node:path')).resolve(options.directory);
+  if (options.directory !== undefined) return namedDirectory(options.directory);
   return loadConfig(options.config ?? null, process.env).config.retention.archive.directory;
+}
+
+/** Without this a mistyped name would be a directory without archives, of which nothing is wrong. */
+function namedDirectory(name: string): string {
+  const directory = resolve(name);
+  if (existsSync(directory)) return directory;
+  throw new AuditdError(
+    'NOT_FOUND',
+    `${directory} is not there, or this user may not look. Give the directory of archives`,
+  );
 }
 
 /** @throws AuditdError `USAGE`, `NOT_FOUND` */
@@ -43,6 +55,11 @@ export function choose(
 ): Manifest[] {
   if (source !== 'postern' && source !== 'auditd')
     throw new AuditdError('USAGE', `source: found ${JSON.stringify(source)}. Give one of postern, auditd`);
+  if (timeline !== undefined && !/^[1-9]\d{0,11}$/.test(timeline))
+    throw new AuditdError(
+      'USAGE',
+      `timeline: found ${JSON.stringify(timeline)}. Give the number of a history, such as 1 (archive list shows it)`,
+    );
   const of = archives.filter(
     (archive) =>
       archive.source === source && (timeline === undefined || archive.timeline === Number(timeline)),

@@ -43,11 +43,12 @@ Examples:
       const directory = await directoryOf(options);
       const key = options.key === undefined ? null : publicKeyIn(options.key);
       const known = options.head === undefined ? [] : [headOf(options.head)];
-      const recorded = options.directory === undefined ? await recordedIn(options) : [];
+      const { heads: recorded, why } =
+        options.directory === undefined ? await recordedIn(options) : { heads: [], why: null };
       const bar = new Bar(options.json === true ? null : process.stderr);
       const total = sizeOf(() => listArchives(directory).reduce((sum, { bytes }) => sum + bytes, 0));
       let done = 0;
-      const verdict = verifyArchives(directory, {
+      const found = verifyArchives(directory, {
         key,
         known: [...known, ...recorded],
         onProgress: (bytes) => {
@@ -56,6 +57,8 @@ Examples:
         },
       });
       bar.end();
+      const unread = `${why}. So the ends that the daemon has recorded were not compared`;
+      const verdict = why === null ? found : { ...found, notes: [unread, ...found.notes] };
       process.stdout.write(
         options.json === true ? `${JSON.stringify(verdict, null, 2)}\n` : renderVerdict(verdict, directory),
       );
@@ -106,15 +109,15 @@ function publicKeyIn(path: string): KeyObject {
   );
 }
 
-/** What the daemon's own events say of archives; nothing where they can't be read. */
-async function recordedIn(options: PlaceOptions): Promise<Head[]> {
+/** What the daemon's own events say of archives, or why they can't be read. */
+async function recordedIn(options: PlaceOptions): Promise<{ heads: Head[]; why: string | null }> {
   const [{ loadConfig }, { openLedger }, { recordedHeads }] = await Promise.all([
     import('../../config/load.js'),
     import('../ledger.js'),
     import('../../retention/archive/known.js'),
   ]);
   const ledger = openLedger(loadConfig(options.config ?? null, process.env).config.state);
-  if ('why' in ledger) return [];
+  if ('why' in ledger) return { heads: [], why: ledger.why };
   try {
     const details = ledger.db
       .prepare(
@@ -122,7 +125,9 @@ async function recordedIn(options: PlaceOptions): Promise<Head[]> {
       )
       .pluck()
       .all() as string[];
-    return recordedHeads(details);
+    return { heads: recordedHeads(details), why: null };
+  } catch (error) {
+    return { heads: [], why: `state.db can't be read: ${messageOf(error)}` };
   } finally {
     ledger.db.close();
   }

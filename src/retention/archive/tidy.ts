@@ -35,18 +35,35 @@ export function tidyArchives(directory: string): Manifest | null {
 
 /** Gives a manifest its name if its archive is whole and next in the chain. */
 function finished(directory: string, name: string, files: ReadonlySet<string>): Manifest | null {
-  if (sequenceOf(name) === null) return null;
-  const manifest = read(directory, `${name}${TEMPORARY}`);
-  if (manifest === null || !files.has(manifest.file)) return null;
-  const head = headOf(directory);
-  const isNext = manifest.sequence === head.sequence + 1 && manifest.previous_sha256 === head.sha256;
-  if (!isNext || hashOfFile(join(directory, manifest.file)) !== manifest.file_sha256) return null;
+  const manifest = finishable(directory, name, files);
+  if (manifest === null) return null;
   renameSync(join(directory, `${name}${TEMPORARY}`), join(directory, name));
   syncDirectory(directory);
   return manifest;
 }
 
-function read(directory: string, name: string, key: KeyObject | null = null): Manifest | null {
+/**
+ * Is this the manifest of an archive that is whole, next in the chain, and lacks nothing but the manifest's name? That is what a
+ * death between the two last steps of its writer leaves (write.ts).
+ *
+ * @param name that the manifest is to have
+ * @param key if given, the manifest must be signed by it
+ */
+export function finishable(
+  directory: string,
+  name: string,
+  files: ReadonlySet<string>,
+  key: KeyObject | null = null,
+): Manifest | null {
+  if (sequenceOf(name) === null) return null;
+  const manifest = read(directory, `${name}${TEMPORARY}`, key);
+  if (manifest === null || !files.has(manifest.file)) return null;
+  const head = headOf(directory);
+  const isNext = manifest.sequence === head.sequence + 1 && manifest.previous_sha256 === head.sha256;
+  return isNext && hashOfFile(join(directory, manifest.file)) === manifest.file_sha256 ? manifest : null;
+}
+
+function read(directory: string, name: string, key: KeyObject | null): Manifest | null {
   try {
     return unseal<Manifest>(readBytes(directory, name), key);
   } catch (error) {

@@ -6,10 +6,18 @@ import { AuditdError, messageOf } from '../../errors.js';
 import { linesOf, readBlock } from './blocks.js';
 import { type Head, readAnchor, readManifest } from './chain.js';
 import { compressorOf } from './compression.js';
-import { ANCHOR, type Contents, contentsOf, manifestName, sequenceOf, stemOf } from './directory.js';
+import {
+  ANCHOR,
+  type Contents,
+  contentsOf,
+  manifestName,
+  sequenceOf,
+  stemOf,
+  TEMPORARY,
+} from './directory.js';
 import type { Manifest } from './manifest.js';
 import { LineCodec } from './row.js';
-import { hashOfFile } from './tidy.js';
+import { finishable, hashOfFile } from './tidy.js';
 
 export interface VerifyOptions {
   /** Public key that every manifest must be signed with; null: signatures are not looked at. */
@@ -63,21 +71,17 @@ class Chain {
   archives = 0;
   rows = 0;
   head: Head = { sequence: 0, sha256: null };
-  readonly notes: string[];
+  readonly notes: string[] = [];
   private readonly claimed = new Set<string>();
 
   constructor(
     private readonly directory: string,
     private readonly contents: Contents,
     private readonly options: VerifyOptions,
-  ) {
-    this.notes = contents.temporary.map(
-      (name) => `${name} was left by a run that was broken off; the next one removes it`,
-    );
-  }
+  ) {}
 
   verify(): void {
-    const { manifests, files, others } = this.contents;
+    const { manifests, files, others, temporary } = this.contents;
     const removed = this.anchor();
     for (const [sequence, name] of manifests) {
       if (sequence <= removed) continue;
@@ -88,6 +92,7 @@ class Chain {
       if (known.sequence > this.head.sequence)
         throw new Broken(stemless(known.sequence), 'it was recorded, and is missing at the end of the chain');
     }
+    for (const name of temporary) this.leftover(name);
     for (const name of files) {
       const sequence = sequenceOf(name) ?? 0;
       if (sequence <= removed) this.notes.push(`${name} is older than the chain; the next run removes it`);
@@ -95,6 +100,19 @@ class Chain {
     }
     const [other] = others;
     if (other !== undefined) throw new Broken(other, 'it is no part of the chain');
+  }
+
+  /** Of a run that was broken off. Once the chain is verified. */
+  private leftover(name: string): void {
+    const { directory, contents, options } = this;
+    const { file } =
+      finishable(directory, name.slice(0, -TEMPORARY.length), contents.files, options.key) ?? {};
+    if (file !== undefined) this.claimed.add(file);
+    this.notes.push(
+      file === undefined
+        ? `${name} was left by a run that was broken off; the next one removes it`
+        : `${file} is whole, and its run was broken off before the manifest ${name} had its name; the next one puts that right`,
+    );
   }
 
   /** The number of the newest archive that was removed because of its age. */

@@ -105,6 +105,32 @@ describe('archive verify', () => {
     expect(broken()).toBe(expected);
   });
 
+  it('takes what a death between the two last steps of an archive leaves for no fault, and nothing else for that', () => {
+    const [manifest, file] = [MANIFESTS[2], `000003-postern-t1-2026-09.${ENDING}`];
+    const bytes = readFileSync(path(file));
+    renameSync(path(manifest), path(`${manifest}.tmp`));
+    const verdict = verifyArchives(rig.archives, { key: publicKey, known: [] });
+    expect(verdict).toMatchObject({ broken: null, archives: 2, head: { sequence: 2 } });
+    expect(verdict.notes).toEqual([expect.stringMatching(`^${file} is whole.*the next one puts that right`)]);
+    expect(broken([], generateKeyPairSync('ed25519').publicKey)).not.toBe('whole');
+    writeFileSync(
+      path(file),
+      bytes.map((byte, at) => (at === 9 ? byte ^ 1 : byte)),
+    );
+    expect(broken([], publicKey)).toBe(`${file}: no manifest names it`);
+    writeFileSync(path(file), bytes);
+    const [sealed, another] = [path(`${manifest}.tmp`), path(MANIFESTS[1])].map((name) => readFileSync(name));
+    writeFileSync(path(`${manifest}.tmp`), another ?? '');
+    expect(broken([], publicKey)).toBe(`${file}: no manifest names it`);
+    writeFileSync(path(`${manifest}.tmp`), sealed ?? '');
+    tidyArchives(rig.archives);
+    expect(verifyArchives(rig.archives, { key: publicKey, known: [] })).toMatchObject({
+      broken: null,
+      notes: [],
+      archives: 3,
+    });
+  });
+
   it('finds two archives in the place of one another', () => {
     renameSync(path(MANIFESTS[1]), path('x.tmp'));
     renameSync(path(MANIFESTS[2]), path(MANIFESTS[1]));
