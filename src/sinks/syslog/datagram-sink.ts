@@ -5,7 +5,7 @@ import type { AuditdError } from '../../errors.js';
 import type { Batch, Delivered, DeliveryClass, Finding, Resume, Sink, SinkFigures } from '../sink.js';
 import type { Collectors } from './collectors.js';
 import { aborted } from './tcp.js';
-import { sinkFailed } from './trouble.js';
+import { collectorTrouble, sinkFailed } from './trouble.js';
 import type { Datagrams } from './udp.js';
 
 export interface DatagramSinkOptions {
@@ -116,21 +116,24 @@ export class DatagramSink implements Sink {
       };
       signal.addEventListener('abort', onAbort, { once: true });
       this.inFlight = open;
-      for (const data of burst) {
-        datagrams.send(data, (error) => {
-          if (settled) return;
-          const failed = error ?? datagrams.failed;
-          if (failed !== null) {
-            fail(failed, false);
-            return;
-          }
-          this.messages++;
-          this.bytes += data.length;
-          this.inFlight = --open;
-          if (open > 0) return;
-          settle();
-          resolve();
-        });
+      const onDone = (data: Buffer, error: AuditdError | null) => {
+        if (settled) return;
+        const failed = error ?? datagrams.failed;
+        if (failed !== null) {
+          fail(failed, false);
+          return;
+        }
+        this.messages++;
+        this.bytes += data.length;
+        this.inFlight = --open;
+        if (open > 0) return;
+        settle();
+        resolve();
+      };
+      try {
+        for (const data of burst) datagrams.send(data, (error) => onDone(data, error));
+      } catch (error) {
+        fail(collectorTrouble(datagrams.target, error), false);
       }
     });
   }

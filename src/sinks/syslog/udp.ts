@@ -40,8 +40,13 @@ export async function openUdp(
       reject(fail(error));
     };
     socket.once('error', refuse);
-    socket.connect(port, address, () => {
+    // Node hands the error of a connect that failed to this callback, and then emits none.
+    socket.connect(port, address, (error?: Error) => {
       socket.removeListener('error', refuse);
+      if (error !== undefined) {
+        refuse(error);
+        return;
+      }
       socket.on('error', fail);
       resolve();
     });

@@ -7,8 +7,12 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Sink } from '../../../src/sinks/sink.js';
+import { Collectors } from '../../../src/sinks/syslog/collectors.js';
+import { DatagramSink } from '../../../src/sinks/syslog/datagram-sink.js';
+import type { Datagrams } from '../../../src/sinks/syslog/udp.js';
 import { batch } from '../local.js';
 import { syslog } from './lab.js';
 
@@ -84,6 +88,19 @@ describe('UDP', () => {
     expect(sink.figures().target).toBeNull();
   });
 
+  it('is not open where the kernel refuses to connect: the next target is', async () => {
+    const receiver = await udpReceiver();
+    running.push(receiver);
+    const broadcast = '255.255.255.255:514'; // refused to a socket that did not ask for it
+    const lone = sinkFor({ transport: 'udp', targets: [broadcast] });
+    await expect(lone.open(null)).rejects.toThrow(/255\.255\.255\.255:514: .*EACCES/);
+    expect(lone.figures()).toMatchObject({ target: null, reconnects_total: 0 });
+    const sink = sinkFor({ transport: 'udp', targets: [broadcast, `127.0.0.1:${receiver.port}`] });
+    await sink.open(null);
+    await sink.deliver(batch(1, 2), never);
+    await expect.poll(() => receiver.got).toEqual(lines(1, 2));
+  });
+
   it('ends a long batch when shipping says so', async () => {
     const receiver = await udpReceiver();
     running.push(receiver);
@@ -93,6 +110,44 @@ describe('UDP', () => {
     const delivery = sink.deliver(batch(1, 100_000), aborting.signal);
     setTimeout(() => aborting.abort(), 50);
     await expect(delivery).rejects.toThrow(/broken off/);
+  });
+});
+
+describe('a socket that throws at a send', () => {
+  it('fails the delivery, is closed, and leaves no timer that would close the next one', async () => {
+    let open = 0;
+    const collectors = new Collectors<Datagrams>(
+      [{ kind: 'path', path: '/x', text: '/x' }],
+      1_000,
+      async () => {
+        const broken = ++open === 1;
+        return {
+          target: '/x',
+          address: null,
+          failed: null,
+          send: (_, onDone) => {
+            if (broken) throw new Error('Not running');
+            setImmediate(onDone, null);
+          },
+          close: () => undefined,
+        };
+      },
+    );
+    const log = pino({ level: 'silent' });
+    const check = async () => [];
+    const sink = new DatagramSink({ collectors, burst: 32, pauseMs: 0, format: () => 'x', check, log });
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      await sink.open(null);
+      await expect(sink.deliver(batch(1, 3), never)).rejects.toThrow(/\/x: Not running\. Look/);
+      expect(sink.figures()).toMatchObject({ target: null, in_flight: 0 });
+      await sink.open(null);
+      expect(await sink.deliver(batch(1, 3), never)).toEqual({ upTo: 3 });
+      vi.advanceTimersByTime(60_000);
+      expect(sink.figures().target).toBe('/x');
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 
