@@ -91,10 +91,8 @@ export class BranchIds {
     head.before = head.ids.length === batch ? (head.ids.at(-1) ?? floor) : floor;
     head.batch = Math.min(MOST, batch * 2);
     if (branch.and === undefined) return;
-    head.window =
-      performance.now() - begin < FAST_MS
-        ? head.window * WIDER
-        : Math.max(WINDOW, Math.floor(head.window / 2));
+    if (performance.now() - begin >= FAST_MS) head.window = Math.max(WINDOW, Math.floor(head.window / 2));
+    else if (head.before === floor && floor > this.lowest) head.window *= WIDER;
   }
 
   private add(head: Head): void {

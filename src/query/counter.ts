@@ -1,7 +1,8 @@
-import type { Database } from 'better-sqlite3';
+import type { Database, Statement } from 'better-sqlite3';
 import { type Branch, branchParams, branchSql, type Condition } from './branch.js';
 import type { Filter } from './filter.js';
 import type { Plan } from './plan.js';
+import { below, type IdRange } from './ranges.js';
 import type { SqlParam } from './spellings.js';
 import type { QueryTable } from './table.js';
 import { isInRange, isWritten } from './written.js';
@@ -20,7 +21,11 @@ const BOTH = 2 ** 24;
 interface Piece {
   /** Null: all rows. */
   readonly branch: Branch | null;
-  before: number;
+  /** Where it is: below this one, within this range. */
+  readonly before: number;
+  readonly range: IdRange;
+  /** Of that range. */
+  readonly at: number;
 }
 
 /**
@@ -31,13 +36,16 @@ export class Counter {
   private readonly pieces: Piece[];
   private window = WINDOW;
   private reached: number;
+  /** Of the connection that was used last. */
+  private statements = new Map<string, Statement>();
+  private db: Database | null = null;
 
   /** Null if it takes more than SQL to count these. */
   static of(table: QueryTable, plan: Plan, filter: Filter, before: number): Counter | null {
     const { branches, undecided } = plan;
     if (undecided === 'all' || table.isView) return null;
     if (branches !== null && !areDisjoint(branches)) return null;
-    return new Counter(table, plan, filter, Math.min(before, plan.bounds.highest + 1));
+    return new Counter(table, plan, filter, before);
   }
 
   private constructor(
@@ -47,8 +55,16 @@ export class Counter {
     before: number,
   ) {
     const branches = plan.branches ?? [null];
-    this.pieces = branches.map((branch) => ({ branch, before }));
-    this.reached = before;
+    this.pieces = branches.flatMap((branch) => this.piece(branch, before, 0) ?? []);
+    this.reached = this.pieces[0]?.before ?? before;
+  }
+
+  /** What there is of a branch below an id; null if there is nothing. */
+  private piece(branch: Branch | null, id: number, from: number): Piece | null {
+    const { ranges } = this.plan;
+    const { at, before } = below(ranges, id, from) ?? { at: -1, before: 0 };
+    const range = ranges[at];
+    return range === undefined ? null : { branch, before, range, at };
   }
 
   get done(): boolean {
@@ -90,13 +106,15 @@ export class Counter {
       const floor = this.floorOf(piece, left);
       const found = this.next(db, left);
       if (found === null || found > left || (found === left && this.plan.undecided === 'time')) {
-        this.pieces[0] = { branch, before };
+        // As it was: this stretch is somebody else's.
+        if (this.pieces[0]?.branch === branch) this.pieces[0] = piece;
+        else this.pieces.unshift(piece);
         this.reached = before;
         return skipped > 0 ? skipped : null;
       }
       skipped += found;
       if (found === left) {
-        const last = db.prepare(this.sql(branch, 'LIMIT 1 OFFSET ?')).pluck();
+        const last = this.prepared(db, this.sql(branch, 'LIMIT 1 OFFSET ?')).pluck();
         this.reached = last.get(...this.params(branch, before, floor), left - 1) as number;
         return skipped;
       }
@@ -121,26 +139,32 @@ export class Counter {
     if (this.plan.undecided === 'time') found = this.inTime(db, piece.branch, params);
     else {
       const sql = `SELECT count(*) FROM (${this.all(piece, floor) ?? this.sql(piece.branch, 'LIMIT ?', '1')})`;
-      found = db
-        .prepare(sql)
+      found = this.prepared(db, sql)
         .pluck()
         .get(...params, most) as number;
     }
-    piece.before = floor;
-    if (floor <= this.plan.bounds.lowest) this.pieces.shift();
-    this.window =
-      performance.now() - begin < FAST_MS
-        ? Math.min(WIDEST, this.window * WIDER)
-        : Math.max(WINDOW, this.window / 2);
+    const rest = this.piece(piece.branch, floor, piece.at);
+    if (rest === null) this.pieces.shift();
+    else this.pieces[0] = rest;
+    // A range that ended before the window says nothing of how long a whole one takes.
+    if (performance.now() - begin >= FAST_MS) this.window = Math.max(WINDOW, this.window / 2);
+    else if (floor > piece.range.lowest) this.window = Math.min(WIDEST, this.window * WIDER);
     return found;
   }
 
+  private prepared(db: Database, sql: string): Statement {
+    if (db !== this.db) this.statements = new Map();
+    this.db = db;
+    const statement = this.statements.get(sql) ?? db.prepare(sql);
+    this.statements.set(sql, statement);
+    return statement;
+  }
+
   /** Every row there is, by the smallest thing that has them all; null where only some are meant. */
-  private all({ branch, before }: Piece, floor: number): string | null {
+  private all({ branch, before, range }: Piece, floor: number): string | null {
     const { plan, table } = this;
     const isWhole = branch === null && plan.conditions.length === 0 && plan.undecided === 'nothing';
-    const { lowest, highest } = plan.bounds;
-    if (!isWhole || table.byAny === null || floor > lowest || before <= highest) return null;
+    if (!isWhole || table.byAny === null || floor > range.lowest || before <= range.highest) return null;
     return `SELECT 1 FROM ${table.byAny} WHERE ${table.columns.id} < ? AND ${table.columns.id} >= ? LIMIT ?`;
   }
 
@@ -149,16 +173,15 @@ export class Counter {
     // Both sums in one, or SQLite would work out the date twice.
     const sql = `SELECT count(*), coalesce(sum(CASE WHEN ${isWritten('c')} THEN ${BOTH} + (${isInRange('c', this.filter)}) ELSE 0 END), 0)
       FROM (${this.sql(branch, '', `${created} AS c`)})`;
-    const [rows, sum] = db
-      .prepare(sql)
+    const [rows, sum] = this.prepared(db, sql)
       .raw()
       .get(...params) as [number, number];
     return Math.floor(sum / BOTH) === rows ? sum % BOTH : null;
   }
 
   /** Where a limit alone would let a step become long, a window ends it. */
-  private floorOf({ branch, before }: Piece, most: number): number {
-    const { lowest } = this.plan.bounds;
+  private floorOf({ branch, before, range }: Piece, most: number): number {
+    const { lowest } = range;
     const looksAtRows = this.plan.undecided === 'time' || this.conditionsOf(branch).length > 0;
     return looksAtRows || most > MOST_AT_ONCE ? Math.max(lowest, before - this.window) : lowest;
   }

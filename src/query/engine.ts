@@ -73,7 +73,7 @@ export class Engine {
     const skip = begin === null ? (page - 1) * limit : 0;
     const isCounted = begin === null && request.count === 'some';
     const isOne = skip === 0 && performance.now() <= deadline;
-    const prepared = this.prepare(filter, begin, isOne ? { rows: limit + 1, isCounted } : null);
+    const prepared = this.prepare(filter, begin, isOne ? { rows: limit + 1, isCounted } : null, deadline);
     const start = startOf(prepared, begin);
     const from = skip === 0 ? start : this.skip(prepared, filter, start, skip, deadline);
     const found = from === null ? [] : this.take(prepared, filter, from, limit + 1, deadline);
@@ -96,7 +96,7 @@ export class Engine {
 
   /** Everything that is meant, the newest first; each `next` is one step or a few. */
   export(filter: Filter, format: Format): Generator<Chunk, void> {
-    const prepared = this.prepare(filter, null, null);
+    const prepared = this.prepare(filter, null, null, null);
     const walks = this.walks(prepared, filter, startOf(prepared, null), null);
     return exportRows(walks, format, STEP_MS, (walk, work) =>
       prepared[walks.indexOf(walk)]?.origin.read(work),
@@ -106,7 +106,7 @@ export class Engine {
   /** @throws as `page` */
   stats(filter: Filter, top: number, timeLimit: number): Stats {
     const deadline = performance.now() + timeLimit;
-    const prepared = this.prepare(filter, null, null);
+    const prepared = this.prepare(filter, null, null, deadline);
     const tally = new Tally();
     for (const one of prepared) {
       const [walk] = this.walks([one], filter, startOf([one], null), TALLIED);
@@ -123,7 +123,12 @@ export class Engine {
     this.origins.close();
   }
 
-  private prepare(filter: Filter, begin: Positions | null, wanted: Wanted | null): Prepared[] {
+  private prepare(
+    filter: Filter,
+    begin: Positions | null,
+    wanted: Wanted | null,
+    deadline: number | null,
+  ): Prepared[] {
     const context = {
       classify: this.origins.classify,
       server: this.options.server,
@@ -135,17 +140,24 @@ export class Engine {
       .of(filter.source)
       .filter(({ name }) => begin === null || begin[name] !== undefined)
       .map((origin) => {
-        const one = origin.read((db) => {
-          const table = origin.table.look(db);
-          const highest = Number(db.prepare(table.maxId).pluck().safeIntegers().get() ?? 0);
-          const most = begin?.[origin.name]?.snapshot ?? Number.MAX_SAFE_INTEGER - 1;
-          const plan = planQuery(db, table, filter, context, Math.min(highest, most));
-          const archived = shelf?.highestId(origin.name) ?? 0;
-          const snapshot = Math.min(Math.max(highest, archived), most);
-          const found = { origin, table, snapshot, plan, first: null };
-          if (wanted === null) return found;
-          return { ...found, first: this.first(db, found, filter, begin, wanted, COUNTED + 1 - total) };
-        });
+        const most = begin?.[origin.name]?.snapshot ?? Number.MAX_SAFE_INTEGER - 1;
+        let one: Prepared | null = null;
+        while (one === null) {
+          one = origin.read((db) => {
+            const table = origin.table.look(db);
+            const highest = Number(db.prepare(table.maxId).pluck().safeIntegers().get() ?? 0);
+            const place = { highest, snapshot: Math.min(highest, most) };
+            const ranges = origin.zones.ranges(db, table, filter, place, performance.now() + STEP_MS);
+            if (ranges === null) return null;
+            const plan = planQuery(db, table, filter, context, ranges);
+            const archived = shelf?.highestId(origin.name) ?? 0;
+            const snapshot = Math.min(Math.max(highest, archived), most);
+            const found = { origin, table, snapshot, plan, first: null };
+            if (wanted === null) return found;
+            return { ...found, first: this.first(db, found, filter, begin, wanted, COUNTED + 1 - total) };
+          });
+          if (one === null && deadline !== null && performance.now() > deadline) throw late();
+        }
         total += one.first?.total ?? 0;
         return one;
       });
@@ -181,7 +193,7 @@ export class Engine {
     rows: number,
     deadline: number,
   ): Positions | null {
-    const lit = prepared.filter(({ plan }) => filter.archives || plan.bounds.highest >= plan.bounds.lowest);
+    const lit = prepared.filter(({ plan }) => filter.archives || plan.ranges.length > 0);
     const [only] = lit;
     const isOne = lit.length === 1 && only !== undefined && !filter.archives;
     const { left, from } = isOne

@@ -13,6 +13,7 @@ import { ArchivedReader } from './archived-row.js';
 import type { Filter } from './filter.js';
 import { Opening, privateDirectory } from './open.js';
 import { TableInspector } from './table.js';
+import { ZoneMap } from './zones.js';
 
 /** What the engine has to know. Plain data, so that it can go to another thread. */
 export interface QueryOptions {
@@ -27,12 +28,15 @@ export interface QueryOptions {
   readonly archives?: string;
   /** Of rows that name no server. */
   readonly server: string;
+  /** How many rows share a least and a greatest time (zones.ts). */
+  readonly zoneRows?: number;
 }
 
 /** A table that is queried. */
 export interface Origin {
   readonly name: SourceName;
   readonly table: TableInspector;
+  readonly zones: ZoneMap;
   readonly rows: RowReader;
   readonly archived: ArchivedReader;
   read<T>(work: (db: Database) => T): T;
@@ -51,12 +55,15 @@ export class Origins {
   private readonly state: Opening;
   private readonly shelf: ArchiveShelf | null;
   private readonly tables: { readonly postern: TableInspector; readonly auditd: TableInspector };
+  private readonly zones: { readonly postern: ZoneMap; readonly auditd: ZoneMap };
   private rows: { postern: RowReader; auditd: RowReader } | null = null;
 
   constructor(private readonly options: QueryOptions) {
     this.classify = createClassifier(options.aliases);
     this.shelf = options.archives === undefined ? null : new ArchiveShelf(options.archives);
     this.tables = { postern: new TableInspector(options), auditd: new TableInspector(OWN) };
+    const zones = () => new ZoneMap({ rows: options.zoneRows });
+    this.zones = { postern: zones(), auditd: zones() };
     const log = pino({ level: 'silent' });
     this.postern = new Opening(options.database, join(this.directory, 'postern'), log);
     this.state = new Opening(options.stateDatabase, join(this.directory, 'auditd'), log);
@@ -71,6 +78,7 @@ export class Origins {
       wanted.push({
         name: 'postern',
         table: this.tables.postern,
+        zones: this.zones.postern,
         rows: this.rows.postern,
         archived: new ArchivedReader({ table, columns }, this.rows.postern),
         read: (work) => this.postern.read(work),
@@ -80,6 +88,7 @@ export class Origins {
       wanted.push({
         name: 'auditd',
         table: this.tables.auditd,
+        zones: this.zones.auditd,
         rows: this.rows.auditd,
         archived: new ArchivedReader(OWN, this.rows.auditd),
         read: (work) => this.readState(work),

@@ -1,7 +1,6 @@
 import type { Database } from 'better-sqlite3';
 import type { Classifier } from '../audit/catalog.js';
 import type { ColumnKey } from '../source/columns.js';
-import { type Bounds, timeBounds } from './bounds.js';
 import {
   type Branch,
   both,
@@ -16,12 +15,14 @@ import {
 } from './branch.js';
 import type { Filter } from './filter.js';
 import { kindTerm } from './kinds.js';
+import type { IdRange } from './ranges.js';
 import { addressRanges, addressSpellings, isAmbiguous, variantsOf } from './spellings.js';
 import type { QueryTable } from './table.js';
 
 /** How one table is read for one filter. */
 export interface Plan {
-  readonly bounds: Bounds;
+  /** Outside of these nothing is meant; the newest first. */
+  readonly ranges: readonly IdRange[];
   /** Null: row by row. */
   readonly branches: readonly Branch[] | null;
   /** For a walk row by row. */
@@ -41,28 +42,26 @@ export interface PlanContext {
 
 const MOST_ADDRESSES = 5_000;
 
-/** Decides how the rows from 1 to `snapshot` are read. One step: a few hundred seeks at most. */
+/** Decides how the rows of some ranges of ids are read. One step: a few hundred seeks at most. */
 export function planQuery(
   db: Database,
   table: QueryTable,
   filter: Filter,
   context: PlanContext,
-  snapshot: number,
+  ranges: readonly IdRange[],
 ): Plan {
   const terms = termsOf(db, table, filter, context);
-  const bounds = timeBounds(db, table, filter, snapshot);
   const timed = filter.from !== null || filter.to !== null;
   const columns = columnsOf(filter);
   const conditions = terms.flatMap(({ condition }) => condition ?? []);
   const nothing = terms.some(({ branches }) => branches?.length === 0);
-  if (nothing || bounds.highest < bounds.lowest) {
-    return { bounds: { lowest: 1, highest: 0 }, branches: [], conditions, undecided: 'nothing', columns };
-  }
+  if (nothing || ranges.length === 0)
+    return { ranges: [], branches: [], conditions, undecided: 'nothing', columns };
   const driver = fewest(db, table, terms);
   const others = terms.filter((one) => one !== driver).flatMap(({ condition }) => condition ?? []);
   const decided = terms.every((one) => one.exact && (one === driver || one.condition !== null));
   return {
-    bounds,
+    ranges,
     branches: driver?.branches?.map((branch) => withConditions(branch, others)) ?? null,
     conditions,
     undecided: decided ? (timed ? 'time' : 'nothing') : 'all',

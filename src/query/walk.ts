@@ -6,6 +6,7 @@ import type { RawRow } from '../source/encoding.js';
 import type { RowPlace, RowReader } from '../source/row.js';
 import { BranchIds } from './branches.js';
 import type { Plan } from './plan.js';
+import { below, lowestOf } from './ranges.js';
 import { type QueryTable, selectList } from './table.js';
 
 /** A row that is meant. What was not asked for is not there. */
@@ -56,7 +57,10 @@ export class Walk {
   private readonly bare: boolean;
   private readonly timeOnly: boolean;
   private readonly created = new CreatedReader();
+  private readonly begin: number;
   private before: number;
+  /** The range of ids that `before` stands in. */
+  private range = 0;
   private window = WINDOW;
   private slice = FIRST;
   /** Of the details read in this step. */
@@ -67,9 +71,10 @@ export class Walk {
   constructor(private readonly options: WalkOptions) {
     const { source, table, plan, columns, before } = options;
     this.source = source;
-    this.before = Math.min(before, plan.bounds.highest + 1);
-    const { branches, bounds } = plan;
-    this.ids = branches === null ? null : new BranchIds(table, branches, bounds.lowest, this.before);
+    const { branches, ranges } = plan;
+    this.begin = below(ranges, before)?.before ?? 0;
+    this.before = this.begin;
+    this.ids = branches === null ? null : new BranchIds(table, branches, lowestOf(ranges), this.before);
     const isTime = columns !== null && [...columns].every((key) => key === 'created_at');
     this.bare = plan.undecided === 'nothing' && columns?.size === 0;
     this.timeOnly = !this.bare && isTime && plan.undecided !== 'all';
@@ -81,8 +86,8 @@ export class Walk {
 
   /** Where the walk is, from the oldest (0) to where it began (1); for people. */
   get position(): number {
-    const { lowest, highest } = this.options.plan.bounds;
-    return highest < lowest ? 0 : Math.max(0, (this.before - lowest) / (highest + 1 - lowest));
+    const lowest = lowestOf(this.options.plan.ranges);
+    return this.begin <= lowest ? 0 : Math.max(0, (this.before - lowest) / (this.begin - lowest));
   }
 
   /** Ids from here on were read, as far as they were meant. */
@@ -127,8 +132,11 @@ export class Walk {
     const most = this.bare ? wanted - this.queue.length : Math.min(this.slice, wanted - this.queue.length);
     const found = ids.take(db, most, end);
     this.done = ids.ended;
-    this.before = this.done ? this.options.plan.bounds.lowest : (found.at(-1) ?? this.before);
+    const { ranges } = this.options.plan;
+    this.before = this.done ? lowestOf(ranges) : (found.at(-1) ?? this.before);
     for (const id of found) {
+      while (id < (ranges[this.range]?.lowest ?? 0)) this.range++;
+      if (id > (ranges[this.range]?.highest ?? 0)) continue; // between two of them
       if (this.bare) this.push(id);
       else this.look(row.get(id) as RawRow | undefined);
     }
@@ -136,7 +144,14 @@ export class Walk {
 
   private byId(db: Database, wanted: number): void {
     const { table, plan, sieve } = this.options;
-    const { lowest } = plan.bounds;
+    const next = below(plan.ranges, this.before, this.range);
+    if (next === null) {
+      this.done = true;
+      return;
+    }
+    this.range = next.at;
+    this.before = next.before;
+    const lowest = plan.ranges[next.at]?.lowest ?? 1;
     const { id } = table.columns;
     const conditions = [...plan.conditions.map(({ sql }) => `AND ${sql}`), sieve].join(' ').trim();
     // Without a condition the limit bounds what is read; with one, only the range of ids does.
@@ -169,9 +184,11 @@ export class Walk {
   ): void {
     const full = found === limit && last !== undefined;
     this.before = full ? last : floor;
-    if (!full && floor <= this.options.plan.bounds.lowest) this.done = true;
-    if (performance.now() - begin < FAST_MS) this.window *= WIDER;
-    else this.window = Math.max(WINDOW, Math.floor(this.window / 2));
+    if (this.before <= lowestOf(this.options.plan.ranges)) this.done = true;
+    // What ended otherwise says nothing of how long the whole window takes.
+    const isWhole = !full && floor > (this.options.plan.ranges[this.range]?.lowest ?? 1);
+    if (performance.now() - begin >= FAST_MS) this.window = Math.max(WINDOW, Math.floor(this.window / 2));
+    else if (isWhole) this.window *= WIDER;
   }
 
   private push(id: number): void {

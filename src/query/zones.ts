@@ -1,0 +1,202 @@
+import type { Database, Statement } from 'better-sqlite3';
+import { COLUMN_KEYS, type ColumnKey } from '../source/columns.js';
+import { CreatedReader } from '../source/created.js';
+import type { RawRow, SqlValue } from '../source/encoding.js';
+import type { Filter } from './filter.js';
+import { type IdRange, upTo } from './ranges.js';
+import { type QueryTable, selectList } from './table.js';
+
+/** Rows of a zone. */
+const ROWS = 4_096;
+/** Tables with fewer zones are read faster than a map of them is made. */
+const FEW = 4;
+/** Rows may be put back or changed under ids that a map has: so old it may be. */
+const OLDEST_MS = 600_000;
+/** As SQLite writes a time. Nothing else that can be read as one looks so, and among these the order of times is that of the texts. */
+const WRITTEN = '????-??-?? ??:??:??';
+const LENGTH = WRITTEN.length;
+/** What one row is told from another by. */
+const SHORT: ReadonlySet<ColumnKey> = new Set(COLUMN_KEYS.filter((key) => key !== 'details'));
+
+/** The rows above the last id of the zone before and up to this one. */
+interface Zone {
+  readonly last: number;
+  /** Between these stand the times of all of its rows that have one. */
+  readonly least: number;
+  readonly greatest: number;
+}
+
+export interface ZoneOptions {
+  /** Of a zone. */
+  readonly rows?: number | undefined;
+  /** Milliseconds of a clock that is never set. */
+  readonly clock?: () => number;
+}
+
+/**
+ * A zone map (block range index) of one table: the least and the greatest time of each few thousand rows in the order of their ids.
+ * A range of time is translated with it to the ranges of ids outside of which nothing can be meant, whatever the clocks said
+ * and in whatever order rows came. Kept from one query to the next; what was added meanwhile is read then.
+ */
+export class ZoneMap {
+  private zones: Zone[] = [];
+  private table: QueryTable | null = null;
+  private highest = 0;
+  private since = 0;
+  /** The last row of the last zone: if that is another one, ids were given a second time, or the file is another. */
+  private anchor = '';
+  /** Whether the rows that were read last had other times than SQLite writes. */
+  private isOdd = false;
+  private readonly created = new CreatedReader();
+  private readonly rows: number;
+  private readonly clock: () => number;
+
+  constructor({ rows = ROWS, clock = () => performance.now() }: ZoneOptions = {}) {
+    this.rows = rows;
+    this.clock = clock;
+  }
+
+  /**
+   * Where rows up to `snapshot` stand that may be meant, the newest first.
+   *
+   * @param highest the highest id that the table has now
+   * @param until when the step is over, of `performance.now()`
+   * @returns null if the step was over before everything was read; the next one goes on there
+   */
+  ranges(
+    db: Database,
+    table: QueryTable,
+    filter: Pick<Filter, 'from' | 'to'>,
+    place: { readonly highest: number; readonly snapshot: number },
+    until: number,
+  ): IdRange[] | null {
+    const { highest, snapshot } = place;
+    const { from, to } = filter;
+    if (snapshot < 1) return [];
+    const isSmall = highest < FEW * this.rows;
+    if ((from === null && to === null) || isSmall || table.isView) return [{ lowest: 1, highest: snapshot }];
+    if (this.isStale(db, table, highest)) this.forget(table);
+    this.highest = highest;
+    if (!this.fill(db, table, until)) return null;
+    return upTo(this.between(from, to), snapshot);
+  }
+
+  private get mapped(): number {
+    return this.zones.at(-1)?.last ?? 0;
+  }
+
+  private isStale(db: Database, table: QueryTable, highest: number): boolean {
+    if (this.table !== table || highest < this.highest || this.clock() - this.since > OLDEST_MS) return true;
+    return this.zones.length > 0 && this.lastRow(db, table) !== this.anchor;
+  }
+
+  private forget(table: QueryTable): void {
+    this.zones = [];
+    this.table = table;
+    this.since = this.clock();
+    this.isOdd = false;
+  }
+
+  private lastRow(db: Database, table: QueryTable): string {
+    const sql = `SELECT ${selectList(table, SHORT)} FROM ${table.byId} WHERE ${table.columns.id} = ?`;
+    const row = db.prepare(sql).raw().safeIntegers().get(this.mapped) as RawRow | undefined;
+    return row?.map((value) => `${typeof value} ${String(value)}`).join('\n') ?? '';
+  }
+
+  /** Reads whole zones; what is left is always looked at. Whether the end was reached. */
+  private fill(db: Database, table: QueryTable, until: number): boolean {
+    const before = this.zones.length;
+    const zones = new ZoneReader(db, table, this.created);
+    let isAtEnd = false;
+    while (!isAtEnd && this.highest - this.mapped >= this.rows) {
+      if (performance.now() > until && this.zones.length > before) break;
+      const written = this.isOdd ? 'odd' : zones.written(this.mapped, this.rows);
+      const zone = written === 'odd' ? zones.exact(this.mapped, this.rows) : written;
+      if (zone === null) isAtEnd = true;
+      else {
+        this.zones.push(zone);
+        this.isOdd = zone.isOdd;
+      }
+    }
+    if (this.zones.length > before) this.anchor = this.lastRow(db, table);
+    return isAtEnd || this.highest - this.mapped < this.rows;
+  }
+
+  private between(from: number | null, to: number | null): IdRange[] {
+    const ranges: IdRange[] = [];
+    let lowest = this.mapped + 1;
+    let highest = Number.MAX_SAFE_INTEGER;
+    for (let at = this.zones.length - 1; at >= 0; at--) {
+      const zone = this.zones[at];
+      if (zone === undefined) break;
+      const first = (this.zones[at - 1]?.last ?? 0) + 1;
+      if (zone.greatest < (from ?? zone.greatest) || zone.least >= (to ?? Number.POSITIVE_INFINITY)) continue;
+      if (zone.last + 1 < lowest) {
+        ranges.push({ lowest, highest });
+        highest = zone.last;
+      }
+      lowest = first;
+    }
+    return [...ranges, { lowest, highest }];
+  }
+}
+
+interface Read extends Zone {
+  readonly isOdd: boolean;
+}
+
+/** Reads the zone above an id; null if there are not so many rows. */
+class ZoneReader {
+  private aggregates: Statement | null = null;
+  private times: Statement | null = null;
+
+  constructor(
+    private readonly db: Database,
+    private readonly table: QueryTable,
+    private readonly created: CreatedReader,
+  ) {}
+
+  /** Inside of SQLite; `odd` if not every row's time is as SQLite writes it. */
+  written(above: number, rows: number): Read | 'odd' | null {
+    // Of all types the greatest text is greater than any number, and the greatest BLOB than any text.
+    this.aggregates ??= this.db
+      .prepare(
+        `SELECT count(*), max(i), count(c), sum(c GLOB '${WRITTEN}'), min(c COLLATE BINARY), max(c COLLATE BINARY)
+         FROM (${this.sql()})`,
+      )
+      .raw();
+    const [count, last, texts, alike, least, greatest] = this.aggregates.get(above, rows) as SqlValue[];
+    if (count !== rows) return null;
+    if (texts !== alike || typeof least !== 'string' || typeof greatest !== 'string') return 'odd';
+    return {
+      last: Number(last),
+      least: this.created.read(least) ?? Number.NEGATIVE_INFINITY,
+      greatest: this.created.read(greatest) ?? Number.POSITIVE_INFINITY,
+      isOdd: false,
+    };
+  }
+
+  /** Whatever they are. */
+  exact(above: number, rows: number): Read | null {
+    this.times ??= this.db.prepare(this.sql()).raw().safeIntegers();
+    const found = this.times.all(above, rows) as RawRow[];
+    if (found.length < rows) return null;
+    let least = Number.POSITIVE_INFINITY;
+    let greatest = Number.NEGATIVE_INFINITY;
+    let isOdd = false;
+    for (const [, raw = null] of found) {
+      const value = Buffer.isBuffer(raw) ? raw.toString() : raw;
+      if (typeof value !== 'string' || value.length !== LENGTH || value[10] !== ' ') isOdd = true;
+      const time = this.created.read(value);
+      if (time === null) continue;
+      if (time < least) least = time;
+      if (time > greatest) greatest = time;
+    }
+    return { last: Number(found.at(-1)?.[0]), least, greatest, isOdd };
+  }
+
+  private sql(): string {
+    const { columns, byId } = this.table;
+    return `SELECT ${columns.id} AS i, ${columns.created_at} AS c FROM ${byId} WHERE ${columns.id} > ? AND ${columns.id} <= ${Number.MAX_SAFE_INTEGER} ORDER BY ${columns.id} LIMIT ?`;
+  }
+}

@@ -1,0 +1,281 @@
+import fc from 'fast-check';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { parseTime } from '../../src/audit/time.js';
+import { Engine } from '../../src/query/engine.js';
+import { EVERYTHING, type Filter } from '../../src/query/filter.js';
+import { below, upTo } from '../../src/query/ranges.js';
+import { TableInspector } from '../../src/query/table.js';
+import { ZoneMap } from '../../src/query/zones.js';
+import { exported, seconds, Tables } from './tables.js';
+
+const DAY_S = 86_400;
+const START = Date.UTC(2026, 10, 1);
+/** Rows of a zone: a few hundred rows have many. */
+const ZONE = 8;
+
+interface Row {
+  readonly id: number;
+  readonly created_at: unknown;
+  readonly action: string;
+  readonly user_name: string;
+}
+
+/** A time of day, in all the ways that rows have it. */
+const FORMS: ReadonlyArray<(at: number) => unknown> = [
+  seconds,
+  (at) => START + at * 1_000,
+  (at) => START / 1_000 + at,
+  (at) => String(START / 1_000 + at),
+  (at) => Buffer.from(seconds(at)),
+  (at) => `${seconds(at).replace(' ', 'T')}.250Z`,
+  (at) => seconds(at).replace(' ', 'T'),
+  (at) => `${seconds(at + 7_200).slice(0, 16)}+02`, // of 19 characters, too, and of another day
+  (at) => `${START / 1_000 + at}.00000000`,
+  () => 'yesterday',
+  () => '2026-99-99 00:00:00',
+  () => '0000-00-00 00:00:00',
+  () => 'zzzz-zz-zz zz:zz:zz',
+  () => '',
+  () => null,
+  () => 1e300,
+  () => -1,
+];
+
+/** Rows of one clock, that is wrong by so much, mostly of one form. */
+const run = fc.record({
+  rows: fc.integer({ min: 1, max: 3 * ZONE }),
+  begin: fc.integer({ min: 0, max: 20 * DAY_S }),
+  pace: fc.constantFrom(-60, 0, 1, 60, 3_600),
+  gap: fc.constantFrom(1, 1, 1, 3, 1_000),
+  forms: fc.oneof(
+    { weight: 3, arbitrary: fc.constant([0]) },
+    { weight: 2, arbitrary: fc.array(fc.nat(FORMS.length - 1), { minLength: 1, maxLength: 4 }) },
+  ),
+});
+type Run = typeof run extends fc.Arbitrary<infer T> ? T : never;
+
+function rowsOf(runs: readonly Run[], above: number): Row[] {
+  let id = above;
+  return runs.flatMap(({ rows, begin, pace, gap, forms }) =>
+    Array.from({ length: rows }, (_, at) => {
+      id += at === 0 ? gap : 1;
+      const form = FORMS[forms[at % forms.length] ?? 0] ?? seconds;
+      return {
+        id,
+        created_at: form(Math.max(0, begin + at * pace)),
+        action: ['update', 'login'][at % 2] ?? '',
+        user_name: `user${at % 3}`,
+      };
+    }),
+  );
+}
+
+const moment = fc.integer({ min: 0, max: 20 * DAY_S }).map((at) => START + at * 1_000);
+const filter = fc
+  .record({
+    from: fc.option(moment, { nil: null }),
+    to: fc.option(moment, { nil: null }),
+    user: fc.option(fc.constantFrom('user1', 'nobody'), { nil: null, freq: 2 }),
+    action: fc.option(fc.constantFrom('login', 'update'), { nil: null, freq: 2 }),
+  })
+  .map((parts): Filter => ({ ...EVERYTHING, source: 'postern', ...parts }));
+
+const timeOf = (value: unknown) => parseTime(Buffer.isBuffer(value) ? value.toString() : value);
+
+function expected(rows: readonly Row[], { from, to, user, action }: Filter): string[] {
+  return rows
+    .filter(({ created_at, ...row }) => {
+      const time = timeOf(created_at);
+      const isInTime = time !== null && time >= (from ?? 0) && time < (to ?? Number.POSITIVE_INFINITY);
+      return (
+        (isInTime || (from === null && to === null)) &&
+        row.user_name === (user ?? row.user_name) &&
+        row.action === (action ?? row.action)
+      );
+    })
+    .map(({ id }) => `postern:${id}`)
+    .reverse();
+}
+
+function insert(tables: Tables, rows: readonly Row[]): void {
+  const sql = 'INSERT INTO audit_log (id, created_at, action, user_name) VALUES (?, ?, ?, ?)';
+  const statement = tables.postern.prepare(sql);
+  tables.postern.transaction(() => {
+    for (const { id, created_at, action, user_name } of rows)
+      statement.run(id, created_at, action, user_name);
+  })();
+}
+
+/** As Postern makes it, but that a time may be missing. */
+function loose(tables: Tables, type: string): void {
+  const [sql, ...indexes] = tables.postern
+    .prepare(
+      "SELECT sql FROM sqlite_schema WHERE tbl_name = 'audit_log' AND sql IS NOT NULL ORDER BY type DESC",
+    )
+    .pluck()
+    .all() as string[];
+  tables.postern.exec('DROP TABLE audit_log');
+  tables.postern.exec((sql ?? '').replace(/created_at\s[^,]*,/, `created_at ${type},`));
+  for (const index of indexes) tables.postern.exec(index);
+}
+
+function check(engine: Engine, rows: readonly Row[], one: Filter, limit: number): void {
+  const ids = expected(rows, one);
+  const request = { filter: one, limit, count: 'some' as const, timeLimit: 60_000 };
+  const byNumber: string[] = [];
+  const byCursor: string[] = [];
+  let cursor: string | null = null;
+  for (let page = 1; page <= Math.ceil(ids.length / limit) + 1; page++) {
+    const numbered = engine.page({ ...request, page, cursor: null });
+    byNumber.push(...numbered.entries.map(({ id }) => id));
+    expect([numbered.total, numbered.total_exact]).toEqual([ids.length, true]);
+    if (page > 1 && cursor === null) continue;
+    const next = engine.page({ ...request, page: 1, cursor });
+    byCursor.push(...next.entries.map(({ id }) => id));
+    cursor = next.next;
+  }
+  expect(byNumber).toEqual(ids);
+  expect(byCursor).toEqual(ids);
+  const lines = exported(engine, one).split('\n');
+  expect(lines.filter((line) => line !== '').map((line) => (JSON.parse(line) as { id: string }).id)).toEqual(
+    ids,
+  );
+  expect(engine.stats(one, 5, 60_000).total).toBe(ids.length);
+}
+
+it.each([
+  [20, { at: 0, before: 10 }],
+  [6, { at: 0, before: 6 }],
+  [5, { at: 1, before: 3 }],
+  [2, { at: 1, before: 2 }],
+  [1, null],
+])('below %d there stands of two ranges %j', (id, found) => {
+  const ranges = [
+    { lowest: 5, highest: 9 },
+    { lowest: 1, highest: 2 },
+  ];
+  expect(below(ranges, id)).toEqual(found);
+  expect(upTo(ranges, id - 1)[0]?.highest).toBe(found === null ? undefined : found.before - 1);
+});
+
+describe.each([
+  ['with the indexes', true, 'DATETIME'],
+  ['without an index', false, ''],
+])('a range of time, %s', (_, indexes, type) => {
+  let tables: Tables;
+  beforeAll(() => {
+    tables = new Tables({ indexes });
+    loose(tables, type);
+  });
+  afterAll(() => tables.remove());
+
+  it('finds what a naive filter finds, whatever the clocks said, while rows come and go', () => {
+    const runs = fc.array(run, { minLength: 1, maxLength: 12 });
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(runs, fc.array(fc.nat(500), { maxLength: 4 })), { minLength: 1, maxLength: 3 }),
+        fc.array(filter, { minLength: 1, maxLength: 3 }),
+        fc.integer({ min: 3, max: 60 }),
+        (turns, filters, limit) => {
+          tables.clear();
+          const engine = new Engine({ ...tables.options(), zoneRows: ZONE });
+          let rows: Row[] = [];
+          try {
+            for (const [added, removed] of turns) {
+              const more = rowsOf(added, rows.at(-1)?.id ?? 0);
+              insert(tables, more);
+              rows = [...rows, ...more];
+              for (const one of filters) check(engine, rows, one, limit);
+              const gone = new Set(removed.map((at) => rows[at]?.id));
+              const remove = tables.postern.prepare('DELETE FROM audit_log WHERE id = ?');
+              for (const id of gone) remove.run(id ?? 0);
+              rows = rows.filter(({ id }) => !gone.has(id));
+              for (const one of filters) check(engine, rows, one, limit);
+            }
+          } finally {
+            engine.close();
+          }
+        },
+      ),
+      { numRuns: Number(process.env.FC_RUNS ?? 40) },
+    );
+  });
+});
+
+describe('the map of times', () => {
+  const ROWS = 400;
+  let tables: Tables;
+  let now: number;
+  let map: ZoneMap;
+  let table: TableInspector;
+  beforeEach(() => {
+    tables = new Tables();
+    now = 0;
+    map = new ZoneMap({ rows: ZONE, clock: () => now });
+    table = new TableInspector(tables.options());
+    tables.insert(minutes(0, ROWS));
+  });
+  afterEach(() => tables.remove());
+
+  const minutes = (from: number, count: number) =>
+    Array.from({ length: count }, (_, at) => ({ created_at: seconds((from + at) * 60) }));
+  const hour = { from: START + 2 * 3_600_000, to: START + 3 * 3_600_000 };
+
+  function ranges(until = Number.POSITIVE_INFINITY) {
+    const highest = Number(tables.postern.prepare('SELECT max(id) FROM audit_log').pluck().get());
+    const place = { highest, snapshot: highest };
+    return map.ranges(tables.postern, table.look(tables.postern), hour, place, until);
+  }
+
+  it('leaves out what can not be meant, wherever a clock was wrong', () => {
+    expect(ranges()).toEqual([{ lowest: 121, highest: 184 }]);
+    tables.insert(minutes(130, 3)); // late
+    expect(ranges()).toEqual([
+      { lowest: 401, highest: 403 },
+      { lowest: 121, highest: 184 },
+    ]);
+    tables.insert(minutes(900, 30));
+    expect(ranges()).toEqual([
+      { lowest: 433, highest: 433 }, // not yet a zone
+      { lowest: 401, highest: 408 },
+      { lowest: 121, highest: 184 },
+    ]);
+  });
+
+  it('is made in steps and goes on where it was', () => {
+    let steps = 0;
+    while (ranges(Number.NEGATIVE_INFINITY) === null) steps++;
+    expect(steps).toBe(ROWS / ZONE - 1);
+    expect(ranges(Number.NEGATIVE_INFINITY)).toEqual([{ lowest: 121, highest: 184 }]);
+  });
+
+  const late = "UPDATE audit_log SET created_at = '2026-11-01 02:30:00' WHERE id = 10";
+  it.each<readonly [string, () => void]>([
+    ['is ten minutes old', () => (now = 600_001)],
+    ['the highest id went down', () => tables.postern.exec(`DELETE FROM audit_log WHERE id = ${ROWS}`)],
+    [
+      'ids were given a second time',
+      () => {
+        tables.postern.exec('DELETE FROM audit_log WHERE id > 390');
+        tables.postern.exec("UPDATE sqlite_sequence SET seq = 390 WHERE name = 'audit_log'");
+        tables.insert(minutes(500, 40));
+      },
+    ],
+    ['the table is another', () => tables.postern.exec('ALTER TABLE audit_log ADD COLUMN more')],
+  ])('is made anew when %s', (_, change) => {
+    ranges();
+    tables.postern.exec(late);
+    expect(ranges()).toEqual([{ lowest: 121, highest: 184 }]);
+    change();
+    expect(ranges()?.at(-1)).toEqual({ lowest: 9, highest: 16 });
+  });
+
+  it('is made neither of a small table nor of a view', () => {
+    tables.clear();
+    tables.insert(minutes(0, 3 * ZONE));
+    expect(ranges(Number.NEGATIVE_INFINITY)).toEqual([{ lowest: 1, highest: 3 * ZONE }]);
+    tables.insert(minutes(0, 9 * ZONE));
+    tables.postern.exec('ALTER TABLE audit_log RENAME TO t; CREATE VIEW audit_log AS SELECT * FROM t');
+    expect(ranges(Number.NEGATIVE_INFINITY)).toEqual([{ lowest: 1, highest: 12 * ZONE }]);
+  });
+});
