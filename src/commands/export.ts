@@ -39,7 +39,10 @@ Examples:
       const filter = await filterOf(options, Date.now());
       const { output } = options;
       const isCsv = options.csv === true || (options.ndjson !== true && output?.endsWith('.csv') === true);
-      const service = createQueryService(queryOptionsOf(loadConfig(options.config ?? null, process.env)));
+      const service = createQueryService({
+        ...queryOptionsOf(loadConfig(options.config ?? null, process.env)),
+        zoneRows: 0,
+      });
       const progress = new ExportProgress(
         output !== undefined || !process.stdout.isTTY ? process.stderr : null,
       );

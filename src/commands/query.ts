@@ -43,7 +43,10 @@ Examples:
       const filter = await filterOf(options, Date.now());
       const page = numberOf('page', options.page, 1);
       const limit = numberOf('limit', options.limit, 50);
-      const service = createQueryService(queryOptionsOf(loadConfig(options.config ?? null, process.env)));
+      const service = createQueryService({
+        ...queryOptionsOf(loadConfig(options.config ?? null, process.env)),
+        zoneRows: 0,
+      });
       try {
         const result = await service.page(filter, {
           page,

@@ -28,7 +28,10 @@ Examples:
         options.from === undefined && options.to === undefined ? { ...options, from: '-30d' } : options;
       const filter = await filterOf(all, now);
       const top = numberOf('top', options.top, 10);
-      const service = createQueryService(queryOptionsOf(loadConfig(options.config ?? null, process.env)));
+      const service = createQueryService({
+        ...queryOptionsOf(loadConfig(options.config ?? null, process.env)),
+        zoneRows: 0,
+      });
       try {
         const stats = await service.stats(filter, { top });
         const paint = createPaint(wantsColour(process.stdout, process.env));

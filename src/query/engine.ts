@@ -135,6 +135,9 @@ export class Engine {
       mayPrefilter: this.options.redact.mode === 'mask',
     };
     const shelf = this.origins.archives(filter);
+    const begun = performance.now();
+    // With half of a map every row is found as well.
+    const patience = deadline === null ? Number.POSITIVE_INFINITY : begun + (deadline - begun) / 2;
     let total = 0;
     return this.origins
       .of(filter.source)
@@ -147,8 +150,9 @@ export class Engine {
             const table = origin.table.look(db);
             const highest = Number(db.prepare(table.maxId).pluck().safeIntegers().get() ?? 0);
             const place = { highest, snapshot: Math.min(highest, most) };
-            const ranges = origin.zones.ranges(db, table, filter, place, performance.now() + STEP_MS);
-            if (ranges === null) return null;
+            const end = performance.now() + STEP_MS;
+            const { ranges, isWhole } = origin.zones.ranges(db, table, filter, place, end);
+            if (!isWhole && performance.now() < patience) return null;
             const plan = planQuery(db, table, filter, context, ranges);
             const archived = shelf?.highestId(origin.name) ?? 0;
             const snapshot = Math.min(Math.max(highest, archived), most);
@@ -156,7 +160,6 @@ export class Engine {
             if (wanted === null) return found;
             return { ...found, first: this.first(db, found, filter, begin, wanted, COUNTED + 1 - total) };
           });
-          if (one === null && deadline !== null && performance.now() > deadline) throw late();
         }
         total += one.first?.total ?? 0;
         return one;

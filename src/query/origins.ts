@@ -28,7 +28,7 @@ export interface QueryOptions {
   readonly archives?: string;
   /** Of rows that name no server. */
   readonly server: string;
-  /** How many rows share a least and a greatest time (zones.ts). */
+  /** How many rows share a least and a greatest time (zones.ts). 0: none do; who asks one thing has no use for a map. */
   readonly zoneRows?: number;
 }
 

@@ -26,8 +26,14 @@ interface Zone {
   readonly greatest: number;
 }
 
+export interface Zoned {
+  readonly ranges: readonly IdRange[];
+  /** False if another step could leave out more. */
+  readonly isWhole: boolean;
+}
+
 export interface ZoneOptions {
-  /** Of a zone. */
+  /** Of a zone; 0: there is to be no map. */
   readonly rows?: number | undefined;
   /** Milliseconds of a clock that is never set. */
   readonly clock?: () => number;
@@ -60,8 +66,7 @@ export class ZoneMap {
    * Where rows up to `snapshot` stand that may be meant, the newest first.
    *
    * @param highest the highest id that the table has now
-   * @param until when the step is over, of `performance.now()`
-   * @returns null if the step was over before everything was read; the next one goes on there
+   * @param until when the step is over, of `performance.now()`; the next one goes on where it was. What is not read by then may be meant
    */
   ranges(
     db: Database,
@@ -69,16 +74,17 @@ export class ZoneMap {
     filter: Pick<Filter, 'from' | 'to'>,
     place: { readonly highest: number; readonly snapshot: number },
     until: number,
-  ): IdRange[] | null {
+  ): Zoned {
     const { highest, snapshot } = place;
     const { from, to } = filter;
-    if (snapshot < 1) return [];
-    const isSmall = highest < FEW * this.rows;
-    if ((from === null && to === null) || isSmall || table.isView) return [{ lowest: 1, highest: snapshot }];
+    if (snapshot < 1) return { ranges: [], isWhole: true };
+    const isMapped = this.rows > 0 && highest >= FEW * this.rows && !table.isView;
+    if ((from === null && to === null) || !isMapped)
+      return { ranges: [{ lowest: 1, highest: snapshot }], isWhole: true };
     if (this.isStale(db, table, highest)) this.forget(table);
     this.highest = highest;
-    if (!this.fill(db, table, until)) return null;
-    return upTo(this.between(from, to), snapshot);
+    const isWhole = this.fill(db, table, until);
+    return { ranges: upTo(this.between(from, to), snapshot), isWhole };
   }
 
   private get mapped(): number {
