@@ -28,12 +28,12 @@ export class FrameBuffer {
     const start = this.room() + before.length;
     const body = start + this.digits + 1;
     const end = this.format.write?.(event, this.memory, body) ?? -1;
-    if (end < 0 || end + 1 + after.length > this.memory.length) {
+    const length = String(end - body);
+    const moved = length.length - this.digits;
+    if (end < 0 || end + moved + after.length > this.memory.length) {
       this.addText(before + countedFrame(this.format(event)) + after);
       return;
     }
-    const length = String(end - body);
-    const moved = length.length - this.digits;
     if (moved !== 0) {
       this.memory.copyWithin(body + moved, body, end);
       this.digits = length.length;

@@ -66,6 +66,36 @@ describe('frames that are written as bytes', () => {
     );
   });
 
+  it('are whole where they end at, before or behind the end of the memory, with whatever length before', () => {
+    const slab = 128 * 1024;
+    let length = 0;
+    const text = () => 'x'.repeat(length);
+    const write = (_: unknown, into: Buffer, at: number) =>
+      at + length > into.length ? -1 : into.fill('x', at, at + length) && at + length;
+    const format = Object.assign(text, { write }) as Formatter;
+    const around = fc.record({
+      filled: fc.integer({ min: 0, max: 110_000 }),
+      last: fc.constantFrom(0, 7, 42, 500, 5_000), // whose length has one digit to four
+      off: fc.integer({ min: -20, max: 20 }),
+      relp: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(around, ({ filled, last, off, relp }) => {
+        const frames = new FrameBuffer(format);
+        const [before, after] = relp ? ['4711 syslog ', '\n'] : ['', ''];
+        const add = (size: number) => {
+          length = size;
+          frames.addCounted(plainEvent, before, after);
+          return `${before}${size} ${text()}${after}`;
+        };
+        const expected = add(filled) + add(last);
+        const rest = add(Math.max(0, slab - expected.length - before.length - 5 + off)) + add(3);
+        expect(frames.take().toString('latin1') === expected + rest).toBe(true);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
   it.each(['octet-counting', 'newline'] as const)('leave what was taken alone, with %s', (framing) => {
     const frames = new FrameBuffer(formatter({ maxMessageSize: 1_000_000 }));
     const taken: Buffer[] = [];
