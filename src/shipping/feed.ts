@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { messageOf } from '../errors.js';
@@ -14,6 +15,8 @@ const PAGE_ROWS = 4_000;
 const PAGE_BYTES = 4 * 2 ** 20;
 /** Sinks at the same position share a page; one that is a few pages behind still finds its own. What all have passed goes at once. */
 const PAGES_KEPT = 4;
+/** After a new timeline could not be begun: a full disk is not looked at without a pause. */
+const RETRY_MS = 1_000;
 
 export interface Page {
   readonly timeline: number;
@@ -69,7 +72,9 @@ export class Feed {
   private readonly followers = new Set<Follower>();
   private replacing: Promise<void> | null = null;
   private statusNow: FeedStatus;
-  private ended = false;
+  private readonly ending = new AbortController();
+  /** The history that could not be begun, which was said. */
+  private unbegun = '';
   /** Rows up to here were there before anybody looked on. */
   private past = { timeline: 0, upTo: 0 };
   private watcher: { close(): void } | null = null;
@@ -77,7 +82,7 @@ export class Feed {
   constructor(private readonly options: FeedOptions) {
     const { source, state, clock } = options;
     this.name = source.name;
-    this.markNow = state.timelines.current(this.name) ?? state.timelines.begin(this.name, 1, 'first start');
+    this.markNow = state.mark(this.name) ?? state.timelines.begin(this.name, 1, 'first start');
     const now = clock();
     this.statusNow = {
       state: 'starting',
@@ -98,6 +103,11 @@ export class Feed {
     return { ...this.statusNow, timeline: this.markNow.timeline, mark: this.markNow.id };
   }
 
+  /** To be called before anything is read: those who read until now may have gone on since this was made, to another timeline even. */
+  resume(): void {
+    this.markNow = this.options.state.mark(this.name) ?? this.markNow;
+  }
+
   start(): void {
     this.watcher = this.options.source.watch(() => this.wake());
   }
@@ -116,7 +126,7 @@ export class Feed {
 
   /** The page behind `after`, or null if there is none now; then `wait` says when to ask again. */
   page(after: number): Page | null {
-    if (this.ended || this.replacing !== null) return null;
+    if (this.ending.signal.aborted || this.replacing !== null) return null;
     const from = Math.min(after, this.markNow.id);
     const kept = this.pages.find((page) => page.after === from && page.timeline === this.markNow.timeline);
     if (kept !== undefined) return kept;
@@ -141,16 +151,18 @@ export class Feed {
     });
   }
 
-  close(): void {
-    this.ended = true;
+  /** Resolves when nothing is written any more. A timeline that is about to begin is left to the next one that reads. */
+  async close(): Promise<void> {
+    this.ending.abort();
     this.watcher?.close();
     this.watcher = null;
     this.wakeFollowers();
+    await this.replacing;
   }
 
   /** Looks because something may have changed; true if there are new rows. */
   wake(): boolean {
-    if (this.ended || this.replacing !== null) return false;
+    if (this.ending.signal.aborted || this.replacing !== null) return false;
     const kept = this.pages.at(-1);
     const unread =
       kept !== undefined && kept.timeline === this.markNow.timeline && kept.upTo === this.markNow.id;
@@ -236,33 +248,35 @@ export class Feed {
   }
 
   private replace(reason: string): void {
-    const { state, log } = this.options;
-    const old = this.markNow;
+    const { timeline } = this.markNow;
     this.pages = [];
-    log.warn(
-      { source: this.name, timeline: old.timeline + 1, reason },
-      `another database history: ${reason}`,
-    );
-    this.replacing = (async () => {
-      state.transaction(() => undefined); // what is only remembered of the old timeline is written first
-      const lost = await findLost(this.options.source, state, old, this.options.sinks());
-      const timeline = old.timeline + 1;
-      state.transaction(() => {
-        this.markNow = state.timelines.begin(this.name, timeline, reason);
-      });
-      this.options.onReplaced(timeline, reason, lost);
-    })()
-      .catch((error: unknown) => {
-        this.say(
-          'failed',
-          `starting timeline ${old.timeline + 1} failed: ${messageOf(error)}; trying again`,
-          0,
-        );
+    if (this.unbegun !== `${timeline} ${reason}`) {
+      this.options.log.warn(
+        { source: this.name, timeline: timeline + 1, reason },
+        `another database history: ${reason}`,
+      );
+    }
+    this.replacing = this.begin(timeline + 1, reason)
+      .catch(async (error: unknown) => {
+        this.unbegun = `${timeline} ${reason}`;
+        this.say('failed', `starting timeline ${timeline + 1} failed: ${messageOf(error)}; trying again`, 0);
+        await sleep(RETRY_MS, undefined, { signal: this.ending.signal }).catch(() => undefined);
       })
       .finally(() => {
         this.replacing = null;
         this.wakeFollowers();
       });
+  }
+
+  private async begin(timeline: number, reason: string): Promise<void> {
+    const { state, source, sinks, onReplaced } = this.options;
+    state.transaction(() => undefined); // what is only remembered of the old timeline is written first
+    const lost = await findLost(source, state, this.markNow, sinks(), this.ending.signal);
+    if (this.ending.signal.aborted) return;
+    state.transaction(() => {
+      this.markNow = state.timelines.begin(this.name, timeline, reason);
+    });
+    onReplaced(timeline, reason, lost);
   }
 }
 

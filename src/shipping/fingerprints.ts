@@ -138,6 +138,15 @@ export class Fingerprints {
     }
   }
 
+  /** The newest row of a timeline that is only remembered; null if there is none. */
+  remembered(source: SourceName, timeline: number): Mark | null {
+    const last = this.pending.findLast(
+      (pending) => pending.source === source && pending.timeline === timeline,
+    );
+    const id = last?.ids.at(-1);
+    return id === undefined ? null : { timeline, id, fingerprint: last?.prints.at(-1) ?? null };
+  }
+
   /** Highest recorded id of a timeline, 0 if none. */
   last(source: SourceName, timeline: number): number {
     let last = (this.lastId.get(source, timeline) as number | undefined) ?? 0;

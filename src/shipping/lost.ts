@@ -19,18 +19,21 @@ const RANGES_NAMED = 100;
 /**
  * Compares what the sinks had still to deliver of the old history (`old`) with the database that is there now, in slices.
  * Rows that are in both (same id, same columns) are not lost: the new timeline delivers them.
+ *
+ * @param signal ends it early; what it has by then is of no use
  */
 export async function findLost(
   source: AuditSource,
   state: State,
   old: Mark,
   sinks: readonly string[],
+  signal?: AbortSignal,
 ): Promise<LostRows[]> {
   const lagging = sinks
     .map((sink) => ({ sink, upTo: state.cursors.position(sink, source.name, old.timeline) ?? old.id }))
     .filter(({ upTo }) => upTo < old.id);
   if (lagging.length === 0) return [];
-  const missing = await missingIds(source, state, old, Math.min(...lagging.map(({ upTo }) => upTo)));
+  const missing = await missingIds(source, state, old, Math.min(...lagging.map(({ upTo }) => upTo)), signal);
   return lagging
     .map(({ sink, upTo }) => {
       const ids = missing.filter((id) => id > upTo);
@@ -55,11 +58,17 @@ export function rangesOf(ids: readonly number[]): Array<readonly [number, number
   return ranges;
 }
 
-async function missingIds(source: AuditSource, state: State, old: Mark, from: number): Promise<number[]> {
+async function missingIds(
+  source: AuditSource,
+  state: State,
+  old: Mark,
+  from: number,
+  signal?: AbortSignal,
+): Promise<number[]> {
   const anything: Mark = { timeline: old.timeline + 1, id: 0, fingerprint: null };
   const missing: number[] = [];
   let after = from;
-  while (after < old.id) {
+  while (after < old.id && signal?.aborted !== true) {
     const look = source.look({ mark: anything, after, maxRows: SLICE_ROWS, maxBytes: SLICE_BYTES });
     // If it can't be read now, all of the rest counts as lost: saying too much is better than too little.
     const events = look.state === 'reading' ? look.events : [];

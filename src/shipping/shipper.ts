@@ -81,6 +81,7 @@ export class Shipper {
 
   /** Resolves when each sink has been opened, or has failed once and is being tried again. */
   async start(): Promise<void> {
+    for (const feed of this.feeds) feed.resume();
     for (const loop of this.loops) loop.start();
     for (const feed of this.feeds) feed.start();
     await Promise.all(this.loops.map((loop) => loop.settled));
@@ -89,7 +90,7 @@ export class Shipper {
   /** Ships what is there, for 3 s at most, and closes the sinks. What is left is found again at the next start. */
   async stop(): Promise<void> {
     await Promise.all(this.loops.map((loop) => loop.stop(DRAIN_MS)));
-    for (const feed of this.feeds) feed.close();
+    await Promise.all(this.feeds.map((feed) => feed.close()));
     this.state.transaction(() => undefined); // the fingerprints still remembered
   }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { SourceName } from '../audit/event.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { createAuditTable } from '../recorder/recorder.js';
+import type { Mark } from '../source/source.js';
 import Database from '../sqlite.js';
 import { Cursors } from './cursors.js';
 import { Fingerprints } from './fingerprints.js';
@@ -81,6 +82,12 @@ export class State {
   /** The key with which secrets are masked in mode `hmac`. Never leaves this database. */
   get hmacKey(): Buffer {
     return Buffer.from(this.secret('hmac_key', 32), 'hex');
+  }
+
+  /** The mark of a source's current timeline, what is only remembered included; null before its first start. */
+  mark(source: SourceName): Mark | null {
+    const written = this.timelines.current(source);
+    return written === null ? null : (this.fingerprints.remembered(source, written.timeline) ?? written);
   }
 
   note(key: string): string | null {

@@ -1,0 +1,158 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { config } from '../../src/config/schema.js';
+import { Shipper } from '../../src/shipping/shipper.js';
+import { State } from '../../src/shipping/state.js';
+import type { AuditSource, Look, LookRequest } from '../../src/source/source.js';
+import { MemoryTable } from './memory-table.js';
+import { MemorySink } from './rig.js';
+
+/** A table in whose place another one can be put: who has read the one before is told so. */
+class Replaceable implements AuditSource {
+  readonly name = 'postern';
+  looks = 0;
+  private history = 1;
+  private table = new MemoryTable(3);
+  private readonly woken = new Set<() => void>();
+
+  look(request: LookRequest): Look {
+    this.looks++;
+    if (request.mark.id > 0 && request.mark.timeline < this.history)
+      return { state: 'replaced', reason: 'row 3 is not the one that was read' };
+    const look = this.table.look(request);
+    const other = (id: string) => `${this.history}${id.slice(1)}`;
+    return { ...look, events: look.events.map((event) => ({ ...event, id: other(event.id) })) };
+  }
+
+  row() {
+    return null;
+  }
+
+  watch(onWake: () => void) {
+    this.woken.add(onWake);
+    return { close: () => this.woken.delete(onWake) };
+  }
+
+  wake(): void {
+    for (const wake of this.woken) wake();
+  }
+
+  append(): void {
+    this.table.rows++;
+    this.wake();
+  }
+
+  replace(rows: number): void {
+    this.history++;
+    this.table = new MemoryTable(rows);
+  }
+}
+
+const log = pino({ level: 'silent' });
+let directory: string;
+let state: State;
+let source: Replaceable;
+let sink: MemorySink;
+let running: Shipper | null;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'postern-handover-'));
+  state = new State(directory);
+  source = new Replaceable();
+  sink = new MemorySink();
+  running = null;
+});
+
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await running?.stop();
+  state.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+function shipper(): Shipper {
+  return new Shipper({
+    sources: [source],
+    sinks: [{ name: 'audit', sink, config: { ...config.parse({}).sinks.audit, type: 'file' } as never }],
+    state,
+    clock: Date.now,
+    log,
+    onReplaced: () => undefined,
+  });
+}
+
+async function start(next: Shipper): Promise<void> {
+  await next.start();
+  running = next;
+  source.wake();
+}
+
+const shipped = (count: number) => vi.waitFor(() => expect(sink.got.length).toBe(count), { timeout: 20_000 });
+const timelines = () => state.db.prepare('SELECT count(*) FROM timeline').pluck().get();
+
+describe('a database that is replaced while the configuration is read again', () => {
+  test('and is noticed by the shipper that is about to stop: the next one goes on with its timeline', async () => {
+    const old = shipper();
+    await start(old);
+    await shipped(3);
+    const next = shipper(); // made before the old one is stopped: what it can't be made of is refused
+    source.replace(5);
+    source.wake();
+    await vi.waitFor(() => expect(timelines()).toBe(2));
+    await old.stop();
+    await start(next);
+    source.append();
+    await shipped(9);
+    expect(timelines()).toBe(2);
+  });
+
+  test('and is noticed at the very end: the next one begins the timeline, once', async () => {
+    const old = shipper();
+    await start(old);
+    await shipped(3);
+    const next = shipper();
+    source.replace(5);
+    source.wake();
+    await old.stop();
+    await start(next);
+    await shipped(8);
+    expect(timelines()).toBe(2);
+  });
+});
+
+test('rows whose fingerprints could not be written at the stop are not read for new ones', async () => {
+  const old = shipper();
+  await start(old);
+  await shipped(3);
+  const [first, second] = [4, 5].map((sequence) => ({ sequence, id: `${sequence}`.repeat(32) }));
+  if (first === undefined || second === undefined) throw new Error('no rows');
+  state.fingerprints.record('postern', 1, [first, second]);
+  expect(state.mark('postern')).toEqual({ timeline: 1, id: 5, fingerprint: '5'.repeat(16) });
+  expect(state.timelines.current('postern')?.id).toBe(3);
+});
+
+describe('a timeline that can not be begun, the disk is full,', () => {
+  const full = () =>
+    vi.spyOn(state, 'transaction').mockImplementation(() => {
+      throw new Error('database or disk is full');
+    });
+
+  test('is tried again once a second, and the process can do other things', async () => {
+    await start(shipper());
+    await shipped(3);
+    const failing = full();
+    source.replace(5);
+    source.looks = 0;
+    source.wake();
+    await sleep(700);
+    expect(source.looks).toBeLessThan(5);
+    expect(running?.status().sources.postern?.message).toMatch(/timeline 2 failed: database or disk is full/);
+    failing.mockRestore();
+    await shipped(8);
+    expect(timelines()).toBe(2);
+  });
+});
