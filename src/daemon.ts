@@ -116,13 +116,7 @@ export class Daemon {
   async stop(): Promise<void> {
     this.notifier.notify({ STOPPING: '1' });
     await this.reloading.catch(() => undefined);
-    if (this.works !== null) {
-      this.works.bans.stop();
-      await this.works.retention.stop();
-      this.record(this.works, { action: 'daemon.stop' });
-      await this.works.shipper.stop();
-      await this.works.fleet?.stop();
-    }
+    if (this.works !== null) await this.halt(this.works, { action: 'daemon.stop' });
     this.heartbeat?.stop();
     await this.control?.close();
     await this.api?.close();
@@ -271,20 +265,35 @@ export class Daemon {
       log.warn('what has changed is in the jail of fail2ban too: run install.sh --reconfigure');
     }
     log.level = loaded.config.log.level;
-    old.bans.stop();
-    await old.retention.stop();
-    await old.shipper.stop();
-    await old.fleet?.stop();
+    await this.halt(old);
     this.loaded = loaded;
     this.works = works;
     this.record(works, { action: 'daemon.reload', details: { config: loaded.path } });
-    await works.shipper.start();
-    works.bans.start();
-    works.retention.start();
-    works.fleet?.start();
-    await this.api?.apply(loaded.config);
+    await this.attempt('starting shipping', () => works.shipper.start());
+    await this.attempt('starting the journal of bans', () => works.bans.start());
+    await this.attempt('starting retention', () => works.retention.start());
+    await this.attempt('starting the fleet', () => works.fleet?.start());
+    await this.attempt('starting the API', () => this.api?.apply(loaded.config));
     log.info({ config: loaded.path }, 'configuration read again');
     this.warnUnfed();
+  }
+
+  /** What fails here, of a full disk for example, keeps nothing else from its end: what follows it has to come. */
+  private async halt(works: Works, last?: NewEntry): Promise<void> {
+    const { bans, retention, shipper, fleet } = works;
+    await this.attempt('stopping the journal of bans', () => bans.stop());
+    await this.attempt('stopping retention', () => retention.stop());
+    if (last !== undefined) this.record(works, last);
+    await this.attempt('stopping the shipping', () => shipper.stop());
+    await this.attempt('stopping the fleet', () => fleet?.stop());
+  }
+
+  private async attempt(what: string, work: () => unknown): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.options.log.error({ err: error }, `${what} failed: ${messageOf(error)}`);
+    }
   }
 
   private warnUnfed(): void {

@@ -45,7 +45,7 @@ Examples:
       };
       process.once('SIGTERM', stop);
       process.once('SIGINT', stop);
-      process.on('SIGHUP', () => void daemon.reload().catch(() => undefined)); // reported by the daemon
+      process.on('SIGHUP', () => void daemon.reload().catch(() => undefined)); // refused, which the daemon has logged
       await daemon.start();
     });
 }

@@ -87,10 +87,15 @@ export class Shipper {
     await Promise.all(this.loops.map((loop) => loop.settled));
   }
 
-  /** Ships what is there, for 3 s at most, and closes the sinks. What is left is found again at the next start. */
+  /**
+   * Ships what is there, for 3 s at most, and closes the sinks. What is left is found again at the next start.
+   * @throws what the state says that does not take the last notes; all has ended then, too
+   */
   async stop(): Promise<void> {
-    await Promise.all(this.loops.map((loop) => loop.stop(DRAIN_MS)));
+    const loops = await Promise.allSettled(this.loops.map((loop) => loop.stop(DRAIN_MS)));
     await Promise.all(this.feeds.map((feed) => feed.close()));
+    const failed = loops.find((loop) => loop.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
     this.state.transaction(() => undefined); // the fingerprints still remembered
   }
 

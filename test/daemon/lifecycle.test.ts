@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdtempSync,
@@ -237,6 +237,34 @@ describe.skipIf(!root)('a full disk', () => {
       await small.close();
       execFileSync('umount', ['-l', mount]);
       rmSync(mount, { recursive: true, force: true });
+    }
+  });
+
+  it('under state.db does not end the shipping where the configuration is read again meanwhile', async () => {
+    const state = join(rig.place, 'state');
+    const ballast = join(state, 'ballast');
+    execFileSync('mkdir', [state]);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', state]);
+    try {
+      rig.append(3);
+      await rig.start();
+      await rig.shipped();
+      execFileSync('sqlite3', [join(state, 'state.db'), 'PRAGMA wal_checkpoint(TRUNCATE)']);
+      spawnSync('dd', ['if=/dev/zero', `of=${ballast}`, 'bs=4k'], { stdio: 'ignore' }); // until there is no room
+      rig.append(300);
+      await rig.until(() => rig.output.includes('takes no cursor (sink audit)'), 'the disk is full');
+      rig.child?.kill('SIGHUP');
+      await rig.until(() => rig.output.includes('configuration read again'), 'the reload');
+      expect(rig.output).toMatch(/stopping the shipping failed: .*full/);
+      rmSync(ballast);
+      rig.append(1);
+      await rig.shipped();
+      await rig.kill('SIGTERM');
+      const lines = rig.auditLines().filter(({ source }) => source === 'postern');
+      expect(lines.map(({ sequence }) => sequence)).toEqual(Array.from({ length: 304 }, (_, at) => at + 1));
+    } finally {
+      await rig.kill();
+      execFileSync('umount', ['-l', state]);
     }
   });
 });
