@@ -67,6 +67,7 @@ export function restoreArchives(options: RestoreOptions): Restored {
 function intoExisting(options: RestoreOptions): Restored {
   const db = new Database(options.database, { fileMustExist: true, timeout: BUSY_MS });
   try {
+    db.pragma('foreign_keys = OFF'); // the user of an old row may be gone; inside a transaction it can't be set
     return db.transaction(() => restoreRows(db, options)).immediate();
   } finally {
     db.close();
@@ -105,7 +106,9 @@ function restoreRows(db: Database, { directory, archives, table, onProgress }: R
   let skipped = 0;
   for (const manifest of archives) {
     const codec = new LineCodec(manifest.columns.map(({ name }) => name));
-    const target = new RestoredTable(db, table ?? manifest.table, manifest, codec);
+    const name = table ?? manifest.table;
+    const siblings = archives.filter((other) => (table ?? other.table) === name);
+    const target = new RestoredTable(db, name, manifest, codec, siblings);
     for (const lines of readLines(directory, manifest)) {
       for (const line of lines) {
         if (target.put(line)) restored++;

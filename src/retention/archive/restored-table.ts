@@ -2,7 +2,7 @@ import type { Database, Statement } from 'better-sqlite3';
 import { AuditdError } from '../../errors.js';
 import { quoteIdentifier } from '../../source/columns.js';
 import type { SqlValue } from '../../source/encoding.js';
-import type { Manifest } from './manifest.js';
+import type { ArchivedColumn, Manifest } from './manifest.js';
 import { type ArchivedRow, type ArchivedValue, type LineCodec, setColumn, TextBytes } from './row.js';
 
 /** A declared type that is put into SQL as it is. */
@@ -18,6 +18,7 @@ export class RestoredTable {
   /**
    * Makes the table where it is missing: its columns with their types, and nothing else that it had.
    *
+   * @param archives all that go into it: a column that came to the table later is in some of them only
    * @throws AuditdError `ARCHIVE_FAILED` if it is there and lacks a column
    */
   constructor(
@@ -25,10 +26,11 @@ export class RestoredTable {
     private readonly table: string,
     private readonly manifest: Manifest,
     private readonly codec: LineCodec,
+    archives: readonly Manifest[],
   ) {
     this.names = manifest.columns.map(({ name }) => name);
     const there = db.prepare('SELECT name FROM pragma_table_xinfo(?)').pluck().all(table) as string[];
-    if (there.length === 0) this.create();
+    if (there.length === 0) this.create(columnsOf(archives));
     else this.demand(there);
     const by = `FROM ${quoteIdentifier(table)} NOT INDEXED WHERE ${quoteIdentifier(manifest.id_column)} = ?`;
     const columns = this.names.map((name) => quoteIdentifier(name));
@@ -60,10 +62,10 @@ export class RestoredTable {
     );
   }
 
-  private create(): void {
-    const { id_column: id, columns } = this.manifest;
+  private create(columns: readonly ArchivedColumn[]): void {
+    const id = lower(this.manifest.id_column);
     const parts = columns.map(({ name, type }) =>
-      name === id
+      lower(name) === id
         ? `${quoteIdentifier(name)} INTEGER PRIMARY KEY AUTOINCREMENT`
         : `${quoteIdentifier(name)} ${PLAIN_TYPE.test(type) ? type : ''}`,
     );
@@ -71,8 +73,8 @@ export class RestoredTable {
   }
 
   private demand(there: readonly string[]): void {
-    const known = new Set(there.map((name) => name.toLowerCase()));
-    const missing = this.names.find((name) => !known.has(name.toLowerCase()));
+    const known = new Set(there.map(lower));
+    const missing = this.names.find((name) => !known.has(lower(name)));
     if (missing === undefined) return;
     throw new AuditdError(
       'ARCHIVE_FAILED',
@@ -110,4 +112,21 @@ export class RestoredTable {
     }
     return this.codec.encode({ id, eventId, time, columns });
   }
+}
+
+/** The columns of all these archives, each once, in the order in which they came; without a type where the archives differ in it. */
+function columnsOf(archives: readonly Manifest[]): ArchivedColumn[] {
+  const columns = new Map<string, ArchivedColumn>();
+  for (const { name, type: declared } of archives.flatMap((manifest) => manifest.columns)) {
+    // In a STRICT table ANY takes each value as it is; in another one it is a word for NUMERIC, and changes text.
+    const type = declared.toUpperCase() === 'ANY' ? '' : declared;
+    const known = columns.get(lower(name)) ?? { name, type };
+    columns.set(lower(name), { name: known.name, type: known.type === type ? type : '' });
+  }
+  return [...columns.values()];
+}
+
+/** As SQLite compares names. */
+function lower(name: string): string {
+  return name.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }

@@ -117,6 +117,61 @@ describe('archive restore', () => {
     expect(dump(rig.db, 'old')).toEqual(before);
   });
 
+  it('makes one table of archives from before and after a column came to it', async () => {
+    const rig = make();
+    rig.insert('2026-08-01 00:00:00');
+    await rig.archive({}, true);
+    rig.db.exec('ALTER TABLE audit_log ADD COLUMN user_agent TEXT');
+    rig.insert('2026-09-01 00:00:00');
+    rig.db.exec("UPDATE audit_log SET user_agent = 'curl'");
+    await rig.archive({}, true);
+    const database = join(rig.directory, 'new.db');
+    expect(restore(rig, database)).toEqual({ restored: 2, skipped: 0 });
+    expect(restore(rig, database)).toEqual({ restored: 0, skipped: 2 });
+    const db = new Database(database);
+    expect(db.prepare('SELECT id, user_agent FROM audit_log').raw().all()).toEqual([
+      [1, null],
+      [2, 'curl'],
+    ]);
+    db.close();
+    expect(restore(rig, rig.database)).toEqual({ restored: 2, skipped: 0 });
+  });
+
+  it('gives back a STRICT table with columns of any type, and one whose types were changed', async () => {
+    const rig = make(
+      'CREATE TABLE audit_log (id INTEGER PRIMARY KEY, created_at TEXT, action TEXT, details ANY, n TEXT) STRICT',
+    );
+    const add = (details: unknown) =>
+      rig.db
+        .prepare(
+          "INSERT INTO audit_log (created_at, action, details, n) VALUES ('2026-08-01', 'x', ?, '007')",
+        )
+        .run(details);
+    for (const details of ['1.0', '0x10', 5n, 1.5, Buffer.from([1]), null]) add(details);
+    const before = dump(rig.db);
+    await rig.archive({}, true);
+    const database = join(rig.directory, 'new.db');
+    expect(restore(rig, database)).toEqual({ restored: 6, skipped: 0 });
+    const db = new Database(database);
+    expect(dump(db)).toEqual(before);
+    db.close();
+    rig.db.exec(
+      'DROP TABLE audit_log; CREATE TABLE audit_log (id INTEGER PRIMARY KEY, created_at TEXT, action TEXT, details, n INTEGER)',
+    );
+    rig.db.exec("INSERT INTO audit_log VALUES (9, '2026-09-01', 'x', '1.0', 7)");
+    await rig.archive();
+    expect(restore(rig, join(rig.directory, 'both.db'))).toEqual({ restored: 7, skipped: 0 });
+  });
+
+  it('puts back rows whose user is gone', async () => {
+    const rig = make(`CREATE TABLE users (id INTEGER PRIMARY KEY); INSERT INTO users VALUES (1);
+      CREATE TABLE audit_log (id INTEGER PRIMARY KEY, created_at TEXT, action TEXT, user_id INTEGER REFERENCES users (id))`);
+    rig.db.exec("INSERT INTO audit_log VALUES (1, '2026-08-01', 'x', 1)");
+    await rig.archive({}, true);
+    rig.db.exec('DELETE FROM users');
+    expect(restore(rig, rig.database)).toEqual({ restored: 1, skipped: 0 });
+  });
+
   it('restores nothing where one row is another, and names it', async () => {
     const rig = make();
     for (const month of ['08', '09', '10']) rig.insert(`2026-${month}-01 00:00:00`, month);
