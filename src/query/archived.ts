@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SourceName } from '../audit/event.js';
 import { offsetsOf } from '../retention/archive/blocks.js';
-import { readManifest } from '../retention/archive/chain.js';
+import { readAnchor, readManifest } from '../retention/archive/chain.js';
 import { contentsOf } from '../retention/archive/directory.js';
 import type { Block, Manifest } from '../retention/archive/manifest.js';
 import { blockLines } from '../retention/archive/read.js';
@@ -24,7 +24,11 @@ export class ArchiveShelf {
   /** What is there now, the oldest first. @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
   list(): Manifest[] {
     const found = new Map<string, Manifest>();
-    for (const name of contentsOf(this.directory).manifests.values()) {
+    const contents = contentsOf(this.directory);
+    // What is left of those up to here is the rest of a removal that was broken off.
+    const removed = readAnchor(this.directory, contents)?.sequence ?? 0;
+    for (const [sequence, name] of contents.manifests) {
+      if (sequence <= removed) continue;
       const stats = statSync(join(this.directory, name), { throwIfNoEntry: false });
       if (stats === undefined) continue; // removed since, because of its age
       const key = `${name} ${stats.ino} ${stats.mtimeMs}`;

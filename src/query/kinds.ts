@@ -4,6 +4,7 @@ import type { ColumnKey } from '../source/columns.js';
 import {
   type Branch,
   both,
+  branchSql,
   type Condition,
   isIndexed,
   listed,
@@ -53,14 +54,24 @@ export function kindTerm(
     : distinctValues(db, table, 'resource_type', MOST_NAMES);
   if (actions === null || resources === null) return unknown;
   const kinds: SqlParam[] = [null, ...resources];
-  if (actions.length * kinds.length > MOST_PAIRS) return unknown;
-  const pairs: Pair[] = actions.flatMap((action) => {
+  const words = mayBeNull(db, table) ? [null, ...actions] : actions;
+  if (words.length * kinds.length > MOST_PAIRS) return unknown;
+  const pairs: Pair[] = words.flatMap((action) => {
     const raw = textOfParam(action) ?? '';
     const fitting = kinds.filter((kind) => wanted(classify(raw, textOfParam(kind)), raw));
     if (fitting.length === 0) return [];
     return [{ action, kinds: fitting.length === kinds.length ? null : fitting }];
   });
-  return { branches: narrower(db, table, pairs), condition: pairsCondition(table, pairs), exact: true };
+  const isIndexedAll = pairs.every(({ action }) => isIndexed(table, { key: 'action', value: action }));
+  const branches = isIndexedAll ? narrower(db, table, pairs) : null;
+  return { branches, condition: pairsCondition(table, pairs), exact: true };
+}
+
+/** Whether rows without an action may be there: an index that leaves them out does not say. */
+function mayBeNull(db: Database, table: QueryTable): boolean {
+  if (!table.nullsIndexed.has('action')) return true;
+  const some = branchSql(table, { key: 'action', value: null }, '', 'LIMIT 1');
+  return db.prepare(some).get() !== undefined;
 }
 
 /** A word, and the resource types beside which it is meant; null: all. */

@@ -7,6 +7,7 @@ import type { Chunk } from '../../src/query/export.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
 import { findEntry } from '../../src/query/find.js';
 import type { PageOptions } from '../../src/query/service.js';
+import { removeArchives } from '../../src/retention/archive/keep.js';
 import { ENDING } from '../retention/archive/compression.js';
 import { expected, row, sparse } from './model.js';
 import { exported, seconds, Tables, textOf } from './tables.js';
@@ -129,6 +130,19 @@ describe('a query that looks at archives', () => {
     const found = await Promise.all([0, 1, 2, 3, 4, 5, Number.MAX_SAFE_INTEGER].map(actionOf));
     expect(found).toEqual([null, 'unknown.update', 'unknown.delete', null, 'unknown.create', null, null]);
     expect(await findEntry(queries, 'auditd', 1)).toBeNull();
+  });
+
+  it('passes over what is left of archives whose removal was broken off', async () => {
+    tables.insert([{ created_at: '2026-08-01 00:00:00' }, { created_at: '2026-10-01 00:00:00' }]);
+    await tables.archive([1]);
+    await tables.archive([2]);
+    remove([1, 2]);
+    const [manifest = ''] = readdirSync(tables.archives).filter((name) => name.endsWith('.manifest.json'));
+    const bytes = readFileSync(join(tables.archives, manifest));
+    removeArchives(tables.archives, 1, null, Date.now());
+    writeFileSync(join(tables.archives, manifest), bytes);
+    const page = { page: 1, limit: 50, cursor: null, count: 'some', timeLimit: 1_000 } as const;
+    expect(engine.page({ ...page, filter: ALL }).entries.map(({ id }) => id)).toEqual(['postern:2']);
   });
 
   it('unpacks nothing whose time can not be meant', async () => {

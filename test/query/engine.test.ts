@@ -148,6 +148,25 @@ describe('hostile and odd values', () => {
     expect(found.entries).toMatchObject([{ id: 'postern:5', user: { name: 'ann' }, server: SERVER }]);
   });
 
+  it.each(['action', 'action) WHERE (action IS NOT NULL', 'user_name'])(
+    'an entry without an action is found, with an index on (%s)',
+    (indexed) => {
+      tables.postern.exec(`CREATE TABLE loose (id INTEGER PRIMARY KEY, created_at TEXT, action TEXT, user_name TEXT);
+        CREATE INDEX some ON loose (${indexed});
+        INSERT INTO loose (created_at, action) VALUES ('2026-11-01 00:00:00', NULL), ('2026-11-01 00:00:00', 'weird'),
+          ('2026-11-01 00:00:00', 'login_failure'), ('2026-11-01 00:00:00', NULL)`);
+      const other = new Engine(tables.options({ table: 'loose' }));
+      const request = { page: 1, limit: 5, cursor: null, count: 'some', timeLimit: 9_000 } as const;
+      const found = other.page({
+        ...request,
+        filter: { ...EVERYTHING, outcome: 'unknown', source: 'postern' },
+      });
+      other.close();
+      expect(found.entries.map(({ id }) => id)).toEqual(['postern:4', 'postern:2', 'postern:1']);
+      expect(found.total).toBe(3);
+    },
+  );
+
   it('says which table or column there is none of', () => {
     const other = new Engine(tables.options({ table: 'audit_lgo' }));
     const request = { page: 1, limit: 5, cursor: null, count: 'some', timeLimit: 9_000 } as const;
