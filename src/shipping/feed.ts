@@ -117,10 +117,10 @@ export class Feed {
     return this.options.source;
   }
 
-  /** Continues the numbering of a state that was lost: the files say which timeline was the last. */
+  /** Continues the numbering of a state that was lost: the files say which timeline was the last. Outside of any transaction. */
   continueAt(timeline: number): void {
     if (timeline <= this.markNow.timeline) return;
-    this.markNow = this.options.state.timelines.begin(this.name, timeline, 'state.db was rebuilt');
+    this.turnTo(timeline, 'state.db was rebuilt');
     this.pages = [];
   }
 
@@ -273,10 +273,14 @@ export class Feed {
     state.transaction(() => undefined); // what is only remembered of the old timeline is written first
     const lost = await findLost(source, state, this.markNow, sinks(), this.ending.signal);
     if (this.ending.signal.aborted) return;
-    state.transaction(() => {
-      this.markNow = state.timelines.begin(this.name, timeline, reason);
-    });
+    this.turnTo(timeline, reason);
     onReplaced(timeline, reason, lost);
+  }
+
+  /** The state first: a commit may fail, and then this is where it was. */
+  private turnTo(timeline: number, reason: string): void {
+    const { state } = this.options;
+    this.markNow = state.transaction(() => state.timelines.begin(this.name, timeline, reason));
   }
 }
 

@@ -211,8 +211,10 @@ export class SinkLoop implements Follower {
     for (const feed of this.options.feeds) this.places.begin(feed);
     const saved = state.cursors.saved(name);
     const resume = await sink.open(saved ?? null, this.aborting.signal);
+    const first = saved === undefined;
+    if (first) for (const feed of this.options.feeds) this.places.continueAfter(feed, resume);
     state.transaction(() => {
-      for (const feed of this.options.feeds) this.places.settle(feed, resume, saved === undefined);
+      for (const feed of this.options.feeds) this.places.settle(feed, resume, first);
       // Safe before the found rows are passed: the note carries them until a later batch shows that they are.
       state.cursors.save(name, resume?.saved ?? null, clock());
     });

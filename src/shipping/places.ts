@@ -46,6 +46,11 @@ export class Places {
     return this.places.get(source);
   }
 
+  /** To be called before `settle`, outside of a transaction, for a sink that was never opened with this state.db. */
+  continueAfter(feed: Feed, resume: Resume | null): void {
+    feed.continueAt(Math.max(0, ...shownOf(feed, resume).map(({ timeline }) => timeline)));
+  }
+
   /**
    * Finds the place in a source: from the cursor, from what the destination shows, or from `start`. Inside a transaction.
    *
@@ -54,9 +59,7 @@ export class Places {
   settle(feed: Feed, resume: Resume | null, first: boolean): void {
     const { sink, state, clock } = this.options;
     const { cursors, fingerprints } = state;
-    const shown = resume?.positions.filter((position) => position.source === feed.name) ?? [];
-    const newest = shown.reduce((max, position) => Math.max(max, position.timeline), 0);
-    if (first) feed.continueAt(newest);
+    const shown = shownOf(feed, resume);
     const timeline = feed.mark.timeline;
     const found = new Map<number, string>();
     let skipTo = 0;
@@ -196,4 +199,8 @@ export class Places {
     place.upTo = state.cursors.position(sink, feed.name, place.timeline) ?? 0;
     place.skipTo = 0;
   }
+}
+
+function shownOf(feed: Feed, resume: Resume | null): readonly ResumePosition[] {
+  return resume?.positions.filter((position) => position.source === feed.name) ?? [];
 }

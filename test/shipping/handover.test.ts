@@ -141,6 +141,20 @@ describe('a timeline that can not be begun, the disk is full,', () => {
       throw new Error('database or disk is full');
     });
 
+  /** The work runs to its end, and then the commit finds no room. */
+  const noCommit = () => {
+    const begin = vi.spyOn(state.timelines, 'begin');
+    const whole = state.transaction.bind(state);
+    return vi.spyOn(state, 'transaction').mockImplementation((work) =>
+      whole(() => {
+        const before = begin.mock.calls.length;
+        const result = work();
+        if (begin.mock.calls.length > before) throw new Error('database or disk is full');
+        return result;
+      }),
+    );
+  };
+
   test('is tried again once a second, and the process can do other things', async () => {
     await start(shipper());
     await shipped(3);
@@ -154,5 +168,29 @@ describe('a timeline that can not be begun, the disk is full,', () => {
     failing.mockRestore();
     await shipped(8);
     expect(timelines()).toBe(2);
+  });
+
+  test('leaves the feed where it was if it was the commit that failed', async () => {
+    await start(shipper());
+    await shipped(3);
+    const failing = noCommit();
+    source.replace(5);
+    source.wake();
+    await vi.waitFor(() => expect(running?.status().sources.postern?.state).toBe('failed'));
+    expect(running?.status().sources.postern?.timeline).toBe(1);
+    failing.mockRestore();
+    await shipped(8);
+    expect(state.timelines.current('postern')?.timeline).toBe(2);
+  });
+
+  test('the same for a numbering that goes on where the files end', async () => {
+    sink.positions = [{ source: 'postern', timeline: 4, upTo: 0, found: [] }];
+    const failing = noCommit();
+    await start(shipper());
+    expect(state.timelines.begin).toHaveBeenCalledWith('postern', 4, 'state.db was rebuilt');
+    expect(running?.status().sources.postern?.timeline).toBe(1);
+    failing.mockRestore();
+    await shipped(3);
+    expect(state.timelines.current('postern')?.timeline).toBe(4);
   });
 });
