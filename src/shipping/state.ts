@@ -7,7 +7,7 @@ import { createAuditTable } from '../recorder/recorder.js';
 import type { Mark } from '../source/source.js';
 import Database from '../sqlite.js';
 import { Cursors } from './cursors.js';
-import { Fingerprints } from './fingerprints.js';
+import { Fingerprints, type Pending } from './fingerprints.js';
 import { Timelines } from './timelines.js';
 
 /** What each version adds to the one before it; index 0 makes version 1. Never edited, only appended to. */
@@ -103,13 +103,22 @@ export class State {
       .run(key, value);
   }
 
-  /** Runs in one transaction, what was only remembered of fingerprints included. A failure leaves everything as it was. */
+  /**
+   * Runs in one transaction, what was only remembered of fingerprints included, and what `work` records of them: a cursor never stands
+   * in the state without them. A failure leaves everything as it was. Not to be nested.
+   */
   transaction<T>(work: () => T): T {
-    const remembered = this.fingerprints.take();
+    let remembered = this.fingerprints.take();
+    const write = (taken: readonly Pending[]) =>
+      this.fingerprints.write(taken, (mark) => this.timelines.setMark(mark));
     try {
       return this.db.transaction(() => {
-        this.fingerprints.write(remembered, (mark) => this.timelines.setMark(mark));
-        return work();
+        write(remembered);
+        const result = work();
+        const recorded = this.fingerprints.take();
+        remembered = [...remembered, ...recorded];
+        write(recorded);
+        return result;
       })();
     } catch (error) {
       this.fingerprints.putBack(remembered);

@@ -1,10 +1,12 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
+  cpSync,
   existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -183,6 +185,31 @@ describe('a lost state.db', () => {
       'daemon.stop',
     ]);
     expect(new Set(own.map(({ id }) => id)).size).toBe(4);
+  });
+});
+
+describe('rows written just before a kill -9, which the cursor does not know', () => {
+  it('are found in the files, and not written again though the row at the mark is edited meanwhile', async () => {
+    const state = join(rig.place, 'state');
+    rig.append(5);
+    await rig.start();
+    await rig.shipped();
+    await rig.kill('SIGTERM');
+    cpSync(state, `${state}.before`, { recursive: true });
+    rig.append(2);
+    await rig.start();
+    await rig.shipped();
+    await rig.kill('SIGTERM');
+    rmSync(state, { recursive: true });
+    renameSync(`${state}.before`, state);
+    rig.db.exec("UPDATE audit_log SET user_name = 'erased' WHERE id = 5");
+    await rig.start();
+    await rig.until(({ sources }) => sources.postern?.timeline === 2, 'the other timeline');
+    await rig.shipped();
+    await rig.kill('SIGTERM');
+    const lines = rig.auditLines().filter(({ source }) => source === 'postern');
+    expect(new Set(lines.map(({ id }) => id)).size).toBe(lines.length);
+    expect(lines.length).toBe(8); // and the edited one
   });
 });
 

@@ -69,6 +69,41 @@ describe('state.db', () => {
   });
 });
 
+describe('rows that are recorded within a transaction', () => {
+  it('are in the state with the cursor that depends on them: found again, also by the next start', () => {
+    const state = new State(directory);
+    state.timelines.begin('postern', 1, 'test');
+    state.transaction(() => {
+      state.fingerprints.record('postern', 1, [row(6), row(7)]);
+      state.cursors.set('audit', 'postern', 1, 7);
+    });
+    const prints = new Set([row(6), row(7)].map(({ id }) => id.slice(0, 16)));
+    expect(state.deliveredEarlier('audit', 'postern', 2, 1, 7)).toEqual(prints);
+    state.db.close(); // as if killed: nothing is written at the end
+    const next = new State(directory);
+    expect(next.deliveredEarlier('audit', 'postern', 2, 1, 7)).toEqual(prints);
+    next.close();
+  });
+
+  it('are only remembered again if it fails, and written once by the next', () => {
+    const state = new State(directory);
+    state.timelines.begin('postern', 1, 'test');
+    const record = () => state.fingerprints.record('postern', 1, [row(1)]);
+    expect(() =>
+      state.transaction(() => {
+        record();
+        throw new Error('disk full');
+      }),
+    ).toThrow('disk full');
+    expect(state.fingerprints.last('postern', 1)).toBe(1);
+    state.transaction(() => undefined);
+    const found: number[] = [];
+    state.fingerprints.each('postern', 1, 1, 9, (id) => found.push(id));
+    expect(found).toEqual([1]);
+    state.close();
+  });
+});
+
 describe('another program that looks into state.db', () => {
   const look = () =>
     execFileSync('sqlite3', [join(directory, 'state.db'), 'SELECT up_to FROM cursor'], { encoding: 'utf8' });
