@@ -184,7 +184,7 @@ export class ConnectedSink implements Sink {
 
   private async connect(signal?: AbortSignal): Promise<void> {
     this.noteEnd();
-    const stop = () => this.ending.abort();
+    const stop = () => this.ending.abort(signal?.reason);
     signal?.addEventListener('abort', stop, { once: true });
     try {
       for (;;) {

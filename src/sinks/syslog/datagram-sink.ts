@@ -54,7 +54,7 @@ export class DatagramSink implements Sink {
     const { burst, pauseMs, format } = this.options;
     for (let at = 0; at < batch.events.length; at += burst) {
       if (at > 0 && pauseMs > 0) await sleep(pauseMs);
-      if (signal.aborted) throw this.failed(aborted(datagrams.target), false);
+      if (signal.aborted) throw this.failed(aborted(datagrams.target, signal), false);
       await this.sendAll(
         datagrams,
         batch.events.slice(at, at + burst).map((event) => Buffer.from(format(event))),
@@ -102,7 +102,7 @@ export class DatagramSink implements Sink {
           true,
         );
       const timer = setTimeout(stalled, STALLED_MS);
-      const onAbort = () => fail(aborted(datagrams.target), false);
+      const onAbort = () => fail(aborted(datagrams.target, signal), false);
       const settle = () => {
         settled = true;
         clearTimeout(timer);

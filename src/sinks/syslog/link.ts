@@ -24,6 +24,12 @@ export interface LinkOptions {
   readonly onData?: (data: Buffer) => void;
 }
 
+interface Waiter {
+  readonly limit: number;
+  readonly resolve: (there: boolean) => void;
+  readonly reject: (error: AuditdError) => void;
+}
+
 const CLOSE_MS = 2_000;
 
 /**
@@ -43,7 +49,7 @@ export class Link {
   private unacknowledgedNow: number | null = null;
   /** Null while nothing is open. */
   private sampling: NodeJS.Timeout | null = null;
-  private waiting: Array<{ limit: number; resolve: () => void; reject: (error: AuditdError) => void }> = [];
+  private waiting: Waiter[] = [];
   private readonly listeners = new Set<(ended: Ended) => void>();
   private readonly onPeerEnd = () => void this.closedByPeer();
 
@@ -69,6 +75,11 @@ export class Link {
 
   get bytes(): number {
     return this.written;
+  }
+
+  /** Of these, bytes that the kernel has taken. */
+  get taken(): number {
+    return this.accepted;
   }
 
   /** Bytes that the other side's kernel had not acknowledged at the last look; null where that is not known. */
@@ -97,11 +108,32 @@ export class Link {
     });
   }
 
-  /** Resolves when at most `limit` bytes wait for the kernel; rejects when the connection has ended. */
-  room(limit: number): Promise<void> {
+  /**
+   * Resolves with true when at most `limit` bytes wait for the kernel, with false where that takes longer than `ms`; rejects when the
+   * connection has ended.
+   */
+  room(limit: number, ms: number): Promise<boolean> {
     if (this.ended !== null) return Promise.reject(this.ended.error);
-    if (this.pending <= limit) return Promise.resolve();
-    return new Promise((resolve, reject) => this.waiting.push({ limit, resolve, reject }));
+    if (this.pending <= limit) return Promise.resolve(true);
+    if (ms <= 0) return Promise.resolve(false);
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = {
+        limit,
+        resolve: (there) => {
+          clearTimeout(timer);
+          resolve(there);
+        },
+        reject: (error) => {
+          clearTimeout(timer);
+          reject(error);
+        },
+      };
+      const timer = setTimeout(() => {
+        this.waiting = this.waiting.filter((other) => other !== waiter);
+        resolve(false);
+      }, ms);
+      this.waiting.push(waiter);
+    });
   }
 
   /** Breaks the connection off. */
@@ -182,7 +214,7 @@ export class Link {
     const ready = this.waiting.filter(({ limit }) => open <= limit);
     if (ready.length === 0) return;
     this.waiting = this.waiting.filter(({ limit }) => open > limit);
-    for (const { resolve } of ready) resolve();
+    for (const { resolve } of ready) resolve(true);
   }
 
   private finish(ended: Ended): void {

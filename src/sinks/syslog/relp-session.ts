@@ -118,7 +118,7 @@ export class RelpSession implements Session {
   }
 
   async send(batch: Batch, signal: AbortSignal, reached?: Reached): Promise<Sent> {
-    const stop = () => this.link.destroy(aborted(this.target));
+    const stop = () => this.link.destroy(aborted(this.target, signal));
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
     const before = this.link.bytes;
@@ -269,7 +269,7 @@ export class RelpSession implements Session {
     const { txnr } = this;
     this.txnr = nextTxnr(txnr);
     return new Promise((resolve, reject) => {
-      const onAbort = () => this.link.destroy(aborted(this.target));
+      const onAbort = () => this.link.destroy(aborted(this.target, signal));
       const timer = setTimeout(
         () => this.link.destroy(timedOut(`${this.target} (RELP ${command})`, timeoutMs)),
         timeLeft(options),

@@ -1,3 +1,4 @@
+import type { AuditEvent } from '../../audit/event.js';
 import type { Formatter } from '../../formats/message.js';
 import type { Batch } from '../sink.js';
 import { FrameBuffer } from './frame-buffer.js';
@@ -8,13 +9,33 @@ import { aborted } from './tcp.js';
 
 /** Bytes joined into one write. Larger ones were no faster (measured), and a stall is seen by writes that return. */
 const WRITE = 64 * 1024;
-/** Bytes that may wait for the kernel while the next events are formatted. */
-const IN_FLIGHT = 1024 * 1024;
+/** Bytes that may wait for the kernel while the next events are formatted: Node joins them into one write, which counts when all of it is through. */
+const IN_FLIGHT = 64 * 1024;
 
-/** Messages framed into a byte stream; delivered is what the kernel has taken. */
+/** An event that is written, and not yet all with the kernel. */
+interface Written {
+  readonly source: string;
+  readonly timeline: number;
+  readonly sequence: number;
+  readonly id: string;
+  readonly replay: boolean;
+  /** Its frame. */
+  readonly bytes: number;
+  /** Where in the stream its frame ends. */
+  readonly end: number;
+}
+
+/**
+ * Messages framed into a byte stream; delivered is what the kernel has taken.
+ *
+ * Over a slow line a batch is not waited for to its end: what the kernel has taken when the time is up counts, what is written behind
+ * it stays on its way. Shipping gives those events again with the next batch, and they are recognised and not written twice. So a line
+ * that moves at all gets on, and whether it does is judged by the link.
+ */
 export class StreamSession implements Session {
   readonly unanswered = 0;
   private readonly frames: FrameBuffer;
+  private left: Written[] = [];
 
   constructor(
     readonly target: string,
@@ -22,33 +43,34 @@ export class StreamSession implements Session {
     readonly tls: TlsState | null,
     format: Formatter,
     private readonly framing: Framing,
+    private readonly limitMs = SEND_LIMIT_MS,
   ) {
     this.frames = new FrameBuffer(format);
   }
 
-  /** @throws AuditdError when the connection ends before all is with the kernel: nothing is known of any of it */
-  async send({ events }: Batch, signal: AbortSignal): Promise<Sent> {
-    const { link } = this;
-    const stop = () => link.destroy(aborted(this.target));
+  /** @throws AuditdError when the connection ends meanwhile: nothing is known of any of it */
+  async send(batch: Batch, signal: AbortSignal): Promise<Sent> {
+    const { link, frames, framing } = this;
+    const { events } = batch;
+    const stop = () => link.destroy(aborted(this.target, signal));
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
     try {
-      const started = performance.now();
-      const before = link.bytes;
-      const { frames } = this;
-      frames.take(); // nothing, unless a batch was broken off
-      let count = 0;
-      for (const event of events) {
-        frames.add(event, this.framing);
-        count++;
-        if (frames.length < WRITE) continue;
+      const until = performance.now() + this.limitMs;
+      const msLeft = () => until - performance.now();
+      const begun = this.takeLeft(batch);
+      const ends = begun.map(({ end }) => end);
+      const start = link.bytes;
+      while (ends.length < events.length && msLeft() > 0 && (await link.room(IN_FLIGHT, msLeft()))) {
+        for (const event of events.slice(ends.length)) {
+          frames.add(event, framing);
+          ends.push(link.bytes + frames.length);
+          if (frames.length >= WRITE) break;
+        }
         link.write(frames.take());
-        await link.room(IN_FLIGHT);
-        if (performance.now() - started > SEND_LIMIT_MS) break;
       }
-      if (frames.length > 0) link.write(frames.take());
-      await link.room(0);
-      return { count, bytes: link.bytes - before, error: null };
+      await link.room(0, msLeft());
+      return this.count(batch, begun, start, ends);
     } finally {
       signal.removeEventListener('abort', stop);
     }
@@ -56,5 +78,47 @@ export class StreamSession implements Session {
 
   close(): Promise<boolean> {
     return this.link.close();
+  }
+
+  /** The batch's first events that were written in an earlier round. */
+  private takeLeft(batch: Batch): Written[] {
+    const { source, timeline, events } = batch;
+    const replay = batch.replay === true;
+    const isMine = (written: Written) => written.source === source && written.replay === replay;
+    const mine = this.left.filter(isMine);
+    this.left = this.left.filter((written) => !isMine(written));
+    const other = mine.findIndex(({ timeline: of, sequence, id }, index) => {
+      const event = events[index];
+      return of !== timeline || sequence !== event?.sequence || id !== event.id;
+    });
+    return other < 0 ? mine : mine.slice(0, other);
+  }
+
+  /** How many are with the kernel; remembers the others. `ends`: of the written ones, those of `begun` first, the others from `start` on. */
+  private count(batch: Batch, begun: readonly Written[], start: number, ends: readonly number[]): Sent {
+    const { taken } = this.link;
+    const { source, timeline } = batch;
+    const sizeOf = (at: number) =>
+      begun[at]?.bytes ?? (ends[at] ?? 0) - (at === begun.length ? start : (ends[at - 1] ?? 0));
+    let count = 0;
+    let bytes = 0;
+    for (const [at, end] of ends.entries()) {
+      if (end <= taken) {
+        count++;
+        bytes += sizeOf(at);
+        continue;
+      }
+      const { sequence, id } = batch.events[at] as AuditEvent;
+      this.left.push({
+        source,
+        timeline,
+        sequence,
+        id,
+        replay: batch.replay === true,
+        bytes: sizeOf(at),
+        end,
+      });
+    }
+    return { count, bytes, error: null };
   }
 }

@@ -30,7 +30,7 @@ export function connectSocket(
   const { timeoutMs, signal } = options;
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
-      reject(aborted(target));
+      reject(aborted(target, signal));
       return;
     }
     const socket = net.connect({
@@ -48,7 +48,7 @@ export function connectSocket(
       reject(error);
     };
     const onError = (error: Error) => fail(collectorTrouble(target, error));
-    const onAbort = () => fail(aborted(target));
+    const onAbort = () => fail(aborted(target, signal));
     const timer = setTimeout(() => fail(timedOut(target, timeoutMs)), timeLeft(options));
     const settle = () => {
       clearTimeout(timer);
@@ -64,8 +64,11 @@ export function connectSocket(
   });
 }
 
-export function aborted(target: string): AuditdError {
-  return sinkFailed(`${target}: broken off. It is tried again.`);
+/** @param signal has aborted: its reason is said, where one was given */
+export function aborted(target: string, signal: AbortSignal): AuditdError {
+  const reason: unknown = signal.reason;
+  const why = reason instanceof Error && reason.name !== 'AbortError' ? ` (${reason.message})` : '';
+  return sinkFailed(`${target}: broken off${why}. It is tried again.`);
 }
 
 export function timedOut(target: string, ms: number): AuditdError {

@@ -105,7 +105,7 @@ export function startTls(
           `${target}: it closed the connection during the TLS handshake. Check that its port speaks TLS.`,
         ),
       );
-    const onAbort = () => fail(aborted(target));
+    const onAbort = () => fail(aborted(target, signal));
     const timer = setTimeout(() => fail(timedOut(`${target} (TLS handshake)`, timeoutMs)), timeLeft(options));
     const settle = () => {
       clearTimeout(timer);

@@ -27,7 +27,7 @@ export async function openUdp(
   target: string,
   signal: AbortSignal,
 ): Promise<Datagrams> {
-  const address = await unlessAborted(resolveHost(host, target), signal, () => aborted(target));
+  const address = await unlessAborted(resolveHost(host, target), signal, () => aborted(target, signal));
   const socket = dgram.createSocket(address.includes(':') ? 'udp6' : 'udp4');
   let failed: AuditdError | null = null;
   const fail = (error: unknown) => {
