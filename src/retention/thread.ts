@@ -35,6 +35,8 @@ export class RunThread {
     this.exited = new Promise((done) => this.worker.once('exit', () => done()));
     this.outcome = new Promise((resolve, reject) => {
       this.worker.on('message', (said: Said) => {
+        // Said before the end reached it, its own success too. What is deleted is deleted.
+        if (this.trouble !== null && !('deleted' in said)) return;
         if ('outcome' in said) resolve(said.outcome);
         else if ('failed' in said) {
           const { code, message } = said.failed;
@@ -60,7 +62,6 @@ export class RunThread {
     said: Exclude<Said, { outcome: unknown } | { failed: unknown }>,
     { onProgress, onArchived, onDeleted, onPurged, deleteOwn }: ThreadOptions,
   ): void {
-    if (this.trouble !== null) return;
     try {
       if ('progress' in said) onProgress(said.progress);
       else if ('archived' in said) onArchived(said.archived);

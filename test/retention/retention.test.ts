@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
@@ -9,6 +9,7 @@ import type { NewEntry } from '../../src/recorder/recorder.js';
 import { Retention } from '../../src/retention/retention.js';
 import type { ShipperStatus } from '../../src/shipping/shipper.js';
 import { State } from '../../src/shipping/state.js';
+import Database from '../../src/sqlite.js';
 import { archivedIds, DAY, RetentionRig, sqlTime } from './rig.js';
 
 const HOUR = 3_600_000;
@@ -188,6 +189,19 @@ describe('retention on its schedule', () => {
     retention?.begin('now');
     expect(await finished()).toBeNull();
     expect(rig.ids()).toEqual(YOUNG);
+  });
+
+  it('reads only the database that was there when it was told what may go', async () => {
+    start('0 0 29 2 *');
+    const other = join(rig.directory, 'other.db');
+    rig.db.exec(`VACUUM INTO '${other}'`);
+    retention?.begin('now');
+    renameSync(other, rig.database); // before its thread is up
+    expect(await finished()).toMatch(/has been replaced since the run began/);
+    const db = new Database(rig.database, { readonly: true });
+    expect(db.prepare('SELECT count(*) FROM audit_log').pluck().get()).toBe(11);
+    db.close();
+    expect(archivedIds(rig.archive)).toEqual([]);
   });
 
   it('says so when the purge would not delete what was archived, as after a change that was not reloaded', async () => {

@@ -1,9 +1,12 @@
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { PassThrough } from 'node:stream';
+import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TableRows } from '../../../src/retention/archive/table.js';
 import { fileAt } from '../../../src/retention/file.js';
+import { openPurger } from '../../../src/retention/purge/client.js';
+import type { Named } from '../../../src/retention/purge/protocol.js';
 import { rowHash } from '../../../src/retention/purge/row-hash.js';
 import { servePurge } from '../../../src/retention/purge/server.js';
 import Database from '../../../src/sqlite.js';
@@ -72,6 +75,23 @@ describe('the purge', () => {
     expect(await ask([request])).toMatchObject([{ purged: { deleted: 1, differ: 1 } }]);
     expect(rig.ids()).toEqual([1, 2, 3, 4, 5, 7]);
     expect(await ask([request])).toMatchObject([{ purged: { deleted: 0, differ: 1, gone: 1 } }]);
+  });
+
+  it('is told by each request of a run which database is meant', async () => {
+    const configPath = join(rig.directory, 'c.yml');
+    writeFileSync(configPath, `source: { database: ${rig.database} }\nretention: { enabled: true }\n`);
+    const child = pathToFileURL(resolve(import.meta.dirname, '../../../dist/retention/purge/child.js'));
+    const { rows } = JSON.parse(named(1)) as { rows: Named[] };
+    for (const [file, deleted] of [
+      ['1:2:3', null],
+      [fileAt(rig.database), 1],
+    ] as const) {
+      const purger = await openPurger({ configPath, env: {}, file, child });
+      const purged = purger.purge(rows);
+      if (deleted === null) await expect(purged).rejects.toThrow(/has been replaced/);
+      else expect(await purged).toMatchObject({ deleted });
+      purger.close();
+    }
   });
 
   it('deletes nothing from a database that is not the one that is named', async () => {

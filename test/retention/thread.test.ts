@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import type { RunData } from '../../src/retention/messages.js';
+import { RunThread } from '../../src/retention/thread.js';
+
+/** A thread that says these things at once and lives on. */
+function threadSaying(said: readonly object[], onPurged: () => void): RunThread {
+  const code = `import { parentPort } from 'node:worker_threads';
+    parentPort.on('message', () => undefined);
+    for (const said of ${JSON.stringify(said)}) parentPort.postMessage(said);`;
+  return new RunThread({
+    data: {} as RunData,
+    onProgress: () => undefined,
+    onArchived: () => undefined,
+    onDeleted: () => undefined,
+    onPurged,
+    deleteOwn: () => {
+      throw new Error('disk I/O error');
+    },
+    worker: new URL(`data:text/javascript,${encodeURIComponent(code)}`),
+  });
+}
+
+describe('the thread of a run', () => {
+  it.each<[string, object[]]>([
+    ['its note', [{ purged: { sequence: 1, sha256: 'a' } }]],
+    [
+      'its note, the last thing before its end',
+      [{ purged: { sequence: 1, sha256: 'a' } }, { outcome: { kind: 'run' } }],
+    ],
+    ['deletions in state.db', [{ own: [[1, 'a']] }]],
+  ])('fails with what state.db says of %s, and is ended', async (_, said) => {
+    const thread = threadSaying(said, () => {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100); // until all has been said
+      throw new Error('disk I/O error');
+    });
+    await expect(thread.outcome).rejects.toMatchObject({
+      code: 'STATE_UNUSABLE',
+      message: expect.stringMatching(/disk I\/O error.*the next run goes on/) as string,
+    });
+    await thread.stop('for the test'); // comes back, for it has ended
+  });
+
+  it('ends when it is told to, though it does not listen', async () => {
+    const thread = threadSaying([], () => undefined);
+    await thread.stop('for the test');
+    await expect(thread.outcome).rejects.toThrow('the thread of the run ended');
+  });
+});
