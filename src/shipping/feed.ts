@@ -30,6 +30,8 @@ export interface Follower {
   wake(): void;
   /** True while it waits for new rows. */
   idle(): boolean;
+  /** True while it goes through pages, and so looks itself. */
+  delivering(): boolean;
   /** Its cursor in the current timeline of a source; null if it has none there yet. */
   cursor(source: SourceName): number | null;
 }
@@ -166,11 +168,24 @@ export class Feed {
     const kept = this.pages.at(-1);
     const unread =
       kept !== undefined && kept.timeline === this.markNow.timeline && kept.upTo === this.markNow.id;
-    if (unread && ![...this.followers].some((follower) => follower.idle())) {
+    const followers = [...this.followers];
+    if (unread && !followers.some((follower) => follower.idle())) {
       this.wakeFollowers(); // all are busy and look themselves, but one may have done so just before this change
-      return false;
+      if (followers.some((follower) => follower.delivering())) return false;
+      // All are down: status and the live view go on without them. Nobody commits meanwhile, so what is remembered would only grow.
+      if (!this.written()) return false;
     }
     return this.read(this.markNow.id) !== null;
+  }
+
+  /** Has the state what is remembered of rows read before? */
+  private written(): boolean {
+    try {
+      this.options.state.transaction(() => undefined);
+      return true;
+    } catch {
+      return false; // a full disk, which the sinks say
+    }
   }
 
   private wakeFollowers(): void {

@@ -90,6 +90,10 @@ export class SinkLoop implements Follower {
     return this.health.state === 'waiting for events';
   }
 
+  delivering(): boolean {
+    return this.health.state === 'delivering';
+  }
+
   cursor(source: SourceName): number | null {
     const place = this.places.get(source);
     const feed = this.options.feeds.find(({ name }) => name === source);

@@ -40,7 +40,11 @@ export interface PlacesOptions {
 export class Places {
   private readonly places = new Map<SourceName, Place>();
 
-  constructor(private readonly options: PlacesOptions) {}
+  private readonly since: number;
+
+  constructor(private readonly options: PlacesOptions) {
+    this.since = options.clock();
+  }
 
   get(source: SourceName): Place | undefined {
     return this.places.get(source);
@@ -126,12 +130,11 @@ export class Places {
     let lagSeconds = 0;
     const cursors: Record<string, { timeline: number; id: number }> = {};
     for (const feed of feeds) {
-      const place = this.places.get(feed.name);
-      if (place === undefined) continue;
-      cursors[feed.name] = { timeline: place.timeline, id: place.upTo };
-      const behind = Math.max(0, Math.max(feed.status.maxId, feed.mark.id) - place.upTo);
+      const { timeline, upTo, caughtUpAt } = this.places.get(feed.name) ?? this.known(feed);
+      cursors[feed.name] = { timeline, id: upTo };
+      const behind = Math.max(0, Math.max(feed.status.maxId, feed.mark.id) - upTo);
       lagEvents += behind;
-      if (behind > 0) lagSeconds = Math.max(lagSeconds, (now - place.caughtUpAt) / 1000);
+      if (behind > 0) lagSeconds = Math.max(lagSeconds, (now - caughtUpAt) / 1000);
     }
     return {
       cursors,
@@ -139,6 +142,16 @@ export class Places {
       lag_events: lagEvents,
       lag_seconds: Math.round(lagSeconds * 10) / 10,
     };
+  }
+
+  /** Of a sink that has not been opened since the start: what the state knows of it. That it lags is never told later than this start. */
+  private known(feed: Feed): Pick<Place, 'timeline' | 'upTo' | 'caughtUpAt'> {
+    const { sink, state } = this.options;
+    const { timeline } = feed.mark;
+    const start = state.cursors.start(sink, feed.name);
+    const skipTo = start?.timeline === timeline ? start.skipTo : 0;
+    const upTo = Math.max(state.cursors.position(sink, feed.name, timeline) ?? 0, skipTo);
+    return { timeline, upTo, caughtUpAt: this.since };
   }
 
   /**

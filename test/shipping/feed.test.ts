@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Feed, type Follower } from '../../src/shipping/feed.js';
 import { State } from '../../src/shipping/state.js';
 import { MemoryTable } from './memory-table.js';
@@ -11,6 +11,7 @@ import { MemoryTable } from './memory-table.js';
 class Loop implements Follower {
   at = 0;
   busy = false;
+  down = false;
   woken = 0;
 
   wake(): void {
@@ -18,7 +19,11 @@ class Loop implements Follower {
   }
 
   idle(): boolean {
-    return !this.busy;
+    return !this.busy && !this.down;
+  }
+
+  delivering(): boolean {
+    return this.busy;
   }
 
   cursor(): number {
@@ -32,11 +37,13 @@ let table: MemoryTable;
 let feed: Feed;
 let fast: Loop;
 let slow: Loop;
+let live: number[];
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'postern-feed-'));
   state = new State(directory);
   table = new MemoryTable(0);
+  live = [];
   feed = new Feed({
     source: table,
     state,
@@ -44,6 +51,7 @@ beforeEach(() => {
     log: pino({ level: 'silent' }),
     onReplaced: () => undefined,
     sinks: () => [],
+    onLive: (events) => live.push(...events.map(({ sequence }) => sequence)),
   });
   fast = new Loop();
   slow = new Loop();
@@ -94,5 +102,36 @@ describe('nobody sleeps over a row', () => {
     fast.woken = 0;
     expect(feed.wake()).toBe(false);
     expect(fast.woken).toBe(0);
+  });
+});
+
+describe('while all sinks are down', () => {
+  test('the table is read on: how much there is to ship is known, and the live view goes on', () => {
+    fast.down = true;
+    slow.down = true;
+    insert();
+    feed.wake(); // what is there at the first look is not news
+    for (let row = 2; row <= 4; row++) {
+      insert();
+      feed.wake();
+      expect(feed.status.maxId).toBe(row);
+    }
+    expect(live).toEqual([2, 3, 4]);
+    expect(state.timelines.current('postern')?.id).toBe(3); // what was read before is not kept in memory
+  });
+
+  test('but no further than the state takes what was read', () => {
+    fast.down = true;
+    slow.down = true;
+    insert();
+    feed.wake();
+    const full = vi.spyOn(state, 'transaction').mockImplementation(() => {
+      throw new Error('database or disk is full');
+    });
+    insert();
+    expect(feed.wake()).toBe(false);
+    expect(feed.mark.id).toBe(1);
+    full.mockRestore();
+    expect(feed.wake()).toBe(true);
   });
 });

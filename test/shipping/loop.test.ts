@@ -185,6 +185,43 @@ describe('a sink loop', () => {
     expect(sink.ids).toEqual([1_201, 1_202, 1_203, 1_204]);
   });
 
+  it('that can not be opened since the start shows how far it lags all the same', async () => {
+    const table = new MemoryTable(8);
+    const sink = new Recording();
+    const first = loopOf(feedOf(table), sink);
+    await caughtUp(first, 8);
+    await first.stop(1_000);
+    sink.open = async () => {
+      throw new Error('down');
+    };
+    table.rows = 508;
+    const feed = feedOf(table);
+    const loop = loopOf(feed, sink);
+    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'));
+    feed.wake();
+    const { cursors, lag_events } = loop.status();
+    expect(cursors).toEqual({ postern: { timeline: 1, id: 8 } });
+    expect(lag_events).toBe(500);
+    await vi.waitFor(() => expect(loop.status().lag_seconds).toBeGreaterThan(0), { timeout: 60_000 });
+    await loop.stop(0);
+  });
+
+  it('that starts now and can not be opened lags by what came after its start', async () => {
+    const table = new MemoryTable(1_200);
+    const sink = new Recording();
+    sink.open = async () => {
+      throw new Error('down');
+    };
+    const feed = feedOf(table);
+    const loop = loopOf(feed, sink, { start: 'now' });
+    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'));
+    expect(loop.status().lag_events).toBe(0);
+    table.rows = 1_204;
+    feed.wake();
+    expect(loop.status().lag_events).toBe(4);
+    await loop.stop(0);
+  });
+
   it('gets through its filter only what it asked for, and its cursor moves all the same', async () => {
     const sink = new Recording();
     const loop = loopOf(feedOf(new MemoryTable(3)), sink, { events: { category: ['auth'] } });
