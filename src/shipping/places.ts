@@ -176,15 +176,18 @@ export class Places {
 
   /**
    * Notes where a sink that starts `now` begins: behind what is there at the first look, whether the sink can be opened by then or
-   * not. False while that can't be seen.
+   * not; with the first row of a table that is not there yet. False while that can't be seen.
    */
   begin(feed: Feed): boolean {
     const { sink, state, start } = this.options;
     if (start !== 'now' || state.cursors.start(sink, feed.name) !== null) return true;
     if (feed.status.lastLook === 0) feed.wake();
-    if (feed.status.state !== 'reading' && feed.status.state !== 'stopped') return false;
-    const { timeline } = feed.mark;
-    const skipTo = Math.max(feed.status.maxId, feed.mark.id);
+    const { state: found, maxId } = feed.status;
+    // Not made yet: all that comes is new, its first rows too, which come with it.
+    const nothing = found === 'missing' || found === 'no_table';
+    if (!nothing && found !== 'reading' && found !== 'stopped') return false;
+    const { timeline, id: mark } = feed.mark;
+    const skipTo = nothing ? 0 : Math.max(maxId, mark);
     state.transaction(() => state.cursors.setStart(sink, feed.name, { timeline, skipTo }));
     const place = this.places.get(feed.name);
     if (place?.timeline === timeline) place.skipTo = skipTo;

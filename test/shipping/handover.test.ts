@@ -24,6 +24,7 @@ class Replaceable implements AuditSource {
     if (request.mark.id > 0 && request.mark.timeline < this.history)
       return { state: 'replaced', reason: 'row 3 is not the one that was read' };
     const look = this.table.look(request);
+    if (look.state !== 'reading') return look;
     const other = (id: string) => `${this.history}${id.slice(1)}`;
     return { ...look, events: look.events.map((event) => ({ ...event, id: other(event.id) })) };
   }

@@ -206,6 +206,37 @@ describe('a sink loop', () => {
     await loop.stop(0);
   });
 
+  it.each(['missing', 'no_table'] as const)(
+    'that starts now, before Postern has made its table (%s), gets the first rows of it',
+    async (waiting) => {
+      const table = new MemoryTable(3);
+      table.waiting = waiting;
+      const sink = new Recording();
+      const feed = feedOf(table);
+      const loop = loopOf(feed, sink, { start: 'now' });
+      await vi.waitFor(() => expect(loop.status().state).toBe('waiting for events'));
+      table.waiting = null; // its first rows come with it, in one transaction
+      feed.wake();
+      await caughtUp(loop, 3);
+      await loop.stop(1_000);
+      expect(sink.ids).toEqual([1, 2, 3]);
+    },
+  );
+
+  it('that starts now and can not look yet leaves out what it finds then', async () => {
+    const table = new MemoryTable(3);
+    table.waiting = 'unreadable';
+    const sink = new Recording();
+    const feed = feedOf(table);
+    const loop = loopOf(feed, sink, { start: 'now' });
+    await vi.waitFor(() => expect(loop.status().state).toBe('waiting for events'));
+    table.waiting = null;
+    feed.wake();
+    await caughtUp(loop, 3);
+    await loop.stop(1_000);
+    expect(sink.ids).toEqual([]);
+  });
+
   it('that starts now and can not be opened lags by what came after its start', async () => {
     const table = new MemoryTable(1_200);
     const sink = new Recording();

@@ -1,6 +1,6 @@
 import { createClassifier } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
-import type { AuditSource } from '../../src/source/source.js';
+import type { AuditSource, WaitingState } from '../../src/source/source.js';
 
 const type = createClassifier()('update', 'setting');
 
@@ -29,9 +29,12 @@ export function event(sequence: number): AuditEvent {
 /** A table in memory, 1 to `rows`. */
 export class MemoryTable implements AuditSource {
   readonly name = 'postern';
+  /** Why it can't be read; null: it can. */
+  waiting: WaitingState | null = null;
   constructor(public rows: number) {}
 
   look({ after, maxRows }: { after: number; maxRows: number }) {
+    if (this.waiting !== null) return { state: this.waiting, message: this.waiting, code: null } as const;
     const upTo = Math.min(this.rows, after + maxRows);
     const events = Array.from({ length: Math.max(0, upTo - after) }, (_, at) => event(after + 1 + at));
     return {
