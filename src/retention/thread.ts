@@ -28,6 +28,8 @@ export class RunThread {
   private readonly exited: Promise<void>;
   /** Why the thread was ended from here. */
   private trouble: AuditdError | null = null;
+  /** Why it was told to stop. */
+  private stopped: AuditdError | null = null;
 
   constructor(options: ThreadOptions) {
     const { data, worker } = options;
@@ -44,13 +46,14 @@ export class RunThread {
         } else this.hear(said, options);
       });
       this.worker.once('error', reject);
-      this.worker.once('exit', () => reject(this.trouble ?? new Error('the thread of the run ended')));
+      this.worker.once('exit', () => reject(this.trouble ?? this.stopped ?? new Error('the thread of the run ended')));
     });
     this.outcome.catch(() => undefined); // whoever waits for it says it
   }
 
   /** @param why what the run is said to have failed of */
   async stop(why: string): Promise<void> {
+    this.stopped ??= new AuditdError('PURGE_FAILED', why); // it may not live to say so itself
     this.tell({ stop: why });
     const late = setTimeout(() => void this.worker.terminate(), GRACE_MS);
     await this.exited;

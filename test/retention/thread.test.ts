@@ -43,6 +43,6 @@ describe('the thread of a run', () => {
   it('ends when it is told to, though it does not listen', async () => {
     const thread = threadSaying([], () => undefined);
     await thread.stop('for the test');
-    await expect(thread.outcome).rejects.toThrow('the thread of the run ended');
+    await expect(thread.outcome).rejects.toThrow('for the test');
   });
 });
