@@ -46,7 +46,9 @@ export class RunThread {
         } else this.hear(said, options);
       });
       this.worker.once('error', reject);
-      this.worker.once('exit', () => reject(this.trouble ?? this.stopped ?? new Error('the thread of the run ended')));
+      this.worker.once('exit', () =>
+        reject(this.trouble ?? this.stopped ?? new Error('the thread of the run ended')),
+      );
     });
     this.outcome.catch(() => undefined); // whoever waits for it says it
   }
