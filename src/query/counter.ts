@@ -9,6 +9,8 @@ import { isInRange, isWritten } from './written.js';
 
 /** Ids of one window where each row has to be looked at; more where that is quick. */
 const WINDOW = 12_288;
+/** And for the last few that are wanted. */
+const SMALLEST = 4_096;
 const WIDER = 4;
 const FAST_MS = 5;
 /** Ids of the largest window: BOTH has to be more, and 2^53 more than their product. */
@@ -102,7 +104,6 @@ export class Counter {
     for (let [piece] = this.pieces; piece !== undefined && skipped < rows; [piece] = this.pieces) {
       const { branch, before } = piece;
       const left = rows - skipped;
-      this.window = Math.min(this.window, Math.max(WINDOW, left));
       const floor = this.floorOf(piece, left);
       const found = this.next(db, left);
       if (found === null || found > left || (found === left && this.plan.undecided === 'time')) {
@@ -179,11 +180,12 @@ export class Counter {
     return Math.floor(sum / BOTH) === rows ? sum % BOTH : null;
   }
 
-  /** Where a limit alone would let a step become long, a window ends it. */
+  /** Where a limit alone would let a step become long, a window ends it; it is no larger than what is wanted, if all of it were meant. */
   private floorOf({ branch, before, range }: Piece, most: number): number {
     const { lowest } = range;
     const looksAtRows = this.plan.undecided === 'time' || this.conditionsOf(branch).length > 0;
-    return looksAtRows || most > MOST_AT_ONCE ? Math.max(lowest, before - this.window) : lowest;
+    const window = Math.min(this.window, Math.max(SMALLEST, most));
+    return looksAtRows || most > MOST_AT_ONCE ? Math.max(lowest, before - window) : lowest;
   }
 
   private conditionsOf(branch: Branch | null): readonly Condition[] {
