@@ -1,9 +1,9 @@
-import { join } from 'node:path';
 import type Database from 'better-sqlite3';
 import type { Hono } from 'hono';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.js';
 import { jailBans } from '../fail2ban/port.js';
+import { queryOptionsOf } from '../query/options.js';
 import type { QueryService } from '../query/service.js';
 import { createTwoQueries } from '../query/two.js';
 import { createRecorder, type NewEntry } from '../recorder/recorder.js';
@@ -118,12 +118,4 @@ function sameFor(before: ServedConfig, after: ServedConfig): boolean {
   };
   // A certificate is read again at each reload: it is renewed under the same name.
   return after.api.tls === null && part(before) === part(after);
-}
-
-function queryOptionsOf(config: ServedConfig) {
-  const { database, table, columns, aliases } = config.source;
-  const { redact, server, state } = config;
-  const archives = config.retention.archive.directory;
-  const stateDatabase = join(state, 'state.db');
-  return { database, table, columns, aliases, stateDatabase, archives, redact, server };
 }

@@ -4,9 +4,10 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
+import { queryOptionsOf } from '../query/options.js';
 import type { QueryChunk } from '../query/service.js';
 import { Bar } from './bar.js';
-import { type FilterOptions, filterOf, queryOptionsOf, withFilter } from './filter-options.js';
+import { type FilterOptions, filterOf, withFilter } from './filter-options.js';
 import { count } from './terminal.js';
 
 interface Options extends FilterOptions {
@@ -40,7 +41,7 @@ Examples:
       const { output } = options;
       const isCsv = options.csv === true || (options.ndjson !== true && output?.endsWith('.csv') === true);
       const service = createQueryService({
-        ...queryOptionsOf(loadConfig(options.config ?? null, process.env)),
+        ...queryOptionsOf(loadConfig(options.config ?? null, process.env).config),
         zoneRows: 0,
       });
       const progress = new ExportProgress(

@@ -1,9 +1,6 @@
-import { join } from 'node:path';
 import type { Command } from 'commander';
-import type { LoadedConfig } from '../config/load.js';
 import { AuditdError } from '../errors.js';
 import type { Filter } from '../query/filter.js';
-import type { QueryServiceOptions } from '../query/service.js';
 
 export interface FilterOptions {
   readonly config?: string;
@@ -47,21 +44,6 @@ export async function filterOf(options: FilterOptions, now: number): Promise<Fil
   const archives = options.archives === true ? 'true' : undefined;
   const parts = { resource_type: resourceType, action, user, from, to, server, ip, outcome, source, q };
   return parseFilter({ ...parts, archives }, now);
-}
-
-/** What the configuration says of where entries are. */
-export function queryOptionsOf({ config }: LoadedConfig): QueryServiceOptions {
-  const { database, table, columns, aliases } = config.source;
-  return {
-    database,
-    table,
-    columns,
-    aliases,
-    stateDatabase: join(config.state, 'state.db'),
-    archives: config.retention.archive.directory,
-    redact: config.redact,
-    server: config.server,
-  };
 }
 
 /** A whole number that was given as text. @throws AuditdError `USAGE` */

@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
 import { AuditdError } from '../errors.js';
 import type { Entry } from '../query/entry.js';
+import { queryOptionsOf } from '../query/options.js';
 import type { PageResult } from '../query/service.js';
-import { type FilterOptions, filterOf, numberOf, queryOptionsOf, withFilter } from './filter-options.js';
+import { type FilterOptions, filterOf, numberOf, withFilter } from './filter-options.js';
 import { aligned, count, createPaint, type Paint, visibleUpTo, wantsColour } from './terminal.js';
 
 interface Options extends FilterOptions {
@@ -44,7 +45,7 @@ Examples:
       const page = numberOf('page', options.page, 1);
       const limit = numberOf('limit', options.limit, 50);
       const service = createQueryService({
-        ...queryOptionsOf(loadConfig(options.config ?? null, process.env)),
+        ...queryOptionsOf(loadConfig(options.config ?? null, process.env).config),
         zoneRows: 0,
       });
       try {

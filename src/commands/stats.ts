@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
+import { queryOptionsOf } from '../query/options.js';
 import type { Count, Stats } from '../query/tally.js';
-import { type FilterOptions, filterOf, numberOf, queryOptionsOf, withFilter } from './filter-options.js';
+import { type FilterOptions, filterOf, numberOf, withFilter } from './filter-options.js';
 import { aligned, count, createPaint, type Paint, visibleUpTo, wantsColour } from './terminal.js';
 
 export function register(program: Command): void {
@@ -29,7 +30,7 @@ Examples:
       const filter = await filterOf(all, now);
       const top = numberOf('top', options.top, 10);
       const service = createQueryService({
-        ...queryOptionsOf(loadConfig(options.config ?? null, process.env)),
+        ...queryOptionsOf(loadConfig(options.config ?? null, process.env).config),
         zoneRows: 0,
       });
       try {

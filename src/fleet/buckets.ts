@@ -1,3 +1,5 @@
+import { messageOf } from '../errors.js';
+
 /** Key-value buckets beside the stream. Their keys are the tokens of servers, so that permissions can name them. */
 export function serversBucket(stream: string): string {
   return `${stream}_SERVERS`;
@@ -5,6 +7,11 @@ export function serversBucket(stream: string): string {
 
 export function leaseBucket(stream: string): string {
   return `${stream}_LEASE`;
+}
+
+/** What is said of a bucket that does not answer. @param what it holds */
+export function bucketTrouble(what: string, bucket: string, error: unknown): string {
+  return `${what}, bucket ${bucket}: ${messageOf(error)}. Make it (postern-auditd fleet init), or give this user the permissions of docs/FLEET.md`;
 }
 
 /** A server that is gone for so long is forgotten. */

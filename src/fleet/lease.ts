@@ -16,7 +16,7 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { messageOf } from '../errors.js';
-import { LEASE_TTL_MS, leaseBucket } from './buckets.js';
+import { bucketTrouble, LEASE_TTL_MS, leaseBucket } from './buckets.js';
 import type { Part } from './link.js';
 
 const RENEW_MS = 2_000;
@@ -150,7 +150,7 @@ export class Lease implements Part {
     const { log, stream } = this.options;
     log.debug({ err: error }, `lease: ${messageOf(error)}`);
     if (!/not found|permission/i.test(messageOf(error))) return; // a leader that changes: it is tried again soon
-    const said = `the lease of hubs, bucket ${leaseBucket(stream)}: ${messageOf(error)}. Make it (postern-auditd fleet init), or give this user the permissions of docs/FLEET.md`;
+    const said = bucketTrouble('the lease of hubs', leaseBucket(stream), error);
     if (this.complaint === null) log.error({ err: error }, said);
     this.complaint = said;
   }

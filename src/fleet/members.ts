@@ -2,10 +2,9 @@ import { jetstream } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
-import { messageOf } from '../errors.js';
 import { subjectToken } from '../formats/fleet.js';
 import { type Beat, parseBeat } from './beat.js';
-import { SERVERS_TTL_MS, serversBucket } from './buckets.js';
+import { bucketTrouble, SERVERS_TTL_MS, serversBucket } from './buckets.js';
 import type { Part } from './link.js';
 import { Subscription } from './subscription.js';
 
@@ -97,7 +96,7 @@ export class Members implements Part {
       this.complaint = null;
     } catch (error) {
       if (this.nc !== nc || nc.isClosed()) throw error;
-      const said = `the list of servers, bucket ${bucket}: ${messageOf(error)}. Make it (postern-auditd fleet init), or give this user the permissions of docs/FLEET.md`;
+      const said = bucketTrouble('the list of servers', bucket, error);
       if (this.complaint === null) this.options.log.error({ err: error }, said);
       this.complaint = said;
       this.listAt = performance.now() + AGAIN_MS;

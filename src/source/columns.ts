@@ -210,7 +210,7 @@ function sameName(a: string, b: string): boolean {
   return lower(a) === lower(b);
 }
 
-/** SQLite folds ASCII letters only. */
-function lower(name: string): string {
+/** A name as SQLite compares it: it folds ASCII letters only. */
+export function lower(name: string): string {
   return name.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }

@@ -9,6 +9,19 @@ import { hasNats, Nats } from './nats.js';
 
 if (!hasNats() && process.env.CI !== undefined) throw new Error('nats-server is not installed');
 
+function leaseOf(clock: () => number): Lease {
+  return new Lease({
+    stream: 'POSTERN_AUDIT',
+    server: 'hub',
+    clock,
+    log: pino({ level: 'silent' }),
+    positions: () => ({}),
+    onPositions: () => undefined,
+    onTaken: () => undefined,
+    onLost: () => undefined,
+  });
+}
+
 describe.skipIf(!hasNats())('the lease', () => {
   afterEach(() => {
     vi.restoreAllMocks();
@@ -22,16 +35,7 @@ describe.skipIf(!hasNats())('the lease', () => {
     const manager = await jetstream(nc).jetstreamManager();
     const { config } = await manager.streams.info('KV_POSTERN_AUDIT_LEASE');
     await manager.streams.delete('KV_POSTERN_AUDIT_LEASE');
-    const lease = new Lease({
-      stream: 'POSTERN_AUDIT',
-      server: 'hub',
-      clock: Date.now,
-      log: pino({ level: 'silent' }),
-      positions: () => ({}),
-      onPositions: () => undefined,
-      onTaken: () => undefined,
-      onLost: () => undefined,
-    });
+    const lease = leaseOf(Date.now);
     try {
       await lease.attach(nc);
       expect(lease.held).toBe(false);
@@ -56,16 +60,7 @@ describe.skipIf(!hasNats())('the lease', () => {
       return connect({ servers: nats.urls.map((url) => url.slice(7)) });
     });
     let asleep = 0;
-    const lease = new Lease({
-      stream: 'POSTERN_AUDIT',
-      server: 'hub',
-      clock: () => Date.now() + asleep,
-      log: pino({ level: 'silent' }),
-      positions: () => ({}),
-      onPositions: () => undefined,
-      onTaken: () => undefined,
-      onLost: () => undefined,
-    });
+    const lease = leaseOf(() => Date.now() + asleep);
     try {
       await lease.attach(nc);
       expect(lease.held).toBe(true);

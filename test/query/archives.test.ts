@@ -9,8 +9,9 @@ import { findEntry } from '../../src/query/find.js';
 import type { PageOptions } from '../../src/query/service.js';
 import { removeArchives } from '../../src/retention/archive/keep.js';
 import { ENDING } from '../retention/archive/compression.js';
+import { expectAll, idsOf } from './answers.js';
 import { expected, row, sparse } from './model.js';
-import { exported, seconds, Tables, textOf } from './tables.js';
+import { seconds, Tables, textOf } from './tables.js';
 
 let tables: Tables;
 let engine: Engine;
@@ -35,11 +36,6 @@ function next(chunks: Generator<Chunk, void>): string {
   return step.done === true ? '' : textOf(step.value.bytes);
 }
 
-function idsOf(text: string): string[] {
-  const lines = text.split('\n').filter((line) => line !== '');
-  return lines.map((line) => (JSON.parse(line) as { id: string }).id);
-}
-
 describe('a query that looks at archives', () => {
   it('finds what it would find had no row ever left the table', async () => {
     const place = fc.constantFrom('table', 'archive', 'second archive', 'both', 'both archives');
@@ -61,23 +57,7 @@ describe('a query that looks at archives', () => {
           for (const part of filters) {
             const filter = { ...part, archives: true };
             const ids = expected({ postern: postern.map(([one]) => one), auditd }, part);
-            const request = { filter, limit, count: 'some' as const, timeLimit: 60_000 };
-            const byNumber: string[] = [];
-            const byCursor: string[] = [];
-            let cursor: string | null = null;
-            for (let page = 1; page <= Math.ceil(ids.length / limit) + 1; page++) {
-              const numbered = engine.page({ ...request, page, cursor: null });
-              byNumber.push(...numbered.entries.map(({ id }) => id));
-              expect([numbered.total, numbered.total_exact]).toEqual([ids.length, true]);
-              if (page > 1 && cursor === null) continue;
-              const next = engine.page({ ...request, page: 1, cursor });
-              byCursor.push(...next.entries.map(({ id }) => id));
-              cursor = next.next;
-            }
-            expect(byNumber).toEqual(ids);
-            expect(byCursor).toEqual(ids);
-            expect(idsOf(exported(engine, filter))).toEqual(ids);
-            expect(engine.stats(filter, 5, 60_000).total).toBe(ids.length);
+            expectAll(engine, filter, ids, limit);
           }
         },
       ),

@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { Engine } from '../../src/query/engine.js';
 import { EVERYTHING } from '../../src/query/filter.js';
 import { createQueryService, type QueryService } from '../../src/query/service.js';
+import { monotonic } from '../../src/query/waiting.js';
 import { compiled, removeCompiled } from '../compiled.js';
 import { Tables } from './tables.js';
 
@@ -154,7 +155,7 @@ describe('the thread itself', () => {
       brief: null,
       timeLimit: 1,
     };
-    const [ask, now] = [{ id: 1, kind: 'page', request }, Number(process.hrtime.bigint() / 1_000_000n)];
+    const [ask, now] = [{ id: 1, kind: 'page', request }, monotonic()];
     expect(await told({ ...ask, until: now - 1 })).toMatchObject({ id: 1, code: 'QUERY_LIMIT' });
     expect(await told({ ...ask, until: now + 600_000 })).toMatchObject({ id: 1, value: { entries: [] } });
   });

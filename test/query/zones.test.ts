@@ -6,7 +6,8 @@ import { EVERYTHING, type Filter } from '../../src/query/filter.js';
 import { below, upTo } from '../../src/query/ranges.js';
 import { TableInspector } from '../../src/query/table.js';
 import { ZoneMap } from '../../src/query/zones.js';
-import { exported, seconds, Tables } from './tables.js';
+import { expectAll } from './answers.js';
+import { seconds, Tables } from './tables.js';
 
 const DAY_S = 86_400;
 const START = Date.UTC(2026, 10, 1);
@@ -120,27 +121,7 @@ function loose(tables: Tables, type: string): void {
 }
 
 function check(engine: Engine, rows: readonly Row[], one: Filter, limit: number): void {
-  const ids = expected(rows, one);
-  const request = { filter: one, limit, count: 'some' as const, timeLimit: 60_000 };
-  const byNumber: string[] = [];
-  const byCursor: string[] = [];
-  let cursor: string | null = null;
-  for (let page = 1; page <= Math.ceil(ids.length / limit) + 1; page++) {
-    const numbered = engine.page({ ...request, page, cursor: null });
-    byNumber.push(...numbered.entries.map(({ id }) => id));
-    expect([numbered.total, numbered.total_exact]).toEqual([ids.length, true]);
-    if (page > 1 && cursor === null) continue;
-    const next = engine.page({ ...request, page: 1, cursor });
-    byCursor.push(...next.entries.map(({ id }) => id));
-    cursor = next.next;
-  }
-  expect(byNumber).toEqual(ids);
-  expect(byCursor).toEqual(ids);
-  const lines = exported(engine, one).split('\n');
-  expect(lines.filter((line) => line !== '').map((line) => (JSON.parse(line) as { id: string }).id)).toEqual(
-    ids,
-  );
-  expect(engine.stats(one, 5, 60_000).total).toBe(ids.length);
+  expectAll(engine, one, expected(rows, one), limit);
 }
 
 it.each([

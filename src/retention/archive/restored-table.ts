@@ -1,6 +1,6 @@
 import type { Database, Statement } from 'better-sqlite3';
 import { AuditdError } from '../../errors.js';
-import { quoteIdentifier } from '../../source/columns.js';
+import { lower, quoteIdentifier } from '../../source/columns.js';
 import type { SqlValue } from '../../source/encoding.js';
 import type { ArchivedColumn, Manifest } from './manifest.js';
 import { type ArchivedRow, type ArchivedValue, type LineCodec, setColumn, TextBytes } from './row.js';
@@ -124,9 +124,4 @@ function columnsOf(archives: readonly Manifest[]): ArchivedColumn[] {
     columns.set(lower(name), { name: known.name, type: known.type === type ? type : '' });
   }
   return [...columns.values()];
-}
-
-/** As SQLite compares names. */
-function lower(name: string): string {
-  return name.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }

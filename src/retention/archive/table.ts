@@ -1,6 +1,6 @@
 import type { Database } from 'better-sqlite3';
 import { AuditdError } from '../../errors.js';
-import { COLUMN_KEYS, quoteIdentifier, TableCache, type TableConfig } from '../../source/columns.js';
+import { COLUMN_KEYS, lower, quoteIdentifier, TableCache, type TableConfig } from '../../source/columns.js';
 import { CreatedReader } from '../../source/created.js';
 import type { RawRow, SqlValue } from '../../source/encoding.js';
 import type { RowReader } from '../../source/row.js';
@@ -130,8 +130,4 @@ export class TableRows {
 function exactly(value: SqlValue, bytes: Buffer | null): ArchivedValue {
   if (typeof value !== 'string' || bytes === null || !value.includes(REPLACEMENT)) return value;
   return bytes.equals(Buffer.from(value)) ? value : new TextBytes(bytes);
-}
-
-function lower(name: string): string {
-  return name.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }

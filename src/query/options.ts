@@ -1,0 +1,12 @@
+import { join } from 'node:path';
+import type { LoadedConfig } from '../config/load.js';
+import type { QueryOptions } from './origins.js';
+
+/** What the configuration says of where entries are. */
+export function queryOptionsOf(config: LoadedConfig['config']): QueryOptions {
+  const { database, table, columns, aliases } = config.source;
+  const { redact, server, state } = config;
+  const archives = config.retention.archive.directory;
+  const stateDatabase = join(state, 'state.db');
+  return { database, table, columns, aliases, stateDatabase, archives, redact, server };
+}
