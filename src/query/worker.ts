@@ -11,10 +11,18 @@ import { monotonic, waitedTooLong } from './waiting.js';
 
 // The thread of queries: whatever a query costs, the one that ships does not pay for it.
 
+interface Export {
+  readonly chunks: Generator<Chunk, void>;
+  /** A file to write to. */
+  readonly fd: number | null;
+  /** The chunk that is being written to it. */
+  writing: Promise<void>;
+}
+
 const { nice, ...options } = workerData as QueryOptions & { readonly nice?: number };
 if (nice !== undefined) yieldTo(nice);
 const engine = new Engine(options);
-const exports = new Map<number, { readonly chunks: Generator<Chunk, void>; readonly fd: number | null }>();
+const exports = new Map<number, Export>();
 /** What is written to a file is told of so often. */
 const TOLD_MS = 100;
 const NO_BYTES = new Uint8Array(0);
@@ -39,49 +47,59 @@ function answer(ask: Ask): Answers[keyof Answers] | Promise<Answers['chunk']> {
     case 'stats':
       return engine.stats(ask.filter, ask.top, ask.timeLimit);
     case 'export':
-      exports.set(ask.id, { chunks: engine.export(ask.filter, ask.format), fd: ask.fd });
+      exports.set(ask.id, {
+        chunks: engine.export(ask.filter, ask.format),
+        fd: ask.fd,
+        writing: Promise.resolve(),
+      });
       return next(ask.id);
     case 'more':
       return next(ask.id);
     case 'end':
-      exports.delete(ask.id);
-      return null;
+      return ended(ask.id);
   }
 }
 
 function next(id: number): Answers['chunk'] | Promise<Answers['chunk']> {
-  const { chunks, fd } = exports.get(id) ?? {};
+  const one = exports.get(id);
   // It was begun in a thread that is gone: who took this for the end would take a part for the whole.
-  if (chunks === undefined) throw new Error('the export was broken off with its thread');
-  const step = chunks.next();
-  if (step.done === true) {
-    exports.delete(id);
-    return null;
-  }
+  if (one === undefined) throw new Error('the export was broken off with its thread');
+  if (one.fd !== null) return written(id, one, one.fd);
+  const step = one.chunks.next();
+  if (step.done === true) return ended(id);
   // A copy, since what is in the buffer is written over.
-  if (fd === undefined || fd === null) return { ...step.value, bytes: step.value.bytes.slice() };
-  return written(chunks, step.value, fd);
+  return { ...step.value, bytes: step.value.bytes.slice() };
 }
 
 /**
- * Writes a chunk, and those behind it that fit into the time: the thread that asked has nothing to do with the bytes. While one is
- * written, the next is made.
+ * Writes the chunks that can be made within some time: the thread that asked has nothing to do with the bytes. While one is
+ * written, the next is made, and the last one of now while the asker asks for more.
  */
-async function written(chunks: Generator<Chunk, void>, first: Chunk, fd: number): Promise<Chunk> {
-  const end = performance.now() + TOLD_MS;
-  let rows = 0;
-  for (let chunk = first; ; ) {
-    const writing = writeAll(fd, chunk.bytes);
-    rows += chunk.rows;
-    let step: IteratorResult<Chunk, void> | null = null;
-    try {
-      if (performance.now() < end) step = chunks.next();
-    } finally {
-      await writing; // whoever hears of an error may close the file
-    }
-    if (step === null || step.done === true) return { bytes: NO_BYTES, rows, progress: chunk.progress };
-    chunk = step.value;
+async function written(id: number, one: Export, fd: number): Promise<Answers['chunk']> {
+  const until = performance.now() + TOLD_MS;
+  const told = { bytes: NO_BYTES, rows: 0, progress: 0 };
+  try {
+    do {
+      const step = one.chunks.next();
+      await one.writing;
+      if (step.done === true) return told.rows > 0 ? told : ended(id);
+      one.writing = writeAll(fd, step.value.bytes);
+      one.writing.catch(() => undefined); // met where it is waited for
+      told.rows += step.value.rows;
+      told.progress = step.value.progress;
+    } while (performance.now() < until);
+    return told;
+  } catch (error) {
+    await one.writing.catch(() => undefined); // who hears of an error may close the file
+    throw error;
   }
+}
+
+async function ended(id: number): Promise<null> {
+  const writing = exports.get(id)?.writing;
+  exports.delete(id);
+  await writing;
+  return null;
 }
 
 async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {

@@ -42,6 +42,22 @@ function page(filter: Partial<Filter>, more: Partial<PageRequest> = {}) {
   return engine.page({ ...request, filter: { ...EVERYTHING, ...filter }, ...more });
 }
 
+it('gives numbers as SQLite has them, those that no double holds too', () => {
+  const ids = [7n, 9_007_199_254_740_993n, -9_007_199_254_740_993n, 2n ** 63n - 1n, -(2n ** 63n), 1e300, 0.5];
+  tables.insert(
+    ids.map((user_id, at) => ({ user_id, created_at: BigInt(1_700_000_000 + at), action: 'update' })),
+  );
+  const all = page({ source: 'postern' }).entries.toReversed();
+  expect(all.map(({ user }) => user.id)).toEqual(ids.map(String));
+  expect(all.map(({ created_at }) => Date.parse(created_at ?? '') / 1_000 - 1_700_000_000)).toEqual([
+    ...ids.keys(),
+  ]);
+  for (const id of ids.slice(0, 5)) {
+    const { entries } = page({ source: 'postern', user: String(id) });
+    expect(entries.map(({ user }) => user.id)).toEqual([String(id)]);
+  }
+});
+
 describe('how a filter is looked up', () => {
   const single: FilterInput[] = [
     { resource_type: 'auth' },

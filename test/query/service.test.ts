@@ -99,6 +99,30 @@ describe('the thread of queries', () => {
     }
   });
 
+  it.skipIf(process.platform !== 'linux')(
+    'says that a file can take no more, of its last chunk too',
+    async () => {
+      const large = new Tables();
+      large.insert(
+        Array.from({ length: 3_000 }, () => ({ details: JSON.stringify({ x: 'x'.repeat(2_500) }) })),
+      );
+      const other = createQueryService({ ...large.options(), worker });
+      const full = openSync('/dev/full', 'w');
+      try {
+        for (const one of [service, other]) {
+          const rows = async () => {
+            for await (const _ of one.stream(EVERYTHING, 'ndjson', { fd: full }));
+          };
+          await expect(rows()).rejects.toThrow('ENOSPC');
+        }
+      } finally {
+        closeSync(full);
+        await other.close();
+        large.remove();
+      }
+    },
+  );
+
   it('hands on errors with their codes', async () => {
     await expect(service.page(EVERYTHING, { cursor: 'x' })).rejects.toMatchObject({ code: 'USAGE' });
     await expect(service.page(EVERYTHING, { limit: 0 })).rejects.toThrow(/^limit: found 0/);
