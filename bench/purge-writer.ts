@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createRecorder } from 'postern-auditd/recorder';
 import Database from '#sqlite';
-import { percentile } from './rig.js';
 
 // Postern, as a process of its own: a commit of one row each 5 ms, with a busy time-out of 100 ms. Each message to it
 // asks for the figures since the last one.
@@ -16,9 +15,7 @@ let took: number[] = [];
 let busy = 0;
 
 process.on('message', () => {
-  const sorted = took.sort((a, b) => a - b);
-  const [p50, p99, most] = [percentile(sorted, 0.5), percentile(sorted, 0.99), sorted.at(-1)];
-  process.send?.({ commits: sorted.length, p50, p99, most, busy });
+  process.send?.({ took, busy });
   took = [];
   busy = 0;
 });

@@ -5,25 +5,26 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Database from 'better-sqlite3';
 import { createAuditTable } from 'postern-auditd/recorder';
-import { MB, Rig } from './rig.js';
+import { MB, percentile, Rig } from './rig.js';
 
 const ROWS = Number(process.env.BENCH_ROWS ?? 200_000);
 /** `BENCH_SYNCHRONOUS=FULL`: that mode alone. */
 const MODES = (['FULL', 'NORMAL'] as const).filter(
   (mode) => (process.env.BENCH_SYNCHRONOUS ?? mode) === mode,
 );
+/** So long the writer is alone at first, and then again and again: these machines are not equally fast all the time. */
 const ALONE_MS = 20_000;
+const ROUND_MS = 60_000;
+const PAUSE_MS = 6_000;
 /** `BENCH_SECONDS`: the purge is ended after these, in each mode. */
 const MOST_MS = Number(process.env.BENCH_SECONDS ?? Number.POSITIVE_INFINITY) * 1_000;
 const SENT = 1_000;
 const DIST = resolve(import.meta.dirname, '../../dist');
 
+/** Of the writer: what its commits took, in milliseconds, and how many met a lock for 100 ms. */
 interface Figures {
-  readonly commits: number;
-  readonly p50: number;
-  readonly p99: number;
-  readonly most: number;
-  readonly busy: number;
+  readonly took: number[];
+  busy: number;
 }
 
 /** What is used of dist/. */
@@ -48,7 +49,7 @@ interface Modules {
 
 /**
  * A purge of BENCH_ROWS rows (2,000,000 for the promise) beside a writer of 200 commits/s that waits for a lock for 100 ms at most: its commits
- * with and without, and how long the purge held the lock.
+ * with and without it in turn, and how long the purge held the lock.
  */
 export async function purge(): Promise<void> {
   for (const synchronous of MODES) await purgeBeside(synchronous);
@@ -78,19 +79,25 @@ async function purgeBeside(synchronous: 'FULL' | 'NORMAL'): Promise<void> {
   const writer = fork(join(import.meta.dirname, 'purge-writer.js'), [rig.database, synchronous], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
-  const figures = async (): Promise<Figures> => {
+  const alone: Figures = { took: [], busy: 0 };
+  const beside: Figures = { took: [], busy: 0 };
+  /** Adds what was since the last time. */
+  const note = async (figures: Figures | null): Promise<void> => {
     writer.send('figures');
     const [said] = (await once(writer, 'message')) as [Figures];
-    return said;
+    if (figures === null) return;
+    for (const one of said.took) figures.took.push(one);
+    figures.busy += said.busy;
   };
   try {
     await sleep(1_000);
-    await figures();
+    await note(null);
     await sleep(ALONE_MS);
-    const alone = await figures();
+    await note(alone);
     const purger = await modules.openPurger({ configPath, env: process.env });
     const begin = performance.now();
-    let [deleted, commits, lock, busy, largest] = [0, 0, 0, 0, 0];
+    let [deleted, commits, lock, busy, largest, paused] = [0, 0, 0, 0, 0, 0];
+    let round = begin;
     const { source } = modules.parseConfig(text, configPath);
     for (let after = 0; after < ROWS && performance.now() - begin < MOST_MS; ) {
       const rows = new modules.TableRows(db, source, { identify: () => ({ id: '', length: 0 }) }).after(
@@ -105,24 +112,31 @@ async function purgeBeside(synchronous: 'FULL' | 'NORMAL'): Promise<void> {
       busy += purged.busy;
       lock = Math.max(lock, purged.lock_ms);
       largest = Math.max(largest, statSync(`${rig.database}-wal`).size);
+      if (performance.now() - round < ROUND_MS) continue;
+      await note(beside);
+      const pause = performance.now();
+      await sleep(PAUSE_MS);
+      await note(alone);
+      round = performance.now();
+      paused += round - pause;
     }
     await purger.end();
     purger.close();
-    const seconds = (performance.now() - begin) / 1_000;
-    const beside = await figures();
+    const seconds = (performance.now() - begin - paused) / 1_000;
+    await note(beside);
     console.log(
       `purge (synchronous=${synchronous}): ${deleted} rows in ${seconds.toFixed(1)} s (${Math.round(deleted / seconds)}/s, ${commits} commits, ${busy} met a lock), ` +
         `lock held at most ${lock.toFixed(1)} ms, WAL at most ${(largest / MB).toFixed(1)} MB`,
     );
-    for (const [name, f] of [
-      ['without', alone],
-      ['beside it', beside],
-    ] as const) {
+    const p99 = [alone, beside].map(({ took, busy: met }, at) => {
+      took.sort((a, b) => a - b);
+      const [half, most] = [percentile(took, 0.5), percentile(took, 0.99)];
       console.log(
-        `  writer, ${name}: ${f.commits} commits, p50 ${f.p50.toFixed(2)} ms, p99 ${f.p99.toFixed(2)} ms, most ${f.most.toFixed(1)} ms, SQLITE_BUSY ${f.busy}`,
+        `  writer, ${['without', 'beside it'][at]}: ${took.length} commits, p50 ${half.toFixed(2)} ms, p99 ${most.toFixed(2)} ms, most ${took.at(-1)?.toFixed(1)} ms, SQLITE_BUSY ${met}`,
       );
-    }
-    console.log(`  p99 beside it is ${(beside.p99 / alone.p99).toFixed(2)} times that without`);
+      return most;
+    });
+    console.log(`  p99 beside it is ${((p99[1] ?? 0) / (p99[0] ?? 0)).toFixed(2)} times that without`);
   } finally {
     writer.disconnect();
     db.close();
