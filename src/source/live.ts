@@ -80,19 +80,23 @@ function wouldMakeFiles(files: FileState): boolean {
   } catch {
     return false;
   }
-  return isWal(files.path);
+  return isWal(files);
 }
 
-/** Byte 18 of the header is 2 for WAL. Read with no connection open: closing this descriptor drops SQLite's locks. */
-function isWal(path: string): boolean {
+/** The header of a file, by path. Its descriptor stays open: closing any of a file drops all locks that this process has on it, of other threads too. */
+const headers = new Map<string, { readonly inode: string; readonly descriptor: number }>();
+
+/** Byte 18 of the header is 2 for WAL. */
+function isWal({ path, inode }: FileState): boolean {
   const header = Buffer.alloc(20);
   try {
-    const descriptor = openSync(path, 'r');
-    try {
-      readSync(descriptor, header, 0, header.length, 0);
-    } finally {
-      closeSync(descriptor);
+    let known = headers.get(path);
+    if (known?.inode !== inode) {
+      if (known !== undefined) closeSync(known.descriptor); // of a file that another one has replaced
+      known = { inode, descriptor: openSync(path, 'r') };
+      headers.set(path, known);
     }
+    readSync(known.descriptor, header, 0, header.length, 0);
   } catch {
     return false; // SQLite will meet the same error and say it
   }

@@ -4,6 +4,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { readInPlace } from '../../src/source/live.js';
 import Database from '../../src/sqlite.js';
 import { temporaryDirectory } from './postern.js';
+import { Writer } from './process.js';
 
 function databaseWith(path: string, value: number): string {
   const db = new Database(path);
@@ -67,6 +68,22 @@ describe('reading in place', () => {
     writer.exec('COMMIT');
     const late = readInPlace(database, () => expect(() => writer.exec('BEGIN EXCLUSIVE')).toThrow(/locked/));
     expect(late).toMatchObject({ kind: 'done' });
+  });
+
+  test('no lock of another reader in this process is dropped', async () => {
+    const database = databaseWith(join(temporaryDirectory(onTestFinished), 'a.db'), 1);
+    const other = new Database(database, { readonly: true });
+    const postern = await new Writer(database).open('delete');
+    onTestFinished(async () => {
+      other.close();
+      await postern.kill();
+    });
+    await postern.exec('PRAGMA busy_timeout = 0');
+    other.exec('BEGIN; SELECT a FROM t');
+    for (let times = 0; times < 2; times++) expect(readInPlace(database, read)).toMatchObject({ value: 1 });
+    await expect(postern.exec('BEGIN EXCLUSIVE')).rejects.toThrow('SQLITE_BUSY');
+    other.exec('COMMIT');
+    await postern.exec('BEGIN EXCLUSIVE');
   });
 
   test('nothing can be written through it', () => {
