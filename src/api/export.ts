@@ -4,6 +4,8 @@ import type { QueryChunk } from '../query/service.js';
 export interface ExportOptions {
   /** Asked before each chunk: whether who asked may still have it. */
   readonly mayStay: () => boolean;
+  /** The export goes on, and has nothing to send: it looks for a few rows among millions. */
+  readonly onQuiet: () => void;
   /** Called once, however it ends. */
   readonly onEnd: (error: unknown) => void;
 }
@@ -48,16 +50,21 @@ export class ExportStream {
 
   private async pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
     try {
-      if (!this.options.mayStay()) throw notAnyMore();
-      const { done, value } = this.first ?? (await this.chunks.next());
-      this.first = null;
-      if (done === true) {
-        controller.close();
-        this.end(null);
-        return;
+      for (;;) {
+        if (!this.options.mayStay()) throw notAnyMore();
+        const { done, value } = this.first ?? (await this.chunks.next());
+        this.first = null;
+        if (done === true) {
+          controller.close();
+          this.end(null);
+          return;
+        }
+        if (value.bytes.length > 0) {
+          controller.enqueue(value.bytes);
+          return;
+        }
+        this.options.onQuiet();
       }
-      if (value.bytes.length > 0) controller.enqueue(value.bytes);
-      else await this.pull(controller);
     } catch (error) {
       this.end(error);
       controller.error(error);

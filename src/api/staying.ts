@@ -32,3 +32,9 @@ export function onGone(c: ApiContext, gone: () => void): void {
   if (outgoing.destroyed) gone();
   else outgoing.once('close', gone);
 }
+
+/** Counts as movement on the connection, which is closed where nothing moves for long (listener.ts). */
+export function keepOpen(c: ApiContext): void {
+  const { socket } = c.env.incoming;
+  socket.setTimeout(socket.timeout ?? 0);
+}

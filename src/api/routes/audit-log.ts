@@ -12,7 +12,7 @@ import { CONTENT_TYPES, formatOf } from '../negotiate.js';
 import { type AnswerFormat, filterOf, listParameters, noParameters, parametersOf } from '../parameters.js';
 import { problem } from '../problem.js';
 import { Slots } from '../slots.js';
-import { onGone, staying } from '../staying.js';
+import { keepOpen, onGone, staying } from '../staying.js';
 
 /** Each keeps two chunks in memory and the thread of queries busy. */
 const MOST_EXPORTS = 4;
@@ -107,6 +107,7 @@ async function everything(
   if (free === null) return busy(c, `At most ${MOST_EXPORTS} exports run at a time`);
   const begun = await ExportStream.begin(deps.queries.stream(filter, format), {
     mayStay: staying(c, deps),
+    onQuiet: () => keepOpen(c),
     onEnd: (error) => {
       free();
       if (error !== null) deps.log.warn({ err: error }, `an export was broken off: ${messageOf(error)}`);
