@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
-import { queryOptionsOf } from '../query/options.js';
 import type { QueryChunk } from '../query/service.js';
 import { Bar } from './bar.js';
 import { type FilterOptions, filterOf, withFilter } from './filter-options.js';
+import { removeAtEnd } from './leftovers.js';
+import { withQueries } from './queries.js';
 import { count } from './terminal.js';
 
 interface Options extends FilterOptions {
@@ -33,32 +34,24 @@ Examples:
     .action(async (options: Options) => {
       if (options.csv === true && options.ndjson === true)
         throw new AuditdError('USAGE', 'Give one of --csv and --ndjson, not both');
-      const [{ loadConfig }, { createQueryService }] = await Promise.all([
-        import('../config/load.js'),
-        import('../query/service.js'),
-      ]);
       const filter = await filterOf(options, Date.now());
       const { output } = options;
       const isCsv = options.csv === true || (options.ndjson !== true && output?.endsWith('.csv') === true);
-      const service = createQueryService({
-        ...queryOptionsOf(loadConfig(options.config ?? null, process.env).config),
-        zoneRows: 0,
-      });
       const progress = new ExportProgress(
         output !== undefined || !process.stdout.isTTY ? process.stderr : null,
       );
       try {
-        const chunks = (fd?: number) =>
-          progress.over(service.stream(filter, isCsv ? 'csv' : 'ndjson', fd === undefined ? {} : { fd }));
-        if (output === undefined) await toStdout(chunks());
-        else await toFile(output, chunks);
-        progress.end();
-        if (output !== undefined)
-          process.stderr.write(`${count(progress.rows, 'entry', 'entries')} in ${output}\n`);
+        await withQueries(options.config, async (queries) => {
+          const chunks = (fd?: number) =>
+            progress.over(queries.stream(filter, isCsv ? 'csv' : 'ndjson', fd === undefined ? {} : { fd }));
+          if (output === undefined) await toStdout(chunks());
+          else await toFile(output, chunks);
+        });
       } finally {
         progress.end();
-        await service.close();
       }
+      if (output !== undefined)
+        process.stderr.write(`${count(progress.rows, 'entry', 'entries')} in ${output}\n`);
     });
 }
 
@@ -80,6 +73,7 @@ async function toStdout(chunks: AsyncIterable<QueryChunk>): Promise<void> {
 /** Under another name first, so that half an export is never taken for a whole one. */
 async function toFile(path: string, chunksTo: (fd: number) => AsyncIterable<QueryChunk>): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}`);
+  const remove = removeAtEnd(temporary);
   let file: FileHandle | null = null;
   try {
     file = await open(temporary, 'wx', 0o600);
@@ -90,7 +84,6 @@ async function toFile(path: string, chunksTo: (fd: number) => AsyncIterable<Quer
     await rename(temporary, path);
   } catch (error) {
     await file?.close().catch(() => undefined);
-    await rm(temporary, { force: true });
     if (error instanceof AuditdError) throw error;
     throw new AuditdError(
       'USAGE',
@@ -99,6 +92,8 @@ async function toFile(path: string, chunksTo: (fd: number) => AsyncIterable<Quer
         cause: error,
       },
     );
+  } finally {
+    remove(); // where it has another name now, there is nothing to remove
   }
 }
 

@@ -1,7 +1,7 @@
-import { rmSync } from 'node:fs';
 import type { Command } from 'commander';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import type { IndexPlan } from '../query/indexes.js';
+import { removeAtEnd } from './leftovers.js';
 import { mustOwn } from './owner.js';
 import { count } from './terminal.js';
 
@@ -30,21 +30,24 @@ Examples:
         { default: Database },
         { loadConfig },
         { missingIndexes },
-        { Opening, privateDirectory },
+        { privateDirectory },
+        { Opening },
         { pino },
       ] = await Promise.all([
         import('../sqlite.js'),
         import('../config/load.js'),
         import('../query/indexes.js'),
+        import('../query/copies.js'),
         import('../query/open.js'),
         import('pino'),
       ]);
       const { source } = loadConfig(options.config ?? null, process.env).config;
       const directory = privateDirectory();
+      const remove = removeAtEnd(directory);
       const opening = new Opening(source.database, directory, pino({ level: 'silent' }));
       const plan = opening.read((db) => missingIndexes(db, source));
       opening.close();
-      rmSync(directory, { recursive: true, force: true });
+      remove();
       process.stdout.write(describe(plan));
       if (plan.missing.length === 0) return;
       if (options.yes !== true) {

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { AuditdError } from '../errors.js';
 import type { Entry } from '../query/entry.js';
-import { queryOptionsOf } from '../query/options.js';
 import type { PageResult } from '../query/service.js';
 import { type FilterOptions, filterOf, numberOf, withFilter } from './filter-options.js';
+import { withQueries } from './queries.js';
 import { aligned, count, createPaint, type Paint, visibleUpTo, wantsColour } from './terminal.js';
 
 interface Options extends FilterOptions {
@@ -37,28 +37,18 @@ Examples:
     )
     .action(async (options: Options) => {
       const form = formOf(options);
-      const [{ loadConfig }, { createQueryService }] = await Promise.all([
-        import('../config/load.js'),
-        import('../query/service.js'),
-      ]);
       const filter = await filterOf(options, Date.now());
       const page = numberOf('page', options.page, 1);
       const limit = numberOf('limit', options.limit, 50);
-      const service = createQueryService({
-        ...queryOptionsOf(loadConfig(options.config ?? null, process.env).config),
-        zoneRows: 0,
-      });
-      try {
-        const result = await service.page(filter, {
+      await withQueries(options.config, async (queries) => {
+        const result = await queries.page(filter, {
           page,
           limit,
           cursor: options.cursor ?? null,
           count: options.count === true ? 'all' : 'some',
         });
         process.stdout.write(await render(result, form));
-      } finally {
-        await service.close();
-      }
+      });
     });
 }
 

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { queryOptionsOf } from '../query/options.js';
 import type { Count, Stats } from '../query/tally.js';
 import { type FilterOptions, filterOf, numberOf, withFilter } from './filter-options.js';
+import { withQueries } from './queries.js';
 import { aligned, count, createPaint, type Paint, visibleUpTo, wantsColour } from './terminal.js';
 
 export function register(program: Command): void {
@@ -20,28 +20,18 @@ Examples:
   $ postern-auditd stats --outcome failure --from -7d --json | jq '.addresses'`,
     )
     .action(async (options: FilterOptions & { top?: string; json?: boolean }) => {
-      const [{ loadConfig }, { createQueryService }] = await Promise.all([
-        import('../config/load.js'),
-        import('../query/service.js'),
-      ]);
       const now = Date.now();
       const all =
         options.from === undefined && options.to === undefined ? { ...options, from: '-30d' } : options;
       const filter = await filterOf(all, now);
       const top = numberOf('top', options.top, 10);
-      const service = createQueryService({
-        ...queryOptionsOf(loadConfig(options.config ?? null, process.env).config),
-        zoneRows: 0,
-      });
-      try {
-        const stats = await service.stats(filter, { top });
+      await withQueries(options.config, async (queries) => {
+        const stats = await queries.stats(filter, { top });
         const paint = createPaint(wantsColour(process.stdout, process.env));
         process.stdout.write(
           options.json === true ? `${JSON.stringify(stats, null, 2)}\n` : renderStats(stats, paint),
         );
-      } finally {
-        await service.close();
-      }
+      });
     });
 }
 

@@ -1,6 +1,3 @@
-import { randomBytes } from 'node:crypto';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { Database } from 'better-sqlite3';
 import type { Logger } from 'pino';
 import { AuditdError } from '../errors.js';
@@ -12,11 +9,6 @@ import { type Waiting, waitingFor } from '../source/states.js';
 /** A lock, a recovery, or files that were written a moment ago: this often looked at again, ms apart. */
 const TRIES = 60;
 const PAUSE_MS = 25;
-
-/** A name that nobody else can have made before; the directory itself is made when it is needed. */
-export function privateDirectory(): string {
-  return join(tmpdir(), `postern-query-${randomBytes(12).toString('hex')}`);
-}
 
 /**
  * Reads a database of another process in short steps: each opens it, reads in one transaction, and closes it, so that no

@@ -10,8 +10,9 @@ import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/columns
 import { RowReader } from '../source/row.js';
 import { ArchiveShelf } from './archived.js';
 import { ArchivedReader } from './archived-row.js';
+import { privateDirectory } from './copies.js';
 import type { Filter } from './filter.js';
-import { Opening, privateDirectory } from './open.js';
+import { Opening } from './open.js';
 import { TableInspector } from './table.js';
 import { ZoneMap } from './zones.js';
 
@@ -30,6 +31,8 @@ export interface QueryOptions {
   readonly server: string;
   /** How many rows share a least and a greatest time (zones.ts). 0: none do; who asks one thing has no use for a map. */
   readonly zoneRows?: number;
+  /** Private directory for copies of a database that only its owner can open, made when needed; left out: one below that for temporary files. */
+  readonly copies?: string;
 }
 
 /** A table that is queried. */
@@ -50,7 +53,7 @@ const OWN: TableConfig = {
 /** The tables, and what makes events of their rows. */
 export class Origins {
   readonly classify: Classifier;
-  private readonly directory = privateDirectory();
+  private readonly directory: string;
   private readonly postern: Opening;
   private readonly state: Opening;
   private readonly shelf: ArchiveShelf | null;
@@ -59,6 +62,7 @@ export class Origins {
   private rows: { postern: RowReader; auditd: RowReader } | null = null;
 
   constructor(private readonly options: QueryOptions) {
+    this.directory = options.copies ?? privateDirectory();
     this.classify = createClassifier(options.aliases);
     this.shelf = options.archives === undefined ? null : new ArchiveShelf(options.archives);
     this.tables = { postern: new TableInspector(options), auditd: new TableInspector(OWN) };

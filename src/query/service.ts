@@ -1,4 +1,6 @@
+import { rmSync } from 'node:fs';
 import { AuditdError } from '../errors.js';
+import { privateDirectory } from './copies.js';
 import type { Chunk, Format } from './export.js';
 import type { Filter } from './filter.js';
 import type { Answers, Ask } from './messages.js';
@@ -62,12 +64,15 @@ class ThreadedQueries implements QueryService {
   private lastId = 0;
   private readonly timeLimit: number;
   private readonly wait: number;
+  /** The same for each thread: one that was ended leaves its copies to the next. */
+  private readonly copies: string;
 
   constructor(options: QueryServiceOptions) {
     const { worker = new URL('./worker.js', import.meta.url), timeLimit = TIME_LIMIT_MS, ...data } = options;
     this.timeLimit = timeLimit;
     this.wait = WAIT * timeLimit;
-    this.thread = new QueryThread({ worker, data });
+    this.copies = data.copies ?? privateDirectory();
+    this.thread = new QueryThread({ worker, data: { ...data, copies: this.copies } });
   }
 
   async page(filter: Filter, options: PageOptions = {}): Promise<PageResult> {
@@ -121,8 +126,9 @@ class ThreadedQueries implements QueryService {
     }
   }
 
-  close(): Promise<void> {
-    return this.thread.close();
+  async close(): Promise<void> {
+    await this.thread.close();
+    rmSync(this.copies, { recursive: true, force: true });
   }
 
   private request(filter: Filter, options: PageOptions): PageRequest {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -8,6 +8,7 @@ import { type LoginCount, loginFindings } from '../../fail2ban/findings.js';
 import type { Finding } from '../../sinks/sink.js';
 import { createPosternSource } from '../../source/postern.js';
 import type { AuditSource, Look } from '../../source/source.js';
+import { removeAtEnd } from '../leftovers.js';
 import { count } from '../terminal.js';
 import { splitMessage } from './report.js';
 
@@ -21,6 +22,7 @@ const WAITS: ReadonlySet<Look['state']> = new Set(['missing', 'stopped', 'locked
 /** Whether the table can be read by this user, and who logs in from where. */
 export function inspectDatabase(config: Config): Finding[] {
   const privateDirectory = mkdtempSync(join(tmpdir(), 'postern-auditd-check-'));
+  const remove = removeAtEnd(privateDirectory);
   try {
     const source = createPosternSource({
       config: config.source,
@@ -40,7 +42,7 @@ export function inspectDatabase(config: Config): Finding[] {
     const what = `${config.source.database}, table ${config.source.table}: ${rows}${postern}`;
     return [{ level: 'ok', what }, ...logins(source, look.maxId, config)];
   } finally {
-    rmSync(privateDirectory, { recursive: true, force: true });
+    remove();
   }
 }
 

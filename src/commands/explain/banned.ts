@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -10,6 +10,7 @@ import { formatEcs } from '../../formats/ecs.js';
 import { createFail2banSink } from '../../sinks/fail2ban.js';
 import { PAIR } from '../../sinks/pair.js';
 import { filterInUse } from '../check/fail2ban.js';
+import { removeAtEnd } from '../leftovers.js';
 
 /** What fail2ban's filter makes of an event. */
 export interface FilterVerdict {
@@ -28,6 +29,7 @@ export async function filterVerdict(event: AuditEvent, config: Config): Promise<
   const sink = Object.values(config.sinks).find(({ type }) => type === 'fail2ban');
   if (sink?.type !== 'fail2ban') return null;
   const directory = mkdtempSync(join(tmpdir(), 'postern-auditd-explain-'));
+  const remove = removeAtEnd(directory);
   try {
     const writer = createFail2banSink({ ...sink, directory, group: null }, config.fail2ban, {
       name: 'explain',
@@ -55,6 +57,6 @@ export async function filterVerdict(event: AuditEvent, config: Config): Promise<
       return { ...about, counts: null, untried: messageOf(error) };
     }
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    remove();
   }
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -14,6 +14,7 @@ import { createOwnSource } from '../../source/own.js';
 import { createPosternSource } from '../../source/postern.js';
 import type { AuditSource } from '../../source/source.js';
 import { type Ledger, openLedger } from '../ledger.js';
+import { removeAtEnd } from '../leftovers.js';
 import { createPaint, wantsColour } from '../terminal.js';
 import { filterVerdict } from './banned.js';
 import { type Explanation, renderExplanation } from './render.js';
@@ -84,6 +85,7 @@ function readEvent(
   why: string,
 ): AuditEvent {
   const privateDirectory = mkdtempSync(join(tmpdir(), 'postern-auditd-explain-'));
+  const remove = removeAtEnd(privateDirectory);
   try {
     const shared = {
       server: config.server ?? '',
@@ -109,7 +111,7 @@ function readEvent(
     if (event !== null) return event;
     throw notFound(publicId({ source, sequence }), from);
   } finally {
-    rmSync(privateDirectory, { recursive: true, force: true });
+    remove();
   }
 }
 

@@ -1,0 +1,43 @@
+import { rmSync } from 'node:fs';
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+const paths = new Set<string>();
+
+/**
+ * Has a file or a directory removed when this command ends, be it by a signal or because nobody reads it any more (`| head`). For
+ * commands that have no handler of their own for signals. After kill -9 it stays.
+ *
+ * @returns removes it now
+ */
+export function removeAtEnd(path: string): () => void {
+  if (paths.size === 0) {
+    process.once('exit', removeAll);
+    for (const signal of SIGNALS) process.on(signal, endBy);
+  }
+  paths.add(path);
+  return () => {
+    remove(path);
+    paths.delete(path);
+    if (paths.size === 0) forget();
+  };
+}
+
+function forget(): void {
+  process.off('exit', removeAll);
+  for (const signal of SIGNALS) process.off(signal, endBy);
+}
+
+/** Ends by that signal, as who started the command expects: a shell stops its loop only then. */
+function endBy(signal: NodeJS.Signals): void {
+  removeAll();
+  forget();
+  process.kill(process.pid, signal);
+}
+
+function removeAll(): void {
+  for (const path of paths) remove(path);
+}
+
+function remove(path: string): void {
+  rmSync(path, { recursive: true, force: true });
+}
