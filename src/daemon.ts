@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { HttpBindings } from '@hono/node-server';
@@ -60,6 +61,8 @@ export class Daemon {
   private api: ApiService | null = null;
   private heartbeat: { beat(): void; stop(): void } | null = null;
   private reloading: Promise<void> = Promise.resolve();
+  /** What a reload would wait for is no longer waited for once this is aborted. */
+  private readonly stopping = new AbortController();
 
   /** @throws AuditdError if the configuration is not valid */
   constructor(private readonly options: DaemonOptions) {
@@ -115,6 +118,7 @@ export class Daemon {
   /** Ships what is there, at most about 3 s, and closes everything. */
   async stop(): Promise<void> {
     this.notifier.notify({ STOPPING: '1' });
+    this.stopping.abort();
     await this.reloading.catch(() => undefined);
     if (this.works !== null) await this.halt(this.works, { action: 'daemon.stop' });
     this.heartbeat?.stop();
@@ -269,13 +273,19 @@ export class Daemon {
     this.loaded = loaded;
     this.works = works;
     this.record(works, { action: 'daemon.reload', details: { config: loaded.path } });
-    await this.attempt('starting shipping', () => works.shipper.start());
+    if (this.stopping.signal.aborted) return;
+    await this.attempt('starting shipping', () => Promise.race([works.shipper.start(), this.stopped()]));
+    if (this.stopping.signal.aborted) return;
     await this.attempt('starting the journal of bans', () => works.bans.start());
     await this.attempt('starting retention', () => works.retention.start());
     await this.attempt('starting the fleet', () => works.fleet?.start());
     await this.attempt('starting the API', () => this.api?.apply(loaded.config));
     log.info({ config: loaded.path }, 'configuration read again');
     this.warnUnfed();
+  }
+
+  private async stopped(): Promise<void> {
+    await once(this.stopping.signal, 'abort');
   }
 
   /** What fails here, of a full disk for example, keeps nothing else from its end: what follows it has to come. */

@@ -11,6 +11,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -86,6 +87,30 @@ describe('SIGHUP', () => {
         .map(({ sequence }) => sequence),
     ).toEqual(Array.from({ length: 15 }, (_, at) => at + 1));
     expect(rig.auditLines().some(({ action }) => action === 'daemon.reload')).toBe(true);
+  });
+
+  it.each([0, 1_000])('is no obstacle to a stop %i ms later, whatever new sinks wait for', async (ms) => {
+    await rig.start();
+    const silent = createServer();
+    await new Promise<void>((done) => silent.listen(0, '127.0.0.1', done));
+    const { port } = silent.address() as AddressInfo;
+    const url = `nats://127.0.0.1:${port}`;
+    const text = readFileSync(rig.configPath, 'utf8');
+    writeFileSync(
+      rig.configPath,
+      text.replace('sinks:', `sinks:\n  hub: { type: jetstream, servers: ["${url}", "${url}", "${url}"] }`),
+    );
+    rig.append(5);
+    rig.child?.kill('SIGHUP');
+    await sleep(ms);
+    expect(await rig.kill('SIGTERM')).toBe(0);
+    writeFileSync(rig.configPath, text);
+    await rig.start();
+    await rig.shipped();
+    const lines = rig.auditLines();
+    expect(lines.filter(({ source }) => source === 'postern').length).toBe(5);
+    expect(lines.filter(({ action }) => action === 'daemon.stop')).toHaveLength(1);
+    silent.close();
   });
 
   it('a bad configuration is refused with its place, and the old one goes on', async () => {
