@@ -2,7 +2,6 @@ import { createMiddleware } from 'hono/factory';
 import type { ClientAddresses } from './client-address.js';
 import type { ApiDeps } from './deps.js';
 import type { ApiContext, ApiEnv, Identity } from './env.js';
-import type { Failures } from './failures.js';
 import { LOGIN } from './paths.js';
 import { problem } from './problem.js';
 import { sessionCookie } from './session.js';
@@ -16,7 +15,6 @@ const BEARER = /^Bearer(?:\s|$)/i;
 export interface AuthOptions {
   readonly deps: ApiDeps;
   readonly addresses: ClientAddresses;
-  readonly failures: Failures;
   readonly channel: 'http' | 'socket';
 }
 
@@ -24,7 +22,7 @@ export interface AuthOptions {
  * Finds out who asks: by bearer token, by session cookie, by the socket. A token that is wrong ends the request here; none at all
  * does not, nor does what a proxy that asks for a password itself hands on to us: that is another scheme.
  */
-export function identify({ deps, addresses, failures, channel }: AuthOptions) {
+export function identify({ deps, addresses, channel }: AuthOptions) {
   return createMiddleware<ApiEnv>(async (c, next) => {
     const socket = c.env?.incoming?.socket;
     const encrypted = socket !== undefined && 'encrypted' in socket;
@@ -43,7 +41,7 @@ export function identify({ deps, addresses, failures, channel }: AuthOptions) {
         deps.metrics.authFailures.inc({ answer: 'expired' });
         return expired(c, verdict.token);
       }
-      if (verdict.state === 'unknown') return failed(c, deps, failures);
+      if (verdict.state === 'unknown') return failed(c, deps);
       c.set('identity', identityOf(verdict.token, 'token'));
       return next();
     }
@@ -85,8 +83,8 @@ export function requireScope(scope: Scope) {
 const CHALLENGE = 'Bearer realm="postern-auditd"';
 
 /** Counts, records, refuses. The answer says no more about why than that the token is not valid. */
-export function failed(c: ApiContext, deps: ApiDeps, failures: Failures): Response {
-  const retryAfter = noteFailure(c, deps, failures);
+export function failed(c: ApiContext, deps: ApiDeps): Response {
+  const retryAfter = noteFailure(c, deps);
   c.header('www-authenticate', `${CHALLENGE}, error="invalid_token"`);
   if (retryAfter !== null) {
     c.header('retry-after', String(retryAfter));
@@ -101,9 +99,9 @@ export function failed(c: ApiContext, deps: ApiDeps, failures: Failures): Respon
 }
 
 /** @returns seconds to wait, if there were too many from this address */
-export function noteFailure(c: ApiContext, deps: ApiDeps, failures: Failures): number | null {
+export function noteFailure(c: ApiContext, deps: ApiDeps): number | null {
   const { address } = c.var.client;
-  const { record, retryAfter } = failures.note(address);
+  const { record, retryAfter } = deps.failures.note(address);
   deps.metrics.authFailures.inc({ answer: retryAfter === null ? 'wrong' : 'limited' });
   if (record) {
     deps.metrics.authFailuresRecorded.inc();

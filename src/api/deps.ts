@@ -4,6 +4,7 @@ import type { ApiConfig } from '../config/api.js';
 import type { Ban } from '../fail2ban/client.js';
 import type { QueryService } from '../query/service.js';
 import type { NewEntry } from '../recorder/recorder.js';
+import type { Failures } from './failures.js';
 import type { ApiMetrics } from './metrics.js';
 import type { Sessions } from './session.js';
 import type { DaemonStatus } from './status.js';
@@ -41,6 +42,6 @@ export interface ApiDeps {
   readonly config: ApiConfig;
   /** The name of this server. */
   readonly server: string;
-  /** From how many failures within how many milliseconds fail2ban bans. */
-  readonly banAfter: { readonly failures: number; readonly withinMs: number };
+  /** Outlive a reload: who guesses does not begin anew with it. */
+  readonly failures: Failures;
 }

@@ -33,7 +33,7 @@ export class Failures {
   private refilled: number;
 
   constructor(
-    private readonly rule: FailureRule,
+    public rule: FailureRule,
     private readonly clock: () => number,
   ) {
     this.refilled = clock();

@@ -5,7 +5,6 @@ import { ClientAddresses } from './client-address.js';
 import { guardChanges } from './csrf.js';
 import type { ApiDeps } from './deps.js';
 import type { ApiEnv } from './env.js';
-import { Failures } from './failures.js';
 import { secured } from './headers.js';
 import { measured } from './measured.js';
 import { notOurs } from './methods.js';
@@ -30,7 +29,6 @@ const MOST_BODY = 64 * 1024;
  */
 export function createApi(deps: ApiDeps, channel: 'http' | 'socket' = 'http'): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
-  const failures = new Failures(deps.banAfter, deps.clock);
   const addresses = new ClientAddresses(deps.config.trusted_proxies, (peer) =>
     deps.log.warn(
       { peer },
@@ -46,7 +44,7 @@ export function createApi(deps: ApiDeps, channel: 'http' | 'socket' = 'http'): H
   });
   app.notFound(notOurs(app));
   app.route('/', health(deps));
-  app.use(identify({ deps, addresses, failures, channel }));
+  app.use(identify({ deps, addresses, channel }));
   app.use(
     bodyLimit({
       maxSize: MOST_BODY,
@@ -54,7 +52,7 @@ export function createApi(deps: ApiDeps, channel: 'http' | 'socket' = 'http'): H
     }),
   );
   app.use(guardChanges);
-  app.route('/', login(deps, failures));
+  app.route('/', login(deps));
   app.route('/', openapi());
   app.route('/', stats(deps));
   app.route('/', stream(deps));

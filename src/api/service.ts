@@ -9,6 +9,7 @@ import { createTwoQueries } from '../query/two.js';
 import { createRecorder, type NewEntry } from '../recorder/recorder.js';
 import type { ApiDeps } from './deps.js';
 import type { ApiEnv } from './env.js';
+import { type FailureRule, Failures } from './failures.js';
 import { type ApiListener, openApi } from './listener.js';
 import { Live } from './live.js';
 import { ApiMetrics } from './metrics.js';
@@ -35,12 +36,13 @@ type ServedConfig = LoadedConfig['config'];
 /** A page may take so long; more is a matter of `limit=0` or of the command `export`. */
 const QUERY_LIMIT_MS = 10_000;
 
-/** The API as the daemon has it: tokens, sessions and who looks on outlive a reload, the rest follows the configuration. */
+/** The API as the daemon has it: tokens, sessions, who guesses and who looks on outlive a reload, the rest follows the configuration. */
 export class ApiService {
   readonly live = new Live();
   readonly tokens: TokenStore;
   private readonly sessions: Sessions;
   private readonly metrics: ApiMetrics;
+  private failures: Failures | null = null;
   private served: { config: ServedConfig; queries: QueryService; socket: Hono<ApiEnv> } | null = null;
   private listener: ApiListener | null = null;
 
@@ -83,6 +85,12 @@ export class ApiService {
     await served?.queries.close();
   }
 
+  private failuresBy(rule: FailureRule): Failures {
+    this.failures ??= new Failures(rule, this.options.clock);
+    this.failures.rule = rule;
+    return this.failures;
+  }
+
   private depsOf(config: ServedConfig, queries: QueryService): ApiDeps {
     const { status, record, clock, log, onUnban } = this.options;
     const { jail, max_retry: failures, find_time: withinMs } = config.fail2ban;
@@ -106,7 +114,7 @@ export class ApiService {
       subscribe: (listener) => this.live.subscribe(listener),
       config: config.api,
       server: config.server,
-      banAfter: { failures, withinMs },
+      failures: this.failuresBy({ failures, withinMs }),
     };
   }
 }

@@ -55,7 +55,7 @@ describe('where the API listens', () => {
 
 describe('with TLS', () => {
   it.skipIf(!installed('curl', 'curl') || !installed('openssl', 'openssl'))(
-    'listens beyond loopback, reads a renewed certificate at a reload, and keeps its sessions',
+    'listens beyond loopback, reads a renewed certificate at a reload, keeps its sessions and forgets nobody who guesses',
     async () => {
       const [cert, key] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];
       const make = (name: string) =>
@@ -104,6 +104,9 @@ describe('with TLS', () => {
         const origin = ['-H', `Origin: https://${address}:${port}`];
         const login = curl('/audit-log/login', ...origin, '--data-urlencode', `token=${token}`);
         const cookie = /set-cookie: (__Host-postern_auditd=[\w-]+);/i.exec(login.stdout)?.[1] ?? 'none';
+        const guesses = () => curl('/api/audit-log', '-H', 'Authorization: Bearer wrong').stdout;
+        for (let n = 0; n < 5; n++) expect(guesses()).toMatch(/^HTTP\/1.1 401 /);
+        expect(guesses()).toMatch(/^HTTP\/1.1 429 /);
         make('second');
         rig.daemon.child?.kill('SIGHUP');
         let said = '';
@@ -112,6 +115,7 @@ describe('with TLS', () => {
           said = curl('/healthz').stderr;
         }
         expect(said).toContain('CN=second');
+        expect(guesses()).toMatch(/^HTTP\/1.1 429 /);
         expect(curl('/api/audit-log?limit=1', '-H', `Cookie: ${cookie}`).stdout).toMatch(/^HTTP\/1.1 200 /);
         expect(spawnSync('curl', ['-sS', `http://${address}:${port}/healthz`]).status).not.toBe(0);
       } finally {

@@ -69,7 +69,7 @@ export function pages(deps: ApiDeps): Hono<ApiEnv> {
         bans={bans}
         sinks={sinks}
         sources={sources}
-        banLimit={deps.banAfter.failures}
+        banLimit={deps.failures.rule.failures}
         notice={flashes.take(csrf)}
       />
     );

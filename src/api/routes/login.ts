@@ -3,7 +3,6 @@ import { identityOf, noteFailure } from '../auth.js';
 import { foreign, isSameOrigin } from '../csrf.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiContext, ApiEnv } from '../env.js';
-import type { Failures } from '../failures.js';
 import { LOGIN, LOGOUT, PAGE } from '../paths.js';
 import { giveSession, safeNext, sessionCookie, takeSession } from '../session.js';
 
@@ -11,7 +10,7 @@ import { giveSession, safeNext, sessionCookie, takeSession } from '../session.js
  * `POST /audit-log/login` with the form fields `token` and `next` begins a session and goes to `next`; a wrong token goes back to
  * `/audit-log/login?failed=wrong` (`expired`, `limited`). `POST /audit-log/logout` ends it. The page with the form is the pages' own.
  */
-export function login(deps: ApiDeps, failures: Failures): Hono<ApiEnv> {
+export function login(deps: ApiDeps): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   app.post(LOGIN, async (c) => {
     if (!isSameOrigin(c)) {
@@ -21,7 +20,7 @@ export function login(deps: ApiDeps, failures: Failures): Hono<ApiEnv> {
     const next = safeNext(typeof form.next === 'string' ? form.next : undefined);
     const verdict = deps.tokens.verify(typeof form.token === 'string' ? form.token.trim() : '');
     if (verdict.state === 'unknown')
-      return back(c, noteFailure(c, deps, failures) === null ? 'wrong' : 'limited', next);
+      return back(c, noteFailure(c, deps) === null ? 'wrong' : 'limited', next);
     if (verdict.state === 'expired') return back(c, 'expired', next);
     const { token } = verdict;
     const before = sessionCookie(c);
