@@ -1,15 +1,14 @@
 import type { Database, Statement } from 'better-sqlite3';
 import { type Branch, branchParams, branchSql } from './branch.js';
 import type { QueryTable } from './table.js';
+import { Window } from './window.js';
 
 /** Ids fetched at a time, of all branches together and of one. */
 const TOGETHER = 4_096;
 const MOST = 1_024;
 const FIRST = 64;
-/** Ids among which rows that have to meet a condition are looked for; more where that is quick. */
+/** Ids among which rows that have to meet a condition are looked for at first. */
 const WINDOW = 32_768;
-const WIDER = 4;
-const FAST_MS = 5;
 
 interface Head {
   readonly branch: Branch;
@@ -18,7 +17,7 @@ interface Head {
   /** Ids below this one are still to be fetched. */
   before: number;
   batch: number;
-  window: number;
+  readonly window: Window;
 }
 
 /** The ids of several branches as one sequence, the newest first, each once. Holds nothing open between two steps. */
@@ -40,8 +39,8 @@ export class BranchIds {
     before: number,
   ) {
     const batch = Math.max(1, Math.min(FIRST, Math.floor(TOGETHER / Math.max(1, branches.length))));
-    const window = WINDOW;
-    this.dry = branches.map((branch) => ({ branch, ids: [], at: 0, before, batch, window }));
+    const rest = { ids: [], at: 0, before, batch };
+    this.dry = branches.map((branch) => ({ ...rest, branch, window: new Window(WINDOW) }));
   }
 
   get ended(): boolean {
@@ -84,15 +83,14 @@ export class BranchIds {
         .pluck();
       statements.set(key, statement);
     }
-    const floor = branch.and === undefined ? this.lowest : Math.max(this.lowest, before - head.window);
+    const floor = branch.and === undefined ? this.lowest : Math.max(this.lowest, before - head.window.size);
     const begin = branch.and === undefined ? 0 : performance.now();
     head.ids = statement.all(...branchParams(branch), before, floor, batch) as number[];
     head.at = 0;
     head.before = head.ids.length === batch ? (head.ids.at(-1) ?? floor) : floor;
     head.batch = Math.min(MOST, batch * 2);
     if (branch.and === undefined) return;
-    if (performance.now() - begin >= FAST_MS) head.window = Math.max(WINDOW, Math.floor(head.window / 2));
-    else if (head.before === floor && floor > this.lowest) head.window *= WIDER;
+    head.window.passed(performance.now() - begin, head.before === floor && floor > this.lowest);
   }
 
   private add(head: Head): void {

@@ -5,14 +5,13 @@ import type { Plan } from './plan.js';
 import { below, type IdRange } from './ranges.js';
 import type { SqlParam } from './spellings.js';
 import type { QueryTable } from './table.js';
+import { Window } from './window.js';
 import { isInRange, isWritten } from './written.js';
 
-/** Ids of one window where each row has to be looked at; more where that is quick. */
+/** Ids of the first window, where each row has to be looked at. */
 const WINDOW = 12_288;
 /** And for the last few that are wanted. */
 const SMALLEST = 4_096;
-const WIDER = 4;
-const FAST_MS = 5;
 /** Ids of the largest window: BOTH has to be more, and 2^53 more than their product. */
 const WIDEST = 2 ** 22;
 /** Rows that an index alone gives in some 5 ms. */
@@ -36,7 +35,7 @@ interface Piece {
  */
 export class Counter {
   private readonly pieces: Piece[];
-  private window = WINDOW;
+  private readonly window = new Window(WINDOW, WIDEST);
   private reached: number;
   /** Of the connection that was used last. */
   private statements = new Map<string, Statement>();
@@ -147,9 +146,7 @@ export class Counter {
     const rest = this.piece(piece.branch, floor, piece.at);
     if (rest === null) this.pieces.shift();
     else this.pieces[0] = rest;
-    // A range that ended before the window says nothing of how long a whole one takes.
-    if (performance.now() - begin >= FAST_MS) this.window = Math.max(WINDOW, this.window / 2);
-    else if (floor > piece.range.lowest) this.window = Math.min(WIDEST, this.window * WIDER);
+    this.window.passed(performance.now() - begin, floor > piece.range.lowest);
     return found;
   }
 
@@ -184,7 +181,7 @@ export class Counter {
   private floorOf({ branch, before, range }: Piece, most: number): number {
     const { lowest } = range;
     const looksAtRows = this.plan.undecided === 'time' || this.conditionsOf(branch).length > 0;
-    const window = Math.min(this.window, Math.max(SMALLEST, most));
+    const window = Math.min(this.window.size, Math.max(SMALLEST, most));
     return looksAtRows || most > MOST_AT_ONCE ? Math.max(lowest, before - window) : lowest;
   }
 

@@ -8,6 +8,7 @@ import { BranchIds } from './branches.js';
 import type { Plan } from './plan.js';
 import { below, lowestOf } from './ranges.js';
 import { type QueryTable, selectList } from './table.js';
+import { Window } from './window.js';
 
 /** A row that is meant. What was not asked for is not there. */
 export interface Found {
@@ -38,13 +39,11 @@ export interface WalkOptions {
 const HEAVY = 4 * 2 ** 20;
 const DETAILS = COLUMN_KEYS.indexOf('details');
 
-/** Rows fetched at a time, and the ids among which they are looked for, which grow where few are found. */
+/** Rows fetched at a time, and the ids among which they are looked for at first. */
 const SLICE = 256;
 /** The first ones: nothing is known of their size yet. */
 const FIRST = 64;
 const WINDOW = 8_192;
-const WIDER = 4;
-const FAST_MS = 5;
 
 /** Goes over one table from the newest row on, in steps; between two of them nothing is open. */
 export class Walk {
@@ -61,7 +60,7 @@ export class Walk {
   private before: number;
   /** The range of ids that `before` stands in. */
   private range = 0;
-  private window = WINDOW;
+  private readonly window = new Window(WINDOW);
   private slice = FIRST;
   /** Of the details read in this step. */
   private weight = 0;
@@ -163,7 +162,7 @@ export class Walk {
     const { id } = table.columns;
     const conditions = [...plan.conditions.map(({ sql }) => `AND ${sql}`), sieve].join(' ').trim();
     // Without a condition the limit bounds what is read; with one, only the range of ids does.
-    const floor = conditions === '' ? lowest : Math.max(lowest, this.before - this.window);
+    const floor = conditions === '' ? lowest : Math.max(lowest, this.before - this.window.size);
     const left = wanted - this.queue.length;
     const limit = this.bare ? Math.max(SLICE, left) : Math.min(this.slice, Math.max(FIRST, left));
     const begin = performance.now();
@@ -193,10 +192,8 @@ export class Walk {
     const full = found === limit && last !== undefined;
     this.before = full ? last : floor;
     if (this.before <= lowestOf(this.options.plan.ranges)) this.done = true;
-    // What ended otherwise says nothing of how long the whole window takes.
     const isWhole = !full && floor > (this.options.plan.ranges[this.range]?.lowest ?? 1);
-    if (performance.now() - begin >= FAST_MS) this.window = Math.max(WINDOW, Math.floor(this.window / 2));
-    else if (isWhole) this.window *= WIDER;
+    this.window.passed(performance.now() - begin, isWhole);
   }
 
   private push(id: number): void {
