@@ -1,14 +1,11 @@
-import type { Database } from 'better-sqlite3';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { ColumnKey } from '../source/columns.js';
-import { ArchivedRows } from './archived.js';
 import { Counter } from './counter.js';
 import { decodeCursor, encodeCursor, type Position, type Positions } from './cursor.js';
 import { briefEntryOf, entryOf } from './entry.js';
 import { type Chunk, exportRows, type Format } from './export.js';
 import type { Filter } from './filter.js';
-import { createMatcher, createTimeMatcher } from './match.js';
-import { LOOKAHEAD, Merge } from './merge.js';
+import { Merge } from './merge.js';
 import { Origins, type QueryOptions } from './origins.js';
 import {
   COUNTED,
@@ -19,15 +16,12 @@ import {
   pageText,
   tooLarge,
 } from './page.js';
-import { planQuery } from './plan.js';
-import { behind, type First, late, type Prepared, startOf, undecidedOf, type Wanted } from './prepared.js';
-import { ArchivedWalk, type Strand } from './strand.js';
+import { behind, late, type Prepared, startOf } from './prepared.js';
+import { Reading, STEP_MS } from './reading.js';
+import type { Strand } from './strand.js';
 import { type Stats, Tally } from './tally.js';
-import { type Found, Walk } from './walk.js';
-import { timeSieve } from './written.js';
+import type { Found } from './walk.js';
 
-/** A step, after which the database is closed again, takes about this long at most. */
-const STEP_MS = 40;
 /** Rows that are read ahead. */
 const AHEAD = 500;
 
@@ -47,9 +41,11 @@ const TALLIED: ReadonlySet<ColumnKey> = new Set([
 /** Answers queries. Everything is synchronous and in short steps: it is made for a thread of its own (worker.ts). */
 export class Engine {
   private readonly origins: Origins;
+  private readonly reading: Reading;
 
-  constructor(private readonly options: QueryOptions) {
+  constructor(options: QueryOptions) {
     this.origins = new Origins(options);
+    this.reading = new Reading(this.origins, options);
   }
 
   /** @throws AuditdError `USAGE`, `SOURCE_UNUSABLE`, or `QUERY_LIMIT` when the time is over */
@@ -73,7 +69,12 @@ export class Engine {
     const skip = begin === null ? (page - 1) * limit : 0;
     const isCounted = begin === null && request.count === 'some';
     const isOne = skip === 0 && performance.now() <= deadline;
-    const prepared = this.prepare(filter, begin, isOne ? { rows: limit + 1, isCounted } : null, deadline);
+    const prepared = this.reading.prepare(
+      filter,
+      begin,
+      isOne ? { rows: limit + 1, isCounted } : null,
+      deadline,
+    );
     const start = startOf(prepared, begin);
     const from = skip === 0 ? start : this.skip(prepared, filter, start, skip, deadline);
     const found = from === null ? [] : this.take(prepared, filter, from, limit + 1, deadline);
@@ -96,8 +97,8 @@ export class Engine {
 
   /** Everything that is meant, the newest first; each `next` is one step or a few. */
   export(filter: Filter, format: Format): Generator<Chunk, void> {
-    const prepared = this.prepare(filter, null, null, null);
-    const walks = this.walks(prepared, filter, startOf(prepared, null), null);
+    const prepared = this.reading.prepare(filter, null, null, null);
+    const walks = this.reading.walks(prepared, filter, startOf(prepared, null), null);
     return exportRows(walks, format, STEP_MS, (walk, work) =>
       prepared[walks.indexOf(walk)]?.origin.read(work),
     );
@@ -106,10 +107,10 @@ export class Engine {
   /** @throws as `page` */
   stats(filter: Filter, top: number, timeLimit: number): Stats {
     const deadline = performance.now() + timeLimit;
-    const prepared = this.prepare(filter, null, null, deadline);
+    const prepared = this.reading.prepare(filter, null, null, deadline);
     const tally = new Tally();
     for (const one of prepared) {
-      const [walk] = this.walks([one], filter, startOf([one], null), TALLIED);
+      const [walk] = this.reading.walks([one], filter, startOf([one], null), TALLIED);
       if (walk === undefined) continue;
       const merge = this.merge([one], [walk], deadline);
       for (let found = merge.next(AHEAD); found !== null; found = merge.next(AHEAD)) {
@@ -121,71 +122,6 @@ export class Engine {
 
   close(): void {
     this.origins.close();
-  }
-
-  private prepare(
-    filter: Filter,
-    begin: Positions | null,
-    wanted: Wanted | null,
-    deadline: number | null,
-  ): Prepared[] {
-    const context = {
-      classify: this.origins.classify,
-      server: this.options.server,
-      mayPrefilter: this.options.redact.mode === 'mask',
-    };
-    const shelf = this.origins.archives(filter);
-    const begun = performance.now();
-    // With half of a map every row is found as well.
-    const patience = deadline === null ? Number.POSITIVE_INFINITY : begun + (deadline - begun) / 2;
-    let total = 0;
-    return this.origins
-      .of(filter.source)
-      .filter(({ name }) => begin === null || begin[name] !== undefined)
-      .map((origin) => {
-        const most = begin?.[origin.name]?.snapshot ?? Number.MAX_SAFE_INTEGER - 1;
-        let one: Prepared | null = null;
-        while (one === null) {
-          one = origin.read((db) => {
-            const table = origin.table.look(db);
-            const highest = Number(db.prepare(table.maxId).pluck().safeIntegers().get() ?? 0);
-            const place = { highest, snapshot: Math.min(highest, most) };
-            const end = performance.now() + STEP_MS;
-            const { ranges, isWhole } = origin.zones.ranges(db, table, filter, place, end);
-            if (!isWhole && performance.now() < patience) return null;
-            const plan = planQuery(db, table, filter, context, ranges);
-            const archived = shelf?.highestId(origin.name) ?? 0;
-            const snapshot = Math.min(Math.max(highest, archived), most);
-            const found = { origin, table, snapshot, plan, first: null };
-            if (wanted === null) return found;
-            return { ...found, first: this.first(db, found, filter, begin, wanted, COUNTED + 1 - total) };
-          });
-        }
-        total += one.first?.total ?? 0;
-        return one;
-      });
-  }
-
-  /** As much as one step has time for. */
-  private first(
-    db: Database,
-    one: Prepared,
-    filter: Filter,
-    begin: Positions | null,
-    { rows, isCounted }: Wanted,
-    most: number,
-  ): First | null {
-    const end = performance.now() + STEP_MS;
-    const [walk] = this.walks([one], filter, startOf([one], begin), null);
-    if (walk === undefined) return null;
-    walk.step(db, rows + LOOKAHEAD);
-    if (!isCounted) return { walk, total: null };
-    if (walk.done) return { walk, total: walk.queue.length };
-    if (most <= 0 || filter.archives || performance.now() > end) return { walk, total: null };
-    const counter = Counter.of(one.table, one.plan, filter, one.snapshot + 1);
-    const counted = counter?.count(db, most, end) ?? null;
-    const isKnown = counted !== null && (counter?.done === true || counted >= most);
-    return { walk, total: isKnown ? counted : null };
   }
 
   /** Goes over so many rows and says where that led; null if there are not so many. */
@@ -203,7 +139,7 @@ export class Engine {
       ? this.skipInSql(only, filter, start, rows, deadline)
       : { left: rows, from: start };
     if (left === 0) return from;
-    const walks = this.walks(lit, filter, from, lit.length > 1 ? TIME : NOTHING);
+    const walks = this.reading.walks(lit, filter, from, lit.length > 1 ? TIME : NOTHING);
     const merge = this.merge(lit, walks, deadline);
     const reached: Partial<Record<SourceName, Position>> = { ...from };
     for (let rest = left; rest > 0; rest--) {
@@ -245,7 +181,8 @@ export class Engine {
     deadline: number,
   ): Found[] {
     const firsts = prepared.flatMap(({ first }) => first?.walk ?? []);
-    const walks = firsts.length === prepared.length ? firsts : this.walks(prepared, filter, from, null);
+    const walks =
+      firsts.length === prepared.length ? firsts : this.reading.walks(prepared, filter, from, null);
     const merge = this.merge(prepared, walks, deadline);
     const taken: Found[] = [];
     let size = 0;
@@ -278,7 +215,7 @@ export class Engine {
         if (all) throw late();
         return { total, total_exact: false };
       }
-      const [walk] = this.walks([one], filter, startOf([one], null), NOTHING);
+      const [walk] = this.reading.walks([one], filter, startOf([one], null), NOTHING);
       while (walk !== undefined && (!walk.done || walk.queue.length > 0)) {
         total += walk.queue.length;
         walk.queue = [];
@@ -311,27 +248,6 @@ export class Engine {
       total += found;
     }
     return counter === null ? null : { total, ended: counter.done };
-  }
-
-  private walks(
-    prepared: readonly Prepared[],
-    filter: Filter,
-    from: Positions,
-    columns: ReadonlySet<ColumnKey> | null,
-  ): Strand[] {
-    const matches = createMatcher(filter);
-    const inTime = createTimeMatcher(filter);
-    const shelf = this.origins.archives(filter);
-    return prepared.map(({ origin, table, plan, snapshot }) => {
-      const before = from[origin.name]?.before ?? snapshot + 1;
-      const { rows, archived: reader, name: source } = origin;
-      const shared = { table, matches, inTime, before, stepMs: STEP_MS };
-      const walk = new Walk({ ...shared, source, plan, rows, columns, sieve: timeSieve(table, filter) });
-      if (shelf === null) return walk;
-      const archived = new ArchivedRows(shelf, source, filter, before);
-      const undecided = undecidedOf(filter, columns);
-      return new ArchivedWalk({ ...shared, walk, rows: archived, reader, undecided });
-    });
   }
 
   private merge(prepared: readonly Prepared[], walks: readonly Strand[], deadline: number | null): Merge {

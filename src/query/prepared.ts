@@ -31,6 +31,13 @@ export interface Wanted {
   readonly isCounted: boolean;
 }
 
+/** Whether what was read is all that is wanted. @param left rows that are still to be counted, at most */
+export function isAnswered(first: First | null, { rows, isCounted }: Wanted, left: number): boolean {
+  if (first === null) return false;
+  const { walk, total } = first;
+  return (walk.done || walk.queue.length >= rows) && (!isCounted || total !== null || left <= 0);
+}
+
 export function startOf(prepared: readonly Prepared[], begin: Positions | null): Positions {
   return Object.fromEntries(
     prepared.map(({ origin, snapshot }) => [

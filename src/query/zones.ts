@@ -66,14 +66,15 @@ export class ZoneMap {
    * Where rows up to `snapshot` stand that may be meant, the newest first.
    *
    * @param highest the highest id that the table has now
-   * @param until when the step is over, of `performance.now()`; the next one goes on where it was. What is not read by then may be meant
+   * @param until when the step is over, of `performance.now()`; the next one goes on where it was. What is not read by then may be meant.
+   *   Null: nothing is to be read for it now
    */
   ranges(
     db: Database,
     table: QueryTable,
     filter: Pick<Filter, 'from' | 'to'>,
     place: { readonly highest: number; readonly snapshot: number },
-    until: number,
+    until: number | null,
   ): Zoned {
     const { highest, snapshot } = place;
     const { from, to } = filter;
@@ -83,7 +84,7 @@ export class ZoneMap {
       return { ranges: [{ lowest: 1, highest: snapshot }], isWhole: true };
     if (this.isStale(db, table, highest)) this.forget(table);
     this.highest = highest;
-    const isWhole = this.fill(db, table, until);
+    const isWhole = until === null ? this.isFull : this.fill(db, table, until);
     return { ranges: upTo(this.between(from, to), snapshot), isWhole };
   }
 
@@ -125,7 +126,11 @@ export class ZoneMap {
       }
     }
     if (this.zones.length > before) this.anchor = this.lastRow(db, table);
-    return isAtEnd || this.highest - this.mapped < this.rows;
+    return isAtEnd || this.isFull;
+  }
+
+  private get isFull(): boolean {
+    return this.highest - this.mapped < this.rows;
   }
 
   private between(from: number | null, to: number | null): IdRange[] {

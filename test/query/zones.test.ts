@@ -1,10 +1,12 @@
 import fc from 'fast-check';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parseTime } from '../../src/audit/time.js';
 import { Engine } from '../../src/query/engine.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
+import { isAnswered } from '../../src/query/prepared.js';
 import { below, upTo } from '../../src/query/ranges.js';
 import { TableInspector } from '../../src/query/table.js';
+import type { Found } from '../../src/query/walk.js';
 import { ZoneMap } from '../../src/query/zones.js';
 import { expectAll } from './answers.js';
 import { seconds, Tables } from './tables.js';
@@ -183,6 +185,24 @@ describe.each([
   });
 });
 
+it.each([
+  ['enough rows, counted', 51, false, 10_001, 10_001, true],
+  ['enough rows, not counted to the end', 51, false, null, 10_001, false],
+  ['enough rows, and another table has had enough to count', 51, false, null, 0, true],
+  ['fewer rows, which are all', 3, true, 3, 10_001, true],
+  ['fewer rows, of which there may be more', 3, false, 10_001, 10_001, false],
+])('a page is answered or not: %s', (_, found, done, total, left, is) => {
+  const walk = {
+    source: 'postern',
+    queue: new Array<Found>(found),
+    done,
+    position: 1,
+    step: () => undefined,
+  } as const;
+  expect(isAnswered({ walk, total }, { rows: 51, isCounted: true }, left)).toBe(is);
+  expect(isAnswered(null, { rows: 51, isCounted: true }, left)).toBe(false);
+});
+
 describe('the map of times', () => {
   const ROWS = 400;
   let tables: Tables;
@@ -203,7 +223,7 @@ describe('the map of times', () => {
     Array.from({ length: count }, (_, at) => ({ created_at: seconds((from + at) * 60) }));
   const hour = { from: START + 2 * 3_600_000, to: START + 3 * 3_600_000 };
 
-  function ranges(until = Number.POSITIVE_INFINITY) {
+  function ranges(until: number | null = Number.POSITIVE_INFINITY) {
     const highest = Number(tables.postern.prepare('SELECT max(id) FROM audit_log').pluck().get());
     const place = { highest, snapshot: highest };
     const found = map.ranges(tables.postern, table.look(tables.postern), hour, place, until);
@@ -234,6 +254,24 @@ describe('the map of times', () => {
     }
     expect(ranges(Number.NEGATIVE_INFINITY)).toEqual([{ lowest: 121, highest: 184 }]);
     expect(isWhole).toBe(true);
+  });
+
+  it('is not made where it is not asked for, nor for a page of the newest rows', () => {
+    expect(ranges(null)).toEqual([{ lowest: 1, highest: ROWS }]);
+    expect(isWhole).toBe(false);
+    const asked = vi.spyOn(ZoneMap.prototype, 'ranges');
+    const engine = new Engine({ ...tables.options(), zoneRows: ZONE });
+    const request = { page: 1, limit: 50, cursor: null, count: 'none', timeLimit: 60_000 } as const;
+    const steps = (filter: Partial<Filter>) => {
+      asked.mockClear();
+      engine.page({ ...request, filter: { ...EVERYTHING, source: 'postern', ...filter } });
+      return asked.mock.calls.map(([, , , , until]) => until !== null);
+    };
+    const last = START + (ROWS - 100) * 60_000;
+    expect(steps({ from: last })).toEqual([false]);
+    expect(steps({ from: last })).toEqual([false]);
+    engine.close();
+    asked.mockRestore();
   });
 
   const late = "UPDATE audit_log SET created_at = '2026-11-01 02:30:00' WHERE id = 10";

@@ -1,0 +1,118 @@
+import type { Database } from 'better-sqlite3';
+import type { ColumnKey } from '../source/columns.js';
+import { ArchivedRows } from './archived.js';
+import { Counter } from './counter.js';
+import type { Positions } from './cursor.js';
+import type { Filter } from './filter.js';
+import { createMatcher, createTimeMatcher } from './match.js';
+import { LOOKAHEAD } from './merge.js';
+import type { Origins, QueryOptions } from './origins.js';
+import { COUNTED } from './page.js';
+import { planQuery } from './plan.js';
+import { type First, isAnswered, type Prepared, startOf, undecidedOf, type Wanted } from './prepared.js';
+import { ArchivedWalk, type Strand } from './strand.js';
+import { Walk } from './walk.js';
+import { timeSieve } from './written.js';
+
+/** A step, after which the database is closed again, takes about this long at most. */
+export const STEP_MS = 40;
+
+/** How the tables are read for a filter: which rows of each, and in which steps. */
+export class Reading {
+  constructor(
+    private readonly origins: Origins,
+    private readonly options: Pick<QueryOptions, 'server' | 'redact'>,
+  ) {}
+
+  /** Finds the plan of each table that a filter means, and reads the first page where one is wanted. */
+  prepare(
+    filter: Filter,
+    begin: Positions | null,
+    wanted: Wanted | null,
+    deadline: number | null,
+  ): Prepared[] {
+    const context = {
+      classify: this.origins.classify,
+      server: this.options.server,
+      mayPrefilter: this.options.redact.mode === 'mask',
+    };
+    const shelf = this.origins.archives(filter);
+    const begun = performance.now();
+    // With half of a map every row is found as well.
+    const patience = deadline === null ? Number.POSITIVE_INFINITY : begun + (deadline - begun) / 2;
+    let total = 0;
+    return this.origins
+      .of(filter.source)
+      .filter(({ name }) => begin === null || begin[name] !== undefined)
+      .map((origin) => {
+        const most = begin?.[origin.name]?.snapshot ?? Number.MAX_SAFE_INTEGER - 1;
+        /** Null if there is more to be known before. */
+        const step = (fill: boolean) =>
+          origin.read((db): Prepared | null => {
+            const table = origin.table.look(db);
+            const highest = Number(db.prepare(table.maxId).pluck().safeIntegers().get() ?? 0);
+            const place = { highest, snapshot: Math.min(highest, most) };
+            const end = fill ? performance.now() + STEP_MS : null;
+            const { ranges, isWhole } = origin.zones.ranges(db, table, filter, place, end);
+            if (!isWhole && fill && performance.now() < patience) return null;
+            const plan = planQuery(db, table, filter, context, ranges);
+            const archived = shelf?.highestId(origin.name) ?? 0;
+            const snapshot = Math.min(Math.max(highest, archived), most);
+            const found = { origin, table, snapshot, plan, first: null };
+            if (wanted === null) return found;
+            const left = COUNTED + 1 - total;
+            const first = this.first(db, found, filter, begin, wanted, left);
+            return isWhole || fill || isAnswered(first, wanted, left) ? { ...found, first } : null;
+          });
+        // Where enough of the newest rows are meant, nothing has to be known of the times of all others.
+        let one = wanted === null ? null : step(false);
+        while (one === null) one = step(true);
+        total += one.first?.total ?? 0;
+        return one;
+      });
+  }
+
+  /** As much as one step has time for. */
+  private first(
+    db: Database,
+    one: Prepared,
+    filter: Filter,
+    begin: Positions | null,
+    { rows, isCounted }: Wanted,
+    most: number,
+  ): First | null {
+    const end = performance.now() + STEP_MS;
+    const [walk] = this.walks([one], filter, startOf([one], begin), null);
+    if (walk === undefined) return null;
+    walk.step(db, rows + LOOKAHEAD);
+    if (!isCounted) return { walk, total: null };
+    if (walk.done) return { walk, total: walk.queue.length };
+    if (most <= 0 || filter.archives || performance.now() > end) return { walk, total: null };
+    const counter = Counter.of(one.table, one.plan, filter, one.snapshot + 1);
+    const counted = counter?.count(db, most, end) ?? null;
+    const isKnown = counted !== null && (counter?.done === true || counted >= most);
+    return { walk, total: isKnown ? counted : null };
+  }
+
+  /** @param columns besides those that decide; null: all */
+  walks(
+    prepared: readonly Prepared[],
+    filter: Filter,
+    from: Positions,
+    columns: ReadonlySet<ColumnKey> | null,
+  ): Strand[] {
+    const matches = createMatcher(filter);
+    const inTime = createTimeMatcher(filter);
+    const shelf = this.origins.archives(filter);
+    return prepared.map(({ origin, table, plan, snapshot }) => {
+      const before = from[origin.name]?.before ?? snapshot + 1;
+      const { rows, archived: reader, name: source } = origin;
+      const shared = { table, matches, inTime, before, stepMs: STEP_MS };
+      const walk = new Walk({ ...shared, source, plan, rows, columns, sieve: timeSieve(table, filter) });
+      if (shelf === null) return walk;
+      const archived = new ArchivedRows(shelf, source, filter, before);
+      const undecided = undecidedOf(filter, columns);
+      return new ArchivedWalk({ ...shared, walk, rows: archived, reader, undecided });
+    });
+  }
+}
