@@ -224,11 +224,11 @@ export class Feed {
       look.postern === 'stopped' ? 'Postern is stopped; its last rows have been read' : 'reading',
       look.maxId,
     );
+    if (this.past.timeline !== mark.timeline)
+      this.past = { timeline: mark.timeline, upTo: pastOf(mark, look) };
     if (look.events.length === 0) return null;
     const fresh = look.events.filter((event) => event.sequence > mark.id);
     const last = fresh.at(-1);
-    if (this.past.timeline !== mark.timeline)
-      this.past = { timeline: mark.timeline, upTo: pastOf(mark, look) };
     if (last !== undefined) {
       this.options.state.fingerprints.record(this.name, mark.timeline, fresh);
       this.markNow = { timeline: mark.timeline, id: last.sequence, fingerprint: fingerprintOf(last.id) };

@@ -105,6 +105,24 @@ describe('nobody sleeps over a row', () => {
   });
 });
 
+describe('the live view', () => {
+  test('has the first row that a table ever gets', () => {
+    expect(feed.wake()).toBe(false);
+    insert();
+    feed.wake();
+    expect(live).toEqual([1]);
+  });
+
+  test('has none of the rows that were there before', () => {
+    insert();
+    insert();
+    feed.wake();
+    insert();
+    feed.wake();
+    expect(live).toEqual([3]);
+  });
+});
+
 describe('while all sinks are down', () => {
   test('the table is read on: how much there is to ship is known, and the live view goes on', () => {
     fast.down = true;
