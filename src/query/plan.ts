@@ -117,7 +117,7 @@ function rangesCondition(table: QueryTable, ranges: ReturnType<typeof addressRan
   if (ranges === null || ranges.length * 2 > MOST_IN_LIST || table.absent.has('ip_address')) return null;
   const column = table.columns.ip_address;
   return {
-    sql: `(${ranges.map(() => `(${column} >= ? AND ${column} < ?)`).join(' OR ')})`,
+    sql: `(${ranges.map(() => `(${column} >= ? AND ${column} < ?)`).join(' OR ')} OR ${column} >= x'')`,
     params: ranges.flatMap(({ from, below }) => [from, below]),
   };
 }

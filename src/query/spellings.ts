@@ -40,7 +40,7 @@ export function distinctValues(
   table: QueryTable,
   key: ColumnKey,
   most: number,
-  range: { readonly from: string; readonly below: string } | null = null,
+  range: { readonly from: SqlParam; readonly below: SqlParam } | null = null,
 ): SqlParam[] | null {
   const by = table.indexed.get(key);
   if (by === undefined) return null;
@@ -81,19 +81,42 @@ export function addressSpellings(
   ip: string,
   most: number,
 ): SqlParam[] | null {
-  const ranges = addressRanges(ip);
-  if (ranges === null) return null;
+  const texts = addressRanges(ip);
+  if (texts === null) return null;
   const network = new NetworkSet([ip]);
-  const found = new Set<string>();
-  for (const range of ranges) {
+  const found = new Map<string, SqlParam>(); // ranges may overlap
+  for (const range of hasBlobs(db, table) ? texts.flatMap(inBothTypes) : texts) {
     const values = distinctValues(db, table, 'ip_address', most - found.size, range);
     if (values === null) return null;
     for (const value of values) {
-      const address = parseAddress(textOfParam(value));
-      if (typeof value === 'string' && address !== null && network.contains(address)) found.add(value);
+      const text = textOfParam(value);
+      const address = parseAddress(text);
+      if (address !== null && network.contains(address)) found.set(`${typeof value} ${text}`, value);
     }
   }
-  return [...found];
+  return [...found.values()];
+}
+
+/** BLOBs stand behind all text. */
+function hasBlobs(db: Database, table: QueryTable): boolean {
+  const by = table.indexed.get('ip_address');
+  if (by === undefined) return false;
+  return (
+    db.prepare(`SELECT 1 FROM ${by} WHERE ${table.columns.ip_address} >= x'' LIMIT 1`).get() !== undefined
+  );
+}
+
+function inBothTypes({ from, below }: AddressRange): Array<{ from: SqlParam; below: SqlParam }> {
+  return [
+    { from, below },
+    { from: Buffer.from(from), below: Buffer.from(below) },
+  ];
+}
+
+/** Of text, in the order of its bytes. */
+interface AddressRange {
+  readonly from: string;
+  readonly below: string;
 }
 
 /** More ranges than these are more than a look at each address. */
@@ -103,7 +126,7 @@ const MOST_RANGES = 256;
  * Ranges of text in which all spellings stand: IPv4 plainly, with a port, or mapped into IPv6 (`::ffff:…`, brackets, leading
  * zeros), IPv6 in any case, compressed or not, with brackets, port and zone.
  */
-export function addressRanges(ip: string): Array<{ from: string; below: string }> | null {
+export function addressRanges(ip: string): AddressRange[] | null {
   const [text = '', bits] = ip.split('/');
   const address = parseAddress(text);
   if (address === null) return null;
@@ -118,14 +141,14 @@ export function addressRanges(ip: string): Array<{ from: string; below: string }
   return prefixes?.map((prefix) => startingWith(prefix)) ?? null;
 }
 
-function startingWith(prefix: string): { from: string; below: string } {
+function startingWith(prefix: string): AddressRange {
   return {
     from: prefix,
     below: prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1),
   };
 }
 
-function ipv4Prefixes(address: string, bits: number): Array<{ from: string; below: string }> | null {
+function ipv4Prefixes(address: string, bits: number): AddressRange[] | null {
   const octets = address.split('.').map(Number);
   if (bits === 32) return [{ from: address, below: `${address};` }]; // `:` and its port stand before `;`
   const whole = Math.floor(bits / 8);

@@ -75,6 +75,9 @@ const ADDRESSES = [
   '::1',
   'nobody',
   '',
+  Buffer.from('203.0.113.7'),
+  Buffer.from('[2001:DB8::1]:80'),
+  Buffer.from([0x32, 0xff]),
 ];
 const DETAILS = [
   '{"name":"example.net","password":"hunter2"}',
@@ -120,7 +123,7 @@ export const row = fc.record({
   ),
   resource_type: maybe(fc.constantFrom('proxy_host', 'user', 'auth', 'certificate', 'ProxyHost', '')),
   details: maybe(fc.constantFrom(...DETAILS)),
-  ip_address: maybe(fc.constantFrom(...ADDRESSES)),
+  ip_address: maybe(fc.constantFrom<unknown>(...ADDRESSES)),
   server: maybe(fc.constantFrom(SERVER, 'proxy-2', '')),
 });
 const time = fc.integer({ min: 0, max: 400_000 }).map((at) => Date.UTC(2026, 10, 1) + at * 1_000);
