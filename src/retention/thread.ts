@@ -33,7 +33,11 @@ export class RunThread {
 
   constructor(options: ThreadOptions) {
     const { data, worker } = options;
-    this.worker = new Worker(worker ?? new URL('./worker.js', import.meta.url), { workerData: data });
+    this.worker = new Worker(worker ?? new URL('./worker.js', import.meta.url), {
+      workerData: data,
+      // Closed with the thread, the descriptors of source/live.ts would drop the locks of other threads.
+      trackUnmanagedFds: false,
+    });
     this.exited = new Promise((done) => this.worker.once('exit', () => done()));
     this.outcome = new Promise((resolve, reject) => {
       this.worker.on('message', (said: Said) => {

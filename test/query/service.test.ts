@@ -5,7 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CSV_HEADER, csvEntry } from '../../src/query/csv.js';
 import { EVERYTHING } from '../../src/query/filter.js';
 import { createQueryService, type QueryService } from '../../src/query/service.js';
+import Database from '../../src/sqlite.js';
 import { compiled, removeCompiled } from '../compiled.js';
+import { Writer } from '../source/process.js';
 import { seconds, Tables } from './tables.js';
 
 describe('the thread of queries', () => {
@@ -122,6 +124,26 @@ describe('the thread of queries', () => {
       }
     },
   );
+
+  it('drops no lock of another thread when it ends', async () => {
+    const other = new Tables();
+    other.insert([{}]);
+    other.postern.pragma('journal_mode = DELETE');
+    const reader = new Database(other.database, { readonly: true });
+    const queries = createQueryService({ ...other.options(), worker });
+    const postern = await new Writer(other.database).open('delete');
+    try {
+      await postern.exec('PRAGMA busy_timeout = 0');
+      reader.exec('BEGIN; SELECT count(*) FROM audit_log');
+      expect((await queries.page(EVERYTHING)).total).toBe(1);
+      await queries.close();
+      await expect(postern.exec('BEGIN EXCLUSIVE')).rejects.toThrow('SQLITE_BUSY');
+    } finally {
+      reader.close();
+      await postern.kill();
+      other.remove();
+    }
+  });
 
   it('hands on errors with their codes', async () => {
     await expect(service.page(EVERYTHING, { cursor: 'x' })).rejects.toMatchObject({ code: 'USAGE' });

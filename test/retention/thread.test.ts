@@ -1,12 +1,22 @@
-import { describe, expect, it } from 'vitest';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import type { RunData } from '../../src/retention/messages.js';
 import { RunThread } from '../../src/retention/thread.js';
+import Database from '../../src/sqlite.js';
+import { temporaryDirectory } from '../source/postern.js';
+import { Writer } from '../source/process.js';
 
 /** A thread that says these things at once and lives on. */
 function threadSaying(said: readonly object[], onPurged: () => void): RunThread {
-  const code = `import { parentPort } from 'node:worker_threads';
+  return threadOf(
+    `import { parentPort } from 'node:worker_threads';
     parentPort.on('message', () => undefined);
-    for (const said of ${JSON.stringify(said)}) parentPort.postMessage(said);`;
+    for (const said of ${JSON.stringify(said)}) parentPort.postMessage(said);`,
+    onPurged,
+  );
+}
+
+function threadOf(code: string, onPurged: () => void = () => undefined): RunThread {
   return new RunThread({
     data: {} as RunData,
     onProgress: () => undefined,
@@ -38,6 +48,19 @@ describe('the thread of a run', () => {
       message: expect.stringMatching(/disk I\/O error.*the next run goes on/) as string,
     });
     await thread.stop('for the test'); // comes back, for it has ended
+  });
+
+  it('drops no lock of another thread when it ends', async () => {
+    const database = join(temporaryDirectory(onTestFinished), 'a.db');
+    const postern = await new Writer(database).open('delete');
+    onTestFinished(() => postern.kill());
+    await postern.exec('PRAGMA busy_timeout = 0; CREATE TABLE t (a)');
+    const reader = new Database(database, { readonly: true });
+    onTestFinished(() => void reader.close());
+    reader.exec('BEGIN; SELECT a FROM t');
+    const code = `import { openSync } from 'node:fs'; openSync(${JSON.stringify(database)});`;
+    await expect(threadOf(code).outcome).rejects.toThrow('ended');
+    await expect(postern.exec('BEGIN EXCLUSIVE')).rejects.toThrow('SQLITE_BUSY');
   });
 
   it('ends when it is told to, though it does not listen', async () => {
