@@ -1,4 +1,4 @@
-import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs';
+import { accessSync, closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { codeOf } from '../errors.js';
 import Database from '../sqlite.js';
@@ -31,9 +31,10 @@ export function readInPlace<T>(database: string, work: Work<T>): Attempt<T> {
   } catch (error) {
     return { kind: 'waiting', waiting: systemProblem(database, error) };
   }
+  letGo(database, files);
   if (files === null) return { kind: 'waiting', waiting: missing(database) };
   if (!files.isFile) return { kind: 'waiting', waiting: notAFile(database) };
-  if (wouldMakeFiles(files)) return { kind: 'cold', files, waiting: cantOpen(files) };
+  if (wouldMakeFiles(database, files)) return { kind: 'cold', files, waiting: cantOpen(files) };
   try {
     const value = readOnce(files.path, true, work);
     return isSameFile(database, files)
@@ -72,7 +73,7 @@ function isSameFile(database: string, before: FileState): boolean {
  * has none, and leave them there; with another owner they lock Postern out. Such a database is not opened.
  * Behind a read-only mount this never holds, and costs nothing while Postern runs.
  */
-function wouldMakeFiles(files: FileState): boolean {
+function wouldMakeFiles(database: string, files: FileState): boolean {
   if (files.walSize !== null && statSync(`${files.path}-shm`, { throwIfNoEntry: false }) !== undefined)
     return false;
   try {
@@ -80,21 +81,30 @@ function wouldMakeFiles(files: FileState): boolean {
   } catch {
     return false;
   }
-  return isWal(files);
+  return isWal(database, files.path);
 }
 
-/** The header of a file, by path. Its descriptor stays open: closing any of a file drops all locks that this process has on it, of other threads too. */
-const headers = new Map<string, { readonly inode: string; readonly descriptor: number }>();
+/** The header of a file, by the path of its database. Its descriptor stays open: closing any of a file drops all locks that this process has on it, of other threads too. */
+const headers = new Map<string, { readonly file: string; readonly descriptor: number }>();
+
+/** Closes that of a file that has gone or that another one has replaced: it would keep its room on the disk. */
+function letGo(database: string, files: FileState | null): void {
+  const known = headers.get(database);
+  if (known === undefined || (files !== null && known.file === `${files.device}:${files.inode}`)) return;
+  headers.delete(database);
+  closeSync(known.descriptor);
+}
 
 /** Byte 18 of the header is 2 for WAL. */
-function isWal({ path, inode }: FileState): boolean {
+function isWal(database: string, path: string): boolean {
   const header = Buffer.alloc(20);
   try {
-    let known = headers.get(path);
-    if (known?.inode !== inode) {
-      if (known !== undefined) closeSync(known.descriptor); // of a file that another one has replaced
-      known = { inode, descriptor: openSync(path, 'r') };
-      headers.set(path, known);
+    let known = headers.get(database);
+    if (known === undefined) {
+      const descriptor = openSync(path, 'r');
+      const { dev, ino } = fstatSync(descriptor, { bigint: true });
+      known = { file: `${dev}:${ino}`, descriptor };
+      headers.set(database, known);
     }
     readSync(known.descriptor, header, 0, header.length, 0);
   } catch {

@@ -1,4 +1,4 @@
-import { renameSync, writeFileSync } from 'node:fs';
+import { readdirSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { readInPlace } from '../../src/source/live.js';
@@ -85,6 +85,34 @@ describe('reading in place', () => {
     other.exec('COMMIT');
     await postern.exec('BEGIN EXCLUSIVE');
   });
+
+  test.skipIf(process.platform !== 'linux')(
+    'a file that was replaced or removed is not kept on the disk',
+    () => {
+      const home = temporaryDirectory(onTestFinished);
+      const database = databaseWith(join(home, 'a.db'), 1);
+      const kept = () =>
+        readdirSync('/proc/self/fd').flatMap((descriptor) => {
+          try {
+            return [readlinkSync(`/proc/self/fd/${descriptor}`)].filter((path) => path.startsWith(home));
+          } catch {
+            return []; // that of the directory itself
+          }
+        });
+      expect(readInPlace(database, read)).toMatchObject({ value: 1 });
+      expect(kept()).toEqual([database]);
+      renameSync(databaseWith(join(home, 'b.db'), 2), database);
+      const postern = new Database(database);
+      postern.exec('PRAGMA journal_mode = WAL; INSERT INTO t VALUES (3)');
+      expect(readInPlace(database, read)).toMatchObject({ value: 2 });
+      postern.close();
+      expect(kept()).toEqual([]);
+      readInPlace(database, read);
+      rmSync(database);
+      readInPlace(database, read);
+      expect(kept()).toEqual([]);
+    },
+  );
 
   test('nothing can be written through it', () => {
     const database = databaseWith(join(temporaryDirectory(onTestFinished), 'a.db'), 1);
