@@ -5,7 +5,7 @@ import { decodeCursor, encodeCursor, type Position, type Positions } from './cur
 import { briefEntryOf, entryOf } from './entry.js';
 import { type Chunk, exportRows, type Format } from './export.js';
 import type { Filter } from './filter.js';
-import { Merge } from './merge.js';
+import { LOOKAHEAD, Merge } from './merge.js';
 import { Origins, type QueryOptions } from './origins.js';
 import {
   COUNTED,
@@ -72,7 +72,7 @@ export class Engine {
     const prepared = this.reading.prepare(
       filter,
       begin,
-      isOne ? { rows: limit + 1, isCounted } : null,
+      isOne ? { rows: limit + 1 + LOOKAHEAD, isCounted } : null,
       deadline,
     );
     const start = startOf(prepared, begin);

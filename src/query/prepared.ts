@@ -27,6 +27,7 @@ export interface First {
 
 /** What is to be read at once. Most pages are that and no more. */
 export interface Wanted {
+  /** Those that are looked at to merge them with another table's (merge.ts) among them. */
   readonly rows: number;
   readonly isCounted: boolean;
 }

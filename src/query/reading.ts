@@ -5,7 +5,6 @@ import { Counter } from './counter.js';
 import type { Positions } from './cursor.js';
 import type { Filter } from './filter.js';
 import { createMatcher, createTimeMatcher } from './match.js';
-import { LOOKAHEAD } from './merge.js';
 import type { Origins, QueryOptions } from './origins.js';
 import { COUNTED } from './page.js';
 import { planQuery } from './plan.js';
@@ -84,7 +83,7 @@ export class Reading {
     const end = performance.now() + STEP_MS;
     const [walk] = this.walks([one], filter, startOf([one], begin), null);
     if (walk === undefined) return null;
-    walk.step(db, rows + LOOKAHEAD);
+    walk.step(db, rows);
     if (!isCounted) return { walk, total: null };
     if (walk.done) return { walk, total: walk.queue.length };
     if (most <= 0 || filter.archives || performance.now() > end) return { walk, total: null };

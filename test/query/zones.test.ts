@@ -6,7 +6,7 @@ import { EVERYTHING, type Filter } from '../../src/query/filter.js';
 import { isAnswered } from '../../src/query/prepared.js';
 import { below, upTo } from '../../src/query/ranges.js';
 import { TableInspector } from '../../src/query/table.js';
-import type { Found } from '../../src/query/walk.js';
+import { type Found, Walk } from '../../src/query/walk.js';
 import { ZoneMap } from '../../src/query/zones.js';
 import { expectAll } from './answers.js';
 import { seconds, Tables } from './tables.js';
@@ -272,6 +272,22 @@ describe('the map of times', () => {
     expect(steps({ from: last })).toEqual([false]);
     engine.close();
     asked.mockRestore();
+  });
+
+  it('is made where a page needs to look beyond its own rows, which it does to merge tables', () => {
+    tables.insert([{ created_at: seconds(0) }], tables.state);
+    const engine = new Engine({ ...tables.options(), zoneRows: ZONE });
+    const asked = vi.spyOn(ZoneMap.prototype, 'ranges');
+    // A step that ends with its time, and has found what the page shows.
+    const step = vi.spyOn(Walk.prototype, 'step').mockImplementationOnce(function (this: Walk, db) {
+      this.step(db, 55);
+      this.done = false;
+    });
+    const filter = { ...EVERYTHING, from: START + (ROWS - 55) * 60_000 };
+    engine.page({ filter, page: 1, limit: 50, cursor: null, count: 'none', timeLimit: 60_000 });
+    expect(asked.mock.calls.some(([, , , , until]) => until !== null)).toBe(true);
+    engine.close();
+    for (const spy of [asked, step]) spy.mockRestore();
   });
 
   const late = "UPDATE audit_log SET created_at = '2026-11-01 02:30:00' WHERE id = 10";
