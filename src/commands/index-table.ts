@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import type { IndexPlan } from '../query/indexes.js';
-import { removeAtEnd } from './leftovers.js';
+import { removeAtEnd, signalsHeard } from './leftovers.js';
 import { mustOwn } from './owner.js';
 import { count } from './terminal.js';
 
@@ -55,6 +55,7 @@ Examples:
         return;
       }
       mustOwn(source.database, 'index --yes');
+      await signalsHeard(); // before anything is written
       try {
         const db = new Database(source.database, { fileMustExist: true, timeout: BUSY_MS });
         try {

@@ -1,7 +1,9 @@
 import { rmSync } from 'node:fs';
+import { setImmediate as turn } from 'node:timers/promises';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const paths = new Set<string>();
+let listening = false;
 
 /**
  * Has a file or a directory removed when this command ends, be it by a signal or because nobody reads it any more (`| head`). For
@@ -10,7 +12,8 @@ const paths = new Set<string>();
  * @returns removes it now
  */
 export function removeAtEnd(path: string): () => void {
-  if (paths.size === 0) {
+  if (!listening) {
+    listening = true;
     process.once('exit', removeAll);
     for (const signal of SIGNALS) process.on(signal, endBy);
   }
@@ -18,11 +21,20 @@ export function removeAtEnd(path: string): () => void {
   return () => {
     remove(path);
     paths.delete(path);
-    if (paths.size === 0) forget();
+    void signalsHeard().then(() => {
+      if (paths.size === 0) forget();
+    });
   };
 }
 
+/** A signal that came while this thread was busy is heard at a turn of the event loop, and at the one after that at the latest. */
+export async function signalsHeard(): Promise<void> {
+  await turn();
+  await turn();
+}
+
 function forget(): void {
+  listening = false;
   process.off('exit', removeAll);
   for (const signal of SIGNALS) process.off(signal, endBy);
 }

@@ -1,7 +1,8 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { Tables } from '../query/tables.js';
 import { CLI } from './cli.js';
@@ -70,4 +71,15 @@ test('half an export to a file is not left behind either', async () => {
   await ended;
   // It may have been quicker: then it is whole.
   expect(readdirSync(output).filter((name) => name !== 'all.csv')).toEqual([]);
+});
+
+test('a signal is heeded that comes while the command is too busy to hear it', async () => {
+  const leftovers = pathToFileURL(join(dirname(CLI), 'commands/leftovers.js')).href;
+  const program = `import { removeAtEnd } from '${leftovers}';
+    const remove = removeAtEnd('${join(env.TMPDIR ?? '', 'copy')}');
+    process.kill(process.pid, 'SIGINT');
+    remove();
+    setTimeout(() => undefined, 5_000);`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program], { env });
+  expect(await once(child, 'exit')).toEqual([null, 'SIGINT']);
 });
