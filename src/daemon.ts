@@ -245,7 +245,7 @@ export class Daemon {
   private async exchange(): Promise<void> {
     const { log, configPath, env } = this.options;
     const { state, works: old } = this;
-    if (state === null || old === null) return;
+    if (state === null || old === null || this.stopping.signal.aborted) return;
     let works: Works;
     let loaded: LoadedConfig;
     let changes: ReturnType<typeof diffConfig>;

@@ -113,6 +113,29 @@ describe('SIGHUP', () => {
     silent.close();
   });
 
+  it('is of no account once the daemon is told to stop: it still ships all there is', async () => {
+    await rig.start();
+    const silent = createServer();
+    await new Promise<void>((done) => silent.listen(0, '127.0.0.1', done));
+    const url = `nats://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    const text = readFileSync(rig.configPath, 'utf8');
+    writeFileSync(
+      rig.configPath,
+      text.replace('sinks:', `sinks:\n  hub: { type: jetstream, servers: ["${url}"] }`),
+    );
+    rig.child?.kill('SIGHUP');
+    await sleep(500);
+    rig.child?.kill('SIGHUP'); // waits for the first one
+    await sleep(100);
+    const ended = rig.kill('SIGTERM');
+    await sleep(100);
+    rig.child?.kill('SIGHUP');
+    expect(await ended).toBe(0);
+    const own = rig.auditLines().filter(({ source }) => source === 'auditd');
+    expect(own.map(({ action }) => action)).toEqual(['daemon.start', 'daemon.reload', 'daemon.stop']);
+    silent.close();
+  });
+
   it('a bad configuration is refused with its place, and the old one goes on', async () => {
     await rig.start();
     writeFileSync(
