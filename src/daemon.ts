@@ -63,6 +63,7 @@ export class Daemon {
   private reloading: Promise<void> = Promise.resolve();
   /** What a reload would wait for is no longer waited for once this is aborted. */
   private readonly stopping = new AbortController();
+  private readonly stopped: Promise<unknown> = once(this.stopping.signal, 'abort');
 
   /** @throws AuditdError if the configuration is not valid */
   constructor(private readonly options: DaemonOptions) {
@@ -274,7 +275,7 @@ export class Daemon {
     this.works = works;
     this.record(works, { action: 'daemon.reload', details: { config: loaded.path } });
     if (this.stopping.signal.aborted) return;
-    await this.attempt('starting shipping', () => Promise.race([works.shipper.start(), this.stopped()]));
+    await this.attempt('starting shipping', () => Promise.race([works.shipper.start(), this.stopped]));
     if (this.stopping.signal.aborted) return;
     await this.attempt('starting the journal of bans', () => works.bans.start());
     await this.attempt('starting retention', () => works.retention.start());
@@ -282,10 +283,6 @@ export class Daemon {
     await this.attempt('starting the API', () => this.api?.apply(loaded.config));
     log.info({ config: loaded.path }, 'configuration read again');
     this.warnUnfed();
-  }
-
-  private async stopped(): Promise<void> {
-    await once(this.stopping.signal, 'abort');
   }
 
   /** What fails here, of a full disk for example, keeps nothing else from its end: what follows it has to come. */

@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { controlRequest } from '../../src/api/client.js';
 import { DaemonRig } from './rig.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
@@ -134,6 +135,14 @@ describe('SIGHUP', () => {
     const own = rig.auditLines().filter(({ source }) => source === 'auditd');
     expect(own.map(({ action }) => action)).toEqual(['daemon.start', 'daemon.reload', 'daemon.stop']);
     silent.close();
+  });
+
+  it('leaves nothing behind, however often', async () => {
+    await rig.start();
+    for (let n = 0; n < 12; n++) await controlRequest(rig.control, 'POST', '/reload');
+    await rig.kill('SIGTERM');
+    expect(rig.output.match(/configuration read again/g)).toHaveLength(12);
+    expect(rig.output).not.toContain('MaxListenersExceededWarning');
   });
 
   it('a bad configuration is refused with its place, and the old one goes on', async () => {
