@@ -64,6 +64,8 @@ export class Walk {
   private slice = FIRST;
   /** Of the details read in this step. */
   private weight = 0;
+  /** Whether integers are read as bigint: once there may have been one that no double holds. */
+  private exact = false;
   private readonly place: RowPlace;
   private prepared: { db: Database; sql: string; statement: Statement } | null = null;
 
@@ -124,15 +126,14 @@ export class Walk {
   private rowById(db: Database): Statement {
     const { table } = this.options;
     const sql = `SELECT ${this.select} FROM ${table.from} WHERE ${table.columns.id} = ?`;
-    return this.statement(db, sql).raw().safeIntegers(false);
+    return this.statement(db, sql).raw().safeIntegers(this.exact);
   }
 
-  /** The row; read again where there may be an integer in it that no double holds. */
-  private exact(db: Database, row: RawRow | undefined): RawRow | undefined {
-    if (this.timeOnly || row === undefined || !hasBeyondDouble(row)) return row;
-    const { table } = this.options;
-    const sql = `SELECT ${this.select} FROM ${table.byId} WHERE ${table.columns.id} = ? ${table.integers}`;
-    return db.prepare(sql).raw().safeIntegers().get(row[0]) as RawRow | undefined;
+  /** Whether a row has to be read again, as all are from then on: where ids are as large, they are in every row. */
+  private isInexact(row: RawRow | undefined): boolean {
+    if (this.exact || this.timeOnly || row === undefined || !hasBeyondDouble(row)) return false;
+    this.exact = true;
+    return true;
   }
 
   private byBranches(db: Database, ids: BranchIds, row: Statement, wanted: number, end: number): void {
@@ -144,8 +145,13 @@ export class Walk {
     for (const id of found) {
       while (id < (ranges[this.range]?.lowest ?? 0)) this.range++;
       if (id > (ranges[this.range]?.highest ?? 0)) continue; // between two of them
-      if (this.bare) this.push(id);
-      else this.look(this.exact(db, row.get(id) as RawRow | undefined));
+      if (this.bare) {
+        this.push(id);
+        continue;
+      }
+      let one = row.get(id) as RawRow | undefined;
+      if (this.isInexact(one)) one = row.safeIntegers().get(id) as RawRow | undefined;
+      this.look(one);
     }
   }
 
@@ -176,8 +182,9 @@ export class Walk {
       for (const found of ids) this.push(found);
       this.advance(ids.length, limit, ids.at(-1), floor, begin);
     } else {
-      const rows = statement.raw().safeIntegers(false).all(params) as RawRow[];
-      for (const row of rows) this.look(this.exact(db, row));
+      let rows = statement.raw().safeIntegers(this.exact).all(params) as RawRow[];
+      if (rows.some((row) => this.isInexact(row))) rows = statement.safeIntegers().all(params) as RawRow[];
+      for (const row of rows) this.look(row);
       this.advance(rows.length, limit, Number(rows.at(-1)?.[0]), floor, begin);
     }
   }
@@ -217,7 +224,7 @@ export class Walk {
   }
 }
 
-/** Integers are read as numbers and not as bigint, which takes a tenth off an export of everything. Their text is the same. */
+/** As long as there is none, integers are read as numbers and not as bigint, which takes a tenth off an export of everything. Their text is the same. */
 function hasBeyondDouble(row: RawRow): boolean {
   for (let at = 1; at < row.length; at++) {
     const value = row[at];

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createClassifier } from '../../src/audit/catalog.js';
 import { branchParams, branchSql } from '../../src/query/branch.js';
 import { Engine } from '../../src/query/engine.js';
@@ -56,6 +56,36 @@ it('gives numbers as SQLite has them, those that no double holds too', () => {
     const { entries } = page({ source: 'postern', user: String(id) });
     expect(entries.map(({ user }) => user.id)).toEqual([String(id)]);
   }
+});
+
+it('gives each row of a view its own numbers, where two have the same id', () => {
+  tables.insert([{ user_id: 9_007_199_254_740_993n }]);
+  tables.postern.exec(`CREATE TABLE other AS SELECT * FROM audit_log; UPDATE other SET user_id = user_id + 2;
+    CREATE VIEW both AS SELECT * FROM audit_log UNION ALL SELECT * FROM other`);
+  const view = new Engine(tables.options({ table: 'both' }));
+  try {
+    const filter: Filter = { ...EVERYTHING, source: 'postern' };
+    const { entries } = view.page({
+      filter,
+      page: 1,
+      limit: 50,
+      cursor: null,
+      count: 'some',
+      timeLimit: 60_000,
+    });
+    expect(entries.map(({ user }) => user.id)).toEqual(['9007199254740993', '9007199254740995']);
+  } finally {
+    view.close();
+    tables.postern.exec('DROP VIEW both; DROP TABLE other');
+  }
+});
+
+it('prepares no statement a row for numbers that no double holds', () => {
+  tables.insert(Array.from({ length: 200 }, (_, at) => ({ user_id: 2n ** 60n + BigInt(at) })));
+  const prepared = vi.spyOn(Database.prototype, 'prepare');
+  expect(page({ source: 'postern' }, { limit: 200 }).entries).toHaveLength(200);
+  expect(prepared.mock.calls.length).toBeLessThan(50);
+  prepared.mockRestore();
 });
 
 describe('how a filter is looked up', () => {
