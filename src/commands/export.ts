@@ -66,7 +66,12 @@ async function toStdout(chunks: AsyncIterable<QueryChunk>): Promise<void> {
   for await (const { bytes } of chunks) {
     if (closed) break;
     if (process.stdout.write(bytes)) continue;
-    await Promise.race([once(process.stdout, 'drain'), once(process.stdout, 'close')]).catch(onError);
+    const waited = new AbortController(); // one of the two never comes
+    const { signal } = waited;
+    await Promise.race(['drain', 'close'].map((event) => once(process.stdout, event, { signal }))).catch(
+      onError,
+    );
+    waited.abort();
   }
 }
 

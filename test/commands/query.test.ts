@@ -92,6 +92,19 @@ describe('export', () => {
     expect(readdirSync(tables.directory).filter((name) => name.startsWith('.'))).toEqual([]);
   });
 
+  it('says nothing beside what it writes, however much that is', () => {
+    const large = new Tables();
+    const details = JSON.stringify({ x: 'x'.repeat(10_000) });
+    large.insert(Array.from({ length: 3_000 }, () => ({ details })));
+    const path = join(large.directory, 'config.yml');
+    writeFileSync(path, `source: { database: ${large.database} }\nstate: ${large.directory}\n`);
+    const line = `"$0" "$@" | wc -l`;
+    const args = [line, process.execPath, CLI, 'export', '--config', path];
+    const { stdout, stderr } = spawnSync('sh', ['-c', ...args], { encoding: 'utf8' });
+    large.remove();
+    expect({ stdout, stderr }).toEqual({ stdout: '3000\n', stderr: '' });
+  });
+
   it('ends quietly when its reader has seen enough', () => {
     const args = [process.execPath, CLI, 'export', ...config].map((arg) => `'${arg}'`).join(' ');
     const { stdout, stderr } = spawnSync('bash', ['-c', `${args} | head -n 1`], { encoding: 'utf8' });
