@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { realpathSync, statSync } from 'node:fs';
 import { type FileHandle, open, rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Command } from 'commander';
@@ -77,7 +78,8 @@ async function toStdout(chunks: AsyncIterable<QueryChunk>): Promise<void> {
 
 /** Under another name first, so that half an export is never taken for a whole one. */
 async function toFile(path: string, chunksTo: (fd: number) => AsyncIterable<QueryChunk>): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}`);
+  const target = targetOf(path);
+  const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}`);
   const remove = removeAtEnd(temporary);
   let file: FileHandle | null = null;
   try {
@@ -86,7 +88,7 @@ async function toFile(path: string, chunksTo: (fd: number) => AsyncIterable<Quer
     await file.sync();
     await file.close();
     file = null;
-    await rename(temporary, path);
+    await rename(temporary, target);
   } catch (error) {
     await file?.close().catch(() => undefined);
     if (error instanceof AuditdError) throw error;
@@ -100,6 +102,18 @@ async function toFile(path: string, chunksTo: (fd: number) => AsyncIterable<Quer
   } finally {
     remove(); // where it has another name now, there is nothing to remove
   }
+}
+
+/** What a file may take the place of: not a device, a pipe or a link, which root could do to /dev/stdout. */
+function targetOf(path: string): string {
+  let isFile: boolean;
+  try {
+    isFile = statSync(path).isFile();
+  } catch {
+    return path; // not there, or who opens it is told why not
+  }
+  if (isFile) return realpathSync(path);
+  throw new AuditdError('USAGE', `${path} is no file. Leave -o out to write to standard output`);
 }
 
 /** Counts what passes, and shows it. */

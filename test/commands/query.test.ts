@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { lstatSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { renderTable } from '../../src/commands/query.js';
@@ -103,6 +103,19 @@ describe('export', () => {
     const { stdout, stderr } = spawnSync('sh', ['-c', ...args], { encoding: 'utf8' });
     large.remove();
     expect({ stdout, stderr }).toEqual({ stdout: '3000\n', stderr: '' });
+  });
+
+  it('takes the place of files alone', () => {
+    const [link, file] = [join(tables.directory, 'link.csv'), join(tables.directory, 'file.csv')];
+    writeFileSync(file, '');
+    symlinkSync(file, link);
+    expect(run(['export', ...config, '-o', link]).code).toBe(0);
+    expect([lstatSync(link).isSymbolicLink(), statSync(file).size > 0]).toEqual([true, true]);
+    const pipe = join(tables.directory, 'pipe');
+    spawnSync('mkfifo', [pipe]);
+    const { code, err } = run(['export', ...config, '-o', pipe]);
+    expect([code, err]).toEqual([2, expect.stringContaining('is no file. Leave -o out')]);
+    expect(lstatSync(pipe).isFIFO()).toBe(true);
   });
 
   it('ends quietly when its reader has seen enough', () => {
