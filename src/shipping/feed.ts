@@ -224,7 +224,8 @@ export class Feed {
       look.postern === 'stopped' ? 'Postern is stopped; its last rows have been read' : 'reading',
       look.maxId,
     );
-    if (this.past.timeline !== mark.timeline)
+    const isPutBack = mark.id === 0 && look.maxId > PAGE_ROWS; // a backup, into a table that had nothing yet
+    if (this.past.timeline !== mark.timeline || isPutBack)
       this.past = { timeline: mark.timeline, upTo: pastOf(mark, look) };
     if (look.events.length === 0) return null;
     const fresh = look.events.filter((event) => event.sequence > mark.id);

@@ -113,6 +113,15 @@ describe('the live view', () => {
     expect(live).toEqual([1]);
   });
 
+  test('has none of a backup that is put into an empty table', () => {
+    feed.wake();
+    table.rows = 10_000;
+    while (feed.wake()) fast.at = slow.at = feed.mark.id;
+    insert();
+    feed.wake();
+    expect(live).toEqual([10_001]);
+  });
+
   test('has none of the rows that were there before', () => {
     insert();
     insert();
