@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 import { createProgram, report } from './commands/program.js';
-import { codeOf } from './errors.js';
+import { guardStdout } from './commands/stdout.js';
 
-// `postern-auditd tail | head`: whoever read us has seen enough.
-process.stdout.on('error', (error) => process.exit(codeOf(error) === 'EPIPE' ? 0 : 1));
+const debug = process.argv.includes('--debug');
+
+guardStdout((error) => report(error, debug));
 
 try {
   await createProgram().parseAsync(process.argv);
 } catch (error) {
-  process.exitCode = report(error, process.argv.includes('--debug'));
+  process.exitCode = report(error, debug);
 }

@@ -14,6 +14,7 @@ export type ErrorCode =
   | 'PURGE_FAILED'
   | 'ARCHIVE_FAILED'
   | 'ARCHIVE_BROKEN'
+  | 'OUTPUT_FAILED'
   | 'NOT_INSTALLED'
   | 'USAGE';
 

@@ -81,6 +81,15 @@ describe('query', () => {
   });
 });
 
+it('says that standard output is not whole where its disk becomes full', () => {
+  const output = join(tables.directory, 'page.json');
+  const args = [process.execPath, CLI, 'query', '--limit', '1000', '--json', ...config];
+  const line = `ulimit -f 8; ${args.map((arg) => `'${arg}'`).join(' ')} > '${output}'`;
+  const { status, stderr } = spawnSync('bash', ['-c', line], { encoding: 'utf8' });
+  expect(stderr).toMatch(/^postern-auditd: Standard output can't be written: EFBIG.*not whole\. Make room/);
+  expect([status, statSync(output).size]).toEqual([1, 8_192]);
+});
+
 describe('export', () => {
   it('writes a whole file and leaves nothing beside it', () => {
     const output = join(tables.directory, 'all.csv');

@@ -1,0 +1,36 @@
+import { fstatSync, writeFileSync } from 'node:fs';
+import { AuditdError, codeOf, messageOf } from '../errors.js';
+
+const STDOUT = 1;
+
+/**
+ * Has everything that is written to standard output be there, or the command end: quietly if the reader has seen enough (`| head`), else by
+ * `fail`.
+ *
+ * Node writes to a file once, and takes a short write (a disk that has just become full) for a whole one.
+ */
+export function guardStdout(fail: (error: AuditdError) => number): void {
+  process.stdout.on('error', (error) => {
+    if (codeOf(error) === 'EPIPE') process.exit(0);
+    const what = `Standard output can't be written: ${messageOf(error)}. What was written is not whole`;
+    const next = 'Make room there, or write it elsewhere';
+    process.exit(fail(new AuditdError('OUTPUT_FAILED', `${what}. ${next}`, { cause: error })));
+  });
+  if (!isFile()) return;
+  process.stdout._write = (chunk: Uint8Array, _encoding, done) => {
+    try {
+      writeFileSync(STDOUT, chunk);
+      done();
+    } catch (error) {
+      done(error instanceof Error ? error : new Error(messageOf(error)));
+    }
+  };
+}
+
+function isFile(): boolean {
+  try {
+    return fstatSync(STDOUT).isFile();
+  } catch {
+    return false; // it is closed
+  }
+}
