@@ -82,8 +82,10 @@ async function toFile(path: string, chunksTo: (fd: number) => AsyncIterable<Quer
   const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}`);
   const remove = removeAtEnd(temporary);
   let file: FileHandle | null = null;
+  let isOpen = false;
   try {
     file = await open(temporary, 'wx', 0o600);
+    isOpen = true;
     for await (const _ of chunksTo(file.fd));
     await file.sync();
     await file.close();
@@ -93,11 +95,9 @@ async function toFile(path: string, chunksTo: (fd: number) => AsyncIterable<Quer
     await file?.close().catch(() => undefined);
     if (error instanceof AuditdError) throw error;
     throw new AuditdError(
-      'USAGE',
+      isOpen ? 'OUTPUT_FAILED' : 'USAGE', // a full disk is no mistake in the command line
       `${path} can't be written: ${messageOf(error)}. Name another file with -o`,
-      {
-        cause: error,
-      },
+      { cause: error },
     );
   } finally {
     remove(); // where it has another name now, there is nothing to remove

@@ -127,6 +127,15 @@ describe('export', () => {
     expect(lstatSync(pipe).isFIFO()).toBe(true);
   });
 
+  it('takes a full disk for a failure, and no place to write to for a wrong command line', () => {
+    const output = join(tables.directory, 'full.csv');
+    const args = [process.execPath, CLI, 'export', ...config, '-o', output].map((arg) => `'${arg}'`);
+    const full = spawnSync('bash', ['-c', `ulimit -f 8; ${args.join(' ')}`], { encoding: 'utf8' });
+    expect([full.status, full.stderr]).toEqual([1, expect.stringMatching(/can't be written: EFBIG.*-o\n$/)]);
+    expect(readdirSync(tables.directory).filter((name) => name.includes('full.csv'))).toEqual([]);
+    expect(run(['export', ...config, '-o', '/not/there/full.csv']).code).toBe(2);
+  });
+
   it('ends quietly when its reader has seen enough', () => {
     const args = [process.execPath, CLI, 'export', ...config].map((arg) => `'${arg}'`).join(' ');
     const { stdout, stderr } = spawnSync('bash', ['-c', `${args} | head -n 1`], { encoding: 'utf8' });
