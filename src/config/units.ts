@@ -12,6 +12,8 @@ const MILLISECONDS = {
 };
 const BYTES = { B: 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
+const LONGEST = 1_000 * MILLISECONDS.y;
+
 const DURATION = 'a duration such as 500ms, 1s, 10m, 2h, 90d or 1y';
 const SIZE = 'a size such as 64K, 100M or 2G';
 const MODE = 'a file mode in octal and in quotes, such as "0640"';
@@ -22,15 +24,16 @@ export function only(allowed: string): { error: string; params: { allowed: true 
   return { error: allowed, params: { allowed: true } };
 }
 
+function millisecondsOf(text: string): number {
+  return Number.parseInt(text, 10) * MILLISECONDS[text.replace(/^\d+/, '') as keyof typeof MILLISECONDS];
+}
+
 /** Milliseconds of `500ms`, `1s`, `10m`, `2h`, `90d`, `1w`, `1y` (365 days). */
 export const duration = z
   .string({ error: DURATION })
   .regex(/^\d+(ms|s|m|h|d|w|y)$/, DURATION)
-  .transform((text) => {
-    const unit = text.replace(/^\d+/, '') as keyof typeof MILLISECONDS;
-    return Number.parseInt(text, 10) * MILLISECONDS[unit];
-  })
-  .refine((milliseconds) => milliseconds <= 1_000 * MILLISECONDS.y, only('a duration of at most 1000y'))
+  .transform(millisecondsOf)
+  .refine((milliseconds) => milliseconds <= LONGEST, only('a duration of at most 1000y'))
   .meta({ unit: 'duration' });
 
 const AGE = `${DURATION}, or forever`;
@@ -39,7 +42,11 @@ const AGE = `${DURATION}, or forever`;
 export const age = z
   .string({ error: AGE })
   .regex(/^(forever|0*[1-9]\d*(ms|s|m|h|d|w|y))$/, AGE)
-  .transform((text) => (text === 'forever' ? null : duration.parse(text)))
+  .transform((text) => (text === 'forever' ? null : millisecondsOf(text)))
+  .refine(
+    (milliseconds) => milliseconds === null || milliseconds <= LONGEST,
+    only('a duration of at most 1000y, or forever'),
+  )
   .meta({ unit: 'age' });
 
 /** A duration within bounds, which are given as one writes them. */

@@ -113,6 +113,11 @@ describe('a problem is named with its place, what was found, what is allowed', (
       'c.yml:2:20: retention.keep.default: found "0d", allowed is a duration such as 500ms, 1s, 10m, 2h, 90d or 1y, or forever',
     ],
     [
+      'an age that no number of milliseconds is exact for',
+      'retention: { archive: { keep: 99999999999y } }',
+      'c.yml:1:31: retention.archive.keep: found "99999999999y", allowed is a duration of at most 1000y, or forever',
+    ],
+    [
       'an age of a category that is none',
       'retention:\n  keep: { proxy_hosts: 1y }',
       'c.yml:2:11: retention.keep.proxy_hosts: found an unknown key. Did you mean proxy_host? Allowed here: default, auth, proxy_host, redirection_host, stream, dead_host, certificate, access_list, port_forward, user, setting, backup, ban, daemon',
