@@ -65,6 +65,8 @@ const SOURCES: readonly SourceName[] = ['postern', 'auditd'];
 /** What is longer is nobody's name, and would be compared with each row. */
 const LONGEST = 1_000;
 const DATE = /^\d{4}-\d\d-\d\d$/;
+/** A year or a date without its hyphens: as seconds since the epoch it would be in 1970. */
+const HALF_DATE = /^\d{1,8}$/;
 const TIMES = 'a date (2026-11-22), a date with a time (2026-11-22T20:21:00Z) or a span before now (-7d)';
 
 /**
@@ -124,6 +126,7 @@ function timeOf(key: FilterKey, text: string | null, now: number): number | null
     const span = duration.safeParse(text.slice(1));
     return span.success ? now - span.data : refuse(key, text, TIMES);
   }
+  if (HALF_DATE.test(text)) return refuse(key, text, TIMES);
   return parseTime(DATE.test(text) ? `${text} 00:00:00` : text) ?? refuse(key, text, TIMES);
 }
 

@@ -22,6 +22,8 @@ describe('a filter as people write it', () => {
     [{ from: 'yesterday' }, /^from: found "yesterday"\. Give a date/],
     [{ to: '2026-02-30' }, /^to: found "2026-02-30"/],
     [{ from: '-7' }, /^from: /],
+    [{ from: '2026' }, /^from: found "2026"\. Give a date/],
+    [{ to: '20261122' }, /^to: found "20261122"\. Give a date/],
     [{ from: '2026-11-22', to: '2026-11-22' }, /^to: .* is not after from.*exclusive/],
     [{ ip: '203.0.113' }, /^ip: found "203\.0\.113"\. Give an address or a network/],
     [{ ip: '203.0.113.0/33' }, /^ip: /],
