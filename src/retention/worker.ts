@@ -1,9 +1,8 @@
-import { createPrivateKey, type KeyObject } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { createClassifier } from '../audit/catalog.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { RowReader } from '../source/row.js';
+import { signingKey } from './archive/signing-key.js';
 import type { RowIdentity } from './archive/table.js';
 import { RowJudge } from './judge.js';
 import type { Outcome, RunData, Said, Told } from './messages.js';
@@ -141,18 +140,6 @@ function progress(at: Extract<Said, { progress: unknown }>['progress']): void {
   if (now - lastProgress < PROGRESS_MS) return;
   lastProgress = now;
   say({ progress: at });
-}
-
-function signingKey(path: string): KeyObject {
-  try {
-    return createPrivateKey(readFileSync(path));
-  } catch (error) {
-    const next =
-      'Make one with openssl genpkey -algorithm ed25519, readable by the daemon, or set retention.archive.sign to null';
-    throw new AuditdError('ARCHIVE_FAILED', `The key ${path} can't be used: ${messageOf(error)}. ${next}`, {
-      cause: error,
-    });
-  }
 }
 
 try {
