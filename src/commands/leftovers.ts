@@ -51,5 +51,9 @@ function removeAll(): void {
 }
 
 function remove(path: string): void {
-  rmSync(path, { recursive: true, force: true });
+  try {
+    rmSync(path, { recursive: true, force: true });
+  } catch {
+    // Where it can't be removed it mostly could not be made either, and why has been said.
+  }
 }

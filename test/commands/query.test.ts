@@ -133,7 +133,13 @@ describe('export', () => {
     const full = spawnSync('bash', ['-c', `ulimit -f 8; ${args.join(' ')}`], { encoding: 'utf8' });
     expect([full.status, full.stderr]).toEqual([1, expect.stringMatching(/can't be written: EFBIG.*-o\n$/)]);
     expect(readdirSync(tables.directory).filter((name) => name.includes('full.csv'))).toEqual([]);
-    expect(run(['export', ...config, '-o', '/not/there/full.csv']).code).toBe(2);
+    for (const place of ['/not/there', join(tables.directory, 'config.yml')]) {
+      const { code, err } = run(['export', ...config, '-o', join(place, 'full.csv')]);
+      expect([code, err]).toEqual([
+        2,
+        expect.stringMatching(/^postern-auditd: .*full\.csv can't be .*-o\n$/),
+      ]);
+    }
   });
 
   it('ends quietly when its reader has seen enough', () => {
