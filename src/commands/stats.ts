@@ -13,7 +13,7 @@ export function register(program: Command): void {
     .addHelpText(
       'after',
       `
-Without --from it counts the last 30 days.
+Without --from and --to it counts the last 30 days.
 
 Examples:
   $ postern-auditd stats
