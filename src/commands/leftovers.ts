@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-const paths = new Set<string>();
+const works = new Set<() => void>();
 let listening = false;
 
 /**
@@ -12,17 +12,25 @@ let listening = false;
  * @returns removes it now
  */
 export function removeAtEnd(path: string): () => void {
-  if (!listening) {
-    listening = true;
-    process.once('exit', removeAll);
-    for (const signal of SIGNALS) process.on(signal, endBy);
-  }
-  paths.add(path);
+  const forgetIt = doAtEnd(() => remove(path));
   return () => {
     remove(path);
-    paths.delete(path);
+    forgetIt();
+  };
+}
+
+/** Has something done when this command ends, as `removeAtEnd` does. @returns leaves it undone from now on */
+export function doAtEnd(work: () => void): () => void {
+  if (!listening) {
+    listening = true;
+    process.once('exit', doAll);
+    for (const signal of SIGNALS) process.on(signal, endBy);
+  }
+  works.add(work);
+  return () => {
+    works.delete(work);
     void signalsHeard().then(() => {
-      if (paths.size === 0) forget();
+      if (works.size === 0) forget();
     });
   };
 }
@@ -35,19 +43,19 @@ export async function signalsHeard(): Promise<void> {
 
 function forget(): void {
   listening = false;
-  process.off('exit', removeAll);
+  process.off('exit', doAll);
   for (const signal of SIGNALS) process.off(signal, endBy);
 }
 
 /** Ends by that signal, as who started the command expects: a shell stops its loop only then. */
 function endBy(signal: NodeJS.Signals): void {
-  removeAll();
+  doAll();
   forget();
   process.kill(process.pid, signal);
 }
 
-function removeAll(): void {
-  for (const path of paths) remove(path);
+function doAll(): void {
+  for (const work of works) work();
 }
 
 function remove(path: string): void {

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { AuditdError } from '../../errors.js';
 import { Bar } from '../bar.js';
+import { doAtEnd } from '../leftovers.js';
 import { mustOwn } from '../owner.js';
 import { count } from '../terminal.js';
 import { type ChoiceOptions, choose, directoryOf, withChoice } from './choose.js';
@@ -34,9 +35,10 @@ Examples:
   $ sudo postern-auditd archive restore 42 --into /var/lib/posternproxy/posternproxy.db --table audit_2025`,
     )
     .action(async (wanted: string[], options: Options) => {
-      const [{ listArchives }, { restoreArchives }] = await Promise.all([
+      const [{ listArchives }, { restoring }, { setImmediate: otherWork }] = await Promise.all([
         import('../../retention/archive/list.js'),
         import('../../retention/archive/restore.js'),
+        import('node:timers/promises'),
       ]);
       const directory = await directoryOf(options);
       const archives = choose(listArchives(directory), wanted, options);
@@ -46,14 +48,19 @@ Examples:
       const bar = new Bar(options.json === true ? null : process.stderr);
       const database = resolve(options.into ?? '');
       mustOwn(database, 'archive restore');
-      const result = restoreArchives({
+      const steps = restoring({
         directory,
         archives,
         database,
         table: options.table ?? null,
         onProgress: (rows) => bar.show(rows / total, () => count(rows, 'row')),
       });
+      const leaveIt = doAtEnd(() => steps.return({ restored: 0, skipped: 0 }));
+      let step = steps.next();
+      for (; step.done !== true; step = steps.next()) await otherWork(); // a signal, say
+      leaveIt();
       bar.end();
+      const result = step.value;
       const { restored, skipped } = result;
       const there = skipped === 0 ? '' : `, ${skipped.toLocaleString('en')} were there already`;
       process.stdout.write(

@@ -41,7 +41,22 @@ const BUSY_MS = 10_000;
  * @throws AuditdError `ARCHIVE_BROKEN`; `ARCHIVE_FAILED` if a row with one of the ids is another one, or the database can't be written
  */
 export function restoreArchives(options: RestoreOptions): Restored {
+  const steps = restoring(options);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+}
+
+/**
+ * The same in steps. Whoever ends it between two of them (`return()`) leaves nothing of it behind: what was begun is rolled back, and what
+ * was made removed.
+ *
+ * @throws as `restoreArchives`
+ */
+export function* restoring(options: RestoreOptions): Generator<void, Restored, void> {
   for (const manifest of options.archives) {
+    yield;
     try {
       checkArchive(options.directory, manifest);
     } catch (error) {
@@ -50,7 +65,7 @@ export function restoreArchives(options: RestoreOptions): Restored {
     }
   }
   try {
-    return existsSync(options.database) ? intoExisting(options) : intoNew(options);
+    return yield* existsSync(options.database) ? intoExisting(options) : intoNew(options);
   } catch (error) {
     if (error instanceof AuditdError) throw error;
     const next = codeOf(error) === 'SQLITE_BUSY' ? 'Try again when it is not in use' : 'Nothing was restored';
@@ -64,17 +79,17 @@ export function restoreArchives(options: RestoreOptions): Restored {
   }
 }
 
-function intoExisting(options: RestoreOptions): Restored {
+function* intoExisting(options: RestoreOptions): Generator<void, Restored, void> {
   const db = new Database(options.database, { fileMustExist: true, timeout: BUSY_MS });
   try {
     db.pragma('foreign_keys = OFF'); // the user of an old row may be gone; inside a transaction it can't be set
-    return db.transaction(() => restoreRows(db, options)).immediate();
+    return yield* inTransaction(db, options);
   } finally {
     db.close();
   }
 }
 
-function intoNew(options: RestoreOptions): Restored {
+function* intoNew(options: RestoreOptions): Generator<void, Restored, void> {
   const { database } = options;
   const temporary = join(dirname(database), `.${basename(database)}.${randomBytes(6).toString('hex')}.tmp`);
   closeSync(openSync(temporary, 'wx', 0o640));
@@ -84,7 +99,7 @@ function intoNew(options: RestoreOptions): Restored {
     try {
       db.pragma('journal_mode = OFF');
       db.pragma('synchronous = OFF');
-      restored = db.transaction(() => restoreRows(db, options))();
+      restored = yield* inTransaction(db, options);
     } finally {
       db.close();
     }
@@ -100,7 +115,21 @@ function intoNew(options: RestoreOptions): Restored {
   }
 }
 
-function restoreRows(db: Database, { directory, archives, table, onProgress }: RestoreOptions): Restored {
+function* inTransaction(db: Database, options: RestoreOptions): Generator<void, Restored, void> {
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    const restored = yield* restoreRows(db, options);
+    db.exec('COMMIT');
+    return restored;
+  } finally {
+    if (db.inTransaction) db.exec('ROLLBACK');
+  }
+}
+
+function* restoreRows(
+  db: Database,
+  { directory, archives, table, onProgress }: RestoreOptions,
+): Generator<void, Restored, void> {
   db.pragma('ignore_check_constraints = ON'); // what Postern has accepted once
   let restored = 0;
   let skipped = 0;
@@ -110,6 +139,7 @@ function restoreRows(db: Database, { directory, archives, table, onProgress }: R
     const siblings = archives.filter((other) => (table ?? other.table) === name);
     const target = new RestoredTable(db, name, manifest, codec, siblings);
     for (const lines of readLines(directory, manifest)) {
+      yield;
       for (const line of lines) {
         if (target.put(line)) restored++;
         else skipped++;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { listArchives } from '../../../src/retention/archive/list.js';
-import { restoreArchives } from '../../../src/retention/archive/restore.js';
+import { restoreArchives, restoring } from '../../../src/retention/archive/restore.js';
 import { verifyArchives } from '../../../src/retention/archive/verify.js';
 import { quoteIdentifier } from '../../../src/source/columns.js';
 import Database from '../../../src/sqlite.js';
@@ -170,6 +170,23 @@ describe('archive restore', () => {
     await rig.archive({}, true);
     rig.db.exec('DELETE FROM users');
     expect(restore(rig, rig.database)).toEqual({ restored: 1, skipped: 0 });
+  });
+
+  it('leaves nothing behind when it is ended in between', async () => {
+    const rig = make();
+    for (const month of ['08', '09', '10']) rig.insert(`2026-${month}-01 00:00:00`, month);
+    await rig.archive({}, true);
+    const [archives, before] = [listArchives(rig.archives), readdirSync(rig.directory)];
+    for (const name of ['new.db', 'posternproxy.db']) {
+      const database = join(rig.directory, name);
+      const steps = restoring({ directory: rig.archives, archives, database, table: 'old' });
+      for (let step = 0; step < 5; step++) expect(steps.next().done).toBe(false); // three were verified, one is in
+      if (name === 'new.db') expect(readdirSync(rig.directory).length).toBeGreaterThan(before.length);
+      steps.return({ restored: 0, skipped: 0 });
+      expect(readdirSync(rig.directory)).toEqual(before);
+    }
+    rig.insert('2026-11-01 00:00:00'); // nothing is locked
+    expect(rig.db.prepare("SELECT count(*) FROM sqlite_schema WHERE name = 'old'").pluck().get()).toBe(0);
   });
 
   it('restores nothing where one row is another, and names it', async () => {
