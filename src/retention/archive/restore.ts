@@ -68,7 +68,10 @@ export function* restoring(options: RestoreOptions): Generator<void, Restored, v
     return yield* existsSync(options.database) ? intoExisting(options) : intoNew(options);
   } catch (error) {
     if (error instanceof AuditdError) throw error;
-    const next = codeOf(error) === 'SQLITE_BUSY' ? 'Try again when it is not in use' : 'Nothing was restored';
+    const next =
+      codeOf(error) === 'SQLITE_BUSY'
+        ? 'Try again when it is not in use'
+        : 'Nothing was restored. Name another table with --table or file with --into, or make room there';
     throw new AuditdError(
       'ARCHIVE_FAILED',
       `${options.database} can't be written: ${messageOf(error)}. ${next}`,

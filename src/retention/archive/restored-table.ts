@@ -51,7 +51,7 @@ export class RestoredTable {
     if (before !== null) {
       throw new AuditdError(
         'ARCHIVE_FAILED',
-        `Row ${row.id} of ${this.table} is not the one of ${this.manifest.file}; nothing was restored. Restore into a new database, or name the archives of one timeline`,
+        `Row ${row.id} of ${this.table} is not the one of ${this.manifest.file}; nothing was restored. Restore into a new database, or only archives of one --timeline, or by their numbers`,
       );
     }
     this.insert(row);

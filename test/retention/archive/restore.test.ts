@@ -172,6 +172,18 @@ describe('archive restore', () => {
     expect(restore(rig, rig.database)).toEqual({ restored: 1, skipped: 0 });
   });
 
+  it('names what to do where it can not write', async () => {
+    const rig = make();
+    rig.insert('2026-08-01 00:00:00');
+    await rig.archive();
+    for (const [file, table] of [
+      [join(rig.archives, listArchives(rig.archives)[0]?.file ?? ''), null],
+      [rig.database, 'sqlite_x'],
+      [join(rig.directory, 'none', 'new.db'), null],
+    ] as const)
+      expect(() => restore(rig, file, table)).toThrow(/Nothing was restored\. Name another table.* or file/);
+  });
+
   it('leaves nothing behind when it is ended in between', async () => {
     const rig = make();
     for (const month of ['08', '09', '10']) rig.insert(`2026-${month}-01 00:00:00`, month);
