@@ -1,6 +1,6 @@
 import type { Database } from 'better-sqlite3';
 import { type ColumnKey, quoteIdentifier, type TableConfig } from '../source/columns.js';
-import { inspectTable } from './table.js';
+import { inspectTable, type QueryTable } from './table.js';
 
 /** What queries look up by; times need no index, since ids follow them. Columns that may be empty are indexed where they are not. */
 const WANTED: ReadonlyArray<readonly [ColumnKey, 'all' | 'not null']> = [
@@ -23,7 +23,7 @@ export interface MissingIndex {
 
 export interface IndexPlan {
   readonly table: string;
-  /** Highest id, which is about the number of rows. */
+  /** From the lowest id to the highest, which is about the number of rows: old ones may be in archives. */
   readonly rows: number;
   readonly missing: readonly MissingIndex[];
 }
@@ -32,10 +32,17 @@ const SAMPLE = 1_000;
 /** Of an index entry besides the value: the row id and SQLite's own, and pages that are not full. */
 const OVERHEAD = 10;
 
+function idsOf(db: Database, { maxId, columns, from }: QueryTable): number {
+  const highest = Number(db.prepare(maxId).pluck().get() ?? 0);
+  if (highest === 0) return 0;
+  const lowest = db.prepare(`SELECT min(${columns.id}) FROM ${from} WHERE ${columns.id} > 0`).pluck().get();
+  return highest - Number(lowest) + 1;
+}
+
 /** Which indexes a table lacks for queries. A view can have none. @throws AuditdError `SOURCE_UNUSABLE` */
 export function missingIndexes(db: Database, config: TableConfig): IndexPlan {
   const table = inspectTable(db, config);
-  const rows = Number(db.prepare(table.maxId).pluck().get() ?? 0);
+  const rows = idsOf(db, table);
   const wanted = table.isView
     ? []
     : WANTED.filter(([key]) => !table.absent.has(key) && !table.indexed.has(key));
