@@ -1,4 +1,5 @@
-import { readManifest } from './archive/chain.js';
+import { AuditdError } from '../errors.js';
+import { headOf, readManifest } from './archive/chain.js';
 import { contentsOf } from './archive/directory.js';
 import type { Manifest } from './archive/manifest.js';
 import { readLines } from './archive/read.js';
@@ -12,6 +13,25 @@ export interface PurgedNote {
   readonly sequence: number;
   /** Of its manifest: another chain may have been begun. */
   readonly sha256: string;
+  /** Where it was; missing from the note of a release that did not say. */
+  readonly directory?: string;
+}
+
+/**
+ * Whether the archives of the rows that are gone are still in their directory. Where a disk is not mounted a second chain would begin, and
+ * the first be hidden or the second one be when it is mounted. Another directory than before begins a chain of its own.
+ *
+ * @throws AuditdError `ARCHIVE_FAILED` if they are not; `ARCHIVE_BROKEN`
+ */
+export function checkContinued(directory: string, note: PurgedNote | null): void {
+  if (note === null || note.directory !== directory) return;
+  const { sequence } = headOf(directory);
+  if (sequence >= note.sequence) return;
+  const has = sequence === 0 ? 'has no archives' : `ends with archive ${sequence}`;
+  throw new AuditdError(
+    'ARCHIVE_FAILED',
+    `${directory} ${has}, but rows up to archive ${note.sequence} were removed from the table: is its disk mounted? Put the archives back; if they are lost, name another directory under retention.archive.directory, and a new chain begins there`,
+  );
 }
 
 /**

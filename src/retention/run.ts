@@ -15,7 +15,7 @@ import { tidyArchives } from './archive/tidy.js';
 import { createArchive, monthOf } from './archive/write.js';
 import type { Hold } from './holds.js';
 import type { RowJudge } from './judge.js';
-import { type PurgedNote, pendingArchives, rowsOf } from './pending.js';
+import { checkContinued, type PurgedNote, pendingArchives, rowsOf } from './pending.js';
 import { type Plan, planRun } from './plan.js';
 import type { Purger } from './purge/client.js';
 import { type Named, NOTHING, type Purged, type Space, sum } from './purge/protocol.js';
@@ -102,6 +102,7 @@ export interface RunResult {
  */
 export async function runRetention(options: RunOptions): Promise<RunResult> {
   const { archive, minFree, targets } = options;
+  checkContinued(archive.directory, options.purged);
   makeDirectory(archive.directory);
   tidyArchives(archive.directory);
   const run = new Run(options);
@@ -273,7 +274,7 @@ class Run {
   private note({ sequence, sha256 }: Manifest): void {
     if (this.stuck) return;
     this.purgedUpTo = sequence;
-    this.options.onPurged({ sequence, sha256 });
+    this.options.onPurged({ sequence, sha256, directory: this.options.archive.directory });
   }
 
   private async purgerOf(target: Target): Promise<Purger> {

@@ -368,6 +368,27 @@ describe('a run', () => {
     expect(Number(rig.db.pragma('page_count', { simple: true }))).toBeLessThan(50);
   });
 
+  it('begins no second chain where its archives have gone: their disk may not be mounted', async () => {
+    rig = new RetentionRig();
+    rig.insert([...old(3), fresh]);
+    await rig.run('keep: { default: 1y }');
+    rig.insert([...old(2), fresh]);
+    const elsewhere = `${rig.directory}/elsewhere`;
+    renameSync(rig.archive, elsewhere);
+    const refused = rig.run('keep: { default: 1y }');
+    await expect(refused).rejects.toThrow(/archive has no archives, but rows up to archive 1 .* mounted\?/);
+    expect(existsSync(rig.archive)).toBe(false);
+    expect(rig.ids()).toEqual([4, 5, 6, 7]);
+    renameSync(elsewhere, rig.archive);
+    await rig.run('keep: { default: 1y }');
+    expect([rig.ids(), rig.archived()]).toEqual([[4, 7], [1, 2, 3, 5, 6]]);
+    // Where they are lost: another directory, of which was decided.
+    rig.insert([...old(1), fresh]);
+    await rig.run(`keep: { default: 1y }, archive: { directory: ${elsewhere} }`);
+    expect(rig.ids()).toEqual([4, 7, 9]);
+    expect(listArchives(elsewhere).map(({ sequence }) => sequence)[0]).toBe(1);
+  });
+
   it('archives nothing that could not be removed then', async () => {
     rig = new RetentionRig();
     rig.insert([...old(3), fresh]);
