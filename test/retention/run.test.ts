@@ -381,7 +381,10 @@ describe('a run', () => {
     expect(rig.ids()).toEqual([4, 5, 6, 7]);
     renameSync(elsewhere, rig.archive);
     await rig.run('keep: { default: 1y }');
-    expect([rig.ids(), rig.archived()]).toEqual([[4, 7], [1, 2, 3, 5, 6]]);
+    expect([rig.ids(), rig.archived()]).toEqual([
+      [4, 7],
+      [1, 2, 3, 5, 6],
+    ]);
     // Where they are lost: another directory, of which was decided.
     rig.insert([...old(1), fresh]);
     await rig.run(`keep: { default: 1y }, archive: { directory: ${elsewhere} }`);
