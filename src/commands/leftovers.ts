@@ -1,4 +1,6 @@
-import { rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -17,6 +19,12 @@ export function removeAtEnd(path: string): () => void {
     remove(path);
     forgetIt();
   };
+}
+
+/** A directory of this command's own (mode 0700), removed as `removeAtEnd` does. */
+export function temporaryDirectory(purpose: string): { readonly path: string; readonly remove: () => void } {
+  const path = mkdtempSync(join(tmpdir(), `postern-auditd-${purpose}-`));
+  return { path, remove: removeAtEnd(path) };
 }
 
 /** Has something done when this command ends, as `removeAtEnd` does. @returns leaves it undone from now on */

@@ -1,6 +1,4 @@
-import { mkdtempSync } from 'node:fs';
-import { networkInterfaces, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { networkInterfaces } from 'node:os';
 import { pino } from 'pino';
 import { createClassifier } from '../../audit/catalog.js';
 import type { Config } from '../../config/schema.js';
@@ -8,7 +6,7 @@ import { type LoginCount, loginFindings } from '../../fail2ban/findings.js';
 import type { Finding } from '../../sinks/sink.js';
 import { createPosternSource } from '../../source/postern.js';
 import type { AuditSource, Look } from '../../source/source.js';
-import { removeAtEnd } from '../leftovers.js';
+import { temporaryDirectory } from '../leftovers.js';
 import { count } from '../terminal.js';
 import { splitMessage } from './report.js';
 
@@ -21,8 +19,7 @@ const WAITS: ReadonlySet<Look['state']> = new Set(['missing', 'stopped', 'locked
 
 /** Whether the table can be read by this user, and who logs in from where. */
 export function inspectDatabase(config: Config): Finding[] {
-  const privateDirectory = mkdtempSync(join(tmpdir(), 'postern-auditd-check-'));
-  const remove = removeAtEnd(privateDirectory);
+  const { path: privateDirectory, remove } = temporaryDirectory('check');
   try {
     const source = createPosternSource({
       config: config.source,

@@ -1,5 +1,4 @@
-import { mkdtempSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import type { AuditEvent } from '../../audit/event.js';
@@ -10,7 +9,7 @@ import { formatEcs } from '../../formats/ecs.js';
 import { createFail2banSink } from '../../sinks/fail2ban.js';
 import { PAIR } from '../../sinks/pair.js';
 import { filterInUse } from '../check/fail2ban.js';
-import { removeAtEnd } from '../leftovers.js';
+import { temporaryDirectory } from '../leftovers.js';
 
 /** What fail2ban's filter makes of an event. */
 export interface FilterVerdict {
@@ -28,8 +27,7 @@ export interface FilterVerdict {
 export async function filterVerdict(event: AuditEvent, config: Config): Promise<FilterVerdict | null> {
   const sink = Object.values(config.sinks).find(({ type }) => type === 'fail2ban');
   if (sink?.type !== 'fail2ban') return null;
-  const directory = mkdtempSync(join(tmpdir(), 'postern-auditd-explain-'));
-  const remove = removeAtEnd(directory);
+  const { path: directory, remove } = temporaryDirectory('explain');
   try {
     const writer = createFail2banSink({ ...sink, directory, group: null }, config.fail2ban, {
       name: 'explain',

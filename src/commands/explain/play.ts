@@ -1,6 +1,3 @@
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { pino } from 'pino';
 import { createClassifier } from '../../audit/catalog.js';
 import { type AuditEvent, publicId, type SourceName } from '../../audit/event.js';
@@ -14,7 +11,7 @@ import { createOwnSource } from '../../source/own.js';
 import { createPosternSource } from '../../source/postern.js';
 import type { AuditSource } from '../../source/source.js';
 import { type Ledger, openLedger } from '../ledger.js';
-import { removeAtEnd } from '../leftovers.js';
+import { temporaryDirectory } from '../leftovers.js';
 import { createPaint, wantsColour } from '../terminal.js';
 import { filterVerdict } from './banned.js';
 import { type Explanation, renderExplanation } from './render.js';
@@ -84,8 +81,7 @@ function readEvent(
   ledger: Ledger | null,
   why: string,
 ): AuditEvent {
-  const privateDirectory = mkdtempSync(join(tmpdir(), 'postern-auditd-explain-'));
-  const remove = removeAtEnd(privateDirectory);
+  const { path: privateDirectory, remove } = temporaryDirectory('explain');
   try {
     const shared = {
       server: config.server ?? '',
