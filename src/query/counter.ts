@@ -105,7 +105,7 @@ export class Counter {
       const left = rows - skipped;
       const floor = this.floorOf(piece, left);
       const found = this.next(db, left);
-      if (found === null || found > left || (found === left && this.plan.undecided === 'time')) {
+      if (found === null || found > left || (found === left && this.looksAtTime(piece))) {
         // As it was: this stretch is somebody else's.
         if (this.pieces[0]?.branch === branch) this.pieces[0] = piece;
         else this.pieces.unshift(piece);
@@ -136,7 +136,7 @@ export class Counter {
     const begin = performance.now();
     const params = this.params(piece.branch, piece.before, floor);
     let found: number | null;
-    if (this.plan.undecided === 'time') found = this.inTime(db, piece.branch, params);
+    if (this.looksAtTime(piece)) found = this.inTime(db, piece.branch, params);
     else {
       const sql = `SELECT count(*) FROM (${this.all(piece, floor) ?? this.sql(piece.branch, 'LIMIT ?', '1')})`;
       found = this.prepared(db, sql)
@@ -178,11 +178,16 @@ export class Counter {
   }
 
   /** Where a limit alone would let a step become long, a window ends it; it is no larger than what is wanted, if all of it were meant. */
-  private floorOf({ branch, before, range }: Piece, most: number): number {
+  private floorOf(piece: Piece, most: number): number {
+    const { branch, before, range } = piece;
     const { lowest } = range;
-    const looksAtRows = this.plan.undecided === 'time' || this.conditionsOf(branch).length > 0;
+    const looksAtRows = this.looksAtTime(piece) || this.conditionsOf(branch).length > 0;
     const window = Math.min(this.window.size, Math.max(SMALLEST, most));
     return looksAtRows || most > MOST_AT_ONCE ? Math.max(lowest, before - window) : lowest;
+  }
+
+  private looksAtTime({ range }: Piece): boolean {
+    return this.plan.undecided === 'time' && range.isInTime !== true;
   }
 
   private conditionsOf(branch: Branch | null): readonly Condition[] {

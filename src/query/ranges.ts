@@ -2,6 +2,8 @@
 export interface IdRange {
   readonly lowest: number;
   readonly highest: number;
+  /** Whether all rows of it are known to stand in the filter's range of time. */
+  readonly isInTime?: boolean;
 }
 
 /** The part of them that has ids below one, as its index and its upper end (which is not included); null if there is none. `ranges`: the newest first. */
@@ -24,7 +26,7 @@ export function lowestOf(ranges: readonly IdRange[]): number {
 
 /** The part of them that stands at or below an id. */
 export function upTo(ranges: readonly IdRange[], id: number): IdRange[] {
-  return ranges.flatMap(({ lowest, highest }) =>
-    lowest > id ? [] : [{ lowest, highest: Math.min(highest, id) }],
+  return ranges.flatMap((range) =>
+    range.lowest > id ? [] : [{ ...range, highest: Math.min(range.highest, id) }],
   );
 }

@@ -5,6 +5,7 @@ import type { RawRow, SqlValue } from '../source/encoding.js';
 import type { Filter } from './filter.js';
 import { type IdRange, upTo } from './ranges.js';
 import { type QueryTable, selectList } from './table.js';
+import { isWritten } from './written.js';
 
 /** Rows of a zone. */
 const ROWS = 4_096;
@@ -12,6 +13,8 @@ const ROWS = 4_096;
 const FEW = 4;
 /** Rows may be put back or changed under ids that a map has: so old it may be. */
 const OLDEST_MS = 600_000;
+/** Zones whose rows are looked at for one filter, to know that all of them have a time: so many as a page's count goes over. */
+const COUNTED = 3;
 /** As SQLite writes a time. Nothing else that can be read as one looks so, and among these the order of times is that of the texts. */
 const WRITTEN = '????-??-?? ??:??:??';
 const LENGTH = WRITTEN.length;
@@ -24,6 +27,8 @@ interface Zone {
   /** Between these stand the times of all of its rows that have one. */
   readonly least: number;
   readonly greatest: number;
+  /** Whether each of them has one; null as long as nobody has looked. */
+  isRead: boolean | null;
 }
 
 export interface Zoned {
@@ -85,6 +90,7 @@ export class ZoneMap {
     if (this.isStale(db, table, highest)) this.forget(table);
     this.highest = highest;
     const isWhole = until === null ? this.isFull : this.fill(db, table, until);
+    if (isWhole) this.readNewest(db, table, from, to);
     return { ranges: upTo(this.between(from, to), snapshot), isWhole };
   }
 
@@ -133,23 +139,38 @@ export class ZoneMap {
     return this.highest - this.mapped < this.rows;
   }
 
+  /** Of the newest zones that stand in the range of time: whether all of their rows do. Each is looked at once; the next query's count need not. */
+  private readNewest(db: Database, table: QueryTable, from: number | null, to: number | null): void {
+    const zones = new ZoneReader(db, table, this.created);
+    for (let at = this.zones.length - 1, left = COUNTED; at >= 0 && left > 0; at--) {
+      const zone = this.zones[at];
+      if (zone === undefined || !isInside(zone, from, to)) continue;
+      zone.isRead ??= zones.areWritten(this.zones[at - 1]?.last ?? 0, zone.last);
+      left--;
+    }
+  }
+
   private between(from: number | null, to: number | null): IdRange[] {
     const ranges: IdRange[] = [];
-    let lowest = this.mapped + 1;
-    let highest = Number.MAX_SAFE_INTEGER;
+    let range: IdRange = { lowest: this.mapped + 1, highest: Number.MAX_SAFE_INTEGER, isInTime: false };
     for (let at = this.zones.length - 1; at >= 0; at--) {
       const zone = this.zones[at];
       if (zone === undefined) break;
-      const first = (this.zones[at - 1]?.last ?? 0) + 1;
       if (zone.greatest < (from ?? zone.greatest) || zone.least >= (to ?? Number.POSITIVE_INFINITY)) continue;
-      if (zone.last + 1 < lowest) {
-        ranges.push({ lowest, highest });
-        highest = zone.last;
+      const lowest = (this.zones[at - 1]?.last ?? 0) + 1;
+      const isInTime = zone.isRead === true && isInside(zone, from, to);
+      if (zone.last + 1 === range.lowest && isInTime === range.isInTime) range = { ...range, lowest };
+      else {
+        ranges.push(range);
+        range = { lowest, highest: zone.last, isInTime };
       }
-      lowest = first;
     }
-    return [...ranges, { lowest, highest }];
+    return [...ranges, range];
   }
+}
+
+function isInside({ least, greatest }: Zone, from: number | null, to: number | null): boolean {
+  return least >= (from ?? least) && greatest < (to ?? Number.POSITIVE_INFINITY);
 }
 
 interface Read extends Zone {
@@ -183,8 +204,16 @@ class ZoneReader {
       last: Number(last),
       least: this.created.read(least) ?? Number.NEGATIVE_INFINITY,
       greatest: this.created.read(greatest) ?? Number.POSITIVE_INFINITY,
+      isRead: null, // would take half as long again to say of all of them
       isOdd: false,
     };
+  }
+
+  /** Whether each row above one id and up to another has a time, such as SQLite writes it. */
+  areWritten(above: number, last: number): boolean {
+    const { columns, byId } = this.table;
+    const sql = `SELECT count(*) - total(${isWritten(columns.created_at)}) FROM ${byId} WHERE ${columns.id} > ? AND ${columns.id} <= ?`;
+    return this.db.prepare(sql).pluck().get(above, last) === 0;
   }
 
   /** Whatever they are. */
@@ -195,15 +224,19 @@ class ZoneReader {
     let least = Number.POSITIVE_INFINITY;
     let greatest = Number.NEGATIVE_INFINITY;
     let isOdd = false;
+    let isRead = true;
     for (const [, raw = null] of found) {
       const value = Buffer.isBuffer(raw) ? raw.toString() : raw;
       if (typeof value !== 'string' || value.length !== LENGTH || value[10] !== ' ') isOdd = true;
       const time = this.created.read(value);
-      if (time === null) continue;
+      if (time === null) {
+        isRead = false;
+        continue;
+      }
       if (time < least) least = time;
       if (time > greatest) greatest = time;
     }
-    return { last: Number(found.at(-1)?.[0]), least, greatest, isOdd };
+    return { last: Number(found.at(-1)?.[0]), least, greatest, isRead, isOdd };
   }
 
   private sql(): string {

@@ -23,7 +23,7 @@ async function until(status: number): Promise<Answer[]> {
 }
 
 /** SQLite asks for the whole file once, and does not wait for a reader in the middle of a step as it does elsewhere. */
-async function leaveWal(db: Database.Database): Promise<void> {
+async function leaveWal(db: ApiRig['daemon']['db']): Promise<void> {
   for (let tries = 0; ; tries++) {
     try {
       db.pragma('journal_mode = DELETE');

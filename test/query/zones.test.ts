@@ -4,7 +4,7 @@ import { parseTime } from '../../src/audit/time.js';
 import { Engine } from '../../src/query/engine.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
 import { isAnswered } from '../../src/query/prepared.js';
-import { below, upTo } from '../../src/query/ranges.js';
+import { below, type IdRange, upTo } from '../../src/query/ranges.js';
 import { TableInspector } from '../../src/query/table.js';
 import { type Found, Walk } from '../../src/query/walk.js';
 import { ZoneMap } from '../../src/query/zones.js';
@@ -203,6 +203,17 @@ it.each([
   expect(isAnswered(null, { rows: 51, isCounted: true }, left)).toBe(false);
 });
 
+/** Without the border between rows that are known to be meant and others. */
+function joined(ranges: readonly IdRange[]): IdRange[] {
+  const all: IdRange[] = [];
+  for (const { lowest, highest } of ranges) {
+    const above = all.at(-1);
+    if (above?.lowest === highest + 1) all[all.length - 1] = { lowest, highest: above.highest };
+    else all.push({ lowest, highest });
+  }
+  return all;
+}
+
 describe('the map of times', () => {
   const ROWS = 400;
   let tables: Tables;
@@ -210,6 +221,7 @@ describe('the map of times', () => {
   let map: ZoneMap;
   let table: TableInspector;
   let isWhole: boolean;
+  let inTime: readonly IdRange[];
   beforeEach(() => {
     tables = new Tables();
     now = 0;
@@ -228,8 +240,38 @@ describe('the map of times', () => {
     const place = { highest, snapshot: highest };
     const found = map.ranges(tables.postern, table.look(tables.postern), hour, place, until);
     isWhole = found.isWhole;
-    return found.ranges;
+    inTime = found.ranges.filter((range) => range.isInTime);
+    return joined(found.ranges);
   }
+
+  it('knows of the newest zones whether all of their rows are meant', () => {
+    ranges();
+    // Of 121 to 180 those zones that stand in the hour as a whole, three of them.
+    expect(inTime).toEqual([{ lowest: 153, highest: 176, isInTime: true }]);
+    ranges(null);
+    expect(inTime).toEqual([{ lowest: 153, highest: 176, isInTime: true }]);
+  });
+
+  const WITHOUT_162 = [
+    { lowest: 169, highest: 176, isInTime: true },
+    { lowest: 153, highest: 160, isInTime: true },
+  ];
+  it.each([
+    ["'2026-11-01 02:41:60'", 'is no time', WITHOUT_162],
+    ['NULL', 'is missing', WITHOUT_162],
+    ["'2026-11-01T02:41:00Z'", 'is written otherwise', [{ lowest: 153, highest: 176, isInTime: true }]],
+    [
+      "'2026-11-01T12:41:00Z'",
+      'is of another hour',
+      [WITHOUT_162[0], { lowest: 145, highest: 160, isInTime: true }],
+    ],
+  ])('counts a zone with %s row by row or not: it %s', (value, _, zones) => {
+    loose(tables, 'DATETIME');
+    tables.insert(minutes(0, ROWS));
+    tables.postern.exec(`UPDATE audit_log SET created_at = ${value} WHERE id = 162`);
+    ranges();
+    expect(inTime).toEqual(zones);
+  });
 
   it('leaves out what can not be meant, wherever a clock was wrong', () => {
     expect(ranges()).toEqual([{ lowest: 121, highest: 184 }]);
