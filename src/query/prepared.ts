@@ -15,6 +15,8 @@ export interface Prepared {
   readonly table: QueryTable;
   readonly snapshot: number;
   readonly plan: Plan;
+  /** False where the map of times has not all rows: others may be meant as well. */
+  readonly isMapped: boolean;
   /** The first step, made in the same opening; null where none was asked for. */
   readonly first: First | null;
 }
@@ -30,13 +32,6 @@ export interface Wanted {
   /** Those that are looked at to merge them with another table's (merge.ts) among them. */
   readonly rows: number;
   readonly isCounted: boolean;
-}
-
-/** Whether what was read is all that is wanted. @param left rows that are still to be counted, at most */
-export function isAnswered(first: First | null, { rows, isCounted }: Wanted, left: number): boolean {
-  if (first === null) return false;
-  const { walk, total } = first;
-  return (walk.done || walk.queue.length >= rows) && (!isCounted || total !== null || left <= 0);
 }
 
 export function startOf(prepared: readonly Prepared[], begin: Positions | null): Positions {

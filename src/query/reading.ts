@@ -8,7 +8,7 @@ import { createMatcher, createTimeMatcher } from './match.js';
 import type { Origins, QueryOptions } from './origins.js';
 import { COUNTED } from './page.js';
 import { planQuery } from './plan.js';
-import { type First, isAnswered, type Prepared, startOf, undecidedOf, type Wanted } from './prepared.js';
+import { type First, type Prepared, startOf, undecidedOf, type Wanted } from './prepared.js';
 import { ArchivedWalk, type Strand } from './strand.js';
 import { Walk } from './walk.js';
 import { timeSieve } from './written.js';
@@ -23,7 +23,11 @@ export class Reading {
     private readonly options: Pick<QueryOptions, 'server' | 'redact'>,
   ) {}
 
-  /** Finds the plan of each table that a filter means, and reads the first page where one is wanted. */
+  /**
+   * Finds the plan of each table that a filter means, and reads the first page where one is wanted.
+   *
+   * @param deadline of `performance.now()`, to half of the way to which the map of times may be made; null: it is used as it is
+   */
   prepare(
     filter: Filter,
     begin: Positions | null,
@@ -38,7 +42,7 @@ export class Reading {
     const shelf = this.origins.archives(filter);
     const begun = performance.now();
     // With half of a map every row is found as well.
-    const patience = deadline === null ? Number.POSITIVE_INFINITY : begun + (deadline - begun) / 2;
+    const patience = deadline === null ? null : begun + (deadline - begun) / 2;
     let total = 0;
     return this.origins
       .of(filter.source)
@@ -46,26 +50,23 @@ export class Reading {
       .map((origin) => {
         const most = begin?.[origin.name]?.snapshot ?? Number.MAX_SAFE_INTEGER - 1;
         /** Null if there is more to be known before. */
-        const step = (fill: boolean) =>
-          origin.read((db): Prepared | null => {
+        const step = (): Prepared | null =>
+          origin.read((db) => {
             const table = origin.table.look(db);
             const highest = Number(db.prepare(table.maxId).pluck().safeIntegers().get() ?? 0);
             const place = { highest, snapshot: Math.min(highest, most) };
-            const end = fill ? performance.now() + STEP_MS : null;
+            const end = patience === null ? null : performance.now() + STEP_MS;
             const { ranges, isWhole } = origin.zones.ranges(db, table, filter, place, end);
-            if (!isWhole && fill && performance.now() < patience) return null;
+            if (!isWhole && patience !== null && performance.now() < patience) return null;
             const plan = planQuery(db, table, filter, context, ranges);
             const archived = shelf?.highestId(origin.name) ?? 0;
             const snapshot = Math.min(Math.max(highest, archived), most);
-            const found = { origin, table, snapshot, plan, first: null };
+            const found = { origin, table, snapshot, plan, isMapped: isWhole, first: null };
             if (wanted === null) return found;
-            const left = COUNTED + 1 - total;
-            const first = this.first(db, found, filter, begin, wanted, left);
-            return isWhole || fill || isAnswered(first, wanted, left) ? { ...found, first } : null;
+            return { ...found, first: this.first(db, found, filter, begin, wanted, COUNTED + 1 - total) };
           });
-        // Where enough of the newest rows are meant, nothing has to be known of the times of all others.
-        let one = wanted === null ? null : step(false);
-        while (one === null) one = step(true);
+        let one = step();
+        while (one === null) one = step();
         total += one.first?.total ?? 0;
         return one;
       });

@@ -1,12 +1,23 @@
 import fc from 'fast-check';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  it,
+  type MockInstance,
+  vi,
+} from 'vitest';
 import { parseTime } from '../../src/audit/time.js';
+import { Counter } from '../../src/query/counter.js';
 import { Engine } from '../../src/query/engine.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
-import { isAnswered } from '../../src/query/prepared.js';
+import type { PageRequest, PageResult } from '../../src/query/page.js';
 import { below, type IdRange, upTo } from '../../src/query/ranges.js';
 import { TableInspector } from '../../src/query/table.js';
-import { type Found, Walk } from '../../src/query/walk.js';
+import { Walk } from '../../src/query/walk.js';
 import { ZoneMap } from '../../src/query/zones.js';
 import { expectAll } from './answers.js';
 import { seconds, Tables } from './tables.js';
@@ -185,24 +196,6 @@ describe.each([
   });
 });
 
-it.each([
-  ['enough rows, counted', 51, false, 10_001, 10_001, true],
-  ['enough rows, not counted to the end', 51, false, null, 10_001, false],
-  ['enough rows, and another table has had enough to count', 51, false, null, 0, true],
-  ['fewer rows, which are all', 3, true, 3, 10_001, true],
-  ['fewer rows, of which there may be more', 3, false, 10_001, 10_001, false],
-])('a page is answered or not: %s', (_, found, done, total, left, is) => {
-  const walk = {
-    source: 'postern',
-    queue: new Array<Found>(found),
-    done,
-    position: 1,
-    step: () => undefined,
-  } as const;
-  expect(isAnswered({ walk, total }, { rows: 51, isCounted: true }, left)).toBe(is);
-  expect(isAnswered(null, { rows: 51, isCounted: true }, left)).toBe(false);
-});
-
 /** Without the border between rows that are known to be meant and others. */
 function joined(ranges: readonly IdRange[]): IdRange[] {
   const all: IdRange[] = [];
@@ -298,38 +291,61 @@ describe('the map of times', () => {
     expect(isWhole).toBe(true);
   });
 
-  it('is not made where it is not asked for, nor for a page of the newest rows', () => {
-    expect(ranges(null)).toEqual([{ lowest: 1, highest: ROWS }]);
-    expect(isWhole).toBe(false);
-    const asked = vi.spyOn(ZoneMap.prototype, 'ranges');
-    const engine = new Engine({ ...tables.options(), zoneRows: ZONE });
-    const request = { page: 1, limit: 50, cursor: null, count: 'none', timeLimit: 60_000 } as const;
-    const steps = (filter: Partial<Filter>) => {
-      asked.mockClear();
-      engine.page({ ...request, filter: { ...EVERYTHING, source: 'postern', ...filter } });
-      return asked.mock.calls.map(([, , , , until]) => until !== null);
-    };
-    const last = START + (ROWS - 100) * 60_000;
-    expect(steps({ from: last })).toEqual([false]);
-    expect(steps({ from: last })).toEqual([false]);
-    engine.close();
-    asked.mockRestore();
-  });
-
-  it('is made where a page needs to look beyond its own rows, which it does to merge tables', () => {
-    tables.insert([{ created_at: seconds(0) }], tables.state);
-    const engine = new Engine({ ...tables.options(), zoneRows: ZONE });
-    const asked = vi.spyOn(ZoneMap.prototype, 'ranges');
-    // A step that ends with its time, and has found what the page shows.
-    const step = vi.spyOn(Walk.prototype, 'step').mockImplementationOnce(function (this: Walk, db) {
-      this.step(db, 55);
-      this.done = false;
+  describe('of a page', () => {
+    let asked: MockInstance<ZoneMap['ranges']>;
+    beforeEach(() => {
+      asked = vi.spyOn(ZoneMap.prototype, 'ranges');
     });
-    const filter = { ...EVERYTHING, from: START + (ROWS - 55) * 60_000 };
-    engine.page({ filter, page: 1, limit: 50, cursor: null, count: 'none', timeLimit: 60_000 });
-    expect(asked.mock.calls.some(([, , , , until]) => until !== null)).toBe(true);
-    engine.close();
-    for (const spy of [asked, step]) spy.mockRestore();
+    afterEach(() => void vi.restoreAllMocks());
+
+    const isMade = () => asked.mock.calls.some(([, , , , until]) => until !== null);
+
+    function page(from: number, request: Partial<PageRequest>): PageResult {
+      const engine = new Engine({ ...tables.options(), zoneRows: ZONE });
+      const filter = { ...EVERYTHING, from: START + from * 60_000 };
+      const shared = { filter, page: 1, limit: 10, cursor: null, count: 'some', timeLimit: 1e9 } as const;
+      try {
+        return engine.page({ ...shared, ...request });
+      } finally {
+        engine.close();
+      }
+    }
+
+    it('is not made where it is not asked for, nor where the newest rows are enough', () => {
+      expect(ranges(null)).toEqual([{ lowest: 1, highest: ROWS }]);
+      expect(isWhole).toBe(false);
+      tables.insert([{ created_at: seconds(0) }], tables.state);
+      expect(page(300, { count: 'none' }).entries).toHaveLength(10);
+      expect(page(300, {}).total).toBe(100);
+      expect(page(300, { page: 9 }).entries.map(({ id }) => id)[0]).toBe('postern:320');
+      expect(isMade()).toBe(false);
+    });
+
+    it.each([
+      ['rows', 1, 'none'],
+      ['rows of a later page', 9, 'none'],
+      ['rows to count', 1, 'some'],
+      ['rows to count, all of them', 9, 'all'],
+    ] as const)('is made where %s are not found soon', (_, number, count) => {
+      const request = { page: number, count };
+      const expected = page(300, request);
+      let now = 0;
+      vi.spyOn(performance, 'now').mockImplementation(() => {
+        now += 45; // more than a step may take
+        return now;
+      });
+      // In a table of this size one step would be enough.
+      const { step } = Walk.prototype;
+      const { count: counted } = Counter.prototype;
+      vi.spyOn(Walk.prototype, 'step').mockImplementation(function (this: Walk, ...args) {
+        if (isMade() || count !== 'none') step.apply(this, args);
+      });
+      vi.spyOn(Counter.prototype, 'count').mockImplementation(function (this: Counter, ...args) {
+        return isMade() ? counted.apply(this, args) : 0;
+      });
+      expect(page(300, request)).toEqual(expected);
+      expect(isMade()).toBe(true);
+    });
   });
 
   const late = "UPDATE audit_log SET created_at = '2026-11-01 02:30:00' WHERE id = 10";
