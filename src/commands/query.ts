@@ -40,6 +40,8 @@ Examples:
       const filter = await filterOf(options, Date.now());
       const page = numberOf('page', options.page, 1);
       const limit = numberOf('limit', options.limit, 50);
+      if (options.cursor !== undefined && page !== 1)
+        throw new AuditdError('USAGE', 'page: a cursor says where to go on. Give one of --page and --cursor');
       await withQueries(options.config, async (queries) => {
         const result = await queries.page(filter, {
           page,

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { recordedHeads, recordOf } from '../../src/retention/archive/known.js';
@@ -54,6 +54,19 @@ describe('archive', () => {
     expect(db.prepare('SELECT count(*) FROM audit_log').pluck().get()).toBe(2);
     db.close();
     expect(run(['archive', 'restore', '--into', into, ...config]).out).toContain('0 rows restored');
+  });
+
+  it.each([
+    [['--table', ''], 2, 'table: found ""'],
+    [['--timeline', '7'], 1, 'no archive of source postern, history 7, in'],
+    [['--source', 'auditd'], 1, 'no archive of source auditd in'],
+  ])('restore %j makes nothing, and says why', (options, code, err) => {
+    const into = join(rig.directory, 'none.db');
+    expect(run(['archive', 'restore', '--into', into, ...options, ...config])).toMatchObject({
+      code,
+      err: expect.stringContaining(err) as string,
+    });
+    expect(existsSync(into)).toBe(false);
   });
 
   it('verify ends with 1 where something is wrong, and names it', () => {

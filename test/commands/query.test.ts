@@ -56,6 +56,10 @@ describe('query', () => {
       err: expect.stringContaining('ip: found "x"'),
     });
     expect(run(['query', ...config, '--json', '--csv']).code).toBe(2);
+    expect(run(['query', ...config, '--cursor', 'x', '--page', '2'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('one of --page and --cursor'),
+    });
   });
 
   it('keeps to the width of the terminal, whatever is in a row', () => {

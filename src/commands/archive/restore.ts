@@ -35,6 +35,11 @@ Examples:
   $ sudo postern-auditd archive restore 42 --into /var/lib/posternproxy/posternproxy.db --table audit_2025`,
     )
     .action(async (wanted: string[], options: Options) => {
+      if (options.table === '')
+        throw new AuditdError(
+          'USAGE',
+          'table: found "". Give a name, or leave it out for the one that the rows were in',
+        );
       const [{ listArchives }, { restoring }, { setImmediate: otherWork }] = await Promise.all([
         import('../../retention/archive/list.js'),
         import('../../retention/archive/restore.js'),
@@ -42,8 +47,11 @@ Examples:
       ]);
       const directory = await directoryOf(options);
       const archives = choose(listArchives(directory), wanted, options);
-      if (archives.length === 0)
-        throw new AuditdError('NOT_FOUND', `There is no archive in ${directory}. See archive list`);
+      if (archives.length === 0) {
+        const history = options.timeline === undefined ? '' : `, history ${options.timeline},`;
+        const of = `of source ${options.source ?? 'postern'}${history}`;
+        throw new AuditdError('NOT_FOUND', `There is no archive ${of} in ${directory}. See archive list`);
+      }
       const total = archives.reduce((sum, one) => sum + one.count, 0);
       const bar = new Bar(options.json === true ? null : process.stderr);
       const database = resolve(options.into ?? '');
