@@ -128,7 +128,9 @@ function parse(text: string): Record<string, unknown> {
 
 function checkSignature(signature: Signature | null, text: string, key: KeyObject): void {
   if (signature === null) throw new Unsealed('it is not signed');
-  if (signature.key !== keyName(key)) throw new Unsealed(`it is signed with another key, ${signature.key}`);
+  const given = keyName(key);
+  if (signature.key !== given)
+    throw new Unsealed(`it is signed with the key ${signature.key}, and not with ${given}, which was given`);
   if (!verify(null, Buffer.from(text), key, Buffer.from(signature.value, 'base64')))
     throw new Unsealed('its signature is wrong');
 }
