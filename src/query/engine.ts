@@ -76,21 +76,18 @@ export class Engine {
     const { filter, limit, page } = request;
     const begin = request.cursor === null ? null : decodeCursor(request.cursor, filter);
     const isCounted = begin === null && request.count === 'some';
-    const isOne = (begin !== null || page === 1) && request.timeLimit >= 0;
-    const wanted = isOne ? { rows: limit + 1 + LOOKAHEAD, isCounted } : null;
+    const wanted = begin !== null || page === 1 ? { rows: limit + 1 + LOOKAHEAD, isCounted } : null;
     const prepared = this.reading.prepare(filter, begin, wanted, null);
     if (prepared.every(({ isMapped }) => isMapped)) return this.answer(request, begin, prepared, deadline);
     // Where enough of the newest rows are meant, nothing has to be known of the times of all others.
-    const soon = performance.now() + QUICK_MS;
-    if (soon < deadline) {
-      try {
-        return this.answer(request, begin, prepared, soon, true);
-      } catch (error) {
-        if (!(error instanceof AuditdError) || error.code !== 'QUERY_LIMIT' || performance.now() < soon)
-          throw error;
-      }
+    const soon = Math.min(performance.now() + QUICK_MS, deadline);
+    try {
+      return this.answer(request, begin, prepared, soon, true);
+    } catch (error) {
+      if (!(error instanceof AuditdError) || error.code !== 'QUERY_LIMIT') throw error;
     }
-    return this.answer(request, begin, this.reading.prepare(filter, begin, wanted, deadline), deadline);
+    const mapped = this.reading.prepare(filter, begin, wanted, between(begun, deadline));
+    return this.answer(request, begin, mapped, deadline);
   }
 
   /** @param isStrict whether a count that is not done in time is late, too */
@@ -137,7 +134,7 @@ export class Engine {
   /** @throws as `page` */
   stats(filter: Filter, top: number, timeLimit: number): Stats {
     const deadline = performance.now() + timeLimit;
-    const prepared = this.reading.prepare(filter, null, null, deadline);
+    const prepared = this.reading.prepare(filter, null, null, between(performance.now(), deadline));
     const tally = new Tally();
     for (const one of prepared) {
       const [walk] = this.reading.walks([one], filter, startOf([one], null), TALLIED);
@@ -293,4 +290,8 @@ export class Engine {
       origin?.read((db) => walk.step(db, wanted));
     });
   }
+}
+
+function between(begin: number, end: number): number {
+  return begin + (end - begin) / 2;
 }

@@ -26,13 +26,13 @@ export class Reading {
   /**
    * Finds the plan of each table that a filter means, and reads the first page where one is wanted.
    *
-   * @param deadline of `performance.now()`, to half of the way to which the map of times may be made; null: it is used as it is
+   * @param mapUntil so long the map of times may be made, of `performance.now()`; with half of one every row is found as well. Null: it is used as it is
    */
   prepare(
     filter: Filter,
     begin: Positions | null,
     wanted: Wanted | null,
-    deadline: number | null,
+    mapUntil: number | null,
   ): Prepared[] {
     const context = {
       classify: this.origins.classify,
@@ -40,9 +40,6 @@ export class Reading {
       mayPrefilter: this.options.redact.mode === 'mask',
     };
     const shelf = this.origins.archives(filter);
-    const begun = performance.now();
-    // With half of a map every row is found as well.
-    const patience = deadline === null ? null : begun + (deadline - begun) / 2;
     let total = 0;
     return this.origins
       .of(filter.source)
@@ -55,9 +52,9 @@ export class Reading {
             const table = origin.table.look(db);
             const highest = Number(db.prepare(table.maxId).pluck().safeIntegers().get() ?? 0);
             const place = { highest, snapshot: Math.min(highest, most) };
-            const end = patience === null ? null : performance.now() + STEP_MS;
+            const end = mapUntil === null ? null : performance.now() + STEP_MS;
             const { ranges, isWhole } = origin.zones.ranges(db, table, filter, place, end);
-            if (!isWhole && patience !== null && performance.now() < patience) return null;
+            if (!isWhole && mapUntil !== null && performance.now() < mapUntil) return null;
             const plan = planQuery(db, table, filter, context, ranges);
             const archived = shelf?.highestId(origin.name) ?? 0;
             const snapshot = Math.min(Math.max(highest, archived), most);

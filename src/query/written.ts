@@ -3,9 +3,12 @@ import type { QueryTable } from './table.js';
 
 const LATEST = Date.UTC(9999, 11, 31, 23, 59, 59);
 
-/** Whether a time is one such as SQLite writes it, `2026-11-22 20:21:00`, in whose order times are that of their text; and after 1970, as parseTime wants it. */
+/**
+ * Whether a time is one such as SQLite writes it, `2026-11-22 20:21:00`, in whose order times are that of their text; and after 1970, as
+ * parseTime wants it. SQLite 3.53 takes `24:00:00` for a time, and gives it back as it is (measured).
+ */
 export function isWritten(column: string): string {
-  return `(${column} IS datetime(${column}) AND ${column} >= '1970-01-01 00:00:00')`;
+  return `(${column} IS datetime(${column}) AND ${column} >= '1970-01-01 00:00:00' AND ${column} NOT GLOB '???????????24*')`;
 }
 
 /** Whether a time that is written so is in the range of a filter that has one. */

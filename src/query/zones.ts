@@ -14,7 +14,7 @@ const FEW = 4;
 /** Rows may be put back or changed under ids that a map has: so old it may be. */
 const OLDEST_MS = 600_000;
 /** Zones whose rows are looked at for one filter, to know that all of them have a time: so many as a page's count goes over. */
-const COUNTED = 3;
+const READ = 3;
 /** As SQLite writes a time. Nothing else that can be read as one looks so, and among these the order of times is that of the texts. */
 const WRITTEN = '????-??-?? ??:??:??';
 const LENGTH = WRITTEN.length;
@@ -53,6 +53,8 @@ export class ZoneMap {
   private zones: Zone[] = [];
   private table: QueryTable | null = null;
   private highest = 0;
+  /** The highest id when the end of the table was reached: fewer rows than a zone has stood above the last one, perhaps with gaps. */
+  private ended = 0;
   private since = 0;
   /** The last row of the last zone: if that is another one, ids were given a second time, or the file is another. */
   private anchor = '';
@@ -105,6 +107,7 @@ export class ZoneMap {
 
   private forget(table: QueryTable): void {
     this.zones = [];
+    this.ended = 0;
     this.table = table;
     this.since = this.clock();
     this.isOdd = false;
@@ -132,17 +135,18 @@ export class ZoneMap {
       }
     }
     if (this.zones.length > before) this.anchor = this.lastRow(db, table);
-    return isAtEnd || this.isFull;
+    if (isAtEnd) this.ended = this.highest;
+    return this.isFull;
   }
 
   private get isFull(): boolean {
-    return this.highest - this.mapped < this.rows;
+    return this.highest - Math.max(this.mapped, this.ended) < this.rows;
   }
 
   /** Of the newest zones that stand in the range of time: whether all of their rows do. Each is looked at once; the next query's count need not. */
   private readNewest(db: Database, table: QueryTable, from: number | null, to: number | null): void {
     const zones = new ZoneReader(db, table, this.created);
-    for (let at = this.zones.length - 1, left = COUNTED; at >= 0 && left > 0; at--) {
+    for (let at = this.zones.length - 1, left = READ; at >= 0 && left > 0; at--) {
       const zone = this.zones[at];
       if (zone === undefined || !isInside(zone, from, to)) continue;
       zone.isRead ??= zones.areWritten(this.zones[at - 1]?.last ?? 0, zone.last);

@@ -47,6 +47,7 @@ const FORMS: ReadonlyArray<(at: number) => unknown> = [
   (at) => `${START / 1_000 + at}.00000000`,
   () => 'yesterday',
   () => '2026-99-99 00:00:00',
+  () => '2026-11-03 24:00:00',
   () => '0000-00-00 00:00:00',
   () => 'zzzz-zz-zz zz:zz:zz',
   () => '',
@@ -367,6 +368,18 @@ describe('the map of times', () => {
     expect(ranges()).toEqual([{ lowest: 121, highest: 184 }]);
     change();
     expect(ranges().at(-1)).toEqual({ lowest: 9, highest: 16 });
+  });
+
+  it('is whole when it has all rows but the last few, with whatever gaps', () => {
+    tables.insert(minutes(500, 1).map((row) => ({ id: ROWS + 3 * ZONE, ...row })));
+    ranges(null);
+    expect(isWhole).toBe(false);
+    ranges();
+    ranges(null);
+    expect(isWhole).toBe(true);
+    tables.insert(minutes(501, ZONE));
+    ranges(null);
+    expect(isWhole).toBe(false);
   });
 
   it('is made neither of a small table nor of a view', () => {
