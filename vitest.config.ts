@@ -11,6 +11,7 @@ export default defineConfig({
           // Against hangs; a busy machine takes ten times what an idle one does.
           testTimeout: 600_000,
           hookTimeout: 600_000,
+          expect: { poll: { timeout: 60_000 } },
           // More than the cores: most files wait for processes, disks and time-outs. Vitest's own choice on two cores is one.
           maxWorkers: 4,
           sequence: { groupOrder: 0 },

@@ -18,7 +18,7 @@ if [ "$(id -u)" -ne 0 ]; then
   exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
+apt-get -o Acquire::Retries=3 update -qq
 # policy-rc.d: the tests start what they need themselves
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
@@ -26,4 +26,4 @@ if [ ! -e "$policy" ]; then
   chmod 755 "$policy"
   trap 'rm -f "$policy"' EXIT
 fi
-apt-get install -y --no-install-recommends "${missing[@]}"
+apt-get -o Acquire::Retries=3 install -y --no-install-recommends "${missing[@]}"

@@ -31,7 +31,10 @@ export class Unpacked {
   /** Null, and a word why, where they can't be had; throws where `CI` is set. */
   static of(...packages: readonly string[]): Unpacked | null {
     const directory = mkdtempSync(join(tmpdir(), 'postern-unpacked-'));
-    const got = spawnSync('apt-get', ['download', '-q', ...packages], { cwd: directory, encoding: 'utf8' });
+    const got = spawnSync('apt-get', ['download', '-q', '-o', 'Acquire::Retries=3', ...packages], {
+      cwd: directory,
+      encoding: 'utf8',
+    });
     const files = existsSync(directory) ? readdirSync(directory).filter((name) => name.endsWith('.deb')) : [];
     if (got.status === 0 && files.length === packages.length) {
       for (const file of files) {

@@ -15,6 +15,8 @@ import { Replay, type ReplayRequest, type ReplayStatus } from './replay.js';
 import type { State } from './state.js';
 
 const TICK_MS = 1_000;
+/** At the end: a server that accepts and says nothing would use up all the time that a stop may take. */
+const OPENING_MS = 1_000;
 const REPLAY_PAUSE_MS = 20;
 /** In a backlog, what the sink that is ahead lets the others catch up per page, so that pages are read once for all. */
 const TURNS_GIVEN = 3;
@@ -100,13 +102,17 @@ export class SinkLoop implements Follower {
     return place === undefined || place.timeline !== feed?.mark.timeline ? null : place.upTo;
   }
 
-  /** Ships what is there for at most `limitMs`, then breaks off; closes the sink. */
+  /** Ships what is there for at most `limitMs`, then breaks off, a sink that does not open before; closes the sink. */
   async stop(limitMs: number): Promise<void> {
     this.ending = true;
     this.alarm.end();
     const timer = setTimeout(() => this.abort(), limitMs);
+    const opening = setTimeout(() => {
+      if (!this.opened) this.abort();
+    }, OPENING_MS);
     await this.running;
     clearTimeout(timer);
+    clearTimeout(opening);
     const { sink, state, name, clock } = this.options;
     await sink.close();
     const note = sink.parting?.() ?? null;

@@ -40,7 +40,7 @@ function counted(): string[] {
 }
 
 async function countedOf(address: string, least: number): Promise<number> {
-  for (let tries = 0; tries < 100; tries++) {
+  for (let tries = 0; tries < 2_000; tries++) {
     const found = counted().filter((each) => each === address).length;
     if (found >= least) return found;
     await sleep(30);

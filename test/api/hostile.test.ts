@@ -177,7 +177,7 @@ describe(`${CLIENTS} slow clients`, () => {
       socket.on('error', () => undefined);
       return socket;
     });
-    for (let tries = 0; first.length < 10 && tries < 200; tries++) await sleep(20);
+    for (let tries = 0; first.length < 10 && tries < 6_000; tries++) await sleep(20);
     expect(first.filter((line) => line === 'HTTP/1.1 200')).toHaveLength(4);
     expect(first.filter((line) => line === 'HTTP/1.1 503')).toHaveLength(6);
     expect((await rig.ask('/api/audit-log?limit=50', token)).status).toBe(200);
@@ -188,7 +188,7 @@ describe(`${CLIENTS} slow clients`, () => {
       (await rig.ask('/api/audit-log?limit=0&ip=192.0.2.1', token)).status !== 200;
       tries++
     ) {
-      expect(tries).toBeLessThan(100);
+      expect(tries).toBeLessThan(2_000);
       await sleep(50);
     }
   });

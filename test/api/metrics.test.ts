@@ -128,13 +128,13 @@ describe.skipIf(!there)("with Debian's Prometheus", () => {
         return answer.data.result.map(({ value }) => value[1]);
       };
       let found: string[] = [];
-      for (let tries = 0; found.length === 0 && tries < 200; tries++) {
+      for (let tries = 0; found.length === 0 && tries < 1_000; tries++) {
         await sleep(100);
         found = await query('postern_auditd_sink_delivered_events_total{sink="audit"}').catch(() => []);
       }
       const targets = await (await fetch(`http://127.0.0.1:${port}/api/v1/targets`)).text();
       expect(Number(found[0]), targets).toBeGreaterThanOrEqual(30);
-      expect(await query('up{job="postern-auditd"}')).toEqual(['1']);
+      await expect.poll(() => query('up{job="postern-auditd"}')).toEqual(['1']);
       const rules = (await (await fetch(`http://127.0.0.1:${port}/api/v1/rules`)).json()) as {
         data: { groups: Array<{ rules: unknown[] }> };
       };

@@ -1,6 +1,5 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { renderDry, renderLast, renderRetention } from '../../src/commands/retain/render.js';
 import type { DryTarget } from '../../src/retention/messages.js';
@@ -152,7 +151,7 @@ describe('retain', () => {
       ({ sinks }) => ['audit', 'auth'].every((name) => (sinks[name]?.cursors.postern?.id ?? 0) >= 7),
       'shipped',
     );
-    await sleep(1_100); // until what was shipped is durable: a second
+    await rig.durable(7);
   }
 
   beforeEach(() => {

@@ -19,6 +19,15 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/api/client.js';
 import { DaemonRig } from './rig.js';
 
+/** Empty if it was closed since the directory was read. */
+function linkOf(descriptor: string): string {
+  try {
+    return readlinkSync(descriptor);
+  } catch {
+    return '';
+  }
+}
+
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 const root = process.getuid?.() === 0;
 if (!root) console.warn('SKIPPED without root: the full-disk tests (they mount a tmpfs)');
@@ -53,7 +62,7 @@ describe('SIGTERM', () => {
     const directory = `/proc/${rig.child?.pid}/fd`;
     const open = () =>
       readdirSync(directory)
-        .map((fd) => readlinkSync(`${directory}/${fd}`))
+        .map((fd) => linkOf(`${directory}/${fd}`))
         .filter((path) => path.startsWith(rig.database));
     // A look takes a fraction of a millisecond: of five moments one at least is between two looks.
     const moments: string[][] = [];

@@ -23,15 +23,16 @@ it('breaks a run off when another history comes into the same file, which only t
     insert.run(new Date().toISOString(), 'update', '{"n":"the newest"}');
   })();
   await rig.start();
-  await rig.shipped();
+  await rig.durable(ROWS);
   const retention = async () => (await controlRequest(rig.control, 'GET', '/retention')) as RetentionStatus;
   await controlRequest(rig.control, 'POST', '/retention/now');
   const names = () => (existsSync(archive) ? readdirSync(archive) : []);
+  while (names().length === 0) await sleep(5);
+  rig.db.exec('BEGIN IMMEDIATE'); // the purge waits
   while (!names().some((name) => name.endsWith('.manifest.json'))) await sleep(5);
-  rig.db.transaction(() => {
-    rig.db.exec(`DELETE FROM audit_log WHERE id > ${ROWS}; UPDATE sqlite_sequence SET seq = ${ROWS}`);
-    insert.run(new Date().toISOString(), 'update', '{"n":"another"}');
-  })();
+  rig.db.exec(`DELETE FROM audit_log WHERE id > ${ROWS}; UPDATE sqlite_sequence SET seq = ${ROWS}`);
+  insert.run(new Date().toISOString(), 'update', '{"n":"another"}');
+  rig.db.exec('COMMIT');
   for (;;) {
     const { run } = await retention();
     if (run?.state === 'running') await sleep(10);
@@ -43,6 +44,7 @@ it('breaks a run off when another history comes into the same file, which only t
   expect(Number(rig.db.prepare('SELECT count(*) FROM audit_log').pluck().get())).toBeGreaterThan(1);
   // The next one looks anew, and ends.
   await rig.shipped();
+  await rig.durable(ROWS - 1);
   await controlRequest(rig.control, 'POST', '/retention/now');
   while ((await retention()).run?.state === 'running') await sleep(20);
   expect((await retention()).run?.error).toBeNull();

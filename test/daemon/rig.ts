@@ -46,6 +46,8 @@ export interface DaemonStatus {
         last_error: { message: string } | null;
         figures: Record<string, number>;
         cursors: Record<string, { id: number }>;
+        /** From which row on retention has to keep them for this sink. */
+        held_from: Record<string, number>;
       }
     >
   >;
@@ -183,6 +185,14 @@ ${extra}
           (sink) => sink.lag_events === 0 && (rows() === 0 || (sink.cursors.postern?.id ?? 0) >= last),
         ),
       'all shipped',
+    );
+  }
+
+  /** Until a loss of power would take none of the rows up to this one from the file sink either: retention may remove them. */
+  async durable(id: number, sink = 'audit'): Promise<DaemonStatus> {
+    return this.until(
+      ({ sinks }) => (sinks[sink]?.held_from.postern ?? 0) > id,
+      'what was shipped is durable',
     );
   }
 

@@ -56,7 +56,7 @@ describe.skipIf(!hasNats())('a gap in the stream', () => {
     await stream(3);
     const first = consumer(() => undefined);
     await first.attach(nc);
-    await vi.waitFor(() => expect(table.position(STREAM)?.sequence).toBe(3));
+    await vi.waitFor(() => expect(table.position(STREAM)?.sequence).toBe(3), 60_000);
     first.detach();
     await stream(1);
     // What does not come back from the recording has not moved the position, like a process that is killed in it.

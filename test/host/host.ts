@@ -170,7 +170,7 @@ export async function bootHost(options: HostOptions): Promise<Host> {
         from,
         to,
         String(attempt.port),
-        String(attempt.wait ?? 2_000),
+        String(attempt.wait ?? 15_000),
       ];
       const ran = await run([
         'outside',
@@ -182,7 +182,7 @@ export async function bootHost(options: HostOptions): Promise<Host> {
       ]);
       return ran.stdout;
     },
-    waitFor: async (command, until, seconds = 15) => {
+    waitFor: async (command, until, seconds = 60) => {
       const deadline = Date.now() + seconds * 1_000;
       for (;;) {
         const ran = await run(['exec', name, 'sh', '-c', command], { check: false });

@@ -1,6 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { bootHost, describeHost, type Host } from './host.js';
 import { install, type PosternOptions, recordFailures, release, startPostern, unpack } from './release.js';
+
+/** So long after a row the daemon may still look: a connection that is open when Postern closes its last one keeps SQLite from removing -wal and -shm. */
+const LOOKED_MS = 2_500;
 
 const DIRECTORY = '/var/lib/posternproxy';
 
@@ -127,6 +131,7 @@ describeHost("who the daemon runs as, by the database's owner and mode", () => {
 
     await shipped();
     // Postern is started anew, with the daemon looking all the while: it makes its -wal and -shm itself.
+    await sleep(LOOKED_MS);
     await host.exec('systemctl stop posternproxy');
     expect((await host.exec(`ls -A ${directory}`)).stdout).toBe('posternproxy.db\n');
     await startPostern(host, { ...row.postern, again: true });

@@ -77,7 +77,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
     });
 
     it.each([
-      ['IPv4', '10.77.0.66', '10.77.0.67'],
+      ['IPv4', '10.77.4.6', '10.77.4.7'],
       ['IPv6', 'fd77::66', 'fd77::67'],
     ])(
       'five failed logins close port 81 to the attacker within 3 s, and to nobody else: %s',

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { bootHost, describeHost, type Host } from './host.js';
 import {
@@ -9,6 +10,9 @@ import {
   startPostern,
   unpack,
 } from './release.js';
+
+/** So long after a row the daemon may still look: a connection that is open when Postern closes its last one keeps SQLite from removing -wal and -shm. */
+const LOOKED_MS = 2_500;
 
 const CONFIG = '/etc/postern-auditd/config.yml';
 const SOCKET = '/run/postern-auditd-purge.sock';
@@ -85,6 +89,7 @@ describeHost('the unit that removes archived rows', () => {
     await host.waitFor('cat /var/log/posternproxy/audit/audit.*.log', (out) =>
       out.includes('"ip":"10.77.99.1"'),
     );
+    await sleep(LOOKED_MS);
     await host.exec('systemctl stop posternproxy');
     expect((await host.exec(`ls -A ${DATABASE.replace(/\/[^/]*$/, '')}`)).stdout).toBe('posternproxy.db\n');
   });

@@ -56,9 +56,10 @@ afterAll(() => {
 describe('queries behind each other', () => {
   let service: QueryService;
   const LIMIT = 500;
-  beforeEach(() => {
+  beforeEach(async () => {
     const worker = pathToFileURL(join(directory, 'stub.mjs'));
     service = createQueryService({ ...tables.options(), worker, timeLimit: LIMIT });
+    await query(1); // until the thread is there: who waits behind others is told after a second
   });
   afterEach(() => service.close());
   /** Takes so many milliseconds. */

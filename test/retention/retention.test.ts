@@ -78,7 +78,7 @@ beforeEach(() => {
   state = new State(join(rig.directory, 'state'));
   const now = Date.now();
   // Ids 1 to 4 are old, 5 to 8 are not, in each form; then what has no age, and the newest.
-  for (const age of [400, 300]) rig.insert(forms.map((form) => ({ created: form(now - age * DAY) })));
+  for (const age of [430, 300]) rig.insert(forms.map((form) => ({ created: form(now - age * DAY) })));
   rig.insert([{ created: 'unreadable' }, { created: sqlTime(now + 900 * DAY) }, { created: sqlTime(now) }]);
 });
 afterEach(async () => {
@@ -225,7 +225,7 @@ describe('retention on its schedule', () => {
   it('says what it had deleted before it failed or was broken off', async () => {
     start('0 0 29 2 *');
     const now = Date.now();
-    const more = { ids: [12, 13], age: 380 * DAY }; // a month behind, which can't be removed
+    const more = { ids: [12, 13], age: 390 * DAY }; // a month behind, which can't be removed
     rig.insert([
       ...more.ids.map(() => ({ created: sqlTime(now - more.age), action: 'keep' })),
       { created: sqlTime(now) },
@@ -252,7 +252,7 @@ describe('retention on its schedule', () => {
   it('says what it had deleted when the daemon stops in the middle of it', async () => {
     start('0 0 29 2 *');
     const old = sqlTime(Date.now() - 500 * DAY);
-    rig.insert(Array.from({ length: 12_000 }, () => ({ created: old })));
+    rig.insert(Array.from({ length: 40_000 }, () => ({ created: old })));
     rig.insert([{ created: sqlTime(Date.now()) }]);
     (retention as unknown as { options: { shipped: () => unknown } }).options.shipped = () => ({
       sources: { postern: { timeline: 1, mark: 100_000, maxId: 100_000 } },

@@ -103,7 +103,7 @@ describe('a database that is replaced while the configuration is read again', ()
     const next = shipper(); // made before the old one is stopped: what it can't be made of is refused
     source.replace(5);
     source.wake();
-    await vi.waitFor(() => expect(timelines()).toBe(2));
+    await vi.waitFor(() => expect(timelines()).toBe(2), 60_000);
     await old.stop();
     await start(next);
     source.append();
@@ -177,7 +177,7 @@ describe('a timeline that can not be begun, the disk is full,', () => {
     const failing = noCommit();
     source.replace(5);
     source.wake();
-    await vi.waitFor(() => expect(running?.status().sources.postern?.state).toBe('failed'));
+    await vi.waitFor(() => expect(running?.status().sources.postern?.state).toBe('failed'), 60_000);
     expect(running?.status().sources.postern?.timeline).toBe(1);
     failing.mockRestore();
     await shipped(8);

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,7 +22,7 @@ class Recording implements Sink {
   hang = false;
   opened = 0;
 
-  async open() {
+  async open(_saved?: string | null, _signal?: AbortSignal): Promise<Resume | null> {
     this.opened++;
     return this.resume;
   }
@@ -118,7 +119,7 @@ describe('a sink loop', () => {
       });
     };
     const loop = loopOf(feedOf(new MemoryTable(8)), sink);
-    await vi.waitFor(() => expect(state.cursors.position('test', 'postern', 1)).toBe(4));
+    await vi.waitFor(() => expect(state.cursors.position('test', 'postern', 1)).toBe(4), 60_000);
     expect(loop.status().cursors.postern?.id).toBe(4);
     end({ upTo: 8 });
     await caughtUp(loop, 8);
@@ -176,7 +177,7 @@ describe('a sink loop', () => {
     };
     const feed = feedOf(table);
     const loop = loopOf(feed, sink, { start: 'now' });
-    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'));
+    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'), 60_000);
     table.rows = 1_204;
     feed.wake();
     down = false;
@@ -197,7 +198,7 @@ describe('a sink loop', () => {
     table.rows = 508;
     const feed = feedOf(table);
     const loop = loopOf(feed, sink);
-    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'));
+    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'), 60_000);
     feed.wake();
     const { cursors, lag_events } = loop.status();
     expect(cursors).toEqual({ postern: { timeline: 1, id: 8 } });
@@ -214,7 +215,7 @@ describe('a sink loop', () => {
       const sink = new Recording();
       const feed = feedOf(table);
       const loop = loopOf(feed, sink, { start: 'now' });
-      await vi.waitFor(() => expect(loop.status().state).toBe('waiting for events'));
+      await vi.waitFor(() => expect(loop.status().state).toBe('waiting for events'), 60_000);
       table.waiting = null; // its first rows come with it, in one transaction
       feed.wake();
       await caughtUp(loop, 3);
@@ -223,13 +224,26 @@ describe('a sink loop', () => {
     },
   );
 
+  it('does not wait at the end for a sink that does not open', async () => {
+    const sink = new Recording();
+    sink.open = async (_saved, signal) => {
+      sink.opened++;
+      await once(signal as AbortSignal, 'abort');
+      throw new Error('broken off');
+    };
+    const loop = loopOf(feedOf(new MemoryTable(8)), sink);
+    await vi.waitFor(() => expect(sink.opened).toBe(1), 60_000);
+    await loop.stop(3_000_000); // hangs if it does
+    expect(sink.opened).toBe(1);
+  });
+
   it('that starts now and can not look yet leaves out what it finds then', async () => {
     const table = new MemoryTable(3);
     table.waiting = 'unreadable';
     const sink = new Recording();
     const feed = feedOf(table);
     const loop = loopOf(feed, sink, { start: 'now' });
-    await vi.waitFor(() => expect(loop.status().state).toBe('waiting for events'));
+    await vi.waitFor(() => expect(loop.status().state).toBe('waiting for events'), 60_000);
     table.waiting = null;
     feed.wake();
     await caughtUp(loop, 3);
@@ -245,7 +259,7 @@ describe('a sink loop', () => {
     };
     const feed = feedOf(table);
     const loop = loopOf(feed, sink, { start: 'now' });
-    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'));
+    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'), 60_000);
     expect(loop.status().lag_events).toBe(0);
     table.rows = 1_204;
     feed.wake();
@@ -279,7 +293,7 @@ describe('a sink loop', () => {
     sink.batches.length = 0;
     sink.resume = { saved: '{}', positions: [{ source: 'postern', timeline: 1, upTo: 6, found: [] }] };
     const loop = loopOf(feedOf(new MemoryTable(8)), sink);
-    await vi.waitFor(() => expect(sink.ids).toEqual([7, 8]));
+    await vi.waitFor(() => expect(sink.ids).toEqual([7, 8]), 60_000);
     await loop.stop(1_000);
   });
 
@@ -287,7 +301,7 @@ describe('a sink loop', () => {
     const sink = new Recording();
     sink.hang = true;
     const loop = loopOf(feedOf(new MemoryTable(1)), sink);
-    await vi.waitFor(() => expect(loop.status().state).toBe('delivering'));
+    await vi.waitFor(() => expect(loop.status().state).toBe('delivering'), 60_000);
     expect(loop.hung()).toBeNull();
     const now = performance.now();
     vi.spyOn(performance, 'now').mockReturnValue(now + 91_000);
@@ -311,7 +325,7 @@ describe('a sink loop', () => {
       log,
     });
     loop.start();
-    await vi.waitFor(() => expect(sink.ids).toEqual([1, 2, 3, 4]));
+    await vi.waitFor(() => expect(sink.ids).toEqual([1, 2, 3, 4]), 60_000);
     await loop.stop(1_000);
   });
 });
@@ -363,7 +377,7 @@ describe('the rows that a sink holds back from retention', () => {
       throw new Error('down');
     };
     const loop = loopOf(feed, sink);
-    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'));
+    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'), 60_000);
     expect(heldFrom(loop)).toBe(9);
     await loop.stop(0);
   });
@@ -374,7 +388,7 @@ describe('the rows that a sink holds back from retention', () => {
     const sink = new Recording();
     sink.fail = 1_000;
     const loop = loopOf(feed, sink);
-    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'));
+    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'), 60_000);
     expect(heldFrom(loop)).toBe(1);
     await loop.stop(0);
   });
@@ -388,7 +402,7 @@ describe('the rows that a sink holds back from retention', () => {
     await caughtUp(loop, 1_200);
     table.rows = 1_204;
     feed.wake();
-    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'));
+    await vi.waitFor(() => expect(loop.status().state).toBe('backing off'), 60_000);
     expect(heldFrom(loop)).toBe(1_201);
     await loop.stop(0);
   });

@@ -248,6 +248,5 @@ describe('whatever is done to the database', () => {
         { numRuns: 40 },
       );
     },
-    300_000,
   );
 });

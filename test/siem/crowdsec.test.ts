@@ -69,7 +69,7 @@ describe.skipIf(packages === null)('the recipe for CrowdSec', () => {
     ]);
     daemon = new Child(program('crowdsec'), [...config(), '-no-capi']);
     await daemon.until(() => daemon.said.includes('Starting processing data'), 'start');
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await daemon?.end('SIGKILL');
@@ -151,5 +151,5 @@ describe.skipIf(packages === null)('the recipe for CrowdSec', () => {
     expect(alerts().map(({ scenario, source, events_count }) => [scenario, source.ip, events_count])).toEqual(
       [['postern/postern-auditd-bf', '203.0.113.7', 5]],
     );
-  }, 90_000);
+  });
 });

@@ -78,7 +78,10 @@ describe.skipIf(packages === null)('the recipe for syslog-ng', () => {
     await shipping.until(list.length);
     await sink.close();
     expect(shipping.errors).toEqual([]);
-    await daemon.until(() => lines('login-failures.log').length >= 4_999, 'write all of it');
+    await daemon.until(
+      () => lines('login-failures.log').length >= 4_999 && lines('events.json').length >= list.length,
+      'write all of it',
+    );
     expect(lines('events.json')).toEqual(list.map((event) => formatEcs(event)));
     expect(lines('login-failures.log')[0]).toBe(
       `2026-11-26T12:00:00.000Z 203.0.113.7 a "b" ł here ${login.id}`,

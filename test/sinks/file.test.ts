@@ -62,7 +62,7 @@ describe('the file sink', () => {
     const later = await vi.waitUntil(async () => {
       const note = (await sink.tick?.()) ?? null;
       return sink.figures().undurable_bytes === 0 ? note : null;
-    });
+    }, 60_000);
     expect(sink.undelivered?.(later)).toEqual([]);
   });
 

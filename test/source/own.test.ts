@@ -75,11 +75,11 @@ describe("the daemon's own audit table", () => {
     const { source } = scene();
     const onWake = vi.fn();
     const watching = source.watch(onWake);
-    await vi.waitFor(() => expect(onWake).toHaveBeenCalledTimes(1));
+    await vi.waitFor(() => expect(onWake).toHaveBeenCalledTimes(1), 60_000);
     source.notify();
     source.notify();
     expect(onWake).toHaveBeenCalledTimes(1);
-    await vi.waitFor(() => expect(onWake).toHaveBeenCalledTimes(2));
+    await vi.waitFor(() => expect(onWake).toHaveBeenCalledTimes(2), 60_000);
     watching.close();
     source.notify();
     await new Promise((resolve) => setTimeout(resolve, 20));

@@ -140,7 +140,7 @@ export async function relpServer(
 export async function freePorts<Name extends string>(
   ...names: readonly Name[]
 ): Promise<Record<Name, number>> {
-  const ports: Array<[Name, number]> = [];
-  for (const name of names) ports.push([name, await freePort()]);
-  return Object.fromEntries(ports) as Record<Name, number>;
+  const servers = await Promise.all(names.map(() => listen(() => undefined)));
+  await Promise.all(servers.map((server) => server.close()));
+  return Object.fromEntries(names.map((name, at) => [name, servers[at]?.port])) as Record<Name, number>;
 }

@@ -98,7 +98,7 @@ export class Rsyslog {
     this.process = child;
     const wanted = [ports.tcp, ports.tls, ports.relp, ports.relpTls];
     const table = () => readFileSync(`/proc/${child.pid}/net/tcp`, 'latin1');
-    for (let tries = 0; tries < 500; tries++) {
+    for (let tries = 0; tries < 6_000; tries++) {
       if (child.exitCode !== null) throw new Error(`rsyslogd ended: ${said}`);
       if (wanted.every((port) => isListening(port, table()))) return;
       await sleep(10);

@@ -174,7 +174,7 @@ describe('a collector over TCP', () => {
 
   it('has retention keep the window, also in a process that has not reached it yet, and nothing after an orderly stop', async () => {
     const server = await collector();
-    const make = () => tcp([server.target], { replay_window: { age: '200ms' } });
+    const make = () => tcp([server.target], { replay_window: { age: '3s' } });
     const shipping = new Shipping(make(), events(1, 30));
     await shipping.until(10);
     const held = (sink = shipping.sink) => sink.undelivered?.(shipping.saved).map(({ upTo }) => upTo);
@@ -234,7 +234,8 @@ describe('several targets', () => {
 
   it('that all fail are all named, each with what it did', async () => {
     const [one, two] = [await freePort(), await freePort()];
-    const sink = tcp([`127.0.0.1:${one}`, `localhost:${two}`, 'no-such-host.invalid:514']);
+    const targets = [`127.0.0.1:${one}`, `localhost:${two}`, 'no-such-host.invalid:514'];
+    const sink = tcp(targets, { connect_timeout: '60s' });
     await expect(sink.open(null)).rejects.toThrow(
       new RegExp(
         `127.0.0.1:${one}: it refused .*localhost:${two}: it refused .*no-such-host.invalid:514: its name`,
@@ -275,7 +276,9 @@ describe('connecting', () => {
     const sink = syslog({ ...config, targets: [silent.target, silent.target], connect_timeout: '30s' });
     const aborting = new AbortController();
     const opening = sink.open(null, aborting.signal);
-    setTimeout(() => aborting.abort(), 100);
+    opening.catch(() => undefined); // met below
+    await expect.poll(() => silent.sockets.length).toBe(1);
+    aborting.abort();
     await expect(opening).rejects.toThrow(/broken off/);
     expect(silent.sockets).toHaveLength(1);
     await sink.close();
