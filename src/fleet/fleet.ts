@@ -18,6 +18,7 @@ import { Lease } from './lease.js';
 import { Link, type Part } from './link.js';
 import { type Member, Members } from './members.js';
 import { follow, positionsOf } from './positions.js';
+import { SilentNote } from './silent-note.js';
 import { type FleetStatus, serversOf } from './status.js';
 
 /** What every source is made with. */
@@ -34,8 +35,6 @@ export interface FleetOptions {
   readonly clock: () => number;
   readonly log: Logger;
 }
-
-const SILENT = 'fleet_silent';
 
 /** What this daemon has to do with other servers: null where it is alone. */
 export function createFleet(options: FleetOptions): Fleet | null {
@@ -188,10 +187,10 @@ export class Fleet {
 
   private watching(stream: string): Members {
     const { config, state, clock, log, record } = this.options;
-    const silentBefore = (state.note(SILENT) ?? '').split(' ').filter((token) => token !== '');
+    const note = new SilentNote(state, log);
     const keep = () => {
       const silent = this.members?.all().filter((member) => member.silent) ?? [];
-      state.setNote(SILENT, silent.map(({ token }) => token).join(' '));
+      note.keep(silent.map(({ token }) => token));
     };
     const say = (action: string, { beat, silentFor }: Member) => {
       keep();
@@ -203,7 +202,7 @@ export class Fleet {
       stream,
       silentAfter: config.fleet.silent_after,
       clock,
-      silentBefore,
+      silentBefore: note.read(),
       log,
       onForgotten: keep,
       onSilent: (member) => say('daemon.server_silent', member),

@@ -83,11 +83,11 @@ describe.skipIf(!able)('fleet-wide bans, with the real fail2ban', () => {
     fail(2, '203.0.113.9', 1);
     const last = Date.now();
     const all = () => [0, 1, 2].every((at) => banned(at).includes('203.0.113.9'));
-    while (!all() && Date.now() < last + 30_000) await sleep(100);
+    while (!all() && Date.now() < last + 300_000) await sleep(100);
     console.log(`banned on all three after ${Date.now() - last} ms`);
     expect([0, 1, 2].map(banned)).toEqual([['203.0.113.9'], ['203.0.113.9'], ['203.0.113.9']]);
     // Each of them has counted each of the nine once: own ones are not doubled by the stream, and four do not ban.
-    while ([0, 1, 2].some((at) => seen(at) < 9) && Date.now() < last + 30_000) await sleep(100);
+    while ([0, 1, 2].some((at) => seen(at) < 9) && Date.now() < last + 300_000) await sleep(100);
     await sleep(1_500);
     expect([0, 1, 2].map(seen)).toEqual([9, 9, 9]);
     expect([0, 1, 2].map((at) => banned(at).includes('203.0.113.4'))).toEqual([false, false, false]);

@@ -106,7 +106,7 @@ describe.skipIf(!hasNats())('what breaks in a fleet', () => {
   }
 
   async function hubHas(count: number): Promise<void> {
-    await hub.until(() => hub.countOf('a') >= count, `${count} rows`, 45_000);
+    await hub.until(() => hub.countOf('a') >= count, `${count} rows`);
     expect(idsAt()).toEqual(Array.from({ length: count }, (_, at) => at + 1));
   }
 
@@ -328,7 +328,7 @@ retention: { enabled: true, schedule: "0 0 29 2 *", keep: { default: 1d }, archi
     rmSync(join(member.directory, 'state'), { recursive: true });
     await member.start();
     // From the beginning, as `start` says: under this name and new ids, the old ones twice, none left out.
-    await hub.until(() => hub.countOf('renamed') >= 3_381 + 20, 'all rows', 45_000);
+    await hub.until(() => hub.countOf('renamed') >= 3_381 + 20, 'all rows');
     expect(new Set(idsAt('renamed')).size).toBe(3_381);
     expect(idsAt('renamed').length).toBe(3_381 + 20);
   });

@@ -110,7 +110,7 @@ describe.skipIf(!hasNats())('two hubs', () => {
     await sleep(300);
     await first.kill();
     member.append(300);
-    const taken = await second.until(({ fleet }) => fleet?.lease?.held === true, 'the lease', 20_000);
+    const taken = await second.until(({ fleet }) => fleet?.lease?.held === true, 'the lease');
     expect(taken.fleet?.lease?.holder).toBe('hub-2');
     await second.until(
       ({ sinks, fleet }) =>
@@ -134,7 +134,7 @@ describe.skipIf(!hasNats())('two hubs', () => {
     );
     const before = Date.now();
     await second.kill('SIGTERM');
-    await first.until(({ fleet }) => fleet?.lease?.held === true, 'the lease', 20_000);
+    await first.until(({ fleet }) => fleet?.lease?.held === true, 'the lease');
     console.log(`handed over after ${Date.now() - before} ms`);
   });
 
@@ -156,7 +156,7 @@ describe.skipIf(!hasNats())('two hubs', () => {
     })();
     await sleep(500);
     first.child?.kill('SIGSTOP');
-    await second.until(({ fleet }) => fleet?.lease?.held === true, 'the lease', 20_000);
+    await second.until(({ fleet }) => fleet?.lease?.held === true, 'the lease');
     await second.until(({ sinks }) => sinks.siem?.figures.connected === true, 'shipping');
     const [its, before] = [collector.connections - 1, collector.ids.length];
     first.child?.kill('SIGCONT');
@@ -181,7 +181,7 @@ describe.skipIf(!hasNats())('two hubs', () => {
       20_000,
     );
     await second.kill('SIGTERM');
-    await first.until(({ fleet }) => fleet?.lease?.held === true, 'the lease', 20_000);
+    await first.until(({ fleet }) => fleet?.lease?.held === true, 'the lease');
   });
 
   it('status names each server, its last event, version and clock; one that is silent is an event, and its return', async () => {

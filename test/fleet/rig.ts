@@ -67,7 +67,7 @@ ${config.replaceAll('$DIR', this.directory)}
   async until(
     wanted: (status: DaemonStatus) => boolean,
     what: string,
-    limitMs = 60_000,
+    limitMs = 300_000,
   ): Promise<DaemonStatus> {
     const deadline = Date.now() + limitMs;
     for (;;) {

@@ -29,7 +29,7 @@ describe('check', () => {
       await check({
         transport: 'tcp',
         targets: [server.target, `127.0.0.1:${dead}`, 'no-such-host.invalid:514'],
-        connect_timeout: '60s',
+        connect_timeout: '30s',
       }),
     ).toEqual([
       expect.stringMatching(/^ok: 127\.0\.0\.1:\d+: connected in \d+ ms\.$/),

@@ -1,0 +1,26 @@
+import type { Logger } from 'pino';
+import { messageOf } from '../errors.js';
+import type { State } from '../shipping/state.js';
+
+const KEY = 'fleet_silent';
+
+/** Which servers are silent, by their subject tokens, in state.db: so that a restart does not say it again. */
+export class SilentNote {
+  constructor(
+    private readonly state: Pick<State, 'note' | 'setNote'>,
+    private readonly log: Logger,
+  ) {}
+
+  read(): string[] {
+    return (this.state.note(KEY) ?? '').split(' ').filter((token) => token !== '');
+  }
+
+  /** Where it can't be written (a full disk), a restart says it once more. Throws nothing: timers and messages bring it here. */
+  keep(tokens: readonly string[]): void {
+    try {
+      this.state.setNote(KEY, tokens.join(' '));
+    } catch (error) {
+      this.log.error({ err: error }, `which servers are silent is not kept: ${messageOf(error)}`);
+    }
+  }
+}

@@ -1,0 +1,32 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import { SilentNote } from '../../src/fleet/silent-note.js';
+import { State } from '../../src/shipping/state.js';
+
+const log = pino({ level: 'silent' });
+
+it('which servers are silent is there after a restart', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'postern-silent-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const state = new State(directory);
+  expect(new SilentNote(state, log).read()).toEqual([]);
+  new SilentNote(state, log).keep(['a', 'b-2']);
+  state.close();
+  const again = new State(directory);
+  expect(new SilentNote(again, log).read()).toEqual(['a', 'b-2']);
+  new SilentNote(again, log).keep([]);
+  expect(new SilentNote(again, log).read()).toEqual([]);
+  again.close();
+});
+
+it('that it can not be written is said, and is no end of the daemon', () => {
+  const error = vi.spyOn(log, 'error');
+  const full = () => {
+    throw new Error('database or disk is full');
+  };
+  new SilentNote({ note: () => null, setNote: full }, log).keep(['a']);
+  expect(error.mock.calls[0]?.[1]).toBe('which servers are silent is not kept: database or disk is full');
+});
