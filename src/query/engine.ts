@@ -86,7 +86,7 @@ export class Engine {
     } catch (error) {
       if (!(error instanceof AuditdError) || error.code !== 'QUERY_LIMIT') throw error;
     }
-    const mapped = this.reading.prepare(filter, begin, wanted, between(begun, deadline));
+    const mapped = this.reading.prepare(filter, begin, wanted, halfway(begun, deadline));
     return this.answer(request, begin, mapped, deadline);
   }
 
@@ -134,7 +134,7 @@ export class Engine {
   /** @throws as `page` */
   stats(filter: Filter, top: number, timeLimit: number): Stats {
     const deadline = performance.now() + timeLimit;
-    const prepared = this.reading.prepare(filter, null, null, between(performance.now(), deadline));
+    const prepared = this.reading.prepare(filter, null, null, halfway(performance.now(), deadline));
     const tally = new Tally();
     for (const one of prepared) {
       const [walk] = this.reading.walks([one], filter, startOf([one], null), TALLIED);
@@ -292,6 +292,6 @@ export class Engine {
   }
 }
 
-function between(begin: number, end: number): number {
+function halfway(begin: number, end: number): number {
   return begin + (end - begin) / 2;
 }

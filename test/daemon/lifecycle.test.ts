@@ -3,9 +3,7 @@ import {
   cpSync,
   existsSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
-  readlinkSync,
   renameSync,
   rmSync,
   statSync,
@@ -17,16 +15,8 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/api/client.js';
+import { openFiles } from '../descriptors.js';
 import { DaemonRig } from './rig.js';
-
-/** Empty if it was closed since the directory was read. */
-function linkOf(descriptor: string): string {
-  try {
-    return readlinkSync(descriptor);
-  } catch {
-    return '';
-  }
-}
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 const root = process.getuid?.() === 0;
@@ -59,11 +49,7 @@ describe('SIGTERM', () => {
     rig.append(3);
     await rig.shipped();
     await sleep(300);
-    const directory = `/proc/${rig.child?.pid}/fd`;
-    const open = () =>
-      readdirSync(directory)
-        .map((fd) => linkOf(`${directory}/${fd}`))
-        .filter((path) => path.startsWith(rig.database));
+    const open = () => openFiles(rig.child?.pid ?? 0).filter((path) => path.startsWith(rig.database));
     // A look takes a fraction of a millisecond: of five moments one at least is between two looks.
     const moments: string[][] = [];
     for (let n = 0; n < 5; n++) {

@@ -189,9 +189,9 @@ ${extra}
   }
 
   /** Until a loss of power would take none of the rows up to this one from the file sink either: retention may remove them. */
-  async durable(id: number, sink = 'audit'): Promise<DaemonStatus> {
+  async durable(id: number): Promise<DaemonStatus> {
     return this.until(
-      ({ sinks }) => (sinks[sink]?.held_from.postern ?? 0) > id,
+      ({ sinks }) => (sinks.audit?.held_from.postern ?? 0) > id,
       'what was shipped is durable',
     );
   }

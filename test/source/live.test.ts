@@ -1,8 +1,9 @@
-import { readdirSync, readlinkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { readInPlace } from '../../src/source/live.js';
 import Database from '../../src/sqlite.js';
+import { openFiles } from '../descriptors.js';
 import { temporaryDirectory } from './postern.js';
 import { Writer } from './process.js';
 
@@ -91,14 +92,7 @@ describe('reading in place', () => {
     () => {
       const home = temporaryDirectory(onTestFinished);
       const database = databaseWith(join(home, 'a.db'), 1);
-      const kept = () =>
-        readdirSync('/proc/self/fd').flatMap((descriptor) => {
-          try {
-            return [readlinkSync(`/proc/self/fd/${descriptor}`)].filter((path) => path.startsWith(home));
-          } catch {
-            return []; // that of the directory itself
-          }
-        });
+      const kept = () => openFiles('self').filter((path) => path.startsWith(home));
       expect(readInPlace(database, read)).toMatchObject({ value: 1 });
       expect(kept()).toEqual([database]);
       renameSync(databaseWith(join(home, 'b.db'), 2), database);

@@ -3,7 +3,6 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
-  readlinkSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -16,6 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import Database from '../../src/sqlite.js';
 import { removeCompiled } from '../compiled.js';
+import { openFiles } from '../descriptors.js';
 import {
   openSource,
   Reader,
@@ -109,18 +109,9 @@ describe('a database that can be read in place', () => {
     await writer.insert(2);
     const { source } = openSource(database);
     for (let at = 0; at < 50; at++) source.look(request(START));
-    const open = readdirSync('/proc/self/fd').filter((name) => targetOf(name).includes(database));
-    expect(open).toEqual([]);
+    expect(openFiles('self').filter((path) => path.includes(database))).toEqual([]);
   });
 });
-
-function targetOf(descriptor: string): string {
-  try {
-    return readlinkSync(`/proc/self/fd/${descriptor}`);
-  } catch {
-    return ''; // the one of readdir itself
-  }
-}
 
 /** A rollback journal that its writer, killed in the middle of a transaction, has left: two rows were committed. */
 async function hotJournal(home: string): Promise<{ database: string }> {

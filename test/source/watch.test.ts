@@ -76,10 +76,13 @@ describe('watching the directory', () => {
         await writer.insert(1);
         if (at % 50 === 0) await sleep(100);
       }
-      // The last one's fsync may take longer than the ladder; without a poll the next commit finds it.
-      await sleep(1_000);
-      await writer.insert(1);
-      await vi.waitFor(() => expect(follower.ids).toEqual(upTo(301)), { timeout: 60_000 });
+      if (synchronous === 'FULL') {
+        // The last one's fsync may take longer than the ladder; without a poll the next commit finds it.
+        await sleep(1_000);
+        await writer.insert(1);
+      }
+      const last = synchronous === 'FULL' ? 301 : 300;
+      await vi.waitFor(() => expect(follower.ids).toEqual(upTo(last)), { timeout: 60_000 });
     },
   );
 
@@ -87,15 +90,15 @@ describe('watching the directory', () => {
     const { writer, reading } = await postern();
     const follower = new Follower(reading.source);
     await sleep(200);
-    const { length } = follower.ids;
-    let midway = 0;
-    const flood = writer.ask('flood', { ms: 1_500 }).then((id) => {
-      midway = follower.ids.length - length;
-      return Number(id);
-    });
-    const last = await flood;
-    expect(midway).toBeGreaterThan(last / 10);
-    await vi.waitFor(() => expect(follower.ids).toEqual(upTo(last)), { timeout: 60_000 });
+    // A busy machine gets three tries: it may leave this process without a processor at the end of a flood.
+    let [before, last, midway] = [0, 0, 0];
+    for (let tries = 0; tries < 3 && midway <= (last - before) / 2; tries++) {
+      before = last;
+      last = Number(await writer.ask('flood', { ms: 1_500 }));
+      midway = follower.ids.length - before;
+      await vi.waitFor(() => expect(follower.ids).toEqual(upTo(last)), { timeout: 60_000 });
+    }
+    expect(midway).toBeGreaterThan((last - before) / 2);
   });
 
   test('at rest it stops looking', async () => {
