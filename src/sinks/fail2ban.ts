@@ -1,7 +1,7 @@
 import { NetworkSet, networkOf } from '../audit/address.js';
 import type { AuditEvent } from '../audit/event.js';
 import type { Fail2banConfig, Fail2banSinkConfig } from '../config/schema.js';
-import { formatEcs, parseEcsPosition } from '../formats/ecs.js';
+import { formatFail2banLine, parseFail2banLine } from '../formats/fail2ban-line.js';
 import { Appender } from './appender.js';
 import { type Disk, realDisk } from './disk.js';
 import type { LocalSinkDeps } from './file.js';
@@ -57,7 +57,7 @@ class Fail2banSink implements Sink {
       series: new FilePair(ground, this.disk),
       ground,
       rule: { size: config.roll.size, every: null, rest: ROLL_REST_MS },
-      parse: parseEcsPosition,
+      parse: parseFail2banLine,
       distrustFailedSync: false,
       disk: this.disk,
       clock,
@@ -132,10 +132,12 @@ class Fail2banSink implements Sink {
     return { written, withheld, next };
   }
 
+  /** @param event one that was judged: it has a time and an address */
   private line(event: AuditEvent): string {
     const { ipv6_prefix: prefix } = this.fail2ban;
-    if (prefix === 128 || event.address?.includes(':') !== true) return formatEcs(event);
-    return formatEcs(event, { sourceIp: this.network(event.address, prefix) });
+    const address = event.address ?? '';
+    const banned = prefix === 128 || !address.includes(':') ? address : this.network(address, prefix);
+    return formatFail2banLine(event, event.time ?? 0, banned);
   }
 
   /** The network to ban, or the address alone if somebody who is never to be banned is in that network. */

@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import type { AuditEvent, SourceName } from '../../src/audit/event.js';
 import { fail2banSink, fileSink } from '../../src/config/schema.js';
 import { parseEcsPosition } from '../../src/formats/ecs.js';
+import { parseFail2banLine } from '../../src/formats/fail2ban-line.js';
 import type { LocalSinkDeps } from '../../src/sinks/file.js';
 import type { Batch } from '../../src/sinks/sink.js';
 
@@ -124,7 +125,7 @@ export function rowsIn(text: string): Rows {
   const torn = lines.pop();
   const result: Rows = { rows: [], broken: torn === '' || torn === undefined ? [] : [torn] };
   for (const line of lines) {
-    const row = parseEcsPosition(line);
+    const row = parseEcsPosition(line) ?? parseFail2banLine(line);
     if (row !== null) result.rows.push(row);
     else if (!line.includes('"daemon.log_opened"')) result.broken.push(line);
   }

@@ -1,0 +1,108 @@
+import type { AuditEvent, SourceName } from '../audit/event.js';
+import { Stamp } from './stamp.js';
+
+/** No line is longer, whatever stands in its row. */
+export const LONGEST_LINE = 512;
+
+/** What the line of a failed login says. */
+export interface Fail2banLine {
+  readonly source: SourceName;
+  readonly timeline: number;
+  /** Row id. */
+  readonly sequence: number;
+  readonly id: string;
+  /** The row's own time, milliseconds since the epoch. */
+  readonly time: number;
+  /** The address to ban, or the network. */
+  readonly address: string;
+  /** The row of `postern` that this one is a new version of; null for a row that is no revision. */
+  readonly revisionOf: number | null;
+}
+
+/** What a line takes from an event: numbers and a hash. */
+export type FailedLogin = Pick<AuditEvent, 'source' | 'timeline' | 'sequence' | 'id'> & {
+  readonly revisionOf?: number | null;
+};
+
+const HEAD = '","log.level":"warn","event":{"action":"auth.login_failure","outcome":"failure","sequence":';
+
+const stamp = new Stamp();
+
+/**
+ * A failed login as one line for fail2ban, without its newline.
+ *
+ * It holds nothing that a client can write: no name, no details, no text of the row. So nobody can make fail2ban read what he likes,
+ * and the pair of files can't be filled by long rows. Up to `source.ip` it is what ECS has in that place, so that a filter of an earlier
+ * release finds the address.
+ *
+ * @param event may be of a class with getters: it is never spread
+ * @param time the event's own, milliseconds since the epoch
+ * @param address canonical text as from parseAddress, or a network as from networkOf
+ */
+export function formatFail2banLine(event: FailedLogin, time: number, address: string): string {
+  const { source, timeline, sequence, id, revisionOf = null } = event;
+  const revision = revisionOf === null ? '' : `,"revision_of":${revisionOf}`;
+  return (
+    `{"@timestamp":"${stamp.milliseconds(time)}${HEAD}${sequence},"id":"${id}"},"source":{"ip":"${address}"},` +
+    `"postern":{"source":"${source}","timeline":${timeline}${revision}}}`
+  );
+}
+
+/** The text of a line that says nothing else, from its first character to its last. */
+const LINE =
+  /^\{"@timestamp":"([\d:.TZ-]{24})","log\.level":"warn","event":\{"action":"auth\.login_failure","outcome":"failure","sequence":(\d{1,20}),"id":"([0-9a-f]{32})"\},"source":\{"ip":"([0-9a-f.:/]{2,43})"\},"postern":\{"source":"(postern|auditd|fleet)","timeline":(\d{1,20})(?:,"revision_of":(\d{1,20}))?\}\}$/;
+
+/** What a line says, read back from it; null if it is torn, foreign, or a header. Lines of earlier releases are read as well. */
+export function parseFail2banLine(text: string): Fail2banLine | null {
+  const line = LINE.exec(text);
+  if (line === null) return parseEcsLine(text);
+  const [, time = '', sequence, id = '', address = '', source, timeline, revisionOf] = line;
+  return made({ time, sequence, id, address, source, timeline, revisionOf });
+}
+
+// Up to 0.1.0 the pair held the whole event in ECS. What a client wrote stands behind `source.ip`, in strings with their quotes escaped.
+const ECS_HEAD =
+  /^\{"@timestamp":"([\d:.TZ-]{24})","log\.level":"[a-z]+","event":\{"action":"auth\.login_failure","outcome":"failure","kind":"event","category":\[[^\]]*\],"type":\[[^\]]*\],"sequence":(\d{1,20}),"id":"([0-9a-f]{32})","ingested":"[^"]*"\},"source":\{"ip":"([0-9a-f.:/]{2,43})"\},/;
+const ECS_PLACE =
+  /"ecs":\{"version":"[0-9.]+"\},"postern":\{"source":"(postern|auditd|fleet)","timeline":(\d{1,20}),/;
+
+function parseEcsLine(text: string): Fail2banLine | null {
+  const head = ECS_HEAD.exec(text);
+  const place = head === null ? null : ECS_PLACE.exec(text);
+  if (head === null || place === null || !text.endsWith('}}') || !isJson(text)) return null;
+  const [, time = '', sequence, id = '', address = ''] = head;
+  return made({ time, sequence, id, address, source: place[1], timeline: place[2], revisionOf: undefined });
+}
+
+interface Words {
+  readonly time: string;
+  readonly sequence: string | undefined;
+  readonly id: string;
+  readonly address: string;
+  readonly source: string | undefined;
+  readonly timeline: string | undefined;
+  readonly revisionOf: string | undefined;
+}
+
+function made({ time, sequence, id, address, source, timeline, revisionOf }: Words): Fail2banLine | null {
+  const at = Date.parse(time);
+  if (Number.isNaN(at)) return null;
+  return {
+    source: source as SourceName,
+    timeline: Number(timeline),
+    sequence: Number(sequence),
+    id,
+    time: at,
+    address,
+    revisionOf: revisionOf === undefined ? null : Number(revisionOf),
+  };
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
