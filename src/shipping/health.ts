@@ -49,6 +49,11 @@ export class Health {
     this.deadline = performance.now() + limitMs; // monotonic: a clock that is set is no hang
   }
 
+  /** More time for what is being done. */
+  renew(limitMs: number): void {
+    this.deadline = Math.max(this.deadline, performance.now() + limitMs);
+  }
+
   /** Null while all is well; else why this loop must be taken for hung. */
   hung(): string | null {
     const overdue = performance.now() - this.deadline;

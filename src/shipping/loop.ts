@@ -126,10 +126,8 @@ export class SinkLoop implements Follower {
   replay(request: ReplayRequest): void {
     const { config, feeds } = this.options;
     if (config.type === 'file' || config.type === 'fail2ban') {
-      throw new AuditdError(
-        'USAGE',
-        `Sink ${this.name} is of type ${config.type}: its files have each row once. Only network sinks are sent rows again`,
-      );
+      const why = `its files have each row once. Only network sinks are sent rows again`;
+      throw new AuditdError('USAGE', `Sink ${this.name} is of type ${config.type}: ${why}`);
     }
     if (this.replaying?.status.state === 'running') {
       throw new AuditdError('USAGE', `Sink ${this.name} has a replay running; wait for its end`);
@@ -241,11 +239,12 @@ export class SinkLoop implements Follower {
       if (place.upTo >= feed.status.maxId) place.caughtUpAt = this.options.clock();
       return false;
     }
+    // With each page, whether the sink wants any of it or not: a walk over pages without a wanted event is no hang.
+    this.health.enter('delivering', DELIVERY_LIMIT_MS);
     const events = this.places.wanted(place, feed.name, page);
     let upTo = page.upTo;
     let saved: string | null = null;
     if (events.length > 0) {
-      this.health.enter('delivering', DELIVERY_LIMIT_MS);
       const batch = { source: feed.name, timeline: page.timeline, events, upTo: page.upTo };
       const reached = (at: number) => this.reached(feed, place, page.timeline, at);
       const result = await this.deadline.limit((signal) => this.options.sink.deliver(batch, signal, reached));
@@ -296,6 +295,7 @@ export class SinkLoop implements Follower {
         await this.pause(backoff(attempt, this.options.random));
       }
     }
+    this.health.enter('delivering', DELIVERY_LIMIT_MS);
     for (const id of place.found.keys()) if (id <= upTo) place.found.delete(id);
   }
 
@@ -324,6 +324,7 @@ export class SinkLoop implements Follower {
     const now = clock();
     if (sink.tick === undefined || (now - this.lastTick < TICK_MS && now >= this.lastTick)) return;
     this.lastTick = now;
+    this.health.renew(DELIVERY_LIMIT_MS); // an fdatasync may take as long as a delivery
     const saved = await sink.tick();
     if (saved !== null) state.transaction(() => state.cursors.save(name, saved, now));
   }

@@ -108,6 +108,70 @@ describe('a sink loop', () => {
     expect(state.cursors.saved('test')).toBe('{"at":2503}');
   });
 
+  /** Looks of 20 s each by the clock that the watchdog goes by, and what `hung` said before each. */
+  function slowTable(rows: number, loop: () => SinkLoop | undefined) {
+    const table = new MemoryTable(rows);
+    const said = new Set<string | null>();
+    const look = table.look.bind(table);
+    let ahead = 0;
+    const real = performance.now.bind(performance);
+    const spy = vi.spyOn(performance, 'now').mockImplementation(() => real() + ahead);
+    table.look = (request) => {
+      said.add(loop()?.hung() ?? null);
+      ahead += 20_000;
+      return look(request);
+    };
+    return { table, said, restore: () => spy.mockRestore() };
+  }
+
+  it.each([
+    ['at once', (sink: Recording) => sink],
+    [
+      'after it was down',
+      (sink: Recording) => {
+        sink.fail = 1;
+        return sink;
+      },
+    ],
+  ])(
+    'is healthy in the eyes of the watchdog while it walks over pages of which it wants nothing, %s',
+    async (_, prepare) => {
+      const { table, said, restore } = slowTable(80_000, () => loops[0]);
+      const sink = prepare(new Recording());
+      // Wanted is the first page, in part, and nothing after it.
+      let pages = 0;
+      const filter = {
+        get action() {
+          return pages++ < 200 ? undefined : ['auth.login_failure'];
+        },
+      };
+      const loop = loopOf(feedOf(table), sink, { events: filter as never });
+      await caughtUp(loop, 80_000);
+      restore();
+      expect([...said]).toEqual([null]);
+      expect(loop.hung()).toBeNull();
+      await loop.stop(1_000);
+    },
+  );
+
+  it('is healthy while its sink makes what it has written durable for a minute', async () => {
+    const { said, restore, table } = slowTable(3, () => loops[0]);
+    const sink: Recording & { tick?: () => Promise<string | null> } = new Recording();
+    let ticks = 0;
+    sink.tick = async () => {
+      table.look({ after: 0, maxRows: 1 }); // time goes by
+      table.look({ after: 0, maxRows: 1 });
+      table.look({ after: 0, maxRows: 1 });
+      ticks++;
+      return null;
+    };
+    const loop = loopOf(feedOf(table), sink);
+    await vi.waitFor(() => expect(ticks).toBeGreaterThan(1), 60_000);
+    restore();
+    expect([...said]).toEqual([null]);
+    await loop.stop(1_000);
+  });
+
   it('moves its cursor within a batch as far as the sink says', async () => {
     const sink = new Recording();
     let end: (result: { upTo: number }) => void = () => undefined;
