@@ -306,6 +306,13 @@ const groups: Readonly<Record<Category, Group>> = {
         type: ['change'],
         activity: OTHER,
       },
+      row_edited: {
+        title: 'Row edited',
+        severity: 'notice',
+        ecs: ['database'],
+        type: ['change'],
+        activity: OTHER,
+      },
       rows_lost: {
         title: 'Undelivered rows are gone',
         outcome: 'failure',

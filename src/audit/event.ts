@@ -55,6 +55,13 @@ export interface AuditEvent {
   readonly local: boolean;
   /** Compact JSON text of an object, secrets masked; null if the column is, or is empty. What was no JSON object stands under `text` or `value`. */
   readonly details: string | null;
+  /**
+   * Of a row of the source `auditd` that is a later version of an edited row of Postern's: the id of that row. Null of everything else. No
+   * part of the hash and of `details`, so that neither a client can forge it nor an id changes by it.
+   */
+  readonly revisionOf: number | null;
+  /** Of a revision: what the edited row says that it is, where `type` is only `daemon.row_edited`. */
+  readonly revisedType?: EventType | undefined;
   /** created_at to server as the table holds them, in that order, but for `details`, which is as above. Left out: made by no table. */
   readonly columns?: readonly ColumnValue[];
 }

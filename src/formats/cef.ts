@@ -99,6 +99,7 @@ export function formatCef(event: AuditEvent, options: CefOptions = {}): string {
     pair('cat', event.type.category) +
     pair('dvchost', event.server) +
     `cn1Label=Sequence cn1=${event.sequence} cn2Label=Timeline cn2=${event.timeline} ${truncated}` +
+    (event.revisionOf === null ? '' : `flexNumber1Label=Revision of flexNumber1=${event.revisionOf} `) +
     user(event) +
     labelled('cs1', 'Resource Type', event.resource.type) +
     labelled('cs2', 'Resource ID', event.resource.id) +

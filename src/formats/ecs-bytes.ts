@@ -51,7 +51,8 @@ let good = true;
  */
 export function writeEcs(event: AuditEvent, into: Buffer, start: number): number {
   const { time, address: ip, type, rawAction, rawAddress, details } = event;
-  if (time === null || !Number.isInteger(time) || time < 0 || time > LATEST) return -1;
+  if (event.revisionOf !== null || time === null || !Number.isInteger(time) || time < 0 || time > LATEST)
+    return -1;
   memory = into;
   at = start;
   good = true;

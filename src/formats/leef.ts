@@ -79,6 +79,7 @@ export function formatLeef(event: AuditEvent, options: LeefOptions = {}): string
     pair('action', event.action) +
     pair('serverName', event.server) +
     `entry=${publicId(event)}^timeline=${event.timeline}^` +
+    (event.revisionOf === null ? '' : `revisionOf=${event.revisionOf}^`) +
     (options.truncated === true ? 'truncated=true^' : '') +
     pair('usrName', event.user.name ?? event.user.email) +
     pair('userId', event.user.id) +

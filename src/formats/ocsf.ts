@@ -103,6 +103,7 @@ function unmapped(event: AuditEvent, truncated: boolean): string {
   const fields = JSON.stringify({
     source: event.source,
     timeline: event.timeline,
+    revision_of: event.revisionOf ?? undefined,
     action: event.rawAction,
     category: event.type.category,
     resource: event.resource.type === null && event.resource.id === null ? undefined : event.resource,

@@ -29,6 +29,14 @@ const MIGRATIONS: readonly string[] = [
   `CREATE TABLE IF NOT EXISTS token (
      id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, scope TEXT NOT NULL, hash BLOB NOT NULL,
      created_at INTEGER NOT NULL, expires_at INTEGER, last_used_at INTEGER) WITHOUT ROWID;`,
+  // The table is made here for a state that is new, as it was until then; its indexes come with createAuditTable. Further columns stand
+  // behind those that are read and hashed, so no id changes by them.
+  `CREATE TABLE IF NOT EXISTS audit_log (
+     id INTEGER PRIMARY KEY AUTOINCREMENT, created_at TEXT NOT NULL DEFAULT (datetime('now')), user_id INTEGER, user_name TEXT,
+     user_email TEXT, action TEXT NOT NULL, resource_type TEXT, resource_id TEXT, details TEXT, ip_address TEXT, server TEXT);
+   ALTER TABLE audit_log ADD COLUMN revision_of INTEGER;
+   ALTER TABLE audit_log ADD COLUMN revised_action TEXT;
+   CREATE INDEX audit_log_revision_of ON audit_log (revision_of) WHERE revision_of IS NOT NULL;`,
 ];
 
 export const STATE_VERSION = MIGRATIONS.length;

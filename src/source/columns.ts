@@ -17,6 +17,9 @@ const REQUIRED: readonly ColumnKey[] = ['id', 'created_at', 'action'];
 /** What a configuration says of a table; the names are matched as SQLite does, without regard to ASCII case. */
 export type TableConfig = Pick<SourceConfig, 'table' | 'columns'>;
 
+/** What stands behind the columns of a row in a table of ours that knows revisions; no part of its hash. */
+export const REVISION_COLUMNS = ['revision_of', 'revised_action'] as const;
+
 /** A table that can be followed: its SQL, made once per schema. */
 export interface AuditTable {
   /** As the schema spells it: `sqlite_sequence` compares bytes. */
@@ -63,9 +66,11 @@ export class TableCache {
   private key = '';
   private table: AuditTable | TableProblem | null = null;
 
+  /** @param internal columns of ours that are read behind those of `COLUMN_KEYS`, where the table has them all */
   constructor(
     private readonly config: TableConfig,
     private readonly onNew: (table: AuditTable | TableProblem) => void = () => undefined,
+    private readonly internal: readonly string[] = [],
   ) {}
 
   /**
@@ -84,7 +89,7 @@ export class TableCache {
     const rest = isTable ? null : db.prepare('SELECT name, sql FROM sqlite_schema').all();
     const key = JSON.stringify([entries, rest]);
     if (this.table !== null && key === this.key) return this.table;
-    const table = inspect(db, this.config, entries);
+    const table = inspect(db, this.config, entries, this.internal);
     this.key = key;
     this.table = table;
     this.onNew(table);
@@ -100,6 +105,7 @@ function inspect(
   db: Database.Database,
   config: TableConfig,
   entries: readonly SchemaEntry[],
+  internal: readonly string[],
 ): AuditTable | TableProblem {
   const entry = entries.find(({ name }) => sameName(name, config.table));
   if (entry === undefined) return noTable(db, config.table);
@@ -112,6 +118,7 @@ function inspect(
   if (missing !== undefined) return noColumn(entry, config, missing, found);
   const id = columns[0];
   if (id === undefined || (!isView && !isRowId(id, found))) return notAnId(entry, config);
+  const behind = internal.map((name) => found.find((column) => column.name === name));
   return {
     name: entry.name,
     isView,
@@ -123,7 +130,7 @@ function inspect(
         ? undefined
         : defaultOf(column);
     }),
-    sql: statements(entry.name, columns, isView),
+    sql: statements(entry.name, columns, isView, behind.includes(undefined) ? [] : internal),
   };
 }
 
@@ -136,6 +143,7 @@ function statements(
   table: string,
   columns: ReadonlyArray<ColumnInfo | undefined>,
   isView: boolean,
+  internal: readonly string[],
 ): AuditTable['sql'] {
   const from = `FROM ${quoteIdentifier(table)}`;
   const names = columns.map((column) => (column === undefined ? 'NULL' : quoteIdentifier(column.name)));
@@ -144,7 +152,7 @@ function statements(
   const integers = isView ? `AND typeof(${id}) = 'integer'` : '';
   // Ids above 2^53 - 1 can't be told apart in JavaScript; the reader says so when it finds one.
   const inRange = `${id} <= ${Number.MAX_SAFE_INTEGER} ${integers}`;
-  const all = names.join(', ');
+  const all = [...names, ...internal.map(quoteIdentifier)].join(', ');
   return {
     page: `SELECT ${all} ${from} WHERE ${id} > ? AND ${inRange} ORDER BY ${id} LIMIT ?`,
     row: `SELECT ${all} ${from} WHERE ${id} = ? ${integers}`,

@@ -3,7 +3,14 @@ import type { Classifier } from '../audit/catalog.js';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { Redactor } from '../audit/redaction.js';
 import { messageOf } from '../errors.js';
-import { type AuditTable, COLUMN_KEYS, type ColumnKey, TableCache, type TableProblem } from './columns.js';
+import {
+  type AuditTable,
+  COLUMN_KEYS,
+  type ColumnKey,
+  REVISION_COLUMNS,
+  TableCache,
+  type TableProblem,
+} from './columns.js';
 import { type Page, PageReader, type Replaced, type Unfollowable } from './page.js';
 import { RowReader } from './row.js';
 import type { AuditSource, History, Look, LookRequest } from './source.js';
@@ -55,7 +62,7 @@ class OwnTable implements OwnSource {
     this.name = name;
     this.place = place;
     const columns = Object.fromEntries(COLUMN_KEYS.map((key) => [key, key])) as Record<ColumnKey, string>;
-    this.tables = new TableCache({ table, columns });
+    this.tables = new TableCache({ table, columns }, undefined, REVISION_COLUMNS);
     const history = options.history ?? { fingerprintOf: () => null };
     this.reader = new PageReader(
       new RowReader({

@@ -1,6 +1,6 @@
 import type Database from 'better-sqlite3';
 import type { AuditEvent } from '../audit/event.js';
-import type { AuditTable } from './columns.js';
+import { type AuditTable, COLUMN_KEYS } from './columns.js';
 import { fingerprintOf, type RawRow } from './encoding.js';
 import type { RowPlace, RowReader } from './row.js';
 import type { History, LookRequest, Mark } from './source.js';
@@ -64,7 +64,20 @@ export class PageReader {
     const row = db.prepare(table.sql.row).raw().safeIntegers().get(id) as RawRow | undefined;
     if (row === undefined) return null;
     const place = this.place(db, table, timeline);
-    return this.rows.event(row, this.rows.identify(row, place).id, place);
+    return this.event(row, place).event;
+  }
+
+  private event(row: RawRow, place: RowPlace): { event: AuditEvent; length: number } {
+    if (row.length === COLUMN_KEYS.length) {
+      const { id, length } = this.rows.identify(row, place);
+      return { event: this.rows.event(row, id, place), length };
+    }
+    const [of, action] = row.slice(COLUMN_KEYS.length);
+    const own = row.slice(0, COLUMN_KEYS.length);
+    const { id, length } = this.rows.identify(own, place);
+    const revision =
+      typeof of === 'bigint' ? { of: Number(of), action: typeof action === 'string' ? action : null } : null;
+    return { event: this.rows.event(own, id, place, revision), length };
   }
 
   private events(
@@ -83,8 +96,7 @@ export class PageReader {
       const rows = statement.all(after, wanted) as RawRow[];
       const before = bytes;
       for (const row of rows) {
-        const { id, length } = this.rows.identify(row, place);
-        const event = this.rows.event(row, id, place);
+        const { event, length } = this.event(row, place);
         events.push(event);
         after = event.sequence;
         bytes += length;
@@ -133,7 +145,8 @@ export class PageReader {
     if (mark.id === 0) return null;
     const row = db.prepare(sql).raw().safeIntegers().get(mark.id) as RawRow | undefined;
     if (row === undefined) return null;
-    return { id: Number(row[0]), fingerprint: fingerprintOf(this.rows.identify(row, place).id) };
+    const own = row.length === COLUMN_KEYS.length ? row : row.slice(0, COLUMN_KEYS.length);
+    return { id: Number(row[0]), fingerprint: fingerprintOf(this.rows.identify(own, place).id) };
   }
 
   private place(db: Database.Database, table: AuditTable, timeline: number): RowPlace {

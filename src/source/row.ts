@@ -29,6 +29,17 @@ export interface RowPlace {
   readonly bytesOf: (id: bigint, column: number) => Buffer | null;
 }
 
+/** The action of a version whose kind is that of the version before it. */
+export const ROW_EDITED = 'daemon.row_edited';
+
+/** What a row of ours says of an edited row besides the values that it has now. */
+export interface Revision {
+  /** Row id in Postern's table. */
+  readonly of: number;
+  /** The word that stands in that row, where `action` says only that it was edited. */
+  readonly action: string | null;
+}
+
 /** Makes events of rows. Whatever is in a row, it does not throw: what can't be read is null. */
 export class RowReader {
   /** What ids are made from, besides the row: the same row in the other source is another event. */
@@ -51,7 +62,7 @@ export class RowReader {
   }
 
   /** `id` is the row's from `identify`. */
-  event(row: RawRow, id: string, place: RowPlace): AuditEvent {
+  event(row: RawRow, id: string, place: RowPlace, revision: Revision | null = null): AuditEvent {
     const rawAction = textOf(row[5]) ?? '';
     const resourceType = textOf(row[6]);
     const rawTime = row[1] ?? null;
@@ -60,6 +71,7 @@ export class RowReader {
     const address = parseAddress(rawAddress);
     const server = textOf(row[10]);
     const named = server !== null && server !== '';
+    const isEdit = revision !== null && rawAction === ROW_EDITED;
     return new RowEvent(
       this.options.name,
       place.timeline,
@@ -68,14 +80,17 @@ export class RowReader {
       time,
       time === null ? textOf(rawTime) : null,
       place.ingested,
-      this.typeOf(rawAction, resourceType),
-      rawAction,
+      // Whatever the edited row names as its resource: this word of ours is this word.
+      this.typeOf(rawAction, isEdit ? null : resourceType),
+      isEdit ? (revision.action ?? '') : rawAction,
       { id: textOf(row[2]), name: textOf(row[3]), email: textOf(row[4]) },
       { type: resourceType, id: textOf(row[7]) },
       address,
       address === rawAddress || rawAddress === '' ? null : rawAddress,
       named ? server : this.options.server,
       this.options.foreign !== true && (!named || server === this.options.server),
+      revision?.of ?? null,
+      isEdit ? this.typeOf(revision.action ?? '', resourceType) : undefined,
       row,
       this.options.redact,
     );
@@ -113,6 +128,8 @@ class RowEvent implements AuditEvent {
     readonly rawAddress: string | null,
     readonly server: string,
     readonly local: boolean,
+    readonly revisionOf: number | null,
+    readonly revisedType: EventType | undefined,
     private readonly row: RawRow,
     private readonly redact: Redactor,
   ) {}

@@ -25,6 +25,7 @@ export function event(changes: Partial<AuditEvent> & { category?: string | null 
     rawAddress: null,
     server: 'pp1.example.net',
     local: true,
+    revisionOf: null,
     details: null,
     ...rest,
   };

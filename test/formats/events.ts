@@ -34,6 +34,7 @@ export const plainEvent: AuditEvent = {
   rawAddress: null,
   server: 'pp1.example.net',
   local: true,
+  revisionOf: null,
   details: '{"domain":"app.example.org","forward_port":8080}',
 };
 
@@ -118,6 +119,7 @@ export function anyEvent(types: readonly EventType[] = []): fc.Arbitrary<AuditEv
       rawAddress: maybe,
       server: fc.oneof(text, fc.domain()),
       local: fc.boolean(),
+      revisionOf: fc.option(fc.nat()),
       details: fc.option(details),
     })
     .map((event) => ({ ...event, action: event.type.action }));

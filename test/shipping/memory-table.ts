@@ -22,6 +22,7 @@ export function event(sequence: number): AuditEvent {
     rawAddress: null,
     server: 'here',
     local: true,
+    revisionOf: null,
     details: null,
   };
 }

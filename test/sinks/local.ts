@@ -44,6 +44,7 @@ export function failure(sequence: number, over: Partial<AuditEvent> = {}): Audit
     rawAddress: null,
     server: 'here',
     local: true,
+    revisionOf: null,
     details: '{"reason":"wrong password"}',
     ...over,
   };

@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createClassifier } from '../../src/audit/catalog.js';
+import { formatEcs } from '../../src/formats/ecs.js';
 import { createAuditTable, createRecorder } from '../../src/recorder/recorder.js';
+import { State } from '../../src/shipping/state.js';
 import { createOwnSource } from '../../src/source/own.js';
 import Database from '../../src/sqlite.js';
 import { markAt, openSource, reading, request, SOURCE_ID, START, temporaryDirectory } from './postern.js';
@@ -50,6 +52,56 @@ describe("the daemon's own audit table", () => {
     const [theirs] = reading(openSource(database).source.look(request(START))).events;
     expect(theirs).toMatchObject({ sequence: 1, address: '203.0.113.7' });
     expect(ours?.id).not.toBe(theirs?.id);
+  });
+
+  test('a revision names the row it is of, and has the id that it would have without that', () => {
+    const { db } = scene();
+    const directory = temporaryDirectory(onTestFinished);
+    const state = new State(directory);
+    onTestFinished(() => state.close());
+    const own = (from: Database) =>
+      createOwnSource({
+        db: from,
+        table: 'audit_log',
+        sourceId: SOURCE_ID,
+        classify: createClassifier({}),
+        redact: (details) => details,
+        clock: () => 1_763_842_860_000,
+        server: 'proxy-1',
+      });
+    const columns = 'created_at, user_name, action, resource_type, ip_address, server';
+    const values = "'2026-11-22 20:21:00', 'Ann', ?, ?, '203.0.113.7', ?";
+    const rows: Array<[string, string | null, string | null]> = [
+      ['daemon.row_edited', 'a client may write anything here '.repeat(9), null],
+      ['login_failed', null, 'elsewhere'],
+    ];
+    for (const row of rows) {
+      db.prepare(`INSERT INTO audit_log (${columns}) VALUES (${values})`).run(row);
+      state.db
+        .prepare(
+          `INSERT INTO audit_log (${columns}, revision_of, revised_action) VALUES (${values}, 4711, ?)`,
+        )
+        .run(...row, 'login_failed');
+    }
+    const [plain, revised] = [db, state.db].map((from) => reading(own(from).look(request(START))).events);
+    expect(revised?.map(({ id }) => id)).toEqual(plain?.map(({ id }) => id));
+    expect(plain?.map(({ revisionOf }) => revisionOf)).toEqual([null, null]);
+    expect(revised?.[0]).toMatchObject({
+      revisionOf: 4711,
+      action: 'daemon.row_edited',
+      rawAction: 'login_failed',
+      local: true,
+    });
+    expect(revised?.[0]?.revisedType?.known).toBe(false); // as the row itself would be, beside such a resource type
+    expect(revised?.[1]).toMatchObject({
+      revisionOf: 4711,
+      action: 'auth.login_failure',
+      local: false,
+      server: 'elsewhere',
+    });
+    expect(revised?.[1]?.revisedType).toBeUndefined();
+    expect(own(state.db).row(2, 1)).toMatchObject({ revisionOf: 4711 });
+    expect(JSON.parse(formatEcs(revised?.[1] ?? raise())).postern).toMatchObject({ revision_of: 4711 });
   });
 
   test('purged at the mark: goes on', () => {

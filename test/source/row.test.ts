@@ -79,6 +79,7 @@ describe('what a row becomes', () => {
       rawAddress: '::ffff:203.0.113.7',
       server: 'proxy-1',
       local: true,
+      revisionOf: null,
     });
     expect(JSON.parse(event.details ?? '')).toMatchObject({ try: 3 });
     expect(event.details).not.toContain('hunter2');
