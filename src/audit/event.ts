@@ -22,48 +22,108 @@ export interface EventResource {
   readonly id: string | null;
 }
 
-/** One row of an audit table, read, parsed and with its secrets masked. Immutable and shared by all sinks. */
-export interface AuditEvent {
-  readonly source: SourceName;
+/**
+ * One row of an audit table, read, parsed and with its secrets masked. Immutable and shared by all sinks.
+ *
+ * Every member is declared as an accessor, since in the class that rows come as some are: `{ ...event }` would lose them without a
+ * word. TypeScript leaves accessors of a class out of a spread, so that such a copy is a type error: `copyEvent` makes one.
+ * There is no such class at run time, and any object with these members is an event.
+ */
+export declare abstract class AuditEvent {
+  abstract get source(): SourceName;
   /** 1 for the first database seen; one more each time another history is found behind the same path. */
-  readonly timeline: number;
+  abstract get timeline(): number;
   /** Row id. */
-  readonly sequence: number;
+  abstract get sequence(): number;
   /** 32 hex digits: a hash of source id, row id and the mapped columns. Its first 16 are the fingerprint. */
-  readonly id: string;
+  abstract get id(): string;
   /** The row's own time, milliseconds since the epoch, UTC; null where it can't be read. */
-  readonly time: number | null;
+  abstract get time(): number | null;
   /** What stood in `created_at`, where `time` is null. */
-  readonly rawTime: string | null;
+  abstract get rawTime(): string | null;
   /** When this daemon read the row, milliseconds since the epoch. */
-  readonly ingested: number;
+  abstract get ingested(): number;
   /** The catalog's entry; for what the catalog does not know, an informational one made for it. */
-  readonly type: EventType;
+  abstract get type(): EventType;
   /** Canonical `<category>.<action>`, equal to `type.action`. */
-  readonly action: string;
+  abstract get action(): string;
   /** The word that stood in the row. */
-  readonly rawAction: string;
-  readonly user: EventUser;
-  readonly resource: EventResource;
+  abstract get rawAction(): string;
+  abstract get user(): EventUser;
+  abstract get resource(): EventResource;
   /** Client address in canonical text (RFC 5952; IPv4-mapped as IPv4, no zone, no port); null if it is no address. */
-  readonly address: string | null;
+  abstract get address(): string | null;
   /** What stood in `ip_address`, where that is not exactly `address`. Never to be trusted. */
-  readonly rawAddress: string | null;
+  abstract get rawAddress(): string | null;
   /** The row's `server`, else the configured name of this one. */
-  readonly server: string;
+  abstract get server(): string;
   /** True if the row named no server or this one: only such failures may ban here. */
-  readonly local: boolean;
+  abstract get local(): boolean;
   /** Compact JSON text of an object, secrets masked; null if the column is, or is empty. What was no JSON object stands under `text` or `value`. */
-  readonly details: string | null;
+  abstract get details(): string | null;
   /**
    * Of a row of the source `auditd` that is a later version of an edited row of Postern's: the id of that row. Null of everything else. No
    * part of the hash and of `details`, so that neither a client can forge it nor an id changes by it.
    */
-  readonly revisionOf: number | null;
+  abstract get revisionOf(): number | null;
   /** Of a revision: what the edited row says that it is, where `type` is only `daemon.row_edited`. */
   readonly revisedType?: EventType | undefined;
   /** created_at to server as the table holds them, in that order, but for `details`, which is as above. Left out: made by no table. */
   readonly columns?: readonly ColumnValue[];
+}
+
+/** The members of an event as those of a plain object. */
+export type EventMembers = { readonly [Key in keyof AuditEvent]: AuditEvent[Key] };
+
+/** What a copy can have of its own. */
+export type EventChanges = Partial<Omit<EventMembers, 'columns'>>;
+
+/** A changed copy. It is made by no table: `columns` would still say what was changed. */
+export function copyEvent(event: AuditEvent, changes: EventChanges): AuditEvent {
+  // A default is only asked for where there is no change: `details` may be costly.
+  const {
+    source = event.source,
+    timeline = event.timeline,
+    sequence = event.sequence,
+    id = event.id,
+    time = event.time,
+    rawTime = event.rawTime,
+    ingested = event.ingested,
+    type = event.type,
+    action = event.action,
+    rawAction = event.rawAction,
+    user = event.user,
+    resource = event.resource,
+    address = event.address,
+    rawAddress = event.rawAddress,
+    server = event.server,
+    local = event.local,
+    details = event.details,
+    revisionOf = event.revisionOf,
+    revisedType = event.revisedType,
+  } = changes;
+  const copy: Required<Omit<EventMembers, 'columns'>> = {
+    source,
+    timeline,
+    sequence,
+    id,
+    time,
+    rawTime,
+    ingested,
+    type,
+    action,
+    rawAction,
+    user,
+    resource,
+    address,
+    rawAddress,
+    server,
+    local,
+    details,
+    revisionOf,
+    revisedType,
+  };
+  return copy;
 }
 
 /** The id people and programs see: `postern:4711`. */

@@ -1,4 +1,4 @@
-import type { AuditEvent } from '../audit/event.js';
+import { type AuditEvent, copyEvent } from '../audit/event.js';
 import type { Body, BodyOptions } from './bodies.js';
 import { shrinkDetails } from './details.js';
 import { cutUtf8, fitsUtf8, utf8Length } from './utf8.js';
@@ -11,8 +11,7 @@ function cutTexts(event: AuditEvent, bytes: number): AuditEvent {
   const cut = (text: string) => cutUtf8(text, bytes);
   const cutOrNull = (text: string | null) => (text === null ? null : cutUtf8(text, bytes));
   const { type, user, resource } = event;
-  return {
-    ...event,
+  return copyEvent(event, {
     type: {
       ...type,
       action: cut(type.action),
@@ -28,16 +27,16 @@ function cutTexts(event: AuditEvent, bytes: number): AuditEvent {
     user: { id: cutOrNull(user.id), name: cutOrNull(user.name), email: cutOrNull(user.email) },
     resource: { type: cutOrNull(resource.type), id: cutOrNull(resource.id) },
     details: null,
-  };
+  });
 }
 
 /** The event with as much of its details as leaves the body in its limit; null if that takes more than details. */
 function fitDetails(event: AuditEvent, bytes: number, body: Body, options: BodyOptions): string | null {
   if (body.detailsCost === null || event.details === null) return null;
   // `{}` itself costs two bytes in each format.
-  const budget = bytes - utf8Length(body.format({ ...event, details: '{}' }, options)) + 2;
+  const budget = bytes - utf8Length(body.format(copyEvent(event, { details: '{}' }), options)) + 2;
   const details = budget < 2 ? null : shrinkDetails(event.details, budget, body.detailsCost);
-  const text = body.format({ ...event, details }, options);
+  const text = body.format(copyEvent(event, { details }), options);
   return fitsUtf8(text, bytes) ? text : null;
 }
 

@@ -4,10 +4,11 @@ import { type LineFilter, parseLine, passes, renderLine } from '../../src/comman
 import { createPaint } from '../../src/commands/terminal.js';
 import { formatEcs } from '../../src/formats/ecs.js';
 import { plainEvent } from '../formats/events.js';
+import { readBack } from '../read-events.js';
 
 const render = { paint: createPaint(false), utc: true, server: 'pp1.example.net' };
 const line = (changes: Partial<typeof plainEvent> = {}) =>
-  parseLine(formatEcs({ ...plainEvent, ...changes })) ?? {};
+  parseLine(formatEcs(readBack(plainEvent, { ...changes }))) ?? {};
 const nothing: LineFilter = { actions: null, outcome: null, networks: null };
 
 describe('a line for people', () => {

@@ -5,14 +5,14 @@ import { parseId } from '../../src/commands/explain/play.js';
 import { verdictOf } from '../../src/commands/explain/verdict.js';
 import { parseConfig } from '../../src/config/load.js';
 import { plainEvent } from '../formats/events.js';
+import { readBack } from '../read-events.js';
 
 const now = Date.UTC(2026, 10, 22, 20, 21, 0);
-const failure: AuditEvent = {
-  ...plainEvent,
+const failure: AuditEvent = readBack(plainEvent, {
   type: createClassifier()('auth.login_failure', null),
   action: 'auth.login_failure',
   time: now,
-};
+});
 
 const config = parseConfig(
   `sinks:
@@ -26,7 +26,14 @@ fail2ban: { never_ban: [198.51.100.0/24] }`,
 function verdict(sink: string, changes: Partial<AuditEvent> = {}, at = now): string {
   const settings = config.sinks[sink];
   if (settings === undefined) throw new Error(sink);
-  const { verdict: word, why } = verdictOf({ ...failure, ...changes }, sink, settings, config, 'waiting', at);
+  const { verdict: word, why } = verdictOf(
+    readBack(failure, { ...changes }),
+    sink,
+    settings,
+    config,
+    'waiting',
+    at,
+  );
   return why === null ? word : `${word}: ${why}`;
 }
 

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { escapeCefHeader, formatCef, leastCef } from '../../src/formats/cef.js';
 import { formatSentence } from '../../src/formats/sentence.js';
+import { readBack } from '../read-events.js';
 import { parseCef } from './cef-parser.js';
 import { anyEvent, controlCharacters, plainEvent } from './events.js';
 
@@ -62,13 +63,13 @@ describe('CEF', () => {
   });
 
   it('has an IPv6 source where the dictionary wants it', () => {
-    const { extension } = parseCef(formatCef({ ...plainEvent, address: '2001:db8::7' }));
+    const { extension } = parseCef(formatCef(readBack(plainEvent, { address: '2001:db8::7' })));
     expect(extension).toMatchObject({ c6a2Label: 'Source IPv6 Address', c6a2: '2001:db8::7' });
     expect(extension).not.toHaveProperty('src');
   });
 
   it('does not give the time of reading for the time of the event', () => {
-    const { extension } = parseCef(formatCef({ ...plainEvent, time: null, rawTime: 'yesterday' }));
+    const { extension } = parseCef(formatCef(readBack(plainEvent, { time: null, rawTime: 'yesterday' })));
     expect(extension).not.toHaveProperty('rt');
     expect(extension).toMatchObject({
       deviceCustomDate1Label: 'Ingested',
@@ -79,12 +80,12 @@ describe('CEF', () => {
 
   it('names the account of a login and the target of a change to a user', () => {
     const ecs = { category: ['authentication'], type: ['start'] };
-    const auth = { ...plainEvent, type: { ...plainEvent.type, ecs } };
+    const auth = readBack(plainEvent, { type: { ...plainEvent.type, ecs } });
     expect(parseCef(formatCef(auth)).extension).toMatchObject({
       suser: 'jan.kowalski',
       duser: 'jan.kowalski',
     });
-    const user = { ...plainEvent, type: { ...plainEvent.type, category: 'user' } };
+    const user = readBack(plainEvent, { type: { ...plainEvent.type, category: 'user' } });
     expect(parseCef(formatCef(user)).extension).toMatchObject({ suser: 'jan.kowalski', duid: '12' });
   });
 

@@ -2,11 +2,12 @@ import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { networkOf } from '../../src/audit/address.js';
 import { createClassifier } from '../../src/audit/catalog.js';
-import type { AuditEvent } from '../../src/audit/event.js';
+import { type AuditEvent, copyEvent } from '../../src/audit/event.js';
 import { formatEcs } from '../../src/formats/ecs.js';
 import { formatFail2banLine, LONGEST_LINE, parseFail2banLine } from '../../src/formats/fail2ban-line.js';
 import { formatHeader } from '../../src/sinks/pair.js';
 import Database from '../../src/sqlite.js';
+import { readRow } from '../read-events.js';
 import { openSource, TABLE, temporaryDirectory } from '../source/postern.js';
 import { anyEvent } from './events.js';
 
@@ -114,9 +115,9 @@ describe("fail2ban's line", () => {
   });
 
   it('names the row that it is a new version of', () => {
-    const [event] = events(['jan']);
-    const line =
-      event === undefined ? '' : formatFail2banLine({ ...event, revisionOf: 4711 }, NOON, '203.0.113.7');
+    const { source, timeline, sequence, id } = readRow({ created_at: '2026-11-26 12:00:00' });
+    const revision = { source, timeline, sequence, id, revisionOf: 4711 };
+    const line = formatFail2banLine(revision, NOON, '203.0.113.7');
     expect(JSON.parse(line)).toMatchObject({ postern: { revision_of: 4711 } });
   });
 
@@ -164,7 +165,7 @@ describe('a line of 0.1.0', () => {
   it('is not read from the line of another event', () => {
     const [event] = events(['jan']);
     const type = createClassifier()('login_success', 'auth');
-    const line = event === undefined ? '' : formatEcs({ ...event, type, action: type.action });
+    const line = event === undefined ? '' : formatEcs(copyEvent(event, { type, action: type.action }));
     expect(parseFail2banLine(line)).toBeNull();
   });
 });

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { catalog } from '../../src/audit/catalog.js';
 import { ECS_VERSION, formatEcs } from '../../src/formats/ecs.js';
+import { readBack } from '../read-events.js';
 import { anyEvent, plainEvent } from './events.js';
 
 interface EcsList {
@@ -69,7 +70,7 @@ describe('the ECS line', () => {
   it.each(catalog.map((type) => [type.action, type] as const))(
     'of %s has a category and a type that go together',
     (_action, type) => {
-      expect(faults(formatEcs({ ...plainEvent, type, action: type.action }))).toEqual([]);
+      expect(faults(formatEcs(readBack(plainEvent, { type, action: type.action })))).toEqual([]);
       const pairs = list.values['event.category'] as Readonly<Record<string, readonly string[]>>;
       const expected = type.ecs.category.flatMap((category) => pairs[category] ?? []);
       for (const word of type.ecs.type) expect(expected).toContain(word);

@@ -2,6 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { AuditEvent, ColumnValue } from '../../src/audit/event.js';
 import { formatFleet, parseFleet, subjectOf, subjectToken } from '../../src/formats/fleet.js';
+import { COLUMNS } from '../../src/recorder/table.js';
+import { readRow } from '../read-events.js';
 import { anyEvent, plainEvent } from './events.js';
 
 const value: fc.Arbitrary<ColumnValue> = fc.oneof(
@@ -47,13 +49,19 @@ describe('the name of a server in a subject', () => {
   });
 });
 
+/** Of a row with these columns, but for `server`; its details are as they stand there. */
+function eventOf(columns: readonly unknown[], server?: string): AuditEvent {
+  const row = Object.fromEntries(COLUMNS.map((column, at) => [column, columns[at]]));
+  return readRow(row, { redact: (details) => details, ...(server === undefined ? {} : { server }) });
+}
+
 describe('an event on its way to the hub', () => {
   const columns = fc.array(value, { minLength: 9, maxLength: 9 });
 
   it('comes out with every column as it stood in the table, whatever is in it', () => {
     fc.assert(
       fc.property(columns, fc.string({ minLength: 1, maxLength: 20 }), (nine, server) => {
-        const event: AuditEvent = { ...plainEvent, server, columns: [...nine, null] };
+        const event = eventOf(nine, server);
         const { body, cut } = formatFleet(event, server, 12, 2 ** 20);
         const read = parseFleet(subjectOf(subjectToken(server), event), body);
         expect(cut).toBe(false);
@@ -65,14 +73,14 @@ describe('an event on its way to the hub', () => {
           sequence: 4711,
           after: 12,
           server,
-          columns: [...nine, server],
+          columns: [...nine.with(7, event.details), server],
         });
       }),
     );
   });
 
   it('never is longer than the server takes, and is cut where it would be', () => {
-    const huge = { ...plainEvent, columns: Array.from({ length: 10 }, () => '\u0001é😀"'.repeat(20_000)) };
+    const huge = eventOf(Array.from({ length: 9 }, () => '\u0001é😀"'.repeat(20_000)));
     for (const room of [4_096, 65_536, 2 ** 20]) {
       const { body, cut } = formatFleet(huge, 'web1', 0, room);
       expect(cut).toBe(true);

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { catalog, createClassifier, type EventType } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
 import { createFormatter, type SyslogFormatOptions } from '../../src/formats/message.js';
+import { readBack } from '../read-events.js';
 import { plainEvent } from './events.js';
 import { ocsfFaults } from './ocsf-schema.js';
 
@@ -38,8 +39,7 @@ const files: Readonly<Record<string, SyslogFormatOptions>> = {
 function eventOf(type: EventType, at: number): AuditEvent {
   const ours = type.category === 'ban' || type.category === 'daemon';
   const resource = { type: type.category, id: String(at + 1) };
-  return {
-    ...plainEvent,
+  return readBack(plainEvent, {
     source: ours ? 'auditd' : 'postern',
     sequence: 4_700 + at,
     id: (at + 1).toString(16).padStart(32, '0'),
@@ -51,16 +51,21 @@ function eventOf(type: EventType, at: number): AuditEvent {
     resource: type.category === 'auth' || type.category === 'setting' ? { type: null, id: null } : resource,
     address: at % 3 === 2 ? '2001:db8::7' : '203.0.113.7',
     details: JSON.stringify({ before: { enabled: true }, query: 'a=b|c\\d', text: 'one\ntwo "three" ]' }),
-  };
+  });
 }
 
 const unknown = createClassifier()('frobnicated', 'widget');
 
 const odd: readonly AuditEvent[] = [
-  { ...plainEvent, type: unknown, action: unknown.action },
-  { ...plainEvent, type: unknown, action: unknown.action, time: null, rawTime: 'yesterday', details: null },
-  {
-    ...plainEvent,
+  readBack(plainEvent, { type: unknown, action: unknown.action }),
+  readBack(plainEvent, {
+    type: unknown,
+    action: unknown.action,
+    time: null,
+    rawTime: 'yesterday',
+    details: null,
+  }),
+  readBack(plainEvent, {
     type: unknown,
     action: unknown.action,
     user: { id: null, name: 'x"]\\ \n<13>1 - src=198.51.100.1^|é日😀', email: 'a=b@c' },
@@ -69,7 +74,7 @@ const odd: readonly AuditEvent[] = [
     resource: { type: null, id: null },
     server: 'büro 1',
     details: null,
-  },
+  }),
 ];
 
 const events = [...catalog.map(eventOf), ...odd];

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { formatLeef, leastLeef } from '../../src/formats/leef.js';
 import { formatSentence } from '../../src/formats/sentence.js';
+import { readBack } from '../read-events.js';
 import { anyEvent, controlCharacters, plainEvent } from './events.js';
 import { parseLeef } from './leef-parser.js';
 
@@ -47,7 +48,7 @@ describe('LEEF', () => {
   });
 
   it('does not give the time of reading for the time of the event', () => {
-    const { attributes } = parseLeef(formatLeef({ ...plainEvent, time: null, rawTime: 'yesterday' }));
+    const { attributes } = parseLeef(formatLeef(readBack(plainEvent, { time: null, rawTime: 'yesterday' })));
     expect(attributes).not.toHaveProperty('devTime');
     expect(attributes).toMatchObject({ rawTime: 'yesterday', ingested: '2026-11-22T20:21:01.000Z' });
   });
@@ -84,7 +85,7 @@ describe('LEEF', () => {
 
   it('holds no second `src=` that a client has sent', () => {
     const user = { id: null, name: 'x^src=198.51.100.1', email: 'src=198.51.100.2' };
-    const text = formatLeef({ ...plainEvent, user, details: '{"a":"^src=198.51.100.3"}' });
+    const text = formatLeef(readBack(plainEvent, { user, details: '{"a":"^src=198.51.100.3"}' }));
     expect(text.match(/src=/g)).toHaveLength(1);
   });
 

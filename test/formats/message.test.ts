@@ -10,6 +10,7 @@ import {
   type SyslogFormatOptions,
   syslogFormatDefaults,
 } from '../../src/formats/message.js';
+import { readBack, readRow } from '../read-events.js';
 import { parseCef } from './cef-parser.js';
 import { anyEvent, controlCharacters, plainEvent } from './events.js';
 import { parseLeef } from './leef-parser.js';
@@ -127,14 +128,13 @@ describe('max_message_size', () => {
     );
   });
 
-  const wordy: AuditEvent = {
-    ...plainEvent,
+  const wordy: AuditEvent = readBack(plainEvent, {
     details: JSON.stringify({
       domain: 'app.example.org',
       note: 'x'.repeat(20_000),
       list: Array(500).fill('y'),
     }),
-  };
+  });
 
   it('takes from the details first, and no more of them than it must', () => {
     const body = JSON.parse(bodyOf({ ...plain, maxMessageSize: 3_500 }, wordy)) as Record<string, unknown>;
@@ -157,8 +157,10 @@ describe('max_message_size', () => {
   it.each(['ecs', 'cef', 'leef', 'ocsf'] as const)(
     'uses the room that there is in %s to the last byte',
     (format) => {
-      const event = { ...plainEvent, details: JSON.stringify({ a: '='.repeat(64), b: '=', c: 'cccccc' }) };
-      const kept = { ...plainEvent, details: '{"b":"="}' };
+      const event = readBack(plainEvent, {
+        details: JSON.stringify({ a: '='.repeat(64), b: '=', c: 'cccccc' }),
+      });
+      const kept = readBack(plainEvent, { details: '{"b":"="}' });
       const header = createFormatter({ ...plain, format, maxMessageSize: 1e6 })(event).indexOf(' - ') + 3;
       const room = Buffer.byteLength(
         bodies[format].format(kept, { truncated: true, brief: true, version: '1.2.3' }),
@@ -184,13 +186,16 @@ describe('max_message_size', () => {
     'in a datagram of 1,400 bytes leaves a whole OCSF event of %s',
     (action) => {
       const type = catalog.find((candidate) => candidate.action === action) ?? plainEvent.type;
-      const body = bodyOf({ ...plain, format: 'ocsf', maxMessageSize: 1_400 }, { ...wordy, type, action });
+      const body = bodyOf(
+        { ...plain, format: 'ocsf', maxMessageSize: 1_400 },
+        readBack(wordy, { type, action }),
+      );
       expect(ocsfFaults(JSON.parse(body) as Record<string, unknown>)).toEqual([]);
     },
   );
 
   it('cuts long texts once all details are gone', () => {
-    const event = { ...wordy, user: { ...wordy.user, name: 'ü'.repeat(10_000) } };
+    const event = readBack(wordy, { user: { ...wordy.user, name: 'ü'.repeat(10_000) } });
     const body = JSON.parse(bodyOf({ ...plain, maxMessageSize: 2_048 }, event)) as Record<string, unknown>;
     expect(body.user).toMatchObject({ name: 'ü'.repeat(128), email: 'jan@example.org' });
     expect(body.postern).not.toHaveProperty('details');
@@ -212,5 +217,34 @@ describe('max_message_size', () => {
   it('must leave room beside long names of one’s own', () => {
     const options = { ...plain, appName: 'a'.repeat(48), procId: '1'.repeat(128), maxMessageSize: 480 };
     expect(() => createFormatter(options)).toThrow(/set it to 5\d\d or more/);
+  });
+});
+
+describe('a row with long details', () => {
+  const long = readRow({
+    created_at: '2026-11-22 20:21:00',
+    user_name: 'jan.kowalski',
+    action: 'update',
+    resource_type: 'proxy_host',
+    details: JSON.stringify({ domain: 'app.example.org', config: 'x'.repeat(12_000) }),
+    ip_address: '203.0.113.7',
+  });
+
+  const named: Record<BodyFormat, string> = {
+    ecs: '"action":"proxy_host.update"',
+    cef: '|proxy_host.update|',
+    leef: '|proxy_host.update|',
+    ocsf: `"type_uid":${long.type.ocsf.classUid * 100 + long.type.ocsf.activityId}`,
+    text: 'Proxy host updated',
+  };
+
+  it.each(formats)('keeps its action, and what else there is room for, with the body %s', (format) => {
+    for (const maxMessageSize of [700, 1_200, 4_000]) {
+      const body = bodyOf({ ...plain, format, maxMessageSize }, long);
+      if (format !== 'text') expect(isMarked(format, body)).toBe(true); // it has no details
+      expect(body).not.toContain('undefined');
+      expect(body).toContain(named[format]);
+      if (maxMessageSize === 4_000) expect(body).toContain('jan.kowalski');
+    }
   });
 });

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { formatOcsf } from '../../src/formats/ocsf.js';
 import { OCSF_VERSION, ocsfClasses } from '../../src/formats/ocsf-classes.js';
+import { readBack } from '../read-events.js';
 import { anyEvent, carriedJson, controlCharacters, plainEvent, unknownType } from './events.js';
 import { ocsfFaults, ocsfSchema } from './ocsf-schema.js';
 
@@ -34,9 +35,14 @@ describe('OCSF', () => {
 
   it.each(everyActivity)('has all that class $classUid requires in activity $activityId', (ocsf) => {
     const nobody = { id: null, name: null, email: null };
-    const full = { ...plainEvent, type: { ...unknownType, ocsf } };
-    const empty = { ...full, user: nobody, resource: { type: null, id: null }, address: null, details: null };
-    for (const event of [full, empty, { ...empty, time: null, rawTime: 'yesterday' }]) {
+    const full = readBack(plainEvent, { type: { ...unknownType, ocsf } });
+    const empty = readBack(full, {
+      user: nobody,
+      resource: { type: null, id: null },
+      address: null,
+      details: null,
+    });
+    for (const event of [full, empty, readBack(empty, { time: null, rawTime: 'yesterday' })]) {
       expect(ocsfFaults(parse(formatOcsf(event)))).toEqual([]);
       expect(ocsfFaults(parse(formatOcsf(event, { truncated: true, brief: true })))).toEqual([]);
     }
@@ -59,11 +65,14 @@ describe('OCSF', () => {
 
   it('sends what has no class of its own as a base event', () => {
     const type = { ...unknownType, ocsf: { classUid: 9_001, activityId: 1 } };
-    expect(parse(formatOcsf({ ...plainEvent, type }))).toMatchObject({ class_uid: 0, activity_id: 99 });
+    expect(parse(formatOcsf(readBack(plainEvent, { type })))).toMatchObject({
+      class_uid: 0,
+      activity_id: 99,
+    });
   });
 
   it('says of an unreadable time that it is unknown', () => {
-    const parsed = parse(formatOcsf({ ...plainEvent, time: null, rawTime: 'yesterday' }));
+    const parsed = parse(formatOcsf(readBack(plainEvent, { time: null, rawTime: 'yesterday' })));
     expect(parsed).toMatchObject({
       time: plainEvent.ingested,
       metadata: { original_time: 'yesterday' },
@@ -87,12 +96,12 @@ describe('OCSF', () => {
     ['info', 1],
   ] as const)('gives severity %s as severity_id %d', (severity, expected) => {
     const type = { ...unknownType, severity };
-    expect(parse(formatOcsf({ ...plainEvent, type })).severity_id).toBe(expected);
+    expect(parse(formatOcsf(readBack(plainEvent, { type }))).severity_id).toBe(expected);
   });
 
   it('keeps an address that is none out of email_addr', () => {
     const user = { id: null, name: 'jan', email: 'jan at example.org' };
-    const parsed = parse(formatOcsf({ ...plainEvent, user }));
+    const parsed = parse(formatOcsf(readBack(plainEvent, { user })));
     expect(parsed.actor).toEqual({ user: { name: 'jan' } });
     expect(parsed.unmapped).toMatchObject({ postern: { email: 'jan at example.org' } });
   });

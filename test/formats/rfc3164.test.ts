@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { copyEvent } from '../../src/audit/event.js';
 import { bsdTimestamp, createRfc3164Header, type Rfc3164Options } from '../../src/formats/rfc3164.js';
+import { readBack } from '../read-events.js';
 import { plainEvent } from './events.js';
 
 const plain: Rfc3164Options = {
@@ -35,7 +37,7 @@ describe('the header of RFC 3164', () => {
 
   it('has the time of reading where the row has none that can be written', () => {
     for (const time of [null, 8.64e15, 1e300]) {
-      expect(createRfc3164Header(plain)({ ...plainEvent, time })).toMatch(/^<86>Nov 22 20:21:01 /);
+      expect(createRfc3164Header(plain)(copyEvent(plainEvent, { time }))).toMatch(/^<86>Nov 22 20:21:01 /);
     }
   });
 
@@ -46,6 +48,6 @@ describe('the header of RFC 3164', () => {
 
   it('has no character in server or tag that ends them early', () => {
     const header = createRfc3164Header({ ...plain, appName: 'a[b]: c', procId: '1]' });
-    expect(header({ ...plainEvent, server: 'x y\n' })).toBe('<86>Nov 22 20:21:00 x_y_ a_b___c[1_]: ');
+    expect(header(readBack(plainEvent, { server: 'x y\n' }))).toBe('<86>Nov 22 20:21:00 x_y_ a_b___c[1_]: ');
   });
 });

@@ -11,6 +11,7 @@ import {
   timestamp,
 } from '../../src/formats/rfc5424.js';
 import { cutUtf8 } from '../../src/formats/utf8.js';
+import { readBack } from '../read-events.js';
 import { anyEvent, controlCharacters, plainEvent, unknownType } from './events.js';
 import { parseRfc5424 } from './rfc5424-parser.js';
 
@@ -37,7 +38,7 @@ describe('the header of RFC 5424', () => {
     ['local7', 'notice', 189],
     ['local7', 'error', 187],
   ] as const)('of facility %s and severity %s begins with <%d>', (facility, severity, expected) => {
-    const event = { ...plainEvent, type: { ...unknownType, severity } };
+    const event = readBack(plainEvent, { type: { ...unknownType, severity } });
     expect(createRfc5424Header({ ...plain, facility })(event)).toMatch(new RegExp(`^<${expected}>1 `));
   });
 
@@ -66,7 +67,9 @@ describe('the header of RFC 5424', () => {
 
   it('follows a server that changes from event to event', () => {
     const header = createRfc5424Header(plain);
-    const hosts = ['a', 'b', 'b', 'a'].map((server) => header({ ...plainEvent, server }).split(' ')[2]);
+    const hosts = ['a', 'b', 'b', 'a'].map(
+      (server) => header(readBack(plainEvent, { server })).split(' ')[2],
+    );
     expect(hosts).toEqual(['a', 'b', 'b', 'a']);
   });
 
@@ -105,7 +108,7 @@ describe('structured data', () => {
   const options = { ...plain, structuredDataId: 'audit@32473' };
 
   it('has a backslash before quotes, backslashes and brackets', () => {
-    const event = { ...plainEvent, user: { id: null, name: 'a"b\\c]d[e', email: null } };
+    const event = readBack(plainEvent, { user: { id: null, name: 'a"b\\c]d[e', email: null } });
     const header = createRfc5424Header(options)(event);
     expect(header).toContain(' user="a\\"b\\\\c\\]d[e" ');
     expect(parseRfc5424(header).structuredData).toMatchObject({ 'audit@32473': { user: 'a"b\\c]d[e' } });

@@ -15,6 +15,7 @@ import { priority } from '../../src/formats/priority.js';
 import { bsdTimestamp } from '../../src/formats/rfc3164.js';
 import { messageId, timestamp } from '../../src/formats/rfc5424.js';
 import { installed } from '../installed.js';
+import { readBack } from '../read-events.js';
 import { anyEvent, plainEvent } from './events.js';
 import { parseRfc5424 } from './rfc5424-parser.js';
 
@@ -189,7 +190,7 @@ describe.skipIf(!here)('rsyslog reads', () => {
 
   test('the old format, and dates it by this year', async () => {
     const messages = catalog
-      .map((type) => ({ ...plainEvent, type, action: type.action }))
+      .map((type) => readBack(plainEvent, { type, action: type.action }))
       .map(createFormatter({ ...base, envelope: 'rfc3164', zone: 'utc' }));
     const received = await receive(messages);
     for (const got of received) {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { formatSentence, leastSentence } from '../../src/formats/sentence.js';
+import { readBack } from '../read-events.js';
 import { anyEvent, controlCharacters, plainEvent, unknownType } from './events.js';
 
 const ecs = { category: ['authentication'], type: ['start'] };
@@ -31,12 +32,12 @@ describe('the sentence', () => {
       'Widget frobnicated by "user 7" on pp1.example.net [widget.frobnicated, postern:4711, time unknown]',
     ],
   ])('of %s reads as it should', (_of, change, expected) => {
-    expect(formatSentence({ ...plainEvent, ...change })).toBe(expected);
+    expect(formatSentence(readBack(plainEvent, { ...change }))).toBe(expected);
   });
 
   it('has in quotes what could pass for a part of it', () => {
     const user = { id: null, name: 'jan from 198.51.100.1 on "x"', email: null };
-    expect(formatSentence({ ...plainEvent, user })).toContain(
+    expect(formatSentence(readBack(plainEvent, { user }))).toContain(
       'by "jan from 198.51.100.1 on \\"x\\"" from 203.',
     );
   });

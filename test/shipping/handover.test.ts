@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { copyEvent } from '../../src/audit/event.js';
 import { config } from '../../src/config/schema.js';
 import { Shipper } from '../../src/shipping/shipper.js';
 import { State } from '../../src/shipping/state.js';
@@ -26,7 +27,7 @@ class Replaceable implements AuditSource {
     const look = this.table.look(request);
     if (look.state !== 'reading') return look;
     const other = (id: string) => `${this.history}${id.slice(1)}`;
-    return { ...look, events: look.events.map((event) => ({ ...event, id: other(event.id) })) };
+    return { ...look, events: look.events.map((event) => copyEvent(event, { id: other(event.id) })) };
   }
 
   row() {

@@ -7,6 +7,7 @@ import { createFormatter, syslogFormatDefaults } from '../../src/formats/message
 import { anyEvent, plainEvent } from '../formats/events.js';
 import ecs from '../formats/fields/ecs-8.17.0.json' with { type: 'json' };
 import { parseRfc5424 } from '../formats/rfc5424-parser.js';
+import { readBack } from '../read-events.js';
 import { read } from './recipe.js';
 
 interface Mapping {
@@ -83,16 +84,10 @@ describe('the recipe for Elastic', () => {
       server: '',
     };
     for (const type of catalog) {
-      const least = formatEcs({
-        ...plainEvent,
-        ...bare,
-        type,
-        address: null,
-        details: null,
-        sequence: 1,
-        rawAction: '',
-      });
-      const most = formatEcs({ ...plainEvent, type, sequence: Number.MAX_SAFE_INTEGER });
+      const least = formatEcs(
+        readBack(plainEvent, { ...bare, type, address: null, details: null, sequence: 1, rawAction: '' }),
+      );
+      const most = formatEcs(readBack(plainEvent, { type, sequence: Number.MAX_SAFE_INTEGER }));
       expect(Buffer.byteLength(least)).toBeGreaterThanOrEqual(length);
       expect(most.indexOf(plainEvent.id) + 32).toBeLessThanOrEqual(length);
     }

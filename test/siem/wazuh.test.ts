@@ -5,6 +5,7 @@ import { catalog } from '../../src/audit/catalog.js';
 import { formatEcs } from '../../src/formats/ecs.js';
 import { plainEvent } from '../formats/events.js';
 import { installed } from '../installed.js';
+import { readBack } from '../read-events.js';
 import { failure } from '../sinks/local.js';
 import { read, SIEM } from './recipe.js';
 
@@ -57,7 +58,7 @@ function matching(line: string): string[] {
 const of = (action: string): string => {
   const type = catalog.find((one) => one.action === action);
   if (type === undefined) throw new Error(action);
-  return formatEcs({ ...plainEvent, type, action });
+  return formatEcs(readBack(plainEvent, { type, action }));
 };
 
 describe('the recipe for Wazuh', () => {

@@ -5,6 +5,7 @@ import { createFormatter, type Formatter, syslogFormatDefaults } from '../../../
 import { FrameBuffer } from '../../../src/sinks/syslog/frame-buffer.js';
 import { countedFrame, lineFrame } from '../../../src/sinks/syslog/framing.js';
 import { anyEvent, plainEvent } from '../../formats/events.js';
+import { readBack } from '../../read-events.js';
 
 const events = fc.oneof(
   { weight: 3, arbitrary: anyEvent(catalog) },
@@ -12,11 +13,9 @@ const events = fc.oneof(
     weight: 5,
     arbitrary: fc
       .tuple(fc.nat(2_000), fc.nat(), fc.constantFrom('', 'é', '\\u0000', '\\n'))
-      .map(([length, sequence, more]) => ({
-        ...plainEvent,
-        sequence,
-        details: `{"a":"${'x'.repeat(length)}${more}"}`,
-      })),
+      .map(([length, sequence, more]) =>
+        readBack(plainEvent, { sequence, details: `{"a":"${'x'.repeat(length)}${more}"}` }),
+      ),
   },
 );
 
@@ -103,7 +102,7 @@ describe('frames that are written as bytes', () => {
     const lengths = [0, 90_000, 1, 400_000, 20_000, 8_000, 11_500, 12_300, 130_000, 3];
     for (let round = 0; round < 30; round++) {
       for (const [at, length] of [...lengths, ...Array.from({ length: 300 }, () => 400)].entries()) {
-        const event = { ...plainEvent, sequence: at + 1, details: `{"a":"${'y'.repeat(length)}"}` };
+        const event = readBack(plainEvent, { sequence: at + 1, details: `{"a":"${'y'.repeat(length)}"}` });
         frames.add(event, framing);
         expected += (framing === 'newline' ? lineFrame : countedFrame)(formats[5]?.(event) ?? '');
         if (at % 2 === 0) taken.push(frames.take());
