@@ -146,11 +146,18 @@ install_all() {
   step 'setting up the service' 'see journalctl -u postern-auditd, and run install.sh again.'
   install_unit
   give_identity "$DATABASE"
-  run_unit
+  # An upgrade: the jail is renewed before the new daemon writes what the old jail may not take, such as networks for
+  # an nftables set of addresses. What the old daemon writes meanwhile, the new jail takes.
+  if [ "$WITH_FAIL2BAN" = yes ] && pair_is_there "${FACTS[auth]}"; then
+    setup_fail2ban
+    run_unit
+  else
+    run_unit
+    if [ "$WITH_FAIL2BAN" = yes ]; then setup_fail2ban; fi
+  fi
   install_purge "$DATABASE"
 
   if [ "$WITH_FAIL2BAN" = yes ]; then
-    setup_fail2ban
     install_helper
     install_logrotate
   fi

@@ -157,9 +157,9 @@ const fail2ban = z.strictObject({
     .int()
     .min(32)
     .max(128)
-    .default(128)
+    .default(64)
     .describe(
-      'Ban this network of an IPv6 attacker; 64 is what one host usually has, 128 bans the address alone.',
+      'Ban this network of an IPv6 attacker; 64 is what one host usually has, 128 bans the address alone. Actions with ipset ban the address alone.',
     ),
   bans: absolutePath
     .default('/var/log/posternproxy/bans/bans.log')

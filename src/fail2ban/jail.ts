@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import type { Fail2banConfig } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
+import { prefixInUse } from '../sinks/ban-target.js';
 import { PAIR } from '../sinks/pair.js';
 
 /** What only the host that the jail is for can tell. */
@@ -16,9 +17,6 @@ const LONGEST_JAIL = 20;
 
 /** Actions that match by protocol, and so need a line (and a chain or set of rules) for each. */
 const byProtocol = /^(iptables|nftables|firewallcmd)/;
-
-/** Actions whose IPv6 set is of ipset's type hash:ip, which refuses networks. */
-const addressesOnly = /ipset/;
 
 /**
  * The text of jail.d/posternproxy.conf for a configuration.
@@ -53,7 +51,7 @@ export function renderJail(config: Fail2banConfig, place: JailPlace): string {
     `maxretry = ${config.max_retry}`,
     `findtime = ${seconds(config.find_time)}`,
     `bantime = ${seconds(config.ban_time)}`,
-    "# The lines themselves, with names and details, are not kept in fail2ban's memory and database.",
+    "# The lines themselves are not kept in fail2ban's memory and database.",
     'maxmatches = 0',
     '',
     'ignoreself = true',
@@ -109,18 +107,13 @@ function banAction(config: Fail2banConfig): string {
     /^[a-z][\w.-]*(\[[^[\]\n%]*\])?$/,
     'the name of a file in fail2ban/action.d',
   );
-  if (config.ipv6_prefix === 128) return action;
-  if (addressesOnly.test(action)) {
-    throw invalid(
-      'banaction',
-      action,
-      'iptables-multiport or nftables together with ipv6_prefix, as its ipset takes no networks',
-    );
-  }
+  if (prefixInUse(config) === 128) return action;
   // Only its own set refuses networks; nftables-multiport and -allports are nftables with a type.
-  const type = /^nftables(?:-(multiport|allports))?$/.exec(action);
-  if (!type) return action;
-  return type[1] === 'allports' ? 'posternproxy-nftables[type=allports]' : 'posternproxy-nftables';
+  const [, type, options = ''] = /^nftables(?:-(multiport|allports))?(?:\[(.*)\])?$/.exec(action) ?? [];
+  if (!action.startsWith('nftables') || (type === undefined && !/^nftables(\[|$)/.test(action)))
+    return action;
+  const all = [...(type === 'allports' ? ['type=allports'] : []), ...(options === '' ? [] : [options])];
+  return `posternproxy-nftables${all.length === 0 ? '' : `[${all.join(', ')}]`}`;
 }
 
 /** fail2ban splits and globs logpath, and interpolates percent signs. */

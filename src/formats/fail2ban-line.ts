@@ -60,7 +60,7 @@ export function parseFail2banLine(text: string): Fail2banLine | null {
   return made({ time, sequence, id, address, source, timeline, revisionOf });
 }
 
-// Up to 0.1.0 the pair held the whole event in ECS. What a client wrote stands behind `source.ip`, in strings with their quotes escaped.
+// Earlier releases wrote the whole event in ECS into the pair. What a client wrote stands behind `source.ip`, in strings with their quotes escaped.
 const ECS_HEAD =
   /^\{"@timestamp":"([\d:.TZ-]{24})","log\.level":"[a-z]+","event":\{"action":"auth\.login_failure","outcome":"failure","kind":"event","category":\[[^\]]*\],"type":\[[^\]]*\],"sequence":(\d{1,20}),"id":"([0-9a-f]{32})","ingested":"[^"]*"\},"source":\{"ip":"([0-9a-f.:/]{2,43})"\},/;
 const ECS_PLACE =

@@ -1,8 +1,9 @@
-import { NetworkSet, networkOf } from '../audit/address.js';
+import { NetworkSet } from '../audit/address.js';
 import type { AuditEvent } from '../audit/event.js';
-import type { Fail2banConfig, Fail2banSinkConfig } from '../config/schema.js';
+import type { Fail2banSinkConfig } from '../config/schema.js';
 import { formatFail2banLine, parseFail2banLine } from '../formats/fail2ban-line.js';
 import { Appender } from './appender.js';
+import { type BanRules, BanTarget } from './ban-target.js';
 import { type Disk, realDisk } from './disk.js';
 import type { LocalSinkDeps } from './file.js';
 import { judge, REASONS, type Withheld } from './freshness.js';
@@ -23,7 +24,7 @@ const WRITE = 1 << 18;
  */
 export function createFail2banSink(
   config: Fail2banSinkConfig,
-  fail2ban: Pick<Fail2banConfig, 'never_ban' | 'ipv6_prefix'>,
+  fail2ban: BanRules,
   deps: LocalSinkDeps,
 ): Sink {
   return new Fail2banSink(config, fail2ban, deps);
@@ -41,18 +42,20 @@ class Fail2banSink implements Sink {
   private readonly appender: Appender;
   private readonly lines = new LineBuffer(WRITE);
   private readonly neverBan: NetworkSet;
+  private readonly target: BanTarget;
   private readonly withheld = none();
   private written = 0;
 
   constructor(
     private readonly config: Fail2banSinkConfig,
-    private readonly fail2ban: Pick<Fail2banConfig, 'never_ban' | 'ipv6_prefix'>,
+    fail2ban: BanRules,
     private readonly deps: LocalSinkDeps,
   ) {
     const { clock, log } = deps;
     const ground = { directory: config.directory, mode: config.mode, group: config.group };
     this.disk = deps.disk ?? realDisk;
     this.neverBan = new NetworkSet(fail2ban.never_ban);
+    this.target = new BanTarget(fail2ban);
     this.appender = new Appender({
       series: new FilePair(ground, this.disk),
       ground,
@@ -134,19 +137,6 @@ class Fail2banSink implements Sink {
 
   /** @param event one that was judged: it has a time and an address */
   private line(event: AuditEvent): string {
-    const { ipv6_prefix: prefix } = this.fail2ban;
-    const address = event.address ?? '';
-    const banned = prefix === 128 || !address.includes(':') ? address : this.network(address, prefix);
-    return formatFail2banLine(event, event.time ?? 0, banned);
-  }
-
-  /** The network to ban, or the address alone if somebody who is never to be banned is in that network. */
-  private network(address: string, prefix: number): string {
-    const network = networkOf(address, prefix);
-    const inside = this.fail2ban.never_ban.some((entry) => {
-      const base = entry.split('/')[0] ?? '';
-      return base.includes(':') && networkOf(base, prefix) === network;
-    });
-    return inside ? address : network;
+    return formatFail2banLine(event, event.time ?? 0, this.target.of(event.address ?? ''));
   }
 }

@@ -88,10 +88,21 @@ it.each([
   ['nftables', 'posternproxy-nftables'],
   ['nftables-multiport', 'posternproxy-nftables'],
   ['nftables-allports', 'posternproxy-nftables[type=allports]'],
+  ['nftables[type=allports]', 'posternproxy-nftables[type=allports]'],
+  ['nftables-allports[blocktype=drop]', 'posternproxy-nftables[type=allports, blocktype=drop]'],
+  ['nftables-of-mine', 'nftables-of-mine'],
   ['iptables-multiport', 'iptables-multiport'],
-])('with ipv6_prefix, %s becomes %s', (banaction, rendered) => {
-  expect(options(render({ banaction, ipv6_prefix: 64 })).banaction).toEqual([rendered]);
+  ['iptables-ipset-proto6', 'iptables-ipset-proto6'],
+])('%s becomes %s, as networks are banned', (banaction, rendered) => {
+  expect(options(render({ banaction })).banaction).toEqual([rendered]);
 });
+
+it.each(['nftables', 'nftables-allports', 'iptables-multiport'])(
+  '%s stays with ipv6_prefix: 128',
+  (banaction) => {
+    expect(options(render({ banaction, ipv6_prefix: 128 })).banaction).toEqual([banaction]);
+  },
+);
 
 it('times are whole seconds, rounded up', () => {
   expect(options(render({ find_time: '1500ms', ban_time: '100ms' }))).toMatchObject({
@@ -109,7 +120,6 @@ it.each<[string, ConfigInput['fail2ban']]>([
   ['chain', { chain: 'DOCKER-USER,FORWARD' }],
   ['banaction', { banaction: 'x\naction = y' }],
   ['banaction', { banaction: '%(x)s' }],
-  ['banaction', { banaction: 'iptables-ipset-proto6', ipv6_prefix: 64 }],
   ['never_ban', { never_ban: ['example.org'] }],
   ['never_ban', { never_ban: ['10.0.0.0/33'] }],
   ['never_ban', { never_ban: ['10.0.0.1\nbantime = 0'] }],

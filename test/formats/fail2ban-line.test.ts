@@ -33,7 +33,7 @@ function lineOf(event: AuditEvent, address = event.address ?? ''): string {
   return formatFail2banLine(event, event.time ?? 0, address);
 }
 
-/** As 0.1.0 wrote them into the pair, character for character. */
+/** As an earlier release wrote them into the pair, character for character. */
 const OLD = [
   `{"@timestamp":"2026-11-26T12:00:00.000Z","log.level":"warn","event":{"action":"auth.login_failure","outcome":"failure","kind":"event","category":["authentication"],"type":["start"],"sequence":4711,"id":"0123456789abcdef0123456789abcdef","ingested":"2026-11-26T12:00:01.000Z"},"source":{"ip":"203.0.113.7"},"message":"Login failed for jan","user":{"name":"jan"},"related":{"ip":["203.0.113.7"],"user":["jan"]},"host":{"name":"pp1"},"observer":{"vendor":"Postern","product":"postern-auditd","type":"audit"},"ecs":{"version":"8.17.0"},"postern":{"source":"postern","timeline":3,"server":"pp1","action":"login_failed","resource":{"type":"auth"},"details":{"a":"}}"}}}`,
   `{"@timestamp":"2026-11-26T12:00:00.000Z","log.level":"warn","event":{"action":"auth.login_failure","outcome":"failure","kind":"event","category":["authentication"],"type":["start"],"sequence":4711,"id":"0123456789abcdef0123456789abcdef","ingested":"2026-11-26T12:00:01.000Z"},"source":{"ip":"2001:db8:1:2::/64"},"message":"Login failed for \\"ecs\\":{\\"version\\":\\"1\\"},\\"postern\\":{\\"source\\":\\"fleet\\",\\"timeline\\":9,","user":{"name":"\\"ecs\\":{\\"version\\":\\"1\\"},\\"postern\\":{\\"source\\":\\"fleet\\",\\"timeline\\":9,"},"host":{"name":"pp1"},"observer":{"vendor":"Postern","product":"postern-auditd","type":"audit"},"ecs":{"version":"8.17.0"},"postern":{"source":"fleet","timeline":3,"server":"pp1","action":"login_failed"}}`,
@@ -142,7 +142,7 @@ describe("fail2ban's line", () => {
   });
 });
 
-describe('a line of 0.1.0', () => {
+describe('a line of an earlier release', () => {
   it('is still read, and what a client wrote in it is not', () => {
     const said = {
       timeline: 3,

@@ -7,6 +7,7 @@ import { HELPER_SOCKET } from '../../fail2ban/helper.js';
 import { renderJail } from '../../fail2ban/jail.js';
 import { PROBE_ADDRESSES, probeLines } from '../../fail2ban/probe.js';
 import { unfedJail } from '../../fail2ban/unfed.js';
+import { bansAddressesOnly, prefixInUse } from '../../sinks/ban-target.js';
 import { PAIR } from '../../sinks/pair.js';
 import type { Finding } from '../../sinks/sink.js';
 import { count } from '../terminal.js';
@@ -29,6 +30,7 @@ export async function inspectFail2ban(config: Config): Promise<Finding[]> {
     ...(await filter()),
     ...(await jail(config, sink.directory)),
     ...jailFile(config, sink.directory),
+    prefix(config),
     ...helper(),
   ];
 }
@@ -38,6 +40,29 @@ const noSink: Finding = {
   what: 'no sink of type fail2ban: nobody is banned',
   next: 'add one to sinks if failed logins should be banned: auth: { type: fail2ban }',
 };
+
+/** What an IPv6 attacker is banned by. The default was 128 in earlier releases, and stands in the configuration files that they installed. */
+function prefix({ fail2ban }: Config): Finding {
+  const inUse = prefixInUse(fail2ban);
+  if (bansAddressesOnly(fail2ban)) {
+    const what = `banaction ${fail2ban.banaction} takes no networks: an IPv6 attacker is banned by his address alone, and has others`;
+    const next = 'take iptables-multiport or nftables, or set fail2ban.ipv6_prefix: 128 if that will do';
+    return { level: 'warning', what, next };
+  }
+  if (inUse === 128) {
+    const what =
+      'fail2ban.ipv6_prefix is 128: an IPv6 attacker is banned by his address alone, and has others of the same /64';
+    return {
+      level: 'warning',
+      what,
+      next: 'set it to 64, the default, and run install.sh --reconfigure',
+    };
+  }
+  return {
+    level: 'ok',
+    what: `an IPv6 attacker is banned by his /${inUse} (fail2ban.ipv6_prefix; 64 is the default, which was 128 in earlier releases)`,
+  };
+}
 
 /** The daemon itself may not ask fail2ban; without this the page shows no bans and lifts none. */
 function helper(): Finding[] {
