@@ -1,5 +1,4 @@
 import { createMiddleware } from 'hono/factory';
-import type { ClientAddresses } from './client-address.js';
 import type { ApiDeps } from './deps.js';
 import type { ApiContext, ApiEnv, Identity } from './env.js';
 import { LOGIN } from './paths.js';
@@ -14,7 +13,6 @@ const BEARER = /^Bearer(?:\s|$)/i;
 
 export interface AuthOptions {
   readonly deps: ApiDeps;
-  readonly addresses: ClientAddresses;
   readonly channel: 'http' | 'socket';
 }
 
@@ -22,11 +20,8 @@ export interface AuthOptions {
  * Finds out who asks: by bearer token, by session cookie, by the socket. A token that is wrong ends the request here; none at all
  * does not, nor does what a proxy that asks for a password itself hands on to us: that is another scheme.
  */
-export function identify({ deps, addresses, channel }: AuthOptions) {
+export function identify({ deps, channel }: AuthOptions) {
   return createMiddleware<ApiEnv>(async (c, next) => {
-    const socket = c.env?.incoming?.socket;
-    const encrypted = socket !== undefined && 'encrypted' in socket;
-    c.set('client', addresses.of(socket?.remoteAddress, encrypted, c.req));
     c.set('csrf', '');
     c.set('identity', null);
     if (channel === 'socket') {

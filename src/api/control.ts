@@ -1,9 +1,10 @@
-import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { dirname } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
 import { AuditdError, messageOf } from '../errors.js';
+import { listenOnPath, ownSocket } from './unix-socket.js';
 
 /** What the daemon lets others see and do through its control socket. */
 export interface ControlTarget {
@@ -73,8 +74,8 @@ export async function openControlSocket(path: string, target: ControlTarget): Pr
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
     rmSync(path, { force: true });
-    await listen(server, path);
-    chmodSync(path, 0o660);
+    await listenOnPath(server, path);
+    ownSocket(path, 0o660, null);
   } catch (error) {
     throw new AuditdError(
       'STATE_UNUSABLE',
@@ -90,17 +91,4 @@ export async function openControlSocket(path: string, target: ControlTarget): Pr
         rmSync(path, { force: true });
       }),
   };
-}
-
-/** The mask keeps others out between bind and chmod. */
-function listen(server: Server, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const mask = process.umask(0o117);
-    server.once('error', reject);
-    server.listen(path, () => {
-      server.off('error', reject);
-      resolve();
-    });
-    process.umask(mask); // bind happens inside listen(), before it returns
-  });
 }

@@ -4,15 +4,18 @@ import { createServer as createTlsServer } from 'node:https';
 import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
 import type { Logger } from 'pino';
+import { NetworkSet } from '../audit/address.js';
 import { type ApiConfig, listenAddress } from '../config/api.js';
 import { codeOf, messageOf } from '../errors.js';
+import { groupId } from '../sinks/ground.js';
 import { Connections } from './connections.js';
 import type { ApiEnv } from './env.js';
 import { problemText } from './problem.js';
 import type { ApiStatus } from './status.js';
+import { clearSocketPath, listenOnPath, ownSocket } from './unix-socket.js';
 
 export interface ApiListener {
-  status(): ApiStatus;
+  status(): Omit<ApiStatus, 'refused_host'>;
   connections(): number;
   close(): Promise<void>;
 }
@@ -26,8 +29,8 @@ const REQUEST_MS = 15_000;
 const SILENCE_MS = 30_000;
 const KEEP_ALIVE_MS = 5_000;
 const CHECKED_MS = 1_000;
-/** Those included that are still at their TLS handshake; before that Connections makes room. */
-const MOST_SOCKETS = 2_048;
+/** Connections makes room long before; those that it closes count until the event loop turns. */
+const MOST_SOCKETS = 4_096;
 
 /**
  * Listens, and goes on trying where that can't be done (the port is taken, a certificate is missing): the daemon ships all the
@@ -53,7 +56,7 @@ class Listener implements ApiListener {
     this.open();
   }
 
-  status(): ApiStatus {
+  status(): Omit<ApiStatus, 'refused_host'> {
     return { state: this.state, listen: this.config.listen, error: this.error };
   }
 
@@ -70,6 +73,7 @@ class Listener implements ApiListener {
     return new Promise((resolve) => {
       server.close(() => resolve());
       server.closeAllConnections();
+      this.connected?.destroyAll();
     });
   }
 
@@ -82,15 +86,49 @@ class Listener implements ApiListener {
       return;
     }
     this.server = server;
-    this.connected = new Connections(server, this.config.tls === null ? 'connection' : 'secureConnection');
-    server.on('error', (error) => this.failed(error));
+    const address = listenAddress(this.config.listen) ?? { kind: 'tcp', host: '127.0.0.1', port: 0 };
+    const proxies = new NetworkSet(this.config.trusted_proxies);
+    this.connected = new Connections(server, (peer) =>
+      peer === null ? address.kind === 'unix' : proxies.contains(peer),
+    );
     server.on('clientError', refuse);
-    const { host, port } = listenAddress(this.config.listen) ?? { host: '127.0.0.1', port: 0 };
-    server.listen({ host, port }, () => {
-      this.state = 'listening';
-      this.error = null;
-      this.log.info({ listen: this.config.listen }, `the API listens on ${this.config.listen}`);
-    });
+    if (address.kind === 'unix') {
+      this.openSocket(server, address.path).then(
+        () => this.listening(),
+        (error: unknown) => this.failed(error),
+      );
+      return;
+    }
+    server.on('error', (error) => this.failed(error));
+    server.listen({ host: address.host, port: address.port }, () => this.listening());
+  }
+
+  private async openSocket(server: Server, path: string): Promise<void> {
+    const { socket_group: group, socket_mode: mode } = this.config;
+    const gid = group === null ? null : groupId(group);
+    if (group !== null && gid === null)
+      throw new Error(`there is no group ${group}; name another under api.socket_group`);
+    await clearSocketPath(path);
+    if (this.closed) return;
+    await listenOnPath(server, path);
+    try {
+      ownSocket(path, mode, gid);
+    } catch (error) {
+      server.close();
+      if (codeOf(error) !== 'EPERM') throw error;
+      throw new Error(
+        `the daemon may not give ${path} to the group ${group}: let it be in that group (systemctl edit postern-auditd: SupplementaryGroups=${group})`,
+        { cause: error },
+      );
+    }
+    server.on('error', (error) => this.failed(error));
+  }
+
+  private listening(): void {
+    if (this.closed) return;
+    this.state = 'listening';
+    this.error = null;
+    this.log.info({ listen: this.config.listen }, `the API listens on ${this.config.listen}`);
   }
 
   private create(): Server {
@@ -135,21 +173,34 @@ class Listener implements ApiListener {
 }
 
 function wordsOf(error: unknown, listen: string): string {
+  const path = listenAddress(listen)?.kind === 'unix' ? listen.slice('unix:'.length) : null;
+  const start = `the API can't listen on ${listen}`;
   switch (codeOf(error)) {
     case 'EADDRINUSE':
-      return `the API can't listen on ${listen}: another program does. Name another port under api.listen, or see who: ss -ltnp`;
+      return path === null
+        ? `${start}: another program does. Name another port under api.listen, or see who: ss -ltnp`
+        : `${start}: another program does. Name another path under api.listen, or see who: ss -lxp`;
     case 'EADDRNOTAVAIL':
-      return `the API can't listen on ${listen}: this host has no such address. Name another under api.listen`;
+      return `${start}: this host has no such address. Name another under api.listen`;
     case 'EACCES':
-      return `the API may not listen on ${listen}: name a port from 1024 under api.listen`;
+    case 'EROFS':
+      return path === null
+        ? `the API may not listen on ${listen}: name a port from 1024 under api.listen`
+        : `the API may not make ${path}: name a path in /run/postern-auditd under api.listen`;
+    case 'EEXIST':
+      return `${start}: what is there is no socket. Move it away, or name another path under api.listen`;
     default:
-      return `the API can't listen on ${listen}: ${messageOf(error)}`;
+      return `${start}: ${messageOf(error)}`;
   }
 }
 
-/** What is no HTTP, or too much of it, is told so before its connection is closed. */
+/**
+ * What is no HTTP, or too much of it, is told so before its connection is closed. All else is closed at once: over a TLS handshake that
+ * failed or took too long nothing can be said, and waiting for that would keep the connection for ever.
+ */
 function refuse(error: Error, socket: import('node:stream').Duplex): void {
-  if (codeOf(error) === 'ECONNRESET' || !socket.writable) {
+  const isHttp = /^(HPE_|ERR_HTTP_)/.test(codeOf(error) ?? '');
+  if (!isHttp || !socket.writable) {
     socket.destroy();
     return;
   }

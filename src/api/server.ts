@@ -1,11 +1,14 @@
 import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
+import { createMiddleware } from 'hono/factory';
+import { listenAddress } from '../config/api.js';
 import { identify } from './auth.js';
 import { ClientAddresses } from './client-address.js';
 import { guardChanges } from './csrf.js';
 import type { ApiDeps } from './deps.js';
 import type { ApiEnv } from './env.js';
 import { secured } from './headers.js';
+import { guardHost, type HostGuard } from './hosts.js';
 import { measured } from './measured.js';
 import { notOurs } from './methods.js';
 import { pages } from './pages/pages.js';
@@ -25,18 +28,15 @@ const MOST_BODY = 64 * 1024;
 /**
  * The API and the pages. A new noun docks here with a file of its own under routes/.
  *
- * @param channel `socket`: whoever asks has been let in by the mode of the control socket
+ * @param guard which hosts requests may name; null for the control socket: whoever asks has been let in by its mode
  */
-export function createApi(deps: ApiDeps, channel: 'http' | 'socket' = 'http'): Hono<ApiEnv> {
+export function createApi(deps: ApiDeps, guard: HostGuard | null): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
-  const addresses = new ClientAddresses(deps.config.trusted_proxies, (peer) =>
-    deps.log.warn(
-      { peer },
-      `${peer} sends X-Forwarded-For, and is not believed. If it is your proxy, add it to api.trusted_proxies: until then all who come through it are ${peer}`,
-    ),
-  );
+  const channel = guard === null ? 'socket' : 'http';
   app.use(secured);
   app.use(measured(deps.metrics));
+  app.use(locate(deps, channel));
+  if (guard !== null) app.use(guardHost(guard));
   app.onError((error, c) => {
     const answer = problemOf(c, error);
     if (answer.status === 500) deps.log.error({ err: error, path: c.req.path }, 'a request failed');
@@ -44,7 +44,7 @@ export function createApi(deps: ApiDeps, channel: 'http' | 'socket' = 'http'): H
   });
   app.notFound(notOurs(app));
   app.route('/', health(deps));
-  app.use(identify({ deps, addresses, channel }));
+  app.use(identify({ deps, channel }));
   app.use(
     bodyLimit({
       maxSize: MOST_BODY,
@@ -62,4 +62,29 @@ export function createApi(deps: ApiDeps, channel: 'http' | 'socket' = 'http'): H
   if (channel === 'socket') app.route('/', tokens(deps));
   if (channel === 'http') app.route('/', pages(deps));
   return app;
+}
+
+/** Finds out where a request comes from. */
+function locate({ config, log }: ApiDeps, channel: 'http' | 'socket') {
+  const ignored = (peer: string | null) => {
+    if (peer === null) {
+      log.warn(
+        `the proxy at ${config.listen} sends no X-Forwarded-For: nobody who guesses tokens through it is banned. Let it set the header (docs/API.md)`,
+      );
+      return;
+    }
+    log.warn(
+      { peer },
+      `${peer} sends X-Forwarded-For, and is not believed. If it is your proxy, add it to api.trusted_proxies: until then all who come through it are ${peer}`,
+    );
+  };
+  // A connection over TCP that was reset has no address either: only where it can't be one is nobody's address the proxy's.
+  const isProxySocket = channel === 'http' && listenAddress(config.listen)?.kind === 'unix';
+  const addresses = new ClientAddresses(config.trusted_proxies, ignored, isProxySocket ? 'proxy' : 'local');
+  return createMiddleware<ApiEnv>(async (c, next) => {
+    const socket = c.env?.incoming?.socket;
+    const encrypted = socket !== undefined && 'encrypted' in socket;
+    c.set('client', addresses.of(socket?.remoteAddress, encrypted, c.req));
+    return next();
+  });
 }

@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import type Database from 'better-sqlite3';
 import type { Hono } from 'hono';
 import type { Logger } from 'pino';
@@ -10,6 +11,7 @@ import { createRecorder, type NewEntry } from '../recorder/recorder.js';
 import type { ApiDeps } from './deps.js';
 import type { ApiEnv } from './env.js';
 import { type FailureRule, Failures } from './failures.js';
+import { certificateNames, type HostGuard, type RefusedHost } from './hosts.js';
 import { type ApiListener, openApi } from './listener.js';
 import { Live } from './live.js';
 import { ApiMetrics } from './metrics.js';
@@ -45,6 +47,7 @@ export class ApiService {
   private failures: Failures | null = null;
   private served: { config: ServedConfig; queries: QueryService; socket: Hono<ApiEnv> } | null = null;
   private listener: ApiListener | null = null;
+  private refusedHost: RefusedHost | null = null;
 
   constructor(private readonly options: ApiServiceOptions) {
     const { db, clock, onRecorded } = options;
@@ -62,10 +65,11 @@ export class ApiService {
     if (this.served !== null && sameFor(this.served.config, config)) return;
     await this.close();
     const { log } = this.options;
+    this.refusedHost = null;
     const queries = createTwoQueries({ ...queryOptionsOf(config), timeLimit: QUERY_LIMIT_MS });
     const deps = this.depsOf(config, queries);
-    this.served = { config, queries, socket: createApi(deps, 'socket') };
-    if (config.api.enabled) this.listener = openApi(createApi(deps), config.api, log);
+    this.served = { config, queries, socket: createApi(deps, null) };
+    if (config.api.enabled) this.listener = openApi(createApi(deps, this.guardOf(config)), config.api, log);
   }
 
   /** What the control socket does not know itself. */
@@ -74,7 +78,8 @@ export class ApiService {
   }
 
   status(): ApiStatus {
-    return this.listener?.status() ?? { state: 'off', listen: null, error: null };
+    const status = this.listener?.status() ?? { state: 'off', listen: null, error: null };
+    return { ...status, refused_host: this.refusedHost };
   }
 
   async close(): Promise<void> {
@@ -83,6 +88,29 @@ export class ApiService {
     this.served = null;
     await listener?.close();
     await served?.queries.close();
+  }
+
+  private guardOf({ api, server }: ServedConfig): HostGuard {
+    const { clock, log } = this.options;
+    const own = [server, hostname()];
+    let certificate: string[] = []; // which may come later: the listener waits for it
+    let isSaid = false;
+    return {
+      config: api,
+      ownNames: () => {
+        if (api.tls !== null && certificate.length === 0) certificate = certificateNames(api.tls.cert);
+        return [...own, ...certificate];
+      },
+      onRefused: (host) => {
+        this.refusedHost = { host, at: clock() };
+        if (isSaid) return;
+        isSaid = true;
+        log.warn(
+          { host },
+          `a request for the host ${JSON.stringify(host)} was refused. If that is a name of this server, add it to api.hosts; if a proxy stands in front, name it under api.trusted_proxies`,
+        );
+      },
+    };
   }
 
   private failuresBy(rule: FailureRule): Failures {

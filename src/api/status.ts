@@ -1,6 +1,7 @@
 import type { FleetStatus } from '../fleet/status.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
+import type { RefusedHost } from './hosts.js';
 
 /** What the API says of itself in `status`. */
 export interface ApiStatus {
@@ -9,6 +10,8 @@ export interface ApiStatus {
   readonly listen: string | null;
   /** Why it does not listen. */
   readonly error: string | null;
+  /** The last request that was refused for its Host since this configuration was read; missing from an older daemon. */
+  readonly refused_host?: RefusedHost | null;
 }
 
 /** What the daemon says of itself. */

@@ -1,7 +1,11 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { parseTarget } from './syslog.js';
-import { absolutePath, only } from './units.js';
+import { absolutePath, fileMode, only } from './units.js';
+
+const NAME = 'a host name such as audit.example.net, *.example.net for all below it, or "*" for any';
+const HOST_NAME = /^(?:\*|(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?)$/i;
+const LISTEN = 'an address and a port such as "127.0.0.1:8181", or "unix:" and an absolute path';
 
 const tls = z.strictObject({
   cert: absolutePath.describe('Certificate with its chain, a PEM file.'),
@@ -13,9 +17,30 @@ export const api = z
     enabled: z.boolean().default(true).describe('Whether the HTTP API, the page and /metrics are served.'),
     listen: z
       .string()
-      .refine((text) => listenAddress(text) !== null, only('an address and a port, such as "127.0.0.1:8181"'))
+      .refine((text) => listenAddress(text) !== null, only(LISTEN))
       .default('127.0.0.1:8181')
-      .describe('Address and port; beyond loopback it takes tls, or allow_remote.'),
+      .describe(
+        'Address and port; beyond loopback it takes tls, or allow_remote. Or `unix:/path/of/socket` for a proxy on this host: whoever may open the socket is believed like a trusted proxy.',
+      ),
+    socket_mode: fileMode
+      .prefault('0660')
+      .describe('Mode of the unix socket that `listen` names: who may open it may name any client address.'),
+    socket_group: z
+      .string()
+      .min(1)
+      .nullable()
+      .default(null)
+      .describe(
+        "Group of that socket, such as the proxy's, www-data; the daemon has to be in it. Null: its own.",
+      ),
+    hosts: z
+      .array(z.string().regex(HOST_NAME, only(NAME)))
+      .min(1)
+      .nullable()
+      .default(null)
+      .describe(
+        "Names that requests may carry in Host; `*.example.net` means all below it. Null: localhost, the server's name, those of the certificate, and any that a trusted proxy brings. Addresses may always stand there.",
+      ),
     allow_remote: z
       .boolean()
       .default(false)
@@ -37,11 +62,19 @@ export const api = z
 
 export type ApiConfig = z.infer<typeof api>;
 
-/** Host without brackets, and port; null if it is no address with a port. */
-export function listenAddress(text: string): { readonly host: string; readonly port: number } | null {
+export type ListenAddress =
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string };
+
+/** Host without brackets, and port; or the path of a unix socket. Null if it is neither. */
+export function listenAddress(text: string): ListenAddress | null {
+  if (text.startsWith('unix:')) {
+    const path = text.slice('unix:'.length);
+    return absolutePath.safeParse(path).success && !path.endsWith('/') ? { kind: 'unix', path } : null;
+  }
   const target = parseTarget(text);
   if (target?.kind !== 'host' || (isIP(target.host) === 0 && target.host !== 'localhost')) return null;
-  return { host: target.host, port: target.port };
+  return { kind: 'tcp', host: target.host, port: target.port };
 }
 
 /** Whether only this host itself can reach it. */

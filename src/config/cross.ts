@@ -25,11 +25,28 @@ export function crossProblems(config: Config): Problem[] {
   ];
 }
 
-function sockets({ control }: Config): Problem[] {
-  const bytes = Buffer.byteLength(control);
+function sockets({ control, api }: Config): Problem[] {
+  const listen = listenAddress(api.listen);
+  const path = listen?.kind === 'unix' ? listen.path : null;
+  return [
+    ...socketPath(['control'], control),
+    ...(path === null ? [] : socketPath(['api', 'listen'], path)),
+    ...(path === null || normalized(path) !== normalized(control)
+      ? []
+      : [
+          problem(
+            ['api', 'listen'],
+            `found the control socket's own path, whose users have all rights; allowed is another one`,
+          ),
+        ]),
+  ];
+}
+
+function socketPath(path: Path, file: string): Problem[] {
+  const bytes = Buffer.byteLength(file);
   if (bytes <= SOCKET_PATH_BYTES) return [];
   const allowed = `${SOCKET_PATH_BYTES} for a unix socket`;
-  return [problem(['control'], `found a path of ${bytes} bytes, allowed are ${allowed}`)];
+  return [problem(path, `found a path of ${bytes} bytes, allowed are ${allowed}`)];
 }
 
 /** Each kind of file has a directory of its own: rolled files are counted and removed by their names. */
@@ -157,8 +174,13 @@ function notNetworks(path: Path, entries: readonly string[]): Problem[] {
 /** Tokens don't cross a network in the clear unless somebody says so. */
 function listening({ api }: Config): Problem[] {
   const { enabled, listen, tls, allow_remote: allowed } = api;
-  const { host } = listenAddress(listen) ?? { host: 'localhost' };
-  if (!enabled || tls !== null || allowed || isLoopback(host)) return [];
+  const address = listenAddress(listen);
+  if (!enabled || address === null) return [];
+  if (address.kind === 'unix') {
+    const message = 'found a certificate for a unix socket, which nobody overhears; allowed is null';
+    return tls === null ? [] : [problem(['api', 'tls'], message)];
+  }
+  if (tls !== null || allowed || isLoopback(address.host)) return [];
   const message = `found ${quoted(listen)}, which other hosts reach; allowed is an address of loopback (127.0.0.1:8181), or api.tls with a certificate, or api.allow_remote: true (tokens then cross the network in the clear)`;
   return [problem(['api', 'listen'], message)];
 }

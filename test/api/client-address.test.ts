@@ -45,13 +45,26 @@ describe('the address of a client', () => {
   });
 
   it('of who names another and is not believed is told once', () => {
-    const told: string[] = [];
+    const told: Array<string | null> = [];
     const strict = new ClientAddresses([], (peer) => told.push(peer));
     for (const peer of ['127.0.0.1', '127.0.0.1', '203.0.113.7']) {
       const headers = { header: (name: string) => (name === 'x-forwarded-for' ? '198.51.100.1' : undefined) };
       expect(strict.of(peer, false, headers).address).toBe(peer);
     }
     expect(told).toEqual(['127.0.0.1']);
+  });
+
+  it('at the unix socket is what the proxy there says, and nobody if it says nothing', () => {
+    const told: Array<string | null> = [];
+    const behind = new ClientAddresses(['10.0.0.0/8'], (peer) => told.push(peer), 'proxy');
+    const at = (forwarded?: string) =>
+      behind.of(undefined, false, { header: (name) => (name === 'x-forwarded-for' ? forwarded : undefined) });
+    expect(at('198.51.100.1, 203.0.113.7')).toMatchObject({ address: '203.0.113.7', viaProxy: true });
+    expect(at('203.0.113.7, 10.9.9.9').address).toBe('203.0.113.7');
+    expect(told).toEqual([]);
+    expect([at().address, at().address]).toEqual([null, null]);
+    expect(told).toEqual([null]);
+    expect(behind.of('203.0.113.7', false, { header: () => '198.51.100.1' }).address).toBe('203.0.113.7');
   });
 
   it('https and the host are believed of a trusted proxy alone', () => {

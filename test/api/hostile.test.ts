@@ -38,24 +38,28 @@ async function ships(): Promise<void> {
 
 describe('too much, or what is no HTTP', () => {
   it.each([
-    ['headers beyond 16 KiB', `GET / HTTP/1.1\r\nHost: x\r\n${'A: b\r\n'.repeat(20_000)}\r\n`, 431],
+    ['headers beyond 16 KiB', `GET / HTTP/1.1\r\nHost: localhost\r\n${'A: b\r\n'.repeat(20_000)}\r\n`, 431],
     [
       'an address beyond 16 KiB',
-      `GET /api/audit-log?q=${'x'.repeat(50_000)} HTTP/1.1\r\nHost: x\r\n\r\n`,
+      `GET /api/audit-log?q=${'x'.repeat(50_000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
       431,
     ],
     ['something else', '\u0016\u0003\u0001\u0002\u0000', 400],
     ['a bad host', 'GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n', 400],
     ['no host', 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n', 400],
-    ['an address of 2 MB', `GET /api/audit-log?q=${'x'.repeat(2_000_000)} HTTP/1.1\r\nHost: x\r\n\r\n`, 431],
+    [
+      'an address of 2 MB',
+      `GET /api/audit-log?q=${'x'.repeat(2_000_000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+      431,
+    ],
     [
       'two lengths',
-      'POST /audit-log/login HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n',
+      'POST /audit-log/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n',
       400,
     ],
     [
       'a smuggled request',
-      'POST /audit-log/login HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+      'POST /audit-log/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
       400,
     ],
   ])('%s', async (_, text, status) => {
@@ -134,7 +138,7 @@ describe(`${CLIENTS} slow clients`, () => {
     let closed = 0;
     for (let n = 0; n < CLIENTS; n++) {
       const socket = connect(rig.port, '127.0.0.1', () =>
-        socket.write('GET /api/audit-log HTTP/1.1\r\nHost: x\r\n'),
+        socket.write('GET /api/audit-log HTTP/1.1\r\nHost: localhost\r\n'),
       );
       socket.on('error', () => undefined);
       socket.on('close', () => closed++);
@@ -166,7 +170,7 @@ describe(`${CLIENTS} slow clients`, () => {
       for (let n = 0; n < 1_500; n++) rig.daemon.record({ action: 'setting.update', details: { n, text } });
     })();
     await rig.daemon.shipped();
-    const ask = `GET /api/audit-log?limit=0 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`;
+    const ask = `GET /api/audit-log?limit=0 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\n\r\n`;
     const first: string[] = [];
     const sockets = Array.from({ length: 10 }, () => {
       const socket = connect(rig.port, '127.0.0.1', () => socket.write(ask));
@@ -228,7 +232,7 @@ describe(`${GONE} clients who go right after asking`, () => {
     async (path) => {
       const one = (n: number) =>
         new Promise<void>((done) => {
-          const ask = `GET ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`;
+          const ask = `GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${token}\r\n\r\n`;
           const socket = connect(rig.port, '127.0.0.1', () =>
             socket.write(ask, () =>
               n % 3 === 0 ? socket.resetAndDestroy() : setTimeout(() => socket.destroy(), n % 5),

@@ -24,11 +24,12 @@ class Nginx {
   readonly directory = mkdtempSync(join(tmpdir(), 'postern-nginx-'));
   private readonly child: ChildProcess;
 
+  /** @param upstream the line of the recipe that leads to the API */
   constructor(
     readonly port: number,
-    api: number,
+    upstream: string,
   ) {
-    const recipe = documented('nginx', 'proxy_pass').replace('127.0.0.1:8181', `127.0.0.1:${api}`);
+    const recipe = documented('nginx', 'location ~').replace(/proxy_pass [^;]*;/, upstream);
     const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
       .map((name) => `${name}_temp_path ${this.directory}/${name};`)
       .join(' ');
@@ -69,31 +70,53 @@ ${recipe} } }`,
   }
 }
 
-describe.skipIf(missing)('behind nginx, set up as the docs say', () => {
+/** The two ways that the docs know: nginx reaches the API by its port, or by a unix socket. */
+const WAYS = ['port', 'unix socket'] as const;
+
+describe.skipIf(missing).each(WAYS)('behind nginx, set up as the docs say, at the %s', (way) => {
+  const directory = mkdtempSync(join(tmpdir(), 'postern-upstream-'));
+  const socket = join(directory, 'api.sock');
   let rig: ApiRig;
   let nginx: Nginx;
   let token: string;
   let cookie = '';
   let csrf = '';
-  const addresses = () =>
-    rig
-      .ask('/api/audit-log?action=auth.login_failure', token)
-      .then((answer) => answer.json().entries.map((entry: { ip_address: string }) => entry.ip_address));
+  const addresses = async () => {
+    const headers = { authorization: `Bearer ${token}` };
+    const answer = await fetch(nginx.url('/api/audit-log?action=auth.login_failure'), { headers });
+    const { entries } = (await answer.json()) as { entries: Array<{ ip_address: string }> };
+    return entries.map(({ ip_address: address }) => address);
+  };
 
-  beforeAll(async () => {
+  /** The daemon with the YAML of the docs, and the line of nginx that leads to it. */
+  async function start(): Promise<string> {
+    if (way === 'unix socket') {
+      const yaml = documented('yaml', 'unix:');
+      const [, more = ''] = /listen: \S+, (.*) \}/.exec(yaml) ?? [];
+      const [, listen = ''] = /listen: "(\S+)"/.exec(yaml) ?? [];
+      expect(documented('nginx', 'http://unix:')).toContain(`http://${listen};`);
+      rig = await ApiRig.start(more.replace('www-data', 'root'), '', `unix:${socket}`);
+      return documented('nginx', 'http://unix:').replace(listen, `unix:${socket}`);
+    }
     const [, trusted = ''] =
       /(trusted_proxies: \[.*\])/.exec(documented('yaml', 'trusted_proxies: ["')) ?? [];
     rig = await ApiRig.start(trusted);
+    return `proxy_pass http://127.0.0.1:${rig.port};`;
+  }
+
+  beforeAll(async () => {
+    const upstream = await start();
     for (let n = 1; n <= 60; n++)
       rig.daemon.record({ action: n % 2 === 0 ? 'proxy_host.update' : 'user.update', resourceId: n });
     await rig.daemon.shipped();
     token = await rig.token('reader', 'admin');
-    nginx = new Nginx(await freePort(), rig.port);
+    nginx = new Nginx(await freePort(), upstream);
     await nginx.ready();
   });
   afterAll(async () => {
     await nginx?.close();
     await rig?.close();
+    rmSync(directory, { recursive: true, force: true });
   });
 
   it.each([
@@ -175,10 +198,21 @@ describe.skipIf(missing)('behind nginx, set up as the docs say', () => {
     stop.abort();
   });
 
+  it('any name that leads to nginx is taken, as it is not asked which it has', async () => {
+    const command = ['-sS', '-o', '/dev/null', '-w', '%{http_code}', '-H', 'Host: audit.example.net'];
+    expect(execFileSync('curl', [...command, nginx.url('/audit-log/login')], { encoding: 'utf8' })).toBe(
+      '200',
+    );
+  });
+
   it('a client is who nginx saw, whatever he writes into the header; beside nginx nobody is believed but this host', async () => {
     const guess = (url: string, forwarded: string) =>
       fetch(url, { headers: { authorization: 'Bearer x', 'x-forwarded-for': forwarded } });
     expect((await guess(nginx.url('/api/audit-log'), '203.0.113.50, 203.0.113.51')).status).toBe(401);
+    if (way === 'unix socket') {
+      expect(await addresses()).toEqual(['127.0.0.1']);
+      return;
+    }
     const headers = { authorization: 'Bearer x', 'x-forwarded-for': '203.0.113.52' };
     expect((await rig.raw('/api/audit-log', headers, '127.0.0.2')).status).toBe(401);
     expect(await addresses()).toEqual(['127.0.0.2', '127.0.0.1']);

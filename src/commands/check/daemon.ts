@@ -29,6 +29,13 @@ export async function inspectDaemon({ config, path }: LoadedConfig): Promise<Fin
     const what = `it runs with ${status.config ?? 'the defaults'}, looked at was ${path ?? 'the defaults'}`;
     findings.push({ level: 'warning', what, next: 'name its file with --config' });
   }
+  const refused = status.api?.refused_host ?? null;
+  if (refused !== null) {
+    const what = `the API refused a request for the host ${JSON.stringify(refused.host)} at ${new Date(refused.at).toISOString()}`;
+    const next =
+      'if that is a name of this server: api.hosts; if a proxy stands in front: api.trusted_proxies';
+    findings.push({ level: 'warning', what, next });
+  }
   for (const trouble of troubles(status)) {
     findings.push({ level: 'error', ...splitMessage(trouble) });
   }
