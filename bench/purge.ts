@@ -18,7 +18,7 @@ const ROUND_MS = 60_000;
 const PAUSE_MS = 6_000;
 /** `BENCH_SECONDS`: the purge is ended after these, in each mode. */
 const MOST_MS = Number(process.env.BENCH_SECONDS ?? Number.POSITIVE_INFINITY) * 1_000;
-const SENT = 1_000;
+const IN_ARCHIVE = 100_000;
 const DIST = resolve(import.meta.dirname, '../../dist');
 
 /** Of the writer: what its commits took, in milliseconds, and how many met a lock for 100 ms. */
@@ -28,13 +28,14 @@ interface Figures {
 }
 
 /** What is used of dist/. */
-interface Named {
-  readonly id: number;
-  readonly columns: object;
+interface Manifest {
+  readonly sequence: number;
+  readonly sha256: string;
+  readonly blocks: readonly unknown[];
 }
 interface Modules {
   readonly openPurger: (options: object) => Promise<{
-    purge(rows: unknown): Promise<Record<'deleted' | 'lock_ms' | 'commits' | 'busy', number>>;
+    purge(piece: object): Promise<Record<'deleted' | 'lock_ms' | 'commits' | 'busy', number>>;
     end(): Promise<unknown>;
     close(): void;
   }>;
@@ -42,8 +43,11 @@ interface Modules {
     db: Database.Database,
     config: object,
     reader: object,
-  ) => { after(id: number, upTo: number, limit: number): Named[] };
-  readonly rowHash: (row: Named) => string;
+  ) => { readonly shape: object; after(id: number, upTo: number, limit: number): object[] };
+  readonly createArchive: (options: object) => {
+    add(row: object): void;
+    finish(again: () => object[]): Promise<Manifest>;
+  };
   readonly parseConfig: (text: string, file: string) => { readonly source: object };
 }
 
@@ -63,18 +67,24 @@ async function purgeBeside(synchronous: 'FULL' | 'NORMAL'): Promise<void> {
       [
         'retention/purge/client.js',
         'retention/archive/table.js',
-        'retention/purge/row-hash.js',
+        'retention/archive/write.js',
         'config/load.js',
       ].map((file) => import(join(DIST, file))),
     )),
   );
   const configPath = join(rig.directory, 'config.yml');
-  const text = `source: { database: ${rig.database} }\nretention: { enabled: true, keep: { default: 1y } }\n`;
+  const text = `source: { database: ${rig.database} }\nretention: { enabled: true, keep: { default: 1y }, archive: { directory: ${rig.directory}/archive } }\n`;
   writeFileSync(configPath, text);
   const { db } = rig.open(synchronous);
   createAuditTable(db);
   fill(db);
   db.pragma('wal_checkpoint(TRUNCATE)');
+  const archives = await archiveAll(
+    db,
+    modules,
+    modules.parseConfig(text, configPath).source,
+    `${rig.directory}/archive`,
+  );
   // Only now: beside one that waits to write the WAL of the filling would never be begun anew.
   const writer = fork(join(import.meta.dirname, 'purge-writer.js'), [rig.database, synchronous], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -98,15 +108,9 @@ async function purgeBeside(synchronous: 'FULL' | 'NORMAL'): Promise<void> {
     const begin = performance.now();
     let [deleted, commits, lock, busy, largest, paused] = [0, 0, 0, 0, 0, 0];
     let round = begin;
-    const { source } = modules.parseConfig(text, configPath);
-    for (let after = 0; after < ROWS && performance.now() - begin < MOST_MS; ) {
-      const rows = new modules.TableRows(db, source, { identify: () => ({ id: '', length: 0 }) }).after(
-        after,
-        ROWS,
-        SENT,
-      );
-      const purged = await purger.purge(rows.map((row) => [row.id, modules.rowHash(row)]));
-      after = rows.at(-1)?.id ?? ROWS;
+    for (const piece of archives) {
+      if (performance.now() - begin >= MOST_MS) break;
+      const purged = await purger.purge(piece);
       deleted += purged.deleted;
       commits += purged.commits;
       busy += purged.busy;
@@ -142,6 +146,40 @@ async function purgeBeside(synchronous: 'FULL' | 'NORMAL'): Promise<void> {
     db.close();
     await rig.close();
   }
+}
+
+/** Archives of all rows. @returns the pieces in which the purge is asked for them */
+async function archiveAll(
+  db: Database.Database,
+  { TableRows, createArchive }: Modules,
+  source: object,
+  directory: string,
+): Promise<object[]> {
+  const rows = new TableRows(db, source, { identify: () => ({ id: '', length: 0 }) });
+  const pieces: object[] = [];
+  for (let after = 0; after < ROWS; after += IN_ARCHIVE) {
+    const some = rows.after(after, ROWS, IN_ARCHIVE).map((row) => ({ ...row, time: null }));
+    const known = new Map(some.map((row) => [(row as unknown as { id: number }).id, row]));
+    const writer = createArchive({
+      directory,
+      source: 'postern',
+      sourceId: '0'.repeat(32),
+      timeline: 1,
+      table: rows.shape,
+      month: 'undated',
+      run: 'bench',
+      compression: 'gzip',
+      sign: null,
+      clock: Date.now,
+    });
+    for (const row of some) writer.add(row);
+    const again = (ids: number[]) => ids.flatMap((id) => known.get(id) ?? []);
+    const { sequence, sha256, blocks } = await writer.finish(again as () => object[]);
+    const archive = `${String(sequence).padStart(6, '0')}-postern-t1-undated.manifest.json`;
+    const piece = { archive, sha256, below: Number.MAX_SAFE_INTEGER };
+    pieces.push(...blocks.map((_, block) => ({ ...piece, block })));
+  }
+  return pieces;
 }
 
 /** Rows of two years ago, with every column and index. */

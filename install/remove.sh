@@ -19,7 +19,7 @@ uninstall() {
   local name units=$TOTAL_CHANGES
   remove_helper
   remove_purge
-  for name in identity places archive notify; do remove_path "$DROP_INS/$name.conf"; done
+  for name in identity places archive retention notify; do remove_path "$DROP_INS/$name.conf"; done
   if [ -d "$DROP_INS" ] && [ "$DRY_RUN" = no ]; then
     rmdir "$DROP_INS" 2>/dev/null || say "  kept       $DROP_INS, which has drop-ins that are not ours"
   fi

@@ -95,7 +95,10 @@ give_identity() {
   drop_in identity.conf
   render_places "$directory" "${FACTS[state]}" "${FACTS[control]%/*}" "${FACTS[bans]%/*}" "${LOGS[@]}" >"$WORK/places.conf"
   drop_in places.conf
-  render_archive "${FACTS[archive]:-}" "${FACTS[state]}" >"$WORK/archive.conf"
+  # Its name comes behind places.conf, which begins the list of ExecStartPre= anew; it was archive.conf once.
+  render_archive "${FACTS[archive]:-}" "${FACTS[state]}" >"$WORK/retention.conf"
+  drop_in retention.conf
+  : >"$WORK/archive.conf"
   drop_in archive.conf
   if [ "${FACTS[notify]}" != yes ]; then
     printf '# Written by install.sh: the package node-unix-socket, by which systemd is told that the daemon is ready, is not\n# there for this machine.\n[Service]\nType=exec\nWatchdogSec=0\n'
@@ -118,12 +121,15 @@ drop_in() {
   if [ "$LAST" = changed ]; then RESTART=yes; fi
 }
 
-# own_logs: the log files belong to who wrote them; the next one must be able to go on (systemd does it for the state).
+# own_logs: the log files belong to who wrote them; the next one must be able to go on (systemd does it for the state). So do
+# archives, whose group lets the purge read them.
 own_logs() {
-  local directory
+  local directory archive=${FACTS[archive]:-}
   for directory in "${LOGS[@]}"; do
     if [ -d "$directory" ]; then change "give $directory to $RUN_USER" chown -R --no-dereference "$RUN_USER:adm" "$directory"; fi
   done
+  case $archive/ in '/' | "$UNIT_STATE"/* | "${FACTS[state]}"/*) return 0 ;; esac
+  if [ -d "$archive" ]; then change "give $archive to $RUN_USER" chown -R --no-dereference "$RUN_USER:${RUN_GROUP:-root}" "$archive"; fi
 }
 
 install_unit() {

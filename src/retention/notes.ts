@@ -14,6 +14,8 @@ export interface LastRun {
   readonly archives: number;
   /** Rows that are archived and that the purge would not delete; missing from the note of a release that did not count them. */
   readonly refused?: number;
+  /** Rows that are archived and that SQLite did not delete; missing likewise. */
+  readonly kept?: number;
   readonly held: readonly Held[];
   /** The longest that Postern's write lock was held for one commit, ms. */
   readonly lock_ms: number;

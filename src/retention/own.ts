@@ -22,14 +22,10 @@ export function deleteOwn(db: Database, named: readonly Named[]): Purged {
     const found = new Map(rows.byIds(batch.map(([id]) => id)).map((row) => [row.id, row]));
     for (const [id, hash] of batch) {
       const row = found.get(id);
-      const same = row !== undefined && rowHash(row) === hash;
-      if (same) remove.run(id);
-      const [deleted, gone, differ] = [
-        same ? 1 : 0,
-        row === undefined ? 1 : 0,
-        row !== undefined && !same ? 1 : 0,
-      ];
-      purged = sum(purged, { ...NOTHING, deleted, gone, differ });
+      if (row === undefined) purged = sum(purged, { ...NOTHING, gone: 1 });
+      else if (rowHash(row) !== hash) purged = sum(purged, { ...NOTHING, differ: 1 });
+      else if (remove.run(id).changes > 0) purged = sum(purged, { ...NOTHING, deleted: 1 });
+      else purged = sum(purged, { ...NOTHING, kept: 1, refused_ids: [id] });
     }
   });
   for (let at = 0; at < named.length; at += AT_ONCE) some(named.slice(at, at + AT_ONCE));

@@ -5,6 +5,7 @@ import { AuditdError } from '../errors.js';
 import { type AuditTable, quoteIdentifier, TableCache, type TableConfig } from '../source/columns.js';
 import type { SqlValue } from '../source/encoding.js';
 import { monthOf } from './archive/write.js';
+import { checkDeletable } from './deletable.js';
 import type { Hold } from './holds.js';
 import type { RowJudge } from './judge.js';
 import { excess, type Fate, fateOf, type Moment, mayGoEarly, momentOf } from './policy.js';
@@ -86,7 +87,10 @@ export async function planRun(options: PlanOptions): Promise<Plan> {
   }
   const count = new Count(options);
   await scan.each((row) => {
-    const early = mayGoEarly(row.fate) && row.id !== scan.newestId && (left.rows > 0 || left.bytes > 0);
+    const early =
+      mayGoEarly(row.fate, row.time, scan.moment) &&
+      row.id !== scan.newestId &&
+      (left.rows > 0 || left.bytes > 0);
     if (row.id === scan.newestId || (row.fate !== 'old' && !early)) return count.stays(row.fate);
     if (row.id >= options.limit) return count.isHeld(row.id);
     if (options.refused?.has(row.id) === true) return count.stays('young');
@@ -146,12 +150,8 @@ class Scan {
   private table(db: Database): AuditTable {
     const table = this.tables.get(db);
     if ('state' in table) throw new AuditdError('SOURCE_UNUSABLE', table.message);
-    if (!table.isView) return table;
-    const next = 'Set source.table to the table behind it, or retention.enabled to false';
-    throw new AuditdError(
-      'SOURCE_UNUSABLE',
-      `${table.name} is a view: rows can't be removed from it. ${next}`,
-    );
+    checkDeletable(db, table);
+    return table;
   }
 }
 

@@ -21,6 +21,12 @@ export interface Judged {
 const EARLIEST = Date.UTC(2001, 0, 1);
 
 /**
+ * No row goes before it is a day old, whatever `keep`, `max_rows` and `max_size` say. The purge holds to that by itself: what has
+ * just happened stays in the table for a day, also when somebody has taken the daemon over, and for receivers to fetch.
+ */
+export const LEAST_AGE_MS = 86_400_000;
+
+/**
  * `old`: may go. All others stay: `undated` and `future` always, `forever` because its category is named so, `young` until
  * it is older, or until the table is too large.
  */
@@ -39,12 +45,12 @@ export function fateOf({ time, category }: Judged, keep: Keep, { clock, referenc
   if (named === null) return 'forever';
   const age = named ?? keep.default;
   if (age === null || reference === null) return 'young';
-  return reference - time > age ? 'old' : 'young';
+  return reference - time > age && reference - time >= LEAST_AGE_MS ? 'old' : 'young';
 }
 
 /** May it go because the table is too large? A category that is named as kept for ever may not; the default may. */
-export function mayGoEarly(fate: Fate): boolean {
-  return fate === 'young';
+export function mayGoEarly(fate: Fate, time: number | null, { reference }: Moment): boolean {
+  return fate === 'young' && time !== null && reference !== null && reference - time >= LEAST_AGE_MS;
 }
 
 /** Own keys only: a category is a word of the table's. */

@@ -15,6 +15,7 @@ export function lastRunOf(begin: number, end: number, { resumed, targets }: Done
     end,
     deleted: purged.deleted,
     refused: purged.young,
+    kept: purged.kept,
     archives: targets.reduce((count, { archives }) => count + archives.length, 0),
     held: targets.flatMap(({ plan }) => plan.held),
     lock_ms: rounded(Math.max(purged.lock_ms, space?.lock_ms ?? 0)),
@@ -32,7 +33,7 @@ export interface Tally {
 
 /** Of a run that failed, or was broken off: what it had done until then is done. */
 export function failedRunOf(begin: number, end: number, tally: Tally, error: string): LastRun {
-  const { deleted, young, lock_ms: lock } = Object.values(tally.purged).reduce(sum, NOTHING);
+  const { deleted, young, kept, lock_ms: lock } = Object.values(tally.purged).reduce(sum, NOTHING);
   const nothing = { held: [], free_bytes: null, auto_vacuum: null };
   return {
     begin,
@@ -40,6 +41,7 @@ export function failedRunOf(begin: number, end: number, tally: Tally, error: str
     deleted,
     archives: tally.archives,
     refused: young,
+    kept,
     lock_ms: rounded(lock),
     ...nothing,
     error,
@@ -55,11 +57,11 @@ export function failedEntry({ purged }: Tally, last: LastRun): NewEntry | null {
       { deleted, changed_meanwhile: differ },
     ]),
   );
-  const { deleted, archives, refused, error } = last;
+  const { deleted, archives, refused, kept, error } = last;
   const seconds = Math.round((last.end - last.begin) / 1_000);
   return {
     action: 'daemon.purge',
-    details: { deleted, archives, refused, seconds, broken_off: error, ...sources },
+    details: { deleted, archives, refused, kept, seconds, broken_off: error, ...sources },
   };
 }
 
@@ -68,7 +70,18 @@ function rounded(ms: number): number {
 }
 
 /** What is said of a run of which the purge would not delete all rows; null if it did. */
-export function refusedWords({ refused = 0 }: Pick<LastRun, 'refused'>): string | null {
+export function refusedWords({ refused = 0, kept = 0 }: Pick<LastRun, 'refused' | 'kept'>): string | null {
+  const sentences = [tooYoung(refused), keptByTrigger(kept)].filter((words) => words !== null);
+  return sentences.length === 0 ? null : sentences.join('. ');
+}
+
+function keptByTrigger(kept: number): string | null {
+  if (kept === 0) return null;
+  const rows = kept === 1 ? '1 row is' : `${kept.toLocaleString('en')} rows are`;
+  return `${rows} archived and still in the table: SQLite did not delete what it was told to, as a trigger of the table will have it (postern-auditd check names it)`;
+}
+
+function tooYoung(refused: number): string | null {
   if (refused === 0) return null;
   const [rows, they] =
     refused === 1 ? ['1 row is', 'it is'] : [`${refused.toLocaleString('en')} rows are`, 'they are'];
@@ -92,8 +105,8 @@ export function entriesOf({ resumed, targets, expired }: Done, last: LastRun): N
     }
   }
   const changed = targets.reduce((count, { purged }) => count + purged.differ, resumed.differ);
-  const { refused = 0 } = last;
-  if (last.deleted > 0 || changed > 0 || refused > 0) {
+  const { refused = 0, kept = 0 } = last;
+  if (last.deleted > 0 || changed > 0 || refused > 0 || kept > 0) {
     const sources = Object.fromEntries(
       targets.map(({ source, purged, plan }) => [
         source,
@@ -108,6 +121,7 @@ export function entriesOf({ resumed, targets, expired }: Done, last: LastRun): N
         archives: last.archives,
         resumed: resumed.deleted,
         refused,
+        kept,
         seconds,
         ...sources,
       },

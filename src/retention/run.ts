@@ -5,7 +5,7 @@ import type { PublicSource } from '../audit/event.js';
 import type { Config } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
 import { quoteIdentifier, TableCache, type TableConfig } from '../source/columns.js';
-import { makeDirectory } from './archive/directory.js';
+import { makeDirectory, manifestName, stemOf } from './archive/directory.js';
 import { expiredUpTo, removeArchives } from './archive/keep.js';
 import { type ArchiveRecord, recordOf } from './archive/known.js';
 import { listArchives } from './archive/list.js';
@@ -15,16 +15,14 @@ import { tidyArchives } from './archive/tidy.js';
 import { createArchive, monthOf } from './archive/write.js';
 import type { Hold } from './holds.js';
 import type { RowJudge } from './judge.js';
-import { checkContinued, type PurgedNote, pendingArchives, rowsOf } from './pending.js';
+import { checkContinued, type PurgedNote, pendingArchives } from './pending.js';
 import { type Plan, planRun } from './plan.js';
 import type { Purger } from './purge/client.js';
-import { type Named, NOTHING, type Purged, type Space, sum } from './purge/protocol.js';
-import { rowHash } from './purge/row-hash.js';
+import { NOTHING, type Purged, type Space, sum } from './purge/protocol.js';
 import type { Read } from './reading.js';
 
-/** Rows read from the table at a time, and sent to the purge. */
+/** Rows read from the table at a time. */
 const SLICE = 500;
-const SENT = 1_000;
 
 /** A table that rows are removed from. */
 export interface Target {
@@ -114,6 +112,7 @@ export async function runRetention(options: RunOptions): Promise<RunResult> {
       if (plan.months.size > 0) checkSpace(archive.directory, minFree);
       results.push(await run.archiveAndPurge(target, plan));
     }
+    checkRemoved(results.reduce((all, { purged }) => sum(all, purged), resumed));
     return { expired: run.expire(), resumed, targets: results };
   } finally {
     run.close();
@@ -125,7 +124,7 @@ class Run {
   /** An archive was met of which rows have to stay for now: the note can't move past it. */
   private stuck = false;
   private purgedUpTo = 0;
-  /** Rows that the purge would not delete in this run. They are in an archive: in a second one they would be again each time. */
+  /** Rows that the purge would not delete, or SQLite did not, in this run. They are in an archive: in a second one they would be again each time. */
   private readonly refused = new Map<PublicSource, Set<number>>();
   /** Of the first archive that this run made. */
   private firstMade = Number.POSITIVE_INFINITY;
@@ -169,7 +168,7 @@ class Run {
     let purged = NOTHING;
     const archives: Archived[] = [];
     // Nothing is archived that could not be removed then.
-    if (plan.months.size > 0) await (await this.purgerOf(target)).purge([]);
+    if (plan.months.size > 0) await (await this.purgerOf(target)).probe();
     for (const [month, ids] of plan.months) {
       const manifest = await this.archive(target, month, ids);
       if (manifest === null) continue;
@@ -241,32 +240,26 @@ class Run {
   }
 
   private async purge(target: Target, manifest: Manifest, phase: 'resuming' | 'purging'): Promise<Purged> {
-    const { archive, signal, onProgress } = this.options;
-    const { source, limit } = target;
+    const { signal, onProgress, onDeleted } = this.options;
+    const { source, limit: below } = target;
+    const { sequence, timeline, month, sha256, count: of } = manifest;
+    const archive = manifestName(stemOf(sequence, manifest.source, timeline, month));
     const purger = await this.purgerOf(target);
     const refused = this.refused.get(source) ?? new Set();
     this.refused.set(source, refused);
     let purged = NOTHING;
     let done = 0;
-    let held = 0;
-    for (const rows of rowsOf(archive.directory, manifest)) {
-      for (let at = 0; at < rows.length; at += SENT) {
-        signal.throwIfAborted();
-        const slice = rows.slice(at, at + SENT);
-        const named: Named[] = slice.filter(({ id }) => id < limit).map((row) => [row.id, rowHash(row)]);
-        held += slice.length - named.length;
-        if (named.length > 0) {
-          const { young_ids: young, ...rest } = await purger.purge(named);
-          for (const id of young) refused.add(id);
-          const counts = { ...rest, young_ids: [] };
-          purged = sum(purged, counts);
-          this.options.onDeleted(source, counts);
-        }
-        done += slice.length;
-        onProgress({ phase, source, month: manifest.month, done, of: manifest.count });
-      }
+    for (const [block, [, , rows]] of manifest.blocks.entries()) {
+      signal.throwIfAborted();
+      const { refused_ids: ids, ...rest } = await purger.purge({ archive, sha256, block, below });
+      for (const id of ids) refused.add(id);
+      const counts = { ...rest, refused_ids: [] };
+      purged = sum(purged, counts);
+      onDeleted(source, counts);
+      done += rows;
+      onProgress({ phase, source, month, done, of });
     }
-    if (held > 0 || purged.young > 0) this.stuck = true;
+    if (purged.held + purged.young + purged.kept > 0) this.stuck = true;
     this.note(manifest);
     return purged;
   }
@@ -284,6 +277,16 @@ class Run {
     this.purgers.set(target.source, purger);
     return purger;
   }
+}
+
+/** @throws AuditdError `PURGE_FAILED` if rows were to be removed, and SQLite has removed none */
+function checkRemoved({ deleted, kept }: Purged): void {
+  if (deleted > 0 || kept === 0) return;
+  const rows = kept === 1 ? '1 row' : `${kept} rows`;
+  throw new AuditdError(
+    'PURGE_FAILED',
+    `SQLite has deleted none of ${rows} that were to be removed: a trigger of the table keeps them (postern-auditd check names it). They are in an archive, and are not archived again`,
+  );
 }
 
 /** Are there any rows with ids of this archive? */

@@ -8,8 +8,10 @@ import { RowJudge } from './judge.js';
 import type { Outcome, RunData, Said, Told } from './messages.js';
 import { OWN_TABLE } from './own.js';
 import { planRun } from './plan.js';
+import { ArchiveReader } from './purge/archive.js';
 import { openPurger, PURGE_SOCKET, type Purger } from './purge/client.js';
-import type { Purged } from './purge/protocol.js';
+import type { Named, Purged } from './purge/protocol.js';
+import { rowHash } from './purge/row-hash.js';
 import { readingOf } from './reading.js';
 import { runRetention, type Target } from './run.js';
 
@@ -25,6 +27,11 @@ const clock = () => data.now + (performance.now() - begin);
 const stopping = new AbortController();
 let ownAnswer: (purged: Purged) => void = () => undefined;
 let lastProgress = 0;
+const ownArchives = new ArchiveReader({
+  directory: data.config.retention.archive.directory,
+  source: 'auditd',
+  table: OWN_TABLE,
+});
 
 function say(said: Said): void {
   parentPort?.postMessage(said);
@@ -80,13 +87,18 @@ function withoutUnit(): NodeJS.ProcessEnv {
 
 /** Our own table is the main thread's to write. */
 const ownPurger: Purger = {
-  purge: (rows) =>
-    new Promise((resolve) => {
+  probe: () => Promise.resolve(),
+  async purge(piece) {
+    const rows = ownArchives.read(piece);
+    const named = rows.filter(({ id }) => id < piece.below).map((row): Named => [row.id, rowHash(row)]);
+    const purged = await new Promise<Purged>((resolve) => {
       ownAnswer = resolve;
-      say({ own: rows });
-    }),
+      say({ own: named });
+    });
+    return { ...purged, held: rows.length - named.length };
+  },
   end: async () => ({ auto_vacuum: 'none', free_bytes: 0, lock_ms: 0 }),
-  close: () => undefined,
+  close: () => ownArchives.close(),
 };
 
 async function dry(): Promise<Outcome> {

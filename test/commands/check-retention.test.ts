@@ -7,6 +7,8 @@ import * as zlib from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inspectRetention } from '../../src/commands/check/retention.js';
 import { parseConfig } from '../../src/config/load.js';
+import { createAuditTable } from '../../src/recorder/recorder.js';
+import Database from '../../src/sqlite.js';
 
 const isRoot = process.getuid?.() === 0;
 
@@ -111,5 +113,29 @@ describe('what check says of retention', () => {
         ? { level: 'ok' }
         : { level: 'error', what: expect.stringContaining('zstd'), next: expect.any(String) },
     );
+  });
+
+  it('names triggers of the table, and the foreign keys for which it can do nothing', () => {
+    const database = join(directory, 'p.db');
+    const db = new Database(database);
+    createAuditTable(db);
+    const said = () => {
+      const text = `source: { database: ${database} }\nmin_free: 1M\nretention: { enabled: true, archive: { directory: ${directory}/a } }`;
+      return inspectRetention(parseConfig(text, 'c.yml'));
+    };
+    expect(said().map(({ level }) => level)).toEqual(['ok']);
+    db.exec('CREATE TRIGGER keeper BEFORE DELETE ON audit_log BEGIN SELECT RAISE(IGNORE); END');
+    expect(said()).toMatchObject([
+      { level: 'warning', what: 'table audit_log has triggers that run at each deletion: keeper' },
+      { level: 'ok' },
+    ]);
+    db.exec('CREATE TABLE note (entry REFERENCES audit_log (id) ON DELETE CASCADE)');
+    expect(said()).toMatchObject([
+      {
+        level: 'error',
+        what: expect.stringContaining('Foreign keys of the table note point at audit_log') as string,
+      },
+    ]);
+    db.close();
   });
 });

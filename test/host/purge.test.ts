@@ -35,6 +35,26 @@ function rows(days: number): string {
     .join('\n');
 }
 
+/** Prints the request for an archive that it makes of all rows, whatever their age. */
+const FORGE = `
+const dist = '/opt/postern-auditd/dist/';
+const { default: Database } = await import(dist + 'sqlite.js');
+const { TableRows } = await import(dist + 'retention/archive/table.js');
+const { createArchive } = await import(dist + 'retention/archive/write.js');
+const { loadConfig } = await import(dist + 'config/load.js');
+const { config } = loadConfig('${CONFIG}', {});
+const db = new Database(process.argv[2], { readonly: true });
+const table = new TableRows(db, config.source, { identify: () => ({ id: '', length: 0 }) });
+const rows = table.after(0, 1e6, 1e6).map((row) => ({ ...row, time: null }));
+const options = { source: 'postern', sourceId: '0', timeline: 1, month: 'undated', run: 'x', compression: 'gzip', sign: null };
+const { directory } = config.retention.archive;
+const writer = createArchive({ ...options, directory, table: table.shape, clock: Date.now });
+for (const row of rows) writer.add(row);
+const { sequence, sha256 } = await writer.finish((ids) => rows.filter(({ id }) => ids.includes(id)));
+const archive = String(sequence).padStart(6, '0') + '-postern-t1-undated.manifest.json';
+console.log(JSON.stringify({ piece: { archive, sha256, block: 0, below: 1e9 } }));
+`;
+
 const identities: ReadonlyArray<readonly [string, PosternOptions, string]> = [
   ['a user whose group may read', { umask: '0027', directoryMode: '750' }, 'posternproxy'],
   ['root, and nobody else may read', { user: 'root', umask: '0077', directoryMode: '700' }, 'root'],
@@ -80,6 +100,13 @@ describeHost('the unit that removes archived rows', () => {
     expect(await sql(owner, "SELECT count(*) FROM audit_log WHERE resource_type = 'stream'")).toBe('5');
     expect(await sql(owner, 'SELECT count(*) FROM audit_log')).toBe('8');
     expect((await host.exec(`ls /var/lib/postern-auditd/archive`)).stdout).toMatch(/^000001-postern-t1-/m);
+    // As its process sees them: archives to read, and nothing else of the daemon's.
+    const inside = await host.exec(
+      `pid=$(systemctl show -p MainPID --value postern-auditd-purge); nsenter -t $pid -m sh -c 'ls -A /var/lib/postern-auditd /run/postern-auditd; touch /var/lib/postern-auditd/archive/x'; grep ^Groups /proc/$pid/status`,
+      { check: false },
+    );
+    expect(inside.stdout).toMatch(/^\/run\/postern-auditd:\n\n\/var\/lib\/postern-auditd:\narchive\nGroups:/);
+    expect(inside.stderr).toContain('Read-only file system');
     const unit = await host.exec(
       `stat -c %U ${DATABASE} ${DATABASE}-wal; journalctl -u postern-auditd-purge --no-pager`,
     );
@@ -111,11 +138,23 @@ describeHost('the unit that removes archived rows', () => {
         { check: false },
       );
     const before = await sql('root', 'SELECT count(*) FROM audit_log');
-    expect((await ask('nobody', '{"rows":[]}')).stdout.trim()).toBe('EACCES');
-    const hash = '0'.repeat(32);
-    expect((await ask('postern-auditd', `{"rows":[[1,"${hash}"],[9,"${hash}"]]}`)).stdout).toMatch(
-      /"deleted":0,/,
+    expect((await ask('nobody', '{"probe":true}')).stdout.trim()).toBe('EACCES');
+    // An archive of all rows, as a daemon that was taken over could make one.
+    await host.exec(`cat >/tmp/forge.mjs <<'TEXT'\n${FORGE}\nTEXT`);
+    const forged = await host.exec([
+      'runuser',
+      '-u',
+      'postern-auditd',
+      '--',
+      '/opt/postern-auditd/node/bin/node',
+      '/tmp/forge.mjs',
+      DATABASE,
+    ]);
+    expect((await ask('postern-auditd', forged.stdout.trim())).stdout).toMatch(
+      new RegExp(`"deleted":0,.*"young":${before},`),
     );
+    const other = forged.stdout.trim().replace(/"sha256":"../, '"sha256":"00');
+    expect((await ask('postern-auditd', other)).stdout).toContain('not the one that was written');
     expect((await ask('postern-auditd', '{"sql":"DELETE FROM audit_log"}')).stdout).toContain('no request');
     expect(await sql('root', 'SELECT count(*) FROM audit_log')).toBe(before);
   });

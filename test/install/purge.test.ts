@@ -2,8 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { bash } from './bash.js';
 
 describe('who removes rows', () => {
-  const render = (owner: string, directory: string) =>
-    bash('render_purge "$@"', { args: [`${directory}/posternproxy.db`, owner, directory] })
+  const UNITS = [
+    '/var/lib/postern-auditd',
+    '/run/postern-auditd/control.sock',
+    '/var/lib/postern-auditd/archive',
+  ];
+  const render = (owner: string, directory: string, places = UNITS) =>
+    bash('render_purge "$@"', { args: [`${directory}/posternproxy.db`, owner, directory, ...places] })
       .split('\n')
       .slice(3, -1);
 
@@ -41,9 +46,43 @@ describe('who removes rows', () => {
   ])('%s', (_, owner, directory, lines) => {
     expect(render(owner, directory)).toEqual(lines);
   });
+
+  it.each<[string, string[], string[]]>([
+    ['in a directory of their own', ['/srv/audit'], ['BindReadOnlyPaths=-/srv/audit']],
+    [
+      'in a home',
+      ['/home/ada/old audits'],
+      ['BindReadOnlyPaths="-/home/ada/old audits"', 'ProtectHome=tmpfs'],
+    ],
+    [
+      'among the logs, of which the others stay hidden',
+      ['/var/log/audit'],
+      [
+        'BindReadOnlyPaths=-/var/log/audit',
+        'InaccessiblePaths=',
+        'InaccessiblePaths=-/run/postern-auditd -/etc/shadow -/etc/ssh',
+        'TemporaryFileSystem=/var/log:ro',
+      ],
+    ],
+    [
+      'in a state that is elsewhere, of which the rest is hidden',
+      ['/srv/state/archive', '/srv/state'],
+      ['BindReadOnlyPaths=-/srv/state/archive', 'TemporaryFileSystem=/srv/state:ro'],
+    ],
+    [
+      'where they always are, beside a control socket that is not',
+      ['/var/lib/postern-auditd/archive', '/var/lib/postern-auditd', '/srv/run/c.sock'],
+      ['InaccessiblePaths=-/srv/run/c.sock'],
+    ],
+  ])('may read archives %s', (_, [archive = '', state, control], lines) => {
+    const [usualState, usualControl] = UNITS;
+    const places = [state ?? usualState ?? '', control ?? usualControl ?? '', archive];
+    const owner = ['User=u', 'Group=g', 'ReadWritePaths=-/srv/postern'];
+    expect(new Set(render('990 u 991 g', '/srv/postern', places))).toEqual(new Set([...owner, ...lines]));
+  });
 });
 
-describe('where archives are', () => {
+describe('where archives are, to the daemon', () => {
   const render = (archive: string, state = '/var/lib/postern-auditd') =>
     bash('RUN_USER=u RUN_GROUP=g; render_archive "$@"', { args: [archive, state] });
 
@@ -53,6 +92,16 @@ describe('where archives are', () => {
     ['', '/var/lib/postern-auditd'],
   ])('nothing has to be said of %s', (archive, state) => {
     expect(render(archive, state)).toBe('');
+  });
+
+  it('in a home it sees that directory alone', () => {
+    expect(render('/home/ada/audit').split('\n').slice(1, -1)).toEqual([
+      '[Service]',
+      'ProtectHome=tmpfs',
+      'BindPaths=-/home/ada/audit',
+      'ExecStartPre=+/usr/bin/install -d -m 0750 -o u -g g /home/ada/audit',
+      'ReadWritePaths=-/home/ada/audit',
+    ]);
   });
 
   it('elsewhere the directory is made, and may be written', () => {

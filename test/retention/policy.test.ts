@@ -90,7 +90,19 @@ describe('a table that is too large', () => {
     expect(excess(limits, { rows: 100, bytes: 10_000 }, { rows: 10, bytes: 1_000 })).toEqual(expected);
   });
 
-  it('only what waits for its age may go before it', () => {
-    expect((['old', 'young', 'forever', 'undated', 'future'] as const).filter(mayGoEarly)).toEqual(['young']);
+  it('only what waits for its age may go before it, and nothing that is not a day old', () => {
+    const moment = momentOf(NOW, NOW - 5);
+    const goes = (fate: Fate, age: number) => mayGoEarly(fate, NOW - 5 - age, moment);
+    const fates = ['old', 'young', 'forever', 'undated', 'future'] as const;
+    expect(fates.filter((fate) => goes(fate, DAY))).toEqual(['young']);
+    expect(goes('young', DAY - 1)).toBe(false);
+    expect(mayGoEarly('young', null, moment)).toBe(false);
+    expect(mayGoEarly('young', NOW - 9 * DAY, momentOf(NOW, null))).toBe(false);
+  });
+
+  it('no age is shorter than a day', () => {
+    const short = { default: 1 };
+    const at = (age: number) => fateOf({ time: NOW - age, category: 'stream' }, short, momentOf(NOW, NOW));
+    expect([at(DAY - 1), at(DAY)]).toEqual(['young', 'old']);
   });
 });

@@ -9,6 +9,7 @@ import { fileAt } from '../../src/retention/file.js';
 import type { Hold } from '../../src/retention/holds.js';
 import { RowJudge } from '../../src/retention/judge.js';
 import { type PurgedNote, pendingArchives, rowsOf } from '../../src/retention/pending.js';
+import { ArchiveReader } from '../../src/retention/purge/archive.js';
 import type { Purger } from '../../src/retention/purge/client.js';
 import { Deleter } from '../../src/retention/purge/deleter.js';
 import { readingOf } from '../../src/retention/reading.js';
@@ -67,6 +68,21 @@ export class RetentionRig {
     return parseConfig(text, 'c.yml');
   }
 
+  /** What the unit or the child process does, in this process. @param retention YAML of further keys, as the purge has read it */
+  purger(retention: string): Purger {
+    const config = this.config(retention);
+    const deleter = new Deleter({ config, clock: () => this.clock });
+    const { directory } = config.retention.archive;
+    const archives = new ArchiveReader({ directory, source: 'postern', table: config.source });
+    const file = fileAt(this.database);
+    return {
+      probe: async () => void (await deleter.probe(file)),
+      purge: async (piece) => deleter.delete(archives.read(piece), { piece, file }),
+      end: () => deleter.end(),
+      close: () => archives.close(),
+    };
+  }
+
   /** @param retention YAML of further keys */
   run(
     retention: string,
@@ -78,13 +94,8 @@ export class RetentionRig {
     } = {},
   ): Promise<RunResult> {
     const config = this.config(retention);
-    const deleter = new Deleter({ config, clock: () => this.clock });
+    const usual = this.purger(retention);
     const file = fileAt(this.database);
-    const usual: Purger = {
-      purge: (rows) => deleter.delete(rows, file),
-      end: () => deleter.end(),
-      close: () => undefined,
-    };
     const classify = createClassifier();
     return runRetention({
       targets: [

@@ -4,7 +4,6 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { listArchives } from '../../src/retention/archive/list.js';
 import type { Hold } from '../../src/retention/holds.js';
 import type { Purger } from '../../src/retention/purge/client.js';
-import { Deleter } from '../../src/retention/purge/deleter.js';
 import Database from '../../src/sqlite.js';
 import { DAY, NOW, RetentionRig, type Row, sqlTime } from './rig.js';
 
@@ -130,7 +129,10 @@ describe('a run', () => {
   it('by size takes the oldest until the rest fits', async () => {
     rig = new RetentionRig();
     rig.insert(
-      Array.from({ length: 10 }, () => ({ created: sqlTime(NOW - DAY), details: 'x'.repeat(10_000) })),
+      Array.from({ length: 10 }, (_, n) => ({
+        created: sqlTime(NOW - (n < 9 ? 2 : 1) * DAY),
+        details: 'x'.repeat(10_000),
+      })),
     );
     await rig.run('max_size: 50K');
     expect(rig.ids()).toEqual([6, 7, 8, 9, 10]);
@@ -141,10 +143,10 @@ describe('a run', () => {
     rig.insert([...old(5), fresh]);
     const meddle = (usual: Purger): Purger => ({
       ...usual,
-      purge: (rows) => {
+      purge: (piece) => {
         const change = "UPDATE audit_log SET details = 'changed' WHERE id = 2";
-        if (rows.length > 0) rig.db.exec(`${change}; DELETE FROM audit_log WHERE id = 4`);
-        return usual.purge(rows);
+        rig.db.exec(`${change}; DELETE FROM audit_log WHERE id = 4`);
+        return usual.purge(piece);
       },
     });
     const { targets } = await rig.run('keep: { default: 1y }', { purger: meddle });
@@ -160,9 +162,9 @@ describe('a run', () => {
     rig.insert([...old(5), fresh]);
     const refusing = (usual: Purger): Purger => ({
       ...usual,
-      purge: (rows) => {
-        if (rows.length > 0) rig.clock = NOW - 300 * DAY; // to the purge; the run has looked before
-        return usual.purge(rows);
+      purge: (piece) => {
+        rig.clock = NOW - 300 * DAY; // to the purge; the run has looked before
+        return usual.purge(piece);
       },
     });
     const { targets } = await rig.run('keep: { default: 1y }', { purger: refusing });
@@ -178,8 +180,7 @@ describe('a run', () => {
     rig = new RetentionRig();
     rig.insert([...old(5), fresh]);
     // The purge has read a configuration that the daemon has not: it was changed and not reloaded.
-    const purge = new Deleter({ config: rig.config('keep: { default: 5y }'), clock: () => rig.clock });
-    const other = (usual: Purger): Purger => ({ ...usual, purge: (rows) => purge.delete(rows) });
+    const other = () => rig.purger('keep: { default: 5y }');
     const first = await rig.run('keep: { default: 1y }', { purger: other });
     expect(first.targets[0]?.purged).toMatchObject({ deleted: 0, young: 5 });
     for (const night of [1, 2]) {
@@ -223,8 +224,7 @@ describe('a run', () => {
     let requests = 0;
     const dying = (usual: Purger): Purger => ({
       ...usual,
-      purge: (rows) =>
-        rows.length > 0 && ++requests > 1 ? Promise.reject(new Error('killed')) : usual.purge(rows),
+      purge: (piece) => (++requests > 1 ? Promise.reject(new Error('killed')) : usual.purge(piece)),
     });
     await expect(rig.run('keep: { default: 1y }', { purger: dying })).rejects.toThrow('killed');
     expect(rig.ids().length).toBeGreaterThan(1_000);
@@ -259,20 +259,22 @@ describe('a run', () => {
       rig = new RetentionRig();
       rig.insert([...old(5), fresh]);
       rig.db.exec(`VACUUM INTO '${rig.directory}/other.db'`); // the same rows, and who knows what is undelivered
-      const replacing = (usual: Purger): Purger => ({
+      const replacing = async <T>(request: number, work: () => Promise<T>): Promise<T> => {
+        const replace = () => {
+          if (request >= rows && existsSync(`${rig.directory}/other.db`))
+            renameSync(`${rig.directory}/other.db`, rig.database);
+        };
+        if (when === 'before') replace();
+        const done = await work();
+        replace();
+        return done;
+      };
+      const purger = (usual: Purger): Purger => ({
         ...usual,
-        purge: async (named) => {
-          const replace = () => {
-            if (named.length >= rows && existsSync(`${rig.directory}/other.db`))
-              renameSync(`${rig.directory}/other.db`, rig.database);
-          };
-          if (when === 'before') replace();
-          const purged = await usual.purge(named);
-          replace();
-          return purged;
-        },
+        probe: () => replacing(0, () => usual.probe()),
+        purge: (piece) => replacing(1, () => usual.purge(piece)),
       });
-      await expect(rig.run('keep: { default: 1y }', { purger: replacing })).rejects.toThrow(
+      await expect(rig.run('keep: { default: 1y }', { purger })).rejects.toThrow(
         /has been replaced since the run began/,
       );
       expect(existsSync(`${rig.directory}/other.db`)).toBe(false);
@@ -328,7 +330,7 @@ describe('a run', () => {
     rig.insert([...old(1), fresh]);
     const dying = (usual: Purger): Purger => ({
       ...usual,
-      purge: (rows) => (rows.length > 0 ? Promise.reject(new Error('down')) : usual.purge(rows)),
+      purge: () => Promise.reject(new Error('down')),
     });
     await expect(rig.run('keep: { default: 1y }', { purger: dying })).rejects.toThrow('down');
     expect(rig.archived()).toEqual([7]);
@@ -349,9 +351,9 @@ describe('a run', () => {
     rig.insert([...old(2), { created: sqlTime(rig.clock) }]);
     const set: (usual: Purger) => Purger = (usual) => ({
       ...usual,
-      purge: (rows) => {
-        const purged = usual.purge(rows);
-        if (rows.length > 0) rig.clock += 90 * DAY; // the clock is set forward within the run
+      purge: (piece) => {
+        const purged = usual.purge(piece);
+        rig.clock += 90 * DAY; // the clock is set forward within the run
         return purged;
       },
     });
@@ -395,7 +397,7 @@ describe('a run', () => {
   it('archives nothing that could not be removed then', async () => {
     rig = new RetentionRig();
     rig.insert([...old(3), fresh]);
-    const down = (usual: Purger): Purger => ({ ...usual, purge: () => Promise.reject(new Error('down')) });
+    const down = (usual: Purger): Purger => ({ ...usual, probe: () => Promise.reject(new Error('down')) });
     await expect(rig.run('keep: { default: 1y }', { purger: down })).rejects.toThrow('down');
     expect(rig.archived()).toEqual([]);
     expect(rig.ids()).toHaveLength(4);
@@ -407,9 +409,9 @@ describe('a run', () => {
     const broken = new AbortController();
     const purger = (usual: Purger): Purger => ({
       ...usual,
-      purge: async (rows) => {
-        const purged = await usual.purge(rows);
-        if (rows.length > 0) broken.abort(new Error('stop'));
+      purge: async (piece) => {
+        const purged = await usual.purge(piece);
+        broken.abort(new Error('stop'));
         return purged;
       },
     });

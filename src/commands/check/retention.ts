@@ -5,23 +5,28 @@ import type { Config } from '../../config/schema.js';
 import { formatSize } from '../../config/units.js';
 import { messageOf } from '../../errors.js';
 import { compressorOf } from '../../retention/archive/compression.js';
+import { checkDeletable, deleteTriggers } from '../../retention/deletable.js';
 import type { Finding } from '../../sinks/sink.js';
+import { TableCache } from '../../source/columns.js';
+import { readInPlace } from '../../source/live.js';
 import { splitMessage } from './report.js';
 
 const UNIT = '/etc/systemd/system/postern-auditd.service';
 const SOCKET = '/run/postern-auditd-purge.sock';
 
 /** What a run of retention would fail of. */
-export function inspectRetention({ retention, min_free: minFree }: Config): Finding[] {
+export function inspectRetention({ source, retention, min_free: minFree }: Config): Finding[] {
   if (!retention.enabled) return [{ level: 'ok', what: 'off: entries are kept indefinitely' }];
   const findings = [
     ...place(retention.archive.directory, minFree),
     ...compression(retention.archive.compression),
     ...key(retention.archive.sign),
     ...purge(),
+    ...table(source),
   ];
-  if (findings.length > 0) return findings;
+  if (findings.some(({ level }) => level !== 'warning')) return findings;
   return [
+    ...findings,
     { level: 'ok', what: `on, ${retention.schedule} (UTC), archives in ${retention.archive.directory}` },
   ];
 }
@@ -82,4 +87,24 @@ function purge(): Finding[] {
   if (!existsSync(UNIT) || existsSync(SOCKET)) return [];
   const next = 'run install.sh --reconfigure, or: systemctl enable --now postern-auditd-purge.socket';
   return [{ level: 'error', what: `${SOCKET} is missing: rows are archived and can't be removed`, next }];
+}
+
+/** What stands in the schema against rows being removed. Where the table can't be read, the section of the database says so. */
+function table(source: Config['source']): Finding[] {
+  const attempt = readInPlace(source.database, (db): Finding[] => {
+    const found = new TableCache(source).get(db);
+    if ('state' in found) return [];
+    try {
+      checkDeletable(db, found);
+    } catch (error) {
+      return [{ level: 'error', ...splitMessage(messageOf(error)) }];
+    }
+    const triggers = deleteTriggers(db, found);
+    if (triggers.length === 0) return [];
+    const what = `table ${found.name} has triggers that run at each deletion: ${triggers.join(', ')}`;
+    const next =
+      'see that they let rows go, and change nothing that has to stay: retention runs them, row by row';
+    return [{ level: 'warning', what, next }];
+  });
+  return attempt.kind === 'done' ? attempt.value : [];
 }

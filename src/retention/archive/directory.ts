@@ -73,6 +73,10 @@ export function sequenceOf(name: string): number | null {
   return digits === undefined ? null : Number(digits);
 }
 
+export function isManifestName(name: string): boolean {
+  return sequenceOf(name) !== null && name.endsWith(MANIFEST);
+}
+
 /** `000042-postern-t1-2026-11`: names in the order of the chain. */
 export function stemOf(sequence: number, source: string, timeline: number, month: string): string {
   return `${String(sequence).padStart(6, '0')}-${source}-t${timeline}-${month}`;

@@ -5,15 +5,21 @@ import { fileURLToPath } from 'node:url';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
 import type { FileIdentity } from '../file.js';
 import { linesOf } from './lines.js';
-import { type Answer, LONGEST_LINE, type Named, type Purged, type Request, type Space } from './protocol.js';
+import type { Answer, Piece, Purged, Request, Space } from './protocol.js';
 
 /** Set by the unit of the daemon: where the unit of the purge listens. Without it the purge is a child process. */
 export const PURGE_SOCKET = 'POSTERN_AUDITD_PURGE';
 
+/** The longest answer names the rows of a block that stay. */
+const LONGEST_ANSWER = 64 * 1024 * 1024;
+const OUT_OF_TURN = 'The purge answers out of turn. Run install.sh, so that both are of one version';
+
 /** Has rows deleted by who may write the database. */
 export interface Purger {
-  /** @throws AuditdError `PURGE_FAILED` in the words of the other side */
-  purge(rows: readonly Named[]): Promise<Purged>;
+  /** Whether rows can be deleted at all; deletes none. @throws AuditdError `PURGE_FAILED` in the words of the other side */
+  probe(): Promise<void>;
+  /** @throws as `probe` */
+  purge(piece: Piece): Promise<Purged>;
   /** After the last rows. */
   end(): Promise<Space>;
   close(): void;
@@ -64,7 +70,7 @@ function purger(input: Readable, output: Writable, file: FileIdentity | null, cl
       trouble ??= error;
     });
   }
-  const lines = linesOf(input, LONGEST_LINE);
+  const lines = linesOf(input, LONGEST_ANSWER);
   const ask = async (request: Request): Promise<Answer> => {
     output.write(`${JSON.stringify(request)}\n`);
     let answer: Answer | null = null;
@@ -85,15 +91,19 @@ function purger(input: Readable, output: Writable, file: FileIdentity | null, cl
     return answer;
   };
   return {
-    async purge(rows) {
-      const answer = await ask(file === null ? { rows } : { rows, file });
+    async probe() {
+      const answer = await ask(file === null ? { probe: true } : { probe: true, file });
+      if (!('purged' in answer)) throw failed(OUT_OF_TURN, null);
+    },
+    async purge(piece) {
+      const answer = await ask(file === null ? { piece } : { piece, file });
       if ('purged' in answer) return answer.purged;
-      throw failed('The purge answers out of turn. Run install.sh, so that both are of one version', null);
+      throw failed(OUT_OF_TURN, null);
     },
     async end() {
       const answer = await ask({ end: true });
       if ('space' in answer) return answer.space;
-      throw failed('The purge answers out of turn. Run install.sh, so that both are of one version', null);
+      throw failed(OUT_OF_TURN, null);
     },
     close,
   };

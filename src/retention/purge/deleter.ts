@@ -2,15 +2,17 @@ import { closeSync, fsyncSync, openSync, realpathSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClassifier } from '../../audit/catalog.js';
 import type { Config } from '../../config/schema.js';
-import { AuditdError, codeOf } from '../../errors.js';
+import { AuditdError, codeOf, messageOf } from '../../errors.js';
 import { type AuditTable, quoteIdentifier, TableCache } from '../../source/columns.js';
 import Database from '../../sqlite.js';
+import type { ArchivedRow } from '../archive/row.js';
 import { TableRows } from '../archive/table.js';
+import { checkDeletable, deleteTriggers } from '../deletable.js';
 import { anotherFile, type FileIdentity, isFileAt } from '../file.js';
 import { RowJudge } from '../judge.js';
 import { fateOf, type Moment, mayGoEarly, momentOf } from '../policy.js';
 import { Pace } from './pace.js';
-import { type Named, NOTHING, type Purged, type Space, sum } from './protocol.js';
+import { NOTHING, type Piece, type Purged, type Space, sum } from './protocol.js';
 import { rowHash } from './row-hash.js';
 import { giveBack } from './space.js';
 
@@ -22,9 +24,18 @@ const BUSY_MS = 1_000;
 /** How long to wait for a commit of somebody else's, ms, so as to come right behind it. */
 const TURN_MS = 20;
 
+/** Rows of which one has to go when it is tried whether rows can be deleted. */
+const TRIED = 20;
+
 export interface DeleterOptions {
   readonly config: Pick<Config, 'source' | 'retention'>;
   readonly clock: () => number;
+}
+
+/** A row as its archive has it. */
+interface Doomed {
+  readonly id: number;
+  readonly hash: string;
 }
 
 interface Open {
@@ -38,10 +49,10 @@ interface Open {
 
 /**
  * Deletes archived rows from Postern's table, and nothing else: those whose every column is what the archive has, that the configuration lets
- * go by this process's own reading of it, and never the newest row (by which the daemon knows the history).
+ * go by this process's own reading of it, that are a day old, and never the newest row (by which the daemon knows the history).
  *
  * A row is read and compared without the write lock, which is taken only if nobody has written since (SQLite refuses it
- * otherwise), so that one transaction sees the row and deletes it.
+ * otherwise), so that one transaction sees the row and deletes it. What SQLite says was deleted, and is gone then, counts.
  */
 export class Deleter {
   private readonly tables: TableCache;
@@ -57,23 +68,31 @@ export class Deleter {
   }
 
   /**
-   * @param named none: only tries whether the database can be written
-   * @param file the database that they are in; null: any
+   * @param archived a block of an archive, read by this process
+   * @param options `file`: the database that they are in; any where it is missing
    * @throws AuditdError `SOURCE_UNUSABLE` if it can't, or the database is another
    */
-  async delete(named: readonly Named[], file: FileIdentity | null = null): Promise<Purged> {
-    if (named.length === 0) this.probe(file);
-    let purged = NOTHING;
-    for (let at = 0; at < named.length; ) {
+  async delete(
+    archived: readonly ArchivedRow[],
+    {
+      piece: { below },
+      file = null,
+    }: { readonly piece: Pick<Piece, 'below'>; readonly file?: FileIdentity | null },
+  ): Promise<Purged> {
+    const doomed = archived
+      .filter(({ id }) => id < below)
+      .map((row): Doomed => ({ id: row.id, hash: rowHash(row) }));
+    let purged: Purged = { ...NOTHING, held: archived.length - doomed.length };
+    for (let at = 0; at < doomed.length; ) {
       const open = this.open(file);
       try {
         const end = performance.now() + OPEN_MS;
         do {
-          const batch = named.slice(at, at + this.pace.rows);
+          const batch = doomed.slice(at, at + this.pace.rows);
           const done = await this.batch(open, batch);
           purged = sum(purged, done);
           at += batch.length;
-        } while (at < named.length && performance.now() < end);
+        } while (at < doomed.length && performance.now() < end);
       } catch (error) {
         throw unusable(this.options.config.source.database, error);
       } finally {
@@ -83,15 +102,57 @@ export class Deleter {
     return purged;
   }
 
-  private probe(file: FileIdentity | null): void {
-    const { db } = this.open(file);
+  /**
+   * Deletes the oldest rows and takes it back: nothing is to be archived that could not be removed then.
+   *
+   * @throws as `delete`; also if a trigger keeps all of them
+   */
+  async probe(file: FileIdentity | null = null): Promise<Purged> {
+    const { db, table } = this.open(file);
     try {
-      db.exec('BEGIN IMMEDIATE; ROLLBACK');
+      db.exec('BEGIN IMMEDIATE');
+      try {
+        this.rehearse(db, table);
+      } finally {
+        if (db.inTransaction) db.exec('ROLLBACK');
+      }
+      return NOTHING;
     } catch (error) {
       throw unusable(this.options.config.source.database, error);
     } finally {
       close(db);
     }
+  }
+
+  private rehearse(db: Database, table: AuditTable): void {
+    const id = quoteIdentifier(this.options.config.source.columns.id);
+    const name = quoteIdentifier(table.name);
+    const oldest = db.prepare(`SELECT ${id} FROM ${name} ORDER BY ${id} LIMIT ${TRIED}`).pluck().all();
+    const remove = db.prepare(`DELETE FROM ${name} WHERE ${id} = ?`);
+    const isThere = db.prepare(`SELECT 1 FROM ${name} WHERE ${id} = ?`);
+    let trouble: unknown = null;
+    for (const one of oldest) {
+      try {
+        if (remove.run(one).changes > 0 && isThere.get(one) === undefined) return;
+      } catch (error) {
+        trouble ??= error; // of a trigger, which may be about this row alone
+        if (!db.inTransaction) break;
+      }
+    }
+    if (oldest.length === 0) return;
+    const triggers = deleteTriggers(db, table);
+    const why =
+      trouble === null
+        ? 'SQLite deletes none of its rows'
+        : `SQLite deletes none of its rows (${messageOf(trouble)})`;
+    const by =
+      triggers.length === 0
+        ? ''
+        : `: look at ${triggers.length === 1 ? 'its trigger' : 'its triggers'} ${triggers.join(', ')}`;
+    throw new AuditdError(
+      'SOURCE_UNUSABLE',
+      `No rows can be removed from the table ${table.name}: ${why}${by}. Nothing is archived as long as that is so`,
+    );
   }
 
   /** Gives the space back where the database is made for it. */
@@ -122,8 +183,7 @@ export class Deleter {
       db.pragma('wal_autocheckpoint = 0');
       const table = this.tables.get(db);
       if ('state' in table) throw new AuditdError('SOURCE_UNUSABLE', `${database}: ${table.message}`);
-      if (table.isView)
-        throw new AuditdError('SOURCE_UNUSABLE', `${table.name} is a view: rows can't be removed from it`);
+      checkDeletable(db, table);
       const newest = this.judge.newest(db, table);
       const rows = new TableRows(db, config.source, { identify: () => ({ id: '', length: 0 }) }, this.tables);
       this.early ??= this.excess(db, table);
@@ -149,14 +209,14 @@ export class Deleter {
     return Math.max(0, rows - maxRows);
   }
 
-  private async batch(open: Open, batch: readonly Named[]): Promise<Purged> {
+  private async batch(open: Open, batch: readonly Doomed[]): Promise<Purged> {
     const { db } = open;
     for (let busy = 0; ; ) {
       const others = (await this.turn(open)) || busy > 0;
       try {
         const { purged, lockMs } = this.transaction(open, batch, busy >= TRIES);
-        if (purged.deleted === 0) return { ...purged, busy };
-        const pause = this.pace.after({ rows: purged.deleted, lockMs, others });
+        if (lockMs === 0) return { ...purged, busy };
+        const pause = this.pace.after({ rows: purged.deleted + purged.kept, lockMs, others });
         if (others) checkpoint(db);
         await sleep(pause);
         return { ...purged, busy };
@@ -185,40 +245,51 @@ export class Deleter {
 
   private transaction(
     { db, table, rows, moment, newestId }: Open,
-    batch: readonly Named[],
+    batch: readonly Doomed[],
     wait: boolean,
   ): { purged: Purged; lockMs: number } {
-    const counts = { gone: 0, differ: 0 };
-    const youngIds: number[] = [];
+    let [gone, differ, young] = [0, 0, 0];
+    const refused: number[] = [];
     let locked = performance.now();
     db.exec(wait ? 'BEGIN IMMEDIATE' : 'BEGIN');
     if (wait) locked = performance.now();
-    const found = new Map(rows.byIds(batch.map(([id]) => id)).map((row) => [row.id, row]));
+    const found = new Map(rows.byIds(batch.map(({ id }) => id)).map((row) => [row.id, row]));
     let early = this.early ?? 0;
-    const doomed: number[] = [];
-    for (const [id, hash] of batch) {
+    const going: number[] = [];
+    for (const { id, hash } of batch) {
       const row = found.get(id);
-      if (row === undefined) counts.gone++;
-      else if (rowHash(row) !== hash) counts.differ++;
+      if (row === undefined) gone++;
+      else if (rowHash(row) !== hash) differ++;
       else {
-        const fate = fateOf(this.judge.ofRow(row), this.options.config.retention.keep, moment);
-        const goes = id !== newestId && (fate === 'old' || (mayGoEarly(fate) && early > 0));
+        const judged = this.judge.ofRow(row);
+        const fate = fateOf(judged, this.options.config.retention.keep, moment);
+        const isEarly = mayGoEarly(fate, judged.time, moment) && early > 0;
+        const goes = id !== newestId && (fate === 'old' || isEarly);
         if (goes && fate !== 'old') early--;
-        if (goes) doomed.push(id);
-        else youngIds.push(id);
+        if (goes) going.push(id);
+        else {
+          young++;
+          refused.push(id);
+        }
       }
     }
-    if (doomed.length > 0) {
-      const id = quoteIdentifier(this.options.config.source.columns.id);
-      const statement = db.prepare(`DELETE FROM ${quoteIdentifier(table.name)} WHERE ${id} = ?`);
+    const id = quoteIdentifier(this.options.config.source.columns.id);
+    const name = quoteIdentifier(table.name);
+    const kept: number[] = [];
+    if (going.length > 0) {
+      const statement = db.prepare(`DELETE FROM ${name} WHERE ${id} = ?`);
       if (!wait) locked = performance.now();
-      for (const each of doomed) statement.run(each);
+      for (const each of going) if (statement.run(each).changes === 0) kept.push(each);
     }
     db.exec('COMMIT');
-    const lockMs = doomed.length > 0 || wait ? performance.now() - locked : 0;
+    const lockMs = going.length > 0 || wait ? performance.now() - locked : 0;
     this.early = early;
-    const young = { young: youngIds.length, young_ids: youngIds };
-    const purged = { ...counts, ...young, deleted: doomed.length, lock_ms: lockMs, commits: 1, busy: 0 };
+    // A trigger may have put a row back. Nobody else does: an id is not given twice, and not within this moment.
+    const isThere = db.prepare(`SELECT 1 FROM ${name} WHERE ${id} = ?`);
+    for (const each of going) if (!kept.includes(each) && isThere.get(each) !== undefined) kept.push(each);
+    const counts = { gone, differ, young, kept: kept.length, refused_ids: [...refused, ...kept], held: 0 };
+    const deleted = going.length - kept.length;
+    const purged = { ...counts, deleted, lock_ms: lockMs, commits: 1, busy: 0 };
     return { purged, lockMs };
   }
 }

@@ -1,12 +1,26 @@
 import type { FileIdentity } from '../file.js';
 
-/** A row to be deleted: its id, and `rowHash` of it as it stands in its archive. */
+/** A row of our own table to be deleted: its id, and `rowHash` of it as it stands in its archive. */
 export type Named = readonly [id: number, hash: string];
 
-/** Each request is a line of JSON, and so is each answer. */
+/** Rows to be deleted: a block of an archive, which the purge reads itself. */
+export interface Piece {
+  /** Name of the manifest. */
+  readonly archive: string;
+  /** That the manifest says of itself: it is this very archive that is meant. */
+  readonly sha256: string;
+  /** From 0. */
+  readonly block: number;
+  /** Rows with an id from here on stay. */
+  readonly below: number;
+}
+
+/** Each request is a line of JSON, and so is each answer. `file` (`fileAt`): only if that is the database. */
 export type Request =
-  /** `file` (`fileAt`): only if that is the database. */
-  { readonly rows: readonly Named[]; readonly file?: FileIdentity } | { readonly end: true };
+  | { readonly piece: Piece; readonly file?: FileIdentity }
+  /** Only tries whether rows can be deleted. */
+  | { readonly probe: true; readonly file?: FileIdentity }
+  | { readonly end: true };
 
 /** What became of the rows of one request. */
 export interface Purged {
@@ -17,8 +31,12 @@ export interface Purged {
   readonly differ: number;
   /** Stay because of their age, by this process's own reading of the configuration, or as the newest row of the table. */
   readonly young: number;
-  /** Which these are, of this one request. */
-  readonly young_ids: readonly number[];
+  /** SQLite has not deleted them, or a trigger has put them back. */
+  readonly kept: number;
+  /** `young` and `kept`: which these are, of this one request. */
+  readonly refused_ids: readonly number[];
+  /** Were not to be deleted: `below`. */
+  readonly held: number;
   /** The longest that the write lock was held, ms. */
   readonly lock_ms: number;
   readonly commits: number;
@@ -42,7 +60,9 @@ export const NOTHING: Purged = {
   gone: 0,
   differ: 0,
   young: 0,
-  young_ids: [],
+  kept: 0,
+  refused_ids: [],
+  held: 0,
   lock_ms: 0,
   commits: 0,
   busy: 0,
@@ -54,39 +74,52 @@ export function sum(a: Purged, b: Purged): Purged {
     gone: a.gone + b.gone,
     differ: a.differ + b.differ,
     young: a.young + b.young,
-    young_ids: b.young_ids.length === 0 ? a.young_ids : [...a.young_ids, ...b.young_ids],
+    kept: a.kept + b.kept,
+    refused_ids: b.refused_ids.length === 0 ? a.refused_ids : [...a.refused_ids, ...b.refused_ids],
+    held: a.held + b.held,
     lock_ms: Math.max(a.lock_ms, b.lock_ms),
     commits: a.commits + b.commits,
     busy: a.busy + b.busy,
   };
 }
 
-/** More rows than this are no request of ours. */
-export const MOST_ROWS = 5_000;
 /** A line that is longer is none of ours. */
-export const LONGEST_LINE = 1024 * 1024;
+export const LONGEST_LINE = 64 * 1024;
 
 /** @throws Error that says what is wrong with it */
 export function parseRequest(line: string): Request {
-  const value: unknown = JSON.parse(line);
-  if (typeof value !== 'object' || value === null) throw new Error('no request');
-  if ('end' in value && value.end === true) return { end: true };
-  if (!('rows' in value) || !Array.isArray(value.rows) || value.rows.length > MOST_ROWS)
-    throw new Error('no request');
-  const rows = value.rows.map(named);
-  if (!('file' in value)) return { rows };
-  if (typeof value.file !== 'string') throw new Error('no request');
-  return { rows, file: value.file };
+  const value = fieldsOf(parsed(line));
+  if (value.end === true) return { end: true };
+  const { file, probe, piece } = value;
+  if (file !== undefined && typeof file !== 'string') throw noRequest();
+  const only = file === undefined ? {} : { file };
+  if (probe === true) return { probe, ...only };
+  const { archive, sha256, block, below } = fieldsOf(piece);
+  const isNumber = (number: unknown): number is number => Number.isSafeInteger(number);
+  if (
+    typeof archive === 'string' &&
+    typeof sha256 === 'string' &&
+    /^[0-9a-f]{64}$/.test(sha256) &&
+    isNumber(block) &&
+    isNumber(below)
+  )
+    return { piece: { archive, sha256, block, below }, ...only };
+  throw noRequest();
 }
 
-function named(value: unknown): Named {
-  const [id, hash] = Array.isArray(value) ? (value as readonly unknown[]) : [];
-  if (
-    typeof id === 'number' &&
-    Number.isSafeInteger(id) &&
-    typeof hash === 'string' &&
-    /^[0-9a-f]{32}$/.test(hash)
-  )
-    return [id, hash];
-  throw new Error('a row without its id and hash');
+function parsed(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw noRequest();
+  }
+}
+
+function fieldsOf(value: unknown): Record<string, unknown> {
+  if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
+  throw noRequest();
+}
+
+function noRequest(): Error {
+  return new Error('that is no request of this version; restart the daemon if it has just been upgraded');
 }

@@ -2,6 +2,7 @@ import { createServer, type Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { loadConfig } from '../../config/load.js';
 import { AuditdError, messageOf } from '../../errors.js';
+import { ArchiveReader } from './archive.js';
 import { Deleter } from './deleter.js';
 import { linesOf } from './lines.js';
 import { type Answer, LONGEST_LINE, parseRequest } from './protocol.js';
@@ -18,14 +19,15 @@ export interface PurgeServerOptions {
 }
 
 /**
- * One client's requests, one after the other. What database, and which rows may go at all, this process reads in the
- * configuration itself: a client can name rows and nothing else.
+ * One client's requests, one after the other. What database, which rows may go at all, and where archives are, this process reads in
+ * the configuration itself: a client can name an archive and nothing else.
  */
 export async function servePurge(
   input: Readable,
   output: Writable,
   { configPath, env }: PurgeServerOptions,
 ): Promise<void> {
+  let archives: ArchiveReader | null = null;
   const answer = (said: Answer) => output.write(`${JSON.stringify(said)}\n`);
   try {
     const { config, path } = loadConfig(configPath, env);
@@ -33,14 +35,21 @@ export async function servePurge(
       const next = 'Set retention.enabled to true there';
       throw new AuditdError('PURGE_FAILED', `retention is off in ${path ?? 'the defaults'}. ${next}`);
     }
+    const { directory } = config.retention.archive;
+    archives = new ArchiveReader({ directory, source: 'postern', table: config.source });
     const deleter = new Deleter({ config, clock: Date.now });
     for await (const line of linesOf(input, LONGEST_LINE)) {
       const request = parseRequest(line);
       if ('end' in request) answer({ space: await deleter.end() });
-      else answer({ purged: await deleter.delete(request.rows, request.file ?? null) });
+      else if ('probe' in request) {
+        archives.check();
+        answer({ purged: await deleter.probe(request.file ?? null) });
+      } else answer({ purged: await deleter.delete(archives.read(request.piece), request) });
     }
   } catch (error) {
     answer({ error: messageOf(error) });
+  } finally {
+    archives?.close();
   }
 }
 

@@ -3,14 +3,15 @@ import { join, resolve } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { manifestName, stemOf } from '../../../src/retention/archive/directory.js';
 import { TableRows } from '../../../src/retention/archive/table.js';
+import { createArchive } from '../../../src/retention/archive/write.js';
 import { fileAt } from '../../../src/retention/file.js';
 import { openPurger } from '../../../src/retention/purge/client.js';
-import type { Named } from '../../../src/retention/purge/protocol.js';
-import { rowHash } from '../../../src/retention/purge/row-hash.js';
+import type { Piece } from '../../../src/retention/purge/protocol.js';
 import { servePurge } from '../../../src/retention/purge/server.js';
 import Database from '../../../src/sqlite.js';
-import { DAY, RetentionRig, sqlTime } from '../rig.js';
+import { DAY, NOW, RetentionRig, SOURCE_ID, sqlTime } from '../rig.js';
 
 let rig: RetentionRig;
 beforeEach(() => {
@@ -33,8 +34,7 @@ async function ask(
   lines: readonly string[],
   retention = 'enabled: true, keep: { default: 1y, user: forever }',
 ): Promise<unknown[]> {
-  const configPath = join(rig.directory, 'c.yml');
-  writeFileSync(configPath, `source: { database: ${rig.database} }\nretention: { ${retention} }\n`);
+  const configPath = configOf(retention);
   const [input, output] = [new PassThrough(), new PassThrough()];
   input.end(lines.map((line) => `${line}\n`).join(''));
   await servePurge(input, output, { configPath, env: {} });
@@ -46,17 +46,48 @@ async function ask(
     .map((line) => JSON.parse(line) as unknown);
 }
 
-function named(...ids: number[]): string {
+function configOf(retention: string): string {
+  const configPath = join(rig.directory, 'c.yml');
+  const archive = `archive: { directory: ${rig.archive} }`;
+  writeFileSync(
+    configPath,
+    `source: { database: ${rig.database} }\nretention: { ${archive}, ${retention} }\n`,
+  );
+  return configPath;
+}
+
+/** An archive of these rows as they are now, whatever their age: what a daemon that was taken over could make. */
+async function archived(...ids: number[]): Promise<Piece> {
   const { source } = rig.config('max_rows: null');
   const db = new Database(rig.database, { readonly: true });
-  const rows = new TableRows(db, source, { identify: () => ({ id: '', length: 0 }) }).byIds(ids);
+  const table = new TableRows(db, source, { identify: () => ({ id: '', length: 0 }) });
+  const rows = table.byIds(ids).map((row) => ({ ...row, time: null })); // in one archive, whatever their months
+  const writer = createArchive({
+    directory: rig.archive,
+    source: 'postern',
+    sourceId: SOURCE_ID,
+    timeline: 1,
+    table: table.shape,
+    month: 'undated',
+    run: 'test',
+    compression: 'gzip',
+    sign: null,
+    clock: () => NOW,
+  });
+  for (const row of rows) writer.add(row);
+  const { sequence, sha256 } = await writer.finish(() => rows);
   db.close();
-  return JSON.stringify({ rows: rows.map((row) => [row.id, rowHash(row)]) });
+  const archive = manifestName(stemOf(sequence, 'postern', 1, 'undated'));
+  return { archive, sha256, block: 0, below: Number.MAX_SAFE_INTEGER };
+}
+
+async function request(...ids: number[]): Promise<string> {
+  return JSON.stringify({ piece: await archived(...ids) });
 }
 
 describe('the purge', () => {
   it('deletes what is old by its own reading of the configuration, and nothing else, whoever asks', async () => {
-    const answers = await ask([named(1, 2, 3, 4, 5, 6, 7), '{"end":true}']);
+    const answers = await ask([await request(1, 2, 3, 4, 5, 6, 7), '{"end":true}']);
     expect(rig.ids()).toEqual([2, 3, 4, 5, 7]);
     expect(answers).toMatchObject([
       { purged: { deleted: 2, young: 5, differ: 0, gone: 0 } },
@@ -65,29 +96,28 @@ describe('the purge', () => {
   });
 
   it('above max_rows takes the oldest before their age, and no more than that', async () => {
-    await ask([named(2, 6, 7)], 'enabled: true, keep: { default: forever }, max_rows: 6');
+    await ask([await request(2, 6, 7)], 'enabled: true, keep: { default: forever }, max_rows: 6');
     expect(rig.ids()).toEqual([1, 3, 4, 5, 6, 7]);
   });
 
   it('deletes no row that is another by a single byte of a single column', async () => {
-    const request = named(1, 6);
+    const line = await request(1, 6);
     rig.db.exec("UPDATE audit_log SET server = 'x' WHERE id = 1");
-    expect(await ask([request])).toMatchObject([{ purged: { deleted: 1, differ: 1 } }]);
+    expect(await ask([line])).toMatchObject([{ purged: { deleted: 1, differ: 1 } }]);
     expect(rig.ids()).toEqual([1, 2, 3, 4, 5, 7]);
-    expect(await ask([request])).toMatchObject([{ purged: { deleted: 0, differ: 1, gone: 1 } }]);
+    expect(await ask([line])).toMatchObject([{ purged: { deleted: 0, differ: 1, gone: 1 } }]);
   });
 
   it('is told by each request of a run which database is meant', async () => {
-    const configPath = join(rig.directory, 'c.yml');
-    writeFileSync(configPath, `source: { database: ${rig.database} }\nretention: { enabled: true }\n`);
+    const configPath = configOf('enabled: true');
     const child = pathToFileURL(resolve(import.meta.dirname, '../../../dist/retention/purge/child.js'));
-    const { rows } = JSON.parse(named(1)) as { rows: Named[] };
+    const piece = await archived(1);
     for (const [file, deleted] of [
       ['1:2:3', null],
       [fileAt(rig.database), 1],
     ] as const) {
       const purger = await openPurger({ configPath, env: {}, file, child });
-      const purged = purger.purge(rows);
+      const purged = purger.purge(piece);
       if (deleted === null) await expect(purged).rejects.toThrow(/has been replaced/);
       else expect(await purged).toMatchObject({ deleted });
       purger.close();
@@ -95,42 +125,61 @@ describe('the purge', () => {
   });
 
   it('deletes nothing from a database that is not the one that is named', async () => {
-    const { rows } = JSON.parse(named(1, 6)) as { rows: unknown };
-    expect(await ask([JSON.stringify({ rows, file: '1:2:3' })])).toMatchObject([
+    const piece = await archived(1, 6);
+    expect(await ask([JSON.stringify({ piece, file: '1:2:3' })])).toMatchObject([
       { error: expect.stringMatching(/has been replaced/) as string },
     ]);
     expect(rig.ids()).toHaveLength(7);
-    expect(await ask([JSON.stringify({ rows, file: fileAt(rig.database) })])).toMatchObject([
+    expect(await ask([JSON.stringify({ piece, file: fileAt(rig.database) })])).toMatchObject([
       { purged: { deleted: 2 } },
     ]);
+  });
+
+  it('leaves what it is told to leave, and says how much that is', async () => {
+    const piece = await archived(1, 6);
+    expect(await ask([JSON.stringify({ piece: { ...piece, below: 6 } })])).toMatchObject([
+      { purged: { deleted: 1, held: 1 } },
+    ]);
+    expect(rig.ids()).toEqual([2, 3, 4, 5, 6, 7]);
+  });
+
+  it('takes nothing that is not a day old, by the newest row, whatever is configured', async () => {
+    const [hours, newest] = [3_600_000, Date.now()];
+    rig.insert([23, 25, 0].map((age) => ({ created: sqlTime(newest - age * hours) })));
+    for (const retention of ['keep: { default: 1ms }', 'max_rows: 1', 'max_size: 1'])
+      await ask([await request(7, 8, 9, 10)], `enabled: true, ${retention}`);
+    expect(rig.ids().slice(-3)).toEqual([7, 8, 10]);
   });
 
   it.each<[string, string]>([
     ['SQL', '{"sql":"DELETE FROM audit_log"}'],
     ['no JSON', 'DELETE FROM audit_log'],
-    ['ids without hashes', '{"rows":[1,6]}'],
-    ['an id that is text', `{"rows":[["1 OR 1",${JSON.stringify('0'.repeat(32))}]]}`],
-    ['a hash that is none', '{"rows":[[1,"%"]]}'],
+    ['rows without an archive', `{"rows":[[1,"${'0'.repeat(32)}"]]}`],
+    [
+      'a block that is no number',
+      `{"piece":{"archive":"a","sha256":"${'0'.repeat(64)}","block":"0","below":9}}`,
+    ],
+    ['a hash that is none', '{"piece":{"archive":"a","sha256":"%","block":0,"below":9}}'],
     ['another database', '{"database":"/etc/passwd","end":false}'],
-    ['too many rows', JSON.stringify({ rows: Array.from({ length: 5_001 }, () => [1, '0'.repeat(32)]) })],
-    ['a line without end', `{"rows":[${' '.repeat(2 * 1024 * 1024)}`],
+    ['a line without end', `{"piece":[${' '.repeat(2 * 1024 * 1024)}`],
   ])('ends the session at %s', async (_, line) => {
-    const answers = await ask([line, named(1)]);
+    const answers = await ask([line, await request(1)]);
     expect(answers).toHaveLength(1);
     expect(answers[0]).toHaveProperty('error');
     expect(rig.ids()).toHaveLength(7);
   });
 
   it('refuses where retention is off, and says so', async () => {
-    expect(await ask([named(1)], 'enabled: false')).toMatchObject([
+    expect(await ask([await request(1)], 'enabled: false')).toMatchObject([
       { error: expect.stringContaining('retention is off in') as string },
     ]);
     expect(rig.ids()).toHaveLength(7);
   });
 
   it('says what keeps it from writing', async () => {
+    const line = await request(1);
     rig.db.exec('BEGIN IMMEDIATE');
-    const answers = await ask([named(1)]);
+    const answers = await ask([line]);
     rig.db.exec('ROLLBACK');
     expect(answers).toMatchObject([{ error: expect.stringContaining('database is locked') as string }]);
   });
