@@ -12,7 +12,7 @@ export const PROBE_ADDRESSES = ['192.0.2.1', '2001:db8::1'] as const;
 export function probeLines(now: number): string[] {
   return PROBE_ADDRESSES.map((address, at) =>
     formatFail2banLine(
-      { source: 'postern', timeline: 1, sequence: at + 1, id: '0'.repeat(32) },
+      { source: 'postern', timeline: 1, sequence: at + 1, id: '0'.repeat(32), revisionOf: null },
       now,
       address,
     ),

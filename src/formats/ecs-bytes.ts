@@ -45,7 +45,7 @@ let at = 0;
 let good = true;
 
 /**
- * Writes the line of an event as `formatEcs` without options has it, if all of it is ASCII, has no escaped NUL and fits.
+ * Writes the line of an event as `formatEcs` has it, if all of it is ASCII, has no escaped NUL and fits.
  *
  * @returns where it ends; -1 if it was not written: then what stands behind `start` means nothing
  */

@@ -5,11 +5,6 @@ import { Stamp } from './stamp.js';
 /** Version of the Elastic Common Schema whose field names and values are written. */
 export const ECS_VERSION = '8.17.0';
 
-export interface EcsOptions {
-  /** What stands as `source.ip` instead of the event's address: the network of an IPv6 attacker, for fail2ban. */
-  readonly sourceIp?: string;
-}
-
 /** `log.level` has no list of allowed values; these are the words of the daemon's own log where it has the level. */
 const LOG_LEVELS: Readonly<Record<Severity, string>> = {
   alert: 'alert',
@@ -37,9 +32,9 @@ const PLAIN = /^[ !#-[\]-~]*$/;
  * ECS requires `@timestamp`. An event whose own time can't be read has the time of reading there, in whole seconds: fail2ban's
  * filter wants milliseconds, so it takes no such line for a fresh failure. What stood in the row is `postern.time_unreadable`.
  */
-export function formatEcs(event: AuditEvent, options?: EcsOptions): string {
+export function formatEcs(event: AuditEvent): string {
   const { type, time, ingested } = event;
-  const ip = options?.sourceIp ?? event.address;
+  const ip = event.address;
   const head = headOf(type);
   const own = time === null ? readTime.seconds(ingested) : ownTime.milliseconds(time);
   const server = serverOf(event.server);
@@ -94,7 +89,7 @@ export function headOf(type: EventType): Head {
 
 /** Ends the message (`Login failed for jan`), then `user` and `related`. */
 export function personOf({ id, name, email }: EventUser, preposition: string, ip: string | null): string {
-  const address = ip === null || ip.includes('/') ? '' : `"ip":["${ip}"]`;
+  const address = ip === null ? '' : `"ip":["${ip}"]`;
   if (id === null && name === null && email === null) {
     return address === '' ? '"' : `","related":{${address}}`;
   }

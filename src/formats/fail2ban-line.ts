@@ -20,9 +20,7 @@ export interface Fail2banLine {
 }
 
 /** What a line takes from an event: numbers and a hash. */
-export type FailedLogin = Pick<AuditEvent, 'source' | 'timeline' | 'sequence' | 'id'> & {
-  readonly revisionOf?: number | null;
-};
+export type FailedLogin = Pick<AuditEvent, 'source' | 'timeline' | 'sequence' | 'id' | 'revisionOf'>;
 
 const HEAD = '","log.level":"warn","event":{"action":"auth.login_failure","outcome":"failure","sequence":';
 
@@ -40,7 +38,7 @@ const stamp = new Stamp();
  * @param address canonical text as from parseAddress, or a network as from networkOf
  */
 export function formatFail2banLine(event: FailedLogin, time: number, address: string): string {
-  const { source, timeline, sequence, id, revisionOf = null } = event;
+  const { source, timeline, sequence, id, revisionOf } = event;
   const revision = revisionOf === null ? '' : `,"revision_of":${revisionOf}`;
   return (
     `{"@timestamp":"${stamp.milliseconds(time)}${HEAD}${sequence},"id":"${id}"},"source":{"ip":"${address}"},` +

@@ -1,7 +1,21 @@
 import { createClassifier } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
+import { formatEcs } from '../../src/formats/ecs.js';
+import { formatFail2banLine } from '../../src/formats/fail2ban-line.js';
 
 const classify = createClassifier();
+
+/** A line of the pair as earlier releases wrote it: the whole event, and in `source.ip` the network to ban. */
+export function earlierLine(of: AuditEvent, banned: string | null = of.address): string {
+  const line = formatEcs(of);
+  if (of.address === null || banned === null) return line;
+  return line.replace(`"source":{"ip":"${of.address}"}`, `"source":{"ip":"${banned}"}`);
+}
+
+/** A line of the pair. @param of has a time and an address */
+export function lineOf(of: AuditEvent, banned: string = of.address ?? ''): string {
+  return formatFail2banLine(of, of.time ?? 0, banned);
+}
 
 /** A failed login at Postern, as the source reads it from its row; or, by `rawAction` and `category`, another event. */
 export function event(changes: Partial<AuditEvent> & { category?: string | null } = {}): AuditEvent {

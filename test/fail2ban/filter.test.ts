@@ -12,6 +12,8 @@ import { canonical, hostile } from './hostile.js';
 import { renderSamples, samples } from './samples.js';
 
 const filter = `${process.cwd()}/fail2ban/filter.d/posternproxy.conf`;
+/** The filter of an earlier release, as it is in use until install.sh has put the new one in its place. */
+const earlier = `${process.cwd()}/test/fail2ban/filters/earlier.conf`;
 const sampleFile = 'fail2ban/samples/posternproxy';
 const HOURS_OF_ZURICH = 1;
 
@@ -72,6 +74,18 @@ describe.skipIf(!installed('fail2ban-regex', 'fail2ban'))('the filter in the rea
     );
     const first = found.findIndex((address, i) => address !== expected[i]);
     expect(found, `SEED=${seed}, first difference at match ${first}`).toEqual(expected);
+    // What is written for the same events now, by the filter of now and by the one before.
+    const written = events.flatMap((each) => each.written ?? []);
+    for (const each of [filter, earlier]) {
+      const now = await testFilter(written.map((line) => `${line}\n`).join(''), each, patient);
+      expect(now.map(canonical), `SEED=${seed}, ${each}`).toEqual(expected);
+    }
+  });
+
+  it('of an earlier release finds in each sample what the new one finds', async () => {
+    const lines = samples.map(({ line }) => `${line}\n`).join('');
+    const expected = samples.flatMap(({ host }) => host ?? []);
+    expect(await testFilter(lines, earlier, patient)).toEqual(expected);
   });
 
   it('reads lines of 1 MB, in whatever shape, without going back and forth in them', async () => {

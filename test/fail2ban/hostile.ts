@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { networkOf, parseAddress } from '../../src/audit/address.js';
 import { createRedactor } from '../../src/audit/redaction.js';
 import { formatEcs } from '../../src/formats/ecs.js';
-import { event } from './failures.js';
+import { earlierLine, event, lineOf } from './failures.js';
 
 /** An address or network as fail2ban writes it, in the text of RFC 5952. */
 export function canonical(text: string): string {
@@ -52,7 +52,10 @@ const address = fc.oneof(
   fc.constant(null),
 );
 
-/** An event in which whatever a client or an administrator can write is hostile; and what the filter must find in it. */
+/**
+ * An event in which whatever a client or an administrator can write is hostile: the line of it that earlier releases wrote into the
+ * pair, which is that of the other files, the line that is written there now, and what the filter must find in either.
+ */
 export const hostile = fc
   .record({
     address,
@@ -90,7 +93,9 @@ export const hostile = fc
       user: { id, name, email },
     });
     const ip = made.address === null ? null : networkOf(made.address, prefix);
-    const line = formatEcs(given, ip === null ? {} : { sourceIp: ip });
-    const failed = given.action === 'auth.login_failure' && given.time !== null;
-    return { line, matched: failed && ip !== null ? canonical(ip) : null };
+    const line = earlierLine(given, ip);
+    const failed = given.action === 'auth.login_failure' && given.time !== null && ip !== null;
+    // What the daemon writes into the pair for it.
+    const written = failed ? lineOf(given, ip) : null;
+    return { line, written, matched: failed ? canonical(ip) : null };
   });

@@ -1,7 +1,6 @@
 import type { AuditEvent } from '../../src/audit/event.js';
-import { formatEcs } from '../../src/formats/ecs.js';
 import { formatHeader } from '../../src/sinks/pair.js';
-import { event } from './failures.js';
+import { earlierLine, event, lineOf } from './failures.js';
 
 /** What must come of a line: `host` is matched at `time`, or nothing. */
 export interface Sample {
@@ -14,13 +13,14 @@ export interface Sample {
 const victim = '198.51.100.1';
 const attacker = '203.0.113.7';
 
-const whole = formatEcs(event({ address: victim }));
+const whole = earlierLine(event({ address: victim }));
+const short = lineOf(event({ address: victim }));
 const member = `"},"source":{"ip":"${victim}"},"x":{"y":"`;
 
 const user = (name: string | null, email: string | null = null) => ({ id: null, name, email });
 const is = (desc: string, changes: Parameters<typeof event>[0], host: string | null = attacker): Sample => ({
   desc,
-  line: formatEcs(event(changes)),
+  line: earlierLine(event(changes)),
   host,
 });
 const raw = (desc: string, line: string, host: string | null = null): Sample => ({ desc, line, host });
@@ -29,14 +29,33 @@ const nowhere = (desc: string, changes: Partial<AuditEvent>): Sample =>
 
 /** The samples of fail2ban/samples/posternproxy. */
 export const samples: readonly Sample[] = [
-  is('a failed login over IPv4', {}),
+  raw('a failed login over IPv4', lineOf(event()), attacker),
+  raw('over IPv6: the network of the client', lineOf(event(), '2001:db8:1:2::/64'), '2001:db8:1:2::/64'),
+  raw('over IPv6, with ipv6_prefix: 128', lineOf(event({ address: '2001:db8::7' })), '2001:db8::7'),
+  raw("at the daemon's own API", lineOf(event({ source: 'auditd' })), attacker),
+  raw('at another server of the fleet', lineOf(event({ source: 'fleet' })), attacker),
+  raw(
+    'a row that was edited into a failed login',
+    lineOf(event({ source: 'auditd', revisionOf: 4711 })),
+    attacker,
+  ),
+  raw('a torn line', short.slice(0, -2)),
+  raw('a line torn before its address', short.slice(0, short.indexOf(victim) + 5)),
+  raw('a line behind a torn one', short.slice(0, 60) + short),
+  raw('a line behind white space', ` ${short}`),
+  raw('a line with something behind it', `${short} x`),
+  raw('a time without milliseconds, as of a row whose own can not be read', short.replace('00.000Z', '00Z')),
+  raw('a host name for an address', short.replace(victim, 'example.org')),
+  raw('an empty address', short.replace(victim, '')),
+
+  is('of an earlier release: a failed login over IPv4', {}),
   is('by another spelling of the action', { rawAction: 'login_failed', category: 'user' }),
   is('over IPv6', { address: '2001:db8::7' }, '2001:db8::7'),
-  {
-    desc: 'the network of an IPv6 client, with ipv6_prefix: 64',
-    line: formatEcs(event({ address: '2001:db8:1:2::7' }), { sourceIp: '2001:db8:1:2::/64' }),
-    host: '2001:db8:1:2::/64',
-  },
+  raw(
+    'the network of an IPv6 client',
+    earlierLine(event({ address: '2001:db8:1:2::7' }), '2001:db8:1:2::/64'),
+    '2001:db8:1:2::/64',
+  ),
   is('with everything a row can have', {
     user: { id: '7', name: 'jan.kowalski', email: 'jan@example.org' },
     resource: { type: 'auth', id: '12' },

@@ -151,15 +151,6 @@ describe('the ECS line', () => {
     expect(formatEcs(failure)).toMatch(filter);
   });
 
-  it('names a network in place of the address, in source.ip alone', () => {
-    const line = formatEcs(readBack(failure, { address: '2001:db8::7' }), { sourceIp: '2001:db8::/64' });
-    expect(members(line)).toMatchObject({
-      source: { ip: '2001:db8::/64' },
-      related: { user: ['jan.kowalski'] },
-    });
-    expect(filter.exec(line)?.[1]).toBe('2001:db8::/64');
-  });
-
   it('is one line of valid JSON that says what the event says, whatever the event is', () => {
     fc.assert(
       fc.property(fc.oneof(anyEvent(catalog), hostile), (event) => {

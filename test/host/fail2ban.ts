@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type ConfigInput, config } from '../../src/config/schema.js';
 import { parseStatus } from '../../src/fail2ban/client.js';
 import { type JailPlace, renderJail } from '../../src/fail2ban/jail.js';
-import { formatEcs } from '../../src/formats/ecs.js';
+import { formatFail2banLine } from '../../src/formats/fail2ban-line.js';
 import { formatHeader } from '../../src/sinks/pair.js';
 import { event } from '../fail2ban/failures.js';
 import type { Host } from './host.js';
@@ -63,10 +63,7 @@ export async function waitForJail(host: Host, fits: RegExp = /^/): Promise<void>
 export async function fail(host: Host, addresses: readonly string[], file = 'fail2ban.0.log'): Promise<void> {
   const now = Date.now();
   const lines = addresses
-    .map(
-      (address, sequence) =>
-        `${formatEcs(event({ time: now, ingested: now, sequence }), { sourceIp: address })}\n`,
-    )
+    .map((address, sequence) => `${formatFail2banLine(event({ sequence }), now, address)}\n`)
     .join('');
   await host.exec(`cat >>${authDirectory}/${file}`, { input: lines });
 }
