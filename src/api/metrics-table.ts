@@ -169,6 +169,13 @@ export const STATUS_METRICS: readonly StatusMetric[] = [
     read: (status) => figure(status, 'written_bytes_total', 'bytes_total'),
   },
   {
+    name: 'postern_auditd_sink_unformatted_events_total',
+    type: 'counter',
+    help: 'Events that the format of a sink could not take and that came without the texts of their rows; a fault of this daemon.',
+    labels: SINK,
+    read: (status) => figure(status, 'unformatted_total'),
+  },
+  {
     name: 'postern_auditd_sink_reconnects_total',
     type: 'counter',
     help: 'How often a network sink has connected anew.',

@@ -91,6 +91,23 @@ export function formatFleet(
   }
 }
 
+/** The body of an event that can't be made into one: which it is, and nothing that its row says. */
+export function lastFleet(
+  { id, source, timeline, sequence }: AuditEvent,
+  origin: string,
+  after: number,
+): string {
+  const columns = Array.from({ length: COLUMNS }, (_, at) =>
+    at === DETAILS ? '{"unformatted":true}' : null,
+  );
+  return JSON.stringify({ v: 1, id, origin, source, timeline, sequence, after, columns });
+}
+
+/** The subject of such a body. */
+export function lastSubject(serverToken: string): string {
+  return `${SUBJECT_PREFIX}.${serverToken}.unknown.unformatted`;
+}
+
 function cutTo(value: ColumnValue, most: number, isDetails: boolean): ColumnValue {
   if (Buffer.isBuffer(value)) return value.length > most ? value.subarray(0, most) : value;
   if (typeof value !== 'string' || value.length <= most) return value;

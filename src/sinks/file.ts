@@ -2,6 +2,7 @@ import type { FileSinkConfig } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
 import { formatEcs, parseEcsPosition } from '../formats/ecs.js';
 import { writeEcs } from '../formats/ecs-bytes.js';
+import { formatted, lastLine, neverThrowingWriter } from '../formats/unformatted.js';
 import { Appender } from './appender.js';
 import { type Disk, realDisk } from './disk.js';
 import { LineBuffer } from './line-buffer.js';
@@ -21,6 +22,7 @@ import type {
 import { FreeSpace } from './space.js';
 import { survey } from './survey.js';
 import { diskTrouble } from './trouble.js';
+import { Unformatted } from './unformatted.js';
 
 /** Tests put a disk in between that fails. */
 export interface LocalSinkDeps extends SinkDeps {
@@ -38,6 +40,8 @@ export function createFileSink(config: FileSinkConfig, deps: LocalSinkDeps): Sin
   return new FileSink(config, deps);
 }
 
+const write = neverThrowingWriter(writeEcs);
+
 class FileSink implements Sink {
   readonly deliveryClass = 'exactly once';
   private readonly disk: Disk;
@@ -45,6 +49,7 @@ class FileSink implements Sink {
   private readonly appender: Appender;
   private readonly lines = new LineBuffer(WRITE);
   private readonly space: FreeSpace;
+  private readonly unformatted: Unformatted;
   private pruneDue: boolean = true;
   private rolled = 0;
   private written = 0;
@@ -59,6 +64,7 @@ class FileSink implements Sink {
     const { clock, log, minFree } = deps;
     const ground = { directory: config.directory, mode: config.mode, group: config.group };
     this.disk = deps.disk ?? realDisk;
+    this.unformatted = new Unformatted(log, 'ecs');
     this.files = new RolledFiles(ground, this.disk, log);
     this.space = new FreeSpace(this.disk, config.directory, minFree);
     this.appender = new Appender({
@@ -86,8 +92,8 @@ class FileSink implements Sink {
     this.lines.clear();
     let first = 0; // the event that the buffer begins with
     for (const event of events) {
-      if (this.lines.write(event, writeEcs)) continue;
-      const line = formatEcs(event);
+      if (this.lines.write(event, write)) continue;
+      const line = formatted(event, formatEcs, lastLine, this.unformatted.note);
       if (this.lines.add(line)) continue;
       const end = this.flush(batch, first);
       if (end !== null) return end;
@@ -141,6 +147,7 @@ class FileSink implements Sink {
       paused: this.paused,
       written_total: this.written,
       written_bytes_total: this.bytes,
+      unformatted_total: this.unformatted.total,
       rolled_total: this.appender.rolled,
       pruned_total: this.pruned,
     };

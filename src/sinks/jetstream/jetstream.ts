@@ -4,8 +4,10 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import type { AuditEvent } from '../../audit/event.js';
 import type { JetstreamSinkConfig } from '../../config/jetstream.js';
 import { AuditdError } from '../../errors.js';
-import { formatFleet, subjectOf, subjectToken } from '../../formats/fleet.js';
+import { formatFleet, lastFleet, lastSubject, subjectOf, subjectToken } from '../../formats/fleet.js';
+import { formatted } from '../../formats/unformatted.js';
 import type { Batch, Delivered, Finding, Resume, Sink, SinkDeps, SinkFigures } from '../sink.js';
+import { Unformatted } from '../unformatted.js';
 import { unlessAborted } from '../unless-aborted.js';
 import { Chain } from './chain.js';
 import { checkStream } from './check.js';
@@ -50,6 +52,7 @@ class JetstreamSink implements Sink {
   private live: Live | null = null;
   private chain = Chain.restore(null);
   private readonly token: string;
+  private readonly unformatted: Unformatted;
   private connects = 0;
   private messages = 0;
   private bytes = 0;
@@ -63,6 +66,7 @@ class JetstreamSink implements Sink {
     private readonly deps: SinkDeps,
   ) {
     this.token = subjectToken(server);
+    this.unformatted = new Unformatted(deps.log, 'a message of the fleet');
   }
 
   async open(saved: string | null, signal: AbortSignal = NEVER): Promise<Resume | null> {
@@ -142,6 +146,7 @@ class JetstreamSink implements Sink {
       acknowledged_total: this.messages,
       duplicates_total: this.duplicates,
       cut_total: this.cut,
+      unformatted_total: this.unformatted.total,
       unanswered: this.unacknowledged,
     };
   }
@@ -170,10 +175,15 @@ class JetstreamSink implements Sink {
           ? this.chain.before(source, timeline)
           : ((batch.events[at - 1] as AuditEvent).sequence ?? 0);
     const room = (nc.info?.max_payload ?? 2 ** 20) - HEADERS;
-    const { body, cut } = formatFleet(event, this.server, after, room);
+    const { body, cut, subject } = formatted(
+      event,
+      (one) => ({ ...formatFleet(one, this.server, after, room), subject: subjectOf(this.token, one) }),
+      (one) => ({ body: lastFleet(one, this.server, after), cut: true, subject: lastSubject(this.token) }),
+      this.unformatted.note,
+    );
     round.open++;
     this.unacknowledged++;
-    js.publish(subjectOf(this.token, event), body, {
+    js.publish(subject, body, {
       msgID: batch.replay === true ? `${event.id}-${randomUUID()}` : event.id,
       timeout: ACK_MS,
       expect: { streamName: this.config.stream },

@@ -11,6 +11,7 @@ import type {
   Sink,
   SinkFigures,
 } from '../sink.js';
+import type { Unformatted } from '../unformatted.js';
 import type { Collectors, Connected } from './collectors.js';
 import { ReplayWindow, type WindowLimits } from './replay-window.js';
 import type { Session } from './session.js';
@@ -21,6 +22,7 @@ export interface ConnectedSinkOptions {
   readonly collectors: Collectors<Session>;
   /** Null where the collector answers: nothing has to be sent again then. */
   readonly window: WindowLimits | null;
+  readonly unformatted: Pick<Unformatted, 'total'>;
   readonly check: () => Promise<Finding[]>;
   readonly log: Logger;
 }
@@ -133,6 +135,7 @@ export class ConnectedSink implements Sink {
       reconnects_total: Math.max(0, this.connects - 1),
       messages_total: this.messages,
       bytes_total: this.bytes,
+      unformatted_total: this.options.unformatted.total,
       in_flight_bytes: live?.link.pending ?? 0,
       unacknowledged_bytes: live?.link.unacknowledged ?? null,
       ...(window === null

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { AuditEvent } from '../../audit/event.js';
 import type { AuditdError } from '../../errors.js';
 import type { Batch, Delivered, DeliveryClass, Finding, Resume, Sink, SinkFigures } from '../sink.js';
+import type { Unformatted } from '../unformatted.js';
 import type { Collectors } from './collectors.js';
 import { aborted } from './tcp.js';
 import { collectorTrouble, sinkFailed } from './trouble.js';
@@ -15,6 +16,7 @@ export interface DatagramSinkOptions {
   /** Between two bursts, ms. */
   readonly pauseMs: number;
   readonly format: (event: AuditEvent) => string;
+  readonly unformatted: Pick<Unformatted, 'total'>;
   readonly check: () => Promise<Finding[]>;
   readonly log: Logger;
 }
@@ -82,6 +84,7 @@ export class DatagramSink implements Sink {
       reconnects_total: Math.max(0, this.opens - 1),
       messages_total: this.messages,
       bytes_total: this.bytes,
+      unformatted_total: this.options.unformatted.total,
       in_flight: this.inFlight,
     };
   }

@@ -1,7 +1,9 @@
 import { parseTarget, type SyslogSinkConfig, type SyslogTarget } from '../../config/syslog.js';
 import { AuditdError } from '../../errors.js';
 import { createFormatter, type Formatter } from '../../formats/message.js';
+import { neverThrowing } from '../../formats/unformatted.js';
 import type { DeliveryClass, Sink, SinkDeps } from '../sink.js';
+import { Unformatted } from '../unformatted.js';
 import { checkTargets } from './check.js';
 import { Collectors } from './collectors.js';
 import { ConnectedSink } from './connected-sink.js';
@@ -33,15 +35,17 @@ export function syslogDeliveryClass(transport: SyslogSinkConfig['transport']): D
 /**
  * The sink that sends events to a syslog collector.
  *
- * @param format makes the message of an event; as the configuration says if left out
+ * @param formatter makes the message of an event; as the configuration says if left out
  * @throws AuditdError `CONFIG_INVALID` where no message can be made as configured
  */
 export function createSyslogSink(
   config: SyslogSinkConfig,
   deps: SinkDeps,
-  format: Formatter = formatter(config),
+  formatter: Formatter = formatterOf(config),
 ): Sink {
   const { log, clock } = deps;
+  const unformatted = new Unformatted(log, config.format);
+  const format = neverThrowing(formatter, unformatted.note);
   const targets = config.targets.map((text) => targetOf(text));
   const timeoutMs = config.connect_timeout;
   const check = () => checkTargets(config, targets, clock());
@@ -54,6 +58,7 @@ export function createSyslogSink(
       burst: udp ? UDP_BURST : UNIX_BURST,
       pauseMs: udp ? UDP_PAUSE_MS : 0,
       format,
+      unformatted,
       check,
       log,
     });
@@ -61,13 +66,14 @@ export function createSyslogSink(
   return new ConnectedSink({
     deliveryClass: syslogDeliveryClass(config.transport),
     collectors: new Collectors(targets, timeoutMs, (to, options) => dial(config, to, format, options)),
+    unformatted,
     window: config.transport === 'relp' ? null : config.replay_window,
     check,
     log,
   });
 }
 
-function formatter(config: SyslogSinkConfig): Formatter {
+function formatterOf(config: SyslogSinkConfig): Formatter {
   return createFormatter({
     format: config.format,
     envelope: config.envelope,

@@ -135,7 +135,15 @@ describe('a socket that throws at a send', () => {
     );
     const log = pino({ level: 'silent' });
     const check = async () => [];
-    const sink = new DatagramSink({ collectors, burst: 32, pauseMs: 0, format: () => 'x', check, log });
+    const sink = new DatagramSink({
+      collectors,
+      burst: 32,
+      pauseMs: 0,
+      format: () => 'x',
+      unformatted: { total: 0 },
+      check,
+      log,
+    });
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     try {
       await sink.open(null);

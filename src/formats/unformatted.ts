@@ -1,0 +1,77 @@
+/**
+ * A format that can't take a row must not hold its sink: the rows behind would never come. What it throws is caught here, and the least
+ * form of that event is sent: what this daemon knows of it itself, and none of the row's texts.
+ */
+import { type AuditEvent, copyEvent, publicId } from '../audit/event.js';
+import type { Formatter } from './message.js';
+
+/** Is told of each event that came in its least form. */
+export type OnUnformatted = (event: AuditEvent, error: unknown) => void;
+
+/** The event with no text in it that a client may have chosen. */
+export function leastEvent(event: AuditEvent): AuditEvent {
+  return copyEvent(event, {
+    rawAction: '',
+    rawTime: null,
+    rawAddress: null,
+    user: { id: null, name: null, email: null },
+    resource: { type: null, id: null },
+    details: '{"unformatted":true}',
+  });
+}
+
+/** What `format` makes of the event, else of the least of it, else `last`. Does not throw. */
+export function formatted<T>(
+  event: AuditEvent,
+  format: (event: AuditEvent) => T,
+  last: (event: AuditEvent) => T,
+  onUnformatted: OnUnformatted,
+): T {
+  try {
+    return format(event);
+  } catch (error) {
+    onUnformatted(event, error);
+    try {
+      return format(leastEvent(event));
+    } catch {
+      return last(event);
+    }
+  }
+}
+
+/** A formatter of syslog messages that does not throw. */
+export function neverThrowing(format: Formatter, onUnformatted: OnUnformatted): Formatter {
+  const safe = (event: AuditEvent) => formatted(event, format, lastMessage, onUnformatted);
+  const { write } = format;
+  return write === undefined ? safe : Object.assign(safe, { write: neverThrowingWriter(write) });
+}
+
+/** A writer that leaves to text what it throws at. */
+export function neverThrowingWriter(
+  write: (event: AuditEvent, into: Buffer, start: number) => number,
+): (event: AuditEvent, into: Buffer, start: number) => number {
+  return (event, into, start) => {
+    try {
+      return write(event, into, start);
+    } catch {
+      return -1;
+    }
+  };
+}
+
+/** Facility authpriv, severity notice. */
+const PRIORITY = 85;
+
+function lastMessage(event: AuditEvent): string {
+  return `<${PRIORITY}>1 - - postern-auditd - unformatted - event ${publicId(event)} could not be formatted`;
+}
+
+/** A line of the file sink that says which row it is of and nothing else. */
+export function lastLine({ ingested, sequence, id, source, timeline }: AuditEvent): string {
+  return (
+    `{"@timestamp":"${new Date(ingested).toISOString()}","log.level":"info","event":{"action":"unknown.unformatted",` +
+    `"outcome":"unknown","kind":"event","category":[],"type":["info"],"sequence":${sequence},"id":"${id}",` +
+    `"ingested":"${new Date(ingested).toISOString()}"},"ecs":{"version":"8.17.0"},"postern":{"source":"${source}",` +
+    `"timeline":${timeline},"details":{"unformatted":true}}}`
+  );
+}

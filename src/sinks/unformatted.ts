@@ -1,0 +1,22 @@
+import type { Logger } from 'pino';
+import { type AuditEvent, publicId } from '../audit/event.js';
+
+/** Counts the events of a sink that its format could not take, and says the first one. */
+export class Unformatted {
+  total = 0;
+
+  constructor(
+    private readonly log: Logger,
+    private readonly format: string,
+  ) {}
+
+  readonly note = (event: AuditEvent, error: unknown): void => {
+    this.total++;
+    if (this.total > 1) return;
+    this.log.error(
+      { err: error, event: publicId(event) },
+      `event ${publicId(event)} can not be written as ${this.format}: it is sent without the texts of its row, and so will others be. ` +
+        'This is a fault of postern-auditd; please report it with this message',
+    );
+  };
+}

@@ -1,0 +1,64 @@
+import { describe, expect, it } from 'vitest';
+import { type AuditEvent, copyEvent } from '../../src/audit/event.js';
+import { formatEcs, parseEcsPosition } from '../../src/formats/ecs.js';
+import { formatFleet, lastFleet, lastSubject, parseFleet } from '../../src/formats/fleet.js';
+import { createFormatter, syslogFormatDefaults } from '../../src/formats/message.js';
+import { formatted, lastLine, neverThrowing } from '../../src/formats/unformatted.js';
+import { plainEvent } from './events.js';
+import { parseRfc5424 } from './rfc5424-parser.js';
+
+/** An event at one of whose texts every format throws. */
+function broken(): AuditEvent {
+  return Object.defineProperty(copyEvent(plainEvent, {}), 'rawAction', {
+    get: () => {
+      throw new Error('no such text');
+    },
+  });
+}
+
+const plain = { ...syslogFormatDefaults, procId: null };
+
+describe('an event that a format can not take', () => {
+  it.each(['ecs', 'cef', 'leef', 'ocsf'] as const)(
+    'is sent in the least form that %s has, and is told of once',
+    (format) => {
+      const told: unknown[] = [];
+      const formatter = neverThrowing(createFormatter({ ...plain, format }), (event, error) =>
+        told.push([event.sequence, String(error)]),
+      );
+      expect(() => createFormatter({ ...plain, format })(broken())).toThrow('no such text');
+      const { message } = parseRfc5424(formatter(broken()));
+      expect(message).toContain('unformatted');
+      expect(message).not.toContain('jan.kowalski');
+      expect(message).toContain(format === 'ocsf' ? '"class_uid":3004' : 'widget.frobnicated');
+      expect(told).toEqual([[4711, 'Error: no such text']]);
+    },
+  );
+
+  it('is written as bytes no more than as text', () => {
+    const { write } = neverThrowing(createFormatter(plain), () => undefined);
+    expect(write?.(broken(), Buffer.alloc(10_000), 0)).toBe(-1);
+  });
+
+  it('is named in a whole message even where its format always throws', () => {
+    const always = () => {
+      throw new Error('always');
+    };
+    const text = neverThrowing(always, () => undefined)(plainEvent);
+    expect(parseRfc5424(text).message).toBe('event postern:4711 could not be formatted');
+  });
+
+  it('has a line that is found again after a crash, whatever the format does', () => {
+    const position = { source: 'postern', timeline: 1, sequence: 4711, id: plainEvent.id };
+    const line = formatted(broken(), formatEcs, lastLine, () => undefined);
+    expect(parseEcsPosition(line)).toEqual(position);
+    expect(JSON.parse(line)).toMatchObject({ source: { ip: '203.0.113.7' } });
+    expect(parseEcsPosition(lastLine(broken()))).toEqual(position);
+  });
+
+  it('reaches the hub without its columns', () => {
+    expect(() => formatFleet(broken(), 'web1', 0, 1e6)).toThrow('no such text');
+    const last = parseFleet(lastSubject('web1'), lastFleet(broken(), 'web1', 12));
+    expect(last).toMatchObject({ id: plainEvent.id, sequence: 4711, after: 12, server: 'web1' });
+  });
+});
