@@ -16,7 +16,9 @@ const text = z.string();
 const filterParameters = {
   resource_type: text
     .optional()
-    .describe('What kind of thing it was done to, as the row has it: `proxy_host`.'),
+    .describe(
+      'What kind of thing it was done to: `proxy_host`, however the row spells it, or any word exactly as the row has it.',
+    ),
   action: text
     .optional()
     .describe(

@@ -137,6 +137,12 @@ for (const [category, names] of resourceNames) {
   words.set(category, known);
 }
 
+/** The category of the catalog that a resource type means, however it is spelled (`proxy-host`, `ProxyHosts`); null if none. */
+export function resourceCategory(resourceType: string | null): string | null {
+  if (resourceType === null || resourceType.length > LONGEST || !NAME.test(resourceType)) return null;
+  return categoryOf.get(normal(resourceType)) ?? null;
+}
+
 function classify(
   action: string,
   resourceType: string | null,

@@ -21,7 +21,10 @@ export interface FilterOptions {
 export function withFilter(command: Command): Command {
   return command
     .option('--config <file>', 'configuration file (names the database)')
-    .option('--resource-type <type>', 'what kind of thing it was done to, as the row has it: proxy_host')
+    .option(
+      '--resource-type <type>',
+      'what kind of thing it was done to, such as proxy_host (finds proxy-host, too)',
+    )
     .option(
       '--action <name>',
       'what was done, by canonical name (auth.login_failure) or by the word of the row',

@@ -7,7 +7,7 @@ import { AuditdError } from '../errors.js';
 
 /** What is looked for; a part that is null lets everything through. Plain data, so that it can go to another thread. */
 export interface Filter {
-  /** The row's `resource_type`, exactly. */
+  /** The row's `resource_type`, or the catalog's name of what it means. */
   readonly resourceType: string | null;
   /** The canonical name, or the word of the row. */
   readonly action: string | null;

@@ -1,4 +1,5 @@
 import { NetworkSet } from '../audit/address.js';
+import { resourceCategory } from '../audit/catalog.js';
 import type { AuditEvent } from '../audit/event.js';
 import type { Filter } from './filter.js';
 
@@ -6,12 +7,13 @@ import type { Filter } from './filter.js';
 export function createMatcher(filter: Filter): (event: AuditEvent) => boolean {
   const { resourceType, action, user, from, to, server, ip, outcome, source, q } = filter;
   const network = ip?.includes('/') ? new NetworkSet([ip]) : null;
+  const isResource = resourceType === null ? null : createResourceMatcher(resourceType);
   const wanted = q?.toLowerCase() ?? null;
   return (event) =>
     (source === null || event.source === source) &&
     (from === null || (event.time !== null && event.time >= from)) &&
     (to === null || (event.time !== null && event.time < to)) &&
-    (resourceType === null || event.resource.type === resourceType) &&
+    (isResource === null || isResource(event.resource.type)) &&
     (action === null || event.action === action || event.rawAction === action) &&
     (outcome === null || event.type.outcome === outcome) &&
     (user === null || event.user.id === user || event.user.name === user || event.user.email === user) &&
@@ -24,4 +26,21 @@ export function createMatcher(filter: Filter): (event: AuditEvent) => boolean {
 export function createTimeMatcher({ from, to }: Filter): (time: number | null) => boolean {
   if (from === null && to === null) return () => true;
   return (time) => time !== null && (from === null || time >= from) && (to === null || time < to);
+}
+
+/** Resource types that are remembered; honest tables have a dozen. */
+const REMEMBERED = 1_000;
+
+/** A resource type is meant as it stands in the row, or by the catalog's name of what it is: `proxy_host` finds `proxy-host`, too. */
+export function createResourceMatcher(wanted: string): (resourceType: string | null) => boolean {
+  if (resourceCategory(wanted) !== wanted) return (resourceType) => resourceType === wanted;
+  const known = new Map<string, boolean>();
+  return (resourceType) => {
+    if (resourceType === null) return false;
+    const before = known.get(resourceType);
+    if (before !== undefined) return before;
+    const isMeant = resourceType === wanted || resourceCategory(resourceType) === wanted;
+    if (known.size < REMEMBERED) known.set(resourceType, isMeant);
+    return isMeant;
+  };
 }

@@ -1,5 +1,5 @@
 import type { Database } from 'better-sqlite3';
-import type { Classifier } from '../audit/catalog.js';
+import { type Classifier, resourceCategory } from '../audit/catalog.js';
 import type { ColumnKey } from '../source/columns.js';
 import {
   type Branch,
@@ -15,8 +15,16 @@ import {
 } from './branch.js';
 import type { Filter } from './filter.js';
 import { kindTerm } from './kinds.js';
+import { createResourceMatcher } from './match.js';
 import type { IdRange } from './ranges.js';
-import { addressRanges, addressSpellings, isAmbiguous, variantsOf } from './spellings.js';
+import {
+  addressRanges,
+  addressSpellings,
+  distinctValues,
+  isAmbiguous,
+  textOfParam,
+  variantsOf,
+} from './spellings.js';
 import type { QueryTable } from './table.js';
 
 /** How one table is read for one filter. */
@@ -41,6 +49,7 @@ export interface PlanContext {
 }
 
 const MOST_ADDRESSES = 5_000;
+const MOST_RESOURCES = 400;
 
 /** Decides how the rows of some ranges of ids are read. One step: a few hundred seeks at most. */
 export function planQuery(
@@ -92,7 +101,7 @@ function columnsOf(filter: Filter): Set<ColumnKey> {
 function termsOf(db: Database, table: QueryTable, filter: Filter, context: PlanContext): Term[] {
   const { action, outcome, resourceType, user, server, ip, q } = filter;
   const terms: Term[] = [];
-  if (resourceType !== null) terms.push(values(db, table, ['resource_type'], resourceType));
+  if (resourceType !== null) terms.push(resourceTerm(db, table, resourceType));
   if (user !== null) terms.push(values(db, table, ['user_id', 'user_name', 'user_email'], user));
   if (server !== null) terms.push(serverTerm(db, table, server, context.server));
   if (action !== null)
@@ -128,6 +137,21 @@ function values(db: Database, table: QueryTable, keys: readonly ColumnKey[], tex
     .filter((key) => !table.absent.has(key))
     .flatMap((key) => variantsOf(text).map((value) => ({ key, value })));
   return pruned(db, table, term(table, branches, !isAmbiguous(text)));
+}
+
+/** By the catalog's name of it a resource type has many spellings: those that the column has are asked for. */
+function resourceTerm(db: Database, table: QueryTable, wanted: string): Term {
+  if (resourceCategory(wanted) !== wanted) return values(db, table, ['resource_type'], wanted);
+  if (table.absent.has('resource_type')) return term(table, [], true);
+  const spellings = distinctValues(db, table, 'resource_type', MOST_RESOURCES);
+  if (spellings === null) return { branches: null, condition: null, exact: false };
+  const isMeant = createResourceMatcher(wanted);
+  const meant = spellings.filter((value) => isMeant(textOfParam(value)));
+  return term(
+    table,
+    meant.map((value) => ({ key: 'resource_type', value }) as const),
+    true,
+  );
 }
 
 /** Rows that name no server are of this one. */

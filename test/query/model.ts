@@ -18,6 +18,12 @@ interface ModelRow {
 
 const text = (value: unknown): string | null => (value == null ? null : String(value));
 
+const SPELLINGS = ['proxy_host', 'proxy-host', 'Proxy Hosts', 'ProxyHost', 'proxyhosts'];
+
+function isOfType(found: string | null, wanted: string | null): boolean {
+  return found === wanted || (wanted === 'proxy_host' && SPELLINGS.includes(found ?? ''));
+}
+
 /** The filter as a sentence would put it, over plain objects. */
 function isMeant(source: string, { row, time }: ModelRow, filter: Filter): boolean {
   const kind = classify(text(row.action) ?? '', text(row.resource_type));
@@ -25,7 +31,7 @@ function isMeant(source: string, { row, time }: ModelRow, filter: Filter): boole
   const server = text(row.server) || SERVER;
   const tests: Array<readonly [unknown, boolean]> = [
     [filter.source, filter.source === source],
-    [filter.resourceType, text(row.resource_type) === filter.resourceType],
+    [filter.resourceType, isOfType(text(row.resource_type), filter.resourceType)],
     [filter.action, kind.action === filter.action || row.action === filter.action],
     [filter.outcome, kind.outcome === filter.outcome],
     [filter.user, [row.user_id, row.user_name, row.user_email].some((value) => text(value) === filter.user)],
@@ -121,7 +127,7 @@ export const row = fc.record({
     'weird',
     'logout',
   ),
-  resource_type: maybe(fc.constantFrom('proxy_host', 'user', 'auth', 'certificate', 'ProxyHost', '')),
+  resource_type: maybe(fc.constantFrom(...SPELLINGS, 'user', 'auth', 'certificate', 'proxy-host-2', '')),
   details: maybe(fc.constantFrom(...DETAILS)),
   ip_address: maybe(fc.constantFrom<unknown>(...ADDRESSES)),
   server: maybe(fc.constantFrom(SERVER, 'proxy-2', '')),
