@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
 import { AuditdError, messageOf } from '../errors.js';
+import { sendJson } from './send-json.js';
 import { listenOnPath, ownSocket } from './unix-socket.js';
 
 /** What the daemon lets others see and do through its control socket. */
@@ -24,35 +25,39 @@ export interface ControlTarget {
 /** The routes of the control socket; later issues add theirs here. */
 export function controlRoutes(target: ControlTarget): Hono {
   const app = new Hono();
-  app.get('/status', (c) => c.json(target.status() as object));
+  app.get('/status', (c) => sendJson(c, target.status()));
   app.post('/reload', async (c) => {
     await target.reload();
-    return c.json({ reloaded: true });
+    return sendJson(c, { reloaded: true });
   });
   app.post('/replay', async (c) => {
     target.replay(await c.req.json());
-    return c.json({ started: true });
+    return sendJson(c, { started: true });
   });
-  app.get('/replay/:sink', (c) => c.json(target.replayStatus(c.req.param('sink')) as object));
+  app.get('/replay/:sink', (c) => sendJson(c, target.replayStatus(c.req.param('sink'))));
   app.post('/retention/now', (c) => {
     target.retain('now');
-    return c.json({ started: true });
+    return sendJson(c, { started: true });
   });
   app.post('/retention/dry', (c) => {
     target.retain('dry');
-    return c.json({ started: true });
+    return sendJson(c, { started: true });
   });
-  app.get('/retention', (c) => c.json(target.retentionStatus() as object));
+  app.get('/retention', (c) => sendJson(c, target.retentionStatus()));
   app.all('*', async (c, next) => {
     if (target.fetch === undefined) return next();
     return target.fetch(c.req.raw, c.env as object);
   });
   app.notFound((c) =>
-    c.json({ error: { code: 'NOT_FOUND', message: `no ${c.req.method} ${c.req.path} here` } }, 404),
+    sendJson(c, { error: { code: 'NOT_FOUND', message: `no ${c.req.method} ${c.req.path} here` } }, 404),
   );
   app.onError((error, c) => {
     const code = error instanceof AuditdError ? error.code : 'FAILED';
-    return c.json({ error: { code, message: messageOf(error) } }, error instanceof AuditdError ? 400 : 500);
+    return sendJson(
+      c,
+      { error: { code, message: messageOf(error) } },
+      error instanceof AuditdError ? 400 : 500,
+    );
   });
   return app;
 }

@@ -1,4 +1,5 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
+import { toSafeJson } from '../audit/unsafe-characters.js';
 import { messageOf } from '../errors.js';
 import { type Entry, entryLine } from '../query/entry.js';
 import type { Filter } from '../query/filter.js';
@@ -107,7 +108,7 @@ export class LiveStream {
         const [source, id] = placeOf(entry);
         await this.room();
         this.told[source] = Math.max(this.told[source], id);
-        this.entry(JSON.stringify(entry));
+        this.entry(toSafeJson(entry));
       }
     } catch (error) {
       this.deps.log.warn({ err: error }, `entries missed by a client were not found: ${messageOf(error)}`);

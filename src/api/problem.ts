@@ -1,4 +1,5 @@
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { toSafeJson } from '../audit/unsafe-characters.js';
 import { AuditdError, type ErrorCode } from '../errors.js';
 import type { ApiContext } from './env.js';
 
@@ -19,7 +20,7 @@ export const PROBLEM_TYPE = 'application/problem+json';
 
 export function problemText(status: number, title: string, detail: string, extra: Extra = {}): string {
   const body: Problem = { type: 'about:blank', title, status, detail, ...extra };
-  return `${JSON.stringify(body)}\n`;
+  return `${toSafeJson(body)}\n`;
 }
 
 export function problem(

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { toSafeJson } from '../audit/unsafe-characters.js';
 import { aligned, count, createPaint, wantsColour } from './terminal.js';
 
 export function register(program: Command): void {
@@ -34,7 +35,7 @@ Examples:
           total_failed: totalFailed,
           total_banned: totalBanned,
         };
-        process.stdout.write(`${JSON.stringify({ jail, banned, ...figures, history }, null, 2)}\n`);
+        process.stdout.write(`${toSafeJson({ jail, banned, ...figures, history }, 2)}\n`);
         return;
       }
       const paint = createPaint(wantsColour(process.stdout, process.env));

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { Finding } from '../sinks/sink.js';
 import { createPaint, wantsColour } from './terminal.js';
 
@@ -33,8 +34,7 @@ Examples:
         if (options.json !== true) process.stdout.write(renderSection(section, paint));
       }
       const summary = summarise(sections);
-      if (options.json === true)
-        process.stdout.write(`${JSON.stringify({ ...summary, sections }, null, 2)}\n`);
+      if (options.json === true) process.stdout.write(`${toSafeJson({ ...summary, sections }, 2)}\n`);
       else process.stdout.write(renderSummary(summary, paint));
       if (!summary.ok) process.exitCode = 1;
     });

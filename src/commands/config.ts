@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { toSafeJson } from '../audit/unsafe-characters.js';
 
 interface ConfigOptions {
   readonly config?: string;
@@ -33,7 +34,7 @@ Examples:
         return;
       }
       const { formatConfig, writtenForm } = await import('../config/written.js');
-      if (options.json === true) process.stdout.write(`${JSON.stringify(writtenForm(config), null, 2)}\n`);
+      if (options.json === true) process.stdout.write(`${toSafeJson(writtenForm(config), 2)}\n`);
       else process.stdout.write(`# ${path ?? 'the defaults; there is no file'}\n${formatConfig(config)}`);
     });
 }

@@ -1,4 +1,5 @@
 import { Command, CommanderError, Option } from 'commander';
+import { visibleLines } from '../audit/unsafe-characters.js';
 import { AuditdError, type ErrorCode, messageOf } from '../errors.js';
 import { VERSION } from '../version.js';
 import { register as archive } from './archive.js';
@@ -94,7 +95,7 @@ export function report(error: unknown, debug: boolean): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has printed it
   const known = error instanceof AuditdError;
   const next = known ? '' : '. This is a defect: please report it, with what --debug prints';
-  process.stderr.write(`postern-auditd: ${messageOf(error)}${next}\n`);
-  if (debug && error instanceof Error) process.stderr.write(`${error.stack ?? ''}\n`);
+  process.stderr.write(`postern-auditd: ${visibleLines(messageOf(error))}${next}\n`);
+  if (debug && error instanceof Error) process.stderr.write(`${visibleLines(error.stack ?? '')}\n`);
   return known ? (EXIT_CODES[error.code] ?? 1) : 1;
 }

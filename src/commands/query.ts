@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { toSafeJson } from '../audit/unsafe-characters.js';
 import { AuditdError } from '../errors.js';
 import type { Entry } from '../query/entry.js';
 import type { PageResult } from '../query/service.js';
@@ -66,8 +67,8 @@ function formOf({ json, ndjson, csv }: Options): Form {
 }
 
 async function render(result: PageResult, form: Form): Promise<string> {
-  if (form === 'json') return `${JSON.stringify(result, null, 2)}\n`;
-  if (form === 'ndjson') return result.entries.map((entry) => `${JSON.stringify(entry)}\n`).join('');
+  if (form === 'json') return `${toSafeJson(result, 2)}\n`;
+  if (form === 'ndjson') return result.entries.map((entry) => `${toSafeJson(entry)}\n`).join('');
   if (form === 'csv') {
     const { CSV_HEADER, csvEntry } = await import('../query/csv.js');
     return CSV_HEADER + result.entries.map((entry) => csvEntry(entry)).join('');

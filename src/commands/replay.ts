@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
+import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { ReplayStatus } from '../shipping/replay.js';
 
 interface ReplayOptions {
@@ -84,7 +85,7 @@ export function progress({ at, to, sent }: Pick<ReplayStatus, 'at' | 'to' | 'sen
 }
 
 function end(sink: string, status: ReplayStatus, json: boolean): void {
-  if (json) process.stdout.write(`${JSON.stringify(status)}\n`);
+  if (json) process.stdout.write(`${toSafeJson(status)}\n`);
   else if (status.state === 'done') process.stdout.write(`${status.sent} events sent to ${sink} again\n`);
   else {
     process.stderr.write(

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { toSafeJson, visible } from '../audit/unsafe-characters.js';
 import type { DryTarget } from '../retention/messages.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import { Bar } from './bar.js';
@@ -66,13 +67,13 @@ Examples:
 
 function end({ run, last }: RetentionStatus, json: boolean): void {
   if (run?.state === 'failed') {
-    if (json) process.stdout.write(`${JSON.stringify({ error: run.error })}\n`);
-    process.stderr.write(`postern-auditd: ${run.error}\n`);
+    if (json) process.stdout.write(`${toSafeJson({ error: run.error })}\n`);
+    process.stderr.write(`postern-auditd: ${visible(run.error ?? 'failed')}\n`);
     process.exitCode = 1;
     return;
   }
   const dry: readonly DryTarget[] | null = run?.dry ?? null;
-  if (json) process.stdout.write(`${JSON.stringify(dry ?? last, null, 2)}\n`);
+  if (json) process.stdout.write(`${toSafeJson(dry ?? last, 2)}\n`);
   else if (dry !== null) process.stdout.write(renderDry(dry));
   else if (last !== null) process.stdout.write(`${renderLast(last).join('\n')}\n`);
 }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { Count, Stats } from '../query/tally.js';
 import { type FilterOptions, filterOf, numberOf, withFilter } from './filter-options.js';
 import { withQueries } from './queries.js';
@@ -28,9 +29,7 @@ Examples:
       await withQueries(options.config, async (queries) => {
         const stats = await queries.stats(filter, { top });
         const paint = createPaint(wantsColour(process.stdout, process.env));
-        process.stdout.write(
-          options.json === true ? `${JSON.stringify(stats, null, 2)}\n` : renderStats(stats, paint),
-        );
+        process.stdout.write(options.json === true ? `${toSafeJson(stats, 2)}\n` : renderStats(stats, paint));
       });
     });
 }

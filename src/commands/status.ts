@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { ApiStatus } from '../api/status.js';
+import { toSafeJson, visible } from '../audit/unsafe-characters.js';
 import type { FleetStatus } from '../fleet/status.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import type { FeedStatus } from '../shipping/feed.js';
@@ -45,9 +46,7 @@ Examples:
       const { config } = loadConfig(options.config ?? null, process.env);
       const status = (await controlRequest(config.control, 'GET', '/status')) as DaemonStatus;
       const troubled = troubles(status);
-      process.stdout.write(
-        options.json === true ? `${JSON.stringify(status, null, 2)}\n` : render(status, Date.now()),
-      );
+      process.stdout.write(options.json === true ? `${toSafeJson(status, 2)}\n` : render(status, Date.now()));
       if (troubled.length > 0) process.exitCode = 1;
     });
 }
@@ -96,7 +95,8 @@ export function render(status: DaemonStatus, now: number): string {
   if (status.api !== undefined) lines.push(`api: ${apiWords(status.api)}`);
   if (status.retention) lines.push(...renderRetention(status.retention));
   if (status.fleet) lines.push(...renderFleet(status.fleet));
-  return `${lines.join('\n')}\n`;
+  // Collectors and servers of others have their words in it.
+  return `${lines.map(visible).join('\n')}\n`;
 }
 
 function apiWords({ state, listen, error }: ApiStatus): string {

@@ -1,4 +1,7 @@
 import { stripVTControlCharacters } from 'node:util';
+import { visible } from '../audit/unsafe-characters.js';
+
+export { toSafeJson, visible, visibleLines } from '../audit/unsafe-characters.js';
 
 /** Marks text for a terminal; every function returns its text as it is where there is no colour. */
 export interface Paint {
@@ -28,22 +31,7 @@ export function createPaint(colour: boolean): Paint {
   };
 }
 
-/**
- * What moves the cursor, colours, rings, hides text or turns it round: controls, format characters (bidi, zero-width, tags), half
- * surrogates, private use, line ends of Unicode, and the letters of Hangul that are blank.
- */
-const UNSAFE = /\p{C}|\p{Zl}|\p{Zp}|[\u115f\u1160\u3164\uffa0]/gu;
-
-/** Text of strangers as a terminal may show it: what is not plainly visible is written out, `\u202e`. */
-export function visible(text: string): string {
-  return text.replace(UNSAFE, (character) => {
-    const code = character.codePointAt(0) ?? 0;
-    if (code < 0x100) return `\\x${code.toString(16).padStart(2, '0')}`;
-    return code > 0xffff ? `\\u{${code.toString(16)}}` : `\\u${code.toString(16).padStart(4, '0')}`;
-  });
-}
-
-/** The same, and no longer than so many characters. */
+/** Text of strangers as a terminal may show it, and no longer than so many characters. */
 export function visibleUpTo(text: string, longest: number): string {
   // A name of 1 MB is not walked through as a whole.
   const shown = [...visible(text.slice(0, 4 * longest))];

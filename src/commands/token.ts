@@ -1,6 +1,7 @@
 import { userInfo } from 'node:os';
 import { Argument, type Command, Option } from 'commander';
 import type { ShownToken } from '../api/routes/tokens.js';
+import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { Config } from '../config/schema.js';
 import { AuditdError, codeOf } from '../errors.js';
 import { aligned, createPaint, wantsColour } from './terminal.js';
@@ -78,7 +79,7 @@ async function create(config: Config, name: string, { scope, json, ...options }:
     );
     return { token: text, info: shownToken(token) };
   });
-  if (json === true) process.stdout.write(`${JSON.stringify(made, null, 2)}\n`);
+  if (json === true) process.stdout.write(`${toSafeJson(made, 2)}\n`);
   else {
     process.stdout.write(`${made.token}\n`);
     const until = made.info.expires_at === null ? 'for ever' : `until ${day(made.info.expires_at)}`;
@@ -93,7 +94,7 @@ async function revoke(config: Config, name: string, { json }: Options): Promise<
     return { revoked: shownToken(withTokens(config.state, (tokens) => tokens.revoke(name, user()))) };
   });
   process.stdout.write(
-    json === true ? `${JSON.stringify(revoked, null, 2)}\n` : `${revoked.name} is no longer a token\n`,
+    json === true ? `${toSafeJson(revoked, 2)}\n` : `${revoked.name} is no longer a token\n`,
   );
 }
 
@@ -108,7 +109,7 @@ async function list(config: Config, { json }: Options): Promise<void> {
       return { tokens: withTokens(config.state, (store) => store.list()).map(shownToken) };
     },
   );
-  if (json === true) process.stdout.write(`${JSON.stringify({ tokens }, null, 2)}\n`);
+  if (json === true) process.stdout.write(`${toSafeJson({ tokens }, 2)}\n`);
   else if (tokens.length === 0)
     process.stdout.write('There are no tokens. Make one: postern-auditd token create NAME\n');
   else {

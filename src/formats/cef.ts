@@ -24,11 +24,12 @@ export const cefSeverities: Readonly<Record<Severity, number>> = {
   info: 2,
 };
 
-const special = /[\\=\r\n\u0000-\u001f\u007f-\u009f\u2028\u2029\ufeff]/;
+/** Goes into a value as it is; all other texts are looked at. */
+const plain = /^[ -<>-[\]-~]*$/;
 
 /** A value of the extension: backslash, `=`, CR and LF escaped; other control characters shown as pictures. */
 export function escapeCefValue(value: string): string {
-  if (!special.test(value)) return value;
+  if (plain.test(value)) return value;
   return printable(value.replace(/[\\=]/g, '\\$&').replace(/\r/g, '\\r').replace(/\n/g, '\\n'));
 }
 

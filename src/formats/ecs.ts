@@ -1,5 +1,6 @@
 import type { EventType, Severity } from '../audit/catalog.js';
 import type { AuditEvent, EventResource, EventUser, SourceName } from '../audit/event.js';
+import { safeJson, toSafeJson } from '../audit/unsafe-characters.js';
 import { Stamp } from './stamp.js';
 
 /** Version of the Elastic Common Schema whose field names and values are written. */
@@ -15,10 +16,6 @@ const LOG_LEVELS: Readonly<Record<Severity, string>> = {
   info: 'info',
 };
 
-// JSON.stringify leaves these as they are: DEL, C1 (with NEL), soft hyphen, Arabic letter mark, zero-width and bidi controls,
-// line and paragraph separators, the byte order mark. Each of them has split a line or turned one round somewhere.
-const RARE = /[\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/;
-const EVERY_RARE = new RegExp(RARE.source, 'g');
 /** What JSON takes between quotes as it is: one test instead of JSON.stringify and a search for rare characters. */
 const PLAIN = /^[ !#-[\]-~]*$/;
 
@@ -50,15 +47,7 @@ export function formatEcs(event: AuditEvent): string {
 
 /** A JSON string without any character that a reader could take for something else than text. */
 export function quote(text: string): string {
-  return PLAIN.test(text) ? `"${text}"` : escapeRare(JSON.stringify(text));
-}
-
-function escapeRare(json: string): string {
-  return RARE.test(json) ? json.replace(EVERY_RARE, escaped) : json;
-}
-
-function escaped(character: string): string {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return PLAIN.test(text) ? `"${text}"` : toSafeJson(text);
 }
 
 export interface Head {
@@ -137,7 +126,7 @@ export function resourceOf({ type, id }: EventResource): string {
 
 /** JSON text of an object already (audit/redaction.ts). */
 function detailsOf(details: string | null): string {
-  return details === null ? '' : `,"details":${escapeRare(details)}`;
+  return details === null ? '' : `,"details":${safeJson(details)}`;
 }
 
 const ownTime = new Stamp();

@@ -20,7 +20,8 @@ export const LEEF_DELIMITER = '^';
 /** QRadar's limit for EventID. */
 const EVENT_ID_LENGTH = 255;
 
-const special = /[\\^=\u0000-\u001f\u007f-\u009f\u2028\u2029\ufeff]/;
+/** Goes into a value as it is; all other texts are looked at. */
+const plain = /^[ -<>-[\]_-~]*$/;
 const escapes: Readonly<Record<string, string>> = {
   '\\': '\\\\',
   '=': '\\=',
@@ -36,7 +37,7 @@ const escapes: Readonly<Record<string, string>> = {
  * shown as pictures.
  */
 export function escapeLeefValue(value: string): string {
-  if (!special.test(value)) return value;
+  if (plain.test(value)) return value;
   return printable(value.replace(/[\\^=\r\n\t]/g, (character) => escapes[character] ?? character));
 }
 

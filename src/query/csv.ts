@@ -1,4 +1,5 @@
 import type { AuditEvent } from '../audit/event.js';
+import { safeJson, toSafeJson, visibleInCsv } from '../audit/unsafe-characters.js';
 import { COLUMN_KEYS } from '../source/columns.js';
 import { type Entry, isoTime } from './entry.js';
 
@@ -19,7 +20,7 @@ export function csvLine(event: AuditEvent): string {
   const created = event.time === null ? field(event.rawTime) : isoTime(event.time);
   return (
     `${event.source}:${event.sequence},${created},${field(user.id)},${field(user.name)},${field(user.email)},` +
-    `${type.action},${field(resource.type)},${field(resource.id)},${objectField(event.details)},` +
+    `${type.action},${field(resource.type)},${field(resource.id)},${objectField(event.details === null ? null : safeJson(event.details))},` +
     `${event.address ?? field(event.rawAddress)},${field(event.server)},${type.outcome}\r\n`
   );
 }
@@ -36,14 +37,15 @@ function objectField(json: string | null): string {
 export function field(text: string | null): string {
   if (text === null || text === '') return '';
   if (PLAIN.test(text)) return text;
-  const safe = FORMULA.test(text) ? `'${text}` : text;
-  return QUOTED.test(safe) || safe !== text ? `"${safe.replaceAll('"', '""')}"` : safe;
+  const shown = visibleInCsv(text);
+  const safe = FORMULA.test(text) || FORMULA.test(shown) ? `'${shown}` : shown;
+  return QUOTED.test(safe) || safe !== shown ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
 /** The same of an entry of a page. */
 export function csvEntry(entry: Entry): string {
   const { user } = entry;
-  const details = entry.details === null ? null : JSON.stringify(entry.details);
+  const details = entry.details === null ? null : toSafeJson(entry.details);
   const texts = [
     entry.id,
     entry.created_at,

@@ -1,4 +1,5 @@
 import { type AuditEvent, publicId } from '../audit/event.js';
+import { safeJson, toSafeJson } from '../audit/unsafe-characters.js';
 
 /** An entry as people and programs get it. Secrets in `details` are masked. */
 export interface Entry {
@@ -99,12 +100,12 @@ export function entryObject(event: AuditEvent): string {
   const { user, resource, type } = event;
   const created = event.time === null ? json(event.rawTime) : `"${isoTime(event.time)}"`;
   const address = event.address === null ? json(event.rawAddress) : `"${event.address}"`;
-  return `{"id":"${event.source}:${event.sequence}","created_at":${created},"user":{"id":${json(user.id)},"name":${json(user.name)},"email":${json(user.email)}},"action":"${type.action}","resource_type":${json(resource.type)},"resource_id":${json(resource.id)},"details":${event.details ?? 'null'},"ip_address":${address},"server":${json(event.server)},"outcome":"${type.outcome}"}`;
+  return `{"id":"${event.source}:${event.sequence}","created_at":${created},"user":{"id":${json(user.id)},"name":${json(user.name)},"email":${json(user.email)}},"action":"${type.action}","resource_type":${json(resource.type)},"resource_id":${json(resource.id)},"details":${event.details === null ? 'null' : safeJson(event.details)},"ip_address":${address},"server":${json(event.server)},"outcome":"${type.outcome}"}`;
 }
 
 const PLAIN = /^[\w .:@/+-]*$/;
 
 function json(text: string | null): string {
   if (text === null) return 'null';
-  return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
+  return PLAIN.test(text) ? `"${text}"` : toSafeJson(text);
 }

@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type DestinationStream, type Logger, multistream, pino } from 'pino';
 import pinoRoll from 'pino-roll';
+import { safeJson } from '../audit/unsafe-characters.js';
 
 /** sd-daemon(3) priorities by pino level: the journal files each line under its own. */
 const PRIORITIES: ReadonlyArray<readonly [number, string]> = [
@@ -27,8 +28,9 @@ export async function createLog({ level, file, env }: LogOptions): Promise<Logge
     redact: ['*.password', '*.secret', '*.token', '*.credentials', '*.key'],
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
   };
-  const stdout =
-    env.JOURNAL_STREAM === undefined ? pino.destination({ dest: 1, sync: true }) : journalStream();
+  const stdout = safeStream(
+    env.JOURNAL_STREAM === undefined ? pino.destination({ dest: 1, sync: true }) : journalStream(),
+  );
   if (file === null) return pino(options, stdout);
   mkdirSync(dirname(file), { recursive: true, mode: 0o750 });
   // sync: true, as measured: a line written before a SIGKILL is in the file.
@@ -44,9 +46,14 @@ export async function createLog({ level, file, env }: LogOptions): Promise<Logge
     options,
     multistream([
       { stream: stdout, level: 'trace' },
-      { stream: rolled, level: 'trace' },
+      { stream: safeStream(rolled), level: 'trace' },
     ]),
   );
+}
+
+/** Messages hold words of others: of collectors, of SQLite, of who names a host. */
+function safeStream(stream: DestinationStream): DestinationStream {
+  return { write: (line) => stream.write(safeJson(line)) };
 }
 
 function journalStream(): DestinationStream {

@@ -1,22 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { pictured } from '../../src/audit/unsafe-characters.js';
 import { escapeCefHeader, formatCef, leastCef } from '../../src/formats/cef.js';
 import { formatSentence } from '../../src/formats/sentence.js';
 import { readBack } from '../read-events.js';
 import { parseCef } from './cef-parser.js';
 import { anyEvent, controlCharacters, plainEvent } from './events.js';
 
-/** CEF carries CR and LF; of the other control characters only their pictures. */
-function carried(value: string): string {
-  return value.replace(
-    /[\u0000-\u0009\u000b\u000c\u000e-\u001f\u007f-\u009f\u2028\u2029\ufeff]/g,
-    (character) => {
-      const code = character.charCodeAt(0);
-      if (code < 0x20) return String.fromCharCode(0x2400 + code);
-      if (code === 0x7f) return '\u2421';
-      return code === 0x2028 || code === 0x2029 ? '\u2424' : '\ufffd';
-    },
-  );
+/** CEF carries CR and LF; of other unsafe characters only pictures. */
+function carried(text: string): string {
+  return text.replace(/[^\r\n]+/g, pictured);
 }
 
 describe('CEF', () => {

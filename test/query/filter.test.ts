@@ -75,7 +75,9 @@ describe('CSV', () => {
     ['-1', `"'-1"`],
     ['@SUM(A1)', `"'@SUM(A1)"`],
     ['\tx', `"'\tx"`],
-    ['\rx', `"'\rx"`],
+    ['\rx', `"'\\x0dx"`],
+    ['a\rb', 'a\\x0db'],
+    ['\u001b[2J\u0007\u009b\u202e', '\\x1b[2J\\x07\\x9b\\u202e'],
     ['=HYPERLINK("http://x","y")', `"'=HYPERLINK(""http://x"",""y"")"`],
     ['x;=1', '"x;=1"'],
   ])('%j becomes %s', (text, written) => {

@@ -11,6 +11,7 @@ import { ExportStream } from '../export.js';
 import { CONTENT_TYPES, formatOf } from '../negotiate.js';
 import { type AnswerFormat, filterOf, listParameters, noParameters, parametersOf } from '../parameters.js';
 import { problem } from '../problem.js';
+import { sendJson } from '../send-json.js';
 import { Slots } from '../slots.js';
 import { keepOpen, onGone, staying } from '../staying.js';
 
@@ -68,7 +69,7 @@ export function auditLog(deps: ApiDeps): Hono<ApiEnv> {
     try {
       const found = await findEntry(deps.queries, source, id);
       if (found === null) throw new AuditdError('NOT_FOUND', `There is no entry ${source}:${id}`);
-      return c.json(found);
+      return sendJson(c, found);
     } finally {
       free();
     }

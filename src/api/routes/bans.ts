@@ -5,20 +5,21 @@ import { requireScope } from '../auth.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
 import { noParameters, parametersOf } from '../parameters.js';
+import { sendJson } from '../send-json.js';
 
 /** `GET /api/bans`, and `DELETE /api/bans/:ip` for admins. */
 export function bans(deps: ApiDeps): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   app.get('/api/bans', requireScope('read'), async (c) => {
     parametersOf(noParameters, c.req.queries());
-    return c.json({ bans: await deps.bans.list() });
+    return sendJson(c, { bans: await deps.bans.list() });
   });
   app.delete('/api/bans/:ip', requireScope('admin'), async (c) => {
     const address = addressOf(c.req.param('ip'));
     const by = c.var.identity?.name ?? '';
     await deps.bans.unban(address, by);
     deps.log.info({ address, by }, `${address} is no longer banned: ${by} wanted it`);
-    return c.json({ unbanned: address });
+    return sendJson(c, { unbanned: address });
   });
   return app;
 }

@@ -1,6 +1,7 @@
 import { Hono } from 'hono';
 import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
+import { sendJson } from '../send-json.js';
 import type { DaemonStatus } from '../status.js';
 
 /** `/healthz`: does it turn, or must it be restarted? `/readyz`: is everything shipped that there is to ship? Neither takes a token. */
@@ -8,14 +9,16 @@ export function health({ status }: Pick<ApiDeps, 'status'>): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   app.get('/healthz', (c) => {
     const failing = status().hung;
-    return c.json(
+    return sendJson(
+      c,
       { status: failing.length === 0 ? 'ok' : 'failing', failing },
       failing.length === 0 ? 200 : 503,
     );
   });
   app.get('/readyz', (c) => {
     const failing = notReady(status());
-    return c.json(
+    return sendJson(
+      c,
       { status: failing.length === 0 ? 'ok' : 'failing', failing },
       failing.length === 0 ? 200 : 503,
     );

@@ -1,5 +1,6 @@
 import { Hono } from 'hono';
 import type { FC } from 'hono/jsx';
+import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { VERSION } from '../../version.js';
 import type { ApiEnv } from '../env.js';
 import { OPERATIONS, openApiDocument, queryParameters } from '../openapi.js';
@@ -9,7 +10,7 @@ export function openapi(): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   let text: string | null = null;
   app.get('/api/audit-log/openapi.json', (c) => {
-    text ??= `${JSON.stringify(openApiDocument(), null, 2)}\n`;
+    text ??= `${toSafeJson(openApiDocument(), 2)}\n`;
     return c.body(text, 200, { 'content-type': 'application/json' });
   });
   app.get('/api/audit-log/docs.css', (c) =>

@@ -3,6 +3,7 @@ import { requireScope } from '../auth.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
 import { filterOf, parametersOf, statsParameters } from '../parameters.js';
+import { sendJson } from '../send-json.js';
 import { Slots } from '../slots.js';
 import { busy } from './audit-log.js';
 
@@ -19,7 +20,7 @@ export function stats(deps: ApiDeps): Hono<ApiEnv> {
     const free = tallies.take();
     if (free === null) return busy(c, `At most ${MOST_TALLIES} are counted at a time`);
     try {
-      return c.json(await deps.queries.stats(filter, { top: asked.top }));
+      return sendJson(c, await deps.queries.stats(filter, { top: asked.top }));
     } finally {
       free();
     }

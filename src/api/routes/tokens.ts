@@ -4,6 +4,7 @@ import { requireScope } from '../auth.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
 import { newToken } from '../parameters.js';
+import { sendJson } from '../send-json.js';
 import type { TokenInfo } from '../tokens.js';
 
 /**
@@ -13,7 +14,7 @@ import type { TokenInfo } from '../tokens.js';
 export function tokens(deps: ApiDeps): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   app.get('/api/tokens', requireScope('admin'), (c) =>
-    c.json({ tokens: deps.tokens.list().map(shownToken) }),
+    sendJson(c, { tokens: deps.tokens.list().map(shownToken) }),
   );
   app.post('/api/tokens', requireScope('admin'), async (c) => {
     const parsed = newToken.safeParse(await c.req.json().catch(() => null));
@@ -29,11 +30,11 @@ export function tokens(deps: ApiDeps): Hono<ApiEnv> {
       expiresAt,
       by: userOf(c.req.header('x-user')),
     });
-    return c.json({ token: text, info: shownToken(token) }, 201);
+    return sendJson(c, { token: text, info: shownToken(token) }, 201);
   });
   app.delete('/api/tokens/:name', requireScope('admin'), (c) => {
     const token = deps.tokens.revoke(c.req.param('name'), userOf(c.req.header('x-user')));
-    return c.json({ revoked: shownToken(token) });
+    return sendJson(c, { revoked: shownToken(token) });
   });
   return app;
 }

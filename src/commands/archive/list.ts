@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { toSafeJson } from '../../audit/unsafe-characters.js';
 import type { Manifest } from '../../retention/archive/manifest.js';
 import { aligned, count, createPaint, type Paint, wantsColour } from '../terminal.js';
 import { directoryOf, type PlaceOptions, withPlace } from './choose.js';
@@ -18,7 +19,7 @@ Examples:
       const archives = listArchives(await directoryOf(options));
       process.stdout.write(
         options.json === true
-          ? `${JSON.stringify(archives, null, 2)}\n`
+          ? `${toSafeJson(archives, 2)}\n`
           : renderList(archives, createPaint(wantsColour(process.stdout, process.env))),
       );
     });

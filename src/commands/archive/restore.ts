@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { AuditdError } from '../../errors.js';
 import { Bar } from '../bar.js';
 import { doAtEnd } from '../leftovers.js';
@@ -73,7 +74,7 @@ Examples:
       const there = skipped === 0 ? '' : `, ${skipped.toLocaleString('en')} were there already`;
       process.stdout.write(
         options.json === true
-          ? `${JSON.stringify(result, null, 2)}\n`
+          ? `${toSafeJson(result, 2)}\n`
           : `${count(restored, 'row')} restored into ${database}${there}\n`,
       );
     });

@@ -1,6 +1,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
+import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { AuditdError, messageOf } from '../../errors.js';
 import type { Head } from '../../retention/archive/chain.js';
 import type { Verdict } from '../../retention/archive/verify.js';
@@ -60,7 +61,7 @@ Examples:
       const unread = `${why}. So the ends that the daemon has recorded were not compared`;
       const verdict = why === null ? found : { ...found, notes: [unread, ...found.notes] };
       process.stdout.write(
-        options.json === true ? `${JSON.stringify(verdict, null, 2)}\n` : renderVerdict(verdict, directory),
+        options.json === true ? `${toSafeJson(verdict, 2)}\n` : renderVerdict(verdict, directory),
       );
       if (verdict.broken !== null) process.exitCode = 1;
     });

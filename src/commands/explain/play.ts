@@ -2,6 +2,7 @@ import { pino } from 'pino';
 import { createClassifier } from '../../audit/catalog.js';
 import { type AuditEvent, publicId, type SourceName } from '../../audit/event.js';
 import { createRedactor, type Redactor } from '../../audit/redaction.js';
+import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { loadConfig } from '../../config/load.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError } from '../../errors.js';
@@ -42,7 +43,7 @@ export async function playExplain(text: string, options: ExplainOptions): Promis
       sinks: verdicts(event, config, ledger),
       filter: await filterVerdict(event, config),
     };
-    if (options.json === true) process.stdout.write(`${JSON.stringify(forPrograms(explanation), null, 2)}\n`);
+    if (options.json === true) process.stdout.write(`${toSafeJson(forPrograms(explanation), 2)}\n`);
     else {
       const paint = createPaint(wantsColour(process.stdout, process.env));
       process.stdout.write(renderExplanation(explanation, Date.now(), paint));

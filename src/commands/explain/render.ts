@@ -1,4 +1,5 @@
 import { type AuditEvent, publicId } from '../../audit/event.js';
+import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { age, aligned, type Paint, visible, visibleUpTo } from '../terminal.js';
 import type { FilterVerdict } from './banned.js';
 import type { SinkVerdict } from './verdict.js';
@@ -37,7 +38,7 @@ export function renderExplanation(explanation: Explanation, now: number, paint: 
 
 /** JSON on several lines, a list of one on one. A newline between quotes is escaped, so what is matched is never a value. */
 function pretty(value: unknown): string[] {
-  return JSON.stringify(value, null, 2)
+  return toSafeJson(value, 2)
     .replace(/\[\n\s+("(?:[^"\\]|\\.)*")\n\s+\]/g, '[$1]')
     .split('\n');
 }

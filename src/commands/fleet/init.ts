@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { toSafeJson } from '../../audit/unsafe-characters.js';
 import type { Initialised } from '../../fleet/init.js';
 
 interface InitOptions {
@@ -47,7 +48,7 @@ Examples:
       const { config } = loadConfig(options.config ?? null, process.env);
       const results = await initFleet(connectionOf(config), wishes);
       process.stdout.write(
-        options.json === true ? `${JSON.stringify(results, null, 2)}\n` : results.map(render).join(''),
+        options.json === true ? `${toSafeJson(results, 2)}\n` : results.map(render).join(''),
       );
       if (results.some(({ differences }) => differences.length > 0)) process.exitCode = 1;
     });

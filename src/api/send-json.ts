@@ -1,0 +1,11 @@
+import type { Context } from 'hono';
+import { toSafeJson } from '../audit/unsafe-characters.js';
+
+/** An answer in JSON whose text has no character that a terminal acts on: many read it with curl. */
+export function sendJson(
+  c: Context,
+  value: unknown,
+  status: 200 | 201 | 400 | 404 | 500 | 503 = 200,
+): Response {
+  return c.body(toSafeJson(value), status, { 'content-type': 'application/json' });
+}
