@@ -32,7 +32,7 @@ export async function api(): Promise<void> {
       if (tries > 100) throw new Error('the API does not answer');
       await sleep(50);
     }
-    while (((await rig.status())?.sinks.auth?.cursors.postern?.id ?? 0) < ROWS) await sleep(200); // it goes over the year once
+    while (((await rig.status())?.sinks.auth?.looks?.postern?.id ?? 0) < ROWS) await sleep(200); // it goes over the year once
     const ship = shipping(rig, recorder);
     console.log(`api: ${ROWS.toLocaleString('en')} rows, ${CLIENTS} clients at a time, ${SECONDS} s each`);
     await ship('without load');

@@ -21,7 +21,7 @@ export async function backlog(): Promise<void> {
       const status = await rig.status();
       rss.push(usage(pid).rss);
       const behind = Object.values(status?.sinks ?? {}).some(
-        (sink) => (sink.cursors.postern?.id ?? 0) < ROWS,
+        ({ cursors, looks }) => looks === undefined && (cursors.postern?.id ?? 0) < ROWS,
       );
       if (status !== null && !behind) break;
       if (performance.now() - start > 300_000) throw new Error('not done within 300 s');

@@ -13,7 +13,16 @@ const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 export const FLAGS = ['--max-semi-space-size=32'];
 
 export interface Status {
-  readonly sinks: Readonly<Record<string, { cursors: Record<string, { id: number }>; state: string }>>;
+  readonly sinks: Readonly<
+    Record<
+      string,
+      {
+        cursors: Record<string, { id: number }>;
+        looks?: Record<string, { id: number; left: number }>;
+        state: string;
+      }
+    >
+  >;
 }
 
 /** A directory with a Postern database, a configuration, and the real daemon as a process of its own. */

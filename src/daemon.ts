@@ -12,6 +12,7 @@ import type { SourceName } from './audit/event.js';
 import { createRedactor } from './audit/redaction.js';
 import { diffConfig } from './config/diff.js';
 import { hubDatabase, type LoadedConfig, loadConfig } from './config/load.js';
+import { needlessKeys } from './config/schema.js';
 import { messageOf } from './errors.js';
 import { BanJournal } from './fail2ban/journal.js';
 import { unfedJail } from './fail2ban/unfed.js';
@@ -304,6 +305,7 @@ export class Daemon {
   }
 
   private warnUnfed(): void {
+    for (const { key, why } of needlessKeys(this.loaded.config.sinks)) this.options.log.warn(`${key} ${why}`);
     const unfed = unfedJail(this.loaded.config);
     if (unfed !== null) this.options.log.warn(`${unfed.what}. ${unfed.next?.replace(/\s*\n\s*/g, ' ')}`);
   }

@@ -1,7 +1,7 @@
 import type { LastRun } from '../retention/notes.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import type { FeedStatus } from '../shipping/feed.js';
-import type { LoopStatus } from '../shipping/loop.js';
+import type { LoopStatus } from '../shipping/loop-status.js';
 import { REASONS } from '../sinks/freshness.js';
 import type { DaemonStatus } from './status.js';
 

@@ -4,7 +4,7 @@ import { toSafeJson, visible } from '../audit/unsafe-characters.js';
 import type { FleetStatus } from '../fleet/status.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import type { FeedStatus } from '../shipping/feed.js';
-import type { LoopStatus } from '../shipping/loop.js';
+import type { LoopStatus } from '../shipping/loop-status.js';
 import { fleetTroubles, renderFleet } from './fleet/render.js';
 import { renderRetention } from './retain/render.js';
 
@@ -81,10 +81,7 @@ export function render(status: DaemonStatus, now: number): string {
       '',
       `sink ${name} (${sink.type}, ${sink.delivery_class}${sink.required ? ', required' : ''}): ${sink.state}`,
     );
-    const cursors = Object.entries(sink.cursors).map(([source, at]) => `${source}:${at.id}`);
-    lines.push(
-      `  delivered up to ${cursors.join(', ') || 'nothing yet'}; ${sink.lag_events} events behind${sink.lag_events > 0 ? `, ${sink.lag_seconds} s` : ''}`,
-    );
+    lines.push(`  ${sink.looks === undefined ? delivered(sink) : looked(sink.looks, now)}`);
     if (sink.last_error !== null)
       lines.push(`  last error ${age(now - sink.last_error.at)} ago: ${sink.last_error.message}`);
     const figures = Object.entries(sink.figures).filter(([, value]) => value !== 0 && value !== null);
@@ -97,6 +94,21 @@ export function render(status: DaemonStatus, now: number): string {
   if (status.fleet) lines.push(...renderFleet(status.fleet));
   // Collectors and servers of others have their words in it.
   return `${lines.map(visible).join('\n')}\n`;
+}
+
+function delivered({ cursors, lag_events: events, lag_seconds: seconds }: LoopStatus): string {
+  const places = Object.entries(cursors).map(([source, at]) => `${source}:${at.id}`);
+  const lag = `${events} events behind${events > 0 ? `, ${seconds} s` : ''}`;
+  return `delivered up to ${places.join(', ') || 'nothing yet'}; ${lag}`;
+}
+
+/** Of a sink that wants what is fresh: how long ago it looked at what, and what it has still to look at. */
+function looked(looks: NonNullable<LoopStatus['looks']>, now: number): string {
+  const places = Object.entries(looks).map(([source, { id, at, left }]) => {
+    if (at === 0) return `${source}: not looked yet`;
+    return `${source}:${id} (looked ${age(now - at)} ago${left > 0 ? `, up to ${left} rows below it are left` : ''})`;
+  });
+  return `fresh failures up to ${places.join(', ')}`;
 }
 
 function apiWords({ state, listen, error }: ApiStatus): string {

@@ -78,9 +78,33 @@ export const fail2banSink = z
       .describe('When the other file of the pair is begun.'),
     mode,
     group,
-    ...localFiles,
+    ...everySink,
+    required: z
+      .boolean()
+      .optional()
+      .describe('Without effect, accepted as up to 0.1.0: it holds no row back from retention.'),
+    start: z
+      .enum(['beginning', 'now'])
+      .optional()
+      .describe('Without effect, accepted as up to 0.1.0: it takes what is fresh and nothing else.'),
   })
   .describe('What fail2ban reads: the fresh failed logins at this server. At most one.');
+
+/** Keys of a sink of type fail2ban that are accepted and should go, and why. */
+export function needlessKeys(sinks: Config['sinks']): Array<{ readonly key: string; readonly why: string }> {
+  return Object.entries(sinks).flatMap(([name, sink]) => {
+    if (sink.type !== 'fail2ban') return [];
+    const { required, start, events } = sink;
+    const nothing = 'has no effect: a sink of type fail2ban takes fresh failures and holds no row back';
+    const keeps =
+      'keeps failed logins from fail2ban, and nobody is banned for them; fail2ban.never_ban names who is not to be banned';
+    return [
+      ...(required === undefined ? [] : [{ key: `sinks.${name}.required`, why: nothing }]),
+      ...(start === undefined ? [] : [{ key: `sinks.${name}.start`, why: nothing }]),
+      ...(events === undefined ? [] : [{ key: `sinks.${name}.events`, why: keeps }]),
+    ];
+  });
+}
 
 /** A new kind of sink docks here: its schema in a file of its own, one word in this list. */
 export const sink = z.discriminatedUnion('type', [fileSink, fail2banSink, syslogSink, jetstreamSink]);

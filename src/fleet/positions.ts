@@ -1,4 +1,4 @@
-import type { LoopStatus } from '../shipping/loop.js';
+import type { LoopStatus } from '../shipping/loop-status.js';
 import type { State } from '../shipping/state.js';
 import type { HubTable } from './hub-table.js';
 import type { Positions } from './lease.js';

@@ -193,11 +193,12 @@ export class Retention {
     const { sources, sinks } = this.options.shipped();
     const { maxId = 0, mark = 0, timeline = 1 } = sources[source] ?? {};
     return Object.fromEntries(
-      Object.entries(sinks).map(([name, { required, cursors, held_from: heldFrom }]) => {
+      Object.entries(sinks).flatMap(([name, { required, cursors, held_from: heldFrom, looks }]) => {
+        if (looks !== undefined) return []; // it has no backlog
         const cursor = cursors[source];
         const upTo = cursor?.timeline === timeline ? cursor.id : 0;
         const behind = Math.max(0, Math.max(maxId, mark) - upTo);
-        return [name, { required, timeline, upTo, heldFrom: heldFrom[source] ?? 0, behind }];
+        return [[name, { required, timeline, upTo, heldFrom: heldFrom[source] ?? 0, behind }] as const];
       }),
     );
   }

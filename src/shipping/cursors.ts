@@ -85,6 +85,12 @@ export class Cursors {
     this.putSink.run(sink, saved, now);
   }
 
+  /** Of a sink that has no place any more. */
+  forget(sink: string): void {
+    for (const table of ['cursor', 'start']) this.db.prepare(`DELETE FROM ${table} WHERE sink = ?`).run(sink);
+    this.db.prepare('DELETE FROM sink WHERE name = ?').run(sink);
+  }
+
   /** Sinks that have cursors but are no longer configured. */
   known(): string[] {
     return this.db.prepare('SELECT name FROM sink ORDER BY name').pluck().all() as string[];

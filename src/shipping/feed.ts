@@ -58,6 +58,8 @@ export interface FeedOptions {
   readonly sinks: () => readonly string[];
   /** Called with what has just been written, once; not with the backlog of a start or of a database that was put back. */
   readonly onLive?: (events: readonly AuditEvent[]) => void;
+  /** Called when something may have changed, before this feed looks: by whom the head is followed beside it. */
+  readonly onWake?: () => void;
 }
 
 /**
@@ -111,7 +113,10 @@ export class Feed {
   }
 
   start(): void {
-    this.watcher = this.options.source.watch(() => this.wake());
+    this.watcher = this.options.source.watch(() => {
+      this.options.onWake?.();
+      return this.wake();
+    });
   }
 
   /** The table itself, for rows that are read again. */

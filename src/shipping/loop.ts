@@ -3,14 +3,15 @@ import type { Logger } from 'pino';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { SinkConfig } from '../config/schema.js';
 import { AuditdError, messageOf } from '../errors.js';
-import type { Sink, SinkFigures } from '../sinks/sink.js';
+import type { Sink } from '../sinks/sink.js';
 import { Alarm } from './alarm.js';
 import { backoff } from './backoff.js';
 import { DELIVERY_LIMIT_MS, Deadline } from './deadline.js';
 import type { Feed, Follower } from './feed.js';
 import { rejection } from './filter.js';
-import { Health, type LastError, type LoopState } from './health.js';
-import { type Place, Places, type Standing } from './places.js';
+import { Health, type LoopState } from './health.js';
+import type { LoopStatus } from './loop-status.js';
+import { type Place, Places } from './places.js';
 import { Replay, type ReplayRequest, type ReplayStatus } from './replay.js';
 import type { State } from './state.js';
 
@@ -21,9 +22,12 @@ const REPLAY_PAUSE_MS = 20;
 /** In a backlog, what the sink that is ahead lets the others catch up per page, so that pages are read once for all. */
 const TURNS_GIVEN = 3;
 
+/** All but fail2ban's, which has no backlog (head-loop.ts). */
+export type WalkingSink = Exclude<SinkConfig, { type: 'fail2ban' }>;
+
 export interface LoopOptions {
   readonly name: string;
-  readonly config: Pick<SinkConfig, 'type' | 'events' | 'required' | 'start'>;
+  readonly config: Pick<WalkingSink, 'type' | 'events' | 'required' | 'start'>;
   readonly sink: Sink;
   readonly feeds: readonly Feed[];
   readonly state: State;
@@ -32,18 +36,6 @@ export interface LoopOptions {
   readonly random?: () => number;
   /** Asked before each batch, and while it is under way: false while another one ships in this one's place. */
   readonly mayShip?: () => boolean;
-}
-
-export interface LoopStatus extends Standing {
-  readonly type: string;
-  readonly delivery_class: string;
-  readonly required: boolean;
-  readonly state: LoopState;
-  readonly since: number;
-  readonly delivered_total: number;
-  readonly errors_total: number;
-  readonly last_error: LastError | null;
-  readonly figures: SinkFigures;
 }
 
 /**
@@ -125,7 +117,7 @@ export class SinkLoop implements Follower {
    */
   replay(request: ReplayRequest): void {
     const { config, feeds } = this.options;
-    if (config.type === 'file' || config.type === 'fail2ban') {
+    if (config.type === 'file') {
       const why = `its files have each row once. Only network sinks are sent rows again`;
       throw new AuditdError('USAGE', `Sink ${this.name} is of type ${config.type}: ${why}`);
     }

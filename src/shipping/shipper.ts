@@ -5,7 +5,9 @@ import { AuditdError } from '../errors.js';
 import type { Sink } from '../sinks/sink.js';
 import type { AuditSource } from '../source/source.js';
 import { Feed, type FeedStatus } from './feed.js';
-import { type LoopStatus, SinkLoop } from './loop.js';
+import { HeadLoop } from './head-loop.js';
+import { SinkLoop, type WalkingSink } from './loop.js';
+import type { LoopStatus } from './loop-status.js';
 import type { LostRows } from './lost.js';
 import type { State } from './state.js';
 
@@ -47,11 +49,15 @@ export interface ShipperStatus {
 export class Shipper {
   private readonly feeds: readonly Feed[];
   private readonly loops: readonly SinkLoop[];
+  /** Of the sinks that want what is fresh and nothing else. */
+  private readonly headLoops: readonly HeadLoop[];
   private readonly state: State;
 
   constructor({ sources, sinks, state, clock, log, onReplaced, onLive }: ShipperOptions) {
     this.state = state;
-    const names = sinks.map(({ name }) => name);
+    const followers = sinks.filter(({ config }) => config.type === 'fail2ban');
+    const walkers = sinks.filter(walksAll);
+    const names = walkers.map(({ name }) => name);
     this.feeds = sources.map(
       (source) =>
         new Feed({
@@ -61,16 +67,25 @@ export class Shipper {
           log,
           sinks: () => names,
           onReplaced: (timeline, reason, lost) => onReplaced(source.name, timeline, reason, lost),
+          onWake: () => {
+            for (const loop of this.headLoops) loop.wake();
+          },
           ...(onLive === undefined ? {} : { onLive }),
         }),
     );
-    this.loops = sinks.map(
+    const feedsOf = (given: ConfiguredSink['sources']) =>
+      this.feeds.filter((feed) => given?.includes(feed.name) !== false);
+    this.headLoops = followers.map(
+      ({ name, config, sink, sources: given }) =>
+        new HeadLoop({ name, config, sink, feeds: feedsOf(given), clock, log }),
+    );
+    this.loops = walkers.map(
       ({ name, config, sink, sources: given, mayShip }) =>
         new SinkLoop({
           name,
           config,
           sink,
-          feeds: this.feeds.filter((feed) => given?.includes(feed.name) !== false),
+          feeds: feedsOf(given),
           state,
           clock,
           log,
@@ -82,9 +97,11 @@ export class Shipper {
   /** Resolves when each sink has been opened, or has failed once and is being tried again. */
   async start(): Promise<void> {
     for (const feed of this.feeds) feed.resume();
+    this.forgetPlaces();
+    for (const loop of this.headLoops) loop.start();
     for (const loop of this.loops) loop.start();
     for (const feed of this.feeds) feed.start();
-    await Promise.all(this.loops.map((loop) => loop.settled));
+    await Promise.all(this.all.map((loop) => loop.settled));
   }
 
   /**
@@ -92,30 +109,55 @@ export class Shipper {
    * @throws what the state says that does not take the last notes; all has ended then, too
    */
   async stop(): Promise<void> {
-    const loops = await Promise.allSettled(this.loops.map((loop) => loop.stop(DRAIN_MS)));
+    const loops = await Promise.allSettled(this.all.map((loop) => loop.stop(DRAIN_MS)));
     await Promise.all(this.feeds.map((feed) => feed.close()));
     const failed = loops.find((loop) => loop.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
     this.state.transaction(() => undefined); // the fingerprints still remembered
   }
 
-  /** @throws AuditdError `NOT_FOUND` if there is no such sink */
+  /** @throws AuditdError `NOT_FOUND` if there is no such sink, `USAGE` if it is sent nothing again */
   loop(name: string): SinkLoop {
     const found = this.loops.find((loop) => loop.name === name);
     if (found !== undefined) return found;
-    const names = this.loops.map((loop) => loop.name).join(', ');
+    if (this.headLoops.some((loop) => loop.name === name)) {
+      const why = 'it wants the failures of the last 50 s and nothing else';
+      throw new AuditdError(
+        'USAGE',
+        `Sink ${name} is of type fail2ban: ${why}. Only network sinks are sent rows again`,
+      );
+    }
+    const names = this.all.map((loop) => loop.name).join(', ');
     throw new AuditdError('NOT_FOUND', `There is no sink "${name}". Configured are: ${names}`);
   }
 
   /** Why the watchdog must not be fed; empty while every loop turns or waits for something that has a name. */
   hung(): string[] {
-    return this.loops.map((loop) => loop.hung()).filter((reason) => reason !== null);
+    return this.all.map((loop) => loop.hung()).filter((reason) => reason !== null);
   }
 
   status(): ShipperStatus {
     return {
       sources: Object.fromEntries(this.feeds.map((feed) => [feed.name, feed.status])),
-      sinks: Object.fromEntries(this.loops.map((loop) => [loop.name, loop.status()])),
+      sinks: Object.fromEntries(this.all.map((loop) => [loop.name, loop.status()])),
     };
   }
+
+  private get all(): ReadonlyArray<SinkLoop | HeadLoop> {
+    return [...this.loops, ...this.headLoops];
+  }
+
+  /** Up to 0.1.0 such a sink had cursors, which would hold rows back for ever. */
+  private forgetPlaces(): void {
+    const { state } = this;
+    const known = state.cursors.known();
+    const names = this.headLoops.map(({ name }) => name).filter((name) => known.includes(name));
+    if (names.length > 0) state.transaction(() => names.map((name) => state.cursors.forget(name)));
+  }
+}
+
+type Walking = ConfiguredSink & { readonly config: WalkingSink };
+
+function walksAll(sink: ConfiguredSink): sink is Walking {
+  return sink.config.type !== 'fail2ban';
 }

@@ -126,7 +126,7 @@ export class Appender {
       const { corrections: positions } = plan;
       if (plan.lost)
         log.warn({ positions }, 'lines were missing at the end of the log; they are written again');
-      else if (note === null && files.length > 0) {
+      else if (note === null && files.length > 0 && this.options.noteless !== true) {
         log.warn({ positions }, 'no saved position that can be read: taken from the last lines of the log');
       }
       return { positions, saved: this.note() };
@@ -134,6 +134,11 @@ export class Appender {
       this.drop();
       throw diskTrouble('cannot open the log in', ground.directory, error);
     }
+  }
+
+  /** The lines of all files, the last first; null for what is none. After `recover`, which has cut off what was torn. */
+  backwards<P>(parse: (text: string) => P | null): Generator<P | null> {
+    return this.mender.backwards(parse);
   }
 
   /** Sees that what is open is still what the path leads to, and rolls when it is time. To be called before each batch. */

@@ -1,7 +1,7 @@
 import { NetworkSet } from '../audit/address.js';
-import type { AuditEvent } from '../audit/event.js';
+import { type AuditEvent, publicId } from '../audit/event.js';
 import type { Fail2banSinkConfig } from '../config/schema.js';
-import { formatFail2banLine, parseFail2banLine } from '../formats/fail2ban-line.js';
+import { type Fail2banLine, formatFail2banLine, parseFail2banLine } from '../formats/fail2ban-line.js';
 import { Appender } from './appender.js';
 import { type BanRules, BanTarget } from './ban-target.js';
 import { type Disk, realDisk } from './disk.js';
@@ -11,6 +11,8 @@ import { LineBuffer } from './line-buffer.js';
 import { FilePair, PAIR } from './pair.js';
 import type { Batch, Delivered, Finding, Resume, Sink, SinkFigures } from './sink.js';
 import { survey } from './survey.js';
+import { type RecentVerdict, Verdicts } from './verdicts.js';
+import { type WrittenLine, WrittenRows } from './written.js';
 
 /** fail2ban must have read the idle file to its end before it is replaced, and may just be restarting. */
 const ROLL_REST_MS = 60_000;
@@ -18,9 +20,9 @@ const ROLL_REST_MS = 60_000;
 const WRITE = 1 << 18;
 
 /**
- * Fresh failed logins at this server, for fail2ban to count, in a pair of files. Each is judged at the moment of its write. Exactly once
- * over the death of the process; how is said in appender.ts. `min_free` does not stop it: the pair is bounded, and an
- * attacker who fills the disk must not thereby end his ban.
+ * Fresh failed logins at this server, for fail2ban to count, in a pair of files. Each is judged at the moment of its write. Exactly once over the
+ * death of the process, without a cursor: what stands in the pair is known (written.ts), so rows may be given again. `min_free`
+ * does not stop it: the pair is bounded, and an attacker who fills the disk must not thereby end his ban.
  */
 export function createFail2banSink(
   config: Fail2banSinkConfig,
@@ -31,6 +33,12 @@ export function createFail2banSink(
 }
 
 type Withholding = Record<Withheld, number>;
+
+/** What was decided of one event. */
+interface Decided {
+  readonly event: AuditEvent;
+  readonly verdict: 'written' | Withheld;
+}
 
 function none(): Withholding {
   return { old: 0, future: 0, unreadable: 0, no_address: 0, other_server: 0, never_ban: 0 };
@@ -44,6 +52,8 @@ class Fail2banSink implements Sink {
   private readonly neverBan: NetworkSet;
   private readonly target: BanTarget;
   private readonly withheld = none();
+  private readonly known = new WrittenRows();
+  private readonly decided = new Verdicts<'written' | Withheld>();
   private written = 0;
 
   constructor(
@@ -61,6 +71,7 @@ class Fail2banSink implements Sink {
       ground,
       rule: { size: config.roll.size, every: null, rest: ROLL_REST_MS },
       parse: parseFail2banLine,
+      noteless: true,
       distrustFailedSync: false,
       disk: this.disk,
       clock,
@@ -68,34 +79,36 @@ class Fail2banSink implements Sink {
     });
   }
 
-  async open(saved: string | null): Promise<Resume | null> {
-    return this.appender.recover(saved);
+  async open(): Promise<Resume | null> {
+    await this.appender.recover(null);
+    this.known.recall(this.appender.backwards(parseFail2banLine), this.deps.clock());
+    return null;
   }
 
+  /** Events may be given again, and in any order of their sources: what stands in the pair is left out. */
   async deliver(batch: Batch, signal: AbortSignal): Promise<Delivered> {
     signal.throwIfAborted();
     await this.appender.ready();
-    const { source, timeline, events, upTo } = batch;
-    this.appender.expect(source, timeline, events[0]?.sequence ?? upTo);
+    const { events, upTo, uncounted } = batch;
     for (let next = 0; next < events.length; ) {
       const piece = this.compose(events, next);
       const { lines, error } = this.appender.append(this.lines);
       this.written += lines;
+      for (const line of piece.written.slice(0, lines)) this.known.add(line);
       if (error !== null) {
-        const last = piece.written[lines - 1] ?? events[next - 1];
+        const last = piece.written[lines - 1]?.sequence ?? events[next - 1]?.sequence;
         if (last === undefined) throw error;
-        this.appender.advance(source, timeline, last.sequence);
-        return { upTo: last.sequence, saved: this.appender.note() };
+        return { upTo: last };
       }
-      for (const reason of REASONS) this.withheld[reason] += piece.withheld[reason];
+      if (uncounted !== true) this.count(piece.decided);
       next = piece.next;
     }
-    this.appender.advance(source, timeline, upTo);
-    return { upTo, saved: this.appender.note() };
+    return { upTo };
   }
 
   async tick(): Promise<string | null> {
-    return this.appender.tick();
+    await this.appender.tick();
+    return null;
   }
 
   async check(): Promise<Finding[]> {
@@ -114,29 +127,63 @@ class Fail2banSink implements Sink {
     };
   }
 
+  verdicts(): Readonly<Record<string, RecentVerdict>> {
+    return this.decided.recent(this.deps.clock()) as Readonly<Record<string, RecentVerdict>>;
+  }
+
   async close(): Promise<void> {
     await this.appender.close();
+  }
+
+  private count(decided: readonly Decided[]): void {
+    const now = this.deps.clock();
+    for (const { event, verdict } of decided) {
+      if (verdict !== 'written') this.withheld[verdict]++;
+      this.decided.note(verdict, publicId(event), now);
+    }
   }
 
   /** Fills the buffer with the lines of as many events as go into one write, all judged now. */
   private compose(events: readonly AuditEvent[], from: number) {
     const now = this.deps.clock();
-    const withheld = none();
-    const written: AuditEvent[] = [];
+    const decided: Decided[] = [];
+    const written: WrittenLine[] = [];
     this.lines.clear();
     let next = from;
     for (let event = events[next]; event !== undefined; event = events[++next]) {
       const verdict = judge(event, now, this.neverBan);
       if (verdict === null) continue;
-      if (verdict !== 'write') withheld[verdict]++;
-      else if (this.lines.add(this.line(event))) written.push(event);
-      else break;
+      const line = this.lineOf(event);
+      if (line !== null && (this.isKnown(line) || isRevisedIn(written, line))) continue;
+      if (verdict === 'write' && line !== null) {
+        if (!this.lines.add(formatFail2banLine(line, line.time, line.address))) break;
+        written.push(line);
+        decided.push({ event, verdict: 'written' });
+      } else if (verdict !== 'write' && event.revisionOf === null) decided.push({ event, verdict });
     }
-    return { written, withheld, next };
+    return { written, decided, next };
   }
 
-  /** @param event one that was judged: it has a time and an address */
-  private line(event: AuditEvent): string {
-    return formatFail2banLine(event, event.time ?? 0, this.target.of(event.address ?? ''));
+  /** True if the failure stands in the pair, itself or as another version of its row. */
+  private isKnown(line: WrittenLine): boolean {
+    if (this.known.has(line)) return true;
+    const { revisionOf, time, address } = line;
+    if (revisionOf === null || !this.known.hasOriginal(revisionOf)) return false;
+    this.known.same(revisionOf, time, address);
+    return true;
   }
+
+  /** What the event's line says; null for one without a time or an address. */
+  private lineOf(event: AuditEvent): Fail2banLine | null {
+    const { time, address, source, timeline, sequence, id } = event;
+    if (time === null || address === null) return null;
+    const banned = this.target.of(address);
+    const revisionOf = event.revisionOf;
+    return { source, timeline, sequence, id, time: Math.trunc(time), address: banned, revisionOf };
+  }
+}
+
+/** Another version of the same row is about to be written. */
+function isRevisedIn(written: readonly WrittenLine[], { revisionOf }: WrittenLine): boolean {
+  return revisionOf !== null && written.some((line) => line.revisionOf === revisionOf);
 }

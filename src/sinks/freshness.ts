@@ -17,7 +17,9 @@ export function judge(
   now: number,
   neverBan: { contains(address: string): boolean },
 ): 'write' | Withheld | null {
-  if (event.action !== 'auth.login_failure' || event.type.category === 'ban') return null;
+  // What an edited row is now, where the event says only that it was edited.
+  const { action } = event.revisedType ?? event;
+  if (action !== 'auth.login_failure' || event.type.category === 'ban') return null;
   // What other servers told was let in before (fleet/): all the rest is judged here.
   if (!event.local && event.source !== 'fleet') return 'other_server';
   if (event.address === null) return 'no_address';

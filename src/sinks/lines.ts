@@ -12,8 +12,8 @@ export interface LinePosition {
 /** Null if the text is no complete line of ours. */
 export type ParseLine = (text: string) => LinePosition | null;
 
-export interface Line {
-  readonly position: LinePosition;
+export interface Line<P = LinePosition> {
+  readonly position: P;
   /** Where the next line begins. */
   readonly end: number;
 }
@@ -48,20 +48,20 @@ export function* linesFrom(disk: Disk, fd: number, from: number, parse: ParseLin
  * The lines between `floor` and `to`, last line first, as far back as `limit` bytes. What stands behind the last newline and what
  * can't be parsed comes as null.
  */
-export function* linesBefore(
+export function* linesBefore<P = LinePosition>(
   disk: Disk,
   fd: number,
   to: number,
   floor: number,
-  parse: ParseLine,
+  parse: (text: string) => P | null,
   limit: number,
-): Generator<Line | null> {
+): Generator<Line<P> | null> {
   const chunk = Buffer.allocUnsafe(BACKWARD);
   const last = Math.max(floor, to - limit);
   let tail: Buffer[] = [];
   let end = to; // where the line that is being put together ends, its newline included
   let terminated = false;
-  const line = (): Line | null => {
+  const line = (): Line<P> | null => {
     const text = Buffer.concat(tail);
     const position = terminated && !text.includes(0) ? parse(text.toString('utf8')) : null;
     return position === null ? null : { position, end };

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { Disk } from './disk.js';
 import { type Line, linesBefore, linesFrom, type ParseLine } from './lines.js';
 import type { Note } from './note.js';
-import { planRebuild } from './rebuild.js';
+import { planEnd, planRebuild } from './rebuild.js';
 import { type Cut, type LogFile, planRecovery, type RecoveryPlan } from './recovery.js';
 import type { Series } from './series.js';
 
@@ -18,6 +18,8 @@ export interface MenderOptions {
   readonly parse: ParseLine;
   readonly disk: Disk;
   readonly log: Logger;
+  /** There is no note and no cursor: files go on behind their last line, and what they hold is asked for with `Appender.backwards`. */
+  readonly noteless?: boolean;
 }
 
 /** Reads for the plans of recovery.ts and rebuild.ts, and cuts off what they say. */
@@ -34,11 +36,28 @@ export class Mender {
       return planRecovery(note, files, contents, distrust);
     }
     let limit = LOOK_BACK;
-    return planRebuild(files, (file) => {
+    const plan = this.options.noteless === true ? planEnd : planRebuild;
+    return plan(files, (file) => {
       const lines = this.linesBefore(file, limit);
       limit = Math.max(0, limit - file.size);
       return lines;
     });
+  }
+
+  /** The lines of all files, the last first; null for what is none. */
+  *backwards<P>(parse: (text: string) => P | null): Generator<P | null> {
+    const { disk, series } = this.options;
+    let limit = LOOK_BACK;
+    for (const file of series.list().toReversed()) {
+      const fd = disk.open(series.path(file.number), O_RDONLY | O_NOFOLLOW);
+      try {
+        for (const line of linesBefore(disk, fd, file.size, file.start, parse, limit))
+          yield line?.position ?? null;
+      } finally {
+        disk.close(fd);
+      }
+      limit = Math.max(0, limit - file.size);
+    }
   }
 
   cut({ number, at, bytes }: Cut): void {

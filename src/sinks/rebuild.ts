@@ -42,3 +42,25 @@ export function planRebuild(
     lost: false,
   };
 }
+
+/** Where a sink without a note goes on: behind the last line of the newest file. What the lines say, the sink finds out by itself. */
+export function planEnd(
+  files: readonly LogFile[],
+  linesBefore: (file: LogFile) => Iterable<Line | null>,
+): RecoveryPlan {
+  const nothing = { positions: [], corrections: [], found: [], lost: false };
+  const newest = files.at(-1);
+  if (newest === undefined) return { current: null, cuts: [], ...nothing };
+  const start = Math.min(newest.start, newest.size);
+  let at = start;
+  for (const line of linesBefore(newest)) {
+    if (line === null) continue;
+    at = line.end;
+    break;
+  }
+  return {
+    current: { file: newest, since: newest.since, begin: { offset: start, positions: [] }, offset: at },
+    cuts: newest.size > at ? [{ number: newest.number, at, bytes: newest.size - at }] : [],
+    ...nothing,
+  };
+}

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { AuditEvent, SourceName } from '../audit/event.js';
+import type { RecentVerdict } from './verdicts.js';
 
 /** The promise of a sink, in the words that `status`, the docs and the metrics use. */
 export type DeliveryClass =
@@ -18,6 +19,8 @@ export interface Batch {
   readonly upTo: number;
   /** Rows sent again because somebody asked for it: no cursor moves, and they have no place in a replay window. */
   readonly replay?: true;
+  /** Rows that were there before anybody looked on: what is withheld of them is not counted. */
+  readonly uncounted?: true;
 }
 
 /** What a sink has promised. `upTo` < the batch's means that the rest is to be given again. */
@@ -75,6 +78,8 @@ export interface Sink {
   /** Looks, without changing anything, whether the destination would take events. Works without `open`. */
   check(): Promise<Finding[]>;
   figures(): SinkFigures;
+  /** What it decided of late, by verdict, where it decides: `written`, or why an event was withheld. */
+  verdicts?(): Readonly<Record<string, RecentVerdict>>;
   /** About once a second while idle: durability (fdatasync), rolls by time, keep-alives. May return a new note to save. */
   tick?(): Promise<string | null>;
   close(): Promise<void>;

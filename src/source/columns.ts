@@ -34,6 +34,8 @@ export interface AuditTable {
   readonly sql: {
     /** Parameters: id, limit. Columns in the order of `COLUMN_KEYS`. */
     readonly page: string;
+    /** Parameters: the id below which, the id above which, limit. The highest rows first. */
+    readonly down: string;
     readonly row: string;
     /** The highest row at or below an id. */
     readonly below: string;
@@ -155,6 +157,7 @@ function statements(
   const all = [...names, ...internal.map(quoteIdentifier)].join(', ');
   return {
     page: `SELECT ${all} ${from} WHERE ${id} > ? AND ${inRange} ORDER BY ${id} LIMIT ?`,
+    down: `SELECT ${all} ${from} WHERE ${id} < ? AND ${id} > ? AND ${inRange} ORDER BY ${id} DESC LIMIT ?`,
     row: `SELECT ${all} ${from} WHERE ${id} = ? ${integers}`,
     below: `SELECT ${all} ${from} WHERE ${id} <= ? AND ${id} > 0 ${integers} ORDER BY ${id} DESC LIMIT 1`,
     maxId: `SELECT max(${id}) ${from} WHERE ${id} > 0 ${integers}`,

@@ -51,9 +51,10 @@ export class PageReader {
     const place = this.place(db, table, request.mark.timeline);
     const verdict = this.judge(db, table, request.mark, place, maxId);
     if (verdict.history === 'replaced') return { state: 'replaced', reason: verdict.reason };
-    const events = maxId > request.after ? this.events(db, table, request, place) : [];
+    const { events, exhausted } =
+      maxId > request.after ? this.events(db, table, request, place) : { events: [], exhausted: true };
     const upTo = events.at(-1)?.sequence ?? request.after;
-    const more = upTo < maxId;
+    const more = request.before === undefined ? upTo < maxId : !exhausted;
     if (more && events.length === 0 && maxId > Number.MAX_SAFE_INTEGER) {
       return { state: 'unfollowable', id: String(highest) };
     }
@@ -85,27 +86,34 @@ export class PageReader {
     table: AuditTable,
     request: LookRequest,
     place: RowPlace,
-  ): AuditEvent[] {
+  ): { readonly events: AuditEvent[]; readonly exhausted: boolean } {
     const events: AuditEvent[] = [];
-    const statement = db.prepare(table.sql.page).raw().safeIntegers();
+    const down = request.before !== undefined;
+    const statement = db
+      .prepare(down ? table.sql.down : table.sql.page)
+      .raw()
+      .safeIntegers();
     let bytes = 0;
-    let after = request.after;
+    let exhausted = false;
+    let from = request.before ?? request.after;
     while (events.length < request.maxRows && bytes < request.maxBytes) {
       const fitting = Math.max(1, Math.ceil((request.maxBytes - bytes) / this.average));
       const wanted = Math.min(SLICE, fitting, request.maxRows - events.length);
-      const rows = statement.all(after, wanted) as RawRow[];
+      const bounds = down ? [from, request.after] : [from];
+      const rows = statement.all(...bounds, wanted) as RawRow[];
       const before = bytes;
       for (const row of rows) {
         const { event, length } = this.event(row, place);
         events.push(event);
-        after = event.sequence;
+        from = event.sequence;
         bytes += length;
         if (bytes >= request.maxBytes) break;
       }
       if (rows.length > 0) this.average = Math.max(1, (bytes - before) / rows.length);
+      exhausted = rows.length < wanted && from === Number(rows.at(-1)?.[0] ?? from);
       if (rows.length < wanted) break;
     }
-    return events;
+    return { events: down ? events.reverse() : events, exhausted };
   }
 
   private judge(

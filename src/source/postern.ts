@@ -48,6 +48,21 @@ const FULL_LOOK_MS = 30_000;
 
 type Found = Page | Replaced | Unfollowable | TableProblem;
 
+/** What is remembered of the looks of one who reads. */
+interface Reader {
+  /** The files before its last look, if it read all there was and nothing has been able to change unseen since. */
+  done: { readonly at: number; readonly figures: string; readonly through: boolean } | null;
+  /** What the copy of a stopped Postern's files said, for as long as they do not change. */
+  cold: {
+    readonly figures: string;
+    readonly request: string;
+    readonly look: Look;
+    readonly lastPrint: string;
+  } | null;
+  /** There is such a reader. */
+  asked: boolean;
+}
+
 /** Reads `audit_log` of Postern's database without ever holding it open. */
 export function createPosternSource(options: PosternSourceOptions): AuditSource {
   return new PosternSource(options);
@@ -60,15 +75,11 @@ class PosternSource implements AuditSource {
   private readonly copies: ColdCopies;
   /** When a look last could read, and what it found. */
   private last: { readonly at: number; readonly maxId: number } | null = null;
-  /** The files before the last look, if it read all there was and nothing has been able to change unseen since. */
-  private done: { readonly at: number; readonly figures: string; readonly through: boolean } | null = null;
-  /** What the copy of a stopped Postern's files said, for as long as they do not change. */
-  private cold: {
-    readonly figures: string;
-    readonly request: string;
-    readonly look: Look;
-    readonly lastPrint: string;
-  } | null = null;
+  /** Who goes through the pages, and who follows the head: one may have all there was while the other has not. */
+  private readonly readers: Record<'pages' | 'head', Reader> = {
+    pages: { done: null, cold: null, asked: true },
+    head: { done: null, cold: null, asked: false },
+  };
 
   constructor(private readonly options: PosternSourceOptions) {
     const { config, server, sourceId, classify, redact, history, clock, log } = options;
@@ -93,10 +104,10 @@ class PosternSource implements AuditSource {
     );
     if (attempt.kind === 'cold') return attempt.value;
     if (attempt.kind === 'waiting') return this.orPatience(attempt.waiting, request);
-    this.cold = null;
+    for (const reader of Object.values(this.readers)) reader.cold = null;
     this.copies.drop();
     const look = this.lookOf(attempt.value, 'running');
-    this.remember(look, attempt.files);
+    this.remember(look, attempt.files, request);
     return look;
   }
 
@@ -166,13 +177,13 @@ class PosternSource implements AuditSource {
   private lookAtCopy(files: FileState, waiting: Waiting, request: LookRequest): Look | 'again' {
     const known = this.knownOfCopy(files, request);
     if (known !== null) {
-      this.remember(known, files);
+      this.remember(known, files, request);
       return known;
     }
     const copy = this.copies.take(files, waiting);
     if ('again' in copy) return 'again';
     if ('state' in copy) {
-      this.done = null;
+      this.readerOf(request).done = null;
       this.last = null;
       return copy;
     }
@@ -185,15 +196,29 @@ class PosternSource implements AuditSource {
     }
     const last = look.state === 'reading' ? look.events.at(-1) : undefined;
     const lastPrint = last === undefined ? (request.mark.fingerprint ?? '') : fingerprintOf(last.id);
-    this.cold = { figures: files.figures, request: requestKey(request), look, lastPrint };
-    if (look.state !== 'reading' || !look.more) this.copies.drop();
-    this.remember(look, files);
+    this.readerOf(request).cold = { figures: files.figures, request: requestKey(request), look, lastPrint };
+    if (!this.mayReadOn(files)) this.copies.drop();
+    this.remember(look, files, request);
     return look;
+  }
+
+  private readerOf({ head }: LookRequest): Reader {
+    const reader = this.readers[head === true ? 'head' : 'pages'];
+    reader.asked = true;
+    return reader;
+  }
+
+  /** True while a reader has not come to the end of the copy of these files. */
+  private mayReadOn(files: FileState): boolean {
+    return Object.values(this.readers).some(({ asked, cold }) => {
+      if (!asked) return false;
+      return cold?.figures !== files.figures || (cold.look.state === 'reading' && cold.look.more);
+    });
   }
 
   /** Nothing has changed since the copy was read to its end: once per change, not per poll. */
   private knownOfCopy(files: FileState, request: LookRequest): Look | null {
-    const cold = this.cold;
+    const { cold } = this.readerOf(request);
     if (cold === null || cold.figures !== files.figures) return null;
     const { look } = cold;
     if (look.state !== 'reading') return cold.request === requestKey(request) ? look : null;
@@ -222,18 +247,19 @@ class PosternSource implements AuditSource {
     }
   }
 
-  private remember(look: Look, files: FileState): void {
+  private remember(look: Look, files: FileState, request: LookRequest): void {
     const at = performance.now();
     this.last = look.state === 'reading' ? { at, maxId: look.maxId } : null;
+    if (request.before !== undefined) return; // it has not looked at what is new
     const now = Date.now();
     const complete = look.state === 'reading' && !look.more && isSettled(files, now);
     const through = isSettled(files, now, THROUGH_POLLS * this.options.config.poll_interval);
-    this.done = complete ? { at, figures: files.figures, through } : null;
+    this.readerOf(request).done = complete ? { at, figures: files.figures, through } : null;
   }
 
   /** A commit or a last close may hold the lock for a moment: not worth a change of state. */
   private orPatience(waiting: Waiting, request: LookRequest): Look {
-    this.done = null;
+    this.readerOf(request).done = null;
     const brief = waiting.state === 'locked' || waiting.state === 'recovering';
     if (!brief || this.last === null || performance.now() - this.last.at > GRACE_MS) {
       this.last = null;
@@ -246,9 +272,12 @@ class PosternSource implements AuditSource {
 
   /** The files' figures tell of every commit (SOURCE.md: inode and size alone do not); a full look besides now and then. */
   private mayHaveChanged(asks: Asking): boolean {
-    if (this.done === null || performance.now() - this.done.at > FULL_LOOK_MS) return true;
-    if (asks === 'poll' && !this.done.through) return true;
-    return this.filesNow()?.figures !== this.done.figures;
+    const figures = this.filesNow()?.figures;
+    return Object.values(this.readers).some(({ asked, done }) => {
+      if (!asked) return false;
+      if (done === null || performance.now() - done.at > FULL_LOOK_MS) return true;
+      return (asks === 'poll' && !done.through) || figures !== done.figures;
+    });
   }
 
   private filesNow(): FileState | null {
@@ -272,8 +301,8 @@ class PosternSource implements AuditSource {
   }
 }
 
-function requestKey({ mark, after }: LookRequest): string {
-  return `${mark.timeline}:${mark.id}:${mark.fingerprint}:${after}`;
+function requestKey({ mark, after, before }: LookRequest): string {
+  return `${mark.timeline}:${mark.id}:${mark.fingerprint}:${after}:${before ?? ''}`;
 }
 
 function realPathOf(path: string): string {

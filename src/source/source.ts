@@ -65,6 +65,13 @@ export interface LookRequest {
   readonly maxRows: number;
   /** Rough bound on the text read, bytes; at least one row is read. */
   readonly maxBytes: number;
+  /**
+   * The highest rows with an id below this one (and above `after`), instead of the lowest above `after`: `events` ascend all the same,
+   * and `more` says that rows may stand between `after` and the first of them.
+   */
+  readonly before?: number;
+  /** From who follows the head, beside those who go through all rows: what is remembered of one's looks does not hold for the other's. */
+  readonly head?: true;
 }
 
 /** A table that is read by id. A look is synchronous and leaves nothing open. */

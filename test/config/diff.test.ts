@@ -75,6 +75,8 @@ describe('what a reload of the configuration changes', () => {
         'sinks.auth.roll.size',
         'sinks.auth.roll.every',
         'sinks.auth.roll.keep',
+        'sinks.auth.required',
+        'sinks.auth.start',
       ],
     ],
   ])('%s', (_, before, after, changes) => {

@@ -46,6 +46,8 @@ export interface DaemonStatus {
         last_error: { message: string } | null;
         figures: Record<string, number>;
         cursors: Record<string, { id: number }>;
+        /** Of a sink without cursors: its last look at each source. */
+        looks?: Record<string, { id: number; left: number }>;
         /** From which row on retention has to keep them for this sink. */
         held_from: Record<string, number>;
       }
@@ -182,7 +184,10 @@ ${extra}
       ({ sources, sinks }) =>
         sources.postern?.maxId === last &&
         Object.values(sinks).every(
-          (sink) => sink.lag_events === 0 && (rows() === 0 || (sink.cursors.postern?.id ?? 0) >= last),
+          (sink) =>
+            sink.lag_events === 0 &&
+            (sink.looks?.postern?.left ?? 0) === 0 &&
+            (rows() === 0 || ((sink.looks ?? sink.cursors).postern?.id ?? 0) >= last),
         ),
       'all shipped',
     );

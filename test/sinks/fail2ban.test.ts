@@ -1,15 +1,16 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { AuditEvent } from '../../src/audit/event.js';
 import { fail2banSink } from '../../src/config/schema.js';
+import { formatEcs } from '../../src/formats/ecs.js';
 import { createFail2banSink } from '../../src/sinks/fail2ban.js';
-import type { Sink } from '../../src/sinks/sink.js';
+import type { Batch, Sink } from '../../src/sinks/sink.js';
 import {
   batch,
   dependencies,
   fail2banConfig,
   failure,
-  idOf,
   NEVER,
   NOON,
   pairText,
@@ -33,6 +34,10 @@ afterEach(async () => {
 
 const auth = (): string => path.join(directory, 'auth');
 const slot = (n: number): string => path.join(auth(), `fail2ban.${n}.log`);
+const one = (event: AuditEvent): Batch => {
+  const { source, timeline, sequence } = event;
+  return { source, timeline, events: [event], upTo: sequence };
+};
 const read = (n: number): string => fs.readFileSync(slot(n), 'utf8');
 const text = (): string => pairText(auth());
 const firstLine = (n: number): string => read(n).split('\n', 1)[0] ?? '';
@@ -113,12 +118,12 @@ describe('the fail2ban sink', () => {
   it('goes on where it was after a restart, in the active file', async () => {
     const first = make().sink;
     await first.open(null);
-    const { saved } = await first.deliver(batch(1, 5), NEVER);
+    await first.deliver(batch(1, 5), NEVER);
     await first.close();
     const headers = [firstLine(0), firstLine(1)];
     const second = make().sink;
-    expect((await second.open(saved ?? ''))?.positions).toEqual([]);
-    await second.deliver(batch(6, 9), NEVER);
+    await second.open(null);
+    await second.deliver(batch(1, 9), NEVER); // without a cursor all that is fresh is given again
     expect([firstLine(0), firstLine(1)]).toEqual(headers);
     expect(sequences(text())).toEqual(range(1, 9));
   });
@@ -146,12 +151,12 @@ describe('the fail2ban sink', () => {
     const given = dependencies();
     const first = make('1K', {}, given).sink;
     await first.open(null);
-    const { saved } = await first.deliver(batch(1, 5), NEVER);
+    await first.deliver(batch(1, 5), NEVER);
     const active = first.figures().file;
     await first.close();
     const { sink } = make('1K', {}, given);
     given.time.now += 30_000;
-    await sink.open(saved ?? '');
+    await sink.open(null);
     await sink.tick?.();
     expect(sink.figures().file).toBe(active);
     given.time.now -= 86_400_000;
@@ -164,17 +169,16 @@ describe('the fail2ban sink', () => {
     expect(sink.figures().file).not.toBe(active);
   });
 
-  it('finds what was written behind a roll that was not saved', async () => {
+  it('knows what was written before its death on both sides of a roll', async () => {
     const first = make('1K');
     await first.sink.open(null);
-    const { saved } = await first.sink.deliver(batch(1, 5), NEVER);
+    await first.sink.deliver(batch(1, 5), NEVER);
     first.time.now += 60_000;
     await first.sink.deliver(batch(6, 8, { time: first.time.now }), NEVER);
     await first.sink.close();
     const { sink } = make('1K', {}, first);
-    expect((await sink.open(saved ?? ''))?.positions).toEqual([
-      { source: 'postern', timeline: 1, upTo: 8, found: range(6, 8).map((n) => [n, idOf('postern', 1, n)]) },
-    ]);
+    await sink.open(null);
+    await sink.deliver(batch(6, 8, { time: first.time.now }), NEVER);
     await sink.deliver(batch(9, 9, { time: first.time.now }), NEVER);
     expect(sequences(text())).toEqual(range(1, 9));
   });
@@ -182,13 +186,13 @@ describe('the fail2ban sink', () => {
   it('goes on in the new file when it died between the rename and the first line', async () => {
     const first = make('1K');
     await first.sink.open(null);
-    const { saved } = await first.sink.deliver(batch(1, 5), NEVER);
+    await first.sink.deliver(batch(1, 5), NEVER);
     const old = first.sink.figures().file;
     first.time.now += 60_000;
     await first.sink.tick?.(); // rolls; what it returns is never saved
     await first.sink.close();
     const { sink } = make('1K', {}, first);
-    expect((await sink.open(saved ?? ''))?.positions).toEqual([]);
+    await sink.open(null);
     expect(sink.figures().file).not.toBe(old);
     await sink.deliver(batch(6, 8, { time: first.time.now }), NEVER);
     expect(sequences(text())).toEqual(range(1, 8));
@@ -197,11 +201,11 @@ describe('the fail2ban sink', () => {
   it('is not disturbed by a new file that was not yet renamed', async () => {
     const first = make().sink;
     await first.open(null);
-    const { saved } = await first.deliver(batch(1, 5), NEVER);
+    await first.deliver(batch(1, 5), NEVER);
     await first.close();
     fs.writeFileSync(path.join(auth(), '.fail2ban.new'), '{"@times');
     const { sink, time } = make('1K');
-    await sink.open(saved ?? '');
+    await sink.open(null);
     time.now += 60_000;
     await sink.deliver(batch(6, 8, { time: time.now }), NEVER);
     expect(fs.readdirSync(auth()).sort()).toEqual(['fail2ban.0.log', 'fail2ban.1.log']);
@@ -225,19 +229,131 @@ describe('the fail2ban sink', () => {
     expect(sequences(text())).toEqual(left);
   });
 
-  it('takes the position from the pair when the note is lost, and over empty files that install.sh made', async () => {
+  it('begins over empty files that install.sh made', async () => {
     fs.mkdirSync(auth());
     for (const n of [0, 1]) fs.writeFileSync(slot(n), '');
-    const first = make().sink;
-    await first.open(null);
-    await first.deliver(batch(1, 5, { timeline: 2 }, 70), NEVER);
-    await first.close();
     const { sink } = make();
-    expect((await sink.open(null))?.positions).toEqual([
-      { source: 'postern', timeline: 2, upTo: 5, found: [] },
-    ]);
-    await sink.deliver(batch(71, 72, { timeline: 2 }), NEVER);
-    expect(sequences(text())).toEqual([...range(1, 5), 71, 72]);
+    await sink.open(null);
+    await sink.deliver(batch(1, 5), NEVER);
+    expect(sequences(text())).toEqual(range(1, 5));
+  });
+
+  it('writes a failure once, however often it is given: known by source, row id, time and the address that is banned', async () => {
+    const { sink, time } = make('20M', { ipv6_prefix: 64 });
+    await sink.open(null);
+    const rows = [
+      failure(1),
+      failure(2, { address: '2001:db8:2::1' }),
+      failure(2, { address: '2001:db8:2::9' }), // of the network that stands there
+      failure(1, { time: NOON + 1 }), // the row of another history
+      failure(1, { address: '203.0.113.8' }),
+      failure(1, { source: 'auditd' }),
+      failure(1, { source: 'fleet', local: false }),
+    ];
+    for (const event of [...rows, ...rows]) await sink.deliver(one(event), NEVER);
+    expect(
+      text()
+        .split('\n')
+        .filter((line) => line.includes('login_failure')),
+    ).toHaveLength(6);
+    await sink.close();
+    const again = make('20M', { ipv6_prefix: 64 }).sink;
+    time.now += 40_000;
+    await again.open(null);
+    for (const event of rows) await again.deliver(one(event), NEVER);
+    expect(
+      text()
+        .split('\n')
+        .filter((line) => line.includes('login_failure')),
+    ).toHaveLength(6);
+    expect(again.figures()).toMatchObject({ written_total: 0, withheld_old_total: 0 });
+  });
+
+  it('knows lines of 0.1.0 as well', async () => {
+    await make().sink.open(null);
+    fs.appendFileSync(slot(1), `${formatEcs(failure(7))}\n`);
+    const { sink } = make();
+    await sink.open(null);
+    await sink.deliver(batch(6, 8), NEVER);
+    expect(text().match(/"sequence":\d+/g)).toEqual(['7', '6', '8'].map((id) => `"sequence":${id}`));
+  });
+
+  it('knows what stands behind a line of a clock that was ahead, and behind what is no line', async () => {
+    const first = make();
+    await first.sink.open(null);
+    await first.sink.deliver(batch(1, 3), NEVER);
+    first.time.now += 3_600_000;
+    await first.sink.deliver(batch(4, 4, { time: first.time.now }), NEVER);
+    first.time.now -= 7_200_000;
+    await first.sink.deliver(batch(5, 5, { time: first.time.now }), NEVER);
+    fs.appendFileSync(String(first.sink.figures().file), 'x\n{"@times');
+    const { sink } = make();
+    await sink.open(null);
+    await sink.deliver(batch(1, 3), NEVER);
+    await sink.deliver(batch(6, 6), NEVER);
+    expect(sequences(text())).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
+  describe('an edited row', () => {
+    const revision = (sequence: number, over: Partial<AuditEvent> = {}) =>
+      failure(sequence, { source: 'auditd', revisionOf: 7, ...over });
+
+    it('counts once: for nothing if it was written before, and its later look is not taken for another failure', async () => {
+      const { sink } = make();
+      await sink.open(null);
+      await sink.deliver(one(failure(7)), NEVER);
+      await sink.close();
+      const again = make().sink; // killed in between
+      await again.open(null);
+      await again.deliver(one(revision(1, { address: '203.0.113.9' })), NEVER);
+      await again.deliver(one(failure(7, { address: '203.0.113.9' })), NEVER);
+      expect(sequences(text())).toEqual([7]);
+      expect(sequences(text(), 'auditd')).toEqual([]);
+    });
+
+    it('counts in place of its original, which had no address, and once for all its versions', async () => {
+      const { sink } = make();
+      await sink.open(null);
+      await sink.deliver(one(failure(7, { address: null })), NEVER);
+      const versions = [revision(1), revision(2, { time: NOON + 1 })];
+      await sink.deliver({ source: 'auditd', timeline: 1, events: versions, upTo: 2 }, NEVER);
+      await sink.close();
+      const again = make().sink;
+      await again.open(null);
+      await again.deliver(one(revision(3, { address: '203.0.113.9' })), NEVER);
+      await again.deliver(one(failure(7)), NEVER);
+      await again.deliver(one(failure(7, { time: NOON + 2 })), NEVER);
+      expect(sequences(text())).toEqual([]);
+      expect(sequences(text(), 'auditd')).toEqual([1]);
+      expect(sink.figures()).toMatchObject({ withheld_no_address_total: 1 });
+    });
+
+    it('is what it is now, where the event says only that it was edited', async () => {
+      const { sink } = make();
+      await sink.open(null);
+      const edited = { ...failure(1).type, action: 'daemon.row_edited', category: 'daemon' };
+      const event = revision(1, { type: edited, action: 'daemon.row_edited', revisedType: failure(1).type });
+      await sink.deliver(one(event), NEVER);
+      await sink.deliver(one(revision(2, { type: edited, action: 'daemon.row_edited' })), NEVER);
+      expect(sequences(text(), 'auditd')).toEqual([1]);
+    });
+  });
+
+  it('says what it decided of late, by reason, with the newest row', async () => {
+    const { sink, time } = make();
+    await sink.open(null);
+    await sink.deliver(batch(1, 3), NEVER);
+    await sink.deliver(batch(4, 5, { address: null }), NEVER);
+    await sink.deliver({ ...batch(6, 9, { address: null }), uncounted: true }, NEVER);
+    time.now += 30 * 60_000;
+    await sink.deliver(batch(10, 10, { time: time.now, address: null }), NEVER);
+    expect(sink.verdicts?.()).toEqual({
+      written: { ten_minutes: 0, hour: 3, last: NOON, newest: 'postern:3' },
+      no_address: { ten_minutes: 1, hour: 3, last: time.now, newest: 'postern:10' },
+    });
+    time.now += 50 * 60_000;
+    expect(Object.keys(sink.verdicts?.() ?? {})).toEqual(['no_address']);
+    expect(sink.figures()).toMatchObject({ written_total: 3, withheld_no_address_total: 3 });
   });
 
   it('judges each event at the moment of its write', async () => {

@@ -24,6 +24,9 @@ export class ShippingModel {
   /** Rows that exist, by source. */
   readonly rows: Record<SourceName, number> = { postern: 0, auditd: 0, fleet: 0 };
   timeline = 1;
+  /** Rows that were no longer fresh when their delivery was committed: fail2ban may have been spared them. */
+  readonly aged = new Set<string>();
+  private readonly times = new Map<string, number>();
   private committed: Committed = { cursors: new Map(), saved: null };
   private readonly history: Committed[] = [];
   private sink: Sink | null = null;
@@ -129,7 +132,7 @@ export class ShippingModel {
       if (this.found.get(source)?.get(sequence) === id || this.hadEarlier(source, sequence)) continue;
       const details = JSON.stringify({ text: this.pad(sequence) });
       events.push(
-        failure(sequence, { source, timeline: this.timelineOf(source), id, details, time: this.now() }),
+        failure(sequence, { source, timeline: this.timelineOf(source), id, details, time: this.timeOf(id) }),
       );
     }
     return events;
@@ -163,7 +166,18 @@ export class ShippingModel {
     this.found.delete('postern');
   }
 
+  /** A row's own time is that of its first delivery, and stays. */
+  private timeOf(id: string): number {
+    const time = this.times.get(id) ?? this.now();
+    this.times.set(id, time);
+    return time;
+  }
+
   private commit(source: SourceName, upTo: number, saved: string | null): void {
+    for (let sequence = this.cursor(source) + 1; sequence <= upTo; sequence++) {
+      const id = rowId(source, sequence);
+      if (this.now() - this.timeOf(id) > 50_000) this.aged.add(id);
+    }
     const cursors = new Map(this.committed.cursors).set(key(source, this.timelineOf(source)), upTo);
     this.record({ cursors, saved: saved ?? this.committed.saved });
   }

@@ -1,6 +1,6 @@
 import { bansOn } from '../../fail2ban/client.js';
 import type { Count } from '../../query/tally.js';
-import type { LoopStatus } from '../../shipping/loop.js';
+import type { LoopStatus } from '../../shipping/loop-status.js';
 import { span } from './moment.js';
 
 export type Mood = 'good' | 'note' | 'bad';

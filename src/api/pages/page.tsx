@@ -2,7 +2,7 @@ import type { Ban } from '../../fail2ban/client.js';
 import type { PageResult } from '../../query/page.js';
 import type { Stats } from '../../query/tally.js';
 import type { FeedStatus } from '../../shipping/feed.js';
-import type { LoopStatus } from '../../shipping/loop.js';
+import type { LoopStatus } from '../../shipping/loop-status.js';
 import { PAGE } from '../paths.js';
 import { assessAttack, assessDelivery, type Verdict } from './assess.js';
 import { Entries } from './entries.js';

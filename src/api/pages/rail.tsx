@@ -1,6 +1,6 @@
 import type { Ban } from '../../fail2ban/client.js';
 import type { Count } from '../../query/tally.js';
-import type { LoopStatus } from '../../shipping/loop.js';
+import type { LoopStatus } from '../../shipping/loop-status.js';
 import { PAGE } from '../paths.js';
 import { assessSink, count } from './assess.js';
 import { Ago } from './moment.js';

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { unknownFilterNames } from '../../config/cross.js';
 import { type LoadedConfig, OVERRIDES } from '../../config/load.js';
+import { needlessKeys } from '../../config/schema.js';
 import type { Finding } from '../../sinks/sink.js';
 
 /** What can be said of a configuration that is valid. */
@@ -11,6 +12,9 @@ export function inspectConfiguration({ config, path }: LoadedConfig, env: NodeJS
     { level: 'ok', what: `${path ?? 'no file: the defaults'}${more}` },
     ...(path === null ? [] : access(path)),
     ...(Object.keys(config.sinks).length > 0 ? [] : [noSinks]),
+    ...needlessKeys(config.sinks).map(
+      ({ key, why }): Finding => ({ level: 'warning', what: `${key} ${why}`, next: 'leave the key out' }),
+    ),
     ...unknownFilterNames(config).map(
       ({ key, name }): Finding => ({
         level: 'warning',

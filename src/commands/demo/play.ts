@@ -119,14 +119,17 @@ async function running(daemon: ChildProcess, control: string): Promise<void> {
   }
 }
 
+type Ids = Record<string, { id: number }>;
+
 async function shipped(control: string, db: Database): Promise<void> {
   const last = Number(db.prepare('SELECT max(id) FROM audit_log').pluck().get());
   const deadline = Date.now() + START_LIMIT_MS;
   for (;;) {
     const { sinks } = (await controlRequest(control, 'GET', '/status')) as {
-      sinks: Record<string, { cursors: Record<string, { id: number }> }>;
+      sinks: Record<string, { cursors: Ids; looks?: Ids }>;
     };
-    if (Object.values(sinks).every(({ cursors }) => (cursors.postern?.id ?? 0) >= last)) return;
+    if (Object.values(sinks).every(({ cursors, looks }) => ((looks ?? cursors).postern?.id ?? 0) >= last))
+      return;
     if (Date.now() > deadline)
       throw new AuditdError(
         'SINK_FAILED',

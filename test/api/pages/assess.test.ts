@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { assessAttack, assessDelivery } from '../../../src/api/pages/assess.js';
-import type { LoopStatus } from '../../../src/shipping/loop.js';
+import type { LoopStatus } from '../../../src/shipping/loop-status.js';
 
 const NOW = Date.UTC(2026, 10, 22, 20, 21);
 const fine: LoopStatus = {

@@ -1,0 +1,226 @@
+/**
+ * The loop of a sink that wants what is fresh and nothing else: fail2ban's.
+ *
+ * PROMISES. A fresh failure is written within a second of its commit, whatever else goes on: a first start on millions of rows, a walk of another
+ * history, a replay, retention, exports, searches. Each once, over kill -9 too. Nothing is held back from retention.
+ * STATES. Opening (the sink looks at what it has written), following, backing off (the sink is down; the heads stay where they are).
+ * No cursor is kept. Each source has a head of its own (head.ts), found anew at each start by paging down from the highest id.
+ * FAILURES. Killed before the line: the row is fresh still and comes again. Killed after it: the sink knows it from its own lines. Down for longer
+ * than 50 s: what has become old meanwhile is counted as withheld. A source that can't be read holds up no other. A read that throws, or a sink that
+ * hangs, fails the watchdog as in loop.ts. A wake that is missed is made up for by a look of its own each few seconds.
+ * THREAD. Pages are small, and between two the others get their turn, as this gets its turn between theirs.
+ */
+import { setImmediate } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { AuditEvent } from '../audit/event.js';
+import type { SinkConfig } from '../config/schema.js';
+import { messageOf } from '../errors.js';
+import type { Sink } from '../sinks/sink.js';
+import { Alarm } from './alarm.js';
+import { backoff } from './backoff.js';
+import { DELIVERY_LIMIT_MS, Deadline } from './deadline.js';
+import type { Feed } from './feed.js';
+import { rejection } from './filter.js';
+import { Head, type HeadPage } from './head.js';
+import { Health } from './health.js';
+import type { LoopStatus } from './loop-status.js';
+
+const TICK_MS = 1_000;
+/** A look though nothing rang. */
+const OWN_LOOK_MS = 5_000;
+/** Failures are fresh for 50 s: a sink that is down is not left alone for long. */
+const MOST_PAUSE_MS = 2_000;
+/** After a look that could not see everything. */
+const AGAIN_MS = 100;
+
+export interface HeadLoopOptions {
+  readonly name: string;
+  readonly config: Pick<SinkConfig, 'type' | 'events'>;
+  readonly sink: Sink;
+  readonly feeds: readonly Feed[];
+  readonly clock: () => number;
+  readonly log: Logger;
+}
+
+export class HeadLoop {
+  private readonly heads: readonly Head[];
+  private readonly health: Health;
+  private readonly alarm = new Alarm();
+  private readonly deadline = new Deadline();
+  private readonly aborting = new AbortController();
+  private ending = false;
+  private opened = false;
+  private delivered = 0;
+  private lastTick = 0;
+  private lastLook = Number.NEGATIVE_INFINITY;
+  private running: Promise<void> | null = null;
+  private markSettled: () => void = () => undefined;
+  /** Resolves when the sink was opened and has what was fresh then, or has failed once. */
+  readonly settled: Promise<void> = new Promise((resolve) => {
+    this.markSettled = resolve;
+  });
+
+  constructor(private readonly options: HeadLoopOptions) {
+    const { name, feeds, clock, log } = options;
+    this.health = new Health(name, clock, log);
+    // Revisions of Postern's rows are the daemon's own: what was decided of them is known before the rows are met as they are now.
+    const order = feeds.toSorted((a, b) => Number(b.name === 'auditd') - Number(a.name === 'auditd'));
+    this.heads = order.map((feed) => new Head(feed.source, () => feed.mark.timeline, clock));
+  }
+
+  get name(): string {
+    return this.options.name;
+  }
+
+  start(): void {
+    this.running ??= this.run();
+  }
+
+  /** Something may have changed. */
+  wake(): void {
+    this.alarm.ring();
+  }
+
+  /** Ships what is there, for at most `limitMs`; closes the sink. */
+  async stop(limitMs: number): Promise<void> {
+    this.ending = true;
+    this.alarm.end();
+    const timer = setTimeout(() => this.abort(), limitMs);
+    await this.running;
+    clearTimeout(timer);
+    await this.options.sink.close();
+    this.health.enter('stopped');
+  }
+
+  hung(): string | null {
+    return this.health.hung();
+  }
+
+  /** No cursor, no lag, nothing held: what it has is what it last saw. */
+  status(): LoopStatus {
+    const { config, sink } = this.options;
+    return {
+      type: config.type,
+      delivery_class: sink.deliveryClass,
+      required: false,
+      state: this.health.state,
+      since: this.health.since,
+      cursors: {},
+      held_from: {},
+      lag_events: 0,
+      lag_seconds: 0,
+      delivered_total: this.delivered,
+      errors_total: this.health.errors,
+      last_error: this.health.lastError,
+      figures: sink.figures(),
+      looks: Object.fromEntries(this.heads.map((head) => [head.name, head.status])),
+      verdicts: sink.verdicts?.() ?? {},
+    };
+  }
+
+  private async run(): Promise<void> {
+    while (!this.aborting.signal.aborted) {
+      try {
+        if (!this.opened) await this.open();
+        this.alarm.reset();
+        const progressed = await this.turn();
+        await this.tick();
+        this.health.recovered();
+        if (progressed) {
+          await setImmediate(); // the control socket, timers and the watcher get their turn, and the other loops
+          continue;
+        }
+        this.markSettled();
+        if (this.ending) return;
+        this.health.enter('waiting for events', TICK_MS);
+        await this.rest();
+      } catch (error) {
+        if (this.aborting.signal.aborted) return;
+        await this.failed(error);
+      }
+    }
+  }
+
+  private async open(): Promise<void> {
+    this.health.enter('opening', DELIVERY_LIMIT_MS);
+    await this.options.sink.open(null, this.aborting.signal);
+    this.opened = true;
+  }
+
+  /** A page of each head; true if there may be more. What is above a head goes before what is left below one. */
+  private async turn(): Promise<boolean> {
+    this.lastLook = performance.now();
+    let progressed = false;
+    for (const head of this.heads)
+      progressed = (await this.deliver(head, this.ask(head, 'next'))) || progressed;
+    if (this.ending) return progressed;
+    for (const head of this.heads)
+      progressed = (await this.deliver(head, this.ask(head, 'below'))) || progressed;
+    return progressed;
+  }
+
+  private ask(head: Head, what: 'next' | 'below'): HeadPage | null {
+    try {
+      return head[what]();
+    } catch (error) {
+      // A source maps every error it knows; what is left is a defect, and holds up no other source.
+      this.options.log.error(
+        { source: head.name, err: error },
+        `reading ${head.name} failed: ${messageOf(error)}`,
+      );
+      return null;
+    }
+  }
+
+  private async deliver(head: Head, page: HeadPage | null): Promise<boolean> {
+    if (page === null) return false;
+    const { sink, config } = this.options;
+    const wanted = page.events.filter((event) => rejection(config.events, event) === null);
+    for (let rest: readonly AuditEvent[] = wanted; rest.length > 0; ) {
+      this.health.enter('delivering', DELIVERY_LIMIT_MS);
+      const upTo = rest.at(-1)?.sequence ?? 0;
+      const timeline = rest[0]?.timeline ?? 1;
+      const batch = { source: head.name, timeline, events: rest, upTo };
+      const uncounted = page.uncounted ? ({ uncounted: true } as const) : {};
+      const result = await this.deadline.limit((signal) => sink.deliver({ ...batch, ...uncounted }, signal));
+      rest = rest.filter(({ sequence }) => sequence > result.upTo);
+    }
+    this.delivered += wanted.length;
+    page.done();
+    return true;
+  }
+
+  /** Until something rings, a look could not see everything, or it is time for one. */
+  private async rest(): Promise<void> {
+    for (;;) {
+      const blind = this.heads.some((head) => !head.saw);
+      if (await this.alarm.sleep(blind ? AGAIN_MS : TICK_MS)) return;
+      await this.tick();
+      this.health.enter('waiting for events', TICK_MS);
+      if (blind || performance.now() - this.lastLook >= OWN_LOOK_MS) return;
+    }
+  }
+
+  private async tick(): Promise<void> {
+    const now = performance.now();
+    if (now - this.lastTick < TICK_MS) return;
+    this.lastTick = now;
+    this.health.renew(DELIVERY_LIMIT_MS);
+    await this.options.sink.tick?.();
+  }
+
+  private abort(): void {
+    this.aborting.abort();
+    this.deadline.abort('the daemon stops');
+  }
+
+  private async failed(error: unknown): Promise<void> {
+    this.opened = false;
+    this.markSettled();
+    this.health.failed(error);
+    const ms = Math.min(MOST_PAUSE_MS, backoff(this.health.failures));
+    this.health.enter('backing off', ms);
+    await this.alarm.pause(ms);
+    if (this.ending) this.abort();
+  }
+}

@@ -1,0 +1,21 @@
+import type { SinkFigures } from '../sinks/sink.js';
+import type { RecentVerdict } from '../sinks/verdicts.js';
+import type { HeadStatus } from './head.js';
+import type { LastError, LoopState } from './health.js';
+import type { Standing } from './places.js';
+
+/** What `status` says of a sink. */
+export interface LoopStatus extends Standing {
+  readonly type: string;
+  readonly delivery_class: string;
+  readonly required: boolean;
+  readonly state: LoopState;
+  readonly since: number;
+  readonly delivered_total: number;
+  readonly errors_total: number;
+  readonly last_error: LastError | null;
+  readonly figures: SinkFigures;
+  /** Of a sink without cursors (head-loop.ts): its last look at each source, and what it decided of late. */
+  readonly looks?: Readonly<Record<string, HeadStatus>>;
+  readonly verdicts?: Readonly<Record<string, RecentVerdict>>;
+}
