@@ -14,6 +14,7 @@ import { diffConfig } from './config/diff.js';
 import { hubDatabase, type LoadedConfig, loadConfig } from './config/load.js';
 import { needlessKeys } from './config/schema.js';
 import { messageOf } from './errors.js';
+import { createJail } from './fail2ban/helper.js';
 import { BanJournal } from './fail2ban/journal.js';
 import { unfedJail } from './fail2ban/unfed.js';
 import { createFleet, type Fleet } from './fleet/fleet.js';
@@ -229,6 +230,7 @@ export class Daemon {
       clock,
       log,
       onRecorded: () => own.notify(),
+      jail: createJail(config.fail2ban.jail),
     });
     const retention = new Retention({
       loaded,

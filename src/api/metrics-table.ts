@@ -238,6 +238,13 @@ export const STATUS_METRICS: readonly StatusMetric[] = [
     read: ({ bans }) => one(bans?.bad_lines_total ?? 0),
   },
   {
+    name: 'postern_auditd_bans_unrecorded',
+    type: 'gauge',
+    help: 'Addresses that fail2ban bans and has not reported, at the last comparison.',
+    labels: [],
+    read: ({ bans }) => one(bans?.unrecorded?.length ?? 0),
+  },
+  {
     name: 'postern_auditd_retention_enabled',
     type: 'gauge',
     help: '1 if old rows are removed from the table.',

@@ -32,6 +32,8 @@ export interface DaemonStatus extends ShipperStatus {
     readonly bans_total: number;
     readonly unbans_total: number;
     readonly bad_lines_total: number;
+    /** What fail2ban bans without having reported it; missing from an older daemon. */
+    readonly unrecorded?: readonly string[];
   } | null;
   /** Null where this server is alone. */
   readonly fleet: FleetStatus | null;

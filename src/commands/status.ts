@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { ApiStatus } from '../api/status.js';
 import { toSafeJson, visible } from '../audit/unsafe-characters.js';
+import { UNREPORTED_NEXT, unreported } from '../fail2ban/compare.js';
 import type { FleetStatus } from '../fleet/status.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import type { FeedStatus } from '../shipping/feed.js';
@@ -16,7 +17,12 @@ interface DaemonStatus {
   readonly config: string | null;
   readonly sources: Readonly<Record<string, FeedStatus>>;
   readonly sinks: Readonly<Record<string, LoopStatus>>;
-  readonly bans: { readonly state: string; readonly recorded_total: number } | null;
+  readonly bans: {
+    readonly path: string;
+    readonly state: string;
+    readonly recorded_total: number;
+    readonly unrecorded?: readonly string[];
+  } | null;
   /** Missing from a daemon that has none yet. */
   readonly api?: ApiStatus;
   readonly retention?: RetentionStatus | null;
@@ -62,7 +68,19 @@ export function troubles(status: DaemonStatus): string[] {
   const api = status.api?.state === 'retrying' ? [status.api.error ?? 'the API does not listen'] : [];
   const failed = status.retention?.last?.error ?? null;
   const fleet = status.fleet ? fleetTroubles(status.fleet) : [];
-  return [...sources, ...sinks, ...api, ...fleet, ...(failed === null ? [] : [`retention: ${failed}`])];
+  const unrecorded = status.bans?.unrecorded ?? [];
+  const bans =
+    status.bans === null || unrecorded.length === 0
+      ? []
+      : [`${unreported(unrecorded, status.bans.path)}. ${UNREPORTED_NEXT}`];
+  return [
+    ...sources,
+    ...sinks,
+    ...bans,
+    ...api,
+    ...fleet,
+    ...(failed === null ? [] : [`retention: ${failed}`]),
+  ];
 }
 
 /** The status for people. */
@@ -88,7 +106,13 @@ export function render(status: DaemonStatus, now: number): string {
     if (figures.length > 0) lines.push(`  ${figures.map(([key, value]) => `${key} ${value}`).join(', ')}`);
   }
   if (status.bans !== null)
-    lines.push('', `bans: ${status.bans.state}, ${status.bans.recorded_total} recorded since the start`);
+    lines.push(
+      '',
+      `bans: ${status.bans.state}, ${status.bans.recorded_total} recorded since the start`,
+      ...(status.bans.unrecorded?.length
+        ? [`  ${unreported(status.bans.unrecorded, status.bans.path)}`]
+        : []),
+    );
   if (status.api !== undefined) lines.push(`api: ${apiWords(status.api)}`);
   if (status.retention) lines.push(...renderRetention(status.retention));
   if (status.fleet) lines.push(...renderFleet(status.fleet));

@@ -15,8 +15,8 @@ import { AuditdError, codeOf, messageOf } from '../errors.js';
 
 /** A ban or unban that fail2ban has carried out. */
 export interface BanEntry {
-  /** Milliseconds since the epoch, when the action ran. */
-  readonly time: number;
+  /** Milliseconds since the epoch, when the action ran; null if that can't be read. */
+  readonly time: number | null;
   readonly event: 'ban' | 'unban';
   /** What was banned: an address, or with `ipv6_prefix` a network. */
   readonly address: string;
@@ -33,6 +33,8 @@ export interface BansRead {
   readonly saved: string | null;
   /** Lines that said nothing readable, passed over. */
   readonly bad: number;
+  /** The beginning of the first of these. */
+  readonly badLine: string | null;
   /** There is more than was read in this call. */
   readonly more: boolean;
 }
@@ -47,6 +49,8 @@ interface Position {
 }
 
 const CHECKED = 128;
+/** So much of an unreadable line is shown. */
+const SHOWN = 200;
 const START = { offset: 0, check: '', skipping: false };
 
 /**
@@ -62,7 +66,7 @@ const START = { offset: 0, check: '', skipping: false };
  */
 export function readBans(path: string, saved: string | null, limit = 256 * 1024): BansRead {
   const before = parsePosition(saved);
-  const nothing: BansRead = { entries: [], saved, bad: 0, more: false };
+  const nothing: BansRead = { entries: [], saved, bad: 0, badLine: null, more: false };
   const file = openRegular(path);
   try {
     const inode = file === null ? null : file.stats.ino;
@@ -76,6 +80,19 @@ export function readBans(path: string, saved: string | null, limit = 256 * 1024)
     return readFrom(file, same ? before : { inode: file.stats.ino, ...START }, limit);
   } finally {
     if (file !== null) closeSync(file.descriptor);
+  }
+}
+
+/** What the end of the file says, whatever has been read of it before. @throws AuditdError as readBans does */
+export function readLastBans(path: string, bytes: number): Pick<BansRead, 'entries' | 'bad' | 'badLine'> {
+  const file = openRegular(path);
+  if (file === null) return { entries: [], bad: 0, badLine: null };
+  try {
+    const offset = Math.max(0, file.stats.size - bytes);
+    // What stands before its first newline is the rest of a line.
+    return readFrom(file, { inode: file.stats.ino, offset, check: '', skipping: offset > 0 }, bytes);
+  } finally {
+    closeSync(file.descriptor);
   }
 }
 
@@ -168,24 +185,29 @@ function readFrom(file: Opened, from: Position, limit: number): BansRead {
   const full = bytes.length === limit;
   let { skipping } = from;
   let bad = 0;
+  let badLine: string | null = null;
+  const refuse = (line: string) => {
+    bad++;
+    badLine ??= line.slice(0, SHOWN);
+  };
   const entries: BanEntry[] = [];
   const lines = end === 0 ? [] : bytes.toString('utf8', 0, end - 1).split('\n');
   for (const line of lines) {
     const entry = skipping ? null : parseBan(line);
     if (entry !== null) entries.push(entry);
-    else if (!skipping) bad++;
+    else if (!skipping) refuse(line);
     skipping = false;
   }
   let read = end;
   if (end === 0 && full) {
     // No newline in all of it: counted once, passed over up to the next one.
     read = bytes.length;
-    if (!skipping) bad++;
+    if (!skipping) refuse(bytes.toString('utf8', 0, SHOWN));
     skipping = true;
   }
   const offset = from.offset + read;
   const position = { inode: file.stats.ino, offset, check: checkAt(file.descriptor, offset), skipping };
-  return { entries, saved: JSON.stringify(position), bad, more: full };
+  return { entries, saved: JSON.stringify(position), bad, badLine, more: full };
 }
 
 /** A line of bans.log. What follows a torn line, without a newline between them, is still found. */
@@ -200,12 +222,18 @@ export function parseBan(line: string): BanEntry | null {
   }
   if (typeof value !== 'object' || value === null) return null;
   const { time, event, ip, failures, jail, bantime } = value as Record<string, unknown>;
-  const when = typeof time === 'string' ? Date.parse(time) : Number.NaN;
-  if (Number.isNaN(when) || (event !== 'ban' && event !== 'unban') || typeof jail !== 'string') return null;
+  if (typeof time !== 'string' || (event !== 'ban' && event !== 'unban') || typeof jail !== 'string')
+    return null;
   if (typeof ip !== 'string' || !isBannable(ip) || !isCount(failures) || !Number.isInteger(bantime))
     return null;
   const banTimeSeconds = Number(bantime) < 0 ? null : Number(bantime);
-  return { time: when, event, address: ip, failures, jail, banTimeSeconds };
+  return { time: timeOf(time), event, address: ip, failures, jail, banTimeSeconds };
+}
+
+/** Busybox's date left what it does not know of the action's format before: `2026-11-22T20:21:00.%3NZ`. */
+function timeOf(text: string): number | null {
+  const time = Date.parse(text.replace('.%3N', ''));
+  return Number.isNaN(time) ? null : time;
 }
 
 function isBannable(text: string): boolean {

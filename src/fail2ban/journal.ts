@@ -1,14 +1,19 @@
 import type { Logger } from 'pino';
+import { toSafeJson } from '../audit/unsafe-characters.js';
 import { messageOf } from '../errors.js';
 import { createRecorder, type Recorder } from '../recorder/recorder.js';
 import type { State } from '../shipping/state.js';
-import { type BanEntry, readBans } from './bans.js';
+import { type BanEntry, type BansRead, readBans } from './bans.js';
+import { BanComparison } from './compare.js';
+import type { Jail } from './helper.js';
 import { watchBans } from './watch.js';
 
 /** Where state.db keeps how far bans.log has been read. */
 const NOTE = 'bans';
 /** fail2ban reports an unban within a second or two. */
 const WISH_MS = 60_000;
+/** A report that can't be read is recorded as an event at most so often; all of them are counted. */
+const BAD_EVENT_MS = 3_600_000;
 
 export interface BanJournalOptions {
   /** bans.log, which fail2ban's report action appends to. */
@@ -19,6 +24,8 @@ export interface BanJournalOptions {
   readonly log: Logger;
   /** Called after events were recorded and committed. */
   readonly onRecorded: () => void;
+  /** Asked for its bans, to notice those that were not reported. */
+  readonly jail: Pick<Jail, 'report'>;
 }
 
 /**
@@ -29,23 +36,29 @@ export class BanJournal {
   private watcher: { close(): void } | null = null;
   private readonly recorded = { ban: 0, unban: 0 };
   private bad = 0;
+  private badRecorded = Number.NEGATIVE_INFINITY;
   private trouble: string | null = null;
 
   private readonly recorder: Recorder;
+  private readonly comparison: BanComparison;
   /** Who asked for which unban, until fail2ban reports it. */
   private readonly wanted = new Map<string, { readonly by: string; readonly at: number }>();
 
   constructor(private readonly options: BanJournalOptions) {
     const { state, clock, server } = options;
     this.recorder = createRecorder(state.db, { clock, server });
+    const { jail, log } = options;
+    this.comparison = new BanComparison({ jail, db: state.db, path: options.path, log, clock });
   }
 
   start(): void {
     this.watcher = watchBans(this.options.path, () => this.read());
     this.read();
+    this.comparison.start();
   }
 
   stop(): void {
+    this.comparison.stop();
     this.watcher?.close();
     this.watcher = null;
   }
@@ -58,6 +71,7 @@ export class BanJournal {
       bans_total: this.recorded.ban,
       unbans_total: this.recorded.unban,
       bad_lines_total: this.bad,
+      unrecorded: this.comparison.missing,
     };
   }
 
@@ -80,14 +94,34 @@ export class BanJournal {
     const read = readBans(path, before);
     if (read.saved === null || read.saved === before) return false;
     const { saved } = read;
+    let isSaid = false;
     state.transaction(() => {
       for (const entry of read.entries) this.record(entry);
+      if (read.bad > 0) isSaid = this.recordBad(read);
       state.setNote(NOTE, saved);
     });
     for (const { event } of read.entries) this.recorded[event]++;
     this.bad += read.bad;
-    if (read.entries.length > 0) onRecorded();
+    if (read.entries.length > 0 || isSaid) onRecorded();
     return read.more;
+  }
+
+  /** @returns whether there is an event of it */
+  private recordBad({ bad, badLine }: BansRead): boolean {
+    const { path, log, clock } = this.options;
+    if (this.bad === 0) {
+      const shown = toSafeJson(badLine);
+      log.error(
+        `a line of ${path} can't be read, so its ban is not recorded: ${shown}. See fail2ban's action posternproxy-report; install.sh --reconfigure renews it`,
+      );
+    }
+    if (Math.abs(clock() - this.badRecorded) < BAD_EVENT_MS) return false;
+    this.badRecorded = clock();
+    this.recorder.record({
+      action: 'daemon.ban_report_unreadable',
+      details: { path, lines: bad, line: badLine },
+    });
+    return true;
   }
 
   /** The unban of this address that fail2ban is about to report was asked for by somebody. */
@@ -104,10 +138,15 @@ export class BanJournal {
     this.recorder.record({
       ...(asked ? { user: { name: wish.by } } : {}),
       action: `ban.${entry.event}`,
-      time: entry.time,
+      time: entry.time ?? this.options.clock(),
       address: entry.address.includes('/') ? null : entry.address, // with ipv6_prefix a network is banned
       resourceId: entry.address,
-      details: { jail: entry.jail, failures: entry.failures, ban_time_seconds: entry.banTimeSeconds },
+      details: {
+        jail: entry.jail,
+        failures: entry.failures,
+        ban_time_seconds: entry.banTimeSeconds,
+        ...(entry.time === null ? { time_unreadable: true } : {}),
+      },
     });
   }
 }

@@ -67,6 +67,8 @@ describe('the catalog', () => {
       'daemon.server_name_taken',
       'daemon.fleet_gap',
       'daemon.fleet_limit',
+      'daemon.ban_report_unreadable',
+      'daemon.failures_withheld',
       'daemon.rows_lost',
       'daemon.hold_override',
     ]);

@@ -19,7 +19,8 @@ export class PrivateFail2ban {
   readonly path: string;
   readonly authDirectory = join(this.directory, 'auth');
 
-  constructor() {
+  /** @param bans where it reports its bans; null: nowhere */
+  constructor(bans: string | null = null) {
     const { directory } = this;
     for (const name of ['bin', 'auth', 'etc/filter.d', 'etc/action.d']) {
       mkdirSync(join(directory, name), { recursive: true });
@@ -39,11 +40,16 @@ export class PrivateFail2ban {
       join(SHIPPED, 'filter.d/posternproxy.conf'),
       join(directory, 'etc/filter.d/posternproxy.conf'),
     );
+    copyFileSync(
+      join(SHIPPED, 'action.d/posternproxy-report.conf'),
+      join(directory, 'etc/action.d/posternproxy-report.conf'),
+    );
+    const report = bans === null ? '' : `\n  posternproxy-report[name=posternproxy, bans="${bans}"]`;
     const files = [0, 1].map((n) => join(this.authDirectory, `fail2ban.${n}.log`));
     for (const file of files) writeFileSync(file, '{}\n');
     etc(
       'jail.conf',
-      `[posternproxy]\nenabled = true\nfilter = posternproxy\nbackend = polling\nlogpath = ${files.join('\n  ')}\naction = nothing\nbantime = 3600\nignoreip =\n`,
+      `[posternproxy]\nenabled = true\nfilter = posternproxy\nbackend = polling\nlogpath = ${files.join('\n  ')}\naction = nothing${report}\nbantime = 3600\nignoreip =\n`,
     );
     this.client('start');
     for (let tries = 0; spawnSync(join(directory, 'bin/fail2ban-client'), ['ping']).status !== 0; tries++) {

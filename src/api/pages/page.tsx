@@ -31,7 +31,11 @@ export interface PageData {
   readonly window: { readonly from: number; readonly to: number; readonly title: string };
   /** Of everything in the last hour; null while it is counted. */
   readonly lastHour: Stats | null;
-  readonly bans: { readonly list: readonly Ban[] | null; readonly trouble: string | null };
+  readonly bans: {
+    readonly list: readonly Ban[] | null;
+    readonly trouble: string | null;
+    readonly unrecorded: readonly string[];
+  };
   readonly sinks: Readonly<Record<string, LoopStatus>>;
   readonly sources: Readonly<Partial<Record<string, FeedStatus>>>;
   /** Failures of one address that lead to a ban. */
@@ -115,6 +119,7 @@ export function Page(data: PageData) {
           <Bans
             bans={bans.list}
             trouble={bans.trouble}
+            unrecorded={bans.unrecorded}
             now={now}
             csrf={person.scope === 'admin' ? person.csrf : null}
             back={here}

@@ -52,7 +52,7 @@ export function pages(deps: ApiDeps): Hono<ApiEnv> {
       overview.lastHour(),
       overview.banned(),
     ]);
-    const { sinks, sources } = deps.status();
+    const { sinks, sources, bans: reports } = deps.status();
     const { identity, csrf } = c.var;
     const page = (
       <Page
@@ -66,7 +66,7 @@ export function pages(deps: ApiDeps): Hono<ApiEnv> {
         stats={stats}
         window={window}
         lastHour={lastHour}
-        bans={bans}
+        bans={{ ...bans, unrecorded: reports?.unrecorded ?? [] }}
         sinks={sinks}
         sources={sources}
         banLimit={deps.failures.rule.failures}

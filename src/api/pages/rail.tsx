@@ -11,6 +11,8 @@ export interface BansProps {
   /** Null: could not be asked, and `trouble` says why. */
   readonly bans: readonly Ban[] | null;
   readonly trouble: string | null;
+  /** Banned and not reported, so that the entries don't have it. */
+  readonly unrecorded: readonly string[];
   /** The text for the form's hidden field; null for who may only read. */
   readonly csrf: string | null;
   readonly now: number;
@@ -20,13 +22,20 @@ export interface BansProps {
 
 const SHOWN = 20;
 
-export function Bans({ bans, trouble, csrf, now, back }: BansProps) {
+export function Bans({ bans, trouble, unrecorded, csrf, now, back }: BansProps) {
   return (
     <section class="card" id="bans" aria-labelledby="bans-title">
       <h2 id="bans-title">
         Banned now {bans === null ? null : <span class="number">{bans.length.toLocaleString('en')}</span>}
       </h2>
       {bans === null ? <p class="note">{visible(trouble ?? 'Still asking fail2ban.', 300)}</p> : null}
+      {unrecorded.length === 0 ? null : (
+        <p class="notice bad">
+          {unrecorded.length === 1 ? 'A ban was' : `${unrecorded.length.toLocaleString('en')} bans were`} not
+          reported by fail2ban and {unrecorded.length === 1 ? 'is' : 'are'} missing from the entries:{' '}
+          {visible(unrecorded.slice(0, 5).join(', '), 300)}. postern-auditd check says why.
+        </p>
+      )}
       {bans !== null && bans.length === 0 ? <p class="empty small">Nobody is banned.</p> : null}
       {bans === null || bans.length === 0 ? null : (
         <ul class="rows">

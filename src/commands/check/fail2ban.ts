@@ -1,18 +1,23 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { toSafeJson } from '../../audit/unsafe-characters.js';
 import type { Config } from '../../config/schema.js';
 import { messageOf } from '../../errors.js';
-import { fail2banStatus, testFilter } from '../../fail2ban/client.js';
-import { HELPER_SOCKET } from '../../fail2ban/helper.js';
+import { readLastBans } from '../../fail2ban/bans.js';
+import { type Ban, fail2banStatus, testFilter } from '../../fail2ban/client.js';
+import { missingBans, recordedBans, UNREPORTED_NEXT, unreported } from '../../fail2ban/compare.js';
+import { createJail, HELPER_SOCKET } from '../../fail2ban/helper.js';
 import { renderJail } from '../../fail2ban/jail.js';
 import { PROBE_ADDRESSES, probeLines } from '../../fail2ban/probe.js';
 import { unfedJail } from '../../fail2ban/unfed.js';
 import { bansAddressesOnly, prefixInUse } from '../../sinks/ban-target.js';
 import { PAIR } from '../../sinks/pair.js';
 import type { Finding } from '../../sinks/sink.js';
+import { openLedger } from '../ledger.js';
 import { count } from '../terminal.js';
 import { splitMessage } from './report.js';
 
+const SETTLED_MS = 30_000;
 const INSTALLED = '/etc/fail2ban';
 const SHIPPED_FILTER = join(import.meta.dirname, '../../../fail2ban/filter.d/posternproxy.conf');
 
@@ -32,7 +37,47 @@ export async function inspectFail2ban(config: Config): Promise<Finding[]> {
     ...jailFile(config, sink.directory),
     prefix(config),
     ...helper(),
+    ...unreadableReports(config.fail2ban.bans),
+    ...(await unreportedBans(config)),
   ];
+}
+
+/** So much of the end of bans.log is looked through. */
+const REPORTS_BYTES = 256 * 1_024;
+
+/** Lines of bans.log that the daemon passes over. */
+function unreadableReports(path: string): Finding[] {
+  const next = "see fail2ban's action posternproxy-report; install.sh --reconfigure renews it";
+  try {
+    const { bad, badLine } = readLastBans(path, REPORTS_BYTES);
+    if (bad === 0) return [];
+    const what = `${count(bad, 'line')} of ${path} can't be read, so these bans are not recorded: ${toSafeJson(badLine)}`;
+    return [{ level: 'error', what, next }];
+  } catch (error) {
+    return [{ level: 'warning', ...splitMessage(messageOf(error)) }];
+  }
+}
+
+/** Bans that fail2ban has and the journal lacks. */
+async function unreportedBans({ fail2ban, state }: Config): Promise<Finding[]> {
+  const ledger = openLedger(state);
+  if ('why' in ledger) return [];
+  try {
+    const { bans } = await createJail(fail2ban.jail).report();
+    const missing = missingBans(bans.filter(isSettled), recordedBans(ledger.db), Date.now());
+    if (missing.length === 0) return [];
+    return [{ level: 'error', what: unreported(missing, fail2ban.bans), next: UNREPORTED_NEXT }];
+  } catch {
+    return []; // the jail's own finding says why it can't be asked
+  } finally {
+    ledger.db.close();
+  }
+}
+
+/** Not made within the last moments: its report may be on its way. */
+function isSettled({ since }: Ban): boolean {
+  const age = Date.now() - Date.parse(since?.replace(' ', 'T') ?? '');
+  return !(Math.abs(age) < SETTLED_MS);
 }
 
 const noSink: Finding = {
