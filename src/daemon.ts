@@ -28,7 +28,6 @@ import { State } from './shipping/state.js';
 import { createSink } from './sinks/create.js';
 import { createOwnSource, type OwnSource } from './source/own.js';
 import { createPosternSource } from './source/postern.js';
-import type { History } from './source/source.js';
 import { startHeartbeat } from './systemd/heartbeat.js';
 import { createNotifier, type Notifier } from './systemd/notify.js';
 import { VERSION } from './version.js';
@@ -179,9 +178,7 @@ export class Daemon {
     const classify = createClassifier(config.source.aliases);
     const redact = createRedactor({ ...config.redact, hmacKey: state.hmacKey });
     const shared = { server, sourceId: state.sourceId, classify, redact, clock };
-    const historyOf = (source: SourceName): History => ({
-      fingerprintOf: (timeline, id) => state.fingerprints.of(source, timeline, id),
-    });
+    const historyOf = (source: SourceName) => state.historyOf(source);
     const fleet = createFleet({
       config: { ...config, server },
       state,
@@ -221,6 +218,7 @@ export class Daemon {
       clock,
       log,
       onReplaced: (source, timeline, reason, lost) => this.replaced(source, timeline, reason, lost),
+      onRevised: () => own.notify(),
       onLive: (events) => events[0]?.source !== 'fleet' && this.api?.live.publish(events),
     });
     const bans = new BanJournal({

@@ -4,6 +4,7 @@ import type { AuditEvent, SourceName } from '../audit/event.js';
 import { messageOf } from '../errors.js';
 import { fingerprintOf } from '../source/encoding.js';
 import type { AuditSource, Look, Mark, WaitingState } from '../source/source.js';
+import { EditWatch } from './edit-watch.js';
 import { findLost, type LostRows } from './lost.js';
 import type { State } from './state.js';
 
@@ -15,6 +16,8 @@ const PAGE_ROWS = 4_000;
 const PAGE_BYTES = 4 * 2 ** 20;
 /** Sinks at the same position share a page; one that is a few pages behind still finds its own. What all have passed goes at once. */
 const PAGES_KEPT = 4;
+/** How often rows read lately are read again. */
+const EDITS_MS = 1_000;
 /** After a new timeline could not be begun: a full disk is not looked at without a pause. */
 const RETRY_MS = 1_000;
 
@@ -56,6 +59,10 @@ export interface FeedOptions {
   readonly onReplaced: (timeline: number, reason: string, lost: readonly LostRows[]) => void;
   /** The names of the sinks whose cursors count. */
   readonly sinks: () => readonly string[];
+  /** How often rows read lately are read again, ms. */
+  readonly editsMs?: number;
+  /** Called when edited rows have become rows of the daemon's own table. */
+  readonly onRevised?: () => void;
   /** Called with what has just been written, once; not with the backlog of a start or of a database that was put back. */
   readonly onLive?: (events: readonly AuditEvent[]) => void;
   /** Called when something may have changed, before this feed looks: by whom the head is followed beside it. */
@@ -82,10 +89,14 @@ export class Feed {
   /** Rows up to here were there before anybody looked on. */
   private past = { timeline: 0, upTo: 0 };
   private watcher: { close(): void } | null = null;
+  /** Null: rows of this source do not change. */
+  private readonly edits: EditWatch | null;
+  private editTimer: NodeJS.Timeout | null = null;
 
   constructor(private readonly options: FeedOptions) {
     const { source, state, clock } = options;
     this.name = source.name;
+    this.edits = source.edits === undefined ? null : new EditWatch(options);
     this.markNow = state.mark(this.name) ?? state.timelines.begin(this.name, 1, 'first start');
     const now = clock();
     this.statusNow = {
@@ -110,6 +121,7 @@ export class Feed {
   /** To be called before anything is read: those who read until now may have gone on since this was made, to another timeline even. */
   resume(): void {
     this.markNow = this.options.state.mark(this.name) ?? this.markNow;
+    this.edits?.begin(this.markNow.timeline);
   }
 
   start(): void {
@@ -117,6 +129,8 @@ export class Feed {
       this.options.onWake?.();
       return this.wake();
     });
+    if (this.edits !== null)
+      this.editTimer = setInterval(() => this.watchEdits(false), this.options.editsMs ?? EDITS_MS);
   }
 
   /** The table itself, for rows that are read again. */
@@ -163,6 +177,7 @@ export class Feed {
     this.ending.abort();
     this.watcher?.close();
     this.watcher = null;
+    if (this.editTimer !== null) clearInterval(this.editTimer);
     this.wakeFollowers();
     await this.replacing;
   }
@@ -232,20 +247,40 @@ export class Feed {
     const isPutBack = mark.id === 0 && look.maxId > PAGE_ROWS; // a backup, into a table that had nothing yet
     if (this.past.timeline !== mark.timeline || isPutBack)
       this.past = { timeline: mark.timeline, upTo: pastOf(mark, look) };
-    if (look.events.length === 0) return null;
     const fresh = look.events.filter((event) => event.sequence > mark.id);
     const last = fresh.at(-1);
     if (last !== undefined) {
       this.options.state.fingerprints.record(this.name, mark.timeline, fresh);
+      if (this.edits !== null) this.options.state.recent.record(this.name, mark.timeline, fresh);
       this.markNow = { timeline: mark.timeline, id: last.sequence, fingerprint: fingerprintOf(last.id) };
     }
-    const page: Page = { timeline: mark.timeline, after, upTo: look.upTo, events: look.events };
+    // Before anybody is given one of these rows: who has not had it gets it as it was first, and each of its versions once.
+    const isEdited = look.markEdited === true || this.edits?.hasChanged(mark.timeline, look.events) === true;
+    if (isEdited && !this.watchEdits(true)) return null;
+    if (look.events.length === 0) return null;
+    const events = this.edits?.given(mark.timeline, look.events) ?? look.events;
+    if (events === 'again') return null;
+    const page: Page = { timeline: mark.timeline, after, upTo: look.upTo, events };
     this.pages.push(page);
     if (this.pages.length > PAGES_KEPT) this.pages.shift();
     if (last !== undefined) this.wakeFollowers(); // one that has looked already may be at rest
     if (last !== undefined && last.sequence > this.past.upTo)
       this.options.onLive?.(fresh.filter(({ sequence }) => sequence > this.past.upTo));
     return page;
+  }
+
+  /** @returns false where what was found could not be recorded, or is another history */
+  private watchEdits(isKnown: boolean): boolean {
+    if (this.edits === null || this.ending.signal.aborted || this.replacing !== null) return false;
+    const found = this.edits.look(this.markNow, isKnown);
+    if (found === null || found === 'unrecorded') return found === null;
+    if ('replaced' in found) {
+      this.replace(found.replaced);
+      return false;
+    }
+    this.markNow = found.mark;
+    if (found.versions > 0) this.options.onRevised?.();
+    return true;
   }
 
   private say(state: FeedStatus['state'], message: string, maxId: number): void {
@@ -301,7 +336,10 @@ export class Feed {
   /** The state first: a commit may fail, and then this is where it was. */
   private turnTo(timeline: number, reason: string): void {
     const { state } = this.options;
-    this.markNow = state.transaction(() => state.timelines.begin(this.name, timeline, reason));
+    this.markNow = state.transaction(() => {
+      state.revisions.forget(this.name, timeline, 0);
+      return state.timelines.begin(this.name, timeline, reason);
+    });
   }
 }
 

@@ -115,6 +115,7 @@ export class Places {
     const plain = place.found.size === 0 && had === null;
     return page.events.filter((event) => {
       if (event.sequence <= place.upTo || event.sequence <= place.skipTo) return false;
+      if (event.revisionOf !== null && !state.revisions.isFor(sink, event.sequence)) return false;
       if (!plain) {
         if (place.found.get(event.sequence) === event.id) return false;
         if (had?.has(fingerprintOf(event.id)) === true) return false;

@@ -38,6 +38,9 @@ export interface ShipperOptions {
   ) => void;
   /** What has just been written, as soon as it was read. */
   readonly onLive?: (events: readonly AuditEvent[]) => void;
+  /** See `FeedOptions`. */
+  readonly onRevised?: () => void;
+  readonly editsMs?: number;
 }
 
 export interface ShipperStatus {
@@ -53,7 +56,7 @@ export class Shipper {
   private readonly headLoops: readonly HeadLoop[];
   private readonly state: State;
 
-  constructor({ sources, sinks, state, clock, log, onReplaced, onLive }: ShipperOptions) {
+  constructor({ sources, sinks, state, clock, log, onReplaced, onLive, onRevised, editsMs }: ShipperOptions) {
     this.state = state;
     const followers = sinks.filter(({ config }) => config.type === 'fail2ban');
     const walkers = sinks.filter(walksAll);
@@ -71,6 +74,8 @@ export class Shipper {
             for (const loop of this.headLoops) loop.wake();
           },
           ...(onLive === undefined ? {} : { onLive }),
+          ...(onRevised === undefined ? {} : { onRevised }),
+          ...(editsMs === undefined ? {} : { editsMs }),
         }),
     );
     const feedsOf = (given: ConfiguredSink['sources']) =>

@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import type { SourceName } from '../audit/event.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { createAuditTable } from '../recorder/recorder.js';
-import type { Mark } from '../source/source.js';
+import type { History, Mark } from '../source/source.js';
 import Database from '../sqlite.js';
 import { Cursors } from './cursors.js';
 import { Fingerprints, type Pending } from './fingerprints.js';
+import { RecentRows } from './recent.js';
+import { Revisions } from './revisions.js';
 import { Timelines } from './timelines.js';
 
 /** What each version adds to the one before it; index 0 makes version 1. Never edited, only appended to. */
@@ -37,6 +39,19 @@ const MIGRATIONS: readonly string[] = [
    ALTER TABLE audit_log ADD COLUMN revision_of INTEGER;
    ALTER TABLE audit_log ADD COLUMN revised_action TEXT;
    CREATE INDEX audit_log_revision_of ON audit_log (revision_of) WHERE revision_of IS NOT NULL;`,
+  // Columns of rows have no type: what Postern's table holds comes back as it was.
+  `CREATE TABLE recent (
+     source TEXT NOT NULL, timeline INTEGER NOT NULL, id INTEGER NOT NULL, created_at, address TEXT, action TEXT NOT NULL,
+     fingerprint TEXT NOT NULL, read_at INTEGER NOT NULL, revised_at INTEGER NOT NULL,
+     PRIMARY KEY (source, timeline, id)) WITHOUT ROWID;
+   CREATE TABLE revision (
+     own_id INTEGER PRIMARY KEY, source TEXT NOT NULL, timeline INTEGER NOT NULL, id INTEGER NOT NULL, fingerprint TEXT NOT NULL,
+     not_for TEXT);
+   CREATE INDEX revision_row ON revision (source, id);
+   CREATE TABLE original (
+     source TEXT NOT NULL, timeline INTEGER NOT NULL, id INTEGER NOT NULL, event_id TEXT NOT NULL, ingested INTEGER NOT NULL,
+     created_at, user_id, user_name, user_email, action, resource_type, resource_id, details, ip_address, server,
+     PRIMARY KEY (source, timeline, id));`,
 ];
 
 export const STATE_VERSION = MIGRATIONS.length;
@@ -56,6 +71,8 @@ export class State {
   readonly cursors: Cursors;
   readonly fingerprints: Fingerprints;
   readonly timelines: Timelines;
+  readonly recent: RecentRows;
+  readonly revisions: Revisions;
 
   /** @throws AuditdError `STATE_NEWER` or `STATE_UNUSABLE` */
   constructor(directory: string, clock: () => number = Date.now) {
@@ -80,6 +97,8 @@ export class State {
     this.cursors = new Cursors(this.db);
     this.fingerprints = new Fingerprints(this.db);
     this.timelines = new Timelines(this.db, clock);
+    this.recent = new RecentRows(this.db);
+    this.revisions = new Revisions(this.db);
   }
 
   /** Random, made once per state.db; a part of every `event.id`. 32 hex digits. */
@@ -90,6 +109,15 @@ export class State {
   /** The key with which secrets are masked in mode `hmac`. Never leaves this database. */
   get hmacKey(): Buffer {
     return Buffer.from(this.secret('hmac_key', 32), 'hex');
+  }
+
+  /** What was recorded of the rows of a source. */
+  historyOf(source: SourceName): History {
+    return {
+      fingerprintOf: (timeline, id) =>
+        this.revisions.newestOf(source, timeline, id) ?? this.fingerprints.of(source, timeline, id),
+      recent: (timeline) => this.recent.of(source, timeline),
+    };
   }
 
   /** The mark of a source's current timeline, what is only remembered included; null before its first start. */
@@ -117,11 +145,13 @@ export class State {
    */
   transaction<T>(work: () => T): T {
     let remembered = this.fingerprints.take();
+    const recent = this.recent.take();
     const write = (taken: readonly Pending[]) =>
       this.fingerprints.write(taken, (mark) => this.timelines.setMark(mark));
     try {
       return this.db.transaction(() => {
         write(remembered);
+        this.recent.write(recent);
         const result = work();
         const recorded = this.fingerprints.take();
         remembered = [...remembered, ...recorded];
@@ -130,13 +160,14 @@ export class State {
       })();
     } catch (error) {
       this.fingerprints.putBack(remembered);
+      this.recent.putBack(recent);
       throw error;
     }
   }
 
   /**
-   * Fingerprints of rows between two ids that this sink has delivered in timelines before this one; null if there
-   * can be none (the usual case, which costs one look into a small table).
+   * Fingerprints of rows between two ids that this sink has delivered in timelines before this one, or gets as versions of edited rows;
+   * null if there can be none (the usual case, which costs one look into a small table).
    */
   deliveredEarlier(
     sink: string,
@@ -155,7 +186,13 @@ export class State {
         prints.add(print),
       );
     }
-    return had;
+    const versions = this.revisions.ofEarlier(
+      sink,
+      { source, timeline, first, last },
+      (earlier) => this.cursors.position(sink, source, earlier) ?? 0,
+    );
+    if (versions === null) return had;
+    return new Set([...(had ?? []), ...versions]);
   }
 
   close(): void {

@@ -10,9 +10,9 @@ import { type AuditTable, TableCache, type TableProblem } from './columns.js';
 import { fingerprintOf } from './encoding.js';
 import { type FileState, isSettled, stateOfFiles } from './files.js';
 import { type Attempt, readInPlace, readOnce } from './live.js';
-import { type Page, PageReader, type Replaced, type Unfollowable } from './page.js';
+import { type Changed, type Page, PageReader, type Replaced, type Unfollowable } from './page.js';
 import { RowReader } from './row.js';
-import type { AuditSource, History, Look, LookRequest } from './source.js';
+import type { AuditSource, Edits, EditsRequest, History, KeptRow, Look, LookRequest } from './source.js';
 import { type Waiting, waitingFor } from './states.js';
 import { type Asking, watchDatabase } from './watch.js';
 
@@ -81,6 +81,9 @@ class PosternSource implements AuditSource {
     head: { done: null, cold: null, asked: false },
   };
 
+  /** The files of a stopped Postern of which a copy was looked at for edits. */
+  private checked = '';
+
   constructor(private readonly options: PosternSourceOptions) {
     const { config, server, sourceId, classify, redact, history, clock, log } = options;
     this.tables = new TableCache(config, (table) => this.sayAbsent(table));
@@ -109,6 +112,33 @@ class PosternSource implements AuditSource {
     const look = this.lookOf(attempt.value, 'running');
     this.remember(look, attempt.files, request);
     return look;
+  }
+
+  edits(request: EditsRequest): Edits {
+    const work = (db: Database.Database): Changed | Replaced | TableProblem => {
+      const table = this.tables.get(db);
+      return 'state' in table ? table : this.reader.edits(db, table, request);
+    };
+    const nothing = { state: 'edits', changed: [], upTo: request.rows.at(-1)?.id ?? 0 } as const;
+    const attempt = this.attempt(work, (files, waiting) => {
+      // A stopped Postern edits nothing: once per change of its files.
+      if (files.figures === this.checked) return nothing;
+      const copy = this.copies.take(files, waiting);
+      if ('again' in copy) return 'again';
+      if ('state' in copy) return copy;
+      const found = readOnce(copy.path, false, work);
+      this.checked = files.figures;
+      return found;
+    });
+    if (attempt.kind === 'waiting') return attempt.waiting;
+    const { value } = attempt;
+    if (value.state === 'edits') return { ...value, state: 'reading' };
+    if (value.state === 'replaced') return value;
+    return { code: null, ...value };
+  }
+
+  remade(kept: KeptRow): AuditEvent {
+    return this.reader.remade(kept);
   }
 
   row(id: number, timeline: number): AuditEvent | null {

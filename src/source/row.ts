@@ -149,9 +149,18 @@ class RowEvent implements AuditEvent {
     return this.masked;
   }
 
+  get size(): number {
+    return lengthOf(this.row);
+  }
+
   get columns(): readonly SqlValue[] {
     return this.row.slice(1).with(DETAILS - 1, this.details);
   }
+}
+
+/** About what a row takes in memory. */
+export function sizeOf(event: AuditEvent): number {
+  return event instanceof RowEvent ? event.size : (event.details?.length ?? 0);
 }
 
 function lengthOf(row: RawRow): number {

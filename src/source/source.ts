@@ -1,4 +1,4 @@
-import type { AuditEvent, SourceName } from '../audit/event.js';
+import type { AuditEvent, ColumnValue, SourceName } from '../audit/event.js';
 
 /** Identifies the file behind the path and its schema; a change is a reason to look closer. Null for our own state.db. */
 export interface Generation {
@@ -16,10 +16,20 @@ export interface Mark {
   readonly fingerprint: string | null;
 }
 
-/** What was recorded of earlier rows; asked when the row at the mark is gone. */
+/** One of the rows read last, as it was when it was read or last seen to be another. */
+export interface RecentRow {
+  readonly id: number;
+  /** `created_at` as it stands in the table. */
+  readonly createdAt: ColumnValue;
+  readonly fingerprint: string;
+}
+
+/** What was recorded of earlier rows; asked when the row at the mark is gone or differs. */
 export interface History {
   /** The fingerprint recorded for a row id in a timeline, or null if there is none. */
   fingerprintOf(timeline: number, id: number): string | null;
+  /** The rows read last of a timeline, ids ascending. Left out: a row at the mark that differs is always another history's. */
+  recent?(timeline: number): readonly RecentRow[];
 }
 
 /** States in which nothing can be read; all of them are waited out. */
@@ -49,6 +59,8 @@ export type Look =
       readonly maxId: number;
       /** True if the row at the mark was gone, though ids went on: deleted by hand. */
       readonly markDeleted: boolean;
+      /** True if the row at the mark was edited, and perhaps others with it. */
+      readonly markEdited?: boolean;
     }
   | { readonly state: 'replaced'; readonly reason: string }
   | {
@@ -74,10 +86,42 @@ export interface LookRequest {
   readonly head?: true;
 }
 
+/** Rows to be read again. */
+export interface EditsRequest {
+  readonly mark: Mark;
+  /** Ids ascending, none above the mark. */
+  readonly rows: readonly RecentRow[];
+  /** Rough bound on the text read, bytes; at least one row is read. */
+  readonly maxBytes: number;
+}
+
+/** Which of them have changed. */
+export type Edits =
+  | {
+      readonly state: 'reading';
+      /** As they are now. A row that is gone is none of them. */
+      readonly changed: readonly AuditEvent[];
+      /** Rows up to this id were looked at. */
+      readonly upTo: number;
+    }
+  | Exclude<Look, { readonly state: 'reading' }>;
+
+/** A row as it once was: id and columns in the order in which rows are read, secrets in `details` masked. */
+export interface KeptRow {
+  readonly eventId: string;
+  readonly timeline: number;
+  readonly ingested: number;
+  readonly row: readonly ColumnValue[];
+}
+
 /** A table that is read by id. A look is synchronous and leaves nothing open. */
 export interface AuditSource {
   readonly name: SourceName;
   look(request: LookRequest): Look;
+  /** Reads rows again, in one look that makes sure of the history too. Left out: rows of this table do not change. */
+  edits?(request: EditsRequest): Edits;
+  /** The event of a row as it once was. */
+  remade?(kept: KeptRow): AuditEvent;
   /** One row by its id, for `explain`; null if it is not there. */
   row(id: number, timeline: number): AuditEvent | null;
   /** Calls back when rows may have come: after each change by a ladder of delays, and at each poll. Returns the end of it. */

@@ -14,21 +14,30 @@ export interface Evidence {
    * none is). Null if there is no such row.
    */
   readonly probe: { readonly id: number; readonly found: string; readonly recorded: string | null } | null;
+  /**
+   * Asked where a row differs: true if rows that were read last are known, and each of them that differs and is there has the
+   * `created_at` that it had.
+   */
+  readonly onlyEdited: () => boolean;
 }
 
 export interface Verdict {
   /** `deleted`: the row at the mark was deleted by hand, the history is the one that was read before. */
-  readonly history: 'same' | 'deleted' | 'replaced';
+  /** `edited`: the row at the mark is there, and another one than it was; the history is the one that was read before. */
+  readonly history: 'same' | 'edited' | 'deleted' | 'replaced';
   /** For people. */
   readonly reason: string;
 }
 
 /** Is this the history that the mark was made in? A wrong "replaced" costs a walk over the table, a wrong "same" events. */
-export function judge({ mark, atMark, sequence, maxId, probe }: Evidence): Verdict {
+export function judge({ mark, atMark, sequence, maxId, probe, onlyEdited }: Evidence): Verdict {
   if (mark.id === 0) return { history: 'same', reason: 'nothing has been read yet' };
   if (atMark !== null) {
     if (mark.fingerprint === null) return { history: 'same', reason: `row ${mark.id} was not recorded` };
     if (atMark === mark.fingerprint) return { history: 'same', reason: `row ${mark.id} is as it was read` };
+    // Without a sequence there is nothing to be seen of ids that went back: the row at the mark is there.
+    if ((sequence === null || sequence >= mark.id) && onlyEdited())
+      return { history: 'edited', reason: `row ${mark.id} was edited` };
     return { history: 'replaced', reason: `row ${mark.id} is not the one that was read` };
   }
   if (sequence !== null && sequence < mark.id) {
@@ -37,7 +46,7 @@ export function judge({ mark, atMark, sequence, maxId, probe }: Evidence): Verdi
       reason: `ids have reached ${sequence} only, and row ${mark.id} had been read`,
     };
   }
-  if (probe !== null && probe.recorded !== null && probe.found !== probe.recorded) {
+  if (probe !== null && probe.recorded !== null && probe.found !== probe.recorded && !onlyEdited()) {
     return {
       history: 'replaced',
       reason: `row ${mark.id} is gone, and row ${probe.id} is not the one that was read`,

@@ -1,14 +1,16 @@
-import { copyFileSync, existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, cpSync, existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { createClassifier } from '../../src/audit/catalog.js';
+import type { SourceName } from '../../src/audit/event.js';
 import { config as schema } from '../../src/config/schema.js';
 import type { LostRows } from '../../src/shipping/lost.js';
 import { Shipper } from '../../src/shipping/shipper.js';
 import { State } from '../../src/shipping/state.js';
-import type { Batch, Delivered, Resume, Sink } from '../../src/sinks/sink.js';
+import type { Batch, Delivered, Resume, ResumePosition, Sink } from '../../src/sinks/sink.js';
+import { createOwnSource } from '../../src/source/own.js';
 import { createPosternSource } from '../../src/source/postern.js';
 import type { AuditSource } from '../../src/source/source.js';
 import Database from '../../src/sqlite.js';
@@ -16,21 +18,51 @@ import Database from '../../src/sqlite.js';
 /** A sink that keeps what it got across restarts, and fails when told to. */
 export class MemorySink implements Sink {
   readonly deliveryClass = 'exactly once';
-  readonly got: Array<{ sequence: number; details: string | null; timeline: number }> = [];
+  /** Of a version of an edited row, `sequence` is the row that it is of. */
+  readonly got: Array<{
+    id: string;
+    source: string;
+    sequence: number;
+    details: string | null;
+    timeline: number;
+    action: string;
+    isRevision: boolean;
+    /** The row that it came as. */
+    at: number;
+  }> = [];
+  isSlow = false;
+  /** It then shows what it has, as a sink of files does. */
+  isAfterCrash = false;
   down = false;
   /** What it shows of what it has, when it is opened. */
   positions: Resume['positions'] = [];
 
   async open(): Promise<Resume | null> {
     if (this.down) throw new Error('down');
+    if (this.isAfterCrash) return { saved: '{}', positions: this.shown() };
     return this.positions.length === 0 ? null : { saved: '{}', positions: this.positions };
   }
 
   async deliver(batch: Batch): Promise<Delivered> {
     if (this.down) throw new Error('down');
-    for (const { sequence, details, timeline } of batch.events)
-      this.got.push({ sequence, details, timeline });
+    for (const event of batch.events) {
+      const { id, source, sequence, details, timeline, action, revisionOf } = event;
+      const isRevision = revisionOf !== null;
+      const row = { id, source, sequence: revisionOf ?? sequence, details, timeline, action, isRevision };
+      this.got.push({ ...row, at: sequence });
+    }
+    if (this.isSlow) await sleep(1); // what is written is not known to be written yet
     return { upTo: batch.upTo };
+  }
+
+  private shown(): Resume['positions'] {
+    const places = new Map<string, ResumePosition>();
+    for (const { source, timeline, at, id } of this.got) {
+      const key = `${source}/${timeline}`;
+      const found = [...(places.get(key)?.found ?? []), [at, id] as const];
+      places.set(key, { source: source as SourceName, timeline, upTo: at, found });
+    }
+    return [...places.values()];
   }
 
   async check() {
@@ -44,8 +76,14 @@ export class MemorySink implements Sink {
   async close(): Promise<void> {}
 }
 
+const START = Date.UTC(2026, 10, 1);
+/** How often the shipper looks for edits: as often as it can. */
+const EDITS_MS = 2;
+
 export interface Table {
   readonly autoincrement: boolean;
+  /** The name of the user is another table's, and the two are joined. */
+  readonly view?: boolean;
 }
 
 /** A Postern database that can be backed up and restored, a state, a shipper that looks only when told to. */
@@ -56,12 +94,18 @@ export class ShippingRig {
   readonly lost: LostRows[] = [];
   readonly replaced: string[] = [];
   private writer: Database;
+  private readonly name: string;
   private state: State | null = null;
   private shipper: Shipper | null = null;
   private wake: () => unknown = () => undefined;
   private content = 0;
+  private stateDirectory = join(this.directory, 'state');
+  private crashes = 0;
+  private offset = 0;
+  private readonly clock = () => Date.now() + this.offset;
 
   constructor(private readonly table: Table = { autoincrement: true }) {
+    this.name = table.view === true ? 'joined' : 'audit_log';
     this.writer = this.openWriter();
     this.create();
   }
@@ -69,6 +113,9 @@ export class ShippingRig {
   create(): void {
     this.writer.exec(`CREATE TABLE audit_log (id INTEGER PRIMARY KEY ${this.table.autoincrement ? 'AUTOINCREMENT' : ''},
       created_at TEXT, action TEXT, resource_type TEXT, details TEXT, ip_address TEXT)`);
+    if (this.table.view === true)
+      this.writer.exec(`CREATE TABLE user (name TEXT); INSERT INTO user VALUES ('Ann');
+        CREATE VIEW joined AS SELECT audit_log.*, user.name AS user_name FROM audit_log, user`);
   }
 
   sql(text: string): void {
@@ -77,14 +124,30 @@ export class ShippingRig {
 
   append(count: number): void {
     const insert = this.writer.prepare(
-      `INSERT INTO audit_log (created_at, action, resource_type, details) VALUES (datetime('now'), 'update', 'setting', ?)`,
+      `INSERT INTO audit_log (created_at, action, resource_type, details) VALUES (?, 'update', 'setting', ?)`,
     );
     this.writer.transaction(() => {
-      for (let n = 0; n < count; n++) insert.run(JSON.stringify({ content: this.content++ }));
+      // No two of one time: by that, rows of two histories can be told apart.
+      for (let n = 0; n < count; n++)
+        insert.run(new Date(START + this.content).toISOString(), JSON.stringify({ content: this.content++ }));
     })();
   }
 
+  /** Time passes. */
+  pass(ms: number): void {
+    this.offset += ms;
+  }
+
+  /** @returns the new content */
+  change(id: number, action = 'update', details = JSON.stringify({ content: this.content++ })): string {
+    this.pass(1_001);
+    this.writer.prepare('UPDATE audit_log SET details = ?, action = ? WHERE id = ?').run(details, action, id);
+    return details;
+  }
+
+  /** Not within a second of another edit: two of one row in one second may count as one. */
   edit(id: number): void {
+    this.pass(1_001);
     this.writer
       .prepare('UPDATE audit_log SET details = ? WHERE id = ?')
       .run(JSON.stringify({ content: this.content++ }), id);
@@ -131,38 +194,52 @@ export class ShippingRig {
   }
 
   async start(): Promise<void> {
-    const state = new State(join(this.directory, 'state'));
+    const state = new State(this.stateDirectory);
     this.state = state;
     const log = pino({ level: 'silent' });
     const source = createPosternSource({
-      config: schema.parse({ source: { database: this.database } }).source,
+      config: schema.parse({ source: { database: this.database, table: this.name } }).source,
       server: 'here',
       sourceId: state.sourceId,
       classify: createClassifier(),
       redact: (details) => details,
-      history: { fingerprintOf: (timeline, id) => state.fingerprints.of('postern', timeline, id) },
+      history: state.historyOf('postern'),
       privateDirectory: join(this.directory, 'copies'),
-      clock: Date.now,
+      clock: this.clock,
       log,
     });
     const told: AuditSource = {
       name: source.name,
       look: (request) => source.look(request),
       row: (id, timeline) => source.row(id, timeline),
+      edits: (request) => source.edits?.(request) ?? raise(),
+      remade: (kept) => source.remade?.(kept) ?? raise(),
       watch: (onWake) => {
         this.wake = onWake;
         return { close: () => undefined };
       },
     };
+    const own = createOwnSource({
+      db: state.db,
+      table: 'audit_log',
+      sourceId: state.sourceId,
+      classify: createClassifier(),
+      redact: (details) => details,
+      clock: this.clock,
+      server: 'here',
+      history: state.historyOf('auditd'),
+    });
     this.shipper = new Shipper({
-      sources: [told],
+      sources: [told, own],
+      editsMs: EDITS_MS,
+      onRevised: () => own.notify(),
       sinks: Object.entries(this.sinks).map(([name, sink]) => ({
         name,
         sink,
         config: { ...schema.parse({}).sinks.audit, type: 'file' } as never,
       })),
       state,
-      clock: Date.now,
+      clock: this.clock,
       log,
       onReplaced: (_, __, reason, lost) => {
         this.replaced.push(reason);
@@ -170,6 +247,19 @@ export class ShippingRig {
       },
     });
     await this.shipper.start();
+  }
+
+  get stateDatabase(): string {
+    return join(this.stateDirectory, 'state.db');
+  }
+
+  status() {
+    return this.shipper?.status();
+  }
+
+  /** Has it look, and does not wait for anything. */
+  poke(): void {
+    this.wake();
   }
 
   /** Until each sink that is up has all there is. */
@@ -190,6 +280,20 @@ export class ShippingRig {
     }
   }
 
+  /** The process dies: state.db is as it was left, and the sinks have what they had. */
+  async crash(): Promise<void> {
+    const left = `${join(this.directory, 'state')}-${++this.crashes}`;
+    cpSync(this.stateDirectory, left, { recursive: true });
+    const had = Object.values(this.sinks).map((sink) => [sink, sink.got.length] as const);
+    await this.stop();
+    for (const [sink, length] of had) {
+      sink.got.length = length;
+      sink.isAfterCrash = true;
+    }
+    this.stateDirectory = left;
+    await this.start();
+  }
+
   async stop(): Promise<void> {
     await this.shipper?.stop();
     this.state?.close();
@@ -207,4 +311,8 @@ export class ShippingRig {
     db.pragma('journal_mode = WAL');
     return db;
   }
+}
+
+function raise(): never {
+  throw new Error('there is none');
 }

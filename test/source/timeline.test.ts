@@ -6,12 +6,35 @@ const B = 'bbbbbbbbbbbbbbbb';
 const mark = { timeline: 1, id: 10, fingerprint: A };
 
 describe('is it the history that the mark was made in?', () => {
-  const gone: Evidence = { mark, atMark: null, sequence: null, maxId: 0, probe: null };
-  test.each<[string, Partial<Evidence>, 'same' | 'deleted' | 'replaced']>([
+  const gone: Evidence = {
+    mark,
+    atMark: null,
+    sequence: null,
+    maxId: 0,
+    probe: null,
+    onlyEdited: () => false,
+  };
+  test.each<[string, Partial<Evidence>, 'same' | 'edited' | 'deleted' | 'replaced']>([
     ['nothing read yet', { mark: { ...mark, id: 0 }, maxId: 5, atMark: null }, 'same'],
     ['the row as it was', { atMark: A, maxId: 10 }, 'same'],
     ['another row', { atMark: B, maxId: 10 }, 'replaced'],
     ['another row, though ids went on', { atMark: B, maxId: 99, sequence: 99 }, 'replaced'],
+    ['another row, edited', { atMark: B, maxId: 10, onlyEdited: () => true }, 'edited'],
+    [
+      'another row, edited, ids went on',
+      { atMark: B, maxId: 99, sequence: 99, onlyEdited: () => true },
+      'edited',
+    ],
+    [
+      'another row, edited, but ids went back',
+      { atMark: B, maxId: 10, sequence: 9, onlyEdited: () => true },
+      'replaced',
+    ],
+    [
+      'gone, and a row below it edited',
+      { sequence: 12, maxId: 12, probe: { id: 9, found: B, recorded: A }, onlyEdited: () => true },
+      'deleted',
+    ],
     ['a row that was not recorded', { mark: { ...mark, fingerprint: null }, atMark: B, maxId: 10 }, 'same'],
     [
       'no row, not recorded, ids went on',

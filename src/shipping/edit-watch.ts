@@ -1,0 +1,241 @@
+import type { Logger } from 'pino';
+import type { AuditEvent } from '../audit/event.js';
+import { messageOf } from '../errors.js';
+import { fingerprintOf } from '../source/encoding.js';
+import { sizeOf } from '../source/row.js';
+import type { AuditSource, Mark } from '../source/source.js';
+import { type Recent, recentOf } from './recent.js';
+import type { Edit } from './revisions.js';
+import type { State } from './state.js';
+
+/** How long after it was read an edit of a row is looked for. */
+export const WATCHED_MS = 60_000;
+/** At most one version a row in this time. */
+const APART_MS = 1_000;
+/** Text that one look at them reads. */
+const LOOK_BYTES = 8 * 2 ** 20;
+/** Rows kept in memory as they were read, for sinks that have not come by them. */
+const CONTENT_BYTES = 16 * 2 ** 20;
+const CONTENT_ROWS = 1_000;
+
+export interface EditWatchOptions {
+  readonly source: AuditSource;
+  readonly state: State;
+  readonly clock: () => number;
+  readonly log: Logger;
+  /** The names of the sinks whose cursors count. */
+  readonly sinks: () => readonly string[];
+}
+
+/** What a look for edits has found: another history, or the mark as it is now. */
+export type Watched =
+  | { readonly replaced: string }
+  | { readonly mark: Mark; readonly versions: number; readonly accepted: number };
+
+/**
+ * Looks whether rows that were read in the last minute are still what they were. An edit becomes a row of the daemon's own table, in one
+ * transaction with all that is known of the row: after a death either both are there, or the next look finds the edit again.
+ *
+ * At a start, what was read in the last minute before the end counts as well. Older rows are not looked at for their own sake; where one
+ * differs all the same (the row at the mark does not wait), what it is now is what it is, and no version is made of it.
+ */
+export class EditWatch {
+  /** Rows as they were read or last seen, in the order in which they came. */
+  private readonly contents = new Map<number, AuditEvent>();
+  private bytes = 0;
+  private timeline = 0;
+  /** Where the next look goes on; 0: from the first row. */
+  private after = 0;
+  /** Rows read at or after this count as read just now, until they have been looked at once. */
+  private startsAt: number | null = null;
+  private isUnrecorded = false;
+
+  constructor(private readonly options: EditWatchOptions) {}
+
+  /** Whether a row that was just read is another than the one that is known and watched. */
+  hasChanged(timeline: number, events: readonly AuditEvent[]): boolean {
+    return this.unknown(timeline, events).length > 0;
+  }
+
+  /**
+   * Rows that were just read, as a sink is to get them that has not had them: those that were edited meanwhile as they were first.
+   *
+   * @returns `again` if a row is neither what is known of it nor what it was first: it is changing in this moment
+   */
+  given(timeline: number, events: readonly AuditEvent[]): readonly AuditEvent[] | 'again' {
+    const { source, state } = this.options;
+    if (timeline !== this.timeline) this.forgetContents(timeline);
+    const first = events[0]?.sequence ?? 0;
+    const last = events.at(-1)?.sequence ?? 0;
+    const kept = state.revisions.originals(source.name, timeline, first, last);
+    if (this.unknown(timeline, events).some(({ sequence }) => !kept.has(sequence))) return 'again';
+    const lowest = state.recent.of(source.name, timeline)[0]?.id ?? 0;
+    for (const event of events.slice(-CONTENT_ROWS))
+      if (event.sequence >= lowest && !kept.has(event.sequence)) this.hold(event);
+    if (kept.size === 0) return events;
+    return events.map((event) => {
+      const was = kept.get(event.sequence);
+      return was === undefined ? event : (source.remade?.(was) ?? event);
+    });
+  }
+
+  private unknown(timeline: number, events: readonly AuditEvent[]): AuditEvent[] {
+    const { source, state, clock } = this.options;
+    const recent = state.recent.of(source.name, timeline);
+    const lowest = recent[0]?.id ?? Number.POSITIVE_INFINITY;
+    if ((events.at(-1)?.sequence ?? 0) < lowest) return [];
+    const now = clock();
+    const known = new Map(recent.map((row) => [row.id, row]));
+    return events.filter((event) => {
+      const row = known.get(event.sequence);
+      return row !== undefined && row.fingerprint !== fingerprintOf(event.id) && this.isWatched(row, now);
+    });
+  }
+
+  /**
+   * @param isMarkEdited the row at the mark differs, as a look has found: all rows that are known are looked at
+   * @returns null if there was nothing to be seen
+   */
+  look(mark: Mark, isMarkEdited: boolean): Watched | 'unrecorded' | null {
+    try {
+      const found = this.find(mark, isMarkEdited);
+      this.isUnrecorded = false;
+      return found;
+    } catch (error) {
+      // A full disk, or a defect: the row differs still, so the next look finds it again.
+      const { source, log } = this.options;
+      if (!this.isUnrecorded)
+        log.error(
+          { source: source.name, err: error },
+          `edited rows could not be recorded: ${messageOf(error)}; trying again each second`,
+        );
+      this.isUnrecorded = true;
+      return 'unrecorded';
+    }
+  }
+
+  private find(mark: Mark, isMarkEdited: boolean): Watched | null {
+    const { source, state, clock } = this.options;
+    const recent = state.recent.of(source.name, mark.timeline);
+    const now = clock();
+    const due = recent.filter((row) => row.id <= mark.id && (isMarkEdited || this.isWatched(row, now)));
+    const rows = isMarkEdited ? due : due.filter(({ id }) => id > this.after);
+    this.settle(mark);
+    if (rows.length === 0) {
+      this.after = 0;
+      return null;
+    }
+    const found = source.edits?.({ mark, rows, maxBytes: LOOK_BYTES }) ?? null;
+    if (found === null) return null;
+    if (found.state === 'replaced') return { replaced: found.reason };
+    if (found.state !== 'reading') return null;
+    const isWhole = found.upTo >= (rows.at(-1)?.id ?? 0);
+    const result = this.record(mark, found.changed, new Map(recent.map((row) => [row.id, row])), now);
+    if (isMarkEdited) return result;
+    this.after = isWhole ? 0 : found.upTo;
+    if (isWhole) this.startsAt = null;
+    return result;
+  }
+
+  /** To be called before anything is read. */
+  begin(timeline: number): void {
+    const { source, state } = this.options;
+    this.timeline = timeline;
+    const newest = Math.max(0, ...state.recent.of(source.name, timeline).map(({ readAt }) => readAt));
+    this.startsAt = newest === 0 ? null : newest - WATCHED_MS;
+  }
+
+  private isWatched(row: Recent, now: number): boolean {
+    return now - row.readAt < WATCHED_MS || (this.startsAt !== null && row.readAt >= this.startsAt);
+  }
+
+  private record(
+    mark: Mark,
+    changed: readonly AuditEvent[],
+    recent: ReadonlyMap<number, Recent>,
+    now: number,
+  ): Watched | null {
+    const { source, state } = this.options;
+    const edits: Edit[] = [];
+    const rows: Recent[] = [];
+    let versions: AuditEvent[] = [];
+    for (const event of changed) {
+      const before = recent.get(event.sequence);
+      if (before === undefined) continue;
+      if (!this.isWatched(before, now)) {
+        rows.push(recentOf(event, before));
+        continue;
+      }
+      const since = now - before.revisedAt;
+      if (since >= 0 && since < APART_MS) continue; // the next look finds it
+      edits.push(this.editOf(event, before, mark));
+      rows.push({ ...recentOf(event, before), revisedAt: now });
+      versions = [...versions, event];
+    }
+    if (rows.length === 0) return null;
+    const atMark = rows.find(({ id }) => id === mark.id);
+    const next = atMark === undefined ? mark : { ...mark, fingerprint: atMark.fingerprint };
+    state.transaction(() => {
+      for (const edit of edits) state.revisions.record(edit);
+      state.recent.update(source.name, mark.timeline, rows);
+      if (atMark !== undefined) state.timelines.setMark({ ...next, source: source.name });
+    });
+    state.recent.replace(source.name, mark.timeline, rows);
+    for (const event of versions) this.hold(event);
+    return { mark: next, versions: edits.length, accepted: rows.length - edits.length };
+  }
+
+  private editOf(event: AuditEvent, before: Recent, mark: Mark): Edit {
+    const { source, state } = this.options;
+    const base = { event, actionBefore: before.action };
+    const behind = this.positions(mark).filter(({ upTo }) => upTo < event.sequence);
+    if (behind.length === 0 || state.revisions.hasOriginal(source.name, mark.timeline, event.sequence))
+      return { ...base, original: null, notFor: [] };
+    const was = this.contents.get(event.sequence);
+    if (was !== undefined) return { ...base, original: was, notFor: [] };
+    // Read by an earlier process: what it was nobody can tell any more. Those who have not had it get this one for it.
+    return { ...base, original: event, notFor: behind.map(({ sink }) => sink) };
+  }
+
+  private positions({ timeline }: Mark): Array<{ sink: string; upTo: number }> {
+    const { source, state, sinks } = this.options;
+    return sinks().map((sink) => {
+      const start = state.cursors.start(sink, source.name);
+      const skipTo = start?.timeline === timeline ? start.skipTo : 0;
+      return { sink, upTo: Math.max(state.cursors.position(sink, source.name, timeline) ?? 0, skipTo) };
+    });
+  }
+
+  /** What all sinks have come by need not be kept. */
+  private settle(mark: Mark): void {
+    const { source, state } = this.options;
+    if (!state.revisions.hasOriginals(source.name, mark.timeline)) return;
+    const lowest = Math.min(mark.id, ...this.positions(mark).map(({ upTo }) => upTo));
+    state.transaction(() => state.revisions.forget(source.name, mark.timeline, lowest));
+  }
+
+  private hold(event: AuditEvent): void {
+    this.drop(event.sequence);
+    this.contents.set(event.sequence, event);
+    this.bytes += sizeOf(event);
+    for (const id of this.contents.keys()) {
+      if (this.bytes <= CONTENT_BYTES && this.contents.size <= CONTENT_ROWS) break;
+      this.drop(id);
+    }
+  }
+
+  private drop(id: number): void {
+    const known = this.contents.get(id);
+    if (known === undefined) return;
+    this.contents.delete(id);
+    this.bytes -= sizeOf(known);
+  }
+
+  private forgetContents(timeline: number): void {
+    this.timeline = timeline;
+    this.contents.clear();
+    this.bytes = 0;
+    this.after = 0;
+    this.startsAt = null;
+  }
+}

@@ -1,0 +1,135 @@
+import type Database from 'better-sqlite3';
+import type { AuditEvent, ColumnValue, SourceName } from '../audit/event.js';
+import { fingerprintOf } from '../source/encoding.js';
+import type { RecentRow } from '../source/source.js';
+
+/** As many of the rows read last are known with what tells an edit from another history. */
+const KEPT = 1_000;
+
+/** A row as it was when it was read, or last seen to be another. */
+export interface Recent extends RecentRow {
+  /** Canonical name of what it was. */
+  readonly action: string;
+  readonly address: string | null;
+  /** When it was read first, ms since the epoch. */
+  readonly readAt: number;
+  /** When an edit of it was last recorded, ms since the epoch; 0: never. */
+  readonly revisedAt: number;
+}
+
+export interface PendingRecent {
+  readonly source: SourceName;
+  readonly timeline: number;
+  readonly rows: readonly Recent[];
+}
+
+interface Known {
+  readonly timeline: number;
+  rows: Recent[];
+}
+
+/**
+ * The newest rows of a source's current timeline, in memory, and in state.db with the transaction that writes their fingerprints. What is
+ * recorded of one timeline replaces all of another.
+ */
+export class RecentRows {
+  private pending: PendingRecent[] = [];
+  private readonly known = new Map<SourceName, Known>();
+  private readonly put: Database.Statement;
+  private readonly prune: Database.Statement;
+  private readonly all: Database.Statement;
+
+  constructor(db: Database.Database) {
+    this.put = db.prepare(
+      `INSERT OR REPLACE INTO recent (source, timeline, id, created_at, address, action, fingerprint, read_at, revised_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    );
+    this.prune = db.prepare('DELETE FROM recent WHERE source = ? AND (timeline < ? OR id < ?)');
+    this.all = db
+      .prepare(
+        `SELECT timeline, id, created_at AS createdAt, address, action, fingerprint, read_at AS readAt, revised_at AS revisedAt
+         FROM recent WHERE source = ? ORDER BY timeline, id`,
+      )
+      .safeIntegers();
+  }
+
+  /** Remembers rows that were read for the first time, ids ascending and above all remembered of this timeline. */
+  record(source: SourceName, timeline: number, events: readonly AuditEvent[]): void {
+    const rows = events.slice(-KEPT).map((event) => recentOf(event));
+    const before = this.of(source, timeline);
+    this.known.set(source, { timeline, rows: [...before, ...rows].slice(-KEPT) });
+    this.pending.push({ source, timeline, rows });
+  }
+
+  /** Ids ascending. */
+  of(source: SourceName, timeline: number): readonly Recent[] {
+    const known = this.known.get(source) ?? this.load(source);
+    return known.timeline === timeline ? known.rows : [];
+  }
+
+  take(): readonly PendingRecent[] {
+    const taken = this.pending;
+    this.pending = [];
+    return taken;
+  }
+
+  putBack(taken: readonly PendingRecent[]): void {
+    this.pending = [...taken, ...this.pending];
+  }
+
+  /** Inside of a transaction. */
+  write(taken: readonly PendingRecent[]): void {
+    for (const { source, timeline, rows } of taken) {
+      for (const row of rows) this.save(source, timeline, row);
+      const first = this.of(source, timeline)[0]?.id ?? 0;
+      this.prune.run(source, timeline, first);
+    }
+  }
+
+  /** Inside of a transaction: what rows are now. To be followed by `replace` once that is through. */
+  update(source: SourceName, timeline: number, rows: readonly Recent[]): void {
+    for (const row of rows) this.save(source, timeline, row);
+  }
+
+  replace(source: SourceName, timeline: number, rows: readonly Recent[]): void {
+    const changed = new Map(rows.map((row) => [row.id, row]));
+    const now = this.of(source, timeline).map((row) => changed.get(row.id) ?? row);
+    this.known.set(source, { timeline, rows: now });
+  }
+
+  private save(source: SourceName, timeline: number, row: Recent): void {
+    const { id, createdAt, address, action, fingerprint, readAt, revisedAt } = row;
+    this.put.run(source, timeline, id, createdAt, address, action, fingerprint, readAt, revisedAt);
+  }
+
+  private load(source: SourceName): Known {
+    const found = this.all.all(source) as Array<Record<string, ColumnValue>>;
+    const timeline = Number(found.at(-1)?.timeline ?? 0);
+    const rows = found
+      .filter((row) => Number(row.timeline) === timeline)
+      .map((row) => ({
+        id: Number(row.id),
+        createdAt: row.createdAt ?? null,
+        address: (row.address as string | null) ?? null,
+        action: String(row.action),
+        fingerprint: String(row.fingerprint),
+        readAt: Number(row.readAt),
+        revisedAt: Number(row.revisedAt),
+      }));
+    const known = { timeline, rows };
+    this.known.set(source, known);
+    return known;
+  }
+}
+
+export function recentOf(event: AuditEvent, before?: Recent): Recent {
+  return {
+    id: event.sequence,
+    createdAt: event.columns?.[0] ?? null,
+    fingerprint: fingerprintOf(event.id),
+    action: (event.revisedType ?? event.type).action,
+    address: event.address,
+    readAt: before?.readAt ?? event.ingested,
+    revisedAt: before?.revisedAt ?? 0,
+  };
+}
