@@ -4,18 +4,25 @@ import { z } from 'zod';
 
 const textOrNull = z.string().nullable();
 
-export const entry = z
-  .strictObject({
-    id: z.string().describe('`<source>:<row id>`, `postern:4711`.'),
-    created_at: textOrNull.describe('ISO 8601, UTC; what stood in the row where that is no time.'),
-    user: z.strictObject({ id: textOrNull, name: textOrNull, email: textOrNull }).describe('Who did it.'),
-    action: z.string().describe('Canonical name, `proxy_host.update`.'),
-    resource_type: textOrNull,
-    resource_id: textOrNull,
-    details: z.record(z.string(), z.unknown()).nullable().describe('The change; secrets are masked.'),
-    ip_address: textOrNull.describe('Address of the client.'),
-    server: z.string(),
-    outcome: z.enum(['success', 'failure', 'unknown']),
+const one = z.strictObject({
+  id: z.string().describe('`<source>:<row id>`, `postern:4711`.'),
+  created_at: textOrNull.describe('ISO 8601, UTC; what stood in the row where that is no time.'),
+  user: z.strictObject({ id: textOrNull, name: textOrNull, email: textOrNull }).describe('Who did it.'),
+  action: z.string().describe('Canonical name, `proxy_host.update`.'),
+  resource_type: textOrNull,
+  resource_id: textOrNull,
+  details: z.record(z.string(), z.unknown()).nullable().describe('The change; secrets are masked.'),
+  ip_address: textOrNull.describe('Address of the client.'),
+  server: z.string(),
+  outcome: z.enum(['success', 'failure', 'unknown']),
+});
+
+export const entry = one
+  .extend({
+    versions: z
+      .array(one)
+      .optional()
+      .describe('Of a row that was edited: its versions in the order in which they were seen.'),
   })
   .meta({ id: 'Entry' });
 

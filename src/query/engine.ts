@@ -16,6 +16,7 @@ import {
   type PageText,
   pageText,
   tooLarge,
+  type Versions,
 } from './page.js';
 import { behind, late, type Prepared, startOf } from './prepared.js';
 import { Reading, STEP_MS } from './reading.js';
@@ -60,14 +61,25 @@ export class Engine {
   page(request: PageRequest): PageResult {
     const { events, ...rest } = this.find(request);
     const { brief = null } = request;
-    const asked = (event: AuditEvent) => (brief === null ? entryOf(event) : briefEntryOf(event, brief));
+    const versions = this.versionsOf(events);
+    const one = (event: AuditEvent) => (brief === null ? entryOf(event) : briefEntryOf(event, brief));
+    const asked = (event: AuditEvent) => {
+      const found = versions(event);
+      return found.length === 0 ? one(event) : { ...one(event), versions: found.map(one) };
+    };
     return { entries: events.map(asked), ...rest };
   }
 
   /** The same as text. @throws as `page` */
   text(request: PageRequest, format: Format): PageText {
     const { events, ...rest } = this.find(request);
-    return pageText(events, rest, format);
+    return pageText(events, rest, format, this.versionsOf(events));
+  }
+
+  private versionsOf(events: readonly AuditEvent[]): Versions {
+    const ids = events.flatMap(({ source, sequence }) => (source === 'postern' ? [sequence] : []));
+    const found = this.origins.versionsOf(ids);
+    return ({ source, sequence }) => (source === 'postern' ? (found.get(sequence) ?? []) : []);
   }
 
   private find(request: PageRequest): Answer {

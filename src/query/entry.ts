@@ -17,6 +17,8 @@ export interface Entry {
   readonly ip_address: string | null;
   readonly server: string;
   readonly outcome: string;
+  /** Of a row that was edited: what it was in between, and what it is, in the order in which that was seen. Left out: there are none. */
+  readonly versions?: readonly Entry[];
 }
 
 const DAY_MS = 86_400_000;
@@ -91,16 +93,18 @@ function cut(text: string | null): string | null {
 }
 
 /** The entry as one line of JSON, its newline included. */
-export function entryLine(event: AuditEvent): string {
-  return `${entryObject(event)}\n`;
+export function entryLine(event: AuditEvent, versions: readonly AuditEvent[] = []): string {
+  return `${entryObject(event, versions)}\n`;
 }
 
 /** The entry as JSON. What we have written ourselves (times, addresses, names of the catalog) needs no look at it. */
-export function entryObject(event: AuditEvent): string {
+export function entryObject(event: AuditEvent, versions: readonly AuditEvent[] = []): string {
   const { user, resource, type } = event;
   const created = event.time === null ? json(event.rawTime) : `"${isoTime(event.time)}"`;
   const address = event.address === null ? json(event.rawAddress) : `"${event.address}"`;
-  return `{"id":"${event.source}:${event.sequence}","created_at":${created},"user":{"id":${json(user.id)},"name":${json(user.name)},"email":${json(user.email)}},"action":"${type.action}","resource_type":${json(resource.type)},"resource_id":${json(resource.id)},"details":${event.details === null ? 'null' : safeJson(event.details)},"ip_address":${address},"server":${json(event.server)},"outcome":"${type.outcome}"}`;
+  const more =
+    versions.length === 0 ? '' : `,"versions":[${versions.map((version) => entryObject(version)).join(',')}]`;
+  return `{"id":"${event.source}:${event.sequence}","created_at":${created},"user":{"id":${json(user.id)},"name":${json(user.name)},"email":${json(user.email)}},"action":"${type.action}","resource_type":${json(resource.type)},"resource_id":${json(resource.id)},"details":${event.details === null ? 'null' : safeJson(event.details)},"ip_address":${address},"server":${json(event.server)},"outcome":"${type.outcome}"${more}}`;
 }
 
 const PLAIN = /^[\w .:@/+-]*$/;

@@ -43,7 +43,7 @@ export function* exportRows(
   let [rows, total] = [0, 0];
   let ended = false;
   const member = (event: AuditEvent) => `${total === 0 ? '' : ','}\n${entryObject(event)}`;
-  const line = { json: member, ndjson: entryLine, csv: csvLine }[format];
+  const line = { json: member, ndjson: (event: AuditEvent) => entryLine(event), csv: csvLine }[format];
   page.write({ json: '{"entries":[', ndjson: '', csv: CSV_HEADER }[format]);
   const drain = () => {
     let text = '';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Database } from 'better-sqlite3';
 import pino from 'pino';
 import { type Classifier, createClassifier } from '../audit/catalog.js';
-import type { SourceName } from '../audit/event.js';
+import type { AuditEvent, SourceName } from '../audit/event.js';
 import { createRedactor, type RedactionOptions } from '../audit/redaction.js';
 import { AuditdError } from '../errors.js';
 import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/columns.js';
@@ -14,6 +14,7 @@ import { privateDirectory } from './copies.js';
 import type { Filter } from './filter.js';
 import { Opening } from './open.js';
 import { TableInspector } from './table.js';
+import { versionsOf } from './versions.js';
 import { ZoneMap } from './zones.js';
 
 /** What the engine has to know. Plain data, so that it can go to another thread. */
@@ -99,6 +100,14 @@ export class Origins {
       });
     }
     return wanted;
+  }
+
+  /** The versions of rows of Postern's, by row id. */
+  versionsOf(ids: readonly number[]): ReadonlyMap<number, readonly AuditEvent[]> {
+    this.rows ??= this.readers();
+    const { auditd } = this.rows;
+    if (ids.length === 0 || !this.state.isThere()) return new Map();
+    return this.readState((db) => versionsOf(db, auditd, ids));
   }
 
   /** Null if the filter does not mean archives. @throws AuditdError `USAGE` if none are configured */

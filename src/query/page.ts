@@ -43,22 +43,26 @@ export interface PageText {
   readonly next: string | null;
 }
 
+/** Those of an entry. */
+export type Versions = (event: AuditEvent) => readonly AuditEvent[];
+
 const encoder = new TextEncoder();
 
 export function pageText(
   events: readonly AuditEvent[],
   rest: Omit<PageResult, 'entries'>,
   format: Format,
+  versions: Versions,
 ): PageText {
   const { next, page, limit, total, total_exact } = rest;
   const text = () => {
     switch (format) {
       case 'json':
-        return `{"entries":[${events.map(entryObject).join(',')}],${JSON.stringify({ page, limit, total, total_exact, next }).slice(1)}\n`;
+        return `{"entries":[${events.map((event) => entryObject(event, versions(event))).join(',')}],${JSON.stringify({ page, limit, total, total_exact, next }).slice(1)}\n`;
       case 'ndjson':
-        return events.map(entryLine).join('');
+        return events.map((event) => entryLine(event, versions(event))).join('');
       case 'csv':
-        return CSV_HEADER + events.map(csvLine).join('');
+        return CSV_HEADER + events.map((event) => csvLine(event)).join('');
     }
   };
   return { bytes: encoder.encode(text()), next };

@@ -46,6 +46,8 @@ export interface PlanContext {
   readonly server: string;
   /** Whether the text of `details` is searched in what SQLite has, too: not where it is shown otherwise. */
   readonly mayPrefilter: boolean;
+  /** Rows that are left out, as SQL; left out: none. */
+  readonly without?: string | null;
 }
 
 const MOST_ADDRESSES = 5_000;
@@ -101,6 +103,9 @@ function columnsOf(filter: Filter): Set<ColumnKey> {
 function termsOf(db: Database, table: QueryTable, filter: Filter, context: PlanContext): Term[] {
   const { action, outcome, resourceType, user, server, ip, q } = filter;
   const terms: Term[] = [];
+  const { without = null } = context;
+  if (without !== null)
+    terms.push({ branches: null, condition: { sql: `NOT (${without})`, params: [] }, exact: true });
   if (resourceType !== null) terms.push(resourceTerm(db, table, resourceType));
   if (user !== null) terms.push(values(db, table, ['user_id', 'user_name', 'user_email'], user));
   if (server !== null) terms.push(serverTerm(db, table, server, context.server));

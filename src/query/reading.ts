@@ -10,6 +10,7 @@ import { COUNTED } from './page.js';
 import { planQuery } from './plan.js';
 import { type First, type Prepared, startOf, undecidedOf, type Wanted } from './prepared.js';
 import { ArchivedWalk, type Strand } from './strand.js';
+import { withoutVersions } from './versions.js';
 import { Walk } from './walk.js';
 import { timeSieve } from './written.js';
 
@@ -55,7 +56,8 @@ export class Reading {
             const end = mapUntil === null ? null : performance.now() + STEP_MS;
             const { ranges, isWhole } = origin.zones.ranges(db, table, filter, place, end);
             if (!isWhole && mapUntil !== null && performance.now() < mapUntil) return null;
-            const plan = planQuery(db, table, filter, context, ranges);
+            const without = origin.name === 'auditd' ? withoutVersions(db, filter) : null;
+            const plan = planQuery(db, table, filter, { ...context, without }, ranges);
             const archived = shelf?.highestId(origin.name) ?? 0;
             const snapshot = Math.min(Math.max(highest, archived), most);
             const found = { origin, table, snapshot, plan, isMapped: isWhole, first: null };

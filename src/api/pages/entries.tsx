@@ -166,6 +166,7 @@ function Body({ entry, written, budget }: { entry: Entry; written: View['written
             <Json value={entry.details} href={href} budget={budget} />
           </details>
         )}
+        {entry.versions === undefined ? null : <Versions of={entry.versions} budget={budget} />}
         <p class="only">
           Show only{' '}
           {only
@@ -177,6 +178,32 @@ function Body({ entry, written, budget }: { entry: Entry; written: View['written
         </p>
       </div>
     </div>
+  );
+}
+
+/** What an edited row was in between, and what it is: the entry above has the row as it is now. */
+function Versions({ of, budget }: { of: readonly Entry[]; budget: number }) {
+  return (
+    <details class="all" id={`v-${of[0]?.id.replace(':', '-')}`}>
+      <summary>{of.length === 1 ? 'Edited once' : `Edited ${of.length} times`}</summary>
+      <ol>
+        {of.map((version) => (
+          <li>
+            <p>
+              <bdi>{visible(version.id, 40)}</bdi>: <bdi>{visible(version.action, 80)}</bdi>,{' '}
+              <bdi>{visible(version.ip_address ?? 'no address', 60)}</bdi>
+            </p>
+            {version.details === null ? null : (
+              <Json
+                value={version.details}
+                href={`/api/audit-log/${encodeURIComponent(version.id)}`}
+                budget={budget}
+              />
+            )}
+          </li>
+        ))}
+      </ol>
+    </details>
   );
 }
 

@@ -1,0 +1,84 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { config as schema } from '../../src/config/schema.js';
+import { Engine } from '../../src/query/engine.js';
+import type { Entry } from '../../src/query/entry.js';
+import { EVERYTHING, type Filter } from '../../src/query/filter.js';
+import { ShippingRig } from '../shipping/rig.js';
+import { exported } from './tables.js';
+
+let rig: ShippingRig;
+let engine: Engine;
+let edited: string[];
+
+beforeEach(async () => {
+  rig = new ShippingRig();
+  await rig.start();
+  rig.append(5);
+  await rig.settle();
+  edited = [];
+  for (const action of ['update', 'auth.login_failure', 'auth.login_failure']) {
+    edited.push(rig.change(2, action));
+    await rig.settle();
+  }
+  const { source, redact } = schema.parse({ source: { database: rig.database } });
+  engine = new Engine({ ...source, redact, stateDatabase: rig.stateDatabase, server: 'here' });
+});
+afterEach(async () => {
+  engine.close();
+  await rig.close();
+});
+
+function page(filter: Partial<Filter> = {}) {
+  const request = { page: 1, limit: 50, cursor: null, count: 'all', timeLimit: 60_000 } as const;
+  return engine.page({ ...request, filter: { ...EVERYTHING, ...filter } });
+}
+
+const contents = (entries: readonly Entry[] = []) => entries.map(({ details }) => JSON.stringify(details));
+
+describe('a row that was edited', () => {
+  it('counts once, as it is now, in pages, totals, statistics and exports', () => {
+    const { entries, total } = page();
+    expect(total).toBe(5);
+    expect(entries.map(({ id }) => id).toSorted()).toEqual([1, 2, 3, 4, 5].map((id) => `postern:${id}`));
+    expect(page({ action: 'auth.login_failure' })).toMatchObject({
+      total: 1,
+      entries: [{ id: 'postern:2' }],
+    });
+    const stats = engine.stats(EVERYTHING, 10, 60_000);
+    expect(stats).toMatchObject({ total: 5, failed_logins: 1, failures: 1 });
+    expect(exported(engine, EVERYTHING).trim().split('\n').length).toBe(5);
+  });
+
+  it('shows its versions with it, in their order', () => {
+    const two = page().entries.find(({ id }) => id === 'postern:2');
+    expect(contents(two?.versions)).toEqual(edited);
+    expect(two?.versions?.map(({ id, action }) => [id, action])).toEqual([
+      ['auditd:1', 'daemon.row_edited'],
+      ['auditd:2', 'auth.login_failure'],
+      ['auditd:3', 'daemon.row_edited'],
+    ]);
+    expect(page().entries.filter(({ versions }) => versions !== undefined).length).toBe(1);
+    const request = { page: 1, limit: 50, cursor: null, count: 'some', timeLimit: 60_000 } as const;
+    const text = new TextDecoder().decode(engine.text({ ...request, filter: EVERYTHING }, 'json').bytes);
+    expect(JSON.parse(text).entries).toEqual(page().entries);
+  });
+
+  it("has its versions as rows of the daemon's own table for those who ask for that, or for edits", () => {
+    expect(page({ source: 'auditd' }).entries.map(({ id }) => id)).toEqual([
+      'auditd:3',
+      'auditd:2',
+      'auditd:1',
+    ]);
+    expect(page({ action: 'daemon.row_edited' }).total).toBe(2);
+  });
+
+  it('has none of another history', async () => {
+    await rig.stop();
+    rig.sql('DELETE FROM audit_log; DELETE FROM sqlite_sequence');
+    rig.append(3);
+    await rig.start();
+    await rig.settle();
+    expect(page().entries.flatMap(({ versions }) => versions ?? [])).toEqual([]);
+    expect(page().total).toBe(3);
+  });
+});
