@@ -1,7 +1,10 @@
 import { createHmac } from 'node:crypto';
 import { isCanonicalJson } from './canonical-json.js';
+import { COMMAND_HINT } from './secret-commands.js';
+import { FORM_HINT, FORM_SIGNS } from './secret-forms.js';
+import { createJsonMask } from './secret-json.js';
 import { createSecretNames } from './secret-names.js';
-import { maskText, TEXT_HINT, TEXT_SIGNS } from './secret-text.js';
+import { createTextMask } from './secret-text.js';
 
 const MASK = '***';
 const COVERED = /^(?:\*\*\*|hmac:[0-9a-f]{16})$/;
@@ -10,12 +13,6 @@ const DEEPEST = 16;
 /** Whole numbers of 16 and more digits, and exponents of 3 and more, that a double may not hold. */
 const BIG_NUMBER = /[:,[]\s*-?(?:\d{16}|\d+(?:\.\d+)?[eE][+-]?\d{3})/;
 const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
-
-/** In `{ "key": "smtp_password", "value": "…" }` the one names what the other is. */
-const NAMING = ['key', 'name', 'setting', 'field', 'property', 'option', 'header', 'path', 'parameter'];
-const NAMED =
-  /^(?:old|new|previous|current)?[_-]?(?:value|values|val|data|content)$|^(?:old|new|from|to|before|after|previous|current)$/i;
-const IDENTIFIER = /^[\w./-]{1,64}$/;
 
 export interface RedactionOptions {
   /** Further names of secrets. */
@@ -44,38 +41,19 @@ export type Redactor = (details: string | null) => string | null;
 export function createRedactor(options: RedactionOptions): Redactor {
   const names = createSecretNames(options.keys);
   const cover = coverBy(options);
-  const hint = new RegExp(`${names.hint}|${TEXT_HINT}`, 'i');
+  const hint = new RegExp([names.hint, FORM_HINT, COMMAND_HINT].join('|'));
   /** Whether to look closely. A backslash may hide a letter of a name, or JSON inside of a string. */
   const isSuspicious = (text: string): boolean =>
-    hint.test(text) || text.includes('\\') || TEXT_SIGNS.some((sign) => text.includes(sign));
-
-  const walk = (value: unknown, inString: boolean): unknown => {
-    if (typeof value === 'string') return maskString(value, inString);
-    if (typeof value !== 'object' || value === null) return value;
-    if (Array.isArray(value)) return value.map((item) => walk(item, inString));
-    const entries = Object.entries(value);
-    const named = entries.some(([key, item]) => namesSecret(key, item));
-    // fromEntries defines members: a key `__proto__` stays a key.
-    return Object.fromEntries(
-      entries.map(([key, item]) => {
-        const secret = names.isSecret(key) || (named && NAMED.test(key));
-        return [key, secret && hides(key, item) ? cover(item) : walk(item, inString)];
-      }),
-    );
-  };
-  const namesSecret = (key: string, value: unknown): boolean =>
-    typeof value === 'string' &&
-    NAMING.includes(key.toLowerCase()) &&
-    IDENTIFIER.test(value) &&
-    names.isSecret(value);
-  const maskString = (text: string, inString: boolean): string => {
-    if (!isSuspicious(text)) return text;
-    const inner = !inString && /^\s*[[{]/.test(text) ? parse(text) : undefined;
-    if (inner === undefined || isDeep(text)) return maskText(text, names.isSecret, cover);
-    const masked = JSON.stringify(walk(inner, true));
-    return masked === JSON.stringify(inner) ? text : masked;
-  };
-  const asText = (text: string): string => JSON.stringify({ text: maskText(text, names.isSecret, cover) });
+    hint.test(text.toLowerCase()) || FORM_SIGNS.some((sign) => text.includes(sign)) || text.includes('\\');
+  const maskString = createTextMask(names, cover);
+  const walk = createJsonMask({
+    names,
+    cover,
+    isSuspicious,
+    maskString,
+    parse: (text) => (isDeep(text) ? undefined : parse(text)),
+  });
+  const asText = (text: string): string => JSON.stringify({ text: maskString(text) });
 
   return (details) => {
     if (details === null || details === '') return null;
@@ -83,7 +61,7 @@ export function createRedactor(options: RedactionOptions): Redactor {
     if (!suspicious && isCanonicalJson(details, DEEPEST)) return details; // as most are: what follows would give the same
     const value = parse(details);
     if (value === undefined || isDeep(details)) return asText(details);
-    if (suspicious) return JSON.stringify(walk(asObject(exactly(details, value)), false));
+    if (suspicious) return JSON.stringify(walk(asObject(exactly(details, value))));
     const compact = JSON.stringify(asObject(value));
     return compact === details ? compact : JSON.stringify(asObject(exactly(details, value)));
   };
@@ -97,12 +75,6 @@ function coverBy({ mode, hmacKey }: RedactionOptions): (secret: unknown) => stri
     if (COVERED.test(text)) return text;
     return `hmac:${createHmac('sha256', hmacKey).update(text).digest('hex').slice(0, 16)}`;
   };
-}
-
-/** True, false, 0, 1, null and empty text say nothing secret, nor does the number of tokens. */
-function hides(key: string, value: unknown): boolean {
-  if (typeof value === 'number') return value !== 0 && value !== 1 && !/[^s]s$/i.test(key);
-  return value !== null && value !== '' && typeof value !== 'boolean';
 }
 
 function asObject(value: unknown): unknown {

@@ -5,13 +5,18 @@ export const secretNames: readonly string[] = [
   'passphrase',
   'passcode',
   'pwd',
+  'pw',
   'secret',
   'token',
   'credential',
   'authorization',
   'auth header',
   'cookie',
+  'csrf',
+  'xsrf',
+  'psk',
   'session id',
+  'sess id',
   'session key',
   'api key',
   'access key',
@@ -30,12 +35,23 @@ export const secretNames: readonly string[] = [
   'ssl key',
   'tls key',
   'ssh key',
+  'priv key',
+  'hmac key',
+  'auth key',
+  'app key',
+  'application key',
+  'consumer key',
+  'webhook key',
+  'storage key',
   'key pem',
   'recovery code',
   'backup code',
   'verification code',
+  'access code',
+  'security code',
   'otp code',
   'mfa code',
+  'pin code',
   'smtp pass',
   'mail pass',
   'db pass',
@@ -43,16 +59,20 @@ export const secretNames: readonly string[] = [
   'admin pass',
   'auth pass',
   'basic pass',
+  'bind pass',
+  'root pass',
+  'redis pass',
+  'require pass',
   'ldap pass',
   'pass word',
   'pass phrase',
   'basic auth',
 ];
 /** Secret as a whole key alone: as parts of others (`proxy_pass`, `mapping`, `session_timeout`) they are none. */
-const WHOLE: readonly string[] = ['pass', 'pin', 'otp', 'totp', 'salt', 'pepper', 'session', 'jwt', 'psk'];
+const WHOLE: readonly string[] = ['pass', 'pin', 'otp', 'totp', 'salt', 'pepper', 'session', 'jwt'];
 /** Also found at the end of a word that is written together: `smtppassword`, `accesstoken`. */
 const ENDINGS =
-  /(?:passwords?|passwd|passphrase|secrets?|tokens?|apikeys?|privatekey|secretkey|accesskey|credentials?|cookies?)$/;
+  /(?:passwords?|passwd|passphrase|secrets?|tokens?|apikeys?|privatekey|privkey|secretkey|accesskey|authkey|credentials?|cookies?|sessionid|sessid|pincode|requirepass)$/;
 /** And these at its beginning: `passwordhash`. */
 const BEGINNINGS = /^(?:password|passwd|passphrase)/;
 
@@ -62,24 +82,42 @@ const ABOUT = new Set(
     'id ids name names label description type kind algorithm method scheme scope scopes count counts total number ' +
     'length size min max strength score policy rule rules required enabled disabled set present exists valid status state ' +
     'created updated changed modified deleted revoked issued used expired at in on by date time expires expiry expiration ttl ' +
-    'lifetime timeout age days hours minutes seconds url uri endpoint domain path file filename version'
+    'lifetime timeout age days hours minutes seconds url uri endpoint domain path file filename version flags provider prompt ' +
+    'stdin'
   ).split(' '),
 );
 
 /** Longest key that is looked at word by word; what is longer is no name, and is taken for a secret where it has such a word. */
 const LONGEST = 256;
 const REMEMBERED = 1_000;
+/** What may be a name where a name stands as a value. */
+const AS_VALUE = /^[\p{L}\p{N}_ ./:$-]+$/u;
+const LONGEST_VALUE = 64;
 
-/** One of these is in every name above. */
-const STEMS = 'pass|pwd|secret|token|key|cred|auth|cookie|session|code|otp|pin|salt|pepper|jwt|psk';
+/**
+ * One of these is in every name above, in lower case. Their first letters are few on purpose: at each place of a text an expression
+ * asks first whether one of them stands there, and a further one that is frequent in texts (l, m) made it take twice the time.
+ */
+const STEMS = 'p(?:ass|w|in|epper|sk)|s(?:ecret|ess|alt|rf)|token|key|c(?:red|o(?:okie|de))|auth|otp|jwt';
+
+export interface KeyMeaning {
+  readonly isSecret: boolean;
+  /** See SecretNames.isNamed. */
+  readonly isNamed: boolean;
+  /** `settingKey` → key */
+  readonly lastWord: string;
+  /** Letters, digits, `_`, `.` and `-` alone: it holds no secret itself. */
+  readonly isPlain: boolean;
+}
 
 export interface SecretNames {
   /** Is what stands under this key a secret? Case and separators do not count. */
   readonly isSecret: (key: string) => boolean;
-  /**
-   * Source of a regular expression (flag `i`) that finds every text that has such a key, and others. Each alternative costs 8 ns
-   * for 100 characters; the exact names would cost three times as much as all of these.
-   */
+  /** Does this text, where a name stands as a value, name a secret? `smtp password` does, `Password reset mail` does not. */
+  readonly isNamed: (text: string) => boolean;
+  /** What a key says. */
+  readonly meaningOf: (key: string) => KeyMeaning;
+  /** Source of a regular expression that finds every text in lower case that has such a key, and others. */
   readonly hint: string;
 }
 
@@ -87,7 +125,7 @@ export interface SecretNames {
 export function createSecretNames(added: readonly string[]): SecretNames {
   const own = added.map((name) => wordsOf(name).map(singular)).filter((name) => name.length > 0);
   const names = secretNames.map((name) => name.split(' ').map(singular));
-  const known = new Map<string, boolean>();
+  const known = new Map<string, KeyMeaning>();
 
   const decide = (key: string): boolean => {
     const words = wordsOf(key.slice(0, LONGEST));
@@ -100,15 +138,32 @@ export function createSecretNames(added: readonly string[]): SecretNames {
       words.some((word, at) => (ENDINGS.test(word) || BEGINNINGS.test(word)) && isAsked(plain, at + 1, last))
     );
   };
+  /** In words with spaces a secret's name is the end of them. */
+  const ends = (text: string): boolean => {
+    const words = wordsOf(text);
+    const plain = words.map(singular);
+    return (
+      [...names, ...own].some((name) => endOf(plain, name) === plain.length) ||
+      WHOLE.some((name) => words.length === 1 && name === words[0]) ||
+      ENDINGS.test(words.at(-1) ?? '')
+    );
+  };
+  const meaningOf = (key: string): KeyMeaning => {
+    const before = known.get(key);
+    if (before !== undefined) return before;
+    // Of a long key what its end says.
+    const lastWord = wordsOf(key.slice(-LONGEST)).at(-1) ?? '';
+    const isSecret = decide(key);
+    const isNamed = AS_VALUE.test(key) && (key.includes(' ') ? ends(key) : isSecret);
+    const meaning = { isSecret, isNamed, lastWord, isPlain: /^[\w.-]*$/.test(key) };
+    if (known.size >= REMEMBERED) known.clear();
+    if (key.length <= LONGEST) known.set(key, meaning);
+    return meaning;
+  };
   return {
-    isSecret: (key) => {
-      const before = known.get(key);
-      if (before !== undefined) return before;
-      const secret = decide(key);
-      if (known.size >= REMEMBERED) known.clear();
-      if (key.length <= LONGEST) known.set(key, secret);
-      return secret;
-    },
+    isSecret: (key) => meaningOf(key).isSecret,
+    isNamed: (text) => text.length <= LONGEST_VALUE && meaningOf(text).isNamed,
+    meaningOf,
     hint: [STEMS, ...own.map(longest)].join('|'),
   };
 }

@@ -1,58 +1,136 @@
-/** Blocks of private keys in PEM; one that was cut off goes to the end. */
-const PEM =
-  /-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|$)/g;
-/** `https://user:secret@host`. */
-const IN_URL = /(:\/\/[^/\s:@"']{0,256}:)([^/\s@"']{1,1024})(?=@)/g;
-/** Headers: all of the line, as their values have spaces. */
-const HEADER = /((?:authorization|cookie)\s{0,8}[:=]\s{0,8})([^\s"'\\][^\r\n]*)/gi;
-const SCHEME = /(\b(?:bearer|basic|digest)\s{1,8})([\w.~+/=-]{8,})/gi;
-/** Password hashes of crypt(3) and JSON Web Tokens, under whatever name. */
-const HASH = /\$(?:2[abxy]?|5|6|y|argon2(?:id?|d))\$[\w./$,=+-]{8,}/g;
-const JWT = /\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*/g;
-/**
- * `name=`, `name: `, `"name":`, also with escaped quotes. Tried at the beginnings of words only and with bounds, so that a text
- * takes time in proportion to its length.
- */
-const ASSIGNMENT = /(?<![\p{L}\p{N}_.-])([\p{L}\p{N}_.-]{1,128})\\*["']?\s{0,8}[:=]\s{0,8}/gu;
-/** What is assigned: up to the end of its quotes, all of the rest if it is a list or object (this is no JSON), else a word. */
-const VALUE = /"(?:[^"\\]|\\[\s\S])*"?|'[^']*'?|(\\+["'])[\s\S]*?(?:\1|$)|[{[][\s\S]*|[^\s,;&"'\\{}[\]]+/y;
+import { type Cover, Covering } from './cover.js';
+import { maskCommands } from './secret-commands.js';
+import { maskForms, maskFormsWithSigns } from './secret-forms.js';
+import type { SecretNames } from './secret-names.js';
+import { coverWithoutSign } from './secret-signs.js';
+import {
+  behindClosing,
+  behindOperator,
+  behindQuote,
+  depthBefore,
+  endOfLine,
+  endOfQuoted,
+  type Place,
+  quotedAt,
+  saysNothing,
+  skipBlanks,
+  valueAt,
+  wordAt,
+} from './secret-values.js';
 
-/** Source of a regular expression (flag `i`) that finds texts with a form that has neither a name nor one of the signs. */
-export const TEXT_HINT = 'bearer|basic|digest|eyj';
-/** Of a password in a URL, and of a password hash. */
-export const TEXT_SIGNS = ['@', '$'] as const;
+/** Longest run of letters that is taken for a name. */
+const LONGEST_NAME = 128;
+/** Headers whose values have spaces. */
+const HEADER = /(?:authorization|cookies?)$/i;
+/** `password: 'old' -> 'new'` */
+const ARROW = /[ \t]{0,8}(?:[-=]>|→)[ \t]{0,8}/y;
+const PORT = /\d{1,5}(?=$|[\s/;,"'?#)])/y;
 
 /**
- * The text with the obvious secrets in it covered. What has no name, form or mark of a secret can't be told from other
- * text, and stays.
+ * The text with the obvious secrets in it covered: those with a form of their own (secret-forms.ts), those of commands
+ * (secret-commands.ts), and what stands behind the name of a secret, with `:` or `=` between, or as configuration files, options and
+ * markup have it (secret-signs.ts). What has no name, form or mark of a secret can't be told from other text, and stays.
+ * The work grows with the length of the text, whatever is in it.
  */
-export function maskText(
-  text: string,
-  isSecret: (key: string) => boolean,
-  cover: (secret: string) => string,
-): string {
-  const covered = text
-    .replace(PEM, cover)
-    .replace(IN_URL, (_, before: string, secret: string) => before + cover(secret))
-    .replace(HEADER, (_, name: string, secret: string) => name + cover(secret))
-    .replace(SCHEME, (_, scheme: string, secret: string) => scheme + cover(secret))
-    .replace(HASH, cover)
-    .replace(JWT, cover);
-  let masked = '';
-  let done = 0;
-  for (const { 0: assignment, 1: name = '', index } of covered.matchAll(ASSIGNMENT)) {
-    if (index < done || !isSecret(name)) continue;
-    VALUE.lastIndex = index + assignment.length;
-    const [value] = VALUE.exec(covered) ?? [];
-    if (value === undefined) continue;
-    masked += covered.slice(done, index + assignment.length) + coverQuoted(value, cover);
-    done = index + assignment.length + value.length;
-  }
-  return masked + covered.slice(done);
+export function createTextMask(names: SecretNames, cover: Cover): (text: string) => string {
+  const stems = new RegExp(names.hint, 'g');
+  const stemsInAnyCase = new RegExp(names.hint, 'gi');
+
+  const maskNamed = (text: string): string => {
+    const covering = new Covering(text, cover);
+    const lower = text.toLowerCase();
+    const isAligned = lower.length === text.length;
+    const [expression, searched] = isAligned ? [stems, lower] : [stemsInAnyCase, text];
+    expression.lastIndex = 0;
+    for (let found = expression.exec(searched); found !== null; found = expression.exec(searched)) {
+      const word = wordAt(text, found.index, covering.done);
+      if (word.to - word.from <= LONGEST_NAME) coverBehind(covering, word, names);
+      expression.lastIndex = Math.max(word.to, found.index + 1, covering.done);
+    }
+    return covering.result();
+  };
+  return (text) => maskForms(maskNamed(maskCommands(maskFormsWithSigns(text, cover), cover)), cover);
 }
 
-/** Covers what stands between the quotes, if there are any; words that say nothing secret stay. */
-function coverQuoted(value: string, cover: (secret: string) => string): string {
-  const [, quote = '', inner = value, end = ''] = /^(\\*["'])([\s\S]*?)(\1?)$/.exec(value) ?? [];
-  return /^(?:true|false|null|[01])?$/.test(inner) ? value : quote + cover(inner) + end;
+function coverBehind(covering: Covering, word: Place, names: SecretNames): void {
+  const { text } = covering;
+  const behind = behindOperator(text, behindClosing(text, word.to));
+  const name = text.slice(word.from, word.to);
+  if (behind === -1) {
+    if (!coverNext(covering, word, name, names)) coverWithoutSign(covering, word, name, names);
+  } else if (names.isSecret(name) || names.isNamed(`${wordBefore(text, word.from)} ${name}`)) {
+    coverAssigned(covering, word, HEADER.test(name), behind);
+  } else coverWithoutSign(covering, word, name, names);
+}
+
+/** `Session ID: …`: the name is this word and the next. */
+function coverNext(covering: Covering, word: Place, name: string, names: SecretNames): boolean {
+  const { text } = covering;
+  if (text[word.to] !== ' ') return false;
+  const next = wordAt(text, word.to + 1, word.to + 1);
+  if (next.to - next.from > LONGEST_NAME || next.to === next.from) return false;
+  const behind = behindOperator(text, behindClosing(text, next.to));
+  if (behind === -1 || !names.isNamed(`${name} ${text.slice(next.from, next.to)}`)) return false;
+  coverAssigned(covering, word, false, behind);
+  return true;
+}
+
+function wordBefore(text: string, from: number): string {
+  if (text[from - 1] !== ' ') return '';
+  const before = /[^\s"'`,;:=(){}[\]]{1,32} $/.exec(text.slice(Math.max(0, from - 33), from));
+  return before === null ? '' : before[0].slice(0, -1);
+}
+
+function coverAssigned(covering: Covering, word: Place, isHeader: boolean, at: number): void {
+  const { text } = covering;
+  if (text.startsWith('://', word.from - 3)) {
+    PORT.lastIndex = at;
+    if (PORT.test(text)) return; // a host and its port
+  }
+  const place = valueBehind(text, word, isHeader, at);
+  if (saysNothing(text.slice(place.from, Math.min(place.to, place.from + 8)))) return;
+  covering.piece(place.from, place.to);
+  ARROW.lastIndex = behindQuote(text, place);
+  if (!ARROW.test(text)) return;
+  const next = valueAt(text, ARROW.lastIndex);
+  covering.piece(next.from, next.to);
+}
+
+function valueBehind(text: string, word: Place, isHeader: boolean, at: number): Place {
+  const quoted = quotedAt(text, at);
+  if (quoted !== null) return quoted;
+  if (isHeader) {
+    const depth = depthBefore(text, word.from);
+    if (depth === -1) return { from: at, to: endOfLine(text, at) };
+    return { from: at, to: endOfQuoted(text, at, text.charCodeAt(word.from - 1), depth, true) };
+  }
+  return blockAt(text, word.from, at) ?? valueAt(text, at);
+}
+
+const BLOCK = /(?:[|>][-+\d]{0,2}[ \t]*)?(?:\r?\n)(?=[ \t]|- )/y;
+
+/** What is indented further than its name, on the lines below it: YAML. */
+function blockAt(text: string, name: number, at: number): Place | null {
+  BLOCK.lastIndex = at;
+  if (!BLOCK.test(text)) return null;
+  const indent = indentOf(text, name);
+  const from = BLOCK.lastIndex;
+  let to = from;
+  for (let line = from; line < text.length; ) {
+    const first = skipBlanks(text, line);
+    const end = endOfLine(text, first);
+    const isInside = first - line > indent || (first - line === indent && text.startsWith('- ', first));
+    if (end > first && !isInside) break;
+    if (end > first) to = end;
+    line = end + 1;
+  }
+  return to > from ? { from: skipBlanks(text, from), to } : null;
+}
+
+const DEEPEST_INDENT = 200;
+
+function indentOf(text: string, name: number): number {
+  const before = text.slice(Math.max(0, name - DEEPEST_INDENT), name);
+  const start = before.lastIndexOf('\n') + 1;
+  return skipBlanks(before, start) - start;
 }

@@ -229,7 +229,9 @@ export const config = z.strictObject({
         .describe('mask writes ***; hmac a keyed hash, so that equal secrets stay comparable.'),
     })
     .prefault({})
-    .describe('What is hidden in the details of an event before it leaves the table.'),
+    .describe(
+      'What is hidden in the details of an event before it leaves the table: docs/SOURCE.md, Secrets.',
+    ),
   min_free: size
     .prefault('1G')
     .describe(

@@ -1,0 +1,26 @@
+/** Makes what stands in place of a secret. */
+export type Cover = (secret: string) => string;
+
+/** A text of which pieces are covered, from its beginning to its end. */
+export class Covering {
+  private parts = '';
+  /** Behind the last piece that was covered. */
+  done = 0;
+
+  constructor(
+    readonly text: string,
+    private readonly cover: Cover,
+  ) {}
+
+  /** Covers from `from` to `to`; nothing of what is covered already. */
+  piece(from: number, to: number): void {
+    const start = Math.max(from, this.done);
+    if (to <= start) return;
+    this.parts += this.text.slice(this.done, start) + this.cover(this.text.slice(start, to));
+    this.done = to;
+  }
+
+  result(): string {
+    return this.done === 0 ? this.text : this.parts + this.text.slice(this.done);
+  }
+}
