@@ -71,7 +71,12 @@ export const ban = z
   .meta({ id: 'Ban' });
 
 export const bans = z.strictObject({ bans: z.array(ban) }).meta({ id: 'Bans' });
-export const unbanned = z.strictObject({ unbanned: z.string() });
+export const unbanned = z.strictObject({
+  unbanned: z.string().describe('As asked for.'),
+  lifted: z
+    .array(z.string())
+    .describe('What fail2ban had banned: the address, or the network that it lies in.'),
+});
 
 export const token = z
   .strictObject({

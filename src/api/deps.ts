@@ -16,9 +16,10 @@ export interface BansPort {
   list(): Promise<readonly Ban[]>;
   /**
    * @param by who wants it, for the record
+   * @returns what was lifted: this ban, or that on the network that the address lies in
    * @throws AuditdError `NOT_FOUND` if there is no such ban, `USAGE` if it is no address, `FAIL2BAN_FAILED`
    */
-  unban(address: string, by: string): Promise<void>;
+  unban(address: string, by: string): Promise<string[]>;
 }
 
 /** All that the routes and pages know of the rest. */

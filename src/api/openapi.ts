@@ -81,7 +81,8 @@ export const OPERATIONS: readonly Operation[] = [
     method: 'delete',
     path: '/api/bans/{ip}',
     summary: 'Lift a ban',
-    description: 'Of an address or a network, as it is listed. A slash is written %2F.',
+    description:
+      'Of an address or a network, as it is listed, or of the network that the address lies in. A slash is written %2F.',
     scope: 'admin',
     query: noParameters,
     inPath: { ip: 'Address or network.' },

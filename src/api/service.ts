@@ -134,10 +134,7 @@ export class ApiService {
       metrics: this.metrics,
       bans: {
         list: bans.list,
-        unban: async (address, by) => {
-          onUnban(address, by);
-          await bans.unban(address);
-        },
+        unban: (address, by) => bans.unban(address, (ban) => onUnban(ban, by)),
       },
       subscribe: (listener) => this.live.subscribe(listener),
       config: config.api,

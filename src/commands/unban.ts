@@ -19,15 +19,17 @@ Examples:
   $ sudo postern-auditd unban 2001:db8:1:2::/64`,
     )
     .action(async (addresses: readonly string[], options: { config?: string }) => {
-      const [{ loadConfig }, { unban }] = await Promise.all([
+      const [{ loadConfig }, { liftedWords, unban }] = await Promise.all([
         import('../config/load.js'),
         import('../fail2ban/client.js'),
       ]);
       const { jail } = loadConfig(options.config ?? null, process.env).config.fail2ban;
       for (const address of addresses) {
         const lifted = await unban(jail, address);
-        for (const each of lifted) process.stdout.write(`${each} is no longer banned in jail ${jail}\n`);
-        if (lifted.length > 0) continue;
+        if (lifted.length > 0) {
+          process.stdout.write(`${liftedWords(address, lifted, ` in jail ${jail}`)}\n`);
+          continue;
+        }
         process.stderr.write(
           `postern-auditd: ${address} is not banned in jail ${jail}. See: postern-auditd bans\n`,
         );

@@ -64,13 +64,20 @@ export async function fail2banBans(jail: string, run: Run = spawn): Promise<Ban[
 /**
  * Lifts the ban on an address or network, or on the networks that the address is in.
  *
+ * @param about is told of each ban before it is lifted
  * @returns what was unbanned; empty if there was no such ban
  * @throws AuditdError USAGE if `address` is neither; FAIL2BAN_FAILED
  */
-export async function unban(jail: string, address: string, run: Run = spawn): Promise<string[]> {
+export async function unban(
+  jail: string,
+  address: string,
+  run: Run = spawn,
+  about: (ban: string) => void = () => undefined,
+): Promise<string[]> {
   requireAddress(address);
   const { banned } = await fail2banStatus(jail, run);
   const hit = bansOn(address, banned);
+  for (const ban of hit) about(ban);
   if (hit.length > 0) await client(jail, ['set', jail, 'unbanip', ...hit], run);
   return hit;
 }
@@ -82,6 +89,17 @@ export function requireAddress(text: string): void {
     'USAGE',
     `${JSON.stringify(text)} is not an address. Give one as \`postern-auditd bans\` lists it.`,
   );
+}
+
+/** What was lifted, in a sentence: who asked for an address must know that it was banned with its network. */
+export function liftedWords(address: string, lifted: readonly string[], where = ''): string {
+  return lifted
+    .map((ban) =>
+      ban === address
+        ? `${ban} is no longer banned${where}`
+        : `${ban}, the network that ${address} lies in, is no longer banned${where}`,
+    )
+    .join('; ');
 }
 
 /** Of the bans those on this address or network, or on networks that the address is in. */

@@ -80,6 +80,27 @@ export function loginFindings(
   return findings;
 }
 
+/**
+ * Warns of banned networks out of which somebody has logged in of late: who shares an attacker's /64 is locked out with him.
+ *
+ * @param counts successful logins by address
+ * @param banned what fail2ban has banned
+ */
+export function bannedLogins(counts: readonly LoginCount[], banned: readonly string[]): Finding[] {
+  return banned
+    .filter((entry) => entry.includes('/'))
+    .flatMap((network): Finding[] => {
+      const set = new NetworkSet([network]);
+      const inside = counts.filter(({ address, logins }) => logins > 0 && set.contains(address));
+      if (inside.length === 0) return [];
+      const names = inside.slice(0, SHOWN).map(({ address }) => address);
+      const more = inside.length > SHOWN ? ` and ${inside.length - SHOWN} more` : '';
+      const what = `${network} is banned, and successful logins came from it: ${names.join(', ')}${more}`;
+      const next = `If they are yours: postern-auditd unban ${network}, and add them to fail2ban.never_ban, which keeps their network from being banned; fail2ban.ipv6_prefix: 128 bans single addresses.`;
+      return [{ level: 'warning', what, next }];
+    });
+}
+
 /** A bridge known to be one, or the first address of a network that containers usually get. */
 function isBridge(address: string, known: NetworkSet): boolean {
   return known.contains(address) || (containers.contains(address) && address.endsWith('.1'));

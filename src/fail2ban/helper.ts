@@ -34,10 +34,11 @@ export interface Jail {
   /**
    * Lifts the bans on an address or network, or on the networks that the address is in.
    *
+   * @param about is told of each ban before it is lifted, named as fail2ban will report it
    * @returns what was unbanned; empty if there was no such ban
    * @throws AuditdError USAGE if `address` is neither; FAIL2BAN_FAILED
    */
-  unban(address: string): Promise<string[]>;
+  unban(address: string, about?: (ban: string) => void): Promise<string[]>;
 }
 
 /** Asks through the helper where its socket is; else fail2ban-client itself, which answers only root. */
@@ -49,7 +50,8 @@ export function createJail(name: string, socket: string = HELPER_SOCKET): Jail {
       const [status, bans] = await Promise.all([fail2banStatus(name), fail2banBans(name)]);
       return { status, bans };
     },
-    unban: async (address) => (helper() ? helperUnban(name, address, socket) : unban(name, address)),
+    unban: async (address, about) =>
+      helper() ? helperUnban(name, address, socket, about) : unban(name, address, undefined, about),
   };
 }
 
@@ -58,11 +60,17 @@ async function helperReport(name: string, socket: string): Promise<JailReport> {
   return { status: parseStatus(status), bans: parseBans(bans) };
 }
 
-async function helperUnban(name: string, address: string, socket: string): Promise<string[]> {
+async function helperUnban(
+  name: string,
+  address: string,
+  socket: string,
+  about?: (ban: string) => void,
+): Promise<string[]> {
   requireAddress(address);
   const { status } = await helperReport(name, socket);
   const lifted: string[] = [];
   for (const ban of bansOn(address, status.banned)) {
+    about?.(ban);
     await ask(name, `unban ${ban}`, socket);
     lifted.push(ban);
   }

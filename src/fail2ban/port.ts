@@ -7,9 +7,10 @@ export function jailBans(name: string) {
   const jail = createJail(name);
   return {
     list: async (): Promise<readonly Ban[]> => (await jail.report()).bans,
-    async unban(address: string): Promise<void> {
-      const lifted = await jail.unban(address);
+    async unban(address: string, about?: (ban: string) => void): Promise<string[]> {
+      const lifted = await jail.unban(address, about);
       if (lifted.length === 0) throw new AuditdError('NOT_FOUND', `${address} is not banned in jail ${name}`);
+      return lifted;
     },
   };
 }

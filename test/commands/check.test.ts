@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Section } from '../../src/commands/check/report.js';
@@ -14,7 +14,7 @@ import { AuditdError } from '../../src/errors.js';
 import { STATE_VERSION } from '../../src/shipping/state.js';
 import { DaemonRig } from '../daemon/rig.js';
 import { run } from './cli.js';
-import { hasFail2ban } from './private-fail2ban.js';
+import { hasFail2ban, PrivateFail2ban } from './private-fail2ban.js';
 
 const plain = createPaint(false);
 
@@ -121,6 +121,42 @@ describe('check', () => {
 
   it.skipIf(!hasFail2ban())('tries the filter on lines that it must match', () => {
     expect(check().of('fail2ban')[0]).toMatch(/^ok: .* matches a failed login, by IPv4 and by IPv6$/);
+  });
+
+  it.skipIf(!hasFail2ban())('warns of a banned network out of which somebody has logged in', () => {
+    const fail2ban = new PrivateFail2ban();
+    try {
+      for (const address of ['2001:db8:1:2::7', '2001:db8:1:3::7'])
+        rig.record({ action: 'auth.login_success', address });
+      fail2ban.client('set', 'posternproxy', 'banip', '2001:db8:1:2::/64', '2001:db8:9::/64');
+      expect(
+        check({ PATH: fail2ban.path })
+          .of('fail2ban')
+          .filter((what) => what.includes('logins came')),
+      ).toEqual([
+        'warning: 2001:db8:1:2::/64 is banned, and successful logins came from it: 2001:db8:1:2::7',
+      ]);
+    } finally {
+      fail2ban.close();
+    }
+  });
+
+  it.each([
+    [
+      '',
+      /^ok: an IPv6 attacker is banned by his \/64 \(.* 64 is the default, which was 128 in earlier releases\)$/,
+    ],
+    ['ipv6_prefix: 128', /^warning: fail2ban\.ipv6_prefix is 128: /],
+    ['banaction: iptables-ipset-proto6', /^warning: banaction iptables-ipset-proto6 takes no networks: /],
+  ])('says whom it bans of an IPv6 attacker: %j', (key, expected) => {
+    writeFileSync(
+      rig.configPath,
+      readFileSync(rig.configPath, 'utf8').replace(
+        'fail2ban: { ',
+        `fail2ban: { ${key === '' ? '' : `${key}, `}`,
+      ),
+    );
+    expect(check().of('fail2ban')).toContainEqual(expect.stringMatching(expected));
   });
 
   it('leaves nothing behind and changes nothing where nothing has run yet', () => {

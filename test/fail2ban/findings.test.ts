@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { type LoginCount, loginFindings } from '../../src/fail2ban/findings.js';
+import { bannedLogins, type LoginCount, loginFindings } from '../../src/fail2ban/findings.js';
 
 const counts = (logins: Record<string, number>): LoginCount[] =>
   Object.entries(logins).map(([address, n]) => ({ address, logins: n }));
@@ -55,4 +55,16 @@ it.each<[string, Record<string, number>, string[], string[], RegExp[]]>([
     expect(finding.what).toMatch(expected[i] ?? /^$/);
     expect(finding.next).toContain('fail2ban.never_ban');
   });
+});
+
+it('warns of a banned network that somebody has logged in from, and of no other ban', () => {
+  const logins = counts({ '2001:db8:1:2::7': 3, '2001:db8:1:3::7': 1, '203.0.113.7': 2 });
+  const found = bannedLogins(logins, ['2001:db8:1:2::/64', '2001:db8:9::/64', '203.0.113.7']);
+  expect(found).toEqual([
+    {
+      level: 'warning',
+      what: '2001:db8:1:2::/64 is banned, and successful logins came from it: 2001:db8:1:2::7',
+      next: expect.stringContaining('postern-auditd unban 2001:db8:1:2::/64'),
+    },
+  ]);
 });

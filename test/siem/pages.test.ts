@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { parse } from 'yaml';
+import { parseAllDocuments } from 'yaml';
 import { parseConfig } from '../../src/config/load.js';
 import { createFormatter } from '../../src/formats/message.js';
 import { createSyslogSink } from '../../src/sinks/syslog/syslog.js';
@@ -69,6 +69,11 @@ describe('the pages about collectors', () => {
   });
 
   it.each(files.filter((name) => /\.(ya?ml|json)$/.test(name)))('%s is well-formed', (file) => {
-    expect(parse(read(`recipes/${file}`))).toBeTypeOf('object');
+    const documents = parseAllDocuments(read(`recipes/${file}`));
+    expect(documents.length).toBeGreaterThan(0);
+    for (const document of documents) {
+      expect(document.errors).toEqual([]);
+      expect(document.toJS()).toBeTypeOf('object');
+    }
   });
 });

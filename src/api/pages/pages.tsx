@@ -1,6 +1,7 @@
 import { Hono } from 'hono';
 import { html } from 'hono/html';
 import { AuditdError, messageOf } from '../../errors.js';
+import { liftedWords } from '../../fail2ban/client.js';
 import type { PageResult } from '../../query/page.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiContext, ApiEnv } from '../env.js';
@@ -93,12 +94,11 @@ async function lift(c: ApiContext, deps: ApiDeps, address: string): Promise<{ go
     return { good: false, text: 'This takes a token of scope admin; yours may only read.' };
   }
   try {
-    await deps.bans.unban(address, identity.name);
-    deps.log.info(
-      { address, by: identity.name },
-      `${address} is no longer banned: ${identity.name} wanted it`,
-    );
-    return { good: true, text: `${address} is no longer banned.` };
+    const by = identity.name;
+    const lifted = await deps.bans.unban(address, by);
+    const words = liftedWords(address, lifted);
+    deps.log.info({ address, lifted, by }, `${words}: ${by} wanted it`);
+    return { good: true, text: `${words}.` };
   } catch (error) {
     if (!(error instanceof AuditdError)) throw error;
     return { good: false, text: messageOf(error) };

@@ -1,6 +1,7 @@
 import { Hono } from 'hono';
 import { NetworkSet, parseAddress } from '../../audit/address.js';
 import { AuditdError } from '../../errors.js';
+import { liftedWords } from '../../fail2ban/client.js';
 import { requireScope } from '../auth.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
@@ -17,9 +18,9 @@ export function bans(deps: ApiDeps): Hono<ApiEnv> {
   app.delete('/api/bans/:ip', requireScope('admin'), async (c) => {
     const address = addressOf(c.req.param('ip'));
     const by = c.var.identity?.name ?? '';
-    await deps.bans.unban(address, by);
-    deps.log.info({ address, by }, `${address} is no longer banned: ${by} wanted it`);
-    return sendJson(c, { unbanned: address });
+    const lifted = await deps.bans.unban(address, by);
+    deps.log.info({ address, lifted, by }, `${liftedWords(address, lifted)}: ${by} wanted it`);
+    return sendJson(c, { unbanned: address, lifted });
   });
   return app;
 }

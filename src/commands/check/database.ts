@@ -19,19 +19,8 @@ const WAITS: ReadonlySet<Look['state']> = new Set(['missing', 'stopped', 'locked
 
 /** Whether the table can be read by this user, and who logs in from where. */
 export function inspectDatabase(config: Config): Finding[] {
-  const { path: privateDirectory, remove } = temporaryDirectory('check');
+  const { source, remove } = open(config);
   try {
-    const source = createPosternSource({
-      config: config.source,
-      server: config.server ?? '',
-      sourceId: '0'.repeat(32),
-      classify: createClassifier(config.source.aliases),
-      redact: () => null,
-      history: { fingerprintOf: () => null },
-      privateDirectory,
-      clock: Date.now,
-      log: pino({ level: 'silent' }),
-    });
     const look = page(source, 0, 1);
     if (look.state !== 'reading') return [waiting(look)];
     const postern = look.postern === 'running' ? '' : ' (Postern is stopped; read from a copy)';
@@ -41,6 +30,33 @@ export function inspectDatabase(config: Config): Finding[] {
   } finally {
     remove();
   }
+}
+
+/** Successful logins in the newest rows, by address; none where the table can't be read. */
+export function recentLogins(config: Config): LoginCount[] {
+  const { source, remove } = open(config);
+  try {
+    const look = page(source, 0, 1);
+    return look.state === 'reading' ? countLogins(source, look.maxId).succeeded : [];
+  } finally {
+    remove();
+  }
+}
+
+function open(config: Config): { source: AuditSource; remove: () => void } {
+  const { path: privateDirectory, remove } = temporaryDirectory('check');
+  const source = createPosternSource({
+    config: config.source,
+    server: config.server ?? '',
+    sourceId: '0'.repeat(32),
+    classify: createClassifier(config.source.aliases),
+    redact: () => null,
+    history: { fingerprintOf: () => null },
+    privateDirectory,
+    clock: Date.now,
+    log: pino({ level: 'silent' }),
+  });
+  return { source, remove };
 }
 
 function page(source: AuditSource, after: number, maxRows: number): Look {
@@ -55,28 +71,39 @@ function waiting(look: Exclude<Look, { state: 'reading' }>): Finding {
 
 /** The warnings of a ban that would lock out others than the attacker. */
 function logins(source: AuditSource, maxId: number, config: Config): Finding[] {
+  const { succeeded, failed, total } = countLogins(source, maxId);
+  const findings = loginFindings(succeeded, config.fail2ban.never_ban, bridges());
+  if (findings.length > 0 || total === 0) return findings;
+  const successes = succeeded.reduce((sum, { logins: number }) => sum + number, 0);
+  const what = `${count(successes, 'login')} and ${count(failed, 'failed login')} in the newest rows; none from an address whose ban would lock out others`;
+  return [{ level: 'ok', what }];
+}
+
+interface Logins {
+  readonly succeeded: LoginCount[];
+  /** Failed ones that have an address. */
+  readonly failed: number;
+  readonly total: number;
+}
+
+function countLogins(source: AuditSource, maxId: number): Logins {
   const counts = new Map<string, number>();
-  const failures = new Map<string, number>();
+  let failed = 0;
   let total = 0;
   for (let after = Math.max(0, maxId - NEWEST); ; ) {
     const look = page(source, after, PAGE);
     if (look.state !== 'reading') break;
     for (const { action, address } of look.events) {
-      const kind = { 'auth.login_success': counts, 'auth.login_failure': failures }[action];
-      if (kind === undefined) continue;
+      if (action !== 'auth.login_success' && action !== 'auth.login_failure') continue;
       total++;
-      if (address !== null) kind.set(address, (kind.get(address) ?? 0) + 1);
+      if (address === null) continue;
+      if (action === 'auth.login_failure') failed++;
+      else counts.set(address, (counts.get(address) ?? 0) + 1);
     }
     after = look.upTo;
     if (!look.more || look.events.length === 0) break;
   }
-  const list: LoginCount[] = [...counts].map(([address, number]) => ({ address, logins: number }));
-  const findings = loginFindings(list, config.fail2ban.never_ban, bridges());
-  if (findings.length > 0 || total === 0) return findings;
-  const failed = [...failures.values()].reduce((sum, number) => sum + number, 0);
-  const succeeded = list.reduce((sum, { logins: number }) => sum + number, 0);
-  const what = `${count(succeeded, 'login')} and ${count(failed, 'failed login')} in the newest rows; none from an address whose ban would lock out others`;
-  return [{ level: 'ok', what }];
+  return { succeeded: [...counts].map(([address, number]) => ({ address, logins: number })), failed, total };
 }
 
 /** Networks of container bridges on this host. */

@@ -6,6 +6,7 @@ import { messageOf } from '../../errors.js';
 import { readLastBans } from '../../fail2ban/bans.js';
 import { type Ban, fail2banStatus, testFilter } from '../../fail2ban/client.js';
 import { missingBans, recordedBans, UNREPORTED_NEXT, unreported } from '../../fail2ban/compare.js';
+import { bannedLogins } from '../../fail2ban/findings.js';
 import { createJail, HELPER_SOCKET } from '../../fail2ban/helper.js';
 import { renderJail } from '../../fail2ban/jail.js';
 import { PROBE_ADDRESSES, probeLines } from '../../fail2ban/probe.js';
@@ -15,6 +16,7 @@ import { PAIR } from '../../sinks/pair.js';
 import type { Finding } from '../../sinks/sink.js';
 import { openLedger } from '../ledger.js';
 import { count } from '../terminal.js';
+import { recentLogins } from './database.js';
 import { splitMessage } from './report.js';
 
 const SETTLED_MS = 30_000;
@@ -146,16 +148,19 @@ function absent(error: unknown): boolean {
   return /is not installed|answers only root/.test(messageOf(error));
 }
 
-async function jail({ fail2ban }: Config, directory: string): Promise<Finding[]> {
+async function jail(config: Config, directory: string): Promise<Finding[]> {
+  const { fail2ban } = config;
   try {
     const status = await fail2banStatus(fail2ban.jail);
     const missing = PAIR.map((name) => join(directory, name)).filter(
       (file) => !status.logFiles.includes(file),
     );
     const what = `jail ${fail2ban.jail} runs: ${count(status.banned.length, 'address', 'addresses')} banned, ${count(status.totalFailed, 'failure')} seen`;
-    if (missing.length === 0) return [{ level: 'ok', what }];
+    const networks = status.banned.filter((entry) => entry.includes('/'));
+    const lockedOut = networks.length === 0 ? [] : bannedLogins(recentLogins(config), networks);
+    if (missing.length === 0) return [{ level: 'ok', what }, ...lockedOut];
     const blind = `jail ${fail2ban.jail} does not read ${missing.join(' and ')}: nobody is banned`;
-    return [{ level: 'error', what: blind, next: 'run install.sh --reconfigure' }];
+    return [{ level: 'error', what: blind, next: 'run install.sh --reconfigure' }, ...lockedOut];
   } catch (error) {
     return [{ level: absent(error) ? 'warning' : 'error', ...splitMessage(messageOf(error)) }];
   }

@@ -1,0 +1,73 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
+import { createClassifier } from '../../src/audit/catalog.js';
+import { config } from '../../src/config/schema.js';
+import { bansOn, parseStatus } from '../../src/fail2ban/client.js';
+import { createFail2banSink } from '../../src/sinks/fail2ban.js';
+import Database from '../../src/sqlite.js';
+import { hasFail2ban, PrivateFail2ban } from '../commands/private-fail2ban.js';
+import { fail2banConfig, NEVER } from '../sinks/local.js';
+import { openSource, reading, request, START, TABLE, temporaryDirectory } from '../source/postern.js';
+
+const there = hasFail2ban();
+if (!there)
+  console.warn('SKIPPED: fail2ban is not installed: who guesses from many addresses of one network');
+
+const ADDRESSES = 60;
+const GUESSES = 4;
+
+describe.skipIf(!there)('who guesses four times from each of 60 addresses of one /64', () => {
+  let fail2ban: PrivateFail2ban;
+  afterEach(() => fail2ban.close());
+
+  /** The guesses as rows of a real table, through reader and sink, before the real fail2ban with its five failures. */
+  async function guess(
+    rules: Record<string, unknown>,
+  ): Promise<{ failed: number; banned: readonly string[] }> {
+    fail2ban = new PrivateFail2ban();
+    fail2ban.client('set', 'posternproxy', 'maxretry', '5');
+    const database = `${temporaryDirectory(onTestFinished)}/posternproxy.db`;
+    const db = new Database(database);
+    db.exec(TABLE);
+    const insert = db.prepare(
+      `INSERT INTO audit_log (created_at, action, resource_type, ip_address) VALUES (datetime('now'), 'login_failed', 'auth', ?)`,
+    );
+    for (let n = 0; n < ADDRESSES * GUESSES; n++) insert.run(`2001:db8:1:2::${(n % ADDRESSES) + 1}`);
+    db.close();
+    const { source } = openSource(database, { classify: createClassifier() });
+    const { events, upTo } = reading(source.look(request(START)));
+    const log = pino({ level: 'silent' });
+    const deps = { name: 'auth', clock: Date.now, minFree: 0, log };
+    const sink = createFail2banSink(
+      fail2banConfig(fail2ban.authDirectory),
+      config.parse({ fail2ban: rules }).fail2ban,
+      deps,
+    );
+    await sink.open(null);
+    await sink.deliver({ source: 'postern', timeline: 1, events, upTo }, NEVER);
+    await sink.close();
+    const deadline = Date.now() + 60_000;
+    for (;;) {
+      const { totalFailed: failed, banned } = parseStatus(fail2ban.client('status', 'posternproxy'));
+      if (failed >= events.length || Date.now() > deadline) return { failed, banned };
+      await sleep(200);
+    }
+  }
+
+  it('has his network banned', async () => {
+    const { failed, banned } = await guess({});
+    expect(failed).toBe(ADDRESSES * GUESSES);
+    expect(banned).toEqual(['2001:db8:1:2::/64']);
+    expect(bansOn('2001:db8:1:2:ffff::1', banned)).toEqual(banned);
+  });
+
+  it('is banned by nobody with ipv6_prefix: 128, nor by an action that takes no networks', async () => {
+    expect(await guess({ ipv6_prefix: 128 })).toEqual({ failed: ADDRESSES * GUESSES, banned: [] });
+    fail2ban.close();
+    expect(await guess({ banaction: 'iptables-ipset-proto6' })).toEqual({
+      failed: ADDRESSES * GUESSES,
+      banned: [],
+    });
+  });
+});
