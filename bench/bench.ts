@@ -1,5 +1,6 @@
 import { api } from './api.js';
 import { backlog } from './backlog.js';
+import { firstBan } from './first-ban.js';
 import { fleet } from './fleet.js';
 import { idle } from './idle.js';
 import { latency } from './latency.js';
@@ -18,6 +19,7 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   syslog,
   api,
   fleet,
+  'first-ban': firstBan,
 };
 
 const wanted = process.argv.slice(2);

@@ -153,7 +153,7 @@ function inShell(database: string, sql: string, mode = '-list'): number {
 }
 
 /** A year of entries of ten kinds. */
-export function fill(db: ReturnType<Rig['open']>['db']): void {
+export function fill(db: ReturnType<Rig['open']>['db'], rows = ROWS): void {
   const kinds = [
     ['login_failure', 'auth'],
     ['login_success', 'auth'],
@@ -178,7 +178,7 @@ export function fill(db: ReturnType<Rig['open']>['db']): void {
   const some = db.transaction((from: number, below: number) => {
     for (let n = from; n < below; n++) {
       const [action, type] = kinds[((n * 7_919) % 97) % kinds.length] ?? kinds[0];
-      const time = new Date(first + (n / ROWS) * YEAR_MS).toISOString().slice(0, 19).replace('T', ' ');
+      const time = new Date(first + (n / rows) * YEAR_MS).toISOString().slice(0, 19).replace('T', ' ');
       const user = (n * 31) % 50;
       const host = `host${n % 1_000}.example.net`;
       const details = `{"domain_names":["${host}"],"forward_port":8080,"enabled":true,"before":{"enabled":false}}`;
@@ -197,7 +197,7 @@ export function fill(db: ReturnType<Rig['open']>['db']): void {
       );
     }
   });
-  for (let from = 0; from < ROWS; from += 100_000) some(from, Math.min(ROWS, from + 100_000));
+  for (let from = 0; from < rows; from += 100_000) some(from, Math.min(rows, from + 100_000));
   for (const { sql } of indexes) db.exec(sql);
   db.pragma('wal_checkpoint(TRUNCATE)');
 }

@@ -184,7 +184,7 @@ describe.skipIf(!able)('fleet-wide bans, with the real fail2ban', () => {
     for (const member of members) {
       const status = await member.until(({ sinks }) => sinks.stream?.lag_events === 0, 'all shipped');
       expect(status.sinks.stream?.cursors).not.toHaveProperty('fleet');
-      expect(status.sinks.auth?.cursors).toHaveProperty('fleet');
+      expect(status.sinks.auth?.looks).toHaveProperty('fleet');
     }
   });
 
