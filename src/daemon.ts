@@ -307,7 +307,13 @@ export class Daemon {
   private warnUnfed(): void {
     for (const { key, why } of needlessKeys(this.loaded.config.sinks)) this.options.log.warn(`${key} ${why}`);
     const unfed = unfedJail(this.loaded.config);
-    if (unfed !== null) this.options.log.warn(`${unfed.what}. ${unfed.next?.replace(/\s*\n\s*/g, ' ')}`);
+    if (unfed !== null)
+      this.options.log.warn(
+        `${unfed.what}. ${unfed.next
+          ?.split('\n')
+          .map((line) => line.trim())
+          .join(' ')}`,
+      );
   }
 
   private replaced(source: SourceName, timeline: number, reason: string, lost: readonly LostRows[]): void {

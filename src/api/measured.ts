@@ -11,7 +11,7 @@ export function measured(metrics: ApiMetrics) {
     const begin = performance.now();
     await next();
     const found = routePath(c, -1);
-    const route = found === '*' || found === '/*' ? 'none' : found.replace(/\{.*\}$/, '');
+    const route = found === '*' || found === '/*' ? 'none' : (found.split('{')[0] ?? '');
     const method = METHODS.has(c.req.method) ? c.req.method : 'other';
     metrics.requests.inc({ method, route, status: String(c.res.status) });
     metrics.duration.observe({ route }, (performance.now() - begin) / 1_000);

@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { isCanonicalJson } from './canonical-json.js';
+import { isNestedDeeper, withExactNumbers } from './json-text.js';
 import { COMMAND_HINT } from './secret-commands.js';
 import { FORM_HINT, FORM_SIGNS } from './secret-forms.js';
 import { createJsonMask } from './secret-json.js';
@@ -10,9 +11,6 @@ const MASK = '***';
 const COVERED = /^(?:\*\*\*|hmac:[0-9a-f]{16})$/;
 /** Elasticsearch refuses objects nested more deeply than 20, of which two are ours; other parsers give up soon after. */
 const DEEPEST = 16;
-/** Whole numbers of 16 and more digits, and exponents of 3 and more, that a double may not hold. */
-const BIG_NUMBER = /[:,[]\s*-?(?:\d{16}|\d+(?:\.\d+)?[eE][+-]?\d{3})/;
-const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
 export interface RedactionOptions {
   /** Further names of secrets. */
@@ -81,46 +79,15 @@ function asObject(value: unknown): unknown {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : { value };
 }
 
-/** Nested deeper than can be shipped. Only a text with that many brackets is read token by token. */
+/** Nested deeper than can be shipped. */
 function isDeep(json: string): boolean {
-  let brackets = 0;
-  for (const bracket of ['{', '[']) {
-    for (let at = json.indexOf(bracket); at !== -1; at = json.indexOf(bracket, at + 1)) {
-      if (++brackets > DEEPEST) return depthOf(json) > DEEPEST;
-    }
-  }
-  return false;
-}
-
-/** Of valid JSON, as far as it matters. */
-function depthOf(json: string): number {
-  let depth = 0;
-  let deepest = 0;
-  for (const [token] of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[[{]|[\]}]/g)) {
-    if (token === '[' || token === '{') deepest = Math.max(deepest, ++depth);
-    else if (token === ']' || token === '}') depth--;
-    if (deepest > DEEPEST) break;
-  }
-  return deepest;
+  return isNestedDeeper(json, DEEPEST);
 }
 
 /** The value of a JSON text, with numbers that a double can't hold as text. */
 function exactly(json: string, value: unknown): unknown {
-  if (!BIG_NUMBER.test(json)) return value;
-  return parse(
-    json.replace(TOKEN, (token) => (token.startsWith('"') || holds(token) ? token : `"${token}"`)),
-  );
-}
-
-function holds(token: string): boolean {
-  const number = Number(token);
-  if (!Number.isFinite(number) || (number === 0 && /^-?[0.]*[1-9]/.test(token))) return false;
-  return (
-    token.length < 16 ||
-    !/^-?\d+$/.test(token) ||
-    String(number) === token ||
-    BigInt(token) === BigInt(number)
-  );
+  const exact = withExactNumbers(json);
+  return exact === json ? value : parse(exact);
 }
 
 function parse(text: string): unknown {

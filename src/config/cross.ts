@@ -73,7 +73,8 @@ function directories(config: Config): Problem[] {
 }
 
 function normalized(path: string): string {
-  return normalize(path).replace(/(?!^)\/+$/, '');
+  const normal = normalize(path);
+  return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal; // there is one at the most
 }
 
 function sinks(config: Config): Problem[] {

@@ -88,9 +88,10 @@ export function found(path: Path, value: unknown): string {
   return quoted(shown.length > LONGEST ? `${shown.slice(0, LONGEST - 1)}…` : shown);
 }
 
-/** `nats://user:password@host` without what stands before the @. */
+/** `nats://user:password@host` without what stands before the last @ of the host's part. */
 export function withoutLogin(text: string): string {
-  return text.replace(/([a-z][a-z0-9+.-]*:\/\/)[^/@\s]*@/gi, '$1***@');
+  const [first = '', ...rest] = text.split('://');
+  return [first, ...rest.map((part) => part.replace(/^[^/\s]*@/, '***@'))].join('://');
 }
 
 /** In quotes, and with whatever moves a terminal's cursor or turns text round written as \u….  */

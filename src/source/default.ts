@@ -2,7 +2,7 @@ import Database from '../sqlite.js';
 
 /** A literal: all that ALTER TABLE … ADD COLUMN takes behind DEFAULT and that is worth knowing. Nothing else is evaluated. */
 const LITERAL =
-  /^\(?\s*(?:'(?:[^']|'')*'|[-+]?\s*(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|x'(?:[0-9a-f]{2})*'|true|false)\s*\)?$/i;
+  /^\(?\s*(?:'(?:[^']|'')*'|(?:[-+]\s*)?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?|x'(?:[0-9a-f]{2})*'|true|false)\s*\)?$/i;
 const PLAIN_TYPE = /^[\w ()0-9,]*$/;
 
 /**
