@@ -28,6 +28,17 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
         },
       },
+      {
+        // What takes too long, or too much disk, for every change: by hand before a release (npm run test:release).
+        test: {
+          name: 'release',
+          include: ['test/**/*.release.ts'],
+          testTimeout: 7_200_000,
+          hookTimeout: 900_000,
+          fileParallelism: false,
+          sequence: { groupOrder: 2 },
+        },
+      },
     ],
   },
 });

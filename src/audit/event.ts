@@ -66,6 +66,8 @@ export declare abstract class AuditEvent {
    * part of the hash and of `details`, so that neither a client can forge it nor an id changes by it.
    */
   abstract get revisionOf(): number | null;
+  /** For people: what the event lacks of its row, and why. Null or left out: nothing. */
+  readonly incomplete?: string | null;
   /** Of a revision: what the edited row says that it is, where `type` is only `daemon.row_edited`. */
   readonly revisedType?: EventType | undefined;
   /** created_at to server as the table holds them, in that order, but for `details`, which is as above. Left out: made by no table. */
@@ -101,6 +103,7 @@ export function copyEvent(event: AuditEvent, changes: EventChanges): AuditEvent 
     details = event.details,
     revisionOf = event.revisionOf,
     revisedType = event.revisedType,
+    incomplete = event.incomplete ?? null,
   } = changes;
   const copy: Required<Omit<EventMembers, 'columns'>> = {
     source,
@@ -122,6 +125,7 @@ export function copyEvent(event: AuditEvent, changes: EventChanges): AuditEvent 
     details,
     revisionOf,
     revisedType,
+    incomplete,
   };
   return copy;
 }

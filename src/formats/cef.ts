@@ -89,7 +89,7 @@ function time(event: AuditEvent): string {
  */
 export function formatCef(event: AuditEvent, options: CefOptions = {}): string {
   const { version = product.version } = options;
-  const truncated = options.truncated === true ? 'cn3Label=Truncated cn3=1 ' : '';
+  const truncated = options.truncated === true || event.incomplete ? 'cn3Label=Truncated cn3=1 ' : '';
   // Trailing spaces of the last value are not kept by receivers: it is one of ours.
   return (
     wholeHeader(event.type, version) +

@@ -51,7 +51,14 @@ let good = true;
  */
 export function writeEcs(event: AuditEvent, into: Buffer, start: number): number {
   const { time, address: ip, type, rawAction, rawAddress, details } = event;
-  if (event.revisionOf !== null || time === null || !Number.isInteger(time) || time < 0 || time > LATEST)
+  if (
+    event.incomplete ||
+    event.revisionOf !== null ||
+    time === null ||
+    !Number.isInteger(time) ||
+    time < 0 ||
+    time > LATEST
+  )
     return -1;
   memory = into;
   at = start;

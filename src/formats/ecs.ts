@@ -39,7 +39,7 @@ export function formatEcs(event: AuditEvent): string {
     `{"@timestamp":"${own}"${head.event}${event.sequence},"id":"${event.id}","ingested":"` +
     `${readTime.milliseconds(ingested)}"}${ip === null ? '' : `,"source":{"ip":"${ip}"}`}${head.message}` +
     `${personOf(event.user, head.preposition, ip)}${server.members},"postern":{"source":"${event.source}","timeline":` +
-    `${event.timeline}${event.revisionOf === null ? '' : `,"revision_of":${event.revisionOf}`},"server":${server.quoted},"action":${quote(event.rawAction)}${resourceOf(event.resource)}` +
+    `${event.timeline}${event.revisionOf === null ? '' : `,"revision_of":${event.revisionOf}`}${event.incomplete ? `,"incomplete":${quote(event.incomplete)}` : ''},"server":${server.quoted},"action":${quote(event.rawAction)}${resourceOf(event.resource)}` +
     `${event.rawAddress === null ? '' : `,"address":${quote(event.rawAddress)}`}` +
     `${time === null ? `,"time_unreadable":${quote(event.rawTime ?? '')}` : ''}${detailsOf(event.details)}}}`
   );

@@ -81,7 +81,7 @@ export function formatLeef(event: AuditEvent, options: LeefOptions = {}): string
     pair('serverName', event.server) +
     `entry=${publicId(event)}^timeline=${event.timeline}^` +
     (event.revisionOf === null ? '' : `revisionOf=${event.revisionOf}^`) +
-    (options.truncated === true ? 'truncated=true^' : '') +
+    (options.truncated === true || event.incomplete ? 'truncated=true^' : '') +
     pair('usrName', event.user.name ?? event.user.email) +
     pair('userId', event.user.id) +
     pair('userEmail', event.user.email) +

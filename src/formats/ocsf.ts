@@ -127,7 +127,8 @@ function actorOf(event: AuditEvent): object | undefined {
  * row as `metadata.original_time`.
  */
 export function formatOcsf(event: AuditEvent, options: OcsfOptions = {}): string {
-  const { truncated = false, brief = false, version = product.version } = options;
+  const { brief = false, version = product.version } = options;
+  const truncated = options.truncated === true || Boolean(event.incomplete);
   const known: OcsfClass | undefined = ocsfClasses[event.type.ocsf.classUid];
   const classUid = known === undefined ? 0 : event.type.ocsf.classUid;
   const { name, category, activities } = known ?? baseEvent;

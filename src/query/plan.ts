@@ -1,5 +1,6 @@
 import type { Database } from 'better-sqlite3';
 import { type Classifier, resourceCategory } from '../audit/catalog.js';
+import { DETAILS_BUDGET } from '../audit/long-details.js';
 import type { ColumnKey } from '../source/columns.js';
 import {
   type Branch,
@@ -201,9 +202,9 @@ function textCondition(table: QueryTable, q: string, { mayPrefilter }: PlanConte
   const wrapped = ['text', 'value'].some((name) => name.includes(q.toLowerCase()));
   if (!mayPrefilter || wrapped || !LITERAL.test(q)) return null;
   const { details } = table.columns;
-  // A letter may be written `\u0061`.
+  // A letter may be written `\u0061`; what is too long is not shown as it is written, and not read for this.
   return {
-    sql: `(${details} LIKE ? ESCAPE '!' OR instr(${details}, '\\u') > 0 OR typeof(${details}) <> 'text')`,
+    sql: `(octet_length(${details}) > ${DETAILS_BUDGET} OR ${details} LIKE ? ESCAPE '!' OR instr(${details}, '\\u') > 0 OR typeof(${details}) <> 'text')`,
     params: [`%${q.replace(/[_%!]/g, '!$&')}%`],
   };
 }

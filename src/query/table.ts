@@ -8,6 +8,7 @@ import {
   TableCache,
   type TableConfig,
 } from '../source/columns.js';
+import { readable } from '../source/unread.js';
 
 interface IndexColumn {
   readonly name: string;
@@ -152,7 +153,10 @@ function prepares(db: Database, sql: string): boolean {
 
 /** The columns in the order of COLUMN_KEYS; those that are not asked for as NULL, so that they are not read. */
 export function selectList(table: QueryTable, wanted: ReadonlySet<ColumnKey> | null): string {
-  return COLUMN_KEYS.map((key) =>
-    key === 'id' || wanted === null || wanted.has(key) ? table.columns[key] : 'NULL',
-  ).join(', ');
+  return COLUMN_KEYS.map((key) => {
+    if (key === 'id') return table.columns.id;
+    return (wanted === null || wanted.has(key)) && !table.absent.has(key)
+      ? readable(table.columns[key])
+      : 'NULL';
+  }).join(', ');
 }

@@ -4,6 +4,7 @@ import type { SourceConfig } from '../config/schema.js';
 import { COLUMNS, quoteIdentifier } from '../recorder/table.js';
 
 import { defaultOf } from './default.js';
+import { readable } from './unread.js';
 
 export { quoteIdentifier };
 
@@ -154,14 +155,15 @@ function statements(
   const integers = isView ? `AND typeof(${id}) = 'integer'` : '';
   // Ids above 2^53 - 1 can't be told apart in JavaScript; the reader says so when it finds one.
   const inRange = `${id} <= ${Number.MAX_SAFE_INTEGER} ${integers}`;
-  const all = [...names, ...internal.map(quoteIdentifier)].join(', ');
+  const read = names.map((name) => (name === id || name === 'NULL' ? name : readable(name)));
+  const all = [...read, ...internal.map(quoteIdentifier)].join(', ');
   return {
     page: `SELECT ${all} ${from} WHERE ${id} > ? AND ${inRange} ORDER BY ${id} LIMIT ?`,
     down: `SELECT ${all} ${from} WHERE ${id} < ? AND ${id} > ? AND ${inRange} ORDER BY ${id} DESC LIMIT ?`,
     row: `SELECT ${all} ${from} WHERE ${id} = ? ${integers}`,
     below: `SELECT ${all} ${from} WHERE ${id} <= ? AND ${id} > 0 ${integers} ORDER BY ${id} DESC LIMIT 1`,
     maxId: `SELECT max(${id}) ${from} WHERE ${id} > 0 ${integers}`,
-    bytes: `SELECT ${names.map((name) => `CAST(${name} AS BLOB)`).join(', ')} ${from} WHERE ${id} = ? ${integers}`,
+    bytes: `SELECT ${names.map((name) => `CAST(${name === id ? name : readable(name)} AS BLOB)`).join(', ')} ${from} WHERE ${id} = ? ${integers}`,
   };
 }
 

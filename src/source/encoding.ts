@@ -1,5 +1,6 @@
 import * as crypto from 'node:crypto';
 import type { ColumnValue } from '../audit/event.js';
+import { asRead, MOST_READ } from './unread.js';
 
 /** What better-sqlite3 gives for a column with safe integers. */
 export type SqlValue = ColumnValue;
@@ -80,7 +81,8 @@ function encode(
 ): string {
   let text = `${origin}:${row[0]}`;
   for (let at = 1; at < row.length; at++) {
-    const value = row[at];
+    const read = row[at];
+    const value = isLong(read) ? asRead(read) : read;
     const standard = defaults[at];
     if (standard !== undefined) {
       if (isSame(value, standard)) continue;
@@ -97,6 +99,12 @@ function encode(
     }
   }
   return text;
+}
+
+/** May this be more than is read of a value, and so stand for its length alone? */
+function isLong(value: SqlValue | Bytes | undefined): value is string | Buffer {
+  if (typeof value === 'string') return value.length * 3 > MOST_READ;
+  return Buffer.isBuffer(value) && value.length > MOST_READ;
 }
 
 /** What is not text holds no semicolon, so it needs no length. */

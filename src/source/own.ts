@@ -12,6 +12,7 @@ import {
   type TableProblem,
 } from './columns.js';
 import { type Page, PageReader, type Replaced, type Unfollowable } from './page.js';
+import type { RowGuard } from './quarantine.js';
 import { RowReader } from './row.js';
 import type { AuditSource, History, Look, LookRequest } from './source.js';
 
@@ -24,6 +25,8 @@ export interface OwnSourceOptions {
   readonly place?: string;
   /** See `RowOptions.foreign`. */
   readonly foreign?: boolean;
+  /** See `RowOptions.guard`. */
+  readonly guard?: RowGuard;
   /** See `RowOptions.idOf`. */
   readonly idOf?: (rowId: bigint) => string | null;
   readonly table: string;
@@ -72,6 +75,7 @@ class OwnTable implements OwnSource {
         classify,
         redact,
         foreign: options.foreign === true,
+        ...(options.guard === undefined ? {} : { guard: options.guard }),
         ...(options.idOf === undefined ? {} : { idOf: options.idOf }),
       }),
       history,

@@ -41,6 +41,9 @@ const SLICE = 128;
 /** Where rows are large, fewer. */
 const SLICE_BYTES = 4 * 2 ** 20;
 
+/** As many come while nothing is behind: to note each costs nothing to speak of. */
+const FEW = 16;
+
 /** What reads an audit table: in one connection, inside the caller's transaction, leaving no statement open. */
 export class PageReader {
   /** Bytes of a row, of those read last. */
@@ -139,6 +142,7 @@ export class PageReader {
       .prepare(down ? table.sql.down : table.sql.page)
       .raw()
       .safeIntegers();
+    const alone = { ...place, few: true };
     let bytes = 0;
     let exhausted = false;
     let from = request.before ?? request.after;
@@ -146,10 +150,11 @@ export class PageReader {
       const fitting = Math.max(1, Math.ceil((request.maxBytes - bytes) / this.average));
       const wanted = Math.min(SLICE, fitting, request.maxRows - events.length);
       const bounds = down ? [from, request.after] : [from];
-      const rows = statement.all(...bounds, wanted) as RawRow[];
+      const found = statement.iterate(...bounds, wanted) as Iterable<RawRow>;
+      const rows = sliceOf(found, request.maxBytes - bytes);
       const before = bytes;
       for (const row of rows) {
-        const { event, length } = this.event(row, place);
+        const { event, length } = this.event(row, rows.length <= FEW ? alone : place);
         events.push(event);
         from = event.sequence;
         bytes += length;
@@ -259,6 +264,18 @@ export class PageReader {
       },
     };
   }
+}
+
+/** Row by row: what is read ahead is bounded by what was asked for and one row, whatever the rows before had. */
+function sliceOf(rows: Iterable<RawRow>, most: number): RawRow[] {
+  const slice: RawRow[] = [];
+  let size = 0;
+  for (const row of rows) {
+    slice.push(row);
+    for (const value of row) if (typeof value === 'string' || Buffer.isBuffer(value)) size += value.length;
+    if (size >= most) break;
+  }
+  return slice;
 }
 
 function sequenceOf(db: Database.Database, table: AuditTable): number | null {

@@ -11,6 +11,7 @@ import { fingerprintOf } from './encoding.js';
 import { type FileState, isSettled, stateOfFiles } from './files.js';
 import { type Attempt, readInPlace, readOnce } from './live.js';
 import { type Changed, type Page, PageReader, type Replaced, type Unfollowable } from './page.js';
+import type { RowGuard } from './quarantine.js';
 import { RowReader } from './row.js';
 import type { AuditSource, Edits, EditsRequest, History, KeptRow, Look, LookRequest } from './source.js';
 import { type Waiting, waitingFor } from './states.js';
@@ -24,6 +25,8 @@ export interface PosternSourceOptions {
   readonly sourceId: string;
   readonly classify: Classifier;
   readonly redact: Redactor;
+  /** See `RowOptions.guard`. */
+  readonly guard?: RowGuard;
   readonly history: History;
   /** Where copies of a stopped Postern's database are made, read and deleted. */
   readonly privateDirectory: string;
@@ -88,7 +91,14 @@ class PosternSource implements AuditSource {
     const { config, server, sourceId, classify, redact, history, clock, log } = options;
     this.tables = new TableCache(config, (table) => this.sayAbsent(table));
     this.reader = new PageReader(
-      new RowReader({ name: 'postern', sourceId, server, classify, redact }),
+      new RowReader({
+        name: 'postern',
+        sourceId,
+        server,
+        classify,
+        redact,
+        ...(options.guard === undefined ? {} : { guard: options.guard }),
+      }),
       history,
       clock,
     );

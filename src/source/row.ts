@@ -1,9 +1,13 @@
 import { parseAddress } from '../audit/address.js';
 import type { Classifier, EventType } from '../audit/catalog.js';
 import type { AuditEvent, EventResource, EventUser, SourceName } from '../audit/event.js';
+import { DETAILS_BUDGET, shortenDetails } from '../audit/long-details.js';
 import type { Redactor } from '../audit/redaction.js';
+import { COLUMN_KEYS } from './columns.js';
 import { CreatedReader } from './created.js';
 import { encodeRow, idOf, type RawRow, type SqlValue } from './encoding.js';
+import type { RowGuard } from './quarantine.js';
+import { unreadLength } from './unread.js';
 
 export interface RowOptions {
   readonly name: SourceName;
@@ -17,6 +21,8 @@ export interface RowOptions {
   readonly idOf?: (rowId: bigint) => string | null;
   /** No row is of this server, whatever name it has: others wrote them. */
   readonly foreign?: boolean;
+  /** Notes rows before they are worked on, and knows those at which the process died. */
+  readonly guard?: RowGuard;
 }
 
 /** Where a row comes from: what its columns do not say. */
@@ -27,6 +33,8 @@ export interface RowPlace {
   readonly defaults: ReadonlyArray<unknown>;
   /** The bytes of a column of the row with this id. */
   readonly bytesOf: (id: bigint, column: number) => Buffer | null;
+  /** It comes with few others: noting it costs nothing to speak of. */
+  readonly few?: boolean;
 }
 
 /** The action of a version whose kind is that of the version before it. */
@@ -63,6 +71,27 @@ export class RowReader {
 
   /** `id` is the row's from `identify`. */
   event(row: RawRow, id: string, place: RowPlace, revision: Revision | null = null): AuditEvent {
+    const { guard, name } = this.options;
+    if (guard === undefined) return this.make(row, id, place, revision);
+    if (guard.isQuarantined(id)) return this.make(row.map(harmless), id, place, revision, QUARANTINED);
+    if (place.few !== true && !guard.careful) return this.make(row, id, place, revision);
+    return guard.attempt({ source: name, row: String(row[0]), id }, () => {
+      const event = this.make(row, id, place, revision);
+      void event.details;
+      guard.rehearse(event);
+      return event;
+    });
+  }
+
+  private make(
+    whole: RawRow,
+    id: string,
+    place: RowPlace,
+    revision: Revision | null,
+    reason: string | null = null,
+  ): AuditEvent {
+    const unread = unreadColumns(whole);
+    const row = unread === null ? whole : whole.map((value) => (unreadLength(value) === null ? value : null));
     const rawAction = textOf(row[5]) ?? '';
     const resourceType = textOf(row[6]);
     const rawTime = row[1] ?? null;
@@ -93,6 +122,7 @@ export class RowReader {
       isEdit ? this.typeOf(revision.action ?? '', resourceType) : undefined,
       row,
       this.options.redact,
+      reason ?? unread,
     );
   }
 
@@ -132,6 +162,7 @@ class RowEvent implements AuditEvent {
     readonly revisedType: EventType | undefined,
     private readonly row: RawRow,
     private readonly redact: Redactor,
+    private reason: string | null,
   ) {}
 
   get action(): string {
@@ -139,18 +170,30 @@ class RowEvent implements AuditEvent {
   }
 
   get details(): string | null {
-    if (this.masked === undefined) {
-      try {
-        this.masked = this.redact(textOf(this.row[DETAILS]));
-      } catch {
-        this.masked = null;
-      }
-    }
+    if (this.masked === undefined) this.masked = this.maskedDetails();
     return this.masked;
   }
 
   get size(): number {
     return lengthOf(this.row);
+  }
+
+  get incomplete(): string | null {
+    void this.details;
+    return this.reason;
+  }
+
+  private maskedDetails(): string | null {
+    if (this.reason !== null && this.row[DETAILS] === null) return JSON.stringify({ left_out: this.reason });
+    try {
+      const text = textOf(this.row[DETAILS]);
+      if (text === null || text.length <= DETAILS_BUDGET) return this.redact(text);
+      this.reason ??= `details of ${text.length} characters are shortened`;
+      return this.redact(shortenDetails(text));
+    } catch {
+      this.reason ??= 'details could not be masked';
+      return JSON.stringify({ left_out: this.reason });
+    }
   }
 
   get columns(): readonly SqlValue[] {
@@ -161,6 +204,29 @@ class RowEvent implements AuditEvent {
 /** About what a row takes in memory. */
 export function sizeOf(event: AuditEvent): number {
   return event instanceof RowEvent ? event.size : (event.details?.length ?? 0);
+}
+
+const QUARANTINED = 'the row ended the process again and again';
+/** What a text of a quarantined row may have. */
+const HARMLESS = 64;
+
+/** A value of a row that is quarantined: no details, of other texts the beginning, in plain characters. */
+function harmless(value: SqlValue, at: number): SqlValue {
+  if (at === DETAILS) return null;
+  if (Buffer.isBuffer(value)) return null;
+  return typeof value === 'string' ? value.slice(0, HARMLESS).replace(/[^ -~]/g, '?') : value;
+}
+
+/** For people: which columns were not read; null if all were. */
+function unreadColumns(row: RawRow): string | null {
+  let found: string | null = null;
+  for (const [at, value] of row.entries()) {
+    if (typeof value !== 'object' || value === null) continue;
+    const length = unreadLength(value);
+    if (length === null) continue;
+    found = `${found === null ? '' : `${found}, `}${COLUMN_KEYS[at] ?? ''} of ${length} bytes is not read`;
+  }
+  return found;
 }
 
 function lengthOf(row: RawRow): number {

@@ -15,7 +15,20 @@ const { check } = await import('recheck');
 const root = resolve(import.meta.dirname, '../../src');
 
 /** What recheck can't be shown, by file and expression, with the reason why it is linear all the same. */
-const EXCEPTIONS: ReadonlyMap<string, string> = new Map();
+const EXCEPTIONS: ReadonlyMap<string, string> = new Map([
+  [
+    'audit/secret-commands.ts /(?<![\\w-])-u(?=[^\\s:"\'\\\\]{1,128}:)/g',
+    'looks at 128 characters behind each -u, which can not begin within a word',
+  ],
+  [
+    'audit/secret-forms.ts /-{4,5} ?BEGIN ([A-Z0-9 ]{1,80})-{4,5}/g',
+    'looks at 80 characters behind each BEGIN; growth.test.ts has it',
+  ],
+  [
+    'audit/secret-forms.ts /-{4,5} ?END [A-Z0-9 ]{1,80}-{4,5}/g',
+    'the same',
+  ],
+]);
 
 /** Files that make expressions out of text of their own, each tested below. */
 const BUILDERS = [

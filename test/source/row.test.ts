@@ -221,7 +221,9 @@ describe('what a row becomes', () => {
       classify: (action, type) => (action === 'login' ? raise() : known(action, type)),
     });
     const [event] = reading(source.look(request(START))).events;
-    expect(event).toMatchObject({ details: null, rawAction: 'login', user: { name: 'Ann' } });
+    expect(event).toMatchObject({ rawAction: 'login', user: { name: 'Ann' } });
+    expect(event).toMatchObject({ incomplete: 'details could not be masked' });
+    expect(event?.details).toBe('{"left_out":"details could not be masked"}');
     expect(event?.type.known).toBe(false);
   });
 });

@@ -1,0 +1,52 @@
+/** Characters of `details` up to which all of it is looked at for secrets. */
+export const DETAILS_BUDGET = 1_200_000;
+
+/** What is kept of longer ones: a text up to this length, so many items of a list, members of an object, levels, values in all. */
+const TEXT = 8_192;
+const ITEMS = 1_000;
+const LEVELS = 16;
+const VALUES = 5_000;
+/** Together with the names, which are cut like nothing else of an object is: without its name a secret is none. */
+const NAME = 256;
+
+/**
+ * Smaller details in place of those that are too long to be looked at, as JSON text of an object. What is left out is said where it
+ * stood. Nothing is cut in the middle, and no member of an object goes without the others: the name that makes a value a secret may
+ * stand in either. So what is left is masked as it would have been.
+ *
+ * @param details as the row has them, not masked
+ */
+export function shortenDetails(details: string): string {
+  let value: unknown;
+  try {
+    value = JSON.parse(details);
+  } catch {
+    return JSON.stringify({ text: leftOut(`text of ${details.length} characters`) });
+  }
+  let values = 0;
+  const shorten = (item: unknown, level: number): unknown => {
+    if (typeof item === 'string')
+      return item.length <= TEXT ? item : leftOut(`text of ${item.length} characters`);
+    if (typeof item !== 'object' || item === null) return item;
+    if (level === LEVELS) return leftOut('deeper levels');
+    if (Array.isArray(item)) {
+      if (values + Math.min(item.length, ITEMS) > VALUES) return leftOut(`list of ${item.length}`);
+      values += Math.min(item.length, ITEMS);
+      const kept = item.slice(0, ITEMS).map((one) => shorten(one, level + 1));
+      return item.length > ITEMS ? [...kept, leftOut(`${item.length - ITEMS} more`)] : kept;
+    }
+    const names = Object.keys(item);
+    if (names.length > ITEMS || values + names.length > VALUES || names.some(({ length }) => length > NAME))
+      return leftOut(`object of ${names.length} members`);
+    values += names.length;
+    return Object.fromEntries(Object.entries(item).map(([name, one]) => [name, shorten(one, level + 1)]));
+  };
+  const kept = JSON.stringify(shorten(value, 0));
+  if (kept.length > DETAILS_BUDGET)
+    return JSON.stringify({ text: leftOut(`details of ${details.length} characters`) });
+  return kept;
+}
+
+function leftOut(what: string): string {
+  return `[left out: ${what}]`;
+}
