@@ -53,6 +53,12 @@ export const fileSink = z
       })
       .prefault({})
       .describe('When a new file is begun, and how many are kept.'),
+    max_line_size: size
+      .refine((bytes) => bytes >= 4_096, only('a size of 4K or more'))
+      .prefault('256K')
+      .describe(
+        'Longest line: readers of log files stop at longer ones or cut them. Of an event that makes one the details are shortened, and it says so; the table has all.',
+      ),
     mode,
     group,
     ...localFiles,

@@ -1,8 +1,12 @@
+import type { AuditEvent } from '../audit/event.js';
 import type { FileSinkConfig } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
+import { bodies } from '../formats/bodies.js';
 import { formatEcs, parseEcsPosition } from '../formats/ecs.js';
 import { writeEcs } from '../formats/ecs-bytes.js';
+import { fitBody } from '../formats/fit.js';
 import { formatted, lastLine, neverThrowingWriter } from '../formats/unformatted.js';
+import { fitsUtf8 } from '../formats/utf8.js';
 import { Appender } from './appender.js';
 import { type Disk, realDisk } from './disk.js';
 import { LineBuffer } from './line-buffer.js';
@@ -92,8 +96,8 @@ class FileSink implements Sink {
     this.lines.clear();
     let first = 0; // the event that the buffer begins with
     for (const event of events) {
-      if (this.lines.write(event, write)) continue;
-      const line = formatted(event, formatEcs, lastLine, this.unformatted.note);
+      if (this.lines.write(event, this.write)) continue;
+      const line = formatted(event, this.lineOf, lastLine, this.unformatted.note);
       if (this.lines.add(line)) continue;
       const end = this.flush(batch, first);
       if (end !== null) return end;
@@ -156,6 +160,17 @@ class FileSink implements Sink {
   async close(): Promise<void> {
     await this.appender.close();
   }
+
+  private readonly write = (event: AuditEvent, into: Buffer, start: number): number => {
+    const end = write(event, into, start);
+    return end - start <= this.config.max_line_size ? end : -1;
+  };
+
+  private readonly lineOf = (event: AuditEvent): string => {
+    const line = formatEcs(event);
+    const { max_line_size: most } = this.config;
+    return fitsUtf8(line, most) ? line : fitBody(event, most, bodies.ecs, {});
+  };
 
   /** Writes the buffer, which begins with event `first`. Not null if the batch ends here because the disk is full. */
   private flush({ source, timeline, events }: Batch, first: number): Delivered | null {

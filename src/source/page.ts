@@ -151,7 +151,7 @@ export class PageReader {
       const wanted = Math.min(SLICE, fitting, request.maxRows - events.length);
       const bounds = down ? [from, request.after] : [from];
       const found = statement.iterate(...bounds, wanted) as Iterable<RawRow>;
-      const rows = sliceOf(found, request.maxBytes - bytes);
+      const { rows, isCut } = sliceOf(found, request.maxBytes - bytes);
       const before = bytes;
       for (const row of rows) {
         const { event, length } = this.event(row, rows.length <= FEW ? alone : place);
@@ -161,8 +161,9 @@ export class PageReader {
         if (bytes >= request.maxBytes) break;
       }
       if (rows.length > 0) this.average = Math.max(1, (bytes - before) / rows.length);
-      exhausted = rows.length < wanted && from === Number(rows.at(-1)?.[0] ?? from);
-      if (rows.length < wanted) break;
+      const isShort = rows.length < wanted && !isCut;
+      exhausted = isShort && from === Number(rows.at(-1)?.[0] ?? from);
+      if (isShort) break;
     }
     return { events: down ? events.reverse() : events, exhausted };
   }
@@ -267,15 +268,15 @@ export class PageReader {
 }
 
 /** Row by row: what is read ahead is bounded by what was asked for and one row, whatever the rows before had. */
-function sliceOf(rows: Iterable<RawRow>, most: number): RawRow[] {
-  const slice: RawRow[] = [];
+function sliceOf(rows: Iterable<RawRow>, most: number): { rows: RawRow[]; isCut: boolean } {
+  const read: RawRow[] = [];
   let size = 0;
   for (const row of rows) {
-    slice.push(row);
+    read.push(row);
     for (const value of row) if (typeof value === 'string' || Buffer.isBuffer(value)) size += value.length;
-    if (size >= most) break;
+    if (size >= most) return { rows: read, isCut: true };
   }
-  return slice;
+  return { rows: read, isCut: false };
 }
 
 function sequenceOf(db: Database.Database, table: AuditTable): number | null {

@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { parseEcsPosition } from '../../src/formats/ecs.js';
 import { createFileSink } from '../../src/sinks/file.js';
 import type { Delivered, Sink } from '../../src/sinks/sink.js';
 import {
@@ -52,6 +53,30 @@ async function delivered(count: number, roll: Parameters<typeof fileConfig>[1] =
 }
 
 describe('the file sink', () => {
+  it('writes no line above max_line_size: details are shortened, and the place is read back', async () => {
+    const given = dependencies();
+    const config = { ...fileConfig(path.join(directory, 'audit'), {}), max_line_size: 4_096 };
+    const sink = createFileSink(config, given.deps);
+    sinks.push(sink);
+    await sink.open(null);
+    const note = (length: number) => JSON.stringify({ short: 'kept', note: 'é"'.repeat(length) });
+    const long = [
+      failure(1),
+      failure(2, { details: note(100_000) }),
+      failure(3, { details: note(1), user: { id: null, name: '\u0007'.repeat(50_000), email: null } }),
+      failure(4, { details: JSON.stringify({ note: 'x'.repeat(3_700) }) }),
+    ];
+    await sink.deliver({ source: 'postern', timeline: 1, events: long, upTo: 4 }, NEVER);
+    const lines = text().split('\n').slice(0, -1);
+    expect(lines.map((line) => parseEcsPosition(line)?.sequence)).toEqual([1, 2, 3, 4]);
+    for (const line of lines) expect(Buffer.byteLength(line)).toBeLessThanOrEqual(4_096);
+    const marks = lines.map(
+      (line) => (JSON.parse(line) as { postern: { truncated?: true } }).postern.truncated,
+    );
+    expect(marks.slice(0, 3)).toEqual([undefined, true, true]);
+    expect(lines[1]).toContain('"short":"kept"');
+  });
+
   it('has retention keep what a loss of power may take', async () => {
     const { sink } = make();
     await sink.open(null);
