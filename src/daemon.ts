@@ -23,11 +23,13 @@ import { Retention } from './retention/retention.js';
 import { type Lock, takeLock } from './shipping/lock.js';
 import type { LostRows } from './shipping/lost.js';
 import { parseReplay } from './shipping/replay.js';
+import { openRowNotes, tellQuarantined } from './shipping/row-quarantine.js';
 import { Shipper } from './shipping/shipper.js';
 import { State } from './shipping/state.js';
 import { createSink } from './sinks/create.js';
 import { createOwnSource, type OwnSource } from './source/own.js';
 import { createPosternSource } from './source/postern.js';
+import type { RowNotes } from './source/row-notes.js';
 import { startHeartbeat } from './systemd/heartbeat.js';
 import { createNotifier, type Notifier } from './systemd/notify.js';
 import { VERSION } from './version.js';
@@ -57,6 +59,7 @@ export class Daemon {
   private loaded: LoadedConfig;
   private lock: Lock | null = null;
   private state: State | null = null;
+  private rows: RowNotes | null = null;
   private works: Works | null = null;
   private control: ControlSocket | null = null;
   private api: ApiService | null = null;
@@ -79,7 +82,10 @@ export class Daemon {
     const { config } = this.loaded;
     this.lock = takeLock(config.state);
     this.state = new State(config.state, this.clock);
+    this.rows = openRowNotes(this.state);
     this.works = this.build(this.state, this.loaded);
+    const { works } = this;
+    tellQuarantined(this.rows, (entry) => this.record(works, entry), this.options.log);
     this.record(this.works, {
       action: 'daemon.start',
       details: { version: VERSION, config: this.loaded.path },
@@ -126,6 +132,7 @@ export class Daemon {
     this.heartbeat?.stop();
     await this.control?.close();
     await this.api?.close();
+    this.rows?.close();
     this.state?.close();
     this.lock?.release();
     this.notifier.close();
@@ -177,7 +184,8 @@ export class Daemon {
     const server = config.server ?? hostname();
     const classify = createClassifier(config.source.aliases);
     const redact = createRedactor({ ...config.redact, hmacKey: state.hmacKey });
-    const shared = { server, sourceId: state.sourceId, classify, redact, clock };
+    const guard = this.rows === null ? {} : { guard: this.rows };
+    const shared = { server, sourceId: state.sourceId, classify, redact, clock, ...guard };
     const historyOf = (source: SourceName) => state.historyOf(source);
     const fleet = createFleet({
       config: { ...config, server },

@@ -253,6 +253,14 @@ const groups: Readonly<Record<Category, Group>> = {
         type: ['change'],
         activity: OTHER,
       },
+      row_quarantined: {
+        title: 'Row kept out of the way: the daemon died at it',
+        outcome: 'failure',
+        severity: 'error',
+        ecs: ['process'],
+        type: ['info'],
+        activity: OTHER,
+      },
       server_silent: {
         title: 'Server of the fleet is silent',
         outcome: 'failure',

@@ -88,20 +88,9 @@ class PosternSource implements AuditSource {
   private checked = '';
 
   constructor(private readonly options: PosternSourceOptions) {
-    const { config, server, sourceId, classify, redact, history, clock, log } = options;
+    const { config, history, clock, log } = options;
     this.tables = new TableCache(config, (table) => this.sayAbsent(table));
-    this.reader = new PageReader(
-      new RowReader({
-        name: 'postern',
-        sourceId,
-        server,
-        classify,
-        redact,
-        ...(options.guard === undefined ? {} : { guard: options.guard }),
-      }),
-      history,
-      clock,
-    );
+    this.reader = new PageReader(new RowReader({ ...options, name: 'postern' }), history, clock);
     this.copies = new ColdCopies({
       database: config.database,
       directory: options.privateDirectory,

@@ -63,6 +63,7 @@ describe('the catalog', () => {
     const failures = catalog.filter(({ outcome }) => outcome === 'failure').map(({ action }) => action);
     expect(failures).toEqual([
       'auth.login_failure',
+      'daemon.row_quarantined',
       'daemon.server_silent',
       'daemon.server_name_taken',
       'daemon.fleet_gap',

@@ -75,6 +75,7 @@ describe('what a reload of the configuration changes', () => {
         'sinks.auth.roll.size',
         'sinks.auth.roll.every',
         'sinks.auth.roll.keep',
+        'sinks.auth.max_line_size',
         'sinks.auth.required',
         'sinks.auth.start',
       ],

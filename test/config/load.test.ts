@@ -57,7 +57,7 @@ describe('a problem is named with its place, what was found, what is allowed', (
     [
       'a misspelt key of a sink',
       'sinks:\n  a: { type: file, rol: {} }',
-      'c.yml:2:20: sinks.a.rol: found an unknown key. Did you mean roll? Allowed here: type, directory, roll, mode, group, events, required, start',
+      'c.yml:2:20: sinks.a.rol: found an unknown key. Did you mean roll? Allowed here: type, directory, roll, max_line_size, mode, group, events, required, start',
     ],
     [
       'a key of another kind of sink',

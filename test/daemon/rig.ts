@@ -64,6 +64,8 @@ export interface RigOptions {
   readonly minFree?: string;
   /** YAML of `api`; off, so that daemons side by side don't want one port. */
   readonly api?: string;
+  /** Besides the environment of the tests. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** The real daemon as a process, with a Postern database that this process writes. */
@@ -135,6 +137,7 @@ ${extra}
   async start(): Promise<void> {
     const child = spawn(process.execPath, [CLI, 'run', '--config', this.configPath], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...this.options.env },
     });
     this.child = child;
     for (const stream of [child.stdout, child.stderr]) {
@@ -144,7 +147,7 @@ ${extra}
     }
     const deadline = Date.now() + 120_000;
     while ((await this.status()) === null) {
-      if (child.exitCode !== null || Date.now() > deadline)
+      if (child.exitCode !== null || child.signalCode !== null || Date.now() > deadline)
         throw new Error(`the daemon does not run:\n${this.output}`);
       await sleep(10);
     }
@@ -168,6 +171,8 @@ ${extra}
     for (;;) {
       const status = await this.status();
       if (status !== null && wanted(status)) return status;
+      if (this.child !== null && this.child.signalCode !== null)
+        throw new Error(`${what}: the daemon has died of ${this.child.signalCode}`);
       if (Date.now() > deadline)
         throw new Error(
           `${what}: not within ${limitMs} ms: ${JSON.stringify(status, null, 1)}\n${this.output}`,

@@ -24,10 +24,7 @@ const EXCEPTIONS: ReadonlyMap<string, string> = new Map([
     'audit/secret-forms.ts /-{4,5} ?BEGIN ([A-Z0-9 ]{1,80})-{4,5}/g',
     'looks at 80 characters behind each BEGIN; growth.test.ts has it',
   ],
-  [
-    'audit/secret-forms.ts /-{4,5} ?END [A-Z0-9 ]{1,80}-{4,5}/g',
-    'the same',
-  ],
+  ['audit/secret-forms.ts /-{4,5} ?END [A-Z0-9 ]{1,80}-{4,5}/g', 'the same'],
 ]);
 
 /** Files that make expressions out of text of their own, each tested below. */

@@ -1,0 +1,176 @@
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { uptime } from 'node:os';
+import { join } from 'node:path';
+import type { AuditEvent, SourceName } from '../audit/event.js';
+import type { NotedRow, RowGuard } from './quarantine.js';
+
+/** Deaths at one row, noted, after which it is quarantined. */
+export const MOST_DEATHS = 2;
+/** Rows that are noted one by one after a death: more than any reader had in its hands. */
+const CAREFUL_ROWS = 100_000;
+/** The note has one length, so that a shorter one leaves no end of a longer one behind. */
+const LENGTH = 512;
+/** Clocks are set; a machine that was started again differs by more. */
+const SAME_BOOT_MS = 30_000;
+
+interface Suspect extends NotedRow {
+  readonly deaths: number;
+}
+
+interface Note {
+  readonly state: 'running' | 'stopped';
+  /** When the machine was started, and how long ago that was: a note of another boot says nothing of a death at a row. */
+  readonly boot: number;
+  readonly up: number;
+  readonly row: NotedRow | null;
+  readonly suspect: Suspect | null;
+}
+
+export interface RowNotesOptions {
+  /** Directory of state.db. */
+  readonly directory: string;
+  /** What is quarantined already, as JSON text; null for nothing. */
+  readonly load: () => string | null;
+  readonly save: (quarantined: string) => void;
+  /** Formats an event, as sinks will. */
+  readonly rehearse: (event: AuditEvent) => void;
+}
+
+/**
+ * Finds the row at which the process dies, by a note in a file of the state's directory.
+ *
+ * Before a row is worked on (its event made, its details masked, its lines formatted once), the note names it; behind the work the note
+ * is empty again. So after a death it names the row that was being worked on, and after any other death none. A row that was named
+ * after two deaths, and not worked on with success between them, is quarantined. A kill, a lack of memory or a loss of power hits the
+ * work on one and the same row twice only by aiming at it; a note from before the machine was started again does not count at all.
+ *
+ * Rows that come few at a time are always noted (two writes of 512 bytes into the page cache); in a backlog they are from a start that
+ * follows a death on, for the first 100,000.
+ *
+ * Nothing is synced: what the process wrote is there after its death, and after a loss of power it does not count.
+ */
+export class RowNotes implements RowGuard {
+  /** What this start has quarantined, to be told. */
+  readonly found: Suspect | null;
+  private readonly quarantined: Set<string>;
+  private suspect: Suspect | null;
+  private left: number;
+  private file: number | null = null;
+  private readonly buffer = Buffer.alloc(LENGTH, ' ');
+
+  constructor(private readonly options: RowNotesOptions) {
+    const path = join(options.directory, 'row.note');
+    const before = noteIn(path);
+    const died = before?.state === 'running';
+    this.left = died ? CAREFUL_ROWS : 0;
+    this.suspect = died ? suspectOf(before) : null;
+    this.quarantined = new Set(listOf(options.load()));
+    this.found = (this.suspect?.deaths ?? 0) >= MOST_DEATHS ? this.suspect : null;
+    if (this.found !== null) {
+      this.quarantined.add(this.found.id);
+      this.suspect = null;
+      options.save(JSON.stringify([...this.quarantined]));
+    }
+    try {
+      this.file = openSync(path, before === null ? 'w' : 'r+', 0o640);
+      this.write('running', null);
+    } catch {
+      this.file = null; // a full disk: the sinks say so, and no row is noted
+    }
+  }
+
+  get careful(): boolean {
+    return this.left > 0;
+  }
+
+  isQuarantined(eventId: string): boolean {
+    return this.quarantined.size > 0 && this.quarantined.has(eventId);
+  }
+
+  attempt<T>(row: NotedRow, work: () => T): T {
+    if (this.left > 0) this.left--;
+    this.write('running', row);
+    try {
+      return work();
+    } finally {
+      if (this.suspect?.id === row.id) this.suspect = null;
+      this.write('running', null);
+    }
+  }
+
+  rehearse(event: AuditEvent): void {
+    try {
+      this.options.rehearse(event);
+    } catch {
+      // What a formatter throws is its sink's to handle.
+    }
+  }
+
+  /** An end that is no death. */
+  close(): void {
+    this.write('stopped', null);
+    if (this.file !== null) closeSync(this.file);
+    this.file = null;
+  }
+
+  private write(state: Note['state'], row: NotedRow | null): void {
+    if (this.file === null) return;
+    const note: Note = { state, boot: bootTime(), up: uptime(), row, suspect: this.suspect };
+    this.buffer.fill(' ');
+    this.buffer.write(JSON.stringify(note));
+    this.buffer[LENGTH - 1] = 10;
+    try {
+      writeSync(this.file, this.buffer, 0, LENGTH, 0);
+    } catch {
+      // As above.
+    }
+  }
+}
+
+function suspectOf({ boot, up, row, suspect }: Note): Suspect | null {
+  if (Math.abs(boot - bootTime()) > SAME_BOOT_MS || up > uptime()) return null;
+  if (row === null) return suspect;
+  const before = suspect?.id === row.id ? suspect.deaths : 0;
+  return { ...row, deaths: before + 1 };
+}
+
+function bootTime(): number {
+  return Math.round(Date.now() - uptime() * 1_000);
+}
+
+function noteIn(path: string): Note | null {
+  try {
+    const found = JSON.parse(readFileSync(path, 'utf8')) as Partial<Note> | null;
+    if (typeof found !== 'object' || found === null) return null;
+    const { state, boot, up } = found;
+    if ((state !== 'running' && state !== 'stopped') || typeof boot !== 'number' || typeof up !== 'number')
+      return null;
+    const suspect = rowIn(found.suspect);
+    const deaths = Number(found.suspect?.deaths);
+    return {
+      state,
+      boot,
+      up,
+      row: rowIn(found.row),
+      suspect: suspect === null || !(deaths >= 1) ? null : { ...suspect, deaths },
+    };
+  } catch {
+    return null; // not there yet, or cut off by a loss of power
+  }
+}
+
+function rowIn(found: Partial<NotedRow> | null | undefined): NotedRow | null {
+  const { source, row, id } = found ?? {};
+  if (typeof source !== 'string' || typeof row !== 'string' || typeof id !== 'string') return null;
+  return { source: source as SourceName, row, id };
+}
+
+/** The ids in a list of quarantined rows as `RowNotesOptions.save` got it. */
+function listOf(saved: string | null): string[] {
+  try {
+    const list: unknown = JSON.parse(saved ?? '[]');
+    return Array.isArray(list) ? list.filter((id) => typeof id === 'string') : [];
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,106 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import type { NotedRow } from '../../src/source/quarantine.js';
+import { RowNotes } from '../../src/source/row-notes.js';
+
+function place() {
+  const directory = mkdtempSync(join(tmpdir(), 'postern-notes-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  let saved: string | null = null;
+  const start = () =>
+    new RowNotes({
+      directory,
+      load: () => saved,
+      save: (ids) => {
+        saved = ids;
+      },
+      rehearse: () => undefined,
+    });
+  return { path: join(directory, 'row.note'), start };
+}
+
+const row = (n: number): NotedRow => ({ source: 'postern', row: String(n), id: String(n).padStart(32, '0') });
+
+/** A process that dies at a row: what it has written is all that is left of it. */
+function dieAt(notes: RowNotes, at: NotedRow, path: string): void {
+  let note = '';
+  notes.attempt(at, () => {
+    note = readFileSync(path, 'utf8');
+  });
+  writeFileSync(path, note);
+}
+
+describe('the note of the row that is worked on', () => {
+  test('quarantines the row of two deaths, for good', () => {
+    const { path, start } = place();
+    dieAt(start(), row(7), path);
+    const second = start();
+    expect([second.found, second.isQuarantined(row(7).id)]).toEqual([null, false]);
+    dieAt(second, row(7), path);
+    const third = start();
+    expect(third.found).toMatchObject({ ...row(7), deaths: 2 });
+    expect([third.isQuarantined(row(7).id), third.isQuarantined(row(8).id)]).toEqual([true, false]);
+    third.close();
+    const fourth = start();
+    expect([fourth.found, fourth.isQuarantined(row(7).id)]).toEqual([null, true]);
+  });
+
+  test('says nothing of rows that were worked on with success, or of another one', () => {
+    const { path, start } = place();
+    dieAt(start(), row(7), path);
+    const second = start();
+    second.attempt(row(7), () => undefined);
+    dieAt(second, row(7), path);
+    const third = start();
+    expect(third.found).toBeNull();
+    dieAt(third, row(8), path);
+    const fourth = start();
+    expect(fourth.found).toBeNull();
+    dieAt(fourth, row(7), path);
+    expect(start().found).toBeNull();
+  });
+
+  test('is careful after a death, not after an orderly end; a death between rows names none', () => {
+    const { start } = place();
+    const first = start();
+    expect(first.careful).toBe(false);
+    first.attempt(row(1), () => undefined);
+    const second = start();
+    expect([second.careful, second.found]).toEqual([true, null]);
+    second.close();
+    expect(start().careful).toBe(false);
+  });
+
+  test('is empty again behind work that throws', () => {
+    const { path, start } = place();
+    const notes = start();
+    const fails = () => {
+      throw new Error('a defect');
+    };
+    expect(() => notes.attempt(row(3), fails)).toThrow('a defect');
+    expect(JSON.parse(readFileSync(path, 'utf8'))).toMatchObject({ state: 'running', row: null });
+  });
+
+  test('that is no note is none', () => {
+    const { path, start } = place();
+    for (const text of ['', '{', 'null', '[]', '{"state":"running"}', '\0'.repeat(512)]) {
+      writeFileSync(path, text);
+      const notes = start();
+      expect([notes.found, notes.careful]).toEqual([null, false]);
+      notes.close();
+    }
+  });
+
+  test('can not be written: the work is done all the same', () => {
+    const notes = new RowNotes({
+      directory: '/nonexistent/place',
+      load: () => '{"no":"list"}',
+      save: () => undefined,
+      rehearse: () => undefined,
+    });
+    expect(notes.attempt(row(1), () => 'done')).toBe('done');
+    notes.close();
+  });
+});
