@@ -1,9 +1,9 @@
 import type { AuditEvent } from '../audit/event.js';
 import type { Manifest } from '../retention/archive/manifest.js';
 import { type ArchivedValue, LineCodec, TextBytes } from '../retention/archive/row.js';
-import { COLUMN_KEYS, type TableConfig } from '../source/columns.js';
+import { COLUMN_KEYS, REVISION_COLUMNS, type TableConfig } from '../source/columns.js';
 import type { RawRow, SqlValue } from '../source/encoding.js';
-import type { RowReader } from '../source/row.js';
+import type { Revision, RowReader } from '../source/row.js';
 import type { ArchivedLine } from './archived.js';
 
 interface Shape {
@@ -24,12 +24,19 @@ export class ArchivedReader {
   event({ line, manifest }: ArchivedLine): AuditEvent {
     const { codec, names } = this.shapeOf(manifest);
     const { eventId, columns } = codec.decode(line);
-    return this.rows.event(rawOf(columns, names), eventId, {
-      timeline: manifest.timeline,
-      ingested: 0,
-      defaults: [],
-      bytesOf: () => null,
-    });
+    const place = { timeline: manifest.timeline, ingested: 0, defaults: [], bytesOf: () => null };
+    return this.rows.event(rawOf(columns, names), eventId, place, this.revisionIn(columns));
+  }
+
+  /** Whether a row of the daemon's own table is a version of a row of Postern's. */
+  isVersion({ line, manifest }: ArchivedLine): boolean {
+    return this.revisionIn(this.shapeOf(manifest).codec.decode(line).columns) !== null;
+  }
+
+  private revisionIn(columns: Readonly<Record<string, ArchivedValue>>): Revision | null {
+    const [of, action] = REVISION_COLUMNS.map((name) => columns[name] ?? null);
+    if (!this.rows.knowsRevisions || of === null) return null;
+    return { of: Number(of), action: typeof action === 'string' ? action : null };
   }
 
   /** As better-sqlite3 would give it. */

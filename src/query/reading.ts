@@ -10,7 +10,7 @@ import { COUNTED } from './page.js';
 import { planQuery } from './plan.js';
 import { type First, type Prepared, startOf, undecidedOf, type Wanted } from './prepared.js';
 import { ArchivedWalk, type Strand } from './strand.js';
-import { withoutVersions } from './versions.js';
+import { hidesVersions, withoutVersions } from './versions.js';
 import { Walk } from './walk.js';
 import { timeSieve } from './written.js';
 
@@ -111,7 +111,15 @@ export class Reading {
       if (shelf === null) return walk;
       const archived = new ArchivedRows(shelf, source, filter, before);
       const undecided = undecidedOf(filter, columns);
-      return new ArchivedWalk({ ...shared, walk, rows: archived, reader, undecided });
+      const hidden = source === 'auditd' && hidesVersions(filter);
+      return new ArchivedWalk({
+        ...shared,
+        walk,
+        rows: archived,
+        reader,
+        undecided,
+        withoutVersions: hidden,
+      });
     });
   }
 }

@@ -21,6 +21,8 @@ export interface ArchivedWalkOptions {
   /** Ids below this one. */
   readonly before: number;
   readonly stepMs: number;
+  /** Versions of edited rows come with their entry, and not by themselves. */
+  readonly withoutVersions: boolean;
 }
 
 /** Rows between two looks at the clock. */
@@ -103,7 +105,8 @@ export class ArchivedWalk implements Strand {
 
   private look(archived: ArchivedLine): void {
     const { source } = this;
-    const { undecided, inTime, matches, reader } = this.options;
+    const { undecided, inTime, matches, reader, withoutVersions } = this.options;
+    if (withoutVersions && reader.isVersion(archived)) return;
     if (undecided !== 'all') {
       const time = timeIn(archived.line);
       if (undecided === 'nothing' || inTime(time))

@@ -18,8 +18,11 @@ const AT_ONCE = 500;
  * @returns null if there is nothing to leave out
  */
 export function withoutVersions(db: Database, filter: Filter): string | null {
-  if (filter.source === 'auditd' || filter.action === ROW_EDITED) return null;
-  return hasVersions(db) ? VERSIONS : null;
+  return hidesVersions(filter) && hasVersions(db) ? VERSIONS : null;
+}
+
+export function hidesVersions({ source, action }: Filter): boolean {
+  return source !== 'auditd' && action !== ROW_EDITED;
 }
 
 /** Not in a state.db that an older version has left. */

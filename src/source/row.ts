@@ -58,6 +58,11 @@ export class RowReader {
     this.origin = options.name === 'postern' ? options.sourceId : `${options.sourceId}/${options.name}`;
   }
 
+  /** Only of our own table: what another table has under such a name is its own. */
+  get knowsRevisions(): boolean {
+    return this.options.name === 'auditd';
+  }
+
   /** `event.id` alone, and the length of what was hashed, which is about that of the row. */
   identify(row: RawRow, place: Pick<RowPlace, 'defaults' | 'bytesOf'>): { id: string; length: number } {
     const known = typeof row[0] === 'bigint' ? (this.options.idOf?.(row[0]) ?? null) : null;

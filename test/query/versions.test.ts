@@ -1,8 +1,15 @@
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { config as schema } from '../../src/config/schema.js';
 import { Engine } from '../../src/query/engine.js';
 import type { Entry } from '../../src/query/entry.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
+import { TableRows } from '../../src/retention/archive/table.js';
+import { createArchive, monthOf } from '../../src/retention/archive/write.js';
+import { OWN_TABLE } from '../../src/retention/own.js';
+import Database from '../../src/sqlite.js';
+import { COMPRESSION } from '../retention/archive/compression.js';
+import { rowReader, SOURCE_ID } from '../retention/archive/table.js';
 import { ShippingRig } from '../shipping/rig.js';
 import { exported } from './tables.js';
 
@@ -21,7 +28,13 @@ beforeEach(async () => {
     await rig.settle();
   }
   const { source, redact } = schema.parse({ source: { database: rig.database } });
-  engine = new Engine({ ...source, redact, stateDatabase: rig.stateDatabase, server: 'here' });
+  engine = new Engine({
+    ...source,
+    redact,
+    stateDatabase: rig.stateDatabase,
+    server: 'here',
+    archives: join(rig.directory, 'archive'),
+  });
 });
 afterEach(async () => {
   engine.close();
@@ -70,6 +83,36 @@ describe('a row that was edited', () => {
       'auditd:1',
     ]);
     expect(page({ action: 'daemon.row_edited' }).total).toBe(2);
+  });
+
+  it('counts once when its versions have gone into an archive, too', async () => {
+    const db = new Database(rig.stateDatabase);
+    const rows = () => new TableRows(db, OWN_TABLE, rowReader());
+    const found = rows().byIds([1, 2, 3]);
+    const archive = createArchive({
+      directory: join(rig.directory, 'archive'),
+      source: 'auditd',
+      sourceId: SOURCE_ID,
+      timeline: 1,
+      table: rows().shape,
+      month: monthOf(found[0]?.time ?? null),
+      run: 'test',
+      compression: COMPRESSION,
+      sign: null,
+      clock: Date.now,
+    });
+    for (const row of found) archive.add(row);
+    await archive.finish((some) => rows().byIds(some));
+    const withArchives = { archives: true };
+    expect(page(withArchives).total).toBe(5);
+    db.exec('DELETE FROM audit_log');
+    db.close();
+    expect(page(withArchives).total).toBe(5);
+    expect(page({ ...withArchives, source: 'auditd' }).entries.map(({ id }) => id)).toEqual([
+      'auditd:3',
+      'auditd:2',
+      'auditd:1',
+    ]);
   });
 
   it('has none of another history', async () => {
