@@ -1,12 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Logger } from 'pino';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { messageOf } from '../errors.js';
 import { fingerprintOf } from '../source/encoding.js';
 import type { AuditSource, Look, Mark, WaitingState } from '../source/source.js';
-import { EditWatch } from './edit-watch.js';
+import { EditWatch, type EditWatchOptions } from './edit-watch.js';
 import { findLost, type LostRows } from './lost.js';
-import type { State } from './state.js';
 
 /**
  * Rows a look asks for; the bytes keep a page of 1 MB rows small. Opening, preparing and a transaction a sink cost 2 ms a page
@@ -50,15 +48,9 @@ export interface FeedStatus {
   readonly lastLook: number;
 }
 
-export interface FeedOptions {
-  readonly source: AuditSource;
-  readonly state: State;
-  readonly clock: () => number;
-  readonly log: Logger;
+export interface FeedOptions extends EditWatchOptions {
   /** Another history was found behind the path; `lost` are the rows that some sink had not delivered and that are gone. */
   readonly onReplaced: (timeline: number, reason: string, lost: readonly LostRows[]) => void;
-  /** The names of the sinks whose cursors count. */
-  readonly sinks: () => readonly string[];
   /** How often rows read lately are read again, ms. */
   readonly editsMs?: number;
   /** Called when edited rows have become rows of the daemon's own table. */
@@ -257,6 +249,9 @@ export class Feed {
     // Before anybody is given one of these rows: who has not had it gets it as it was first, and each of its versions once.
     const isEdited = look.markEdited === true || this.edits?.hasChanged(mark.timeline, look.events) === true;
     if (isEdited && !this.watchEdits(true)) return null;
+    // Deleted, all to the last: there is nothing that a sink lags behind.
+    const isGone = look.markDeleted && look.maxId <= after && after < mark.id;
+    if (isGone) return { timeline: mark.timeline, after, upTo: mark.id, events: [] };
     if (look.events.length === 0) return null;
     const events = this.edits?.given(mark.timeline, look.events) ?? look.events;
     if (events === 'again') return null;

@@ -181,6 +181,24 @@ describe('a sink that has not come by a row when it is edited', () => {
     }));
 });
 
+it('a sink that was behind rows which are all deleted lags no more', () =>
+  withRig(async (rig) => {
+    rig.append(2);
+    await rig.settle();
+    rig.sinks.lagging.down = true;
+    rig.append(2);
+    await rig.settle();
+    rig.sql('DELETE FROM audit_log');
+    await rig.stop(); // with the pages that it keeps
+    await rig.start();
+    rig.sinks.lagging.down = false;
+    await rig.settle(); // until nothing lags
+    rig.append(1);
+    await rig.settle();
+    expect(rig.sinks.lagging.got.length).toBe(3);
+    expect(rig.sinks.good.got.length).toBe(5);
+  }));
+
 interface Version {
   readonly details: string;
   /** It was there at rest, and is to be in the files. */

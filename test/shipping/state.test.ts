@@ -126,7 +126,9 @@ describe('another program that looks into state.db', () => {
   it('takes none away after an older version was migrated, of which a copy stays for the way back', () => {
     const old = new State(directory);
     const { sourceId } = old;
-    old.db.exec('DROP TABLE token; PRAGMA user_version = 1');
+    old.db.exec(`DROP TABLE token; DROP INDEX audit_log_revision_of; ALTER TABLE audit_log DROP COLUMN revision_of;
+      ALTER TABLE audit_log DROP COLUMN revised_action; DROP TABLE recent; DROP TABLE revision; DROP TABLE original;
+      PRAGMA user_version = 1`);
     old.close();
     const path = join(directory, 'state.db.v1');
     writeFileSync(path, 'of an attempt that failed', { mode: 0o644 });
