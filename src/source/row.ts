@@ -3,6 +3,7 @@ import type { Classifier, EventType } from '../audit/catalog.js';
 import type { AuditEvent, EventResource, EventUser, SourceName } from '../audit/event.js';
 import { DETAILS_BUDGET, shortenDetails } from '../audit/long-details.js';
 import type { Redactor } from '../audit/redaction.js';
+import { withSafeKeys } from '../audit/safe-keys.js';
 import { COLUMN_KEYS } from './columns.js';
 import { CreatedReader } from './created.js';
 import { encodeRow, idOf, type RawRow, type SqlValue } from './encoding.js';
@@ -192,13 +193,18 @@ class RowEvent implements AuditEvent {
     if (this.reason !== null && this.row[DETAILS] === null) return JSON.stringify({ left_out: this.reason });
     try {
       const text = textOf(this.row[DETAILS]);
-      if (text === null || text.length <= DETAILS_BUDGET) return this.redact(text);
+      if (text === null || text.length <= DETAILS_BUDGET) return this.safe(text);
       this.reason ??= `details of ${text.length} characters are shortened`;
-      return this.redact(shortenDetails(text));
+      return this.safe(shortenDetails(text));
     } catch {
       this.reason ??= 'details could not be masked';
       return JSON.stringify({ left_out: this.reason });
     }
+  }
+
+  private safe(text: string | null): string | null {
+    const masked = this.redact(text);
+    return masked === null ? null : withSafeKeys(masked);
   }
 
   get columns(): readonly SqlValue[] {

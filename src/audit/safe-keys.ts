@@ -1,0 +1,85 @@
+import { createHash } from 'node:crypto';
+
+/**
+ * Keys of `details` that receivers take for something else than a name. Elasticsearch refuses a whole document whose flattened field
+ * has a NUL in a key, or a key and a value of more than 32,766 bytes together, and parts of it keys that are blank or have dots where no name
+ * stands between them: so a client could hide an event by what he writes beside it.
+ */
+
+/** Bytes of a key with the keys around it, joined by dots. */
+const LONGEST_PATH = 1_024;
+/** Levels that audit/redaction.ts leaves. */
+const DEEPEST = 16;
+/** Bytes of a shortened key with its dot. */
+const SHORT = 40;
+const KEPT = 24;
+/** What may stand in a text whose keys have to be looked at; each text of other characters or of more of them is looked at, too. */
+const HINT = /\\u0000|"[\s.]|[\s.]":|\.\.|"":|[^ -~]/;
+const MISREAD = /\0|^\s*$|^\.|\.$|\.\./;
+
+/** Says that keys were changed. */
+export const KEYS_CHANGED = 'keys_changed';
+
+/**
+ * The same details with keys that every receiver takes: a NUL is shown as its picture, a blank name and stray dots as `_`, and what is too
+ * long is cut; behind each such key stands `~` and a part of its SHA-256, so that no two become one. No value is lost, and
+ * `"keys_changed":true` says that it was done.
+ *
+ * @param details compact JSON text of an object
+ */
+export function withSafeKeys(details: string): string {
+  if (details.length <= LONGEST_PATH && !HINT.test(details)) return details;
+  const walk = new Walk();
+  const value = walk.of(JSON.parse(details), 0, 0) as object;
+  if (!walk.changed) return details;
+  return JSON.stringify(KEYS_CHANGED in value ? value : Object.assign(value, { [KEYS_CHANGED]: true }));
+}
+
+class Walk {
+  changed = false;
+
+  /** @param path bytes of the keys above with their dots */
+  of(value: unknown, depth: number, path: number): unknown {
+    if (typeof value !== 'object' || value === null) return value;
+    if (Array.isArray(value)) return value.map((item) => this.of(item, depth + 1, path));
+    const room = LONGEST_PATH - path - Math.max(0, DEEPEST - depth - 1) * SHORT - 1;
+    const entries = Object.entries(value);
+    const taken = new Set(entries.map(([key]) => key));
+    // fromEntries defines members: a key `__proto__` stays a key.
+    return Object.fromEntries(
+      entries.map(([key, item]) => {
+        const safe = this.key(key, room, taken);
+        return [safe, this.of(item, depth + 1, path + Buffer.byteLength(safe) + 1)];
+      }),
+    );
+  }
+
+  private key(key: string, room: number, taken: Set<string>): string {
+    const isLong = key.length * 3 > room && Buffer.byteLength(key) > room;
+    if (!isLong && !MISREAD.test(key)) return key;
+    this.changed = true;
+    const shown = key.replaceAll('\0', '\u2400').replace(/^\s*$|^\.+|\.+$|\.{2,}/g, '_');
+    const base = Buffer.byteLength(shown) > KEPT ? cut(shown, isLong ? KEPT : room - SHORT + KEPT) : shown;
+    for (let round = 0; ; round++) {
+      const safe = `${base}~${createHash('sha256')
+        .update(`${key}${round || ''}`)
+        .digest('hex')
+        .slice(0, 12)}`;
+      if (taken.has(safe)) continue;
+      taken.add(safe);
+      return safe;
+    }
+  }
+}
+
+/** The beginning of a text, in bytes of UTF-8; at most half of a pair is left over, which UTF-8 has no bytes for. */
+function cut(text: string, bytes: number): string {
+  let end = 0;
+  let length = 0;
+  for (const character of text) {
+    length += Buffer.byteLength(character);
+    if (length > bytes) break;
+    end += character.length;
+  }
+  return text.slice(0, end);
+}
