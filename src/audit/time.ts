@@ -1,5 +1,14 @@
+/** Behind the offset Go's Time.String has the zone's name, and its monotonic clock: `+0000 UTC m=+0.000012345`. */
 const WRITTEN =
-  /^(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)? ?(Z|z|[+-]\d\d(?::?\d\d)?)?$/;
+  /^(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)? ?(Z|z|UTC|[+-]\d\d(?::?\d\d)?)?(?:(?<=[+-]\d{4}) (?:[A-Z]{1,6}|[+-]\d{2,4})(?: m=[+-]\d{1,10}(?:\.\d{1,9})?)?)?$/;
+/** ISO 8601's basic format: `20261130T105322Z`. */
+const BASIC = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(?:[.,](\d{1,9}))?(Z|z|[+-]\d\d(?::?\d\d)?)?$/;
+/** The longest that Go writes has 70. */
+const LONGEST = 80;
+/** Epoch micro- and nanoseconds of the years 2001 to 2286: no double holds all of them. */
+const FINE_DIGITS = /^(?:\d{16}|\d{19})$/;
+const FIRST_MICROSECONDS = 10n ** 15n;
+const FIRST_NANOSECONDS = 10n ** 18n;
 const NUMBER = /^-?\d{1,16}(?:\.\d+)?$/;
 const LATEST = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 /** Epoch numbers from here on are milliseconds (as seconds this would be the year 5138, as milliseconds March 1973). */
@@ -14,8 +23,9 @@ let lastMidnight: number | null = null;
  * Milliseconds since the epoch, or null where the value can't be read as a time from 1970 to 9999.
  *
  * Accepted: what SQLite writes (`2026-11-22 20:21:00`, with or without seconds and fractions of them, UTC), ISO 8601 with
- * `T` and any offset, and epoch seconds or milliseconds as number or as text; from 100,000,000,000 on a number is
- * milliseconds. Finer fractions of a written time are cut off. A date alone is no time, nor is a leap second or 24:00.
+ * `T` and any offset, extended or basic (`20261122T202100Z`), ` UTC` behind a time, what Go writes (`2026-11-22 20:21:00.5 +0000 UTC`,
+ * also with `m=+0.1`), and the epoch as number or as text: seconds, from 100,000,000,000 on milliseconds, with 16 digits
+ * microseconds, with 19 nanoseconds. Finer fractions of a written time are cut off. A date alone is no time, nor is a leap second or 24:00.
  */
 export function parseTime(value: unknown): number | null {
   if (typeof value === 'string') {
@@ -26,7 +36,7 @@ export function parseTime(value: unknown): number | null {
     return time;
   }
   if (typeof value === 'number') return fromEpoch(value);
-  if (typeof value === 'bigint') return fromEpoch(Number(value));
+  if (typeof value === 'bigint') return fromInteger(value);
   return null;
 }
 
@@ -53,9 +63,12 @@ function twoDigits(text: string, at: number): number {
 }
 
 function fromText(text: string): number | null {
-  if (text.length > 40) return null;
-  const match = WRITTEN.exec(text);
-  if (match === null) return NUMBER.test(text) ? fromEpoch(Number(text)) : null;
+  if (text.length > LONGEST) return null;
+  const match = WRITTEN.exec(text) ?? BASIC.exec(text);
+  if (match === null) {
+    if (FINE_DIGITS.test(text)) return fromInteger(BigInt(text));
+    return NUMBER.test(text) ? fromEpoch(Number(text)) : null;
+  }
   const [
     ,
     year = '',
@@ -82,15 +95,23 @@ function fromText(text: string): number | null {
 }
 
 function offsetMinutes(offset: string): number | null {
-  if (offset === '' || offset === 'Z' || offset === 'z') return 0;
+  if (offset === '' || offset === 'Z' || offset === 'z' || offset === 'UTC') return 0;
   const hours = Number(offset.slice(1, 3));
   const minutes = Number(offset.slice(3).replace(':', '') || '0');
   if (hours > 23 || minutes > 59) return null;
   return (offset.startsWith('-') ? -1 : 1) * (hours * 60 + minutes);
 }
 
+/** Exactly, also where a double has not enough digits. */
+function fromInteger(value: bigint): number | null {
+  if (value < FIRST_MICROSECONDS) return fromEpoch(Number(value));
+  if (value < 10n * FIRST_MICROSECONDS) return Number(value / 1_000n);
+  return value >= FIRST_NANOSECONDS && value < 10n * FIRST_NANOSECONDS ? Number(value / 1_000_000n) : null;
+}
+
 function fromEpoch(value: number): number | null {
   if (value < 0) return null;
+  if (value >= 1e15) return Number.isFinite(value) ? fromInteger(BigInt(Math.floor(value))) : null;
   return inRange(Math.round(value >= FIRST_MILLISECONDS ? value : value * 1_000));
 }
 

@@ -64,6 +64,21 @@ export function expected(
   return ids;
 }
 
+/** A time as other programs write it. */
+function otherForms(offset: number): unknown[] {
+  const text = seconds(offset);
+  const ms = BigInt(Date.UTC(2026, 10, 1)) + BigInt(offset) * 1_000n;
+  const fine = [ms * 1_000n + 999n, ms * 1_000_000n + 999_999n];
+  return [
+    `${text}.123456789 +0000 UTC`,
+    `${text} +0000 UTC m=+0.000012345`,
+    `${text} UTC`,
+    `${text.replace(/[-:]/g, '').replace(' ', 'T')}Z`,
+    ...fine,
+    ...fine.map(String),
+  ];
+}
+
 const maybe = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { freq: 3, nil: null });
 const ADDRESSES = [
   '203.0.113.7',
@@ -96,6 +111,7 @@ const DETAILS = [
 ];
 export const row = fc.record({
   created_at: fc.oneof(
+    fc.integer({ min: 0, max: 40 }).chain((offset) => fc.constantFrom(...otherForms(offset))),
     { weight: 8, arbitrary: fc.integer({ min: 0, max: 400_000 }).map(seconds) },
     {
       weight: 1,
