@@ -185,7 +185,8 @@ export class Daemon {
     const classify = createClassifier(config.source.aliases);
     const redact = createRedactor({ ...config.redact, hmacKey: state.hmacKey });
     const guard = this.rows === null ? {} : { guard: this.rows };
-    const shared = { server, sourceId: state.sourceId, classify, redact, clock, ...guard };
+    const trustedProxies = config.source.trusted_proxies;
+    const shared = { server, sourceId: state.sourceId, classify, redact, clock, trustedProxies, ...guard };
     const historyOf = (source: SourceName) => state.historyOf(source);
     const fleet = createFleet({
       config: { ...config, server },

@@ -26,6 +26,25 @@ export function parseAddress(text: string | null): string | null {
   return PLAIN_IPV4.test(host) && isPort(text.slice(colon)) ? host : null;
 }
 
+/**
+ * The client of a request that came by proxies: the address itself, or of a list as X-Forwarded-For has it the last one that is no
+ * trusted proxy (nginx's real_ip_recursive); the first where all of them are. Whoever connects can write what stands before that, so
+ * a part that is no address ends the walk, and there is none.
+ *
+ * @param trusted null: a list is no address
+ */
+export function clientAddress(text: string | null, trusted: NetworkSet | null): string | null {
+  if (text === null || trusted === null || !text.includes(',')) return parseAddress(text);
+  for (let end = text.length; ; ) {
+    const comma = text.lastIndexOf(',', end - 1);
+    const begin = end === 0 ? 0 : comma + 1;
+    // No longer text is an address, with spaces around it or without.
+    const address = end - begin > 2 * LONGEST ? null : parseAddress(text.slice(begin, end).trim());
+    if (address === null || begin === 0 || !trusted.contains(address)) return address;
+    end = comma;
+  }
+}
+
 /** Nothing, or a colon and a port. */
 function isPort(text: string): boolean {
   return text === '' || (PORT.test(text) && Number(text.slice(1)) <= 65_535);

@@ -9,6 +9,8 @@ const LONGEST = 80;
 const FINE_DIGITS = /^(?:\d{16}|\d{19})$/;
 const FIRST_MICROSECONDS = 10n ** 15n;
 const FIRST_NANOSECONDS = 10n ** 18n;
+/** The greatest integer of SQLite stands for `never`. */
+const NO_TIME = 2n ** 63n - 1n;
 const NUMBER = /^-?\d{1,16}(?:\.\d+)?$/;
 const LATEST = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 /** Epoch numbers from here on are milliseconds (as seconds this would be the year 5138, as milliseconds March 1973). */
@@ -106,7 +108,7 @@ function offsetMinutes(offset: string): number | null {
 function fromInteger(value: bigint): number | null {
   if (value < FIRST_MICROSECONDS) return fromEpoch(Number(value));
   if (value < 10n * FIRST_MICROSECONDS) return Number(value / 1_000n);
-  return value >= FIRST_NANOSECONDS && value < 10n * FIRST_NANOSECONDS ? Number(value / 1_000_000n) : null;
+  return value >= FIRST_NANOSECONDS && value < NO_TIME ? Number(value / 1_000_000n) : null;
 }
 
 function fromEpoch(value: number): number | null {

@@ -153,9 +153,10 @@ function jail({ fail2ban }: Config): Problem[] {
   );
 }
 
-function networks({ fail2ban, api }: Config): Problem[] {
+function networks({ fail2ban, api, source }: Config): Problem[] {
   return [
     ...notNetworks(['fail2ban', 'never_ban'], fail2ban.never_ban),
+    ...notNetworks(['source', 'trusted_proxies'], source.trusted_proxies),
     ...notNetworks(['api', 'trusted_proxies'], api.trusted_proxies),
   ];
 }

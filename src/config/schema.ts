@@ -119,7 +119,7 @@ const columns = z.strictObject({
   id: text.default('id').describe('Its INTEGER PRIMARY KEY. Required.'),
   created_at: text
     .default('created_at')
-    .describe('UTC text, ISO 8601, epoch seconds or milliseconds. Required.'),
+    .describe('UTC text, ISO 8601, as Go writes it, or the epoch in seconds to nanoseconds. Required.'),
   user_id: text.default('user_id').describe('Who did it, by number.'),
   user_name: text.default('user_name').describe('Who did it, by name.'),
   user_email: text.default('user_email').describe('Who did it, by e-mail address.'),
@@ -142,6 +142,12 @@ const source = z.strictObject({
   columns: columns
     .prefault({})
     .describe('Names of the columns, where they differ. All but id, created_at and action may be missing.'),
+  trusted_proxies: z
+    .array(z.string())
+    .default([])
+    .describe(
+      'Proxies whose lists of addresses (203.0.113.7, 172.18.0.1) are believed: the last address that is none of them is the client. Without it a list is no address.',
+    ),
   aliases: z
     .record(z.string(), z.array(text))
     .default({})

@@ -4,9 +4,9 @@ import type { QueryOptions } from './origins.js';
 
 /** What the configuration says of where entries are. */
 export function queryOptionsOf(config: LoadedConfig['config']): QueryOptions {
-  const { database, table, columns, aliases } = config.source;
+  const { database, table, columns, aliases, trusted_proxies: trustedProxies } = config.source;
   const { redact, server, state } = config;
   const archives = config.retention.archive.directory;
   const stateDatabase = join(state, 'state.db');
-  return { database, table, columns, aliases, stateDatabase, archives, redact, server };
+  return { database, table, columns, aliases, trustedProxies, stateDatabase, archives, redact, server };
 }

@@ -2,12 +2,13 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Database } from 'better-sqlite3';
 import pino from 'pino';
+import type { NetworkSet } from '../audit/address.js';
 import { type Classifier, createClassifier } from '../audit/catalog.js';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { createRedactor, type RedactionOptions } from '../audit/redaction.js';
 import { AuditdError } from '../errors.js';
 import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/columns.js';
-import { RowReader } from '../source/row.js';
+import { RowReader, trustedSet } from '../source/row.js';
 import { ArchiveShelf } from './archived.js';
 import { ArchivedReader } from './archived-row.js';
 import { privateDirectory } from './copies.js';
@@ -23,6 +24,8 @@ export interface QueryOptions {
   readonly table: string;
   readonly columns: Readonly<Record<ColumnKey, string>>;
   readonly aliases: Readonly<Record<string, readonly string[]>>;
+  /** Of a list of addresses the last that is none of them counts; left out or empty: a list is no address. */
+  readonly trustedProxies?: readonly string[];
   /** `state.db`, with the daemon's own events. */
   readonly stateDatabase: string;
   readonly redact: Pick<RedactionOptions, 'keys' | 'mode'>;
@@ -54,6 +57,7 @@ const OWN: TableConfig = {
 /** The tables, and what makes events of their rows. */
 export class Origins {
   readonly classify: Classifier;
+  readonly trusted: NetworkSet | null;
   private readonly directory: string;
   private readonly postern: Opening;
   private readonly state: Opening;
@@ -65,6 +69,7 @@ export class Origins {
   constructor(private readonly options: QueryOptions) {
     this.directory = options.copies ?? privateDirectory();
     this.classify = createClassifier(options.aliases);
+    this.trusted = trustedSet(options.trustedProxies);
     this.shelf = options.archives === undefined ? null : new ArchiveShelf(options.archives);
     this.tables = { postern: new TableInspector(options), auditd: new TableInspector(OWN) };
     const zones = () => new ZoneMap({ rows: options.zoneRows });
@@ -134,9 +139,9 @@ export class Origins {
   }
 
   private readers(): { postern: RowReader; auditd: RowReader } {
-    const { server, redact } = this.options;
+    const { server, redact, trustedProxies = [] } = this.options;
     const masked = createRedactor(redact.mode === 'hmac' ? this.withKey() : { ...redact });
-    const shared = { sourceId: '', server, classify: this.classify, redact: masked };
+    const shared = { sourceId: '', server, classify: this.classify, redact: masked, trustedProxies };
     return {
       postern: new RowReader({ ...shared, name: 'postern' }),
       auditd: new RowReader({ ...shared, name: 'auditd' }),

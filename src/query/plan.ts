@@ -1,4 +1,5 @@
 import type { Database } from 'better-sqlite3';
+import type { NetworkSet } from '../audit/address.js';
 import { type Classifier, resourceCategory } from '../audit/catalog.js';
 import { DETAILS_BUDGET } from '../audit/long-details.js';
 import type { ColumnKey } from '../source/columns.js';
@@ -45,6 +46,8 @@ export interface Plan {
 export interface PlanContext {
   readonly classify: Classifier;
   readonly server: string;
+  /** See `source.trusted_proxies`; null: a list is no address. */
+  readonly trusted: NetworkSet | null;
   /** Whether the text of `details` is searched in what SQLite has, too: not where it is shown otherwise. */
   readonly mayPrefilter: boolean;
   /** Rows that are left out, as SQL; left out: none. */
@@ -116,11 +119,15 @@ function termsOf(db: Database, table: QueryTable, filter: Filter, context: PlanC
     );
   if (outcome !== null) terms.push(kindTerm(db, table, context.classify, (type) => type.outcome === outcome));
   if (ip !== null) {
-    const found = addressSpellings(db, table, ip, MOST_ADDRESSES);
+    const found = addressSpellings(db, table, ip, MOST_ADDRESSES, context.trusted);
     const branches = found?.map((value) => ({ key: 'ip_address', value }) as const) ?? null;
     terms.push(
       branches === null
-        ? { branches, condition: rangesCondition(table, addressRanges(ip)), exact: false }
+        ? {
+            branches,
+            condition: context.trusted === null ? rangesCondition(table, addressRanges(ip)) : null,
+            exact: false,
+          }
         : term(table, branches, true),
     );
   }

@@ -38,6 +38,7 @@ export class Reading {
     const context = {
       classify: this.origins.classify,
       server: this.options.server,
+      trusted: this.origins.trusted,
       mayPrefilter: this.options.redact.mode === 'mask',
     };
     const shelf = this.origins.archives(filter);

@@ -1,6 +1,6 @@
 import { isIPv4 } from 'node:net';
 import type { Database } from 'better-sqlite3';
-import { NetworkSet, parseAddress } from '../audit/address.js';
+import { clientAddress, NetworkSet, parseAddress } from '../audit/address.js';
 import type { ColumnKey } from '../source/columns.js';
 import type { QueryTable } from './table.js';
 
@@ -80,7 +80,9 @@ export function addressSpellings(
   table: QueryTable,
   ip: string,
   most: number,
+  trusted: NetworkSet | null = null,
 ): SqlParam[] | null {
+  if (trusted !== null) return listSpellings(db, table, ip, most, trusted);
   const texts = addressRanges(ip);
   if (texts === null) return null;
   const network = new NetworkSet([ip]);
@@ -95,6 +97,22 @@ export function addressSpellings(
     }
   }
   return [...found.values()];
+}
+
+/** Where a list may stand, it begins with whatever a client wrote: each address that the column has is looked at. */
+function listSpellings(
+  db: Database,
+  table: QueryTable,
+  ip: string,
+  most: number,
+  trusted: NetworkSet,
+): SqlParam[] | null {
+  const network = new NetworkSet([ip]);
+  const isMeant = (value: SqlParam) => {
+    const address = clientAddress(textOfParam(value), trusted);
+    return address !== null && network.contains(address);
+  };
+  return distinctValues(db, table, 'ip_address', most)?.filter(isMeant) ?? null;
 }
 
 /** BLOBs stand behind all text. */

@@ -33,6 +33,8 @@ export interface OwnSourceOptions {
   readonly sourceId: string;
   readonly classify: Classifier;
   readonly redact: Redactor;
+  /** See `RowOptions.trustedProxies`: a later version of Postern's row has its address as that row has it. */
+  readonly trustedProxies?: readonly string[];
   readonly clock: () => number;
   readonly server: string;
   /** What was recorded of earlier rows; without it a deleted row at the mark is taken for what it looks like. */
@@ -76,6 +78,7 @@ class OwnTable implements OwnSource {
         redact,
         foreign: options.foreign === true,
         ...(options.guard === undefined ? {} : { guard: options.guard }),
+        ...(options.trustedProxies === undefined ? {} : { trustedProxies: options.trustedProxies }),
         ...(options.idOf === undefined ? {} : { idOf: options.idOf }),
       }),
       history,

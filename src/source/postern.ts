@@ -90,7 +90,8 @@ class PosternSource implements AuditSource {
   constructor(private readonly options: PosternSourceOptions) {
     const { config, history, clock, log } = options;
     this.tables = new TableCache(config, (table) => this.sayAbsent(table));
-    this.reader = new PageReader(new RowReader({ ...options, name: 'postern' }), history, clock);
+    const rows = new RowReader({ ...options, name: 'postern', trustedProxies: config.trusted_proxies });
+    this.reader = new PageReader(rows, history, clock);
     this.copies = new ColdCopies({
       database: config.database,
       directory: options.privateDirectory,

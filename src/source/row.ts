@@ -1,4 +1,4 @@
-import { parseAddress } from '../audit/address.js';
+import { clientAddress, NetworkSet } from '../audit/address.js';
 import type { Classifier, EventType } from '../audit/catalog.js';
 import type { AuditEvent, EventResource, EventUser, SourceName } from '../audit/event.js';
 import { DETAILS_BUDGET, shortenDetails } from '../audit/long-details.js';
@@ -18,6 +18,8 @@ export interface RowOptions {
   readonly server: string;
   readonly classify: Classifier;
   readonly redact: Redactor;
+  /** `source.trusted_proxies`; of a list of addresses the last that is none of them counts. Left out or empty: a list is no address. */
+  readonly trustedProxies?: readonly string[];
   /** The `event.id` of a row by its row id, where it has one already from elsewhere; else it is made from the row. */
   readonly idOf?: (rowId: bigint) => string | null;
   /** No row is of this server, whatever name it has: others wrote them. */
@@ -54,8 +56,10 @@ export class RowReader {
   /** What ids are made from, besides the row: the same row in the other source is another event. */
   private readonly origin: string;
   private readonly created = new CreatedReader();
+  private readonly trusted: NetworkSet | null;
 
   constructor(private readonly options: RowOptions) {
+    this.trusted = trustedSet(options.trustedProxies);
     this.origin = options.name === 'postern' ? options.sourceId : `${options.sourceId}/${options.name}`;
   }
 
@@ -103,7 +107,7 @@ export class RowReader {
     const rawTime = row[1] ?? null;
     const time = this.created.read(Buffer.isBuffer(rawTime) ? textOf(rawTime) : rawTime);
     const rawAddress = textOf(row[9]);
-    const address = parseAddress(rawAddress);
+    const address = clientAddress(rawAddress, this.trusted);
     const server = textOf(row[10]);
     const named = server !== null && server !== '';
     const isEdit = revision !== null && rawAction === ROW_EDITED;
@@ -238,6 +242,11 @@ function unreadColumns(row: RawRow): string | null {
     found = `${found === null ? '' : `${found}, `}${COLUMN_KEYS[at] ?? ''} of ${length} bytes is not read`;
   }
   return found;
+}
+
+/** Null where none are trusted. */
+export function trustedSet(entries: readonly string[] = []): NetworkSet | null {
+  return entries.length === 0 ? null : new NetworkSet(entries);
 }
 
 function lengthOf(row: RawRow): number {

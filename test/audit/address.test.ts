@@ -1,7 +1,7 @@
 import { isIP, isIPv6 } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { NetworkSet, networkOf, parseAddress } from '../../src/audit/address.js';
+import { clientAddress, NetworkSet, networkOf, parseAddress } from '../../src/audit/address.js';
 
 describe('a client address', () => {
   it.each([
@@ -209,5 +209,43 @@ describe('a network', () => {
     '300.0.0.0/8',
   ])('refuses %j by name', (entry) => {
     expect(() => new NetworkSet(['192.0.2.1', entry])).toThrow(`"${entry}"`);
+  });
+});
+
+describe('the client of a list of addresses', () => {
+  const trusted = new NetworkSet(['172.16.0.0/12', '10.0.0.1', 'fd00::/8']);
+
+  it.each([
+    ['203.0.113.7, 172.18.0.1', '203.0.113.7'],
+    ['203.0.113.7,172.18.0.1', '203.0.113.7'],
+    ['198.51.100.1, 203.0.113.7, 172.18.0.1, 10.0.0.1', '203.0.113.7'],
+    ['198.51.100.1, 203.0.113.7', '203.0.113.7'],
+    ['172.18.0.2, 172.18.0.1', '172.18.0.2'],
+    ['2001:DB8::1, [fd00::1]:443', '2001:db8::1'],
+    ['203.0.113.7:4711, ::ffff:172.18.0.1', '203.0.113.7'],
+    ['unknown, 203.0.113.7, 172.18.0.1', '203.0.113.7'],
+    [`${'x'.repeat(100_000)}, 203.0.113.7, 172.18.0.1`, '203.0.113.7'],
+    ['203.0.113.7', '203.0.113.7'],
+    ['172.18.0.1', '172.18.0.1'],
+    ['203.0.113.7, unknown, 172.18.0.1', null],
+    ['203.0.113.7, ', null],
+    ['203.0.113.7,,172.18.0.1', null],
+    [', 172.18.0.1', null],
+    [',', null],
+    ['203.0.113.7; 172.18.0.1', null],
+    ['203.0.113.7 172.18.0.1', null],
+    ['unknown, 172.18.0.1', null],
+    [`203.0.113.7,${' '.repeat(100_000)}172.18.0.1`, null],
+  ])('%s', (text, address) => {
+    expect(clientAddress(text, trusted)).toBe(address);
+  });
+
+  it('is nobody where no proxy is trusted', () => {
+    expect(clientAddress('203.0.113.7, 172.18.0.1', null)).toBeNull();
+    expect(clientAddress('203.0.113.7', null)).toBe('203.0.113.7');
+  });
+
+  it('is found in a list of a million proxies', () => {
+    expect(clientAddress(`203.0.113.7${',172.18.0.1'.repeat(1_000_000)}`, trusted)).toBe('203.0.113.7');
   });
 });

@@ -36,7 +36,7 @@ describe('a problem is named with its place, what was found, what is allowed', (
     [
       'a misspelt key',
       'source:\n  pol_interval: 1s',
-      'c.yml:2:3: source.pol_interval: found an unknown key. Did you mean poll_interval? Allowed here: database, table, poll_interval, columns, aliases',
+      'c.yml:2:3: source.pol_interval: found an unknown key. Did you mean poll_interval? Allowed here: database, table, poll_interval, columns, trusted_proxies, aliases',
     ],
     [
       'a dash for an underscore',

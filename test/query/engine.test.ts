@@ -110,7 +110,7 @@ describe('how a filter is looked up', () => {
     tables.insert(manyRows());
     const db = tables.postern;
     const table = inspectTable(db, tables.options());
-    const context = { classify: createClassifier(), server: SERVER, mayPrefilter: true };
+    const context = { classify: createClassifier(), server: SERVER, trusted: null, mayPrefilter: true };
     const plan = planQuery(db, table, parseFilter(input, Date.now()), context, [
       { lowest: 1, highest: ROWS },
     ]);
@@ -320,5 +320,38 @@ describe('while Postern writes', () => {
     });
     expect(() => page({ q: 'zz' }, { timeLimit: 100 })).toThrow(/longer than it may/);
     clock.mockRestore();
+  });
+});
+
+describe('lists of addresses behind trusted proxies', () => {
+  const rows: TestRow[] = [
+    { ip_address: '203.0.113.7, 172.18.0.1' },
+    { ip_address: '198.51.100.1, 203.0.113.7, 172.18.0.1' },
+    { ip_address: '203.0.113.7' },
+    { ip_address: '203.0.113.7, 198.51.100.1' },
+    { ip_address: '203.0.113.7, unknown, 172.18.0.1' },
+    { ip_address: Buffer.from('203.0.113.7,172.18.0.1') },
+  ];
+
+  it.each([true, false])('are found by the client, with an index: %s', (indexes) => {
+    const own = new Tables({ indexes });
+    own.insert(rows);
+    const trusting = new Engine(own.options({ trusted_proxies: ['172.16.0.0/12'] }));
+    const plain = new Engine(own.options());
+    const found = (of: Engine, ip: string) => {
+      const filter = parseFilter({ ip, source: 'postern' }, 0);
+      const request = { filter, page: 1, limit: 50, cursor: null, count: 'all', timeLimit: 60_000 } as const;
+      const { entries, total } = of.page(request);
+      expect(total).toBe(entries.length);
+      return entries.map(({ id, ip_address }) => `${id} ${ip_address}`);
+    };
+    const mine = ['postern:6', 'postern:3', 'postern:2', 'postern:1'].map((id) => `${id} 203.0.113.7`);
+    expect(found(trusting, '203.0.113.7')).toEqual(mine);
+    expect(found(trusting, '203.0.113.0/24')).toEqual(mine);
+    expect(found(trusting, '198.51.100.1')).toEqual(['postern:4 198.51.100.1']);
+    expect(found(plain, '203.0.113.7')).toEqual(['postern:3 203.0.113.7']);
+    trusting.close();
+    plain.close();
+    own.remove();
   });
 });

@@ -70,6 +70,7 @@ export class Tables {
       table: config.source.table,
       columns: config.source.columns,
       aliases: config.source.aliases,
+      trustedProxies: config.source.trusted_proxies,
       stateDatabase: this.stateDatabase,
       archives: this.archives,
       redact: config.redact,

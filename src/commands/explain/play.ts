@@ -90,6 +90,7 @@ function readEvent(
       classify: createClassifier(config.source.aliases),
       redact: redactorOf(config, ledger?.hmacKey ?? null),
       clock: Date.now,
+      trustedProxies: config.source.trusted_proxies,
     };
     const log = pino({ level: 'silent' });
     let from: AuditSource;
