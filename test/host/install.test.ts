@@ -211,8 +211,14 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
         );
         const manifest =
           'cd /root/newer && find . -type f ! -path ./MANIFEST -print0 | LC_ALL=C sort -z | xargs -0 sha256sum >MANIFEST';
-        await host.exec(`echo '# newer' >>/root/newer/config/config.yml; ${manifest}`);
+        await host.exec(
+          `for f in config/config.yml fail2ban/filter.d/posternproxy.conf; do echo '# newer' >>/root/newer/$f; done; ${manifest}`,
+        );
         const upgraded = await install(host, '', { from: '/root/newer' });
+        // The jail first: a new daemon may write what the old one does not take.
+        const taken = upgraded.said.indexOf('make fail2ban take up the jail posternproxy');
+        expect(taken).toBeGreaterThan(0);
+        expect(upgraded.said.indexOf('start postern-auditd.service')).toBeGreaterThan(taken);
         expect(upgraded.said).toContain('done       install /opt/postern-auditd');
         expect((await host.exec(`cmp ${CONFIG} /root/mine.yml && tail -n 1 ${CONFIG}.example`)).stdout).toBe(
           '# newer\n',
