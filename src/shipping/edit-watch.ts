@@ -179,7 +179,7 @@ export class EditWatch {
       for (const edit of edits) state.revisions.record(edit);
       state.recent.update(source.name, mark.timeline, rows);
       if (atMark !== undefined) state.timelines.setMark({ ...next, source: source.name });
-    });
+    }, true); // what rows were is written before what they are
     state.recent.replace(source.name, mark.timeline, rows);
     for (const event of versions) this.hold(event);
     return { mark: next, versions: edits.length, accepted: rows.length - edits.length };

@@ -243,7 +243,7 @@ export class Feed {
     const last = fresh.at(-1);
     if (last !== undefined) {
       this.options.state.fingerprints.record(this.name, mark.timeline, fresh);
-      if (this.edits !== null) this.options.state.recent.record(this.name, mark.timeline, fresh);
+      if (this.edits !== null) this.options.state.recent.record(this.name, mark.timeline, fresh, look.more);
       this.markNow = { timeline: mark.timeline, id: last.sequence, fingerprint: fingerprintOf(last.id) };
     }
     // Before anybody is given one of these rows: who has not had it gets it as it was first, and each of its versions once.

@@ -5,6 +5,8 @@ import type { RecentRow } from '../source/source.js';
 
 /** As many of the rows read last are known with what tells an edit from another history. */
 const KEPT = 1_000;
+/** In a backlog each page brings a thousand, which the next one replaces: they are written this often. */
+const DEFERRED_MS = 1_000;
 
 /** A row as it was when it was read, or last seen to be another. */
 export interface Recent extends RecentRow {
@@ -21,6 +23,8 @@ export interface PendingRecent {
   readonly source: SourceName;
   readonly timeline: number;
   readonly rows: readonly Recent[];
+  /** There is more behind them. */
+  readonly isDeferred: boolean;
 }
 
 interface Known {
@@ -33,7 +37,8 @@ interface Known {
  * recorded of one timeline replaces all of another.
  */
 export class RecentRows {
-  private pending: PendingRecent[] = [];
+  private pending = new Map<SourceName, PendingRecent>();
+  private written = Number.NEGATIVE_INFINITY;
   private readonly known = new Map<SourceName, Known>();
   private readonly put: Database.Statement;
   private readonly prune: Database.Statement;
@@ -53,12 +58,17 @@ export class RecentRows {
       .safeIntegers();
   }
 
-  /** Remembers rows that were read for the first time, ids ascending and above all remembered of this timeline. */
-  record(source: SourceName, timeline: number, events: readonly AuditEvent[]): void {
+  /**
+   * Remembers rows that were read for the first time, ids ascending and above all remembered of this timeline.
+   *
+   * @param isMore more stands behind them: they may be written later than their fingerprints. After a death an edit is then told from another
+   *   history by the row at the mark alone, which is not among them: a walk more.
+   */
+  record(source: SourceName, timeline: number, events: readonly AuditEvent[], isMore = false): void {
     const rows = events.slice(-KEPT).map((event) => recentOf(event));
     const before = this.of(source, timeline);
     this.known.set(source, { timeline, rows: [...before, ...rows].slice(-KEPT) });
-    this.pending.push({ source, timeline, rows });
+    this.add({ source, timeline, rows, isDeferred: isMore });
   }
 
   /** Ids ascending. */
@@ -67,14 +77,28 @@ export class RecentRows {
     return known.timeline === timeline ? known.rows : [];
   }
 
-  take(): readonly PendingRecent[] {
-    const taken = this.pending;
-    this.pending = [];
+  /** @param all what is deferred, too */
+  take(all = false): readonly PendingRecent[] {
+    const isTime = all || performance.now() - this.written >= DEFERRED_MS;
+    const taken = [...this.pending.values()].filter(({ isDeferred }) => isTime || !isDeferred);
+    for (const { source } of taken) this.pending.delete(source);
     return taken;
   }
 
   putBack(taken: readonly PendingRecent[]): void {
-    this.pending = [...taken, ...this.pending];
+    for (const earlier of taken) {
+      const later = this.pending.get(earlier.source);
+      if (later !== undefined) this.pending.delete(earlier.source);
+      this.add(earlier);
+      if (later !== undefined) this.add(later);
+    }
+  }
+
+  private add(more: PendingRecent): void {
+    const before = this.pending.get(more.source);
+    const isSame = before?.timeline === more.timeline;
+    const rows = isSame ? [...before.rows, ...more.rows].slice(-KEPT) : more.rows;
+    this.pending.set(more.source, { ...more, rows });
   }
 
   /** Inside of a transaction. */
@@ -84,6 +108,7 @@ export class RecentRows {
       const first = this.of(source, timeline)[0]?.id ?? 0;
       this.prune.run(source, timeline, first);
     }
+    if (taken.length > 0) this.written = performance.now();
   }
 
   /** Inside of a transaction: what rows are now. To be followed by `replace` once that is through. */

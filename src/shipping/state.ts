@@ -142,10 +142,12 @@ export class State {
   /**
    * Runs in one transaction, what was only remembered of fingerprints included, and what `work` records of them: a cursor never stands
    * in the state without them. A failure leaves everything as it was. Not to be nested.
+   *
+   * @param isLast rows of a backlog that would be written later are written now, too
    */
-  transaction<T>(work: () => T): T {
+  transaction<T>(work: () => T, isLast = false): T {
     let remembered = this.fingerprints.take();
-    const recent = this.recent.take();
+    const recent = this.recent.take(isLast);
     const write = (taken: readonly Pending[]) =>
       this.fingerprints.write(taken, (mark) => this.timelines.setMark(mark));
     try {
@@ -197,7 +199,7 @@ export class State {
 
   close(): void {
     if (!this.db.open) return;
-    this.transaction(() => undefined);
+    this.transaction(() => undefined, true);
     this.db.close();
   }
 

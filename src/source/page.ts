@@ -176,26 +176,33 @@ export class PageReader {
     maxId: number,
   ): Verdict {
     const atMark = this.fingerprintAt(db, table.sql.row, mark, place)?.fingerprint ?? null;
-    const onlyEdited = () => this.onlyEdited(db, table, mark, place);
     if (atMark !== null || mark.id === 0) {
-      const isSame = atMark === null || mark.fingerprint === null || atMark === mark.fingerprint;
-      const sequence = isSame ? null : sequenceOf(db, table);
+      const isAsItWas = atMark === null || mark.fingerprint === null || atMark === mark.fingerprint;
+      const sequence = isAsItWas ? null : sequenceOf(db, table);
+      const onlyEdited = () => this.onlyEdited(db, table, mark, mark.id, place);
       return judge({ mark, atMark, sequence, maxId, probe: null, onlyEdited });
     }
     const probe = this.probe(db, table, mark, place);
+    const onlyEdited = () => this.onlyEdited(db, table, mark, probe?.id ?? 0, place);
     return judge({ mark, atMark, sequence: sequenceOf(db, table), maxId, probe, onlyEdited });
   }
 
-  private onlyEdited(db: Database.Database, table: AuditTable, mark: Mark, place: RowPlace): boolean {
+  /** @param id the row that differs: unless it is known by more than its fingerprint, nothing can be said of it */
+  private onlyEdited(
+    db: Database.Database,
+    table: AuditTable,
+    mark: Mark,
+    id: number,
+    place: RowPlace,
+  ): boolean {
     const rows = this.history.recent?.(mark.timeline) ?? [];
-    let isKnown = false;
+    if (!rows.some((row) => row.id === id)) return false;
     let isEdited = true;
-    this.compare(db, table, rows, place, ({ row, known, id }) => {
-      isKnown = true;
-      isEdited = fingerprintOf(id) === known.fingerprint || isSame(row[1], known.createdAt);
+    this.compare(db, table, rows, place, ({ row, known, id: found }) => {
+      isEdited = fingerprintOf(found) === known.fingerprint || isSame(row[1], known.createdAt);
       return isEdited;
     });
-    return isKnown && isEdited;
+    return isEdited;
   }
 
   /** Calls back with each of these rows that is there, until that says false. By ranges of ids: a view may go over all of itself for one. */

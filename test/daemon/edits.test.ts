@@ -59,6 +59,23 @@ describe('a program that writes its rows in two phases', () => {
   });
 });
 
+it('a failure whose address comes later counts from then on, once, also over a kill -9', async () => {
+  await rig.start();
+  const id = rig.record({ action: 'auth.login_failure', user: { name: 'eve' }, details: { n: 'first' } });
+  rig.record({ action: 'proxy_host.update' });
+  await rig.shipped();
+  rig.db.prepare('UPDATE audit_log SET ip_address = ? WHERE id = ?').run('203.0.113.9', id);
+  await rig.until(() => rig.authLines().length === 1, 'the failure for fail2ban');
+  await rig.until(() => rig.auditLines().some(({ action }) => action === 'daemon.row_edited'), 'the version');
+  await rig.kill('SIGKILL');
+  await rig.start();
+  update(id, 'second');
+  await rig.until(() => contents(rig.auditLines()).includes('second'), 'the next version');
+  await rig.shipped();
+  await sleep(1_500);
+  expect(rig.authLines().length).toBe(1);
+});
+
 describe('kill -9 while rows are edited', () => {
   it(`${ROUNDS} times: each version that was at rest is in the audit files once`, async () => {
     const rows = new Map<number, { n: string; born: number }>();

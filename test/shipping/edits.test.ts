@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import Database from '../../src/sqlite.js';
 import { type MemorySink, ShippingRig } from './rig.js';
 
 async function withRig(work: (rig: ShippingRig) => Promise<void>, view = false): Promise<void> {
@@ -180,6 +181,22 @@ describe('a sink that has not come by a row when it is edited', () => {
       expect(rig.sinks.good.got.length).toBe(5 + 2 + 2);
     }));
 });
+
+it('a row of which nothing but its fingerprint is known is no edit: another history is gone through, and nothing is lost', () =>
+  withRig(async (rig) => {
+    rig.append(5);
+    await rig.settle();
+    await rig.stop();
+    const state = new Database(rig.stateDatabase); // the death came before the last page of a backlog was written here
+    state.exec('DELETE FROM recent WHERE id > 3');
+    state.close();
+    const edited = rig.change(5);
+    await rig.start();
+    await rig.settle();
+    expect(rig.replaced.length).toBe(1);
+    expect(versionsOf(rig.sinks.good, 5).at(-1)).toBe(edited);
+    expect(rig.sinks.good.got.length).toBe(6);
+  }));
 
 it('a sink that was behind rows which are all deleted lags no more', () =>
   withRig(async (rig) => {
