@@ -16,6 +16,7 @@ import { needlessKeys } from './config/schema.js';
 import { messageOf } from './errors.js';
 import { createJail } from './fail2ban/helper.js';
 import { BanJournal } from './fail2ban/journal.js';
+import { SilenceWatch } from './fail2ban/silence-watch.js';
 import { unfedJail } from './fail2ban/unfed.js';
 import { createFleet, type Fleet } from './fleet/fleet.js';
 import { createRecorder, type NewEntry } from './recorder/recorder.js';
@@ -47,6 +48,7 @@ interface Works {
   readonly shipper: Shipper;
   readonly own: OwnSource;
   readonly bans: BanJournal;
+  readonly silence: SilenceWatch;
   readonly retention: Retention;
   readonly fleet: Fleet | null;
 }
@@ -103,6 +105,7 @@ export class Daemon {
     });
     await this.works.shipper.start();
     this.works.bans.start();
+    this.works.silence.start();
     this.works.retention.start();
     this.works.fleet?.start();
     this.heartbeat = startHeartbeat({
@@ -152,6 +155,7 @@ export class Daemon {
       sinks: shipped?.sinks ?? {},
       hung: this.works?.shipper.hung() ?? [],
       bans: this.works?.bans.status() ?? null,
+      silence: this.works?.silence.status ?? null,
       retention: this.works?.retention.status() ?? null,
       fleet: this.works?.fleet?.status() ?? null,
       api: this.api?.status() ?? { state: 'off', listen: null, error: null },
@@ -228,7 +232,20 @@ export class Daemon {
       log,
       onReplaced: (source, timeline, reason, lost) => this.replaced(source, timeline, reason, lost),
       onRevised: () => own.notify(),
-      onLive: (events) => events[0]?.source !== 'fleet' && this.api?.live.publish(events),
+      onLive: (events) => {
+        silence.take(events);
+        if (events[0]?.source !== 'fleet') this.api?.live.publish(events);
+      },
+    });
+    const silence = new SilenceWatch({
+      verdicts: () =>
+        Object.values(shipper.status().sinks).find(({ type }) => type === 'fail2ban')?.verdicts ?? null,
+      neverBan: config.fail2ban.never_ban,
+      pending: this.works?.silence.pending ?? null,
+      isHub: config.fleet.role === 'hub',
+      record: (entry) => this.works !== null && this.record(this.works, entry),
+      clock,
+      log,
     });
     const bans = new BanJournal({
       path: config.fail2ban.bans,
@@ -250,7 +267,7 @@ export class Daemon {
         if (this.works !== null) this.record(this.works, entry);
       },
     });
-    return { shipper, own, bans, retention, fleet };
+    return { shipper, own, bans, silence, retention, fleet };
   }
 
   private async exchange(): Promise<void> {
@@ -288,6 +305,7 @@ export class Daemon {
     await this.attempt('starting shipping', () => Promise.race([works.shipper.start(), this.stopped]));
     if (this.stopping.signal.aborted) return;
     await this.attempt('starting the journal of bans', () => works.bans.start());
+    works.silence.start();
     await this.attempt('starting retention', () => works.retention.start());
     await this.attempt('starting the fleet', () => works.fleet?.start());
     await this.attempt('starting the API', () => this.api?.apply(loaded.config));
@@ -297,7 +315,8 @@ export class Daemon {
 
   /** What fails here, of a full disk for example, keeps nothing else from its end: what follows it has to come. */
   private async halt(works: Works, last?: NewEntry): Promise<void> {
-    const { bans, retention, shipper, fleet } = works;
+    const { bans, silence, retention, shipper, fleet } = works;
+    silence.stop();
     await this.attempt('stopping the journal of bans', () => bans.stop());
     await this.attempt('stopping retention', () => retention.stop());
     if (last !== undefined) this.record(works, last);

@@ -1,3 +1,4 @@
+import { SILENT_REASONS } from '../fail2ban/silence.js';
 import type { LastRun } from '../retention/notes.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import type { FeedStatus } from '../shipping/feed.js';
@@ -208,6 +209,14 @@ export const STATUS_METRICS: readonly StatusMetric[] = [
           return typeof value === 'number' ? [[{ sink, reason }, value]] : [];
         }),
       ),
+  },
+  {
+    name: 'postern_auditd_failures_withheld',
+    type: 'gauge',
+    help: '1 while all or most recent failed logins are kept from fail2ban, so that nobody can be banned, by the reason; else 0.',
+    labels: ['reason'],
+    read: ({ silence }) =>
+      SILENT_REASONS.map((reason): Sample => [{ reason }, silence?.reason === reason ? 1 : 0]),
   },
   {
     name: 'postern_auditd_bans_total',

@@ -1,3 +1,4 @@
+import type { SilenceStatus } from '../fail2ban/silence-watch.js';
 import type { FleetStatus } from '../fleet/status.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
@@ -35,6 +36,8 @@ export interface DaemonStatus extends ShipperStatus {
     /** What fail2ban bans without having reported it; missing from an older daemon. */
     readonly unrecorded?: readonly string[];
   } | null;
+  /** Why all or most recent failed logins are kept from fail2ban; null while that is not so, missing from an older daemon. */
+  readonly silence?: SilenceStatus | null;
   /** Null where this server is alone. */
   readonly fleet: FleetStatus | null;
   readonly api: ApiStatus;

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { ApiStatus } from '../api/status.js';
 import { toSafeJson, visible } from '../audit/unsafe-characters.js';
 import { UNREPORTED_NEXT, unreported } from '../fail2ban/compare.js';
+import type { SilenceStatus } from '../fail2ban/silence-watch.js';
 import type { FleetStatus } from '../fleet/status.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import type { FeedStatus } from '../shipping/feed.js';
@@ -23,6 +24,7 @@ interface DaemonStatus {
     readonly recorded_total: number;
     readonly unrecorded?: readonly string[];
   } | null;
+  readonly silence?: SilenceStatus | null;
   /** Missing from a daemon that has none yet. */
   readonly api?: ApiStatus;
   readonly retention?: RetentionStatus | null;
@@ -68,6 +70,7 @@ export function troubles(status: DaemonStatus): string[] {
   const api = status.api?.state === 'retrying' ? [status.api.error ?? 'the API does not listen'] : [];
   const failed = status.retention?.last?.error ?? null;
   const fleet = status.fleet ? fleetTroubles(status.fleet) : [];
+  const silence = status.silence ? [`${status.silence.what}. ${status.silence.next}`] : [];
   const unrecorded = status.bans?.unrecorded ?? [];
   const bans =
     status.bans === null || unrecorded.length === 0
@@ -76,6 +79,7 @@ export function troubles(status: DaemonStatus): string[] {
   return [
     ...sources,
     ...sinks,
+    ...silence,
     ...bans,
     ...api,
     ...fleet,
@@ -105,6 +109,7 @@ export function render(status: DaemonStatus, now: number): string {
     const figures = Object.entries(sink.figures).filter(([, value]) => value !== 0 && value !== null);
     if (figures.length > 0) lines.push(`  ${figures.map(([key, value]) => `${key} ${value}`).join(', ')}`);
   }
+  if (status.silence) lines.push('', `no bans: ${visible(status.silence.what)}`);
   if (status.bans !== null)
     lines.push(
       '',

@@ -1,4 +1,5 @@
 import type { Ban } from '../../fail2ban/client.js';
+import type { Advice } from '../../fail2ban/silence.js';
 import type { PageResult } from '../../query/page.js';
 import type { Stats } from '../../query/tally.js';
 import type { FeedStatus } from '../../shipping/feed.js';
@@ -41,6 +42,8 @@ export interface PageData {
   /** Failures of one address that lead to a ban. */
   readonly banLimit: number;
   /** What has just been done, in words. */
+  /** Why failed logins don't reach fail2ban; null while they do. */
+  readonly silence: Advice | null;
   readonly notice: { readonly good: boolean; readonly text: string } | null;
 }
 
@@ -83,6 +86,11 @@ export function Page(data: PageData) {
       {data.notice === null ? null : (
         <p class={data.notice.good ? 'notice good' : 'notice bad'} role="status">
           {visible(data.notice.text, 300)}
+        </p>
+      )}
+      {data.silence === null ? null : (
+        <p class="notice bad" role="alert" id="silence">
+          {visible(`${sentence(data.silence.what)} Next: ${data.silence.next}.`, 800)}
         </p>
       )}
       <div class="verdicts" data-live id="verdicts">
@@ -166,4 +174,8 @@ function Answer({ question, verdict: { mood, headline, because }, href }: Answer
 /** Fit to be offered as it is. */
 function plain(name: string): boolean {
   return name.length <= 80 && visible(name) === name;
+}
+
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }

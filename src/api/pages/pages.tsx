@@ -53,7 +53,7 @@ export function pages(deps: ApiDeps): Hono<ApiEnv> {
       overview.lastHour(),
       overview.banned(),
     ]);
-    const { sinks, sources, bans: reports } = deps.status();
+    const { sinks, sources, bans: reports, silence = null } = deps.status();
     const { identity, csrf } = c.var;
     const page = (
       <Page
@@ -68,6 +68,7 @@ export function pages(deps: ApiDeps): Hono<ApiEnv> {
         window={window}
         lastHour={lastHour}
         bans={{ ...bans, unrecorded: reports?.unrecorded ?? [] }}
+        silence={silence}
         sinks={sinks}
         sources={sources}
         banLimit={deps.failures.rule.failures}

@@ -1,4 +1,4 @@
-import { networkInterfaces } from 'node:os';
+import { hostname, networkInterfaces } from 'node:os';
 import { pino } from 'pino';
 import { createClassifier } from '../../audit/catalog.js';
 import type { Config } from '../../config/schema.js';
@@ -9,6 +9,7 @@ import type { AuditSource, Look } from '../../source/source.js';
 import { temporaryDirectory } from '../leftovers.js';
 import { count } from '../terminal.js';
 import { splitMessage } from './report.js';
+import { FailureSample } from './silence.js';
 
 /** Logins are counted over so many of the newest rows: enough for who is in front, and read in a second. */
 const NEWEST = 50_000;
@@ -19,14 +20,14 @@ const WAITS: ReadonlySet<Look['state']> = new Set(['missing', 'stopped', 'locked
 
 /** Whether the table can be read by this user, and who logs in from where. */
 export function inspectDatabase(config: Config): Finding[] {
-  const { source, remove } = open(config);
+  const { source, privateDirectory, remove } = open(config);
   try {
     const look = page(source, 0, 1);
     if (look.state !== 'reading') return [waiting(look)];
     const postern = look.postern === 'running' ? '' : ' (Postern is stopped; read from a copy)';
     const rows = look.maxId === 0 ? 'no rows yet' : `rows up to ${look.maxId.toLocaleString('en')}`;
     const what = `${config.source.database}, table ${config.source.table}: ${rows}${postern}`;
-    return [{ level: 'ok', what }, ...logins(source, look.maxId, config)];
+    return [{ level: 'ok', what }, ...logins(source, look.maxId, config, privateDirectory)];
   } finally {
     remove();
   }
@@ -43,11 +44,11 @@ export function recentLogins(config: Config): LoginCount[] {
   }
 }
 
-function open(config: Config): { source: AuditSource; remove: () => void } {
+function open(config: Config): { source: AuditSource; privateDirectory: string; remove: () => void } {
   const { path: privateDirectory, remove } = temporaryDirectory('check');
   const source = createPosternSource({
     config: config.source,
-    server: config.server ?? '',
+    server: config.server ?? hostname(),
     sourceId: '0'.repeat(32),
     classify: createClassifier(config.source.aliases),
     redact: () => null,
@@ -56,7 +57,7 @@ function open(config: Config): { source: AuditSource; remove: () => void } {
     clock: Date.now,
     log: pino({ level: 'silent' }),
   });
-  return { source, remove };
+  return { source, privateDirectory, remove };
 }
 
 function page(source: AuditSource, after: number, maxRows: number): Look {
@@ -69,41 +70,48 @@ function waiting(look: Exclude<Look, { state: 'reading' }>): Finding {
   return { level: WAITS.has(look.state) ? 'warning' : 'error', ...splitMessage(look.message) };
 }
 
-/** The warnings of a ban that would lock out others than the attacker. */
-function logins(source: AuditSource, maxId: number, config: Config): Finding[] {
-  const { succeeded, failed, total } = countLogins(source, maxId);
-  const findings = loginFindings(succeeded, config.fail2ban.never_ban, bridges());
-  if (findings.length > 0 || total === 0) return findings;
-  const successes = succeeded.reduce((sum, { logins: number }) => sum + number, 0);
+/** Whether failed logins reach fail2ban, and the warnings of a ban that would lock out others than the attacker. */
+function logins(source: AuditSource, maxId: number, config: Config, privateDirectory: string): Finding[] {
+  const { succeeded, logins: successes, failed, sample } = countLogins(source, maxId);
+  const silent = Object.values(config.sinks).some(({ type }) => type === 'fail2ban')
+    ? sample.findings(config, privateDirectory)
+    : [];
+  const findings = [...silent, ...loginFindings(succeeded, config.fail2ban.never_ban, bridges())];
+  if (findings.length > 0 || successes + failed === 0) return findings;
   const what = `${count(successes, 'login')} and ${count(failed, 'failed login')} in the newest rows; none from an address whose ban would lock out others`;
   return [{ level: 'ok', what }];
 }
 
 interface Logins {
+  /** By address, where there is one. */
   readonly succeeded: LoginCount[];
-  /** Failed ones that have an address. */
+  readonly logins: number;
   readonly failed: number;
-  readonly total: number;
+  readonly sample: FailureSample;
 }
 
 function countLogins(source: AuditSource, maxId: number): Logins {
   const counts = new Map<string, number>();
-  let failed = 0;
-  let total = 0;
+  const sample = new FailureSample();
+  let [logins, failed] = [0, 0];
   for (let after = Math.max(0, maxId - NEWEST); ; ) {
     const look = page(source, after, PAGE);
     if (look.state !== 'reading') break;
-    for (const { action, address } of look.events) {
-      if (action !== 'auth.login_success' && action !== 'auth.login_failure') continue;
-      total++;
-      if (address === null) continue;
-      if (action === 'auth.login_failure') failed++;
-      else counts.set(address, (counts.get(address) ?? 0) + 1);
+    for (const event of look.events) {
+      const { action, address } = event;
+      if (action === 'auth.login_failure') {
+        failed++;
+        sample.take(event);
+      }
+      if (action !== 'auth.login_success') continue;
+      logins++;
+      if (address !== null) counts.set(address, (counts.get(address) ?? 0) + 1);
     }
     after = look.upTo;
     if (!look.more || look.events.length === 0) break;
   }
-  return { succeeded: [...counts].map(([address, number]) => ({ address, logins: number })), failed, total };
+  const succeeded = [...counts].map(([address, number]) => ({ address, logins: number }));
+  return { succeeded, logins, failed, sample };
 }
 
 /** Networks of container bridges on this host. */

@@ -15,6 +15,7 @@ import { type Ledger, openLedger } from '../ledger.js';
 import { temporaryDirectory } from '../leftovers.js';
 import { createPaint, wantsColour } from '../terminal.js';
 import { filterVerdict } from './banned.js';
+import { pairProgress } from './pair-progress.js';
 import { type Explanation, renderExplanation } from './render.js';
 import { type SinkVerdict, verdictOf } from './verdict.js';
 
@@ -135,7 +136,14 @@ function notFound(id: string, source: AuditSource): AuditdError {
 function verdicts(event: AuditEvent, config: Config, ledger: Ledger | null): SinkVerdict[] {
   const now = Date.now();
   return Object.entries(config.sinks).map(([name, sink]) =>
-    verdictOf(event, name, sink, config, progressOf(event, name, ledger), now),
+    verdictOf(
+      event,
+      name,
+      sink,
+      config,
+      sink.type === 'fail2ban' ? pairProgress(event, sink.directory, now) : progressOf(event, name, ledger),
+      now,
+    ),
   );
 }
 

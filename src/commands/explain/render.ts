@@ -81,6 +81,7 @@ function text(value: string | null): string {
 const PROGRESS = {
   delivered: 'delivered',
   waiting: 'not yet delivered',
+  withheld: 'withheld',
   skipped: 'skipped: it was there before the sink first started (start: now)',
 } as const;
 
@@ -95,9 +96,11 @@ function sinks(verdicts: readonly SinkVerdict[], paint: Paint): string[] {
   return aligned(rows, '  ');
 }
 
-function filter({ filter: verdict, event }: Explanation, paint: Paint): string[] {
+function filter({ filter: verdict, event, sinks }: Explanation, paint: Paint): string[] {
   if (verdict === null) return ['  no sink of type fail2ban is configured'];
   const { counts, untried, written } = verdict;
+  const withheld = sinks.find(({ type, verdict: word }) => type === 'fail2ban' && word === 'withholds');
+  if (withheld !== undefined) return [`  ${paint.yellow('no line is written for it')}: ${withheld.why}`];
   if (untried !== null) return [`  the filter was not tried: ${visible(untried)}`];
   if (counts !== null && written)
     return [`  the filter ${paint.red('matches')}: it counts against ${counts}`];

@@ -12,8 +12,8 @@ export interface SinkVerdict {
   readonly verdict: 'takes' | 'withholds' | 'does not take';
   /** Why not, or what to know of it. */
   readonly why: string | null;
-  /** Null if it is not known how far the sink has got. */
-  readonly progress: 'delivered' | 'waiting' | 'skipped' | null;
+  /** Null if it is not known how far the sink has got. `withheld` is of fail2ban's sink alone: it got the event and wrote no line. */
+  readonly progress: 'delivered' | 'waiting' | 'skipped' | 'withheld' | null;
 }
 
 const REASONS: Readonly<Record<Withheld, string>> = {
@@ -46,11 +46,18 @@ export function verdictOf(
   const neverBan = new NetworkSet(config.fail2ban.never_ban);
   const fresh = judge(event, event.time ?? now, neverBan);
   if (fresh === null) return { ...about, verdict: 'does not take', why: 'it takes failed logins only' };
-  if (fresh !== 'write') return { ...about, verdict: 'withholds', why: REASONS[fresh] };
+  if (fresh !== 'write') return { ...about, progress: null, verdict: 'withholds', why: REASONS[fresh] };
   const late = judge(event, now, neverBan);
   if (late === 'write' || late === null) return { ...about, verdict: 'takes', why: 'it is fresh' };
+  if (progress === 'delivered') return { ...about, verdict: 'takes', why: null };
+  if (late === 'future') return { ...about, progress: null, verdict: 'withholds', why: REASONS.future };
+  if (progress === 'withheld') {
+    const why = `it was read when its time was more than ${OLDEST_MS / 1_000} s ago, and no line was written`;
+    return { ...about, verdict: 'withholds', why };
+  }
   return {
     ...about,
+    progress: null,
     verdict: 'takes',
     why: `if it came while it was fresh; now it would be withheld: ${REASONS[late]}`,
   };

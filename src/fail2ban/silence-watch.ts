@@ -1,0 +1,94 @@
+import type { Logger } from 'pino';
+import { NetworkSet } from '../audit/address.js';
+import type { AuditEvent } from '../audit/event.js';
+import type { NewEntry } from '../recorder/recorder.js';
+import { judge } from '../sinks/freshness.js';
+import {
+  type Advice,
+  adviceOn,
+  type Clue,
+  clueOf,
+  type RecentVerdicts,
+  type Silence,
+  type SilentReason,
+  silenceOfVerdicts,
+} from './silence.js';
+
+export interface SilenceWatchOptions {
+  /** What fail2ban's sink has decided of late; null where there is no such sink. */
+  readonly verdicts: () => RecentVerdicts | null;
+  readonly neverBan: readonly string[];
+  /** That of the watch before a reload. */
+  readonly pending: SilentReason | null;
+  readonly isHub: boolean;
+  readonly record: (entry: NewEntry) => void;
+  readonly clock: () => number;
+  readonly log: Logger;
+}
+
+/** What `status` says of it. */
+export interface SilenceStatus extends Silence, Advice {
+  /** Milliseconds since the epoch. */
+  readonly since: number;
+}
+
+const LOOK_MS = 15_000;
+/** Of the servers that rows name so many are told apart: that there are several is enough. */
+const MOST_SERVERS = 5;
+
+/** Looks whether failed logins reach fail2ban; says once that they don't, and once that they do again. */
+export class SilenceWatch {
+  status: SilenceStatus | null = null;
+  /** Said, and not yet followed by a failure that was written; outlives a reload. */
+  pending: SilentReason | null;
+  private readonly clues = new Map<string, Clue>();
+  private readonly servers = new Set<string>();
+  private readonly neverBan: NetworkSet;
+  private timer: NodeJS.Timeout | null = null;
+
+  constructor(private readonly options: SilenceWatchOptions) {
+    this.neverBan = new NetworkSet(options.neverBan);
+    this.pending = options.pending;
+  }
+
+  start(): void {
+    this.timer = setInterval(() => this.look(), LOOK_MS);
+    this.timer.unref();
+  }
+
+  stop(): void {
+    if (this.timer !== null) clearInterval(this.timer);
+  }
+
+  /** Events as they are read: what the last withheld one of a reason says is told with the reason. */
+  take(events: readonly AuditEvent[]): void {
+    for (const event of events) {
+      if (event.action !== 'auth.login_failure' || event.source !== 'postern') continue;
+      if (!event.local && this.servers.size < MOST_SERVERS) this.servers.add(event.server);
+      const verdict = judge(event, this.options.clock(), this.neverBan);
+      if (verdict !== null && verdict !== 'write') this.clues.set(verdict, clueOf(event));
+    }
+  }
+
+  look(): void {
+    const { verdicts, isHub, record, clock, log } = this.options;
+    const recent = verdicts();
+    const silence = recent === null ? null : silenceOfVerdicts(recent, [...this.servers], isHub);
+    const before = this.status;
+    if (silence === null) {
+      this.status = null;
+      if (this.pending === null || (recent?.written?.hour ?? 0) === 0) return;
+      log.info('failed logins reach fail2ban again');
+      record({ action: 'daemon.failures_written', details: { reason: this.pending } });
+      this.pending = null;
+      return;
+    }
+    const advice = adviceOn(silence, this.clues.get(silence.reason) ?? null);
+    const isNew = before?.reason !== silence.reason;
+    this.status = { ...silence, ...advice, since: isNew ? clock() : before.since };
+    if (!isNew || this.pending === silence.reason) return;
+    this.pending = silence.reason;
+    log.error(`${advice.what}. Next: ${advice.next}`);
+    record({ action: 'daemon.failures_withheld', details: { ...silence, ...advice } });
+  }
+}

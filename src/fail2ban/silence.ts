@@ -1,0 +1,199 @@
+import { parseAddress } from '../audit/address.js';
+import type { AuditEvent } from '../audit/event.js';
+import type { Withheld } from '../sinks/freshness.js';
+
+/** Why all or most failed logins are kept from fail2ban, so that nobody can be banned. `never_ban` is no such reason: it is wanted. */
+export type SilentReason = Exclude<Withheld, 'never_ban'>;
+
+export const SILENT_REASONS: readonly SilentReason[] = [
+  'no_address',
+  'unreadable',
+  'future',
+  'old',
+  'other_server',
+];
+
+/** What was decided of failed logins of late. */
+export interface RecentFailures {
+  readonly written: number;
+  readonly withheld: Readonly<Partial<Record<Withheld, number>>>;
+  /** The other servers that rows named; where there are several, it is a table of several servers. */
+  readonly servers: readonly string[];
+}
+
+export interface Silence {
+  readonly reason: SilentReason;
+  /** For this reason. */
+  readonly withheld: number;
+  /** All failed logins that were not of addresses in never_ban. */
+  readonly total: number;
+}
+
+/** Fewer say nothing: a stray row has a typing error. */
+const FEWEST = 3;
+
+/**
+ * Whether all or most failed logins are kept from fail2ban, for a reason that a key can mend. Other servers' failures are such a reason only
+ * where no row is of this server and all name the same other one: then that is probably this one.
+ *
+ * @param isHub the table is that of other servers' events: none of its rows is of this one
+ */
+export function silenceOf({ written, withheld, servers }: RecentFailures, isHub = false): Silence | null {
+  const counts = SILENT_REASONS.map((reason) => [reason, withheld[reason] ?? 0] as const);
+  const ofHere = written + (withheld.never_ban ?? 0);
+  const foreign = withheld.other_server ?? 0;
+  const here = counts.filter(([reason]) => reason !== 'other_server');
+  const mended = here.reduce((sum, [, count]) => sum + count, 0);
+  if (foreign > 0 && ofHere + mended === 0) {
+    const isOne = servers.length === 1 && !isHub && foreign >= FEWEST;
+    return isOne ? { reason: 'other_server', withheld: foreign, total: foreign } : null;
+  }
+  const total = written + mended;
+  if (mended < FEWEST || mended * 2 <= total) return null;
+  const [reason, count] = here.reduce((most, each) => (each[1] > most[1] ? each : most));
+  return { reason, withheld: count, total };
+}
+
+/** What a verdict of the sink was given to within the last ten minutes, and within the last hour. */
+export type RecentVerdicts = Readonly<
+  Partial<Record<string, { readonly ten_minutes: number; readonly hour: number }>>
+>;
+
+/**
+ * The same of what the running sink has decided. It counts the last hour; but where most of the last ten minutes were written, it is mended.
+ * Late ones count only if they go on: rows that are put into the table at once (an import) are old, and no fault.
+ */
+export function silenceOfVerdicts(
+  verdicts: RecentVerdicts,
+  servers: readonly string[],
+  isHub = false,
+): Silence | null {
+  const within = (span: 'ten_minutes' | 'hour'): RecentFailures => {
+    const count = (verdict: string) => verdicts[verdict]?.[span] ?? 0;
+    const withheld: Partial<Record<Withheld, number>> = { never_ban: count('never_ban') };
+    for (const reason of SILENT_REASONS) withheld[reason] = count(reason);
+    const late = verdicts.old;
+    if (late !== undefined && (late.ten_minutes === 0 || late.hour === late.ten_minutes)) withheld.old = 0;
+    return { written: count('written'), withheld, servers };
+  };
+  const [now, hour] = [within('ten_minutes'), within('hour')];
+  const lately = SILENT_REASONS.reduce((sum, reason) => sum + (now.withheld[reason] ?? 0), 0);
+  return now.written > lately ? null : silenceOf(hour, isHub);
+}
+
+/** What the newest withheld failure of a reason says, so that people see what is wrong. */
+export interface Clue {
+  readonly rawAddress: string | null;
+  readonly rawTime: string | null;
+  readonly server: string;
+  /** How far its time is ahead of its reading, milliseconds; null where it can't be read. */
+  readonly aheadMs: number | null;
+}
+
+export function clueOf({ rawAddress, rawTime, server, time, ingested }: AuditEvent): Clue {
+  return { rawAddress, rawTime, server, aheadMs: time === null ? null : time - ingested };
+}
+
+/** A column that no key of source.columns names, and looks as if it should. */
+export interface Proposal {
+  readonly key: 'ip_address' | 'created_at';
+  readonly column: string;
+  /** A value of it. */
+  readonly example: string;
+}
+
+export interface Advice {
+  readonly what: string;
+  readonly next: string;
+}
+
+const SHOWN = 80;
+
+/** What is wrong and which key to set, in words. */
+export function adviceOn(
+  { reason, withheld, total }: Silence,
+  clue: Clue | null,
+  proposals: readonly Proposal[] = [],
+): Advice {
+  const share = withheld === total ? `all ${total}` : `${withheld} of ${total}`;
+  const start = `fail2ban is told of too few failed logins to ban anybody: ${share} recent ones`;
+  switch (reason) {
+    case 'no_address':
+      return addressAdvice(start, clue, proposals);
+    case 'unreadable': {
+      const what = `${start} have a time that can't be read${clue?.rawTime == null ? '' : `, such as ${quote(clue.rawTime)}`}`;
+      const [first] = of('created_at', proposals);
+      const next =
+        first === undefined
+          ? 'name the column with the time under source.columns.created_at; docs/SOURCE.md has the forms that are read'
+          : `set ${mapping(first)}`;
+      return { what, next };
+    }
+    case 'future':
+    case 'old': {
+      const off = clue?.aheadMs == null ? '' : `, by ${spanOf(Math.abs(clue.aheadMs))}`;
+      const what = `${start} have a time ${reason === 'future' ? 'ahead of' : 'behind'} this host's clock${off}`;
+      const next =
+        "if Postern writes local times, set source.time_zone, such as Europe/Berlin; else compare the clocks of Postern's host and this one (date -u), and see whether the daemon lags (postern-auditd status)";
+      return { what, next };
+    }
+    case 'other_server': {
+      const name = clue?.server ?? '';
+      const what = `${start} name the server ${quote(name)}, and none names this one`;
+      const isContainer = /^[0-9a-f]{12}$/.test(name);
+      const next = isContainer
+        ? `that is a container's id, which changes each time it is made: give the container a fixed host name, and set server: to it in the configuration`
+        : `if that is this server, set server: ${quote(name)} in the configuration`;
+      return { what, next };
+    }
+  }
+}
+
+function addressAdvice(start: string, clue: Clue | null, proposals: readonly Proposal[]): Advice {
+  const raw = clue?.rawAddress ?? null;
+  if (raw !== null && isAddressList(raw)) {
+    return {
+      what: `${start} have a list of addresses, ${quote(raw)}, of which none is trusted to be the client's`,
+      next: 'name your proxies under source.trusted_proxies: the last address of the list that is none of them counts; or let Postern write the client alone',
+    };
+  }
+  const [first, ...rest] = of('ip_address', proposals);
+  const found = raw === null ? 'have no client address' : `have ${quote(raw)} for an address, which is none`;
+  if (first === undefined) {
+    return {
+      what: `${start} ${found}`,
+      next: 'name the column that has it under source.columns.ip_address (postern-auditd check looks for it)',
+    };
+  }
+  const more = rest.length === 0 ? '' : `, or one of ${rest.map(({ column }) => column).join(', ')}`;
+  return {
+    what: `${start} ${found}, but column ${quote(first.column)} has ${quote(first.example)}`,
+    next: `set ${mapping(first)}${more}`,
+  };
+}
+
+/** `203.0.113.7, 172.18.0.1`, as X-Forwarded-For has it. */
+export function isAddressList(text: string): boolean {
+  const parts = text.split(',').map((part) => part.trim());
+  return parts.length > 1 && parts.length <= 20 && parts.every((part) => parseAddress(part) !== null);
+}
+
+function of(key: Proposal['key'], proposals: readonly Proposal[]): Proposal[] {
+  return proposals.filter((proposal) => proposal.key === key);
+}
+
+function mapping({ key, column }: Proposal): string {
+  const name = /^[A-Za-z_]\w*$/.test(column) ? column : quote(column);
+  return `source.columns.${key}: ${name}`;
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text);
+}
+
+function spanOf(ms: number): string {
+  const minutes = Math.round(ms / 60_000);
+  if (minutes < 1) return `${Math.round(ms / 1_000)} s`;
+  if (minutes < 180) return `${minutes} min`;
+  return minutes < 2_880 ? `${Math.round(minutes / 6) / 10} h` : `${Math.round(minutes / 1_440)} days`;
+}
