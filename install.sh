@@ -1,6 +1,12 @@
 #!/usr/bin/env bash
 set -Eeuo pipefail
 
+# As root nothing is taken from the caller's directory or search path: others may have put something there. Where the caller
+# has Node.js is looked at by find_node, which takes it only if root alone can write it.
+CALLED_FROM=$PWD CALLER_PATH=${PATH:-}
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+unset CDPATH ENV BASH_ENV PYTHONPATH PYTHONHOME NODE_OPTIONS NODE_PATH
+
 usage() {
   cat <<'TEXT'
 Installs postern-auditd, the audit daemon of Postern Proxy, and has fail2ban ban who fails to log in.
@@ -10,7 +16,9 @@ Installs postern-auditd, the audit daemon of Postern Proxy, and has fail2ban ban
 From the release tarball it needs nothing but Debian packages that are missing; from a clone, Node.js 20.19 or later and
 npm. Run it again at any time: what is right already stays untouched, your configuration is never overwritten.
 
-  --database PATH     Postern's database, where it is not found by itself (posternproxy.db)
+  --database PATH     Postern's database, where it is not /var/lib/posternproxy/posternproxy.db
+  --trust-owner USER  with --database: who else than root and service accounts may write there, and so decides whom
+                      fail2ban bans
   --admin-net NET     an address or network that is never to be banned, besides that of this SSH session; more than once
   --no-fail2ban       without jail, filter and fail2ban
   --reconfigure       only: decide again who the daemon runs as, write units and jail for the configuration as it is now
@@ -25,6 +33,7 @@ TEXT
 }
 
 HERE=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
+cd /
 # shellcheck source=install/say.sh
 . "$HERE/install/say.sh"
 # shellcheck source=install/host.sh
@@ -48,6 +57,7 @@ ARGUMENTS=("$@")
 ACTION=install
 WITH_FAIL2BAN=yes
 GIVEN_DATABASE=''
+TRUSTED_OWNER=''
 ADMIN_NETS=()
 SAVED=()
 PROGRAM=''
@@ -55,9 +65,13 @@ KIND=$(kind_of "$HERE")
 
 while [ $# -gt 0 ]; do
   case $1 in
-    --database | --admin-net)
+    --database | --trust-owner | --admin-net)
       if [ $# -lt 2 ] || [ -z "$2" ]; then die "$1 wants a value." './install.sh --help'; fi
-      if [ "$1" = --database ]; then GIVEN_DATABASE=$2; else ADMIN_NETS+=("$2"); fi
+      case $1 in
+        --database) GIVEN_DATABASE=$2 ;;
+        --trust-owner) TRUSTED_OWNER=$2 ;;
+        *) ADMIN_NETS+=("$2") ;;
+      esac
       shift
       ;;
     --no-fail2ban) WITH_FAIL2BAN=no ;;
@@ -183,12 +197,19 @@ report() {
 # shellcheck disable=SC2317 # the trap's
 finish() {
   local status=$? line
+  # What is put back now is not to be broken off half way, and nobody may be there to read.
+  trap '' INT TERM HUP PIPE
   trap - EXIT ERR
   set +e
+  if [ -n "$SIGNAL" ]; then tell_journal; fi
   if [ "$status" -ne 0 ] && [ "$STEP" != starting ]; then
     {
-      printf '\ninstall.sh stopped while %s.%s\n' "$STEP" "${FAILED:+ This failed: $FAILED}"
-      if [ -n "$FAILED" ]; then printf '  next: %s\n' "$ADVICE"; fi
+      if [ -n "$SIGNAL" ]; then
+        printf '\ninstall.sh was broken off (%s) while %s.\n  next: run %s again: it goes on from what is there.\n' "$SIGNAL" "$STEP" "$(command_line)"
+      else
+        printf '\ninstall.sh stopped while %s.%s\n' "$STEP" "${FAILED:+ This failed: $FAILED}"
+        if [ -n "$FAILED" ]; then printf '  next: %s\n' "$ADVICE"; fi
+      fi
       if [ ${#DONE[@]} -eq 0 ]; then
         echo '  Nothing has been changed.'
       else
@@ -205,10 +226,26 @@ finish() {
   exit "$status"
 }
 
-FAILED=''
+# tell_journal: for whoever comes back after a lost session, whose terminal is gone.
+tell_journal() {
+  logger -t postern-auditd-install -p user.warning "broken off (SIG$SIGNAL) while $STEP; run $(command_line) again: it goes on from what is there" 2>/dev/null || true
+}
+
+command_line() { printf '%s/install.sh' "$HERE"; if [ ${#ARGUMENTS[@]} -gt 0 ]; then printf ' %q' "${ARGUMENTS[@]}"; fi; }
+
+# broken_off NAME NUMBER: the shell comes here when the program that runs has ended; EXIT alone would see a status of 0.
+broken_off() {
+  SIGNAL=$1
+  exit $((128 + $2))
+}
+
+FAILED='' SIGNAL=''
 WORK=$(mktemp -d)
 trap finish EXIT
 trap 'FAILED="$BASH_COMMAND"' ERR
+trap 'broken_off INT 2' INT
+trap 'broken_off TERM 15' TERM
+trap 'broken_off HUP 1' HUP
 
 begin
 case $ACTION in

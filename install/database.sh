@@ -13,16 +13,18 @@ find_databases() {
 }
 
 # choose_database GIVEN CONFIGURED: sets DATABASE. What was given on the command line, else what the configuration of
-# an earlier installation says, else the default place, else the only one that is found.
+# an earlier installation says, else the default place. What else is found is a suggestion: whoever can write a database decides
+# as whom the daemon runs and whom fail2ban bans.
 choose_database() {
   local given=$1 configured=$2 found
   if [ -n "$given" ]; then
-    case $given in /*) ;; *) given=$PWD/$given ;; esac
+    case $given in /*) ;; *) given=$CALLED_FROM/$given ;; esac
     case $given in
       /tmp/* | /var/tmp/*) die "$given: the daemon has a /tmp of its own and would not see it." 'keep the database elsewhere.' ;;
     esac
     if [ -d "$given" ]; then given=${given%/}/posternproxy.db; fi
     DATABASE=$(realpath -ms -- "$given")
+    if [ "$DATABASE" != "$configured" ]; then must_be_trusted "$DATABASE"; fi
     return
   fi
   if [ -n "$configured" ] && { [ "$configured" != "$DEFAULT_DATABASE" ] || [ -e "$configured" ]; }; then
@@ -32,11 +34,37 @@ choose_database() {
   DATABASE=$DEFAULT_DATABASE
   if [ -e "$DATABASE" ]; then return; fi
   found=$(find_databases)
-  case $(grep -c . <<<"$found") in
-    0) ;;
-    1) DATABASE=$found ;;
-    *) die "there is more than one posternproxy.db:"$'\n'"$found" 'name the right one: install.sh --database PATH' ;;
-  esac
+  if [ -n "$found" ]; then
+    warn "there is no $DATABASE, but:"$'\n'"$found"$'\n'"If one of them is Postern's, run install.sh again with --database PATH."
+  fi
+}
+
+# must_be_trusted DATABASE: whoever can write it or a directory above it has to be root or a service account, or be named.
+must_be_trusted() {
+  local writer owner
+  while read -r writer; do
+    owner=${writer##* }
+    if [ -n "$TRUSTED_OWNER" ] && [ "$owner" = "$TRUSTED_OWNER" ]; then continue; fi
+    die "$1 can be changed by $writer. Whoever can do that decides whom fail2ban bans, and the daemon may run as that user." \
+      "move Postern's data where only root or a service account can write, or add --trust-owner $owner."
+  done < <(strange_writers "$1")
+}
+
+# strange_writers PATH: those who can change the file or a directory above it and are neither root nor a service account, a line
+# each: `the user NAME`, `the group NAME`, `everybody`.
+strange_writers() {
+  local at uid user gid group mode first
+  first=$(sed -n 's/^UID_MIN[[:space:]]*\([0-9]*\).*/\1/p' /etc/login.defs 2>/dev/null)
+  at=$(realpath -m -- "$1")
+  while [ -n "$at" ]; do
+    if read -r uid user gid group mode < <(stat -c '%u %U %g %G %a' -- "$at" 2>/dev/null); then
+      mode=000$mode
+      if [ "$uid" -ge "${first:-1000}" ]; then printf 'the user %s\n' "$(name_or_id "$user" "$uid")"; fi
+      if [ "$gid" -ge "${first:-1000}" ] && [ $((${mode: -2:1} & 2)) -ne 0 ]; then printf 'the group %s\n' "$(name_or_id "$group" "$gid")"; fi
+      if [ $((${mode: -1} & 2)) -ne 0 ]; then echo everybody; fi
+    fi
+    at=${at%/*}
+  done | awk '!seen[$0]++'
 }
 
 # stat_of PATH: `uid user gid group mode` of what the path leads to. With an access list the mode's middle digit is its

@@ -155,7 +155,7 @@ mend_sshd() {
     warn "fail2ban runs, but its configuration on disk does not pass its own test, and it would not start again:"$'\n'"$F2B_TROUBLE"
     return 0
   fi
-  if [ "$(jail_without_log "$F2B_TROUBLE")" = sshd ] && python3 -c 'import systemd.journal' 2>/dev/null; then
+  if [ "$(jail_without_log "$F2B_TROUBLE")" = sshd ] && /usr/bin/python3 -I -c 'import systemd.journal' 2>/dev/null; then
     printf '# Written by install.sh of postern-auditd: there is no /var/log/auth.log here, and fail2ban does not start without it.\n[sshd]\nbackend = systemd\n' >"$WORK/sshd.conf"
     save_file "$SSHD_JAIL"
     F2B_OPEN=yes

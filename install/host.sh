@@ -33,13 +33,40 @@ node_is_new_enough() {
   [[ $major =~ ^[0-9]+$ && $minor =~ ^[0-9]+$ ]] && { [ "$major" -gt 20 ] || { [ "$major" -eq 20 ] && [ "$minor" -ge 19 ]; }; }
 }
 
-# find_node: sets NODE, the path of a Node.js that is new enough and that a service can see; else says what to do.
+# who_may_write PATH: who else than root can change what the path leads to, at the path itself or at a directory above it: `the
+# user NAME`, `the group NAME` or `everybody`. Nothing if it is root alone.
+who_may_write() {
+  local at uid user gid group mode
+  at=$(realpath -m -- "$1")
+  while :; do
+    if read -r uid user gid group mode < <(stat -c '%u %U %g %G %a' -- "$at" 2>/dev/null); then
+      mode=000$mode
+      if [ "$uid" != 0 ]; then printf 'the user %s\n' "$(name_or_id "$user" "$uid")"; return; fi
+      if [ "$gid" != 0 ] && [ $((${mode: -2:1} & 2)) -ne 0 ]; then printf 'the group %s\n' "$(name_or_id "$group" "$gid")"; return; fi
+      # In a directory with the sticky bit others can make files, and not change those that are there.
+      if [ $((${mode: -1} & 2)) -ne 0 ] && { [ ! -d "$at" ] || [ $((${mode: -4:1} & 1)) -eq 0 ] || [ "$at" = "$(realpath -m -- "$1")" ]; }; then echo everybody; return; fi
+    fi
+    if [ "$at" = / ]; then return; fi
+    at=${at%/*}
+    if [ -z "$at" ]; then at=/; fi
+  done
+}
+
+name_or_id() { if [ "$1" = UNKNOWN ]; then printf '%s' "$2"; else printf '%s' "$1"; fi; }
+
+# find_node: sets NODE, the path of a Node.js that is new enough and that a service can see; else says what to do. Also looked
+# for where the caller has it, but root runs nothing that others can change.
 find_node() {
-  local name path version old='' hidden=''
+  local name path version writer old='' hidden='' open=''
   local next='install Node.js 20.19 or later with npm (Debian 13: apt-get install nodejs npm), or install from the release tarball, which brings its own.'
   NODE=''
   for name in node nodejs; do
-    path=$(realpath -e "$(command -v "$name")" 2>/dev/null) || continue
+    path=$(realpath -e "$(command -v "$name" || PATH=$CALLER_PATH command -v "$name")" 2>/dev/null) || continue
+    writer=$(who_may_write "$path")
+    if [ -n "$writer" ]; then
+      open="$path can be changed by $writer"
+      continue
+    fi
     version=$("$path" --version 2>/dev/null) || continue
     if ! node_is_new_enough "$version"; then
       old="$path is $version"
@@ -50,6 +77,7 @@ find_node() {
       return
     fi
   done
+  if [ -n "$open" ]; then die "$open: root runs no such program." "$next"; fi
   if [ -n "$hidden" ]; then die "$hidden is in somebody's home, where a service can't see it." "$next"; fi
   if [ -n "$old" ]; then die "Node.js is too old: $old." "$next"; fi
   die 'there is no Node.js here.' "$next"

@@ -132,7 +132,7 @@ stage_release() {
 stage_clone() {
   local from npm
   find_node
-  npm=$(command -v npm) || die 'npm is not here.' 'apt-get install npm, or install from the release tarball, which needs none.'
+  npm=$(trusted_npm) || die 'npm is not here.' 'apt-get install npm, or install from the release tarball, which needs none.'
   from=$(fingerprint "$HERE" "$NODE")
   if [ "$(cat "$PREFIX/BUILT_FROM" 2>/dev/null)" = "$from" ] && is_whole "$PREFIX"; then return 0; fi
   if [ "$DRY_RUN" = yes ]; then
@@ -147,6 +147,15 @@ stage_clone() {
   printf '%s\n' "$NODE" >"$STAGE/NODE"
   write_manifest "$STAGE"
   PROGRAM=$STAGE
+}
+
+# trusted_npm: npm as it comes with the Node.js that was found, else that of the host.
+trusted_npm() {
+  local npm
+  for npm in "${NODE%/*}/npm" "$(command -v npm)"; do
+    if [ -x "$npm" ] && [ -z "$(who_may_write "$npm")" ]; then printf '%s\n' "$npm"; return; fi
+  done
+  return 1
 }
 
 fresh_stage() {

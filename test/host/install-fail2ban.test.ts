@@ -19,6 +19,18 @@ for deb in /debs/fail2ban_*.deb /debs/python3-systemd_*.deb; do
 done >Packages
 echo 'deb [trusted=yes] file:/repo ./' >/etc/apt/sources.list.d/repo.list`;
 
+/** Modules, a filter and programs by the names that install.sh asks for, each of which would leave a trace. */
+const PREPARED = `install -d /home/evil/systemd /home/evil/fail2ban /home/evil/node_modules/zod
+for name in systemd/__init__ systemd/journal fail2ban/__init__ site sitecustomize json; do
+  printf 'import os; os.makedirs("/root/owned-by", exist_ok=True)\\n' >/home/evil/$name.py
+done
+for name in node npm python3 fail2ban-client fail2ban-regex stat sed; do
+  printf '#!/bin/sh\\nmkdir -p /root/owned-by\\n' >/home/evil/$name
+  chmod 755 /home/evil/$name
+done
+printf 'require("fs").mkdirSync("/root/owned-by")\\n' >/home/evil/node_modules/zod/index.js
+printf '[Definition]\\nfailregex = ^<ADDR>$\\n' >/home/evil/posternproxy`;
+
 for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
   describeHost(`install.sh on ${suite} without fail2ban, and without auth.log`, () => {
     let host: Host;
@@ -50,7 +62,10 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
 
     it('installs them where they can be had, and gives the sshd jail a log that is there', async () => {
       await host.exec(repository);
-      await install(host);
+      // From a directory that a user has prepared: what root's programs would take from there.
+      await host.exec(`${PREPARED} && chown -R nobody /home/evil`);
+      await install(host, '', { cwd: '/home/evil' });
+      expect((await host.exec('ls /root/owned-by', { check: false })).stdout).toBe('');
       expect(await jails(host)).toEqual(['posternproxy', 'sshd']);
       // Debian 13's own jail reads the journal already.
       const mended = await host.exec(`cat ${SSHD_JAIL}`, { check: false });

@@ -74,10 +74,10 @@ export async function recordFailures(host: Host, ip: string, count = 5): Promise
 export async function install(
   host: Host,
   options = '',
-  settings: { check?: boolean; from?: string; env?: string } = {},
+  settings: { check?: boolean; from?: string; env?: string; cwd?: string } = {},
 ): Promise<{ code: number; said: string }> {
-  const { from = UNPACKED, env = '', check = true } = settings;
-  const ran = await host.exec(`cd / && env ${env} ${from}/install.sh ${options} 2>&1`, { check });
+  const { from = UNPACKED, env = '', check = true, cwd = '/' } = settings;
+  const ran = await host.exec(`cd ${cwd} && env ${env} ${from}/install.sh ${options} 2>&1`, { check });
   return { code: ran.code, said: ran.stdout };
 }
 

@@ -1,0 +1,67 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { bootHost, describeHost, type Host } from './host.js';
+import { install, jails, recordFailures, release, startPostern, UNPACKED, unpack } from './release.js';
+
+const banned = (host: Host) =>
+  host.exec("fail2ban-client status posternproxy | sed -n 's/.*Banned IP list:[[:space:]]*//p'");
+
+describeHost('install.sh broken off, and what --uninstall leaves', () => {
+  let host: Host;
+  beforeAll(async () => {
+    host = await bootHost({
+      suite: 'bookworm',
+      name: 'install-broken-off',
+      node: false,
+      binds: [`${release()}:/release:ro`],
+    });
+    await host.exec('touch /var/log/auth.log');
+    await unpack(host);
+    await startPostern(host);
+  });
+  afterAll(() => host.stop());
+
+  // A session that is lost ends with SIGHUP, and what is printed then goes nowhere: the journal has it.
+  it.each([
+    ['INT', 130],
+    ['TERM', 143],
+    ['HUP', 129],
+  ])(
+    'SIG%s: says how far it got and what to run, and puts back what was half done',
+    async (signal, status) => {
+      // The program's directory is staged by then, and cp takes its time.
+      const { stdout } = await host.exec(
+        `cd / && { ${UNPACKED}/install.sh --no-fail2ban >/root/said 2>&1; echo $? >/root/status; } &
+       until [ -d /opt/.postern-auditd.new ]; do sleep 0.02; done
+       pkill -${signal} -o -f '^bash ${UNPACKED}/install.sh'; wait; cat /root/said /root/status`,
+      );
+      expect(stdout.trim().split('\n').at(-1)).toBe(String(status));
+      expect(stdout).toContain(`install.sh was broken off (${signal}) while `);
+      expect(stdout).toContain(`next: run ${UNPACKED}/install.sh --no-fail2ban again`);
+      expect((await host.exec('ls -A /opt')).stdout).toBe('');
+      const { stdout: journal } = await host.exec('journalctl -t postern-auditd-install -o cat');
+      expect(journal).toContain(`broken off (SIG${signal})`);
+    },
+  );
+
+  it('goes on from there when it is run again', async () => {
+    await install(host);
+    expect(await jails(host)).toContain('posternproxy');
+  });
+
+  it('--uninstall lifts each ban, also for a jail that comes back', async () => {
+    await recordFailures(host, '10.77.3.3');
+    await recordFailures(host, '10.77.3.4');
+    await host.waitFor(
+      'fail2ban-client status posternproxy',
+      (out) => out.includes('10.77.3.3') && out.includes('10.77.3.4'),
+      60,
+    );
+    await install(host, '--uninstall', { from: '/opt/postern-auditd' });
+    expect((await host.exec('iptables-save')).stdout).not.toContain('10.77.3.');
+    await install(host);
+    expect((await banned(host)).stdout).not.toContain('10.77.3.');
+    await host.exec('systemctl restart fail2ban');
+    await host.waitFor('fail2ban-client status posternproxy', (out) => out.includes('Banned IP list'));
+    expect((await banned(host)).stdout).not.toContain('10.77.3.');
+  });
+});
