@@ -54,14 +54,19 @@ who_may_write() {
 
 name_or_id() { if [ "$1" = UNKNOWN ]; then printf '%s' "$2"; else printf '%s' "$1"; fi; }
 
+node_candidates() {
+  type -aP node nodejs || true
+  PATH=$CALLER_PATH type -aP node nodejs || true
+}
+
 # find_node: sets NODE, the path of a Node.js that is new enough and that a service can see; else says what to do. Also looked
 # for where the caller has it, but root runs nothing that others can change.
 find_node() {
   local name path version writer old='' hidden='' open=''
   local next='install Node.js 20.19 or later with npm (Debian 13: apt-get install nodejs npm), or install from the release tarball, which brings its own.'
   NODE=''
-  for name in node nodejs; do
-    path=$(realpath -e "$(command -v "$name" || PATH=$CALLER_PATH command -v "$name")" 2>/dev/null) || continue
+  while read -r name; do
+    path=$(realpath -e -- "$name" 2>/dev/null) || continue
     writer=$(who_may_write "$path")
     if [ -n "$writer" ]; then
       open="$path can be changed by $writer"
@@ -76,7 +81,7 @@ find_node() {
       NODE=$path
       return
     fi
-  done
+  done < <(node_candidates)
   if [ -n "$open" ]; then die "$open: root runs no such program." "$next"; fi
   if [ -n "$hidden" ]; then die "$hidden is in somebody's home, where a service can't see it." "$next"; fi
   if [ -n "$old" ]; then die "Node.js is too old: $old." "$next"; fi

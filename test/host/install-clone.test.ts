@@ -33,18 +33,31 @@ describeHost('install.sh of a clone, with Node.js and npm of the host', () => {
   afterAll(() => host.stop());
 
   it('says what to do where Node.js is too old or missing, and changes nothing', async () => {
-    await host.write('/root/old/node', '#!/bin/sh\necho v18.20.4\n');
-    await host.exec('chmod 755 /root/old/node; ln -s node /root/old/nodejs');
-    for (const [path, why] of [
-      ['/root/old:/usr/sbin:/usr/bin:/sbin:/bin', 'Node.js is too old: /root/old/node is v18.20.4'],
-      ['/usr/sbin:/usr/bin:/sbin:/bin', 'there is no Node.js here'],
+    // What the guest has of this machine lies there by a mount, and the caller's PATH comes after the host's own places.
+    await host.exec(`mkdir /root/old; printf '#!/bin/sh\\necho v18.20.4\\n' >/root/old/old; touch /root/old/none
+      chmod 755 /root/old/old`);
+    for (const [instead, why] of [
+      ['/root/old/old', 'Node.js is too old: /usr/local/bin/node is v18.20.4'],
+      ['/root/old/none', 'there is no Node.js here'],
     ]) {
-      const { code, said } = await install(host, '', { from: '/clone', env: `PATH=${path}`, check: false });
+      await host.exec(`mount --bind ${instead} /usr/local/bin/node`);
+      const { code, said } = await install(host, '', { from: '/clone', check: false });
+      await host.exec('umount /usr/local/bin/node');
       expect(code).not.toBe(0);
       expect(said).toContain(why);
       expect(said).toContain('release tarball');
       expect(said).toContain('Nothing has been changed.');
     }
+  });
+
+  it('runs no Node.js of its caller that somebody else can change', async () => {
+    await host.exec(`install -d -o nobody /home/ada/bin; install -o nobody -m 755 /bin/true /home/ada/bin/node
+      touch /root/no-program; mount --bind /root/no-program /usr/local/bin/node`);
+    const env = 'PATH=/home/ada/bin:/usr/sbin:/usr/bin';
+    const { code, said } = await install(host, '', { from: '/clone', env, check: false });
+    await host.exec('umount /usr/local/bin/node');
+    expect(code).not.toBe(0);
+    expect(said).toContain('/home/ada/bin/node can be changed by the user nobody');
   });
 
   it('builds in a directory of its own, and the daemon runs with the Node.js that was found', async () => {

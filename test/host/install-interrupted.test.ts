@@ -30,8 +30,9 @@ describeHost('install.sh broken off, and what --uninstall leaves', () => {
     async (signal, status) => {
       // The program's directory is staged by then, and cp takes its time.
       const { stdout } = await host.exec(
-        `cd / && { ${UNPACKED}/install.sh --no-fail2ban >/root/said 2>&1; echo $? >/root/status; } &
-       until [ -d /opt/.postern-auditd.new ]; do sleep 0.02; done
+        // A shell starts what runs in the background with SIGINT ignored.
+        `cd / && { env --default-signal ${UNPACKED}/install.sh --no-fail2ban >/root/said 2>&1; echo $? >/root/status; } &
+       for try in $(seq 3000); do [ ! -d /opt/.postern-auditd.new ] || break; sleep 0.02; done
        pkill -${signal} -o -f '^bash ${UNPACKED}/install.sh'; wait; cat /root/said /root/status`,
       );
       expect(stdout.trim().split('\n').at(-1)).toBe(String(status));
