@@ -1,6 +1,7 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
 import type { ColumnKey } from '../source/columns.js';
+import { stepEnd } from '../source/journal.js';
 import { Counter } from './counter.js';
 import { decodeCursor, encodeCursor, type Position, type Positions } from './cursor.js';
 import { briefEntryOf, entryOf } from './entry.js';
@@ -204,8 +205,7 @@ export class Engine {
     if (counter?.inOrder !== true) return { left, from: start };
     while (left > 0 && !counter.done) {
       if (performance.now() > deadline) throw late();
-      const end = performance.now() + STEP_MS;
-      const skipped = origin.read((db) => counter.skip(db, left, end));
+      const skipped = origin.read((db) => counter.skip(db, left, stepEnd(db, STEP_MS)));
       if (skipped === null) break;
       left -= skipped;
     }
@@ -287,8 +287,7 @@ export class Engine {
     const counter = filter.archives ? null : Counter.of(table, plan, filter, snapshot + 1);
     let total = 0;
     while (counter !== null && !counter.done && total < most && performance.now() <= deadline) {
-      const end = performance.now() + STEP_MS;
-      const found = origin.read((db) => counter.count(db, most - total, end));
+      const found = origin.read((db) => counter.count(db, most - total, stepEnd(db, STEP_MS)));
       if (found === null) return null;
       total += found;
     }

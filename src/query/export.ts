@@ -1,5 +1,6 @@
 import type { Database } from 'better-sqlite3';
 import type { AuditEvent } from '../audit/event.js';
+import { keepsWriterOut } from '../source/journal.js';
 import { CSV_HEADER, csvLine } from './csv.js';
 import { entryLine, entryObject } from './entry.js';
 import { Merge } from './merge.js';
@@ -68,6 +69,10 @@ export function* exportRows(
     const strand = merge.dry();
     if (strand !== null && !page.full) {
       reading(strand, (db) => {
+        if (keepsWriterOut(db)) {
+          strand.step(db, SLICE); // made into text when the writer is let in again
+          return;
+        }
         const end = performance.now() + stepMs;
         do {
           strand.step(db, SLICE);

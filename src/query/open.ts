@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { AuditdError } from '../errors.js';
 import { ColdCopies } from '../source/cold.js';
 import { stateOfFiles } from '../source/files.js';
+import { keepsWriterOut, leaveAlone } from '../source/journal.js';
 import { readInPlace, readOnce } from '../source/live.js';
 import { type Waiting, waitingFor } from '../source/states.js';
 
@@ -39,7 +40,10 @@ export class Opening {
     for (let tries = 0; tries < TRIES; tries++) {
       if (tries > 0) pause();
       let thrown: unknown = null;
+      let keepsOut = false;
+      const begin = performance.now();
       const attempt = readInPlace(this.database, (db) => {
+        keepsOut = keepsWriterOut(db);
         try {
           return work(db);
         } catch (error) {
@@ -47,6 +51,7 @@ export class Opening {
           throw error;
         }
       });
+      if (keepsOut) leaveAlone(performance.now() - begin);
       if (thrown instanceof AuditdError) throw thrown;
       if (attempt.kind === 'done') {
         this.copies.drop();

@@ -1,5 +1,6 @@
 import type { Database } from 'better-sqlite3';
 import type { ColumnKey } from '../source/columns.js';
+import { stepEnd } from '../source/journal.js';
 import { ArchivedRows } from './archived.js';
 import { Counter } from './counter.js';
 import type { Positions } from './cursor.js';
@@ -54,7 +55,7 @@ export class Reading {
             const table = origin.table.look(db);
             const highest = Number(db.prepare(table.maxId).pluck().safeIntegers().get() ?? 0);
             const place = { highest, snapshot: Math.min(highest, most) };
-            const end = mapUntil === null ? null : performance.now() + STEP_MS;
+            const end = mapUntil === null ? null : stepEnd(db, STEP_MS);
             const { ranges, isWhole } = origin.zones.ranges(db, table, filter, place, end);
             if (!isWhole && mapUntil !== null && performance.now() < mapUntil) return null;
             const without = origin.name === 'auditd' ? withoutVersions(db, filter) : null;
@@ -81,7 +82,7 @@ export class Reading {
     { rows, isCounted }: Wanted,
     most: number,
   ): First | null {
-    const end = performance.now() + STEP_MS;
+    const end = stepEnd(db, STEP_MS);
     const [walk] = this.walks([one], filter, startOf([one], begin), null);
     if (walk === undefined) return null;
     walk.step(db, rows);

@@ -1,6 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import type { AuditEvent } from '../audit/event.js';
 import type { RawRow } from '../source/encoding.js';
+import { stepEnd } from '../source/journal.js';
 import type { ArchivedLine, ArchivedRows } from './archived.js';
 import { type ArchivedReader, isSameRow, timeIn } from './archived-row.js';
 import { type QueryTable, selectList } from './table.js';
@@ -53,7 +54,7 @@ export class ArchivedWalk implements Strand {
 
   step(db: Database, wanted: number): void {
     const { walk, rows, stepMs } = this.options;
-    const end = performance.now() + stepMs;
+    const end = stepEnd(db, stepMs);
     do {
       if (this.at >= this.ahead.length && !walk.done) {
         this.readTable(db, wanted);

@@ -3,6 +3,7 @@ import type { AuditEvent, SourceName } from '../audit/event.js';
 import { COLUMN_KEYS, type ColumnKey } from '../source/columns.js';
 import { CreatedReader } from '../source/created.js';
 import type { RawRow } from '../source/encoding.js';
+import { keepsWriterOut, SHORT_ROWS, stepEnd } from '../source/journal.js';
 import type { RowPlace, RowReader } from '../source/row.js';
 import { BranchIds } from './branches.js';
 import type { Plan } from './plan.js';
@@ -105,14 +106,16 @@ export class Walk {
 
   /** One step: reads on until the queue has so many rows, the end, or the end of the step's time. */
   step(db: Database, wanted: number): void {
-    const end = performance.now() + this.options.stepMs;
+    const end = stepEnd(db, this.options.stepMs);
+    const short = keepsWriterOut(db);
+    if (short) this.slice = Math.min(this.slice, SHORT_ROWS);
     const rows = this.ids === null ? null : this.rowById(db);
     this.weight = 0;
     do {
       const [place, weight] = [this.queue.length, this.weight];
       if (this.ids !== null && rows !== null) this.byBranches(db, this.ids, rows, wanted, end);
       else this.byId(db, wanted);
-      this.sizeUp(this.queue.length - place, this.weight - weight);
+      if (!short) this.sizeUp(this.queue.length - place, this.weight - weight);
     } while (!this.done && this.queue.length < wanted && this.weight < HEAVY && performance.now() < end);
   }
 

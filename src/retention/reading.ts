@@ -1,5 +1,6 @@
 import type { Database } from 'better-sqlite3';
 import { AuditdError } from '../errors.js';
+import { keepsWriterOut, leaveAlone } from '../source/journal.js';
 import { readInPlace } from '../source/live.js';
 import type { Waiting } from '../source/states.js';
 import { anotherFile, type FileIdentity, isFileAt } from './file.js';
@@ -7,6 +8,9 @@ import { anotherFile, type FileIdentity, isFileAt } from './file.js';
 /** A lock or a recovery: this often looked at again, ms apart. */
 const TRIES = 200;
 const PAUSE_MS = 25;
+
+/** What may be over in a moment. */
+const BRIEF: ReadonlySet<Waiting['state']> = new Set(['locked', 'recovering', 'exclusive']);
 
 /** Opens a database, reads in one short transaction, and closes it. */
 export type Read = <T>(work: (db: Database) => T) => T;
@@ -23,7 +27,10 @@ export function readingOf(database: string, file: FileIdentity | null = null): R
     for (let tries = 0; tries < TRIES; tries++) {
       if (tries > 0) Atomics.wait(nothing, 0, 0, PAUSE_MS);
       let thrown: unknown = null;
+      let keepsOut = false;
+      const begin = performance.now();
       const attempt = readInPlace(database, (db) => {
+        keepsOut = keepsWriterOut(db);
         try {
           if (file !== null && !isFileAt(database, file))
             throw new AuditdError('SOURCE_UNUSABLE', anotherFile(database));
@@ -33,11 +40,12 @@ export function readingOf(database: string, file: FileIdentity | null = null): R
           throw error;
         }
       });
+      if (keepsOut) leaveAlone(performance.now() - begin);
       if (thrown !== null) throw thrown;
       if (attempt.kind === 'done') return attempt.value;
       waiting = attempt.waiting;
       if (attempt.kind === 'cold') break; // Postern is stopped: nothing is archived or removed without it
-      if (attempt.kind === 'waiting' && waiting.state !== 'locked' && waiting.state !== 'recovering') break;
+      if (attempt.kind === 'waiting' && !BRIEF.has(waiting.state)) break;
     }
     throw new AuditdError(
       'SOURCE_UNUSABLE',

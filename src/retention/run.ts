@@ -10,6 +10,7 @@ import { expiredUpTo, removeArchives } from './archive/keep.js';
 import { type ArchiveRecord, recordOf } from './archive/known.js';
 import { listArchives } from './archive/list.js';
 import type { Manifest } from './archive/manifest.js';
+import type { ArchivedRow } from './archive/row.js';
 import { type RowIdentity, TableRows } from './archive/table.js';
 import { tidyArchives } from './archive/tidy.js';
 import { createArchive, monthOf } from './archive/write.js';
@@ -23,6 +24,8 @@ import type { Read } from './reading.js';
 
 /** Rows read from the table at a time. */
 const SLICE = 500;
+/** Of them, in one transaction: with a rollback journal Postern can't commit meanwhile. */
+const READ_AT_ONCE = 100;
 
 /** A table that rows are removed from. */
 export interface Target {
@@ -203,8 +206,14 @@ class Run {
     const { archive, sourceId, run, sign, clock, signal, onProgress } = this.options;
     const { source, timeline, read, table, rows } = target;
     const tables = new TableCache(table);
-    const rowsFrom = (wanted: readonly number[]) =>
-      read((db) => new TableRows(db, table, rows, tables).byIds(wanted));
+    const rowsFrom = (wanted: readonly number[]): ArchivedRow[] => {
+      const found: ArchivedRow[] = [];
+      for (let at = 0; at < wanted.length; at += READ_AT_ONCE) {
+        const some = wanted.slice(at, at + READ_AT_ONCE);
+        found.push(...read((db) => new TableRows(db, table, rows, tables).byIds(some)));
+      }
+      return found;
+    };
     const shape = read((db) => new TableRows(db, table, rows, tables).shape);
     const { directory, compression } = archive;
     const options = {

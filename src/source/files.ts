@@ -22,6 +22,8 @@ export interface FileState {
   readonly isFile: boolean;
   readonly walSize: number | null;
   readonly journalSize: number | null;
+  /** Of the journal, milliseconds since the epoch; null where there is none. */
+  readonly journalChanged: number | null;
   /** Inode, size and times of all of them: equal texts, equal contents, provided that it is settled. */
   readonly figures: string;
   /** Their times of change, milliseconds since the epoch. */
@@ -54,6 +56,7 @@ export function stateOfFiles(database: string): FileState | null {
     isFile: main.isFile(),
     walSize: wal === undefined ? null : Number(wal.size),
     journalSize: journal === undefined ? null : Number(journal.size),
+    journalChanged: journal === undefined ? null : Number(journal.mtimeNs / 1_000_000n),
     figures: `${figuresOf(main)}:${main.ctimeNs} ${figuresOf(wal)} ${figuresOf(journal)}`,
     changed: [main.ctimeNs, main.mtimeNs, wal?.mtimeNs, journal?.mtimeNs]
       .filter((time) => time !== undefined)
@@ -78,4 +81,13 @@ function isAbsence(error: unknown): boolean {
 function figuresOf(stats: BigIntStats | undefined): string {
   if (stats === undefined) return '-';
   return `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeNs}:${stats.birthtimeNs}`;
+}
+
+/** Without links; the path itself where that can't be told. */
+export function realPathOf(path: string): string {
+  try {
+    return realpathSync.native(path);
+  } catch {
+    return path;
+  }
 }

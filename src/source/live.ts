@@ -3,7 +3,19 @@ import { dirname } from 'node:path';
 import { codeOf } from '../errors.js';
 import Database from '../sqlite.js';
 import { type FileState, stateOfFiles } from './files.js';
-import { cantOpen, missing, notAFile, systemProblem, type Waiting, waitingFor } from './states.js';
+import { isHeldForWriting } from './locks.js';
+import { isMountPoint } from './mounts.js';
+import {
+  cantOpen,
+  exclusive,
+  hasShm,
+  missing,
+  mountedAlone,
+  notAFile,
+  systemProblem,
+  type Waiting,
+  waitingFor,
+} from './states.js';
 
 /** How a try to read the database in place ended. */
 export type Attempt<T> =
@@ -34,7 +46,12 @@ export function readInPlace<T>(database: string, work: Work<T>): Attempt<T> {
   letGo(database, files);
   if (files === null) return { kind: 'waiting', waiting: missing(database) };
   if (!files.isFile) return { kind: 'waiting', waiting: notAFile(database) };
-  if (wouldMakeFiles(database, files)) return { kind: 'cold', files, waiting: cantOpen(files) };
+  if (isMountPoint(files.path)) return { kind: 'waiting', waiting: mountedAlone(database, files) };
+  if (wouldMakeFiles(database, files)) {
+    const isExclusive = files.walSize !== null && isHeldForWriting(files.inode);
+    if (isExclusive) return { kind: 'waiting', waiting: exclusive(database) };
+    return { kind: 'cold', files, waiting: cantOpen(files) };
+  }
   try {
     const value = readOnce(files.path, true, work);
     return isSameFile(database, files)
@@ -74,8 +91,7 @@ function isSameFile(database: string, before: FileState): boolean {
  * Behind a read-only mount this never holds, and costs nothing while Postern runs.
  */
 function wouldMakeFiles(database: string, files: FileState): boolean {
-  if (files.walSize !== null && statSync(`${files.path}-shm`, { throwIfNoEntry: false }) !== undefined)
-    return false;
+  if (files.walSize !== null && hasShm(files)) return false;
   try {
     accessSync(dirname(files.path), constants.W_OK);
   } catch {

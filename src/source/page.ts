@@ -2,6 +2,7 @@ import type Database from 'better-sqlite3';
 import type { AuditEvent } from '../audit/event.js';
 import { type AuditTable, COLUMN_KEYS } from './columns.js';
 import { fingerprintOf, type RawRow } from './encoding.js';
+import { keepsWriterOut, SHORT_MS, SHORT_ROWS } from './journal.js';
 import type { RowPlace, RowReader } from './row.js';
 import type { EditsRequest, History, KeptRow, LookRequest, Mark, RecentRow } from './source.js';
 import { type Evidence, judge, type Verdict } from './timeline.js';
@@ -146,9 +147,15 @@ export class PageReader {
     let bytes = 0;
     let exhausted = false;
     let from = request.before ?? request.after;
-    while (events.length < request.maxRows && bytes < request.maxBytes) {
+    const short = keepsWriterOut(db);
+    const end = short ? performance.now() + SHORT_MS : Number.POSITIVE_INFINITY;
+    while (
+      events.length < request.maxRows &&
+      bytes < request.maxBytes &&
+      (events.length === 0 || performance.now() < end)
+    ) {
       const fitting = Math.max(1, Math.ceil((request.maxBytes - bytes) / this.average));
-      const wanted = Math.min(SLICE, fitting, request.maxRows - events.length);
+      const wanted = Math.min(short ? SHORT_ROWS : SLICE, fitting, request.maxRows - events.length);
       const bounds = down ? [from, request.after] : [from];
       const found = statement.iterate(...bounds, wanted) as Iterable<RawRow>;
       const { rows, isCut } = sliceOf(found, request.maxBytes - bytes);

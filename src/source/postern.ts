@@ -1,20 +1,21 @@
-import { realpathSync } from 'node:fs';
 import type Database from 'better-sqlite3';
 import type { Logger } from 'pino';
 import type { Classifier } from '../audit/catalog.js';
 import type { AuditEvent } from '../audit/event.js';
 import type { Redactor } from '../audit/redaction.js';
 import type { SourceConfig } from '../config/schema.js';
+import { AtRest } from './at-rest.js';
 import { ColdCopies } from './cold.js';
 import { type AuditTable, TableCache, type TableProblem } from './columns.js';
 import { fingerprintOf } from './encoding.js';
-import { type FileState, isSettled, stateOfFiles } from './files.js';
+import { type FileState, isSettled, realPathOf, stateOfFiles } from './files.js';
+import { isCommitting, keepsWriterOut } from './journal.js';
 import { type Attempt, readInPlace, readOnce } from './live.js';
 import { type Changed, type Page, PageReader, type Replaced, type Unfollowable } from './page.js';
 import type { RowGuard } from './quarantine.js';
 import { RowReader } from './row.js';
 import type { AuditSource, Edits, EditsRequest, History, KeptRow, Look, LookRequest } from './source.js';
-import { type Waiting, waitingFor } from './states.js';
+import { committing, type Waiting, waitingFor } from './states.js';
 import { type Asking, watchDatabase } from './watch.js';
 
 export interface PosternSourceOptions {
@@ -86,6 +87,7 @@ class PosternSource implements AuditSource {
 
   /** The files of a stopped Postern of which a copy was looked at for edits. */
   private checked = '';
+  private readonly atRest = new AtRest();
 
   constructor(private readonly options: PosternSourceOptions) {
     const { config, history, clock, log } = options;
@@ -101,6 +103,12 @@ class PosternSource implements AuditSource {
   }
 
   look(request: LookRequest): Look {
+    const same = this.atRest.answer(request, () => this.filesNow());
+    if (same !== null) return same;
+    const now = this.last === null ? null : this.filesNow();
+    if (now !== null && isCommitting(now))
+      return this.orPatience(committing(this.options.config.database), request);
+    const before = Date.now();
     const attempt = this.attempt(
       (db) => this.read(db, request),
       (files, waiting) => this.lookAtCopy(files, waiting, request),
@@ -111,6 +119,7 @@ class PosternSource implements AuditSource {
     this.copies.drop();
     const look = this.lookOf(attempt.value, 'running');
     this.remember(look, attempt.files, request);
+    this.atRest.remember(look, attempt.files, before, request);
     return look;
   }
 
@@ -200,6 +209,7 @@ class PosternSource implements AuditSource {
   }
 
   private read(db: Database.Database, request: LookRequest): Found {
+    this.atRest.keepsOut = keepsWriterOut(db);
     const table = this.tables.get(db);
     return 'state' in table ? table : this.reader.read(db, table, request);
   }
@@ -290,7 +300,7 @@ class PosternSource implements AuditSource {
   /** A commit or a last close may hold the lock for a moment: not worth a change of state. */
   private orPatience(waiting: Waiting, request: LookRequest): Look {
     this.readerOf(request).done = null;
-    const brief = waiting.state === 'locked' || waiting.state === 'recovering';
+    const brief = ['locked', 'recovering', 'exclusive'].includes(waiting.state); // so is a last close, that removes -shm first
     if (!brief || this.last === null || performance.now() - this.last.at > GRACE_MS) {
       this.last = null;
       return waiting;
@@ -333,12 +343,4 @@ class PosternSource implements AuditSource {
 
 function requestKey({ mark, after, before }: LookRequest): string {
   return `${mark.timeline}:${mark.id}:${mark.fingerprint}:${after}:${before ?? ''}`;
-}
-
-function realPathOf(path: string): string {
-  try {
-    return realpathSync.native(path);
-  } catch {
-    return path;
-  }
 }

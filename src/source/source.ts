@@ -37,6 +37,8 @@ export type WaitingState =
   | 'missing' // the database is not there yet
   | 'stopped' // Postern is stopped, its last rows have been read from a copy
   | 'locked'
+  | 'exclusive' // its writer has it to itself (`locking_mode=EXCLUSIVE`)
+  | 'mounted_alone' // the file, without its directory and what SQLite keeps there
   | 'unreadable' // no permission
   | 'not_a_database'
   | 'no_table'

@@ -27,6 +27,31 @@ export function notAFile(database: string): Waiting {
   };
 }
 
+/** With the file alone there is no `-wal` beside it, nor a new one that comes to its place: it looks as if Postern were stopped for ever. */
+export function mountedAlone(database: string, files: Pick<FileState, 'path'>): Waiting {
+  const directory = dirname(files.path);
+  return {
+    state: 'mounted_alone',
+    message:
+      `${database} is mounted by itself, without what SQLite keeps beside it (-wal, -shm, -journal): what Postern writes can't be read. ` +
+      `Mount the directory, in Docker with -v /where/postern/has/it:${directory}:ro`,
+    code: null,
+  };
+}
+
+export function exclusive(database: string, code: string | null = null): Waiting {
+  return {
+    state: 'exclusive',
+    message: `${database} is held by its writer alone (PRAGMA locking_mode=EXCLUSIVE): no other program can read what it writes. Have Postern use locking_mode=NORMAL, which is SQLite's default`,
+    code,
+  };
+}
+
+/** A moment, in which a look would keep it from its commit. */
+export function committing(database: string): Waiting {
+  return { state: 'locked', message: `${database} is being written`, code: null };
+}
+
 export function cantOpen(files: FileState): Waiting {
   return {
     state: 'stopped',
@@ -52,9 +77,11 @@ export function waitingFor(database: string, files: FileState, error: unknown): 
     case 'BUSY':
     case 'LOCKED':
       if (code === 'SQLITE_BUSY_RECOVERY') return recovering(database, code);
+      // Who shares a WAL has -shm, and keeps no reader out.
+      if (files.walSize !== null && !hasShm(files)) return exclusive(database, code);
       return {
         state: 'locked',
-        message: `${database} is locked by another program. If it stays so, look for one that holds it with: fuser -v ${database}`,
+        message: `${database} is locked by another program. If it stays so, one keeps a transaction open, or has it to itself (PRAGMA locking_mode=EXCLUSIVE); look for it with: fuser -v ${database}`,
         code,
       };
     case 'NOTADB':
@@ -81,6 +108,10 @@ export function waitingFor(database: string, files: FileState, error: unknown): 
         code,
       };
   }
+}
+
+export function hasShm({ path }: Pick<FileState, 'path'>): boolean {
+  return statSync(`${path}-shm`, { throwIfNoEntry: false }) !== undefined;
 }
 
 /** SQLite does not say why it can't open: no permission for one of the files, or its writer has taken `-wal` or `-shm` with it. */

@@ -363,8 +363,8 @@ describe('waiting', () => {
     const reader = new Reader(database, '/nonexistent', { readOnly: home });
     onTestFinished(() => reader.kill());
     expect(await reader.look()).toMatchObject({
-      state: 'locked',
-      message: expect.stringMatching(/fuser -v/),
+      state: 'exclusive',
+      message: expect.stringMatching(/locking_mode=EXCLUSIVE/),
     });
   });
 

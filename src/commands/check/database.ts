@@ -4,6 +4,7 @@ import { createClassifier } from '../../audit/catalog.js';
 import type { Config } from '../../config/schema.js';
 import { type LoginCount, loginFindings } from '../../fail2ban/findings.js';
 import type { Finding } from '../../sinks/sink.js';
+import { readInPlace } from '../../source/live.js';
 import { createPosternSource } from '../../source/postern.js';
 import type { AuditSource, Look } from '../../source/source.js';
 import { temporaryDirectory } from '../leftovers.js';
@@ -16,18 +17,22 @@ const NEWEST = 50_000;
 const PAGE = 5_000;
 
 /** States in which the daemon waits, as it should: Postern may be stopped, or not installed yet. */
-const WAITS: ReadonlySet<Look['state']> = new Set(['missing', 'stopped', 'locked', 'recovering']);
+const WAITS: ReadonlySet<Look['state']> = new Set(['missing', 'stopped', 'recovering']);
+
+/** A lock that is held for this long is not that of a commit. */
+const LOCKED_MS = 2_000;
 
 /** Whether the table can be read by this user, and who logs in from where. */
 export function inspectDatabase(config: Config): Finding[] {
   const { source, privateDirectory, remove } = open(config);
   try {
-    const look = page(source, 0, 1);
+    const look = patiently(() => page(source, 0, 1));
     if (look.state !== 'reading') return [waiting(look)];
     const postern = look.postern === 'running' ? '' : ' (Postern is stopped; read from a copy)';
     const rows = look.maxId === 0 ? 'no rows yet' : `rows up to ${look.maxId.toLocaleString('en')}`;
     const what = `${config.source.database}, table ${config.source.table}: ${rows}${postern}`;
-    return [{ level: 'ok', what }, ...logins(source, look.maxId, config, privateDirectory)];
+    const journalMode = journal(config.source.database);
+    return [{ level: 'ok', what }, ...journalMode, ...logins(source, look.maxId, config, privateDirectory)];
   } finally {
     remove();
   }
@@ -58,6 +63,25 @@ function open(config: Config): { source: AuditSource; privateDirectory: string; 
     log: pino({ level: 'silent' }),
   });
   return { source, privateDirectory, remove };
+}
+
+function patiently(look: () => Look): Look {
+  const end = performance.now() + LOCKED_MS;
+  for (;;) {
+    const found = look();
+    if (!['locked', 'exclusive'].includes(found.state) || performance.now() > end) return found;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+  }
+}
+
+/** With a rollback journal no commit is possible while somebody reads, however short that is. */
+function journal(database: string): Finding[] {
+  const attempt = readInPlace(database, (db) => db.pragma('journal_mode', { simple: true }));
+  if (attempt.kind !== 'done' || attempt.value === 'wal') return [];
+  const what = `${database} has a rollback journal: a commit of Postern's that meets a look, a page or an export has to wait, and fails where Postern sets no busy time-out`;
+  const next =
+    'have Postern set PRAGMA journal_mode=WAL once, or a busy_timeout of a second (docs/SOURCE.md)';
+  return [{ level: 'warning', what, next }];
 }
 
 function page(source: AuditSource, after: number, maxRows: number): Look {

@@ -1,18 +1,22 @@
-import { closeSync, fsyncSync, openSync, realpathSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, realpathSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClassifier } from '../../audit/catalog.js';
 import type { Config } from '../../config/schema.js';
-import { AuditdError, codeOf, messageOf } from '../../errors.js';
+import { AuditdError, codeOf } from '../../errors.js';
 import { type AuditTable, quoteIdentifier, TableCache } from '../../source/columns.js';
+import { keepsWriterOut } from '../../source/journal.js';
+import { isMountPoint } from '../../source/mounts.js';
+import { mountedAlone } from '../../source/states.js';
 import Database from '../../sqlite.js';
 import type { ArchivedRow } from '../archive/row.js';
 import { TableRows } from '../archive/table.js';
-import { checkDeletable, deleteTriggers } from '../deletable.js';
+import { checkDeletable } from '../deletable.js';
 import { anotherFile, type FileIdentity, isFileAt } from '../file.js';
 import { RowJudge } from '../judge.js';
 import { fateOf, type Moment, mayGoEarly, momentOf } from '../policy.js';
 import { Pace } from './pace.js';
 import { NOTHING, type Piece, type Purged, type Space, sum } from './protocol.js';
+import { rehearse } from './rehearsal.js';
 import { rowHash } from './row-hash.js';
 import { giveBack } from './space.js';
 
@@ -23,9 +27,6 @@ const TRIES = 3;
 const BUSY_MS = 1_000;
 /** How long to wait for a commit of somebody else's, ms, so as to come right behind it. */
 const TURN_MS = 20;
-
-/** Rows of which one has to go when it is tried whether rows can be deleted. */
-const TRIED = 20;
 
 export interface DeleterOptions {
   readonly config: Pick<Config, 'source' | 'retention'>;
@@ -112,7 +113,7 @@ export class Deleter {
     try {
       db.exec('BEGIN IMMEDIATE');
       try {
-        this.rehearse(db, table);
+        rehearse(db, table, this.options.config.source.columns.id);
       } finally {
         if (db.inTransaction) db.exec('ROLLBACK');
       }
@@ -122,37 +123,6 @@ export class Deleter {
     } finally {
       close(db);
     }
-  }
-
-  private rehearse(db: Database, table: AuditTable): void {
-    const id = quoteIdentifier(this.options.config.source.columns.id);
-    const name = quoteIdentifier(table.name);
-    const oldest = db.prepare(`SELECT ${id} FROM ${name} ORDER BY ${id} LIMIT ${TRIED}`).pluck().all();
-    const remove = db.prepare(`DELETE FROM ${name} WHERE ${id} = ?`);
-    const isThere = db.prepare(`SELECT 1 FROM ${name} WHERE ${id} = ?`);
-    let trouble: unknown = null;
-    for (const one of oldest) {
-      try {
-        if (remove.run(one).changes > 0 && isThere.get(one) === undefined) return;
-      } catch (error) {
-        trouble ??= error; // of a trigger, which may be about this row alone
-        if (!db.inTransaction) break;
-      }
-    }
-    if (oldest.length === 0) return;
-    const triggers = deleteTriggers(db, table);
-    const why =
-      trouble === null
-        ? 'SQLite deletes none of its rows'
-        : `SQLite deletes none of its rows (${messageOf(trouble)})`;
-    const by =
-      triggers.length === 0
-        ? ''
-        : `: look at ${triggers.length === 1 ? 'its trigger' : 'its triggers'} ${triggers.join(', ')}`;
-    throw new AuditdError(
-      'SOURCE_UNUSABLE',
-      `No rows can be removed from the table ${table.name}: ${why}${by}. Nothing is archived as long as that is so`,
-    );
   }
 
   /** Gives the space back where the database is made for it. */
@@ -173,6 +143,7 @@ export class Deleter {
     const { config, clock } = this.options;
     const { database } = config.source;
     let db: Database | null = null;
+    checkMount(database);
     try {
       db = new Database(database, { fileMustExist: true, timeout: BUSY_MS });
       if (file !== null && !isFileAt(database, file))
@@ -278,7 +249,7 @@ export class Deleter {
     const kept: number[] = [];
     if (going.length > 0) {
       const statement = db.prepare(`DELETE FROM ${name} WHERE ${id} = ?`);
-      if (!wait) locked = performance.now();
+      if (!wait && !keepsWriterOut(db)) locked = performance.now();
       for (const each of going) if (statement.run(each).changes === 0) kept.push(each);
     }
     db.exec('COMMIT');
@@ -292,6 +263,13 @@ export class Deleter {
     const purged = { ...counts, deleted, lock_ms: lockMs, commits: 1, busy: 0 };
     return { purged, lockMs };
   }
+}
+
+/** Beside a file that is mounted without its directory SQLite would write a journal that Postern never sees. */
+function checkMount(database: string): void {
+  if (!existsSync(database)) return;
+  const path = realpathSync(database);
+  if (isMountPoint(path)) throw new AuditdError('SOURCE_UNUSABLE', mountedAlone(database, { path }).message);
 }
 
 /** Moves what is in the WAL into the database: otherwise one of Postern's commits has to do it. Waits for nobody. */

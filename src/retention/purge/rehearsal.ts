@@ -1,0 +1,43 @@
+import type { Database } from 'better-sqlite3';
+import { AuditdError, messageOf } from '../../errors.js';
+import { type AuditTable, quoteIdentifier } from '../../source/columns.js';
+import { deleteTriggers } from '../deletable.js';
+
+/** Rows of which one has to go. */
+const TRIED = 20;
+
+/**
+ * Deletes the oldest rows until one is gone, in a transaction that the caller takes back.
+ *
+ * @throws AuditdError `SOURCE_UNUSABLE` if triggers keep all of them
+ */
+export function rehearse(db: Database, table: AuditTable, idColumn: string): void {
+  const id = quoteIdentifier(idColumn);
+  const name = quoteIdentifier(table.name);
+  const oldest = db.prepare(`SELECT ${id} FROM ${name} ORDER BY ${id} LIMIT ${TRIED}`).pluck().all();
+  const remove = db.prepare(`DELETE FROM ${name} WHERE ${id} = ?`);
+  const isThere = db.prepare(`SELECT 1 FROM ${name} WHERE ${id} = ?`);
+  let trouble: unknown = null;
+  for (const one of oldest) {
+    try {
+      if (remove.run(one).changes > 0 && isThere.get(one) === undefined) return;
+    } catch (error) {
+      trouble ??= error; // of a trigger, which may be about this row alone
+      if (!db.inTransaction) break;
+    }
+  }
+  if (oldest.length === 0) return;
+  const triggers = deleteTriggers(db, table);
+  const why =
+    trouble === null
+      ? 'SQLite deletes none of its rows'
+      : `SQLite deletes none of its rows (${messageOf(trouble)})`;
+  const by =
+    triggers.length === 0
+      ? ''
+      : `: look at ${triggers.length === 1 ? 'its trigger' : 'its triggers'} ${triggers.join(', ')}`;
+  throw new AuditdError(
+    'SOURCE_UNUSABLE',
+    `No rows can be removed from the table ${table.name}: ${why}${by}. Nothing is archived as long as that is so`,
+  );
+}
