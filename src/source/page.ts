@@ -98,7 +98,8 @@ export class PageReader {
     let upTo = rows.at(-1)?.id ?? 0;
     this.compare(db, table, rows, place, ({ row, known, id, length }) => {
       bytes += length;
-      if (fingerprintOf(id) !== known.fingerprint) changed.push(this.rows.event(row, id, place));
+      if (fingerprintOf(id) !== known.fingerprint)
+        changed.push(this.rows.event(row, id, { ...place, few: true }));
       if (bytes < maxBytes) return true;
       upTo = known.id;
       return false;
@@ -227,7 +228,10 @@ export class PageReader {
     const statement = db.prepare(table.sql.page).raw().safeIntegers();
     for (let after = first.id - 1; after < last; ) {
       const wanted = Math.max(1, Math.min(SLICE, Math.ceil(SLICE_BYTES / this.average)));
-      const found = statement.all(after, wanted) as RawRow[];
+      const { rows: found, isCut } = sliceOf(
+        statement.iterate(after, wanted) as Iterable<RawRow>,
+        SLICE_BYTES,
+      );
       for (const row of found) {
         after = Number(row[0]);
         const one = known.get(after);
@@ -236,7 +240,7 @@ export class PageReader {
         const { id, length } = this.rows.identify(own, place);
         if (!onRow({ row: own, known: one, id, length })) return;
       }
-      if (found.length < wanted) return;
+      if (found.length < wanted && !isCut) return;
     }
   }
 

@@ -75,6 +75,23 @@ describe('an edited row', () => {
       expect(versionsOf(rig.sinks.good, 2).length).toBe(2);
     }));
 
+  it('twice within a second may count as one: the newest is a version a second later', () =>
+    withRig(async (rig) => {
+      rig.append(3);
+      await rig.settle();
+      const second = rig.change(2);
+      await rig.settle();
+      const third = JSON.stringify({ content: 'third' });
+      const last = JSON.stringify({ content: 'last' });
+      for (const details of [third, last])
+        rig.sql(`UPDATE audit_log SET details = '${details}' WHERE id = 2`);
+      await rig.settle();
+      expect(versionsOf(rig.sinks.good, 2).slice(1)).toEqual([second]);
+      rig.pass(1_001);
+      await rig.settle();
+      expect(versionsOf(rig.sinks.good, 2).slice(1)).toEqual([second, last]);
+    }));
+
   it('after a minute is not looked for, and is no other history either', () =>
     withRig(async (rig) => {
       rig.append(5);
