@@ -58,6 +58,11 @@ Examples:
         },
       });
       bar.end();
+      if (options.directory !== undefined && found.broken === null && found.head.sequence === 0)
+        throw new AuditdError(
+          'NOT_FOUND',
+          `${directory} has no archives: nothing was verified. Give the directory of archives, and see that its disk is mounted`,
+        );
       const unread = `${why}. So the ends that the daemon has recorded were not compared`;
       const verdict = why === null ? found : { ...found, notes: [unread, ...found.notes] };
       process.stdout.write(

@@ -1,8 +1,7 @@
 import type { KeyObject } from 'node:crypto';
-import { join } from 'node:path';
-import { AuditdError } from '../../errors.js';
-import { ANCHOR, type Contents, contentsOf, readBytes } from './directory.js';
-import { type Anchor, hashOf, type Manifest, Unsealed, unseal } from './manifest.js';
+import { ANCHOR, broken, type Contents, contentsOf, manifestName, sequenceOf, stemOf } from './directory.js';
+import { readBytes, type Unreadable } from './files.js';
+import { type Anchor, hashOf, type Manifest, Unsealed, unsealAnchor, unsealManifest } from './manifest.js';
 
 /** The end of a chain: what the next manifest is linked to. */
 export interface Head {
@@ -12,14 +11,22 @@ export interface Head {
   readonly sha256: string | null;
 }
 
-/** @throws AuditdError `ARCHIVE_BROKEN` if it was changed or, with a key, not signed by it */
+/** @throws AuditdError `ARCHIVE_BROKEN` if it was changed, is of another archive than its name says or, with a key, not signed by it */
 export function readManifest(
   directory: string,
   name: string,
   key: KeyObject | null = null,
+  unreadable?: Unreadable,
 ): { manifest: Manifest; sha256: string } {
-  const bytes = readBytes(directory, name);
-  return { manifest: unsealed<Manifest>(directory, name, bytes, key), sha256: hashOf(bytes) };
+  const bytes = readBytes(directory, name, unreadable);
+  const manifest = orBroken(directory, name, () => unsealManifest(bytes, key));
+  const { sequence, source, timeline, month, file } = manifest;
+  const stem = stemOf(sequence, source, timeline, month);
+  if (sequence !== sequenceOf(name) || name !== manifestName(stem))
+    throw broken(directory, name, 'it is the manifest of another archive');
+  if (sequenceOf(file) !== sequence || !file.startsWith(`${stem}.`))
+    throw broken(directory, name, 'it names the file of another archive');
+  return { manifest, sha256: hashOf(bytes) };
 }
 
 /** Null if nothing was ever removed because of its age. @throws as `readManifest` */
@@ -28,7 +35,9 @@ export function readAnchor(
   contents: Contents,
   key: KeyObject | null = null,
 ): Anchor | null {
-  return contents.anchor ? unsealed<Anchor>(directory, ANCHOR, readBytes(directory, ANCHOR), key) : null;
+  if (!contents.anchor) return null;
+  const bytes = readBytes(directory, ANCHOR);
+  return orBroken(directory, ANCHOR, () => unsealAnchor(bytes, key));
 }
 
 /** @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
@@ -37,27 +46,12 @@ export function headOf(directory: string, contents: Contents = contentsOf(direct
   const anchor = readAnchor(directory, contents);
   if (name === null || (anchor !== null && anchor.sequence >= sequence))
     return { sequence: anchor?.sequence ?? 0, sha256: anchor?.previous_sha256 ?? null };
-  const { manifest, sha256 } = readManifest(directory, name);
-  if (manifest.sequence !== sequence) throw broken(directory, name, 'it is the manifest of another archive');
-  return { sequence, sha256 };
+  return { sequence, sha256: readManifest(directory, name).sha256 };
 }
 
-export function broken(directory: string, name: string, what: string): AuditdError {
-  return new AuditdError(
-    'ARCHIVE_BROKEN',
-    `${join(directory, name)}: ${what}. See what else is wrong with postern-auditd archive verify, and put the file back from a backup`,
-    { cause: new Error(what) },
-  );
-}
-
-function unsealed<T extends Manifest | Anchor>(
-  directory: string,
-  name: string,
-  bytes: Buffer,
-  key: KeyObject | null,
-): T {
+function orBroken<T>(directory: string, name: string, read: () => T): T {
   try {
-    return unseal<T>(bytes, key);
+    return read();
   } catch (error) {
     if (error instanceof Unsealed) throw broken(directory, name, error.message);
     throw error;

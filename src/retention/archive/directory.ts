@@ -5,7 +5,6 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmSync,
   writeSync,
@@ -73,6 +72,11 @@ export function sequenceOf(name: string): number | null {
   return digits === undefined ? null : Number(digits);
 }
 
+/** The name of a file with rows. */
+export function isRowsName(name: string): boolean {
+  return sequenceOf(name) !== null && !name.endsWith(MANIFEST);
+}
+
 export function isManifestName(name: string): boolean {
   return sequenceOf(name) !== null && name.endsWith(MANIFEST);
 }
@@ -135,14 +139,6 @@ export function prepareFile(directory: string, name: string, text: string): void
   }
 }
 
-export function readBytes(directory: string, name: string): Buffer {
-  try {
-    return readFileSync(join(directory, name));
-  } catch (error) {
-    throw trouble(`${join(directory, name)} can't be read`, error);
-  }
-}
-
 /** An error of a file in words, with its next step. */
 export function trouble(what: string, cause: unknown): AuditdError {
   if (cause instanceof AuditdError) return cause;
@@ -151,4 +147,13 @@ export function trouble(what: string, cause: unknown): AuditdError {
       ? 'Make room on its file system'
       : 'See that it is there and that this user may use it';
   return new AuditdError('ARCHIVE_FAILED', `${what}: ${messageOf(cause)}. ${next}`, { cause });
+}
+
+/** Of a file that is there and is not what it should be. */
+export function broken(directory: string, name: string, what: string): AuditdError {
+  return new AuditdError(
+    'ARCHIVE_BROKEN',
+    `${join(directory, name)}: ${what}. See what else is wrong with postern-auditd archive verify, and put the file back from a backup`,
+    { cause: new Error(what) },
+  );
 }

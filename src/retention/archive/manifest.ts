@@ -1,5 +1,7 @@
 import { createHash, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import type { z } from 'zod';
 import type { Compression } from './compression.js';
+import { anchorSchema, manifestSchema } from './schema.js';
 
 export const SCHEMA_VERSION = 1;
 
@@ -95,33 +97,49 @@ export function seal<T extends Sealed>(body: Body<T>, key: KeyObject | null): { 
 export class Unsealed extends Error {}
 
 /**
- * Reads what `seal` wrote.
+ * Reads a manifest that `seal` wrote.
  *
  * @param key if given, the text must be signed by it
- * @throws Unsealed that says what is wrong, if a single byte is another
+ * @throws Unsealed that says what is wrong, if a single byte is another or it says what no manifest can
  */
-export function unseal<T extends Sealed>(bytes: Buffer, key: KeyObject | null): T {
-  const text = bytes.toString('utf8');
-  const value = parse(text);
+export function unsealManifest(bytes: Buffer, key: KeyObject | null): Manifest {
+  return unseal<Manifest>(bytes, key, manifestSchema, 'it says what no manifest says');
+}
+
+/** The same of an anchor. @throws as `unsealManifest` */
+export function unsealAnchor(bytes: Buffer, key: KeyObject | null): Anchor {
+  return unseal<Anchor>(bytes, key, anchorSchema, 'it says what no anchor says');
+}
+
+function unseal<T extends Sealed>(
+  bytes: Buffer,
+  key: KeyObject | null,
+  schema: z.ZodType,
+  otherwise: string,
+): T {
+  const value = parse(bytes);
   const { sha256, ...signed } = value;
-  if (!Buffer.from(textOf(value)).equals(bytes) || sha256 !== hashOf(textOf(signed)))
-    throw new Unsealed('its text was changed');
+  if (sha256 !== hashOf(textOf(signed))) throw new Unsealed('its text was changed');
   if (value.schema_version !== SCHEMA_VERSION)
     throw new Unsealed(
       `it has schema version ${String(value.schema_version)}, this program knows ${SCHEMA_VERSION}`,
     );
+  if (!schema.safeParse(value).success) throw new Unsealed(otherwise);
   const { signature, ...body } = signed;
   if (key !== null) checkSignature(signature as Signature | null, textOf(body), key);
-  return value as unknown as T;
+  return value as unknown as T; // not what the schema gives: its keys stand in the order in which they were signed
 }
 
-function parse(text: string): Record<string, unknown> {
+/** An object that is written as `seal` writes it. */
+function parse(bytes: Buffer): Record<string, unknown> {
   try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null && !Array.isArray(value))
-      return value as Record<string, unknown>;
+    const value: unknown = JSON.parse(bytes.toString('utf8'));
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+      const fields = value as Record<string, unknown>;
+      if (Buffer.from(textOf(fields)).equals(bytes)) return fields;
+    }
   } catch {
-    // said below
+    // no JSON, or deeper than the stack: said below
   }
   throw new Unsealed('its text was changed');
 }

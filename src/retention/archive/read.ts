@@ -1,9 +1,9 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, fstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { linesOf, offsetsOf, readBlock } from './blocks.js';
-import { broken } from './chain.js';
 import { compressorOf } from './compression.js';
-import { trouble } from './directory.js';
+import { broken } from './directory.js';
+import { openAsWritten, openFile } from './files.js';
 import type { Manifest } from './manifest.js';
 
 /** The lines of an archive, a block at a time, the oldest first. @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
@@ -17,12 +17,7 @@ export function blockLines(directory: string, manifest: Manifest, at: number, of
   const block = manifest.blocks[at];
   const compressor = compressorOf(manifest.compression);
   if (block === undefined) return [];
-  let fd: number;
-  try {
-    fd = openSync(join(directory, manifest.file), 'r');
-  } catch (error) {
-    throw trouble(`${join(directory, manifest.file)} can't be read`, error);
-  }
+  const fd = openChecked(directory, manifest);
   try {
     const lines = linesOf(readBlock(fd, offset, block, compressor));
     if (lines.length !== block[2]) throw new Error('a block has not the rows that the manifest says');
@@ -32,4 +27,28 @@ export function blockLines(directory: string, manifest: Manifest, at: number, of
   } finally {
     closeSync(fd);
   }
+}
+
+/** What was compared with its manifest, by path: which file it was and when it was changed last, and the hash that it has. */
+const checked = new Map<string, string>();
+
+/** Opens the rows of an archive. They are compared with the manifest when this thread reads them first, and when the file is another. */
+function openChecked(directory: string, manifest: Manifest): number {
+  const path = join(directory, manifest.file);
+  const known = checked.get(path);
+  if (known !== undefined) {
+    const fd = openFile(directory, manifest.file);
+    if (identityOf(fd, manifest) === known) return fd;
+    closeSync(fd);
+    checked.delete(path);
+  }
+  const fd = openAsWritten(directory, manifest);
+  checked.set(path, identityOf(fd, manifest));
+  return fd;
+}
+
+/** Whoever writes to a file moves its time of change, and can't set it. */
+function identityOf(fd: number, { file_sha256: sha256 }: Manifest): string {
+  const { dev, ino, size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true });
+  return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs} ${sha256}`;
 }

@@ -3,7 +3,6 @@ import { closeSync, existsSync, fsyncSync, linkSync, openSync, rmSync } from 'no
 import { basename, dirname, join } from 'node:path';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
 import Database from '../../sqlite.js';
-import { broken } from './chain.js';
 import { syncDirectory } from './directory.js';
 import type { Manifest } from './manifest.js';
 import { readLines } from './read.js';
@@ -57,12 +56,7 @@ export function restoreArchives(options: RestoreOptions): Restored {
 export function* restoring(options: RestoreOptions): Generator<void, Restored, void> {
   for (const manifest of options.archives) {
     yield;
-    try {
-      checkArchive(options.directory, manifest);
-    } catch (error) {
-      if (error instanceof AuditdError) throw error;
-      throw broken(options.directory, manifest.file, messageOf(error));
-    }
+    checkArchive(options.directory, manifest);
   }
   try {
     return yield* existsSync(options.database) ? intoExisting(options) : intoNew(options);

@@ -1,10 +1,11 @@
 import type { KeyObject } from 'node:crypto';
-import { createHash } from 'node:crypto';
-import { closeSync, openSync, readSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { AuditdError } from '../../errors.js';
 import { headOf, readAnchor } from './chain.js';
-import { contentsOf, readBytes, sequenceOf, syncDirectory, TEMPORARY, trouble } from './directory.js';
-import { type Manifest, Unsealed, unseal } from './manifest.js';
+import { contentsOf, sequenceOf, syncDirectory, TEMPORARY, trouble } from './directory.js';
+import { openAsWritten, readBytes } from './files.js';
+import { type Manifest, Unsealed, unsealManifest } from './manifest.js';
 
 /**
  * Puts right what a crash left, before a run begins: an archive whose file had its name already and whose manifest had not gets
@@ -60,28 +61,29 @@ export function finishable(
   if (manifest === null || !files.has(manifest.file)) return null;
   const head = headOf(directory);
   const isNext = manifest.sequence === head.sequence + 1 && manifest.previous_sha256 === head.sha256;
-  return isNext && hashOfFile(join(directory, manifest.file)) === manifest.file_sha256 ? manifest : null;
+  return isNext && isAsWritten(directory, manifest) ? manifest : null;
 }
 
 function read(directory: string, name: string, key: KeyObject | null): Manifest | null {
   try {
-    return unseal<Manifest>(readBytes(directory, name), key);
+    return unsealManifest(readBytes(directory, name), key);
   } catch (error) {
-    if (error instanceof Unsealed) return null;
+    if (isOther(error)) return null;
     throw error;
   }
 }
 
-/** SHA-256 in hex digits, in constant memory. */
-export function hashOfFile(path: string): string {
-  const hash = createHash('sha256');
-  const buffer = Buffer.allocUnsafe(1024 * 1024);
-  const fd = openSync(path, 'r');
+function isAsWritten(directory: string, manifest: Manifest): boolean {
   try {
-    for (let read = readSync(fd, buffer); read > 0; read = readSync(fd, buffer))
-      hash.update(buffer.subarray(0, read));
-  } finally {
-    closeSync(fd);
+    closeSync(openAsWritten(directory, manifest));
+    return true;
+  } catch (error) {
+    if (isOther(error)) return false;
+    throw error;
   }
-  return hash.digest('hex');
+}
+
+/** Something stands there, and is not what was written. */
+function isOther(error: unknown): boolean {
+  return error instanceof Unsealed || (error instanceof AuditdError && error.code === 'ARCHIVE_BROKEN');
 }

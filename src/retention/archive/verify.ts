@@ -1,23 +1,15 @@
 import type { KeyObject } from 'node:crypto';
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync } from 'node:fs';
 import { AuditdError, messageOf } from '../../errors.js';
 import { linesOf, readBlock } from './blocks.js';
 import { type Head, readAnchor, readManifest } from './chain.js';
 import { compressorOf } from './compression.js';
-import {
-  ANCHOR,
-  type Contents,
-  contentsOf,
-  manifestName,
-  sequenceOf,
-  stemOf,
-  TEMPORARY,
-} from './directory.js';
+import { ANCHOR, broken, type Contents, contentsOf, sequenceOf, stemOf, TEMPORARY } from './directory.js';
+import { openAsWritten } from './files.js';
 import type { Manifest } from './manifest.js';
 import { LineCodec } from './row.js';
-import { finishable, hashOfFile } from './tidy.js';
+import { finishable } from './tidy.js';
 
 export interface VerifyOptions {
   /** Public key that every manifest must be signed with; null: signatures are not looked at. */
@@ -131,8 +123,6 @@ class Chain {
       readManifest(this.directory, name, this.options.key),
     );
     const { source, timeline, month } = manifest;
-    if (manifest.sequence !== sequence || name !== manifestName(stemOf(sequence, source, timeline, month)))
-      throw new Broken(name, 'it is the manifest of another archive');
     if (manifest.previous_sha256 !== this.head.sha256)
       throw new Broken(name, 'the archive before it is not the one it was put behind');
     this.head = { sequence, sha256 };
@@ -146,12 +136,7 @@ class Chain {
       (file) => sequenceOf(file) === sequence && file !== manifest.file,
     );
     if (twin !== undefined) throw new Broken(twin, 'no manifest names it');
-    try {
-      this.rows += checkArchive(this.directory, manifest);
-    } catch (error) {
-      if (error instanceof AuditdError) throw error;
-      throw new Broken(manifest.file, messageOf(error));
-    }
+    this.rows += this.reading(manifest.file, () => checkArchive(this.directory, manifest));
     this.options.onProgress?.(manifest.bytes);
   }
 
@@ -178,37 +163,42 @@ class Chain {
  * Compares the file of an archive with its manifest, to the last row.
  *
  * @returns how many rows it has
- * @throws Error that says what is wrong; AuditdError if it can't be read here
+ * @throws AuditdError `ARCHIVE_BROKEN` that says what is wrong; another if it can't be read here
  */
 export function checkArchive(directory: string, manifest: Manifest): number {
-  const path = join(directory, manifest.file);
+  const fd = openAsWritten(directory, manifest);
+  try {
+    return checkRows(fd, manifest);
+  } catch (error) {
+    if (error instanceof AuditdError) throw error;
+    throw broken(directory, manifest.file, messageOf(error));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** @throws Error that says what is wrong */
+function checkRows(fd: number, manifest: Manifest): number {
   const compressor = compressorOf(manifest.compression);
-  if (statSync(path).size !== manifest.bytes) throw new Error('its length is another');
-  if (hashOfFile(path) !== manifest.file_sha256) throw new Error('its bytes were changed');
   const codec = new LineCodec(manifest.columns.map(({ name }) => name));
   const content = createHash('sha256');
-  const fd = openSync(path, 'r');
   let offset = 0;
   let count = 0;
   let last = Number.NEGATIVE_INFINITY;
-  try {
-    for (const block of manifest.blocks) {
-      const bytes = readBlock(fd, offset, block, compressor);
-      offset += block[0];
-      content.update(bytes);
-      const lines = linesOf(bytes);
-      if (lines.length !== block[2]) throw new Error('a block has not the rows that its manifest says');
-      for (const line of lines) {
-        const { id } = codec.decode(line);
-        if (id <= last) throw new Error(`row ${id} stands behind row ${last}`);
-        if (count === 0 && id !== manifest.ids.first) throw new Error('it begins with another row');
-        last = id;
-        count++;
-      }
-      if (last !== block[4]) throw new Error('a block ends with another row than its manifest says');
+  for (const block of manifest.blocks) {
+    const bytes = readBlock(fd, offset, block, compressor);
+    offset += block[0];
+    content.update(bytes);
+    const lines = linesOf(bytes);
+    if (lines.length !== block[2]) throw new Error('a block has not the rows that its manifest says');
+    for (const line of lines) {
+      const { id } = codec.decode(line);
+      if (id <= last) throw new Error(`row ${id} stands behind row ${last}`);
+      if (count === 0 && id !== manifest.ids.first) throw new Error('it begins with another row');
+      last = id;
+      count++;
     }
-  } finally {
-    closeSync(fd);
+    if (last !== block[4]) throw new Error('a block ends with another row than its manifest says');
   }
   if (count !== manifest.count || last !== manifest.ids.last || offset !== manifest.bytes)
     throw new Error('it has not the rows that its manifest says');

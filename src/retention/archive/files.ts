@@ -1,0 +1,89 @@
+import { createHash } from 'node:crypto';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { type AuditdError, codeOf } from '../../errors.js';
+import { broken, trouble } from './directory.js';
+import type { Manifest } from './manifest.js';
+
+// The one way in which a file of a directory of archives is opened. Who reads may be root, and the directory another user's to write.
+
+/** No manifest of ours is larger: one of 100 million rows has some 10 MB. */
+const LARGEST_MANIFEST = 64 * 1024 * 1024;
+const READ_AT_ONCE = 1024 * 1024;
+
+/** How a file that can't be opened is told of. */
+export type Unreadable = (path: string, error: unknown) => AuditdError;
+
+/**
+ * Opens a regular file directly below the directory: no link is followed, nothing is waited for, and nothing but a file is read.
+ *
+ * @param name one that archives have (directory.ts)
+ * @throws AuditdError `ARCHIVE_BROKEN` if it is something else, `ARCHIVE_FAILED`
+ */
+export function openFile(directory: string, name: string, unreadable: Unreadable = cantRead): number {
+  const path = join(directory, name);
+  let fd: number;
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if (codeOf(error) === 'ELOOP') throw broken(directory, name, 'it is a link');
+    if (codeOf(error) === 'ENXIO') throw broken(directory, name, 'it is no file'); // a socket
+    throw unreadable(path, error);
+  }
+  if (fstatSync(fd).isFile()) return fd;
+  closeSync(fd);
+  throw broken(directory, name, 'it is no file');
+}
+
+/** A manifest or an anchor. @throws as `openFile` */
+export function readBytes(directory: string, name: string, unreadable: Unreadable = cantRead): Buffer {
+  const fd = openFile(directory, name, unreadable);
+  try {
+    const { size } = fstatSync(fd);
+    if (size > LARGEST_MANIFEST) throw broken(directory, name, 'it is larger than any manifest');
+    const bytes = Buffer.alloc(size);
+    let at = 0;
+    for (let read = -1; read !== 0 && at < size; at += read) read = readSync(fd, bytes, at, size - at, at);
+    return bytes.subarray(0, at);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * Opens the file with the rows of an archive, and compares it with its manifest to the last byte.
+ *
+ * @throws as `openFile`; `ARCHIVE_BROKEN` if it is another
+ */
+export function openAsWritten(
+  directory: string,
+  { file, bytes, file_sha256: sha256 }: Manifest,
+  unreadable: Unreadable = cantRead,
+): number {
+  const fd = openFile(directory, file, unreadable);
+  try {
+    if (fstatSync(fd).size !== bytes) throw broken(directory, file, 'its length is another');
+    if (hashOfOpen(fd, bytes) !== sha256) throw broken(directory, file, 'its bytes were changed');
+    return fd;
+  } catch (error) {
+    closeSync(fd);
+    throw trouble(`${join(directory, file)} can't be read`, error);
+  }
+}
+
+/** In constant memory. */
+function hashOfOpen(fd: number, bytes: number): string {
+  const hash = createHash('sha256');
+  const buffer = Buffer.allocUnsafe(READ_AT_ONCE);
+  for (let at = 0; at < bytes; ) {
+    const read = readSync(fd, buffer, 0, Math.min(buffer.length, bytes - at), at);
+    if (read === 0) break;
+    hash.update(buffer.subarray(0, read));
+    at += read;
+  }
+  return hash.digest('hex');
+}
+
+function cantRead(path: string, error: unknown): AuditdError {
+  return trouble(`${path} can't be read`, error);
+}

@@ -1,0 +1,112 @@
+import { execFileSync } from 'node:child_process';
+import {
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { hashOf, type Manifest, seal } from '../../../src/retention/archive/manifest.js';
+import { run } from '../../commands/cli.js';
+import { ArchiveRig } from './table.js';
+
+const NAME = '000001-postern-t1-2026-07';
+const ROWS = `${NAME}.ndjson.gz`;
+const MANIFEST = `${NAME}.manifest.json`;
+const MIB = 1024 * 1024;
+
+let rig: ArchiveRig;
+beforeEach(async () => {
+  rig = new ArchiveRig();
+  rig.insert('2026-07-01 00:00:00', '{"a":1}');
+  await rig.archive({ compression: 'gzip' });
+});
+afterEach(() => rig.remove());
+
+const path = (name: string) => join(rig.archives, name);
+
+/** The manifest with something else in it, and a hash that fits. */
+function reseal(change: object): void {
+  const { signature: _, sha256: __, ...body } = JSON.parse(readFileSync(path(MANIFEST), 'utf8')) as Manifest;
+  writeFileSync(path(MANIFEST), seal<Manifest>({ ...body, ...change }, null).text);
+}
+
+/** Rows that unpack to more than the manifest says, or to just what it says. */
+function bomb(unpacked: number, content: number): void {
+  const packed = gzipSync(Buffer.alloc(unpacked));
+  writeFileSync(path(ROWS), packed);
+  const { length: bytes } = packed;
+  const blocks = [[bytes, content, 1, 1, 1, null, null]];
+  reseal({ blocks, bytes, content_bytes: content, file_sha256: hashOf(packed) });
+}
+
+function become(name: string, make: (at: string) => void): void {
+  rmSync(path(name));
+  make(path(name));
+}
+
+function elsewhere(name: string): void {
+  const other = join(rig.directory, name);
+  renameSync(path(name), other);
+  symlinkSync(other, path(name));
+}
+
+const pipe = (at: string) => execFileSync('mkfifo', [at]);
+
+describe('archive verify, cat and restore', () => {
+  it.each<[string, RegExp, () => void]>([
+    ['rows that are a pipe', /ndjson\.gz: it is no file/, () => become(ROWS, pipe)],
+    ['rows that are a directory', /ndjson\.gz: it is no file/, () => become(ROWS, mkdirSync)],
+    ['rows behind a link', /ndjson\.gz: it is a link/, () => elsewhere(ROWS)],
+    ['a manifest that is a pipe', /manifest\.json: it is no file/, () => become(MANIFEST, pipe)],
+    ['a manifest behind a link', /manifest\.json: it is a link/, () => elsewhere(MANIFEST)],
+    ['an anchor that is a pipe', /anchor\.json: it is no file/, () => pipe(path('anchor.json'))],
+    ['a manifest of a GiB', /it is larger than any manifest/, () => truncateSync(path(MANIFEST), 1024 * MIB)],
+    ['rows of another length', /its length is another/, () => truncateSync(path(ROWS), 20)],
+    ['a file elsewhere', /it says what no manifest says/, () => reseal({ file: '../out.gz' })],
+    ['ids that are null', /it says what no manifest says/, () => reseal({ ids: null })],
+    [
+      'a time that is none',
+      /it says what no manifest says/,
+      () => reseal({ time: { first: 'x', last: 'y' } }),
+    ],
+    ['columns without names', /it says what no manifest says/, () => reseal({ columns: [null] })],
+    ['a count that is no sum', /it says what no manifest says/, () => reseal({ count: 2 })],
+    ['the name of another month', /manifest of another archive/, () => reseal({ month: '2026-08' })],
+    ['a bomb that says what it is', /it says what no manifest says/, () => bomb(MIB, 1024 * MIB)],
+    ['a bomb that does not', /ndjson\.gz: .*larger than/, () => bomb(64 * MIB, 100)],
+    [
+      'JSON that is deeper than the stack',
+      /its text was changed/,
+      () => writeFileSync(path(MANIFEST), `{"a":${'['.repeat(1_000_000)}${']'.repeat(1_000_000)}}`),
+    ],
+  ])('refuse %s, at once and in words', (_, words, harm) => {
+    harm();
+    const at = ['--directory', rig.archives];
+    const into = join(rig.directory, 'restored.db');
+    for (const args of [['verify'], ['cat', '1'], ['restore', '--into', into]]) {
+      const { code, out, err } = run(['archive', ...args, ...at]);
+      expect({ args, code, said: `${out}${err}` }).toEqual({
+        args,
+        code: 1,
+        said: expect.stringMatching(words) as string,
+      });
+      expect(err).not.toMatch(/^\s+at /m);
+    }
+  });
+
+  it('verify takes no directory without archives for one that is right', () => {
+    const empty = join(rig.directory, 'empty');
+    mkdirSync(empty);
+    expect(run(['archive', 'verify', '--directory', empty])).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringContaining('has no archives: nothing was verified') as string,
+    });
+  });
+});
