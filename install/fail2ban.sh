@@ -111,6 +111,14 @@ renew_jail() {
   fi
   take_up "$1"
   F2B_OPEN=no
+  tell_overrides
+}
+
+# tell_overrides: what of the administrator's settings for all jails does not hold for this one.
+tell_overrides() {
+  local said
+  said=$(postern jail --config "$CONFIG" --overrides "$FAIL2BAN" 2>/dev/null) || return 0
+  if [ -n "$said" ]; then say "  note       ${said//$'\n'/$'\n             '}"; fi
 }
 
 # our_texts: the files as they are to be, in $WORK/fail2ban.
@@ -253,6 +261,46 @@ put_back_fail2ban() {
 install_logrotate() {
   printf '# Written by install.sh of postern-auditd.\n%s {\n\tmonthly\n\tmaxsize 10M\n\trotate 12\n\tmissingok\n\tnotifempty\n\tcompress\n\tdelaycompress\n\tcreate 0644 root root\n}\n' "${FACTS[bans]}" >"$WORK/logrotate"
   put_file "$WORK/logrotate" "$LOGROTATE" 0644
+}
+
+LOGS_SERVICE=postern-auditd-logs.service
+
+# render_log_files BANS_DIRECTORY AUTH_DIRECTORY LOG_DIRECTORY…: the drop-in places.conf of the unit that makes the jail's files, for
+# RUN_USER; nothing if its own lines are right. AUTH_DIRECTORY is one of the LOG_DIRECTORIES.
+render_log_files() {
+  local bans=$1 auth=$2 directory
+  shift 2
+  if [ "$RUN_USER" = "$OWN" ] && [ "$bans" = "$UNIT_BANS" ] && [ "$*" = "$UNIT_LOGS" ]; then return 0; fi
+  printf '# Written by install.sh from the configuration; install.sh --reconfigure writes it anew.\n'
+  printf '[Unit]\n'
+  for directory in "$bans" "$@"; do printf 'RequiresMountsFor=%s\n' "$(unit_word "$directory")"; done
+  printf '[Service]\nUser=%s\nGroup=%s\nExecStartPre=\n' "$RUN_USER" "$RUN_GROUP"
+  for directory; do printf '%s\n' "$(directory_line 2750 "$RUN_USER" adm "$directory")"; done
+  printf '%s\nExecStart=\nExecStart=/bin/sh %s/fail2ban/postern-auditd-log-files %s\nReadWritePaths=%s\n' \
+    "$(directory_line 0755 root root "$bans")" "$PREFIX" "$(unit_word "$auth")" "$(unit_word "-$auth")"
+}
+
+# install_log_files: the unit that makes directories and files of the jail before each start of fail2ban. It is not started here: the
+# daemon has made them.
+install_log_files() {
+  local fresh=no
+  render_log_files "${FACTS[bans]%/*}" "${FACTS[auth]}" "${LOGS[@]}" >"$WORK/log-places"
+  put_file "${PROGRAM:-$HERE}/systemd/$LOGS_SERVICE" "/etc/systemd/system/$LOGS_SERVICE" 0644
+  if [ "$LAST" = changed ]; then fresh=yes; fi
+  helper_drop_in "$LOGS_SERVICE" places "$WORK/log-places" "$([ ! -s "$WORK/log-places" ] || echo needed)"
+  if [ "$fresh" = yes ]; then change 'make systemd read its units again' systemctl daemon-reload; fi
+  if systemctl -q is-enabled "$LOGS_SERVICE" 2>/dev/null; then
+    unchanged "$LOGS_SERVICE is enabled"
+  else
+    change "enable $LOGS_SERVICE, which makes the jail's log files before fail2ban starts" systemctl -q enable "$LOGS_SERVICE"
+  fi
+}
+
+remove_log_files() {
+  if systemctl -q is-enabled "$LOGS_SERVICE" 2>/dev/null; then change "disable $LOGS_SERVICE" systemctl -q disable "$LOGS_SERVICE"; fi
+  remove_path "/etc/systemd/system/$LOGS_SERVICE.d/places.conf"
+  remove_path "/etc/systemd/system/$LOGS_SERVICE"
+  if [ "$DRY_RUN" = no ]; then rmdir "/etc/systemd/system/$LOGS_SERVICE.d" 2>/dev/null || true; fi
 }
 
 HELPER_SOCKET=postern-auditd-fail2ban.socket

@@ -18,6 +18,7 @@ uninstall() {
   revoke_access "${FACTS[database]}"
   local name units=$TOTAL_CHANGES
   remove_helper
+  remove_log_files
   remove_purge
   for name in identity places archive retention notify; do remove_path "$DROP_INS/$name.conf"; done
   if [ -d "$DROP_INS" ] && [ "$DRY_RUN" = no ]; then

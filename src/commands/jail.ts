@@ -6,6 +6,7 @@ interface JailOptions {
   readonly config?: string;
   readonly chain?: string;
   readonly probe?: boolean;
+  readonly overrides?: string | true;
 }
 
 export function register(program: Command): void {
@@ -15,6 +16,10 @@ export function register(program: Command): void {
     .option('--config <file>', 'configuration file (default: /etc/postern-auditd/config.yml)')
     .option('--chain <names>', 'what "chain: auto" stands for on this host: INPUT, or INPUT,DOCKER-USER')
     .option('--probe', "print lines that fail2ban's filter must match instead of the jail")
+    .option(
+      '--overrides [directory]',
+      "say where the jail has another value than [DEFAULT] of fail2ban's configuration (default: /etc/fail2ban)",
+    )
     .addHelpText(
       'after',
       `
@@ -34,6 +39,17 @@ Examples:
       }
       const { config } = loadConfig(options.config ?? null, process.env);
       const authDirectory = authDirectoryOf(config);
+      if (options.overrides !== undefined) {
+        const directory = options.overrides === true ? '/etc/fail2ban' : options.overrides;
+        const { administratorDefaults, overriddenDefaults, whereToSet } = await import(
+          '../fail2ban/defaults.js'
+        );
+        const { jail } = config.fail2ban;
+        const text = renderJail(config.fail2ban, { authDirectory });
+        const said = overriddenDefaults(jail, text, administratorDefaults(directory));
+        if (said !== null) process.stdout.write(`${said}\n${whereToSet(jail)}\n`);
+        return;
+      }
       const place = options.chain === undefined ? { authDirectory } : { authDirectory, chain: options.chain };
       process.stdout.write(renderJail(config.fail2ban, place));
     });

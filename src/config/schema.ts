@@ -187,7 +187,7 @@ const fail2ban = z.strictObject({
     .array(z.string())
     .default(['127.0.0.0/8', '::1'])
     .describe(
-      'Addresses and networks that are never banned: kept from fail2ban, and in the jail as ignoreip.',
+      'Addresses and networks that are never banned: kept from fail2ban. What ignoreip in its [DEFAULT] names is not banned either.',
     ),
   ipv6_prefix: z
     .int()

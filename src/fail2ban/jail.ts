@@ -1,4 +1,3 @@
-import { isIP } from 'node:net';
 import type { Fail2banConfig } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
 import { prefixInUse } from '../sinks/ban-target.js';
@@ -21,7 +20,7 @@ const byProtocol = /^(iptables|nftables|firewallcmd)/;
 /**
  * The text of jail.d/posternproxy.conf for a configuration.
  *
- * The jail sets everything itself, as distributions change the defaults: Debian 13 bans by nftables and reads sshd's
+ * The jail sets everything itself but `ignoreip`, which the administrator has for all jails, as distributions change the defaults: Debian 13 bans by nftables and reads sshd's
  * jail from the journal. `backend = polling` finds a line as fast as pyinotify (median 0.4 s, at most 1 s), loses
  * none over rolls, and is there on every host: Debian 13 has no pyinotify, and Python 3.12 can't import it.
  *
@@ -54,8 +53,8 @@ export function renderJail(config: Fail2banConfig, place: JailPlace): string {
     "# The lines themselves are not kept in fail2ban's memory and database.",
     'maxmatches = 0',
     '',
+    '# No ignoreip: that of [DEFAULT] holds. Whom never_ban names, fail2ban never hears of.',
     'ignoreself = true',
-    `ignoreip = ${config.never_ban.map(network).join(' ')}`,
     '',
     `banaction = ${banAction(config)}`,
     `port = ${config.ports.join(',')}`,
@@ -124,16 +123,6 @@ function directory(path: string): string {
     /^\/[^\s*?[\]%"'<>\\]*$/,
     'an absolute path without spaces, quotes and the characters * ? [ ] < > % \\',
   );
-}
-
-function network(entry: string): string {
-  const [address = '', prefix] = entry.split('/');
-  const family = isIP(address);
-  const longest = family === 4 ? 32 : 128;
-  if (family === 0 || (prefix !== undefined && !(/^\d{1,3}$/.test(prefix) && Number(prefix) <= longest))) {
-    throw invalid('never_ban', entry, 'an address or a network such as 192.0.2.0/24');
-  }
-  return entry;
 }
 
 function plain(key: string, value: string, allowed: RegExp, words: string): string {

@@ -6,6 +6,7 @@
 #   host.sh exec NAME CMD…             run CMD as root inside the guest, standard input and status passed through
 #   host.sh outside NAME NET CMD…      run CMD of this machine in the network namespace NET of NAME: host, client, …
 #   host.sh put NAME SRC DST           copy a file, or what is in a directory, into the guest, as root's
+#   host.sh reboot NAME                shut down in order and boot again, with all that is on its disk
 #   host.sh log NAME                   what the guest printed on its console
 #   host.sh stop NAME                  power off (at once) and remove every trace; does nothing if there is none
 #   host.sh prune                      remove root file systems that no current package list asks for
@@ -138,6 +139,14 @@ boot() { # SUITE NAME BIND…
   for bind in "$@"; do
     case $bind in *:ro) options+=("--bind-ro=${bind%:ro}") ;; *) options+=("--bind=$bind") ;; esac
   done
+  printf '%s\n' "${options[@]}" >"$run/options"
+  start_guest
+}
+
+# start_guest: process 1 on the overlay, and waits until it has booted.
+start_guest() {
+  local options=()
+  mapfile -t options < <(sed '/^$/d' "$run/options")
   mkdir -p "$cgroup/pa-$name"
   # A session and a cgroup of its own: nspawn would else build its tree in the cgroup of the caller.
   # shellcheck disable=SC2016 # expanded by the inner shell
@@ -146,7 +155,7 @@ boot() { # SUITE NAME BIND…
     --register=no --keep-unit --settings=no --resolv-conf=off --timezone=off --link-journal=no --console=pipe \
     --network-namespace-path="/run/netns/$(netns host)" \
     --capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYS_ADMIN,CAP_BPF,CAP_PERFMON --system-call-filter=bpf \
-    "${options[@]}" </dev/null >"$run/console.log" 2>&1 &
+    "${options[@]}" </dev/null >>"$run/console.log" 2>&1 &
   local pid=$! leader='' i; disown; remember nspawn "$pid"
   for ((i = 0; i < 600; i++)); do
     if ! kill -0 "$pid" 2>/dev/null; then tail -n 20 "$run/console.log" >&2; stop; die "systemd-nspawn ended"; fi
@@ -157,6 +166,14 @@ boot() { # SUITE NAME BIND…
   done
   if [ "$i" = 600 ]; then tail -n 20 "$run/console.log" >&2; stop; die "$name did not come up"; fi
   inside systemctl is-system-running --wait >/dev/null || true
+}
+
+# With --keep-unit systemd-nspawn does not start a guest again that reboots.
+reboot() {
+  if ! recall leader >/dev/null; then die "no guest $name runs"; fi
+  inside systemctl --no-block poweroff
+  if ! wait_gone leader 120 || ! wait_gone nspawn 15; then die "$name does not go down"; fi
+  start_guest
 }
 
 inside() { # CMD…
@@ -203,8 +220,9 @@ case $verb in
   exec) select_guest "${1:?name}"; shift; inside "$@" ;;
   outside) select_guest "${1:?name}"; exec ip netns exec "$(netns "${2:?net}")" "${@:3}" ;;
   put) select_guest "${1:?name}"; put "${2:?source}" "${3:?destination}" ;;
+  reboot) select_guest "${1:?name}"; reboot ;;
   log) select_guest "${1:?name}"; cat "$run/console.log" ;;
   stop) select_guest "${1:?name}"; stop ;;
   prune) prune ;;
-  *) sed -n '2,19s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
+  *) sed -n '2,20s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
 esac

@@ -72,6 +72,8 @@ export interface Host {
     until: (stdout: string, code: number) => boolean,
     seconds?: number,
   ): Promise<string>;
+  /** Shuts the guest down in order and boots it again, with all that is on its disk. */
+  reboot(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -194,6 +196,9 @@ export async function bootHost(options: HostOptions): Promise<Host> {
         }
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
+    },
+    reboot: async () => {
+      await execa(script, ['reboot', name], { stdin: 'ignore' });
     },
     stop: async () => {
       for (const child of running) child.kill();

@@ -6,6 +6,12 @@ import { messageOf } from '../../errors.js';
 import { readLastBans } from '../../fail2ban/bans.js';
 import { type Ban, fail2banStatus, testFilter } from '../../fail2ban/client.js';
 import { missingBans, recordedBans, UNREPORTED_NEXT, unreported } from '../../fail2ban/compare.js';
+import {
+  administratorDefaults,
+  overriddenDefaults,
+  unsparedNetworks,
+  whereToSet,
+} from '../../fail2ban/defaults.js';
 import { bannedLogins } from '../../fail2ban/findings.js';
 import { createJail, HELPER_SOCKET } from '../../fail2ban/helper.js';
 import { renderJail } from '../../fail2ban/jail.js';
@@ -37,6 +43,7 @@ export async function inspectFail2ban(config: Config): Promise<Finding[]> {
     ...(await filter()),
     ...(await jail(config, sink.directory)),
     ...jailFile(config, sink.directory),
+    ...defaults(config, sink.directory),
     prefix(config),
     ...helper(),
     ...unreadableReports(config.fail2ban.bans),
@@ -164,6 +171,19 @@ async function jail(config: Config, directory: string): Promise<Finding[]> {
   } catch (error) {
     return [{ level: absent(error) ? 'warning' : 'error', ...splitMessage(messageOf(error)) }];
   }
+}
+
+/** What of the administrator's settings for all jails does not hold for this one. */
+function defaults({ fail2ban }: Config, authDirectory: string): Finding[] {
+  const theirs = administratorDefaults(INSTALLED);
+  const different = overriddenDefaults(fail2ban.jail, renderJail(fail2ban, { authDirectory }), theirs);
+  const unspared = unsparedNetworks(fail2ban, theirs);
+  return [
+    ...(different === null
+      ? []
+      : [{ level: 'ok', what: different, next: whereToSet(fail2ban.jail) } as const]),
+    ...(unspared === null ? [] : [unspared]),
+  ];
 }
 
 /** `chain: auto` was decided by install.sh when it wrote the jail: either of its answers is right. */

@@ -1,0 +1,131 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { isIPv6 } from 'node:net';
+import { join } from 'node:path';
+import type { Fail2banConfig } from '../config/schema.js';
+import { codeOf } from '../errors.js';
+import { prefixInUse } from '../sinks/ban-target.js';
+import type { Finding } from '../sinks/sink.js';
+
+/** An option of the administrator's `[DEFAULT]`. */
+export interface Default {
+  readonly value: string;
+  readonly file: string;
+}
+
+/** Debian's own, which sets for all jails what its sshd jail needs. */
+const DISTRIBUTION = 'defaults-debian.conf';
+
+/**
+ * What the administrator has set in `[DEFAULT]`, for all jails. Files are read in fail2ban's order, and the last one counts; jail.conf, which
+ * comes with fail2ban, is left out.
+ *
+ * @param directory /etc/fail2ban
+ */
+export function administratorDefaults(directory: string): Map<string, Default> {
+  const found = new Map<string, Default>();
+  const inDirectory = names(join(directory, 'jail.d'));
+  const files = [
+    ...inDirectory.filter((name) => name.endsWith('.conf') && name !== DISTRIBUTION).map(inJailD),
+    'jail.local',
+    ...inDirectory.filter((name) => name.endsWith('.local')).map(inJailD),
+  ];
+  for (const file of files) {
+    for (const [key, value] of sectionOf(readIfThere(join(directory, file)), 'DEFAULT')) {
+      found.set(key, { value, file: join(directory, file) });
+    }
+  }
+  return found;
+}
+
+/** What the jail sets otherwise than the administrator's `[DEFAULT]`, in a sentence; null if there is nothing of that kind. */
+export function overriddenDefaults(
+  jail: string,
+  jailText: string,
+  defaults: ReadonlyMap<string, Default>,
+): string | null {
+  const own = new Map(sectionOf(jailText, jail));
+  const different = [...defaults].flatMap(([key, { value, file }]) => {
+    const ours = own.get(key);
+    return ours === undefined || ours === value
+      ? []
+      : [`${key} ("${short(value)}" in ${file}, "${short(ours)}" in the jail)`];
+  });
+  if (different.length === 0) return null;
+  return `the jail ${jail} has values of its own where [DEFAULT] has others: ${different.join('; ')}`;
+}
+
+/** Where to change what `overriddenDefaults` tells. */
+export function whereToSet(jail: string): string {
+  return `What is to hold here, too, goes into fail2ban: in the configuration, or into jail.d/${jail}.local`;
+}
+
+/**
+ * fail2ban's own `ignoreip` spares an address; where networks of IPv6 are banned it does not spare the network around it, as
+ * `never_ban` does.
+ */
+export function unsparedNetworks(
+  fail2ban: Fail2banConfig,
+  defaults: ReadonlyMap<string, Default>,
+): Finding | null {
+  const ignored = defaults.get('ignoreip');
+  const prefix = prefixInUse(fail2ban);
+  if (ignored === undefined || prefix === 128) return null;
+  const known = new Set(fail2ban.never_ban);
+  const narrow = ignored.value.split(/[\s,]+/).filter((entry) => {
+    const [address = '', bits = '128'] = entry.split('/');
+    return isIPv6(address) && address !== '::1' && Number(bits) > prefix && !known.has(entry);
+  });
+  if (narrow.length === 0) return null;
+  const what = `ignoreip in ${ignored.file} names ${narrow.join(', ')}, but an IPv6 attacker is banned by his /${prefix}, whoever else is in it`;
+  return { level: 'warning', what, next: 'add it to fail2ban.never_ban, too' };
+}
+
+/** The options of a section, as fail2ban's reader of .ini files takes them. */
+function sectionOf(text: string, section: string): Array<[string, string]> {
+  const found: Array<[string, string]> = [];
+  let inside = false;
+  let last: [string, string] | null = null;
+  for (const line of text.split('\n')) {
+    if (/^\s*[#;]/.test(line)) continue;
+    const header = /^\[([^\]]+)\]/.exec(line);
+    const option = /^([^\s=:][^=:]*?)\s*[=:]\s*(.*?)\s*$/.exec(line.replace(/\s[#;].*$/, ''));
+    if (header !== null) {
+      inside = header[1]?.trim() === section;
+      last = null;
+    } else if (/^\s+\S/.test(line) && last !== null) {
+      last[1] = `${last[1]} ${line.trim()}`.trim();
+    } else if (option !== null && inside) {
+      last = [(option[1] ?? '').toLowerCase(), option[2] ?? ''];
+      found.push(last);
+    } else {
+      last = null;
+    }
+  }
+  return found;
+}
+
+function short(value: string): string {
+  return value.length > 60 ? `${value.slice(0, 57)}…` : value;
+}
+
+function inJailD(name: string): string {
+  return join('jail.d', name);
+}
+
+function names(directory: string): string[] {
+  try {
+    return readdirSync(directory).sort();
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'EACCES') return '';
+    throw error;
+  }
+}

@@ -1,0 +1,144 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { realDisk } from '../../src/sinks/disk.js';
+import { FilePair, PAIR } from '../../src/sinks/pair.js';
+import { bash } from './bash.js';
+
+const SCRIPT = 'fail2ban/postern-auditd-log-files';
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'pa-log-files-'));
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+function make(): { status: number | null; said: string } {
+  const ran = spawnSync('sh', [SCRIPT, directory], { encoding: 'utf8' });
+  return { status: ran.status, said: ran.stderr };
+}
+
+/** The pair as the daemon takes it over. */
+function taken() {
+  return new FilePair({ directory, mode: 0o640, group: null }, realDisk).list();
+}
+
+it('makes both files, which the daemon takes for its own, with first lines that differ', () => {
+  expect(make()).toEqual({ status: 0, said: '' });
+  expect(taken().map(({ number }) => number)).toEqual([0, 1]);
+  const [first, second] = PAIR.map((name) => readFileSync(join(directory, name), 'utf8'));
+  expect(first).not.toBe(second);
+  expect(readdirSync(directory).sort()).toEqual([...PAIR]);
+});
+
+it('leaves files that are there as they are, and makes the one that is missing', () => {
+  make();
+  const path = join(directory, PAIR[1]);
+  writeFileSync(path, 'a line of the daemon\n', { flag: 'a' });
+  const before = readFileSync(path);
+  rmSync(join(directory, PAIR[0]));
+  expect(make().status).toBe(0);
+  expect(readFileSync(path)).toEqual(before);
+  expect(taken()).toHaveLength(2);
+});
+
+it('takes away a pipe, a link and a directory of that name, and follows none', () => {
+  const elsewhere = join(directory, 'elsewhere');
+  mkdirSync(elsewhere);
+  for (const prepare of [
+    (path: string) => execFileSync('mkfifo', [path]),
+    (path: string) => symlinkSync(join(elsewhere, 'made'), path),
+    (path: string) => mkdirSync(path),
+  ]) {
+    for (const name of PAIR) {
+      rmSync(join(directory, name), { force: true, recursive: true });
+      prepare(join(directory, name));
+    }
+    const { status, said } = make();
+    expect(said).toContain('was not a file: it has been taken away');
+    expect(status).toBe(0);
+    expect(PAIR.map((name) => lstatSync(join(directory, name)).isFile())).toEqual([true, true]);
+  }
+  expect(readdirSync(elsewhere)).toEqual([]);
+  expect(taken()).toHaveLength(2);
+});
+
+it('gives an empty file its first line', () => {
+  for (const name of PAIR) writeFileSync(join(directory, name), '');
+  expect(make().status).toBe(0);
+  expect(taken()).toHaveLength(2);
+});
+
+const root = process.geteuid?.() === 0;
+if (!root) console.warn('SKIPPED log files on a full disk, and of a directory of somebody else: root only');
+
+it.skipIf(!root)('makes empty files on a full disk, and fails', () => {
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8k', 'tmpfs', directory]);
+  try {
+    writeFileSync(join(directory, 'full'), Buffer.alloc(8_192));
+    const { status, said } = make();
+    expect(status).toBe(1);
+    expect(said).toContain('is the disk full?');
+    expect(PAIR.map((name) => lstatSync(join(directory, name)).size)).toEqual([0, 0]);
+    rmSync(join(directory, 'full'));
+    expect(make().status).toBe(0);
+    expect(taken()).toHaveLength(2);
+  } finally {
+    execFileSync('umount', [directory]);
+  }
+});
+
+it.skipIf(!root)('does no more than its user may', () => {
+  chmodSync(directory, 0o755);
+  const ran = spawnSync(
+    'setpriv',
+    ['--reuid=65534', '--regid=65534', '--clear-groups', 'sh', '-s', directory],
+    {
+      input: readFileSync(SCRIPT),
+      encoding: 'utf8',
+    },
+  );
+  expect(ran.status).toBe(1);
+  expect(readdirSync(directory)).toEqual([]);
+});
+
+const render = (user: string, places: string) =>
+  bash(`RUN_USER=${user} RUN_GROUP=${user} PREFIX=/opt/postern-auditd\nrender_log_files ${places}`);
+
+it('needs no drop-in where all is in its place', () => {
+  const own = '/var/log/posternproxy/bans /var/log/posternproxy/auth $UNIT_LOGS';
+  expect(render('postern-auditd', own)).toBe('');
+  expect(render('posternproxy', own)).toContain('-o posternproxy -g adm /var/log/posternproxy/auth');
+});
+
+it('makes the files where the configuration has them', () => {
+  expect(render('posternproxy', "/srv/bans '/srv/our logs/auth' /srv/audit '/srv/our logs/auth'")).toBe(
+    `# Written by install.sh from the configuration; install.sh --reconfigure writes it anew.
+[Unit]
+RequiresMountsFor=/srv/bans
+RequiresMountsFor=/srv/audit
+RequiresMountsFor="/srv/our logs/auth"
+[Service]
+User=posternproxy
+Group=posternproxy
+ExecStartPre=
+ExecStartPre=+/usr/bin/install -d -m 2750 -o posternproxy -g adm /srv/audit
+ExecStartPre=+/usr/bin/install -d -m 2750 -o posternproxy -g adm "/srv/our logs/auth"
+ExecStartPre=+/usr/bin/install -d -m 0755 -o root -g root /srv/bans
+ExecStart=
+ExecStart=/bin/sh /opt/postern-auditd/fail2ban/postern-auditd-log-files "/srv/our logs/auth"
+ReadWritePaths="-/srv/our logs/auth"
+`,
+  );
+});
