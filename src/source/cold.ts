@@ -14,6 +14,7 @@ import type { Logger } from 'pino';
 import { codeOf, messageOf } from '../errors.js';
 import { type FileState, isSettled, stateOfFiles } from './files.js';
 import type { Waiting } from './states.js';
+import { withoutSuperJournal } from './super-journal.js';
 
 /**
  * Largest database (its WAL and journal included) that is copied byte for byte: ext4 has no other way, and 1 GiB takes
@@ -117,6 +118,7 @@ export class ColdCopies {
     if (files.journalSize !== null)
       copyFileSync(`${files.path}-journal`, `${path}-journal`, constants.COPYFILE_FICLONE);
     for (const name of readdirSync(directory)) chmodSync(join(directory, name), 0o600);
+    if (files.journalSize !== null && !withoutSuperJournal(`${path}-journal`)) rmSync(`${path}-journal`);
     if (stateOfFiles(this.options.database)?.figures !== files.figures) {
       this.drop();
       return { again: 'the files changed while they were copied' };

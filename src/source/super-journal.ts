@@ -1,0 +1,37 @@
+import { closeSync, existsSync, fstatSync, ftruncateSync, openSync, readSync } from 'node:fs';
+
+/** https://sqlite.org/fileformat.html, The Rollback Journal: at the end of one of a transaction over several databases. */
+const MAGIC = Buffer.from('d9d505f920a163d7', 'hex');
+/** Page number, length, checksum and magic around the name. */
+const AROUND = 20;
+const LONGEST_NAME = 4_096;
+
+/**
+ * Takes the name of a super-journal out of the copy of a rollback journal: SQLite would delete the file of that name once it has rolled
+ * back, and whoever wrote the journal would have chosen it. The copy's own database is rolled back all the same.
+ *
+ * @returns false if the journal counts for nothing: its super-journal is gone, and with that the transaction is committed
+ */
+export function withoutSuperJournal(journal: string): boolean {
+  const fd = openSync(journal, 'r+');
+  try {
+    const { size } = fstatSync(fd);
+    if (size < AROUND) return true;
+    const end = Buffer.alloc(16);
+    readSync(fd, end, 0, 16, size - 16);
+    if (!end.subarray(8).equals(MAGIC)) return true;
+    const length = end.readUInt32BE(0);
+    if (length === 0 || length > LONGEST_NAME || length + AROUND > size) {
+      ftruncateSync(fd, size - 8);
+      return true;
+    }
+    const name = Buffer.alloc(length);
+    readSync(fd, name, 0, length, size - 16 - length);
+    ftruncateSync(fd, size - AROUND - length);
+    // A name with another checksum is none for SQLite, which rolls back. It adds up characters, which have a sign on some machines.
+    const sums = [[...name], [...new Int8Array(name)]].map((bytes) => bytes.reduce((a, b) => (a + b) | 0, 0));
+    return !sums.includes(end.readInt32BE(4)) || existsSync(name.toString());
+  } finally {
+    closeSync(fd);
+  }
+}

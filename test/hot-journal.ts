@@ -1,0 +1,39 @@
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import Database from '../src/sqlite.js';
+
+/**
+ * Leaves a database in the middle of a transaction, as a kill does: the table `t` had the rows 1 to 500 with the value `before`, and in
+ * part they say `after`. At the end of its journal stands the name of a super-journal, which SQLite deletes when it has rolled back.
+ */
+export function prepareHotJournal(database: string, superJournal: string | null): void {
+  const scratch = `${database}.scratch`;
+  const db = new Database(scratch);
+  db.exec(
+    'PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; CREATE TABLE t (id INTEGER PRIMARY KEY, value TEXT)',
+  );
+  const insert = db.prepare("INSERT INTO t (value) VALUES ('before' || hex(zeroblob(400)))");
+  db.transaction(() => {
+    for (let row = 0; row < 500; row++) insert.run();
+  })();
+  db.exec("PRAGMA cache_size = 5; BEGIN; UPDATE t SET value = replace(value, 'before', 'after')");
+  copyFileSync(scratch, database);
+  const journal = readFileSync(`${scratch}-journal`);
+  db.exec('ROLLBACK');
+  db.close();
+  writeFileSync(
+    `${database}-journal`,
+    superJournal === null ? journal : Buffer.concat([journal, recordOf(superJournal)]),
+  );
+}
+
+function recordOf(path: string): Buffer {
+  const name = Buffer.from(path);
+  const numbers = Buffer.alloc(8);
+  numbers.writeUInt32BE(name.length, 0);
+  numbers.writeInt32BE(
+    name.reduce((sum, byte) => sum + byte, 0),
+    4,
+  );
+  const page = Buffer.from([0, 0, 0, 1]);
+  return Buffer.concat([page, name, numbers, Buffer.from('d9d505f920a163d7', 'hex')]);
+}

@@ -1,0 +1,73 @@
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pino from 'pino';
+import { expect, onTestFinished, test } from 'vitest';
+import { ColdCopies } from '../../src/source/cold.js';
+import { stateOfFiles } from '../../src/source/files.js';
+import { cantOpen } from '../../src/source/states.js';
+import Database from '../../src/sqlite.js';
+import { prepareHotJournal } from '../hot-journal.js';
+import { temporaryDirectory } from './postern.js';
+
+/** A database in the middle of a transaction, with a file of somebody else's as the super-journal. */
+function scene() {
+  const home = temporaryDirectory(onTestFinished);
+  const database = join(home, 'posternproxy.db');
+  const precious = join(home, 'precious.conf');
+  writeFileSync(precious, 'of somebody else\n');
+  return { home, database, precious };
+}
+
+/** How many rows the interrupted transaction has changed, as a reader of a copy sees it. */
+async function changedInCopy(home: string, database: string): Promise<number> {
+  const copies = new ColdCopies({
+    database,
+    directory: join(home, 'private'),
+    log: pino({ level: 'silent' }),
+  });
+  onTestFinished(() => copies.drop());
+  await sleep(120); // files that have just been written are not copied
+  const files = stateOfFiles(database);
+  if (files === null) throw new Error('no file');
+  const copy = copies.take(files, cantOpen(files));
+  if (!('path' in copy)) throw new Error(JSON.stringify(copy));
+  return changedIn(copy.path);
+}
+
+function changedIn(path: string): number {
+  const db = new Database(path);
+  try {
+    return db.prepare("SELECT count(*) FROM t WHERE value LIKE 'after%'").pluck().get() as number;
+  } finally {
+    db.close();
+  }
+}
+
+test('SQLite itself deletes what a journal names', () => {
+  const { database, precious } = scene();
+  prepareHotJournal(database, precious);
+  expect(changedIn(database)).toBe(0);
+  expect(existsSync(precious)).toBe(false);
+});
+
+test('a copy is rolled back, and what its journal names stays', async () => {
+  const { home, database, precious } = scene();
+  prepareHotJournal(database, precious);
+  expect(await changedInCopy(home, database)).toBe(0);
+  expect(existsSync(precious)).toBe(true);
+});
+
+test('where the super-journal is gone the transaction counts, in the copy as for SQLite', async () => {
+  const { home, database, precious } = scene();
+  prepareHotJournal(database, `${precious}.gone`);
+  const inCopy = await changedInCopy(home, database);
+  expect(inCopy).toBeGreaterThan(0);
+  expect(inCopy).toBe(changedIn(database));
+});
+
+test('a journal of one database is rolled back as it was', async () => {
+  const { home, database } = scene();
+  prepareHotJournal(database, null);
+  expect(await changedInCopy(home, database)).toBe(0);
+});
