@@ -115,20 +115,23 @@ export function needlessKeys(sinks: Config['sinks']): Array<{ readonly key: stri
 /** A new kind of sink docks here: its schema in a file of its own, one word in this list. */
 export const sink = z.discriminatedUnion('type', [fileSink, fail2banSink, syslogSink, jetstreamSink]);
 
+/** Null says that a column that was read before is gone for good. */
+const optional = (name: string, what: string) => text.nullable().default(name).describe(what);
+
 const columns = z.strictObject({
   id: text.default('id').describe('Its INTEGER PRIMARY KEY. Required.'),
   created_at: text
     .default('created_at')
     .describe('UTC text, ISO 8601, as Go writes it, or the epoch in seconds to nanoseconds. Required.'),
-  user_id: text.default('user_id').describe('Who did it, by number.'),
-  user_name: text.default('user_name').describe('Who did it, by name.'),
-  user_email: text.default('user_email').describe('Who did it, by e-mail address.'),
+  user_id: optional('user_id', 'Who did it, by number.'),
+  user_name: optional('user_name', 'Who did it, by name.'),
+  user_email: optional('user_email', 'Who did it, by e-mail address.'),
   action: text.default('action').describe('What was done. Required.'),
-  resource_type: text.default('resource_type').describe('What kind of thing it was done to.'),
-  resource_id: text.default('resource_id').describe('Which one.'),
-  details: text.default('details').describe('The change, as JSON text.'),
-  ip_address: text.default('ip_address').describe('Address of the client.'),
-  server: text.default('server').describe('Name of the server, where several share a table.'),
+  resource_type: optional('resource_type', 'What kind of thing it was done to.'),
+  resource_id: optional('resource_id', 'Which one.'),
+  details: optional('details', 'The change, as JSON text.'),
+  ip_address: optional('ip_address', 'Address of the client.'),
+  server: optional('server', 'Name of the server, where several share a table.'),
 });
 
 const source = z.strictObject({
@@ -141,7 +144,9 @@ const source = z.strictObject({
     .describe('How often to look, besides whenever the database changes.'),
   columns: columns
     .prefault({})
-    .describe('Names of the columns, where they differ. All but id, created_at and action may be missing.'),
+    .describe(
+      'Names of the columns, where they differ. All but id, created_at and action may be missing; null for one that was removed after rows were read with it.',
+    ),
   trusted_proxies: z
     .array(z.string())
     .default([])

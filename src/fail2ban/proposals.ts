@@ -22,7 +22,7 @@ interface Column {
  */
 export function proposeColumns(db: Database, { table, columns }: SourceConfig): Proposal[] {
   const all = db.prepare('SELECT name FROM pragma_table_xinfo(?)').all(table) as Column[];
-  const mapped = new Set(Object.values(columns).map((name) => name.toLowerCase()));
+  const mapped = new Set(Object.values(columns).map((name) => name?.toLowerCase()));
   const rest = all.map(({ name }) => name).filter((name) => !mapped.has(name.toLowerCase()));
   if (rest.length === 0) return [];
   const shown = rest.slice(0, MOST_COLUMNS);

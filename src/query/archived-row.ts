@@ -52,7 +52,7 @@ export class ArchivedReader {
     const shape: Shape = {
       codec: new LineCodec(all),
       names: COLUMN_KEYS.map(
-        (key) => all.find((name) => name.toLowerCase() === this.config.columns[key].toLowerCase()) ?? null,
+        (key) => all.find((name) => name.toLowerCase() === this.config.columns[key]?.toLowerCase()) ?? null,
       ),
     };
     this.shapes.set(manifest, shape);

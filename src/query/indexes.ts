@@ -59,7 +59,7 @@ export function missingIndexes(db: Database, config: TableConfig): IndexPlan {
       .get();
     return {
       name,
-      column: config.columns[key],
+      column: config.columns[key] ?? key,
       sql: `CREATE INDEX IF NOT EXISTS ${quoteIdentifier(name)} ON ${table.from} (${column})${where}`,
       bytes: Math.round(Number(average) * rows * 1.1),
     };

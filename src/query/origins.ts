@@ -8,6 +8,7 @@ import type { AuditEvent, SourceName } from '../audit/event.js';
 import { createRedactor, type RedactionOptions } from '../audit/redaction.js';
 import { AuditdError } from '../errors.js';
 import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/columns.js';
+import { type ColumnsRead, columnsNote, parseColumnsRead } from '../source/columns-read.js';
 import { RowReader, trustedSet } from '../source/row.js';
 import { ArchiveShelf } from './archived.js';
 import { ArchivedReader } from './archived-row.js';
@@ -22,7 +23,7 @@ import { ZoneMap } from './zones.js';
 export interface QueryOptions {
   readonly database: string;
   readonly table: string;
-  readonly columns: Readonly<Record<ColumnKey, string>>;
+  readonly columns: TableConfig['columns'];
   readonly aliases: Readonly<Record<string, readonly string[]>>;
   /** Of a list of addresses the last that is none of them counts; left out or empty: a list is no address. */
   readonly trustedProxies?: readonly string[];
@@ -71,7 +72,10 @@ export class Origins {
     this.classify = createClassifier(options.aliases);
     this.trusted = trustedSet(options.trustedProxies);
     this.shelf = options.archives === undefined ? null : new ArchiveShelf(options.archives);
-    this.tables = { postern: new TableInspector(options), auditd: new TableInspector(OWN) };
+    this.tables = {
+      postern: new TableInspector(options, () => this.columnsRead()),
+      auditd: new TableInspector(OWN),
+    };
     const zones = () => new ZoneMap({ rows: options.zoneRows });
     this.zones = { postern: zones(), auditd: zones() };
     const log = pino({ level: 'silent' });
@@ -126,6 +130,19 @@ export class Origins {
     this.postern.close();
     this.state.close();
     rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  /** By which names the daemon read the columns: where one is gone, rows would be shown as others than were shipped. */
+  private columnsRead(): ColumnsRead {
+    if (!this.state.isThere()) return {};
+    try {
+      const note = this.state.read((db) =>
+        db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(columnsNote('postern')),
+      );
+      return parseColumnsRead(typeof note === 'string' ? note : null);
+    } catch {
+      return {}; // what keeps state.db from being read is said where its rows are asked for
+    }
   }
 
   private readState<T>(work: (db: Database) => T): T {

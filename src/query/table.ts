@@ -8,6 +8,7 @@ import {
   TableCache,
   type TableConfig,
 } from '../source/columns.js';
+import type { ColumnsRead } from '../source/columns-read.js';
 import { readable } from '../source/unread.js';
 
 interface IndexColumn {
@@ -47,8 +48,11 @@ export class TableInspector {
   private known: { readonly table: AuditTable; readonly indexes: string; readonly seen: QueryTable } | null =
     null;
 
-  constructor(private readonly config: TableConfig) {
-    this.cache = new TableCache(config);
+  constructor(
+    private readonly config: TableConfig,
+    read?: () => ColumnsRead,
+  ) {
+    this.cache = new TableCache(config, undefined, undefined, read);
   }
 
   /** @throws AuditdError `SOURCE_UNUSABLE` if there is no such table, or it has not the columns */
@@ -73,7 +77,7 @@ export function inspectTable(db: Database, config: TableConfig): QueryTable {
 function inspect(db: Database, config: TableConfig, table: AuditTable): QueryTable {
   const absent = new Set(table.absent);
   const columns = Object.fromEntries(
-    COLUMN_KEYS.map((key) => [key, absent.has(key) ? 'NULL' : quoteIdentifier(config.columns[key])]),
+    COLUMN_KEYS.map((key) => [key, absent.has(key) ? 'NULL' : quoteIdentifier(config.columns[key] ?? key)]),
   ) as Record<ColumnKey, string>;
   const from = quoteIdentifier(table.name);
   const indexes = table.isView ? NO_INDEXES : usableIndexes(db, table.name, columns, from, absent);

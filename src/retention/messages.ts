@@ -1,6 +1,7 @@
 import type { PublicSource } from '../audit/event.js';
 import type { Config } from '../config/schema.js';
 import type { ErrorCode } from '../errors.js';
+import type { ColumnsRead } from '../source/columns-read.js';
 import type { FileIdentity } from './file.js';
 import type { Hold } from './holds.js';
 import type { PurgedNote } from './pending.js';
@@ -17,6 +18,8 @@ export interface RunData {
   readonly env: NodeJS.ProcessEnv;
   readonly stateDatabase: string;
   readonly sourceId: string;
+  /** By which names the columns of Postern's table were read. */
+  readonly columnsRead: ColumnsRead;
   readonly purged: PurgedNote | null;
   /** What time it is, ms since the epoch, when the thread is started. */
   readonly now: number;

@@ -134,7 +134,7 @@ class Scan {
     const { table, judge, retention } = this.options;
     const { absent, name } = this.table(db);
     const column = (key: 'action' | 'created_at' | 'id' | 'resource_type') =>
-      absent.includes(key) ? 'NULL' : quoteIdentifier(table.columns[key]);
+      absent.includes(key) ? 'NULL' : quoteIdentifier(table.columns[key] ?? key);
     const id = column('id');
     const size = retention.max_size === null ? '0' : sizeOf(db, name);
     const rows = db

@@ -249,6 +249,7 @@ export class Retention {
       env: { ...env },
       stateDatabase: state.path,
       sourceId: state.sourceId,
+      columnsRead: state.historyOf('postern').columnsRead?.() ?? {},
       purged: this.notes.purged,
       now: this.options.clock(),
       targets: SOURCES.map((source) => {

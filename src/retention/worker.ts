@@ -48,7 +48,7 @@ function targets(): Target[] {
   return data.targets.map(({ source, timeline, holds, limit, file }) => {
     const own = source === 'auditd';
     const hub = !own && config.fleet.role === 'hub';
-    const table = own ? OWN_TABLE : config.source;
+    const table = own ? OWN_TABLE : { ...config.source, read: data.columnsRead };
     const reader = new RowReader({
       name: source,
       sourceId: data.sourceId,

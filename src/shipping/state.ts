@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { SourceName } from '../audit/event.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { createAuditTable } from '../recorder/recorder.js';
+import { columnsNote, parseColumnsRead } from '../source/columns-read.js';
 import type { History, Mark } from '../source/source.js';
 import Database from '../sqlite.js';
 import { Cursors } from './cursors.js';
@@ -117,6 +118,8 @@ export class State {
       fingerprintOf: (timeline, id) =>
         this.revisions.newestOf(source, timeline, id) ?? this.fingerprints.of(source, timeline, id),
       recent: (timeline) => this.recent.of(source, timeline),
+      columnsRead: () => parseColumnsRead(this.note(columnsNote(source))),
+      recordColumns: (read) => this.setNote(columnsNote(source), JSON.stringify(read)),
     };
   }
 

@@ -3,6 +3,7 @@ import { nearest } from '../audit/nearest.js';
 import type { SourceConfig } from '../config/schema.js';
 import { COLUMNS, quoteIdentifier } from '../recorder/table.js';
 
+import type { ColumnsRead } from './columns-read.js';
 import { defaultOf } from './default.js';
 import { readable } from './unread.js';
 
@@ -16,7 +17,13 @@ export type ColumnKey = (typeof COLUMN_KEYS)[number];
 const REQUIRED: readonly ColumnKey[] = ['id', 'created_at', 'action'];
 
 /** What a configuration says of a table; the names are matched as SQLite does, without regard to ASCII case. */
-export type TableConfig = Pick<SourceConfig, 'table' | 'columns'>;
+export interface TableConfig {
+  readonly table: string;
+  /** Null: the table has no such column any more, and its values are NULL. */
+  readonly columns: Readonly<SourceConfig['columns']>;
+  /** By which names columns were read before: without one of them the table can't be followed. */
+  readonly read?: ColumnsRead;
+}
 
 /** What stands behind the columns of a row in a table of ours that knows revisions; no part of its hash. */
 export const REVISION_COLUMNS = ['revision_of', 'revised_action'] as const;
@@ -69,11 +76,15 @@ export class TableCache {
   private key = '';
   private table: AuditTable | TableProblem | null = null;
 
-  /** @param internal columns of ours that are read behind those of `COLUMN_KEYS`, where the table has them all */
+  /**
+   * @param internal columns of ours that are read behind those of `COLUMN_KEYS`, where the table has them all
+   * @param read where what `TableConfig.read` says changes meanwhile
+   */
   constructor(
     private readonly config: TableConfig,
     private readonly onNew: (table: AuditTable | TableProblem) => void = () => undefined,
     private readonly internal: readonly string[] = [],
+    private readonly read: () => ColumnsRead = () => config.read ?? {},
   ) {}
 
   /**
@@ -92,7 +103,7 @@ export class TableCache {
     const rest = isTable ? null : db.prepare('SELECT name, sql FROM sqlite_schema').all();
     const key = JSON.stringify([entries, rest]);
     if (this.table !== null && key === this.key) return this.table;
-    const table = inspect(db, this.config, entries, this.internal);
+    const table = inspect(db, this.config, entries, this.internal, this.read());
     this.key = key;
     this.table = table;
     this.onNew(table);
@@ -109,6 +120,7 @@ function inspect(
   config: TableConfig,
   entries: readonly SchemaEntry[],
   internal: readonly string[],
+  read: ColumnsRead,
 ): AuditTable | TableProblem {
   const entry = entries.find(({ name }) => sameName(name, config.table));
   if (entry === undefined) return noTable(db, config.table);
@@ -116,9 +128,16 @@ function inspect(
   const found = db
     .prepare('SELECT name, type, dflt_value, pk FROM pragma_table_xinfo(?)')
     .all(entry.name) as ColumnInfo[];
-  const columns = COLUMN_KEYS.map((key) => found.find(({ name }) => sameName(name, config.columns[key])));
+  const columns = COLUMN_KEYS.map((key) => {
+    const wanted = config.columns[key];
+    return wanted === null ? undefined : found.find(({ name }) => sameName(name, wanted));
+  });
   const missing = REQUIRED.find((key) => columns[COLUMN_KEYS.indexOf(key)] === undefined);
   if (missing !== undefined) return noColumn(entry, config, missing, found);
+  const gone = COLUMN_KEYS.find(
+    (key, at) => columns[at] === undefined && config.columns[key] !== null && read[key] !== undefined,
+  );
+  if (gone !== undefined) return goneColumn(entry, config, gone, read[gone] ?? '', found);
   const id = columns[0];
   if (id === undefined || (!isView && !isRowId(id, found))) return notAnId(entry, config);
   const behind = internal.map((name) => found.find((column) => column.name === name));
@@ -200,6 +219,25 @@ function noColumn(
     message:
       `${entry.type} ${entry.name} has no column ${config.columns[missing]}; its columns are ${list(names)}. ` +
       `Name the right one under source.columns.${missing}`,
+  };
+}
+
+function goneColumn(
+  entry: SchemaEntry,
+  config: TableConfig,
+  gone: ColumnKey,
+  was: string,
+  found: readonly ColumnInfo[],
+): TableProblem {
+  const names = found.map(({ name }) => name);
+  const near = nearest(was, names);
+  const proposal = near === null ? '' : `; the nearest name is ${near}`;
+  return {
+    state: 'no_column',
+    message:
+      `${entry.type} ${entry.name} has no column ${config.columns[gone]}, and rows were read with ${was} (source.columns.${gone}): ` +
+      `without it each row would count as another one. Its columns are ${list(names)}${proposal}. ` +
+      `If it was renamed, name the new one under source.columns.${gone}; if it was removed for good, set source.columns.${gone}: null`,
   };
 }
 

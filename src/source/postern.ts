@@ -6,7 +6,8 @@ import type { Redactor } from '../audit/redaction.js';
 import type { SourceConfig } from '../config/schema.js';
 import { AtRest } from './at-rest.js';
 import { ColdCopies } from './cold.js';
-import { type AuditTable, TableCache, type TableProblem } from './columns.js';
+import { NotedTable } from './column-notes.js';
+import type { TableProblem } from './columns.js';
 import { fingerprintOf } from './encoding.js';
 import { type FileState, isSettled, realPathOf, stateOfFiles } from './files.js';
 import { isCommitting, keepsWriterOut } from './journal.js';
@@ -74,7 +75,7 @@ export function createPosternSource(options: PosternSourceOptions): AuditSource 
 
 class PosternSource implements AuditSource {
   readonly name = 'postern';
-  private readonly tables: TableCache;
+  private readonly tables: NotedTable;
   private readonly reader: PageReader;
   private readonly copies: ColdCopies;
   /** When a look last could read, and what it found. */
@@ -91,7 +92,7 @@ class PosternSource implements AuditSource {
 
   constructor(private readonly options: PosternSourceOptions) {
     const { config, history, clock, log } = options;
-    this.tables = new TableCache(config, (table) => this.sayAbsent(table));
+    this.tables = new NotedTable(config, history, log);
     const rows = new RowReader({ ...options, name: 'postern', trustedProxies: config.trusted_proxies });
     this.reader = new PageReader(rows, history, clock);
     this.copies = new ColdCopies({
@@ -211,7 +212,11 @@ class PosternSource implements AuditSource {
   private read(db: Database.Database, request: LookRequest): Found {
     this.atRest.keepsOut = keepsWriterOut(db);
     const table = this.tables.get(db);
-    return 'state' in table ? table : this.reader.read(db, table, request);
+    if ('state' in table) return table;
+    const found = this.reader.read(db, table, request);
+    if (found.state === 'page' && (found.events.length > 0 || request.mark.id > 0))
+      this.tables.wasRead(table);
+    return found;
   }
 
   private lookAtCopy(files: FileState, waiting: Waiting, request: LookRequest): Look | 'again' {
@@ -325,18 +330,6 @@ class PosternSource implements AuditSource {
       return stateOfFiles(this.options.config.database);
     } catch {
       return null;
-    }
-  }
-
-  private sayAbsent(table: AuditTable | TableProblem): void {
-    if ('state' in table) return;
-    const { config, log } = this.options;
-    for (const key of table.absent) {
-      if (config.columns[key] === key) continue; // the default name of a column that need not be there
-      log.warn(
-        { table: table.name },
-        `table ${table.name} has no column ${config.columns[key]}, which source.columns.${key} names: events go without it`,
-      );
     }
   }
 }

@@ -1,4 +1,5 @@
 import type { AuditEvent, ColumnValue, SourceName } from '../audit/event.js';
+import type { ColumnsRead } from './columns-read.js';
 
 /** Identifies the file behind the path and its schema; a change is a reason to look closer. Null for our own state.db. */
 export interface Generation {
@@ -28,6 +29,10 @@ export interface RecentRow {
 export interface History {
   /** The fingerprint recorded for a row id in a timeline, or null if there is none. */
   fingerprintOf(timeline: number, id: number): string | null;
+  /** By which names columns were read. Left out: what is gone is read as NULL. */
+  columnsRead?(): ColumnsRead;
+  /** Remembers it. May throw, of a full disk. */
+  recordColumns?(read: ColumnsRead): void;
   /** The rows read last of a timeline, ids ascending. Left out: a row at the mark that differs is always another history's. */
   recent?(timeline: number): readonly RecentRow[];
 }

@@ -93,10 +93,13 @@ export class ShippingRig {
   readonly sinks = { good: new MemorySink(), lagging: new MemorySink() };
   readonly lost: LostRows[] = [];
   readonly replaced: string[] = [];
+  /** `source.columns`, from the next start on. */
+  columns: Readonly<Record<string, string | null>> = {};
   private writer: Database;
   private readonly name: string;
   private state: State | null = null;
   private shipper: Shipper | null = null;
+  private source: AuditSource | null = null;
   private wake: () => unknown = () => undefined;
   private content = 0;
   private stateDirectory = join(this.directory, 'state');
@@ -198,7 +201,8 @@ export class ShippingRig {
     this.state = state;
     const log = pino({ level: 'silent' });
     const source = createPosternSource({
-      config: schema.parse({ source: { database: this.database, table: this.name } }).source,
+      config: schema.parse({ source: { database: this.database, table: this.name, columns: this.columns } })
+        .source,
       server: 'here',
       sourceId: state.sourceId,
       classify: createClassifier(),
@@ -208,6 +212,7 @@ export class ShippingRig {
       clock: this.clock,
       log,
     });
+    this.source = source;
     const told: AuditSource = {
       name: source.name,
       look: (request) => source.look(request),
@@ -247,6 +252,11 @@ export class ShippingRig {
       },
     });
     await this.shipper.start();
+  }
+
+  /** The `event.id` of a row as it is now. */
+  idOf(row: number): string | null {
+    return this.source?.row(row, 1)?.id ?? null;
   }
 
   get stateDatabase(): string {

@@ -56,12 +56,14 @@ export class TableRows {
       .prepare('SELECT name, type, hidden FROM pragma_table_xinfo(?)')
       .all(table.name) as ColumnInfo[];
     const archived = all.filter(({ hidden }) => hidden === 0);
-    const named = COLUMN_KEYS.map((key) => lower(config.columns[key]));
+    const named = COLUMN_KEYS.map((key) => lower(config.columns[key] ?? ''));
     // But by such a value a row may be known and judged: it is read, behind the others, and not archived.
     const read = all.filter(({ name, hidden }) => hidden !== 0 && named.includes(lower(name)));
     const columns = [...archived, ...read];
     const nameOf = (name: string) => columns.findIndex((column) => lower(column.name) === lower(name));
-    this.places = COLUMN_KEYS.map((key) => (table.absent.includes(key) ? -1 : nameOf(config.columns[key])));
+    this.places = COLUMN_KEYS.map((key) =>
+      table.absent.includes(key) ? -1 : nameOf(config.columns[key] ?? ''),
+    );
     this.eventIdAt = reader.eventIdColumn === undefined ? -1 : nameOf(reader.eventIdColumn);
     this.defaults = table.defaults;
     const id = columns[this.places[0] ?? -1]?.name ?? config.columns.id;

@@ -1,0 +1,52 @@
+import type { Logger } from 'pino';
+import { type AuditTable, COLUMN_KEYS, TableCache, type TableConfig, type TableProblem } from './columns.js';
+import type { History } from './source.js';
+
+/** A table that is followed, with what is remembered and said of its columns. */
+export class NotedTable {
+  private readonly tables: TableCache;
+  /** The table whose columns are known to be remembered. */
+  private noted: AuditTable | null = null;
+
+  constructor(
+    private readonly config: TableConfig,
+    private readonly history: History,
+    private readonly log: Logger,
+  ) {
+    const read = () => history.columnsRead?.() ?? {};
+    this.tables = new TableCache(config, (table) => this.sayAbsent(table), [], read);
+  }
+
+  get: TableCache['get'] = (db) => this.tables.get(db);
+
+  forget(): void {
+    this.tables.forget();
+  }
+
+  /** Rows were read with these columns: from now on they have to be there. */
+  wasRead(table: AuditTable): void {
+    if (this.noted === table) return;
+    const present = COLUMN_KEYS.filter((key) => !table.absent.includes(key));
+    const read = Object.fromEntries(present.map((key) => [key, this.config.columns[key] ?? key]));
+    try {
+      if (JSON.stringify(this.history.columnsRead?.()) !== JSON.stringify(read))
+        this.history.recordColumns?.(read);
+      this.noted = table;
+    } catch {
+      // A full disk, which those who write more say; the next look tries again.
+    }
+  }
+
+  private sayAbsent(table: AuditTable | TableProblem): void {
+    if ('state' in table) return;
+    const { config, log } = this;
+    for (const key of table.absent) {
+      const name = config.columns[key];
+      if (name === null || name === key) continue; // the default name of a column that need not be there
+      log.warn(
+        { table: table.name },
+        `table ${table.name} has no column ${name}, which source.columns.${key} names: events go without it`,
+      );
+    }
+  }
+}
