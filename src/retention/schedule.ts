@@ -1,44 +1,57 @@
 import { createTask, parse } from 'node-cron';
 
 const MINUTE_MS = 60_000;
-/** Further back than this it makes no difference whether one run was missed or many. */
-const LOOKED_BACK_MS = 40 * 86_400_000;
+const DAY_MS = 86_400_000;
+/** 29 February on a given day of the week comes once in 28 years, and around 2100 once in 40. What does not come within them never does. */
+const FURTHEST_DAYS = 41 * 366;
 
 /** When runs are due, in UTC. */
 export interface Schedule {
   /** The last minute in (after, upTo] that the pattern means, ms since the epoch; null if there is none. */
   lastDue(after: number, upTo: number): number | null;
-  /** The first one behind a time; null if there is none within about 40 days. */
+  /** The first one behind a time; null if there is no such day in any year. */
   next(after: number): number | null;
 }
 
 /** @param pattern five fields of cron that `retention.schedule` takes */
 export function createSchedule(pattern: string): Schedule {
-  const { minute, hour } = parse(pattern);
-  const minutes = new Set(minute);
-  const hours = new Set(hour);
+  const { minute, hour, dayOfMonth, month } = parse(pattern);
+  const [days, months] = [new Set(dayOfMonth), new Set(month)];
+  const ascending = (one: number, other: number) => one - other;
+  const times = hour
+    .flatMap((hours) => minute.map((minutes) => (hours * 60 + minutes) * MINUTE_MS))
+    .sort(ascending); // within a day
+  const descending = times.toReversed();
   const task = createTask(pattern, () => undefined, { timezone: 'UTC', suppressMissedWarning: true });
-  const matches = (time: number): boolean => {
-    const date = new Date(time);
-    if (!minutes.has(date.getUTCMinutes()) || !hours.has(date.getUTCHours())) return false;
+  const isDueOn = (day: number): boolean => {
+    const date = new Date(day + (times[0] ?? 0));
+    if (!months.has(date.getUTCMonth() + 1) || !days.has(date.getUTCDate())) return false;
     return task.match(date); // 20 µs: it goes by time zones
   };
   return {
     lastDue(after, upTo) {
-      const earliest = Math.max(after, upTo - LOOKED_BACK_MS);
-      for (let at = floor(upTo); at > earliest; at -= MINUTE_MS) if (matches(at)) return at;
+      const earliest = Math.max(after, upTo - FURTHEST_DAYS * DAY_MS);
+      for (let day = dayOf(upTo); day > earliest - DAY_MS; day -= DAY_MS) {
+        if (!isDueOn(day)) continue;
+        const time = descending.find((one) => day + one <= upTo);
+        if (time !== undefined) return day + time > earliest ? day + time : null;
+      }
       return null;
     },
     next(after) {
-      const latest = after + LOOKED_BACK_MS;
-      for (let at = floor(after) + MINUTE_MS; at <= latest; at += MINUTE_MS) if (matches(at)) return at;
+      const first = dayOf(after);
+      for (let day = first; day <= first + FURTHEST_DAYS * DAY_MS; day += DAY_MS) {
+        if (!isDueOn(day)) continue;
+        const time = times.find((one) => day + one > after);
+        if (time !== undefined) return day + time;
+      }
       return null;
     },
   };
 }
 
-function floor(time: number): number {
-  return Math.floor(time / MINUTE_MS) * MINUTE_MS;
+function dayOf(time: number): number {
+  return Math.floor(time / DAY_MS) * DAY_MS;
 }
 
 export interface RunTimes {

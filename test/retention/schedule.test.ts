@@ -5,14 +5,28 @@ const at = (text: string) => Date.parse(`2026-11-${text}:00Z`);
 const daily = createSchedule('17 3 * * *');
 
 describe('when a run is due', () => {
-  it.each<[string, string, string | null]>([
+  it.each<[string, string, string]>([
     ['17 3 * * *', '25T03:17', '26T03:17'],
     ['17 3 * * *', '25T03:16', '25T03:17'],
     ['* * * * *', '25T03:16', '25T03:17'],
     ['*/20 6-7 * * *', '25T07:41', '26T06:00'],
-    ['0 0 29 2 *', '25T00:00', null],
   ])('the next of %s behind %s', (pattern, from, next) => {
-    expect(createSchedule(pattern).next(at(from))).toBe(next === null ? null : at(next));
+    expect(createSchedule(pattern).next(at(from))).toBe(at(next));
+  });
+
+  it.each<[string, string, string]>([
+    ['0 0 29 2 *', '2026-11-25T00:00Z', '2028-02-29T00:00Z'],
+    ['0 0 29 2 *', '2028-02-28T23:59Z', '2028-02-29T00:00Z'],
+    ['0 0 29 2 *', '2028-02-29T00:00Z', '2032-02-29T00:00Z'],
+    ['0 0 29 2 *', '2096-02-29T00:00Z', '2104-02-29T00:00Z'], // 2100 is no leap year
+    ['0 0 29 2 mon', '2072-02-29T00:00Z', '2112-02-29T00:00Z'],
+    ['15 4 1 1 *', '2026-01-01T04:15Z', '2027-01-01T04:15Z'],
+  ])('the next of %s behind %s, and the last', (pattern, from, next) => {
+    const schedule = createSchedule(pattern);
+    const [begin, due] = [Date.parse(from), Date.parse(next)];
+    expect(schedule.next(begin)).toBe(due);
+    expect(schedule.lastDue(begin, due - 1)).toBeNull();
+    expect(schedule.lastDue(begin, due + 300 * 86_400_000)).toBe(due); // however long nobody was there
   });
 
   it('of a weekday, whatever the time zone of the host', () => {

@@ -68,7 +68,7 @@ export function renderRetention({ enabled, next, waiting, run, last }: Retention
   const now =
     run?.state === 'running' && run.kind !== 'dry'
       ? 'runs now'
-      : `next run ${next ?? 'in more than 40 days'}`;
+      : `next run ${next ?? 'never: no year has a day that retention.schedule names'}`;
   return [
     `retention: ${waiting === null ? now : `waits, ${waiting}`}`,
     ...(last === null ? [] : renderLast(last).map((line) => `  ${line}`)),
