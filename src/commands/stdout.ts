@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { fstatSync, writeFileSync } from 'node:fs';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 
@@ -25,6 +26,19 @@ export function guardStdout(fail: (error: AuditdError) => number): void {
       done(error instanceof Error ? error : new Error(messageOf(error)));
     }
   };
+}
+
+/** Waits until more may be written, or nobody reads any more. Listens for both, and leaves no listener behind: one of the two never comes. */
+export async function roomIn(stream: NodeJS.WriteStream): Promise<void> {
+  const waited = new AbortController();
+  const { signal } = waited;
+  try {
+    await Promise.race(['drain', 'close'].map((event) => once(stream, event, { signal })));
+  } catch {
+    // an error of the stream: whoever listens for errors has heard it
+  } finally {
+    waited.abort();
+  }
 }
 
 function isFile(): boolean {

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -6,7 +7,7 @@ import { listArchives } from '../../src/retention/archive/list.js';
 import Database from '../../src/sqlite.js';
 import { ENDING } from '../retention/archive/compression.js';
 import { ArchiveRig } from '../retention/archive/table.js';
-import { run } from './cli.js';
+import { CLI, run } from './cli.js';
 
 let rig: ArchiveRig;
 let config: string[];
@@ -45,6 +46,17 @@ describe('archive', () => {
       code: 1,
       err: expect.stringContaining('no archive 3'),
     });
+  });
+
+  it('cat says nothing beside what it prints, however slowly that is read', async () => {
+    const large = new ArchiveRig();
+    for (let row = 0; row < 45; row++) large.insert('2026-09-01 00:00:00', `{"x":"${'x'.repeat(100_000)}"}`);
+    await large.archive({}, true);
+    const line = `"$0" "$@" | (sleep 1; wc -l)`;
+    const args = ['-c', line, process.execPath, CLI, 'archive', 'cat', '--directory', large.archives];
+    const { stdout, stderr } = spawnSync('sh', args, { encoding: 'utf8' });
+    large.remove();
+    expect({ stdout, stderr }).toEqual({ stdout: '45\n', stderr: '' });
   });
 
   it('restore makes a database of them', () => {

@@ -1,6 +1,6 @@
-import { once } from 'node:events';
 import type { Command } from 'commander';
 import { codeOf } from '../../errors.js';
+import { roomIn } from '../stdout.js';
 import { type ChoiceOptions, choose, directoryOf, withChoice } from './choose.js';
 
 export function register(archive: Command): void {
@@ -31,9 +31,7 @@ Examples:
           const shown = options.lines === true ? lines : lines.map(rowIn);
           if (closed) return;
           if (process.stdout.write(`${shown.join('\n')}\n`)) continue;
-          await Promise.race([once(process.stdout, 'drain'), once(process.stdout, 'close')]).catch(
-            () => undefined,
-          );
+          await roomIn(process.stdout);
         }
       }
     });
