@@ -1,28 +1,37 @@
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { realpathSync, statSync } from 'node:fs';
-import { type FileHandle, open, rename } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import type { QueryChunk } from '../query/service.js';
 import { Bar } from './bar.js';
+import { type Beside, describerOf, type ManifestOptions } from './export/manifest.js';
+import { register as verify } from './export/verify.js';
 import { type FilterOptions, filterOf, withFilter } from './filter-options.js';
 import { removeAtEnd } from './leftovers.js';
 import { withQueries } from './queries.js';
+import { roomIn } from './stdout.js';
 import { count } from './terminal.js';
 
-interface Options extends FilterOptions {
-  readonly output?: string;
+interface Options extends FilterOptions, ManifestOptions {
   readonly csv?: boolean;
   readonly ndjson?: boolean;
 }
 
 export function register(program: Command): void {
-  withFilter(program.command('export').description('write everything that a filter means, the newest first'))
+  const command = withFilter(
+    program.command('export').description('write everything that a filter means, the newest first'),
+  )
     .option('-o, --output <file>', 'file to write, whole or not at all; default: standard output')
     .option('--csv', 'as CSV, safe to open in a spreadsheet (default for a file name that ends in .csv)')
     .option('--ndjson', 'as a line of JSON each (default)')
+    .option('--manifest', 'write FILE.manifest.json too: counts, ids and gaps, the filter, SHA-256')
+    .option(
+      '--sign <file>',
+      'private key (PEM, ed25519) that signs the manifest; default: retention.archive.sign',
+    )
+    .option('--no-sign', 'leave the manifest unsigned')
     .addHelpText(
       'after',
       `
@@ -30,6 +39,7 @@ Holds nothing up: Postern goes on writing, and what it writes meanwhile is not i
 
 Examples:
   $ postern-auditd export --from 2026-01-01 --to 2026-02-01 -o january.csv
+  $ postern-auditd export --archives --manifest -o audit.ndjson && postern-auditd export verify audit.ndjson
   $ postern-auditd export --action auth.login_failure | jq -r .ip_address | sort | uniq -c`,
     )
     .action(async (options: Options) => {
@@ -38,15 +48,23 @@ Examples:
       const filter = await filterOf(options, Date.now());
       const { output } = options;
       const isCsv = options.csv === true || (options.ndjson !== true && output?.endsWith('.csv') === true);
+      const format = isCsv ? 'csv' : 'ndjson';
+      const describe = await describerOf(options);
+      const at = Date.now();
       const progress = new ExportProgress(
         output !== undefined || !process.stdout.isTTY ? process.stderr : null,
       );
       try {
         await withQueries(options.config, async (queries) => {
           const chunks = (fd?: number) =>
-            progress.over(queries.stream(filter, isCsv ? 'csv' : 'ndjson', fd === undefined ? {} : { fd }));
+            progress.over(queries.stream(filter, format, fd === undefined ? {} : { fd }));
           if (output === undefined) await toStdout(chunks());
-          else await toFile(output, chunks);
+          else
+            await toFile(output, chunks, async (file, name) =>
+              describe === null
+                ? new Map()
+                : describe(file, { file: name, format, filter, at, rows: progress.rows }),
+            );
         });
       } finally {
         progress.end();
@@ -54,6 +72,7 @@ Examples:
       if (output !== undefined)
         process.stderr.write(`${count(progress.rows, 'entry', 'entries')} in ${output}\n`);
     });
+  verify(command);
 }
 
 /** Who reads may have seen enough (`| head`): then that was all, and no error. */
@@ -67,29 +86,44 @@ async function toStdout(chunks: AsyncIterable<QueryChunk>): Promise<void> {
   for await (const { bytes } of chunks) {
     if (closed) break;
     if (process.stdout.write(bytes)) continue;
-    const waited = new AbortController(); // one of the two never comes
-    const { signal } = waited;
-    await Promise.race(['drain', 'close'].map((event) => once(process.stdout, event, { signal }))).catch(
-      onError,
-    );
-    waited.abort();
+    await roomIn(process.stdout);
   }
 }
 
-/** Under another name first, so that half an export is never taken for a whole one. */
-async function toFile(path: string, chunksTo: (fd: number) => AsyncIterable<QueryChunk>): Promise<void> {
+/**
+ * Under another name first, so that half an export is never taken for a whole one. What stands beside it gets its name before: a file
+ * that is there has its manifest.
+ *
+ * @param besides what is to stand beside the file, which can be read
+ */
+async function toFile(
+  path: string,
+  chunksTo: (fd: number) => AsyncIterable<QueryChunk>,
+  besides: (file: FileHandle, name: string) => Promise<Beside>,
+): Promise<void> {
   const target = targetOf(path);
   const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}`);
-  const remove = removeAtEnd(temporary);
+  const removals = [removeAtEnd(temporary)];
   let file: FileHandle | null = null;
   let isOpen = false;
   try {
-    file = await open(temporary, 'wx', 0o600);
+    file = await open(temporary, 'wx+', 0o600);
     isOpen = true;
     for await (const _ of chunksTo(file.fd));
     await file.sync();
+    const beside = await besides(file, basename(target));
     await file.close();
     file = null;
+    for (const [suffix, bytes] of beside) {
+      targetOf(`${target}${suffix}`);
+      if (bytes === null) continue;
+      removals.push(removeAtEnd(`${temporary}${suffix}`));
+      await writeFile(`${temporary}${suffix}`, bytes, { flag: 'wx', mode: 0o600, flush: true });
+    }
+    for (const [suffix, bytes] of beside) {
+      if (bytes === null) await rm(`${target}${suffix}`, { force: true });
+      else await rename(`${temporary}${suffix}`, `${target}${suffix}`);
+    }
     await rename(temporary, target);
   } catch (error) {
     await file?.close().catch(() => undefined);
@@ -100,7 +134,7 @@ async function toFile(path: string, chunksTo: (fd: number) => AsyncIterable<Quer
       { cause: error },
     );
   } finally {
-    remove(); // where it has another name now, there is nothing to remove
+    for (const remove of removals) remove(); // where it has another name now, there is nothing to remove
   }
 }
 

@@ -99,7 +99,8 @@ function headOf(text: string): Head {
   return { sequence: Number(sequence), sha256 };
 }
 
-function publicKeyIn(path: string): KeyObject {
+/** @throws AuditdError `USAGE` if it is none of ed25519 */
+export function publicKeyIn(path: string): KeyObject {
   try {
     const key = createPublicKey(readFileSync(path));
     if (key.asymmetricKeyType === 'ed25519') return key;

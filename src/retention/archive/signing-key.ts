@@ -8,18 +8,19 @@ const NEXT =
 /**
  * The private key that archives are signed with. Of another kind it would sign as well, and `archive verify --key` would take none of it.
  *
+ * @param next what to do if it can't be used
  * @throws AuditdError `ARCHIVE_FAILED` if it can't be read, or is no ed25519 key
  */
-export function signingKey(path: string): KeyObject {
+export function signingKey(path: string, next = NEXT): KeyObject {
   let key: KeyObject;
   try {
     key = createPrivateKey(readFileSync(path));
   } catch (error) {
-    throw new AuditdError('ARCHIVE_FAILED', `The key ${path} can't be used: ${messageOf(error)}. ${NEXT}`, {
+    throw new AuditdError('ARCHIVE_FAILED', `The key ${path} can't be used: ${messageOf(error)}. ${next}`, {
       cause: error,
     });
   }
   if (key.asymmetricKeyType === 'ed25519') return key;
   const what = `The key ${path} is of type ${key.asymmetricKeyType}, archives are signed with ed25519`;
-  throw new AuditdError('ARCHIVE_FAILED', `${what}. ${NEXT}`);
+  throw new AuditdError('ARCHIVE_FAILED', `${what}. ${next}`);
 }
