@@ -29,6 +29,8 @@ export interface ReadOptions {
   readonly foreign?: boolean;
   /** The row is a later version of this one. */
   readonly revisionOf?: number | null;
+  /** Of a version: the word that stands in the row that it is of. */
+  readonly revisedAction?: string | null;
   readonly classify?: Classifier;
   readonly redact?: Redactor;
 }
@@ -89,6 +91,7 @@ export function readRow(row: TestRow, options: ReadOptions = {}): AuditEvent {
     server = 'pp1.example.net',
     foreign = false,
     revisionOf = null,
+    revisedAction = null,
     ...rest
   } = options;
   current = { ...defaults, ...rest };
@@ -96,10 +99,13 @@ export function readRow(row: TestRow, options: ReadOptions = {}): AuditEvent {
     BigInt(current.sequence),
     ...COLUMNS.map((column) => row[column] ?? null),
     revision(revisionOf),
+    revisedAction,
   ];
   const holes = values.map(() => '?').join(', ');
   table()
-    .prepare(`INSERT OR REPLACE INTO audit_log (id, ${COLUMNS.join(', ')}, revision_of) VALUES (${holes})`)
+    .prepare(
+      `INSERT OR REPLACE INTO audit_log (id, ${COLUMNS.join(', ')}, revision_of, revised_action) VALUES (${holes})`,
+    )
     .run(values);
   const event = sourceFor(source, server, foreign).row(current.sequence, current.timeline);
   if (event === null) throw new Error('the row is not there');

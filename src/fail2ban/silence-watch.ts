@@ -64,6 +64,7 @@ export class SilenceWatch {
   take(events: readonly AuditEvent[]): void {
     for (const event of events) {
       if (event.action !== 'auth.login_failure' || event.source !== 'postern') continue;
+      if (event.revisionOf !== null) continue; // at a hub they stand beside their rows
       if (!event.local && this.servers.size < MOST_SERVERS) this.servers.add(event.server);
       const verdict = judge(event, this.options.clock(), this.neverBan);
       if (verdict !== null && verdict !== 'write') this.clues.set(verdict, clueOf(event));

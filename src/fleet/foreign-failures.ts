@@ -13,7 +13,15 @@ import { Subscription } from './subscription.js';
 
 const IP_ADDRESS = 8;
 
-type Reason = Refusal | 'unreadable' | 'not_its_own' | 'no_address' | 'not_fresh' | 'never_ban' | 'twice';
+type Reason =
+  | Refusal
+  | 'unreadable'
+  | 'revision'
+  | 'not_its_own'
+  | 'no_address'
+  | 'not_fresh'
+  | 'never_ban'
+  | 'twice';
 
 export interface ForeignFailuresOptions {
   readonly state: State;
@@ -103,6 +111,8 @@ export class ForeignFailures implements Part {
     const event = parseFleet(message.subject, message.string());
     if (typeof event === 'string') return 'unreadable';
     const { id, server, columns } = event;
+    // Its row has been told of, or was no failed login when it was: an edit counts for nothing elsewhere.
+    if (event.revision !== null) return 'revision';
     if (server !== event.origin) return 'not_its_own'; // a row of a third server, which tells of it itself
     const [createdAt = null, , userName = null, userEmail = null] = columns;
     const raw = columns[IP_ADDRESS];

@@ -10,7 +10,8 @@ export const HUB_SCHEMA = `
     created_at TEXT, user_id INTEGER, user_name TEXT, user_email TEXT, action TEXT, resource_type TEXT, resource_id TEXT,
     details TEXT, ip_address TEXT, server TEXT,
     event_id TEXT NOT NULL UNIQUE,
-    origin TEXT NOT NULL, origin_source TEXT NOT NULL, origin_timeline INTEGER NOT NULL, origin_id INTEGER NOT NULL);
+    origin TEXT NOT NULL, origin_source TEXT NOT NULL, origin_timeline INTEGER NOT NULL, origin_id INTEGER NOT NULL,
+    revision_of INTEGER, revised_action TEXT);
   CREATE TABLE IF NOT EXISTS position (
     stream TEXT PRIMARY KEY, created TEXT NOT NULL, sequence INTEGER NOT NULL, message_id TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS origin (
@@ -25,6 +26,15 @@ export const HUB_SCHEMA = `
   CREATE TRIGGER IF NOT EXISTS remember_removed AFTER DELETE ON audit_log BEGIN
     INSERT OR IGNORE INTO removed (event_id) VALUES (unhex(OLD.event_id));
   END;
+`;
+
+/** Of a table of an earlier release. */
+export const HUB_REVISIONS = ['revision_of INTEGER', 'revised_action TEXT'];
+
+/** A version of an edited row is found by its row, and that by the id that it has at its server. */
+export const HUB_INDEXES = `
+  CREATE INDEX IF NOT EXISTS audit_log_revision ON audit_log (origin, revision_of) WHERE revision_of IS NOT NULL;
+  CREATE INDEX IF NOT EXISTS audit_log_origin ON audit_log (origin, origin_id) WHERE origin_source = 'postern';
 `;
 
 export type HubStatements = Readonly<
@@ -70,8 +80,8 @@ export function hubStatements(db: Database.Database): HubStatements {
     // No `INSERT … SELECT`: SQLite keeps a journal of each of those in a file, which tripled what an event costs (23 µs to 62).
     insert: db.prepare(
       `INSERT INTO audit_log (created_at, user_id, user_name, user_email, action, resource_type, resource_id, details, ip_address,
-         server, event_id, origin, origin_source, origin_timeline, origin_id)
-       VALUES (${Array(15).fill('?').join(', ')}) ON CONFLICT (event_id) DO NOTHING`,
+         server, event_id, origin, origin_source, origin_timeline, origin_id, revision_of, revised_action)
+       VALUES (${Array(17).fill('?').join(', ')}) ON CONFLICT (event_id) DO NOTHING`,
     ),
     anyRemoved: db.prepare('SELECT EXISTS (SELECT 1 FROM removed)').pluck(),
     isRemoved: db.prepare('SELECT 1 FROM removed WHERE event_id = unhex(?)').pluck(),

@@ -15,7 +15,7 @@ import { AuditdError, messageOf } from '../errors.js';
 import { type FleetEvent, parseFleet } from '../formats/fleet.js';
 import { createAuditTable } from '../recorder/recorder.js';
 import Database from '../sqlite.js';
-import { HUB_SCHEMA, type HubStatements, hubStatements } from './hub-sql.js';
+import { HUB_INDEXES, HUB_REVISIONS, HUB_SCHEMA, type HubStatements, hubStatements } from './hub-sql.js';
 
 /** How long an event waits for the one before it, by the clock of the stream, which is the same for each hub. */
 export const HOLD_MS = 600_000;
@@ -100,6 +100,8 @@ export class HubTable {
       // 16 MB: pages of the indexes are changed again and again before they have to go into the database.
       this.db.pragma('wal_autocheckpoint = 4000');
       this.db.exec(HUB_SCHEMA);
+      this.addRevisions();
+      this.db.exec(HUB_INDEXES);
       createAuditTable(this.db); // the indexes that queries want
       this.sql = hubStatements(this.db);
     } catch (error) {
@@ -109,6 +111,13 @@ export class HubTable {
         cause: error,
       });
     }
+  }
+
+  /** A table of an earlier release had no versions of edited rows. */
+  private addRevisions(): void {
+    const names = this.db.prepare("SELECT name FROM pragma_table_info('audit_log')").pluck().all();
+    for (const column of HUB_REVISIONS)
+      if (!names.includes(column.split(' ')[0])) this.db.exec(`ALTER TABLE audit_log ADD COLUMN ${column}`);
   }
 
   position(stream: string): StreamPosition | null {
@@ -255,11 +264,20 @@ export class HubTable {
   }
 
   private insert(event: FleetEvent, taken: Taken): void {
-    const { origin, source, timeline, sequence, columns } = event;
+    const { origin, source, timeline, sequence, columns, revision } = event;
     const { insert, isRemoved, originOf } = this.sql;
     const isNew = (id: string) =>
       !(this.anyRemoved && isRemoved.get(id) !== undefined) &&
-      insert.run(...columns, id, origin, source, timeline, sequence).changes > 0;
+      insert.run(
+        ...columns,
+        id,
+        origin,
+        source,
+        timeline,
+        sequence,
+        revision?.of ?? null,
+        revision?.action ?? null,
+      ).changes > 0;
     if (isNew(event.id)) taken.inserted++;
     // Another server's row has this id: whoever did that shall not keep the true one out.
     else if ((originOf.get(event.id) ?? origin) !== origin && isNew(idWithOrigin(event))) taken.inserted++;

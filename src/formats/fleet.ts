@@ -4,6 +4,9 @@
  * The body is JSON with the columns of the row as they stand in the table, secrets masked, so that the hub can write the same row. A
  * column is a JSON string, null, or a number: an integer if it has no fraction. What JSON can't say so is an object of one
  * member: `{"i":"9223372036854775807"}`, `{"r":"5"}` for a REAL without a fraction, `{"b":"…"}` for a BLOB in base64.
+ *
+ * A version of an edited row has `revision_of`, the id of that row at its server, and `revised_action`, the word that stands in it now. A
+ * hub of a release without them ignores both.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
@@ -29,7 +32,17 @@ export interface FleetEvent {
   /** The server that the row is of; the origin, if it names none. */
   readonly server: string;
   readonly columns: readonly ColumnValue[];
+  /** Of a later version of an edited row: which row of its server that is, and the word that stands in it; null of everything else. */
+  readonly revision: FleetRevision | null;
 }
+
+export interface FleetRevision {
+  readonly of: number;
+  readonly action: string | null;
+}
+
+/** What a version of an edited row is published as, whatever it has become: nobody counts it for another event. */
+const REVISION_SUBJECT = ['daemon', 'row_edited'] as const;
 
 /**
  * A name as one token of a subject, and as a key of a key-value bucket: what is not a letter, a digit, `-` or `_` comes as `=` and two hex
@@ -46,8 +59,15 @@ export function subjectToken(name: string): string {
   return `${token.slice(0, LONGEST_TOKEN - 20)}=-${createHash('sha256').update(name).digest('hex').slice(0, 16)}`;
 }
 
-/** `postern.audit.<server>.<category>.<action>`. */
-export function subjectOf(serverToken: string, event: Pick<AuditEvent, 'type' | 'action'>): string {
+/**
+ * `postern.audit.<server>.<category>.<action>`. A version of an edited row is always `daemon.row_edited`: who follows the failed logins of
+ * others hears of each once, whatever is made of its row later.
+ */
+export function subjectOf(
+  serverToken: string,
+  event: Pick<AuditEvent, 'type' | 'action' | 'revisionOf'>,
+): string {
+  if (event.revisionOf !== null) return [SUBJECT_PREFIX, serverToken, ...REVISION_SUBJECT].join('.');
   const { category } = event.type;
   const word = event.action.startsWith(`${category}.`)
     ? event.action.slice(category.length + 1)
@@ -82,25 +102,32 @@ export function formatFleet(
     sequence: event.sequence,
     after,
   };
-  const body = JSON.stringify({ ...head, columns: columns.map(jsonOf) });
+  const body = JSON.stringify({ ...head, ...revisionIn(event), columns: columns.map(jsonOf) });
   if (Buffer.byteLength(body) <= maxBytes) return { body, cut: false };
   for (let most = maxBytes; ; most = Math.floor(most / 2)) {
     const fitting = columns.map((value, at) => cutTo(value, most, at === DETAILS));
-    const shorter = JSON.stringify({ ...head, columns: fitting.map(jsonOf) });
+    const shorter = JSON.stringify({ ...head, ...revisionIn(event, most), columns: fitting.map(jsonOf) });
     if (Buffer.byteLength(shorter) <= maxBytes || most === 0) return { body: shorter, cut: true };
   }
 }
 
+function revisionIn({ revisionOf, rawAction }: AuditEvent, most = rawAction.length) {
+  return revisionOf === null
+    ? {}
+    : { revision_of: revisionOf, revised_action: cutTo(rawAction, most, false) };
+}
+
 /** The body of an event that can't be made into one: which it is, and nothing that its row says. */
 export function lastFleet(
-  { id, source, timeline, sequence }: AuditEvent,
+  { id, source, timeline, sequence, revisionOf }: AuditEvent,
   origin: string,
   after: number,
 ): string {
+  const revision = revisionOf === null ? {} : { revision_of: revisionOf };
   const columns = Array.from({ length: COLUMNS }, (_, at) =>
     at === DETAILS ? '{"unformatted":true}' : null,
   );
-  return JSON.stringify({ v: 1, id, origin, source, timeline, sequence, after, columns });
+  return JSON.stringify({ v: 1, id, origin, source, timeline, sequence, after, ...revision, columns });
 }
 
 /** The subject of such a body. */
@@ -164,6 +191,8 @@ const schema = z.object({
   timeline: z.int().min(1),
   sequence: z.int().min(0),
   after: z.int().min(0),
+  revision_of: z.int().min(0).nullish(),
+  revised_action: z.string().nullish(),
   columns: z.array(column).length(COLUMNS),
 });
 
@@ -188,6 +217,9 @@ export function parseFleet(subject: string, body: string): FleetEvent | string {
   if (subjectToken(origin) !== token) return 'it names another server than its subject does';
   const columns = parsed.data.columns.map(valueFrom);
   const server = columns[COLUMNS - 1];
+  const { revision_of: of = null, revised_action: action = null } = parsed.data;
+  // Only the daemon's own table has versions: a row of Postern's is what it is.
+  const revision = source === 'auditd' && of !== null ? { of, action } : null;
   const named = typeof server === 'string' && server !== '' ? server : origin;
   return {
     id,
@@ -198,6 +230,7 @@ export function parseFleet(subject: string, body: string): FleetEvent | string {
     after,
     server: named,
     columns: columns.with(COLUMNS - 1, named),
+    revision,
   };
 }
 

@@ -1,3 +1,4 @@
+import type { Database } from 'better-sqlite3';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
 import type { ColumnKey } from '../source/columns.js';
@@ -139,9 +140,10 @@ export class Engine {
   export(filter: Filter, format: Format): Generator<Chunk, void> {
     const prepared = this.reading.prepare(filter, null, null, Number.POSITIVE_INFINITY);
     const walks = this.reading.walks(prepared, filter, startOf(prepared, null), null);
-    return exportRows(walks, format, STEP_MS, (walk, work) =>
-      prepared[walks.indexOf(walk)]?.origin.read(work),
-    );
+    const reading = (walk: Strand, work: (db: Database) => void) =>
+      prepared[walks.indexOf(walk)]?.origin.read(work);
+    const has = format !== 'csv' && this.origins.hasVersions();
+    return exportRows(walks, format, STEP_MS, reading, has ? (events) => this.versionsOf(events) : null);
   }
 
   /** @throws as `page` */

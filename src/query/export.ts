@@ -4,6 +4,7 @@ import { keepsWriterOut } from '../source/journal.js';
 import { CSV_HEADER, csvLine } from './csv.js';
 import { entryLine, entryObject } from './entry.js';
 import { Merge } from './merge.js';
+import type { Versions } from './page.js';
 import type { Strand } from './strand.js';
 
 export interface Chunk {
@@ -32,36 +33,62 @@ const SLICE = 128;
  * long the one who asks takes.
  *
  * @param reading opens the database of a strand for the time of the work
+ * @param versionsOf finds the versions of some entries; null where none has any
  */
 export function* exportRows(
   strands: readonly Strand[],
   format: Format,
   stepMs: number,
   reading: (strand: Strand, work: (db: Database) => void) => void,
+  versionsOf: ((events: readonly AuditEvent[]) => Versions) | null,
 ): Generator<Chunk, void> {
   const merge = new Merge(strands, () => undefined);
   const page = new TextPage();
   let [rows, total] = [0, 0];
   let ended = false;
-  const member = (event: AuditEvent) => `${total === 0 ? '' : ','}\n${entryObject(event)}`;
-  const line = { json: member, ndjson: (event: AuditEvent) => entryLine(event), csv: csvLine }[format];
+  const line = {
+    json: (event: AuditEvent, versions?: readonly AuditEvent[]) =>
+      `${total === 0 ? '' : ','}\n${entryObject(event, versions)}`,
+    ndjson: entryLine,
+    csv: (event: AuditEvent) => csvLine(event),
+  }[format];
   page.write({ json: '{"entries":[', ndjson: '', csv: CSV_HEADER }[format]);
+  let text = '';
+  const add = (event: AuditEvent, versions?: readonly AuditEvent[]) => {
+    text += line(event, versions);
+    rows++;
+    total++;
+    if (text.length < PIECE) return;
+    page.write(text);
+    text = '';
+  };
+  /** Entries whose versions are looked up together. */
+  let some: AuditEvent[] = [];
+  let length = 0;
+  const look = () => {
+    const versions = some.length === 0 ? null : versionsOf?.(some);
+    for (const event of some) add(event, versions?.(event));
+    some = [];
+    length = 0;
+  };
   const drain = () => {
-    let text = '';
     while (!page.full && merge.dry() === null) {
       const found = merge.take();
       ended = found === null;
       if (found === null) break;
-      if (found.event === null) continue;
-      text += line(found.event);
-      rows++;
-      total++;
-      if (text.length >= PIECE) {
-        page.write(text);
-        text = '';
+      const { event } = found;
+      if (event === null) continue;
+      if (versionsOf === null) {
+        add(event);
+        continue;
       }
+      some.push(event);
+      length += event.details?.length ?? 0;
+      if (some.length >= SLICE || length >= PIECE) look();
     }
+    look();
     page.write(text);
+    text = '';
   };
   let told = performance.now() + QUIET_MS;
   while (!ended) {

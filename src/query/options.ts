@@ -8,5 +8,17 @@ export function queryOptionsOf(config: LoadedConfig['config']): QueryOptions {
   const { redact, server, state } = config;
   const archives = config.retention.archive.directory;
   const stateDatabase = join(state, 'state.db');
-  return { database, table, columns, aliases, trustedProxies, stateDatabase, archives, redact, server };
+  const isHub = config.fleet.role === 'hub';
+  return {
+    database,
+    table,
+    columns,
+    aliases,
+    trustedProxies,
+    stateDatabase,
+    archives,
+    redact,
+    server,
+    isHub,
+  };
 }

@@ -4,7 +4,7 @@ import type { Database } from 'better-sqlite3';
 import pino from 'pino';
 import type { NetworkSet } from '../audit/address.js';
 import { type Classifier, createClassifier } from '../audit/catalog.js';
-import type { AuditEvent, SourceName } from '../audit/event.js';
+import type { SourceName } from '../audit/event.js';
 import { createRedactor, type RedactionOptions } from '../audit/redaction.js';
 import { AuditdError } from '../errors.js';
 import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/columns.js';
@@ -16,7 +16,18 @@ import { privateDirectory } from './copies.js';
 import type { Filter } from './filter.js';
 import { Opening } from './open.js';
 import { TableInspector } from './table.js';
-import { versionsOf } from './versions.js';
+import {
+  type Gone,
+  goneOf,
+  hasVersions,
+  hidesVersions,
+  hubVersionsOf,
+  revisedRows,
+  type VersionsById,
+  versionsOf,
+  withoutHubVersions,
+  withoutVersions,
+} from './versions.js';
 import { ZoneMap } from './zones.js';
 
 /** What the engine has to know. Plain data, so that it can go to another thread. */
@@ -34,6 +45,8 @@ export interface QueryOptions {
   readonly archives?: string;
   /** Of rows that name no server. */
   readonly server: string;
+  /** The table is a hub's own: versions of edited rows stand in it, beside the rows. */
+  readonly isHub?: boolean;
   /** How many rows share a least and a greatest time (zones.ts). 0: none do; who asks one thing has no use for a map. */
   readonly zoneRows?: number;
   /** Private directory for copies of a database that only its owner can open, made when needed; left out: one below that for temporary files. */
@@ -112,11 +125,43 @@ export class Origins {
   }
 
   /** The versions of rows of Postern's, by row id. */
-  versionsOf(ids: readonly number[]): ReadonlyMap<number, readonly AuditEvent[]> {
+  versionsOf(ids: readonly number[]): VersionsById {
     this.rows ??= this.readers();
-    const { auditd } = this.rows;
-    if (ids.length === 0 || !this.state.isThere()) return new Map();
-    return this.readState((db) => versionsOf(db, auditd, ids));
+    const { postern, auditd } = this.rows;
+    if (ids.length === 0) return new Map();
+    if (this.options.isHub === true) return this.postern.read((db) => hubVersionsOf(db, postern, ids));
+    return this.state.isThere() ? this.readState((db) => versionsOf(db, auditd, ids)) : new Map();
+  }
+
+  /** Whether any row of Postern's has versions. */
+  hasVersions(): boolean {
+    if (this.options.isHub === true) return this.postern.read(hasVersions);
+    return this.state.isThere() && this.readState(hasVersions);
+  }
+
+  /** Whether versions of edited rows stand in a table, and are left out of what a filter means: they come with their row. */
+  hides(filter: Filter, { name }: Pick<Origin, 'name'>): boolean {
+    return hidesVersions(filter) && (name === 'auditd' || this.options.isHub === true);
+  }
+
+  /** Rows of a table that are left out, as SQL; null if none are. @param gone as from `gone` */
+  without(db: Database, filter: Filter, origin: Pick<Origin, 'name'>, gone: Gone | null): string | null {
+    if (!this.hides(filter, origin)) return null;
+    return origin.name === 'auditd' ? withoutVersions(db, gone) : withoutHubVersions(db, filter.archives);
+  }
+
+  /** What of the versions in the daemon's own table has no row any more; null where that is not looked for. */
+  gone(filter: Filter): Gone | null {
+    // What retention has moved into an archive is shown from there.
+    if (!hidesVersions(filter) || filter.archives || filter.source === 'postern') return null;
+    if (this.options.isHub === true || !this.state.isThere()) return null;
+    const revised = this.readState(revisedRows);
+    if (revised === null) return null;
+    return this.postern.read((db) => {
+      const { byId, columns, isView } = this.tables.postern.look(db);
+      // A view finds no row by its id: with thousands of them it would be gone through again and again.
+      return isView ? null : goneOf(db, byId, columns.id, revised);
+    });
   }
 
   /** Null if the filter does not mean archives. @throws AuditdError `USAGE` if none are configured */
@@ -160,7 +205,7 @@ export class Origins {
     const masked = createRedactor(redact.mode === 'hmac' ? this.withKey() : { ...redact });
     const shared = { sourceId: '', server, classify: this.classify, redact: masked, trustedProxies };
     return {
-      postern: new RowReader({ ...shared, name: 'postern' }),
+      postern: new RowReader({ ...shared, name: 'postern', revisions: this.options.isHub === true }),
       auditd: new RowReader({ ...shared, name: 'auditd' }),
     };
   }

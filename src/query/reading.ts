@@ -11,7 +11,6 @@ import { COUNTED } from './page.js';
 import { planQuery } from './plan.js';
 import { type First, type Prepared, startOf, undecidedOf, type Wanted } from './prepared.js';
 import { ArchivedWalk, type Strand } from './strand.js';
-import { hidesVersions, withoutVersions } from './versions.js';
 import { Walk } from './walk.js';
 import { timeSieve } from './written.js';
 
@@ -43,6 +42,7 @@ export class Reading {
       mayPrefilter: this.options.redact.mode === 'mask',
     };
     const shelf = this.origins.archives(filter);
+    const gone = this.origins.gone(filter);
     let total = 0;
     return this.origins
       .of(filter.source)
@@ -58,7 +58,7 @@ export class Reading {
             const end = mapUntil === null ? null : stepEnd(db, STEP_MS);
             const { ranges, isWhole } = origin.zones.ranges(db, table, filter, place, end);
             if (!isWhole && mapUntil !== null && performance.now() < mapUntil) return null;
-            const without = origin.name === 'auditd' ? withoutVersions(db, filter) : null;
+            const without = this.origins.without(db, filter, origin, gone);
             const plan = planQuery(db, table, filter, { ...context, without }, ranges);
             const archived = shelf?.highestId(origin.name) ?? 0;
             const snapshot = Math.min(Math.max(highest, archived), most);
@@ -113,7 +113,7 @@ export class Reading {
       if (shelf === null) return walk;
       const archived = new ArchivedRows(shelf, source, filter, before);
       const undecided = undecidedOf(filter, columns);
-      const hidden = source === 'auditd' && hidesVersions(filter);
+      const hidden = this.origins.hides(filter, origin);
       return new ArchivedWalk({
         ...shared,
         walk,

@@ -24,6 +24,8 @@ export interface RowOptions {
   readonly idOf?: (rowId: bigint) => string | null;
   /** No row is of this server, whatever name it has: others wrote them. */
   readonly foreign?: boolean;
+  /** Versions of edited rows stand among these rows; left out: in the daemon's own table alone. */
+  readonly revisions?: boolean;
   /** Notes rows before they are worked on, and knows those at which the process died. */
   readonly guard?: RowGuard;
 }
@@ -63,9 +65,9 @@ export class RowReader {
     this.origin = options.name === 'postern' ? options.sourceId : `${options.sourceId}/${options.name}`;
   }
 
-  /** Only of our own table: what another table has under such a name is its own. */
+  /** Only of a table of ours: what another table has under such a name is its own. */
   get knowsRevisions(): boolean {
-    return this.options.name === 'auditd';
+    return this.options.revisions ?? this.options.name === 'auditd';
   }
 
   /** `event.id` alone, and the length of what was hashed, which is about that of the row. */
@@ -188,6 +190,10 @@ class RowEvent implements AuditEvent {
     return lengthOf(this.row);
   }
 
+  get created(): SqlValue | undefined {
+    return this.row[1];
+  }
+
   get incomplete(): string | null {
     void this.details;
     return this.reason;
@@ -214,6 +220,11 @@ class RowEvent implements AuditEvent {
   get columns(): readonly SqlValue[] {
     return this.row.slice(1).with(DETAILS - 1, this.details);
   }
+}
+
+/** `created_at` as the table holds it, without a copy of the other columns. */
+export function createdIn(event: AuditEvent): SqlValue {
+  return (event instanceof RowEvent ? event.created : event.columns?.[0]) ?? null;
 }
 
 /** About what a row takes in memory. */

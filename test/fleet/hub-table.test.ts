@@ -195,6 +195,24 @@ describe("the hub's table", () => {
     expect(rows()).toEqual([3, 4]);
   });
 
+  it('takes up a table of an earlier release, which had no versions of edited rows, and keeps what is in it', () => {
+    table.take([message(1, 0)], 's', position(1), 0);
+    for (const what of ['INDEX audit_log_revision', 'INDEX audit_log_origin']) table.db.exec(`DROP ${what}`);
+    for (const column of ['revision_of', 'revised_action'])
+      table.db.exec(`ALTER TABLE audit_log DROP COLUMN ${column}`);
+    table.close();
+    table = new HubTable(directory);
+    const version = message(7, 0);
+    const event = { ...version.event, source: 'auditd', revision: { of: 1, action: 'update' } } as const;
+    table.take([message(2, 1), { ...version, event }], 's', position(3), 0);
+    const sql = 'SELECT origin_id, revision_of, revised_action FROM audit_log ORDER BY id';
+    expect(table.db.prepare(sql).raw().all()).toEqual([
+      [1, null, null],
+      [2, null, null],
+      [7, 1, 'update'],
+    ]);
+  });
+
   it('moves its place in the stream with the rows, or not at all', () => {
     table.take([message(1, 0)], 's', position(7), 0);
     const broken = { ...message(2, 1), event: { ...message(2, 1).event, columns: [] } };

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { AuditEvent, ColumnValue } from '../../src/audit/event.js';
-import { formatFleet, parseFleet, subjectOf, subjectToken } from '../../src/formats/fleet.js';
+import { formatFleet, lastFleet, parseFleet, subjectOf, subjectToken } from '../../src/formats/fleet.js';
 import { COLUMNS } from '../../src/recorder/table.js';
 import { readRow } from '../read-events.js';
 import { anyEvent, plainEvent } from './events.js';
@@ -74,20 +74,58 @@ describe('an event on its way to the hub', () => {
           after: 12,
           server,
           columns: [...nine.with(7, event.details), server],
+          revision: null,
         });
       }),
     );
   });
 
+  it('says of a version of an edited row which row that is, under a subject that is no failed login, whatever it has become', () => {
+    for (const [action, revisedAction] of [
+      ['auth.login_failure', 'auth.login_failure'],
+      ['daemon.row_edited', 'login_failed'],
+      ['daemon.row_edited', 'é😀'.repeat(40_000)],
+    ] as const) {
+      const options = { source: 'auditd', sequence: 9, revisionOf: 4711, revisedAction } as const;
+      const event = readRow(
+        { created_at: '2026-11-30 10:00:00', action, ip_address: '203.0.113.4' },
+        options,
+      );
+      const subject = subjectOf('web1', event);
+      expect(subject).toBe('postern.audit.web1.daemon.row_edited');
+      const { body } = formatFleet(event, 'web1', 8, 65_536);
+      expect(Buffer.byteLength(body)).toBeLessThanOrEqual(65_536);
+      const read = parseFleet(subject, body);
+      if (typeof read === 'string') throw new Error(read);
+      expect([read.sequence, read.revision?.of]).toEqual([9, 4711]);
+      expect(revisedAction.startsWith(read.revision?.action ?? '-')).toBe(true);
+      const least = parseFleet(subject, lastFleet(event, 'web1', 8));
+      expect(least).toMatchObject({ revision: { of: 4711, action: null } });
+    }
+  });
+
+  it('is no version where it comes from the table of Postern, or from a server of a release that had none', () => {
+    const event = readRow({ action: 'update' }, { source: 'auditd', revisionOf: 3 });
+    const { body } = formatFleet(event, 'web1', 0, 2 ** 20);
+    const subject = subjectOf('web1', event);
+    const { revision_of: _of, revised_action: _action, ...earlier } = JSON.parse(body);
+    expect(parseFleet(subject, JSON.stringify(earlier))).toMatchObject({ sequence: 4711, revision: null });
+    const forged = JSON.stringify({ ...JSON.parse(body), source: 'postern' });
+    expect(parseFleet(subject, forged)).toMatchObject({ source: 'postern', revision: null });
+  });
+
   it('never is longer than the server takes, and is cut where it would be', () => {
-    const huge = eventOf(Array.from({ length: 9 }, () => '\u0001é😀"'.repeat(20_000)));
+    const text = '\u0001é😀"'.repeat(20_000);
+    const huge = eventOf(Array.from({ length: 9 }, (_, at) => (at === 7 ? JSON.stringify({ text }) : text)));
     for (const room of [4_096, 65_536, 2 ** 20]) {
       const { body, cut } = formatFleet(huge, 'web1', 0, room);
       expect(cut).toBe(true);
       expect(Buffer.byteLength(body)).toBeLessThanOrEqual(room);
       const read = parseFleet(subjectOf('web1', huge), body);
       if (typeof read === 'string') throw new Error(read);
-      expect(JSON.parse(String(read.columns[7]))).toMatchObject({ cut_bytes: 160_000 });
+      expect(JSON.parse(String(read.columns[7]))).toMatchObject({
+        cut_bytes: Buffer.byteLength(JSON.stringify({ text })),
+      });
     }
   });
 

@@ -76,6 +76,19 @@ describe('a row that was edited', () => {
     expect(JSON.parse(text).entries).toEqual(page().entries);
   });
 
+  it('has its versions in exports as NDJSON and JSON, also behind many others; CSV has the row alone', async () => {
+    const { entries } = page();
+    const lines = exported(engine, EVERYTHING).trim().split('\n');
+    expect(lines.map((line) => JSON.parse(line))).toEqual(entries);
+    expect(JSON.parse(exported(engine, EVERYTHING, 'json')).entries).toEqual(entries);
+    expect(exported(engine, EVERYTHING, 'csv').trim().split('\n').length).toBe(1 + 5);
+    rig.append(1_000);
+    await rig.settle();
+    const all = exported(engine, EVERYTHING).trim().split('\n');
+    const edits = all.map((line) => JSON.parse(line)).filter(({ versions }) => versions !== undefined);
+    expect([all.length, edits]).toEqual([1_005, entries.filter(({ id }) => id === 'postern:2')]);
+  });
+
   it("has its versions as rows of the daemon's own table for those who ask for that, or for edits", () => {
     expect(page({ source: 'auditd' }).entries.map(({ id }) => id)).toEqual([
       'auditd:3',
@@ -113,6 +126,20 @@ describe('a row that was edited', () => {
       'auditd:2',
       'auditd:1',
     ]);
+  });
+
+  it('is shown by its versions, as the rows that they are, once it is gone from the table itself', () => {
+    const ids = () => new Set(page().entries.map(({ id }) => id));
+    const versions = ['auditd:1', 'auditd:2', 'auditd:3'];
+    rig.sql('DELETE FROM audit_log WHERE id = 2');
+    expect(ids()).toEqual(new Set([...versions, ...[1, 3, 4, 5].map((id) => `postern:${id}`)]));
+    expect([page().total, engine.stats(EVERYTHING, 10, 60_000).total]).toEqual([7, 7]);
+    expect(page({ action: 'auth.login_failure' }).entries.map(({ id }) => id)).toEqual(['auditd:2']);
+    rig.sql('DELETE FROM audit_log WHERE id < 4'); // as a purge does
+    expect(ids()).toEqual(new Set([...versions, 'postern:4', 'postern:5']));
+    rig.sql('DELETE FROM audit_log');
+    expect(ids()).toEqual(new Set(versions));
+    expect(exported(engine, EVERYTHING).trim().split('\n').length).toBe(3);
   });
 
   it('has none of another history', async () => {
