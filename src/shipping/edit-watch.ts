@@ -60,15 +60,20 @@ export class EditWatch {
   /**
    * Rows that were just read, as a sink is to get them that has not had them: those that were edited meanwhile as they were first.
    *
+   * @param known those of them that had been read before
    * @returns `again` if a row is neither what is known of it nor what it was first: it is changing in this moment
    */
-  given(timeline: number, events: readonly AuditEvent[]): readonly AuditEvent[] | 'again' {
+  given(
+    timeline: number,
+    events: readonly AuditEvent[],
+    known: readonly AuditEvent[],
+  ): readonly AuditEvent[] | 'again' {
     const { source, state } = this.options;
     if (timeline !== this.timeline) this.forgetContents(timeline);
     const first = events[0]?.sequence ?? 0;
     const last = events.at(-1)?.sequence ?? 0;
     const kept = state.revisions.originals(source.name, timeline, first, last);
-    if (this.unknown(timeline, events).some(({ sequence }) => !kept.has(sequence))) return 'again';
+    if (this.unknown(timeline, known).some(({ sequence }) => !kept.has(sequence))) return 'again';
     const lowest = state.recent.of(source.name, timeline)[0]?.id ?? 0;
     for (const event of events.slice(-CONTENT_ROWS))
       if (event.sequence >= lowest && !kept.has(event.sequence)) this.hold(event);

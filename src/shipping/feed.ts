@@ -239,7 +239,9 @@ export class Feed {
     const isPutBack = mark.id === 0 && look.maxId > PAGE_ROWS; // a backup, into a table that had nothing yet
     if (this.past.timeline !== mark.timeline || isPutBack)
       this.past = { timeline: mark.timeline, upTo: pastOf(mark, look) };
-    const fresh = look.events.filter((event) => event.sequence > mark.id);
+    const first = look.events.findIndex((event) => event.sequence > mark.id);
+    const fresh = first < 0 ? [] : look.events.slice(first);
+    const known = first < 0 ? look.events : look.events.slice(0, first);
     const last = fresh.at(-1);
     if (last !== undefined) {
       this.options.state.fingerprints.record(this.name, mark.timeline, fresh);
@@ -247,13 +249,14 @@ export class Feed {
       this.markNow = { timeline: mark.timeline, id: last.sequence, fingerprint: fingerprintOf(last.id) };
     }
     // Before anybody is given one of these rows: who has not had it gets it as it was first, and each of its versions once.
-    const isEdited = look.markEdited === true || this.edits?.hasChanged(mark.timeline, look.events) === true;
+    const isEdited = look.markEdited === true || this.edits?.hasChanged(mark.timeline, known) === true;
     if (isEdited && !this.watchEdits(true)) return null;
     // Deleted, all to the last: there is nothing that a sink lags behind.
     const isGone = look.markDeleted && look.maxId <= after && after < mark.id;
     if (isGone) return { timeline: mark.timeline, after, upTo: mark.id, events: [] };
     if (look.events.length === 0) return null;
-    const events = this.edits?.given(mark.timeline, look.events) ?? look.events;
+    const events =
+      this.edits?.given(mark.timeline, look.events, isEdited ? look.events : known) ?? look.events;
     if (events === 'again') return null;
     const page: Page = { timeline: mark.timeline, after, upTo: look.upTo, events };
     this.pages.push(page);

@@ -1,6 +1,7 @@
 import type Database from 'better-sqlite3';
 import type { AuditEvent, ColumnValue, SourceName } from '../audit/event.js';
 import { fingerprintOf } from '../source/encoding.js';
+import { createdIn } from '../source/row.js';
 import type { RecentRow } from '../source/source.js';
 
 /** As many of the rows read last are known with what tells an edit from another history. */
@@ -66,7 +67,7 @@ export class RecentRows {
    */
   record(source: SourceName, timeline: number, events: readonly AuditEvent[], isMore = false): void {
     const rows = events.slice(-KEPT).map((event) => recentOf(event));
-    const before = this.of(source, timeline);
+    const before = rows.length < KEPT ? this.of(source, timeline) : [];
     this.known.set(source, { timeline, rows: [...before, ...rows].slice(-KEPT) });
     this.add({ source, timeline, rows, isDeferred: isMore });
   }
@@ -150,7 +151,7 @@ export class RecentRows {
 export function recentOf(event: AuditEvent, before?: Recent): Recent {
   return {
     id: event.sequence,
-    createdAt: event.columns?.[0] ?? null,
+    createdAt: createdIn(event),
     fingerprint: fingerprintOf(event.id),
     action: (event.revisedType ?? event.type).action,
     address: event.address,
