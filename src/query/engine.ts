@@ -18,12 +18,12 @@ import {
   type PageText,
   pageText,
   tooLarge,
-  type Versions,
 } from './page.js';
 import { behind, late, type Prepared, startOf } from './prepared.js';
 import { Reading, STEP_MS } from './reading.js';
 import type { Strand } from './strand.js';
 import { type Stats, Tally } from './tally.js';
+import type { Versions } from './versions.js';
 import type { Found } from './walk.js';
 
 /** Rows that are read ahead. */

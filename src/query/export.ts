@@ -4,8 +4,8 @@ import { keepsWriterOut } from '../source/journal.js';
 import { CSV_HEADER, csvLine } from './csv.js';
 import { entryLine, entryObject } from './entry.js';
 import { Merge } from './merge.js';
-import type { Versions } from './page.js';
 import type { Strand } from './strand.js';
+import type { Versions } from './versions.js';
 
 export interface Chunk {
   /** UTF-8, good until the next chunk but one is asked for. */

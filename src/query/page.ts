@@ -4,6 +4,7 @@ import { CSV_HEADER, csvLine } from './csv.js';
 import { type Entry, entryLine, entryObject } from './entry.js';
 import type { Format } from './export.js';
 import type { Filter } from './filter.js';
+import type { Versions } from './versions.js';
 
 export interface PageRequest {
   readonly filter: Filter;
@@ -42,9 +43,6 @@ export interface PageText {
   readonly bytes: Uint8Array;
   readonly next: string | null;
 }
-
-/** Those of an entry. */
-export type Versions = (event: AuditEvent) => readonly AuditEvent[];
 
 const encoder = new TextEncoder();
 

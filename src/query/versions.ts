@@ -82,6 +82,9 @@ export function goneOf(db: Database, from: string, id: string, ids: readonly num
   return { below, ids: sought.filter((one) => !there.has(one)) };
 }
 
+/** Those of an entry. */
+export type Versions = (event: AuditEvent) => readonly AuditEvent[];
+
 /** The versions of rows by row id, those of a row in the order in which they were seen. */
 export type VersionsById = ReadonlyMap<number, readonly AuditEvent[]>;
 
