@@ -25,6 +25,12 @@ describe('the documentation of the commands', () => {
     expect(stdout.split('\n').filter((line) => line !== '' && !line.includes('missing date'))).toEqual([]);
   });
 
+  it('has a command that does something itself and has sub-commands, too', () => {
+    const pages = readFileSync('docs/CLI.md', 'utf8');
+    for (const name of ['export', 'export verify', 'archive verify'])
+      expect(pages).toContain(`\n### ${name}\n`);
+  });
+
   it('every command has a description, examples, and a line of help for each option', () => {
     const pages = commandReference().split(/^### /m).slice(1);
     expect(pages.length).toBeGreaterThan(10);

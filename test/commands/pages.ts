@@ -1,13 +1,18 @@
 import type { Command } from 'commander';
 import { createProgram } from '../../src/commands/program.js';
 
-/** The commands that the help shows, but `help` itself; of one with sub-commands, those. */
+/** The commands that the help shows, but `help` itself; those with sub-commands only if they do something themselves, before those. */
 function commands(program: Command): Command[] {
   return program
     .createHelp()
     .visibleCommands(program)
     .filter((command) => command.name() !== 'help')
-    .flatMap((command) => (command.commands.length === 0 ? command : commands(command)));
+    .flatMap((command) => [...(isDoer(command) ? [command] : []), ...commands(command)]);
+}
+
+/** What only has sub-commands takes nothing itself. */
+function isDoer(command: Command): boolean {
+  return command.commands.length === 0 || command.options.some(({ hidden }) => !hidden);
 }
 
 function nameOf(command: Command): string {
