@@ -99,7 +99,7 @@ export class Daemon {
       reload: () => this.reload(),
       replay: (body) => this.replay(body),
       replayStatus: (sink) => this.works?.shipper.loop(sink).replayStatus() ?? null,
-      retain: (kind) => this.works?.retention.begin(kind),
+      retain: (kind, by) => this.works?.retention.begin(kind, by),
       retentionStatus: () => this.works?.retention.status() ?? null,
       fetch: (request, env) => api.fetch(request, env as HttpBindings),
     });
@@ -266,6 +266,8 @@ export class Daemon {
       record: (entry) => {
         if (this.works !== null) this.record(this.works, entry);
       },
+      write: (entry) => createRecorder(state.db, { clock }).record(entry),
+      onRecorded: () => own.notify(),
     });
     return { shipper, own, bans, silence, retention, fleet };
   }

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
 import { AuditdError, messageOf } from '../errors.js';
+import { claimedName } from './claimed.js';
 import { sendJson } from './send-json.js';
 import { listenOnPath, ownSocket } from './unix-socket.js';
 
@@ -16,7 +17,7 @@ export interface ControlTarget {
   replay(body: unknown): void;
   replayStatus(sink: string): unknown;
   /** Begins a run of retention, or a look at what one would do; throws if that can't be begun. */
-  retain(kind: 'dry' | 'now'): void;
+  retain(kind: 'dry' | 'now', by: string | null): void;
   retentionStatus(): unknown;
   /** Answers what is not one of the socket's own routes: the API, for whoever may open the socket. */
   fetch?(request: Request, env: object): Response | Promise<Response>;
@@ -36,11 +37,11 @@ export function controlRoutes(target: ControlTarget): Hono {
   });
   app.get('/replay/:sink', (c) => sendJson(c, target.replayStatus(c.req.param('sink'))));
   app.post('/retention/now', (c) => {
-    target.retain('now');
+    target.retain('now', claimedName(c.req.header('x-user')));
     return sendJson(c, { started: true });
   });
   app.post('/retention/dry', (c) => {
-    target.retain('dry');
+    target.retain('dry', claimedName(c.req.header('x-user')));
     return sendJson(c, { started: true });
   });
   app.get('/retention', (c) => sendJson(c, target.retentionStatus()));

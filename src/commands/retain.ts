@@ -4,6 +4,7 @@ import type { DryTarget } from '../retention/messages.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import { Bar } from './bar.js';
 import { partOf, renderDry, renderLast, wordsOf } from './retain/render.js';
+import { claimingUser } from './user.js';
 
 interface RetainOptions {
   readonly dryRun?: boolean;
@@ -48,7 +49,8 @@ Examples:
       if ((options.dryRun === true) === (options.now === true))
         throw new AuditdError('USAGE', 'Say either --dry-run, to see what would go, or --now');
       const { control } = loadConfig(options.config ?? null, process.env).config;
-      await controlRequest(control, 'POST', options.now === true ? '/retention/now' : '/retention/dry');
+      const path = options.now === true ? '/retention/now' : '/retention/dry';
+      await controlRequest(control, 'POST', path, undefined, { 'x-user': claimingUser() ?? '' });
       const bar = new Bar(options.json === true ? null : process.stderr);
       for (;;) {
         const status = (await controlRequest(control, 'GET', '/retention')) as RetentionStatus;

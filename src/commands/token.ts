@@ -1,10 +1,10 @@
-import { userInfo } from 'node:os';
 import { Argument, type Command, Option } from 'commander';
 import type { ShownToken } from '../api/routes/tokens.js';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { Config } from '../config/schema.js';
 import { AuditdError, codeOf } from '../errors.js';
 import { aligned, createPaint, wantsColour } from './terminal.js';
+import { claimingUser } from './user.js';
 
 interface Options {
   readonly scope: 'read' | 'admin';
@@ -75,7 +75,7 @@ async function create(config: Config, name: string, { scope, json, ...options }:
     const [{ withTokens }, { shownToken }] = await offline();
     const expiresAt = parsed.data.expires === null ? null : Date.now() + parsed.data.expires;
     const { text, token } = withTokens(config.state, (tokens) =>
-      tokens.create({ name, scope, expiresAt, by: user() }),
+      tokens.create({ name, scope, expiresAt, by: claimingUser() }),
     );
     return { token: text, info: shownToken(token) };
   });
@@ -91,7 +91,7 @@ async function revoke(config: Config, name: string, { json }: Options): Promise<
   const path = `/api/tokens/${encodeURIComponent(name)}`;
   const { revoked } = await byDaemon<{ revoked: ShownToken }>(config, 'DELETE', path, undefined, async () => {
     const [{ withTokens }, { shownToken }] = await offline();
-    return { revoked: shownToken(withTokens(config.state, (tokens) => tokens.revoke(name, user()))) };
+    return { revoked: shownToken(withTokens(config.state, (tokens) => tokens.revoke(name, claimingUser()))) };
   });
   process.stdout.write(
     json === true ? `${toSafeJson(revoked, 2)}\n` : `${revoked.name} is no longer a token\n`,
@@ -143,7 +143,9 @@ async function byDaemon<T>(
 ): Promise<T> {
   const { controlRequest } = await import('../api/client.js');
   try {
-    return (await controlRequest(config.control, method, path, body, { 'x-user': user() ?? '' })) as T;
+    return (await controlRequest(config.control, method, path, body, {
+      'x-user': claimingUser() ?? '',
+    })) as T;
   } catch (error) {
     const cause = codeOf(error instanceof Error ? error.cause : null);
     if (cause !== 'ENOENT' && cause !== 'ECONNREFUSED') throw error;
@@ -153,15 +155,6 @@ async function byDaemon<T>(
 
 function offline() {
   return Promise.all([import('../api/offline-tokens.js'), import('../api/routes/tokens.js')]);
-}
-
-/** Who is at the command, before sudo. */
-function user(): string | null {
-  try {
-    return process.env.SUDO_USER ?? userInfo().username;
-  } catch {
-    return null; // a user without an entry in passwd
-  }
 }
 
 function day(iso: string): string {

@@ -4,6 +4,7 @@ import type { ErrorCode } from '../errors.js';
 import type { ColumnsRead } from '../source/columns-read.js';
 import type { FileIdentity } from './file.js';
 import type { Hold } from './holds.js';
+import type { PurgeStep } from './ledger.js';
 import type { PurgedNote } from './pending.js';
 import type { Plan } from './plan.js';
 import type { Named, Purged } from './purge/protocol.js';
@@ -21,6 +22,8 @@ export interface RunData {
   /** By which names the columns of Postern's table were read. */
   readonly columnsRead: ColumnsRead;
   readonly purged: PurgedNote | null;
+  /** Archives whose deletion was begun and not settled. */
+  readonly unsettled: readonly string[];
   /** What time it is, ms since the epoch, when the thread is started. */
   readonly now: number;
   readonly targets: ReadonlyArray<{
@@ -47,6 +50,9 @@ export type Outcome =
 export type Said =
   | { readonly progress: Progress }
   | { readonly purged: PurgedNote }
+  /** Answered when it is on the medium. */
+  | { readonly purging: PurgeStep }
+  | { readonly settled: string; readonly note: PurgedNote | null }
   | { readonly archived: Archived }
   | { readonly deleted: Purged; readonly source: PublicSource }
   /** Rows of our own table, which the main thread alone writes. */
@@ -55,4 +61,4 @@ export type Said =
   | { readonly failed: { readonly code: ErrorCode | null; readonly message: string } };
 
 /** To the thread; `stop` is why. */
-export type Told = { readonly stop: string } | { readonly own: Purged };
+export type Told = { readonly stop: string } | { readonly begun: true } | { readonly own: Purged };

@@ -48,23 +48,6 @@ export function failedRunOf(begin: number, end: number, tally: Tally, error: str
   };
 }
 
-/** The audit event of such a run; null if it had deleted nothing. */
-export function failedEntry({ purged }: Tally, last: LastRun): NewEntry | null {
-  if (last.deleted === 0) return null;
-  const sources = Object.fromEntries(
-    Object.entries(purged).map(([source, { deleted, differ }]) => [
-      source,
-      { deleted, changed_meanwhile: differ },
-    ]),
-  );
-  const { deleted, archives, refused, kept, error } = last;
-  const seconds = Math.round((last.end - last.begin) / 1_000);
-  return {
-    action: 'daemon.purge',
-    details: { deleted, archives, refused, kept, seconds, broken_off: error, ...sources },
-  };
-}
-
 function rounded(ms: number): number {
   return Math.round(ms * 10) / 10;
 }
@@ -94,8 +77,8 @@ export function archivedEntry({ source, month, record }: Archived): NewEntry {
   return { action: 'daemon.archive_create', details: { source, month, archives: [record] } };
 }
 
-/** The audit events of a run; none of one that found nothing to do. */
-export function entriesOf({ resumed, targets, expired }: Done, last: LastRun): NewEntry[] {
+/** The audit events of a run besides those of its archives (ledger.ts, `archivedEntry`). */
+export function entriesOf({ targets, expired }: Done): NewEntry[] {
   const entries: NewEntry[] = [];
   if (expired > 0) entries.push({ action: 'daemon.archive_delete', details: { archives_removed: expired } });
   for (const { source, plan } of targets) {
@@ -103,29 +86,6 @@ export function entriesOf({ resumed, targets, expired }: Done, last: LastRun): N
       const details = { source, sink, since: since === null ? null : new Date(since).toISOString(), rows };
       entries.push({ action: 'daemon.hold_override', details });
     }
-  }
-  const changed = targets.reduce((count, { purged }) => count + purged.differ, resumed.differ);
-  const { refused = 0, kept = 0 } = last;
-  if (last.deleted > 0 || changed > 0 || refused > 0 || kept > 0) {
-    const sources = Object.fromEntries(
-      targets.map(({ source, purged, plan }) => [
-        source,
-        { deleted: purged.deleted, changed_meanwhile: purged.differ, held_back: plan.staying.held },
-      ]),
-    );
-    const seconds = Math.round((last.end - last.begin) / 1_000);
-    entries.push({
-      action: 'daemon.purge',
-      details: {
-        deleted: last.deleted,
-        archives: last.archives,
-        resumed: resumed.deleted,
-        refused,
-        kept,
-        seconds,
-        ...sources,
-      },
-    });
   }
   return entries;
 }

@@ -2,6 +2,7 @@ import { uptime } from 'node:os';
 import type { Logger } from 'pino';
 import type { PublicSource } from '../audit/event.js';
 import type { LoadedConfig } from '../config/load.js';
+import { writtenForm } from '../config/written.js';
 import { AuditdError, messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
@@ -9,19 +10,13 @@ import type { State } from '../shipping/state.js';
 import { observe } from './clock.js';
 import { fileAt } from './file.js';
 import { type Hold, holdsOf, limitOf, type SinkStanding, watchSinks } from './holds.js';
+import { type Actor, PurgeLedger } from './ledger.js';
 import type { DryTarget, Outcome, RunData } from './messages.js';
 import { type LastRun, type Memory, Notes } from './notes.js';
 import { deleteOwn } from './own.js';
+import type { PurgedNote } from './pending.js';
 import { NOTHING, sum } from './purge/protocol.js';
-import {
-  archivedEntry,
-  entriesOf,
-  failedEntry,
-  failedRunOf,
-  lastRunOf,
-  refusedWords,
-  type Tally,
-} from './report.js';
+import { archivedEntry, entriesOf, failedRunOf, lastRunOf, refusedWords, type Tally } from './report.js';
 import type { Progress } from './run.js';
 import { createSchedule, isDue, type Schedule } from './schedule.js';
 import { RunThread } from './thread.js';
@@ -41,6 +36,9 @@ export interface RetentionOptions {
   readonly log: Logger;
   readonly shipped: () => ShipperStatus;
   readonly record: (entry: NewEntry) => void;
+  /** Writes an event in the transaction that is open; throws if it can't. `onRecorded` when that is through. */
+  readonly write: (entry: NewEntry) => void;
+  readonly onRecorded?: () => void;
   /** Milliseconds since the machine was started. */
   readonly up?: () => number;
   readonly worker?: URL;
@@ -87,7 +85,10 @@ export class Retention {
   }
 
   start(): void {
-    if (!this.config.enabled) return;
+    if (!this.config.enabled) {
+      this.ledger().tellBroken();
+      return;
+    }
     this.memory = this.notes.memory ?? this.forgetful(); // the one before this may have written it meanwhile
     this.save();
     this.timer = setTimeout(() => this.tick(), FIRST_TICK_MS);
@@ -110,7 +111,7 @@ export class Retention {
   }
 
   /** @throws AuditdError `USAGE` if retention is off, a run goes on, or has to wait */
-  begin(kind: 'dry' | 'now'): void {
+  begin(kind: 'dry' | 'now', name: string | null = null): void {
     if (this.thread !== null) {
       throw new AuditdError('USAGE', 'A run of retention goes on; wait for its end: postern-auditd status');
     }
@@ -122,7 +123,7 @@ export class Retention {
     if (this.config.enabled) this.look();
     const waits = kind === 'now' ? this.waits() : null;
     if (waits !== null) throw new AuditdError('USAGE', `Nothing is removed now: ${waits}`);
-    this.launch(kind);
+    this.launch(kind, { kind: 'command', name, claimed: true });
   }
 
   status(): RetentionStatus {
@@ -154,7 +155,8 @@ export class Retention {
     try {
       this.look();
       const due = isDue(this.schedule, this.memory, this.options.clock());
-      if (due && this.thread === null && this.waits() === null) this.launch('scheduled');
+      if (due && this.thread === null && this.waits() === null)
+        this.launch('scheduled', { kind: 'scheduled' });
     } catch (error) {
       this.options.log.error({ err: error }, `retention: ${messageOf(error)}`);
     }
@@ -203,13 +205,23 @@ export class Retention {
     );
   }
 
-  private launch(kind: RunStatus['kind']): void {
+  private ledger(): PurgeLedger {
+    const { state, write } = this.options;
+    const notePurged = (note: PurgedNote) => {
+      this.notes.purged = note;
+    };
+    return new PurgeLedger({ state, directory: this.config.archive.directory, write, notePurged });
+  }
+
+  private launch(kind: RunStatus['kind'], by: Actor): void {
     const { state, log } = this.options;
     const begin = this.options.clock();
     this.run = { kind, state: 'running', progress: null, dry: null, error: null };
     const tally: Tally = { archives: 0, purged: {} };
+    const ledger = this.ledger();
+    const { retention: policy } = writtenForm(this.options.loaded.config);
     const thread = new RunThread({
-      data: this.data(kind === 'dry'),
+      data: this.data(kind === 'dry', ledger.unsettled),
       onProgress: (progress) => {
         if (this.run?.state === 'running') this.run = { ...this.run, progress };
       },
@@ -219,6 +231,12 @@ export class Retention {
       },
       onDeleted: (source, purged) => {
         tally.purged[source] = sum(tally.purged[source] ?? NOTHING, purged);
+        ledger.answered(purged);
+      },
+      onPurging: (step) => ledger.begin(step, by, policy),
+      onSettled: (sha256, note) => {
+        ledger.settle(sha256, note, by);
+        this.options.onRecorded?.();
       },
       onPurged: (note) => {
         this.notes.purged = note;
@@ -239,7 +257,7 @@ export class Retention {
       });
   }
 
-  private data(dry: boolean): RunData {
+  private data(dry: boolean, unsettled: readonly string[]): RunData {
     const { loaded, env, state } = this.options;
     const { sources } = this.options.shipped();
     return {
@@ -251,6 +269,7 @@ export class Retention {
       sourceId: state.sourceId,
       columnsRead: state.historyOf('postern').columnsRead?.() ?? {},
       purged: this.notes.purged,
+      unsettled,
       now: this.options.clock(),
       targets: SOURCES.map((source) => {
         const { timeline = 1, mark = 0 } = sources[source] ?? {};
@@ -274,7 +293,7 @@ export class Retention {
     }
     this.run = { kind, state: 'done', progress: null, dry: null, error: null };
     const last = lastRunOf(begin, this.options.clock(), outcome);
-    for (const entry of entriesOf(outcome, last)) record(entry);
+    for (const entry of entriesOf(outcome)) record(entry);
     this.memory = { ...this.memory, lastSuccess: begin, lastFailure: null, last };
     this.save();
     log.info({ deleted: last.deleted, archives: last.archives }, 'retention is done');
@@ -288,8 +307,6 @@ export class Retention {
     this.run = { kind, state: 'failed', progress: null, dry: null, error: message };
     if (kind === 'dry') return;
     const last = failedRunOf(begin, clock(), tally, message);
-    const entry = failedEntry(tally, last);
-    if (entry !== null) record(entry);
     if (this.ended) return;
     log.error({ err: error, deleted: last.deleted }, `retention failed: ${message}`);
     if (this.memory.lastFailure === null)

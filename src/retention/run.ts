@@ -16,8 +16,11 @@ import { tidyArchives } from './archive/tidy.js';
 import { createArchive, monthOf } from './archive/write.js';
 import type { Hold } from './holds.js';
 import type { RowJudge } from './judge.js';
+import type { PurgeStep } from './ledger.js';
 import { checkContinued, type PurgedNote, pendingArchives } from './pending.js';
 import { type Plan, planRun } from './plan.js';
+import { presentOf } from './present.js';
+import { ArchiveReader } from './purge/archive.js';
 import type { Purger } from './purge/client.js';
 import { NOTHING, type Purged, type Space, sum } from './purge/protocol.js';
 import type { Read } from './reading.js';
@@ -57,6 +60,12 @@ export interface RunOptions {
   readonly onArchived: (archived: Archived) => void;
   /** After each request to a purge: what is deleted is gone, whatever becomes of the run. */
   readonly onDeleted: (source: PublicSource, purged: Purged) => void;
+  /** Archives whose deletion was begun and not settled. */
+  readonly unsettled: readonly string[];
+  /** Before each request to a purge; resolves when it is on the medium. */
+  readonly onPurging: (step: PurgeStep) => Promise<void>;
+  /** All blocks of an archive have been asked for. Null: some of its rows, or of one before it, have to stay for now. */
+  readonly onSettled: (sha256: string, note: PurgedNote | null) => void;
   /** All that was to be deleted of this archive and those before it has been. */
   readonly onPurged: (note: PurgedNote) => void;
 }
@@ -135,7 +144,7 @@ class Run {
   constructor(private readonly options: RunOptions) {}
 
   async resume(): Promise<Purged> {
-    const { archive, purged, targets } = this.options;
+    const { archive, purged, targets, unsettled } = this.options;
     let resumed = NOTHING;
     const pending = pendingArchives(archive.directory, purged);
     this.purgedUpTo = Math.min(purged?.sequence ?? 0, (pending[0]?.sequence ?? Number.POSITIVE_INFINITY) - 1);
@@ -145,8 +154,12 @@ class Run {
         this.stuck = true;
         continue;
       }
-      if (isThere(target, manifest)) resumed = sum(resumed, await this.purge(target, manifest, 'resuming'));
-      else this.note(manifest);
+      if (isThere(target, manifest) || unsettled.includes(manifest.sha256))
+        resumed = sum(resumed, await this.purge(target, manifest, 'resuming'));
+      else {
+        const note = this.noteOf(manifest);
+        if (note !== null) this.options.onPurged(note);
+      }
     }
     return resumed;
   }
@@ -249,34 +262,44 @@ class Run {
   }
 
   private async purge(target: Target, manifest: Manifest, phase: 'resuming' | 'purging'): Promise<Purged> {
-    const { signal, onProgress, onDeleted } = this.options;
+    const { signal, onProgress, onDeleted, onPurging, onSettled } = this.options;
     const { source, limit: below } = target;
     const { sequence, timeline, month, sha256, count: of } = manifest;
     const archive = manifestName(stemOf(sequence, manifest.source, timeline, month));
     const purger = await this.purgerOf(target);
     const refused = this.refused.get(source) ?? new Set();
     this.refused.set(source, refused);
+    const subject = { source, month, sha256, record: recordOf(manifest) };
+    const { directory } = this.options.archive;
+    const reader = new ArchiveReader({ directory, source, table: target.table });
     let purged = NOTHING;
     let done = 0;
-    for (const [block, [, , rows]] of manifest.blocks.entries()) {
-      signal.throwIfAborted();
-      const { refused_ids: ids, ...rest } = await purger.purge({ archive, sha256, block, below });
-      for (const id of ids) refused.add(id);
-      const counts = { ...rest, refused_ids: [] };
-      purged = sum(purged, counts);
-      onDeleted(source, counts);
-      done += rows;
-      onProgress({ phase, source, month, done, of });
+    try {
+      for (const [block, [, , rows]] of manifest.blocks.entries()) {
+        signal.throwIfAborted();
+        const present = presentOf(target, reader.read({ archive, sha256, block, below }));
+        await onPurging({ subject, block, present, isNew: phase === 'purging' });
+        const { refused_ids: ids, ...rest } = await purger.purge({ archive, sha256, block, below });
+        for (const id of ids) refused.add(id);
+        const counts = { ...rest, refused_ids: [] };
+        purged = sum(purged, counts);
+        onDeleted(source, counts);
+        done += rows;
+        onProgress({ phase, source, month, done, of });
+      }
+    } finally {
+      reader.close();
     }
     if (purged.held + purged.young + purged.kept > 0) this.stuck = true;
-    this.note(manifest);
+    onSettled(sha256, this.noteOf(manifest));
     return purged;
   }
 
-  private note({ sequence, sha256 }: Manifest): void {
-    if (this.stuck) return;
+  /** Null while the note can't move. */
+  private noteOf({ sequence, sha256 }: Manifest): PurgedNote | null {
+    if (this.stuck) return null;
     this.purgedUpTo = sequence;
-    this.options.onPurged({ sequence, sha256, directory: this.options.archive.directory });
+    return { sequence, sha256, directory: this.options.archive.directory };
   }
 
   private async purgerOf(target: Target): Promise<Purger> {

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { PublicSource } from '../audit/event.js';
 import { AuditdError, messageOf } from '../errors.js';
+import type { PurgeStep } from './ledger.js';
 import type { Outcome, RunData, Said, Told } from './messages.js';
 import type { PurgedNote } from './pending.js';
 import type { Named, Purged } from './purge/protocol.js';
@@ -15,6 +16,9 @@ export interface ThreadOptions {
   readonly onArchived: (archived: Archived) => void;
   readonly onDeleted: (source: PublicSource, purged: Purged) => void;
   readonly onPurged: (note: PurgedNote) => void;
+  /** Before each request to a purge, which waits until this is through. */
+  readonly onPurging: (step: PurgeStep) => void;
+  readonly onSettled: (sha256: string, note: PurgedNote | null) => void;
   /** Deletes rows of our own table. */
   readonly deleteOwn: (rows: readonly Named[]) => Purged;
   /** The compiled worker.js, where it is not beside this file. */
@@ -69,14 +73,18 @@ export class RunThread {
   /** What is written to state.db for the thread may fail: that is the end of the run, and not of the daemon. */
   private hear(
     said: Exclude<Said, { outcome: unknown } | { failed: unknown }>,
-    { onProgress, onArchived, onDeleted, onPurged, deleteOwn }: ThreadOptions,
+    { onProgress, onArchived, onDeleted, onPurged, onPurging, onSettled, deleteOwn }: ThreadOptions,
   ): void {
     try {
       if ('progress' in said) onProgress(said.progress);
       else if ('archived' in said) onArchived(said.archived);
       else if ('deleted' in said) onDeleted(said.source, said.deleted);
       else if ('purged' in said) onPurged(said.purged);
-      else this.tell({ own: deleteOwn(said.own) });
+      else if ('settled' in said) onSettled(said.settled, said.note);
+      else if ('purging' in said) {
+        onPurging(said.purging);
+        this.tell({ begun: true });
+      } else this.tell({ own: deleteOwn(said.own) });
     } catch (error) {
       const what = `The run can't write to state.db: ${messageOf(error)}`;
       const next = 'See that the disk of the state directory has room; the next run goes on with it';

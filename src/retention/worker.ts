@@ -26,6 +26,7 @@ const begin = performance.now();
 const clock = () => data.now + (performance.now() - begin);
 const stopping = new AbortController();
 let ownAnswer: (purged: Purged) => void = () => undefined;
+let begunAnswer: () => void = () => undefined;
 let lastProgress = 0;
 const ownArchives = new ArchiveReader({
   directory: data.config.retention.archive.directory,
@@ -39,6 +40,7 @@ function say(said: Said): void {
 
 parentPort?.on('message', (told: Told) => {
   if ('own' in told) ownAnswer(told.own);
+  else if ('begun' in told) begunAnswer();
   else stopping.abort(new AuditdError('PURGE_FAILED', told.stop));
 });
 
@@ -137,12 +139,19 @@ async function run(): Promise<Outcome> {
     run: new Date(clock()).toISOString(),
     sign: retention.archive.sign === null ? null : signingKey(retention.archive.sign),
     purged: data.purged,
+    unsettled: data.unsettled,
     clock,
     signal: stopping.signal,
     onProgress: progress,
     onArchived: (archived) => say({ archived }),
     onDeleted: (source, deleted) => say({ deleted, source }),
     onPurged: (purged) => say({ purged }),
+    onPurging: (purging) =>
+      new Promise<void>((resolve) => {
+        begunAnswer = resolve;
+        say({ purging });
+      }),
+    onSettled: (settled, note) => say({ settled, note }),
   });
   return { kind: 'run', ...result };
 }

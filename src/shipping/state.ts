@@ -171,6 +171,19 @@ export class State {
   }
 
   /**
+   * Runs in one transaction that is on the medium when this returns: for what has to be known before something is done that nobody can
+   * undo. Not to be nested.
+   */
+  durably<T>(work: () => T): T {
+    this.db.pragma('synchronous = FULL');
+    try {
+      return this.db.transaction(work)();
+    } finally {
+      this.db.pragma('synchronous = NORMAL');
+    }
+  }
+
+  /**
    * Fingerprints of rows between two ids that this sink has delivered in timelines before this one, or gets as versions of edited rows;
    * null if there can be none (the usual case, which costs one look into a small table).
    */

@@ -7,6 +7,7 @@ import { expect, it } from 'vitest';
 import { controlRequest } from '../../src/api/client.js';
 import { verifyArchives } from '../../src/retention/archive/verify.js';
 import type { RetentionStatus } from '../../src/retention/retention.js';
+import Database from '../../src/sqlite.js';
 import { type Count, countRows } from '../retention/count.js';
 import { DaemonRig } from './rig.js';
 
@@ -60,6 +61,19 @@ class Old {
     }
   }
 
+  /** What the events of deletions say, an archive each. */
+  purges(): Array<{ archive: { sha256: string }; deleted: number; removed_by_others: number }> {
+    const db = new Database(join(this.rig.directory, 'state', 'state.db'), { readonly: true });
+    const told = db
+      .prepare(
+        "SELECT details FROM audit_log WHERE resource_type = 'daemon' AND action IN ('purge', 'daemon.purge')",
+      )
+      .pluck()
+      .all() as string[];
+    db.close();
+    return told.map((details) => JSON.parse(details) as ReturnType<Old['purges']>[number]);
+  }
+
   count(): Count {
     return countRows(this.rig.database, this.archive, this.written);
   }
@@ -93,7 +107,7 @@ async function moment(kill: number, archive: string): Promise<void> {
 }
 
 it(
-  `kill -9 at ${KILLS} moments of a run: each row is in the table or in one archive, and the next run finishes`,
+  `kill -9 at ${KILLS} moments of a run: each row is in the table or in one archive, the next run finishes, and the events add up`,
   async () => {
     const directory = mkdtempSync(join(tmpdir(), 'postern-kills-'));
     const old = new Old(join(directory, 'archive'));
@@ -127,7 +141,16 @@ it(
         twice: [],
         changed: [],
       });
-      console.log(`${KILLS} kills, ${between} of them between archive and deletion`, count);
+      const purges = old.purges();
+      const totalOf = (key: 'deleted' | 'removed_by_others') =>
+        purges.reduce((sum, details) => sum + (details[key] ?? 0), 0);
+      expect(totalOf('deleted')).toBe(KILLS * ROWS);
+      expect(totalOf('removed_by_others')).toBe(0);
+      expect(new Set(purges.map(({ archive }) => archive.sha256)).size).toBe(purges.length);
+      console.log(
+        `${KILLS} kills, ${purges.length} events, ${between} of them between archive and deletion`,
+        count,
+      );
       expect(verifyArchives(old.archive, { key: null, known: [] }).broken).toBeNull();
       expect(readdirSync(old.archive).filter((name) => name.endsWith('.tmp'))).toEqual([]);
     } finally {

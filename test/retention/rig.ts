@@ -132,6 +132,11 @@ export class RetentionRig {
       onPurged: (note) => {
         this.purged = note;
       },
+      unsettled: [],
+      onPurging: () => Promise.resolve(),
+      onSettled: (_, note) => {
+        if (note !== null) this.purged = note;
+      },
     });
   }
 

@@ -23,6 +23,8 @@ function threadOf(code: string, onPurged: () => void = () => undefined): RunThre
     onArchived: () => undefined,
     onDeleted: () => undefined,
     onPurged,
+    onPurging: () => undefined,
+    onSettled: () => undefined,
     deleteOwn: () => {
       throw new Error('disk I/O error');
     },

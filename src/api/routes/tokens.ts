@@ -1,6 +1,7 @@
 import { Hono } from 'hono';
 import { AuditdError } from '../../errors.js';
 import { requireScope } from '../auth.js';
+import { claimedName } from '../claimed.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
 import { newToken } from '../parameters.js';
@@ -28,20 +29,15 @@ export function tokens(deps: ApiDeps): Hono<ApiEnv> {
       name,
       scope,
       expiresAt,
-      by: userOf(c.req.header('x-user')),
+      by: claimedName(c.req.header('x-user')),
     });
     return sendJson(c, { token: text, info: shownToken(token) }, 201);
   });
   app.delete('/api/tokens/:name', requireScope('admin'), (c) => {
-    const token = deps.tokens.revoke(c.req.param('name'), userOf(c.req.header('x-user')));
+    const token = deps.tokens.revoke(c.req.param('name'), claimedName(c.req.header('x-user')));
     return sendJson(c, { revoked: shownToken(token) });
   });
   return app;
-}
-
-/** Who is at the command, for the record: whoever may open the socket may say what he likes. */
-function userOf(text: string | undefined): string | null {
-  return text !== undefined && /^[\w.@-]{1,64}$/.test(text) ? text : null;
 }
 
 export interface ShownToken {
