@@ -1,3 +1,5 @@
+import { FURTHEST_MS, type TimeZone } from './time-zone.js';
+
 /** Behind the offset Go's Time.String has the zone's name, and its monotonic clock: `+0000 UTC m=+0.000012345`. */
 const WRITTEN =
   /^(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)? ?(Z|z|UTC|[+-]\d\d(?::?\d\d)?)?(?:(?<=[+-]\d{4}) (?:[A-Z]{1,6}|[+-]\d{2,4})(?: m=[+-]\d{1,10}(?:\.\d{1,9})?)?)?$/;
@@ -17,6 +19,7 @@ const LATEST = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 const FIRST_MILLISECONDS = 100_000_000_000;
 
 let lastText = '';
+let lastZone: TimeZone | null = null;
 let lastTime: number | null = null;
 let lastDate = '';
 let lastMidnight: number | null = null;
@@ -28,12 +31,15 @@ let lastMidnight: number | null = null;
  * `T` and any offset, extended or basic (`20261122T202100Z`), ` UTC` behind a time, what Go writes (`2026-11-22 20:21:00.5 +0000 UTC`,
  * also with `m=+0.1`), and the epoch as number or as text: seconds, from 100,000,000,000 on milliseconds, with 16 digits
  * microseconds, with 19 nanoseconds. Finer fractions of a written time are cut off. A date alone is no time, nor is a leap second or 24:00.
+ *
+ * @param zone of times that are written without one; null: UTC
  */
-export function parseTime(value: unknown): number | null {
+export function parseTime(value: unknown, zone: TimeZone | null = null): number | null {
   if (typeof value === 'string') {
-    if (value === lastText) return lastTime; // rows of one second stand side by side
-    const time = value.length === 19 ? (fromSqlite(value) ?? fromText(value)) : fromText(value);
+    if (value === lastText && zone === lastZone) return lastTime; // rows of one second stand side by side
+    const time = (value.length === 19 ? fromSqlite(value, zone) : null) ?? fromText(value, zone);
     lastText = value;
+    lastZone = zone;
     lastTime = time;
     return time;
   }
@@ -43,18 +49,19 @@ export function parseTime(value: unknown): number | null {
 }
 
 /** `YYYY-MM-DD HH:MM:SS` and nothing else: without a regular expression or a Date, but for the first of each day. */
-function fromSqlite(text: string): number | null {
+function fromSqlite(text: string, zone: TimeZone | null): number | null {
   if (text.charCodeAt(10) !== 32 || text.charCodeAt(13) !== 58 || text.charCodeAt(16) !== 58) return null;
   const date = text.slice(0, 10);
   if (date !== lastDate) {
     lastDate = date;
-    lastMidnight = fromText(`${date} 00:00:00`);
+    lastMidnight = fromText(`${date} 00:00:00`, null);
   }
   const hour = twoDigits(text, 11);
   const minute = twoDigits(text, 14);
   const second = twoDigits(text, 17);
   if (lastMidnight === null || hour > 23 || minute > 59 || second > 59) return null;
-  return lastMidnight + ((hour * 60 + minute) * 60 + second) * 1_000;
+  const time = lastMidnight + ((hour * 60 + minute) * 60 + second) * 1_000;
+  return zone === null ? time : localTime(time, zone);
 }
 
 /** 100 and more where they are no digits. */
@@ -64,7 +71,7 @@ function twoDigits(text: string, at: number): number {
   return tens < 0 || tens > 9 || ones < 0 || ones > 9 ? 100 : tens * 10 + ones;
 }
 
-function fromText(text: string): number | null {
+function fromText(text: string, zone: TimeZone | null): number | null {
   if (text.length > LONGEST) return null;
   const match = WRITTEN.exec(text) ?? BASIC.exec(text);
   if (match === null) {
@@ -91,9 +98,14 @@ function fromText(text: string): number | null {
   const shift = offsetMinutes(offset);
   if (shift === null) return null;
   const minutes = Number(hour) * 60 + Number(minute) - shift;
-  return inRange(
-    midnight + minutes * 60_000 + Number(second) * 1_000 + Number(fraction.slice(0, 3).padEnd(3, '0')),
-  );
+  const time =
+    midnight + minutes * 60_000 + Number(second) * 1_000 + Number(fraction.slice(0, 3).padEnd(3, '0'));
+  return offset === '' && zone !== null ? localTime(time, zone) : inRange(time);
+}
+
+/** @param wall what the clock in the zone showed, as if that were UTC */
+export function localTime(wall: number, zone: TimeZone): number | null {
+  return wall < -FURTHEST_MS || wall > LATEST + FURTHEST_MS ? null : inRange(zone.instant(wall));
 }
 
 function offsetMinutes(offset: string): number | null {

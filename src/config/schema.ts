@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isTimeZone } from '../audit/time-zone.js';
 import { api } from './api.js';
 import { type eventsFilter, everySink } from './events.js';
 import { fleet } from './fleet.js';
@@ -122,7 +123,7 @@ const columns = z.strictObject({
   id: text.default('id').describe('Its INTEGER PRIMARY KEY. Required.'),
   created_at: text
     .default('created_at')
-    .describe('UTC text, ISO 8601, as Go writes it, or the epoch in seconds to nanoseconds. Required.'),
+    .describe('Text, ISO 8601, as Go writes it, or the epoch in seconds to nanoseconds. Required.'),
   user_id: optional('user_id', 'Who did it, by number.'),
   user_name: optional('user_name', 'Who did it, by name.'),
   user_email: optional('user_email', 'Who did it, by e-mail address.'),
@@ -133,6 +134,8 @@ const columns = z.strictObject({
   ip_address: optional('ip_address', 'Address of the client.'),
   server: optional('server', 'Name of the server, where several share a table.'),
 });
+
+const TIME_ZONE = 'the name of a time zone, such as UTC, Europe/Berlin or Asia/Kolkata';
 
 const source = z.strictObject({
   database: absolutePath
@@ -146,6 +149,13 @@ const source = z.strictObject({
     .prefault({})
     .describe(
       'Names of the columns, where they differ. All but id, created_at and action may be missing; null for one that was removed after rows were read with it.',
+    ),
+  time_zone: z
+    .string()
+    .refine(isTimeZone, only(TIME_ZONE))
+    .default('UTC')
+    .describe(
+      'Zone of times that are written without one: UTC, or Europe/Berlin if Postern writes local times. docs/SOURCE.md, Times.',
     ),
   trusted_proxies: z
     .array(z.string())

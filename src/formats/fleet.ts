@@ -11,6 +11,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { AuditEvent, ColumnValue, SourceName } from '../audit/event.js';
+import { parseTime } from '../audit/time.js';
 
 export const SUBJECT_PREFIX = 'postern.audit';
 /** Columns of a body: created_at, user_id, user_name, user_email, action, resource_type, resource_id, details, ip_address, server. */
@@ -93,6 +94,9 @@ export function formatFleet(
   maxBytes: number,
 ): { body: string; cut: boolean } {
   const columns = (event.columns ?? columnsOf(event)).with(COLUMNS - 1, event.server);
+  // Only this server knows by which clock a time without a zone was written.
+  if (event.time !== null && event.time !== timeOf(columns[0]))
+    columns[0] = new Date(event.time).toISOString();
   const head = {
     v: 1,
     id: event.id,
@@ -133,6 +137,11 @@ export function lastFleet(
 /** The subject of such a body. */
 export function lastSubject(serverToken: string): string {
   return `${SUBJECT_PREFIX}.${serverToken}.unknown.unformatted`;
+}
+
+/** As the hub reads it. */
+function timeOf(created: ColumnValue | undefined): number | null {
+  return parseTime(Buffer.isBuffer(created) ? created.toString() : created);
 }
 
 function cutTo(value: ColumnValue, most: number, isDetails: boolean): ColumnValue {

@@ -1,10 +1,11 @@
 import type { AuditEvent } from '../audit/event.js';
+import { TimeZone } from '../audit/time-zone.js';
 import type { Manifest } from '../retention/archive/manifest.js';
 import { type ArchivedValue, LineCodec, TextBytes } from '../retention/archive/row.js';
 import { COLUMN_KEYS, REVISION_COLUMNS, type TableConfig } from '../source/columns.js';
 import type { RawRow, SqlValue } from '../source/encoding.js';
 import type { Revision, RowReader } from '../source/row.js';
-import type { ArchivedLine } from './archived.js';
+import { type ArchivedLine, isReadBy } from './archived.js';
 
 interface Shape {
   readonly codec: LineCodec;
@@ -26,6 +27,16 @@ export class ArchivedReader {
     const { eventId, columns } = codec.decode(line);
     const place = { timeline: manifest.timeline, ingested: 0, defaults: [], bytesOf: () => null };
     return this.rows.event(rawOf(columns, names), eventId, place, this.revisionIn(columns));
+  }
+
+  /** As `event` has it. */
+  time(archived: ArchivedLine): number | null {
+    return isReadBy(archived.manifest, this.timeZone) ? timeIn(archived.line) : this.event(archived).time;
+  }
+
+  /** By which times without a zone are read; null: UTC. */
+  get timeZone(): string | null {
+    return TimeZone.of(this.config.time_zone)?.name ?? null;
   }
 
   /** Whether a row of the daemon's own table is a version of a row of Postern's. */
@@ -61,7 +72,7 @@ export class ArchivedReader {
 }
 
 /** Without a parse: what stands before the row holds no text of strangers. */
-export function timeIn(line: string): number | null {
+function timeIn(line: string): number | null {
   const begin = line.indexOf(TIME) + TIME.length;
   const text = line.slice(begin, line.indexOf(',', begin));
   return text === 'null' ? null : Number(text);

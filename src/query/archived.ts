@@ -56,6 +56,11 @@ export class ArchiveShelf {
   }
 }
 
+/** Whether the times that an archive says of its rows are those that are read now. */
+export function isReadBy({ time_zone: before }: Manifest, timeZone: string | null): boolean {
+  return (before ?? null) === timeZone;
+}
+
 interface Piece {
   readonly manifest: Manifest;
   readonly block: Block;
@@ -80,12 +85,17 @@ export class ArchivedRows {
   private pieces: Piece[] = [];
   private readonly opened: Opened[] = [];
 
-  /** Ids below `before`. */
+  /**
+   * Ids below `before`.
+   *
+   * @param timeZone by which times without a zone are read now; null: UTC
+   */
   constructor(
     private readonly shelf: ArchiveShelf,
     private readonly source: SourceName,
     private readonly filter: Pick<Filter, 'from' | 'to'>,
     private before: number,
+    private readonly timeZone: string | null,
   ) {}
 
   /**
@@ -101,7 +111,7 @@ export class ArchivedRows {
       this.seen.add(manifest.sequence);
       const offsets = offsetsOf(manifest.blocks);
       for (const [at, block] of manifest.blocks.entries())
-        if (block[3] < this.before && this.mayHave(block))
+        if (block[3] < this.before && this.mayHave(block, manifest))
           this.pieces.push({ manifest, block, at, offset: offsets[at] ?? 0 });
     }
     this.pieces.sort((a, b) => a.block[4] - b.block[4] || a.manifest.sequence - b.manifest.sequence);
@@ -134,9 +144,10 @@ export class ArchivedRows {
     this.before = Math.min(this.before, id);
   }
 
-  private mayHave([, , , , , first, last]: Block): boolean {
+  private mayHave([, , , , , first, last]: Block, manifest: Manifest): boolean {
     const { from, to } = this.filter;
-    if (from === null && to === null) return true;
+    // Read by another clock, each row may have another time, or one at all.
+    if ((from === null && to === null) || !isReadBy(manifest, this.timeZone)) return true;
     return first !== null && last !== null && (from === null || last >= from) && (to === null || first < to);
   }
 

@@ -6,7 +6,7 @@ import { below, type IdRange } from './ranges.js';
 import type { SqlParam } from './spellings.js';
 import type { QueryTable } from './table.js';
 import { Window } from './window.js';
-import { isInRange, isWritten } from './written.js';
+import { decidedByText } from './written.js';
 
 /** Ids of the first window, where each row has to be looked at. */
 const WINDOW = 12_288;
@@ -168,8 +168,9 @@ export class Counter {
 
   private inTime(db: Database, branch: Branch | null, params: readonly SqlParam[]): number | null {
     const created = this.table.columns.created_at;
+    const { isDecided, isIn } = decidedByText('c', this.filter, this.table.isUtc);
     // Both sums in one, or SQLite would work out the date twice.
-    const sql = `SELECT count(*), coalesce(sum(CASE WHEN ${isWritten('c')} THEN ${BOTH} + (${isInRange('c', this.filter)}) ELSE 0 END), 0)
+    const sql = `SELECT count(*), coalesce(sum(CASE WHEN ${isDecided} THEN ${BOTH} + ${isIn} ELSE 0 END), 0)
       FROM (${this.sql(branch, '', `${created} AS c`)})`;
     const [rows, sum] = this.prepared(db, sql)
       .raw()

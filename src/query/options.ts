@@ -4,7 +4,8 @@ import type { QueryOptions } from './origins.js';
 
 /** What the configuration says of where entries are. */
 export function queryOptionsOf(config: LoadedConfig['config']): QueryOptions {
-  const { database, table, columns, aliases, trusted_proxies: trustedProxies } = config.source;
+  const { database, table, columns, aliases } = config.source;
+  const { trusted_proxies: trustedProxies, time_zone: timeZone } = config.source;
   const { redact, server, state } = config;
   const archives = config.retention.archive.directory;
   const stateDatabase = join(state, 'state.db');
@@ -15,6 +16,7 @@ export function queryOptionsOf(config: LoadedConfig['config']): QueryOptions {
     columns,
     aliases,
     trustedProxies,
+    timeZone,
     stateDatabase,
     archives,
     redact,

@@ -38,6 +38,8 @@ export interface QueryOptions {
   readonly aliases: Readonly<Record<string, readonly string[]>>;
   /** Of a list of addresses the last that is none of them counts; left out or empty: a list is no address. */
   readonly trustedProxies?: readonly string[];
+  /** Of Postern's times that are written without one; left out: UTC. */
+  readonly timeZone?: string;
   /** `state.db`, with the daemon's own events. */
   readonly stateDatabase: string;
   readonly redact: Pick<RedactionOptions, 'keys' | 'mode'>;
@@ -68,6 +70,10 @@ const OWN: TableConfig = {
   columns: Object.fromEntries(COLUMN_KEYS.map((key) => [key, key])) as Record<ColumnKey, string>,
 };
 
+function tableOf({ table, columns, timeZone = 'UTC' }: QueryOptions): TableConfig {
+  return { table, columns, time_zone: timeZone };
+}
+
 /** The tables, and what makes events of their rows. */
 export class Origins {
   readonly classify: Classifier;
@@ -86,11 +92,11 @@ export class Origins {
     this.trusted = trustedSet(options.trustedProxies);
     this.shelf = options.archives === undefined ? null : new ArchiveShelf(options.archives);
     this.tables = {
-      postern: new TableInspector(options, () => this.columnsRead()),
+      postern: new TableInspector(tableOf(options), () => this.columnsRead()),
       auditd: new TableInspector(OWN),
     };
-    const zones = () => new ZoneMap({ rows: options.zoneRows });
-    this.zones = { postern: zones(), auditd: zones() };
+    const { zoneRows: rows, timeZone } = options;
+    this.zones = { postern: new ZoneMap({ rows, timeZone }), auditd: new ZoneMap({ rows }) };
     const log = pino({ level: 'silent' });
     this.postern = new Opening(options.database, join(this.directory, 'postern'), log);
     this.state = new Opening(options.stateDatabase, join(this.directory, 'auditd'), log);
@@ -98,7 +104,6 @@ export class Origins {
 
   /** Those that a filter means and that are there; Postern's own is expected to be. */
   of(source: SourceName | null): Origin[] {
-    const { database: _database, table, columns } = this.options;
     const wanted: Origin[] = [];
     this.rows ??= this.readers();
     if (source !== 'auditd') {
@@ -107,7 +112,7 @@ export class Origins {
         table: this.tables.postern,
         zones: this.zones.postern,
         rows: this.rows.postern,
-        archived: new ArchivedReader({ table, columns }, this.rows.postern),
+        archived: new ArchivedReader(tableOf(this.options), this.rows.postern),
         read: (work) => this.postern.read(work),
       });
     }
@@ -201,11 +206,16 @@ export class Origins {
   }
 
   private readers(): { postern: RowReader; auditd: RowReader } {
-    const { server, redact, trustedProxies = [] } = this.options;
+    const { server, redact, trustedProxies = [], timeZone = 'UTC' } = this.options;
     const masked = createRedactor(redact.mode === 'hmac' ? this.withKey() : { ...redact });
     const shared = { sourceId: '', server, classify: this.classify, redact: masked, trustedProxies };
     return {
-      postern: new RowReader({ ...shared, name: 'postern', revisions: this.options.isHub === true }),
+      postern: new RowReader({
+        ...shared,
+        name: 'postern',
+        timeZone,
+        revisions: this.options.isHub === true,
+      }),
       auditd: new RowReader({ ...shared, name: 'auditd' }),
     };
   }

@@ -111,7 +111,7 @@ export class Reading {
       const shared = { table, matches, inTime, before, stepMs: STEP_MS };
       const walk = new Walk({ ...shared, source, plan, rows, columns, sieve: timeSieve(table, filter) });
       if (shelf === null) return walk;
-      const archived = new ArchivedRows(shelf, source, filter, before);
+      const archived = new ArchivedRows(shelf, source, filter, before, reader.timeZone);
       const undecided = undecidedOf(filter, columns);
       const hidden = this.origins.hides(filter, origin);
       return new ArchivedWalk({

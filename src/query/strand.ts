@@ -3,7 +3,7 @@ import type { AuditEvent } from '../audit/event.js';
 import type { RawRow } from '../source/encoding.js';
 import { stepEnd } from '../source/journal.js';
 import type { ArchivedLine, ArchivedRows } from './archived.js';
-import { type ArchivedReader, isSameRow, timeIn } from './archived-row.js';
+import { type ArchivedReader, isSameRow } from './archived-row.js';
 import { type QueryTable, selectList } from './table.js';
 import type { Found, Walk } from './walk.js';
 
@@ -109,7 +109,7 @@ export class ArchivedWalk implements Strand {
     const { undecided, inTime, matches, reader, withoutVersions } = this.options;
     if (withoutVersions && reader.isVersion(archived)) return;
     if (undecided !== 'all') {
-      const time = timeIn(archived.line);
+      const time = reader.time(archived);
       if (undecided === 'nothing' || inTime(time))
         this.queue.push({ source, sequence: archived.id, time, event: null });
       return;

@@ -1,4 +1,5 @@
 import type { Database } from 'better-sqlite3';
+import { TimeZone } from '../audit/time-zone.js';
 import { AuditdError } from '../errors.js';
 import {
   type AuditTable,
@@ -23,6 +24,8 @@ interface IndexColumn {
 export interface QueryTable {
   readonly name: string;
   readonly isView: boolean;
+  /** Whether a time that is written without a zone is one of UTC: else its text alone does not say which it is. */
+  readonly isUtc: boolean;
   readonly defaults: AuditTable['defaults'];
   readonly absent: ReadonlySet<ColumnKey>;
   /** `"audit_log"`, quoted. */
@@ -84,6 +87,7 @@ function inspect(db: Database, config: TableConfig, table: AuditTable): QueryTab
   return {
     name: table.name,
     isView: table.isView,
+    isUtc: TimeZone.of(config.time_zone) === null,
     defaults: table.defaults,
     absent,
     from,

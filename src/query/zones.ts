@@ -15,6 +15,8 @@ const FEW = 4;
 const OLDEST_MS = 600_000;
 /** Zones whose rows are looked at for one filter, to know that all of them have a time: so many as a page's count goes over. */
 const READ = 3;
+/** Further than that no clock was ever put: Samoa left out a day. */
+const APART_MS = 26 * 3_600_000;
 /** As SQLite writes a time. Nothing else that can be read as one looks so, and among these the order of times is that of the texts. */
 const WRITTEN = '????-??-?? ??:??:??';
 const LENGTH = WRITTEN.length;
@@ -40,6 +42,8 @@ export interface Zoned {
 export interface ZoneOptions {
   /** Of a zone; 0: there is to be no map. */
   readonly rows?: number | undefined;
+  /** Of times that are written without one; left out: UTC. As the table has it. */
+  readonly timeZone?: string | undefined;
   /** Milliseconds of a clock that is never set. */
   readonly clock?: () => number;
 }
@@ -60,11 +64,12 @@ export class ZoneMap {
   private anchor = '';
   /** Whether the rows that were read last had other times than SQLite writes. */
   private isOdd = false;
-  private readonly created = new CreatedReader();
+  private readonly created: CreatedReader;
   private readonly rows: number;
   private readonly clock: () => number;
 
-  constructor({ rows = ROWS, clock = () => performance.now() }: ZoneOptions = {}) {
+  constructor({ rows = ROWS, timeZone, clock = () => performance.now() }: ZoneOptions = {}) {
+    this.created = new CreatedReader(timeZone);
     this.rows = rows;
     this.clock = clock;
   }
@@ -204,10 +209,12 @@ class ZoneReader {
     const [count, last, texts, alike, least, greatest] = this.aggregates.get(above, rows) as SqlValue[];
     if (count !== rows) return null;
     if (texts !== alike || typeof least !== 'string' || typeof greatest !== 'string') return 'odd';
+    // Where a clock is put forward or back, a later text may be an earlier time.
+    const around = this.table.isUtc ? 0 : APART_MS;
     return {
       last: Number(last),
-      least: this.created.read(least) ?? Number.NEGATIVE_INFINITY,
-      greatest: this.created.read(greatest) ?? Number.POSITIVE_INFINITY,
+      least: (this.created.read(least) ?? Number.NEGATIVE_INFINITY) - around,
+      greatest: (this.created.read(greatest) ?? Number.POSITIVE_INFINITY) + around,
       isRead: null, // would take half as long again to say of all of them
       isOdd: false,
     };
@@ -216,7 +223,7 @@ class ZoneReader {
   /** Whether each row above one id and up to another has a time, such as SQLite writes it. */
   areWritten(above: number, last: number): boolean {
     const { columns, byId } = this.table;
-    const sql = `SELECT count(*) - total(${isWritten(columns.created_at)}) FROM ${byId} WHERE ${columns.id} > ? AND ${columns.id} <= ?`;
+    const sql = `SELECT count(*) - total(${isWritten(columns.created_at, this.table.isUtc)}) FROM ${byId} WHERE ${columns.id} > ? AND ${columns.id} <= ?`;
     return this.db.prepare(sql).pluck().get(above, last) === 0;
   }
 

@@ -11,12 +11,14 @@ const NEWEST = 50;
 
 /** What decides over a row, from the table's columns or from all of the row. */
 export class RowJudge {
-  private readonly created = new CreatedReader();
+  private readonly created: CreatedReader;
 
   constructor(
     private readonly config: TableConfig,
     private readonly classify: Classifier,
-  ) {}
+  ) {
+    this.created = new CreatedReader(config.time_zone);
+  }
 
   /** From the columns `created_at`, `action` and `resource_type` as SQLite gives them, with or without safe integers. */
   judged(created: SqlValue, action: SqlValue, resourceType: SqlValue): Judged {

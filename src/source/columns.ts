@@ -23,6 +23,8 @@ export interface TableConfig {
   readonly columns: Readonly<SourceConfig['columns']>;
   /** By which names columns were read before: without one of them the table can't be followed. */
   readonly read?: ColumnsRead;
+  /** Of times that are written without one; left out, as of our own tables: UTC. */
+  readonly time_zone?: string;
 }
 
 /** What stands behind the columns of a row in a table of ours that knows revisions; no part of its hash. */

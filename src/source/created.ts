@@ -1,4 +1,5 @@
-import { parseTime } from '../audit/time.js';
+import { localTime, parseTime } from '../audit/time.js';
+import { TimeZone } from '../audit/time-zone.js';
 import type { SqlValue } from './encoding.js';
 
 const SECONDS = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/;
@@ -11,12 +12,18 @@ const DAY = 10;
 export class CreatedReader {
   private day = '';
   private midnight: number | null = null;
+  private readonly zone: TimeZone | null;
+
+  /** @param timeZone `source.time_zone`, of times that are written without one; left out: UTC */
+  constructor(timeZone?: string) {
+    this.zone = TimeZone.of(timeZone);
+  }
 
   /** Milliseconds since the epoch; null if it is no time. */
   read(value: SqlValue): number | null {
-    if (typeof value !== 'string' || value.length !== 19) return parseTime(value);
+    if (typeof value !== 'string' || value.length !== 19) return parseTime(value, this.zone);
     if (this.midnight === null || !value.startsWith(this.day)) {
-      const time = parseTime(value);
+      const time = parseTime(value, this.zone);
       if (time !== null && SECONDS.test(value)) {
         this.day = value.slice(0, DAY + 1);
         this.midnight = parseTime(`${this.day}00:00:00`);
@@ -27,8 +34,9 @@ export class CreatedReader {
     const minutes = pair(value, 14, 59);
     const seconds = pair(value, 17, 59);
     if (hours < 0 || minutes < 0 || seconds < 0 || value[13] !== ':' || value[16] !== ':')
-      return parseTime(value);
-    return this.midnight + ((hours * 60 + minutes) * 60 + seconds) * 1_000;
+      return parseTime(value, this.zone);
+    const time = this.midnight + ((hours * 60 + minutes) * 60 + seconds) * 1_000;
+    return this.zone === null ? time : localTime(time, this.zone);
   }
 }
 

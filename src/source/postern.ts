@@ -93,7 +93,8 @@ class PosternSource implements AuditSource {
   constructor(private readonly options: PosternSourceOptions) {
     const { config, history, clock, log } = options;
     this.tables = new NotedTable(config, history, log);
-    const rows = new RowReader({ ...options, name: 'postern', trustedProxies: config.trusted_proxies });
+    const { trusted_proxies: trustedProxies, time_zone: timeZone } = config;
+    const rows = new RowReader({ ...options, name: 'postern', trustedProxies, timeZone });
     this.reader = new PageReader(rows, history, clock);
     this.copies = new ColdCopies({
       database: config.database,

@@ -20,6 +20,8 @@ export interface RowOptions {
   readonly redact: Redactor;
   /** `source.trusted_proxies`; of a list of addresses the last that is none of them counts. Left out or empty: a list is no address. */
   readonly trustedProxies?: readonly string[];
+  /** `source.time_zone`, of times that are written without one; left out: UTC. */
+  readonly timeZone?: string;
   /** The `event.id` of a row by its row id, where it has one already from elsewhere; else it is made from the row. */
   readonly idOf?: (rowId: bigint) => string | null;
   /** No row is of this server, whatever name it has: others wrote them. */
@@ -57,10 +59,11 @@ export interface Revision {
 export class RowReader {
   /** What ids are made from, besides the row: the same row in the other source is another event. */
   private readonly origin: string;
-  private readonly created = new CreatedReader();
+  private readonly created: CreatedReader;
   private readonly trusted: NetworkSet | null;
 
   constructor(private readonly options: RowOptions) {
+    this.created = new CreatedReader(options.timeZone);
     this.trusted = trustedSet(options.trustedProxies);
     this.origin = options.name === 'postern' ? options.sourceId : `${options.sourceId}/${options.name}`;
   }

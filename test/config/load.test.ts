@@ -36,7 +36,12 @@ describe('a problem is named with its place, what was found, what is allowed', (
     [
       'a misspelt key',
       'source:\n  pol_interval: 1s',
-      'c.yml:2:3: source.pol_interval: found an unknown key. Did you mean poll_interval? Allowed here: database, table, poll_interval, columns, trusted_proxies, aliases',
+      'c.yml:2:3: source.pol_interval: found an unknown key. Did you mean poll_interval? Allowed here: database, table, poll_interval, columns, time_zone, trusted_proxies, aliases',
+    ],
+    [
+      'a time zone that there is not',
+      'source:\n  time_zone: Europe/Berln',
+      'c.yml:2:14: source.time_zone: found "Europe/Berln", allowed is the name of a time zone, such as UTC, Europe/Berlin or Asia/Kolkata',
     ],
     [
       'a dash for an underscore',

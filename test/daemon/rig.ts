@@ -30,6 +30,8 @@ export interface Line {
   readonly sequence: number;
   readonly id: string;
   readonly action: string;
+  /** `@timestamp` */
+  readonly time: string;
   readonly details: Readonly<Record<string, unknown>> | undefined;
 }
 
@@ -61,6 +63,8 @@ export interface RigOptions {
   /** YAML of `sinks.audit.roll`. */
   readonly roll?: string;
   readonly extra?: string;
+  /** YAML of further keys of `source`. */
+  readonly source?: string;
   readonly minFree?: string;
   /** YAML of `api`; off, so that daemons side by side don't want one port. */
   readonly api?: string;
@@ -92,12 +96,16 @@ export class DaemonRig {
     this.configure(this.options.extra ?? '', yaml);
   }
 
-  configure(extra = this.options.extra ?? '', api = this.options.api ?? '{ enabled: false }'): void {
+  configure(
+    extra = this.options.extra ?? '',
+    api = this.options.api ?? '{ enabled: false }',
+    source = this.options.source ?? '',
+  ): void {
     const { place } = this;
     writeFileSync(
       this.configPath,
       `server: here
-source: { database: ${this.database} }
+source: { database: ${this.database}${source === '' ? '' : `, ${source}`} }
 state: ${place}/state
 control: ${this.control}
 log: { level: info }
@@ -282,10 +290,12 @@ export function linesOf(path: string): Line[] {
 }
 
 function lineOf(line: string): Line {
-  const { event, postern } = JSON.parse(line) as {
+  const { event, postern, ...rest } = JSON.parse(line) as {
+    '@timestamp': string;
     event: { sequence: number; id: string; action: string };
     postern: { source: string; timeline: number; details?: Record<string, unknown> };
   };
   const { source, timeline, details } = postern;
-  return { source, timeline, sequence: event.sequence, id: event.id, action: event.action, details };
+  const { sequence, id, action } = event;
+  return { source, timeline, sequence, id, action, time: rest['@timestamp'], details };
 }

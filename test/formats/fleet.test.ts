@@ -1,8 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { createClassifier } from '../../src/audit/catalog.js';
 import type { AuditEvent, ColumnValue } from '../../src/audit/event.js';
+import { parseTime } from '../../src/audit/time.js';
 import { formatFleet, lastFleet, parseFleet, subjectOf, subjectToken } from '../../src/formats/fleet.js';
 import { COLUMNS } from '../../src/recorder/table.js';
+import { RowReader } from '../../src/source/row.js';
 import { readRow } from '../read-events.js';
 import { anyEvent, plainEvent } from './events.js';
 
@@ -112,6 +115,30 @@ describe('an event on its way to the hub', () => {
     expect(parseFleet(subject, JSON.stringify(earlier))).toMatchObject({ sequence: 4711, revision: null });
     const forged = JSON.stringify({ ...JSON.parse(body), source: 'postern' });
     expect(parseFleet(subject, forged)).toMatchObject({ source: 'postern', revision: null });
+  });
+
+  it.each<[unknown, unknown]>([
+    ['2026-07-01 14:00:00', '2026-07-01T12:00:00.000Z'],
+    [Buffer.from('2026-07-01 14:00:00'), '2026-07-01T12:00:00.000Z'],
+    ['2026-07-01 14:00:00Z', '2026-07-01 14:00:00Z'],
+    [1_782_907_200n, 1_782_907_200n],
+    ['yesterday', 'yesterday'],
+  ])('says when it was where only its server knows the zone: %s', (created, sent) => {
+    const reader = new RowReader({
+      name: 'postern',
+      sourceId: '0'.repeat(32),
+      server: 'web1',
+      classify: createClassifier(),
+      redact: (details) => details,
+      timeZone: 'Europe/Berlin',
+    });
+    const row = [1n, created as ColumnValue, ...Array<null>(9).fill(null)];
+    const place = { timeline: 1, ingested: 0, defaults: [], bytesOf: () => null };
+    const event = reader.event(row, 'f'.repeat(32), place);
+    const read = parseFleet(subjectOf('web1', event), formatFleet(event, 'web1', 0, 2 ** 20).body);
+    if (typeof read === 'string') throw new Error(read);
+    expect(read.columns[0]).toEqual(sent);
+    expect(parseTime(read.columns[0])).toBe(event.time);
   });
 
   it('never is longer than the server takes, and is cut where it would be', () => {

@@ -65,6 +65,35 @@ describe('a query that looks at archives', () => {
     );
   });
 
+  it.each(['UTC', 'Asia/Kolkata'])(
+    'finds it by the zone that is set now, where archives were made with %s',
+    async (before) => {
+      const zoned = new Engine(tables.options({ time_zone: 'America/New_York' }));
+      const times = fc.array(fc.integer({ min: 0, max: 100_000 }), { minLength: 1, maxLength: 40 });
+      const bound = fc.option(fc.integer({ min: -50_000, max: 150_000 }), { nil: null });
+      try {
+        await fc.assert(
+          fc.asyncProperty(times, bound, bound, async (offsets, from, to) => {
+            tables.clear();
+            const postern = offsets.map((at) => ({ created_at: seconds(at), action: 'update' }));
+            tables.insert(postern);
+            const ids = postern.map((_, at) => at + 1);
+            await tables.archive(ids, before);
+            remove(ids.filter((id) => id % 3 > 0));
+            const at = (bounds: number | null) =>
+              bounds === null ? null : Date.UTC(2026, 10, 1) + bounds * 1_000;
+            const filter = { ...EVERYTHING, from: at(from), to: at(to) };
+            const found = expected({ postern, auditd: [] }, filter, 'America/New_York');
+            expectAll(zoned, { ...filter, archives: true }, found, 7);
+          }),
+          { numRuns: 8 },
+        );
+      } finally {
+        zoned.close();
+      }
+    },
+  );
+
   it('misses no row and shows none twice that is archived and deleted while it goes on', async () => {
     const rows = 12_000;
     tables.insert(Array.from({ length: rows }, (_, at) => ({ created_at: seconds(at), action: 'update' })));

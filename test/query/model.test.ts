@@ -6,14 +6,17 @@ import { expected, row, sparse } from './model.js';
 import { Tables } from './tables.js';
 
 describe.each([
-  ['with the indexes', true],
-  ['without an index', false],
-])('the engine %s', (_, indexes) => {
+  ['with the indexes', true, 'UTC'],
+  ['without an index', false, 'UTC'],
+  // On the first of November its clocks go back.
+  ['with the indexes', true, 'America/New_York'],
+  ['without an index', false, 'Asia/Kolkata'],
+])('the engine %s (%s), with times of %s', (_, indexes, timeZone) => {
   let tables: Tables;
   let engine: Engine;
   beforeAll(() => {
     tables = new Tables({ indexes });
-    engine = new Engine(tables.options());
+    engine = new Engine(tables.options({ time_zone: timeZone }));
   });
   afterAll(() => {
     engine.close();
@@ -32,7 +35,7 @@ describe.each([
           tables.insert(postern);
           tables.insert(auditd, tables.state);
           for (const one of filters) {
-            expectAll(engine, one, expected({ postern, auditd }, one), limit);
+            expectAll(engine, one, expected({ postern, auditd }, one, timeZone), limit);
           }
         },
       ),

@@ -3,6 +3,7 @@ import { NetworkSet, parseAddress } from '../../src/audit/address.js';
 import { createClassifier } from '../../src/audit/catalog.js';
 import { createRedactor } from '../../src/audit/redaction.js';
 import { parseTime } from '../../src/audit/time.js';
+import { TimeZone } from '../../src/audit/time-zone.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
 import { nextOf } from '../../src/query/merge.js';
 import { SERVER, seconds, type TestRow } from './tables.js';
@@ -48,14 +49,22 @@ function isMeant(source: string, { row, time }: ModelRow, filter: Filter): boole
   return tests.every(([wanted, met]) => wanted === null || met);
 }
 
-/** The ids that a query has to give, in their order. */
+/**
+ * The ids that a query has to give, in their order.
+ *
+ * @param timeZone of Postern's times; the daemon's own are UTC
+ */
 export function expected(
   tables: Readonly<Record<'postern' | 'auditd', readonly TestRow[]>>,
   filter: Filter,
+  timeZone = 'UTC',
 ): string[] {
   const queues = (['postern', 'auditd'] as const).map((source) =>
     tables[source]
-      .map((row, at): ModelRow => ({ id: `${source}:${at + 1}`, time: parseTime(row.created_at), row }))
+      .map((row, at): ModelRow => {
+        const time = parseTime(row.created_at, source === 'postern' ? TimeZone.of(timeZone) : null);
+        return { id: `${source}:${at + 1}`, time, row };
+      })
       .filter((row) => isMeant(source, row, filter))
       .reverse(),
   );

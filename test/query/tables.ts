@@ -71,6 +71,7 @@ export class Tables {
       columns: config.source.columns,
       aliases: config.source.aliases,
       trustedProxies: config.source.trusted_proxies,
+      timeZone: config.source.time_zone,
       stateDatabase: this.stateDatabase,
       archives: this.archives,
       redact: config.redact,
@@ -98,8 +99,9 @@ export class Tables {
   }
 
   /** Puts rows of Postern's table into archives, month by month, in one run. */
-  async archive(ids: readonly number[]): Promise<void> {
-    const rows = () => new TableRows(this.postern, CONFIG, rowReader());
+  async archive(ids: readonly number[], timeZone = 'UTC'): Promise<void> {
+    const table = { ...CONFIG, time_zone: timeZone };
+    const rows = () => new TableRows(this.postern, table, rowReader());
     const found = rows().byIds([...ids].sort((a, b) => a - b));
     for (const month of new Set(found.map(({ time }) => monthOf(time)))) {
       const writer = createArchive({

@@ -1,6 +1,8 @@
+import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { parseTime } from '../../src/audit/time.js';
-import { isWritten } from '../../src/query/written.js';
+import { TimeZone } from '../../src/audit/time-zone.js';
+import { decidedByText, isWritten } from '../../src/query/written.js';
 import Database from '../../src/sqlite.js';
 
 const two = (number: number) => String(number).padStart(2, '0');
@@ -9,7 +11,9 @@ const FORM = /^....-..-.. ..:..:..$/s;
 
 it('SQL takes for a time what parseTime does, of all that looks so, and nothing else', () => {
   const db = new Database(':memory:');
-  const asked = db.prepare(`SELECT coalesce(${isWritten('c')}, 0) FROM (SELECT ? AS c)`).pluck();
+  const ask = (isUtc: boolean) =>
+    db.prepare(`SELECT coalesce(${isWritten('c', isUtc)}, 0) FROM (SELECT ? AS c)`).pluck();
+  const [asked, local] = [ask(true), ask(false)];
   const texts = [
     ...upTo(99).flatMap((n) => [`2026-11-03 ${n}:30:30`, `2026-11-03 12:${n}:30`, `2026-11-03 12:30:${n}`]),
     ...['23', '24'].flatMap((hour) =>
@@ -34,6 +38,37 @@ it('SQL takes for a time what parseTime does, of all that looks so, and nothing 
   for (const text of texts) {
     const isTime = typeof text === 'string' && FORM.test(text) && parseTime(text) !== null;
     expect([text, asked.get(text) === 1]).toEqual([text, isTime]);
+    const isLocal = isTime && !/^(1970-01-01|9999-12-31)/.test(text);
+    expect([text, local.get(text) === 1]).toEqual([text, isLocal]);
   }
+  db.close();
+});
+
+it('SQL says of a local time only what is so whatever the zone', () => {
+  const db = new Database(':memory:');
+  const zones = ['Etc/GMT+12', 'Pacific/Kiritimati', 'Europe/Berlin', 'America/New_York', 'Pacific/Apia'];
+  const at = fc.integer({ min: -48, max: 48 }).map((hours) => hours * 1_800_000);
+  const base = fc.constantFrom(0, Date.UTC(2026, 9, 25), Date.UTC(2011, 11, 30), Date.UTC(9999, 11, 31, 23));
+  const bound = fc.option(at, { nil: null });
+  let decided = 0;
+  fc.assert(
+    fc.property(base, at, bound, bound, fc.constantFrom(...zones), (day, time, from, to, zone) => {
+      if (from === null && to === null) return;
+      const range = { from: from === null ? null : day + from, to: to === null ? null : day + to };
+      const { isDecided, isIn } = decidedByText('c', range, false);
+      const text = new Date(day + time).toISOString().slice(0, 19).replace('T', ' ');
+      const sql = `SELECT coalesce(${isDecided}, 0), coalesce(${isIn}, 0) FROM (SELECT ? AS c)`;
+      const [isSaid, inside] = db.prepare(sql).raw().get(text) as [number, number];
+      if (isSaid === 0) return;
+      decided++;
+      const instant = parseTime(text, TimeZone.of(zone));
+      expect(instant).not.toBeNull();
+      const { from: least = 0, to: end = null } = range;
+      const isMeant = (instant ?? 0) >= (least ?? 0) && (instant ?? 0) < (end ?? Number.POSITIVE_INFINITY);
+      expect([text, inside === 1]).toEqual([text, isMeant]);
+    }),
+    { numRuns: 3_000 },
+  );
+  expect(decided).toBeGreaterThan(100);
   db.close();
 });

@@ -11,6 +11,7 @@ import {
   vi,
 } from 'vitest';
 import { parseTime } from '../../src/audit/time.js';
+import { TimeZone } from '../../src/audit/time-zone.js';
 import { Counter } from '../../src/query/counter.js';
 import { Engine } from '../../src/query/engine.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
@@ -24,6 +25,10 @@ import { seconds, Tables } from './tables.js';
 
 const DAY_S = 86_400;
 const START = Date.UTC(2026, 10, 1);
+/** `seconds` of 20 days with a change of clocks: forward, back, and by a whole day. */
+const SPRING = (Date.UTC(2026, 2, 20) - START) / 1_000;
+const AUTUMN = (Date.UTC(2026, 9, 20) - START) / 1_000;
+const SAMOA = (Date.UTC(2011, 11, 25) - START) / 1_000;
 /** Rows of a zone: a few hundred rows have many. */
 const ZONE = 8;
 
@@ -69,7 +74,8 @@ const run = fc.record({
 });
 type Run = typeof run extends fc.Arbitrary<infer T> ? T : never;
 
-function rowsOf(runs: readonly Run[], above: number): Row[] {
+/** @param base when the clocks were right, in `seconds` */
+function rowsOf(runs: readonly Run[], above: number, base: number): Row[] {
   let id = above;
   return runs.flatMap(({ rows, begin, pace, gap, forms }) =>
     Array.from({ length: rows }, (_, at) => {
@@ -77,7 +83,7 @@ function rowsOf(runs: readonly Run[], above: number): Row[] {
       const form = FORMS[forms[at % forms.length] ?? 0] ?? seconds;
       return {
         id,
-        created_at: form(Math.max(0, begin + at * pace)),
+        created_at: form(base + Math.max(0, begin + at * pace)),
         action: ['update', 'login'][at % 2] ?? '',
         user_name: `user${at % 3}`,
       };
@@ -95,12 +101,11 @@ const filter = fc
   })
   .map((parts): Filter => ({ ...EVERYTHING, source: 'postern', ...parts }));
 
-const timeOf = (value: unknown) => parseTime(Buffer.isBuffer(value) ? value.toString() : value);
-
-function expected(rows: readonly Row[], { from, to, user, action }: Filter): string[] {
+function expected(rows: readonly Row[], { from, to, user, action }: Filter, timeZone: string): string[] {
+  const zone = TimeZone.of(timeZone);
   return rows
     .filter(({ created_at, ...row }) => {
-      const time = timeOf(created_at);
+      const time = parseTime(Buffer.isBuffer(created_at) ? created_at.toString() : created_at, zone);
       const isInTime = time !== null && time >= (from ?? 0) && time < (to ?? Number.POSITIVE_INFINITY);
       return (
         (isInTime || (from === null && to === null)) &&
@@ -134,8 +139,9 @@ function loose(tables: Tables, type: string): void {
   for (const index of indexes) tables.postern.exec(index);
 }
 
-function check(engine: Engine, rows: readonly Row[], one: Filter, limit: number): void {
-  expectAll(engine, one, expected(rows, one), limit);
+function moved(filter: Filter, ms: number): Filter {
+  const { from, to } = filter;
+  return { ...filter, from: from === null ? null : from + ms, to: to === null ? null : to + ms };
 }
 
 it.each([
@@ -154,9 +160,12 @@ it.each([
 });
 
 describe.each([
-  ['with the indexes', true, 'DATETIME'],
-  ['without an index', false, ''],
-])('a range of time, %s', (_, indexes, type) => {
+  ['with the indexes', true, 'DATETIME', 'UTC', 0],
+  ['without an index', false, '', 'UTC', 0],
+  ['without an index', false, '', 'Europe/Berlin', SPRING],
+  ['with the indexes', true, 'DATETIME', 'Europe/Berlin', AUTUMN],
+  ['with the indexes', true, 'DATETIME', 'Pacific/Apia', SAMOA],
+])('a range of time, %s (%s, %s), of %s', (_, indexes, type, timeZone, base) => {
   let tables: Tables;
   beforeAll(() => {
     tables = new Tables({ indexes });
@@ -173,19 +182,21 @@ describe.each([
         fc.integer({ min: 9, max: 60 }),
         (turns, filters, limit) => {
           tables.clear();
-          const engine = new Engine({ ...tables.options(), zoneRows: ZONE });
+          const engine = new Engine({ ...tables.options({ time_zone: timeZone }), zoneRows: ZONE });
+          const shifted = filters.map((one) => moved(one, base * 1_000));
           let rows: Row[] = [];
+          const check = (one: Filter) => expectAll(engine, one, expected(rows, one, timeZone), limit);
           try {
             for (const [added, removed] of turns) {
-              const more = rowsOf(added, rows.at(-1)?.id ?? 0);
+              const more = rowsOf(added, rows.at(-1)?.id ?? 0, base);
               insert(tables, more);
               rows = [...rows, ...more];
-              for (const one of filters) check(engine, rows, one, limit);
+              for (const one of shifted) check(one);
               const gone = new Set(removed.map((at) => rows[at]?.id));
               const remove = tables.postern.prepare('DELETE FROM audit_log WHERE id = ?');
               for (const id of gone) remove.run(id ?? 0);
               rows = rows.filter(({ id }) => !gone.has(id));
-              for (const one of filters) check(engine, rows, one, limit);
+              for (const one of shifted) check(one);
             }
           } finally {
             engine.close();

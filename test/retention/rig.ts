@@ -40,6 +40,8 @@ export class RetentionRig {
   readonly archive = join(this.directory, 'archive');
   readonly db: Database;
   purged: PurgedNote | null = null;
+  /** `source.time_zone` */
+  timeZone = 'UTC';
   clock = NOW;
 
   constructor(setUp: (db: Database) => void = () => undefined) {
@@ -64,7 +66,7 @@ export class RetentionRig {
   }
 
   config(retention: string) {
-    const text = `source: { database: ${this.database} }\nretention: { enabled: true, ${retention.includes('archive:') ? '' : `archive: { directory: ${this.archive}, compression: ${COMPRESSION} }, `}${retention} }`;
+    const text = `source: { database: ${this.database}, time_zone: ${this.timeZone} }\nretention: { enabled: true, ${retention.includes('archive:') ? '' : `archive: { directory: ${this.archive}, compression: ${COMPRESSION} }, `}${retention} }`;
     return parseConfig(text, 'c.yml');
   }
 

@@ -1,6 +1,8 @@
 import { existsSync, readdirSync, renameSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
+import { readManifest } from '../../src/retention/archive/chain.js';
+import { contentsOf } from '../../src/retention/archive/directory.js';
 import { listArchives } from '../../src/retention/archive/list.js';
 import type { Hold } from '../../src/retention/holds.js';
 import type { Purger } from '../../src/retention/purge/client.js';
@@ -76,6 +78,29 @@ describe('a run', () => {
     );
     rig = new RetentionRig();
   });
+
+  it.each([
+    ['Asia/Kolkata', 5.5],
+    ['America/New_York', -5],
+    ['UTC', 0],
+  ])(
+    'takes times without a zone for those of source.time_zone, here and in the purge: %s',
+    async (zone, hours) => {
+      rig = new RetentionRig();
+      rig.timeZone = zone;
+      const local = (time: number) => ({ created: sqlTime(time + hours * 3_600_000) });
+      const [minute, year] = [60_000, NOW - 365 * DAY];
+      rig.insert([local(year - minute), local(year + minute), { created: `${sqlTime(year - minute)}Z` }]);
+      rig.insert([{ created: `${sqlTime(year + minute)}Z` }, local(NOW)]);
+      await rig.run('keep: { default: 1y }');
+      expect(rig.ids()).toEqual([2, 4, 5]);
+      const [name = ''] = contentsOf(rig.archive).manifests.values();
+      const { manifest } = readManifest(rig.archive, name);
+      const at = new Date(year - minute).toISOString();
+      expect(manifest.time).toEqual({ first: at, last: at });
+      expect(manifest.time_zone).toBe(zone === 'UTC' ? undefined : zone);
+    },
+  );
 
   it('never takes the newest row, by which the history is known', async () => {
     rig = new RetentionRig();

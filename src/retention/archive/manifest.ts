@@ -52,6 +52,8 @@ export interface Manifest {
   readonly count: number;
   /** ISO 8601, both included; null where no row has a readable time. */
   readonly time: { readonly first: string; readonly last: string } | null;
+  /** By which times that are written without a zone were read; left out: UTC. */
+  readonly time_zone?: string;
   readonly bytes: number;
   readonly content_bytes: number;
   readonly file_sha256: string;

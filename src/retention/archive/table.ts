@@ -1,4 +1,5 @@
 import type { Database } from 'better-sqlite3';
+import { TimeZone } from '../../audit/time-zone.js';
 import { AuditdError } from '../../errors.js';
 import { COLUMN_KEYS, lower, quoteIdentifier, TableCache, type TableConfig } from '../../source/columns.js';
 import { CreatedReader } from '../../source/created.js';
@@ -38,7 +39,7 @@ export class TableRows {
   /** Where each of COLUMN_KEYS stands among the columns; -1 if the table has not got it. */
   private readonly places: readonly number[];
   private readonly eventIdAt: number;
-  private readonly created = new CreatedReader();
+  private readonly created: CreatedReader;
   private readonly select: string;
   private readonly bytes: string;
 
@@ -49,6 +50,7 @@ export class TableRows {
     private readonly reader: RowIdentity,
     cache: TableCache = new TableCache(config),
   ) {
+    this.created = new CreatedReader(config.time_zone);
     const table = cache.get(db);
     if ('state' in table) throw new AuditdError('SOURCE_UNUSABLE', table.message);
     // What SQLite works out itself (2, 3) is no value of the row; a hidden column (1) is one of a virtual table.
@@ -71,6 +73,7 @@ export class TableRows {
       name: table.name,
       idColumn: id,
       columns: archived.map(({ name, type }) => ({ name, type })),
+      timeZone: TimeZone.of(config.time_zone)?.name ?? null,
     };
     const names = columns.map(({ name }) => quoteIdentifier(name));
     const from = `FROM ${quoteIdentifier(table.name)}${table.isView ? '' : ' NOT INDEXED'}`;

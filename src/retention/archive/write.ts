@@ -43,6 +43,8 @@ export interface ArchivedTable {
   readonly name: string;
   readonly idColumn: string;
   readonly columns: readonly ArchivedColumn[];
+  /** Null: UTC. */
+  readonly timeZone: string | null;
 }
 
 /**
@@ -246,6 +248,7 @@ class Writer implements ArchiveWriter {
       ids: { first: this.first, last: this.last },
       count: this.count,
       time: first === null || last === null ? null : { first: iso(first), last: iso(last) },
+      ...(table.timeZone === null ? {} : { time_zone: table.timeZone }),
       bytes: this.blocks.reduce((sum, [length]) => sum + length, 0),
       content_bytes: this.blocks.reduce((sum, [, length]) => sum + length, 0),
       file_sha256: this.fileHash.copy().digest('hex'),
