@@ -2,20 +2,20 @@ import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import Database from '../src/sqlite.js';
 
 /**
- * Leaves a database in the middle of a transaction, as a kill does: the table `t` had the rows 1 to 500 with the value `before`, and in
+ * Leaves a database in the middle of a transaction, as a kill does: the table has the rows 1 to 500 with the value `before`, and in
  * part they say `after`. At the end of its journal stands the name of a super-journal, which SQLite deletes when it has rolled back.
  */
-export function prepareHotJournal(database: string, superJournal: string | null): void {
+export function prepareHotJournal(database: string, superJournal: string | null, table = 't'): void {
   const scratch = `${database}.scratch`;
   const db = new Database(scratch);
   db.exec(
-    'PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; CREATE TABLE t (id INTEGER PRIMARY KEY, value TEXT)',
+    `PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; CREATE TABLE ${table} (id INTEGER PRIMARY KEY, value TEXT, created_at TEXT, action TEXT, user_id INTEGER, resource_type TEXT, resource_id TEXT, details TEXT, ip_address TEXT)`,
   );
-  const insert = db.prepare("INSERT INTO t (value) VALUES ('before' || hex(zeroblob(400)))");
+  const insert = db.prepare(`INSERT INTO ${table} (value) VALUES ('before' || hex(zeroblob(400)))`);
   db.transaction(() => {
     for (let row = 0; row < 500; row++) insert.run();
   })();
-  db.exec("PRAGMA cache_size = 5; BEGIN; UPDATE t SET value = replace(value, 'before', 'after')");
+  db.exec(`PRAGMA cache_size = 5; BEGIN; UPDATE ${table} SET value = replace(value, 'before', 'after')`);
   copyFileSync(scratch, database);
   const journal = readFileSync(`${scratch}-journal`);
   db.exec('ROLLBACK');

@@ -32,6 +32,7 @@ Examples:
         { missingIndexes },
         { privateDirectory },
         { Opening },
+        { asOwner },
         { pino },
       ] = await Promise.all([
         import('../sqlite.js'),
@@ -39,6 +40,7 @@ Examples:
         import('../query/indexes.js'),
         import('../query/copies.js'),
         import('../query/open.js'),
+        import('../shipping/owned.js'),
         import('pino'),
       ]);
       const { source } = loadConfig(options.config ?? null, process.env).config;
@@ -57,16 +59,21 @@ Examples:
       mustOwn(source.database, 'index --yes');
       await signalsHeard(); // before anything is written
       try {
-        const db = new Database(source.database, { fileMustExist: true, timeout: BUSY_MS });
-        try {
-          for (const { name, sql } of plan.missing) {
-            const begin = performance.now();
-            db.exec(sql);
-            process.stdout.write(`${name}: made in ${((performance.now() - begin) / 1_000).toFixed(1)} s\n`);
+        // As the database's owner: root would follow where somebody else's files beside it lead.
+        asOwner(source.database, () => {
+          const db = new Database(source.database, { fileMustExist: true, timeout: BUSY_MS });
+          try {
+            for (const { name, sql } of plan.missing) {
+              const begin = performance.now();
+              db.exec(sql);
+              process.stdout.write(
+                `${name}: made in ${((performance.now() - begin) / 1_000).toFixed(1)} s\n`,
+              );
+            }
+          } finally {
+            db.close();
           }
-        } finally {
-          db.close();
-        }
+        });
       } catch (error) {
         const next =
           codeOf(error) === 'SQLITE_BUSY'

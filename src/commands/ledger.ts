@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SourceName } from '../audit/event.js';
-import { messageOf } from '../errors.js';
-import Database from '../sqlite.js';
+import { AuditdError, messageOf } from '../errors.js';
+import { asOwner, openOwn } from '../shipping/owned.js';
+import type Database from '../sqlite.js';
 
 /** What the daemon has written down about a source and its sinks. */
 export interface Ledger {
@@ -16,21 +17,37 @@ export interface Ledger {
   /** Rows up to here were there before the sink's first start (`start: now`), and are not delivered. */
   skippedTo(sink: string, source: SourceName): number;
   readonly db: Database;
+  close(): void;
 }
 
-/** Opens state.db for reading only, or says why that can't be. */
+/**
+ * Opens state.db for reading only, or says why that can't be. One transaction lasts until the end: what SQLite opens by a name it opens
+ * here, as the owner of the directory.
+ */
 export function openLedger(directory: string): Ledger | { readonly why: string } {
+  try {
+    return asOwner(directory, () => open(directory));
+  } catch (error) {
+    return { why: messageOf(error) };
+  }
+}
+
+function open(directory: string): Ledger | { readonly why: string } {
   const path = join(directory, 'state.db');
   if (!existsSync(path))
     return { why: `${path} is not there: the daemon has not run yet, or this user may not look` };
   try {
-    const db = new Database(path, { readonly: true, timeout: 2_000 });
+    const db = openOwn(directory, 'state.db', { readonly: true, timeout: 2_000 });
+    db.exec('BEGIN');
     const note = (key: string): string | null => {
       const value = db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(key);
       return typeof value === 'string' ? value : null;
     };
     const sourceId = note('source_id');
-    if (sourceId === null) return { why: `${path} has no source id yet` };
+    if (sourceId === null) {
+      db.close();
+      return { why: `${path} has no source id yet` };
+    }
     const hmacKey = note('hmac_key');
     const number = (sql: string, ...parameters: readonly unknown[]): number | null => {
       const value = db
@@ -43,6 +60,7 @@ export function openLedger(directory: string): Ledger | { readonly why: string }
       number('SELECT max(timeline) FROM timeline WHERE source = ?', source) ?? 1;
     return {
       db,
+      close: () => asOwner(directory, () => db.close()),
       sourceId,
       hmacKey: hmacKey === null ? null : Buffer.from(hmacKey, 'hex'),
       timelineOf,
@@ -62,6 +80,7 @@ export function openLedger(directory: string): Ledger | { readonly why: string }
         ) ?? 0,
     };
   } catch (error) {
+    if (error instanceof AuditdError) throw error;
     return { why: `${path} can't be read: ${messageOf(error)}` };
   }
 }

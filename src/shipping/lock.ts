@@ -1,7 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditdError, codeOf } from '../errors.js';
-import Database from '../sqlite.js';
+import type Database from '../sqlite.js';
+import { openOwn } from './owned.js';
 
 export interface Lock {
   release(): void;
@@ -21,11 +22,12 @@ export function takeLock(directory: string): Lock {
   let db: Database | undefined;
   try {
     mkdirSync(directory, { recursive: true, mode: 0o750 });
-    db = new Database(path, { timeout: 0 });
+    db = openOwn(directory, 'lock.db', { timeout: 0 });
     db.pragma('journal_mode = MEMORY');
     db.exec('BEGIN EXCLUSIVE');
   } catch (error) {
     db?.close();
+    if (error instanceof AuditdError) throw error;
     if (codeOf(error)?.startsWith('SQLITE_BUSY') === true) {
       throw new AuditdError(
         'LOCKED',

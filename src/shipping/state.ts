@@ -6,9 +6,10 @@ import { AuditdError, messageOf } from '../errors.js';
 import { createAuditTable } from '../recorder/recorder.js';
 import { columnsNote, parseColumnsRead } from '../source/columns-read.js';
 import type { History, Mark } from '../source/source.js';
-import Database from '../sqlite.js';
+import type Database from '../sqlite.js';
 import { Cursors } from './cursors.js';
 import { Fingerprints, type Pending } from './fingerprints.js';
+import { openOwn } from './owned.js';
 import { RecentRows } from './recent.js';
 import { Revisions } from './revisions.js';
 import { Timelines } from './timelines.js';
@@ -81,7 +82,7 @@ export class State {
     this.fresh = !existsSync(this.path);
     try {
       mkdirSync(directory, { recursive: true, mode: 0o750 });
-      this.db = new Database(this.path, { timeout: 5_000 });
+      this.db = openOwn(directory, 'state.db', { timeout: 5_000 });
       if (this.fresh) chmodSync(this.path, 0o640);
       this.db.pragma('journal_mode = WAL');
       this.db.pragma('synchronous = NORMAL');

@@ -136,7 +136,7 @@ async function recordedIn(options: PlaceOptions): Promise<{ heads: Head[]; why: 
   } catch (error) {
     return { heads: [], why: `state.db can't be read: ${messageOf(error)}` };
   } finally {
-    ledger.db.close();
+    ledger.close();
   }
 }
 

@@ -50,7 +50,7 @@ export function banHistory(config: Config): PastBan[] {
         ...numbersOf(details),
       }));
   } finally {
-    ledger.db.close();
+    ledger.close();
   }
 }
 

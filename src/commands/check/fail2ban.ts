@@ -69,17 +69,20 @@ function unreadableReports(path: string): Finding[] {
 
 /** Bans that fail2ban has and the journal lacks. */
 async function unreportedBans({ fail2ban, state }: Config): Promise<Finding[]> {
+  let bans: readonly Ban[];
+  try {
+    ({ bans } = await createJail(fail2ban.jail).report());
+  } catch {
+    return []; // the jail's own finding says why it can't be asked
+  }
   const ledger = openLedger(state);
   if ('why' in ledger) return [];
   try {
-    const { bans } = await createJail(fail2ban.jail).report();
     const missing = missingBans(bans.filter(isSettled), recordedBans(ledger.db), Date.now());
     if (missing.length === 0) return [];
     return [{ level: 'error', what: unreported(missing, fail2ban.bans), next: UNREPORTED_NEXT }];
-  } catch {
-    return []; // the jail's own finding says why it can't be asked
   } finally {
-    ledger.db.close();
+    ledger.close();
   }
 }
 

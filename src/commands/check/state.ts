@@ -1,10 +1,11 @@
 import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Config } from '../../config/schema.js';
-import { messageOf } from '../../errors.js';
+import { AuditdError, messageOf } from '../../errors.js';
+import { asOwner, openOwn } from '../../shipping/owned.js';
 import { STATE_VERSION } from '../../shipping/state.js';
 import type { Finding } from '../../sinks/sink.js';
-import Database from '../../sqlite.js';
+import { splitMessage } from './report.js';
 
 /** Below this state.db, its WAL and its copies before migrations may not fit. */
 const LEAST_FREE = 100 * 2 ** 20;
@@ -22,7 +23,7 @@ export function inspectState({ state }: Config): Finding[] {
       },
     ];
   }
-  return [directory(state), ...database(join(state, 'state.db')), ...room(state)];
+  return [directory(state), ...asOwner(state, () => database(state)), ...room(state)];
 }
 
 function directory(state: string): Finding {
@@ -31,10 +32,11 @@ function directory(state: string): Finding {
   return { level: 'warning', what, next: 'right, if the daemon runs as another user; else chown it' };
 }
 
-function database(path: string): Finding[] {
+function database(state: string): Finding[] {
+  const path = join(state, 'state.db');
   if (!existsSync(path)) return [{ level: 'ok', what: `${path} will be made at the first start` }];
   try {
-    const db = new Database(path, { readonly: true, timeout: 1_000 });
+    const db = openOwn(state, 'state.db', { readonly: true, timeout: 1_000 });
     try {
       const version = Number(db.pragma('user_version', { simple: true }));
       if (version <= STATE_VERSION) return [{ level: 'ok', what: `${path}, version ${version}` }];
@@ -44,6 +46,7 @@ function database(path: string): Finding[] {
       db.close();
     }
   } catch (error) {
+    if (error instanceof AuditdError) return [{ level: 'error', ...splitMessage(error.message) }];
     const next = 'run this as root, or as the user of the daemon';
     return [{ level: 'warning', what: `${path} can't be read: ${messageOf(error)}`, next }];
   }

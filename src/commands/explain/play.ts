@@ -50,7 +50,7 @@ export async function playExplain(text: string, options: ExplainOptions): Promis
       process.stdout.write(renderExplanation(explanation, Date.now(), paint));
     }
   } finally {
-    ledger?.db.close();
+    ledger?.close();
   }
 }
 

@@ -1,10 +1,13 @@
-import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { codeOf } from '../../errors.js';
 import { fileName, fileNumber } from '../../sinks/rolled.js';
 
 const CHUNK = 1 << 20;
 const NEWLINE = 0x0a;
+/** What the daemon makes is a file: a link is not followed, and a pipe not waited for. */
+const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
 /** Lines longer than this are passed over. */
 const LONGEST_LINE = 64 << 20;
 
@@ -94,13 +97,14 @@ export class LogFollower {
   private with<T>(number: number, work: (fd: number, size: number) => T): T | null {
     let fd: number;
     try {
-      fd = openSync(join(this.directory, fileName(number)), 'r');
+      fd = openSync(join(this.directory, fileName(number)), FLAGS);
     } catch (error) {
-      if (codeOf(error) === 'ENOENT') return null;
+      if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ELOOP') return null;
       throw error;
     }
     try {
-      return work(fd, fstatSync(fd).size);
+      const entry = fstatSync(fd);
+      return entry.isFile() ? work(fd, entry.size) : null;
     } finally {
       closeSync(fd);
     }

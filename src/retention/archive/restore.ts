@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, linkSync, openSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
+import { asOwner } from '../../shipping/owned.js';
 import Database from '../../sqlite.js';
 import { syncDirectory } from './directory.js';
 import type { Manifest } from './manifest.js';
@@ -77,6 +78,15 @@ export function* restoring(options: RestoreOptions): Generator<void, Restored, v
 }
 
 function* intoExisting(options: RestoreOptions): Generator<void, Restored, void> {
+  // What a journal beside it leaves to be done is done as the database's owner: root would delete what its writer has named in it.
+  asOwner(options.database, () => {
+    const first = new Database(options.database, { fileMustExist: true, timeout: BUSY_MS });
+    try {
+      first.exec('BEGIN IMMEDIATE; ROLLBACK');
+    } finally {
+      first.close();
+    }
+  });
   const db = new Database(options.database, { fileMustExist: true, timeout: BUSY_MS });
   try {
     db.pragma('foreign_keys = OFF'); // the user of an old row may be gone; inside a transaction it can't be set

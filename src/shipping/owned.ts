@@ -1,0 +1,110 @@
+import { lstatSync, realpathSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { Options } from 'better-sqlite3';
+import { AuditdError, codeOf, messageOf } from '../errors.js';
+import Database from '../sqlite.js';
+
+const OTHERS_WRITE = 0o022;
+const STICKY = 0o1000;
+
+/**
+ * Does something with what lies in a directory (or with a database) of another user's as that user, if this is root. Whoever can write
+ * there may have prepared links, or a journal in whose name SQLite deletes a file: so it reaches only what its owner reaches anyway.
+ *
+ * The identity is the whole process's, all threads of it, while `work` runs: it may not be asynchronous.
+ *
+ * @throws AuditdError `STATE_UNUSABLE` where it can't be told whose it is; what `work` throws
+ */
+export function asOwner<T>(path: string, work: () => T): T {
+  if (process.geteuid?.() !== 0) return work();
+  const owner = ownerOf(path);
+  if (owner === null || owner.uid === 0) return work();
+  const group = process.getegid?.() ?? 0;
+  const groups = process.getgroups?.() ?? [];
+  new Database(':memory:').close(); // loads SQLite, which that user may not be able to read
+  try {
+    process.setgroups?.([owner.gid]);
+    process.setegid?.(owner.gid);
+    process.seteuid?.(owner.uid);
+  } catch (error) {
+    comeBack(group, groups);
+    throw unusable(
+      `${path} belongs to uid ${owner.uid}, and root may not act as that user here: ${messageOf(error)}`,
+    );
+  }
+  try {
+    return work();
+  } finally {
+    comeBack(group, groups);
+  }
+}
+
+function comeBack(group: number, groups: number[]): void {
+  process.seteuid?.(0);
+  process.setegid?.(group);
+  process.setgroups?.(groups);
+}
+
+/** Null if it is not there. What is root's has to be where only root can put something else into its place. */
+function ownerOf(path: string): { uid: number; gid: number } | null {
+  const entry = lstatSync(path, { throwIfNoEntry: false });
+  if (entry === undefined) return null;
+  if (entry.isSymbolicLink() && entry.uid !== 0) throw strange(path, 'a link');
+  const { uid, gid, mode } = statSync(path);
+  if (uid !== 0) return { uid, gid };
+  if ((mode & OTHERS_WRITE) !== 0) throw unusable(`${path} is root's, but others may write to it`);
+  for (let at = dirname(realpathSync(path)); ; at = dirname(at)) {
+    const above = statSync(at);
+    const open = (above.mode & OTHERS_WRITE) !== 0 && (above.mode & STICKY) === 0;
+    if (above.uid !== 0 || open) throw unusable(`${path} is root's, but others may write to ${at}`);
+    if (at === dirname(at)) return { uid, gid };
+  }
+}
+
+/**
+ * Opens a database of the daemon's own. A link (but one of root's) or a second name is refused: it may lead to a database of Postern's.
+ *
+ * @throws AuditdError `STATE_UNUSABLE`; what SQLite throws
+ */
+export function openOwn(directory: string, name: string, options: Options): Database {
+  for (const suffix of ['', '-wal', '-shm', '-journal']) mustBeFile(join(directory, `${name}${suffix}`));
+  const path = join(directory, name);
+  const db = new Database(path, options);
+  // Somebody may have been quicker. SQLite has resolved links by now, and has read and written nothing.
+  const [main] = db.pragma('database_list') as Array<{ file: string }>;
+  if (main?.file === realpathSync(path) && lstatSync(path).nlink === 1) {
+    try {
+      mustBeFile(path);
+      return db;
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  }
+  db.close();
+  throw strange(path, 'a link');
+}
+
+function mustBeFile(path: string): void {
+  let entry: ReturnType<typeof lstatSync>;
+  try {
+    entry = lstatSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    if (codeOf(error) === 'EACCES') return; // opening says so
+    throw error;
+  }
+  if (entry === undefined || (entry.isSymbolicLink() && entry.uid === 0)) return;
+  if (entry.isSymbolicLink()) throw strange(path, 'a link');
+  if (!entry.isFile()) throw strange(path, 'no file');
+  if (entry.nlink > 1) throw strange(path, 'a file with a second name (a hard link)');
+}
+
+function strange(path: string, what: string): AuditdError {
+  return unusable(
+    `${path} is ${what}, which postern-auditd does not make: somebody else has put it there. See where it leads, and remove it`,
+  );
+}
+
+function unusable(message: string): AuditdError {
+  return new AuditdError('STATE_UNUSABLE', message);
+}
