@@ -3,7 +3,9 @@
  *
  * There is no cursor. A failure is fresh for 50 s, so whoever starts anew (a kill, another history behind the path) meets at most
  * the failures of the last 50 s again, and all of those that were written stand in the pair. Each is known by (source, row id, time, address),
- * the address as the line shows it. A row that a restored database has at the same id with another time is another failure.
+ * the address as the line shows it. A row that a restored database has at the same id with another time is another failure: that database
+ * is another history. Of one history a row of Postern's is one failure, whatever its time and address are by now: it may have been edited
+ * just before a death, when nobody had recorded that yet.
  *
  * An edited row comes as a revision, a row of the daemon's own table. It is written if its original was not, and then stands for the original
  * and for each later revision; a revision that was not written is remembered as what its original looks like now.
@@ -23,6 +25,7 @@ const OLD_IN_A_ROW = 5_000;
 /** What a line of the pair says of its failure. */
 export interface WrittenLine {
   readonly source: SourceName;
+  readonly timeline: number;
   readonly sequence: number;
   readonly time: number;
   readonly address: string;
@@ -39,6 +42,8 @@ interface Known {
 export class WrittenRows {
   private readonly failures = new Map<string, Known>();
   private readonly rows = new Map<string, Known>();
+  /** Rows of Postern's, each with its history. */
+  private readonly placed = new Map<string, Known>();
   private readonly revised = new Map<number, Known>();
   private pruned = performance.now();
 
@@ -46,10 +51,14 @@ export class WrittenRows {
     return this.failures.size;
   }
 
-  /** True if the failure stands in the pair, or a revision of its row does. */
-  has({ source, sequence, time, address }: Omit<WrittenLine, 'revisionOf'>): boolean {
-    if (source === 'postern' && this.revised.has(sequence)) return true;
-    return this.failures.has(keyOf(source, sequence, time, address));
+  /** True if the failure stands in the pair, or a revision of its row does, or what the row was before. */
+  has({ source, timeline, sequence, time, address }: Omit<WrittenLine, 'revisionOf'>): boolean {
+    if (this.failures.has(keyOf(source, sequence, time, address))) return true;
+    if (source !== 'postern') return false;
+    if (this.revised.has(sequence)) return true;
+    if (!this.placed.has(`${timeline} ${sequence}`)) return false;
+    this.same(sequence, time, address);
+    return true;
   }
 
   /** True if what stood in the original row, or a revision of it, was written. */
@@ -57,10 +66,11 @@ export class WrittenRows {
     return this.revised.has(id) || this.rows.has(`postern ${id}`);
   }
 
-  add({ source, sequence, time, address, revisionOf }: WrittenLine): void {
+  add({ source, timeline, sequence, time, address, revisionOf }: WrittenLine): void {
     const known = { time, at: performance.now() };
     this.failures.set(keyOf(source, sequence, time, address), known);
     this.rows.set(`${source} ${sequence}`, known);
+    if (source === 'postern') this.placed.set(`${timeline} ${sequence}`, known);
     if (revisionOf !== null) this.revised.set(revisionOf, known);
     if (known.at - this.pruned < PRUNE_MS) return;
     this.pruned = known.at;
@@ -74,7 +84,7 @@ export class WrittenRows {
 
   /** @param lines of the pair, the last first; null for what is none */
   recall(lines: Iterable<WrittenLine | null>, now: number): void {
-    for (const known of [this.failures, this.rows, this.revised]) known.clear();
+    for (const known of [this.failures, this.rows, this.placed, this.revised]) known.clear();
     let old = 0;
     for (const line of lines) {
       if (line !== null && line.time >= now - KEPT_MS) {
@@ -87,6 +97,7 @@ export class WrittenRows {
   private prune(now: number, ticks: number): void {
     drop(this.failures, now, ticks);
     drop(this.rows, now, ticks);
+    drop(this.placed, now, ticks);
     drop(this.revised, now, ticks);
   }
 }

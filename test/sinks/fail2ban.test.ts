@@ -245,8 +245,8 @@ describe('the fail2ban sink', () => {
       failure(1),
       failure(2, { address: '2001:db8:2::1' }),
       failure(2, { address: '2001:db8:2::9' }), // of the network that stands there
-      failure(1, { time: NOON + 1 }), // the row of another history
-      failure(1, { address: '203.0.113.8' }),
+      failure(1, { time: NOON + 1, timeline: 2 }), // the row of another history
+      failure(1, { address: '203.0.113.8', timeline: 3 }),
       failure(1, { source: 'auditd' }),
       failure(1, { source: 'fleet', local: false }),
     ];
@@ -309,6 +309,23 @@ describe('the fail2ban sink', () => {
       await again.deliver(one(failure(7, { address: '203.0.113.9' })), NEVER);
       expect(sequences(text())).toEqual([7]);
       expect(sequences(text(), 'auditd')).toEqual([]);
+    });
+
+    it('counts once where its time and its address were changed just before a death, unless another history has it', async () => {
+      const { sink } = make();
+      await sink.open(null);
+      await sink.deliver(one(failure(7)), NEVER);
+      await sink.close();
+      const again = make().sink; // killed before anybody had seen the edit
+      await again.open(null);
+      const edited = { address: '203.0.113.9', time: NOON + 3_000 };
+      await again.deliver(one(failure(7, edited)), NEVER);
+      await again.deliver(one(revision(1, edited)), NEVER);
+      expect([sequences(text()), sequences(text(), 'auditd')]).toEqual([[7], []]);
+      await again.deliver(one(failure(7, { ...edited, timeline: 2 })), NEVER);
+      expect(sequences(text())).toEqual([7]); // the same row, put back with its database
+      await again.deliver(one(failure(7, { address: '203.0.113.10', timeline: 2 })), NEVER);
+      expect(sequences(text())).toEqual([7, 7]);
     });
 
     it('counts in place of its original, which had no address, and once for all its versions', async () => {
