@@ -36,7 +36,7 @@ export interface Row {
 /** A Postern database and an archive directory; runs happen in this process. */
 export class RetentionRig {
   readonly directory = mkdtempSync(join(tmpdir(), 'postern-retention-'));
-  readonly database = join(this.directory, 'posternproxy.db');
+  readonly database: string;
   readonly archive = join(this.directory, 'archive');
   readonly db: Database;
   purged: PurgedNote | null = null;
@@ -44,7 +44,9 @@ export class RetentionRig {
   timeZone = 'UTC';
   clock = NOW;
 
-  constructor(setUp: (db: Database) => void = () => undefined) {
+  /** @param database one that is there already; left out: a new one */
+  constructor(setUp: (db: Database) => void = () => undefined, database: string | null = null) {
+    this.database = database ?? join(this.directory, 'posternproxy.db');
     this.db = new Database(this.database);
     setUp(this.db);
     this.db.pragma('journal_mode = WAL');
@@ -92,6 +94,7 @@ export class RetentionRig {
       readonly limit?: number;
       readonly holds?: readonly Hold[];
       readonly signal?: AbortSignal;
+      readonly sourceId?: string;
       readonly purger?: (usual: Purger) => Purger;
     } = {},
   ): Promise<RunResult> {
@@ -109,7 +112,7 @@ export class RetentionRig {
           read: readingOf(this.database, file),
           rows: new RowReader({
             name: 'postern',
-            sourceId: SOURCE_ID,
+            sourceId: options.sourceId ?? SOURCE_ID,
             server: 's',
             classify,
             redact: () => null,
@@ -122,7 +125,7 @@ export class RetentionRig {
       ],
       archive: config.retention.archive,
       minFree: 0,
-      sourceId: SOURCE_ID,
+      sourceId: options.sourceId ?? SOURCE_ID,
       run: 'test',
       sign: null,
       purged: this.purged,
