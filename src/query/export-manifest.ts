@@ -63,7 +63,7 @@ export function manifestFiles(
   key: KeyObject | null,
 ): { [MANIFEST]: Buffer; [SIGNATURE]: Buffer | null } {
   const { contents, filter } = made;
-  const meaning = gapsOf(filter);
+  const meaning = gapsOf(filter, contents);
   const manifest: ExportManifest = {
     schema_version: SCHEMA_VERSION,
     kind: KIND,
@@ -146,7 +146,10 @@ function filterAsText(filter: Filter): Record<string, string | boolean> {
 const HARMLESS: ReadonlySet<string> = new Set(['source', 'archives', 'allowMissing']);
 
 /** Whether an id that is not in the file is missing, and what that means. */
-function gapsOf(filter: Filter): { listed: boolean; text: string } {
+function gapsOf(
+  filter: Filter,
+  { incomplete }: Pick<ExportContents, 'incomplete'>,
+): { listed: boolean; text: string } {
   const given = Object.entries(filter)
     .filter(([key, value]) => value !== EVERYTHING[key as keyof Filter] && !HARMLESS.has(key))
     .map(([key]) => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
@@ -156,13 +159,16 @@ function gapsOf(filter: Filter): { listed: boolean; text: string } {
       listed: false,
       text: `not listed: the filter (${other.join(', ')}) leaves rows out, and an id that is not in the file may be one of them`,
     };
+  const readable = incomplete
+    ? 'an archive that was there: the last line of the file says which were not'
+    : 'an archive';
   const where = filter.archives
-    ? 'neither in the table nor in an archive'
-    : 'not in the table (archives were not read)';
+    ? `neither in the table nor in ${readable}`
+    : 'not in the table: archives were not read';
   const text = `ids between the first and the last that were ${where}`;
   return given.length === 0
     ? { listed: true, text }
-    : { listed: true, text: `${text}, or whose row has a time outside of the filter` };
+    : { listed: true, text: `${text}; a row whose time is outside of the filter counts as a gap, too` };
 }
 
 function idsAsTold(contents: ExportContents, listed: boolean): ExportManifest['ids'] {

@@ -10,6 +10,8 @@ import {
   MOST_GAPS,
   NoExport,
 } from '../../src/query/export-contents.js';
+import { MANIFEST, manifestFiles, parseManifest } from '../../src/query/export-manifest.js';
+import { EVERYTHING } from '../../src/query/filter.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'postern-contents-test-'));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -88,6 +90,12 @@ describe('what an export has', () => {
       entries: 0,
       incomplete: true,
     });
+    const contents = await read(`${line(3)}${line(1)}{"incomplete":"archive 3"}\n`, 'ndjson');
+    const made = { file: 'all.ndjson', format: 'ndjson', server: 's', at: 0, contents } as const;
+    const files = manifestFiles({ ...made, filter: { ...EVERYTHING, archives: true } }, null);
+    const manifest = parseManifest(files[MANIFEST]);
+    expect(manifest).toMatchObject({ incomplete: true, ids: { postern: { missing: 1, gaps: [[2, 2]] } } });
+    expect(manifest?.gaps_mean).toContain('the last line of the file says which were not');
     await expect(read(`{"incomplete":"archive 3"}\n${line(1)}`, 'ndjson')).rejects.toThrow(NoExport);
   });
 });
