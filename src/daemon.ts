@@ -10,6 +10,7 @@ import type { DaemonStatus } from './api/status.js';
 import { createClassifier } from './audit/catalog.js';
 import type { SourceName } from './audit/event.js';
 import { createRedactor } from './audit/redaction.js';
+import { changedValues } from './config/changes.js';
 import { diffConfig } from './config/diff.js';
 import { hubDatabase, type LoadedConfig, loadConfig } from './config/load.js';
 import { needlessKeys } from './config/schema.js';
@@ -100,6 +101,7 @@ export class Daemon {
       replay: (body) => this.replay(body),
       replayStatus: (sink) => this.works?.shipper.loop(sink).replayStatus() ?? null,
       retain: (kind, by) => this.works?.retention.begin(kind, by),
+      record: (entry) => this.works !== null && this.record(this.works, entry),
       retentionStatus: () => this.works?.retention.status() ?? null,
       fetch: (request, env) => api.fetch(request, env as HttpBindings),
     });
@@ -279,9 +281,11 @@ export class Daemon {
     let works: Works;
     let loaded: LoadedConfig;
     let changes: ReturnType<typeof diffConfig>;
+    let changed: ReturnType<typeof changedValues>;
     try {
       loaded = loadConfig(configPath, env);
       changes = diffConfig(this.loaded.config, loaded.config);
+      changed = changedValues(this.loaded.config, loaded.config);
       // Before anything is made of them: a hub's table, for one, lies in the directory of the state.
       loaded.config.state = this.loaded.config.state;
       loaded.config.control = this.loaded.config.control;
@@ -302,7 +306,7 @@ export class Daemon {
     await this.halt(old);
     this.loaded = loaded;
     this.works = works;
-    this.record(works, { action: 'daemon.reload', details: { config: loaded.path } });
+    this.record(works, { action: 'daemon.reload', details: { config: loaded.path, changes: changed } });
     if (this.stopping.signal.aborted) return;
     await this.attempt('starting shipping', () => Promise.race([works.shipper.start(), this.stopped]));
     if (this.stopping.signal.aborted) return;

@@ -4,8 +4,10 @@ import { dirname } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
 import { AuditdError, messageOf } from '../errors.js';
+import type { NewEntry } from '../recorder/recorder.js';
 import { claimedName } from './claimed.js';
 import { sendJson } from './send-json.js';
+import { toldEntry } from './told.js';
 import { listenOnPath, ownSocket } from './unix-socket.js';
 
 /** What the daemon lets others see and do through its control socket. */
@@ -19,6 +21,8 @@ export interface ControlTarget {
   /** Begins a run of retention, or a look at what one would do; throws if that can't be begun. */
   retain(kind: 'dry' | 'now', by: string | null): void;
   retentionStatus(): unknown;
+  /** An event of our own: what a command says that it did. */
+  record(entry: NewEntry): void;
   /** Answers what is not one of the socket's own routes: the API, for whoever may open the socket. */
   fetch?(request: Request, env: object): Response | Promise<Response>;
 }
@@ -43,6 +47,10 @@ export function controlRoutes(target: ControlTarget): Hono {
   app.post('/retention/dry', (c) => {
     target.retain('dry', claimedName(c.req.header('x-user')));
     return sendJson(c, { started: true });
+  });
+  app.post('/told', async (c) => {
+    target.record(toldEntry(await c.req.json().catch(() => null), claimedName(c.req.header('x-user'))));
+    return sendJson(c, { recorded: true });
   });
   app.get('/retention', (c) => sendJson(c, target.retentionStatus()));
   app.all('*', async (c, next) => {

@@ -1,8 +1,9 @@
-import { randomBytes } from 'node:crypto';
-import { realpathSync, statSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { createReadStream, realpathSync, statSync } from 'node:fs';
 import { type FileHandle, open, rename, rm, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
+import { type Passed, passedOn } from '../api/told-chunks.js';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import type { QueryChunk } from '../query/service.js';
 import { Bar } from './bar.js';
@@ -12,6 +13,7 @@ import { type FilterOptions, filterOf, withFilter } from './filter-options.js';
 import { removeAtEnd } from './leftovers.js';
 import { withQueries } from './queries.js';
 import { roomIn } from './stdout.js';
+import { tell } from './tell.js';
 import { count } from './terminal.js';
 
 interface Options extends FilterOptions, ManifestOptions {
@@ -49,8 +51,10 @@ Examples:
       const { output } = options;
       const isCsv = options.csv === true || (options.ndjson !== true && output?.endsWith('.csv') === true);
       const format = isCsv ? 'csv' : 'ndjson';
+      const { loadConfig } = await import('../config/load.js');
       const describe = await describerOf(options);
       const at = Date.now();
+      let passed: Passed | null = null;
       const progress = new ExportProgress(
         output !== undefined || !process.stdout.isTTY ? process.stderr : null,
       );
@@ -58,7 +62,12 @@ Examples:
         await withQueries(options.config, async (queries) => {
           const chunks = (fd?: number) =>
             progress.over(queries.stream(filter, format, fd === undefined ? {} : { fd }));
-          if (output === undefined) await toStdout(chunks());
+          if (output === undefined)
+            await toStdout(
+              passedOn(chunks(), (one) => {
+                passed = one;
+              }),
+            );
           else
             await toFile(output, chunks, async (file, name) =>
               describe === null
@@ -69,6 +78,13 @@ Examples:
       } finally {
         progress.end();
       }
+      const { config } = loadConfig(options.config ?? null, process.env);
+      const what = passed ?? { ...(await digestOf(output ?? '')), count: progress.rows, complete: true };
+      const file = output === undefined ? null : resolve(output);
+      await tell(config, {
+        action: 'daemon.export',
+        details: { file, filter: givenOf(filter), format, ...what },
+      });
       if (output !== undefined)
         process.stderr.write(`${count(progress.rows, 'entry', 'entries')} in ${output}\n`);
     });
@@ -136,6 +152,23 @@ async function toFile(
   } finally {
     for (const remove of removals) remove(); // where it has another name now, there is nothing to remove
   }
+}
+
+/** Without what was not asked for. */
+function givenOf(filter: object): object {
+  return Object.fromEntries(
+    Object.entries(filter).filter(([, value]) => value !== null && value !== undefined),
+  );
+}
+
+async function digestOf(path: string): Promise<Pick<Passed, 'bytes' | 'sha256'>> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+    hash.update(chunk);
+    bytes += chunk.length;
+  }
+  return { bytes, sha256: hash.digest('hex') };
 }
 
 /** What a file may take the place of: not a device, a pipe or a link, which root could do to /dev/stdout. */

@@ -4,6 +4,7 @@ import type { Config } from './schema.js';
 export interface ConfigChange {
   /** `log.level`, `sinks.audit.roll.size`; a sink that came or went is `sinks.siem`. */
   readonly key: string;
+  readonly path: readonly string[];
   /** True if only a restart of the daemon brings it into effect; all others a reload (SIGHUP). */
   readonly restart: boolean;
   /** True if the jail depends on it: install.sh --reconfigure writes it anew. */
@@ -17,7 +18,7 @@ const RESTART: ReadonlySet<string> = new Set(['state', 'control', 'log.file']);
 export function diffConfig(before: Config, after: Config): ConfigChange[] {
   return differences(before, after, []).map((path) => {
     const key = path.join('.');
-    return { key, restart: RESTART.has(key), jail: concernsJail(path, before, after) };
+    return { key, path, restart: RESTART.has(key), jail: concernsJail(path, before, after) };
   });
 }
 

@@ -14,6 +14,7 @@ import { problem } from '../problem.js';
 import { sendJson } from '../send-json.js';
 import { Slots } from '../slots.js';
 import { keepOpen, onGone, staying } from '../staying.js';
+import { type Passed, passedOn } from '../told-chunks.js';
 
 /** Each keeps two chunks in memory and the thread of queries busy. */
 const MOST_EXPORTS = 4;
@@ -106,7 +107,19 @@ async function everything(
   if (c.req.method === 'HEAD') return c.body(null, 200, headers);
   const free = exports.take();
   if (free === null) return busy(c, `At most ${MOST_EXPORTS} exports run at a time`);
-  const begun = await ExportStream.begin(deps.queries.stream(filter, format), {
+  const identity = c.var.identity;
+  const told = (passed: Passed) =>
+    deps.record({
+      action: 'daemon.export',
+      ...(identity === null ? {} : { user: { name: identity.name } }),
+      details: {
+        by: { kind: identity?.via ?? null, name: identity?.name ?? null },
+        filter: c.req.queries(),
+        format,
+        ...passed,
+      },
+    });
+  const begun = await ExportStream.begin(passedOn(deps.queries.stream(filter, format), told), {
     mayStay: staying(c, deps),
     onQuiet: () => keepOpen(c),
     onEnd: (error) => {

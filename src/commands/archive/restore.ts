@@ -5,6 +5,7 @@ import { AuditdError } from '../../errors.js';
 import { Bar } from '../bar.js';
 import { doAtEnd } from '../leftovers.js';
 import { mustOwn } from '../owner.js';
+import { tell } from '../tell.js';
 import { count } from '../terminal.js';
 import { type ChoiceOptions, choose, directoryOf, withChoice } from './choose.js';
 
@@ -13,6 +14,9 @@ interface Options extends ChoiceOptions {
   readonly table?: string;
   readonly json?: boolean;
 }
+
+/** So many archives are named in the event. */
+const MOST_NAMED = 100;
 
 export function register(archive: Command): void {
   withChoice(
@@ -41,11 +45,14 @@ Examples:
           'USAGE',
           'table: found "". Give a name, or leave it out for the one that the rows were in',
         );
-      const [{ listArchives }, { restoring }, { setImmediate: otherWork }] = await Promise.all([
-        import('../../retention/archive/list.js'),
-        import('../../retention/archive/restore.js'),
-        import('node:timers/promises'),
-      ]);
+      const [{ loadConfig }, { recordOf }, { listArchives }, { restoring }, { setImmediate: otherWork }] =
+        await Promise.all([
+          import('../../config/load.js'),
+          import('../../retention/archive/known.js'),
+          import('../../retention/archive/list.js'),
+          import('../../retention/archive/restore.js'),
+          import('node:timers/promises'),
+        ]);
       const directory = await directoryOf(options);
       const archives = choose(listArchives(directory), wanted, options);
       if (archives.length === 0) {
@@ -71,6 +78,20 @@ Examples:
       bar.end();
       const result = step.value;
       const { restored, skipped } = result;
+      const { config } = loadConfig(options.config ?? null, process.env);
+      await tell(config, {
+        action: 'daemon.archive_restore',
+        details: {
+          directory,
+          // Not `archives`: these may be of another chain than the one that events tell the end of.
+          restored_from: archives.slice(0, MOST_NAMED).map(recordOf),
+          archives_count: archives.length,
+          database,
+          table: options.table ?? null,
+          restored,
+          skipped,
+        },
+      });
       const there = skipped === 0 ? '' : `, ${skipped.toLocaleString('en')} were there already`;
       process.stdout.write(
         options.json === true

@@ -1,0 +1,32 @@
+import { createHash } from 'node:crypto';
+
+/** What has passed. */
+export interface Passed {
+  readonly count: number;
+  readonly bytes: number;
+  readonly sha256: string;
+  /** False: it was broken off. */
+  readonly complete: boolean;
+}
+
+/** Hands chunks on, and says once at the end what they were, unless there was not even a beginning. */
+export async function* passedOn<T extends { readonly bytes: Uint8Array; readonly rows: number }>(
+  chunks: AsyncIterable<T>,
+  onEnd: (passed: Passed) => void,
+): AsyncGenerator<T, void> {
+  const hash = createHash('sha256');
+  let count = 0;
+  let bytes = 0;
+  let complete = false;
+  try {
+    for await (const chunk of chunks) {
+      hash.update(chunk.bytes);
+      bytes += chunk.bytes.length;
+      yield chunk;
+      count += chunk.rows;
+    }
+    complete = true;
+  } finally {
+    if (complete || bytes > 0) onEnd({ count, bytes, sha256: hash.digest('hex'), complete });
+  }
+}

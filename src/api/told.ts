@@ -1,0 +1,24 @@
+import { z } from 'zod';
+import { AuditdError } from '../errors.js';
+import type { NewEntry } from '../recorder/recorder.js';
+
+const told = z.strictObject({
+  action: z.enum(['daemon.export', 'daemon.archive_restore']),
+  details: z.record(z.string().max(64), z.unknown()),
+});
+
+const LONGEST = 64 * 1024;
+
+/**
+ * What a command says that it did, with the name that it claims.
+ *
+ * @throws AuditdError `USAGE`
+ */
+export function toldEntry(body: unknown, name: string | null): NewEntry {
+  const parsed = told.safeParse(body);
+  if (!parsed.success || JSON.stringify(body).length > LONGEST)
+    throw new AuditdError('USAGE', 'Nothing is recorded: that is no message of this version of the command');
+  const { action, details } = parsed.data;
+  const by = { kind: 'command', name, claimed: true };
+  return { action, ...(name === null ? {} : { user: { name } }), details: { ...details, by } };
+}

@@ -1,0 +1,30 @@
+import type { Config } from '../config/schema.js';
+import { codeOf, messageOf } from '../errors.js';
+import { claimingUser } from './user.js';
+
+/** What a command has done that the audit log has to know of. */
+export interface Told {
+  readonly action: 'daemon.export' | 'daemon.archive_restore';
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Has it recorded, by the daemon, or in state.db where none runs. What was done is done: that it could not be recorded is said on standard
+ * error, and changes no exit code. Where no daemon has ever run there is nothing to record it in.
+ */
+export async function tell({ control, state }: Pick<Config, 'control' | 'state'>, told: Told): Promise<void> {
+  const { controlRequest } = await import('../api/client.js');
+  const by = claimingUser();
+  try {
+    try {
+      await controlRequest(control, 'POST', '/told', told, { 'x-user': by ?? '' });
+    } catch (error) {
+      const cause = codeOf(error instanceof Error ? error.cause : null);
+      if (cause !== 'ENOENT' && cause !== 'ECONNREFUSED') throw error;
+      const { recordOffline } = await import('../api/offline.js');
+      recordOffline(state, told, by);
+    }
+  } catch (error) {
+    process.stderr.write(`postern-auditd: ${told.action} is not in the audit log: ${messageOf(error)}\n`);
+  }
+}

@@ -1,0 +1,42 @@
+import { createSecretNames } from '../audit/secret-names.js';
+import { diffConfig } from './diff.js';
+import type { Config } from './schema.js';
+import { writtenForm } from './written.js';
+
+/** A key that is another than it was; null where it was not, or is not any more. */
+export interface ChangedValue {
+  readonly from: unknown;
+  readonly to: unknown;
+}
+
+const MASKED = '***';
+
+/** Which keys have changed, from what to what, as one writes them. Passwords and the like are masked. */
+export function changedValues(before: Config, after: Config): Readonly<Record<string, ChangedValue>> {
+  const [was, is] = [before, after].map(writtenForm);
+  const names = createSecretNames(after.redact.keys);
+  const masked = (value: unknown, key: string): unknown => {
+    if (Array.isArray(value)) return value.map((one) => masked(one, key));
+    if (typeof value === 'object' && value !== null)
+      return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, masked(one, name)]));
+    // The name of a file is not what stands in it.
+    const isPath = typeof value === 'string' && value.startsWith('/');
+    return typeof value === 'string' && !isPath && names.isSecret(key) ? MASKED : (value ?? null);
+  };
+  return Object.fromEntries(
+    diffConfig(before, after).map(({ key, path }) => {
+      const last = path.at(-1) ?? '';
+      return [key, { from: masked(valueAt(was, path), last), to: masked(valueAt(is, path), last) }];
+    }),
+  );
+}
+
+function valueAt(value: unknown, path: readonly string[]): unknown {
+  return path.reduce<unknown>(
+    (at, key) =>
+      typeof at === 'object' && at !== null && Object.hasOwn(at, key)
+        ? (at as Record<string, unknown>)[key]
+        : undefined,
+    value,
+  );
+}

@@ -1,0 +1,117 @@
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { controlRequest } from '../../src/api/client.js';
+import { changedValues } from '../../src/config/changes.js';
+import { config as schema } from '../../src/config/schema.js';
+import Database from '../../src/sqlite.js';
+import { DaemonRig } from './rig.js';
+
+const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
+let rig: DaemonRig;
+
+beforeEach(() => {
+  rig = new DaemonRig();
+  rig.append(6);
+});
+
+afterEach(() => rig.close());
+
+function run(...args: string[]): string {
+  return execFileSync(process.execPath, [CLI, ...args, '--config', rig.configPath], {
+    encoding: 'utf8',
+    env: { ...process.env, SUDO_USER: 'ann' },
+  });
+}
+
+/** The daemon's own events of an action. */
+function told(word: string): Array<{ name: string | null; details: Record<string, unknown> }> {
+  const db = new Database(join(rig.directory, 'state', 'state.db'), { readonly: true });
+  const rows = db
+    .prepare('SELECT user_name, details FROM audit_log WHERE action = ? ORDER BY id')
+    .raw()
+    .all(word) as Array<[string | null, string]>;
+  db.close();
+  return rows.map(([name, details]) => ({ name, details: JSON.parse(details) as Record<string, unknown> }));
+}
+
+const sha256 = (bytes: string | Buffer) => createHash('sha256').update(bytes).digest('hex');
+
+it('records an export with who claims it, filter, count and digest, with a daemon and without one', async () => {
+  await rig.start();
+  const text = run('export', '--source', 'postern', '--action', 'auth.login_failure');
+  const file = join(rig.directory, 'all.csv');
+  run('export', '--source', 'postern', '-o', file);
+  await rig.kill('SIGTERM');
+  run('export', '--source', 'postern', '-o', file);
+  const by = { kind: 'command', name: 'ann', claimed: true };
+  const whole = { count: 6, sha256: sha256(readFileSync(file)), complete: true, file, format: 'csv', by };
+  expect(told('export')).toMatchObject([
+    {
+      name: 'ann',
+      details: {
+        file: null,
+        filter: { source: 'postern', action: 'auth.login_failure' },
+        count: 2,
+        sha256: sha256(text),
+        complete: true,
+        by,
+      },
+    },
+    { name: 'ann', details: whole },
+    { name: 'ann', details: whole },
+  ]);
+});
+
+it('records an export by the API once, and no page of it', async () => {
+  await rig.start();
+  await controlRequest(rig.control, 'GET', '/api/audit-log?limit=2');
+  await controlRequest(rig.control, 'GET', '/api/audit-log?limit=0&source=postern&format=json');
+  expect(told('export')).toMatchObject([
+    {
+      name: 'control socket',
+      details: {
+        by: { kind: 'socket' },
+        filter: { limit: ['0'], source: ['postern'] },
+        count: 6,
+        complete: true,
+      },
+    },
+  ]);
+});
+
+it('says which keys a reload has changed, from what to what, without secrets', async () => {
+  await rig.start();
+  rig.configure(`retention: { enabled: true, keep: { default: 30d } }
+redact: { keys: [hunter2] }`);
+  await controlRequest(rig.control, 'POST', '/reload');
+  rig.configure();
+  await controlRequest(rig.control, 'POST', '/reload');
+  await controlRequest(rig.control, 'POST', '/reload');
+  expect(told('reload').map(({ details }) => details.changes)).toMatchObject([
+    {
+      'retention.enabled': { from: false, to: true },
+      'retention.keep.default': { from: '1y', to: '30d' },
+    },
+    {
+      'retention.enabled': { from: true, to: false },
+      'retention.keep.default': { from: '30d', to: '1y' },
+    },
+    {},
+  ]);
+});
+
+it('masks what has the name of a secret in what it says of a reload', () => {
+  // No key of today's is one: it is for those to come.
+  const [before, after] = ['one', 'two'].map((password) => ({ ...schema.parse({}), later: { password } }));
+  if (before === undefined || after === undefined) throw new Error('no configuration');
+  expect(changedValues(before, after)).toEqual({ 'later.password': { from: '***', to: '***' } });
+});
+
+it('takes nothing but what commands tell', async () => {
+  await rig.start();
+  for (const body of [{ action: 'daemon.purge', details: {} }, { action: 'daemon.export' }, null])
+    await expect(controlRequest(rig.control, 'POST', '/told', body)).rejects.toThrow(/Nothing is recorded/);
+});
