@@ -24,6 +24,7 @@ import { createRecorder, type NewEntry } from './recorder/recorder.js';
 import { Retention } from './retention/retention.js';
 import { type Lock, takeLock } from './shipping/lock.js';
 import type { LostRows } from './shipping/lost.js';
+import { tellMissing } from './shipping/own-missing.js';
 import { parseReplay } from './shipping/replay.js';
 import { openRowNotes, tellQuarantined } from './shipping/row-quarantine.js';
 import { Shipper } from './shipping/shipper.js';
@@ -89,6 +90,7 @@ export class Daemon {
     this.works = this.build(this.state, this.loaded);
     const { works } = this;
     tellQuarantined(this.rows, (entry) => this.record(works, entry), this.options.log);
+    tellMissing(this.state.db, this.clock, this.options.log);
     this.record(this.works, {
       action: 'daemon.start',
       details: { version: VERSION, config: this.loaded.path },

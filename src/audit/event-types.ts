@@ -410,6 +410,14 @@ const groups: Readonly<Record<Category, Group>> = {
         type: ['access'],
         activity: OTHER,
       },
+      own_events_missing: {
+        title: 'Own audit events are missing',
+        outcome: 'failure',
+        severity: 'error',
+        ecs: ['database'],
+        type: ['error'],
+        activity: OTHER,
+      },
     },
   },
 };

@@ -1,4 +1,5 @@
 import type { Database } from 'better-sqlite3';
+import { noteDeleted } from '../shipping/own-gaps.js';
 import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/columns.js';
 import { TableRows } from './archive/table.js';
 import { type Named, NOTHING, type Purged, sum } from './purge/protocol.js';
@@ -20,13 +21,17 @@ export function deleteOwn(db: Database, named: readonly Named[]): Purged {
   const some = db.transaction((batch: readonly Named[]) => {
     const rows = new TableRows(db, OWN_TABLE, { identify: () => ({ id: '', length: 0 }) });
     const found = new Map(rows.byIds(batch.map(([id]) => id)).map((row) => [row.id, row]));
+    const gone: number[] = [];
     for (const [id, hash] of batch) {
       const row = found.get(id);
       if (row === undefined) purged = sum(purged, { ...NOTHING, gone: 1 });
       else if (rowHash(row) !== hash) purged = sum(purged, { ...NOTHING, differ: 1 });
-      else if (remove.run(id).changes > 0) purged = sum(purged, { ...NOTHING, deleted: 1 });
-      else purged = sum(purged, { ...NOTHING, kept: 1, refused_ids: [id] });
+      else if (remove.run(id).changes > 0) {
+        purged = sum(purged, { ...NOTHING, deleted: 1 });
+        gone.push(id);
+      } else purged = sum(purged, { ...NOTHING, kept: 1, refused_ids: [id] });
     }
+    noteDeleted(db, gone);
   });
   for (let at = 0; at < named.length; at += AT_ONCE) some(named.slice(at, at + AT_ONCE));
   return purged;

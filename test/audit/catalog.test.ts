@@ -72,6 +72,7 @@ describe('the catalog', () => {
       'daemon.failures_withheld',
       'daemon.rows_lost',
       'daemon.hold_override',
+      'daemon.own_events_missing',
     ]);
   });
 });

@@ -44,8 +44,11 @@ Examples:
       const directory = await directoryOf(options);
       const key = options.key === undefined ? null : publicKeyIn(options.key);
       const known = options.head === undefined ? [] : [headOf(options.head)];
-      const { heads: recorded, why } =
-        options.directory === undefined ? await recordedIn(options) : { heads: [], why: null };
+      const {
+        heads: recorded,
+        why,
+        missing,
+      } = options.directory === undefined ? await recordedIn(options) : NOTHING_RECORDED;
       const bar = new Bar(options.json === true ? null : process.stderr);
       const total = sizeOf(() => listArchives(directory).reduce((sum, { bytes }) => sum + bytes, 0));
       let done = 0;
@@ -64,11 +67,16 @@ Examples:
           `${directory} has no archives: nothing was verified. Give the directory of archives, and see that its disk is mounted`,
         );
       const unread = `${why}. So the ends that the daemon has recorded were not compared`;
-      const verdict = why === null ? found : { ...found, notes: [unread, ...found.notes] };
+      const notes = [
+        ...(why === null ? [] : [unread]),
+        ...(missing === null ? [] : [missing]),
+        ...found.notes,
+      ];
+      const verdict = { ...found, notes };
       process.stdout.write(
         options.json === true ? `${toSafeJson(verdict, 2)}\n` : renderVerdict(verdict, directory),
       );
-      if (verdict.broken !== null) process.exitCode = 1;
+      if (verdict.broken !== null || missing !== null) process.exitCode = 1;
     });
 }
 
@@ -116,15 +124,27 @@ export function publicKeyIn(path: string): KeyObject {
   );
 }
 
-/** What the daemon's own events say of archives, or why they can't be read. */
-async function recordedIn(options: PlaceOptions): Promise<{ heads: Head[]; why: string | null }> {
-  const [{ loadConfig }, { openLedger }, { recordedHeads }] = await Promise.all([
+interface Recorded {
+  readonly heads: Head[];
+  /** Why they can't be read. */
+  readonly why: string | null;
+  /** That some of the daemon's own events are gone, in words. */
+  readonly missing: string | null;
+}
+
+const NOTHING_RECORDED: Recorded = { heads: [], why: null, missing: null };
+
+/** What the daemon's own events say of archives. */
+async function recordedIn(options: PlaceOptions): Promise<Recorded> {
+  const [{ loadConfig }, { openLedger }, { recordedHeads }, { missingOwn }, { wordsOf }] = await Promise.all([
     import('../../config/load.js'),
     import('../ledger.js'),
     import('../../retention/archive/known.js'),
+    import('../../shipping/own-gaps.js'),
+    import('../../shipping/own-missing.js'),
   ]);
   const ledger = openLedger(loadConfig(options.config ?? null, process.env).config.state);
-  if ('why' in ledger) return { heads: [], why: ledger.why };
+  if ('why' in ledger) return { ...NOTHING_RECORDED, why: ledger.why };
   try {
     const details = ledger.db
       .prepare(
@@ -132,9 +152,14 @@ async function recordedIn(options: PlaceOptions): Promise<{ heads: Head[]; why: 
       )
       .pluck()
       .all() as string[];
-    return { heads: recordedHeads(details), why: null };
+    const gone = missingOwn(ledger.db) ?? [];
+    const missing =
+      gone.length === 0
+        ? null
+        : `events of the daemon were deleted from state.db, and not by retention: ids ${wordsOf(gone)}`;
+    return { heads: recordedHeads(details), why: null, missing };
   } catch (error) {
-    return { heads: [], why: `state.db can't be read: ${messageOf(error)}` };
+    return { ...NOTHING_RECORDED, why: `state.db can't be read: ${messageOf(error)}` };
   } finally {
     ledger.close();
   }

@@ -1,0 +1,108 @@
+import type Database from 'better-sqlite3';
+
+/** Ids from one to another, both meant. */
+export type IdRange = readonly [first: number, last: number];
+
+/** What is known of ids of our own table that are not there. */
+interface Known {
+  /** Retention has archived and deleted them, or they were gone before anybody looked. */
+  readonly deleted: readonly IdRange[];
+  /** An event has said that they are missing. */
+  readonly told: readonly IdRange[];
+}
+
+const NOTE = 'own_ids';
+
+/**
+ * Ids of our own events that are gone and that nobody has deleted who may. SQLite gives them out one after the other and none twice, a
+ * transaction that fails gives its own back: a hole is a row that somebody removed. Who can write state.db can write this note, too; what
+ * has been shipped before tells of that.
+ *
+ * @returns null where nothing is known yet
+ */
+export function missingOwn(db: Database.Database): readonly IdRange[] | null {
+  const known = read(db);
+  return known === null ? null : without(holes(db), known.deleted);
+}
+
+/** Those of them that no event has told of. What is gone when this is asked for the first time is not told. */
+export function untoldMissing(db: Database.Database): readonly IdRange[] {
+  const known = read(db);
+  if (known !== null) return without(holes(db), merged([...known.deleted, ...known.told]));
+  write(db, { deleted: holes(db), told: [] });
+  return [];
+}
+
+/** To be called in the transaction that records the event. */
+export function noteTold(db: Database.Database, ranges: readonly IdRange[]): void {
+  const known = read(db) ?? { deleted: [], told: [] };
+  write(db, { ...known, told: merged([...known.told, ...ranges]) });
+}
+
+/** To be called in the transaction that deletes them. */
+export function noteDeleted(db: Database.Database, ids: readonly number[]): void {
+  if (ids.length === 0) return;
+  const known = read(db) ?? { deleted: holes(db), told: [] };
+  write(db, { ...known, deleted: merged([...known.deleted, ...ids.map((id): IdRange => [id, id])]) });
+}
+
+export function countOf(ranges: readonly IdRange[]): number {
+  return ranges.reduce((count, [first, last]) => count + last - first + 1, 0);
+}
+
+function holes(db: Database.Database): IdRange[] {
+  const between = db
+    .prepare(
+      `SELECT before + 1, id - 1 FROM (SELECT id, lag(id, 1, 0) OVER (ORDER BY id) AS before FROM audit_log)
+       WHERE id > before + 1`,
+    )
+    .raw()
+    .all() as IdRange[];
+  const number = (sql: string) => Number(db.prepare(sql).pluck().get() ?? 0);
+  const last = number('SELECT max(id) FROM audit_log');
+  // Those at the end: what was given out, and what was read, whichever is more.
+  const given = number("SELECT seq FROM sqlite_sequence WHERE name = 'audit_log'");
+  const seen = number("SELECT mark_id FROM timeline WHERE source = 'auditd' ORDER BY timeline DESC LIMIT 1");
+  const highest = Math.max(given, seen);
+  return highest > last ? [...between, [last + 1, highest]] : between;
+}
+
+function merged(ranges: readonly IdRange[]): IdRange[] {
+  const result: Array<[number, number]> = [];
+  for (const [first, last] of [...ranges].sort((a, b) => a[0] - b[0])) {
+    const open = result.at(-1);
+    if (open !== undefined && first <= open[1] + 1) open[1] = Math.max(open[1], last);
+    else result.push([first, last]);
+  }
+  return result;
+}
+
+/** @param known ascending, apart from each other */
+function without(ranges: readonly IdRange[], known: readonly IdRange[]): IdRange[] {
+  return ranges.flatMap(([first, last]) => {
+    const left: IdRange[] = [];
+    let from = first;
+    for (const [begin, end] of known) {
+      if (end < from || begin > last) continue;
+      if (begin > from) left.push([from, begin - 1]);
+      from = end + 1;
+    }
+    return from <= last ? [...left, [from, last] as const] : left;
+  });
+}
+
+function read(db: Database.Database): Known | null {
+  try {
+    const note = db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(NOTE);
+    const value = JSON.parse(String(note ?? 'null')) as Known | null;
+    return Array.isArray(value?.deleted) && Array.isArray(value.told) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+function write(db: Database.Database, known: Known): void {
+  db.prepare(
+    'INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
+  ).run(NOTE, JSON.stringify(known));
+}

@@ -1,0 +1,34 @@
+import type Database from 'better-sqlite3';
+import type { Logger } from 'pino';
+import { messageOf } from '../errors.js';
+import { createRecorder } from '../recorder/recorder.js';
+import { countOf, type IdRange, noteTold, untoldMissing } from './own-gaps.js';
+
+/** So many ranges of ids are named. */
+const NAMED = 50;
+
+/** Says, at a start, that events of our own were deleted from state.db: once, as an event and in the log. */
+export function tellMissing(db: Database.Database, clock: () => number, log: Logger): void {
+  try {
+    db.transaction(() => {
+      const ranges = untoldMissing(db);
+      if (ranges.length === 0) return;
+      const missing = countOf(ranges);
+      log.error({ missing }, `${missing} of the daemon's own events are missing: ids ${wordsOf(ranges)}`);
+      const details = { missing, ids: wordsOf(ranges), ranges: ranges.slice(0, NAMED) };
+      createRecorder(db, { clock }).record({ action: 'daemon.own_events_missing', details });
+      noteTold(db, ranges);
+    })();
+  } catch (error) {
+    log.error({ err: error }, `the daemon's own events could not be counted: ${messageOf(error)}`);
+  }
+}
+
+/** `4, 7 to 9` */
+export function wordsOf(ranges: readonly IdRange[]): string {
+  const shown = ranges
+    .slice(0, NAMED)
+    .map(([first, last]) => (first === last ? `${first}` : `${first} to ${last}`));
+  const more = ranges.length - shown.length;
+  return shown.join(', ') + (more > 0 ? ` and ${more} more ranges` : '');
+}

@@ -1,0 +1,89 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { TableRows } from '../../src/retention/archive/table.js';
+import { deleteOwn, OWN_TABLE } from '../../src/retention/own.js';
+import { rowHash } from '../../src/retention/purge/row-hash.js';
+import Database from '../../src/sqlite.js';
+import { DaemonRig } from './rig.js';
+
+const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
+let rig: DaemonRig;
+
+beforeEach(() => {
+  const archive = join(mkdirIn(), 'archive');
+  mkdirSync(archive, { recursive: true });
+  rig.configure(`retention: { archive: { directory: ${archive} } }`);
+});
+
+function mkdirIn(): string {
+  rig = new DaemonRig();
+  return rig.directory;
+}
+
+afterEach(() => rig.close());
+
+async function restart(): Promise<void> {
+  await rig.start();
+  await rig.kill('SIGTERM');
+}
+
+function inState<T>(work: (db: Database) => T): T {
+  const db = new Database(join(rig.directory, 'state', 'state.db'));
+  try {
+    return work(db);
+  } finally {
+    db.close();
+  }
+}
+
+const missing = () =>
+  inState((db) =>
+    (
+      db
+        .prepare("SELECT details FROM audit_log WHERE action LIKE '%own_events_missing'")
+        .pluck()
+        .all() as string[]
+    ).map((details) => (JSON.parse(details) as { ids: string }).ids),
+  );
+
+function verify() {
+  return spawnSync(process.execPath, [CLI, 'archive', 'verify', '--config', rig.configPath], {
+    encoding: 'utf8',
+  });
+}
+
+it.each([
+  ['in the middle', 'DELETE FROM audit_log WHERE id IN (2, 3)', '2 to 3'],
+  ['at the end', 'DELETE FROM audit_log WHERE id = (SELECT max(id) FROM audit_log)', '4'],
+])(
+  'notices events of its own that were deleted from state.db %s, once, and so does verify',
+  async (_, sql, ids) => {
+    for (const _ of [1, 2]) await restart();
+    expect(verify()).toMatchObject({ status: 0 });
+    inState((db) => db.exec(sql));
+    const found = verify();
+    expect(found.stdout).toContain(`not by retention: ids ${ids}\n`);
+    expect(found.status).toBe(1);
+    for (const _ of [1, 2]) await restart();
+    expect(missing()).toEqual([ids]);
+    expect(verify().status).toBe(1);
+  },
+);
+
+it('misses none that retention has deleted', async () => {
+  for (const _ of [1, 2]) await restart();
+  inState((db) => {
+    const rows = new TableRows(db, OWN_TABLE, { identify: () => ({ id: '', length: 0 }) }).byIds([1, 2]);
+    expect(
+      deleteOwn(
+        db,
+        rows.map((row) => [row.id, rowHash(row)] as const),
+      ).deleted,
+    ).toBe(2);
+  });
+  await restart();
+  expect(missing()).toEqual([]);
+  expect(verify().status).toBe(0);
+});
