@@ -15,6 +15,7 @@ import {
 import { bannedLogins } from '../../fail2ban/findings.js';
 import { createJail, HELPER_SOCKET } from '../../fail2ban/helper.js';
 import { renderJail } from '../../fail2ban/jail.js';
+import { pairFiles } from '../../fail2ban/pair-files.js';
 import { PROBE_ADDRESSES, probeLines } from '../../fail2ban/probe.js';
 import { unfedJail } from '../../fail2ban/unfed.js';
 import { bansAddressesOnly, prefixInUse } from '../../sinks/ban-target.js';
@@ -41,6 +42,7 @@ export async function inspectFail2ban(config: Config): Promise<Finding[]> {
   if (sink === undefined || !('directory' in sink)) return [unfedJail(config) ?? noSink];
   return [
     ...(await filter()),
+    ...pairFiles(sink.directory),
     ...(await jail(config, sink.directory)),
     ...jailFile(config, sink.directory),
     ...defaults(config, sink.directory),

@@ -1,0 +1,58 @@
+import { lstatSync, type Stats } from 'node:fs';
+import { join } from 'node:path';
+import { messageOf } from '../errors.js';
+import { PAIR } from '../sinks/pair.js';
+import type { Finding } from '../sinks/sink.js';
+
+/**
+ * What fail2ban is going to open: two regular files of the daemon's. It waits for ever for somebody to write into a pipe, and starts none
+ * of its jails without one of the files.
+ *
+ * @param directory that of the fail2ban sink; whose it is, is the daemon's user
+ */
+export function pairFiles(directory: string): Finding[] {
+  try {
+    const owner = lstatSync(directory, { throwIfNoEntry: false })?.uid;
+    if (owner === undefined) return [];
+    return PAIR.flatMap((name) => {
+      const path = join(directory, name);
+      const entry = lstatSync(path, { throwIfNoEntry: false });
+      return entry === undefined ? [missing(path)] : [...kind(path, entry), ...ownership(path, entry, owner)];
+    });
+  } catch (error) {
+    return [
+      {
+        level: 'warning',
+        what: `${directory} can't be looked at: ${messageOf(error)}`,
+        next: 'run this as root',
+      },
+    ];
+  }
+}
+
+function kind(path: string, entry: Stats): Finding[] {
+  if (entry.isFile()) return [];
+  const found = entry.isFIFO()
+    ? 'a pipe, for which fail2ban waits at its next start, with all its jails'
+    : 'no file';
+  const what = `${path} is ${entry.isSymbolicLink() ? 'a link, which fail2ban follows as root' : found}`;
+  const next =
+    'find out who has put it there, as the daemon makes files alone; systemctl start postern-auditd-logs takes it away';
+  return [{ level: 'error', what, next }];
+}
+
+function ownership(path: string, entry: Stats, owner: number): Finding[] {
+  const { uid, mode } = entry;
+  if (!entry.isFile() || ((uid === owner || uid === 0) && (mode & 0o002) === 0)) return [];
+  const who =
+    uid === owner || uid === 0
+      ? 'everybody may write to it'
+      : `it belongs to uid ${uid}, and its directory to uid ${owner}`;
+  const what = `${path}: ${who}. Who can write to it decides whom fail2ban bans`;
+  return [{ level: 'warning', what, next: 'see ls -l, and run install.sh --reconfigure' }];
+}
+
+function missing(path: string): Finding {
+  const what = `${path} is missing: fail2ban would not start again, with none of its jails`;
+  return { level: 'error', what, next: 'systemctl start postern-auditd-logs, or start the daemon' };
+}

@@ -1,0 +1,55 @@
+import { execFileSync } from 'node:child_process';
+import { chmodSync, chownSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { pairFiles } from '../../src/fail2ban/pair-files.js';
+import { PAIR } from '../../src/sinks/pair.js';
+
+let directory: string;
+let first: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'pa-pair-files-'));
+  first = join(directory, PAIR[0]);
+  execFileSync('sh', ['fail2ban/postern-auditd-log-files', directory]);
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+const errors = () => pairFiles(directory).map(({ level, what }) => `${level}: ${what}`);
+
+describe('of what fail2ban opens, check sees', () => {
+  it('nothing wrong in what the boot or the daemon makes, and nothing where there is no directory yet', () => {
+    expect(errors()).toEqual([]);
+    expect(pairFiles(join(directory, 'nowhere'))).toEqual([]);
+  });
+
+  it('a pipe, for which fail2ban would wait', () => {
+    rmSync(first);
+    execFileSync('mkfifo', [first]);
+    expect(errors()).toEqual([
+      `error: ${first} is a pipe, for which fail2ban waits at its next start, with all its jails`,
+    ]);
+    // The next step that it names does away with it.
+    execFileSync('sh', ['fail2ban/postern-auditd-log-files', directory], { stdio: 'ignore' });
+    expect(errors()).toEqual([]);
+  });
+
+  it('a link, a missing file, and one that others may write', () => {
+    rmSync(first);
+    symlinkSync('/etc/hostname', first);
+    rmSync(join(directory, PAIR[1]));
+    expect(errors()).toEqual([
+      `error: ${first} is a link, which fail2ban follows as root`,
+      expect.stringContaining(`error: ${directory}/${PAIR[1]} is missing`),
+    ]);
+    rmSync(first);
+    writeFileSync(first, '');
+    chmodSync(first, 0o666);
+    expect(errors()[0]).toContain(`warning: ${first}: everybody may write to it`);
+  });
+
+  it.skipIf(process.geteuid?.() !== 0)('a file of somebody else', () => {
+    chownSync(first, 54_321, 54_321);
+    expect(errors()).toEqual([expect.stringContaining(`warning: ${first}: it belongs to uid 54321`)]);
+  });
+});
