@@ -163,7 +163,7 @@ install_all() {
   # An upgrade: the jail is renewed before the new daemon writes what the old jail may not take, such as networks for
   # an nftables set of addresses. What the old daemon writes meanwhile, the new jail takes.
   if [ "$WITH_FAIL2BAN" = yes ]; then install_log_files; fi
-  if [ "$WITH_FAIL2BAN" = yes ] && pair_is_there "${FACTS[auth]}"; then
+  if [ "$WITH_FAIL2BAN" = yes ] && [ -e "$FAIL2BAN/$JAIL_FILE" ] && pair_is_there "${FACTS[auth]}"; then
     setup_fail2ban
     run_unit
   else
