@@ -26,6 +26,8 @@ export interface QueryTable {
   readonly isView: boolean;
   /** Whether a time that is written without a zone is one of UTC: else its text alone does not say which it is. */
   readonly isUtc: boolean;
+  /** Of such times. */
+  readonly timeZone: string;
   readonly defaults: AuditTable['defaults'];
   readonly absent: ReadonlySet<ColumnKey>;
   /** `"audit_log"`, quoted. */
@@ -88,6 +90,7 @@ function inspect(db: Database, config: TableConfig, table: AuditTable): QueryTab
     name: table.name,
     isView: table.isView,
     isUtc: TimeZone.of(config.time_zone) === null,
+    timeZone: config.time_zone ?? 'UTC',
     defaults: table.defaults,
     absent,
     from,

@@ -56,7 +56,7 @@ export class Walk {
   /** What is read of a row is its id alone, or that and its time. */
   private readonly bare: boolean;
   private readonly timeOnly: boolean;
-  private readonly created = new CreatedReader();
+  private readonly created: CreatedReader;
   private readonly begin: number;
   private before: number;
   /** The range of ids that `before` stands in. */
@@ -73,6 +73,7 @@ export class Walk {
   constructor(private readonly options: WalkOptions) {
     const { source, table, plan, columns, before } = options;
     this.source = source;
+    this.created = new CreatedReader(table.timeZone);
     const { branches, ranges } = plan;
     this.begin = below(ranges, before)?.before ?? 0;
     this.before = this.begin;

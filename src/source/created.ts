@@ -14,8 +14,8 @@ export class CreatedReader {
   private midnight: number | null = null;
   private readonly zone: TimeZone | null;
 
-  /** @param timeZone `source.time_zone`, of times that are written without one; left out: UTC */
-  constructor(timeZone?: string) {
+  /** @param timeZone `source.time_zone`, of times that are written without one; undefined: UTC. To be given: who forgot it would read other times */
+  constructor(timeZone: string | undefined) {
     this.zone = TimeZone.of(timeZone);
   }
 

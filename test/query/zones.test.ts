@@ -208,6 +208,24 @@ describe.each([
   });
 });
 
+it('counts local times as it shows them, also from a page behind the last one', () => {
+  const tables = new Tables();
+  const engine = new Engine(tables.options({ time_zone: 'America/New_York' }));
+  tables.insert([{ created_at: seconds(0) }, { created_at: seconds(3_600) }, { created_at: seconds(7_200) }]);
+  // 00:00, 01:00, which the clocks of that night had twice, and 02:00.
+  const at = (hour: number) => ({
+    ...EVERYTHING,
+    source: 'postern' as const,
+    from: START + hour * 3_600_000,
+  });
+  expectAll(engine, at(4), ['postern:3', 'postern:2', 'postern:1'], 1);
+  expectAll(engine, at(5), ['postern:3', 'postern:2'], 1);
+  expectAll(engine, at(6), ['postern:3'], 1);
+  expectAll(engine, at(8), [], 1);
+  engine.close();
+  tables.remove();
+});
+
 /** Without the border between rows that are known to be meant and others. */
 function joined(ranges: readonly IdRange[]): IdRange[] {
   const all: IdRange[] = [];
