@@ -5,7 +5,8 @@ import { bareAt, endOfLine, type Place, quotedAt, skipBlanks } from './secret-va
 export const COMMAND_HINT = '-u|ysql|ariadb|redis-cli|dap';
 
 const LOGIN_FLAG = /(?<![\w-])(?:-u|--(?:proxy-)?user)(?:[ \t=]{1,4}|\\{0,4}["'],? {0,4})/gi;
-const GLUED_LOGIN = /(?<![\w-])-u(?=[^\s:"'\\]{1,128}:)/g;
+const GLUED_FLAG = /(?<![\w-])-u/g;
+const GLUED_NAME = /[^\s:"'\\]{1,128}:/y;
 const LOGIN_FLAGS = new Set(['-u', '-U', '--user', '--proxy-user']);
 /** Which tools take a password behind which flag, and which directly behind its letters. */
 const TOOLS: ReadonlyArray<readonly [tool: RegExp, flag: string, isGlued: boolean]> = [
@@ -26,19 +27,24 @@ const LONGEST_COMMAND = 1_024;
 export function maskCommands(text: string, cover: Cover): string {
   if (!text.includes('-') || !/-[upaw]|-user/i.test(text)) return text;
   const logins = maskLogins(text, LOGIN_FLAG, cover);
-  return maskTools(logins.includes('curl') ? maskLogins(logins, GLUED_LOGIN, cover) : logins, cover);
+  return maskTools(logins.includes('curl') ? maskLogins(logins, GLUED_FLAG, cover) : logins, cover);
 }
 
 function maskLogins(text: string, flags: RegExp, cover: Cover): string {
   const covering = new Covering(text, cover);
   for (const { index, 0: flag } of text.matchAll(flags)) {
     const at = index + flag.length;
-    if (at < covering.done) continue;
+    if (at < covering.done || (flags === GLUED_FLAG && !isNameAt(text, at))) continue;
     const place = argumentAt(text.slice(0, at + LONGEST_LOGIN), at);
     const from = passwordIn(text.slice(place.from, place.to));
     if (from > 0) covering.piece(place.from + from, argumentAt(text, at).to);
   }
   return covering.result();
+}
+
+function isNameAt(text: string, at: number): boolean {
+  GLUED_NAME.lastIndex = at;
+  return GLUED_NAME.test(text);
 }
 
 /** Where the password of `name:password` begins; 0 if there is none. Two numbers are a user and a group. */

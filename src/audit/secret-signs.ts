@@ -11,6 +11,7 @@ import {
   saysNothing,
   skipBackslashes,
   skipBlanks,
+  startBefore,
   valueAt,
 } from './secret-values.js';
 
@@ -53,7 +54,6 @@ function isQuoteOrSign(character: string | undefined): boolean {
   );
 }
 
-const NAMED_BEFORE = /([\w-]{1,64})\\{0,8}["']?[ \t]{0,4}[:=]>?[ \t]{0,4}$/;
 const MEMBER = /[\s,;{}]{0,64}\\{0,8}["']?([\w.-]{1,64})\\{0,8}["']?[ \t]{0,8}[:=]>?[ \t]{0,8}/y;
 const MEMBERS = 4;
 
@@ -71,7 +71,7 @@ function coverPaired(covering: Covering, word: Place, name: string, names: Secre
   if (!names.isNamed(content)) return false;
   const start = word.from - near.length + open;
   const lead = text.slice(Math.max(0, start - 96), start).replace(/\\{1,16}$/, '');
-  if (!NAMING.test(NAMED_BEFORE.exec(lead)?.[1] ?? '')) return false;
+  if (!NAMING.test(nameBefore(lead))) return false;
 
   let found = false;
   let at = isQuoted ? closing + 1 : word.to;
@@ -89,6 +89,20 @@ function coverPaired(covering: Covering, word: Place, name: string, names: Secre
     at = behindQuote(text, place);
   }
   return found;
+}
+
+const BLANK = /[ \t]/;
+const OF_NAME = /[\w-]/;
+
+/** The name that stands at the end of a text, with `:`, `=` or `=>` behind it; read from the end, so that each character is met once. */
+function nameBefore(lead: string): string {
+  let at = startBefore(lead, lead.length, BLANK, 4);
+  if (lead[at - 1] === '>') at--;
+  if (lead[at - 1] !== ':' && lead[at - 1] !== '=') return '';
+  at = startBefore(lead, at - 1, BLANK, 4);
+  if (isQuote(lead.charCodeAt(at - 1))) at--;
+  at = startBefore(lead, at, /\\/, 8);
+  return lead.slice(startBefore(lead, at, OF_NAME, 64), at);
 }
 
 /** `<password>…</password>` */
@@ -203,10 +217,10 @@ interface Word {
 
 /** The word that stands before a place, behind it nothing but blanks. */
 function lastWord(text: string, before: number): Word {
-  const near = text.slice(Math.max(0, before - 64), before);
-  const word = /([\w-]{1,40})[ \t]{1,16}$/.exec(near);
-  if (word === null) return { word: '', from: before };
-  return { word: (word[1] ?? '').toLowerCase(), from: before - word[0].length };
+  const to = startBefore(text, before, BLANK, 16);
+  const from = startBefore(text, to, OF_NAME, 40);
+  if (from === to || to === before) return { word: '', from: before };
+  return { word: text.slice(from, to).toLowerCase(), from };
 }
 
 function isSetter(text: string, last: Word, isVariable: boolean, name: string): boolean {

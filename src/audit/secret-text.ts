@@ -14,6 +14,7 @@ import {
   quotedAt,
   saysNothing,
   skipBlanks,
+  startBefore,
   valueAt,
   wordAt,
 } from './secret-values.js';
@@ -77,8 +78,7 @@ function coverNext(covering: Covering, word: Place, name: string, names: SecretN
 
 function wordBefore(text: string, from: number): string {
   if (text[from - 1] !== ' ') return '';
-  const before = /[^\s"'`,;:=(){}[\]]{1,32} $/.exec(text.slice(Math.max(0, from - 33), from));
-  return before === null ? '' : before[0].slice(0, -1);
+  return text.slice(startBefore(text, from - 1, /[^\s"'`,;:=(){}[\]]/, 32), from - 1);
 }
 
 function coverAssigned(covering: Covering, word: Place, isHeader: boolean, at: number): void {

@@ -186,3 +186,10 @@ export function depthBefore(text: string, at: number): number {
   while (from > 0 && at - from <= 16 && text.charCodeAt(from - 1) === BACKSLASH) from--;
   return at - 1 - from;
 }
+
+/** Where the characters of a kind begin that stand before a place; at most so many of them are looked at. */
+export function startBefore(text: string, at: number, kind: RegExp, most: number): number {
+  let from = at;
+  while (from > 0 && at - from < most && kind.test(text[from - 1] ?? '')) from--;
+  return from;
+}

@@ -88,20 +88,29 @@ function sectionOf(text: string, section: string): Array<[string, string]> {
   for (const line of text.split('\n')) {
     if (/^\s*[#;]/.test(line)) continue;
     const header = /^\[([^\]]+)\]/.exec(line);
-    const option = /^([^\s=:][^=:]*?)\s*[=:]\s*(.*?)\s*$/.exec(line.replace(/\s[#;].*$/, ''));
+    const option = optionIn(line);
     if (header !== null) {
       inside = header[1]?.trim() === section;
       last = null;
     } else if (/^\s+\S/.test(line) && last !== null) {
       last[1] = `${last[1]} ${line.trim()}`.trim();
     } else if (option !== null && inside) {
-      last = [(option[1] ?? '').toLowerCase(), option[2] ?? ''];
+      last = option;
       found.push(last);
     } else {
       last = null;
     }
   }
   return found;
+}
+
+/** `key = value`, or with a colon; a comment may stand behind it. */
+function optionIn(line: string): [string, string] | null {
+  const comment = line.search(/\s[#;]/);
+  const option = comment === -1 ? line : line.slice(0, comment);
+  const sign = option.search(/[=:]/);
+  if (sign < 1 || /^\s/.test(option)) return null;
+  return [option.slice(0, sign).trimEnd().toLowerCase(), option.slice(sign + 1).trim()];
 }
 
 function short(value: string): string {
