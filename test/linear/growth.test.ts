@@ -116,14 +116,14 @@ function costOf(work: () => void, runs: number): number {
 }
 
 /** How many times as long the long text takes; the least that was seen, 1 if it takes no time to speak of. */
-function growth(work: (text: string) => void, piece: string): number {
+function growth(work: (text: string) => void, piece: string, tries = TRIES): number {
   const [short, long] = [SHORT, SHORT * TIMES].map((length) => {
     const text = piece.repeat(Math.ceil(length / piece.length));
     text.charCodeAt(text.length - 1); // flat, as one that was read is
     return text;
   });
   let least = Number.POSITIVE_INFINITY;
-  for (let attempt = 0; attempt < TRIES && least > MOST; attempt++) {
+  for (let attempt = 0; attempt < tries && least > MOST; attempt++) {
     const after = costOf(() => work(long ?? ''), 1 + attempt);
     if (after < NOTHING_MS) return 1;
     least = Math.min(
@@ -183,7 +183,7 @@ describe('the time grows with the text, not with its square', () => {
     const quadratic = (text: string) => {
       for (let at = 0; at < text.length; at += 1) text.lastIndexOf('\u0001', text.length - 1);
     };
-    expect(growth(quadratic, 'a')).toBeGreaterThan(MOST);
+    expect(growth(quadratic, 'a', 1)).toBeGreaterThan(MOST);
   });
 
   const works: ReadonlyArray<readonly [string, (text: string) => void]> = [
