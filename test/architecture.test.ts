@@ -27,7 +27,13 @@ const GROUND = ['errors', 'sqlite', 'version'];
 /** Data in one piece: to be read at a glance, not to be split. */
 const TABLES = ['audit/event-types.ts'];
 /** Grows by some lines with each part that it wires, and does nothing else. */
-const WIRING = ['daemon.ts'];
+const WIRING = [
+  'daemon.ts',
+  // The parts of retention in the main thread: schedule, clock, guard, ledger, thread.
+  'retention/retention.ts',
+  // One run from its first look to the last archive that goes: in this order, or a crash in between loses something.
+  'retention/run.ts',
+];
 
 const root = resolve(import.meta.dirname, '../src');
 

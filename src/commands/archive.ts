@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { register as adopt } from './archive/adopt.js';
 import { register as cat } from './archive/cat.js';
 import { register as list } from './archive/list.js';
 import { register as restore } from './archive/restore.js';
@@ -8,5 +9,5 @@ export function register(program: Command): void {
   const archive = program
     .command('archive')
     .description('look at archives, verify them, put their rows back');
-  for (const sub of [list, verify, restore, cat]) sub(archive);
+  for (const sub of [list, verify, restore, cat, adopt]) sub(archive);
 }

@@ -3,12 +3,13 @@ import { toSafeJson, visible } from '../audit/unsafe-characters.js';
 import type { DryTarget } from '../retention/messages.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import { Bar } from './bar.js';
-import { partOf, renderDry, renderLast, wordsOf } from './retain/render.js';
+import { partOf, renderDry, renderExpiry, renderLast, wordsOf } from './retain/render.js';
 import { claimingUser } from './user.js';
 
 interface RetainOptions {
   readonly dryRun?: boolean;
   readonly now?: boolean;
+  readonly confirmClock?: boolean;
   readonly config?: string;
   readonly json?: boolean;
 }
@@ -24,6 +25,7 @@ export function register(program: Command): void {
       'say what would go, by category and month, and change nothing (also while retention is off)',
     )
     .option('--now', 'archive and remove it now')
+    .option('--confirm-clock', "say that the machine's clock is right, where nothing keeps it (no NTP)")
     .option('--json', 'print the result as JSON')
     .option('--config <file>', 'configuration file (names the control socket)')
     .addHelpText(
@@ -31,6 +33,9 @@ export function register(program: Command): void {
       `
 The daemon does it. Rows are written to an archive, which is read back and compared, and only then removed, a few at a time, so
 that Postern does not have to wait. Ctrl-C ends the watching, not the run.
+
+An archive that is past retention.archive.keep goes only when that was recorded 24 hours of the machine's running time before, and the clock is
+known: synchronised, as the kernel says, or confirmed with --confirm-clock since it was set last. --now records, and shortens nothing.
 
 Exit codes: 0 done, 1 the run failed, 2 retention is off or has to wait, 3 the daemon does not run.
 
@@ -46,9 +51,22 @@ Examples:
         import('../errors.js'),
         import('node:timers/promises'),
       ]);
-      if ((options.dryRun === true) === (options.now === true))
-        throw new AuditdError('USAGE', 'Say either --dry-run, to see what would go, or --now');
+      const said = [options.dryRun, options.now, options.confirmClock].filter((one) => one === true);
+      if (said.length !== 1)
+        throw new AuditdError(
+          'USAGE',
+          'Say either --dry-run, to see what would go, --now, or --confirm-clock',
+        );
       const { control } = loadConfig(options.config ?? null, process.env).config;
+      if (options.confirmClock === true) {
+        const { clock } = (await controlRequest(control, 'POST', '/retention/clock')) as { clock: string };
+        process.stdout.write(
+          options.json === true
+            ? `${toSafeJson({ clock })}\n`
+            : `recorded: it is ${clock}, and the clock is right\n`,
+        );
+        return;
+      }
       const path = options.now === true ? '/retention/now' : '/retention/dry';
       await controlRequest(control, 'POST', path, undefined, { 'x-user': claimingUser() ?? '' });
       const bar = new Bar(options.json === true ? null : process.stderr);
@@ -67,7 +85,7 @@ Examples:
     });
 }
 
-function end({ run, last }: RetentionStatus, json: boolean): void {
+function end({ run, last, expiry }: RetentionStatus, json: boolean): void {
   if (run?.state === 'failed') {
     if (json) process.stdout.write(`${toSafeJson({ error: run.error })}\n`);
     process.stderr.write(`postern-auditd: ${visible(run.error ?? 'failed')}\n`);
@@ -77,5 +95,8 @@ function end({ run, last }: RetentionStatus, json: boolean): void {
   const dry: readonly DryTarget[] | null = run?.dry ?? null;
   if (json) process.stdout.write(`${toSafeJson(dry ?? last, 2)}\n`);
   else if (dry !== null) process.stdout.write(renderDry(dry));
-  else if (last !== null) process.stdout.write(`${renderLast(last).join('\n')}\n`);
+  else if (last !== null)
+    process.stdout.write(
+      `${[...renderLast(last), ...(expiry == null ? [] : [renderExpiry(expiry)])].join('\n')}\n`,
+    );
 }

@@ -1,9 +1,9 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SourceName } from '../audit/event.js';
+import { manifestsIn } from '../retention/archive/anchor.js';
 import { offsetsOf } from '../retention/archive/blocks.js';
-import { readAnchor, readManifest } from '../retention/archive/chain.js';
-import { contentsOf } from '../retention/archive/directory.js';
+import { readManifest } from '../retention/archive/chain.js';
 import type { Block, Manifest } from '../retention/archive/manifest.js';
 import { blockLines } from '../retention/archive/read.js';
 import type { Filter } from './filter.js';
@@ -24,11 +24,7 @@ export class ArchiveShelf {
   /** What is there now, the oldest first. @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
   list(): Manifest[] {
     const found = new Map<string, Manifest>();
-    const contents = contentsOf(this.directory);
-    // What is left of those up to here is the rest of a removal that was broken off.
-    const removed = readAnchor(this.directory, contents)?.sequence ?? 0;
-    for (const [sequence, name] of contents.manifests) {
-      if (sequence <= removed) continue;
+    for (const [, name] of manifestsIn(this.directory)) {
       const stats = statSync(join(this.directory, name), { throwIfNoEntry: false });
       if (stats === undefined) continue; // removed since, because of its age
       const key = `${name} ${stats.ino} ${stats.mtimeMs}`;

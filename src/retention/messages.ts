@@ -2,6 +2,9 @@ import type { PublicSource } from '../audit/event.js';
 import type { Config } from '../config/schema.js';
 import type { ErrorCode } from '../errors.js';
 import type { ColumnsRead } from '../source/columns-read.js';
+import type { Removal } from './archive/anchor.js';
+import type { ExpiredArchive } from './archive/keep.js';
+import type { AnchorNote } from './begin.js';
 import type { FileIdentity } from './file.js';
 import type { Hold } from './holds.js';
 import type { PurgeStep } from './ledger.js';
@@ -24,6 +27,7 @@ export interface RunData {
   readonly purged: PurgedNote | null;
   /** Archives whose deletion was begun and not settled. */
   readonly unsettled: readonly string[];
+  readonly removals: readonly Removal[];
   /** What time it is, ms since the epoch, when the thread is started. */
   readonly now: number;
   readonly targets: ReadonlyArray<{
@@ -55,10 +59,17 @@ export type Said =
   | { readonly settled: string; readonly note: PurgedNote | null }
   | { readonly archived: Archived }
   | { readonly deleted: Purged; readonly source: PublicSource }
+  | { readonly anchor: AnchorNote }
+  /** Archives past their age: answered with what may go. */
+  | { readonly expired: readonly ExpiredArchive[] }
   /** Rows of our own table, which the main thread alone writes. */
   | { readonly own: readonly Named[] }
   | { readonly outcome: Outcome }
   | { readonly failed: { readonly code: ErrorCode | null; readonly message: string } };
 
 /** To the thread; `stop` is why. */
-export type Told = { readonly stop: string } | { readonly begun: true } | { readonly own: Purged };
+export type Told =
+  | { readonly stop: string }
+  | { readonly begun: true }
+  | { readonly own: Purged }
+  | { readonly expire: Removal | null };

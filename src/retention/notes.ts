@@ -1,5 +1,7 @@
 import type { State } from '../shipping/state.js';
+import type { Removal } from './archive/anchor.js';
 import type { ClockNote } from './clock.js';
+import type { ExpiryNote } from './expiry.js';
 import type { Stalls } from './holds.js';
 import type { PurgedNote } from './pending.js';
 import type { Held } from './plan.js';
@@ -35,6 +37,23 @@ export interface Memory extends RunTimes {
 
 const MEMORY = 'retention';
 const PURGED = 'retention_purged';
+const EXPIRY = 'retention_expiry';
+const REFUSED_ANCHOR = 'retention_refused_anchor';
+/** The oldest records of removals are dropped: of each directory the newest counts. */
+const REMOVALS_KEPT = 500;
+
+/** As `meta` in state.db has them, for who reads it without the daemon. */
+export const REMOVALS = 'retention_removed';
+
+/** @param text of that note */
+export function removalsIn(text: string | null): readonly Removal[] {
+  try {
+    const value: unknown = JSON.parse(text ?? '[]');
+    return Array.isArray(value) ? (value as Removal[]) : [];
+  } catch {
+    return [];
+  }
+}
 
 /** The notes of retention in state.db; a note that can't be read counts as none. */
 export class Notes {
@@ -54,6 +73,32 @@ export class Notes {
 
   set purged(note: PurgedNote) {
     this.state.setNote(PURGED, JSON.stringify(note));
+  }
+
+  get expiry(): ExpiryNote | null {
+    return this.read<ExpiryNote>(EXPIRY, 'total');
+  }
+
+  set expiry(note: ExpiryNote) {
+    this.state.setNote(EXPIRY, JSON.stringify(note));
+  }
+
+  /** What is recorded of archives that were removed, the oldest first. */
+  get removals(): readonly Removal[] {
+    return removalsIn(this.state.note(REMOVALS));
+  }
+
+  set removals(removals: readonly Removal[]) {
+    this.state.setNote(REMOVALS, JSON.stringify(removals.slice(-REMOVALS_KEPT)));
+  }
+
+  /** The anchor that was refused last, and was said to be. */
+  get refusedAnchor(): string | null {
+    return this.state.note(REFUSED_ANCHOR);
+  }
+
+  set refusedAnchor(said: string) {
+    this.state.setNote(REFUSED_ANCHOR, said);
   }
 
   private read<T extends object>(key: string, number: keyof T & string): T | null {

@@ -1,5 +1,5 @@
 import { AuditdError } from '../errors.js';
-import { headOf, readManifest } from './archive/chain.js';
+import { type Head, headOf, readManifest } from './archive/chain.js';
 import { contentsOf } from './archive/directory.js';
 import type { Manifest } from './archive/manifest.js';
 import { readLines } from './archive/read.js';
@@ -23,9 +23,9 @@ export interface PurgedNote {
  *
  * @throws AuditdError `ARCHIVE_FAILED` if they are not; `ARCHIVE_BROKEN`
  */
-export function checkContinued(directory: string, note: PurgedNote | null): void {
+export function checkContinued(directory: string, note: PurgedNote | null, begin: Head): void {
   if (note === null || note.directory !== directory) return;
-  const { sequence } = headOf(directory);
+  const { sequence } = headOf(directory, begin);
   if (sequence >= note.sequence) return;
   const has = sequence === 0 ? 'has no archives' : `ends with archive ${sequence}`;
   throw new AuditdError(

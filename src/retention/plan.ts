@@ -28,6 +28,8 @@ export interface PlanOptions {
   /** Rows that are archived already, and that the purge would not delete a moment ago: they stay. */
   readonly refused?: ReadonlySet<number>;
   readonly clock: number;
+  /** Ages are counted from no later than this: what the daemon itself writes says nothing of the clock. Null: nothing has an age. */
+  readonly latest?: number | null;
   readonly signal: AbortSignal;
   /** How much has been looked at, 0 to 1. */
   readonly onProgress: (part: number) => void;
@@ -114,11 +116,11 @@ class Scan {
   }
 
   async each(onRow: (row: Row) => void): Promise<void> {
-    const { read, signal, judge, clock, onProgress } = this.options;
+    const { read, signal, judge, clock, latest, onProgress } = this.options;
     const newest = read((db) => judge.newest(db, this.table(db)));
     if (this.newestId === 0) {
       this.newestId = newest.id;
-      this.moment = momentOf(clock, newest.time);
+      this.moment = momentOf(clock, newest.time, latest);
     }
     for (let after = 0; after < this.newestId; ) {
       signal.throwIfAborted();

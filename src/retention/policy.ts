@@ -32,9 +32,16 @@ export const LEAST_AGE_MS = 86_400_000;
  */
 export type Fate = 'old' | 'young' | 'forever' | 'undated' | 'future';
 
-/** @param newest the time of the row with the highest id among those with a readable one */
-export function momentOf(clock: number, newest: number | null): Moment {
-  return { clock, reference: newest === null ? null : Math.min(clock, newest) };
+/**
+ * @param newest the time of the row with the highest id among those with a readable one
+ * @param latest if given, ages are counted from no later than this; null: from nowhere
+ */
+export function momentOf(
+  clock: number,
+  newest: number | null,
+  latest: number | null = Number.POSITIVE_INFINITY,
+): Moment {
+  return { clock, reference: newest === null || latest === null ? null : Math.min(clock, newest, latest) };
 }
 
 /** Times are compared as numbers, never as SQL strings: to SQLite any number is less than any text. */

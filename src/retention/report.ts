@@ -78,9 +78,8 @@ export function archivedEntry({ source, month, record }: Archived): NewEntry {
 }
 
 /** The audit events of a run besides those of its archives (ledger.ts, `archivedEntry`). */
-export function entriesOf({ targets, expired }: Done): NewEntry[] {
+export function entriesOf({ targets }: Done): NewEntry[] {
   const entries: NewEntry[] = [];
-  if (expired > 0) entries.push({ action: 'daemon.archive_delete', details: { archives_removed: expired } });
   for (const { source, plan } of targets) {
     for (const { sink, since, rows } of plan.overridden) {
       const details = { source, sink, since: since === null ? null : new Date(since).toISOString(), rows };

@@ -7,8 +7,12 @@ import { AuditdError, messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
 import type { State } from '../shipping/state.js';
+import type { Removal } from './archive/anchor.js';
+import { signingKey } from './archive/signing-key.js';
+import { adoptAnchor } from './begin.js';
 import { observe } from './clock.js';
 import { fileAt } from './file.js';
+import { ArchiveGuard, type ExpiryStatus } from './guard.js';
 import { type Hold, holdsOf, limitOf, type SinkStanding, watchSinks } from './holds.js';
 import { type Actor, PurgeLedger } from './ledger.js';
 import type { DryTarget, Outcome, RunData } from './messages.js';
@@ -19,6 +23,7 @@ import { NOTHING, sum } from './purge/protocol.js';
 import { archivedEntry, entriesOf, failedRunOf, lastRunOf, refusedWords, type Tally } from './report.js';
 import type { Progress } from './run.js';
 import { createSchedule, isDue, type Schedule } from './schedule.js';
+import { bootId, isClockSynchronised } from './synchronised.js';
 import { RunThread } from './thread.js';
 
 /** How often to look whether a run is due, at the clock and at the sinks. */
@@ -41,6 +46,9 @@ export interface RetentionOptions {
   readonly onRecorded?: () => void;
   /** Milliseconds since the machine was started. */
   readonly up?: () => number;
+  /** Milliseconds that it has run since then, time asleep left out. */
+  readonly ran?: () => number;
+  readonly synchronised?: () => Promise<boolean | null>;
   readonly worker?: URL;
 }
 
@@ -61,11 +69,14 @@ export interface RetentionStatus {
   readonly waiting: string | null;
   readonly run: RunStatus | null;
   readonly last: LastRun | null;
+  /** Archives past their age that have not gone yet; null if there are none. */
+  readonly expiry: ExpiryStatus | null;
 }
 
 /** Has old rows archived and removed when it is time to. Decides here, in the main thread; the work is done in another. */
 export class Retention {
   private readonly notes: Notes;
+  private readonly guard: ArchiveGuard;
   private readonly schedule: Schedule;
   private memory: Memory;
   private timer: NodeJS.Timeout | null = null;
@@ -82,6 +93,7 @@ export class Retention {
     this.schedule = createSchedule(this.config.schedule);
     this.lastUp = this.up();
     this.memory = this.notes.memory ?? this.forgetful();
+    this.guard = this.createGuard();
   }
 
   start(): void {
@@ -90,6 +102,7 @@ export class Retention {
       return;
     }
     this.memory = this.notes.memory ?? this.forgetful(); // the one before this may have written it meanwhile
+    this.guard.start();
     this.save();
     this.timer = setTimeout(() => this.tick(), FIRST_TICK_MS);
   }
@@ -135,11 +148,54 @@ export class Retention {
       waiting: enabled ? this.waits() : null,
       run: this.run,
       last: this.memory.last,
+      expiry: enabled ? this.guard.status() : null,
     };
+  }
+
+  /** The operator says that the clock is right. @returns what it says @throws AuditdError `USAGE` if retention is off */
+  confirmClock(): string {
+    if (this.config.enabled) return this.guard.confirm();
+    throw new AuditdError('USAGE', 'Retention is off: nothing goes by the clock');
+  }
+
+  /** Lets the anchor that is in the directory count. @returns what it says @throws AuditdError `USAGE`, `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
+  adopt(): Removal {
+    if (this.thread !== null) {
+      throw new AuditdError('USAGE', 'A run of retention goes on; wait for its end: postern-auditd status');
+    }
+    const { directory, sign } = this.config.archive;
+    const removal = adoptAnchor({
+      directory,
+      removals: this.notes.removals,
+      purged: this.notes.purged,
+      sign: sign === null ? null : signingKey(sign),
+      clock: this.options.clock,
+    });
+    this.guard.adopt(removal);
+    return removal;
   }
 
   private get config() {
     return this.options.loaded.config.retention;
+  }
+
+  private createGuard(): ArchiveGuard {
+    const { state, clock, record, write, log, env, ran } = this.options;
+    const { onRecorded = () => undefined, synchronised = isClockSynchronised } = this.options;
+    const { directory, keep } = this.config.archive;
+    const boot = bootId(env);
+    return new ArchiveGuard({
+      state,
+      notes: this.notes,
+      directory,
+      keep,
+      look: () => ({ wall: clock(), ran: ran?.() ?? Number(process.hrtime.bigint() / 1_000_000n), boot }),
+      synchronised,
+      record,
+      write,
+      onRecorded,
+      log,
+    });
   }
 
   private up(): number {
@@ -173,6 +229,7 @@ export class Retention {
     const stalls = watchSinks(this.memory.stalls, this.standings('postern'), now, up - this.lastUp);
     this.lastUp = up;
     this.memory = { ...this.memory, clock: seen, stalls };
+    this.guard.look();
     const stepped = seen.wait > (before?.wait ?? 0);
     if (stepped) {
       const waits = this.waits() ?? '';
@@ -241,6 +298,8 @@ export class Retention {
       onPurged: (note) => {
         this.notes.purged = note;
       },
+      onAnchor: (note) => this.guard.noteAnchor(note),
+      onExpired: (archives) => this.guard.expire(archives),
       deleteOwn: (rows) => deleteOwn(state.db, rows),
       ...(this.options.worker === undefined ? {} : { worker: this.options.worker }),
     });
@@ -270,6 +329,7 @@ export class Retention {
       columnsRead: state.historyOf('postern').columnsRead?.() ?? {},
       purged: this.notes.purged,
       unsettled,
+      removals: this.notes.removals,
       now: this.options.clock(),
       targets: SOURCES.map((source) => {
         const { timeline = 1, mark = 0 } = sources[source] ?? {};
@@ -318,5 +378,6 @@ export class Retention {
   private save(): void {
     this.lastSave = this.lastUp;
     this.notes.memory = this.memory;
+    this.guard.save();
   }
 }

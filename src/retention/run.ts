@@ -5,15 +5,17 @@ import type { PublicSource } from '../audit/event.js';
 import type { Config } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
 import { quoteIdentifier, TableCache, type TableConfig } from '../source/columns.js';
+import type { Removal } from './archive/anchor.js';
+import { BEGINNING, type Head } from './archive/chain.js';
 import { makeDirectory, manifestName, stemOf } from './archive/directory.js';
-import { expiredUpTo, removeArchives } from './archive/keep.js';
+import { type ExpiredArchive, expirable, expiredUpTo, factsOf, removeArchives } from './archive/keep.js';
 import { type ArchiveRecord, recordOf } from './archive/known.js';
-import { listArchives } from './archive/list.js';
 import type { Manifest } from './archive/manifest.js';
 import type { ArchivedRow } from './archive/row.js';
 import { type RowIdentity, TableRows } from './archive/table.js';
 import { tidyArchives } from './archive/tidy.js';
 import { createArchive, monthOf } from './archive/write.js';
+import { type AnchorNote, settleBegin } from './begin.js';
 import type { Hold } from './holds.js';
 import type { RowJudge } from './judge.js';
 import type { PurgeStep } from './ledger.js';
@@ -54,6 +56,8 @@ export interface RunOptions {
   readonly run: string;
   readonly sign: KeyObject | null;
   readonly purged: PurgedNote | null;
+  /** What is recorded of archives that were removed, the oldest first. */
+  readonly removals: readonly Removal[];
   readonly clock: () => number;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: Progress) => void;
@@ -66,6 +70,9 @@ export interface RunOptions {
   readonly onPurging: (step: PurgeStep) => Promise<void>;
   /** All blocks of an archive have been asked for. Null: some of its rows, or of one before it, have to stay for now. */
   readonly onSettled: (sha256: string, note: PurgedNote | null) => void;
+  readonly onAnchor: (note: AnchorNote) => void;
+  /** Archives that are past their age. Resolves with what may go now, once that is recorded; null if nothing may. */
+  readonly onExpired: (expired: readonly ExpiredArchive[]) => Promise<Removal | null>;
   /** All that was to be deleted of this archive and those before it has been. */
   readonly onPurged: (note: PurgedNote) => void;
 }
@@ -111,21 +118,33 @@ export interface RunResult {
  * no row comes into a second archive.
  */
 export async function runRetention(options: RunOptions): Promise<RunResult> {
-  const { archive, minFree, targets } = options;
-  checkContinued(archive.directory, options.purged);
-  makeDirectory(archive.directory);
-  tidyArchives(archive.directory);
-  const run = new Run(options);
+  const { archive, minFree, targets, purged, removals, sign, clock, onAnchor } = options;
+  const { directory } = archive;
+  const notes: AnchorNote[] = [];
+  const { begin, decided } = settleBegin({
+    directory,
+    removals,
+    purged,
+    sign,
+    clock,
+    onAnchor: (note) => notes.push(note),
+  });
+  checkContinued(directory, purged, begin);
+  makeDirectory(directory);
+  for (const note of notes) onAnchor(note);
+  const end = purged?.directory === directory ? purged.sequence : 0;
+  tidyArchives(directory, begin, archive.keep === null ? 0 : Math.min(decided, end));
+  const run = new Run(options, begin);
   try {
     const resumed = await run.resume();
     const results: TargetResult[] = [];
     for (const target of targets) {
       const plan = await run.plan(target);
-      if (plan.months.size > 0) checkSpace(archive.directory, minFree);
+      if (plan.months.size > 0) checkSpace(directory, minFree);
       results.push(await run.archiveAndPurge(target, plan));
     }
     checkRemoved(results.reduce((all, { purged }) => sum(all, purged), resumed));
-    return { expired: run.expire(), resumed, targets: results };
+    return { expired: await run.expire(), resumed, targets: results };
   } finally {
     run.close();
   }
@@ -135,19 +154,27 @@ class Run {
   private readonly purgers = new Map<PublicSource, Purger>();
   /** An archive was met of which rows have to stay for now: the note can't move past it. */
   private stuck = false;
-  private purgedUpTo = 0;
+  /** The newest archive of those whose rows are all gone from the table, with the hash that its manifest has of itself. */
+  private purged: Head = BEGINNING;
   /** Rows that the purge would not delete, or SQLite did not, in this run. They are in an archive: in a second one they would be again each time. */
   private readonly refused = new Map<PublicSource, Set<number>>();
+  /** From when ages of Postern's rows are counted; undefined while that was not looked at. */
+  private reference: number | null | undefined;
   /** Of the first archive that this run made. */
   private firstMade = Number.POSITIVE_INFINITY;
 
-  constructor(private readonly options: RunOptions) {}
+  constructor(
+    private readonly options: RunOptions,
+    private readonly begin: Head,
+  ) {}
 
   async resume(): Promise<Purged> {
     const { archive, purged, targets, unsettled } = this.options;
     let resumed = NOTHING;
     const pending = pendingArchives(archive.directory, purged);
-    this.purgedUpTo = Math.min(purged?.sequence ?? 0, (pending[0]?.sequence ?? Number.POSITIVE_INFINITY) - 1);
+    const [first] = pending;
+    // Of another chain the note says nothing.
+    if (purged !== null && (first === undefined || first.sequence > purged.sequence)) this.purged = purged;
     for (const manifest of pending) {
       const target = targets.find(({ source }) => source === manifest.source);
       if (target === undefined) {
@@ -164,9 +191,9 @@ class Run {
     return resumed;
   }
 
-  plan({ source, read, table, judge, retention, holds, limit }: Target): Promise<Plan> {
+  async plan({ source, read, table, judge, retention, holds, limit }: Target): Promise<Plan> {
     const { clock, signal, onProgress } = this.options;
-    return planRun({
+    const plan = await planRun({
       read,
       table,
       judge,
@@ -175,9 +202,13 @@ class Run {
       limit,
       refused: this.refused.get(source) ?? new Set(),
       clock: clock(),
+      // Our own events have the time of a wrong clock at once: Postern's newest row counts for them too.
+      ...(source === 'auditd' && this.reference !== undefined ? { latest: this.reference } : {}),
       signal,
       onProgress: (done) => onProgress({ phase: 'looking', source, month: null, done, of: 1 }),
     });
+    if (source === 'postern') this.reference = plan.moment.reference;
+    return plan;
   }
 
   async archiveAndPurge(target: Target, plan: Plan): Promise<TargetResult> {
@@ -200,14 +231,18 @@ class Run {
   }
 
   /** Removes archives past their age, but none whose rows may still be in the table, and none of this run whatever the clock says. */
-  expire(): number {
-    const { archive, sign, clock } = this.options;
-    const archives = listArchives(archive.directory).filter(
-      ({ sequence }) => sequence <= this.purgedUpTo && sequence < this.firstMade,
+  async expire(): Promise<number> {
+    const { archive, sign, clock, onExpired } = this.options;
+    const { directory, keep } = archive;
+    const archives = expirable(directory, this.begin, this.purged).filter(
+      ({ sequence }) => sequence < this.firstMade,
     );
-    const upTo = expiredUpTo(archives, archive.keep, clock());
-    if (upTo > 0) removeArchives(archive.directory, upTo, sign, clock());
-    return archives.filter(({ sequence }) => sequence <= upTo).length;
+    const upTo = expiredUpTo(archives, keep, clock());
+    const expired = archives.filter(({ sequence }) => sequence <= upTo);
+    const removal = await onExpired(expired.map(factsOf));
+    if (removal === null || !expired.some(({ sequence }) => sequence === removal.sequence)) return 0;
+    removeArchives(directory, removal, sign);
+    return expired.filter(({ sequence }) => sequence <= removal.sequence).length;
   }
 
   close(): void {
@@ -239,6 +274,7 @@ class Run {
       run,
       compression,
       sign,
+      begin: this.begin,
       clock,
     };
     const writer = createArchive(options);
@@ -298,7 +334,7 @@ class Run {
   /** Null while the note can't move. */
   private noteOf({ sequence, sha256 }: Manifest): PurgedNote | null {
     if (this.stuck) return null;
-    this.purgedUpTo = sequence;
+    this.purged = { sequence, sha256 };
     return { sequence, sha256, directory: this.options.archive.directory };
   }
 

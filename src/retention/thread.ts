@@ -1,6 +1,9 @@
 import { Worker } from 'node:worker_threads';
 import type { PublicSource } from '../audit/event.js';
 import { AuditdError, messageOf } from '../errors.js';
+import type { Removal } from './archive/anchor.js';
+import type { ExpiredArchive } from './archive/keep.js';
+import type { AnchorNote } from './begin.js';
 import type { PurgeStep } from './ledger.js';
 import type { Outcome, RunData, Said, Told } from './messages.js';
 import type { PurgedNote } from './pending.js';
@@ -19,6 +22,9 @@ export interface ThreadOptions {
   /** Before each request to a purge, which waits until this is through. */
   readonly onPurging: (step: PurgeStep) => void;
   readonly onSettled: (sha256: string, note: PurgedNote | null) => void;
+  readonly onAnchor: (note: AnchorNote) => void;
+  /** Records which archives are past their age, and which of them go now. */
+  readonly onExpired: (expired: readonly ExpiredArchive[]) => Promise<Removal | null>;
   /** Deletes rows of our own table. */
   readonly deleteOwn: (rows: readonly Named[]) => Purged;
   /** The compiled worker.js, where it is not beside this file. */
@@ -73,8 +79,10 @@ export class RunThread {
   /** What is written to state.db for the thread may fail: that is the end of the run, and not of the daemon. */
   private hear(
     said: Exclude<Said, { outcome: unknown } | { failed: unknown }>,
-    { onProgress, onArchived, onDeleted, onPurged, onPurging, onSettled, deleteOwn }: ThreadOptions,
+    options: ThreadOptions,
   ): void {
+    const { onProgress, onArchived, onDeleted, onPurged, onPurging, onSettled } = options;
+    const { onAnchor, onExpired, deleteOwn } = options;
     try {
       if ('progress' in said) onProgress(said.progress);
       else if ('archived' in said) onArchived(said.archived);
@@ -84,13 +92,23 @@ export class RunThread {
       else if ('purging' in said) {
         onPurging(said.purging);
         this.tell({ begun: true });
-      } else this.tell({ own: deleteOwn(said.own) });
+      } else if ('anchor' in said) onAnchor(said.anchor);
+      else if ('expired' in said)
+        onExpired(said.expired).then(
+          (expire) => this.tell({ expire }),
+          (error: unknown) => this.endOf(error),
+        );
+      else this.tell({ own: deleteOwn(said.own) });
     } catch (error) {
-      const what = `The run can't write to state.db: ${messageOf(error)}`;
-      const next = 'See that the disk of the state directory has room; the next run goes on with it';
-      this.trouble = new AuditdError('STATE_UNUSABLE', `${what}. ${next}`, { cause: error });
-      void this.worker.terminate();
+      this.endOf(error);
     }
+  }
+
+  private endOf(error: unknown): void {
+    const what = `The run can't write to state.db: ${messageOf(error)}`;
+    const next = 'See that the disk of the state directory has room; the next run goes on with it';
+    this.trouble = new AuditdError('STATE_UNUSABLE', `${what}. ${next}`, { cause: error });
+    void this.worker.terminate();
   }
 
   private tell(told: Told): void {

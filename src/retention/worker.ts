@@ -2,6 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { createClassifier } from '../audit/catalog.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { RowReader } from '../source/row.js';
+import type { Removal } from './archive/anchor.js';
 import { signingKey } from './archive/signing-key.js';
 import type { RowIdentity } from './archive/table.js';
 import { RowJudge } from './judge.js';
@@ -27,6 +28,7 @@ const clock = () => data.now + (performance.now() - begin);
 const stopping = new AbortController();
 let ownAnswer: (purged: Purged) => void = () => undefined;
 let begunAnswer: () => void = () => undefined;
+let expireAnswer: (removal: Removal | null) => void = () => undefined;
 let lastProgress = 0;
 const ownArchives = new ArchiveReader({
   directory: data.config.retention.archive.directory,
@@ -41,6 +43,7 @@ function say(said: Said): void {
 parentPort?.on('message', (told: Told) => {
   if ('own' in told) ownAnswer(told.own);
   else if ('begun' in told) begunAnswer();
+  else if ('expire' in told) expireAnswer(told.expire);
   else stopping.abort(new AuditdError('PURGE_FAILED', told.stop));
 });
 
@@ -105,6 +108,7 @@ const ownPurger: Purger = {
 
 async function dry(): Promise<Outcome> {
   const found = [];
+  let reference: number | null | undefined;
   for (const { source, read, table, judge, retention, holds, limit } of targets()) {
     const options = {
       read,
@@ -114,6 +118,7 @@ async function dry(): Promise<Outcome> {
       holds,
       limit,
       clock: Date.now(),
+      ...(source === 'auditd' && reference !== undefined ? { latest: reference } : {}),
       signal: stopping.signal,
     };
     const {
@@ -124,6 +129,7 @@ async function dry(): Promise<Outcome> {
       ...options,
       onProgress: (done) => progress({ phase: 'looking', source, month: null, done, of: 1 }),
     });
+    if (source === 'postern') reference = moment.reference;
     found.push({ ...plan, source, reference: moment.reference });
   }
   return { kind: 'dry', targets: found };
@@ -140,6 +146,7 @@ async function run(): Promise<Outcome> {
     sign: retention.archive.sign === null ? null : signingKey(retention.archive.sign),
     purged: data.purged,
     unsettled: data.unsettled,
+    removals: data.removals,
     clock,
     signal: stopping.signal,
     onProgress: progress,
@@ -152,6 +159,12 @@ async function run(): Promise<Outcome> {
         say({ purging });
       }),
     onSettled: (settled, note) => say({ settled, note }),
+    onAnchor: (anchor) => say({ anchor }),
+    onExpired: (expired) =>
+      new Promise((resolve) => {
+        expireAnswer = resolve;
+        say({ expired });
+      }),
   });
   return { kind: 'run', ...result };
 }

@@ -71,6 +71,7 @@ describe('the catalog', () => {
       'daemon.ban_report_unreadable',
       'daemon.failures_withheld',
       'daemon.rows_lost',
+      'daemon.anchor_refuse',
       'daemon.hold_override',
       'daemon.own_events_missing',
     ]);

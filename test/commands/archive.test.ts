@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { recordedHeads, recordOf } from '../../src/retention/archive/known.js';
 import { listArchives } from '../../src/retention/archive/list.js';
+import { type Anchor, seal } from '../../src/retention/archive/manifest.js';
 import Database from '../../src/sqlite.js';
 import { ENDING } from '../retention/archive/compression.js';
 import { ArchiveRig } from '../retention/archive/table.js';
@@ -118,13 +119,26 @@ describe('archive', () => {
     expect(run(['archive', 'cat', '--timeline', '1', '2', ...config]).code).toBe(0);
   });
 
-  it('names an anchor that was damaged', () => {
+  it('names an anchor that was damaged or forged, which hides no archive', () => {
     const anchor = join(rig.archives, 'anchor.json');
-    writeFileSync(anchor, '{}');
-    const { code, err } = run(['archive', 'list', ...config]);
+    const forged = {
+      schema_version: 1,
+      sequence: 1_000,
+      previous_sha256: '0'.repeat(64),
+      created: '2026-11-01',
+    };
+    for (const [text, why] of [
+      ['{}', 'its text was changed'],
+      [seal<Anchor>(forged, null).text, 'it says that archives up to 1000 were removed, and 000001-'],
+    ] as const) {
+      writeFileSync(anchor, text);
+      expect(run(['archive', 'verify', ...config])).toMatchObject({
+        code: 1,
+        out: expect.stringContaining(`BROKEN: anchor.json: ${why}`) as string,
+      });
+      expect(run(['archive', 'list', ...config]).out).toContain('2 archives');
+    }
     rmSync(anchor);
-    expect(code).toBe(1);
-    expect(err).toMatch(/anchor\.json: its text was changed.*put the file back from a backup/);
   });
 
   it('the event of a run names what it made, as verify reads it', () => {

@@ -104,6 +104,7 @@ describe('what retain prints', () => {
       waiting: null,
       run: null,
       last,
+      expiry: null,
     };
     expect(renderRetention({ ...status, enabled: false })).toEqual([
       'retention: off, entries are kept indefinitely',

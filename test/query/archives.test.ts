@@ -9,6 +9,7 @@ import { findEntry } from '../../src/query/find.js';
 import type { PageOptions } from '../../src/query/service.js';
 import { removeArchives } from '../../src/retention/archive/keep.js';
 import { ENDING } from '../retention/archive/compression.js';
+import { removalOf } from '../retention/archive/table.js';
 import { expectAll, idsOf } from './answers.js';
 import { expected, row, sparse } from './model.js';
 import { seconds, Tables, textOf } from './tables.js';
@@ -148,7 +149,7 @@ describe('a query that looks at archives', () => {
     remove([1, 2]);
     const [manifest = ''] = readdirSync(tables.archives).filter((name) => name.endsWith('.manifest.json'));
     const bytes = readFileSync(join(tables.archives, manifest));
-    removeArchives(tables.archives, 1, null, Date.now());
+    removeArchives(tables.archives, removalOf(tables.archives, 1), null);
     writeFileSync(join(tables.archives, manifest), bytes);
     const page = { page: 1, limit: 50, cursor: null, count: 'some', timeLimit: 1_000 } as const;
     expect(engine.page({ ...page, filter: ALL }).entries.map(({ id }) => id)).toEqual(['postern:2']);

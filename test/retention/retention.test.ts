@@ -23,15 +23,17 @@ let warnings: string[];
 /** Beside the real ones, ms. */
 let clock: number;
 let up: number;
+/** What the kernel says of the clock. */
+let synchronised: boolean | null;
 
 /** Retention as the daemon has it, with clocks of our own; its thread and its purge are the real ones. */
-function start(schedule = '* * * * *', more = ''): Retention {
+function start(schedule = '* * * * *', more = '', keep = 'forever'): Retention {
   const path = join(rig.directory, 'config.yml');
   writeFileSync(
     path,
     `source: { database: ${rig.database} }
 state: ${rig.directory}/state
-retention: { enabled: true, schedule: "${schedule}", keep: { default: 1y, auth: 90d }, archive: { directory: ${rig.archive} } ${more} }
+retention: { enabled: true, schedule: "${schedule}", keep: { default: 1y, auth: 90d }, archive: { directory: ${rig.archive}, keep: ${keep} } ${more} }
 `,
   );
   retention = new Retention({
@@ -40,6 +42,8 @@ retention: { enabled: true, schedule: "${schedule}", keep: { default: 1y, auth: 
     state,
     clock: () => Date.now() + clock,
     up: () => performance.now() + up,
+    ran: () => performance.now() + up,
+    synchronised: async () => synchronised,
     log: pino(
       { level: 'warn' },
       { write: (line) => warnings.push((JSON.parse(line) as { msg: string }).msg) },
@@ -74,7 +78,7 @@ const forms: ReadonlyArray<(time: number) => unknown> = [
 
 beforeEach(() => {
   rig = new RetentionRig();
-  [entries, warnings, clock, up] = [[], [], 0, 0];
+  [entries, warnings, clock, up, synchronised] = [[], [], 0, 0, true];
   mkdirSync(join(rig.directory, 'state'));
   state = new State(join(rig.directory, 'state'));
   const now = Date.now();
@@ -130,6 +134,103 @@ describe('retention on its schedule', () => {
     expect(await finished()).toBeNull();
     expect(rig.ids()).toEqual([...YOUNG, 12]);
     expect(entries.filter(({ action }) => action === 'daemon.purge_postponed')).toHaveLength(2);
+  });
+
+  /** A start of the machine. */
+  async function reboot(keep: string): Promise<void> {
+    await retention?.stop();
+    up = -performance.now() + 1_000;
+    start('0 0 29 2 *', '', keep);
+    await sleep(700); // its first look
+  }
+
+  async function now(): Promise<void> {
+    while (retention?.status().run?.state === 'running') await sleep(20); // one that was due by that clock
+    retention?.begin('now');
+    expect(await finished()).toBeNull();
+  }
+
+  it('keeps every archive when the clock is years ahead after a restart of the machine, however often a run is asked for', async () => {
+    start('0 0 29 2 *', '', '7y');
+    await now();
+    const archives = archivedIds(rig.archive);
+    expect(archives).toEqual([1, 2, 3, 4]);
+    clock = 2_950 * DAY;
+    await reboot('7y');
+    rig.insert([{ created: sqlTime(Date.now() + clock) }]); // the table has that time then, too
+    for (let times = 0; times < 3; times++) await now();
+    expect(archivedIds(rig.archive)).toEqual(expect.arrayContaining(archives));
+    expect(retention?.status().expiry).toMatchObject({ clock_known: null });
+    expect(entries.filter(({ action }) => action === 'daemon.archive_expire')).toHaveLength(1);
+    // A day later nobody has set it right, and nobody keeps it.
+    synchronised = false;
+    up += 25 * HOUR;
+    clock += 25 * HOUR;
+    await now();
+    expect(archivedIds(rig.archive)).toEqual(expect.arrayContaining(archives));
+    expect(retention?.status().expiry).toMatchObject({ wait: 0, clock_known: false });
+    // Then it is set right: nothing is past its age any more, and the count begins anew the next time.
+    clock = 0;
+    up += 25 * HOUR;
+    await reboot('7y');
+    up += 25 * HOUR;
+    clock += 25 * HOUR;
+    await now();
+    expect(retention?.status().expiry).toBeNull();
+    expect(archivedIds(rig.archive)).toEqual(expect.arrayContaining(archives));
+    expect(entries.map(({ action }) => action)).not.toContain('daemon.archive_delete');
+  });
+
+  it('removes an archive a day of running time after that was recorded, summed over starts, by a clock that is known', async () => {
+    start('0 0 29 2 *', '', '1h');
+    await now();
+    clock += 2 * HOUR;
+    up += 2 * HOUR;
+    synchronised = null; // nobody to be asked
+    await now();
+    expect(retention?.status().expiry?.archives).toBeGreaterThan(0);
+    for (const hours of [10, 13]) {
+      clock += hours * HOUR;
+      up += hours * HOUR;
+      await now();
+      await reboot('1h');
+    }
+    expect(archivedIds(rig.archive)).toEqual([1, 2, 3, 4]);
+    clock += 2 * HOUR;
+    up += 2 * HOUR;
+    await now();
+    expect(archivedIds(rig.archive)).toEqual([1, 2, 3, 4]);
+    expect(retention?.status().expiry).toMatchObject({ wait: 0, clock_known: false });
+    retention?.confirmClock();
+    await now();
+    expect(archivedIds(rig.archive)).toEqual([]);
+    expect(entries.map(({ action }) => action)).toContain('daemon.clock_confirm');
+    expect(entries.find(({ action }) => action === 'daemon.archive_delete')?.details).toMatchObject({
+      rule: expect.stringContaining('retention.archive.keep') as string,
+      rows: 4,
+      archives: [
+        { sequence: 1, count: expect.any(Number) as number, manifest_sha256: expect.any(String) as string },
+      ],
+    });
+  });
+
+  it("counts the ages of its own events from Postern's newest row: they have the time of a wrong clock at once", async () => {
+    const add = state.db.prepare(
+      "INSERT INTO audit_log (created_at, action, resource_type) VALUES (?, 'start', 'daemon')",
+    );
+    for (const age of [500, 300]) add.run(sqlTime(Date.now() - age * DAY));
+    clock = 2_950 * DAY;
+    add.run(sqlTime(Date.now() + clock));
+    start('0 0 29 2 *');
+    (retention as unknown as { options: { shipped: () => unknown } }).options.shipped = () => ({
+      sources: {
+        postern: { timeline: 1, mark: 1_000, maxId: 1_000 },
+        auditd: { timeline: 1, mark: 9, maxId: 9 },
+      },
+      sinks: {},
+    });
+    await now();
+    expect(state.db.prepare('SELECT id FROM audit_log').pluck().all()).toEqual([2, 3]);
   });
 
   it('says why a run failed, once as an event, and tries again', async () => {

@@ -1,10 +1,13 @@
+import type { KeyObject } from 'node:crypto';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createClassifier } from '../../src/audit/catalog.js';
 import { parseConfig } from '../../src/config/load.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
+import type { Removal } from '../../src/retention/archive/anchor.js';
 import { contentsOf } from '../../src/retention/archive/directory.js';
+import type { ExpiredArchive } from '../../src/retention/archive/keep.js';
 import { fileAt } from '../../src/retention/file.js';
 import type { Hold } from '../../src/retention/holds.js';
 import { RowJudge } from '../../src/retention/judge.js';
@@ -42,6 +45,11 @@ export class RetentionRig {
   purged: PurgedNote | null = null;
   /** `source.time_zone` */
   timeZone = 'UTC';
+  removals: Removal[] = [];
+  /** What runs said of anchors that do not count. */
+  readonly refused: string[] = [];
+  /** What may go of the archives that are past their age: all, where a test does not say otherwise. */
+  expire: (expired: readonly ExpiredArchive[]) => number = (expired) => expired.at(-1)?.sequence ?? 0;
   clock = NOW;
 
   /** @param database one that is there already; left out: a new one */
@@ -95,6 +103,7 @@ export class RetentionRig {
       readonly holds?: readonly Hold[];
       readonly signal?: AbortSignal;
       readonly sourceId?: string;
+      readonly sign?: KeyObject;
       readonly purger?: (usual: Purger) => Purger;
     } = {},
   ): Promise<RunResult> {
@@ -127,8 +136,24 @@ export class RetentionRig {
       minFree: 0,
       sourceId: options.sourceId ?? SOURCE_ID,
       run: 'test',
-      sign: null,
+      sign: options.sign ?? null,
       purged: this.purged,
+      removals: this.removals,
+      onAnchor: (note) => {
+        if ('record' in note) this.removals.push(note.record);
+        else this.refused.push(note.refused.why);
+      },
+      onExpired: async (expired) => {
+        const upTo = this.expire(expired);
+        const newest = expired.find(({ sequence }) => sequence === upTo);
+        if (newest === undefined) return null;
+        const { sequence, sha256 } = newest;
+        const { directory } = config.retention.archive;
+        const time = new Date(this.clock).toISOString();
+        const removal: Removal = { directory, sequence, sha256, time, adopted: null };
+        this.removals.push(removal);
+        return removal;
+      },
       clock: () => this.clock,
       signal: options.signal ?? new AbortController().signal,
       onProgress: () => undefined,

@@ -25,6 +25,11 @@ function threadOf(code: string, onPurged: () => void = () => undefined): RunThre
     onPurged,
     onPurging: () => undefined,
     onSettled: () => undefined,
+    onAnchor: onPurged,
+    onExpired: async () => {
+      onPurged();
+      return null;
+    },
     deleteOwn: () => {
       throw new Error('disk I/O error');
     },

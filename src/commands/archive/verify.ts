@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { AuditdError, messageOf } from '../../errors.js';
+import type { Removal } from '../../retention/archive/anchor.js';
 import type { Head } from '../../retention/archive/chain.js';
 import type { Verdict } from '../../retention/archive/verify.js';
 import { Bar } from '../bar.js';
@@ -46,6 +47,7 @@ Examples:
       const known = options.head === undefined ? [] : [headOf(options.head)];
       const {
         heads: recorded,
+        removals,
         why,
         missing,
       } = options.directory === undefined ? await recordedIn(options) : NOTHING_RECORDED;
@@ -55,6 +57,7 @@ Examples:
       const found = verifyArchives(directory, {
         key,
         known: [...known, ...recorded],
+        removals,
         onProgress: (bytes) => {
           done += bytes;
           bar.show(total === 0 ? 1 : done / total, () => `${Math.floor(done / 2 ** 20)} MB`);
@@ -125,21 +128,31 @@ export function publicKeyIn(path: string): KeyObject {
 }
 
 interface Recorded {
-  readonly heads: Head[];
+  readonly heads: readonly Head[];
+  /** Of archives that were removed; null where that can't be read. */
+  readonly removals: readonly Removal[] | null;
   /** Why they can't be read. */
   readonly why: string | null;
   /** That some of the daemon's own events are gone, in words. */
   readonly missing: string | null;
 }
 
-const NOTHING_RECORDED: Recorded = { heads: [], why: null, missing: null };
+const NOTHING_RECORDED: Recorded = { heads: [], removals: null, why: null, missing: null };
 
-/** What the daemon's own events say of archives. */
+/** What state.db has of archives: the daemon's own events, and what was removed. */
 async function recordedIn(options: PlaceOptions): Promise<Recorded> {
-  const [{ loadConfig }, { openLedger }, { recordedHeads }, { missingOwn }, { wordsOf }] = await Promise.all([
+  const [
+    { loadConfig },
+    { openLedger },
+    { recordedHeads },
+    { REMOVALS, removalsIn },
+    { missingOwn },
+    { wordsOf },
+  ] = await Promise.all([
     import('../../config/load.js'),
     import('../ledger.js'),
     import('../../retention/archive/known.js'),
+    import('../../retention/notes.js'),
     import('../../shipping/own-gaps.js'),
     import('../../shipping/own-missing.js'),
   ]);
@@ -157,7 +170,10 @@ async function recordedIn(options: PlaceOptions): Promise<Recorded> {
       gone.length === 0
         ? null
         : `events of the daemon were deleted from state.db, and not by retention: ids ${wordsOf(gone)}`;
-    return { heads: recordedHeads(details), why: null, missing };
+    const note = ledger.db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(REMOVALS);
+    // Before the first run of this version nothing is recorded, and the anchor is not yet adopted.
+    const removals = typeof note === 'string' ? removalsIn(note) : null;
+    return { heads: recordedHeads(details), removals, why: null, missing };
   } catch (error) {
     return { ...NOTHING_RECORDED, why: `state.db can't be read: ${messageOf(error)}` };
   } finally {

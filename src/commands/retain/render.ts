@@ -1,3 +1,4 @@
+import type { ExpiryStatus } from '../../retention/guard.js';
 import type { DryTarget } from '../../retention/messages.js';
 import type { LastRun } from '../../retention/notes.js';
 import { refusedWords } from '../../retention/report.js';
@@ -63,7 +64,7 @@ function holding(sink: string, rows: number, since: number | null): string {
 }
 
 /** Lines of `status`. */
-export function renderRetention({ enabled, next, waiting, run, last }: RetentionStatus): string[] {
+export function renderRetention({ enabled, next, waiting, run, last, expiry }: RetentionStatus): string[] {
   if (!enabled) return ['retention: off, entries are kept indefinitely'];
   const now =
     run?.state === 'running' && run.kind !== 'dry'
@@ -72,7 +73,20 @@ export function renderRetention({ enabled, next, waiting, run, last }: Retention
   return [
     `retention: ${waiting === null ? now : `waits, ${waiting}`}`,
     ...(last === null ? [] : renderLast(last).map((line) => `  ${line}`)),
+    ...(expiry == null ? [] : [`  ${renderExpiry(expiry)}`]),
   ];
+}
+
+/** Of archives that are past their age and still there. */
+export function renderExpiry({ archives, wait, clock_known: known }: ExpiryStatus): string {
+  const past = `${count(archives, 'archive')} past archive.keep`;
+  if (wait > 0) {
+    const hours = Math.ceil(wait / 3_600_000);
+    return `${past}: the oldest may go when the machine has run for ${hours} h more`;
+  }
+  return known === false
+    ? `${past} stay: the kernel does not say that the clock is synchronised. If it is right: postern-auditd retain --confirm-clock`
+    : `${past} may go with the next run`;
 }
 
 /** What came of a run, for people. */

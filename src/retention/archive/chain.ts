@@ -29,7 +29,7 @@ export function readManifest(
   return { manifest, sha256: hashOf(bytes) };
 }
 
-/** Null if nothing was ever removed because of its age. @throws as `readManifest` */
+/** Null if there is none. It counts only as far as it is recorded (anchor.ts). @throws as `readManifest` */
 export function readAnchor(
   directory: string,
   contents: Contents,
@@ -40,12 +40,20 @@ export function readAnchor(
   return orBroken(directory, ANCHOR, () => unsealAnchor(bytes, key));
 }
 
-/** @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
-export function headOf(directory: string, contents: Contents = contentsOf(directory)): Head {
+/** Of a chain that nothing was removed from. */
+export const BEGINNING: Head = { sequence: 0, sha256: null };
+
+/**
+ * @param begin the newest archive that was removed, as it is recorded (anchor.ts): the anchor is a file that others may write
+ * @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED`
+ */
+export function headOf(
+  directory: string,
+  begin: Head = BEGINNING,
+  contents: Contents = contentsOf(directory),
+): Head {
   const [sequence, name] = [...contents.manifests].at(-1) ?? [0, null];
-  const anchor = readAnchor(directory, contents);
-  if (name === null || (anchor !== null && anchor.sequence >= sequence))
-    return { sequence: anchor?.sequence ?? 0, sha256: anchor?.previous_sha256 ?? null };
+  if (name === null || begin.sequence >= sequence) return begin;
   return { sequence, sha256: readManifest(directory, name).sha256 };
 }
 

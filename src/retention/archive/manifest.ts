@@ -132,6 +132,14 @@ function unseal<T extends Sealed>(
   return value as unknown as T; // not what the schema gives: its keys stand in the order in which they were signed
 }
 
+/** @throws Unsealed if what was read without a key is not signed by it */
+export function checkSigned<T extends Sealed>(
+  { sha256: _sha256, signature, ...body }: T,
+  key: KeyObject,
+): void {
+  checkSignature(signature, textOf(body), key);
+}
+
 /** An object that is written as `seal` writes it. */
 function parse(bytes: Buffer): Record<string, unknown> {
   try {

@@ -2,29 +2,30 @@ import type { KeyObject } from 'node:crypto';
 import { closeSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditdError } from '../../errors.js';
-import { headOf, readAnchor } from './chain.js';
+import { BEGINNING, type Head, headOf } from './chain.js';
 import { contentsOf, sequenceOf, syncDirectory, TEMPORARY, trouble } from './directory.js';
 import { openAsWritten, readBytes } from './files.js';
+import { removeUpTo } from './keep.js';
 import { type Manifest, Unsealed, unsealManifest } from './manifest.js';
 
 /**
  * Puts right what a crash left, before a run begins: an archive whose file had its name already and whose manifest had not gets
- * it, archives that an anchor stands for are removed, and so is everything that ends in `.tmp`.
+ * it, archives whose removal is recorded are removed, and so is everything that ends in `.tmp`.
  * Only while nobody else writes archives there.
  *
  * @param directory of the archives; need not be there
+ * @param begin the newest archive that was removed, as it is recorded
+ * @param remove up to which archive a decision to remove them is recorded. What an anchor says removes nothing.
  * @returns the manifest that was put in its place, if one was
  * @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED`
  */
-export function tidyArchives(directory: string): Manifest | null {
+export function tidyArchives(directory: string, begin: Head = BEGINNING, remove = 0): Manifest | null {
   try {
+    removeUpTo(directory, remove);
     const contents = contentsOf(directory);
-    const removed = readAnchor(directory, contents)?.sequence ?? 0;
-    for (const name of [...contents.files, ...contents.manifests.values()])
-      if ((sequenceOf(name) ?? 0) <= removed) rmSync(join(directory, name), { force: true });
     let placed: Manifest | null = null;
     for (const name of contents.temporary) {
-      placed ??= finished(directory, name.slice(0, -TEMPORARY.length), contents.files);
+      placed ??= finished(directory, name.slice(0, -TEMPORARY.length), contents.files, begin);
       rmSync(join(directory, name), { force: true });
     }
     if (contents.temporary.length > 0) syncDirectory(directory);
@@ -35,8 +36,8 @@ export function tidyArchives(directory: string): Manifest | null {
 }
 
 /** Gives a manifest its name if its archive is whole and next in the chain. */
-function finished(directory: string, name: string, files: ReadonlySet<string>): Manifest | null {
-  const manifest = finishable(directory, name, files);
+function finished(directory: string, name: string, files: ReadonlySet<string>, begin: Head): Manifest | null {
+  const manifest = finishable(directory, name, files, begin);
   if (manifest === null) return null;
   renameSync(join(directory, `${name}${TEMPORARY}`), join(directory, name));
   syncDirectory(directory);
@@ -54,12 +55,13 @@ export function finishable(
   directory: string,
   name: string,
   files: ReadonlySet<string>,
+  begin: Head,
   key: KeyObject | null = null,
 ): Manifest | null {
   if (sequenceOf(name) === null) return null;
   const manifest = read(directory, `${name}${TEMPORARY}`, key);
   if (manifest === null || !files.has(manifest.file)) return null;
-  const head = headOf(directory);
+  const head = headOf(directory, begin);
   const isNext = manifest.sequence === head.sequence + 1 && manifest.previous_sha256 === head.sha256;
   return isNext && isAsWritten(directory, manifest) ? manifest : null;
 }

@@ -2,12 +2,13 @@ import type { KeyObject } from 'node:crypto';
 import { createHash } from 'node:crypto';
 import { closeSync } from 'node:fs';
 import { AuditdError, messageOf } from '../../errors.js';
+import { firstUpTo, NOT_RECORDED, type Removal, recordOf, standingOf, stillThere } from './anchor.js';
 import { linesOf, readBlock } from './blocks.js';
-import { type Head, readAnchor, readManifest } from './chain.js';
+import { BEGINNING, type Head, readAnchor, readManifest } from './chain.js';
 import { compressorOf } from './compression.js';
 import { ANCHOR, broken, type Contents, contentsOf, sequenceOf, stemOf, TEMPORARY } from './directory.js';
 import { openAsWritten } from './files.js';
-import type { Manifest } from './manifest.js';
+import type { Anchor, Manifest } from './manifest.js';
 import { LineCodec } from './row.js';
 import { finishable } from './tidy.js';
 
@@ -16,6 +17,8 @@ export interface VerifyOptions {
   readonly key: KeyObject | null;
   /** Manifests that somebody else has recorded: without them, archives cut off from the end of the chain are not missed. */
   readonly known: readonly Head[];
+  /** What state.db has of archives that were removed; null where it can't be read. */
+  readonly removals?: readonly Removal[] | null;
   /** After each archive: bytes of files that were read. */
   readonly onProgress?: (bytes: number) => void;
 }
@@ -27,8 +30,22 @@ export interface Verdict {
   readonly head: Head;
   /** The first broken link; null if there is none. */
   readonly broken: { readonly name: string; readonly what: string } | null;
+  /** Where the chain begins; null if with the first archive. */
+  readonly begin: Begin | null;
   /** What is no fault: leftovers of a crash. */
   readonly notes: readonly string[];
+}
+
+/** Where a chain begins that archives were removed from. */
+export interface Begin {
+  /** Of the first archive of the chain: those before it were removed. */
+  readonly sequence: number;
+  /** When: the time of the decision, or what the anchor says where none is recorded. */
+  readonly removed: string;
+  /** Is a decision to remove them recorded in state.db? Null: that could not be read. */
+  readonly recorded: boolean | null;
+  /** When the anchor was adopted, where no decision is recorded. */
+  readonly adopted: string | null;
 }
 
 class Broken extends Error {
@@ -55,14 +72,17 @@ export function verifyArchives(directory: string, options: VerifyOptions): Verdi
     if (error instanceof Broken) broken = { name: error.file, what: error.message };
     else throw error;
   }
-  const { archives, rows, head, notes } = chain;
-  return { archives, rows, head, broken, notes };
+  const { archives, rows, head, begin, notes } = chain;
+  return { archives, rows, head, broken, begin, notes };
 }
 
 class Chain {
   archives = 0;
   rows = 0;
-  head: Head = { sequence: 0, sha256: null };
+  head: Head = BEGINNING;
+  /** The newest archive that is gone by a record. */
+  private removed: Head = BEGINNING;
+  begin: Begin | null = null;
   readonly notes: string[] = [];
   private readonly claimed = new Set<string>();
 
@@ -87,7 +107,10 @@ class Chain {
     for (const name of temporary) this.leftover(name);
     for (const name of files) {
       const sequence = sequenceOf(name) ?? 0;
-      if (sequence <= removed) this.notes.push(`${name} is older than the chain; the next run removes it`);
+      if (sequence <= removed)
+        this.notes.push(
+          `${name} is older than the chain: its removal is recorded, and was broken off. The next run goes on with it, unless retention.archive.keep is forever now`,
+        );
       else if (!this.claimed.has(name)) throw new Broken(name, 'no manifest names it');
     }
     const [other] = others;
@@ -98,7 +121,8 @@ class Chain {
   private leftover(name: string): void {
     const { directory, contents, options } = this;
     const { file } =
-      finishable(directory, name.slice(0, -TEMPORARY.length), contents.files, options.key) ?? {};
+      finishable(directory, name.slice(0, -TEMPORARY.length), contents.files, this.removed, options.key) ??
+      {};
     if (file !== undefined) this.claimed.add(file);
     this.notes.push(
       file === undefined
@@ -109,11 +133,50 @@ class Chain {
 
   /** The number of the newest archive that was removed because of its age. */
   private anchor(): number {
-    const anchor = this.reading(ANCHOR, () => readAnchor(this.directory, this.contents, this.options.key));
-    if (anchor === null) return 0;
-    this.head = { sequence: anchor.sequence, sha256: anchor.previous_sha256 };
+    const { directory, contents, options } = this;
+    const anchor = this.reading(ANCHOR, () => readAnchor(directory, contents, options.key));
+    const removals = options.removals ?? null;
+    const record =
+      removals === null
+        ? null
+        : anchor === null
+          ? this.withoutAnchor(standingOf(directory, removals, contents).record)
+          : recordOf(anchor, removals);
+    if (anchor !== null && record === null) this.mustBeGone(anchor, removals !== null);
+    const end = record ?? anchor;
+    if (end === null) return 0;
+    const sha256 = anchor?.previous_sha256 ?? record?.sha256 ?? null;
+    this.removed = { sequence: end.sequence, sha256 };
+    this.head = this.removed;
+    const decided = record !== null && record.adopted === null;
+    this.begin = {
+      sequence: end.sequence + 1,
+      removed: decided ? record.time : (anchor?.created ?? record?.time ?? ''),
+      recorded: removals === null ? null : decided,
+      adopted: record !== null && !decided ? record.time : null,
+    };
+    this.notes.push(wordsOf(this.begin));
     this.asRecorded(ANCHOR);
-    return anchor.sequence;
+    return end.sequence;
+  }
+
+  /** A record says where the chain begins, and no anchor does: the next run writes it again. Unless nothing was removed yet. */
+  private withoutAnchor(record: Removal | null): Removal | null {
+    if (record === null || firstUpTo(this.contents, record.sequence) !== null) return null;
+    this.notes.push(`${ANCHOR} is missing; the next run writes it again from what is recorded`);
+    return record;
+  }
+
+  /** @throws Broken of an anchor that hides archives, or that nobody has recorded where that could be looked up */
+  private mustBeGone(anchor: Anchor, isKnown: boolean): void {
+    const there = firstUpTo(this.contents, anchor.sequence);
+    if (there !== null) throw new Broken(ANCHOR, `${stillThere(anchor, there)}; ${NOT_RECORDED}`);
+    if (!isKnown) return;
+    const say = `it says that the chain begins at ${anchor.sequence + 1} and the archives before were removed on ${day(anchor.created)}`;
+    throw new Broken(
+      ANCHOR,
+      `${say}; ${NOT_RECORDED}. If they were removed rightly, postern-auditd archive adopt records that`,
+    );
   }
 
   private links(sequence: number, name: string): void {
@@ -204,6 +267,18 @@ function checkRows(fd: number, manifest: Manifest): number {
     throw new Error('it has not the rows that its manifest says');
   if (content.digest('hex') !== manifest.content_sha256) throw new Error('its content was changed');
   return count;
+}
+
+function wordsOf({ sequence, removed, recorded, adopted }: Begin): string {
+  const gone = sequence === 2 ? 'the first one was' : `the first ${sequence - 1} were`;
+  const words = `the chain begins at ${sequence}; ${gone} removed on ${day(removed)}`;
+  if (recorded === null) return `${words}, which was not compared with what the daemon has recorded`;
+  if (recorded) return `${words}, recorded`;
+  return `${words}, not recorded${adopted === null ? '' : `: the anchor was adopted on ${day(adopted)}`}`;
+}
+
+function day(time: string): string {
+  return time.slice(0, 10);
 }
 
 function stemless(sequence: number): string {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setImmediate as otherWork } from 'node:timers/promises';
 import { AuditdError } from '../../errors.js';
 import { BLOCK_BYTES, linesOf, readBlock } from './blocks.js';
-import { headOf } from './chain.js';
+import { type Head, headOf } from './chain.js';
 import { type Compression, type Compressor, compressorOf } from './compression.js';
 import {
   contentsOf,
@@ -36,6 +36,8 @@ export interface ArchiveOptions {
   readonly compression: Compression;
   /** An ed25519 private key; null: not signed. */
   readonly sign: KeyObject | null;
+  /** The newest archive that was removed, as it is recorded; left out where none was. */
+  readonly begin?: Head;
   readonly clock: () => number;
 }
 
@@ -203,7 +205,7 @@ class Writer implements ArchiveWriter {
   private place(): Manifest {
     const { directory, source, timeline, month } = this.options;
     const contents = contentsOf(directory);
-    const head = headOf(directory, contents);
+    const head = headOf(directory, this.options.begin, contents);
     const sequence = head.sequence + 1;
     const taken = [...contents.files].find((name) => (sequenceOf(name) ?? 0) >= sequence);
     if (taken !== undefined) {

@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { createClassifier } from '../../../src/audit/catalog.js';
 import { createRedactor } from '../../../src/audit/redaction.js';
 import { createAuditTable } from '../../../src/recorder/recorder.js';
+import type { Removal } from '../../../src/retention/archive/anchor.js';
+import { readManifest } from '../../../src/retention/archive/chain.js';
+import { contentsOf } from '../../../src/retention/archive/directory.js';
 import type { ArchivedRow } from '../../../src/retention/archive/row.js';
 import { TableRows } from '../../../src/retention/archive/table.js';
 import {
@@ -95,4 +98,11 @@ export class ArchiveRig {
     this.db.close();
     rmSync(this.directory, { recursive: true, force: true });
   }
+}
+
+/** The record of a decision to remove archives up to one that is there. */
+export function removalOf(directory: string, sequence: number): Removal {
+  const name = contentsOf(directory).manifests.get(sequence) ?? '';
+  const { sha256 } = readManifest(directory, name);
+  return { directory, sequence, sha256, time: new Date(NOW).toISOString(), adopted: null };
 }

@@ -2,6 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { copyFileSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Removal } from '../../../src/retention/archive/anchor.js';
 import type { Head } from '../../../src/retention/archive/chain.js';
 import { expiredUpTo, removeArchives } from '../../../src/retention/archive/keep.js';
 import { listArchives } from '../../../src/retention/archive/list.js';
@@ -9,7 +10,7 @@ import { keyName } from '../../../src/retention/archive/manifest.js';
 import { tidyArchives } from '../../../src/retention/archive/tidy.js';
 import { verifyArchives } from '../../../src/retention/archive/verify.js';
 import { ENDING } from './compression.js';
-import { ArchiveRig, NOW } from './table.js';
+import { ArchiveRig, NOW, removalOf } from './table.js';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 /** Each bit of every byte instead of one. */
@@ -31,6 +32,13 @@ beforeEach(async () => {
 });
 afterEach(() => rig.remove());
 
+/** As a run does, without the record of it. */
+function remove(upTo: number, sign: typeof privateKey | null = privateKey): Removal {
+  const removal = removalOf(rig.archives, upTo);
+  removeArchives(rig.archives, removal, sign);
+  return removal;
+}
+
 function broken(known: readonly Head[] = [], key: typeof publicKey | null = null): string {
   const verdict = verifyArchives(rig.archives, { key, known });
   return verdict.broken === null ? 'whole' : `${verdict.broken.name}: ${verdict.broken.what}`;
@@ -48,7 +56,7 @@ describe('archive verify', () => {
   });
 
   it('finds every single byte that is another, in each file, and names the file', () => {
-    removeArchives(rig.archives, 2, null, NOW);
+    remove(2, null);
     let flips = 0;
     for (const name of readdirSync(rig.archives)) {
       const bytes = readFileSync(path(name));
@@ -176,7 +184,7 @@ describe('old archives', () => {
     expect(expiredUpTo(archives, 80 * day, NOW)).toBe(0); // their rows are older, but they were made now
     expect(expiredUpTo(archives, 80 * day, NOW + 80 * day)).toBe(0);
     expect(expiredUpTo(archives, 80 * day, NOW + 80 * day + 1)).toBe(3);
-    removeArchives(rig.archives, 2, privateKey, NOW);
+    remove(2);
     expect(readdirSync(rig.archives)).toEqual([
       '000003-postern-t1-2026-09.manifest.json',
       `000003-postern-t1-2026-09.${ENDING}`,
@@ -184,10 +192,10 @@ describe('old archives', () => {
     ]);
     expect(broken([], publicKey)).toBe('whole');
     expect(broken([{ sequence: 1, sha256: 'a' }])).toBe('whole');
-    removeArchives(rig.archives, 3, privateKey, NOW);
+    const begin = remove(3);
     rig.db.exec('DELETE FROM audit_log');
     rig.insert('2026-10-01 00:00:00');
-    await rig.archive({ sign: privateKey });
+    await rig.archive({ sign: privateKey, begin });
     expect(listArchives(rig.archives).map(({ sequence }) => sequence)).toEqual([4]);
     expect(broken([], publicKey)).toBe('whole');
   });
@@ -195,11 +203,32 @@ describe('old archives', () => {
   it('that a crash left are no fault, and go with the next run', () => {
     const [manifest, file] = readdirSync(rig.archives);
     const kept = [manifest, file].map((name) => [name ?? '', readFileSync(path(name ?? ''))] as const);
-    removeArchives(rig.archives, 1, privateKey, NOW);
+    const removal = remove(1);
     for (const [name, bytes] of kept) writeFileSync(path(name), bytes);
-    expect(broken([], publicKey)).toBe('whole');
-    tidyArchives(rig.archives);
+    expect(broken([], publicKey)).toContain('anchor.json: it says that archives up to 1 were removed, and');
+    const options = { key: publicKey, known: [], removals: [removal] };
+    expect(verifyArchives(rig.archives, options).broken).toBeNull();
+    tidyArchives(rig.archives, removal);
+    expect(readdirSync(rig.archives)).toContain(file);
+    tidyArchives(rig.archives, removal, removal.sequence);
     expect(readdirSync(rig.archives)).not.toContain(file);
+  });
+
+  it('are said to be gone, since when, and whether that is recorded', () => {
+    const removal = remove(1);
+    const adopted = { ...removal, time: '2026-11-30T00:00:00.000Z', adopted: 'command' as const };
+    const say = (removals: readonly Removal[] | null) => {
+      const { notes, broken: found } = verifyArchives(rig.archives, { key: publicKey, known: [], removals });
+      return found === null ? notes.join() : `${found.name}: ${found.what}`;
+    };
+    const gone = 'the chain begins at 2; the first one was removed on 2026-11-25';
+    expect(say([removal])).toBe(`${gone}, recorded`);
+    expect(say([adopted])).toBe(`${gone}, not recorded: the anchor was adopted on 2026-11-30`);
+    expect(say(null)).toBe(`${gone}, which was not compared with what the daemon has recorded`);
+    expect(say([{ ...removal, sha256: 'a' }])).toMatch(/^anchor\.json: .*is not recorded/);
+    rmSync(path('anchor.json'));
+    expect(say([removal])).toContain(`${gone}, recorded`);
+    expect(say([])).toBe('archive 000001: its manifest is missing');
   });
 
   it('do not go where a younger one stands before them', () => {

@@ -1,0 +1,44 @@
+import type { Command } from 'commander';
+import { toSafeJson } from '../../audit/unsafe-characters.js';
+import type { Removal } from '../../retention/archive/anchor.js';
+
+interface Options {
+  readonly config?: string;
+  readonly json?: boolean;
+}
+
+export function register(archive: Command): void {
+  archive
+    .command('adopt')
+    .description(
+      'let anchor.json say where the chain begins, though no decision to remove archives is recorded',
+    )
+    .option('--config <file>', 'configuration file (names the control socket)')
+    .option('--json', 'as JSON, for programs')
+    .addHelpText(
+      'after',
+      `
+Where the chain begins is recorded in state.db, and an anchor that says something else does not count. After state.db was lost, the first
+run adopts the anchor by itself; later it takes this command, which the daemon records as an event. Nothing is removed by it: an anchor
+that stands for an archive which is there is refused, and so is one that the first archive was not put behind.
+
+Exit codes: 0 recorded, 2 there is nothing to adopt, or it is refused, 3 the daemon does not run.
+
+Examples:
+  $ postern-auditd archive verify
+  $ postern-auditd archive adopt`,
+    )
+    .action(async (options: Options) => {
+      const [{ controlRequest }, { loadConfig }] = await Promise.all([
+        import('../../api/client.js'),
+        import('../../config/load.js'),
+      ]);
+      const { control } = loadConfig(options.config ?? null, process.env).config;
+      const removal = (await controlRequest(control, 'POST', '/archives/adopt')) as Removal;
+      process.stdout.write(
+        options.json === true
+          ? `${toSafeJson(removal, 2)}\n`
+          : `recorded: the chain begins at ${removal.sequence + 1}, behind an anchor that was adopted\n`,
+      );
+    });
+}
