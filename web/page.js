@@ -150,7 +150,7 @@
     function start() {
       // Whatever happens: bans and the verdicts follow from more than what is filtered.
       stream = new EventSource('/api/audit-log/stream');
-      for (const name of ['entry', 'gap']) stream.addEventListener(name, happened);
+      for (const name of ['entry', 'version', 'gap']) stream.addEventListener(name, happened);
       button.setAttribute('aria-pressed', 'true');
       kept.set('live', 'on');
       soon(0);

@@ -92,7 +92,15 @@ export class LiveStream {
     this.timelines[source] = timeline;
     if (sequence <= this.told[source]) return;
     this.told[source] = sequence;
-    if (this.matches(event)) this.entry(entryLine(event).trimEnd());
+    if (!this.matches(event)) return;
+    const json = entryLine(event).trimEnd();
+    if (event.revisionOf === null) this.entry(json);
+    // No new entry: whoever counts entries has counted this one. A hub knows the row by its id at its server alone.
+    else
+      this.entry(
+        `{"version_of":${source === 'auditd' ? `"postern:${event.revisionOf}"` : 'null'},${json.slice(1)}`,
+        'version',
+      );
   }
 
   /** What happened while the client was away, the oldest first. */
@@ -135,9 +143,9 @@ export class LiveStream {
     return id > this.told[source];
   }
 
-  private entry(json: string): void {
+  private entry(json: string, name = 'entry'): void {
     if (this.controller === null) return;
-    if (this.options.mayStay()) this.send(`id: ${toldText(this.told)}\nevent: entry\ndata: ${json}\n\n`);
+    if (this.options.mayStay()) this.send(`id: ${toldText(this.told)}\nevent: ${name}\ndata: ${json}\n\n`);
     else this.drop();
   }
 

@@ -60,7 +60,7 @@ export const OPERATIONS: readonly Operation[] = [
     path: '/api/audit-log/stream',
     summary: 'What happens, live',
     description:
-      'Server-sent events: `event: entry` with an entry as its data. Who comes back with Last-Event-ID is told what it missed, at most 1,000 entries; `event: gap` says that there were more.',
+      'Server-sent events: `event: entry` with an entry as its data. Who comes back with Last-Event-ID is told what it missed, at most 1,000 entries; `event: gap` says that there were more. `event: version` has a later version of an edited entry, which `version_of` names: no new entry.',
     scope: 'read',
     query: streamParameters,
     answer: null,

@@ -73,6 +73,24 @@ class Client {
 }
 
 describe('the live stream', () => {
+  it('tells a later version of an edited row as one, and not as a further failed login', async () => {
+    const client = await Client.open('?action=auth.login_failure');
+    const id = rig.daemon.record({ action: 'auth.login_failure', address: '203.0.113.7' });
+    await client.until(() => client.events.length === 1, 'the failure');
+    const change = (action: string) =>
+      rig.daemon.db.prepare('UPDATE audit_log SET action = ? WHERE id = ?').run(action, id);
+    change('user.update');
+    await sleep(2_500); // a version is one that was at rest
+    change('auth.login_failure');
+    await client.until(() => client.events.length === 2, 'its version');
+    expect(client.events.map(({ event }) => event)).toEqual(['entry', 'version']);
+    expect(client.events[1]?.data).toMatchObject({
+      version_of: `postern:${id}`,
+      action: 'auth.login_failure',
+    });
+    client.close();
+  });
+
   it('tells what happens, and nothing that was before', async () => {
     const client = await Client.open();
     expect(client.response.headers['content-type']).toBe('text/event-stream; charset=utf-8');
