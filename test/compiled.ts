@@ -1,5 +1,6 @@
 import {
   chmodSync,
+  copyFileSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -22,8 +23,9 @@ let directory: string | null = null;
  * @returns the directory that stands for `dist/`; everybody may read it
  */
 export function compiled(): string {
-  if (directory !== null) return directory;
+  if (directory !== null) return join(directory, 'dist');
   directory = mkdtempSync(join(tmpdir(), 'postern-compiled-'));
+  const dist = join(directory, 'dist');
   const sources = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' });
   for (const name of sources.filter((file) => /\.tsx?$/.test(file) && !file.endsWith('.d.ts'))) {
     const { outputText } = ts.transpileModule(readFileSync(join(ROOT, 'src', name), 'utf8'), {
@@ -36,14 +38,14 @@ export function compiled(): string {
         jsxImportSource: 'hono/jsx',
       },
     });
-    const to = join(directory, name.replace(/\.tsx?$/, '.js'));
+    const to = join(dist, name.replace(/\.tsx?$/, '.js'));
     mkdirSync(dirname(to), { recursive: true, mode: 0o755 });
     writeFileSync(to, outputText);
   }
-  writeFileSync(join(directory, 'package.json'), '{"type":"module"}');
+  copyFileSync(join(ROOT, 'package.json'), join(directory, 'package.json')); // the version is read from it
   symlinkSync(join(ROOT, 'node_modules'), join(directory, 'node_modules'));
   chmodSync(directory, 0o755);
-  return directory;
+  return dist;
 }
 
 /** For `afterAll`: vitest ends its workers without their exit handlers. */
