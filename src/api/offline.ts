@@ -2,24 +2,26 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createRecorder } from '../recorder/recorder.js';
 import { takeLock } from '../shipping/lock.js';
-import { State } from '../shipping/state.js';
+import Database from '../sqlite.js';
 import { toldEntry } from './told.js';
 
 /**
  * Records what a command did while no daemon runs: with the lock of its state, so that none begins meanwhile. Without a state.db nothing is
- * recorded: made here it would belong to the wrong user.
+ * recorded: made here it would belong to the wrong user. One of another version stays as it is: the daemon brings it forward.
  *
- * @throws AuditdError `LOCKED`, `STATE_UNUSABLE`, `STATE_NEWER`
+ * @throws AuditdError `LOCKED`, and what SQLite throws
  */
 export function recordOffline(directory: string, body: unknown, name: string | null): void {
-  if (!existsSync(join(directory, 'state.db'))) return;
+  const path = join(directory, 'state.db');
+  if (!existsSync(path)) return;
   const lock = takeLock(directory);
   try {
-    const state = new State(directory);
+    const db = new Database(path, { fileMustExist: true, timeout: 5_000 });
     try {
-      createRecorder(state.db).record(toldEntry(body, name));
+      if (Number(db.pragma('user_version', { simple: true })) === 0) return; // no daemon has made it
+      createRecorder(db).record(toldEntry(body, name));
     } finally {
-      state.close();
+      db.close();
     }
   } finally {
     lock.release();
