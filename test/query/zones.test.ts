@@ -226,6 +226,21 @@ it('counts local times as it shows them, also from a page behind the last one', 
   tables.remove();
 });
 
+it('finds rows of the hour that a change of clocks leaves out, whose order is not that of their texts', () => {
+  const tables = new Tables();
+  const engine = new Engine({ ...tables.options({ time_zone: 'Europe/Berlin' }), zoneRows: ZONE });
+  const left = Array.from({ length: ZONE }, (_, at) => ({
+    created_at: `2026-03-29 ${at % 2 ? '03:00' : '02:30'}:00`,
+  }));
+  tables.insert(left);
+  tables.insert(Array.from({ length: 5 * ZONE }, () => ({ created_at: '2026-03-31 12:00:00' })));
+  const [from, to] = [Date.UTC(2026, 2, 29, 1, 10), Date.UTC(2026, 2, 29, 1, 40)];
+  const ids = [7, 5, 3, 1].map((id) => `postern:${id}`);
+  expectAll(engine, { ...EVERYTHING, source: 'postern', from, to }, ids, 3);
+  engine.close();
+  tables.remove();
+});
+
 /** Without the border between rows that are known to be meant and others. */
 function joined(ranges: readonly IdRange[]): IdRange[] {
   const all: IdRange[] = [];
