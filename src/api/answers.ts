@@ -37,6 +37,10 @@ export const page = z
       .describe('How many entries the filter means, counted up to 10,000; null with a cursor.'),
     total_exact: z.boolean().describe('False: there are more than `total`.'),
     next: textOrNull.describe('Cursor of the next page; null on the last one.'),
+    incomplete: z
+      .string()
+      .optional()
+      .describe('What is left out because archives are missing; there only with `allow_missing=true`.'),
   })
   .meta({ id: 'Page' });
 
@@ -59,6 +63,10 @@ export const stats = z
         'Hours in which something happened, `2026-11-22T20:00Z`, UTC; empty where there are more than 1,080.',
       ),
     undated: z.int().describe('Entries whose time can not be read.'),
+    incomplete: z
+      .string()
+      .optional()
+      .describe('What is left out because archives are missing; there only with `allow_missing=true`.'),
   })
   .meta({ id: 'Stats' });
 

@@ -42,7 +42,15 @@ const filterParameters = {
   archives: z
     .enum(['true', 'false'])
     .optional()
-    .describe('Look at archived rows too, as if they had never left the table.'),
+    .describe(
+      'Archived rows count as if they had never left the table, once there are any; `false` looks at the table alone.',
+    ),
+  allow_missing: z
+    .enum(['true', 'false'])
+    .optional()
+    .describe(
+      'Go on without archives that are missing, which is an error otherwise; the answer says `incomplete`.',
+    ),
 } satisfies Record<(typeof FILTER_KEYS)[number], z.ZodType>;
 
 const whole = (least: number, most: number, standard: number) =>

@@ -40,6 +40,8 @@ const STATUS: Readonly<Partial<Record<ErrorCode, readonly [ContentfulStatusCode,
   SOURCE_UNUSABLE: [503, "Postern's database can't be read"],
   FAIL2BAN_FAILED: [503, 'fail2ban does not answer'],
   STATE_UNUSABLE: [503, "state.db can't be used"],
+  ARCHIVE_FAILED: [503, "Archives are missing, or can't be read"],
+  ARCHIVE_BROKEN: [500, 'An archive is not what it was'],
 };
 
 /** What may be over in a few seconds by itself, or by somebody who looks after it. */

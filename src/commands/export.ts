@@ -37,11 +37,12 @@ export function register(program: Command): void {
     .addHelpText(
       'after',
       `
-Holds nothing up: Postern goes on writing, and what it writes meanwhile is not in the export.
+Holds nothing up: Postern goes on writing, and what it writes meanwhile is not in the export. Archived rows are in it. Where an archive is
+missing it ends with an error; with --allow-missing it goes on, and the last line of the file says what is missing.
 
 Examples:
   $ postern-auditd export --from 2026-01-01 --to 2026-02-01 -o january.csv
-  $ postern-auditd export --archives --manifest -o audit.ndjson && postern-auditd export verify audit.ndjson
+  $ postern-auditd export --manifest -o audit.ndjson && postern-auditd export verify audit.ndjson
   $ postern-auditd export --action auth.login_failure | jq -r .ip_address | sort | uniq -c`,
     )
     .action(async (options: Options) => {
@@ -87,6 +88,7 @@ Examples:
       });
       if (output !== undefined)
         process.stderr.write(`${count(progress.rows, 'entry', 'entries')} in ${output}\n`);
+      if (progress.incomplete !== null) process.stderr.write(`INCOMPLETE: ${progress.incomplete}\n`);
     });
   verify(command);
 }
@@ -186,6 +188,7 @@ function targetOf(path: string): string {
 /** Counts what passes, and shows it. */
 class ExportProgress {
   rows = 0;
+  incomplete: string | null = null;
   private readonly bar: Bar;
 
   constructor(stream: NodeJS.WriteStream | null) {
@@ -196,6 +199,7 @@ class ExportProgress {
     for await (const chunk of chunks) {
       yield chunk;
       this.rows += chunk.rows;
+      this.incomplete ??= chunk.incomplete ?? null;
       this.bar.show(chunk.progress, () => count(this.rows, 'entry', 'entries'));
     }
   }

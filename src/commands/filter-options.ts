@@ -15,6 +15,7 @@ export interface FilterOptions {
   readonly source?: string;
   readonly q?: string;
   readonly archives?: boolean;
+  readonly allowMissing?: boolean;
 }
 
 /** Gives a command the options that make a filter. */
@@ -37,16 +38,19 @@ export function withFilter(command: Command): Command {
     .option('--outcome <outcome>', 'success, failure or unknown')
     .option('--source <source>', "postern, or auditd for the daemon's own events")
     .option('--q <text>', 'part of the details; reads every row that the rest of the filter leaves')
-    .option('--archives', 'look at archived rows too, as if they had never left');
+    .option('--archives', 'look at archived rows too, as if they had never left (the default)')
+    .option('--no-archives', 'look at the table alone')
+    .option('--allow-missing', 'go on without archives that are missing, and say so');
 }
 
 /** Loads the filter's schema when a command runs, not for its help. */
 export async function filterOf(options: FilterOptions, now: number): Promise<Filter> {
   const { parseFilter } = await import('../query/filter.js');
   const { resourceType, action, user, from, to, server, ip, outcome, source, q } = options;
-  const archives = options.archives === true ? 'true' : undefined;
+  const archives = options.archives === false ? 'false' : 'true';
+  const missing = { allow_missing: options.allowMissing === true ? 'true' : undefined };
   const parts = { resource_type: resourceType, action, user, from, to, server, ip, outcome, source, q };
-  return parseFilter({ ...parts, archives }, now);
+  return parseFilter({ ...parts, ...missing, archives }, now);
 }
 
 /** A whole number that was given as text. @throws AuditdError `USAGE` */

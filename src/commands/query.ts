@@ -51,6 +51,7 @@ Examples:
           count: options.count === true ? 'all' : 'some',
         });
         process.stdout.write(await render(result, form));
+        if (result.incomplete !== undefined) process.stderr.write(`INCOMPLETE: ${result.incomplete}\n`);
       });
     });
 }
@@ -68,10 +69,12 @@ function formOf({ json, ndjson, csv }: Options): Form {
 
 async function render(result: PageResult, form: Form): Promise<string> {
   if (form === 'json') return `${toSafeJson(result, 2)}\n`;
-  if (form === 'ndjson') return result.entries.map((entry) => `${toSafeJson(entry)}\n`).join('');
+  const { trailer } = await import('../query/trailer.js');
+  const end = form === 'table' || result.incomplete === undefined ? '' : trailer(form, result.incomplete);
+  if (form === 'ndjson') return result.entries.map((entry) => `${toSafeJson(entry)}\n`).join('') + end;
   if (form === 'csv') {
     const { CSV_HEADER, csvEntry } = await import('../query/csv.js');
-    return CSV_HEADER + result.entries.map((entry) => csvEntry(entry)).join('');
+    return CSV_HEADER + result.entries.map((entry) => csvEntry(entry)).join('') + end;
   }
   const width = process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY;
   return renderTable(result, width, createPaint(wantsColour(process.stdout, process.env)));

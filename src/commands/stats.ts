@@ -30,6 +30,7 @@ Examples:
         const stats = await queries.stats(filter, { top });
         const paint = createPaint(wantsColour(process.stdout, process.env));
         process.stdout.write(options.json === true ? `${toSafeJson(stats, 2)}\n` : renderStats(stats, paint));
+        if (stats.incomplete !== undefined) process.stderr.write(`INCOMPLETE: ${stats.incomplete}\n`);
       });
     });
 }

@@ -1,11 +1,9 @@
-import { statSync } from 'node:fs';
-import { join } from 'node:path';
 import type { SourceName } from '../audit/event.js';
-import { manifestsIn } from '../retention/archive/anchor.js';
 import { offsetsOf } from '../retention/archive/blocks.js';
-import { readManifest } from '../retention/archive/chain.js';
 import type { Block, Manifest } from '../retention/archive/manifest.js';
 import { blockLines } from '../retention/archive/read.js';
+import { type ChainReader, incomplete, missingWords } from '../retention/archive/whole.js';
+import type { Recorded } from '../retention/recorded.js';
 import type { Filter } from './filter.js';
 
 /** A row of an archive, not yet read but for its id. */
@@ -15,32 +13,46 @@ export interface ArchivedLine {
   readonly manifest: Manifest;
 }
 
-/** The archives of a directory. Manifests never change, so each is read once. */
-export class ArchiveShelf {
-  private known = new Map<string, Manifest>();
+/** What a query may go on without: nothing, or archives that are missing. */
+export interface ShelfOptions {
+  readonly chain: ChainReader;
+  readonly recorded: Recorded;
+  readonly allowMissing: boolean;
+}
 
-  constructor(readonly directory: string) {}
+/** The archives of a directory, for one query. */
+export class ArchiveShelf {
+  /** Whether there were any when they were looked at last. */
+  any = false;
+  private readonly notes = new Set<string>();
+
+  constructor(private readonly options: ShelfOptions) {}
+
+  /** What the answer lacks, for people; null: nothing. */
+  get incomplete(): string | null {
+    return this.notes.size === 0 ? null : [...this.notes].join('; ');
+  }
 
   /** What is there now, the oldest first. @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
-  list(): Manifest[] {
-    const found = new Map<string, Manifest>();
-    for (const [, name] of manifestsIn(this.directory)) {
-      const stats = statSync(join(this.directory, name), { throwIfNoEntry: false });
-      if (stats === undefined) continue; // removed since, because of its age
-      const key = `${name} ${stats.ino} ${stats.mtimeMs}`;
-      found.set(key, this.known.get(key) ?? readManifest(this.directory, name).manifest);
-    }
-    this.known = found;
-    return [...found.values()];
+  list(): readonly Manifest[] {
+    const { chain, recorded, allowMissing } = this.options;
+    const { archives, ...rest } = chain.read(recorded);
+    const words = missingWords(chain.directory, rest);
+    if (words !== null && !allowMissing) throw incomplete(words, GO_ON);
+    if (words !== null) this.notes.add(words);
+    this.any = archives.length > 0;
+    return archives;
   }
 
   /** The lines of a block; none of an archive that was removed meanwhile because of its age. */
   lines(manifest: Manifest, at: number, offset: number): readonly string[] {
+    const { directory } = this.options.chain;
     try {
-      return blockLines(this.directory, manifest, at, offset);
+      return blockLines(directory, manifest, at, offset);
     } catch (error) {
-      if (this.list().includes(manifest)) throw error;
-      return [];
+      const isThere = this.list().some(({ sequence }) => sequence === manifest.sequence);
+      if (isThere) throw error;
+      return []; // removed because of its age, or missing, which may be and is noted then
     }
   }
 
@@ -56,6 +68,9 @@ export class ArchiveShelf {
 export function isReadBy({ time_zone: before }: Manifest, timeZone: string | null): boolean {
   return (before ?? null) === timeZone;
 }
+
+const GO_ON =
+  'allow missing ones (--allow-missing, allow_missing=true) to go on without them, or leave archives out (--no-archives, archives=false)';
 
 interface Piece {
   readonly manifest: Manifest;

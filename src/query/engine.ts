@@ -1,4 +1,3 @@
-import type { Database } from 'better-sqlite3';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
 import type { ColumnKey } from '../source/columns.js';
@@ -19,7 +18,7 @@ import {
   pageText,
   tooLarge,
 } from './page.js';
-import { behind, late, type Prepared, startOf } from './prepared.js';
+import { behind, incompleteOf, late, type Prepared, readsArchives, startOf } from './prepared.js';
 import { Reading, STEP_MS } from './reading.js';
 import type { Strand } from './strand.js';
 import { type Stats, Tally } from './tally.js';
@@ -133,6 +132,7 @@ export class Engine {
       limit,
       ...total,
       next: more ? encodeCursor(filter, behind(from, shown)) : null,
+      ...incompleteOf(prepared),
     };
   }
 
@@ -140,10 +140,13 @@ export class Engine {
   export(filter: Filter, format: Format): Generator<Chunk, void> {
     const prepared = this.reading.prepare(filter, null, null, Number.POSITIVE_INFINITY);
     const walks = this.reading.walks(prepared, filter, startOf(prepared, null), null);
-    const reading = (walk: Strand, work: (db: Database) => void) =>
-      prepared[walks.indexOf(walk)]?.origin.read(work);
     const has = format !== 'csv' && this.origins.hasVersions();
-    return exportRows(walks, format, STEP_MS, reading, has ? (events) => this.versionsOf(events) : null);
+    return exportRows(walks, format, {
+      stepMs: STEP_MS,
+      reading: (walk, work) => prepared[walks.indexOf(walk)]?.origin.read(work),
+      versionsOf: has ? (events) => this.versionsOf(events) : null,
+      incomplete: () => incompleteOf(prepared).incomplete ?? null,
+    });
   }
 
   /** @throws as `page` */
@@ -159,7 +162,7 @@ export class Engine {
         if (found.event !== null) tally.add(found.event);
       }
     }
-    return tally.result(top);
+    return { ...tally.result(top), ...incompleteOf(prepared) };
   }
 
   close(): void {
@@ -174,9 +177,9 @@ export class Engine {
     rows: number,
     deadline: number,
   ): Positions | null {
-    const lit = prepared.filter(({ plan }) => filter.archives || plan.ranges.length > 0);
+    const lit = prepared.filter((one) => readsArchives(one) || one.plan.ranges.length > 0);
     const [only] = lit;
-    const isOne = lit.length === 1 && only !== undefined && !filter.archives;
+    const isOne = lit.length === 1 && only !== undefined && !readsArchives(only);
     const { left, from } = isOne
       ? this.skipInSql(only, filter, start, rows, deadline)
       : { left: rows, from: start };
@@ -281,12 +284,12 @@ export class Engine {
 
   /** Null where SQL alone can't say which rows are meant. */
   private countInSql(
-    { origin, table, plan, snapshot }: Prepared,
+    { origin, table, shelf, plan, snapshot }: Prepared,
     filter: Filter,
     most: number,
     deadline: number,
   ) {
-    const counter = filter.archives ? null : Counter.of(table, plan, filter, snapshot + 1);
+    const counter = readsArchives({ shelf }) ? null : Counter.of(table, plan, filter, snapshot + 1);
     let total = 0;
     while (counter !== null && !counter.done && total < most && performance.now() <= deadline) {
       const found = origin.read((db) => counter.count(db, most - total, stepEnd(db, STEP_MS)));

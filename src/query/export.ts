@@ -1,10 +1,12 @@
 import type { Database } from 'better-sqlite3';
 import type { AuditEvent } from '../audit/event.js';
+import { toSafeJson } from '../audit/unsafe-characters.js';
 import { keepsWriterOut } from '../source/journal.js';
 import { CSV_HEADER, csvLine } from './csv.js';
 import { entryLine, entryObject } from './entry.js';
 import { Merge } from './merge.js';
 import type { Strand } from './strand.js';
+import { trailer } from './trailer.js';
 import type { Versions } from './versions.js';
 
 export interface Chunk {
@@ -13,6 +15,18 @@ export interface Chunk {
   readonly rows: number;
   /** How much is done, 0 to 1, by ids. */
   readonly progress: number;
+  /** With the last one: what is not in the export because archives are missing, for people. */
+  readonly incomplete?: string | null;
+}
+
+export interface ExportOptions {
+  readonly stepMs: number;
+  /** Opens the database of a strand for the time of the work. */
+  readonly reading: (strand: Strand, work: (db: Database) => void) => void;
+  /** Finds the versions of some entries; null where none has any. */
+  readonly versionsOf: ((events: readonly AuditEvent[]) => Versions) | null;
+  /** Asked at the end. */
+  readonly incomplete: () => string | null;
 }
 
 /** `json`: one object, as a page has it. */
@@ -31,16 +45,11 @@ const SLICE = 128;
 /**
  * Rows as text, the newest first, in chunks that are filled in two buffers in turn. Between two chunks nothing is open, however
  * long the one who asks takes.
- *
- * @param reading opens the database of a strand for the time of the work
- * @param versionsOf finds the versions of some entries; null where none has any
  */
 export function* exportRows(
   strands: readonly Strand[],
   format: Format,
-  stepMs: number,
-  reading: (strand: Strand, work: (db: Database) => void) => void,
-  versionsOf: ((events: readonly AuditEvent[]) => Versions) | null,
+  { stepMs, reading, versionsOf, incomplete }: ExportOptions,
 ): Generator<Chunk, void> {
   const merge = new Merge(strands, () => undefined);
   const page = new TextPage();
@@ -108,9 +117,13 @@ export function* exportRows(
       });
     }
     if (!page.full && !ended && performance.now() < told) continue;
-    if (ended && format === 'json')
-      page.write(`\n],"page":1,"limit":0,"total":${total},"total_exact":true,"next":null}\n`);
-    yield { bytes: page.take(), rows, progress: ended ? 1 : progressOf(strands) };
+    const lacks = ended ? incomplete() : null;
+    if (ended && format === 'json') {
+      const more = lacks === null ? '' : `,"incomplete":${toSafeJson(lacks)}`;
+      page.write(`\n],"page":1,"limit":0,"total":${total},"total_exact":true,"next":null${more}}\n`);
+    }
+    if (lacks !== null) page.write(trailer(format, lacks));
+    yield { bytes: page.take(), rows, progress: ended ? 1 : progressOf(strands), incomplete: lacks };
     rows = 0;
     told = performance.now() + QUIET_MS;
   }

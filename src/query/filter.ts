@@ -24,8 +24,10 @@ export interface Filter {
   readonly source: SourceName | null;
   /** Part of the text of `details` as it is shown (compact, secrets masked); case does not count. */
   readonly q: string | null;
-  /** Whether archived rows are looked at, too. */
+  /** Whether archived rows are looked at, too, once there are any. */
   readonly archives: boolean;
+  /** Whether archives may be missing: what is left out is said then, and is an error otherwise. */
+  readonly allowMissing: boolean;
 }
 
 /** The names under which people write the parts of a filter. */
@@ -41,6 +43,7 @@ export const FILTER_KEYS = [
   'source',
   'q',
   'archives',
+  'allow_missing',
 ] as const;
 
 export type FilterKey = (typeof FILTER_KEYS)[number];
@@ -58,6 +61,7 @@ export const EVERYTHING: Filter = {
   source: null,
   q: null,
   archives: false,
+  allowMissing: false,
 };
 
 const OUTCOMES: readonly Outcome[] = ['success', 'failure', 'unknown'];
@@ -98,7 +102,8 @@ export function parseFilter(input: FilterInput, now: number): Filter {
     outcome: oneOf('outcome', text('outcome'), OUTCOMES),
     source: oneOf('source', text('source'), SOURCES),
     q: text('q'),
-    archives: oneOf('archives', text('archives'), ['true', 'false']) === 'true',
+    archives: oneOf('archives', text('archives'), ['true', 'false']) !== 'false',
+    allowMissing: oneOf('allow_missing', text('allow_missing'), ['true', 'false']) === 'true',
   };
   if (filter.from !== null && filter.to !== null && filter.from >= filter.to) {
     throw new AuditdError(

@@ -7,7 +7,7 @@ export function queryOptionsOf(config: LoadedConfig['config']): QueryOptions {
   const { database, table, columns, aliases } = config.source;
   const { trusted_proxies: trustedProxies, time_zone: timeZone } = config.source;
   const { redact, server, state } = config;
-  const archives = config.retention.archive.directory;
+  const { directory: archives, sign } = config.retention.archive;
   const stateDatabase = join(state, 'state.db');
   const isHub = config.fleet.role === 'hub';
   return {
@@ -19,6 +19,7 @@ export function queryOptionsOf(config: LoadedConfig['config']): QueryOptions {
     timeZone,
     stateDatabase,
     archives,
+    sign,
     redact,
     server,
     isHub,

@@ -7,6 +7,9 @@ import { type Classifier, createClassifier } from '../audit/catalog.js';
 import type { SourceName } from '../audit/event.js';
 import { createRedactor, type RedactionOptions } from '../audit/redaction.js';
 import { AuditdError } from '../errors.js';
+import { signingKey } from '../retention/archive/signing-key.js';
+import { ChainReader } from '../retention/archive/whole.js';
+import { NOTHING_RECORDED, type Recorded, RecordedReader } from '../retention/recorded.js';
 import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/columns.js';
 import { type ColumnsRead, columnsNote, parseColumnsRead } from '../source/columns-read.js';
 import { RowReader, trustedSet } from '../source/row.js';
@@ -45,6 +48,8 @@ export interface QueryOptions {
   readonly redact: Pick<RedactionOptions, 'keys' | 'mode'>;
   /** Directory of archives; left out: they can't be asked for. */
   readonly archives?: string;
+  /** The key that archives are signed with; null or left out: they are not. */
+  readonly sign?: string | null;
   /** Of rows that name no server. */
   readonly server: string;
   /** The table is a hub's own: versions of edited rows stand in it, beside the rows. */
@@ -81,7 +86,8 @@ export class Origins {
   private readonly directory: string;
   private readonly postern: Opening;
   private readonly state: Opening;
-  private readonly shelf: ArchiveShelf | null;
+  private readonly chain: ChainReader | null;
+  private readonly recorded = new RecordedReader();
   private readonly tables: { readonly postern: TableInspector; readonly auditd: TableInspector };
   private readonly zones: { readonly postern: ZoneMap; readonly auditd: ZoneMap };
   private rows: { postern: RowReader; auditd: RowReader } | null = null;
@@ -90,7 +96,9 @@ export class Origins {
     this.directory = options.copies ?? privateDirectory();
     this.classify = createClassifier(options.aliases);
     this.trusted = trustedSet(options.trustedProxies);
-    this.shelf = options.archives === undefined ? null : new ArchiveShelf(options.archives);
+    const { archives, sign = null } = options;
+    const key = () => (sign === null ? null : signingKey(sign));
+    this.chain = archives === undefined ? null : new ChainReader(archives, key);
     this.tables = {
       postern: new TableInspector(tableOf(options), () => this.columnsRead()),
       auditd: new TableInspector(OWN),
@@ -169,11 +177,28 @@ export class Origins {
     });
   }
 
-  /** Null if the filter does not mean archives. @throws AuditdError `USAGE` if none are configured */
-  archives(filter: Filter): ArchiveShelf | null {
-    if (!filter.archives) return null;
-    if (this.shelf !== null) return this.shelf;
-    throw new AuditdError('USAGE', 'archives: none are configured. Leave archives out');
+  /**
+   * Null if the filter does not mean archives, or none are configured. What was recorded of them is read anew.
+   *
+   * @throws AuditdError `SOURCE_UNUSABLE` if that can't be
+   */
+  archives({ archives, allowMissing }: Pick<Filter, 'archives' | 'allowMissing'>): ArchiveShelf | null {
+    const { chain } = this;
+    if (!archives || chain === null) return null;
+    return new ArchiveShelf({ chain, recorded: this.whatWasRecorded(), allowMissing });
+  }
+
+  /** A state.db that is not there has recorded nothing. */
+  private whatWasRecorded(): Recorded {
+    if (!this.state.isThere()) return NOTHING_RECORDED;
+    try {
+      return this.state.read((db) => this.recorded.read(db));
+    } catch (error) {
+      if (!(error instanceof AuditdError) || error.code !== 'SOURCE_UNUSABLE') throw error;
+      const what = 'so it is not known which archives there should be';
+      const next = 'Leave archives out to look at the table alone: --no-archives, archives=false';
+      throw new AuditdError('SOURCE_UNUSABLE', `${error.message}; ${what}. ${next}`, { cause: error });
+    }
   }
 
   close(): void {

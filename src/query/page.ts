@@ -4,6 +4,7 @@ import { CSV_HEADER, csvLine } from './csv.js';
 import { type Entry, entryLine, entryObject } from './entry.js';
 import type { Format } from './export.js';
 import type { Filter } from './filter.js';
+import { trailer } from './trailer.js';
 import type { Versions } from './versions.js';
 
 export interface PageRequest {
@@ -30,6 +31,8 @@ export interface PageResult {
   readonly total_exact: boolean;
   /** Cursor of the next page; null on the last one. */
   readonly next: string | null;
+  /** What it lacks because archives are missing, for people; left out where it lacks nothing. */
+  readonly incomplete?: string;
 }
 
 export const COUNTED = 10_000;
@@ -52,15 +55,16 @@ export function pageText(
   format: Format,
   versions: Versions,
 ): PageText {
-  const { next, page, limit, total, total_exact } = rest;
+  const { next, page, limit, total, total_exact, incomplete } = rest;
+  const end = incomplete === undefined ? '' : trailer(format, incomplete);
   const text = () => {
     switch (format) {
       case 'json':
-        return `{"entries":[${events.map((event) => entryObject(event, versions(event))).join(',')}],${JSON.stringify({ page, limit, total, total_exact, next }).slice(1)}\n`;
+        return `{"entries":[${events.map((event) => entryObject(event, versions(event))).join(',')}],${JSON.stringify({ page, limit, total, total_exact, next, incomplete }).slice(1)}\n`;
       case 'ndjson':
-        return events.map((event) => entryLine(event, versions(event))).join('');
+        return events.map((event) => entryLine(event, versions(event))).join('') + end;
       case 'csv':
-        return CSV_HEADER + events.map((event) => csvLine(event)).join('');
+        return CSV_HEADER + events.map((event) => csvLine(event)).join('') + end;
     }
   };
   return { bytes: encoder.encode(text()), next };

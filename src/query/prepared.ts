@@ -1,6 +1,7 @@
 import type { SourceName } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
 import type { ColumnKey } from '../source/columns.js';
+import type { ArchiveShelf } from './archived.js';
 import type { Position, Positions } from './cursor.js';
 import type { Filter } from './filter.js';
 import type { Origin } from './origins.js';
@@ -13,6 +14,8 @@ import type { Found } from './walk.js';
 export interface Prepared {
   readonly origin: Origin;
   readonly table: QueryTable;
+  /** Null: the table alone is meant. */
+  readonly shelf: ArchiveShelf | null;
   readonly snapshot: number;
   readonly plan: Plan;
   /** False where the map of times has not all rows: others may be meant as well. */
@@ -43,6 +46,21 @@ export function startOf(prepared: readonly Prepared[], begin: Positions | null):
   );
 }
 
+/** Whether there are archives whose rows are meant as well: then SQL alone can't count. */
+export function readsArchives({ shelf }: Pick<Prepared, 'shelf'>): boolean {
+  return shelf?.any === true;
+}
+
+/** What the answer lacks, for people; left out where it lacks nothing. */
+export interface Incomplete {
+  readonly incomplete?: string;
+}
+
+export function incompleteOf([one]: readonly Pick<Prepared, 'shelf'>[]): Incomplete {
+  const words = one?.shelf?.incomplete ?? null;
+  return words === null ? {} : { incomplete: words };
+}
+
 export function behind(from: Positions, shown: readonly Found[]): Positions {
   const reached: Partial<Record<SourceName, Position>> = { ...from };
   for (const { source, sequence } of shown) {
@@ -54,7 +72,7 @@ export function behind(from: Positions, shown: readonly Found[]): Positions {
 
 /** An archived row is an event only where one is asked for, or where only that can be decided. */
 export function undecidedOf(filter: Filter, columns: ReadonlySet<ColumnKey> | null): Plan['undecided'] {
-  const { source: _source, archives: _archives, from, to, ...rest } = filter;
+  const { source: _source, archives: _archives, allowMissing: _allowMissing, from, to, ...rest } = filter;
   const timeAlone = columns !== null && [...columns].every((key) => key === 'created_at');
   if (!timeAlone || Object.values(rest).some((part) => part !== null)) return 'all';
   return from === null && to === null ? 'nothing' : 'time';
@@ -63,6 +81,6 @@ export function undecidedOf(filter: Filter, columns: ReadonlySet<ColumnKey> | nu
 export function late(): AuditdError {
   return new AuditdError(
     'QUERY_LIMIT',
-    'The query took longer than it may. Narrow it down with from and to, or use export, which has no limit',
+    'The query took longer than it may. Narrow it down with from and to, leave archives out (--no-archives, archives=false), or use export, which has no limit',
   );
 }

@@ -9,7 +9,7 @@ import { createMatcher, createTimeMatcher } from './match.js';
 import type { Origins, QueryOptions } from './origins.js';
 import { COUNTED } from './page.js';
 import { planQuery } from './plan.js';
-import { type First, type Prepared, startOf, undecidedOf, type Wanted } from './prepared.js';
+import { type First, type Prepared, readsArchives, startOf, undecidedOf, type Wanted } from './prepared.js';
 import { ArchivedWalk, type Strand } from './strand.js';
 import { Walk } from './walk.js';
 import { timeSieve } from './written.js';
@@ -62,7 +62,7 @@ export class Reading {
             const plan = planQuery(db, table, filter, { ...context, without }, ranges);
             const archived = shelf?.highestId(origin.name) ?? 0;
             const snapshot = Math.min(Math.max(highest, archived), most);
-            const found = { origin, table, snapshot, plan, isMapped: isWhole, first: null };
+            const found = { origin, table, shelf, snapshot, plan, isMapped: isWhole, first: null };
             if (wanted === null) return found;
             return { ...found, first: this.first(db, found, filter, begin, wanted, COUNTED + 1 - total) };
           });
@@ -88,7 +88,7 @@ export class Reading {
     walk.step(db, rows);
     if (!isCounted) return { walk, total: null };
     if (walk.done) return { walk, total: walk.queue.length };
-    if (most <= 0 || filter.archives || performance.now() > end) return { walk, total: null };
+    if (most <= 0 || readsArchives(one) || performance.now() > end) return { walk, total: null };
     const counter = Counter.of(one.table, one.plan, filter, one.snapshot + 1);
     const counted = counter?.count(db, most, end) ?? null;
     const isKnown = counted !== null && (counter?.done === true || counted >= most);
@@ -104,8 +104,7 @@ export class Reading {
   ): Strand[] {
     const matches = createMatcher(filter);
     const inTime = createTimeMatcher(filter);
-    const shelf = this.origins.archives(filter);
-    return prepared.map(({ origin, table, plan, snapshot }) => {
+    return prepared.map(({ origin, table, shelf, plan, snapshot }) => {
       const before = from[origin.name]?.before ?? snapshot + 1;
       const { rows, archived: reader, name: source } = origin;
       const shared = { table, matches, inTime, before, stepMs: STEP_MS };

@@ -40,7 +40,8 @@ export class ArchivedWalk implements Strand {
   /** What was read of the table and is not yet in the queue. */
   private ahead: Found[] = [];
   private at = 0;
-  private last: ArchivedLine | null = null;
+  /** The archived rows of the id that was met last, each once. */
+  private twins: ArchivedLine[] = [];
   private reached: number;
 
   constructor(private readonly options: ArchivedWalkOptions) {
@@ -84,8 +85,7 @@ export class ArchivedWalk implements Strand {
     if (archived !== null && (next === undefined || archived.id > next.sequence)) {
       rows.skip();
       this.reached = archived.id;
-      if (!this.isLast(archived)) this.look(archived);
-      this.last = archived;
+      if (this.isNew(archived)) this.look(archived);
       return true;
     }
     if (next === undefined) {
@@ -97,8 +97,7 @@ export class ArchivedWalk implements Strand {
     this.queue.push(next);
     for (let twin = archived; twin !== null && twin.id === next.sequence; twin = rows.peek(next.sequence)) {
       rows.skip();
-      if (!this.isLast(twin) && !this.isInTable(db, twin)) this.look(twin);
-      this.last = twin;
+      if (this.isNew(twin) && !this.isInTable(db, twin)) this.look(twin);
     }
     rows.passed(next.sequence);
     return true;
@@ -118,12 +117,15 @@ export class ArchivedWalk implements Strand {
     if (matches(event)) this.queue.push({ source, sequence: archived.id, time: event.time, event });
   }
 
-  /** A row that a restored backup has brought back is archived again. */
-  private isLast({ id, line, manifest }: ArchivedLine): boolean {
-    const { last } = this;
-    if (last === null || last.id !== id) return false;
-    if (last.line === line) return true;
-    return isSameRow(this.options.reader.raw(last), this.options.reader.raw({ id, line, manifest }));
+  /** False of a row that another archive has as well: one that a restored backup has brought back is archived again. */
+  private isNew(archived: ArchivedLine): boolean {
+    const { reader } = this.options;
+    if (this.twins[0]?.id !== archived.id) this.twins = [];
+    const isKnown = this.twins.some(
+      (twin) => twin.line === archived.line || isSameRow(reader.raw(twin), reader.raw(archived)),
+    );
+    if (!isKnown) this.twins.push(archived);
+    return !isKnown;
   }
 
   /** One that has gone from the table since it was read went there as it was. */

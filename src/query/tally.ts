@@ -25,6 +25,8 @@ export interface Stats {
   readonly hours: readonly Hour[];
   /** Rows whose time can't be read. */
   readonly undated: number;
+  /** What is not counted because archives are missing, for people; left out where nothing is. */
+  readonly incomplete?: string;
 }
 
 const HOUR_MS = 3_600_000;

@@ -77,16 +77,17 @@ function next(id: number): Answers['chunk'] | Promise<Answers['chunk']> {
  */
 async function written(id: number, one: Export, fd: number): Promise<Answers['chunk']> {
   const until = performance.now() + TOLD_MS;
-  const told = { bytes: NO_BYTES, rows: 0, progress: 0 };
+  const told = { bytes: NO_BYTES, rows: 0, progress: 0, incomplete: null as string | null };
   try {
     do {
       const step = one.chunks.next();
       await one.writing;
-      if (step.done === true) return told.rows > 0 ? told : ended(id);
+      if (step.done === true) return told.rows > 0 || told.incomplete !== null ? told : ended(id);
       one.writing = writeAll(fd, step.value.bytes);
       one.writing.catch(() => undefined); // met where it is waited for
       told.rows += step.value.rows;
       told.progress = step.value.progress;
+      told.incomplete = step.value.incomplete ?? null;
     } while (performance.now() < until);
     return told;
   } catch (error) {

@@ -126,6 +126,19 @@ describe('a query that looks at archives', () => {
     expect(engine.page({ ...page, filter: EVERYTHING }).total).toBe(1);
   });
 
+  it('shows a row that several archives have once, whatever stands between', async () => {
+    tables.insert([{}]);
+    for (const action of ['update', 'delete', 'update']) {
+      tables.postern.prepare('UPDATE audit_log SET action = ?').run(action);
+      await tables.archive([1]);
+    }
+    remove([1]);
+    const page = { page: 1, limit: 50, cursor: null, count: 'all', timeLimit: 1_000 } as const;
+    const { entries, total } = engine.page({ ...page, filter: ALL });
+    expect(entries.map(({ action }) => action)).toEqual(['unknown.update', 'unknown.delete']);
+    expect(total).toBe(2);
+  });
+
   it('finds the one entry of an id, in the table first, and none where there is none', async () => {
     tables.insert([{}, {}, {}, { action: 'create' }]);
     const queries = {

@@ -35,7 +35,7 @@ describe('a filter as people write it', () => {
   });
 
   it('takes empty text for nothing', () => {
-    expect(parseFilter({ user: '', from: '' }, NOW)).toEqual(EVERYTHING);
+    expect(parseFilter({ user: '', from: '' }, NOW)).toEqual({ ...EVERYTHING, archives: true });
   });
 });
 

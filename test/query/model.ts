@@ -206,6 +206,7 @@ const filter: fc.Arbitrary<Filter> = fc.record({
       '": "',
     ),
   ),
+  allowMissing: fc.constant(false),
   archives: fc.constant(false),
 });
 /** Mostly one or two parts: with all of them nothing is left. Of the table alone. */

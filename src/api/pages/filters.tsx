@@ -26,6 +26,7 @@ const NAMES: Readonly<Record<FilterKey | 'until', string>> = {
   source: 'Recorded by',
   q: 'Details contain',
   archives: 'Archived entries',
+  allow_missing: 'Missing archives',
 };
 
 const SPANS = [
@@ -177,9 +178,9 @@ export function Filters({ view, users, servers }: FiltersProps) {
             </Field>
             <Field name="archives" view={view}>
               <select name="archives" id="f-archives">
-                <option value="">Left out</option>
-                <option value="true" selected={written.archives === 'true'}>
-                  Shown, too
+                <option value="">Shown, too</option>
+                <option value="false" selected={written.archives === 'false'}>
+                  Left out
                 </option>
               </select>
             </Field>

@@ -115,6 +115,11 @@ export function Page(data: PageData) {
                 {visible(data.trouble, 400)} <a href={PAGE}>Show everything</a>
               </p>
             )}
+            {data.result?.incomplete === undefined ? null : (
+              <p class="notice bad" role="alert">
+                Entries are missing: {visible(data.result.incomplete, 400)}.
+              </p>
+            )}
             {data.result === null ? null : (
               <>
                 <Entries entries={data.result.entries} written={view.written} now={now} servers={multi} />

@@ -37,7 +37,9 @@ export function readView(params: URLSearchParams, now: number): View {
   }
   try {
     const page = pageOf(params.get('page'));
-    return { written, filter: parseFilter(inputOf(written), now), page, error: null };
+    // Who looks at the page is told there what is missing.
+    const filter = { ...parseFilter(inputOf(written), now), allowMissing: true };
+    return { written, filter, page, error: null };
   } catch (error) {
     if (!(error instanceof AuditdError) || error.code !== 'USAGE') throw error;
     const [, name = null, rest] = /^([a-z_]{1,20}): (.*)$/s.exec(messageOf(error)) ?? [];

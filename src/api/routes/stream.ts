@@ -18,7 +18,9 @@ export function stream(deps: ApiDeps): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   const clients = new Slots(MOST_CLIENTS, MOST_EACH);
   app.get('/api/audit-log/stream', requireScope('read'), (c) => {
-    const filter = filterOf(parametersOf(streamParameters, c.req.queries()), deps.clock());
+    const asked = parametersOf(streamParameters, c.req.queries());
+    // What somebody missed a moment ago is in no archive.
+    const filter = filterOf({ ...asked, archives: asked.archives ?? 'false' }, deps.clock());
     const headers = { 'content-type': 'text/event-stream; charset=utf-8', 'x-accel-buffering': 'no' };
     if (c.req.method === 'HEAD') return c.body(null, 200, headers);
     const free = clients.take(c.var.identity?.id);

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { codeOf } from '../../errors.js';
 import { roomIn } from '../stdout.js';
-import { type ChoiceOptions, choose, directoryOf, withChoice } from './choose.js';
+import { type ChoiceOptions, chosenOf, withChoice } from './choose.js';
 
 export function register(archive: Command): void {
   withChoice(archive.command('cat').description('print archived rows as they were, a line of JSON each'))
@@ -16,17 +16,14 @@ Examples:
   $ postern-auditd archive cat --lines 40-42 >rows.ndjson`,
     )
     .action(async (wanted: string[], options: ChoiceOptions & { lines?: boolean }) => {
-      const [{ listArchives }, { readLines }] = await Promise.all([
-        import('../../retention/archive/list.js'),
-        import('../../retention/archive/read.js'),
-      ]);
-      const directory = await directoryOf(options);
+      const { readLines } = await import('../../retention/archive/read.js');
+      const { directory, archives, incomplete } = await chosenOf(wanted, options);
       let closed = false;
       process.stdout.on('error', (error: Error) => {
         if (codeOf(error) !== 'EPIPE') throw error;
         closed = true; // who reads has seen enough
       });
-      for (const manifest of choose(listArchives(directory), wanted, options)) {
+      for (const manifest of archives) {
         for (const lines of readLines(directory, manifest)) {
           const shown = options.lines === true ? lines : lines.map(rowIn);
           if (closed) return;
@@ -34,6 +31,7 @@ Examples:
           await roomIn(process.stdout);
         }
       }
+      if (incomplete !== null) process.stderr.write(`INCOMPLETE: ${incomplete}\n`);
     });
 }
 

@@ -3,6 +3,8 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { AuditdError } from '../../errors.js';
 import type { Manifest } from '../../retention/archive/manifest.js';
+import type { ChainReader, Range } from '../../retention/archive/whole.js';
+import type { Recorded } from '../../retention/recorded.js';
 
 /** What all sub-commands of `archive` take. */
 export interface PlaceOptions {
@@ -14,6 +16,7 @@ export interface PlaceOptions {
 export interface ChoiceOptions extends PlaceOptions {
   readonly source?: string;
   readonly timeline?: string;
+  readonly allowMissing?: boolean;
 }
 
 export function withPlace(command: Command): Command {
@@ -27,7 +30,8 @@ export function withChoice(command: Command): Command {
     command.argument('[archive...]', 'which ones, by number: 42 or 40-42; default: all of the source'),
   )
     .option('--source <source>', "postern, or auditd for the daemon's own events", 'postern')
-    .option('--timeline <number>', 'only those of this history of the database');
+    .option('--timeline <number>', 'only those of this history of the database')
+    .option('--allow-missing', 'go on without archives that are missing, and say so');
 }
 
 /** The directory that the configuration names, or the option. @throws AuditdError `NOT_FOUND` if it was named here and is not there */
@@ -47,8 +51,64 @@ function namedDirectory(name: string): string {
   );
 }
 
+export interface Chosen {
+  readonly directory: string;
+  readonly archives: readonly Manifest[];
+  /** What is left out, for people; null: nothing. */
+  readonly incomplete: string | null;
+}
+
+/**
+ * The archives that are meant, after the chain was looked at: none is taken that is not linked to the one before it, and none that is
+ * missing is passed over.
+ *
+ * @throws AuditdError `ARCHIVE_FAILED` if one is missing, `ARCHIVE_BROKEN`, `USAGE`, `NOT_FOUND`
+ */
+export async function chosenOf(wanted: readonly string[], options: ChoiceOptions): Promise<Chosen> {
+  const { incomplete, missingWords } = await import('../../retention/archive/whole.js');
+  const { chain, recorded } = await chainOf(options);
+  const { directory } = chain;
+  const { archives, ...rest } = chain.read(recorded);
+  const ranges = wanted.map(rangeOf);
+  const isMeant = (one: Range) =>
+    ranges.length === 0 || ranges.some(({ from, to }) => one.from <= to && one.to >= from);
+  const missing = rest.missing.filter(isMeant);
+  const words = missingWords(directory, { missing, elsewhere: ranges.length === 0 ? rest.elsewhere : null });
+  if (words !== null && options.allowMissing !== true)
+    throw incomplete(words, 'give --allow-missing to go on without them');
+  return { directory, archives: choose(archives, wanted, options), incomplete: words };
+}
+
+/** A directory that is named here is a copy: what this host has recorded, and the key that it signs with, say nothing of it. */
+async function chainOf(options: PlaceOptions): Promise<{ chain: ChainReader; recorded: Recorded }> {
+  const [{ ChainReader }, { NOTHING_RECORDED, RecordedReader }] = await Promise.all([
+    import('../../retention/archive/whole.js'),
+    import('../../retention/recorded.js'),
+  ]);
+  if (options.directory !== undefined)
+    return { chain: new ChainReader(namedDirectory(options.directory)), recorded: NOTHING_RECORDED };
+  const [{ loadConfig }, { openLedger }, { signingKey }] = await Promise.all([
+    import('../../config/load.js'),
+    import('../ledger.js'),
+    import('../../retention/archive/signing-key.js'),
+  ]);
+  const { config } = loadConfig(options.config ?? null, process.env);
+  const { directory, sign } = config.retention.archive;
+  const chain = new ChainReader(directory, () => (sign === null ? null : signingKey(sign)));
+  const ledger = openLedger(config.state);
+  if ('why' in ledger) {
+    process.stderr.write(`note: ${ledger.why}. So it is not known which archives there should be\n`);
+    return { chain, recorded: NOTHING_RECORDED };
+  }
+  try {
+    return { chain, recorded: new RecordedReader().read(ledger.db) };
+  } finally {
+    ledger.db.close();
+  }
+}
+
 /** @throws AuditdError `USAGE`, `NOT_FOUND` */
-export function choose(
+function choose(
   archives: readonly Manifest[],
   wanted: readonly string[],
   { source, timeline }: ChoiceOptions,

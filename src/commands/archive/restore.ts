@@ -7,7 +7,7 @@ import { doAtEnd } from '../leftovers.js';
 import { mustOwn } from '../owner.js';
 import { tell } from '../tell.js';
 import { count } from '../terminal.js';
-import { type ChoiceOptions, choose, directoryOf, withChoice } from './choose.js';
+import { type ChoiceOptions, chosenOf, withChoice } from './choose.js';
 
 interface Options extends ChoiceOptions {
   readonly into?: string;
@@ -33,7 +33,7 @@ export function register(archive: Command): void {
 Rows that are there already, just as they are archived, are left as they are; where another row has the id of one, nothing is restored,
 and it is named. Everything is verified before the first row is written.
 What is put back into Postern's own table is taken out again by the next run of retention: to look at old rows, restore into a new
-database, or ask with query --archives.
+database, or ask with query. Where an archive is missing nothing is restored, unless --allow-missing says so.
 
 Examples:
   $ postern-auditd archive restore --into /tmp/2025.db 1-12
@@ -45,16 +45,13 @@ Examples:
           'USAGE',
           'table: found "". Give a name, or leave it out for the one that the rows were in',
         );
-      const [{ loadConfig }, { recordOf }, { listArchives }, { restoring }, { setImmediate: otherWork }] =
-        await Promise.all([
-          import('../../config/load.js'),
-          import('../../retention/archive/known.js'),
-          import('../../retention/archive/list.js'),
-          import('../../retention/archive/restore.js'),
-          import('node:timers/promises'),
-        ]);
-      const directory = await directoryOf(options);
-      const archives = choose(listArchives(directory), wanted, options);
+      const [{ loadConfig }, { recordOf }, { restoring }, { setImmediate: otherWork }] = await Promise.all([
+        import('../../config/load.js'),
+        import('../../retention/archive/known.js'),
+        import('../../retention/archive/restore.js'),
+        import('node:timers/promises'),
+      ]);
+      const { directory, archives, incomplete } = await chosenOf(wanted, options);
       if (archives.length === 0) {
         const history = options.timeline === undefined ? '' : `, history ${options.timeline},`;
         const of = `of source ${options.source ?? 'postern'}${history}`;
@@ -95,8 +92,9 @@ Examples:
       const there = skipped === 0 ? '' : `, ${skipped.toLocaleString('en')} were there already`;
       process.stdout.write(
         options.json === true
-          ? `${toSafeJson(result, 2)}\n`
+          ? `${toSafeJson(incomplete === null ? result : { ...result, incomplete }, 2)}\n`
           : `${count(restored, 'row')} restored into ${database}${there}\n`,
       );
+      if (incomplete !== null) process.stderr.write(`INCOMPLETE: ${incomplete}\n`);
     });
 }

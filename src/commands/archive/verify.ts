@@ -22,7 +22,10 @@ export function register(archive: Command): void {
       .command('verify')
       .description('go over the whole chain and every row in it, and say the first broken link'),
   )
-    .option('--key <file>', 'public key (PEM) that every archive must be signed with')
+    .option(
+      '--key <file>',
+      'public key (PEM) that every archive must be signed with; default: the key that signs here',
+    )
     .option('--head <text>', 'an end of the chain that was noted elsewhere, as this command prints it')
     .option('--json', 'as JSON, for programs')
     .addHelpText(
@@ -51,11 +54,14 @@ Examples:
         why,
         missing,
       } = options.directory === undefined ? await recordedIn(options) : NOTHING_RECORDED;
+      const isHere = options.directory === undefined && key === null;
+      const { sign, why: unsigned } = isHere ? await signingKeyOf(options) : { sign: null, why: null };
       const bar = new Bar(options.json === true ? null : process.stderr);
       const total = sizeOf(() => listArchives(directory).reduce((sum, { bytes }) => sum + bytes, 0));
       let done = 0;
       const found = verifyArchives(directory, {
         key,
+        sign,
         known: [...known, ...recorded],
         removals,
         onProgress: (bytes) => {
@@ -73,6 +79,7 @@ Examples:
       const notes = [
         ...(why === null ? [] : [unread]),
         ...(missing === null ? [] : [missing]),
+        ...(unsigned === null ? [] : [unsigned]),
         ...found.notes,
       ];
       const verdict = { ...found, notes };
@@ -85,7 +92,7 @@ Examples:
 
 /** What was found, for people. */
 export function renderVerdict(verdict: Verdict, directory: string): string {
-  const { archives, rows, head, broken, notes } = verdict;
+  const { archives, rows, distinct, head, broken, notes } = verdict;
   const lines = notes.map((note) => `note: ${note}`);
   if (broken !== null) {
     const before =
@@ -94,7 +101,8 @@ export function renderVerdict(verdict: Verdict, directory: string): string {
         : `; the ${count(archives, 'archive')} before it ${archives === 1 ? 'is' : 'are'} right`;
     lines.push(`BROKEN: ${broken.name}: ${broken.what}${before}. Put it back from a backup of ${directory}`);
   } else {
-    lines.push(`${count(archives, 'archive')}, ${count(rows, 'row')}: nothing is wrong`);
+    const twice = distinct === rows ? '' : `, ${distinct.toLocaleString('en')} of them distinct`;
+    lines.push(`${count(archives, 'archive')}, ${count(rows, 'row')}${twice}: nothing is wrong`);
     if (head.sha256 !== null) lines.push(`head ${head.sequence}:${head.sha256}`);
   }
   return `${lines.join('\n')}\n`;
@@ -125,6 +133,21 @@ export function publicKeyIn(path: string): KeyObject {
     'USAGE',
     `${path} is no ed25519 key. Give one that openssl genpkey -algorithm ed25519 has made`,
   );
+}
+
+/** The key that the configuration names, or why it can't be used. */
+async function signingKeyOf(options: PlaceOptions): Promise<{ sign: KeyObject | null; why: string | null }> {
+  const [{ loadConfig }, { signingKey }] = await Promise.all([
+    import('../../config/load.js'),
+    import('../../retention/archive/signing-key.js'),
+  ]);
+  const { sign } = loadConfig(options.config ?? null, process.env).config.retention.archive;
+  if (sign === null) return { sign: null, why: null };
+  try {
+    return { sign: signingKey(sign), why: null };
+  } catch (error) {
+    return { sign: null, why: `${messageOf(error)}. So no signature was looked at` };
+  }
 }
 
 interface Recorded {

@@ -154,6 +154,15 @@ function parse(bytes: Buffer): Record<string, unknown> {
   throw new Unsealed('its text was changed');
 }
 
+/** Whether a manifest has a signature of this key; `wrong`: it says so, and has not. */
+export function isSignedBy(manifest: Manifest, key: KeyObject): 'yes' | 'no' | 'wrong' {
+  const { signature, sha256: _, ...body } = manifest;
+  if (signature === null || signature.key !== keyName(key)) return 'no';
+  return verify(null, Buffer.from(textOf(body)), publicOf(key), Buffer.from(signature.value, 'base64'))
+    ? 'yes'
+    : 'wrong';
+}
+
 function checkSignature(signature: Signature | null, text: string, key: KeyObject): void {
   if (signature === null) throw new Unsealed('it is not signed');
   const given = keyName(key);
@@ -175,8 +184,11 @@ export function hashOf(data: string | Buffer): string {
 
 /** Of a public or private key, the name by which a manifest says who signed it. */
 export function keyName(key: KeyObject): string {
-  const known = key.type === 'private' ? createPublicKey(key) : key;
-  return hashOf(known.export({ type: 'spki', format: 'der' })).slice(0, 16);
+  return hashOf(publicOf(key).export({ type: 'spki', format: 'der' })).slice(0, 16);
+}
+
+function publicOf(key: KeyObject): KeyObject {
+  return key.type === 'private' ? createPublicKey(key) : key;
 }
 
 function textOf(fields: object): string {

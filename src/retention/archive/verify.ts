@@ -7,14 +7,18 @@ import { linesOf, readBlock } from './blocks.js';
 import { BEGINNING, type Head, readAnchor, readManifest } from './chain.js';
 import { compressorOf } from './compression.js';
 import { ANCHOR, broken, type Contents, contentsOf, sequenceOf, stemOf, TEMPORARY } from './directory.js';
+import { DistinctIds } from './distinct.js';
 import { openAsWritten } from './files.js';
 import type { Anchor, Manifest } from './manifest.js';
 import { LineCodec } from './row.js';
+import { Signatures, Unvouched } from './signatures.js';
 import { finishable } from './tidy.js';
 
 export interface VerifyOptions {
   /** Public key that every manifest must be signed with; null: signatures are not looked at. */
   readonly key: KeyObject | null;
+  /** The key that archives are signed with here: somebody has to vouch for each (signatures.ts); left out or null: nobody has. */
+  readonly sign?: KeyObject | null;
   /** Manifests that somebody else has recorded: without them, archives cut off from the end of the chain are not missed. */
   readonly known: readonly Head[];
   /** What state.db has of archives that were removed; null where it can't be read. */
@@ -26,6 +30,8 @@ export interface VerifyOptions {
 export interface Verdict {
   readonly archives: number;
   readonly rows: number;
+  /** How many rows of the table these are: one that came back with a backup is archived again. */
+  readonly distinct: number;
   /** Where the chain ends: to be kept elsewhere. */
   readonly head: Head;
   /** The first broken link; null if there is none. */
@@ -73,12 +79,14 @@ export function verifyArchives(directory: string, options: VerifyOptions): Verdi
     else throw error;
   }
   const { archives, rows, head, begin, notes } = chain;
-  return { archives, rows, head, broken, begin, notes };
+  return { archives, rows, distinct: chain.ids.count, head, broken, begin, notes };
 }
 
 class Chain {
   archives = 0;
   rows = 0;
+  readonly ids = new DistinctIds();
+  private readonly signatures: Signatures | null;
   head: Head = BEGINNING;
   /** The newest archive that is gone by a record. */
   private removed: Head = BEGINNING;
@@ -90,7 +98,10 @@ class Chain {
     private readonly directory: string,
     private readonly contents: Contents,
     private readonly options: VerifyOptions,
-  ) {}
+  ) {
+    const { sign = null } = options;
+    this.signatures = sign === null ? null : new Signatures(sign);
+  }
 
   verify(): void {
     const { manifests, files, others, temporary } = this.contents;
@@ -100,6 +111,7 @@ class Chain {
       this.links(sequence, name);
       this.archives++;
     }
+    this.vouched(() => this.signatures?.end());
     for (const known of this.options.known) {
       if (known.sequence > this.head.sequence)
         throw new Broken(stemless(known.sequence), 'it was recorded, and is missing at the end of the chain');
@@ -190,6 +202,8 @@ class Chain {
       throw new Broken(name, 'the archive before it is not the one it was put behind');
     this.head = { sequence, sha256 };
     this.asRecorded(name);
+    const isRecorded = this.options.known.some((one) => one.sequence === sequence && one.sha256 === sha256);
+    this.vouched(() => this.signatures?.add(manifest, name, isRecorded));
     const { extension } = compressorOf(manifest.compression);
     if (manifest.file !== `${stemOf(sequence, source, timeline, month)}${extension}`)
       throw new Broken(name, 'it names the file of another archive');
@@ -199,7 +213,8 @@ class Chain {
       (file) => sequenceOf(file) === sequence && file !== manifest.file,
     );
     if (twin !== undefined) throw new Broken(twin, 'no manifest names it');
-    this.rows += this.reading(manifest.file, () => checkArchive(this.directory, manifest));
+    const ids = this.ids.of(`${source} ${timeline}`);
+    this.rows += this.reading(manifest.file, () => checkArchive(this.directory, manifest, ids));
     this.options.onProgress?.(manifest.bytes);
   }
 
@@ -208,6 +223,16 @@ class Chain {
     for (const known of this.options.known) {
       if (known.sequence === sequence && known.sha256 !== sha256)
         throw new Broken(name, 'it is not the one that was recorded when the archive was made');
+    }
+  }
+
+  /** What is wrong with a signature names the manifest itself. */
+  private vouched(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof Unvouched)) throw error;
+      throw new Broken(error.manifest, error.message);
     }
   }
 
@@ -228,10 +253,14 @@ class Chain {
  * @returns how many rows it has
  * @throws AuditdError `ARCHIVE_BROKEN` that says what is wrong; another if it can't be read here
  */
-export function checkArchive(directory: string, manifest: Manifest): number {
+export function checkArchive(
+  directory: string,
+  manifest: Manifest,
+  onId: (id: number) => void = () => undefined,
+): number {
   const fd = openAsWritten(directory, manifest);
   try {
-    return checkRows(fd, manifest);
+    return checkRows(fd, manifest, onId);
   } catch (error) {
     if (error instanceof AuditdError) throw error;
     throw broken(directory, manifest.file, messageOf(error));
@@ -241,7 +270,7 @@ export function checkArchive(directory: string, manifest: Manifest): number {
 }
 
 /** @throws Error that says what is wrong */
-function checkRows(fd: number, manifest: Manifest): number {
+function checkRows(fd: number, manifest: Manifest, onId: (id: number) => void): number {
   const compressor = compressorOf(manifest.compression);
   const codec = new LineCodec(manifest.columns.map(({ name }) => name));
   const content = createHash('sha256');
@@ -259,6 +288,7 @@ function checkRows(fd: number, manifest: Manifest): number {
       if (id <= last) throw new Error(`row ${id} stands behind row ${last}`);
       if (count === 0 && id !== manifest.ids.first) throw new Error('it begins with another row');
       last = id;
+      onId(id);
       count++;
     }
     if (last !== block[4]) throw new Error('a block ends with another row than its manifest says');

@@ -1,0 +1,159 @@
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readManifest } from '../../../src/retention/archive/chain.js';
+import { removeArchives } from '../../../src/retention/archive/keep.js';
+import { listArchives } from '../../../src/retention/archive/list.js';
+import { type Chain, ChainReader, missingWords } from '../../../src/retention/archive/whole.js';
+import type { Recorded } from '../../../src/retention/recorded.js';
+import { run } from '../../commands/cli.js';
+import { ArchiveRig, NOW } from './table.js';
+
+const ours = generateKeyPairSync('ed25519').privateKey;
+const another = generateKeyPairSync('ed25519').privateKey;
+
+let rig: ArchiveRig;
+beforeEach(() => {
+  rig = new ArchiveRig();
+});
+afterEach(() => rig.remove());
+
+/** An archive a key, in months that follow one another. */
+async function archives(keys: ReadonlyArray<KeyObject | null>): Promise<void> {
+  for (const [at, sign] of keys.entries()) {
+    rig.insert(`2026-0${at + 1}-01 00:00:00`, '{"a":1}');
+    await rig.archive({ sign }, true);
+  }
+}
+
+const names = () => readdirSync(rig.archives).filter((name) => name.endsWith('.manifest.json'));
+
+function recorded(more: Partial<Recorded> = {}): Recorded {
+  const made = names().map((name) => {
+    const { manifest, sha256 } = readManifest(rig.archives, name);
+    return { sequence: manifest.sequence, sha256 };
+  });
+  return { purged: null, made, ...more };
+}
+
+function read(what: Recorded = { purged: null, made: [] }, key: KeyObject | null = null): Chain {
+  return new ChainReader(rig.archives, () => key).read(what);
+}
+
+function drop(sequence: number): void {
+  for (const name of readdirSync(rig.archives))
+    if (Number(name.slice(0, 6)) === sequence) rmSync(join(rig.archives, name));
+}
+
+describe('the archives that readers take', () => {
+  it('are whole without a record, where none is missing between others', async () => {
+    expect(read()).toEqual({ archives: [], missing: [], elsewhere: null });
+    await archives([null, null, null]);
+    expect(read()).toMatchObject({ archives: [{ sequence: 1 }, {}, {}], missing: [], elsewhere: null });
+  });
+
+  it('are those behind the ones that were removed because of their age', async () => {
+    await archives([null, null, null]);
+    const before = recorded();
+    removeArchives(rig.archives, 2, null, NOW);
+    expect(read(before)).toMatchObject({ archives: [{ sequence: 3 }], missing: [] });
+    drop(3);
+    expect(read(before).missing).toEqual([{ from: 3, to: 3 }]);
+  });
+
+  it('lack what was recorded, or removed from the table, and is not there', async () => {
+    await archives([null, null, null]);
+    const before = recorded();
+    const sha256 = listArchives(rig.archives)[2]?.sha256 ?? '';
+    const purged = { sequence: 3, sha256, directory: rig.archives };
+    drop(2);
+    drop(3);
+    expect(read().missing).toEqual([]);
+    expect(read(before).missing).toEqual([{ from: 2, to: 3 }]);
+    expect(read({ purged, made: [] }).missing).toEqual([{ from: 2, to: 3 }]);
+    drop(1);
+    expect(read({ purged, made: [] }).missing).toEqual([{ from: 1, to: 3 }]);
+    const moved = read({ purged: { ...purged, directory: '/old' }, made: [] });
+    expect(missingWords(rig.archives, moved)).toMatch(
+      /^the archives of rows that were removed.* in \/old, and/,
+    );
+  });
+
+  it('are those of a chain that was moved here, and of one that was begun here', async () => {
+    await archives([null, null]);
+    const sha256 = listArchives(rig.archives)[1]?.sha256 ?? '';
+    const purged = { sequence: 2, sha256, directory: '/old' };
+    expect(read({ purged, made: [] })).toMatchObject({ missing: [], elsewhere: null });
+    const old = [1, 2, 3].map((sequence) => ({ sequence, sha256: 'f'.repeat(64) }));
+    const now = recorded({ purged: { ...purged, directory: rig.archives } });
+    expect(read({ ...now, made: [...old, ...now.made] })).toMatchObject({ missing: [], elsewhere: null });
+  });
+
+  it('are not those of another chain in the same place', async () => {
+    await archives([null]);
+    const purged = { sequence: 1, sha256: 'f'.repeat(64), directory: rig.archives };
+    expect(() => read({ purged, made: [] })).toThrow(/it is not the one whose rows were removed/);
+    expect(() => read({ purged: null, made: [{ sequence: 1, sha256: 'f'.repeat(64) }] })).toThrow(
+      /it is not the one that was recorded/,
+    );
+  });
+
+  it.each<[string, ReadonlyArray<KeyObject | null>, boolean, RegExp | null]>([
+    ['signed all', [ours, ours], false, null],
+    ['from before the key, which a signed one stands behind', [null, another, ours], false, null],
+    ['none of which is signed', [null, null], false, /000001.*it is not signed with the key/],
+    ['none of which is signed, and that were recorded', [null, null], true, null],
+    ['the last of which is not signed', [ours, null], false, /000002.*it is not signed with the key/],
+    ['the last of which somebody else has signed', [ours, another], false, /000002.*it is not signed/],
+  ])('where a key is configured: %s', async (_, keys, isRecorded, words) => {
+    await archives(keys);
+    const what = isRecorded ? recorded() : { purged: null, made: [] };
+    if (words === null) expect(read(what, ours).archives).toHaveLength(keys.length);
+    else expect(() => read(what, ours)).toThrow(words);
+  });
+
+  it('are not vouched for across a gap', async () => {
+    await archives([null, null, ours]);
+    drop(2);
+    expect(() => read(undefined, ours)).toThrow(/000001.*it is not signed/);
+  });
+});
+
+describe('archive verify', () => {
+  it('looks at signatures with the key that the configuration names', async () => {
+    await archives([null, null]);
+    const key = join(rig.directory, 'archive.key');
+    writeFileSync(key, ours.export({ type: 'pkcs8', format: 'pem' }));
+    const config = join(rig.directory, 'config.yml');
+    const yaml = `state: ${rig.directory}/state\nretention: { archive: { directory: ${rig.archives}, sign: ${key} } }\n`;
+    writeFileSync(config, yaml);
+    const verify = () => run(['archive', 'verify', '--config', config]);
+    expect(verify()).toMatchObject({
+      code: 1,
+      out: expect.stringMatching(/^BROKEN: 000001.*it is not signed with the key/m) as string,
+    });
+    rig.insert('2026-03-01 00:00:00');
+    await rig.archive({ sign: ours });
+    expect(verify()).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/3 archives, 3 rows: nothing/) as string,
+    });
+    rmSync(key);
+    expect(verify().out).toMatch(/note: The key .*archive\.key can't be used.*no signature was looked at/);
+  });
+
+  it('counts a row that two archives have once, and says so', async () => {
+    rig.insert('2026-01-01 00:00:00');
+    rig.insert('2026-01-02 00:00:00');
+    await rig.archive();
+    rig.insert('2026-01-03 00:00:00');
+    await rig.archive();
+    const { code, out } = run(['archive', 'verify', '--directory', rig.archives]);
+    expect({ code, out }).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('2 archives, 5 rows, 3 of them distinct:'),
+    });
+    expect(readFileSync(join(rig.archives, names()[0] ?? ''), 'utf8')).toContain('"count": 2');
+  });
+});
