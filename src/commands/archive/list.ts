@@ -15,13 +15,19 @@ Examples:
   $ postern-auditd archive list --json | jq '.[] | select(.time.last < "2026") | .file'`,
     )
     .action(async (options: PlaceOptions & { json?: boolean }) => {
-      const { listArchives } = await import('../../retention/archive/list.js');
-      const archives = listArchives(await directoryOf(options));
+      const [{ listArchives }, { ChainReader, missingWords }] = await Promise.all([
+        import('../../retention/archive/list.js'),
+        import('../../retention/archive/whole.js'),
+      ]);
+      const directory = await directoryOf(options);
+      const archives = listArchives(directory);
       process.stdout.write(
         options.json === true
           ? `${toSafeJson(archives, 2)}\n`
           : renderList(archives, createPaint(wantsColour(process.stdout, process.env))),
       );
+      const words = missingWords(directory, new ChainReader(directory).read());
+      if (words !== null) process.stderr.write(`INCOMPLETE: ${words}\n`);
     });
 }
 

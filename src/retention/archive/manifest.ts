@@ -154,8 +154,10 @@ function parse(bytes: Buffer): Record<string, unknown> {
   throw new Unsealed('its text was changed');
 }
 
-/** Whether a manifest has a signature of this key; `wrong`: it says so, and has not. */
-export function isSignedBy(manifest: Manifest, key: KeyObject): 'yes' | 'no' | 'wrong' {
+/** Whether a manifest has a signature of a key; `wrong`: it says so, and has not. */
+export type Signed = 'yes' | 'no' | 'wrong';
+
+export function isSignedBy(manifest: Manifest, key: KeyObject): Signed {
   const { signature, sha256: _, ...body } = manifest;
   if (signature === null || signature.key !== keyName(key)) return 'no';
   return verify(null, Buffer.from(textOf(body)), publicOf(key), Buffer.from(signature.value, 'base64'))

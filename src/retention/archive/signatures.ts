@@ -1,5 +1,4 @@
-import type { KeyObject } from 'node:crypto';
-import { isSignedBy, type Manifest } from './manifest.js';
+import type { Signed } from './manifest.js';
 
 /** Nobody vouches for an archive. */
 export class Unvouched extends Error {
@@ -25,11 +24,8 @@ interface Unsigned {
 export class Signatures {
   private unsigned: Unsigned[] = [];
 
-  constructor(private readonly key: KeyObject) {}
-
   /** The archives in the order of the chain. @throws Unvouched */
-  add(manifest: Manifest, name: string, isRecorded: boolean): void {
-    const signed = isSignedBy(manifest, this.key);
+  add(name: string, signed: Signed, isRecorded: boolean): void {
     if (signed === 'wrong') throw new Unvouched(name, 'its signature is wrong');
     if (signed === 'yes') this.unsigned = [];
     else this.unsigned.push({ name, isRecorded });

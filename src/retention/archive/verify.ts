@@ -9,7 +9,7 @@ import { compressorOf } from './compression.js';
 import { ANCHOR, broken, type Contents, contentsOf, sequenceOf, stemOf, TEMPORARY } from './directory.js';
 import { DistinctIds } from './distinct.js';
 import { openAsWritten } from './files.js';
-import type { Anchor, Manifest } from './manifest.js';
+import { type Anchor, isSignedBy, type Manifest } from './manifest.js';
 import { LineCodec } from './row.js';
 import { Signatures, Unvouched } from './signatures.js';
 import { finishable } from './tidy.js';
@@ -86,7 +86,7 @@ class Chain {
   archives = 0;
   rows = 0;
   readonly ids = new DistinctIds();
-  private readonly signatures: Signatures | null;
+  private readonly signatures = new Signatures();
   head: Head = BEGINNING;
   /** The newest archive that is gone by a record. */
   private removed: Head = BEGINNING;
@@ -98,10 +98,7 @@ class Chain {
     private readonly directory: string,
     private readonly contents: Contents,
     private readonly options: VerifyOptions,
-  ) {
-    const { sign = null } = options;
-    this.signatures = sign === null ? null : new Signatures(sign);
-  }
+  ) {}
 
   verify(): void {
     const { manifests, files, others, temporary } = this.contents;
@@ -111,7 +108,7 @@ class Chain {
       this.links(sequence, name);
       this.archives++;
     }
-    this.vouched(() => this.signatures?.end());
+    this.vouched(() => this.signatures.end());
     for (const known of this.options.known) {
       if (known.sequence > this.head.sequence)
         throw new Broken(stemless(known.sequence), 'it was recorded, and is missing at the end of the chain');
@@ -203,7 +200,8 @@ class Chain {
     this.head = { sequence, sha256 };
     this.asRecorded(name);
     const isRecorded = this.options.known.some((one) => one.sequence === sequence && one.sha256 === sha256);
-    this.vouched(() => this.signatures?.add(manifest, name, isRecorded));
+    const { sign = null } = this.options;
+    if (sign !== null) this.vouched(() => this.signatures.add(name, isSignedBy(manifest, sign), isRecorded));
     const { extension } = compressorOf(manifest.compression);
     if (manifest.file !== `${stemOf(sequence, source, timeline, month)}${extension}`)
       throw new Broken(name, 'it names the file of another archive');

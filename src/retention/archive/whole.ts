@@ -3,9 +3,10 @@ import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditdError } from '../../errors.js';
 import { NOTHING_RECORDED, type Recorded } from '../recorded.js';
+import { manifestsIn } from './anchor.js';
 import { type Head, readAnchor, readManifest } from './chain.js';
 import { broken, type Contents, contentsOf } from './directory.js';
-import type { Manifest } from './manifest.js';
+import { isSignedBy, type Manifest, type Signed } from './manifest.js';
 import { Signatures, Unvouched } from './signatures.js';
 
 /** Archives that should be there, by number, both included. */
@@ -27,6 +28,8 @@ export interface Chain {
 interface Link {
   readonly manifest: Manifest;
   readonly sha256: string;
+  /** Null where archives are not signed. */
+  readonly signed: Signed | null;
 }
 
 /** A run makes archives and removes them while somebody reads: looked at anew this often. */
@@ -38,6 +41,7 @@ const TRIES = 5;
  */
 export class ChainReader {
   private known = new Map<string, Link>();
+  private signer: KeyObject | null | undefined;
 
   /** @param key that archives are signed with; null: signatures are not looked at */
   constructor(
@@ -62,26 +66,27 @@ export class ChainReader {
 
   private look(contents: Contents, recorded: Recorded): Chain {
     const { directory } = this;
-    const anchor = readAnchor(directory, contents);
+    const there = manifestsIn(directory, contents);
+    const found = readAnchor(directory, contents);
+    // One that says of an archive that is there that it was removed is not believed.
+    const anchor = there.some(([sequence]) => sequence <= (found?.sequence ?? 0)) ? null : found;
     let head: Head = { sequence: anchor?.sequence ?? 0, sha256: anchor?.previous_sha256 ?? null };
     const begin = head.sequence;
-    const key = contents.manifests.size === 0 ? null : this.key();
-    const signatures = key === null ? null : new Signatures(key);
+    const signatures = new Signatures();
     const seen = new Map<string, Link>();
     const archives: Manifest[] = [];
     const missing: Range[] = [];
     let isEnd = recorded.purged !== null && begin >= recorded.purged.sequence;
-    for (const [sequence, name] of contents.manifests) {
-      if (sequence <= begin) continue;
-      const { manifest, sha256 } = this.link(name, seen);
+    for (const [sequence, name] of there) {
+      const { manifest, sha256, signed } = this.link(name, seen);
       if (sequence !== head.sequence + 1) {
         missing.push({ from: head.sequence + 1, to: sequence - 1 });
-        signatures?.end();
+        signatures.end();
       } else if (manifest.previous_sha256 !== head.sha256)
         throw broken(directory, name, 'the archive before it is not the one it was put behind');
       head = { sequence, sha256 };
       const known = isRecorded(directory, name, head, recorded);
-      signatures?.add(manifest, name, known);
+      if (signed !== null) signatures.add(name, signed, known);
       if (recorded.purged?.sequence === sequence) {
         isEnd = recorded.purged.sha256 === manifest.sha256;
         if (!isEnd && this.isHere(recorded))
@@ -90,7 +95,7 @@ export class ChainReader {
       if (contents.files.has(manifest.file)) archives.push(manifest);
       else missing.push({ from: sequence, to: sequence });
     }
-    signatures?.end();
+    signatures.end();
     this.known = seen;
     return { archives, ...this.after(head, recorded, missing, isEnd) };
   }
@@ -118,9 +123,16 @@ export class ChainReader {
   private link(name: string, seen: Map<string, Link>): Link {
     const stats = lstatSync(join(this.directory, name), { bigint: true, throwIfNoEntry: false });
     const key = `${name} ${stats?.ino} ${stats?.mtimeNs} ${stats?.ctimeNs}`;
-    const link = this.known.get(key) ?? readManifest(this.directory, name);
+    const link = this.known.get(key) ?? this.readLink(name);
     seen.set(key, link);
     return link;
+  }
+
+  private readLink(name: string): Link {
+    if (this.signer === undefined) this.signer = this.key();
+    const { signer } = this;
+    const { manifest, sha256 } = readManifest(this.directory, name);
+    return { manifest, sha256, signed: signer === null ? null : isSignedBy(manifest, signer) };
   }
 }
 
