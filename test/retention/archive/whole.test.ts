@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readManifest } from '../../../src/retention/archive/chain.js';
 import { removeArchives } from '../../../src/retention/archive/keep.js';
 import { listArchives } from '../../../src/retention/archive/list.js';
+import { type Manifest, seal } from '../../../src/retention/archive/manifest.js';
 import { type Chain, ChainReader, missingWords } from '../../../src/retention/archive/whole.js';
 import type { Recorded } from '../../../src/retention/recorded.js';
 import { run } from '../../commands/cli.js';
@@ -97,6 +98,15 @@ describe('the archives that readers take', () => {
     expect(() => read({ purged: null, made: [{ sequence: 1, sha256: 'f'.repeat(64) }] })).toThrow(
       /it is not the one that was recorded/,
     );
+  });
+
+  it('are not those that were sealed anew, with no record of them', async () => {
+    await archives([null, null]);
+    const [name = ''] = names();
+    const at = join(rig.archives, name);
+    const { signature: _, sha256: __, ...body } = JSON.parse(readFileSync(at, 'utf8')) as Manifest;
+    writeFileSync(at, seal<Manifest>({ ...body, run: 'forged' }, null).text);
+    expect(() => read()).toThrow(/000002.*the archive before it is not the one it was put behind/);
   });
 
   it.each<[string, ReadonlyArray<KeyObject | null>, boolean, RegExp | null]>([
