@@ -103,7 +103,7 @@ async function chainOf(options: PlaceOptions): Promise<{ chain: ChainReader; rec
   try {
     return { chain, recorded: new RecordedReader().read(ledger.db) };
   } finally {
-    ledger.db.close();
+    ledger.close();
   }
 }
 

@@ -60,6 +60,7 @@ export const manifestSchema = z
     blocks: z.array(block).min(1),
     previous_sha256: sha256.nullable(),
     created: moment,
+    time_zone: z.string().max(100).optional(),
   })
   .refine(({ blocks, bytes, content_bytes: content, count, ids }) => {
     const sum = (at: 0 | 1 | 2) => blocks.reduce((all, one) => all + one[at], 0);
