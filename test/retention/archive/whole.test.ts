@@ -57,7 +57,8 @@ describe('the archives that readers take', () => {
   it('are those behind the ones that were removed because of their age', async () => {
     await archives([null, null, null]);
     const before = recorded();
-    removeArchives(rig.archives, 2, null, NOW);
+    const sha256 = before.made[1]?.sha256 ?? '';
+    removeArchives(rig.archives, { sequence: 2, sha256, time: new Date(NOW).toISOString() }, null);
     expect(read(before)).toMatchObject({ archives: [{ sequence: 3 }], missing: [] });
     drop(3);
     expect(read(before).missing).toEqual([{ from: 3, to: 3 }]);
