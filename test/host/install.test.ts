@@ -76,25 +76,35 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect((await host.exec(['cat', CONFIG])).stdout).toContain('10.77.0.250, 10.77.200.0/24]');
     });
 
+    // Of an IPv6 attacker the network is banned.
     it.each([
-      ['IPv4', '10.77.4.6', '10.77.4.7'],
-      ['IPv6', 'fd77::66', 'fd77::67'],
+      ['IPv4', (n: number) => `10.77.4.${6 + n}`, (address: string) => address, '10.77.4.99'],
+      [
+        'IPv6',
+        (n: number) => `fd77:${6 + n}::66`,
+        (address: string) => address.replace('66', '/64'),
+        'fd77:99::66',
+      ],
     ])(
       'five failed logins close port 81 to the attacker within 3 s, and to nobody else: %s',
-      async (_, attacker, other) => {
+      async (_, attackerOf, targetOf, other) => {
+        let attacker = attackerOf(0);
         expect(await host.attack({ port: 81, from: attacker })).toBe('open');
         // A busy machine gets three tries at the time, each with an address of its own.
         let banned = { ms: Number.POSITIVE_INFINITY, outcome: 'open' };
-        for (const suffix of ['', '1', '2']) {
-          if (banned.ms > 3_000) banned = await untilBanned(host, `${attacker}${suffix}`);
+        for (let n = 0; n < 3 && banned.ms > 3_000; n++) {
+          attacker = attackerOf(n);
+          banned = await untilBanned(host, attacker);
           expect(banned.outcome).not.toBe('open');
         }
+        const target = targetOf(attacker);
         expect(banned.ms).toBeLessThanOrEqual(3_000);
         console.info(`${suite}: ${attacker} was banned ${banned.ms} ms after its fifth failure`);
         expect(await host.attack({ port: 81, from: other })).toBe('open');
-        expect((await host.exec('fail2ban-client status posternproxy')).stdout).toContain(attacker);
-        await host.exec(`fail2ban-client set posternproxy unbanip ${attacker}`);
-        await host.waitFor(`iptables-save; ip6tables-save`, (out) => !new RegExp(`${attacker}/`).test(out));
+        expect((await host.exec('fail2ban-client status posternproxy')).stdout).toContain(target);
+        await host.exec(`fail2ban-client set posternproxy unbanip ${target}`);
+        const rule = `-s ${target.split('/')[0]}/`;
+        await host.waitFor(`iptables-save; ip6tables-save`, (out) => !out.includes(rule));
         expect(await host.attack({ port: 81, from: attacker })).toBe('open');
       },
     );

@@ -217,11 +217,11 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     await show(page, '/audit-log?action=auth.logout', '#bans form');
     await page.getByRole('button', { name: 'Unban 203.0.113.7', exact: true }).click();
     await page.waitForURL('**/audit-log?action=auth.logout');
-    expect(await page.locator('.notice').textContent()).toBe('203.0.113.7 is no longer banned.');
+    expect(await page.locator('.notice[role=status]').textContent()).toBe('203.0.113.7 is no longer banned.');
     expect(site.banned()).not.toContain('203.0.113.7');
     expect(await page.locator('#bans').textContent()).not.toContain('203.0.113.7 ');
     await page.reload();
-    expect(await page.locator('.notice').count()).toBe(0);
+    expect(await page.locator('.notice[role=status]').count()).toBe(0);
   });
 
   it('lifts no ban for a page of somebody else, nor without the token of the form', async () => {
@@ -334,7 +334,9 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     await show(plain, '/audit-log', '#bans form');
     await plain.getByRole('button', { name: 'Unban 2001:db8::66' }).click();
     await plain.waitForURL('**/audit-log');
-    expect(await plain.locator('.notice').textContent()).toBe('2001:db8::66 is no longer banned.');
+    expect(await plain.locator('.notice[role=status]').textContent()).toBe(
+      '2001:db8::66 is no longer banned.',
+    );
     expect(site.banned()).not.toContain('2001:db8::66');
   });
 });
