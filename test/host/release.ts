@@ -66,8 +66,8 @@ export async function startPostern(host: Host, options: PosternOptions = {}): Pr
 }
 
 /** Has Postern record failed logins, each in a commit of its own. */
-export async function recordFailures(host: Host, ip: string, count = 5): Promise<void> {
-  await host.exec(`cat >${FIFO}`, { input: `${JSON.stringify({ ip, count })}\n` });
+export async function recordFailures(host: Host, ip: string, count = 5, details?: string): Promise<void> {
+  await host.exec(`cat >${FIFO}`, { input: `${JSON.stringify({ ip, count, details })}\n` });
 }
 
 /** Runs the unpacked install.sh, with what it says in `stdout`, also what it says of failures. */

@@ -2,6 +2,7 @@ import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { toSafeJson } from '../../src/audit/unsafe-characters.js';
 import { CSV_HEADER, csvEntry } from '../../src/query/csv.js';
 import { EVERYTHING } from '../../src/query/filter.js';
 import { createQueryService, type QueryService } from '../../src/query/service.js';
@@ -86,7 +87,7 @@ describe('the thread of queries', () => {
       for (let page = 1; page <= 3; page++) {
         const { entries } = await other.page(EVERYTHING, { page, limit: 1_000, count: 'none' });
         for (const entry of entries) {
-          lines += `${JSON.stringify(entry)}\n`;
+          lines += `${toSafeJson(entry)}\n`;
           csv += csvEntry(entry);
         }
       }
