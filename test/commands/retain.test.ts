@@ -149,7 +149,10 @@ describe('retain', () => {
 
   async function shipped(): Promise<void> {
     await rig.until(
-      ({ sinks }) => ['audit', 'auth'].every((name) => (sinks[name]?.cursors.postern?.id ?? 0) >= 7),
+      ({ sinks }) =>
+        ['audit', 'auth'].every(
+          (name) => ((sinks[name]?.looks ?? sinks[name]?.cursors)?.postern?.id ?? 0) >= 7,
+        ),
       'shipped',
     );
     await rig.durable(7);
