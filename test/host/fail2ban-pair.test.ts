@@ -32,7 +32,7 @@ class Writer {
   constructor(directory: string) {
     this.sink = createFail2banSink(
       fail2banSink.parse({ type: 'fail2ban', directory, roll: { size: '1B' }, mode: '0644', group: null }),
-      config.parse({}).fail2ban,
+      config.parse({ fail2ban: { ipv6_prefix: 128 } }).fail2ban, // each address for itself
       { name: 'auth', clock: () => this.now(), minFree: 0, log: pino({ level: 'silent' }) },
     );
   }
