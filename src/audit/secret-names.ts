@@ -141,6 +141,7 @@ export function createSecretNames(added: readonly string[]): SecretNames {
   /** In words with spaces a secret's name is the end of them. */
   const ends = (text: string): boolean => {
     const words = wordsOf(text);
+    if (words.length === 0) return false;
     const plain = words.map(singular);
     return (
       [...names, ...own].some((name) => endOf(plain, name) === plain.length) ||

@@ -264,6 +264,12 @@ describe('details', () => {
     expect(redact(inString)).toBe(inString);
   });
 
+  it('come back as they are where a name is blank: it names nothing', () => {
+    for (const text of ['{"a":[" -","Q",null,"$MW-key"]}', '{"key":" ","value":"$MW-key"}']) {
+      expect(redact(text)).toBe(text);
+    }
+  });
+
   it('come back as they are where there is no secret in them, whatever they are', () => {
     fc.assert(
       fc.property(fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 4 })), (value) => {
