@@ -279,6 +279,7 @@ describe('details', () => {
             text,
           ),
         );
+        fc.pre(!/[^\s"]:[^\s"]*@/.test(text)); // name:password@place, which a password looks like that nobody names
         expect(redact(text)).toBe(text);
       }),
       { numRuns: 1_000 },
