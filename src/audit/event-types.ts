@@ -447,6 +447,14 @@ const groups: Readonly<Record<Category, Group>> = {
         type: ['error'],
         activity: OTHER,
       },
+      rows_changed: {
+        title: 'Rows were changed or deleted before they were archived',
+        outcome: 'failure',
+        severity: 'error',
+        ecs: ['database'],
+        type: ['error'],
+        activity: OTHER,
+      },
     },
   },
 };

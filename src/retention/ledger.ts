@@ -1,9 +1,12 @@
 import type { PublicSource } from '../audit/event.js';
 import type { NewEntry } from '../recorder/recorder.js';
+import type { IdRange } from '../shipping/id-ranges.js';
 import type { State } from '../shipping/state.js';
 import type { ArchiveRecord } from './archive/known.js';
+import type { SinceDelivery } from './archive/manifest.js';
 import type { PurgedNote } from './pending.js';
 import { NOTHING, type Purged, sum } from './purge/protocol.js';
+import type { Change } from './since-delivery.js';
 
 /** Who began a run. A name that a command gives is what it says: whoever may open the control socket may say what he likes. */
 export type Actor =
@@ -27,6 +30,11 @@ export interface PurgeStep {
   readonly present: number;
   /** False: a run before had made the archive. */
   readonly isNew: boolean;
+  readonly timeline: number;
+  /** Rows of the block. */
+  readonly ids: readonly IdRange[];
+  /** What happened to rows between delivery and archiving, as the archive says; with its first block. */
+  readonly change: Change | null;
 }
 
 interface Intent {
@@ -46,7 +54,7 @@ interface Intent {
 }
 
 export interface PurgeLedgerOptions {
-  readonly state: Pick<State, 'note' | 'setNote' | 'durably'>;
+  readonly state: Pick<State, 'note' | 'setNote' | 'durably' | 'accounted'>;
   readonly directory: string;
   /** Writes an event into state.db, in the transaction that is open. Throws if it can't. */
   readonly write: (entry: NewEntry) => void;
@@ -88,7 +96,9 @@ export class PurgeLedger {
     return [...this.intents.keys()];
   }
 
-  begin({ subject, block, present, isNew }: PurgeStep, by: Actor, policy: unknown): void {
+  /** @returns that rows were changed before they were archived, for people, if that was recorded now */
+  begin(step: PurgeStep, by: Actor, policy: unknown): string | null {
+    const { subject, block, present, isNew } = step;
     const { sha256 } = subject;
     const counts = this.pass.sha256 === sha256 && block > this.pass.block ? this.pass.counts : NOTHING;
     const known = this.intents.get(sha256);
@@ -107,7 +117,22 @@ export class PurgeLedger {
     this.pass = { sha256, counts, block, isAgain };
     const open = isAgain ? base.open : { ...base.open, [block]: present };
     this.intents.set(sha256, { ...base, open, isResumed: base.isResumed || !isNew });
-    this.options.state.durably(() => this.save());
+    return this.options.state.durably(() => {
+      this.save();
+      return this.account(step, known === undefined);
+    });
+  }
+
+  /** The rows of the block are in an archive; what is missing up to there is said once, before the first row of the archive is deleted. */
+  private account({ subject, timeline, ids, change }: PurgeStep, isFirst: boolean): string | null {
+    const { accounted } = this.options.state;
+    accounted.add(subject.source, timeline, ids);
+    if (change === null) return null;
+    accounted.add(subject.source, timeline, change.missing);
+    const entry = changedEntry(subject, change.said);
+    if (!isFirst || entry === null) return null;
+    this.options.write(entry);
+    return changedWords(subject, change.said);
   }
 
   /** What the purge answered for the block that was begun last. */
@@ -202,6 +227,24 @@ export class PurgeLedger {
   private save(): void {
     this.options.state.setNote(INTENTS, JSON.stringify([...this.intents.values()]));
   }
+}
+
+/** That rows were changed or deleted between their delivery and their archiving; null if none were. */
+function changedEntry({ source, month, sha256, record }: PurgeSubject, said: SinceDelivery): NewEntry | null {
+  if (said.differ + said.missing === 0) return null;
+  return {
+    action: 'daemon.rows_changed',
+    resourceId: sha256,
+    details: { source, archive: { ...record, month, sha256 }, ...said },
+  };
+}
+
+/** That rows were changed or deleted before they were archived, for people. */
+function changedWords({ source, record }: PurgeSubject, { differ, missing }: SinceDelivery): string {
+  const rows = (count: number, one: string, many: string) =>
+    count === 1 ? `1 row ${one}` : `${count.toLocaleString('en')} rows ${many}`;
+  const changed = rows(differ, 'of it differs', 'of it differ');
+  return `source ${source}, archive ${record.sequence}: ${changed} from what was delivered, ${rows(missing, 'is', 'are')} missing since`;
 }
 
 function sameActor(a: Actor, b: Actor): boolean {

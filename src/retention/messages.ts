@@ -1,6 +1,7 @@
 import type { PublicSource } from '../audit/event.js';
 import type { Config } from '../config/schema.js';
 import type { ErrorCode } from '../errors.js';
+import type { IdRange } from '../shipping/id-ranges.js';
 import type { ColumnsRead } from '../source/columns-read.js';
 import type { Removal } from './archive/anchor.js';
 import type { ExpiredArchive } from './archive/keep.js';
@@ -41,7 +42,7 @@ export interface RunData {
 }
 
 /** What a run would do with one table. */
-export type DryTarget = Omit<Plan, 'months' | 'moment'> & {
+export type DryTarget = Omit<Plan, 'months' | 'moment' | 'present'> & {
   readonly source: PublicSource;
   readonly reference: number | null;
 };
@@ -52,6 +53,8 @@ export type Outcome =
 
 /** From the thread. */
 export type Said =
+  /** Rows of which nobody can tell any more where they went, of a source and its history. */
+  | { readonly baseline: readonly IdRange[]; readonly source: PublicSource; readonly timeline: number }
   | { readonly progress: Progress }
   | { readonly purged: PurgedNote }
   /** Answered when it is on the medium. */

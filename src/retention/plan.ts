@@ -2,6 +2,7 @@ import { setImmediate as otherWork } from 'node:timers/promises';
 import type { Database } from 'better-sqlite3';
 import type { RetentionConfig } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
+import { IdSet } from '../shipping/id-set.js';
 import { type AuditTable, quoteIdentifier, TableCache, type TableConfig } from '../source/columns.js';
 import type { SqlValue } from '../source/encoding.js';
 import { keepsWriterOut } from '../source/journal.js';
@@ -57,6 +58,8 @@ export interface Plan {
   readonly moment: Moment;
   /** Rows in the table. */
   readonly rows: number;
+  /** Their ids. */
+  readonly present: IdSet;
   /** Ids by month, ascending; the oldest month first. */
   readonly months: ReadonlyMap<string, readonly number[]>;
   readonly going: readonly Going[];
@@ -92,6 +95,7 @@ export async function planRun(options: PlanOptions): Promise<Plan> {
   }
   const count = new Count(options);
   await scan.each((row) => {
+    count.present.add(row.id);
     const early =
       mayGoEarly(row.fate, row.time, scan.moment) &&
       row.id !== scan.newestId &&
@@ -169,6 +173,7 @@ function sizeOf(db: Database, table: string): string {
 }
 
 class Count {
+  readonly present = new IdSet();
   private rows = 0;
   private readonly months = new Map<string, number[]>();
   private readonly going = new Map<
@@ -214,6 +219,7 @@ class Count {
     return {
       moment,
       rows: this.rows,
+      present: this.present,
       months: new Map([...this.months].sort(([a], [b]) => (a < b ? -1 : 1))),
       going: [...this.going.values()].sort((a, b) =>
         a.month === b.month ? (a.category < b.category ? -1 : 1) : a.month < b.month ? -1 : 1,

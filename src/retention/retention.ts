@@ -290,7 +290,12 @@ export class Retention {
         tally.purged[source] = sum(tally.purged[source] ?? NOTHING, purged);
         ledger.answered(purged);
       },
-      onPurging: (step) => ledger.begin(step, by, policy),
+      onPurging: (step) => {
+        const told = ledger.begin(step, by, policy);
+        if (told === null) return;
+        log.error(`retention: ${told}`);
+        this.options.onRecorded?.();
+      },
       onSettled: (sha256, note) => {
         ledger.settle(sha256, note, by);
         this.options.onRecorded?.();
@@ -299,6 +304,9 @@ export class Retention {
         this.notes.purged = note;
       },
       onAnchor: (note) => this.guard.noteAnchor(note),
+      onBaseline: (source, timeline, gone) => {
+        state.durably(() => state.accounted.begin(source, timeline, gone));
+      },
       onExpired: (archives) => this.guard.expire(archives),
       deleteOwn: (rows) => deleteOwn(state.db, rows),
       ...(this.options.worker === undefined ? {} : { worker: this.options.worker }),

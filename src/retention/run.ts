@@ -1,10 +1,9 @@
 import type { KeyObject } from 'node:crypto';
-import { existsSync, statfsSync } from 'node:fs';
 import { setImmediate as otherWork } from 'node:timers/promises';
 import type { PublicSource } from '../audit/event.js';
 import type { Config } from '../config/schema.js';
-import { AuditdError } from '../errors.js';
-import { quoteIdentifier, TableCache, type TableConfig } from '../source/columns.js';
+import { rangesOf } from '../shipping/id-ranges.js';
+import { TableCache, type TableConfig } from '../source/columns.js';
 import type { Removal } from './archive/anchor.js';
 import { BEGINNING, type Head } from './archive/chain.js';
 import { makeDirectory, manifestName, stemOf } from './archive/directory.js';
@@ -16,16 +15,18 @@ import { type RowIdentity, TableRows } from './archive/table.js';
 import { tidyArchives } from './archive/tidy.js';
 import { createArchive, monthOf } from './archive/write.js';
 import { type AnchorNote, settleBegin } from './begin.js';
+import { checkRemoved, checkSpace } from './checks.js';
 import type { Hold } from './holds.js';
 import type { RowJudge } from './judge.js';
 import type { PurgeStep } from './ledger.js';
 import { checkContinued, type PurgedNote, pendingArchives } from './pending.js';
 import { type Plan, planRun } from './plan.js';
-import { presentOf } from './present.js';
+import { isThere, presentOf } from './present.js';
 import { ArchiveReader } from './purge/archive.js';
 import type { Purger } from './purge/client.js';
 import { NOTHING, type Purged, type Space, sum } from './purge/protocol.js';
 import type { Read } from './reading.js';
+import { type Change, changeIn, type DeliveredRows } from './since-delivery.js';
 
 /** Rows read from the table at a time. */
 const SLICE = 500;
@@ -45,6 +46,8 @@ export interface Target {
   /** Rows with an id below this may go. */
   readonly limit: number;
   readonly purger: () => Promise<Purger>;
+  /** What was delivered of it; null: nothing is known of that. */
+  readonly delivered: DeliveredRows | null;
 }
 
 export interface RunOptions {
@@ -96,7 +99,7 @@ export interface Archived {
 /** What a run did with one table. */
 export interface TargetResult {
   readonly source: PublicSource;
-  readonly plan: Omit<Plan, 'months' | 'moment'>;
+  readonly plan: Omit<Plan, 'months' | 'moment' | 'present'>;
   readonly archives: readonly Archived[];
   readonly purged: Purged;
   readonly space: Space | null;
@@ -181,14 +184,19 @@ class Run {
         this.stuck = true;
         continue;
       }
-      if (isThere(target, manifest) || unsettled.includes(manifest.sha256))
-        resumed = sum(resumed, await this.purge(target, manifest, 'resuming'));
+      if (isThere(target, manifest) || unsettled.includes(manifest.sha256) || this.mayBeUntold(manifest))
+        resumed = sum(resumed, await this.purge(target, manifest));
       else {
         const note = this.noteOf(manifest);
         if (note !== null) this.options.onPurged(note);
       }
     }
     return resumed;
+  }
+
+  /** An archive of this state.db, which may have died before it recorded what is in it. */
+  private mayBeUntold({ source_id: id, since_delivery: since }: Manifest): boolean {
+    return id === this.options.sourceId && since !== undefined;
   }
 
   async plan({ source, read, table, judge, retention, holds, limit }: Target): Promise<Plan> {
@@ -215,18 +223,22 @@ class Run {
     let purged = NOTHING;
     const archives: Archived[] = [];
     // Nothing is archived that could not be removed then.
-    if (plan.months.size > 0) await (await this.purgerOf(target)).probe();
+    if (plan.months.size > 0) {
+      await (await this.purgerOf(target)).probe();
+      await target.delivered?.look(plan.present);
+    }
     for (const [month, ids] of plan.months) {
-      const manifest = await this.archive(target, month, ids);
-      if (manifest === null) continue;
+      const made = await this.archive(target, month, ids);
+      if (made === null) continue;
+      const { manifest, change } = made;
       const archived = { source: target.source, month, record: recordOf(manifest) };
       archives.push(archived);
       this.firstMade = Math.min(this.firstMade, manifest.sequence);
       this.options.onArchived(archived);
-      purged = sum(purged, await this.purge(target, manifest, 'purging'));
+      purged = sum(purged, await this.purge(target, manifest, change));
     }
     const space = purged.deleted > 0 ? ((await this.purgers.get(target.source)?.end()) ?? null) : null;
-    const { months: _months, moment: _moment, ...rest } = plan;
+    const { months: _months, moment: _moment, present: _present, ...rest } = plan;
     return { source: target.source, plan: rest, archives, purged, space };
   }
 
@@ -250,7 +262,11 @@ class Run {
   }
 
   /** Null if none of the rows is there any more, or as it was. */
-  private async archive(target: Target, month: string, ids: readonly number[]): Promise<Manifest | null> {
+  private async archive(
+    target: Target,
+    month: string,
+    ids: readonly number[],
+  ): Promise<{ manifest: Manifest; change: Change | null } | null> {
     const { archive, sourceId, run, sign, clock, signal, onProgress } = this.options;
     const { source, timeline, read, table, rows } = target;
     const tables = new TableCache(table);
@@ -278,11 +294,13 @@ class Run {
       clock,
     };
     const writer = createArchive(options);
+    const comparison = target.delivered?.archive() ?? null;
     try {
       for (let at = 0; at < ids.length; at += SLICE) {
         signal.throwIfAborted();
-        for (const row of rowsFrom(ids.slice(at, at + SLICE)))
-          if (monthOf(row.time) === month) writer.add(row);
+        const rows = rowsFrom(ids.slice(at, at + SLICE)).filter(({ time }) => monthOf(time) === month);
+        for (const row of rows) writer.add(row);
+        comparison?.take(rows);
         onProgress({ phase: 'archiving', source, month, done: at, of: ids.length });
         await otherWork();
       }
@@ -290,14 +308,18 @@ class Run {
         writer.abort();
         return null;
       }
-      return await writer.finish(rowsFrom);
+      const change = comparison?.end() ?? null;
+      return { manifest: await writer.finish(rowsFrom, change?.said), change };
     } catch (error) {
       writer.abort();
       throw error;
     }
   }
 
-  private async purge(target: Target, manifest: Manifest, phase: 'resuming' | 'purging'): Promise<Purged> {
+  /** @param change what a run that has just made the archive knows; left out: it was there */
+  private async purge(target: Target, manifest: Manifest, change?: Change | null): Promise<Purged> {
+    const phase = change === undefined ? 'resuming' : 'purging';
+    const since = change === undefined ? changeIn(manifest) : change;
     const { signal, onProgress, onDeleted, onPurging, onSettled } = this.options;
     const { source, limit: below } = target;
     const { sequence, timeline, month, sha256, count: of } = manifest;
@@ -313,8 +335,16 @@ class Run {
     try {
       for (const [block, [, , rows]] of manifest.blocks.entries()) {
         signal.throwIfAborted();
-        const present = presentOf(target, reader.read({ archive, sha256, block, below }));
-        await onPurging({ subject, block, present, isNew: phase === 'purging' });
+        const archived = reader.read({ archive, sha256, block, below });
+        await onPurging({
+          subject,
+          block,
+          present: presentOf(target, archived),
+          isNew: phase === 'purging',
+          timeline,
+          ids: rangesOf(archived.map(({ id }) => id)),
+          change: block === 0 ? since : null,
+        });
         const { refused_ids: ids, ...rest } = await purger.purge({ archive, sha256, block, below });
         for (const id of ids) refused.add(id);
         const counts = { ...rest, refused_ids: [] };
@@ -345,38 +375,4 @@ class Run {
     this.purgers.set(target.source, purger);
     return purger;
   }
-}
-
-/** @throws AuditdError `PURGE_FAILED` if rows were to be removed, and SQLite has removed none */
-function checkRemoved({ deleted, kept }: Purged): void {
-  if (deleted > 0 || kept === 0) return;
-  const rows = kept === 1 ? '1 row' : `${kept} rows`;
-  throw new AuditdError(
-    'PURGE_FAILED',
-    `SQLite has deleted none of ${rows} that were to be removed: a trigger of the table keeps them (postern-auditd check names it). They are in an archive, and are not archived again`,
-  );
-}
-
-/** Are there any rows with ids of this archive? */
-function isThere({ read, table }: Target, { ids }: Manifest): boolean {
-  const tables = new TableCache(table);
-  return read((db) => {
-    const found = tables.get(db);
-    if ('state' in found) throw new AuditdError('SOURCE_UNUSABLE', found.message);
-    const id = quoteIdentifier(table.columns.id);
-    const sql = `SELECT 1 FROM ${quoteIdentifier(found.name)} WHERE ${id} BETWEEN ? AND ? LIMIT 1`;
-    return db.prepare(sql).get(ids.first, ids.last) !== undefined;
-  });
-}
-
-function checkSpace(directory: string, minFree: number): void {
-  if (!existsSync(directory)) return;
-  const { bavail, bsize, blocks } = statfsSync(directory);
-  const least = Math.min(minFree, 0.05 * blocks * bsize);
-  if (bavail * bsize >= least) return;
-  const free = Math.floor((bavail * bsize) / 2 ** 20);
-  throw new AuditdError(
-    'ARCHIVE_FAILED',
-    `${directory} has ${free} MiB left, less than min_free: nothing is archived or deleted. Make room there, or name another retention.archive.directory`,
-  );
 }

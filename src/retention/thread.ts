@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { PublicSource } from '../audit/event.js';
 import { AuditdError, messageOf } from '../errors.js';
+import type { IdRange } from '../shipping/id-ranges.js';
 import type { Removal } from './archive/anchor.js';
 import type { ExpiredArchive } from './archive/keep.js';
 import type { AnchorNote } from './begin.js';
@@ -23,6 +24,7 @@ export interface ThreadOptions {
   readonly onPurging: (step: PurgeStep) => void;
   readonly onSettled: (sha256: string, note: PurgedNote | null) => void;
   readonly onAnchor: (note: AnchorNote) => void;
+  readonly onBaseline: (source: PublicSource, timeline: number, gone: readonly IdRange[]) => void;
   /** Records which archives are past their age, and which of them go now. */
   readonly onExpired: (expired: readonly ExpiredArchive[]) => Promise<Removal | null>;
   /** Deletes rows of our own table. */
@@ -82,7 +84,7 @@ export class RunThread {
     options: ThreadOptions,
   ): void {
     const { onProgress, onArchived, onDeleted, onPurged, onPurging, onSettled } = options;
-    const { onAnchor, onExpired, deleteOwn } = options;
+    const { onAnchor, onBaseline, onExpired, deleteOwn } = options;
     try {
       if ('progress' in said) onProgress(said.progress);
       else if ('archived' in said) onArchived(said.archived);
@@ -93,6 +95,7 @@ export class RunThread {
         onPurging(said.purging);
         this.tell({ begun: true });
       } else if ('anchor' in said) onAnchor(said.anchor);
+      else if ('baseline' in said) onBaseline(said.source, said.timeline, said.baseline);
       else if ('expired' in said)
         onExpired(said.expired).then(
           (expire) => this.tell({ expire }),

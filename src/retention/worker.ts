@@ -15,6 +15,7 @@ import type { Named, Purged } from './purge/protocol.js';
 import { rowHash } from './purge/row-hash.js';
 import { readingOf } from './reading.js';
 import { runRetention, type Target } from './run.js';
+import { DeliveredRows } from './since-delivery.js';
 
 // The thread of a run: it reads the table and writes archives, and shipping does not wait for either.
 
@@ -72,6 +73,12 @@ function targets(): Target[] {
       judge: new RowJudge(table, classify),
       holds,
       limit,
+      delivered: new DeliveredRows({
+        read: readingOf(data.stateDatabase),
+        source,
+        timeline,
+        onBaseline: (baseline) => say({ baseline, source, timeline }),
+      }),
       purger: async () =>
         own
           ? ownPurger
@@ -124,6 +131,7 @@ async function dry(): Promise<Outcome> {
     const {
       months: _months,
       moment,
+      present: _present,
       ...plan
     } = await planRun({
       ...options,

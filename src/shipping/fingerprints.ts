@@ -7,6 +7,8 @@ import type { Mark } from '../source/source.js';
 const DIGITS = 16;
 /** A stored batch below this size is filled up by the next rows instead of making a new one: live rows come one by one. */
 const SMALL = 128;
+/** Batches whose ids are read at a time. */
+const AT_ONCE = 100;
 
 type SourceMark = Mark & { source: SourceName };
 
@@ -38,6 +40,7 @@ export class Fingerprints {
   private readonly remove: Database.Statement;
   private readonly overlapping: Database.Statement;
   private readonly lastId: Database.Statement;
+  private readonly behind: Database.Statement;
 
   constructor(db: Database.Database) {
     this.insert = db.prepare(
@@ -59,6 +62,10 @@ export class Fingerprints {
         'SELECT last_id FROM fingerprint WHERE source = ? AND timeline = ? ORDER BY first_id DESC LIMIT 1',
       )
       .pluck();
+    this.behind = db.prepare(
+      `SELECT first_id AS first, last_id AS last, ids FROM fingerprint WHERE source = ? AND timeline = ? AND first_id > ?
+       ORDER BY first_id LIMIT ?`,
+    );
   }
 
   /** Remembers rows that were read, ids ascending and above all recorded before in this timeline. */
@@ -138,6 +145,18 @@ export class Fingerprints {
     }
   }
 
+  /**
+   * Calls back for the ids of some batches, ascending. Only of what is written.
+   *
+   * @param behind what the call before returned; at first 0
+   * @returns null if there are no more
+   */
+  someIds(source: SourceName, timeline: number, behind: number, onId: (id: number) => void): number | null {
+    const batches = this.behind.all(source, timeline, behind, AT_ONCE) as Array<Omit<StoredBatch, 'prints'>>;
+    for (const batch of batches) for (const id of idsOf(batch)) onId(id);
+    return batches.length < AT_ONCE ? null : (batches.at(-1)?.first ?? null);
+  }
+
   /** The newest row of a timeline that is only remembered; null if there is none. */
   remembered(source: SourceName, timeline: number): Mark | null {
     const last = this.pending.findLast(
@@ -174,7 +193,7 @@ export class Fingerprints {
   }
 }
 
-function idsOf(batch: StoredBatch): number[] {
+function idsOf(batch: Omit<StoredBatch, 'prints'>): number[] {
   if (batch.ids === null) {
     return Array.from({ length: batch.last - batch.first + 1 }, (_, at) => batch.first + at);
   }

@@ -1,7 +1,5 @@
 import type Database from 'better-sqlite3';
-
-/** Ids from one to another, both meant. */
-export type IdRange = readonly [first: number, last: number];
+import type { IdRange } from './id-ranges.js';
 
 /** What is known of ids of our own table that are not there. */
 interface Known {
@@ -44,10 +42,6 @@ export function noteDeleted(db: Database.Database, ids: readonly number[]): void
   if (ids.length === 0) return;
   const known = read(db) ?? { deleted: holes(db), told: [] };
   write(db, { ...known, deleted: merged([...known.deleted, ...ids.map((id): IdRange => [id, id])]) });
-}
-
-export function countOf(ranges: readonly IdRange[]): number {
-  return ranges.reduce((count, [first, last]) => count + last - first + 1, 0);
 }
 
 function holes(db: Database.Database): IdRange[] {

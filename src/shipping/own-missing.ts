@@ -2,10 +2,8 @@ import type Database from 'better-sqlite3';
 import type { Logger } from 'pino';
 import { messageOf } from '../errors.js';
 import { createRecorder } from '../recorder/recorder.js';
-import { countOf, type IdRange, noteTold, untoldMissing } from './own-gaps.js';
-
-/** So many ranges of ids are named. */
-const NAMED = 50;
+import { countOf, NAMED, wordsOf } from './id-ranges.js';
+import { noteTold, untoldMissing } from './own-gaps.js';
 
 /** Says, at a start, that events of our own were deleted from state.db: once, as an event and in the log. */
 export function tellMissing(db: Database.Database, clock: () => number, log: Logger): void {
@@ -22,13 +20,4 @@ export function tellMissing(db: Database.Database, clock: () => number, log: Log
   } catch (error) {
     log.error({ err: error }, `the daemon's own events could not be counted: ${messageOf(error)}`);
   }
-}
-
-/** `4, 7 to 9` */
-export function wordsOf(ranges: readonly IdRange[]): string {
-  const shown = ranges
-    .slice(0, NAMED)
-    .map(([first, last]) => (first === last ? `${first}` : `${first} to ${last}`));
-  const more = ranges.length - shown.length;
-  return shown.join(', ') + (more > 0 ? ` and ${more} more ranges` : '');
 }

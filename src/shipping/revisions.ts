@@ -45,6 +45,7 @@ export class Revisions {
   private readonly between: Database.Statement;
   private readonly exempt: Database.Statement;
   private readonly newest: Database.Statement;
+  private readonly newestBetween: Database.Statement;
   private readonly keep: Database.Statement;
   private readonly kept: Database.Statement;
   private readonly passed: Database.Statement;
@@ -70,6 +71,9 @@ export class Revisions {
         'SELECT fingerprint FROM revision WHERE source = ? AND id = ? AND timeline = ? ORDER BY own_id DESC LIMIT 1',
       )
       .pluck();
+    this.newestBetween = db.prepare(
+      'SELECT id, fingerprint FROM revision WHERE source = ? AND timeline = ? AND id BETWEEN ? AND ? ORDER BY own_id',
+    );
     this.any = db.prepare('SELECT EXISTS (SELECT 1 FROM revision)').pluck();
     this.keep = db.prepare(
       `INSERT OR IGNORE INTO original (source, timeline, id, event_id, ingested, created_at, user_id, user_name, user_email, action,
@@ -130,6 +134,14 @@ export class Revisions {
   /** What a row was last seen to be, if it was edited. */
   newestOf(source: SourceName, timeline: number, id: number): string | null {
     return (this.newest.get(source, id, timeline) as string | undefined) ?? null;
+  }
+
+  /** What the rows of a stretch that were edited were last seen to be, by id. */
+  newestIn({ source, timeline, first, last }: Stretch): ReadonlyMap<number, string> {
+    const found = this.newestBetween.all(source, timeline, first, last) as Array<
+      Pick<Version, 'id' | 'fingerprint'>
+    >;
+    return new Map(found.map(({ id, fingerprint }) => [id, fingerprint]));
   }
 
   /** The rows of a page, by id, that are still to be given as they were first. */

@@ -7,6 +7,7 @@ import { createAuditTable } from '../recorder/recorder.js';
 import { columnsNote, parseColumnsRead } from '../source/columns-read.js';
 import type { History, Mark } from '../source/source.js';
 import type Database from '../sqlite.js';
+import { Accounted } from './accounted.js';
 import { Cursors } from './cursors.js';
 import { Fingerprints, type Pending } from './fingerprints.js';
 import { openOwn } from './owned.js';
@@ -54,6 +55,10 @@ const MIGRATIONS: readonly string[] = [
      source TEXT NOT NULL, timeline INTEGER NOT NULL, id INTEGER NOT NULL, event_id TEXT NOT NULL, ingested INTEGER NOT NULL,
      created_at, user_id, user_name, user_email, action, resource_type, resource_id, details, ip_address, server,
      PRIMARY KEY (source, timeline, id));`,
+  `CREATE TABLE accounted (
+     source TEXT NOT NULL, timeline INTEGER NOT NULL, piece INTEGER NOT NULL, bits BLOB NOT NULL,
+     PRIMARY KEY (source, timeline, piece)) WITHOUT ROWID;
+   INSERT INTO meta (key, value) SELECT 'accounted_unknown', 'postern auditd' FROM meta WHERE key = 'retention_purged';`,
 ];
 
 export const STATE_VERSION = MIGRATIONS.length;
@@ -75,6 +80,7 @@ export class State {
   readonly timelines: Timelines;
   readonly recent: RecentRows;
   readonly revisions: Revisions;
+  readonly accounted: Accounted;
 
   /** @throws AuditdError `STATE_NEWER` or `STATE_UNUSABLE` */
   constructor(directory: string, clock: () => number = Date.now) {
@@ -101,6 +107,7 @@ export class State {
     this.timelines = new Timelines(this.db, clock);
     this.recent = new RecentRows(this.db);
     this.revisions = new Revisions(this.db);
+    this.accounted = new Accounted(this.db);
   }
 
   /** Random, made once per state.db; a part of every `event.id`. 32 hex digits. */

@@ -74,6 +74,7 @@ describe('the catalog', () => {
       'daemon.anchor_refuse',
       'daemon.hold_override',
       'daemon.own_events_missing',
+      'daemon.rows_changed',
     ]);
   });
 });

@@ -130,6 +130,7 @@ export class RetentionRig {
           holds: options.holds ?? [],
           limit: options.limit ?? Number.MAX_SAFE_INTEGER,
           purger: async () => options.purger?.(usual) ?? usual,
+          delivered: null,
         },
       ],
       archive: config.retention.archive,

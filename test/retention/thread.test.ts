@@ -26,6 +26,7 @@ function threadOf(code: string, onPurged: () => void = () => undefined): RunThre
     onPurging: () => undefined,
     onSettled: () => undefined,
     onAnchor: onPurged,
+    onBaseline: onPurged,
     onExpired: async () => {
       onPurged();
       return null;

@@ -127,7 +127,7 @@ describe('another program that looks into state.db', () => {
     const old = new State(directory);
     const { sourceId } = old;
     old.db.exec(`DROP TABLE token; DROP INDEX audit_log_revision_of; ALTER TABLE audit_log DROP COLUMN revision_of;
-      ALTER TABLE audit_log DROP COLUMN revised_action; DROP TABLE recent; DROP TABLE revision; DROP TABLE original;
+      ALTER TABLE audit_log DROP COLUMN revised_action; DROP TABLE recent; DROP TABLE revision; DROP TABLE original; DROP TABLE accounted;
       PRAGMA user_version = 1`);
     old.close();
     const path = join(directory, 'state.db.v1');

@@ -177,7 +177,7 @@ async function recordedIn(options: PlaceOptions): Promise<Recorded> {
     import('../../retention/archive/known.js'),
     import('../../retention/notes.js'),
     import('../../shipping/own-gaps.js'),
-    import('../../shipping/own-missing.js'),
+    import('../../shipping/id-ranges.js'),
   ]);
   const ledger = openLedger(loadConfig(options.config ?? null, process.env).config.state);
   if ('why' in ledger) return { ...NOTHING_RECORDED, why: ledger.why };

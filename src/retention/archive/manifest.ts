@@ -30,6 +30,19 @@ export interface Signature {
   readonly value: string;
 }
 
+/** Rows of a table, compared with what is recorded of them since they were delivered. */
+export interface SinceDelivery {
+  /** Rows of the archive that could be compared. */
+  readonly compared: number;
+  /** Of them, those that are others than they were, but for edits that the daemon has recorded. */
+  readonly differ: number;
+  /** Rows that were delivered, are in no archive, and are not in the table any more; those up to the last row of this archive that none before it has. */
+  readonly missing: number;
+  /** From one id to another, the first 1,000. */
+  readonly differ_ids: ReadonlyArray<readonly [first: number, last: number]>;
+  readonly missing_ids: ReadonlyArray<readonly [first: number, last: number]>;
+}
+
 /** What stands beside an archive, as it is written. */
 export interface Manifest {
   readonly schema_version: number;
@@ -54,6 +67,8 @@ export interface Manifest {
   readonly time: { readonly first: string; readonly last: string } | null;
   /** By which times that are written without a zone were read; left out: UTC. */
   readonly time_zone?: string;
+  /** Left out where nothing was compared: by a release that did not. */
+  readonly since_delivery?: SinceDelivery;
   readonly bytes: number;
   readonly content_bytes: number;
   readonly file_sha256: string;

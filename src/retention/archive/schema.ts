@@ -17,6 +17,9 @@ const moment = z
   .max(40)
   .refine((text) => !Number.isNaN(Date.parse(text)));
 
+const count = z.int().min(0);
+const ranges = z.array(z.tuple([z.int(), z.int()]).refine(([first, last]) => first <= last)).max(1_000);
+
 const signature = z.looseObject({
   algorithm: z.literal('ed25519'),
   key: z.string().max(64),
@@ -61,6 +64,15 @@ export const manifestSchema = z
     previous_sha256: sha256.nullable(),
     created: moment,
     time_zone: z.string().max(100).optional(),
+    since_delivery: z
+      .looseObject({
+        compared: count,
+        differ: count,
+        missing: count,
+        differ_ids: ranges,
+        missing_ids: ranges,
+      })
+      .optional(),
   })
   .refine(({ blocks, bytes, content_bytes: content, count, ids }) => {
     const sum = (at: 0 | 1 | 2) => blocks.reduce((all, one) => all + one[at], 0);

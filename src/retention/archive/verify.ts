@@ -38,7 +38,7 @@ export interface Verdict {
   readonly broken: { readonly name: string; readonly what: string } | null;
   /** Where the chain begins; null if with the first archive. */
   readonly begin: Begin | null;
-  /** What is no fault: leftovers of a crash. */
+  /** What is no fault of the chain: leftovers of a crash, what archives say of their rows. */
   readonly notes: readonly string[];
 }
 
@@ -212,6 +212,11 @@ class Chain {
     );
     if (twin !== undefined) throw new Broken(twin, 'no manifest names it');
     const ids = this.ids.of(`${source} ${timeline}`);
+    const { differ = 0, missing = 0 } = manifest.since_delivery ?? {};
+    if (differ + missing > 0)
+      this.notes.push(
+        `archive ${sequence} says of itself: ${differ} of its rows differ from what was delivered, ${missing} up to there are missing since`,
+      );
     this.rows += this.reading(manifest.file, () => checkArchive(this.directory, manifest, ids));
     this.options.onProgress?.(manifest.bytes);
   }

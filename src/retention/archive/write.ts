@@ -19,7 +19,14 @@ import {
   trouble,
   writeAll,
 } from './directory.js';
-import { type ArchivedColumn, type Block, type Manifest, SCHEMA_VERSION, seal } from './manifest.js';
+import {
+  type ArchivedColumn,
+  type Block,
+  type Manifest,
+  SCHEMA_VERSION,
+  type SinceDelivery,
+  seal,
+} from './manifest.js';
 import { type ArchivedRow, LineCodec } from './row.js';
 
 export interface ArchiveOptions {
@@ -63,9 +70,10 @@ export interface ArchiveWriter {
    * nothing behind.
    *
    * @param again reads rows from the table once more; those that are gone are left out
+   * @param since what happened to the rows since they were delivered; left out: that was not looked at
    * @throws AuditdError `ARCHIVE_FAILED` if a row is not what was archived, or the disk fails
    */
-  finish(again: (ids: readonly number[]) => readonly ArchivedRow[]): Promise<Manifest>;
+  finish(again: (ids: readonly number[]) => readonly ArchivedRow[], since?: SinceDelivery): Promise<Manifest>;
   abort(): void;
 }
 
@@ -132,14 +140,17 @@ class Writer implements ArchiveWriter {
     if (this.waiting >= BLOCK_BYTES) this.flush();
   }
 
-  async finish(again: (ids: readonly number[]) => readonly ArchivedRow[]): Promise<Manifest> {
+  async finish(
+    again: (ids: readonly number[]) => readonly ArchivedRow[],
+    since?: SinceDelivery,
+  ): Promise<Manifest> {
     try {
       if (this.count === 0) throw new TypeError('an archive without rows');
       this.flush();
       this.onDisk(() => fsyncSync(this.fd));
       this.close();
       await this.compare(again);
-      return this.onDisk(() => this.place());
+      return this.onDisk(() => this.place(since));
     } catch (error) {
       this.abort();
       throw error;
@@ -202,7 +213,7 @@ class Writer implements ArchiveWriter {
   }
 
   /** The one moment in which the archive comes to be: everything in it is on the medium before. */
-  private place(): Manifest {
+  private place(since: SinceDelivery | undefined): Manifest {
     const { directory, source, timeline, month } = this.options;
     const contents = contentsOf(directory);
     const head = headOf(directory, this.options.begin, contents);
@@ -216,7 +227,7 @@ class Writer implements ArchiveWriter {
     }
     const stem = stemOf(sequence, source, timeline, month);
     const file = `${stem}${this.compressor.extension}`;
-    const { value, text } = seal<Manifest>(this.body(sequence, file, head.sha256), this.options.sign);
+    const { value, text } = seal<Manifest>(this.body(sequence, file, head.sha256, since), this.options.sign);
     const name = manifestName(stem);
     // The manifest is on the medium before the file has its name: whoever comes after a crash can finish it (tidy.ts).
     prepareFile(directory, name, text);
@@ -231,6 +242,7 @@ class Writer implements ArchiveWriter {
     sequence: number,
     file: string,
     previous: string | null,
+    since: SinceDelivery | undefined,
   ): Omit<Manifest, 'signature' | 'sha256'> {
     const { source, sourceId, timeline, table, month, run, compression, clock } = this.options;
     const { first, last } = this.times;
@@ -251,6 +263,7 @@ class Writer implements ArchiveWriter {
       count: this.count,
       time: first === null || last === null ? null : { first: iso(first), last: iso(last) },
       ...(table.timeZone === null ? {} : { time_zone: table.timeZone }),
+      ...(since === undefined ? {} : { since_delivery: since }),
       bytes: this.blocks.reduce((sum, [length]) => sum + length, 0),
       content_bytes: this.blocks.reduce((sum, [, length]) => sum + length, 0),
       file_sha256: this.fileHash.copy().digest('hex'),

@@ -1,0 +1,26 @@
+import { existsSync, statfsSync } from 'node:fs';
+import { AuditdError } from '../errors.js';
+import type { Purged } from './purge/protocol.js';
+
+/** @throws AuditdError `PURGE_FAILED` if rows were to be removed, and SQLite has removed none */
+export function checkRemoved({ deleted, kept }: Purged): void {
+  if (deleted > 0 || kept === 0) return;
+  const rows = kept === 1 ? '1 row' : `${kept} rows`;
+  throw new AuditdError(
+    'PURGE_FAILED',
+    `SQLite has deleted none of ${rows} that were to be removed: a trigger of the table keeps them (postern-auditd check names it). They are in an archive, and are not archived again`,
+  );
+}
+
+/** @throws AuditdError `ARCHIVE_FAILED` if the disk of the archives has too little room left */
+export function checkSpace(directory: string, minFree: number): void {
+  if (!existsSync(directory)) return;
+  const { bavail, bsize, blocks } = statfsSync(directory);
+  const least = Math.min(minFree, 0.05 * blocks * bsize);
+  if (bavail * bsize >= least) return;
+  const free = Math.floor((bavail * bsize) / 2 ** 20);
+  throw new AuditdError(
+    'ARCHIVE_FAILED',
+    `${directory} has ${free} MiB left, less than min_free: nothing is archived or deleted. Make room there, or name another retention.archive.directory`,
+  );
+}

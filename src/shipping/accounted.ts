@@ -1,0 +1,58 @@
+import type Database from 'better-sqlite3';
+import type { SourceName } from '../audit/event.js';
+import type { IdRange } from './id-ranges.js';
+import { IdSet } from './id-set.js';
+
+/** In `meta`: the sources of which nobody can tell where rows went that are gone already. */
+const UNKNOWN = 'accounted_unknown';
+
+/**
+ * Rows of which is known why they may be gone: they are in an archive, or an event has said that they are missing. What else was read of
+ * a table and is not there any more, somebody has deleted.
+ *
+ * A release that did not keep this has removed rows, too: which ones is not known, so what is gone when that is looked at first counts as
+ * known (`isUnknown`, `begin`).
+ */
+export class Accounted {
+  constructor(private readonly db: Database.Database) {}
+
+  of(source: SourceName, timeline: number): IdSet {
+    const pieces = this.db
+      .prepare('SELECT piece, bits FROM accounted WHERE source = ? AND timeline = ?')
+      .raw()
+      .all(source, timeline) as Array<[number, Buffer]>;
+    return new IdSet(pieces);
+  }
+
+  /** In the transaction that is open. */
+  add(source: SourceName, timeline: number, ranges: readonly IdRange[]): void {
+    const read = this.db
+      .prepare('SELECT bits FROM accounted WHERE source = ? AND timeline = ? AND piece = ?')
+      .pluck();
+    const write = this.db.prepare(
+      'INSERT OR REPLACE INTO accounted (source, timeline, piece, bits) VALUES (?, ?, ?, ?)',
+    );
+    const fresh = new IdSet();
+    for (const [first, last] of ranges) for (let id = first; id <= last; id++) fresh.add(id);
+    for (const [piece, bits] of fresh.entries()) {
+      const known = read.get(source, timeline, piece) as Buffer | undefined;
+      write.run(source, timeline, piece, Buffer.from(bits.map((byte, at) => byte | (known?.[at] ?? 0))));
+    }
+  }
+
+  isUnknown(source: SourceName): boolean {
+    return this.unknown().includes(source);
+  }
+
+  /** From now on it is known of a source. In the transaction that is open. */
+  begin(source: SourceName, timeline: number, gone: readonly IdRange[]): void {
+    this.add(source, timeline, gone);
+    const left = this.unknown().filter((name) => name !== source);
+    this.db.prepare('UPDATE meta SET value = ? WHERE key = ?').run(left.join(' '), UNKNOWN);
+  }
+
+  private unknown(): string[] {
+    const note = this.db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(UNKNOWN);
+    return typeof note === 'string' ? note.split(' ') : [];
+  }
+}
