@@ -159,6 +159,7 @@ install_all() {
 
   step 'setting up the service' 'see journalctl -u postern-auditd, and run install.sh again.'
   install_unit
+  install_manual
   give_identity "$DATABASE"
   # An upgrade: the jail is renewed before the new daemon writes what the old jail may not take, such as networks for
   # an nftables set of addresses. What the old daemon writes meanwhile, the new jail takes.

@@ -30,6 +30,7 @@ uninstall() {
     systemctl reset-failed "$UNIT" 2>/dev/null || true
   fi
   if [ "$(readlink "$LINK" 2>/dev/null)" = "$PREFIX/bin/postern-auditd" ]; then remove_path "$LINK"; fi
+  remove_manual
   remove_path "$LOGROTATE"
   remove_path "$CONFIG.example"
   remove_path "$STAGE"

@@ -6,6 +6,11 @@ UNIT_FILE=/etc/systemd/system/$UNIT
 DROP_INS=$UNIT_FILE.d
 CONFIG=/etc/postern-auditd/config.yml
 LINK=/usr/local/bin/postern-auditd
+# The manual pages, and what completes the command in each shell: where man, bash-completion, zsh and fish look besides /usr/share.
+SHARE=/usr/local/share
+MANUALS=(postern-auditd.1 postern-auditd.yml.5)
+declare -A COMPLETIONS=([bash]=$SHARE/bash-completion/completions/postern-auditd [zsh]=$SHARE/zsh/site-functions/_postern-auditd
+  [fish]=$SHARE/fish/vendor_completions.d/postern-auditd.fish)
 RESTART=no # what the daemon reads only at its start has changed
 
 declare -A FACTS=() # the configuration's: database, state, control, jail, banaction, bans, auth, archive, notify
@@ -143,6 +148,33 @@ install_unit() {
     change "link $LINK" ln -s "$PREFIX/bin/postern-auditd" "$LINK"
   fi
 }
+
+# install_manual: the manual pages and the completions; the program says what can be completed.
+install_manual() {
+  local shell page
+  for page in "${MANUALS[@]}"; do put_file "${PROGRAM:-$HERE}/docs/$page" "$(manual_at "$page")" 0644; done
+  if [ -z "$PROGRAM" ]; then return 0; fi
+  for shell in bash zsh fish; do
+    postern completion "$shell" >"$WORK/completion"
+    put_file "$WORK/completion" "${COMPLETIONS[$shell]}" 0644
+  done
+}
+
+# remove_manual: and the directories below SHARE that nothing else is in. That of all manual pages is the distribution's.
+remove_manual() {
+  local page file directory files=("${COMPLETIONS[@]}")
+  for page in "${MANUALS[@]}"; do files+=("$(manual_at "$page")"); done
+  for file in "${files[@]}"; do
+    if [ ! -e "$file" ]; then continue; fi
+    remove_path "$file"
+    directory=${file%/*}
+    while [ "$DRY_RUN" = no ] && [ "$directory" != "$SHARE" ] && [ "$directory" != "$SHARE/man" ] &&
+      rmdir "$directory" 2>/dev/null; do directory=${directory%/*}; done
+  done
+}
+
+# manual_at PAGE: where a page of that section belongs.
+manual_at() { printf '%s/man/man%s/%s\n' "$SHARE" "${1##*.}" "$1"; }
 
 # run_unit: starts the daemon, or restarts it if there is something new for it.
 run_unit() {

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { expectGenerated } from '../config/generated.js';
-import { commandReference, manual } from './pages.js';
+import { commandReference, configManual, manual } from './pages.js';
 
 const mandoc = spawnSync('mandoc', ['-T', 'lint', '/dev/null']).error === undefined;
 if (!mandoc)
@@ -18,10 +18,13 @@ describe('the documentation of the commands', () => {
     expectGenerated('docs/postern-auditd.1', null, manual());
   });
 
-  it.skipIf(!mandoc)('the manual page is well formed', () => {
-    const { stdout } = spawnSync('mandoc', ['-T', 'lint', '-W', 'warning', 'docs/postern-auditd.1'], {
-      encoding: 'utf8',
-    });
+  it('the manual page of the configuration has every key of its reference', () => {
+    expectGenerated('docs/postern-auditd.yml.5', null, configManual());
+  });
+
+  it.skipIf(!mandoc).each(['1', 'yml.5'])('the manual page .%s is well formed', (section) => {
+    const page = `docs/postern-auditd.${section}`;
+    const { stdout } = spawnSync('mandoc', ['-T', 'lint', '-W', 'warning', page], { encoding: 'utf8' });
     expect(stdout.split('\n').filter((line) => line !== '' && !line.includes('missing date'))).toEqual([]);
   });
 

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { createProgram } from '../../src/commands/program.js';
+import { allowed, sections, standard } from '../config/reference.js';
 
 /** The commands that the help shows, but `help` itself; those with sub-commands only if they do something themselves, before those. */
 function commands(program: Command): Command[] {
@@ -83,10 +84,45 @@ export function manual(): string {
       ['/run/postern-auditd/control.sock', 'Where the daemon answers the other commands.'],
     ]),
     '.SH SEE ALSO',
+    '.BR postern-auditd.yml (5),',
     '.BR fail2ban-client (1),',
     '.BR systemctl (1)',
     '',
   ].join('\n');
+}
+
+/** The manual page of the configuration, section 5: the reference of docs/CONFIGURATION.md in man(7). */
+export function configManual(): string {
+  return [
+    '.\\" Made from the schema of the configuration (test/commands/pages.test.ts); UPDATE_DOCS=1 writes it anew.',
+    '.TH POSTERN-AUDITD.YML 5 "" "Postern Proxy" "File Formats"',
+    '.SH NAME',
+    'postern-auditd.yml \\- configuration of the audit daemon of Postern Proxy',
+    '.SH SYNOPSIS',
+    '.I /etc/postern-auditd/config.yml',
+    '.SH DESCRIPTION',
+    roff('A file in YAML. Every key may be left out; what it is then stands behind "default".'),
+    roff('Durations are written 500ms, 1s, 10m, 90d, 1y, sizes 64K, 100M, 2G.'),
+    roff('postern-auditd config --check FILE says every problem of a file with its line and column.'),
+    ...sections().flatMap(({ title, text, entries }) => [
+      `.SH ${roff(title.replaceAll('`', '').toUpperCase())}`,
+      ...(text === '' ? [] : [roff(plain(text))]),
+      ...tagged(
+        entries.map((entry) => {
+          const otherwise = plain(standard(entry));
+          const facts = `${plain(allowed(entry.schema))}${otherwise === '' ? '' : `; default ${otherwise}`}`;
+          return [entry.key, `(${facts}) ${plain(entry.schema.description ?? '')}`.trim()] as const;
+        }),
+      ),
+    ]),
+    '.SH SEE ALSO',
+    '.BR postern-auditd (1)',
+    '',
+  ].join('\n');
+}
+
+function plain(markdown: string): string {
+  return markdown.replaceAll('`', '');
 }
 
 function section(command: Command): string[] {

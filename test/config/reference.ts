@@ -62,10 +62,15 @@ export function reference(): string {
     .join('\n\n');
 }
 
-function row({ key, schema, required }: KeyEntry): string {
-  const standard =
-    schema.default === undefined ? (required ? 'required' : '') : shown(schema.default, schema);
-  return `| \`${key}\` | ${allowed(schema)} | ${standard} | ${(schema.description ?? '').replaceAll('|', '\\|')} |`;
+/** What a key is that is left out. */
+export function standard({ schema, required }: KeyEntry): string {
+  if (schema.default !== undefined) return shown(schema.default, schema);
+  return required ? 'required' : '';
+}
+
+function row(entry: KeyEntry): string {
+  const { key, schema } = entry;
+  return `| \`${key}\` | ${allowed(schema)} | ${standard(entry)} | ${(schema.description ?? '').replaceAll('|', '\\|')} |`;
 }
 
 function shown(value: unknown, schema: JsonSchema): string {
@@ -74,7 +79,8 @@ function shown(value: unknown, schema: JsonSchema): string {
   return `\`${typeof text === 'string' ? text : JSON.stringify(text)}\``;
 }
 
-function allowed(schema: JsonSchema): string {
+/** What a value may be, in words. */
+export function allowed(schema: JsonSchema): string {
   const options = schema.anyOf ?? schema.oneOf;
   if (options !== undefined) return [...new Set(options.map(allowed))].join(' or ');
   if (schema.enum !== undefined) return schema.enum.map((word) => `\`${String(word)}\``).join(', ');
