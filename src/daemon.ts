@@ -13,6 +13,7 @@ import { createRedactor } from './audit/redaction.js';
 import { changedValues } from './config/changes.js';
 import { diffConfig } from './config/diff.js';
 import { hubDatabase, type LoadedConfig, loadConfig } from './config/load.js';
+import { type RefusedConfig, type Reloaded, refusalOf, reloadedOf } from './config/reload.js';
 import { needlessKeys } from './config/schema.js';
 import { messageOf } from './errors.js';
 import { createJail } from './fail2ban/helper.js';
@@ -35,6 +36,7 @@ import { createPosternSource } from './source/postern.js';
 import type { RowNotes } from './source/row-notes.js';
 import { startHeartbeat } from './systemd/heartbeat.js';
 import { createNotifier, type Notifier } from './systemd/notify.js';
+import { statusLine } from './systemd/status-line.js';
 import { VERSION } from './version.js';
 
 export interface DaemonOptions {
@@ -68,7 +70,9 @@ export class Daemon {
   private control: ControlSocket | null = null;
   private api: ApiService | null = null;
   private heartbeat: { beat(): void; stop(): void } | null = null;
-  private reloading: Promise<void> = Promise.resolve();
+  private reloading: Promise<Reloaded | null> = Promise.resolve(null);
+  /** The configuration that was to take the place of the one in effect; null once one was taken. */
+  private refused: RefusedConfig | null = null;
   /** What a reload would wait for is no longer waited for once this is aborted. */
   private readonly stopping = new AbortController();
   private readonly stopped: Promise<unknown> = once(this.stopping.signal, 'abort');
@@ -97,7 +101,8 @@ export class Daemon {
     });
     const api = this.serve(this.state);
     await api.apply(config); // before the socket, which serves it too
-    this.control = await openControlSocket(config.control, {
+    const runtime = this.options.env.RUNTIME_DIRECTORY?.split(':')[0];
+    this.control = await openControlSocket(config.control, runtime ?? null, {
       status: () => this.status(),
       reload: () => this.reload(),
       replay: (body) => this.replay(body),
@@ -117,7 +122,7 @@ export class Daemon {
     this.heartbeat = startHeartbeat({
       notifier: this.notifier,
       hung: () => this.works?.shipper.hung() ?? [],
-      statusLine: () => this.statusLine(),
+      statusLine: () => statusLine(this.works?.shipper.status() ?? null, this.refused),
       log: this.options.log,
     });
     this.notifier.notify({ READY: '1' });
@@ -126,9 +131,9 @@ export class Daemon {
     this.options.log.info({ version: VERSION, config: this.loaded.path }, 'postern-auditd is ready');
   }
 
-  /** Reads the configuration again. @throws AuditdError if it is refused; then all goes on as it was */
-  reload(): Promise<void> {
-    this.reloading = this.reloading.catch(() => undefined).then(() => this.exchange());
+  /** Reads the configuration again; null while it stops. @throws AuditdError if it is refused; then all goes on as it was */
+  reload(): Promise<Reloaded | null> {
+    this.reloading = this.reloading.catch(() => null).then(() => this.exchange());
     return this.reloading;
   }
 
@@ -155,6 +160,7 @@ export class Daemon {
       pid: process.pid,
       started: new Date(this.started).toISOString(),
       config: this.loaded.path,
+      config_refused: this.refused,
       state: this.loaded.config.state,
       source_id: this.state?.sourceId ?? null,
       sources: shipped?.sources ?? {},
@@ -278,10 +284,10 @@ export class Daemon {
     return { shipper, own, bans, silence, retention, fleet };
   }
 
-  private async exchange(): Promise<void> {
+  private async exchange(): Promise<Reloaded | null> {
     const { log, configPath, env } = this.options;
     const { state, works: old } = this;
-    if (state === null || old === null || this.stopping.signal.aborted) return;
+    if (state === null || old === null || this.stopping.signal.aborted) return null;
     let works: Works;
     let loaded: LoadedConfig;
     let changes: ReturnType<typeof diffConfig>;
@@ -297,13 +303,17 @@ export class Daemon {
         loaded.config.source.database = hubDatabase(loaded.config.state);
       works = this.build(state, loaded);
     } catch (error) {
-      log.error({ err: error }, `configuration refused, the old one goes on: ${messageOf(error)}`);
+      log.error({ err: error }, `new configuration refused, the one before goes on: ${messageOf(error)}`);
+      this.refused = refusalOf(error, this.clock());
+      this.heartbeat?.beat();
       throw error;
     }
-    for (const { key } of changes.filter(({ restart }) => restart)) {
+    this.refused = null;
+    const result = reloadedOf(changes);
+    for (const key of result.restart) {
       log.warn(`${key} has changed: that takes a restart; until then the old value is used`);
     }
-    if (changes.some(({ jail }) => jail)) {
+    if (result.jail) {
       log.warn('what has changed is in the jail of fail2ban too: run install.sh --reconfigure');
     }
     log.level = loaded.config.log.level;
@@ -311,9 +321,9 @@ export class Daemon {
     this.loaded = loaded;
     this.works = works;
     this.record(works, { action: 'daemon.reload', details: { config: loaded.path, changes: changed } });
-    if (this.stopping.signal.aborted) return;
+    if (this.stopping.signal.aborted) return null;
     await this.attempt('starting shipping', () => Promise.race([works.shipper.start(), this.stopped]));
-    if (this.stopping.signal.aborted) return;
+    if (this.stopping.signal.aborted) return null;
     await this.attempt('starting the journal of bans', () => works.bans.start());
     works.silence.start();
     await this.attempt('starting retention', () => works.retention.start());
@@ -321,6 +331,8 @@ export class Daemon {
     await this.attempt('starting the API', () => this.api?.apply(loaded.config));
     log.info({ config: loaded.path }, 'configuration read again');
     this.warnUnfed();
+    this.heartbeat?.beat();
+    return result;
   }
 
   /** What fails here, of a full disk for example, keeps nothing else from its end: what follows it has to come. */
@@ -372,15 +384,5 @@ export class Daemon {
     } catch (error) {
       this.options.log.error({ err: error }, `event ${entry.action} not recorded: ${messageOf(error)}`);
     }
-  }
-
-  private statusLine(): string {
-    const status = this.works?.shipper.status();
-    if (status === undefined) return 'starting';
-    const sinks = Object.values(status.sinks);
-    const down = sinks.filter((sink) => sink.state === 'backing off').length;
-    const lag = Math.max(0, ...sinks.map((sink) => sink.lag_events));
-    const postern = status.sources.postern?.message ?? 'not looked yet';
-    return `Postern: ${postern}; ${sinks.length} sinks, ${down === 0 ? 'all up' : `${down} down`}; ${lag} events to ship`;
   }
 }

@@ -24,6 +24,8 @@ export type ErrorCode =
  */
 export class AuditdError extends Error {
   override readonly name = 'AuditdError';
+  /** Of several problems that were found at once, each in one line, the first one first. */
+  readonly problems: readonly string[];
 
   /**
    * @param code what kind of failure
@@ -32,9 +34,11 @@ export class AuditdError extends Error {
   constructor(
     readonly code: ErrorCode,
     message: string,
-    options?: { cause?: unknown },
+    options: { cause?: unknown; problems?: readonly string[] } = {},
   ) {
-    super(message, options);
+    const { problems, ...rest } = options;
+    super(message, rest);
+    this.problems = problems ?? [];
   }
 }
 

@@ -1,6 +1,9 @@
 import { request } from 'node:http';
 import { AuditdError, codeOf } from '../errors.js';
 
+/** In the runtime directory of a unit. */
+export const SOCKET_NAME = 'control.sock';
+
 /**
  * Asks a running daemon over its control socket and returns the JSON it answers.
  *
@@ -12,6 +15,7 @@ export function controlRequest(
   path: string,
   body?: unknown,
   more: Readonly<Record<string, string>> = {},
+  timeout = 10_000,
 ): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const sent = body === undefined ? undefined : JSON.stringify(body);
@@ -21,7 +25,7 @@ export function controlRequest(
         ? {}
         : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(sent) }),
     };
-    const call = request({ socketPath, method, path, headers, timeout: 10_000 }, (response) => {
+    const call = request({ socketPath, method, path, headers, timeout }, (response) => {
       const chunks: Buffer[] = [];
       response.on('data', (chunk: Buffer) => chunks.push(chunk));
       response.on('end', () => {
@@ -38,7 +42,7 @@ export function controlRequest(
         }
       });
     });
-    call.on('timeout', () => call.destroy(new Error('no answer within 10 s')));
+    call.on('timeout', () => call.destroy(new Error(`no answer within ${timeout / 1_000} s`)));
     call.on('error', (error) => reject(unreachable(socketPath, error)));
     call.end(sent);
   });

@@ -1,11 +1,13 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import type { Server } from 'node:http';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
+import type { Reloaded } from '../config/reload.js';
 import { AuditdError, messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import { claimedName } from './claimed.js';
+import { SOCKET_NAME } from './client.js';
 import { sendJson } from './send-json.js';
 import { toldEntry } from './told.js';
 import { listenOnPath, ownSocket } from './unix-socket.js';
@@ -14,7 +16,7 @@ import { listenOnPath, ownSocket } from './unix-socket.js';
 export interface ControlTarget {
   status(): unknown;
   /** Reads the configuration again; throws if the new one is refused. */
-  reload(): Promise<void>;
+  reload(): Promise<Reloaded | null>;
   /** Sends rows to a sink again; throws if that can't be begun. */
   replay(body: unknown): void;
   replayStatus(sink: string): unknown;
@@ -36,8 +38,7 @@ export function controlRoutes(target: ControlTarget): Hono {
   const app = new Hono();
   app.get('/status', (c) => sendJson(c, target.status()));
   app.post('/reload', async (c) => {
-    await target.reload();
-    return sendJson(c, { reloaded: true });
+    return sendJson(c, { reloaded: true, ...(await target.reload()) });
   });
   app.post('/replay', async (c) => {
     target.replay(await c.req.json());
@@ -85,9 +86,16 @@ export interface ControlSocket {
  * HTTP and JSON on a unix socket, mode 0660: who may open it may control the daemon. The caller holds the lock of the
  * state directory, so a socket file that is there was left by a dead process.
  *
+ * @param runtime directory of the unit, where a link leads to a socket that is elsewhere: what the unit runs (ExecReload=)
+ *   finds the daemon also when the configuration has another place by now
  * @throws AuditdError `STATE_UNUSABLE` if the socket can't be made
  */
-export async function openControlSocket(path: string, target: ControlTarget): Promise<ControlSocket> {
+export async function openControlSocket(
+  path: string,
+  runtime: string | null,
+  target: ControlTarget,
+): Promise<ControlSocket> {
+  const link = runtime === null ? null : join(runtime, SOCKET_NAME);
   const server = createAdaptorServer({ fetch: controlRoutes(target).fetch }) as Server;
   server.requestTimeout = 10_000;
   server.headersTimeout = 5_000;
@@ -96,6 +104,10 @@ export async function openControlSocket(path: string, target: ControlTarget): Pr
     rmSync(path, { force: true });
     await listenOnPath(server, path);
     ownSocket(path, 0o660, null);
+    if (link !== null && link !== path) {
+      rmSync(link, { force: true });
+      symlinkSync(path, link);
+    }
   } catch (error) {
     throw new AuditdError(
       'STATE_UNUSABLE',
@@ -109,6 +121,7 @@ export async function openControlSocket(path: string, target: ControlTarget): Pr
         server.close(() => resolve());
         server.closeAllConnections();
         rmSync(path, { force: true });
+        if (link !== null) rmSync(link, { force: true });
       }),
   };
 }

@@ -1,3 +1,4 @@
+import type { RefusedConfig } from '../config/reload.js';
 import type { SilenceStatus } from '../fail2ban/silence-watch.js';
 import type { FleetStatus } from '../fleet/status.js';
 import type { RetentionStatus } from '../retention/retention.js';
@@ -22,6 +23,8 @@ export interface DaemonStatus extends ShipperStatus {
   /** ISO 8601. */
   readonly started: string;
   readonly config: string | null;
+  /** Null while the file that was read last is in effect; missing from an older daemon. */
+  readonly config_refused?: RefusedConfig | null;
   readonly state: string;
   readonly source_id: string | null;
   /** What hangs, for the watchdog; empty while all is well. */

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
+import { contactsOf } from './contacts.js';
 import { aligned, count, createPaint, wantsColour } from './terminal.js';
 
 export function register(program: Command): void {
@@ -18,16 +19,14 @@ Examples:
   $ sudo postern-auditd bans --json | jq -r '.banned[].address'`,
     )
     .action(async (options: { config?: string; json?: boolean }) => {
-      const [{ loadConfig }, { fail2banBans, fail2banStatus }, { banHistory, renderPast }] =
-        await Promise.all([
-          import('../config/load.js'),
-          import('../fail2ban/client.js'),
-          import('./bans/history.js'),
-        ]);
-      const { config } = loadConfig(options.config ?? null, process.env);
-      const { jail } = config.fail2ban;
+      const [{ fail2banBans, fail2banStatus }, { banHistory, renderPast }] = await Promise.all([
+        import('../fail2ban/client.js'),
+        import('./bans/history.js'),
+      ]);
+      const contacts = await contactsOf(options.config, 'jail');
+      const { jail } = contacts;
       const [banned, status] = await Promise.all([fail2banBans(jail), fail2banStatus(jail)]);
-      const history = banHistory(config);
+      const history = banHistory(contacts);
       if (options.json === true) {
         const { currentlyFailed, totalFailed, totalBanned } = status;
         const figures = {

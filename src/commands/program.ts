@@ -17,6 +17,7 @@ import { register as indexTable } from './index-table.js';
 import { register as jail } from './jail.js';
 import { register as purger } from './purger.js';
 import { register as query } from './query.js';
+import { register as reload } from './reload.js';
 import { register as replay } from './replay.js';
 import { register as retain } from './retain.js';
 import { register as run } from './run.js';
@@ -36,7 +37,7 @@ const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
 
 /** The sub-commands in the groups of the help; a new one docks here. */
 const GROUPS: ReadonlyArray<readonly [string, ReadonlyArray<(program: Command) => void>]> = [
-  ['Daemon:', [run, status, replay, retain]],
+  ['Daemon:', [run, status, reload, replay, retain]],
   ['Look:', [check, explain, tail, query, exportEntries, stats]],
   ['Retention:', [archive]],
   ['Bans:', [bans, unban, jail]],

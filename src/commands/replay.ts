@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { ReplayStatus } from '../shipping/replay.js';
+import { contactsOf } from './contacts.js';
 
 interface ReplayOptions {
   readonly from?: Bound;
@@ -41,12 +42,11 @@ Examples:
   $ postern-auditd replay siem --from 4000 --to 4711 --rate 500`,
     )
     .action(async (sink: string, options: ReplayOptions) => {
-      const [{ controlRequest }, { loadConfig }, { setTimeout: sleep }] = await Promise.all([
+      const [{ controlRequest }, { setTimeout: sleep }] = await Promise.all([
         import('../api/client.js'),
-        import('../config/load.js'),
         import('node:timers/promises'),
       ]);
-      const { control } = loadConfig(options.config ?? null, process.env).config;
+      const { control } = await contactsOf(options.config, 'control');
       await controlRequest(control, 'POST', '/replay', requestOf(sink, options));
       const path = `/replay/${encodeURIComponent(sink)}`;
       const shown = process.stderr.isTTY && options.json !== true;

@@ -3,6 +3,7 @@ import { toSafeJson, visible } from '../audit/unsafe-characters.js';
 import type { DryTarget } from '../retention/messages.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import { Bar } from './bar.js';
+import { contactsOf } from './contacts.js';
 import { partOf, renderDry, renderExpiry, renderLast, wordsOf } from './retain/render.js';
 import { claimingUser } from './user.js';
 
@@ -45,9 +46,8 @@ Examples:
   $ postern-auditd retain --now`,
     )
     .action(async (options: RetainOptions) => {
-      const [{ controlRequest }, { loadConfig }, { AuditdError }, { setTimeout: sleep }] = await Promise.all([
+      const [{ controlRequest }, { AuditdError }, { setTimeout: sleep }] = await Promise.all([
         import('../api/client.js'),
-        import('../config/load.js'),
         import('../errors.js'),
         import('node:timers/promises'),
       ]);
@@ -57,7 +57,7 @@ Examples:
           'USAGE',
           'Say either --dry-run, to see what would go, --now, or --confirm-clock',
         );
-      const { control } = loadConfig(options.config ?? null, process.env).config;
+      const { control } = await contactsOf(options.config, 'control');
       if (options.confirmClock === true) {
         const { clock } = (await controlRequest(control, 'POST', '/retention/clock')) as { clock: string };
         process.stdout.write(

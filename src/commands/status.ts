@@ -1,12 +1,14 @@
 import type { Command } from 'commander';
 import type { ApiStatus } from '../api/status.js';
 import { toSafeJson, visible } from '../audit/unsafe-characters.js';
+import type { RefusedConfig } from '../config/reload.js';
 import { UNREPORTED_NEXT, unreported } from '../fail2ban/compare.js';
 import type { SilenceStatus } from '../fail2ban/silence-watch.js';
 import type { FleetStatus } from '../fleet/status.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import type { FeedStatus } from '../shipping/feed.js';
 import type { LoopStatus } from '../shipping/loop-status.js';
+import { contactsOf } from './contacts.js';
 import { fleetTroubles, renderFleet } from './fleet/render.js';
 import { renderRetention } from './retain/render.js';
 
@@ -16,6 +18,7 @@ interface DaemonStatus {
   readonly pid: number;
   readonly started: string;
   readonly config: string | null;
+  readonly config_refused?: RefusedConfig | null;
   readonly sources: Readonly<Record<string, FeedStatus>>;
   readonly sinks: Readonly<Record<string, LoopStatus>>;
   readonly bans: {
@@ -47,12 +50,9 @@ Examples:
   $ postern-auditd status --json | jq '.sinks.audit.lag_events'`,
     )
     .action(async (options: { config?: string; json?: boolean }) => {
-      const [{ controlRequest }, { loadConfig }] = await Promise.all([
-        import('../api/client.js'),
-        import('../config/load.js'),
-      ]);
-      const { config } = loadConfig(options.config ?? null, process.env);
-      const status = (await controlRequest(config.control, 'GET', '/status')) as DaemonStatus;
+      const { controlRequest } = await import('../api/client.js');
+      const { control } = await contactsOf(options.config, 'control');
+      const status = (await controlRequest(control, 'GET', '/status')) as DaemonStatus;
       const troubled = troubles(status);
       process.stdout.write(options.json === true ? `${toSafeJson(status, 2)}\n` : render(status, Date.now()));
       if (troubled.length > 0) process.exitCode = 1;
@@ -76,7 +76,9 @@ export function troubles(status: DaemonStatus): string[] {
     status.bans === null || unrecorded.length === 0
       ? []
       : [`${unreported(unrecorded, status.bans.path)}. ${UNREPORTED_NEXT}`];
+  const refused = status.config_refused ? [refusedWords(status.config_refused)] : [];
   return [
+    ...refused,
     ...sources,
     ...sinks,
     ...silence,
@@ -87,11 +89,18 @@ export function troubles(status: DaemonStatus): string[] {
   ];
 }
 
+function refusedWords({ message }: RefusedConfig): string {
+  return `new configuration refused: ${message}. The one before is in effect, a restart would fail`;
+}
+
 /** The status for people. */
 export function render(status: DaemonStatus, now: number): string {
   const lines = [
     `postern-auditd ${status.version}, pid ${status.pid}, since ${status.started}`,
     `configuration ${status.config ?? 'defaults (no file)'}`,
+    ...(status.config_refused
+      ? [`  ${refusedWords(status.config_refused)} (${age(now - status.config_refused.at)} ago)`]
+      : []),
     '',
   ];
   for (const [name, source] of Object.entries(status.sources)) {

@@ -1,8 +1,9 @@
 import { Argument, type Command, Option } from 'commander';
 import type { ShownToken } from '../api/routes/tokens.js';
 import { toSafeJson } from '../audit/unsafe-characters.js';
-import type { Config } from '../config/schema.js';
+import type { Contacts } from '../config/load.js';
 import { AuditdError, codeOf } from '../errors.js';
+import { contactsOf } from './contacts.js';
 import { aligned, createPaint, wantsColour } from './terminal.js';
 import { claimingUser } from './user.js';
 
@@ -42,8 +43,7 @@ Examples:
   $ sudo postern-auditd token revoke grafana`,
     )
     .action(async (verb: Verb, name: string | undefined, options: Options) => {
-      const { loadConfig } = await import('../config/load.js');
-      const { config } = loadConfig(options.config ?? null, process.env);
+      const config = await contactsOf(options.config, 'control');
       if (verb !== 'list' && name === undefined) {
         throw new AuditdError(
           'USAGE',
@@ -61,7 +61,7 @@ interface Made {
   readonly info: ShownToken;
 }
 
-async function create(config: Config, name: string, { scope, json, ...options }: Options): Promise<void> {
+async function create(config: Contacts, name: string, { scope, json, ...options }: Options): Promise<void> {
   const expires = options.expires ?? null;
   const { newToken } = await import('../api/parameters.js');
   const parsed = newToken.safeParse({ name, scope, expires });
@@ -87,7 +87,7 @@ async function create(config: Config, name: string, { scope, json, ...options }:
   }
 }
 
-async function revoke(config: Config, name: string, { json }: Options): Promise<void> {
+async function revoke(config: Contacts, name: string, { json }: Options): Promise<void> {
   const path = `/api/tokens/${encodeURIComponent(name)}`;
   const { revoked } = await byDaemon<{ revoked: ShownToken }>(config, 'DELETE', path, undefined, async () => {
     const [{ withTokens }, { shownToken }] = await offline();
@@ -98,7 +98,7 @@ async function revoke(config: Config, name: string, { json }: Options): Promise<
   );
 }
 
-async function list(config: Config, { json }: Options): Promise<void> {
+async function list(config: Contacts, { json }: Options): Promise<void> {
   const { tokens } = await byDaemon<{ tokens: ShownToken[] }>(
     config,
     'GET',
@@ -135,7 +135,7 @@ async function list(config: Config, { json }: Options): Promise<void> {
 
 /** The daemon has the state; only where none listens may the command have it. */
 async function byDaemon<T>(
-  config: Config,
+  config: Contacts,
   method: string,
   path: string,
   body: unknown,
@@ -149,6 +149,7 @@ async function byDaemon<T>(
   } catch (error) {
     const cause = codeOf(error instanceof Error ? error.cause : null);
     if (cause !== 'ENOENT' && cause !== 'ECONNREFUSED') throw error;
+    if (config.refused !== null) throw config.refused; // whose state it would be is not known
     return without();
   }
 }

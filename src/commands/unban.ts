@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { contactsOf } from './contacts.js';
 
 export function register(program: Command): void {
   program
@@ -19,11 +20,8 @@ Examples:
   $ sudo postern-auditd unban 2001:db8:1:2::/64`,
     )
     .action(async (addresses: readonly string[], options: { config?: string }) => {
-      const [{ loadConfig }, { liftedWords, unban }] = await Promise.all([
-        import('../config/load.js'),
-        import('../fail2ban/client.js'),
-      ]);
-      const { jail } = loadConfig(options.config ?? null, process.env).config.fail2ban;
+      const { liftedWords, unban } = await import('../fail2ban/client.js');
+      const { jail } = await contactsOf(options.config, 'jail');
       for (const address of addresses) {
         const lifted = await unban(jail, address);
         if (lifted.length > 0) {

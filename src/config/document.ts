@@ -9,6 +9,7 @@ import {
   parseDocument,
   visit,
 } from 'yaml';
+import type { Path } from './path.js';
 import type { Problem } from './problems.js';
 import { syntaxMessage } from './syntax.js';
 
@@ -31,6 +32,19 @@ const MOST_ALIASES = 100;
 const LONGEST = 80_000;
 
 const TOO_MUCH = `found more than a configuration can have: ${LONGEST} characters, ${MOST_ALIASES} uses of anchors, or nested without end`;
+
+/** Reads single values of a text that has problems; undefined for what is not there or not to be read. */
+export function salvage(text: string): (path: Path) => unknown {
+  if (text.length > LONGEST) return () => undefined;
+  const document = parseDocument(text, { logLevel: 'silent', stringKeys: true });
+  return (path) => {
+    try {
+      return document.getIn(path);
+    } catch {
+      return undefined; // what stands there leads nowhere
+    }
+  };
+}
 
 /** The text of a configuration: its value, and where each part of it stands. */
 export class ConfigDocument {

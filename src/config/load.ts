@@ -1,12 +1,13 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import type { z } from 'zod';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import { crossProblems } from './cross.js';
-import { ConfigDocument } from './document.js';
+import { ConfigDocument, salvage } from './document.js';
 import { type Path, valueAt } from './path.js';
 import { type Problem, problemsOf, quoted } from './problems.js';
-import { type Config, config as schema } from './schema.js';
+import { type Config, fail2ban, config as schema } from './schema.js';
 
 export const DEFAULT_PATH = '/etc/postern-auditd/config.yml';
 
@@ -31,10 +32,54 @@ export interface LoadedConfig {
  * @throws AuditdError `CONFIG_MISSING`, or `CONFIG_INVALID` with every problem as `file:line:column: key: found, allowed`
  */
 export function loadConfig(path: string | null, env: NodeJS.ProcessEnv): LoadedConfig {
-  const named = path ?? (env.POSTERN_AUDITD_CONFIG || null);
-  const file = named ?? (existsSync(DEFAULT_PATH) ? DEFAULT_PATH : null);
+  const file = fileOf(path, env);
   const config = parseConfig(file === null ? '' : read(file), file, env);
   return { config: { ...withHub(config), server: config.server ?? hostname() }, path: file };
+}
+
+function fileOf(path: string | null, env: NodeJS.ProcessEnv): string | null {
+  return path ?? (env.POSTERN_AUDITD_CONFIG || null) ?? (existsSync(DEFAULT_PATH) ? DEFAULT_PATH : null);
+}
+
+/** What a command needs that only asks the daemon or fail2ban. */
+export interface Contacts {
+  readonly control: string;
+  readonly jail: string;
+  readonly state: string;
+  readonly server: string;
+  /** Why the configuration can't be taken as a whole; null if it can. */
+  readonly refused: AuditdError | null;
+}
+
+/**
+ * Where the daemon and the jail are, also by a configuration that has mistakes: it is then that one looks for them. A key that
+ * can't be read has its default.
+ *
+ * @throws AuditdError `CONFIG_MISSING` if a file that was named is not there
+ */
+export function loadContacts(path: string | null, env: NodeJS.ProcessEnv): Contacts {
+  try {
+    const { control, state, server, fail2ban } = loadConfig(path, env).config;
+    return { control, state, server, jail: fail2ban.jail, refused: null };
+  } catch (error) {
+    if (!(error instanceof AuditdError)) throw error;
+    const unreadable = codeOf(error.cause) === 'EACCES';
+    if (error.code !== 'CONFIG_INVALID' && !unreadable) throw error;
+    const file = fileOf(path, env);
+    const salvagedAt = salvage(file === null || unreadable ? '' : readFileSync(file, 'utf8'));
+    const { shape } = schema;
+    const readable = <T>(key: z.ZodType<T>, at: Path, variable?: string): T => {
+      const found = key.safeParse((variable && env[variable]) || salvagedAt(at));
+      return found.success ? found.data : key.parse(undefined);
+    };
+    return {
+      control: readable(shape.control, ['control'], 'POSTERN_AUDITD_CONTROL'),
+      state: readable(shape.state, ['state'], 'POSTERN_AUDITD_STATE'),
+      server: readable(shape.server, ['server']) ?? hostname(),
+      jail: readable(fail2ban.shape.jail, ['fail2ban', 'jail']),
+      refused: error,
+    };
+  }
 }
 
 /** The hub's own table. */
@@ -173,6 +218,7 @@ function refuse(file: string | null, problems: readonly string[]): never {
   throw new AuditdError(
     'CONFIG_INVALID',
     `The configuration has ${count}:\n  ${shown.join('\n  ')}\n${next}`,
+    { problems },
   );
 }
 

@@ -171,7 +171,7 @@ const source = z.strictObject({
     ),
 });
 
-const fail2ban = z.strictObject({
+export const fail2ban = z.strictObject({
   jail: text.default('posternproxy').describe('Name of the jail.'),
   ports: z
     .array(z.int().min(1).max(65_535))

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { type DestinationStream, type Logger, multistream, pino } from 'pino';
 import pinoRoll from 'pino-roll';
 import { safeJson } from '../audit/unsafe-characters.js';
+import { AuditdError } from '../errors.js';
 
 /** sd-daemon(3) priorities by pino level: the journal files each line under its own. */
 const PRIORITIES: ReadonlyArray<readonly [number, string]> = [
@@ -26,6 +27,13 @@ export async function createLog({ level, file, env }: LogOptions): Promise<Logge
     level,
     base: null,
     redact: ['*.password', '*.secret', '*.token', '*.credentials', '*.key'],
+    // What the program expects and says in words needs no stack.
+    serializers: {
+      err: (error: unknown) =>
+        error instanceof AuditdError
+          ? { type: error.name, code: error.code, message: error.message }
+          : pino.stdSerializers.err(error as Error),
+    },
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
   };
   const stdout = safeStream(

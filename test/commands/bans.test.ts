@@ -56,6 +56,21 @@ describe.skipIf(!there)('bans and unban, with a real fail2ban', () => {
     expect(fail2ban.client('get', 'posternproxy', 'banip').trim()).toBe('');
   });
 
+  it('lift a ban also with a configuration that has mistakes, and say what of it holds', () => {
+    fail2ban.client('set', 'posternproxy', 'banip', '203.0.113.9');
+    writeFileSync(config, 'fail2ban:\n  jail: posternproxy\n  max_retries: 3\n');
+    const { code, out, err } = ask('unban', '203.0.113.9');
+    const listed = ask('bans');
+    writeFileSync(config, '');
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: '203.0.113.9 is no longer banned in jail posternproxy\n',
+    });
+    expect(err).toMatch(/^ {2}\S*config\.yml:3:3: fail2ban\.max_retries: found an unknown key/m);
+    expect(err).toContain('This goes on with the jail posternproxy.');
+    expect(listed.code).toBe(0);
+  });
+
   it('says so if there was no such ban, exit code 1', () => {
     expect(ask('unban', '198.51.100.1')).toEqual({
       code: 1,

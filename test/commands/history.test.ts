@@ -11,7 +11,7 @@ const directory = mkdtempSync(join(tmpdir(), 'postern-auditd-history-'));
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 it('shows the last bans and unbans of all that the daemon has recorded', () => {
-  const config = parseConfig(`state: ${directory}`, 'c.yml');
+  const config = { ...parseConfig(`state: ${directory}`, 'c.yml'), server: 'here' };
   expect(banHistory(config)).toEqual([]);
   const state = new State(directory);
   expect(state.sourceId).toHaveLength(32);

@@ -94,7 +94,7 @@ describe('a configuration that is wrong', () => {
   it('is said in full, without a stack, exit code 78', () => {
     for (const args of [
       ['run', '--config', wrong],
-      ['status', '--config', wrong],
+      ['stats', '--config', wrong],
       ['config', '--check', wrong],
     ]) {
       expect(run(args)).toEqual({

@@ -15,6 +15,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/api/client.js';
+import { run } from '../commands/cli.js';
 import { openFiles } from '../descriptors.js';
 import { DaemonRig } from './rig.js';
 
@@ -152,6 +153,66 @@ describe('SIGHUP', () => {
     rig.append(5);
     await rig.shipped();
     expect(rig.auditLines().filter(({ source }) => source === 'postern').length).toBe(5);
+  });
+});
+
+describe('postern-auditd reload', () => {
+  it('fails visibly with a bad configuration, which keeps no command from the daemon, and says what has changed with a good one', async () => {
+    const runtime = mkdtempSync(join(tmpdir(), 'postern-run-'));
+    const unit = { RUNTIME_DIRECTORY: runtime };
+    await rig.close();
+    rig = new DaemonRig({ env: unit });
+    await rig.start();
+    const good = readFileSync(rig.configPath, 'utf8');
+    const ask = (command: string, env = {}) => run([...command.split(' '), '--config', rig.configPath], env);
+    const typo = good.replace('min_free: 1M', 'min_fre: 1M');
+    writeFileSync(rig.configPath, typo);
+
+    const place = /config\.yml:6:1: min_fre: found an unknown key\. Did you mean min_free\?/;
+    const refused = ask('reload');
+    expect(refused.code).toBe(78);
+    expect(refused.err).toMatch(place);
+    expect(refused.err).toContain('the configuration before stays in effect');
+    const status = ask('status');
+    expect(status.code).toBe(1);
+    expect(status.err).toMatch(place);
+    expect(status.err).toContain(`This goes on with the control socket ${rig.control}.`);
+    expect(status.out).toContain('new configuration refused: config.yml:6:1: min_fre: found an unknown key');
+    const refusal = JSON.parse(ask('status --json').out) as {
+      config_refused: { at: number; message: string };
+    };
+    expect(refusal.config_refused.message).toMatch(/^config\.yml:6:1: min_fre/);
+    expect(Date.now() - refusal.config_refused.at).toBeLessThan(600_000);
+    expect(ask('token list').out).toContain('There are no tokens');
+    expect(ask('retain --dry-run').err).not.toContain('No answer');
+    expect(JSON.parse(ask('check --json').out)).toMatchObject({
+      sections: [
+        { name: 'Configuration', findings: [{ level: 'error' }] },
+        {
+          name: 'Daemon',
+          findings: [
+            { level: 'ok', what: expect.stringMatching(/^it runs/) },
+            { level: 'error', what: expect.stringContaining('new configuration refused') },
+          ],
+        },
+      ],
+    });
+
+    // The socket is where it was; only the unit's directory still says where.
+    const moved = good.replace(`control: ${rig.control}`, `control: ${rig.place}/elsewhere.sock`);
+    writeFileSync(rig.configPath, moved.replace('min_free: 1M', 'min_free: 2M'));
+    expect(ask('reload').code).toBe(3);
+    const taken = ask('reload', unit);
+    expect(taken.out).toBe(
+      'The configuration was read again: 2 keys have changed (control, min_free).\nOnly a restart brings into effect: control.\n',
+    );
+    writeFileSync(rig.configPath, good);
+    expect(ask('status').out).not.toContain('refused');
+    expect(await rig.kill('SIGTERM')).toBe(0);
+    expect(ask('reload').code).toBe(3);
+    writeFileSync(rig.configPath, typo);
+    expect(ask('token create x').code).toBe(78);
+    rmSync(runtime, { recursive: true });
   });
 });
 

@@ -74,6 +74,17 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
         '',
       ]);
       expect((await host.exec(['cat', CONFIG])).stdout).toContain('10.77.0.250, 10.77.200.0/24]');
+      const share = await host.exec(
+        `cd /usr/local/share && ls man/man1 man/man5 zsh/site-functions fish/vendor_completions.d &&
+         bash -c '. bash-completion/completions/postern-auditd && complete -p postern-auditd'`,
+      );
+      expect(share.stdout.match(/^.*postern-auditd.*$/gm)).toEqual([
+        'postern-auditd.fish',
+        'postern-auditd.1',
+        'postern-auditd.yml.5',
+        '_postern-auditd',
+        'complete -F _postern_auditd postern-auditd',
+      ]);
     });
 
     // Of an IPv6 attacker the network is banned.
@@ -255,6 +266,37 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect((await host.exec(['cat', JAIL])).stdout).toContain('port = 81,8181');
       await host.waitFor('iptables-save', (out) => out.includes('81,8181') && out.includes('10.77.0.70/32'));
       expect(await host.attack({ port: 81, from: '10.77.0.70' })).not.toBe('open');
+    });
+
+    it('fails a reload of a configuration with a mistake, says where, and goes on; no command is lost by it', async () => {
+      const command = '/opt/postern-auditd/bin/postern-auditd';
+      const show = async (property: string) =>
+        (await host.exec(`systemctl show -P ${property} postern-auditd`)).stdout.trim();
+      const pid = await show('MainPID');
+      await host.exec(`cp -a ${CONFIG} /root/good.yml; echo 'min_fre: 2G' >>${CONFIG}`);
+      const place = /config\.yml:\d+:1: min_fre: found an unknown key\. Did you mean min_free\?/;
+      const reload = await host.exec('systemctl reload postern-auditd', { check: false });
+      expect(reload.code).toBe(1);
+      expect(
+        await host.waitFor('systemctl show -P StatusText postern-auditd', (out) => place.test(out)),
+      ).toMatch(/^new configuration refused: config\.yml:/);
+      const told = (await host.exec('journalctl -u postern-auditd -o cat -n 12 --no-pager')).stdout;
+      expect(told).toMatch(place);
+      expect(told).not.toContain('    at ');
+      expect([await show('ActiveState'), await show('MainPID')]).toEqual(['active', pid]);
+
+      await host.exec('fail2ban-client set posternproxy banip 10.77.0.94');
+      const unban = await host.exec([command, 'unban', '10.77.0.94']);
+      expect(unban.stdout).toBe('10.77.0.94 is no longer banned in jail posternproxy\n');
+      expect(unban.stderr).toMatch(place);
+      const status = await host.exec([command, 'status'], { check: false });
+      expect([status.code, status.stdout]).toEqual([1, expect.stringContaining('new configuration refused')]);
+
+      // A signal does as well: no file of another place is read.
+      await host.exec(`cp -a /root/good.yml ${CONFIG}; kill -HUP ${pid}`);
+      await host.waitFor('systemctl show -P StatusText postern-auditd', (out) => out.startsWith('Postern: '));
+      await host.exec('systemctl reload postern-auditd');
+      expect(await show('MainPID')).toBe(pid);
     });
 
     it('bans who guesses tokens of the API from elsewhere, and nobody of this host', async () => {

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import type { Removal } from '../../retention/archive/anchor.js';
+import { contactsOf } from '../contacts.js';
 
 interface Options {
   readonly config?: string;
@@ -29,11 +30,8 @@ Examples:
   $ postern-auditd archive adopt`,
     )
     .action(async (options: Options) => {
-      const [{ controlRequest }, { loadConfig }] = await Promise.all([
-        import('../../api/client.js'),
-        import('../../config/load.js'),
-      ]);
-      const { control } = loadConfig(options.config ?? null, process.env).config;
+      const { controlRequest } = await import('../../api/client.js');
+      const { control } = await contactsOf(options.config, 'control');
       const removal = (await controlRequest(control, 'POST', '/archives/adopt')) as Removal;
       process.stdout.write(
         options.json === true

@@ -1,5 +1,5 @@
 import { createClassifier } from '../../audit/catalog.js';
-import type { Config } from '../../config/schema.js';
+import type { Contacts } from '../../config/load.js';
 import { createOwnSource } from '../../source/own.js';
 import { openLedger } from '../ledger.js';
 import { age, count, timestamp, visible } from '../terminal.js';
@@ -21,7 +21,7 @@ const SHOWN = 10;
 const NEWEST = 5_000;
 
 /** The last bans and unbans, the newest last; none where state.db can't be read. */
-export function banHistory(config: Config): PastBan[] {
+export function banHistory(config: Pick<Contacts, 'state' | 'server'>): PastBan[] {
   const ledger = openLedger(config.state);
   if ('why' in ledger) return [];
   try {
@@ -32,7 +32,7 @@ export function banHistory(config: Config): PastBan[] {
       classify: createClassifier(),
       redact: (details) => details,
       clock: Date.now,
-      server: config.server ?? '',
+      server: config.server,
     });
     const mark = { timeline: 1, id: 0, fingerprint: null };
     const first = source.look({ mark, after: 0, maxRows: 1, maxBytes: 1 });

@@ -6,14 +6,18 @@ import { VERSION } from '../../version.js';
 import { troubles } from '../status.js';
 import { splitMessage } from './report.js';
 
-/** Whether it runs, with this configuration and version, and what it has to complain of. */
-export async function inspectDaemon({ config, path }: LoadedConfig): Promise<Finding[]> {
+/**
+ * Whether it runs, with this configuration and version, and what it has to complain of.
+ *
+ * @param loaded what is looked at; null where it can't be loaded
+ */
+export async function inspectDaemon(control: string, loaded: LoadedConfig | null): Promise<Finding[]> {
   let status: Parameters<typeof troubles>[0];
   try {
-    status = (await controlRequest(config.control, 'GET', '/status')) as typeof status;
+    status = (await controlRequest(control, 'GET', '/status')) as typeof status;
   } catch (error) {
     if (isAbsent(error)) {
-      const what = `it does not run: nobody listens on ${config.control}`;
+      const what = `it does not run: nobody listens on ${control}`;
       return [{ level: 'warning', what, next: 'systemctl start postern-auditd' }];
     }
     return [{ level: 'warning', ...splitMessage(messageOf(error)) }];
@@ -25,7 +29,8 @@ export async function inspectDaemon({ config, path }: LoadedConfig): Promise<Fin
     const what = `it runs version ${status.version}, installed is ${VERSION}`;
     findings.push({ level: 'warning', what, next: 'systemctl restart postern-auditd' });
   }
-  if (status.config !== path) {
+  if (loaded !== null && status.config !== loaded.path) {
+    const { path } = loaded;
     const what = `it runs with ${status.config ?? 'the defaults'}, looked at was ${path ?? 'the defaults'}`;
     findings.push({ level: 'warning', what, next: 'name its file with --config' });
   }

@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { type LoadedConfig, loadConfig } from '../../config/load.js';
+import { type LoadedConfig, loadConfig, loadContacts } from '../../config/load.js';
 import { fleetConnection } from '../../fleet/connection.js';
 import { createSink } from '../../sinks/create.js';
 import { checkStream } from '../../sinks/jetstream/check.js';
@@ -12,13 +12,14 @@ import { failure, type Section } from './report.js';
 import { inspectRetention } from './retention.js';
 import { inspectState } from './state.js';
 
-/** Looks over one thing after the other. With a configuration that is wrong there is nothing else to look at. */
+/** Looks over one thing after the other. With a configuration that is wrong there is nothing else to look at but a daemon that runs. */
 export async function* inspect(path: string | null, env: NodeJS.ProcessEnv): AsyncGenerator<Section> {
   let loaded: LoadedConfig;
   try {
     loaded = loadConfig(path, env);
   } catch (error) {
     yield { name: 'Configuration', findings: [failure(error)] };
+    yield* runningStill(path, env);
     return;
   }
   const { config } = loaded;
@@ -38,7 +39,17 @@ export async function* inspect(path: string | null, env: NodeJS.ProcessEnv): Asy
   if (fleet !== null)
     yield { name: `Fleet (${config.fleet.role})`, findings: await guarded(() => checkStream(fleet, null)) };
   yield { name: 'fail2ban', findings: await guarded(() => inspectFail2ban(config)) };
-  yield { name: 'Daemon', findings: await guarded(() => inspectDaemon(loaded)) };
+  yield { name: 'Daemon', findings: await guarded(() => inspectDaemon(config.control, loaded)) };
+}
+
+/** A daemon that runs goes on with the configuration that it read before. */
+async function* runningStill(path: string | null, env: NodeJS.ProcessEnv): AsyncGenerator<Section> {
+  try {
+    const findings = await inspectDaemon(loadContacts(path, env).control, null);
+    if (findings[0]?.level === 'ok') yield { name: 'Daemon', findings };
+  } catch {
+    // there is no file of that name, which has been said
+  }
 }
 
 /** One look that fails is a finding and keeps none of the others from being made. */

@@ -1,0 +1,21 @@
+import type { Contacts } from '../config/load.js';
+import { messageOf } from '../errors.js';
+import { visibleLines } from './terminal.js';
+
+/**
+ * Where the daemon and the jail are. A configuration with mistakes keeps nobody from asking a daemon that runs, nor from lifting a
+ * ban: it is warned of, with what is taken instead.
+ */
+export async function contactsOf(
+  configPath: string | undefined,
+  uses: 'control' | 'jail',
+): Promise<Contacts> {
+  const { loadContacts } = await import('../config/load.js');
+  const contacts = loadContacts(configPath ?? null, process.env);
+  if (contacts.refused !== null) {
+    const taken = uses === 'jail' ? `the jail ${contacts.jail}` : `the control socket ${contacts.control}`;
+    const text = `warning: ${messageOf(contacts.refused)}\nThis goes on with ${taken}.`;
+    process.stderr.write(`postern-auditd: ${visibleLines(text)}\n`);
+  }
+  return contacts;
+}

@@ -1,0 +1,64 @@
+import type { Command } from 'commander';
+import { toSafeJson } from '../audit/unsafe-characters.js';
+import type { Reloaded } from '../config/reload.js';
+import { AuditdError } from '../errors.js';
+import { contactsOf } from './contacts.js';
+import { count } from './terminal.js';
+
+/** Longer than a reload takes that waits for whatever sinks are under way. */
+const TIMEOUT_MS = 60_000;
+
+export function register(program: Command): void {
+  program
+    .command('reload')
+    .description('have the daemon read its configuration again (what systemctl reload does)')
+    .option('--config <file>', 'configuration file (names the control socket)')
+    .option('--json', 'as JSON, for programs')
+    .addHelpText(
+      'after',
+      `
+A configuration with mistakes is refused, and the one before stays in effect.
+
+Exit codes: 0 it is in effect, 3 the daemon does not run, 78 it is refused.
+
+Examples:
+  $ sudo postern-auditd reload
+  $ sudo postern-auditd reload --json | jq -r '.restart[]'`,
+    )
+    .action(async (options: { config?: string; json?: boolean }) => {
+      const [{ controlRequest, SOCKET_NAME }, { existsSync }, { join }] = await Promise.all([
+        import('../api/client.js'),
+        import('node:fs'),
+        import('node:path'),
+      ]);
+      // In the unit: what the configuration says now need not be where the daemon listens.
+      const runtime = process.env.RUNTIME_DIRECTORY?.split(':')[0];
+      const own = runtime === undefined ? null : join(runtime, SOCKET_NAME);
+      const socket =
+        own !== null && existsSync(own) ? own : (await contactsOf(options.config, 'control')).control;
+      const answer = (await controlRequest(socket, 'POST', '/reload', undefined, {}, TIMEOUT_MS).catch(
+        (error: unknown) => {
+          if (!(error instanceof AuditdError) || error.code !== 'CONFIG_INVALID') throw error;
+          throw new AuditdError(
+            error.code,
+            `refused, and the configuration before stays in effect. ${error.message}`,
+          );
+        },
+      )) as Answer;
+      process.stdout.write(options.json === true ? `${toSafeJson(answer, 2)}\n` : render(answer));
+    });
+}
+
+/** An older daemon says nothing of what has changed. */
+type Answer = { readonly reloaded: boolean } & Partial<Reloaded>;
+
+function render({ changed = [], restart = [], jail = false }: Answer): string {
+  const lines = [
+    changed.length === 0
+      ? 'The configuration was read again; nothing in it has changed.'
+      : `The configuration was read again: ${count(changed.length, 'key has', 'keys have')} changed (${changed.join(', ')}).`,
+    ...(restart.length === 0 ? [] : [`Only a restart brings into effect: ${restart.join(', ')}.`]),
+    ...(jail ? ["fail2ban's jail follows with: sudo /opt/postern-auditd/install.sh --reconfigure"] : []),
+  ];
+  return `${lines.join('\n')}\n`;
+}

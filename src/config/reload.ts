@@ -1,0 +1,34 @@
+import { AuditdError, messageOf } from '../errors.js';
+import type { ConfigChange } from './diff.js';
+
+/** A configuration that was to be read again and has mistakes: a restart would fail. */
+export interface RefusedConfig {
+  /** Ms since the epoch. */
+  readonly at: number;
+  /** The first problem, `config.yml:12:3: …`. */
+  readonly message: string;
+}
+
+/** What came of reading the configuration again. */
+export interface Reloaded {
+  readonly changed: readonly string[];
+  /** Of these, what only a restart brings into effect. */
+  readonly restart: readonly string[];
+  /** True if the jail depends on what has changed: install.sh --reconfigure writes it. */
+  readonly jail: boolean;
+}
+
+/** In few words, for a line of status: the first problem, by the name of the file. */
+export function refusalOf(error: unknown, at: number): RefusedConfig {
+  const [first, ...more] = error instanceof AuditdError ? error.problems : [];
+  const message = first === undefined ? messageOf(error) : first.replace(/^\/\S*\//, '');
+  return { at, message: more.length === 0 ? message : `${message} (and ${more.length} more)` };
+}
+
+export function reloadedOf(changes: readonly ConfigChange[]): Reloaded {
+  return {
+    changed: changes.map(({ key }) => key),
+    restart: changes.filter(({ restart }) => restart).map(({ key }) => key),
+    jail: changes.some(({ jail }) => jail),
+  };
+}
