@@ -69,6 +69,16 @@ describe('tokens', () => {
     expect(tokens.get(token.id)).toBeNull();
   });
 
+  it('are refused by a clock that is years ahead, and good again once it is right: none is deleted', () => {
+    const { text } = make('one', now + 86_400_000);
+    now += 2_950 * 86_400_000;
+    expect(tokens.verify(text).state).toBe('expired');
+    make('two');
+    now -= 2_950 * 86_400_000;
+    expect(tokens.verify(text).state).toBe('valid');
+    expect(tokens.list()).toHaveLength(2);
+  });
+
   it('end when they are revoked, by name or by id', () => {
     const [one, two] = [make('one'), make('two')];
     tokens.revoke('one', 'ada');

@@ -6,7 +6,7 @@
 #   host.sh exec NAME CMD…             run CMD as root inside the guest, standard input and status passed through
 #   host.sh outside NAME NET CMD…      run CMD of this machine in the network namespace NET of NAME: host, client, …
 #   host.sh put NAME SRC DST           copy a file, or what is in a directory, into the guest, as root's
-#   host.sh reboot NAME                shut down in order and boot again, with all that is on its disk
+#   host.sh reboot NAME [SECONDS]      shut down in order and boot again, with all that is on its disk; SECONDS is its uptime then
 #   host.sh log NAME                   what the guest printed on its console
 #   host.sh stop NAME                  power off (at once) and remove every trace; does nothing if there is none
 #   host.sh prune                      remove root file systems that no current package list asks for
@@ -140,18 +140,24 @@ boot() { # SUITE NAME BIND…
     case $bind in *:ro) options+=("--bind-ro=${bind%:ro}") ;; *) options+=("--bind=$bind") ;; esac
   done
   printf '%s\n' "${options[@]}" >"$run/options"
-  start_guest
+  start_guest ''
 }
 
 # start_guest: process 1 on the overlay, and waits until it has booted.
-start_guest() {
-  local options=()
+start_guest() { # SECONDS
+  local options=() past=() by
+  # A time namespace of its own, in which the kernel counts CLOCK_MONOTONIC and CLOCK_BOOTTIME from elsewhere: to all that
+  # runs in the guest the machine has run for so long. Its CLOCK_REALTIME stays this machine's.
+  if [ -n "$1" ]; then
+    by=$(python3 -c 'import sys, time; print(int(sys.argv[1]) - int(time.clock_gettime(time.CLOCK_MONOTONIC)))' "$1")
+    past=(unshare --time --monotonic "$by" --boottime "$by" --)
+  fi
   mapfile -t options < <(sed '/^$/d' "$run/options")
   mkdir -p "$cgroup/pa-$name"
   # A session and a cgroup of its own: nspawn would else build its tree in the cgroup of the caller.
   # shellcheck disable=SC2016 # expanded by the inner shell
   setsid bash -c 'echo $$ >"$1/cgroup.procs"; shift; export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1; exec "$@"' _ "$cgroup/pa-$name" \
-    systemd-nspawn --quiet --boot --directory="$run/root" --machine="pa-$name" --hostname=guest \
+    "${past[@]}" systemd-nspawn --quiet --boot --directory="$run/root" --machine="pa-$name" --hostname=guest \
     --register=no --keep-unit --settings=no --resolv-conf=off --timezone=off --link-journal=no --console=pipe \
     --network-namespace-path="/run/netns/$(netns host)" \
     --capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYS_ADMIN,CAP_BPF,CAP_PERFMON --system-call-filter=bpf \
@@ -169,11 +175,11 @@ start_guest() {
 }
 
 # With --keep-unit systemd-nspawn does not start a guest again that reboots.
-reboot() {
+reboot() { # SECONDS
   if ! recall leader >/dev/null; then die "no guest $name runs"; fi
   inside systemctl --no-block poweroff
   if ! wait_gone leader 120 || ! wait_gone nspawn 15; then die "$name does not go down"; fi
-  start_guest
+  start_guest "$1"
 }
 
 inside() { # CMD…
@@ -220,7 +226,7 @@ case $verb in
   exec) select_guest "${1:?name}"; shift; inside "$@" ;;
   outside) select_guest "${1:?name}"; exec ip netns exec "$(netns "${2:?net}")" "${@:3}" ;;
   put) select_guest "${1:?name}"; put "${2:?source}" "${3:?destination}" ;;
-  reboot) select_guest "${1:?name}"; reboot ;;
+  reboot) select_guest "${1:?name}"; reboot "${2:-}" ;;
   log) select_guest "${1:?name}"; cat "$run/console.log" ;;
   stop) select_guest "${1:?name}"; stop ;;
   prune) prune ;;

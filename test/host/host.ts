@@ -72,8 +72,12 @@ export interface Host {
     until: (stdout: string, code: number) => boolean,
     seconds?: number,
   ): Promise<string>;
-  /** Shuts the guest down in order and boots it again, with all that is on its disk. */
-  reboot(): Promise<void>;
+  /**
+   * Shuts the guest down in order and boots it again, with all that is on its disk.
+   *
+   * @param up seconds that the machine has run by then, by its own monotonic clocks; default: what this machine's say
+   */
+  reboot(up?: number): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -197,8 +201,8 @@ export async function bootHost(options: HostOptions): Promise<Host> {
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
     },
-    reboot: async () => {
-      await execa(script, ['reboot', name], { stdin: 'ignore' });
+    reboot: async (up) => {
+      await execa(script, ['reboot', name, ...(up === undefined ? [] : [String(up)])], { stdin: 'ignore' });
     },
     stop: async () => {
       for (const child of running) child.kill();

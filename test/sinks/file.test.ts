@@ -210,6 +210,26 @@ describe('the file sink', () => {
     expect(sequences(fs.readFileSync(file(2), 'utf8'))).toEqual([3, 4]);
   });
 
+  it('removes no file by its age: a clock that is years ahead rolls once, and one that goes back does not roll', async () => {
+    const { sink, time } = make({ keep: 2 });
+    await sink.open(null);
+    let next = 1;
+    const deliverAt = async (now: number) => {
+      time.now = now;
+      for (let times = 0; times < 3; times++) {
+        await sink.deliver(batch(next, next), NEVER);
+        next++;
+        await sink.tick?.();
+      }
+    };
+    await deliverAt(NOON);
+    await deliverAt(NOON + 2_950 * DAY);
+    await deliverAt(NOON + 2_950 * DAY + 3_600_000);
+    await deliverAt(NOON);
+    expect(logNames(logs())).toEqual(['audit.00000001.log', 'audit.00000002.log']);
+    expect(sequences(text())).toEqual(range(1, 12));
+  });
+
   it('finds lines in a later file when the roll was not saved', async () => {
     const saved = await delivered(10, { size: '1K' });
     const first = make({ size: '1K' }).sink;
