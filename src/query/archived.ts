@@ -2,7 +2,7 @@ import type { SourceName } from '../audit/event.js';
 import { offsetsOf } from '../retention/archive/blocks.js';
 import type { Block, Manifest } from '../retention/archive/manifest.js';
 import { blockLines } from '../retention/archive/read.js';
-import { type ChainReader, incomplete, missingWords } from '../retention/archive/whole.js';
+import { type Chain, type ChainReader, incomplete, missingWords } from '../retention/archive/whole.js';
 import type { Recorded } from '../retention/recorded.js';
 import type { Filter } from './filter.js';
 
@@ -16,7 +16,8 @@ export interface ArchivedLine {
 /** What a query may go on without: nothing, or archives that are missing. */
 export interface ShelfOptions {
   readonly chain: ChainReader;
-  readonly recorded: Recorded;
+  /** What state.db has of archives, as it is now. */
+  readonly recorded: () => Recorded;
   readonly allowMissing: boolean;
 }
 
@@ -26,7 +27,11 @@ export class ArchiveShelf {
   any = false;
   private readonly notes = new Set<string>();
 
-  constructor(private readonly options: ShelfOptions) {}
+  private recorded: Recorded;
+
+  constructor(private readonly options: ShelfOptions) {
+    this.recorded = options.recorded();
+  }
 
   /** What the answer lacks, for people; null: nothing. */
   get incomplete(): string | null {
@@ -35,13 +40,21 @@ export class ArchiveShelf {
 
   /** What is there now, the oldest first. @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
   list(): readonly Manifest[] {
-    const { chain, recorded, allowMissing } = this.options;
-    const { archives, ...rest } = chain.read(recorded);
+    const { chain, allowMissing } = this.options;
+    const { archives, ...rest } = this.read();
     const words = missingWords(chain.directory, rest);
     if (words !== null && !allowMissing) throw incomplete(words, GO_ON);
     if (words !== null) this.notes.add(words);
     this.any = archives.length > 0;
     return archives;
+  }
+
+  /** An archive that is missing may have been removed since that was asked: then it is recorded by now. */
+  private read(): Chain {
+    const chain = this.options.chain.read(this.recorded);
+    if (chain.missing.length === 0 && chain.unrecorded === null) return chain;
+    this.recorded = this.options.recorded();
+    return this.options.chain.read(this.recorded);
   }
 
   /** The lines of a block; none of an archive that was removed meanwhile because of its age. */

@@ -185,7 +185,7 @@ export class Origins {
   archives({ archives, allowMissing }: Pick<Filter, 'archives' | 'allowMissing'>): ArchiveShelf | null {
     const { chain } = this;
     if (!archives || chain === null) return null;
-    return new ArchiveShelf({ chain, recorded: this.whatWasRecorded(), allowMissing });
+    return new ArchiveShelf({ chain, recorded: () => this.whatWasRecorded(), allowMissing });
   }
 
   /** A state.db that is not there has recorded nothing. */

@@ -92,6 +92,12 @@ export class Notes {
     this.state.setNote(REMOVALS, JSON.stringify(removals.slice(-REMOVALS_KEPT)));
   }
 
+  /** The same, or null before the first run of a version that records them: an anchor from before is adopted then. */
+  get recordedRemovals(): readonly Removal[] | null {
+    const note = this.state.note(REMOVALS);
+    return note === null ? null : removalsIn(note);
+  }
+
   /** The anchor that was refused last, and was said to be. */
   get refusedAnchor(): string | null {
     return this.state.note(REFUSED_ANCHOR);

@@ -1,4 +1,5 @@
 import type { Database } from 'better-sqlite3';
+import type { Removal } from './archive/anchor.js';
 import type { Head } from './archive/chain.js';
 import { recordedHeads } from './archive/known.js';
 import { Notes } from './notes.js';
@@ -10,9 +11,11 @@ export interface Recorded {
   readonly purged: PurgedNote | null;
   /** The archives that were made, in this order, as far as the events of it are there. */
   readonly made: readonly Head[];
+  /** The archives that were removed, the oldest first: with these an anchor is compared. Null: nobody has recorded any yet, and it is believed. */
+  readonly removals: readonly Removal[] | null;
 }
 
-export const NOTHING_RECORDED: Recorded = { purged: null, made: [] };
+export const NOTHING_RECORDED: Recorded = { purged: null, made: [], removals: null };
 
 /** Reads what was recorded of archives, and only what is new since it was asked last. */
 export class RecordedReader {
@@ -36,6 +39,6 @@ export class RecordedReader {
     this.made.push(...recordedHeads(details));
     this.last = highest;
     const notes = new Notes({ note, setNote: () => undefined });
-    return { purged: notes.purged, made: this.made };
+    return { purged: notes.purged, made: this.made, removals: notes.recordedRemovals };
   }
 }

@@ -3,7 +3,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { hashOf, type Manifest, seal } from '../../src/retention/archive/manifest.js';
+import { type Anchor, hashOf, type Manifest, seal } from '../../src/retention/archive/manifest.js';
 import { run } from '../commands/cli.js';
 import { DaemonRig } from './rig.js';
 
@@ -113,6 +113,20 @@ function falsify(sequence: number): void {
   writeFileSync(path(sequence, MANIFEST), sealed.text);
 }
 
+/** Removes the archives up to one, and writes the anchor that the daemon would have left. */
+function forgeAnchor(sequence: number): void {
+  const previous = hashOf(readFileSync(path(sequence, MANIFEST)));
+  for (let at = 1; at <= sequence; at++)
+    if (existsSync(path(at, MANIFEST)) && path(at, MANIFEST) !== archive) drop(at);
+  const body = {
+    schema_version: 1,
+    sequence,
+    previous_sha256: previous,
+    created: '2026-11-30T00:00:00.000Z',
+  };
+  writeFileSync(join(archive, 'anchor.json'), seal<Anchor>(body, null).text);
+}
+
 describe('what reads archives', () => {
   it('takes them by default, all of them', async () => {
     expect(JSON.parse(cli('query', '--source', 'postern', '--json').out)).toMatchObject({
@@ -136,6 +150,16 @@ describe('what reads archives', () => {
     ['the rows of one', /archive 2 is missing in /, () => rmSync(path(2, ROWS))],
     ['the first', /archive 1 is missing in /, () => drop(1)],
     ['the last', /archive 3 is missing in /, () => drop(3)],
+    [
+      'the first two, for which somebody has written an anchor',
+      /archives 1-2 are missing in .*; anchor\.json does not count: it says that the chain begins at 3 .*is not recorded in state\.db/,
+      () => forgeAnchor(2),
+    ],
+    [
+      'all, for which somebody has written an anchor',
+      /archives 1-3 are missing in .*; anchor\.json does not count: it says that the chain begins at 4/,
+      () => forgeAnchor(3),
+    ],
     [
       'all, whose disk is not mounted',
       /archives 1-3 are missing in /,
@@ -198,6 +222,12 @@ describe('what reads archives', () => {
       incomplete: expect.stringContaining('archive 2 is missing'),
     });
     expect((await get('?limit=0&source=postern&archives=false')).status).toBe(200);
+    drop(1);
+    forgeAnchor(3);
+    expect(await get('?source=postern')).toMatchObject({
+      status: 503,
+      body: expect.stringMatching(/archives 1-3 are missing.*anchor\.json does not count/),
+    });
   });
 
   it.each<[string, RegExp, () => void]>([

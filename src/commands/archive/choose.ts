@@ -3,8 +3,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { AuditdError } from '../../errors.js';
 import type { Manifest } from '../../retention/archive/manifest.js';
-import type { ChainReader, Range } from '../../retention/archive/whole.js';
-import type { Recorded } from '../../retention/recorded.js';
+import type { Chain, Range } from '../../retention/archive/whole.js';
 
 /** What all sub-commands of `archive` take. */
 export interface PlaceOptions {
@@ -66,27 +65,31 @@ export interface Chosen {
  */
 export async function chosenOf(wanted: readonly string[], options: ChoiceOptions): Promise<Chosen> {
   const { incomplete, missingWords } = await import('../../retention/archive/whole.js');
-  const { chain, recorded } = await chainOf(options);
-  const { directory } = chain;
-  const { archives, ...rest } = chain.read(recorded);
+  const { directory, archives, ...rest } = await chainOf(options);
   const ranges = wanted.map(rangeOf);
   const isMeant = (one: Range) =>
     ranges.length === 0 || ranges.some(({ from, to }) => one.from <= to && one.to >= from);
   const missing = rest.missing.filter(isMeant);
-  const words = missingWords(directory, { missing, elsewhere: ranges.length === 0 ? rest.elsewhere : null });
+  const words = missingWords(directory, {
+    ...rest,
+    missing,
+    elsewhere: ranges.length === 0 ? rest.elsewhere : null,
+  });
   if (words !== null && options.allowMissing !== true)
     throw incomplete(words, 'give --allow-missing to go on without them');
   return { directory, archives: choose(archives, wanted, options), incomplete: words };
 }
 
 /** A directory that is named here is a copy: what this host has recorded, and the key that it signs with, say nothing of it. */
-async function chainOf(options: PlaceOptions): Promise<{ chain: ChainReader; recorded: Recorded }> {
+export async function chainOf(options: PlaceOptions): Promise<Chain & { readonly directory: string }> {
   const [{ ChainReader }, { NOTHING_RECORDED, RecordedReader }] = await Promise.all([
     import('../../retention/archive/whole.js'),
     import('../../retention/recorded.js'),
   ]);
-  if (options.directory !== undefined)
-    return { chain: new ChainReader(namedDirectory(options.directory)), recorded: NOTHING_RECORDED };
+  if (options.directory !== undefined) {
+    const directory = namedDirectory(options.directory);
+    return { directory, ...new ChainReader(directory).read() };
+  }
   const [{ loadConfig }, { openLedger }, { signingKey }] = await Promise.all([
     import('../../config/load.js'),
     import('../ledger.js'),
@@ -98,10 +101,10 @@ async function chainOf(options: PlaceOptions): Promise<{ chain: ChainReader; rec
   const ledger = openLedger(config.state);
   if ('why' in ledger) {
     process.stderr.write(`note: ${ledger.why}. So it is not known which archives there should be\n`);
-    return { chain, recorded: NOTHING_RECORDED };
+    return { directory, ...chain.read(NOTHING_RECORDED) };
   }
   try {
-    return { chain, recorded: new RecordedReader().read(ledger.db) };
+    return { directory, ...chain.read(new RecordedReader().read(ledger.db)) };
   } finally {
     ledger.close();
   }

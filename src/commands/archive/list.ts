@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import type { Manifest } from '../../retention/archive/manifest.js';
 import { aligned, count, createPaint, type Paint, wantsColour } from '../terminal.js';
-import { directoryOf, type PlaceOptions, withPlace } from './choose.js';
+import { chainOf, directoryOf, type PlaceOptions, withPlace } from './choose.js';
 
 export function register(archive: Command): void {
   withPlace(archive.command('list').description('the archives, the oldest first'))
@@ -15,7 +15,7 @@ Examples:
   $ postern-auditd archive list --json | jq '.[] | select(.time.last < "2026") | .file'`,
     )
     .action(async (options: PlaceOptions & { json?: boolean }) => {
-      const [{ listArchives }, { ChainReader, missingWords }] = await Promise.all([
+      const [{ listArchives }, { missingWords }] = await Promise.all([
         import('../../retention/archive/list.js'),
         import('../../retention/archive/whole.js'),
       ]);
@@ -26,7 +26,7 @@ Examples:
           ? `${toSafeJson(archives, 2)}\n`
           : renderList(archives, createPaint(wantsColour(process.stdout, process.env))),
       );
-      const words = missingWords(directory, new ChainReader(directory).read());
+      const words = missingWords(directory, await chainOf(options));
       if (words !== null) process.stderr.write(`INCOMPLETE: ${words}\n`);
     });
 }

@@ -99,6 +99,12 @@ export function whyNotAdopted(
     : `archive ${sequence}, the first that is there, was not put behind archive ${anchor.sequence}`;
 }
 
+/** What an anchor says that nobody has recorded. */
+export function unrecordedWords({ sequence, created }: Anchor): string {
+  const say = `it says that the chain begins at ${sequence + 1} and the archives before were removed on ${created.slice(0, 10)}`;
+  return `${say}; ${NOT_RECORDED}. If they were removed rightly, postern-auditd archive adopt records that`;
+}
+
 /** The first name that belongs to an archive up to a number; null if there is none. */
 export function firstUpTo({ files, manifests }: Contents, upTo: number): string | null {
   const names = [...files, ...manifests.values()].filter((name) => (sequenceOf(name) ?? 0) <= upTo);

@@ -2,7 +2,15 @@ import type { KeyObject } from 'node:crypto';
 import { createHash } from 'node:crypto';
 import { closeSync } from 'node:fs';
 import { AuditdError, messageOf } from '../../errors.js';
-import { firstUpTo, NOT_RECORDED, type Removal, recordOf, standingOf, stillThere } from './anchor.js';
+import {
+  firstUpTo,
+  NOT_RECORDED,
+  type Removal,
+  recordOf,
+  standingOf,
+  stillThere,
+  unrecordedWords,
+} from './anchor.js';
 import { linesOf, readBlock } from './blocks.js';
 import { BEGINNING, type Head, readAnchor, readManifest } from './chain.js';
 import { compressorOf } from './compression.js';
@@ -181,11 +189,7 @@ class Chain {
     const there = firstUpTo(this.contents, anchor.sequence);
     if (there !== null) throw new Broken(ANCHOR, `${stillThere(anchor, there)}; ${NOT_RECORDED}`);
     if (!isKnown) return;
-    const say = `it says that the chain begins at ${anchor.sequence + 1} and the archives before were removed on ${day(anchor.created)}`;
-    throw new Broken(
-      ANCHOR,
-      `${say}; ${NOT_RECORDED}. If they were removed rightly, postern-auditd archive adopt records that`,
-    );
+    throw new Broken(ANCHOR, unrecordedWords(anchor));
   }
 
   private links(sequence: number, name: string): void {

@@ -3,9 +3,9 @@ import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditdError } from '../../errors.js';
 import { NOTHING_RECORDED, type Recorded } from '../recorded.js';
-import { manifestsIn } from './anchor.js';
-import { type Head, readAnchor, readManifest } from './chain.js';
-import { broken, type Contents, contentsOf } from './directory.js';
+import { manifestsIn, recordOf, standingOf, unrecordedWords } from './anchor.js';
+import { BEGINNING, type Head, readAnchor, readManifest } from './chain.js';
+import { ANCHOR, broken, type Contents, contentsOf } from './directory.js';
 import { isSignedBy, type Manifest, type Signed } from './manifest.js';
 import { Signatures, Unvouched } from './signatures.js';
 
@@ -23,6 +23,8 @@ export interface Chain {
   readonly missing: readonly Range[];
   /** Where rows went that are in none of these; null: nowhere. */
   readonly elsewhere: string | null;
+  /** What an anchor says that does not count, since nobody has recorded it; null: there is none. */
+  readonly unrecorded: string | null;
 }
 
 interface Link {
@@ -56,7 +58,11 @@ export class ChainReader {
       const changed = () => tries < TRIES && !isSame(contents, contentsOf(this.directory));
       try {
         const chain = this.look(contents, recorded);
-        if ((chain.missing.length === 0 && chain.elsewhere === null) || !changed()) return chain;
+        if (
+          (chain.missing.length === 0 && chain.elsewhere === null && chain.unrecorded === null) ||
+          !changed()
+        )
+          return chain;
       } catch (error) {
         if (changed()) continue;
         throw error instanceof Unvouched ? broken(this.directory, error.manifest, error.message) : error;
@@ -67,10 +73,8 @@ export class ChainReader {
   private look(contents: Contents, recorded: Recorded): Chain {
     const { directory } = this;
     const there = manifestsIn(directory, contents);
-    const found = readAnchor(directory, contents);
-    // One that says of an archive that is there that it was removed is not believed.
-    const anchor = there.some(([sequence]) => sequence <= (found?.sequence ?? 0)) ? null : found;
-    let head: Head = { sequence: anchor?.sequence ?? 0, sha256: anchor?.previous_sha256 ?? null };
+    const { unrecorded, ...first } = beginOf(directory, contents, { there, removals: recorded.removals });
+    let head: Head = first;
     const begin = head.sequence;
     const signatures = new Signatures();
     const seen = new Map<string, Link>();
@@ -97,7 +101,7 @@ export class ChainReader {
     }
     signatures.end();
     this.known = seen;
-    return { archives, ...this.after(head, recorded, missing, isEnd) };
+    return { archives, unrecorded, ...this.after(head, recorded, missing, isEnd) };
   }
 
   /** What is missing behind the last archive that is there. @param isEnd whether the archive that was noted is there, or was removed because of its age */
@@ -136,10 +140,35 @@ export class ChainReader {
   }
 }
 
+/**
+ * Where the chain begins. An anchor that says of an archive that is there that it was removed is not believed, nor one of which nobody has
+ * recorded what it says.
+ */
+function beginOf(
+  directory: string,
+  contents: Contents,
+  {
+    there,
+    removals,
+  }: {
+    readonly there: ReadonlyArray<readonly [sequence: number, name: string]>;
+    readonly removals: Recorded['removals'];
+  },
+): Head & { readonly unrecorded: string | null } {
+  const isGone = (upTo: number) => there.every(([sequence]) => sequence > upTo);
+  const anchor = readAnchor(directory, contents);
+  const isKnown = anchor !== null && (removals === null || recordOf(anchor, removals) !== null);
+  if (anchor !== null && isKnown && isGone(anchor.sequence))
+    return { sequence: anchor.sequence, sha256: anchor.previous_sha256, unrecorded: null };
+  const { begin } = standingOf(directory, removals ?? [], contents);
+  const unrecorded = anchor === null || isKnown ? null : unrecordedWords(anchor);
+  return { ...(isGone(begin.sequence) ? begin : BEGINNING), unrecorded };
+}
+
 /** Null if nothing is missing; else what is, for people. */
 export function missingWords(
   directory: string,
-  { missing, elsewhere }: Omit<Chain, 'archives'>,
+  { missing, elsewhere, unrecorded }: Omit<Chain, 'archives'>,
 ): string | null {
   const parts: string[] = [];
   if (missing.length > 0) {
@@ -149,6 +178,7 @@ export function missingWords(
       `${one ? 'archive' : 'archives'} ${numbers.join(', ')} ${one ? 'is' : 'are'} missing in ${directory}`,
     );
   }
+  if (parts.length > 0 && unrecorded !== null) parts.push(`${ANCHOR} does not count: ${unrecorded}`);
   if (elsewhere !== null)
     parts.push(
       `the archives of rows that were removed from the table are in ${elsewhere}, and not in ${directory}`,

@@ -2,12 +2,13 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Removal } from '../../../src/retention/archive/anchor.js';
 import { readManifest } from '../../../src/retention/archive/chain.js';
 import { removeArchives } from '../../../src/retention/archive/keep.js';
 import { listArchives } from '../../../src/retention/archive/list.js';
 import { type Manifest, seal } from '../../../src/retention/archive/manifest.js';
 import { type Chain, ChainReader, missingWords } from '../../../src/retention/archive/whole.js';
-import type { Recorded } from '../../../src/retention/recorded.js';
+import { NOTHING_RECORDED, type Recorded } from '../../../src/retention/recorded.js';
 import { run } from '../../commands/cli.js';
 import { ArchiveRig, NOW } from './table.js';
 
@@ -35,11 +36,11 @@ function recorded(more: Partial<Recorded> = {}): Recorded {
     const { manifest, sha256 } = readManifest(rig.archives, name);
     return { sequence: manifest.sequence, sha256 };
   });
-  return { purged: null, made, ...more };
+  return { ...NOTHING_RECORDED, made, ...more };
 }
 
-function read(what: Recorded = { purged: null, made: [] }, key: KeyObject | null = null): Chain {
-  return new ChainReader(rig.archives, () => key).read(what);
+function read(what: Partial<Recorded> = {}, key: KeyObject | null = null): Chain {
+  return new ChainReader(rig.archives, () => key).read({ ...NOTHING_RECORDED, ...what });
 }
 
 function drop(sequence: number): void {
@@ -49,7 +50,7 @@ function drop(sequence: number): void {
 
 describe('the archives that readers take', () => {
   it('are whole without a record, where none is missing between others', async () => {
-    expect(read()).toEqual({ archives: [], missing: [], elsewhere: null });
+    expect(read()).toEqual({ archives: [], missing: [], elsewhere: null, unrecorded: null });
     await archives([null, null, null]);
     expect(read()).toMatchObject({ archives: [{ sequence: 1 }, {}, {}], missing: [], elsewhere: null });
   });
@@ -60,6 +61,19 @@ describe('the archives that readers take', () => {
     const sha256 = before.made[1]?.sha256 ?? '';
     removeArchives(rig.archives, { sequence: 2, sha256, time: new Date(NOW).toISOString() }, null);
     expect(read(before)).toMatchObject({ archives: [{ sequence: 3 }], missing: [] });
+    const time = new Date(NOW).toISOString();
+    const removal: Removal = { directory: rig.archives, sequence: 2, sha256, time, adopted: null };
+    const anchor = join(rig.archives, 'anchor.json');
+    const right = readFileSync(anchor);
+    expect(read({ ...before, removals: [removal] })).toMatchObject({ missing: [], unrecorded: null });
+    for (const removals of [[], [{ ...removal, sequence: 1 }]])
+      expect(missingWords(rig.archives, read({ ...before, removals }))).toMatch(
+        /^archives? (1-)?2 (is|are) missing in .*; anchor\.json does not count: .*begins at 3.*is not recorded/,
+      );
+    expect(() => read({ ...before, removals: [{ ...removal, sha256: 'f'.repeat(64) }] })).toThrow(/000003/);
+    rmSync(anchor); // the next run writes it again
+    expect(read({ ...before, removals: [removal] })).toMatchObject({ missing: [], unrecorded: null });
+    writeFileSync(anchor, right);
     drop(3);
     expect(read(before).missing).toEqual([{ from: 3, to: 3 }]);
   });
