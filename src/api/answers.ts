@@ -73,7 +73,7 @@ export const stats = z
 export const ban = z
   .strictObject({
     address: z.string().describe('An address, or a network.'),
-    since: textOrNull.describe("In fail2ban's words and the host's own time zone, `2026-11-22 20:21:00`."),
+    since: textOrNull.describe('ISO 8601, UTC; null where fail2ban does not say.'),
     until: textOrNull.describe('Null: for ever.'),
   })
   .meta({ id: 'Ban' });

@@ -2,23 +2,24 @@ import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import { contactsOf } from './contacts.js';
 import { aligned, count, createPaint, wantsColour } from './terminal.js';
+import { shownTime, timesFor, type UtcOption, withUtc } from './times.js';
 
 export function register(program: Command): void {
-  program
-    .command('bans')
-    .description('who is banned now, since when and until when, and who was before')
+  withUtc(
+    program.command('bans').description('who is banned now, since when and until when, and who was before'),
+  )
     .option('--config <file>', 'configuration file (names the jail)')
     .option('--json', 'as JSON, for programs')
     .addHelpText(
       'after',
       `
-Asks fail2ban, which answers only root; what was before stands in the daemon's own events. Times are the host's own.
+Asks fail2ban, which answers only root; what was before stands in the daemon's own events.
 
 Examples:
   $ sudo postern-auditd bans
   $ sudo postern-auditd bans --json | jq -r '.banned[].address'`,
     )
-    .action(async (options: { config?: string; json?: boolean }) => {
+    .action(async (options: UtcOption & { config?: string; json?: boolean }) => {
       const [{ fail2banBans, fail2banStatus }, { banHistory, renderPast }] = await Promise.all([
         import('../fail2ban/client.js'),
         import('./bans/history.js'),
@@ -38,10 +39,11 @@ Examples:
         return;
       }
       const paint = createPaint(wantsColour(process.stdout, process.env));
+      const times = timesFor(process.stdout, options);
       const rows = banned.map(({ address, since, until }) => [
         paint.red(address),
-        since === null ? '' : `since ${since}`,
-        until === null ? 'for ever' : `until ${until}`,
+        since === null ? '' : `since ${shownTime(since, times)}`,
+        until === null ? 'for ever' : `until ${shownTime(until, times)}`,
       ]);
       const lines = [
         `${banned.length === 0 ? 'Nobody is' : `${count(banned.length, 'address', 'addresses')} ${banned.length === 1 ? 'is' : 'are'}`} banned in jail ${jail}.`,
@@ -49,7 +51,16 @@ Examples:
         paint.dim(
           `${count(status.currentlyFailed, 'address', 'addresses')} with failures that have not led to a ban; since fail2ban's start ${count(status.totalFailed, 'failure')}, ${count(status.totalBanned, 'ban')}.`,
         ),
-        ...(history.length === 0 ? [] : ['', 'Lately:', ...aligned(history.map(renderPast), '  ')]),
+        ...(history.length === 0
+          ? []
+          : [
+              '',
+              'Lately:',
+              ...aligned(
+                history.map((past) => renderPast(past, times)),
+                '  ',
+              ),
+            ]),
       ];
       process.stdout.write(`${lines.join('\n')}\n`);
     });

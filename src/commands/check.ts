@@ -2,11 +2,14 @@ import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { Finding } from '../sinks/sink.js';
 import { createPaint, wantsColour } from './terminal.js';
+import { timesFor, type UtcOption, utcTime, withUtc } from './times.js';
 
 export function register(program: Command): void {
-  program
-    .command('check')
-    .description('look over everything: configuration, database, directories, sinks, fail2ban, the daemon')
+  withUtc(
+    program
+      .command('check')
+      .description('look over everything: configuration, database, directories, sinks, fail2ban, the daemon'),
+  )
     .option('--config <file>', 'configuration file (default: /etc/postern-auditd/config.yml)')
     .option('--json', 'as JSON, for programs')
     .addHelpText(
@@ -22,14 +25,15 @@ Examples:
   $ postern-auditd check --config ./config.yml
   $ postern-auditd check --json | jq '.sections[].findings[] | select(.level != "ok")'`,
     )
-    .action(async (options: { config?: string; json?: boolean }) => {
+    .action(async (options: UtcOption & { config?: string; json?: boolean }) => {
       const [{ inspect }, { renderSection, renderSummary, summarise }] = await Promise.all([
         import('./check/inspect.js'),
         import('./check/report.js'),
       ]);
       const paint = createPaint(wantsColour(process.stdout, process.env));
+      const times = options.json === true ? utcTime : timesFor(process.stdout, options);
       const sections: Array<{ readonly name: string; readonly findings: readonly Finding[] }> = [];
-      for await (const section of inspect(options.config ?? null, process.env)) {
+      for await (const section of inspect(options.config ?? null, process.env, times)) {
         sections.push(section);
         if (options.json !== true) process.stdout.write(renderSection(section, paint));
       }

@@ -1,12 +1,15 @@
 import { type Command, Option } from 'commander';
 import type { ExplainOptions } from './explain/play.js';
+import { withUtc } from './times.js';
 
 export function register(program: Command): void {
-  program
-    .command('explain')
-    .description(
-      'one event: its row, what it becomes, which sinks take it, whether fail2ban counts it, and why',
-    )
+  withUtc(
+    program
+      .command('explain')
+      .description(
+        'one event: its row, what it becomes, which sinks take it, whether fail2ban counts it, and why',
+      ),
+  )
     .argument('<id>', 'postern:4711, auditd:3, or just 4711 for a row of Postern')
     .option('--config <file>', 'configuration file (default: /etc/postern-auditd/config.yml)')
     .option('--json', 'as JSON, for programs')

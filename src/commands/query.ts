@@ -5,9 +5,19 @@ import type { Entry } from '../query/entry.js';
 import type { PageResult } from '../query/service.js';
 import { type FilterOptions, filterOf, numberOf, withFilter } from './filter-options.js';
 import { withQueries } from './queries.js';
-import { aligned, count, createPaint, type Paint, visibleUpTo, wantsColour } from './terminal.js';
+import {
+  aligned,
+  count,
+  createPaint,
+  folded,
+  type Paint,
+  visibleUpTo,
+  wantsColour,
+  widthOf,
+} from './terminal.js';
+import { shownTime, type Times, timesFor, type UtcOption, withUtc } from './times.js';
 
-interface Options extends FilterOptions {
+interface Options extends FilterOptions, UtcOption {
   readonly page?: string;
   readonly limit?: string;
   readonly cursor?: string;
@@ -18,7 +28,7 @@ interface Options extends FilterOptions {
 }
 
 export function register(program: Command): void {
-  withFilter(program.command('query').description('look up entries, 50 a page, the newest first'))
+  withUtc(withFilter(program.command('query').description('look up entries, 50 a page, the newest first')))
     .option('--page <number>', 'which page', '1')
     .option('--limit <number>', 'entries a page, at most 1000', '50')
     .option('--cursor <text>', 'the page behind another one, by what that one names as next')
@@ -29,7 +39,7 @@ export function register(program: Command): void {
     .addHelpText(
       'after',
       `
-Entries stand in the order in which they were written. Times are UTC; --from counts, --to no longer does.
+Entries stand in the order in which they were written. --from counts, --to no longer does; without a zone they are UTC.
 
 Examples:
   $ postern-auditd query --action auth.login_failure --from -7d
@@ -50,7 +60,7 @@ Examples:
           cursor: options.cursor ?? null,
           count: options.count === true ? 'all' : 'some',
         });
-        process.stdout.write(await render(result, form));
+        process.stdout.write(await render(result, form, options));
         if (result.incomplete !== undefined) process.stderr.write(`INCOMPLETE: ${result.incomplete}\n`);
       });
     });
@@ -67,7 +77,7 @@ function formOf({ json, ndjson, csv }: Options): Form {
   return asked[0] ?? 'table';
 }
 
-async function render(result: PageResult, form: Form): Promise<string> {
+async function render(result: PageResult, form: Form, options: Options): Promise<string> {
   if (form === 'json') return `${toSafeJson(result, 2)}\n`;
   const { trailer } = await import('../query/trailer.js');
   const end = form === 'table' || result.incomplete === undefined ? '' : trailer(form, result.incomplete);
@@ -76,38 +86,74 @@ async function render(result: PageResult, form: Form): Promise<string> {
     const { CSV_HEADER, csvEntry } = await import('../query/csv.js');
     return CSV_HEADER + result.entries.map((entry) => csvEntry(entry)).join('') + end;
   }
-  const width = process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY;
-  return renderTable(result, width, createPaint(wantsColour(process.stdout, process.env)));
+  const paint = createPaint(wantsColour(process.stdout, process.env));
+  return renderTable(result, {
+    width: widthOf(process.stdout),
+    paint,
+    times: timesFor(process.stdout, options),
+  });
 }
 
-const LEAST_WIDTH = 60;
 const HEADINGS = ['ID', 'TIME', 'ACTION', 'USER', 'ADDRESS', 'RESOURCE', 'DETAILS'] as const;
 /** What each column may take; details get what is left. */
-const LONGEST = [20, 19, 26, 24, 39, 26] as const;
+const LONGEST = [20, 25, 26, 24, 39, 26, 200] as const;
+/** Of the details so much is on the line of the others. */
+const LEAST_DETAILS = 24;
 
-/** The page for people, no line wider than the terminal. */
-export function renderTable(result: PageResult, width: number, paint: Paint): string {
+export interface TableOptions {
+  readonly width: number;
+  readonly paint: Paint;
+  readonly times: Times;
+}
+
+/** The page for people, no line wider than the terminal: where the columns don't fit, each entry is folded. */
+export function renderTable(result: PageResult, { width, paint, times }: TableOptions): string {
   if (result.entries.length === 0)
     return `No entries${result.page === 1 || result.page === null ? '' : ' on this page'}.\n`;
   const rows = result.entries.map((entry) =>
-    cellsOf(entry).map((text, at) => visibleUpTo(text, LONGEST[at] ?? 200)),
+    cellsOf(entry, times).map((text, at) => visibleUpTo(text, LONGEST[at] ?? 200)),
   );
   const lines = aligned([HEADINGS.map(String), ...rows]);
-  const most = Math.max(LEAST_WIDTH, width);
-  const shown = lines.map((line, at) => {
-    const letters = [...line];
-    const text = letters.length <= most ? line : `${letters.slice(0, most - 1).join('')}…`;
-    if (at === 0) return paint.bold(text);
-    return result.entries[at - 1]?.outcome === 'failure' ? paint.red(text) : text;
+  const details = Math.max(0, ...rows.map((row) => [...(row.at(-1) ?? '')].length));
+  const widest = Math.max(...lines.map((line) => [...line].length));
+  const isWide = widest - Math.max(0, details - LEAST_DETAILS) <= width;
+  const shown = isWide
+    ? lines.map((line) => [upTo(line, width)])
+    : rows.map((row) => folded(labelled(row), width));
+  const text = shown.flatMap((block, at) => {
+    const entry = result.entries[isWide ? at - 1 : at];
+    const mark = entry === undefined ? paint.bold : entry.outcome === 'failure' ? paint.red : String;
+    return block.map((line) => mark(line));
   });
-  return `${shown.join('\n')}\n${paint.dim(footer(result))}\n`;
+  return `${text.join('\n')}\n${folded([footer(result)], width)
+    .map(paint.dim)
+    .join('\n')}\n`;
 }
 
-function cellsOf(entry: Entry): string[] {
+function upTo(line: string, width: number): string {
+  const letters = [...line];
+  return letters.length <= width ? line : `${letters.slice(0, width - 1).join('')}…`;
+}
+
+/** Without headings above: what is there, and what it is. */
+function labelled([
+  id = '',
+  time = '',
+  action = '',
+  user,
+  address,
+  resource,
+  details = '',
+]: string[]): string[] {
+  const named = (word: string, text = '-') => (text === '-' ? '' : `${word} ${text}`);
+  return [id, time, action, named('by', user), named('from', address), named('on', resource), details];
+}
+
+function cellsOf(entry: Entry, times: Times): string[] {
   const { user, created_at: created } = entry;
   return [
     entry.id,
-    created === null ? '-' : created.replace(/^(.{10})T(.{8})\.\d{3}Z$/, '$1 $2'),
+    shownTime(created, times),
     entry.action,
     user.email ?? user.name ?? user.id ?? '-',
     entry.ip_address ?? '-',

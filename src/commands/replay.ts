@@ -16,6 +16,7 @@ interface ReplayOptions {
 type Bound = { readonly id: number } | { readonly time: number };
 
 const POLL_MS = 200;
+const WRITTEN = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?) ?(Z|[+-]\d\d:?\d\d)?)?$/;
 const BAR = 30;
 
 export function register(program: Command): void {
@@ -98,7 +99,9 @@ function end(sink: string, status: ReplayStatus, json: boolean): void {
 /** An id or a date. @throws InvalidArgumentError */
 export function bound(text: string): Bound {
   if (/^\d{1,15}$/.test(text)) return { id: Number(text) };
-  const time = /^\d{4}-\d\d-\d\d(?:$|[T ])/.test(text) ? Date.parse(text) : Number.NaN;
+  const [, day, clock = '', zone = ''] = WRITTEN.exec(text) ?? [];
+  // Without a zone it is UTC, as everywhere.
+  const time = Date.parse(clock === '' ? `${day}` : `${day}T${clock}${zone === '' ? 'Z' : zone}`);
   if (Number.isNaN(time))
     throw new InvalidArgumentError('A row id, or a date such as 2026-11-01 or 2026-11-01T08:00Z.');
   return { time };

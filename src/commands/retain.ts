@@ -5,9 +5,10 @@ import type { RetentionStatus } from '../retention/retention.js';
 import { Bar } from './bar.js';
 import { contactsOf } from './contacts.js';
 import { partOf, renderDry, renderExpiry, renderLast, wordsOf } from './retain/render.js';
+import { shownTime, timesFor, type UtcOption, withUtc } from './times.js';
 import { claimingUser } from './user.js';
 
-interface RetainOptions {
+interface RetainOptions extends UtcOption {
   readonly dryRun?: boolean;
   readonly now?: boolean;
   readonly confirmClock?: boolean;
@@ -18,9 +19,9 @@ interface RetainOptions {
 const POLL_MS = 200;
 
 export function register(program: Command): void {
-  program
-    .command('retain')
-    .description('what retention would remove from the table, or remove it now')
+  withUtc(
+    program.command('retain').description('what retention would remove from the table, or remove it now'),
+  )
     .option(
       '--dry-run',
       'say what would go, by category and month, and change nothing (also while retention is off)',
@@ -63,7 +64,7 @@ Examples:
         process.stdout.write(
           options.json === true
             ? `${toSafeJson({ clock })}\n`
-            : `recorded: it is ${clock}, and the clock is right\n`,
+            : `recorded: it is ${shownTime(clock, timesFor(process.stdout, options))}, and the clock is right\n`,
         );
         return;
       }
@@ -75,7 +76,7 @@ Examples:
         const { run } = status;
         if (run === null || run.state !== 'running') {
           bar.end();
-          end(status, options.json === true);
+          end(status, options);
           return;
         }
         const { progress } = run;
@@ -85,7 +86,9 @@ Examples:
     });
 }
 
-function end({ run, last, expiry }: RetentionStatus, json: boolean): void {
+function end({ run, last, expiry }: RetentionStatus, options: RetainOptions): void {
+  const json = options.json === true;
+  const times = timesFor(process.stdout, options);
   if (run?.state === 'failed') {
     if (json) process.stdout.write(`${toSafeJson({ error: run.error })}\n`);
     process.stderr.write(`postern-auditd: ${visible(run.error ?? 'failed')}\n`);
@@ -94,9 +97,9 @@ function end({ run, last, expiry }: RetentionStatus, json: boolean): void {
   }
   const dry: readonly DryTarget[] | null = run?.dry ?? null;
   if (json) process.stdout.write(`${toSafeJson(dry ?? last, 2)}\n`);
-  else if (dry !== null) process.stdout.write(renderDry(dry));
+  else if (dry !== null) process.stdout.write(renderDry(dry, times));
   else if (last !== null)
     process.stdout.write(
-      `${[...renderLast(last), ...(expiry == null ? [] : [renderExpiry(expiry)])].join('\n')}\n`,
+      `${[...renderLast(last, times), ...(expiry == null ? [] : [renderExpiry(expiry)])].join('\n')}\n`,
     );
 }

@@ -58,7 +58,7 @@ export function renderStats(stats: Stats, paint: Paint): string {
   if (first !== undefined && last !== undefined) {
     lines.push(
       '',
-      paint.bold('Days'),
+      paint.bold('Days (UTC)'),
       `  ${first.name} ${sparkline(days.map((day) => day.count))} ${last.name}`,
     );
   }

@@ -1,10 +1,9 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { TailOptions } from './tail/play.js';
+import { withUtc } from './times.js';
 
 export function register(program: Command): void {
-  program
-    .command('tail')
-    .description('follow the log of events, across rolls')
+  withUtc(program.command('tail').description('follow the log of events, across rolls'))
     .option('--config <file>', 'configuration file (names the log files)')
     .option('--sink <name>', 'which sink of type file, if there are several')
     .option('-n, --lines <number>', 'how many of the last events to begin with', lines, 20)
@@ -15,7 +14,6 @@ export function register(program: Command): void {
     )
     .option('--ip <networks...>', 'only from these addresses or networks')
     .option('--json', 'the lines as they are in the file')
-    .option('--utc', 'times in UTC, not in the time zone of the terminal')
     .addHelpText(
       'after',
       `

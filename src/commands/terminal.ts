@@ -52,6 +52,49 @@ export function aligned(rows: ReadonlyArray<readonly string[]>, indent = ''): st
   );
 }
 
+/** What has no end: a pipe is as wide as whatever is written to it. */
+export function widthOf(stream: { readonly isTTY?: boolean; readonly columns?: number }): number {
+  return stream.isTTY === true ? stream.columns || 80 : Number.POSITIVE_INFINITY;
+}
+
+/** Parts of a line, two spaces between, on as many lines as the width takes; a part that is too long for one is cut into several. */
+export function folded(parts: readonly string[], width: number, indent = '  '): string[] {
+  const lines: string[] = [];
+  let line = '';
+  const most = Math.max(20, width);
+  const length = (text: string) => [...stripVTControlCharacters(text)].length;
+  for (const part of parts.filter((each) => each !== '')) {
+    if (line !== '' && length(line) + 2 + length(part) <= most) {
+      line += `  ${part}`;
+      continue;
+    }
+    if (line !== '') lines.push(line);
+    const begin = lines.length === 0 ? '' : indent;
+    let rest = [...part];
+    for (
+      let room = most - begin.length;
+      rest.length > room && length(part) > room;
+      room = most - indent.length
+    ) {
+      const blank = rest.lastIndexOf(' ', room);
+      const end = blank > room / 2 ? blank : room;
+      lines.push(`${lines.length === 0 ? '' : indent}${rest.slice(0, end).join('')}`);
+      rest = rest.slice(rest[end] === ' ' ? end + 1 : end);
+    }
+    line = `${lines.length === 0 ? '' : indent}${rest.join('')}`;
+  }
+  return line === '' ? lines : [...lines, line];
+}
+
+/** `512 B`, `58.6 KB`, `1.9 GB`; 1 KB is 1,024 bytes. */
+export function size(bytes: number): string {
+  const units = ['B', 'KB', 'MB', 'GB', 'TB'];
+  let value = bytes;
+  let at = 0;
+  for (; value >= 1_023.95 && at < units.length - 1; at++) value /= 1_024;
+  return `${at === 0 ? value : value.toFixed(1)} ${units[at]}`;
+}
+
 /** A span of time as people say it: `12 s`, `5 min`, `3 h`, `2 days`. */
 export function age(milliseconds: number): string {
   const seconds = Math.max(0, Math.round(milliseconds / 1_000));
@@ -64,11 +107,4 @@ export function age(milliseconds: number): string {
 /** A number with its noun: `1 event`, `2 events`. */
 export function count(number: number, noun: string, plural = `${noun}s`): string {
   return `${number.toLocaleString('en')} ${number === 1 ? noun : plural}`;
-}
-
-/** `2026-11-22 20:21:00`, in the terminal's time zone or in UTC. */
-export function timestamp(milliseconds: number, utc: boolean): string {
-  const time = new Date(milliseconds);
-  const shifted = utc ? time : new Date(milliseconds - time.getTimezoneOffset() * 60_000);
-  return shifted.toISOString().slice(0, 19).replace('T', ' ');
 }

@@ -5,9 +5,10 @@ import type { Contacts } from '../config/load.js';
 import { AuditdError, codeOf } from '../errors.js';
 import { contactsOf } from './contacts.js';
 import { aligned, createPaint, wantsColour } from './terminal.js';
+import { shownTime, timesFor, type UtcOption, withUtc } from './times.js';
 import { claimingUser } from './user.js';
 
-interface Options {
+interface Options extends UtcOption {
   readonly scope: 'read' | 'admin';
   readonly expires?: string;
   readonly config?: string;
@@ -17,9 +18,7 @@ interface Options {
 type Verb = 'create' | 'list' | 'revoke';
 
 export function register(program: Command): void {
-  program
-    .command('token')
-    .description('make, list and revoke tokens of the HTTP API')
+  withUtc(program.command('token').description('make, list and revoke tokens of the HTTP API'))
     .addArgument(new Argument('<verb>', 'what to do').choices(['create', 'list', 'revoke']))
     .argument('[name]', 'of the token; revoke takes its id, too')
     .addOption(
@@ -61,7 +60,8 @@ interface Made {
   readonly info: ShownToken;
 }
 
-async function create(config: Contacts, name: string, { scope, json, ...options }: Options): Promise<void> {
+async function create(config: Contacts, name: string, options: Options): Promise<void> {
+  const { scope, json } = options;
   const expires = options.expires ?? null;
   const { newToken } = await import('../api/parameters.js');
   const parsed = newToken.safeParse({ name, scope, expires });
@@ -82,7 +82,10 @@ async function create(config: Contacts, name: string, { scope, json, ...options 
   if (json === true) process.stdout.write(`${toSafeJson(made, 2)}\n`);
   else {
     process.stdout.write(`${made.token}\n`);
-    const until = made.info.expires_at === null ? 'for ever' : `until ${day(made.info.expires_at)}`;
+    const until =
+      made.info.expires_at === null
+        ? 'for ever'
+        : `until ${shownTime(made.info.expires_at, timesFor(process.stderr, options))}`;
     process.stderr.write(`Token ${name}, scope ${scope}, good ${until}. It is not shown again.\n`);
   }
 }
@@ -98,7 +101,7 @@ async function revoke(config: Contacts, name: string, { json }: Options): Promis
   );
 }
 
-async function list(config: Contacts, { json }: Options): Promise<void> {
+async function list(config: Contacts, options: Options): Promise<void> {
   const { tokens } = await byDaemon<{ tokens: ShownToken[] }>(
     config,
     'GET',
@@ -109,24 +112,29 @@ async function list(config: Contacts, { json }: Options): Promise<void> {
       return { tokens: withTokens(config.state, (store) => store.list()).map(shownToken) };
     },
   );
-  if (json === true) process.stdout.write(`${toSafeJson({ tokens }, 2)}\n`);
+  if (options.json === true) process.stdout.write(`${toSafeJson({ tokens }, 2)}\n`);
   else if (tokens.length === 0)
     process.stdout.write('There are no tokens. Make one: postern-auditd token create NAME\n');
   else {
     const paint = createPaint(wantsColour(process.stdout, process.env));
-    const now = new Date().toISOString();
+    const times = timesFor(process.stdout, options);
+    const shown = (iso: string) => shownTime(iso, times);
     const rows = tokens.map(
       ({ name, id, scope, created_at: created, expires_at: expires, last_used_at: used }) => [
         name,
         id,
         scope,
-        day(created),
-        expires === null ? 'never' : expires < now ? paint.red(`${day(expires)}, expired`) : day(expires),
-        used === null ? 'not yet' : `${used.slice(0, 16).replace('T', ' ')}`,
+        shown(created),
+        expires === null
+          ? 'never'
+          : Date.parse(expires) < Date.now()
+            ? paint.red(`${shown(expires)}, expired`)
+            : shown(expires),
+        used === null ? 'not yet' : shown(used),
       ],
     );
     const [heading = '', ...lines] = aligned([
-      ['NAME', 'ID', 'SCOPE', 'MADE', 'EXPIRES', 'LAST USED (UTC)'],
+      ['NAME', 'ID', 'SCOPE', 'MADE', 'EXPIRES', 'LAST USED'],
       ...rows,
     ]);
     process.stdout.write(`${[paint.bold(heading), ...lines].join('\n')}\n`);
@@ -156,8 +164,4 @@ async function byDaemon<T>(
 
 function offline() {
   return Promise.all([import('../api/offline-tokens.js'), import('../api/routes/tokens.js')]);
-}
-
-function day(iso: string): string {
-  return iso.slice(0, 10);
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { NetworkSet } from '../audit/address.js';
 import { AuditdError } from '../errors.js';
+import { hostInstant } from './host-time.js';
 
 /** What fail2ban says of a jail. */
 export interface JailStatus {
@@ -21,8 +22,9 @@ export interface JailStatus {
 
 export interface Ban {
   readonly address: string;
-  /** fail2ban's words, in the host's own time zone, `2026-11-22 20:21:00`; null if it said none. */
+  /** ISO 8601, UTC; null if fail2ban said none. */
   readonly since: string | null;
+  /** Null: for ever. */
   readonly until: string | null;
 }
 
@@ -208,20 +210,19 @@ export function parseStatus(text: string): JailStatus {
   };
 }
 
-/** The text of `get JAIL banip --with-time`: `ADDRESS\tSINCE + SECONDS = UNTIL` a line. */
-export function parseBans(text: string): Ban[] {
+/** The text of `get JAIL banip --with-time`: `ADDRESS\tSINCE + SECONDS = UNTIL` a line, in the time of the host. */
+export function parseBans(text: string, instantOf: (wall: string) => number = hostInstant): Ban[] {
   return text
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '')
     .map((line) => {
       const time = String.raw`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`;
-      const found = new RegExp(`^(\\S+)\\s+(${time}) \\+ (-?\\d+) = (${time})$`).exec(line);
-      const permanent = found?.[3]?.startsWith('-') === true;
-      return {
-        address: line.split(/\s/)[0] ?? line,
-        since: found?.[2] ?? null,
-        until: permanent ? null : (found?.[4] ?? null),
-      };
+      const found = new RegExp(`^\\S+\\s+(${time}) \\+ (-?\\d+) = ${time}$`).exec(line);
+      const address = line.split(/\s/)[0] ?? line;
+      const [begun, seconds] = [instantOf(found?.[1] ?? ''), Number(found?.[2])];
+      if (Number.isNaN(begun)) return { address, since: null, until: null };
+      const until = seconds < 0 ? null : new Date(begun + seconds * 1_000).toISOString();
+      return { address, since: new Date(begun).toISOString(), until };
     });
 }

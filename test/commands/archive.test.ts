@@ -31,7 +31,7 @@ describe('archive', () => {
     const { code, out } = run(['archive', 'list', ...config]);
     expect(code).toBe(0);
     expect(out).toMatch(
-      /^NO +MONTH +SOURCE[\s\S]*\n1 +2026-09 +postern +1 +1-1 +2026-09-01 [\s\S]*2 archives, 2 rows/,
+      /^NO +MONTH +SOURCE[\s\S]*\n1 +2026-09 +postern +1 +1-1 +2026-09-01T[\d:]+Z [\s\S]*2 archives, 2 rows/,
     );
     expect(JSON.parse(run(['archive', 'list', '--json', ...config]).out)).toHaveLength(2);
   });

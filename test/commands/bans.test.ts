@@ -34,15 +34,24 @@ describe.skipIf(!there)('bans and unban, with a real fail2ban', () => {
     fail2ban.client('set', 'posternproxy', 'banip', '203.0.113.7', '2001:db8:1:2::/64');
     const listed = ask('bans');
     expect(listed.code).toBe(0);
-    const time = '\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d';
+    const time = '\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ';
     expect(listed.out).toMatch(/^2 addresses are banned in jail posternproxy\.\n/);
     expect(listed.out).toMatch(new RegExp(`^ {2}203\\.0\\.113\\.7 +since ${time} {2}until ${time}$`, 'm'));
     expect(listed.out).toMatch(new RegExp(`^ {2}2001:db8:1:2::/64 +since ${time} {2}until ${time}$`, 'm'));
 
     const json = JSON.parse(ask('bans', '--json').out) as {
       jail: string;
-      banned: Array<{ address: string }>;
+      banned: Array<{ address: string; since: string; until: string }>;
     };
+    // Whatever the zone of who asks: these are moments.
+    for (const zone of ['Asia/Kolkata', 'America/New_York']) {
+      const args = ['bans', '--json', '--config', config];
+      const { banned } = JSON.parse(run(args, { PATH: fail2ban.path, TZ: zone }).out) as typeof json;
+      for (const { since, until } of banned) {
+        expect(Math.abs(Date.now() - Date.parse(since))).toBeLessThan(600_000);
+        expect(Date.parse(until) - Date.parse(since)).toBe(3_600_000);
+      }
+    }
     expect(json.jail).toBe('posternproxy');
     expect(new Set(json.banned.map(({ address }) => address))).toEqual(
       new Set(['2001:db8:1:2::/64', '203.0.113.7']),

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
 import { banHistory, renderPast } from '../../src/commands/bans/history.js';
+import { utcTime } from '../../src/commands/times.js';
 import { parseConfig } from '../../src/config/load.js';
 import { createRecorder } from '../../src/recorder/recorder.js';
 import { State } from '../../src/shipping/state.js';
@@ -34,7 +35,7 @@ it('shows the last bans and unbans of all that the daemon has recorded', () => {
   expect(history.map(({ address }) => address)).toEqual(
     [12, 13, 14, 15, 16, 17, 18, 19, 20, 21].map((n) => `203.0.113.${n}`),
   );
-  expect(history.slice(-3).map((past) => renderPast(past).slice(1))).toEqual([
+  expect(history.slice(-3).map((past) => renderPast(past, utcTime).slice(1))).toEqual([
     ['banned', '203.0.113.19', 'after 5 failures, for 60 min'],
     ['unbanned', '203.0.113.20'],
     ['banned', '203.0.113.21', 'by hand, for ever'],

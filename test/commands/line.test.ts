@@ -2,11 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { NetworkSet } from '../../src/audit/address.js';
 import { type LineFilter, parseLine, passes, renderLine } from '../../src/commands/tail/line.js';
 import { createPaint } from '../../src/commands/terminal.js';
+import { utcTime } from '../../src/commands/times.js';
 import { formatEcs } from '../../src/formats/ecs.js';
 import { plainEvent } from '../formats/events.js';
 import { readBack } from '../read-events.js';
 
-const render = { paint: createPaint(false), utc: true, server: 'pp1.example.net' };
+const render = { paint: createPaint(false), times: utcTime, server: 'pp1.example.net' };
 const line = (changes: Partial<typeof plainEvent> = {}) =>
   parseLine(formatEcs(readBack(plainEvent, { ...changes }))) ?? {};
 const nothing: LineFilter = { actions: null, outcome: null, networks: null };
@@ -14,7 +15,7 @@ const nothing: LineFilter = { actions: null, outcome: null, networks: null };
 describe('a line for people', () => {
   it('says when, how it ended, what, from where, who, to what', () => {
     expect(renderLine(line(), render)).toBe(
-      '2026-11-22 20:21:00  unknown  widget.frobnicated        203.0.113.7      jan.kowalski  widget 12',
+      '2026-11-22T20:21:00Z  unknown  widget.frobnicated        203.0.113.7      jan.kowalski  widget 12',
     );
   });
 
@@ -29,7 +30,7 @@ describe('a line for people', () => {
       resource: { type: 'user', id: null },
     });
     expect(renderLine(bare, render)).toBe(
-      '2026-11-22 20:21:00  unknown  widget.frobnicated        -                -',
+      '2026-11-22T20:21:00Z  unknown  widget.frobnicated        -                -',
     );
   });
 

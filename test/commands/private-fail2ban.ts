@@ -51,7 +51,9 @@ export class PrivateFail2ban {
       'jail.conf',
       `[posternproxy]\nenabled = true\nfilter = posternproxy\nbackend = polling\nlogpath = ${files.join('\n  ')}\naction = nothing${report}\nbantime = 3600\nignoreip =\n`,
     );
-    this.client('start');
+    // As a service of the host, which goes by no TZ.
+    const { TZ: _, ...env } = process.env;
+    execFileSync(join(this.directory, 'bin/fail2ban-client'), ['start'], { env });
     for (let tries = 0; spawnSync(join(directory, 'bin/fail2ban-client'), ['ping']).status !== 0; tries++) {
       if (tries > 50) throw new Error('fail2ban does not start');
       spawnSync('sleep', ['0.1']);

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { renderTable } from '../../src/commands/query.js';
 import { sparkline } from '../../src/commands/stats.js';
 import { createPaint } from '../../src/commands/terminal.js';
+import { utcTime } from '../../src/commands/times.js';
 import type { Entry } from '../../src/query/entry.js';
 import { seconds, Tables } from '../query/tables.js';
 import { CLI, run } from './cli.js';
@@ -34,7 +35,7 @@ describe('query', () => {
     const lines = out.split('\n');
     expect(code).toBe(0);
     expect(lines[1]).toMatch(
-      /^postern:3000 {2}2026-11-01 00:49:59 {2}user\.update {2}ann +203\.0\.113\.7 {2}user/,
+      /^postern:3000 {2}2026-11-01T00:49:59Z {2}user\.update {2}ann +203\.0\.113\.7 {2}user/,
     );
     expect(lines[3]).toBe('1 to 2 of 2,999 entries; next: --page 2');
   });
@@ -77,8 +78,7 @@ describe('query', () => {
     };
     const text = renderTable(
       { entries: [entry], page: 1, limit: 50, total: 1, total_exact: true, next: null },
-      100,
-      createPaint(false),
+      { width: 100, paint: createPaint(false), times: utcTime },
     );
     for (const line of text.split('\n')) expect([...line].length).toBeLessThanOrEqual(100);
     expect(text).not.toMatch(/[\u001b\u202e]/);

@@ -2,6 +2,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { renderDry, renderLast, renderRetention } from '../../src/commands/retain/render.js';
+import { utcTime } from '../../src/commands/times.js';
 import type { DryTarget } from '../../src/retention/messages.js';
 import type { LastRun } from '../../src/retention/notes.js';
 import type { RetentionStatus } from '../../src/retention/retention.js';
@@ -30,7 +31,7 @@ describe('what retain prints', () => {
 
   it('of a dry run: what would go by month and category, and why the rest stays', () => {
     expect(
-      renderDry([target]),
+      renderDry([target], utcTime),
     ).toBe(`postern: 2,000 rows of 12,000 would go, ages counted from 2026-11-25T03:17:00Z
   2025-10  auth    1,999 rows
   2025-11  stream  1 row       1 of them before their age
@@ -55,7 +56,7 @@ describe('what retain prints', () => {
       overridden: [],
       reference: null,
     };
-    expect(renderDry([nothing])).toBe('postern: 0 rows of 0 would go\n');
+    expect(renderDry([nothing], utcTime)).toBe('postern: 0 rows of 0 would go\n');
   });
 
   const last: LastRun = {
@@ -71,7 +72,7 @@ describe('what retain prints', () => {
   };
 
   it('of a run: what was removed, what Postern had to wait, and how to get the space back', () => {
-    expect(renderLast(last)).toEqual([
+    expect(renderLast(last, utcTime)).toEqual([
       '5,000 rows removed, 1 archive written, in 1.5 s (2026-11-25T03:17:00Z)',
       '3 MiB in the database are free for new rows. To give them back to the disk, with Postern stopped: sqlite3 DATABASE VACUUM',
     ]);
@@ -81,18 +82,18 @@ describe('what retain prints', () => {
       auto_vacuum: 'incremental',
       held: [{ sink: 'siem', rows: 2, since: AT }],
     };
-    expect(renderLast(slow).slice(1)).toEqual([
+    expect(renderLast(slow, utcTime).slice(1)).toEqual([
       'sink siem holds back 2 rows: it has got nowhere since 2026-11-25T03:17:00Z',
       'Postern had to wait up to 80 ms for a single commit: this disk is slow',
       '3 MiB in the database are free and go back with the next run',
     ]);
-    expect(renderLast({ ...last, refused: 2 })[1]).toMatch(
+    expect(renderLast({ ...last, refused: 2 }, utcTime)[1]).toMatch(
       /^2 rows are archived and not removed.*systemctl reload postern-auditd$/,
     );
-    expect(renderLast({ ...last, deleted: 0, error: 'no room' })).toEqual([
+    expect(renderLast({ ...last, deleted: 0, error: 'no room' }, utcTime)).toEqual([
       'failed at 2026-11-25T03:17:01Z: no room',
     ]);
-    expect(renderLast({ ...last, deleted: 2, archives: 1, error: 'no room' })[1]).toBe(
+    expect(renderLast({ ...last, deleted: 2, archives: 1, error: 'no room' }, utcTime)[1]).toBe(
       '2 rows had been removed before, 1 archive written',
     );
   });
@@ -106,18 +107,18 @@ describe('what retain prints', () => {
       last,
       expiry: null,
     };
-    expect(renderRetention({ ...status, enabled: false })).toEqual([
+    expect(renderRetention({ ...status, enabled: false }, utcTime)).toEqual([
       'retention: off, entries are kept indefinitely',
     ]);
-    expect(renderRetention({ ...status, last: null })).toEqual([
-      'retention: next run 2026-11-26T03:17:00.000Z',
+    expect(renderRetention({ ...status, last: null }, utcTime)).toEqual([
+      'retention: next run 2026-11-26T03:17:00Z',
     ]);
-    expect(renderRetention({ ...status, waiting: 'the clock was set' })[0]).toBe(
+    expect(renderRetention({ ...status, waiting: 'the clock was set' }, utcTime)[0]).toBe(
       'retention: waits, the clock was set',
     );
     const running = { kind: 'now', state: 'running', progress: null, dry: null, error: null } as const;
-    expect(renderRetention({ ...status, run: running })[0]).toBe('retention: runs now');
-    expect(renderRetention({ ...status, run: { ...running, kind: 'dry' } })[0]).toMatch(
+    expect(renderRetention({ ...status, run: running }, utcTime)[0]).toBe('retention: runs now');
+    expect(renderRetention({ ...status, run: { ...running, kind: 'dry' } }, utcTime)[0]).toMatch(
       /^retention: next run/,
     );
   });
@@ -189,7 +190,7 @@ describe('retain', () => {
     expect(rig.db.prepare('SELECT id FROM audit_log').pluck().all()).toEqual([6, 7]);
     expect(JSON.parse(retain('--now', '--json').out)).toMatchObject({ deleted: 0, archives: 0, error: null });
     expect(runCommand(['status', '--config', rig.configPath]).out).toMatch(
-      /^retention: next run \d{4}-02-29T00:00:00\.000Z\n {2}0 rows removed, 0 archives written, in /m,
+      /^retention: next run \d{4}-02-29T00:00:00Z\n {2}0 rows removed, 0 archives written, in /m,
     );
   });
 

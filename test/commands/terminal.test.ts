@@ -4,7 +4,8 @@ import {
   age,
   aligned,
   createPaint,
-  timestamp,
+  folded,
+  size,
   visible,
   visibleUpTo,
   wantsColour,
@@ -84,8 +85,38 @@ it.each([
   expect(age(milliseconds)).toBe(text);
 });
 
-it('times are those of the terminal, or UTC', () => {
-  const time = Date.UTC(2026, 10, 22, 20, 21, 0);
-  expect(timestamp(time, true)).toBe('2026-11-22 20:21:00');
-  expect(timestamp(time, false)).toHaveLength(19);
+it.each([
+  [0, '0 B'],
+  [1_023, '1023 B'],
+  [60_006, '58.6 KB'],
+  [2 ** 20 - 1, '1.0 MB'],
+  [1.9 * 2 ** 30, '1.9 GB'],
+])('%d bytes are %s', (bytes, text) => {
+  expect(size(bytes)).toBe(text);
+});
+
+describe('a line that is wider than the terminal', () => {
+  it('goes on in the next one, whole parts together', () => {
+    expect(folded(['one', '', 'two two', 'x'.repeat(20)], 24)).toEqual([
+      'one  two two',
+      `  ${'x'.repeat(20)}`,
+    ]);
+    expect(folded(['a '.repeat(30).trim()], 24)).toEqual([
+      'a a a a a a a a a a a a',
+      '  a a a a a a a a a a a',
+      '  a a a a a a a',
+    ]);
+    expect(folded([], 24)).toEqual([]);
+  });
+
+  it('keeps every letter and its width, whatever is in it', () => {
+    const words = fc.array(fc.string({ unit: fc.constantFrom('a', ' ', 'ü', '😀'), maxLength: 90 }));
+    fc.assert(
+      fc.property(words, fc.integer({ min: 20, max: 60 }), (parts, width) => {
+        const lines = folded(parts, width);
+        for (const line of lines) expect([...line].length).toBeLessThanOrEqual(width);
+        expect(lines.join('').replaceAll(' ', '')).toBe(parts.join('').replaceAll(' ', ''));
+      }),
+    );
+  });
 });

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { fail2banBans, fail2banStatus, type Run, testFilter, unban } from '../../src/fail2ban/client.js';
+import { hostInstant } from '../../src/fail2ban/host-time.js';
 
 const status = (banned: string) => `Status for the jail: posternproxy
 |- Filter
@@ -47,11 +48,12 @@ it('an empty list of bans is empty', async () => {
 });
 
 it('bans are read with their times, a permanent one without an end', async () => {
+  const at = (wall: string) => new Date(hostInstant(wall)).toISOString();
   const stdout = `10.77.0.10 \t2026-11-23 21:22:22 + 3890 = 2026-11-23 22:27:12
 10.77.0.77 \t2026-11-23 21:28:15 + -1 = 9999-12-31 23:59:59\n10.77.0.78\n`;
   expect(await fail2banBans('posternproxy', fake({ 'fail2ban-client get': { stdout } }))).toEqual([
-    { address: '10.77.0.10', since: '2026-11-23 21:22:22', until: '2026-11-23 22:27:12' },
-    { address: '10.77.0.77', since: '2026-11-23 21:28:15', until: null },
+    { address: '10.77.0.10', since: at('2026-11-23 21:22:22'), until: at('2026-11-23 22:27:12') },
+    { address: '10.77.0.77', since: at('2026-11-23 21:28:15'), until: null },
     { address: '10.77.0.78', since: null, until: null },
   ]);
 });

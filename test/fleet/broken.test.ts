@@ -8,7 +8,7 @@ import { connect } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/api/client.js';
 import type { DaemonStatus } from '../../src/api/status.js';
-import { troubles } from '../../src/commands/status.js';
+import { troubles } from '../../src/commands/status/troubles.js';
 import { initFleet } from '../../src/fleet/init.js';
 import type { ReplayStatus } from '../../src/shipping/replay.js';
 import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';

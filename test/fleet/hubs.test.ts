@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { render, troubles } from '../../src/commands/status.js';
+import { render } from '../../src/commands/status/render.js';
+import { troubles } from '../../src/commands/status/troubles.js';
+import { utcTime } from '../../src/commands/times.js';
 import { initFleet } from '../../src/fleet/init.js';
 import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
 import { hasNats, Nats } from './nats.js';
@@ -205,7 +207,9 @@ describe.skipIf(!hasNats())('two hubs', () => {
       'silent',
     );
     expect(troubles(silent).join()).toContain('server a is silent');
-    expect(render(silent, Date.now())).toMatch(/a: SILENT for \d+ s; last event 20/);
+    expect(render(silent, { now: Date.now(), times: utcTime, width: 200, verbose: false })).toMatch(
+      /a: SILENT for \d+ s; last event 20/,
+    );
     await member.start();
     await first.until(
       ({ fleet }) => fleet?.servers.every(({ server, silent: is }) => server !== 'a' || !is) === true,

@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import type { Manifest } from '../../retention/archive/manifest.js';
-import { aligned, count, createPaint, type Paint, wantsColour } from '../terminal.js';
+import { aligned, count, createPaint, type Paint, size, wantsColour } from '../terminal.js';
+import { shownTime, type Times, timesFor, type UtcOption, withUtc } from '../times.js';
 import { chainOf, directoryOf, type PlaceOptions, withPlace } from './choose.js';
 
 export function register(archive: Command): void {
-  withPlace(archive.command('list').description('the archives, the oldest first'))
+  withUtc(withPlace(archive.command('list').description('the archives, the oldest first')))
     .option('--json', 'their manifests as JSON')
     .addHelpText(
       'after',
@@ -14,7 +15,7 @@ Examples:
   $ postern-auditd archive list
   $ postern-auditd archive list --json | jq '.[] | select(.time.last < "2026") | .file'`,
     )
-    .action(async (options: PlaceOptions & { json?: boolean }) => {
+    .action(async (options: PlaceOptions & UtcOption & { json?: boolean }) => {
       const [{ listArchives }, { missingWords }] = await Promise.all([
         import('../../retention/archive/list.js'),
         import('../../retention/archive/whole.js'),
@@ -24,7 +25,11 @@ Examples:
       process.stdout.write(
         options.json === true
           ? `${toSafeJson(archives, 2)}\n`
-          : renderList(archives, createPaint(wantsColour(process.stdout, process.env))),
+          : renderList(
+              archives,
+              createPaint(wantsColour(process.stdout, process.env)),
+              timesFor(process.stdout, options),
+            ),
       );
       const words = missingWords(directory, await chainOf(options));
       if (words !== null) process.stderr.write(`INCOMPLETE: ${words}\n`);
@@ -34,7 +39,7 @@ Examples:
 const HEADINGS = ['NO', 'MONTH', 'SOURCE', 'ROWS', 'IDS', 'FROM', 'TO', 'SIZE', 'SIGNED', 'FILE'];
 
 /** The archives for people. */
-export function renderList(archives: readonly Manifest[], paint: Paint): string {
+export function renderList(archives: readonly Manifest[], paint: Paint, times: Times): string {
   if (archives.length === 0) return 'No archives.\n';
   const rows = archives.map((one) => [
     String(one.sequence),
@@ -42,19 +47,15 @@ export function renderList(archives: readonly Manifest[], paint: Paint): string 
     one.timeline === 1 ? one.source : `${one.source} (history ${one.timeline})`,
     one.count.toLocaleString('en'),
     `${one.ids.first}-${one.ids.last}`,
-    one.time?.first.slice(0, 10) ?? '-',
-    one.time?.last.slice(0, 10) ?? '-',
-    megabytes(one.bytes),
+    shownTime(one.time?.first ?? null, times),
+    shownTime(one.time?.last ?? null, times),
+    size(one.bytes),
     one.signature === null ? '-' : one.signature.key,
     one.file,
   ]);
   const [heading = '', ...lines] = aligned([HEADINGS, ...rows]);
   const total = archives.reduce((sum, one) => sum + one.count, 0);
   const bytes = archives.reduce((sum, one) => sum + one.bytes, 0);
-  const all = `${count(archives.length, 'archive')}, ${count(total, 'row')}, ${megabytes(bytes)}`;
+  const all = `${count(archives.length, 'archive')}, ${count(total, 'row')}, ${size(bytes)}`;
   return `${[paint.bold(heading), ...lines, paint.dim(all)].join('\n')}\n`;
-}
-
-function megabytes(bytes: number): string {
-  return bytes < 2 ** 20 ? `${Math.ceil(bytes / 1_024)} KB` : `${(bytes / 2 ** 20).toFixed(1)} MB`;
 }

@@ -2,7 +2,8 @@ import { createClassifier } from '../../audit/catalog.js';
 import type { Contacts } from '../../config/load.js';
 import { createOwnSource } from '../../source/own.js';
 import { openLedger } from '../ledger.js';
-import { age, count, timestamp, visible } from '../terminal.js';
+import { age, count, visible } from '../terminal.js';
+import { shownTime, type Times } from '../times.js';
 
 /** A ban or unban as the daemon recorded it. */
 export interface PastBan {
@@ -61,8 +62,9 @@ function numbersOf(details: string | null): Pick<PastBan, 'failures' | 'ban_time
 }
 
 /** When, what, whom, and for how long. */
-export function renderPast({ time, event, address, failures, ban_time_seconds }: PastBan): string[] {
-  const when = time === null ? '?' : timestamp(Date.parse(time), false);
+export function renderPast(past: PastBan, times: Times): string[] {
+  const { time, event, address, failures, ban_time_seconds } = past;
+  const when = shownTime(time, times, '?');
   if (event === 'unban') return [when, 'unbanned', visible(address)];
   const why = failures === null || failures === 0 ? 'by hand' : `after ${count(failures, 'failure')}`;
   const long = ban_time_seconds === null ? 'for ever' : `for ${age(ban_time_seconds * 1_000)}`;

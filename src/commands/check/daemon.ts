@@ -3,7 +3,8 @@ import type { LoadedConfig } from '../../config/load.js';
 import { codeOf, messageOf } from '../../errors.js';
 import type { Finding } from '../../sinks/sink.js';
 import { VERSION } from '../../version.js';
-import { troubles } from '../status.js';
+import { troubles } from '../status/troubles.js';
+import type { Times } from '../times.js';
 import { splitMessage } from './report.js';
 
 /**
@@ -11,7 +12,11 @@ import { splitMessage } from './report.js';
  *
  * @param loaded what is looked at; null where it can't be loaded
  */
-export async function inspectDaemon(control: string, loaded: LoadedConfig | null): Promise<Finding[]> {
+export async function inspectDaemon(
+  control: string,
+  loaded: LoadedConfig | null,
+  times: Times,
+): Promise<Finding[]> {
   let status: Parameters<typeof troubles>[0];
   try {
     status = (await controlRequest(control, 'GET', '/status')) as typeof status;
@@ -36,7 +41,7 @@ export async function inspectDaemon(control: string, loaded: LoadedConfig | null
   }
   const refused = status.api?.refused_host ?? null;
   if (refused !== null) {
-    const what = `the API refused a request for the host ${JSON.stringify(refused.host)} at ${new Date(refused.at).toISOString()}`;
+    const what = `the API refused a request for the host ${JSON.stringify(refused.host)} at ${times(refused.at)}`;
     const next =
       'if that is a name of this server: api.hosts; if a proxy stands in front: api.trusted_proxies';
     findings.push({ level: 'warning', what, next });

@@ -4,6 +4,7 @@ import { fleetConnection } from '../../fleet/connection.js';
 import { createSink } from '../../sinks/create.js';
 import { checkStream } from '../../sinks/jetstream/check.js';
 import type { Finding } from '../../sinks/sink.js';
+import type { Times } from '../times.js';
 import { inspectConfiguration } from './configuration.js';
 import { inspectDaemon } from './daemon.js';
 import { inspectDatabase } from './database.js';
@@ -13,13 +14,17 @@ import { inspectRetention } from './retention.js';
 import { inspectState } from './state.js';
 
 /** Looks over one thing after the other. With a configuration that is wrong there is nothing else to look at but a daemon that runs. */
-export async function* inspect(path: string | null, env: NodeJS.ProcessEnv): AsyncGenerator<Section> {
+export async function* inspect(
+  path: string | null,
+  env: NodeJS.ProcessEnv,
+  times: Times,
+): AsyncGenerator<Section> {
   let loaded: LoadedConfig;
   try {
     loaded = loadConfig(path, env);
   } catch (error) {
     yield { name: 'Configuration', findings: [failure(error)] };
-    yield* runningStill(path, env);
+    yield* runningStill(path, env, times);
     return;
   }
   const { config } = loaded;
@@ -39,13 +44,17 @@ export async function* inspect(path: string | null, env: NodeJS.ProcessEnv): Asy
   if (fleet !== null)
     yield { name: `Fleet (${config.fleet.role})`, findings: await guarded(() => checkStream(fleet, null)) };
   yield { name: 'fail2ban', findings: await guarded(() => inspectFail2ban(config)) };
-  yield { name: 'Daemon', findings: await guarded(() => inspectDaemon(config.control, loaded)) };
+  yield { name: 'Daemon', findings: await guarded(() => inspectDaemon(config.control, loaded, times)) };
 }
 
 /** A daemon that runs goes on with the configuration that it read before. */
-async function* runningStill(path: string | null, env: NodeJS.ProcessEnv): AsyncGenerator<Section> {
+async function* runningStill(
+  path: string | null,
+  env: NodeJS.ProcessEnv,
+  times: Times,
+): AsyncGenerator<Section> {
   try {
-    const findings = await inspectDaemon(loadContacts(path, env).control, null);
+    const findings = await inspectDaemon(loadContacts(path, env).control, null, times);
     if (findings[0]?.level === 'ok') yield { name: 'Daemon', findings };
   } catch {
     // there is no file of that name, which has been said

@@ -14,12 +14,13 @@ import type { AuditSource } from '../../source/source.js';
 import { type Ledger, openLedger } from '../ledger.js';
 import { temporaryDirectory } from '../leftovers.js';
 import { createPaint, wantsColour } from '../terminal.js';
+import { timesFor, type UtcOption } from '../times.js';
 import { filterVerdict } from './banned.js';
 import { pairProgress } from './pair-progress.js';
 import { type Explanation, renderExplanation } from './render.js';
 import { type SinkVerdict, verdictOf } from './verdict.js';
 
-export interface ExplainOptions {
+export interface ExplainOptions extends UtcOption {
   readonly config?: string;
   readonly json?: boolean;
   readonly format?: BodyFormat;
@@ -47,7 +48,9 @@ export async function playExplain(text: string, options: ExplainOptions): Promis
     if (options.json === true) process.stdout.write(`${toSafeJson(forPrograms(explanation), 2)}\n`);
     else {
       const paint = createPaint(wantsColour(process.stdout, process.env));
-      process.stdout.write(renderExplanation(explanation, Date.now(), paint));
+      process.stdout.write(
+        renderExplanation(explanation, Date.now(), paint, timesFor(process.stdout, options)),
+      );
     }
   } finally {
     ledger?.close();

@@ -1,6 +1,7 @@
 import { type AuditEvent, publicId } from '../../audit/event.js';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { age, aligned, type Paint, visible, visibleUpTo } from '../terminal.js';
+import type { Times } from '../times.js';
 import type { FilterVerdict } from './banned.js';
 import type { SinkVerdict } from './verdict.js';
 
@@ -17,12 +18,12 @@ export interface Explanation {
 const LONGEST = 200;
 
 /** For people: the row, the sinks, fail2ban, the line. */
-export function renderExplanation(explanation: Explanation, now: number, paint: Paint): string {
+export function renderExplanation(explanation: Explanation, now: number, paint: Paint, times: Times): string {
   const { event, ecs } = explanation;
   const known = event.type.known ? event.type.title : 'not in the catalog: an informational event';
   return [
     `${paint.bold(publicId(event))}  ${colourOf(event, paint)(visible(event.action))}  ${visible(known)}`,
-    ...aligned(row(explanation, now), '  '),
+    ...aligned(row(explanation, now, times), '  '),
     '',
     paint.bold('Sinks'),
     ...sinks(explanation.sinks, paint),
@@ -48,12 +49,12 @@ function colourOf({ type }: AuditEvent, paint: Paint): (text: string) => string 
   return type.outcome === 'success' ? paint.green : paint.yellow;
 }
 
-function row({ event, idUnknown }: Explanation, now: number): string[][] {
+function row({ event, idUnknown }: Explanation, now: number, times: Times): string[][] {
   const { type, user, resource } = event;
   const time =
     event.time === null
       ? `can't be read: ${text(event.rawTime)}`
-      : `${new Date(event.time).toISOString()} (${event.time <= now ? `${age(now - event.time)} ago` : `in ${age(event.time - now)}`})`;
+      : `${times(event.time)} (${event.time <= now ? `${age(now - event.time)} ago` : `in ${age(event.time - now)}`})`;
   const raw =
     event.rawAddress === null
       ? ''

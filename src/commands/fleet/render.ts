@@ -1,5 +1,6 @@
 import type { FleetStatus, ServerStatus } from '../../fleet/status.js';
 import { visible } from '../terminal.js';
+import { shownTime, type Times } from '../times.js';
 
 /** What of the fleet needs somebody's attention. */
 export function fleetTroubles(fleet: FleetStatus): string[] {
@@ -11,7 +12,8 @@ export function fleetTroubles(fleet: FleetStatus): string[] {
 }
 
 /** The fleet for people: a line for the connection, on a hub one for each server. */
-export function renderFleet({ role, link, bans, hub, lease, servers }: FleetStatus): string[] {
+export function renderFleet(fleet: FleetStatus, times: Times): string[] {
+  const { role, link, bans, hub, lease, servers } = fleet;
   const where = link.connected
     ? `connected to ${link.server}`
     : `not connected: ${link.last_error ?? 'starting'}`;
@@ -32,10 +34,10 @@ export function renderFleet({ role, link, bans, hub, lease, servers }: FleetStat
       `  failed logins of others: ${words.map(([key, value]) => `${key} ${value}`).join(', ') || 'none yet'}`,
     );
   }
-  return [...lines, ...servers.map(line)];
+  return [...lines, ...servers.map((server) => line(server, times))];
 }
 
-function line(server: ServerStatus): string {
+function line(server: ServerStatus, times: Times): string {
   const { silent, heartbeat_age, last_event, lag_events, lag_seconds, version, clock_difference } = server;
   const parts = [
     silent
@@ -43,7 +45,7 @@ function line(server: ServerStatus): string {
       : heartbeat_age === null
         ? 'no heartbeat'
         : `heard ${seconds(heartbeat_age)} ago`,
-    `last event ${last_event ?? 'none yet'}`,
+    `last event ${shownTime(last_event, times, 'none yet')}`,
     ...(lag_events === null
       ? []
       : [`${lag_events} events behind${lag_events > 0 ? `, ${lag_seconds} s` : ''}`]),

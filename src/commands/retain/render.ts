@@ -5,6 +5,7 @@ import { refusedWords } from '../../retention/report.js';
 import type { RetentionStatus } from '../../retention/retention.js';
 import type { Progress } from '../../retention/run.js';
 import { aligned, count } from '../terminal.js';
+import { shownTime, type Times } from '../times.js';
 
 /** What DESIGN allows for one commit; more is said. */
 const LOCK_LIMIT_MS = 25;
@@ -25,13 +26,14 @@ export function wordsOf({ phase, source, month }: Progress): string {
 }
 
 /** What would go and what stays, for people. */
-export function renderDry(targets: readonly DryTarget[]): string {
-  return `${targets.flatMap((target) => [...renderTarget(target), '']).join('\n')}`;
+export function renderDry(targets: readonly DryTarget[], times: Times): string {
+  return `${targets.flatMap((target) => [...renderTarget(target, times), '']).join('\n')}`;
 }
 
-function renderTarget({ source, going, staying, held, overridden, rows, reference }: DryTarget): string[] {
+function renderTarget(target: DryTarget, times: Times): string[] {
+  const { source, going, staying, held, overridden, rows, reference } = target;
   const total = going.reduce((sum, { rows: some }) => sum + some, 0);
-  const since = reference === null ? '' : `, ages counted from ${iso(reference)}`;
+  const since = reference === null ? '' : `, ages counted from ${times(reference)}`;
   const kept: ReadonlyArray<readonly [number, string]> = [
     [staying.young, 'not old enough'],
     [staying.forever, 'kept for ever'],
@@ -51,28 +53,29 @@ function renderTarget({ source, going, staying, held, overridden, rows, referenc
       '  ',
     ),
     ...kept.filter(([number]) => number > 0).map(([number, why]) => `  stay: ${count(number, 'row')} ${why}`),
-    ...held.map(({ sink, rows: some, since: from }) => `  ${holding(sink, some, from)}`),
+    ...held.map(({ sink, rows: some, since: from }) => `  ${holding(sink, some, from, times)}`),
     ...overridden.map(
       ({ sink, rows: some }) => `  ${count(some, 'row')} would go though ${sink} has not had them (max_hold)`,
     ),
   ];
 }
 
-function holding(sink: string, rows: number, since: number | null): string {
-  const stands = since === null ? 'it has still to get them' : `it has got nowhere since ${iso(since)}`;
+function holding(sink: string, rows: number, since: number | null, times: Times): string {
+  const stands = since === null ? 'it has still to get them' : `it has got nowhere since ${times(since)}`;
   return `sink ${sink} holds back ${count(rows, 'row')}: ${stands}`;
 }
 
 /** Lines of `status`. */
-export function renderRetention({ enabled, next, waiting, run, last, expiry }: RetentionStatus): string[] {
+export function renderRetention(status: RetentionStatus, times: Times): string[] {
+  const { enabled, next, waiting, run, last, expiry } = status;
   if (!enabled) return ['retention: off, entries are kept indefinitely'];
   const now =
     run?.state === 'running' && run.kind !== 'dry'
       ? 'runs now'
-      : `next run ${next ?? 'never: no year has a day that retention.schedule names'}`;
+      : `next run ${shownTime(next, times, 'never: no year has a day that retention.schedule names')}`;
   return [
     `retention: ${waiting === null ? now : `waits, ${waiting}`}`,
-    ...(last === null ? [] : renderLast(last).map((line) => `  ${line}`)),
+    ...(last === null ? [] : renderLast(last, times).map((line) => `  ${line}`)),
     ...(expiry == null ? [] : [`  ${renderExpiry(expiry)}`]),
   ];
 }
@@ -90,15 +93,15 @@ export function renderExpiry({ archives, wait, clock_known: known }: ExpiryStatu
 }
 
 /** What came of a run, for people. */
-export function renderLast(last: LastRun): string[] {
+export function renderLast(last: LastRun, times: Times): string[] {
   const seconds = ((last.end - last.begin) / 1_000).toFixed(1);
   if (last.error !== null) {
     const before = `${count(last.deleted, 'row')} had been removed before, ${count(last.archives, 'archive')} written`;
-    return [`failed at ${iso(last.end)}: ${last.error}`, ...(last.deleted === 0 ? [] : [before])];
+    return [`failed at ${times(last.end)}: ${last.error}`, ...(last.deleted === 0 ? [] : [before])];
   }
   const lines = [
-    `${count(last.deleted, 'row')} removed, ${count(last.archives, 'archive')} written, in ${seconds} s (${iso(last.begin)})`,
-    ...last.held.map(({ sink, rows, since }) => holding(sink, rows, since)),
+    `${count(last.deleted, 'row')} removed, ${count(last.archives, 'archive')} written, in ${seconds} s (${times(last.begin)})`,
+    ...last.held.map(({ sink, rows, since }) => holding(sink, rows, since, times)),
   ];
   const refused = refusedWords(last);
   if (refused !== null) lines.push(refused);
@@ -113,8 +116,4 @@ export function renderLast(last: LastRun): string[] {
     );
   }
   return lines;
-}
-
-function iso(time: number): string {
-  return `${new Date(time).toISOString().slice(0, 19)}Z`;
 }

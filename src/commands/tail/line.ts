@@ -1,4 +1,5 @@
-import { type Paint, timestamp, visibleUpTo } from '../terminal.js';
+import { type Paint, visibleUpTo } from '../terminal.js';
+import type { Times } from '../times.js';
 
 /** What is shown of a line of the log; anything may lack in a line that somebody else wrote. */
 export interface LogLine {
@@ -51,13 +52,13 @@ const LONGEST_NAME = 60;
 
 export interface RenderOptions {
   readonly paint: Paint;
-  readonly utc: boolean;
+  readonly times: Times;
   /** Named only where it is another one. */
   readonly server: string;
 }
 
 /** One line for people: when, how it ended, what, from where, who, to what. */
-export function renderLine(line: LogLine, { paint, utc, server }: RenderOptions): string {
+export function renderLine(line: LogLine, { paint, times, server }: RenderOptions): string {
   const time = Date.parse(String(line['@timestamp']));
   const outcome = text(line.event?.outcome);
   const action = text(line.event?.action).padEnd(WIDTHS.action);
@@ -66,7 +67,7 @@ export function renderLine(line: LogLine, { paint, utc, server }: RenderOptions)
   const resource = text(id) === '' ? [] : [text(type), text(id)];
   const at = text(line.postern?.server);
   return [
-    paint.dim(Number.isNaN(time) ? '?'.padEnd(19) : timestamp(time, utc)),
+    paint.dim(Number.isNaN(time) ? '?'.padEnd(20) : times(time)),
     colourOf(outcome, line['log.level'], paint)(outcome.padEnd(7)),
     paint.bold(action),
     paint.cyan(address),

@@ -6,6 +6,7 @@ import { loadConfig } from '../../config/load.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError, codeOf } from '../../errors.js';
 import { createPaint, visible, wantsColour } from '../terminal.js';
+import { timesFor } from '../times.js';
 import { LogFollower } from './follower.js';
 import { type LineFilter, parseLine, passes, renderLine } from './line.js';
 
@@ -29,7 +30,7 @@ export async function playTail(options: TailOptions): Promise<void> {
   const directory = directoryOf(config, options.sink ?? null);
   const filter = filterOf(options, config);
   const paint = createPaint(wantsColour(process.stdout, process.env));
-  const render = { paint, utc: options.utc === true, server: config.server };
+  const render = { paint, times: timesFor(process.stdout, options), server: config.server };
   const shown = (text: string): string | null => {
     const line = parseLine(text);
     if (line === null) return options.json === true ? null : paint.dim(visible(text.slice(0, 500)));

@@ -1,0 +1,26 @@
+import { readlinkSync } from 'node:fs';
+import { TimeZone } from '../audit/time-zone.js';
+
+const LOCALTIME = '/etc/localtime';
+
+/**
+ * What `2026-11-22 20:21:00` means that a service of this host has said, in ms since the epoch: services go by the zone of the host,
+ * whatever TZ says to a command that somebody runs. NaN for what is no time.
+ */
+export function hostInstant(wall: string, zone: string | null = hostZone()): number {
+  if (zone === null) return Date.parse(wall.replace(' ', 'T'));
+  const utc = Date.parse(`${wall.replace(' ', 'T')}Z`);
+  return Number.isNaN(utc) ? utc : (TimeZone.of(zone)?.instant(utc) ?? utc);
+}
+
+/** Null where it is that of this process, or can't be found. */
+function hostZone(): string | null {
+  if ((process.env.TZ ?? '') === '') return null;
+  try {
+    const name = /zoneinfo\/(.+)$/.exec(readlinkSync(LOCALTIME))?.[1] ?? null;
+    if (name !== null) TimeZone.of(name);
+    return name;
+  } catch {
+    return null;
+  }
+}
