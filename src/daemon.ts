@@ -110,8 +110,8 @@ export class Daemon {
       retain: (kind, by) => this.works?.retention.begin(kind, by),
       record: (entry) => this.works !== null && this.record(this.works, entry),
       retentionStatus: () => this.works?.retention.status() ?? null,
-      confirmClock: () => this.works?.retention.confirmClock() ?? null,
-      adoptAnchor: () => this.works?.retention.adopt() ?? null,
+      confirmClock: (by) => this.works?.retention.confirmClock(by) ?? null,
+      adoptAnchor: (by) => this.works?.retention.adopt(by) ?? null,
       fetch: (request, env) => api.fetch(request, env as HttpBindings),
     });
     await this.works.shipper.start();

@@ -26,9 +26,9 @@ export interface ControlTarget {
   /** An event of our own: what a command says that it did. */
   record(entry: NewEntry): void;
   /** The operator says that the clock is right; what it says. Throws if retention is off. */
-  confirmClock(): string | null;
+  confirmClock(by: string | null): string | null;
   /** Lets the archives' anchor count; throws if it can't. */
-  adoptAnchor(): unknown;
+  adoptAnchor(by: string | null): unknown;
   /** Answers what is not one of the socket's own routes: the API, for whoever may open the socket. */
   fetch?(request: Request, env: object): Response | Promise<Response>;
 }
@@ -57,8 +57,10 @@ export function controlRoutes(target: ControlTarget): Hono {
     target.record(toldEntry(await c.req.json().catch(() => null), claimedName(c.req.header('x-user'))));
     return sendJson(c, { recorded: true });
   });
-  app.post('/retention/clock', (c) => sendJson(c, { clock: target.confirmClock() }));
-  app.post('/archives/adopt', (c) => sendJson(c, target.adoptAnchor()));
+  app.post('/retention/clock', (c) =>
+    sendJson(c, { clock: target.confirmClock(claimedName(c.req.header('x-user'))) }),
+  );
+  app.post('/archives/adopt', (c) => sendJson(c, target.adoptAnchor(claimedName(c.req.header('x-user')))));
   app.get('/retention', (c) => sendJson(c, target.retentionStatus()));
   app.all('*', async (c, next) => {
     if (target.fetch === undefined) return next();

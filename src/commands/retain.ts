@@ -60,7 +60,9 @@ Examples:
         );
       const { control } = await contactsOf(options.config, 'control');
       if (options.confirmClock === true) {
-        const { clock } = (await controlRequest(control, 'POST', '/retention/clock')) as { clock: string };
+        const { clock } = (await controlRequest(control, 'POST', '/retention/clock', undefined, {
+          'x-user': claimingUser() ?? '',
+        })) as { clock: string };
         process.stdout.write(
           options.json === true
             ? `${toSafeJson({ clock })}\n`

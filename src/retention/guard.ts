@@ -13,6 +13,7 @@ import {
   recordExpired,
   type UptimeLook,
 } from './expiry.js';
+import type { Actor } from './ledger.js';
 import type { Notes } from './notes.js';
 
 /** Archives that one event names: its line has a limit. */
@@ -70,7 +71,7 @@ export class ArchiveGuard {
    *
    * @returns the newest that goes; null if none does
    */
-  async expire(archives: readonly ExpiredArchive[]): Promise<Removal | null> {
+  async expire(archives: readonly ExpiredArchive[], by: Actor): Promise<Removal | null> {
     const { directory, synchronised } = this.options;
     this.look();
     const known = new Set(this.note.expired.map(({ sha256 }) => sha256));
@@ -80,7 +81,7 @@ export class ArchiveGuard {
       this.recordNamed(
         'daemon.archive_expire',
         fresh,
-        { goes_after_hours: EXPIRY_WAIT_MS / 3_600_000 },
+        { goes_after_hours: EXPIRY_WAIT_MS / 3_600_000, by },
         this.options.record,
       );
     this.save();
@@ -104,7 +105,7 @@ export class ArchiveGuard {
       this.recordNamed(
         'daemon.archive_delete',
         archives.filter(({ sequence }) => sequence <= upTo),
-        {},
+        { by },
         write,
       );
     });
@@ -112,7 +113,7 @@ export class ArchiveGuard {
   }
 
   /** What a run has found of the anchor. */
-  noteAnchor(note: AnchorNote): void {
+  noteAnchor(note: AnchorNote, by: Actor): void {
     const { record, log, notes } = this.options;
     if ('record' in note) {
       const { sequence, sha256, time, adopted } = note.record;
@@ -121,7 +122,7 @@ export class ArchiveGuard {
         if (adopted === null) return;
         write({
           action: 'daemon.anchor_adopt',
-          details: { how: adopted, removed_up_to: sequence, sha256, time },
+          details: { how: adopted, removed_up_to: sequence, sha256, time, by },
         });
       });
       return;
@@ -131,29 +132,29 @@ export class ArchiveGuard {
     const said = JSON.stringify(refused);
     if (notes.refusedAnchor === said) return; // once, not each night
     notes.refusedAnchor = said;
-    record({ action: 'daemon.anchor_refuse', details: { ...refused } });
+    record({ action: 'daemon.anchor_refuse', details: { ...refused, by } });
   }
 
   /** By command. */
-  adopt(removal: Removal): void {
+  adopt(removal: Removal, by: Actor): void {
     const { sequence, sha256, time } = removal;
     this.durably((write) => {
       this.add(removal);
       write({
         action: 'daemon.anchor_adopt',
-        details: { how: 'command', removed_up_to: sequence, sha256, time },
+        details: { how: 'command', removed_up_to: sequence, sha256, time, by },
       });
     });
   }
 
   /** The operator says that the clock is right. @returns what it says, ISO 8601 */
-  confirm(): string {
+  confirm(by: Actor): string {
     this.look();
     this.note = confirmClock(this.note);
     const clock = new Date(this.note.wall).toISOString();
     this.durably((write) => {
       this.save();
-      write({ action: 'daemon.clock_confirm', details: { clock } });
+      write({ action: 'daemon.clock_confirm', details: { clock, by } });
     });
     return clock;
   }

@@ -13,6 +13,10 @@ export type Actor =
   | { readonly kind: 'scheduled' }
   | { readonly kind: 'command'; readonly name: string | null; readonly claimed: true };
 
+export function byCommand(name: string | null): Actor {
+  return { kind: 'command', name, claimed: true };
+}
+
 /** The archive whose rows are to be deleted, as its event names it. */
 export interface PurgeSubject {
   readonly source: PublicSource;

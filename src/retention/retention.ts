@@ -14,7 +14,7 @@ import { observe } from './clock.js';
 import { fileAt } from './file.js';
 import { ArchiveGuard, type ExpiryStatus } from './guard.js';
 import { type Hold, holdsOf, limitOf, type SinkStanding, watchSinks } from './holds.js';
-import { type Actor, PurgeLedger } from './ledger.js';
+import { type Actor, byCommand, PurgeLedger } from './ledger.js';
 import type { DryTarget, Outcome, RunData } from './messages.js';
 import { type LastRun, type Memory, Notes } from './notes.js';
 import { deleteOwn } from './own.js';
@@ -136,7 +136,7 @@ export class Retention {
     if (this.config.enabled) this.look();
     const waits = kind === 'now' ? this.waits() : null;
     if (waits !== null) throw new AuditdError('USAGE', `Nothing is removed now: ${waits}`);
-    this.launch(kind, { kind: 'command', name, claimed: true });
+    this.launch(kind, byCommand(name));
   }
 
   status(): RetentionStatus {
@@ -153,13 +153,13 @@ export class Retention {
   }
 
   /** The operator says that the clock is right. @returns what it says @throws AuditdError `USAGE` if retention is off */
-  confirmClock(): string {
-    if (this.config.enabled) return this.guard.confirm();
+  confirmClock(name: string | null = null): string {
+    if (this.config.enabled) return this.guard.confirm(byCommand(name));
     throw new AuditdError('USAGE', 'Retention is off: nothing goes by the clock');
   }
 
   /** Lets the anchor that is in the directory count. @returns what it says @throws AuditdError `USAGE`, `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
-  adopt(): Removal {
+  adopt(name: string | null): Removal {
     if (this.thread !== null) {
       throw new AuditdError('USAGE', 'A run of retention goes on; wait for its end: postern-auditd status');
     }
@@ -171,7 +171,7 @@ export class Retention {
       sign: sign === null ? null : signingKey(sign),
       clock: this.options.clock,
     });
-    this.guard.adopt(removal);
+    this.guard.adopt(removal, byCommand(name));
     return removal;
   }
 
@@ -303,11 +303,11 @@ export class Retention {
       onPurged: (note) => {
         this.notes.purged = note;
       },
-      onAnchor: (note) => this.guard.noteAnchor(note),
+      onAnchor: (note) => this.guard.noteAnchor(note, by),
       onBaseline: (source, timeline, gone) => {
         state.durably(() => state.accounted.begin(source, timeline, gone));
       },
-      onExpired: (archives) => this.guard.expire(archives),
+      onExpired: (archives) => this.guard.expire(archives, by),
       deleteOwn: (rows) => deleteOwn(state.db, rows),
       ...(this.options.worker === undefined ? {} : { worker: this.options.worker }),
     });

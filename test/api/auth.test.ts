@@ -285,6 +285,30 @@ describe('a browser', () => {
     expect(without.status).toBe(403);
   });
 
+  it('has its session recorded, begin and end once each, and nothing of what is looked at in it', async () => {
+    const headers = { 'x-forwarded-for': '198.51.100.41' };
+    const cookie = cookieOf(await post('/audit-log/login', { token: await rig.token('ann') }, headers));
+    for (let n = 0; n < 3; n++)
+      expect(
+        (await rig.ask('/api/audit-log?limit=1', null, { headers: { ...headers, cookie } })).status,
+      ).toBe(200);
+    const page = await rig.ask('/audit-log', null, { headers: { ...headers, cookie } });
+    const csrf = /name="csrf" value="([\w-]+)"/.exec(page.text)?.[1] ?? '';
+    await post('/audit-log/logout', { csrf }, { ...headers, cookie });
+    await rig.daemon.shipped();
+    const { entries } = (await rig.ask('/api/audit-log?source=auditd&ip=198.51.100.41', token)).json();
+    const shown = entries.map((entry: { action: string; user: { name: string }; details: unknown }) => [
+      entry.action,
+      entry.user.name,
+      entry.details,
+    ]);
+    const details = { service: 'postern-auditd', token_id: expect.stringMatching(/^\w+$/) };
+    expect(shown).toEqual([
+      ['auth.logout', 'ann', details],
+      ['auth.login_success', 'ann', details],
+    ]);
+  });
+
   it('changes nothing by its cookie alone: origin and form token are needed', async () => {
     const cookie = cookieOf(await post('/audit-log/login', { token: await rig.token('boss', 'admin') }));
     const unban = (headers: Record<string, string>) =>

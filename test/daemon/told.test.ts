@@ -1,11 +1,19 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { controlRequest } from '../../src/api/client.js';
 import { changedValues } from '../../src/config/changes.js';
 import { config as schema } from '../../src/config/schema.js';
+import { listArchives } from '../../src/retention/archive/list.js';
+import {
+  type Anchor,
+  hashOf,
+  type Manifest,
+  seal,
+  textOfManifest,
+} from '../../src/retention/archive/manifest.js';
 import Database from '../../src/sqlite.js';
 import { DaemonRig } from './rig.js';
 
@@ -80,6 +88,51 @@ it('records an export by the API once, and no page of it', async () => {
       },
     },
   ]);
+});
+
+it('records who takes archives out, restores them, adopts an anchor and vouches for the clock', async () => {
+  const archive = join(rig.directory, 'archive');
+  rig.configure(
+    `retention: { enabled: true, schedule: "0 0 29 2 *", keep: { default: 1y }, archive: { directory: ${archive} } }`,
+  );
+  const insert = rig.db.prepare("INSERT INTO audit_log (created_at, action) VALUES (?, 'update')");
+  for (const month of ['01', '02']) insert.run(`2020-${month}-01 00:00:00`);
+  insert.run(new Date().toISOString());
+  await rig.start();
+  await rig.shipped();
+  await rig.durable(9);
+  run('retain', '--now');
+  const by = { kind: 'command', name: 'ann', claimed: true };
+
+  const text = run('archive', 'cat', '2');
+  const from = [{ sequence: 2, count: 1 }];
+  const cat = { exported_from: from, archives_count: 1, format: 'rows', count: 1, sha256: sha256(text), by };
+  expect(told('export')).toMatchObject([{ name: 'ann', details: { ...cat, complete: true } }]);
+
+  const database = join(rig.directory, 'old.db');
+  run('archive', 'restore', '--into', database, '1-2');
+  const restored = { archives_count: 2, database, table: null, restored: 2, skipped: 0, by };
+  expect(told('archive_restore')).toMatchObject([
+    { name: 'ann', details: { ...restored, restored_from: [{ sequence: 1 }, { sequence: 2 }] } },
+  ]);
+  run('archive', 'restore', '--into', database, '1');
+  expect(told('archive_restore')[1]?.details).toMatchObject({ restored: 0, skipped: 1 });
+
+  run('retain', '--confirm-clock');
+  expect(told('clock_confirm')).toMatchObject([{ details: { by } }]);
+
+  // As after the loss of state.db and the first archive.
+  const [first] = listArchives(archive);
+  for (const name of readdirSync(archive)) if (name.startsWith('000001-')) rmSync(join(archive, name));
+  const anchor = {
+    schema_version: 1,
+    sequence: 1,
+    previous_sha256: hashOf(textOfManifest(first as Manifest)),
+    created: '2026-11-30T00:00:00.000Z',
+  };
+  writeFileSync(join(archive, 'anchor.json'), seal<Anchor>(anchor, null).text);
+  run('archive', 'adopt');
+  expect(told('anchor_adopt')).toMatchObject([{ details: { how: 'command', removed_up_to: 1, by } }]);
 });
 
 it('says which keys a reload has changed, from what to what, without secrets', async () => {

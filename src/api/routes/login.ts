@@ -32,7 +32,7 @@ export function login(deps: ApiDeps): Hono<ApiEnv> {
       action: 'auth.login_success',
       user: { name },
       address,
-      details: { service: 'postern-auditd', token: id },
+      details: { service: 'postern-auditd', token_id: id },
     });
     return c.redirect(next, 303);
   });
@@ -42,7 +42,7 @@ export function login(deps: ApiDeps): Hono<ApiEnv> {
     takeSession(c);
     const { identity, client } = c.var;
     if (identity !== null) {
-      const details = { service: 'postern-auditd', token: identity.id };
+      const details = { service: 'postern-auditd', token_id: identity.id };
       deps.record({ action: 'auth.logout', user: { name: identity.name }, address: client.address, details });
     }
     return c.redirect(LOGIN, 303);

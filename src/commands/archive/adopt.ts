@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import type { Removal } from '../../retention/archive/anchor.js';
 import { contactsOf } from '../contacts.js';
+import { claimingUser } from '../user.js';
 
 interface Options {
   readonly config?: string;
@@ -32,7 +33,9 @@ Examples:
     .action(async (options: Options) => {
       const { controlRequest } = await import('../../api/client.js');
       const { control } = await contactsOf(options.config, 'control');
-      const removal = (await controlRequest(control, 'POST', '/archives/adopt')) as Removal;
+      const removal = (await controlRequest(control, 'POST', '/archives/adopt', undefined, {
+        'x-user': claimingUser() ?? '',
+      })) as Removal;
       process.stdout.write(
         options.json === true
           ? `${toSafeJson(removal, 2)}\n`

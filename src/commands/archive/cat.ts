@@ -1,7 +1,9 @@
+import { createHash } from 'node:crypto';
 import type { Command } from 'commander';
 import { codeOf } from '../../errors.js';
 import { roomIn } from '../stdout.js';
-import { type ChoiceOptions, chosenOf, withChoice } from './choose.js';
+import { tell } from '../tell.js';
+import { type ChoiceOptions, chosenOf, MOST_NAMED, withChoice } from './choose.js';
 
 export function register(archive: Command): void {
   withChoice(archive.command('cat').description('print archived rows as they were, a line of JSON each'))
@@ -16,20 +18,47 @@ Examples:
   $ postern-auditd archive cat --lines 40-42 >rows.ndjson`,
     )
     .action(async (wanted: string[], options: ChoiceOptions & { lines?: boolean }) => {
-      const { readLines } = await import('../../retention/archive/read.js');
+      const [{ loadConfig }, { recordOf }, { readLines }] = await Promise.all([
+        import('../../config/load.js'),
+        import('../../retention/archive/known.js'),
+        import('../../retention/archive/read.js'),
+      ]);
       const { directory, archives, incomplete } = await chosenOf(wanted, options);
+      const hash = createHash('sha256');
+      let rows = 0;
       let closed = false;
       process.stdout.on('error', (error: Error) => {
         if (codeOf(error) !== 'EPIPE') throw error;
         closed = true; // who reads has seen enough
       });
-      for (const manifest of archives) {
-        for (const lines of readLines(directory, manifest)) {
-          const shown = options.lines === true ? lines : lines.map(rowIn);
-          if (closed) return;
-          if (process.stdout.write(`${shown.join('\n')}\n`)) continue;
-          await roomIn(process.stdout);
+      const print = async () => {
+        for (const manifest of archives) {
+          for (const lines of readLines(directory, manifest)) {
+            const text = `${(options.lines === true ? lines : lines.map(rowIn)).join('\n')}\n`;
+            if (closed) return;
+            hash.update(text);
+            rows += lines.length;
+            if (!process.stdout.write(text)) await roomIn(process.stdout);
+          }
         }
+      };
+      try {
+        await print();
+      } finally {
+        if (rows > 0)
+          await tell(loadConfig(options.config ?? null, process.env).config, {
+            action: 'daemon.export',
+            details: {
+              directory,
+              // Not `archives`: these may be of another chain than the one that events tell the end of.
+              exported_from: archives.slice(0, MOST_NAMED).map(recordOf),
+              archives_count: archives.length,
+              format: options.lines === true ? 'lines' : 'rows',
+              count: rows,
+              sha256: hash.digest('hex'),
+              complete: !closed && rows === archives.reduce((sum, { count }) => sum + count, 0),
+            },
+          });
       }
       if (incomplete !== null) process.stderr.write(`INCOMPLETE: ${incomplete}\n`);
     });

@@ -18,6 +18,9 @@ export interface ChoiceOptions extends PlaceOptions {
   readonly allowMissing?: boolean;
 }
 
+/** So many archives are named in an event of what was done with them. */
+export const MOST_NAMED = 100;
+
 export function withPlace(command: Command): Command {
   return command
     .option('--config <file>', 'configuration file (names the directory)')

@@ -7,16 +7,13 @@ import { doAtEnd } from '../leftovers.js';
 import { mustOwn } from '../owner.js';
 import { tell } from '../tell.js';
 import { count } from '../terminal.js';
-import { type ChoiceOptions, chosenOf, withChoice } from './choose.js';
+import { type ChoiceOptions, chosenOf, MOST_NAMED, withChoice } from './choose.js';
 
 interface Options extends ChoiceOptions {
   readonly into?: string;
   readonly table?: string;
   readonly json?: boolean;
 }
-
-/** So many archives are named in the event. */
-const MOST_NAMED = 100;
 
 export function register(archive: Command): void {
   withChoice(
