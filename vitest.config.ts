@@ -1,7 +1,12 @@
 import { defineConfig } from 'vitest/config';
+import { MixedSequencer } from './test/order.js';
+
+// More than the cores: most files wait for processes, disks and time-outs. Vitest's own choice on two cores is one.
+const maxWorkers = 5;
 
 export default defineConfig({
   test: {
+    sequence: { sequencer: MixedSequencer },
     projects: [
       {
         test: {
@@ -12,20 +17,19 @@ export default defineConfig({
           testTimeout: 600_000,
           hookTimeout: 600_000,
           expect: { poll: { timeout: 60_000 } },
-          // More than the cores: most files wait for processes, disks and time-outs. Vitest's own choice on two cores is one.
-          maxWorkers: 4,
+          maxWorkers,
           sequence: { groupOrder: 0 },
         },
       },
       {
-        // Boots Debian hosts: one at a time, and only after the build.
+        // Boots Debian hosts, each file some of names of its own.
         test: {
           name: 'host',
           include: ['test/host/**/*.test.ts'],
           testTimeout: 900_000,
           hookTimeout: 900_000,
-          fileParallelism: false,
-          sequence: { groupOrder: 1 },
+          maxWorkers,
+          sequence: { groupOrder: 0 },
         },
       },
       {
@@ -36,7 +40,7 @@ export default defineConfig({
           testTimeout: 7_200_000,
           hookTimeout: 900_000,
           fileParallelism: false,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 1 },
         },
       },
     ],

@@ -74,7 +74,7 @@ export async function counted(host: Host): Promise<number> {
   return parseStatus(stdout).totalFailed;
 }
 
-export async function waitForCount(host: Host, count: number, seconds = 15): Promise<void> {
+export async function waitForCount(host: Host, count: number, seconds = 60): Promise<void> {
   await host.waitFor(
     'fail2ban-client status posternproxy',
     (out, code) => code === 0 && parseStatus(out).totalFailed >= count,

@@ -163,14 +163,14 @@ start_guest() { # SECONDS
     --capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYS_ADMIN,CAP_BPF,CAP_PERFMON --system-call-filter=bpf \
     "${options[@]}" </dev/null >>"$run/console.log" 2>&1 &
   local pid=$! leader='' i; disown; remember nspawn "$pid"
-  for ((i = 0; i < 600; i++)); do
+  for ((i = 0; i < 2400; i++)); do
     if ! kill -0 "$pid" 2>/dev/null; then tail -n 20 "$run/console.log" >&2; stop; die "systemd-nspawn ended"; fi
     if [ -z "$leader" ]; then
       if leader=$(init_of "$pid"); then remember leader "$leader"; fi
     elif inside test -S /run/dbus/system_bus_socket 2>/dev/null; then break; fi
     sleep 0.05
   done
-  if [ "$i" = 600 ]; then tail -n 20 "$run/console.log" >&2; stop; die "$name did not come up"; fi
+  if [ "$i" = 2400 ]; then tail -n 20 "$run/console.log" >&2; stop; die "$name did not come up"; fi
   inside systemctl is-system-running --wait >/dev/null || true
 }
 

@@ -66,7 +66,7 @@ export interface Host {
   write(path: string, text: string): Promise<void>;
   /** Tries one connection (or datagram) from a client's address to the guest. */
   attack(attempt: Attempt): Promise<Reached>;
-  /** Repeats a line of shell in the guest until `until` accepts what it printed; throws after `seconds`, 15 by default. */
+  /** Repeats a line of shell in the guest until `until` accepts what it printed; throws after `seconds`, 60 by default. */
   waitFor(
     command: string,
     until: (stdout: string, code: number) => boolean,

@@ -22,7 +22,7 @@ async function untilBanned(host: Host, ip: string): Promise<{ ms: number; outcom
   for (;;) {
     const outcome = await host.attack({ port: 81, from: ip });
     const ms = Date.now() - since;
-    if (outcome !== 'open' || ms > 15_000) return { ms, outcome };
+    if (outcome !== 'open' || ms > 60_000) return { ms, outcome };
   }
 }
 

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Host } from './host.js';
 
@@ -7,7 +7,8 @@ const root = resolve(import.meta.dirname, '../..');
 
 /**
  * The directory of the release tarball of this tree, to bind into a host; packed anew (about 40 s) if something has
- * changed since. POSTERN_TEST_RELEASE names a directory with one to test instead.
+ * changed since, by one of the files of tests that ask for it at once. POSTERN_TEST_RELEASE names a directory with one
+ * to test instead.
  */
 export function release(): string {
   const given = process.env.POSTERN_TEST_RELEASE;
@@ -16,14 +17,13 @@ export function release(): string {
   const stamp = join(directory, 'SHA256SUMS');
   const inputs =
     'src bin config docs fail2ban install install.sh systemd web package.json package-lock.json scripts';
-  const newer = `[ -f "$1" ] && [ -z "$(find ${inputs} -newer "$1" -type f -print -quit)" ]`;
-  try {
-    execFileSync('sh', ['-c', newer, 'sh', stamp], { cwd: root });
-  } catch {
-    rmSync(directory, { recursive: true, force: true });
-    mkdirSync(directory, { recursive: true });
-    execFileSync('scripts/package.sh', [directory], { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
-  }
+  mkdirSync(join(root, '.cache'), { recursive: true });
+  const script = `[ -f "$1" ] && [ -z "$(find ${inputs} -newer "$1" -type f -print -quit)" ] && exit
+    rm -rf "$2" && mkdir "$2" && exec scripts/package.sh "$2"`;
+  execFileSync('flock', [`${directory}.lock`, 'sh', '-c', script, 'sh', stamp, directory], {
+    cwd: root,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
   return directory;
 }
 
