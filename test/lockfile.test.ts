@@ -26,3 +26,24 @@ it('package-lock.json names exact versions', () => {
     [],
   );
 });
+
+it('package.json overrides nothing by another name: npm 9.2, which Debian 13 has, reads no lock file then', () => {
+  const { overrides } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    overrides: Record<string, unknown>;
+  };
+  for (const version of Object.values(overrides)) expect(version).toMatch(/^\d+\.\d+\.\d+$/);
+});
+
+it('nothing comes from the registry by a name that nobody owns there', () => {
+  // Parts of node-unix-socket for other systems that were never published: npm gets a part that is, and leaves it out elsewhere.
+  for (const name of [
+    'darwin-arm64',
+    'darwin-x64',
+    'linux-arm-gnueabihf',
+    'linux-arm64-gnu',
+    'linux-arm64-musl',
+  ])
+    expect(lock.packages[`node_modules/node-unix-socket-${name}`]).toMatchObject({
+      name: 'node-unix-socket-linux-x64-musl',
+    });
+});
