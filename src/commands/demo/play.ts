@@ -10,11 +10,15 @@ import { createAuditTable, createRecorder } from '../../recorder/recorder.js';
 import Database from '../../sqlite.js';
 import { attack, day, moment, VICTIM } from './script.js';
 
-const START_LIMIT_MS = 10_000;
+// A small host that is busy needs its time.
+const START_LIMIT_MS = 120_000;
 /** The product page: 5 failures from one address within 10 minutes. */
 const FAILURES_TO_BAN = 5;
-const FILTER = resolve(import.meta.dirname, '../../../fail2ban/filter.d/posternproxy.conf');
-const CLI = resolve(import.meta.dirname, '../../cli.js');
+const ROOT = resolve(import.meta.dirname, '../../..');
+const FILTER = join(ROOT, 'fail2ban/filter.d/posternproxy.conf');
+const CLI = join(ROOT, 'dist/cli.js');
+/** How to call this program again: a clone has its name only for npm, and in its directory. */
+const COMMAND = existsSync(join(ROOT, 'src')) ? 'npx postern-auditd' : 'postern-auditd';
 
 interface AuditLine {
   readonly '@timestamp': string;
@@ -48,7 +52,7 @@ export async function runDemo({
   })();
 
   say('2. The daemon, as systemd would run it:');
-  say(`     postern-auditd run --config ${config}`);
+  say(`     ${commandFor('run', config)}`);
   const daemon = spawn(process.execPath, [CLI, 'run', '--config', config], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
@@ -62,15 +66,9 @@ export async function runDemo({
     await shipped(join(root, 'control.sock'), db);
     showAudit(root);
     await showBans(root);
-    say('');
-    say('Where to look next:');
-    say(`     ${root}/audit/current.log     every event, one line of JSON each (Elastic Common Schema)`);
-    say(`     ${root}/auth/fail2ban.0.log   what fail2ban reads: fresh failed logins only`);
-    say(`     postern-auditd status --config ${config}`);
-    say(`     postern-auditd explain 20 --config ${config}`);
-    say('     sudo ./install.sh            the real thing, on a host with Postern');
-    if (keep) await traffic(recorder.record, config);
-    else say(`Done; the daemon stops. --keep leaves it running. Delete with: rm -r ${root}`);
+    showNext(root, config, Number(db.prepare('SELECT max(id) FROM audit_log').pluck().get()), keep);
+    if (keep) await traffic(recorder.record);
+    else say(`Done; the daemon stops, and --keep leaves it running. Delete with: rm -r ${quoted(root)}`);
   } finally {
     await end(daemon);
     db.close();
@@ -79,6 +77,37 @@ export async function runDemo({
 
 function say(text: string): void {
   process.stdout.write(`${text}\n`);
+}
+
+/** Each command works where it stands: in a shell, in this directory; `status` and `tail` want a daemon that runs. */
+function showNext(root: string, config: string, row: number, keep: boolean): void {
+  say('');
+  say(keep ? 'Where to look next, in another terminal:' : 'Where to look next:');
+  say(`     less ${quoted(join(root, 'audit/current.log'))}`);
+  say('       every event, one line of JSON each (Elastic Common Schema)');
+  say(`     less ${quoted(join(root, 'auth/fail2ban.0.log'))}`);
+  say('       what fail2ban reads: fresh failed logins only');
+  say(`     ${commandFor(`explain ${row}`, config)}`);
+  say('       where an event has gone, where not, and why');
+  if (keep) {
+    say(`     ${commandFor('status', config)}`);
+    say('       how far each sink has got');
+    say(`     ${commandFor('tail', config)}`);
+    say('       events as they come, until Ctrl-C');
+  }
+  if (process.cwd() === ROOT) {
+    say('     sudo ./install.sh --dry-run');
+    say('       what the real thing would do, on a host with Postern');
+  }
+}
+
+function commandFor(command: string, config: string): string {
+  return `${COMMAND} ${command} --config ${quoted(config)}`;
+}
+
+/** For a shell. */
+function quoted(path: string): string {
+  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
 function writeConfig(root: string, database: string): string {
@@ -133,7 +162,7 @@ async function shipped(control: string, db: Database): Promise<void> {
     if (Date.now() > deadline)
       throw new AuditdError(
         'SINK_FAILED',
-        `Not all rows were written within ${START_LIMIT_MS / 1000} s; see postern-auditd status`,
+        `Not all rows were written within ${START_LIMIT_MS / 1000} s; what the daemon said stands above`,
       );
     await sleep(50);
   }
@@ -185,10 +214,8 @@ async function showBans(root: string): Promise<void> {
   say("     anna's wrong password of this morning is no fresh failure, so it is not in the file");
 }
 
-async function traffic(record: (entry: ReturnType<typeof moment>) => number, config: string): Promise<void> {
-  say(
-    `Running, with an event a second, until Ctrl-C. In another terminal: postern-auditd tail --config ${config}`,
-  );
+async function traffic(record: (entry: ReturnType<typeof moment>) => number): Promise<void> {
+  say('Running, with an event a second, until Ctrl-C.');
   let going = true;
   process.once('SIGINT', () => {
     going = false;
