@@ -141,7 +141,7 @@ function inspect(
   );
   if (gone !== undefined) return goneColumn(entry, config, gone, read[gone] ?? '', found);
   const id = columns[0];
-  if (id === undefined || (!isView && !isRowId(id, found))) return notAnId(entry, config);
+  if (id === undefined || (!isView && !isRowId(id, found))) return notAnId(entry, config, columns, found);
   const behind = internal.map((name) => found.find((column) => column.name === name));
   return {
     name: entry.name,
@@ -243,13 +243,38 @@ function goneColumn(
   };
 }
 
-function notAnId(entry: SchemaEntry, config: TableConfig): TableProblem {
-  return {
-    state: 'no_column',
-    message:
-      `column ${config.columns.id} of table ${entry.name} is not its INTEGER PRIMARY KEY, so new rows can't be told by it. ` +
-      'Name the column that is under source.columns.id',
-  };
+/** Text, UUIDs, numbers that are no row id: what follows the rows is a number that grows. */
+function notAnId(
+  entry: SchemaEntry,
+  config: TableConfig,
+  columns: ReadonlyArray<ColumnInfo | undefined>,
+  found: readonly ColumnInfo[],
+): TableProblem {
+  const type = columns[0]?.type ?? '';
+  const what = `column ${config.columns.id} of table ${entry.name}${type === '' ? '' : ` (${type})`} is not its INTEGER PRIMARY KEY, so new rows can't be told by it`;
+  const other = found.find((column) => isRowId(column, found));
+  const next =
+    other !== undefined
+      ? `Set source.columns.id: ${other.name}, which is`
+      : /\bWITHOUT\s+ROWID\b/i.test(entry.sql ?? '')
+        ? 'The table is WITHOUT ROWID and has no other number: Postern has to give it an INTEGER PRIMARY KEY'
+        : byRowId(entry, config, columns);
+  return { state: 'no_column', message: `${what}. ${next}` };
+}
+
+/** SQLite numbers the rows of such a table by itself; a view shows the number. */
+function byRowId(
+  entry: SchemaEntry,
+  { columns: names }: TableConfig,
+  columns: ReadonlyArray<ColumnInfo | undefined>,
+): string {
+  const view = `${entry.name}_by_row`;
+  const rest = columns.flatMap((column, at) =>
+    at === 0 || column === undefined ? [] : [quoteIdentifier(column.name)],
+  );
+  const id = quoteIdentifier(names.id);
+  const sql = `CREATE VIEW ${quoteIdentifier(view)} AS SELECT rowid AS ${id}, ${rest.join(', ')} FROM ${quoteIdentifier(entry.name)}`;
+  return `SQLite numbers the rows itself: have the database's owner run ${sql}; and set source.table: ${view}. VACUUM numbers them anew, and all would be shipped again`;
 }
 
 const LISTED = 30;

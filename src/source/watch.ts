@@ -1,8 +1,8 @@
 import { type FSWatcher, statSync, watch as watchDirectory } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import type { Logger } from 'pino';
-import { messageOf } from '../errors.js';
 import { dueAfterEvent, onEvent, onLook, type Rung } from './ladder.js';
+import { watchTrouble } from './watch-trouble.js';
 
 /** An event asks whether it is one of a change; the poll, whether anything may be left to be read. */
 export type Asking = 'event' | 'poll';
@@ -103,12 +103,12 @@ class DatabaseWatcher {
   }
 
   private say(directory: string, error: unknown): void {
-    const message = messageOf(error);
-    if (message === this.saidProblem) return;
-    this.saidProblem = message;
+    const { what, next } = watchTrouble(error);
+    if (what === this.saidProblem) return;
+    this.saidProblem = what;
     this.options.log.warn(
       { directory },
-      `${directory} can't be watched (${message}); looking every ${this.options.pollInterval} ms instead. Watching needs r and x on the directory`,
+      `${directory} can't be watched: ${what}. It is looked at every ${this.options.pollInterval} ms instead. ${next}`,
     );
   }
 

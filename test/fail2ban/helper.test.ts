@@ -49,7 +49,8 @@ describe.skipIf(!there)('the helper, with a real fail2ban', () => {
     const { status, bans } = await jail.report();
     expect(new Set(status.banned)).toEqual(new Set(['2001:db8:1:2::/64', '203.0.113.7']));
     expect(bans.map(({ address }) => address)).toHaveLength(2);
-    for (const { since, until } of bans) expect([since, until].join()).toMatch(/^\d{4}-\d\d-.*:\d\d$/);
+    for (const { since, until } of bans)
+      expect([since, until].join()).toMatch(/^\d{4}-\d\d-\S*Z,\d{4}-\d\d-\S*Z$/);
     expect(await jail.unban('203.0.113.7')).toEqual(['203.0.113.7']);
     const about: string[] = [];
     expect(await jail.unban('2001:db8:1:2::99', (ban) => about.push(ban))).toEqual(['2001:db8:1:2::/64']);

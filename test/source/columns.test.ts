@@ -88,6 +88,37 @@ describe('the table', () => {
     });
   });
 
+  test('keys that are UUIDs: the message has the view that helps', () => {
+    const { database, db } = databaseWith(`
+      CREATE TABLE audit_log (id TEXT PRIMARY KEY, created_at TEXT, action TEXT, ip_address TEXT);
+      INSERT INTO audit_log VALUES ('0f1c8a5e-5b7c-4f7e-9a57-3b2a1c9d0e4f', '2026-11-22 20:21:00', 'login', '203.0.113.7'),
+        ('7b0e4c1d-2a3b-4c5d-8e9f-0a1b2c3d4e5f', '2026-11-22 20:21:01', 'logout', NULL)`);
+    const look = openSource(database).source.look(request(START));
+    expect(look).toMatchObject({ state: 'no_column' });
+    const message = 'message' in look ? look.message : '';
+    expect(message).toMatch(/: column id of table audit_log \(TEXT\) is not its INTEGER PRIMARY KEY/);
+    expect(message).toContain('VACUUM numbers them anew');
+    const [, view = '', name = ''] = /run (CREATE VIEW .*); and set source\.table: (\w+)/.exec(message) ?? [];
+    db.exec(view);
+    const { events } = reading(openSource(database, { source: { table: name } }).source.look(request(START)));
+    expect(events.map(({ sequence, rawAction, address }) => [sequence, rawAction, address])).toEqual([
+      [1, 'login', '203.0.113.7'],
+      [2, 'logout', null],
+    ]);
+  });
+
+  test.each([
+    ['seq INTEGER PRIMARY KEY, id TEXT', '', /Set source\.columns\.id: seq, which is$/],
+    [
+      'id TEXT PRIMARY KEY',
+      ' WITHOUT ROWID',
+      /WITHOUT ROWID and has no other number: Postern has to give it/,
+    ],
+  ])('%s%s: names what there is', (columns, end, next) => {
+    const sql = `CREATE TABLE audit_log (${columns}, created_at, action)${end}`;
+    expect(cacheFor().get(memory(sql))).toMatchObject({ message: expect.stringMatching(next) });
+  });
+
   test('generated columns are columns', () => {
     const { database } = databaseWith(`
       CREATE TABLE audit_log (id INTEGER PRIMARY KEY, at INTEGER, action, created_at AS (datetime(at, 'unixepoch')), server AS ('a') STORED);

@@ -39,8 +39,7 @@ async function checkTarget(config: CheckConfig, target: SyslogTarget, now: numbe
   });
   try {
     if (target.kind === 'path' && config.transport === 'unix') return checkDatagramSocket(target.path);
-    if (target.kind === 'host' && config.transport === 'udp')
-      return await checkUdp(config, target.host, target.text);
+    if (target.kind === 'host' && config.transport === 'udp') return await checkUdp(config, target);
     const findings =
       target.kind === 'host' && usesTls(config) ? await checkTls(config, target, options(), now) : [];
     if (findings.some(({ level }) => level === 'error')) return findings;
@@ -139,12 +138,20 @@ function clientFindings(config: CheckConfig, now: number): Finding[] {
   }
 }
 
-async function checkUdp(config: CheckConfig, host: string, target: string): Promise<Finding[]> {
-  const address = await resolveHost(host, target);
+async function checkUdp(
+  config: CheckConfig,
+  to: Extract<SyslogTarget, { kind: 'host' }>,
+): Promise<Finding[]> {
+  const target = to.text;
+  const addresses = await resolveHost(to);
+  const which =
+    addresses.length === 1
+      ? `its address is ${addresses[0]}`
+      : `its addresses are ${addresses.join(', ')}, tried in this order`;
   const findings: Finding[] = [
     {
       level: 'ok',
-      what: `${target}: its address is ${address}. UDP does not tell whether anybody listens there; use relp or tls for events that must not be lost.`,
+      what: `${target}: ${which}. UDP does not tell whether anybody listens there; use relp or tls for events that must not be lost.`,
     },
   ];
   if (config.max_message_size > 1_472) {

@@ -32,6 +32,8 @@ export class DatagramSink implements Sink {
   private datagrams: Datagrams | null = null;
   private index = 0;
   private openedAt = 0;
+  /** The socket that is open has sent a message that did not come back. */
+  private proven = false;
   private opens = 0;
   private messages = 0;
   private bytes = 0;
@@ -45,6 +47,7 @@ export class DatagramSink implements Sink {
     this.datagrams = connection;
     this.index = index;
     this.openedAt = performance.now();
+    this.proven = false;
     this.opens++;
     return null;
   }
@@ -54,7 +57,8 @@ export class DatagramSink implements Sink {
     const { datagrams } = this;
     if (datagrams === null) throw sinkFailed('not open. It is tried again.');
     const { burst, pauseMs, format } = this.options;
-    for (let at = 0; at < batch.events.length; at += burst) {
+    const first = await this.prove(datagrams, batch, signal);
+    for (let at = first; at < batch.events.length; at += burst) {
       if (at > 0 && pauseMs > 0) await sleep(pauseMs);
       if (signal.aborted) throw this.failed(aborted(datagrams.target, signal), false);
       await this.sendAll(
@@ -91,6 +95,22 @@ export class DatagramSink implements Sink {
 
   async close(): Promise<void> {
     this.drop();
+  }
+
+  /** Sends the first message of a socket by itself, which finds the address that takes it. @returns how many that were */
+  private async prove(datagrams: Datagrams, batch: Batch, signal: AbortSignal): Promise<number> {
+    const [event] = batch.events;
+    if (this.proven || datagrams.prove === undefined || event === undefined) return 0;
+    const data = Buffer.from(this.options.format(event));
+    try {
+      await datagrams.prove(data, signal);
+    } catch (error) {
+      throw this.failed(collectorTrouble(datagrams.target, error), false);
+    }
+    this.proven = true;
+    this.messages++;
+    this.bytes += data.length;
+    return 1;
   }
 
   private sendAll(datagrams: Datagrams, burst: readonly Buffer[], signal: AbortSignal): Promise<void> {

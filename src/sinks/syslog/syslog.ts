@@ -9,7 +9,7 @@ import { Collectors } from './collectors.js';
 import { ConnectedSink } from './connected-sink.js';
 import { DatagramSink } from './datagram-sink.js';
 import { dial } from './dial.js';
-import { openUdp } from './udp.js';
+import { createUdp } from './udp.js';
 import { openUnixDatagrams } from './unix.js';
 
 /** UDP has no flow control: what is sent faster than the collector's socket is read is lost there without a word. */
@@ -51,9 +51,10 @@ export function createSyslogSink(
   const check = () => checkTargets(config, targets, clock());
   if (config.transport === 'udp' || config.transport === 'unix') {
     const udp = config.transport === 'udp';
+    const openUdp = createUdp();
     return new DatagramSink({
       collectors: new Collectors(targets, timeoutMs, async (to, { signal }) =>
-        to.kind === 'path' ? openUnixDatagrams(to.path) : openUdp(to.host, to.port, to.text, signal),
+        to.kind === 'path' ? openUnixDatagrams(to.path) : openUdp(to, signal),
       ),
       burst: udp ? UDP_BURST : UNIX_BURST,
       pauseMs: udp ? UDP_PAUSE_MS : 0,

@@ -133,6 +133,26 @@ export function startTls(
   });
 }
 
+/** A certificate of the chain was signed by one that is not at hand. */
+const NO_ISSUER: ReadonlySet<string> = new Set([
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+]);
+
+/** Either an authority in between was not sent along, or the authority is not known here: from here both look the same. */
+function noIssuer(target: string, certificate: X509Certificate, code: string): AuditdError {
+  const issuer = certificate.issuer.replaceAll('\n', ', ');
+  return sinkFailed(
+    `${target}: its certificate is not signed by an authority this host knows, but by ${issuer} (${code}). Set tls.ca to the certificate of that authority. If it is an intermediate one, have the collector send it along with its own (the full chain), or add it to the file of tls.ca. Or set tls.fingerprint to that of the collector.`,
+  );
+}
+
+/** `DNS:siem.example.net`, `IP Address:192.0.2.7`; Node puts names into quotes that could be taken for several. */
+function namesOf(certificate: X509Certificate): string[] {
+  return (certificate.subjectAltName ?? '').split(', ').map((name) => name.replace(/^DNS:"(.*)"$/, 'DNS:$1'));
+}
+
 function refusal(
   socket: tls.TLSSocket,
   certificate: X509Certificate,
@@ -153,10 +173,17 @@ function refusal(
   // Node puts the code of the first error here as text, that of the name too; the name is looked at below, to say which it is.
   const code = codeOf(socket.authorizationError) ?? socket.authorizationError;
   if (code != null && code !== 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    if (NO_ISSUER.has(String(code))) return noIssuer(target, certificate, String(code));
     return collectorTrouble(target, Object.assign(new Error(`certificate refused: ${code}`), { code }));
   }
   const mismatch = tls.checkServerIdentity(name, certificate.toLegacyObject());
   if (mismatch === undefined) return null;
+  if (isIP(name) !== 0 && namesOf(certificate).includes(`DNS:${name}`)) {
+    return sinkFailed(
+      `${target}: its certificate has the address ${name} as a DNS name, where no client looks for an address. Issue it anew with subjectAltName=IP:${name}, put a host name of it into targets, or list it in tls.fingerprint.`,
+      mismatch,
+    );
+  }
   const names = certificate.subjectAltName ?? certificate.subject.replaceAll('\n', ', ');
   return sinkFailed(
     `${target}: its certificate is for another name (${names}), not for ${name}. Put a name of the certificate into targets, or set tls.server_name to it.`,

@@ -20,7 +20,25 @@ export class Authority {
   readonly cert = join(this.directory, 'ca.pem');
   private readonly key = join(this.directory, 'ca.key');
 
-  constructor() {
+  /** @param parent the authority that this one is an intermediate of; left out: it is a root */
+  constructor(parent?: Authority) {
+    if (parent !== undefined) {
+      const request = join(this.directory, 'ca.csr');
+      this.openssl(
+        'req',
+        ...KEY,
+        '-keyout',
+        this.key,
+        '-out',
+        request,
+        '-subj',
+        '/CN=test intermediate',
+        '-addext',
+        'basicConstraints=critical,CA:TRUE',
+      );
+      parent.sign(request, this.cert, 30);
+      return;
+    }
     this.openssl(
       'req',
       '-x509',
@@ -43,22 +61,14 @@ export class Authority {
     ) as [string, string, string];
     const subject = ['-subj', `/CN=${name}`, '-addext', `subjectAltName=${altNames}`];
     this.openssl('req', ...KEY, '-keyout', key, '-out', request, ...subject);
-    const signer = ['-CA', this.cert, '-CAkey', this.key, '-CAcreateserial'];
-    this.openssl(
-      'x509',
-      '-req',
-      '-in',
-      request,
-      ...signer,
-      '-copy_extensions',
-      'copy',
-      '-days',
-      String(days),
-      '-out',
-      cert,
-    );
+    this.sign(request, cert, days);
     if (days === 0) execFileSync('sleep', ['1.1']); // it is good for the second in which it was made
     return { cert, key, fingerprint: new X509Certificate(readFileSync(cert)).fingerprint256 };
+  }
+
+  private sign(request: string, cert: string, days: number): void {
+    const signer = ['-CA', this.cert, '-CAkey', this.key, '-CAcreateserial', '-copy_extensions', 'copy'];
+    this.openssl('x509', '-req', '-in', request, ...signer, '-days', String(days), '-out', cert);
   }
 
   remove(): void {

@@ -12,7 +12,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Sink } from '../../../src/sinks/sink.js';
 import { Collectors } from '../../../src/sinks/syslog/collectors.js';
 import { DatagramSink } from '../../../src/sinks/syslog/datagram-sink.js';
-import type { Datagrams } from '../../../src/sinks/syslog/udp.js';
+import { createUdp, type Datagrams } from '../../../src/sinks/syslog/udp.js';
 import { batch } from '../local.js';
 import { syslog } from './lab.js';
 
@@ -110,6 +110,55 @@ describe('UDP', () => {
     const delivery = sink.deliver(batch(1, 100_000), aborting.signal);
     setTimeout(() => aborting.abort(), 50);
     await expect(delivery).rejects.toThrow(/broken off/);
+  });
+});
+
+describe('a name with several addresses, of which the collector has one', () => {
+  const resolve = async () => ['127.0.0.2', '::1', '127.0.0.1'];
+
+  function sinkTo(port: number): Sink {
+    const open = createUdp(resolve);
+    const to = { host: 'collector', port, text: `collector:${port}` };
+    const sink = new DatagramSink({
+      collectors: new Collectors([{ kind: 'host', ...to }], 2_000, (_, { signal }) => open(to, signal)),
+      burst: 32,
+      pauseMs: 2,
+      format: (event) => `event ${event.sequence}`,
+      unformatted: { total: 0 },
+      check: () => Promise.resolve([]),
+      log: pino({ level: 'silent' }),
+    });
+    running.push(sink);
+    return sink;
+  }
+
+  it('is sent to where somebody listens, from the first message on, and there at once the next time', async () => {
+    const receiver = await udpReceiver();
+    running.push(receiver);
+    const sink = sinkTo(receiver.port);
+    await sink.open(null);
+    expect(await sink.deliver(batch(1, 100), never)).toEqual({ upTo: 100 });
+    await expect.poll(() => receiver.got.length).toBe(100);
+    expect(receiver.got).toEqual(lines(1, 100));
+    expect(sink.figures()).toMatchObject({ address: '127.0.0.1', messages_total: 100 });
+    await sink.open(null);
+    expect(sink.figures()).toMatchObject({ address: '127.0.0.1' });
+    await sink.deliver(batch(101, 101), never);
+    await expect.poll(() => receiver.got.at(-1)).toBe('event 101');
+  });
+
+  it('loses nothing while nobody listens on any, and goes on when somebody does', async () => {
+    const gone = await udpReceiver();
+    const { port } = gone;
+    await gone.close();
+    const sink = sinkTo(port);
+    await sink.open(null);
+    await expect(sink.deliver(batch(1, 1), never)).rejects.toThrow(/collector:\d+: it refused/);
+    const back = await udpReceiver(port);
+    running.push(back);
+    await sink.open(null);
+    await sink.deliver(batch(1, 1), never);
+    await expect.poll(() => back.got).toEqual(['event 1']);
   });
 });
 

@@ -89,6 +89,32 @@ describe.skipIf(!openssl)('TLS', () => {
     expect(got).toEqual([]);
   });
 
+  it('says how an address has to stand in a certificate that has it as a DNS name', async () => {
+    ids.dns = authority.issue('dns', 'DNS:127.0.0.1');
+    const { got, port } = await collector('dns');
+    await expect(sinkFor(port, { ca: authority.cert }, '127.0.0.1').open(null)).rejects.toThrow(
+      /has the address 127\.0\.0\.1 as a DNS name.*subjectAltName=IP:127\.0\.0\.1, put a host name of it into targets/,
+    );
+    expect(got).toEqual([]);
+  });
+
+  it('names the authority in between that a collector did not send, and takes the full chain', async () => {
+    const between = new Authority(authority);
+    const leaf = between.issue('leaf', HERE);
+    ids.leaf = leaf;
+    const { port } = await collector('leaf');
+    await expect(sinkFor(port, { ca: authority.cert }).open(null)).rejects.toThrow(
+      /but by CN=test intermediate \(UNABLE_TO_\w+\)\. Set tls\.ca .*have the collector send it along with its own \(the full chain\), or add it to the file of tls\.ca/,
+    );
+    const chain = [leaf.cert, between.cert].map((path) => readFileSync(path, 'utf8')).join('');
+    const whole = await collector('leaf', { cert: chain });
+    const sink = sinkFor(whole.port, { ca: authority.cert });
+    await sink.open(null);
+    await sink.deliver(batch(1, 3), never);
+    await expect.poll(() => whole.got.length).toBe(3);
+    between.remove();
+  });
+
   it('does not trust a private authority unless told to', async () => {
     const { port } = await collector('good');
     await expect(sinkFor(port, {}).open(null)).rejects.toThrow(/not signed by an authority/);
