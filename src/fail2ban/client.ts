@@ -42,7 +42,7 @@ export type Run = (
 
 const TIMEOUT_MS = 10_000;
 
-const spawn: Run = async (program, args) => {
+export const spawn: Run = async (program, args) => {
   const result = await execa(program, args, {
     reject: false,
     stdin: 'ignore',

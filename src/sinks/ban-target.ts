@@ -12,9 +12,14 @@ export type BanRules = Pick<Fail2banConfig, 'never_ban' | 'ipv6_prefix'> &
 const ADDRESSES_ONLY = /ipset|xt_recent|hostsdeny|cloudflare|nginx-block-map|netscaler|symbiosis/;
 const WHOLE_ADDRESS = 128;
 
+/** @param action the name that fail2ban has for it */
+export function takesAddressesOnly(action: string): boolean {
+  return ADDRESSES_ONLY.test(action);
+}
+
 /** True where the action can't ban networks, so that `ipv6_prefix` is not followed. */
 export function bansAddressesOnly({ banaction = '', ipv6_prefix }: Omit<BanRules, 'never_ban'>): boolean {
-  return ipv6_prefix < WHOLE_ADDRESS && ADDRESSES_ONLY.test(banaction);
+  return ipv6_prefix < WHOLE_ADDRESS && takesAddressesOnly(banaction);
 }
 
 /** `ipv6_prefix` as the jail and the daemon both follow it. */

@@ -19,15 +19,21 @@ export class PrivateFail2ban {
   readonly path: string;
   readonly authDirectory = join(this.directory, 'auth');
 
-  /** @param bans where it reports its bans; null: nowhere */
-  constructor(bans: string | null = null) {
+  /**
+   * @param bans where it reports its bans; null: nowhere
+   * @param within words before each command, such as those that run it in a namespace
+   */
+  constructor(bans: string | null = null, within = '') {
     const { directory } = this;
     for (const name of ['bin', 'auth', 'etc/filter.d', 'etc/action.d']) {
       mkdirSync(join(directory, name), { recursive: true });
     }
     const client = execFileSync('/bin/sh', ['-c', 'command -v fail2ban-client'], { encoding: 'utf8' }).trim();
     const options = `-c ${directory}/etc -s ${directory}/socket -p ${directory}/pid`;
-    writeFileSync(join(directory, 'bin/fail2ban-client'), `#!/bin/sh\nexec ${client} ${options} "$@"\n`);
+    writeFileSync(
+      join(directory, 'bin/fail2ban-client'),
+      `#!/bin/sh\nexec ${within} ${client} ${options} "$@"\n`,
+    );
     chmodSync(join(directory, 'bin/fail2ban-client'), 0o755);
     this.path = `${directory}/bin:${process.env.PATH}`;
     const etc = (name: string, text: string) => writeFileSync(join(directory, 'etc', name), text);

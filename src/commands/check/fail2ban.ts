@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import type { Config } from '../../config/schema.js';
 import { messageOf } from '../../errors.js';
+import { refusedNetworks } from '../../fail2ban/actions.js';
 import { readLastBans } from '../../fail2ban/bans.js';
 import { type Ban, fail2banStatus, testFilter } from '../../fail2ban/client.js';
 import { missingBans, recordedBans, UNREPORTED_NEXT, unreported } from '../../fail2ban/compare.js';
@@ -47,6 +48,7 @@ export async function inspectFail2ban(config: Config): Promise<Finding[]> {
     ...jailFile(config, sink.directory),
     ...defaults(config, sink.directory),
     prefix(config),
+    ...(await refusedNetworks(config.fail2ban)),
     ...helper(),
     ...unreadableReports(config.fail2ban.bans),
     ...(await unreportedBans(config)),

@@ -1,0 +1,39 @@
+import type { Fail2banConfig } from '../config/schema.js';
+import { bansAddressesOnly, prefixInUse, takesAddressesOnly } from '../sinks/ban-target.js';
+import type { Finding } from '../sinks/sink.js';
+import { type Run, spawn } from './client.js';
+
+/** fail2ban's own nftables has a set that refuses networks; ours has one with intervals. */
+const ITS_NFTABLES = /^nftables/;
+/** The set of an action with ipset, of addresses or networks. */
+const ADDRESS_SET = /\bhash:ip\b/;
+
+/**
+ * The actions of a jail that take no networks, by the names that fail2ban has for them. Its whole configuration is read by fail2ban itself, so
+ * jail.local, drop-ins and actions of the administrator's own count as they do there. None where it can't be read: other findings say why.
+ */
+export async function addressOnlyActions(jail: string, run: Run = spawn): Promise<string[]> {
+  const { stdout } = await run('fail2ban-client', ['-d']);
+  const begin = `['multi-set', '${jail}', 'action', '`;
+  return stdout.split('\n').flatMap((line) => {
+    if (!line.startsWith(begin)) return [];
+    const name = line.slice(begin.length, line.indexOf("'", begin.length));
+    const isSingle = ITS_NFTABLES.test(name) && !line.includes('interval');
+    return isSingle || takesAddressesOnly(name) || ADDRESS_SET.test(line) ? [name] : [];
+  });
+}
+
+/** The daemon writes networks, as its configuration says, and somebody has given the jail an action that refuses them. */
+export async function refusedNetworks(fail2ban: Fail2banConfig, run: Run = spawn): Promise<Finding[]> {
+  const prefix = prefixInUse(fail2ban);
+  if (prefix === 128 || bansAddressesOnly(fail2ban)) return [];
+  const names = await addressOnlyActions(fail2ban.jail, run);
+  if (names.length === 0) return [];
+  const what =
+    `the jail ${fail2ban.jail} has ${names.join(', ')}, which ${names.length === 1 ? 'takes' : 'take'} no networks, but an IPv6 attacker is given to ` +
+    `fail2ban by his /${prefix}: nobody is banned there by IPv6`;
+  const next =
+    'name that action in fail2ban.banaction, not in files of fail2ban, and run install.sh --reconfigure: addresses are written then; ' +
+    'or set fail2ban.ipv6_prefix: 128; or take an action that bans networks, such as iptables-multiport';
+  return [{ level: 'error', what, next }];
+}
