@@ -63,7 +63,12 @@ export function neverThrowingWriter(
 const PRIORITY = 85;
 
 function lastMessage(event: AuditEvent): string {
-  return `<${PRIORITY}>1 - - postern-auditd - unformatted - event ${publicId(event)} could not be formatted`;
+  return `<${PRIORITY}>1 - - postern-auditd - unformatted - ${lastText(event)}`;
+}
+
+/** For people, of an event that no format takes. */
+export function lastText(event: AuditEvent): string {
+  return `event ${publicId(event)} could not be formatted`;
 }
 
 /** A line of the file sink that says which row it is of and nothing else. */

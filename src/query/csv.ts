@@ -1,7 +1,7 @@
 import type { AuditEvent } from '../audit/event.js';
 import { safeJson, toSafeJson, visibleInCsv } from '../audit/unsafe-characters.js';
 import { COLUMN_KEYS } from '../source/columns.js';
-import { type Entry, isoTime } from './entry.js';
+import { type Entry, isoTime, lastEntry, safely } from './entry.js';
 
 export const CSV_COLUMNS = [...COLUMN_KEYS, 'outcome'] as const;
 
@@ -14,8 +14,13 @@ const FORMULA = /^[=+\-@\t\r\n＝＋－＠]/;
 const PLAIN = /^\w[\w .:@/+-]*$/;
 const QUOTED = /[",\r\n\t;]/;
 
-/** The entry as a line of CSV, its CRLF included. What we have written ourselves (times, addresses, names of the catalog) is safe as it is. */
+/** The entry as a line of CSV, its CRLF included. */
 export function csvLine(event: AuditEvent): string {
+  return safely(event, wholeLine, (last) => csvEntry(lastEntry(last)));
+}
+
+/** What we have written ourselves (times, addresses, names of the catalog) is safe as it is. */
+function wholeLine(event: AuditEvent): string {
   const { user, resource, type } = event;
   const created = event.time === null ? field(event.rawTime) : isoTime(event.time);
   return (

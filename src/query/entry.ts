@@ -1,5 +1,6 @@
 import { type AuditEvent, publicId } from '../audit/event.js';
 import { safeJson, toSafeJson } from '../audit/unsafe-characters.js';
+import { formatted } from '../formats/unformatted.js';
 
 /** An entry as people and programs get it. Secrets in `details` are masked. */
 export interface Entry {
@@ -45,8 +46,42 @@ export function createdAt(event: AuditEvent): string | null {
   return event.time === null ? event.rawTime : isoTime(event.time);
 }
 
+/**
+ * The entry of an event. One at which this throws is a fault of ours, and fails no answer that has others besides: it comes with what the
+ * daemon knows of it itself, with `{"unformatted":true}` for its details and none of the row's texts. So do all forms below.
+ */
 export function entryOf(event: AuditEvent): Entry {
+  return safely(event, wholeEntry, lastEntry);
+}
+
+/** What `form` makes of the event, else of the least of it, else `last`. Nobody is told: whoever asks sees it, and sinks have said it. */
+export function safely<T>(
+  event: AuditEvent,
+  form: (event: AuditEvent) => T,
+  last: (event: AuditEvent) => T,
+): T {
+  return formatted(event, form, last, () => undefined);
+}
+
+function wholeEntry(event: AuditEvent): Entry {
   return entryWith(event, event.details === null ? null : JSON.parse(event.details));
+}
+
+/** Of an event that says no more than which one it is. */
+export function lastEntry(event: AuditEvent): Entry {
+  const nobody = { id: null, name: null, email: null };
+  return {
+    id: publicId(event),
+    created_at: null,
+    user: nobody,
+    action: 'unknown.unformatted',
+    resource_type: null,
+    resource_id: null,
+    details: { unformatted: true },
+    ip_address: null,
+    server: '',
+    outcome: 'unknown',
+  };
 }
 
 function entryWith(event: AuditEvent, details: unknown): Entry {
@@ -72,9 +107,13 @@ const LONGEST_NAME = 1_000;
  * no name is longer than 1,000. Megabytes then stay in the thread that read them.
  */
 export function briefEntryOf(event: AuditEvent, longest: number): Entry {
+  return safely(event, (whole) => briefEntry(whole, longest), lastEntry);
+}
+
+function briefEntry(event: AuditEvent, longest: number): Entry {
   const { details } = event;
   const long = details !== null && details.length > longest;
-  const entry = long ? entryWith(event, details.slice(0, longest)) : entryOf(event);
+  const entry = long ? entryWith(event, details.slice(0, longest)) : wholeEntry(event);
   const { user, created_at, action, resource_type, resource_id, ip_address, server } = entry;
   return {
     ...entry,
@@ -97,14 +136,23 @@ export function entryLine(event: AuditEvent, versions: readonly AuditEvent[] = [
   return `${entryObject(event, versions)}\n`;
 }
 
-/** The entry as JSON. What we have written ourselves (times, addresses, names of the catalog) needs no look at it. */
+/** The entry as JSON. */
 export function entryObject(event: AuditEvent, versions: readonly AuditEvent[] = []): string {
+  const text = safely(event, wholeObject, lastObject);
+  if (versions.length === 0) return text;
+  return `${text.slice(0, -1)},"versions":[${versions.map((version) => entryObject(version)).join(',')}]}`;
+}
+
+function lastObject(event: AuditEvent): string {
+  return toSafeJson(lastEntry(event));
+}
+
+/** What we have written ourselves (times, addresses, names of the catalog) needs no look at it. */
+function wholeObject(event: AuditEvent): string {
   const { user, resource, type } = event;
   const created = event.time === null ? json(event.rawTime) : `"${isoTime(event.time)}"`;
   const address = event.address === null ? json(event.rawAddress) : `"${event.address}"`;
-  const more =
-    versions.length === 0 ? '' : `,"versions":[${versions.map((version) => entryObject(version)).join(',')}]`;
-  return `{"id":"${event.source}:${event.sequence}","created_at":${created},"user":{"id":${json(user.id)},"name":${json(user.name)},"email":${json(user.email)}},"action":"${type.action}","resource_type":${json(resource.type)},"resource_id":${json(resource.id)},"details":${event.details === null ? 'null' : safeJson(event.details)},"ip_address":${address},"server":${json(event.server)},"outcome":"${type.outcome}"${more}}`;
+  return `{"id":"${event.source}:${event.sequence}","created_at":${created},"user":{"id":${json(user.id)},"name":${json(user.name)},"email":${json(user.email)}},"action":"${type.action}","resource_type":${json(resource.type)},"resource_id":${json(resource.id)},"details":${event.details === null ? 'null' : safeJson(event.details)},"ip_address":${address},"server":${json(event.server)},"outcome":"${type.outcome}"}`;
 }
 
 const PLAIN = /^[\w .:@/+-]*$/;

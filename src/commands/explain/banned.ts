@@ -5,11 +5,11 @@ import type { AuditEvent } from '../../audit/event.js';
 import type { Config } from '../../config/schema.js';
 import { messageOf } from '../../errors.js';
 import { testFilter } from '../../fail2ban/client.js';
-import { formatEcs } from '../../formats/ecs.js';
 import { createFail2banSink } from '../../sinks/fail2ban.js';
 import { PAIR } from '../../sinks/pair.js';
 import { filterInUse } from '../check/fail2ban.js';
 import { temporaryDirectory } from '../leftovers.js';
+import { lineOf } from './line.js';
 
 /** What fail2ban's filter makes of an event. */
 export interface FilterVerdict {
@@ -47,7 +47,7 @@ export async function filterVerdict(event: AuditEvent, config: Config): Promise<
     if (written === undefined && event.action === 'auth.login_failure') {
       return { filter, line: '', written: false, counts: null, untried: null };
     }
-    const about = { filter, line: written ?? formatEcs(event), written: written !== undefined };
+    const about = { filter, line: written ?? lineOf(event, 'ecs'), written: written !== undefined };
     try {
       const [counts] = await testFilter(`${about.line}\n`, filter);
       return { ...about, counts: counts ?? null, untried: null };

@@ -6,8 +6,7 @@ import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { loadConfig } from '../../config/load.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError } from '../../errors.js';
-import { type BodyFormat, bodies } from '../../formats/bodies.js';
-import { formatEcs } from '../../formats/ecs.js';
+import type { BodyFormat } from '../../formats/bodies.js';
 import { createOwnSource } from '../../source/own.js';
 import { createPosternSource } from '../../source/postern.js';
 import type { AuditSource } from '../../source/source.js';
@@ -16,6 +15,7 @@ import { temporaryDirectory } from '../leftovers.js';
 import { createPaint, wantsColour } from '../terminal.js';
 import { timesFor, type UtcOption } from '../times.js';
 import { filterVerdict } from './banned.js';
+import { lineOf } from './line.js';
 import { pairProgress } from './pair-progress.js';
 import { type Explanation, renderExplanation } from './render.js';
 import { type SinkVerdict, verdictOf } from './verdict.js';
@@ -41,7 +41,7 @@ export async function playExplain(text: string, options: ExplainOptions): Promis
     const explanation: Explanation = {
       event,
       idUnknown: 'why' in found ? found.why : null,
-      ecs: JSON.parse(formatEcs(event)) as unknown,
+      ecs: JSON.parse(lineOf(event, 'ecs')) as unknown,
       sinks: verdicts(event, config, ledger),
       filter: await filterVerdict(event, config),
     };
@@ -73,11 +73,6 @@ export function parseId(text: string): EntryId {
     'USAGE',
     `${JSON.stringify(text)} is no id. Give one as postern:4711, auditd:3 or 4711`,
   );
-}
-
-/** The formats dock here: the files' line, and what syslog says an event in. */
-function lineOf(event: AuditEvent, format: BodyFormat): string {
-  return format === 'ecs' ? formatEcs(event) : bodies[format].format(event, {});
 }
 
 function readEvent(
