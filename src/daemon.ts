@@ -90,7 +90,7 @@ export class Daemon {
     const { config } = this.loaded;
     this.lock = takeLock(config.state);
     this.state = new State(config.state, this.clock);
-    this.rows = openRowNotes(this.state);
+    this.rows = openRowNotes(this.state, () => this.loaded.config);
     this.works = this.build(this.state, this.loaded);
     const { works } = this;
     tellQuarantined(this.rows, (entry) => this.record(works, entry), this.options.log);

@@ -1,19 +1,27 @@
 import type { AuditEvent } from '../audit/event.js';
-import { bodies } from './bodies.js';
-import { formatEcs } from './ecs.js';
+import { type BodyFormat, bodies } from './bodies.js';
 import { fitBody } from './fit.js';
+import { formatFleet } from './fleet.js';
+import { fitsUtf8 } from './utf8.js';
 
 const SMALL = 1_024;
 
-/** What sinks do with an event, in every format, once whole and once cut to size. */
-export function formatOnce(event: AuditEvent): void {
-  formatEcs(event);
-  for (const body of Object.values(bodies)) {
+/** What some sink writes events as. `fleet`: for the hub. */
+export type FormatInUse = BodyFormat | 'fleet';
+
+/** What sinks do with an event, in each of their formats: once whole, and once cut to size where it may be too long. */
+export function formatOnce(event: AuditEvent, formats: Iterable<FormatInUse>): void {
+  for (const format of formats) {
     try {
-      body.format(event, {});
-      fitBody(event, SMALL, body, {});
+      if (format === 'fleet') formatFleet(event, event.server, 0, SMALL);
+      else bodyOnce(event, format);
     } catch {
       // The next one is tried all the same.
     }
   }
+}
+
+function bodyOnce(event: AuditEvent, format: BodyFormat): void {
+  const body = bodies[format];
+  if (!fitsUtf8(body.format(event, {}), SMALL)) fitBody(event, SMALL, body, {});
 }

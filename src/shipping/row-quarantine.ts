@@ -1,19 +1,31 @@
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
-import { formatOnce } from '../formats/rehearsal.js';
+import type { Config, SinkConfig } from '../config/schema.js';
+import { type FormatInUse, formatOnce } from '../formats/rehearsal.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import { RowNotes } from '../source/row-notes.js';
 import type { State } from './state.js';
 
 const QUARANTINED = 'quarantined_rows';
 
-/** The notes beside state.db, which remembers what is quarantined. */
-export function openRowNotes(state: State): RowNotes {
+/**
+ * The notes beside state.db, which remembers what is quarantined.
+ *
+ * @param config the one in use
+ */
+export function openRowNotes(state: State, config: () => Pick<Config, 'sinks'>): RowNotes {
+  const known = new WeakMap<object, ReadonlySet<FormatInUse>>();
+  const formats = () => {
+    const { sinks } = config();
+    const found = known.get(sinks) ?? formatsOf(sinks);
+    known.set(sinks, found);
+    return found;
+  };
   return new RowNotes({
     directory: dirname(state.path),
     load: () => state.note(QUARANTINED),
     save: (ids) => state.setNote(QUARANTINED, ids),
-    rehearse: formatOnce,
+    rehearse: (event) => formatOnce(event, formats()),
   });
 }
 
@@ -27,4 +39,22 @@ export function tellQuarantined({ found }: RowNotes, record: (entry: NewEntry) =
     `the process ended ${deaths} times at row ${row} of ${source}: it ships without its details from now on. ` +
       'The table has them: look at the row, and tell the makers of postern-auditd what is in it',
   );
+}
+
+/** What the sinks write rows as: a row costs no format that nobody uses. */
+function formatsOf(sinks: Config['sinks']): ReadonlySet<FormatInUse> {
+  return new Set(Object.values(sinks).flatMap((sink) => formatsIn(sink)));
+}
+
+function formatsIn(sink: SinkConfig): FormatInUse[] {
+  switch (sink.type) {
+    case 'file':
+      return ['ecs'];
+    case 'syslog':
+      return [sink.format];
+    case 'jetstream':
+      return ['fleet'];
+    case 'fail2ban':
+      return []; // its line has no text of the row
+  }
 }

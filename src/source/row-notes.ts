@@ -2,7 +2,7 @@ import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { join } from 'node:path';
 import type { AuditEvent, SourceName } from '../audit/event.js';
-import type { NotedRow, RowGuard } from './quarantine.js';
+import type { NotedRow, NotedRows, RowGuard } from './quarantine.js';
 
 /** Deaths at one row, noted, after which it is quarantined. */
 export const MOST_DEATHS = 2;
@@ -10,6 +10,8 @@ export const MOST_DEATHS = 2;
 const CAREFUL_ROWS = 100_000;
 /** The note has one length, so that a shorter one leaves no end of a longer one behind. */
 const LENGTH = 512;
+/** How old the age of the machine may be that a note gives. */
+const AGE_MS = 1_000;
 /** Clocks are set; a machine that was started again differs by more. */
 const SAME_BOOT_MS = 30_000;
 
@@ -17,13 +19,17 @@ interface Suspect extends NotedRow {
   readonly deaths: number;
 }
 
+/** The process died once at one of these. */
+type Suspects = Suspect | NotedRows;
+
 interface Note {
   readonly state: 'running' | 'stopped';
   /** When the machine was started, and how long ago that was: a note of another boot says nothing of a death at a row. */
   readonly boot: number;
   readonly up: number;
   readonly row: NotedRow | null;
-  readonly suspect: Suspect | null;
+  readonly rows: NotedRows | null;
+  readonly suspect: Suspects | null;
 }
 
 export interface RowNotesOptions {
@@ -44,8 +50,10 @@ export interface RowNotesOptions {
  * after two deaths, and not worked on with success between them, is quarantined. A kill, a lack of memory or a loss of power hits the
  * work on one and the same row twice only by aiming at it; a note from before the machine was started again does not count at all.
  *
- * Rows that come few at a time are always noted (two writes of 512 bytes into the page cache); in a backlog they are from a start that
- * follows a death on, for the first 100,000.
+ * Rows that come few at a time are always noted (two writes of 512 bytes into the page cache). In a backlog some are noted together, when they
+ * are read and when their details are asked for first; from a start that follows a death on each is, for the first 100,000. So the first
+ * death there names some rows, and the second the one among them. A format that dies of a row whose details another one has
+ * asked for before may take a death more.
  *
  * Nothing is synced: what the process wrote is there after its death, and after a loss of power it does not count.
  */
@@ -53,7 +61,11 @@ export class RowNotes implements RowGuard {
   /** What this start has quarantined, to be told. */
   readonly found: Suspect | null;
   private readonly quarantined: Set<string>;
-  private suspect: Suspect | null;
+  private suspect: Suspects | null;
+  /** Of the rows that are suspected, those that were worked on since with success. */
+  private readonly done = new Set<number>();
+  private begun: NotedRows | null = null;
+  private machine = { boot: 0, up: 0, at: Number.NEGATIVE_INFINITY };
   private left: number;
   private file: number | null = null;
   private readonly buffer = Buffer.alloc(LENGTH, ' ');
@@ -65,7 +77,8 @@ export class RowNotes implements RowGuard {
     this.left = died ? CAREFUL_ROWS : 0;
     this.suspect = died ? suspectOf(before) : null;
     this.quarantined = new Set(listOf(options.load()));
-    this.found = (this.suspect?.deaths ?? 0) >= MOST_DEATHS ? this.suspect : null;
+    const { suspect } = this;
+    this.found = suspect !== null && 'deaths' in suspect && suspect.deaths >= MOST_DEATHS ? suspect : null;
     if (this.found !== null) {
       this.quarantined.add(this.found.id);
       this.suspect = null;
@@ -93,9 +106,18 @@ export class RowNotes implements RowGuard {
     try {
       return work();
     } finally {
-      if (this.suspect?.id === row.id) this.suspect = null;
+      this.passed(row);
       this.write('running', null);
     }
+  }
+
+  begin(rows: NotedRows): void {
+    if (this.begun === rows) return;
+    this.write('running', null, rows);
+  }
+
+  end(): void {
+    if (this.begun !== null) this.write('running', null);
   }
 
   rehearse(event: AuditEvent): void {
@@ -113,9 +135,26 @@ export class RowNotes implements RowGuard {
     this.file = null;
   }
 
-  private write(state: Note['state'], row: NotedRow | null): void {
+  /** What was worked on with success is suspected no more: a row, or some once both the first and the last of them are done. */
+  private passed(row: NotedRow): void {
+    const { suspect } = this;
+    if (suspect === null) return;
+    if ('deaths' in suspect) {
+      if (suspect.id === row.id) this.suspect = null;
+      return;
+    }
+    if (!isAmong(suspect, row)) return;
+    this.done.add(Number(row.row));
+    if (this.done.has(suspect.first) && this.done.has(suspect.last)) this.suspect = null;
+  }
+
+  private write(state: Note['state'], row: NotedRow | null, rows: NotedRows | null = null): void {
+    this.begun = rows;
     if (this.file === null) return;
-    const note: Note = { state, boot: bootTime(), up: uptime(), row, suspect: this.suspect };
+    const now = performance.now();
+    if (now - this.machine.at > AGE_MS) this.machine = { boot: bootTime(), up: uptime(), at: now };
+    const { boot, up } = this.machine;
+    const note: Note = { state, boot, up, row, rows, suspect: this.suspect };
     this.buffer.fill(' ');
     this.buffer.write(JSON.stringify(note));
     this.buffer[LENGTH - 1] = 10;
@@ -127,11 +166,23 @@ export class RowNotes implements RowGuard {
   }
 }
 
-function suspectOf({ boot, up, row, suspect }: Note): Suspect | null {
+function suspectOf({ boot, up, row, rows, suspect }: Note): Suspects | null {
   if (Math.abs(boot - bootTime()) > SAME_BOOT_MS || up > uptime()) return null;
-  if (row === null) return suspect;
-  const before = suspect?.id === row.id ? suspect.deaths : 0;
-  return { ...row, deaths: before + 1 };
+  if (row !== null) return { ...row, deaths: deathsAt(suspect, row) + 1 };
+  if (rows === null) return suspect;
+  return suspect !== null && 'deaths' in suspect && isAmong(rows, suspect) ? suspect : rows;
+}
+
+/** Deaths at a row, of those that are remembered. */
+function deathsAt(suspect: Suspects | null, row: NotedRow): number {
+  if (suspect === null) return 0;
+  if ('deaths' in suspect) return suspect.id === row.id ? suspect.deaths : 0;
+  return isAmong(suspect, row) ? 1 : 0;
+}
+
+function isAmong({ source, first, last }: NotedRows, row: NotedRow): boolean {
+  const id = Number(row.row);
+  return source === row.source && id >= first && id <= last;
 }
 
 function bootTime(): number {
@@ -145,14 +196,13 @@ function noteIn(path: string): Note | null {
     const { state, boot, up } = found;
     if ((state !== 'running' && state !== 'stopped') || typeof boot !== 'number' || typeof up !== 'number')
       return null;
-    const suspect = rowIn(found.suspect);
-    const deaths = Number(found.suspect?.deaths);
     return {
       state,
       boot,
       up,
       row: rowIn(found.row),
-      suspect: suspect === null || !(deaths >= 1) ? null : { ...suspect, deaths },
+      rows: rowsIn(found.rows),
+      suspect: suspectIn(found.suspect),
     };
   } catch {
     return null; // not there yet, or cut off by a loss of power
@@ -163,6 +213,19 @@ function rowIn(found: Partial<NotedRow> | null | undefined): NotedRow | null {
   const { source, row, id } = found ?? {};
   if (typeof source !== 'string' || typeof row !== 'string' || typeof id !== 'string') return null;
   return { source: source as SourceName, row, id };
+}
+
+function rowsIn(found: Partial<NotedRows> | null | undefined): NotedRows | null {
+  const { source, first, last } = found ?? {};
+  if (typeof source !== 'string' || typeof first !== 'number' || typeof last !== 'number') return null;
+  return { source, first, last };
+}
+
+function suspectIn(found: Partial<Suspect & NotedRows> | null | undefined): Suspects | null {
+  const row = rowIn(found);
+  const deaths = Number(found?.deaths);
+  if (row === null) return rowsIn(found);
+  return deaths >= 1 ? { ...row, deaths } : null;
 }
 
 /** The ids in a list of quarantined rows as `RowNotesOptions.save` got it. */

@@ -42,6 +42,8 @@ export interface RowPlace {
   readonly bytesOf: (id: bigint, column: number) => Buffer | null;
   /** It comes with few others: noting it costs nothing to speak of. */
   readonly few?: boolean;
+  /** To be called when work on it begins: notes it together with others. */
+  readonly begin?: () => void;
 }
 
 /** The action of a version whose kind is that of the version before it. */
@@ -82,6 +84,22 @@ export class RowReader {
       return typeof id === 'bigint' ? place.bytesOf(id, column) : null;
     });
     return { id: idOf(encoded), length: encoded.length };
+  }
+
+  /** The place of rows of which there are many, the next of which stand between these two; work on them begins. */
+  together(one: RawRow | undefined, other: RawRow | undefined, place: RowPlace): RowPlace {
+    const { guard, name: source } = this.options;
+    if (guard === undefined || guard.careful) return place;
+    const [from, to] = [Number(one?.[0]), Number(other?.[0])];
+    const rows = { source, first: Math.min(from, to), last: Math.max(from, to) };
+    const begin = () => guard.begin(rows);
+    begin();
+    return { ...place, begin };
+  }
+
+  /** What was read is read. */
+  end(): void {
+    this.options.guard?.end();
   }
 
   /** `id` is the row's from `identify`. */
@@ -138,6 +156,7 @@ export class RowReader {
       row,
       this.options.redact,
       reason ?? unread,
+      place.begin ?? null,
     );
   }
 
@@ -178,6 +197,7 @@ class RowEvent implements AuditEvent {
     private readonly row: RawRow,
     private readonly redact: Redactor,
     private reason: string | null,
+    private readonly begin: (() => void) | null,
   ) {}
 
   get action(): string {
@@ -185,7 +205,9 @@ class RowEvent implements AuditEvent {
   }
 
   get details(): string | null {
-    if (this.masked === undefined) this.masked = this.maskedDetails();
+    if (this.masked !== undefined) return this.masked;
+    this.begin?.();
+    this.masked = this.maskedDetails();
     return this.masked;
   }
 

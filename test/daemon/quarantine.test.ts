@@ -85,12 +85,12 @@ describe('a row at which the process dies', () => {
     await rig.shipped();
   });
 
-  test('is got past in a backlog too, within one start more', async () => {
+  test('is got past by the third start in a backlog too', async () => {
     const rig = faultyDaemon();
     rig.append(300);
     const id = deadly(rig);
     rig.append(300);
-    expect(await startsUntilAlive(rig, 4)).toBeLessThanOrEqual(4);
+    expect(await startsUntilAlive(rig, 3)).toBe(3);
     expect(rowsOf(rig)).toEqual(Array.from({ length: 607 }, (_, at) => at + 1));
     expect(
       rig
@@ -98,6 +98,24 @@ describe('a row at which the process dies', () => {
         .filter(({ details }) => details?.left_out !== undefined)
         .map((line) => line.sequence),
     ).toEqual([id]);
+  });
+
+  test("is got past by the third start where fail2ban's own look at the newest rows meets it first", async () => {
+    const rig = faultyDaemon();
+    // Enough that the walk from the lowest row is not there yet; the text is met when the row is read, and too long to be kept of it.
+    rig.append(12_000);
+    const id = rig.record({ action: 'auth.login_failure', address: `${'x'.repeat(65)}${MARKER}` });
+    rig.append(40);
+    expect(await startsUntilAlive(rig, 3)).toBe(3);
+    const told = rig.auditLines().filter(({ action }) => action === 'daemon.row_quarantined');
+    expect(told.map(({ details }) => details)).toMatchObject([
+      { source: 'postern', row: String(id), deaths: 2 },
+    ]);
+    expect(rowsOf(rig)).toEqual(Array.from({ length: 12_041 }, (_, at) => at + 1));
+    // The newest failure of all, and none of the row that has no address any more.
+    const failed = rig.authLines().map(({ sequence }) => sequence);
+    expect(failed).toContain(id + 40);
+    expect(failed).not.toContain(id);
   });
 
   test('once, for another reason, ships as it is', async () => {

@@ -176,6 +176,29 @@ describe('a sink that lags', () => {
       expect(rig.sinks.lagging.got.length).toBe(25);
       expect(rig.lost).toEqual([{ sink: 'lagging', timeline: 1, count: 10, ranges: [[21, 30]] }]);
     }));
+
+  it('lags no more behind a table that was put back as it was before its first row', () =>
+    withRig(async (rig) => {
+      rig.backup('empty');
+      rig.append(2);
+      await rig.settle();
+      rig.sinks.lagging.down = true;
+      rig.append(2);
+      await rig.settle();
+      rig.backup('right');
+      await rig.stop(); // with the pages that it keeps
+      rig.restore('empty', 'rename');
+      await rig.start();
+      await rig.settle();
+      rig.sinks.lagging.down = false;
+      await rig.settle(); // until nothing lags
+      expect(rig.lost).toEqual([{ sink: 'lagging', timeline: 1, count: 2, ranges: [[3, 4]] }]);
+      rig.restore('right', 'rename');
+      rig.append(1);
+      await rig.settle();
+      expect(rig.sinks.lagging.got.length).toBe(5);
+      expect(rig.sinks.good.got.length).toBe(5);
+    }));
 });
 
 describe('whatever is done to the database', () => {

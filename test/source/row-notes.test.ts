@@ -62,6 +62,65 @@ describe('the note of the row that is worked on', () => {
     expect(start().found).toBeNull();
   });
 
+  describe('of rows that are worked on together', () => {
+    const some = { source: 'postern', first: 5, last: 20 } as const;
+    /** A process that dies somewhere among these. */
+    const dieAmong = (notes: RowNotes) => notes.begin(some);
+
+    test('counts as one death of the one among them at which the process dies next', () => {
+      const { path, start } = place();
+      dieAmong(start());
+      const second = start();
+      expect([second.careful, second.found]).toEqual([true, null]);
+      second.attempt(row(20), () => undefined); // the head is read from the newest row down
+      dieAt(second, row(7), path);
+      expect(start().found).toMatchObject({ ...row(7), deaths: 2 });
+    });
+
+    test('alone quarantines nothing, however often it dies there', () => {
+      const { start } = place();
+      for (let deaths = 0; deaths < 5; deaths++) {
+        const notes = start();
+        expect(notes.found).toBeNull();
+        dieAmong(notes);
+      }
+    });
+
+    test.each([
+      ['of another row', row(21)],
+      ['of another source', { ...row(7), source: 'auditd' as const }],
+    ])('says nothing %s', (_, other) => {
+      const { path, start } = place();
+      dieAmong(start());
+      dieAt(start(), other, path);
+      expect(start().found).toBeNull();
+    });
+
+    test('says nothing once they are done, or were worked on with success', () => {
+      const { path, start } = place();
+      const first = start();
+      dieAmong(first);
+      first.end();
+      dieAt(start(), row(7), path);
+      const third = start();
+      expect(third.found).toBeNull();
+      third.attempt(row(7), () => undefined);
+      dieAmong(third);
+      const fourth = start();
+      for (let n = some.first; n <= some.last; n++) fourth.attempt(row(n), () => undefined);
+      dieAt(fourth, row(7), path);
+      expect(start().found).toBeNull();
+    });
+
+    test('leaves a row alone that was named for itself', () => {
+      const { path, start } = place();
+      dieAt(start(), row(7), path);
+      dieAmong(start());
+      dieAt(start(), row(7), path);
+      expect(start().found).toMatchObject({ ...row(7), deaths: 2 });
+    });
+  });
+
   test('is careful after a death, not after an orderly end; a death between rows names none', () => {
     const { start } = place();
     const first = start();
