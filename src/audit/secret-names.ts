@@ -64,15 +64,25 @@ export const secretNames: readonly string[] = [
   'redis pass',
   'require pass',
   'ldap pass',
+  'new pass',
+  'old pass',
+  'current pass',
+  'confirm pass',
+  'repeat pass',
+  'pass hash',
+  'pass code',
+  'cred',
+  'preshared key',
+  'unseal key',
   'pass word',
   'pass phrase',
   'basic auth',
 ];
-/** Secret as a whole key alone: as parts of others (`proxy_pass`, `mapping`, `session_timeout`) they are none. */
+/** Secret as a whole key alone, with a number or without (`pass2`): as parts of others (`proxy_pass`, `mapping`, `session_timeout`) they are none. */
 const WHOLE: readonly string[] = ['pass', 'pin', 'otp', 'totp', 'salt', 'pepper', 'session', 'jwt'];
 /** Also found at the end of a word that is written together: `smtppassword`, `accesstoken`. */
 const ENDINGS =
-  /(?:passwords?|passwd|passphrase|secrets?|tokens?|apikeys?|privatekey|privkey|secretkey|accesskey|authkey|credentials?|cookies?|sessionid|sessid|pincode|requirepass)$/;
+  /(?:passwords?|passwd|passphrase|secrets?|tokens?|apikeys?|privatekey|privkey|secretkey|accesskey|authkey|appkey|sshkey|credentials?|cookies?|sessionid|sessid|pincode|(?:require|db|smtp|mail|user|admin|root|new|old)pass|(?:root|admin|user|bind|db)pw)$/;
 /** And these at its beginning: `passwordhash`. */
 const BEGINNINGS = /^(?:password|passwd|passphrase)/;
 
@@ -131,7 +141,8 @@ export function createSecretNames(added: readonly string[]): SecretNames {
     const words = wordsOf(key.slice(0, LONGEST));
     const plain = words.map(singular);
     if (own.some((name) => endOf(plain, name) > 0)) return true;
-    if (words.length === 1 && WHOLE.some((name) => name === words[0] || name === plain[0])) return true;
+    const isWhole = words.length === 1 || (words.length === 2 && /^\d{1,2}$/.test(words[1] ?? ''));
+    if (isWhole && WHOLE.some((name) => name === words[0] || name === plain[0])) return true;
     const last = words.at(-1) ?? '';
     return (
       names.some((name) => isAsked(plain, endOf(plain, name), last)) ||
