@@ -1,7 +1,7 @@
 import { NetworkSet } from '../audit/address.js';
 import type { Finding } from '../sinks/sink.js';
 
-/** Successful logins of late, by address. */
+/** Logins of late, successful or failed, by address. */
 export interface LoginCount {
   readonly address: string;
   readonly logins: number;
@@ -49,12 +49,9 @@ export function loginFindings(
   };
 
   for (const { address, logins } of open) {
-    if (!isBridge(address, known) && !looped.contains(address)) continue;
-    warn(
-      [address],
-      `${share(logins, total)} came from ${address}, ${looped.contains(address) ? 'this host itself' : 'a container bridge'}: Postern does not see its clients' addresses`,
-      `A ban of ${address} would lock out everyone behind it. Add it to fail2ban.never_ban, and let Postern see the clients (trust the proxy's X-Forwarded-For; Docker: userland-proxy off or host networking).`,
-    );
+    if (!isInFront(address, known)) continue;
+    said.add(address);
+    findings.push(inFront(address, share(logins, total)));
   }
   if (total >= ENOUGH) {
     for (const { address, logins } of open) {
@@ -81,6 +78,29 @@ export function loginFindings(
 }
 
 /**
+ * The same of failed logins: before anybody has logged in, what stands in front is seen by those who can't.
+ *
+ * @param counts failed logins by address
+ * @param succeeded successful ones, of which `loginFindings` has told
+ */
+export function failureFindings(
+  counts: readonly LoginCount[],
+  succeeded: readonly LoginCount[],
+  neverBan: readonly string[],
+  bridges: readonly string[] = [],
+): Finding[] {
+  const spared = new NetworkSet(neverBan);
+  const known = new NetworkSet(bridges);
+  const told = new Set(succeeded.map(({ address }) => address));
+  const total = counts.reduce((sum, { logins }) => sum + logins, 0);
+  return counts
+    .filter(({ address }) => isInFront(address, known) && !spared.contains(address) && !told.has(address))
+    .map(({ address, logins }) =>
+      inFront(address, `${logins} of ${total} failed ${total === 1 ? 'login' : 'logins'}`),
+    );
+}
+
+/**
  * Warns of banned networks out of which somebody has logged in of late: who shares an attacker's /64 is locked out with him.
  *
  * @param counts successful logins by address
@@ -104,6 +124,17 @@ export function bannedLogins(counts: readonly LoginCount[], banned: readonly str
 /** A bridge known to be one, or the first address of a network that containers usually get. */
 function isBridge(address: string, known: NetworkSet): boolean {
   return known.contains(address) || (containers.contains(address) && address.endsWith('.1'));
+}
+
+function isInFront(address: string, known: NetworkSet): boolean {
+  return isBridge(address, known) || looped.contains(address);
+}
+
+function inFront(address: string, logins: string): Finding {
+  const where = looped.contains(address) ? 'this host itself' : 'a container bridge';
+  const what = `${logins} came from ${address}, ${where}: Postern does not see its clients' addresses`;
+  const next = `A ban of ${address} would lock out everyone behind it. Add it to fail2ban.never_ban, and let Postern see the clients (trust the proxy's X-Forwarded-For; Docker: userland-proxy off or host networking).`;
+  return { level: 'warning', what, next };
 }
 
 function share(logins: number, total: number): string {

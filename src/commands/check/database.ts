@@ -2,7 +2,8 @@ import { hostname, networkInterfaces } from 'node:os';
 import { pino } from 'pino';
 import { createClassifier } from '../../audit/catalog.js';
 import type { Config } from '../../config/schema.js';
-import { type LoginCount, loginFindings } from '../../fail2ban/findings.js';
+import { failureFindings, type LoginCount, loginFindings } from '../../fail2ban/findings.js';
+import { UnknownFailures } from '../../fail2ban/unknown-failures.js';
 import type { Finding } from '../../sinks/sink.js';
 import { readInPlace } from '../../source/live.js';
 import { createPosternSource } from '../../source/postern.js';
@@ -96,11 +97,16 @@ function waiting(look: Exclude<Look, { state: 'reading' }>): Finding {
 
 /** Whether failed logins reach fail2ban, and the warnings of a ban that would lock out others than the attacker. */
 function logins(source: AuditSource, maxId: number, config: Config, privateDirectory: string): Finding[] {
-  const { succeeded, logins: successes, failed, sample } = countLogins(source, maxId);
+  const { succeeded, failedBy, logins: successes, failed, sample, unknown } = countLogins(source, maxId);
   const silent = Object.values(config.sinks).some(({ type }) => type === 'fail2ban')
-    ? sample.findings(config, privateDirectory)
+    ? [...sample.findings(config, privateDirectory), ...unknown.findings(failed)]
     : [];
-  const findings = [...silent, ...loginFindings(succeeded, config.fail2ban.never_ban, bridges())];
+  const { never_ban: neverBan } = config.fail2ban;
+  const findings = [
+    ...silent,
+    ...loginFindings(succeeded, neverBan, bridges()),
+    ...failureFindings(failedBy, succeeded, neverBan, bridges()),
+  ];
   if (findings.length > 0 || successes + failed === 0) return findings;
   const what = `${count(successes, 'login')} and ${count(failed, 'failed login')} in the newest rows; none from an address whose ban would lock out others`;
   return [{ level: 'ok', what }];
@@ -109,14 +115,17 @@ function logins(source: AuditSource, maxId: number, config: Config, privateDirec
 interface Logins {
   /** By address, where there is one. */
   readonly succeeded: LoginCount[];
+  readonly failedBy: LoginCount[];
   readonly logins: number;
   readonly failed: number;
   readonly sample: FailureSample;
+  readonly unknown: UnknownFailures;
 }
 
 function countLogins(source: AuditSource, maxId: number): Logins {
-  const counts = new Map<string, number>();
+  const [counts, failures] = [new Map<string, number>(), new Map<string, number>()];
   const sample = new FailureSample();
+  const unknown = new UnknownFailures();
   let [logins, failed] = [0, 0];
   for (let after = Math.max(0, maxId - NEWEST); ; ) {
     const look = page(source, after, PAGE);
@@ -126,7 +135,9 @@ function countLogins(source: AuditSource, maxId: number): Logins {
       if (action === 'auth.login_failure') {
         failed++;
         sample.take(event);
+        if (address !== null) failures.set(address, (failures.get(address) ?? 0) + 1);
       }
+      unknown.take(event);
       if (action !== 'auth.login_success') continue;
       logins++;
       if (address !== null) counts.set(address, (counts.get(address) ?? 0) + 1);
@@ -134,8 +145,11 @@ function countLogins(source: AuditSource, maxId: number): Logins {
     after = look.upTo;
     if (!look.more || look.events.length === 0) break;
   }
-  const succeeded = [...counts].map(([address, number]) => ({ address, logins: number }));
-  return { succeeded, logins, failed, sample };
+  return { succeeded: listed(counts), failedBy: listed(failures), logins, failed, sample, unknown };
+}
+
+function listed(counts: ReadonlyMap<string, number>): LoginCount[] {
+  return [...counts].map(([address, logins]) => ({ address, logins }));
 }
 
 /** Networks of container bridges on this host. */

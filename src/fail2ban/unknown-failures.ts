@@ -1,0 +1,40 @@
+import type { AuditEvent } from '../audit/event.js';
+import type { Finding } from '../sinks/sink.js';
+
+const FAILED = /fail|denied|deny|refus|reject|invalid|wrong|incorrect|unauthori[sz]ed|forbidden/i;
+const LOGIN = /log|auth|sign|access|session|passw|credential|2fa|mfa|otp/i;
+/** Longer words than that are none. */
+const LONGEST = 80;
+/** Fewer say nothing: a stray row has a typing error. */
+const FEWEST = 3;
+const SHOWN = 3;
+/** Different words that are counted. */
+const MOST = 100;
+
+/**
+ * Rows that look like failed logins, under words that the catalog does not know: fail2ban is never told of them, and nothing else says so, for
+ * they are withheld from nobody.
+ */
+export class UnknownFailures {
+  private readonly words = new Map<string, number>();
+
+  take({ type, rawAction, resource }: AuditEvent): void {
+    if (type.known || rawAction.length > LONGEST || !FAILED.test(rawAction)) return;
+    if (!LOGIN.test(rawAction) && !LOGIN.test(resource.type?.slice(0, LONGEST) ?? '')) return;
+    const count = this.words.get(rawAction) ?? 0;
+    if (count > 0 || this.words.size < MOST) this.words.set(rawAction, count + 1);
+  }
+
+  /** @param failed failed logins that are known as such; with none, nobody is ever banned */
+  findings(failed: number): Finding[] {
+    const found = [...this.words].filter(([, count]) => count >= FEWEST).toSorted((a, b) => b[1] - a[1]);
+    const [first] = found;
+    if (first === undefined) return [];
+    const shown = found.slice(0, SHOWN).map(([word, count]) => `${JSON.stringify(word)} (${count})`);
+    const more = found.length > SHOWN ? ` and ${found.length - SHOWN} more` : '';
+    const what = `newest rows have actions that look like failed logins and are not known as such, so that fail2ban is not told of them: ${shown.join(', ')}${more}`;
+    const name = /^\w+$/.test(first[0]) ? first[0] : JSON.stringify(first[0]);
+    const next = `if they are failed logins, set source.aliases: { auth.login_failure: [${name}] }; docs/EVENTS.md has the words that are known`;
+    return [{ level: failed === 0 ? 'error' : 'warning', what, next }];
+  }
+}
