@@ -74,6 +74,13 @@ export class EditWatch {
     const last = events.at(-1)?.sequence ?? 0;
     const kept = state.revisions.originals(source.name, timeline, first, last);
     if (this.unknown(timeline, known).some(({ sequence }) => !kept.has(sequence))) return 'again';
+    if (
+      !this.accept(
+        timeline,
+        known.filter(({ sequence }) => !kept.has(sequence)),
+      )
+    )
+      return 'again';
     const lowest = state.recent.of(source.name, timeline)[0]?.id ?? 0;
     for (const event of events.slice(-CONTENT_ROWS))
       if (event.sequence >= lowest && !kept.has(event.sequence)) this.hold(event);
@@ -85,15 +92,45 @@ export class EditWatch {
   }
 
   private unknown(timeline: number, events: readonly AuditEvent[]): AuditEvent[] {
-    const { source, state, clock } = this.options;
+    const now = this.options.clock();
+    return this.differing(timeline, events).flatMap(({ event, row }) =>
+      this.isWatched(row, now) ? [event] : [],
+    );
+  }
+
+  /**
+   * What a row is that nobody looks for any more, a sink is given now. It is not to become a version of itself besides, at the next start.
+   *
+   * @returns false where that can't be written
+   */
+  private accept(timeline: number, events: readonly AuditEvent[]): boolean {
+    const { source, state } = this.options;
+    const now = this.options.clock();
+    const rows = this.differing(timeline, events).flatMap(({ event, row }) =>
+      this.isWatched(row, now) ? [] : [recentOf(event, row)],
+    );
+    if (rows.length === 0) return true;
+    try {
+      state.transaction(() => state.recent.update(source.name, timeline, rows), true);
+    } catch {
+      return false; // a full disk, which the sinks say
+    }
+    state.recent.replace(source.name, timeline, rows);
+    return true;
+  }
+
+  private differing(
+    timeline: number,
+    events: readonly AuditEvent[],
+  ): Array<{ readonly event: AuditEvent; readonly row: Recent }> {
+    const { source, state } = this.options;
     const recent = state.recent.of(source.name, timeline);
     const lowest = recent[0]?.id ?? Number.POSITIVE_INFINITY;
     if ((events.at(-1)?.sequence ?? 0) < lowest) return [];
-    const now = clock();
     const known = new Map(recent.map((row) => [row.id, row]));
-    return events.filter((event) => {
+    return events.flatMap((event) => {
       const row = known.get(event.sequence);
-      return row !== undefined && row.fingerprint !== fingerprintOf(event.id) && this.isWatched(row, now);
+      return row === undefined || row.fingerprint === fingerprintOf(event.id) ? [] : [{ event, row }];
     });
   }
 

@@ -170,6 +170,27 @@ describe('a sink that has not come by a row when it is edited', () => {
       expect(rig.sinks.lagging.got.length).toBe(rig.sinks.good.got.length);
     }));
 
+  it('after its minute: gets it as it is, once, also after the next start', () =>
+    withRig(async (rig) => {
+      rig.append(2);
+      await rig.settle();
+      rig.sinks.lagging.down = true;
+      rig.append(3);
+      await rig.settle();
+      rig.pass(MINUTE);
+      await rig.stop(); // with the pages that it keeps
+      await rig.start();
+      await rig.settle();
+      const second = rig.change(4);
+      rig.sinks.lagging.down = false;
+      await rig.settle();
+      await rig.stop();
+      await rig.start(); // looks at what was read in the last minute before the end
+      await rig.settle();
+      expect(versionsOf(rig.sinks.lagging, 4)).toEqual([second]);
+      expect(rig.sinks.lagging.got.length).toBe(5);
+    }));
+
   it('and of which nobody knows what it was any more: gets it as it is, once', () =>
     withRig(async (rig) => {
       rig.append(2);

@@ -7,13 +7,15 @@ import { createClassifier } from '../../src/audit/catalog.js';
 import type { SourceName } from '../../src/audit/event.js';
 import { config as schema } from '../../src/config/schema.js';
 import type { LostRows } from '../../src/shipping/lost.js';
-import { Shipper } from '../../src/shipping/shipper.js';
+import { type ConfiguredSink, Shipper } from '../../src/shipping/shipper.js';
 import { State } from '../../src/shipping/state.js';
+import { createFail2banSink } from '../../src/sinks/fail2ban.js';
 import type { Batch, Delivered, Resume, ResumePosition, Sink } from '../../src/sinks/sink.js';
 import { createOwnSource } from '../../src/source/own.js';
 import { createPosternSource } from '../../src/source/postern.js';
 import type { AuditSource } from '../../src/source/source.js';
 import Database from '../../src/sqlite.js';
+import { PairReader } from './pair-reader.js';
 
 /** A sink that keeps what it got across restarts, and fails when told to. */
 export class MemorySink implements Sink {
@@ -76,7 +78,18 @@ export class MemorySink implements Sink {
   async close(): Promise<void> {}
 }
 
+export interface Row {
+  readonly id: number;
+  /** `created_at` */
+  readonly time: string;
+  readonly action: string;
+  readonly details: string;
+  readonly address: string | null;
+}
+
 const START = Date.UTC(2026, 10, 1);
+/** Of fail2ban's pair: a few lines. */
+const ROLL = '4K';
 /** How often the shipper looks for edits: as often as it can. */
 const EDITS_MS = 2;
 
@@ -84,6 +97,8 @@ export interface Table {
   readonly autoincrement: boolean;
   /** The name of the user is another table's, and the two are joined. */
   readonly view?: boolean;
+  /** fail2ban's sink follows it too, with its pair of files. */
+  readonly fail2ban?: boolean;
 }
 
 /** A Postern database that can be backed up and restored, a state, a shipper that looks only when told to. */
@@ -93,6 +108,7 @@ export class ShippingRig {
   readonly sinks = { good: new MemorySink(), lagging: new MemorySink() };
   readonly lost: LostRows[] = [];
   readonly replaced: string[] = [];
+  readonly pair = new PairReader(join(this.directory, 'auth'));
   /** `source.columns`, from the next start on. */
   columns: Readonly<Record<string, string | null>> = {};
   private writer: Database;
@@ -105,7 +121,8 @@ export class ShippingRig {
   private stateDirectory = join(this.directory, 'state');
   private crashes = 0;
   private offset = 0;
-  private readonly clock = () => Date.now() + this.offset;
+  private failedAt = 0;
+  readonly clock = () => Date.now() + this.offset;
 
   constructor(private readonly table: Table = { autoincrement: true }) {
     this.name = table.view === true ? 'joined' : 'audit_log';
@@ -136,15 +153,35 @@ export class ShippingRig {
     })();
   }
 
+  /** A failed login, of this moment or of an earlier one. No two of one time. @returns its id */
+  fail(address: string | null, agoMs = 0): number {
+    this.failedAt = Math.max(this.failedAt + 1, this.clock());
+    const insert = this.writer.prepare(
+      `INSERT INTO audit_log (created_at, action, details, ip_address) VALUES (?, 'auth.login_failure', ?, ?)`,
+    );
+    const details = JSON.stringify({ content: this.content++ });
+    const time = new Date(this.failedAt - agoMs).toISOString();
+    return Number(insert.run(time, details, address).lastInsertRowid);
+  }
+
   /** Time passes. */
   pass(ms: number): void {
     this.offset += ms;
   }
 
   /** @returns the new content */
-  change(id: number, action = 'update', details = JSON.stringify({ content: this.content++ })): string {
+  change(
+    id: number,
+    action = 'update',
+    details = JSON.stringify({ content: this.content++ }),
+    address?: string,
+  ): string {
     this.pass(1_001);
-    this.writer.prepare('UPDATE audit_log SET details = ?, action = ? WHERE id = ?').run(details, action, id);
+    this.writer
+      .prepare(
+        'UPDATE audit_log SET details = ?, action = ?, ip_address = coalesce(?, ip_address) WHERE id = ?',
+      )
+      .run(details, action, address ?? null, id);
     return details;
   }
 
@@ -156,11 +193,12 @@ export class ShippingRig {
       .run(JSON.stringify({ content: this.content++ }), id);
   }
 
-  rows(): Array<{ id: number; details: string }> {
-    return this.writer.prepare('SELECT id, details FROM audit_log ORDER BY id').all() as Array<{
-      id: number;
-      details: string;
-    }>;
+  rows(): Row[] {
+    return this.writer
+      .prepare(
+        'SELECT id, created_at AS time, action, details, ip_address AS address FROM audit_log ORDER BY id',
+      )
+      .all() as Row[];
   }
 
   backup(name: string): void {
@@ -238,11 +276,7 @@ export class ShippingRig {
       sources: [told, own],
       editsMs: EDITS_MS,
       onRevised: () => own.notify(),
-      sinks: Object.entries(this.sinks).map(([name, sink]) => ({
-        name,
-        sink,
-        config: { ...schema.parse({}).sinks.audit, type: 'file' } as never,
-      })),
+      sinks: [...this.memorySinks(), ...this.fail2banSink()],
       state,
       clock: this.clock,
       log,
@@ -252,6 +286,22 @@ export class ShippingRig {
       },
     });
     await this.shipper.start();
+  }
+
+  private memorySinks(): ConfiguredSink[] {
+    const config = { ...schema.parse({}).sinks.audit, type: 'file' } as never;
+    return Object.entries(this.sinks).map(([name, sink]) => ({ name, sink, config }));
+  }
+
+  private fail2banSink(): ConfiguredSink[] {
+    if (this.table.fail2ban !== true) return [];
+    const { sinks, fail2ban } = schema.parse({
+      sinks: { auth: { type: 'fail2ban', directory: this.pair.directory, roll: { size: ROLL } } },
+    });
+    const config = sinks.auth;
+    if (config?.type !== 'fail2ban') throw new Error('no sink for fail2ban');
+    const deps = { name: 'auth', minFree: 1, clock: this.clock, log: pino({ level: 'silent' }) };
+    return [{ name: 'auth', sink: createFail2banSink(config, fail2ban, deps), config }];
   }
 
   /** The `event.id` of a row as it is now. */
@@ -276,24 +326,37 @@ export class ShippingRig {
   async settle(): Promise<void> {
     for (let quiet = 0, tries = 0; quiet < 3; tries++) {
       if (tries > 2_000) throw new Error(`does not settle: ${JSON.stringify(this.shipper?.status())}`);
+      const since = this.clock();
       const found = this.wake();
       await sleep(1);
       const status = this.shipper?.status();
-      const busy = Object.entries(status?.sinks ?? {}).some(
-        ([name, sink]) =>
+      const busy = Object.entries(status?.sinks ?? {}).some(([name, sink]) => {
+        if (sink.looks !== undefined)
+          return (
+            sink.state !== 'waiting for events' ||
+            Object.values(sink.looks).some(({ at, left }) => at < since || left > 0)
+          );
+        return (
           !this.sinks[name as keyof typeof this.sinks].down &&
           (sink.lag_events > 0 ||
             sink.state !== 'waiting for events' ||
-            sink.cursors.postern?.timeline !== status?.sources.postern?.timeline),
-      );
+            sink.cursors.postern?.timeline !== status?.sources.postern?.timeline)
+        );
+      });
       quiet = found === true || busy ? 0 : quiet + 1;
     }
   }
 
-  /** The process dies: state.db is as it was left, and the sinks have what they had. */
-  async crash(): Promise<void> {
+  /**
+   * The process dies: state.db and the pair are as they were left, and the sinks have what they had.
+   *
+   * @param torn bytes of the pair's last line that had not been written yet
+   * @param whileDown what happens before it starts again
+   */
+  async crash(torn = 0, whileDown: () => void = () => undefined): Promise<void> {
     const left = `${join(this.directory, 'state')}-${++this.crashes}`;
     cpSync(this.stateDirectory, left, { recursive: true });
+    const restore = this.pair.snapshot(torn);
     const had = Object.values(this.sinks).map((sink) => [sink, sink.got.length] as const);
     await this.stop();
     for (const [sink, length] of had) {
@@ -301,6 +364,8 @@ export class ShippingRig {
       sink.isAfterCrash = true;
     }
     this.stateDirectory = left;
+    restore();
+    whileDown();
     await this.start();
   }
 
