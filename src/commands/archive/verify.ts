@@ -5,6 +5,7 @@ import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { AuditdError, messageOf } from '../../errors.js';
 import type { Removal } from '../../retention/archive/anchor.js';
 import type { Head } from '../../retention/archive/chain.js';
+import { ANCHOR } from '../../retention/archive/directory.js';
 import type { Verdict } from '../../retention/archive/verify.js';
 import { Bar } from '../bar.js';
 import { count } from '../terminal.js';
@@ -80,6 +81,7 @@ Examples:
         ...(why === null ? [] : [unread]),
         ...(missing === null ? [] : [missing]),
         ...(unsigned === null ? [] : [unsigned]),
+        ...(options.directory === undefined ? [] : alone(key !== null, known.length > 0)),
         ...found.notes,
       ];
       const verdict = { ...found, notes };
@@ -88,6 +90,15 @@ Examples:
       );
       if (verdict.broken !== null || missing !== null) process.exitCode = 1;
     });
+}
+
+/** What a directory that is named does not prove by itself: who may write there can make a chain anew. */
+function alone(isSigned: boolean, isEnd: boolean): string[] {
+  const parts = [
+    ...(isSigned ? [] : ['no signature was looked at (--key FILE)']),
+    ...(isEnd ? [] : ['no end that was noted elsewhere was compared (--head TEXT)']),
+  ];
+  return parts.length === 0 ? [] : [parts.join(', and ')];
 }
 
 /** What was found, for people. */
@@ -99,7 +110,11 @@ export function renderVerdict(verdict: Verdict, directory: string): string {
       archives === 0
         ? ''
         : `; the ${count(archives, 'archive')} before it ${archives === 1 ? 'is' : 'are'} right`;
-    lines.push(`BROKEN: ${broken.name}: ${broken.what}${before}. Put it back from a backup of ${directory}`);
+    const next =
+      broken.name === ANCHOR
+        ? `Put it back from a backup of ${directory}, or remove it where there was none`
+        : `Put it back from a backup of ${directory}`;
+    lines.push(`BROKEN: ${broken.name}: ${broken.what}${before}. ${next}`);
   } else {
     const twice = distinct === rows ? '' : `, ${distinct.toLocaleString('en')} of them distinct`;
     lines.push(`${count(archives, 'archive')}, ${count(rows, 'row')}${twice}: nothing is wrong`);

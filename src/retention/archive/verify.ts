@@ -239,6 +239,9 @@ class Chain {
       work();
     } catch (error) {
       if (!(error instanceof Unvouched)) throw error;
+      // Only at the end of the chain is it known that nobody vouches for an archive: those from it on do not count as right.
+      const known = [...this.contents.manifests].filter(([sequence]) => sequence > this.removed.sequence);
+      this.archives = known.findIndex(([, name]) => name === error.manifest);
       throw new Broken(error.manifest, error.message);
     }
   }

@@ -1,4 +1,4 @@
-import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -156,7 +156,9 @@ describe('archive verify', () => {
     const verify = () => run(['archive', 'verify', '--config', config]);
     expect(verify()).toMatchObject({
       code: 1,
-      out: expect.stringMatching(/^BROKEN: 000001.*it is not signed with the key/m) as string,
+      out: expect.stringMatching(
+        /^BROKEN: 000001.*it is not signed with the key.*never recorded\. Put it back/m,
+      ) as string,
     });
     rig.insert('2026-03-01 00:00:00');
     await rig.archive({ sign: ours });
@@ -164,8 +166,25 @@ describe('archive verify', () => {
       code: 0,
       out: expect.stringMatching(/3 archives, 3 rows: nothing/) as string,
     });
+    rig.insert('2026-04-01 00:00:00');
+    await rig.archive();
+    expect(verify()).toMatchObject({
+      code: 1,
+      out: expect.stringMatching(/^BROKEN: 000004.*recorded; the 3 archives before it are right/m) as string,
+    });
     rmSync(key);
     expect(verify().out).toMatch(/note: The key .*archive\.key can't be used.*no signature was looked at/);
+  });
+
+  it('says of a directory alone what was not compared', async () => {
+    await archives([ours]);
+    const verify = (...more: string[]) =>
+      run(['archive', 'verify', '--directory', rig.archives, ...more]).out;
+    const [, head = ''] = /^head (.+)$/m.exec(verify()) ?? [];
+    expect(verify()).toMatch(/^note: no signature .*--key FILE.* no end .*--head TEXT/m);
+    const key = join(rig.directory, 'audit.pub');
+    writeFileSync(key, createPublicKey(ours).export({ type: 'spki', format: 'pem' }));
+    expect(verify('--head', head, '--key', key)).not.toContain('note: no');
   });
 
   it('counts a row that two archives have once, and says so', async () => {
