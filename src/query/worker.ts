@@ -1,5 +1,5 @@
 import { readlinkSync, write } from 'node:fs';
-import { setPriority } from 'node:os';
+import { getPriority, setPriority } from 'node:os';
 import { promisify } from 'node:util';
 import { parentPort, workerData } from 'node:worker_threads';
 import { AuditdError, messageOf } from '../errors.js';
@@ -19,8 +19,11 @@ interface Export {
   writing: Promise<void>;
 }
 
+/** nice(1) knows no lower one. */
+const LOWEST = 19;
+
 const { nice, ...options } = workerData as QueryOptions & { readonly nice?: number };
-if (nice !== undefined) yieldTo(nice);
+if (nice !== undefined) standBack(nice);
 const engine = new Engine(options);
 const exports = new Map<number, Export>();
 /** What is written to a file is told of so often. */
@@ -29,9 +32,11 @@ const NO_BYTES = new Uint8Array(0);
 const writeSome = promisify(write);
 
 /** To Linux a thread is a process with an id of its own: it alone gets less of a busy processor. Where that is not allowed, all goes on. */
-function yieldTo(priority: number): void {
+function standBack(by: number): void {
   try {
-    setPriority(Number(readlinkSync('/proc/thread-self').split('/').at(-1)), priority);
+    const thread = Number(readlinkSync('/proc/thread-self').split('/').at(-1));
+    // From where the process is: only root may go up, and a daemon that runs with nice 10 would go up to 5.
+    setPriority(thread, Math.min(LOWEST, getPriority() + by));
   } catch {
     // no /proc, or a filter of system calls
   }

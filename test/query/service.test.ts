@@ -1,4 +1,5 @@
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -162,13 +163,15 @@ describe('the thread of queries', () => {
           const stat = readFileSync(`/proc/self/task/${id}/stat`, 'utf8');
           return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]); // field 19
         });
-      const before = nices();
+      // The run of the tests may stand back itself, as far as there is to go.
+      const expected = Math.min(19, getPriority() + 7);
+      const there = () => nices().filter((nice) => nice === expected).length;
+      const before = there();
       const polite = createQueryService({ ...tables.options(), worker, nice: 7 });
       expect((await polite.page(EVERYTHING)).total).toBe(5_000);
-      const after = nices().filter((nice) => nice === 7);
+      const after = there();
       await polite.close();
-      expect(before).not.toContain(7);
-      expect(after).toHaveLength(1);
+      expect(after).toBe(before + 1);
     },
   );
 
