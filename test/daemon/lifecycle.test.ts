@@ -17,6 +17,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/api/client.js';
 import { run } from '../commands/cli.js';
 import { openFiles } from '../descriptors.js';
+import { inAnotherProcess } from '../sqlite-child.js';
 import { DaemonRig } from './rig.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
@@ -394,7 +395,7 @@ describe.skipIf(!root)('a full disk', () => {
       rig.append(3);
       await rig.start();
       await rig.shipped();
-      execFileSync('sqlite3', [join(state, 'state.db'), 'PRAGMA wal_checkpoint(TRUNCATE)']);
+      inAnotherProcess(join(state, 'state.db'), 'PRAGMA wal_checkpoint(TRUNCATE)');
       spawnSync('dd', ['if=/dev/zero', `of=${ballast}`, 'bs=4k'], { stdio: 'ignore' }); // until there is no room
       rig.append(300);
       await rig.until(() => rig.output.includes('takes no cursor (sink audit)'), 'the disk is full');

@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { takeLock } from '../../src/shipping/lock.js';
 import { STATE_VERSION, State } from '../../src/shipping/state.js';
 import Database from '../../src/sqlite.js';
+import { inAnotherProcess } from '../sqlite-child.js';
 
 let directory: string;
 
@@ -105,8 +106,7 @@ describe('rows that are recorded within a transaction', () => {
 });
 
 describe('another program that looks into state.db', () => {
-  const look = () =>
-    execFileSync('sqlite3', [join(directory, 'state.db'), 'SELECT up_to FROM cursor'], { encoding: 'utf8' });
+  const look = () => inAnotherProcess(join(directory, 'state.db'), 'SELECT up_to FROM cursor');
 
   /** What is committed after a look is seen by the next one: the WAL is still the one that the name leads to. */
   function expectKept(state: State): void {
