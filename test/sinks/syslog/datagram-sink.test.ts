@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import dgram from 'node:dgram';
+import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, isIPv6 } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -33,18 +34,20 @@ function lines(from: number, to: number): string[] {
   return Array.from({ length: to - from + 1 }, (_, n) => `event ${from + n}`);
 }
 
-async function udpReceiver(port = 0) {
+async function udpReceiver(port = 0, at = '127.0.0.1') {
   const got: string[] = [];
-  const socket = dgram.createSocket({ type: 'udp4', recvBufferSize: 2 ** 20 });
+  const type = isIPv6(at) ? 'udp6' : 'udp4';
+  const socket = dgram.createSocket({ type, recvBufferSize: 2 ** 20 });
   socket.on('message', (data) => got.push(data.toString()));
-  await new Promise<void>((resolve) => socket.bind(port, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => socket.bind(port, at, resolve));
   const close = () => new Promise<void>((resolve) => socket.close(() => resolve()));
   return { got, port: (socket.address() as AddressInfo).port, close };
 }
 
 describe('UDP', () => {
   it('sends one message a datagram, in order', async () => {
-    const receiver = await udpReceiver();
+    const { address } = await lookup('localhost'); // ::1 on a Debian, 127.0.0.1 elsewhere
+    const receiver = await udpReceiver(0, address);
     running.push(receiver);
     const sink = sinkFor({ transport: 'udp', targets: [`localhost:${receiver.port}`, '127.0.0.1:9'] });
     expect(sink.deliveryClass).toBe('best effort');
@@ -52,7 +55,7 @@ describe('UDP', () => {
     expect(await sink.deliver(batch(1, 300), never)).toEqual({ upTo: 300 });
     await expect.poll(() => receiver.got.length).toBe(300);
     expect(receiver.got).toEqual(lines(1, 300));
-    expect(sink.figures()).toMatchObject({ messages_total: 300, address: '127.0.0.1' });
+    expect(sink.figures()).toMatchObject({ messages_total: 300, address });
   });
 
   it('tells where the host says that nobody listens, and goes on when somebody does', async () => {
