@@ -3,6 +3,7 @@ import type { Classifier } from '../audit/catalog.js';
 import { type AuditTable, quoteIdentifier, type TableConfig } from '../source/columns.js';
 import { CreatedReader } from '../source/created.js';
 import type { SqlValue } from '../source/encoding.js';
+import { readable } from '../source/unread.js';
 import type { TableRow } from './archive/table.js';
 import type { Judged } from './policy.js';
 
@@ -32,10 +33,11 @@ export class RowJudge {
 
   /** The highest id, 0 in an empty table, and the time of the newest row that has a readable one. */
   newest(db: Database, table: AuditTable): { readonly id: number; readonly time: number | null } {
-    const [id, created] = [this.config.columns.id, this.config.columns.created_at].map(quoteIdentifier);
+    const id = quoteIdentifier(this.config.columns.id);
+    const created = quoteIdentifier(this.config.columns.created_at);
     const rows = db
       .prepare(
-        `SELECT ${id}, ${created} FROM ${quoteIdentifier(table.name)} ORDER BY ${id} DESC LIMIT ${NEWEST}`,
+        `SELECT ${id}, ${readable(created)} FROM ${quoteIdentifier(table.name)} ORDER BY ${id} DESC LIMIT ${NEWEST}`,
       )
       .raw()
       .all() as Array<[number, SqlValue]>;

@@ -18,6 +18,8 @@ export interface LastRun {
   readonly refused?: number;
   /** Rows that are archived and that SQLite did not delete; missing likewise. */
   readonly kept?: number;
+  /** Rows that are too large to be archived, and stay; missing likewise. */
+  readonly large?: number;
   readonly held: readonly Held[];
   /** The longest that Postern's write lock was held for one commit, ms. */
   readonly lock_ms: number;

@@ -24,7 +24,8 @@ export function deleteOwn(db: Database, named: readonly Named[]): Purged {
     const gone: number[] = [];
     for (const [id, hash] of batch) {
       const row = found.get(id);
-      if (row === undefined) purged = sum(purged, { ...NOTHING, gone: 1 });
+      if (row === undefined && rows.isTooLarge(id)) purged = sum(purged, { ...NOTHING, differ: 1 });
+      else if (row === undefined) purged = sum(purged, { ...NOTHING, gone: 1 });
       else if (rowHash(row) !== hash) purged = sum(purged, { ...NOTHING, differ: 1 });
       else if (remove.run(id).changes > 0) {
         purged = sum(purged, { ...NOTHING, deleted: 1 });

@@ -6,6 +6,9 @@ import { IdSet } from '../shipping/id-set.js';
 import { type AuditTable, quoteIdentifier, TableCache, type TableConfig } from '../source/columns.js';
 import type { SqlValue } from '../source/encoding.js';
 import { keepsWriterOut } from '../source/journal.js';
+import { readable } from '../source/unread.js';
+import { LARGEST_ROW } from './archive/largest.js';
+import { sizeOf } from './archive/table.js';
 import { monthOf } from './archive/write.js';
 import { checkDeletable } from './deletable.js';
 import type { Hold } from './holds.js';
@@ -32,6 +35,8 @@ export interface PlanOptions {
   /** Ages are counted from no later than this: what the daemon itself writes says nothing of the clock. Null: nothing has an age. */
   readonly latest?: number | null;
   readonly signal: AbortSignal;
+  /** Octets of a row that can be archived. */
+  readonly largest?: number;
   /** How much has been looked at, 0 to 1. */
   readonly onProgress: (part: number) => void;
 }
@@ -63,7 +68,7 @@ export interface Plan {
   /** Ids by month, ascending; the oldest month first. */
   readonly months: ReadonlyMap<string, readonly number[]>;
   readonly going: readonly Going[];
-  readonly staying: Readonly<Record<Exclude<Fate, 'old'> | 'held', number>>;
+  readonly staying: Readonly<Record<Exclude<Fate, 'old'> | 'held' | 'large', number>>;
   readonly held: readonly Held[];
   /** Rows that go though a required sink, which has got nowhere for longer than `max_hold`, has not had them. */
   readonly overridden: readonly Held[];
@@ -75,6 +80,8 @@ interface Row {
   readonly category: string;
   readonly time: number | null;
   readonly bytes: number;
+  /** Too large to be archived. */
+  readonly large: boolean;
 }
 
 /** Looks at every row and says which may go. Changes nothing. @throws AuditdError `SOURCE_UNUSABLE`, the signal's reason */
@@ -86,7 +93,7 @@ export async function planRun(options: PlanOptions): Promise<Plan> {
     const all = { rows: 0, bytes: 0 };
     const old = { rows: 0, bytes: 0 };
     await scan.each((row) => {
-      for (const sum of row.fate === 'old' && row.id < options.limit ? [all, old] : [all]) {
+      for (const sum of row.fate === 'old' && !row.large && row.id < options.limit ? [all, old] : [all]) {
         sum.rows++;
         sum.bytes += row.bytes;
       }
@@ -101,6 +108,7 @@ export async function planRun(options: PlanOptions): Promise<Plan> {
       row.id !== scan.newestId &&
       (left.rows > 0 || left.bytes > 0);
     if (row.id === scan.newestId || (row.fate !== 'old' && !early)) return count.stays(row.fate);
+    if (row.large) return count.stays('large');
     if (row.id >= options.limit) return count.isHeld(row.id);
     if (options.refused?.has(row.id) === true) return count.stays('young');
     if (early) left = { rows: left.rows - 1, bytes: left.bytes - row.bytes };
@@ -139,23 +147,42 @@ class Scan {
   private step(db: Database, after: number): Row[] {
     const { table, judge, retention } = this.options;
     const { absent, name } = this.table(db);
+    const names = db.prepare('SELECT name FROM pragma_table_info(?)').pluck().all(name) as string[];
     const column = (key: 'action' | 'created_at' | 'id' | 'resource_type') =>
       absent.includes(key) ? 'NULL' : quoteIdentifier(table.columns[key] ?? key);
     const id = column('id');
-    const size = retention.max_size === null ? '0' : sizeOf(db, name);
+    const read = (key: 'action' | 'created_at' | 'resource_type') =>
+      absent.includes(key) ? 'NULL' : readable(column(key));
+    const size = retention.max_size === null ? '0' : sizeOf(names);
     const rows = db
       .prepare(
-        `SELECT ${id}, ${column('created_at')}, ${column('action')}, ${column('resource_type')}, ${size}
+        `SELECT ${id}, ${read('created_at')}, ${read('action')}, ${read('resource_type')}, ${size}
          FROM ${quoteIdentifier(name)} NOT INDEXED WHERE ${id} > ? AND ${id} <= ? ORDER BY ${id} LIMIT ?`,
       )
       .raw()
       .all(after, this.newestId, keepsWriterOut(db) ? SHORT_STEP_ROWS : STEP_ROWS) as Array<
       [number, SqlValue, SqlValue, SqlValue, number]
     >;
-    return rows.map(([rowId, created, action, resourceType, bytes]) => {
+    const found = rows.map(([rowId, created, action, resourceType, bytes]) => {
       const judged = judge.judged(created, action, resourceType);
       return { id: rowId, ...judged, fate: fateOf(judged, retention.keep, this.moment), bytes };
     });
+    const hasCap = retention.max_rows !== null || retention.max_size !== null;
+    const candidates = found.filter(({ fate }) => hasCap || fate === 'old').map((row) => row.id);
+    const large = this.tooLarge(db, candidates, { id, name, size: sizeOf(names) });
+    return found.map((row) => ({ ...row, large: large.has(row.id) }));
+  }
+
+  private tooLarge(
+    db: Database,
+    ids: readonly number[],
+    { id, name, size }: { readonly id: string; readonly name: string; readonly size: string },
+  ): ReadonlySet<number> {
+    if (ids.length === 0) return new Set();
+    const { largest = LARGEST_ROW } = this.options;
+    const sql = `SELECT ${id} FROM ${quoteIdentifier(name)} WHERE ${id} IN (SELECT value FROM json_each(?)) AND ${size} > ?`;
+    const found = db.prepare(sql).pluck().all(JSON.stringify(ids), largest);
+    return new Set(found as number[]);
   }
 
   private table(db: Database): AuditTable {
@@ -166,12 +193,6 @@ class Scan {
   }
 }
 
-/** Bytes in the columns of a row, as SQL. */
-function sizeOf(db: Database, table: string): string {
-  const names = db.prepare('SELECT name FROM pragma_table_info(?)').pluck().all(table) as string[];
-  return names.map((name) => `ifnull(length(CAST(${quoteIdentifier(name)} AS BLOB)), 0)`).join(' + ');
-}
-
 class Count {
   readonly present = new IdSet();
   private rows = 0;
@@ -180,13 +201,13 @@ class Count {
     string,
     { category: string; month: string; rows: number; early: number }
   >();
-  private readonly staying = { young: 0, forever: 0, undated: 0, future: 0, held: 0 };
+  private readonly staying = { young: 0, forever: 0, undated: 0, future: 0, held: 0, large: 0 };
   private readonly held = new Map<string, number>();
   private readonly overridden = new Map<string, number>();
 
   constructor(private readonly options: Pick<PlanOptions, 'holds'>) {}
 
-  stays(fate: Fate): void {
+  stays(fate: Fate | 'large'): void {
     this.rows++;
     this.staying[fate === 'old' ? 'young' : fate]++;
   }

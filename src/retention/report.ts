@@ -1,5 +1,6 @@
 import type { PublicSource } from '../audit/event.js';
 import type { NewEntry } from '../recorder/recorder.js';
+import { LARGEST_ROW } from './archive/largest.js';
 import type { Outcome } from './messages.js';
 import type { LastRun } from './notes.js';
 import { NOTHING, type Purged, sum } from './purge/protocol.js';
@@ -16,6 +17,7 @@ export function lastRunOf(begin: number, end: number, { resumed, targets }: Done
     deleted: purged.deleted,
     refused: purged.young,
     kept: purged.kept,
+    large: targets.reduce((count, { plan }) => count + plan.staying.large, 0),
     archives: targets.reduce((count, { archives }) => count + archives.length, 0),
     held: targets.flatMap(({ plan }) => plan.held),
     lock_ms: rounded(Math.max(purged.lock_ms, space?.lock_ms ?? 0)),
@@ -53,8 +55,14 @@ function rounded(ms: number): number {
 }
 
 /** What is said of a run of which the purge would not delete all rows; null if it did. */
-export function refusedWords({ refused = 0, kept = 0 }: Pick<LastRun, 'refused' | 'kept'>): string | null {
-  const sentences = [tooYoung(refused), keptByTrigger(kept)].filter((words) => words !== null);
+export function refusedWords({
+  refused = 0,
+  kept = 0,
+  large = 0,
+}: Pick<LastRun, 'refused' | 'kept' | 'large'>): string | null {
+  const sentences = [tooYoung(refused), keptByTrigger(kept), tooLarge(large)].filter(
+    (words) => words !== null,
+  );
   return sentences.length === 0 ? null : sentences.join('. ');
 }
 
@@ -62,6 +70,12 @@ function keptByTrigger(kept: number): string | null {
   if (kept === 0) return null;
   const rows = kept === 1 ? '1 row is' : `${kept.toLocaleString('en')} rows are`;
   return `${rows} archived and still in the table: SQLite did not delete what it was told to, as a trigger of the table will have it (postern-auditd check names it)`;
+}
+
+function tooLarge(large: number): string | null {
+  if (large === 0) return null;
+  const rows = large === 1 ? '1 row has' : `${large.toLocaleString('en')} rows have`;
+  return `${rows} more than ${LARGEST_ROW / 2 ** 20} MiB, which no archive can have: not archived, and not removed`;
 }
 
 function tooYoung(refused: number): string | null {

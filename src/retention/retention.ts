@@ -362,10 +362,13 @@ export class Retention {
     this.run = { kind, state: 'done', progress: null, dry: null, error: null };
     const last = lastRunOf(begin, this.options.clock(), outcome);
     for (const entry of entriesOf(outcome)) record(entry);
+    const before = this.memory.last;
     this.memory = { ...this.memory, lastSuccess: begin, lastFailure: null, last };
     this.save();
     log.info({ deleted: last.deleted, archives: last.archives }, 'retention is done');
     const refused = refusedWords(last);
+    if ((last.large ?? 0) > (before?.large ?? 0))
+      record({ action: 'daemon.purge_postponed', details: { reason: refused, rows: last.large } });
     if (refused !== null) log.warn({ refused: last.refused }, `retention: ${refused}`);
   }
 

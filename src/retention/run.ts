@@ -48,6 +48,8 @@ export interface Target {
   readonly purger: () => Promise<Purger>;
   /** What was delivered of it; null: nothing is known of that. */
   readonly delivered: DeliveredRows | null;
+  /** Octets of a row that can be archived; left out: as many as there can be. */
+  readonly largest?: number;
 }
 
 export interface RunOptions {
@@ -199,7 +201,7 @@ class Run {
     return id === this.options.sourceId && since !== undefined;
   }
 
-  async plan({ source, read, table, judge, retention, holds, limit }: Target): Promise<Plan> {
+  async plan({ source, read, table, judge, retention, holds, limit, largest }: Target): Promise<Plan> {
     const { clock, signal, onProgress } = this.options;
     const plan = await planRun({
       read,
@@ -208,6 +210,7 @@ class Run {
       retention,
       holds,
       limit,
+      ...(largest === undefined ? {} : { largest }),
       refused: this.refused.get(source) ?? new Set(),
       clock: clock(),
       // Our own events have the time of a wrong clock at once: Postern's newest row counts for them too.
@@ -268,13 +271,13 @@ class Run {
     ids: readonly number[],
   ): Promise<{ manifest: Manifest; change: Change | null } | null> {
     const { archive, sourceId, run, sign, clock, signal, onProgress } = this.options;
-    const { source, timeline, read, table, rows } = target;
+    const { source, timeline, read, table, rows, largest } = target;
     const tables = new TableCache(table);
     const rowsFrom = (wanted: readonly number[]): ArchivedRow[] => {
       const found: ArchivedRow[] = [];
       for (let at = 0; at < wanted.length; at += READ_AT_ONCE) {
         const some = wanted.slice(at, at + READ_AT_ONCE);
-        found.push(...read((db) => new TableRows(db, table, rows, tables).byIds(some)));
+        found.push(...read((db) => new TableRows(db, table, rows, tables, largest).byIds(some)));
       }
       return found;
     };

@@ -51,6 +51,8 @@ export class RetentionRig {
   /** What may go of the archives that are past their age: all, where a test does not say otherwise. */
   expire: (expired: readonly ExpiredArchive[]) => number = (expired) => expired.at(-1)?.sequence ?? 0;
   clock = NOW;
+  /** Octets of a row that can be archived; undefined: as many as there can be. */
+  largest: number | undefined;
 
   /** @param database one that is there already; left out: a new one */
   constructor(setUp: (db: Database) => void = () => undefined, database: string | null = null) {
@@ -83,7 +85,7 @@ export class RetentionRig {
   /** What the unit or the child process does, in this process. @param retention YAML of further keys, as the purge has read it */
   purger(retention: string): Purger {
     const config = this.config(retention);
-    const deleter = new Deleter({ config, clock: () => this.clock });
+    const deleter = new Deleter({ config, clock: () => this.clock, ...this.largestRow() });
     const { directory } = config.retention.archive;
     const archives = new ArchiveReader({ directory, source: 'postern', table: config.source });
     const file = fileAt(this.database);
@@ -131,6 +133,7 @@ export class RetentionRig {
           limit: options.limit ?? Number.MAX_SAFE_INTEGER,
           purger: async () => options.purger?.(usual) ?? usual,
           delivered: null,
+          ...this.largestRow(),
         },
       ],
       archive: config.retention.archive,
@@ -169,6 +172,10 @@ export class RetentionRig {
         if (note !== null) this.purged = note;
       },
     });
+  }
+
+  private largestRow(): { largest?: number } {
+    return this.largest === undefined ? {} : { largest: this.largest };
   }
 
   archived(): number[] {

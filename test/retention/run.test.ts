@@ -182,6 +182,31 @@ describe('a run', () => {
     expect(rig.archived()).toEqual([1, 2, 3, 4, 5, 2]); // as it was, and as it is
   });
 
+  it('leaves a row that is larger than an archive can have it, and says how many; one that became it is not gone', async () => {
+    rig = new RetentionRig();
+    rig.largest = 1_000;
+    const large = 'ü'.repeat(500);
+    rig.insert([...old(5), fresh]);
+    rig.db.exec(`UPDATE audit_log SET details = '${large}' WHERE id = 2`);
+    rig.db.exec('UPDATE audit_log SET action = CAST(zeroblob(17000000) AS TEXT) WHERE id = 3'); // nothing of it is read
+    const meddle = (usual: Purger): Purger => ({
+      ...usual,
+      purge: (piece) => {
+        rig.db.exec(`UPDATE audit_log SET details = '${large}' WHERE id = 5`);
+        return usual.purge(piece);
+      },
+    });
+    const { targets } = await rig.run('keep: { default: 1y }', { purger: meddle });
+    expect(targets[0]?.plan).toMatchObject({ staying: { large: 2, young: 1 }, rows: 6 });
+    expect(targets[0]?.purged).toMatchObject({ deleted: 2, gone: 0, differ: 1 });
+    expect(rig.archived()).toEqual([1, 4, 5]);
+    const second = await rig.run('keep: { default: forever }, max_rows: 1');
+    expect(second.targets[0]?.plan).toMatchObject({ staying: { large: 3, young: 1 } });
+    rig.largest = undefined;
+    await rig.run('keep: { default: 1y }');
+    expect(rig.ids()).toEqual([6]);
+  });
+
   it('leaves what the purge finds too young, whoever asks, and does not archive it again', async () => {
     rig = new RetentionRig();
     rig.insert([...old(5), fresh]);

@@ -40,6 +40,7 @@ function renderTarget(target: DryTarget, times: Times): string[] {
     [staying.held, 'old enough, and held back for a sink'],
     [staying.future, 'in the future'],
     [staying.undated, 'without a readable time'],
+    [staying.large ?? 0, 'larger than an archive can have them'],
   ];
   return [
     `${source}: ${count(total, 'row')} of ${rows.toLocaleString('en')} would go${since}`,

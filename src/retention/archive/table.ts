@@ -5,6 +5,7 @@ import { COLUMN_KEYS, lower, quoteIdentifier, TableCache, type TableConfig } fro
 import { CreatedReader } from '../../source/created.js';
 import type { RawRow, SqlValue } from '../../source/encoding.js';
 import type { RowReader } from '../../source/row.js';
+import { LARGEST_ROW } from './largest.js';
 import { type ArchivedRow, type ArchivedValue, setColumn, TextBytes } from './row.js';
 import type { ArchivedTable } from './write.js';
 
@@ -24,6 +25,11 @@ const ACTION = COLUMN_KEYS.indexOf('action');
 const TYPE = COLUMN_KEYS.indexOf('resource_type');
 const REPLACEMENT = '\uFFFD';
 
+/** Octets in these columns of a row, as SQL. SQLite has them from the head of the row: values are not loaded. */
+export function sizeOf(columns: readonly string[]): string {
+  return columns.map((name) => `ifnull(octet_length(${quoteIdentifier(name)}), 0)`).join(' + ');
+}
+
 /** Where the `event.id` of a row comes from. */
 export interface RowIdentity extends Pick<RowReader, 'identify'> {
   /** The column that has it already, as in the table of a hub; else it is made from the row. */
@@ -42,6 +48,7 @@ export class TableRows {
   private readonly created: CreatedReader;
   private readonly select: string;
   private readonly bytes: string;
+  private readonly large: string;
 
   /** @throws AuditdError `SOURCE_UNUSABLE` if there is no such table */
   constructor(
@@ -49,6 +56,7 @@ export class TableRows {
     config: TableConfig,
     private readonly reader: RowIdentity,
     cache: TableCache = new TableCache(config),
+    largest = LARGEST_ROW,
   ) {
     this.created = new CreatedReader(config.time_zone);
     const table = cache.get(db);
@@ -78,7 +86,9 @@ export class TableRows {
     const names = columns.map(({ name }) => quoteIdentifier(name));
     const from = `FROM ${quoteIdentifier(table.name)}${table.isView ? '' : ' NOT INDEXED'}`;
     const by = quoteIdentifier(id);
-    this.select = `SELECT ${by}, ${names.join(', ')} ${from} WHERE ${by}`;
+    const size = sizeOf(columns.map(({ name }) => name));
+    this.large = `SELECT ${by} ${from} WHERE ${by} = ? AND ${size} > ${largest}`;
+    this.select = `SELECT ${by}, ${names.join(', ')} ${from} WHERE ${size} <= ${largest} AND ${by}`;
     this.bytes = `SELECT ${names.map((name) => `CAST(${name} AS BLOB)`).join(', ')} ${from} WHERE ${by} = ?`;
   }
 
@@ -87,6 +97,11 @@ export class TableRows {
     const sql = `${this.select} > ? AND ${quoteIdentifier(this.shape.idColumn)} <= ? ORDER BY 1 LIMIT ?`;
     const rows = this.db.prepare(sql).raw().safeIntegers().all(id, upTo, limit) as RawRow[];
     return rows.map((row) => this.rowOf(row));
+  }
+
+  /** Whether a row is there, and too large to be archived: the other methods leave it out. */
+  isTooLarge(id: number): boolean {
+    return this.db.prepare(this.large).get(id) !== undefined;
   }
 
   /** Those of these rows that are there, in the order in which they were asked for. */

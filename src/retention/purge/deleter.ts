@@ -31,6 +31,8 @@ const TURN_MS = 20;
 export interface DeleterOptions {
   readonly config: Pick<Config, 'source' | 'retention'>;
   readonly clock: () => number;
+  /** Octets of a row that can be archived. */
+  readonly largest?: number;
 }
 
 /** A row as its archive has it. */
@@ -156,7 +158,8 @@ export class Deleter {
       if ('state' in table) throw new AuditdError('SOURCE_UNUSABLE', `${database}: ${table.message}`);
       checkDeletable(db, table);
       const newest = this.judge.newest(db, table);
-      const rows = new TableRows(db, config.source, { identify: () => ({ id: '', length: 0 }) }, this.tables);
+      const nobody = { identify: () => ({ id: '', length: 0 }) };
+      const rows = new TableRows(db, config.source, nobody, this.tables, this.options.largest);
       this.early ??= this.excess(db, table);
       const moment = momentOf(clock(), newest.time);
       return { db, table, rows, moment, newestId: newest.id, version: dataVersion(db) };
@@ -229,7 +232,9 @@ export class Deleter {
     const going: number[] = [];
     for (const { id, hash } of batch) {
       const row = found.get(id);
-      if (row === undefined) gone++;
+      // What is archived was smaller: it was edited since.
+      if (row === undefined && rows.isTooLarge(id)) differ++;
+      else if (row === undefined) gone++;
       else if (rowHash(row) !== hash) differ++;
       else {
         const judged = this.judge.ofRow(row);
