@@ -13,7 +13,7 @@ import {
   recordExpired,
   type UptimeLook,
 } from './expiry.js';
-import type { Actor } from './ledger.js';
+import type { Actor } from './intent.js';
 import type { Notes } from './notes.js';
 
 /** Archives that one event names: its line has a limit. */

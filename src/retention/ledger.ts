@@ -1,30 +1,12 @@
-import type { PublicSource } from '../audit/event.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { IdRange } from '../shipping/id-ranges.js';
 import type { State } from '../shipping/state.js';
-import type { ArchiveRecord } from './archive/known.js';
 import type { SinceDelivery } from './archive/manifest.js';
+import type { Actor, Intent, PurgeSubject } from './intent.js';
+import type { Notes } from './notes.js';
 import type { PurgedNote } from './pending.js';
 import { NOTHING, type Purged, sum } from './purge/protocol.js';
 import type { Change } from './since-delivery.js';
-
-/** Who began a run. A name that a command gives is what it says: whoever may open the control socket may say what he likes. */
-export type Actor =
-  | { readonly kind: 'scheduled' }
-  | { readonly kind: 'command'; readonly name: string | null; readonly claimed: true };
-
-export function byCommand(name: string | null): Actor {
-  return { kind: 'command', name, claimed: true };
-}
-
-/** The archive whose rows are to be deleted, as its event names it. */
-export interface PurgeSubject {
-  readonly source: PublicSource;
-  readonly month: string;
-  /** Of the file; the key of all that is remembered of it. */
-  readonly sha256: string;
-  readonly record: ArchiveRecord;
-}
 
 /** Before a block of an archive is asked for to be deleted. */
 export interface PurgeStep {
@@ -41,31 +23,13 @@ export interface PurgeStep {
   readonly change: Change | null;
 }
 
-interface Intent {
-  readonly subject: PurgeSubject;
-  readonly by: Actor;
-  readonly policy: unknown;
-  /** False: rows that are gone may have been deleted before this state knew of the archive. */
-  readonly isWhole: boolean;
-  /** Rows that we have deleted, and of them those that an event has told. */
-  readonly deleted: number;
-  readonly told: number;
-  /** Rows that were gone otherwise, told. */
-  readonly toldGone: number;
-  /** Blocks that were asked for and not answered, each with how many of its rows were in the table then. */
-  readonly open: Readonly<Record<number, number>>;
-  readonly isResumed: boolean;
-}
-
 export interface PurgeLedgerOptions {
-  readonly state: Pick<State, 'note' | 'setNote' | 'durably' | 'accounted'>;
+  readonly state: Pick<State, 'durably' | 'accounted'>;
+  readonly notes: Pick<Notes, 'intents' | 'purged'>;
   readonly directory: string;
   /** Writes an event into state.db, in the transaction that is open. Throws if it can't. */
   readonly write: (entry: NewEntry) => void;
-  readonly notePurged: (note: PurgedNote) => void;
 }
-
-const INTENTS = 'retention_intents';
 
 /** Over the blocks of one archive, from the first one on. */
 interface Pass {
@@ -92,7 +56,7 @@ export class PurgeLedger {
   private pass: Pass = NO_PASS;
 
   constructor(private readonly options: PurgeLedgerOptions) {
-    this.intents = read(options.state.note(INTENTS));
+    this.intents = new Map(options.notes.intents.map((intent) => [intent.subject.sha256, intent]));
   }
 
   /** Archives that were begun and not settled. */
@@ -167,7 +131,7 @@ export class PurgeLedger {
         if (note !== null) {
           for (const [key, { subject }] of this.intents)
             if (subject.record.sequence <= note.sequence) this.intents.delete(key);
-          this.options.notePurged(note);
+          this.options.notes.purged = note;
         }
         this.save();
       });
@@ -229,7 +193,7 @@ export class PurgeLedger {
   }
 
   private save(): void {
-    this.options.state.setNote(INTENTS, JSON.stringify([...this.intents.values()]));
+    this.options.notes.intents = [...this.intents.values()];
   }
 }
 
@@ -253,13 +217,4 @@ function changedWords({ source, record }: PurgeSubject, { differ, missing }: Sin
 
 function sameActor(a: Actor, b: Actor): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
-}
-
-function read(note: string | null): Map<string, Intent> {
-  try {
-    const found = JSON.parse(note ?? '[]') as Intent[];
-    return new Map(found.map((intent) => [intent.subject.sha256, intent]));
-  } catch {
-    return new Map();
-  }
 }

@@ -3,6 +3,7 @@ import type { Removal } from './archive/anchor.js';
 import type { ClockNote } from './clock.js';
 import type { ExpiryNote } from './expiry.js';
 import type { Stalls } from './holds.js';
+import type { Intent } from './intent.js';
 import type { PurgedNote } from './pending.js';
 import type { Held } from './plan.js';
 import type { RunTimes } from './schedule.js';
@@ -39,6 +40,7 @@ export interface Memory extends RunTimes {
 
 const MEMORY = 'retention';
 const PURGED = 'retention_purged';
+const INTENTS = 'retention_intents';
 const EXPIRY = 'retention_expiry';
 const REFUSED_ANCHOR = 'retention_refused_anchor';
 /** The oldest records of removals are dropped: of each directory the newest counts. */
@@ -49,9 +51,13 @@ export const REMOVALS = 'retention_removed';
 
 /** @param text of that note */
 export function removalsIn(text: string | null): readonly Removal[] {
+  return listIn<Removal>(text);
+}
+
+function listIn<T>(text: string | null): readonly T[] {
   try {
     const value: unknown = JSON.parse(text ?? '[]');
-    return Array.isArray(value) ? (value as Removal[]) : [];
+    return Array.isArray(value) ? (value as T[]) : [];
   } catch {
     return [];
   }
@@ -75,6 +81,16 @@ export class Notes {
 
   set purged(note: PurgedNote) {
     this.state.setNote(PURGED, JSON.stringify(note));
+  }
+
+  /** What is being deleted. */
+  get intents(): readonly Intent[] {
+    const known = listIn<Partial<Intent>>(this.state.note(INTENTS));
+    return known.filter((one): one is Intent => typeof one?.subject?.sha256 === 'string');
+  }
+
+  set intents(intents: readonly Intent[]) {
+    this.state.setNote(INTENTS, JSON.stringify(intents));
   }
 
   get expiry(): ExpiryNote | null {

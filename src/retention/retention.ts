@@ -14,11 +14,11 @@ import { observe } from './clock.js';
 import { fileAt } from './file.js';
 import { ArchiveGuard, type ExpiryStatus } from './guard.js';
 import { type Hold, holdsOf, limitOf, type SinkStanding, watchSinks } from './holds.js';
-import { type Actor, byCommand, PurgeLedger } from './ledger.js';
+import { type Actor, byCommand } from './intent.js';
+import { PurgeLedger } from './ledger.js';
 import type { DryTarget, Outcome, RunData } from './messages.js';
 import { type LastRun, type Memory, Notes } from './notes.js';
 import { deleteOwn } from './own.js';
-import type { PurgedNote } from './pending.js';
 import { NOTHING, sum } from './purge/protocol.js';
 import { archivedEntry, entriesOf, failedRunOf, lastRunOf, refusedWords, type Tally } from './report.js';
 import type { Progress } from './run.js';
@@ -264,10 +264,8 @@ export class Retention {
 
   private ledger(): PurgeLedger {
     const { state, write } = this.options;
-    const notePurged = (note: PurgedNote) => {
-      this.notes.purged = note;
-    };
-    return new PurgeLedger({ state, directory: this.config.archive.directory, write, notePurged });
+    const { directory } = this.config.archive;
+    return new PurgeLedger({ state, notes: this.notes, directory, write });
   }
 
   private launch(kind: RunStatus['kind'], by: Actor): void {

@@ -2,7 +2,9 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { NewEntry } from '../../src/recorder/recorder.js';
-import { type Actor, PurgeLedger, type PurgeStep } from '../../src/retention/ledger.js';
+import type { Actor } from '../../src/retention/intent.js';
+import { PurgeLedger, type PurgeStep } from '../../src/retention/ledger.js';
+import { Notes } from '../../src/retention/notes.js';
 import { readingOf } from '../../src/retention/reading.js';
 import { DeliveredRows } from '../../src/retention/since-delivery.js';
 import type { IdRange } from '../../src/shipping/id-ranges.js';
@@ -97,7 +99,7 @@ it('an archive is told of once, whatever is asked for again', () => {
       state,
       directory: rig.archive,
       write: (entry) => written.push(entry),
-      notePurged: () => undefined,
+      notes: new Notes(state),
     });
   const record = { sequence: 1, file: 'f', count: 2, manifest_sha256: HASH };
   const said = { compared: 2, differ: 1, missing: 1, differ_ids: [], missing_ids: [] };
