@@ -41,6 +41,12 @@ export const page = z
       .string()
       .optional()
       .describe('What is left out because archives are missing; there only with `allow_missing=true`.'),
+    note: z
+      .string()
+      .optional()
+      .describe(
+        'Of an empty answer: names in the filter that the catalog of events does not have, and the nearest that it has.',
+      ),
   })
   .meta({ id: 'Page' });
 
@@ -67,6 +73,12 @@ export const stats = z
       .string()
       .optional()
       .describe('What is left out because archives are missing; there only with `allow_missing=true`.'),
+    note: z
+      .string()
+      .optional()
+      .describe(
+        'Of an empty answer: names in the filter that the catalog of events does not have, and the nearest that it has.',
+      ),
   })
   .meta({ id: 'Stats' });
 

@@ -9,7 +9,7 @@ import type { QueryChunk } from '../query/service.js';
 import { Bar } from './bar.js';
 import { type Beside, describerOf, type ManifestOptions } from './export/manifest.js';
 import { register as verify } from './export/verify.js';
-import { type FilterOptions, filterOf, withFilter } from './filter-options.js';
+import { type FilterOptions, filterOf, tellNote, withFilter } from './filter-options.js';
 import { removeAtEnd } from './leftovers.js';
 import { withQueries } from './queries.js';
 import { roomIn } from './stdout.js';
@@ -88,6 +88,11 @@ Examples:
       });
       if (output !== undefined)
         process.stderr.write(`${count(progress.rows, 'entry', 'entries')} in ${output}\n`);
+      if (progress.rows === 0) {
+        const { noteOf } = await import('../query/unknown-names.js');
+        const { note } = noteOf(filter, config.source.aliases);
+        if (note !== undefined) tellNote(note);
+      }
       if (progress.incomplete !== null) process.stderr.write(`INCOMPLETE: ${progress.incomplete}\n`);
     });
   verify(command);

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { AuditdError } from '../errors.js';
 import type { Filter } from '../query/filter.js';
+import { visible } from './terminal.js';
 
 export interface FilterOptions {
   readonly config?: string;
@@ -51,6 +52,11 @@ export async function filterOf(options: FilterOptions, now: number): Promise<Fil
   const missing = { allow_missing: options.allowMissing === true ? 'true' : undefined };
   const parts = { resource_type: resourceType, action, user, from, to, server, ip, outcome, source, q };
   return parseFilter({ ...parts, ...missing, archives }, now);
+}
+
+/** What an empty answer may come from. */
+export function tellNote(note: string): void {
+  process.stderr.write(`postern-auditd: ${visible(note)}\n`);
 }
 
 /** A whole number that was given as text. @throws AuditdError `USAGE` */

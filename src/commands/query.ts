@@ -3,7 +3,7 @@ import { toSafeJson } from '../audit/unsafe-characters.js';
 import { AuditdError } from '../errors.js';
 import type { Entry } from '../query/entry.js';
 import type { PageResult } from '../query/service.js';
-import { type FilterOptions, filterOf, numberOf, withFilter } from './filter-options.js';
+import { type FilterOptions, filterOf, numberOf, tellNote, withFilter } from './filter-options.js';
 import { withQueries } from './queries.js';
 import {
   aligned,
@@ -61,6 +61,7 @@ Examples:
           count: options.count === true ? 'all' : 'some',
         });
         process.stdout.write(await render(result, form, options));
+        if (result.note !== undefined) tellNote(result.note);
         if (result.incomplete !== undefined) process.stderr.write(`INCOMPLETE: ${result.incomplete}\n`);
       });
     });

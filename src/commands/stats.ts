@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { Count, Stats } from '../query/tally.js';
-import { type FilterOptions, filterOf, numberOf, withFilter } from './filter-options.js';
+import { type FilterOptions, filterOf, numberOf, tellNote, withFilter } from './filter-options.js';
 import { withQueries } from './queries.js';
 import { aligned, count, createPaint, type Paint, visibleUpTo, wantsColour } from './terminal.js';
 
@@ -30,6 +30,7 @@ Examples:
         const stats = await queries.stats(filter, { top });
         const paint = createPaint(wantsColour(process.stdout, process.env));
         process.stdout.write(options.json === true ? `${toSafeJson(stats, 2)}\n` : renderStats(stats, paint));
+        if (stats.note !== undefined) tellNote(stats.note);
         if (stats.incomplete !== undefined) process.stderr.write(`INCOMPLETE: ${stats.incomplete}\n`);
       });
     });

@@ -12,7 +12,7 @@ export interface ConfigChange {
 }
 
 /** What the daemon has opened before it reads its configuration again. */
-const RESTART: ReadonlySet<string> = new Set(['state', 'control', 'log.file']);
+const RESTART: ReadonlySet<string> = new Set(['state', 'control', 'log.file', 'log.format']);
 
 /** What changed, in the order of the keys. */
 export function diffConfig(before: Config, after: Config): ConfigChange[] {

@@ -237,6 +237,12 @@ export const config = z.strictObject({
         .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'])
         .default('info')
         .describe('The least important messages that are written.'),
+      format: z
+        .enum(['journal', 'json'])
+        .optional()
+        .describe(
+          "journal writes sentences, json a line of JSON each; left out: journal where systemd's journal takes them, else json. The rolled file is always JSON.",
+        ),
       file: absolutePath
         .nullable()
         .default(null)

@@ -22,6 +22,7 @@ import { behind, incompleteOf, late, type Prepared, readsArchives, startOf } fro
 import { Reading, STEP_MS } from './reading.js';
 import type { Strand } from './strand.js';
 import { type Stats, Tally } from './tally.js';
+import { noteOf } from './unknown-names.js';
 import type { Versions } from './versions.js';
 import type { Found } from './walk.js';
 
@@ -52,8 +53,10 @@ const TALLIED: ReadonlySet<ColumnKey> = new Set([
 export class Engine {
   private readonly origins: Origins;
   private readonly reading: Reading;
+  private readonly aliases: QueryOptions['aliases'];
 
   constructor(options: QueryOptions) {
+    this.aliases = options.aliases;
     this.origins = new Origins(options);
     this.reading = new Reading(this.origins, options);
   }
@@ -133,6 +136,7 @@ export class Engine {
       ...total,
       next: more ? encodeCursor(filter, behind(from, shown)) : null,
       ...incompleteOf(prepared),
+      ...(shown.length === 0 && skip === 0 ? noteOf(filter, this.aliases) : {}),
     };
   }
 
@@ -162,7 +166,8 @@ export class Engine {
         if (found.event !== null) tally.add(found.event);
       }
     }
-    return { ...tally.result(top), ...incompleteOf(prepared) };
+    const stats = { ...tally.result(top), ...incompleteOf(prepared) };
+    return stats.total === 0 ? { ...stats, ...noteOf(filter, this.aliases) } : stats;
   }
 
   close(): void {

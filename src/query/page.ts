@@ -5,6 +5,7 @@ import { type Entry, entryLine, entryObject } from './entry.js';
 import type { Format } from './export.js';
 import type { Filter } from './filter.js';
 import { trailer } from './trailer.js';
+import type { Note } from './unknown-names.js';
 import type { Versions } from './versions.js';
 
 export interface PageRequest {
@@ -21,7 +22,7 @@ export interface PageRequest {
   readonly timeLimit: number;
 }
 
-export interface PageResult {
+export interface PageResult extends Note {
   readonly entries: readonly Entry[];
   readonly page: number | null;
   readonly limit: number;
@@ -55,12 +56,12 @@ export function pageText(
   format: Format,
   versions: Versions,
 ): PageText {
-  const { next, page, limit, total, total_exact, incomplete } = rest;
+  const { next, page, limit, total, total_exact, incomplete, note } = rest;
   const end = incomplete === undefined ? '' : trailer(format, incomplete);
   const text = () => {
     switch (format) {
       case 'json':
-        return `{"entries":[${events.map((event) => entryObject(event, versions(event))).join(',')}],${JSON.stringify({ page, limit, total, total_exact, next, incomplete }).slice(1)}\n`;
+        return `{"entries":[${events.map((event) => entryObject(event, versions(event))).join(',')}],${JSON.stringify({ page, limit, total, total_exact, next, incomplete, note }).slice(1)}\n`;
       case 'ndjson':
         return events.map((event) => entryLine(event, versions(event))).join('') + end;
       case 'csv':

@@ -1,4 +1,5 @@
 import type { AuditEvent } from '../audit/event.js';
+import type { Note } from './unknown-names.js';
 
 export interface Count {
   readonly name: string;
@@ -9,7 +10,7 @@ export interface Hour extends Count {
   readonly failed_logins: number;
 }
 
-export interface Stats {
+export interface Stats extends Note {
   readonly total: number;
   readonly failures: number;
   readonly actions: readonly Count[];

@@ -1,9 +1,10 @@
-import { mkdirSync } from 'node:fs';
+import { fstatSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type DestinationStream, type Logger, multistream, pino } from 'pino';
 import pinoRoll from 'pino-roll';
-import { safeJson } from '../audit/unsafe-characters.js';
+import { safeJson, visible } from '../audit/unsafe-characters.js';
 import { AuditdError } from '../errors.js';
+import { sentenceOf } from './sentence.js';
 
 /** sd-daemon(3) priorities by pino level: the journal files each line under its own. */
 const PRIORITIES: ReadonlyArray<readonly [number, string]> = [
@@ -16,13 +17,15 @@ const PRIORITIES: ReadonlyArray<readonly [number, string]> = [
 
 export interface LogOptions {
   readonly level: string;
+  /** Left out: as the journal has it where it is there, else JSON. */
+  readonly format?: 'journal' | 'json' | undefined;
   /** A rolled file besides stdout; null for none. Its directory should hold nothing else (pino-roll counts all numbered files). */
   readonly file: string | null;
   readonly env: NodeJS.ProcessEnv;
 }
 
-/** The daemon's own messages: JSON lines to stdout, where systemd's journal takes them, and to a rolled file if one is named. */
-export async function createLog({ level, file, env }: LogOptions): Promise<Logger> {
+/** The daemon's own messages: to stdout, where systemd's journal takes them, and as lines of JSON to a rolled file if one is named. */
+export async function createLog({ level, format, file, env }: LogOptions): Promise<Logger> {
   const options = {
     level,
     base: null,
@@ -36,9 +39,10 @@ export async function createLog({ level, file, env }: LogOptions): Promise<Logge
     },
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
   };
-  const stdout = safeStream(
-    env.JOURNAL_STREAM === undefined ? pino.destination({ dest: 1, sync: true }) : journalStream(),
-  );
+  const isJournal = isJournalStream(env);
+  const out = pino.destination({ dest: 1, sync: true });
+  const sentences = (format ?? (isJournal ? 'journal' : 'json')) === 'journal';
+  const stdout = sentences ? sentenceStream(out, isJournal) : safeStream(isJournal ? prefixed(out) : out);
   if (file === null) return pino(options, stdout);
   mkdirSync(dirname(file), { recursive: true, mode: 0o750 });
   // sync: true, as measured: a line written before a SIGKILL is in the file.
@@ -64,12 +68,36 @@ function safeStream(stream: DestinationStream): DestinationStream {
   return { write: (line) => stream.write(safeJson(line)) };
 }
 
-function journalStream(): DestinationStream {
-  const out = pino.destination({ dest: 1, sync: true });
+function prefixed(out: DestinationStream): DestinationStream {
+  return { write: (line) => out.write(`${priorityOf(line)}${line}`) };
+}
+
+/** A message is one line; the stack of an error that nobody expected follows for who asks the journal for debug messages. */
+function sentenceStream(out: DestinationStream, isJournal: boolean): DestinationStream {
   return {
-    write(line: string) {
-      const level = Number(/"level":(\d+)/.exec(line)?.[1] ?? 30);
-      out.write(`${PRIORITIES.find(([from]) => level >= from)?.[1] ?? ''}${line}`);
+    write(line) {
+      const { text, stack } = sentenceOf(line);
+      const [said, more] = isJournal ? [priorityOf(line), '<7>'] : ['', ''];
+      out.write(
+        [`${said}${visible(text)}`, ...stack.map((each) => `${more}${visible(each)}`), ''].join('\n'),
+      );
     },
   };
+}
+
+function priorityOf(line: string): string {
+  const level = Number(/"level":(\d+)/.exec(line)?.[1] ?? 30);
+  return PRIORITIES.find(([from]) => level >= from)?.[1] ?? '';
+}
+
+/** Whether stdout or stderr, which a unit has in common, is the stream that systemd has named: a child inherits the name, too. */
+function isJournalStream({ JOURNAL_STREAM: named = '' }: NodeJS.ProcessEnv): boolean {
+  return [1, 2].some((fd) => {
+    try {
+      const { dev, ino } = fstatSync(fd, { bigint: true });
+      return named === `${dev}:${ino}`;
+    } catch {
+      return false; // it is closed
+    }
+  });
 }

@@ -106,7 +106,12 @@ describe('check', () => {
     await rig.start();
     await rig.shipped();
     const { of } = check();
-    expect(of('Configuration')).toEqual([`ok: ${rig.configPath}`]);
+    expect(of('Configuration')).toEqual([
+      `ok: ${rig.configPath}`,
+      expect.stringMatching(
+        /^ok: .* as sentences \(log\.format; journal is the default there, which was json/,
+      ),
+    ]);
     expect(of('Database')).toEqual([
       `ok: ${rig.database}, table audit_log: rows up to 30`,
       'ok: 0 logins and 10 failed logins in the newest rows; none from an address whose ban would lock out others',
@@ -224,7 +229,7 @@ describe('check', () => {
     const { code, out } = run(['check', '--config', rig.configPath]);
     expect(out).toBe(`Configuration
   error    The configuration has a problem:
-             ${rig.configPath}:1:8: log.levle: found an unknown key. Did you mean level? Allowed here: level, file
+             ${rig.configPath}:1:8: log.levle: found an unknown key. Did you mean level? Allowed here: level, format, file
            next: Correct it, then: postern-auditd config --check ${rig.configPath}
 
 1 error

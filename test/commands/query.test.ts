@@ -40,6 +40,19 @@ describe('query', () => {
     expect(lines[3]).toBe('1 to 2 of 2,999 entries; next: --page 2');
   });
 
+  it('says so where nobody knows the name of an action', () => {
+    expect(run(['query', ...config, '--action', 'user.updat'])).toEqual({
+      code: 0,
+      out: 'No entries.\n',
+      err: 'postern-auditd: no action named "user.updat" in the catalog of events; did you mean user.update?\n',
+    });
+    expect(run(['stats', ...config, '--action', 'nope']).err).toContain('no action named "nope"');
+    const output = join(tables.directory, 'none.csv');
+    expect(run(['export', ...config, '--action', 'nope', '-o', output]).err).toContain(
+      'no action named "nope"',
+    );
+  });
+
   it('gives JSON with a cursor that leads on', () => {
     const first = JSON.parse(run(['query', ...config, '--limit', '2', '--json']).out) as { next: string };
     const { out } = run(['query', ...config, '--limit', '2', '--ndjson', '--cursor', first.next]);

@@ -50,9 +50,9 @@ describe('exit codes', () => {
     ],
     [
       'an action that is none',
-      ['tail', '--action', 'auth.login_failur', '--config', empty],
-      2,
-      /Did you mean auth\.login_failure\?\n$/,
+      ['tail', '--no-follow', '--action', 'auth.login_failur', '--config', empty],
+      1,
+      /no action named "auth\.login_failur" in the catalog of events; did you mean auth\.login_failure\?\n/,
     ],
     [
       'a network that is none',
@@ -101,7 +101,7 @@ describe('a configuration that is wrong', () => {
         code: 78,
         out: '',
         err: `postern-auditd: The configuration has 2 problems:
-  ${wrong}:2:3: log.levle: found an unknown key. Did you mean level? Allowed here: level, file
+  ${wrong}:2:3: log.levle: found an unknown key. Did you mean level? Allowed here: level, format, file
   ${wrong}:3:11: min_free: found "1 GB", allowed is a size such as 64K, 100M or 2G
 Correct it, then: postern-auditd config --check ${wrong}
 `,

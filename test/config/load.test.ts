@@ -57,7 +57,7 @@ describe('a problem is named with its place, what was found, what is allowed', (
     [
       'a key of the top in a section',
       'log:\n  min_free: 1G',
-      'c.yml:2:3: log.min_free: found an unknown key. It belongs to the top. Allowed here: level, file',
+      'c.yml:2:3: log.min_free: found an unknown key. It belongs to the top. Allowed here: level, format, file',
     ],
     [
       'a misspelt key of a sink',
@@ -340,7 +340,7 @@ describe('a problem is named with its place, what was found, what is allowed', (
       [
         'c.yml:2:49: sinks.a.mode: found 640, allowed is a file mode in octal and in quotes, such as "0640"',
         'c.yml:3:31: sinks.b.directory: found "/var/log/x", where sink a is; allowed is a directory of its own',
-        'c.yml:4:8: log.levle: found an unknown key. Did you mean level? Allowed here: level, file',
+        'c.yml:4:8: log.levle: found an unknown key. Did you mean level? Allowed here: level, format, file',
       ],
     ],
     [

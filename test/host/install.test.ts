@@ -282,7 +282,11 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       ).toMatch(/^new configuration refused: config\.yml:/);
       const told = (await host.exec('journalctl -u postern-auditd -o cat -n 12 --no-pager')).stdout;
       expect(told).toMatch(place);
-      expect(told).not.toContain('    at ');
+      expect(told).not.toMatch(/ {4}at |\{"level"/);
+      const errors = await host.exec('journalctl -u postern-auditd -p err -o cat -n 1 --no-pager');
+      expect(errors.stdout).toMatch(
+        /^new configuration refused, the one before goes on: .*config\.yml:\d+:1: min_fre/,
+      );
       expect([await show('ActiveState'), await show('MainPID')]).toEqual(['active', pid]);
 
       await host.exec('fail2ban-client set posternproxy banip 10.77.0.94');

@@ -33,6 +33,34 @@ describe('the thread of queries', () => {
     removeCompiled();
   });
 
+  it('says of an empty answer which names nobody knows, and takes a word that only Postern has', async () => {
+    const noteOf = async (filter: Partial<typeof EVERYTHING>) =>
+      (await service.page({ ...EVERYTHING, ...filter })).note;
+    expect(await noteOf({ action: 'nope' })).toBe('no action named "nope" in the catalog of events');
+    expect(await noteOf({ action: 'auth.login_failur' })).toMatch(/; did you mean auth\.login_failure\?$/);
+    expect(await noteOf({ action: 'login_failur' })).toMatch(/; did you mean auth\.login_failure\?$/);
+    expect(await noteOf({ action: 'auth' })).toMatch(
+      /^no action named auth, which is a category: .*auth\.\w+/,
+    );
+    expect(await noteOf({ resourceType: 'proxy_hosst' })).toMatch(
+      /no resource type named .* mean proxy_host\?/,
+    );
+    expect(await noteOf({ action: 'auth.logout', user: 'nobody' })).toBeUndefined();
+    expect((await service.stats({ ...EVERYTHING, action: 'nope' })).note).toContain('"nope"');
+    const { bytes } = await service.text({ ...EVERYTHING, action: 'nope' }, 'json');
+    expect(JSON.parse(Buffer.from(bytes).toString())).toMatchObject({
+      entries: [],
+      note: expect.any(String),
+    });
+    const own = new Tables();
+    own.insert([{ created_at: seconds(1), action: 'auth.login_failur', resource_type: 'widget' }]);
+    const other = createQueryService({ ...own.options(), worker });
+    const found = await other.page({ ...EVERYTHING, action: 'auth.login_failur' });
+    expect([found.total, found.note]).toEqual([1, undefined]);
+    await other.close();
+    own.remove();
+  });
+
   it('answers pages and counts', async () => {
     const page = await service.page({ ...EVERYTHING, action: 'user.update' }, { limit: 3 });
     expect(page.entries.map(({ id }) => id)).toEqual(['postern:5000', 'postern:4999', 'postern:4998']);

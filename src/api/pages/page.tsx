@@ -120,6 +120,7 @@ export function Page(data: PageData) {
                 Entries are missing: {visible(data.result.incomplete, 400)}.
               </p>
             )}
+            {data.result?.note === undefined ? null : <p class="notice">{visible(data.result.note, 400)}</p>}
             {data.result === null ? null : (
               <>
                 <Entries entries={data.result.entries} written={view.written} now={now} servers={multi} />

@@ -22,8 +22,14 @@ export function inspectConfiguration({ config, path }: LoadedConfig, env: NodeJS
         next: 'leave it if Postern writes that word; docs/EVENTS.md has the names of the catalog',
       }),
     ),
+    ...(config.log.format === undefined ? [sentences] : []),
   ];
 }
+
+const sentences: Finding = {
+  level: 'ok',
+  what: 'the journal has the messages of the daemon as sentences (log.format; journal is the default there, which was json in earlier releases)',
+};
 
 const noSinks: Finding = {
   level: 'warning',

@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NetworkSet } from '../../audit/address.js';
 import { catalog, createClassifier } from '../../audit/catalog.js';
-import { nearest } from '../../audit/nearest.js';
 import { loadConfig } from '../../config/load.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError, codeOf } from '../../errors.js';
+import { unknownAction } from '../../query/unknown-names.js';
+import { tellNote } from '../filter-options.js';
 import { createPaint, visible, wantsColour } from '../terminal.js';
 import { timesFor } from '../times.js';
 import { LogFollower } from './follower.js';
@@ -115,9 +116,9 @@ function actionOf(name: string, config: Config): string {
   if (categories.has(bare)) return bare;
   const type = createClassifier(config.source.aliases)(bare, null);
   if (type.known) return type.action;
-  const near = nearest(bare, [...categories, ...catalog.map(({ action }) => action)]);
-  if (near === null) return name;
-  throw new AuditdError('USAGE', `No event has the action ${visible(name)}. Did you mean ${near}?`);
+  // Postern may write words that the catalog does not have.
+  tellNote(unknownAction(bare));
+  return name;
 }
 
 function networksOf(entries: readonly string[]): NetworkSet {

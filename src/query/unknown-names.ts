@@ -1,0 +1,45 @@
+import { catalog, createClassifier, resourceCategory } from '../audit/catalog.js';
+import { nearest } from '../audit/nearest.js';
+import type { Filter } from './filter.js';
+
+const ACTIONS: readonly string[] = catalog.map(({ action }) => action);
+const CATEGORIES: readonly string[] = [...new Set(catalog.map(({ category }) => category))];
+
+export interface Note {
+  /** What the filter names that nobody knows, for people; left out where it names nothing like that. */
+  readonly note?: string;
+}
+
+/**
+ * For an answer that is empty: names that the catalog of events does not have. They are no error, as Postern may write words that the
+ * catalog does not know; where entries were found, one of them has the name.
+ */
+export function noteOf(
+  { action, resourceType }: Pick<Filter, 'action' | 'resourceType'>,
+  aliases: Readonly<Record<string, readonly string[]>> | undefined,
+): Note {
+  const classify = createClassifier(aliases);
+  const sentences = [
+    ...(action === null || classify(action, null).known ? [] : [unknownAction(action)]),
+    ...(resourceType === null || resourceCategory(resourceType) !== null
+      ? []
+      : [unknownName('resource type', resourceType, CATEGORIES)]),
+  ];
+  return sentences.length === 0 ? {} : { note: sentences.join('; ') };
+}
+
+/** What to say of an action that the catalog does not have. */
+export function unknownAction(name: string): string {
+  const category = name.replace(/\.\*?$/, '');
+  if (!CATEGORIES.includes(category)) return unknownName('action', name, ACTIONS);
+  const some = ACTIONS.filter((each) => each.startsWith(`${category}.`)).slice(0, 3);
+  return `no action named ${category}, which is a category: its actions are ${some.join(', ')}, …`;
+}
+
+function unknownName(kind: string, name: string, known: readonly string[]): string {
+  const shown = JSON.stringify(name.length > 60 ? `${name.slice(0, 60)}…` : name);
+  // The part behind the category alone, too: login_failur.
+  const near =
+    nearest(name, known) ?? known.find((each) => nearest(name, [each.split('.')[1] ?? each]) !== null);
+  return `no ${kind} named ${shown} in the catalog of events${near == null ? '' : `; did you mean ${near}?`}`;
+}

@@ -1,0 +1,47 @@
+/** Keys of a line of JSON that say nothing to a reader of the journal, which has them itself. */
+const SAID_ELSEWHERE: ReadonlySet<string> = new Set(['level', 'time', 'msg', 'pid', 'hostname', 'err']);
+const LONGEST_VALUE = 200;
+
+interface Logged {
+  readonly msg?: unknown;
+  readonly sink?: unknown;
+  readonly err?: { readonly message?: unknown; readonly stack?: unknown };
+  readonly [key: string]: unknown;
+}
+
+/** What the journal shows of a message: a sentence, and the stack of an error that nobody expected. */
+export interface Sentence {
+  readonly text: string;
+  readonly stack: readonly string[];
+}
+
+/**
+ * A line of JSON as a sentence: the message, and in brackets what it does not say itself.
+ *
+ * @param line as pino writes it
+ */
+export function sentenceOf(line: string): Sentence {
+  let logged: Logged;
+  try {
+    logged = JSON.parse(line) as Logged;
+  } catch {
+    return { text: line.trim(), stack: [] };
+  }
+  const message = oneLine(String(logged.msg ?? ''));
+  const cause = oneLine(String(logged.err?.message ?? ''));
+  const values = Object.entries(logged)
+    .filter(([key, value]) => !SAID_ELSEWHERE.has(key) && isPlain(value) && !message.includes(String(value)))
+    .map(([key, value]) => `${key.replaceAll('_', ' ')} ${oneLine(String(value)).slice(0, LONGEST_VALUE)}`);
+  const more = cause === '' || message.includes(cause) ? values : [cause, ...values];
+  const stack = typeof logged.err?.stack === 'string' ? logged.err.stack.split('\n').slice(1) : [];
+  return { text: more.length === 0 ? message : `${message} (${more.join(', ')})`, stack };
+}
+
+function isPlain(value: unknown): boolean {
+  return typeof value === 'string' || typeof value === 'number';
+}
+
+/** The journal takes each line for a message of its own. */
+function oneLine(text: string): string {
+  return text.replace(/\s*\n\s*/g, ' ').trim();
+}
