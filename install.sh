@@ -20,7 +20,11 @@ npm. Run it again at any time: what is right already stays untouched, your confi
   --trust-owner USER  with --database: who else than root and service accounts may write there, and so decides whom
                       fail2ban bans
   --admin-net NET     an address or network that is never to be banned, besides that of this SSH session; more than once
-  --no-fail2ban       without jail, filter and fail2ban
+  --no-fail2ban       without jail, filter and fail2ban, now and later (fail2ban.enabled in the configuration); a jail that is
+                      there stays as it is
+  --remove-jail       --no-fail2ban, and take a jail that is there out of fail2ban, with its bans
+  --fail2ban          with bans again, after one of these
+  --banaction NAME    fail2ban's action that bans, such as nftables-multiport; kept in the configuration
   --reconfigure       only: decide again who the daemon runs as, write units and jail for the configuration as it is now
   --dry-run           say what would be done, and change nothing
   --uninstall         remove the program, its units and the jail; data, logs and configuration stay, fail2ban runs on
@@ -55,7 +59,10 @@ cd /
 
 ARGUMENTS=("$@")
 ACTION=install
-WITH_FAIL2BAN=yes
+WITH_FAIL2BAN='' # yes or no; empty: what the configuration says
+REMOVE_JAIL=no
+REMEMBER='' # yes or no: to be written into the configuration
+GIVEN_BANACTION=''
 GIVEN_DATABASE=''
 TRUSTED_OWNER=''
 ADMIN_NETS=()
@@ -65,16 +72,19 @@ KIND=$(kind_of "$HERE")
 
 while [ $# -gt 0 ]; do
   case $1 in
-    --database | --trust-owner | --admin-net)
+    --database | --trust-owner | --admin-net | --banaction)
       if [ $# -lt 2 ] || [ -z "$2" ]; then die "$1 wants a value." './install.sh --help'; fi
       case $1 in
         --database) GIVEN_DATABASE=$2 ;;
         --trust-owner) TRUSTED_OWNER=$2 ;;
+        --banaction) GIVEN_BANACTION=$2 ;;
         *) ADMIN_NETS+=("$2") ;;
       esac
       shift
       ;;
     --no-fail2ban) WITH_FAIL2BAN=no ;;
+    --remove-jail) WITH_FAIL2BAN=no REMOVE_JAIL=yes ;;
+    --fail2ban) WITH_FAIL2BAN=yes REMEMBER=yes ;;
     --reconfigure) ACTION=reconfigure ;;
     --dry-run) DRY_RUN=yes ;;
     --uninstall) ACTION=uninstall ;;
@@ -126,10 +136,7 @@ install_all() {
   facts_now
   if [ -e "$CONFIG" ]; then configured=${FACTS[database]}; fi
   choose_database "$GIVEN_DATABASE" "$configured"
-  if [ -z "${FACTS[auth]:-}" ] && [ "$WITH_FAIL2BAN" = yes ]; then
-    warn 'the configuration has no sink of type fail2ban: nothing is done about fail2ban.'
-    WITH_FAIL2BAN=no
-  fi
+  decide_fail2ban
   if [ -e "$DATABASE" ]; then say "Postern's database is $DATABASE"; else say "Postern's database is not there yet: $DATABASE"; fi
 
   step 'looking for Debian packages' 'see above.'
@@ -137,7 +144,7 @@ install_all() {
     local name
     while read -r name; do want_package "$name"; done <"$HERE/node/REQUIRES"
   fi
-  if [ "$WITH_FAIL2BAN" = yes ]; then want_fail2ban "${FACTS[banaction]}"; fi
+  if [ "$WITH_FAIL2BAN" = yes ]; then want_fail2ban; fi
   fetch_packages
 
   step 'making the program ready' 'see above. To compile SQLite npm needs apt-get install build-essential python3; the release tarball needs no compiler.'
@@ -176,6 +183,9 @@ install_all() {
   if [ "$WITH_FAIL2BAN" = yes ]; then
     install_helper
     install_logrotate
+  elif [ "$REMOVE_JAIL" = yes ]; then
+    step 'taking the jail out of fail2ban' 'run install.sh --remove-jail again.'
+    remove_bans
   fi
   if [ "$DRY_RUN" = no ]; then rm -rf --one-file-system "$OLD"; fi
 }
@@ -191,7 +201,7 @@ report() {
     purge) say 'postern-auditd is gone, with its data, logs and configuration.' ;;
     *)
       postern status --config "$CONFIG" 2>/dev/null | sed -n 's/^source postern: /Postern: /p' || true
-      say "Next: postern-auditd status$([ "$WITH_FAIL2BAN" = no ] || echo "; fail2ban-client status ${FACTS[jail]}"). Configuration: $CONFIG"
+      say "Next: postern-auditd status$([ "$WITH_FAIL2BAN" != yes ] || echo "; fail2ban-client status ${FACTS[jail]}"). Configuration: $CONFIG"
       ;;
   esac
 }

@@ -19,6 +19,7 @@ uninstall() {
   local name units=$TOTAL_CHANGES
   remove_helper
   remove_log_files
+  remove_path "$LOGROTATE"
   remove_purge
   for name in identity places archive retention notify; do remove_path "$DROP_INS/$name.conf"; done
   if [ -d "$DROP_INS" ] && [ "$DRY_RUN" = no ]; then
@@ -31,11 +32,20 @@ uninstall() {
   fi
   if [ "$(readlink "$LINK" 2>/dev/null)" = "$PREFIX/bin/postern-auditd" ]; then remove_path "$LINK"; fi
   remove_manual
-  remove_path "$LOGROTATE"
   remove_path "$CONFIG.example"
   remove_path "$STAGE"
   remove_path "$OLD"
   remove_path "$PREFIX"
+}
+
+# remove_bans: everything about fail2ban, from an installation that stays.
+remove_bans() {
+  local units=$TOTAL_CHANGES
+  remove_jail
+  remove_helper
+  remove_log_files
+  remove_path "$LOGROTATE"
+  if [ "$TOTAL_CHANGES" -gt "$units" ]; then systemctl daemon-reload; fi
 }
 
 remove_jail() {

@@ -13,7 +13,7 @@ declare -A COMPLETIONS=([bash]=$SHARE/bash-completion/completions/postern-auditd
   [fish]=$SHARE/fish/vendor_completions.d/postern-auditd.fish)
 RESTART=no # what the daemon reads only at its start has changed
 
-declare -A FACTS=() # the configuration's: database, state, control, jail, banaction, bans, auth, archive, notify
+declare -A FACTS=() # the configuration's: database, state, control, fail2ban, jail, banaction, bans, auth, archive, notify
 LOGS=()             # its log directories, the fail2ban pair's last
 
 # read_facts CONFIG: what the configuration says, by the program that will read it.
@@ -36,7 +36,7 @@ take_facts() {
 
 # default_facts: what read_facts would say of the shipped configuration, where no program can be asked yet.
 default_facts() {
-  FACTS=([database]=$DEFAULT_DATABASE [state]=$UNIT_STATE [control]=$UNIT_CONTROL/control.sock [jail]=posternproxy
+  FACTS=([database]=$DEFAULT_DATABASE [state]=$UNIT_STATE [control]=$UNIT_CONTROL/control.sock [fail2ban]=yes [jail]=posternproxy
     [banaction]=iptables-multiport [bans]=$UNIT_BANS/bans.log [auth]=${UNIT_LOGS#* } [archive]=$UNIT_STATE/archive [notify]=yes)
   LOGS=("${UNIT_LOGS% *}" "${UNIT_LOGS#* }")
 }
@@ -60,12 +60,15 @@ make_config() {
   fi
 }
 
-# edit_config: the database, and who must never be banned.
+# edit_config: the database, who must never be banned and by what, and whether bans are wanted.
 edit_config() {
   local arguments=(--config "$CONFIG") changes line networks=("${ADMIN_NETS[@]}") address
   address=$(ssh_address)
   if [ -n "$address" ]; then networks=("$address" "${networks[@]}"); fi
   if [ "$DATABASE" != "${FACTS[database]}" ]; then arguments+=(--database "$DATABASE"); fi
+  if [ -n "$GIVEN_BANACTION" ] && [ "$GIVEN_BANACTION" != "${FACTS[banaction]}" ]; then arguments+=(--banaction "$GIVEN_BANACTION"); fi
+  if [ "$REMEMBER" = yes ] && [ "${FACTS[fail2ban]:-yes}" = no ]; then arguments+=(--fail2ban); fi
+  if [ "$REMEMBER" = no ] && [ "${FACTS[fail2ban]:-yes}" = yes ]; then arguments+=(--no-fail2ban); fi
   if [ ${#networks[@]} -gt 0 ] && [ "$WITH_FAIL2BAN" = yes ]; then arguments+=(--never-ban "${networks[@]}"); fi
   if [ ${#arguments[@]} -eq 2 ]; then return 0; fi
   if [ "$DRY_RUN" = yes ] && { [ -z "$PROGRAM" ] || [ ! -e "$CONFIG" ]; }; then
@@ -74,7 +77,7 @@ edit_config() {
   fi
   changes=$(postern configure "${arguments[@]}" --dry-run) || die "the configuration can't be changed (see above)." "correct $CONFIG or the arguments, and run install.sh again."
   if [ -z "$changes" ]; then
-    unchanged "$CONFIG: database and never_ban"
+    unchanged "$CONFIG: what the command line asks for"
     return 0
   fi
   if [ "$DRY_RUN" = no ]; then postern configure "${arguments[@]}" >/dev/null; fi

@@ -251,7 +251,9 @@ export class Daemon {
     });
     const silence = new SilenceWatch({
       verdicts: () =>
-        Object.values(shipper.status().sinks).find(({ type }) => type === 'fail2ban')?.verdicts ?? null,
+        config.fail2ban.enabled
+          ? (Object.values(shipper.status().sinks).find(({ type }) => type === 'fail2ban')?.verdicts ?? null)
+          : null,
       neverBan: config.fail2ban.never_ban,
       pending: this.works?.silence.pending ?? null,
       isHub: config.fleet.role === 'hub',

@@ -6,6 +6,8 @@ interface ConfigureOptions {
   readonly config?: string;
   readonly database?: string;
   readonly neverBan?: readonly string[];
+  readonly banaction?: string;
+  readonly fail2ban?: boolean;
   readonly dryRun?: boolean;
 }
 
@@ -16,6 +18,9 @@ export function register(program: Command): void {
     .option('--config <file>', 'configuration file (default: /etc/postern-auditd/config.yml)')
     .option('--database <file>', "Postern's database")
     .option('--never-ban <networks...>', 'addresses and networks that fail2ban must never ban')
+    .option('--banaction <name>', "fail2ban's action that bans")
+    .option('--fail2ban', 'bans are wanted (fail2ban.enabled)')
+    .option('--no-fail2ban', 'bans are not wanted')
     .option('--dry-run', 'print what would change, and change nothing')
     .addHelpText(
       'after',
@@ -33,8 +38,13 @@ Examples:
         import('../config/load.js'),
       ]);
       const file = options.config ?? process.env.POSTERN_AUDITD_CONFIG ?? DEFAULT_PATH;
-      const { database, neverBan } = options;
-      const edits = { ...(database && { database }), ...(neverBan && { neverBan }) };
+      const { database, neverBan, banaction, fail2ban } = options;
+      const edits = {
+        ...(database && { database }),
+        ...(neverBan && { neverBan }),
+        ...(banaction && { banaction }),
+        ...(fail2ban !== undefined && { fail2ban }),
+      };
       const { text, changes } = editConfig(read(file), edits, file);
       for (const change of changes) process.stdout.write(`${change}\n`);
       if (changes.length === 0 || options.dryRun === true) return;

@@ -28,6 +28,7 @@ export function factsOf(config: Config): Array<readonly [string, string]> {
     ['control', control],
     ...places,
     ...(log.file === null ? [] : [['logs', dirname(log.file)] as const]),
+    ['fail2ban', fail2ban.enabled ? 'yes' : 'no'],
     ['jail', fail2ban.jail],
     ['banaction', fail2ban.banaction],
     ['bans', fail2ban.bans],

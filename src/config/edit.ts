@@ -9,7 +9,13 @@ export interface ConfigEdits {
   readonly database?: string;
   /** Addresses and networks that must never be banned, besides those that are there. */
   readonly neverBan?: readonly string[];
+  /** fail2ban's action that bans. */
+  readonly banaction?: string;
+  /** Whether fail2ban is to be used. */
+  readonly fail2ban?: boolean;
 }
+
+type Value = string | boolean | readonly string[];
 
 export interface EditedConfig {
   readonly text: string;
@@ -37,6 +43,14 @@ export function editConfig(text: string, edits: ConfigEdits, file: string): Edit
     edited = put(edited, ['fail2ban', 'never_ban'], [...config.fail2ban.never_ban, ...missing]);
     changes.push(`fail2ban.never_ban: ${missing.join(', ')}`);
   }
+  if (edits.banaction !== undefined && edits.banaction !== config.fail2ban.banaction) {
+    edited = put(edited, ['fail2ban', 'banaction'], edits.banaction);
+    changes.push(`fail2ban.banaction: ${edits.banaction}`);
+  }
+  if (edits.fail2ban !== undefined && edits.fail2ban !== config.fail2ban.enabled) {
+    edited = put(edited, ['fail2ban', 'enabled'], edits.fail2ban);
+    changes.push(`fail2ban.enabled: ${edits.fail2ban}`);
+  }
   if (changes.length > 0) parseConfig(edited, file);
   return { text: edited, changes };
 }
@@ -60,11 +74,7 @@ function newNetworks(present: readonly string[], wanted: readonly string[]): str
 }
 
 /** The text with `value` at `path`, which is a key in a mapping at the top. */
-function put(
-  text: string,
-  [section, key]: readonly [string, string],
-  value: string | readonly string[],
-): string {
+function put(text: string, [section, key]: readonly [string, string], value: Value): string {
   const document = parseDocument(text);
   const found = document.get(section, true);
   const there = isMap(found) ? (found.get(key, true) as Node | undefined) : undefined;
@@ -82,11 +92,11 @@ function put(
 }
 
 /** The value's own text exchanged, where it stands in one line or is a list written with dashes. */
-function inPlace(text: string, there: Node | undefined, value: string | readonly string[]): string | null {
+function inPlace(text: string, there: Node | undefined, value: Value): string | null {
   const range = there?.range;
   if (!range) return null;
   const [start, end] = range;
-  if (isSeq(there) && there.flow !== true && typeof value !== 'string') return withItems(text, there, value);
+  if (isSeq(there) && there.flow !== true && typeof value === 'object') return withItems(text, there, value);
   if (text.slice(start, end).includes('\n')) return null;
   return `${text.slice(0, start)}${flow(value)}${text.slice(end)}`;
 }
@@ -122,13 +132,7 @@ function atTheEnd(text: string, entry: string): string {
 }
 
 /** Whether the edited text says just what the old one did, but for the value. */
-function holds(
-  edited: string,
-  text: string,
-  section: string,
-  key: string,
-  value: string | readonly string[],
-): boolean {
+function holds(edited: string, text: string, section: string, key: string, value: Value): boolean {
   const [after, wanted] = [parseDocument(edited), parseDocument(text)];
   if (after.errors.length > 0) return false;
   if (!isMap(wanted.get(section, true))) wanted.set(section, wanted.createNode({}));
@@ -149,7 +153,7 @@ function same(a: unknown, b: unknown): boolean {
 }
 
 /** A value as YAML in one line; an IPv6 address in quotes, as not every reader of YAML takes `::1` for text. */
-function flow(value: string | readonly string[]): string {
+function flow(value: Value): string {
   const document = new Document(value);
   const { contents } = document;
   if (isSeq(contents)) contents.flow = true;

@@ -172,6 +172,12 @@ const source = z.strictObject({
 });
 
 export const fail2ban = z.strictObject({
+  enabled: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Whether bans are wanted: false where install.sh was told --no-fail2ban, and check does not look for them.',
+    ),
   jail: text.default('posternproxy').describe('Name of the jail.'),
   ports: z
     .array(z.int().min(1).max(65_535))

@@ -42,6 +42,7 @@ export type Run = (
 
 const TIMEOUT_MS = 10_000;
 
+/** Ends by itself after 10 s. */
 export const spawn: Run = async (program, args) => {
   const result = await execa(program, args, {
     reject: false,
@@ -175,7 +176,7 @@ export function refusal(jail: string, command: string, said: string): AuditdErro
   if (/Is fail2ban running|Failed to access socket/i.test(said)) {
     return failed(
       'fail2ban is not running',
-      'Start it with: systemctl start fail2ban; then see systemctl status fail2ban.',
+      'Start it with: systemctl start fail2ban; if it does not stay up, postern-auditd check says why.',
     );
   }
   return failed(`${command} failed: ${short(said)}`, 'See /var/log/fail2ban.log.');

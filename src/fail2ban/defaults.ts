@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Fail2banConfig } from '../config/schema.js';
 import { codeOf } from '../errors.js';
 import { prefixInUse } from '../sinks/ban-target.js';
@@ -22,17 +22,33 @@ const DISTRIBUTION = 'defaults-debian.conf';
  * @param directory /etc/fail2ban
  */
 export function administratorDefaults(directory: string): Map<string, Default> {
-  const found = new Map<string, Default>();
+  const shipped = join(directory, 'jail.conf');
+  return lastWords(
+    jailFiles(directory).filter((file) => file !== shipped && basename(file) !== DISTRIBUTION),
+    'DEFAULT',
+  );
+}
+
+/** What the files say of a jail, each option by its last word; without what it takes from `[DEFAULT]`. */
+export function optionsOfJail(directory: string, jail: string): Map<string, Default> {
+  return lastWords(jailFiles(directory), jail);
+}
+
+/** In fail2ban's order; the last word counts. */
+export function jailFiles(directory: string): string[] {
   const inDirectory = names(join(directory, 'jail.d'));
-  const files = [
-    ...inDirectory.filter((name) => name.endsWith('.conf') && name !== DISTRIBUTION).map(inJailD),
+  return [
+    'jail.conf',
+    ...inDirectory.filter((name) => name.endsWith('.conf')).map(inJailD),
     'jail.local',
     ...inDirectory.filter((name) => name.endsWith('.local')).map(inJailD),
-  ];
+  ].map((name) => join(directory, name));
+}
+
+function lastWords(files: readonly string[], section: string): Map<string, Default> {
+  const found = new Map<string, Default>();
   for (const file of files) {
-    for (const [key, value] of sectionOf(readIfThere(join(directory, file)), 'DEFAULT')) {
-      found.set(key, { value, file: join(directory, file) });
-    }
+    for (const [key, value] of sectionOf(readIfThere(file), section)) found.set(key, { value, file });
   }
   return found;
 }

@@ -10,11 +10,12 @@ const USUAL = '/var/log/posternproxy/auth';
 /**
  * Says that nobody is banned because no sink writes what fail2ban reads: `sinks` in a configuration replaces the defaults as a
  * whole, so whoever adds a collector and nothing else has taken the pair of files away. Null while there is such a sink, and where
- * there is no fail2ban.
+ * there is no fail2ban or bans are not wanted.
  *
  * @param directory fail2ban's configuration
  */
 export function unfedJail({ sinks, fail2ban }: Config, directory = INSTALLED): Finding | null {
+  if (!fail2ban.enabled) return null;
   if (Object.values(sinks).some(({ type }) => type === 'fail2ban') || !existsSync(directory)) return null;
   const files = ['conf', 'local'].map((end) => join(directory, `jail.d/${fail2ban.jail}.${end}`));
   const jails = files.filter((file) => existsSync(file));

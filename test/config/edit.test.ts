@@ -16,6 +16,15 @@ it('the defaults stay in the list that takes their place', () => {
   expect(parseConfig(text, FILE).fail2ban.never_ban).toEqual(['127.0.0.0/8', '::1', '198.51.100.7']);
 });
 
+it('what bans, and whether bans are wanted, is set where it stands or as the first of its section', () => {
+  const text = 'fail2ban:\n  banaction: iptables-multiport # ours\n';
+  const edits = { banaction: 'nftables-multiport', fail2ban: false };
+  const { text: edited, changes } = editConfig(text, edits, FILE);
+  expect(edited).toBe('fail2ban:\n  enabled: false\n  banaction: nftables-multiport # ours\n');
+  expect(changes).toEqual(['fail2ban.banaction: nftables-multiport', 'fail2ban.enabled: false']);
+  expect(editConfig(edited, edits, FILE)).toEqual({ text: edited, changes: [] });
+});
+
 it.each([
   [
     'a list in brackets',

@@ -73,6 +73,37 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       else expect(mended.code).not.toBe(0);
     });
 
+    it('tells a jail that fail2ban leaves out from one that keeps it down, and check names jail and file', async () => {
+      const theirs = '/etc/fail2ban/jail.d/theirs.conf';
+      const check = async () =>
+        (await host.exec('/opt/postern-auditd/bin/postern-auditd check', { check: false })).stdout;
+      await host.write(
+        theirs,
+        '[theirs]\nenabled = true\nfilter = gone\nlogpath = /var/log/theirs.log\nbackend = polling\n',
+      );
+      await host.exec('touch /var/log/theirs.log');
+      expect(await check()).toContain(
+        `warning  fail2ban leaves out the jail theirs (${theirs}): Unable to read the filter 'gone'`,
+      );
+      // A fail2ban that is down and would start: it installs.
+      await install(host, '--uninstall', { from: '/opt/postern-auditd' });
+      await host.exec('systemctl stop fail2ban');
+      const { said } = await install(host);
+      expect(said).toContain('warning: fail2ban leaves out theirs');
+      expect(await jails(host)).toEqual(['posternproxy', 'sshd']);
+
+      await host.exec(`rm /var/log/theirs.log; sed -i 's/gone/sshd/' ${theirs}; systemctl restart fail2ban`, {
+        check: false,
+      });
+      const reason = `the jail theirs (${theirs}): none of its log files is there (logpath /var/log/theirs.log)`;
+      await host.waitFor('fail2ban-client ping || echo down', (out) => out.includes('down'));
+      expect(await check()).toContain(
+        `error    fail2ban is not running, and none of its jails is: ${reason}\n           next: mend it`,
+      );
+      await host.exec(`rm ${theirs}; systemctl restart fail2ban`);
+      await host.waitFor('fail2ban-client status', (out) => out.includes('posternproxy'));
+    });
+
     it('leaves a fail2ban behind that starts again without the jail', async () => {
       await install(host, '--uninstall', { from: '/opt/postern-auditd' });
       await host.exec('systemctl restart fail2ban');
@@ -110,6 +141,7 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     const { code, said } = await install(host, '', { check: false });
     expect(code).not.toBe(0);
     expect(said).toContain('Have not found any log file for theirs jail');
+    expect(said).toContain('(the jail theirs is in /etc/fail2ban/jail.d/theirs.conf)');
     expect(said).toContain('Nothing has been changed.');
     expect(await snapshot(host, '/etc /opt /usr /var/lib')).toEqual(before);
   });
@@ -140,10 +172,37 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     expect((await host.exec('systemctl is-active postern-auditd')).stdout.trim()).toBe('active');
   });
 
-  it('--no-fail2ban leaves it as it is', async () => {
+  it('--no-fail2ban leaves it as it is, is remembered, and check has nothing to say of it', async () => {
     const before = await snapshot(host, '/etc/fail2ban');
     const { said } = await install(host, '--no-fail2ban');
     expect(said).not.toContain('fail2ban/');
+    expect((await install(host)).said).toContain('fail2ban is left out, as fail2ban.enabled in');
     expect(await snapshot(host, '/etc/fail2ban')).toEqual(before);
+    const { stdout } = await host.exec('/opt/postern-auditd/bin/postern-auditd check');
+    expect(stdout).toContain('ok       left out, as fail2ban.enabled says: nobody is banned');
+    expect(stdout).toMatch(/All is well\.\n$/);
+  });
+
+  it('with nftables and no iptables it offers to ban by nftables, and --remove-jail takes the jail out', async () => {
+    await host.exec('rm /etc/fail2ban/jail.d/posternproxy.local');
+    await host.exec('for f in /usr/sbin/*tables*; do case $f in *nft*) ;; *) mv $f $f.away ;; esac; done');
+    const { code, said } = await install(host, '--fail2ban', { check: false });
+    expect(code).not.toBe(0);
+    expect(said).toContain('add --banaction nftables-multiport');
+    await install(host, '--fail2ban --banaction nftables-multiport');
+    await host.exec('fail2ban-client set posternproxy banip 10.77.5.5');
+    await host.waitFor('nft list ruleset', (out) => out.includes('10.77.5.5'));
+    const over = await install(host, '--no-fail2ban');
+    expect(over.said).toContain('The jail posternproxy stays in fail2ban as it is');
+    expect(await jails(host)).toEqual(['posternproxy', 'sshd', 'theirs']);
+    await install(host, '--remove-jail');
+    expect(await jails(host)).toEqual(['sshd', 'theirs']);
+    const left = await host.exec('nft list ruleset | grep f2b; ls /etc/fail2ban/*/postern*', {
+      check: false,
+    });
+    expect(left.stdout).toBe('');
+    await install(host, '--purge');
+    expect((await install(host)).said).toContain('Bans go by nftables-multiport: there is no iptables here');
+    expect(await jails(host)).toEqual(['posternproxy', 'sshd', 'theirs']);
   });
 });

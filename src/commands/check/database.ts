@@ -98,6 +98,11 @@ function waiting(look: Exclude<Look, { state: 'reading' }>): Finding {
 /** Whether failed logins reach fail2ban, and the warnings of a ban that would lock out others than the attacker. */
 function logins(source: AuditSource, maxId: number, config: Config, privateDirectory: string): Finding[] {
   const { succeeded, failedBy, logins: successes, failed, sample, unknown } = countLogins(source, maxId);
+  if (!config.fail2ban.enabled) {
+    if (successes + failed === 0) return [];
+    const what = `${count(successes, 'login')} and ${count(failed, 'failed login')} in the newest rows`;
+    return [{ level: 'ok', what }];
+  }
   const silent = Object.values(config.sinks).some(({ type }) => type === 'fail2ban')
     ? [...sample.findings(config, privateDirectory), ...unknown.findings(failed)]
     : [];

@@ -5,7 +5,7 @@ import type { Config } from '../../config/schema.js';
 import { messageOf } from '../../errors.js';
 import { refusedNetworks } from '../../fail2ban/actions.js';
 import { readLastBans } from '../../fail2ban/bans.js';
-import { type Ban, fail2banStatus, testFilter } from '../../fail2ban/client.js';
+import { type Ban, fail2banStatus, type JailStatus, testFilter } from '../../fail2ban/client.js';
 import { missingBans, recordedBans, UNREPORTED_NEXT, unreported } from '../../fail2ban/compare.js';
 import {
   administratorDefaults,
@@ -18,6 +18,12 @@ import { createJail, HELPER_SOCKET } from '../../fail2ban/helper.js';
 import { renderJail } from '../../fail2ban/jail.js';
 import { pairFiles } from '../../fail2ban/pair-files.js';
 import { PROBE_ADDRESSES, probeLines } from '../../fail2ban/probe.js';
+import {
+  configurationTroubles,
+  lastStartTrouble,
+  type Trouble,
+  troubleWords,
+} from '../../fail2ban/trouble.js';
 import { unfedJail } from '../../fail2ban/unfed.js';
 import { bansAddressesOnly, prefixInUse } from '../../sinks/ban-target.js';
 import { PAIR } from '../../sinks/pair.js';
@@ -39,6 +45,7 @@ export function filterInUse(): { filter: string; installed: boolean } {
 
 /** The jail as it runs and as it is configured, and the filter on lines that it must match. */
 export async function inspectFail2ban(config: Config): Promise<Finding[]> {
+  if (!config.fail2ban.enabled) return [leftOut(config)];
   const sink = Object.values(config.sinks).find(({ type }) => type === 'fail2ban');
   if (sink === undefined || !('directory' in sink)) return [unfedJail(config) ?? noSink];
   return [
@@ -53,6 +60,18 @@ export async function inspectFail2ban(config: Config): Promise<Finding[]> {
     ...unreadableReports(config.fail2ban.bans),
     ...(await unreportedBans(config)),
   ];
+}
+
+/** As install.sh --no-fail2ban left it. */
+function leftOut({ fail2ban: { jail } }: Config): Finding {
+  const file = join(INSTALLED, `jail.d/${jail}.conf`);
+  if (!existsSync(file)) {
+    const what = 'left out, as fail2ban.enabled says: nobody is banned';
+    return { level: 'ok', what, next: 'install.sh --fail2ban sets it up, if bans are wanted' };
+  }
+  const what = `fail2ban.enabled is false, and the jail ${jail} is there all the same (${file})`;
+  const next = 'install.sh --remove-jail takes it out, install.sh --fail2ban has it looked after';
+  return { level: 'warning', what, next };
 }
 
 /** So much of the end of bans.log is looked through. */
@@ -164,20 +183,63 @@ function absent(error: unknown): boolean {
 
 async function jail(config: Config, directory: string): Promise<Finding[]> {
   const { fail2ban } = config;
+  let status: JailStatus;
   try {
-    const status = await fail2banStatus(fail2ban.jail);
-    const missing = PAIR.map((name) => join(directory, name)).filter(
-      (file) => !status.logFiles.includes(file),
-    );
-    const what = `jail ${fail2ban.jail} runs: ${count(status.banned.length, 'address', 'addresses')} banned, ${count(status.totalFailed, 'failure')} seen`;
-    const networks = status.banned.filter((entry) => entry.includes('/'));
-    const lockedOut = networks.length === 0 ? [] : bannedLogins(recentLogins(config), networks);
-    if (missing.length === 0) return [{ level: 'ok', what }, ...lockedOut];
-    const blind = `jail ${fail2ban.jail} does not read ${missing.join(' and ')}: nobody is banned`;
-    return [{ level: 'error', what: blind, next: 'run install.sh --reconfigure' }, ...lockedOut];
+    status = await fail2banStatus(fail2ban.jail);
   } catch (error) {
-    return [{ level: absent(error) ? 'warning' : 'error', ...splitMessage(messageOf(error)) }];
+    return absent(error)
+      ? [{ level: 'warning', ...splitMessage(messageOf(error)) }]
+      : await without(error, fail2ban.jail);
   }
+  const missing = PAIR.map((name) => join(directory, name)).filter((file) => !status.logFiles.includes(file));
+  const what = `jail ${fail2ban.jail} runs: ${count(status.banned.length, 'address', 'addresses')} banned, ${count(status.totalFailed, 'failure')} seen`;
+  const networks = status.banned.filter((entry) => entry.includes('/'));
+  const lockedOut = networks.length === 0 ? [] : bannedLogins(recentLogins(config), networks);
+  const others = (await configurationTroubles(INSTALLED)).map(besides);
+  if (missing.length === 0) return [{ level: 'ok', what }, ...lockedOut, ...others];
+  const blind = `jail ${fail2ban.jail} does not read ${missing.join(' and ')}: nobody is banned`;
+  return [{ level: 'error', what: blind, next: 'run install.sh --reconfigure' }, ...lockedOut, ...others];
+}
+
+/** Why fail2ban does not run, or not this jail: the jail and the file that are to be mended. */
+async function without(error: unknown, jail: string): Promise<Finding[]> {
+  const said: Finding = { level: 'error', ...splitMessage(messageOf(error)) };
+  const down = /is not running/.test(said.what);
+  if (!down && !/has no jail/.test(said.what)) return [said];
+  const troubles = await configurationTroubles(INSTALLED);
+  const reasons = troubles.filter((trouble) => (down ? trouble.keepsDown : trouble.jail === jail));
+  if (reasons.length > 0) {
+    const what = down ? 'fail2ban is not running, and none of its jails is' : said.what;
+    const next = down
+      ? `${MEND}; then: systemctl restart fail2ban`
+      : 'mend it, then: install.sh --reconfigure';
+    return reasons.map((reason) => ({ level: 'error', what: `${what}: ${troubleWords(reason)}`, next }));
+  }
+  const last = down ? await lastStartTrouble(INSTALLED) : null;
+  if (last === null) return [said, ...troubles.map(besides)];
+  const what = `fail2ban is not running, and none of its jails is; its last start ended at ${troubleWords(last)}`;
+  const next = 'mend it, or set enabled = false for that jail, then: systemctl restart fail2ban';
+  return [{ level: 'error', what, next }, ...troubles.map(besides)];
+}
+
+const MEND = 'mend it, or set enabled = false for that jail; fail2ban-client -t shows whether it is right';
+
+/** What does not hold now, or holds for a jail of somebody else's. */
+function besides(trouble: Trouble): Finding {
+  const words = troubleWords(trouble);
+  if (trouble.keepsDown) {
+    const what = `fail2ban runs, and would not start again, with none of its jails: ${words}`;
+    return {
+      level: 'warning',
+      what,
+      next: MEND,
+    };
+  }
+  return {
+    level: 'warning',
+    what: `fail2ban leaves out ${words}`,
+    next: 'mend it, or set enabled = false for that jail',
+  };
 }
 
 /** What of the administrator's settings for all jails does not hold for this one. */

@@ -1,0 +1,128 @@
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { type Run, spawn } from './client.js';
+import { optionsOfJail } from './defaults.js';
+
+/**
+ * What is wrong with fail2ban's configuration, and whether that keeps it down. Its own test (`-t`) is stricter than a start: a jail whose
+ * filter or action is missing makes the test fail, and a start leaves that jail out. A jail whose log is missing, or a file that can't be
+ * parsed, keeps all of fail2ban down (measured, 1.0.2 and 1.1.0). What only shows when it runs, such as an expression that does not
+ * compile, passes the test and is found in its log.
+ */
+export interface Trouble {
+  /** Null if it is no jail's. */
+  readonly jail: string | null;
+  /** The file to mend; null if it can't be told. */
+  readonly file: string | null;
+  readonly why: string;
+  /** False where fail2ban starts without the jail. */
+  readonly keepsDown: boolean;
+}
+
+/** So much of the end of fail2ban's log is looked through: a start that fails repeats the whole configuration there, in a line. */
+const LOG_BYTES = 2 ** 20;
+
+const START_FAILED = /^Command \['server-stream', .* has failed\. Received (?:\w+\()?(.*?)\)?$/;
+
+/** What fail2ban's own test finds; needs root, which alone sees all log files. */
+export async function configurationTroubles(directory: string, run: Run = spawn): Promise<Trouble[]> {
+  const tested = await run('fail2ban-client', ['-t']);
+  if (tested.exitCode === 0) return [];
+  const said = entries(`${tested.stderr}\n${tested.stdout}`).filter(
+    ({ level, text }) => level !== 'WARNING' && !text.startsWith('ERROR: test configuration failed'),
+  );
+  const fatal = said.flatMap(({ text }) => /^Failed during configuration: (.*)$/.exec(text)?.[1] ?? []);
+  if (fatal.length > 0) return fatal.map((why) => ({ ...placeOf(why, directory), keepsDown: true }));
+  const skipped = said.flatMap(({ text }, at) => {
+    const jail = /^Errors in jail '([^']+)'/.exec(text)?.[1];
+    return jail === undefined ? [] : [{ jail, why: said[at - 1]?.text ?? text }];
+  });
+  // A start fails if it would leave out all there is. As a start, `-d` leaves out what is wrong.
+  const keepsDown = skipped.length === 0 || (await run('fail2ban-client', ['-d'])).exitCode !== 0;
+  if (skipped.length === 0) {
+    const why = said.map(({ text }) => text).join('; ') || 'fail2ban-client -t fails and says nothing';
+    return [{ jail: null, file: null, why, keepsDown }];
+  }
+  return skipped.map(({ jail, why }) => ({ jail, why, file: fileOf(directory, jail), keepsDown }));
+}
+
+/** Why fail2ban's last start ended, by its log; null if it does not say. */
+export async function lastStartTrouble(directory: string, run: Run = spawn): Promise<Trouble | null> {
+  const { stdout } = await run('fail2ban-client', ['-d']);
+  const log = /^\['set', 'logtarget', '(\/[^']+)'\]/m.exec(stdout)?.[1];
+  const lines = entries(log === undefined ? '' : tailOf(log));
+  const start = lines.findLastIndex(({ text }) => /^Starting Fail2ban /.test(text));
+  const since = lines.slice(start + 1);
+  const failed = since.findIndex(({ text }) => START_FAILED.test(text));
+  if (failed === -1) return null;
+  // Jails are made one after the other: the one made last is the one that failed.
+  const made = since
+    .slice(0, failed)
+    .flatMap(({ text }) => /^Creating new jail '([^']+)'/.exec(text)?.[1] ?? []);
+  const jail = made.at(-1) ?? null;
+  const why = short(START_FAILED.exec(since[failed]?.text ?? '')?.[1] ?? '').replace(/^["']|["']$/g, '');
+  return { jail, file: jail === null ? null : fileOf(directory, jail), why, keepsDown: true };
+}
+
+/** The trouble in words: which jail, in which file, and what. */
+export function troubleWords({ jail, file, why }: Trouble): string {
+  const where = file === null || why.includes(file) ? '' : jail === null ? ` in ${file}` : ` (${file})`;
+  return jail === null ? `${why}${where}` : `the jail ${jail}${where}: ${why}`;
+}
+
+function placeOf(why: string, directory: string): { jail: string | null; file: string | null; why: string } {
+  const log = /^Have not found any log file for (\S+) jail/.exec(why)?.[1];
+  if (log !== undefined) {
+    const path = optionsOfJail(directory, log).get('logpath')?.value;
+    const which = path === undefined || path.includes('%(') ? '' : ` (logpath ${short(path)})`;
+    return { jail: log, file: fileOf(directory, log), why: `none of its log files is there${which}` };
+  }
+  const section = /\bin section '([^']+)'/.exec(why)?.[1];
+  const jail = section === undefined || section === 'DEFAULT' ? null : section;
+  const named = /(?:\bfile: |reading from )'([^']+)'/.exec(why)?.[1] ?? null;
+  return { jail, file: named ?? (jail === null ? null : fileOf(directory, jail)), why: short(why) };
+}
+
+/** Where the jail is switched on, as fail2ban reads its files: the last word counts. */
+function fileOf(directory: string, jail: string): string | null {
+  const options = optionsOfJail(directory, jail);
+  return options.get('enabled')?.file ?? [...options.values()].at(-1)?.file ?? null;
+}
+
+interface Entry {
+  readonly level: string;
+  readonly text: string;
+}
+
+/** fail2ban's lines without time and process; a line that does not begin so goes on with the one before. */
+function entries(text: string): Entry[] {
+  const found: Array<{ level: string; text: string }> = [];
+  for (const line of text.split('\n')) {
+    const start = /^\d{4}-\d\d-\d\d [\d:,]+ fail2ban\S*\s+\[\d+\]: ([A-Z]+)\s+(.*)$/.exec(line);
+    const last = found.at(-1);
+    if (start !== null) found.push({ level: start[1] ?? '', text: start[2] ?? '' });
+    else if (last !== undefined && line.trim() !== '') last.text += ` ${line.trim()}`;
+  }
+  return found;
+}
+
+function tailOf(path: string): string {
+  let file: number;
+  try {
+    file = openSync(path, 'r');
+  } catch {
+    return '';
+  }
+  try {
+    const { size } = fstatSync(file);
+    const buffer = Buffer.alloc(Math.min(size, LOG_BYTES));
+    readSync(file, buffer, 0, buffer.length, size - buffer.length);
+    return buffer.toString('utf8');
+  } finally {
+    closeSync(file);
+  }
+}
+
+function short(text: string): string {
+  const line = text.replace(/\s+/g, ' ').trim();
+  return line.length > 300 ? `${line.slice(0, 299)}…` : line;
+}
