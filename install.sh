@@ -78,7 +78,10 @@ while [ $# -gt 0 ]; do
         --database) GIVEN_DATABASE=$2 ;;
         --trust-owner) TRUSTED_OWNER=$2 ;;
         --banaction) GIVEN_BANACTION=$2 ;;
-        *) ADMIN_NETS+=("$2") ;;
+        *)
+          if ! is_network "$2"; then die "--admin-net $2: that is neither an address nor a network such as 192.0.2.0/24." './install.sh --help'; fi
+          ADMIN_NETS+=("$2")
+          ;;
       esac
       shift
       ;;
@@ -133,6 +136,7 @@ install_all() {
     nothing) die "$HERE is neither a release nor a clone." 'unpack the release tarball and run the install.sh in it.' ;;
     clone) find_node ;;
   esac
+  look_at_places
   facts_now
   if [ -e "$CONFIG" ]; then configured=${FACTS[database]}; fi
   choose_database "$GIVEN_DATABASE" "$configured"
@@ -147,7 +151,10 @@ install_all() {
   if [ "$WITH_FAIL2BAN" = yes ]; then want_fail2ban; fi
   fetch_packages
 
-  step 'making the program ready' 'see above. To compile SQLite npm needs apt-get install build-essential python3; the release tarball needs no compiler.'
+  step 'making the program ready' "$(case $KIND in
+    clone) echo 'see above. To compile SQLite npm needs apt-get install build-essential python3; the release tarball needs no compiler.' ;;
+    *) echo 'run install.sh again.' ;;
+  esac)"
   stage_program
   if [ "$PROGRAM" != "$PREFIX" ]; then
     RESTART=yes
@@ -201,7 +208,10 @@ report() {
     purge) say 'postern-auditd is gone, with its data, logs and configuration.' ;;
     *)
       postern status --config "$CONFIG" 2>/dev/null | sed -n 's/^source postern: /Postern: /p' || true
-      say "Next: postern-auditd status$([ "$WITH_FAIL2BAN" != yes ] || echo "; fail2ban-client status ${FACTS[jail]}"). Configuration: $CONFIG"
+      if [ ! -e "$DATABASE" ]; then
+        say "When Postern has made its database: $PREFIX/install.sh --reconfigure. By its owner and mode it is decided who the daemon runs as."
+      fi
+      say "Next: $(command_name) status$([ "$WITH_FAIL2BAN" != yes ] || echo "; fail2ban-client status ${FACTS[jail]}"). Configuration: $CONFIG"
       ;;
   esac
 }
@@ -220,7 +230,7 @@ finish() {
         printf '\ninstall.sh was broken off (%s) while %s.\n  next: run %s again: it goes on from what is there.\n' "$SIGNAL" "$STEP" "$(command_line)"
       else
         printf '\ninstall.sh stopped while %s.%s\n' "$STEP" "${FAILED:+ This failed: $FAILED}"
-        if [ -n "$FAILED" ]; then printf '  next: %s\n' "$ADVICE"; fi
+        if [ -n "$FAILED" ]; then printf '  next: %s\n' "$(next_step "$ADVICE")"; fi
       fi
       if [ ${#DONE[@]} -eq 0 ]; then
         echo '  Nothing has been changed.'
@@ -252,7 +262,7 @@ broken_off() {
 }
 
 FAILED='' SIGNAL=''
-WORK=$(mktemp -d)
+WORK=$(mktemp -d) || die "no temporary directory can be made in ${TMPDIR:-/tmp}." 'make room there, or have TMPDIR name another directory.'
 trap finish EXIT
 trap 'FAILED="$BASH_COMMAND"' ERR
 trap 'broken_off INT 2' INT

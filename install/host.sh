@@ -13,7 +13,7 @@ distribution_verdict() {
 
 check_host() {
   local ID='' VERSION_ID='' ID_LIKE='' PRETTY_NAME='this system'
-  if [ "$(id -u)" -ne 0 ]; then die 'this needs root.' "sudo $0 ${ARGUMENTS[*]}"; fi
+  if [ "$(id -u)" -ne 0 ]; then die 'this needs root.' "$(as_root "$(command_line)")"; fi
   # shellcheck disable=SC1091 # the host's
   if [ -r /etc/os-release ]; then . /etc/os-release; fi
   case $(distribution_verdict "$ID" "$VERSION_ID" "$ID_LIKE") in
@@ -24,6 +24,85 @@ check_host() {
   if [ ! -d /run/systemd/system ]; then
     die 'systemd does not run here.' 'without it start "postern-auditd run" by whatever supervises programs here; docs/INSTALL.md says more.'
   fi
+}
+
+# as_root COMMAND: how to run it as root here.
+as_root() {
+  if command -v sudo >/dev/null; then printf 'sudo %s\n' "$1"; else printf 'su -c %q\n' "$1"; fi
+}
+
+# ---- places --------------------------------------------------------------------------------------------------------
+
+# existing PATH: the path, or what is nearest above it that is there.
+existing() {
+  local at=$1
+  while [ ! -e "$at" ] && [ "$at" != / ]; do at=$(dirname -- "$at"); done
+  printf '%s\n' "$at"
+}
+
+free_mb() { df --output=avail -k -- "$(existing "$1")" | awk 'NR == 2 { print int($1 / 1024) }'; }
+
+# why_unwritable PATH: what keeps root from writing there; nothing if nothing does. On a file system that is read-only `-w` is
+# false for root too.
+why_unwritable() {
+  local at
+  at=$(existing "$1")
+  if [ ! -w "$at" ]; then printf '%s is read-only (mounted at %s)\n' "$1" "$(findmnt -no TARGET -T "$at")"; fi
+}
+
+# mounted_noexec PATH: where what has the option noexec is mounted, if the path lies there.
+mounted_noexec() {
+  local at
+  at=$(existing "$1")
+  if findmnt -no OPTIONS -T "$at" | tr ',' '\n' | grep -x noexec >/dev/null; then findmnt -no TARGET -T "$at"; fi
+}
+
+# needed_mb: what the program takes in ${PREFIX%/*}, beside one that is there until the new one runs. Measured: 118 MB of a
+# release; of a clone what npm fetches counts, with what only the build needs where the clone has nothing built.
+needed_mb() {
+  case $KIND in
+    release) if cmp -s "$HERE/MANIFEST" "$PREFIX/MANIFEST"; then echo 5; else du -smx -- "$HERE" | awk '{ print $1 + 5 }'; fi ;;
+    clone) if [ -d "$HERE/node_modules/typescript" ]; then echo 100; else echo 300; fi ;;
+    *) echo 5 ;;
+  esac
+}
+
+# look_at_places: what can't end well is said before anything is changed.
+look_at_places() {
+  local place why free need=5
+  for place in "${PREFIX%/*}" /etc/systemd/system "${CONFIG%/*}" /var/lib /var/log /run "${TMPDIR:-/tmp}"; do
+    why=$(why_unwritable "$place")
+    if [ -n "$why" ]; then die "$why." "have it mounted for writing (mount -o remount,rw), and run install.sh again."; fi
+  done
+  why=$(mounted_noexec "${PREFIX%/*}")
+  if [ -n "$why" ]; then
+    die "${PREFIX%/*}, where the program goes, is mounted with noexec (at $why): no program runs there." \
+      "mount -o remount,exec $why, and take noexec out of /etc/fstab; or mount another file system there."
+  fi
+  need=$(needed_mb)
+  free=$(free_mb "${PREFIX%/*}")
+  if [ "$free" -lt "$need" ]; then die "${PREFIX%/*} has $free MB free, and the program takes $need MB there." 'make room, and run install.sh again.'; fi
+  for place in /etc /var/lib "${TMPDIR:-/tmp}"; do
+    free=$(free_mb "$place")
+    if [ "$free" -lt 5 ]; then die "$place has $free MB free, and 5 MB have to be." 'make room, and run install.sh again.'; fi
+  done
+}
+
+# next_step ADVICE: what to do after a failure that nobody foresaw: a full disk and one that is read-only by now tell themselves.
+next_step() {
+  local place why
+  for place in "${PREFIX%/*}" /etc /var/lib /var/log "${LINK%/*}" "${TMPDIR:-/tmp}"; do
+    why=$(why_unwritable "$place")
+    if [ -n "$why" ]; then
+      printf '%s: have it mounted for writing (mount -o remount,rw), and run install.sh again.\n' "$why"
+      return
+    fi
+    if [ "$(free_mb "$place")" -lt 1 ]; then
+      printf 'the disk of %s is full: make room there, and run install.sh again.\n' "$place"
+      return
+    fi
+  done
+  printf '%s\n' "$1"
 }
 
 # node_is_new_enough VERSION: as `node --version` prints it; 20.19 or later.
@@ -124,6 +203,16 @@ install_packages() {
 }
 
 # ---- who installs --------------------------------------------------------------------------------------------------
+
+# is_network TEXT: an address, or a network such as 192.0.2.0/24.
+is_network() {
+  local address=${1%/*} bits=${1##*/} part parts
+  if [ -z "$(plain_address "$address")" ] || [[ $1 == */*/* ]]; then return 1; fi
+  if [[ $address == *:* ]]; then [[ $1 != */* || $bits =~ ^[0-9]+$ ]] && { [[ $1 != */* ]] || [ "$bits" -le 128 ]; }; return; fi
+  IFS=. read -ra parts <<<"$address"
+  for part in "${parts[@]}"; do if [ "$((10#$part))" -gt 255 ]; then return 1; fi; done
+  [[ $1 != */* ]] || { [[ $bits =~ ^[0-9]+$ ]] && [ "$bits" -le 32 ]; }
+}
 
 # plain_address TEXT: the address without its zone; nothing if it is none.
 plain_address() {

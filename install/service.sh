@@ -19,8 +19,14 @@ LOGS=()             # its log directories, the fail2ban pair's last
 # read_facts CONFIG: what the configuration says, by the program that will read it.
 read_facts() {
   local text
-  text=$(postern facts --config "$1") || die 'the program does not run, or refuses the configuration (see above). The running one is untouched.' \
-    "correct $1, and run install.sh again; $CONFIG.example has every key of the installed version."
+  if ! text=$(postern facts --config "$1"); then
+    if ! postern --version >/dev/null 2>&1; then
+      die "the program in $PROGRAM does not run (see above). The running one is untouched." \
+        "$(next_step "see whether this release is for this machine ($(uname -m)), and run install.sh again.")"
+    fi
+    die 'the program refuses the configuration (see above). The running one is untouched.' \
+      "correct $1, and run install.sh again; $CONFIG.example has every key of the installed version."
+  fi
   take_facts "$text"
 }
 
@@ -145,6 +151,8 @@ install_unit() {
   if [ "$LAST" = changed ]; then RESTART=yes; fi
   if [ "$(readlink "$LINK" 2>/dev/null)" = "$PREFIX/bin/postern-auditd" ]; then
     unchanged "$LINK"
+  elif [ -n "$(why_unwritable "${LINK%/*}")" ]; then
+    warn "${LINK%/*} is read-only, so there is no link to the command there: it is $PREFIX/bin/postern-auditd"
   elif [ -e "$LINK" ] || [ -L "$LINK" ]; then
     warn "$LINK is not ours, so the command is $PREFIX/bin/postern-auditd"
   else
@@ -178,6 +186,9 @@ remove_manual() {
 
 # manual_at PAGE: where a page of that section belongs.
 manual_at() { printf '%s/man/man%s/%s\n' "$SHARE" "${1##*.}" "$1"; }
+
+# command_name: by what the command is called here.
+command_name() { if [ "$(readlink "$LINK" 2>/dev/null)" = "$PREFIX/bin/postern-auditd" ]; then echo postern-auditd; else echo "$PREFIX/bin/postern-auditd"; fi; }
 
 # run_unit: starts the daemon, or restarts it if there is something new for it.
 run_unit() {

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+
 /** What went wrong, in a word that programs may rely on. */
 export type ErrorCode =
   | 'CONFIG_INVALID'
@@ -51,4 +53,17 @@ export function messageOf(error: unknown): string {
 export function codeOf(error: unknown): string | null {
   if (typeof error !== 'object' || error === null || !('code' in error)) return null;
   return typeof error.code === 'string' ? error.code : null;
+}
+
+/** Whether the system denied it for lack of rights. */
+export function isDenied(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === 'EACCES' || code === 'EPERM';
+}
+
+/** How to have root's rights here: not every host has sudo. */
+export function asRoot(): string {
+  return ['/usr/bin/sudo', '/bin/sudo', '/usr/local/bin/sudo'].some((path) => existsSync(path))
+    ? 'with sudo'
+    : 'as root (su -)';
 }

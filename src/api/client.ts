@@ -1,5 +1,5 @@
 import { request } from 'node:http';
-import { AuditdError, codeOf } from '../errors.js';
+import { AuditdError, asRoot, codeOf } from '../errors.js';
 
 /** In the runtime directory of a unit. */
 export const SOCKET_NAME = 'control.sock';
@@ -65,7 +65,7 @@ function unreachable(path: string, error: Error): AuditdError {
   const code = codeOf(error);
   const next =
     code === 'EACCES'
-      ? 'You may not open it: use sudo, or join the group postern-auditd'
+      ? `You may not open it: run the command ${asRoot()}, or join the group postern-auditd`
       : 'Is the daemon running? systemctl status postern-auditd';
   return new AuditdError('NOT_RUNNING', `No answer from ${path} (${code ?? error.message}). ${next}`, {
     cause: error,

@@ -16,6 +16,8 @@ export interface Ledger {
   cursorOf(sink: string, source: SourceName): number | null;
   /** Rows up to here were there before the sink's first start (`start: now`), and are not delivered. */
   skippedTo(sink: string, source: SourceName): number;
+  /** A value that the daemon keeps under a name. */
+  note(key: string): string | null;
   readonly db: Database;
   close(): void;
 }
@@ -60,6 +62,7 @@ function open(directory: string): Ledger | { readonly why: string } {
       number('SELECT max(timeline) FROM timeline WHERE source = ?', source) ?? 1;
     return {
       db,
+      note,
       close: () => asOwner(directory, () => db.close()),
       sourceId,
       hmacKey: hmacKey === null ? null : Buffer.from(hmacKey, 'hex'),

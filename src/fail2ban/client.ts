@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { NetworkSet } from '../audit/address.js';
-import { AuditdError } from '../errors.js';
+import { AuditdError, asRoot } from '../errors.js';
 import { hostInstant } from './host-time.js';
 
 /** What fail2ban says of a jail. */
@@ -166,7 +166,7 @@ async function client(jail: string, args: readonly string[], run: Run): Promise<
 /** The error for what fail2ban-client said when it failed. */
 export function refusal(jail: string, command: string, said: string): AuditdError {
   if (/Permission denied/i.test(said))
-    return failed('fail2ban answers only root', 'Run the command with sudo.');
+    return failed('fail2ban answers only root', `Run the command ${asRoot()}.`);
   if (/does not exist/.test(said)) {
     return failed(
       `fail2ban has no jail ${jail}`,

@@ -19,18 +19,37 @@ export function asOwner<T>(path: string, work: () => T): T {
   if (process.geteuid?.() !== 0) return work();
   const owner = ownerOf(path);
   if (owner === null || owner.uid === 0) return work();
+  return asUser({ ...owner, groups: [owner.gid] }, work, `${path} belongs to uid ${owner.uid}`);
+}
+
+export interface Identity {
+  readonly uid: number;
+  readonly gid: number;
+  /** All of them. */
+  readonly groups: readonly number[];
+}
+
+/**
+ * Does something as another user, with that user's rights alone. This has to be root.
+ *
+ * @param why for the message where the system does not let root do that
+ * @throws AuditdError `STATE_UNUSABLE`; what `work` throws
+ */
+export function asUser<T>(
+  { uid, gid, groups: theirs }: Identity,
+  work: () => T,
+  why = `the daemon is uid ${uid}`,
+): T {
   const group = process.getegid?.() ?? 0;
   const groups = process.getgroups?.() ?? [];
   new Database(':memory:').close(); // loads SQLite, which that user may not be able to read
   try {
-    process.setgroups?.([owner.gid]);
-    process.setegid?.(owner.gid);
-    process.seteuid?.(owner.uid);
+    process.setgroups?.([...theirs]);
+    process.setegid?.(gid);
+    process.seteuid?.(uid);
   } catch (error) {
     comeBack(group, groups);
-    throw unusable(
-      `${path} belongs to uid ${owner.uid}, and root may not act as that user here: ${messageOf(error)}`,
-    );
+    throw unusable(`${why}, and root may not act as that user here: ${messageOf(error)}`);
   }
   try {
     return work();

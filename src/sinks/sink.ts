@@ -52,6 +52,8 @@ export interface Finding {
   readonly level: 'ok' | 'warning' | 'error';
   readonly what: string;
   readonly next?: string;
+  /** Set where it is about what the caller of \`check\` may do: on a host whose daemon runs as somebody else, that tells nothing of the daemon. */
+  readonly access?: true;
 }
 
 /** Numbers and words of the sink's own for `status --json` and metrics. Counters end in `_total`. */

@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import { dirname } from 'node:path';
-import { messageOf } from '../errors.js';
+import { isDenied, messageOf } from '../errors.js';
 import type { Disk } from './disk.js';
 import { type Ground, groupId } from './ground.js';
 import type { Finding } from './sink.js';
@@ -33,6 +33,7 @@ export function survey(
         level: 'error',
         what: `${directory}: ${messageOf(error)}`,
         next: `look at it with ls -ld ${directory}`,
+        ...(isDenied(error) ? { access: true } : {}),
       },
     ];
   }
@@ -65,6 +66,7 @@ function place(disk: Disk, directory: string): Finding[] {
         level: 'error',
         what: `user ${user} can't write to ${at}`,
         next: `chown or chmod ${at}, or run install.sh again`,
+        access: true,
       },
     ];
   }
@@ -93,7 +95,12 @@ function group({ group: name, directory }: Ground): Finding[] {
   if (uid === 0 || process.getgroups?.().includes(gid) === true || process.getgid?.() === gid) return [];
   const what = `the daemon's user is not in the group ${name}: files in ${directory} keep its own group`;
   return [
-    { level: 'warning', what, next: `add the user to ${name} (SupplementaryGroups=${name} in the unit)` },
+    {
+      level: 'warning',
+      what,
+      access: true,
+      next: `add the user to ${name} (SupplementaryGroups=${name} in the unit)`,
+    },
   ];
 }
 

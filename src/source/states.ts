@@ -136,7 +136,8 @@ function recovering(database: string, code: string | null): Waiting {
   };
 }
 
-function unreadable(path: string, code: string | null): Waiting {
+/** For a file that this user may not read. */
+export function unreadable(path: string, code: string | null): Waiting {
   const user = process.geteuid?.() ?? 0;
   return {
     state: 'unreadable',

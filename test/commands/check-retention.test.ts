@@ -8,6 +8,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inspectRetention } from '../../src/commands/check/retention.js';
 import { parseConfig } from '../../src/config/load.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
+import { Notes } from '../../src/retention/notes.js';
+import { State } from '../../src/shipping/state.js';
 import Database from '../../src/sqlite.js';
 
 const isRoot = process.getuid?.() === 0;
@@ -113,6 +115,41 @@ describe('what check says of retention', () => {
         ? { level: 'ok' }
         : { level: 'error', what: expect.stringContaining('zstd'), next: expect.any(String) },
     );
+  });
+
+  it('that the last run failed, also while no daemon runs that could say so', () => {
+    const said = () =>
+      inspectRetention(
+        parseConfig(
+          `state: ${directory}\nmin_free: 1M\nretention: { enabled: true, archive: { directory: ${directory}/a } }`,
+          'c.yml',
+        ),
+      );
+    const state = new State(directory, Date.now);
+    state.setNote('source_id', '0'.repeat(32));
+    const notes = new Notes(state);
+    const last = {
+      begin: 0,
+      end: 0,
+      deleted: 0,
+      archives: 0,
+      held: [],
+      lock_ms: 0,
+      free_bytes: null,
+      auto_vacuum: null,
+    };
+    const memory = { enabledSince: 0, lastSuccess: null, lastFailure: 0, clock: null, stalls: {} };
+    notes.memory = { ...memory, last: { ...last, error: 'The archive is full. Make room' } };
+    expect(said()).toEqual([
+      {
+        level: 'error',
+        what: 'the last run, at 1970-01-01T00:00:00Z, failed: The archive is full',
+        next: 'make room',
+      },
+    ]);
+    notes.memory = { ...memory, last: { ...last, error: null } };
+    expect(said().map(({ level }) => level)).toEqual(['ok']);
+    state.close();
   });
 
   it('names triggers of the table, and the foreign keys for which it can do nothing', () => {

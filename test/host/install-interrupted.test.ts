@@ -20,6 +20,34 @@ describeHost('install.sh broken off, and what --uninstall leaves', () => {
   });
   afterAll(() => host.stop());
 
+  it('says what can not end well before it changes anything, and what to do', async () => {
+    const cases = [
+      ['mount -t tmpfs -o noexec tmpfs /opt', 'umount /opt', '', 'mount -o remount,exec /opt'],
+      [
+        'mount -t tmpfs -o size=60m tmpfs /opt',
+        'umount /opt',
+        '',
+        '/opt has 60 MB free, and the program takes 1',
+      ],
+      [
+        'mount --bind /etc/systemd/system /etc/systemd/system; mount -o remount,ro,bind /etc/systemd/system',
+        'umount /etc/systemd/system',
+        '',
+        '/etc/systemd/system is read-only',
+      ],
+      ['true', 'true', '--admin-net foo', '--admin-net foo: that is neither an address nor a network'],
+    ] as const;
+    for (const [fault, end, options, words] of cases) {
+      await host.exec(fault);
+      const { code, said } = await install(host, options, { check: false });
+      await host.exec(end);
+      expect(code).not.toBe(0);
+      expect(said).toContain(words);
+      expect(said).not.toMatch(/ {2}done|SQLite|config\.yml|journalctl/);
+    }
+    expect((await host.exec('ls -A /opt')).stdout).toBe('');
+  });
+
   // A session that is lost ends with SIGHUP, and what is printed then goes nowhere: the journal has it.
   it.each([
     ['INT', 130],

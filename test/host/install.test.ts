@@ -87,6 +87,20 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       ]);
     });
 
+    it('check: a daemon that is stopped is an error, and what a user may not see is none', async () => {
+      const check = 'postern-auditd check';
+      expect((await host.exec(check)).stdout).toMatch(/All is well\.\n$/);
+      const asUser = await host.exec(`runuser -u nobody -- ${check}`);
+      expect(asUser.stdout).toContain('not looked at, as this user may not: no permission to read');
+      expect(asUser.stdout).toContain('next: run postern-auditd check as root (su -)');
+      expect(asUser.stdout).not.toContain('--reconfigure');
+      await host.exec('systemctl stop postern-auditd');
+      const stopped = await host.exec(check, { check: false });
+      await host.exec('systemctl start postern-auditd');
+      expect(stopped.code).toBe(1);
+      expect(stopped.stdout).toContain('error    it does not run');
+    });
+
     // Of an IPv6 attacker the network is banned.
     it.each([
       ['IPv4', (n: number) => `10.77.4.${6 + n}`, (address: string) => address, '10.77.4.99'],

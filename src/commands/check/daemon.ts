@@ -1,6 +1,6 @@
 import { controlRequest } from '../../api/client.js';
 import type { LoadedConfig } from '../../config/load.js';
-import { codeOf, messageOf } from '../../errors.js';
+import { codeOf, isDenied, messageOf } from '../../errors.js';
 import type { Finding } from '../../sinks/sink.js';
 import { VERSION } from '../../version.js';
 import { troubles } from '../status/troubles.js';
@@ -10,11 +10,13 @@ import { splitMessage } from './report.js';
 /**
  * Whether it runs, with this configuration and version, and what it has to complain of.
  *
+ * @param installed it is a unit of this host
  * @param loaded what is looked at; null where it can't be loaded
  */
 export async function inspectDaemon(
   control: string,
   loaded: LoadedConfig | null,
+  installed: boolean,
   times: Times,
 ): Promise<Finding[]> {
   let status: Parameters<typeof troubles>[0];
@@ -23,9 +25,18 @@ export async function inspectDaemon(
   } catch (error) {
     if (isAbsent(error)) {
       const what = `it does not run: nobody listens on ${control}`;
-      return [{ level: 'warning', what, next: 'systemctl start postern-auditd' }];
+      // Where it is a unit of this host it is meant to run.
+      if (!installed) return [{ level: 'warning', what, next: 'systemctl start postern-auditd' }];
+      const next = 'systemctl start postern-auditd; journalctl -u postern-auditd says why it stopped';
+      return [{ level: 'error', what, next }];
     }
-    return [{ level: 'warning', ...splitMessage(messageOf(error)) }];
+    return [
+      {
+        level: 'warning',
+        ...splitMessage(messageOf(error)),
+        ...(isDenied(causeOf(error)) ? { access: true } : {}),
+      },
+    ];
   }
   const findings: Finding[] = [
     { level: 'ok', what: `it runs: version ${status.version}, pid ${status.pid}` },
@@ -53,6 +64,10 @@ export async function inspectDaemon(
 }
 
 function isAbsent(error: unknown): boolean {
-  const code = codeOf(error instanceof Error ? error.cause : null);
+  const code = codeOf(causeOf(error));
   return code === 'ENOENT' || code === 'ECONNREFUSED';
+}
+
+function causeOf(error: unknown): unknown {
+  return error instanceof Error ? error.cause : null;
 }

@@ -1,13 +1,16 @@
+import { closeSync, openSync } from 'node:fs';
 import { hostname, networkInterfaces } from 'node:os';
 import { pino } from 'pino';
 import { createClassifier } from '../../audit/catalog.js';
 import type { Config } from '../../config/schema.js';
+import { codeOf, isDenied } from '../../errors.js';
 import { failureFindings, type LoginCount, loginFindings } from '../../fail2ban/findings.js';
 import { UnknownFailures } from '../../fail2ban/unknown-failures.js';
 import type { Finding } from '../../sinks/sink.js';
 import { readInPlace } from '../../source/live.js';
 import { createPosternSource } from '../../source/postern.js';
 import type { AuditSource, Look } from '../../source/source.js';
+import { unreadable } from '../../source/states.js';
 import { temporaryDirectory } from '../leftovers.js';
 import { count } from '../terminal.js';
 import { splitMessage } from './report.js';
@@ -25,6 +28,8 @@ const LOCKED_MS = 2_000;
 
 /** Whether the table can be read by this user, and who logs in from where. */
 export function inspectDatabase(config: Config): Finding[] {
+  const denied = deniedAs(config.source.database);
+  if (denied !== null) return [denied];
   const { source, privateDirectory, remove } = open(config);
   try {
     const look = patiently(() => page(source, 0, 1));
@@ -36,6 +41,18 @@ export function inspectDatabase(config: Config): Finding[] {
     return [{ level: 'ok', what }, ...journalMode, ...logins(source, look.maxId, config, privateDirectory)];
   } finally {
     remove();
+  }
+}
+
+/** Root that acts as the daemon's user: what the system says of access is about root then, and only opening the file tells. */
+function deniedAs(database: string): Finding | null {
+  if (process.geteuid?.() === process.getuid?.()) return null;
+  try {
+    closeSync(openSync(database, 'r'));
+    return null;
+  } catch (error) {
+    if (!isDenied(error)) return null;
+    return { level: 'error', ...splitMessage(unreadable(database, codeOf(error)).message) };
   }
 }
 
@@ -92,7 +109,8 @@ function page(source: AuditSource, after: number, maxRows: number): Look {
 
 function waiting(look: Exclude<Look, { state: 'reading' }>): Finding {
   if (look.state === 'replaced') return { level: 'error', what: look.reason };
-  return { level: WAITS.has(look.state) ? 'warning' : 'error', ...splitMessage(look.message) };
+  const access = look.state === 'unreadable' ? ({ access: true } as const) : {};
+  return { level: WAITS.has(look.state) ? 'warning' : 'error', ...splitMessage(look.message), ...access };
 }
 
 /** Whether failed logins reach fail2ban, and the warnings of a ban that would lock out others than the attacker. */

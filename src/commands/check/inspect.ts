@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import { type LoadedConfig, loadConfig, loadContacts } from '../../config/load.js';
+import { isDenied } from '../../errors.js';
 import { fleetConnection } from '../../fleet/connection.js';
 import { createSink } from '../../sinks/create.js';
 import { checkStream } from '../../sinks/jetstream/check.js';
@@ -9,6 +10,7 @@ import { inspectConfiguration } from './configuration.js';
 import { inspectDaemon } from './daemon.js';
 import { inspectDatabase } from './database.js';
 import { inspectFail2ban } from './fail2ban.js';
+import { asDaemon, forCaller, hostOf } from './identity.js';
 import { failure, type Section } from './report.js';
 import { inspectRetention } from './retention.js';
 import { inspectState } from './state.js';
@@ -28,23 +30,26 @@ export async function* inspect(
     return;
   }
   const { config } = loaded;
+  const host = hostOf(loaded.path);
+  const section = async (name: string, look: () => Promise<Finding[]> | Finding[]): Promise<Section> => ({
+    name,
+    findings: forCaller(host, await guarded(look)),
+  });
   yield { name: 'Configuration', findings: inspectConfiguration(loaded, env) };
-  yield { name: 'Database', findings: await guarded(() => inspectDatabase(config)) };
-  yield { name: 'State', findings: await guarded(() => inspectState(config)) };
+  yield await section('Database', () => asDaemon(host, () => inspectDatabase(config)));
+  yield await section('State', () => inspectState(config));
   for (const [name, sink] of Object.entries(config.sinks)) {
     const deps = { name, clock: Date.now, minFree: config.min_free, log: pino({ level: 'silent' }) };
-    yield {
-      name: `Sink ${name} (${sink.type})`,
-      findings: await guarded(() => createSink(sink, config, deps).check()),
-    };
+    yield await section(`Sink ${name} (${sink.type})`, () => createSink(sink, config, deps).check());
   }
-  yield { name: 'Retention', findings: await guarded(() => inspectRetention(config)) };
+  const retention = await section('Retention', () => asDaemon(host, () => inspectRetention(config, times)));
+  yield retention;
   // A member's sink has looked at the stream already.
   const fleet = config.fleet.servers === undefined ? null : fleetConnection(config);
-  if (fleet !== null)
-    yield { name: `Fleet (${config.fleet.role})`, findings: await guarded(() => checkStream(fleet, null)) };
-  yield { name: 'fail2ban', findings: await guarded(() => inspectFail2ban(config)) };
-  yield { name: 'Daemon', findings: await guarded(() => inspectDaemon(config.control, loaded, times)) };
+  if (fleet !== null) yield await section(`Fleet (${config.fleet.role})`, () => checkStream(fleet, null));
+  yield await section('fail2ban', () => inspectFail2ban(config));
+  const daemon = await section('Daemon', () => inspectDaemon(config.control, loaded, host.installed, times));
+  yield { name: 'Daemon', findings: daemon.findings.filter((finding) => !isToldBy(retention, finding)) };
 }
 
 /** A daemon that runs goes on with the configuration that it read before. */
@@ -54,11 +59,17 @@ async function* runningStill(
   times: Times,
 ): AsyncGenerator<Section> {
   try {
-    const findings = await inspectDaemon(loadContacts(path, env).control, null, times);
+    const findings = await inspectDaemon(loadContacts(path, env).control, null, false, times);
     if (findings[0]?.level === 'ok') yield { name: 'Daemon', findings };
   } catch {
     // there is no file of that name, which has been said
   }
+}
+
+/** The daemon complains of its last run, too. */
+function isToldBy(retention: Section, { what }: Finding): boolean {
+  const [, failure] = /^retention: (.*)$/s.exec(what) ?? [];
+  return failure !== undefined && retention.findings.some((finding) => finding.what.endsWith(failure));
 }
 
 /** One look that fails is a finding and keeps none of the others from being made. */
@@ -66,6 +77,6 @@ async function guarded(look: () => Promise<Finding[]> | Finding[]): Promise<Find
   try {
     return await look();
   } catch (error) {
-    return [failure(error)];
+    return [{ ...failure(error), ...(isDenied(error) ? { access: true } : {}) }];
   }
 }

@@ -1,23 +1,33 @@
 import { createPrivateKey } from 'node:crypto';
 import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
+import type { Database } from 'better-sqlite3';
+import { pino } from 'pino';
 import type { Config } from '../../config/schema.js';
 import { formatSize } from '../../config/units.js';
-import { messageOf } from '../../errors.js';
+import { AuditdError, isDenied, messageOf } from '../../errors.js';
+import { Opening } from '../../query/open.js';
 import { compressorOf } from '../../retention/archive/compression.js';
 import { checkDeletable, deleteTriggers } from '../../retention/deletable.js';
+import { Notes } from '../../retention/notes.js';
 import type { Finding } from '../../sinks/sink.js';
-import { TableCache } from '../../source/columns.js';
-import { readInPlace } from '../../source/live.js';
+import { type AuditTable, TableCache } from '../../source/columns.js';
+import { openLedger } from '../ledger.js';
+import { temporaryDirectory } from '../leftovers.js';
+import { type Times, utcTime } from '../times.js';
 import { splitMessage } from './report.js';
 
 const UNIT = '/etc/systemd/system/postern-auditd.service';
 const SOCKET = '/run/postern-auditd-purge.sock';
 
 /** What a run of retention would fail of. */
-export function inspectRetention({ source, retention, min_free: minFree }: Config): Finding[] {
+export function inspectRetention(
+  { source, retention, state, min_free: minFree }: Config,
+  times: Times = utcTime,
+): Finding[] {
   if (!retention.enabled) return [{ level: 'ok', what: 'off: entries are kept indefinitely' }];
   const findings = [
+    ...lastRun(state, times),
     ...place(retention.archive.directory, minFree),
     ...compression(retention.archive.compression),
     ...key(retention.archive.sign),
@@ -43,7 +53,12 @@ function place(directory: string, minFree: number): Finding[] {
   } catch {
     const next = 'let the daemon write there: install.sh --reconfigure';
     return [
-      { level: 'error', what: `${at} can't be written by this user: no archive can be made there`, next },
+      {
+        level: 'error',
+        what: `${at} can't be written by this user: no archive can be made there`,
+        next,
+        access: true,
+      },
     ];
   }
   const { bavail, bsize, blocks } = statfsSync(at);
@@ -78,7 +93,8 @@ function key(path: string | null): Finding[] {
     return [{ level: 'error', what, next: 'make one with openssl genpkey -algorithm ed25519' }];
   } catch (error) {
     const next = 'make one with openssl genpkey -algorithm ed25519, readable by the daemon';
-    return [{ level: 'error', what: `the key ${path} can't be used: ${messageOf(error)}`, next }];
+    const denied = isDenied(error) ? ({ access: true } as const) : {};
+    return [{ level: 'error', what: `the key ${path} can't be used: ${messageOf(error)}`, next, ...denied }];
   }
 }
 
@@ -89,22 +105,51 @@ function purge(): Finding[] {
   return [{ level: 'error', what: `${SOCKET} is missing: rows are archived and can't be removed`, next }];
 }
 
+/** A run that failed: nothing is removed until one succeeds. */
+function lastRun(state: string, times: Times): Finding[] {
+  const ledger = openLedger(state);
+  if ('why' in ledger) return [];
+  try {
+    const { memory } = new Notes({ note: ledger.note, setNote: () => undefined });
+    const last = memory?.last ?? null;
+    if (last === null || last.error === null) return [];
+    const { what, next } = splitMessage(last.error);
+    const failed = `the last run, at ${times(last.end)}, failed: ${what}`;
+    return [{ level: 'error', what: failed, next: next ?? 'mend it, then: postern-auditd retain --now' }];
+  } finally {
+    ledger.close();
+  }
+}
+
 /** What stands in the schema against rows being removed. Where the table can't be read, the section of the database says so. */
 function table(source: Config['source']): Finding[] {
-  const attempt = readInPlace(source.database, (db): Finding[] => {
-    const found = new TableCache(source).get(db);
-    if ('state' in found) return [];
-    try {
-      checkDeletable(db, found);
-    } catch (error) {
-      return [{ level: 'error', ...splitMessage(messageOf(error)) }];
-    }
-    const triggers = deleteTriggers(db, found);
-    if (triggers.length === 0) return [];
-    const what = `table ${found.name} has triggers that run at each deletion: ${triggers.join(', ')}`;
-    const next =
-      'see that they let rows go, and change nothing that has to stay: retention runs them, row by row';
-    return [{ level: 'warning', what, next }];
-  });
-  return attempt.kind === 'done' ? attempt.value : [];
+  const { path, remove } = temporaryDirectory('check');
+  // Also of a Postern that is stopped, whose database is read from a copy.
+  const opening = new Opening(source.database, join(path, 'copy'), pino({ level: 'silent' }));
+  try {
+    return opening.read((db): Finding[] => {
+      const found = new TableCache(source).get(db);
+      return 'state' in found ? [] : deletable(db, found);
+    });
+  } catch (error) {
+    if (error instanceof AuditdError) return [];
+    throw error;
+  } finally {
+    opening.close();
+    remove();
+  }
+}
+
+function deletable(db: Database, found: AuditTable): Finding[] {
+  try {
+    checkDeletable(db, found);
+  } catch (error) {
+    return [{ level: 'error', ...splitMessage(messageOf(error)) }];
+  }
+  const triggers = deleteTriggers(db, found);
+  if (triggers.length === 0) return [];
+  const what = `table ${found.name} has triggers that run at each deletion: ${triggers.join(', ')}`;
+  const next =
+    'see that they let rows go, and change nothing that has to stay: retention runs them, row by row';
+  return [{ level: 'warning', what, next }];
 }

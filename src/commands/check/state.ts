@@ -20,6 +20,7 @@ export function inspectState({ state }: Config): Finding[] {
         level: 'error',
         what: `${state} is not there, and this user can't make it in ${at}`,
         next: 'run install.sh, or set state to another directory',
+        access: true,
       },
     ];
   }
@@ -29,7 +30,12 @@ export function inspectState({ state }: Config): Finding[] {
 function directory(state: string): Finding {
   if (mayWrite(state)) return { level: 'ok', what: `${state} is writable` };
   const what = `${state} is not writable for this user (uid ${process.getuid?.() ?? '?'})`;
-  return { level: 'warning', what, next: 'right, if the daemon runs as another user; else chown it' };
+  return {
+    level: 'warning',
+    what,
+    access: true,
+    next: 'right, if the daemon runs as another user; else chown it',
+  };
 }
 
 function database(state: string): Finding[] {
@@ -48,7 +54,7 @@ function database(state: string): Finding[] {
   } catch (error) {
     if (error instanceof AuditdError) return [{ level: 'error', ...splitMessage(error.message) }];
     const next = 'run this as root, or as the user of the daemon';
-    return [{ level: 'warning', what: `${path} can't be read: ${messageOf(error)}`, next }];
+    return [{ level: 'warning', what: `${path} can't be read: ${messageOf(error)}`, next, access: true }];
   }
 }
 

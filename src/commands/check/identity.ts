@@ -1,0 +1,75 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { DEFAULT_PATH } from '../../config/load.js';
+import { asRoot } from '../../errors.js';
+import { asUser, type Identity } from '../../shipping/owned.js';
+import type { Finding } from '../../sinks/sink.js';
+
+const UNIT = 'postern-auditd.service';
+const UNIT_FILE = `/etc/systemd/system/${UNIT}`;
+
+/** Who the daemon of this host is, if the configuration that is looked at is its. */
+export interface Host {
+  /** The unit is there. */
+  readonly installed: boolean;
+  /** Null if the unit is not there, or if its user can't be told. */
+  readonly daemon: Identity | null;
+}
+
+export function hostOf(path: string | null): Host {
+  const installed = path === DEFAULT_PATH && existsSync(UNIT_FILE);
+  return { installed, daemon: installed ? daemonIdentity() : null };
+}
+
+/** Does it as the daemon would, if this is root: what root may do tells nothing. */
+export function asDaemon<T>({ daemon }: Host, work: () => T): T {
+  return daemon === null || daemon.uid === 0 || process.geteuid?.() !== 0 ? work() : asUser(daemon, work);
+}
+
+/** What only the caller may not do is nothing that is wrong with the host: he is told to be somebody else. */
+export function forCaller(
+  { installed, daemon }: Host,
+  findings: readonly Finding[],
+  caller = process.geteuid?.() ?? 0,
+): Finding[] {
+  const isStranger = installed && caller !== 0 && caller !== daemon?.uid;
+  return findings.map(({ access, ...finding }) =>
+    access === true && isStranger
+      ? {
+          level: 'warning',
+          what: `not looked at, as this user may not: ${finding.what}`,
+          next: `run postern-auditd check ${asRoot()}`,
+        }
+      : finding,
+  );
+}
+
+/** As systemd does: the groups of the user, and those of the unit besides. */
+function daemonIdentity(): Identity | null {
+  try {
+    const show = (name: string) => output('systemctl', ['show', '--value', '-p', name, UNIT]);
+    const user = show('User') || 'root';
+    const group = show('Group');
+    const ids = output('id', ['-G', user]).split(' ').map(Number);
+    const more = show('SupplementaryGroups')
+      .split(/\s+/)
+      .filter((name) => name !== '');
+    const numbered = more.map((name) => groupId(name));
+    const gid = group === '' ? Number(output('id', ['-g', user])) : groupId(group);
+    return { uid: Number(output('id', ['-u', user])), gid, groups: [...new Set([gid, ...ids, ...numbered])] };
+  } catch {
+    return null;
+  }
+}
+
+function groupId(name: string): number {
+  return /^\d+$/.test(name) ? Number(name) : Number(output('getent', ['group', name]).split(':')[2]);
+}
+
+function output(program: string, args: readonly string[]): string {
+  return execFileSync(program, args, {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+    timeout: 5_000,
+  }).trim();
+}
