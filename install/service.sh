@@ -163,6 +163,10 @@ install_unit() {
 # install_manual: the manual pages and the completions; the program says what can be completed.
 install_manual() {
   local shell page
+  if [ -n "$(why_unwritable "$SHARE")" ]; then
+    warn "$SHARE is read-only, so there are no manual pages and completions: docs/ in $PREFIX has the pages"
+    return 0
+  fi
   for page in "${MANUALS[@]}"; do put_file "${PROGRAM:-$HERE}/docs/$page" "$(manual_at "$page")" 0644; done
   if [ -z "$PROGRAM" ]; then return 0; fi
   for shell in bash zsh fish; do

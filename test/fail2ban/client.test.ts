@@ -85,7 +85,7 @@ it.each([
       exitCode: 255,
       stderr: 'ERROR Permission denied to socket: /var/run/fail2ban/fail2ban.sock, (you must be root)',
     },
-    /only root.*sudo/,
+    /only root.*(with sudo|as root)/,
   ],
   [
     { exitCode: 255, stderr: 'ERROR Failed to access socket path: … Is fail2ban running?' },
