@@ -115,7 +115,8 @@ export function renderVerdict(verdict: Verdict, directory: string): string {
         ? `Put it back from a backup of ${directory}, or remove it where there was none`
         : `Put it back from a backup of ${directory}`;
     lines.push(`BROKEN: ${broken.name}: ${broken.what}${before}. ${next}`);
-  } else {
+  } else if (archives === 0 && head.sequence === 0) lines.push('no archives: nothing was verified');
+  else {
     const twice = distinct === rows ? '' : `, ${distinct.toLocaleString('en')} of them distinct`;
     lines.push(`${count(archives, 'archive')}, ${count(rows, 'row')}${twice}: nothing is wrong`);
     if (head.sha256 !== null) lines.push(`head ${head.sequence}:${head.sha256}`);

@@ -121,6 +121,7 @@ class Chain {
       if (known.sequence > this.head.sequence)
         throw new Broken(stemless(known.sequence), 'it was recorded, and is missing at the end of the chain');
     }
+    this.unrecorded();
     for (const name of temporary) this.leftover(name);
     for (const name of files) {
       const sequence = sequenceOf(name) ?? 0;
@@ -132,6 +133,18 @@ class Chain {
     }
     const [other] = others;
     if (other !== undefined) throw new Broken(other, 'it is no part of the chain');
+  }
+
+  /** An end that links and hashes agree with, and no record: who may write in the directory can put it there. */
+  private unrecorded(): void {
+    const last = Math.max(0, ...this.options.known.map(({ sequence }) => sequence));
+    const { sequence } = this.head;
+    if (last === 0 || sequence <= last) return;
+    const which =
+      sequence === last + 1 ? `archive ${sequence} stands` : `archives ${last + 1}-${sequence} stand`;
+    this.notes.push(
+      `${which} behind the end that was recorded: made since, by a run that was broken off before it was recorded, or put there by somebody`,
+    );
   }
 
   /** Of a run that was broken off. Once the chain is verified. */

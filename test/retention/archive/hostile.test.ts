@@ -108,5 +108,11 @@ describe('archive verify, cat and restore', () => {
       out: '',
       err: expect.stringContaining('has no archives: nothing was verified') as string,
     });
+    const config = join(rig.directory, 'config.yml');
+    writeFileSync(config, `state: ${rig.directory}/state\nretention: { archive: { directory: ${empty} } }\n`);
+    expect(run(['archive', 'verify', '--config', config])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^no archives: nothing was verified$/m) as string,
+    });
   });
 });

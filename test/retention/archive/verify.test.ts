@@ -174,6 +174,20 @@ describe('archive verify', () => {
     expect(broken([head])).toBe('archive 000003: it was recorded, and is missing at the end of the chain');
     expect(broken([{ sequence: 2, sha256: '0'.repeat(64) }])).toContain('not the one that was recorded');
   });
+
+  it('says which archives stand behind the end that somebody has recorded', async () => {
+    const { head, notes } = verifyArchives(rig.archives, { key: null, known: [] });
+    expect(notes).toEqual([]);
+    expect(verifyArchives(rig.archives, { key: null, known: [head] }).notes).toEqual([]);
+    rig.insert('2026-12-01 00:00:00');
+    await rig.archive();
+    expect(verifyArchives(rig.archives, { key: null, known: [head] })).toMatchObject({
+      broken: null,
+      notes: [
+        expect.stringMatching(/^archives 4-\d+ stand behind the end that was recorded: .* put there by/),
+      ],
+    });
+  });
 });
 
 describe('old archives', () => {
