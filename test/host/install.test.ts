@@ -297,9 +297,9 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       const told = (await host.exec('journalctl -u postern-auditd -o cat -n 12 --no-pager')).stdout;
       expect(told).toMatch(place);
       expect(told).not.toMatch(/ {4}at |\{"level"/);
-      const errors = await host.exec('journalctl -u postern-auditd -p err -o cat -n 1 --no-pager');
+      const errors = await host.exec('journalctl -u postern-auditd -p err -o cat -n 5 --no-pager');
       expect(errors.stdout).toMatch(
-        /^new configuration refused, the one before goes on: .*config\.yml:\d+:1: min_fre/,
+        /^new configuration refused, the one before goes on: .*config\.yml:\d+:1: min_fre/m,
       );
       expect([await show('ActiveState'), await show('MainPID')]).toEqual(['active', pid]);
 
