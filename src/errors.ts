@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'PURGE_FAILED'
   | 'ARCHIVE_FAILED'
   | 'ARCHIVE_BROKEN'
+  | 'ARCHIVE_UNREAD'
   | 'OUTPUT_FAILED'
   | 'NOT_INSTALLED'
   | 'USAGE';

@@ -41,11 +41,17 @@ const STATUS: Readonly<Partial<Record<ErrorCode, readonly [ContentfulStatusCode,
   FAIL2BAN_FAILED: [503, 'fail2ban does not answer'],
   STATE_UNUSABLE: [503, "state.db can't be used"],
   ARCHIVE_FAILED: [503, "Archives are missing, or can't be read"],
+  ARCHIVE_UNREAD: [503, 'An archive is still being looked at'],
   ARCHIVE_BROKEN: [500, 'An archive is not what it was'],
 };
 
 /** What may be over in a few seconds by itself, or by somebody who looks after it. */
-const PASSING: ReadonlySet<ErrorCode> = new Set(['SOURCE_UNUSABLE', 'FAIL2BAN_FAILED', 'STATE_UNUSABLE']);
+const PASSING: ReadonlySet<ErrorCode> = new Set([
+  'SOURCE_UNUSABLE',
+  'FAIL2BAN_FAILED',
+  'STATE_UNUSABLE',
+  'ARCHIVE_UNREAD',
+]);
 
 /** `name: what is wrong with it`, which is how filters and pages say what they refuse. */
 const NAMED = /^([a-z_]{1,20}): (.*)$/s;

@@ -150,8 +150,8 @@ export class ArchivedRows {
         if (top === null || top.id < floor) return null;
         return { id: top.id, line: top.lines[top.at] ?? '', manifest: top.manifest };
       }
-      this.pieces.pop();
       this.open(next);
+      this.pieces.pop(); // not before: opening may take longer than there is time for
     }
   }
 

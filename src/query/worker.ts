@@ -3,6 +3,7 @@ import { getPriority, setPriority } from 'node:os';
 import { promisify } from 'node:util';
 import { parentPort, workerData } from 'node:worker_threads';
 import { AuditdError, messageOf } from '../errors.js';
+import { compareFor, compareOn } from '../retention/archive/compared.js';
 import { Engine } from './engine.js';
 import type { Chunk } from './export.js';
 import type { Answer, Answers, Ask } from './messages.js';
@@ -26,6 +27,9 @@ const { nice, ...options } = workerData as QueryOptions & { readonly nice?: numb
 if (nice !== undefined) standBack(nice);
 const engine = new Engine(options);
 const exports = new Map<number, Export>();
+/** Less than what an answer to a client is waited for (service.ts). */
+const EXPORT_PATIENCE_MS = 15_000;
+const BACKGROUND_MS = 50;
 /** What is written to a file is told of so often. */
 const TOLD_MS = 100;
 const NO_BYTES = new Uint8Array(0);
@@ -44,6 +48,7 @@ function standBack(by: number): void {
 
 function answer(ask: Ask): Answers[keyof Answers] | Promise<Answers['chunk']> {
   if ('until' in ask && monotonic() > ask.until) throw waitedTooLong();
+  compareFor(patienceFor(ask));
   switch (ask.kind) {
     case 'page':
       return engine.page(ask.request);
@@ -63,6 +68,26 @@ function answer(ask: Ask): Answers[keyof Answers] | Promise<Answers['chunk']> {
     case 'end':
       return ended(ask.id);
   }
+}
+
+/** Of the time that an answer may take, so much goes into the comparison of archives. A file waits for them as long as it takes. */
+function patienceFor(ask: Ask): number | null {
+  switch (ask.kind) {
+    case 'page':
+    case 'text':
+      return ask.request.timeLimit / 2;
+    case 'stats':
+      return ask.timeLimit / 2;
+    case 'export':
+      return ask.fd === null ? EXPORT_PATIENCE_MS : null;
+    default:
+      return exports.get(ask.id)?.fd === null ? EXPORT_PATIENCE_MS : null;
+  }
+}
+
+/** What queries had no time to wait for; they come between. */
+function compareInTheBackground(): void {
+  if (compareOn(BACKGROUND_MS)) setTimeout(compareInTheBackground, 0).unref();
 }
 
 function next(id: number): Answers['chunk'] | Promise<Answers['chunk']> {
@@ -118,6 +143,7 @@ async function tell(ask: Ask): Promise<void> {
     said = { id: ask.id, value: await answer(ask) };
   } catch (error) {
     exports.delete(ask.id);
+    if (error instanceof AuditdError && error.code === 'ARCHIVE_UNREAD') setImmediate(compareInTheBackground);
     said = { id: ask.id, code: error instanceof AuditdError ? error.code : null, message: messageOf(error) };
   }
   const bytes = 'value' in said && said.value !== null && 'bytes' in said.value ? said.value.bytes : null;

@@ -1,12 +1,15 @@
+import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { AuditdError } from '../../src/errors.js';
 import { Engine } from '../../src/query/engine.js';
 import type { Chunk } from '../../src/query/export.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
 import { findEntry } from '../../src/query/find.js';
 import type { PageOptions } from '../../src/query/service.js';
+import { compareFor, compareOn } from '../../src/retention/archive/compared.js';
 import { removeArchives } from '../../src/retention/archive/keep.js';
 import { ENDING } from '../retention/archive/compression.js';
 import { removalOf } from '../retention/archive/table.js';
@@ -36,6 +39,62 @@ function next(chunks: Generator<Chunk, void>): string {
   const step = chunks.next();
   return step.done === true ? '' : textOf(step.value.bytes);
 }
+
+describe('an archive that takes longer to be compared than a query may wait', () => {
+  afterEach(() => compareFor(null));
+
+  /** Until there is an answer. @returns how often there was none, and what was said then */
+  function tries<T>(work: () => T): { answer: T; said: string[] } {
+    const said: string[] = [];
+    for (;;) {
+      compareFor(0);
+      try {
+        return { answer: work(), said };
+      } catch (error) {
+        if (!(error instanceof AuditdError) || error.code !== 'ARCHIVE_UNREAD') throw error;
+        said.push(error.message);
+      }
+    }
+  }
+
+  async function fill(): Promise<void> {
+    const details = () => JSON.stringify({ noise: randomBytes(750_000).toString('base64') });
+    tables.insert(Array.from({ length: 6 }, () => ({ details: details() })));
+    await tables.archive([1, 2, 3, 4, 5, 6]);
+    remove([1, 2, 3, 4, 5]);
+  }
+
+  const request = { page: 1, limit: 50, cursor: null, count: 'some', brief: 100, timeLimit: 60_000 } as const;
+  const page = () => engine.page({ filter: ALL, ...request });
+
+  it('is compared once, over several queries, each of which says how far it has got; none leaves rows out', async () => {
+    await fill();
+    const { answer, said } = tries(page);
+    expect(said.length).toBeGreaterThan(1);
+    expect(said[0]).toMatch(
+      /^Archive 1 is compared with its manifest .*: 1 of [34] MiB so far\. .*ask again/,
+    );
+    expect(new Set(said).size).toBe(said.length);
+    expect(answer.entries.map(({ id }) => id)).toEqual([6, 5, 4, 3, 2, 1].map((id) => `postern:${id}`));
+    expect(tries(page).said).toEqual([]);
+    const stats = tries(() => engine.stats(ALL, 10, 60_000));
+    expect([stats.answer.total, stats.said]).toEqual([6, []]);
+  });
+
+  it('is compared on when nobody asks, and anew when the file is another', async () => {
+    await fill();
+    compareFor(0);
+    expect(page).toThrow(/is compared with its manifest/);
+    while (compareOn(0));
+    compareFor(0);
+    expect(page().entries).toHaveLength(6);
+    const [file = ''] = readdirSync(tables.archives).filter((name) => name.endsWith(ENDING));
+    const bytes = readFileSync(join(tables.archives, file));
+    bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
+    writeFileSync(join(tables.archives, file), bytes);
+    expect(() => tries(page)).toThrow(/its bytes were changed/);
+  });
+});
 
 describe('a query that looks at archives', () => {
   it('finds what it would find had no row ever left the table', async () => {

@@ -1,9 +1,9 @@
-import { closeSync, fstatSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync } from 'node:fs';
 import { linesOf, offsetsOf, readBlock } from './blocks.js';
+import { compareOnce } from './compared.js';
 import { compressorOf } from './compression.js';
 import { broken } from './directory.js';
-import { openAsWritten, openFile } from './files.js';
+import { openFile } from './files.js';
 import type { Manifest } from './manifest.js';
 
 /** The lines of an archive, a block at a time, the oldest first. @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
@@ -29,26 +29,14 @@ export function blockLines(directory: string, manifest: Manifest, at: number, of
   }
 }
 
-/** What was compared with its manifest, by path: which file it was and when it was changed last, and the hash that it has. */
-const checked = new Map<string, string>();
-
-/** Opens the rows of an archive. They are compared with the manifest when this thread reads them first, and when the file is another. */
+/** Opens the rows of an archive, which are compared with the manifest when this thread reads them first, and when the file is another. */
 function openChecked(directory: string, manifest: Manifest): number {
-  const path = join(directory, manifest.file);
-  const known = checked.get(path);
-  if (known !== undefined) {
-    const fd = openFile(directory, manifest.file);
-    if (identityOf(fd, manifest) === known) return fd;
+  const fd = openFile(directory, manifest.file);
+  try {
+    compareOnce(directory, manifest, fd);
+    return fd;
+  } catch (error) {
     closeSync(fd);
-    checked.delete(path);
+    throw error;
   }
-  const fd = openAsWritten(directory, manifest);
-  checked.set(path, identityOf(fd, manifest));
-  return fd;
-}
-
-/** Whoever writes to a file moves its time of change, and can't set it. */
-function identityOf(fd: number, { file_sha256: sha256 }: Manifest): string {
-  const { dev, ino, size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true });
-  return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs} ${sha256}`;
 }
