@@ -12,6 +12,7 @@ import { ChainReader } from '../retention/archive/whole.js';
 import { NOTHING_RECORDED, type Recorded, RecordedReader } from '../retention/recorded.js';
 import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/columns.js';
 import { type ColumnsRead, columnsNote, parseColumnsRead } from '../source/columns-read.js';
+import { QUARANTINED_PLACES, quarantinedIn } from '../source/quarantine.js';
 import { RowReader, trustedSet } from '../source/row.js';
 import { ArchiveShelf } from './archived.js';
 import { ArchivedReader } from './archived-row.js';
@@ -209,15 +210,7 @@ export class Origins {
 
   /** By which names the daemon read the columns: where one is gone, rows would be shown as others than were shipped. */
   private columnsRead(): ColumnsRead {
-    if (!this.state.isThere()) return {};
-    try {
-      const note = this.state.read((db) =>
-        db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(columnsNote('postern')),
-      );
-      return parseColumnsRead(typeof note === 'string' ? note : null);
-    } catch {
-      return {}; // what keeps state.db from being read is said where its rows are asked for
-    }
+    return parseColumnsRead(this.note(columnsNote('postern')));
   }
 
   private readState<T>(work: (db: Database) => T): T {
@@ -237,12 +230,32 @@ export class Origins {
     return {
       postern: new RowReader({
         ...shared,
+        ...this.quarantined('postern'),
         name: 'postern',
         timeZone,
         revisions: this.options.isHub === true,
       }),
-      auditd: new RowReader({ ...shared, name: 'auditd' }),
+      auditd: new RowReader({ ...shared, ...this.quarantined('auditd'), name: 'auditd' }),
     };
+  }
+
+  /** Rows at which the daemon died end it no less when they are asked for, by whoever opens the page. */
+  private quarantined(source: SourceName): { readonly quarantined?: ReadonlySet<string> } {
+    const found = quarantinedIn(this.note(QUARANTINED_PLACES), source);
+    return found.size === 0 ? {} : { quarantined: found };
+  }
+
+  /** Null where there is none, or state.db can't be read: what keeps it from being read is said where its rows are asked for. */
+  private note(key: string): string | null {
+    if (!this.state.isThere()) return null;
+    try {
+      const note = this.state.read((db) =>
+        db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(key),
+      );
+      return typeof note === 'string' ? note : null;
+    } catch {
+      return null;
+    }
   }
 
   /** Without the key that the daemon masks with, secrets are masked all the same. */

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Config, SinkConfig } from '../config/schema.js';
 import { type FormatInUse, formatOnce } from '../formats/rehearsal.js';
 import type { NewEntry } from '../recorder/recorder.js';
+import { QUARANTINED_PLACES, withQuarantined } from '../source/quarantine.js';
 import { RowNotes } from '../source/row-notes.js';
 import type { State } from './state.js';
 
@@ -21,12 +22,15 @@ export function openRowNotes(state: State, config: () => Pick<Config, 'sinks'>):
     known.set(sinks, found);
     return found;
   };
-  return new RowNotes({
+  const notes = new RowNotes({
     directory: dirname(state.path),
     load: () => state.note(QUARANTINED),
     save: (ids) => state.setNote(QUARANTINED, ids),
     rehearse: (event) => formatOnce(event, formats()),
   });
+  if (notes.found !== null)
+    state.setNote(QUARANTINED_PLACES, withQuarantined(state.note(QUARANTINED_PLACES), notes.found));
+  return notes;
 }
 
 /** Says which row this start has quarantined, if any. */

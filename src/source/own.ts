@@ -27,6 +27,8 @@ export interface OwnSourceOptions {
   readonly foreign?: boolean;
   /** See `RowOptions.guard`. */
   readonly guard?: RowGuard;
+  /** See `RowOptions.quarantined`. */
+  readonly quarantined?: ReadonlySet<string>;
   /** See `RowOptions.idOf`. */
   readonly idOf?: (rowId: bigint) => string | null;
   readonly table: string;
@@ -78,6 +80,7 @@ class OwnTable implements OwnSource {
         redact,
         foreign: options.foreign === true,
         ...(options.guard === undefined ? {} : { guard: options.guard }),
+        ...(options.quarantined === undefined ? {} : { quarantined: options.quarantined }),
         ...(options.trustedProxies === undefined ? {} : { trustedProxies: options.trustedProxies }),
         ...(options.idOf === undefined ? {} : { idOf: options.idOf }),
       }),

@@ -29,6 +29,8 @@ export interface PosternSourceOptions {
   readonly redact: Redactor;
   /** See `RowOptions.guard`. */
   readonly guard?: RowGuard;
+  /** See `RowOptions.quarantined`. */
+  readonly quarantined?: ReadonlySet<string>;
   readonly history: History;
   /** Where copies of a stopped Postern's database are made, read and deleted. */
   readonly privateDirectory: string;

@@ -30,3 +30,30 @@ export interface RowGuard {
   /** Whether rows that come in great numbers are noted too. */
   readonly careful: boolean;
 }
+
+/** In the table `meta` of state.db, as `quarantinedIn` reads it: the rows that are quarantined, for those who read the tables beside the daemon. */
+export const QUARANTINED_PLACES = 'quarantined_places';
+
+/** With one more row. @param before what stands there; null for nothing */
+export function withQuarantined(before: string | null, { source, row, id }: NotedRow): string {
+  return JSON.stringify([...placesIn(before), { source, row, id }]);
+}
+
+/** Row ids of a source, and the `event.id` of each row. */
+export function quarantinedIn(text: string | null, source: SourceName): ReadonlySet<string> {
+  return new Set(placesIn(text).flatMap((place) => (place.source === source ? [place.row, place.id] : [])));
+}
+
+function placesIn(text: string | null): NotedRow[] {
+  try {
+    const list: unknown = JSON.parse(text ?? '[]');
+    return Array.isArray(list) ? list.filter(isPlace) : [];
+  } catch {
+    return [];
+  }
+}
+
+function isPlace(value: unknown): value is NotedRow {
+  const { source, row, id } = (value ?? {}) as Partial<Record<keyof NotedRow, unknown>>;
+  return [source, row, id].every((text) => typeof text === 'string');
+}

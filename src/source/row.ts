@@ -28,6 +28,8 @@ export interface RowOptions {
   readonly foreign?: boolean;
   /** Versions of edited rows stand among these rows; left out: in the daemon's own table alone. */
   readonly revisions?: boolean;
+  /** Rows at which the daemon died, for who reads them beside it: by row id, and by `event.id` where that is known. */
+  readonly quarantined?: ReadonlySet<string>;
   /** Notes rows before they are worked on, and knows those at which the process died. */
   readonly guard?: RowGuard;
 }
@@ -104,7 +106,9 @@ export class RowReader {
 
   /** `id` is the row's from `identify`. */
   event(row: RawRow, id: string, place: RowPlace, revision: Revision | null = null): AuditEvent {
-    const { guard, name } = this.options;
+    const { guard, name, quarantined } = this.options;
+    if (quarantined !== undefined && (quarantined.has(id) || quarantined.has(String(row[0]))))
+      return this.make(row.map(harmless), id, place, revision, QUARANTINED);
     if (guard === undefined) return this.make(row, id, place, revision);
     if (guard.isQuarantined(id)) return this.make(row.map(harmless), id, place, revision, QUARANTINED);
     if (place.few !== true && !guard.careful) return this.make(row, id, place, revision);

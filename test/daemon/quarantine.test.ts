@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { run } from '../commands/cli.js';
 import { DaemonRig } from './rig.js';
 
 // The real daemon, with a fault in it: it dies at a certain text in `details` (fixtures/dies-at-marker.mjs).
@@ -75,6 +76,15 @@ describe('a row at which the process dies', () => {
     expect(rig.authLines().filter(({ sequence }) => sequence === id)).toHaveLength(1);
     const text = JSON.stringify(lines);
     expect(text).not.toContain(MARKER);
+
+    // Nor does it end who asks for it beside the daemon, as the page does.
+    const asked = { NODE_OPTIONS: `--import=${PRELOAD}` };
+    const queried = run(['query', '--config', rig.configPath, '--ndjson'], asked);
+    expect(queried.err).toBe('');
+    expect(queried.out).toContain('{"left_out":"the row ended the process again and again"}');
+    const explained = run(['explain', String(id), '--config', rig.configPath], asked);
+    expect(explained.out).toContain('the row ended the process again and again');
+    expect(queried.out + explained.out).not.toContain(MARKER);
 
     // It stays so over an orderly stop and a kill.
     await rig.kill('SIGTERM');

@@ -9,6 +9,7 @@ import { AuditdError } from '../../errors.js';
 import type { BodyFormat } from '../../formats/bodies.js';
 import { createOwnSource } from '../../source/own.js';
 import { createPosternSource } from '../../source/postern.js';
+import { QUARANTINED_PLACES, quarantinedIn } from '../../source/quarantine.js';
 import type { AuditSource } from '../../source/source.js';
 import { type Ledger, openLedger } from '../ledger.js';
 import { temporaryDirectory } from '../leftovers.js';
@@ -90,6 +91,7 @@ function readEvent(
       redact: redactorOf(config, ledger?.hmacKey ?? null),
       clock: Date.now,
       trustedProxies: config.source.trusted_proxies,
+      ...(ledger === null ? {} : { quarantined: quarantinedIn(ledger.note(QUARANTINED_PLACES), source) }),
     };
     const log = pino({ level: 'silent' });
     let from: AuditSource;
