@@ -19,6 +19,8 @@ export interface NotedRows {
 /** Keeps a row that ends the process from ending it for ever: see RowNotes (row-notes.ts). */
 export interface RowGuard {
   isQuarantined(eventId: string): boolean;
+  /** It was worked on lately, in this process, and nothing happened: fail2ban's look at the head and the sinks' read the same rows. */
+  wasTried(eventId: string): boolean;
   /** Does the work on a row, all of it, with a note of which row it is. */
   attempt<T>(row: NotedRow, work: () => T): T;
   /** Work on some rows begins, of many: to be called as often as one likes. */

@@ -10,6 +10,8 @@ export const MOST_DEATHS = 2;
 const CAREFUL_ROWS = 100_000;
 /** The note has one length, so that a shorter one leaves no end of a longer one behind. */
 const LENGTH = 512;
+/** As many of the rows tried last are known. */
+const TRIED = 256;
 /** How old the age of the machine may be that a note gives. */
 const AGE_MS = 1_000;
 /** Clocks are set; a machine that was started again differs by more. */
@@ -64,6 +66,7 @@ export class RowNotes implements RowGuard {
   private suspect: Suspects | null;
   /** Of the rows that are suspected, those that were worked on since with success. */
   private readonly done = new Set<number>();
+  private readonly tried = new Set<string>();
   private begun: NotedRows | null = null;
   private machine = { boot: 0, up: 0, at: Number.NEGATIVE_INFINITY };
   private left: number;
@@ -100,6 +103,10 @@ export class RowNotes implements RowGuard {
     return this.quarantined.size > 0 && this.quarantined.has(eventId);
   }
 
+  wasTried(eventId: string): boolean {
+    return this.tried.has(eventId);
+  }
+
   attempt<T>(row: NotedRow, work: () => T): T {
     if (this.left > 0) this.left--;
     this.write('running', row);
@@ -108,7 +115,14 @@ export class RowNotes implements RowGuard {
     } finally {
       this.passed(row);
       this.write('running', null);
+      this.remember(row.id);
     }
+  }
+
+  private remember(id: string): void {
+    this.tried.add(id);
+    const [first] = this.tried;
+    if (this.tried.size > TRIED && first !== undefined) this.tried.delete(first);
   }
 
   begin(rows: NotedRows): void {

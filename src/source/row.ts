@@ -112,6 +112,7 @@ export class RowReader {
     if (guard === undefined) return this.make(row, id, place, revision);
     if (guard.isQuarantined(id)) return this.make(row.map(harmless), id, place, revision, QUARANTINED);
     if (place.few !== true && !guard.careful) return this.make(row, id, place, revision);
+    if (guard.wasTried(id)) return this.make(row, id, place, revision);
     return guard.attempt({ source: name, row: String(row[0]), id }, () => {
       const event = this.make(row, id, place, revision);
       void event.details;

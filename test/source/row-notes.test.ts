@@ -142,6 +142,18 @@ describe('the note of the row that is worked on', () => {
     expect(JSON.parse(readFileSync(path, 'utf8'))).toMatchObject({ state: 'running', row: null });
   });
 
+  test('is not written again for the rows that were tried last', () => {
+    const { start } = place();
+    const notes = start();
+    expect(notes.wasTried(row(1).id)).toBe(false);
+    notes.attempt(row(1), () => undefined);
+    expect(notes.wasTried(row(1).id)).toBe(true);
+    for (let n = 2; n <= 300; n++) notes.attempt(row(n), () => undefined);
+    expect([notes.wasTried(row(1).id), notes.wasTried(row(300).id)]).toEqual([false, true]);
+    notes.close();
+    expect(start().wasTried(row(300).id)).toBe(false);
+  });
+
   test('that is no note is none', () => {
     const { path, start } = place();
     for (const text of ['', '{', 'null', '[]', '{"state":"running"}', '\0'.repeat(512)]) {
