@@ -53,18 +53,14 @@ must_be_trusted() {
 # strange_writers PATH: those who can change the file or a directory above it and are neither root nor a service account, a line
 # each: `the user NAME`, `the group NAME`, `everybody`.
 strange_writers() {
-  local at uid user gid group mode first
+  local kind id name first
   first=$(sed -n 's/^UID_MIN[[:space:]]*\([0-9]*\).*/\1/p' /etc/login.defs 2>/dev/null)
-  at=$(realpath -m -- "$1")
-  while [ -n "$at" ]; do
-    if read -r uid user gid group mode < <(stat -c '%u %U %g %G %a' -- "$at" 2>/dev/null); then
-      mode=000$mode
-      if [ "$uid" -ge "${first:-1000}" ]; then printf 'the user %s\n' "$(name_or_id "$user" "$uid")"; fi
-      if [ "$gid" -ge "${first:-1000}" ] && [ $((${mode: -2:1} & 2)) -ne 0 ]; then printf 'the group %s\n' "$(name_or_id "$group" "$gid")"; fi
-      if [ $((${mode: -1} & 2)) -ne 0 ]; then echo everybody; fi
-    fi
-    at=${at%/*}
-  done | awk '!seen[$0]++'
+  while read -r kind id name; do
+    case $kind in
+      user | group) if [ "$id" -ge "${first:-1000}" ]; then printf 'the %s %s\n' "$kind" "$name"; fi ;;
+      others | sticky) echo everybody ;;
+    esac
+  done < <(writers_of "$1") | awk '!seen[$0]++'
 }
 
 # stat_of PATH: `uid user gid group mode` of what the path leads to. With an access list the mode's middle digit is its

@@ -112,23 +112,39 @@ node_is_new_enough() {
   [[ $major =~ ^[0-9]+$ && $minor =~ ^[0-9]+$ ]] && { [ "$major" -gt 20 ] || { [ "$major" -eq 20 ] && [ "$minor" -ge 19 ]; }; }
 }
 
-# who_may_write PATH: who else than root can change what the path leads to, at the path itself or at a directory above it: `the
-# user NAME`, `the group NAME` or `everybody`. Nothing if it is root alone.
-who_may_write() {
-  local at uid user gid group mode
-  at=$(realpath -m -- "$1")
+# writers_of PATH: who else than root can change what the path leads to, at the path itself or at a directory above it, a line each:
+# `user ID NAME`, `group ID NAME`, `others`, and `sticky` for a directory above in which others can make files and not change those that
+# are there.
+writers_of() {
+  local path at uid user gid group mode
+  path=$(realpath -m -- "$1")
+  at=$path
   while :; do
     if read -r uid user gid group mode < <(stat -c '%u %U %g %G %a' -- "$at" 2>/dev/null); then
       mode=000$mode
-      if [ "$uid" != 0 ]; then printf 'the user %s\n' "$(name_or_id "$user" "$uid")"; return; fi
-      if [ "$gid" != 0 ] && [ $((${mode: -2:1} & 2)) -ne 0 ]; then printf 'the group %s\n' "$(name_or_id "$group" "$gid")"; return; fi
-      # In a directory with the sticky bit others can make files, and not change those that are there.
-      if [ $((${mode: -1} & 2)) -ne 0 ] && { [ ! -d "$at" ] || [ $((${mode: -4:1} & 1)) -eq 0 ] || [ "$at" = "$(realpath -m -- "$1")" ]; }; then echo everybody; return; fi
+      if [ "$uid" != 0 ]; then printf 'user %s %s\n' "$uid" "$(name_or_id "$user" "$uid")"; fi
+      if [ "$gid" != 0 ] && [ $((${mode: -2:1} & 2)) -ne 0 ]; then printf 'group %s %s\n' "$gid" "$(name_or_id "$group" "$gid")"; fi
+      if [ $((${mode: -1} & 2)) -ne 0 ]; then
+        if [ -d "$at" ] && [ $((${mode: -4:1} & 1)) -ne 0 ] && [ "$at" != "$path" ]; then echo sticky; else echo others; fi
+      fi
     fi
     if [ "$at" = / ]; then return; fi
     at=${at%/*}
     if [ -z "$at" ]; then at=/; fi
   done
+}
+
+# who_may_write PATH: the first of them, for what root runs: `the user NAME`, `the group NAME` or `everybody`. Nothing if it is root alone.
+who_may_write() {
+  local kind name
+  while read -r kind _ name; do
+    case $kind in
+      user | group) printf 'the %s %s\n' "$kind" "$name" ;;
+      others) echo everybody ;;
+      *) continue ;;
+    esac
+    return
+  done < <(writers_of "$1")
 }
 
 name_or_id() { if [ "$1" = UNKNOWN ]; then printf '%s' "$2"; else printf '%s' "$1"; fi; }

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createRecorder } from '../recorder/recorder.js';
 import { takeLock } from '../shipping/lock.js';
-import Database from '../sqlite.js';
+import { asOwner, openOwn } from '../shipping/owned.js';
 import { toldEntry } from './told.js';
 
 /**
@@ -12,11 +12,15 @@ import { toldEntry } from './told.js';
  * @throws AuditdError `LOCKED`, and what SQLite throws
  */
 export function recordOffline(directory: string, body: unknown, name: string | null): void {
-  const path = join(directory, 'state.db');
-  if (!existsSync(path)) return;
+  asOwner(directory, () => {
+    if (existsSync(join(directory, 'state.db'))) recordAsOwner(directory, body, name);
+  });
+}
+
+function recordAsOwner(directory: string, body: unknown, name: string | null): void {
   const lock = takeLock(directory);
   try {
-    const db = new Database(path, { fileMustExist: true, timeout: 5_000 });
+    const db = openOwn(directory, 'state.db', { fileMustExist: true, timeout: 5_000 });
     try {
       if (Number(db.pragma('user_version', { simple: true })) === 0) return; // no daemon has made it
       createRecorder(db).record(toldEntry(body, name));

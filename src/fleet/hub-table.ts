@@ -10,11 +10,13 @@
  */
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { hubDatabase } from '../config/load.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { type FleetEvent, parseFleet } from '../formats/fleet.js';
 import { createAuditTable } from '../recorder/recorder.js';
-import Database from '../sqlite.js';
+import { openOwn } from '../shipping/owned.js';
+import type Database from '../sqlite.js';
 import { HUB_INDEXES, HUB_REVISIONS, HUB_SCHEMA, type HubStatements, hubStatements } from './hub-sql.js';
 
 /** How long an event waits for the one before it, by the clock of the stream, which is the same for each hub. */
@@ -92,7 +94,7 @@ export class HubTable {
     const fresh = !existsSync(this.path);
     try {
       mkdirSync(directory, { recursive: true, mode: 0o750 });
-      this.db = new Database(this.path, { timeout: 5_000 });
+      this.db = openOwn(dirname(this.path), basename(this.path), { timeout: 5_000 });
       if (fresh) chmodSync(this.path, 0o640);
       this.db.pragma('journal_mode = WAL');
       this.db.pragma('synchronous = NORMAL');
@@ -105,6 +107,7 @@ export class HubTable {
       createAuditTable(this.db); // the indexes that queries want
       this.sql = hubStatements(this.db);
     } catch (error) {
+      if (error instanceof AuditdError) throw error;
       const next =
         'If it is damaged, move it away: it is filled again from the stream, as far as that goes back';
       throw new AuditdError('STATE_UNUSABLE', `${this.path} can't be used: ${messageOf(error)}. ${next}`, {

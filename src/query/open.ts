@@ -1,6 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import type { Logger } from 'pino';
 import { AuditdError } from '../errors.js';
+import { mustBeOwn, mustHaveOpened } from '../shipping/owned.js';
 import { ColdCopies } from '../source/cold.js';
 import { stateOfFiles } from '../source/files.js';
 import { keepsWriterOut, leaveAlone } from '../source/journal.js';
@@ -22,6 +23,8 @@ export class Opening {
     readonly database: string,
     privateDirectory: string,
     log: Logger,
+    /** It is the daemon's own, in a directory that its user can write: a link there is refused. */
+    private readonly own = false,
   ) {
     this.copies = new ColdCopies({ database, directory: privateDirectory, log });
   }
@@ -39,12 +42,14 @@ export class Opening {
     let waiting: Waiting | null = null;
     for (let tries = 0; tries < TRIES; tries++) {
       if (tries > 0) pause();
+      if (this.own) mustBeOwn(this.database);
       let thrown: unknown = null;
       let keepsOut = false;
       const begin = performance.now();
       const attempt = readInPlace(this.database, (db) => {
         keepsOut = keepsWriterOut(db);
         try {
+          if (this.own) mustHaveOpened(db, this.database);
           return work(db);
         } catch (error) {
           if (error instanceof AuditdError) thrown = error;
@@ -60,6 +65,7 @@ export class Opening {
       waiting = attempt.waiting;
       if (attempt.kind === 'cold') {
         const copy = this.copies.take(attempt.files, attempt.waiting);
+        if (this.own) mustBeOwn(this.database);
         if ('path' in copy) return this.fromCopy(copy.path, attempt.files, work);
         if ('state' in copy) waiting = copy;
         continue;

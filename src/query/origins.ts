@@ -108,7 +108,7 @@ export class Origins {
     this.zones = { postern: new ZoneMap({ rows, timeZone }), auditd: new ZoneMap({ rows }) };
     const log = pino({ level: 'silent' });
     this.postern = new Opening(options.database, join(this.directory, 'postern'), log);
-    this.state = new Opening(options.stateDatabase, join(this.directory, 'auditd'), log);
+    this.state = new Opening(options.stateDatabase, join(this.directory, 'auditd'), log, true);
   }
 
   /** Those that a filter means and that are there; Postern's own is expected to be. */

@@ -86,22 +86,32 @@ function ownerOf(path: string): { uid: number; gid: number } | null {
  * @throws AuditdError `STATE_UNUSABLE`; what SQLite throws
  */
 export function openOwn(directory: string, name: string, options: Options): Database {
-  for (const suffix of ['', '-wal', '-shm', '-journal']) mustBeFile(join(directory, `${name}${suffix}`));
   const path = join(directory, name);
+  mustBeOwn(path);
   const db = new Database(path, options);
-  // Somebody may have been quicker. SQLite has resolved links by now, and has read and written nothing.
-  const [main] = db.pragma('database_list') as Array<{ file: string }>;
-  if (main?.file === realpathSync(path) && lstatSync(path).nlink === 1) {
-    try {
-      mustBeFile(path);
-      return db;
-    } catch (error) {
-      db.close();
-      throw error;
-    }
+  try {
+    mustHaveOpened(db, path);
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
   }
-  db.close();
-  throw strange(path, 'a link');
+}
+
+/** What openOwn refuses, for who opens the database himself. @throws AuditdError `STATE_UNUSABLE` */
+export function mustBeOwn(path: string): void {
+  for (const suffix of ['', '-wal', '-shm', '-journal']) mustBeFile(`${path}${suffix}`);
+}
+
+/**
+ * Somebody may have been quicker than a look before. SQLite has resolved links when it has opened, and has read and written nothing.
+ *
+ * @throws AuditdError `STATE_UNUSABLE`
+ */
+export function mustHaveOpened(db: Database, path: string): void {
+  const [main] = db.pragma('database_list') as Array<{ file: string }>;
+  if (main?.file !== realpathSync(path) || lstatSync(path).nlink !== 1) throw strange(path, 'a link');
+  mustBeFile(path);
 }
 
 function mustBeFile(path: string): void {

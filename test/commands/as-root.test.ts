@@ -123,6 +123,30 @@ describe.skipIf(!root)("root's commands in the state of a daemon that is stopped
     expect(command('check').out).toContain(`${state}/state.db is ${kind}`);
   });
 
+  it.each([
+    ['query', '--source', 'auditd'],
+    ['export', '--source', 'auditd'],
+    ['stats', '--source', 'auditd'],
+  ])('read nothing of root’s where a link leads: %s', (...args) => {
+    const secret = join(etc, 'secret.db');
+    renameSync(join(state, 'state.db'), secret);
+    const db = new Database(secret);
+    db.exec("INSERT INTO audit_log (created_at, action) VALUES ('2026-11-22 20:21:00', 'hidden_word')");
+    db.close();
+    for (const suffix of ['', '-wal', '-shm']) rmSync(join(state, `state.db${suffix}`), { force: true });
+    chownSync(secret, 0, 0);
+    chmodSync(secret, 0o600);
+    symlinkSync(secret, join(state, 'state.db'));
+    own();
+    const { out, err } = command(...args);
+    expect(out).not.toContain('hidden_word');
+    expect(err).toContain(`${state}/state.db is a link`);
+    rmSync(join(state, 'state.db'));
+    renameSync(secret, join(state, 'state.db'));
+    own();
+    expect(command(...args).out).toContain('hidden_word');
+  });
+
   it("refuse a directory that is a link of somebody's, and one of root's where others can write", () => {
     const real = join(home, 'real');
     renameSync(state, real);
