@@ -69,7 +69,33 @@ function directories(config: Config): Problem[] {
     'directory' in sink ? own(['sinks', name, 'directory'], sink.directory, `sink ${name}`) : [],
   );
   const { directory } = config.retention.archive;
-  return [...sinksOwn, ...own(['retention', 'archive', 'directory'], directory, 'the archive')];
+  return [
+    ...sinksOwn,
+    ...own(['retention', 'archive', 'directory'], directory, 'the archive'),
+    ...nested(config),
+  ];
+}
+
+/**
+ * Root makes these directories before each start and gives them to the daemon's user. One that lies in another of them would be made
+ * where that user may already have put a link.
+ */
+function nested({ sinks, log, fail2ban, retention }: Config): Problem[] {
+  const logs: Array<readonly [Path, string, string]> = Object.entries(sinks).flatMap(([name, sink]) =>
+    'directory' in sink ? [[['sinks', name, 'directory'], sink.directory, `of sink ${name}`] as const] : [],
+  );
+  if (log.file !== null) logs.push([['log', 'file'], dirname(log.file), "of the daemon's log (log.file)"]);
+  const inner: typeof logs = [
+    ...logs,
+    [['fail2ban', 'bans'], dirname(fail2ban.bans), ''],
+    [['retention', 'archive', 'directory'], retention.archive.directory, ''],
+  ];
+  return inner.flatMap(([path, directory]) => {
+    const around = logs.find(([, outer]) => normalized(directory).startsWith(`${normalized(outer)}/`));
+    if (around === undefined) return [];
+    const message = `found ${quoted(directory)}, which lies in the directory ${around[2]} (${around[1]}); allowed is one beside it`;
+    return [problem(path, message)];
+  });
 }
 
 function normalized(path: string): string {

@@ -10,7 +10,6 @@
  */
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync } from 'node:fs';
-import { basename, dirname } from 'node:path';
 import { hubDatabase } from '../config/load.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { type FleetEvent, parseFleet } from '../formats/fleet.js';
@@ -94,10 +93,9 @@ export class HubTable {
     const fresh = !existsSync(this.path);
     try {
       mkdirSync(directory, { recursive: true, mode: 0o750 });
-      this.db = openOwn(dirname(this.path), basename(this.path), { timeout: 5_000 });
+      this.db = openOwn(directory, 'hub.db', { timeout: 5_000 });
       if (fresh) chmodSync(this.path, 0o640);
-      this.db.pragma('journal_mode = WAL');
-      this.db.pragma('synchronous = NORMAL');
+      this.db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
       this.db.pragma('cache_size = -65536');
       // 16 MB: pages of the indexes are changed again and again before they have to go into the database.
       this.db.pragma('wal_autocheckpoint = 4000');
@@ -108,8 +106,7 @@ export class HubTable {
       this.sql = hubStatements(this.db);
     } catch (error) {
       if (error instanceof AuditdError) throw error;
-      const next =
-        'If it is damaged, move it away: it is filled again from the stream, as far as that goes back';
+      const next = 'If damaged, move it away: it is filled again from the stream, as far as that goes back';
       throw new AuditdError('STATE_UNUSABLE', `${this.path} can't be used: ${messageOf(error)}. ${next}`, {
         cause: error,
       });

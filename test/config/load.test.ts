@@ -238,6 +238,16 @@ describe('a problem is named with its place, what was found, what is allowed', (
       'c.yml:4:16: sinks.a.directory: found "/var/log/posternproxy/bans", where the log of bans (fail2ban.bans) is; allowed is a directory of its own',
     ],
     [
+      'a log directory in another',
+      'sinks:\n  a: { type: fail2ban, directory: /var/log/x }\n  b: { type: file, directory: /var/log/y/../x/b }',
+      'c.yml:3:31: sinks.b.directory: found "/var/log/y/../x/b", which lies in the directory of sink a (/var/log/x); allowed is one beside it',
+    ],
+    [
+      "the daemon's log above those of the sinks",
+      'log: { file: /var/log/x/own.log }\nsinks: { a: { type: file, directory: /var/log/x/a } }',
+      'c.yml:2:38: sinks.a.directory: found "/var/log/x/a", which lies in the directory of the daemon\'s log (log.file) (/var/log/x); allowed is one beside it',
+    ],
+    [
       'two sinks for fail2ban',
       'sinks:\n  a: { type: fail2ban }\n  b: { type: fail2ban, directory: /var/log/b }',
       'c.yml:3:14: sinks.b.type: found a second sink of type fail2ban, allowed is one (a): there is one jail',
