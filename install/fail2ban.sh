@@ -324,18 +324,20 @@ install_logrotate() {
 LOGS_SERVICE=postern-auditd-logs.service
 
 # render_log_files BANS_DIRECTORY AUTH_DIRECTORY LOG_DIRECTORY…: the drop-in places.conf of the unit that makes the jail's files, for
-# RUN_USER; nothing if its own lines are right. AUTH_DIRECTORY is one of the LOG_DIRECTORIES.
+# RUN_USER; nothing if its own lines are right. AUTH_DIRECTORY is one of the LOG_DIRECTORIES. Mode and group of the files are those that
+# the configuration has for them.
 render_log_files() {
-  local bans=$1 auth=$2 directory
+  local bans=$1 auth=$2 directory mode=${FACTS[auth_mode]:-0640} group=${FACTS[auth_group]:-adm} how=''
   shift 2
-  if [ "$RUN_USER" = "$OWN" ] && [ "$bans" = "$UNIT_BANS" ] && [ "$*" = "$UNIT_LOGS" ]; then return 0; fi
+  if [ "$mode $group" != '0640 adm' ]; then how=" $mode $(unit_word "$group")"; fi
+  if [ -z "$how" ] && [ "$RUN_USER" = "$OWN" ] && [ "$bans" = "$UNIT_BANS" ] && [ "$*" = "$UNIT_LOGS" ]; then return 0; fi
   printf '# Written by install.sh from the configuration; install.sh --reconfigure writes it anew.\n'
   printf '[Unit]\n'
   for directory in "$bans" "$@"; do printf 'RequiresMountsFor=%s\n' "$(unit_word "$directory")"; done
   printf '[Service]\nUser=%s\nGroup=%s\nExecStartPre=\n' "$RUN_USER" "$RUN_GROUP"
   for directory; do printf '%s\n' "$(directory_line 2750 "$RUN_USER" adm "$directory")"; done
-  printf '%s\nExecStart=\nExecStart=/bin/sh %s/fail2ban/postern-auditd-log-files %s\nReadWritePaths=%s\n' \
-    "$(directory_line 0755 root root "$bans")" "$PREFIX" "$(unit_word "$auth")" "$(unit_word "-$auth")"
+  printf '%s\nExecStart=\nExecStart=/bin/sh %s/fail2ban/postern-auditd-log-files %s%s\nReadWritePaths=%s\n' \
+    "$(directory_line 0755 root root "$bans")" "$PREFIX" "$(unit_word "$auth")" "$how" "$(unit_word "-$auth")"
 }
 
 # install_log_files: the unit that makes directories and files of the jail before each start of fail2ban. It is not started here: the

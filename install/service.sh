@@ -13,7 +13,7 @@ declare -A COMPLETIONS=([bash]=$SHARE/bash-completion/completions/postern-auditd
   [fish]=$SHARE/fish/vendor_completions.d/postern-auditd.fish)
 RESTART=no # what the daemon reads only at its start has changed
 
-declare -A FACTS=() # the configuration's: database, state, control, fail2ban, jail, banaction, bans, auth, archive, notify
+declare -A FACTS=() # the configuration's: database, state, control, fail2ban, jail, banaction, bans, auth, auth_mode, auth_group, archive, notify
 LOGS=()             # its log directories, the fail2ban pair's last
 
 # read_facts CONFIG: what the configuration says, by the program that will read it.

@@ -27,6 +27,7 @@ export function factsOf(config: Config): Array<readonly [string, string]> {
     ['state', state],
     ['control', control],
     ...places,
+    ...pairOf(config),
     ...(log.file === null ? [] : [['logs', dirname(log.file)] as const]),
     ['fail2ban', fail2ban.enabled ? 'yes' : 'no'],
     ['jail', fail2ban.jail],
@@ -34,6 +35,15 @@ export function factsOf(config: Config): Array<readonly [string, string]> {
     ['bans', fail2ban.bans],
     ['archive', retention.archive.directory],
   ];
+}
+
+/** Mode and group of what fail2ban reads. */
+function pairOf({ sinks }: Config): Array<readonly [string, string]> {
+  return Object.values(sinks).flatMap((sink) =>
+    sink.type === 'fail2ban'
+      ? [['auth_mode', `0${sink.mode.toString(8)}`] as const, ['auth_group', sink.group ?? '-'] as const]
+      : [],
+  );
 }
 
 /** Whether systemd can be told that the daemon is ready; without it the unit can't be Type=notify. */

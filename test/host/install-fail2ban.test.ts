@@ -150,7 +150,15 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     await host.exec('touch /var/log/theirs.log; systemctl start fail2ban');
     await host.waitFor('fail2ban-client status', (out) => out.includes('theirs'));
     await host.write('/etc/fail2ban/filter.d/theirs.conf', foreign.broken);
-    await install(host);
+    await host.write('/etc/fail2ban/jail.local', '[DEFAULT]\nbantime = 1d\nmaxretry = 5\n');
+    const { said } = await install(host);
+    // What our jail sets otherwise than the administrator is said, and nothing else.
+    expect(said).toContain(
+      'note       the jail posternproxy has values of its own where [DEFAULT] has others: bantime',
+    );
+    expect(said).toContain('("1d" in /etc/fail2ban/jail.local, "3600" in the jail)');
+    expect(said).not.toMatch(/note .*maxretry/);
+    await host.exec('rm /etc/fail2ban/jail.local');
     expect(await jails(host)).toEqual(['posternproxy', 'sshd', 'theirs']);
   });
 

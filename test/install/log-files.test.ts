@@ -42,6 +42,25 @@ it('makes both files, which the daemon takes for its own, with first lines that 
   expect(readdirSync(directory).sort()).toEqual([...PAIR]);
 });
 
+it.skipIf(process.geteuid?.() !== 0)('gives them the mode and the group that the configuration has', () => {
+  const ran = (group: string) => spawnSync('sh', [SCRIPT, directory, '0644', group], { encoding: 'utf8' });
+  expect(ran('daemon')).toMatchObject({ status: 0, stderr: '' });
+  const daemon = Number(execFileSync('getent', ['group', 'daemon'], { encoding: 'utf8' }).split(':')[2]);
+  const found = () =>
+    PAIR.map((name) => lstatSync(join(directory, name))).map(({ mode, gid }) => [mode & 0o777, gid]);
+  expect(found()).toEqual([
+    [0o644, daemon],
+    [0o644, daemon],
+  ]);
+  for (const name of PAIR) rmSync(join(directory, name));
+  // A group that is not there costs nobody the files.
+  expect(ran('no-such-group')).toMatchObject({
+    status: 0,
+    stderr: expect.stringContaining('keeps its group'),
+  });
+  expect(taken()).toHaveLength(2);
+});
+
 it('leaves files that are there as they are, and makes the one that is missing', () => {
   make();
   const path = join(directory, PAIR[1]);
@@ -120,6 +139,12 @@ it('needs no drop-in where all is in its place', () => {
   const own = '/var/log/posternproxy/bans /var/log/posternproxy/auth $UNIT_LOGS';
   expect(render('postern-auditd', own)).toBe('');
   expect(render('posternproxy', own)).toContain('-o posternproxy -g adm /var/log/posternproxy/auth');
+});
+
+it('makes the files with the mode and group that the configuration has', () => {
+  const line = `RUN_USER=postern-auditd RUN_GROUP=postern-auditd PREFIX=/opt/postern-auditd FACTS=([auth_mode]=0644 [auth_group]=-)
+    render_log_files /var/log/posternproxy/bans /var/log/posternproxy/auth $UNIT_LOGS`;
+  expect(bash(line)).toContain('postern-auditd-log-files /var/log/posternproxy/auth 0644 -\n');
 });
 
 it('makes the files where the configuration has them', () => {
