@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config';
 import { MixedSequencer } from './test/order.js';
+import { SkipsReporter } from './test/skips.js';
 
 // More than the cores: most files wait for processes, disks and time-outs. Vitest's own choice on two cores is one.
 const maxWorkers = 5;
@@ -7,6 +8,7 @@ const maxWorkers = 5;
 export default defineConfig({
   test: {
     sequence: { sequencer: MixedSequencer },
+    reporters: ['default', ...(process.env.GITHUB_ACTIONS ? ['github-actions'] : []), new SkipsReporter()],
     projects: [
       {
         test: {

@@ -117,7 +117,8 @@ export class Reader {
 /** Whether the sqlite3 shell is here; says so loudly where it is not, and fails under CI. */
 export function hasSqliteShell(): boolean {
   if (spawnSync('sqlite3', ['--version']).status === 0) return true;
-  const message = 'no sqlite3 (apt-get install sqlite3): tests that restore backups with it are skipped';
+  const message =
+    'SKIPPED: tests that restore backups with the sqlite3 shell: it is missing (apt-get install sqlite3)';
   if (process.env.CI !== undefined) throw new Error(message);
   console.warn(message);
   return false;
@@ -126,7 +127,7 @@ export function hasSqliteShell(): boolean {
 /** Whether this process may do what a test needs; says so loudly where it may not, and fails under CI. */
 export function isRoot(): boolean {
   if (process.geteuid?.() === 0) return true;
-  const message = 'not root: tests that need other users and mounts are skipped';
+  const message = 'SKIPPED: tests that need other users and mounts: not root';
   if (process.env.CI !== undefined) throw new Error(message);
   console.warn(message);
   return false;
