@@ -14,7 +14,8 @@
 # A guest has a network of its own: 10.77.0.2/16 and fd77::2/16 on eth0, joined with the namespace `client` at
 # 10.77.0.1 and fd77::1. Neither has a way out, and no address exists outside of the two namespaces.
 # Environment: POSTERN_TEST_HOSTS (default ~/.cache/postern-auditd-test-hosts), POSTERN_TEST_MIRROR,
-# POSTERN_TEST_PACKAGES (additional guest packages, separated by spaces), POSTERN_TEST_UPPER (size of the overlay, 2g).
+# POSTERN_TEST_PACKAGES (additional guest packages, separated by spaces), POSTERN_TEST_BARE (if set, bare-packages.txt
+# in place of guest-packages.txt), POSTERN_TEST_UPPER (size of the overlay, 2g).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -25,8 +26,12 @@ need() { command -v "$1" >/dev/null || die "$1 is missing: apt-get install --no-
 
 # ---- root file systems -------------------------------------------------------------------------------------
 
+more_packages() { tr ' ' '\n' <<<"${POSTERN_TEST_PACKAGES:-}"; }
+
 guest_packages() { # SUITE
-  { sed -e '/^#/d' -e "s/^$1://" "$here/guest-packages.txt" | grep -v ':'; tr ' ' '\n' <<<"${POSTERN_TEST_PACKAGES:-}"; } | sed '/^$/d' | sort -u
+  local lists=guest-packages.txt
+  if [ -n "${POSTERN_TEST_BARE:-}" ]; then lists=bare-packages.txt; fi
+  { sed -e '/^#/d' -e "s/^$1://" "$here/$lists" | grep -v ':'; more_packages; } | sed '/^$/d' | sort -u
 }
 
 root_of() { # SUITE; the number is the version of what build does besides the package list
@@ -42,18 +47,31 @@ mirror() {
 build() { # SUITE
   local suite=$1 root; root=$(root_of "$suite")
   case $suite in bookworm|trixie) ;; *) die "unknown suite $suite: bookworm or trixie" ;; esac
-  mkdir -p "$store/roots" "$store/debs/$suite"
-  exec 9>"$store/build-$suite.lock"; flock 9
+  local kind=$suite; if [ -n "${POSTERN_TEST_BARE:-}" ]; then kind=$suite-bare; fi
+  mkdir -p "$store/roots" "$store/debs/$kind"
+  exec 9>"$store/build-$kind.lock"; flock 9
   if [ -d "$root" ]; then exec 9>&-; return; fi
   need debootstrap
-  local new=$root.new log=$store/build-$suite.log
+  local new=$root.new log=$store/build-$kind.log
+  # Into a bare host by apt: debootstrap gives up on packages that need each other, as those of npm do.
+  local included later=()
+  included=$(guest_packages "$suite")
+  if [ -n "${POSTERN_TEST_BARE:-}" ]; then
+    included=$(sed '/^#/d' "$here/bare-packages.txt")
+    mapfile -t later < <(more_packages | sed '/^$/d')
+  fi
   rm -rf --one-file-system "$new"
   # dpkg would fsync each file, and no test reads documentation: together about a third of the time.
   mkdir -p "$new/etc/dpkg/dpkg.cfg.d"
   printf '%s\n' force-unsafe-io 'path-exclude=/usr/share/doc/*' 'path-exclude=/usr/share/man/*' \
     'path-exclude=/usr/share/locale/*' 'path-exclude=/usr/share/info/*' >"$new/etc/dpkg/dpkg.cfg.d/test-host"
-  debootstrap --variant=minbase --cache-dir="$store/debs/$suite" --include="$(guest_packages "$suite" | paste -sd,)" \
+  debootstrap --variant=minbase --cache-dir="$store/debs/$kind" --include="$(paste -sd, <<<"$included")" \
     "$suite" "$new" "$(mirror)" >"$log" 2>&1 9>&- || { tail -n 30 "$log" >&2; die "debootstrap $suite failed, see $log"; }
+  if [ ${#later[@]} -gt 0 ]; then
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    chroot "$new" env DEBIAN_FRONTEND=noninteractive sh -c 'apt-get -q update && apt-get -qy install --no-install-recommends "$@"' _ \
+      "${later[@]}" >>"$log" 2>&1 9>&- || { tail -n 30 "$log" >&2; die "apt-get install in $suite failed, see $log"; }
+  fi
   settle "$new"
   mv "$new" "$root"
   exec 9>&-

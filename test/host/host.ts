@@ -17,6 +17,8 @@ export interface HostOptions {
   readonly name: string;
   /** Debian packages besides those of guest-packages.txt; each set is a root file system of its own, built once. */
   readonly packages?: readonly string[];
+  /** True leaves out all of guest-packages.txt that a boot does not ask for: no fail2ban, no SQLite. */
+  readonly bare?: boolean;
   /** `SRC:DST` or `SRC:DST:ro`. The Node.js binary that runs the tests is always there as /usr/local/bin/node. */
   readonly binds?: readonly string[];
   /** False leaves the Node.js binary out. */
@@ -115,7 +117,10 @@ export async function bootHost(options: HostOptions): Promise<Host> {
   const { name } = options;
   const binds = [...(options.binds ?? [])];
   if (options.node !== false) binds.push(`${process.execPath}:/usr/local/bin/node:ro`);
-  const env = options.packages ? { POSTERN_TEST_PACKAGES: options.packages.join(' ') } : {};
+  const env = {
+    ...(options.packages ? { POSTERN_TEST_PACKAGES: options.packages.join(' ') } : {}),
+    ...(options.bare ? { POSTERN_TEST_BARE: 'true' } : {}),
+  };
   await execa(script, ['boot', options.suite, name, ...binds], { env, stdin: 'ignore' });
   const scratch = mkdtempSync(join(tmpdir(), `pa-${name}-`));
   const running: Array<{ kill(): boolean }> = [];

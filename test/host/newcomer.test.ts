@@ -1,0 +1,47 @@
+import { realpathSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { execa } from 'execa';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { describeHost, type Host } from './host.js';
+import { asAda, bootNewcomer, CLONE } from './newcomer.js';
+
+const MODULES = resolve(import.meta.dirname, '../../node_modules');
+
+/** What needs no other program, but for the longest of it: the whole of `npm ci && npm test` is in newcomer.release.ts. */
+const LOGIC = [
+  'test/{audit,config,formats}/*.test.ts',
+  'test/commands/{completion,line,terminal,verdict}.test.ts',
+  'test/query/{filter,tally}.test.ts',
+  'test/retention/{clock,holds,policy,schedule}.test.ts',
+];
+const LONG = 'ecs|redaction|unsafe-characters|message|config/load';
+
+describeHost('a newcomer on a bare Debian 13, as a plain user', () => {
+  let host: Host;
+  beforeAll(async () => {
+    // npm of this machine: Debian's brings four hundred packages. It is used in newcomer.release.ts.
+    const { stdout } = await execa('sh', ['-c', 'command -v npm']);
+    const npm = dirname(dirname(realpathSync(stdout.trim())));
+    const binds = [`${MODULES}:/modules:ro`, `${npm}:/usr/local/lib/npm:ro`];
+    host = await bootNewcomer('newcomer', ['git', 'nodejs'], binds);
+    await host.exec('for name in npm npx; do ln -s ../lib/npm/bin/$name-cli.js /usr/local/bin/$name; done');
+    // What `npm ci` would make is there already; a build and Vitest write into it.
+    await host.exec(`mkdir -p ${CLONE}/node_modules /run/modules/u /run/modules/w && chown ada: /run/modules/u &&
+      mount -t overlay modules -o lowerdir=/modules,upperdir=/run/modules/u,workdir=/run/modules/w ${CLONE}/node_modules`);
+  });
+  afterAll(() => host.stop());
+
+  it('sees the demo, with what it says to be done next', async () => {
+    const said = await asAda(host, 'npm run demo');
+    expect(said).toContain('203.0.113.66    6 failures → would be banned for 1 hour');
+    const explain = /^ {5}(npx postern-auditd explain .*)$/m.exec(said)?.[1] ?? '';
+    expect(await asAda(host, explain)).toContain('auth.login_failure');
+  });
+
+  it('has the tests of pure logic pass', async () => {
+    const files = `$(ls ${LOGIC.join(' ')} | grep -vE '${LONG}')`;
+    const said = await asAda(host, `NO_COLOR=1 npx vitest run --project unit ${files}`);
+    // It ends with 0, or this throws all that it said.
+    expect(Number(/Tests {2}(\d+) passed/.exec(said)?.[1])).toBeGreaterThan(500);
+  });
+});
