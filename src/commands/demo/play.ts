@@ -83,9 +83,9 @@ function say(text: string): void {
 function showNext(root: string, config: string, row: number, keep: boolean): void {
   say('');
   say(keep ? 'Where to look next, in another terminal:' : 'Where to look next:');
-  say(`     less ${quoted(join(root, 'audit/current.log'))}`);
+  say(`     tail -n 3 ${quoted(join(root, 'audit/current.log'))}`);
   say('       every event, one line of JSON each (Elastic Common Schema)');
-  say(`     less ${quoted(join(root, 'auth/fail2ban.0.log'))}`);
+  say(`     tail -n 3 ${quoted(join(root, 'auth/fail2ban.0.log'))}`);
   say('       what fail2ban reads: fresh failed logins only');
   say(`     ${commandFor(`explain ${row}`, config)}`);
   say('       where an event has gone, where not, and why');
