@@ -95,6 +95,8 @@ export class PurgeLedger {
   private account({ subject, timeline, ids, change }: PurgeStep, isFirst: boolean): string | null {
     const { accounted } = this.options.state;
     accounted.add(subject.source, timeline, ids);
+    // With the intent, so that a death between the archive and its event loses none.
+    if (isFirst) this.options.write(archivedEntry(subject));
     if (change === null) return null;
     accounted.add(subject.source, timeline, change.missing);
     const entry = changedEntry(subject, change.said);
@@ -195,6 +197,11 @@ export class PurgeLedger {
   private save(): void {
     this.options.notes.intents = [...this.intents.values()];
   }
+}
+
+/** That an archive came to be, with what `archive verify` knows its chain's end by. */
+function archivedEntry({ source, month, record }: PurgeSubject): NewEntry {
+  return { action: 'daemon.archive_create', details: { source, month, archives: [record] } };
 }
 
 /** That rows were changed or deleted between their delivery and their archiving; null if none were. */

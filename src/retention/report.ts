@@ -4,7 +4,6 @@ import { LARGEST_ROW } from './archive/largest.js';
 import type { Outcome } from './messages.js';
 import type { LastRun } from './notes.js';
 import { NOTHING, type Purged, sum } from './purge/protocol.js';
-import type { Archived } from './run.js';
 
 type Done = Extract<Outcome, { kind: 'run' }>;
 
@@ -86,12 +85,7 @@ function tooYoung(refused: number): string | null {
   return `${rows} archived and not removed: to the purge, which reads the configuration itself, ${they} not old enough. ${next}`;
 }
 
-/** That an archive came to be, with what `archive verify` knows its chain's end by. */
-export function archivedEntry({ source, month, record }: Archived): NewEntry {
-  return { action: 'daemon.archive_create', details: { source, month, archives: [record] } };
-}
-
-/** The audit events of a run besides those of its archives (ledger.ts, `archivedEntry`). */
+/** The audit events of a run besides those of its archives (ledger.ts). */
 export function entriesOf({ targets }: Done): NewEntry[] {
   const entries: NewEntry[] = [];
   for (const { source, plan } of targets) {

@@ -20,7 +20,7 @@ import type { DryTarget, Outcome, RunData } from './messages.js';
 import { type LastRun, type Memory, Notes } from './notes.js';
 import { deleteOwn } from './own.js';
 import { NOTHING, sum } from './purge/protocol.js';
-import { archivedEntry, entriesOf, failedRunOf, lastRunOf, refusedWords, type Tally } from './report.js';
+import { entriesOf, failedRunOf, lastRunOf, refusedWords, type Tally } from './report.js';
 import type { Progress } from './run.js';
 import { createSchedule, isDue, type Schedule } from './schedule.js';
 import { bootId, isClockSynchronised } from './synchronised.js';
@@ -280,9 +280,8 @@ export class Retention {
       onProgress: (progress) => {
         if (this.run?.state === 'running') this.run = { ...this.run, progress };
       },
-      onArchived: (archived) => {
+      onArchived: () => {
         tally.archives++;
-        this.options.record(archivedEntry(archived));
       },
       onDeleted: (source, purged) => {
         tally.purged[source] = sum(tally.purged[source] ?? NOTHING, purged);
@@ -290,8 +289,7 @@ export class Retention {
       },
       onPurging: (step) => {
         const told = ledger.begin(step, by, policy);
-        if (told === null) return;
-        log.error(`retention: ${told}`);
+        if (told !== null) log.error(`retention: ${told}`);
         this.options.onRecorded?.();
       },
       onSettled: (sha256, note) => {

@@ -63,6 +63,19 @@ class Old {
     }
   }
 
+  /** Numbers of archives that events say were made. */
+  made(): number[] {
+    const db = new Database(join(this.rig.directory, 'state', 'state.db'), { readonly: true });
+    const told = db
+      .prepare(
+        "SELECT details ->> '$.archives[0].sequence' FROM audit_log WHERE action LIKE '%archive_create' ORDER BY id",
+      )
+      .pluck()
+      .all() as number[];
+    db.close();
+    return told;
+  }
+
   /** Rows that were missing when an archive was made, as events and manifests say. */
   missing(): { events: number; manifests: number } {
     const db = new Database(join(this.rig.directory, 'state', 'state.db'), { readonly: true });
@@ -175,6 +188,7 @@ export async function killRuns(kills: number, rows: number): Promise<void> {
       purges.reduce((sum, details) => sum + (details[key] ?? 0), 0);
     expect(totalOf('deleted')).toBe(kills * (rows - STOLEN));
     expect(totalOf('removed_by_others')).toBe(0);
+    expect(old.made()).toEqual(listArchives(old.archive).map(({ sequence }) => sequence));
     expect(old.missing()).toEqual({ events: kills * STOLEN, manifests: kills * STOLEN });
     expect(new Set(purges.map(({ archive }) => archive.sha256)).size).toBe(purges.length);
     console.log(

@@ -117,7 +117,7 @@ it('an archive is told of once, whatever is asked for again', () => {
     'archive 1: 1 row of it differs from what was delivered, 1 row is missing since',
   );
   expect(ledger().begin({ ...step, isNew: false }, by, {})).toBeNull();
-  expect(written.map(({ action }) => action)).toEqual(['daemon.rows_changed']);
+  expect(written.map(({ action }) => action)).toEqual(['daemon.archive_create', 'daemon.rows_changed']);
   const known = state.accounted.of('postern', 1);
   expect([1, 2, 3, 7].filter((id) => known.has(id))).toEqual([1, 2, 7]);
 });
