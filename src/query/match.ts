@@ -1,6 +1,6 @@
 import { NetworkSet } from '../audit/address.js';
-import { resourceCategory } from '../audit/catalog.js';
 import type { AuditEvent } from '../audit/event.js';
+import { createResourceMatcher } from '../audit/resource-matcher.js';
 import type { Filter } from './filter.js';
 
 /** Makes the function that says whether an event is meant. It alone decides; SQL only narrows down. */
@@ -26,21 +26,4 @@ export function createMatcher(filter: Filter): (event: AuditEvent) => boolean {
 export function createTimeMatcher({ from, to }: Filter): (time: number | null) => boolean {
   if (from === null && to === null) return () => true;
   return (time) => time !== null && (from === null || time >= from) && (to === null || time < to);
-}
-
-/** Resource types that are remembered; honest tables have a dozen. */
-const REMEMBERED = 1_000;
-
-/** A resource type is meant as it stands in the row, or by the catalog's name of what it is: `proxy_host` finds `proxy-host`, too. */
-export function createResourceMatcher(wanted: string): (resourceType: string | null) => boolean {
-  if (resourceCategory(wanted) !== wanted) return (resourceType) => resourceType === wanted;
-  const known = new Map<string, boolean>();
-  return (resourceType) => {
-    if (resourceType === null) return false;
-    const before = known.get(resourceType);
-    if (before !== undefined) return before;
-    const isMeant = resourceType === wanted || resourceCategory(resourceType) === wanted;
-    if (known.size < REMEMBERED) known.set(resourceType, isMeant);
-    return isMeant;
-  };
 }

@@ -2,6 +2,7 @@ import type { Database } from 'better-sqlite3';
 import type { NetworkSet } from '../audit/address.js';
 import { type Classifier, resourceCategory } from '../audit/catalog.js';
 import { DETAILS_BUDGET } from '../audit/long-details.js';
+import { createResourceMatcher } from '../audit/resource-matcher.js';
 import type { ColumnKey } from '../source/columns.js';
 import {
   type Branch,
@@ -17,7 +18,6 @@ import {
 } from './branch.js';
 import type { Filter } from './filter.js';
 import { kindTerm } from './kinds.js';
-import { createResourceMatcher } from './match.js';
 import type { IdRange } from './ranges.js';
 import {
   addressRanges,
