@@ -35,7 +35,10 @@ interface Manifest {
 }
 interface Modules {
   readonly openPurger: (options: object) => Promise<{
-    purge(piece: object): Promise<Record<'deleted' | 'lock_ms' | 'commits' | 'busy', number>>;
+    purge(
+      piece: object,
+      holds: readonly object[],
+    ): Promise<Record<'deleted' | 'lock_ms' | 'commits' | 'busy', number>>;
     end(): Promise<unknown>;
     close(): void;
   }>;
@@ -110,7 +113,7 @@ async function purgeBeside(synchronous: 'FULL' | 'NORMAL'): Promise<void> {
     let round = begin;
     for (const piece of archives) {
       if (performance.now() - begin >= MOST_MS) break;
-      const purged = await purger.purge(piece);
+      const purged = await purger.purge(piece, []);
       deleted += purged.deleted;
       commits += purged.commits;
       busy += purged.busy;

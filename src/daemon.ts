@@ -112,6 +112,7 @@ export class Daemon {
       retentionStatus: () => this.works?.retention.status() ?? null,
       confirmClock: (by) => this.works?.retention.confirmClock(by) ?? null,
       adoptAnchor: (by) => this.works?.retention.adopt(by) ?? null,
+      legalHolds: () => this.works?.retention.legal ?? null,
       fetch: (request, env) => api.fetch(request, env as HttpBindings),
     });
     await this.works.shipper.start();

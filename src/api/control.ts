@@ -6,6 +6,7 @@ import { Hono } from 'hono';
 import type { Reloaded } from '../config/reload.js';
 import { AuditdError, messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
+import type { LegalBook } from '../retention/legal-book.js';
 import { claimedName } from './claimed.js';
 import { SOCKET_NAME } from './client.js';
 import { sendJson } from './send-json.js';
@@ -27,6 +28,8 @@ export interface ControlTarget {
   record(entry: NewEntry): void;
   /** The operator says that the clock is right; what it says. Throws if retention is off. */
   confirmClock(by: string | null): string | null;
+  /** Makes and releases legal holds; null while the daemon has no parts. */
+  legalHolds?(): Pick<LegalBook, 'hold' | 'release' | 'list' | 'putBack'> | null;
   /** Lets the archives' anchor count; throws if it can't. */
   adoptAnchor(by: string | null): unknown;
   /** Answers what is not one of the socket's own routes: the API, for whoever may open the socket. */
@@ -61,6 +64,20 @@ export function controlRoutes(target: ControlTarget): Hono {
     sendJson(c, { clock: target.confirmClock(claimedName(c.req.header('x-user'))) }),
   );
   app.post('/archives/adopt', (c) => sendJson(c, target.adoptAnchor(claimedName(c.req.header('x-user')))));
+  const book = () => {
+    const found = target.legalHolds?.() ?? null;
+    if (found !== null) return found;
+    throw new AuditdError('USAGE', 'The daemon is just starting. Try again in a moment');
+  };
+  app.get('/retention/holds', (c) => sendJson(c, book().list()));
+  app.post('/retention/holds', async (c) =>
+    sendJson(c, book().hold(await c.req.json().catch(() => null), claimedName(c.req.header('x-user')))),
+  );
+  app.post('/retention/holds/put-back', (c) => sendJson(c, { files: book().putBack() }));
+  app.post('/retention/holds/:id/release', async (c) => {
+    const body: unknown = await c.req.json().catch(() => null);
+    return sendJson(c, book().release(Number(c.req.param('id')), body, claimedName(c.req.header('x-user'))));
+  });
   app.get('/retention', (c) => sendJson(c, target.retentionStatus()));
   app.all('*', async (c, next) => {
     if (target.fetch === undefined) return next();

@@ -1,10 +1,5 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { AuditdError } from '../errors.js';
 import { createRecorder } from '../recorder/recorder.js';
-import { takeLock } from '../shipping/lock.js';
-import { asOwner } from '../shipping/owned.js';
-import { State } from '../shipping/state.js';
+import { withOwnState } from './offline-state.js';
 import { TokenStore } from './tokens.js';
 
 /**
@@ -14,25 +9,7 @@ import { TokenStore } from './tokens.js';
  * @throws AuditdError `LOCKED`, `NOT_RUNNING`, or what `work` throws
  */
 export function withTokens<T>(directory: string, work: (tokens: TokenStore) => T): T {
-  return asOwner(directory, () => withState(directory, work));
-}
-
-function withState<T>(directory: string, work: (tokens: TokenStore) => T): T {
-  if (!existsSync(join(directory, 'state.db'))) {
-    throw new AuditdError(
-      'NOT_RUNNING',
-      `The daemon has never run: there is no ${join(directory, 'state.db')} yet. Start it: systemctl start postern-auditd`,
-    );
-  }
-  const lock = takeLock(directory);
-  try {
-    const state = new State(directory);
-    try {
-      return work(new TokenStore({ db: state.db, clock: Date.now, recorder: createRecorder(state.db) }));
-    } finally {
-      state.close();
-    }
-  } finally {
-    lock.release();
-  }
+  return withOwnState(directory, ({ db }) =>
+    work(new TokenStore({ db, clock: Date.now, recorder: createRecorder(db) })),
+  );
 }

@@ -396,6 +396,20 @@ const groups: Readonly<Record<Category, Group>> = {
         type: ['info'],
         activity: OTHER,
       },
+      legal_hold_create: {
+        title: 'Legal hold made',
+        severity: 'notice',
+        ecs: ['configuration'],
+        type: ['creation'],
+        activity: OTHER,
+      },
+      legal_hold_release: {
+        title: 'Legal hold released',
+        severity: 'warning',
+        ecs: ['configuration'],
+        type: ['deletion'],
+        activity: OTHER,
+      },
       clock_confirm: {
         title: 'Clock confirmed by the operator',
         severity: 'notice',

@@ -4,6 +4,7 @@ import type { DryTarget } from '../retention/messages.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import { Bar } from './bar.js';
 import { contactsOf } from './contacts.js';
+import { register as holds } from './retain/holds.js';
 import { partOf, renderDry, renderExpiry, renderLast, wordsOf } from './retain/render.js';
 import { shownTime, timesFor, type UtcOption, withUtc } from './times.js';
 import { claimingUser } from './user.js';
@@ -19,9 +20,8 @@ interface RetainOptions extends UtcOption {
 const POLL_MS = 200;
 
 export function register(program: Command): void {
-  withUtc(
-    program.command('retain').description('what retention would remove from the table, or remove it now'),
-  )
+  const retain = program.command('retain');
+  withUtc(retain.description('what retention would remove from the table, or remove it now'))
     .option(
       '--dry-run',
       'say what would go, by category and month, and change nothing (also while retention is off)',
@@ -56,7 +56,7 @@ Examples:
       if (said.length !== 1)
         throw new AuditdError(
           'USAGE',
-          'Say either --dry-run, to see what would go, --now, or --confirm-clock',
+          'Say either --dry-run, to see what would go, --now, or --confirm-clock; or hold, release, holds (legal holds)',
         );
       const { control } = await contactsOf(options.config, 'control');
       if (options.confirmClock === true) {
@@ -86,6 +86,7 @@ Examples:
         await sleep(POLL_MS);
       }
     });
+  holds(retain);
 }
 
 function end({ run, last, expiry }: RetentionStatus, options: RetainOptions): void {

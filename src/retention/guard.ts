@@ -69,9 +69,14 @@ export class ArchiveGuard {
   /**
    * Writes down which archives are past their age, and decides which of them go: recorded, durably, before the first is removed.
    *
+   * @param isFree whether no legal hold has been made since they were looked through for rows that are held
    * @returns the newest that goes; null if none does
    */
-  async expire(archives: readonly ExpiredArchive[], by: Actor): Promise<Removal | null> {
+  async expire(
+    archives: readonly ExpiredArchive[],
+    by: Actor,
+    isFree: () => boolean,
+  ): Promise<Removal | null> {
     const { directory, synchronised } = this.options;
     this.look();
     const known = new Set(this.note.expired.map(({ sha256 }) => sha256));
@@ -91,7 +96,7 @@ export class ArchiveGuard {
     const isKnown = this.note.confirmed !== null || (await synchronised()) === true;
     this.known = isKnown;
     const newest = archives.find(({ sequence }) => sequence === upTo);
-    if (!isKnown || newest === undefined) return null;
+    if (!isKnown || newest === undefined || !isFree()) return null;
     const time = new Date(this.note.wall).toISOString();
     const removal: Removal = { directory, sequence: upTo, sha256: newest.sha256, time, adopted: null };
     this.durably((write) => {

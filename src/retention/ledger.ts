@@ -112,7 +112,7 @@ export class PurgeLedger {
     const intent = this.intents.get(sha256);
     if (intent === undefined) return;
     const { [block]: present = 0, ...open } = intent.open;
-    const still = purged.differ + purged.young + purged.kept + purged.held;
+    const still = purged.differ + purged.young + purged.kept + purged.held + purged.legal_hold;
     const deleted = isAgain ? Math.max(purged.deleted, present - still) : purged.deleted;
     this.intents.set(sha256, { ...intent, deleted: intent.deleted + deleted, open });
   }
@@ -170,8 +170,8 @@ export class PurgeLedger {
       toldGone: Math.max(gone, toldGone),
       isWhole: true,
     });
-    const { differ, young, kept, held } = counts;
-    if (fresh.deleted + Math.max(0, fresh.gone) + differ + young + kept === 0) return;
+    const { differ, young, kept, held, legal_hold: onHold } = counts;
+    if (fresh.deleted + Math.max(0, fresh.gone) + differ + young + kept + onHold === 0) return;
     const { source, month, record } = subject;
     this.options.write({
       action: 'daemon.purge',
@@ -186,6 +186,7 @@ export class PurgeLedger {
         refused: young,
         kept,
         held_back: held,
+        ...(onHold === 0 ? {} : { legal_hold: onHold }),
         resumed: intent.isResumed,
         by,
         ...(sameActor(by, intent.by) ? {} : { begun_by: intent.by }),

@@ -5,6 +5,7 @@ import type { IdRange } from '../shipping/id-ranges.js';
 import type { ColumnsRead } from '../source/columns-read.js';
 import type { Removal } from './archive/anchor.js';
 import type { ExpiredArchive } from './archive/keep.js';
+import type { KnownRecord } from './archive/legal-chain.js';
 import type { AnchorNote } from './begin.js';
 import type { FileIdentity } from './file.js';
 import type { Hold } from './holds.js';
@@ -29,6 +30,8 @@ export interface RunData {
   /** Archives whose deletion was begun and not settled. */
   readonly unsettled: readonly string[];
   readonly removals: readonly Removal[];
+  /** Records of legal holds that must be there. */
+  readonly legal: readonly KnownRecord[];
   /** What time it is, ms since the epoch, when the thread is started. */
   readonly now: number;
   readonly targets: ReadonlyArray<{
@@ -64,7 +67,7 @@ export type Said =
   | { readonly deleted: Purged; readonly source: PublicSource }
   | { readonly anchor: AnchorNote }
   /** Archives past their age: answered with what may go. */
-  | { readonly expired: readonly ExpiredArchive[] }
+  | { readonly expired: readonly ExpiredArchive[]; readonly holds: string | null }
   /** Rows of our own table, which the main thread alone writes. */
   | { readonly own: readonly Named[] }
   | { readonly outcome: Outcome }

@@ -2,6 +2,7 @@ import type { Database } from 'better-sqlite3';
 import { noteDeleted } from '../shipping/own-gaps.js';
 import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/columns.js';
 import { TableRows } from './archive/table.js';
+import { type LegalHolds, legalRowOf } from './legal-holds.js';
 import { type Named, NOTHING, type Purged, sum } from './purge/protocol.js';
 import { rowHash } from './purge/row-hash.js';
 
@@ -15,7 +16,7 @@ export const OWN_TABLE: TableConfig = {
 const AT_ONCE = 200;
 
 /** Deletes rows of our own table if they are as their archive has them. For the main thread, which alone writes state.db. */
-export function deleteOwn(db: Database, named: readonly Named[]): Purged {
+export function deleteOwn(db: Database, named: readonly Named[], holds: LegalHolds): Purged {
   let purged = NOTHING;
   const remove = db.prepare('DELETE FROM audit_log WHERE id = ?');
   const some = db.transaction((batch: readonly Named[]) => {
@@ -27,6 +28,8 @@ export function deleteOwn(db: Database, named: readonly Named[]): Purged {
       if (row === undefined && rows.isTooLarge(id)) purged = sum(purged, { ...NOTHING, differ: 1 });
       else if (row === undefined) purged = sum(purged, { ...NOTHING, gone: 1 });
       else if (rowHash(row) !== hash) purged = sum(purged, { ...NOTHING, differ: 1 });
+      else if (holds.covers(legalRowOf(row.known, row.time)))
+        purged = sum(purged, { ...NOTHING, legal_hold: 1 });
       else if (remove.run(id).changes > 0) {
         purged = sum(purged, { ...NOTHING, deleted: 1 });
         gone.push(id);

@@ -3,7 +3,13 @@ import type { Database } from 'better-sqlite3';
 import type { RetentionConfig } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
 import { IdSet } from '../shipping/id-set.js';
-import { type AuditTable, quoteIdentifier, TableCache, type TableConfig } from '../source/columns.js';
+import {
+  type AuditTable,
+  type ColumnKey,
+  quoteIdentifier,
+  TableCache,
+  type TableConfig,
+} from '../source/columns.js';
 import type { SqlValue } from '../source/encoding.js';
 import { keepsWriterOut } from '../source/journal.js';
 import { readable } from '../source/unread.js';
@@ -13,6 +19,7 @@ import { monthOf } from './archive/write.js';
 import { checkDeletable } from './deletable.js';
 import type { Hold } from './holds.js';
 import type { RowJudge } from './judge.js';
+import { type LegalHolds, type LegalRow, legalRowOf } from './legal-holds.js';
 import { excess, type Fate, fateOf, type Moment, mayGoEarly, momentOf } from './policy.js';
 import type { Read } from './reading.js';
 
@@ -27,6 +34,7 @@ export interface PlanOptions {
   readonly judge: RowJudge;
   readonly retention: Pick<RetentionConfig, 'keep' | 'max_rows' | 'max_size'>;
   readonly holds: readonly Hold[];
+  readonly legal: LegalHolds;
   /** Rows with an id below this may go (`limitOf`). */
   readonly limit: number;
   /** Rows that are archived already, and that the purge would not delete a moment ago: they stay. */
@@ -68,7 +76,7 @@ export interface Plan {
   /** Ids by month, ascending; the oldest month first. */
   readonly months: ReadonlyMap<string, readonly number[]>;
   readonly going: readonly Going[];
-  readonly staying: Readonly<Record<Exclude<Fate, 'old'> | 'held' | 'large', number>>;
+  readonly staying: Readonly<Record<Exclude<Fate, 'old'> | 'held' | 'large' | 'legal_hold', number>>;
   readonly held: readonly Held[];
   /** Rows that go though a required sink, which has got nowhere for longer than `max_hold`, has not had them. */
   readonly overridden: readonly Held[];
@@ -82,6 +90,8 @@ interface Row {
   readonly bytes: number;
   /** Too large to be archived. */
   readonly large: boolean;
+  /** Under a legal hold. */
+  readonly isHeld: boolean;
 }
 
 /** Looks at every row and says which may go. Changes nothing. @throws AuditdError `SOURCE_UNUSABLE`, the signal's reason */
@@ -93,7 +103,8 @@ export async function planRun(options: PlanOptions): Promise<Plan> {
     const all = { rows: 0, bytes: 0 };
     const old = { rows: 0, bytes: 0 };
     await scan.each((row) => {
-      for (const sum of row.fate === 'old' && !row.large && row.id < options.limit ? [all, old] : [all]) {
+      const goes = row.fate === 'old' && !row.large && row.id < options.limit && !row.isHeld;
+      for (const sum of goes ? [all, old] : [all]) {
         sum.rows++;
         sum.bytes += row.bytes;
       }
@@ -108,6 +119,7 @@ export async function planRun(options: PlanOptions): Promise<Plan> {
       row.id !== scan.newestId &&
       (left.rows > 0 || left.bytes > 0);
     if (row.id === scan.newestId || (row.fate !== 'old' && !early)) return count.stays(row.fate);
+    if (row.isHeld) return count.isOnLegalHold();
     if (row.large) return count.stays('large');
     if (row.id >= options.limit) return count.isHeld(row.id);
     if (options.refused?.has(row.id) === true) return count.stays('young');
@@ -145,27 +157,31 @@ class Scan {
   }
 
   private step(db: Database, after: number): Row[] {
-    const { table, judge, retention } = this.options;
+    const { table, judge, retention, legal } = this.options;
     const { absent, name } = this.table(db);
     const names = db.prepare('SELECT name FROM pragma_table_info(?)').pluck().all(name) as string[];
-    const column = (key: 'action' | 'created_at' | 'id' | 'resource_type') =>
+    const column = (key: ColumnKey) =>
       absent.includes(key) ? 'NULL' : quoteIdentifier(table.columns[key] ?? key);
     const id = column('id');
-    const read = (key: 'action' | 'created_at' | 'resource_type') =>
-      absent.includes(key) ? 'NULL' : readable(column(key));
+    const read = (key: ColumnKey) => (absent.includes(key) ? 'NULL' : readable(column(key)));
     const size = retention.max_size === null ? '0' : sizeOf(names);
+    // Whole numbers as text: some are larger than a number can be.
+    const text = (key: ColumnKey) =>
+      `CASE typeof(${column(key)}) WHEN 'integer' THEN CAST(${column(key)} AS TEXT) ELSE ${read(key)} END`;
+    const held = legal.any ? `, ${HELD_COLUMNS.map(text).join(', ')}` : '';
     const rows = db
       .prepare(
-        `SELECT ${id}, ${read('created_at')}, ${read('action')}, ${read('resource_type')}, ${size}
+        `SELECT ${id}, ${read('created_at')}, ${read('action')}, ${read('resource_type')}, ${size}${held}
          FROM ${quoteIdentifier(name)} NOT INDEXED WHERE ${id} > ? AND ${id} <= ? ORDER BY ${id} LIMIT ?`,
       )
       .raw()
       .all(after, this.newestId, keepsWriterOut(db) ? SHORT_STEP_ROWS : STEP_ROWS) as Array<
-      [number, SqlValue, SqlValue, SqlValue, number]
+      [number, SqlValue, SqlValue, SqlValue, number, ...SqlValue[]]
     >;
-    const found = rows.map(([rowId, created, action, resourceType, bytes]) => {
+    const found = rows.map(([rowId, created, action, resourceType, bytes, ...values]) => {
       const judged = judge.judged(created, action, resourceType);
-      return { id: rowId, ...judged, fate: fateOf(judged, retention.keep, this.moment), bytes };
+      const isHeld = legal.any && legal.covers(heldRowOf(values, resourceType, judged.time));
+      return { id: rowId, ...judged, fate: fateOf(judged, retention.keep, this.moment), bytes, isHeld };
     });
     const hasCap = retention.max_rows !== null || retention.max_size !== null;
     const candidates = found.filter(({ fate }) => hasCap || fate === 'old').map((row) => row.id);
@@ -193,6 +209,14 @@ class Scan {
   }
 }
 
+/** What a legal hold is told by, besides what is read anyway. */
+const HELD_COLUMNS = ['user_id', 'user_name', 'user_email', 'resource_id'] as const;
+
+function heldRowOf(values: readonly SqlValue[], type: SqlValue, time: number | null): LegalRow {
+  const [id = null, name = null, email = null, resource = null] = values;
+  return legalRowOf([null, null, id, name, email, null, type, resource], time);
+}
+
 class Count {
   readonly present = new IdSet();
   private rows = 0;
@@ -201,7 +225,15 @@ class Count {
     string,
     { category: string; month: string; rows: number; early: number }
   >();
-  private readonly staying = { young: 0, forever: 0, undated: 0, future: 0, held: 0, large: 0 };
+  private readonly staying = {
+    young: 0,
+    forever: 0,
+    undated: 0,
+    future: 0,
+    held: 0,
+    large: 0,
+    legal_hold: 0,
+  };
   private readonly held = new Map<string, number>();
   private readonly overridden = new Map<string, number>();
 
@@ -210,6 +242,11 @@ class Count {
   stays(fate: Fate | 'large'): void {
     this.rows++;
     this.staying[fate === 'old' ? 'young' : fate]++;
+  }
+
+  isOnLegalHold(): void {
+    this.rows++;
+    this.staying.legal_hold++;
   }
 
   isHeld(id: number): void {

@@ -16,6 +16,7 @@ import { ArchiveGuard, type ExpiryStatus } from './guard.js';
 import { type Hold, holdsOf, limitOf, type SinkStanding, watchSinks } from './holds.js';
 import { type Actor, byCommand } from './intent.js';
 import { PurgeLedger } from './ledger.js';
+import { type LegalBook, type LegalStatus, legalBookOf } from './legal-book.js';
 import type { DryTarget, Outcome, RunData } from './messages.js';
 import { type LastRun, type Memory, Notes } from './notes.js';
 import { deleteOwn } from './own.js';
@@ -71,12 +72,14 @@ export interface RetentionStatus {
   readonly last: LastRun | null;
   /** Archives past their age that have not gone yet; null if there are none. */
   readonly expiry: ExpiryStatus | null;
+  readonly legal_holds: LegalStatus;
 }
 
 /** Has old rows archived and removed when it is time to. Decides here, in the main thread; the work is done in another. */
 export class Retention {
   private readonly notes: Notes;
   private readonly guard: ArchiveGuard;
+  readonly legal: LegalBook;
   private readonly schedule: Schedule;
   private memory: Memory;
   private timer: NodeJS.Timeout | null = null;
@@ -94,6 +97,7 @@ export class Retention {
     this.lastUp = this.up();
     this.memory = this.notes.memory ?? this.forgetful();
     this.guard = this.createGuard();
+    this.legal = legalBookOf(options, this.config.archive);
   }
 
   start(): void {
@@ -149,6 +153,7 @@ export class Retention {
       run: this.run,
       last: this.memory.last,
       expiry: enabled ? this.guard.status() : null,
+      legal_holds: this.legal.status(),
     };
   }
 
@@ -271,12 +276,13 @@ export class Retention {
   private launch(kind: RunStatus['kind'], by: Actor): void {
     const { state, log } = this.options;
     const begin = this.options.clock();
+    const ledger = this.ledger();
+    const data = this.data(kind === 'dry', ledger.unsettled);
     this.run = { kind, state: 'running', progress: null, dry: null, error: null };
     const tally: Tally = { archives: 0, purged: {} };
-    const ledger = this.ledger();
     const { retention: policy } = writtenForm(this.options.loaded.config);
     const thread = new RunThread({
-      data: this.data(kind === 'dry', ledger.unsettled),
+      data,
       onProgress: (progress) => {
         if (this.run?.state === 'running') this.run = { ...this.run, progress };
       },
@@ -303,8 +309,8 @@ export class Retention {
       onBaseline: (source, timeline, gone) => {
         state.durably(() => state.accounted.begin(source, timeline, gone));
       },
-      onExpired: (archives) => this.guard.expire(archives, by),
-      deleteOwn: (rows) => deleteOwn(state.db, rows),
+      onExpired: (archives, holds) => this.guard.expire(archives, by, () => this.legal.isNewest(holds)),
+      deleteOwn: (rows) => deleteOwn(state.db, rows, this.legal.current()),
       ...(this.options.worker === undefined ? {} : { worker: this.options.worker }),
     });
     this.thread = thread;
@@ -334,6 +340,7 @@ export class Retention {
       purged: this.notes.purged,
       unsettled,
       removals: this.notes.removals,
+      legal: dry ? this.legal.recorded() : this.legal.adopted(),
       now: this.options.clock(),
       targets: SOURCES.map((source) => {
         const { timeline = 1, mark = 0 } = sources[source] ?? {};

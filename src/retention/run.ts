@@ -9,6 +9,7 @@ import { BEGINNING, type Head } from './archive/chain.js';
 import { makeDirectory, manifestName, stemOf } from './archive/directory.js';
 import { type ExpiredArchive, expirable, expiredUpTo, factsOf, removeArchives } from './archive/keep.js';
 import { type ArchiveRecord, recordOf } from './archive/known.js';
+import type { KnownRecord } from './archive/legal-chain.js';
 import type { Manifest } from './archive/manifest.js';
 import type { ArchivedRow } from './archive/row.js';
 import { type RowIdentity, TableRows } from './archive/table.js';
@@ -19,6 +20,7 @@ import { checkRemoved, checkSpace } from './checks.js';
 import type { Hold } from './holds.js';
 import type { RowJudge } from './judge.js';
 import type { PurgeStep } from './ledger.js';
+import { LegalArchives } from './legal-archives.js';
 import { checkContinued, type PurgedNote, pendingArchives } from './pending.js';
 import { type Plan, planRun } from './plan.js';
 import { isThere, presentOf } from './present.js';
@@ -63,6 +65,8 @@ export interface RunOptions {
   readonly purged: PurgedNote | null;
   /** What is recorded of archives that were removed, the oldest first. */
   readonly removals: readonly Removal[];
+  /** Records of legal holds that must be there, as state.db has them. */
+  readonly legal: readonly KnownRecord[];
   readonly clock: () => number;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: Progress) => void;
@@ -76,8 +80,8 @@ export interface RunOptions {
   /** All blocks of an archive have been asked for. Null: some of its rows, or of one before it, have to stay for now. */
   readonly onSettled: (sha256: string, note: PurgedNote | null) => void;
   readonly onAnchor: (note: AnchorNote) => void;
-  /** Archives that are past their age. Resolves with what may go now, once that is recorded; null if nothing may. */
-  readonly onExpired: (expired: readonly ExpiredArchive[]) => Promise<Removal | null>;
+  /** Archives that are past their age, and the newest record of holds that was looked at. Resolves with what may go now, once that is recorded; null if nothing may. */
+  readonly onExpired: (expired: readonly ExpiredArchive[], holds: string | null) => Promise<Removal | null>;
   /** All that was to be deleted of this archive and those before it has been. */
   readonly onPurged: (note: PurgedNote) => void;
 }
@@ -138,8 +142,10 @@ export async function runRetention(options: RunOptions): Promise<RunResult> {
   makeDirectory(directory);
   for (const note of notes) onAnchor(note);
   const end = purged?.directory === directory ? purged.sequence : 0;
-  tidyArchives(directory, begin, archive.keep === null ? 0 : Math.min(decided, end));
-  const run = new Run(options, begin);
+  const legal = new LegalArchives(directory, options.legal, targets);
+  const remove = archive.keep === null ? 0 : Math.min(decided, end);
+  tidyArchives(directory, begin, legal.isFree(remove) ? remove : 0);
+  const run = new Run(options, begin, legal);
   try {
     const resumed = await run.resume();
     const results: TargetResult[] = [];
@@ -171,6 +177,7 @@ class Run {
   constructor(
     private readonly options: RunOptions,
     private readonly begin: Head,
+    private readonly legal: LegalArchives,
   ) {}
 
   async resume(): Promise<Purged> {
@@ -209,6 +216,7 @@ class Run {
       judge,
       retention,
       holds,
+      legal: this.legal.now(),
       limit,
       ...(largest === undefined ? {} : { largest }),
       refused: this.refused.get(source) ?? new Set(),
@@ -227,7 +235,7 @@ class Run {
     const archives: Archived[] = [];
     // Nothing is archived that could not be removed then.
     if (plan.months.size > 0) {
-      await (await this.purgerOf(target)).probe();
+      await (await this.purgerOf(target)).probe(this.options.legal);
       await target.delivered?.look(plan.present);
     }
     for (const [month, ids] of plan.months) {
@@ -253,9 +261,15 @@ class Run {
       ({ sequence }) => sequence < this.firstMade,
     );
     const upTo = expiredUpTo(archives, keep, clock());
-    const expired = archives.filter(({ sequence }) => sequence <= upTo);
-    const removal = await onExpired(expired.map(factsOf));
+    const holds = this.legal.now();
+    const expired = this.legal.beforeHeld(
+      archives.filter(({ sequence }) => sequence <= upTo),
+      holds,
+    );
+    const removal = await onExpired(expired.map(factsOf), holds.head);
     if (removal === null || !expired.some(({ sequence }) => sequence === removal.sequence)) return 0;
+    // A hold that came behind the decision: what it is about stays, and so does the rest, until a run finds it released.
+    if (this.legal.now().head !== holds.head && !this.legal.isFree(removal.sequence)) return 0;
     removeArchives(directory, removal, sign);
     return expired.filter(({ sequence }) => sequence <= removal.sequence).length;
   }
@@ -294,6 +308,7 @@ class Run {
       compression,
       sign,
       begin: this.begin,
+      holds: this.legal.now().head,
       clock,
     };
     const writer = createArchive(options);
@@ -348,7 +363,10 @@ class Run {
           ids: rangesOf(archived.map(({ id }) => id)),
           change: block === 0 ? since : null,
         });
-        const { refused_ids: ids, ...rest } = await purger.purge({ archive, sha256, block, below });
+        const { refused_ids: ids, ...rest } = await purger.purge(
+          { archive, sha256, block, below },
+          this.options.legal,
+        );
         for (const id of ids) refused.add(id);
         const counts = { ...rest, refused_ids: [] };
         purged = sum(purged, counts);

@@ -26,7 +26,7 @@ export interface ThreadOptions {
   readonly onAnchor: (note: AnchorNote) => void;
   readonly onBaseline: (source: PublicSource, timeline: number, gone: readonly IdRange[]) => void;
   /** Records which archives are past their age, and which of them go now. */
-  readonly onExpired: (expired: readonly ExpiredArchive[]) => Promise<Removal | null>;
+  readonly onExpired: (expired: readonly ExpiredArchive[], holds: string | null) => Promise<Removal | null>;
   /** Deletes rows of our own table. */
   readonly deleteOwn: (rows: readonly Named[]) => Purged;
   /** The compiled worker.js, where it is not beside this file. */
@@ -97,7 +97,7 @@ export class RunThread {
       } else if ('anchor' in said) onAnchor(said.anchor);
       else if ('baseline' in said) onBaseline(said.source, said.timeline, said.baseline);
       else if ('expired' in said)
-        onExpired(said.expired).then(
+        onExpired(said.expired, said.holds).then(
           (expire) => this.tell({ expire }),
           (error: unknown) => this.endOf(error),
         );

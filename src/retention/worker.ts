@@ -6,6 +6,7 @@ import type { Removal } from './archive/anchor.js';
 import { signingKey } from './archive/signing-key.js';
 import type { RowIdentity } from './archive/table.js';
 import { RowJudge } from './judge.js';
+import { readLegalHolds } from './legal-holds.js';
 import type { Outcome, RunData, Said, Told } from './messages.js';
 import { OWN_TABLE } from './own.js';
 import { planRun } from './plan.js';
@@ -123,6 +124,7 @@ async function dry(): Promise<Outcome> {
       judge,
       retention,
       holds,
+      legal: readLegalHolds(data.config.retention.archive.directory, data.legal),
       limit,
       clock: Date.now(),
       ...(source === 'auditd' && reference !== undefined ? { latest: reference } : {}),
@@ -155,6 +157,7 @@ async function run(): Promise<Outcome> {
     purged: data.purged,
     unsettled: data.unsettled,
     removals: data.removals,
+    legal: data.legal,
     clock,
     signal: stopping.signal,
     onProgress: progress,
@@ -168,10 +171,10 @@ async function run(): Promise<Outcome> {
       }),
     onSettled: (settled, note) => say({ settled, note }),
     onAnchor: (anchor) => say({ anchor }),
-    onExpired: (expired) =>
+    onExpired: (expired, holds) =>
       new Promise((resolve) => {
         expireAnswer = resolve;
-        say({ expired });
+        say({ expired, holds });
       }),
   });
   return { kind: 'run', ...result };

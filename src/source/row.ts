@@ -300,7 +300,7 @@ function lengthOf(row: RawRow): number {
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** A value of any type as text: numbers as SQLite writes them, a BLOB as the text it holds, else as its hex digits. */
-function textOf(value: SqlValue | undefined): string | null {
+export function textOf(value: SqlValue | undefined): string | null {
   if (value === null || value === undefined) return null;
   if (typeof value === 'string') return value;
   if (!Buffer.isBuffer(value)) return String(value);

@@ -10,13 +10,13 @@ import { DaemonRig } from '../daemon/rig.js';
 import { run as runCommand } from './cli.js';
 
 const AT = Date.UTC(2026, 10, 25, 3, 17);
-const STAYING = { young: 0, forever: 0, held: 0, future: 0, undated: 0, large: 0 };
+const STAYING = { young: 0, forever: 0, held: 0, legal_hold: 0, future: 0, undated: 0, large: 0 };
 
 describe('what retain prints', () => {
   const target: DryTarget = {
     source: 'postern',
     rows: 12_000,
-    staying: { young: 9_000, forever: 1, held: 990, future: 2, undated: 3, large: 0 },
+    staying: { young: 9_000, forever: 1, held: 990, legal_hold: 0, future: 2, undated: 3, large: 0 },
     going: [
       { category: 'auth', month: '2025-10', rows: 1_999, early: 0 },
       { category: 'stream', month: '2025-11', rows: 1, early: 1 },
@@ -106,6 +106,7 @@ describe('what retain prints', () => {
       run: null,
       last,
       expiry: null,
+      legal_holds: { in_force: [], trouble: null },
     };
     expect(renderRetention({ ...status, enabled: false }, utcTime)).toEqual([
       'retention: off, entries are kept indefinitely',

@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { TableRows } from '../../src/retention/archive/table.js';
+import { LegalHolds } from '../../src/retention/legal-holds.js';
 import { deleteOwn, OWN_TABLE } from '../../src/retention/own.js';
 import { rowHash } from '../../src/retention/purge/row-hash.js';
 import Database from '../../src/sqlite.js';
@@ -80,6 +81,7 @@ it('misses none that retention has deleted', async () => {
       deleteOwn(
         db,
         rows.map((row) => [row.id, rowHash(row)] as const),
+        LegalHolds.NONE,
       ).deleted,
     ).toBe(2);
   });

@@ -52,7 +52,7 @@ const writer = createArchive({ ...options, directory, table: table.shape, clock:
 for (const row of rows) writer.add(row);
 const { sequence, sha256 } = await writer.finish((ids) => rows.filter(({ id }) => ids.includes(id)));
 const archive = String(sequence).padStart(6, '0') + '-postern-t1-undated.manifest.json';
-console.log(JSON.stringify({ piece: { archive, sha256, block: 0, below: 1e9 } }));
+console.log(JSON.stringify({ archived: { archive, sha256, block: 0, below: 1e9 }, holds: [] }));
 `;
 
 const identities: ReadonlyArray<readonly [string, PosternOptions, string]> = [
@@ -89,16 +89,24 @@ describeHost('the unit that removes archived rows', () => {
       owner,
       `INSERT INTO audit_log (created_at, action) VALUES ('yesterday', 'update'), (datetime('now', '+2 years'), 'update'), (datetime('now'), 'update')`,
     );
+    await sql(
+      owner,
+      `INSERT INTO audit_log (created_at, action, user_email) VALUES (datetime('now', '-500 days'), 'update', 'held@example.net'), (datetime('now'), 'update', NULL)`,
+    );
     await install(host, '--no-fail2ban');
     await host.exec(
       `printf 'retention: { enabled: true, keep: { default: 1y } }\\n' >>${CONFIG}.new; sed '/^retention:/,$d' ${CONFIG} >>${CONFIG}.new; mv ${CONFIG}.new ${CONFIG}; systemctl reload postern-auditd`,
     );
     expect((await host.exec(`stat -c '%A %U' ${SOCKET}`)).stdout.trim()).toMatch(/^srw------- /);
     await host.waitFor('postern-auditd status --json', (out) => out.includes('"next": "20'));
+    await host.exec("postern-auditd retain hold --user held@example.net --reason 'case 4711'");
     const said = await host.exec('postern-auditd retain --now');
     expect(said.stdout).toMatch(/^5 rows removed, \d archives? written/);
     expect(await sql(owner, "SELECT count(*) FROM audit_log WHERE resource_type = 'stream'")).toBe('5');
-    expect(await sql(owner, 'SELECT count(*) FROM audit_log')).toBe('8');
+    expect(await sql(owner, 'SELECT count(*) FROM audit_log')).toBe('10');
+    expect(await sql(owner, "SELECT count(*) FROM audit_log WHERE user_email = 'held@example.net'")).toBe(
+      '1',
+    );
     expect((await host.exec(`ls /var/lib/postern-auditd/archive`)).stdout).toMatch(/^000001-postern-t1-/m);
     // As its process sees them: archives to read, and nothing else of the daemon's.
     const inside = await host.exec(
@@ -151,7 +159,7 @@ describeHost('the unit that removes archived rows', () => {
       DATABASE,
     ]);
     expect((await ask('postern-auditd', forged.stdout.trim())).stdout).toMatch(
-      new RegExp(`"deleted":0,.*"young":${before},`),
+      new RegExp(`"deleted":0,.*"young":${Number(before) - 1},.*"legal_hold":1,`),
     );
     const other = forged.stdout.trim().replace(/"sha256":"../, '"sha256":"00');
     expect((await ask('postern-auditd', other)).stdout).toContain('not the one that was written');

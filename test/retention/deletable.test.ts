@@ -77,7 +77,7 @@ describe('a table whose triggers have a word in it', () => {
     const purger = (usual: ReturnType<RetentionRig['purger']>) => ({
       ...usual,
       probe: async () => {
-        await usual.probe();
+        await usual.probe([]);
         rig.db.exec('CREATE TRIGGER keeper BEFORE DELETE ON audit_log BEGIN SELECT RAISE(IGNORE); END');
       },
     });
@@ -119,7 +119,7 @@ describe('a table that foreign keys point at', () => {
     rig.db.exec('INSERT INTO note (entry) SELECT id FROM audit_log');
     const refused = /Foreign keys of the table note point at audit_log/;
     await expect(run()).rejects.toThrow(refused);
-    await expect(rig.purger('keep: { default: 1y }').probe()).rejects.toThrow(refused);
+    await expect(rig.purger('keep: { default: 1y }').probe([])).rejects.toThrow(refused);
     expect(rig.ids()).toHaveLength(21);
     expect(rig.db.prepare('SELECT count(entry) FROM note').pluck().get()).toBe(21);
     expect(rig.archived()).toEqual([]);

@@ -8,9 +8,11 @@ import { createAuditTable } from '../../src/recorder/recorder.js';
 import type { Removal } from '../../src/retention/archive/anchor.js';
 import { contentsOf } from '../../src/retention/archive/directory.js';
 import type { ExpiredArchive } from '../../src/retention/archive/keep.js';
+import type { KnownRecord } from '../../src/retention/archive/legal-chain.js';
 import { fileAt } from '../../src/retention/file.js';
 import type { Hold } from '../../src/retention/holds.js';
 import { RowJudge } from '../../src/retention/judge.js';
+import { LegalWatch } from '../../src/retention/legal-holds.js';
 import { type PurgedNote, pendingArchives, rowsOf } from '../../src/retention/pending.js';
 import { ArchiveReader } from '../../src/retention/purge/archive.js';
 import type { Purger } from '../../src/retention/purge/client.js';
@@ -46,6 +48,8 @@ export class RetentionRig {
   /** `source.time_zone` */
   timeZone = 'UTC';
   removals: Removal[] = [];
+  /** Records of legal holds that state.db has. */
+  legal: KnownRecord[] = [];
   /** What runs said of anchors that do not count. */
   readonly refused: string[] = [];
   /** What may go of the archives that are past their age: all, where a test does not say otherwise. */
@@ -91,7 +95,10 @@ export class RetentionRig {
     const file = fileAt(this.database);
     return {
       probe: async () => void (await deleter.probe(file)),
-      purge: async (piece) => deleter.delete(archives.read(piece), { piece, file }),
+      purge: async (piece, holds) => {
+        const legal = new LegalWatch(directory, holds);
+        return deleter.delete(archives.read(piece), { below: piece.below, file, legal });
+      },
       end: () => deleter.end(),
       close: () => archives.close(),
     };
@@ -143,6 +150,7 @@ export class RetentionRig {
       sign: options.sign ?? null,
       purged: this.purged,
       removals: this.removals,
+      legal: this.legal,
       onAnchor: (note) => {
         if ('record' in note) this.removals.push(note.record);
         else this.refused.push(note.refused.why);

@@ -171,7 +171,7 @@ describe('a run', () => {
       purge: (piece) => {
         const change = "UPDATE audit_log SET details = 'changed' WHERE id = 2";
         rig.db.exec(`${change}; DELETE FROM audit_log WHERE id = 4`);
-        return usual.purge(piece);
+        return usual.purge(piece, []);
       },
     });
     const { targets } = await rig.run('keep: { default: 1y }', { purger: meddle });
@@ -193,7 +193,7 @@ describe('a run', () => {
       ...usual,
       purge: (piece) => {
         rig.db.exec(`UPDATE audit_log SET details = '${large}' WHERE id = 5`);
-        return usual.purge(piece);
+        return usual.purge(piece, []);
       },
     });
     const { targets } = await rig.run('keep: { default: 1y }', { purger: meddle });
@@ -214,7 +214,7 @@ describe('a run', () => {
       ...usual,
       purge: (piece) => {
         rig.clock = NOW - 300 * DAY; // to the purge; the run has looked before
-        return usual.purge(piece);
+        return usual.purge(piece, []);
       },
     });
     const { targets } = await rig.run('keep: { default: 1y }', { purger: refusing });
@@ -274,7 +274,7 @@ describe('a run', () => {
     let requests = 0;
     const dying = (usual: Purger): Purger => ({
       ...usual,
-      purge: (piece) => (++requests > 1 ? Promise.reject(new Error('killed')) : usual.purge(piece)),
+      purge: (piece) => (++requests > 1 ? Promise.reject(new Error('killed')) : usual.purge(piece, [])),
     });
     await expect(rig.run('keep: { default: 1y }', { purger: dying })).rejects.toThrow('killed');
     expect(rig.ids().length).toBeGreaterThan(1_000);
@@ -321,8 +321,8 @@ describe('a run', () => {
       };
       const purger = (usual: Purger): Purger => ({
         ...usual,
-        probe: () => replacing(0, () => usual.probe()),
-        purge: (piece) => replacing(1, () => usual.purge(piece)),
+        probe: () => replacing(0, () => usual.probe([])),
+        purge: (piece) => replacing(1, () => usual.purge(piece, [])),
       });
       await expect(rig.run('keep: { default: 1y }', { purger })).rejects.toThrow(
         /has been replaced since the run began/,
@@ -402,7 +402,7 @@ describe('a run', () => {
     const set: (usual: Purger) => Purger = (usual) => ({
       ...usual,
       purge: (piece) => {
-        const purged = usual.purge(piece);
+        const purged = usual.purge(piece, []);
         rig.clock += 90 * DAY; // the clock is set forward within the run
         return purged;
       },
@@ -460,7 +460,7 @@ describe('a run', () => {
     const purger = (usual: Purger): Purger => ({
       ...usual,
       purge: async (piece) => {
-        const purged = await usual.purge(piece);
+        const purged = await usual.purge(piece, []);
         broken.abort(new Error('stop'));
         return purged;
       },

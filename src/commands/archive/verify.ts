@@ -6,6 +6,7 @@ import { AuditdError, messageOf } from '../../errors.js';
 import type { Removal } from '../../retention/archive/anchor.js';
 import type { Head } from '../../retention/archive/chain.js';
 import { ANCHOR } from '../../retention/archive/directory.js';
+import type { KnownRecord } from '../../retention/archive/legal-chain.js';
 import type { Verdict } from '../../retention/archive/verify.js';
 import { Bar } from '../bar.js';
 import { count } from '../terminal.js';
@@ -52,6 +53,7 @@ Examples:
       const {
         heads: recorded,
         removals,
+        legal,
         why,
         missing,
       } = options.directory === undefined ? await recordedIn(options) : NOTHING_RECORDED;
@@ -65,6 +67,7 @@ Examples:
         sign,
         known: [...known, ...recorded],
         removals,
+        legal,
         onProgress: (bytes) => {
           done += bytes;
           bar.show(total === 0 ? 1 : done / total, () => `${Math.floor(done / 2 ** 20)} MB`);
@@ -170,13 +173,15 @@ interface Recorded {
   readonly heads: readonly Head[];
   /** Of archives that were removed; null where that can't be read. */
   readonly removals: readonly Removal[] | null;
+  /** Records of legal holds; null likewise. */
+  readonly legal: readonly KnownRecord[] | null;
   /** Why they can't be read. */
   readonly why: string | null;
   /** That some of the daemon's own events are gone, in words. */
   readonly missing: string | null;
 }
 
-const NOTHING_RECORDED: Recorded = { heads: [], removals: null, why: null, missing: null };
+const NOTHING_RECORDED: Recorded = { heads: [], removals: null, legal: null, why: null, missing: null };
 
 /** What state.db has of archives: the daemon's own events, and what was removed. */
 async function recordedIn(options: PlaceOptions): Promise<Recorded> {
@@ -185,6 +190,7 @@ async function recordedIn(options: PlaceOptions): Promise<Recorded> {
     { openLedger },
     { recordedHeads },
     { REMOVALS, removalsIn },
+    { LEGAL_RECORDS, legalRecordsIn },
     { missingOwn },
     { wordsOf },
   ] = await Promise.all([
@@ -192,6 +198,7 @@ async function recordedIn(options: PlaceOptions): Promise<Recorded> {
     import('../ledger.js'),
     import('../../retention/archive/known.js'),
     import('../../retention/notes.js'),
+    import('../../retention/legal-book.js'),
     import('../../shipping/own-gaps.js'),
     import('../../shipping/id-ranges.js'),
   ]);
@@ -209,10 +216,14 @@ async function recordedIn(options: PlaceOptions): Promise<Recorded> {
       gone.length === 0
         ? null
         : `events of the daemon were deleted from state.db, and not by retention: ids ${wordsOf(gone)}`;
-    const note = ledger.db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(REMOVALS);
+    const noteOf = (key: string) =>
+      ledger.db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(key);
+    const note = noteOf(REMOVALS);
+    const records = noteOf(LEGAL_RECORDS);
+    const legal = legalRecordsIn(typeof records === 'string' ? records : null);
     // Before the first run of this version nothing is recorded, and the anchor is not yet adopted.
     const removals = typeof note === 'string' ? removalsIn(note) : null;
-    return { heads: recordedHeads(details), removals, why: null, missing };
+    return { heads: recordedHeads(details), removals, legal, why: null, missing };
   } catch (error) {
     return { ...NOTHING_RECORDED, why: `state.db can't be read: ${messageOf(error)}` };
   } finally {

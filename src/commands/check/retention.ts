@@ -9,10 +9,12 @@ import { AuditdError, isDenied, messageOf } from '../../errors.js';
 import { Opening } from '../../query/open.js';
 import { compressorOf } from '../../retention/archive/compression.js';
 import { checkDeletable, deleteTriggers } from '../../retention/deletable.js';
+import { LEGAL_RECORDS, legalRecordsIn } from '../../retention/legal-book.js';
+import { readLegalHolds } from '../../retention/legal-holds.js';
 import { Notes } from '../../retention/notes.js';
 import type { Finding } from '../../sinks/sink.js';
 import { type AuditTable, TableCache } from '../../source/columns.js';
-import { openLedger } from '../ledger.js';
+import { type Ledger, openLedger } from '../ledger.js';
 import { temporaryDirectory } from '../leftovers.js';
 import { type Times, utcTime } from '../times.js';
 import { splitMessage } from './report.js';
@@ -21,24 +23,45 @@ const UNIT = '/etc/systemd/system/postern-auditd.service';
 const SOCKET = '/run/postern-auditd-purge.sock';
 
 /** What a run of retention would fail of. */
-export function inspectRetention(
-  { source, retention, state, min_free: minFree }: Config,
-  times: Times = utcTime,
-): Finding[] {
-  if (!retention.enabled) return [{ level: 'ok', what: 'off: entries are kept indefinitely' }];
+export function inspectRetention(config: Config, times: Times = utcTime): Finding[] {
+  const { source, retention, state, min_free: minFree } = config;
+  const where = place(retention.archive.directory, minFree);
+  const holds = where.some(({ level }) => level === 'error') ? [] : legalHolds(config);
+  if (!retention.enabled) return [{ level: 'ok', what: 'off: entries are kept indefinitely' }, ...holds];
   const findings = [
     ...lastRun(state, times),
-    ...place(retention.archive.directory, minFree),
+    ...where,
     ...compression(retention.archive.compression),
     ...key(retention.archive.sign),
     ...purge(),
     ...table(source),
   ];
-  if (findings.some(({ level }) => level !== 'warning')) return findings;
+  if (findings.some(({ level }) => level !== 'warning')) return [...findings, ...holds];
   return [
     ...findings,
     { level: 'ok', what: `on, ${retention.schedule} (UTC), archives in ${retention.archive.directory}` },
+    ...holds,
   ];
+}
+
+/** Nothing is deleted while a record of a legal hold is missing, or is not what was written. */
+function legalHolds({ state, retention }: Config): Finding[] {
+  const ledger = openLedger(state);
+  try {
+    const note = 'why' in ledger ? null : noteIn(ledger, LEGAL_RECORDS);
+    const { inForce } = readLegalHolds(retention.archive.directory, legalRecordsIn(note));
+    if (inForce.length === 0) return [];
+    return [{ level: 'ok', what: `legal holds in force: ${inForce.length} (postern-auditd retain holds)` }];
+  } catch (error) {
+    return [{ level: 'error', ...splitMessage(messageOf(error)) }];
+  } finally {
+    if (!('why' in ledger)) ledger.close();
+  }
+}
+
+function noteIn({ db }: Ledger, key: string): string | null {
+  const value: unknown = db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(key);
+  return typeof value === 'string' ? value : null;
 }
 
 function place(directory: string, minFree: number): Finding[] {

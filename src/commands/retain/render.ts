@@ -1,4 +1,5 @@
 import type { ExpiryStatus } from '../../retention/guard.js';
+import type { LegalStatus, ShownHold } from '../../retention/legal-book.js';
 import type { DryTarget } from '../../retention/messages.js';
 import type { LastRun } from '../../retention/notes.js';
 import { refusedWords } from '../../retention/report.js';
@@ -38,6 +39,7 @@ function renderTarget(target: DryTarget, times: Times): string[] {
     [staying.young, 'not old enough'],
     [staying.forever, 'kept for ever'],
     [staying.held, 'old enough, and held back for a sink'],
+    [staying.legal_hold ?? 0, 'old enough, and under a legal hold'],
     [staying.future, 'in the future'],
     [staying.undated, 'without a readable time'],
     [staying.large ?? 0, 'larger than an archive can have them'],
@@ -69,7 +71,8 @@ function holding(sink: string, rows: number, since: number | null, times: Times)
 /** Lines of `status`. */
 export function renderRetention(status: RetentionStatus, times: Times): string[] {
   const { enabled, next, waiting, run, last, expiry } = status;
-  if (!enabled) return ['retention: off, entries are kept indefinitely'];
+  const holds = renderLegal(status.legal_holds, times).map((line) => `  ${line}`);
+  if (!enabled) return ['retention: off, entries are kept indefinitely', ...holds];
   const now =
     run?.state === 'running' && run.kind !== 'dry'
       ? 'runs now'
@@ -78,7 +81,32 @@ export function renderRetention(status: RetentionStatus, times: Times): string[]
     `retention: ${waiting === null ? now : `waits, ${waiting}`}`,
     ...(last === null ? [] : renderLast(last, times).map((line) => `  ${line}`)),
     ...(expiry == null ? [] : [`  ${renderExpiry(expiry)}`]),
+    ...holds,
   ];
+}
+
+/** What is held, a line each; a daemon of a version before has none. */
+function renderLegal(status: LegalStatus | undefined, times: Times): string[] {
+  if (status === undefined) return [];
+  const { in_force: holds, trouble } = status;
+  return [
+    ...holds.map(
+      (hold) => `legal hold ${hold.id}, since ${shownTime(hold.created, times)}: ${filterWords(hold, times)}`,
+    ),
+    ...(trouble === null ? [] : [trouble]),
+  ];
+}
+
+/** What a hold is about, for people. */
+export function filterWords({ filter }: Pick<ShownHold, 'filter'>, times: Times): string {
+  const { user, from, to, resource_type: type, resource_id: id } = filter;
+  const words = [
+    ...(user === undefined ? [] : [`user ${user}`]),
+    ...(type === undefined ? [] : [`resource ${type}${id === undefined ? '' : `/${id}`}`]),
+    ...(from === undefined ? [] : [`from ${shownTime(from, times)}`]),
+    ...(to === undefined ? [] : [`to ${shownTime(to, times)}`]),
+  ];
+  return words.length === 0 ? 'all rows' : words.join(', ');
 }
 
 /** Of archives that are past their age and still there. */

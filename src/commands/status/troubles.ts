@@ -40,6 +40,7 @@ export function troubles(status: DaemonStatus): string[] {
     .map(([name, sink]) => `sink ${name}: ${sink.last_error?.message ?? 'down'}`);
   const api = status.api?.state === 'retrying' ? [status.api.error ?? 'the API does not listen'] : [];
   const failed = status.retention?.last?.error ?? null;
+  const legal = status.retention?.legal_holds?.trouble ?? null;
   const fleet = status.fleet ? fleetTroubles(status.fleet) : [];
   const silence = status.silence ? [`${status.silence.what}. ${status.silence.next}`] : [];
   const unrecorded = status.bans?.unrecorded ?? [];
@@ -57,6 +58,7 @@ export function troubles(status: DaemonStatus): string[] {
     ...api,
     ...fleet,
     ...(failed === null ? [] : [`retention: ${failed}`]),
+    ...(legal === null || legal === failed ? [] : [`legal holds: ${legal}`]),
   ];
 }
 

@@ -23,6 +23,13 @@ const MANIFEST = '.manifest.json';
 const LOST_FOUND = 'lost+found';
 const NAME = /^(\d{6,12})-[a-z]+-t\d+-(?:\d{4,6}-\d\d|undated)\.(?:manifest\.json|ndjson(?:\.gz|\.zst)?)$/;
 
+/**
+ * Records of legal holds have names that a version which knows no holds takes for the manifest of the newest archive. That version reads it
+ * first of all, finds a schema version that it does not know, and neither archives nor removes anything. So the numbers begin above those of archives.
+ */
+const HOLD = /^(9\d{11})-hold-t0-undated\.manifest\.json$/;
+const HOLDS_BEGIN = 900_000_000_000;
+
 /** What a directory of archives has, by name. */
 export interface Contents {
   /** Names of manifests by their sequence, the oldest first. */
@@ -31,6 +38,8 @@ export interface Contents {
   readonly files: ReadonlySet<string>;
   readonly temporary: readonly string[];
   readonly anchor: boolean;
+  /** Names of records of legal holds by their number, the oldest first. */
+  readonly holds: ReadonlyMap<number, string>;
   /** Names that are none of ours. */
   readonly others: readonly string[];
 }
@@ -48,9 +57,12 @@ export function contentsOf(directory: string): Contents {
   const files = new Set<string>();
   const temporary: string[] = [];
   const others: string[] = [];
+  const holds = new Map<number, string>();
   for (const name of names) {
     const sequence = sequenceOf(name);
-    if (name.endsWith(TEMPORARY)) temporary.push(name);
+    const hold = holdNumberOf(name);
+    if (hold !== null) holds.set(hold, name);
+    else if (name.endsWith(TEMPORARY)) temporary.push(name);
     else if (sequence === null) {
       if (name !== ANCHOR && name !== LOST_FOUND) others.push(name);
     } else if (!name.endsWith(MANIFEST)) files.add(name);
@@ -62,6 +74,7 @@ export function contentsOf(directory: string): Contents {
     files,
     temporary,
     anchor: names.includes(ANCHOR),
+    holds,
     others,
   };
 }
@@ -69,7 +82,17 @@ export function contentsOf(directory: string): Contents {
 /** The number with which a name of ours begins; null of any other name. */
 export function sequenceOf(name: string): number | null {
   const [, digits] = NAME.exec(name) ?? [];
-  return digits === undefined ? null : Number(digits);
+  return digits === undefined || HOLD.test(name) ? null : Number(digits);
+}
+
+/** Which record of a legal hold a name is of, from 1; null of any other name. */
+export function holdNumberOf(name: string): number | null {
+  const [, digits] = HOLD.exec(name) ?? [];
+  return digits === undefined || Number(digits) === HOLDS_BEGIN ? null : Number(digits) - HOLDS_BEGIN;
+}
+
+export function holdName(number: number): string {
+  return `${HOLDS_BEGIN + number}-hold-t0-undated${MANIFEST}`;
 }
 
 /** The name of a file with rows. */
@@ -149,11 +172,26 @@ export function trouble(what: string, cause: unknown): AuditdError {
   return new AuditdError('ARCHIVE_FAILED', `${what}: ${messageOf(cause)}. ${next}`, { cause });
 }
 
+class Fault extends Error {
+  constructor(
+    readonly file: string,
+    what: string,
+  ) {
+    super(what);
+  }
+}
+
+/** The name of the file that an error of `broken` is about. */
+export function fileAtFault({ cause }: AuditdError): string {
+  return cause instanceof Fault ? cause.file : 'a file';
+}
+
+const VERIFY =
+  'See what else is wrong with postern-auditd archive verify, and put the file back from a backup';
+
 /** Of a file that is there and is not what it should be. */
-export function broken(directory: string, name: string, what: string): AuditdError {
-  return new AuditdError(
-    'ARCHIVE_BROKEN',
-    `${join(directory, name)}: ${what}. See what else is wrong with postern-auditd archive verify, and put the file back from a backup`,
-    { cause: new Error(what) },
-  );
+export function broken(directory: string, name: string, what: string, next = VERIFY): AuditdError {
+  return new AuditdError('ARCHIVE_BROKEN', `${join(directory, name)}: ${what}. ${next}`, {
+    cause: new Fault(name, what),
+  });
 }

@@ -35,12 +35,17 @@ export function openFile(directory: string, name: string, unreadable: Unreadable
   throw broken(directory, name, 'it is no file');
 }
 
-/** A manifest or an anchor. @throws as `openFile` */
-export function readBytes(directory: string, name: string, unreadable: Unreadable = cantRead): Buffer {
+/** A manifest, an anchor or a record. @param largest bytes that it may have @throws as `openFile` */
+export function readBytes(
+  directory: string,
+  name: string,
+  unreadable: Unreadable = cantRead,
+  largest = LARGEST_MANIFEST,
+): Buffer {
   const fd = openFile(directory, name, unreadable);
   try {
     const { size } = fstatSync(fd);
-    if (size > LARGEST_MANIFEST) throw broken(directory, name, 'it is larger than any manifest');
+    if (size > largest) throw broken(directory, name, 'it is larger than any manifest');
     const bytes = Buffer.alloc(size);
     let at = 0;
     for (let read = -1; read !== 0 && at < size; at += read) read = readSync(fd, bytes, at, size - at, at);

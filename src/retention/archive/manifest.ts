@@ -4,6 +4,8 @@ import type { Compression } from './compression.js';
 import { anchorSchema, manifestSchema } from './schema.js';
 
 export const SCHEMA_VERSION = 1;
+/** Of what stands in a directory with legal holds: a version that knows none must not take it for its own. */
+export const HOLDS_VERSION = 2;
 
 export interface ArchivedColumn {
   readonly name: string;
@@ -78,6 +80,8 @@ export interface Manifest {
   /** SHA-256 of the file of the manifest before; null in the very first. */
   readonly previous_sha256: string | null;
   readonly created: string;
+  /** SHA-256 of the file of the newest record of legal holds (legal-chain.ts) when this was made; left out where there was none. */
+  readonly holds_sha256?: string;
   readonly signature: Signature | null;
   /** Of this text without this line. */
   readonly sha256: string;
@@ -97,7 +101,7 @@ export interface Anchor {
   readonly sha256: string;
 }
 
-type Sealed = { readonly signature: Signature | null; readonly sha256: string };
+export type Sealed = { readonly signature: Signature | null; readonly sha256: string };
 type Body<T extends Sealed> = Omit<T, 'signature' | 'sha256'>;
 
 /** The text of a manifest or an anchor: one key a line, its signature and its own hash last. */
@@ -120,7 +124,10 @@ export class Unsealed extends Error {}
  * @throws Unsealed that says what is wrong, if a single byte is another or it says what no manifest can
  */
 export function unsealManifest(bytes: Buffer, key: KeyObject | null): Manifest {
-  return unseal<Manifest>(bytes, key, manifestSchema, 'it says what no manifest says');
+  return unseal<Manifest>(bytes, key, manifestSchema, 'it says what no manifest says', [
+    SCHEMA_VERSION,
+    HOLDS_VERSION,
+  ]);
 }
 
 /** The same of an anchor. @throws as `unsealManifest` */
@@ -128,18 +135,20 @@ export function unsealAnchor(bytes: Buffer, key: KeyObject | null): Anchor {
   return unseal<Anchor>(bytes, key, anchorSchema, 'it says what no anchor says');
 }
 
-function unseal<T extends Sealed>(
+/** @param versions that are known of it, the newest last */
+export function unseal<T extends Sealed>(
   bytes: Buffer,
   key: KeyObject | null,
   schema: z.ZodType,
   otherwise: string,
+  versions: readonly number[] = [SCHEMA_VERSION],
 ): T {
   const value = parse(bytes);
   const { sha256, ...signed } = value;
   if (sha256 !== hashOf(textOf(signed))) throw new Unsealed('its text was changed');
-  if (value.schema_version !== SCHEMA_VERSION)
+  if (!versions.includes(Number(value.schema_version)))
     throw new Unsealed(
-      `it has schema version ${String(value.schema_version)}, this program knows ${SCHEMA_VERSION}`,
+      `it has schema version ${String(value.schema_version)}, this program knows ${versions.join(' and ')}`,
     );
   if (!schema.safeParse(value).success) throw new Unsealed(otherwise);
   const { signature, ...body } = signed;
@@ -172,8 +181,8 @@ function parse(bytes: Buffer): Record<string, unknown> {
 /** Whether a manifest has a signature of a key; `wrong`: it says so, and has not. */
 export type Signed = 'yes' | 'no' | 'wrong';
 
-export function isSignedBy(manifest: Manifest, key: KeyObject): Signed {
-  const { signature, sha256: _, ...body } = manifest;
+export function isSignedBy<T extends Sealed>(sealed: T, key: KeyObject): Signed {
+  const { signature, sha256: _, ...body } = sealed;
   if (signature === null || signature.key !== keyName(key)) return 'no';
   return verify(null, Buffer.from(textOf(body)), publicOf(key), Buffer.from(signature.value, 'base64'))
     ? 'yes'

@@ -39,6 +39,7 @@ const sealed = { schema_version: z.literal(1), signature: signature.nullable(), 
 export const manifestSchema = z
   .looseObject({
     ...sealed,
+    schema_version: z.literal([1, 2]),
     sequence: z.int().min(1).max(999_999_999_999),
     file: z.string().refine(isRowsName),
     compression: z.enum(['gzip', 'zstd', 'none']),
@@ -73,7 +74,9 @@ export const manifestSchema = z
         missing_ids: ranges,
       })
       .optional(),
+    holds_sha256: sha256.optional(),
   })
+  .refine(({ schema_version: version, holds_sha256: holds }) => (version === 1) === (holds === undefined))
   .refine(({ blocks, bytes, content_bytes: content, count, ids }) => {
     const sum = (at: 0 | 1 | 2) => blocks.reduce((all, one) => all + one[at], 0);
     const inOrder = blocks.every((one, at) => at === 0 || one[3] > (blocks[at - 1]?.[4] ?? one[3]));
@@ -88,3 +91,33 @@ export const anchorSchema = z.looseObject({
   previous_sha256: sha256,
   created: moment,
 });
+
+/** Longest text that somebody gives of a hold. */
+const LONGEST_TEXT = 1_000;
+const text = z.string().min(1).max(LONGEST_TEXT);
+
+/** What a later release adds to a filter would be passed over here, and rows go that are held: it is refused. */
+export const holdFilterSchema = z
+  .strictObject({
+    user: text.optional(),
+    from: moment.optional(),
+    to: moment.optional(),
+    resource_type: text.optional(),
+    resource_id: text.optional(),
+  })
+  .refine(({ resource_type: type, resource_id: id }) => id === undefined || type !== undefined);
+
+const record = {
+  ...sealed,
+  schema_version: z.literal(2),
+  number: z.int().min(1).max(99_999_999_999),
+  reason: text,
+  by: z.string().max(LONGEST_TEXT).nullable(),
+  created: moment,
+  previous_sha256: sha256.nullable(),
+};
+
+export const holdRecordSchema = z.discriminatedUnion('kind', [
+  z.looseObject({ ...record, kind: z.literal('legal_hold'), filter: holdFilterSchema }),
+  z.looseObject({ ...record, kind: z.literal('legal_release'), releases: z.int().min(1) }),
+]);

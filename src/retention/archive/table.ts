@@ -19,6 +19,8 @@ interface ColumnInfo {
 export interface TableRow extends ArchivedRow {
   readonly action: SqlValue;
   readonly resourceType: SqlValue;
+  /** The values in the order of COLUMN_KEYS; null where the table has no such column. */
+  readonly known: readonly SqlValue[];
 }
 
 const ACTION = COLUMN_KEYS.indexOf('action');
@@ -137,6 +139,7 @@ export class TableRows {
       columns,
       action: known[ACTION] ?? null,
       resourceType: known[TYPE] ?? null,
+      known,
     };
   }
 

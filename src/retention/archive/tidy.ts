@@ -6,6 +6,7 @@ import { BEGINNING, type Head, headOf } from './chain.js';
 import { contentsOf, sequenceOf, syncDirectory, TEMPORARY, trouble } from './directory.js';
 import { openAsWritten, readBytes } from './files.js';
 import { removeUpTo } from './keep.js';
+import { leftoverOfHold } from './legal-chain.js';
 import { type Manifest, Unsealed, unsealManifest } from './manifest.js';
 
 /**
@@ -25,6 +26,8 @@ export function tidyArchives(directory: string, begin: Head = BEGINNING, remove 
     const contents = contentsOf(directory);
     let placed: Manifest | null = null;
     for (const name of contents.temporary) {
+      // Perhaps of a hold that another thread is just writing; the next hold replaces it.
+      if (leftoverOfHold(name) !== null) continue;
       placed ??= finished(directory, name.slice(0, -TEMPORARY.length), contents.files, begin);
       rmSync(join(directory, name), { force: true });
     }

@@ -11,12 +11,23 @@ import {
   stillThere,
   unrecordedWords,
 } from './anchor.js';
+import { type Begin, wordsOf } from './begin.js';
 import { linesOf, readBlock } from './blocks.js';
 import { BEGINNING, type Head, readAnchor, readManifest } from './chain.js';
 import { compressorOf } from './compression.js';
-import { ANCHOR, broken, type Contents, contentsOf, sequenceOf, stemOf, TEMPORARY } from './directory.js';
+import {
+  ANCHOR,
+  broken,
+  type Contents,
+  contentsOf,
+  fileAtFault,
+  sequenceOf,
+  stemOf,
+  TEMPORARY,
+} from './directory.js';
 import { DistinctIds } from './distinct.js';
 import { openAsWritten } from './files.js';
+import { checkLegalChain, checkNamed, type LegalLink, leftoverOfHold, legalWords } from './legal-chain.js';
 import { type Anchor, isSignedBy, type Manifest } from './manifest.js';
 import { LineCodec } from './row.js';
 import { Signatures, Unvouched } from './signatures.js';
@@ -31,6 +42,8 @@ export interface VerifyOptions {
   readonly known: readonly Head[];
   /** What state.db has of archives that were removed; null where it can't be read. */
   readonly removals?: readonly Removal[] | null;
+  /** What state.db has of records of legal holds; null or left out where it can't be read. */
+  readonly legal?: ReadonlyArray<{ readonly number: number; readonly sha256: string }> | null;
   /** After each archive: bytes of files that were read. */
   readonly onProgress?: (bytes: number) => void;
 }
@@ -50,17 +63,7 @@ export interface Verdict {
   readonly notes: readonly string[];
 }
 
-/** Where a chain begins that archives were removed from. */
-export interface Begin {
-  /** Of the first archive of the chain: those before it were removed. */
-  readonly sequence: number;
-  /** When: the time of the decision, or what the anchor says where none is recorded. */
-  readonly removed: string;
-  /** Is a decision to remove them recorded in state.db? Null: that could not be read. */
-  readonly recorded: boolean | null;
-  /** When the anchor was adopted, where no decision is recorded. */
-  readonly adopted: string | null;
-}
+export type { Begin };
 
 class Broken extends Error {
   constructor(
@@ -100,6 +103,7 @@ class Chain {
   private removed: Head = BEGINNING;
   begin: Begin | null = null;
   readonly notes: string[] = [];
+  private legal: readonly LegalLink[] = [];
   private readonly claimed = new Set<string>();
 
   constructor(
@@ -109,7 +113,10 @@ class Chain {
   ) {}
 
   verify(): void {
-    const { manifests, files, others, temporary } = this.contents;
+    const { directory, contents, options } = this;
+    const { manifests, files, others, temporary } = contents;
+    this.legal = this.reading(null, () => checkLegalChain(directory, contents, options));
+    this.notes.push(...legalWords(this.legal));
     const removed = this.anchor();
     for (const [sequence, name] of manifests) {
       if (sequence <= removed) continue;
@@ -149,6 +156,8 @@ class Chain {
 
   /** Of a run that was broken off. Once the chain is verified. */
   private leftover(name: string): void {
+    const hold = leftoverOfHold(name);
+    if (hold !== null) return void this.notes.push(hold);
     const { directory, contents, options } = this;
     const { file } =
       finishable(directory, name.slice(0, -TEMPORARY.length), contents.files, this.removed, options.key) ??
@@ -212,6 +221,7 @@ class Chain {
       readManifest(this.directory, name, this.options.key),
     );
     const { source, timeline, month } = manifest;
+    this.reading(null, () => checkNamed(this.directory, this.legal, manifest));
     if (manifest.previous_sha256 !== this.head.sha256)
       throw new Broken(name, 'the archive before it is not the one it was put behind');
     this.head = { sequence, sha256 };
@@ -259,13 +269,14 @@ class Chain {
     }
   }
 
-  private reading<T>(name: string, read: () => T): T {
+  /** @param name that is at fault; null: the error names it */
+  private reading<T>(name: string | null, read: () => T): T {
     try {
       return read();
     } catch (error) {
       if (!(error instanceof AuditdError)) throw error;
       if (error.code !== 'ARCHIVE_BROKEN') throw error;
-      throw new Broken(name, messageOf(error.cause ?? error));
+      throw new Broken(name ?? fileAtFault(error), messageOf(error.cause ?? error));
     }
   }
 }
@@ -320,18 +331,6 @@ function checkRows(fd: number, manifest: Manifest, onId: (id: number) => void): 
     throw new Error('it has not the rows that its manifest says');
   if (content.digest('hex') !== manifest.content_sha256) throw new Error('its content was changed');
   return count;
-}
-
-function wordsOf({ sequence, removed, recorded, adopted }: Begin): string {
-  const gone = sequence === 2 ? 'the first one was' : `the first ${sequence - 1} were`;
-  const words = `the chain begins at ${sequence}; ${gone} removed on ${day(removed)}`;
-  if (recorded === null) return `${words}, which was not compared with what the daemon has recorded`;
-  if (recorded) return `${words}, recorded`;
-  return `${words}, not recorded${adopted === null ? '' : `: the anchor was adopted on ${day(adopted)}`}`;
-}
-
-function day(time: string): string {
-  return time.slice(0, 10);
 }
 
 function stemless(sequence: number): string {

@@ -22,6 +22,7 @@ import {
 import {
   type ArchivedColumn,
   type Block,
+  HOLDS_VERSION,
   type Manifest,
   SCHEMA_VERSION,
   type SinceDelivery,
@@ -45,6 +46,8 @@ export interface ArchiveOptions {
   readonly sign: KeyObject | null;
   /** The newest archive that was removed, as it is recorded; left out where none was. */
   readonly begin?: Head;
+  /** SHA-256 of the file of the newest record of legal holds; null or left out where there is none. */
+  readonly holds?: string | null;
   readonly clock: () => number;
 }
 
@@ -246,8 +249,9 @@ class Writer implements ArchiveWriter {
   ): Omit<Manifest, 'signature' | 'sha256'> {
     const { source, sourceId, timeline, table, month, run, compression, clock } = this.options;
     const { first, last } = this.times;
+    const holds = this.options.holds ?? null;
     return {
-      schema_version: SCHEMA_VERSION,
+      schema_version: holds === null ? SCHEMA_VERSION : HOLDS_VERSION,
       sequence,
       file,
       compression,
@@ -271,6 +275,7 @@ class Writer implements ArchiveWriter {
       blocks: this.blocks,
       previous_sha256: previous,
       created: iso(clock()),
+      ...(holds === null ? {} : { holds_sha256: holds }),
     };
   }
 

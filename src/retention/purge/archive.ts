@@ -68,6 +68,10 @@ export class ArchiveReader {
     return rows;
   }
 
+  manifestOf(piece: Piece): Manifest {
+    return this.archive(piece).manifest;
+  }
+
   close(): void {
     if (this.open !== null) closeSync(this.open.fd);
     this.open = null;
@@ -100,7 +104,7 @@ export class ArchiveReader {
   }
 }
 
-function unreadable(path: string, error: unknown): AuditdError {
+export function unreadable(path: string, error: unknown): AuditdError {
   const next = 'Run install.sh --reconfigure, which lets it, and see that it is there';
   const what = `${path} can't be read by the purge: ${messageOf(error)}`;
   return new AuditdError('ARCHIVE_FAILED', `${what}. ${next}`, { cause: error });

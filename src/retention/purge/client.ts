@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
+import type { KnownRecord } from '../archive/legal-chain.js';
 import type { FileIdentity } from '../file.js';
 import { linesOf } from './lines.js';
 import type { Answer, Piece, Purged, Request, Space } from './protocol.js';
@@ -17,9 +18,9 @@ const OUT_OF_TURN = 'The purge answers out of turn. Run install.sh, so that both
 /** Has rows deleted by who may write the database. */
 export interface Purger {
   /** Whether rows can be deleted at all; deletes none. @throws AuditdError `PURGE_FAILED` in the words of the other side */
-  probe(): Promise<void>;
-  /** @throws as `probe` */
-  purge(piece: Piece): Promise<Purged>;
+  probe(holds: readonly KnownRecord[]): Promise<void>;
+  /** @param holds records of legal holds that must be there @throws as `probe` */
+  purge(piece: Piece, holds: readonly KnownRecord[]): Promise<Purged>;
   /** After the last rows. */
   end(): Promise<Space>;
   close(): void;
@@ -71,6 +72,7 @@ function purger(input: Readable, output: Writable, file: FileIdentity | null, cl
     });
   }
   const lines = linesOf(input, LONGEST_ANSWER);
+  const only = file === null ? {} : { file };
   const ask = async (request: Request): Promise<Answer> => {
     output.write(`${JSON.stringify(request)}\n`);
     let answer: Answer | null = null;
@@ -91,12 +93,12 @@ function purger(input: Readable, output: Writable, file: FileIdentity | null, cl
     return answer;
   };
   return {
-    async probe() {
-      const answer = await ask(file === null ? { probe: true } : { probe: true, file });
+    async probe(holds) {
+      const answer = await ask({ probe: true, holds, ...only });
       if (!('purged' in answer)) throw failed(OUT_OF_TURN, null);
     },
-    async purge(piece) {
-      const answer = await ask(file === null ? { piece } : { piece, file });
+    async purge(archived, holds) {
+      const answer = await ask({ archived, holds, ...only });
       if ('purged' in answer) return answer.purged;
       throw failed(OUT_OF_TURN, null);
     },

@@ -13,9 +13,10 @@ import { TableRows } from '../archive/table.js';
 import { checkDeletable } from '../deletable.js';
 import { anotherFile, type FileIdentity, isFileAt } from '../file.js';
 import { RowJudge } from '../judge.js';
+import { type LegalHolds, type LegalWatch, legalRowOf } from '../legal-holds.js';
 import { fateOf, type Moment, mayGoEarly, momentOf } from '../policy.js';
 import { Pace } from './pace.js';
-import { NOTHING, type Piece, type Purged, type Space, sum } from './protocol.js';
+import { NOTHING, type Purged, type Space, sum } from './protocol.js';
 import { rehearse } from './rehearsal.js';
 import { rowHash } from './row-hash.js';
 import { giveBack } from './space.js';
@@ -47,12 +48,16 @@ interface Open {
   readonly rows: TableRows;
   readonly moment: Moment;
   readonly newestId: number;
+  readonly legal: LegalWatch;
   version: unknown;
 }
 
+/** A record of legal holds came while rows were being deleted that it may be about. */
+class HoldsChanged extends Error {}
+
 /**
  * Deletes archived rows from Postern's table, and nothing else: those whose every column is what the archive has, that the configuration lets
- * go by this process's own reading of it, that are a day old, and never the newest row (by which the daemon knows the history).
+ * go by this process's own reading of it, that are a day old, that no legal hold is about, and never the newest row (by which the daemon knows the history).
  *
  * A row is read and compared without the write lock, which is taken only if nobody has written since (SQLite refuses it
  * otherwise), so that one transaction sees the row and deletes it. What SQLite says was deleted, and is gone then, counts.
@@ -72,22 +77,23 @@ export class Deleter {
 
   /**
    * @param archived a block of an archive, read by this process
-   * @param options `file`: the database that they are in; any where it is missing
-   * @throws AuditdError `SOURCE_UNUSABLE` if it can't, or the database is another
+   * @param options `below`: rows with an id from here on stay; `file`: the database that they are in; null: any
+   * @throws AuditdError `SOURCE_UNUSABLE` if it can't, or the database is another; what `LegalWatch` throws
    */
   async delete(
     archived: readonly ArchivedRow[],
     {
-      piece: { below },
-      file = null,
-    }: { readonly piece: Pick<Piece, 'below'>; readonly file?: FileIdentity | null },
+      below,
+      file,
+      legal,
+    }: { readonly below: number; readonly file: FileIdentity | null; readonly legal: LegalWatch },
   ): Promise<Purged> {
     const doomed = archived
       .filter(({ id }) => id < below)
       .map((row): Doomed => ({ id: row.id, hash: rowHash(row) }));
     let purged: Purged = { ...NOTHING, held: archived.length - doomed.length };
     for (let at = 0; at < doomed.length; ) {
-      const open = this.open(file);
+      const open = { ...this.open(file), legal };
       try {
         const end = performance.now() + OPEN_MS;
         do {
@@ -141,7 +147,7 @@ export class Deleter {
     }
   }
 
-  private open(file: FileIdentity | null): Open {
+  private open(file: FileIdentity | null): Omit<Open, 'legal'> {
     const { config, clock } = this.options;
     const { database } = config.source;
     let db: Database | null = null;
@@ -196,6 +202,7 @@ export class Deleter {
         return { ...purged, busy };
       } catch (error) {
         if (db.inTransaction) db.exec('ROLLBACK');
+        if (error instanceof HoldsChanged) continue;
         if (codeOf(error)?.startsWith('SQLITE_BUSY') !== true || busy > 10 * TRIES) throw error;
         busy++;
         await sleep(this.pace.met());
@@ -218,11 +225,12 @@ export class Deleter {
   }
 
   private transaction(
-    { db, table, rows, moment, newestId }: Open,
+    { db, table, rows, moment, newestId, legal }: Open,
     batch: readonly Doomed[],
     wait: boolean,
   ): { purged: Purged; lockMs: number } {
-    let [gone, differ, young] = [0, 0, 0];
+    let [gone, differ, young, held] = [0, 0, 0, 0];
+    const holds: LegalHolds = legal.current;
     const refused: number[] = [];
     let locked = performance.now();
     db.exec(wait ? 'BEGIN IMMEDIATE' : 'BEGIN');
@@ -236,6 +244,7 @@ export class Deleter {
       if (row === undefined && rows.isTooLarge(id)) differ++;
       else if (row === undefined) gone++;
       else if (rowHash(row) !== hash) differ++;
+      else if (holds.any && holds.covers(legalRowOf(row.known, row.time))) held++;
       else {
         const judged = this.judge.ofRow(row);
         const fate = fateOf(judged, this.options.config.retention.keep, moment);
@@ -257,13 +266,24 @@ export class Deleter {
       if (!wait && !keepsWriterOut(db)) locked = performance.now();
       for (const each of going) if (statement.run(each).changes === 0) kept.push(each);
     }
+    // A hold that was made since is of rows that are in the table: nothing is committed that it may be about.
+    if (going.length > 0 && legal.isChanged()) throw new HoldsChanged();
     db.exec('COMMIT');
     const lockMs = going.length > 0 || wait ? performance.now() - locked : 0;
     this.early = early;
     // A trigger may have put a row back. Nobody else does: an id is not given twice, and not within this moment.
     const isThere = db.prepare(`SELECT 1 FROM ${name} WHERE ${id} = ?`);
     for (const each of going) if (!kept.includes(each) && isThere.get(each) !== undefined) kept.push(each);
-    const counts = { gone, differ, young, kept: kept.length, refused_ids: [...refused, ...kept], held: 0 };
+    const refusedIds = [...refused, ...kept];
+    const counts = {
+      gone,
+      differ,
+      young,
+      kept: kept.length,
+      refused_ids: refusedIds,
+      held: 0,
+      legal_hold: held,
+    };
     const deleted = going.length - kept.length;
     const purged = { ...counts, deleted, lock_ms: lockMs, commits: 1, busy: 0 };
     return { purged, lockMs };

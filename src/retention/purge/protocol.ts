@@ -1,3 +1,4 @@
+import type { KnownRecord } from '../archive/legal-chain.js';
 import type { FileIdentity } from '../file.js';
 
 /** A row of our own table to be deleted: its id, and `rowHash` of it as it stands in its archive. */
@@ -17,10 +18,17 @@ export interface Piece {
 
 /** Each request is a line of JSON, and so is each answer. `file` (`fileAt`): only if that is the database. */
 export type Request =
-  | { readonly piece: Piece; readonly file?: FileIdentity }
+  /** Under another name than in versions that knew no legal holds: a purge of such a version refuses it. */
+  | ({ readonly archived: Piece } & About)
   /** Only tries whether rows can be deleted. */
-  | { readonly probe: true; readonly file?: FileIdentity }
+  | ({ readonly probe: true } & About)
   | { readonly end: true };
+
+export interface About {
+  readonly file?: FileIdentity;
+  /** Records of legal holds that must be there, as the daemon has recorded them. */
+  readonly holds: readonly KnownRecord[];
+}
 
 /** What became of the rows of one request. */
 export interface Purged {
@@ -37,6 +45,8 @@ export interface Purged {
   readonly refused_ids: readonly number[];
   /** Were not to be deleted: `below`. */
   readonly held: number;
+  /** Stay because of a legal hold. */
+  readonly legal_hold: number;
   /** The longest that the write lock was held, ms. */
   readonly lock_ms: number;
   readonly commits: number;
@@ -63,6 +73,7 @@ export const NOTHING: Purged = {
   kept: 0,
   refused_ids: [],
   held: 0,
+  legal_hold: 0,
   lock_ms: 0,
   commits: 0,
   busy: 0,
@@ -77,6 +88,7 @@ export function sum(a: Purged, b: Purged): Purged {
     kept: a.kept + b.kept,
     refused_ids: b.refused_ids.length === 0 ? a.refused_ids : [...a.refused_ids, ...b.refused_ids],
     held: a.held + b.held,
+    legal_hold: a.legal_hold + b.legal_hold,
     lock_ms: Math.max(a.lock_ms, b.lock_ms),
     commits: a.commits + b.commits,
     busy: a.busy + b.busy,
@@ -84,27 +96,37 @@ export function sum(a: Purged, b: Purged): Purged {
 }
 
 /** A line that is longer is none of ours. */
-export const LONGEST_LINE = 64 * 1024;
+export const LONGEST_LINE = 1024 * 1024;
 
 /** @throws Error that says what is wrong with it */
 export function parseRequest(line: string): Request {
   const value = fieldsOf(parsed(line));
   if (value.end === true) return { end: true };
-  const { file, probe, piece } = value;
+  const { file, probe, archived } = value;
   if (file !== undefined && typeof file !== 'string') throw noRequest();
-  const only = file === undefined ? {} : { file };
-  if (probe === true) return { probe, ...only };
-  const { archive, sha256, block, below } = fieldsOf(piece);
-  const isNumber = (number: unknown): number is number => Number.isSafeInteger(number);
-  if (
-    typeof archive === 'string' &&
-    typeof sha256 === 'string' &&
-    /^[0-9a-f]{64}$/.test(sha256) &&
-    isNumber(block) &&
-    isNumber(below)
-  )
-    return { piece: { archive, sha256, block, below }, ...only };
+  const about = { holds: holdsOf(value.holds), ...(file === undefined ? {} : { file }) };
+  if (probe === true) return { probe, ...about };
+  const { archive, sha256, block, below } = fieldsOf(archived);
+  if (typeof archive === 'string' && isHash(sha256) && isNumber(block) && isNumber(below))
+    return { archived: { archive, sha256, block, below }, ...about };
   throw noRequest();
+}
+
+function holdsOf(value: unknown): KnownRecord[] {
+  if (!Array.isArray(value)) throw noRequest();
+  return value.map((one) => {
+    const { number, sha256 } = fieldsOf(one);
+    if (!isNumber(number) || number < 1 || !isHash(sha256)) throw noRequest();
+    return { number, sha256 };
+  });
+}
+
+function isNumber(value: unknown): value is number {
+  return Number.isSafeInteger(value);
+}
+
+function isHash(value: unknown): value is string {
+  return typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
 }
 
 function parsed(line: string): unknown {

@@ -2,7 +2,9 @@ import { createServer, type Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { loadConfig } from '../../config/load.js';
 import { AuditdError, messageOf } from '../../errors.js';
-import { ArchiveReader } from './archive.js';
+import { checkNamed } from '../archive/legal-chain.js';
+import { LegalWatch, readLegalHolds } from '../legal-holds.js';
+import { ArchiveReader, unreadable } from './archive.js';
 import { Deleter } from './deleter.js';
 import { linesOf } from './lines.js';
 import { type Answer, LONGEST_LINE, parseRequest } from './protocol.js';
@@ -43,8 +45,15 @@ export async function servePurge(
       if ('end' in request) answer({ space: await deleter.end() });
       else if ('probe' in request) {
         archives.check();
+        readLegalHolds(directory, request.holds, unreadable);
         answer({ purged: await deleter.probe(request.file ?? null) });
-      } else answer({ purged: await deleter.delete(archives.read(request.piece), request) });
+      } else {
+        const { archived: piece, holds, file = null } = request;
+        const rows = archives.read(piece);
+        const legal = new LegalWatch(directory, holds, unreadable);
+        checkNamed(directory, legal.current.links, archives.manifestOf(piece));
+        answer({ purged: await deleter.delete(rows, { below: piece.below, file, legal }) });
+      }
     }
   } catch (error) {
     answer({ error: messageOf(error) });

@@ -82,7 +82,7 @@ async function archived(...ids: number[]): Promise<Piece> {
 }
 
 async function request(...ids: number[]): Promise<string> {
-  return JSON.stringify({ piece: await archived(...ids) });
+  return JSON.stringify({ archived: await archived(...ids), holds: [] });
 }
 
 describe('the purge', () => {
@@ -117,7 +117,7 @@ describe('the purge', () => {
       [fileAt(rig.database), 1],
     ] as const) {
       const purger = await openPurger({ configPath, env: {}, file, child });
-      const purged = purger.purge(piece);
+      const purged = purger.purge(piece, []);
       if (deleted === null) await expect(purged).rejects.toThrow(/has been replaced/);
       else expect(await purged).toMatchObject({ deleted });
       purger.close();
@@ -126,18 +126,18 @@ describe('the purge', () => {
 
   it('deletes nothing from a database that is not the one that is named', async () => {
     const piece = await archived(1, 6);
-    expect(await ask([JSON.stringify({ piece, file: '1:2:3' })])).toMatchObject([
+    expect(await ask([JSON.stringify({ archived: piece, holds: [], file: '1:2:3' })])).toMatchObject([
       { error: expect.stringMatching(/has been replaced/) as string },
     ]);
     expect(rig.ids()).toHaveLength(7);
-    expect(await ask([JSON.stringify({ piece, file: fileAt(rig.database) })])).toMatchObject([
-      { purged: { deleted: 2 } },
-    ]);
+    expect(
+      await ask([JSON.stringify({ archived: piece, holds: [], file: fileAt(rig.database) })]),
+    ).toMatchObject([{ purged: { deleted: 2 } }]);
   });
 
   it('leaves what it is told to leave, and says how much that is', async () => {
     const piece = await archived(1, 6);
-    expect(await ask([JSON.stringify({ piece: { ...piece, below: 6 } })])).toMatchObject([
+    expect(await ask([JSON.stringify({ holds: [], archived: { ...piece, below: 6 } })])).toMatchObject([
       { purged: { deleted: 1, held: 1 } },
     ]);
     expect(rig.ids()).toEqual([2, 3, 4, 5, 6, 7]);
@@ -154,14 +154,14 @@ describe('the purge', () => {
   it.each<[string, string]>([
     ['SQL', '{"sql":"DELETE FROM audit_log"}'],
     ['no JSON', 'DELETE FROM audit_log'],
-    ['rows without an archive', `{"rows":[[1,"${'0'.repeat(32)}"]]}`],
+    ['rows without an archive', `{"holds":[],"rows":[[1,"${'0'.repeat(32)}"]]}`],
     [
       'a block that is no number',
-      `{"piece":{"archive":"a","sha256":"${'0'.repeat(64)}","block":"0","below":9}}`,
+      `{"holds":[],"archived":{"archive":"a","sha256":"${'0'.repeat(64)}","block":"0","below":9}}`,
     ],
-    ['a hash that is none', '{"piece":{"archive":"a","sha256":"%","block":0,"below":9}}'],
+    ['a hash that is none', '{"holds":[],"archived":{"archive":"a","sha256":"%","block":0,"below":9}}'],
     ['another database', '{"database":"/etc/passwd","end":false}'],
-    ['a line without end', `{"piece":[${' '.repeat(2 * 1024 * 1024)}`],
+    ['a line without end', `{"holds":[${' '.repeat(2 * 1024 * 1024)}`],
   ])('ends the session at %s', async (_, line) => {
     const answers = await ask([line, await request(1)]);
     expect(answers).toHaveLength(1);

@@ -1,0 +1,16 @@
+import type { Config } from '../config/schema.js';
+import { createRecorder } from '../recorder/recorder.js';
+import { type LegalBook, legalBookOf } from '../retention/legal-book.js';
+import { withOwnState } from './offline-state.js';
+
+/** Legal holds while no daemon runs. @throws as `withOwnState` */
+export function withLegalBook<T>(
+  { state: directory, retention }: Pick<Config, 'state' | 'retention'>,
+  work: (book: LegalBook) => T,
+): T {
+  return withOwnState(directory, (state) => {
+    const recorder = createRecorder(state.db);
+    const write = (entry: Parameters<typeof recorder.record>[0]) => void recorder.record(entry);
+    return work(legalBookOf({ state, clock: Date.now, write }, retention.archive));
+  });
+}

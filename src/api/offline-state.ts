@@ -1,0 +1,36 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { AuditdError } from '../errors.js';
+import { takeLock } from '../shipping/lock.js';
+import { asOwner } from '../shipping/owned.js';
+import { State } from '../shipping/state.js';
+
+/**
+ * The state while no daemon runs: with its lock, so that none begins meanwhile, and as its owner.
+ *
+ * @param directory that of state.db, which must be there: made here it would belong to the wrong user
+ * @throws AuditdError `LOCKED`, `NOT_RUNNING`, or what `work` throws
+ */
+export function withOwnState<T>(directory: string, work: (state: State) => T): T {
+  return asOwner(directory, () => withState(directory, work));
+}
+
+function withState<T>(directory: string, work: (state: State) => T): T {
+  if (!existsSync(join(directory, 'state.db'))) {
+    throw new AuditdError(
+      'NOT_RUNNING',
+      `The daemon has never run: there is no ${join(directory, 'state.db')} yet. Start it: systemctl start postern-auditd`,
+    );
+  }
+  const lock = takeLock(directory);
+  try {
+    const state = new State(directory);
+    try {
+      return work(state);
+    } finally {
+      state.close();
+    }
+  } finally {
+    lock.release();
+  }
+}

@@ -1,0 +1,233 @@
+import type { Command } from 'commander';
+import { toSafeJson, visible } from '../../audit/unsafe-characters.js';
+import { AuditdError, codeOf } from '../../errors.js';
+import type { LegalBook, LegalStatus, ShownHold } from '../../retention/legal-book.js';
+import { contactsOf } from '../contacts.js';
+import { aligned } from '../terminal.js';
+import { shownTime, type Times, timesFor, type UtcOption } from '../times.js';
+import { claimingUser } from '../user.js';
+import { filterWords } from './render.js';
+
+interface Options extends UtcOption {
+  readonly config?: string;
+  readonly json?: boolean;
+}
+
+interface HoldOptions extends Options {
+  readonly user?: string;
+  readonly from?: string;
+  readonly to?: string;
+  readonly resource?: string;
+  readonly all?: boolean;
+  readonly reason: string;
+}
+
+/** `hold`, `release` and `holds`, below `retain`. */
+export function register(retain: Command): void {
+  for (const sub of [hold, release, holds]) sub(retain);
+}
+
+function hold(retain: Command): void {
+  withPlace(
+    retain
+      .command('hold')
+      .description('make a legal hold: rows and archives that it is about stay until it is released')
+      .option('--user <who>', 'who did it: id, name or e-mail address, exactly')
+      .option('--from <time>', 'from then on: 2026-11-22, 2026-11-22T20:21:00Z or -7d')
+      .option('--to <time>', 'before then, in the same forms')
+      .option('--resource <type[/id]>', 'what it was done to: proxy_host, or proxy_host/12')
+      .option('--all', 'every row')
+      .requiredOption('--reason <text>', 'why; it is recorded'),
+  )
+    .addHelpText(
+      'after',
+      `
+A row is held if all that is given fits it, as query and export understand the same filter: look first with them. A row whose time can't be
+read is held by each hold with --from or --to. Held rows stay in the table whatever retention.keep, max_rows and max_size say; an archive that has one
+stays, and so do those behind it. Rolled log files are not held, nor does it keep Postern or its owner from deleting rows: export them, too.
+
+The daemon does it; while none runs, the command does it itself. It is recorded as daemon.legal_hold_create. A version of postern-auditd that knows no
+holds refuses the directory of archives from then on.
+
+Exit codes: 0 it is held, 2 the filter is not understood.
+
+Examples:
+  $ sudo postern-auditd retain hold --user ann@example.net --from 2026-01-01 --reason 'case 4711'
+  $ sudo postern-auditd retain hold --resource proxy_host/12 --reason 'incident of 22 November'
+  $ sudo postern-auditd retain hold --all --reason 'until counsel has answered'`,
+    )
+    .action(async (_: unknown, command: Command) => {
+      const options = command.optsWithGlobals<HoldOptions>();
+      const body = { ...(await wantedOf(options)), reason: options.reason };
+      const made = await byDaemon<ShownHold>(options, 'POST', '/retention/holds', body, (book, by) =>
+        book.hold(body, by),
+      );
+      print(options, made, `legal hold ${made.id}: ${filterWords(made, timesOf(options))} (${made.file})`);
+    });
+}
+
+function release(retain: Command): void {
+  withPlace(
+    retain
+      .command('release')
+      .description('release a legal hold: what only it was about may go again')
+      .argument('<id>', 'of the hold, as retain holds shows it')
+      .requiredOption('--reason <text>', 'why; it is recorded'),
+  )
+    .addHelpText(
+      'after',
+      `
+The hold and its release stay on record, as files beside the archives, and as the event daemon.legal_hold_release.
+
+Exit codes: 0 it is released, 2 there is no such hold in force.
+
+Examples:
+  $ postern-auditd retain holds
+  $ sudo postern-auditd retain release 1 --reason 'case 4711 is closed'`,
+    )
+    .action(async (id: string, _: unknown, command: Command) => {
+      const options = command.optsWithGlobals<Options & { readonly reason: string }>();
+      if (!/^\d{1,9}$/.test(id))
+        throw new AuditdError(
+          'USAGE',
+          `release: found ${JSON.stringify(id)}. Give a number, as postern-auditd retain holds shows it`,
+        );
+      const body = { reason: options.reason };
+      const path = `/retention/holds/${id}/release`;
+      const released = await byDaemon<ShownHold>(options, 'POST', path, body, (book, by) =>
+        book.release(Number(id), body, by),
+      );
+      print(
+        options,
+        released,
+        `legal hold ${released.id} is released: ${filterWords(released, timesOf(options))}`,
+      );
+    });
+}
+
+function holds(retain: Command): void {
+  withPlace(
+    retain
+      .command('holds')
+      .description('the legal holds in force, and what is wrong with their records')
+      .option('--put-back', 'write records again that are missing beside the archives, as state.db has them'),
+  )
+    .addHelpText(
+      'after',
+      `
+Exit codes: 0 all is well, 1 something is wrong with a record, and nothing is deleted (or a release does not count).
+
+Examples:
+  $ postern-auditd retain holds
+  $ postern-auditd retain holds --json | jq '.in_force[].filter'
+  $ sudo postern-auditd retain holds --put-back`,
+    )
+    .action(async (_: unknown, command: Command) => {
+      const options = command.optsWithGlobals<Options & { readonly putBack?: boolean }>();
+      if (options.putBack === true) {
+        const path = '/retention/holds/put-back';
+        const { files } = await byDaemon<{ files: string[] }>(options, 'POST', path, undefined, (book) => ({
+          files: book.putBack(),
+        }));
+        print(
+          options,
+          { files },
+          files.length === 0 ? 'no record is missing' : `put back: ${files.join(', ')}`,
+        );
+        return;
+      }
+      const status = await byDaemon<LegalStatus>(options, 'GET', '/retention/holds', undefined, (book) =>
+        book.list(),
+      );
+      print(options, status, render(status, timesOf(options)));
+      if (status.trouble !== null) process.exitCode = 1;
+    });
+}
+
+/** What is held, for people. */
+export function render({ in_force: held, trouble }: LegalStatus, times: Times): string {
+  const rows = held.map((one) => [
+    String(one.id),
+    shownTime(one.created, times),
+    one.by ?? '',
+    filterWords(one, times),
+    one.reason,
+  ]);
+  const list =
+    held.length === 0
+      ? ['There are no legal holds.']
+      : aligned([['ID', 'SINCE', 'BY', 'HOLDS', 'REASON'], ...rows]);
+  return [...list, ...(trouble === null ? [] : [`wrong: ${trouble}`])].join('\n');
+}
+
+/** The filter as it is recorded: times are moments, whenever it is read. */
+async function wantedOf({
+  user,
+  from,
+  to,
+  resource,
+  all,
+}: HoldOptions): Promise<{ filter: object; all?: true }> {
+  const { parseFilter } = await import('../../query/filter.js');
+  const [, type, id] = /^([^/]*)(?:\/(.*))?$/.exec(resource ?? '') ?? [];
+  if (resource !== undefined && (type === undefined || type === '' || id === ''))
+    throw new AuditdError(
+      'USAGE',
+      `--resource: found ${JSON.stringify(resource)}. Give a type, proxy_host, or a type and an id, proxy_host/12`,
+    );
+  const parsed = parseFilter({ user, from, to, resource_type: type }, Date.now());
+  const iso = (time: number | null) => (time === null ? undefined : new Date(time).toISOString());
+  const filter = {
+    user: parsed.user ?? undefined,
+    from: iso(parsed.from),
+    to: iso(parsed.to),
+    resource_type: parsed.resourceType ?? undefined,
+    resource_id: id,
+  };
+  const given = Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
+  return { filter: given, ...(all === true ? { all } : {}) };
+}
+
+/** The daemon has the state; only where none listens may the command have it. */
+async function byDaemon<T>(
+  options: Options,
+  method: string,
+  path: string,
+  body: unknown,
+  without: (book: LegalBook, by: string | null) => T,
+): Promise<T> {
+  const { controlRequest } = await import('../../api/client.js');
+  const contacts = await contactsOf(options.config, 'control');
+  const by = claimingUser();
+  try {
+    return (await controlRequest(contacts.control, method, path, body, { 'x-user': by ?? '' })) as T;
+  } catch (error) {
+    const cause = codeOf(error instanceof Error ? error.cause : null);
+    if (cause !== 'ENOENT' && cause !== 'ECONNREFUSED') throw error;
+    if (contacts.refused !== null) throw contacts.refused; // where its archives are is not known
+    const [{ withLegalBook }, { loadConfig }] = await Promise.all([
+      import('../../api/offline-holds.js'),
+      import('../../config/load.js'),
+    ]);
+    const { config } = loadConfig(options.config ?? null, process.env);
+    return withLegalBook(config, (book) => without(book, by));
+  }
+}
+
+function timesOf(options: Options): Times {
+  return timesFor(process.stdout, options);
+}
+
+/** `retain` has the same options, and takes them wherever they stand: hence `optsWithGlobals`. */
+function withPlace(command: Command): Command {
+  return command
+    .option('--utc', 'times in UTC on a terminal too, not in its time zone')
+    .option('--config <file>', 'configuration file (names the control socket and the state)')
+    .option('--json', 'as JSON, for programs');
+}
+
+function print({ json }: Options, value: unknown, words: string): void {
+  process.stdout.write(
+    json === true ? `${toSafeJson(value, 2)}\n` : `${words.split('\n').map(visible).join('\n')}\n`,
+  );
+}

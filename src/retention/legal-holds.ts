@@ -1,0 +1,163 @@
+// Legal holds: rows and archives that stay, whatever ages, caps and full disks say, until somebody releases them.
+//
+// States: none; in force (a record "legal_hold" in the directory of archives); released (a record "legal_release" behind it, which state.db knows).
+// 1. A hold counts as soon as its file has its name, whether state.db knows of it or not; a release only once state.db has it. So a death in
+//    between holds too much, never too little.
+// 2. Records are never changed or removed, and each has the hash of the one before it. An edited, missing, unreadable or unknown one stops every
+//    deletion, with an error that names the file. state.db has each record, so that the last one is missed too; manifests of archives name the newest.
+// 3. The purge reads the records itself, for each request, and looks for a new one right before each commit. What the daemon tells it can
+//    only hold more: which records must be there, and which releases count.
+// 4. A held row is not archived, since it would not be deleted. An archive that has one stays, and so do those behind it, for they are a chain.
+// 5. What can't be told (a time that can't be read, a column that an archive has not got) counts as held.
+// 6. A version that knows no holds refuses the directory (directory.ts).
+// Not held: rolled log files, and what Postern or somebody else deletes from the table.
+
+import { lstatSync } from 'node:fs';
+import { join } from 'node:path';
+import { createResourceMatcher } from '../audit/resource-matcher.js';
+import type { SqlValue } from '../source/encoding.js';
+import { textOf } from '../source/row.js';
+import { contentsOf, holdName, trouble } from './archive/directory.js';
+import type { Unreadable } from './archive/files.js';
+import {
+  checkRecorded,
+  type HoldRecord,
+  type KnownRecord,
+  type LegalLink,
+  readLegalChain,
+} from './archive/legal-chain.js';
+
+/** What of a row a hold is told by. Each list has what the value may be: one, unless it is not known which column has it. */
+export interface LegalRow {
+  readonly time: number | null;
+  /** Id, name and e-mail address. */
+  readonly users: ReadonlyArray<string | null>;
+  readonly resourceTypes: ReadonlyArray<string | null>;
+  readonly resourceIds: ReadonlyArray<string | null>;
+}
+
+/** @param values in the order of COLUMN_KEYS */
+export function legalRowOf(values: readonly SqlValue[], time: number | null): LegalRow {
+  return {
+    time,
+    users: [textOf(values[2]), textOf(values[3]), textOf(values[4])],
+    resourceTypes: [textOf(values[6])],
+    resourceIds: [textOf(values[7])],
+  };
+}
+
+/** The legal holds of a directory, at one moment. */
+export class LegalHolds {
+  static readonly NONE = new LegalHolds([], []);
+  readonly inForce: readonly HoldRecord[];
+  /** Releases that state.db does not know: they do not count. */
+  readonly unrecorded: readonly LegalLink[];
+  private readonly matchers: ReadonlyArray<(row: LegalRow) => boolean>;
+
+  constructor(
+    readonly links: readonly LegalLink[],
+    recorded: readonly KnownRecord[],
+  ) {
+    const known = new Set(recorded.map(({ sha256 }) => sha256));
+    const released = new Set<number>();
+    const unrecorded: LegalLink[] = [];
+    for (const link of links) {
+      if (link.record.kind !== 'legal_release') continue;
+      if (known.has(link.sha256)) released.add(link.record.releases);
+      else unrecorded.push(link);
+    }
+    this.unrecorded = unrecorded;
+    this.inForce = links
+      .map(({ record }) => record)
+      .filter((record) => record.kind === 'legal_hold')
+      .filter(({ number }) => !released.has(number));
+    this.matchers = this.inForce.map(matcherOf);
+  }
+
+  /** SHA-256 of the file of the newest record; null if there is none. */
+  get head(): string | null {
+    return this.links.at(-1)?.sha256 ?? null;
+  }
+
+  get any(): boolean {
+    return this.inForce.length > 0;
+  }
+
+  covers(row: LegalRow): boolean {
+    return this.matchers.some((matches) => matches(row));
+  }
+
+  /** Whether a row of these times, both included, may be held, whatever else it says. */
+  mayCover(first: number, last: number): boolean {
+    return this.inForce.some(({ filter: { from, to } }) => {
+      const isBefore = to !== undefined && first >= Date.parse(to);
+      return !isBefore && (from === undefined || last >= Date.parse(from));
+    });
+  }
+}
+
+/** As a query understands the same filter (query/match.ts), but for what can't be told. */
+function matcherOf({ filter }: HoldRecord): (row: LegalRow) => boolean {
+  const { user, resource_type: type, resource_id: id } = filter;
+  const [from, to] = [timeOf(filter.from), timeOf(filter.to)];
+  const isType = type === undefined ? null : createResourceMatcher(type);
+  return ({ time, users, resourceTypes, resourceIds }) =>
+    (from === null || time === null || time >= from) &&
+    (to === null || time === null || time < to) &&
+    (user === undefined || users.includes(user)) &&
+    (isType === null || resourceTypes.some(isType)) &&
+    (id === undefined || resourceIds.includes(id));
+}
+
+function timeOf(text: string | undefined): number | null {
+  return text === undefined ? null : Date.parse(text);
+}
+
+/**
+ * @param recorded what state.db knows: each has to be there, as it was written
+ * @throws AuditdError `ARCHIVE_BROKEN` that names the file, `ARCHIVE_FAILED`
+ */
+export function readLegalHolds(
+  directory: string,
+  recorded: readonly KnownRecord[],
+  unreadable?: Unreadable,
+): LegalHolds {
+  const contents = contentsOf(directory);
+  const links = readLegalChain(directory, { contents, ...(unreadable === undefined ? {} : { unreadable }) });
+  checkRecorded(directory, links, recorded);
+  return new LegalHolds(links, recorded);
+}
+
+/** The holds of a directory while rows are deleted. A new record has the next number, so looking for that costs one call. */
+export class LegalWatch {
+  private holds: LegalHolds;
+
+  /** @throws as `readLegalHolds` */
+  constructor(
+    private readonly directory: string,
+    private readonly recorded: readonly KnownRecord[],
+    private readonly unreadable?: Unreadable,
+  ) {
+    this.holds = this.read();
+  }
+
+  /** @throws as `readLegalHolds` */
+  get current(): LegalHolds {
+    if (this.isChanged()) this.holds = this.read();
+    return this.holds;
+  }
+
+  /** Is there a record that `current` had not got? @throws AuditdError `ARCHIVE_FAILED` */
+  isChanged(): boolean {
+    const path = join(this.directory, holdName(this.holds.links.length + 1));
+    try {
+      return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+    } catch (error) {
+      throw trouble(`${path} can't be looked for`, error);
+    }
+  }
+
+  private read(): LegalHolds {
+    return readLegalHolds(this.directory, this.recorded, this.unreadable);
+  }
+}
