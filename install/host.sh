@@ -61,7 +61,7 @@ mounted_noexec() {
 # release; of a clone what npm fetches counts, with what only the build needs where the clone has nothing built.
 needed_mb() {
   case $KIND in
-    release) if cmp -s "$HERE/MANIFEST" "$PREFIX/MANIFEST"; then echo 5; else du -smx -- "$HERE" | awk '{ print $1 + 5 }'; fi ;;
+    release) if cmp -s "$HERE/MANIFEST" "$PREFIX/MANIFEST"; then echo 5; else du -sm -- "$HERE" | awk '{ print $1 + 5 }'; fi ;;
     clone) if [ -d "$HERE/node_modules/typescript" ]; then echo 100; else echo 300; fi ;;
     *) echo 5 ;;
   esac

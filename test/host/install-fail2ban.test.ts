@@ -191,26 +191,27 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     expect(stdout).toMatch(/All is well\.\n$/);
   });
 
-  it('with nftables and no iptables it offers to ban by nftables, and --remove-jail takes the jail out', async () => {
-    await host.exec('rm /etc/fail2ban/jail.d/posternproxy.local');
+  it('with nftables and no iptables it bans by nftables, offers that to an upgrade, and --remove-jail takes the jail out', async () => {
+    const again = { from: '/opt/postern-auditd', check: false };
+    await install(host, '--purge', again);
+    await host.exec('rm -f /etc/fail2ban/jail.d/posternproxy.local');
     await host.exec('for f in /usr/sbin/*tables*; do case $f in *nft*) ;; *) mv $f $f.away ;; esac; done');
-    const { code, said } = await install(host, '--fail2ban', { check: false });
-    expect(code).not.toBe(0);
-    expect(said).toContain('add --banaction nftables-multiport');
-    await install(host, '--fail2ban --banaction nftables-multiport');
+    expect((await install(host)).said).toContain('Bans go by nftables-multiport: there is no iptables here');
     await host.exec('fail2ban-client set posternproxy banip 10.77.5.5');
     await host.waitFor('nft list ruleset', (out) => out.includes('10.77.5.5'));
-    const over = await install(host, '--no-fail2ban');
+
+    await host.exec("sed -i 's/banaction: .*/banaction: iptables-multiport/' /etc/postern-auditd/config.yml");
+    const offered = await install(host, '--reconfigure', again);
+    expect(offered.code).not.toBe(0);
+    expect(offered.said).toContain('add --banaction nftables-multiport');
+    const over = await install(host, '--reconfigure --no-fail2ban', again);
     expect(over.said).toContain('The jail posternproxy stays in fail2ban as it is');
     expect(await jails(host)).toEqual(['posternproxy', 'sshd', 'theirs']);
-    await install(host, '--remove-jail');
+    await install(host, '--reconfigure --remove-jail', again);
     expect(await jails(host)).toEqual(['sshd', 'theirs']);
     const left = await host.exec('nft list ruleset | grep f2b; ls /etc/fail2ban/*/postern*', {
       check: false,
     });
     expect(left.stdout).toBe('');
-    await install(host, '--purge');
-    expect((await install(host)).said).toContain('Bans go by nftables-multiport: there is no iptables here');
-    expect(await jails(host)).toEqual(['posternproxy', 'sshd', 'theirs']);
   });
 });
