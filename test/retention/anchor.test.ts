@@ -56,8 +56,11 @@ describe('an anchor that nobody has recorded', () => {
     [2, '7y'],
   ])('of archive %d removes none with keep: %s, and retention goes on', async (sequence, keep) => {
     const files = readdirSync(rig.archive);
+    const { head } = verifyArchives(rig.archive, { key: null, known: [] });
     forge(sequence);
     expect(verified()).toMatch(/^anchor\.json: it says that archives up to \d+ were removed, and 000001-/);
+    // Nor is the end of the chain, noted elsewhere (--head), taken for a proof of it.
+    expect(verifyArchives(rig.archive, { key: null, known: [head] }).broken?.name).toBe('anchor.json');
     rig.insert([{ created: sqlTime(rig.clock - 400 * DAY) }, { created: sqlTime(rig.clock) }]);
     await rig.run(keeping(keep));
     expect(readdirSync(rig.archive)).toEqual(expect.arrayContaining(files));
