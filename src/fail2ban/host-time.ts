@@ -2,6 +2,7 @@ import { readlinkSync } from 'node:fs';
 import { TimeZone } from '../audit/time-zone.js';
 
 const LOCALTIME = '/etc/localtime';
+const ZONES = 'zoneinfo/';
 
 /**
  * What `2026-11-22 20:21:00` means that a service of this host has said, in ms since the epoch: services go by the zone of the host,
@@ -17,8 +18,11 @@ export function hostInstant(wall: string, zone: string | null = hostZone()): num
 function hostZone(): string | null {
   if ((process.env.TZ ?? '') === '') return null;
   try {
-    const name = /zoneinfo\/(.+)$/.exec(readlinkSync(LOCALTIME))?.[1] ?? null;
-    if (name !== null) TimeZone.of(name);
+    const path = readlinkSync(LOCALTIME);
+    const at = path.indexOf(ZONES);
+    if (at < 0) return null;
+    const name = path.slice(at + ZONES.length);
+    TimeZone.of(name);
     return name;
   } catch {
     return null;

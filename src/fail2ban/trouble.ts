@@ -21,7 +21,8 @@ export interface Trouble {
 /** So much of the end of fail2ban's log is looked through: a start that fails repeats the whole configuration there, in a line. */
 const LOG_BYTES = 2 ** 20;
 
-const START_FAILED = /^Command \['server-stream', .* has failed\. Received (?:\w+\()?(.*?)\)?$/;
+const COMMAND = "Command ['server-stream', ";
+const FAILED = ' has failed. Received ';
 
 /** What fail2ban's own test finds; needs root, which alone sees all log files. */
 export async function configurationTroubles(directory: string, run: Run = spawn): Promise<Trouble[]> {
@@ -52,15 +53,25 @@ export async function lastStartTrouble(directory: string, run: Run = spawn): Pro
   const lines = entries(log === undefined ? '' : tailOf(log));
   const start = lines.findLastIndex(({ text }) => /^Starting Fail2ban /.test(text));
   const since = lines.slice(start + 1);
-  const failed = since.findIndex(({ text }) => START_FAILED.test(text));
+  const failed = since.findIndex(({ text }) => failureIn(text) !== null);
   if (failed === -1) return null;
   // Jails are made one after the other: the one made last is the one that failed.
   const made = since
     .slice(0, failed)
     .flatMap(({ text }) => /^Creating new jail '([^']+)'/.exec(text)?.[1] ?? []);
   const jail = made.at(-1) ?? null;
-  const why = short(START_FAILED.exec(since[failed]?.text ?? '')?.[1] ?? '').replace(/^["']|["']$/g, '');
+  const why = short(failureIn(since[failed]?.text ?? '') ?? '').replace(/^["']|["']$/g, '');
   return { jail, file: jail === null ? null : fileOf(directory, jail), why, keepsDown: true };
+}
+
+/** What the exception said at which the configuration was not taken, without its name; null if the line tells of none. */
+function failureIn(text: string): string | null {
+  const at = text.startsWith(COMMAND) ? text.lastIndexOf(FAILED) : -1;
+  if (at === -1) return null;
+  return text
+    .slice(at + FAILED.length)
+    .replace(/^\w+\(/, '')
+    .replace(/\)$/, '');
 }
 
 /** The trouble in words: which jail, in which file, and what. */
@@ -97,9 +108,9 @@ interface Entry {
 function entries(text: string): Entry[] {
   const found: Array<{ level: string; text: string }> = [];
   for (const line of text.split('\n')) {
-    const start = /^\d{4}-\d\d-\d\d [\d:,]+ fail2ban\S*\s+\[\d+\]: ([A-Z]+)\s+(.*)$/.exec(line);
+    const start = /^\d{4}-\d\d-\d\d [\d:,]+ fail2ban\S* +\[\d+\]: ([A-Z]+) (.*)/s.exec(line);
     const last = found.at(-1);
-    if (start !== null) found.push({ level: start[1] ?? '', text: start[2] ?? '' });
+    if (start !== null) found.push({ level: start[1] ?? '', text: (start[2] ?? '').trim() });
     else if (last !== undefined && line.trim() !== '') last.text += ` ${line.trim()}`;
   }
   return found;

@@ -43,5 +43,9 @@ function isPlain(value: unknown): boolean {
 
 /** The journal takes each line for a message of its own. */
 function oneLine(text: string): string {
-  return text.replace(/\s*\n\s*/g, ' ').trim();
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '')
+    .join(' ');
 }
