@@ -81,7 +81,8 @@ function expectSafe(text: string): void {
 
 describe('what a hostile collector answers over RELP is written out', () => {
   it('in status, on a terminal', async () => {
-    const out = await ask('status');
+    expectSafe(await ask('status'));
+    const out = await ask('status', '--verbose');
     expectSafe(out);
     for (const name of ['refuses', 'rejects'])
       expect(out).toMatch(new RegExp(`sink ${name}[^]*?last error .*\\\\x1b\\[2J`));
