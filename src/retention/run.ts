@@ -262,10 +262,9 @@ class Run {
     );
     const upTo = expiredUpTo(archives, keep, clock());
     const holds = this.legal.now();
-    const expired = this.legal.beforeHeld(
-      archives.filter(({ sequence }) => sequence <= upTo),
-      holds,
-    );
+    const past = archives.filter(({ sequence }) => sequence <= upTo);
+    // Archives that a hold has kept behind the decision over them are still there, and a later removal would take them along.
+    const expired = this.legal.isFree(this.begin.sequence) ? this.legal.beforeHeld(past, holds) : [];
     const removal = await onExpired(expired.map(factsOf), holds.head);
     if (removal === null || !expired.some(({ sequence }) => sequence === removal.sequence)) return 0;
     // A hold that came behind the decision: what it is about stays, and so does the rest, until a run finds it released.

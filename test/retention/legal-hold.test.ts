@@ -578,6 +578,15 @@ describe('an archive with a row that is held', () => {
     expect(contentsOf(rig.archive).files.size).toBe(2);
     await rig.run(keep); // a removal that was broken off is not finished either
     expect(contentsOf(rig.archive).files.size).toBe(2);
+    rig.insertHeld([
+      { created: sqlTime(Date.now() - 500 * DAY), user: [9, 'eve', null] },
+      { created: sqlTime(Date.now()), user: [9, 'eve', null] },
+    ]);
+    rig.legal = rig.retention?.legal.recorded() ?? [];
+    await rig.run(keep);
+    rig.clock += DAY;
+    await rig.run(keep); // nor by the removal of what was archived since
+    expect(rig.archivedIds()).toEqual([3, 4, 1, 2, 6]);
     rig.legal = rig.retention?.legal.recorded() ?? [];
     rig.release(1);
     rig.hold({ user: 'bob' });
@@ -592,7 +601,7 @@ describe('an archive with a row that is held', () => {
       };
     };
     await rig.run(keep);
-    expect(contentsOf(rig.archive).files.size).toBe(2);
+    expect(contentsOf(rig.archive).files.size).toBe(3);
     rig.release(3);
     rig.legal = rig.retention?.legal.recorded() ?? [];
     await rig.run(keep);

@@ -162,7 +162,10 @@ function beginOf(
     return { sequence: anchor.sequence, sha256: anchor.previous_sha256, unrecorded: null };
   const { begin } = standingOf(directory, removals ?? [], contents);
   const unrecorded = anchor === null || isKnown ? null : unrecordedWords(anchor);
-  return { ...(isGone(begin.sequence) ? begin : BEGINNING), unrecorded };
+  if (isGone(begin.sequence)) return { ...begin, unrecorded };
+  // What was decided last has not been done: a legal hold came, or a death. The one before was.
+  const done = removals?.findLast((one) => one.directory === directory && isGone(one.sequence));
+  return { sequence: done?.sequence ?? BEGINNING.sequence, sha256: done?.sha256 ?? null, unrecorded };
 }
 
 /** Null if nothing is missing; else what is, for people. */

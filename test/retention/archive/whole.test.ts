@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Removal } from '../../../src/retention/archive/anchor.js';
 import { readManifest } from '../../../src/retention/archive/chain.js';
-import { removeArchives } from '../../../src/retention/archive/keep.js';
+import { placeAnchor, removeArchives } from '../../../src/retention/archive/keep.js';
 import { listArchives } from '../../../src/retention/archive/list.js';
 import { type Manifest, seal } from '../../../src/retention/archive/manifest.js';
 import { type Chain, ChainReader, missingWords } from '../../../src/retention/archive/whole.js';
@@ -76,6 +76,22 @@ describe('the archives that readers take', () => {
     writeFileSync(anchor, right);
     drop(3);
     expect(read(before).missing).toEqual([{ from: 3, to: 3 }]);
+  });
+
+  it('are also those of a removal that was decided and not done, behind the one that was', async () => {
+    await archives([null, null, null]);
+    const { made } = recorded();
+    const removal = (sequence: number): Removal => {
+      const time = new Date(NOW).toISOString();
+      const sha256 = made[sequence - 1]?.sha256 ?? '';
+      return { directory: rig.archives, sequence, sha256, time, adopted: null };
+    };
+    removeArchives(rig.archives, removal(1), null);
+    const removals = [removal(1), removal(2)];
+    const whole = { archives: [{ sequence: 2 }, { sequence: 3 }], missing: [], unrecorded: null };
+    expect(read({ made, removals })).toMatchObject(whole);
+    placeAnchor(rig.archives, removal(2), null);
+    expect(read({ made, removals })).toMatchObject(whole);
   });
 
   it('lack what was recorded, or removed from the table, and is not there', async () => {
