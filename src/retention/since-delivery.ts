@@ -12,6 +12,8 @@ import type { Read } from './reading.js';
 
 /** Ranges of ids that a manifest names. */
 const NAMED = 1_000;
+/** Ids between two rows, with no more of which both are looked up at once: about as many as a batch of fingerprints has. */
+const NEAR = 4_096;
 
 export interface DeliveredOptions {
   /** state.db */
@@ -91,14 +93,20 @@ class Comparison {
 
   /** @param rows ascending, behind those before */
   take(rows: readonly ArchivedRow[]): void {
-    const [first, last] = [rows[0]?.id, rows.at(-1)?.id];
-    if (first === undefined || last === undefined) return;
+    const last = rows.at(-1)?.id;
+    if (last === undefined) return;
     const { read, source, timeline } = this.options;
     const prints = new Map<number, string>();
+    const wanted = new Set(rows.map(({ id }) => id));
     read((db) => {
-      new Fingerprints(db).each(source, timeline, first, last, (id, print) => prints.set(id, print));
-      const edited = new Revisions(db).newestIn({ source, timeline, first, last });
-      for (const [id, print] of edited) if (prints.has(id)) prints.set(id, print);
+      const [delivered, revisions] = [new Fingerprints(db), new Revisions(db)];
+      for (const [from, to] of stretchesOf(rows)) {
+        delivered.each(source, timeline, from, to, (id, print) => {
+          if (wanted.has(id)) prints.set(id, print);
+        });
+        const edited = revisions.newestIn({ source, timeline, first: from, last: to });
+        for (const [id, print] of edited) if (prints.has(id)) prints.set(id, print);
+      }
     });
     for (const { id, eventId } of rows) {
       const print = prints.get(id);
@@ -121,4 +129,15 @@ class Comparison {
     };
     return { said, missing };
   }
+}
+
+/** Rows far from each other are looked up by themselves: those of a rare kind have all of the others between them. */
+function stretchesOf(rows: readonly ArchivedRow[]): IdRange[] {
+  const stretches: Array<[number, number]> = [];
+  for (const { id } of rows) {
+    const open = stretches.at(-1);
+    if (open !== undefined && id - open[1] <= NEAR) open[1] = id;
+    else stretches.push([id, id]);
+  }
+  return stretches;
 }

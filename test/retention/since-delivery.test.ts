@@ -1,12 +1,13 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { NewEntry } from '../../src/recorder/recorder.js';
 import type { Actor } from '../../src/retention/intent.js';
 import { PurgeLedger, type PurgeStep } from '../../src/retention/ledger.js';
 import { Notes } from '../../src/retention/notes.js';
 import { readingOf } from '../../src/retention/reading.js';
 import { DeliveredRows } from '../../src/retention/since-delivery.js';
+import { Fingerprints } from '../../src/shipping/fingerprints.js';
 import type { IdRange } from '../../src/shipping/id-ranges.js';
 import { IdSet } from '../../src/shipping/id-set.js';
 import { State } from '../../src/shipping/state.js';
@@ -73,6 +74,29 @@ it('what was delivered, is not in the table and is in no archive is missing, ove
     [10_002, 10_002],
     [20_000, 20_001],
   ]);
+});
+
+it('rows with many others between them are compared each with what was delivered of it, and with nothing in between', () => {
+  for (let from = 1; from <= 30_000; from += 150) deliver(from, from + 149);
+  const ids = [1, 2, 9_000, 9_001, 29_000];
+  const asked: number[] = [];
+  const { each } = Fingerprints.prototype;
+  vi.spyOn(Fingerprints.prototype, 'each').mockImplementation(function (this: Fingerprints, ...given) {
+    const [, , from, to] = given;
+    asked.push(to - from);
+    each.apply(this, given);
+  });
+  const archive = new DeliveredRows({
+    read: readingOf(state.path),
+    source: 'postern',
+    timeline: 1,
+    onBaseline: () => undefined,
+  }).archive();
+  const row = (id: number) => ({ id, eventId: id === 9_001 ? '0'.repeat(64) : HASH, time: 0, columns: {} });
+  archive.take(ids.map(row));
+  vi.restoreAllMocks();
+  expect(archive.end().said).toMatchObject({ compared: 5, differ: 1, differ_ids: [[9_001, 9_001]] });
+  expect(Math.max(...asked)).toBe(1);
 });
 
 it('what a release that did not keep account has removed is not missing', async () => {
