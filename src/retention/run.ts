@@ -3,7 +3,7 @@ import { setImmediate as otherWork } from 'node:timers/promises';
 import type { PublicSource } from '../audit/event.js';
 import type { Config } from '../config/schema.js';
 import { rangesOf } from '../shipping/id-ranges.js';
-import { TableCache, type TableConfig } from '../source/columns.js';
+import type { TableConfig } from '../source/columns.js';
 import type { Removal } from './archive/anchor.js';
 import { BEGINNING, type Head } from './archive/chain.js';
 import { makeDirectory, manifestName, stemOf } from './archive/directory.js';
@@ -11,7 +11,6 @@ import { type ExpiredArchive, expirable, expiredUpTo, factsOf, removeArchives } 
 import { type ArchiveRecord, recordOf } from './archive/known.js';
 import type { KnownRecord } from './archive/legal-chain.js';
 import type { Manifest } from './archive/manifest.js';
-import type { ArchivedRow } from './archive/row.js';
 import { type RowIdentity, TableRows } from './archive/table.js';
 import { tidyArchives } from './archive/tidy.js';
 import { createArchive, monthOf } from './archive/write.js';
@@ -29,11 +28,12 @@ import type { Purger } from './purge/client.js';
 import { NOTHING, type Purged, type Space, sum } from './purge/protocol.js';
 import type { Read } from './reading.js';
 import { type Change, changeIn, type DeliveredRows } from './since-delivery.js';
+import { slicesOf } from './slices.js';
 
 /** Rows read from the table at a time. */
 const SLICE = 500;
-/** Of them, in one transaction: with a rollback journal Postern can't commit meanwhile. */
-const READ_AT_ONCE = 100;
+/** Where rows are large, fewer: all of them are in memory, several times as they are and as they are written. */
+const SLICE_BYTES = 8 * 2 ** 20;
 
 /** A table that rows are removed from. */
 export interface Target {
@@ -284,17 +284,9 @@ class Run {
     ids: readonly number[],
   ): Promise<{ manifest: Manifest; change: Change | null } | null> {
     const { archive, sourceId, run, sign, clock, signal, onProgress } = this.options;
-    const { source, timeline, read, table, rows, largest } = target;
-    const tables = new TableCache(table);
-    const rowsFrom = (wanted: readonly number[]): ArchivedRow[] => {
-      const found: ArchivedRow[] = [];
-      for (let at = 0; at < wanted.length; at += READ_AT_ONCE) {
-        const some = wanted.slice(at, at + READ_AT_ONCE);
-        found.push(...read((db) => new TableRows(db, table, rows, tables, largest).byIds(some)));
-      }
-      return found;
-    };
-    const shape = read((db) => new TableRows(db, table, rows, tables).shape);
+    const { source, timeline, read, table, rows } = target;
+    const slice = slicesOf(target);
+    const shape = read((db) => new TableRows(db, table, rows).shape);
     const { directory, compression } = archive;
     const options = {
       directory,
@@ -313,12 +305,14 @@ class Run {
     const writer = createArchive(options);
     const comparison = target.delivered?.archive() ?? null;
     try {
-      for (let at = 0; at < ids.length; at += SLICE) {
+      for (let at = 0; at < ids.length; ) {
         signal.throwIfAborted();
-        const rows = rowsFrom(ids.slice(at, at + SLICE)).filter(({ time }) => monthOf(time) === month);
+        const { rows: found, taken } = slice(ids.slice(at, at + SLICE), SLICE_BYTES);
+        const rows = found.filter(({ time }) => monthOf(time) === month);
         for (const row of rows) writer.add(row);
         comparison?.take(rows);
         onProgress({ phase: 'archiving', source, month, done: at, of: ids.length });
+        at += taken;
         await otherWork();
       }
       if (writer.count === 0) {
@@ -326,7 +320,7 @@ class Run {
         return null;
       }
       const change = comparison?.end() ?? null;
-      return { manifest: await writer.finish(rowsFrom, change?.said), change };
+      return { manifest: await writer.finish((some) => slice(some).rows, change?.said), change };
     } catch (error) {
       writer.abort();
       throw error;

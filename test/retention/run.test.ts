@@ -1,9 +1,10 @@
 import { existsSync, readdirSync, renameSync } from 'node:fs';
 import fc from 'fast-check';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { readManifest } from '../../src/retention/archive/chain.js';
 import { contentsOf } from '../../src/retention/archive/directory.js';
 import { listArchives } from '../../src/retention/archive/list.js';
+import { TableRows } from '../../src/retention/archive/table.js';
 import type { Hold } from '../../src/retention/holds.js';
 import type { Purger } from '../../src/retention/purge/client.js';
 import Database from '../../src/sqlite.js';
@@ -37,6 +38,19 @@ describe('a run', () => {
       ['2025-11', 2],
       ['2026-08', 1],
     ]);
+  });
+
+  it('has only some of the rows in memory where they are large, and archives all of them', async () => {
+    rig = new RetentionRig();
+    const details = JSON.stringify({ text: 'x'.repeat(2 ** 20) });
+    rig.insert([...Array.from({ length: 20 }, () => ({ created: sqlTime(OLD), details })), fresh]);
+    const read = vi.spyOn(TableRows.prototype, 'someOf');
+    await rig.run('keep: { default: 1y }');
+    const most = Math.max(...read.mock.results.map(({ value }) => (value as { bytes: number }).bytes));
+    read.mockRestore();
+    expect(most).toBeLessThan(10 * 2 ** 20);
+    expect(rig.ids()).toEqual([21]);
+    expect(rig.archived()).toEqual(Array.from({ length: 20 }, (_, at) => at + 1));
   });
 
   it('takes times as we parse them, in every accepted form: nothing too young goes', async () => {

@@ -108,11 +108,23 @@ export class TableRows {
 
   /** Those of these rows that are there, in the order in which they were asked for. */
   byIds(ids: readonly number[]): TableRow[] {
+    return this.someOf(ids, Number.POSITIVE_INFINITY).rows;
+  }
+
+  /** The same, up to the row with which they have `most` octets, about. The first `taken` ids were looked at. */
+  someOf(ids: readonly number[], most: number): { rows: TableRow[]; taken: number; bytes: number } {
     const statement = this.db.prepare(`${this.select} = ?`).raw().safeIntegers();
-    return ids.flatMap((id) => {
+    const rows: TableRow[] = [];
+    let [taken, bytes] = [0, 0];
+    for (const id of ids) {
+      if (bytes >= most) break;
+      taken++;
       const row = statement.get(id) as RawRow | undefined;
-      return row === undefined ? [] : [this.rowOf(row)];
-    });
+      if (row === undefined) continue;
+      rows.push(this.rowOf(row));
+      for (const value of row) if (typeof value === 'string' || Buffer.isBuffer(value)) bytes += value.length;
+    }
+    return { rows, taken, bytes };
   }
 
   private rowOf([id, ...values]: RawRow): TableRow {
