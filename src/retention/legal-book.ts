@@ -50,6 +50,8 @@ export interface LegalStatus {
 
 /** As `meta` in state.db has it, for who reads it without the daemon. */
 export const LEGAL_RECORDS = 'retention_legal_records';
+/** The same of releases that do not count: records that count may stand behind them, and are none without them. */
+const UNCOUNTED = 'retention_legal_uncounted';
 
 const recordedSchema = z.array(
   z.object({ number: z.int().positive(), sha256: z.string(), text: z.string(), kind: z.string() }),
@@ -110,8 +112,11 @@ export class LegalBook {
   /** Records what is in the directory and not in state.db: a death came between, or state.db was lost. Not releases: those are to be given again. */
   adopt(): void {
     const known = new Set(this.recorded().map(({ sha256 }) => sha256));
-    for (const link of this.current().links)
-      if (link.record.kind === 'legal_hold' && !known.has(link.sha256)) this.note(link, { adopted: true });
+    const fresh = this.current().links.filter(({ sha256 }) => !known.has(sha256));
+    for (const link of fresh) if (link.record.kind === 'legal_hold') this.note(link, { adopted: true });
+    const { state } = this.options;
+    const uncounted = JSON.stringify(fresh.filter(({ record }) => record.kind !== 'legal_hold').map(entryOf));
+    if (uncounted !== (state.note(UNCOUNTED) ?? '[]')) state.setNote(UNCOUNTED, uncounted);
   }
 
   /** The same as `recorded`, for a run: adopts before. If something is wrong, the run says it. */
@@ -153,7 +158,13 @@ export class LegalBook {
     const { directory } = this.options;
     makeDirectory(directory);
     const there = contentsOf(directory).holds;
-    const missing = this.records().filter(({ number }) => !there.has(number));
+    const recorded = this.records();
+    const uncounted = legalRecordsIn(this.options.state.note(UNCOUNTED)).filter(
+      ({ number }) => !recorded.some((one) => one.number === number),
+    );
+    const missing = [...recorded, ...uncounted]
+      .filter(({ number }) => !there.has(number))
+      .sort((a, b) => a.number - b.number);
     for (const { number, text: whole } of missing) placeFile(directory, holdName(number), whole);
     this.shown = null;
     this.current();
@@ -244,17 +255,13 @@ export class LegalBook {
   }
 
   /** Record and event are one transaction, on the medium when this returns. */
-  private note(
-    { name, record, sha256, text: whole }: LegalLink,
-    more: Readonly<Record<string, unknown>>,
-  ): void {
+  private note(link: LegalLink, more: Readonly<Record<string, unknown>>): void {
+    const { name, record, sha256 } = link;
     const { state, directory, write, onRecorded } = this.options;
-    const { number, kind, reason, by } = record;
+    const { number, reason, by } = record;
     const facts = { reason, by: byCommand(by), file: name, sha256, directory, ...more };
     state.durably(() => {
-      const all = [...this.records(), { number, sha256, text: whole, kind }].sort(
-        (a, b) => a.number - b.number,
-      );
+      const all = [...this.records(), entryOf(link)].sort((a, b) => a.number - b.number);
       state.setNote(LEGAL_RECORDS, JSON.stringify(all));
       write(
         record.kind === 'legal_hold'
@@ -277,6 +284,10 @@ export class LegalBook {
   private records(): readonly Recorded[] {
     return legalRecordsIn(this.options.state.note(LEGAL_RECORDS));
   }
+}
+
+function entryOf({ record: { number, kind }, sha256, text: whole }: LegalLink): Recorded {
+  return { number, sha256, text: whole, kind };
 }
 
 function shownOf({ name, record, sha256 }: LegalLink): ShownHold {

@@ -384,6 +384,20 @@ describe('a record of a hold', () => {
     expect(rig.ids()).toEqual([1, 3, 5]);
   });
 
+  it('of a release that does not count is put back, too, with those behind it', async () => {
+    rig.start();
+    rig.hold(ANN);
+    rig.release(1);
+    await rig.loseState();
+    rig.start();
+    rig.release(1);
+    const count = contentsOf(rig.archive).holds.size;
+    for (let number = 1; number <= count; number++) rmSync(file(number));
+    rig.retention?.legal.putBack();
+    expect(contentsOf(rig.archive).holds.size).toBe(3);
+    expect(rig.retention?.legal.list()).toEqual({ in_force: [], trouble: null });
+  });
+
   it('that is missing is missed without state.db, too, by the archives that were made since', async () => {
     rig.start();
     rig.hold(ANN);
