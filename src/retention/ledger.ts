@@ -98,7 +98,7 @@ export class PurgeLedger {
     // With the intent, so that a death between the archive and its event loses none.
     if (isFirst) this.options.write(archivedEntry(subject));
     if (change === null) return null;
-    accounted.add(subject.source, timeline, change.missing);
+    accounted.addSaid(subject.source, timeline, change.missing);
     const entry = changedEntry(subject, change.said);
     if (!isFirst || entry === null) return null;
     this.options.write(entry);

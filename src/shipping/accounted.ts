@@ -40,6 +40,22 @@ export class Accounted {
     }
   }
 
+  /** The same of ranges that a file says, which somebody may have written: what was never read, and an id again, is passed over. */
+  addSaid(source: SourceName, timeline: number, ranges: readonly IdRange[]): void {
+    const read = this.db
+      .prepare('SELECT max(last_id) FROM fingerprint WHERE source = ? AND timeline = ?')
+      .pluck();
+    const highest = Number(read.get(source, timeline) ?? 0);
+    const sound: IdRange[] = [];
+    let next = 1;
+    for (const [first, last] of ranges) {
+      const [from, to] = [Math.max(first, next), Math.min(last, highest)];
+      if (from <= to) sound.push([from, to]);
+      next = Math.max(next, to + 1);
+    }
+    this.add(source, timeline, sound);
+  }
+
   isUnknown(source: SourceName): boolean {
     return this.unknown().includes(source);
   }

@@ -117,6 +117,7 @@ it('what a release that did not keep account has removed is not missing', async 
 });
 
 it('an archive is told of once, whatever is asked for again', () => {
+  deliver(1, 9);
   const written: NewEntry[] = [];
   const ledger = () =>
     new PurgeLedger({
@@ -144,4 +145,8 @@ it('an archive is told of once, whatever is asked for again', () => {
   expect(written.map(({ action }) => action)).toEqual(['daemon.archive_create', 'daemon.rows_changed']);
   const known = state.accounted.of('postern', 1);
   expect([1, 2, 3, 7].filter((id) => known.has(id))).toEqual([1, 2, 7]);
+  const forged: IdRange[] = [1, 2, 1].map((first) => [first, Number.MAX_SAFE_INTEGER]);
+  ledger().begin({ ...step, change: { said, missing: forged } }, by, {}); // would never end
+  const all = state.accounted.of('postern', 1);
+  expect([1, 3, 9, 10, 5_000].filter((id) => all.has(id))).toEqual([1, 3, 9]);
 });
