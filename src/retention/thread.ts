@@ -110,7 +110,8 @@ export class RunThread {
   private endOf(error: unknown): void {
     const what = `The run can't write to state.db: ${messageOf(error)}`;
     const next = 'See that the disk of the state directory has room; the next run goes on with it';
-    this.trouble = new AuditdError('STATE_UNUSABLE', `${what}. ${next}`, { cause: error });
+    const ofState = () => new AuditdError('STATE_UNUSABLE', `${what}. ${next}`, { cause: error });
+    this.trouble = error instanceof AuditdError ? error : ofState(); // a record of legal holds says its own next step
     void this.worker.terminate();
   }
 

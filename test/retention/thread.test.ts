@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { readLegalHolds } from '../../src/retention/legal-holds.js';
 import type { RunData } from '../../src/retention/messages.js';
 import { RunThread } from '../../src/retention/thread.js';
 import Database from '../../src/sqlite.js';
@@ -56,6 +57,17 @@ describe('the thread of a run', () => {
       message: expect.stringMatching(/disk I\/O error.*the next run goes on/) as string,
     });
     await thread.stop('for the test'); // comes back, for it has ended
+  });
+
+  it('fails with what a record of legal holds says, where one is missing when it is asked for', async () => {
+    const thread = threadSaying([{ purged: {} }], () => {
+      readLegalHolds('/nowhere', [{ number: 1, sha256: 'f'.repeat(64) }]);
+    });
+    await expect(thread.outcome).rejects.toMatchObject({
+      code: 'ARCHIVE_BROKEN',
+      message: expect.stringMatching(/^\/nowhere\/900000000001-hold.*missing.*--put-back/) as string,
+    });
+    await thread.stop('for the test');
   });
 
   it('drops no lock of another thread when it ends', async () => {
