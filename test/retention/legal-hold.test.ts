@@ -601,6 +601,14 @@ describe('an archive with a row that is held', () => {
     rig.clock += DAY;
     await rig.run(keep); // nor by the removal of what was archived since
     expect(rig.archivedIds()).toEqual([3, 4, 1, 2, 6]);
+    const verify = () =>
+      verifyArchives(rig.archive, { key: null, known: [], removals: rig.removals, legal: rig.legal });
+    expect(verify()).toMatchObject({ archives: 3, rows: 5, broken: null });
+    const [evidence = ''] = contentsOf(rig.archive).files;
+    const bytes = readFileSync(join(rig.archive, evidence));
+    writeFileSync(join(rig.archive, evidence), Buffer.concat([bytes, Buffer.from('x')]));
+    expect(verify().broken?.name).toBe(evidence);
+    writeFileSync(join(rig.archive, evidence), bytes);
     rig.legal = rig.retention?.legal.recorded() ?? [];
     rig.release(1);
     rig.hold({ user: 'bob' });

@@ -4,12 +4,12 @@ import { basename, dirname, join } from 'node:path';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
 import { asOwner } from '../../shipping/owned.js';
 import Database from '../../sqlite.js';
+import { checkArchive } from './check.js';
 import { syncDirectory } from './directory.js';
 import type { Manifest } from './manifest.js';
 import { readLines } from './read.js';
 import { RestoredTable } from './restored-table.js';
 import { LineCodec } from './row.js';
-import { checkArchive } from './verify.js';
 
 export interface RestoreOptions {
   /** Of the archives. */

@@ -1,6 +1,4 @@
 import type { KeyObject } from 'node:crypto';
-import { createHash } from 'node:crypto';
-import { closeSync } from 'node:fs';
 import { AuditdError, messageOf } from '../../errors.js';
 import {
   firstUpTo,
@@ -12,12 +10,11 @@ import {
   unrecordedWords,
 } from './anchor.js';
 import { type Begin, wordsOf } from './begin.js';
-import { linesOf, readBlock } from './blocks.js';
 import { BEGINNING, type Head, readAnchor, readManifest } from './chain.js';
+import { checkArchive } from './check.js';
 import { compressorOf } from './compression.js';
 import {
   ANCHOR,
-  broken,
   type Contents,
   contentsOf,
   fileAtFault,
@@ -26,10 +23,8 @@ import {
   TEMPORARY,
 } from './directory.js';
 import { DistinctIds } from './distinct.js';
-import { openAsWritten } from './files.js';
 import { checkLegalChain, checkNamed, type LegalLink, leftoverOfHold, legalWords } from './legal-chain.js';
-import { type Anchor, isSignedBy, type Manifest } from './manifest.js';
-import { LineCodec } from './row.js';
+import { type Anchor, isSignedBy } from './manifest.js';
 import { Signatures, Unvouched } from './signatures.js';
 import { finishable } from './tidy.js';
 
@@ -118,6 +113,7 @@ class Chain {
     this.legal = this.reading(null, () => checkLegalChain(directory, contents, options));
     this.notes.push(...legalWords(this.legal));
     const removed = this.anchor();
+    if (this.legal.length > 0) this.kept(removed);
     for (const [sequence, name] of manifests) {
       if (sequence <= removed) continue;
       this.links(sequence, name);
@@ -132,7 +128,7 @@ class Chain {
     for (const name of temporary) this.leftover(name);
     for (const name of files) {
       const sequence = sequenceOf(name) ?? 0;
-      if (sequence <= removed)
+      if (sequence <= removed && !this.claimed.has(name))
         this.notes.push(
           `${name} is older than the chain: its removal is recorded, and was broken off. The next run goes on with it, unless retention.archive.keep is forever now`,
         );
@@ -140,6 +136,23 @@ class Chain {
     }
     const [other] = others;
     if (other !== undefined) throw new Broken(other, 'it is no part of the chain');
+  }
+
+  /** What a hold has kept behind the decision to remove it: a chain as well, up to where the other one begins. */
+  private kept(removed: number): void {
+    const [files, end] = [new Set([...this.contents.files].map(sequenceOf)), this.head];
+    for (const [sequence, name] of this.contents.manifests) {
+      if (sequence > removed || !files.has(sequence)) continue;
+      const previous = () => readManifest(this.directory, name).manifest.previous_sha256;
+      if (this.head === end) this.head = { sequence: sequence - 1, sha256: this.reading(name, previous) };
+      this.links(sequence, name);
+      this.archives++;
+      this.notes.push(
+        `archive ${sequence} stays for a legal hold, though its removal is recorded, or that was broken off`,
+      );
+    }
+    if (this.head.sha256 !== end.sha256)
+      throw new Broken(ANCHOR, 'the chain does not begin behind what is kept');
   }
 
   /** An end that links and hashes agree with, and no record: who may write in the directory can put it there. */
@@ -279,58 +292,6 @@ class Chain {
       throw new Broken(name ?? fileAtFault(error), messageOf(error.cause ?? error));
     }
   }
-}
-
-/**
- * Compares the file of an archive with its manifest, to the last row.
- *
- * @returns how many rows it has
- * @throws AuditdError `ARCHIVE_BROKEN` that says what is wrong; another if it can't be read here
- */
-export function checkArchive(
-  directory: string,
-  manifest: Manifest,
-  onId: (id: number) => void = () => undefined,
-): number {
-  const fd = openAsWritten(directory, manifest);
-  try {
-    return checkRows(fd, manifest, onId);
-  } catch (error) {
-    if (error instanceof AuditdError) throw error;
-    throw broken(directory, manifest.file, messageOf(error));
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** @throws Error that says what is wrong */
-function checkRows(fd: number, manifest: Manifest, onId: (id: number) => void): number {
-  const compressor = compressorOf(manifest.compression);
-  const codec = new LineCodec(manifest.columns.map(({ name }) => name));
-  const content = createHash('sha256');
-  let offset = 0;
-  let count = 0;
-  let last = Number.NEGATIVE_INFINITY;
-  for (const block of manifest.blocks) {
-    const bytes = readBlock(fd, offset, block, compressor);
-    offset += block[0];
-    content.update(bytes);
-    const lines = linesOf(bytes);
-    if (lines.length !== block[2]) throw new Error('a block has not the rows that its manifest says');
-    for (const line of lines) {
-      const { id } = codec.decode(line);
-      if (id <= last) throw new Error(`row ${id} stands behind row ${last}`);
-      if (count === 0 && id !== manifest.ids.first) throw new Error('it begins with another row');
-      last = id;
-      onId(id);
-      count++;
-    }
-    if (last !== block[4]) throw new Error('a block ends with another row than its manifest says');
-  }
-  if (count !== manifest.count || last !== manifest.ids.last || offset !== manifest.bytes)
-    throw new Error('it has not the rows that its manifest says');
-  if (content.digest('hex') !== manifest.content_sha256) throw new Error('its content was changed');
-  return count;
 }
 
 function stemless(sequence: number): string {
