@@ -1,6 +1,6 @@
-import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import type { Server } from 'node:http';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
 import type { Reloaded } from '../config/reload.js';
@@ -123,7 +123,7 @@ export async function openControlSocket(
     rmSync(path, { force: true });
     await listenOnPath(server, path);
     ownSocket(path, 0o660, null);
-    if (link !== null && link !== path) {
+    if (link !== null && !isSamePlace(link, path)) {
       rmSync(link, { force: true });
       symlinkSync(path, link);
     }
@@ -143,4 +143,10 @@ export async function openControlSocket(
         if (link !== null) rmSync(link, { force: true });
       }),
   };
+}
+
+/** Also where the one is named by way of a link, as /var/run is: a link put there would take the socket's place, and lead to itself. */
+function isSamePlace(one: string, other: string): boolean {
+  const place = (path: string) => join(realpathSync(dirname(path)), basename(path));
+  return place(one) === place(other);
 }
