@@ -183,13 +183,26 @@ exchange_program() {
 # put_back_program: after a failure the version before runs again.
 put_back_program() {
   rm -rf --one-file-system "$STAGE"
-  if [ "${SWAPPED:-no}" = no ] || [ ! -d "$OLD" ]; then return 0; fi
+  if [ "${SWAPPED:-no}" = no ] || [ ! -d "$OLD" ]; then
+    put_back_config
+    return 0
+  fi
   rm -rf --one-file-system "$PREFIX"
   mv -T "$OLD" "$PREFIX"
+  put_back_config
   install -m 0644 "$PREFIX/systemd/$UNIT" "$UNIT_FILE"
   systemctl daemon-reload
   systemctl restart "$UNIT"
   say "  put back   the program that was in $PREFIX before; $UNIT is $(systemctl is-active "$UNIT")"
+}
+
+# put_back_config: where the version before refuses what was set in the configuration, such as a key that it does not know.
+put_back_config() {
+  if [ ! -e "$WORK/config.before" ] || [ ! -x "$PREFIX/bin/postern-auditd" ]; then return 0; fi
+  if "$PREFIX/bin/postern-auditd" facts --config "$CONFIG" >/dev/null 2>&1; then return 0; fi
+  cp -p "$WORK/config.before" "$CONFIG.new-$$"
+  mv -f -T "$CONFIG.new-$$" "$CONFIG"
+  say "  put back   $CONFIG, which the version before refuses as it was set"
 }
 
 # postern COMMAND…: the program that is being installed.

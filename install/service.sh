@@ -86,7 +86,10 @@ edit_config() {
     unchanged "$CONFIG: what the command line asks for"
     return 0
   fi
-  if [ "$DRY_RUN" = no ]; then postern configure "${arguments[@]}" >/dev/null; fi
+  if [ "$DRY_RUN" = no ]; then
+    cp -p "$CONFIG" "$WORK/config.before"
+    postern configure "${arguments[@]}" >/dev/null
+  fi
   while read -r line; do change "set in $CONFIG: $line" true; done <<<"$changes"
   RESTART=yes
 }

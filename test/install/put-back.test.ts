@@ -1,0 +1,27 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { bash } from './bash.js';
+
+let home: string;
+beforeEach(() => {
+  home = mkdtempSync(join(tmpdir(), 'postern-put-back-'));
+  mkdirSync(join(home, 'opt/bin'), { recursive: true });
+  // The version before: it refuses a key that it does not know.
+  writeFileSync(join(home, 'opt/bin/postern-auditd'), '#!/bin/sh\n! grep -q enabled "$3"\n', { mode: 0o755 });
+  writeFileSync(join(home, 'config.before'), 'fail2ban: {}\n');
+});
+afterEach(() => rmSync(home, { recursive: true }));
+
+it.each([
+  ['taken back where the version before refuses it', 'fail2ban: { enabled: false }\n', 'fail2ban: {}\n'],
+  ['kept where it takes it', 'fail2ban: { jail: other }\n', 'fail2ban: { jail: other }\n'],
+])('what install.sh has set in the configuration is %s', (_, set, expected) => {
+  const config = join(home, 'config.yml');
+  writeFileSync(config, set);
+  bash('PREFIX=$1/opt WORK=$1 CONFIG=$1/config.yml STAGE=$1/stage OLD=$1/old; put_back_program', {
+    args: [home],
+  });
+  expect(readFileSync(config, 'utf8')).toBe(expected);
+});
