@@ -16,6 +16,8 @@ interface Options extends UtcOption {
 }
 
 const WATCH_SECONDS = 2;
+/** A longer timer ends at once. */
+const LONGEST_MS = 2 ** 31 - 1;
 /** The cursor to the upper left corner, and what is below it away. */
 const CLEAR = '\u001b[H\u001b[J';
 
@@ -91,6 +93,6 @@ async function watch(control: string, options: Options): Promise<void> {
     process.stdout.write(
       isScreen ? `${CLEAR}${text}\nevery ${age(seconds * 1_000)}, Ctrl-C ends it\n` : separator + text,
     );
-    await sleep(Math.max(100, seconds * 1_000 - (Date.now() - begun)));
+    await sleep(Math.min(LONGEST_MS, Math.max(100, seconds * 1_000 - (Date.now() - begun))));
   }
 }

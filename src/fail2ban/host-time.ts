@@ -1,5 +1,6 @@
 import { readlinkSync } from 'node:fs';
 import { TimeZone } from '../audit/time-zone.js';
+import { codeOf } from '../errors.js';
 
 const LOCALTIME = '/etc/localtime';
 const ZONES = 'zoneinfo/';
@@ -15,16 +16,17 @@ export function hostInstant(wall: string, zone: string | null = hostZone()): num
 }
 
 /** Null where it is that of this process, or can't be found. */
-function hostZone(): string | null {
+export function hostZone(localtime = LOCALTIME): string | null {
   if ((process.env.TZ ?? '') === '') return null;
   try {
-    const path = readlinkSync(LOCALTIME);
+    const path = readlinkSync(localtime);
     const at = path.indexOf(ZONES);
     if (at < 0) return null;
     const name = path.slice(at + ZONES.length);
     TimeZone.of(name);
     return name;
-  } catch {
-    return null;
+  } catch (error) {
+    // Without that file services go by UTC.
+    return codeOf(error) === 'ENOENT' ? 'UTC' : null;
   }
 }

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as zlib from 'node:zlib';
@@ -9,6 +9,7 @@ import { inspectRetention } from '../../src/commands/check/retention.js';
 import { parseConfig } from '../../src/config/load.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
 import { Notes } from '../../src/retention/notes.js';
+import { asUser } from '../../src/shipping/owned.js';
 import { State } from '../../src/shipping/state.js';
 import Database from '../../src/sqlite.js';
 
@@ -35,6 +36,17 @@ describe('what check says of retention', () => {
 
   it('when it runs and where archives go, also where there is no such directory yet', () => {
     expect(findings()).toEqual([{ level: 'ok', what: `on, 17 3 * * * (UTC), archives in ${directory}/a/b` }]);
+  });
+
+  it.skipIf(!isRoot)("that the daemon can't write there, though root, who asks for it, can", () => {
+    chmodSync(directory, 0o755);
+    const asDaemon = () => asUser({ uid: 54_321, gid: 54_321, groups: [54_321] }, () => findings());
+    expect(asDaemon()).toMatchObject([
+      { level: 'error', what: `${directory} can't be written by this user: no archive can be made there` },
+    ]);
+    chownSync(directory, 54_321, 54_321);
+    expect(asDaemon()).toMatchObject([{ level: 'ok' }]);
+    expect(readdirSync(directory)).toEqual([]);
   });
 
   it('that a file stands where the directory should', () => {

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bound } from '../../src/commands/replay.js';
-import { hostInstant } from '../../src/fail2ban/host-time.js';
+import { hostInstant, hostZone } from '../../src/fail2ban/host-time.js';
 import { DaemonRig } from '../daemon/rig.js';
 import { CLI, run } from './cli.js';
 
@@ -106,6 +106,17 @@ describe.skipIf(!there)('times that commands print', () => {
     expect(hostInstant('2026-07-01 20:21:00', 'Europe/Berlin')).toBe(Date.UTC(2026, 6, 1, 18, 21));
     expect(hostInstant('2026-11-22 20:21:00', 'UTC')).toBe(Date.UTC(2026, 10, 22, 20, 21));
     expect(hostInstant('', 'UTC')).toBeNaN();
+  });
+
+  it('of fail2ban are UTC on a host that has no /etc/localtime', () => {
+    const { TZ } = process.env;
+    try {
+      process.env.TZ = 'Asia/Tokyo';
+      expect(hostZone('/not/there/localtime')).toBe('UTC');
+    } finally {
+      if (TZ === undefined) delete process.env.TZ;
+      else process.env.TZ = TZ;
+    }
   });
 });
 

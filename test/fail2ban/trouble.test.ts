@@ -1,5 +1,6 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Run, spawn } from '../../src/fail2ban/client.js';
 import { configurationTroubles, lastStartTrouble, troubleWords } from '../../src/fail2ban/trouble.js';
@@ -85,3 +86,13 @@ describe.skipIf(!there)("what is wrong with fail2ban's configuration, against it
     expect(await lastStartTrouble(etc, run)).toBeNull();
   });
 });
+
+it('a test of the configuration that a busy machine did not let end finds nothing', async () => {
+  expect(await configurationTroubles('/etc/fail2ban', late)).toEqual([]);
+});
+
+/** As execa tells of a program that it ended after the time it had. */
+const late: Run = async () => {
+  const { exitCode, stdout, stderr, timedOut } = await execa('sleep', ['60'], { timeout: 50, reject: false });
+  return { exitCode, stdout, stderr, timedOut };
+};

@@ -1,5 +1,14 @@
 import { createPrivateKey } from 'node:crypto';
-import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmdirSync,
+  statfsSync,
+  statSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Database } from 'better-sqlite3';
 import { pino } from 'pino';
@@ -72,7 +81,7 @@ function place(directory: string, minFree: number): Finding[] {
     return [{ level: 'error', what: `${at} is no directory: no archive can be made there`, next }];
   }
   try {
-    accessSync(at, constants.W_OK);
+    requireWritable(at);
   } catch {
     const next = 'let the daemon write there: install.sh --reconfigure';
     return [
@@ -96,6 +105,12 @@ function place(directory: string, minFree: number): Finding[] {
       next,
     },
   ];
+}
+
+/** Where root acts as the daemon's user the system says of access what root may do, and only writing tells. @throws if it may not be written */
+function requireWritable(directory: string): void {
+  if (process.geteuid?.() === process.getuid?.()) accessSync(directory, constants.W_OK);
+  else rmdirSync(mkdtempSync(join(directory, '.check-')));
 }
 
 function compression(name: Config['retention']['archive']['compression']): Finding[] {
