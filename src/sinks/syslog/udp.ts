@@ -1,6 +1,7 @@
 import dgram from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isLoopback } from '../../config/api.js';
 import type { AuditdError } from '../../errors.js';
 import { unlessAborted } from '../unless-aborted.js';
 import { aborted } from './tcp.js';
@@ -42,18 +43,27 @@ export interface UdpTarget {
  * datagram lost and only while the collector's host itself is up.
  *
  * A name may have several addresses (`localhost` is ::1 and 127.0.0.1) and a collector listen on one of them. The address that was
- * good is tried first the next time.
+ * good is tried first the next time. Silence of another host is no proof that the collector is there (a firewall may drop it all): once
+ * an address was good, one that refuses is a collector that restarts, and is waited for.
+ *
+ * @param isHere whether an address is this host's, which answers at once where nobody listens
  */
 export function createUdp(
   resolve: Resolve = addressesOf,
+  isHere: (address: string) => boolean = isLoopback,
 ): (to: UdpTarget, signal: AbortSignal) => Promise<Datagrams> {
   const good = new Map<string, string>();
   return async (to, signal) => {
     const found = await unlessAborted(resolveHost(to, resolve), signal, () => aborted(to.text, signal));
     const known = good.get(to.text);
-    const first = found.filter((address) => address === known);
-    const addresses = [...first, ...found.filter((address) => address !== known)];
-    const socket = new UdpDatagrams(to, addresses, (address) => good.set(to.text, address));
+    const addresses =
+      known === undefined || !found.includes(known)
+        ? found
+        : [known, ...found.filter((address) => address !== known && isHere(address))];
+    const socket = new UdpDatagrams(to, addresses, (address) => {
+      // What only took the place of one that refused is no better the next time.
+      if (address === found[0] || isHere(address)) good.set(to.text, address);
+    });
     await socket.open();
     return socket;
   };

@@ -116,29 +116,28 @@ describe('UDP', () => {
   });
 });
 
+function sinkTo(port: number, open: ReturnType<typeof createUdp>): Sink {
+  const to = { host: 'collector', port, text: `collector:${port}` };
+  const sink = new DatagramSink({
+    collectors: new Collectors([{ kind: 'host', ...to }], 2_000, (_, { signal }) => open(to, signal)),
+    burst: 32,
+    pauseMs: 2,
+    format: (event) => `event ${event.sequence}`,
+    unformatted: { total: 0 },
+    check: () => Promise.resolve([]),
+    log: pino({ level: 'silent' }),
+  });
+  running.push(sink);
+  return sink;
+}
+
 describe('a name with several addresses, of which the collector has one', () => {
   const resolve = async () => ['127.0.0.2', '::1', '127.0.0.1'];
-
-  function sinkTo(port: number): Sink {
-    const open = createUdp(resolve);
-    const to = { host: 'collector', port, text: `collector:${port}` };
-    const sink = new DatagramSink({
-      collectors: new Collectors([{ kind: 'host', ...to }], 2_000, (_, { signal }) => open(to, signal)),
-      burst: 32,
-      pauseMs: 2,
-      format: (event) => `event ${event.sequence}`,
-      unformatted: { total: 0 },
-      check: () => Promise.resolve([]),
-      log: pino({ level: 'silent' }),
-    });
-    running.push(sink);
-    return sink;
-  }
 
   it('is sent to where somebody listens, from the first message on, and there at once the next time', async () => {
     const receiver = await udpReceiver();
     running.push(receiver);
-    const sink = sinkTo(receiver.port);
+    const sink = sinkTo(receiver.port, createUdp(resolve));
     await sink.open(null);
     expect(await sink.deliver(batch(1, 100), never)).toEqual({ upTo: 100 });
     await expect.poll(() => receiver.got.length).toBe(100);
@@ -154,7 +153,7 @@ describe('a name with several addresses, of which the collector has one', () => 
     const gone = await udpReceiver();
     const { port } = gone;
     await gone.close();
-    const sink = sinkTo(port);
+    const sink = sinkTo(port, createUdp(resolve));
     await sink.open(null);
     await expect(sink.deliver(batch(1, 1), never)).rejects.toThrow(/collector:\d+: it refused/);
     const back = await udpReceiver(port);
@@ -162,6 +161,60 @@ describe('a name with several addresses, of which the collector has one', () => 
     await sink.open(null);
     await sink.deliver(batch(1, 1), never);
     await expect.poll(() => back.got).toEqual(['event 1']);
+  });
+});
+
+describe('a name whose other address is of a host that takes all and answers nothing', () => {
+  /** Of another host, of which silence proves nothing. */
+  const elsewhere = (resolve: () => Promise<string[]>) => createUdp(resolve, () => false);
+
+  async function toVoid(port: number): Promise<string[]> {
+    const silent = dgram.createSocket('udp4');
+    const taken: string[] = [];
+    silent.on('message', (data) => taken.push(String(data)));
+    await new Promise<void>((resolve) => silent.bind(port, '127.0.0.2', resolve));
+    running.push({ close: () => new Promise<void>((resolve) => silent.close(() => resolve())) });
+    return taken;
+  }
+
+  it('gets nothing while the collector that was there restarts', async () => {
+    const before = await udpReceiver();
+    const { port } = before;
+    const taken = await toVoid(port);
+    const sink = sinkTo(
+      port,
+      elsewhere(async () => ['127.0.0.1', '127.0.0.2']),
+    );
+    await sink.open(null);
+    await sink.deliver(batch(1, 2), never);
+    await before.close();
+    await sink.open(null);
+    await expect(sink.deliver(batch(3, 4), never)).rejects.toThrow(/it refused/);
+    const back = await udpReceiver(port);
+    running.push(back);
+    await sink.open(null);
+    await sink.deliver(batch(3, 4), never);
+    await expect.poll(() => back.got).toEqual(lines(3, 4));
+    expect(taken).toEqual([]);
+  });
+
+  it('is left again if it was taken before the collector was there', async () => {
+    const gone = await udpReceiver();
+    const { port } = gone;
+    await gone.close();
+    await toVoid(port);
+    const sink = sinkTo(
+      port,
+      elsewhere(async () => ['127.0.0.1', '127.0.0.2']),
+    );
+    await sink.open(null);
+    await sink.deliver(batch(1, 1), never);
+    expect(sink.figures()).toMatchObject({ address: '127.0.0.2' });
+    const back = await udpReceiver(port);
+    running.push(back);
+    await sink.open(null);
+    await sink.deliver(batch(2, 2), never);
+    await expect.poll(() => back.got).toEqual(['event 2']);
   });
 });
 
