@@ -223,7 +223,8 @@ install_packages() {
 # is_network TEXT: an address, or a network such as 192.0.2.0/24.
 is_network() {
   local address=${1%/*} bits=${1##*/} part parts
-  if [ -z "$(plain_address "$address")" ] || [[ $1 == */*/* ]]; then return 1; fi
+  # With a zone it is none: what follows counts with the parts of it.
+  if [ -z "$address" ] || [ "$(plain_address "$address")" != "$address" ] || [[ $1 == */*/* ]]; then return 1; fi
   if [[ $address == *:* ]]; then [[ $1 != */* || $bits =~ ^[0-9]+$ ]] && { [[ $1 != */* ]] || [ "$bits" -le 128 ]; }; return; fi
   IFS=. read -ra parts <<<"$address"
   for part in "${parts[@]}"; do if [ "$((10#$part))" -gt 255 ]; then return 1; fi; done
