@@ -3,6 +3,8 @@ import type { Finding } from '../sinks/sink.js';
 
 const FAILED = /fail|denied|deny|refus|reject|invalid|wrong|incorrect|unauthori[sz]ed|forbidden/i;
 const LOGIN = /log|auth|sign|access|session|passw|credential|2fa|mfa|otp/i;
+/** What is sure to be about a login: `log` is also in `log.export_failed` and `blog.deny`, `sign` in `certificate_signing_failed`. */
+const SURE = /login|logon|(log|sign)[ _.-]?[io]n(?![a-z])|auth|passw|credential|2fa|mfa/i;
 /** Longer words than that are none. */
 const LONGEST = 80;
 /** Fewer say nothing: a stray row has a typing error. */
@@ -17,12 +19,16 @@ const MOST = 100;
  */
 export class UnknownFailures {
   private readonly words = new Map<string, number>();
+  private readonly sure = new Set<string>();
 
   take({ type, rawAction, resource }: AuditEvent): void {
     if (type.known || rawAction.length > LONGEST || !FAILED.test(rawAction)) return;
-    if (!LOGIN.test(rawAction) && !LOGIN.test(resource.type?.slice(0, LONGEST) ?? '')) return;
+    const about = [rawAction, resource.type?.slice(0, LONGEST) ?? ''];
+    if (!about.some((text) => LOGIN.test(text))) return;
     const count = this.words.get(rawAction) ?? 0;
-    if (count > 0 || this.words.size < MOST) this.words.set(rawAction, count + 1);
+    if (count === 0 && this.words.size >= MOST) return;
+    this.words.set(rawAction, count + 1);
+    if (about.some((text) => SURE.test(text))) this.sure.add(rawAction);
   }
 
   /** @param failed failed logins that are known as such; with none, nobody is ever banned */
@@ -35,6 +41,7 @@ export class UnknownFailures {
     const what = `newest rows have actions that look like failed logins and are not known as such, so that fail2ban is not told of them: ${shown.join(', ')}${more}`;
     const name = /^\w+$/.test(first[0]) ? first[0] : JSON.stringify(first[0]);
     const next = `if they are failed logins, set source.aliases: { auth.login_failure: [${name}] }; docs/EVENTS.md has the words that are known`;
-    return [{ level: failed === 0 ? 'error' : 'warning', what, next }];
+    const isError = failed === 0 && found.some(([word]) => this.sure.has(word));
+    return [{ level: isError ? 'error' : 'warning', what, next }];
   }
 }

@@ -44,6 +44,14 @@ it('words that look like failed logins and are not known as such are named', () 
   ]);
 });
 
+it('words that only may be about a login are no error of a host on which nobody has failed to log in', () => {
+  insert(4, { action: 'log.export_failed', resource_type: 'system' });
+  insert(4, { action: 'certificate_signing_failed', resource_type: 'certificate' });
+  expect(found()).toMatchObject([
+    { level: 'warning', what: expect.stringContaining('"log.export_failed" (4)') },
+  ]);
+});
+
 it('where all who fail come from what stands in front, its ban would lock out everyone', () => {
   insert(12, { action: 'login_failed', resource_type: 'auth', ip_address: '172.18.0.1' });
   insert(12, { action: 'login_failed', resource_type: 'auth', ip_address: '203.0.113.7' });
