@@ -170,12 +170,23 @@ install_manual() {
     warn "$SHARE is read-only, so there are no manual pages and completions: docs/ in $PREFIX has the pages"
     return 0
   fi
-  for page in "${MANUALS[@]}"; do put_file "${PROGRAM:-$HERE}/docs/$page" "$(manual_at "$page")" 0644; done
+  for page in "${MANUALS[@]}"; do put_manual "${PROGRAM:-$HERE}/docs/$page" "$(manual_at "$page")"; done
   if [ -z "$PROGRAM" ]; then return 0; fi
   for shell in bash zsh fish; do
     postern completion "$shell" >"$WORK/completion"
-    put_file "$WORK/completion" "${COMPLETIONS[$shell]}" 0644
+    put_manual "$WORK/completion" "${COMPLETIONS[$shell]}"
   done
+}
+
+# put_manual SOURCE DESTINATION: without it the daemon runs all the same, so what keeps it from being put there ends nothing.
+put_manual() {
+  local directory=${2%/*}
+  if [ "$DRY_RUN" = no ] && [ ! -d "$directory" ]; then install -d -m 0755 -o root -g root "$directory" 2>/dev/null || true; fi
+  if { [ "$DRY_RUN" = no ] && [ ! -d "$directory" ]; } || [ -n "$(why_unwritable "$directory")" ]; then
+    warn "$2 is left out: its directory can't be made or is read-only"
+  else
+    put_file "$1" "$2" 0644
+  fi
 }
 
 # remove_manual: and the directories below SHARE that nothing else is in. That of all manual pages is the distribution's.
@@ -184,6 +195,10 @@ remove_manual() {
   for page in "${MANUALS[@]}"; do files+=("$(manual_at "$page")"); done
   for file in "${files[@]}"; do
     if [ ! -e "$file" ]; then continue; fi
+    if [ -n "$(why_unwritable "$file")" ]; then
+      warn "$file stays: it is read-only there"
+      continue
+    fi
     remove_path "$file"
     directory=${file%/*}
     while [ "$DRY_RUN" = no ] && [ "$directory" != "$SHARE" ] && [ "$directory" != "$SHARE/man" ] &&

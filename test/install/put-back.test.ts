@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -24,4 +24,16 @@ it.each([
     args: [home],
   });
   expect(readFileSync(config, 'utf8')).toBe(expected);
+});
+
+it('manual pages that have no place there end no installation', () => {
+  mkdirSync(join(home, 'share'));
+  symlinkSync('/nowhere/else', join(home, 'share/man'));
+  const said = bash(
+    'SHARE=$1/share DRY_RUN=no; write_file() { :; }; put_manual /dev/null "$(manual_at postern-auditd.1)" 2>&1; echo went on',
+    { args: [home] },
+  );
+  expect(said).toBe(
+    `warning: ${home}/share/man/man1/postern-auditd.1 is left out: its directory can't be made or is read-only\nwent on\n`,
+  );
 });
