@@ -62,10 +62,16 @@ export async function inspectFail2ban(config: Config): Promise<Finding[]> {
   ];
 }
 
+/** install.sh has one file for a jail of any name; who sets it up by hand names it after the jail. */
+export function jailPath(jail: string, directory = INSTALLED): string | null {
+  const names = ['posternproxy', jail].map((name) => join(directory, `jail.d/${name}.conf`));
+  return names.find((path) => existsSync(path)) ?? null;
+}
+
 /** As install.sh --no-fail2ban left it. */
 function leftOut({ fail2ban: { jail } }: Config): Finding {
-  const file = join(INSTALLED, `jail.d/${jail}.conf`);
-  if (!existsSync(file)) {
+  const file = jailPath(jail);
+  if (file === null) {
     const what = 'left out, as fail2ban.enabled says: nobody is banned';
     return { level: 'ok', what, next: 'install.sh --fail2ban sets it up, if bans are wanted' };
   }
@@ -259,8 +265,8 @@ function defaults({ fail2ban }: Config, authDirectory: string): Finding[] {
 const CHAINS = ['INPUT', 'INPUT,DOCKER-USER'];
 
 function jailFile({ fail2ban }: Config, authDirectory: string): Finding[] {
-  const path = join(INSTALLED, `jail.d/${fail2ban.jail}.conf`);
-  if (!existsSync(path)) return [];
+  const path = jailPath(fail2ban.jail);
+  if (path === null) return [];
   const text = readFileSync(path, 'utf8');
   if (CHAINS.some((chain) => renderJail(fail2ban, { authDirectory, chain }) === text)) return [];
   const what = `${path} is not what the configuration asks for`;
