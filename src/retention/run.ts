@@ -124,7 +124,7 @@ export interface RunResult {
  *
  * A row is deleted only by what its archive says, read from the finished file: archive and deletion can't speak of different rows. A death
  * between the two leaves an archive behind the note (`PurgedNote`), and the next run deletes its rows before it looks for others: so
- * no row comes into a second archive.
+ * no row comes into a second archive, but one that came under a legal hold in between.
  */
 export async function runRetention(options: RunOptions): Promise<RunResult> {
   const { archive, minFree, targets, purged, removals, sign, clock, onAnchor } = options;
