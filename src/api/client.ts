@@ -48,6 +48,12 @@ export function controlRequest(
   });
 }
 
+/** Whether a request failed since nobody listens on the socket. */
+export function isAbsent(error: unknown): boolean {
+  const code = codeOf(error instanceof Error ? error.cause : null);
+  return code === 'ENOENT' || code === 'ECONNREFUSED';
+}
+
 function refusal(answer: unknown): AuditdError {
   if (typeof answer === 'object' && answer !== null && 'detail' in answer) {
     const status = 'status' in answer ? answer.status : null; // problem details of the API

@@ -1,5 +1,5 @@
 import type { Config } from '../config/schema.js';
-import { codeOf, messageOf } from '../errors.js';
+import { messageOf } from '../errors.js';
 import { claimingUser } from './user.js';
 
 /** What a command has done that the audit log has to know of. */
@@ -13,14 +13,13 @@ export interface Told {
  * error, and changes no exit code. Where no daemon has ever run there is nothing to record it in.
  */
 export async function tell({ control, state }: Pick<Config, 'control' | 'state'>, told: Told): Promise<void> {
-  const { controlRequest } = await import('../api/client.js');
+  const { controlRequest, isAbsent } = await import('../api/client.js');
   const by = claimingUser();
   try {
     try {
       await controlRequest(control, 'POST', '/told', told, { 'x-user': by ?? '' });
     } catch (error) {
-      const cause = codeOf(error instanceof Error ? error.cause : null);
-      if (cause !== 'ENOENT' && cause !== 'ECONNREFUSED') throw error;
+      if (!isAbsent(error)) throw error;
       const { recordOffline } = await import('../api/offline.js');
       recordOffline(state, told, by);
     }

@@ -2,11 +2,11 @@ import { Argument, type Command, Option } from 'commander';
 import type { ShownToken } from '../api/routes/tokens.js';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { Contacts } from '../config/load.js';
-import { AuditdError, codeOf } from '../errors.js';
+import { AuditdError } from '../errors.js';
+import { byDaemon } from './by-daemon.js';
 import { contactsOf } from './contacts.js';
 import { aligned, createPaint, wantsColour } from './terminal.js';
 import { shownTime, timesFor, type UtcOption, withUtc } from './times.js';
-import { claimingUser } from './user.js';
 
 interface Options extends UtcOption {
   readonly scope: 'read' | 'admin';
@@ -71,14 +71,18 @@ async function create(config: Contacts, name: string, options: Options): Promise
       `--expires: found ${JSON.stringify(expires)}. Give a span such as 90d, 12h or 1y`,
     );
   }
-  const made = await byDaemon<Made>(config, 'POST', '/api/tokens', { name, scope, expires }, async () => {
-    const [{ withTokens }, { shownToken }] = await offline();
-    const expiresAt = parsed.data.expires === null ? null : Date.now() + parsed.data.expires;
-    const { text, token } = withTokens(config.state, (tokens) =>
-      tokens.create({ name, scope, expiresAt, by: claimingUser() }),
-    );
-    return { token: text, info: shownToken(token) };
-  });
+  const made = await byDaemon<Made>(
+    config,
+    { method: 'POST', path: '/api/tokens', body: { name, scope, expires } },
+    async (by) => {
+      const [{ withTokens }, { shownToken }] = await offline();
+      const expiresAt = parsed.data.expires === null ? null : Date.now() + parsed.data.expires;
+      const { text, token } = withTokens(config.state, (tokens) =>
+        tokens.create({ name, scope, expiresAt, by }),
+      );
+      return { token: text, info: shownToken(token) };
+    },
+  );
   if (json === true) process.stdout.write(`${toSafeJson(made, 2)}\n`);
   else {
     process.stdout.write(`${made.token}\n`);
@@ -92,10 +96,16 @@ async function create(config: Contacts, name: string, options: Options): Promise
 
 async function revoke(config: Contacts, name: string, { json }: Options): Promise<void> {
   const path = `/api/tokens/${encodeURIComponent(name)}`;
-  const { revoked } = await byDaemon<{ revoked: ShownToken }>(config, 'DELETE', path, undefined, async () => {
-    const [{ withTokens }, { shownToken }] = await offline();
-    return { revoked: shownToken(withTokens(config.state, (tokens) => tokens.revoke(name, claimingUser()))) };
-  });
+  const { revoked } = await byDaemon<{ revoked: ShownToken }>(
+    config,
+    { method: 'DELETE', path },
+    async (by) => {
+      const [{ withTokens }, { shownToken }] = await offline();
+      return {
+        revoked: shownToken(withTokens(config.state, (tokens) => tokens.revoke(name, by))),
+      };
+    },
+  );
   process.stdout.write(
     json === true ? `${toSafeJson(revoked, 2)}\n` : `${revoked.name} is no longer a token\n`,
   );
@@ -104,9 +114,7 @@ async function revoke(config: Contacts, name: string, { json }: Options): Promis
 async function list(config: Contacts, options: Options): Promise<void> {
   const { tokens } = await byDaemon<{ tokens: ShownToken[] }>(
     config,
-    'GET',
-    '/api/tokens',
-    undefined,
+    { method: 'GET', path: '/api/tokens' },
     async () => {
       const [{ withTokens }, { shownToken }] = await offline();
       return { tokens: withTokens(config.state, (store) => store.list()).map(shownToken) };
@@ -138,27 +146,6 @@ async function list(config: Contacts, options: Options): Promise<void> {
       ...rows,
     ]);
     process.stdout.write(`${[paint.bold(heading), ...lines].join('\n')}\n`);
-  }
-}
-
-/** The daemon has the state; only where none listens may the command have it. */
-async function byDaemon<T>(
-  config: Contacts,
-  method: string,
-  path: string,
-  body: unknown,
-  without: () => Promise<T>,
-): Promise<T> {
-  const { controlRequest } = await import('../api/client.js');
-  try {
-    return (await controlRequest(config.control, method, path, body, {
-      'x-user': claimingUser() ?? '',
-    })) as T;
-  } catch (error) {
-    const cause = codeOf(error instanceof Error ? error.cause : null);
-    if (cause !== 'ENOENT' && cause !== 'ECONNREFUSED') throw error;
-    if (config.refused !== null) throw config.refused; // whose state it would be is not known
-    return without();
   }
 }
 

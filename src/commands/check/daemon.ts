@@ -1,6 +1,6 @@
-import { controlRequest } from '../../api/client.js';
+import { controlRequest, isAbsent } from '../../api/client.js';
 import type { LoadedConfig } from '../../config/load.js';
-import { codeOf, isDenied, messageOf } from '../../errors.js';
+import { isDenied, messageOf } from '../../errors.js';
 import type { Finding } from '../../sinks/sink.js';
 import { VERSION } from '../../version.js';
 import { troubles } from '../status/troubles.js';
@@ -61,11 +61,6 @@ export async function inspectDaemon(
     findings.push({ level: 'error', ...splitMessage(trouble) });
   }
   return findings;
-}
-
-function isAbsent(error: unknown): boolean {
-  const code = codeOf(causeOf(error));
-  return code === 'ENOENT' || code === 'ECONNREFUSED';
 }
 
 function causeOf(error: unknown): unknown {

@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
 import { toSafeJson, visible } from '../../audit/unsafe-characters.js';
-import { AuditdError, codeOf } from '../../errors.js';
+import { AuditdError } from '../../errors.js';
 import type { LegalBook, LegalStatus, ShownHold } from '../../retention/legal-book.js';
+import { type Asked, byDaemon } from '../by-daemon.js';
 import { contactsOf } from '../contacts.js';
 import { aligned } from '../terminal.js';
-import { shownTime, type Times, timesFor, type UtcOption } from '../times.js';
-import { claimingUser } from '../user.js';
+import { shownTime, type Times, timesFor, type UtcOption, withUtc } from '../times.js';
 import { filterWords } from './render.js';
 
 interface Options extends UtcOption {
@@ -59,8 +59,10 @@ Examples:
     .action(async (_: unknown, command: Command) => {
       const options = command.optsWithGlobals<HoldOptions>();
       const body = { ...(await wantedOf(options)), reason: options.reason };
-      const made = await byDaemon<ShownHold>(options, 'POST', '/retention/holds', body, (book, by) =>
-        book.hold(body, by),
+      const made = await ask<ShownHold>(
+        options,
+        { method: 'POST', path: '/retention/holds', body },
+        (book, by) => book.hold(body, by),
       );
       print(options, made, `legal hold ${made.id}: ${filterWords(made, timesOf(options))} (${made.file})`);
     });
@@ -94,7 +96,7 @@ Examples:
         );
       const body = { reason: options.reason };
       const path = `/retention/holds/${id}/release`;
-      const released = await byDaemon<ShownHold>(options, 'POST', path, body, (book, by) =>
+      const released = await ask<ShownHold>(options, { method: 'POST', path, body }, (book, by) =>
         book.release(Number(id), body, by),
       );
       print(
@@ -126,7 +128,7 @@ Examples:
       const options = command.optsWithGlobals<Options & { readonly putBack?: boolean }>();
       if (options.putBack === true) {
         const path = '/retention/holds/put-back';
-        const { files } = await byDaemon<{ files: string[] }>(options, 'POST', path, undefined, (book) => ({
+        const { files } = await ask<{ files: string[] }>(options, { method: 'POST', path }, (book) => ({
           files: book.putBack(),
         }));
         print(
@@ -136,7 +138,7 @@ Examples:
         );
         return;
       }
-      const status = await byDaemon<LegalStatus>(options, 'GET', '/retention/holds', undefined, (book) =>
+      const status = await ask<LegalStatus>(options, { method: 'GET', path: '/retention/holds' }, (book) =>
         book.list(),
       );
       print(options, status, render(status, timesOf(options)));
@@ -188,30 +190,18 @@ async function wantedOf({
   return { filter: given, ...(all === true ? { all } : {}) };
 }
 
-/** The daemon has the state; only where none listens may the command have it. */
-async function byDaemon<T>(
+async function ask<T>(
   options: Options,
-  method: string,
-  path: string,
-  body: unknown,
+  asked: Asked,
   without: (book: LegalBook, by: string | null) => T,
 ): Promise<T> {
-  const { controlRequest } = await import('../../api/client.js');
-  const contacts = await contactsOf(options.config, 'control');
-  const by = claimingUser();
-  try {
-    return (await controlRequest(contacts.control, method, path, body, { 'x-user': by ?? '' })) as T;
-  } catch (error) {
-    const cause = codeOf(error instanceof Error ? error.cause : null);
-    if (cause !== 'ENOENT' && cause !== 'ECONNREFUSED') throw error;
-    if (contacts.refused !== null) throw contacts.refused; // where its archives are is not known
+  return byDaemon(await contactsOf(options.config, 'control'), asked, async (by) => {
     const [{ withLegalBook }, { loadConfig }] = await Promise.all([
       import('../../api/offline-holds.js'),
       import('../../config/load.js'),
     ]);
-    const { config } = loadConfig(options.config ?? null, process.env);
-    return withLegalBook(config, (book) => without(book, by));
-  }
+    return withLegalBook(loadConfig(options.config ?? null, process.env).config, (book) => without(book, by));
+  });
 }
 
 function timesOf(options: Options): Times {
@@ -220,8 +210,7 @@ function timesOf(options: Options): Times {
 
 /** `retain` has the same options, and takes them wherever they stand: hence `optsWithGlobals`. */
 function withPlace(command: Command): Command {
-  return command
-    .option('--utc', 'times in UTC on a terminal too, not in its time zone')
+  return withUtc(command)
     .option('--config <file>', 'configuration file (names the control socket and the state)')
     .option('--json', 'as JSON, for programs');
 }
