@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { nearest } from '../audit/nearest.js';
+import { nearest } from '../audit/did-you-mean.js';
 import { duration } from '../config/units.js';
 import { AuditdError } from '../errors.js';
 import { FILTER_KEYS, type Filter, type FilterInput, parseFilter } from '../query/filter.js';

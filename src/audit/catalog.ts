@@ -1,2 +1,2 @@
 export { type Classifier, createClassifier, resourceCategory } from './classifier.js';
-export { type Category, catalog, type EventType, type Outcome, type Severity } from './event-types.js';
+export { type Category, catalog, type EventType, type Outcome, type Severity } from './event-catalog.js';

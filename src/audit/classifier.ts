@@ -1,5 +1,5 @@
-import { catalog, type EventType, resourceNames } from './event-types.js';
-import { nearest } from './nearest.js';
+import { nearest } from './did-you-mean.js';
+import { catalog, type EventType, resourceNames } from './event-catalog.js';
 
 /** @param action the raw word of the row @param resourceType what stood beside it */
 export type Classifier = (action: string, resourceType: string | null) => EventType;

@@ -1,11 +1,11 @@
 import { createHmac } from 'node:crypto';
-import { isCanonicalJson } from './canonical-json.js';
 import { isNestedDeeper, withExactNumbers } from './json-text.js';
+import { createTextMask } from './mask-secrets-in-text.js';
+import { isCanonicalJson } from './round-trip-json.js';
 import { COMMAND_HINT } from './secret-commands.js';
 import { FORM_HINT, FORM_SIGNS } from './secret-forms.js';
 import { createJsonMask } from './secret-json.js';
 import { createSecretNames } from './secret-names.js';
-import { createTextMask } from './secret-text.js';
 
 const MASK = '***';
 const COVERED = /^(?:\*\*\*|hmac:[0-9a-f]{16})$/;

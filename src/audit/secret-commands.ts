@@ -1,4 +1,4 @@
-import { type Cover, Covering } from './cover.js';
+import { type Cover, Covering } from './mask.js';
 import { bareAt, endOfLine, type Place, quotedAt, skipBlanks } from './secret-values.js';
 
 /** Source of a regular expression for texts in lower case without a name of a secret: `-u`, mysql, mariadb, redis-cli, ldap. See secret-names.ts for their first letters. */

@@ -1,4 +1,4 @@
-import { type Cover, Covering } from './cover.js';
+import { type Cover, Covering } from './mask.js';
 
 type Form = readonly [mark: string, cover: (covering: Covering) => void];
 

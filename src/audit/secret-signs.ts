@@ -1,4 +1,4 @@
-import type { Covering } from './cover.js';
+import type { Covering } from './mask.js';
 import type { SecretNames } from './secret-names.js';
 import {
   bareAt,

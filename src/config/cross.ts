@@ -1,7 +1,7 @@
 import { dirname, normalize } from 'node:path';
 import { NetworkSet } from '../audit/address.js';
 import { catalog, createClassifier } from '../audit/catalog.js';
-import { nearest } from '../audit/nearest.js';
+import { nearest } from '../audit/did-you-mean.js';
 import { isLoopback, listenAddress } from './api.js';
 import { fleetProblems } from './fleet-cross.js';
 import type { Path } from './path.js';

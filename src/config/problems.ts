@@ -1,5 +1,5 @@
 import type { core } from 'zod';
-import { nearest } from '../audit/nearest.js';
+import { nearest } from '../audit/did-you-mean.js';
 import { homesOf, keysAt } from './keys.js';
 import { type Path, valueAt } from './path.js';
 

@@ -1,5 +1,5 @@
 import { catalog, createClassifier, resourceCategory } from '../audit/catalog.js';
-import { nearest } from '../audit/nearest.js';
+import { nearest } from '../audit/did-you-mean.js';
 import type { Filter } from './filter.js';
 
 const ACTIONS: readonly string[] = catalog.map(({ action }) => action);

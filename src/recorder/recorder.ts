@@ -1,6 +1,6 @@
 import type Database from 'better-sqlite3';
 import { catalog, createClassifier } from '../audit/catalog.js';
-import { nearest } from '../audit/nearest.js';
+import { nearest } from '../audit/did-you-mean.js';
 import { createRedactor, type RedactionOptions, type Redactor } from '../audit/redaction.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { COLUMNS, columnsOf, quoteIdentifier } from './table.js';

@@ -1,5 +1,5 @@
 import type Database from 'better-sqlite3';
-import { nearest } from '../audit/nearest.js';
+import { nearest } from '../audit/did-you-mean.js';
 import type { SourceConfig } from '../config/schema.js';
 import { COLUMNS, quoteIdentifier } from '../recorder/table.js';
 

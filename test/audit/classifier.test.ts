@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { catalog, createClassifier } from '../../src/audit/catalog.js';
-import { resourceNames } from '../../src/audit/event-types.js';
+import { resourceNames } from '../../src/audit/event-catalog.js';
 
 const classify = createClassifier();
 const canonical = new Set(catalog.map(({ action }) => action));

@@ -13,7 +13,7 @@ import { complaint, complaintOf, LIMIT_MS, shown } from './recheck.js';
 /** Files that make expressions out of text of their own, each tested below. */
 const BUILDERS = [
   'audit/redaction.ts',
-  'audit/secret-text.ts',
+  'audit/mask-secrets-in-text.ts',
   'audit/unsafe-characters.ts', // classes of single characters, with nothing that repeats
   'fail2ban/client.ts',
 ];

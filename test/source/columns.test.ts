@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { nearest } from '../../src/audit/nearest.js';
+import { nearest } from '../../src/audit/did-you-mean.js';
 import { config as schema } from '../../src/config/schema.js';
 import { TableCache } from '../../src/source/columns.js';
 import Database from '../../src/sqlite.js';

@@ -1,9 +1,9 @@
-import { catalog, type EventType, resourceNames } from './event-types.js';
+import { catalog, type EventType, resourceNames } from './event-catalog.js';
 
 const HEAD = `# Events
 
-Every kind of event that \`postern-auditd\` knows, as the catalog in \`src/audit/event-types.ts\` has it. This page is generated from it:
-\`UPDATE_DOCS=1 npx vitest run test/audit/catalog-table.test.ts\` writes it anew.
+Every kind of event that \`postern-auditd\` knows, as the catalog in \`src/audit/event-catalog.ts\` has it. This page is generated from it:
+\`UPDATE_DOCS=1 npx vitest run test/audit/events-doc.test.ts\` writes it anew.
 
 - **Action** is the canonical name: \`event.action\` in ECS, MSGID in RFC 5424, the signature in CEF, EventID in LEEF, \`metadata.event_code\` in OCSF.
   The word that stood in the row travels beside it (\`postern.action\`); filters accept either.

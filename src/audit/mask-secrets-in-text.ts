@@ -1,4 +1,4 @@
-import { type Cover, Covering } from './cover.js';
+import { type Cover, Covering } from './mask.js';
 import { maskCommands } from './secret-commands.js';
 import { maskForms, maskFormsWithSigns } from './secret-forms.js';
 import type { SecretNames } from './secret-names.js';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isCanonicalJson } from '../../src/audit/canonical-json.js';
+import { isCanonicalJson } from '../../src/audit/round-trip-json.js';
 
 const DEEPEST = 16;
 

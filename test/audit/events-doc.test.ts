@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { eventsTable } from '../../src/audit/catalog-table.js';
+import { eventsTable } from '../../src/audit/events-doc.js';
 
 const page = new URL('../../docs/EVENTS.md', import.meta.url);
 
