@@ -54,7 +54,7 @@ build_tree() {
   chmod -R u=rwX,go=rX "$destination"
 }
 
-# SQLite for Node.js, compiled: the package that src/sqlite.ts names for it, without what it was made from, and without the
+# SQLite for Node.js, compiled: the package that src/load-sqlite.ts names for it, without what it was made from, and without the
 # other one.
 native_module() {
   local clone=$1 destination=$2 node=$3 npm=$4 name module

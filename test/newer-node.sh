@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests that a newer Node.js may answer otherwise than the oldest one supported: it has another SQLite module (src/sqlite.ts), another
+# The tests that a newer Node.js may answer otherwise than the oldest one supported: it has another SQLite module (src/load-sqlite.ts), another
 # garbage collector, and zstd for archives. In a copy, as npm installs other packages for it.
 #   test/newer-node.sh [major version, 24 [files, all]]
 set -euo pipefail

@@ -35,7 +35,7 @@ Examples:
         { asOwner },
         { pino },
       ] = await Promise.all([
-        import('../sqlite.js'),
+        import('../load-sqlite.js'),
         import('../config/load.js'),
         import('../query/indexes.js'),
         import('../query/copies.js'),

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditdError, codeOf } from '../errors.js';
-import type Database from '../sqlite.js';
+import type Database from '../load-sqlite.js';
 import { openOwn } from './owned.js';
 
 export interface Lock {

@@ -2,7 +2,7 @@ import { lstatSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Options } from 'better-sqlite3';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
-import Database from '../sqlite.js';
+import Database from '../load-sqlite.js';
 
 const OTHERS_WRITE = 0o022;
 const STICKY = 0o1000;

@@ -3,10 +3,10 @@ import { chmodSync, closeSync, existsSync, mkdirSync, openSync, rmSync } from 'n
 import { join } from 'node:path';
 import type { SourceName } from '../audit/event.js';
 import { AuditdError, messageOf } from '../errors.js';
+import type Database from '../load-sqlite.js';
 import { createAuditTable } from '../recorder/recorder.js';
 import { columnsNote, parseColumnsRead } from '../source/columns-read.js';
 import type { History, Mark } from '../source/source.js';
-import type Database from '../sqlite.js';
 import { Accounted } from './accounted.js';
 import { Cursors } from './cursors.js';
 import { Fingerprints, type Pending } from './fingerprints.js';

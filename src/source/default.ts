@@ -1,4 +1,4 @@
-import Database from '../sqlite.js';
+import Database from '../load-sqlite.js';
 
 /** A literal: all that ALTER TABLE … ADD COLUMN takes behind DEFAULT and that is worth knowing. Nothing else is evaluated. */
 const LITERAL =

@@ -1,7 +1,7 @@
 import { accessSync, closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { codeOf } from '../errors.js';
-import Database from '../sqlite.js';
+import Database from '../load-sqlite.js';
 import { type FileState, stateOfFiles } from './files.js';
 import { isHeldForWriting } from './locks.js';
 import { isMountPoint } from './mounts.js';

@@ -3,8 +3,8 @@ import { type IncomingMessage, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/api/client.js';
+import Database from '../../src/load-sqlite.js';
 import { createAuditTable, createRecorder } from '../../src/recorder/recorder.js';
-import Database from '../../src/sqlite.js';
 import { type Answer, ApiRig } from './rig.js';
 
 const ASKED = ['?limit=5', '?limit=0', '?limit=0&format=csv', '/postern:1', '/stats'];

@@ -16,8 +16,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import Database from '../../src/load-sqlite.js';
 import { State } from '../../src/shipping/state.js';
-import Database from '../../src/sqlite.js';
 import { prepareHotJournal } from '../hot-journal.js';
 import { run } from './cli.js';
 

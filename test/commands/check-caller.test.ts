@@ -4,9 +4,9 @@ import { expect, it } from 'vitest';
 import { inspectDatabase } from '../../src/commands/check/database.js';
 import { asDaemon, forCaller } from '../../src/commands/check/identity.js';
 import { parseConfig } from '../../src/config/load.js';
+import Database from '../../src/load-sqlite.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
 import type { Finding } from '../../src/sinks/sink.js';
-import Database from '../../src/sqlite.js';
 
 const daemon = { uid: 65_534, gid: 65_534, groups: [65_534] };
 const findings: Finding[] = [

@@ -7,11 +7,11 @@ import * as zlib from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inspectRetention } from '../../src/commands/check/retention.js';
 import { parseConfig } from '../../src/config/load.js';
+import Database from '../../src/load-sqlite.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
 import { Notes } from '../../src/retention/notes.js';
 import { asUser } from '../../src/shipping/owned.js';
 import { State } from '../../src/shipping/state.js';
-import Database from '../../src/sqlite.js';
 
 const isRoot = process.getuid?.() === 0;
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/api/client.js';
-import Database from '../../src/sqlite.js';
+import Database from '../../src/load-sqlite.js';
 import { DaemonRig, type DaemonStatus } from './rig.js';
 
 /** Enough that the daemon walks for a while; FRESH_ROWS=2000000 for the figure of the promise. */

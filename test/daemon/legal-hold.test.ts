@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import Database from '../../src/sqlite.js';
+import Database from '../../src/load-sqlite.js';
 import { DaemonRig } from './rig.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');

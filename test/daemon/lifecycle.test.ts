@@ -266,7 +266,7 @@ describe('a database that is not there', () => {
     const status = await rig.until(({ sources }) => sources.postern?.state === 'missing', 'missing');
     expect(status.sources.postern?.message).toContain(rig.database);
     execFileSync('mv', [away, rig.database]);
-    rig.db = new (await import('../../src/sqlite.js')).default(rig.database);
+    rig.db = new (await import('../../src/load-sqlite.js')).default(rig.database);
     const { createRecorder } = await import('../../src/recorder/recorder.js');
     rig.recorder = createRecorder(rig.db);
     rig.append(4);

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { controlRequest } from '../../src/api/client.js';
+import Database from '../../src/load-sqlite.js';
 import { listArchives } from '../../src/retention/archive/list.js';
 import { verifyArchives } from '../../src/retention/archive/verify.js';
 import type { RetentionStatus } from '../../src/retention/retention.js';
-import Database from '../../src/sqlite.js';
 import { type Count, countRows } from '../retention/count.js';
 import { DaemonRig } from './rig.js';
 

@@ -14,13 +14,13 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { controlRequest } from '../../src/api/client.js';
+import Database from '../../src/load-sqlite.js';
 import {
   createAuditTable,
   createRecorder,
   type NewEntry,
   type Recorder,
 } from '../../src/recorder/recorder.js';
-import Database from '../../src/sqlite.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 

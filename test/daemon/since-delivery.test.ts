@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import Database from '../../src/load-sqlite.js';
 import { listArchives } from '../../src/retention/archive/list.js';
-import Database from '../../src/sqlite.js';
 import { run } from '../commands/cli.js';
 import { DaemonRig } from './rig.js';
 

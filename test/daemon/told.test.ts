@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { controlRequest } from '../../src/api/client.js';
 import { changedValues } from '../../src/config/changes.js';
 import { config as schema } from '../../src/config/schema.js';
+import Database from '../../src/load-sqlite.js';
 import { listArchives } from '../../src/retention/archive/list.js';
 import {
   type Anchor,
@@ -14,7 +15,6 @@ import {
   seal,
   textOfManifest,
 } from '../../src/retention/archive/manifest.js';
-import Database from '../../src/sqlite.js';
 import { DaemonRig } from './rig.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');

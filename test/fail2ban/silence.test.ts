@@ -14,7 +14,7 @@ import {
   silenceOf,
   silenceOfVerdicts,
 } from '../../src/fail2ban/silence.js';
-import Database from '../../src/sqlite.js';
+import Database from '../../src/load-sqlite.js';
 
 describe('whether failed logins reach fail2ban', () => {
   const none = (withheld: RecentFailures['withheld'], written = 0, servers: string[] = []) =>

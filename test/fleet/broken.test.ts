@@ -10,9 +10,9 @@ import { controlRequest } from '../../src/api/client.js';
 import type { DaemonStatus } from '../../src/api/status.js';
 import { troubles } from '../../src/commands/status/troubles.js';
 import { initFleet } from '../../src/fleet/init.js';
+import Database from '../../src/load-sqlite.js';
 import type { ReplayStatus } from '../../src/shipping/replay.js';
 import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
-import Database from '../../src/sqlite.js';
 import { hasNats, Nats } from './nats.js';
 import { Hub, Member, type Node } from './rig.js';
 

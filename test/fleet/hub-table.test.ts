@@ -7,7 +7,7 @@ import { Admission } from '../../src/fleet/admission.js';
 import { FailureTable } from '../../src/fleet/failure-table.js';
 import { HOLD_MS, HubTable, type Received, SLACK_MS } from '../../src/fleet/hub-table.js';
 import { formatFleet, parseFleet, subjectOf, subjectToken } from '../../src/formats/fleet.js';
-import Database from '../../src/sqlite.js';
+import Database from '../../src/load-sqlite.js';
 import { failure } from '../sinks/local.js';
 
 function message(sequence: number, after: number, server = 'a', timeline = 1, time = 0): Received {

@@ -6,11 +6,11 @@ import type { AuditEvent } from '../../src/audit/event.js';
 import { config as schema } from '../../src/config/schema.js';
 import { HubTable, type Received } from '../../src/fleet/hub-table.js';
 import { formatFleet, parseFleet, subjectOf, subjectToken } from '../../src/formats/fleet.js';
+import Database from '../../src/load-sqlite.js';
 import { Engine } from '../../src/query/engine.js';
 import type { Entry } from '../../src/query/entry.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
 import { createOwnSource } from '../../src/source/own.js';
-import Database from '../../src/sqlite.js';
 import { exported } from '../query/tables.js';
 import { ShippingRig } from '../shipping/rig.js';
 

@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { controlRequest } from '../../src/api/client.js';
 import type { DaemonStatus } from '../../src/api/status.js';
 import { createRedactor } from '../../src/audit/redaction.js';
+import Database from '../../src/load-sqlite.js';
 import { createAuditTable, createRecorder, type Recorder } from '../../src/recorder/recorder.js';
-import Database from '../../src/sqlite.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { config as schema } from '../../src/config/schema.js';
+import Database from '../../src/load-sqlite.js';
 import type { Engine } from '../../src/query/engine.js';
 import type { Format } from '../../src/query/export.js';
 import type { Filter } from '../../src/query/filter.js';
@@ -9,7 +10,6 @@ import type { QueryOptions } from '../../src/query/origins.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
 import { TableRows } from '../../src/retention/archive/table.js';
 import { createArchive, monthOf } from '../../src/retention/archive/write.js';
-import Database from '../../src/sqlite.js';
 import { COMPRESSION } from '../retention/archive/compression.js';
 import { CONFIG, rowReader, SOURCE_ID } from '../retention/archive/table.js';
 

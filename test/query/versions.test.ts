@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { config as schema } from '../../src/config/schema.js';
+import Database from '../../src/load-sqlite.js';
 import { Engine } from '../../src/query/engine.js';
 import type { Entry } from '../../src/query/entry.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
 import { TableRows } from '../../src/retention/archive/table.js';
 import { createArchive, monthOf } from '../../src/retention/archive/write.js';
 import { OWN_TABLE } from '../../src/retention/own.js';
-import Database from '../../src/sqlite.js';
 import { COMPRESSION } from '../retention/archive/compression.js';
 import { rowReader, SOURCE_ID } from '../retention/archive/table.js';
 import { ShippingRig } from '../shipping/rig.js';

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { parseTime } from '../../src/audit/time.js';
 import { TimeZone } from '../../src/audit/time-zone.js';
+import Database from '../../src/load-sqlite.js';
 import { decidedByText, isWritten } from '../../src/query/written.js';
-import Database from '../../src/sqlite.js';
 
 const two = (number: number) => String(number).padStart(2, '0');
 const upTo = (most: number) => Array.from({ length: most + 1 }, (_, number) => two(number));

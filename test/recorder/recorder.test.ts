@@ -2,8 +2,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { catalog, createClassifier } from '../../src/audit/catalog.js';
 import { parseTime } from '../../src/audit/time.js';
 import { AuditdError } from '../../src/errors.js';
+import Database from '../../src/load-sqlite.js';
 import { createAuditTable, createRecorder, type NewEntry } from '../../src/recorder/recorder.js';
-import Database from '../../src/sqlite.js';
 
 const NOW = Date.UTC(2026, 10, 22, 20, 21, 7, 890);
 let db: Database;

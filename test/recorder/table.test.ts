@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import Database from '../../src/load-sqlite.js';
 import { auditIndexes, createAuditTable } from '../../src/recorder/recorder.js';
-import Database from '../../src/sqlite.js';
 
 function opened(): Database {
   return new Database(':memory:');

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { config as schema } from '../../src/config/schema.js';
+import Database from '../../src/load-sqlite.js';
 import { Engine } from '../../src/query/engine.js';
 import { EVERYTHING } from '../../src/query/filter.js';
 import { pendingArchives, rowsOf } from '../../src/retention/pending.js';
 import { fingerprintOf } from '../../src/source/encoding.js';
-import Database from '../../src/sqlite.js';
 import { ShippingRig } from '../shipping/rig.js';
 import { NOW, RetentionRig, sqlTime } from './rig.js';
 

@@ -5,11 +5,11 @@ import { pathToFileURL } from 'node:url';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/load.js';
+import Database from '../../src/load-sqlite.js';
 import type { NewEntry } from '../../src/recorder/recorder.js';
 import { Retention } from '../../src/retention/retention.js';
 import type { ShipperStatus } from '../../src/shipping/shipper.js';
 import { State } from '../../src/shipping/state.js';
-import Database from '../../src/sqlite.js';
 import { archivedIds, DAY, RetentionRig, sqlTime } from './rig.js';
 
 const HOUR = 3_600_000;

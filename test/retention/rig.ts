@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createClassifier } from '../../src/audit/catalog.js';
 import { parseConfig } from '../../src/config/load.js';
+import Database from '../../src/load-sqlite.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
 import type { Removal } from '../../src/retention/archive/anchor.js';
 import { contentsOf } from '../../src/retention/archive/directory.js';
@@ -20,7 +21,6 @@ import { Deleter } from '../../src/retention/purge/deleter.js';
 import { readingOf } from '../../src/retention/reading.js';
 import { type RunResult, runRetention } from '../../src/retention/run.js';
 import { RowReader } from '../../src/source/row.js';
-import Database from '../../src/sqlite.js';
 import { COMPRESSION } from './archive/compression.js';
 
 export const DAY = 86_400_000;

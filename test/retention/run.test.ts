@@ -1,13 +1,13 @@
 import { existsSync, readdirSync, renameSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import Database from '../../src/load-sqlite.js';
 import { readManifest } from '../../src/retention/archive/chain.js';
 import { contentsOf } from '../../src/retention/archive/directory.js';
 import { listArchives } from '../../src/retention/archive/list.js';
 import { TableRows } from '../../src/retention/archive/table.js';
 import type { Hold } from '../../src/retention/holds.js';
 import type { Purger } from '../../src/retention/purge/client.js';
-import Database from '../../src/sqlite.js';
 import { DAY, NOW, RetentionRig, type Row, sqlTime } from './rig.js';
 
 let rig: RetentionRig;

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import Database from '../../src/load-sqlite.js';
 import { readLegalHolds } from '../../src/retention/legal-holds.js';
 import type { RunData } from '../../src/retention/messages.js';
 import { RunThread } from '../../src/retention/thread.js';
-import Database from '../../src/sqlite.js';
 import { temporaryDirectory } from '../source/postern.js';
 import { Writer } from '../source/process.js';
 

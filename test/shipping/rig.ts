@@ -6,6 +6,7 @@ import { pino } from 'pino';
 import { createClassifier } from '../../src/audit/catalog.js';
 import type { SourceName } from '../../src/audit/event.js';
 import { config as schema } from '../../src/config/schema.js';
+import Database from '../../src/load-sqlite.js';
 import type { LostRows } from '../../src/shipping/lost.js';
 import { type ConfiguredSink, Shipper } from '../../src/shipping/shipper.js';
 import { State } from '../../src/shipping/state.js';
@@ -14,7 +15,6 @@ import type { Batch, Delivered, Resume, ResumePosition, Sink } from '../../src/s
 import { createOwnSource } from '../../src/source/own.js';
 import { createPosternSource } from '../../src/source/postern.js';
 import type { AuditSource } from '../../src/source/source.js';
-import Database from '../../src/sqlite.js';
 import { PairReader } from './pair-reader.js';
 
 /** A sink that keeps what it got across restarts, and fails when told to. */

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import Database from '../../src/load-sqlite.js';
 import { takeLock } from '../../src/shipping/lock.js';
 import { STATE_VERSION, State } from '../../src/shipping/state.js';
-import Database from '../../src/sqlite.js';
 import { inAnotherProcess } from '../sqlite-child.js';
 
 let directory: string;

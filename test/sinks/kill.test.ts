@@ -5,7 +5,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';
-import Database from '../../src/sqlite.js';
+import Database from '../../src/load-sqlite.js';
 import { compiled, removeCompiled } from '../compiled.js';
 import { range, rolledText, sequences, temporaryDirectory } from './local.js';
 

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pino from 'pino';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import Database from '../../src/load-sqlite.js';
 import { ColdCopies } from '../../src/source/cold.js';
 import { type FileState, stateOfFiles } from '../../src/source/files.js';
 import { cantOpen } from '../../src/source/states.js';
-import Database from '../../src/sqlite.js';
 import { temporaryDirectory } from './postern.js';
 
 const log = pino({ level: 'silent' });

@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { nearest } from '../../src/audit/did-you-mean.js';
 import { config as schema } from '../../src/config/schema.js';
+import Database from '../../src/load-sqlite.js';
 import { TableCache } from '../../src/source/columns.js';
-import Database from '../../src/sqlite.js';
 import { openSource, reading, request, START, TABLE, temporaryDirectory } from './postern.js';
 
 function cacheFor(source: Record<string, unknown> = {}): TableCache {

@@ -1,8 +1,8 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import Database from '../../src/load-sqlite.js';
 import { readInPlace } from '../../src/source/live.js';
-import Database from '../../src/sqlite.js';
 import { openFiles } from '../descriptors.js';
 import { temporaryDirectory } from './postern.js';
 import { Writer } from './process.js';

@@ -5,10 +5,10 @@ import { DETAILS_BUDGET } from '../../src/audit/long-details.js';
 import { createRedactor } from '../../src/audit/redaction.js';
 import { bodies } from '../../src/formats/bodies.js';
 import { formatEcs, parseEcsPosition } from '../../src/formats/ecs.js';
+import Database from '../../src/load-sqlite.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
 import { createOwnSource } from '../../src/source/own.js';
 import { MOST_READ } from '../../src/source/unread.js';
-import Database from '../../src/sqlite.js';
 import { temporaryDirectory } from './postern.js';
 
 function table() {

@@ -2,10 +2,10 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createClassifier } from '../../src/audit/catalog.js';
 import { formatEcs } from '../../src/formats/ecs.js';
+import Database from '../../src/load-sqlite.js';
 import { createAuditTable, createRecorder } from '../../src/recorder/recorder.js';
 import { State } from '../../src/shipping/state.js';
 import { createOwnSource } from '../../src/source/own.js';
-import Database from '../../src/sqlite.js';
 import { markAt, openSource, reading, request, SOURCE_ID, START, temporaryDirectory } from './postern.js';
 
 function scene() {

@@ -3,8 +3,8 @@ import { copyFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import Database from '../../src/load-sqlite.js';
 import type { Look } from '../../src/source/source.js';
-import Database from '../../src/sqlite.js';
 import {
   markAt,
   openSource,

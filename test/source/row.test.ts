@@ -6,8 +6,8 @@ import { createClassifier } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
 import { createRedactor } from '../../src/audit/redaction.js';
 import { formatEcs } from '../../src/formats/ecs.js';
+import Database from '../../src/load-sqlite.js';
 import { COLUMN_KEYS } from '../../src/source/columns.js';
-import Database from '../../src/sqlite.js';
 import { openSource, reading, request, SOURCE_ID, START, temporaryDirectory } from './postern.js';
 
 /** A table without types, so that each value stays what it is. */

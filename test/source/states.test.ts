@@ -13,7 +13,7 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
-import Database from '../../src/sqlite.js';
+import Database from '../../src/load-sqlite.js';
 import { removeCompiled } from '../compiled.js';
 import { openFiles } from '../descriptors.js';
 import {

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pino from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
+import Database from '../../src/load-sqlite.js';
 import { ColdCopies } from '../../src/source/cold.js';
 import { stateOfFiles } from '../../src/source/files.js';
 import { cantOpen } from '../../src/source/states.js';
-import Database from '../../src/sqlite.js';
 import { prepareHotJournal } from '../hot-journal.js';
 import { temporaryDirectory } from './postern.js';
 

@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { controlRequest } from '../../api/client.js';
 import { AuditdError } from '../../errors.js';
 import { testFilter } from '../../fail2ban/client.js';
+import Database from '../../load-sqlite.js';
 import { createAuditTable, createRecorder } from '../../recorder/recorder.js';
-import Database from '../../sqlite.js';
 import { attack, day, moment, VICTIM } from './script.js';
 
 // A small host that is busy needs its time.

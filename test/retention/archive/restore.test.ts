@@ -2,11 +2,11 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
+import Database from '../../../src/load-sqlite.js';
 import { listArchives } from '../../../src/retention/archive/list.js';
 import { restoreArchives, restoring } from '../../../src/retention/archive/restore.js';
 import { verifyArchives } from '../../../src/retention/archive/verify.js';
 import { quoteIdentifier } from '../../../src/source/columns.js';
-import Database from '../../../src/sqlite.js';
 import { ArchiveRig } from './table.js';
 
 let rigs: ArchiveRig[] = [];

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createClassifier } from '../../../src/audit/catalog.js';
 import { createRedactor } from '../../../src/audit/redaction.js';
+import Database from '../../../src/load-sqlite.js';
 import { createAuditTable } from '../../../src/recorder/recorder.js';
 import type { Removal } from '../../../src/retention/archive/anchor.js';
 import { readManifest } from '../../../src/retention/archive/chain.js';
@@ -17,7 +18,6 @@ import {
 } from '../../../src/retention/archive/write.js';
 import { COLUMN_KEYS, type ColumnKey } from '../../../src/source/columns.js';
 import { RowReader } from '../../../src/source/row.js';
-import Database from '../../../src/sqlite.js';
 import { COMPRESSION } from './compression.js';
 
 export const SOURCE_ID = '0123456789abcdef0123456789abcdef';

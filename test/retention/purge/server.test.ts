@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import Database from '../../../src/load-sqlite.js';
 import { manifestName, stemOf } from '../../../src/retention/archive/directory.js';
 import { TableRows } from '../../../src/retention/archive/table.js';
 import { createArchive } from '../../../src/retention/archive/write.js';
@@ -10,7 +11,6 @@ import { fileAt } from '../../../src/retention/file.js';
 import { openPurger } from '../../../src/retention/purge/client.js';
 import type { Piece } from '../../../src/retention/purge/protocol.js';
 import { servePurge } from '../../../src/retention/purge/server.js';
-import Database from '../../../src/sqlite.js';
 import { DAY, NOW, RetentionRig, SOURCE_ID, sqlTime } from '../rig.js';
 
 let rig: RetentionRig;

@@ -3,7 +3,7 @@ import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import Database, { packageFor, SQLITE_PACKAGE } from '../src/sqlite.js';
+import Database, { packageFor, SQLITE_PACKAGE } from '../src/load-sqlite.js';
 
 const DIST = resolve(import.meta.dirname, '../dist');
 
