@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import { basename, dirname, join } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
-import type { Reloaded } from '../config/reload.js';
+import type { Reloaded } from '../config/reload-result.js';
 import { AuditdError, messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { LegalBook } from '../retention/legal-book.js';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { nearest } from '../audit/did-you-mean.js';
-import { duration } from '../config/units.js';
+import { duration } from '../config/duration-and-size.js';
 import { AuditdError } from '../errors.js';
 import { FILTER_KEYS, type Filter, type FilterInput, parseFilter } from '../query/filter.js';
 import { MOST_PER_PAGE } from '../query/page.js';

@@ -1,4 +1,4 @@
-import type { RefusedConfig } from '../config/reload.js';
+import type { RefusedConfig } from '../config/reload-result.js';
 import type { SilenceStatus } from '../fail2ban/silence-watch.js';
 import type { FleetStatus } from '../fleet/status.js';
 import type { RetentionStatus } from '../retention/retention.js';

@@ -34,7 +34,7 @@ Examples:
     )
     .action(async (options: ConfigureOptions) => {
       const [{ editConfig }, { DEFAULT_PATH }] = await Promise.all([
-        import('../config/edit.js'),
+        import('../config/edit-file.js'),
         import('../config/load.js'),
       ]);
       const file = options.config ?? process.env.POSTERN_AUDITD_CONFIG ?? DEFAULT_PATH;

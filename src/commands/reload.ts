@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
-import type { Reloaded } from '../config/reload.js';
+import type { Reloaded } from '../config/reload-result.js';
 import { AuditdError } from '../errors.js';
 import { contactsOf } from './contacts.js';
 import { count } from './terminal.js';

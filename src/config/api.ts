@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { absolutePath, fileMode, only } from './duration-and-size.js';
 import { parseTarget } from './syslog.js';
-import { absolutePath, fileMode, only } from './units.js';
 
 const NAME = 'a host name such as audit.example.net, *.example.net for all below it, or "*" for any';
 const HOST_NAME = /^(?:\*|(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?)$/i;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { durationBetween } from './duration-and-size.js';
 import { natsFields, natsServers } from './nats.js';
-import { durationBetween } from './units.js';
 
 const { stream, credentials, nkey, token, user, password, tls, connect_timeout } = natsFields;
 

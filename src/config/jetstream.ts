@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { everySink } from './events.js';
+import { everySink } from './event-filter-schema.js';
 import { natsContradictions, natsFields, natsServers } from './nats.js';
 
 /** The fleet's stream. */

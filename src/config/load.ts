@@ -3,11 +3,11 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { z } from 'zod';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
-import { crossProblems } from './cross.js';
-import { ConfigDocument, salvage } from './document.js';
-import { type Path, valueAt } from './path.js';
-import { type Problem, problemsOf, quoted } from './problems.js';
+import { crossProblems } from './cross-checks.js';
+import { type Path, valueAt } from './key-path.js';
 import { type Config, fail2ban, config as schema } from './schema.js';
+import { type Problem, problemsOf, quoted } from './validation-messages.js';
+import { ConfigDocument, salvage } from './yaml-document.js';
 
 export const DEFAULT_PATH = '/etc/postern-auditd/config.yml';
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { absolutePath, durationBetween } from './units.js';
+import { absolutePath, durationBetween } from './duration-and-size.js';
 
 const SERVER = 'nats://host:port or tls://host:port, without a password';
 const STREAM = 'a name of 1 to 64 letters, digits, - and _';

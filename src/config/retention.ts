@@ -1,7 +1,7 @@
 import { validate } from 'node-cron';
 import { z } from 'zod';
 import { type Category, catalog } from '../audit/catalog.js';
-import { absolutePath, age, duration, only, size } from './units.js';
+import { absolutePath, age, duration, only, size } from './duration-and-size.js';
 
 const SCHEDULE = 'five fields of cron, UTC: minute hour day month weekday, such as "17 3 * * *"';
 

@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import { isTimeZone } from '../audit/time-zone.js';
 import { api } from './api.js';
-import { type eventsFilter, everySink } from './events.js';
+import { absolutePath, duration, durationBetween, fileMode, only, size } from './duration-and-size.js';
+import { type eventsFilter, everySink } from './event-filter-schema.js';
 import { fleet } from './fleet.js';
 import { jetstreamSink } from './jetstream.js';
 import { retention } from './retention.js';
 import { syslogSink } from './syslog.js';
-import { absolutePath, duration, durationBetween, fileMode, only, size } from './units.js';
 
 const text = z.string().min(1);
 

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { everySink } from './events.js';
-import { absolutePath, duration, durationBetween, only, size } from './units.js';
+import { absolutePath, duration, durationBetween, only, size } from './duration-and-size.js';
+import { everySink } from './event-filter-schema.js';
 
 const TRANSPORTS = ['udp', 'tcp', 'tls', 'unix', 'unix-stream', 'relp'] as const;
 

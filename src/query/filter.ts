@@ -2,7 +2,7 @@ import { NetworkSet, parseAddress } from '../audit/address.js';
 import type { Outcome } from '../audit/catalog.js';
 import type { SourceName } from '../audit/event.js';
 import { parseTime } from '../audit/time.js';
-import { duration } from '../config/units.js';
+import { duration } from '../config/duration-and-size.js';
 import { AuditdError } from '../errors.js';
 
 /** What is looked for; a part that is null lets everything through. Plain data, so that it can go to another thread. */

@@ -2,7 +2,7 @@ import { uptime } from 'node:os';
 import type { Logger } from 'pino';
 import type { PublicSource } from '../audit/event.js';
 import type { LoadedConfig } from '../config/load.js';
-import { writtenForm } from '../config/written.js';
+import { writtenForm } from '../config/serialize.js';
 import { AuditdError, messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { ShipperStatus } from '../shipping/shipper.js';

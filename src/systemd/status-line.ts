@@ -1,4 +1,4 @@
-import type { RefusedConfig } from '../config/reload.js';
+import type { RefusedConfig } from '../config/reload-result.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
 
 /** What `systemctl status` shows. */

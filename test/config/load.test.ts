@@ -3,9 +3,9 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
-import { keysAt } from '../../src/config/keys.js';
+import { keysAt } from '../../src/config/json-schema.js';
 import { loadConfig, parseConfig } from '../../src/config/load.js';
-import { formatConfig } from '../../src/config/written.js';
+import { formatConfig } from '../../src/config/serialize.js';
 import { AuditdError } from '../../src/errors.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'postern-auditd-config-'));

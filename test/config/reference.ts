@@ -1,5 +1,5 @@
-import { additional, type JsonSchema, jsonSchema } from '../../src/config/keys.js';
-import { written } from '../../src/config/written.js';
+import { additional, type JsonSchema, jsonSchema } from '../../src/config/json-schema.js';
+import { written } from '../../src/config/serialize.js';
 
 /** A key as one writes it in the reference, and its schema. `required` if it has no default and can't be left out. */
 export interface KeyEntry {

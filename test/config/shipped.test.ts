@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { type JsonSchema, jsonSchema } from '../../src/config/keys.js';
+import { type JsonSchema, jsonSchema } from '../../src/config/json-schema.js';
 import { parseConfig } from '../../src/config/load.js';
 import { expectGenerated } from './generated.js';
 import { reference, sections } from './reference.js';

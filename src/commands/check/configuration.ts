@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { unknownFilterNames } from '../../config/cross.js';
+import { unknownFilterNames } from '../../config/cross-checks.js';
 import { type LoadedConfig, OVERRIDES } from '../../config/load.js';
 import { needlessKeys } from '../../config/schema.js';
 import type { Finding } from '../../sinks/sink.js';

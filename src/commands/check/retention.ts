@@ -12,8 +12,8 @@ import {
 import { dirname, join } from 'node:path';
 import type { Database } from 'better-sqlite3';
 import { pino } from 'pino';
+import { formatSize } from '../../config/duration-and-size.js';
 import type { Config } from '../../config/schema.js';
-import { formatSize } from '../../config/units.js';
 import { AuditdError, isDenied, messageOf } from '../../errors.js';
 import { Opening } from '../../query/open.js';
 import { compressorOf } from '../../retention/archive/compression.js';

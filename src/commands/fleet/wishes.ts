@@ -1,4 +1,4 @@
-import { duration } from '../../config/units.js';
+import { duration } from '../../config/duration-and-size.js';
 import { AuditdError } from '../../errors.js';
 import { STREAM_DEFAULTS, type StreamWishes } from '../../sinks/jetstream/stream.js';
 

@@ -3,10 +3,10 @@ import { NetworkSet } from '../audit/address.js';
 import { catalog, createClassifier } from '../audit/catalog.js';
 import { nearest } from '../audit/did-you-mean.js';
 import { isLoopback, listenAddress } from './api.js';
-import { fleetProblems } from './fleet-cross.js';
-import type { Path } from './path.js';
-import { type Problem, quoted } from './problems.js';
+import { fleetProblems } from './fleet-checks.js';
+import type { Path } from './key-path.js';
 import type { Config, EventsFilter } from './schema.js';
+import { type Problem, quoted } from './validation-messages.js';
 
 /** sun_path of a unix socket holds 108 bytes with its NUL (unix(7)). */
 const SOCKET_PATH_BYTES = 107;

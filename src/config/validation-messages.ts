@@ -1,7 +1,7 @@
 import type { core } from 'zod';
 import { nearest } from '../audit/did-you-mean.js';
-import { homesOf, keysAt } from './keys.js';
-import { type Path, valueAt } from './path.js';
+import { homesOf, keysAt } from './json-schema.js';
+import { type Path, valueAt } from './key-path.js';
 
 /** One thing that is wrong, where the path leads to the key or the value in the file. */
 export interface Problem {

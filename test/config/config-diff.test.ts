@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { diffConfig } from '../../src/config/diff.js';
+import { diffConfig } from '../../src/config/config-diff.js';
 import { parseConfig } from '../../src/config/load.js';
 
 function diff(before: string, after: string): string[] {

@@ -1,7 +1,7 @@
 import { createSecretNames } from '../audit/secret-names.js';
-import { diffConfig } from './diff.js';
+import { diffConfig } from './config-diff.js';
 import type { Config } from './schema.js';
-import { writtenForm } from './written.js';
+import { writtenForm } from './serialize.js';
 
 /** A key that is another than it was; null where it was not, or is not any more. */
 export interface ChangedValue {

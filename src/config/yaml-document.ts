@@ -9,9 +9,9 @@ import {
   parseDocument,
   visit,
 } from 'yaml';
-import type { Path } from './path.js';
-import type { Problem } from './problems.js';
-import { syntaxMessage } from './syntax.js';
+import type { Path } from './key-path.js';
+import type { Problem } from './validation-messages.js';
+import { syntaxMessage } from './yaml-error-message.js';
 
 /** A place in a text: lines and columns count from 1. */
 export interface Place {

@@ -1,8 +1,8 @@
 import { Document, isScalar, visit } from 'yaml';
-import { additional, chosen, type JsonSchema, jsonSchema } from './keys.js';
-import { withoutLogin } from './problems.js';
+import { formatDuration, formatMode, formatSize } from './duration-and-size.js';
+import { additional, chosen, type JsonSchema, jsonSchema } from './json-schema.js';
 import type { Config } from './schema.js';
-import { formatDuration, formatMode, formatSize } from './units.js';
+import { withoutLogin } from './validation-messages.js';
 
 /**
  * The configuration as one writes it, durations, sizes and modes as texts: what `parseConfig` makes this configuration of.

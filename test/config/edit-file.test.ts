@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { editConfig } from '../../src/config/edit.js';
+import { editConfig } from '../../src/config/edit-file.js';
 import { parseConfig } from '../../src/config/load.js';
 
 const FILE = 'config.yml';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type Path, valueAt } from './path.js';
+import { type Path, valueAt } from './key-path.js';
 import { config } from './schema.js';
 
 /** What of JSON Schema zod writes for this configuration. `unit` is our own word for texts that stand for a number. */

@@ -1,5 +1,5 @@
 import { AuditdError, messageOf } from '../errors.js';
-import type { ConfigChange } from './diff.js';
+import type { ConfigChange } from './config-diff.js';
 
 /** A configuration that was to be read again and has mistakes: a restart would fail. */
 export interface RefusedConfig {

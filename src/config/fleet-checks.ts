@@ -1,8 +1,8 @@
 import { NetworkSet } from '../audit/address.js';
+import type { Path } from './key-path.js';
 import { natsContradictions } from './nats.js';
-import type { Path } from './path.js';
-import { type Problem, quoted } from './problems.js';
 import type { Config } from './schema.js';
+import { type Problem, quoted } from './validation-messages.js';
 
 const HUB_KEEPS_ITS_OWN = "the hub's table is in its state directory; leave the key out";
 
