@@ -7,7 +7,7 @@ import type { AuditEvent, EventChanges, SourceName } from '../src/audit/event.js
 import { createRedactor, type Redactor } from '../src/audit/redaction.js';
 import Database from '../src/load-sqlite.js';
 import { COLUMNS } from '../src/recorder/table.js';
-import { createOwnSource, type OwnSource } from '../src/source/own.js';
+import { createOwnSource, type OwnSource } from '../src/source/auditd-source.js';
 
 // Rows have a class of their own in the daemon, some members of which are accessors. An object literal in its place has hidden
 // faults, so events of tests are read from a real table by the reader itself.

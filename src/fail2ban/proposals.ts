@@ -2,7 +2,7 @@ import type { Database } from 'better-sqlite3';
 import { parseAddress } from '../audit/address.js';
 import { parseTime } from '../audit/time.js';
 import type { SourceConfig } from '../config/schema.js';
-import { quoteIdentifier } from '../source/columns.js';
+import { quoteIdentifier } from '../source/table-schema.js';
 import { isAddressList, type Proposal } from './silence.js';
 
 const NEWEST = 200;

@@ -5,7 +5,7 @@ import { subjectToken } from '../formats/fleet.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
 import type { State } from '../shipping/state.js';
-import { createOwnSource, type OwnSource, type OwnSourceOptions } from '../source/own.js';
+import { createOwnSource, type OwnSource, type OwnSourceOptions } from '../source/auditd-source.js';
 import { VERSION } from '../version.js';
 import type { Beat } from './beat.js';
 import { fleetConnection } from './connection.js';

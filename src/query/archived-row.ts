@@ -2,9 +2,9 @@ import type { AuditEvent } from '../audit/event.js';
 import { TimeZone } from '../audit/time-zone.js';
 import type { Manifest } from '../retention/archive/manifest.js';
 import { type ArchivedValue, LineCodec, TextBytes } from '../retention/archive/row.js';
-import { COLUMN_KEYS, REVISION_COLUMNS, type TableConfig } from '../source/columns.js';
-import type { RawRow, SqlValue } from '../source/encoding.js';
-import type { Revision, RowReader } from '../source/row.js';
+import type { RawRow, SqlValue } from '../source/event-id.js';
+import type { Revision, RowReader } from '../source/row-to-event.js';
+import { COLUMN_KEYS, REVISION_COLUMNS, type TableConfig } from '../source/table-schema.js';
 import { type ArchivedLine, isReadBy } from './archived.js';
 
 interface Shape {

@@ -1,5 +1,5 @@
 import type { Database } from 'better-sqlite3';
-import type { ColumnKey } from '../source/columns.js';
+import type { ColumnKey } from '../source/table-schema.js';
 import type { SqlParam } from './spellings.js';
 import type { QueryTable } from './table.js';
 

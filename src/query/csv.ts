@@ -1,6 +1,6 @@
 import type { AuditEvent } from '../audit/event.js';
 import { safeJson, toSafeJson, visibleInCsv } from '../audit/unsafe-characters.js';
-import { COLUMN_KEYS } from '../source/columns.js';
+import { COLUMN_KEYS } from '../source/table-schema.js';
 import { type Entry, isoTime, lastEntry, safely } from './entry.js';
 
 export const CSV_COLUMNS = [...COLUMN_KEYS, 'outcome'] as const;

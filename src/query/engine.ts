@@ -1,7 +1,7 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
-import type { ColumnKey } from '../source/columns.js';
-import { stepEnd } from '../source/journal.js';
+import { stepEnd } from '../source/journal-mode.js';
+import type { ColumnKey } from '../source/table-schema.js';
 import { Counter } from './counter.js';
 import { decodeCursor, encodeCursor, type Position, type Positions } from './cursor.js';
 import { briefEntryOf, entryOf } from './entry.js';

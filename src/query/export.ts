@@ -1,7 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import type { AuditEvent } from '../audit/event.js';
 import { toSafeJson } from '../audit/unsafe-characters.js';
-import { keepsWriterOut } from '../source/journal.js';
+import { keepsWriterOut } from '../source/journal-mode.js';
 import { CSV_HEADER, csvLine } from './csv.js';
 import { entryLine, entryObject } from './entry.js';
 import { Merge } from './merge.js';

@@ -1,5 +1,5 @@
 import type { Database } from 'better-sqlite3';
-import { type ColumnKey, quoteIdentifier, type TableConfig } from '../source/columns.js';
+import { type ColumnKey, quoteIdentifier, type TableConfig } from '../source/table-schema.js';
 import { inspectTable, type QueryTable } from './table.js';
 
 /** What queries look up by; times need no index, since ids follow them. Columns that may be empty are indexed where they are not. */

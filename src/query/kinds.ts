@@ -1,6 +1,6 @@
 import type { Database } from 'better-sqlite3';
 import type { Classifier, EventType } from '../audit/catalog.js';
-import type { ColumnKey } from '../source/columns.js';
+import type { ColumnKey } from '../source/table-schema.js';
 import {
   type Branch,
   both,

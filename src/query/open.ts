@@ -2,11 +2,11 @@ import type { Database } from 'better-sqlite3';
 import type { Logger } from 'pino';
 import { AuditdError } from '../errors.js';
 import { mustBeOwn, mustHaveOpened } from '../shipping/owned.js';
-import { ColdCopies } from '../source/cold.js';
-import { stateOfFiles } from '../source/files.js';
-import { keepsWriterOut, leaveAlone } from '../source/journal.js';
-import { readInPlace, readOnce } from '../source/live.js';
-import { type Waiting, waitingFor } from '../source/states.js';
+import { ColdCopies } from '../source/copy-stopped-database.js';
+import { stateOfFiles } from '../source/file-state.js';
+import { keepsWriterOut, leaveAlone } from '../source/journal-mode.js';
+import { readInPlace, readOnce } from '../source/read-in-place.js';
+import { type Waiting, waitingFor } from '../source/waiting-reasons.js';
 
 /** A lock, a recovery, or files that were written a moment ago: this often looked at again, ms apart. */
 const TRIES = 60;

@@ -3,7 +3,7 @@ import type { NetworkSet } from '../audit/address.js';
 import { type Classifier, resourceCategory } from '../audit/catalog.js';
 import { DETAILS_BUDGET } from '../audit/long-details.js';
 import { createResourceMatcher } from '../audit/resource-matcher.js';
-import type { ColumnKey } from '../source/columns.js';
+import type { ColumnKey } from '../source/table-schema.js';
 import {
   type Branch,
   both,

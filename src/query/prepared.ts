@@ -1,6 +1,6 @@
 import type { SourceName } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
-import type { ColumnKey } from '../source/columns.js';
+import type { ColumnKey } from '../source/table-schema.js';
 import type { ArchiveShelf } from './archived.js';
 import type { Position, Positions } from './cursor.js';
 import type { Filter } from './filter.js';

@@ -1,6 +1,6 @@
 import type { Database } from 'better-sqlite3';
-import type { ColumnKey } from '../source/columns.js';
-import { stepEnd } from '../source/journal.js';
+import { stepEnd } from '../source/journal-mode.js';
+import type { ColumnKey } from '../source/table-schema.js';
 import { ArchivedRows } from './archived.js';
 import { Counter } from './counter.js';
 import type { Positions } from './cursor.js';

@@ -1,13 +1,13 @@
 import { isIPv4 } from 'node:net';
 import type { Database } from 'better-sqlite3';
 import { clientAddress, NetworkSet, parseAddress } from '../audit/address.js';
-import type { ColumnKey } from '../source/columns.js';
+import type { ColumnKey } from '../source/table-schema.js';
 import type { QueryTable } from './table.js';
 
 /** What a column may hold and a parameter be. */
 export type SqlParam = null | string | number | bigint | Buffer;
 
-/** A value of any type as the event has it (source/row.ts). */
+/** A value of any type as the event has it (source/row-to-event.ts). */
 export function textOfParam(value: SqlParam): string | null {
   if (value === null || typeof value === 'string') return value;
   if (!Buffer.isBuffer(value)) return String(value);

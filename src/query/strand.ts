@@ -1,7 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import type { AuditEvent } from '../audit/event.js';
-import type { RawRow } from '../source/encoding.js';
-import { stepEnd } from '../source/journal.js';
+import type { RawRow } from '../source/event-id.js';
+import { stepEnd } from '../source/journal-mode.js';
 import type { ArchivedLine, ArchivedRows } from './archived.js';
 import { type ArchivedReader, isSameRow } from './archived-row.js';
 import { type QueryTable, selectList } from './table.js';

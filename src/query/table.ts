@@ -1,6 +1,8 @@
 import type { Database } from 'better-sqlite3';
 import { TimeZone } from '../audit/time-zone.js';
 import { AuditdError } from '../errors.js';
+import type { ColumnsRead } from '../source/columns-seen.js';
+import { readable } from '../source/oversized-values.js';
 import {
   type AuditTable,
   COLUMN_KEYS,
@@ -8,9 +10,7 @@ import {
   quoteIdentifier,
   TableCache,
   type TableConfig,
-} from '../source/columns.js';
-import type { ColumnsRead } from '../source/columns-read.js';
-import { readable } from '../source/unread.js';
+} from '../source/table-schema.js';
 
 interface IndexColumn {
   readonly name: string;

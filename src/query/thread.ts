@@ -105,7 +105,7 @@ export class QueryThread {
   private start(): Worker {
     const worker = new Worker(this.options.worker, {
       workerData: this.options.data,
-      // Closed with the thread, the descriptors of source/live.ts would drop the locks of other threads.
+      // Closed with the thread, the descriptors of source/read-in-place.ts would drop the locks of other threads.
       trackUnmanagedFds: false,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     });

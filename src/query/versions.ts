@@ -1,8 +1,8 @@
 import type { Database } from 'better-sqlite3';
 import type { AuditEvent } from '../audit/event.js';
-import { COLUMN_KEYS, quoteIdentifier, REVISION_COLUMNS } from '../source/columns.js';
-import type { RawRow } from '../source/encoding.js';
-import { ROW_EDITED, type RowReader } from '../source/row.js';
+import type { RawRow } from '../source/event-id.js';
+import { ROW_EDITED, type RowReader } from '../source/row-to-event.js';
+import { COLUMN_KEYS, quoteIdentifier, REVISION_COLUMNS } from '../source/table-schema.js';
 import type { Filter } from './filter.js';
 
 /**

@@ -1,10 +1,10 @@
 import type { Database, Statement } from 'better-sqlite3';
 import type { AuditEvent, SourceName } from '../audit/event.js';
-import { COLUMN_KEYS, type ColumnKey } from '../source/columns.js';
-import { CreatedReader } from '../source/created.js';
-import type { RawRow } from '../source/encoding.js';
-import { keepsWriterOut, SHORT_ROWS, stepEnd } from '../source/journal.js';
-import type { RowPlace, RowReader } from '../source/row.js';
+import { CreatedReader } from '../source/created-at.js';
+import type { RawRow } from '../source/event-id.js';
+import { keepsWriterOut, SHORT_ROWS, stepEnd } from '../source/journal-mode.js';
+import type { RowPlace, RowReader } from '../source/row-to-event.js';
+import { COLUMN_KEYS, type ColumnKey } from '../source/table-schema.js';
 import { BranchIds } from './branches.js';
 import type { Plan } from './plan.js';
 import { below, lowestOf } from './ranges.js';

@@ -1,7 +1,7 @@
 import type { Database, Statement } from 'better-sqlite3';
-import { COLUMN_KEYS, type ColumnKey } from '../source/columns.js';
-import { CreatedReader } from '../source/created.js';
-import type { RawRow, SqlValue } from '../source/encoding.js';
+import { CreatedReader } from '../source/created-at.js';
+import type { RawRow, SqlValue } from '../source/event-id.js';
+import { COLUMN_KEYS, type ColumnKey } from '../source/table-schema.js';
 import type { Filter } from './filter.js';
 import { type IdRange, upTo } from './ranges.js';
 import { type QueryTable, selectList } from './table.js';

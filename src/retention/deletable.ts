@@ -1,6 +1,6 @@
 import type { Database } from 'better-sqlite3';
 import { AuditdError } from '../errors.js';
-import { type AuditTable, lower } from '../source/columns.js';
+import { type AuditTable, lower } from '../source/table-schema.js';
 
 /**
  * Whether rows can be removed from a table without anything else changing.

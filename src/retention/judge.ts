@@ -1,9 +1,9 @@
 import type { Database } from 'better-sqlite3';
 import type { Classifier } from '../audit/catalog.js';
-import { type AuditTable, quoteIdentifier, type TableConfig } from '../source/columns.js';
-import { CreatedReader } from '../source/created.js';
-import type { SqlValue } from '../source/encoding.js';
-import { readable } from '../source/unread.js';
+import { CreatedReader } from '../source/created-at.js';
+import type { SqlValue } from '../source/event-id.js';
+import { readable } from '../source/oversized-values.js';
+import { type AuditTable, quoteIdentifier, type TableConfig } from '../source/table-schema.js';
 import type { TableRow } from './archive/table.js';
 import type { Judged } from './policy.js';
 

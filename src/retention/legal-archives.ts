@@ -1,8 +1,8 @@
 import { TimeZone } from '../audit/time-zone.js';
-import { COLUMN_KEYS, type ColumnKey, lower, type TableConfig } from '../source/columns.js';
-import { CreatedReader } from '../source/created.js';
-import type { SqlValue } from '../source/encoding.js';
-import { textOf } from '../source/row.js';
+import { CreatedReader } from '../source/created-at.js';
+import type { SqlValue } from '../source/event-id.js';
+import { textOf } from '../source/row-to-event.js';
+import { COLUMN_KEYS, type ColumnKey, lower, type TableConfig } from '../source/table-schema.js';
 import { offsetsOf } from './archive/blocks.js';
 import { readManifest } from './archive/chain.js';
 import { contentsOf } from './archive/directory.js';

@@ -15,8 +15,8 @@
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { createResourceMatcher } from '../audit/resource-matcher.js';
-import type { SqlValue } from '../source/encoding.js';
-import { textOf } from '../source/row.js';
+import type { SqlValue } from '../source/event-id.js';
+import { textOf } from '../source/row-to-event.js';
 import { contentsOf, holdName, trouble } from './archive/directory.js';
 import type { Unreadable } from './archive/files.js';
 import {

@@ -2,7 +2,7 @@ import type { PublicSource } from '../audit/event.js';
 import type { Config } from '../config/schema.js';
 import type { ErrorCode } from '../errors.js';
 import type { IdRange } from '../shipping/id-ranges.js';
-import type { ColumnsRead } from '../source/columns-read.js';
+import type { ColumnsRead } from '../source/columns-seen.js';
 import type { Removal } from './archive/anchor.js';
 import type { ExpiredArchive } from './archive/keep.js';
 import type { KnownRecord } from './archive/legal-chain.js';

@@ -1,6 +1,6 @@
 import type { Database } from 'better-sqlite3';
 import { noteDeleted } from '../shipping/own-gaps.js';
-import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/columns.js';
+import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/table-schema.js';
 import { TableRows } from './archive/table.js';
 import { type LegalHolds, legalRowOf } from './legal-holds.js';
 import { type Named, NOTHING, type Purged, sum } from './purge/protocol.js';

@@ -3,16 +3,16 @@ import type { Database } from 'better-sqlite3';
 import type { RetentionConfig } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
 import { IdSet } from '../shipping/id-set.js';
+import type { SqlValue } from '../source/event-id.js';
+import { keepsWriterOut } from '../source/journal-mode.js';
+import { readable } from '../source/oversized-values.js';
 import {
   type AuditTable,
   type ColumnKey,
   quoteIdentifier,
   TableCache,
   type TableConfig,
-} from '../source/columns.js';
-import type { SqlValue } from '../source/encoding.js';
-import { keepsWriterOut } from '../source/journal.js';
-import { readable } from '../source/unread.js';
+} from '../source/table-schema.js';
 import { LARGEST_ROW } from './archive/largest.js';
 import { sizeOf } from './archive/table.js';
 import { monthOf } from './archive/write.js';

@@ -1,5 +1,5 @@
 import { AuditdError } from '../errors.js';
-import { quoteIdentifier, TableCache, type TableConfig } from '../source/columns.js';
+import { quoteIdentifier, TableCache, type TableConfig } from '../source/table-schema.js';
 import type { Manifest } from './archive/manifest.js';
 import type { Read } from './reading.js';
 

@@ -1,8 +1,8 @@
 import type { Database } from 'better-sqlite3';
 import { AuditdError } from '../errors.js';
-import { keepsWriterOut, leaveAlone } from '../source/journal.js';
-import { readInPlace } from '../source/live.js';
-import type { Waiting } from '../source/states.js';
+import { keepsWriterOut, leaveAlone } from '../source/journal-mode.js';
+import { readInPlace } from '../source/read-in-place.js';
+import type { Waiting } from '../source/waiting-reasons.js';
 import { anotherFile, type FileIdentity, isFileAt } from './file.js';
 
 /** A lock or a recovery: this often looked at again, ms apart. */

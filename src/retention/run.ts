@@ -3,7 +3,7 @@ import { setImmediate as otherWork } from 'node:timers/promises';
 import type { PublicSource } from '../audit/event.js';
 import type { Config } from '../config/schema.js';
 import { rangesOf } from '../shipping/id-ranges.js';
-import type { TableConfig } from '../source/columns.js';
+import type { TableConfig } from '../source/table-schema.js';
 import type { Removal } from './archive/anchor.js';
 import { BEGINNING, type Head } from './archive/chain.js';
 import { makeDirectory, manifestName, stemOf } from './archive/directory.js';

@@ -5,7 +5,7 @@ import { Fingerprints } from '../shipping/fingerprints.js';
 import { countOf, type IdRange, rangesOf } from '../shipping/id-ranges.js';
 import type { IdSet } from '../shipping/id-set.js';
 import { Revisions } from '../shipping/revisions.js';
-import { fingerprintOf } from '../source/encoding.js';
+import { fingerprintOf } from '../source/event-id.js';
 import type { Manifest, SinceDelivery } from './archive/manifest.js';
 import type { ArchivedRow } from './archive/row.js';
 import type { Read } from './reading.js';

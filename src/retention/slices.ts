@@ -1,4 +1,4 @@
-import { TableCache, type TableConfig } from '../source/columns.js';
+import { TableCache, type TableConfig } from '../source/table-schema.js';
 import type { ArchivedRow } from './archive/row.js';
 import { type RowIdentity, TableRows } from './archive/table.js';
 import type { Read } from './reading.js';

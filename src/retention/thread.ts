@@ -47,7 +47,7 @@ export class RunThread {
     const { data, worker } = options;
     this.worker = new Worker(worker ?? new URL('./worker.js', import.meta.url), {
       workerData: data,
-      // Closed with the thread, the descriptors of source/live.ts would drop the locks of other threads.
+      // Closed with the thread, the descriptors of source/read-in-place.ts would drop the locks of other threads.
       trackUnmanagedFds: false,
     });
     this.exited = new Promise((done) => this.worker.once('exit', () => done()));

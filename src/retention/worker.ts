@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { createClassifier } from '../audit/catalog.js';
 import { AuditdError, messageOf } from '../errors.js';
-import { RowReader } from '../source/row.js';
+import { RowReader } from '../source/row-to-event.js';
 import type { Removal } from './archive/anchor.js';
 import { signingKey } from './archive/signing-key.js';
 import type { RowIdentity } from './archive/table.js';

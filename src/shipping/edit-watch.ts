@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import type { AuditEvent } from '../audit/event.js';
 import { messageOf } from '../errors.js';
-import { fingerprintOf } from '../source/encoding.js';
-import { sizeOf } from '../source/row.js';
+import { fingerprintOf } from '../source/event-id.js';
+import { sizeOf } from '../source/row-to-event.js';
 import type { AuditSource, Mark } from '../source/source.js';
 import { type Recent, recentOf } from './recent.js';
 import type { Edit } from './revisions.js';

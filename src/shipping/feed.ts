@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { messageOf } from '../errors.js';
-import { fingerprintOf } from '../source/encoding.js';
+import { fingerprintOf } from '../source/event-id.js';
 import type { AuditSource, Look, Mark, WaitingState } from '../source/source.js';
 import { EditWatch, type EditWatchOptions } from './edit-watch.js';
 import { findLost, type LostRows } from './lost.js';

@@ -1,6 +1,6 @@
 import type Database from 'better-sqlite3';
 import type { AuditEvent, SourceName } from '../audit/event.js';
-import { fingerprintOf } from '../source/encoding.js';
+import { fingerprintOf } from '../source/event-id.js';
 import type { Mark } from '../source/source.js';
 
 /** Hex digits of a fingerprint: 8 bytes of the `event.id`. */

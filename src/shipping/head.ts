@@ -1,6 +1,6 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { NEWEST_MS, OLDEST_MS } from '../sinks/freshness.js';
-import { fingerprintOf } from '../source/encoding.js';
+import { fingerprintOf } from '../source/event-id.js';
 import type { AuditSource, Look, LookRequest, Mark } from '../source/source.js';
 
 /** Rows and bytes of one page: some 10 ms of the thread. */

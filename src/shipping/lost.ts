@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { fingerprintOf } from '../source/encoding.js';
+import { fingerprintOf } from '../source/event-id.js';
 import type { AuditSource, Mark } from '../source/source.js';
 import type { State } from './state.js';
 

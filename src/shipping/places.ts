@@ -1,7 +1,7 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { EventsFilter } from '../config/schema.js';
 import type { Resume, ResumePosition } from '../sinks/sink.js';
-import { fingerprintOf } from '../source/encoding.js';
+import { fingerprintOf } from '../source/event-id.js';
 import type { Feed, Page } from './feed.js';
 import { rejection } from './filter.js';
 import type { State } from './state.js';

@@ -1,7 +1,7 @@
 import type Database from 'better-sqlite3';
 import type { AuditEvent, ColumnValue, SourceName } from '../audit/event.js';
-import { fingerprintOf } from '../source/encoding.js';
-import { createdIn } from '../source/row.js';
+import { fingerprintOf } from '../source/event-id.js';
+import { createdIn } from '../source/row-to-event.js';
 import type { RecentRow } from '../source/source.js';
 
 /** As many of the rows read last are known with what tells an edit from another history. */

@@ -1,8 +1,8 @@
 import type Database from 'better-sqlite3';
 import { parseAddress } from '../audit/address.js';
 import type { AuditEvent, ColumnValue, SourceName } from '../audit/event.js';
-import { fingerprintOf } from '../source/encoding.js';
-import { ROW_EDITED } from '../source/row.js';
+import { fingerprintOf } from '../source/event-id.js';
+import { ROW_EDITED } from '../source/row-to-event.js';
 import type { KeptRow } from '../source/source.js';
 
 /** Rows of a source between two ids, both included. */

@@ -3,8 +3,8 @@ import type { Logger } from 'pino';
 import type { Config, SinkConfig } from '../config/schema.js';
 import { type FormatInUse, formatOnce } from '../formats/rehearsal.js';
 import type { NewEntry } from '../recorder/recorder.js';
+import { RowNotes } from '../source/crash-notes.js';
 import { QUARANTINED_PLACES, withQuarantined } from '../source/quarantine.js';
-import { RowNotes } from '../source/row-notes.js';
 import type { State } from './state.js';
 
 const QUARANTINED = 'quarantined_rows';

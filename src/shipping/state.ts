@@ -5,7 +5,7 @@ import type { SourceName } from '../audit/event.js';
 import { AuditdError, messageOf } from '../errors.js';
 import type Database from '../load-sqlite.js';
 import { createAuditTable } from '../recorder/recorder.js';
-import { columnsNote, parseColumnsRead } from '../source/columns-read.js';
+import { columnsNote, parseColumnsRead } from '../source/columns-seen.js';
 import type { History, Mark } from '../source/source.js';
 import { Accounted } from './accounted.js';
 import { Cursors } from './cursors.js';

@@ -1,5 +1,5 @@
 import type { AuditEvent, ColumnValue, SourceName } from '../audit/event.js';
-import type { ColumnsRead } from './columns-read.js';
+import type { ColumnsRead } from './columns-seen.js';
 
 /** Identifies the file behind the path and its schema; a change is a reason to look closer. Null for our own state.db. */
 export interface Generation {

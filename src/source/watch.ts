@@ -1,8 +1,8 @@
 import { type FSWatcher, statSync, watch as watchDirectory } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import type { Logger } from 'pino';
-import { dueAfterEvent, onEvent, onLook, type Rung } from './ladder.js';
-import { watchTrouble } from './watch-trouble.js';
+import { dueAfterEvent, onEvent, onLook, type Rung } from './poll-schedule.js';
+import { watchTrouble } from './watch-error.js';
 
 /** An event asks whether it is one of a change; the poll, whether anything may be left to be read. */
 export type Asking = 'event' | 'poll';

@@ -9,7 +9,7 @@ import Database from '../../src/load-sqlite.js';
 import { createFail2banSink } from '../../src/sinks/fail2ban.js';
 import { hasFail2ban, PrivateFail2ban } from '../commands/private-fail2ban.js';
 import { fail2banConfig, NEVER } from '../sinks/local.js';
-import { openSource, reading, request, START, TABLE, temporaryDirectory } from '../source/postern.js';
+import { openSource, reading, request, START, TABLE, temporaryDirectory } from '../source/postern-fixture.js';
 
 const there = hasFail2ban();
 if (!there)

@@ -10,7 +10,7 @@ import Database from '../../src/load-sqlite.js';
 import { Engine } from '../../src/query/engine.js';
 import type { Entry } from '../../src/query/entry.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
-import { createOwnSource } from '../../src/source/own.js';
+import { createOwnSource } from '../../src/source/auditd-source.js';
 import { exported } from '../query/tables.js';
 import { ShippingRig } from '../shipping/rig.js';
 

@@ -8,7 +8,7 @@ import { formatFail2banLine, LONGEST_LINE, parseFail2banLine } from '../../src/f
 import Database from '../../src/load-sqlite.js';
 import { formatHeader } from '../../src/sinks/pair.js';
 import { readRow } from '../read-events.js';
-import { openSource, TABLE, temporaryDirectory } from '../source/postern.js';
+import { openSource, TABLE, temporaryDirectory } from '../source/postern-fixture.js';
 import { anyEvent } from './events.js';
 
 const LONGEST_ADDRESS = 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff';

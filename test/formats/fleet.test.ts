@@ -5,7 +5,7 @@ import type { AuditEvent, ColumnValue } from '../../src/audit/event.js';
 import { parseTime } from '../../src/audit/time.js';
 import { formatFleet, lastFleet, parseFleet, subjectOf, subjectToken } from '../../src/formats/fleet.js';
 import { COLUMNS } from '../../src/recorder/table.js';
-import { RowReader } from '../../src/source/row.js';
+import { RowReader } from '../../src/source/row-to-event.js';
 import { readRow } from '../read-events.js';
 import { anyEvent, plainEvent } from './events.js';
 

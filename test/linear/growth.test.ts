@@ -9,7 +9,7 @@ import { formatEcs } from '../../src/formats/ecs.js';
 import { fitBody } from '../../src/formats/fit.js';
 import Database from '../../src/load-sqlite.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
-import { createOwnSource } from '../../src/source/own.js';
+import { createOwnSource } from '../../src/source/auditd-source.js';
 
 // What takes eight times the text takes about eight times the time; quadratic work takes 64 times. What lies between is the room that a
 // busy machine gets: processor time counts, not the clock, and the best of several tries.

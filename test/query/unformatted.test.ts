@@ -10,7 +10,7 @@ import { exported, SERVER, Tables, textOf } from './tables.js';
 // A fault of ours, in what reads one row: rows with this resource throw at each of their texts.
 const BROKEN = 'broken';
 
-vi.mock(import('../../src/source/row.js'), async (original) => {
+vi.mock(import('../../src/source/row-to-event.js'), async (original) => {
   const actual = await original();
   class FaultyReader extends actual.RowReader {
     override event(...given: Parameters<typeof actual.RowReader.prototype.event>): AuditEvent {

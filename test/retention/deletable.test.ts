@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { deleteTriggers } from '../../src/retention/deletable.js';
-import { TableCache } from '../../src/source/columns.js';
+import { TableCache } from '../../src/source/table-schema.js';
 import { DAY, NOW, RetentionRig, type Row, sqlTime } from './rig.js';
 
 let rig: RetentionRig;

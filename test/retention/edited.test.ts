@@ -4,7 +4,7 @@ import Database from '../../src/load-sqlite.js';
 import { Engine } from '../../src/query/engine.js';
 import { EVERYTHING } from '../../src/query/filter.js';
 import { pendingArchives, rowsOf } from '../../src/retention/pending.js';
-import { fingerprintOf } from '../../src/source/encoding.js';
+import { fingerprintOf } from '../../src/source/event-id.js';
 import { ShippingRig } from '../shipping/rig.js';
 import { NOW, RetentionRig, sqlTime } from './rig.js';
 

@@ -31,7 +31,7 @@ import { Deleter } from '../../src/retention/purge/deleter.js';
 import type { Piece } from '../../src/retention/purge/protocol.js';
 import { rowHash } from '../../src/retention/purge/row-hash.js';
 import { servePurge } from '../../src/retention/purge/server.js';
-import { RowReader } from '../../src/source/row.js';
+import { RowReader } from '../../src/source/row-to-event.js';
 import { LegalRig } from './legal-rig.js';
 import { DAY, NOW, SOURCE_ID, sqlTime } from './rig.js';
 

@@ -20,7 +20,7 @@ import type { Purger } from '../../src/retention/purge/client.js';
 import { Deleter } from '../../src/retention/purge/deleter.js';
 import { readingOf } from '../../src/retention/reading.js';
 import { type RunResult, runRetention } from '../../src/retention/run.js';
-import { RowReader } from '../../src/source/row.js';
+import { RowReader } from '../../src/source/row-to-event.js';
 import { COMPRESSION } from './archive/compression.js';
 
 export const DAY = 86_400_000;

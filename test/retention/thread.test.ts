@@ -4,7 +4,7 @@ import Database from '../../src/load-sqlite.js';
 import { readLegalHolds } from '../../src/retention/legal-holds.js';
 import type { RunData } from '../../src/retention/messages.js';
 import { RunThread } from '../../src/retention/thread.js';
-import { temporaryDirectory } from '../source/postern.js';
+import { temporaryDirectory } from '../source/postern-fixture.js';
 import { Writer } from '../source/process.js';
 
 /** A thread that says these things at once and lives on. */

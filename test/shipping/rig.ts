@@ -12,8 +12,8 @@ import { type ConfiguredSink, Shipper } from '../../src/shipping/shipper.js';
 import { State } from '../../src/shipping/state.js';
 import { createFail2banSink } from '../../src/sinks/fail2ban.js';
 import type { Batch, Delivered, Resume, ResumePosition, Sink } from '../../src/sinks/sink.js';
-import { createOwnSource } from '../../src/source/own.js';
-import { createPosternSource } from '../../src/source/postern.js';
+import { createOwnSource } from '../../src/source/auditd-source.js';
+import { createPosternSource } from '../../src/source/postern-source.js';
 import type { AuditSource } from '../../src/source/source.js';
 import { PairReader } from './pair-reader.js';
 

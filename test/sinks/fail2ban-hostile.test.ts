@@ -10,7 +10,7 @@ import Database from '../../src/load-sqlite.js';
 import { createFail2banSink } from '../../src/sinks/fail2ban.js';
 import { PAIR } from '../../src/sinks/pair.js';
 import { installed } from '../installed.js';
-import { openSource, reading, request, START, TABLE } from '../source/postern.js';
+import { openSource, reading, request, START, TABLE } from '../source/postern-fixture.js';
 import { dependencies, fail2banConfig, NEVER, temporaryDirectory } from './local.js';
 
 const ROWS = 40;

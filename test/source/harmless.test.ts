@@ -13,7 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { compiled, removeCompiled } from '../compiled.js';
 import type { Identity } from '../other-user.js';
-import { Reader, TABLE, temporaryDirectory, Writer } from './postern.js';
+import { Reader, TABLE, temporaryDirectory, Writer } from './postern-fixture.js';
 import { isRoot } from './process.js';
 
 const root = isRoot();

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { openSource, reading, request, START, temporaryDirectory } from './postern.js';
+import { openSource, reading, request, START, temporaryDirectory } from './postern-fixture.js';
 
 const BYTES = 520 * 2 ** 20;
 

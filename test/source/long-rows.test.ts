@@ -7,9 +7,9 @@ import { bodies } from '../../src/formats/bodies.js';
 import { formatEcs, parseEcsPosition } from '../../src/formats/ecs.js';
 import Database from '../../src/load-sqlite.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
-import { createOwnSource } from '../../src/source/own.js';
-import { MOST_READ } from '../../src/source/unread.js';
-import { temporaryDirectory } from './postern.js';
+import { createOwnSource } from '../../src/source/auditd-source.js';
+import { MOST_READ } from '../../src/source/oversized-values.js';
+import { temporaryDirectory } from './postern-fixture.js';
 
 function table() {
   const db = new Database(join(temporaryDirectory(onTestFinished), 'long.db'));

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { holdsIn } from '../../src/source/locks.js';
 import { mountPointsIn } from '../../src/source/mounts.js';
-import { openSource, readOn, request, START, TABLE, temporaryDirectory, Writer } from './postern.js';
+import { openSource, readOn, request, START, TABLE, temporaryDirectory, Writer } from './postern-fixture.js';
 import { isRoot } from './process.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');

@@ -16,7 +16,7 @@ import {
   TABLE,
   temporaryDirectory,
   Writer,
-} from './postern.js';
+} from './postern-fixture.js';
 import { hasSqliteShell } from './process.js';
 
 interface Scene {

@@ -4,11 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pino from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
 import Database from '../../src/load-sqlite.js';
-import { ColdCopies } from '../../src/source/cold.js';
-import { stateOfFiles } from '../../src/source/files.js';
-import { cantOpen } from '../../src/source/states.js';
+import { ColdCopies } from '../../src/source/copy-stopped-database.js';
+import { stateOfFiles } from '../../src/source/file-state.js';
+import { cantOpen } from '../../src/source/waiting-reasons.js';
 import { prepareHotJournal } from '../hot-journal.js';
-import { temporaryDirectory } from './postern.js';
+import { temporaryDirectory } from './postern-fixture.js';
 
 /** A database in the middle of a transaction, with a file of somebody else's as the super-journal. */
 function scene() {

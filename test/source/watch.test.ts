@@ -12,7 +12,7 @@ import {
   TABLE,
   temporaryDirectory,
   Writer,
-} from './postern.js';
+} from './postern-fixture.js';
 
 const NEVER = '1h';
 

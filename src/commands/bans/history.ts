@@ -1,6 +1,6 @@
 import { createClassifier } from '../../audit/catalog.js';
 import type { Contacts } from '../../config/load.js';
-import { createOwnSource } from '../../source/own.js';
+import { createOwnSource } from '../../source/auditd-source.js';
 import { openLedger } from '../ledger.js';
 import { age, count, visible } from '../terminal.js';
 import { shownTime, type Times } from '../times.js';

@@ -22,7 +22,7 @@ import { LEGAL_RECORDS, legalRecordsIn } from '../../retention/legal-book.js';
 import { readLegalHolds } from '../../retention/legal-holds.js';
 import { Notes } from '../../retention/notes.js';
 import type { Finding } from '../../sinks/sink.js';
-import { type AuditTable, TableCache } from '../../source/columns.js';
+import { type AuditTable, TableCache } from '../../source/table-schema.js';
 import { type Ledger, openLedger } from '../ledger.js';
 import { temporaryDirectory } from '../leftovers.js';
 import { type Times, utcTime } from '../times.js';

@@ -1,7 +1,7 @@
 import type { Database, Statement } from 'better-sqlite3';
 import { AuditdError } from '../../errors.js';
-import { lower, quoteIdentifier } from '../../source/columns.js';
-import type { SqlValue } from '../../source/encoding.js';
+import type { SqlValue } from '../../source/event-id.js';
+import { lower, quoteIdentifier } from '../../source/table-schema.js';
 import type { ArchivedColumn, Manifest } from './manifest.js';
 import { type ArchivedRow, type ArchivedValue, type LineCodec, setColumn, TextBytes } from './row.js';
 

@@ -1,10 +1,16 @@
 import type { Database } from 'better-sqlite3';
 import { TimeZone } from '../../audit/time-zone.js';
 import { AuditdError } from '../../errors.js';
-import { COLUMN_KEYS, lower, quoteIdentifier, TableCache, type TableConfig } from '../../source/columns.js';
-import { CreatedReader } from '../../source/created.js';
-import type { RawRow, SqlValue } from '../../source/encoding.js';
-import type { RowReader } from '../../source/row.js';
+import { CreatedReader } from '../../source/created-at.js';
+import type { RawRow, SqlValue } from '../../source/event-id.js';
+import type { RowReader } from '../../source/row-to-event.js';
+import {
+  COLUMN_KEYS,
+  lower,
+  quoteIdentifier,
+  TableCache,
+  type TableConfig,
+} from '../../source/table-schema.js';
 import { LARGEST_ROW } from './largest.js';
 import { type ArchivedRow, type ArchivedValue, setColumn, TextBytes } from './row.js';
 import type { ArchivedTable } from './write.js';

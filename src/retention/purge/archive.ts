@@ -1,7 +1,7 @@
 import { accessSync, closeSync, constants } from 'node:fs';
 import type { PublicSource } from '../../audit/event.js';
 import { AuditdError, messageOf } from '../../errors.js';
-import { lower, type TableConfig } from '../../source/columns.js';
+import { lower, type TableConfig } from '../../source/table-schema.js';
 import { linesOf, offsetsOf, readBlock } from '../archive/blocks.js';
 import { readManifest } from '../archive/chain.js';
 import { compressorOf } from '../archive/compression.js';

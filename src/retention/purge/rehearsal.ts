@@ -1,6 +1,6 @@
 import type { Database } from 'better-sqlite3';
 import { AuditdError, messageOf } from '../../errors.js';
-import { type AuditTable, quoteIdentifier } from '../../source/columns.js';
+import { type AuditTable, quoteIdentifier } from '../../source/table-schema.js';
 import { deleteTriggers } from '../deletable.js';
 
 /** Rows of which one has to go. */

@@ -6,7 +6,7 @@ import Database from '../../../src/load-sqlite.js';
 import { listArchives } from '../../../src/retention/archive/list.js';
 import { restoreArchives, restoring } from '../../../src/retention/archive/restore.js';
 import { verifyArchives } from '../../../src/retention/archive/verify.js';
-import { quoteIdentifier } from '../../../src/source/columns.js';
+import { quoteIdentifier } from '../../../src/source/table-schema.js';
 import { ArchiveRig } from './table.js';
 
 let rigs: ArchiveRig[] = [];

@@ -16,8 +16,8 @@ import {
   createArchive,
   monthOf,
 } from '../../../src/retention/archive/write.js';
-import { COLUMN_KEYS, type ColumnKey } from '../../../src/source/columns.js';
-import { RowReader } from '../../../src/source/row.js';
+import { RowReader } from '../../../src/source/row-to-event.js';
+import { COLUMN_KEYS, type ColumnKey } from '../../../src/source/table-schema.js';
 import { COMPRESSION } from './compression.js';
 
 export const SOURCE_ID = '0123456789abcdef0123456789abcdef';

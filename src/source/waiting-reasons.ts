@@ -1,7 +1,7 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { codeOf, messageOf } from '../errors.js';
-import type { FileState } from './files.js';
+import type { FileState } from './file-state.js';
 import type { WaitingState } from './source.js';
 
 /** A state in which nothing can be read, in words: what was found, which file, what to do next. */

@@ -1,5 +1,5 @@
 import type { Database } from 'better-sqlite3';
-import type { FileState } from './files.js';
+import type { FileState } from './file-state.js';
 
 /**
  * With a rollback journal a reader keeps the writer from committing for as long as it reads; with a WAL it does not. Where Postern

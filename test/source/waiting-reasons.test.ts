@@ -26,7 +26,7 @@ import {
   TABLE,
   temporaryDirectory,
   Writer,
-} from './postern.js';
+} from './postern-fixture.js';
 import { isRoot } from './process.js';
 
 const root = isRoot();

@@ -2,9 +2,9 @@ import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import Database from '../../src/load-sqlite.js';
-import { readInPlace } from '../../src/source/live.js';
+import { readInPlace } from '../../src/source/read-in-place.js';
 import { openFiles } from '../descriptors.js';
-import { temporaryDirectory } from './postern.js';
+import { temporaryDirectory } from './postern-fixture.js';
 import { Writer } from './process.js';
 
 function databaseWith(path: string, value: number): string {

@@ -2,8 +2,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { RowNotes } from '../../src/source/crash-notes.js';
 import type { NotedRow } from '../../src/source/quarantine.js';
-import { RowNotes } from '../../src/source/row-notes.js';
 
 function place() {
   const directory = mkdtempSync(join(tmpdir(), 'postern-notes-'));

@@ -4,11 +4,11 @@ import type { AuditEvent, EventResource, EventUser, SourceName } from '../audit/
 import { DETAILS_BUDGET, shortenDetails } from '../audit/long-details.js';
 import type { Redactor } from '../audit/redaction.js';
 import { withSafeKeys } from '../audit/safe-keys.js';
-import { COLUMN_KEYS } from './columns.js';
-import { CreatedReader } from './created.js';
-import { encodeRow, idOf, type RawRow, type SqlValue } from './encoding.js';
+import { CreatedReader } from './created-at.js';
+import { encodeRow, idOf, type RawRow, type SqlValue } from './event-id.js';
+import { unreadLength } from './oversized-values.js';
 import type { RowGuard } from './quarantine.js';
-import { unreadLength } from './unread.js';
+import { COLUMN_KEYS } from './table-schema.js';
 
 export interface RowOptions {
   readonly name: SourceName;

@@ -3,6 +3,10 @@ import type { Classifier } from '../audit/catalog.js';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { Redactor } from '../audit/redaction.js';
 import { messageOf } from '../errors.js';
+import { type Page, PageReader, type Replaced, type Unfollowable } from './page-reader.js';
+import type { RowGuard } from './quarantine.js';
+import { RowReader } from './row-to-event.js';
+import type { AuditSource, History, Look, LookRequest } from './source.js';
 import {
   type AuditTable,
   COLUMN_KEYS,
@@ -10,11 +14,7 @@ import {
   REVISION_COLUMNS,
   TableCache,
   type TableProblem,
-} from './columns.js';
-import { type Page, PageReader, type Replaced, type Unfollowable } from './page.js';
-import type { RowGuard } from './quarantine.js';
-import { RowReader } from './row.js';
-import type { AuditSource, History, Look, LookRequest } from './source.js';
+} from './table-schema.js';
 
 export interface OwnSourceOptions {
   /** Default: auditd. */

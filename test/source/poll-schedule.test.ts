@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { dueAfterEvent, onEvent, onLook, type Rung } from '../../src/source/ladder.js';
+import { dueAfterEvent, onEvent, onLook, type Rung } from '../../src/source/poll-schedule.js';
 
 const climbing = (offset: number): Rung => ({ kind: 'climbing', offset });
 const trailing = (offset: number): Rung => ({ kind: 'trailing', offset });

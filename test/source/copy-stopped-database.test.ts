@@ -4,10 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pino from 'pino';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import Database from '../../src/load-sqlite.js';
-import { ColdCopies } from '../../src/source/cold.js';
-import { type FileState, stateOfFiles } from '../../src/source/files.js';
-import { cantOpen } from '../../src/source/states.js';
-import { temporaryDirectory } from './postern.js';
+import { ColdCopies } from '../../src/source/copy-stopped-database.js';
+import { type FileState, stateOfFiles } from '../../src/source/file-state.js';
+import { cantOpen } from '../../src/source/waiting-reasons.js';
+import { temporaryDirectory } from './postern-fixture.js';
 
 const log = pino({ level: 'silent' });
 

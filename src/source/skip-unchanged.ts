@@ -1,4 +1,4 @@
-import { type FileState, isSettled } from './files.js';
+import { type FileState, isSettled } from './file-state.js';
 import type { Look, LookRequest } from './source.js';
 
 /** Time stamps of files move in steps of 10 ms at most. */

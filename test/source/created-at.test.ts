@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseTime } from '../../src/audit/time.js';
 import { TimeZone } from '../../src/audit/time-zone.js';
-import { CreatedReader } from '../../src/source/created.js';
+import { CreatedReader } from '../../src/source/created-at.js';
 
 const two = (highest: number) =>
   fc.integer({ min: 0, max: highest }).map((number) => String(number).padStart(2, '0'));

@@ -7,8 +7,8 @@ import type { AuditEvent } from '../../src/audit/event.js';
 import { createRedactor } from '../../src/audit/redaction.js';
 import { formatEcs } from '../../src/formats/ecs.js';
 import Database from '../../src/load-sqlite.js';
-import { COLUMN_KEYS } from '../../src/source/columns.js';
-import { openSource, reading, request, SOURCE_ID, START, temporaryDirectory } from './postern.js';
+import { COLUMN_KEYS } from '../../src/source/table-schema.js';
+import { openSource, reading, request, SOURCE_ID, START, temporaryDirectory } from './postern-fixture.js';
 
 /** A table without types, so that each value stays what it is. */
 const UNTYPED = `CREATE TABLE audit_log (id INTEGER PRIMARY KEY AUTOINCREMENT, ${COLUMN_KEYS.slice(1).join(', ')})`;

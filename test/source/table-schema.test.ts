@@ -3,8 +3,8 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { nearest } from '../../src/audit/did-you-mean.js';
 import { config as schema } from '../../src/config/schema.js';
 import Database from '../../src/load-sqlite.js';
-import { TableCache } from '../../src/source/columns.js';
-import { openSource, reading, request, START, TABLE, temporaryDirectory } from './postern.js';
+import { TableCache } from '../../src/source/table-schema.js';
+import { openSource, reading, request, START, TABLE, temporaryDirectory } from './postern-fixture.js';
 
 function cacheFor(source: Record<string, unknown> = {}): TableCache {
   return new TableCache(schema.parse({ source }).source);

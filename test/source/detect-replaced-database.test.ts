@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Evidence, judge } from '../../src/source/timeline.js';
+import { type Evidence, judge } from '../../src/source/detect-replaced-database.js';
 
 const A = 'aaaaaaaaaaaaaaaa';
 const B = 'bbbbbbbbbbbbbbbb';

@@ -5,7 +5,7 @@ import pino from 'pino';
 import type { EventType } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
 import { config as schema } from '../../src/config/schema.js';
-import { createPosternSource, type PosternSourceOptions } from '../../src/source/postern.js';
+import { createPosternSource, type PosternSourceOptions } from '../../src/source/postern-source.js';
 import type { AuditSource, Look, LookRequest, Mark } from '../../src/source/source.js';
 
 export const TABLE = `CREATE TABLE audit_log (

@@ -1,11 +1,11 @@
 import type Database from 'better-sqlite3';
 import type { AuditEvent } from '../audit/event.js';
-import { type AuditTable, COLUMN_KEYS } from './columns.js';
-import { fingerprintOf, type RawRow } from './encoding.js';
-import { keepsWriterOut, SHORT_MS, SHORT_ROWS } from './journal.js';
-import type { RowPlace, RowReader } from './row.js';
+import { type Evidence, judge, type Verdict } from './detect-replaced-database.js';
+import { fingerprintOf, type RawRow } from './event-id.js';
+import { keepsWriterOut, SHORT_MS, SHORT_ROWS } from './journal-mode.js';
+import type { RowPlace, RowReader } from './row-to-event.js';
 import type { EditsRequest, History, KeptRow, LookRequest, Mark, RecentRow } from './source.js';
-import { type Evidence, judge, type Verdict } from './timeline.js';
+import { type AuditTable, COLUMN_KEYS } from './table-schema.js';
 
 export interface Page {
   readonly state: 'page';

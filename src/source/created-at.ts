@@ -1,6 +1,6 @@
 import { localTime, parseTime } from '../audit/time.js';
 import { TimeZone } from '../audit/time-zone.js';
-import type { SqlValue } from './encoding.js';
+import type { SqlValue } from './event-id.js';
 
 const SECONDS = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/;
 const DAY = 10;

@@ -5,8 +5,16 @@ import { formatEcs } from '../../src/formats/ecs.js';
 import Database from '../../src/load-sqlite.js';
 import { createAuditTable, createRecorder } from '../../src/recorder/recorder.js';
 import { State } from '../../src/shipping/state.js';
-import { createOwnSource } from '../../src/source/own.js';
-import { markAt, openSource, reading, request, SOURCE_ID, START, temporaryDirectory } from './postern.js';
+import { createOwnSource } from '../../src/source/auditd-source.js';
+import {
+  markAt,
+  openSource,
+  reading,
+  request,
+  SOURCE_ID,
+  START,
+  temporaryDirectory,
+} from './postern-fixture.js';
 
 function scene() {
   const db = new Database(':memory:');

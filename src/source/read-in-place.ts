@@ -2,7 +2,7 @@ import { accessSync, closeSync, constants, fstatSync, openSync, readSync, statSy
 import { dirname } from 'node:path';
 import { codeOf } from '../errors.js';
 import Database from '../load-sqlite.js';
-import { type FileState, stateOfFiles } from './files.js';
+import { type FileState, stateOfFiles } from './file-state.js';
 import { isHeldForWriting } from './locks.js';
 import { isMountPoint } from './mounts.js';
 import {
@@ -15,7 +15,7 @@ import {
   systemProblem,
   type Waiting,
   waitingFor,
-} from './states.js';
+} from './waiting-reasons.js';
 
 /** How a try to read the database in place ended. */
 export type Attempt<T> =

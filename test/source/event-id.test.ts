@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { encodeRow, type SqlValue } from '../../src/source/encoding.js';
+import { encodeRow, type SqlValue } from '../../src/source/event-id.js';
 
 const NO_DEFAULTS: readonly unknown[] = Array.from({ length: 11 }, () => undefined);
 const encode = (row: readonly SqlValue[], defaults = NO_DEFAULTS, bytes: Buffer | null = null) =>

@@ -1,6 +1,6 @@
 import * as crypto from 'node:crypto';
 import type { ColumnValue } from '../audit/event.js';
-import { asRead, MOST_READ } from './unread.js';
+import { asRead, MOST_READ } from './oversized-values.js';
 
 /** What better-sqlite3 gives for a column with safe integers. */
 export type SqlValue = ColumnValue;

@@ -1,6 +1,12 @@
 import type { Logger } from 'pino';
-import { type AuditTable, COLUMN_KEYS, TableCache, type TableConfig, type TableProblem } from './columns.js';
 import type { History } from './source.js';
+import {
+  type AuditTable,
+  COLUMN_KEYS,
+  TableCache,
+  type TableConfig,
+  type TableProblem,
+} from './table-schema.js';
 
 /** A table that is followed, with what is remembered and said of its columns. */
 export class NotedTable {

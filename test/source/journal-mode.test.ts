@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { inspectDatabase } from '../../src/commands/check/database.js';
 import { parseConfig } from '../../src/config/load.js';
-import { readInPlace } from '../../src/source/live.js';
+import { readInPlace } from '../../src/source/read-in-place.js';
 import {
   markAt,
   openSource,
@@ -14,7 +14,7 @@ import {
   TABLE,
   temporaryDirectory,
   Writer,
-} from './postern.js';
+} from './postern-fixture.js';
 
 /** Long enough for the time stamps of files to tell a later write apart. */
 const settle = () => sleep(120);
