@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { SourceName } from '../audit/event.js';
 import type { LoadedConfig } from '../config/load.js';
-import { subjectToken } from '../formats/fleet.js';
+import { subjectToken } from '../formats/fleet-message.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
 import type { State } from '../shipping/state.js';

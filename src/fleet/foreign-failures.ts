@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { NetworkSet, parseAddress } from '../audit/address.js';
 import { parseTime } from '../audit/time.js';
 import { messageOf } from '../errors.js';
-import { parseFleet, SUBJECT_PREFIX, serverTokenOf } from '../formats/fleet.js';
+import { parseFleet, SUBJECT_PREFIX, serverTokenOf } from '../formats/fleet-message.js';
 import type { State } from '../shipping/state.js';
 import { NEWEST_MS, OLDEST_MS } from '../sinks/freshness.js';
 import { Admission, type AdmissionLimit, type Refusal } from './admission.js';

@@ -2,7 +2,7 @@ import { jetstream } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import type { NatsConfig } from '../config/nats.js';
 import { AuditdError } from '../errors.js';
-import { subjectToken } from '../formats/fleet.js';
+import { subjectToken } from '../formats/fleet-message.js';
 import { connectNats } from '../sinks/jetstream/connection.js';
 import { natsTrouble } from '../sinks/jetstream/trouble.js';
 import { serversBucket } from './buckets.js';

@@ -3,7 +3,7 @@ import { type KV, Kvm } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import { messageOf } from '../errors.js';
-import { subjectToken } from '../formats/fleet.js';
+import { subjectToken } from '../formats/fleet-message.js';
 import type { Beat } from './beat.js';
 import { serversBucket } from './buckets.js';
 import type { Part } from './link.js';

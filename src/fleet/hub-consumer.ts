@@ -9,7 +9,7 @@ import {
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import { AuditdError, messageOf } from '../errors.js';
-import { parseFleet } from '../formats/fleet.js';
+import { parseFleet } from '../formats/fleet-message.js';
 import { type HubTable, nothingTaken, type Received, type StreamPosition, type Taken } from './hub-table.js';
 import type { Part } from './link.js';
 

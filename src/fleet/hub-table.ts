@@ -12,7 +12,7 @@ import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync } from 'node:fs';
 import { hubDatabase } from '../config/load.js';
 import { AuditdError, messageOf } from '../errors.js';
-import { type FleetEvent, parseFleet } from '../formats/fleet.js';
+import { type FleetEvent, parseFleet } from '../formats/fleet-message.js';
 import type Database from '../load-sqlite.js';
 import { createAuditTable } from '../recorder/recorder.js';
 import { openOwn } from '../shipping/owned.js';

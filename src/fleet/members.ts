@@ -2,7 +2,7 @@ import { jetstream } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
-import { subjectToken } from '../formats/fleet.js';
+import { subjectToken } from '../formats/fleet-message.js';
 import { type Beat, parseBeat } from './beat.js';
 import { bucketTrouble, SERVERS_TTL_MS, serversBucket } from './buckets.js';
 import type { Part } from './link.js';

@@ -1,5 +1,5 @@
 import { parseTime } from '../audit/time.js';
-import { subjectToken } from '../formats/fleet.js';
+import { subjectToken } from '../formats/fleet-message.js';
 import type { ForeignFailures } from './foreign-failures.js';
 import type { ConsumerStatus } from './hub-consumer.js';
 import type { Lease } from './lease.js';

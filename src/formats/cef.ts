@@ -1,8 +1,8 @@
 import type { EventType, Severity } from '../audit/catalog.js';
 import { type AuditEvent, publicId } from '../audit/event.js';
-import { printable } from './printable.js';
-import { product } from './product.js';
-import { formatSentence } from './sentence.js';
+import { printable } from './escape-unprintable.js';
+import { product } from './observer.js';
+import { formatSentence } from './plain-text.js';
 import { cutEscaped } from './utf8.js';
 
 export interface CefOptions {

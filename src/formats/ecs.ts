@@ -1,7 +1,7 @@
 import type { EventType, Severity } from '../audit/catalog.js';
 import type { AuditEvent, EventResource, EventUser, SourceName } from '../audit/event.js';
 import { safeJson, toSafeJson } from '../audit/unsafe-characters.js';
-import { Stamp } from './stamp.js';
+import { Stamp } from './iso-time.js';
 
 /** Version of the Elastic Common Schema whose field names and values are written. */
 export const ECS_VERSION = '8.17.0';

@@ -1,5 +1,5 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
-import { Stamp } from './stamp.js';
+import { Stamp } from './iso-time.js';
 
 /** No line is longer, whatever stands in its row. */
 export const LONGEST_LINE = 512;

@@ -1,9 +1,9 @@
 import { type AuditEvent, publicId } from '../audit/event.js';
 import { cefSeverities } from './cef.js';
-import { printable } from './printable.js';
-import { product } from './product.js';
+import { printable } from './escape-unprintable.js';
+import { product } from './observer.js';
+import { formatSentence } from './plain-text.js';
 import { timestamp } from './rfc5424.js';
-import { formatSentence } from './sentence.js';
 import { cutUtf8 } from './utf8.js';
 
 export interface LeefOptions {

@@ -1,9 +1,9 @@
 import type { Severity } from '../audit/catalog.js';
 import type { AuditEvent } from '../audit/event.js';
+import { printableJson } from './escape-unprintable.js';
+import { product } from './observer.js';
 import { baseEvent, OCSF_VERSION, type OcsfClass, ocsfClasses } from './ocsf-classes.js';
-import { printableJson } from './printable.js';
-import { product } from './product.js';
-import { formatSentence } from './sentence.js';
+import { formatSentence } from './plain-text.js';
 
 export interface OcsfOptions {
   /** Sets `metadata.is_truncated` and `unmapped.postern.truncated`. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Severity } from '../audit/catalog.js';
 import { type AuditEvent, publicId } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
-import { printable } from './printable.js';
+import { printable } from './escape-unprintable.js';
 import { type Facility, priority } from './priority.js';
 import { cutUtf8 } from './utf8.js';
 

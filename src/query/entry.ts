@@ -1,6 +1,6 @@
 import { type AuditEvent, publicId } from '../audit/event.js';
 import { safeJson, toSafeJson } from '../audit/unsafe-characters.js';
-import { formatted } from '../formats/unformatted.js';
+import { formatted } from '../formats/format-fallback.js';
 
 /** An entry as people and programs get it. Secrets in `details` are masked. */
 export interface Entry {

@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import type { Config, SinkConfig } from '../config/schema.js';
-import { type FormatInUse, formatOnce } from '../formats/rehearsal.js';
+import { type FormatInUse, formatOnce } from '../formats/try-formats.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import { RowNotes } from '../source/crash-notes.js';
 import { QUARANTINED_PLACES, withQuarantined } from '../source/quarantine.js';

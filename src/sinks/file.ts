@@ -1,11 +1,11 @@
 import type { AuditEvent } from '../audit/event.js';
 import type { FileSinkConfig } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
-import { bodies } from '../formats/bodies.js';
+import { bodies } from '../formats/body-formats.js';
 import { formatEcs, parseEcsPosition } from '../formats/ecs.js';
-import { writeEcs } from '../formats/ecs-bytes.js';
-import { fitBody } from '../formats/fit.js';
-import { formatted, lastLine, neverThrowingWriter } from '../formats/unformatted.js';
+import { writeEcs } from '../formats/ecs-writer.js';
+import { formatted, lastLine, neverThrowingWriter } from '../formats/format-fallback.js';
+import { fitBody } from '../formats/shrink-to-size.js';
 import { fitsUtf8 } from '../formats/utf8.js';
 import { Appender } from './appender.js';
 import { type Disk, realDisk } from './disk.js';

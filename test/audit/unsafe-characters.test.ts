@@ -13,8 +13,8 @@ import {
 import { visibleUpTo } from '../../src/commands/terminal.js';
 import { escapeCefValue } from '../../src/formats/cef.js';
 import { formatEcs, quote } from '../../src/formats/ecs.js';
+import { printable, printableJson } from '../../src/formats/escape-unprintable.js';
 import { escapeLeefValue } from '../../src/formats/leef.js';
-import { printable, printableJson } from '../../src/formats/printable.js';
 import { csvLine, field } from '../../src/query/csv.js';
 import { entryLine } from '../../src/query/entry.js';
 import { readRow } from '../read-events.js';

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClassifier } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
 import { initFleet } from '../../src/fleet/init.js';
-import { formatFleet, subjectOf } from '../../src/formats/fleet.js';
+import { formatFleet, subjectOf } from '../../src/formats/fleet-message.js';
 import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
 import { hasFail2ban, PrivateFail2ban } from '../commands/private-fail2ban.js';
 import { failure } from '../sinks/local.js';

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Admission } from '../../src/fleet/admission.js';
 import { FailureTable } from '../../src/fleet/failure-table.js';
 import { HOLD_MS, HubTable, type Received, SLACK_MS } from '../../src/fleet/hub-table.js';
-import { formatFleet, parseFleet, subjectOf, subjectToken } from '../../src/formats/fleet.js';
+import { formatFleet, parseFleet, subjectOf, subjectToken } from '../../src/formats/fleet-message.js';
 import Database from '../../src/load-sqlite.js';
 import { failure } from '../sinks/local.js';
 

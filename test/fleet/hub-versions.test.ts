@@ -5,7 +5,7 @@ import { createClassifier } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
 import { config as schema } from '../../src/config/schema.js';
 import { HubTable, type Received } from '../../src/fleet/hub-table.js';
-import { formatFleet, parseFleet, subjectOf, subjectToken } from '../../src/formats/fleet.js';
+import { formatFleet, parseFleet, subjectOf, subjectToken } from '../../src/formats/fleet-message.js';
 import Database from '../../src/load-sqlite.js';
 import { Engine } from '../../src/query/engine.js';
 import type { Entry } from '../../src/query/entry.js';

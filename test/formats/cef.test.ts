@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { pictured } from '../../src/audit/unsafe-characters.js';
 import { escapeCefHeader, formatCef, leastCef } from '../../src/formats/cef.js';
-import { formatSentence } from '../../src/formats/sentence.js';
+import { formatSentence } from '../../src/formats/plain-text.js';
 import { readBack } from '../read-events.js';
 import { parseCef } from './cef-parser.js';
 import { anyEvent, controlCharacters, plainEvent } from './events.js';

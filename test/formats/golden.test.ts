@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { catalog, createClassifier, type EventType } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
-import { createFormatter, type SyslogFormatOptions } from '../../src/formats/message.js';
+import { createFormatter, type SyslogFormatOptions } from '../../src/formats/syslog-message.js';
 import { readBack } from '../read-events.js';
 import { plainEvent } from './events.js';
 import { ocsfFaults } from './ocsf-schema.js';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AuditdError } from '../../src/errors.js';
-import { printable } from '../../src/formats/printable.js';
+import { printable } from '../../src/formats/escape-unprintable.js';
 import {
   checkStructuredDataId,
   createRfc5424Header,

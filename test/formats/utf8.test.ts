@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { printable, printableJson } from '../../src/formats/printable.js';
+import { printable, printableJson } from '../../src/formats/escape-unprintable.js';
 import { cutEscaped, cutUtf8, fitsUtf8 } from '../../src/formats/utf8.js';
 import { carriedJson, controlCharacters } from './events.js';
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { catalog } from '../../src/audit/catalog.js';
 import { formatEcs } from '../../src/formats/ecs.js';
-import { createFormatter, syslogFormatDefaults } from '../../src/formats/message.js';
+import { createFormatter, syslogFormatDefaults } from '../../src/formats/syslog-message.js';
 import { anyEvent, plainEvent } from '../formats/events.js';
 import ecs from '../formats/fields/ecs-8.17.0.json' with { type: 'json' };
 import { parseRfc5424 } from '../formats/rfc5424-parser.js';

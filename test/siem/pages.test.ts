@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { parseConfig } from '../../src/config/load.js';
-import { createFormatter } from '../../src/formats/message.js';
+import { createFormatter } from '../../src/formats/syslog-message.js';
 import { createSyslogSink } from '../../src/sinks/syslog/syslog.js';
 import { plainEvent } from '../formats/events.js';
 import { listener } from '../sinks/local.js';

@@ -3,7 +3,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { createClassifier } from '../../src/audit/catalog.js';
 import { DETAILS_BUDGET } from '../../src/audit/long-details.js';
 import { createRedactor } from '../../src/audit/redaction.js';
-import { bodies } from '../../src/formats/bodies.js';
+import { bodies } from '../../src/formats/body-formats.js';
 import { formatEcs, parseEcsPosition } from '../../src/formats/ecs.js';
 import Database from '../../src/load-sqlite.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';

@@ -1,8 +1,8 @@
 import { type AuditEvent, publicId } from '../../audit/event.js';
 import { messageOf } from '../../errors.js';
-import { type BodyFormat, bodies } from '../../formats/bodies.js';
+import { type BodyFormat, bodies } from '../../formats/body-formats.js';
 import { formatEcs } from '../../formats/ecs.js';
-import { formatted, lastLine, lastText } from '../../formats/unformatted.js';
+import { formatted, lastLine, lastText } from '../../formats/format-fallback.js';
 import { visible } from '../terminal.js';
 
 /**

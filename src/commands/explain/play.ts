@@ -6,7 +6,7 @@ import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { loadConfig } from '../../config/load.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError } from '../../errors.js';
-import type { BodyFormat } from '../../formats/bodies.js';
+import type { BodyFormat } from '../../formats/body-formats.js';
 import { createOwnSource } from '../../source/auditd-source.js';
 import { createPosternSource } from '../../source/postern-source.js';
 import { QUARANTINED_PLACES, quarantinedIn } from '../../source/quarantine.js';

@@ -2,7 +2,7 @@ import { JetStreamApiCodes, JetStreamApiError, jetstream, type StreamInfo } from
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { NatsConfig } from '../../config/nats.js';
 import { messageOf } from '../../errors.js';
-import { SUBJECT_PREFIX, subjectToken } from '../../formats/fleet.js';
+import { SUBJECT_PREFIX, subjectToken } from '../../formats/fleet-message.js';
 import type { Finding } from '../sink.js';
 import { connectNats } from './connection.js';
 import { differences, findStream, STREAM_DEFAULTS, streamConfig } from './stream.js';

@@ -8,7 +8,7 @@ import {
   type StreamConfig,
   type StreamInfo,
 } from '@nats-io/jetstream';
-import { SUBJECT_PREFIX } from '../../formats/fleet.js';
+import { SUBJECT_PREFIX } from '../../formats/fleet-message.js';
 
 /** What `fleet init` can be told of the stream. */
 export interface StreamWishes {

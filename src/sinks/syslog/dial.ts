@@ -1,5 +1,5 @@
 import type { SyslogSinkConfig, SyslogTarget } from '../../config/syslog.js';
-import type { Formatter } from '../../formats/message.js';
+import type { Formatter } from '../../formats/syslog-message.js';
 import { Link } from './link.js';
 import { RelpSession } from './relp-session.js';
 import type { Session, TlsState } from './session.js';

@@ -1,5 +1,5 @@
 import type { AuditEvent } from '../../audit/event.js';
-import type { Formatter } from '../../formats/message.js';
+import type { Formatter } from '../../formats/syslog-message.js';
 import { countedFrame, type Framing, lineFrame } from './framing.js';
 
 /** Memory is taken in pieces of this size; what has been taken is not written over, as the socket still holds it. */

@@ -1,5 +1,5 @@
 import type { AuditdError } from '../../errors.js';
-import type { Formatter } from '../../formats/message.js';
+import type { Formatter } from '../../formats/syslog-message.js';
 import { VERSION } from '../../version.js';
 import type { Batch, Reached } from '../sink.js';
 import { FrameBuffer } from './frame-buffer.js';

@@ -1,5 +1,5 @@
 import type { AuditEvent } from '../../audit/event.js';
-import type { Formatter } from '../../formats/message.js';
+import type { Formatter } from '../../formats/syslog-message.js';
 import type { Batch } from '../sink.js';
 import { FrameBuffer } from './frame-buffer.js';
 import type { Framing } from './framing.js';

@@ -1,7 +1,7 @@
 import { parseTarget, type SyslogSinkConfig, type SyslogTarget } from '../../config/syslog.js';
 import { AuditdError } from '../../errors.js';
-import { createFormatter, type Formatter } from '../../formats/message.js';
-import { neverThrowing } from '../../formats/unformatted.js';
+import { neverThrowing } from '../../formats/format-fallback.js';
+import { createFormatter, type Formatter } from '../../formats/syslog-message.js';
 import type { DeliveryClass, Sink, SinkDeps } from '../sink.js';
 import { Unformatted } from '../unformatted.js';
 import { checkTargets } from './check.js';

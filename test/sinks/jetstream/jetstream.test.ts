@@ -7,7 +7,7 @@ import { connect, nkeys } from '@nats-io/transport-node';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { jetstreamSink } from '../../../src/config/jetstream.js';
 import { initFleet } from '../../../src/fleet/init.js';
-import { parseFleet } from '../../../src/formats/fleet.js';
+import { parseFleet } from '../../../src/formats/fleet-message.js';
 import { createJetstreamSink } from '../../../src/sinks/jetstream/jetstream.js';
 import { STREAM_DEFAULTS } from '../../../src/sinks/jetstream/stream.js';
 import type { Sink } from '../../../src/sinks/sink.js';

@@ -1,7 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { catalog } from '../../../src/audit/catalog.js';
-import { createFormatter, type Formatter, syslogFormatDefaults } from '../../../src/formats/message.js';
+import {
+  createFormatter,
+  type Formatter,
+  syslogFormatDefaults,
+} from '../../../src/formats/syslog-message.js';
 import { FrameBuffer } from '../../../src/sinks/syslog/frame-buffer.js';
 import { countedFrame, lineFrame } from '../../../src/sinks/syslog/framing.js';
 import { anyEvent, plainEvent } from '../../formats/events.js';

@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { expect } from 'vitest';
 import type { AuditEvent } from '../../../src/audit/event.js';
 import { type SyslogSinkConfig, syslogSink } from '../../../src/config/syslog.js';
-import { createFormatter } from '../../../src/formats/message.js';
+import { createFormatter } from '../../../src/formats/syslog-message.js';
 import type { Batch, Sink } from '../../../src/sinks/sink.js';
 import { createSyslogSink } from '../../../src/sinks/syslog/syslog.js';
 import { failure } from '../local.js';

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { type AuditEvent, copyEvent } from '../../src/audit/event.js';
 import { formatEcs, parseEcsPosition } from '../../src/formats/ecs.js';
-import { formatFleet, lastFleet, lastSubject, parseFleet } from '../../src/formats/fleet.js';
-import { createFormatter, syslogFormatDefaults } from '../../src/formats/message.js';
-import { formatted, lastLine, neverThrowing } from '../../src/formats/unformatted.js';
+import { formatFleet, lastFleet, lastSubject, parseFleet } from '../../src/formats/fleet-message.js';
+import { formatted, lastLine, neverThrowing } from '../../src/formats/format-fallback.js';
+import { createFormatter, syslogFormatDefaults } from '../../src/formats/syslog-message.js';
 import { plainEvent } from './events.js';
 import { parseRfc5424 } from './rfc5424-parser.js';
 

@@ -1,10 +1,10 @@
 import type { AuditEvent } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
-import { type BodyFormat, type BodyOptions, bodies, LEAST_BODY } from './bodies.js';
-import { fitBody } from './fit.js';
+import { type BodyFormat, type BodyOptions, bodies, LEAST_BODY } from './body-formats.js';
 import type { Facility } from './priority.js';
 import { createRfc3164Header } from './rfc3164.js';
 import { createRfc5424Header } from './rfc5424.js';
+import { fitBody } from './shrink-to-size.js';
 import { fitsUtf8, utf8Length } from './utf8.js';
 
 export type Envelope = 'rfc5424' | 'rfc3164';

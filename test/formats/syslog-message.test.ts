@@ -3,13 +3,13 @@ import { describe, expect, it } from 'vitest';
 import { catalog } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
 import { AuditdError } from '../../src/errors.js';
-import { type BodyFormat, bodies } from '../../src/formats/bodies.js';
+import { type BodyFormat, bodies } from '../../src/formats/body-formats.js';
 import { formatEcs } from '../../src/formats/ecs.js';
 import {
   createFormatter,
   type SyslogFormatOptions,
   syslogFormatDefaults,
-} from '../../src/formats/message.js';
+} from '../../src/formats/syslog-message.js';
 import { readBack, readRow } from '../read-events.js';
 import { parseCef } from './cef-parser.js';
 import { anyEvent, controlCharacters, plainEvent } from './events.js';

@@ -3,7 +3,13 @@ import { describe, expect, it } from 'vitest';
 import { createClassifier } from '../../src/audit/catalog.js';
 import type { AuditEvent, ColumnValue } from '../../src/audit/event.js';
 import { parseTime } from '../../src/audit/time.js';
-import { formatFleet, lastFleet, parseFleet, subjectOf, subjectToken } from '../../src/formats/fleet.js';
+import {
+  formatFleet,
+  lastFleet,
+  parseFleet,
+  subjectOf,
+  subjectToken,
+} from '../../src/formats/fleet-message.js';
 import { COLUMNS } from '../../src/recorder/table.js';
 import { RowReader } from '../../src/source/row-to-event.js';
 import { readRow } from '../read-events.js';

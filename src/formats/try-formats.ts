@@ -1,7 +1,7 @@
 import type { AuditEvent } from '../audit/event.js';
-import { type BodyFormat, bodies } from './bodies.js';
-import { fitBody } from './fit.js';
-import { formatFleet } from './fleet.js';
+import { type BodyFormat, bodies } from './body-formats.js';
+import { formatFleet } from './fleet-message.js';
+import { fitBody } from './shrink-to-size.js';
 import { fitsUtf8 } from './utf8.js';
 
 const SMALL = 1_024;

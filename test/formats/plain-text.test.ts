@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatSentence, leastSentence } from '../../src/formats/sentence.js';
+import { formatSentence, leastSentence } from '../../src/formats/plain-text.js';
 import { readBack } from '../read-events.js';
 import { anyEvent, controlCharacters, plainEvent, unknownType } from './events.js';
 

@@ -1,12 +1,12 @@
 import type { AuditEvent } from '../audit/event.js';
 import { escapeCefValue, formatCef, leastCef } from './cef.js';
 import { formatEcs } from './ecs.js';
-import { writeEcs } from './ecs-bytes.js';
-import { leastJson, type Path } from './least-json.js';
+import { writeEcs } from './ecs-writer.js';
+import { printableJson } from './escape-unprintable.js';
 import { escapeLeefValue, formatLeef, leastLeef } from './leef.js';
+import { leastJson, type Path } from './minimal-json.js';
 import { formatOcsf } from './ocsf.js';
-import { printableJson } from './printable.js';
-import { formatSentence, leastSentence } from './sentence.js';
+import { formatSentence, leastSentence } from './plain-text.js';
 import { utf8Length } from './utf8.js';
 
 export type BodyFormat = 'ecs' | 'cef' | 'leef' | 'ocsf' | 'text';

@@ -1,4 +1,4 @@
-import { printableJson } from './printable.js';
+import { printableJson } from './escape-unprintable.js';
 import { cutUtf8, fitsUtf8 } from './utf8.js';
 
 const STRING_BYTES = 64;

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { catalog, createClassifier } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
 import { formatEcs } from '../../src/formats/ecs.js';
-import { writeEcs } from '../../src/formats/ecs-bytes.js';
+import { writeEcs } from '../../src/formats/ecs-writer.js';
 import { readBack } from '../read-events.js';
 import { anyEvent, plainEvent } from './events.js';
 

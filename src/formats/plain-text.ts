@@ -1,5 +1,5 @@
 import { type AuditEvent, publicId } from '../audit/event.js';
-import { printable } from './printable.js';
+import { printable } from './escape-unprintable.js';
 import { cutUtf8 } from './utf8.js';
 
 /** A name as it is where it is one plain word, else in quotes, so that no name can pass for a part of the sentence. */

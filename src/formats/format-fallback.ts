@@ -3,7 +3,7 @@
  * form of that event is sent: what this daemon knows of it itself, and none of the row's texts.
  */
 import { type AuditEvent, copyEvent, publicId } from '../audit/event.js';
-import type { Formatter } from './message.js';
+import type { Formatter } from './syslog-message.js';
 
 /** Is told of each event that came in its least form. */
 export type OnUnformatted = (event: AuditEvent, error: unknown) => void;

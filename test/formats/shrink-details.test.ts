@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { shrinkDetails } from '../../src/formats/details.js';
+import { shrinkDetails } from '../../src/formats/shrink-details.js';
 
 const bytes = (json: string) => Buffer.byteLength(json);
 

@@ -1,6 +1,6 @@
 import { type AuditEvent, copyEvent } from '../audit/event.js';
-import type { Body, BodyOptions } from './bodies.js';
-import { shrinkDetails } from './details.js';
+import type { Body, BodyOptions } from './body-formats.js';
+import { shrinkDetails } from './shrink-details.js';
 import { cutUtf8, fitsUtf8, utf8Length } from './utf8.js';
 
 /** What texts of a row may have at the most, in bytes. */
