@@ -1,8 +1,8 @@
 import { SILENT_REASONS } from '../fail2ban/silence.js';
 import type { LastRun } from '../retention/notes.js';
 import type { RetentionStatus } from '../retention/retention.js';
-import type { FeedStatus } from '../shipping/feed.js';
 import type { LoopStatus } from '../shipping/loop-status.js';
+import type { FeedStatus } from '../shipping/source-feed.js';
 import { REASONS } from '../sinks/freshness.js';
 import type { DaemonStatus } from './status.js';
 

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditdError } from '../errors.js';
+import { asOwner } from '../shipping/as-owner.js';
 import { takeLock } from '../shipping/lock.js';
-import { asOwner } from '../shipping/owned.js';
 import { State } from '../shipping/state.js';
 
 /**

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createRecorder } from '../recorder/recorder.js';
+import { asOwner, openOwn } from '../shipping/as-owner.js';
 import { takeLock } from '../shipping/lock.js';
-import { asOwner, openOwn } from '../shipping/owned.js';
 import { toldEntry } from './told.js';
 
 /**

@@ -40,7 +40,7 @@ Examples:
         import('../query/indexes.js'),
         import('../query/copies.js'),
         import('../query/open.js'),
-        import('../shipping/owned.js'),
+        import('../shipping/as-owner.js'),
         import('pino'),
       ]);
       const { source } = loadConfig(options.config ?? null, process.env).config;

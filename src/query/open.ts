@@ -1,7 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import type { Logger } from 'pino';
 import { AuditdError } from '../errors.js';
-import { mustBeOwn, mustHaveOpened } from '../shipping/owned.js';
+import { mustBeOwn, mustHaveOpened } from '../shipping/as-owner.js';
 import { ColdCopies } from '../source/copy-stopped-database.js';
 import { stateOfFiles } from '../source/file-state.js';
 import { keepsWriterOut, leaveAlone } from '../source/journal-mode.js';

@@ -1,5 +1,5 @@
 import type { Database } from 'better-sqlite3';
-import { noteDeleted } from '../shipping/own-gaps.js';
+import { noteDeleted } from '../shipping/auditd-table-gaps.js';
 import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/table-schema.js';
 import { TableRows } from './archive/table.js';
 import { type LegalHolds, legalRowOf } from './legal-holds.js';

@@ -1,6 +1,6 @@
 import { setImmediate as otherWork } from 'node:timers/promises';
 import type { PublicSource } from '../audit/event.js';
-import { Accounted } from '../shipping/accounted.js';
+import { Accounted } from '../shipping/accounted-rows.js';
 import { Fingerprints } from '../shipping/fingerprints.js';
 import { countOf, type IdRange, rangesOf } from '../shipping/id-ranges.js';
 import type { IdSet } from '../shipping/id-set.js';

@@ -4,7 +4,7 @@ import { messageOf } from '../errors.js';
 import { fingerprintOf } from '../source/event-id.js';
 import { sizeOf } from '../source/row-to-event.js';
 import type { AuditSource, Mark } from '../source/source.js';
-import { type Recent, recentOf } from './recent.js';
+import { type Recent, recentOf } from './recent-rows.js';
 import type { Edit } from './revisions.js';
 import type { State } from './state.js';
 

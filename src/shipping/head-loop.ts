@@ -16,14 +16,14 @@ import type { AuditEvent } from '../audit/event.js';
 import type { SinkConfig } from '../config/schema.js';
 import { messageOf } from '../errors.js';
 import type { Sink } from '../sinks/sink.js';
-import { Alarm } from './alarm.js';
 import { backoff } from './backoff.js';
-import { DELIVERY_LIMIT_MS, Deadline } from './deadline.js';
-import type { Feed } from './feed.js';
-import { rejection } from './filter.js';
-import { Head, type HeadPage } from './head.js';
-import { Health } from './health.js';
+import { DELIVERY_LIMIT_MS, Deadline } from './delivery-timeout.js';
+import { rejection } from './event-filter.js';
+import { Health } from './loop-health.js';
 import type { LoopStatus } from './loop-status.js';
+import type { Feed } from './source-feed.js';
+import { Head, type HeadPage } from './table-head.js';
+import { Alarm } from './wakeable-sleep.js';
 
 const TICK_MS = 1_000;
 /** A look though nothing rang. */

@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditdError, codeOf } from '../errors.js';
 import type Database from '../load-sqlite.js';
-import { openOwn } from './owned.js';
+import { openOwn } from './as-owner.js';
 
 export interface Lock {
   release(): void;

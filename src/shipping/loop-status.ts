@@ -1,8 +1,8 @@
 import type { SinkFigures } from '../sinks/sink.js';
 import type { RecentVerdict } from '../sinks/verdicts.js';
-import type { HeadStatus } from './head.js';
-import type { LastError, LoopState } from './health.js';
-import type { Standing } from './places.js';
+import type { LastError, LoopState } from './loop-health.js';
+import type { Standing } from './sink-positions.js';
+import type { HeadStatus } from './table-head.js';
 
 /** What `status` says of a sink. */
 export interface LoopStatus extends Standing {

@@ -4,11 +4,11 @@ import type { SinkConfig } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
 import type { Sink } from '../sinks/sink.js';
 import type { AuditSource } from '../source/source.js';
-import { Feed, type FeedStatus } from './feed.js';
+import { SinkLoop, type WalkingSink } from './delivery-loop.js';
 import { HeadLoop } from './head-loop.js';
-import { SinkLoop, type WalkingSink } from './loop.js';
 import type { LoopStatus } from './loop-status.js';
-import type { LostRows } from './lost.js';
+import type { LostRows } from './lost-rows.js';
+import { Feed, type FeedStatus } from './source-feed.js';
 import type { State } from './state.js';
 
 /** Of the 5 s that systemd is told a stop may take, what the loops may use to ship what is there. */

@@ -7,11 +7,11 @@ import type Database from '../load-sqlite.js';
 import { createAuditTable } from '../recorder/recorder.js';
 import { columnsNote, parseColumnsRead } from '../source/columns-seen.js';
 import type { History, Mark } from '../source/source.js';
-import { Accounted } from './accounted.js';
+import { Accounted } from './accounted-rows.js';
+import { openOwn } from './as-owner.js';
 import { Cursors } from './cursors.js';
 import { Fingerprints, type Pending } from './fingerprints.js';
-import { openOwn } from './owned.js';
-import { RecentRows } from './recent.js';
+import { RecentRows } from './recent-rows.js';
 import { Revisions } from './revisions.js';
 import { Timelines } from './timelines.js';
 

@@ -10,7 +10,7 @@ import { parseConfig } from '../../src/config/load.js';
 import Database from '../../src/load-sqlite.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
 import { Notes } from '../../src/retention/notes.js';
-import { asUser } from '../../src/shipping/owned.js';
+import { asUser } from '../../src/shipping/as-owner.js';
 import { State } from '../../src/shipping/state.js';
 
 const isRoot = process.getuid?.() === 0;

@@ -12,7 +12,7 @@ import type { Entry } from '../../src/query/entry.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
 import { createOwnSource } from '../../src/source/auditd-source.js';
 import { exported } from '../query/tables.js';
-import { ShippingRig } from '../shipping/rig.js';
+import { ShippingRig } from '../shipping/shipping-fixture.js';
 
 /** What a server has published: its rows as they were first, and the versions of those that were edited. */
 class Server {

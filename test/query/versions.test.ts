@@ -10,7 +10,7 @@ import { createArchive, monthOf } from '../../src/retention/archive/write.js';
 import { OWN_TABLE } from '../../src/retention/own.js';
 import { COMPRESSION } from '../retention/archive/compression.js';
 import { rowReader, SOURCE_ID } from '../retention/archive/table.js';
-import { ShippingRig } from '../shipping/rig.js';
+import { ShippingRig } from '../shipping/shipping-fixture.js';
 import { exported } from './tables.js';
 
 let rig: ShippingRig;

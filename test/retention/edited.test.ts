@@ -5,7 +5,7 @@ import { Engine } from '../../src/query/engine.js';
 import { EVERYTHING } from '../../src/query/filter.js';
 import { pendingArchives, rowsOf } from '../../src/retention/pending.js';
 import { fingerprintOf } from '../../src/source/event-id.js';
-import { ShippingRig } from '../shipping/rig.js';
+import { ShippingRig } from '../shipping/shipping-fixture.js';
 import { NOW, RetentionRig, sqlTime } from './rig.js';
 
 let shipping: ShippingRig;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { backoff } from '../../src/shipping/backoff.js';
-import { rangesOf } from '../../src/shipping/lost.js';
+import { rangesOf } from '../../src/shipping/lost-rows.js';
 
 describe('back-off', () => {
   it.each([

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { ShippingRig } from './rig.js';
+import { ShippingRig } from './shipping-fixture.js';
 
 async function withRig(work: (rig: ShippingRig) => Promise<void>): Promise<void> {
   const rig = new ShippingRig();

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { type MemorySink, type Row, ShippingRig } from './rig.js';
+import { type MemorySink, type Row, ShippingRig } from './shipping-fixture.js';
 
 /**
  * Rows inserted, edited, deleted, restored; two sinks at different places, and fail2ban's with its own pair of files; deaths between any two of

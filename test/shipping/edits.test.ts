@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import Database from '../../src/load-sqlite.js';
-import { type MemorySink, ShippingRig } from './rig.js';
+import { type MemorySink, ShippingRig } from './shipping-fixture.js';
 
 async function withRig(work: (rig: ShippingRig) => Promise<void>, view = false): Promise<void> {
   const rig = new ShippingRig({ autoincrement: true, view });

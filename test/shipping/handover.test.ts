@@ -10,7 +10,7 @@ import { Shipper } from '../../src/shipping/shipper.js';
 import { State } from '../../src/shipping/state.js';
 import type { AuditSource, Look, LookRequest } from '../../src/source/source.js';
 import { MemoryTable } from './memory-table.js';
-import { MemorySink } from './rig.js';
+import { MemorySink } from './shipping-fixture.js';
 
 /** A table in whose place another one can be put: who has read the one before is told so. */
 class Replaceable implements AuditSource {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type MemorySink, ShippingRig } from './rig.js';
+import { type MemorySink, ShippingRig } from './shipping-fixture.js';
 
 type Way = 'rename' | 'copy' | 'remove and copy' | 'into';
 

@@ -16,7 +16,7 @@ export function rowId(source: SourceName, sequence: number): string {
 const key = (source: SourceName, timeline: number): string => `${source}/${timeline}`;
 
 /**
- * Shipping as a sink sees it (src/shipping/loop.ts without its threads and files): cursors and note committed together or not
+ * Shipping as a sink sees it (src/shipping/delivery-loop.ts without its threads and files): cursors and note committed together or not
  * at all, pages behind the cursor, found rows left out, open after each throw. Every row is an event, and each new timeline
  * has all rows of the one before.
  */

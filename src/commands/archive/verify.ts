@@ -199,7 +199,7 @@ async function recordedIn(options: PlaceOptions): Promise<Recorded> {
     import('../../retention/archive/known.js'),
     import('../../retention/notes.js'),
     import('../../retention/legal-book.js'),
-    import('../../shipping/own-gaps.js'),
+    import('../../shipping/auditd-table-gaps.js'),
     import('../../shipping/id-ranges.js'),
   ]);
   const ledger = openLedger(loadConfig(options.config ?? null, process.env).config.state);

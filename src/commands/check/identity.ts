@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { DEFAULT_PATH } from '../../config/load.js';
 import { asRoot } from '../../errors.js';
-import { asUser, type Identity } from '../../shipping/owned.js';
+import { asUser, type Identity } from '../../shipping/as-owner.js';
 import type { Finding } from '../../sinks/sink.js';
 
 const UNIT = 'postern-auditd.service';

@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Config } from '../../config/schema.js';
 import { AuditdError, messageOf } from '../../errors.js';
-import { asOwner, openOwn } from '../../shipping/owned.js';
+import { asOwner, openOwn } from '../../shipping/as-owner.js';
 import { STATE_VERSION } from '../../shipping/state.js';
 import type { Finding } from '../../sinks/sink.js';
 import { splitMessage } from './report.js';

@@ -1,7 +1,7 @@
 import { NetworkSet } from '../../audit/address.js';
 import type { AuditEvent } from '../../audit/event.js';
 import type { Config, SinkConfig } from '../../config/schema.js';
-import { rejection } from '../../shipping/filter.js';
+import { rejection } from '../../shipping/event-filter.js';
 import { judge, NEWEST_MS, OLDEST_MS, type Withheld } from '../../sinks/freshness.js';
 
 /** What becomes of an event in one sink. */

@@ -1,7 +1,7 @@
 import type { ApiStatus } from '../../api/status.js';
 import { unreported } from '../../fail2ban/compare.js';
-import type { FeedStatus } from '../../shipping/feed.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
+import type { FeedStatus } from '../../shipping/source-feed.js';
 import { renderFleet } from '../fleet/render.js';
 import { renderRetention } from '../retain/render.js';
 import { age, count, folded, size, visible } from '../terminal.js';

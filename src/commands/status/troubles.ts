@@ -4,8 +4,8 @@ import { UNREPORTED_NEXT, unreported } from '../../fail2ban/compare.js';
 import type { SilenceStatus } from '../../fail2ban/silence-watch.js';
 import type { FleetStatus } from '../../fleet/status.js';
 import type { RetentionStatus } from '../../retention/retention.js';
-import type { FeedStatus } from '../../shipping/feed.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
+import type { FeedStatus } from '../../shipping/source-feed.js';
 import { fleetTroubles } from '../fleet/render.js';
 
 /** What the daemon answers to GET /status. */

@@ -3,7 +3,7 @@ import { closeSync, existsSync, fsyncSync, linkSync, openSync, rmSync } from 'no
 import { basename, dirname, join } from 'node:path';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
 import Database from '../../load-sqlite.js';
-import { asOwner } from '../../shipping/owned.js';
+import { asOwner } from '../../shipping/as-owner.js';
 import { checkArchive } from './check.js';
 import { syncDirectory } from './directory.js';
 import type { Manifest } from './manifest.js';

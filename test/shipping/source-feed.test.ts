@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { Feed, type Follower } from '../../src/shipping/feed.js';
+import { Feed, type Follower } from '../../src/shipping/source-feed.js';
 import { State } from '../../src/shipping/state.js';
 import { MemoryTable } from './memory-table.js';
 

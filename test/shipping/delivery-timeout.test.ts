@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { Deadline } from '../../src/shipping/deadline.js';
+import { Deadline } from '../../src/shipping/delivery-timeout.js';
 
 /** Ends when it is told to, with the reason. */
 function endless(signal: AbortSignal): Promise<never> {

@@ -4,7 +4,7 @@ import { messageOf } from '../errors.js';
 import { fingerprintOf } from '../source/event-id.js';
 import type { AuditSource, Look, Mark, WaitingState } from '../source/source.js';
 import { EditWatch, type EditWatchOptions } from './edit-watch.js';
-import { findLost, type LostRows } from './lost.js';
+import { findLost, type LostRows } from './lost-rows.js';
 
 /**
  * Rows a look asks for; the bytes keep a page of 1 MB rows small. Opening, preparing and a transaction a sink cost 2 ms a page

@@ -2,8 +2,8 @@ import type Database from 'better-sqlite3';
 import type { Logger } from 'pino';
 import { messageOf } from '../errors.js';
 import { createRecorder } from '../recorder/recorder.js';
+import { noteTold, untoldMissing } from './auditd-table-gaps.js';
 import { countOf, NAMED, wordsOf } from './id-ranges.js';
-import { noteTold, untoldMissing } from './own-gaps.js';
 
 /** Says, at a start, that events of our own were deleted from state.db: once, as an event and in the log. */
 export function tellMissing(db: Database.Database, clock: () => number, log: Logger): void {

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Health } from '../../src/shipping/health.js';
+import { Health } from '../../src/shipping/loop-health.js';
 
 let now: number;
 let said: string[];

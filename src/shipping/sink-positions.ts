@@ -2,8 +2,8 @@ import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { EventsFilter } from '../config/schema.js';
 import type { Resume, ResumePosition } from '../sinks/sink.js';
 import { fingerprintOf } from '../source/event-id.js';
-import type { Feed, Page } from './feed.js';
-import { rejection } from './filter.js';
+import { rejection } from './event-filter.js';
+import type { Feed, Page } from './source-feed.js';
 import type { State } from './state.js';
 
 /** Where a sink stands in one source. */

@@ -7,7 +7,7 @@ import { createClassifier } from '../../src/audit/catalog.js';
 import type { SourceName } from '../../src/audit/event.js';
 import { config as schema } from '../../src/config/schema.js';
 import Database from '../../src/load-sqlite.js';
-import type { LostRows } from '../../src/shipping/lost.js';
+import type { LostRows } from '../../src/shipping/lost-rows.js';
 import { type ConfiguredSink, Shipper } from '../../src/shipping/shipper.js';
 import { State } from '../../src/shipping/state.js';
 import { createFail2banSink } from '../../src/sinks/fail2ban.js';

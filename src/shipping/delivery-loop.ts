@@ -4,16 +4,16 @@ import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { SinkConfig } from '../config/schema.js';
 import { AuditdError, messageOf } from '../errors.js';
 import type { Sink } from '../sinks/sink.js';
-import { Alarm } from './alarm.js';
 import { backoff } from './backoff.js';
-import { DELIVERY_LIMIT_MS, Deadline } from './deadline.js';
-import type { Feed, Follower } from './feed.js';
-import { rejection } from './filter.js';
-import { Health, type LoopState } from './health.js';
+import { DELIVERY_LIMIT_MS, Deadline } from './delivery-timeout.js';
+import { rejection } from './event-filter.js';
+import { Health, type LoopState } from './loop-health.js';
 import type { LoopStatus } from './loop-status.js';
-import { type Place, Places } from './places.js';
 import { Replay, type ReplayRequest, type ReplayStatus } from './replay.js';
+import { type Place, Places } from './sink-positions.js';
+import type { Feed, Follower } from './source-feed.js';
 import type { State } from './state.js';
+import { Alarm } from './wakeable-sleep.js';
 
 const TICK_MS = 1_000;
 /** At the end: a server that accepts and says nothing would use up all the time that a stop may take. */
