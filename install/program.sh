@@ -58,7 +58,7 @@ build_tree() {
 # other one.
 native_module() {
   local clone=$1 destination=$2 node=$3 npm=$4 name module
-  name=$("$node" --input-type=module -e 'console.log((await import(process.argv[1] + "/dist/sqlite.js")).SQLITE_PACKAGE)' "$destination")
+  name=$("$node" --input-type=module -e 'console.log((await import(process.argv[1] + "/dist/load-sqlite.js")).SQLITE_PACKAGE)' "$destination")
   module=$destination/node_modules/$name
   case $name in
     better-sqlite3) compiled_module "$clone" "$destination" "$node" "$npm" ;;
@@ -84,7 +84,7 @@ compiled_module() {
 }
 
 sqlite_runs() {
-  "$2" --input-type=module -e 'const { default: Database } = await import(process.argv[1] + "/dist/sqlite.js"); new Database(":memory:").close()' "$1"
+  "$2" --input-type=module -e 'const { default: Database } = await import(process.argv[1] + "/dist/load-sqlite.js"); new Database(":memory:").close()' "$1"
 }
 
 # write_manifest DIRECTORY: checksums of all files in it, to tell whether two installations are the same and whole.

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
 import { controlRequest } from '../dist/api/client.js';
 import { createAuditTable, createRecorder } from '../dist/recorder/recorder.js';
-import Database from '../dist/sqlite.js';
+import Database from '../dist/load-sqlite.js';
 
 const root = resolve(import.meta.dirname, '..');
 const output = resolve(process.argv[2] ?? join(root, 'docs/screenshots'));

@@ -30,7 +30,7 @@ import { tellMissing } from './shipping/report-missing-events.js';
 import { openRowNotes, tellQuarantined } from './shipping/row-quarantine.js';
 import { Shipper } from './shipping/shipper.js';
 import { State } from './shipping/state.js';
-import { createSink } from './sinks/create.js';
+import { createSink } from './sinks/create-sink.js';
 import { createOwnSource, type OwnSource } from './source/auditd-source.js';
 import type { RowNotes } from './source/crash-notes.js';
 import { createPosternSource } from './source/postern-source.js';

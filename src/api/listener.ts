@@ -7,7 +7,7 @@ import type { Logger } from 'pino';
 import { NetworkSet } from '../audit/address.js';
 import { type ApiConfig, listenAddress } from '../config/api.js';
 import { codeOf, messageOf } from '../errors.js';
-import { groupId } from '../sinks/ground.js';
+import { groupId } from '../sinks/files/log-directory.js';
 import { Connections } from './connections.js';
 import type { ApiEnv } from './env.js';
 import { problemText } from './problem.js';

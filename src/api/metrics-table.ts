@@ -3,7 +3,7 @@ import type { LastRun } from '../retention/notes.js';
 import type { RetentionStatus } from '../retention/retention.js';
 import type { LoopStatus } from '../shipping/loop-status.js';
 import type { FeedStatus } from '../shipping/source-feed.js';
-import { REASONS } from '../sinks/freshness.js';
+import { REASONS } from '../sinks/files/ban-eligibility.js';
 import type { DaemonStatus } from './status.js';
 
 export type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];

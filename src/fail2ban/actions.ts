@@ -1,5 +1,5 @@
 import type { Fail2banConfig } from '../config/schema.js';
-import { bansAddressesOnly, prefixInUse, takesAddressesOnly } from '../sinks/ban-target.js';
+import { bansAddressesOnly, prefixInUse, takesAddressesOnly } from '../sinks/files/ban-target.js';
 import type { Finding } from '../sinks/sink.js';
 import { type Run, spawn } from './client.js';
 

@@ -3,7 +3,7 @@ import { isIPv6 } from 'node:net';
 import { basename, join } from 'node:path';
 import type { Fail2banConfig } from '../config/schema.js';
 import { codeOf } from '../errors.js';
-import { prefixInUse } from '../sinks/ban-target.js';
+import { prefixInUse } from '../sinks/files/ban-target.js';
 import type { Finding } from '../sinks/sink.js';
 
 /** An option of the administrator's `[DEFAULT]`. */

@@ -1,7 +1,7 @@
 import type { Fail2banConfig } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
-import { prefixInUse } from '../sinks/ban-target.js';
-import { PAIR } from '../sinks/pair.js';
+import { prefixInUse } from '../sinks/files/ban-target.js';
+import { PAIR } from '../sinks/files/fail2ban-files.js';
 
 /** What only the host that the jail is for can tell. */
 export interface JailPlace {

@@ -1,7 +1,7 @@
 import { lstatSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../errors.js';
-import { PAIR } from '../sinks/pair.js';
+import { PAIR } from '../sinks/files/fail2ban-files.js';
 import type { Finding } from '../sinks/sink.js';
 
 /**

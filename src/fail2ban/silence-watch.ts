@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { NetworkSet } from '../audit/address.js';
 import type { AuditEvent } from '../audit/event.js';
 import type { NewEntry } from '../recorder/recorder.js';
-import { judge } from '../sinks/freshness.js';
+import { judge } from '../sinks/files/ban-eligibility.js';
 import {
   type Advice,
   adviceOn,

@@ -1,6 +1,6 @@
 import { parseAddress } from '../audit/address.js';
 import type { AuditEvent } from '../audit/event.js';
-import type { Withheld } from '../sinks/freshness.js';
+import type { Withheld } from '../sinks/files/ban-eligibility.js';
 
 /** Why all or most failed logins are kept from fail2ban, so that nobody can be banned. `never_ban` is no such reason: it is wanted. */
 export type SilentReason = Exclude<Withheld, 'never_ban'>;

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from '../config/schema.js';
-import { PAIR } from '../sinks/pair.js';
+import { PAIR } from '../sinks/files/fail2ban-files.js';
 import type { Finding } from '../sinks/sink.js';
 
 const INSTALLED = '/etc/fail2ban';

@@ -5,7 +5,7 @@ import { parseTime } from '../audit/time.js';
 import { messageOf } from '../errors.js';
 import { parseFleet, SUBJECT_PREFIX, serverTokenOf } from '../formats/fleet-message.js';
 import type { State } from '../shipping/state.js';
-import { NEWEST_MS, OLDEST_MS } from '../sinks/freshness.js';
+import { NEWEST_MS, OLDEST_MS } from '../sinks/files/ban-eligibility.js';
 import { Admission, type AdmissionLimit, type Refusal } from './admission.js';
 import { FailureTable, type ForeignFailure } from './failure-table.js';
 import type { Part } from './link.js';

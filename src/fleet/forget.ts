@@ -4,7 +4,7 @@ import type { NatsConfig } from '../config/nats.js';
 import { AuditdError } from '../errors.js';
 import { subjectToken } from '../formats/fleet-message.js';
 import { connectNats } from '../sinks/jetstream/connection.js';
-import { natsTrouble } from '../sinks/jetstream/trouble.js';
+import { natsTrouble } from '../sinks/jetstream/nats-error.js';
 import { serversBucket } from './buckets.js';
 
 /** Names that an error lists. */

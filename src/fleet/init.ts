@@ -3,6 +3,7 @@ import { Kvm } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { NatsConfig } from '../config/nats.js';
 import { connectNats } from '../sinks/jetstream/connection.js';
+import { natsTrouble } from '../sinks/jetstream/nats-error.js';
 import {
   type Difference,
   differences,
@@ -10,7 +11,6 @@ import {
   type StreamWishes,
   streamConfig,
 } from '../sinks/jetstream/stream.js';
-import { natsTrouble } from '../sinks/jetstream/trouble.js';
 import { LEASE_TTL_MS, leaseBucket, SERVERS_TTL_MS, serversBucket } from './buckets.js';
 
 /** What became of one stream. */

@@ -5,7 +5,7 @@ import type { NatsConfig } from '../config/nats.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { backoff } from '../shipping/backoff.js';
 import { connectNats } from '../sinks/jetstream/connection.js';
-import { natsTrouble } from '../sinks/jetstream/trouble.js';
+import { natsTrouble } from '../sinks/jetstream/nats-error.js';
 
 /** A connection counts as good when it has lasted so long: one that is made and fails at once is no end of the trouble. */
 const STABLE_MS = 3_000;

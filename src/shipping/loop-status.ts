@@ -1,5 +1,5 @@
+import type { RecentVerdict } from '../sinks/files/eligibility-counts.js';
 import type { SinkFigures } from '../sinks/sink.js';
-import type { RecentVerdict } from '../sinks/verdicts.js';
 import type { LastError, LoopState } from './loop-health.js';
 import type { Standing } from './sink-positions.js';
 import type { HeadStatus } from './table-head.js';

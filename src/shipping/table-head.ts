@@ -1,5 +1,5 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
-import { NEWEST_MS, OLDEST_MS } from '../sinks/freshness.js';
+import { NEWEST_MS, OLDEST_MS } from '../sinks/files/ban-eligibility.js';
 import { fingerprintOf } from '../source/event-id.js';
 import type { AuditSource, Look, LookRequest, Mark } from '../source/source.js';
 

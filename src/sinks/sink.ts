@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { AuditEvent, SourceName } from '../audit/event.js';
-import type { RecentVerdict } from './verdicts.js';
+import type { RecentVerdict } from './files/eligibility-counts.js';
 
 /** The promise of a sink, in the words that `status`, the docs and the metrics use. */
 export type DeliveryClass =

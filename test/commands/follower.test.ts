@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LogFollower } from '../../src/commands/tail/follower.js';
-import { fileName } from '../../src/sinks/rolled.js';
+import { fileName } from '../../src/sinks/files/numbered-files.js';
 
 let directory: string;
 beforeEach(() => {

@@ -6,9 +6,9 @@ import type { AuditEvent } from '../../src/audit/event.js';
 import { config } from '../../src/config/schema.js';
 import { bansOn, parseStatus } from '../../src/fail2ban/client.js';
 import Database from '../../src/load-sqlite.js';
-import { createFail2banSink } from '../../src/sinks/fail2ban.js';
+import { createFail2banSink } from '../../src/sinks/files/fail2ban-sink.js';
 import { hasFail2ban, PrivateFail2ban } from '../commands/private-fail2ban.js';
-import { fail2banConfig, NEVER } from '../sinks/local.js';
+import { fail2banConfig, NEVER } from '../sinks/files/files-fixture.js';
 import { openSource, reading, request, START, TABLE, temporaryDirectory } from '../source/postern-fixture.js';
 
 const there = hasFail2ban();

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { pairFiles } from '../../src/fail2ban/pair-files.js';
-import { PAIR } from '../../src/sinks/pair.js';
+import { PAIR } from '../../src/sinks/files/fail2ban-files.js';
 
 let directory: string;
 let first: string;

@@ -1,5 +1,5 @@
 import type { AuditEvent } from '../../src/audit/event.js';
-import { formatHeader } from '../../src/sinks/pair.js';
+import { formatHeader } from '../../src/sinks/files/fail2ban-files.js';
 import { earlierLine, event, lineOf } from './failures.js';
 
 /** What must come of a line: `host` is matched at `time`, or nothing. */

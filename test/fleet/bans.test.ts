@@ -7,7 +7,7 @@ import { initFleet } from '../../src/fleet/init.js';
 import { formatFleet, subjectOf } from '../../src/formats/fleet-message.js';
 import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
 import { hasFail2ban, PrivateFail2ban } from '../commands/private-fail2ban.js';
-import { failure } from '../sinks/local.js';
+import { failure } from '../sinks/files/files-fixture.js';
 import { hasNats, Nats } from './nats.js';
 import { Member } from './rig.js';
 

@@ -8,7 +8,7 @@ import { FailureTable } from '../../src/fleet/failure-table.js';
 import { HOLD_MS, HubTable, type Received, SLACK_MS } from '../../src/fleet/hub-table.js';
 import { formatFleet, parseFleet, subjectOf, subjectToken } from '../../src/formats/fleet-message.js';
 import Database from '../../src/load-sqlite.js';
-import { failure } from '../sinks/local.js';
+import { failure } from '../sinks/files/files-fixture.js';
 
 function message(sequence: number, after: number, server = 'a', timeline = 1, time = 0): Received {
   const id = Buffer.from(`${server}/${timeline}/${sequence}`).toString('hex').padEnd(32, '0').slice(0, 32);

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { jetstreamSink } from '../../src/config/jetstream.js';
 import { Link } from '../../src/fleet/link.js';
-import { dependencies } from '../sinks/local.js';
+import { dependencies } from '../sinks/files/files-fixture.js';
 import { listen, type TestServer } from '../sinks/syslog/receivers.js';
 
 const running: TestServer[] = [];

@@ -6,7 +6,7 @@ import { type AuditEvent, copyEvent } from '../../src/audit/event.js';
 import { formatEcs } from '../../src/formats/ecs.js';
 import { formatFail2banLine, LONGEST_LINE, parseFail2banLine } from '../../src/formats/fail2ban-line.js';
 import Database from '../../src/load-sqlite.js';
-import { formatHeader } from '../../src/sinks/pair.js';
+import { formatHeader } from '../../src/sinks/files/fail2ban-files.js';
 import { readRow } from '../read-events.js';
 import { openSource, TABLE, temporaryDirectory } from '../source/postern-fixture.js';
 import { anyEvent } from './events.js';

@@ -6,7 +6,7 @@ import { pino } from 'pino';
 import { expect, it } from 'vitest';
 import type { AuditEvent } from '../../src/audit/event.js';
 import { config, fail2banSink } from '../../src/config/schema.js';
-import { createFail2banSink } from '../../src/sinks/fail2ban.js';
+import { createFail2banSink } from '../../src/sinks/files/fail2ban-sink.js';
 import type { Sink } from '../../src/sinks/sink.js';
 import { event } from '../fail2ban/failures.js';
 import { authDirectory, counted, startFail2ban, waitForCount } from './fail2ban.js';

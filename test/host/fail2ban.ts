@@ -3,7 +3,7 @@ import { type ConfigInput, config } from '../../src/config/schema.js';
 import { parseStatus } from '../../src/fail2ban/client.js';
 import { type JailPlace, renderJail } from '../../src/fail2ban/jail.js';
 import { formatFail2banLine } from '../../src/formats/fail2ban-line.js';
-import { formatHeader } from '../../src/sinks/pair.js';
+import { formatHeader } from '../../src/sinks/files/fail2ban-files.js';
 import { event } from '../fail2ban/failures.js';
 import type { Host } from './host.js';
 

@@ -13,8 +13,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { realDisk } from '../../src/sinks/disk.js';
-import { FilePair, PAIR } from '../../src/sinks/pair.js';
+import { FilePair, PAIR } from '../../src/sinks/files/fail2ban-files.js';
+import { realDisk } from '../../src/sinks/files/filesystem.js';
 import { bash } from './bash.js';
 
 const SCRIPT = 'fail2ban/postern-auditd-log-files';

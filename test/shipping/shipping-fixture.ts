@@ -10,7 +10,7 @@ import Database from '../../src/load-sqlite.js';
 import type { LostRows } from '../../src/shipping/lost-rows.js';
 import { type ConfiguredSink, Shipper } from '../../src/shipping/shipper.js';
 import { State } from '../../src/shipping/state.js';
-import { createFail2banSink } from '../../src/sinks/fail2ban.js';
+import { createFail2banSink } from '../../src/sinks/files/fail2ban-sink.js';
 import type { Batch, Delivered, Resume, ResumePosition, Sink } from '../../src/sinks/sink.js';
 import { createOwnSource } from '../../src/source/auditd-source.js';
 import { createPosternSource } from '../../src/source/postern-source.js';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formatEcs } from '../../src/formats/ecs.js';
-import { failure } from '../sinks/local.js';
+import { failure } from '../sinks/files/files-fixture.js';
 import { freePort } from '../sinks/syslog/receivers.js';
 import { Unpacked } from '../unpacked.js';
 import { Child } from './child.js';

@@ -4,9 +4,9 @@ import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { parseConfig } from '../../src/config/load.js';
 import { createFormatter } from '../../src/formats/syslog-message.js';
-import { createSyslogSink } from '../../src/sinks/syslog/syslog.js';
+import { createSyslogSink } from '../../src/sinks/syslog/syslog-sink.js';
 import { plainEvent } from '../formats/events.js';
-import { listener } from '../sinks/local.js';
+import { listener } from '../sinks/files/files-fixture.js';
 import { read, SIEM } from './recipe.js';
 
 const MARK = '# /etc/postern-auditd/config.yml\n';

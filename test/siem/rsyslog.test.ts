@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formatEcs } from '../../src/formats/ecs.js';
-import { failure } from '../sinks/local.js';
-import { events, Shipping, syslog } from '../sinks/syslog/lab.js';
+import { failure } from '../sinks/files/files-fixture.js';
 import { freePort } from '../sinks/syslog/receivers.js';
 import { withoutRsyslog } from '../sinks/syslog/rsyslog.js';
+import { events, Shipping, syslog } from '../sinks/syslog/syslog-fixture.js';
 import { Child } from './child.js';
 import { recipe } from './recipe.js';
 

@@ -6,7 +6,7 @@ import { formatEcs } from '../../src/formats/ecs.js';
 import { plainEvent } from '../formats/events.js';
 import { installed } from '../installed.js';
 import { readBack } from '../read-events.js';
-import { failure } from '../sinks/local.js';
+import { failure } from '../sinks/files/files-fixture.js';
 import { read, SIEM } from './recipe.js';
 
 const python = installed('python3', 'python3');

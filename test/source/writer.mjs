@@ -1,7 +1,7 @@
 // Another program that has the database open, as Postern does: reads one JSON command a line, answers each with a line.
 import { copyFileSync, renameSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import Database from '../../dist/sqlite.js';
+import Database from '../../dist/load-sqlite.js';
 
 const [, , path] = process.argv;
 let db = null;

@@ -25,8 +25,8 @@ import {
   troubleWords,
 } from '../../fail2ban/trouble.js';
 import { unfedJail } from '../../fail2ban/unfed.js';
-import { bansAddressesOnly, prefixInUse } from '../../sinks/ban-target.js';
-import { PAIR } from '../../sinks/pair.js';
+import { bansAddressesOnly, prefixInUse } from '../../sinks/files/ban-target.js';
+import { PAIR } from '../../sinks/files/fail2ban-files.js';
 import type { Finding } from '../../sinks/sink.js';
 import { openLedger } from '../ledger.js';
 import { count } from '../terminal.js';

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AuditEvent } from '../../audit/event.js';
 import { parseFail2banLine } from '../../formats/fail2ban-line.js';
-import { OLDEST_MS } from '../../sinks/freshness.js';
-import { PAIR } from '../../sinks/pair.js';
+import { OLDEST_MS } from '../../sinks/files/ban-eligibility.js';
+import { PAIR } from '../../sinks/files/fail2ban-files.js';
 import type { SinkVerdict } from './verdict.js';
 
 /** A failure that came in time is in the pair by then. */

@@ -2,7 +2,7 @@ import { NetworkSet } from '../../audit/address.js';
 import type { AuditEvent } from '../../audit/event.js';
 import type { Config, SinkConfig } from '../../config/schema.js';
 import { rejection } from '../../shipping/event-filter.js';
-import { judge, NEWEST_MS, OLDEST_MS, type Withheld } from '../../sinks/freshness.js';
+import { judge, NEWEST_MS, OLDEST_MS, type Withheld } from '../../sinks/files/ban-eligibility.js';
 
 /** What becomes of an event in one sink. */
 export interface SinkVerdict {

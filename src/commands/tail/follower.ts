@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { codeOf } from '../../errors.js';
-import { fileName, fileNumber } from '../../sinks/rolled.js';
+import { fileName, fileNumber } from '../../sinks/files/numbered-files.js';
 
 const CHUNK = 1 << 20;
 const NEWLINE = 0x0a;

@@ -5,8 +5,8 @@ import { messageOf } from '../../errors.js';
 import { SUBJECT_PREFIX, subjectToken } from '../../formats/fleet-message.js';
 import type { Finding } from '../sink.js';
 import { connectNats } from './connection.js';
+import { natsTrouble } from './nats-error.js';
 import { differences, findStream, STREAM_DEFAULTS, streamConfig } from './stream.js';
-import { natsTrouble } from './trouble.js';
 
 const PROBE_MS = 2_000;
 

@@ -9,8 +9,8 @@ import {
 } from '@nats-io/transport-node';
 import { type NatsConfig, parseNatsServer } from '../../config/nats.js';
 import { AuditdError, messageOf } from '../../errors.js';
-import { unlessAborted } from '../unless-aborted.js';
-import { natsAborted, natsTrouble } from './trouble.js';
+import { unlessAborted } from '../abortable.js';
+import { natsAborted, natsTrouble } from './nats-error.js';
 
 /** A connection that says nothing is given up after two of these: a cut network is noticed within 15 s. */
 const PING_MS = 5_000;

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { SyslogSinkConfig, SyslogTarget } from '../../config/syslog.js';
 import { messageOf } from '../../errors.js';
 import type { Finding } from '../sink.js';
-import { dial, usesTls } from './dial.js';
+import { dial, usesTls } from './open-session.js';
 import { connectSocket, type DialOptions } from './tcp.js';
 import { checksChain, clientCertificate, startTls } from './tls.js';
 import { resolveHost } from './udp.js';

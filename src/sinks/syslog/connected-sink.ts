@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { AuditdError } from '../../errors.js';
+import type { Unformatted } from '../format-failures.js';
 import type {
   Batch,
   Delivered,
@@ -11,11 +12,10 @@ import type {
   Sink,
   SinkFigures,
 } from '../sink.js';
-import type { Unformatted } from '../unformatted.js';
-import type { Collectors, Connected } from './collectors.js';
+import { sinkFailed } from './collector-error.js';
+import type { Session } from './collector-session.js';
+import type { Collectors, Connected } from './failover.js';
 import { ReplayWindow, type WindowLimits } from './replay-window.js';
-import type { Session } from './session.js';
-import { sinkFailed } from './trouble.js';
 
 export interface ConnectedSinkOptions {
   readonly deliveryClass: DeliveryClass;

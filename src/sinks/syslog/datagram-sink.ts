@@ -2,11 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { AuditEvent } from '../../audit/event.js';
 import type { AuditdError } from '../../errors.js';
+import type { Unformatted } from '../format-failures.js';
 import type { Batch, Delivered, DeliveryClass, Finding, Resume, Sink, SinkFigures } from '../sink.js';
-import type { Unformatted } from '../unformatted.js';
-import type { Collectors } from './collectors.js';
+import { collectorTrouble, sinkFailed } from './collector-error.js';
+import type { Collectors } from './failover.js';
 import { aborted } from './tcp.js';
-import { collectorTrouble, sinkFailed } from './trouble.js';
 import type { Datagrams } from './udp.js';
 
 export interface DatagramSinkOptions {

@@ -2,8 +2,10 @@ import type { AuditdError } from '../../errors.js';
 import type { Formatter } from '../../formats/syslog-message.js';
 import { VERSION } from '../../version.js';
 import type { Batch, Reached } from '../sink.js';
+import { sinkFailed } from './collector-error.js';
+import { SEND_LIMIT_MS, type Sent, type Session, type TlsState } from './collector-session.js';
 import { FrameBuffer } from './frame-buffer.js';
-import type { Link } from './link.js';
+import type { Link } from './monitored-socket.js';
 import {
   nextTxnr,
   parseAnswer,
@@ -12,9 +14,7 @@ import {
   RelpParser,
   relpFrame,
 } from './relp-frame.js';
-import { SEND_LIMIT_MS, type Sent, type Session, type TlsState } from './session.js';
 import { aborted, type DialOptions, timedOut, timeLeft } from './tcp.js';
-import { sinkFailed } from './trouble.js';
 
 const OFFERS = `relp_version=0\nrelp_software=postern-auditd,${VERSION}\ncommands=syslog`;
 /** Without any answer for so long the connection is given up. */

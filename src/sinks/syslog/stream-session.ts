@@ -1,10 +1,10 @@
 import type { AuditEvent } from '../../audit/event.js';
 import type { Formatter } from '../../formats/syslog-message.js';
 import type { Batch } from '../sink.js';
+import { SEND_LIMIT_MS, type Sent, type Session, type TlsState } from './collector-session.js';
 import { FrameBuffer } from './frame-buffer.js';
 import type { Framing } from './framing.js';
-import type { Link } from './link.js';
-import { SEND_LIMIT_MS, type Sent, type Session, type TlsState } from './session.js';
+import type { Link } from './monitored-socket.js';
 import { aborted } from './tcp.js';
 
 /** Bytes joined into one write. Larger ones were no faster (measured), and a stall is seen by writes that return. */

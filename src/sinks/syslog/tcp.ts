@@ -1,7 +1,7 @@
 import net from 'node:net';
 import type { AuditdError } from '../../errors.js';
+import { collectorTrouble, sinkFailed } from './collector-error.js';
 import type { Ends } from './send-queue.js';
-import { collectorTrouble, sinkFailed } from './trouble.js';
 
 /** libuv probes each second after this, 10 times: an idle connection whose other end is gone is noticed within 20 s. */
 const KEEP_ALIVE_MS = 10_000;

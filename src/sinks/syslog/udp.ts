@@ -3,9 +3,9 @@ import { lookup } from 'node:dns/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isLoopback } from '../../config/api.js';
 import type { AuditdError } from '../../errors.js';
-import { unlessAborted } from '../unless-aborted.js';
+import { unlessAborted } from '../abortable.js';
+import { collectorTrouble } from './collector-error.js';
 import { aborted } from './tcp.js';
-import { collectorTrouble } from './trouble.js';
 
 /** One message, one datagram. */
 export interface Datagrams {

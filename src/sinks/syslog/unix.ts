@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { type AuditdError, messageOf } from '../../errors.js';
-import { collectorTrouble, sinkFailed } from './trouble.js';
+import { collectorTrouble, sinkFailed } from './collector-error.js';
 import type { Datagrams } from './udp.js';
 
 interface DatagramSocket {

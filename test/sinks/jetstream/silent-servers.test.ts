@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { jetstreamSink } from '../../../src/config/jetstream.js';
-import { createJetstreamSink } from '../../../src/sinks/jetstream/jetstream.js';
-import { dependencies } from '../local.js';
+import { createJetstreamSink } from '../../../src/sinks/jetstream/jetstream-sink.js';
+import { dependencies } from '../files/files-fixture.js';
 import { listen, type TestServer } from '../syslog/receivers.js';
 
 const INFO = { server_id: 'T', version: '2.10.0', proto: 1, headers: true, max_payload: 2 ** 20 };

@@ -3,8 +3,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { syslog } from './lab.js';
 import { answer, freePort, listen, relpServer } from './receivers.js';
+import { syslog } from './syslog-fixture.js';
 
 const running: Array<{ close(): Promise<void> }> = [];
 

@@ -11,11 +11,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Sink } from '../../../src/sinks/sink.js';
-import { Collectors } from '../../../src/sinks/syslog/collectors.js';
 import { DatagramSink } from '../../../src/sinks/syslog/datagram-sink.js';
+import { Collectors } from '../../../src/sinks/syslog/failover.js';
 import { createUdp, type Datagrams } from '../../../src/sinks/syslog/udp.js';
-import { batch } from '../local.js';
-import { syslog } from './lab.js';
+import { batch } from '../files/files-fixture.js';
+import { syslog } from './syslog-fixture.js';
 
 const never = new AbortController().signal;
 const running: Array<{ close(): Promise<void> }> = [];

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { failure } from '../local.js';
-import { Shipping, syslog } from './lab.js';
+import { failure } from '../files/files-fixture.js';
 import { RunningRsyslog, withoutRsyslog } from './rsyslog.js';
+import { Shipping, syslog } from './syslog-fixture.js';
 
 const KILLS = Number(process.env.SYSLOG_KILLS ?? 20);
 /** Events a second that come in while rsyslog is killed. */

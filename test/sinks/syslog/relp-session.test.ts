@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Batch, Sink } from '../../../src/sinks/sink.js';
-import { batch } from '../local.js';
-import { syslog } from './lab.js';
+import { batch } from '../files/files-fixture.js';
 import {
   answer,
   OPEN_ANSWER,
@@ -11,6 +10,7 @@ import {
   type TestServer,
   type Transaction,
 } from './receivers.js';
+import { syslog } from './syslog-fixture.js';
 
 const never = new AbortController().signal;
 const running: Array<{ close(): Promise<void> }> = [];

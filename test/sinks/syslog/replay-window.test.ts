@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Ending, ReplayWindow, type WindowLimits } from '../../../src/sinks/syslog/replay-window.js';
-import { batch } from '../local.js';
+import { batch } from '../files/files-fixture.js';
 
 const DEFAULT: WindowLimits = { events: 1_000, bytes: 16 * 2 ** 20, age: 60_000 };
 const EVENTS_ONLY: WindowLimits = { events: 160, bytes: 0, age: 0 };

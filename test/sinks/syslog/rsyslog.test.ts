@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Identity } from './certificates.js';
-import { events, expectToArrive, syslog } from './lab.js';
 import { type Ports, type RsyslogInput, RunningRsyslog, withoutRsyslog } from './rsyslog.js';
+import { events, expectToArrive, syslog } from './syslog-fixture.js';
 
 const COUNT = Number(process.env.SYSLOG_EVENTS ?? 10_000);
 

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, it } from 'vitest';
-import { failure } from '../local.js';
+import { failure } from '../files/files-fixture.js';
 import { Authority } from './certificates.js';
-import { Shipping, syslog } from './lab.js';
 import { OtherHost, withoutNamespaces } from './namespace.js';
 import { freeRsyslogPorts, type Ports, Rsyslog, withoutRsyslog } from './rsyslog.js';
+import { Shipping, syslog } from './syslog-fixture.js';
 
 /** Within 30 s it must be noticed; a slow machine gets some more. */
 const NOTICED_MS = 45_000;

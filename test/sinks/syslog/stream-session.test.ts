@@ -2,9 +2,9 @@ import net from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { AuditEvent } from '../../../src/audit/event.js';
 import type { Batch } from '../../../src/sinks/sink.js';
-import { Link } from '../../../src/sinks/syslog/link.js';
+import { Link } from '../../../src/sinks/syslog/monitored-socket.js';
 import { StreamSession } from '../../../src/sinks/syslog/stream-session.js';
-import { batch } from '../local.js';
+import { batch } from '../files/files-fixture.js';
 import { CountedReader, listen, type TestServer } from './receivers.js';
 
 const never = new AbortController().signal;

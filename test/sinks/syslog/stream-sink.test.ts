@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Sink } from '../../../src/sinks/sink.js';
-import { batch } from '../local.js';
-import { events, messages, Shipping, syslog } from './lab.js';
+import { batch } from '../files/files-fixture.js';
 import { CountedReader, freePort, listen, type TestServer } from './receivers.js';
+import { events, messages, Shipping, syslog } from './syslog-fixture.js';
 
 const never = new AbortController().signal;
 const running: Array<{ close(): Promise<void> }> = [];

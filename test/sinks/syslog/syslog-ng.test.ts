@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formatEcs } from '../../../src/formats/ecs.js';
 import { Authority, HERE, type Identity } from './certificates.js';
-import { events, expectToArrive, Shipping, syslog } from './lab.js';
 import { freePorts } from './receivers.js';
+import { events, expectToArrive, Shipping, syslog } from './syslog-fixture.js';
 import {
   removeSyslogNg,
   SyslogNg,

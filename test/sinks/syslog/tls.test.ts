@@ -3,10 +3,10 @@ import type { AddressInfo } from 'node:net';
 import tls from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { installed } from '../../installed.js';
-import { batch } from '../local.js';
+import { batch } from '../files/files-fixture.js';
 import { Authority, HERE, type Identity } from './certificates.js';
-import { syslog } from './lab.js';
 import { CountedReader, listen } from './receivers.js';
+import { syslog } from './syslog-fixture.js';
 
 const openssl = installed('openssl', 'openssl');
 

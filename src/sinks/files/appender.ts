@@ -1,0 +1,306 @@
+/**
+ * Appending lines to files so that each row stands there once.
+ *
+ * CONSTRAINTS. The cursor lives in state.db, the lines live in files, and no transaction spans both. kill -9 may come
+ * between write and commit, inside a write (a torn line), between roll and commit. After a loss of power a file may end
+ * earlier than its length said, or in a block of NULs. The disk may be full in the middle of a line. Someone may remove,
+ * move, empty or edit a file. fdatasync takes milliseconds to seconds and must not be in the way of a batch.
+ *
+ * FORMAT. Files have numbers (series.ts), and none is used twice. Each line is a complete JSON object with source,
+ * timeline, row id and event id in it, written by plain write(2) on O_APPEND; nothing is kept back in memory. Beside the
+ * cursor, in the same transaction, shipping keeps a note:
+ *
+ *   file, since   which file is written to, and when it was begun
+ *   begin         where its first event stands, and the positions per (source, timeline) before it
+ *   durable       the same as of the last fdatasync that succeeded
+ *   end           the same as of the last batch
+ *   found         rows that a recovery found behind `end`, until a later batch of their source shows that shipping has
+ *                 passed them; it is told of them at each `open` until then
+ *
+ * begin ≤ durable ≤ end, all in `file`: a roll makes the old file durable, then the new name, and only then writes.
+ *
+ * RECOVERY (recovery.ts decides, mender.ts reads and cuts). Lines are read from `durable` on, up to the first that is
+ * torn or not ours; the rest of the file is cut off. What was read
+ *   - goes past `end`, perhaps into later files: written, but the cursor was not saved. Reported as found, not written again.
+ *   - does not reach `end`: lost with the power. The cursors go back to what the last line says.
+ * A file shorter than `durable` was cut by hand (or by a disk that lies): read from `begin`, the cursors go back as well.
+ * A file that is gone was removed by hand, for its name was durable: the cursors stay. No note: state.db was lost, and the
+ * last lines of the files say where to go on (rebuild.ts). After an fdatasync that failed the pages may read well and never
+ * reach the medium (the kernel says so once): what stands behind `durable` is cut off and written again.
+ *
+ * RUNNING. Before each batch the path is compared with the open file (device, inode, length): removed, moved or edited by
+ * another hand → a new file. A write that stops half-way is cut back to its last complete line, which stays delivered.
+ */
+import type { SourceName } from '../../audit/event.js';
+import { AuditdError, messageOf } from '../../errors.js';
+import type { Resume } from '../sink.js';
+import { Handle } from './append-file.js';
+import { diskTrouble } from './disk-error.js';
+import { Durability, type DurabilityOptions } from './durability.js';
+import { formatNote, parseNote } from './file-position.js';
+import type { LineBuffer } from './line-buffer.js';
+import { type Ground, prepareDirectory } from './log-directory.js';
+import type { RecoveryPlan } from './recovery.js';
+import { Mender, type MenderOptions } from './repair.js';
+import { mustRoll, type RollRule } from './rotation.js';
+import { Progress } from './write-progress.js';
+
+const ROLL_AGAIN_MS = 1_000;
+
+export interface AppenderOptions extends MenderOptions, DurabilityOptions {
+  readonly ground: Ground;
+  readonly rule: RollRule;
+  readonly clock: () => number;
+}
+
+/** What became of lines. */
+export interface Appended {
+  /** Complete lines that stand in the file. */
+  readonly lines: number;
+  /** Why it is not all of them; null if it is. */
+  readonly error: AuditdError | null;
+}
+
+export class Appender {
+  private readonly mender: Mender;
+  private readonly durability: Durability;
+  private readonly progress = new Progress();
+  private handle: Handle | null = null;
+  private since = 0;
+  private handedOut = '';
+  private rollFailedAt = Number.NEGATIVE_INFINITY;
+  private rollComplained = false;
+  private rolls = 0;
+
+  constructor(private readonly options: AppenderOptions) {
+    this.mender = new Mender(options);
+    this.durability = new Durability(options);
+  }
+
+  /** The file written to, or null. */
+  get path(): string | null {
+    return this.handle?.path ?? null;
+  }
+
+  /** Its number, or 0. */
+  get number(): number {
+    return this.handle?.file.number ?? 0;
+  }
+
+  get size(): number {
+    return this.progress.size;
+  }
+
+  /** Bytes that a loss of power may take. */
+  get undurable(): number {
+    return this.progress.undurable;
+  }
+
+  get rolled(): number {
+    return this.rolls;
+  }
+
+  /** Compares note and files, mends the files, opens the one to go on with. */
+  async recover(saved: string | null): Promise<Resume> {
+    const { series, ground, disk, log } = this.options;
+    await this.letGo();
+    try {
+      prepareDirectory(disk, ground);
+      const note = saved === null ? null : parseNote(saved);
+      const files = series.list();
+      const plan = this.mender.plan(note, files, this.durability.distrusted);
+      for (const cut of plan.cuts) this.mender.cut(cut);
+      // The note will name the file to go on with alone; a roll that failed half-way may have been written past.
+      const left = files.filter(
+        (file) => note !== null && file.number >= note.file && file !== plan.current?.file,
+      );
+      for (const file of left) await this.mender.makeDurable(file);
+      const numbers = files.map((file) => file.number);
+      const above = Math.max(note?.file ?? 0, ...numbers);
+      await (plan.current === null
+        ? this.start(above, !numbers.includes(above), plan.positions)
+        : this.goOn(plan.current, plan.positions));
+      this.progress.remember(plan.found);
+      this.durability.forgive();
+      await this.attend();
+      const { corrections: positions } = plan;
+      if (plan.lost)
+        log.warn({ positions }, 'lines were missing at the end of the log; they are written again');
+      else if (note === null && files.length > 0 && this.options.noteless !== true) {
+        log.warn({ positions }, 'no saved position that can be read: taken from the last lines of the log');
+      }
+      return { positions, saved: this.note() };
+    } catch (error) {
+      this.drop();
+      throw diskTrouble('cannot open the log in', ground.directory, error);
+    }
+  }
+
+  /** The lines of all files, the last first; null for what is none. After `recover`, which has cut off what was torn. */
+  backwards<P>(parse: (text: string) => P | null): Generator<P | null> {
+    return this.mender.backwards(parse);
+  }
+
+  /** Sees that what is open is still what the path leads to, and rolls when it is time. To be called before each batch. */
+  async ready(): Promise<void> {
+    const { rule, clock, log } = this.options;
+    this.durability.demand();
+    const handle = this.held();
+    const strange = this.strange(handle);
+    if (strange !== null) {
+      const what = strange === 'gone' ? 'was removed or moved away' : 'was changed by another hand';
+      log.warn({ file: handle.path }, `${handle.path} ${what}; going on in a new file`);
+      await this.durability.complete(handle, this.progress).catch((error) => log.debug(messageOf(error)));
+      this.durability.forgive();
+      await this.start(handle.file.number, strange === 'gone');
+      await this.attend();
+      return;
+    }
+    const now = clock();
+    const { size, empty } = this.progress;
+    if (now < this.since || (empty && rule.every !== null)) this.since = now;
+    if (!mustRoll(rule, { now, since: this.since, size, empty })) return;
+    if (Math.abs(now - this.rollFailedAt) >= ROLL_AGAIN_MS) await this.roll(now);
+  }
+
+  /** Writes lines behind what is there. Never leaves part of a line that it can cut off. */
+  append({ bytes, lines }: Pick<LineBuffer, 'bytes' | 'lines'>): Appended {
+    const handle = this.held();
+    const written = handle.write(bytes, lines, this.progress.size);
+    if (written.error === null) {
+      this.progress.wrote(written.bytes);
+      return { lines, error: null };
+    }
+    const error = diskTrouble('cannot write', handle.path, written.error);
+    if (written.torn) {
+      this.drop(); // `recover` finds the torn line and cuts it off
+      throw error;
+    }
+    this.progress.wrote(written.bytes);
+    return { lines: written.lines, error };
+  }
+
+  /** Before a batch, with its first row: everything before that is delivered. */
+  expect(source: SourceName, timeline: number, first: number): void {
+    this.progress.expect(source, timeline, first);
+  }
+
+  /** After `append`: everything up to this row is delivered. */
+  advance(source: SourceName, timeline: number, upTo: number): void {
+    this.progress.advance(source, timeline, upTo);
+  }
+
+  /** The note to keep beside the cursors. */
+  note(): string {
+    this.handedOut = formatNote(this.progress.note(this.number, this.since));
+    return this.handedOut;
+  }
+
+  /** Once a second: looks after the files, starts an fdatasync in the background. Returns the note if it has changed. */
+  async tick(): Promise<string | null> {
+    await this.ready();
+    await this.attend();
+    this.durability.begin(this.held(), this.progress);
+    const before = this.handedOut;
+    return this.note() === before ? null : this.handedOut;
+  }
+
+  async close(): Promise<void> {
+    try {
+      if (this.handle !== null) await this.durability.complete(this.handle, this.progress);
+    } catch (error) {
+      this.options.log.warn({ err: error }, `not all of ${this.path} is on the disk: ${messageOf(error)}`);
+    }
+    await this.letGo();
+  }
+
+  private held(): Handle {
+    if (this.handle !== null) return this.handle;
+    const { directory } = this.options.ground;
+    throw new AuditdError(
+      'SINK_FAILED',
+      `no file is open in ${directory}; it is opened at the next attempt.`,
+    );
+  }
+
+  private strange(handle: Handle): 'gone' | 'changed' | null {
+    try {
+      return handle.strange(this.progress.size);
+    } catch (error) {
+      throw diskTrouble('cannot look at', handle.path, error);
+    }
+  }
+
+  /** Goes on in a file that is there. */
+  private async goOn(
+    current: NonNullable<RecoveryPlan['current']>,
+    positions: RecoveryPlan['positions'],
+  ): Promise<void> {
+    const { series, ground, disk, clock } = this.options;
+    const { file, since, begin, offset } = current;
+    this.handle = new Handle(disk, { ...file, size: offset }, series.path(file.number), ground);
+    this.since = Math.min(since, clock());
+    this.progress.resume(begin, { offset, positions });
+    await this.durability.datasync(this.handle, this.progress);
+  }
+
+  /** Goes on in a new file. */
+  private async start(
+    above: number,
+    replaces: boolean,
+    positions?: RecoveryPlan['positions'],
+  ): Promise<void> {
+    const { series, ground, disk, clock } = this.options;
+    const now = clock();
+    try {
+      prepareDirectory(disk, ground);
+      const file = await series.create(above, replaces, now);
+      const handle = new Handle(disk, file, series.path(file.number), ground);
+      this.drop();
+      this.handle = handle;
+      this.since = now;
+      this.progress.turn(file.start, positions);
+    } catch (error) {
+      throw diskTrouble('cannot begin a new file in', ground.directory, error);
+    }
+  }
+
+  /** A file that can't be begun (a full disk) is no reason to stop: the old one grows. */
+  private async roll(now: number): Promise<void> {
+    const { log } = this.options;
+    const handle = this.held();
+    await this.durability.complete(handle, this.progress);
+    try {
+      await this.start(handle.file.number, false);
+    } catch (error) {
+      this.rollFailedAt = now;
+      if (!this.rollComplained)
+        log.warn({ err: error }, `${messageOf(error)} Until then ${handle.path} grows.`);
+      this.rollComplained = true;
+      return;
+    }
+    this.rolls++;
+    this.rollComplained = false;
+    await this.attend();
+  }
+
+  private async attend(): Promise<void> {
+    const { series, log, clock } = this.options;
+    try {
+      await series.attend(this.held().file, clock());
+    } catch (error) {
+      log.debug({ err: error }, messageOf(error));
+    }
+  }
+
+  private async letGo(): Promise<void> {
+    await this.durability.settle();
+    this.drop();
+  }
+
+  private drop(): void {
+    const trouble = this.handle?.close() ?? null;
+    this.handle = null;
+    if (trouble !== null) this.options.log.debug(`close: ${trouble}`);
+  }
+}

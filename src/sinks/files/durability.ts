@@ -1,0 +1,76 @@
+import type { Logger } from 'pino';
+import type { AuditdError } from '../../errors.js';
+import type { Handle } from './append-file.js';
+import { diskTrouble } from './disk-error.js';
+import type { Progress } from './write-progress.js';
+
+export interface DurabilityOptions {
+  /** False where lines are worth nothing after a reboot: a failed fdatasync is then no reason to write them again. */
+  readonly distrustFailedSync: boolean;
+  readonly log: Logger;
+}
+
+/** Brings what is written onto the medium, one fdatasync at a time, and remembers one that failed. */
+export class Durability {
+  private running: Promise<void> | null = null;
+  private error: AuditdError | null = null;
+  private failed = false;
+
+  constructor(private readonly options: DurabilityOptions) {}
+
+  /** True if pages may be lost although they read well: until `forgive`. */
+  get distrusted(): boolean {
+    return this.failed;
+  }
+
+  /** Throws what an fdatasync in the background came to. */
+  demand(): void {
+    if (this.error !== null) throw this.error;
+  }
+
+  /** Starts an fdatasync in the background, if there is something for it and none is running. */
+  begin(handle: Handle, progress: Progress): void {
+    if (progress.undurable === 0) return;
+    this.running ??= this.datasync(handle, progress)
+      .catch(() => undefined) // kept for `demand`
+      .finally(() => {
+        this.running = null;
+      });
+  }
+
+  /** Everything written is on the medium when it resolves. */
+  async complete(handle: Handle, progress: Progress): Promise<void> {
+    await this.running;
+    this.demand(); // another one might succeed though the first one's pages are lost
+    if (progress.undurable > 0) await this.datasync(handle, progress);
+  }
+
+  /** Waits for what is running, so that its file can be closed. */
+  async settle(): Promise<void> {
+    await this.running;
+    this.error = null;
+  }
+
+  /** What could not be trusted is cut off, or gone. */
+  forgive(): void {
+    this.error = null;
+    this.failed = false;
+  }
+
+  async datasync(handle: Handle, progress: Progress): Promise<void> {
+    const { distrustFailedSync, log } = this.options;
+    const done = progress.syncing();
+    try {
+      await handle.datasync();
+    } catch (cause) {
+      const error = diskTrouble('cannot make durable', handle.path, cause);
+      if (distrustFailedSync) {
+        this.failed = true;
+        this.error = error;
+        throw error;
+      }
+      log.debug({ err: error }, error.message);
+    }
+    done();
+  }
+}

@@ -1,0 +1,67 @@
+import fs from 'node:fs';
+import { codeOf } from '../../errors.js';
+import type { Disk } from './filesystem.js';
+
+/** Where a local sink's files lie, and whose they are. */
+export interface Ground {
+  readonly directory: string;
+  readonly mode: number;
+  readonly group: string | null;
+}
+
+/** The number of a group from /etc/group, or of its own text; null if there is none of that name. */
+export function groupId(name: string): number | null {
+  if (/^\d+$/.test(name)) return Number(name);
+  try {
+    const line = fs
+      .readFileSync('/etc/group', 'utf8')
+      .split('\n')
+      .find((entry) => entry.startsWith(`${name}:`));
+    const gid = line?.split(':')[2];
+    return gid === undefined || !/^\d+$/.test(gid) ? null : Number(gid);
+  } catch {
+    return null;
+  }
+}
+
+/** Directories for those who may read the files: r for a class of users comes with x. */
+export function directoryMode(fileMode: number): number {
+  return 0o700 | (fileMode & 0o040 ? 0o050 : 0) | (fileMode & 0o004 ? 0o005 : 0);
+}
+
+/** Mode and group of a file or directory. What this user may not set is left as it is; `check` tells. */
+export function own(disk: Disk, fd: number, ground: Ground, mode: number): void {
+  const gid = ground.group === null ? null : groupId(ground.group);
+  const attempt = (act: () => void): void => {
+    try {
+      act();
+    } catch (error) {
+      if (codeOf(error) !== 'EPERM' && codeOf(error) !== 'EINVAL') throw error; // EINVAL: a group unknown in this user namespace
+    }
+  };
+  if (gid !== null) attempt(() => disk.changeGroup(fd, gid));
+  attempt(() => disk.changeMode(fd, mode));
+}
+
+/** Makes the directory if it is not there, with the group and the mode that go with the files'. */
+export function prepareDirectory(disk: Disk, ground: Ground): void {
+  if (disk.entryAt(ground.directory) !== null) return;
+  const mode = directoryMode(ground.mode);
+  disk.makeDirectory(ground.directory, mode);
+  const fd = disk.open(ground.directory, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
+  try {
+    own(disk, fd, ground, mode);
+  } finally {
+    disk.close(fd);
+  }
+}
+
+/** A directory's names are on the medium when it resolves. */
+export async function syncDirectory(disk: Disk, directory: string): Promise<void> {
+  const fd = disk.open(directory, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
+  try {
+    await disk.sync(fd);
+  } finally {
+    disk.close(fd);
+  }
+}

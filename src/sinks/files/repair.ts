@@ -1,0 +1,119 @@
+import fs from 'node:fs';
+import type { Logger } from 'pino';
+import type { Note } from './file-position.js';
+import type { Disk } from './filesystem.js';
+import type { Series } from './log-file-set.js';
+import { type Line, linesBefore, linesFrom, type ParseLine } from './read-lines.js';
+import { planEnd, planRebuild } from './rebuild-position.js';
+import { type Cut, type LogFile, planRecovery, type RecoveryPlan } from './recovery.js';
+
+/** How far a rebuild reads back for Postern's last row. */
+const LOOK_BACK = 64 * 2 ** 20;
+const EXCERPT = 120;
+const NEWLINE = 10;
+const { O_NOFOLLOW, O_RDONLY, O_RDWR } = fs.constants;
+
+export interface MenderOptions {
+  readonly series: Series;
+  readonly parse: ParseLine;
+  readonly disk: Disk;
+  readonly log: Logger;
+  /** There is no note and no cursor: files go on behind their last line, and what they hold is asked for with `Appender.backwards`. */
+  readonly noteless?: boolean;
+}
+
+/** Reads for the plans of recovery.ts and rebuild.ts, and cuts off what they say. */
+export class Mender {
+  constructor(private readonly options: MenderOptions) {}
+
+  /** @param distrust true if nothing behind the durable point counts */
+  plan(note: Note | null, files: readonly LogFile[], distrust: boolean): RecoveryPlan {
+    if (note !== null) {
+      const contents = {
+        beginsLine: (file: LogFile, offset: number) => this.beginsLine(file, offset),
+        linesFrom: (file: LogFile, offset: number) => this.linesFrom(file, offset),
+      };
+      return planRecovery(note, files, contents, distrust);
+    }
+    let limit = LOOK_BACK;
+    const plan = this.options.noteless === true ? planEnd : planRebuild;
+    return plan(files, (file) => {
+      const lines = this.linesBefore(file, limit);
+      limit = Math.max(0, limit - file.size);
+      return lines;
+    });
+  }
+
+  /** The lines of all files, the last first; null for what is none. */
+  *backwards<P>(parse: (text: string) => P | null): Generator<P | null> {
+    const { disk, series } = this.options;
+    let limit = LOOK_BACK;
+    for (const file of series.list().toReversed()) {
+      const fd = disk.open(series.path(file.number), O_RDONLY | O_NOFOLLOW);
+      try {
+        for (const line of linesBefore(disk, fd, file.size, file.start, parse, limit))
+          yield line?.position ?? null;
+      } finally {
+        disk.close(fd);
+      }
+      limit = Math.max(0, limit - file.size);
+    }
+  }
+
+  cut({ number, at, bytes }: Cut): void {
+    const { disk, series, log } = this.options;
+    const file = series.path(number);
+    const fd = disk.open(file, O_RDWR | O_NOFOLLOW);
+    try {
+      const start = Buffer.alloc(Math.min(bytes, EXCERPT));
+      const text = start.toString('utf8', 0, disk.read(fd, start, start.length, at));
+      log.warn({ file, at, bytes, text }, `cut ${bytes} bytes off ${file}: no complete line`);
+      disk.truncate(fd, at);
+    } finally {
+      disk.close(fd);
+    }
+  }
+
+  /** What a file holds is on the medium when it resolves. */
+  async makeDurable(file: LogFile): Promise<void> {
+    const { disk, series } = this.options;
+    const fd = disk.open(series.path(file.number), O_RDWR | O_NOFOLLOW);
+    try {
+      await disk.datasync(fd);
+    } finally {
+      disk.close(fd);
+    }
+  }
+
+  private beginsLine(file: LogFile, offset: number): boolean {
+    if (offset <= file.start) return offset === file.start;
+    const { disk, series } = this.options;
+    const fd = disk.open(series.path(file.number), O_RDONLY | O_NOFOLLOW);
+    try {
+      const before = Buffer.alloc(1);
+      return disk.read(fd, before, 1, offset - 1) === 1 && before[0] === NEWLINE;
+    } finally {
+      disk.close(fd);
+    }
+  }
+
+  private *linesFrom(file: LogFile, offset: number): Generator<Line> {
+    const { disk, series, parse } = this.options;
+    const fd = disk.open(series.path(file.number), O_RDONLY | O_NOFOLLOW);
+    try {
+      yield* linesFrom(disk, fd, offset, parse);
+    } finally {
+      disk.close(fd);
+    }
+  }
+
+  private *linesBefore(file: LogFile, limit: number): Generator<Line | null> {
+    const { disk, series, parse } = this.options;
+    const fd = disk.open(series.path(file.number), O_RDONLY | O_NOFOLLOW);
+    try {
+      yield* linesBefore(disk, fd, file.size, file.start, parse, limit);
+    } finally {
+      disk.close(fd);
+    }
+  }
+}

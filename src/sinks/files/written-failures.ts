@@ -1,0 +1,113 @@
+/**
+ * Which failures stand in the pair: what makes each of them stand there once.
+ *
+ * There is no cursor. A failure is fresh for 50 s, so whoever starts anew (a kill, another history behind the path) meets at most
+ * the failures of the last 50 s again, and all of those that were written stand in the pair. Each is known by (source, row id, time, address),
+ * the address as the line shows it. A row that a restored database has at the same id with another time is another failure: that database
+ * is another history. Of one history a row of Postern's is one failure, whatever its time and address are by now: it may have been edited
+ * just before a death, when nobody had recorded that yet.
+ *
+ * An edited row comes as a revision, a row of the daemon's own table. It is written if its original was not, and then stands for the original
+ * and for each later revision; a revision that was not written is remembered as what its original looks like now.
+ */
+import type { SourceName } from '../../audit/event.js';
+import { OLDEST_MS } from './ban-eligibility.js';
+
+/** Longer than a failure is fresh: neither a tick of the clock nor the rounding of a time to seconds ends it early. */
+const KEPT_MS = OLDEST_MS + 10_000;
+const PRUNE_MS = 10_000;
+/**
+ * Lines older than that behind each other, read from the end, have nothing fresh before them: lines are written within 50 s of their time, so only a clock
+ * that was set back and forth could put one there.
+ */
+const OLD_IN_A_ROW = 5_000;
+
+/** What a line of the pair says of its failure. */
+export interface WrittenLine {
+  readonly source: SourceName;
+  readonly timeline: number;
+  readonly sequence: number;
+  readonly time: number;
+  readonly address: string;
+  /** Row id of the original in `postern`, where the failure is a revision of it. */
+  readonly revisionOf: number | null;
+}
+
+interface Known {
+  readonly time: number;
+  /** Of a clock that never goes back. */
+  readonly at: number;
+}
+
+export class WrittenRows {
+  private readonly failures = new Map<string, Known>();
+  private readonly rows = new Map<string, Known>();
+  /** Rows of Postern's, each with its history. */
+  private readonly placed = new Map<string, Known>();
+  private readonly revised = new Map<number, Known>();
+  private pruned = performance.now();
+
+  get size(): number {
+    return this.failures.size;
+  }
+
+  /** True if the failure stands in the pair, or a revision of its row does, or what the row was before. */
+  has({ source, timeline, sequence, time, address }: Omit<WrittenLine, 'revisionOf'>): boolean {
+    if (this.failures.has(keyOf(source, sequence, time, address))) return true;
+    if (source !== 'postern') return false;
+    if (this.revised.has(sequence)) return true;
+    if (!this.placed.has(`${timeline} ${sequence}`)) return false;
+    this.same(sequence, time, address);
+    return true;
+  }
+
+  /** True if what stood in the original row, or a revision of it, was written. */
+  hasOriginal(id: number): boolean {
+    return this.revised.has(id) || this.rows.has(`postern ${id}`);
+  }
+
+  add({ source, timeline, sequence, time, address, revisionOf }: WrittenLine): void {
+    const known = { time, at: performance.now() };
+    this.failures.set(keyOf(source, sequence, time, address), known);
+    this.rows.set(`${source} ${sequence}`, known);
+    if (source === 'postern') this.placed.set(`${timeline} ${sequence}`, known);
+    if (revisionOf !== null) this.revised.set(revisionOf, known);
+    if (known.at - this.pruned < PRUNE_MS) return;
+    this.pruned = known.at;
+    this.prune(time, known.at);
+  }
+
+  /** A row whose original was written looks like this now: whoever reads it anew must not take it for another. */
+  same(original: number, time: number, address: string): void {
+    this.failures.set(keyOf('postern', original, time, address), { time, at: performance.now() });
+  }
+
+  /** @param lines of the pair, the last first; null for what is none */
+  recall(lines: Iterable<WrittenLine | null>, now: number): void {
+    for (const known of [this.failures, this.rows, this.placed, this.revised]) known.clear();
+    let old = 0;
+    for (const line of lines) {
+      if (line !== null && line.time >= now - KEPT_MS) {
+        this.add(line);
+        old = 0;
+      } else if (++old > OLD_IN_A_ROW) return;
+    }
+  }
+
+  private prune(now: number, ticks: number): void {
+    drop(this.failures, now, ticks);
+    drop(this.rows, now, ticks);
+    drop(this.placed, now, ticks);
+    drop(this.revised, now, ticks);
+  }
+}
+
+/** Old by the clock, which may be set, and by one that is not. */
+function drop<K>(known: Map<K, Known>, now: number, ticks: number): void {
+  for (const [key, { time, at }] of known)
+    if (time < now - KEPT_MS && ticks - at > KEPT_MS) known.delete(key);
+}
+
+function keyOf(source: SourceName, sequence: number, time: number, address: string): string {
+  return `${source} ${sequence} ${time} ${address}`;
+}

@@ -1,0 +1,214 @@
+import { randomUUID } from 'node:crypto';
+import { type JetStreamClient, jetstream, type StreamInfo } from '@nats-io/jetstream';
+import type { NatsConnection } from '@nats-io/transport-node';
+import type { AuditEvent } from '../../audit/event.js';
+import type { JetstreamSinkConfig } from '../../config/jetstream.js';
+import { AuditdError } from '../../errors.js';
+import { formatFleet, lastFleet, lastSubject, subjectOf, subjectToken } from '../../formats/fleet-message.js';
+import { formatted } from '../../formats/format-fallback.js';
+import { unlessAborted } from '../abortable.js';
+import { Unformatted } from '../format-failures.js';
+import type { Batch, Delivered, Finding, Resume, Sink, SinkDeps, SinkFigures } from '../sink.js';
+import { checkStream } from './check.js';
+import { connectNats } from './connection.js';
+import { natsAborted, natsTrouble } from './nats-error.js';
+import { Chain } from './previous-event.js';
+
+/** An acknowledgement that takes longer does not come: the leader of the stream is gone. */
+const ACK_MS = 5_000;
+/** A batch is broken off after so long, so that a slow line gets on in parts: shipping gives a delivery 60 s. */
+const SEND_LIMIT_MS = 20_000;
+/** Headers and subject count against the largest message too. */
+const HEADERS = 1_024;
+const NEVER = new AbortController().signal;
+
+/** Publishes events to the stream of a fleet. `server` is the name of this one. */
+export function createJetstreamSink(config: JetstreamSinkConfig, server: string, deps: SinkDeps): Sink {
+  return new JetstreamSink(config, server, deps);
+}
+
+interface Live {
+  readonly nc: NatsConnection;
+  readonly js: JetStreamClient;
+}
+
+/** How far a batch has got. */
+interface Round {
+  next: number;
+  prefix: number;
+  open: number;
+  failed: unknown;
+  readonly acknowledged: boolean[];
+  wake: () => void;
+}
+
+/**
+ * The cursor moves when JetStream has acknowledged (PubAck: a majority of its replicas has the message). The event's id is the
+ * message's, so what is sent again within the stream's duplicate window is stored once; behind it, the hub drops it. The stream knows
+ * an id even when the message itself is gone: what is replayed, to bring that back, has another one, and the hub alone drops it.
+ */
+class JetstreamSink implements Sink {
+  readonly deliveryClass = 'at least once, acknowledged';
+  private live: Live | null = null;
+  private chain = Chain.restore(null);
+  private readonly token: string;
+  private readonly unformatted: Unformatted;
+  private connects = 0;
+  private messages = 0;
+  private bytes = 0;
+  private duplicates = 0;
+  private cut = 0;
+  private unacknowledged = 0;
+
+  constructor(
+    private readonly config: JetstreamSinkConfig,
+    private readonly server: string,
+    private readonly deps: SinkDeps,
+  ) {
+    this.token = subjectToken(server);
+    this.unformatted = new Unformatted(deps.log, 'a message of the fleet');
+  }
+
+  async open(saved: string | null, signal: AbortSignal = NEVER): Promise<Resume | null> {
+    signal.throwIfAborted();
+    await this.close();
+    this.chain = Chain.restore(saved);
+    const nc = await connectNats(this.config, `postern-auditd ${this.server} ${this.deps.name}`, signal);
+    try {
+      const js = jetstream(nc, { timeout: ACK_MS });
+      await unlessAborted(streamOf(js, this.config.stream), signal, () => natsAborted(nc.getServer()));
+      this.live = { nc, js };
+      this.connects++;
+      this.deps.log.debug({ target: nc.getServer() }, `connected to ${nc.getServer()}`);
+      return null;
+    } catch (error) {
+      await nc.close();
+      throw natsTrouble(nc.getServer(), error);
+    }
+  }
+
+  async deliver(batch: Batch, signal: AbortSignal): Promise<Delivered> {
+    signal.throwIfAborted();
+    const live = this.connected();
+    const { events, source, timeline } = batch;
+    const round: Round = {
+      next: 0,
+      prefix: 0,
+      open: 0,
+      failed: null,
+      acknowledged: [],
+      wake: () => undefined,
+    };
+    const started = performance.now();
+    const onAbort = () => round.wake();
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      for (;;) {
+        const goOn = () =>
+          round.failed === null && !signal.aborted && performance.now() - started < SEND_LIMIT_MS;
+        while (round.open < this.config.window && round.next < events.length && goOn())
+          this.send(live, batch, round);
+        if (round.open === 0 || signal.aborted) break;
+        await new Promise<void>((resolve) => {
+          round.wake = resolve;
+        });
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+    const lastDone = events[round.prefix - 1];
+    if (lastDone === undefined) throw natsTrouble(live.nc.getServer(), round.failed ?? signal.reason);
+    if (batch.replay !== true) this.chain.acknowledged(source, timeline, lastDone.sequence);
+    const upTo = round.prefix === events.length ? batch.upTo : lastDone.sequence;
+    return { upTo, saved: this.chain.note() };
+  }
+
+  /** A connection that has ended is noticed at once, not at the next event. */
+  async tick(): Promise<string | null> {
+    this.connected();
+    return null;
+  }
+
+  check(): Promise<Finding[]> {
+    return checkStream(this.config, this.server);
+  }
+
+  figures(): SinkFigures {
+    const nc = this.live?.nc;
+    const connected = nc !== undefined && !nc.isClosed();
+    return {
+      target: connected ? nc.getServer() : null,
+      connected,
+      subject: `postern.audit.${this.token}.>`,
+      reconnects_total: Math.max(0, this.connects - 1),
+      messages_total: this.messages,
+      bytes_total: this.bytes,
+      acknowledged_total: this.messages,
+      duplicates_total: this.duplicates,
+      cut_total: this.cut,
+      unformatted_total: this.unformatted.total,
+      unanswered: this.unacknowledged,
+    };
+  }
+
+  async close(): Promise<void> {
+    const { live } = this;
+    this.live = null;
+    await live?.nc.close();
+  }
+
+  private connected(): Live {
+    const { live } = this;
+    if (live === null || live.nc.isClosed())
+      throw new AuditdError('SINK_FAILED', 'not connected to NATS. It is connected again.');
+    return live;
+  }
+
+  private send({ nc, js }: Live, batch: Batch, round: Round): void {
+    const at = round.next++;
+    const event = batch.events[at] as AuditEvent;
+    const { source, timeline } = batch;
+    const after =
+      batch.replay === true
+        ? 0
+        : at === 0
+          ? this.chain.before(source, timeline)
+          : ((batch.events[at - 1] as AuditEvent).sequence ?? 0);
+    const room = (nc.info?.max_payload ?? 2 ** 20) - HEADERS;
+    const { body, cut, subject } = formatted(
+      event,
+      (one) => ({ ...formatFleet(one, this.server, after, room), subject: subjectOf(this.token, one) }),
+      (one) => ({ body: lastFleet(one, this.server, after), cut: true, subject: lastSubject(this.token) }),
+      this.unformatted.note,
+    );
+    round.open++;
+    this.unacknowledged++;
+    js.publish(subject, body, {
+      msgID: batch.replay === true ? `${event.id}-${randomUUID()}` : event.id,
+      timeout: ACK_MS,
+      expect: { streamName: this.config.stream },
+    })
+      .then(({ duplicate }) => {
+        round.acknowledged[at] = true;
+        while (round.acknowledged[round.prefix] === true) round.prefix++;
+        this.messages++;
+        this.bytes += body.length;
+        if (duplicate) this.duplicates++;
+        if (cut) this.cut++;
+      })
+      .catch((error: unknown) => {
+        round.failed ??= error;
+      })
+      .finally(() => {
+        round.open--;
+        this.unacknowledged--;
+        if (round.open === 0 || round.open === this.config.window >> 1) round.wake();
+      });
+  }
+}
+
+/** @throws JetStreamApiError if there is no such stream */
+async function streamOf(js: JetStreamClient, name: string): Promise<StreamInfo> {
+  const manager = await js.jetstreamManager(false);
+  return manager.streams.info(name);
+}

@@ -1,0 +1,36 @@
+import type { AuditdError } from '../../errors.js';
+import type { Batch, Reached } from '../sink.js';
+import type { Link } from './monitored-socket.js';
+
+/** How much of a batch is where the class of the sink promises it. */
+export interface Sent {
+  /** The first so many events of the batch. */
+  readonly count: number;
+  /** Their bytes, framing included. */
+  readonly bytes: number;
+  /** Why it is not all of them; null where the time was up, or all are through. */
+  readonly error: AuditdError | null;
+}
+
+/** What TLS showed, for `status`. */
+export interface TlsState {
+  readonly protocol: string;
+  /** When the collector's certificate expires, ms since the epoch. */
+  readonly expires: number;
+}
+
+/** A connection to a collector that takes events. */
+export interface Session {
+  readonly target: string;
+  readonly link: Link;
+  readonly tls: TlsState | null;
+  /** Events that were sent and not answered; 0 where nothing is answered. */
+  readonly unanswered: number;
+  /** @param reached is told meanwhile how far the other side has answered; not called where nothing is answered */
+  send(batch: Batch, signal: AbortSignal, reached?: Reached): Promise<Sent>;
+  /** Ends it, at most 2 s. True if the other side has read everything and ended too. */
+  close(): Promise<boolean>;
+}
+
+/** A batch is broken off after so long, so that a slow line gets on in parts: shipping gives a delivery 60 s. */
+export const SEND_LIMIT_MS = 20_000;

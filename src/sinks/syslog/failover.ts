@@ -1,0 +1,86 @@
+import type { SyslogTarget } from '../../config/syslog.js';
+import { collectorTrouble, sinkFailed } from './collector-error.js';
+import { afterFailure, better, GOOD_STANDING, PROVEN_MS, type Standing, tryOrder } from './failover-order.js';
+import type { DialOptions } from './tcp.js';
+
+/** A connection and the target it was made to. */
+export interface Connected<T> {
+  readonly index: number;
+  readonly connection: T;
+}
+
+/** All targets together get no longer than this to answer; the untried ones come first the next time. */
+const ROUND_MS = 40_000;
+/** A connection to a target that is not the first is kept for so long before an earlier one is tried again. */
+const STAY_MS = 60_000;
+
+/** The targets of a sink: which to try, in which order, and when to go back to an earlier one. */
+export class Collectors<T> {
+  private standings: Standing[];
+
+  /** @param connect makes a connection, or throws what the user is to read */
+  constructor(
+    private readonly targets: readonly SyslogTarget[],
+    private readonly timeoutMs: number,
+    private readonly connect: (target: SyslogTarget, options: DialOptions) => Promise<T>,
+  ) {
+    this.standings = targets.map(() => GOOD_STANDING);
+  }
+
+  /** Tries the targets in turn. @throws AuditdError that says what each of them did */
+  async open(signal: AbortSignal): Promise<Connected<T>> {
+    const started = performance.now();
+    const refusals: string[] = [];
+    let last: unknown = null;
+    for (const index of tryOrder(this.standings, started)) {
+      if (refusals.length > 0 && (signal.aborted || performance.now() - started > ROUND_MS)) break;
+      try {
+        return await this.dial(index, signal);
+      } catch (error) {
+        last = error;
+        refusals.push(collectorTrouble(this.targets[index]?.text ?? '', error).message);
+      }
+    }
+    throw sinkFailed(refusals.join(' '), last);
+  }
+
+  /** True if an earlier target may be tried again, with a connection to this one for so long. */
+  mayGoBack(index: number, connectedMs: number): boolean {
+    return connectedMs >= STAY_MS && better(this.standings, index, performance.now()).length > 0;
+  }
+
+  /** Tries the targets before this one; null if none of them is back. */
+  async goBack(index: number, signal: AbortSignal): Promise<Connected<T> | null> {
+    for (const earlier of better(this.standings, index, performance.now())) {
+      try {
+        return await this.dial(earlier, signal);
+      } catch {
+        // counted in its standing; the connection there is goes on
+      }
+    }
+    return null;
+  }
+
+  /** A connection has ended. One that held was a good one: the target is tried first again. */
+  ended(index: number, connectedMs: number, stalled: boolean): void {
+    if (connectedMs >= PROVEN_MS && !stalled) this.standings[index] = GOOD_STANDING;
+    else this.failed(index);
+  }
+
+  private async dial(index: number, signal: AbortSignal): Promise<Connected<T>> {
+    const target = this.targets[index];
+    if (target === undefined) throw sinkFailed('no target. Give one in targets.');
+    try {
+      const options = { timeoutMs: this.timeoutMs, startedAt: performance.now(), signal };
+      return { index, connection: await this.connect(target, options) };
+    } catch (error) {
+      if (!signal.aborted) this.failed(index);
+      throw error;
+    }
+  }
+
+  private failed(index: number): void {
+    const standing = this.standings[index] ?? GOOD_STANDING;
+    this.standings[index] = afterFailure(standing, performance.now());
+  }
+}

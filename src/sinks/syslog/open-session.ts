@@ -1,0 +1,50 @@
+import type { SyslogSinkConfig, SyslogTarget } from '../../config/syslog.js';
+import type { Formatter } from '../../formats/syslog-message.js';
+import type { Session, TlsState } from './collector-session.js';
+import { Link } from './monitored-socket.js';
+import { RelpSession } from './relp-session.js';
+import { StreamSession } from './stream-session.js';
+import { connectSocket, type DialOptions, endsOf } from './tcp.js';
+import { startTls } from './tls.js';
+
+/** What of the configuration a connection depends on. */
+export type DialConfig = Pick<SyslogSinkConfig, 'transport' | 'framing' | 'tls' | 'window'>;
+
+/**
+ * Connects to one target, shakes hands where TLS is asked for, opens the session where RELP is.
+ * @throws AuditdError with what the collector did and the next step
+ */
+export async function dial(
+  config: DialConfig,
+  to: SyslogTarget,
+  format: Formatter,
+  options: DialOptions,
+): Promise<Session> {
+  const raw = await connectSocket(to, to.text, options);
+  let socket: ConstructorParameters<typeof Link>[0] = raw;
+  let tls: TlsState | null = null;
+  if (usesTls(config)) {
+    const host = to.kind === 'host' ? to.host : '';
+    const shaken = await startTls(raw, config.tls ?? { min_version: '1.2' }, host, to.text, options);
+    if (shaken.refused !== null) {
+      shaken.socket.destroy();
+      throw shaken.refused;
+    }
+    socket = shaken.socket;
+    tls = { protocol: shaken.protocol, expires: Date.parse(shaken.certificate.validTo) };
+  }
+  const ends = endsOf(raw);
+  if (config.transport !== 'relp') {
+    const link = new Link(socket, { target: to.text, ends });
+    return new StreamSession(to.text, link, tls, format, config.framing);
+  }
+  let session: RelpSession | null = null;
+  const link = new Link(socket, { target: to.text, ends, onData: (data) => session?.receive(data) });
+  session = new RelpSession(to.text, link, tls, format, config.window);
+  await session.open(options);
+  return session;
+}
+
+export function usesTls(config: Pick<DialConfig, 'transport' | 'tls'>): boolean {
+  return config.transport === 'tls' || (config.transport === 'relp' && config.tls !== undefined);
+}

@@ -1,0 +1,97 @@
+import { parseTarget, type SyslogSinkConfig, type SyslogTarget } from '../../config/syslog.js';
+import { AuditdError } from '../../errors.js';
+import { neverThrowing } from '../../formats/format-fallback.js';
+import { createFormatter, type Formatter } from '../../formats/syslog-message.js';
+import { Unformatted } from '../format-failures.js';
+import type { DeliveryClass, Sink, SinkDeps } from '../sink.js';
+import { checkTargets } from './check.js';
+import { ConnectedSink } from './connected-sink.js';
+import { DatagramSink } from './datagram-sink.js';
+import { Collectors } from './failover.js';
+import { dial } from './open-session.js';
+import { createUdp } from './udp.js';
+import { openUnixDatagrams } from './unix.js';
+
+/** UDP has no flow control: what is sent faster than the collector's socket is read is lost there without a word. */
+const UDP_BURST = 32;
+const UDP_PAUSE_MS = 2;
+const UNIX_BURST = 256;
+
+/** The promise of a transport. */
+export function syslogDeliveryClass(transport: SyslogSinkConfig['transport']): DeliveryClass {
+  switch (transport) {
+    case 'relp':
+      return 'at least once, acknowledged';
+    case 'tcp':
+    case 'tls':
+    case 'unix-stream':
+      return 'at least once within a window';
+    case 'udp':
+    case 'unix':
+      return 'best effort';
+  }
+}
+
+/**
+ * The sink that sends events to a syslog collector.
+ *
+ * @param formatter makes the message of an event; as the configuration says if left out
+ * @throws AuditdError `CONFIG_INVALID` where no message can be made as configured
+ */
+export function createSyslogSink(
+  config: SyslogSinkConfig,
+  deps: SinkDeps,
+  formatter: Formatter = formatterOf(config),
+): Sink {
+  const { log, clock } = deps;
+  const unformatted = new Unformatted(log, config.format);
+  const format = neverThrowing(formatter, unformatted.note);
+  const targets = config.targets.map((text) => targetOf(text));
+  const timeoutMs = config.connect_timeout;
+  const check = () => checkTargets(config, targets, clock());
+  if (config.transport === 'udp' || config.transport === 'unix') {
+    const udp = config.transport === 'udp';
+    const openUdp = createUdp();
+    return new DatagramSink({
+      collectors: new Collectors(targets, timeoutMs, async (to, { signal }) =>
+        to.kind === 'path' ? openUnixDatagrams(to.path) : openUdp(to, signal),
+      ),
+      burst: udp ? UDP_BURST : UNIX_BURST,
+      pauseMs: udp ? UDP_PAUSE_MS : 0,
+      format,
+      unformatted,
+      check,
+      log,
+    });
+  }
+  return new ConnectedSink({
+    deliveryClass: syslogDeliveryClass(config.transport),
+    collectors: new Collectors(targets, timeoutMs, (to, options) => dial(config, to, format, options)),
+    unformatted,
+    window: config.transport === 'relp' ? null : config.replay_window,
+    check,
+    log,
+  });
+}
+
+function formatterOf(config: SyslogSinkConfig): Formatter {
+  return createFormatter({
+    format: config.format,
+    envelope: config.envelope,
+    facility: config.facility,
+    appName: config.app_name,
+    procId: null,
+    structuredDataId: config.structured_data.id,
+    bom: config.bom,
+    maxMessageSize: config.max_message_size,
+  });
+}
+
+function targetOf(text: string): SyslogTarget {
+  const target = parseTarget(text);
+  if (target !== null) return target;
+  throw new AuditdError(
+    'CONFIG_INVALID',
+    `target ${JSON.stringify(text)}: write host:port, or the path of a unix socket.`,
+  );
+}

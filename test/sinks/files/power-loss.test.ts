@@ -1,0 +1,156 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createFail2banSink } from '../../../src/sinks/files/fail2ban-sink.js';
+import { parseNote } from '../../../src/sinks/files/file-position.js';
+import { createFileSink } from '../../../src/sinks/files/file-sink.js';
+import { realDisk } from '../../../src/sinks/files/filesystem.js';
+import type { Sink } from '../../../src/sinks/sink.js';
+import {
+  batch,
+  dependencies,
+  fail2banConfig,
+  fileConfig,
+  NEVER,
+  pairText,
+  range,
+  rolledText,
+  sequences,
+  temporaryDirectory,
+} from './files-fixture.js';
+
+let directory: string;
+let sink: Sink;
+let note: string;
+
+const file = (): string => path.join(directory, 'audit.00000001.log');
+const offsets = (): { durable: number; end: number } => {
+  const parsed = parseNote(note);
+  return { durable: parsed?.durable.offset ?? -1, end: parsed?.end.offset ?? -1 };
+};
+
+/** Rows 101 to 150 are durable, 151 to 200 written behind them; nothing is closed. */
+beforeEach(async () => {
+  directory = temporaryDirectory();
+  sink = createFileSink(fileConfig(directory), dependencies().deps);
+  await sink.open(null);
+  await sink.deliver(batch(101, 150), NEVER);
+  await sink.tick?.();
+  while (sink.figures().undurable_bytes !== 0) await setImmediate();
+  note = (await sink.deliver(batch(151, 200, {}, 220), NEVER)).saved ?? '';
+});
+
+afterEach(async () => {
+  await sink.close();
+  fs.rmSync(directory, { recursive: true });
+});
+
+async function reopened() {
+  const given = dependencies();
+  const next = createFileSink(fileConfig(directory), given.deps);
+  const resume = await next.open(note);
+  return { next, resume, upTo: resume?.positions[0]?.upTo, ...given };
+}
+
+describe('after a loss of power', () => {
+  it.each([
+    ['everything behind the last fdatasync is gone', () => offsets().durable, 150],
+    [
+      'half of it is gone, in the middle of a line',
+      () => (offsets().durable + offsets().end) >> 1,
+      undefined,
+    ],
+    ['the last byte is gone', () => offsets().end - 1, 199],
+  ])('%s: the cursor goes back to the last whole line', async (_, length, back) => {
+    fs.truncateSync(file(), length());
+    const { next, upTo = -1, warnings } = await reopened();
+    if (back !== undefined) expect(upTo).toBe(back);
+    expect(upTo).toBeGreaterThanOrEqual(150);
+    expect(warnings().at(-1)).toMatch(/lines were missing at the end of the log/);
+    await next.deliver(batch(upTo + 1, 205), NEVER);
+    await next.close();
+    expect(sequences(rolledText(directory))).toEqual(range(101, 205));
+  });
+
+  it.each([0, 1, 3_000])(
+    'the file ends in NULs from %d bytes behind the last fdatasync on',
+    async (behind) => {
+      const { durable, end } = offsets();
+      const fd = fs.openSync(file(), 'r+');
+      fs.writeSync(fd, Buffer.alloc(end - durable - behind), 0, end - durable - behind, durable + behind);
+      fs.closeSync(fd);
+      const { next, upTo = -1 } = await reopened();
+      expect(upTo).toBeGreaterThanOrEqual(150);
+      await next.deliver(batch(upTo + 1, 205), NEVER);
+      await next.close();
+      expect(sequences(rolledText(directory))).toEqual(range(101, 205));
+    },
+  );
+
+  it('a block of NULs in the middle takes what follows with it', async () => {
+    const { durable } = offsets();
+    const fd = fs.openSync(file(), 'r+');
+    fs.writeSync(fd, Buffer.alloc(512), 0, 512, durable + 1_024);
+    fs.closeSync(fd);
+    const { next, upTo = -1 } = await reopened();
+    await next.deliver(batch(upTo + 1, 205), NEVER);
+    await next.close();
+    expect(sequences(rolledText(directory))).toEqual(range(101, 205));
+  });
+
+  it('nothing was lost: nothing goes back', async () => {
+    const { next, resume } = await reopened();
+    expect(resume?.positions).toEqual([]);
+    await next.close();
+  });
+
+  it('a file that was emptied goes back to before its first row, and no further', async () => {
+    fs.truncateSync(file(), 0);
+    const { next, upTo } = await reopened();
+    expect(upTo).toBe(100);
+    await next.close();
+  });
+});
+
+describe('an fdatasync that fails', () => {
+  it('makes the file sink cut off what may never reach the disk, and write it again', async () => {
+    let failing = false;
+    const disk = {
+      ...realDisk,
+      datasync: (fd: number) =>
+        failing ? Promise.reject(new Error('EIO: i/o error')) : realDisk.datasync(fd),
+    };
+    const other = path.join(directory, 'other');
+    const again = createFileSink(fileConfig(other), dependencies({ disk }).deps);
+    await again.open(null);
+    const saved = (await again.deliver(batch(1, 5), NEVER)).saved ?? '';
+    failing = true;
+    await again.tick?.();
+    await setImmediate();
+    await expect(again.deliver(batch(6, 9), NEVER)).rejects.toThrow(/cannot make durable .*EIO/);
+    failing = false;
+    const resume = await again.open(saved);
+    expect(resume?.positions).toEqual([{ source: 'postern', timeline: 1, upTo: 0, found: [] }]);
+    await again.deliver(batch(1, 9), NEVER);
+    expect(sequences(rolledText(other))).toEqual(range(1, 9));
+    await again.close();
+  });
+
+  it("changes nothing for fail2ban's pair: it has been read long before", async () => {
+    const disk = { ...realDisk, datasync: () => Promise.reject(new Error('EIO: i/o error')) };
+    const auth = path.join(directory, 'auth');
+    const other = createFail2banSink(
+      fail2banConfig(auth),
+      { never_ban: [], ipv6_prefix: 128 },
+      dependencies({ disk }).deps,
+    );
+    await other.open(null);
+    await other.deliver(batch(1, 5), NEVER);
+    await other.tick?.();
+    await setImmediate();
+    await other.deliver(batch(6, 9), NEVER);
+    expect(sequences(pairText(auth))).toEqual(range(1, 9));
+    await other.close();
+  });
+});
