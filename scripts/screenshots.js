@@ -10,8 +10,8 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
 import { controlRequest } from '../dist/api/client.js';
-import { createAuditTable, createRecorder } from '../dist/recorder/recorder.js';
 import Database from '../dist/load-sqlite.js';
+import { createAuditTable, createRecorder } from '../dist/recorder/recorder.js';
 
 const root = resolve(import.meta.dirname, '..');
 const output = resolve(process.argv[2] ?? join(root, 'docs/screenshots'));

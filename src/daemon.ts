@@ -22,7 +22,7 @@ import { SilenceWatch } from './fail2ban/silence-watch.js';
 import { unfedJail } from './fail2ban/unfed.js';
 import { createFleet, type Fleet } from './fleet/fleet.js';
 import { createRecorder, type NewEntry } from './recorder/recorder.js';
-import { Retention } from './retention/retention.js';
+import { Retention } from './retention/scheduler.js';
 import { type Lock, takeLock } from './shipping/lock.js';
 import type { LostRows } from './shipping/lost-rows.js';
 import { parseReplay } from './shipping/replay.js';

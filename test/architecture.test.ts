@@ -30,7 +30,7 @@ const TABLES = ['audit/event-catalog.ts'];
 const WIRING = [
   'daemon.ts',
   // The parts of retention in the main thread: schedule, clock, guard, ledger, thread.
-  'retention/retention.ts',
+  'retention/scheduler.ts',
   // One run from its first look to the last archive that goes: in this order, or a crash in between loses something.
   'retention/run.ts',
 ];

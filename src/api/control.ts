@@ -6,7 +6,7 @@ import { Hono } from 'hono';
 import type { Reloaded } from '../config/reload-result.js';
 import { AuditdError, messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
-import type { LegalBook } from '../retention/legal-book.js';
+import type { LegalBook } from '../retention/legal-hold-store.js';
 import { claimedName } from './claimed.js';
 import { SOCKET_NAME } from './client.js';
 import { sendJson } from './send-json.js';

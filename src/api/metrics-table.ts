@@ -1,6 +1,6 @@
 import { SILENT_REASONS } from '../fail2ban/silence.js';
-import type { LastRun } from '../retention/notes.js';
-import type { RetentionStatus } from '../retention/retention.js';
+import type { LastRun } from '../retention/saved-state.js';
+import type { RetentionStatus } from '../retention/scheduler.js';
 import type { LoopStatus } from '../shipping/loop-status.js';
 import type { FeedStatus } from '../shipping/source-feed.js';
 import { REASONS } from '../sinks/files/ban-eligibility.js';

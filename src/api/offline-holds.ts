@@ -1,6 +1,6 @@
 import type { Config } from '../config/schema.js';
 import { createRecorder } from '../recorder/recorder.js';
-import { type LegalBook, legalBookOf } from '../retention/legal-book.js';
+import { type LegalBook, legalBookOf } from '../retention/legal-hold-store.js';
 import { withOwnState } from './offline-state.js';
 
 /** Legal holds while no daemon runs. @throws as `withOwnState` */

@@ -1,7 +1,7 @@
 import type { RefusedConfig } from '../config/reload-result.js';
 import type { SilenceStatus } from '../fail2ban/silence-watch.js';
 import type { FleetStatus } from '../fleet/status.js';
-import type { RetentionStatus } from '../retention/retention.js';
+import type { RetentionStatus } from '../retention/scheduler.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
 import type { RefusedHost } from './hosts.js';
 

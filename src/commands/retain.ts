@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { toSafeJson, visible } from '../audit/unsafe-characters.js';
-import type { DryTarget } from '../retention/messages.js';
-import type { RetentionStatus } from '../retention/retention.js';
+import type { RetentionStatus } from '../retention/scheduler.js';
+import type { DryTarget } from '../retention/thread-protocol.js';
 import { Bar } from './bar.js';
 import { contactsOf } from './contacts.js';
 import { register as holds } from './retain/holds.js';

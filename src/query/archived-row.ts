@@ -1,7 +1,7 @@
 import type { AuditEvent } from '../audit/event.js';
 import { TimeZone } from '../audit/time-zone.js';
 import type { Manifest } from '../retention/archive/manifest.js';
-import { type ArchivedValue, LineCodec, TextBytes } from '../retention/archive/row.js';
+import { type ArchivedValue, LineCodec, TextBytes } from '../retention/archive/row-codec.js';
 import type { RawRow, SqlValue } from '../source/event-id.js';
 import type { Revision, RowReader } from '../source/row-to-event.js';
 import { COLUMN_KEYS, REVISION_COLUMNS, type TableConfig } from '../source/table-schema.js';

@@ -1,9 +1,14 @@
 import type { SourceName } from '../audit/event.js';
-import { offsetsOf } from '../retention/archive/blocks.js';
+import {
+  type Chain,
+  type ChainReader,
+  incomplete,
+  missingWords,
+} from '../retention/archive/complete-chain.js';
+import { offsetsOf } from '../retention/archive/compressed-blocks.js';
 import type { Block, Manifest } from '../retention/archive/manifest.js';
 import { blockLines } from '../retention/archive/read.js';
-import { type Chain, type ChainReader, incomplete, missingWords } from '../retention/archive/whole.js';
-import type { Recorded } from '../retention/recorded.js';
+import type { Recorded } from '../retention/recorded-archives.js';
 import type { Filter } from './filter.js';
 
 /** A row of an archive, not yet read but for its id. */

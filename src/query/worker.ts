@@ -3,7 +3,7 @@ import { getPriority, setPriority } from 'node:os';
 import { promisify } from 'node:util';
 import { parentPort, workerData } from 'node:worker_threads';
 import { AuditdError, messageOf } from '../errors.js';
-import { compareFor, compareOn } from '../retention/archive/compared.js';
+import { compareFor, compareOn } from '../retention/archive/comparison-cache.js';
 import { Engine } from './engine.js';
 import type { Chunk } from './export.js';
 import type { Answer, Answers, Ask } from './messages.js';

@@ -1,5 +1,5 @@
-import type { ExpiredArchive } from './archive/keep.js';
-import { STEP_MS } from './clock.js';
+import type { ExpiredArchive } from './archive/expire.js';
+import { STEP_MS } from './clock-step.js';
 
 /**
  * An archive is the last copy of its rows, and a wrong clock agrees with itself a day later. So one that is past its age goes only when

@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { createResourceMatcher } from '../audit/resource-matcher.js';
 import type { SqlValue } from '../source/event-id.js';
 import { textOf } from '../source/row-to-event.js';
-import { contentsOf, holdName, trouble } from './archive/directory.js';
+import { contentsOf, holdName, trouble } from './archive/archive-files.js';
 import type { Unreadable } from './archive/files.js';
 import {
   checkRecorded,
@@ -25,7 +25,7 @@ import {
   type KnownRecord,
   type LegalLink,
   readLegalChain,
-} from './archive/legal-chain.js';
+} from './archive/legal-hold-records.js';
 
 /** What of a row a hold is told by. Each list has what the value may be: one, unless it is not known which column has it. */
 export interface LegalRow {

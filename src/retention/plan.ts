@@ -13,15 +13,15 @@ import {
   TableCache,
   type TableConfig,
 } from '../source/table-schema.js';
-import { LARGEST_ROW } from './archive/largest.js';
-import { sizeOf } from './archive/table.js';
+import { LARGEST_ROW } from './archive/row-size-limit.js';
+import { sizeOf } from './archive/table-rows.js';
 import { monthOf } from './archive/write.js';
+import type { Read } from './database-reader.js';
 import { checkDeletable } from './deletable.js';
-import type { Hold } from './holds.js';
-import type { RowJudge } from './judge.js';
 import { type LegalHolds, type LegalRow, legalRowOf } from './legal-holds.js';
 import { excess, type Fate, fateOf, type Moment, mayGoEarly, momentOf } from './policy.js';
-import type { Read } from './reading.js';
+import type { RowJudge } from './row-eligibility.js';
+import type { Hold } from './sink-holds.js';
 
 /** Rows looked at in one step, after which the database is closed again: about 10 ms. */
 const STEP_ROWS = 4_000;

@@ -3,13 +3,13 @@ import type { PublicSource } from '../audit/event.js';
 import { AuditdError, messageOf } from '../errors.js';
 import type { IdRange } from '../shipping/id-ranges.js';
 import type { Removal } from './archive/anchor.js';
-import type { ExpiredArchive } from './archive/keep.js';
-import type { AnchorNote } from './begin.js';
-import type { PurgeStep } from './ledger.js';
-import type { Outcome, RunData, Said, Told } from './messages.js';
-import type { PurgedNote } from './pending.js';
+import type { ExpiredArchive } from './archive/expire.js';
+import type { PurgeStep } from './deletion-ledger.js';
 import type { Named, Purged } from './purge/protocol.js';
 import type { Archived, Progress } from './run.js';
+import type { AnchorNote } from './settle-chain-begin.js';
+import type { Outcome, RunData, Said, Told } from './thread-protocol.js';
+import type { PurgedNote } from './unfinished-archives.js';
 
 /** A run that is told to stop does so between two steps; after this long its thread is ended, which it survives as any death. */
 const GRACE_MS = 2_000;

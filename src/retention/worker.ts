@@ -4,19 +4,19 @@ import { AuditdError, messageOf } from '../errors.js';
 import { RowReader } from '../source/row-to-event.js';
 import type { Removal } from './archive/anchor.js';
 import { signingKey } from './archive/signing-key.js';
-import type { RowIdentity } from './archive/table.js';
-import { RowJudge } from './judge.js';
+import type { RowIdentity } from './archive/table-rows.js';
+import { OWN_TABLE } from './auditd-table.js';
+import { DeliveredRows } from './changes-since-delivery.js';
+import { readingOf } from './database-reader.js';
 import { readLegalHolds } from './legal-holds.js';
-import type { Outcome, RunData, Said, Told } from './messages.js';
-import { OWN_TABLE } from './own.js';
 import { planRun } from './plan.js';
-import { ArchiveReader } from './purge/archive.js';
 import { openPurger, PURGE_SOCKET, type Purger } from './purge/client.js';
 import type { Named, Purged } from './purge/protocol.js';
+import { ArchiveReader } from './purge/read-archive.js';
 import { rowHash } from './purge/row-hash.js';
-import { readingOf } from './reading.js';
+import { RowJudge } from './row-eligibility.js';
 import { runRetention, type Target } from './run.js';
-import { DeliveredRows } from './since-delivery.js';
+import type { Outcome, RunData, Said, Told } from './thread-protocol.js';
 
 // The thread of a run: it reads the table and writes archives, and shipping does not wait for either.
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/api/client.js';
-import { TableRows } from '../../src/retention/archive/table.js';
+import { TableRows } from '../../src/retention/archive/table-rows.js';
 import { createArchive } from '../../src/retention/archive/write.js';
 import { DaemonRig } from '../daemon/rig.js';
 import { COMPRESSION } from '../retention/archive/compression.js';

@@ -3,9 +3,9 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import Database from '../../src/load-sqlite.js';
-import { recordedHeads, recordOf } from '../../src/retention/archive/known.js';
 import { listArchives } from '../../src/retention/archive/list.js';
 import { type Anchor, seal } from '../../src/retention/archive/manifest.js';
+import { recordedHeads, recordOf } from '../../src/retention/archive/recorded-heads.js';
 import { ENDING } from '../retention/archive/compression.js';
 import { ArchiveRig } from '../retention/archive/table.js';
 import { CLI, run } from './cli.js';

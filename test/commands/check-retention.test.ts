@@ -9,7 +9,7 @@ import { inspectRetention } from '../../src/commands/check/retention.js';
 import { parseConfig } from '../../src/config/load.js';
 import Database from '../../src/load-sqlite.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
-import { Notes } from '../../src/retention/notes.js';
+import { Notes } from '../../src/retention/saved-state.js';
 import { asUser } from '../../src/shipping/as-owner.js';
 import { State } from '../../src/shipping/state.js';
 

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { renderDry, renderLast, renderRetention } from '../../src/commands/retain/render.js';
 import { utcTime } from '../../src/commands/times.js';
-import type { DryTarget } from '../../src/retention/messages.js';
-import type { LastRun } from '../../src/retention/notes.js';
-import type { RetentionStatus } from '../../src/retention/retention.js';
+import type { LastRun } from '../../src/retention/saved-state.js';
+import type { RetentionStatus } from '../../src/retention/scheduler.js';
+import type { DryTarget } from '../../src/retention/thread-protocol.js';
 import { DaemonRig } from '../daemon/rig.js';
 import { run as runCommand } from './cli.js';
 

@@ -3,9 +3,9 @@ import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import Database from '../../src/load-sqlite.js';
-import { TableRows } from '../../src/retention/archive/table.js';
+import { TableRows } from '../../src/retention/archive/table-rows.js';
+import { deleteOwn, OWN_TABLE } from '../../src/retention/auditd-table.js';
 import { LegalHolds } from '../../src/retention/legal-holds.js';
-import { deleteOwn, OWN_TABLE } from '../../src/retention/own.js';
 import { rowHash } from '../../src/retention/purge/row-hash.js';
 import { DaemonRig } from './rig.js';
 

@@ -8,7 +8,7 @@ import { controlRequest } from '../../src/api/client.js';
 import Database from '../../src/load-sqlite.js';
 import { listArchives } from '../../src/retention/archive/list.js';
 import { verifyArchives } from '../../src/retention/archive/verify.js';
-import type { RetentionStatus } from '../../src/retention/retention.js';
+import type { RetentionStatus } from '../../src/retention/scheduler.js';
 import { type Count, countRows } from '../retention/count.js';
 import { DaemonRig } from './rig.js';
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it, onTestFinished } from 'vitest';
 import { controlRequest } from '../../src/api/client.js';
-import type { RetentionStatus } from '../../src/retention/retention.js';
+import type { RetentionStatus } from '../../src/retention/scheduler.js';
 import { DaemonRig } from './rig.js';
 
 const ROWS = 8_000;

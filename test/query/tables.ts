@@ -8,7 +8,7 @@ import type { Format } from '../../src/query/export.js';
 import type { Filter } from '../../src/query/filter.js';
 import type { QueryOptions } from '../../src/query/origins.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
-import { TableRows } from '../../src/retention/archive/table.js';
+import { TableRows } from '../../src/retention/archive/table-rows.js';
 import { createArchive, monthOf } from '../../src/retention/archive/write.js';
 import { COMPRESSION } from '../retention/archive/compression.js';
 import { CONFIG, rowReader, SOURCE_ID } from '../retention/archive/table.js';

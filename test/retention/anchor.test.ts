@@ -6,8 +6,8 @@ import type { Removal } from '../../src/retention/archive/anchor.js';
 import { listArchives } from '../../src/retention/archive/list.js';
 import { type Anchor, seal } from '../../src/retention/archive/manifest.js';
 import { verifyArchives } from '../../src/retention/archive/verify.js';
-import { adoptAnchor } from '../../src/retention/begin.js';
-import { DAY, RetentionRig, sqlTime } from './rig.js';
+import { adoptAnchor } from '../../src/retention/settle-chain-begin.js';
+import { DAY, RetentionRig, sqlTime } from './retention-fixture.js';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 const MADE = 5;

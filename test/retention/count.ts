@@ -1,6 +1,6 @@
 import Database from '../../src/load-sqlite.js';
 import { listArchives } from '../../src/retention/archive/list.js';
-import { rowsOf } from '../../src/retention/pending.js';
+import { rowsOf } from '../../src/retention/unfinished-archives.js';
 
 /** Where rows are: in the table, in archives, or in neither. */
 export interface Count {

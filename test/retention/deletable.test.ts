@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { deleteTriggers } from '../../src/retention/deletable.js';
 import { TableCache } from '../../src/source/table-schema.js';
-import { DAY, NOW, RetentionRig, type Row, sqlTime } from './rig.js';
+import { DAY, NOW, RetentionRig, type Row, sqlTime } from './retention-fixture.js';
 
 let rig: RetentionRig;
 afterEach(() => rig.close());

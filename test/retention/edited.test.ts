@@ -3,10 +3,10 @@ import { config as schema } from '../../src/config/schema.js';
 import Database from '../../src/load-sqlite.js';
 import { Engine } from '../../src/query/engine.js';
 import { EVERYTHING } from '../../src/query/filter.js';
-import { pendingArchives, rowsOf } from '../../src/retention/pending.js';
+import { pendingArchives, rowsOf } from '../../src/retention/unfinished-archives.js';
 import { fingerprintOf } from '../../src/source/event-id.js';
 import { ShippingRig } from '../shipping/shipping-fixture.js';
-import { NOW, RetentionRig, sqlTime } from './rig.js';
+import { NOW, RetentionRig, sqlTime } from './retention-fixture.js';
 
 let shipping: ShippingRig;
 let retention: RetentionRig;

@@ -8,7 +8,7 @@ import {
   recordExpired,
   type UptimeLook,
 } from '../../src/retention/expiry.js';
-import { NOW } from './rig.js';
+import { NOW } from './retention-fixture.js';
 
 const H = 3_600_000;
 const archives = [1, 2, 3].map((sequence) => ({ sequence, sha256: String(sequence) }));

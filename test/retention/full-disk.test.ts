@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { countRows } from './count.js';
-import { DAY, NOW, RetentionRig, sqlTime } from './rig.js';
+import { DAY, NOW, RetentionRig, sqlTime } from './retention-fixture.js';
 
 /** Mounting takes root, and a kernel that lets root do it. */
 function whyNoMount(): string | null {

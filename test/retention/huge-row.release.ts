@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { afterEach, expect, it } from 'vitest';
-import { LARGEST_ROW } from '../../src/retention/archive/largest.js';
-import { NOW, RetentionRig, sqlTime } from './rig.js';
+import { LARGEST_ROW } from '../../src/retention/archive/row-size-limit.js';
+import { NOW, RetentionRig, sqlTime } from './retention-fixture.js';
 
 /** What better-sqlite3 can't write, as it can't read it: V8 has no text of that length. */
 const WRITE = `

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { excess, type Fate, fateOf, mayGoEarly, momentOf } from '../../src/retention/policy.js';
-import { DAY, NOW } from './rig.js';
+import { DAY, NOW } from './retention-fixture.js';
 
 const YEAR = 365 * DAY;
 const keep = { default: YEAR, auth: 90 * DAY, user: null };

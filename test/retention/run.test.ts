@@ -2,13 +2,13 @@ import { existsSync, readdirSync, renameSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import Database from '../../src/load-sqlite.js';
-import { readManifest } from '../../src/retention/archive/chain.js';
-import { contentsOf } from '../../src/retention/archive/directory.js';
+import { contentsOf } from '../../src/retention/archive/archive-files.js';
 import { listArchives } from '../../src/retention/archive/list.js';
-import { TableRows } from '../../src/retention/archive/table.js';
-import type { Hold } from '../../src/retention/holds.js';
+import { readManifest } from '../../src/retention/archive/manifest-chain.js';
+import { TableRows } from '../../src/retention/archive/table-rows.js';
 import type { Purger } from '../../src/retention/purge/client.js';
-import { DAY, NOW, RetentionRig, type Row, sqlTime } from './rig.js';
+import type { Hold } from '../../src/retention/sink-holds.js';
+import { DAY, NOW, RetentionRig, type Row, sqlTime } from './retention-fixture.js';
 
 let rig: RetentionRig;
 afterEach(() => rig.close());

@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import Database from '../../src/load-sqlite.js';
 import { readLegalHolds } from '../../src/retention/legal-holds.js';
-import type { RunData } from '../../src/retention/messages.js';
 import { RunThread } from '../../src/retention/thread.js';
+import type { RunData } from '../../src/retention/thread-protocol.js';
 import { temporaryDirectory } from '../source/postern-fixture.js';
 import { Writer } from '../source/process.js';
 

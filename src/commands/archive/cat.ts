@@ -20,7 +20,7 @@ Examples:
     .action(async (wanted: string[], options: ChoiceOptions & { lines?: boolean }) => {
       const [{ loadConfig }, { recordOf }, { readLines }] = await Promise.all([
         import('../../config/load.js'),
-        import('../../retention/archive/known.js'),
+        import('../../retention/archive/recorded-heads.js'),
         import('../../retention/archive/read.js'),
       ]);
       const { directory, archives, incomplete } = await chosenOf(wanted, options);

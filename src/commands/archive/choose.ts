@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { AuditdError } from '../../errors.js';
+import type { Chain, Range } from '../../retention/archive/complete-chain.js';
 import type { Manifest } from '../../retention/archive/manifest.js';
-import type { Chain, Range } from '../../retention/archive/whole.js';
 
 /** What all sub-commands of `archive` take. */
 export interface PlaceOptions {
@@ -67,7 +67,7 @@ export interface Chosen {
  * @throws AuditdError `ARCHIVE_FAILED` if one is missing, `ARCHIVE_BROKEN`, `USAGE`, `NOT_FOUND`
  */
 export async function chosenOf(wanted: readonly string[], options: ChoiceOptions): Promise<Chosen> {
-  const { incomplete, missingWords } = await import('../../retention/archive/whole.js');
+  const { incomplete, missingWords } = await import('../../retention/archive/complete-chain.js');
   const { directory, archives, ...rest } = await chainOf(options);
   const ranges = wanted.map(rangeOf);
   const isMeant = (one: Range) =>
@@ -86,8 +86,8 @@ export async function chosenOf(wanted: readonly string[], options: ChoiceOptions
 /** A directory that is named here is a copy: what this host has recorded, and the key that it signs with, say nothing of it. */
 export async function chainOf(options: PlaceOptions): Promise<Chain & { readonly directory: string }> {
   const [{ ChainReader }, { NOTHING_RECORDED, RecordedReader }] = await Promise.all([
-    import('../../retention/archive/whole.js'),
-    import('../../retention/recorded.js'),
+    import('../../retention/archive/complete-chain.js'),
+    import('../../retention/recorded-archives.js'),
   ]);
   if (options.directory !== undefined) {
     const directory = namedDirectory(options.directory);

@@ -18,7 +18,7 @@ Examples:
     .action(async (options: PlaceOptions & UtcOption & { json?: boolean }) => {
       const [{ listArchives }, { missingWords }] = await Promise.all([
         import('../../retention/archive/list.js'),
-        import('../../retention/archive/whole.js'),
+        import('../../retention/archive/complete-chain.js'),
       ]);
       const directory = await directoryOf(options);
       const archives = listArchives(directory);

@@ -44,7 +44,7 @@ Examples:
         );
       const [{ loadConfig }, { recordOf }, { restoring }, { setImmediate: otherWork }] = await Promise.all([
         import('../../config/load.js'),
-        import('../../retention/archive/known.js'),
+        import('../../retention/archive/recorded-heads.js'),
         import('../../retention/archive/restore.js'),
         import('node:timers/promises'),
       ]);

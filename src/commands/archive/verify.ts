@@ -4,9 +4,9 @@ import type { Command } from 'commander';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { AuditdError, messageOf } from '../../errors.js';
 import type { Removal } from '../../retention/archive/anchor.js';
-import type { Head } from '../../retention/archive/chain.js';
-import { ANCHOR } from '../../retention/archive/directory.js';
-import type { KnownRecord } from '../../retention/archive/legal-chain.js';
+import { ANCHOR } from '../../retention/archive/archive-files.js';
+import type { KnownRecord } from '../../retention/archive/legal-hold-records.js';
+import type { Head } from '../../retention/archive/manifest-chain.js';
 import type { Verdict } from '../../retention/archive/verify.js';
 import { Bar } from '../bar.js';
 import { count } from '../terminal.js';
@@ -196,9 +196,9 @@ async function recordedIn(options: PlaceOptions): Promise<Recorded> {
   ] = await Promise.all([
     import('../../config/load.js'),
     import('../ledger.js'),
-    import('../../retention/archive/known.js'),
-    import('../../retention/notes.js'),
-    import('../../retention/legal-book.js'),
+    import('../../retention/archive/recorded-heads.js'),
+    import('../../retention/saved-state.js'),
+    import('../../retention/legal-hold-store.js'),
     import('../../shipping/auditd-table-gaps.js'),
     import('../../shipping/id-ranges.js'),
   ]);

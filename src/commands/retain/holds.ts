@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { toSafeJson, visible } from '../../audit/unsafe-characters.js';
 import { AuditdError } from '../../errors.js';
-import type { LegalBook, LegalStatus, ShownHold } from '../../retention/legal-book.js';
+import type { LegalBook, LegalStatus, ShownHold } from '../../retention/legal-hold-store.js';
 import { type Asked, byDaemon } from '../by-daemon.js';
 import { contactsOf } from '../contacts.js';
 import { aligned } from '../terminal.js';

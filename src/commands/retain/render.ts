@@ -1,10 +1,10 @@
-import type { ExpiryStatus } from '../../retention/guard.js';
-import type { LegalStatus, ShownHold } from '../../retention/legal-book.js';
-import type { DryTarget } from '../../retention/messages.js';
-import type { LastRun } from '../../retention/notes.js';
-import { refusedWords } from '../../retention/report.js';
-import type { RetentionStatus } from '../../retention/retention.js';
+import type { ExpiryStatus } from '../../retention/archive-guard.js';
+import type { LegalStatus, ShownHold } from '../../retention/legal-hold-store.js';
 import type { Progress } from '../../retention/run.js';
+import { refusedWords } from '../../retention/run-report.js';
+import type { LastRun } from '../../retention/saved-state.js';
+import type { RetentionStatus } from '../../retention/scheduler.js';
+import type { DryTarget } from '../../retention/thread-protocol.js';
 import { aligned, count } from '../terminal.js';
 import { shownTime, type Times } from '../times.js';
 

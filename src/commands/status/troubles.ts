@@ -3,7 +3,7 @@ import type { RefusedConfig } from '../../config/reload-result.js';
 import { UNREPORTED_NEXT, unreported } from '../../fail2ban/compare.js';
 import type { SilenceStatus } from '../../fail2ban/silence-watch.js';
 import type { FleetStatus } from '../../fleet/status.js';
-import type { RetentionStatus } from '../../retention/retention.js';
+import type { RetentionStatus } from '../../retention/scheduler.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
 import type { FeedStatus } from '../../shipping/source-feed.js';
 import { fleetTroubles } from '../fleet/render.js';

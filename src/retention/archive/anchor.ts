@@ -1,8 +1,8 @@
 import type { KeyObject } from 'node:crypto';
 import { AuditdError, messageOf } from '../../errors.js';
-import { type Head, readAnchor, readManifest } from './chain.js';
-import { type Contents, contentsOf, sequenceOf } from './directory.js';
+import { type Contents, contentsOf, sequenceOf } from './archive-files.js';
 import { type Anchor, checkSigned, Unsealed } from './manifest.js';
+import { type Head, readAnchor, readManifest } from './manifest-chain.js';
 
 /**
  * What state.db has of archives that were removed: with it an anchor is compared. Whoever may write to the directory may write an

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { type AuditdError, codeOf } from '../../errors.js';
-import { broken, trouble } from './directory.js';
+import { broken, trouble } from './archive-files.js';
 import type { Manifest } from './manifest.js';
 
 // The one way in which a file of a directory of archives is opened. Who reads may be root, and the directory another user's to write.

@@ -1,6 +1,6 @@
 import { manifestsIn } from './anchor.js';
-import { readManifest } from './chain.js';
 import type { Manifest } from './manifest.js';
+import { readManifest } from './manifest-chain.js';
 
 /**
  * The manifests of a directory, the oldest first. None is compared with its file or its neighbours: that is `verifyArchives`.

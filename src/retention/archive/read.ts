@@ -1,8 +1,8 @@
 import { closeSync } from 'node:fs';
-import { linesOf, offsetsOf, readBlock } from './blocks.js';
-import { compareOnce } from './compared.js';
+import { broken } from './archive-files.js';
+import { compareOnce } from './comparison-cache.js';
+import { linesOf, offsetsOf, readBlock } from './compressed-blocks.js';
 import { compressorOf } from './compression.js';
-import { broken } from './directory.js';
 import { openFile } from './files.js';
 import type { Manifest } from './manifest.js';
 

@@ -4,12 +4,12 @@ import { basename, dirname, join } from 'node:path';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
 import Database from '../../load-sqlite.js';
 import { asOwner } from '../../shipping/as-owner.js';
-import { checkArchive } from './check.js';
-import { syncDirectory } from './directory.js';
+import { syncDirectory } from './archive-files.js';
+import { checkArchive } from './compare-file.js';
 import type { Manifest } from './manifest.js';
 import { readLines } from './read.js';
-import { RestoredTable } from './restored-table.js';
-import { LineCodec } from './row.js';
+import { RestoredTable } from './restore-target.js';
+import { LineCodec } from './row-codec.js';
 
 export interface RestoreOptions {
   /** Of the archives. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { isRowsName } from './directory.js';
+import { isRowsName } from './archive-files.js';
 
 // What a manifest may say. Its hash only proves that it is as somebody has written it, and a forger can compute that as well.
 

@@ -9,10 +9,6 @@ import {
   stillThere,
   unrecordedWords,
 } from './anchor.js';
-import { type Begin, wordsOf } from './begin.js';
-import { BEGINNING, type Head, readAnchor, readManifest } from './chain.js';
-import { checkArchive } from './check.js';
-import { compressorOf } from './compression.js';
 import {
   ANCHOR,
   type Contents,
@@ -21,12 +17,22 @@ import {
   sequenceOf,
   stemOf,
   TEMPORARY,
-} from './directory.js';
-import { DistinctIds } from './distinct.js';
-import { checkLegalChain, checkNamed, type LegalLink, leftoverOfHold, legalWords } from './legal-chain.js';
+} from './archive-files.js';
+import { type Begin, wordsOf } from './chain-begin.js';
+import { checkArchive } from './compare-file.js';
+import { compressorOf } from './compression.js';
+import { DistinctIds } from './distinct-ids.js';
+import {
+  checkLegalChain,
+  checkNamed,
+  type LegalLink,
+  leftoverOfHold,
+  legalWords,
+} from './legal-hold-records.js';
 import { type Anchor, isSignedBy } from './manifest.js';
+import { BEGINNING, type Head, readAnchor, readManifest } from './manifest-chain.js';
+import { finishable } from './repair.js';
 import { Signatures, Unvouched } from './signatures.js';
-import { finishable } from './tidy.js';
 
 export interface VerifyOptions {
   /** Public key that every manifest must be signed with; null: signatures are not looked at. */

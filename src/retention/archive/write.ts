@@ -3,9 +3,6 @@ import { closeSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as otherWork } from 'node:timers/promises';
 import { AuditdError } from '../../errors.js';
-import { BLOCK_BYTES, linesOf, readBlock } from './blocks.js';
-import { type Head, headOf } from './chain.js';
-import { type Compression, type Compressor, compressorOf } from './compression.js';
 import {
   contentsOf,
   createFile,
@@ -18,7 +15,9 @@ import {
   TEMPORARY,
   trouble,
   writeAll,
-} from './directory.js';
+} from './archive-files.js';
+import { BLOCK_BYTES, linesOf, readBlock } from './compressed-blocks.js';
+import { type Compression, type Compressor, compressorOf } from './compression.js';
 import {
   type ArchivedColumn,
   type Block,
@@ -28,7 +27,8 @@ import {
   type SinceDelivery,
   seal,
 } from './manifest.js';
-import { type ArchivedRow, LineCodec } from './row.js';
+import { type Head, headOf } from './manifest-chain.js';
+import { type ArchivedRow, LineCodec } from './row-codec.js';
 
 export interface ArchiveOptions {
   readonly directory: string;

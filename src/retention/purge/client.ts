@@ -3,10 +3,10 @@ import { connect } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
-import type { KnownRecord } from '../archive/legal-chain.js';
-import type { FileIdentity } from '../file.js';
-import { linesOf } from './lines.js';
+import type { KnownRecord } from '../archive/legal-hold-records.js';
+import type { FileIdentity } from '../file-identity.js';
 import type { Answer, Piece, Purged, Request, Space } from './protocol.js';
+import { linesOf } from './read-lines.js';
 
 /** Set by the unit of the daemon: where the unit of the purge listens. Without it the purge is a child process. */
 export const PURGE_SOCKET = 'POSTERN_AUDITD_PURGE';
@@ -55,7 +55,7 @@ function connected(path: string, file: FileIdentity | null): Promise<Purger> {
 }
 
 function startChild({ configPath, env, file = null, child }: PurgerOptions): Purger {
-  const program = fileURLToPath(child ?? new URL('./child.js', import.meta.url));
+  const program = fileURLToPath(child ?? new URL('./process.js', import.meta.url));
   const started = spawn(process.execPath, [program, configPath ?? ''], {
     env,
     stdio: ['pipe', 'pipe', 'inherit'],

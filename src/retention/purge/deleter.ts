@@ -8,18 +8,18 @@ import { keepsWriterOut } from '../../source/journal-mode.js';
 import { isMountPoint } from '../../source/mounts.js';
 import { type AuditTable, quoteIdentifier, TableCache } from '../../source/table-schema.js';
 import { mountedAlone } from '../../source/waiting-reasons.js';
-import type { ArchivedRow } from '../archive/row.js';
-import { TableRows } from '../archive/table.js';
+import type { ArchivedRow } from '../archive/row-codec.js';
+import { TableRows } from '../archive/table-rows.js';
 import { checkDeletable } from '../deletable.js';
-import { anotherFile, type FileIdentity, isFileAt } from '../file.js';
-import { RowJudge } from '../judge.js';
+import { anotherFile, type FileIdentity, isFileAt } from '../file-identity.js';
 import { type LegalHolds, type LegalWatch, legalRowOf } from '../legal-holds.js';
 import { fateOf, type Moment, mayGoEarly, momentOf } from '../policy.js';
-import { Pace } from './pace.js';
+import { RowJudge } from '../row-eligibility.js';
+import { Pace } from './batch-pacing.js';
 import { NOTHING, type Purged, type Space, sum } from './protocol.js';
-import { rehearse } from './rehearsal.js';
 import { rowHash } from './row-hash.js';
-import { giveBack } from './space.js';
+import { rehearse } from './trial-delete.js';
+import { giveBack } from './vacuum.js';
 
 /** A connection is closed again after this long: a Postern that stops, or is restored, is not kept from it. */
 const OPEN_MS = 200;

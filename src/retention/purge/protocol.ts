@@ -1,5 +1,5 @@
-import type { KnownRecord } from '../archive/legal-chain.js';
-import type { FileIdentity } from '../file.js';
+import type { KnownRecord } from '../archive/legal-hold-records.js';
+import type { FileIdentity } from '../file-identity.js';
 
 /** A row of our own table to be deleted: its id, and `rowHash` of it as it stands in its archive. */
 export type Named = readonly [id: number, hash: string];

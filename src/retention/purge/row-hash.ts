@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type ArchivedRow, type ArchivedValue, TextBytes } from '../archive/row.js';
+import { type ArchivedRow, type ArchivedValue, TextBytes } from '../archive/row-codec.js';
 
 /**
  * 128 bits over the id and every column of a row, by which the purge knows it again: 32 hex digits. A NULL does not count: a

@@ -2,12 +2,12 @@ import { createServer, type Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { loadConfig } from '../../config/load.js';
 import { AuditdError, messageOf } from '../../errors.js';
-import { checkNamed } from '../archive/legal-chain.js';
+import { checkNamed } from '../archive/legal-hold-records.js';
 import { LegalWatch, readLegalHolds } from '../legal-holds.js';
-import { ArchiveReader, unreadable } from './archive.js';
 import { Deleter } from './deleter.js';
-import { linesOf } from './lines.js';
 import { type Answer, LONGEST_LINE, parseRequest } from './protocol.js';
+import { ArchiveReader, unreadable } from './read-archive.js';
+import { linesOf } from './read-lines.js';
 
 /** The first descriptor that systemd passes on (sd_listen_fds(3)). */
 const FIRST_FD = 3;

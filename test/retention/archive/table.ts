@@ -6,10 +6,10 @@ import { createRedactor } from '../../../src/audit/redaction.js';
 import Database from '../../../src/load-sqlite.js';
 import { createAuditTable } from '../../../src/recorder/recorder.js';
 import type { Removal } from '../../../src/retention/archive/anchor.js';
-import { readManifest } from '../../../src/retention/archive/chain.js';
-import { contentsOf } from '../../../src/retention/archive/directory.js';
-import type { ArchivedRow } from '../../../src/retention/archive/row.js';
-import { TableRows } from '../../../src/retention/archive/table.js';
+import { contentsOf } from '../../../src/retention/archive/archive-files.js';
+import { readManifest } from '../../../src/retention/archive/manifest-chain.js';
+import type { ArchivedRow } from '../../../src/retention/archive/row-codec.js';
+import { TableRows } from '../../../src/retention/archive/table-rows.js';
 import {
   type ArchiveOptions,
   type ArchiveWriter,

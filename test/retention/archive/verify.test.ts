@@ -3,11 +3,11 @@ import { copyFileSync, readdirSync, readFileSync, renameSync, rmSync, writeFileS
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Removal } from '../../../src/retention/archive/anchor.js';
-import type { Head } from '../../../src/retention/archive/chain.js';
-import { expiredUpTo, removeArchives } from '../../../src/retention/archive/keep.js';
+import { expiredUpTo, removeArchives } from '../../../src/retention/archive/expire.js';
 import { listArchives } from '../../../src/retention/archive/list.js';
 import { keyName } from '../../../src/retention/archive/manifest.js';
-import { tidyArchives } from '../../../src/retention/archive/tidy.js';
+import type { Head } from '../../../src/retention/archive/manifest-chain.js';
+import { tidyArchives } from '../../../src/retention/archive/repair.js';
 import { verifyArchives } from '../../../src/retention/archive/verify.js';
 import { ENDING } from './compression.js';
 import { ArchiveRig, NOW, removalOf } from './table.js';

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, renameSync, statSync, writeFileSync } from '
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Manifest } from '../../../src/retention/archive/manifest.js';
-import { tidyArchives } from '../../../src/retention/archive/tidy.js';
+import { tidyArchives } from '../../../src/retention/archive/repair.js';
 import { CAT, ENDING } from './compression.js';
 import { ArchiveRig } from './table.js';
 

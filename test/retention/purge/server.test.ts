@@ -4,14 +4,14 @@ import { PassThrough } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import Database from '../../../src/load-sqlite.js';
-import { manifestName, stemOf } from '../../../src/retention/archive/directory.js';
-import { TableRows } from '../../../src/retention/archive/table.js';
+import { manifestName, stemOf } from '../../../src/retention/archive/archive-files.js';
+import { TableRows } from '../../../src/retention/archive/table-rows.js';
 import { createArchive } from '../../../src/retention/archive/write.js';
-import { fileAt } from '../../../src/retention/file.js';
+import { fileAt } from '../../../src/retention/file-identity.js';
 import { openPurger } from '../../../src/retention/purge/client.js';
 import type { Piece } from '../../../src/retention/purge/protocol.js';
 import { servePurge } from '../../../src/retention/purge/server.js';
-import { DAY, NOW, RetentionRig, SOURCE_ID, sqlTime } from '../rig.js';
+import { DAY, NOW, RetentionRig, SOURCE_ID, sqlTime } from '../retention-fixture.js';
 
 let rig: RetentionRig;
 beforeEach(() => {
@@ -110,7 +110,7 @@ describe('the purge', () => {
 
   it('is told by each request of a run which database is meant', async () => {
     const configPath = configOf('enabled: true');
-    const child = pathToFileURL(resolve(import.meta.dirname, '../../../dist/retention/purge/child.js'));
+    const child = pathToFileURL(resolve(import.meta.dirname, '../../../dist/retention/purge/process.js'));
     const piece = await archived(1);
     for (const [file, deleted] of [
       ['1:2:3', null],

@@ -1,0 +1,210 @@
+import type { Logger } from 'pino';
+import type { NewEntry } from '../recorder/recorder.js';
+import type { State } from '../shipping/state.js';
+import type { Removal } from './archive/anchor.js';
+import type { ExpiredArchive } from './archive/expire.js';
+import type { Actor } from './deletion-intent.js';
+import {
+  confirmClock,
+  countUptime,
+  EXPIRY_WAIT_MS,
+  type ExpiryNote,
+  mayGoUpTo,
+  recordExpired,
+  type UptimeLook,
+} from './expiry.js';
+import type { Notes } from './saved-state.js';
+import type { AnchorNote } from './settle-chain-begin.js';
+
+/** Archives that one event names: its line has a limit. */
+const NAMED_AT_ONCE = 100;
+
+export interface GuardOptions {
+  readonly state: Pick<State, 'durably'>;
+  readonly notes: Notes;
+  readonly directory: string;
+  /** Milliseconds that archives are kept; null: for ever. */
+  readonly keep: number | null;
+  readonly look: () => UptimeLook;
+  readonly synchronised: () => Promise<boolean | null>;
+  readonly record: (entry: NewEntry) => void;
+  /** Writes an event in the transaction that is open; throws if it can't. */
+  readonly write: (entry: NewEntry) => void;
+  /** When that is through. */
+  readonly onRecorded: () => void;
+  readonly log: Pick<Logger, 'warn'>;
+}
+
+/** Archives that are past their age and have not gone yet. */
+export interface ExpiryStatus {
+  readonly archives: number;
+  /** How much longer the machine has to run until the oldest may go, ms. */
+  readonly wait: number;
+  /** Was the clock known when that was looked at last? Null: nothing was to go then. */
+  readonly clock_known: boolean | null;
+}
+
+/** Decides which archives may go, and what an anchor is worth: in the main thread, which writes state.db. */
+export class ArchiveGuard {
+  private note: ExpiryNote;
+  private known: boolean | null = null;
+
+  constructor(private readonly options: GuardOptions) {
+    this.note = countUptime(options.notes.expiry, options.look());
+  }
+
+  /** The one before this may have written it meanwhile. */
+  start(): void {
+    this.note = countUptime(this.options.notes.expiry, this.options.look());
+  }
+
+  look(): void {
+    this.note = countUptime(this.note, this.options.look());
+  }
+
+  save(): void {
+    this.options.notes.expiry = this.note;
+  }
+
+  /**
+   * Writes down which archives are past their age, and decides which of them go: recorded, durably, before the first is removed.
+   *
+   * @param isFree whether no legal hold has been made since they were looked through for rows that are held
+   * @returns the newest that goes; null if none does
+   */
+  async expire(
+    archives: readonly ExpiredArchive[],
+    by: Actor,
+    isFree: () => boolean,
+  ): Promise<Removal | null> {
+    const { directory, synchronised } = this.options;
+    this.look();
+    const known = new Set(this.note.expired.map(({ sha256 }) => sha256));
+    this.note = recordExpired(this.note, directory, archives);
+    const fresh = archives.filter(({ sha256 }) => !known.has(sha256));
+    if (fresh.length > 0)
+      this.recordNamed(
+        'daemon.archive_expire',
+        fresh,
+        { goes_after_hours: EXPIRY_WAIT_MS / 3_600_000, by },
+        this.options.record,
+      );
+    this.save();
+    this.known = null;
+    const upTo = mayGoUpTo(this.note);
+    if (upTo === 0) return null;
+    const isKnown = this.note.confirmed !== null || (await synchronised()) === true;
+    this.known = isKnown;
+    const newest = archives.find(({ sequence }) => sequence === upTo);
+    if (!isKnown || newest === undefined || !isFree()) return null;
+    const time = new Date(this.note.wall).toISOString();
+    const removal: Removal = { directory, sequence: upTo, sha256: newest.sha256, time, adopted: null };
+    this.durably((write) => {
+      this.add(removal);
+      this.note = recordExpired(
+        this.note,
+        directory,
+        archives.filter(({ sequence }) => sequence > upTo),
+      );
+      this.save();
+      this.recordNamed(
+        'daemon.archive_delete',
+        archives.filter(({ sequence }) => sequence <= upTo),
+        { by },
+        write,
+      );
+    });
+    return removal;
+  }
+
+  /** What a run has found of the anchor. */
+  noteAnchor(note: AnchorNote, by: Actor): void {
+    const { record, log, notes } = this.options;
+    if ('record' in note) {
+      const { sequence, sha256, time, adopted } = note.record;
+      this.durably((write) => {
+        this.add(note.record);
+        if (adopted === null) return;
+        write({
+          action: 'daemon.anchor_adopt',
+          details: { how: adopted, removed_up_to: sequence, sha256, time, by },
+        });
+      });
+      return;
+    }
+    const { refused } = note;
+    log.warn(refused, `retention: ${refused.directory}/anchor.json does not count: ${refused.why}`);
+    const said = JSON.stringify(refused);
+    if (notes.refusedAnchor === said) return; // once, not each night
+    notes.refusedAnchor = said;
+    record({ action: 'daemon.anchor_refuse', details: { ...refused, by } });
+  }
+
+  /** By command. */
+  adopt(removal: Removal, by: Actor): void {
+    const { sequence, sha256, time } = removal;
+    this.durably((write) => {
+      this.add(removal);
+      write({
+        action: 'daemon.anchor_adopt',
+        details: { how: 'command', removed_up_to: sequence, sha256, time, by },
+      });
+    });
+  }
+
+  /** The operator says that the clock is right. @returns what it says, ISO 8601 */
+  confirm(by: Actor): string {
+    this.look();
+    this.note = confirmClock(this.note);
+    const clock = new Date(this.note.wall).toISOString();
+    this.durably((write) => {
+      this.save();
+      write({ action: 'daemon.clock_confirm', details: { clock, by } });
+    });
+    return clock;
+  }
+
+  status(): ExpiryStatus | null {
+    const { expired, total, directory } = this.note;
+    const [oldest] = expired;
+    if (oldest === undefined || directory !== this.options.directory) return null;
+    const wait = Math.max(0, EXPIRY_WAIT_MS - (total - oldest.since));
+    return { archives: expired.length, wait, clock_known: this.known };
+  }
+
+  /** What is written down and its event are one transaction, on the medium when this returns. */
+  private durably(work: (write: (entry: NewEntry) => void) => void): void {
+    const { state, write, onRecorded } = this.options;
+    state.durably(() => work(write));
+    onRecorded();
+  }
+
+  private add(removal: Removal): void {
+    const { notes } = this.options;
+    notes.removals = [...notes.removals, removal];
+  }
+
+  private recordNamed(
+    action: string,
+    archives: readonly ExpiredArchive[],
+    more: Readonly<Record<string, unknown>>,
+    record: (entry: NewEntry) => void,
+  ): void {
+    const { keep } = this.options;
+    const rule = `retention.archive.keep: ${keep === null ? 'forever' : `${keep / 86_400_000}d`}`;
+    for (let at = 0; at < archives.length; at += NAMED_AT_ONCE) {
+      const some = archives.slice(at, at + NAMED_AT_ONCE);
+      record({
+        action,
+        details: {
+          rule,
+          ...more,
+          archives_removed: action === 'daemon.archive_delete' ? some.length : 0,
+          rows: some.reduce((sum, { count }) => sum + count, 0),
+          months: [...new Set(some.map(({ month }) => month))],
+          archives: some.map(({ sha256: manifest_sha256, ...facts }) => ({ ...facts, manifest_sha256 })),
+        },
+      });
+    }
+  }
+}

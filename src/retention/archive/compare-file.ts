@@ -1,0 +1,61 @@
+import { createHash } from 'node:crypto';
+import { closeSync } from 'node:fs';
+import { AuditdError, messageOf } from '../../errors.js';
+import { broken } from './archive-files.js';
+import { linesOf, readBlock } from './compressed-blocks.js';
+import { compressorOf } from './compression.js';
+import { openAsWritten } from './files.js';
+import type { Manifest } from './manifest.js';
+import { LineCodec } from './row-codec.js';
+
+/**
+ * Compares the file of an archive with its manifest, to the last row.
+ *
+ * @returns how many rows it has
+ * @throws AuditdError `ARCHIVE_BROKEN` that says what is wrong; another if it can't be read here
+ */
+export function checkArchive(
+  directory: string,
+  manifest: Manifest,
+  onId: (id: number) => void = () => undefined,
+): number {
+  const fd = openAsWritten(directory, manifest);
+  try {
+    return checkRows(fd, manifest, onId);
+  } catch (error) {
+    if (error instanceof AuditdError) throw error;
+    throw broken(directory, manifest.file, messageOf(error));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** @throws Error that says what is wrong */
+function checkRows(fd: number, manifest: Manifest, onId: (id: number) => void): number {
+  const compressor = compressorOf(manifest.compression);
+  const codec = new LineCodec(manifest.columns.map(({ name }) => name));
+  const content = createHash('sha256');
+  let offset = 0;
+  let count = 0;
+  let last = Number.NEGATIVE_INFINITY;
+  for (const block of manifest.blocks) {
+    const bytes = readBlock(fd, offset, block, compressor);
+    offset += block[0];
+    content.update(bytes);
+    const lines = linesOf(bytes);
+    if (lines.length !== block[2]) throw new Error('a block has not the rows that its manifest says');
+    for (const line of lines) {
+      const { id } = codec.decode(line);
+      if (id <= last) throw new Error(`row ${id} stands behind row ${last}`);
+      if (count === 0 && id !== manifest.ids.first) throw new Error('it begins with another row');
+      last = id;
+      onId(id);
+      count++;
+    }
+    if (last !== block[4]) throw new Error('a block ends with another row than its manifest says');
+  }
+  if (count !== manifest.count || last !== manifest.ids.last || offset !== manifest.bytes)
+    throw new Error('it has not the rows that its manifest says');
+  if (content.digest('hex') !== manifest.content_sha256) throw new Error('its content was changed');
+  return count;
+}

@@ -1,0 +1,139 @@
+import type { KeyObject } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { AuditdError } from '../../errors.js';
+import type { Removal } from './anchor.js';
+import { ANCHOR, contentsOf, placeFile, sequenceOf, syncDirectory, trouble } from './archive-files.js';
+import { type Anchor, type Manifest, SCHEMA_VERSION, seal } from './manifest.js';
+import { type Head, readManifest } from './manifest-chain.js';
+
+/**
+ * Up to which archive they may go: the longest run from the oldest on of which every one is past its age, so that what stays
+ * is a chain. An archive's age counts from when it was made, or from its newest row where that is later: the rows were in the
+ * table until then, and would go for good in the run that archived them if their own age counted.
+ *
+ * @param archives the oldest first
+ * @param keep milliseconds; null: for ever
+ * @param now milliseconds since the epoch
+ * @returns its sequence; 0 if none may go
+ */
+export function expiredUpTo(
+  archives: ReadonlyArray<Pick<Manifest, 'sequence' | 'time' | 'created'>>,
+  keep: number | null,
+  now: number,
+): number {
+  let upTo = 0;
+  for (const { sequence, time, created } of archives) {
+    const newest = Math.max(
+      Date.parse(created),
+      time === null ? Number.NEGATIVE_INFINITY : Date.parse(time.last),
+    );
+    if (keep === null || !(newest < now - keep)) break;
+    upTo = sequence;
+  }
+  return upTo;
+}
+
+/** What is recorded and said of an archive that is past its age. */
+export interface ExpiredArchive {
+  readonly sequence: number;
+  /** SHA-256 of the file of its manifest. */
+  readonly sha256: string;
+  readonly file: string;
+  readonly source: Manifest['source'];
+  readonly month: string;
+  readonly count: number;
+}
+
+export function factsOf({ sequence, file, source, month, count, sha256 }: Expirable): ExpiredArchive {
+  return { sequence, sha256, file, source, month, count };
+}
+
+export type Expirable = Omit<Manifest, 'sha256'> & {
+  /** Of the file of the manifest. */
+  readonly sha256: string;
+};
+
+/**
+ * The archives that may go when they are old enough, the oldest first: those that an archive which state.db knows is linked to, over
+ * the ones in between. So a manifest that somebody has written anew makes no archive older.
+ *
+ * @param begin the newest archive that was removed, as it is recorded
+ * @param known the newest one whose rows are known to be gone from the table, with the hash that its manifest has of itself
+ * @returns none if a link is broken: `archive verify` says which
+ * @throws AuditdError `ARCHIVE_FAILED`
+ */
+export function expirable(directory: string, begin: Head, known: Head): Expirable[] {
+  const linked: Expirable[] = [];
+  let next = begin;
+  for (const [sequence, name] of contentsOf(directory).manifests) {
+    if (sequence <= begin.sequence || sequence > known.sequence) continue;
+    const read = readSound(directory, name);
+    if (read === null || read.manifest.sequence !== sequence || sequence !== next.sequence + 1) return [];
+    if (read.manifest.previous_sha256 !== next.sha256) return [];
+    if (sequence === known.sequence && read.manifest.sha256 !== known.sha256) return [];
+    linked.push({ ...read.manifest, sha256: read.sha256 });
+    next = { sequence, sha256: read.sha256 };
+  }
+  return next.sequence === known.sequence ? linked : [];
+}
+
+function readSound(directory: string, name: string): ReturnType<typeof readManifest> | null {
+  try {
+    return readManifest(directory, name);
+  } catch (error) {
+    if (error instanceof AuditdError && error.code === 'ARCHIVE_BROKEN') return null;
+    throw error;
+  }
+}
+
+/**
+ * Removes the archives up to one of them, once that is recorded. Where the chain begins from then on is written down first; of each
+ * archive the manifest goes last. `tidyArchives` finishes what is broken off.
+ *
+ * @param removal the record of it
+ * @param sign the key that archives are signed with
+ * @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED`
+ */
+export function removeArchives(
+  directory: string,
+  removal: Pick<Removal, 'sequence' | 'sha256' | 'time'>,
+  sign: KeyObject | null,
+): void {
+  placeAnchor(directory, removal, sign);
+  removeUpTo(directory, removal.sequence);
+}
+
+/** Writes down where the chain begins. @throws AuditdError `ARCHIVE_FAILED` */
+export function placeAnchor(
+  directory: string,
+  { sequence, sha256, time }: Pick<Removal, 'sequence' | 'sha256' | 'time'>,
+  sign: KeyObject | null,
+): void {
+  if (sha256 === null) return;
+  const anchor = { schema_version: SCHEMA_VERSION, sequence, previous_sha256: sha256, created: time };
+  try {
+    placeFile(directory, ANCHOR, seal<Anchor>(anchor, sign).text);
+  } catch (error) {
+    throw trouble(`${directory} can't be changed`, error);
+  }
+}
+
+/** @throws AuditdError `ARCHIVE_FAILED` */
+export function removeUpTo(directory: string, upTo: number): void {
+  const { files, manifests } = contentsOf(directory);
+  const isManifest = new Set(manifests.values());
+  const names = [...files, ...manifests.values()]
+    .map((name) => ({ name, sequence: sequenceOf(name) ?? 0 }))
+    .filter(({ sequence }) => sequence > 0 && sequence <= upTo)
+    .sort(
+      (a, b) => a.sequence - b.sequence || Number(isManifest.has(a.name)) - Number(isManifest.has(b.name)),
+    );
+  if (names.length === 0) return;
+  try {
+    for (const { name } of names) rmSync(join(directory, name), { force: true });
+    syncDirectory(directory);
+  } catch (error) {
+    throw trouble(`${directory} can't be changed`, error);
+  }
+}

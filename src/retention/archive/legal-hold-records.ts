@@ -1,0 +1,222 @@
+import type { KeyObject } from 'node:crypto';
+import { broken, type Contents, contentsOf, holdName, holdNumberOf, TEMPORARY } from './archive-files.js';
+import { readBytes, type Unreadable } from './files.js';
+import {
+  HOLDS_VERSION,
+  hashOf,
+  isSignedBy,
+  type Manifest,
+  type Sealed,
+  type Signature,
+  seal,
+  Unsealed,
+  unseal,
+} from './manifest.js';
+import { holdRecordSchema } from './schema.js';
+
+/** Which rows a legal hold is about. A part that is left out lets every row through; without any part it is all of them. */
+export interface HoldFilter {
+  /** Id, name or e-mail address of who did it, exactly. */
+  readonly user?: string | undefined;
+  /** ISO 8601; this moment counts. */
+  readonly from?: string | undefined;
+  /** ISO 8601; this moment no longer counts. */
+  readonly to?: string | undefined;
+  /** The row's `resource_type`, or the catalog's name of what it means. */
+  readonly resource_type?: string | undefined;
+  /** Only with a type. */
+  readonly resource_id?: string | undefined;
+}
+
+interface RecordBase {
+  readonly schema_version: number;
+  /** From 1, one more with each record. A hold is known by it. */
+  readonly number: number;
+  readonly reason: string;
+  /** The name that was given; whoever may open the control socket may say what he likes. */
+  readonly by: string | null;
+  readonly created: string;
+  /** SHA-256 of the file of the record before; null in the first. */
+  readonly previous_sha256: string | null;
+  readonly signature: Signature | null;
+  readonly sha256: string;
+}
+
+export interface HoldRecord extends RecordBase {
+  readonly kind: 'legal_hold';
+  readonly filter: HoldFilter;
+}
+
+export interface ReleaseRecord extends RecordBase {
+  readonly kind: 'legal_release';
+  /** Number of the hold. */
+  readonly releases: number;
+}
+
+export type LegalRecord = HoldRecord | ReleaseRecord;
+
+/** A record as it stands in the directory. */
+export interface LegalLink {
+  readonly name: string;
+  readonly record: LegalRecord;
+  /** Of the file: what state.db, the next record and the manifests of archives know it by. */
+  readonly sha256: string;
+  /** Of the file, whole. */
+  readonly text: string;
+}
+
+/** A record as state.db knows it. */
+export interface KnownRecord {
+  readonly number: number;
+  /** SHA-256 of its file. */
+  readonly sha256: string;
+}
+
+/** No record of ours is larger: two texts of 1,000 characters and some keys. */
+const LARGEST = 64 * 1024;
+/** More are read by nobody: each request to the purge names all of them. */
+export const MOST_RECORDS = 2_000;
+
+type Body = Pick<RecordBase, 'number' | 'reason' | 'by' | 'created' | 'previous_sha256'> &
+  (Pick<HoldRecord, 'kind' | 'filter'> | Pick<ReleaseRecord, 'kind' | 'releases'>);
+
+/** The text of a record, signed where archives are. */
+export function sealRecord(body: Body, key: KeyObject | null): { record: LegalRecord; text: string } {
+  const whole = { schema_version: HOLDS_VERSION, ...body };
+  const { value, text } = seal<Sealed>(whole, key);
+  return { record: value as LegalRecord, text };
+}
+
+/**
+ * The records of legal holds of a directory, the oldest first: each is what was written, and linked to the one before it.
+ *
+ * @param key if given, each must be signed by it
+ * @throws AuditdError `ARCHIVE_BROKEN` that names the file, `ARCHIVE_FAILED`
+ */
+export function readLegalChain(
+  directory: string,
+  {
+    contents = contentsOf(directory),
+    key = null,
+    unreadable,
+  }: { readonly contents?: Contents; readonly key?: KeyObject | null; readonly unreadable?: Unreadable } = {},
+): LegalLink[] {
+  const links: LegalLink[] = [];
+  for (const number of [...contents.holds.keys()].sort((a, b) => a - b)) {
+    const previous = links.at(-1) ?? null;
+    if (number !== links.length + 1)
+      throw brokenHold(directory, holdName(links.length + 1), 'it is missing, and later ones are there');
+    const link = readRecord(directory, number, key, unreadable);
+    if (link.record.previous_sha256 !== (previous?.sha256 ?? null))
+      throw brokenHold(directory, link.name, 'the record before it is not the one that it was put behind');
+    if (link.record.kind === 'legal_release' && link.record.releases >= number)
+      throw brokenHold(directory, link.name, 'it releases no hold that was made before it');
+    links.push(link);
+  }
+  return links;
+}
+
+/**
+ * The same for whoever verifies: also as state.db has them, and signed where archives are.
+ *
+ * @param options `key`: that each must be signed with; `sign`: the key of this host; `legal`: what is recorded, null if that can't be read
+ * @throws as `readLegalChain`
+ */
+export function checkLegalChain(
+  directory: string,
+  contents: Contents,
+  {
+    key,
+    sign = null,
+    legal = null,
+  }: {
+    readonly key: KeyObject | null;
+    readonly sign?: KeyObject | null;
+    readonly legal?: readonly KnownRecord[] | null;
+  },
+): LegalLink[] {
+  const links = readLegalChain(directory, { contents, key });
+  checkRecorded(directory, links, legal ?? []);
+  if (sign === null) return links;
+  for (const { name, record, sha256 } of links) {
+    const isRecorded = legal?.some((one) => one.sha256 === sha256) === true;
+    const signed = isSignedBy(record, sign);
+    const what =
+      signed === 'wrong'
+        ? 'its signature is wrong'
+        : 'it is not signed with the key that retention.archive.sign names, and was never recorded';
+    if (signed === 'wrong' || (signed === 'no' && !isRecorded)) throw brokenHold(directory, name, what);
+  }
+  return links;
+}
+
+/** Each record that state.db has is there, as it was written. @throws AuditdError `ARCHIVE_BROKEN` */
+export function checkRecorded(
+  directory: string,
+  links: readonly LegalLink[],
+  recorded: readonly KnownRecord[],
+): void {
+  for (const { number, sha256 } of recorded) {
+    const link = links[number - 1];
+    const what =
+      link === undefined
+        ? 'it is recorded in state.db, and missing'
+        : 'it is not the one that is recorded in state.db';
+    if (link?.sha256 !== sha256) throw brokenHold(directory, holdName(number), what);
+  }
+}
+
+/** The record that an archive names as the newest of its time is there. @throws AuditdError `ARCHIVE_BROKEN` */
+export function checkNamed(
+  directory: string,
+  links: readonly LegalLink[],
+  { holds_sha256: named, file }: Pick<Manifest, 'file' | 'holds_sha256'>,
+): void {
+  if (named === undefined || links.some(({ sha256 }) => sha256 === named)) return;
+  const what = `${file} was made when a record of legal holds was there that is missing`;
+  throw brokenHold(directory, holdName(links.length + 1), what);
+}
+
+/** How many there are, for people. */
+export function legalWords(links: readonly LegalLink[]): string[] {
+  if (links.length === 0) return [];
+  const made = links.filter(({ record }) => record.kind === 'legal_hold').length;
+  const next = 'postern-auditd retain holds shows those in force';
+  return [`legal holds: ${made} made, ${links.length - made} released; ${next}`];
+}
+
+/** Of what a death has left while a record was written, for people; null of any other name. */
+export function leftoverOfHold(name: string): string | null {
+  if (!name.endsWith(TEMPORARY) || holdNumberOf(name.slice(0, -TEMPORARY.length)) === null) return null;
+  return `${name} was left when a legal hold was being written: it does not count, and the next one replaces it`;
+}
+
+function readRecord(
+  directory: string,
+  number: number,
+  key: KeyObject | null,
+  unreadable?: Unreadable,
+): LegalLink {
+  const name = holdName(number);
+  const bytes = readBytes(directory, name, unreadable, LARGEST);
+  try {
+    const record = unseal<LegalRecord>(bytes, key, holdRecordSchema, 'it says what no record of holds says', [
+      HOLDS_VERSION,
+    ]);
+    if (record.number !== number) throw new Unsealed('it is the record of another number');
+    return { name, record, sha256: hashOf(bytes), text: bytes.toString() };
+  } catch (error) {
+    if (error instanceof Unsealed) throw brokenHold(directory, name, error.message);
+    throw error;
+  }
+}
+
+/** Of a record that is missing, or is not what was written. */
+export function brokenHold(directory: string, name: string, what: string): ReturnType<typeof broken> {
+  return broken(
+    directory,
+    name,
+    what,
+    'Nothing is removed until that is put right: put the file back from a backup. If it is only missing, postern-auditd retain holds --put-back writes it again as state.db has it; one that was changed, or that the daemon has not made, is to be moved away before',
+  );
+}

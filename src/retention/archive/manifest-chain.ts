@@ -1,0 +1,75 @@
+import type { KeyObject } from 'node:crypto';
+import {
+  ANCHOR,
+  broken,
+  type Contents,
+  contentsOf,
+  manifestName,
+  sequenceOf,
+  stemOf,
+} from './archive-files.js';
+import { readBytes, type Unreadable } from './files.js';
+import { type Anchor, hashOf, type Manifest, Unsealed, unsealAnchor, unsealManifest } from './manifest.js';
+
+/** The end of a chain: what the next manifest is linked to. */
+export interface Head {
+  /** 0 where there is no archive yet. */
+  readonly sequence: number;
+  /** SHA-256 of the file of the manifest; null where there is none. */
+  readonly sha256: string | null;
+}
+
+/** @throws AuditdError `ARCHIVE_BROKEN` if it was changed, is of another archive than its name says or, with a key, not signed by it */
+export function readManifest(
+  directory: string,
+  name: string,
+  key: KeyObject | null = null,
+  unreadable?: Unreadable,
+): { manifest: Manifest; sha256: string } {
+  const bytes = readBytes(directory, name, unreadable);
+  const manifest = orBroken(directory, name, () => unsealManifest(bytes, key));
+  const { sequence, source, timeline, month, file } = manifest;
+  const stem = stemOf(sequence, source, timeline, month);
+  if (sequence !== sequenceOf(name) || name !== manifestName(stem))
+    throw broken(directory, name, 'it is the manifest of another archive');
+  if (sequenceOf(file) !== sequence || !file.startsWith(`${stem}.`))
+    throw broken(directory, name, 'it names the file of another archive');
+  return { manifest, sha256: hashOf(bytes) };
+}
+
+/** Null if there is none. It counts only as far as it is recorded (anchor.ts). @throws as `readManifest` */
+export function readAnchor(
+  directory: string,
+  contents: Contents,
+  key: KeyObject | null = null,
+): Anchor | null {
+  if (!contents.anchor) return null;
+  const bytes = readBytes(directory, ANCHOR);
+  return orBroken(directory, ANCHOR, () => unsealAnchor(bytes, key));
+}
+
+/** Of a chain that nothing was removed from. */
+export const BEGINNING: Head = { sequence: 0, sha256: null };
+
+/**
+ * @param begin the newest archive that was removed, as it is recorded (anchor.ts): the anchor is a file that others may write
+ * @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED`
+ */
+export function headOf(
+  directory: string,
+  begin: Head = BEGINNING,
+  contents: Contents = contentsOf(directory),
+): Head {
+  const [sequence, name] = [...contents.manifests].at(-1) ?? [0, null];
+  if (name === null || begin.sequence >= sequence) return begin;
+  return { sequence, sha256: readManifest(directory, name).sha256 };
+}
+
+function orBroken<T>(directory: string, name: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof Unsealed) throw broken(directory, name, error.message);
+    throw error;
+  }
+}

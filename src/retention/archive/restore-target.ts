@@ -1,0 +1,127 @@
+import type { Database, Statement } from 'better-sqlite3';
+import { AuditdError } from '../../errors.js';
+import type { SqlValue } from '../../source/event-id.js';
+import { lower, quoteIdentifier } from '../../source/table-schema.js';
+import type { ArchivedColumn, Manifest } from './manifest.js';
+import { type ArchivedRow, type ArchivedValue, type LineCodec, setColumn, TextBytes } from './row-codec.js';
+
+/** A declared type that is put into SQL as it is. */
+const PLAIN_TYPE = /^[\w ]*(?:\([\d, +-]*\))?$/;
+
+/** A table that archived rows are put back into. Inside the caller's transaction. */
+export class RestoredTable {
+  private readonly names: readonly string[];
+  private readonly select: Statement;
+  private readonly bytes: Statement;
+  private readonly inserts = new Map<string, Statement>();
+
+  /**
+   * Makes the table where it is missing: its columns with their types, and nothing else that it had.
+   *
+   * @param archives all that go into it: a column that came to the table later is in some of them only
+   * @throws AuditdError `ARCHIVE_FAILED` if it is there and lacks a column
+   */
+  constructor(
+    private readonly db: Database,
+    private readonly table: string,
+    private readonly manifest: Manifest,
+    private readonly codec: LineCodec,
+    archives: readonly Manifest[],
+  ) {
+    this.names = manifest.columns.map(({ name }) => name);
+    const there = db.prepare('SELECT name FROM pragma_table_xinfo(?)').pluck().all(table) as string[];
+    if (there.length === 0) this.create(columnsOf(archives));
+    else this.demand(there);
+    const by = `FROM ${quoteIdentifier(table)} NOT INDEXED WHERE ${quoteIdentifier(manifest.id_column)} = ?`;
+    const columns = this.names.map((name) => quoteIdentifier(name));
+    this.select = db
+      .prepare(`SELECT ${columns.join(', ')} ${by}`)
+      .raw()
+      .safeIntegers();
+    this.bytes = db
+      .prepare(`SELECT ${columns.map((name) => `CAST(${name} AS BLOB)`).join(', ')} ${by}`)
+      .raw();
+  }
+
+  /** False if the row is there already. @throws AuditdError `ARCHIVE_FAILED` if another one has its id */
+  put(line: string): boolean {
+    const row = this.codec.decode(line);
+    const before = this.lineAt(row);
+    if (before === line) return false;
+    if (before !== null) {
+      throw new AuditdError(
+        'ARCHIVE_FAILED',
+        `Row ${row.id} of ${this.table} is not the one of ${this.manifest.file}; nothing was restored. Restore into a new database, or only archives of one --timeline, or by their numbers`,
+      );
+    }
+    this.insert(row);
+    if (this.lineAt(row) === line) return true;
+    throw new AuditdError(
+      'ARCHIVE_FAILED',
+      `Row ${row.id} of ${this.manifest.file} would be changed by table ${this.table}; nothing was restored. Restore into a new database`,
+    );
+  }
+
+  private create(columns: readonly ArchivedColumn[]): void {
+    const id = lower(this.manifest.id_column);
+    const parts = columns.map(({ name, type }) =>
+      lower(name) === id
+        ? `${quoteIdentifier(name)} INTEGER PRIMARY KEY AUTOINCREMENT`
+        : `${quoteIdentifier(name)} ${PLAIN_TYPE.test(type) ? type : ''}`,
+    );
+    this.db.exec(`CREATE TABLE ${quoteIdentifier(this.table)} (${parts.join(', ')})`);
+  }
+
+  private demand(there: readonly string[]): void {
+    const known = new Set(there.map(lower));
+    const missing = this.names.find((name) => !known.has(lower(name)));
+    if (missing === undefined) return;
+    throw new AuditdError(
+      'ARCHIVE_FAILED',
+      `Table ${this.table} has no column ${missing}, which ${this.manifest.file} has. Restore into a new database, or into another table with --table`,
+    );
+  }
+
+  private insert({ columns }: ArchivedRow): void {
+    const values = this.names.map((name) => columns[name] ?? null);
+    const marks = values.map((value) =>
+      value instanceof TextBytes ? 'CAST(? AS TEXT)' : typeof value === 'number' ? 'CAST(? AS REAL)' : '?',
+    );
+    const key = marks.join(', ');
+    let statement = this.inserts.get(key);
+    if (statement === undefined) {
+      const names = this.names.map((name) => quoteIdentifier(name)).join(', ');
+      statement = this.db.prepare(`INSERT INTO ${quoteIdentifier(this.table)} (${names}) VALUES (${key})`);
+      this.inserts.set(key, statement);
+    }
+    statement.run(values.map((value) => (value instanceof TextBytes ? value.bytes : value)));
+  }
+
+  /** The row with this id as its line would be, or null. */
+  private lineAt({ id, eventId, time }: ArchivedRow): string | null {
+    const found = this.select.get(id) as readonly SqlValue[] | undefined;
+    if (found === undefined) return null;
+    const inexact = found.some((value) => typeof value === 'string' && value.includes('\uFFFD'));
+    const bytes = inexact ? (this.bytes.get(id) as ReadonlyArray<Buffer | null>) : [];
+    const columns: Record<string, ArchivedValue> = {};
+    for (const [at, name] of this.names.entries()) {
+      const value = found[at] ?? null;
+      const raw = bytes[at];
+      const isText = typeof value === 'string' && raw !== null && raw !== undefined;
+      setColumn(columns, name, isText && !raw.equals(Buffer.from(value)) ? new TextBytes(raw) : value);
+    }
+    return this.codec.encode({ id, eventId, time, columns });
+  }
+}
+
+/** The columns of all these archives, each once, in the order in which they came; without a type where the archives differ in it. */
+function columnsOf(archives: readonly Manifest[]): ArchivedColumn[] {
+  const columns = new Map<string, ArchivedColumn>();
+  for (const { name, type: declared } of archives.flatMap((manifest) => manifest.columns)) {
+    // In a STRICT table ANY takes each value as it is; in another one it is a word for NUMERIC, and changes text.
+    const type = declared.toUpperCase() === 'ANY' ? '' : declared;
+    const known = columns.get(lower(name)) ?? { name, type };
+    columns.set(lower(name), { name: known.name, type: known.type === type ? type : '' });
+  }
+  return [...columns.values()];
+}

@@ -1,0 +1,42 @@
+import type { Database } from 'better-sqlite3';
+import { noteDeleted } from '../shipping/auditd-table-gaps.js';
+import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/table-schema.js';
+import { TableRows } from './archive/table-rows.js';
+import { type LegalHolds, legalRowOf } from './legal-holds.js';
+import { type Named, NOTHING, type Purged, sum } from './purge/protocol.js';
+import { rowHash } from './purge/row-hash.js';
+
+/** The daemon's own audit table in state.db. */
+export const OWN_TABLE: TableConfig = {
+  table: 'audit_log',
+  columns: Object.fromEntries(COLUMN_KEYS.map((key) => [key, key])) as Record<ColumnKey, string>,
+};
+
+/** Rows in one transaction: the thread that ships waits for it, a few ms. */
+const AT_ONCE = 200;
+
+/** Deletes rows of our own table if they are as their archive has them. For the main thread, which alone writes state.db. */
+export function deleteOwn(db: Database, named: readonly Named[], holds: LegalHolds): Purged {
+  let purged = NOTHING;
+  const remove = db.prepare('DELETE FROM audit_log WHERE id = ?');
+  const some = db.transaction((batch: readonly Named[]) => {
+    const rows = new TableRows(db, OWN_TABLE, { identify: () => ({ id: '', length: 0 }) });
+    const found = new Map(rows.byIds(batch.map(([id]) => id)).map((row) => [row.id, row]));
+    const gone: number[] = [];
+    for (const [id, hash] of batch) {
+      const row = found.get(id);
+      if (row === undefined && rows.isTooLarge(id)) purged = sum(purged, { ...NOTHING, differ: 1 });
+      else if (row === undefined) purged = sum(purged, { ...NOTHING, gone: 1 });
+      else if (rowHash(row) !== hash) purged = sum(purged, { ...NOTHING, differ: 1 });
+      else if (holds.covers(legalRowOf(row.known, row.time)))
+        purged = sum(purged, { ...NOTHING, legal_hold: 1 });
+      else if (remove.run(id).changes > 0) {
+        purged = sum(purged, { ...NOTHING, deleted: 1 });
+        gone.push(id);
+      } else purged = sum(purged, { ...NOTHING, kept: 1, refused_ids: [id] });
+    }
+    noteDeleted(db, gone);
+  });
+  for (let at = 0; at < named.length; at += AT_ONCE) some(named.slice(at, at + AT_ONCE));
+  return purged;
+}

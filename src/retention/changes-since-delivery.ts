@@ -1,0 +1,143 @@
+import { setImmediate as otherWork } from 'node:timers/promises';
+import type { PublicSource } from '../audit/event.js';
+import { Accounted } from '../shipping/accounted-rows.js';
+import { Fingerprints } from '../shipping/fingerprints.js';
+import { countOf, type IdRange, rangesOf } from '../shipping/id-ranges.js';
+import type { IdSet } from '../shipping/id-set.js';
+import { Revisions } from '../shipping/revisions.js';
+import { fingerprintOf } from '../source/event-id.js';
+import type { Manifest, SinceDelivery } from './archive/manifest.js';
+import type { ArchivedRow } from './archive/row-codec.js';
+import type { Read } from './database-reader.js';
+
+/** Ranges of ids that a manifest names. */
+const NAMED = 1_000;
+/** Ids between two rows, with no more of which both are looked up at once: about as many as a batch of fingerprints has. */
+const NEAR = 4_096;
+
+export interface DeliveredOptions {
+  /** state.db */
+  readonly read: Read;
+  readonly source: PublicSource;
+  readonly timeline: number;
+  /** What was gone before anybody could tell why, to be recorded: it is not missing. */
+  readonly onBaseline: (gone: readonly IdRange[]) => void;
+}
+
+/** What an archive has to say of what happened between delivery and archiving. */
+export interface Change {
+  readonly said: SinceDelivery;
+  /** All of them, where the manifest names some. */
+  readonly missing: readonly IdRange[];
+}
+
+/**
+ * Compares the rows that are archived with those that were delivered, by the fingerprints in state.db: who deletes or changes a row before it
+ * is archived is not to have it pass for genuine.
+ *
+ * A row that the daemon saw edited counts as it was seen last. Missing is a row that was delivered, is not in the table, is in no archive, and
+ * was not said to be missing before. Each belongs to the first archive that reaches up to its id, so that sums over archives are right.
+ */
+export class DeliveredRows {
+  /** Ids, ascending. */
+  private missing: readonly number[] = [];
+
+  constructor(private readonly options: DeliveredOptions) {}
+
+  /** To be called once in a run, before its first archive. @param present what is in the table */
+  async look(present: IdSet): Promise<void> {
+    const { read, source, timeline, onBaseline } = this.options;
+    const { known, isUnknown } = read((db) => {
+      const accounted = new Accounted(db);
+      return { known: accounted.of(source, timeline), isUnknown: accounted.isUnknown(source) };
+    });
+    const missing: number[] = [];
+    for (let behind: number | null = 0; behind !== null; ) {
+      const from: number = behind;
+      behind = read((db) =>
+        new Fingerprints(db).someIds(source, timeline, from, (id) => {
+          if (!present.has(id) && !known.has(id)) missing.push(id);
+        }),
+      );
+      await otherWork();
+    }
+    if (isUnknown) onBaseline(rangesOf(missing));
+    this.missing = isUnknown ? [] : missing;
+  }
+
+  archive(): Comparison {
+    return new Comparison(this.options, (upTo) => {
+      const end = this.missing.findIndex((id) => id > upTo);
+      const some = end < 0 ? this.missing : this.missing.slice(0, end);
+      this.missing = end < 0 ? [] : this.missing.slice(end);
+      return some;
+    });
+  }
+}
+
+/** What an archive that was there says. */
+export function changeIn({ since_delivery: said }: Pick<Manifest, 'since_delivery'>): Change | null {
+  return said === undefined ? null : { said, missing: said.missing_ids };
+}
+
+/** Of one archive. */
+class Comparison {
+  private compared = 0;
+  private last = 0;
+  private readonly differ: number[] = [];
+
+  constructor(
+    private readonly options: DeliveredOptions,
+    private readonly missingUpTo: (id: number) => readonly number[],
+  ) {}
+
+  /** @param rows ascending, behind those before */
+  take(rows: readonly ArchivedRow[]): void {
+    const last = rows.at(-1)?.id;
+    if (last === undefined) return;
+    const { read, source, timeline } = this.options;
+    const prints = new Map<number, string>();
+    const wanted = new Set(rows.map(({ id }) => id));
+    read((db) => {
+      const [delivered, revisions] = [new Fingerprints(db), new Revisions(db)];
+      for (const [from, to] of stretchesOf(rows)) {
+        delivered.each(source, timeline, from, to, (id, print) => {
+          if (wanted.has(id)) prints.set(id, print);
+        });
+        const edited = revisions.newestIn({ source, timeline, first: from, last: to });
+        for (const [id, print] of edited) if (prints.has(id)) prints.set(id, print);
+      }
+    });
+    for (const { id, eventId } of rows) {
+      const print = prints.get(id);
+      if (print === undefined) continue;
+      this.compared++;
+      if (print !== fingerprintOf(eventId)) this.differ.push(id);
+    }
+    this.last = last;
+  }
+
+  /** Once, when all rows were taken. */
+  end(): Change {
+    const missing = rangesOf(this.missingUpTo(this.last));
+    const said = {
+      compared: this.compared,
+      differ: this.differ.length,
+      missing: countOf(missing),
+      differ_ids: rangesOf(this.differ).slice(0, NAMED),
+      missing_ids: missing.slice(0, NAMED),
+    };
+    return { said, missing };
+  }
+}
+
+/** Rows far from each other are looked up by themselves: those of a rare kind have all of the others between them. */
+function stretchesOf(rows: readonly ArchivedRow[]): IdRange[] {
+  const stretches: Array<[number, number]> = [];
+  for (const { id } of rows) {
+    const open = stretches.at(-1);
+    if (open !== undefined && id - open[1] <= NEAR) open[1] = id;
+    else stretches.push([id, id]);
+  }
+  return stretches;
+}

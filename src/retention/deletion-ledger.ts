@@ -1,0 +1,228 @@
+import type { NewEntry } from '../recorder/recorder.js';
+import type { IdRange } from '../shipping/id-ranges.js';
+import type { State } from '../shipping/state.js';
+import type { SinceDelivery } from './archive/manifest.js';
+import type { Change } from './changes-since-delivery.js';
+import type { Actor, Intent, PurgeSubject } from './deletion-intent.js';
+import { NOTHING, type Purged, sum } from './purge/protocol.js';
+import type { Notes } from './saved-state.js';
+import type { PurgedNote } from './unfinished-archives.js';
+
+/** Before a block of an archive is asked for to be deleted. */
+export interface PurgeStep {
+  readonly subject: PurgeSubject;
+  readonly block: number;
+  /** Rows of the block that are in the table now. */
+  readonly present: number;
+  /** False: a run before had made the archive. */
+  readonly isNew: boolean;
+  readonly timeline: number;
+  /** Rows of the block. */
+  readonly ids: readonly IdRange[];
+  /** What happened to rows between delivery and archiving, as the archive says; with its first block. */
+  readonly change: Change | null;
+}
+
+export interface PurgeLedgerOptions {
+  readonly state: Pick<State, 'durably' | 'accounted'>;
+  readonly notes: Pick<Notes, 'intents' | 'purged'>;
+  readonly directory: string;
+  /** Writes an event into state.db, in the transaction that is open. Throws if it can't. */
+  readonly write: (entry: NewEntry) => void;
+}
+
+/** Over the blocks of one archive, from the first one on. */
+interface Pass {
+  readonly sha256: string;
+  readonly counts: Purged;
+  readonly block: number;
+  /** The block was asked for before, and nobody knows the answer. */
+  readonly isAgain: boolean;
+}
+
+const NO_PASS: Pass = { sha256: '', counts: NOTHING, block: -1, isAgain: false };
+
+/**
+ * What is being deleted, so that the events of deletions add up to what is gone, whatever dies when.
+ *
+ * Before each block its intent is on the medium, with how many of its rows are in the table. The answer is written with the next one. A
+ * block whose answer nobody wrote was deleted by us as far as its rows are fewer when it has been asked for again: a purge may go on after the
+ * daemon's death, and who else removed some of these rows meanwhile can't be told. An archive's end is one
+ * transaction: its event, the note that it is purged, and the end of the intent.
+ */
+export class PurgeLedger {
+  private readonly intents: Map<string, Intent>;
+  /** Of this pass over an archive. */
+  private pass: Pass = NO_PASS;
+
+  constructor(private readonly options: PurgeLedgerOptions) {
+    this.intents = new Map(options.notes.intents.map((intent) => [intent.subject.sha256, intent]));
+  }
+
+  /** Archives that were begun and not settled. */
+  get unsettled(): readonly string[] {
+    return [...this.intents.keys()];
+  }
+
+  /** @returns that rows were changed before they were archived, for people, if that was recorded now */
+  begin(step: PurgeStep, by: Actor, policy: unknown): string | null {
+    const { subject, block, present, isNew } = step;
+    const { sha256 } = subject;
+    const counts = this.pass.sha256 === sha256 && block > this.pass.block ? this.pass.counts : NOTHING;
+    const known = this.intents.get(sha256);
+    const base: Intent = known ?? {
+      subject,
+      by,
+      policy,
+      isWhole: isNew,
+      deleted: 0,
+      told: 0,
+      toldGone: 0,
+      open: {},
+      isResumed: !isNew,
+    };
+    const isAgain = base.open[block] !== undefined;
+    this.pass = { sha256, counts, block, isAgain };
+    const open = isAgain ? base.open : { ...base.open, [block]: present };
+    this.intents.set(sha256, { ...base, open, isResumed: base.isResumed || !isNew });
+    return this.options.state.durably(() => {
+      this.save();
+      return this.account(step, known === undefined);
+    });
+  }
+
+  /** The rows of the block are in an archive; what is missing up to there is said once, before the first row of the archive is deleted. */
+  private account({ subject, timeline, ids, change }: PurgeStep, isFirst: boolean): string | null {
+    const { accounted } = this.options.state;
+    accounted.add(subject.source, timeline, ids);
+    // With the intent, so that a death between the archive and its event loses none.
+    if (isFirst) this.options.write(archivedEntry(subject));
+    if (change === null) return null;
+    accounted.addSaid(subject.source, timeline, change.missing);
+    const entry = changedEntry(subject, change.said);
+    if (!isFirst || entry === null) return null;
+    this.options.write(entry);
+    return changedWords(subject, change.said);
+  }
+
+  /** What the purge answered for the block that was begun last. */
+  answered(purged: Purged): void {
+    const { sha256, counts, block, isAgain } = this.pass;
+    this.pass = { ...this.pass, counts: sum(counts, { ...purged, refused_ids: [] }) };
+    const intent = this.intents.get(sha256);
+    if (intent === undefined) return;
+    const { [block]: present = 0, ...open } = intent.open;
+    const still = purged.differ + purged.young + purged.kept + purged.held + purged.legal_hold;
+    const deleted = isAgain ? Math.max(purged.deleted, present - still) : purged.deleted;
+    this.intents.set(sha256, { ...intent, deleted: intent.deleted + deleted, open });
+  }
+
+  /**
+   * The pass over an archive is through.
+   *
+   * @param note all that was to be deleted up to this archive has been; null: rows of it, or of one before it, stay for now
+   */
+  settle(sha256: string, note: PurgedNote | null, by: Actor): void {
+    const intent = this.intents.get(sha256);
+    const { counts } = this.pass;
+    this.pass = NO_PASS;
+    const before = new Map(this.intents);
+    try {
+      this.options.state.durably(() => {
+        if (intent !== undefined) this.tell(intent, counts, by);
+        if (note !== null) {
+          for (const [key, { subject }] of this.intents)
+            if (subject.record.sequence <= note.sequence) this.intents.delete(key);
+          this.options.notes.purged = note;
+        }
+        this.save();
+      });
+    } catch (error) {
+      this.intents.clear();
+      for (const [key, value] of before) this.intents.set(key, value);
+      throw error;
+    }
+  }
+
+  /** No run will go on with it: what is known to be deleted is told. */
+  tellBroken(): void {
+    for (const intent of [...this.intents.values()]) {
+      const { subject, deleted, told, by, policy } = intent;
+      if (deleted <= told) continue;
+      this.options.state.durably(() => {
+        const { source, month, record, sha256 } = subject;
+        const archive = { ...record, month, sha256, directory: this.options.directory };
+        const details = { source, archive, deleted: deleted - told, by, policy, broken_off: true };
+        this.options.write({ action: 'daemon.purge', resourceId: sha256, details });
+        this.intents.set(sha256, { ...intent, told: deleted });
+        this.save();
+      });
+    }
+  }
+
+  private tell(intent: Intent, counts: Purged, by: Actor): void {
+    const { subject, deleted, told, toldGone, isWhole, policy } = intent;
+    const gone = Math.max(0, counts.gone + counts.deleted - deleted);
+    const fresh = { deleted: deleted - told, gone: gone - toldGone };
+    this.intents.set(subject.sha256, {
+      ...intent,
+      told: deleted,
+      toldGone: Math.max(gone, toldGone),
+      isWhole: true,
+    });
+    const { differ, young, kept, held, legal_hold: onHold } = counts;
+    if (fresh.deleted + Math.max(0, fresh.gone) + differ + young + kept + onHold === 0) return;
+    const { source, month, record } = subject;
+    this.options.write({
+      action: 'daemon.purge',
+      resourceId: subject.sha256,
+      details: {
+        source,
+        archive: { ...record, month, sha256: subject.sha256, directory: this.options.directory },
+        deleted: fresh.deleted,
+        // Of an archive that was there before this state.db nobody can tell who removed them.
+        [isWhole ? 'removed_by_others' : 'gone_before']: Math.max(0, fresh.gone),
+        changed_meanwhile: differ,
+        refused: young,
+        kept,
+        held_back: held,
+        ...(onHold === 0 ? {} : { legal_hold: onHold }),
+        resumed: intent.isResumed,
+        by,
+        ...(sameActor(by, intent.by) ? {} : { begun_by: intent.by }),
+        policy,
+      },
+    });
+  }
+
+  private save(): void {
+    this.options.notes.intents = [...this.intents.values()];
+  }
+}
+
+/** That an archive came to be, with what `archive verify` knows its chain's end by. */
+function archivedEntry({ source, month, record }: PurgeSubject): NewEntry {
+  return { action: 'daemon.archive_create', details: { source, month, archives: [record] } };
+}
+
+/** That rows were changed or deleted between their delivery and their archiving; null if none were. */
+function changedEntry({ source, month, sha256, record }: PurgeSubject, said: SinceDelivery): NewEntry | null {
+  if (said.differ + said.missing === 0) return null;
+  return {
+    action: 'daemon.rows_changed',
+    resourceId: sha256,
+    details: { source, archive: { ...record, month, sha256 }, ...said },
+  };
+}
+
+/** That rows were changed or deleted before they were archived, for people. */
+function changedWords({ source, record }: PurgeSubject, { differ, missing }: SinceDelivery): string {
+  const rows = (count: number, one: string, many: string) =>
+    count === 1 ? `1 row ${one}` : `${count.toLocaleString('en')} rows ${many}`;
+  const changed = rows(differ, 'of it differs', 'of it differ');
+  return `source ${source}, archive ${record.sequence}: ${changed} from what was delivered, ${rows(missing, 'is', 'are')} missing since`;
+}
+
+function sameActor(a: Actor, b: Actor): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}

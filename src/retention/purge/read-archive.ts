@@ -1,0 +1,111 @@
+import { accessSync, closeSync, constants } from 'node:fs';
+import type { PublicSource } from '../../audit/event.js';
+import { AuditdError, messageOf } from '../../errors.js';
+import { lower, type TableConfig } from '../../source/table-schema.js';
+import { broken, isManifestName } from '../archive/archive-files.js';
+import { linesOf, offsetsOf, readBlock } from '../archive/compressed-blocks.js';
+import { compressorOf } from '../archive/compression.js';
+import { openAsWritten } from '../archive/files.js';
+import type { Manifest } from '../archive/manifest.js';
+import { readManifest } from '../archive/manifest-chain.js';
+import { type ArchivedRow, LineCodec } from '../archive/row-codec.js';
+import type { Piece } from './protocol.js';
+
+export interface ArchiveReaderOptions {
+  readonly directory: string;
+  /** What the archives have to be of. */
+  readonly source: PublicSource;
+  readonly table: TableConfig;
+}
+
+interface Open {
+  readonly piece: Pick<Piece, 'archive' | 'sha256'>;
+  readonly manifest: Manifest;
+  readonly offsets: readonly number[];
+  readonly codec: LineCodec;
+  readonly fd: number;
+}
+
+/**
+ * The rows of archives as the purge reads them, in order to delete them from the table.
+ *
+ * It may run as root, and the directory is another user's to write: only regular files directly below the directory are opened, by
+ * the names that archives have; a manifest counts if it is the one that is asked for, to the last byte; the file, if it is the one
+ * whose hash stands there; and no size is believed that no archive has.
+ */
+export class ArchiveReader {
+  private open: Open | null = null;
+
+  constructor(private readonly options: ArchiveReaderOptions) {}
+
+  /** Whether archives can be read at all. @throws AuditdError `ARCHIVE_FAILED` */
+  check(): void {
+    const { directory } = this.options;
+    try {
+      accessSync(directory, constants.R_OK | constants.X_OK);
+    } catch (error) {
+      throw unreadable(directory, error);
+    }
+  }
+
+  /** The rows of one block, ascending. @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
+  read(piece: Piece): ArchivedRow[] {
+    const { manifest, offsets, codec, fd } = this.archive(piece);
+    const { directory } = this.options;
+    const [block, offset] = [manifest.blocks[piece.block], offsets[piece.block]];
+    if (block === undefined || offset === undefined)
+      throw broken(directory, piece.archive, `it has no block ${piece.block}`);
+    let rows: ArchivedRow[];
+    try {
+      const lines = linesOf(readBlock(fd, offset, block, compressorOf(manifest.compression)));
+      rows = lines.map((line) => codec.decode(line));
+    } catch (error) {
+      if (error instanceof AuditdError) throw error;
+      throw broken(directory, manifest.file, `block ${piece.block} is not what its manifest says`);
+    }
+    if (rows.length !== block[2] || rows.some(({ id }, at) => at > 0 && id <= (rows[at - 1]?.id ?? id)))
+      throw broken(directory, manifest.file, `block ${piece.block} has not the rows that its manifest says`);
+    return rows;
+  }
+
+  manifestOf(piece: Piece): Manifest {
+    return this.archive(piece).manifest;
+  }
+
+  close(): void {
+    if (this.open !== null) closeSync(this.open.fd);
+    this.open = null;
+  }
+
+  private archive({ archive, sha256 }: Piece): Open {
+    if (this.open?.piece.archive === archive && this.open.piece.sha256 === sha256) return this.open;
+    this.close();
+    const { directory } = this.options;
+    const manifest = this.manifest(archive, sha256);
+    const fd = openAsWritten(directory, manifest, unreadable);
+    const codec = new LineCodec(manifest.columns.map(({ name }) => name));
+    const offsets = offsetsOf(manifest.blocks);
+    this.open = { piece: { archive, sha256 }, manifest, offsets, codec, fd };
+    return this.open;
+  }
+
+  private manifest(name: string, sha256: string): Manifest {
+    const { directory, source, table } = this.options;
+    if (!isManifestName(name)) throw broken(directory, 'a manifest', 'it has no name that a manifest has');
+    const { manifest } = readManifest(directory, name, null, unreadable);
+    const wrong = (what: string) => broken(directory, name, what);
+    if (manifest.sha256 !== sha256) throw wrong('it is not the one that was written for these rows');
+    const isOurs =
+      manifest.source === source &&
+      lower(manifest.table) === lower(table.table) &&
+      lower(manifest.id_column) === lower(table.columns.id);
+    if (!isOurs) throw wrong(`it is of another table than ${table.table}`);
+    return manifest;
+  }
+}
+
+export function unreadable(path: string, error: unknown): AuditdError {
+  const next = 'Run install.sh --reconfigure, which lets it, and see that it is there';
+  const what = `${path} can't be read by the purge: ${messageOf(error)}`;
+  return new AuditdError('ARCHIVE_FAILED', `${what}. ${next}`, { cause: error });
+}

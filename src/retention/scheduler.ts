@@ -1,0 +1,397 @@
+import { uptime } from 'node:os';
+import type { Logger } from 'pino';
+import type { PublicSource } from '../audit/event.js';
+import type { LoadedConfig } from '../config/load.js';
+import { writtenForm } from '../config/serialize.js';
+import { AuditdError, messageOf } from '../errors.js';
+import type { NewEntry } from '../recorder/recorder.js';
+import type { ShipperStatus } from '../shipping/shipper.js';
+import type { State } from '../shipping/state.js';
+import type { Removal } from './archive/anchor.js';
+import { signingKey } from './archive/signing-key.js';
+import { ArchiveGuard, type ExpiryStatus } from './archive-guard.js';
+import { deleteOwn } from './auditd-table.js';
+import { observe } from './clock-step.js';
+import { bootId, isClockSynchronised } from './clock-synchronised.js';
+import { createSchedule, isDue, type Schedule } from './cron-schedule.js';
+import { type Actor, byCommand } from './deletion-intent.js';
+import { PurgeLedger } from './deletion-ledger.js';
+import { fileAt } from './file-identity.js';
+import { type LegalBook, type LegalStatus, legalBookOf } from './legal-hold-store.js';
+import { NOTHING, sum } from './purge/protocol.js';
+import type { Progress } from './run.js';
+import { entriesOf, failedRunOf, lastRunOf, refusedWords, type Tally } from './run-report.js';
+import { type LastRun, type Memory, Notes } from './saved-state.js';
+import { adoptAnchor } from './settle-chain-begin.js';
+import { type Hold, holdsOf, limitOf, type SinkStanding, watchSinks } from './sink-holds.js';
+import { RunThread } from './thread.js';
+import type { DryTarget, Outcome, RunData } from './thread-protocol.js';
+
+/** How often to look whether a run is due, at the clock and at the sinks. */
+const TICK_MS = 20_000;
+const FIRST_TICK_MS = 500;
+/** What is remembered of clock and sinks is written this often, and whenever something happens. */
+const SAVE_MS = 600_000;
+const SOURCES: readonly PublicSource[] = ['postern', 'auditd'];
+
+export interface RetentionOptions {
+  readonly loaded: LoadedConfig;
+  readonly env: NodeJS.ProcessEnv;
+  readonly state: State;
+  readonly clock: () => number;
+  readonly log: Logger;
+  readonly shipped: () => ShipperStatus;
+  readonly record: (entry: NewEntry) => void;
+  /** Writes an event in the transaction that is open; throws if it can't. `onRecorded` when that is through. */
+  readonly write: (entry: NewEntry) => void;
+  readonly onRecorded?: () => void;
+  /** Milliseconds since the machine was started. */
+  readonly up?: () => number;
+  /** Milliseconds that it has run since then, time asleep left out. */
+  readonly ran?: () => number;
+  readonly synchronised?: () => Promise<boolean | null>;
+  readonly worker?: URL;
+}
+
+/** A run that was asked for, or came by itself; the last of them. */
+export interface RunStatus {
+  readonly kind: 'dry' | 'now' | 'scheduled';
+  readonly state: 'running' | 'done' | 'failed';
+  readonly progress: Progress | null;
+  readonly dry: readonly DryTarget[] | null;
+  readonly error: string | null;
+}
+
+export interface RetentionStatus {
+  readonly enabled: boolean;
+  /** When the next run begins, ISO 8601; null where none will. */
+  readonly next: string | null;
+  /** Why a run does not begin though it is due; null if nothing keeps it. */
+  readonly waiting: string | null;
+  readonly run: RunStatus | null;
+  readonly last: LastRun | null;
+  /** Archives past their age that have not gone yet; null if there are none. */
+  readonly expiry: ExpiryStatus | null;
+  readonly legal_holds: LegalStatus;
+}
+
+/** Has old rows archived and removed when it is time to. Decides here, in the main thread; the work is done in another. */
+export class Retention {
+  private readonly notes: Notes;
+  private readonly guard: ArchiveGuard;
+  readonly legal: LegalBook;
+  private readonly schedule: Schedule;
+  private memory: Memory;
+  private timer: NodeJS.Timeout | null = null;
+  private thread: RunThread | null = null;
+  private run: RunStatus | null = null;
+  /** Through when what came of the run has been said. */
+  private reported: Promise<void> = Promise.resolve();
+  private lastUp: number;
+  private lastSave = Number.NEGATIVE_INFINITY;
+  private ended = false;
+
+  constructor(private readonly options: RetentionOptions) {
+    this.notes = new Notes(options.state);
+    this.schedule = createSchedule(this.config.schedule);
+    this.lastUp = this.up();
+    this.memory = this.notes.memory ?? this.forgetful();
+    this.guard = this.createGuard();
+    this.legal = legalBookOf(options, this.config.archive);
+  }
+
+  start(): void {
+    if (!this.config.enabled) {
+      this.ledger().tellBroken();
+      return;
+    }
+    this.memory = this.notes.memory ?? this.forgetful(); // the one before this may have written it meanwhile
+    this.guard.start();
+    this.save();
+    this.timer = setTimeout(() => this.tick(), FIRST_TICK_MS);
+  }
+
+  /** A run that goes on is broken off; the next one goes on with it. */
+  async stop(): Promise<void> {
+    this.ended = true;
+    if (this.timer !== null) clearTimeout(this.timer);
+    await this.thread?.stop('The run was broken off. The next one goes on with it');
+    await this.reported;
+    if (this.config.enabled) this.save();
+  }
+
+  /** Another history is behind the path of a source. What a run was told that may go is about the one before: it is broken off. */
+  replaced(): void {
+    const why =
+      'The database has another history since the run began, so it was broken off. The next run looks anew';
+    void this.thread?.stop(why);
+  }
+
+  /** @throws AuditdError `USAGE` if retention is off, a run goes on, or has to wait */
+  begin(kind: 'dry' | 'now', name: string | null = null): void {
+    if (this.thread !== null) {
+      throw new AuditdError('USAGE', 'A run of retention goes on; wait for its end: postern-auditd status');
+    }
+    if (kind === 'now' && !this.config.enabled) {
+      const next =
+        'Set retention.enabled to true, and let the daemon read it: systemctl reload postern-auditd';
+      throw new AuditdError('USAGE', `Retention is off: nothing is removed. ${next}`);
+    }
+    if (this.config.enabled) this.look();
+    const waits = kind === 'now' ? this.waits() : null;
+    if (waits !== null) throw new AuditdError('USAGE', `Nothing is removed now: ${waits}`);
+    this.launch(kind, byCommand(name));
+  }
+
+  status(): RetentionStatus {
+    const { enabled } = this.config;
+    const next = enabled ? this.schedule.next(this.options.clock()) : null;
+    return {
+      enabled,
+      next: next === null ? null : new Date(next).toISOString(),
+      waiting: enabled ? this.waits() : null,
+      run: this.run,
+      last: this.memory.last,
+      expiry: enabled ? this.guard.status() : null,
+      legal_holds: this.legal.status(),
+    };
+  }
+
+  /** The operator says that the clock is right. @returns what it says @throws AuditdError `USAGE` if retention is off */
+  confirmClock(name: string | null = null): string {
+    if (this.config.enabled) return this.guard.confirm(byCommand(name));
+    throw new AuditdError('USAGE', 'Retention is off: nothing goes by the clock');
+  }
+
+  /** Lets the anchor that is in the directory count. @returns what it says @throws AuditdError `USAGE`, `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
+  adopt(name: string | null): Removal {
+    if (this.thread !== null) {
+      throw new AuditdError('USAGE', 'A run of retention goes on; wait for its end: postern-auditd status');
+    }
+    const { directory, sign } = this.config.archive;
+    const removal = adoptAnchor({
+      directory,
+      removals: this.notes.removals,
+      purged: this.notes.purged,
+      sign: sign === null ? null : signingKey(sign),
+      clock: this.options.clock,
+    });
+    this.guard.adopt(removal, byCommand(name));
+    return removal;
+  }
+
+  private get config() {
+    return this.options.loaded.config.retention;
+  }
+
+  private createGuard(): ArchiveGuard {
+    const { state, clock, record, write, log, env, ran } = this.options;
+    const { onRecorded = () => undefined, synchronised = isClockSynchronised } = this.options;
+    const { directory, keep } = this.config.archive;
+    const boot = bootId(env);
+    return new ArchiveGuard({
+      state,
+      notes: this.notes,
+      directory,
+      keep,
+      look: () => ({ wall: clock(), ran: ran?.() ?? Number(process.hrtime.bigint() / 1_000_000n), boot }),
+      synchronised,
+      record,
+      write,
+      onRecorded,
+      log,
+    });
+  }
+
+  private up(): number {
+    return this.options.up?.() ?? uptime() * 1_000;
+  }
+
+  private forgetful(): Memory {
+    const now = this.options.clock();
+    return { enabledSince: now, lastSuccess: null, lastFailure: null, last: null, clock: null, stalls: {} };
+  }
+
+  private tick(): void {
+    try {
+      this.look();
+      const due = isDue(this.schedule, this.memory, this.options.clock());
+      if (due && this.thread === null && this.waits() === null)
+        this.launch('scheduled', { kind: 'scheduled' });
+    } catch (error) {
+      this.options.log.error({ err: error }, `retention: ${messageOf(error)}`);
+    }
+    if (!this.ended) this.timer = setTimeout(() => this.tick(), TICK_MS);
+  }
+
+  /** At the clock and at the sinks. */
+  private look(): void {
+    const { clock, log, record } = this.options;
+    const now = clock();
+    const up = this.up();
+    const before = this.memory.clock;
+    const seen = observe(before, { wall: now, up });
+    const stalls = watchSinks(this.memory.stalls, this.standings('postern'), now, up - this.lastUp);
+    this.lastUp = up;
+    this.memory = { ...this.memory, clock: seen, stalls };
+    this.guard.look();
+    const stepped = seen.wait > (before?.wait ?? 0);
+    if (stepped) {
+      const waits = this.waits() ?? '';
+      log.warn({ step_ms: seen.step }, `retention waits: ${waits}`);
+      record({ action: 'daemon.purge_postponed', details: { reason: waits } });
+    }
+    if (stepped || up - this.lastSave >= SAVE_MS) this.save();
+  }
+
+  private waits(): string | null {
+    const { wait = 0, step = null } = this.memory.clock ?? {};
+    if (wait === 0) return null;
+    const hours = Math.ceil(wait / 3_600_000);
+    const stepped = Math.round(Math.abs(step ?? 0) / 3_600_000);
+    const way = (step ?? 0) < 0 ? 'back' : 'forward';
+    return `the clock was set ${way} by ${stepped} h. If it is right now, the next run is in ${hours} h`;
+  }
+
+  private standings(source: PublicSource): Record<string, SinkStanding> {
+    const { sources, sinks } = this.options.shipped();
+    const { maxId = 0, mark = 0, timeline = 1 } = sources[source] ?? {};
+    return Object.fromEntries(
+      Object.entries(sinks).flatMap(([name, { required, cursors, held_from: heldFrom, looks }]) => {
+        if (looks !== undefined) return []; // it has no backlog
+        const cursor = cursors[source];
+        const upTo = cursor?.timeline === timeline ? cursor.id : 0;
+        const behind = Math.max(0, Math.max(maxId, mark) - upTo);
+        return [[name, { required, timeline, upTo, heldFrom: heldFrom[source] ?? 0, behind }] as const];
+      }),
+    );
+  }
+
+  private ledger(): PurgeLedger {
+    const { state, write } = this.options;
+    const { directory } = this.config.archive;
+    return new PurgeLedger({ state, notes: this.notes, directory, write });
+  }
+
+  private launch(kind: RunStatus['kind'], by: Actor): void {
+    const { state, log } = this.options;
+    const begin = this.options.clock();
+    const ledger = this.ledger();
+    const data = this.data(kind === 'dry', ledger.unsettled);
+    this.run = { kind, state: 'running', progress: null, dry: null, error: null };
+    const tally: Tally = { archives: 0, purged: {} };
+    const { retention: policy } = writtenForm(this.options.loaded.config);
+    const thread = new RunThread({
+      data,
+      onProgress: (progress) => {
+        if (this.run?.state === 'running') this.run = { ...this.run, progress };
+      },
+      onArchived: () => {
+        tally.archives++;
+      },
+      onDeleted: (source, purged) => {
+        tally.purged[source] = sum(tally.purged[source] ?? NOTHING, purged);
+        ledger.answered(purged);
+      },
+      onPurging: (step) => {
+        const told = ledger.begin(step, by, policy);
+        if (told !== null) log.error(`retention: ${told}`);
+        this.options.onRecorded?.();
+      },
+      onSettled: (sha256, note) => {
+        ledger.settle(sha256, note, by);
+        this.options.onRecorded?.();
+      },
+      onPurged: (note) => {
+        this.notes.purged = note;
+      },
+      onAnchor: (note) => this.guard.noteAnchor(note, by),
+      onBaseline: (source, timeline, gone) => {
+        state.durably(() => state.accounted.begin(source, timeline, gone));
+      },
+      onExpired: (archives, holds) => this.guard.expire(archives, by, () => this.legal.isNewest(holds)),
+      deleteOwn: (rows) => deleteOwn(state.db, rows, this.legal.current()),
+      ...(this.options.worker === undefined ? {} : { worker: this.options.worker }),
+    });
+    this.thread = thread;
+    if (kind !== 'dry') log.info({ kind }, 'retention begins');
+    this.reported = thread.outcome
+      .then(
+        (outcome) => this.done(kind, begin, outcome),
+        (error: unknown) => this.failed(kind, begin, tally, error),
+      )
+      .catch((error: unknown) => log.error({ err: error }, `retention: ${messageOf(error)}`))
+      .finally(() => {
+        this.thread = null;
+      });
+  }
+
+  private data(dry: boolean, unsettled: readonly string[]): RunData {
+    const { loaded, env, state } = this.options;
+    const { sources } = this.options.shipped();
+    return {
+      dry,
+      config: loaded.config,
+      configPath: loaded.path,
+      env: { ...env },
+      stateDatabase: state.path,
+      sourceId: state.sourceId,
+      columnsRead: state.historyOf('postern').columnsRead?.() ?? {},
+      purged: this.notes.purged,
+      unsettled,
+      removals: this.notes.removals,
+      legal: dry ? this.legal.recorded() : this.legal.adopted(),
+      now: this.options.clock(),
+      targets: SOURCES.map((source) => {
+        const { timeline = 1, mark = 0 } = sources[source] ?? {};
+        const holds = this.holds(source);
+        const file = source === 'postern' ? fileAt(loaded.config.source.database) : null;
+        return { source, timeline, holds, limit: limitOf(holds, mark), file };
+      }),
+    };
+  }
+
+  private holds(source: PublicSource): Hold[] {
+    // What is remembered of sinks that get nowhere is about Postern's table: a dead one holds back ours as long.
+    return holdsOf(this.standings(source), this.memory.stalls, this.config.max_hold);
+  }
+
+  private done(kind: RunStatus['kind'], begin: number, outcome: Outcome): void {
+    const { log, record } = this.options;
+    if (outcome.kind === 'dry') {
+      this.run = { kind, state: 'done', progress: null, dry: outcome.targets, error: null };
+      return;
+    }
+    this.run = { kind, state: 'done', progress: null, dry: null, error: null };
+    const last = lastRunOf(begin, this.options.clock(), outcome);
+    for (const entry of entriesOf(outcome)) record(entry);
+    const before = this.memory.last;
+    this.memory = { ...this.memory, lastSuccess: begin, lastFailure: null, last };
+    this.save();
+    log.info({ deleted: last.deleted, archives: last.archives }, 'retention is done');
+    const refused = refusedWords(last);
+    if ((last.large ?? 0) > (before?.large ?? 0))
+      record({ action: 'daemon.purge_postponed', details: { reason: refused, rows: last.large } });
+    if (refused !== null) log.warn({ refused: last.refused }, `retention: ${refused}`);
+  }
+
+  private failed(kind: RunStatus['kind'], begin: number, tally: Tally, error: unknown): void {
+    const { log, record, clock } = this.options;
+    const message = messageOf(error);
+    this.run = { kind, state: 'failed', progress: null, dry: null, error: message };
+    if (kind === 'dry') return;
+    const last = failedRunOf(begin, clock(), tally, message);
+    if (this.ended) return;
+    log.error({ err: error, deleted: last.deleted }, `retention failed: ${message}`);
+    if (this.memory.lastFailure === null)
+      record({ action: 'daemon.purge_postponed', details: { reason: message } });
+    this.memory = { ...this.memory, lastFailure: clock(), last };
+    this.save();
+  }
+
+  private save(): void {
+    this.lastSave = this.lastUp;
+    this.notes.memory = this.memory;
+    this.guard.save();
+  }
+}

@@ -1,0 +1,127 @@
+import type { KeyObject } from 'node:crypto';
+import { join } from 'node:path';
+import { AuditdError } from '../errors.js';
+import { type Removal, standingOf, whyNotAdopted } from './archive/anchor.js';
+import { ANCHOR, contentsOf } from './archive/archive-files.js';
+import { placeAnchor } from './archive/expire.js';
+import { checkSigned, Unsealed } from './archive/manifest.js';
+import type { Head } from './archive/manifest-chain.js';
+import type { PurgedNote } from './unfinished-archives.js';
+
+/** What a run found of the anchor in the directory, for the thread that writes state.db. */
+export type AnchorNote =
+  /** To be recorded; with an event where an anchor was adopted. */
+  | { readonly record: Removal }
+  | {
+      readonly refused: {
+        readonly directory: string;
+        readonly why: string;
+        /** Of the anchor that was refused; null where it can't be read. */
+        readonly sequence: number | null;
+        readonly sha256: string | null;
+        /** It was written again as it is recorded. */
+        readonly replaced: boolean;
+      };
+    };
+
+export interface BeginOptions {
+  readonly directory: string;
+  readonly removals: readonly Removal[];
+  readonly purged: PurgedNote | null;
+  readonly sign: KeyObject | null;
+  readonly clock: () => number;
+  readonly onAnchor: (note: AnchorNote) => void;
+}
+
+export interface SettledBegin {
+  readonly begin: Head;
+  /** Up to which archive a decision of the daemon to remove them is recorded; 0 if none is. */
+  readonly decided: number;
+}
+
+/**
+ * Where the chain begins: as it is recorded in state.db, whatever the anchor says. An anchor that no record knows is adopted once, at
+ * the first run of a state.db in this directory (an upgrade, or the loss of state.db), if nothing is gone by it that is not gone already. Else it
+ * does not count, and the run goes on without it.
+ *
+ * @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED`
+ */
+export function settleBegin(options: BeginOptions): SettledBegin {
+  const { directory, removals, sign, clock, onAnchor } = options;
+  const contents = contentsOf(directory);
+  let standing = standingOf(directory, removals, contents);
+  let why = standing.refused;
+  if (!removals.some((one) => one.directory === directory)) {
+    const time = new Date(clock()).toISOString();
+    let record: Removal = { directory, sequence: 0, sha256: null, time, adopted: null };
+    if (standing.record !== null)
+      record = { ...standing.record, directory }; // it was moved here
+    else if (standing.anchor !== null) {
+      const { anchor } = standing;
+      const not = whyNotAdopted(directory, anchor, { key: sign, end: endOf(options) });
+      why = not ?? why;
+      if (not === null) record = adoptedRecord(directory, anchor, time, 'upgrade');
+    }
+    onAnchor({ record });
+    standing = standingOf(directory, [...removals, record], contents);
+    if (standing.matches) why = null;
+  }
+  const { record, anchor, begin } = standing;
+  const counts = record !== null && record.sequence === anchor?.sequence && isSigned(anchor, sign);
+  if (record !== null && !counts) placeAnchor(directory, record, sign);
+  if (why !== null)
+    onAnchor({
+      refused: {
+        directory,
+        why,
+        sequence: anchor?.sequence ?? null,
+        sha256: anchor?.sha256 ?? null,
+        replaced: record !== null,
+      },
+    });
+  return { begin, decided: record !== null && record.adopted === null ? record.sequence : 0 };
+}
+
+/** By command. @returns what is to be recorded @throws AuditdError `USAGE` if there is nothing to adopt, or it can't be */
+export function adoptAnchor(options: Omit<BeginOptions, 'onAnchor'>): Removal {
+  const { directory, removals, sign, clock } = options;
+  const path = join(directory, ANCHOR);
+  const { anchor, matches, refused } = standingOf(directory, removals);
+  if (anchor === null)
+    throw new AuditdError(
+      'USAGE',
+      `${path} ${refused === null ? 'is not there' : `can't be adopted: ${refused}`}`,
+    );
+  if (matches) throw new AuditdError('USAGE', `${path} is recorded already: nothing is to be done`);
+  const not = whyNotAdopted(directory, anchor, { key: sign, end: endOf(options) });
+  if (not !== null)
+    throw new AuditdError(
+      'USAGE',
+      `${path} can't be adopted: ${not}. If nobody removed archives, remove this file: it is not the daemon's`,
+    );
+  return adoptedRecord(directory, anchor, new Date(clock()).toISOString(), 'command');
+}
+
+function adoptedRecord(
+  directory: string,
+  { sequence, previous_sha256: sha256 }: { readonly sequence: number; readonly previous_sha256: string },
+  time: string,
+  adopted: 'upgrade' | 'command',
+): Removal {
+  return { directory, sequence, sha256, time, adopted };
+}
+
+function endOf({ directory, purged }: Pick<BeginOptions, 'directory' | 'purged'>): number | null {
+  return purged !== null && purged.directory === directory ? purged.sequence : null;
+}
+
+function isSigned(anchor: Parameters<typeof checkSigned>[0], sign: KeyObject | null): boolean {
+  if (sign === null) return true;
+  try {
+    checkSigned(anchor, sign);
+    return true;
+  } catch (error) {
+    if (error instanceof Unsealed) return false;
+    throw error;
+  }
+}

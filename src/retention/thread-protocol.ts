@@ -1,0 +1,81 @@
+import type { PublicSource } from '../audit/event.js';
+import type { Config } from '../config/schema.js';
+import type { ErrorCode } from '../errors.js';
+import type { IdRange } from '../shipping/id-ranges.js';
+import type { ColumnsRead } from '../source/columns-seen.js';
+import type { Removal } from './archive/anchor.js';
+import type { ExpiredArchive } from './archive/expire.js';
+import type { KnownRecord } from './archive/legal-hold-records.js';
+import type { PurgeStep } from './deletion-ledger.js';
+import type { FileIdentity } from './file-identity.js';
+import type { Plan } from './plan.js';
+import type { Named, Purged } from './purge/protocol.js';
+import type { Archived, Progress, RunResult } from './run.js';
+import type { AnchorNote } from './settle-chain-begin.js';
+import type { Hold } from './sink-holds.js';
+import type { PurgedNote } from './unfinished-archives.js';
+
+/** What the thread of a run is started with. */
+export interface RunData {
+  /** Only look and say what would go. */
+  readonly dry: boolean;
+  readonly config: Config & { readonly server: string };
+  readonly configPath: string | null;
+  readonly env: NodeJS.ProcessEnv;
+  readonly stateDatabase: string;
+  readonly sourceId: string;
+  /** By which names the columns of Postern's table were read. */
+  readonly columnsRead: ColumnsRead;
+  readonly purged: PurgedNote | null;
+  /** Archives whose deletion was begun and not settled. */
+  readonly unsettled: readonly string[];
+  readonly removals: readonly Removal[];
+  /** Records of legal holds that must be there. */
+  readonly legal: readonly KnownRecord[];
+  /** What time it is, ms since the epoch, when the thread is started. */
+  readonly now: number;
+  readonly targets: ReadonlyArray<{
+    readonly source: PublicSource;
+    readonly timeline: number;
+    readonly holds: readonly Hold[];
+    readonly limit: number;
+    /** The database that `timeline` and `limit` are about; null of our own, which nobody replaces while we run. */
+    readonly file: FileIdentity | null;
+  }>;
+}
+
+/** What a run would do with one table. */
+export type DryTarget = Omit<Plan, 'months' | 'moment' | 'present'> & {
+  readonly source: PublicSource;
+  readonly reference: number | null;
+};
+
+export type Outcome =
+  | { readonly kind: 'dry'; readonly targets: readonly DryTarget[] }
+  | ({ readonly kind: 'run' } & RunResult);
+
+/** From the thread. */
+export type Said =
+  /** Rows of which nobody can tell any more where they went, of a source and its history. */
+  | { readonly baseline: readonly IdRange[]; readonly source: PublicSource; readonly timeline: number }
+  | { readonly progress: Progress }
+  | { readonly purged: PurgedNote }
+  /** Answered when it is on the medium. */
+  | { readonly purging: PurgeStep }
+  | { readonly settled: string; readonly note: PurgedNote | null }
+  | { readonly archived: Archived }
+  | { readonly deleted: Purged; readonly source: PublicSource }
+  | { readonly anchor: AnchorNote }
+  /** Archives past their age: answered with what may go. */
+  | { readonly expired: readonly ExpiredArchive[]; readonly holds: string | null }
+  /** Rows of our own table, which the main thread alone writes. */
+  | { readonly own: readonly Named[] }
+  | { readonly outcome: Outcome }
+  | { readonly failed: { readonly code: ErrorCode | null; readonly message: string } };
+
+/** To the thread; `stop` is why. */
+export type Told =
+  | { readonly stop: string }
+  | { readonly begun: true }
+  | { readonly own: Purged }
+  | { readonly expire: Removal | null };

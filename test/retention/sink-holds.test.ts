@@ -1,0 +1,71 @@
+import { describe, expect, it } from 'vitest';
+import {
+  holdsOf,
+  limitOf,
+  type SinkStanding,
+  type Stalls,
+  watchSinks,
+} from '../../src/retention/sink-holds.js';
+import { DAY, NOW } from './retention-fixture.js';
+
+const caughtUp: SinkStanding = { required: true, timeline: 1, upTo: 100, heldFrom: 101, behind: 0 };
+const dead: SinkStanding = { required: true, timeline: 1, upTo: 40, heldFrom: 31, behind: 60 };
+
+function days(sinks: ReadonlyArray<Record<string, SinkStanding>>): Stalls {
+  let stalls: Stalls = {};
+  for (const [day, sink] of sinks.entries()) stalls = watchSinks(stalls, sink, NOW + day * DAY, DAY);
+  return stalls;
+}
+
+describe('a sink that gets nowhere', () => {
+  it('is one that has rows to get and whose cursor stands', () => {
+    expect(days([{ siem: dead }, { siem: dead }, { siem: dead }])).toEqual({
+      siem: { timeline: 1, upTo: 40, since: NOW, stalledMs: 2 * DAY },
+    });
+  });
+
+  it.each<[string, SinkStanding]>([
+    ['gets on', { ...dead, upTo: 41 }],
+    ['walks another history', { ...dead, timeline: 2 }],
+  ])('counts anew when it %s', (_, then) => {
+    expect(days([{ siem: dead }, { siem: dead }, { siem: then }]).siem?.stalledMs).toBe(0);
+  });
+
+  it('has everything: a quiet table makes no sink dead, though its window needs rows', () => {
+    expect(days([{ siem: { ...caughtUp, heldFrom: 1 } }, { siem: { ...caughtUp, heldFrom: 1 } }])).toEqual(
+      {},
+    );
+  });
+
+  it('counts only while the daemon runs, and no clock that goes back', () => {
+    const stalls = watchSinks({}, { siem: dead }, NOW, 0);
+    expect(watchSinks(stalls, { siem: dead }, NOW + 400 * DAY, 60_000).siem?.stalledMs).toBe(60_000);
+    expect(watchSinks(stalls, { siem: dead }, NOW - DAY, -5).siem?.stalledMs).toBe(0);
+  });
+});
+
+describe('what sinks hold back', () => {
+  const sinks = { audit: caughtUp, siem: dead, udp: { ...dead, required: false, heldFrom: 1 } };
+
+  it('is whatever the required one that needs most has not had', () => {
+    const holds = holdsOf(sinks, {}, 90 * DAY);
+    expect(holds.map(({ sink, from }) => [sink, from])).toEqual([
+      ['siem', 31],
+      ['audit', 101],
+    ]);
+    expect(limitOf(holds, 100)).toBe(31);
+  });
+
+  it.each<[string, number, number | null, number]>([
+    ['not yet', 89 * DAY, 90 * DAY, 31],
+    ['for longer than max_hold: it no longer counts', 90 * DAY, 90 * DAY, 101],
+    ['and max_hold is null: for ever', 9_000 * DAY, null, 31],
+  ])('by one that has got nowhere: %s', (_, stalledMs, maxHold, limit) => {
+    const stalls = { siem: { timeline: 1, upTo: 40, since: NOW, stalledMs } };
+    expect(limitOf(holdsOf(sinks, stalls, maxHold), 100)).toBe(limit);
+  });
+
+  it('is everything that the daemon itself has not read', () => {
+    expect(limitOf([], 7)).toBe(8);
+  });
+});
