@@ -66,7 +66,7 @@ export async function query(): Promise<void> {
     for (const [input, where] of FILTERS) {
       const filter = parseFilter(input, Date.now());
       const page = () => timed(() => engine.page({ ...request, filter, page: 1 }));
-      const once = page(); // may have to make the map of times (src/query/zones.ts)
+      const once = page(); // may have to make the map of times (src/query/plan/zone-map.ts)
       const first = Array.from({ length: TIMES }, page);
       const farPage = () => timed(() => engine.page({ ...request, filter, page: FAR, count: 'none' }));
       const [farOnce, far] = [farPage(), farPage()]; // the first may have to make the map

@@ -3,7 +3,7 @@ import { toSafeJson } from '../audit/unsafe-characters.js';
 import { messageOf } from '../errors.js';
 import { type Entry, entryLine } from '../query/entry.js';
 import type { Filter } from '../query/filter.js';
-import { createMatcher } from '../query/match.js';
+import { createMatcher } from '../query/scan/matcher.js';
 import type { ApiDeps } from './deps.js';
 import { type Told, toldText } from './places.js';
 

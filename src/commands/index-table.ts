@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
-import type { IndexPlan } from '../query/indexes.js';
+import type { IndexPlan } from '../query/plan/indexes.js';
 import { removeAtEnd, signalsHeard } from './leftovers.js';
 import { mustOwn } from './owner.js';
 import { count } from './terminal.js';
@@ -37,9 +37,9 @@ Examples:
       ] = await Promise.all([
         import('../load-sqlite.js'),
         import('../config/load.js'),
-        import('../query/indexes.js'),
-        import('../query/copies.js'),
-        import('../query/open.js'),
+        import('../query/plan/indexes.js'),
+        import('../query/thread/temp-directory.js'),
+        import('../query/database-reader.js'),
         import('../shipping/as-owner.js'),
         import('pino'),
       ]);

@@ -9,8 +9,8 @@ export async function withQueries(
   const [{ loadConfig }, { privateDirectory }, { queryOptionsOf }, { createQueryService }] =
     await Promise.all([
       import('../config/load.js'),
-      import('../query/copies.js'),
-      import('../query/options.js'),
+      import('../query/thread/temp-directory.js'),
+      import('../query/query-options.js'),
       import('../query/service.js'),
     ]);
   const options = queryOptionsOf(loadConfig(configPath ?? null, process.env).config);

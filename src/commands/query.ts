@@ -80,7 +80,7 @@ function formOf({ json, ndjson, csv }: Options): Form {
 
 async function render(result: PageResult, form: Form, options: Options): Promise<string> {
   if (form === 'json') return `${toSafeJson(result, 2)}\n`;
-  const { trailer } = await import('../query/trailer.js');
+  const { trailer } = await import('../query/incomplete-trailer.js');
   const end = form === 'table' || result.incomplete === undefined ? '' : trailer(form, result.incomplete);
   if (form === 'ndjson') return result.entries.map((entry) => `${toSafeJson(entry)}\n`).join('') + end;
   if (form === 'csv') {

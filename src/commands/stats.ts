@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
-import type { Count, Stats } from '../query/tally.js';
+import type { Count, Stats } from '../query/stats.js';
 import { type FilterOptions, filterOf, numberOf, tellNote, withFilter } from './filter-options.js';
 import { withQueries } from './queries.js';
 import { aligned, count, createPaint, type Paint, visibleUpTo, wantsColour } from './terminal.js';

@@ -2,13 +2,11 @@ import type { AuditEvent, SourceName } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
 import { stepEnd } from '../source/journal-mode.js';
 import type { ColumnKey } from '../source/table-schema.js';
-import { Counter } from './counter.js';
+import type { Strand } from './archives/table-with-archives.js';
 import { decodeCursor, encodeCursor, type Position, type Positions } from './cursor.js';
 import { briefEntryOf, entryOf } from './entry.js';
 import { type Chunk, exportRows, type Format } from './export.js';
 import type { Filter } from './filter.js';
-import { LOOKAHEAD, Merge } from './merge.js';
-import { Origins, type QueryOptions } from './origins.js';
 import {
   COUNTED,
   MOST_PAGE,
@@ -18,13 +16,15 @@ import {
   pageText,
   tooLarge,
 } from './page.js';
-import { behind, incompleteOf, late, type Prepared, readsArchives, startOf } from './prepared.js';
-import { Reading, STEP_MS } from './reading.js';
-import type { Strand } from './strand.js';
-import { type Stats, Tally } from './tally.js';
+import type { Versions } from './plan/versions.js';
+import { Origins, type QueryOptions } from './query-sources.js';
+import { LOOKAHEAD, Merge } from './scan/merge-sources.js';
+import { behind, incompleteOf, late, type Prepared, readsArchives, startOf } from './scan/prepared-scan.js';
+import { Reading, STEP_MS } from './scan/scan-planner.js';
+import { Counter } from './scan/sql-counter.js';
+import type { Found } from './scan/table-scan.js';
+import { type Stats, Tally } from './stats.js';
 import { noteOf } from './unknown-names.js';
-import type { Versions } from './versions.js';
-import type { Found } from './walk.js';
 
 /** Rows that are read ahead. */
 const AHEAD = 500;

@@ -2,12 +2,12 @@ import type { Database } from 'better-sqlite3';
 import type { AuditEvent } from '../audit/event.js';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import { keepsWriterOut } from '../source/journal-mode.js';
+import type { Strand } from './archives/table-with-archives.js';
 import { CSV_HEADER, csvLine } from './csv.js';
 import { entryLine, entryObject } from './entry.js';
-import { Merge } from './merge.js';
-import type { Strand } from './strand.js';
-import { trailer } from './trailer.js';
-import type { Versions } from './versions.js';
+import { trailer } from './incomplete-trailer.js';
+import type { Versions } from './plan/versions.js';
+import { Merge } from './scan/merge-sources.js';
 
 export interface Chunk {
   /** UTF-8, good until the next chunk but one is asked for. */

@@ -4,9 +4,9 @@ import { CSV_HEADER, csvLine } from './csv.js';
 import { type Entry, entryLine, entryObject } from './entry.js';
 import type { Format } from './export.js';
 import type { Filter } from './filter.js';
-import { trailer } from './trailer.js';
+import { trailer } from './incomplete-trailer.js';
+import type { Versions } from './plan/versions.js';
 import type { Note } from './unknown-names.js';
-import type { Versions } from './versions.js';
 
 export interface PageRequest {
   readonly filter: Filter;

@@ -1,14 +1,14 @@
 import { rmSync } from 'node:fs';
 import { AuditdError } from '../errors.js';
-import { privateDirectory } from './copies.js';
 import type { Chunk, Format } from './export.js';
 import type { Filter } from './filter.js';
-import type { Answers, Ask } from './messages.js';
-import type { QueryOptions } from './origins.js';
 import { MOST_PER_PAGE, type PageRequest, type PageResult, type PageText } from './page.js';
-import type { Stats } from './tally.js';
-import { QueryThread } from './thread.js';
-import { monotonic } from './waiting.js';
+import type { QueryOptions } from './query-sources.js';
+import type { Stats } from './stats.js';
+import { monotonic } from './thread/queue-timeout.js';
+import { privateDirectory } from './thread/temp-directory.js';
+import type { Answers, Ask } from './thread/thread-protocol.js';
+import { QueryThread } from './thread/worker-thread.js';
 
 export type { PageResult, PageText } from './page.js';
 
@@ -68,7 +68,11 @@ class ThreadedQueries implements QueryService {
   private readonly copies: string;
 
   constructor(options: QueryServiceOptions) {
-    const { worker = new URL('./worker.js', import.meta.url), timeLimit = TIME_LIMIT_MS, ...data } = options;
+    const {
+      worker = new URL('./thread/worker.js', import.meta.url),
+      timeLimit = TIME_LIMIT_MS,
+      ...data
+    } = options;
     this.timeLimit = timeLimit;
     this.wait = WAIT * timeLimit;
     this.copies = data.copies ?? privateDirectory();

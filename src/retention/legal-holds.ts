@@ -96,7 +96,7 @@ export class LegalHolds {
   }
 }
 
-/** As a query understands the same filter (query/match.ts), but for what can't be told. */
+/** As a query understands the same filter (query/scan/matcher.ts), but for what can't be told. */
 function matcherOf({ filter }: HoldRecord): (row: LegalRow) => boolean {
   const { user, resource_type: type, resource_id: id } = filter;
   const [from, to] = [timeOf(filter.from), timeOf(filter.to)];

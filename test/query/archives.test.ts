@@ -7,7 +7,7 @@ import { AuditdError } from '../../src/errors.js';
 import { Engine } from '../../src/query/engine.js';
 import type { Chunk } from '../../src/query/export.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
-import { findEntry } from '../../src/query/find.js';
+import { findEntry } from '../../src/query/find-entry.js';
 import type { PageOptions } from '../../src/query/service.js';
 import { compareFor, compareOn } from '../../src/retention/archive/comparison-cache.js';
 import { removeArchives } from '../../src/retention/archive/expire.js';

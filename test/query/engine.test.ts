@@ -2,12 +2,12 @@ import { statSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createClassifier } from '../../src/audit/catalog.js';
 import Database from '../../src/load-sqlite.js';
-import { branchParams, branchSql } from '../../src/query/branch.js';
 import { Engine } from '../../src/query/engine.js';
 import { EVERYTHING, type Filter, type FilterInput, parseFilter } from '../../src/query/filter.js';
 import type { PageRequest } from '../../src/query/page.js';
-import { planQuery } from '../../src/query/plan.js';
-import { inspectTable } from '../../src/query/table.js';
+import { branchParams, branchSql } from '../../src/query/plan/index-condition.js';
+import { planQuery } from '../../src/query/plan/plan.js';
+import { inspectTable } from '../../src/query/plan/table-schema.js';
 import { SERVER, seconds, Tables, type TestRow } from './tables.js';
 
 const ROWS = 6_000;

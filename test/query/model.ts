@@ -5,7 +5,7 @@ import { createRedactor } from '../../src/audit/redaction.js';
 import { parseTime } from '../../src/audit/time.js';
 import { TimeZone } from '../../src/audit/time-zone.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
-import { nextOf } from '../../src/query/merge.js';
+import { nextOf } from '../../src/query/scan/merge-sources.js';
 import { SERVER, seconds, type TestRow } from './tables.js';
 
 const classify = createClassifier();

@@ -6,7 +6,7 @@ import Database from '../../src/load-sqlite.js';
 import type { Engine } from '../../src/query/engine.js';
 import type { Format } from '../../src/query/export.js';
 import type { Filter } from '../../src/query/filter.js';
-import type { QueryOptions } from '../../src/query/origins.js';
+import type { QueryOptions } from '../../src/query/query-sources.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
 import { TableRows } from '../../src/retention/archive/table-rows.js';
 import { createArchive, monthOf } from '../../src/retention/archive/write.js';

@@ -18,7 +18,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createClassifier } from '../../src/audit/catalog.js';
 import { messageOf } from '../../src/errors.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
-import { createMatcher } from '../../src/query/match.js';
+import { createMatcher } from '../../src/query/scan/matcher.js';
 import { contentsOf, holdName } from '../../src/retention/archive/archive-files.js';
 import { sealRecord } from '../../src/retention/archive/legal-hold-records.js';
 import { type Sealed, seal } from '../../src/retention/archive/manifest.js';

@@ -1,5 +1,5 @@
 import { bansOn } from '../../fail2ban/client.js';
-import type { Count } from '../../query/tally.js';
+import type { Count } from '../../query/stats.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
 import { span } from './moment.js';
 

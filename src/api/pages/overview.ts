@@ -1,7 +1,7 @@
 import { messageOf } from '../../errors.js';
 import type { Ban } from '../../fail2ban/client.js';
 import { EVERYTHING } from '../../query/filter.js';
-import type { Stats } from '../../query/tally.js';
+import type { Stats } from '../../query/stats.js';
 import type { ApiDeps } from '../deps.js';
 import { Kept } from './kept.js';
 import { inputOf, type View } from './url.js';

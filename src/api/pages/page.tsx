@@ -1,7 +1,7 @@
 import type { Ban } from '../../fail2ban/client.js';
 import type { Advice } from '../../fail2ban/silence.js';
 import type { PageResult } from '../../query/page.js';
-import type { Stats } from '../../query/tally.js';
+import type { Stats } from '../../query/stats.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
 import type { FeedStatus } from '../../shipping/source-feed.js';
 import { PAGE } from '../paths.js';

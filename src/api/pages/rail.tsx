@@ -1,5 +1,5 @@
 import type { Ban } from '../../fail2ban/client.js';
-import type { Count } from '../../query/tally.js';
+import type { Count } from '../../query/stats.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
 import { PAGE } from '../paths.js';
 import { assessSink, count } from './assess.js';

@@ -1,4 +1,4 @@
-import type { Stats } from '../../query/tally.js';
+import type { Stats } from '../../query/stats.js';
 import { count } from './assess.js';
 import { exact } from './moment.js';
 

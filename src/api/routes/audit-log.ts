@@ -2,7 +2,7 @@ import { Hono } from 'hono';
 import type { SourceName } from '../../audit/event.js';
 import { AuditdError, messageOf } from '../../errors.js';
 import { type Filter, parseFilter } from '../../query/filter.js';
-import { findEntry } from '../../query/find.js';
+import { findEntry } from '../../query/find-entry.js';
 import type { PageText } from '../../query/service.js';
 import { requireScope } from '../auth.js';
 import type { ApiDeps } from '../deps.js';

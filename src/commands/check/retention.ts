@@ -15,7 +15,7 @@ import { pino } from 'pino';
 import { formatSize } from '../../config/duration-and-size.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError, isDenied, messageOf } from '../../errors.js';
-import { Opening } from '../../query/open.js';
+import { Opening } from '../../query/database-reader.js';
 import { compressorOf } from '../../retention/archive/compression.js';
 import { checkDeletable, deleteTriggers } from '../../retention/deletable.js';
 import { LEGAL_RECORDS, legalRecordsIn } from '../../retention/legal-hold-store.js';

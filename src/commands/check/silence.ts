@@ -5,7 +5,7 @@ import type { AuditEvent } from '../../audit/event.js';
 import type { Config } from '../../config/schema.js';
 import { proposeColumns } from '../../fail2ban/proposals.js';
 import { adviceOn, type Clue, clueOf, type Proposal, silenceOf } from '../../fail2ban/silence.js';
-import { Opening } from '../../query/open.js';
+import { Opening } from '../../query/database-reader.js';
 import { judge, NEWEST_MS, type Withheld } from '../../sinks/files/ban-eligibility.js';
 import type { Finding } from '../../sinks/sink.js';
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { assessAttack } from '../../../src/api/pages/assess.js';
 import { Overview } from '../../../src/api/pages/overview.js';
-import { Tally } from '../../../src/query/tally.js';
+import { Tally } from '../../../src/query/stats.js';
 
 const NOTHING = new Tally().result(1);
 const MINUTE = 60_000;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { barsOf, ceiling, ticksOf } from '../../../src/api/pages/timeline.js';
-import type { Stats } from '../../../src/query/tally.js';
+import type { Stats } from '../../../src/query/stats.js';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;

@@ -1,0 +1,103 @@
+import type { AuditEvent } from '../../audit/event.js';
+import { TimeZone } from '../../audit/time-zone.js';
+import type { Manifest } from '../../retention/archive/manifest.js';
+import { type ArchivedValue, LineCodec, TextBytes } from '../../retention/archive/row-codec.js';
+import type { RawRow, SqlValue } from '../../source/event-id.js';
+import type { Revision, RowReader } from '../../source/row-to-event.js';
+import { COLUMN_KEYS, REVISION_COLUMNS, type TableConfig } from '../../source/table-schema.js';
+import { type ArchivedLine, isReadBy } from './archive-reader.js';
+
+interface Shape {
+  readonly codec: LineCodec;
+  /** The columns in the order of COLUMN_KEYS, by the names that they have in the archive; null where there is none. */
+  readonly names: ReadonlyArray<string | null>;
+}
+
+/** Makes of archived lines what the table would have given. */
+export class ArchivedReader {
+  private readonly shapes = new WeakMap<Manifest, Shape>();
+
+  constructor(
+    private readonly config: TableConfig,
+    private readonly rows: RowReader,
+  ) {}
+
+  event({ line, manifest }: ArchivedLine): AuditEvent {
+    const { codec, names } = this.shapeOf(manifest);
+    const { eventId, columns } = codec.decode(line);
+    const place = { timeline: manifest.timeline, ingested: 0, defaults: [], bytesOf: () => null };
+    return this.rows.event(rawOf(columns, names), eventId, place, this.revisionIn(columns));
+  }
+
+  /** As `event` has it. */
+  time(archived: ArchivedLine): number | null {
+    return isReadBy(archived.manifest, this.timeZone) ? timeIn(archived.line) : this.event(archived).time;
+  }
+
+  /** By which times without a zone are read; null: UTC. */
+  get timeZone(): string | null {
+    return TimeZone.of(this.config.time_zone)?.name ?? null;
+  }
+
+  /** Whether a row of the daemon's own table is a version of a row of Postern's. */
+  isVersion({ line, manifest }: ArchivedLine): boolean {
+    return this.revisionIn(this.shapeOf(manifest).codec.decode(line).columns) !== null;
+  }
+
+  private revisionIn(columns: Readonly<Record<string, ArchivedValue>>): Revision | null {
+    const [of, action] = REVISION_COLUMNS.map((name) => columns[name] ?? null);
+    if (!this.rows.knowsRevisions || of === null) return null;
+    return { of: Number(of), action: typeof action === 'string' ? action : null };
+  }
+
+  /** As better-sqlite3 would give it. */
+  raw({ line, manifest }: ArchivedLine): RawRow {
+    const { codec, names } = this.shapeOf(manifest);
+    return rawOf(codec.decode(line).columns, names);
+  }
+
+  private shapeOf(manifest: Manifest): Shape {
+    const known = this.shapes.get(manifest);
+    if (known !== undefined) return known;
+    const all = manifest.columns.map(({ name }) => name);
+    const shape: Shape = {
+      codec: new LineCodec(all),
+      names: COLUMN_KEYS.map(
+        (key) => all.find((name) => name.toLowerCase() === this.config.columns[key]?.toLowerCase()) ?? null,
+      ),
+    };
+    this.shapes.set(manifest, shape);
+    return shape;
+  }
+}
+
+/** Without a parse: what stands before the row holds no text of strangers. */
+function timeIn(line: string): number | null {
+  const begin = line.indexOf(TIME) + TIME.length;
+  const text = line.slice(begin, line.indexOf(',', begin));
+  return text === 'null' ? null : Number(text);
+}
+
+const TIME = ',"time":';
+
+function rawOf(
+  columns: Readonly<Record<string, ArchivedValue>>,
+  names: ReadonlyArray<string | null>,
+): SqlValue[] {
+  return names.map((name) => (name === null ? null : sqlValue(columns[name] ?? null)));
+}
+
+function sqlValue(value: ArchivedValue): SqlValue {
+  if (value instanceof TextBytes) return Buffer.from(value.bytes).toString();
+  if (value instanceof Uint8Array) return Buffer.from(value);
+  return value;
+}
+
+/** Whether the table has just this row. */
+export function isSameRow(a: RawRow, b: RawRow): boolean {
+  return a.every((value, at) => {
+    const other = b[at];
+    if (Buffer.isBuffer(value)) return Buffer.isBuffer(other) && value.equals(other);
+    return Object.is(value, other);
+  });
+}

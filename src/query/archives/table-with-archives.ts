@@ -1,0 +1,138 @@
+import type { Database } from 'better-sqlite3';
+import type { AuditEvent } from '../../audit/event.js';
+import type { RawRow } from '../../source/event-id.js';
+import { stepEnd } from '../../source/journal-mode.js';
+import { type QueryTable, selectList } from '../plan/table-schema.js';
+import type { Found, Walk } from '../scan/table-scan.js';
+import type { ArchivedLine, ArchivedRows } from './archive-reader.js';
+import { type ArchivedReader, isSameRow } from './archived-row.js';
+
+/** A sequence of rows from the newest on, that is read on in steps. */
+export type Strand = Pick<Walk, 'source' | 'queue' | 'done' | 'step' | 'position'>;
+
+export interface ArchivedWalkOptions {
+  readonly walk: Walk;
+  readonly table: QueryTable;
+  readonly rows: ArchivedRows;
+  readonly reader: ArchivedReader;
+  readonly matches: (event: AuditEvent) => boolean;
+  readonly inTime: (time: number | null) => boolean;
+  /** What is left to decide when the time of a row is known; with `nothing` and `time` no event is asked for. */
+  readonly undecided: 'nothing' | 'time' | 'all';
+  /** Ids below this one. */
+  readonly before: number;
+  readonly stepMs: number;
+  /** Versions of edited rows come with their entry, and not by themselves. */
+  readonly withoutVersions: boolean;
+}
+
+/** Rows between two looks at the clock. */
+const SLICE = 64;
+
+/**
+ * A table and its archives as one: by id, the newest first, a row that is in both of them once. Each stretch of ids is read from the
+ * table first and from the archives then, so a row that is moved in between is missed by neither.
+ */
+export class ArchivedWalk implements Strand {
+  readonly source: Walk['source'];
+  queue: Found[] = [];
+  done = false;
+  /** What was read of the table and is not yet in the queue. */
+  private ahead: Found[] = [];
+  private at = 0;
+  /** The archived rows of the id that was met last, each once. */
+  private twins: ArchivedLine[] = [];
+  private reached: number;
+
+  constructor(private readonly options: ArchivedWalkOptions) {
+    this.source = options.walk.source;
+    this.reached = options.before;
+  }
+
+  get position(): number {
+    return this.options.before <= 1 ? 0 : Math.max(0, (this.reached - 1) / (this.options.before - 1));
+  }
+
+  step(db: Database, wanted: number): void {
+    const { walk, rows, stepMs } = this.options;
+    const end = stepEnd(db, stepMs);
+    do {
+      if (this.at >= this.ahead.length && !walk.done) {
+        this.readTable(db, wanted);
+        rows.refresh();
+      }
+      for (let some = 0; some < SLICE && !this.done && this.queue.length < wanted; some++) {
+        if (!this.take(db)) break;
+      }
+    } while (!this.done && this.queue.length < wanted && performance.now() < end);
+  }
+
+  private readTable(db: Database, wanted: number): void {
+    const { walk } = this.options;
+    walk.queue = [];
+    walk.step(db, wanted);
+    this.ahead = walk.queue;
+    this.at = 0;
+  }
+
+  /** Puts the next row into the queue, if it is meant; false if the table has to be read on first. */
+  private take(db: Database): boolean {
+    const { walk, rows } = this.options;
+    const next = this.ahead[this.at];
+    // Below what was read of the table nothing can be said of the archives.
+    const floor = next?.sequence ?? (walk.done ? 1 : walk.reached);
+    const archived = rows.peek(floor);
+    if (archived !== null && (next === undefined || archived.id > next.sequence)) {
+      rows.skip();
+      this.reached = archived.id;
+      if (this.isNew(archived)) this.look(archived);
+      return true;
+    }
+    if (next === undefined) {
+      this.done = walk.done;
+      return false;
+    }
+    this.at++;
+    this.reached = next.sequence;
+    this.queue.push(next);
+    for (let twin = archived; twin !== null && twin.id === next.sequence; twin = rows.peek(next.sequence)) {
+      rows.skip();
+      if (this.isNew(twin) && !this.isInTable(db, twin)) this.look(twin);
+    }
+    rows.passed(next.sequence);
+    return true;
+  }
+
+  private look(archived: ArchivedLine): void {
+    const { source } = this;
+    const { undecided, inTime, matches, reader, withoutVersions } = this.options;
+    if (withoutVersions && reader.isVersion(archived)) return;
+    if (undecided !== 'all') {
+      const time = reader.time(archived);
+      if (undecided === 'nothing' || inTime(time))
+        this.queue.push({ source, sequence: archived.id, time, event: null });
+      return;
+    }
+    const event = reader.event(archived);
+    if (matches(event)) this.queue.push({ source, sequence: archived.id, time: event.time, event });
+  }
+
+  /** False of a row that another archive has as well: one that a restored backup has brought back is archived again. */
+  private isNew(archived: ArchivedLine): boolean {
+    const { reader } = this.options;
+    if (this.twins[0]?.id !== archived.id) this.twins = [];
+    const isKnown = this.twins.some(
+      (twin) => twin.line === archived.line || isSameRow(reader.raw(twin), reader.raw(archived)),
+    );
+    if (!isKnown) this.twins.push(archived);
+    return !isKnown;
+  }
+
+  /** One that has gone from the table since it was read went there as it was. */
+  private isInTable(db: Database, archived: ArchivedLine): boolean {
+    const { table, reader } = this.options;
+    const sql = `SELECT ${selectList(table, null)} FROM ${table.byId} WHERE ${table.columns.id} = ?`;
+    const row = db.prepare(sql).raw().safeIntegers().get(archived.id) as RawRow | undefined;
+    return row === undefined || isSameRow(row, reader.raw(archived));
+  }
+}

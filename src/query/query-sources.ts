@@ -1,0 +1,272 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Database } from 'better-sqlite3';
+import pino from 'pino';
+import type { NetworkSet } from '../audit/address.js';
+import { type Classifier, createClassifier } from '../audit/catalog.js';
+import type { SourceName } from '../audit/event.js';
+import { createRedactor, type RedactionOptions } from '../audit/redaction.js';
+import { AuditdError } from '../errors.js';
+import { ChainReader } from '../retention/archive/complete-chain.js';
+import { signingKey } from '../retention/archive/signing-key.js';
+import { NOTHING_RECORDED, type Recorded, RecordedReader } from '../retention/recorded-archives.js';
+import { type ColumnsRead, columnsNote, parseColumnsRead } from '../source/columns-seen.js';
+import { QUARANTINED_PLACES, quarantinedIn } from '../source/quarantine.js';
+import { RowReader, trustedSet } from '../source/row-to-event.js';
+import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/table-schema.js';
+import { ArchiveShelf } from './archives/archive-reader.js';
+import { ArchivedReader } from './archives/archived-row.js';
+import { Opening } from './database-reader.js';
+import type { Filter } from './filter.js';
+import { TableInspector } from './plan/table-schema.js';
+import {
+  type Gone,
+  goneOf,
+  hasVersions,
+  hidesVersions,
+  hubVersionsOf,
+  revisedRows,
+  type VersionsById,
+  versionsOf,
+  withoutHubVersions,
+  withoutVersions,
+} from './plan/versions.js';
+import { ZoneMap } from './plan/zone-map.js';
+import { privateDirectory } from './thread/temp-directory.js';
+
+/** What the engine has to know. Plain data, so that it can go to another thread. */
+export interface QueryOptions {
+  readonly database: string;
+  readonly table: string;
+  readonly columns: TableConfig['columns'];
+  readonly aliases: Readonly<Record<string, readonly string[]>>;
+  /** Of a list of addresses the last that is none of them counts; left out or empty: a list is no address. */
+  readonly trustedProxies?: readonly string[];
+  /** Of Postern's times that are written without one; left out: UTC. */
+  readonly timeZone?: string;
+  /** `state.db`, with the daemon's own events. */
+  readonly stateDatabase: string;
+  readonly redact: Pick<RedactionOptions, 'keys' | 'mode'>;
+  /** Directory of archives; left out: they can't be asked for. */
+  readonly archives?: string;
+  /** The key that archives are signed with; null or left out: they are not. */
+  readonly sign?: string | null;
+  /** Of rows that name no server. */
+  readonly server: string;
+  /** The table is a hub's own: versions of edited rows stand in it, beside the rows. */
+  readonly isHub?: boolean;
+  /** How many rows share a least and a greatest time (zones.ts). 0: none do; who asks one thing has no use for a map. */
+  readonly zoneRows?: number;
+  /** Private directory for copies of a database that only its owner can open, made when needed; left out: one below that for temporary files. */
+  readonly copies?: string;
+}
+
+/** A table that is queried. */
+export interface Origin {
+  readonly name: SourceName;
+  readonly table: TableInspector;
+  readonly zones: ZoneMap;
+  readonly rows: RowReader;
+  readonly archived: ArchivedReader;
+  read<T>(work: (db: Database) => T): T;
+}
+
+const OWN: TableConfig = {
+  table: 'audit_log',
+  columns: Object.fromEntries(COLUMN_KEYS.map((key) => [key, key])) as Record<ColumnKey, string>,
+};
+
+function tableOf({ table, columns, timeZone = 'UTC' }: QueryOptions): TableConfig {
+  return { table, columns, time_zone: timeZone };
+}
+
+/** The tables, and what makes events of their rows. */
+export class Origins {
+  readonly classify: Classifier;
+  readonly trusted: NetworkSet | null;
+  private readonly directory: string;
+  private readonly postern: Opening;
+  private readonly state: Opening;
+  private readonly chain: ChainReader | null;
+  private readonly recorded = new RecordedReader();
+  private readonly tables: { readonly postern: TableInspector; readonly auditd: TableInspector };
+  private readonly zones: { readonly postern: ZoneMap; readonly auditd: ZoneMap };
+  private rows: { postern: RowReader; auditd: RowReader } | null = null;
+
+  constructor(private readonly options: QueryOptions) {
+    this.directory = options.copies ?? privateDirectory();
+    this.classify = createClassifier(options.aliases);
+    this.trusted = trustedSet(options.trustedProxies);
+    const { archives, sign = null } = options;
+    const key = () => (sign === null ? null : signingKey(sign));
+    this.chain = archives === undefined ? null : new ChainReader(archives, key);
+    this.tables = {
+      postern: new TableInspector(tableOf(options), () => this.columnsRead()),
+      auditd: new TableInspector(OWN),
+    };
+    const { zoneRows: rows, timeZone } = options;
+    this.zones = { postern: new ZoneMap({ rows, timeZone }), auditd: new ZoneMap({ rows }) };
+    const log = pino({ level: 'silent' });
+    this.postern = new Opening(options.database, join(this.directory, 'postern'), log);
+    this.state = new Opening(options.stateDatabase, join(this.directory, 'auditd'), log, true);
+  }
+
+  /** Those that a filter means and that are there; Postern's own is expected to be. */
+  of(source: SourceName | null): Origin[] {
+    const wanted: Origin[] = [];
+    this.rows ??= this.readers();
+    if (source !== 'auditd') {
+      wanted.push({
+        name: 'postern',
+        table: this.tables.postern,
+        zones: this.zones.postern,
+        rows: this.rows.postern,
+        archived: new ArchivedReader(tableOf(this.options), this.rows.postern),
+        read: (work) => this.postern.read(work),
+      });
+    }
+    if (source !== 'postern' && this.state.isThere()) {
+      wanted.push({
+        name: 'auditd',
+        table: this.tables.auditd,
+        zones: this.zones.auditd,
+        rows: this.rows.auditd,
+        archived: new ArchivedReader(OWN, this.rows.auditd),
+        read: (work) => this.readState(work),
+      });
+    }
+    return wanted;
+  }
+
+  /** The versions of rows of Postern's, by row id. */
+  versionsOf(ids: readonly number[]): VersionsById {
+    this.rows ??= this.readers();
+    const { postern, auditd } = this.rows;
+    if (ids.length === 0) return new Map();
+    if (this.options.isHub === true) return this.postern.read((db) => hubVersionsOf(db, postern, ids));
+    return this.state.isThere() ? this.readState((db) => versionsOf(db, auditd, ids)) : new Map();
+  }
+
+  /** Whether any row of Postern's has versions. */
+  hasVersions(): boolean {
+    if (this.options.isHub === true) return this.postern.read(hasVersions);
+    return this.state.isThere() && this.readState(hasVersions);
+  }
+
+  /** Whether versions of edited rows stand in a table, and are left out of what a filter means: they come with their row. */
+  hides(filter: Filter, { name }: Pick<Origin, 'name'>): boolean {
+    return hidesVersions(filter) && (name === 'auditd' || this.options.isHub === true);
+  }
+
+  /** Rows of a table that are left out, as SQL; null if none are. @param gone as from `gone` */
+  without(db: Database, filter: Filter, origin: Pick<Origin, 'name'>, gone: Gone | null): string | null {
+    if (!this.hides(filter, origin)) return null;
+    return origin.name === 'auditd' ? withoutVersions(db, gone) : withoutHubVersions(db, filter.archives);
+  }
+
+  /** What of the versions in the daemon's own table has no row any more; null where that is not looked for. */
+  gone(filter: Filter): Gone | null {
+    // What retention has moved into an archive is shown from there.
+    if (!hidesVersions(filter) || filter.archives || filter.source === 'postern') return null;
+    if (this.options.isHub === true || !this.state.isThere()) return null;
+    const revised = this.readState(revisedRows);
+    if (revised === null) return null;
+    return this.postern.read((db) => {
+      const { byId, columns, isView } = this.tables.postern.look(db);
+      // A view finds no row by its id: with thousands of them it would be gone through again and again.
+      return isView ? null : goneOf(db, byId, columns.id, revised);
+    });
+  }
+
+  /**
+   * Null if the filter does not mean archives, or none are configured. What was recorded of them is read anew.
+   *
+   * @throws AuditdError `SOURCE_UNUSABLE` if that can't be
+   */
+  archives({ archives, allowMissing }: Pick<Filter, 'archives' | 'allowMissing'>): ArchiveShelf | null {
+    const { chain } = this;
+    if (!archives || chain === null) return null;
+    return new ArchiveShelf({ chain, recorded: () => this.whatWasRecorded(), allowMissing });
+  }
+
+  /** A state.db that is not there has recorded nothing. */
+  private whatWasRecorded(): Recorded {
+    if (!this.state.isThere()) return NOTHING_RECORDED;
+    try {
+      return this.state.read((db) => this.recorded.read(db));
+    } catch (error) {
+      if (!(error instanceof AuditdError) || error.code !== 'SOURCE_UNUSABLE') throw error;
+      const what = 'so it is not known which archives there should be';
+      const next = 'Leave archives out to look at the table alone: --no-archives, archives=false';
+      throw new AuditdError('SOURCE_UNUSABLE', `${error.message}; ${what}. ${next}`, { cause: error });
+    }
+  }
+
+  close(): void {
+    this.postern.close();
+    this.state.close();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  /** By which names the daemon read the columns: where one is gone, rows would be shown as others than were shipped. */
+  private columnsRead(): ColumnsRead {
+    return parseColumnsRead(this.note(columnsNote('postern')));
+  }
+
+  private readState<T>(work: (db: Database) => T): T {
+    try {
+      return this.state.read(work);
+    } catch (error) {
+      if (!(error instanceof AuditdError) || error.code !== 'SOURCE_UNUSABLE') throw error;
+      const next = "or leave the daemon's own events out: source postern";
+      throw new AuditdError('SOURCE_UNUSABLE', `${error.message}; ${next}`, { cause: error });
+    }
+  }
+
+  private readers(): { postern: RowReader; auditd: RowReader } {
+    const { server, redact, trustedProxies = [], timeZone = 'UTC' } = this.options;
+    const masked = createRedactor(redact.mode === 'hmac' ? this.withKey() : { ...redact });
+    const shared = { sourceId: '', server, classify: this.classify, redact: masked, trustedProxies };
+    return {
+      postern: new RowReader({
+        ...shared,
+        ...this.quarantined('postern'),
+        name: 'postern',
+        timeZone,
+        revisions: this.options.isHub === true,
+      }),
+      auditd: new RowReader({ ...shared, ...this.quarantined('auditd'), name: 'auditd' }),
+    };
+  }
+
+  /** Rows at which the daemon died end it no less when they are asked for, by whoever opens the page. */
+  private quarantined(source: SourceName): { readonly quarantined?: ReadonlySet<string> } {
+    const found = quarantinedIn(this.note(QUARANTINED_PLACES), source);
+    return found.size === 0 ? {} : { quarantined: found };
+  }
+
+  /** Null where there is none, or state.db can't be read: what keeps it from being read is said where its rows are asked for. */
+  private note(key: string): string | null {
+    if (!this.state.isThere()) return null;
+    try {
+      const note = this.state.read((db) =>
+        db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(key),
+      );
+      return typeof note === 'string' ? note : null;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Without the key that the daemon masks with, secrets are masked all the same. */
+  private withKey(): RedactionOptions {
+    const { keys } = this.options.redact;
+    if (!this.state.isThere()) return { keys, mode: 'mask' };
+    const key = this.readState((db) =>
+      db.prepare("SELECT value FROM meta WHERE key = 'hmac_key'").pluck().get(),
+    );
+    return typeof key === 'string'
+      ? { keys, mode: 'hmac', hmacKey: Buffer.from(key, 'hex') }
+      : { keys, mode: 'mask' };
+  }
+}

@@ -1,0 +1,46 @@
+import type { ErrorCode } from '../../errors.js';
+import type { Chunk, Format } from '../export.js';
+import type { Filter } from '../filter.js';
+import type { PageRequest, PageResult, PageText } from '../page.js';
+import type { Stats } from '../stats.js';
+
+interface Waiting {
+  readonly id: number;
+  /** Not to be begun later than this, by the clock `monotonic`. */
+  readonly until: number;
+}
+
+/** What the thread of queries is asked. */
+export type Ask =
+  | (Waiting & { readonly kind: 'page'; readonly request: PageRequest })
+  | (Waiting & { readonly kind: 'text'; readonly request: PageRequest; readonly format: Format })
+  | (Waiting & {
+      readonly kind: 'stats';
+      readonly filter: Filter;
+      readonly top: number;
+      readonly timeLimit: number;
+    })
+  | {
+      readonly id: number;
+      readonly kind: 'export';
+      readonly filter: Filter;
+      readonly format: Format;
+      /** A file to write to, open in this process; null: the text is wanted. */
+      readonly fd: number | null;
+    }
+  /** The next chunk of an export. */
+  | { readonly id: number; readonly kind: 'more' }
+  /** No more of it. */
+  | { readonly id: number; readonly kind: 'end' };
+
+export interface Answers {
+  readonly page: PageResult;
+  readonly text: PageText;
+  readonly stats: Stats;
+  /** Null: that was all. Without bytes if they were written. */
+  readonly chunk: Chunk | null;
+}
+
+export type Answer =
+  | { readonly id: number; readonly value: Answers[keyof Answers] }
+  | { readonly id: number; readonly code: ErrorCode | null; readonly message: string };

@@ -1,0 +1,204 @@
+import { Worker } from 'node:worker_threads';
+import { AuditdError } from '../../errors.js';
+import type { QueryOptions } from '../query-sources.js';
+import { waitedTooLong } from './queue-timeout.js';
+import type { Answer, Answers, Ask } from './thread-protocol.js';
+
+export interface ThreadOptions {
+  /** The compiled worker.js. */
+  readonly worker: URL;
+  readonly data: QueryOptions & { readonly nice?: number };
+}
+
+export interface AskOptions {
+  /** Milliseconds of work after which it hangs, and is ended with the thread; null: it is not watched. */
+  readonly within: number | null;
+  /** Milliseconds that it may wait until it is begun; left out: as long as it takes. */
+  readonly wait?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface Pending {
+  readonly ask: Ask;
+  readonly within: number | null;
+  readonly resolve: (value: Answers[keyof Answers]) => void;
+  readonly reject: (error: Error) => void;
+  waiting: NodeJS.Timeout | undefined;
+  /** Who asked has been told of an error; the thread may still get to it. */
+  over: boolean;
+}
+
+/** V8's own choice lets an export grow past 200 MB; with 4 MB it takes a third longer. */
+const YOUNG_MB = 12;
+/** A thread that is to end has this long for what it is at. */
+const CLOSE_MS = 2_000;
+
+/**
+ * The thread of queries and what it was asked. It takes one thing after the other: only what is first can hang it, so that alone is
+ * watched, from the time on when it came to be first.
+ */
+export class QueryThread {
+  private worker: Worker | null = null;
+  /** In the order in which the thread takes them. */
+  private readonly pending = new Map<number, Pending>();
+  private watched: Pending | null = null;
+  private watchdog: NodeJS.Timeout | undefined;
+  /** Exports of which more may be asked for: they end with the thread. */
+  private readonly exports = new Set<number>();
+
+  constructor(private readonly options: ThreadOptions) {}
+
+  get isRunning(): boolean {
+    return this.worker !== null;
+  }
+
+  /** @throws what the thread says; AuditdError `QUERY_LIMIT`; the signal's reason */
+  async ask<T extends Answers[keyof Answers]>(ask: Ask, options: AskOptions): Promise<T> {
+    const { within, wait, signal } = options;
+    signal?.throwIfAborted();
+    const answered = new Promise<T>((resolve, reject) => {
+      const one: Pending = {
+        ask,
+        within,
+        resolve: resolve as Pending['resolve'],
+        reject,
+        waiting: undefined,
+        over: false,
+      };
+      if (ask.kind === 'export') this.exports.add(ask.id);
+      if (ask.kind === 'end') this.exports.delete(ask.id);
+      if (this.pending.size > 0 && wait !== undefined) {
+        one.waiting = setTimeout(() => refuse(one, waitedTooLong()), wait);
+      }
+      this.post(one);
+    });
+    const callOff = () => this.callOff(ask.id, reasonOf(signal));
+    signal?.addEventListener('abort', callOff, { once: true });
+    try {
+      return await answered;
+    } finally {
+      signal?.removeEventListener('abort', callOff);
+    }
+  }
+
+  /** Waits for what the thread is at, for a moment. */
+  async close(): Promise<void> {
+    const { worker } = this;
+    if (worker === null) return;
+    this.worker = null;
+    const asked = [...this.pending.values()];
+    const ended = new Promise((done) => worker.once('exit', done));
+    worker.postMessage('close');
+    const late = setTimeout(() => void worker.terminate(), CLOSE_MS);
+    await ended;
+    clearTimeout(late);
+    for (const one of asked) if (this.taken(one.ask.id) !== null) refuse(one, calledOff());
+  }
+
+  private post(one: Pending): void {
+    this.worker ??= this.start();
+    this.pending.set(one.ask.id, one);
+    this.watch();
+    this.worker.postMessage(one.ask);
+  }
+
+  private start(): Worker {
+    const worker = new Worker(this.options.worker, {
+      workerData: this.options.data,
+      // Closed with the thread, the descriptors of source/read-in-place.ts would drop the locks of other threads.
+      trackUnmanagedFds: false,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+    });
+    worker.on('message', (answer: Answer) => {
+      const one = this.taken(answer.id);
+      if (one === null) return;
+      clearTimeout(one.waiting);
+      if ('value' in answer) one.resolve(answer.value);
+      else if (answer.code === null) one.reject(new Error(answer.message));
+      else one.reject(new AuditdError(answer.code, answer.message));
+    });
+    const lost = (error: Error) => {
+      if (this.worker !== worker) return;
+      for (const one of this.drop()) refuse(one, error);
+    };
+    worker.on('error', lost);
+    worker.on('exit', () => lost(new Error('the thread of queries has ended')));
+    return worker;
+  }
+
+  private taken(id: number): Pending | null {
+    const one = this.pending.get(id) ?? null;
+    this.pending.delete(id);
+    this.watch();
+    return one;
+  }
+
+  private watch(): void {
+    const [first = null] = this.pending.values();
+    if (first === this.watched) return;
+    clearTimeout(this.watchdog);
+    this.watched = first;
+    if (first === null || first.within === null) return;
+    clearTimeout(first.waiting);
+    const { within } = first;
+    // An answer that has come while this thread was busy is taken before.
+    this.watchdog = setTimeout(() => setImmediate(() => this.hung(first, within)), within);
+  }
+
+  private hung(one: Pending, within: number): void {
+    if (this.watched !== one || this.worker === null) return;
+    const seconds = within / 1_000;
+    this.end(
+      one,
+      new AuditdError(
+        'QUERY_LIMIT',
+        `The query took longer than ${seconds} s and was ended. Narrow it down with from and to`,
+      ),
+    );
+  }
+
+  /** What others wait for goes on, unless the thread has nothing else to do or is at just this. */
+  private callOff(id: number, reason: Error): void {
+    const one = this.pending.get(id);
+    if (one === undefined) return;
+    const isAlone = this.pending.size === 1 && this.exports.size === 0;
+    if (this.watched === one || isAlone) this.end(one, reason);
+    else refuse(one, reason);
+  }
+
+  /** Ends one query with the thread. What waited behind it goes to a new one; exports that have begun can't. */
+  private end(culprit: Pending, error: Error): void {
+    for (const one of this.drop()) {
+      const { kind } = one.ask;
+      if (one === culprit) refuse(one, error);
+      else if (kind === 'more' || kind === 'end') refuse(one, calledOff());
+      else if (!one.over) this.post(one);
+    }
+  }
+
+  /** Lets the thread go. @returns what it has not answered */
+  private drop(): Pending[] {
+    const { worker } = this;
+    this.worker = null;
+    worker?.removeAllListeners('message');
+    void worker?.terminate();
+    const left = [...this.pending.values()];
+    this.pending.clear();
+    this.watch();
+    return left;
+  }
+}
+
+function refuse(one: Pending, error: Error): void {
+  clearTimeout(one.waiting);
+  one.over = true;
+  one.reject(error);
+}
+
+function reasonOf(signal: AbortSignal | undefined): Error {
+  return signal?.reason instanceof Error ? signal.reason : calledOff();
+}
+
+function calledOff(): Error {
+  return new Error('the query was called off');
+}
