@@ -3,7 +3,7 @@ import type Database from 'better-sqlite3';
 import type { Hono } from 'hono';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.js';
-import { jailBans } from '../fail2ban/port.js';
+import { jailBans } from '../fail2ban/jail-bans.js';
 import { queryOptionsOf } from '../query/query-options.js';
 import { createTwoQueries } from '../query/query-pools.js';
 import type { QueryService } from '../query/service.js';

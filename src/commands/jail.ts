@@ -30,8 +30,8 @@ Examples:
     .action(async (options: JailOptions) => {
       const [{ loadConfig }, { renderJail }, { probeLines }] = await Promise.all([
         import('../config/load.js'),
-        import('../fail2ban/jail.js'),
-        import('../fail2ban/probe.js'),
+        import('../fail2ban/render-jail.js'),
+        import('../fail2ban/filter-probe.js'),
       ]);
       if (options.probe === true) {
         process.stdout.write(`${probeLines(Date.now()).join('\n')}\n`);
@@ -42,7 +42,7 @@ Examples:
       if (options.overrides !== undefined) {
         const directory = options.overrides === true ? '/etc/fail2ban' : options.overrides;
         const { administratorDefaults, overriddenDefaults, whereToSet } = await import(
-          '../fail2ban/defaults.js'
+          '../fail2ban/jail-defaults.js'
         );
         const { jail } = config.fail2ban;
         const text = renderJail(config.fail2ban, { authDirectory });

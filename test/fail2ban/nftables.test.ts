@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { config } from '../../src/config/schema.js';
-import { renderJail } from '../../src/fail2ban/jail.js';
+import { renderJail } from '../../src/fail2ban/render-jail.js';
 import { hasFail2ban, PrivateFail2ban } from '../commands/private-fail2ban.js';
 import { withoutNamespaces } from '../sinks/syslog/namespace.js';
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/load.js';
-import { proposeColumns } from '../../src/fail2ban/proposals.js';
+import { proposeColumns } from '../../src/fail2ban/column-proposals.js';
 import {
   adviceOn,
   type Clue,

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { parseBan } from '../../src/fail2ban/bans.js';
+import { parseBan } from '../../src/fail2ban/ban-log.js';
 import { type Run, testFilter } from '../../src/fail2ban/client.js';
 import { canonical, hostile } from '../fail2ban/hostile.js';
 import { samples } from '../fail2ban/samples.js';

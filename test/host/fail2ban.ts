@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type ConfigInput, config } from '../../src/config/schema.js';
 import { parseStatus } from '../../src/fail2ban/client.js';
-import { type JailPlace, renderJail } from '../../src/fail2ban/jail.js';
+import { type JailPlace, renderJail } from '../../src/fail2ban/render-jail.js';
 import { formatFail2banLine } from '../../src/formats/fail2ban-line.js';
 import { formatHeader } from '../../src/sinks/files/fail2ban-files.js';
 import { event } from '../fail2ban/failures.js';

@@ -3,28 +3,28 @@ import { join } from 'node:path';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import type { Config } from '../../config/schema.js';
 import { messageOf } from '../../errors.js';
-import { refusedNetworks } from '../../fail2ban/actions.js';
-import { readLastBans } from '../../fail2ban/bans.js';
+import { refusedNetworks } from '../../fail2ban/ban-actions.js';
+import { readLastBans } from '../../fail2ban/ban-log.js';
+import { pairFiles } from '../../fail2ban/check-log-files.js';
+import { unfedJail } from '../../fail2ban/check-sink-configured.js';
 import { type Ban, fail2banStatus, type JailStatus, testFilter } from '../../fail2ban/client.js';
-import { missingBans, recordedBans, UNREPORTED_NEXT, unreported } from '../../fail2ban/compare.js';
-import {
-  administratorDefaults,
-  overriddenDefaults,
-  unsparedNetworks,
-  whereToSet,
-} from '../../fail2ban/defaults.js';
-import { bannedLogins } from '../../fail2ban/findings.js';
-import { createJail, HELPER_SOCKET } from '../../fail2ban/helper.js';
-import { renderJail } from '../../fail2ban/jail.js';
-import { pairFiles } from '../../fail2ban/pair-files.js';
-import { PROBE_ADDRESSES, probeLines } from '../../fail2ban/probe.js';
+import { missingBans, recordedBans, UNREPORTED_NEXT, unreported } from '../../fail2ban/compare-bans.js';
 import {
   configurationTroubles,
   lastStartTrouble,
   type Trouble,
   troubleWords,
-} from '../../fail2ban/trouble.js';
-import { unfedJail } from '../../fail2ban/unfed.js';
+} from '../../fail2ban/configuration-error.js';
+import { PROBE_ADDRESSES, probeLines } from '../../fail2ban/filter-probe.js';
+import { createJail, HELPER_SOCKET } from '../../fail2ban/helper-client.js';
+import {
+  administratorDefaults,
+  overriddenDefaults,
+  unsparedNetworks,
+  whereToSet,
+} from '../../fail2ban/jail-defaults.js';
+import { bannedLogins } from '../../fail2ban/proxy-warnings.js';
+import { renderJail } from '../../fail2ban/render-jail.js';
 import { bansAddressesOnly, prefixInUse } from '../../sinks/files/ban-target.js';
 import { PAIR } from '../../sinks/files/fail2ban-files.js';
 import type { Finding } from '../../sinks/sink.js';

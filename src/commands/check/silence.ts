@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { NetworkSet } from '../../audit/address.js';
 import type { AuditEvent } from '../../audit/event.js';
 import type { Config } from '../../config/schema.js';
-import { proposeColumns } from '../../fail2ban/proposals.js';
+import { proposeColumns } from '../../fail2ban/column-proposals.js';
 import { adviceOn, type Clue, clueOf, type Proposal, silenceOf } from '../../fail2ban/silence.js';
 import { Opening } from '../../query/database-reader.js';
 import { judge, NEWEST_MS, type Withheld } from '../../sinks/files/ban-eligibility.js';

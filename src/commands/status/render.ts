@@ -1,5 +1,5 @@
 import type { ApiStatus } from '../../api/status.js';
-import { unreported } from '../../fail2ban/compare.js';
+import { unreported } from '../../fail2ban/compare-bans.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
 import type { FeedStatus } from '../../shipping/source-feed.js';
 import { renderFleet } from '../fleet/render.js';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { bannedLogins, type LoginCount, loginFindings } from '../../src/fail2ban/findings.js';
+import { bannedLogins, type LoginCount, loginFindings } from '../../src/fail2ban/proxy-warnings.js';
 
 const counts = (logins: Record<string, number>): LoginCount[] =>
   Object.entries(logins).map(([address, n]) => ({ address, logins: n }));

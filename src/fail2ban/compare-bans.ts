@@ -1,7 +1,7 @@
 import type Database from 'better-sqlite3';
 import type { Logger } from 'pino';
 import type { Ban } from './client.js';
-import type { Jail } from './helper.js';
+import type { Jail } from './helper-client.js';
 
 /** A ban that fail2ban has reported. */
 export interface RecordedBan {

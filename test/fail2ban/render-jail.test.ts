@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { type ConfigInput, config, type Fail2banConfig } from '../../src/config/schema.js';
-import { renderJail } from '../../src/fail2ban/jail.js';
+import { renderJail } from '../../src/fail2ban/render-jail.js';
 
 const authDirectory = '/var/log/posternproxy/auth';
 

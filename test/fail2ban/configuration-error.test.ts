@@ -3,7 +3,11 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Run, spawn } from '../../src/fail2ban/client.js';
-import { configurationTroubles, lastStartTrouble, troubleWords } from '../../src/fail2ban/trouble.js';
+import {
+  configurationTroubles,
+  lastStartTrouble,
+  troubleWords,
+} from '../../src/fail2ban/configuration-error.js';
 import { hasFail2ban, PrivateFail2ban } from '../commands/private-fail2ban.js';
 
 const there = hasFail2ban();

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/load.js';
-import { renderJail } from '../../src/fail2ban/jail.js';
-import { unfedJail } from '../../src/fail2ban/unfed.js';
+import { unfedJail } from '../../src/fail2ban/check-sink-configured.js';
+import { renderJail } from '../../src/fail2ban/render-jail.js';
 
 const SIEM = 'sinks:\n  siem: { type: syslog, transport: relp, targets: ["siem.example.net:2514"] }\n';
 let etc: string;

@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:net';
 import { join, resolve } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createJail } from '../../src/fail2ban/helper.js';
+import { createJail } from '../../src/fail2ban/helper-client.js';
 import { hasFail2ban, PrivateFail2ban } from '../commands/private-fail2ban.js';
 
 const SCRIPT = resolve(import.meta.dirname, '../../fail2ban/postern-auditd-fail2ban');

@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { type Run, spawn } from './client.js';
-import { optionsOfJail } from './defaults.js';
+import { optionsOfJail } from './jail-defaults.js';
 
 /**
  * What is wrong with fail2ban's configuration, and whether that keeps it down. Its own test (`-t`) is stricter than a start: a jail whose

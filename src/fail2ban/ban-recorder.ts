@@ -3,10 +3,10 @@ import { toSafeJson } from '../audit/unsafe-characters.js';
 import { messageOf } from '../errors.js';
 import { createRecorder, type Recorder } from '../recorder/recorder.js';
 import type { State } from '../shipping/state.js';
-import { type BanEntry, type BansRead, readBans } from './bans.js';
-import { BanComparison } from './compare.js';
-import type { Jail } from './helper.js';
-import { watchBans } from './watch.js';
+import { type BanEntry, type BansRead, readBans } from './ban-log.js';
+import { BanComparison } from './compare-bans.js';
+import type { Jail } from './helper-client.js';
+import { watchBans } from './watch-ban-log.js';
 
 /** Where state.db keeps how far bans.log has been read. */
 const NOTE = 'bans';

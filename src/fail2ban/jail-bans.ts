@@ -1,6 +1,6 @@
 import { AuditdError } from '../errors.js';
 import type { Ban } from './client.js';
-import { createJail } from './helper.js';
+import { createJail } from './helper-client.js';
 
 /** The bans of a jail: by the helper where it is installed, else asking fail2ban itself, which answers only root. */
 export function jailBans(name: string) {

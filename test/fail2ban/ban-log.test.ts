@@ -16,8 +16,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { type BanEntry, parseBan, readBans, readLastBans } from '../../src/fail2ban/bans.js';
-import { watchBans } from '../../src/fail2ban/watch.js';
+import { type BanEntry, parseBan, readBans, readLastBans } from '../../src/fail2ban/ban-log.js';
+import { watchBans } from '../../src/fail2ban/watch-ban-log.js';
 import { installed } from '../installed.js';
 
 let directory: string;

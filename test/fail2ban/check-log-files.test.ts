@@ -3,7 +3,7 @@ import { chmodSync, chownSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { pairFiles } from '../../src/fail2ban/pair-files.js';
+import { pairFiles } from '../../src/fail2ban/check-log-files.js';
 import { PAIR } from '../../src/sinks/files/fail2ban-files.js';
 
 let directory: string;

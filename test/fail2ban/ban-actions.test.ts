@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { config } from '../../src/config/schema.js';
-import { refusedNetworks } from '../../src/fail2ban/actions.js';
+import { refusedNetworks } from '../../src/fail2ban/ban-actions.js';
 import type { Run } from '../../src/fail2ban/client.js';
-import { renderJail } from '../../src/fail2ban/jail.js';
+import { renderJail } from '../../src/fail2ban/render-jail.js';
 import { hasFail2ban } from '../commands/private-fail2ban.js';
 
 const there = hasFail2ban();

@@ -4,8 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { config } from '../../src/config/schema.js';
-import { administratorDefaults, overriddenDefaults, unsparedNetworks } from '../../src/fail2ban/defaults.js';
-import { renderJail } from '../../src/fail2ban/jail.js';
+import {
+  administratorDefaults,
+  overriddenDefaults,
+  unsparedNetworks,
+} from '../../src/fail2ban/jail-defaults.js';
+import { renderJail } from '../../src/fail2ban/render-jail.js';
 import { formatFail2banLine } from '../../src/formats/fail2ban-line.js';
 import { hasFail2ban, PrivateFail2ban } from '../commands/private-fail2ban.js';
 import { event } from './failures.js';
