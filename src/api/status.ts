@@ -1,6 +1,6 @@
 import type { RefusedConfig } from '../config/reload-result.js';
 import type { SilenceStatus } from '../fail2ban/silence-watch.js';
-import type { FleetStatus } from '../fleet/status.js';
+import type { FleetStatus } from '../fleet/fleet-status.js';
 import type { RetentionStatus } from '../retention/scheduler.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
 import type { RefusedHost } from './hosts.js';

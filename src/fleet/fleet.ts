@@ -7,19 +7,19 @@ import type { ShipperStatus } from '../shipping/shipper.js';
 import type { State } from '../shipping/state.js';
 import { createOwnSource, type OwnSource, type OwnSourceOptions } from '../source/auditd-source.js';
 import { VERSION } from '../version.js';
-import type { Beat } from './beat.js';
-import { fleetConnection } from './connection.js';
-import { FailureTable } from './failure-table.js';
-import { ForeignFailures } from './foreign-failures.js';
+import { Link, type Part } from './fleet-connection.js';
+import { type FleetStatus, serversOf } from './fleet-status.js';
 import { Heartbeat } from './heartbeat.js';
+import type { Beat } from './heartbeat-message.js';
 import { HubConsumer } from './hub-consumer.js';
 import { HubTable } from './hub-table.js';
 import { Lease } from './lease.js';
-import { Link, type Part } from './link.js';
-import { type Member, Members } from './members.js';
-import { follow, positionsOf } from './positions.js';
-import { SilentNote } from './silent-note.js';
-import { type FleetStatus, serversOf } from './status.js';
+import { fleetConnection } from './nats-config.js';
+import { FailureTable } from './remote-failure-table.js';
+import { ForeignFailures } from './remote-failures.js';
+import { type Member, Members } from './server-registry.js';
+import { SilentNote } from './silent-servers-state.js';
+import { follow, positionsOf } from './standby-positions.js';
 
 /** What every source is made with. */
 export type SourceParts = Pick<OwnSourceOptions, 'sourceId' | 'classify' | 'redact' | 'clock' | 'server'> & {

@@ -5,7 +5,7 @@ import { AuditdError } from '../errors.js';
 import { subjectToken } from '../formats/fleet-message.js';
 import { connectNats } from '../sinks/jetstream/connection.js';
 import { natsTrouble } from '../sinks/jetstream/nats-error.js';
-import { serversBucket } from './buckets.js';
+import { serversBucket } from './kv-buckets.js';
 
 /** Names that an error lists. */
 const NAMED = 20;

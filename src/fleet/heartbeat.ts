@@ -4,9 +4,9 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import { messageOf } from '../errors.js';
 import { subjectToken } from '../formats/fleet-message.js';
-import type { Beat } from './beat.js';
-import { serversBucket } from './buckets.js';
-import type { Part } from './link.js';
+import type { Part } from './fleet-connection.js';
+import type { Beat } from './heartbeat-message.js';
+import { serversBucket } from './kv-buckets.js';
 
 /** Heartbeats in a row between which another one stood until the name counts as taken, and without one until it is free. */
 const TAKEN = 2;

@@ -10,8 +10,8 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import { AuditdError, messageOf } from '../errors.js';
 import { parseFleet } from '../formats/fleet-message.js';
+import type { Part } from './fleet-connection.js';
 import { type HubTable, nothingTaken, type Received, type StreamPosition, type Taken } from './hub-table.js';
-import type { Part } from './link.js';
 
 /** Messages that may be under way to us. */
 const UNDER_WAY = 4_000;

@@ -16,7 +16,7 @@ import { type FleetEvent, parseFleet } from '../formats/fleet-message.js';
 import type Database from '../load-sqlite.js';
 import { createAuditTable } from '../recorder/recorder.js';
 import { openOwn } from '../shipping/as-owner.js';
-import { HUB_INDEXES, HUB_REVISIONS, HUB_SCHEMA, type HubStatements, hubStatements } from './hub-sql.js';
+import { HUB_INDEXES, HUB_REVISIONS, HUB_SCHEMA, type HubStatements, hubStatements } from './hub-schema.js';
 
 /** How long an event waits for the one before it, by the clock of the stream, which is the same for each hub. */
 export const HOLD_MS = 600_000;

@@ -11,7 +11,7 @@ import {
   type StreamWishes,
   streamConfig,
 } from '../sinks/jetstream/stream.js';
-import { LEASE_TTL_MS, leaseBucket, SERVERS_TTL_MS, serversBucket } from './buckets.js';
+import { LEASE_TTL_MS, leaseBucket, SERVERS_TTL_MS, serversBucket } from './kv-buckets.js';
 
 /** What became of one stream. */
 export interface Initialised {

@@ -16,8 +16,8 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { messageOf } from '../errors.js';
-import { bucketTrouble, LEASE_TTL_MS, leaseBucket } from './buckets.js';
-import type { Part } from './link.js';
+import type { Part } from './fleet-connection.js';
+import { bucketTrouble, LEASE_TTL_MS, leaseBucket } from './kv-buckets.js';
 
 const RENEW_MS = 2_000;
 const MARGIN_MS = 3_000;

@@ -89,7 +89,7 @@ export class Places {
     this.places.set(feed.name, { timeline, upTo, skipTo, found, caughtUpAt });
   }
 
-  /** While another one ships in this one's place: the cursors are moved in the state alone (fleet/positions.ts). */
+  /** While another one ships in this one's place: the cursors are moved in the state alone (fleet/standby-positions.ts). */
   reread(): void {
     const { sink, state } = this.options;
     for (const [source, place] of this.places)

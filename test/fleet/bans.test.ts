@@ -8,8 +8,8 @@ import { formatFleet, subjectOf } from '../../src/formats/fleet-message.js';
 import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
 import { hasFail2ban, PrivateFail2ban } from '../commands/private-fail2ban.js';
 import { failure } from '../sinks/files/files-fixture.js';
+import { Member } from './fleet-fixture.js';
 import { hasNats, Nats } from './nats.js';
-import { Member } from './rig.js';
 
 const able = hasNats() && hasFail2ban();
 if (!able && process.env.CI !== undefined) throw new Error('nats-server or fail2ban is not installed');

@@ -7,8 +7,8 @@ import { troubles } from '../../src/commands/status/troubles.js';
 import { utcTime } from '../../src/commands/times.js';
 import { initFleet } from '../../src/fleet/init.js';
 import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
+import { Hub, Member } from './fleet-fixture.js';
 import { hasNats, Nats } from './nats.js';
-import { Hub, Member } from './rig.js';
 
 if (!hasNats() && process.env.CI !== undefined) throw new Error('nats-server is not installed');
 

@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it } from 'vitest';
 import { initFleet } from '../../src/fleet/init.js';
 import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
+import { Hub, Member } from './fleet-fixture.js';
 import { hasNats, Nats } from './nats.js';
-import { Hub, Member } from './rig.js';
 
 if (!hasNats() && process.env.CI !== undefined) throw new Error('nats-server is not installed');
 

@@ -2,9 +2,9 @@ import { spawnSync } from 'node:child_process';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it } from 'vitest';
+import { Hub, Member } from './fleet-fixture.js';
 import { canMakeNamespaces, type Host, Network } from './namespace.js';
 import { hasNats, Nats } from './nats.js';
-import { Hub, Member } from './rig.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 const able = hasNats() && canMakeNamespaces();

@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { type LoadedConfig, loadConfig, loadContacts } from '../../config/load.js';
 import { isDenied } from '../../errors.js';
-import { fleetConnection } from '../../fleet/connection.js';
+import { fleetConnection } from '../../fleet/nats-config.js';
 import { createSink } from '../../sinks/create-sink.js';
 import { checkStream } from '../../sinks/jetstream/check.js';
 import type { Finding } from '../../sinks/sink.js';

@@ -1,7 +1,7 @@
 import type { NatsConfig } from '../../config/nats.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError } from '../../errors.js';
-import { fleetConnection } from '../../fleet/connection.js';
+import { fleetConnection } from '../../fleet/nats-config.js';
 
 /** How the fleet is reached. @throws AuditdError `USAGE` if the configuration does not say */
 export function connectionOf(config: Pick<Config, 'fleet' | 'sinks'>): NatsConfig {

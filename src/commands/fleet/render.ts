@@ -1,4 +1,4 @@
-import type { FleetStatus, ServerStatus } from '../../fleet/status.js';
+import type { FleetStatus, ServerStatus } from '../../fleet/fleet-status.js';
 import { visible } from '../terminal.js';
 import { shownTime, type Times } from '../times.js';
 

@@ -2,7 +2,7 @@ import type { ApiStatus } from '../../api/status.js';
 import type { RefusedConfig } from '../../config/reload-result.js';
 import { UNREPORTED_NEXT, unreported } from '../../fail2ban/compare-bans.js';
 import type { SilenceStatus } from '../../fail2ban/silence-watch.js';
-import type { FleetStatus } from '../../fleet/status.js';
+import type { FleetStatus } from '../../fleet/fleet-status.js';
 import type { RetentionStatus } from '../../retention/scheduler.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
 import type { FeedStatus } from '../../shipping/source-feed.js';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { expect, it, onTestFinished, vi } from 'vitest';
-import { SilentNote } from '../../src/fleet/silent-note.js';
+import { SilentNote } from '../../src/fleet/silent-servers-state.js';
 import { State } from '../../src/shipping/state.js';
 
 const log = pino({ level: 'silent' });

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { initFleet } from '../../src/fleet/init.js';
 import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
+import { Hub, Member } from './fleet-fixture.js';
 import { hasNats, Nats } from './nats.js';
-import { Hub, Member } from './rig.js';
 
 if (!hasNats() && process.env.CI !== undefined) throw new Error('nats-server is not installed');
 

@@ -3,10 +3,10 @@ import { Kvm } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import { subjectToken } from '../formats/fleet-message.js';
-import { type Beat, parseBeat } from './beat.js';
-import { bucketTrouble, SERVERS_TTL_MS, serversBucket } from './buckets.js';
-import type { Part } from './link.js';
-import { Subscription } from './subscription.js';
+import type { Part } from './fleet-connection.js';
+import { type Beat, parseBeat } from './heartbeat-message.js';
+import { bucketTrouble, SERVERS_TTL_MS, serversBucket } from './kv-buckets.js';
+import { Subscription } from './retrying-subscription.js';
 
 const AT_ONCE = 50;
 const LOOK_MS = 1_000;

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { jetstreamSink } from '../../src/config/jetstream.js';
-import { Link } from '../../src/fleet/link.js';
+import { Link } from '../../src/fleet/fleet-connection.js';
 import { dependencies } from '../sinks/files/files-fixture.js';
 import { listen, type TestServer } from '../sinks/syslog/receivers.js';
 

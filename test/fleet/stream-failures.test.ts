@@ -13,8 +13,8 @@ import { initFleet } from '../../src/fleet/init.js';
 import Database from '../../src/load-sqlite.js';
 import type { ReplayStatus } from '../../src/shipping/replay.js';
 import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
+import { Hub, Member, type Node } from './fleet-fixture.js';
 import { hasNats, Nats } from './nats.js';
-import { Hub, Member, type Node } from './rig.js';
 
 if (!hasNats() && process.env.CI !== undefined) throw new Error('nats-server is not installed');
 

@@ -6,10 +6,10 @@ import { messageOf } from '../errors.js';
 import { parseFleet, SUBJECT_PREFIX, serverTokenOf } from '../formats/fleet-message.js';
 import type { State } from '../shipping/state.js';
 import { NEWEST_MS, OLDEST_MS } from '../sinks/files/ban-eligibility.js';
-import { Admission, type AdmissionLimit, type Refusal } from './admission.js';
-import { FailureTable, type ForeignFailure } from './failure-table.js';
-import type { Part } from './link.js';
-import { Subscription } from './subscription.js';
+import { Admission, type AdmissionLimit, type Refusal } from './failure-limits.js';
+import type { Part } from './fleet-connection.js';
+import { FailureTable, type ForeignFailure } from './remote-failure-table.js';
+import { Subscription } from './retrying-subscription.js';
 
 const IP_ADDRESS = 8;
 

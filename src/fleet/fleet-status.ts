@@ -1,10 +1,10 @@
 import { parseTime } from '../audit/time.js';
 import { subjectToken } from '../formats/fleet-message.js';
-import type { ForeignFailures } from './foreign-failures.js';
+import type { LinkStatus } from './fleet-connection.js';
 import type { ConsumerStatus } from './hub-consumer.js';
 import type { Lease } from './lease.js';
-import type { LinkStatus } from './link.js';
-import type { Member } from './members.js';
+import type { ForeignFailures } from './remote-failures.js';
+import type { Member } from './server-registry.js';
 
 /** A server of the fleet, for `status`. */
 export interface ServerStatus {

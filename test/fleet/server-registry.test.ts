@@ -3,9 +3,9 @@ import { Kvm } from '@nats-io/kv';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { SERVERS_TTL_MS } from '../../src/fleet/buckets.js';
 import { initFleet } from '../../src/fleet/init.js';
-import { Members } from '../../src/fleet/members.js';
+import { SERVERS_TTL_MS } from '../../src/fleet/kv-buckets.js';
+import { Members } from '../../src/fleet/server-registry.js';
 import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
 import { hasNats, Nats } from './nats.js';
 
