@@ -3,9 +3,9 @@ import { catalog, createClassifier } from '../audit/catalog.js';
 import { nearest } from '../audit/did-you-mean.js';
 import { createRedactor, type RedactionOptions, type Redactor } from '../audit/redaction.js';
 import { AuditdError, messageOf } from '../errors.js';
-import { COLUMNS, columnsOf, quoteIdentifier } from './table.js';
+import { COLUMNS, columnsOf, quoteIdentifier } from './audit-table.js';
 
-export { type AuditIndex, auditIndexes, createAuditTable, type TableOptions } from './table.js';
+export { type AuditIndex, auditIndexes, createAuditTable, type TableOptions } from './audit-table.js';
 
 /** What happened. Only `action` must be given. */
 export interface NewEntry {

@@ -1,7 +1,7 @@
 import type Database from 'better-sqlite3';
 import { nearest } from '../audit/did-you-mean.js';
 import type { SourceConfig } from '../config/schema.js';
-import { COLUMNS, quoteIdentifier } from '../recorder/table.js';
+import { COLUMNS, quoteIdentifier } from '../recorder/audit-table.js';
 import { defaultOf } from './column-default.js';
 import type { ColumnsRead } from './columns-seen.js';
 import { readable } from './oversized-values.js';

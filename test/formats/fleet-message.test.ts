@@ -10,7 +10,7 @@ import {
   subjectOf,
   subjectToken,
 } from '../../src/formats/fleet-message.js';
-import { COLUMNS } from '../../src/recorder/table.js';
+import { COLUMNS } from '../../src/recorder/audit-table.js';
 import { RowReader } from '../../src/source/row-to-event.js';
 import { readRow } from '../read-events.js';
 import { anyEvent, plainEvent } from './events.js';

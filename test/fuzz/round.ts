@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { expect } from 'vitest';
-import { COLUMNS } from '../../src/recorder/table.js';
+import { COLUMNS } from '../../src/recorder/audit-table.js';
 import { DaemonRig } from '../daemon/rig.js';
 import { CountedReader, listen, type TestServer } from '../sinks/syslog/receivers.js';
 import { RunningRsyslog } from '../sinks/syslog/rsyslog.js';
