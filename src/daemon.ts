@@ -34,9 +34,9 @@ import { createSink } from './sinks/create-sink.js';
 import { createOwnSource, type OwnSource } from './source/auditd-source.js';
 import type { RowNotes } from './source/crash-notes.js';
 import { createPosternSource } from './source/postern-source.js';
-import { startHeartbeat } from './systemd/heartbeat.js';
 import { createNotifier, type Notifier } from './systemd/notify.js';
 import { statusLine } from './systemd/status-line.js';
+import { startHeartbeat } from './systemd/watchdog.js';
 import { VERSION } from './version.js';
 
 export interface DaemonOptions {

@@ -4,7 +4,7 @@ import { type DestinationStream, type Logger, multistream, pino } from 'pino';
 import pinoRoll from 'pino-roll';
 import { safeJson, visible } from '../audit/unsafe-characters.js';
 import { AuditdError } from '../errors.js';
-import { sentenceOf } from './sentence.js';
+import { sentenceOf } from './log-sentence.js';
 
 /** sd-daemon(3) priorities by pino level: the journal files each line under its own. */
 const PRIORITIES: ReadonlyArray<readonly [number, string]> = [

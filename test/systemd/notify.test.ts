@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startHeartbeat } from '../../src/systemd/heartbeat.js';
 import { createNotifier } from '../../src/systemd/notify.js';
+import { startHeartbeat } from '../../src/systemd/watchdog.js';
 
 interface Receiver {
   bind(path: string): void;
