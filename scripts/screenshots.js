@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
-import { controlRequest } from '../dist/api/client.js';
+import { controlRequest } from '../dist/control/client.js';
 import Database from '../dist/load-sqlite.js';
 import { createAuditTable, createRecorder } from '../dist/recorder/recorder.js';
 

@@ -15,6 +15,7 @@ const FLOW = [
   'query',
   'fail2ban',
   'fleet',
+  'control',
   'api',
   'systemd',
   'daemon',

@@ -1,13 +1,13 @@
 import type { Logger } from 'pino';
 import type { AuditEvent } from '../audit/event.js';
 import type { ApiConfig } from '../config/api.js';
+import type { DaemonStatus } from '../control/status.js';
 import type { Ban } from '../fail2ban/client.js';
 import type { QueryService } from '../query/service.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { Failures } from './failures.js';
 import type { ApiMetrics } from './metrics.js';
 import type { Sessions } from './session.js';
-import type { DaemonStatus } from './status.js';
 import type { Tokens } from './tokens.js';
 
 /** The bans of the jail, from whoever may ask fail2ban. */

@@ -10,13 +10,6 @@ import { problem } from './problem.js';
 /** Longer names are not kept. */
 const LONGEST_KEPT = 200;
 
-/** The last request that was refused for its Host, for `status` and `check`. */
-export interface RefusedHost {
-  readonly host: string;
-  /** Milliseconds since the epoch. */
-  readonly at: number;
-}
-
 export interface HostRule {
   readonly config: Pick<ApiConfig, 'hosts'>;
   /** Names of this server and of its certificate. */

@@ -6,13 +6,13 @@ import type { Hono } from 'hono';
 import type { Logger } from 'pino';
 import { NetworkSet } from '../audit/address.js';
 import { type ApiConfig, listenAddress } from '../config/api.js';
+import type { ApiStatus } from '../control/status.js';
+import { clearSocketPath, listenOnPath, ownSocket } from '../control/unix-socket.js';
 import { codeOf, messageOf } from '../errors.js';
 import { groupId } from '../sinks/files/log-directory.js';
 import { Connections } from './connections.js';
 import type { ApiEnv } from './env.js';
 import { problemText } from './problem.js';
-import type { ApiStatus } from './status.js';
-import { clearSocketPath, listenOnPath, ownSocket } from './unix-socket.js';
 
 export interface ApiListener {
   status(): Omit<ApiStatus, 'refused_host'>;

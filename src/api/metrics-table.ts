@@ -1,10 +1,10 @@
+import type { DaemonStatus } from '../control/status.js';
 import { SILENT_REASONS } from '../fail2ban/silence.js';
 import type { LastRun } from '../retention/saved-state.js';
 import type { RetentionStatus } from '../retention/scheduler.js';
 import type { LoopStatus } from '../shipping/loop-status.js';
 import type { FeedStatus } from '../shipping/source-feed.js';
 import { REASONS } from '../sinks/files/ban-eligibility.js';
-import type { DaemonStatus } from './status.js';
 
 export type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
 

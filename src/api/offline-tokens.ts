@@ -1,5 +1,5 @@
+import { withOwnState } from '../control/offline-state.js';
 import { createRecorder } from '../recorder/recorder.js';
-import { withOwnState } from './offline-state.js';
 import { TokenStore } from './tokens.js';
 
 /**

@@ -3,6 +3,7 @@ import type Database from 'better-sqlite3';
 import type { Hono } from 'hono';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.js';
+import type { ApiStatus, DaemonStatus, RefusedHost } from '../control/status.js';
 import { jailBans } from '../fail2ban/jail-bans.js';
 import { queryOptionsOf } from '../query/query-options.js';
 import { createTwoQueries } from '../query/query-pools.js';
@@ -11,13 +12,12 @@ import { createRecorder, type NewEntry } from '../recorder/recorder.js';
 import type { ApiDeps } from './deps.js';
 import type { ApiEnv } from './env.js';
 import { type FailureRule, Failures } from './failures.js';
-import { certificateNames, type HostGuard, type RefusedHost } from './hosts.js';
+import { certificateNames, type HostGuard } from './hosts.js';
 import { type ApiListener, openApi } from './listener.js';
 import { Live } from './live.js';
 import { ApiMetrics } from './metrics.js';
 import { createApi } from './server.js';
 import { Sessions } from './session.js';
-import type { ApiStatus, DaemonStatus } from './status.js';
 import { TokenStore } from './tokens.js';
 
 export interface ApiServiceOptions {

@@ -27,7 +27,7 @@ Examples:
     )
     .action(async (options: { config?: string; json?: boolean }) => {
       const [{ controlRequest, SOCKET_NAME }, { existsSync }, { join }] = await Promise.all([
-        import('../api/client.js'),
+        import('../control/client.js'),
         import('node:fs'),
         import('node:path'),
       ]);

@@ -44,7 +44,7 @@ Examples:
     )
     .action(async (sink: string, options: ReplayOptions) => {
       const [{ controlRequest }, { setTimeout: sleep }] = await Promise.all([
-        import('../api/client.js'),
+        import('../control/client.js'),
         import('node:timers/promises'),
       ]);
       const { control } = await contactsOf(options.config, 'control');

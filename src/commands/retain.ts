@@ -48,7 +48,7 @@ Examples:
     )
     .action(async (options: RetainOptions) => {
       const [{ controlRequest }, { AuditdError }, { setTimeout: sleep }] = await Promise.all([
-        import('../api/client.js'),
+        import('../control/client.js'),
         import('../errors.js'),
         import('node:timers/promises'),
       ]);

@@ -56,7 +56,7 @@ async function look(
   options: Options,
 ): Promise<{ readonly text: string; readonly troubled: boolean }> {
   const [{ controlRequest }, { render }, { troubles }] = await Promise.all([
-    import('../api/client.js'),
+    import('../control/client.js'),
     import('./status/render.js'),
     import('./status/troubles.js'),
   ]);

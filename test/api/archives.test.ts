@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { controlRequest } from '../../src/api/client.js';
+import { controlRequest } from '../../src/control/client.js';
 import { TableRows } from '../../src/retention/archive/table-rows.js';
 import { createArchive } from '../../src/retention/archive/write.js';
 import { DaemonRig } from '../daemon/rig.js';

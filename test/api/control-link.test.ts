@@ -2,8 +2,8 @@ import { mkdirSync, mkdtempSync, readlinkSync, rmSync, symlinkSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
-import { controlRequest } from '../../src/api/client.js';
-import { type ControlTarget, openControlSocket } from '../../src/api/control.js';
+import { controlRequest } from '../../src/control/client.js';
+import { type ControlTarget, openControlSocket } from '../../src/control/server.js';
 
 const home = mkdtempSync(join(tmpdir(), 'postern-control-'));
 afterEach(() => rmSync(home, { recursive: true }));

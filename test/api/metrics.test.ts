@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ApiMetrics } from '../../src/api/metrics.js';
 import { STATUS_METRICS } from '../../src/api/metrics-table.js';
-import type { DaemonStatus } from '../../src/api/status.js';
+import type { DaemonStatus } from '../../src/control/status.js';
 import { expectGenerated } from '../config/generated.js';
 import { ApiRig, freePort } from './rig.js';
 

@@ -1,7 +1,7 @@
 import { get, type OutgoingHttpHeaders } from 'node:http';
 import { createServer } from 'node:net';
-import { controlRequest } from '../../src/api/client.js';
-import type { ApiStatus } from '../../src/api/status.js';
+import { controlRequest } from '../../src/control/client.js';
+import type { ApiStatus } from '../../src/control/status.js';
 import { DaemonRig } from '../daemon/rig.js';
 
 export interface Answer {

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { controlRequest } from '../../src/api/client.js';
+import { controlRequest } from '../../src/control/client.js';
 import Database from '../../src/load-sqlite.js';
 import { DaemonRig, type DaemonStatus } from './rig.js';
 

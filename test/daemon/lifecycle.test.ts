@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { controlRequest } from '../../src/api/client.js';
+import { controlRequest } from '../../src/control/client.js';
 import { run } from '../commands/cli.js';
 import { openFiles } from '../descriptors.js';
 import { inAnotherProcess } from '../sqlite-child.js';

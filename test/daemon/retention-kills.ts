@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
-import { controlRequest } from '../../src/api/client.js';
+import { controlRequest } from '../../src/control/client.js';
 import Database from '../../src/load-sqlite.js';
 import { listArchives } from '../../src/retention/archive/list.js';
 import { verifyArchives } from '../../src/retention/archive/verify.js';

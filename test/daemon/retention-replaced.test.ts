@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it, onTestFinished } from 'vitest';
-import { controlRequest } from '../../src/api/client.js';
+import { controlRequest } from '../../src/control/client.js';
 import type { RetentionStatus } from '../../src/retention/scheduler.js';
 import { DaemonRig } from './rig.js';
 

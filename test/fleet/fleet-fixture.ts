@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { controlRequest } from '../../src/api/client.js';
-import type { DaemonStatus } from '../../src/api/status.js';
 import { createRedactor } from '../../src/audit/redaction.js';
+import { controlRequest } from '../../src/control/client.js';
+import type { DaemonStatus } from '../../src/control/status.js';
 import Database from '../../src/load-sqlite.js';
 import { createAuditTable, createRecorder, type Recorder } from '../../src/recorder/recorder.js';
 

@@ -138,7 +138,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       const banned = async () =>
         (await host.exec('fail2ban-client get posternproxy banip')).stdout.split(/\s+/);
       const jail = (call: string) =>
-        `import('/opt/postern-auditd/dist/fail2ban/helper.js').then(({ createJail }) => createJail('posternproxy').${call}).then((said) => console.log(JSON.stringify(said)), (error) => console.log(error.message))`;
+        `import('/opt/postern-auditd/dist/fail2ban/helper-client.js').then(({ createJail }) => createJail('posternproxy').${call}).then((said) => console.log(JSON.stringify(said)), (error) => console.log(error.message))`;
       // As the daemon is confined: a user and a root file system of its own.
       const asDaemon = async (call: string) =>
         (

@@ -1,5 +1,6 @@
 import { Hono } from 'hono';
 import type { SourceName } from '../../audit/event.js';
+import { sendJson } from '../../control/send-json.js';
 import { AuditdError, messageOf } from '../../errors.js';
 import { type Filter, parseFilter } from '../../query/filter.js';
 import { findEntry } from '../../query/find-entry.js';
@@ -11,7 +12,6 @@ import { ExportStream } from '../export.js';
 import { CONTENT_TYPES, formatOf } from '../negotiate.js';
 import { type AnswerFormat, filterOf, listParameters, noParameters, parametersOf } from '../parameters.js';
 import { problem } from '../problem.js';
-import { sendJson } from '../send-json.js';
 import { Slots } from '../slots.js';
 import { keepOpen, onGone, staying } from '../staying.js';
 import { type Passed, passedOn } from '../told-chunks.js';

@@ -1,12 +1,12 @@
 import { Hono } from 'hono';
 import { NetworkSet, parseAddress } from '../../audit/address.js';
+import { sendJson } from '../../control/send-json.js';
 import { AuditdError } from '../../errors.js';
 import { liftedWords } from '../../fail2ban/client.js';
 import { requireScope } from '../auth.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
 import { noParameters, parametersOf } from '../parameters.js';
-import { sendJson } from '../send-json.js';
 
 /** `GET /api/bans`, and `DELETE /api/bans/:ip` for admins. */
 export function bans(deps: ApiDeps): Hono<ApiEnv> {

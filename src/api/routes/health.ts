@@ -1,8 +1,8 @@
 import { Hono } from 'hono';
+import { sendJson } from '../../control/send-json.js';
+import type { DaemonStatus } from '../../control/status.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
-import { sendJson } from '../send-json.js';
-import type { DaemonStatus } from '../status.js';
 
 /** `/healthz`: does it turn, or must it be restarted? `/readyz`: is everything shipped that there is to ship? Neither takes a token. */
 export function health({ status }: Pick<ApiDeps, 'status'>): Hono<ApiEnv> {

@@ -1,9 +1,9 @@
 import { Hono } from 'hono';
+import { sendJson } from '../../control/send-json.js';
 import { requireScope } from '../auth.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
 import { filterOf, parametersOf, statsParameters } from '../parameters.js';
-import { sendJson } from '../send-json.js';
 import { Slots } from '../slots.js';
 import { busy } from './audit-log.js';
 

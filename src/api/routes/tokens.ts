@@ -1,11 +1,11 @@
 import { Hono } from 'hono';
+import { claimedName } from '../../control/claimed-name.js';
+import { sendJson } from '../../control/send-json.js';
 import { AuditdError } from '../../errors.js';
 import { requireScope } from '../auth.js';
-import { claimedName } from '../claimed.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
 import { newToken } from '../parameters.js';
-import { sendJson } from '../send-json.js';
 import type { TokenInfo } from '../tokens.js';
 
 /**

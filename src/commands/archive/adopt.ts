@@ -31,7 +31,7 @@ Examples:
   $ postern-auditd archive adopt`,
     )
     .action(async (options: Options) => {
-      const { controlRequest } = await import('../../api/client.js');
+      const { controlRequest } = await import('../../control/client.js');
       const { control } = await contactsOf(options.config, 'control');
       const removal = (await controlRequest(control, 'POST', '/archives/adopt', undefined, {
         'x-user': claimingUser() ?? '',

@@ -1,5 +1,5 @@
-import { controlRequest, isAbsent } from '../../api/client.js';
 import type { LoadedConfig } from '../../config/load.js';
+import { controlRequest, isAbsent } from '../../control/client.js';
 import { isDenied, messageOf } from '../../errors.js';
 import type { Finding } from '../../sinks/sink.js';
 import { VERSION } from '../../version.js';

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { controlRequest } from '../../api/client.js';
+import { controlRequest } from '../../control/client.js';
 import { AuditdError } from '../../errors.js';
 import { testFilter } from '../../fail2ban/client.js';
 import Database from '../../load-sqlite.js';

@@ -197,7 +197,7 @@ async function ask<T>(
 ): Promise<T> {
   return byDaemon(await contactsOf(options.config, 'control'), asked, async (by) => {
     const [{ withLegalBook }, { loadConfig }] = await Promise.all([
-      import('../../api/offline-holds.js'),
+      import('../../control/offline-legal-holds.js'),
       import('../../config/load.js'),
     ]);
     return withLegalBook(loadConfig(options.config ?? null, process.env).config, (book) => without(book, by));

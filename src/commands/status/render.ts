@@ -1,4 +1,4 @@
-import type { ApiStatus } from '../../api/status.js';
+import type { ApiStatus } from '../../control/status.js';
 import { unreported } from '../../fail2ban/compare-bans.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
 import type { FeedStatus } from '../../shipping/source-feed.js';

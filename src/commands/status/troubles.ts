@@ -1,5 +1,5 @@
-import type { ApiStatus } from '../../api/status.js';
 import type { RefusedConfig } from '../../config/reload-result.js';
+import type { ApiStatus } from '../../control/status.js';
 import { UNREPORTED_NEXT, unreported } from '../../fail2ban/compare-bans.js';
 import type { SilenceStatus } from '../../fail2ban/silence-watch.js';
 import type { FleetStatus } from '../../fleet/fleet-status.js';

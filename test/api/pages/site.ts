@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type BrowserContext, chromium, type Page } from 'playwright-core';
-import { controlRequest } from '../../../src/api/client.js';
+import { controlRequest } from '../../../src/control/client.js';
 import type { NewEntry } from '../../../src/recorder/recorder.js';
 import { PrivateFail2ban } from '../../commands/private-fail2ban.js';
 import { DaemonRig } from '../../daemon/rig.js';

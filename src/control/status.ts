@@ -3,7 +3,13 @@ import type { SilenceStatus } from '../fail2ban/silence-watch.js';
 import type { FleetStatus } from '../fleet/fleet-status.js';
 import type { RetentionStatus } from '../retention/scheduler.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
-import type { RefusedHost } from './hosts.js';
+
+/** The last request that was refused for its Host, for `status` and `check`. */
+export interface RefusedHost {
+  readonly host: string;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+}
 
 /** What the API says of itself in `status`. */
 export interface ApiStatus {

@@ -7,10 +7,10 @@ import type { Reloaded } from '../config/reload-result.js';
 import { AuditdError, messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { LegalBook } from '../retention/legal-hold-store.js';
-import { claimedName } from './claimed.js';
+import { claimedName } from './claimed-name.js';
 import { SOCKET_NAME } from './client.js';
+import { toldEntry } from './reported-entry.js';
 import { sendJson } from './send-json.js';
-import { toldEntry } from './told.js';
 import { listenOnPath, ownSocket } from './unix-socket.js';
 
 /** What the daemon lets others see and do through its control socket. */

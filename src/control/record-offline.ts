@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { createRecorder } from '../recorder/recorder.js';
 import { asOwner, openOwn } from '../shipping/as-owner.js';
 import { takeLock } from '../shipping/lock.js';
-import { toldEntry } from './told.js';
+import { toldEntry } from './reported-entry.js';
 
 /**
  * Records what a command did while no daemon runs: with the lock of its state, so that none begins meanwhile. Without a state.db nothing is
