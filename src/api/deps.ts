@@ -5,10 +5,10 @@ import type { DaemonStatus } from '../control/status.js';
 import type { Ban } from '../fail2ban/client.js';
 import type { QueryService } from '../query/service.js';
 import type { NewEntry } from '../recorder/recorder.js';
-import type { Failures } from './failures.js';
+import type { Failures } from './access/failed-auth-limiter.js';
+import type { Sessions } from './access/session.js';
+import type { Tokens } from './access/tokens.js';
 import type { ApiMetrics } from './metrics.js';
-import type { Sessions } from './session.js';
-import type { Tokens } from './tokens.js';
 
 /** The bans of the jail, from whoever may ask fail2ban. */
 export interface BansPort {

@@ -1,7 +1,7 @@
 import type { HttpBindings } from '@hono/node-server';
 import type { Context } from 'hono';
-import type { Client } from './client-address.js';
-import type { Scope } from './tokens.js';
+import type { Client } from './access/client-address.js';
+import type { Scope } from './access/tokens.js';
 
 /** Who asks. */
 export interface Identity {

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { DaemonStatus } from '../control/status.js';
-import { STATUS_METRICS } from './metrics-table.js';
+import { STATUS_METRICS } from './status-metrics.js';
 
 /** What goes on in the API, for /metrics. Outlives a reload. */
 export class ApiMetrics {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { VERSION } from '../version.js';
-import * as answers from './answers.js';
-import { listParameters, noParameters, statsParameters, streamParameters } from './parameters.js';
+import { listParameters, noParameters, statsParameters, streamParameters } from './request-schemas.js';
+import * as answers from './response-schemas.js';
 
 type Json = Readonly<Record<string, unknown>>;
 

@@ -9,16 +9,16 @@ import { queryOptionsOf } from '../query/query-options.js';
 import { createTwoQueries } from '../query/query-pools.js';
 import type { QueryService } from '../query/service.js';
 import { createRecorder, type NewEntry } from '../recorder/recorder.js';
+import { type FailureRule, Failures } from './access/failed-auth-limiter.js';
+import { Sessions } from './access/session.js';
+import { TokenStore } from './access/tokens.js';
+import { createApi } from './app.js';
 import type { ApiDeps } from './deps.js';
 import type { ApiEnv } from './env.js';
-import { type FailureRule, Failures } from './failures.js';
-import { certificateNames, type HostGuard } from './hosts.js';
-import { type ApiListener, openApi } from './listener.js';
-import { Live } from './live.js';
+import { certificateNames, type HostGuard } from './http/allowed-hosts.js';
+import { type ApiListener, openApi } from './http/listener.js';
+import { Live } from './live/event-bus.js';
 import { ApiMetrics } from './metrics.js';
-import { createApi } from './server.js';
-import { Sessions } from './session.js';
-import { TokenStore } from './tokens.js';
 
 export interface ApiServiceOptions {
   /** state.db, open, ours. */

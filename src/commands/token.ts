@@ -63,7 +63,7 @@ interface Made {
 async function create(config: Contacts, name: string, options: Options): Promise<void> {
   const { scope, json } = options;
   const expires = options.expires ?? null;
-  const { newToken } = await import('../api/parameters.js');
+  const { newToken } = await import('../api/request-schemas.js');
   const parsed = newToken.safeParse({ name, scope, expires });
   if (!parsed.success) {
     throw new AuditdError(
@@ -150,5 +150,5 @@ async function list(config: Contacts, options: Options): Promise<void> {
 }
 
 function offline() {
-  return Promise.all([import('../api/offline-tokens.js'), import('../api/routes/tokens.js')]);
+  return Promise.all([import('../api/access/local-token-store.js'), import('../api/routes/tokens.js')]);
 }

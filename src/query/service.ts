@@ -51,7 +51,7 @@ export interface QueryService {
 const TIME_LIMIT_MS = 30_000;
 /** The thread ends a query between two steps by itself; one step that hangs is ended with the thread after this long. */
 const GRACE_MS = 2_000;
-/** Time limits that a query may wait behind others: a connection on which nothing moves is closed after three (api/listener.ts). */
+/** Time limits that a query may wait behind others: a connection on which nothing moves is closed after three (api/http/listener.ts). */
 const WAIT = 2;
 const DEFAULT_LIMIT = 50;
 

@@ -1,8 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { entry as entrySchema, page as pageSchema, problem as problemSchema } from '../../src/api/answers.js';
+import {
+  entry as entrySchema,
+  page as pageSchema,
+  problem as problemSchema,
+} from '../../src/api/response-schemas.js';
 import { installed } from '../installed.js';
-import { ApiRig } from './rig.js';
+import { ApiRig } from './api-fixture.js';
 
 let rig: ApiRig;
 let token: string;

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/control/client.js';
 import Database from '../../src/load-sqlite.js';
 import { createAuditTable, createRecorder } from '../../src/recorder/recorder.js';
-import { type Answer, ApiRig } from './rig.js';
+import { type Answer, ApiRig } from './api-fixture.js';
 
 const ASKED = ['?limit=5', '?limit=0', '?limit=0&format=csv', '/postern:1', '/stats'];
 

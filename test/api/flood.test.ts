@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { installed } from '../installed.js';
-import { ApiRig, apiOf } from './rig.js';
+import { ApiRig, apiOf } from './api-fixture.js';
 
 const SILENT = Number(process.env.API_SILENT_CLIENTS ?? 2_300);
 const directory = mkdtempSync(join(tmpdir(), 'postern-flood-'));

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/load.js';
 import { installed } from '../installed.js';
-import { ApiRig, apiOf, freePort } from './rig.js';
+import { ApiRig, apiOf, freePort } from './api-fixture.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'postern-listen-'));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));

@@ -5,10 +5,10 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ApiMetrics } from '../../src/api/metrics.js';
-import { STATUS_METRICS } from '../../src/api/metrics-table.js';
+import { STATUS_METRICS } from '../../src/api/status-metrics.js';
 import type { DaemonStatus } from '../../src/control/status.js';
 import { expectGenerated } from '../config/generated.js';
-import { ApiRig, freePort } from './rig.js';
+import { ApiRig, freePort } from './api-fixture.js';
 
 const there = spawnSync('promtool', ['--version']).status === 0;
 if (!there && process.env.CI) throw new Error('promtool is missing: apt-get install prometheus');

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OPERATIONS, openApiDocument } from '../../src/api/openapi.js';
-import { ApiRig } from './rig.js';
+import { ApiRig } from './api-fixture.js';
 
 let rig: ApiRig;
 let token: string;

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { entry as entrySchema, page as pageSchema } from '../../src/api/answers.js';
+import { entry as entrySchema, page as pageSchema } from '../../src/api/response-schemas.js';
 import { installed } from '../installed.js';
-import { ApiRig, freePort } from './rig.js';
+import { ApiRig, freePort } from './api-fixture.js';
 
 const missing = !installed('nginx', 'nginx') || !installed('curl', 'curl');
 const DOCS = readFileSync(resolve(import.meta.dirname, '../../docs/API.md'), 'utf8');

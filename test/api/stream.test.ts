@@ -2,7 +2,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/control/client.js';
-import { ApiRig } from './rig.js';
+import { ApiRig } from './api-fixture.js';
 
 let rig: ApiRig;
 let token: string;

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
-import { ApiRig } from '../api/rig.js';
+import { ApiRig } from '../api/api-fixture.js';
 import { DaemonRig } from '../daemon/rig.js';
 import { run } from './cli.js';
 

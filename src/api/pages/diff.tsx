@@ -1,5 +1,5 @@
+import { visible } from './escape-invisible.js';
 import { jsonTokens } from './json-view.js';
-import { visible } from './visible.js';
 
 export interface Change {
   /** `meta.ssl_forced`. */

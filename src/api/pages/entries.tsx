@@ -1,10 +1,10 @@
 import type { Entry } from '../../query/entry.js';
 import { changesOf, Diff } from './diff.js';
+import { visible } from './escape-invisible.js';
 import { Json } from './json-view.js';
-import { Ago, exact } from './moment.js';
-import { nounOf, severityOf, titleOf } from './titles.js';
-import { link, type View } from './url.js';
-import { visible } from './visible.js';
+import { nounOf, severityOf, titleOf } from './labels.js';
+import { Ago, exact } from './time-ago.js';
+import { link, type View } from './view-url.js';
 
 export interface EntriesProps {
   readonly entries: readonly Entry[];

@@ -1,10 +1,10 @@
 import type { FilterKey } from '../../query/filter.js';
 import { PAGE } from '../paths.js';
 import { resourceTitle } from './entries.js';
+import { visible } from './escape-invisible.js';
 import { Icon } from './icons.js';
-import { ACTIONS, nounOf } from './titles.js';
-import { exportLink, link, type View } from './url.js';
-import { visible } from './visible.js';
+import { ACTIONS, nounOf } from './labels.js';
+import { exportLink, link, type View } from './view-url.js';
 
 export interface FiltersProps {
   readonly view: View;

@@ -1,4 +1,4 @@
-import { visible } from './visible.js';
+import { visible } from './escape-invisible.js';
 
 type Kind = 'key' | 'string' | 'number' | 'word' | 'mark';
 

@@ -5,17 +5,17 @@ import type { Stats } from '../../query/stats.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
 import type { FeedStatus } from '../../shipping/source-feed.js';
 import { PAGE } from '../paths.js';
-import { assessAttack, assessDelivery, type Verdict } from './assess.js';
+import { assessAttack, assessDelivery, type Verdict } from './attack-verdict.js';
 import { Entries } from './entries.js';
+import { visible } from './escape-invisible.js';
 import { Filters } from './filters.js';
 import { Icon, type IconName } from './icons.js';
 import { Layout, type LayoutProps, type Person } from './layout.js';
-import { exact } from './moment.js';
 import { Pager } from './pager.js';
-import { Bans, Offenders, Sinks } from './rail.js';
+import { Bans, Offenders, Sinks } from './sidebar.js';
+import { exact } from './time-ago.js';
 import { Timeline } from './timeline.js';
-import { link, type View } from './url.js';
-import { visible } from './visible.js';
+import { link, type View } from './view-url.js';
 
 /** All that the page shows. */
 export interface PageData {

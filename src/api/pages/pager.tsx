@@ -1,5 +1,5 @@
 import type { PageResult } from '../../query/page.js';
-import { link, PER_PAGE, type View } from './url.js';
+import { link, PER_PAGE, type View } from './view-url.js';
 
 export function Pager({ view, result }: { view: View; result: PageResult }) {
   const { page, written } = view;

@@ -1,6 +1,6 @@
 import type { Stats } from '../../query/stats.js';
-import { count } from './assess.js';
-import { exact } from './moment.js';
+import { count } from './attack-verdict.js';
+import { exact } from './time-ago.js';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;

@@ -5,16 +5,22 @@ import { AuditdError, messageOf } from '../../errors.js';
 import { type Filter, parseFilter } from '../../query/filter.js';
 import { findEntry } from '../../query/find-entry.js';
 import type { PageText } from '../../query/service.js';
-import { requireScope } from '../auth.js';
+import { requireScope } from '../access/auth.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiContext, ApiEnv } from '../env.js';
-import { ExportStream } from '../export.js';
-import { CONTENT_TYPES, formatOf } from '../negotiate.js';
-import { type AnswerFormat, filterOf, listParameters, noParameters, parametersOf } from '../parameters.js';
-import { problem } from '../problem.js';
-import { Slots } from '../slots.js';
-import { keepOpen, onGone, staying } from '../staying.js';
-import { type Passed, passedOn } from '../told-chunks.js';
+import { ExportStream } from '../export-stream.js';
+import { Slots } from '../http/concurrency-limit.js';
+import { CONTENT_TYPES, formatOf } from '../http/content-negotiation.js';
+import { keepOpen, onGone, staying } from '../http/long-responses.js';
+import { type Passed, passedOn } from '../http/measured-chunks.js';
+import { problem } from '../http/problem.js';
+import {
+  type AnswerFormat,
+  filterOf,
+  listParameters,
+  noParameters,
+  parametersOf,
+} from '../request-schemas.js';
 
 /** Each keeps two chunks in memory and the thread of queries busy. */
 const MOST_EXPORTS = 4;

@@ -1,10 +1,10 @@
 import { Hono } from 'hono';
-import { identityOf, noteFailure } from '../auth.js';
-import { foreign, isSameOrigin } from '../csrf.js';
+import { identityOf, noteFailure } from '../access/auth.js';
+import { foreign, isSameOrigin } from '../access/csrf.js';
+import { giveSession, safeNext, sessionCookie, takeSession } from '../access/session.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiContext, ApiEnv } from '../env.js';
 import { LOGIN, LOGOUT, PAGE } from '../paths.js';
-import { giveSession, safeNext, sessionCookie, takeSession } from '../session.js';
 
 /**
  * `POST /audit-log/login` with the form fields `token` and `next` begins a session and goes to `next`; a wrong token goes back to

@@ -1,5 +1,5 @@
 import { Hono } from 'hono';
-import { requireScope } from '../auth.js';
+import { requireScope } from '../access/auth.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
 

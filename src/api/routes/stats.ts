@@ -1,10 +1,10 @@
 import { Hono } from 'hono';
 import { sendJson } from '../../control/send-json.js';
-import { requireScope } from '../auth.js';
+import { requireScope } from '../access/auth.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
-import { filterOf, parametersOf, statsParameters } from '../parameters.js';
-import { Slots } from '../slots.js';
+import { Slots } from '../http/concurrency-limit.js';
+import { filterOf, parametersOf, statsParameters } from '../request-schemas.js';
 import { busy } from './audit-log.js';
 
 /** Each goes over every row that is meant. */

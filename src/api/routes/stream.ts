@@ -1,12 +1,12 @@
 import { Hono } from 'hono';
-import { requireScope } from '../auth.js';
+import { requireScope } from '../access/auth.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
-import { LiveStream } from '../live-stream.js';
-import { filterOf, parametersOf, streamParameters } from '../parameters.js';
-import { parseTold } from '../places.js';
-import { Slots } from '../slots.js';
-import { onGone, staying } from '../staying.js';
+import { Slots } from '../http/concurrency-limit.js';
+import { onGone, staying } from '../http/long-responses.js';
+import { parseTold } from '../live/last-event-id.js';
+import { LiveStream } from '../live/live-stream.js';
+import { filterOf, parametersOf, streamParameters } from '../request-schemas.js';
 import { busy } from './audit-log.js';
 
 const MOST_CLIENTS = 32;

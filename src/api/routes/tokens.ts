@@ -2,11 +2,11 @@ import { Hono } from 'hono';
 import { claimedName } from '../../control/claimed-name.js';
 import { sendJson } from '../../control/send-json.js';
 import { AuditdError } from '../../errors.js';
-import { requireScope } from '../auth.js';
+import { requireScope } from '../access/auth.js';
+import type { TokenInfo } from '../access/tokens.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
-import { newToken } from '../parameters.js';
-import type { TokenInfo } from '../tokens.js';
+import { newToken } from '../request-schemas.js';
 
 /**
  * `GET`, `POST /api/tokens` and `DELETE /api/tokens/:name`, over the control socket alone: who may make tokens is whom the mode of

@@ -4,7 +4,7 @@ import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { NewEntry } from '../../../src/recorder/recorder.js';
 import { hasFail2ban } from '../../commands/private-fail2ban.js';
-import { CHROMIUM, logIn, Site } from './site.js';
+import { CHROMIUM, logIn, Site } from './browser-fixture.js';
 
 const there = existsSync(CHROMIUM) && hasFail2ban();
 const MISSING = 'chromium or fail2ban is not installed (test/packages.sh)';

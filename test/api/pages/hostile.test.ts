@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { changesOf } from '../../../src/api/pages/diff.js';
 import { Entries } from '../../../src/api/pages/entries.js';
+import { visible } from '../../../src/api/pages/escape-invisible.js';
 import { jsonTokens } from '../../../src/api/pages/json-view.js';
-import { visible } from '../../../src/api/pages/visible.js';
 import type { Entry } from '../../../src/query/entry.js';
 
 const NOW = Date.UTC(2026, 10, 22, 20, 21);

@@ -1,0 +1,126 @@
+import { createMiddleware } from 'hono/factory';
+import type { ApiDeps } from '../deps.js';
+import type { ApiContext, ApiEnv, Identity } from '../env.js';
+import { problem } from '../http/problem.js';
+import { LOGIN } from '../paths.js';
+import { sessionCookie } from './session.js';
+import type { Scope, TokenInfo } from './tokens.js';
+
+/** Who came through the control socket: its file's mode has let him in. */
+const SOCKET: Identity = { id: 'socket', name: 'control socket', scope: 'admin', via: 'socket' };
+
+const BEARER = /^Bearer(?:\s|$)/i;
+
+export interface AuthOptions {
+  readonly deps: ApiDeps;
+  readonly channel: 'http' | 'socket';
+}
+
+/**
+ * Finds out who asks: by bearer token, by session cookie, by the socket. A token that is wrong ends the request here; none at all
+ * does not, nor does what a proxy that asks for a password itself hands on to us: that is another scheme.
+ */
+export function identify({ deps, channel }: AuthOptions) {
+  return createMiddleware<ApiEnv>(async (c, next) => {
+    c.set('csrf', '');
+    c.set('identity', null);
+    if (channel === 'socket') {
+      c.set('identity', SOCKET);
+      return next();
+    }
+    const header = c.req.header('authorization');
+    if (header !== undefined && BEARER.test(header)) {
+      const presented = /^Bearer +(\S+) *$/i.exec(header)?.[1] ?? '';
+      const verdict = presented === '' ? ({ state: 'unknown' } as const) : deps.tokens.verify(presented);
+      if (verdict.state === 'expired') {
+        deps.metrics.authFailures.inc({ answer: 'expired' });
+        return expired(c, verdict.token);
+      }
+      if (verdict.state === 'unknown') return failed(c, deps);
+      c.set('identity', identityOf(verdict.token, 'token'));
+      return next();
+    }
+    const cookie = sessionCookie(c);
+    const found = cookie === undefined ? null : deps.sessions.find(cookie, deps.tokens);
+    if (found !== null) {
+      c.set('identity', identityOf(found.token, 'session'));
+      c.set('csrf', found.session.csrf);
+    }
+    return next();
+  });
+}
+
+/** Lets through who may; 401 for who has not said who he is, 403 for who may not. */
+export function requireScope(scope: Scope) {
+  return createMiddleware<ApiEnv>(async (c, next) => {
+    const { identity } = c.var;
+    if (identity === null) {
+      c.header('www-authenticate', CHALLENGE);
+      return problem(
+        c,
+        401,
+        'A token is needed',
+        'Send one as "Authorization: Bearer TOKEN"; make one with: postern-auditd token create NAME',
+      );
+    }
+    if (scope === 'admin' && identity.scope !== 'admin') {
+      return problem(
+        c,
+        403,
+        'This token may only read',
+        `It takes a token of scope admin; ${identity.name} has scope ${identity.scope}.`,
+      );
+    }
+    return next();
+  });
+}
+
+const CHALLENGE = 'Bearer realm="postern-auditd"';
+
+/** Counts, records, refuses. The answer says no more about why than that the token is not valid. */
+export function failed(c: ApiContext, deps: ApiDeps): Response {
+  const retryAfter = noteFailure(c, deps);
+  c.header('www-authenticate', `${CHALLENGE}, error="invalid_token"`);
+  if (retryAfter !== null) {
+    c.header('retry-after', String(retryAfter));
+    return problem(c, 429, 'Too many failed attempts', `Try again in ${retryAfter} s.`);
+  }
+  return problem(
+    c,
+    401,
+    'The token is not valid',
+    'It was never one, or was revoked. Make one with: postern-auditd token create NAME',
+  );
+}
+
+/** @returns seconds to wait, if there were too many from this address */
+export function noteFailure(c: ApiContext, deps: ApiDeps): number | null {
+  const { address } = c.var.client;
+  const { record, retryAfter } = deps.failures.note(address);
+  deps.metrics.authFailures.inc({ answer: retryAfter === null ? 'wrong' : 'limited' });
+  if (record) {
+    deps.metrics.authFailuresRecorded.inc();
+    deps.record({
+      action: 'auth.login_failure',
+      address,
+      server: deps.server,
+      details: { service: 'postern-auditd', method: c.req.path === LOGIN ? 'page' : 'bearer' },
+    });
+  }
+  return retryAfter;
+}
+
+function expired(c: ApiContext, { name, expires_at: at }: TokenInfo): Response {
+  c.header('www-authenticate', `${CHALLENGE}, error="invalid_token", error_description="expired"`);
+  const when = at === null ? '' : ` on ${new Date(at).toISOString().slice(0, 10)}`;
+  return problem(
+    c,
+    401,
+    'The token has expired',
+    `Token ${name} expired${when}. Make another with: postern-auditd token create NAME`,
+  );
+}
+
+export function identityOf({ id, name, scope }: TokenInfo, via: Identity['via']): Identity {
+  return { id, name, scope, via };
+}

@@ -1,0 +1,62 @@
+import { timingSafeEqual } from 'node:crypto';
+import { createMiddleware } from 'hono/factory';
+import type { ApiContext, ApiEnv } from '../env.js';
+import { problem } from '../http/problem.js';
+
+/** The name of the form's field; scripts send the header. */
+export const CSRF_FIELD = 'csrf';
+const CSRF_HEADER = 'x-csrf-token';
+const SAFE = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/** The text for a form's hidden field `csrf`; empty where nobody is logged in by cookie. */
+export function csrfToken(c: ApiContext): string {
+  return c.var.csrf;
+}
+
+/**
+ * Nothing is changed by cookie alone: it takes the session's own token in the form or in a header, and an Origin that is this
+ * host. Requests with a bearer token need neither: no browser sends one by itself.
+ */
+export const guardChanges = createMiddleware<ApiEnv>(async (c, next) => {
+  if (SAFE.has(c.req.method) || c.var.identity?.via !== 'session') return next();
+  if (!isSameOrigin(c)) return foreign(c);
+  const sent = c.req.header(CSRF_HEADER) ?? (await formField(c));
+  if (sent === undefined || !same(sent, c.var.csrf)) {
+    return problem(c, 403, 'The form has no valid token', 'Reload the page and try again.', {
+      parameter: CSRF_FIELD,
+    });
+  }
+  return next();
+});
+
+/** Whether a browser says that the request comes from a page of this very host; what says nothing does not. */
+export function isSameOrigin(c: ApiContext): boolean {
+  const origin = c.req.header('origin');
+  if (origin === undefined) return c.req.header('sec-fetch-site') === 'same-origin';
+  const { secure, host } = c.var.client;
+  return origin.toLowerCase() === `${secure ? 'https' : 'http'}://${host.toLowerCase()}`;
+}
+
+/** Behind a proxy that is not named, the page is at another address than it looks from here. */
+export function foreign(c: ApiContext): Response {
+  return problem(
+    c,
+    403,
+    'The request does not come from this page',
+    'Reload the page and try again. If a proxy stands in front, it has to hand on the header Host, and to be named under api.trusted_proxies if it speaks https.',
+  );
+}
+
+async function formField(c: ApiContext): Promise<string | undefined> {
+  const type = c.req.header('content-type') ?? '';
+  if (!type.startsWith('application/x-www-form-urlencoded') && !type.startsWith('multipart/form-data'))
+    return undefined;
+  const form = await c.req.parseBody();
+  const field = form[CSRF_FIELD];
+  return typeof field === 'string' ? field : undefined;
+}
+
+function same(a: string, b: string): boolean {
+  const [left, right] = [Buffer.from(a), Buffer.from(b)];
+  return b !== '' && left.length === right.length && timingSafeEqual(left, right);
+}

@@ -1,0 +1,82 @@
+import { X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { createMiddleware } from 'hono/factory';
+import type { ApiConfig } from '../../config/api.js';
+import type { Client } from '../access/client-address.js';
+import type { ApiEnv } from '../env.js';
+import { problem } from './problem.js';
+
+/** Longer names are not kept. */
+const LONGEST_KEPT = 200;
+
+export interface HostRule {
+  readonly config: Pick<ApiConfig, 'hosts'>;
+  /** Names of this server and of its certificate. */
+  readonly ownNames: () => readonly string[];
+}
+
+/**
+ * Whether a request may name this host. By DNS rebinding a page of another site gets a browser to talk to this address under the name of
+ * that site: then Host has that name. An address as Host can't come about in that way, and is always accepted.
+ */
+export function isAllowedHost(client: Client, { config, ownNames }: HostRule): boolean {
+  const name = hostName(client.host);
+  if (name === null) return false;
+  if (name === 'localhost' || isIP(name) !== 0) return true;
+  if (config.hosts === null) return client.viaProxy || matches(name, ownNames());
+  return matches(name, config.hosts);
+}
+
+/** Without port, brackets and a final dot, in lower case; null if it is no host. */
+function hostName(host: string): string | null {
+  const found = /^(?:\[([0-9a-f:.]+)\]|([^\s:/@[\]]+?)\.?)(?::\d{0,5})?$/i.exec(host);
+  return (found?.[1] ?? found?.[2])?.toLowerCase() ?? null;
+}
+
+function matches(name: string, allowed: readonly string[]): boolean {
+  return allowed.some((entry) => {
+    const pattern = entry.toLowerCase();
+    if (pattern === '*') return true;
+    return pattern.startsWith('*.') ? name.endsWith(pattern.slice(1)) : name === pattern;
+  });
+}
+
+/** The names that a certificate in this file is for. Empty if it can't be read: the listener says so itself. */
+export function certificateNames(file: string): string[] {
+  try {
+    const { subject, subjectAltName } = new X509Certificate(readFileSync(file));
+    const names = [...(subjectAltName ?? '').matchAll(/DNS:([^\s,"]+)/g)].map(([, name]) => name ?? '');
+    const common = /^CN=(\S+)$/m.exec(subject ?? '')?.[1];
+    return common === undefined ? names : [...names, common];
+  } catch {
+    return [];
+  }
+}
+
+export interface HostGuard extends HostRule {
+  readonly onRefused: (host: string) => void;
+}
+
+/** Refuses requests with two Host headers, with another authority in the request line, and for other hosts. */
+export function guardHost(rule: HostGuard) {
+  return createMiddleware<ApiEnv>(async (c, next) => {
+    const { incoming } = c.env;
+    const named = incoming.headersDistinct.host ?? [];
+    if (named.length !== 1)
+      return problem(c, 400, 'The request is not valid', `It has ${named.length} Host headers, not one.`);
+    const authority = /^https?:\/\/([^/?#]*)/i.exec(incoming.url ?? '')?.[1];
+    if (authority !== undefined && authority.toLowerCase() !== named[0]?.toLowerCase())
+      return problem(c, 400, 'The request is not valid', 'Its address names another host than Host does.');
+    const { client } = c.var;
+    if (isAllowedHost(client, rule)) return next();
+    const host = client.host.slice(0, LONGEST_KEPT);
+    rule.onRefused(host);
+    return problem(
+      c,
+      421,
+      'This is another host',
+      `Host is ${JSON.stringify(host)}. If that is a name of this server, add it to api.hosts; if a proxy stands in front, name it under api.trusted_proxies.`,
+    );
+  });
+}

@@ -1,0 +1,240 @@
+import { readFileSync } from 'node:fs';
+import { createServer as createPlainServer, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import { getRequestListener } from '@hono/node-server';
+import type { Hono } from 'hono';
+import type { Logger } from 'pino';
+import { NetworkSet } from '../../audit/address.js';
+import { type ApiConfig, listenAddress } from '../../config/api.js';
+import type { ApiStatus } from '../../control/status.js';
+import { clearSocketPath, listenOnPath, ownSocket } from '../../control/unix-socket.js';
+import { codeOf, messageOf } from '../../errors.js';
+import { groupId } from '../../sinks/files/log-directory.js';
+import type { ApiEnv } from '../env.js';
+import { Connections } from './connections.js';
+import { problemText } from './problem.js';
+
+export interface ApiListener {
+  status(): Omit<ApiStatus, 'refused_host'>;
+  connections(): number;
+  close(): Promise<void>;
+}
+
+const RETRY_MS = 5_000;
+/** Request line and headers together; what is longer is answered 431. */
+const MOST_HEADER = 16 * 1024;
+const HEADERS_MS = 5_000;
+const REQUEST_MS = 15_000;
+/** A connection on which nothing moves for so long is closed, in the middle of an answer too. */
+const SILENCE_MS = 30_000;
+const KEEP_ALIVE_MS = 5_000;
+const CHECKED_MS = 1_000;
+/** Connections makes room long before; those that it closes count until the event loop turns. */
+const MOST_SOCKETS = 4_096;
+
+/**
+ * Listens, and goes on trying where that can't be done (the port is taken, a certificate is missing): the daemon ships all the
+ * same. Says once that it can't, and once that it can.
+ */
+export function openApi(app: Hono<ApiEnv>, config: ApiConfig, log: Logger): ApiListener {
+  return new Listener(app, config, log);
+}
+
+class Listener implements ApiListener {
+  private server: Server | null = null;
+  private connected: Connections | null = null;
+  private state: ApiStatus['state'] = 'starting';
+  private error: string | null = null;
+  private retry: NodeJS.Timeout | null = null;
+  private closed = false;
+
+  constructor(
+    private readonly app: Hono<ApiEnv>,
+    private readonly config: ApiConfig,
+    private readonly log: Logger,
+  ) {
+    this.open();
+  }
+
+  status(): Omit<ApiStatus, 'refused_host'> {
+    return { state: this.state, listen: this.config.listen, error: this.error };
+  }
+
+  connections(): number {
+    return this.connected?.size ?? 0;
+  }
+
+  close(): Promise<void> {
+    this.closed = true;
+    this.state = 'off';
+    if (this.retry !== null) clearTimeout(this.retry);
+    const { server } = this;
+    if (server === null) return Promise.resolve();
+    return new Promise((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+      this.connected?.destroyAll();
+    });
+  }
+
+  private open(): void {
+    let server: Server;
+    try {
+      server = this.create();
+    } catch (error) {
+      this.failed(error);
+      return;
+    }
+    this.server = server;
+    const address = listenAddress(this.config.listen) ?? { kind: 'tcp', host: '127.0.0.1', port: 0 };
+    const proxies = new NetworkSet(this.config.trusted_proxies);
+    this.connected = new Connections(server, (peer) =>
+      peer === null ? address.kind === 'unix' : proxies.contains(peer),
+    );
+    server.on('clientError', refuse);
+    if (address.kind === 'unix') {
+      this.openSocket(server, address.path).then(
+        () => this.listening(),
+        (error: unknown) => this.failed(error),
+      );
+      return;
+    }
+    server.on('error', (error) => this.failed(error));
+    server.listen({ host: address.host, port: address.port }, () => this.listening());
+  }
+
+  private async openSocket(server: Server, path: string): Promise<void> {
+    const { socket_group: group, socket_mode: mode } = this.config;
+    const gid = group === null ? null : groupId(group);
+    if (group !== null && gid === null)
+      throw new Error(`there is no group ${group}; name another under api.socket_group`);
+    await clearSocketPath(path);
+    if (this.closed) return;
+    await listenOnPath(server, path);
+    try {
+      ownSocket(path, mode, gid);
+    } catch (error) {
+      server.close();
+      if (codeOf(error) !== 'EPERM') throw error;
+      throw new Error(
+        `the daemon may not give ${path} to the group ${group}: let it be in that group (systemctl edit postern-auditd: SupplementaryGroups=${group})`,
+        { cause: error },
+      );
+    }
+    server.on('error', (error) => this.failed(error));
+  }
+
+  private listening(): void {
+    if (this.closed) return;
+    this.state = 'listening';
+    this.error = null;
+    this.log.info({ listen: this.config.listen }, `the API listens on ${this.config.listen}`);
+  }
+
+  private create(): Server {
+    const { tls } = this.config;
+    const listener = getRequestListener(this.app.fetch, { errorHandler: () => malformed() });
+    const options = {
+      maxHeaderSize: MOST_HEADER,
+      headersTimeout: HEADERS_MS,
+      requestTimeout: REQUEST_MS,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      connectionsCheckingInterval: CHECKED_MS,
+    };
+    const server =
+      tls === null
+        ? createPlainServer(options, listener)
+        : createTlsServer(
+            {
+              ...options,
+              handshakeTimeout: HEADERS_MS,
+              minVersion: 'TLSv1.2',
+              cert: readFileSync(tls.cert),
+              key: readFileSync(tls.key),
+            },
+            listener,
+          );
+    server.timeout = SILENCE_MS;
+    server.maxRequestsPerSocket = 1_000;
+    server.maxConnections = MOST_SOCKETS;
+    return server;
+  }
+
+  private failed(error: unknown): void {
+    if (this.closed) return;
+    const message = wordsOf(error, this.config.listen);
+    if (this.error !== message) this.log.error({ err: error }, `${message}; trying again`);
+    this.error = message;
+    this.state = 'retrying';
+    this.server = null;
+    this.retry = setTimeout(() => this.open(), RETRY_MS);
+    this.retry.unref();
+  }
+}
+
+function wordsOf(error: unknown, listen: string): string {
+  const path = listenAddress(listen)?.kind === 'unix' ? listen.slice('unix:'.length) : null;
+  const start = `the API can't listen on ${listen}`;
+  switch (codeOf(error)) {
+    case 'EADDRINUSE':
+      return path === null
+        ? `${start}: another program does. Name another port under api.listen, or see who: ss -ltnp`
+        : `${start}: another program does. Name another path under api.listen, or see who: ss -lxp`;
+    case 'EADDRNOTAVAIL':
+      return `${start}: this host has no such address. Name another under api.listen`;
+    case 'EACCES':
+    case 'EROFS':
+      return path === null
+        ? `the API may not listen on ${listen}: name a port from 1024 under api.listen`
+        : `the API may not make ${path}: name a path in /run/postern-auditd under api.listen`;
+    case 'EEXIST':
+      return `${start}: what is there is no socket. Move it away, or name another path under api.listen`;
+    default:
+      return `${start}: ${messageOf(error)}`;
+  }
+}
+
+/**
+ * What is no HTTP, or too much of it, is told so before its connection is closed. All else is closed at once: over a TLS handshake that
+ * failed or took too long nothing can be said, and waiting for that would keep the connection for ever.
+ */
+function refuse(error: Error, socket: import('node:stream').Duplex): void {
+  const isHttp = /^(HPE_|ERR_HTTP_)/.test(codeOf(error) ?? '');
+  if (!isHttp || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const [status, reason, detail] = refusalOf(codeOf(error));
+  const body = problemText(status, reason, detail);
+  socket.end(
+    `HTTP/1.1 ${status} ${reason}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+  socket.once('finish', () => socket.destroy());
+}
+
+function refusalOf(code: string | null): readonly [number, string, string] {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return [
+        431,
+        'Request Header Fields Too Large',
+        `Address and headers have at most ${MOST_HEADER / 1_024} KiB.`,
+      ];
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return [
+        408,
+        'Request Timeout',
+        `A request is there within ${REQUEST_MS / 1_000} s, its headers within ${HEADERS_MS / 1_000} s.`,
+      ];
+    default:
+      return [400, 'Bad Request', 'What came is no HTTP request.'];
+  }
+}
+
+function malformed(): Response {
+  const body = problemText(400, 'The request is not valid', 'Its address or its Host header is malformed.');
+  return new Response(body, {
+    status: 400,
+    headers: { 'content-type': 'application/problem+json', connection: 'close' },
+  });
+}

@@ -1,0 +1,76 @@
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { toSafeJson } from '../../audit/unsafe-characters.js';
+import { AuditdError, type ErrorCode } from '../../errors.js';
+import type { ApiContext } from '../env.js';
+
+/** Problem details, RFC 9457. */
+export interface Problem {
+  readonly type: 'about:blank' | `urn:postern-auditd:problem:${string}`;
+  readonly title: string;
+  readonly status: number;
+  /** What was found, what is allowed, what to do next. */
+  readonly detail: string;
+  /** The parameter that is wrong. */
+  readonly parameter?: string;
+}
+
+export type Extra = Partial<Pick<Problem, 'parameter' | 'type'>>;
+
+export const PROBLEM_TYPE = 'application/problem+json';
+
+export function problemText(status: number, title: string, detail: string, extra: Extra = {}): string {
+  const body: Problem = { type: 'about:blank', title, status, detail, ...extra };
+  return `${toSafeJson(body)}\n`;
+}
+
+export function problem(
+  c: ApiContext,
+  status: ContentfulStatusCode,
+  title: string,
+  detail: string,
+  extra: Extra = {},
+): Response {
+  return c.body(problemText(status, title, detail, extra), status, { 'content-type': PROBLEM_TYPE });
+}
+
+const STATUS: Readonly<Partial<Record<ErrorCode, readonly [ContentfulStatusCode, string]>>> = {
+  USAGE: [400, 'The request is not valid'],
+  NOT_FOUND: [404, 'There is no such thing'],
+  QUERY_LIMIT: [503, 'The query took too long'],
+  SOURCE_UNUSABLE: [503, "Postern's database can't be read"],
+  FAIL2BAN_FAILED: [503, 'fail2ban does not answer'],
+  STATE_UNUSABLE: [503, "state.db can't be used"],
+  ARCHIVE_FAILED: [503, "Archives are missing, or can't be read"],
+  ARCHIVE_UNREAD: [503, 'An archive is still being looked at'],
+  ARCHIVE_BROKEN: [500, 'An archive is not what it was'],
+};
+
+/** What may be over in a few seconds by itself, or by somebody who looks after it. */
+const PASSING: ReadonlySet<ErrorCode> = new Set([
+  'SOURCE_UNUSABLE',
+  'FAIL2BAN_FAILED',
+  'STATE_UNUSABLE',
+  'ARCHIVE_UNREAD',
+]);
+
+/** `name: what is wrong with it`, which is how filters and pages say what they refuse. */
+const NAMED = /^([a-z_]{1,20}): (.*)$/s;
+
+/** An error as a problem; of one that is a defect nothing is told but that it is. */
+export function problemOf(c: ApiContext, error: unknown): Response {
+  if (!(error instanceof AuditdError))
+    return problem(
+      c,
+      500,
+      'This is a defect',
+      'The log of postern-auditd says more: journalctl -u postern-auditd',
+    );
+  const [status, title] = STATUS[error.code] ?? [500, 'It failed'];
+  const [, parameter, detail] = (error.code === 'USAGE' ? NAMED.exec(error.message) : null) ?? [];
+  if (PASSING.has(error.code)) c.header('retry-after', '5');
+  const words = (detail ?? error.message).replace(/^[a-z]/, (letter) => letter.toUpperCase());
+  return problem(c, status, title, /[.!?]$/.test(words) ? words : `${words}.`, {
+    ...(parameter === undefined ? {} : { parameter }),
+    type: `urn:postern-auditd:problem:${error.code.toLowerCase().replaceAll('_', '-')}`,
+  });
+}

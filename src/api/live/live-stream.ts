@@ -1,0 +1,187 @@
+import type { AuditEvent, SourceName } from '../../audit/event.js';
+import { toSafeJson } from '../../audit/unsafe-characters.js';
+import { messageOf } from '../../errors.js';
+import { type Entry, entryLine } from '../../query/entry.js';
+import type { Filter } from '../../query/filter.js';
+import { createMatcher } from '../../query/scan/matcher.js';
+import type { ApiDeps } from '../deps.js';
+import { type Told, toldText } from './last-event-id.js';
+
+export interface LiveOptions {
+  readonly filter: Filter;
+  /** What a client that comes back has been told; null for a new one. */
+  readonly told: Told | null;
+  /** Asked before each entry and with each heartbeat: whether the token is still good. */
+  readonly mayStay: () => boolean;
+  /** Called once. @param dropped whether it did not go by itself */
+  readonly onEnd: (dropped: boolean) => void;
+}
+
+const HEARTBEAT_MS = 15_000;
+const RETRY_MS = 3_000;
+/** Entries that a client who comes back is told at most; beyond that it is told of the gap. */
+const MOST_MISSED = 1_000;
+/** Bytes that may wait for a client who does not read; then it is dropped, and comes back by itself. */
+const MOST_WAITING = 256 * 1_024;
+
+const encoder = new TextEncoder();
+
+/** One who looks on. What happens while the missed entries are looked up waits for them. */
+export class LiveStream {
+  readonly stream: ReadableStream<Uint8Array>;
+  private controller: ReadableStreamDefaultController<Uint8Array> | null = null;
+  private readonly told: Told;
+  private readonly timelines: Record<SourceName, number>;
+  private waiting: AuditEvent[] | null = null;
+  private readonly matches: (event: AuditEvent) => boolean;
+  private unsubscribe: () => void = () => undefined;
+  private heartbeat: NodeJS.Timeout | null = null;
+  /** Called when the client has read what was sent. */
+  private goOn: () => void = () => undefined;
+
+  constructor(
+    private readonly deps: ApiDeps,
+    private readonly options: LiveOptions,
+  ) {
+    this.matches = createMatcher(options.filter);
+    const { sources } = deps.status();
+    const now = { postern: sources.postern?.mark ?? 0, auditd: sources.auditd?.mark ?? 0, fleet: 0 };
+    this.timelines = {
+      postern: sources.postern?.timeline ?? 1,
+      auditd: sources.auditd?.timeline ?? 1,
+      fleet: 0,
+    };
+    // A database that was put back has lower ids: nothing is missed then that could be told by id.
+    const { told } = options;
+    this.told =
+      told === null
+        ? now
+        : {
+            postern: Math.min(told.postern, now.postern),
+            auditd: Math.min(told.auditd, now.auditd),
+            fleet: 0,
+          };
+    this.stream = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => this.start(controller, told !== null),
+        pull: () => this.goOn(),
+        cancel: () => this.end(),
+      },
+      new ByteLengthQueuingStrategy({ highWaterMark: 16_384 }),
+    );
+  }
+
+  private start(controller: ReadableStreamDefaultController<Uint8Array>, back: boolean): void {
+    this.controller = controller;
+    this.send(`retry: ${RETRY_MS}\nid: ${toldText(this.told)}\n\n`);
+    this.heartbeat = setInterval(() => this.beat(), HEARTBEAT_MS);
+    if (back) this.waiting = [];
+    this.unsubscribe = this.deps.subscribe((event) => this.take(event));
+    if (back) void this.makeUp();
+  }
+
+  private take(event: AuditEvent): void {
+    if (this.waiting === null) this.tell(event);
+    else if (this.waiting.length < MOST_MISSED) this.waiting.push(event);
+    else this.drop(); // it comes back, and is told of the gap
+  }
+
+  private tell(event: AuditEvent): void {
+    const { source, sequence, timeline } = event;
+    if (timeline !== this.timelines[source]) this.told[source] = 0; // another history of the database begins
+    this.timelines[source] = timeline;
+    if (sequence <= this.told[source]) return;
+    this.told[source] = sequence;
+    if (!this.matches(event)) return;
+    const json = entryLine(event).trimEnd();
+    if (event.revisionOf === null) this.entry(json);
+    // No new entry: whoever counts entries has counted this one. A hub knows the row by its id at its server alone.
+    else
+      this.entry(
+        `{"version_of":${source === 'auditd' ? `"postern:${event.revisionOf}"` : 'null'},${json.slice(1)}`,
+        'version',
+      );
+  }
+
+  /** What happened while the client was away, the oldest first. */
+  private async makeUp(): Promise<void> {
+    try {
+      const { entries, next } = await this.deps.queries.page(this.options.filter, {
+        limit: MOST_MISSED,
+        count: 'none',
+      });
+      const missed = entries.filter((entry) => this.isNew(entry));
+      if (missed.length === MOST_MISSED && next !== null) this.send('event: gap\ndata: {}\n\n');
+      for (const entry of missed.reverse()) {
+        const [source, id] = placeOf(entry);
+        await this.room();
+        this.told[source] = Math.max(this.told[source], id);
+        this.entry(toSafeJson(entry));
+      }
+    } catch (error) {
+      this.deps.log.warn({ err: error }, `entries missed by a client were not found: ${messageOf(error)}`);
+      this.send('event: gap\ndata: {}\n\n');
+    }
+    for (let event = this.waiting?.shift(); event !== undefined; event = this.waiting?.shift()) {
+      await this.room();
+      this.tell(event);
+    }
+    this.waiting = null;
+  }
+
+  /** Until the client has read what was sent. */
+  private async room(): Promise<void> {
+    while (this.controller !== null && (this.controller.desiredSize ?? 0) <= 0) {
+      await new Promise<void>((resolve) => {
+        this.goOn = resolve;
+      });
+    }
+  }
+
+  private isNew(entry: Entry): boolean {
+    const [source, id] = placeOf(entry);
+    return id > this.told[source];
+  }
+
+  private entry(json: string, name = 'entry'): void {
+    if (this.controller === null) return;
+    if (this.options.mayStay()) this.send(`id: ${toldText(this.told)}\nevent: ${name}\ndata: ${json}\n\n`);
+    else this.drop();
+  }
+
+  private beat(): void {
+    if (this.options.mayStay()) this.send(':\n\n');
+    else this.drop();
+  }
+
+  private send(text: string): void {
+    const { controller } = this;
+    if (controller === null) return;
+    if ((controller.desiredSize ?? 0) < -MOST_WAITING) {
+      this.drop();
+      return;
+    }
+    controller.enqueue(encoder.encode(text));
+  }
+
+  /** Ends it from our side. */
+  private drop(): void {
+    const { controller } = this;
+    this.end(true);
+    controller?.error(new Error('too slow, or no longer let in'));
+  }
+
+  end(dropped = false): void {
+    if (this.controller === null) return;
+    this.controller = null;
+    this.goOn();
+    this.unsubscribe();
+    if (this.heartbeat !== null) clearInterval(this.heartbeat);
+    this.options.onEnd(dropped);
+  }
+}
+
+function placeOf({ id }: Entry): ['postern' | 'auditd', number] {
+  const [source, sequence] = id.split(':');
+  return [source === 'auditd' ? 'auditd' : 'postern', Number(sequence)];
+}

@@ -1,0 +1,139 @@
+import { bansOn } from '../../fail2ban/client.js';
+import type { Count } from '../../query/stats.js';
+import type { LoopStatus } from '../../shipping/loop-status.js';
+import { span } from './time-ago.js';
+
+export type Mood = 'good' | 'note' | 'bad';
+
+/** One line that answers a question, and one that says why. */
+export interface Verdict {
+  readonly mood: Mood;
+  readonly headline: string;
+  readonly because: string;
+}
+
+export interface Recent {
+  /** Failed logins of the last hour, of everybody. */
+  readonly failed_logins: number;
+  readonly offenders: readonly Count[];
+}
+
+/** Failed logins of an hour that are an attack even if each address has but a few. */
+const MANY = 20;
+
+/**
+ * Is somebody attacking?
+ *
+ * @param recent null: not known yet
+ * @param banned null: fail2ban could not be asked
+ * @param limit failures of one address that lead to a ban
+ */
+export function assessAttack(
+  recent: Recent | null,
+  banned: readonly string[] | null,
+  limit: number,
+): Verdict {
+  if (recent === null)
+    return {
+      mood: 'note',
+      headline: 'Failed logins are still being counted',
+      because: 'Reload the page in a moment.',
+    };
+  const { failed_logins: failedLogins, offenders } = recent;
+  if (failedLogins === 0)
+    return { mood: 'good', headline: 'Nobody is attacking', because: 'No failed login in the last hour.' };
+  const from = `from ${count(offenders.length, 'address', 'addresses')}`;
+  const sum = `${count(failedLogins, 'failed login')} in the last hour ${from}.`;
+  const heavy = offenders.filter(({ count: failures }) => failures >= limit);
+  if (heavy.length === 0 && failedLogins < MANY) {
+    return {
+      mood: 'note',
+      headline: 'A few failed logins, no attack',
+      because: `${sum} None has reached the limit of ${limit}.`,
+    };
+  }
+  if (banned === null)
+    return { mood: 'bad', headline: 'Under attack', because: `${sum} Who is banned is not known.` };
+  const free = heavy.filter(({ name }) => bansOn(name, banned).length === 0);
+  if (heavy.length > 0 && free.length === 0) {
+    const who =
+      ['', 'The attacker is', 'Both attackers are'][heavy.length] ?? `All ${heavy.length} attackers are`;
+    return { mood: 'note', headline: 'Attack held off', because: `${sum} ${who} banned.` };
+  }
+  const rest =
+    heavy.length === 0
+      ? 'No single address has reached the limit: it is spread over many.'
+      : `${free.length === heavy.length ? 'None' : `${heavy.length - free.length} of ${heavy.length}`} of those over the limit ${free.length === heavy.length ? 'is' : 'are'} banned.`;
+  return { mood: 'bad', headline: 'Under attack', because: `${sum} ${rest}` };
+}
+
+/** More than this behind is not up to date. */
+const BEHIND_S = 60;
+
+export interface SinkHealth {
+  readonly mood: Mood;
+  /** `up to date`, `12 events behind`, `down`. */
+  readonly state: string;
+}
+
+export function assessSink(sink: LoopStatus, now: number): SinkHealth {
+  const behind = `${count(sink.lag_events, 'event')} behind`;
+  if (sink.state === 'backing off') {
+    return {
+      mood: 'bad',
+      state: `down for ${span(now - sink.since)}${sink.lag_events > 0 ? `, ${behind}` : ''}`,
+    };
+  }
+  if (sink.lag_events === 0) return { mood: 'good', state: 'up to date' };
+  if (sink.lag_seconds < BEHIND_S) return { mood: 'good', state: `sending, ${behind}` };
+  return { mood: 'note', state: `${behind}, for ${span(sink.lag_seconds * 1_000)}` };
+}
+
+/** Files are on this host; a SIEM is what events leave it for. */
+const REMOTE = new Set(['syslog', 'jetstream']);
+
+/** Is the SIEM up to date? */
+export function assessDelivery(sinks: Readonly<Record<string, LoopStatus>>, now: number): Verdict {
+  const all = Object.entries(sinks).map(([name, sink]) => ({ name, sink, ...assessSink(sink, now) }));
+  const remote = all.filter(({ sink }) => REMOTE.has(sink.type));
+  const bad = all.filter(({ mood }) => mood === 'bad');
+  const slow = all.filter(({ mood }) => mood === 'note');
+  const what = remote.length === 0 ? 'The log' : 'The SIEM';
+  const [worst] = [...bad.filter(({ sink }) => REMOTE.has(sink.type)), ...bad];
+  if (worst !== undefined) {
+    const name = REMOTE.has(worst.sink.type)
+      ? 'The SIEM is not being reached'
+      : `${worst.name} can't be written`;
+    const error = worst.sink.last_error?.message;
+    const because = `${worst.name} is ${worst.state}${error === undefined ? '' : `: ${error}`}`;
+    return {
+      mood: 'bad',
+      headline: name,
+      because: `${because}. Nothing is lost: it is sent when that is mended.`,
+    };
+  }
+  if (slow.length > 0) {
+    return {
+      mood: 'note',
+      headline: `${what} is catching up`,
+      because: `${slow.map(({ name, state }) => `${name} is ${state}`).join('; ')}.`,
+    };
+  }
+  if (remote.length === 0) {
+    return {
+      mood: 'note',
+      headline: 'No SIEM is set up',
+      because: 'Events are written to files on this host, and those are up to date.',
+    };
+  }
+  const names = remote.map(({ name }) => name).join(', ');
+  return {
+    mood: 'good',
+    headline: 'The SIEM is up to date',
+    because: `${names} ${remote.length === 1 ? 'has' : 'have'} every event.`,
+  };
+}
+
+export function count(number: number, one: string, many = `${one}s`): string {
+  return `${number.toLocaleString('en')} ${number === 1 ? one : many}`;
+}

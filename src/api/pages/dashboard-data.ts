@@ -1,0 +1,87 @@
+import { messageOf } from '../../errors.js';
+import type { Ban } from '../../fail2ban/client.js';
+import { EVERYTHING } from '../../query/filter.js';
+import type { Stats } from '../../query/stats.js';
+import type { ApiDeps } from '../deps.js';
+import { Kept } from './stale-cache.js';
+import { inputOf, type View } from './view-url.js';
+
+const HOUR_MS = 3_600_000;
+const STATS_FRESH_MS = 5_000;
+const BANS_FRESH_MS = 3_000;
+/** No answer is better than one from before the attack began. */
+const OLDEST_MS = 60_000;
+/** The page comes without what is not there by then. */
+const PATIENCE_MS = 1_500;
+const TOP = 8;
+
+export interface Window {
+  readonly from: number;
+  readonly to: number;
+  /** `the last 7 days`. */
+  readonly title: string;
+}
+
+interface OverviewDeps {
+  readonly queries: Pick<ApiDeps['queries'], 'stats'>;
+  readonly bans: Pick<ApiDeps['bans'], 'list'>;
+  readonly clock: () => number;
+}
+
+/** What stands around the entries. Each part costs more than a page of entries, so all who look share it for a few seconds. */
+export class Overview {
+  private readonly stats: Kept<Stats>;
+  private readonly bans: Kept<readonly Ban[]>;
+
+  constructor(private readonly deps: OverviewDeps) {
+    this.stats = new Kept(STATS_FRESH_MS, OLDEST_MS, deps.clock);
+    this.bans = new Kept(BANS_FRESH_MS, OLDEST_MS, deps.clock);
+  }
+
+  /** Everything in the last hour, whatever is filtered; null while it is counted, and where that can't be done. */
+  async lastHour(): Promise<Stats | null> {
+    const load = () =>
+      this.deps.queries.stats({ ...EVERYTHING, from: this.deps.clock() - HOUR_MS }, { top: 100 });
+    return (await this.stats.get('last hour', load, PATIENCE_MS)).value;
+  }
+
+  /** What is filtered, within the window; null while it is counted, and where that can't be done. */
+  async window({ filter, written }: View, { from, to }: Window): Promise<Stats | null> {
+    const load = () => this.deps.queries.stats({ ...filter, from, to }, { top: TOP });
+    return (await this.stats.get(JSON.stringify(inputOf(written)), load, PATIENCE_MS)).value;
+  }
+
+  async banned(): Promise<{ readonly list: readonly Ban[] | null; readonly trouble: string | null }> {
+    const { value, error } = await this.bans.get('', () => this.deps.bans.list(), PATIENCE_MS);
+    return { list: value, trouble: error === null ? null : messageOf(error) };
+  }
+
+  /** After a ban was lifted. */
+  forgetBans(): void {
+    this.bans.forget('');
+  }
+}
+
+const WEEK_MS = 7 * 24 * HOUR_MS;
+const SPANS: Readonly<Record<string, string>> = {
+  '-1h': 'the last hour',
+  '-24h': 'the last 24 hours',
+  '-7d': 'the last 7 days',
+  '-30d': 'the last 30 days',
+};
+
+/** The time that the chart is about: what is filtered; where that has no begin, a week. */
+export function windowOf({ filter, written }: View, now: number): Window {
+  const to = filter.to ?? now;
+  const from = filter.from ?? to - WEEK_MS;
+  const end = written.until ?? written.to;
+  if (written.from === undefined) {
+    return { from, to, title: end === undefined ? 'the last 7 days' : `the 7 days until ${end}` };
+  }
+  const begin = SPANS[written.from] ?? `the time since ${written.from}`;
+  return {
+    from,
+    to: Math.max(to, from + 1),
+    title: end === undefined ? begin : `the time from ${written.from} until ${end}`,
+  };
+}

@@ -1,0 +1,132 @@
+import { Hono } from 'hono';
+import { html } from 'hono/html';
+import { AuditdError, messageOf } from '../../errors.js';
+import { liftedWords } from '../../fail2ban/client.js';
+import type { PageResult } from '../../query/page.js';
+import { requireSession, safeNext } from '../access/session.js';
+import type { ApiDeps } from '../deps.js';
+import type { ApiContext, ApiEnv } from '../env.js';
+import { LOGIN, PAGE } from '../paths.js';
+import { assetFiles } from './assets.js';
+import { Overview, windowOf } from './dashboard-data.js';
+import { Flashes } from './flash-messages.js';
+import { Login } from './login.js';
+import { Page } from './page.js';
+import { PER_PAGE, readView, type View } from './view-url.js';
+
+/** Characters of details that the page looks at: it shows less, and its thread ships. */
+const LONGEST = 20_000;
+const YEAR_S = 31_536_000;
+
+/** The page "Audit Log", its login, and its one change: to lift a ban. All of it works without a script. */
+export function pages(deps: ApiDeps): Hono<ApiEnv> {
+  const app = new Hono<ApiEnv>();
+  const overview = new Overview(deps);
+  const flashes = new Flashes();
+  const assets = () => ({ css: assetFiles()['page.css'].href, js: assetFiles()['page.js'].href });
+
+  app.get('/', (c) => c.redirect(PAGE, 302));
+
+  app.get(`${PAGE}/assets/:name`, (c) => {
+    const name = c.req.param('name');
+    if (name !== 'page.css' && name !== 'page.js') return c.notFound();
+    const { body, type } = assetFiles()[name];
+    return c.body(body, 200, {
+      'content-type': type,
+      'cache-control': `public, max-age=${YEAR_S}, immutable`,
+    });
+  });
+
+  app.get(LOGIN, (c) => {
+    const next = safeNext(c.req.query('next'));
+    if (c.var.identity !== null) return c.redirect(next, 303);
+    return c.html(document(<Login assets={assets()} failed={c.req.query('failed') ?? null} next={next} />));
+  });
+
+  app.get(PAGE, requireSession, async (c) => {
+    const now = deps.clock();
+    const view = readView(new URL(c.req.url).searchParams, now);
+    const window = windowOf(view, now);
+    const [found, stats, lastHour, bans] = await Promise.all([
+      find(deps, view),
+      view.error === null ? overview.window(view, window) : null,
+      overview.lastHour(),
+      overview.banned(),
+    ]);
+    const { sinks, sources, bans: reports, silence = null } = deps.status();
+    const { identity, csrf } = c.var;
+    const page = (
+      <Page
+        now={now}
+        server={deps.server}
+        assets={assets()}
+        person={{ name: identity?.name ?? '', scope: identity?.scope ?? 'read', csrf }}
+        view={view}
+        result={found.result}
+        trouble={found.trouble}
+        stats={stats}
+        window={window}
+        lastHour={lastHour}
+        bans={{ ...bans, unrecorded: reports?.unrecorded ?? [] }}
+        silence={silence}
+        sinks={sinks}
+        sources={sources}
+        banLimit={deps.failures.rule.failures}
+        notice={flashes.take(csrf)}
+      />
+    );
+    return c.html(document(page), found.status);
+  });
+
+  app.post(`${PAGE}/unban`, requireSession, async (c) => {
+    const form = await c.req.parseBody();
+    const text = (name: string) => (typeof form[name] === 'string' ? form[name] : '');
+    flashes.put(c.var.csrf, await lift(c, deps, text('address')));
+    overview.forgetBans();
+    const back = safeNext(text('back'));
+    return c.redirect(back, 303);
+  });
+  return app;
+}
+
+async function lift(c: ApiContext, deps: ApiDeps, address: string): Promise<{ good: boolean; text: string }> {
+  const { identity } = c.var;
+  if (identity?.scope !== 'admin') {
+    return { good: false, text: 'This takes a token of scope admin; yours may only read.' };
+  }
+  try {
+    const by = identity.name;
+    const lifted = await deps.bans.unban(address, by);
+    const words = liftedWords(address, lifted);
+    deps.log.info({ address, lifted, by }, `${words}: ${by} wanted it`);
+    return { good: true, text: `${words}.` };
+  } catch (error) {
+    if (!(error instanceof AuditdError)) throw error;
+    return { good: false, text: messageOf(error) };
+  }
+}
+
+interface Found {
+  readonly result: PageResult | null;
+  readonly trouble: string | null;
+  readonly status: 200 | 400 | 503;
+}
+
+/** The entries, or words for people about why there are none. */
+async function find(deps: ApiDeps, view: View): Promise<Found> {
+  if (view.error !== null) {
+    const { parameter, message } = view.error;
+    return { result: null, trouble: `${parameter === null ? '' : `${parameter}: `}${message}.`, status: 400 };
+  }
+  try {
+    const result = await deps.queries.page(view.filter, { page: view.page, limit: PER_PAGE, brief: LONGEST });
+    return { result, trouble: null, status: 200 };
+  } catch (error) {
+    if (!(error instanceof AuditdError)) throw error;
+    return { result: null, trouble: `${messageOf(error)}.`, status: 503 };
+  }
+}
+
+function document(page: unknown) {
+  return html`<!doctype html>${page}`;
+}

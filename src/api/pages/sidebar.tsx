@@ -1,0 +1,184 @@
+import type { Ban } from '../../fail2ban/client.js';
+import type { Count } from '../../query/stats.js';
+import type { LoopStatus } from '../../shipping/loop-status.js';
+import { PAGE } from '../paths.js';
+import { assessSink, count } from './attack-verdict.js';
+import { visible } from './escape-invisible.js';
+import { Ago } from './time-ago.js';
+import { link, type View } from './view-url.js';
+
+export interface BansProps {
+  /** Null: could not be asked, and `trouble` says why. */
+  readonly bans: readonly Ban[] | null;
+  readonly trouble: string | null;
+  /** Banned and not reported, so that the entries don't have it. */
+  readonly unrecorded: readonly string[];
+  /** The text for the form's hidden field; null for who may only read. */
+  readonly csrf: string | null;
+  readonly now: number;
+  /** Where to come back to. */
+  readonly back: string;
+}
+
+const SHOWN = 20;
+
+export function Bans({ bans, trouble, unrecorded, csrf, now, back }: BansProps) {
+  return (
+    <section class="card" id="bans" aria-labelledby="bans-title">
+      <h2 id="bans-title">
+        Banned now {bans === null ? null : <span class="number">{bans.length.toLocaleString('en')}</span>}
+      </h2>
+      {bans === null ? <p class="note">{visible(trouble ?? 'Still asking fail2ban.', 300)}</p> : null}
+      {unrecorded.length === 0 ? null : (
+        <p class="notice bad">
+          {unrecorded.length === 1 ? 'A ban was' : `${unrecorded.length.toLocaleString('en')} bans were`} not
+          reported by fail2ban and {unrecorded.length === 1 ? 'is' : 'are'} missing from the entries:{' '}
+          {visible(unrecorded.slice(0, 5).join(', '), 300)}. postern-auditd check says why.
+        </p>
+      )}
+      {bans !== null && bans.length === 0 ? <p class="empty small">Nobody is banned.</p> : null}
+      {bans === null || bans.length === 0 ? null : (
+        <ul class="rows">
+          {bans.slice(0, SHOWN).map(({ address, since, until }) => (
+            <li>
+              <div>
+                <span class="mono">{address}</span>
+                <span class="second">
+                  <Moment text={since} now={now} none="banned" />,{' '}
+                  <Moment text={until} now={now} none="for ever" ends />
+                </span>
+              </div>
+              {csrf === null ? null : (
+                <form method="post" action={`${PAGE}/unban`}>
+                  <input type="hidden" name="csrf" value={csrf} />
+                  <input type="hidden" name="address" value={address} />
+                  <input type="hidden" name="back" value={back} />
+                  <button type="submit" class="small">
+                    Unban<span class="sr"> {address}</span>
+                  </button>
+                </form>
+              )}
+            </li>
+          ))}
+        </ul>
+      )}
+      {bans !== null && bans.length > SHOWN ? (
+        <p class="note">
+          And {(bans.length - SHOWN).toLocaleString('en')} more: postern-auditd bans lists them all.
+        </p>
+      ) : null}
+    </section>
+  );
+}
+
+/** A time of fail2ban's, which speaks in the zone of the host that we run on too. */
+function Moment({
+  text,
+  now,
+  none,
+  ends,
+}: {
+  text: string | null;
+  now: number;
+  none: string;
+  ends?: boolean;
+}) {
+  const time = text === null ? Number.NaN : Date.parse(text.replace(' ', 'T'));
+  if (Number.isNaN(time)) return <>{none}</>;
+  return (
+    <>
+      {ends ? 'ends ' : <span class="sr">banned </span>}
+      <Ago time={time} now={now} />
+    </>
+  );
+}
+
+export interface OffendersProps {
+  readonly offenders: readonly Count[] | null;
+  readonly banned: readonly string[];
+  readonly title: string;
+  readonly written: View['written'];
+}
+
+export function Offenders({ offenders, banned, title, written }: OffendersProps) {
+  const most = Math.max(1, ...(offenders ?? []).map((each) => each.count));
+  return (
+    <section class="card" id="offenders" aria-labelledby="offenders-title">
+      <h2 id="offenders-title">Top offending addresses</h2>
+      <p class="note">Failed logins in {title}</p>
+      {offenders === null ? <p class="empty small">Still counting.</p> : null}
+      {offenders !== null && offenders.length === 0 ? <p class="empty small">No failed login.</p> : null}
+      <ol class="rows bars">
+        {(offenders ?? []).map(({ name, count: failures }) => (
+          <li>
+            <a class="mono" href={link(written, { ip: name, action: 'auth.login_failure' })}>
+              {visible(name, 48)}
+            </a>
+            {banned.includes(name) ? <span class="badge">banned</span> : null}
+            <span class="amount">
+              {failures.toLocaleString('en')}
+              <span class="sr"> failed logins</span>
+            </span>
+            <svg class="bar" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">
+              <rect class="track" width="100" height="4" />
+              <rect class="fill" width={Math.max(1, (failures / most) * 100)} height="4" />
+            </svg>
+          </li>
+        ))}
+      </ol>
+    </section>
+  );
+}
+
+export interface SinksProps {
+  readonly sinks: Readonly<Record<string, LoopStatus>>;
+  /** The state of Postern's table; null while it is not known. */
+  readonly postern: { readonly state: string; readonly message: string } | null;
+  readonly now: number;
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  file: 'Log files',
+  fail2ban: "fail2ban's log",
+  syslog: 'SIEM, by syslog',
+  jetstream: 'Fleet, by JetStream',
+};
+
+export function Sinks({ sinks, postern, now }: SinksProps) {
+  return (
+    <section class="card" id="health" aria-labelledby="health-title">
+      <h2 id="health-title">Where events go</h2>
+      {postern === null || postern.state === 'reading' ? null : (
+        <p class="note warn">Postern's table: {visible(postern.message, 300)}</p>
+      )}
+      <ul class="rows sinks">
+        {Object.entries(sinks).map(([name, sink]) => {
+          const { mood, state } = assessSink(sink, now);
+          return (
+            <li class={`mood-${mood}`}>
+              <div>
+                <span class="name">
+                  <span class="dot" aria-hidden="true" />
+                  {name}
+                </span>
+                <span class="state">{state}</span>
+              </div>
+              <span class="second">
+                {KINDS[sink.type] ?? sink.type} · {sink.delivery_class}
+                {sink.lag_events > 0
+                  ? ` · ${count(sink.lag_events, 'event')}, ${sink.lag_seconds} s behind`
+                  : ''}
+              </span>
+              {sink.last_error === null ? null : (
+                <p class="last-error">
+                  Last error <Ago time={sink.last_error.at} now={now} />:{' '}
+                  {visible(sink.last_error.message, 240)}
+                </p>
+              )}
+            </li>
+          );
+        })}
+      </ul>
+    </section>
+  );
+}

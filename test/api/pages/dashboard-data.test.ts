@@ -1,0 +1,55 @@
+import { describe, expect, it } from 'vitest';
+import { assessAttack } from '../../../src/api/pages/attack-verdict.js';
+import { Overview } from '../../../src/api/pages/dashboard-data.js';
+import { Tally } from '../../../src/query/stats.js';
+
+const NOTHING = new Tally().result(1);
+const MINUTE = 60_000;
+
+/** Counts as it is told to, by a clock that is moved by hand. */
+class Counted {
+  now = Date.UTC(2026, 10, 22, 20, 21);
+  count: () => Promise<typeof NOTHING> = async () => NOTHING;
+  private readonly overview = new Overview({
+    queries: { stats: () => this.count() },
+    bans: { list: async () => [] },
+    clock: () => this.now,
+  });
+
+  async headline(): Promise<string> {
+    return assessAttack(await this.overview.lastHour(), [], 5).headline;
+  }
+}
+
+describe('that nobody is attacking', () => {
+  it('is said only while it is known, not because it was so before', async () => {
+    const counted = new Counted();
+    expect(await counted.headline()).toBe('Nobody is attacking');
+    counted.now += 10_000;
+    counted.count = () => Promise.reject(new Error('database is locked'));
+    expect(await counted.headline()).toBe('Failed logins are still being counted');
+    counted.now += 1_000; // the failure itself is a few seconds old
+    expect(await counted.headline()).toBe('Failed logins are still being counted');
+  });
+
+  it('is said again when it is counted again', async () => {
+    const counted = new Counted();
+    counted.count = () => Promise.reject(new Error('database is locked'));
+    expect(await counted.headline()).toBe('Failed logins are still being counted');
+    counted.now += 10_000;
+    counted.count = async () => NOTHING;
+    expect(await counted.headline()).toBe('Nobody is attacking');
+  });
+
+  it('is said of a count some seconds old while the next one takes long, and no longer of an older one', async () => {
+    const counted = new Counted();
+    expect(await counted.headline()).toBe('Nobody is attacking');
+    counted.count = () => new Promise(() => undefined);
+    counted.now += MINUTE / 2;
+    expect(await counted.headline()).toBe('Nobody is attacking');
+    counted.now += MINUTE;
+    expect(await counted.headline()).toBe('Failed logins are still being counted');
+    counted.now -= 100 * MINUTE; // somebody set the clock
+    expect(await counted.headline()).toBe('Failed logins are still being counted');
+  });
+});
