@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { createProgram, report } from './commands/program.js';
-import { guardStdout } from './commands/stdout.js';
+import { guardStdout } from './commands/support/guard-stdout.js';
 
 const debug = process.argv.includes('--debug');
 

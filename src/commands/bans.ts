@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
-import { contactsOf } from './contacts.js';
-import { aligned, count, createPaint, wantsColour } from './terminal.js';
-import { shownTime, timesFor, type UtcOption, withUtc } from './times.js';
+import { contactsOf } from './support/contacts.js';
+import { aligned, count, createPaint, wantsColour } from './support/terminal.js';
+import { shownTime, timesFor, type UtcOption, withUtc } from './support/times.js';
 
 export function register(program: Command): void {
   withUtc(

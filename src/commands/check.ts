@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { Finding } from '../sinks/sink.js';
-import { createPaint, wantsColour } from './terminal.js';
-import { timesFor, type UtcOption, utcTime, withUtc } from './times.js';
+import { createPaint, wantsColour } from './support/terminal.js';
+import { timesFor, type UtcOption, utcTime, withUtc } from './support/times.js';
 
 export function register(program: Command): void {
   withUtc(

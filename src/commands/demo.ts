@@ -17,7 +17,7 @@ Examples:
   $ postern-auditd demo --keep --dir /tmp/audit-demo`,
     )
     .action(async (options: { keep?: boolean; dir?: string }) => {
-      const { runDemo } = await import('./demo/play.js');
+      const { runDemo } = await import('./demo/run.js');
       await runDemo({ keep: options.keep === true, directory: options.dir ?? null });
     });
 }

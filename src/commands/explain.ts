@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
-import type { ExplainOptions } from './explain/play.js';
-import { withUtc } from './times.js';
+import type { ExplainOptions } from './explain/run.js';
+import { withUtc } from './support/times.js';
 
 export function register(program: Command): void {
   withUtc(
@@ -36,7 +36,7 @@ Examples:
   $ sudo postern-auditd explain 4711 --format ecs | jq .`,
     )
     .action(async (id: string, options: ExplainOptions) => {
-      const { playExplain } = await import('./explain/play.js');
+      const { playExplain } = await import('./explain/run.js');
       await playExplain(id, options);
     });
 }

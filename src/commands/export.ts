@@ -6,15 +6,15 @@ import type { Command } from 'commander';
 import { type Passed, passedOn } from '../api/http/measured-chunks.js';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import type { QueryChunk } from '../query/service.js';
-import { Bar } from './bar.js';
 import { type Beside, describerOf, type ManifestOptions } from './export/manifest.js';
 import { register as verify } from './export/verify.js';
-import { type FilterOptions, filterOf, tellNote, withFilter } from './filter-options.js';
-import { removeAtEnd } from './leftovers.js';
-import { withQueries } from './queries.js';
-import { roomIn } from './stdout.js';
-import { tell } from './tell.js';
-import { count } from './terminal.js';
+import { removeAtEnd } from './support/exit-cleanup.js';
+import { type FilterOptions, filterOf, tellNote, withFilter } from './support/filter-options.js';
+import { roomIn } from './support/guard-stdout.js';
+import { Bar } from './support/progress-bar.js';
+import { tell } from './support/report-to-daemon.js';
+import { count } from './support/terminal.js';
+import { withQueries } from './support/with-queries.js';
 
 interface Options extends FilterOptions, ManifestOptions {
   readonly csv?: boolean;

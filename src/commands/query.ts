@@ -3,8 +3,7 @@ import { toSafeJson } from '../audit/unsafe-characters.js';
 import { AuditdError } from '../errors.js';
 import type { Entry } from '../query/entry.js';
 import type { PageResult } from '../query/service.js';
-import { type FilterOptions, filterOf, numberOf, tellNote, withFilter } from './filter-options.js';
-import { withQueries } from './queries.js';
+import { type FilterOptions, filterOf, numberOf, tellNote, withFilter } from './support/filter-options.js';
 import {
   aligned,
   count,
@@ -14,8 +13,9 @@ import {
   visibleUpTo,
   wantsColour,
   widthOf,
-} from './terminal.js';
-import { shownTime, type Times, timesFor, type UtcOption, withUtc } from './times.js';
+} from './support/terminal.js';
+import { shownTime, type Times, timesFor, type UtcOption, withUtc } from './support/times.js';
+import { withQueries } from './support/with-queries.js';
 
 interface Options extends FilterOptions, UtcOption {
   readonly page?: string;

@@ -2,8 +2,8 @@ import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { Reloaded } from '../config/reload-result.js';
 import { AuditdError } from '../errors.js';
-import { contactsOf } from './contacts.js';
-import { count } from './terminal.js';
+import { contactsOf } from './support/contacts.js';
+import { count } from './support/terminal.js';
 
 /** Longer than a reload takes that waits for whatever sinks are under way. */
 const TIMEOUT_MS = 60_000;

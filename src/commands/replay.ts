@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { ReplayStatus } from '../shipping/replay.js';
-import { contactsOf } from './contacts.js';
+import { contactsOf } from './support/contacts.js';
 
 interface ReplayOptions {
   readonly from?: Bound;

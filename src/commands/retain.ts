@@ -2,12 +2,12 @@ import type { Command } from 'commander';
 import { toSafeJson, visible } from '../audit/unsafe-characters.js';
 import type { RetentionStatus } from '../retention/scheduler.js';
 import type { DryTarget } from '../retention/thread-protocol.js';
-import { Bar } from './bar.js';
-import { contactsOf } from './contacts.js';
 import { register as holds } from './retain/holds.js';
 import { partOf, renderDry, renderExpiry, renderLast, wordsOf } from './retain/render.js';
-import { shownTime, timesFor, type UtcOption, withUtc } from './times.js';
-import { claimingUser } from './user.js';
+import { claimingUser } from './support/claiming-user.js';
+import { contactsOf } from './support/contacts.js';
+import { Bar } from './support/progress-bar.js';
+import { shownTime, timesFor, type UtcOption, withUtc } from './support/times.js';
 
 interface RetainOptions extends UtcOption {
   readonly dryRun?: boolean;

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { Count, Stats } from '../query/stats.js';
-import { type FilterOptions, filterOf, numberOf, tellNote, withFilter } from './filter-options.js';
-import { withQueries } from './queries.js';
-import { aligned, count, createPaint, type Paint, visibleUpTo, wantsColour } from './terminal.js';
+import { type FilterOptions, filterOf, numberOf, tellNote, withFilter } from './support/filter-options.js';
+import { aligned, count, createPaint, type Paint, visibleUpTo, wantsColour } from './support/terminal.js';
+import { withQueries } from './support/with-queries.js';
 
 export function register(program: Command): void {
   withFilter(

@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import { messageOf } from '../errors.js';
-import { contactsOf } from './contacts.js';
-import { numberOf } from './filter-options.js';
 import type { DaemonStatus } from './status/troubles.js';
-import { age, widthOf } from './terminal.js';
-import { timesFor, type UtcOption, withUtc } from './times.js';
+import { contactsOf } from './support/contacts.js';
+import { numberOf } from './support/filter-options.js';
+import { age, widthOf } from './support/terminal.js';
+import { timesFor, type UtcOption, withUtc } from './support/times.js';
 
 interface Options extends UtcOption {
   readonly config?: string;

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { TailOptions } from './tail/play.js';
-import { withUtc } from './times.js';
+import { withUtc } from './support/times.js';
+import type { TailOptions } from './tail/run.js';
 
 export function register(program: Command): void {
   withUtc(program.command('tail').description('follow the log of events, across rolls'))
@@ -26,7 +26,7 @@ Examples:
   $ postern-auditd tail -n 1000 --no-follow --json | jq -r .source.ip | sort | uniq -c`,
     )
     .action(async (options: TailOptions) => {
-      const { playTail } = await import('./tail/play.js');
+      const { playTail } = await import('./tail/run.js');
       await playTail(options);
     });
 }

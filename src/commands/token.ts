@@ -3,10 +3,10 @@ import type { ShownToken } from '../api/routes/tokens.js';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { Contacts } from '../config/load.js';
 import { AuditdError } from '../errors.js';
-import { byDaemon } from './by-daemon.js';
-import { contactsOf } from './contacts.js';
-import { aligned, createPaint, wantsColour } from './terminal.js';
-import { shownTime, timesFor, type UtcOption, withUtc } from './times.js';
+import { contactsOf } from './support/contacts.js';
+import { byDaemon } from './support/daemon-or-offline.js';
+import { aligned, createPaint, wantsColour } from './support/terminal.js';
+import { shownTime, timesFor, type UtcOption, withUtc } from './support/times.js';
 
 interface Options extends UtcOption {
   readonly scope: 'read' | 'admin';

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { contactsOf } from './contacts.js';
+import { contactsOf } from './support/contacts.js';
 
 export function register(program: Command): void {
   program

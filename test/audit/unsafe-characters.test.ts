@@ -10,7 +10,7 @@ import {
   visibleInCsv,
   visibleLines,
 } from '../../src/audit/unsafe-characters.js';
-import { visibleUpTo } from '../../src/commands/terminal.js';
+import { visibleUpTo } from '../../src/commands/support/terminal.js';
 import { escapeCefValue } from '../../src/formats/cef.js';
 import { formatEcs, quote } from '../../src/formats/ecs.js';
 import { printable, printableJson } from '../../src/formats/escape-unprintable.js';

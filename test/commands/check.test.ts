@@ -9,7 +9,7 @@ import {
   splitMessage,
   summarise,
 } from '../../src/commands/check/report.js';
-import { createPaint } from '../../src/commands/terminal.js';
+import { createPaint } from '../../src/commands/support/terminal.js';
 import { AuditdError } from '../../src/errors.js';
 import { STATE_VERSION } from '../../src/shipping/state.js';
 import { DaemonRig } from '../daemon/rig.js';

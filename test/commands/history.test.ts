@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
 import { banHistory, renderPast } from '../../src/commands/bans/history.js';
-import { utcTime } from '../../src/commands/times.js';
+import { utcTime } from '../../src/commands/support/times.js';
 import { parseConfig } from '../../src/config/load.js';
 import { createRecorder } from '../../src/recorder/recorder.js';
 import { State } from '../../src/shipping/state.js';

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { NetworkSet } from '../../src/audit/address.js';
+import { createPaint } from '../../src/commands/support/terminal.js';
+import { utcTime } from '../../src/commands/support/times.js';
 import { type LineFilter, parseLine, passes, renderLine } from '../../src/commands/tail/line.js';
-import { createPaint } from '../../src/commands/terminal.js';
-import { utcTime } from '../../src/commands/times.js';
 import { formatEcs } from '../../src/formats/ecs.js';
 import { plainEvent } from '../formats/events.js';
 import { readBack } from '../read-events.js';

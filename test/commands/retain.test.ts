@@ -2,7 +2,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { renderDry, renderLast, renderRetention } from '../../src/commands/retain/render.js';
-import { utcTime } from '../../src/commands/times.js';
+import { utcTime } from '../../src/commands/support/times.js';
 import type { LastRun } from '../../src/retention/saved-state.js';
 import type { RetentionStatus } from '../../src/retention/scheduler.js';
 import type { DryTarget } from '../../src/retention/thread-protocol.js';

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { createClassifier } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
-import { parseId } from '../../src/commands/explain/play.js';
-import { verdictOf } from '../../src/commands/explain/verdict.js';
+import { parseId } from '../../src/commands/explain/run.js';
+import { verdictOf } from '../../src/commands/explain/sink-verdict.js';
 import { parseConfig } from '../../src/config/load.js';
 import { plainEvent } from '../formats/events.js';
 import { readBack } from '../read-events.js';

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { render } from '../../src/commands/status/render.js';
 import { troubles } from '../../src/commands/status/troubles.js';
-import { utcTime } from '../../src/commands/times.js';
+import { utcTime } from '../../src/commands/support/times.js';
 import { initFleet } from '../../src/fleet/init.js';
 import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
 import { Hub, Member } from './fleet-fixture.js';

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import type { Removal } from '../../retention/archive/anchor.js';
-import { contactsOf } from '../contacts.js';
-import { claimingUser } from '../user.js';
+import { claimingUser } from '../support/claiming-user.js';
+import { contactsOf } from '../support/contacts.js';
 
 interface Options {
   readonly config?: string;

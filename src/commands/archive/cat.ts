@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { Command } from 'commander';
 import { codeOf } from '../../errors.js';
-import { roomIn } from '../stdout.js';
-import { tell } from '../tell.js';
-import { type ChoiceOptions, chosenOf, MOST_NAMED, withChoice } from './choose.js';
+import { roomIn } from '../support/guard-stdout.js';
+import { tell } from '../support/report-to-daemon.js';
+import { type ChoiceOptions, chosenOf, MOST_NAMED, withChoice } from './select-archives.js';
 
 export function register(archive: Command): void {
   withChoice(archive.command('cat').description('print archived rows as they were, a line of JSON each'))

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import type { Manifest } from '../../retention/archive/manifest.js';
-import { aligned, count, createPaint, type Paint, size, wantsColour } from '../terminal.js';
-import { shownTime, type Times, timesFor, type UtcOption, withUtc } from '../times.js';
-import { chainOf, directoryOf, type PlaceOptions, withPlace } from './choose.js';
+import { aligned, count, createPaint, type Paint, size, wantsColour } from '../support/terminal.js';
+import { shownTime, type Times, timesFor, type UtcOption, withUtc } from '../support/times.js';
+import { chainOf, directoryOf, type PlaceOptions, withPlace } from './select-archives.js';
 
 export function register(archive: Command): void {
   withUtc(withPlace(archive.command('list').description('the archives, the oldest first')))

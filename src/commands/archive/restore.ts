@@ -2,12 +2,12 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { AuditdError } from '../../errors.js';
-import { Bar } from '../bar.js';
-import { doAtEnd } from '../leftovers.js';
-import { mustOwn } from '../owner.js';
-import { tell } from '../tell.js';
-import { count } from '../terminal.js';
-import { type ChoiceOptions, chosenOf, MOST_NAMED, withChoice } from './choose.js';
+import { doAtEnd } from '../support/exit-cleanup.js';
+import { Bar } from '../support/progress-bar.js';
+import { tell } from '../support/report-to-daemon.js';
+import { mustOwn } from '../support/require-owner.js';
+import { count } from '../support/terminal.js';
+import { type ChoiceOptions, chosenOf, MOST_NAMED, withChoice } from './select-archives.js';
 
 interface Options extends ChoiceOptions {
   readonly into?: string;

@@ -8,9 +8,9 @@ import { ANCHOR } from '../../retention/archive/archive-files.js';
 import type { KnownRecord } from '../../retention/archive/legal-hold-records.js';
 import type { Head } from '../../retention/archive/manifest-chain.js';
 import type { Verdict } from '../../retention/archive/verify.js';
-import { Bar } from '../bar.js';
-import { count } from '../terminal.js';
-import { directoryOf, type PlaceOptions, withPlace } from './choose.js';
+import { Bar } from '../support/progress-bar.js';
+import { count } from '../support/terminal.js';
+import { directoryOf, type PlaceOptions, withPlace } from './select-archives.js';
 
 interface Options extends PlaceOptions {
   readonly key?: string;
@@ -195,7 +195,7 @@ async function recordedIn(options: PlaceOptions): Promise<Recorded> {
     { wordsOf },
   ] = await Promise.all([
     import('../../config/load.js'),
-    import('../ledger.js'),
+    import('../support/state-reader.js'),
     import('../../retention/archive/recorded-heads.js'),
     import('../../retention/saved-state.js'),
     import('../../retention/legal-hold-store.js'),

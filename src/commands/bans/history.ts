@@ -1,9 +1,9 @@
 import { createClassifier } from '../../audit/catalog.js';
 import type { Contacts } from '../../config/load.js';
 import { createOwnSource } from '../../source/auditd-source.js';
-import { openLedger } from '../ledger.js';
-import { age, count, visible } from '../terminal.js';
-import { shownTime, type Times } from '../times.js';
+import { openLedger } from '../support/state-reader.js';
+import { age, count, visible } from '../support/terminal.js';
+import { shownTime, type Times } from '../support/times.js';
 
 /** A ban or unban as the daemon recorded it. */
 export interface PastBan {

@@ -4,7 +4,7 @@ import { isDenied, messageOf } from '../../errors.js';
 import type { Finding } from '../../sinks/sink.js';
 import { VERSION } from '../../version.js';
 import { troubles } from '../status/troubles.js';
-import type { Times } from '../times.js';
+import type { Times } from '../support/times.js';
 import { splitMessage } from './report.js';
 
 /**

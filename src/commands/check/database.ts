@@ -11,8 +11,8 @@ import { createPosternSource } from '../../source/postern-source.js';
 import { readInPlace } from '../../source/read-in-place.js';
 import type { AuditSource, Look } from '../../source/source.js';
 import { unreadable } from '../../source/waiting-reasons.js';
-import { temporaryDirectory } from '../leftovers.js';
-import { count } from '../terminal.js';
+import { temporaryDirectory } from '../support/exit-cleanup.js';
+import { count } from '../support/terminal.js';
 import { splitMessage } from './report.js';
 import { FailureSample } from './silence.js';
 

@@ -28,8 +28,8 @@ import { renderJail } from '../../fail2ban/render-jail.js';
 import { bansAddressesOnly, prefixInUse } from '../../sinks/files/ban-target.js';
 import { PAIR } from '../../sinks/files/fail2ban-files.js';
 import type { Finding } from '../../sinks/sink.js';
-import { openLedger } from '../ledger.js';
-import { count } from '../terminal.js';
+import { openLedger } from '../support/state-reader.js';
+import { count } from '../support/terminal.js';
 import { recentLogins } from './database.js';
 import { splitMessage } from './report.js';
 

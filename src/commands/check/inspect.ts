@@ -5,7 +5,7 @@ import { fleetConnection } from '../../fleet/nats-config.js';
 import { createSink } from '../../sinks/create-sink.js';
 import { checkStream } from '../../sinks/jetstream/check.js';
 import type { Finding } from '../../sinks/sink.js';
-import type { Times } from '../times.js';
+import type { Times } from '../support/times.js';
 import { inspectConfiguration } from './configuration.js';
 import { inspectDaemon } from './daemon.js';
 import { inspectDatabase } from './database.js';

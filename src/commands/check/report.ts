@@ -1,6 +1,6 @@
 import { AuditdError, messageOf } from '../../errors.js';
 import type { Finding } from '../../sinks/sink.js';
-import { count, type Paint, visible } from '../terminal.js';
+import { count, type Paint, visible } from '../support/terminal.js';
 
 /** What belongs together: the database, a sink. */
 export interface Section {

@@ -23,9 +23,9 @@ import { readLegalHolds } from '../../retention/legal-holds.js';
 import { Notes } from '../../retention/saved-state.js';
 import type { Finding } from '../../sinks/sink.js';
 import { type AuditTable, TableCache } from '../../source/table-schema.js';
-import { type Ledger, openLedger } from '../ledger.js';
-import { temporaryDirectory } from '../leftovers.js';
-import { type Times, utcTime } from '../times.js';
+import { temporaryDirectory } from '../support/exit-cleanup.js';
+import { type Ledger, openLedger } from '../support/state-reader.js';
+import { type Times, utcTime } from '../support/times.js';
 import { splitMessage } from './report.js';
 
 const UNIT = '/etc/systemd/system/postern-auditd.service';

@@ -3,7 +3,7 @@ import { messageOf } from '../../errors.js';
 import { type BodyFormat, bodies } from '../../formats/body-formats.js';
 import { formatEcs } from '../../formats/ecs.js';
 import { formatted, lastLine, lastText } from '../../formats/format-fallback.js';
-import { visible } from '../terminal.js';
+import { visible } from '../support/terminal.js';
 
 /**
  * The event in a format: the files' line, or what syslog says an event in. Where the format can't take the event, that is said on standard error,

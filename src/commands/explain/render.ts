@@ -1,9 +1,9 @@
 import { type AuditEvent, publicId } from '../../audit/event.js';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
-import { age, aligned, type Paint, visible, visibleUpTo } from '../terminal.js';
-import type { Times } from '../times.js';
-import type { FilterVerdict } from './banned.js';
-import type { SinkVerdict } from './verdict.js';
+import { age, aligned, type Paint, visible, visibleUpTo } from '../support/terminal.js';
+import type { Times } from '../support/times.js';
+import type { FilterVerdict } from './filter-check.js';
+import type { SinkVerdict } from './sink-verdict.js';
 
 /** All that is known of an event. */
 export interface Explanation {

@@ -8,7 +8,7 @@ import { AuditdError, codeOf, messageOf } from '../../errors.js';
 import type { ExportContents, IdsOf } from '../../query/export-contents.js';
 import type { ExportManifest } from '../../query/export-manifest.js';
 import { publicKeyIn } from '../archive/verify.js';
-import { count } from '../terminal.js';
+import { count } from '../support/terminal.js';
 
 /** A manifest that lists all the gaps that it can is far smaller. */
 const LARGEST = 1024 * 1024;

@@ -21,7 +21,7 @@ Examples:
       const [{ loadConfig }, { forgetServer }, { connectionOf }] = await Promise.all([
         import('../../config/load.js'),
         import('../../fleet/forget.js'),
-        import('./place.js'),
+        import('./config-option.js'),
       ]);
       const { config } = loadConfig(options.config ?? null, process.env);
       await forgetServer(connectionOf(config), server, config.fleet.silent_after);

@@ -41,8 +41,8 @@ Examples:
       const [{ loadConfig }, { initFleet }, { connectionOf }, { wishesOf }] = await Promise.all([
         import('../../config/load.js'),
         import('../../fleet/init.js'),
-        import('./place.js'),
-        import('./wishes.js'),
+        import('./config-option.js'),
+        import('./stream-options.js'),
       ]);
       const wishes = wishesOf(options);
       const { config } = loadConfig(options.config ?? null, process.env);

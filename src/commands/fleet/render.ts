@@ -1,6 +1,6 @@
 import type { FleetStatus, ServerStatus } from '../../fleet/fleet-status.js';
-import { visible } from '../terminal.js';
-import { shownTime, type Times } from '../times.js';
+import { visible } from '../support/terminal.js';
+import { shownTime, type Times } from '../support/times.js';
 
 /** What of the fleet needs somebody's attention. */
 export function fleetTroubles(fleet: FleetStatus): string[] {

@@ -2,10 +2,10 @@ import type { Command } from 'commander';
 import { toSafeJson, visible } from '../../audit/unsafe-characters.js';
 import { AuditdError } from '../../errors.js';
 import type { LegalBook, LegalStatus, ShownHold } from '../../retention/legal-hold-store.js';
-import { type Asked, byDaemon } from '../by-daemon.js';
-import { contactsOf } from '../contacts.js';
-import { aligned } from '../terminal.js';
-import { shownTime, type Times, timesFor, type UtcOption, withUtc } from '../times.js';
+import { contactsOf } from '../support/contacts.js';
+import { type Asked, byDaemon } from '../support/daemon-or-offline.js';
+import { aligned } from '../support/terminal.js';
+import { shownTime, type Times, timesFor, type UtcOption, withUtc } from '../support/times.js';
 import { filterWords } from './render.js';
 
 interface Options extends UtcOption {

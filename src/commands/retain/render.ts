@@ -5,8 +5,8 @@ import { refusedWords } from '../../retention/run-report.js';
 import type { LastRun } from '../../retention/saved-state.js';
 import type { RetentionStatus } from '../../retention/scheduler.js';
 import type { DryTarget } from '../../retention/thread-protocol.js';
-import { aligned, count } from '../terminal.js';
-import { shownTime, type Times } from '../times.js';
+import { aligned, count } from '../support/terminal.js';
+import { shownTime, type Times } from '../support/times.js';
 
 /** What DESIGN allows for one commit; more is said. */
 const LOCK_LIMIT_MS = 25;

@@ -4,8 +4,8 @@ import type { LoopStatus } from '../../shipping/loop-status.js';
 import type { FeedStatus } from '../../shipping/source-feed.js';
 import { renderFleet } from '../fleet/render.js';
 import { renderRetention } from '../retain/render.js';
-import { age, count, folded, size, visible } from '../terminal.js';
-import { shownTime, type Times } from '../times.js';
+import { age, count, folded, size, visible } from '../support/terminal.js';
+import { shownTime, type Times } from '../support/times.js';
 import { type DaemonStatus, refusedWords } from './troubles.js';
 
 export interface RenderOptions {

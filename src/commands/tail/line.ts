@@ -1,5 +1,5 @@
-import { type Paint, visibleUpTo } from '../terminal.js';
-import type { Times } from '../times.js';
+import { type Paint, visibleUpTo } from '../support/terminal.js';
+import type { Times } from '../support/times.js';
 
 /** What is shown of a line of the log; anything may lack in a line that somebody else wrote. */
 export interface LogLine {

@@ -11,15 +11,15 @@ import { createOwnSource } from '../../source/auditd-source.js';
 import { createPosternSource } from '../../source/postern-source.js';
 import { QUARANTINED_PLACES, quarantinedIn } from '../../source/quarantine.js';
 import type { AuditSource } from '../../source/source.js';
-import { type Ledger, openLedger } from '../ledger.js';
-import { temporaryDirectory } from '../leftovers.js';
-import { createPaint, wantsColour } from '../terminal.js';
-import { timesFor, type UtcOption } from '../times.js';
-import { filterVerdict } from './banned.js';
+import { temporaryDirectory } from '../support/exit-cleanup.js';
+import { type Ledger, openLedger } from '../support/state-reader.js';
+import { createPaint, wantsColour } from '../support/terminal.js';
+import { timesFor, type UtcOption } from '../support/times.js';
+import { pairProgress } from './fail2ban-progress.js';
+import { filterVerdict } from './filter-check.js';
 import { lineOf } from './line.js';
-import { pairProgress } from './pair-progress.js';
 import { type Explanation, renderExplanation } from './render.js';
-import { type SinkVerdict, verdictOf } from './verdict.js';
+import { type SinkVerdict, verdictOf } from './sink-verdict.js';
 
 export interface ExplainOptions extends UtcOption {
   readonly config?: string;

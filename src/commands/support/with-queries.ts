@@ -1,5 +1,5 @@
-import type { QueryService } from '../query/service.js';
-import { removeAtEnd } from './leftovers.js';
+import type { QueryService } from '../../query/service.js';
+import { removeAtEnd } from './exit-cleanup.js';
 
 /** Queries of one command. It asks once, so a map of times would cost more than it saves; copies of a stopped Postern's database go with it. */
 export async function withQueries(
@@ -8,10 +8,10 @@ export async function withQueries(
 ): Promise<void> {
   const [{ loadConfig }, { privateDirectory }, { queryOptionsOf }, { createQueryService }] =
     await Promise.all([
-      import('../config/load.js'),
-      import('../query/thread/temp-directory.js'),
-      import('../query/query-options.js'),
-      import('../query/service.js'),
+      import('../../config/load.js'),
+      import('../../query/thread/temp-directory.js'),
+      import('../../query/query-options.js'),
+      import('../../query/service.js'),
     ]);
   const options = queryOptionsOf(loadConfig(configPath ?? null, process.env).config);
   const copies = privateDirectory();

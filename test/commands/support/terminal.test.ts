@@ -9,7 +9,7 @@ import {
   visible,
   visibleUpTo,
   wantsColour,
-} from '../../src/commands/terminal.js';
+} from '../../../src/commands/support/terminal.js';
 
 describe('text of strangers', () => {
   it.each([

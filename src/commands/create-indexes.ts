@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import type { IndexPlan } from '../query/plan/indexes.js';
-import { removeAtEnd, signalsHeard } from './leftovers.js';
-import { mustOwn } from './owner.js';
-import { count } from './terminal.js';
+import { removeAtEnd, signalsHeard } from './support/exit-cleanup.js';
+import { mustOwn } from './support/require-owner.js';
+import { count } from './support/terminal.js';
 
 const BUSY_MS = 5_000;
 /** Rows that SQLite sorts into an index in a second, on a slow disk; measured 0.4 to 1.2 million. */

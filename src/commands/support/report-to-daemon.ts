@@ -1,6 +1,6 @@
-import type { Config } from '../config/schema.js';
-import { messageOf } from '../errors.js';
-import { claimingUser } from './user.js';
+import type { Config } from '../../config/schema.js';
+import { messageOf } from '../../errors.js';
+import { claimingUser } from './claiming-user.js';
 
 /** What a command has done that the audit log has to know of. */
 export interface Told {
@@ -13,14 +13,14 @@ export interface Told {
  * error, and changes no exit code. Where no daemon has ever run there is nothing to record it in.
  */
 export async function tell({ control, state }: Pick<Config, 'control' | 'state'>, told: Told): Promise<void> {
-  const { controlRequest, isAbsent } = await import('../control/client.js');
+  const { controlRequest, isAbsent } = await import('../../control/client.js');
   const by = claimingUser();
   try {
     try {
       await controlRequest(control, 'POST', '/told', told, { 'x-user': by ?? '' });
     } catch (error) {
       if (!isAbsent(error)) throw error;
-      const { recordOffline } = await import('../control/record-offline.js');
+      const { recordOffline } = await import('../../control/record-offline.js');
       recordOffline(state, told, by);
     }
   } catch (error) {

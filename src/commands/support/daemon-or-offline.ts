@@ -1,5 +1,5 @@
-import type { Contacts } from '../config/load.js';
-import { claimingUser } from './user.js';
+import type { Contacts } from '../../config/load.js';
+import { claimingUser } from './claiming-user.js';
 
 /** What is asked of the control socket. */
 export interface Asked {
@@ -19,7 +19,7 @@ export async function byDaemon<T>(
   { method, path, body }: Asked,
   without: (by: string | null) => T | Promise<T>,
 ): Promise<T> {
-  const { controlRequest, isAbsent } = await import('../control/client.js');
+  const { controlRequest, isAbsent } = await import('../../control/client.js');
   const by = claimingUser();
   try {
     return (await controlRequest(control, method, path, body, { 'x-user': by ?? '' })) as T;

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { AuditdError } from '../errors.js';
-import type { Filter } from '../query/filter.js';
+import { AuditdError } from '../../errors.js';
+import type { Filter } from '../../query/filter.js';
 import { visible } from './terminal.js';
 
 export interface FilterOptions {
@@ -46,7 +46,7 @@ export function withFilter(command: Command): Command {
 
 /** Loads the filter's schema when a command runs, not for its help. */
 export async function filterOf(options: FilterOptions, now: number): Promise<Filter> {
-  const { parseFilter } = await import('../query/filter.js');
+  const { parseFilter } = await import('../../query/filter.js');
   const { resourceType, action, user, from, to, server, ip, outcome, source, q } = options;
   const archives = options.archives === false ? 'false' : 'true';
   const missing = { allow_missing: options.allowMissing === true ? 'true' : undefined };

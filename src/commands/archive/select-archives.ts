@@ -95,7 +95,7 @@ export async function chainOf(options: PlaceOptions): Promise<Chain & { readonly
   }
   const [{ loadConfig }, { openLedger }, { signingKey }] = await Promise.all([
     import('../../config/load.js'),
-    import('../ledger.js'),
+    import('../support/state-reader.js'),
     import('../../retention/archive/signing-key.js'),
   ]);
   const { config } = loadConfig(options.config ?? null, process.env);

@@ -4,7 +4,7 @@ import type { AuditEvent } from '../../audit/event.js';
 import { parseFail2banLine } from '../../formats/fail2ban-line.js';
 import { OLDEST_MS } from '../../sinks/files/ban-eligibility.js';
 import { PAIR } from '../../sinks/files/fail2ban-files.js';
-import type { SinkVerdict } from './verdict.js';
+import type { SinkVerdict } from './sink-verdict.js';
 
 /** A failure that came in time is in the pair by then. */
 const SETTLED_MS = OLDEST_MS + 10_000;

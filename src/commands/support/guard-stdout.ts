@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { fstatSync, writeFileSync } from 'node:fs';
-import { AuditdError, codeOf, messageOf } from '../errors.js';
+import { AuditdError, codeOf, messageOf } from '../../errors.js';
 
 const STDOUT = 1;
 

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { SourceName } from '../audit/event.js';
-import { AuditdError, messageOf } from '../errors.js';
-import type Database from '../load-sqlite.js';
-import { asOwner, openOwn } from '../shipping/as-owner.js';
+import type { SourceName } from '../../audit/event.js';
+import { AuditdError, messageOf } from '../../errors.js';
+import type Database from '../../load-sqlite.js';
+import { asOwner, openOwn } from '../../shipping/as-owner.js';
 
 /** What the daemon has written down about a source and its sinks. */
 export interface Ledger {

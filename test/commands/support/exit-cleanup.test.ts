@@ -4,8 +4,8 @@ import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { Tables } from '../query/tables.js';
-import { CLI } from './cli.js';
+import { Tables } from '../../query/tables.js';
+import { CLI } from '../cli.js';
 
 let tables: Tables;
 let args: readonly string[];

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { AuditdError } from '../errors.js';
+import { AuditdError } from '../../errors.js';
 
 /**
  * Files beside the database that belong to somebody else lock Postern out; root's SQLite gives them to the owner.

@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util';
-import { visible } from '../audit/unsafe-characters.js';
+import { visible } from '../../audit/unsafe-characters.js';
 
-export { toSafeJson, visible, visibleLines } from '../audit/unsafe-characters.js';
+export { toSafeJson, visible, visibleLines } from '../../audit/unsafe-characters.js';
 
 /** Marks text for a terminal; every function returns its text as it is where there is no colour. */
 export interface Paint {

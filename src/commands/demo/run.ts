@@ -8,7 +8,7 @@ import { AuditdError } from '../../errors.js';
 import { testFilter } from '../../fail2ban/client.js';
 import Database from '../../load-sqlite.js';
 import { createAuditTable, createRecorder } from '../../recorder/recorder.js';
-import { attack, day, moment, VICTIM } from './script.js';
+import { attack, day, moment, VICTIM } from './scenario.js';
 
 // A small host that is busy needs its time.
 const START_LIMIT_MS = 120_000;

@@ -1,5 +1,5 @@
-import type { Contacts } from '../config/load.js';
-import { messageOf } from '../errors.js';
+import type { Contacts } from '../../config/load.js';
+import { messageOf } from '../../errors.js';
 import { visibleLines } from './terminal.js';
 
 /**
@@ -10,7 +10,7 @@ export async function contactsOf(
   configPath: string | undefined,
   uses: 'control' | 'jail',
 ): Promise<Contacts> {
-  const { loadContacts } = await import('../config/load.js');
+  const { loadContacts } = await import('../../config/load.js');
   const contacts = loadContacts(configPath ?? null, process.env);
   if (contacts.refused !== null) {
     const taken = uses === 'jail' ? `the jail ${contacts.jail}` : `the control socket ${contacts.control}`;

@@ -8,7 +8,7 @@ import { testFilter } from '../../fail2ban/client.js';
 import { PAIR } from '../../sinks/files/fail2ban-files.js';
 import { createFail2banSink } from '../../sinks/files/fail2ban-sink.js';
 import { filterInUse } from '../check/fail2ban.js';
-import { temporaryDirectory } from '../leftovers.js';
+import { temporaryDirectory } from '../support/exit-cleanup.js';
 import { lineOf } from './line.js';
 
 /** What fail2ban's filter makes of an event. */

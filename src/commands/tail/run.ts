@@ -5,9 +5,9 @@ import { loadConfig } from '../../config/load.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError, codeOf } from '../../errors.js';
 import { unknownAction } from '../../query/unknown-names.js';
-import { tellNote } from '../filter-options.js';
-import { createPaint, visible, wantsColour } from '../terminal.js';
-import { timesFor } from '../times.js';
+import { tellNote } from '../support/filter-options.js';
+import { createPaint, visible, wantsColour } from '../support/terminal.js';
+import { timesFor } from '../support/times.js';
 import { LogFollower } from './follower.js';
 import { type LineFilter, parseLine, passes, renderLine } from './line.js';
 
