@@ -2,7 +2,7 @@ import { get, type OutgoingHttpHeaders } from 'node:http';
 import { createServer } from 'node:net';
 import { controlRequest } from '../../src/control/client.js';
 import type { ApiStatus } from '../../src/control/status.js';
-import { DaemonRig } from '../daemon/rig.js';
+import { DaemonRig } from '../daemon/daemon-fixture.js';
 
 export interface Answer {
   readonly status: number;

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/control/client.js';
 import { TableRows } from '../../src/retention/archive/table-rows.js';
 import { createArchive } from '../../src/retention/archive/write.js';
-import { DaemonRig } from '../daemon/rig.js';
+import { DaemonRig } from '../daemon/daemon-fixture.js';
 import { COMPRESSION } from '../retention/archive/compression.js';
 import { CONFIG, rowReader, SOURCE_ID } from '../retention/archive/table.js';
 

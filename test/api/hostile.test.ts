@@ -1,7 +1,7 @@
 import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { DaemonRig } from '../daemon/rig.js';
+import { DaemonRig } from '../daemon/daemon-fixture.js';
 import { ApiRig, apiOf, freePort } from './api-fixture.js';
 
 const CLIENTS = Number(process.env.API_SLOW_CLIENTS ?? 1_000);

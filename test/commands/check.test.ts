@@ -12,7 +12,7 @@ import {
 import { createPaint } from '../../src/commands/support/terminal.js';
 import { AuditdError } from '../../src/errors.js';
 import { STATE_VERSION } from '../../src/shipping/state.js';
-import { DaemonRig } from '../daemon/rig.js';
+import { DaemonRig } from '../daemon/daemon-fixture.js';
 import { run } from './cli.js';
 import { hasFail2ban, PrivateFail2ban } from './private-fail2ban.js';
 

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { DaemonRig, linesOf } from '../daemon/rig.js';
+import { DaemonRig, linesOf } from '../daemon/daemon-fixture.js';
 import { type Ran, run } from './cli.js';
 import { hasFail2ban } from './private-fail2ban.js';
 

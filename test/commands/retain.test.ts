@@ -6,7 +6,7 @@ import { utcTime } from '../../src/commands/support/times.js';
 import type { LastRun } from '../../src/retention/saved-state.js';
 import type { RetentionStatus } from '../../src/retention/scheduler.js';
 import type { DryTarget } from '../../src/retention/thread-protocol.js';
-import { DaemonRig } from '../daemon/rig.js';
+import { DaemonRig } from '../daemon/daemon-fixture.js';
 import { run as runCommand } from './cli.js';
 
 const AT = Date.UTC(2026, 10, 25, 3, 17);

@@ -5,7 +5,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Anchor, hashOf, type Manifest, seal } from '../../src/retention/archive/manifest.js';
 import { run } from '../commands/cli.js';
-import { DaemonRig } from './rig.js';
+import { DaemonRig } from './daemon-fixture.js';
 
 /** Old rows of three months, an archive each, and young ones that are more than one chunk of an export. */
 const OLD = 6;

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DaemonRig, type Line } from './rig.js';
+import { DaemonRig, type Line } from './daemon-fixture.js';
 
 const ROUNDS = Number(process.env.KILL_ROUNDS ?? 60) / 6;
 /** Rows that are edited are younger than that: what was read in the last minute is looked at. */

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/control/client.js';
 import Database from '../../src/load-sqlite.js';
-import { DaemonRig, type DaemonStatus } from './rig.js';
+import { DaemonRig, type DaemonStatus } from './daemon-fixture.js';
 
 /** Enough that the daemon walks for a while; FRESH_ROWS=2000000 for the figure of the promise. */
 const ROWS = Number(process.env.FRESH_ROWS ?? 120_000);

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { DaemonRig, type Line } from './rig.js';
+import { DaemonRig, type Line } from './daemon-fixture.js';
 
 const ROUNDS = Number(process.env.KILL_ROUNDS ?? 60);
 /** Against hangs: a busy machine took twenty times what an idle one does. */

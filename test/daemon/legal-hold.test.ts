@@ -3,7 +3,7 @@ import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import Database from '../../src/load-sqlite.js';
-import { DaemonRig } from './rig.js';
+import { DaemonRig } from './daemon-fixture.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 const DAY = 86_400_000;

@@ -18,7 +18,7 @@ import { controlRequest } from '../../src/control/client.js';
 import { run } from '../commands/cli.js';
 import { openFiles } from '../descriptors.js';
 import { inAnotherProcess } from '../sqlite-child.js';
-import { DaemonRig } from './rig.js';
+import { DaemonRig } from './daemon-fixture.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 const root = process.getuid?.() === 0;

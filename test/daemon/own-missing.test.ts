@@ -7,7 +7,7 @@ import { TableRows } from '../../src/retention/archive/table-rows.js';
 import { deleteOwn, OWN_TABLE } from '../../src/retention/auditd-table.js';
 import { LegalHolds } from '../../src/retention/legal-holds.js';
 import { rowHash } from '../../src/retention/purge/row-hash.js';
-import { DaemonRig } from './rig.js';
+import { DaemonRig } from './daemon-fixture.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 let rig: DaemonRig;

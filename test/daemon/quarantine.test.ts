@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { run } from '../commands/cli.js';
-import { DaemonRig } from './rig.js';
+import { DaemonRig } from './daemon-fixture.js';
 
 // The real daemon, with a fault in it: it dies at a certain text in `details` (fixtures/dies-at-marker.mjs).
 

@@ -10,7 +10,7 @@ import { listArchives } from '../../src/retention/archive/list.js';
 import { verifyArchives } from '../../src/retention/archive/verify.js';
 import type { RetentionStatus } from '../../src/retention/scheduler.js';
 import { type Count, countRows } from '../retention/count.js';
-import { DaemonRig } from './rig.js';
+import { DaemonRig } from './daemon-fixture.js';
 
 /** Of them, deleted by somebody after they were delivered. */
 const STOLEN = 3;

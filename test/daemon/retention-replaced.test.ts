@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it, onTestFinished } from 'vitest';
 import { controlRequest } from '../../src/control/client.js';
 import type { RetentionStatus } from '../../src/retention/scheduler.js';
-import { DaemonRig } from './rig.js';
+import { DaemonRig } from './daemon-fixture.js';
 
 const ROWS = 8_000;
 const DAY = 86_400_000;

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import Database from '../../src/load-sqlite.js';
 import { listArchives } from '../../src/retention/archive/list.js';
 import { run } from '../commands/cli.js';
-import { DaemonRig } from './rig.js';
+import { DaemonRig } from './daemon-fixture.js';
 
 let rig: DaemonRig;
 let archive: string;

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { run } from '../commands/cli.js';
-import { DaemonRig } from './rig.js';
+import { DaemonRig } from './daemon-fixture.js';
 
 /** Its clocks are never changed: the test may run at any hour. */
 const ZONE = 'Asia/Kolkata';

@@ -15,7 +15,7 @@ import {
   seal,
   textOfManifest,
 } from '../../src/retention/archive/manifest.js';
-import { DaemonRig } from './rig.js';
+import { DaemonRig } from './daemon-fixture.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 let rig: DaemonRig;

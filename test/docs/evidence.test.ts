@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { run } from '../commands/cli.js';
-import { DaemonRig } from '../daemon/rig.js';
+import { DaemonRig } from '../daemon/daemon-fixture.js';
 import { blocksOf, runBlock } from './commands.js';
 
 const DAY = 86_400_000;

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { CLI } from '../commands/cli.js';
-import { DaemonRig } from '../daemon/rig.js';
+import { DaemonRig } from '../daemon/daemon-fixture.js';
 import { countRows } from '../retention/count.js';
 
 const DAY = 86_400_000;

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { expect } from 'vitest';
 import { COLUMNS } from '../../src/recorder/audit-table.js';
-import { DaemonRig } from '../daemon/rig.js';
+import { DaemonRig } from '../daemon/daemon-fixture.js';
 import { CountedReader, listen, type TestServer } from '../sinks/syslog/receivers.js';
 import { RunningRsyslog } from '../sinks/syslog/rsyslog.js';
 import { FRAMED, MARK, makeRow } from './rows.js';

@@ -6,7 +6,7 @@ import { type BrowserContext, chromium, type Page } from 'playwright-core';
 import { controlRequest } from '../../../src/control/client.js';
 import type { NewEntry } from '../../../src/recorder/recorder.js';
 import { PrivateFail2ban } from '../../commands/private-fail2ban.js';
-import { DaemonRig } from '../../daemon/rig.js';
+import { DaemonRig } from '../../daemon/daemon-fixture.js';
 
 export const CHROMIUM = '/usr/bin/chromium';
 

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bound } from '../../../src/commands/replay.js';
 import { hostInstant, hostZone } from '../../../src/fail2ban/host-time.js';
-import { DaemonRig } from '../../daemon/rig.js';
+import { DaemonRig } from '../../daemon/daemon-fixture.js';
 import { CLI, run } from '../cli.js';
 
 const there = spawnSync('script', ['--version']).status === 0;

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { DaemonRig } from '../../daemon/rig.js';
+import { DaemonRig } from '../../daemon/daemon-fixture.js';
 import { RunningRsyslog, withoutRsyslog } from './rsyslog.js';
 
 const KILLS = Number(process.env.SYSLOG_KILLS ?? 20);

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CLI } from '../../commands/cli.js';
-import { DaemonRig } from '../../daemon/rig.js';
+import { DaemonRig } from '../../daemon/daemon-fixture.js';
 import { answer, type RelpScript, relpServer, type TestServer } from './receivers.js';
 
 // A collector that has been broken into, or another program at its port: what it says comes before the eyes of whoever asks what is wrong.
