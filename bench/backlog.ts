@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MB, Rig, usage } from './rig.js';
+import { MB, Rig, usage } from './bench-fixture.js';
 
 const ROWS = Number(process.env.BENCH_ROWS ?? 1_000_000);
 

@@ -5,8 +5,8 @@ import { appendFileSync, closeSync, openSync, readSync, renameSync, statSync } f
 import { request } from 'node:http';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { percentile, Rig } from './bench-fixture.js';
 import { fill } from './query.js';
-import { percentile, Rig } from './rig.js';
 
 const ROWS = Number(process.env.BENCH_ROWS ?? 2_000_000);
 /** Failures per situation, at most: one that ends earlier has fewer. */

@@ -5,7 +5,7 @@ import { request } from 'node:http';
 import { loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { usage } from './rig.js';
+import { usage } from './bench-fixture.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 const CURVE = (process.env.BENCH_SERVERS ?? '10,50,200').split(',').map(Number);

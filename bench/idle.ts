@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MB, Rig, usage } from './rig.js';
+import { MB, Rig, usage } from './bench-fixture.js';
 
 const SECONDS = 30;
 

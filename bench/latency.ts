@@ -1,7 +1,7 @@
 import { existsSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { percentile, Rig } from './rig.js';
+import { percentile, Rig } from './bench-fixture.js';
 
 const COMMITS = 600;
 

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Database from 'better-sqlite3';
 import { createAuditTable } from 'postern-auditd/recorder';
-import { MB, percentile, Rig } from './rig.js';
+import { MB, percentile, Rig } from './bench-fixture.js';
 
 const ROWS = Number(process.env.BENCH_ROWS ?? 200_000);
 /** `BENCH_SYNCHRONOUS=FULL`: that mode alone. */

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, fstatSync, openSync, readSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createAuditTable } from 'postern-auditd/recorder';
-import { MB, percentile, Rig } from './rig.js';
+import { MB, percentile, Rig } from './bench-fixture.js';
 
 const ROWS = Number(process.env.BENCH_ROWS ?? 1_000_000);
 const TIMES = 100;

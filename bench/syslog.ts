@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fill } from './backlog.js';
-import { MB, Rig, usage } from './rig.js';
+import { MB, Rig, usage } from './bench-fixture.js';
 
 const ROWS = Number(process.env.BENCH_ROWS ?? 1_000_000);
 /** Lines that are written at once: a text of V8 has 512 MB at most. */
