@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
-import { MixedSequencer } from './test/order.js';
-import { SkipsReporter } from './test/skips.js';
+import { MixedSequencer } from './test/support/order.js';
+import { SkipsReporter } from './test/support/skips.js';
 
 // More than the cores: most files wait for processes, disks and time-outs. Vitest's own choice on two cores is one.
 const maxWorkers = 5;

@@ -5,7 +5,7 @@ import {
   page as pageSchema,
   problem as problemSchema,
 } from '../../src/api/response-schemas.js';
-import { installed } from '../installed.js';
+import { installed } from '../support/installed.js';
 import { ApiRig } from './api-fixture.js';
 
 let rig: ApiRig;

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { installed } from '../installed.js';
+import { installed } from '../support/installed.js';
 import { ApiRig, apiOf } from './api-fixture.js';
 
 const SILENT = Number(process.env.API_SILENT_CLIENTS ?? 2_300);

@@ -4,7 +4,7 @@ import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/load.js';
-import { installed } from '../installed.js';
+import { installed } from '../support/installed.js';
 import { ApiRig, apiOf, freePort } from './api-fixture.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'postern-listen-'));

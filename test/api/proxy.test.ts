@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { entry as entrySchema, page as pageSchema } from '../../src/api/response-schemas.js';
-import { installed } from '../installed.js';
+import { installed } from '../support/installed.js';
 import { ApiRig, freePort } from './api-fixture.js';
 
 const missing = !installed('nginx', 'nginx') || !installed('curl', 'curl');

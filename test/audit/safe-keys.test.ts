@@ -4,7 +4,7 @@ import { withSafeKeys } from '../../src/audit/safe-keys.js';
 import { formatEcs } from '../../src/formats/ecs.js';
 import { formatOcsf } from '../../src/formats/ocsf.js';
 import { entryLine } from '../../src/query/entry.js';
-import { readRow } from '../read-events.js';
+import { readRow } from '../support/read-events.js';
 
 /** Every leaf with the path that leads to it, as Elasticsearch's type `flattened` joins them. */
 function leaves(value: unknown, path: readonly string[] = []): Array<[readonly string[], unknown]> {

@@ -17,7 +17,7 @@ import { printable, printableJson } from '../../src/formats/escape-unprintable.j
 import { escapeLeefValue } from '../../src/formats/leef.js';
 import { csvLine, field } from '../../src/query/csv.js';
 import { entryLine } from '../../src/query/entry.js';
-import { readRow } from '../read-events.js';
+import { readRow } from '../support/read-events.js';
 
 /** Every way in which text of a row or of another program leaves: what it shows of `a`, a character, `b`. */
 const media: Readonly<Record<string, (text: string) => string>> = {

@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import Database from '../../src/load-sqlite.js';
 import { State } from '../../src/shipping/state.js';
-import { prepareHotJournal } from '../hot-journal.js';
+import { prepareHotJournal } from '../support/hot-journal.js';
 import { run } from './cli.js';
 
 const root = process.geteuid?.() === 0;

@@ -5,7 +5,7 @@ import { utcTime } from '../../src/commands/support/times.js';
 import { type LineFilter, parseLine, passes, renderLine } from '../../src/commands/tail/line.js';
 import { formatEcs } from '../../src/formats/ecs.js';
 import { plainEvent } from '../formats/events.js';
-import { readBack } from '../read-events.js';
+import { readBack } from '../support/read-events.js';
 
 const render = { paint: createPaint(false), times: utcTime, server: 'pp1.example.net' };
 const line = (changes: Partial<typeof plainEvent> = {}) =>

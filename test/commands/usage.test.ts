@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/load.js';
-import { asUser } from '../other-user.js';
+import { asUser } from '../support/other-user.js';
 import { CLI, run } from './cli.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'postern-auditd-cli-'));

@@ -5,7 +5,7 @@ import { parseId } from '../../src/commands/explain/run.js';
 import { verdictOf } from '../../src/commands/explain/sink-verdict.js';
 import { parseConfig } from '../../src/config/load.js';
 import { plainEvent } from '../formats/events.js';
-import { readBack } from '../read-events.js';
+import { readBack } from '../support/read-events.js';
 
 const now = Date.UTC(2026, 10, 22, 20, 21, 0);
 const failure: AuditEvent = readBack(plainEvent, {

@@ -16,8 +16,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/control/client.js';
 import { run } from '../commands/cli.js';
-import { openFiles } from '../descriptors.js';
-import { inAnotherProcess } from '../sqlite-child.js';
+import { openFiles } from '../support/descriptors.js';
+import { inAnotherProcess } from '../support/sqlite-child.js';
 import { DaemonRig } from './daemon-fixture.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');

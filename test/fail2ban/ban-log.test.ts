@@ -18,7 +18,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { type BanEntry, parseBan, readBans, readLastBans } from '../../src/fail2ban/ban-log.js';
 import { watchBans } from '../../src/fail2ban/watch-ban-log.js';
-import { installed } from '../installed.js';
+import { installed } from '../support/installed.js';
 
 let directory: string;
 let path: string;

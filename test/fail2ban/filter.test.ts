@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Run, testFilter } from '../../src/fail2ban/client.js';
 import { formatEcs } from '../../src/formats/ecs.js';
-import { installed } from '../installed.js';
+import { installed } from '../support/installed.js';
 import { event } from './failures.js';
 import { canonical, hostile } from './hostile.js';
 import { renderSamples, samples } from './samples.js';

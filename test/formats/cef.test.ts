@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { pictured } from '../../src/audit/unsafe-characters.js';
 import { escapeCefHeader, formatCef, leastCef } from '../../src/formats/cef.js';
 import { formatSentence } from '../../src/formats/plain-text.js';
-import { readBack } from '../read-events.js';
+import { readBack } from '../support/read-events.js';
 import { parseCef } from './cef-parser.js';
 import { anyEvent, controlCharacters, plainEvent } from './events.js';
 

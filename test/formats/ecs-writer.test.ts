@@ -4,7 +4,7 @@ import { catalog, createClassifier } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
 import { formatEcs } from '../../src/formats/ecs.js';
 import { writeEcs } from '../../src/formats/ecs-writer.js';
-import { readBack } from '../read-events.js';
+import { readBack } from '../support/read-events.js';
 import { anyEvent, plainEvent } from './events.js';
 
 const memory = Buffer.alloc(65_536);

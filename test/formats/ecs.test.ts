@@ -5,7 +5,7 @@ import type { AuditEvent } from '../../src/audit/event.js';
 import { createRedactor } from '../../src/audit/redaction.js';
 import { formatEcs, parseEcsPosition } from '../../src/formats/ecs.js';
 import { formatHeader } from '../../src/sinks/files/fail2ban-files.js';
-import { readBack } from '../read-events.js';
+import { readBack } from '../support/read-events.js';
 import { anyEvent, plainEvent } from './events.js';
 
 const classify = createClassifier();

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import type { EventType, Outcome, Severity } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
-import { readBack, readRow } from '../read-events.js';
+import { readBack, readRow } from '../support/read-events.js';
 
 /** A type as the catalog makes it for a word that it doesn't know. */
 export const unknownType: EventType = {

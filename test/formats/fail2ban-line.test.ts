@@ -7,8 +7,8 @@ import { formatEcs } from '../../src/formats/ecs.js';
 import { formatFail2banLine, LONGEST_LINE, parseFail2banLine } from '../../src/formats/fail2ban-line.js';
 import Database from '../../src/load-sqlite.js';
 import { formatHeader } from '../../src/sinks/files/fail2ban-files.js';
-import { readRow } from '../read-events.js';
 import { openSource, TABLE, temporaryDirectory } from '../source/postern-fixture.js';
+import { readRow } from '../support/read-events.js';
 import { anyEvent } from './events.js';
 
 const LONGEST_ADDRESS = 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff';

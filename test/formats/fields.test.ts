@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { catalog } from '../../src/audit/catalog.js';
 import { ECS_VERSION, formatEcs } from '../../src/formats/ecs.js';
-import { readBack } from '../read-events.js';
+import { readBack } from '../support/read-events.js';
 import { anyEvent, plainEvent } from './events.js';
 
 interface EcsList {

@@ -12,7 +12,7 @@ import {
 } from '../../src/formats/fleet-message.js';
 import { COLUMNS } from '../../src/recorder/audit-table.js';
 import { RowReader } from '../../src/source/row-to-event.js';
-import { readRow } from '../read-events.js';
+import { readRow } from '../support/read-events.js';
 import { anyEvent, plainEvent } from './events.js';
 
 const value: fc.Arbitrary<ColumnValue> = fc.oneof(

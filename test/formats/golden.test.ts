@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { catalog, createClassifier, type EventType } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
 import { createFormatter, type SyslogFormatOptions } from '../../src/formats/syslog-message.js';
-import { readBack } from '../read-events.js';
+import { readBack } from '../support/read-events.js';
 import { plainEvent } from './events.js';
 import { ocsfFaults } from './ocsf-schema.js';
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { pictured } from '../../src/audit/unsafe-characters.js';
 import { formatLeef, leastLeef } from '../../src/formats/leef.js';
 import { formatSentence } from '../../src/formats/plain-text.js';
-import { readBack } from '../read-events.js';
+import { readBack } from '../support/read-events.js';
 import { anyEvent, controlCharacters, plainEvent } from './events.js';
 import { parseLeef } from './leef-parser.js';
 

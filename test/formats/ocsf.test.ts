@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { formatOcsf } from '../../src/formats/ocsf.js';
 import { OCSF_VERSION, ocsfClasses } from '../../src/formats/ocsf-classes.js';
-import { readBack } from '../read-events.js';
+import { readBack } from '../support/read-events.js';
 import { anyEvent, carriedJson, controlCharacters, plainEvent, unknownType } from './events.js';
 import { ocsfFaults, ocsfSchema } from './ocsf-schema.js';
 

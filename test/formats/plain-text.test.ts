@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { formatSentence, leastSentence } from '../../src/formats/plain-text.js';
-import { readBack } from '../read-events.js';
+import { readBack } from '../support/read-events.js';
 import { anyEvent, controlCharacters, plainEvent, unknownType } from './events.js';
 
 const ecs = { category: ['authentication'], type: ['start'] };

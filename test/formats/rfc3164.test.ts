@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { copyEvent } from '../../src/audit/event.js';
 import { bsdTimestamp, createRfc3164Header, type Rfc3164Options } from '../../src/formats/rfc3164.js';
-import { readBack } from '../read-events.js';
+import { readBack } from '../support/read-events.js';
 import { plainEvent } from './events.js';
 
 const plain: Rfc3164Options = {

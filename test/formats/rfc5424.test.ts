@@ -11,7 +11,7 @@ import {
   timestamp,
 } from '../../src/formats/rfc5424.js';
 import { cutUtf8 } from '../../src/formats/utf8.js';
-import { readBack } from '../read-events.js';
+import { readBack } from '../support/read-events.js';
 import { anyEvent, controlCharacters, plainEvent, unknownType } from './events.js';
 import { parseRfc5424 } from './rfc5424-parser.js';
 

@@ -14,8 +14,8 @@ import { priority } from '../../src/formats/priority.js';
 import { bsdTimestamp } from '../../src/formats/rfc3164.js';
 import { messageId, timestamp } from '../../src/formats/rfc5424.js';
 import { createFormatter, type SyslogFormatOptions } from '../../src/formats/syslog-message.js';
-import { installed } from '../installed.js';
-import { readBack } from '../read-events.js';
+import { installed } from '../support/installed.js';
+import { readBack } from '../support/read-events.js';
 import { anyEvent, plainEvent } from './events.js';
 import { parseRfc5424 } from './rfc5424-parser.js';
 

@@ -10,7 +10,7 @@ import {
   type SyslogFormatOptions,
   syslogFormatDefaults,
 } from '../../src/formats/syslog-message.js';
-import { readBack, readRow } from '../read-events.js';
+import { readBack, readRow } from '../support/read-events.js';
 import { parseCef } from './cef-parser.js';
 import { anyEvent, controlCharacters, plainEvent } from './events.js';
 import { parseLeef } from './leef-parser.js';

@@ -11,7 +11,7 @@ import { facilities, severities } from '../../src/formats/priority.js';
 import { bsdTimestamp } from '../../src/formats/rfc3164.js';
 import { headerField, messageId, timestamp } from '../../src/formats/rfc5424.js';
 import { createFormatter, type SyslogFormatOptions } from '../../src/formats/syslog-message.js';
-import { installed } from '../installed.js';
+import { installed } from '../support/installed.js';
 import { anyEvent } from './events.js';
 import { captureOf } from './pcap.js';
 

@@ -8,8 +8,8 @@ import Database from '../../src/load-sqlite.js';
 import { CSV_HEADER, csvEntry } from '../../src/query/csv.js';
 import { EVERYTHING } from '../../src/query/filter.js';
 import { createQueryService, type QueryService } from '../../src/query/service.js';
-import { compiled, removeCompiled } from '../compiled.js';
 import { Writer } from '../source/process.js';
+import { compiled, removeCompiled } from '../support/compiled.js';
 import { seconds, Tables } from './tables.js';
 
 describe('the thread of queries', () => {

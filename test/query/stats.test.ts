@@ -3,7 +3,7 @@ import { catalog } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
 import { Tally } from '../../src/query/stats.js';
 import { plainEvent } from '../formats/events.js';
-import { readBack } from '../read-events.js';
+import { readBack } from '../support/read-events.js';
 
 function event(action: string): AuditEvent {
   const type = catalog.find((each) => each.action === action) ?? plainEvent.type;

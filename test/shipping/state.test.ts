@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import Database from '../../src/load-sqlite.js';
 import { takeLock } from '../../src/shipping/lock.js';
 import { STATE_VERSION, State } from '../../src/shipping/state.js';
-import { inAnotherProcess } from '../sqlite-child.js';
+import { inAnotherProcess } from '../support/sqlite-child.js';
 
 let directory: string;
 

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formatEcs } from '../../src/formats/ecs.js';
 import { failure } from '../sinks/files/files-fixture.js';
 import { freePort } from '../sinks/syslog/receivers.js';
-import { Unpacked } from '../unpacked.js';
+import { Unpacked } from '../support/unpacked.js';
 import { Child } from './child.js';
 import { recipe } from './recipe.js';
 

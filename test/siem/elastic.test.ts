@@ -7,7 +7,7 @@ import { createFormatter, syslogFormatDefaults } from '../../src/formats/syslog-
 import { anyEvent, plainEvent } from '../formats/events.js';
 import ecs from '../formats/fields/ecs-8.17.0.json' with { type: 'json' };
 import { parseRfc5424 } from '../formats/rfc5424-parser.js';
-import { readBack } from '../read-events.js';
+import { readBack } from '../support/read-events.js';
 import { read } from './recipe.js';
 
 interface Mapping {

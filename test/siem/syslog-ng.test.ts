@@ -6,7 +6,7 @@ import { formatEcs } from '../../src/formats/ecs.js';
 import { failure } from '../sinks/files/files-fixture.js';
 import { freePort } from '../sinks/syslog/receivers.js';
 import { events, Shipping, syslog } from '../sinks/syslog/syslog-fixture.js';
-import { Unpacked } from '../unpacked.js';
+import { Unpacked } from '../support/unpacked.js';
 import { Child } from './child.js';
 import { recipe } from './recipe.js';
 

@@ -4,9 +4,9 @@ import { describe, expect, it } from 'vitest';
 import { catalog } from '../../src/audit/catalog.js';
 import { formatEcs } from '../../src/formats/ecs.js';
 import { plainEvent } from '../formats/events.js';
-import { installed } from '../installed.js';
-import { readBack } from '../read-events.js';
 import { failure } from '../sinks/files/files-fixture.js';
+import { installed } from '../support/installed.js';
+import { readBack } from '../support/read-events.js';
 import { read, SIEM } from './recipe.js';
 
 const python = installed('python3', 'python3');

@@ -11,8 +11,8 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { compiled, removeCompiled } from '../compiled.js';
-import type { Identity } from '../other-user.js';
+import { compiled, removeCompiled } from '../support/compiled.js';
+import type { Identity } from '../support/other-user.js';
 import { Reader, TABLE, temporaryDirectory, Writer } from './postern-fixture.js';
 import { isRoot } from './process.js';
 

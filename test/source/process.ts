@@ -2,8 +2,8 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { compiled } from '../compiled.js';
-import { asUser, type Identity } from '../other-user.js';
+import { compiled } from '../support/compiled.js';
+import { asUser, type Identity } from '../support/other-user.js';
 
 /** A child that answers each line with a line. */
 class Talker {

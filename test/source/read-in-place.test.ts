@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import Database from '../../src/load-sqlite.js';
 import { readInPlace } from '../../src/source/read-in-place.js';
-import { openFiles } from '../descriptors.js';
+import { openFiles } from '../support/descriptors.js';
 import { temporaryDirectory } from './postern-fixture.js';
 import { Writer } from './process.js';
 

@@ -7,7 +7,7 @@ import Database from '../../src/load-sqlite.js';
 import { ColdCopies } from '../../src/source/copy-stopped-database.js';
 import { stateOfFiles } from '../../src/source/file-state.js';
 import { cantOpen } from '../../src/source/waiting-reasons.js';
-import { prepareHotJournal } from '../hot-journal.js';
+import { prepareHotJournal } from '../support/hot-journal.js';
 import { temporaryDirectory } from './postern-fixture.js';
 
 /** A database in the middle of a transaction, with a file of somebody else's as the super-journal. */

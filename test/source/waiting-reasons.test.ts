@@ -14,8 +14,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import Database from '../../src/load-sqlite.js';
-import { removeCompiled } from '../compiled.js';
-import { openFiles } from '../descriptors.js';
+import { removeCompiled } from '../support/compiled.js';
+import { openFiles } from '../support/descriptors.js';
 import {
   openSource,
   Reader,

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { certificateNames, isAllowedHost } from '../../../src/api/http/allowed-hosts.js';
 import { parseConfig } from '../../../src/config/load.js';
-import { installed } from '../../installed.js';
+import { installed } from '../../support/installed.js';
 import { ApiRig } from '../api-fixture.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'postern-hosts-'));

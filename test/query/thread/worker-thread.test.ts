@@ -9,7 +9,7 @@ import { Engine } from '../../../src/query/engine.js';
 import { EVERYTHING } from '../../../src/query/filter.js';
 import { createQueryService, type QueryService } from '../../../src/query/service.js';
 import { monotonic } from '../../../src/query/thread/queue-timeout.js';
-import { compiled, removeCompiled } from '../../compiled.js';
+import { compiled, removeCompiled } from '../../support/compiled.js';
 import { Tables } from '../tables.js';
 
 /** Takes as long as it is told, and answers exports in five chunks; what it was at is kept from all others, as in the real one. */

@@ -9,8 +9,8 @@ import { LONGEST_LINE } from '../../../src/formats/fail2ban-line.js';
 import Database from '../../../src/load-sqlite.js';
 import { PAIR } from '../../../src/sinks/files/fail2ban-files.js';
 import { createFail2banSink } from '../../../src/sinks/files/fail2ban-sink.js';
-import { installed } from '../../installed.js';
 import { openSource, reading, request, START, TABLE } from '../../source/postern-fixture.js';
+import { installed } from '../../support/installed.js';
 import { dependencies, fail2banConfig, NEVER, temporaryDirectory } from './files-fixture.js';
 
 const ROWS = 40;

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';
 import Database from '../../../src/load-sqlite.js';
-import { compiled, removeCompiled } from '../../compiled.js';
+import { compiled, removeCompiled } from '../../support/compiled.js';
 import { range, rolledText, sequences, temporaryDirectory } from './files-fixture.js';
 
 const WRITER = fileURLToPath(new URL('./fixtures/writer.mjs', import.meta.url));

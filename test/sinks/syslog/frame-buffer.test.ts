@@ -9,7 +9,7 @@ import {
 import { FrameBuffer } from '../../../src/sinks/syslog/frame-buffer.js';
 import { countedFrame, lineFrame } from '../../../src/sinks/syslog/framing.js';
 import { anyEvent, plainEvent } from '../../formats/events.js';
-import { readBack } from '../../read-events.js';
+import { readBack } from '../../support/read-events.js';
 
 const events = fc.oneof(
   { weight: 3, arbitrary: anyEvent(catalog) },

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Unpacked } from '../../unpacked.js';
+import { Unpacked } from '../../support/unpacked.js';
 import type { Identity } from './certificates.js';
 import { LineFile } from './line-file.js';
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import tls from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { installed } from '../../installed.js';
+import { installed } from '../../support/installed.js';
 import { batch } from '../files/files-fixture.js';
 import { Authority, HERE, type Identity } from './certificates.js';
 import { CountedReader, listen } from './receivers.js';

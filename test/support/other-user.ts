@@ -7,7 +7,7 @@ export interface Identity {
   readonly gid: number;
 }
 
-const ROOT = resolve(import.meta.dirname, '..');
+const ROOT = resolve(import.meta.dirname, '../..');
 
 /** The topmost directory on the way to the checkout that others may not pass, as /root is on a Debian. */
 function closed(path: string): string | null {

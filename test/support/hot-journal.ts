@@ -1,5 +1,5 @@
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
-import Database from '../src/load-sqlite.js';
+import Database from '../../src/load-sqlite.js';
 
 /**
  * Leaves a database in the middle of a transaction, as a kill does: the table has the rows 1 to 500 with the value `before`, and in

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-const MODULE = pathToFileURL(resolve(import.meta.dirname, '../dist/load-sqlite.js')).href;
+const MODULE = pathToFileURL(resolve(import.meta.dirname, '../../dist/load-sqlite.js')).href;
 const PROGRAM = `
 const [path, sql] = process.argv.slice(1);
 const { default: Database } = await import(${JSON.stringify(MODULE)});

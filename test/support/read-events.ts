@@ -1,13 +1,13 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseAddress } from '../src/audit/address.js';
-import { type Classifier, createClassifier } from '../src/audit/catalog.js';
-import type { AuditEvent, EventChanges, SourceName } from '../src/audit/event.js';
-import { createRedactor, type Redactor } from '../src/audit/redaction.js';
-import Database from '../src/load-sqlite.js';
-import { COLUMNS } from '../src/recorder/audit-table.js';
-import { createOwnSource, type OwnSource } from '../src/source/auditd-source.js';
+import { parseAddress } from '../../src/audit/address.js';
+import { type Classifier, createClassifier } from '../../src/audit/catalog.js';
+import type { AuditEvent, EventChanges, SourceName } from '../../src/audit/event.js';
+import { createRedactor, type Redactor } from '../../src/audit/redaction.js';
+import Database from '../../src/load-sqlite.js';
+import { COLUMNS } from '../../src/recorder/audit-table.js';
+import { createOwnSource, type OwnSource } from '../../src/source/auditd-source.js';
 
 // Rows have a class of their own in the daemon, some members of which are accessors. An object literal in its place has hidden
 // faults, so events of tests are read from a real table by the reader itself.
