@@ -71,7 +71,7 @@ export declare abstract class AuditEvent {
   /** Of a revision: what the edited row says that it is, where `type` is only `daemon.row_edited`. */
   readonly revisedType?: EventType | undefined;
   /** created_at to server as the table holds them, in that order, but for `details`, which is as above. Left out: made by no table. */
-  readonly columns?: readonly ColumnValue[];
+  readonly redactedColumns?: readonly ColumnValue[];
 }
 
 /** The members of an event as those of a plain object. */
@@ -105,7 +105,7 @@ export function copyEvent(event: AuditEvent, changes: EventChanges): AuditEvent 
     revisedType = event.revisedType,
     incomplete = event.incomplete ?? null,
   } = changes;
-  const copy: Required<Omit<EventMembers, 'columns'>> = {
+  const copy: Required<Omit<EventMembers, 'redactedColumns'>> = {
     source,
     timeline,
     sequence,

@@ -10,12 +10,12 @@ import {
   depthBefore,
   endOfLine,
   endOfQuoted,
-  type Place,
   quotedAt,
+  type SecretPlace,
   saysNothing,
+  secretValueAt,
   skipBlanks,
   startBefore,
-  valueAt,
   wordAt,
 } from './secret-values.js';
 
@@ -53,7 +53,7 @@ export function createTextMask(names: SecretNames, cover: Cover): (text: string)
   return (text) => maskForms(maskNamed(maskCommands(maskFormsWithSigns(text, cover), cover)), cover);
 }
 
-function coverBehind(covering: Covering, word: Place, names: SecretNames): void {
+function coverBehind(covering: Covering, word: SecretPlace, names: SecretNames): void {
   const { text } = covering;
   const behind = behindOperator(text, behindClosing(text, word.to));
   const name = text.slice(word.from, word.to);
@@ -65,7 +65,7 @@ function coverBehind(covering: Covering, word: Place, names: SecretNames): void 
 }
 
 /** `Session ID: …`: the name is this word and the next. */
-function coverNext(covering: Covering, word: Place, name: string, names: SecretNames): boolean {
+function coverNext(covering: Covering, word: SecretPlace, name: string, names: SecretNames): boolean {
   const { text } = covering;
   if (text[word.to] !== ' ') return false;
   const next = wordAt(text, word.to + 1, word.to + 1);
@@ -81,7 +81,7 @@ function wordBefore(text: string, from: number): string {
   return text.slice(startBefore(text, from - 1, /[^\s"'`,;:=(){}[\]]/, 32), from - 1);
 }
 
-function coverAssigned(covering: Covering, word: Place, isHeader: boolean, at: number): void {
+function coverAssigned(covering: Covering, word: SecretPlace, isHeader: boolean, at: number): void {
   const { text } = covering;
   if (text.startsWith('://', word.from - 3)) {
     PORT.lastIndex = at;
@@ -92,11 +92,11 @@ function coverAssigned(covering: Covering, word: Place, isHeader: boolean, at: n
   covering.piece(place.from, place.to);
   ARROW.lastIndex = behindQuote(text, place);
   if (!ARROW.test(text)) return;
-  const next = valueAt(text, ARROW.lastIndex);
+  const next = secretValueAt(text, ARROW.lastIndex);
   covering.piece(next.from, next.to);
 }
 
-function valueBehind(text: string, word: Place, isHeader: boolean, at: number): Place {
+function valueBehind(text: string, word: SecretPlace, isHeader: boolean, at: number): SecretPlace {
   const quoted = quotedAt(text, at);
   if (quoted !== null) return quoted;
   if (isHeader) {
@@ -104,13 +104,13 @@ function valueBehind(text: string, word: Place, isHeader: boolean, at: number): 
     if (depth === -1) return { from: at, to: endOfLine(text, at) };
     return { from: at, to: endOfQuoted(text, at, text.charCodeAt(word.from - 1), depth, true) };
   }
-  return blockAt(text, word.from, at) ?? valueAt(text, at);
+  return blockAt(text, word.from, at) ?? secretValueAt(text, at);
 }
 
 const BLOCK = /(?:[|>][-+\d]{0,2}[ \t]*)?(?:\r?\n)(?=[ \t]|- )/y;
 
 /** What is indented further than its name, on the lines below it: YAML. */
-function blockAt(text: string, name: number, at: number): Place | null {
+function blockAt(text: string, name: number, at: number): SecretPlace | null {
   BLOCK.lastIndex = at;
   if (!BLOCK.test(text)) return null;
   const indent = indentOf(text, name);

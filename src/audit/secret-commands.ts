@@ -1,5 +1,5 @@
 import { type Cover, Covering } from './mask.js';
-import { bareAt, endOfLine, type Place, quotedAt, skipBlanks } from './secret-values.js';
+import { bareAt, endOfLine, quotedAt, type SecretPlace, skipBlanks } from './secret-values.js';
 
 /** Source of a regular expression for texts in lower case without a name of a secret: `-u`, mysql, mariadb, redis-cli, ldap. See secret-names.ts for their first letters. */
 export const COMMAND_HINT = '-u|ysql|ariadb|redis-cli|dap';
@@ -73,7 +73,7 @@ function maskTools(text: string, cover: Cover): string {
   return covering.result();
 }
 
-function argumentAt(text: string, at: number): Place {
+function argumentAt(text: string, at: number): SecretPlace {
   return quotedAt(text, at) ?? bareAt(text, at);
 }
 

@@ -6,13 +6,13 @@ import {
   behindQuote,
   depthBefore,
   isQuote,
-  type Place,
   quotedAt,
+  type SecretPlace,
   saysNothing,
+  secretValueAt,
   skipBackslashes,
   skipBlanks,
   startBefore,
-  valueAt,
 } from './secret-values.js';
 
 /** In front of a name and its value, with nothing but blanks between: nginx, Caddy, HAProxy. */
@@ -37,7 +37,12 @@ const FILE = /^\/[\w./-]*$/;
 const NEAR = 1_024;
 
 /** A name of a secret, or one that stands as a value, with no `:` or `=` behind it. */
-export function coverWithoutSign(covering: Covering, word: Place, name: string, names: SecretNames): void {
+export function coverWithoutSign(
+  covering: Covering,
+  word: SecretPlace,
+  name: string,
+  names: SecretNames,
+): void {
   const { text } = covering;
   const before = text[word.from - 1];
   if (isQuoteOrSign(before) && coverPaired(covering, word, name, names)) return;
@@ -58,7 +63,7 @@ const MEMBER = /[\s,;{}]{0,64}\\{0,8}["']?([\w.-]{1,64})\\{0,8}["']?[ \t]{0,8}[:
 const MEMBERS = 4;
 
 /** `key="smtp_password" value="…"`: the value of a setting's name is the name of a secret, and another member near it is the secret. */
-function coverPaired(covering: Covering, word: Place, name: string, names: SecretNames): boolean {
+function coverPaired(covering: Covering, word: SecretPlace, name: string, names: SecretNames): boolean {
   const { text } = covering;
   const closing = skipBackslashes(text, word.to);
   const isQuoted = isQuote(text.charCodeAt(closing));
@@ -81,7 +86,7 @@ function coverPaired(covering: Covering, word: Place, name: string, names: Secre
     if (member === '' || NAMING.test(member) || names.isSecret(member)) break;
     const begins = MEMBER.lastIndex;
     const isValue = VALUE.test(member);
-    const place = valueAt(isValue ? text : text.slice(0, begins + NEAR), begins);
+    const place = secretValueAt(isValue ? text : text.slice(0, begins + NEAR), begins);
     if (isValue && !saysNothing(text.slice(place.from, Math.min(place.to, place.from + 8)))) {
       covering.piece(place.from, place.to);
       found = true;
@@ -106,7 +111,7 @@ function nameBefore(lead: string): string {
 }
 
 /** `<password>…</password>` */
-function coverElement(covering: Covering, word: Place): void {
+function coverElement(covering: Covering, word: SecretPlace): void {
   const { text } = covering;
   const tag = text.slice(word.to, word.to + NEAR);
   const length = tag.indexOf('>');
@@ -126,7 +131,7 @@ function coverContent(covering: Covering, at: number): void {
 const SIBLING = /<\/[\w:-]{1,64}>\s{0,64}<[\w:-]{1,64}>/y;
 
 /** `<key>password</key><string>…</string>` */
-function coverSibling(covering: Covering, word: Place): void {
+function coverSibling(covering: Covering, word: SecretPlace): void {
   const { text } = covering;
   const tag = /<([\w-]{1,64})>$/.exec(text.slice(Math.max(0, word.from - 66), word.from))?.[1];
   SIBLING.lastIndex = word.to;
@@ -136,7 +141,7 @@ function coverSibling(covering: Covering, word: Place): void {
 const BETWEEN_ITEMS = /[ \t]{0,8},?\s{0,8}/y;
 
 /** `--password …`, and `"--password", "…"` */
-function coverOption(covering: Covering, word: Place, name: string): void {
+function coverOption(covering: Covering, word: SecretPlace, name: string): void {
   const { text } = covering;
   if (isNegated(name)) return;
   const closing = behindClosing(text, word.to);
@@ -158,7 +163,7 @@ export function isNegated(option: string): boolean {
 const COMMA = /\s{0,8},\s{0,8}/y;
 
 /** `["X-Api-Key","…"]`, `setHeader('X-Api-Key', '…')`; false if the name is no first item. */
-function coverListed(covering: Covering, word: Place): boolean {
+function coverListed(covering: Covering, word: SecretPlace): boolean {
   const { text } = covering;
   const depth = depthBefore(text, word.from);
   if (
@@ -178,7 +183,7 @@ const ARGUMENTS = /[^;\r\n]*/y;
 const HEADER = /(?:authorization|cookies?)$/i;
 
 /** `proxy_set_header X-Api-Key …;`, `set $token …;`, `password "…"`, `api_key …;` */
-function coverDirective(covering: Covering, word: Place, name: string): void {
+function coverDirective(covering: Covering, word: SecretPlace, name: string): void {
   const { text } = covering;
   const closing = behindClosing(text, word.to);
   const at = skipBlanks(text, closing);
@@ -204,7 +209,7 @@ function coverDirective(covering: Covering, word: Place, name: string): void {
   }
 }
 
-function argumentAt(text: string, at: number, argument: RegExp): Place {
+function argumentAt(text: string, at: number, argument: RegExp): SecretPlace {
   argument.lastIndex = at;
   argument.test(text);
   return { from: at, to: argument.lastIndex };

@@ -1,5 +1,5 @@
 /** Where the value of a secret's name stands in a text, without its quotes. */
-export interface Place {
+export interface SecretPlace {
   readonly from: number;
   readonly to: number;
 }
@@ -32,7 +32,7 @@ export function skipBlanks(text: string, at: number, lines = false): number {
  * What stands between quotes that begin at `at`, escaped or not: up to the same quote with as many backslashes before it or fewer, else to the
  * end of the text. Null if no quote begins there.
  */
-export function quotedAt(text: string, at: number): Place | null {
+export function quotedAt(text: string, at: number): SecretPlace | null {
   const open = skipBackslashes(text, at);
   const quote = text.charCodeAt(open);
   if (!isQuote(quote)) return null;
@@ -63,7 +63,7 @@ export function endOfQuoted(
 }
 
 /** Behind the quote that ends a quoted place, with its backslashes. */
-export function behindQuote(text: string, place: Place): number {
+export function behindQuote(text: string, place: SecretPlace): number {
   const quote = skipBackslashes(text, place.to);
   return isQuote(text.charCodeAt(quote)) ? quote + 1 : place.to;
 }
@@ -75,7 +75,7 @@ const AFTER_CLOSING = /[\s,;&)\]}>]|$/y;
  * A value without quotes: a word. A comma, semicolon or ampersand in it ends it only before a blank, the end, or a further `name=`; a quote or
  * bracket that closes, only before what may follow one: each may be a part of a password.
  */
-export function bareAt(text: string, at: number): Place {
+export function bareAt(text: string, at: number): SecretPlace {
   let end = at;
   for (; end < text.length; end++) {
     const code = text.charCodeAt(end);
@@ -100,7 +100,7 @@ export function bareAt(text: string, at: number): Place {
 }
 
 /** A list or object that was cut off or is none of JSON: all the rest. */
-export function valueAt(text: string, at: number): Place & { quoted: boolean } {
+export function secretValueAt(text: string, at: number): SecretPlace & { quoted: boolean } {
   const quoted = quotedAt(text, at);
   if (quoted !== null) return { ...quoted, quoted: true };
   const code = text.charCodeAt(at);
@@ -123,7 +123,7 @@ export function saysNothing(text: string): boolean {
 }
 
 /** The run of letters, digits, `_`, `.` and `-` around a place, not before `floor`. What is no ASCII counts, but for blanks and signs. */
-export function wordAt(text: string, at: number, floor: number): Place {
+export function wordAt(text: string, at: number, floor: number): SecretPlace {
   let from = at;
   while (from > floor && isNamed(text.charCodeAt(from - 1))) from--;
   let to = at;

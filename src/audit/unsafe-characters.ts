@@ -38,7 +38,7 @@ export function toSafeJson(value: unknown, indent?: number): string {
 }
 
 /** For a terminal, the log and text of others in a message: each is written out, `\x1b`, `\u202e`. */
-export function visible(text: string): string {
+export function escapeUnsafe(text: string): string {
   return hasUnsafe(text) ? text.replace(EVERY_UNSAFE, writtenOut) : text;
 }
 

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { toSafeJson, visible } from '../audit/unsafe-characters.js';
+import { escapeUnsafe, toSafeJson } from '../audit/unsafe-characters.js';
 import type { RetentionStatus } from '../retention/scheduler.js';
 import type { DryTarget } from '../retention/thread-protocol.js';
 import { register as holds } from './retain/holds.js';
@@ -94,7 +94,7 @@ function end({ run, last, expiry }: RetentionStatus, options: RetainOptions): vo
   const times = timesFor(process.stdout, options);
   if (run?.state === 'failed') {
     if (json) process.stdout.write(`${toSafeJson({ error: run.error })}\n`);
-    process.stderr.write(`postern-auditd: ${visible(run.error ?? 'failed')}\n`);
+    process.stderr.write(`postern-auditd: ${escapeUnsafe(run.error ?? 'failed')}\n`);
     process.exitCode = 1;
     return;
   }

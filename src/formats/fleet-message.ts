@@ -93,7 +93,7 @@ export function formatFleet(
   after: number,
   maxBytes: number,
 ): { body: string; cut: boolean } {
-  const columns = (event.columns ?? columnsOf(event)).with(COLUMNS - 1, event.server);
+  const columns = (event.redactedColumns ?? columnsOf(event)).with(COLUMNS - 1, event.server);
   // Only this server knows by which clock a time without a zone was written.
   if (event.time !== null && event.time !== timeOf(columns[0]))
     columns[0] = new Date(event.time).toISOString();

@@ -95,8 +95,8 @@ export class Revisions {
   record({ event, actionBefore, original, notFor }: Edit): void {
     const { source, timeline, sequence } = event;
     if (original !== null) {
-      const { id, ingested, columns = [] } = original;
-      this.keep.run(source, timeline, sequence, id, ingested, ...columns);
+      const { id, ingested, redactedColumns = [] } = original;
+      this.keep.run(source, timeline, sequence, id, ingested, ...redactedColumns);
       this.keptIds.clear();
     }
     const action = event.action === actionBefore ? ROW_EDITED : event.rawAction;
@@ -197,7 +197,7 @@ function isForSink(notFor: unknown, sink: string): boolean {
  * times and addresses as they were understood, whatever the configuration says of Postern's.
  */
 function ownRow(event: AuditEvent, action: string): ColumnValue[] {
-  const [, userId, ...rest] = (event.columns ?? []).map(textOr);
+  const [, userId, ...rest] = (event.redactedColumns ?? []).map(textOr);
   const created = event.time === null ? (event.rawTime ?? '') : new Date(event.time).toISOString();
   const row = [created, asId(userId ?? null), ...rest];
   row[4] = action;

@@ -247,14 +247,14 @@ class RowEvent implements AuditEvent {
     return masked === null ? null : withSafeKeys(masked);
   }
 
-  get columns(): readonly SqlValue[] {
+  get redactedColumns(): readonly SqlValue[] {
     return this.row.slice(1).with(DETAILS - 1, this.details);
   }
 }
 
 /** `created_at` as the table holds it, without a copy of the other columns. */
 export function createdIn(event: AuditEvent): SqlValue {
-  return (event instanceof RowEvent ? event.created : event.columns?.[0]) ?? null;
+  return (event instanceof RowEvent ? event.created : event.redactedColumns?.[0]) ?? null;
 }
 
 /** About what a row takes in memory. */

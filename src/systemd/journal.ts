@@ -2,7 +2,7 @@ import { fstatSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type DestinationStream, type Logger, multistream, pino } from 'pino';
 import pinoRoll from 'pino-roll';
-import { safeJson, visible } from '../audit/unsafe-characters.js';
+import { escapeUnsafe, safeJson } from '../audit/unsafe-characters.js';
 import { AuditdError } from '../errors.js';
 import { sentenceOf } from './log-sentence.js';
 
@@ -79,7 +79,9 @@ function sentenceStream(out: DestinationStream, isJournal: boolean): Destination
       const { text, stack } = sentenceOf(line);
       const [said, more] = isJournal ? [priorityOf(line), '<7>'] : ['', ''];
       out.write(
-        [`${said}${visible(text)}`, ...stack.map((each) => `${more}${visible(each)}`), ''].join('\n'),
+        [`${said}${escapeUnsafe(text)}`, ...stack.map((each) => `${more}${escapeUnsafe(each)}`), ''].join(
+          '\n',
+        ),
       );
     },
   };

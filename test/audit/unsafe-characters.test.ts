@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { visible as onThePage } from '../../src/api/pages/escape-invisible.js';
 import {
+  escapeUnsafe,
   hasUnsafe,
   marked,
   pictured,
   safeJson,
   toSafeJson,
-  visible,
   visibleInCsv,
   visibleLines,
 } from '../../src/audit/unsafe-characters.js';
@@ -21,7 +21,7 @@ import { readRow } from '../support/read-events.js';
 
 /** Every way in which text of a row or of another program leaves: what it shows of `a`, a character, `b`. */
 const media: Readonly<Record<string, (text: string) => string>> = {
-  'a terminal': visible,
+  'a terminal': escapeUnsafe,
   'a terminal, cut': (text) => visibleUpTo(text, 100),
   'a message of several lines': visibleLines,
   CSV: (text) => field(text),

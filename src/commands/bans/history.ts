@@ -2,7 +2,7 @@ import { createClassifier } from '../../audit/catalog.js';
 import type { Contacts } from '../../config/load.js';
 import { createOwnSource } from '../../source/auditd-source.js';
 import { openLedger } from '../support/state-reader.js';
-import { age, count, visible } from '../support/terminal.js';
+import { age, count, escapeUnsafe } from '../support/terminal.js';
 import { shownTime, type Times } from '../support/times.js';
 
 /** A ban or unban as the daemon recorded it. */
@@ -65,8 +65,8 @@ function numbersOf(details: string | null): Pick<PastBan, 'failures' | 'ban_time
 export function renderPast(past: PastBan, times: Times): string[] {
   const { time, event, address, failures, ban_time_seconds } = past;
   const when = shownTime(time, times, '?');
-  if (event === 'unban') return [when, 'unbanned', visible(address)];
+  if (event === 'unban') return [when, 'unbanned', escapeUnsafe(address)];
   const why = failures === null || failures === 0 ? 'by hand' : `after ${count(failures, 'failure')}`;
   const long = ban_time_seconds === null ? 'for ever' : `for ${age(ban_time_seconds * 1_000)}`;
-  return [when, 'banned', visible(address), `${why}, ${long}`];
+  return [when, 'banned', escapeUnsafe(address), `${why}, ${long}`];
 }

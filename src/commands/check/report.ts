@@ -1,6 +1,6 @@
 import { AuditdError, messageOf } from '../../errors.js';
 import type { Finding } from '../../sinks/sink.js';
-import { count, type Paint, visible } from '../support/terminal.js';
+import { count, escapeUnsafe, type Paint } from '../support/terminal.js';
 
 /** What belongs together: the database, a sink. */
 export interface Section {
@@ -34,7 +34,7 @@ export function renderSection({ name, findings }: Section, paint: Paint): string
 }
 
 function indented(text: string): string {
-  return text.split('\n').map(visible).join(`\n${INDENT}`);
+  return text.split('\n').map(escapeUnsafe).join(`\n${INDENT}`);
 }
 
 export function renderSummary({ errors, warnings }: Summary, paint: Paint): string {

@@ -1,6 +1,6 @@
 import { type AuditEvent, publicId } from '../../audit/event.js';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
-import { age, aligned, type Paint, visible, visibleUpTo } from '../support/terminal.js';
+import { age, aligned, escapeUnsafe, type Paint, visibleUpTo } from '../support/terminal.js';
 import type { Times } from '../support/times.js';
 import type { FilterVerdict } from './filter-check.js';
 import type { SinkVerdict } from './sink-verdict.js';
@@ -22,7 +22,7 @@ export function renderExplanation(explanation: Explanation, now: number, paint: 
   const { event, ecs } = explanation;
   const known = event.type.known ? event.type.title : 'not in the catalog: an informational event';
   return [
-    `${paint.bold(publicId(event))}  ${colourOf(event, paint)(visible(event.action))}  ${visible(known)}`,
+    `${paint.bold(publicId(event))}  ${colourOf(event, paint)(escapeUnsafe(event.action))}  ${escapeUnsafe(known)}`,
     ...aligned(row(explanation, now, times), '  '),
     '',
     paint.bold('Sinks'),
@@ -32,7 +32,7 @@ export function renderExplanation(explanation: Explanation, now: number, paint: 
     ...filter(explanation, paint),
     '',
     paint.bold('The line'),
-    ...pretty(ecs).map((line) => `  ${visible(line)}`),
+    ...pretty(ecs).map((line) => `  ${escapeUnsafe(line)}`),
     '',
   ].join('\n');
 }
@@ -92,7 +92,7 @@ function sinks(verdicts: readonly SinkVerdict[], paint: Paint): string[] {
     const colour = { takes: paint.green, withholds: paint.yellow, 'does not take': paint.dim }[verdict];
     const taken = verdict !== 'takes' || progress === null ? [] : [PROGRESS[progress]];
     const more = [...taken, ...(why === null ? [] : [why])].join('; ');
-    return [sink, type, `${colour(`${verdict} it`)}${more === '' ? '' : `: ${visible(more)}`}`];
+    return [sink, type, `${colour(`${verdict} it`)}${more === '' ? '' : `: ${escapeUnsafe(more)}`}`];
   });
   return aligned(rows, '  ');
 }
@@ -102,7 +102,7 @@ function filter({ filter: verdict, event, sinks }: Explanation, paint: Paint): s
   const { counts, untried, written } = verdict;
   const withheld = sinks.find(({ type, verdict: word }) => type === 'fail2ban' && word === 'withholds');
   if (withheld !== undefined) return [`  ${paint.yellow('no line is written for it')}: ${withheld.why}`];
-  if (untried !== null) return [`  the filter was not tried: ${visible(untried)}`];
+  if (untried !== null) return [`  the filter was not tried: ${escapeUnsafe(untried)}`];
   if (counts !== null && written)
     return [`  the filter ${paint.red('matches')}: it counts against ${counts}`];
   if (counts !== null) {

@@ -1,5 +1,5 @@
 import type { FleetStatus, ServerStatus } from '../../fleet/fleet-status.js';
-import { visible } from '../support/terminal.js';
+import { escapeUnsafe } from '../support/terminal.js';
 import { shownTime, type Times } from '../support/times.js';
 
 /** What of the fleet needs somebody's attention. */
@@ -7,7 +7,9 @@ export function fleetTroubles(fleet: FleetStatus): string[] {
   const link = fleet.link.troubles.map((trouble) => `fleet: ${trouble}`);
   const silent = fleet.servers
     .filter((server) => server.silent)
-    .map(({ server, heartbeat_age }) => `server ${visible(server)} is silent for ${seconds(heartbeat_age)}`);
+    .map(
+      ({ server, heartbeat_age }) => `server ${escapeUnsafe(server)} is silent for ${seconds(heartbeat_age)}`,
+    );
   return [...link, ...silent];
 }
 
@@ -19,7 +21,7 @@ export function renderFleet(fleet: FleetStatus, times: Times): string[] {
     : `not connected: ${link.last_error ?? 'starting'}`;
   const lines = ['', `fleet: ${role}, ${where}`];
   if (lease !== null) {
-    const other = lease.holder === null ? '' : `; ${visible(lease.holder)} ships onward`;
+    const other = lease.holder === null ? '' : `; ${escapeUnsafe(lease.holder)} ships onward`;
     lines.push(lease.held ? '  it ships onward (it has the lease)' : `  it stands by${other}`);
   }
   if (hub !== null) {
@@ -49,10 +51,10 @@ function line(server: ServerStatus, times: Times): string {
     ...(lag_events === null
       ? []
       : [`${lag_events} events behind${lag_events > 0 ? `, ${lag_seconds} s` : ''}`]),
-    ...(version === null ? [] : [`version ${visible(version)}`]),
+    ...(version === null ? [] : [`version ${escapeUnsafe(version)}`]),
     ...(clock_difference === null ? [] : [`clock ${clock_difference >= 0 ? '+' : ''}${clock_difference} s`]),
   ];
-  return `  ${visible(server.server)}: ${parts.join('; ')}`;
+  return `  ${escapeUnsafe(server.server)}: ${parts.join('; ')}`;
 }
 
 function seconds(age: number | null): string {

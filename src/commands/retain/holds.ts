@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { toSafeJson, visible } from '../../audit/unsafe-characters.js';
+import { escapeUnsafe, toSafeJson } from '../../audit/unsafe-characters.js';
 import { AuditdError } from '../../errors.js';
 import type { LegalBook, LegalStatus, ShownHold } from '../../retention/legal-hold-store.js';
 import { contactsOf } from '../support/contacts.js';
@@ -217,6 +217,6 @@ function withPlace(command: Command): Command {
 
 function print({ json }: Options, value: unknown, words: string): void {
   process.stdout.write(
-    json === true ? `${toSafeJson(value, 2)}\n` : `${words.split('\n').map(visible).join('\n')}\n`,
+    json === true ? `${toSafeJson(value, 2)}\n` : `${words.split('\n').map(escapeUnsafe).join('\n')}\n`,
   );
 }

@@ -4,7 +4,7 @@ import type { LoopStatus } from '../../shipping/loop-status.js';
 import type { FeedStatus } from '../../shipping/source-feed.js';
 import { renderFleet } from '../fleet/render.js';
 import { renderRetention } from '../retain/render.js';
-import { age, count, folded, size, visible } from '../support/terminal.js';
+import { age, count, escapeUnsafe, folded, size } from '../support/terminal.js';
 import { shownTime, type Times } from '../support/times.js';
 import { type DaemonStatus, refusedWords } from './troubles.js';
 
@@ -53,7 +53,7 @@ export function render(status: DaemonStatus, options: RenderOptions): string {
   if (status.retention) lines.push(...renderRetention(status.retention, times));
   if (status.fleet) lines.push(...renderFleet(status.fleet, times));
   // Collectors and servers of others have their words in it.
-  const shown = lines.map(visible).flatMap((line) => wrapped(line, width));
+  const shown = lines.map(escapeUnsafe).flatMap((line) => wrapped(line, width));
   return `${shown.join('\n')}\n`;
 }
 

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { AuditdError } from '../../errors.js';
 import type { Filter } from '../../query/filter.js';
-import { visible } from './terminal.js';
+import { escapeUnsafe } from './terminal.js';
 
 export interface FilterOptions {
   readonly config?: string;
@@ -56,7 +56,7 @@ export async function filterOf(options: FilterOptions, now: number): Promise<Fil
 
 /** What an empty answer may come from. */
 export function tellNote(note: string): void {
-  process.stderr.write(`postern-auditd: ${visible(note)}\n`);
+  process.stderr.write(`postern-auditd: ${escapeUnsafe(note)}\n`);
 }
 
 /** A whole number that was given as text. @throws AuditdError `USAGE` */

@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util';
-import { visible } from '../../audit/unsafe-characters.js';
+import { escapeUnsafe } from '../../audit/unsafe-characters.js';
 
-export { toSafeJson, visible, visibleLines } from '../../audit/unsafe-characters.js';
+export { escapeUnsafe, toSafeJson, visibleLines } from '../../audit/unsafe-characters.js';
 
 /** Marks text for a terminal; every function returns its text as it is where there is no colour. */
 export interface Paint {
@@ -34,7 +34,7 @@ export function createPaint(colour: boolean): Paint {
 /** Text of strangers as a terminal may show it, and no longer than so many characters. */
 export function visibleUpTo(text: string, longest: number): string {
   // A name of 1 MB is not walked through as a whole.
-  const shown = [...visible(text.slice(0, 4 * longest))];
+  const shown = [...escapeUnsafe(text.slice(0, 4 * longest))];
   return shown.length <= longest ? shown.join('') : `${shown.slice(0, longest - 1).join('')}…`;
 }
 

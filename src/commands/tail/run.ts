@@ -6,7 +6,7 @@ import type { Config } from '../../config/schema.js';
 import { AuditdError, codeOf } from '../../errors.js';
 import { unknownAction } from '../../query/unknown-names.js';
 import { tellNote } from '../support/filter-options.js';
-import { createPaint, visible, wantsColour } from '../support/terminal.js';
+import { createPaint, escapeUnsafe, wantsColour } from '../support/terminal.js';
 import { timesFor } from '../support/times.js';
 import { LogFollower } from './follower.js';
 import { type LineFilter, parseLine, passes, renderLine } from './line.js';
@@ -34,7 +34,7 @@ export async function playTail(options: TailOptions): Promise<void> {
   const render = { paint, times: timesFor(process.stdout, options), server: config.server };
   const shown = (text: string): string | null => {
     const line = parseLine(text);
-    if (line === null) return options.json === true ? null : paint.dim(visible(text.slice(0, 500)));
+    if (line === null) return options.json === true ? null : paint.dim(escapeUnsafe(text.slice(0, 500)));
     if (!passes(line, filter)) return null;
     return options.json === true ? text : renderLine(line, render);
   };
@@ -126,7 +126,7 @@ function networksOf(entries: readonly string[]): NetworkSet {
     return new NetworkSet(entries);
   } catch (error) {
     const next = 'Give --ip as 203.0.113.7 or 203.0.113.0/24';
-    throw new AuditdError('USAGE', `${visible(entries.join(', '))} is no address or network. ${next}`, {
+    throw new AuditdError('USAGE', `${escapeUnsafe(entries.join(', '))} is no address or network. ${next}`, {
       cause: error,
     });
   }
