@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { nearest } from '../audit/did-you-mean.js';
-import { duration } from '../config/duration-and-size.js';
+import { durationSchema } from '../config/duration-and-size.js';
 import { AuditdError } from '../errors.js';
 import { FILTER_KEYS, type Filter, type FilterInput, parseFilter } from '../query/filter.js';
 import { MOST_PER_PAGE } from '../query/page.js';
@@ -101,7 +101,7 @@ export const noParameters = z.strictObject({});
 export const newToken = z.strictObject({
   name: text.describe('Letters, digits, spaces and . _ - @.'),
   scope: z.enum(SCOPES).default('read').describe('`admin` may change things, too.'),
-  expires: duration
+  expires: durationSchema
     .nullable()
     .default(null)
     .describe('After how long it is no longer good: `90d`; null for never.'),

@@ -33,8 +33,8 @@ Examples:
         process.stdout.write(`${options.check} is valid\n`);
         return;
       }
-      const { formatConfig, writtenForm } = await import('../config/serialize.js');
-      if (options.json === true) process.stdout.write(`${toSafeJson(writtenForm(config), 2)}\n`);
+      const { formatConfig, toUserForm } = await import('../config/serialize.js');
+      if (options.json === true) process.stdout.write(`${toSafeJson(toUserForm(config), 2)}\n`);
       else process.stdout.write(`# ${path ?? 'the defaults; there is no file'}\n${formatConfig(config)}`);
     });
 }

@@ -4,15 +4,15 @@ import { catalog, createClassifier } from '../audit/catalog.js';
 import { nearest } from '../audit/did-you-mean.js';
 import { isLoopback, listenAddress } from './api.js';
 import { fleetProblems } from './fleet-checks.js';
-import type { Path } from './key-path.js';
+import type { KeyPath } from './key-path.js';
 import type { Config, EventsFilter } from './schema.js';
-import { type Problem, quoted } from './validation-messages.js';
+import { type ConfigProblem, quoted } from './validation-messages.js';
 
 /** sun_path of a unix socket holds 108 bytes with its NUL (unix(7)). */
 const SOCKET_PATH_BYTES = 107;
 
 /** What no key alone can show: sinks that get in each other's way, networks, names that the catalog does not have. */
-export function crossProblems(config: Config): Problem[] {
+export function crossProblems(config: Config): ConfigProblem[] {
   return [
     ...sockets(config),
     ...directories(config),
@@ -25,7 +25,7 @@ export function crossProblems(config: Config): Problem[] {
   ];
 }
 
-function sockets({ control, api }: Config): Problem[] {
+function sockets({ control, api }: Config): ConfigProblem[] {
   const listen = listenAddress(api.listen);
   const path = listen?.kind === 'unix' ? listen.path : null;
   return [
@@ -42,7 +42,7 @@ function sockets({ control, api }: Config): Problem[] {
   ];
 }
 
-function socketPath(path: Path, file: string): Problem[] {
+function socketPath(path: KeyPath, file: string): ConfigProblem[] {
   const bytes = Buffer.byteLength(file);
   if (bytes <= SOCKET_PATH_BYTES) return [];
   const allowed = `${SOCKET_PATH_BYTES} for a unix socket`;
@@ -50,7 +50,7 @@ function socketPath(path: Path, file: string): Problem[] {
 }
 
 /** Each kind of file has a directory of its own: rolled files are counted and removed by their names. */
-function directories(config: Config): Problem[] {
+function directories(config: Config): ConfigProblem[] {
   const taken = new Map([
     [normalized(dirname(config.source.database)), "Postern's database"],
     [normalized(config.state), 'state.db (state)'],
@@ -58,7 +58,7 @@ function directories(config: Config): Problem[] {
   ]);
   if (config.log.file !== null)
     taken.set(normalized(dirname(config.log.file)), "the daemon's log (log.file)");
-  const own = (path: Path, directory: string, what: string): Problem[] => {
+  const own = (path: KeyPath, directory: string, what: string): ConfigProblem[] => {
     const other = taken.get(normalized(directory));
     taken.set(normalized(directory), what);
     if (other === undefined) return [];
@@ -80,8 +80,8 @@ function directories(config: Config): Problem[] {
  * Root makes these directories before each start and gives them to the daemon's user. One that lies in another of them would be made
  * where that user may already have put a link.
  */
-function nested({ sinks, log, fail2ban, retention }: Config): Problem[] {
-  const logs: Array<readonly [Path, string, string]> = Object.entries(sinks).flatMap(([name, sink]) =>
+function nested({ sinks, log, fail2ban, retention }: Config): ConfigProblem[] {
+  const logs: Array<readonly [KeyPath, string, string]> = Object.entries(sinks).flatMap(([name, sink]) =>
     'directory' in sink ? [[['sinks', name, 'directory'], sink.directory, `of sink ${name}`] as const] : [],
   );
   if (log.file !== null) logs.push([['log', 'file'], dirname(log.file), "of the daemon's log (log.file)"]);
@@ -103,7 +103,7 @@ function normalized(path: string): string {
   return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal; // there is one at the most
 }
 
-function sinks(config: Config): Problem[] {
+function sinks(config: Config): ConfigProblem[] {
   const entries = Object.entries(config.sinks);
   const [first, ...more] = entries.filter(([, sink]) => sink.type === 'fail2ban').map(([name]) => name);
   return [
@@ -124,7 +124,7 @@ const categories: readonly string[] = [...new Set(catalog.map(({ category }) => 
  * Names in a filter must be known to the catalog, as a misspelt one would let nothing through and say nothing. What the
  * catalog does not have may still be in the table: a name that looks like none of the known is accepted, and `check` warns.
  */
-function filter(path: Path, events: EventsFilter, config: Config): Problem[] {
+function filter(path: KeyPath, events: EventsFilter, config: Config): ConfigProblem[] {
   const isKnown = spellings(config);
   const category = (events.category ?? []).flatMap((name, at) => {
     const near = categories.includes(name) ? null : nearest(name, categories);
@@ -173,13 +173,13 @@ const JAIL_RULES: ReadonlyArray<readonly ['jail' | 'banaction' | 'chain', RegExp
 ];
 
 /** What can't stand in a jail file: it would keep all of fail2ban from starting. */
-function jail({ fail2ban }: Config): Problem[] {
+function jail({ fail2ban }: Config): ConfigProblem[] {
   return JAIL_RULES.filter(([key, rule]) => !rule.test(fail2ban[key])).map(([key, , allowed]) =>
     problem(['fail2ban', key], `found ${quoted(fail2ban[key])}, allowed is ${allowed}`),
   );
 }
 
-function networks({ fail2ban, api, source }: Config): Problem[] {
+function networks({ fail2ban, api, source }: Config): ConfigProblem[] {
   return [
     ...notNetworks(['fail2ban', 'never_ban'], fail2ban.never_ban),
     ...notNetworks(['source', 'trusted_proxies'], source.trusted_proxies),
@@ -187,7 +187,7 @@ function networks({ fail2ban, api, source }: Config): Problem[] {
   ];
 }
 
-function notNetworks(path: Path, entries: readonly string[]): Problem[] {
+function notNetworks(path: KeyPath, entries: readonly string[]): ConfigProblem[] {
   return entries.flatMap((entry, at) => {
     try {
       new NetworkSet([entry]);
@@ -200,7 +200,7 @@ function notNetworks(path: Path, entries: readonly string[]): Problem[] {
 }
 
 /** Tokens don't cross a network in the clear unless somebody says so. */
-function listening({ api }: Config): Problem[] {
+function listening({ api }: Config): ConfigProblem[] {
   const { enabled, listen, tls, allow_remote: allowed } = api;
   const address = listenAddress(listen);
   if (!enabled || address === null) return [];
@@ -214,7 +214,7 @@ function listening({ api }: Config): Problem[] {
 }
 
 /** A spelling that meant two events, or that of another event, could have the wrong people banned. */
-function aliases(config: Config): Problem[] {
+function aliases(config: Config): ConfigProblem[] {
   const meant = new Map<string, string>();
   return Object.entries(config.source.aliases).flatMap(([name, words]) => {
     const path = ['source', 'aliases', name];
@@ -245,6 +245,6 @@ function unknown(name: string, allowed: readonly string[], near: string | null):
   return `found ${quoted(name)}, which the catalog of events does not have.${hint} Allowed: ${list.join(', ')}`;
 }
 
-function problem(path: Path, message: string): Problem {
+function problem(path: KeyPath, message: string): ConfigProblem {
   return { path, atKey: false, message };
 }

@@ -29,7 +29,7 @@ function millisecondsOf(text: string): number {
 }
 
 /** Milliseconds of `500ms`, `1s`, `10m`, `2h`, `90d`, `1w`, `1y` (365 days). */
-export const duration = z
+export const durationSchema = z
   .string({ error: DURATION })
   .regex(/^\d+(ms|s|m|h|d|w|y)$/, DURATION)
   .transform(millisecondsOf)
@@ -39,7 +39,7 @@ export const duration = z
 const AGE = `${DURATION}, or forever`;
 
 /** Milliseconds of a duration above 0; null for `forever`. */
-export const age = z
+export const ageSchema = z
   .string({ error: AGE })
   .regex(/^(forever|0*[1-9]\d*(ms|s|m|h|d|w|y))$/, AGE)
   .transform((text) => (text === 'forever' ? null : millisecondsOf(text)))
@@ -52,12 +52,12 @@ export const age = z
 /** A duration within bounds, which are given as one writes them. */
 export function durationBetween(least: string, most: string) {
   const words = `a duration from ${least} to ${most}`;
-  const [from, to] = [duration.parse(least), duration.parse(most)];
-  return duration.refine((milliseconds) => milliseconds >= from && milliseconds <= to, only(words));
+  const [from, to] = [durationSchema.parse(least), durationSchema.parse(most)];
+  return durationSchema.refine((milliseconds) => milliseconds >= from && milliseconds <= to, only(words));
 }
 
 /** Bytes of `512B`, `64K`, `100M`, `2G`, `1T` (powers of 1024). */
-export const size = z
+export const sizeSchema = z
   .string({ error: SIZE })
   .regex(/^\d+[BKMGT]$/, SIZE)
   .transform((text) => Number.parseInt(text, 10) * BYTES[text.slice(-1) as keyof typeof BYTES])

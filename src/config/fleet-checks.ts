@@ -1,17 +1,17 @@
 import { NetworkSet } from '../audit/address.js';
-import type { Path } from './key-path.js';
+import type { KeyPath } from './key-path.js';
 import { natsContradictions } from './nats.js';
 import type { Config } from './schema.js';
-import { type Problem, quoted } from './validation-messages.js';
+import { type ConfigProblem, quoted } from './validation-messages.js';
 
 const HUB_KEEPS_ITS_OWN = "the hub's table is in its state directory; leave the key out";
 
 /** What of `fleet` does not fit together, or not to the rest. */
-export function fleetProblems(config: Config): Problem[] {
+export function fleetProblems(config: Config): ConfigProblem[] {
   const { fleet, sinks, source } = config;
   const entries = Object.entries(sinks);
   const streams = entries.flatMap(([name, sink]) => (sink.type === 'jetstream' ? [{ name, sink }] : []));
-  const found: Problem[] = natsContradictions(fleet).map(([key, message]) =>
+  const found: ConfigProblem[] = natsContradictions(fleet).map(([key, message]) =>
     problem(['fleet', key], message),
   );
   const wantsNats = fleet.role === 'hub' || fleet.bans === 'subscribe';
@@ -44,7 +44,7 @@ export function fleetProblems(config: Config): Problem[] {
 
 const DEFAULT_DATABASE = '/var/lib/posternproxy/posternproxy.db';
 
-function networks(entries: readonly string[]): Problem[] {
+function networks(entries: readonly string[]): ConfigProblem[] {
   return entries.flatMap((entry, at) => {
     try {
       new NetworkSet([entry]);
@@ -56,6 +56,6 @@ function networks(entries: readonly string[]): Problem[] {
   });
 }
 
-function problem(path: Path, message: string): Problem {
+function problem(path: KeyPath, message: string): ConfigProblem {
   return { path, atKey: false, message };
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type Path, valueAt } from './key-path.js';
+import { type KeyPath, valueAtPath } from './key-path.js';
 import { config } from './schema.js';
 
 /** What of JSON Schema zod writes for this configuration. `unit` is our own word for texts that stand for a number. */
@@ -29,20 +29,20 @@ export function jsonSchema(): JsonSchema {
 }
 
 /** The schema of what a path leads to; in a sink, that of its type. Undefined for what has none. */
-export function schemaAt(path: Path, value: unknown): JsonSchema | undefined {
+export function schemaAt(path: KeyPath, value: unknown): JsonSchema | undefined {
   let at: JsonSchema | undefined = jsonSchema();
   for (const [depth, part] of path.entries()) {
-    const members: JsonSchema | undefined = chosen(at, valueAt(value, path.slice(0, depth)));
+    const members: JsonSchema | undefined = chosen(at, valueAtPath(value, path.slice(0, depth)));
     at = typeof part === 'number' ? members?.items : (members?.properties?.[part] ?? additional(members));
   }
-  return chosen(at, valueAt(value, path));
+  return chosen(at, valueAtPath(value, path));
 }
 
 /** Of alternatives, the one that a value's `type` names; else the first that is not null. */
 export function chosen(schema: JsonSchema | undefined, value: unknown): JsonSchema | undefined {
   const options = schema?.anyOf ?? schema?.oneOf;
   if (options === undefined) return schema;
-  const type = valueAt(value, ['type']);
+  const type = valueAtPath(value, ['type']);
   return (
     options.find((option) => option.properties?.type?.const === type) ??
     options.find((option) => option.type !== 'null')
@@ -54,7 +54,7 @@ export function additional(schema: JsonSchema | undefined): JsonSchema | undefin
 }
 
 /** The keys that are allowed in the mapping at a path. */
-export function keysAt(path: Path, value: unknown): readonly string[] {
+export function keysAt(path: KeyPath, value: unknown): readonly string[] {
   return Object.keys(schemaAt(path, value)?.properties ?? {});
 }
 

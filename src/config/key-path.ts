@@ -1,8 +1,8 @@
 /** Keys and indexes, from the top of a value down. */
-export type Path = ReadonlyArray<string | number>;
+export type KeyPath = ReadonlyArray<string | number>;
 
 /** The part of a value that a path leads to; undefined if it leads nowhere. */
-export function valueAt(value: unknown, path: Path): unknown {
+export function valueAtPath(value: unknown, path: KeyPath): unknown {
   return path.reduce<unknown>((at, part) => {
     if (typeof at !== 'object' || at === null) return undefined;
     return Object.hasOwn(at, part) ? (at as Record<string | number, unknown>)[part] : undefined;

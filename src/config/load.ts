@@ -4,15 +4,15 @@ import { join } from 'node:path';
 import type { z } from 'zod';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import { crossProblems } from './cross-checks.js';
-import { type Path, valueAt } from './key-path.js';
+import { type KeyPath, valueAtPath } from './key-path.js';
 import { type Config, fail2ban, config as schema } from './schema.js';
-import { type Problem, problemsOf, quoted } from './validation-messages.js';
+import { type ConfigProblem, problemsOf, quoted } from './validation-messages.js';
 import { ConfigDocument, salvage } from './yaml-document.js';
 
 export const DEFAULT_PATH = '/etc/postern-auditd/config.yml';
 
 /** Environment variables that stand above the file. Paths only: policy has one place. */
-export const OVERRIDES: Readonly<Record<string, Path>> = {
+export const OVERRIDES: Readonly<Record<string, KeyPath>> = {
   POSTERN_AUDITD_DATABASE: ['source', 'database'],
   POSTERN_AUDITD_STATE: ['state'],
   POSTERN_AUDITD_CONTROL: ['control'],
@@ -68,7 +68,7 @@ export function loadContacts(path: string | null, env: NodeJS.ProcessEnv): Conta
     const file = fileOf(path, env);
     const salvagedAt = salvage(file === null || unreadable ? '' : readFileSync(file, 'utf8'));
     const { shape } = schema;
-    const readable = <T>(key: z.ZodType<T>, at: Path, variable?: string): T => {
+    const readable = <T>(key: z.ZodType<T>, at: KeyPath, variable?: string): T => {
       const found = key.safeParse((variable && env[variable]) || salvagedAt(at));
       return found.success ? found.data : key.parse(undefined);
     };
@@ -144,7 +144,7 @@ export function parseConfig(text: string, file: string | null, env: NodeJS.Proce
   const value = overrides.reduce((at, [name, path]) => withValue(at, path, env[name]), document.value);
   const { config, problems } = check(value);
   if (config !== null && problems.length === 0) return config;
-  const variableOf = (path: Path) => overrides.find(([, key]) => key.join('.') === path.join('.'))?.[0];
+  const variableOf = (path: KeyPath) => overrides.find(([, key]) => key.join('.') === path.join('.'))?.[0];
   const placed = problems
     .map((problem) => ({
       text: `${nameOf(problem.path)}: ${problem.message}`,
@@ -157,13 +157,13 @@ export function parseConfig(text: string, file: string | null, env: NodeJS.Proce
 }
 
 /** An empty section (`source:` with nothing, or only comments, under it) is as good as none. */
-function check(value: unknown): { config: Config | null; problems: Problem[] } {
+function check(value: unknown): { config: Config | null; problems: ConfigProblem[] } {
   const parsed = schema.safeParse(value);
   if (parsed.success) return { config: parsed.data, problems: crossProblems(parsed.data) };
   const empty = parsed.error.issues
     .filter((issue) => issue.code === 'invalid_type' && issue.expected === 'object')
     .map((issue) => issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part)))
-    .filter((path) => path.length > 0 && path[0] !== 'sinks' && valueAt(value, path) === null);
+    .filter((path) => path.length > 0 && path[0] !== 'sinks' && valueAtPath(value, path) === null);
   if (empty.length > 0) return check(empty.reduce((at, path) => withValue(at, path, {}), value));
   const problems = problemsOf(parsed.error.issues, value);
   const rest = sound(value, problems);
@@ -174,7 +174,7 @@ function check(value: unknown): { config: Config | null; problems: Problem[] } {
  * What is right in a configuration that is wrong: it may still not fit together, and all of it is to be said at once. Null
  * if not even leaving things out makes it valid.
  */
-function sound(value: unknown, problems: readonly Problem[]): Config | null {
+function sound(value: unknown, problems: readonly ConfigProblem[]): Config | null {
   let rest = value;
   let wrong = problems.map(({ path }) => path);
   for (let tries = 0; tries < 3; tries++) {
@@ -187,23 +187,23 @@ function sound(value: unknown, problems: readonly Problem[]): Config | null {
 }
 
 /** A copy of a value without the key that a path leads to, or would lead to if it were there; of a list, without all of it. */
-function without(value: unknown, path: Path): unknown {
+function without(value: unknown, path: KeyPath): unknown {
   const [first, second] = path;
-  const member = first === undefined ? undefined : valueAt(value, [first]);
+  const member = first === undefined ? undefined : valueAtPath(value, [first]);
   if (member === undefined) return value;
-  const deeper = typeof second === 'string' && valueAt(member, [second]) !== undefined;
+  const deeper = typeof second === 'string' && valueAtPath(member, [second]) !== undefined;
   const inner = deeper ? without(member, path.slice(1)) : undefined;
   const entries = Object.entries(value as object).filter(([name]) => deeper || name !== String(first));
   return Object.fromEntries(entries.map(([name, each]) => [name, name === String(first) ? inner : each]));
 }
 
 /** A copy of a value with one member set; what is no mapping stays as it is. */
-function withValue(value: unknown, path: Path, member: unknown): unknown {
+function withValue(value: unknown, path: KeyPath, member: unknown): unknown {
   const [first, ...rest] = path;
   if (first === undefined) return member;
   const at = value ?? {};
   if (typeof at !== 'object' || Array.isArray(at)) return value;
-  return { ...at, [first]: withValue(valueAt(at, [first]), rest, member) };
+  return { ...at, [first]: withValue(valueAtPath(at, [first]), rest, member) };
 }
 
 /** More of them say no more. */
@@ -222,7 +222,7 @@ function refuse(file: string | null, problems: readonly string[]): never {
   );
 }
 
-function nameOf(path: Path): string {
+function nameOf(path: KeyPath): string {
   if (path.length === 0) return 'the file';
   return path
     .map((part) => (/^[\w-]+(\.[\w-]+)?$/.test(String(part)) ? String(part) : quoted(String(part))))

@@ -1,7 +1,7 @@
 import { createSecretNames } from '../audit/secret-names.js';
 import { diffConfig } from './config-diff.js';
 import type { Config } from './schema.js';
-import { writtenForm } from './serialize.js';
+import { toUserForm } from './serialize.js';
 
 /** A key that is another than it was; null where it was not, or is not any more. */
 export interface ChangedValue {
@@ -13,7 +13,7 @@ const MASKED = '***';
 
 /** Which keys have changed, from what to what, as one writes them. Passwords and the like are masked. */
 export function changedValues(before: Config, after: Config): Readonly<Record<string, ChangedValue>> {
-  const [was, is] = [before, after].map(writtenForm);
+  const [was, is] = [before, after].map(toUserForm);
   const names = createSecretNames(after.redact.keys);
   const masked = (value: unknown, key: string): unknown => {
     if (Array.isArray(value)) return value.map((one) => masked(one, key));

@@ -1,7 +1,7 @@
 import { validate } from 'node-cron';
 import { z } from 'zod';
 import { type Category, catalog } from '../audit/catalog.js';
-import { absolutePath, age, duration, only, size } from './duration-and-size.js';
+import { absolutePath, ageSchema, durationSchema, only, sizeSchema } from './duration-and-size.js';
 
 const SCHEDULE = 'five fields of cron, UTC: minute hour day month weekday, such as "17 3 * * *"';
 
@@ -15,12 +15,12 @@ const categories = [...new Set(catalog.map(({ category }) => category as Categor
 const ages = Object.fromEntries(
   categories.map((category) => [
     category,
-    age.optional().describe(`Rows of ${category}; forever: whatever max_rows and max_size say.`),
+    ageSchema.optional().describe(`Rows of ${category}; forever: whatever max_rows and max_size say.`),
   ]),
-) as Record<Category, z.ZodOptional<typeof age>>;
+) as Record<Category, z.ZodOptional<typeof ageSchema>>;
 
 const keep = z.strictObject({
-  default: age.prefault('1y').describe('Rows of the categories that are not named here.'),
+  default: ageSchema.prefault('1y').describe('Rows of the categories that are not named here.'),
   ...ages,
 });
 
@@ -32,7 +32,7 @@ const archive = z.strictObject({
     .enum(['gzip', 'zstd'])
     .default('gzip')
     .describe('zstd is smaller and faster, and takes Node.js 22.15 or later.'),
-  keep: age
+  keep: ageSchema
     .prefault('forever')
     .describe(
       'How long an archive is kept after it was made, or after its newest row where that is later: a duration, or forever.',
@@ -62,12 +62,12 @@ export const retention = z.strictObject({
     .nullable()
     .default(null)
     .describe('No more rows than these: the oldest go before their age; null for any number.'),
-  max_size: size
+  max_size: sizeSchema
     .refine((bytes) => bytes > 0, only('a size above 0'))
     .nullable()
     .prefault(null)
     .describe('No more than this in the columns of all rows together: the oldest go; null for any size.'),
-  max_hold: duration
+  max_hold: durationSchema
     .refine((ms) => ms > 0, only('a duration above 0'))
     .nullable()
     .prefault('90d')

@@ -1,7 +1,14 @@
 import { z } from 'zod';
 import { isTimeZone } from '../audit/time-zone.js';
 import { api } from './api.js';
-import { absolutePath, duration, durationBetween, fileMode, only, size } from './duration-and-size.js';
+import {
+  absolutePath,
+  durationBetween,
+  durationSchema,
+  fileMode,
+  only,
+  sizeSchema,
+} from './duration-and-size.js';
 import { type eventsFilter, everySink } from './event-filter-schema.js';
 import { fleet } from './fleet.js';
 import { jetstreamSink } from './jetstream.js';
@@ -42,7 +49,7 @@ export const fileSink = z
       .describe('Where the files go; a directory that nothing else writes to.'),
     roll: z
       .strictObject({
-        size: size
+        size: sizeSchema
           .refine((bytes) => bytes > 0, only('a size above 0'))
           .prefault('100M')
           .describe('A new file is begun when this one has got so large.'),
@@ -54,7 +61,7 @@ export const fileSink = z
       })
       .prefault({})
       .describe('When a new file is begun, and how many are kept.'),
-    max_line_size: size
+    max_line_size: sizeSchema
       .refine((bytes) => bytes >= 4_096, only('a size of 4K or more'))
       .prefault('256K')
       .describe(
@@ -74,7 +81,7 @@ export const fail2banSink = z
       .describe("Where the pair of files goes that the jail's logpath names."),
     roll: z
       .strictObject({
-        size: size
+        size: sizeSchema
           .refine((bytes) => bytes > 0, only('a size above 0'))
           .prefault('20M')
           .describe(
@@ -196,11 +203,11 @@ export const fail2ban = z.strictObject({
     ),
   banaction: text.default('iptables-multiport').describe("fail2ban's action that bans."),
   max_retry: z.int().min(1).default(5).describe('So many failed logins from one address lead to a ban.'),
-  find_time: duration
+  find_time: durationSchema
     .refine((ms) => ms > 0, only('a duration above 0'))
     .prefault('10m')
     .describe('Failed logins are counted over this time.'),
-  ban_time: duration
+  ban_time: durationSchema
     .refine((ms) => ms > 0, only('a duration above 0'))
     .prefault('1h')
     .describe('How long a ban lasts.'),
@@ -271,7 +278,7 @@ export const config = z.strictObject({
     .describe(
       'What is hidden in the details of an event before it leaves the table: docs/SOURCE.md, Secrets.',
     ),
-  min_free: size
+  min_free: sizeSchema
     .prefault('1G')
     .describe(
       'Disk space that stays free (or 5 % of a smaller disk): below it file sinks remove their oldest files, then pause.',

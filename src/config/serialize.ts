@@ -8,13 +8,13 @@ import { withoutLogin } from './validation-messages.js';
  * The configuration as one writes it, durations, sizes and modes as texts: what `parseConfig` makes this configuration of.
  * Passwords in addresses (nats://user:password@host) are left out.
  */
-export function writtenForm(config: Config): Readonly<Record<string, unknown>> {
-  return written(config, jsonSchema()) as Readonly<Record<string, unknown>>;
+export function toUserForm(config: Config): Readonly<Record<string, unknown>> {
+  return toUserValue(config, jsonSchema()) as Readonly<Record<string, unknown>>;
 }
 
 /** As a configuration file, lists in one line each. */
 export function formatConfig(config: Config): string {
-  const document = new Document(writtenForm(config));
+  const document = new Document(toUserForm(config));
   visit(document, {
     Seq: (_, list) => {
       list.flow = list.items.every(isScalar);
@@ -24,8 +24,8 @@ export function formatConfig(config: Config): string {
 }
 
 /** A value as one writes it: `86400000` is `1d` where the schema says that it is a duration. */
-export function written(value: unknown, schema: JsonSchema | undefined): unknown {
-  if (Array.isArray(value)) return value.map((item) => written(item, chosen(schema, value)?.items));
+export function toUserValue(value: unknown, schema: JsonSchema | undefined): unknown {
+  if (Array.isArray(value)) return value.map((item) => toUserValue(item, chosen(schema, value)?.items));
   const here = chosen(schema, value);
   if (typeof value === 'number') {
     if (here?.unit === 'duration' || here?.unit === 'age') return formatDuration(value);
@@ -40,6 +40,6 @@ export function written(value: unknown, schema: JsonSchema | undefined): unknown
     Object.entries(value)
       .filter(([, member]) => member !== undefined)
       .sort(([a], [b]) => order.indexOf(a) - order.indexOf(b))
-      .map(([key, member]) => [key, written(member, here?.properties?.[key] ?? additional(here))]),
+      .map(([key, member]) => [key, toUserValue(member, here?.properties?.[key] ?? additional(here))]),
   );
 }

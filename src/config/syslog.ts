@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { absolutePath, duration, durationBetween, only, size } from './duration-and-size.js';
+import { absolutePath, durationBetween, durationSchema, only, sizeSchema } from './duration-and-size.js';
 import { everySink } from './event-filter-schema.js';
 
 const TRANSPORTS = ['udp', 'tcp', 'tls', 'unix', 'unix-stream', 'relp'] as const;
@@ -98,8 +98,8 @@ const replayWindow = z.strictObject({
     .min(0)
     .default(1_000)
     .describe('After a reconnect of tcp and tls the last so many events are sent again.'),
-  bytes: size.prefault('16M').describe('The same in bytes; the largest of the three counts.'),
-  age: duration.prefault('60s').describe('The same in time.'),
+  bytes: sizeSchema.prefault('16M').describe('The same in bytes; the largest of the three counts.'),
+  age: durationSchema.prefault('60s').describe('The same in time.'),
 });
 
 const fields = z
@@ -144,7 +144,7 @@ const fields = z
       .regex(/^[\x21-\x7e]{1,48}$/, 'a name of 1 to 48 printable ASCII characters without spaces')
       .default('postern-auditd')
       .describe('APP-NAME, by which collectors tell programs apart.'),
-    max_message_size: size
+    max_message_size: sizeSchema
       .optional()
       .describe('What is longer is cut, stays of its format, and says so. Left out: 8K, over udp 1400B.'),
     structured_data: z

@@ -1,11 +1,11 @@
 import type { core } from 'zod';
 import { nearest } from '../audit/did-you-mean.js';
 import { homesOf, keysAt } from './json-schema.js';
-import { type Path, valueAt } from './key-path.js';
+import { type KeyPath, valueAtPath } from './key-path.js';
 
 /** One thing that is wrong, where the path leads to the key or the value in the file. */
-export interface Problem {
-  readonly path: Path;
+export interface ConfigProblem {
+  readonly path: KeyPath;
   /** True if the key itself is wrong, not its value. */
   readonly atKey: boolean;
   /** What was found and what is allowed. */
@@ -19,8 +19,8 @@ type Issue = core.$ZodIssue;
  *
  * @param value what the issues were found in
  */
-export function problemsOf(issues: readonly Issue[], value: unknown): Problem[] {
-  return issues.flatMap((issue): Problem[] => {
+export function problemsOf(issues: readonly Issue[], value: unknown): ConfigProblem[] {
+  return issues.flatMap((issue): ConfigProblem[] => {
     const path = issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part));
     switch (issue.code) {
       case 'unrecognized_keys':
@@ -41,13 +41,13 @@ export function problemsOf(issues: readonly Issue[], value: unknown): Problem[] 
       {
         path,
         atKey: false,
-        message: `found ${found(path, valueAt(value, path))}, allowed is ${allowed(issue)}`,
+        message: `found ${found(path, valueAtPath(value, path))}, allowed is ${allowed(issue)}`,
       },
     ];
   });
 }
 
-function unknownKey(path: Path, key: string, keys: readonly string[]): Problem {
+function unknownKey(path: KeyPath, key: string, keys: readonly string[]): ConfigProblem {
   const near = nearest(key, keys);
   const home = near === null ? homesOf(key)[0] : undefined;
   const hint =
@@ -61,8 +61,8 @@ function unknownKey(path: Path, key: string, keys: readonly string[]): Problem {
 }
 
 /** A sink of an unknown type, or a value that fits none of several shapes. */
-function unfit(path: Path, issue: Issue & { readonly code: 'invalid_union' }, value: unknown): string {
-  const at = valueAt(value, path);
+function unfit(path: KeyPath, issue: Issue & { readonly code: 'invalid_union' }, value: unknown): string {
+  const at = valueAtPath(value, path);
   if (issue.errors.length > 0) {
     const first = issue.errors.map((errors) => errors[0]).filter((error) => error !== undefined);
     return `found ${found(path, at)}, allowed is ${[...new Set(first.map(allowed))].join(', or ')}`;
@@ -76,7 +76,7 @@ const SECRET = /credential|password|secret|token|passphrase|(^|_)key$/i;
 const LONGEST = 60;
 
 /** A value as a message may show it. */
-export function found(path: Path, value: unknown): string {
+export function found(path: KeyPath, value: unknown): string {
   if (value === undefined) return 'nothing';
   if (value === null) return 'an empty value';
   if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';

@@ -9,12 +9,12 @@ import {
   parseDocument,
   visit,
 } from 'yaml';
-import type { Path } from './key-path.js';
-import type { Problem } from './validation-messages.js';
+import type { KeyPath } from './key-path.js';
+import type { ConfigProblem } from './validation-messages.js';
 import { syntaxMessage } from './yaml-error-message.js';
 
 /** A place in a text: lines and columns count from 1. */
-export interface Place {
+export interface TextPosition {
   readonly line: number;
   readonly column: number;
 }
@@ -34,7 +34,7 @@ const LONGEST = 80_000;
 const TOO_MUCH = `found more than a configuration can have: ${LONGEST} characters, ${MOST_ALIASES} uses of anchors, or nested without end`;
 
 /** Reads single values of a text that has problems; undefined for what is not there or not to be read. */
-export function salvage(text: string): (path: Path) => unknown {
+export function salvage(text: string): (path: KeyPath) => unknown {
   if (text.length > LONGEST) return () => undefined;
   const document = parseDocument(text, { logLevel: 'silent', stringKeys: true });
   return (path) => {
@@ -80,13 +80,13 @@ export class ConfigDocument {
     this.value = value;
   }
 
-  placeOf(offset: number): Place {
+  placeOf(offset: number): TextPosition {
     const { line, col } = this.lines.linePos(offset);
     return { line: Math.max(1, line), column: Math.max(1, col) };
   }
 
   /** Where a problem is: its key, its value, or the nearest thing around it that is there. */
-  offsetOf({ path, atKey }: Pick<Problem, 'path' | 'atKey'>): number {
+  offsetOf({ path, atKey }: Pick<ConfigProblem, 'path' | 'atKey'>): number {
     let node: unknown = this.document?.contents ?? null;
     let offset = startOf(node) ?? 0;
     for (const [depth, part] of path.entries()) {

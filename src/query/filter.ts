@@ -2,7 +2,7 @@ import { NetworkSet, parseAddress } from '../audit/address.js';
 import type { Outcome } from '../audit/catalog.js';
 import type { SourceName } from '../audit/event.js';
 import { parseTime } from '../audit/time.js';
-import { duration } from '../config/duration-and-size.js';
+import { durationSchema } from '../config/duration-and-size.js';
 import { AuditdError } from '../errors.js';
 
 /** What is looked for; a part that is null lets everything through. Plain data, so that it can go to another thread. */
@@ -128,7 +128,7 @@ function timeOf(key: FilterKey, text: string | null, now: number): number | null
   if (text === null) return null;
   if (text === 'now') return now;
   if (text.startsWith('-')) {
-    const span = duration.safeParse(text.slice(1));
+    const span = durationSchema.safeParse(text.slice(1));
     return span.success ? now - span.data : refuse(key, text, TIMES);
   }
   if (HALF_DATE.test(text)) return refuse(key, text, TIMES);

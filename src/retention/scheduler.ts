@@ -2,7 +2,7 @@ import { uptime } from 'node:os';
 import type { Logger } from 'pino';
 import type { PublicSource } from '../audit/event.js';
 import type { LoadedConfig } from '../config/load.js';
-import { writtenForm } from '../config/serialize.js';
+import { toUserForm } from '../config/serialize.js';
 import { AuditdError, messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
@@ -280,7 +280,7 @@ export class Retention {
     const data = this.data(kind === 'dry', ledger.unsettled);
     this.run = { kind, state: 'running', progress: null, dry: null, error: null };
     const tally: Tally = { archives: 0, purged: {} };
-    const { retention: policy } = writtenForm(this.options.loaded.config);
+    const { retention: policy } = toUserForm(this.options.loaded.config);
     const thread = new RunThread({
       data,
       onProgress: (progress) => {

@@ -1,5 +1,5 @@
 import { additional, type JsonSchema, jsonSchema } from '../../src/config/json-schema.js';
-import { written } from '../../src/config/serialize.js';
+import { toUserValue } from '../../src/config/serialize.js';
 
 /** A key as one writes it in the reference, and its schema. `required` if it has no default and can't be left out. */
 export interface KeyEntry {
@@ -75,7 +75,7 @@ function row(entry: KeyEntry): string {
 
 function shown(value: unknown, schema: JsonSchema): string {
   if (schema.properties !== undefined || schema.additionalProperties !== undefined) return '';
-  const text = written(value, schema);
+  const text = toUserValue(value, schema);
   return `\`${typeof text === 'string' ? text : JSON.stringify(text)}\``;
 }
 

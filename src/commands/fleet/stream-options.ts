@@ -1,4 +1,4 @@
-import { duration } from '../../config/duration-and-size.js';
+import { durationSchema } from '../../config/duration-and-size.js';
 import { AuditdError } from '../../errors.js';
 import { STREAM_DEFAULTS, type StreamWishes } from '../../sinks/jetstream/stream.js';
 
@@ -23,7 +23,7 @@ export function wishesOf(options: {
 }
 
 function read(option: string, text: string): number {
-  const parsed = duration.safeParse(text);
+  const parsed = durationSchema.safeParse(text);
   if (parsed.success) return parsed.data;
   throw new AuditdError('USAGE', `${option} ${text}: write a duration such as 10m or 30d`);
 }
