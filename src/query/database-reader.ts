@@ -2,7 +2,7 @@ import type { Database } from 'better-sqlite3';
 import type { Logger } from 'pino';
 import { AuditdError } from '../errors.js';
 import { mustBeOwn, mustHaveOpened } from '../shipping/as-owner.js';
-import { ColdCopies } from '../source/copy-stopped-database.js';
+import { StoppedDatabaseCopies } from '../source/copy-stopped-database.js';
 import { stateOfFiles } from '../source/file-state.js';
 import { keepsWriterOut, leaveAlone } from '../source/journal-mode.js';
 import { readInPlace, readOnce } from '../source/read-in-place.js';
@@ -17,7 +17,7 @@ const PAUSE_MS = 25;
  * step holds up the WAL of who writes. For a thread of its own: it stands still while it waits.
  */
 export class Opening {
-  private readonly copies: ColdCopies;
+  private readonly copies: StoppedDatabaseCopies;
 
   constructor(
     readonly database: string,
@@ -26,7 +26,7 @@ export class Opening {
     /** It is the daemon's own, in a directory that its user can write: a link there is refused. */
     private readonly own = false,
   ) {
-    this.copies = new ColdCopies({ database, directory: privateDirectory, log });
+    this.copies = new StoppedDatabaseCopies({ database, directory: privateDirectory, log });
   }
 
   isThere(): boolean {
@@ -64,7 +64,7 @@ export class Opening {
       }
       waiting = attempt.waiting;
       if (attempt.kind === 'cold') {
-        const copy = this.copies.take(attempt.files, attempt.waiting);
+        const copy = this.copies.getOrCreate(attempt.files, attempt.waiting);
         if (this.own) mustBeOwn(this.database);
         if ('path' in copy) return this.fromCopy(copy.path, attempt.files, work);
         if ('state' in copy) waiting = copy;

@@ -2,8 +2,8 @@ import type { Logger } from 'pino';
 import type { AuditEvent } from '../audit/event.js';
 import { messageOf } from '../errors.js';
 import { fingerprintOf } from '../source/event-id.js';
-import { sizeOf } from '../source/row-to-event.js';
-import type { AuditSource, Mark } from '../source/source.js';
+import { eventSize } from '../source/row-to-event.js';
+import type { AuditSource, HighWaterMark } from '../source/source.js';
 import { type Recent, recentOf } from './recent-rows.js';
 import type { Edit } from './revisions.js';
 import type { State } from './state.js';
@@ -30,7 +30,7 @@ export interface EditWatchOptions {
 /** What a look for edits has found: another history, or the mark as it is now. */
 export type Watched =
   | { readonly replaced: string }
-  | { readonly mark: Mark; readonly versions: number; readonly accepted: number };
+  | { readonly mark: HighWaterMark; readonly versions: number; readonly accepted: number };
 
 /**
  * Looks whether rows that were read in the last minute are still what they were. An edit becomes a row of the daemon's own table, in one
@@ -138,7 +138,7 @@ export class EditWatch {
    * @param isMarkEdited the row at the mark differs, as a look has found: all rows that are known are looked at
    * @returns null if there was nothing to be seen
    */
-  look(mark: Mark, isMarkEdited: boolean): Watched | 'unrecorded' | null {
+  look(mark: HighWaterMark, isMarkEdited: boolean): Watched | 'unrecorded' | null {
     try {
       const found = this.find(mark, isMarkEdited);
       this.isUnrecorded = false;
@@ -156,7 +156,7 @@ export class EditWatch {
     }
   }
 
-  private find(mark: Mark, isMarkEdited: boolean): Watched | null {
+  private find(mark: HighWaterMark, isMarkEdited: boolean): Watched | null {
     const { source, state, clock } = this.options;
     const recent = state.recent.of(source.name, mark.timeline);
     const now = clock();
@@ -192,7 +192,7 @@ export class EditWatch {
   }
 
   private record(
-    mark: Mark,
+    mark: HighWaterMark,
     changed: readonly AuditEvent[],
     recent: ReadonlyMap<number, Recent>,
     now: number,
@@ -227,7 +227,7 @@ export class EditWatch {
     return { mark: next, versions: edits.length, accepted: rows.length - edits.length };
   }
 
-  private editOf(event: AuditEvent, before: Recent, mark: Mark): Edit {
+  private editOf(event: AuditEvent, before: Recent, mark: HighWaterMark): Edit {
     const { source, state } = this.options;
     const base = { event, actionBefore: before.action };
     const behind = this.positions(mark).filter(({ upTo }) => upTo < event.sequence);
@@ -239,7 +239,7 @@ export class EditWatch {
     return { ...base, original: event, notFor: behind.map(({ sink }) => sink) };
   }
 
-  private positions({ timeline }: Mark): Array<{ sink: string; upTo: number }> {
+  private positions({ timeline }: HighWaterMark): Array<{ sink: string; upTo: number }> {
     const { source, state, sinks } = this.options;
     return sinks().map((sink) => {
       const start = state.cursors.start(sink, source.name);
@@ -249,7 +249,7 @@ export class EditWatch {
   }
 
   /** What all sinks have come by need not be kept. */
-  private settle(mark: Mark): void {
+  private settle(mark: HighWaterMark): void {
     const { source, state } = this.options;
     if (!state.revisions.hasOriginals(source.name, mark.timeline)) return;
     const lowest = Math.min(mark.id, ...this.positions(mark).map(({ upTo }) => upTo));
@@ -259,7 +259,7 @@ export class EditWatch {
   private hold(event: AuditEvent): void {
     this.drop(event.sequence);
     this.contents.set(event.sequence, event);
-    this.bytes += sizeOf(event);
+    this.bytes += eventSize(event);
     for (const id of this.contents.keys()) {
       if (this.bytes <= CONTENT_BYTES && this.contents.size <= CONTENT_ROWS) break;
       this.drop(id);
@@ -270,7 +270,7 @@ export class EditWatch {
     const known = this.contents.get(id);
     if (known === undefined) return;
     this.contents.delete(id);
-    this.bytes -= sizeOf(known);
+    this.bytes -= eventSize(known);
   }
 
   private forgetContents(timeline: number): void {

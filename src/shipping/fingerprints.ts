@@ -1,7 +1,7 @@
 import type Database from 'better-sqlite3';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { fingerprintOf } from '../source/event-id.js';
-import type { Mark } from '../source/source.js';
+import type { HighWaterMark } from '../source/source.js';
 
 /** Hex digits of a fingerprint: 8 bytes of the `event.id`. */
 const DIGITS = 16;
@@ -10,7 +10,7 @@ const SMALL = 128;
 /** Batches whose ids are read at a time. */
 const AT_ONCE = 100;
 
-type SourceMark = Mark & { source: SourceName };
+type SourceMark = HighWaterMark & { source: SourceName };
 
 export interface Pending {
   readonly source: SourceName;
@@ -158,7 +158,7 @@ export class Fingerprints {
   }
 
   /** The newest row of a timeline that is only remembered; null if there is none. */
-  remembered(source: SourceName, timeline: number): Mark | null {
+  remembered(source: SourceName, timeline: number): HighWaterMark | null {
     const last = this.pending.findLast(
       (pending) => pending.source === source && pending.timeline === timeline,
     );

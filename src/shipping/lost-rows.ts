@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { fingerprintOf } from '../source/event-id.js';
-import type { AuditSource, Mark } from '../source/source.js';
+import type { AuditSource, HighWaterMark } from '../source/source.js';
 import type { State } from './state.js';
 
 /** Rows of an old history that a sink had not delivered and that the new database does not have. */
@@ -25,7 +25,7 @@ const RANGES_NAMED = 100;
 export async function findLost(
   source: AuditSource,
   state: State,
-  old: Mark,
+  old: HighWaterMark,
   sinks: readonly string[],
   signal?: AbortSignal,
 ): Promise<LostRows[]> {
@@ -61,15 +61,15 @@ export function rangesOf(ids: readonly number[]): Array<readonly [number, number
 async function missingIds(
   source: AuditSource,
   state: State,
-  old: Mark,
+  old: HighWaterMark,
   from: number,
   signal?: AbortSignal,
 ): Promise<number[]> {
-  const anything: Mark = { timeline: old.timeline + 1, id: 0, fingerprint: null };
+  const anything: HighWaterMark = { timeline: old.timeline + 1, id: 0, fingerprint: null };
   const missing: number[] = [];
   let after = from;
   while (after < old.id && signal?.aborted !== true) {
-    const look = source.look({ mark: anything, after, maxRows: SLICE_ROWS, maxBytes: SLICE_BYTES });
+    const look = source.read({ mark: anything, after, maxRows: SLICE_ROWS, maxBytes: SLICE_BYTES });
     // If it can't be read now, all of the rest counts as lost: saying too much is better than too little.
     const events = look.state === 'reading' ? look.events : [];
     const upTo = events.at(-1)?.sequence ?? old.id;

@@ -66,7 +66,7 @@ export class Replay {
     if (rows < 1) return false;
     const { timeline, source } = this;
     const mark = { timeline, id: 0, fingerprint: null };
-    const look = source.look({ mark, after: this.next, maxRows: rows, maxBytes: SLICE_BYTES });
+    const look = source.read({ mark, after: this.next, maxRows: rows, maxBytes: SLICE_BYTES });
     if (look.state !== 'reading') return this.fail(look.state === 'replaced' ? look.reason : look.message);
     const events = look.events.filter(
       (event) => event.sequence <= this.last && this.inTime(event) && this.wanted(event),

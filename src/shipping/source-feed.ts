@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { messageOf } from '../errors.js';
 import { fingerprintOf } from '../source/event-id.js';
-import type { AuditSource, Look, Mark, WaitingState } from '../source/source.js';
+import type { AuditSource, HighWaterMark, ReadResult, WaitingState } from '../source/source.js';
 import { EditWatch, type EditWatchOptions } from './edit-watch.js';
 import { findLost, type LostRows } from './lost-rows.js';
 
@@ -70,7 +70,7 @@ export interface FeedOptions extends EditWatchOptions {
  */
 export class Feed {
   readonly name: SourceName;
-  private markNow: Mark;
+  private markNow: HighWaterMark;
   private pages: Page[] = [];
   private readonly followers = new Set<Follower>();
   private replacing: Promise<void> | null = null;
@@ -102,7 +102,7 @@ export class Feed {
     };
   }
 
-  get mark(): Mark {
+  get mark(): HighWaterMark {
     return this.markNow;
   }
 
@@ -216,9 +216,9 @@ export class Feed {
   private read(after: number): Page | null {
     const mark = this.markNow;
     this.pages = this.pages.filter((page) => this.isWanted(page));
-    let look: Look;
+    let look: ReadResult;
     try {
-      look = this.options.source.look({ mark, after, maxRows: PAGE_ROWS, maxBytes: PAGE_BYTES });
+      look = this.options.source.read({ mark, after, maxRows: PAGE_ROWS, maxBytes: PAGE_BYTES });
     } catch (error) {
       // A source maps every error it knows; what is left is a defect, reported and retried like any other state.
       look = { state: 'failed', message: `reading failed: ${messageOf(error)}`, code: null };
@@ -342,6 +342,6 @@ export class Feed {
 }
 
 /** Of a first look: what a short absence (a reload) has left is still new to those who look on. */
-function pastOf(mark: Mark, { maxId }: { readonly maxId: number }): number {
+function pastOf(mark: HighWaterMark, { maxId }: { readonly maxId: number }): number {
   return mark.id === 0 || maxId - mark.id > PAGE_ROWS ? maxId : mark.id;
 }

@@ -6,7 +6,7 @@ import { AuditdError, messageOf } from '../errors.js';
 import type Database from '../load-sqlite.js';
 import { createAuditTable } from '../recorder/recorder.js';
 import { columnsNote, parseColumnsRead } from '../source/columns-seen.js';
-import type { History, Mark } from '../source/source.js';
+import type { HighWaterMark, History } from '../source/source.js';
 import { Accounted } from './accounted-rows.js';
 import { openOwn } from './as-owner.js';
 import { Cursors } from './cursors.js';
@@ -132,7 +132,7 @@ export class State {
   }
 
   /** The mark of a source's current timeline, what is only remembered included; null before its first start. */
-  mark(source: SourceName): Mark | null {
+  mark(source: SourceName): HighWaterMark | null {
     const written = this.timelines.current(source);
     return written === null ? null : (this.fingerprints.remembered(source, written.timeline) ?? written);
   }

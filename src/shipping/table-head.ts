@@ -1,7 +1,7 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { NEWEST_MS, OLDEST_MS } from '../sinks/files/ban-eligibility.js';
 import { fingerprintOf } from '../source/event-id.js';
-import type { AuditSource, Look, LookRequest, Mark } from '../source/source.js';
+import type { AuditSource, HighWaterMark, ReadRequest, ReadResult } from '../source/source.js';
 
 /** Rows and bytes of one page: some 10 ms of the thread. */
 const PAGE_ROWS = 1_000;
@@ -50,7 +50,7 @@ export interface HeadStatus {
  */
 export class Head {
   readonly name: SourceName;
-  private head: Mark | null = null;
+  private head: HighWaterMark | null = null;
   private gaps: Gap[] = [];
   private lookedAt = 0;
   private clean = false;
@@ -137,7 +137,7 @@ export class Head {
   }
 
   /** Too much for one page has come: the newest first. */
-  private jump(mark: Mark): HeadPage | null {
+  private jump(mark: HighWaterMark): HeadPage | null {
     const look = this.look({ mark, after: mark.id, before: Number.MAX_SAFE_INTEGER });
     if (look === null || look.state === 'replaced') return null;
     const { events } = look;
@@ -169,10 +169,10 @@ export class Head {
   }
 
   private look(
-    request: Pick<LookRequest, 'mark' | 'after' | 'before'>,
-  ): Extract<Look, { state: 'reading' | 'replaced' }> | null {
+    request: Pick<ReadRequest, 'mark' | 'after' | 'before'>,
+  ): Extract<ReadResult, { state: 'reading' | 'replaced' }> | null {
     this.clean = false;
-    const look = this.source.look({ ...request, head: true, maxRows: PAGE_ROWS, maxBytes: PAGE_BYTES });
+    const look = this.source.read({ ...request, head: true, maxRows: PAGE_ROWS, maxBytes: PAGE_BYTES });
     if (look.state !== 'reading' && look.state !== 'replaced') return null;
     this.lookedAt = this.clock();
     return look;

@@ -1,6 +1,6 @@
 import type Database from 'better-sqlite3';
 import type { SourceName } from '../audit/event.js';
-import type { Mark } from '../source/source.js';
+import type { HighWaterMark } from '../source/source.js';
 
 /** The histories met behind each source's path, the newest last, each with its mark. */
 export class Timelines {
@@ -24,16 +24,16 @@ export class Timelines {
   }
 
   /** The mark of the current timeline; null before the source's first start. */
-  current(source: SourceName): Mark | null {
-    return (this.newest.get(source) as Mark | undefined) ?? null;
+  current(source: SourceName): HighWaterMark | null {
+    return (this.newest.get(source) as HighWaterMark | undefined) ?? null;
   }
 
-  begin(source: SourceName, timeline: number, reason: string): Mark {
+  begin(source: SourceName, timeline: number, reason: string): HighWaterMark {
     this.insert.run(source, timeline, this.clock(), reason);
     return { timeline, id: 0, fingerprint: null };
   }
 
-  setMark(mark: Mark & { source: SourceName }): void {
+  setMark(mark: HighWaterMark & { source: SourceName }): void {
     this.update.run(mark.id, mark.fingerprint, mark.source, mark.timeline);
   }
 }

@@ -3,10 +3,10 @@ import type { Classifier } from '../audit/catalog.js';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { Redactor } from '../audit/redaction.js';
 import { messageOf } from '../errors.js';
-import { type Page, PageReader, type Replaced, type Unfollowable } from './page-reader.js';
+import { PageReader, type Replaced, type SourcePage, type Unfollowable } from './page-reader.js';
 import type { RowGuard } from './quarantine.js';
 import { RowReader } from './row-to-event.js';
-import type { AuditSource, History, Look, LookRequest } from './source.js';
+import type { AuditSource, History, ReadRequest, ReadResult } from './source.js';
 import {
   type AuditTable,
   COLUMN_KEYS,
@@ -89,7 +89,7 @@ class OwnTable implements OwnSource {
     );
   }
 
-  look(request: LookRequest): Look {
+  read(request: ReadRequest): ReadResult {
     try {
       const found = this.inTransaction((table) => this.reader.read(this.options.db, table, request));
       return lookOf(found, this.options.table, this.place);
@@ -136,7 +136,11 @@ class OwnTable implements OwnSource {
   }
 }
 
-function lookOf(found: Page | Replaced | Unfollowable | TableProblem, table: string, place: string): Look {
+function lookOf(
+  found: SourcePage | Replaced | Unfollowable | TableProblem,
+  table: string,
+  place: string,
+): ReadResult {
   switch (found.state) {
     case 'page':
       return { ...found, state: 'reading', postern: 'running' };

@@ -47,7 +47,7 @@ export interface ColdCopiesOptions {
  * writes, which equal figures of `stat` before and after prove, the files make a database that can be recovered and
  * read anywhere. This process must have no connection to the original: closing the copied descriptors would drop its locks.
  */
-export class ColdCopies {
+export class StoppedDatabaseCopies {
   private kept: { readonly path: string; readonly directory: string; readonly figures: string } | null = null;
   /** Tick before which no copy of other figures is made. */
   private notBefore = 0;
@@ -59,9 +59,9 @@ export class ColdCopies {
   }
 
   /** A copy of the files as they are now. `waiting` is what to say, with a reason, if there can be none. */
-  take(files: FileState, waiting: Waiting): Copy {
+  getOrCreate(files: FileState, waiting: Waiting): Copy {
     if (this.kept !== null && this.kept.figures === files.figures) {
-      this.arm();
+      this.startExpiry();
       return { path: this.kept.path };
     }
     this.drop();
@@ -123,7 +123,7 @@ export class ColdCopies {
       this.drop();
       return { again: 'the files changed while they were copied' };
     }
-    this.arm();
+    this.startExpiry();
     return { path };
   }
 
@@ -140,7 +140,7 @@ export class ColdCopies {
     return null;
   }
 
-  private arm(): void {
+  private startExpiry(): void {
     if (this.expiry !== null) clearTimeout(this.expiry);
     this.expiry = setTimeout(() => this.drop(), KEEP_MS);
     this.expiry.unref();

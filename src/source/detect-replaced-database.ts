@@ -1,8 +1,8 @@
-import type { Mark } from './source.js';
+import type { HighWaterMark } from './source.js';
 
 /** What a look finds out about the history that stands behind the path, all in one read transaction. */
 export interface Evidence {
-  readonly mark: Mark;
+  readonly mark: HighWaterMark;
   /** Fingerprint of the row at the mark; null if that row is gone. */
   readonly atMark: string | null;
   /** `sqlite_sequence.seq` of the table; null without AUTOINCREMENT, or if the row was removed. */
@@ -21,7 +21,7 @@ export interface Evidence {
   readonly onlyEdited: () => boolean;
 }
 
-export interface Verdict {
+export interface HistoryVerdict {
   /** `deleted`: the row at the mark was deleted by hand, the history is the one that was read before. */
   /** `edited`: the row at the mark is there, and another one than it was; the history is the one that was read before. */
   readonly history: 'same' | 'edited' | 'deleted' | 'replaced';
@@ -30,7 +30,14 @@ export interface Verdict {
 }
 
 /** Is this the history that the mark was made in? A wrong "replaced" costs a walk over the table, a wrong "same" events. */
-export function judge({ mark, atMark, sequence, maxId, probe, onlyEdited }: Evidence): Verdict {
+export function compareHistory({
+  mark,
+  atMark,
+  sequence,
+  maxId,
+  probe,
+  onlyEdited,
+}: Evidence): HistoryVerdict {
   if (mark.id === 0) return { history: 'same', reason: 'nothing has been read yet' };
   if (atMark !== null) {
     if (mark.fingerprint === null) return { history: 'same', reason: `row ${mark.id} was not recorded` };

@@ -35,7 +35,7 @@ export function fingerprintOf(eventId: string): string {
 }
 
 /** 32 hex digits for an encoded row. */
-export function idOf(encoded: string): string {
+export function eventIdOf(encoded: string): string {
   return hash(encoded).slice(0, ID_DIGITS);
 }
 

@@ -9,7 +9,7 @@ import {
 } from './table-schema.js';
 
 /** A table that is followed, with what is remembered and said of its columns. */
-export class NotedTable {
+export class FollowedTable {
   private readonly tables: TableCache;
   /** The table whose columns are known to be remembered. */
   private noted: AuditTable | null = null;
@@ -20,7 +20,7 @@ export class NotedTable {
     private readonly log: Logger,
   ) {
     const read = () => history.columnsRead?.() ?? {};
-    this.tables = new TableCache(config, (table) => this.sayAbsent(table), [], read);
+    this.tables = new TableCache(config, (table) => this.warnMissingColumns(table), [], read);
   }
 
   get: TableCache['get'] = (db) => this.tables.get(db);
@@ -43,7 +43,7 @@ export class NotedTable {
     }
   }
 
-  private sayAbsent(table: AuditTable | TableProblem): void {
+  private warnMissingColumns(table: AuditTable | TableProblem): void {
     if ('state' in table) return;
     const { config, log } = this;
     for (const key of table.absent) {

@@ -1,13 +1,13 @@
 import type Database from 'better-sqlite3';
 import type { AuditEvent } from '../audit/event.js';
-import { type Evidence, judge, type Verdict } from './detect-replaced-database.js';
+import { compareHistory, type Evidence, type HistoryVerdict } from './detect-replaced-database.js';
 import { fingerprintOf, type RawRow } from './event-id.js';
 import { keepsWriterOut, SHORT_MS, SHORT_ROWS } from './journal-mode.js';
-import type { RowPlace, RowReader } from './row-to-event.js';
-import type { EditsRequest, History, KeptRow, LookRequest, Mark, RecentRow } from './source.js';
+import type { RowContext, RowReader } from './row-to-event.js';
+import type { EditsRequest, HighWaterMark, History, KeptRow, ReadRequest, RecentRow } from './source.js';
 import { type AuditTable, COLUMN_KEYS } from './table-schema.js';
 
-export interface Page {
+export interface SourcePage {
   readonly state: 'page';
   readonly events: readonly AuditEvent[];
   readonly upTo: number;
@@ -61,7 +61,7 @@ export class PageReader {
     private readonly clock: () => number,
   ) {}
 
-  read(db: Database.Database, table: AuditTable, request: LookRequest): Page | Replaced | Unfollowable {
+  read(db: Database.Database, table: AuditTable, request: ReadRequest): SourcePage | Replaced | Unfollowable {
     const highest = integer(db.prepare(table.sql.maxId).pluck().safeIntegers().get());
     const maxId = Number(highest ?? 0n);
     const place = this.place(db, table, request.mark.timeline);
@@ -122,7 +122,7 @@ export class PageReader {
     return this.event(row, place).event;
   }
 
-  private event(row: RawRow, place: RowPlace): { event: AuditEvent; length: number } {
+  private event(row: RawRow, place: RowContext): { event: AuditEvent; length: number } {
     if (row.length === COLUMN_KEYS.length) {
       const { id, length } = this.rows.identify(row, place);
       return { event: this.rows.event(row, id, place), length };
@@ -138,8 +138,8 @@ export class PageReader {
   private events(
     db: Database.Database,
     table: AuditTable,
-    request: LookRequest,
-    place: RowPlace,
+    request: ReadRequest,
+    place: RowContext,
   ): { readonly events: AuditEvent[]; readonly exhausted: boolean } {
     const events: AuditEvent[] = [];
     const down = request.before !== undefined;
@@ -147,7 +147,7 @@ export class PageReader {
       .prepare(down ? table.sql.down : table.sql.page)
       .raw()
       .safeIntegers();
-    const alone: RowPlace = { ...place, few: true };
+    const alone: RowContext = { ...place, few: true };
     let bytes = 0;
     let exhausted = false;
     let from = request.before ?? request.after;
@@ -186,29 +186,29 @@ export class PageReader {
   private judge(
     db: Database.Database,
     table: AuditTable,
-    mark: Mark,
-    place: RowPlace,
+    mark: HighWaterMark,
+    place: RowContext,
     maxId: number,
-  ): Verdict {
+  ): HistoryVerdict {
     const atMark = this.fingerprintAt(db, table.sql.row, mark, place)?.fingerprint ?? null;
     if (atMark !== null || mark.id === 0) {
       const isAsItWas = atMark === null || mark.fingerprint === null || atMark === mark.fingerprint;
       const sequence = isAsItWas ? null : sequenceOf(db, table, maxId);
       const onlyEdited = () => this.onlyEdited(db, table, mark, mark.id, place);
-      return judge({ mark, atMark, sequence, maxId, probe: null, onlyEdited });
+      return compareHistory({ mark, atMark, sequence, maxId, probe: null, onlyEdited });
     }
     const probe = this.probe(db, table, mark, place);
     const onlyEdited = () => this.onlyEdited(db, table, mark, probe?.id ?? 0, place);
-    return judge({ mark, atMark, sequence: sequenceOf(db, table, maxId), maxId, probe, onlyEdited });
+    return compareHistory({ mark, atMark, sequence: sequenceOf(db, table, maxId), maxId, probe, onlyEdited });
   }
 
   /** @param id the row that differs: unless it is known by more than its fingerprint, nothing can be said of it */
   private onlyEdited(
     db: Database.Database,
     table: AuditTable,
-    mark: Mark,
+    mark: HighWaterMark,
     id: number,
-    place: RowPlace,
+    place: RowContext,
   ): boolean {
     const rows = this.history.recent?.(mark.timeline) ?? [];
     if (!rows.some((row) => row.id === id)) return false;
@@ -225,7 +225,7 @@ export class PageReader {
     db: Database.Database,
     table: AuditTable,
     rows: readonly RecentRow[],
-    place: RowPlace,
+    place: RowContext,
     onRow: (found: { row: RawRow; known: RecentRow; id: string; length: number }) => boolean,
   ): void {
     const first = rows[0];
@@ -252,7 +252,12 @@ export class PageReader {
   }
 
   /** Another row that was read before, where the one at the mark is gone. */
-  private probe(db: Database.Database, table: AuditTable, mark: Mark, place: RowPlace): Evidence['probe'] {
+  private probe(
+    db: Database.Database,
+    table: AuditTable,
+    mark: HighWaterMark,
+    place: RowContext,
+  ): Evidence['probe'] {
     const below = this.fingerprintAt(db, table.sql.below, mark, place);
     if (!below) return null;
     return { id: below.id, found: below.fingerprint, recorded: this.recordedOf(mark.timeline, below.id) };
@@ -269,8 +274,8 @@ export class PageReader {
   private fingerprintAt(
     db: Database.Database,
     sql: string,
-    mark: Mark,
-    place: RowPlace,
+    mark: HighWaterMark,
+    place: RowContext,
   ): { id: number; fingerprint: string } | null {
     if (mark.id === 0) return null;
     const row = db.prepare(sql).raw().safeIntegers().get(mark.id) as RawRow | undefined;
@@ -279,7 +284,7 @@ export class PageReader {
     return { id: Number(row[0]), fingerprint: fingerprintOf(this.rows.identify(own, place).id) };
   }
 
-  private place(db: Database.Database, table: AuditTable, timeline: number): RowPlace {
+  private place(db: Database.Database, table: AuditTable, timeline: number): RowContext {
     return {
       timeline,
       ingested: this.clock(),

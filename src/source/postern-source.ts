@@ -4,17 +4,31 @@ import type { Classifier } from '../audit/catalog.js';
 import type { AuditEvent } from '../audit/event.js';
 import type { Redactor } from '../audit/redaction.js';
 import type { SourceConfig } from '../config/schema.js';
-import { ColdCopies } from './copy-stopped-database.js';
+import { StoppedDatabaseCopies } from './copy-stopped-database.js';
 import { fingerprintOf } from './event-id.js';
 import { type FileState, isSettled, realPathOf, stateOfFiles } from './file-state.js';
-import { NotedTable } from './followed-table.js';
+import { FollowedTable } from './followed-table.js';
 import { isCommitting, keepsWriterOut } from './journal-mode.js';
-import { type Changed, type Page, PageReader, type Replaced, type Unfollowable } from './page-reader.js';
+import {
+  type Changed,
+  PageReader,
+  type Replaced,
+  type SourcePage,
+  type Unfollowable,
+} from './page-reader.js';
 import type { RowGuard } from './quarantine.js';
 import { type Attempt, readInPlace, readOnce } from './read-in-place.js';
 import { RowReader } from './row-to-event.js';
-import { AtRest } from './skip-unchanged.js';
-import type { AuditSource, Edits, EditsRequest, History, KeptRow, Look, LookRequest } from './source.js';
+import { UnchangedDatabase } from './skip-unchanged.js';
+import type {
+  AuditSource,
+  Edits,
+  EditsRequest,
+  History,
+  KeptRow,
+  ReadRequest,
+  ReadResult,
+} from './source.js';
 import type { TableProblem } from './table-schema.js';
 import { committing, type Waiting, waitingFor } from './waiting-reasons.js';
 import { type Asking, watchDatabase } from './watch.js';
@@ -53,7 +67,7 @@ const THROUGH_POLLS = 5;
 /** A full look this often, even if nothing in `stat` has changed. */
 const FULL_LOOK_MS = 30_000;
 
-type Found = Page | Replaced | Unfollowable | TableProblem;
+type Found = SourcePage | Replaced | Unfollowable | TableProblem;
 
 /** What is remembered of the looks of one who reads. */
 interface Reader {
@@ -63,7 +77,7 @@ interface Reader {
   cold: {
     readonly figures: string;
     readonly request: string;
-    readonly look: Look;
+    readonly look: ReadResult;
     readonly lastPrint: string;
   } | null;
   /** There is such a reader. */
@@ -77,9 +91,9 @@ export function createPosternSource(options: PosternSourceOptions): AuditSource 
 
 class PosternSource implements AuditSource {
   readonly name = 'postern';
-  private readonly tables: NotedTable;
+  private readonly tables: FollowedTable;
   private readonly reader: PageReader;
-  private readonly copies: ColdCopies;
+  private readonly copies: StoppedDatabaseCopies;
   /** When a look last could read, and what it found. */
   private last: { readonly at: number; readonly maxId: number } | null = null;
   /** Who goes through the pages, and who follows the head: one may have all there was while the other has not. */
@@ -90,15 +104,15 @@ class PosternSource implements AuditSource {
 
   /** The files of a stopped Postern of which a copy was looked at for edits. */
   private checked = '';
-  private readonly atRest = new AtRest();
+  private readonly unchanged = new UnchangedDatabase();
 
   constructor(private readonly options: PosternSourceOptions) {
     const { config, history, clock, log } = options;
-    this.tables = new NotedTable(config, history, log);
+    this.tables = new FollowedTable(config, history, log);
     const { trusted_proxies: trustedProxies, time_zone: timeZone } = config;
     const rows = new RowReader({ ...options, name: 'postern', trustedProxies, timeZone });
     this.reader = new PageReader(rows, history, clock);
-    this.copies = new ColdCopies({
+    this.copies = new StoppedDatabaseCopies({
       database: config.database,
       directory: options.privateDirectory,
       log,
@@ -106,24 +120,24 @@ class PosternSource implements AuditSource {
     });
   }
 
-  look(request: LookRequest): Look {
-    const same = this.atRest.answer(request, () => this.filesNow());
+  read(request: ReadRequest): ReadResult {
+    const same = this.unchanged.answer(request, () => this.filesNow());
     if (same !== null) return same;
     const now = this.last === null ? null : this.filesNow();
     if (now !== null && isCommitting(now))
-      return this.orPatience(committing(this.options.config.database), request);
+      return this.hideBriefLocks(committing(this.options.config.database), request);
     const before = Date.now();
     const attempt = this.attempt(
-      (db) => this.read(db, request),
-      (files, waiting) => this.lookAtCopy(files, waiting, request),
+      (db) => this.readPage(db, request),
+      (files, waiting) => this.readCopy(files, waiting, request),
     );
     if (attempt.kind === 'cold') return attempt.value;
-    if (attempt.kind === 'waiting') return this.orPatience(attempt.waiting, request);
+    if (attempt.kind === 'waiting') return this.hideBriefLocks(attempt.waiting, request);
     for (const reader of Object.values(this.readers)) reader.cold = null;
     this.copies.drop();
-    const look = this.lookOf(attempt.value, 'running');
+    const look = this.resultOf(attempt.value, 'running');
     this.remember(look, attempt.files, request);
-    this.atRest.remember(look, attempt.files, before, request);
+    this.unchanged.remember(look, attempt.files, before, request);
     return look;
   }
 
@@ -136,7 +150,7 @@ class PosternSource implements AuditSource {
     const attempt = this.attempt(work, (files, waiting) => {
       // A stopped Postern edits nothing: once per change of its files.
       if (files.figures === this.checked) return nothing;
-      const copy = this.copies.take(files, waiting);
+      const copy = this.copies.getOrCreate(files, waiting);
       if ('again' in copy) return 'again';
       if ('state' in copy) return copy;
       const found = readOnce(copy.path, false, work);
@@ -160,7 +174,7 @@ class PosternSource implements AuditSource {
       return 'state' in table ? null : this.reader.row(db, table, id, timeline);
     };
     const attempt = this.attempt(work, (files, waiting) => {
-      const copy = this.copies.take(files, waiting);
+      const copy = this.copies.getOrCreate(files, waiting);
       return 'path' in copy ? readOnce(copy.path, false, work) : null;
     });
     return attempt.kind === 'waiting' ? null : attempt.value;
@@ -212,8 +226,8 @@ class PosternSource implements AuditSource {
     return { kind: 'waiting', waiting };
   }
 
-  private read(db: Database.Database, request: LookRequest): Found {
-    this.atRest.keepsOut = keepsWriterOut(db);
+  private readPage(db: Database.Database, request: ReadRequest): Found {
+    this.unchanged.keepsOut = keepsWriterOut(db);
     const table = this.tables.get(db);
     if ('state' in table) return table;
     const found = this.reader.read(db, table, request);
@@ -222,23 +236,23 @@ class PosternSource implements AuditSource {
     return found;
   }
 
-  private lookAtCopy(files: FileState, waiting: Waiting, request: LookRequest): Look | 'again' {
-    const known = this.knownOfCopy(files, request);
+  private readCopy(files: FileState, waiting: Waiting, request: ReadRequest): ReadResult | 'again' {
+    const known = this.knownResultOfCopy(files, request);
     if (known !== null) {
       this.remember(known, files, request);
       return known;
     }
-    const copy = this.copies.take(files, waiting);
+    const copy = this.copies.getOrCreate(files, waiting);
     if ('again' in copy) return 'again';
     if ('state' in copy) {
       this.readerOf(request).done = null;
       this.last = null;
       return copy;
     }
-    let look: Look;
+    let look: ReadResult;
     try {
-      const found = readOnce(copy.path, false, (db) => this.read(db, request));
-      look = this.lookOf(found, 'stopped');
+      const found = readOnce(copy.path, false, (db) => this.readPage(db, request));
+      look = this.resultOf(found, 'stopped');
     } catch (error) {
       look = waitingFor(this.options.config.database, files, error);
     }
@@ -250,7 +264,7 @@ class PosternSource implements AuditSource {
     return look;
   }
 
-  private readerOf({ head }: LookRequest): Reader {
+  private readerOf({ head }: ReadRequest): Reader {
     const reader = this.readers[head === true ? 'head' : 'pages'];
     reader.asked = true;
     return reader;
@@ -265,7 +279,7 @@ class PosternSource implements AuditSource {
   }
 
   /** Nothing has changed since the copy was read to its end: once per change, not per poll. */
-  private knownOfCopy(files: FileState, request: LookRequest): Look | null {
+  private knownResultOfCopy(files: FileState, request: ReadRequest): ReadResult | null {
     const { cold } = this.readerOf(request);
     if (cold === null || cold.figures !== files.figures) return null;
     const { look } = cold;
@@ -276,7 +290,7 @@ class PosternSource implements AuditSource {
     return sameMark || sameRequest ? { ...look, events: [], upTo: request.after } : null;
   }
 
-  private lookOf(found: Found, postern: 'running' | 'stopped'): Look {
+  private resultOf(found: Found, postern: 'running' | 'stopped'): ReadResult {
     switch (found.state) {
       case 'page':
         return { ...found, state: 'reading', postern };
@@ -295,7 +309,7 @@ class PosternSource implements AuditSource {
     }
   }
 
-  private remember(look: Look, files: FileState, request: LookRequest): void {
+  private remember(look: ReadResult, files: FileState, request: ReadRequest): void {
     const at = performance.now();
     this.last = look.state === 'reading' ? { at, maxId: look.maxId } : null;
     if (request.before !== undefined) return; // it has not looked at what is new
@@ -306,7 +320,7 @@ class PosternSource implements AuditSource {
   }
 
   /** A commit or a last close may hold the lock for a moment: not worth a change of state. */
-  private orPatience(waiting: Waiting, request: LookRequest): Look {
+  private hideBriefLocks(waiting: Waiting, request: ReadRequest): ReadResult {
     this.readerOf(request).done = null;
     const brief = ['locked', 'recovering', 'exclusive'].includes(waiting.state); // so is a last close, that removes -shm first
     if (!brief || this.last === null || performance.now() - this.last.at > GRACE_MS) {
@@ -337,6 +351,6 @@ class PosternSource implements AuditSource {
   }
 }
 
-function requestKey({ mark, after, before }: LookRequest): string {
+function requestKey({ mark, after, before }: ReadRequest): string {
   return `${mark.timeline}:${mark.id}:${mark.fingerprint}:${after}:${before ?? ''}`;
 }

@@ -5,7 +5,7 @@ import { DETAILS_BUDGET, shortenDetails } from '../audit/long-details.js';
 import type { Redactor } from '../audit/redaction.js';
 import { withSafeKeys } from '../audit/safe-keys.js';
 import { CreatedReader } from './created-at.js';
-import { encodeRow, idOf, type RawRow, type SqlValue } from './event-id.js';
+import { encodeRow, eventIdOf, type RawRow, type SqlValue } from './event-id.js';
 import { unreadLength } from './oversized-values.js';
 import type { RowGuard } from './quarantine.js';
 import { COLUMN_KEYS } from './table-schema.js';
@@ -35,7 +35,7 @@ export interface RowOptions {
 }
 
 /** Where a row comes from: what its columns do not say. */
-export interface RowPlace {
+export interface RowContext {
   readonly timeline: number;
   readonly ingested: number;
   /** AuditTable.defaults */
@@ -78,18 +78,18 @@ export class RowReader {
   }
 
   /** `event.id` alone, and the length of what was hashed, which is about that of the row. */
-  identify(row: RawRow, place: Pick<RowPlace, 'defaults' | 'bytesOf'>): { id: string; length: number } {
+  identify(row: RawRow, place: Pick<RowContext, 'defaults' | 'bytesOf'>): { id: string; length: number } {
     const known = typeof row[0] === 'bigint' ? (this.options.idOf?.(row[0]) ?? null) : null;
     if (known !== null) return { id: known, length: lengthOf(row) };
     const encoded = encodeRow(this.origin, row, place.defaults, (column) => {
       const id = row[0];
       return typeof id === 'bigint' ? place.bytesOf(id, column) : null;
     });
-    return { id: idOf(encoded), length: encoded.length };
+    return { id: eventIdOf(encoded), length: encoded.length };
   }
 
   /** The place of rows of which there are many, the next of which stand between these two; work on them begins. */
-  together(one: RawRow | undefined, other: RawRow | undefined, place: RowPlace): RowPlace {
+  together(one: RawRow | undefined, other: RawRow | undefined, place: RowContext): RowContext {
     const { guard, name: source } = this.options;
     if (guard === undefined || guard.careful) return place;
     const [from, to] = [Number(one?.[0]), Number(other?.[0])];
@@ -105,7 +105,7 @@ export class RowReader {
   }
 
   /** `id` is the row's from `identify`. */
-  event(row: RawRow, id: string, place: RowPlace, revision: Revision | null = null): AuditEvent {
+  event(row: RawRow, id: string, place: RowContext, revision: Revision | null = null): AuditEvent {
     const { guard, name, quarantined } = this.options;
     if (quarantined !== undefined && (quarantined.has(id) || quarantined.has(String(row[0]))))
       return this.make(row.map(harmless), id, place, revision, QUARANTINED);
@@ -124,7 +124,7 @@ export class RowReader {
   private make(
     whole: RawRow,
     id: string,
-    place: RowPlace,
+    place: RowContext,
     revision: Revision | null,
     reason: string | null = null,
   ): AuditEvent {
@@ -258,7 +258,7 @@ export function createdIn(event: AuditEvent): SqlValue {
 }
 
 /** About what a row takes in memory. */
-export function sizeOf(event: AuditEvent): number {
+export function eventSize(event: AuditEvent): number {
   return event instanceof RowEvent ? event.size : (event.details?.length ?? 0);
 }
 

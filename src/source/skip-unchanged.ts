@@ -1,5 +1,5 @@
 import { type FileState, isSettled } from './file-state.js';
-import type { Look, LookRequest } from './source.js';
+import type { ReadRequest, ReadResult } from './source.js';
 
 /** Time stamps of files move in steps of 10 ms at most. */
 const TICK_MS = 12;
@@ -10,13 +10,13 @@ const HOLDS_MS = 30_000;
  * With a rollback journal each look can cost Postern a commit, and none is needed as long as the figures of the files are the same: a
  * commit is there to be read in the moment in which it changes them.
  */
-export class AtRest {
+export class UnchangedDatabase {
   /** Whether the database has a rollback journal. */
   keepsOut = false;
   private known: { at: number; figures: string; maxId: number; timeline: number } | null = null;
 
   /** @param before when the files were looked at, or earlier, ms since the epoch: a write after that shows in them if they were settled then */
-  remember(look: Look, files: FileState, before: number, { mark: { timeline } }: LookRequest): void {
+  remember(look: ReadResult, files: FileState, before: number, { mark: { timeline } }: ReadRequest): void {
     const isAll = this.keepsOut && look.state === 'reading' && !look.more;
     const figures = files.figures;
     this.known =
@@ -26,7 +26,7 @@ export class AtRest {
   }
 
   /** What there is to be read without a look; null if that is not known. */
-  answer({ mark, after, before }: LookRequest, filesNow: () => FileState | null): Look | null {
+  answer({ mark, after, before }: ReadRequest, filesNow: () => FileState | null): ReadResult | null {
     const known = this.known;
     if (known === null || before !== undefined || performance.now() - known.at > HOLDS_MS) return null;
     const isEnd = mark.id === known.maxId && after === known.maxId && mark.timeline === known.timeline;

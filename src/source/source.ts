@@ -10,7 +10,7 @@ export interface Generation {
 }
 
 /** The highest row of a timeline that was ever read and recorded. `id` 0: none yet. */
-export interface Mark {
+export interface HighWaterMark {
   readonly timeline: number;
   readonly id: number;
   /** First 16 hex digits of the row's `event.id`; null if the row is not known (state rebuilt): any row is accepted. */
@@ -52,7 +52,7 @@ export type WaitingState =
   | 'failed';
 
 /** What one look (open, read, close) found. */
-export type Look =
+export type ReadResult =
   | {
       readonly state: 'reading';
       /** `stopped`: the rows come from the copy of a stopped Postern's files. */
@@ -77,8 +77,8 @@ export type Look =
       readonly code: string | null;
     };
 
-export interface LookRequest {
-  readonly mark: Mark;
+export interface ReadRequest {
+  readonly mark: HighWaterMark;
   /** Rows with an id above this one. ≤ `mark.id` for a sink that lags, never above it. */
   readonly after: number;
   readonly maxRows: number;
@@ -95,7 +95,7 @@ export interface LookRequest {
 
 /** Rows to be read again. */
 export interface EditsRequest {
-  readonly mark: Mark;
+  readonly mark: HighWaterMark;
   /** Ids ascending, none above the mark. */
   readonly rows: readonly RecentRow[];
   /** Rough bound on the text read, bytes; at least one row is read. */
@@ -111,7 +111,7 @@ export type Edits =
       /** Rows up to this id were looked at. */
       readonly upTo: number;
     }
-  | Exclude<Look, { readonly state: 'reading' }>;
+  | Exclude<ReadResult, { readonly state: 'reading' }>;
 
 /** A row as it once was: id and columns in the order in which rows are read, secrets in `details` masked. */
 export interface KeptRow {
@@ -124,7 +124,7 @@ export interface KeptRow {
 /** A table that is read by id. A look is synchronous and leaves nothing open. */
 export interface AuditSource {
   readonly name: SourceName;
-  look(request: LookRequest): Look;
+  read(request: ReadRequest): ReadResult;
   /** Reads rows again, in one look that makes sure of the history too. Left out: rows of this table do not change. */
   edits?(request: EditsRequest): Edits;
   /** The event of a row as it once was. */

@@ -63,7 +63,7 @@ export function cantOpen(files: FileState): Waiting {
 /** For an error of the system, before SQLite was asked. */
 export function systemProblem(path: string, error: unknown): Waiting {
   const code = codeOf(error);
-  if (code === 'EACCES' || code === 'EPERM') return unreadable(path, code);
+  if (code === 'EACCES' || code === 'EPERM') return unreadableDatabase(path, code);
   return { state: 'failed', message: `${path} can't be looked at: ${messageOf(error)}`, code };
 }
 
@@ -94,7 +94,7 @@ export function waitingFor(database: string, files: FileState, error: unknown): 
       return recovering(database, code);
     case 'PERM':
     case 'AUTH':
-      return unreadable(files.path, code);
+      return unreadableDatabase(files.path, code);
     case 'CORRUPT':
       return {
         state: 'failed',
@@ -122,7 +122,7 @@ function noWayIn(files: FileState): Waiting {
       accessSync(path, constants.R_OK);
     } catch (error) {
       const code = codeOf(error);
-      if (code === 'EACCES' || code === 'EPERM') return unreadable(path, code);
+      if (code === 'EACCES' || code === 'EPERM') return unreadableDatabase(path, code);
     }
   }
   return cantOpen(files);
@@ -137,7 +137,7 @@ function recovering(database: string, code: string | null): Waiting {
 }
 
 /** For a file that this user may not read. */
-export function unreadable(path: string, code: string | null): Waiting {
+export function unreadableDatabase(path: string, code: string | null): Waiting {
   const user = process.geteuid?.() ?? 0;
   return {
     state: 'unreadable',

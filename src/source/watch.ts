@@ -1,7 +1,7 @@
 import { type FSWatcher, statSync, watch as watchDirectory } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import type { Logger } from 'pino';
-import { dueAfterEvent, onEvent, onLook, type Rung } from './poll-schedule.js';
+import { dueAfterEvent, onEvent, onLook, type PollStep } from './poll-schedule.js';
 import { watchTrouble } from './watch-error.js';
 
 /** An event asks whether it is one of a change; the poll, whether anything may be left to be read. */
@@ -33,7 +33,7 @@ class DatabaseWatcher {
   private watcher: FSWatcher | null = null;
   private watched: { readonly directory: string; readonly inode: bigint } | null = null;
   private names = new Set<string>();
-  private rung: Rung | null = null;
+  private rung: PollStep | null = null;
   /** What the rung's offset counts from, and when the timer is due; milliseconds of `performance.now()`. */
   private base = 0;
   private due = 0;

@@ -41,7 +41,7 @@ describe.skipIf(!there)('who guesses four times from each of 60 addresses of one
     const events: AuditEvent[] = [];
     let upTo = 0;
     while (upTo < ADDRESSES * GUESSES) {
-      const look = reading(source.look(request(START, { after: upTo })));
+      const look = reading(source.read(request(START, { after: upTo })));
       events.push(...look.events);
       upTo = look.upTo;
     }

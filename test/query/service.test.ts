@@ -15,7 +15,7 @@ import { seconds, Tables } from './tables.js';
 describe('the thread of queries', () => {
   let tables: Tables;
   let service: QueryService;
-  const worker = pathToFileURL(join(compiled(), 'query/worker.js'));
+  const worker = pathToFileURL(join(compiled(), 'query/thread/worker.js'));
   beforeAll(() => {
     tables = new Tables();
     tables.insert(

@@ -635,11 +635,11 @@ describe('a death while holds are made', () => {
   it('leaves each hold that was told in force, and no run without them', async () => {
     const script = `
       const { State } = await import('${DIST}/shipping/state.js');
-      const { legalBookOf } = await import('${DIST}/retention/legal-book.js');
+      const { legalHoldStoreOf } = await import('${DIST}/retention/legal-hold-store.js');
       const { createRecorder } = await import('${DIST}/recorder/recorder.js');
       const state = new State('${rig.directory}/state');
       const recorder = createRecorder(state.db);
-      const book = legalBookOf({ state, clock: Date.now, write: (entry) => void recorder.record(entry) }, { directory: '${rig.archive}', sign: null });
+      const book = legalHoldStoreOf({ state, clock: Date.now, write: (entry) => void recorder.record(entry) }, { directory: '${rig.archive}', sign: null });
       for (;;) process.stdout.write(book.hold({ filter: { user: 'ann' }, reason: 'x' }, null).id + '\\n');
     `;
     rig.state.close();

@@ -112,11 +112,11 @@ describe('a sink loop', () => {
   function slowTable(rows: number, loop: () => SinkLoop | undefined) {
     const table = new MemoryTable(rows);
     const said = new Set<string | null>();
-    const look = table.look.bind(table);
+    const look = table.read.bind(table);
     let ahead = 0;
     const real = performance.now.bind(performance);
     const spy = vi.spyOn(performance, 'now').mockImplementation(() => real() + ahead);
-    table.look = (request) => {
+    table.read = (request) => {
       said.add(loop()?.hung() ?? null);
       ahead += 20_000;
       return look(request);
@@ -159,9 +159,9 @@ describe('a sink loop', () => {
     const sink: Recording & { tick?: () => Promise<string | null> } = new Recording();
     let ticks = 0;
     sink.tick = async () => {
-      table.look({ after: 0, maxRows: 1 }); // time goes by
-      table.look({ after: 0, maxRows: 1 });
-      table.look({ after: 0, maxRows: 1 });
+      table.read({ after: 0, maxRows: 1 }); // time goes by
+      table.read({ after: 0, maxRows: 1 });
+      table.read({ after: 0, maxRows: 1 });
       ticks++;
       return null;
     };
@@ -397,7 +397,7 @@ describe('a sink loop', () => {
 describe('two sinks in one backlog, the one slower than the other,', () => {
   it('have each page read once for both of them', async () => {
     const table = new MemoryTable(20_000);
-    const look = vi.spyOn(table, 'look');
+    const look = vi.spyOn(table, 'read');
     const feed = feedOf(table);
     const slow = new Recording();
     const record = slow.deliver.bind(slow);

@@ -8,7 +8,7 @@ import { copyEvent } from '../../src/audit/event.js';
 import { config } from '../../src/config/schema.js';
 import { Shipper } from '../../src/shipping/shipper.js';
 import { State } from '../../src/shipping/state.js';
-import type { AuditSource, Look, LookRequest } from '../../src/source/source.js';
+import type { AuditSource, ReadRequest, ReadResult } from '../../src/source/source.js';
 import { MemoryTable } from './memory-table.js';
 import { MemorySink } from './shipping-fixture.js';
 
@@ -20,11 +20,11 @@ class Replaceable implements AuditSource {
   private table = new MemoryTable(3);
   private readonly woken = new Set<() => void>();
 
-  look(request: LookRequest): Look {
+  read(request: ReadRequest): ReadResult {
     this.looks++;
     if (request.mark.id > 0 && request.mark.timeline < this.history)
       return { state: 'replaced', reason: 'row 3 is not the one that was read' };
-    const look = this.table.look(request);
+    const look = this.table.read(request);
     if (look.state !== 'reading') return look;
     const other = (id: string) => `${this.history}${id.slice(1)}`;
     return { ...look, events: look.events.map((event) => copyEvent(event, { id: other(event.id) })) };

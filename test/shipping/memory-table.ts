@@ -34,7 +34,7 @@ export class MemoryTable implements AuditSource {
   waiting: WaitingState | null = null;
   constructor(public rows: number) {}
 
-  look({ after, maxRows }: { after: number; maxRows: number }) {
+  read({ after, maxRows }: { after: number; maxRows: number }) {
     if (this.waiting !== null) return { state: this.waiting, message: this.waiting, code: null } as const;
     const upTo = Math.min(this.rows, after + maxRows);
     const events = Array.from({ length: Math.max(0, upTo - after) }, (_, at) => event(after + 1 + at));

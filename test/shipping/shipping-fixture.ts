@@ -253,7 +253,7 @@ export class ShippingRig {
     this.source = source;
     const told: AuditSource = {
       name: source.name,
-      look: (request) => source.look(request),
+      read: (request) => source.read(request),
       row: (id, timeline) => source.row(id, timeline),
       edits: (request) => source.edits?.(request) ?? raise(),
       remade: (kept) => source.remade?.(kept) ?? raise(),

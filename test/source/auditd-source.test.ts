@@ -41,10 +41,10 @@ describe("the daemon's own audit table", () => {
     const { source, ban, db } = scene();
     ban();
     ban();
-    const look = reading(source.look(request(START, { maxRows: 1 })));
+    const look = reading(source.read(request(START, { maxRows: 1 })));
     expect(look).toMatchObject({ postern: 'running', upTo: 1, more: true, maxId: 2, markDeleted: false });
     expect(look.events[0]).toMatchObject({ source: 'auditd', sequence: 1, address: '203.0.113.7' });
-    const next = reading(source.look(request(markAt(look.events[0] ?? raise()))));
+    const next = reading(source.read(request(markAt(look.events[0] ?? raise()))));
     expect(next.events.map((event) => event.sequence)).toEqual([2]);
     expect(source.row(2, 1)?.id).toBe(next.events[0]?.id);
     expect(source.row(3, 1)).toBeNull();
@@ -56,8 +56,8 @@ describe("the daemon's own audit table", () => {
     ban();
     const database = join(temporaryDirectory(onTestFinished), 'posternproxy.db');
     db.exec(`VACUUM INTO '${database}'`);
-    const [ours] = reading(source.look(request(START))).events;
-    const [theirs] = reading(openSource(database).source.look(request(START))).events;
+    const [ours] = reading(source.read(request(START))).events;
+    const [theirs] = reading(openSource(database).source.read(request(START))).events;
     expect(theirs).toMatchObject({ sequence: 1, address: '203.0.113.7' });
     expect(ours?.id).not.toBe(theirs?.id);
   });
@@ -91,7 +91,7 @@ describe("the daemon's own audit table", () => {
         )
         .run(...row, 'login_failed');
     }
-    const [plain, revised] = [db, state.db].map((from) => reading(own(from).look(request(START))).events);
+    const [plain, revised] = [db, state.db].map((from) => reading(own(from).read(request(START))).events);
     expect(revised?.map(({ id }) => id)).toEqual(plain?.map(({ id }) => id));
     expect(plain?.map(({ revisionOf }) => revisionOf)).toEqual([null, null]);
     expect(revised?.[0]).toMatchObject({
@@ -116,18 +116,18 @@ describe("the daemon's own audit table", () => {
     const { source, ban, db } = scene();
     ban();
     ban();
-    const mark = markAt(reading(source.look(request(START))).events[1] ?? raise());
+    const mark = markAt(reading(source.read(request(START))).events[1] ?? raise());
     db.exec('DELETE FROM audit_log');
-    expect(source.look(request(mark))).toMatchObject({ state: 'reading', markDeleted: true });
+    expect(source.read(request(mark))).toMatchObject({ state: 'reading', markDeleted: true });
     ban();
-    expect(reading(source.look(request(mark))).events.map((event) => event.sequence)).toEqual([3]);
+    expect(reading(source.read(request(mark))).events.map((event) => event.sequence)).toEqual([3]);
   });
 
   test('can be read in a transaction of the caller', () => {
     const { source, ban, db } = scene();
     db.transaction(() => {
       ban();
-      expect(reading(source.look(request(START))).upTo).toBe(1);
+      expect(reading(source.read(request(START))).upTo).toBe(1);
     })();
   });
 
@@ -149,7 +149,7 @@ describe("the daemon's own audit table", () => {
   test('a table that is gone is a state, not a crash', () => {
     const { source, db } = scene();
     db.exec('DROP TABLE audit_log');
-    expect(source.look(request(START))).toMatchObject({
+    expect(source.read(request(START))).toMatchObject({
       state: 'no_table',
       message: expect.stringMatching(/^state\.db: /),
     });

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pino from 'pino';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import Database from '../../src/load-sqlite.js';
-import { ColdCopies } from '../../src/source/copy-stopped-database.js';
+import { StoppedDatabaseCopies } from '../../src/source/copy-stopped-database.js';
 import { type FileState, stateOfFiles } from '../../src/source/file-state.js';
 import { cantOpen } from '../../src/source/waiting-reasons.js';
 import { temporaryDirectory } from './postern-fixture.js';
@@ -21,7 +21,12 @@ function scene(ticks?: () => number) {
   };
   write(1);
   const directory = join(home, 'private');
-  const copies = new ColdCopies({ database, directory, log, ...(ticks === undefined ? {} : { ticks }) });
+  const copies = new StoppedDatabaseCopies({
+    database,
+    directory,
+    log,
+    ...(ticks === undefined ? {} : { ticks }),
+  });
   onTestFinished(() => copies.drop());
   return { database, directory, copies, write };
 }
@@ -40,7 +45,7 @@ describe('copies of a stopped database', () => {
     await settle();
     const before = filesOf(database);
     write(2);
-    expect(copies.take(before, cantOpen(before))).toEqual({
+    expect(copies.getOrCreate(before, cantOpen(before))).toEqual({
       again: 'the files changed while they were copied',
     });
     expect(readdirSync(directory)).toEqual([]);
@@ -53,8 +58,8 @@ describe('copies of a stopped database', () => {
     });
     const { database, directory, copies } = scene();
     const files = { ...filesOf(database), changed: [0] };
-    const first = copies.take(files, cantOpen(files));
-    expect(copies.take(files, cantOpen(files))).toEqual(first);
+    const first = copies.getOrCreate(files, cantOpen(files));
+    expect(copies.getOrCreate(files, cantOpen(files))).toEqual(first);
     expect(readdirSync(directory)).toHaveLength(1);
     vi.advanceTimersByTime(31_000);
     expect(readdirSync(directory)).toEqual([]);
@@ -66,7 +71,7 @@ describe('copies of a stopped database', () => {
     const stopped = (value: number) => {
       write(value);
       const files = { ...filesOf(database), changed: [0] };
-      return copies.take(files, cantOpen(files));
+      return copies.getOrCreate(files, cantOpen(files));
     };
     expect(stopped(1)).toHaveProperty('path');
     now += 15;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Evidence, judge } from '../../src/source/detect-replaced-database.js';
+import { compareHistory, type Evidence } from '../../src/source/detect-replaced-database.js';
 
 const A = 'aaaaaaaaaaaaaaaa';
 const B = 'bbbbbbbbbbbbbbbb';
@@ -82,6 +82,6 @@ describe('is it the history that the mark was made in?', () => {
     ],
     ['no sequence: emptied', { maxId: 0 }, 'same'],
   ])('%s', (_, evidence, history) => {
-    expect(judge({ ...gone, ...evidence })).toMatchObject({ history });
+    expect(compareHistory({ ...gone, ...evidence })).toMatchObject({ history });
   });
 });

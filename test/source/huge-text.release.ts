@@ -23,7 +23,7 @@ test('a text of 520 MiB: its row ships without it, and those behind it are read;
   execFileSync('python3', ['-c', WRITE, database], { stdio: 'inherit' });
   const { source } = openSource(database);
   const before = process.memoryUsage().rss;
-  const { events, upTo, more } = reading(source.look(request(START)));
+  const { events, upTo, more } = reading(source.read(request(START)));
   expect(process.memoryUsage().rss - before).toBeLessThan(100 * 2 ** 20);
   expect({ upTo, more }).toEqual({ upTo: 3, more: false });
   expect(events.map(({ address }) => address)).toEqual(['203.0.113.7', '203.0.113.7', '203.0.113.7']);

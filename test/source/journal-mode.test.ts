@@ -34,7 +34,7 @@ describe('a database with a rollback journal, whose writer can not commit while 
   test('is not looked at in the middle of a transaction, and is when that lasts', async () => {
     const { database, writer } = await postern(3);
     const { source } = openSource(database);
-    const found = () => reading(source.look(request(START, { maxRows: 9 })));
+    const found = () => reading(source.read(request(START, { maxRows: 9 })));
     expect(found()).toMatchObject({ more: false, events: { length: 3 } });
     await writer.exec("BEGIN IMMEDIATE; INSERT INTO audit_log (created_at, action) VALUES ('x', 'update')");
     expect(found()).toMatchObject({ more: true, events: [] });
@@ -47,7 +47,7 @@ describe('a database with a rollback journal, whose writer can not commit while 
   test('is read in short pages, none of it twice and nothing left out', async () => {
     const { database } = await postern(20_000);
     const page = reading(
-      openSource(database).source.look(request(START, { maxRows: 20_000, maxBytes: 2 ** 30 })),
+      openSource(database).source.read(request(START, { maxRows: 20_000, maxBytes: 2 ** 30 })),
     );
     expect(page.events.length).toBeLessThan(20_000);
     expect(page.more).toBe(true);
@@ -57,19 +57,19 @@ describe('a database with a rollback journal, whose writer can not commit while 
   test('is not opened again while its files are as they were when all of it was read', async () => {
     const { database, writer } = await postern(2);
     const opened = openSource(database);
-    const events = reading(opened.source.look(request(START))).events;
+    const events = reading(opened.source.read(request(START))).events;
     const last = events.at(-1);
     if (last === undefined) throw new Error('no rows');
     const mark = markAt(last);
     opened.recorded.set('1:2', last.id.slice(0, 16));
-    expect(reading(opened.source.look(request(mark))).events).toEqual([]);
+    expect(reading(opened.source.read(request(mark))).events).toEqual([]);
     await writer.exec('BEGIN EXCLUSIVE'); // who opens it now finds it locked
     expect(readInPlace(database, () => 0)).toMatchObject({ kind: 'waiting', waiting: { state: 'locked' } });
-    expect(opened.source.look(request(mark))).toMatchObject({ state: 'reading', events: [], more: false });
+    expect(opened.source.read(request(mark))).toMatchObject({ state: 'reading', events: [], more: false });
     await writer.exec('COMMIT');
     await writer.insert(1);
     await settle();
-    expect(reading(opened.source.look(request(mark))).events.map(({ sequence }) => sequence)).toEqual([3]);
+    expect(reading(opened.source.read(request(mark))).events.map(({ sequence }) => sequence)).toEqual([3]);
   });
 
   test.each([

@@ -48,7 +48,7 @@ describe('a row that is longer than is read', () => {
     const id = insert('x'.repeat(MOST_READ + 1));
     insert('{"a":1}');
     const mark = { timeline: 1, id: 0, fingerprint: null };
-    const look = source.look({ mark, after: 0, maxRows: 100, maxBytes: 4 * 2 ** 20 });
+    const look = source.read({ mark, after: 0, maxRows: 100, maxBytes: 4 * 2 ** 20 });
     expect(look).toMatchObject({ state: 'reading', upTo: 2 });
     const event = read(id);
     const reason = `details of ${MOST_READ + 1} bytes is not read`;
@@ -86,7 +86,7 @@ describe('a row that is longer than is read', () => {
     const { source, insert } = table();
     for (let n = 0; n < 40; n++) insert(`{"a":"${'x'.repeat(2 ** 20)}"}`);
     const mark = { timeline: 1, id: 0, fingerprint: null };
-    const look = source.look({ mark, after: 0, maxRows: 100, maxBytes: 4 * 2 ** 20 });
+    const look = source.read({ mark, after: 0, maxRows: 100, maxBytes: 4 * 2 ** 20 });
     expect(look).toMatchObject({ state: 'reading', more: true });
     expect(look.state === 'reading' && look.events.length).toBeLessThanOrEqual(5);
   });

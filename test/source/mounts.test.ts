@@ -108,7 +108,7 @@ describe('a database that its writer has to itself', () => {
   it('is said to be that, and not a stopped Postern', async () => {
     const { database, writer } = await postern({ exclusive: true });
     const { source } = openSource(database);
-    const look = source.look(request(START));
+    const look = source.read(request(START));
     expect(look).toMatchObject({ state: 'exclusive' });
     expect('message' in look && look.message).toContain('locking_mode=EXCLUSIVE');
     await writer.ask('close');
@@ -136,7 +136,7 @@ describe('a database that its writer has to itself', () => {
   it('so with a rollback journal, where it looks like a long transaction: both are named', async () => {
     const { database } = await postern({ mode: 'delete', exclusive: true });
     await sleep(120); // a journal that is fresh is that of a commit
-    const look = openSource(database).source.look(request(START));
+    const look = openSource(database).source.read(request(START));
     expect(look).toMatchObject({ state: 'locked' });
     expect('message' in look && look.message).toMatch(
       /transaction open, or has it to itself \(PRAGMA locking_mode=EXCLUSIVE\)/,

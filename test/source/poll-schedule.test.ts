@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { dueAfterEvent, onEvent, onLook, type Rung } from '../../src/source/poll-schedule.js';
+import { dueAfterEvent, onEvent, onLook, type PollStep } from '../../src/source/poll-schedule.js';
 
-const climbing = (offset: number): Rung => ({ kind: 'climbing', offset });
-const trailing = (offset: number): Rung => ({ kind: 'trailing', offset });
+const climbing = (offset: number): PollStep => ({ kind: 'climbing', offset });
+const trailing = (offset: number): PollStep => ({ kind: 'trailing', offset });
 
 describe('when to look after a change', () => {
-  test.each<[string, Rung | null, Rung]>([
+  test.each<[string, PollStep | null, PollStep]>([
     ['at rest: at once', null, climbing(0)],
     ['while it climbs: after a millisecond', climbing(16), climbing(1)],
     ['while it trails: after a millisecond', trailing(16), climbing(1)],
@@ -13,7 +13,7 @@ describe('when to look after a change', () => {
     expect(onEvent(rung)).toEqual(next);
   });
 
-  test.each<[Rung, boolean, Rung | null]>([
+  test.each<[PollStep, boolean, PollStep | null]>([
     [climbing(0), false, climbing(1)],
     [climbing(1), false, climbing(2)],
     [climbing(2), false, climbing(4)],
@@ -34,7 +34,7 @@ describe('when to look after a change', () => {
     expect(onLook(rung, found)).toEqual(next);
   });
 
-  test.each<[string, Rung, number | null, number]>([
+  test.each<[string, PollStep, number | null, number]>([
     ['nothing is due', climbing(0), null, 100],
     ['a late rung is due', climbing(1), 116, 101],
     ['one is due sooner: it is not put off', climbing(1), 100.2, 100.2],

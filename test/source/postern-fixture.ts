@@ -6,7 +6,7 @@ import type { EventType } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
 import { config as schema } from '../../src/config/schema.js';
 import { createPosternSource, type PosternSourceOptions } from '../../src/source/postern-source.js';
-import type { AuditSource, Look, LookRequest, Mark } from '../../src/source/source.js';
+import type { AuditSource, HighWaterMark, ReadRequest, ReadResult } from '../../src/source/source.js';
 
 export const TABLE = `CREATE TABLE audit_log (
   id INTEGER PRIMARY KEY AUTOINCREMENT, created_at TEXT, user_id INTEGER, user_name TEXT, user_email TEXT, action TEXT,
@@ -77,30 +77,33 @@ export function openSource(
 
 export { Reader, Writer } from './process.js';
 
-export const START: Mark = { timeline: 1, id: 0, fingerprint: null };
+export const START: HighWaterMark = { timeline: 1, id: 0, fingerprint: null };
 
-export function request(mark: Mark, options: Partial<LookRequest> = {}): LookRequest {
+export function request(mark: HighWaterMark, options: Partial<ReadRequest> = {}): ReadRequest {
   return { mark, after: mark.id, maxRows: 2_000, maxBytes: 4 * 2 ** 20, ...options };
 }
 
-export type ReadingLook = Extract<Look, { state: 'reading' }>;
+export type ReadingLook = Extract<ReadResult, { state: 'reading' }>;
 
 /** The look, which must have been able to read. */
-export function reading(look: Look): ReadingLook {
+export function reading(look: ReadResult): ReadingLook {
   if (look.state !== 'reading') throw new Error(`expected to read, got ${JSON.stringify(look)}`);
   return look;
 }
 
-export function markAt(event: AuditEvent): Mark {
+export function markAt(event: AuditEvent): HighWaterMark {
   return { timeline: event.timeline, id: event.sequence, fingerprint: event.id.slice(0, 16) };
 }
 
 /** Reads all there is behind the mark and records it, as the shipping loop does. */
-export function readOn({ source, recorded }: Reading, from: Mark): { mark: Mark; ids: number[] } {
+export function readOn(
+  { source, recorded }: Reading,
+  from: HighWaterMark,
+): { mark: HighWaterMark; ids: number[] } {
   let mark = from;
   const ids: number[] = [];
   for (;;) {
-    const look = reading(source.look(request(mark)));
+    const look = reading(source.read(request(mark)));
     for (const event of look.events) {
       ids.push(event.sequence);
       recorded.set(`${mark.timeline}:${event.sequence}`, event.id.slice(0, 16));

@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url';
 
 const [, , compiled, database, privateDirectory] = process.argv;
 const base = pathToFileURL(`${compiled}/`);
-const { createPosternSource } = await import(new URL('source/postern.js', base).href);
+const { createPosternSource } = await import(new URL('source/postern-source.js', base).href);
 const { createClassifier } = await import(new URL('audit/catalog.js', base).href);
 const { config } = await import(new URL('config/schema.js', base).href);
 
@@ -25,7 +25,7 @@ createInterface({ input: process.stdin }).on('line', (line) => {
   const { times = 1, mark = { timeline: 1, id: 0, fingerprint: null } } = JSON.parse(line);
   let look;
   for (let at = 0; at < times; at++) {
-    look = source.look({ mark, after: mark.id, maxRows: 2_000, maxBytes: 4 * 2 ** 20 });
+    look = source.read({ mark, after: mark.id, maxRows: 2_000, maxBytes: 4 * 2 ** 20 });
   }
   const ids = look.events?.map((event) => event.sequence);
   process.stdout.write(`${JSON.stringify({ ...look, events: undefined, ids })}\n`);

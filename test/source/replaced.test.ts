@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import Database from '../../src/load-sqlite.js';
-import type { Look } from '../../src/source/source.js';
+import type { ReadResult } from '../../src/source/source.js';
 import {
   markAt,
   openSource,
@@ -57,7 +57,7 @@ function continueDifferently(backup: string, upTo: number): void {
 /** Walks the table again as a new timeline does, and gives the rows that were never recorded. */
 function unknownRows({ source, recorded }: Reading): number[] {
   const known = new Set(recorded.values());
-  const look = reading(source.look(request({ ...START, timeline: 2 })));
+  const look = reading(source.read(request({ ...START, timeline: 2 })));
   return look.events.filter((event) => !known.has(event.id.slice(0, 16))).map((event) => event.sequence);
 }
 
@@ -177,7 +177,7 @@ describe('another history behind the path', () => {
       const { mark } = readOn(postern, START);
       expect(mark.id).toBe(10);
       await change({ postern, ...rest });
-      expect(postern.source.look(request(mark))).toMatchObject({
+      expect(postern.source.read(request(mark))).toMatchObject({
         state: 'replaced',
         reason: expect.stringMatching(reason),
       });
@@ -190,7 +190,7 @@ describe('another history behind the path', () => {
     const { mark } = readOn(postern, START);
     await writer.exec('DELETE FROM audit_log WHERE id >= 9');
     expect(await writer.insert(1, { action: 'again' })).toBe(9);
-    expect(postern.source.look(request(mark))).toMatchObject({
+    expect(postern.source.read(request(mark))).toMatchObject({
       state: 'replaced',
       reason: 'row 10 is gone, and row 9 is not the one that was read',
     });
@@ -201,20 +201,20 @@ describe('another history behind the path', () => {
     const { postern, writer } = await scene({ table: NO_SEQUENCE });
     const { mark } = readOn(postern, START);
     await writer.exec('DELETE FROM audit_log');
-    expect(postern.source.look(request(mark))).toMatchObject({
+    expect(postern.source.read(request(mark))).toMatchObject({
       state: 'reading',
       events: [],
       maxId: 0,
       markDeleted: false,
     });
     expect(await writer.insert(1, { action: 'again' })).toBe(1);
-    expect(postern.source.look(request(mark))).toMatchObject({ state: 'replaced' });
+    expect(postern.source.read(request(mark))).toMatchObject({ state: 'replaced' });
     expect(unknownRows(postern)).toEqual([1]);
   });
 });
 
 describe('the same history, changed by hand', () => {
-  type Case = [string, string, Partial<Extract<Look, { state: 'reading' }>>];
+  type Case = [string, string, Partial<Extract<ReadResult, { state: 'reading' }>>];
   test.each<Case>([
     [
       'the row at the mark deleted',
@@ -254,7 +254,7 @@ describe('the same history, changed by hand', () => {
     const { postern, writer } = await scene();
     const { mark } = readOn(postern, START);
     await writer.exec(sql);
-    expect(postern.source.look(request(mark))).toMatchObject({
+    expect(postern.source.read(request(mark))).toMatchObject({
       state: 'reading',
       events: [],
       more: false,
@@ -263,7 +263,7 @@ describe('the same history, changed by hand', () => {
     expect(unknownRows(postern).filter((id) => !sql.startsWith('UPDATE') || id !== 3)).toEqual([]);
     const next = await writer.insert(1);
     expect(next).toBe(11);
-    expect(reading(postern.source.look(request(mark))).events.map((event) => event.sequence)).toEqual([11]);
+    expect(reading(postern.source.read(request(mark))).events.map((event) => event.sequence)).toEqual([11]);
   });
 
   test('what is recorded of the row below a deleted mark is asked once, not at each look', async () => {
@@ -277,9 +277,9 @@ describe('the same history, changed by hand', () => {
         },
       },
     });
-    const mark = markAt(reading(postern.source.look(request(START))).events[9] ?? raise());
+    const mark = markAt(reading(postern.source.read(request(START))).events[9] ?? raise());
     await writer.exec('DELETE FROM audit_log WHERE id = 10');
-    for (let at = 0; at < 5; at++) postern.source.look(request(mark));
+    for (let at = 0; at < 5; at++) postern.source.read(request(mark));
     expect(asked).toEqual([9]);
   });
 
@@ -294,7 +294,7 @@ describe('the same history, changed by hand', () => {
     await swap.ask('swap', { paths: [database, other, backup] });
     const seen = new Set<string>();
     for (let at = 0; at < 400; at++) {
-      const look = postern.source.look(request(mark));
+      const look = postern.source.read(request(mark));
       seen.add(look.state === 'replaced' ? look.reason : look.state);
     }
     for (const word of seen)

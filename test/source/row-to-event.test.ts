@@ -30,7 +30,7 @@ function eventsOf(rows: readonly Columns[], { encoding = 'UTF-8' } = {}): readon
     classify: createClassifier({}),
     redact: createRedactor({ keys: [], mode: 'mask', hmacKey: Buffer.alloc(32) }),
   });
-  return reading(source.look(request(START))).events;
+  return reading(source.read(request(START))).events;
 }
 
 function insert(db: Database, row: Columns): void {
@@ -162,11 +162,11 @@ describe('what a row becomes', () => {
     db.exec(`${UNTYPED}; INSERT INTO audit_log (id) VALUES (1), (9007199254740991), (9007199254740992)`);
     db.close();
     const { source } = openSource(database);
-    const look = reading(source.look(request(START)));
+    const look = reading(source.read(request(START)));
     expect(look).toMatchObject({ upTo: Number.MAX_SAFE_INTEGER, more: true });
     expect(look.events).toHaveLength(2);
     const mark = { timeline: 1, id: look.upTo, fingerprint: look.events[1]?.id.slice(0, 16) ?? null };
-    expect(source.look(request(mark))).toMatchObject({
+    expect(source.read(request(mark))).toMatchObject({
       state: 'failed',
       message: /id 9007199254740992, above 9007199254740991/,
     });
@@ -180,14 +180,14 @@ describe('what a row becomes', () => {
       insert(db, { action: 'update', details: JSON.stringify({ text: 'x'.repeat(2 ** 20) }) });
     db.close();
     const { source } = openSource(database);
-    const look = reading(source.look(request(START)));
+    const look = reading(source.read(request(START)));
     expect(look).toMatchObject({ upTo: 4, more: true, maxId: 12 });
     expect(look.events[0]?.details).toHaveLength(2 ** 20 + 11);
-    expect(reading(source.look(request(START, { after: 4, maxBytes: 1 })))).toMatchObject({
+    expect(reading(source.read(request(START, { after: 4, maxBytes: 1 })))).toMatchObject({
       upTo: 5,
       more: true,
     });
-    expect(reading(source.look(request(START, { after: 4, maxRows: 1 })))).toMatchObject({
+    expect(reading(source.read(request(START, { after: 4, maxRows: 1 })))).toMatchObject({
       upTo: 5,
       more: true,
     });
@@ -201,7 +201,7 @@ describe('what a row becomes', () => {
     db.close();
     let asked = 0;
     const { source } = openSource(database, { redact: (details) => `${details}${++asked}` });
-    const [event] = reading(source.look(request(START))).events;
+    const [event] = reading(source.read(request(START))).events;
     expect(asked).toBe(0);
     expect([event?.details, event?.details]).toEqual(['{}1', '{}1']);
   });
@@ -220,7 +220,7 @@ describe('what a row becomes', () => {
       redact: raise,
       classify: (action, type) => (action === 'login' ? raise() : known(action, type)),
     });
-    const [event] = reading(source.look(request(START))).events;
+    const [event] = reading(source.read(request(START))).events;
     expect(event).toMatchObject({ rawAction: 'login', user: { name: 'Ann' } });
     expect(event).toMatchObject({ incomplete: 'details could not be masked' });
     expect(event?.details).toBe('{"left_out":"details could not be masked"}');
@@ -316,7 +316,7 @@ function readOne(database: string): AuditEvent {
     classify: createClassifier({}),
     redact: createRedactor({ keys: [], mode: 'mask', hmacKey: Buffer.alloc(32) }),
   });
-  const [event] = reading(source.look(request(START))).events;
+  const [event] = reading(source.read(request(START))).events;
   if (event === undefined) throw new Error('no event');
   return event;
 }

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pino from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
 import Database from '../../src/load-sqlite.js';
-import { ColdCopies } from '../../src/source/copy-stopped-database.js';
+import { StoppedDatabaseCopies } from '../../src/source/copy-stopped-database.js';
 import { stateOfFiles } from '../../src/source/file-state.js';
 import { cantOpen } from '../../src/source/waiting-reasons.js';
 import { prepareHotJournal } from '../support/hot-journal.js';
@@ -21,7 +21,7 @@ function scene() {
 
 /** How many rows the interrupted transaction has changed, as a reader of a copy sees it. */
 async function changedInCopy(home: string, database: string): Promise<number> {
-  const copies = new ColdCopies({
+  const copies = new StoppedDatabaseCopies({
     database,
     directory: join(home, 'private'),
     log: pino({ level: 'silent' }),
@@ -30,7 +30,7 @@ async function changedInCopy(home: string, database: string): Promise<number> {
   await sleep(120); // files that have just been written are not copied
   const files = stateOfFiles(database);
   if (files === null) throw new Error('no file');
-  const copy = copies.take(files, cantOpen(files));
+  const copy = copies.getOrCreate(files, cantOpen(files));
   if (!('path' in copy)) throw new Error(JSON.stringify(copy));
   return changedIn(copy.path);
 }

@@ -40,7 +40,7 @@ describe('the table', () => {
         columns: { id: 'row-id', created_at: 'when?', user_name: 'who is; it', user_email: 'mail' },
       },
     });
-    const [event] = reading(source.look(request(START))).events;
+    const [event] = reading(source.read(request(START))).events;
     expect(event).toMatchObject({
       sequence: 4,
       rawAction: 'login',
@@ -58,7 +58,7 @@ describe('the table', () => {
         databaseWith(`CREATE TABLE audit_log (id INTEGER PRIMARY KEY, ${name} TEXT, action TEXT);
         INSERT INTO audit_log VALUES (1, '2026-11-22 20:21:00', 'login')`);
       return reading(
-        openSource(database, { source: { columns: { created_at: name } } }).source.look(request(START)),
+        openSource(database, { source: { columns: { created_at: name } } }).source.read(request(START)),
       ).events[0]?.id;
     });
     expect(ids[0]).toBe(ids[1]);
@@ -93,14 +93,14 @@ describe('the table', () => {
       CREATE TABLE audit_log (id TEXT PRIMARY KEY, created_at TEXT, action TEXT, ip_address TEXT);
       INSERT INTO audit_log VALUES ('0f1c8a5e-5b7c-4f7e-9a57-3b2a1c9d0e4f', '2026-11-22 20:21:00', 'login', '203.0.113.7'),
         ('7b0e4c1d-2a3b-4c5d-8e9f-0a1b2c3d4e5f', '2026-11-22 20:21:01', 'logout', NULL)`);
-    const look = openSource(database).source.look(request(START));
+    const look = openSource(database).source.read(request(START));
     expect(look).toMatchObject({ state: 'no_column' });
     const message = 'message' in look ? look.message : '';
     expect(message).toMatch(/: column id of table audit_log \(TEXT\) is not its INTEGER PRIMARY KEY/);
     expect(message).toContain('VACUUM numbers them anew');
     const [, view = '', name = ''] = /run (CREATE VIEW .*); and set source\.table: (\w+)/.exec(message) ?? [];
     db.exec(view);
-    const { events } = reading(openSource(database, { source: { table: name } }).source.look(request(START)));
+    const { events } = reading(openSource(database, { source: { table: name } }).source.read(request(START)));
     expect(events.map(({ sequence, rawAction, address }) => [sequence, rawAction, address])).toEqual([
       [1, 'login', '203.0.113.7'],
       [2, 'logout', null],
@@ -123,7 +123,7 @@ describe('the table', () => {
     const { database } = databaseWith(`
       CREATE TABLE audit_log (id INTEGER PRIMARY KEY, at INTEGER, action, created_at AS (datetime(at, 'unixepoch')), server AS ('a') STORED);
       INSERT INTO audit_log (at, action) VALUES (1795378860, 'login')`);
-    const [event] = reading(openSource(database).source.look(request(START))).events;
+    const [event] = reading(openSource(database).source.read(request(START))).events;
     expect(event).toMatchObject({ time: 1_795_378_860_000, server: 'a' });
   });
 
@@ -133,14 +133,14 @@ describe('the table', () => {
       CREATE VIEW audit_view AS SELECT id, created_at, upper(action) AS action FROM audit_log
         UNION ALL SELECT 'x', 'y', 'z'`);
     const { source } = openSource(database, { source: { table: 'audit_view' } });
-    const look = reading(source.look(request(START)));
+    const look = reading(source.read(request(START)));
     expect(look).toMatchObject({ upTo: 2, maxId: 2, more: false });
     expect(look.events.map((event) => event.rawAction)).toEqual(['LOGIN', 'LOGOUT']);
     // What a view shows can change without the view's own SQL.
     db.exec(
       "DROP VIEW audit_view; CREATE VIEW audit_view AS SELECT * FROM audit_log; ALTER TABLE audit_log ADD COLUMN server TEXT DEFAULT 's'",
     );
-    expect(reading(source.look(request(START))).events[0]).toMatchObject({ rawAction: 'login', server: 's' });
+    expect(reading(source.read(request(START))).events[0]).toMatchObject({ rawAction: 'login', server: 's' });
   });
 
   test('no table: the nearest name, or all of them', () => {

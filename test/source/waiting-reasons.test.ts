@@ -64,7 +64,7 @@ describe('a database that can be read in place', () => {
     async (mode) => {
       const { database, writer } = await posternIn(directory(), mode);
       await writer.insert(3);
-      const look = reading(openSource(database).source.look(request(START)));
+      const look = reading(openSource(database).source.read(request(START)));
       expect(look).toMatchObject({ postern: 'running', upTo: 3, maxId: 3, more: false, markDeleted: false });
       expect(look.events.map((event) => event.sequence)).toEqual([1, 2, 3]);
     },
@@ -75,7 +75,7 @@ describe('a database that can be read in place', () => {
     await writer.insert(3);
     await writer.kill();
     expect(statSync(`${database}-wal`).size).toBeGreaterThan(0);
-    expect(reading(openSource(database).source.look(request(START)))).toMatchObject({
+    expect(reading(openSource(database).source.read(request(START)))).toMatchObject({
       postern: 'running',
       upTo: 3,
     });
@@ -87,9 +87,9 @@ describe('a database that can be read in place', () => {
     await writer.exec('BEGIN');
     await writer.insert(1, { together: false });
     const { source } = openSource(database);
-    expect(reading(source.look(request(START))).upTo).toBe(1);
+    expect(reading(source.read(request(START))).upTo).toBe(1);
     await writer.exec('COMMIT');
-    expect(reading(source.look(request(START))).upTo).toBe(2);
+    expect(reading(source.read(request(START))).upTo).toBe(2);
   });
 
   test('a link to the database is followed, with the files beside its target', async () => {
@@ -98,7 +98,7 @@ describe('a database that can be read in place', () => {
     await writer.insert(2);
     const link = join(home, 'link.db');
     symlinkSync(database, link);
-    expect(reading(openSource(link).source.look(request(START)))).toMatchObject({
+    expect(reading(openSource(link).source.read(request(START)))).toMatchObject({
       postern: 'running',
       upTo: 2,
     });
@@ -108,7 +108,7 @@ describe('a database that can be read in place', () => {
     const { database, writer } = await posternIn(directory());
     await writer.insert(2);
     const { source } = openSource(database);
-    for (let at = 0; at < 50; at++) source.look(request(START));
+    for (let at = 0; at < 50; at++) source.read(request(START));
     expect(openFiles('self').filter((path) => path.includes(database))).toEqual([]);
   });
 });
@@ -135,14 +135,14 @@ describe('a stopped Postern', () => {
     await writer.stop();
     expect(readdirSync(home)).toEqual(['posternproxy.db']);
     await settle();
-    const look = reading(postern.source.look(request(mark)));
+    const look = reading(postern.source.read(request(mark)));
     expect(look).toMatchObject({ postern: 'stopped', upTo: 5, maxId: 5, more: false });
     expect(look.events.map((event) => event.sequence)).toEqual([4, 5]);
     expect(readdirSync(home)).toEqual(['posternproxy.db', 'posternproxy.db.private']);
     expect(readdirSync(`${database}.private`)).toEqual([]);
     const again = await writerAt(database).open();
     expect(await again.insert(1)).toBe(6);
-    expect(reading(postern.source.look(request(mark)))).toMatchObject({ postern: 'running', upTo: 6 });
+    expect(reading(postern.source.read(request(mark)))).toMatchObject({ postern: 'running', upTo: 6 });
   });
 
   test('a copy is made once for a change, not at each look', async () => {
@@ -157,7 +157,7 @@ describe('a stopped Postern', () => {
     rmSync(`${database}.private`, { recursive: true });
     writeFileSync(`${database}.private`, '');
     for (let at = 0; at < 3; at++) {
-      const look = reading(postern.source.look(request(mark)));
+      const look = reading(postern.source.read(request(mark)));
       expect(look).toMatchObject({ postern: 'stopped', events: [], upTo: 3, maxId: 3, more: false });
     }
   });
@@ -168,13 +168,13 @@ describe('a stopped Postern', () => {
     await writer.stop();
     await settle();
     const { source } = openSource(database);
-    const first = reading(source.look(request(START, { maxRows: 4 })));
+    const first = reading(source.read(request(START, { maxRows: 4 })));
     expect(first).toMatchObject({ upTo: 4, more: true });
     const [copy = ''] = readdirSync(`${database}.private`);
     expect(statSync(join(`${database}.private`, copy)).mode & 0o777).toBe(0o700);
-    reading(source.look(request(START, { after: 4, maxRows: 4 })));
+    reading(source.read(request(START, { after: 4, maxRows: 4 })));
     expect(readdirSync(`${database}.private`)).toEqual([copy]);
-    expect(reading(source.look(request(START, { after: 8, maxRows: 4 })))).toMatchObject({
+    expect(reading(source.read(request(START, { after: 8, maxRows: 4 })))).toMatchObject({
       upTo: 10,
       more: false,
     });
@@ -187,7 +187,7 @@ describe('a stopped Postern', () => {
     await writer.kill();
     rmSync(`${database}-shm`);
     await settle();
-    expect(reading(openSource(database).source.look(request(START)))).toMatchObject({
+    expect(reading(openSource(database).source.read(request(START)))).toMatchObject({
       postern: 'stopped',
       upTo: 3,
     });
@@ -198,12 +198,12 @@ describe('a stopped Postern', () => {
     const { database } = await hotJournal(directory());
     const before = statSync(`${database}-journal`);
     await settle();
-    expect(reading(openSource(database).source.look(request(START)))).toMatchObject({
+    expect(reading(openSource(database).source.read(request(START)))).toMatchObject({
       postern: 'stopped',
       upTo: 2,
     });
     await settle();
-    expect(reading(openSource(database).source.look(request(START)))).toMatchObject({
+    expect(reading(openSource(database).source.read(request(START)))).toMatchObject({
       postern: 'stopped',
       upTo: 2,
     });
@@ -218,7 +218,7 @@ describe('a stopped Postern', () => {
     const { source } = openSource(database);
     const lookAfterChange = () => {
       utimesSync(database, new Date(), new Date());
-      return source.look(request(START));
+      return source.read(request(START));
     };
     // Again if the machine stood still between the two for longer than it takes to settle.
     await expect.poll(lookAfterChange, { timeout: 30_000 }).toMatchObject({
@@ -234,7 +234,7 @@ describe('a stopped Postern', () => {
     const later = new Date(Date.now() + 3_600_000);
     utimesSync(database, later, later);
     await settle();
-    expect(reading(openSource(database).source.look(request(START)))).toMatchObject({
+    expect(reading(openSource(database).source.read(request(START)))).toMatchObject({
       postern: 'stopped',
       upTo: 3,
     });
@@ -248,7 +248,7 @@ describe('a stopped Postern', () => {
     const look = openSource(database, {
       maxCopy: 1_000,
       privateDirectory: '/dev/shm/postern-source',
-    }).source.look(request(START));
+    }).source.read(request(START));
     rmSync('/dev/shm/postern-source', { recursive: true, force: true });
     expect(look).toMatchObject({ state: 'stopped', message: /1 MiB it is too large to copy .* next start/ });
   });
@@ -259,7 +259,7 @@ describe('a stopped Postern', () => {
     await writer.stop();
     await settle();
     writeFileSync(`${database}.private`, '');
-    const look = openSource(database).source.look(request(START));
+    const look = openSource(database).source.read(request(START));
     expect(look).toMatchObject({ state: 'stopped', message: /can't be read from a copy now: E/ });
   });
 
@@ -288,7 +288,7 @@ describe('waiting', () => {
     const home = directory();
     const database = join(home, 'deep', 'posternproxy.db');
     const { source } = openSource(database);
-    const look = () => source.look(request(START));
+    const look = () => source.read(request(START));
     expect(look()).toMatchObject({
       state: 'missing',
       message: new RegExp(`${database} is not there yet; .*source\\.database`),
@@ -313,7 +313,7 @@ describe('waiting', () => {
   });
 
   test('a directory in place of the database', () => {
-    expect(openSource(directory()).source.look(request(START))).toMatchObject({
+    expect(openSource(directory()).source.read(request(START))).toMatchObject({
       state: 'not_a_database',
       message: /is not a file/,
     });
@@ -326,7 +326,7 @@ describe('waiting', () => {
       database,
       'This is a text, and quite a long one, for it must be longer than a header of SQLite. '.repeat(20),
     );
-    expect(openSource(database).source.look(request(START))).toMatchObject({
+    expect(openSource(database).source.read(request(START))).toMatchObject({
       state: 'not_a_database',
       message: /no SQLite database, or an encrypted one\. Set source\.database/,
       code: 'SQLITE_NOTADB',
@@ -338,7 +338,7 @@ describe('waiting', () => {
     await writer.insert(2_000);
     await writer.stop();
     truncateSync(database, 8_192);
-    expect(openSource(database).source.look(request(START))).toMatchObject({
+    expect(openSource(database).source.read(request(START))).toMatchObject({
       state: 'failed',
       message: /is damaged .* PRAGMA integrity_check/,
     });
@@ -348,7 +348,7 @@ describe('waiting', () => {
     const { database, writer } = await posternIn(directory(), 'delete');
     await writer.insert(1);
     await writer.exec('BEGIN EXCLUSIVE');
-    expect(openSource(database).source.look(request(START))).toMatchObject({
+    expect(openSource(database).source.read(request(START))).toMatchObject({
       state: 'locked',
       message: /fuser -v/,
     });
@@ -372,9 +372,9 @@ describe('waiting', () => {
     const { database, writer } = await posternIn(directory(), 'delete');
     await writer.insert(2);
     const { source } = openSource(database);
-    reading(source.look(request(START)));
+    reading(source.read(request(START)));
     await writer.exec('BEGIN EXCLUSIVE');
-    expect(source.look(request(START))).toMatchObject({
+    expect(source.read(request(START))).toMatchObject({
       state: 'reading',
       events: [],
       upTo: 0,
@@ -382,9 +382,9 @@ describe('waiting', () => {
       maxId: 2,
     });
     await sleep(3_100);
-    expect(source.look(request(START))).toMatchObject({ state: 'locked' });
+    expect(source.read(request(START))).toMatchObject({ state: 'locked' });
     await writer.exec('COMMIT');
-    expect(reading(source.look(request(START))).upTo).toBe(2);
+    expect(reading(source.read(request(START))).upTo).toBe(2);
   });
 
   test.skipIf(!root)('no permission: names the file, its owner and its mode', async () => {

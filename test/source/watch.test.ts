@@ -2,7 +2,7 @@ import { cpSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { Mark } from '../../src/source/source.js';
+import type { HighWaterMark } from '../../src/source/source.js';
 import {
   markAt,
   openSource,
@@ -35,7 +35,7 @@ async function postern(
 
 /** Follows as the shipping loop does. */
 class Follower {
-  mark: Mark = START;
+  mark: HighWaterMark = START;
   readonly ids: number[] = [];
   readonly states: string[] = [];
   looks = 0;
@@ -52,7 +52,7 @@ class Follower {
 
   private look(): boolean {
     this.looks++;
-    const look = this.source.look(request(this.mark));
+    const look = this.source.read(request(this.mark));
     if (this.states.at(-1) !== look.state) this.states.push(look.state);
     if (look.state !== 'reading') return false;
     for (const event of look.events) {

@@ -36,9 +36,9 @@ export function banHistory(config: Pick<Contacts, 'state' | 'server'>): PastBan[
       server: config.server,
     });
     const mark = { timeline: 1, id: 0, fingerprint: null };
-    const first = source.look({ mark, after: 0, maxRows: 1, maxBytes: 1 });
+    const first = source.read({ mark, after: 0, maxRows: 1, maxBytes: 1 });
     const after = first.state === 'reading' ? Math.max(0, first.maxId - NEWEST) : 0;
-    const look = source.look({ mark, after, maxRows: NEWEST, maxBytes: 2 ** 24 });
+    const look = source.read({ mark, after, maxRows: NEWEST, maxBytes: 2 ** 24 });
     if (look.state !== 'reading') return [];
     return look.events
       .filter(({ type }) => type.category === 'ban')

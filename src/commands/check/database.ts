@@ -9,8 +9,8 @@ import { UnknownFailures } from '../../fail2ban/uncatalogued-failures.js';
 import type { Finding } from '../../sinks/sink.js';
 import { createPosternSource } from '../../source/postern-source.js';
 import { readInPlace } from '../../source/read-in-place.js';
-import type { AuditSource, Look } from '../../source/source.js';
-import { unreadable } from '../../source/waiting-reasons.js';
+import type { AuditSource, ReadResult } from '../../source/source.js';
+import { unreadableDatabase } from '../../source/waiting-reasons.js';
 import { temporaryDirectory } from '../support/exit-cleanup.js';
 import { count } from '../support/terminal.js';
 import { splitMessage } from './report.js';
@@ -21,7 +21,7 @@ const NEWEST = 50_000;
 const PAGE = 5_000;
 
 /** States in which the daemon waits, as it should: Postern may be stopped, or not installed yet. */
-const WAITS: ReadonlySet<Look['state']> = new Set(['missing', 'stopped', 'recovering']);
+const WAITS: ReadonlySet<ReadResult['state']> = new Set(['missing', 'stopped', 'recovering']);
 
 /** A lock that is held for this long is not that of a commit. */
 const LOCKED_MS = 2_000;
@@ -52,7 +52,7 @@ function deniedAs(database: string): Finding | null {
     return null;
   } catch (error) {
     if (!isDenied(error)) return null;
-    return { level: 'error', ...splitMessage(unreadable(database, codeOf(error)).message) };
+    return { level: 'error', ...splitMessage(unreadableDatabase(database, codeOf(error)).message) };
   }
 }
 
@@ -83,7 +83,7 @@ function open(config: Config): { source: AuditSource; privateDirectory: string; 
   return { source, privateDirectory, remove };
 }
 
-function patiently(look: () => Look): Look {
+function patiently(look: () => ReadResult): ReadResult {
   const end = performance.now() + LOCKED_MS;
   for (;;) {
     const found = look();
@@ -102,12 +102,12 @@ function journal(database: string): Finding[] {
   return [{ level: 'warning', what, next }];
 }
 
-function page(source: AuditSource, after: number, maxRows: number): Look {
+function page(source: AuditSource, after: number, maxRows: number): ReadResult {
   const mark = { timeline: 1, id: 0, fingerprint: null };
-  return source.look({ mark, after, maxRows, maxBytes: 16 * 2 ** 20 });
+  return source.read({ mark, after, maxRows, maxBytes: 16 * 2 ** 20 });
 }
 
-function waiting(look: Exclude<Look, { state: 'reading' }>): Finding {
+function waiting(look: Exclude<ReadResult, { state: 'reading' }>): Finding {
   if (look.state === 'replaced') return { level: 'error', what: look.reason };
   const access = look.state === 'unreadable' ? ({ access: true } as const) : {};
   return { level: WAITS.has(look.state) ? 'warning' : 'error', ...splitMessage(look.message), ...access };

@@ -122,7 +122,7 @@ function redactorOf({ redact }: Config, hmacKey: Buffer | null): Redactor {
 /** Why there is none: the table can't be read, or has no such row. */
 function notFound(id: string, source: AuditSource): AuditdError {
   const mark = { timeline: 1, id: 0, fingerprint: null };
-  const look = source.look({ mark, after: 0, maxRows: 1, maxBytes: 1 });
+  const look = source.read({ mark, after: 0, maxRows: 1, maxBytes: 1 });
   if (look.state === 'reading') {
     const rows = look.maxId === 0 ? 'it has no rows' : `its highest is ${look.maxId}`;
     return new AuditdError(

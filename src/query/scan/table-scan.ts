@@ -3,7 +3,7 @@ import type { AuditEvent, SourceName } from '../../audit/event.js';
 import { CreatedReader } from '../../source/created-at.js';
 import type { RawRow } from '../../source/event-id.js';
 import { keepsWriterOut, SHORT_ROWS, stepEnd } from '../../source/journal-mode.js';
-import type { RowPlace, RowReader } from '../../source/row-to-event.js';
+import type { RowContext, RowReader } from '../../source/row-to-event.js';
 import { COLUMN_KEYS, type ColumnKey } from '../../source/table-schema.js';
 import { below, lowestOf } from '../plan/id-ranges.js';
 import type { Plan } from '../plan/plan.js';
@@ -67,7 +67,7 @@ export class Walk {
   private weight = 0;
   /** Whether integers are read as bigint: once there may have been one that no double holds. */
   private exact = false;
-  private readonly place: RowPlace;
+  private readonly place: RowContext;
   private prepared: { db: Database; sql: string; statement: Statement } | null = null;
 
   constructor(private readonly options: WalkOptions) {

@@ -74,7 +74,7 @@ test('half an export to a file is not left behind either', async () => {
 });
 
 test('a signal is heeded that comes while the command is too busy to hear it', async () => {
-  const leftovers = pathToFileURL(join(dirname(CLI), 'commands/leftovers.js')).href;
+  const leftovers = pathToFileURL(join(dirname(CLI), 'commands/support/exit-cleanup.js')).href;
   const program = `import { removeAtEnd } from '${leftovers}';
     const remove = removeAtEnd('${join(env.TMPDIR ?? '', 'copy')}');
     process.kill(process.pid, 'SIGINT');

@@ -133,7 +133,7 @@ describe('queries behind each other', () => {
 
 describe('the thread itself', () => {
   async function told(ask: object): Promise<unknown> {
-    const worker = new Worker(pathToFileURL(join(compiled(), 'query/worker.js')), {
+    const worker = new Worker(pathToFileURL(join(compiled(), 'query/thread/worker.js')), {
       workerData: tables.options(),
     });
     try {

@@ -60,7 +60,7 @@ describe('rows of megabytes, hostile in all that a client can write', () => {
     const sink = createFail2banSink(fail2banConfig(auth), config.parse({}).fail2ban, deps);
     await sink.open(null);
     for (let after = 0; after < ROWS; ) {
-      const look = reading(source.look(request(START, { after })));
+      const look = reading(source.read(request(START, { after })));
       await sink.deliver({ source: 'postern', timeline: 1, events: look.events, upTo: look.upTo }, NEVER);
       after = look.upTo;
     }
