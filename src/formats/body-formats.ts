@@ -4,7 +4,7 @@ import { formatEcs } from './ecs.js';
 import { writeEcs } from './ecs-writer.js';
 import { printableJson } from './escape-unprintable.js';
 import { escapeLeefValue, formatLeef, leastLeef } from './leef.js';
-import { leastJson, type Path } from './minimal-json.js';
+import { leastJson, type MemberPath } from './minimal-json.js';
 import { formatOcsf } from './ocsf.js';
 import { formatSentence, leastSentence } from './plain-text.js';
 import { utf8Length } from './utf8.js';
@@ -39,7 +39,7 @@ function jsonCost(json: string): number {
   return utf8Length(printableJson(json));
 }
 
-const leastEcs: readonly Path[] = [
+const leastEcs: readonly MemberPath[] = [
   ['event', 'id'],
   ['event', 'action'],
   ['event', 'outcome'],
@@ -51,7 +51,7 @@ const leastEcs: readonly Path[] = [
   ['log.level'],
 ];
 
-const leastOcsf: readonly Path[] = [
+const leastOcsf: readonly MemberPath[] = [
   ['time'],
   ['metadata', 'uid'],
   ['class_uid'],

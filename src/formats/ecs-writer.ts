@@ -1,6 +1,6 @@
 import type { EventType } from '../audit/catalog.js';
 import type { AuditEvent, EventResource, EventUser } from '../audit/event.js';
-import { headOf, personOf, quote, resourceOf, serverOf } from './ecs.js';
+import { quote, resourceOf, serverOf, staticPrefix, userMembers } from './ecs.js';
 import { Stamp } from './iso-time.js';
 
 // The line of formatEcs straight into memory, for events of plain ASCII, as nearly all are: what such a line is made of is copied, not
@@ -94,7 +94,7 @@ export function writeEcs(event: AuditEvent, into: Buffer, start: number): number
 function person(user: EventUser, head: HeadBytes, ip: string | null): void {
   const { id, name, email } = user;
   if (id === null || name === null || email === null || ip === null) {
-    json(personOf(user, head.words, ip));
+    json(userMembers(user, head.words, ip));
     return;
   }
   copy(head.preposition);
@@ -210,7 +210,7 @@ const heads = new WeakMap<EventType, HeadBytes>();
 function bytesOf(type: EventType): HeadBytes {
   const known = heads.get(type);
   if (known !== undefined) return known;
-  const { event, message, preposition } = headOf(type);
+  const { event, message, preposition } = staticPrefix(type);
   const made = {
     event: bytes(`Z"${event}`),
     message: bytes(message),

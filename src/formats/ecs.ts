@@ -32,13 +32,13 @@ const PLAIN = /^[ !#-[\]-~]*$/;
 export function formatEcs(event: AuditEvent): string {
   const { type, time, ingested } = event;
   const ip = event.address;
-  const head = headOf(type);
+  const head = staticPrefix(type);
   const own = time === null ? readTime.seconds(ingested) : ownTime.milliseconds(time);
   const server = serverOf(event.server);
   return (
     `{"@timestamp":"${own}"${head.event}${event.sequence},"id":"${event.id}","ingested":"` +
     `${readTime.milliseconds(ingested)}"}${ip === null ? '' : `,"source":{"ip":"${ip}"}`}${head.message}` +
-    `${personOf(event.user, head.preposition, ip)}${server.members},"postern":{"source":"${event.source}","timeline":` +
+    `${userMembers(event.user, head.preposition, ip)}${server.members},"postern":{"source":"${event.source}","timeline":` +
     `${event.timeline}${event.revisionOf === null ? '' : `,"revision_of":${event.revisionOf}`}${event.incomplete ? `,"incomplete":${quote(event.incomplete)}` : ''},"server":${server.quoted},"action":${quote(event.rawAction)}${resourceOf(event.resource)}` +
     `${event.rawAddress === null ? '' : `,"address":${quote(event.rawAddress)}`}` +
     `${time === null ? `,"time_unreadable":${quote(event.rawTime ?? '')}` : ''}${detailsOf(event.details)}}}`
@@ -50,7 +50,7 @@ export function quote(text: string): string {
   return PLAIN.test(text) ? `"${text}"` : toSafeJson(text);
 }
 
-export interface Head {
+export interface StaticPrefix {
   /** From behind the time to before the sequence. */
   readonly event: string;
   /** Without its closing quote. */
@@ -58,10 +58,10 @@ export interface Head {
   readonly preposition: string;
 }
 
-const heads = new WeakMap<EventType, Head>();
+const heads = new WeakMap<EventType, StaticPrefix>();
 
 /** What depends on the type alone. */
-export function headOf(type: EventType): Head {
+export function staticPrefix(type: EventType): StaticPrefix {
   const known = heads.get(type);
   if (known !== undefined) return known;
   const { category, type: kind } = type.ecs;
@@ -77,7 +77,7 @@ export function headOf(type: EventType): Head {
 }
 
 /** Ends the message (`Login failed for jan`), then `user` and `related`. */
-export function personOf({ id, name, email }: EventUser, preposition: string, ip: string | null): string {
+export function userMembers({ id, name, email }: EventUser, preposition: string, ip: string | null): string {
   const address = ip === null ? '' : `"ip":["${ip}"]`;
   if (id === null && name === null && email === null) {
     return address === '' ? '"' : `","related":{${address}}`;

@@ -2,7 +2,7 @@ import type { AuditEvent, SourceName } from '../audit/event.js';
 import { Stamp } from './iso-time.js';
 
 /** No line is longer, whatever stands in its row. */
-export const LONGEST_LINE = 512;
+export const MAX_FAIL2BAN_LINE = 512;
 
 /** What the line of a failed login says. */
 export interface Fail2banLine {

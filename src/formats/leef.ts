@@ -3,7 +3,7 @@ import { cefSeverities } from './cef.js';
 import { printable } from './escape-unprintable.js';
 import { product } from './observer.js';
 import { formatSentence } from './plain-text.js';
-import { timestamp } from './rfc5424.js';
+import { rfc5424Timestamp } from './rfc5424.js';
 import { cutUtf8 } from './utf8.js';
 
 export interface LeefOptions {
@@ -56,10 +56,10 @@ function pair(key: string, value: string | null): string {
 }
 
 function time(event: AuditEvent): string {
-  const written = timestamp(event.time);
+  const written = rfc5424Timestamp(event.time);
   if (written === '-') {
     const raw = event.time === null ? event.rawTime : new Date(event.time).toISOString();
-    return pair('rawTime', raw) + pair('ingested', timestamp(event.ingested));
+    return pair('rawTime', raw) + pair('ingested', rfc5424Timestamp(event.ingested));
   }
   return `devTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ^devTime=${written.slice(0, -1)}+0000^`;
 }

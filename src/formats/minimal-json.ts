@@ -4,9 +4,9 @@ import { cutUtf8, fitsUtf8 } from './utf8.js';
 const STRING_BYTES = 64;
 
 /** A path into a JSON object: a member, or a member's member. */
-export type Path = readonly [string, string?];
+export type MemberPath = readonly [string, string?];
 
-function at(whole: unknown, path: Path): unknown {
+function at(whole: unknown, path: MemberPath): unknown {
   let value = whole;
   for (const key of path) {
     if (key === undefined) break;
@@ -21,7 +21,7 @@ function at(whole: unknown, path: Path): unknown {
  *
  * @param mark stands at the end in any case
  */
-export function leastJson(json: string, bytes: number, paths: readonly Path[], mark: object): string {
+export function leastJson(json: string, bytes: number, paths: readonly MemberPath[], mark: object): string {
   const whole: unknown = JSON.parse(json);
   const kept: Record<string, unknown> = {};
   let text = JSON.stringify(mark);

@@ -54,7 +54,7 @@ let lastSecond = Number.NaN;
 let lastSecondText = '';
 
 /** RFC 3339 in UTC with milliseconds; `-` (NILVALUE) where the time is unknown or receivers can't read it. */
-export function timestamp(time: number | null): string {
+export function rfc5424Timestamp(time: number | null): string {
   if (!isWritable(time)) return '-';
   const second = Math.floor(time / 1_000);
   if (second !== lastSecond) {
@@ -135,6 +135,6 @@ export function createRfc5424Header(options: Rfc5424Options): (event: AuditEvent
     const pri = starts.get(event.type.severity) ?? start(event.type.severity);
     const id = messageIds.get(event.action) ?? msgId(event.action);
     const data = structuredDataId === null ? '-' : structuredData(structuredDataId, event);
-    return `${pri} ${timestamp(event.time)} ${host} ${source} ${id} ${data} ${bom}`;
+    return `${pri} ${rfc5424Timestamp(event.time)} ${host} ${source} ${id} ${data} ${bom}`;
   };
 }

@@ -4,7 +4,7 @@ import { networkOf } from '../../src/audit/address.js';
 import { createClassifier } from '../../src/audit/catalog.js';
 import { type AuditEvent, copyEvent } from '../../src/audit/event.js';
 import { formatEcs } from '../../src/formats/ecs.js';
-import { formatFail2banLine, LONGEST_LINE, parseFail2banLine } from '../../src/formats/fail2ban-line.js';
+import { formatFail2banLine, MAX_FAIL2BAN_LINE, parseFail2banLine } from '../../src/formats/fail2ban-line.js';
 import Database from '../../src/load-sqlite.js';
 import { formatHeader } from '../../src/sinks/files/fail2ban-files.js';
 import { openSource, TABLE, temporaryDirectory } from '../source/postern-fixture.js';
@@ -78,7 +78,7 @@ describe("fail2ban's line", () => {
       revisionOf: 2 ** 63,
     };
     const line = formatFail2banLine(large, Date.UTC(9999, 11, 31, 23, 59, 59, 999), `${LONGEST_ADDRESS}/128`);
-    expect(Buffer.byteLength(line)).toBeLessThanOrEqual(LONGEST_LINE);
+    expect(Buffer.byteLength(line)).toBeLessThanOrEqual(MAX_FAIL2BAN_LINE);
     expect(parseFail2banLine(line)).toMatchObject(large);
   });
 
@@ -96,7 +96,7 @@ describe("fail2ban's line", () => {
           const address = networkOf(event.address ?? ip.toLowerCase(), bits);
           const { source, timeline, sequence, id } = event;
           const line = formatFail2banLine({ source, timeline, sequence, id, revisionOf: of }, time, address);
-          expect(line.length).toBeLessThanOrEqual(LONGEST_LINE);
+          expect(line.length).toBeLessThanOrEqual(MAX_FAIL2BAN_LINE);
           expect(line).toMatch(/^[ -~]+$/);
           expect(JSON.parse(line)).toMatchObject({ event: { sequence, id }, source: { ip: address } });
           expect(parseFail2banLine(line)).toEqual({

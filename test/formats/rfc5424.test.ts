@@ -8,7 +8,7 @@ import {
   headerField,
   messageId,
   type Rfc5424Options,
-  timestamp,
+  rfc5424Timestamp,
 } from '../../src/formats/rfc5424.js';
 import { cutUtf8 } from '../../src/formats/utf8.js';
 import { readBack } from '../support/read-events.js';
@@ -51,7 +51,7 @@ describe('the header of RFC 5424', () => {
     [8.64e15, '-'],
     [Number.NaN, '-'],
   ])('writes the time %s as %s', (time, expected) => {
-    expect(timestamp(time)).toBe(expected);
+    expect(rfc5424Timestamp(time)).toBe(expected);
   });
 
   it.each([

@@ -12,7 +12,7 @@ import type { AuditEvent } from '../../src/audit/event.js';
 import type { BodyFormat } from '../../src/formats/body-formats.js';
 import { priority } from '../../src/formats/priority.js';
 import { bsdTimestamp } from '../../src/formats/rfc3164.js';
-import { messageId, timestamp } from '../../src/formats/rfc5424.js';
+import { messageId, rfc5424Timestamp } from '../../src/formats/rfc5424.js';
 import { createFormatter, type SyslogFormatOptions } from '../../src/formats/syslog-message.js';
 import { installed } from '../support/installed.js';
 import { readBack } from '../support/read-events.js';
@@ -149,7 +149,7 @@ describe.skipIf(!here)('rsyslog reads', () => {
       proc: '4711',
       msgid: messageId(event.action),
     });
-    const sent = timestamp(event.time);
+    const sent = rfc5424Timestamp(event.time);
     if (sent !== '-') expect(received.time).toBe(sent);
   }
 

@@ -9,7 +9,7 @@ import type { AuditEvent } from '../../src/audit/event.js';
 import type { BodyFormat } from '../../src/formats/body-formats.js';
 import { facilities, severities } from '../../src/formats/priority.js';
 import { bsdTimestamp } from '../../src/formats/rfc3164.js';
-import { headerField, messageId, timestamp } from '../../src/formats/rfc5424.js';
+import { headerField, messageId, rfc5424Timestamp } from '../../src/formats/rfc5424.js';
 import { createFormatter, type SyslogFormatOptions } from '../../src/formats/syslog-message.js';
 import { installed } from '../support/installed.js';
 import { anyEvent } from './events.js';
@@ -87,7 +87,7 @@ describe.skipIf(!here)("Wireshark's dissector reads", () => {
       ]);
       // The dissector of Wireshark 4.0 gives MSGID and all that follows as one.
       expect(id?.split(' ', 1)[0]).toBe(printed(messageId(event.action)));
-      const sent = timestamp(event.time);
+      const sent = rfc5424Timestamp(event.time);
       if (sent !== '-')
         expect(Date.parse(`${time?.replace(/(\.\d{3})\d* UTC$/, '$1')} UTC`)).toBe(event.time);
     });
@@ -100,7 +100,7 @@ describe.skipIf(!here)("Wireshark's dissector reads", () => {
     );
     expect(faults).toBe('');
     some.forEach((event, at) => {
-      const sendable = timestamp(event.time) !== '-' && event.time !== null;
+      const sendable = rfc5424Timestamp(event.time) !== '-' && event.time !== null;
       const time = bsdTimestamp(sendable ? event.time : event.ingested, 'utc');
       expect(rows[at]).toEqual([time, printed(headerField(event.server, 255))]);
     });

@@ -5,7 +5,7 @@ import { createClassifier } from '../../../src/audit/catalog.js';
 import { createRedactor } from '../../../src/audit/redaction.js';
 import { config } from '../../../src/config/schema.js';
 import { testFilter } from '../../../src/fail2ban/client.js';
-import { LONGEST_LINE } from '../../../src/formats/fail2ban-line.js';
+import { MAX_FAIL2BAN_LINE } from '../../../src/formats/fail2ban-line.js';
 import Database from '../../../src/load-sqlite.js';
 import { PAIR } from '../../../src/sinks/files/fail2ban-files.js';
 import { createFail2banSink } from '../../../src/sinks/files/fail2ban-sink.js';
@@ -69,9 +69,9 @@ describe('rows of megabytes, hostile in all that a client can write', () => {
     const texts = PAIR.map((name) => fs.readFileSync(path.join(auth, name), 'utf8'));
     const lines = texts.flatMap((text) => text.split('\n').slice(1, -1));
     expect(lines).toHaveLength(ROWS);
-    expect(Math.max(...lines.map((line) => Buffer.byteLength(line)))).toBeLessThanOrEqual(LONGEST_LINE);
+    expect(Math.max(...lines.map((line) => Buffer.byteLength(line)))).toBeLessThanOrEqual(MAX_FAIL2BAN_LINE);
     const bytes = PAIR.reduce((sum, name) => sum + fs.statSync(path.join(auth, name)).size, 0);
-    expect(bytes).toBeLessThan((ROWS + 2) * (LONGEST_LINE + 1));
+    expect(bytes).toBeLessThan((ROWS + 2) * (MAX_FAIL2BAN_LINE + 1));
     expect(texts.join('')).not.toContain('198.51.100.1');
     // An ordinary row's line is of the same characters.
     expect(texts.join('')).toMatch(/^[ -~\n]*$/);
