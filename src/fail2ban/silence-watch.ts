@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { NetworkSet } from '../audit/address.js';
 import type { AuditEvent } from '../audit/event.js';
 import type { NewEntry } from '../recorder/recorder.js';
-import { judge } from '../sinks/files/ban-eligibility.js';
+import { classifyForBan } from '../sinks/files/ban-eligibility.js';
 import {
   type Advice,
   adviceOn,
@@ -66,7 +66,7 @@ export class SilenceWatch {
       if (event.action !== 'auth.login_failure' || event.source !== 'postern') continue;
       if (event.revisionOf !== null) continue; // at a hub they stand beside their rows
       if (!event.local && this.servers.size < MOST_SERVERS) this.servers.add(event.server);
-      const verdict = judge(event, this.options.clock(), this.neverBan);
+      const verdict = classifyForBan(event, this.options.clock(), this.neverBan);
       if (verdict !== null && verdict !== 'write') this.clues.set(verdict, clueOf(event));
     }
   }

@@ -6,10 +6,10 @@ import { connectNats } from '../sinks/jetstream/connection.js';
 import { natsTrouble } from '../sinks/jetstream/nats-error.js';
 import {
   type Difference,
-  differences,
   findStream,
   type StreamWishes,
   streamConfig,
+  streamDifferences,
 } from '../sinks/jetstream/stream.js';
 import { LEASE_TTL_MS, leaseBucket, SERVERS_TTL_MS, serversBucket } from './kv-buckets.js';
 
@@ -39,7 +39,7 @@ export async function initFleet(nats: NatsConfig, wishes: StreamWishes): Promise
       name: nats.stream,
       made: there === null,
       replicas: there?.config.num_replicas ?? replicas,
-      differences: there === null ? [] : differences(there.config, wished),
+      differences: there === null ? [] : streamDifferences(there.config, wished),
     };
     const buckets = [
       { name: serversBucket(nats.stream), ttl: SERVERS_TTL_MS },
@@ -54,7 +54,7 @@ export async function initFleet(nats: NatsConfig, wishes: StreamWishes): Promise
         name,
         made: bucket === null,
         replicas: bucket?.config.num_replicas ?? replicas,
-        differences: bucket === null ? [] : differences(bucket.config, asWished),
+        differences: bucket === null ? [] : streamDifferences(bucket.config, asWished),
       });
     }
     return [stream, ...made];

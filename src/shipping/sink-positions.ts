@@ -1,6 +1,6 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { EventsFilter } from '../config/schema.js';
-import type { Resume, ResumePosition } from '../sinks/sink.js';
+import type { Corrections, ResumePosition } from '../sinks/sink.js';
 import { fingerprintOf } from '../source/event-id.js';
 import { rejection } from './event-filter.js';
 import type { Feed, Page } from './source-feed.js';
@@ -51,7 +51,7 @@ export class Places {
   }
 
   /** To be called before `settle`, outside of a transaction, for a sink that was never opened with this state.db. */
-  continueAfter(feed: Feed, resume: Resume | null): void {
+  continueAfter(feed: Feed, resume: Corrections | null): void {
     feed.continueAt(Math.max(0, ...shownOf(feed, resume).map(({ timeline }) => timeline)));
   }
 
@@ -60,7 +60,7 @@ export class Places {
    *
    * @param first the sink was never opened with this state.db
    */
-  settle(feed: Feed, resume: Resume | null, first: boolean): void {
+  settle(feed: Feed, resume: Corrections | null, first: boolean): void {
     const { sink, state, clock } = this.options;
     const { cursors, fingerprints } = state;
     const shown = shownOf(feed, resume);
@@ -218,6 +218,6 @@ export class Places {
   }
 }
 
-function shownOf(feed: Feed, resume: Resume | null): readonly ResumePosition[] {
+function shownOf(feed: Feed, resume: Corrections | null): readonly ResumePosition[] {
   return resume?.positions.filter((position) => position.source === feed.name) ?? [];
 }

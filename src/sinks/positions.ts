@@ -32,7 +32,7 @@ export function advance(positions: Positions, source: SourceName, timeline: numb
  * Where the cursors must go when only `now` is left of `before`. Of each source only the oldest timeline that
  * differs counts: all later ones came behind it in the file.
  */
-export function differences(before: Positions, now: Positions): Position[] {
+export function advancedPositions(before: Positions, now: Positions): Position[] {
   const changed = before
     .map((p) => ({ ...p, upTo: positionIn(now, p.source, p.timeline) ?? 0 }))
     .filter((p) => positionIn(before, p.source, p.timeline) !== p.upTo);

@@ -1,16 +1,16 @@
-import type { Found } from './files/file-position.js';
+import type { RecoveredGroup } from './files/file-position.js';
 import type { LinePosition } from './files/read-lines.js';
 import { type Positions, positionIn } from './positions.js';
 
 /** Rows found at the destination, by (source, timeline). */
-export class FoundRows {
+export class RecoveredRows {
   private readonly groups: Array<{
-    source: Found['source'];
+    source: RecoveredGroup['source'];
     timeline: number;
     rows: Array<readonly [number, string]>;
   }>;
 
-  constructor(known: readonly Found[]) {
+  constructor(known: readonly RecoveredGroup[]) {
     this.groups = known.map((f) => ({ ...f, rows: [...f.rows] }));
   }
 
@@ -23,12 +23,12 @@ export class FoundRows {
     group.rows.push([sequence, id]);
   }
 
-  all(): Found[] {
+  all(): RecoveredGroup[] {
     return this.groups;
   }
 
   /** Only what is still there. */
-  upTo(positions: Positions): Found[] {
+  upTo(positions: Positions): RecoveredGroup[] {
     return this.groups
       .map((g) => ({
         ...g,
@@ -40,11 +40,11 @@ export class FoundRows {
 
 /** Drops what a batch shows that shipping has taken over: it goes on behind it, or in a later timeline. */
 export function confirm(
-  found: readonly Found[],
+  found: readonly RecoveredGroup[],
   source: string,
   timeline: number,
   upTo: number,
-): readonly Found[] {
+): readonly RecoveredGroup[] {
   if (found.length === 0) return found;
   return found
     .map((f) => {

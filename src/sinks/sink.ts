@@ -42,7 +42,7 @@ export interface ResumePosition {
 }
 
 /** Corrects the cursors, forward (lines written, cursor not saved) or back (lines lost with the power). */
-export interface Resume {
+export interface Corrections {
   readonly positions: readonly ResumePosition[];
   readonly saved: string;
 }
@@ -70,7 +70,7 @@ export interface Sink {
    * Returns corrections to the cursors, or null if there are none. Throws while the destination is down, and as soon as `signal` says
    * that this process ends.
    */
-  open(saved: string | null, signal?: AbortSignal): Promise<Resume | null>;
+  open(saved: string | null, signal?: AbortSignal): Promise<Corrections | null>;
   /**
    * Resolves when the promise of the class is met; throws when it can't be, with nothing half done that `open` does not mend.
    *

@@ -9,20 +9,20 @@ import type { LoopOptions } from '../../src/shipping/delivery-loop.js';
 import { SinkLoop } from '../../src/shipping/delivery-loop.js';
 import { Feed } from '../../src/shipping/source-feed.js';
 import { State } from '../../src/shipping/state.js';
-import type { Batch, Reached, Resume, ResumePosition, Sink } from '../../src/sinks/sink.js';
+import type { Batch, Corrections, Reached, ResumePosition, Sink } from '../../src/sinks/sink.js';
 import type { AuditSource } from '../../src/source/source.js';
 import { event, MemoryTable } from './memory-table.js';
 
 class Recording implements Sink {
   readonly deliveryClass = 'exactly once';
   readonly batches: Batch[] = [];
-  resume: Resume | null = null;
+  resume: Corrections | null = null;
   window: ResumePosition[] = [];
   fail = 0;
   hang = false;
   opened = 0;
 
-  async open(_saved?: string | null, _signal?: AbortSignal): Promise<Resume | null> {
+  async open(_saved?: string | null, _signal?: AbortSignal): Promise<Corrections | null> {
     this.opened++;
     return this.resume;
   }

@@ -11,7 +11,7 @@ import type { LostRows } from '../../src/shipping/lost-rows.js';
 import { type ConfiguredSink, Shipper } from '../../src/shipping/shipper.js';
 import { State } from '../../src/shipping/state.js';
 import { createFail2banSink } from '../../src/sinks/files/fail2ban-sink.js';
-import type { Batch, Delivered, Resume, ResumePosition, Sink } from '../../src/sinks/sink.js';
+import type { Batch, Corrections, Delivered, ResumePosition, Sink } from '../../src/sinks/sink.js';
 import { createOwnSource } from '../../src/source/auditd-source.js';
 import { createPosternSource } from '../../src/source/postern-source.js';
 import type { AuditSource } from '../../src/source/source.js';
@@ -37,9 +37,9 @@ export class MemorySink implements Sink {
   isAfterCrash = false;
   down = false;
   /** What it shows of what it has, when it is opened. */
-  positions: Resume['positions'] = [];
+  positions: Corrections['positions'] = [];
 
-  async open(): Promise<Resume | null> {
+  async open(): Promise<Corrections | null> {
     if (this.down) throw new Error('down');
     if (this.isAfterCrash) return { saved: '{}', positions: this.shown() };
     return this.positions.length === 0 ? null : { saved: '{}', positions: this.positions };
@@ -57,7 +57,7 @@ export class MemorySink implements Sink {
     return { upTo: batch.upTo };
   }
 
-  private shown(): Resume['positions'] {
+  private shown(): Corrections['positions'] {
     const places = new Map<string, ResumePosition>();
     for (const { source, timeline, at, id } of this.got) {
       const key = `${source}/${timeline}`;

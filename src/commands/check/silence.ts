@@ -6,7 +6,7 @@ import type { Config } from '../../config/schema.js';
 import { proposeColumns } from '../../fail2ban/column-proposals.js';
 import { adviceOn, type Clue, clueOf, type Proposal, silenceOf } from '../../fail2ban/silence.js';
 import { Opening } from '../../query/database-reader.js';
-import { judge, NEWEST_MS, type Withheld } from '../../sinks/files/ban-eligibility.js';
+import { classifyForBan, NEWEST_MS, type Withheld } from '../../sinks/files/ban-eligibility.js';
 import type { Finding } from '../../sinks/sink.js';
 
 /** So many of the newest failed logins tell how it is now. */
@@ -48,8 +48,8 @@ export class FailureSample {
   }
 }
 
-function verdictOf(event: AuditEvent, neverBan: NetworkSet, now: number): ReturnType<typeof judge> {
-  const verdict = judge(event, event.time ?? now, neverBan);
+function verdictOf(event: AuditEvent, neverBan: NetworkSet, now: number): ReturnType<typeof classifyForBan> {
+  const verdict = classifyForBan(event, event.time ?? now, neverBan);
   const isAhead = event.time !== null && event.time > now + NEWEST_MS;
   return verdict === 'write' && isAhead ? 'future' : verdict;
 }

@@ -2,7 +2,7 @@ import { NetworkSet } from '../../audit/address.js';
 import type { AuditEvent } from '../../audit/event.js';
 import type { Config, SinkConfig } from '../../config/schema.js';
 import { rejection } from '../../shipping/event-filter.js';
-import { judge, NEWEST_MS, OLDEST_MS, type Withheld } from '../../sinks/files/ban-eligibility.js';
+import { classifyForBan, NEWEST_MS, OLDEST_MS, type Withheld } from '../../sinks/files/ban-eligibility.js';
 
 /** What becomes of an event in one sink. */
 export interface SinkVerdict {
@@ -44,10 +44,10 @@ export function verdictOf(
   if (rejected !== null) return { ...about, verdict: 'does not take', why: `its filter is ${rejected}` };
   if (sink.type !== 'fail2ban') return { ...about, verdict: 'takes', why: null };
   const neverBan = new NetworkSet(config.fail2ban.never_ban);
-  const fresh = judge(event, event.time ?? now, neverBan);
+  const fresh = classifyForBan(event, event.time ?? now, neverBan);
   if (fresh === null) return { ...about, verdict: 'does not take', why: 'it takes failed logins only' };
   if (fresh !== 'write') return { ...about, progress: null, verdict: 'withholds', why: REASONS[fresh] };
-  const late = judge(event, now, neverBan);
+  const late = classifyForBan(event, now, neverBan);
   if (late === 'write' || late === null) return { ...about, verdict: 'takes', why: 'it is fresh' };
   if (progress === 'delivered') return { ...about, verdict: 'takes', why: null };
   if (late === 'future') return { ...about, progress: null, verdict: 'withholds', why: REASONS.future };

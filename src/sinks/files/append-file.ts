@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import { messageOf } from '../../errors.js';
 import type { Disk } from './filesystem.js';
-import { type Ground, own } from './log-directory.js';
+import { type LogDirectory, setOwnership } from './log-directory.js';
 import type { LogFile } from './recovery.js';
 
 const NEWLINE = 10;
@@ -29,11 +29,11 @@ export class Handle {
     private readonly disk: Disk,
     readonly file: LogFile,
     readonly path: string,
-    ground: Ground,
+    ground: LogDirectory,
   ) {
     this.fd = disk.open(path, FLAGS);
     try {
-      own(disk, this.fd, ground, ground.mode);
+      setOwnership(disk, this.fd, ground, ground.mode);
       const { dev, ino, size } = disk.entryOf(this.fd);
       if (size !== file.size)
         throw new Error(`it has ${size} bytes, not ${file.size}: something else writes to it`);

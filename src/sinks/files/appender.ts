@@ -33,22 +33,22 @@
  */
 import type { SourceName } from '../../audit/event.js';
 import { AuditdError, messageOf } from '../../errors.js';
-import type { Resume } from '../sink.js';
+import type { Corrections } from '../sink.js';
 import { Handle } from './append-file.js';
 import { diskTrouble } from './disk-error.js';
 import { Durability, type DurabilityOptions } from './durability.js';
-import { formatNote, parseNote } from './file-position.js';
+import { formatFilePosition, parseFilePosition } from './file-position.js';
 import type { LineBuffer } from './line-buffer.js';
-import { type Ground, prepareDirectory } from './log-directory.js';
+import { type LogDirectory, prepareDirectory } from './log-directory.js';
 import type { RecoveryPlan } from './recovery.js';
-import { Mender, type MenderOptions } from './repair.js';
+import { FileRepair, type FileRepairOptions } from './repair.js';
 import { mustRoll, type RollRule } from './rotation.js';
-import { Progress } from './write-progress.js';
+import { WriteProgress } from './write-progress.js';
 
 const ROLL_AGAIN_MS = 1_000;
 
-export interface AppenderOptions extends MenderOptions, DurabilityOptions {
-  readonly ground: Ground;
+export interface AppenderOptions extends FileRepairOptions, DurabilityOptions {
+  readonly ground: LogDirectory;
   readonly rule: RollRule;
   readonly clock: () => number;
 }
@@ -62,9 +62,9 @@ export interface Appended {
 }
 
 export class Appender {
-  private readonly mender: Mender;
+  private readonly mender: FileRepair;
   private readonly durability: Durability;
-  private readonly progress = new Progress();
+  private readonly progress = new WriteProgress();
   private handle: Handle | null = null;
   private since = 0;
   private handedOut = '';
@@ -73,7 +73,7 @@ export class Appender {
   private rolls = 0;
 
   constructor(private readonly options: AppenderOptions) {
-    this.mender = new Mender(options);
+    this.mender = new FileRepair(options);
     this.durability = new Durability(options);
   }
 
@@ -101,12 +101,12 @@ export class Appender {
   }
 
   /** Compares note and files, mends the files, opens the one to go on with. */
-  async recover(saved: string | null): Promise<Resume> {
+  async recover(saved: string | null): Promise<Corrections> {
     const { series, ground, disk, log } = this.options;
     await this.letGo();
     try {
       prepareDirectory(disk, ground);
-      const note = saved === null ? null : parseNote(saved);
+      const note = saved === null ? null : parseFilePosition(saved);
       const files = series.list();
       const plan = this.mender.plan(note, files, this.durability.distrusted);
       for (const cut of plan.cuts) this.mender.cut(cut);
@@ -122,7 +122,7 @@ export class Appender {
         : this.goOn(plan.current, plan.positions));
       this.progress.remember(plan.found);
       this.durability.forgive();
-      await this.attend();
+      await this.ensureCompanions();
       const { corrections: positions } = plan;
       if (plan.lost)
         log.warn({ positions }, 'lines were missing at the end of the log; they are written again');
@@ -146,14 +146,14 @@ export class Appender {
     const { rule, clock, log } = this.options;
     this.durability.demand();
     const handle = this.held();
-    const strange = this.strange(handle);
+    const strange = this.detectTampering(handle);
     if (strange !== null) {
       const what = strange === 'gone' ? 'was removed or moved away' : 'was changed by another hand';
       log.warn({ file: handle.path }, `${handle.path} ${what}; going on in a new file`);
       await this.durability.complete(handle, this.progress).catch((error) => log.debug(messageOf(error)));
       this.durability.forgive();
       await this.start(handle.file.number, strange === 'gone');
-      await this.attend();
+      await this.ensureCompanions();
       return;
     }
     const now = clock();
@@ -181,7 +181,7 @@ export class Appender {
   }
 
   /** Before a batch, with its first row: everything before that is delivered. */
-  expect(source: SourceName, timeline: number, first: number): void {
+  beginBatch(source: SourceName, timeline: number, first: number): void {
     this.progress.expect(source, timeline, first);
   }
 
@@ -192,14 +192,14 @@ export class Appender {
 
   /** The note to keep beside the cursors. */
   note(): string {
-    this.handedOut = formatNote(this.progress.note(this.number, this.since));
+    this.handedOut = formatFilePosition(this.progress.note(this.number, this.since));
     return this.handedOut;
   }
 
   /** Once a second: looks after the files, starts an fdatasync in the background. Returns the note if it has changed. */
   async tick(): Promise<string | null> {
     await this.ready();
-    await this.attend();
+    await this.ensureCompanions();
     this.durability.begin(this.held(), this.progress);
     const before = this.handedOut;
     return this.note() === before ? null : this.handedOut;
@@ -223,7 +223,7 @@ export class Appender {
     );
   }
 
-  private strange(handle: Handle): 'gone' | 'changed' | null {
+  private detectTampering(handle: Handle): 'gone' | 'changed' | null {
     try {
       return handle.strange(this.progress.size);
     } catch (error) {
@@ -281,10 +281,10 @@ export class Appender {
     }
     this.rolls++;
     this.rollComplained = false;
-    await this.attend();
+    await this.ensureCompanions();
   }
 
-  private async attend(): Promise<void> {
+  private async ensureCompanions(): Promise<void> {
     const { series, log, clock } = this.options;
     try {
       await series.attend(this.held().file, clock());

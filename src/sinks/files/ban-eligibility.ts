@@ -12,7 +12,7 @@ export const REASONS = ['old', 'future', 'unreadable', 'no_address', 'other_serv
 export type Withheld = (typeof REASONS)[number];
 
 /** What fail2ban is to see: `write`, a reason against it, or null for what is no failed login at all. */
-export function judge(
+export function classifyForBan(
   event: AuditEvent,
   now: number,
   neverBan: { contains(address: string): boolean },

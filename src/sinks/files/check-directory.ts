@@ -4,7 +4,7 @@ import { isDenied, messageOf } from '../../errors.js';
 import type { Finding } from '../sink.js';
 import type { Disk } from './filesystem.js';
 import { floorOf } from './free-space.js';
-import { type Ground, groupId } from './log-directory.js';
+import { groupId, type LogDirectory } from './log-directory.js';
 
 const MEGABYTE = 2 ** 20;
 
@@ -15,7 +15,7 @@ const MEGABYTE = 2 ** 20;
  */
 export function survey(
   disk: Disk,
-  ground: Ground,
+  ground: LogDirectory,
   minFree: number,
   ours: (name: string) => boolean,
 ): Finding[] {
@@ -82,7 +82,7 @@ function room(disk: Disk, directory: string, minFree: number): Finding[] {
   return [{ level: 'error', what, next: 'free space on that disk, or lower min_free' }];
 }
 
-function group({ group: name, directory }: Ground): Finding[] {
+function group({ group: name, directory }: LogDirectory): Finding[] {
   if (name === null) return [];
   const gid = groupId(name);
   if (gid === null) {

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { AuditdError } from '../../errors.js';
 import type { Handle } from './append-file.js';
 import { diskTrouble } from './disk-error.js';
-import type { Progress } from './write-progress.js';
+import type { WriteProgress } from './write-progress.js';
 
 export interface DurabilityOptions {
   /** False where lines are worth nothing after a reboot: a failed fdatasync is then no reason to write them again. */
@@ -29,7 +29,7 @@ export class Durability {
   }
 
   /** Starts an fdatasync in the background, if there is something for it and none is running. */
-  begin(handle: Handle, progress: Progress): void {
+  begin(handle: Handle, progress: WriteProgress): void {
     if (progress.undurable === 0) return;
     this.running ??= this.datasync(handle, progress)
       .catch(() => undefined) // kept for `demand`
@@ -39,7 +39,7 @@ export class Durability {
   }
 
   /** Everything written is on the medium when it resolves. */
-  async complete(handle: Handle, progress: Progress): Promise<void> {
+  async complete(handle: Handle, progress: WriteProgress): Promise<void> {
     await this.running;
     this.demand(); // another one might succeed though the first one's pages are lost
     if (progress.undurable > 0) await this.datasync(handle, progress);
@@ -57,7 +57,7 @@ export class Durability {
     this.failed = false;
   }
 
-  async datasync(handle: Handle, progress: Progress): Promise<void> {
+  async datasync(handle: Handle, progress: WriteProgress): Promise<void> {
     const { distrustFailedSync, log } = this.options;
     const done = progress.syncing();
     try {

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import type { Disk } from './filesystem.js';
-import { type Ground, own, syncDirectory } from './log-directory.js';
-import type { Series } from './log-file-set.js';
+import { type LogDirectory, setOwnership, syncDirectory } from './log-directory.js';
+import type { LogFileSet } from './log-file-set.js';
 import type { LogFile } from './recovery.js';
 
 /** What fail2ban reads, by these fixed names. */
@@ -50,11 +50,11 @@ export function parseHeader(text: string): { number: number; since: number } | n
  * Two fixed names that are written to in turn: number N has the name N mod 2, and the higher number is the active one. A new
  * file comes into being under another name with its header in it, and is renamed over the idle one.
  */
-export class FilePair implements Series {
+export class FilePair implements LogFileSet {
   private idleSeen = '';
 
   constructor(
-    private readonly ground: Ground,
+    private readonly ground: LogDirectory,
     private readonly disk: Disk,
   ) {}
 
@@ -107,7 +107,7 @@ export class FilePair implements Series {
     if (this.disk.entryAt(fresh) !== null) await this.disk.unlink(fresh);
     const fd = this.disk.open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, this.ground.mode);
     try {
-      own(this.disk, fd, this.ground, this.ground.mode);
+      setOwnership(this.disk, fd, this.ground, this.ground.mode);
       for (let written = 0; written < header.length; ) {
         written += this.disk.write(fd, header, written, header.length - written);
       }

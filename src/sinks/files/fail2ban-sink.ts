@@ -2,9 +2,9 @@ import { NetworkSet } from '../../audit/address.js';
 import { type AuditEvent, publicId } from '../../audit/event.js';
 import type { Fail2banSinkConfig } from '../../config/schema.js';
 import { type Fail2banLine, formatFail2banLine, parseFail2banLine } from '../../formats/fail2ban-line.js';
-import type { Batch, Delivered, Finding, Resume, Sink, SinkFigures } from '../sink.js';
+import type { Batch, Corrections, Delivered, Finding, Sink, SinkFigures } from '../sink.js';
 import { Appender } from './appender.js';
-import { judge, REASONS, type Withheld } from './ban-eligibility.js';
+import { classifyForBan, REASONS, type Withheld } from './ban-eligibility.js';
 import { type BanRules, BanTarget } from './ban-target.js';
 import { survey } from './check-directory.js';
 import { type RecentVerdict, Verdicts } from './eligibility-counts.js';
@@ -79,7 +79,7 @@ class Fail2banSink implements Sink {
     });
   }
 
-  async open(): Promise<Resume | null> {
+  async open(): Promise<Corrections | null> {
     await this.appender.recover(null);
     this.known.recall(this.appender.backwards(parseFail2banLine), this.deps.clock());
     return null;
@@ -151,7 +151,7 @@ class Fail2banSink implements Sink {
     this.lines.clear();
     let next = from;
     for (let event = events[next]; event !== undefined; event = events[++next]) {
-      const verdict = judge(event, now, this.neverBan);
+      const verdict = classifyForBan(event, now, this.neverBan);
       if (verdict === null) continue;
       const line = this.lineOf(event);
       if (line !== null && (this.isKnown(line) || isRevisedIn(written, line))) continue;

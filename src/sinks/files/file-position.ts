@@ -9,7 +9,7 @@ export interface Point {
 }
 
 /** Rows found behind a saved place of which shipping has not yet shown that it took them over. */
-export interface Found {
+export interface RecoveredGroup {
   readonly source: SourceName;
   readonly timeline: number;
   /** `[row id, event.id]`, ascending. */
@@ -17,7 +17,7 @@ export interface Found {
 }
 
 /** What a local sink gives shipping to keep beside the cursors. Meaning and use: appender.ts. */
-export interface Note {
+export interface FilePosition {
   /** Number of the file written to. */
   readonly file: number;
   /** When that file was begun, milliseconds since the epoch. */
@@ -28,7 +28,7 @@ export interface Note {
   readonly durable: Point;
   /** Up to here it is written. */
   readonly end: Point;
-  readonly found: readonly Found[];
+  readonly found: readonly RecoveredGroup[];
 }
 
 const id = z.int().min(0);
@@ -47,12 +47,12 @@ const schema = z.strictObject({
   found: z.array(z.strictObject({ source, timeline: id, rows: z.array(z.tuple([id, z.string()])) })),
 });
 
-export function formatNote(note: Note): string {
+export function formatFilePosition(note: FilePosition): string {
   return JSON.stringify({ v: 1, ...note });
 }
 
 /** Null for what no sink of this version wrote. */
-export function parseNote(text: string): Note | null {
+export function parseFilePosition(text: string): FilePosition | null {
   try {
     const parsed = schema.safeParse(JSON.parse(text));
     return parsed.success ? parsed.data : null;

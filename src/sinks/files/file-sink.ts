@@ -8,12 +8,12 @@ import { formatted, lastLine, neverThrowingWriter } from '../../formats/format-f
 import { fitBody } from '../../formats/shrink-to-size.js';
 import { fitsUtf8 } from '../../formats/utf8.js';
 import { Unformatted } from '../format-failures.js';
-import { differences } from '../positions.js';
+import { advancedPositions } from '../positions.js';
 import type {
   Batch,
+  Corrections,
   Delivered,
   Finding,
-  Resume,
   ResumePosition,
   Sink,
   SinkDeps,
@@ -22,7 +22,7 @@ import type {
 import { Appender } from './appender.js';
 import { survey } from './check-directory.js';
 import { diskTrouble } from './disk-error.js';
-import { parseNote } from './file-position.js';
+import { parseFilePosition } from './file-position.js';
 import { type Disk, realDisk } from './filesystem.js';
 import { FreeSpace } from './free-space.js';
 import { LineBuffer } from './line-buffer.js';
@@ -83,7 +83,7 @@ class FileSink implements Sink {
     });
   }
 
-  async open(saved: string | null): Promise<Resume | null> {
+  async open(saved: string | null): Promise<Corrections | null> {
     this.pruneDue = true;
     return this.appender.recover(saved);
   }
@@ -92,7 +92,7 @@ class FileSink implements Sink {
     signal.throwIfAborted();
     await this.prepare();
     const { source, timeline, events, upTo } = batch;
-    this.appender.expect(source, timeline, events[0]?.sequence ?? upTo);
+    this.appender.beginBatch(source, timeline, events[0]?.sequence ?? upTo);
     this.lines.clear();
     let first = 0; // the event that the buffer begins with
     for (const event of events) {
@@ -121,9 +121,9 @@ class FileSink implements Sink {
 
   /** What a loss of power may still take. */
   undelivered(saved: string | null): ResumePosition[] {
-    const note = saved === null ? null : parseNote(saved);
+    const note = saved === null ? null : parseFilePosition(saved);
     if (note === null) return [];
-    return differences(note.end.positions, note.durable.positions).map((at) => ({ ...at, found: [] }));
+    return advancedPositions(note.end.positions, note.durable.positions).map((at) => ({ ...at, found: [] }));
   }
 
   async check(): Promise<Finding[]> {

@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import { codeOf } from '../../errors.js';
 
 /** What identifies a file and how long it is. */
-export interface Entry {
+export interface DirectoryEntry {
   readonly kind: 'file' | 'directory' | 'link' | 'other';
   readonly dev: bigint;
   readonly ino: bigint;
@@ -11,7 +11,7 @@ export interface Entry {
 }
 
 /** Bytes of a file system: all of it, and what is left to users other than root. */
-export interface Space {
+export interface DiskSpace {
   readonly total: number;
   readonly free: number;
 }
@@ -29,9 +29,9 @@ export interface Disk {
   datasync(fd: number): Promise<void>;
   /** The same with all metadata; of a directory: its names. */
   sync(fd: number): Promise<void>;
-  entryOf(fd: number): Entry;
+  entryOf(fd: number): DirectoryEntry;
   /** Null if nothing has that name. Does not follow a link. */
-  entryAt(path: string): Entry | null;
+  entryAt(path: string): DirectoryEntry | null;
   /** Empty if the directory does not exist. */
   names(directory: string): string[];
   makeDirectory(path: string, mode: number): void;
@@ -41,10 +41,10 @@ export interface Disk {
   linkTarget(path: string): string;
   changeMode(fd: number, mode: number): void;
   changeGroup(fd: number, gid: number): void;
-  space(path: string): Space;
+  space(path: string): DiskSpace;
 }
 
-function entry(stats: fs.BigIntStats): Entry {
+function entry(stats: fs.BigIntStats): DirectoryEntry {
   return {
     kind: stats.isFile()
       ? 'file'

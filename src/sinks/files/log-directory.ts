@@ -3,7 +3,7 @@ import { codeOf } from '../../errors.js';
 import type { Disk } from './filesystem.js';
 
 /** Where a local sink's files lie, and whose they are. */
-export interface Ground {
+export interface LogDirectory {
   readonly directory: string;
   readonly mode: number;
   readonly group: string | null;
@@ -30,7 +30,7 @@ export function directoryMode(fileMode: number): number {
 }
 
 /** Mode and group of a file or directory. What this user may not set is left as it is; `check` tells. */
-export function own(disk: Disk, fd: number, ground: Ground, mode: number): void {
+export function setOwnership(disk: Disk, fd: number, ground: LogDirectory, mode: number): void {
   const gid = ground.group === null ? null : groupId(ground.group);
   const attempt = (act: () => void): void => {
     try {
@@ -44,13 +44,13 @@ export function own(disk: Disk, fd: number, ground: Ground, mode: number): void 
 }
 
 /** Makes the directory if it is not there, with the group and the mode that go with the files'. */
-export function prepareDirectory(disk: Disk, ground: Ground): void {
+export function prepareDirectory(disk: Disk, ground: LogDirectory): void {
   if (disk.entryAt(ground.directory) !== null) return;
   const mode = directoryMode(ground.mode);
   disk.makeDirectory(ground.directory, mode);
   const fd = disk.open(ground.directory, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
   try {
-    own(disk, fd, ground, mode);
+    setOwnership(disk, fd, ground, mode);
   } finally {
     disk.close(fd);
   }

@@ -1,7 +1,7 @@
 import type { LogFile } from './recovery.js';
 
 /** How a sink's files are called, found and begun. Numbers go up and none is used twice. */
-export interface Series {
+export interface LogFileSet {
   /** Own files ascending by number; what is not ours, or unreadable as ours, is not in it. */
   list(): LogFile[];
   path(number: number): string;

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { codeOf } from '../../errors.js';
 import type { Disk } from './filesystem.js';
-import { type Ground, own, syncDirectory } from './log-directory.js';
-import type { Series } from './log-file-set.js';
+import { type LogDirectory, setOwnership, syncDirectory } from './log-directory.js';
+import type { LogFileSet } from './log-file-set.js';
 import type { LogFile } from './recovery.js';
 import { surplus } from './rotation.js';
 
@@ -25,11 +25,11 @@ export function fileNumber(name: string): number | null {
 }
 
 /** `audit.N.log`, the newest by the link `current.log`, the oldest removed. */
-export class RolledFiles implements Series {
+export class RolledFiles implements LogFileSet {
   private linked: string | null = null;
 
   constructor(
-    private readonly ground: Ground,
+    private readonly ground: LogDirectory,
     private readonly disk: Disk,
     private readonly log: Logger,
   ) {}
@@ -53,7 +53,7 @@ export class RolledFiles implements Series {
       try {
         const fd = this.disk.open(this.path(number), flags, this.ground.mode);
         try {
-          own(this.disk, fd, this.ground, this.ground.mode);
+          setOwnership(this.disk, fd, this.ground, this.ground.mode);
         } finally {
           this.disk.close(fd);
         }

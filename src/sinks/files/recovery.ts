@@ -1,7 +1,7 @@
-import { advance, differences, type Positions, positionIn } from '../positions.js';
-import { FoundRows } from '../recovered-rows.js';
+import { advance, advancedPositions, type Positions, positionIn } from '../positions.js';
+import { RecoveredRows } from '../recovered-rows.js';
 import type { ResumePosition } from '../sink.js';
-import type { Found, Note, Point } from './file-position.js';
+import type { FilePosition, Point, RecoveredGroup } from './file-position.js';
 import type { Line, LinePosition } from './read-lines.js';
 
 /** One of a sink's own files, as it lies there. */
@@ -35,13 +35,13 @@ export interface RecoveryPlan {
   readonly positions: Positions;
   /** Where the cursors must go. */
   readonly corrections: readonly ResumePosition[];
-  readonly found: readonly Found[];
+  readonly found: readonly RecoveredGroup[];
   /** True if lines behind which the cursors stand are gone. */
   readonly lost: boolean;
 }
 
 /** What recovery asks of a file. */
-export interface Contents {
+export interface RecoveredContents {
   /** True if a line may begin at this offset: a newline stands before it. */
   beginsLine(file: LogFile, offset: number): boolean;
   /** The valid lines from an offset on, up to the first invalid one. */
@@ -55,12 +55,12 @@ export interface Contents {
  * @param distrust true if an fdatasync failed: nothing behind the durable point counts, whatever can be read there
  */
 export function planRecovery(
-  note: Note,
+  note: FilePosition,
   files: readonly LogFile[],
-  contents: Contents,
+  contents: RecoveredContents,
   distrust = false,
 ): RecoveryPlan {
-  const found = new FoundRows(note.found);
+  const found = new RecoveredRows(note.found);
   const cuts: Cut[] = [];
   const saved = files.find((file) => file.number === note.file);
   const rest = files.filter((file) => file.number > note.file);
@@ -108,17 +108,17 @@ export function planRecovery(
 }
 
 /** The last point that the file still has. */
-function readingPoint({ durable, begin }: Note, file: LogFile, contents: Contents): Point {
+function readingPoint({ durable, begin }: FilePosition, file: LogFile, contents: RecoveredContents): Point {
   const there = ({ offset }: Point): boolean => offset <= file.size && contents.beginsLine(file, offset);
   if (there(durable)) return durable;
   return there(begin) ? begin : { offset: file.start, positions: begin.positions };
 }
 
 function readSaved(
-  { end }: Note,
+  { end }: FilePosition,
   from: Point,
   lines: Iterable<Line>,
-  found: FoundRows,
+  found: RecoveredRows,
 ): { offset: number; positions: Positions; intact: boolean } {
   let { offset, positions } = from;
   let intact = offset === end.offset;
@@ -139,8 +139,13 @@ function advanceTo(positions: Positions, line: LinePosition): Positions {
   return advance(positions, line.source, line.timeline, line.sequence);
 }
 
-function corrections(note: Note, now: Positions, rows: readonly Found[], lost: boolean): ResumePosition[] {
-  const moved = lost ? differences(note.end.positions, now) : [];
+function corrections(
+  note: FilePosition,
+  now: Positions,
+  rows: readonly RecoveredGroup[],
+  lost: boolean,
+): ResumePosition[] {
+  const moved = lost ? advancedPositions(note.end.positions, now) : [];
   const back = moved.map((p) => ({ ...p, found: rowsOf(rows, p.source, p.timeline) }));
   const forward = rows
     .filter((f) => !moved.some((p) => p.source === f.source && p.timeline <= f.timeline))
@@ -153,6 +158,6 @@ function corrections(note: Note, now: Positions, rows: readonly Found[], lost: b
   return [...back, ...forward];
 }
 
-function rowsOf(found: readonly Found[], source: string, timeline: number): Found['rows'] {
+function rowsOf(found: readonly RecoveredGroup[], source: string, timeline: number): RecoveredGroup['rows'] {
   return found.find((f) => f.source === source && f.timeline === timeline)?.rows ?? [];
 }

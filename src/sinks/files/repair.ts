@@ -1,8 +1,8 @@
 import fs from 'node:fs';
 import type { Logger } from 'pino';
-import type { Note } from './file-position.js';
+import type { FilePosition } from './file-position.js';
 import type { Disk } from './filesystem.js';
-import type { Series } from './log-file-set.js';
+import type { LogFileSet } from './log-file-set.js';
 import { type Line, linesBefore, linesFrom, type ParseLine } from './read-lines.js';
 import { planEnd, planRebuild } from './rebuild-position.js';
 import { type Cut, type LogFile, planRecovery, type RecoveryPlan } from './recovery.js';
@@ -13,8 +13,8 @@ const EXCERPT = 120;
 const NEWLINE = 10;
 const { O_NOFOLLOW, O_RDONLY, O_RDWR } = fs.constants;
 
-export interface MenderOptions {
-  readonly series: Series;
+export interface FileRepairOptions {
+  readonly series: LogFileSet;
   readonly parse: ParseLine;
   readonly disk: Disk;
   readonly log: Logger;
@@ -23,11 +23,11 @@ export interface MenderOptions {
 }
 
 /** Reads for the plans of recovery.ts and rebuild.ts, and cuts off what they say. */
-export class Mender {
-  constructor(private readonly options: MenderOptions) {}
+export class FileRepair {
+  constructor(private readonly options: FileRepairOptions) {}
 
   /** @param distrust true if nothing behind the durable point counts */
-  plan(note: Note | null, files: readonly LogFile[], distrust: boolean): RecoveryPlan {
+  plan(note: FilePosition | null, files: readonly LogFile[], distrust: boolean): RecoveryPlan {
     if (note !== null) {
       const contents = {
         beginsLine: (file: LogFile, offset: number) => this.beginsLine(file, offset),

@@ -1,16 +1,16 @@
 import type { SourceName } from '../../audit/event.js';
 import { advance, type Positions, positionIn } from '../positions.js';
 import { confirm } from '../recovered-rows.js';
-import type { Found, Note, Point } from './file-position.js';
+import type { FilePosition, Point, RecoveredGroup } from './file-position.js';
 
 const NOWHERE: Point = { offset: 0, positions: [] };
 
 /** How far the current file is begun, durable and written, and what of it shipping has yet to pass: the live form of a `Note`. */
-export class Progress {
+export class WriteProgress {
   private begin = NOWHERE;
   private durable = NOWHERE;
   private end = NOWHERE;
-  private found: readonly Found[] = [];
+  private found: readonly RecoveredGroup[] = [];
 
   /** Bytes of the file. */
   get size(): number {
@@ -41,7 +41,7 @@ export class Progress {
     this.end = this.begin;
   }
 
-  remember(found: readonly Found[]): void {
+  remember(found: readonly RecoveredGroup[]): void {
     this.found = found;
   }
 
@@ -76,7 +76,7 @@ export class Progress {
     };
   }
 
-  note(file: number, since: number): Note {
+  note(file: number, since: number): FilePosition {
     const { begin, durable, end, found } = this;
     return { file, since, begin, durable, end, found };
   }

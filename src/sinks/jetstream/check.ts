@@ -6,7 +6,7 @@ import { SUBJECT_PREFIX, subjectToken } from '../../formats/fleet-message.js';
 import type { Finding } from '../sink.js';
 import { connectNats } from './connection.js';
 import { natsTrouble } from './nats-error.js';
-import { differences, findStream, STREAM_DEFAULTS, streamConfig } from './stream.js';
+import { findStream, STREAM_DEFAULTS, streamConfig, streamDifferences } from './stream.js';
 
 const PROBE_MS = 2_000;
 
@@ -47,7 +47,7 @@ function describe({ config, state, cluster }: StreamInfo): Finding[] {
   const behind = peers.filter(({ current, offline }) => !current || offline === true).map(({ name }) => name);
   const what = `stream ${config.name}: ${state.messages.toLocaleString('en')} messages, ${Math.ceil(state.bytes / 2 ** 20)} MB, ${config.num_replicas} replicas`;
   const wished = streamConfig(config.name, { ...STREAM_DEFAULTS, replicas: config.num_replicas }, 1);
-  const grave = differences(config, wished).filter((difference) => difference.grave);
+  const grave = streamDifferences(config, wished).filter((difference) => difference.grave);
   return [
     { level: 'ok', what },
     ...(config.num_replicas > 1

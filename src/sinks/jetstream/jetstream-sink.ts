@@ -8,11 +8,11 @@ import { formatFleet, lastFleet, lastSubject, subjectOf, subjectToken } from '..
 import { formatted } from '../../formats/format-fallback.js';
 import { unlessAborted } from '../abortable.js';
 import { Unformatted } from '../format-failures.js';
-import type { Batch, Delivered, Finding, Resume, Sink, SinkDeps, SinkFigures } from '../sink.js';
+import type { Batch, Corrections, Delivered, Finding, Sink, SinkDeps, SinkFigures } from '../sink.js';
 import { checkStream } from './check.js';
 import { connectNats } from './connection.js';
 import { natsAborted, natsTrouble } from './nats-error.js';
-import { Chain } from './previous-event.js';
+import { PreviousEvent } from './previous-event.js';
 
 /** An acknowledgement that takes longer does not come: the leader of the stream is gone. */
 const ACK_MS = 5_000;
@@ -33,7 +33,7 @@ interface Live {
 }
 
 /** How far a batch has got. */
-interface Round {
+interface InFlightBatch {
   next: number;
   prefix: number;
   open: number;
@@ -50,7 +50,7 @@ interface Round {
 class JetstreamSink implements Sink {
   readonly deliveryClass = 'at least once, acknowledged';
   private live: Live | null = null;
-  private chain = Chain.restore(null);
+  private chain = PreviousEvent.restore(null);
   private readonly token: string;
   private readonly unformatted: Unformatted;
   private connects = 0;
@@ -69,10 +69,10 @@ class JetstreamSink implements Sink {
     this.unformatted = new Unformatted(deps.log, 'a message of the fleet');
   }
 
-  async open(saved: string | null, signal: AbortSignal = NEVER): Promise<Resume | null> {
+  async open(saved: string | null, signal: AbortSignal = NEVER): Promise<Corrections | null> {
     signal.throwIfAborted();
     await this.close();
-    this.chain = Chain.restore(saved);
+    this.chain = PreviousEvent.restore(saved);
     const nc = await connectNats(this.config, `postern-auditd ${this.server} ${this.deps.name}`, signal);
     try {
       const js = jetstream(nc, { timeout: ACK_MS });
@@ -91,7 +91,7 @@ class JetstreamSink implements Sink {
     signal.throwIfAborted();
     const live = this.connected();
     const { events, source, timeline } = batch;
-    const round: Round = {
+    const round: InFlightBatch = {
       next: 0,
       prefix: 0,
       open: 0,
@@ -164,7 +164,7 @@ class JetstreamSink implements Sink {
     return live;
   }
 
-  private send({ nc, js }: Live, batch: Batch, round: Round): void {
+  private send({ nc, js }: Live, batch: Batch, round: InFlightBatch): void {
     const at = round.next++;
     const event = batch.events[at] as AuditEvent;
     const { source, timeline } = batch;

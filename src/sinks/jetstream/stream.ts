@@ -69,7 +69,7 @@ export function streamConfig(
 }
 
 /** What differs between the stream that is there and the one that is wished. */
-export function differences(found: StreamConfig, wished: Partial<StreamConfig>): Difference[] {
+export function streamDifferences(found: StreamConfig, wished: Partial<StreamConfig>): Difference[] {
   const edit = (option: string) => `nats stream edit ${found.name} ${option}`;
   const list: Difference[] = [];
   const compare = (

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { SyslogSinkConfig, SyslogTarget } from '../../config/syslog.js';
 import { messageOf } from '../../errors.js';
 import type { Finding } from '../sink.js';
-import { dial, usesTls } from './open-session.js';
+import { openSession, usesTls } from './open-session.js';
 import { connectSocket, type DialOptions } from './tcp.js';
 import { checksChain, clientCertificate, startTls } from './tls.js';
 import { resolveHost } from './udp.js';
@@ -64,7 +64,7 @@ async function checkSession(
   options: DialOptions,
 ): Promise<Finding[]> {
   const started = performance.now();
-  const session = await dial(config, target, () => '', options);
+  const session = await openSession(config, target, () => '', options);
   const took = Math.round(performance.now() - started);
   if (config.tls?.cert !== undefined || usesTls(config)) await sleep(AFTER_HANDSHAKE_MS);
   const ended = session.link.ended;

@@ -1,6 +1,6 @@
 import type { AuditdError } from '../../errors.js';
 import type { Batch, Reached } from '../sink.js';
-import type { Link } from './monitored-socket.js';
+import type { MonitoredSocket } from './monitored-socket.js';
 
 /** How much of a batch is where the class of the sink promises it. */
 export interface Sent {
@@ -20,9 +20,9 @@ export interface TlsState {
 }
 
 /** A connection to a collector that takes events. */
-export interface Session {
+export interface CollectorSession {
   readonly target: string;
-  readonly link: Link;
+  readonly link: MonitoredSocket;
   readonly tls: TlsState | null;
   /** Events that were sent and not answered; 0 where nothing is answered. */
   readonly unanswered: number;

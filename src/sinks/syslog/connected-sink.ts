@@ -3,23 +3,23 @@ import type { AuditdError } from '../../errors.js';
 import type { Unformatted } from '../format-failures.js';
 import type {
   Batch,
+  Corrections,
   Delivered,
   DeliveryClass,
   Finding,
   Reached,
-  Resume,
   ResumePosition,
   Sink,
   SinkFigures,
 } from '../sink.js';
 import { sinkFailed } from './collector-error.js';
-import type { Session } from './collector-session.js';
+import type { CollectorSession } from './collector-session.js';
 import type { Collectors, Connected } from './failover.js';
 import { ReplayWindow, type WindowLimits } from './replay-window.js';
 
 export interface ConnectedSinkOptions {
   readonly deliveryClass: DeliveryClass;
-  readonly collectors: Collectors<Session>;
+  readonly collectors: Collectors<CollectorSession>;
   /** Null where the collector answers: nothing has to be sent again then. */
   readonly window: WindowLimits | null;
   readonly unformatted: Pick<Unformatted, 'total'>;
@@ -30,7 +30,7 @@ export interface ConnectedSinkOptions {
 interface Dialling {
   settled: boolean;
   /** Null while it is not settled, where it failed, or where no earlier target is back. */
-  done: Connected<Session> | null;
+  done: Connected<CollectorSession> | null;
   failed: unknown;
   promise: Promise<void>;
 }
@@ -43,7 +43,7 @@ interface Dialling {
  */
 export class ConnectedSink implements Sink {
   readonly deliveryClass: DeliveryClass;
-  private session: Session | null = null;
+  private session: CollectorSession | null = null;
   /** Why `open` has to be called: the connection broke, or what went over it may be lost. */
   private broken: AuditdError | null = null;
   private index = 0;
@@ -64,7 +64,7 @@ export class ConnectedSink implements Sink {
     this.deliveryClass = options.deliveryClass;
   }
 
-  async open(saved: string | null, signal?: AbortSignal): Promise<Resume | null> {
+  async open(saved: string | null, signal?: AbortSignal): Promise<Corrections | null> {
     this.countTime();
     const limits = this.options.window;
     if (limits !== null) this.window ??= ReplayWindow.restore(limits, saved);
@@ -174,7 +174,7 @@ export class ConnectedSink implements Sink {
   }
 
   /** The live session, or a new one where the collector closed the last one and nothing can be lost. */
-  private async ready(signal: AbortSignal): Promise<Session> {
+  private async ready(signal: AbortSignal): Promise<CollectorSession> {
     if (!this.alive()) {
       this.noteEnd();
       if (this.broken !== null) throw this.broken;
@@ -206,7 +206,7 @@ export class ConnectedSink implements Sink {
     }
   }
 
-  private dial(make: (signal: AbortSignal) => Promise<Connected<Session> | null>): Dialling {
+  private dial(make: (signal: AbortSignal) => Promise<Connected<CollectorSession> | null>): Dialling {
     const dialling: Dialling = { settled: false, done: null, failed: null, promise: Promise.resolve() };
     dialling.promise = make(this.ending.signal)
       .then((connected) => {
@@ -221,7 +221,7 @@ export class ConnectedSink implements Sink {
     return dialling;
   }
 
-  private use({ index, connection }: Connected<Session>): void {
+  private use({ index, connection }: Connected<CollectorSession>): void {
     this.session = connection;
     this.index = index;
     this.countedUntil = performance.now();

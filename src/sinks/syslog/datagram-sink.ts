@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { AuditEvent } from '../../audit/event.js';
 import type { AuditdError } from '../../errors.js';
 import type { Unformatted } from '../format-failures.js';
-import type { Batch, Delivered, DeliveryClass, Finding, Resume, Sink, SinkFigures } from '../sink.js';
+import type { Batch, Corrections, Delivered, DeliveryClass, Finding, Sink, SinkFigures } from '../sink.js';
 import { collectorTrouble, sinkFailed } from './collector-error.js';
 import type { Collectors } from './failover.js';
 import { aborted } from './tcp.js';
@@ -41,7 +41,7 @@ export class DatagramSink implements Sink {
 
   constructor(private readonly options: DatagramSinkOptions) {}
 
-  async open(_saved: string | null, signal?: AbortSignal): Promise<Resume | null> {
+  async open(_saved: string | null, signal?: AbortSignal): Promise<Corrections | null> {
     this.drop();
     const { index, connection } = await this.options.collectors.open(signal ?? new AbortController().signal);
     this.datagrams = connection;

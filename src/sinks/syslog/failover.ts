@@ -1,6 +1,13 @@
 import type { SyslogTarget } from '../../config/syslog.js';
 import { collectorTrouble, sinkFailed } from './collector-error.js';
-import { afterFailure, better, GOOD_STANDING, PROVEN_MS, type Standing, tryOrder } from './failover-order.js';
+import {
+  afterFailure,
+  better,
+  GOOD_STANDING,
+  PROVEN_MS,
+  type TargetHealth,
+  tryOrder,
+} from './failover-order.js';
 import type { DialOptions } from './tcp.js';
 
 /** A connection and the target it was made to. */
@@ -16,7 +23,7 @@ const STAY_MS = 60_000;
 
 /** The targets of a sink: which to try, in which order, and when to go back to an earlier one. */
 export class Collectors<T> {
-  private standings: Standing[];
+  private standings: TargetHealth[];
 
   /** @param connect makes a connection, or throws what the user is to read */
   constructor(

@@ -4,7 +4,7 @@ import type { AuditdError } from '../../errors.js';
 import { collectorTrouble, sinkFailed } from './collector-error.js';
 import type { Ending } from './replay-window.js';
 import { type Ends, readSendQueue } from './send-queue.js';
-import { isStalled, type Progress, progress, SAMPLE_MS } from './stall-detector.js';
+import { type ByteProgress, isStalled, progressBetween, SAMPLE_MS } from './stall-detector.js';
 
 /** How a connection came to its end. */
 export interface Ended {
@@ -15,7 +15,7 @@ export interface Ended {
   readonly error: AuditdError;
 }
 
-export interface LinkOptions {
+export interface MonitoredSocketOptions {
   /** The target as it is configured, for messages. */
   readonly target: string;
   /** Null for a unix socket, whose other end can't vanish without a word. */
@@ -38,14 +38,14 @@ const CLOSE_MS = 2_000;
  * Half-open and hung connections are told by the kernel's send queue (stall.ts), where it can be read; else by writes
  * that do not return, which shows only once the kernel's buffer is full.
  */
-export class Link {
+export class MonitoredSocket {
   /** Set once the connection is of no more use. */
   ended: Ended | null = null;
   readonly openedAt = performance.now();
   private readonly target: string;
   private written = 0;
   private accepted = 0;
-  private known: Progress = { acknowledged: 0, since: performance.now() };
+  private known: ByteProgress = { acknowledged: 0, since: performance.now() };
   private unacknowledgedNow: number | null = null;
   /** Null while nothing is open. */
   private sampling: NodeJS.Timeout | null = null;
@@ -56,7 +56,7 @@ export class Link {
   /** @param socket connected, with `allowHalfOpen`, so that the state at the other side's end can be looked at */
   constructor(
     private readonly socket: Socket | TLSSocket,
-    private readonly options: LinkOptions,
+    private readonly options: MonitoredSocketOptions,
   ) {
     this.target = options.target;
     socket.on('data', options.onData ?? (() => undefined));
@@ -193,7 +193,7 @@ export class Link {
     if (this.ended !== null) return;
     const now = performance.now();
     const open = unacknowledged ?? this.pending;
-    this.known = progress(this.known, { at: now, accepted, unacknowledged: open });
+    this.known = progressBetween(this.known, { at: now, accepted, unacknowledged: open });
     if (isStalled(this.known, now)) {
       this.destroy(
         sinkFailed(

@@ -1,7 +1,7 @@
 import type { SyslogSinkConfig, SyslogTarget } from '../../config/syslog.js';
 import type { Formatter } from '../../formats/syslog-message.js';
-import type { Session, TlsState } from './collector-session.js';
-import { Link } from './monitored-socket.js';
+import type { CollectorSession, TlsState } from './collector-session.js';
+import { MonitoredSocket } from './monitored-socket.js';
 import { RelpSession } from './relp-session.js';
 import { StreamSession } from './stream-session.js';
 import { connectSocket, type DialOptions, endsOf } from './tcp.js';
@@ -14,14 +14,14 @@ export type DialConfig = Pick<SyslogSinkConfig, 'transport' | 'framing' | 'tls' 
  * Connects to one target, shakes hands where TLS is asked for, opens the session where RELP is.
  * @throws AuditdError with what the collector did and the next step
  */
-export async function dial(
+export async function openSession(
   config: DialConfig,
   to: SyslogTarget,
   format: Formatter,
   options: DialOptions,
-): Promise<Session> {
+): Promise<CollectorSession> {
   const raw = await connectSocket(to, to.text, options);
-  let socket: ConstructorParameters<typeof Link>[0] = raw;
+  let socket: ConstructorParameters<typeof MonitoredSocket>[0] = raw;
   let tls: TlsState | null = null;
   if (usesTls(config)) {
     const host = to.kind === 'host' ? to.host : '';
@@ -35,11 +35,15 @@ export async function dial(
   }
   const ends = endsOf(raw);
   if (config.transport !== 'relp') {
-    const link = new Link(socket, { target: to.text, ends });
+    const link = new MonitoredSocket(socket, { target: to.text, ends });
     return new StreamSession(to.text, link, tls, format, config.framing);
   }
   let session: RelpSession | null = null;
-  const link = new Link(socket, { target: to.text, ends, onData: (data) => session?.receive(data) });
+  const link = new MonitoredSocket(socket, {
+    target: to.text,
+    ends,
+    onData: (data) => session?.receive(data),
+  });
   session = new RelpSession(to.text, link, tls, format, config.window);
   await session.open(options);
   return session;

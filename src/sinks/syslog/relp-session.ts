@@ -3,9 +3,9 @@ import type { Formatter } from '../../formats/syslog-message.js';
 import { VERSION } from '../../version.js';
 import type { Batch, Reached } from '../sink.js';
 import { sinkFailed } from './collector-error.js';
-import { SEND_LIMIT_MS, type Sent, type Session, type TlsState } from './collector-session.js';
+import { type CollectorSession, SEND_LIMIT_MS, type Sent, type TlsState } from './collector-session.js';
 import { FrameBuffer } from './frame-buffer.js';
-import type { Link } from './monitored-socket.js';
+import type { MonitoredSocket } from './monitored-socket.js';
 import {
   nextTxnr,
   parseAnswer,
@@ -62,7 +62,7 @@ const BACKLOG = 512;
  * with Nagle's algorithm on, and the kernel here acknowledges late when nothing is to be sent (measured, 2,000 events a
  * batch, rsyslog 8.2302: 27,000 events/s with waiting, 55,000 without).
  */
-export class RelpSession implements Session {
+export class RelpSession implements CollectorSession {
   private readonly parser = new RelpParser();
   private readonly frames: FrameBuffer;
   private txnr = 1;
@@ -77,7 +77,7 @@ export class RelpSession implements Session {
 
   constructor(
     readonly target: string,
-    readonly link: Link,
+    readonly link: MonitoredSocket,
     readonly tls: TlsState | null,
     format: Formatter,
     private readonly window: number,

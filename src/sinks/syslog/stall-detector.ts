@@ -1,5 +1,5 @@
 /** What the kernel says of a connection at one moment. */
-export interface Sample {
+export interface SocketSample {
   /** ms, monotonic. */
   readonly at: number;
   /** Bytes that the kernel has taken from us since the connection was made. */
@@ -9,7 +9,7 @@ export interface Sample {
 }
 
 /** What is remembered between two samples. */
-export interface Progress {
+export interface ByteProgress {
   /** The most that was ever known to be acknowledged, bytes. */
   readonly acknowledged: number;
   /** When that was last more than before, or nothing was open, ms. */
@@ -26,7 +26,7 @@ export const STALLED_MS = 20_000;
  * With TLS `unacknowledged` counts record headers and `accepted` does not, so that acknowledged bytes are underestimated by
  * what is in flight; they still rise with every acknowledgement of more than that, and never without one.
  */
-export function progress(before: Progress, sample: Sample): Progress {
+export function progressBetween(before: ByteProgress, sample: SocketSample): ByteProgress {
   const acknowledged = sample.accepted - sample.unacknowledged;
   if (sample.unacknowledged === 0) {
     return { acknowledged: Math.max(acknowledged, before.acknowledged), since: sample.at };
@@ -34,6 +34,6 @@ export function progress(before: Progress, sample: Sample): Progress {
   return acknowledged > before.acknowledged ? { acknowledged, since: sample.at } : before;
 }
 
-export function isStalled(known: Progress, now: number): boolean {
+export function isStalled(known: ByteProgress, now: number): boolean {
   return now - known.since >= STALLED_MS;
 }

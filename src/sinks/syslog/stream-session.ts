@@ -1,10 +1,10 @@
 import type { AuditEvent } from '../../audit/event.js';
 import type { Formatter } from '../../formats/syslog-message.js';
 import type { Batch } from '../sink.js';
-import { SEND_LIMIT_MS, type Sent, type Session, type TlsState } from './collector-session.js';
+import { type CollectorSession, SEND_LIMIT_MS, type Sent, type TlsState } from './collector-session.js';
 import { FrameBuffer } from './frame-buffer.js';
 import type { Framing } from './framing.js';
-import type { Link } from './monitored-socket.js';
+import type { MonitoredSocket } from './monitored-socket.js';
 import { aborted } from './tcp.js';
 
 /** Bytes joined into one write. Larger ones were no faster (measured), and a stall is seen by writes that return. */
@@ -32,14 +32,14 @@ interface Written {
  * it stays on its way. Shipping gives those events again with the next batch, and they are recognised and not written twice. So a line
  * that moves at all gets on, and whether it does is judged by the link.
  */
-export class StreamSession implements Session {
+export class StreamSession implements CollectorSession {
   readonly unanswered = 0;
   private readonly frames: FrameBuffer;
-  private left: Written[] = [];
+  private inFlight: Written[] = [];
 
   constructor(
     readonly target: string,
-    readonly link: Link,
+    readonly link: MonitoredSocket,
     readonly tls: TlsState | null,
     format: Formatter,
     private readonly framing: Framing,
@@ -85,8 +85,8 @@ export class StreamSession implements Session {
     const { source, timeline, events } = batch;
     const replay = batch.replay === true;
     const isMine = (written: Written) => written.source === source && written.replay === replay;
-    const mine = this.left.filter(isMine);
-    this.left = this.left.filter((written) => !isMine(written));
+    const mine = this.inFlight.filter(isMine);
+    this.inFlight = this.inFlight.filter((written) => !isMine(written));
     const other = mine.findIndex(({ timeline: of, sequence, id }, index) => {
       const event = events[index];
       return of !== timeline || sequence !== event?.sequence || id !== event.id;
@@ -109,7 +109,7 @@ export class StreamSession implements Session {
         continue;
       }
       const { sequence, id } = batch.events[at] as AuditEvent;
-      this.left.push({
+      this.inFlight.push({
         source,
         timeline,
         sequence,

@@ -8,7 +8,7 @@ import { checkTargets } from './check.js';
 import { ConnectedSink } from './connected-sink.js';
 import { DatagramSink } from './datagram-sink.js';
 import { Collectors } from './failover.js';
-import { dial } from './open-session.js';
+import { openSession } from './open-session.js';
 import { createUdp } from './udp.js';
 import { openUnixDatagrams } from './unix.js';
 
@@ -66,7 +66,7 @@ export function createSyslogSink(
   }
   return new ConnectedSink({
     deliveryClass: syslogDeliveryClass(config.transport),
-    collectors: new Collectors(targets, timeoutMs, (to, options) => dial(config, to, format, options)),
+    collectors: new Collectors(targets, timeoutMs, (to, options) => openSession(config, to, format, options)),
     unformatted,
     window: config.transport === 'relp' ? null : config.replay_window,
     check,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { NetworkSet } from '../../../src/audit/address.js';
-import { judge } from '../../../src/sinks/files/ban-eligibility.js';
+import { classifyForBan } from '../../../src/sinks/files/ban-eligibility.js';
 import { failure, NOON } from './files-fixture.js';
 
 const spared = new NetworkSet(['127.0.0.0/8', '2001:db8:1::/48']);
@@ -22,12 +22,12 @@ describe('a failed login', () => {
     ['that is old and spared', { address: '127.0.0.1', time: 0 }, 'old'],
     ['of our own API', { source: 'auditd' as const }, 'write'],
   ])('%s: %s', (_, over, expected) => {
-    expect(judge(failure(1, over), NOON, spared)).toBe(expected);
+    expect(classifyForBan(failure(1, over), NOON, spared)).toBe(expected);
   });
 
   it('is not seen in anything else', () => {
     const { type } = failure(1);
-    expect(judge(failure(1, { action: 'auth.login_success' }), NOON, spared)).toBeNull();
-    expect(judge(failure(1, { type: { ...type, category: 'ban' } }), NOON, spared)).toBeNull();
+    expect(classifyForBan(failure(1, { action: 'auth.login_success' }), NOON, spared)).toBeNull();
+    expect(classifyForBan(failure(1, { type: { ...type, category: 'ban' } }), NOON, spared)).toBeNull();
   });
 });

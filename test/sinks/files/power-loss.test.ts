@@ -3,7 +3,7 @@ import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createFail2banSink } from '../../../src/sinks/files/fail2ban-sink.js';
-import { parseNote } from '../../../src/sinks/files/file-position.js';
+import { parseFilePosition } from '../../../src/sinks/files/file-position.js';
 import { createFileSink } from '../../../src/sinks/files/file-sink.js';
 import { realDisk } from '../../../src/sinks/files/filesystem.js';
 import type { Sink } from '../../../src/sinks/sink.js';
@@ -26,7 +26,7 @@ let note: string;
 
 const file = (): string => path.join(directory, 'audit.00000001.log');
 const offsets = (): { durable: number; end: number } => {
-  const parsed = parseNote(note);
+  const parsed = parseFilePosition(note);
   return { durable: parsed?.durable.offset ?? -1, end: parsed?.end.offset ?? -1 };
 };
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { SourceName } from '../../../src/audit/event.js';
-import type { Note } from '../../../src/sinks/files/file-position.js';
+import type { FilePosition } from '../../../src/sinks/files/file-position.js';
 import type { Line } from '../../../src/sinks/files/read-lines.js';
 import { planRebuild } from '../../../src/sinks/files/rebuild-position.js';
 import { type LogFile, planRecovery } from '../../../src/sinks/files/recovery.js';
@@ -56,7 +56,11 @@ function positions(text: string): Positions {
 }
 
 /** File 3, begun after row 0, durable after `durable` lines, written up to `end` lines. */
-function note(durable: [number, string], end: [number, string], found: Note['found'] = []): Note {
+function note(
+  durable: [number, string],
+  end: [number, string],
+  found: FilePosition['found'] = [],
+): FilePosition {
   return {
     file: 3,
     since: 1,
@@ -68,7 +72,7 @@ function note(durable: [number, string], end: [number, string], found: Note['fou
 }
 
 /** The plan in words. */
-function told(saved: Note, files: Record<number, string>, distrust = false) {
+function told(saved: FilePosition, files: Record<number, string>, distrust = false) {
   const { list, linesFrom } = disk(files);
   const beginsLine = (_: LogFile, offset: number): boolean => offset % 10 === 0;
   const plan = planRecovery(saved, list, { linesFrom, beginsLine }, distrust);
@@ -87,7 +91,7 @@ const quiet = { cuts: '', corrections: '', lost: false };
 
 describe('recovery', () => {
   const saved = note([1, 'p1'], [3, 'p9']); // three lines; filtered rows up to 9 behind them
-  it.each<[string, Note, Record<number, string>, ReturnType<typeof told>]>([
+  it.each<[string, FilePosition, Record<number, string>, ReturnType<typeof told>]>([
     ['nothing happened', saved, { 3: 'p1 p2 p3' }, { ...quiet, current: '3@30', at: 'postern/1:9' }],
     [
       'lines behind the end are found',

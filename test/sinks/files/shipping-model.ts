@@ -1,5 +1,5 @@
 import type { AuditEvent, SourceName } from '../../../src/audit/event.js';
-import type { Resume, Sink } from '../../../src/sinks/sink.js';
+import type { Corrections, Sink } from '../../../src/sinks/sink.js';
 import { Death, type FaultyDisk } from './faulty-disk.js';
 import { failure, NEVER } from './files-fixture.js';
 
@@ -110,7 +110,7 @@ export class ShippingModel {
     this.opened = true;
   }
 
-  private settle(resume: Resume | null): void {
+  private settle(resume: Corrections | null): void {
     const cursors = new Map(this.committed.cursors);
     this.found = new Map();
     for (const { source, timeline, upTo, found } of resume?.positions ?? []) {

@@ -1,19 +1,19 @@
 import { describe, expect, it } from 'vitest';
 import {
+  type ByteProgress,
   isStalled,
-  type Progress,
-  progress,
+  progressBetween,
   SAMPLE_MS,
-  type Sample,
+  type SocketSample,
   STALLED_MS,
 } from '../../../src/sinks/syslog/stall-detector.js';
 
 /** Looks each 4 s at `[accepted, unacknowledged]`; the second at which it counts as stalled, null if it does not. */
 function judge(samples: ReadonlyArray<readonly [number, number]>): number | null {
-  let known: Progress = { acknowledged: 0, since: 0 };
+  let known: ByteProgress = { acknowledged: 0, since: 0 };
   for (const [index, [accepted, unacknowledged]] of samples.entries()) {
-    const sample: Sample = { at: (index + 1) * SAMPLE_MS, accepted, unacknowledged };
-    known = progress(known, sample);
+    const sample: SocketSample = { at: (index + 1) * SAMPLE_MS, accepted, unacknowledged };
+    known = progressBetween(known, sample);
     if (isStalled(known, sample.at)) return sample.at / 1_000;
   }
   return null;

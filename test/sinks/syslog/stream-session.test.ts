@@ -2,7 +2,7 @@ import net from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { AuditEvent } from '../../../src/audit/event.js';
 import type { Batch } from '../../../src/sinks/sink.js';
-import { Link } from '../../../src/sinks/syslog/monitored-socket.js';
+import { MonitoredSocket } from '../../../src/sinks/syslog/monitored-socket.js';
 import { StreamSession } from '../../../src/sinks/syslog/stream-session.js';
 import { batch } from '../files/files-fixture.js';
 import { CountedReader, listen, type TestServer } from './receivers.js';
@@ -24,7 +24,7 @@ describe('a stream over a line that is slower than the events', () => {
     const socket = net.connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
     await new Promise((resolve) => socket.once('connect', resolve));
     await expect.poll(() => server.sockets.length).toBe(1);
-    const link = new Link(socket, { target: 'slow', ends: null });
+    const link = new MonitoredSocket(socket, { target: 'slow', ends: null });
     const format = ({ source, sequence }: AuditEvent) => `${source} ${sequence} ${PAD}`;
     session = new StreamSession('slow', link, null, format, 'octet-counting', LIMIT_MS);
   });
