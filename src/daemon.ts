@@ -26,7 +26,7 @@ import { Retention } from './retention/scheduler.js';
 import { type Lock, takeLock } from './shipping/lock.js';
 import type { LostRows } from './shipping/lost-rows.js';
 import { parseReplay } from './shipping/replay.js';
-import { tellMissing } from './shipping/report-missing-events.js';
+import { reportMissingEvents } from './shipping/report-missing-events.js';
 import { openRowNotes, tellQuarantined } from './shipping/row-quarantine.js';
 import { Shipper } from './shipping/shipper.js';
 import { State } from './shipping/state.js';
@@ -94,7 +94,7 @@ export class Daemon {
     this.works = this.build(this.state, this.loaded);
     const { works } = this;
     tellQuarantined(this.rows, (entry) => this.record(works, entry), this.options.log);
-    tellMissing(this.state.db, this.clock, this.options.log);
+    reportMissingEvents(this.state.db, this.clock, this.options.log);
     this.record(this.works, {
       action: 'daemon.start',
       details: { version: VERSION, config: this.loaded.path },
@@ -229,7 +229,7 @@ export class Daemon {
       config: sink,
       // What other servers tell of is for fail2ban alone: it has its own way to everybody else.
       ...(sink.type === 'fail2ban' ? {} : { sources: ['postern', 'auditd'] as const }),
-      ...(fleet === null || 'directory' in sink ? {} : { mayShip: fleet.mayShip }),
+      ...(fleet === null || 'directory' in sink ? {} : { isActive: fleet.isActive }),
       sink: createSink(sink, config, {
         name,
         clock,

@@ -1,16 +1,16 @@
 import type { Config } from '../config/schema.js';
 import { createRecorder } from '../recorder/recorder.js';
-import { type LegalBook, legalBookOf } from '../retention/legal-hold-store.js';
+import { type LegalHoldStore, legalHoldStoreOf } from '../retention/legal-hold-store.js';
 import { withOwnState } from './offline-state.js';
 
 /** Legal holds while no daemon runs. @throws as `withOwnState` */
 export function withLegalBook<T>(
   { state: directory, retention }: Pick<Config, 'state' | 'retention'>,
-  work: (book: LegalBook) => T,
+  work: (book: LegalHoldStore) => T,
 ): T {
   return withOwnState(directory, (state) => {
     const recorder = createRecorder(state.db);
     const write = (entry: Parameters<typeof recorder.record>[0]) => void recorder.record(entry);
-    return work(legalBookOf({ state, clock: Date.now, write }, retention.archive));
+    return work(legalHoldStoreOf({ state, clock: Date.now, write }, retention.archive));
   });
 }

@@ -6,7 +6,7 @@ import { Hono } from 'hono';
 import type { Reloaded } from '../config/reload-result.js';
 import { AuditdError, messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
-import type { LegalBook } from '../retention/legal-hold-store.js';
+import type { LegalHoldStore } from '../retention/legal-hold-store.js';
 import { claimedName } from './claimed-name.js';
 import { SOCKET_NAME } from './client.js';
 import { toldEntry } from './reported-entry.js';
@@ -29,7 +29,7 @@ export interface ControlTarget {
   /** The operator says that the clock is right; what it says. Throws if retention is off. */
   confirmClock(by: string | null): string | null;
   /** Makes and releases legal holds; null while the daemon has no parts. */
-  legalHolds?(): Pick<LegalBook, 'hold' | 'release' | 'list' | 'putBack'> | null;
+  legalHolds?(): Pick<LegalHoldStore, 'hold' | 'release' | 'list' | 'putBack'> | null;
   /** Lets the archives' anchor count; throws if it can't. */
   adoptAnchor(by: string | null): unknown;
   /** Answers what is not one of the socket's own routes: the API, for whoever may open the socket. */

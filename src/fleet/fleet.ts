@@ -89,7 +89,7 @@ export class Fleet {
   }
 
   /** Whether sinks that lead away from this host may ship now: of two hubs, one's. */
-  readonly mayShip = (): boolean => this.lease === null || this.lease.held;
+  readonly isActive = (): boolean => this.lease === null || this.lease.held;
 
   start(): void {
     this.link.start();
@@ -195,7 +195,7 @@ export class Fleet {
     const say = (action: string, { beat, silentFor }: Member) => {
       keep();
       log.warn({ server: beat.server, silent_ms: silentFor }, `${action}: ${beat.server}`);
-      if (this.mayShip())
+      if (this.isActive())
         record({ action, server: beat.server, details: { server: beat.server, silent_ms: silentFor } });
     };
     return new Members({

@@ -9,7 +9,7 @@ import { createRedactor, type RedactionOptions } from '../audit/redaction.js';
 import { AuditdError } from '../errors.js';
 import { ChainReader } from '../retention/archive/complete-chain.js';
 import { signingKey } from '../retention/archive/signing-key.js';
-import { NOTHING_RECORDED, type Recorded, RecordedReader } from '../retention/recorded-archives.js';
+import { NOTHING_RECORDED, type RecordedArchives, RecordedReader } from '../retention/recorded-archives.js';
 import { type ColumnsRead, columnsNote, parseColumnsRead } from '../source/columns-seen.js';
 import { QUARANTINED_PLACES, quarantinedIn } from '../source/quarantine.js';
 import { RowReader, trustedSet } from '../source/row-to-event.js';
@@ -190,7 +190,7 @@ export class Origins {
   }
 
   /** A state.db that is not there has recorded nothing. */
-  private whatWasRecorded(): Recorded {
+  private whatWasRecorded(): RecordedArchives {
     if (!this.state.isThere()) return NOTHING_RECORDED;
     try {
       return this.state.read((db) => this.recorded.read(db));

@@ -3,7 +3,7 @@ import { noteDeleted } from '../shipping/auditd-table-gaps.js';
 import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/table-schema.js';
 import { TableRows } from './archive/table-rows.js';
 import { type LegalHolds, legalRowOf } from './legal-holds.js';
-import { type Named, NOTHING, type Purged, sum } from './purge/protocol.js';
+import { NOTHING, type Purged, type RowToDelete, sum } from './purge/protocol.js';
 import { rowHash } from './purge/row-hash.js';
 
 /** The daemon's own audit table in state.db. */
@@ -16,10 +16,10 @@ export const OWN_TABLE: TableConfig = {
 const AT_ONCE = 200;
 
 /** Deletes rows of our own table if they are as their archive has them. For the main thread, which alone writes state.db. */
-export function deleteOwn(db: Database, named: readonly Named[], holds: LegalHolds): Purged {
+export function deleteOwn(db: Database, named: readonly RowToDelete[], holds: LegalHolds): Purged {
   let purged = NOTHING;
   const remove = db.prepare('DELETE FROM audit_log WHERE id = ?');
-  const some = db.transaction((batch: readonly Named[]) => {
+  const some = db.transaction((batch: readonly RowToDelete[]) => {
     const rows = new TableRows(db, OWN_TABLE, { identify: () => ({ id: '', length: 0 }) });
     const found = new Map(rows.byIds(batch.map(([id]) => id)).map((row) => [row.id, row]));
     const gone: number[] = [];

@@ -1,6 +1,6 @@
 import { setImmediate as otherWork } from 'node:timers/promises';
 import type { PublicSource } from '../audit/event.js';
-import { Accounted } from '../shipping/accounted-rows.js';
+import { AccountedRows } from '../shipping/accounted-rows.js';
 import { Fingerprints } from '../shipping/fingerprints.js';
 import { countOf, type IdRange, rangesOf } from '../shipping/id-ranges.js';
 import type { IdSet } from '../shipping/id-set.js';
@@ -25,7 +25,7 @@ export interface DeliveredOptions {
 }
 
 /** What an archive has to say of what happened between delivery and archiving. */
-export interface Change {
+export interface DeliveryChange {
   readonly said: SinceDelivery;
   /** All of them, where the manifest names some. */
   readonly missing: readonly IdRange[];
@@ -48,7 +48,7 @@ export class DeliveredRows {
   async look(present: IdSet): Promise<void> {
     const { read, source, timeline, onBaseline } = this.options;
     const { known, isUnknown } = read((db) => {
-      const accounted = new Accounted(db);
+      const accounted = new AccountedRows(db);
       return { known: accounted.of(source, timeline), isUnknown: accounted.isUnknown(source) };
     });
     const missing: number[] = [];
@@ -76,7 +76,7 @@ export class DeliveredRows {
 }
 
 /** What an archive that was there says. */
-export function changeIn({ since_delivery: said }: Pick<Manifest, 'since_delivery'>): Change | null {
+export function changeIn({ since_delivery: said }: Pick<Manifest, 'since_delivery'>): DeliveryChange | null {
   return said === undefined ? null : { said, missing: said.missing_ids };
 }
 
@@ -118,7 +118,7 @@ class Comparison {
   }
 
   /** Once, when all rows were taken. */
-  end(): Change {
+  end(): DeliveryChange {
     const missing = rangesOf(this.missingUpTo(this.last));
     const said = {
       compared: this.compared,

@@ -14,7 +14,7 @@ export interface ClockNote extends ClockLook {
   readonly step: number | null;
 }
 
-export const STEP_MS = 3_600_000;
+export const CLOCK_STEP_MS = 3_600_000;
 export const WAIT_MS = 86_400_000;
 
 /**
@@ -27,7 +27,7 @@ export function observe(note: ClockNote | null, look: ClockLook): ClockNote {
   const same = look.up >= note.up;
   const passed = same ? look.up - note.up : look.up;
   const step = look.wall - note.wall - passed;
-  const stepped = same ? Math.abs(step) > STEP_MS : step < -STEP_MS;
+  const stepped = same ? Math.abs(step) > CLOCK_STEP_MS : step < -CLOCK_STEP_MS;
   if (stepped) return { ...look, wait: WAIT_MS, step };
   const wait = Math.max(0, note.wait - passed);
   return { ...look, wait, step: wait === 0 ? null : note.step };

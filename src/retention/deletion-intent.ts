@@ -20,7 +20,7 @@ export interface PurgeSubject {
 }
 
 /** What is being deleted of an archive. */
-export interface Intent {
+export interface DeletionIntent {
   readonly subject: PurgeSubject;
   readonly by: Actor;
   readonly policy: unknown;

@@ -2,8 +2,8 @@ import type { NewEntry } from '../recorder/recorder.js';
 import type { IdRange } from '../shipping/id-ranges.js';
 import type { State } from '../shipping/state.js';
 import type { SinceDelivery } from './archive/manifest.js';
-import type { Change } from './changes-since-delivery.js';
-import type { Actor, Intent, PurgeSubject } from './deletion-intent.js';
+import type { DeliveryChange } from './changes-since-delivery.js';
+import type { Actor, DeletionIntent, PurgeSubject } from './deletion-intent.js';
 import { NOTHING, type Purged, sum } from './purge/protocol.js';
 import type { Notes } from './saved-state.js';
 import type { PurgedNote } from './unfinished-archives.js';
@@ -20,7 +20,7 @@ export interface PurgeStep {
   /** Rows of the block. */
   readonly ids: readonly IdRange[];
   /** What happened to rows between delivery and archiving, as the archive says; with its first block. */
-  readonly change: Change | null;
+  readonly change: DeliveryChange | null;
 }
 
 export interface PurgeLedgerOptions {
@@ -51,7 +51,7 @@ const NO_PASS: Pass = { sha256: '', counts: NOTHING, block: -1, isAgain: false }
  * transaction: its event, the note that it is purged, and the end of the intent.
  */
 export class PurgeLedger {
-  private readonly intents: Map<string, Intent>;
+  private readonly intents: Map<string, DeletionIntent>;
   /** Of this pass over an archive. */
   private pass: Pass = NO_PASS;
 
@@ -70,7 +70,7 @@ export class PurgeLedger {
     const { sha256 } = subject;
     const counts = this.pass.sha256 === sha256 && block > this.pass.block ? this.pass.counts : NOTHING;
     const known = this.intents.get(sha256);
-    const base: Intent = known ?? {
+    const base: DeletionIntent = known ?? {
       subject,
       by,
       policy,
@@ -160,7 +160,7 @@ export class PurgeLedger {
     }
   }
 
-  private tell(intent: Intent, counts: Purged, by: Actor): void {
+  private tell(intent: DeletionIntent, counts: Purged, by: Actor): void {
     const { subject, deleted, told, toldGone, isWhole, policy } = intent;
     const gone = Math.max(0, counts.gone + counts.deleted - deleted);
     const fresh = { deleted: deleted - told, gone: gone - toldGone };

@@ -1,5 +1,5 @@
 import type { ExpiredArchive } from './archive/expire.js';
-import { STEP_MS } from './clock-step.js';
+import { CLOCK_STEP_MS } from './clock-step.js';
 
 /**
  * An archive is the last copy of its rows, and a wrong clock agrees with itself a day later. So one that is past its age goes only when
@@ -43,7 +43,7 @@ export function countUptime(note: ExpiryNote | null, look: UptimeLook): ExpiryNo
   const total = note.total + passed;
   const { confirmed } = note;
   // Time that the machine was off counts as a step as well: nobody has seen by which clock it passed.
-  const holds = confirmed !== null && Math.abs(look.wall - total - confirmed) <= STEP_MS;
+  const holds = confirmed !== null && Math.abs(look.wall - total - confirmed) <= CLOCK_STEP_MS;
   return { ...note, ...look, total, confirmed: holds ? confirmed : null };
 }
 

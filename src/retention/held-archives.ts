@@ -15,7 +15,7 @@ import { type LegalHolds, type LegalRow, readLegalHolds } from './legal-holds.js
 type Archive = Omit<Manifest, 'sha256'>;
 
 /** Which archives of a directory have rows that are held. */
-export class LegalArchives {
+export class HeldArchives {
   /** @param recorded records of holds that must be there @param targets whose rows are in them */
   constructor(
     private readonly directory: string,

@@ -81,15 +81,15 @@ const releaseRequest = z.strictObject({ reason: text });
 const SHOWN_MS = 5_000;
 
 /** @param archive of the configuration */
-export function legalBookOf(
+export function legalHoldStoreOf(
   options: Omit<LegalBookOptions, 'directory' | 'sign'>,
   { directory, sign }: { readonly directory: string; readonly sign: string | null },
-): LegalBook {
-  return new LegalBook({ ...options, directory, sign: () => (sign === null ? null : signingKey(sign)) });
+): LegalHoldStore {
+  return new LegalHoldStore({ ...options, directory, sign: () => (sign === null ? null : signingKey(sign)) });
 }
 
 /** Makes and releases legal holds: in the process that has the lock of state.db. */
-export class LegalBook {
+export class LegalHoldStore {
   private shown: { readonly at: number; readonly status: LegalStatus } | null = null;
 
   constructor(private readonly options: LegalBookOptions) {}

@@ -14,13 +14,13 @@ import {
   type TableConfig,
 } from '../source/table-schema.js';
 import { LARGEST_ROW } from './archive/row-size-limit.js';
-import { sizeOf } from './archive/table-rows.js';
+import { rowSizeSql } from './archive/table-rows.js';
 import { monthOf } from './archive/write.js';
 import type { Read } from './database-reader.js';
 import { checkDeletable } from './deletable.js';
 import { type LegalHolds, type LegalRow, legalRowOf } from './legal-holds.js';
-import { excess, type Fate, fateOf, type Moment, mayGoEarly, momentOf } from './policy.js';
-import type { RowJudge } from './row-eligibility.js';
+import { type Eligibility, eligibilityOf, excess, type Moment, mayGoEarly, momentOf } from './policy.js';
+import type { RowEligibility } from './row-eligibility.js';
 import type { Hold } from './sink-holds.js';
 
 /** Rows looked at in one step, after which the database is closed again: about 10 ms. */
@@ -31,7 +31,7 @@ const SHORT_STEP_ROWS = 400;
 export interface PlanOptions {
   readonly read: Read;
   readonly table: TableConfig;
-  readonly judge: RowJudge;
+  readonly judge: RowEligibility;
   readonly retention: Pick<RetentionConfig, 'keep' | 'max_rows' | 'max_size'>;
   readonly holds: readonly Hold[];
   readonly legal: LegalHolds;
@@ -50,7 +50,7 @@ export interface PlanOptions {
 }
 
 /** Rows of a category and a month that go. */
-export interface Going {
+export interface Removable {
   readonly category: string;
   /** `2026-11`, UTC. */
   readonly month: string;
@@ -67,7 +67,7 @@ export interface Held {
   readonly rows: number;
 }
 
-export interface Plan {
+export interface RunPlan {
   readonly moment: Moment;
   /** Rows in the table. */
   readonly rows: number;
@@ -75,8 +75,8 @@ export interface Plan {
   readonly present: IdSet;
   /** Ids by month, ascending; the oldest month first. */
   readonly months: ReadonlyMap<string, readonly number[]>;
-  readonly going: readonly Going[];
-  readonly staying: Readonly<Record<Exclude<Fate, 'old'> | 'held' | 'large' | 'legal_hold', number>>;
+  readonly going: readonly Removable[];
+  readonly staying: Readonly<Record<Exclude<Eligibility, 'old'> | 'held' | 'large' | 'legal_hold', number>>;
   readonly held: readonly Held[];
   /** Rows that go though a required sink, which has got nowhere for longer than `max_hold`, has not had them. */
   readonly overridden: readonly Held[];
@@ -84,7 +84,7 @@ export interface Plan {
 
 interface Row {
   readonly id: number;
-  readonly fate: Fate;
+  readonly fate: Eligibility;
   readonly category: string;
   readonly time: number | null;
   readonly bytes: number;
@@ -95,7 +95,7 @@ interface Row {
 }
 
 /** Looks at every row and says which may go. Changes nothing. @throws AuditdError `SOURCE_UNUSABLE`, the signal's reason */
-export async function planRun(options: PlanOptions): Promise<Plan> {
+export async function planRun(options: PlanOptions): Promise<RunPlan> {
   const { retention } = options;
   const scan = new Scan(options);
   let left = { rows: 0, bytes: 0 };
@@ -164,7 +164,7 @@ class Scan {
       absent.includes(key) ? 'NULL' : quoteIdentifier(table.columns[key] ?? key);
     const id = column('id');
     const read = (key: ColumnKey) => (absent.includes(key) ? 'NULL' : readable(column(key)));
-    const size = retention.max_size === null ? '0' : sizeOf(names);
+    const size = retention.max_size === null ? '0' : rowSizeSql(names);
     // Whole numbers as text: some are larger than a number can be.
     const text = (key: ColumnKey) =>
       `CASE typeof(${column(key)}) WHEN 'integer' THEN CAST(${column(key)} AS TEXT) ELSE ${read(key)} END`;
@@ -181,11 +181,17 @@ class Scan {
     const found = rows.map(([rowId, created, action, resourceType, bytes, ...values]) => {
       const judged = judge.judged(created, action, resourceType);
       const isHeld = legal.any && legal.covers(heldRowOf(values, resourceType, judged.time));
-      return { id: rowId, ...judged, fate: fateOf(judged, retention.keep, this.moment), bytes, isHeld };
+      return {
+        id: rowId,
+        ...judged,
+        fate: eligibilityOf(judged, retention.keep, this.moment),
+        bytes,
+        isHeld,
+      };
     });
     const hasCap = retention.max_rows !== null || retention.max_size !== null;
     const candidates = found.filter(({ fate }) => hasCap || fate === 'old').map((row) => row.id);
-    const large = this.tooLarge(db, candidates, { id, name, size: sizeOf(names) });
+    const large = this.tooLarge(db, candidates, { id, name, size: rowSizeSql(names) });
     return found.map((row) => ({ ...row, large: large.has(row.id) }));
   }
 
@@ -239,7 +245,7 @@ class Count {
 
   constructor(private readonly options: Pick<PlanOptions, 'holds'>) {}
 
-  stays(fate: Fate | 'large'): void {
+  stays(fate: Eligibility | 'large'): void {
     this.rows++;
     this.staying[fate === 'old' ? 'young' : fate]++;
   }
@@ -270,7 +276,7 @@ class Count {
       if (hold.overridden && hold.from <= id) add(this.overridden, hold.sink);
   }
 
-  plan(moment: Moment): Plan {
+  plan(moment: Moment): RunPlan {
     const sinceOf = (sink: string) => this.options.holds.find((hold) => hold.sink === sink)?.since ?? null;
     const list = (counts: ReadonlyMap<string, number>): Held[] =>
       [...counts].map(([sink, rows]) => ({ sink, since: sinceOf(sink), rows }));

@@ -30,7 +30,7 @@ export const LEAST_AGE_MS = 86_400_000;
  * `old`: may go. All others stay: `undated` and `future` always, `forever` because its category is named so, `young` until
  * it is older, or until the table is too large.
  */
-export type Fate = 'old' | 'young' | 'forever' | 'undated' | 'future';
+export type Eligibility = 'old' | 'young' | 'forever' | 'undated' | 'future';
 
 /**
  * @param newest the time of the row with the highest id among those with a readable one
@@ -45,7 +45,11 @@ export function momentOf(
 }
 
 /** Times are compared as numbers, never as SQL strings: to SQLite any number is less than any text. */
-export function fateOf({ time, category }: Judged, keep: Keep, { clock, reference }: Moment): Fate {
+export function eligibilityOf(
+  { time, category }: Judged,
+  keep: Keep,
+  { clock, reference }: Moment,
+): Eligibility {
   if (time === null || !(time >= EARLIEST)) return 'undated';
   if (time > clock) return 'future';
   const named = ageOf(keep, category);
@@ -56,7 +60,7 @@ export function fateOf({ time, category }: Judged, keep: Keep, { clock, referenc
 }
 
 /** May it go because the table is too large? A category that is named as kept for ever may not; the default may. */
-export function mayGoEarly(fate: Fate, time: number | null, { reference }: Moment): boolean {
+export function mayGoEarly(fate: Eligibility, time: number | null, { reference }: Moment): boolean {
   return fate === 'young' && time !== null && reference !== null && reference - time >= LEAST_AGE_MS;
 }
 

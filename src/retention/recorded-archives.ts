@@ -1,29 +1,29 @@
 import type { Database } from 'better-sqlite3';
 import type { Removal } from './archive/anchor.js';
-import type { Head } from './archive/manifest-chain.js';
+import type { ChainHead } from './archive/manifest-chain.js';
 import { recordedHeads } from './archive/recorded-heads.js';
 import { Notes } from './saved-state.js';
 import type { PurgedNote } from './unfinished-archives.js';
 
 /** What state.db says of archives. */
-export interface Recorded {
+export interface RecordedArchives {
   /** Up to which archive rows have been removed from the table; null if none were. */
   readonly purged: PurgedNote | null;
   /** The archives that were made, in this order, as far as the events of it are there. */
-  readonly made: readonly Head[];
+  readonly made: readonly ChainHead[];
   /** The archives that were removed, the oldest first: with these an anchor is compared. Null: nobody has recorded any yet, and it is believed. */
   readonly removals: readonly Removal[] | null;
 }
 
-export const NOTHING_RECORDED: Recorded = { purged: null, made: [], removals: null };
+export const NOTHING_RECORDED: RecordedArchives = { purged: null, made: [], removals: null };
 
 /** Reads what was recorded of archives, and only what is new since it was asked last. */
 export class RecordedReader {
-  private made: Head[] = [];
+  private made: ChainHead[] = [];
   private last = 0;
 
   /** @param db state.db */
-  read(db: Database): Recorded {
+  read(db: Database): RecordedArchives {
     const note = (key: string) => {
       const value: unknown = db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(key);
       return typeof value === 'string' ? value : null;

@@ -11,7 +11,7 @@ import type { Judged } from './policy.js';
 const NEWEST = 50;
 
 /** What decides over a row, from the table's columns or from all of the row. */
-export class RowJudge {
+export class RowEligibility {
   private readonly created: CreatedReader;
 
   constructor(

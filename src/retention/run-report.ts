@@ -3,9 +3,9 @@ import type { NewEntry } from '../recorder/recorder.js';
 import { LARGEST_ROW } from './archive/row-size-limit.js';
 import { NOTHING, type Purged, sum } from './purge/protocol.js';
 import type { LastRun } from './saved-state.js';
-import type { Outcome } from './thread-protocol.js';
+import type { RunOutcome } from './thread-protocol.js';
 
-type Done = Extract<Outcome, { kind: 'run' }>;
+type Done = Extract<RunOutcome, { kind: 'run' }>;
 
 export function lastRunOf(begin: number, end: number, { resumed, targets }: Done): LastRun {
   const purged = targets.reduce((all, target) => sum(all, target.purged), resumed);
@@ -27,13 +27,13 @@ export function lastRunOf(begin: number, end: number, { resumed, targets }: Done
 }
 
 /** What a run has done up to now. */
-export interface Tally {
+export interface RunTally {
   archives: number;
   readonly purged: Partial<Record<PublicSource, Purged>>;
 }
 
 /** Of a run that failed, or was broken off: what it had done until then is done. */
-export function failedRunOf(begin: number, end: number, tally: Tally, error: string): LastRun {
+export function failedRunOf(begin: number, end: number, tally: RunTally, error: string): LastRun {
   const { deleted, young, kept, lock_ms: lock } = Object.values(tally.purged).reduce(sum, NOTHING);
   const nothing = { held: [], free_bytes: null, auto_vacuum: null };
   return {
@@ -54,7 +54,7 @@ function rounded(ms: number): number {
 }
 
 /** What is said of a run of which the purge would not delete all rows; null if it did. */
-export function refusedWords({
+export function keptRowsText({
   refused = 0,
   kept = 0,
   large = 0,

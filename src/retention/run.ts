@@ -6,26 +6,32 @@ import { rangesOf } from '../shipping/id-ranges.js';
 import type { TableConfig } from '../source/table-schema.js';
 import type { Removal } from './archive/anchor.js';
 import { makeDirectory, manifestName, stemOf } from './archive/archive-files.js';
-import { type ExpiredArchive, expirable, expiredUpTo, factsOf, removeArchives } from './archive/expire.js';
+import {
+  type ExpiredArchive,
+  expirable,
+  expiredArchiveOf,
+  expiredUpTo,
+  removeArchives,
+} from './archive/expire.js';
 import type { KnownRecord } from './archive/legal-hold-records.js';
 import type { Manifest } from './archive/manifest.js';
-import { BEGINNING, type Head } from './archive/manifest-chain.js';
-import { type ArchiveRecord, recordOf } from './archive/recorded-heads.js';
+import { BEGINNING, type ChainHead } from './archive/manifest-chain.js';
+import { type ArchiveRecord, archiveRecordOf } from './archive/recorded-heads.js';
 import { tidyArchives } from './archive/repair.js';
 import { type RowIdentity, TableRows } from './archive/table-rows.js';
 import { createArchive, monthOf } from './archive/write.js';
-import { type Change, changeIn, type DeliveredRows } from './changes-since-delivery.js';
+import { changeIn, type DeliveredRows, type DeliveryChange } from './changes-since-delivery.js';
 import { isThere, presentOf } from './count-present.js';
 import type { Read } from './database-reader.js';
 import type { PurgeStep } from './deletion-ledger.js';
-import { LegalArchives } from './held-archives.js';
-import { type Plan, planRun } from './plan.js';
+import { HeldArchives } from './held-archives.js';
+import { planRun, type RunPlan } from './plan.js';
 import type { Purger } from './purge/client.js';
-import { NOTHING, type Purged, type Space, sum } from './purge/protocol.js';
+import { type FreedSpace, NOTHING, type Purged, sum } from './purge/protocol.js';
 import { ArchiveReader } from './purge/read-archive.js';
 import { slicesOf } from './read-slices.js';
-import type { RowJudge } from './row-eligibility.js';
-import { type AnchorNote, settleBegin } from './settle-chain-begin.js';
+import type { RowEligibility } from './row-eligibility.js';
+import { type AnchorNote, settleChainBegin } from './settle-chain-begin.js';
 import type { Hold } from './sink-holds.js';
 import { checkContinued, type PurgedNote, pendingArchives } from './unfinished-archives.js';
 import { checkRemoved, checkSpace } from './verify-removal.js';
@@ -43,7 +49,7 @@ export interface Target {
   readonly retention: Config['retention'];
   readonly read: Read;
   readonly rows: RowIdentity;
-  readonly judge: RowJudge;
+  readonly judge: RowEligibility;
   readonly holds: readonly Hold[];
   /** Rows with an id below this may go. */
   readonly limit: number;
@@ -69,7 +75,7 @@ export interface RunOptions {
   readonly legal: readonly KnownRecord[];
   readonly clock: () => number;
   readonly signal: AbortSignal;
-  readonly onProgress: (progress: Progress) => void;
+  readonly onProgress: (progress: RunProgress) => void;
   readonly onArchived: (archived: Archived) => void;
   /** After each request to a purge: what is deleted is gone, whatever becomes of the run. */
   readonly onDeleted: (source: PublicSource, purged: Purged) => void;
@@ -86,7 +92,7 @@ export interface RunOptions {
   readonly onPurged: (note: PurgedNote) => void;
 }
 
-export interface Progress {
+export interface RunProgress {
   readonly phase: 'resuming' | 'looking' | 'archiving' | 'purging';
   readonly source: PublicSource;
   /** Of the archive, where one is meant. */
@@ -105,10 +111,10 @@ export interface Archived {
 /** What a run did with one table. */
 export interface TargetResult {
   readonly source: PublicSource;
-  readonly plan: Omit<Plan, 'months' | 'moment' | 'present'>;
+  readonly plan: Omit<RunPlan, 'months' | 'moment' | 'present'>;
   readonly archives: readonly Archived[];
   readonly purged: Purged;
-  readonly space: Space | null;
+  readonly space: FreedSpace | null;
 }
 
 export interface RunResult {
@@ -130,7 +136,7 @@ export async function runRetention(options: RunOptions): Promise<RunResult> {
   const { archive, minFree, targets, purged, removals, sign, clock, onAnchor } = options;
   const { directory } = archive;
   const notes: AnchorNote[] = [];
-  const { begin, decided } = settleBegin({
+  const { begin, decided } = settleChainBegin({
     directory,
     removals,
     purged,
@@ -142,7 +148,7 @@ export async function runRetention(options: RunOptions): Promise<RunResult> {
   makeDirectory(directory);
   for (const note of notes) onAnchor(note);
   const end = purged?.directory === directory ? purged.sequence : 0;
-  const legal = new LegalArchives(directory, options.legal, targets);
+  const legal = new HeldArchives(directory, options.legal, targets);
   const remove = archive.keep === null ? 0 : Math.min(decided, end);
   tidyArchives(directory, begin, legal.isFree(remove) ? remove : 0);
   const run = new Run(options, begin, legal);
@@ -166,7 +172,7 @@ class Run {
   /** An archive was met of which rows have to stay for now: the note can't move past it. */
   private stuck = false;
   /** The newest archive of those whose rows are all gone from the table, with the hash that its manifest has of itself. */
-  private purged: Head = BEGINNING;
+  private purged: ChainHead = BEGINNING;
   /** Rows that the purge would not delete, or SQLite did not, in this run. They are in an archive: in a second one they would be again each time. */
   private readonly refused = new Map<PublicSource, Set<number>>();
   /** From when ages of Postern's rows are counted; undefined while that was not looked at. */
@@ -176,8 +182,8 @@ class Run {
 
   constructor(
     private readonly options: RunOptions,
-    private readonly begin: Head,
-    private readonly legal: LegalArchives,
+    private readonly begin: ChainHead,
+    private readonly legal: HeldArchives,
   ) {}
 
   async resume(): Promise<Purged> {
@@ -208,7 +214,7 @@ class Run {
     return id === this.options.sourceId && since !== undefined;
   }
 
-  async plan({ source, read, table, judge, retention, holds, limit, largest }: Target): Promise<Plan> {
+  async plan({ source, read, table, judge, retention, holds, limit, largest }: Target): Promise<RunPlan> {
     const { clock, signal, onProgress } = this.options;
     const plan = await planRun({
       read,
@@ -230,7 +236,7 @@ class Run {
     return plan;
   }
 
-  async archiveAndPurge(target: Target, plan: Plan): Promise<TargetResult> {
+  async archiveAndPurge(target: Target, plan: RunPlan): Promise<TargetResult> {
     let purged = NOTHING;
     const archives: Archived[] = [];
     // Nothing is archived that could not be removed then.
@@ -242,7 +248,7 @@ class Run {
       const made = await this.archive(target, month, ids);
       if (made === null) continue;
       const { manifest, change } = made;
-      const archived = { source: target.source, month, record: recordOf(manifest) };
+      const archived = { source: target.source, month, record: archiveRecordOf(manifest) };
       archives.push(archived);
       this.firstMade = Math.min(this.firstMade, manifest.sequence);
       this.options.onArchived(archived);
@@ -265,7 +271,7 @@ class Run {
     const past = archives.filter(({ sequence }) => sequence <= upTo);
     // Archives that a hold has kept behind the decision over them are still there, and a later removal would take them along.
     const expired = this.legal.isFree(this.begin.sequence) ? this.legal.beforeHeld(past, holds) : [];
-    const removal = await onExpired(expired.map(factsOf), holds.head);
+    const removal = await onExpired(expired.map(expiredArchiveOf), holds.head);
     if (removal === null || !expired.some(({ sequence }) => sequence === removal.sequence)) return 0;
     // A hold that came behind the decision: what it is about stays, and so does the rest, until a run finds it released.
     if (this.legal.now().head !== holds.head && !this.legal.isFree(removal.sequence)) return 0;
@@ -282,7 +288,7 @@ class Run {
     target: Target,
     month: string,
     ids: readonly number[],
-  ): Promise<{ manifest: Manifest; change: Change | null } | null> {
+  ): Promise<{ manifest: Manifest; change: DeliveryChange | null } | null> {
     const { archive, sourceId, run, sign, clock, signal, onProgress } = this.options;
     const { source, timeline, read, table, rows } = target;
     const slice = slicesOf(target);
@@ -328,7 +334,7 @@ class Run {
   }
 
   /** @param change what a run that has just made the archive knows; left out: it was there */
-  private async purge(target: Target, manifest: Manifest, change?: Change | null): Promise<Purged> {
+  private async purge(target: Target, manifest: Manifest, change?: DeliveryChange | null): Promise<Purged> {
     const phase = change === undefined ? 'resuming' : 'purging';
     const since = change === undefined ? changeIn(manifest) : change;
     const { signal, onProgress, onDeleted, onPurging, onSettled } = this.options;
@@ -338,7 +344,7 @@ class Run {
     const purger = await this.purgerOf(target);
     const refused = this.refused.get(source) ?? new Set();
     this.refused.set(source, refused);
-    const subject = { source, month, sha256, record: recordOf(manifest) };
+    const subject = { source, month, sha256, record: archiveRecordOf(manifest) };
     const { directory } = this.options.archive;
     const reader = new ArchiveReader({ directory, source, table: target.table });
     let purged = NOTHING;

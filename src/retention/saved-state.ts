@@ -2,7 +2,7 @@ import type { State } from '../shipping/state.js';
 import type { Removal } from './archive/anchor.js';
 import type { ClockNote } from './clock-step.js';
 import type { RunTimes } from './cron-schedule.js';
-import type { Intent } from './deletion-intent.js';
+import type { DeletionIntent } from './deletion-intent.js';
 import type { ExpiryNote } from './expiry.js';
 import type { Held } from './plan.js';
 import type { Stalls } from './sink-holds.js';
@@ -84,12 +84,12 @@ export class Notes {
   }
 
   /** What is being deleted. */
-  get intents(): readonly Intent[] {
-    const known = listIn<Partial<Intent>>(this.state.note(INTENTS));
-    return known.filter((one): one is Intent => typeof one?.subject?.sha256 === 'string');
+  get intents(): readonly DeletionIntent[] {
+    const known = listIn<Partial<DeletionIntent>>(this.state.note(INTENTS));
+    return known.filter((one): one is DeletionIntent => typeof one?.subject?.sha256 === 'string');
   }
 
-  set intents(intents: readonly Intent[]) {
+  set intents(intents: readonly DeletionIntent[]) {
     this.state.setNote(INTENTS, JSON.stringify(intents));
   }
 

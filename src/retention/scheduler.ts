@@ -17,15 +17,15 @@ import { createSchedule, isDue, type Schedule } from './cron-schedule.js';
 import { type Actor, byCommand } from './deletion-intent.js';
 import { PurgeLedger } from './deletion-ledger.js';
 import { fileAt } from './file-identity.js';
-import { type LegalBook, type LegalStatus, legalBookOf } from './legal-hold-store.js';
+import { type LegalHoldStore, type LegalStatus, legalHoldStoreOf } from './legal-hold-store.js';
 import { NOTHING, sum } from './purge/protocol.js';
-import type { Progress } from './run.js';
-import { entriesOf, failedRunOf, lastRunOf, refusedWords, type Tally } from './run-report.js';
+import type { RunProgress } from './run.js';
+import { entriesOf, failedRunOf, keptRowsText, lastRunOf, type RunTally } from './run-report.js';
 import { type LastRun, type Memory, Notes } from './saved-state.js';
 import { adoptAnchor } from './settle-chain-begin.js';
 import { type Hold, holdsOf, limitOf, type SinkStanding, watchSinks } from './sink-holds.js';
 import { RunThread } from './thread.js';
-import type { DryTarget, Outcome, RunData } from './thread-protocol.js';
+import type { DryTarget, RunData, RunOutcome } from './thread-protocol.js';
 
 /** How often to look whether a run is due, at the clock and at the sinks. */
 const TICK_MS = 20_000;
@@ -57,7 +57,7 @@ export interface RetentionOptions {
 export interface RunStatus {
   readonly kind: 'dry' | 'now' | 'scheduled';
   readonly state: 'running' | 'done' | 'failed';
-  readonly progress: Progress | null;
+  readonly progress: RunProgress | null;
   readonly dry: readonly DryTarget[] | null;
   readonly error: string | null;
 }
@@ -79,7 +79,7 @@ export interface RetentionStatus {
 export class Retention {
   private readonly notes: Notes;
   private readonly guard: ArchiveGuard;
-  readonly legal: LegalBook;
+  readonly legal: LegalHoldStore;
   private readonly schedule: Schedule;
   private memory: Memory;
   private timer: NodeJS.Timeout | null = null;
@@ -97,7 +97,7 @@ export class Retention {
     this.lastUp = this.up();
     this.memory = this.notes.memory ?? this.forgetful();
     this.guard = this.createGuard();
-    this.legal = legalBookOf(options, this.config.archive);
+    this.legal = legalHoldStoreOf(options, this.config.archive);
   }
 
   start(): void {
@@ -279,7 +279,7 @@ export class Retention {
     const ledger = this.ledger();
     const data = this.data(kind === 'dry', ledger.unsettled);
     this.run = { kind, state: 'running', progress: null, dry: null, error: null };
-    const tally: Tally = { archives: 0, purged: {} };
+    const tally: RunTally = { archives: 0, purged: {} };
     const { retention: policy } = toUserForm(this.options.loaded.config);
     const thread = new RunThread({
       data,
@@ -356,7 +356,7 @@ export class Retention {
     return holdsOf(this.standings(source), this.memory.stalls, this.config.max_hold);
   }
 
-  private done(kind: RunStatus['kind'], begin: number, outcome: Outcome): void {
+  private done(kind: RunStatus['kind'], begin: number, outcome: RunOutcome): void {
     const { log, record } = this.options;
     if (outcome.kind === 'dry') {
       this.run = { kind, state: 'done', progress: null, dry: outcome.targets, error: null };
@@ -369,13 +369,13 @@ export class Retention {
     this.memory = { ...this.memory, lastSuccess: begin, lastFailure: null, last };
     this.save();
     log.info({ deleted: last.deleted, archives: last.archives }, 'retention is done');
-    const refused = refusedWords(last);
+    const refused = keptRowsText(last);
     if ((last.large ?? 0) > (before?.large ?? 0))
       record({ action: 'daemon.purge_postponed', details: { reason: refused, rows: last.large } });
     if (refused !== null) log.warn({ refused: last.refused }, `retention: ${refused}`);
   }
 
-  private failed(kind: RunStatus['kind'], begin: number, tally: Tally, error: unknown): void {
+  private failed(kind: RunStatus['kind'], begin: number, tally: RunTally, error: unknown): void {
     const { log, record, clock } = this.options;
     const message = messageOf(error);
     this.run = { kind, state: 'failed', progress: null, dry: null, error: message };

@@ -5,7 +5,7 @@ import { type Removal, standingOf, whyNotAdopted } from './archive/anchor.js';
 import { ANCHOR, contentsOf } from './archive/archive-files.js';
 import { placeAnchor } from './archive/expire.js';
 import { checkSigned, Unsealed } from './archive/manifest.js';
-import type { Head } from './archive/manifest-chain.js';
+import type { ChainHead } from './archive/manifest-chain.js';
 import type { PurgedNote } from './unfinished-archives.js';
 
 /** What a run found of the anchor in the directory, for the thread that writes state.db. */
@@ -34,7 +34,7 @@ export interface BeginOptions {
 }
 
 export interface SettledBegin {
-  readonly begin: Head;
+  readonly begin: ChainHead;
   /** Up to which archive a decision of the daemon to remove them is recorded; 0 if none is. */
   readonly decided: number;
 }
@@ -46,7 +46,7 @@ export interface SettledBegin {
  *
  * @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED`
  */
-export function settleBegin(options: BeginOptions): SettledBegin {
+export function settleChainBegin(options: BeginOptions): SettledBegin {
   const { directory, removals, sign, clock, onAnchor } = options;
   const contents = contentsOf(directory);
   let standing = standingOf(directory, removals, contents);

@@ -8,9 +8,9 @@ import type { ExpiredArchive } from './archive/expire.js';
 import type { KnownRecord } from './archive/legal-hold-records.js';
 import type { PurgeStep } from './deletion-ledger.js';
 import type { FileIdentity } from './file-identity.js';
-import type { Plan } from './plan.js';
-import type { Named, Purged } from './purge/protocol.js';
-import type { Archived, Progress, RunResult } from './run.js';
+import type { RunPlan } from './plan.js';
+import type { Purged, RowToDelete } from './purge/protocol.js';
+import type { Archived, RunProgress, RunResult } from './run.js';
 import type { AnchorNote } from './settle-chain-begin.js';
 import type { Hold } from './sink-holds.js';
 import type { PurgedNote } from './unfinished-archives.js';
@@ -45,20 +45,20 @@ export interface RunData {
 }
 
 /** What a run would do with one table. */
-export type DryTarget = Omit<Plan, 'months' | 'moment' | 'present'> & {
+export type DryTarget = Omit<RunPlan, 'months' | 'moment' | 'present'> & {
   readonly source: PublicSource;
   readonly reference: number | null;
 };
 
-export type Outcome =
+export type RunOutcome =
   | { readonly kind: 'dry'; readonly targets: readonly DryTarget[] }
   | ({ readonly kind: 'run' } & RunResult);
 
 /** From the thread. */
-export type Said =
+export type FromThread =
   /** Rows of which nobody can tell any more where they went, of a source and its history. */
   | { readonly baseline: readonly IdRange[]; readonly source: PublicSource; readonly timeline: number }
-  | { readonly progress: Progress }
+  | { readonly progress: RunProgress }
   | { readonly purged: PurgedNote }
   /** Answered when it is on the medium. */
   | { readonly purging: PurgeStep }
@@ -69,12 +69,12 @@ export type Said =
   /** Archives past their age: answered with what may go. */
   | { readonly expired: readonly ExpiredArchive[]; readonly holds: string | null }
   /** Rows of our own table, which the main thread alone writes. */
-  | { readonly own: readonly Named[] }
-  | { readonly outcome: Outcome }
+  | { readonly own: readonly RowToDelete[] }
+  | { readonly outcome: RunOutcome }
   | { readonly failed: { readonly code: ErrorCode | null; readonly message: string } };
 
 /** To the thread; `stop` is why. */
-export type Told =
+export type ToThread =
   | { readonly stop: string }
   | { readonly begun: true }
   | { readonly own: Purged }

@@ -5,18 +5,18 @@ import type { IdRange } from '../shipping/id-ranges.js';
 import type { Removal } from './archive/anchor.js';
 import type { ExpiredArchive } from './archive/expire.js';
 import type { PurgeStep } from './deletion-ledger.js';
-import type { Named, Purged } from './purge/protocol.js';
-import type { Archived, Progress } from './run.js';
+import type { Purged, RowToDelete } from './purge/protocol.js';
+import type { Archived, RunProgress } from './run.js';
 import type { AnchorNote } from './settle-chain-begin.js';
-import type { Outcome, RunData, Said, Told } from './thread-protocol.js';
+import type { FromThread, RunData, RunOutcome, ToThread } from './thread-protocol.js';
 import type { PurgedNote } from './unfinished-archives.js';
 
 /** A run that is told to stop does so between two steps; after this long its thread is ended, which it survives as any death. */
 const GRACE_MS = 2_000;
 
-export interface ThreadOptions {
+export interface RetentionThreadOptions {
   readonly data: RunData;
-  readonly onProgress: (progress: Progress) => void;
+  readonly onProgress: (progress: RunProgress) => void;
   readonly onArchived: (archived: Archived) => void;
   readonly onDeleted: (source: PublicSource, purged: Purged) => void;
   readonly onPurged: (note: PurgedNote) => void;
@@ -28,14 +28,14 @@ export interface ThreadOptions {
   /** Records which archives are past their age, and which of them go now. */
   readonly onExpired: (expired: readonly ExpiredArchive[], holds: string | null) => Promise<Removal | null>;
   /** Deletes rows of our own table. */
-  readonly deleteOwn: (rows: readonly Named[]) => Purged;
+  readonly deleteOwn: (rows: readonly RowToDelete[]) => Purged;
   /** The compiled worker.js, where it is not beside this file. */
   readonly worker?: URL;
 }
 
 /** One run in a thread of its own. */
 export class RunThread {
-  readonly outcome: Promise<Outcome>;
+  readonly outcome: Promise<RunOutcome>;
   private readonly worker: Worker;
   private readonly exited: Promise<void>;
   /** Why the thread was ended from here. */
@@ -43,7 +43,7 @@ export class RunThread {
   /** Why it was told to stop. */
   private stopped: AuditdError | null = null;
 
-  constructor(options: ThreadOptions) {
+  constructor(options: RetentionThreadOptions) {
     const { data, worker } = options;
     this.worker = new Worker(worker ?? new URL('./worker.js', import.meta.url), {
       workerData: data,
@@ -52,7 +52,7 @@ export class RunThread {
     });
     this.exited = new Promise((done) => this.worker.once('exit', () => done()));
     this.outcome = new Promise((resolve, reject) => {
-      this.worker.on('message', (said: Said) => {
+      this.worker.on('message', (said: FromThread) => {
         // Said before the end reached it, its own success too. What is deleted is deleted.
         if (this.trouble !== null && !('deleted' in said)) return;
         if ('outcome' in said) resolve(said.outcome);
@@ -80,8 +80,8 @@ export class RunThread {
 
   /** What is written to state.db for the thread may fail: that is the end of the run, and not of the daemon. */
   private hear(
-    said: Exclude<Said, { outcome: unknown } | { failed: unknown }>,
-    options: ThreadOptions,
+    said: Exclude<FromThread, { outcome: unknown } | { failed: unknown }>,
+    options: RetentionThreadOptions,
   ): void {
     const { onProgress, onArchived, onDeleted, onPurged, onPurging, onSettled } = options;
     const { onAnchor, onBaseline, onExpired, deleteOwn } = options;
@@ -115,7 +115,7 @@ export class RunThread {
     void this.worker.terminate();
   }
 
-  private tell(told: Told): void {
+  private tell(told: ToThread): void {
     this.worker.postMessage(told);
   }
 }

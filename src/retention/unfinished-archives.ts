@@ -1,7 +1,7 @@
 import { AuditdError } from '../errors.js';
 import { contentsOf } from './archive/archive-files.js';
 import type { Manifest } from './archive/manifest.js';
-import { type Head, headOf, readManifest } from './archive/manifest-chain.js';
+import { type ChainHead, chainHeadOf, readManifest } from './archive/manifest-chain.js';
 import { readLines } from './archive/read.js';
 import { type ArchivedRow, LineCodec } from './archive/row-codec.js';
 
@@ -23,9 +23,9 @@ export interface PurgedNote {
  *
  * @throws AuditdError `ARCHIVE_FAILED` if they are not; `ARCHIVE_BROKEN`
  */
-export function checkContinued(directory: string, note: PurgedNote | null, begin: Head): void {
+export function checkContinued(directory: string, note: PurgedNote | null, begin: ChainHead): void {
   if (note === null || note.directory !== directory) return;
-  const { sequence } = headOf(directory, begin);
+  const { sequence } = chainHeadOf(directory, begin);
   if (sequence >= note.sequence) return;
   const has = sequence === 0 ? 'has no archives' : `ends with archive ${sequence}`;
   throw new AuditdError(

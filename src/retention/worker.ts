@@ -11,12 +11,12 @@ import { readingOf } from './database-reader.js';
 import { readLegalHolds } from './legal-holds.js';
 import { planRun } from './plan.js';
 import { openPurger, PURGE_SOCKET, type Purger } from './purge/client.js';
-import type { Named, Purged } from './purge/protocol.js';
+import type { Purged, RowToDelete } from './purge/protocol.js';
 import { ArchiveReader } from './purge/read-archive.js';
 import { rowHash } from './purge/row-hash.js';
-import { RowJudge } from './row-eligibility.js';
+import { RowEligibility } from './row-eligibility.js';
 import { runRetention, type Target } from './run.js';
-import type { Outcome, RunData, Said, Told } from './thread-protocol.js';
+import type { FromThread, RunData, RunOutcome, ToThread } from './thread-protocol.js';
 
 // The thread of a run: it reads the table and writes archives, and shipping does not wait for either.
 
@@ -38,11 +38,11 @@ const ownArchives = new ArchiveReader({
   table: OWN_TABLE,
 });
 
-function say(said: Said): void {
+function say(said: FromThread): void {
   parentPort?.postMessage(said);
 }
 
-parentPort?.on('message', (told: Told) => {
+parentPort?.on('message', (told: ToThread) => {
   if ('own' in told) ownAnswer(told.own);
   else if ('begun' in told) begunAnswer();
   else if ('expire' in told) expireAnswer(told.expire);
@@ -71,7 +71,7 @@ function targets(): Target[] {
       retention: own ? { ...config.retention, max_rows: null, max_size: null } : config.retention,
       read: readingOf(own ? data.stateDatabase : config.source.database, file),
       rows: hub ? hubIdentity(reader) : reader,
-      judge: new RowJudge(table, classify),
+      judge: new RowEligibility(table, classify),
       holds,
       limit,
       delivered: new DeliveredRows({
@@ -103,7 +103,7 @@ const ownPurger: Purger = {
   probe: () => Promise.resolve(),
   async purge(piece) {
     const rows = ownArchives.read(piece);
-    const named = rows.filter(({ id }) => id < piece.below).map((row): Named => [row.id, rowHash(row)]);
+    const named = rows.filter(({ id }) => id < piece.below).map((row): RowToDelete => [row.id, rowHash(row)]);
     const purged = await new Promise<Purged>((resolve) => {
       ownAnswer = resolve;
       say({ own: named });
@@ -114,7 +114,7 @@ const ownPurger: Purger = {
   close: () => ownArchives.close(),
 };
 
-async function dry(): Promise<Outcome> {
+async function dry(): Promise<RunOutcome> {
   const found = [];
   let reference: number | null | undefined;
   for (const { source, read, table, judge, retention, holds, limit } of targets()) {
@@ -145,7 +145,7 @@ async function dry(): Promise<Outcome> {
   return { kind: 'dry', targets: found };
 }
 
-async function run(): Promise<Outcome> {
+async function run(): Promise<RunOutcome> {
   const { retention, min_free: minFree } = data.config;
   const result = await runRetention({
     targets: targets(),
@@ -180,7 +180,7 @@ async function run(): Promise<Outcome> {
   return { kind: 'run', ...result };
 }
 
-function progress(at: Extract<Said, { progress: unknown }>['progress']): void {
+function progress(at: Extract<FromThread, { progress: unknown }>['progress']): void {
   const now = performance.now();
   if (now - lastProgress < PROGRESS_MS) return;
   lastProgress = now;

@@ -13,7 +13,7 @@ const UNKNOWN = 'accounted_unknown';
  * A release that did not keep this has removed rows, too: which ones is not known, so what is gone when that is looked at first counts as
  * known (`isUnknown`, `begin`).
  */
-export class Accounted {
+export class AccountedRows {
   constructor(private readonly db: Database.Database) {}
 
   of(source: SourceName, timeline: number): IdSet {

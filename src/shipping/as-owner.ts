@@ -22,7 +22,7 @@ export function asOwner<T>(path: string, work: () => T): T {
   return asUser({ ...owner, groups: [owner.gid] }, work, `${path} belongs to uid ${owner.uid}`);
 }
 
-export interface Identity {
+export interface UserIds {
   readonly uid: number;
   readonly gid: number;
   /** All of them. */
@@ -36,7 +36,7 @@ export interface Identity {
  * @throws AuditdError `STATE_UNUSABLE`; what `work` throws
  */
 export function asUser<T>(
-  { uid, gid, groups: theirs }: Identity,
+  { uid, gid, groups: theirs }: UserIds,
   work: () => T,
   why = `the daemon is uid ${uid}`,
 ): T {

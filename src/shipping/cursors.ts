@@ -75,13 +75,13 @@ export class Cursors {
   }
 
   /** The sink's own note; null if it has none, undefined if the sink was never started. */
-  saved(sink: string): string | null | undefined {
+  sinkState(sink: string): string | null | undefined {
     const row = this.getSink.get(sink) as { saved: string | null } | undefined;
     return row === undefined ? undefined : row.saved;
   }
 
   /** `saved` null leaves the note as it is. */
-  save(sink: string, saved: string | null, now: number): void {
+  saveSinkState(sink: string, saved: string | null, now: number): void {
     this.putSink.run(sink, saved, now);
   }
 

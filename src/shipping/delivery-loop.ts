@@ -5,15 +5,15 @@ import type { SinkConfig } from '../config/schema.js';
 import { AuditdError, messageOf } from '../errors.js';
 import type { Sink } from '../sinks/sink.js';
 import { backoff } from './backoff.js';
-import { DELIVERY_LIMIT_MS, Deadline } from './delivery-timeout.js';
-import { rejection } from './event-filter.js';
+import { DELIVERY_LIMIT_MS, DeliveryTimeout } from './delivery-timeout.js';
+import { whyRejected } from './event-filter.js';
 import { Health, type LoopState } from './loop-health.js';
 import type { LoopStatus } from './loop-status.js';
 import { Replay, type ReplayRequest, type ReplayStatus } from './replay.js';
-import { type Place, Places } from './sink-positions.js';
-import type { Feed, Follower } from './source-feed.js';
+import { type SinkPosition, SinkPositions } from './sink-positions.js';
+import type { Feed, FeedSubscriber } from './source-feed.js';
 import type { State } from './state.js';
-import { Alarm } from './wakeable-sleep.js';
+import { WakeableSleep } from './wakeable-sleep.js';
 
 const TICK_MS = 1_000;
 /** At the end: a server that accepts and says nothing would use up all the time that a stop may take. */
@@ -35,20 +35,20 @@ export interface LoopOptions {
   readonly log: Logger;
   readonly random?: () => number;
   /** Asked before each batch, and while it is under way: false while another one ships in this one's place. */
-  readonly mayShip?: () => boolean;
+  readonly isActive?: () => boolean;
 }
 
 /**
  * One sink's loop: pages in, deliveries out, cursors behind. It alone touches its sink, so calls never overlap, and a
  * sink that is slow or down holds up nobody else.
  */
-export class SinkLoop implements Follower {
-  private readonly places: Places;
+export class SinkLoop implements FeedSubscriber {
+  private readonly places: SinkPositions;
   private readonly health: Health;
-  private readonly alarm = new Alarm();
+  private readonly alarm = new WakeableSleep();
   private ending = false;
   private readonly aborting = new AbortController();
-  private readonly deadline: Deadline;
+  private readonly deadline: DeliveryTimeout;
   private opened = false;
   private delivered = 0;
   private lastTick = 0;
@@ -63,8 +63,8 @@ export class SinkLoop implements Follower {
   constructor(private readonly options: LoopOptions) {
     const { name, state, config, clock, log } = options;
     this.health = new Health(name, clock, log);
-    this.deadline = new Deadline(options.mayShip ?? null);
-    this.places = new Places({ sink: name, state, start: config.start, events: config.events, clock });
+    this.deadline = new DeliveryTimeout(options.isActive ?? null);
+    this.places = new SinkPositions({ sink: name, state, start: config.start, events: config.events, clock });
   }
 
   get name(): string {
@@ -108,7 +108,7 @@ export class SinkLoop implements Follower {
     const { sink, state, name, clock } = this.options;
     await sink.close();
     const note = sink.parting?.() ?? null;
-    if (note !== null) state.transaction(() => state.cursors.save(name, note, clock()));
+    if (note !== null) state.transaction(() => state.cursors.saveSinkState(name, note, clock()));
     this.health.enter('stopped');
   }
 
@@ -127,7 +127,7 @@ export class SinkLoop implements Follower {
     const feed = feeds.find(({ name }) => name === request.source);
     if (feed === undefined) throw new AuditdError('USAGE', `There is no source ${request.source}`);
     const last = Math.max(feed.status.maxId, feed.mark.id);
-    const wanted = (event: AuditEvent) => rejection(config.events, event) === null;
+    const wanted = (event: AuditEvent) => whyRejected(config.events, event) === null;
     this.replaying = new Replay(feed.source, request, feed.mark.timeline, last, wanted);
     this.wake();
   }
@@ -143,14 +143,14 @@ export class SinkLoop implements Follower {
 
   status(): LoopStatus {
     const { config, sink, feeds, state, name } = this.options;
-    const undelivered = sink.undelivered?.(state.cursors.saved(name) ?? null) ?? [];
+    const undelivered = sink.undelivered?.(state.cursors.sinkState(name) ?? null) ?? [];
     return {
       type: config.type,
       delivery_class: sink.deliveryClass,
       required: config.required,
       state: this.health.state,
       since: this.health.since,
-      ...this.places.standing(feeds, undelivered),
+      ...this.places.lag(feeds, undelivered),
       delivered_total: this.delivered,
       errors_total: this.health.errors,
       last_error: this.health.lastError,
@@ -161,7 +161,7 @@ export class SinkLoop implements Follower {
   private async run(): Promise<void> {
     while (!this.aborting.signal.aborted) {
       try {
-        if (this.options.mayShip?.() === false) {
+        if (this.options.isActive?.() === false) {
           this.opened = false; // what the other one has delivered counts: the place is found anew when it is this one's turn
           this.places.reread();
           this.markSettled();
@@ -179,7 +179,11 @@ export class SinkLoop implements Follower {
           this.health.recovered();
           this.health.enter('waiting for events', TICK_MS);
           // While it has everything, time alone is no reason to look: the feed looks, and rings.
-          while (!(await this.alarm.sleep(TICK_MS)) && this.hasAll() && this.options.mayShip?.() !== false) {
+          while (
+            !(await this.alarm.sleep(TICK_MS)) &&
+            this.isCaughtUp() &&
+            this.options.isActive?.() !== false
+          ) {
             await this.tick();
             this.health.recovered();
             this.health.enter('waiting for events', TICK_MS);
@@ -194,7 +198,7 @@ export class SinkLoop implements Follower {
     }
   }
 
-  private hasAll(): boolean {
+  private isCaughtUp(): boolean {
     if (this.replaying?.status.state === 'running') return false;
     return this.options.feeds.every((feed) => {
       const place = this.places.get(feed.name);
@@ -208,15 +212,15 @@ export class SinkLoop implements Follower {
   private async open(): Promise<void> {
     const { sink, state, name, clock } = this.options;
     this.health.enter('opening', DELIVERY_LIMIT_MS);
-    for (const feed of this.options.feeds) this.places.begin(feed);
-    const saved = state.cursors.saved(name);
+    for (const feed of this.options.feeds) this.places.fixStartPosition(feed);
+    const saved = state.cursors.sinkState(name);
     const resume = await sink.open(saved ?? null, this.aborting.signal);
     const first = saved === undefined;
     if (first) for (const feed of this.options.feeds) this.places.continueAfter(feed, resume);
     state.transaction(() => {
-      for (const feed of this.options.feeds) this.places.settle(feed, resume, first);
+      for (const feed of this.options.feeds) this.places.restoreFrom(feed, resume, first);
       // Safe before the found rows are passed: the note carries them until a later batch shows that they are.
-      state.cursors.save(name, resume?.saved ?? null, clock());
+      state.cursors.saveSinkState(name, resume?.saved ?? null, clock());
     });
     this.opened = true;
     this.markSettled();
@@ -225,7 +229,7 @@ export class SinkLoop implements Follower {
   private async step(feed: Feed): Promise<boolean> {
     const place = this.places.at(feed);
     if (place === null) return false;
-    for (let turn = 0; turn < TURNS_GIVEN && feed.leads(place.upTo); turn++) await setImmediate();
+    for (let turn = 0; turn < TURNS_GIVEN && feed.isAheadOfOthers(place.upTo); turn++) await setImmediate();
     const page = feed.page(place.upTo);
     if (page === null) {
       if (place.upTo >= feed.status.maxId) place.caughtUpAt = this.options.clock();
@@ -238,7 +242,7 @@ export class SinkLoop implements Follower {
     let saved: string | null = null;
     if (events.length > 0) {
       const batch = { source: feed.name, timeline: page.timeline, events, upTo: page.upTo };
-      const reached = (at: number) => this.reached(feed, place, page.timeline, at);
+      const reached = (at: number) => this.onProgress(feed, place, page.timeline, at);
       const result = await this.deadline.limit((signal) => this.options.sink.deliver(batch, signal, reached));
       upTo = result.upTo;
       saved = result.saved ?? null;
@@ -261,7 +265,7 @@ export class SinkLoop implements Follower {
   /** What is written must be known to be written before anything else is: tried until the state takes it. */
   private async commit(
     feed: Feed,
-    place: Place,
+    place: SinkPosition,
     timeline: number,
     upTo: number,
     saved: string | null,
@@ -288,11 +292,11 @@ export class SinkLoop implements Follower {
       }
     }
     this.health.enter('delivering', DELIVERY_LIMIT_MS);
-    for (const id of place.found.keys()) if (id <= upTo) place.found.delete(id);
+    for (const id of place.recovered.keys()) if (id <= upTo) place.recovered.delete(id);
   }
 
   /** What a sink has delivered of the batch that it is still at. Where the state does not take it, the end of the batch does. */
-  private reached(feed: Feed, place: Place, timeline: number, upTo: number): boolean {
+  private onProgress(feed: Feed, place: SinkPosition, timeline: number, upTo: number): boolean {
     try {
       this.move(feed, place, timeline, upTo, null);
       return true;
@@ -301,12 +305,12 @@ export class SinkLoop implements Follower {
     }
   }
 
-  private move(feed: Feed, place: Place, timeline: number, upTo: number, saved: string | null): void {
+  private move(feed: Feed, place: SinkPosition, timeline: number, upTo: number, saved: string | null): void {
     const { state, clock } = this.options;
     const at = Math.max(upTo, place.timeline === timeline ? place.upTo : 0);
     state.transaction(() => {
       state.cursors.set(this.name, feed.name, timeline, at);
-      if (saved !== null) state.cursors.save(this.name, saved, clock());
+      if (saved !== null) state.cursors.saveSinkState(this.name, saved, clock());
     });
     if (place.timeline === timeline) place.upTo = at;
   }
@@ -318,7 +322,7 @@ export class SinkLoop implements Follower {
     this.lastTick = now;
     this.health.renew(DELIVERY_LIMIT_MS); // an fdatasync may take as long as a delivery
     const saved = await sink.tick();
-    if (saved !== null) state.transaction(() => state.cursors.save(name, saved, now));
+    if (saved !== null) state.transaction(() => state.cursors.saveSinkState(name, saved, now));
   }
 
   private abort(): void {

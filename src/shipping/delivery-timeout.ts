@@ -7,7 +7,7 @@ const ASK_MS = 50;
  * Breaks off what takes too long, or whose turn is over. The controller is used again as long as nothing was broken off: pages come by
  * the thousand.
  */
-export class Deadline {
+export class DeliveryTimeout {
   private controller = new AbortController();
 
   /** @param mayGoOn false while another one ships in this one's place */

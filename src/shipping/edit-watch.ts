@@ -4,7 +4,7 @@ import { messageOf } from '../errors.js';
 import { fingerprintOf } from '../source/event-id.js';
 import { eventSize } from '../source/row-to-event.js';
 import type { AuditSource, HighWaterMark } from '../source/source.js';
-import { type Recent, recentOf } from './recent-rows.js';
+import { type RememberedRow, recentOf } from './recent-rows.js';
 import type { Edit } from './revisions.js';
 import type { State } from './state.js';
 
@@ -122,7 +122,7 @@ export class EditWatch {
   private differing(
     timeline: number,
     events: readonly AuditEvent[],
-  ): Array<{ readonly event: AuditEvent; readonly row: Recent }> {
+  ): Array<{ readonly event: AuditEvent; readonly row: RememberedRow }> {
     const { source, state } = this.options;
     const recent = state.recent.of(source.name, timeline);
     const lowest = recent[0]?.id ?? Number.POSITIVE_INFINITY;
@@ -187,19 +187,19 @@ export class EditWatch {
     this.startsAt = newest === 0 ? null : newest - WATCHED_MS;
   }
 
-  private isWatched(row: Recent, now: number): boolean {
+  private isWatched(row: RememberedRow, now: number): boolean {
     return now - row.readAt < WATCHED_MS || (this.startsAt !== null && row.readAt >= this.startsAt);
   }
 
   private record(
     mark: HighWaterMark,
     changed: readonly AuditEvent[],
-    recent: ReadonlyMap<number, Recent>,
+    recent: ReadonlyMap<number, RememberedRow>,
     now: number,
   ): Watched | null {
     const { source, state } = this.options;
     const edits: Edit[] = [];
-    const rows: Recent[] = [];
+    const rows: RememberedRow[] = [];
     let versions: AuditEvent[] = [];
     for (const event of changed) {
       const before = recent.get(event.sequence);
@@ -227,7 +227,7 @@ export class EditWatch {
     return { mark: next, versions: edits.length, accepted: rows.length - edits.length };
   }
 
-  private editOf(event: AuditEvent, before: Recent, mark: HighWaterMark): Edit {
+  private editOf(event: AuditEvent, before: RememberedRow, mark: HighWaterMark): Edit {
     const { source, state } = this.options;
     const base = { event, actionBefore: before.action };
     const behind = this.positions(mark).filter(({ upTo }) => upTo < event.sequence);

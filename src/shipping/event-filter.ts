@@ -5,7 +5,7 @@ import type { EventsFilter } from '../config/schema.js';
 const SEVERITIES: readonly Severity[] = ['alert', 'critical', 'error', 'warning', 'notice', 'info'];
 
 /** Why a sink does not take an event, in the words of the key that keeps it out; null if it takes it. */
-export function rejection(filter: EventsFilter | undefined, event: AuditEvent): string | null {
+export function whyRejected(filter: EventsFilter | undefined, event: AuditEvent): string | null {
   if (filter === undefined) return null;
   const { category, action, outcome, min_severity, server, source } = filter;
   if (category !== undefined && !category.includes(event.type.category))

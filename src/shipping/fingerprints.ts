@@ -158,7 +158,7 @@ export class Fingerprints {
   }
 
   /** The newest row of a timeline that is only remembered; null if there is none. */
-  remembered(source: SourceName, timeline: number): HighWaterMark | null {
+  unflushed(source: SourceName, timeline: number): HighWaterMark | null {
     const last = this.pending.findLast(
       (pending) => pending.source === source && pending.timeline === timeline,
     );

@@ -17,13 +17,13 @@ import type { SinkConfig } from '../config/schema.js';
 import { messageOf } from '../errors.js';
 import type { Sink } from '../sinks/sink.js';
 import { backoff } from './backoff.js';
-import { DELIVERY_LIMIT_MS, Deadline } from './delivery-timeout.js';
-import { rejection } from './event-filter.js';
+import { DELIVERY_LIMIT_MS, DeliveryTimeout } from './delivery-timeout.js';
+import { whyRejected } from './event-filter.js';
 import { Health } from './loop-health.js';
 import type { LoopStatus } from './loop-status.js';
 import type { Feed } from './source-feed.js';
-import { Head, type HeadPage } from './table-head.js';
-import { Alarm } from './wakeable-sleep.js';
+import { type HeadPage, TableHead } from './table-head.js';
+import { WakeableSleep } from './wakeable-sleep.js';
 
 const TICK_MS = 1_000;
 /** A look though nothing rang. */
@@ -43,10 +43,10 @@ export interface HeadLoopOptions {
 }
 
 export class HeadLoop {
-  private readonly heads: readonly Head[];
+  private readonly heads: readonly TableHead[];
   private readonly health: Health;
-  private readonly alarm = new Alarm();
-  private readonly deadline = new Deadline();
+  private readonly alarm = new WakeableSleep();
+  private readonly deadline = new DeliveryTimeout();
   private readonly aborting = new AbortController();
   private ending = false;
   private opened = false;
@@ -65,7 +65,7 @@ export class HeadLoop {
     this.health = new Health(name, clock, log);
     // Revisions of Postern's rows are the daemon's own: what was decided of them is known before the rows are met as they are now.
     const order = feeds.toSorted((a, b) => Number(b.name === 'auditd') - Number(a.name === 'auditd'));
-    this.heads = order.map((feed) => new Head(feed.source, () => feed.mark.timeline, clock));
+    this.heads = order.map((feed) => new TableHead(feed.source, () => feed.mark.timeline, clock));
   }
 
   get name(): string {
@@ -159,7 +159,7 @@ export class HeadLoop {
     return progressed;
   }
 
-  private ask(head: Head, what: 'next' | 'below'): HeadPage | null {
+  private ask(head: TableHead, what: 'next' | 'below'): HeadPage | null {
     try {
       return head[what]();
     } catch (error) {
@@ -172,10 +172,10 @@ export class HeadLoop {
     }
   }
 
-  private async deliver(head: Head, page: HeadPage | null): Promise<boolean> {
+  private async deliver(head: TableHead, page: HeadPage | null): Promise<boolean> {
     if (page === null) return false;
     const { sink, config } = this.options;
-    const wanted = page.events.filter((event) => rejection(config.events, event) === null);
+    const wanted = page.events.filter((event) => whyRejected(config.events, event) === null);
     for (let rest: readonly AuditEvent[] = wanted; rest.length > 0; ) {
       this.health.enter('delivering', DELIVERY_LIMIT_MS);
       const upTo = rest.at(-1)?.sequence ?? 0;

@@ -20,7 +20,7 @@ export function countOf(ranges: readonly IdRange[]): number {
 export const NAMED = 50;
 
 /** `4, 7 to 9` */
-export function wordsOf(ranges: readonly IdRange[]): string {
+export function rangesText(ranges: readonly IdRange[]): string {
   const shown = ranges
     .slice(0, NAMED)
     .map(([first, last]) => (first === last ? `${first}` : `${first} to ${last}`));

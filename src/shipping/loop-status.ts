@@ -1,11 +1,11 @@
 import type { RecentVerdict } from '../sinks/files/eligibility-counts.js';
 import type { SinkFigures } from '../sinks/sink.js';
 import type { LastError, LoopState } from './loop-health.js';
-import type { Standing } from './sink-positions.js';
+import type { SinkLag } from './sink-positions.js';
 import type { HeadStatus } from './table-head.js';
 
 /** What `status` says of a sink. */
-export interface LoopStatus extends Standing {
+export interface LoopStatus extends SinkLag {
   readonly type: string;
   readonly delivery_class: string;
   readonly required: boolean;

@@ -10,7 +10,7 @@ const KEPT = 1_000;
 const DEFERRED_MS = 1_000;
 
 /** A row as it was when it was read, or last seen to be another. */
-export interface Recent extends RecentRow {
+export interface RememberedRow extends RecentRow {
   /** Canonical name of what it was. */
   readonly action: string;
   readonly address: string | null;
@@ -23,14 +23,14 @@ export interface Recent extends RecentRow {
 export interface PendingRecent {
   readonly source: SourceName;
   readonly timeline: number;
-  readonly rows: readonly Recent[];
+  readonly rows: readonly RememberedRow[];
   /** There is more behind them. */
   readonly isDeferred: boolean;
 }
 
 interface Known {
   readonly timeline: number;
-  rows: Recent[];
+  rows: RememberedRow[];
 }
 
 /**
@@ -73,7 +73,7 @@ export class RecentRows {
   }
 
   /** Ids ascending. */
-  of(source: SourceName, timeline: number): readonly Recent[] {
+  of(source: SourceName, timeline: number): readonly RememberedRow[] {
     const known = this.known.get(source) ?? this.load(source);
     return known.timeline === timeline ? known.rows : [];
   }
@@ -113,17 +113,17 @@ export class RecentRows {
   }
 
   /** Inside of a transaction: what rows are now. To be followed by `replace` once that is through. */
-  update(source: SourceName, timeline: number, rows: readonly Recent[]): void {
+  update(source: SourceName, timeline: number, rows: readonly RememberedRow[]): void {
     for (const row of rows) this.save(source, timeline, row);
   }
 
-  replace(source: SourceName, timeline: number, rows: readonly Recent[]): void {
+  replace(source: SourceName, timeline: number, rows: readonly RememberedRow[]): void {
     const changed = new Map(rows.map((row) => [row.id, row]));
     const now = this.of(source, timeline).map((row) => changed.get(row.id) ?? row);
     this.known.set(source, { timeline, rows: now });
   }
 
-  private save(source: SourceName, timeline: number, row: Recent): void {
+  private save(source: SourceName, timeline: number, row: RememberedRow): void {
     const { id, createdAt, address, action, fingerprint, readAt, revisedAt } = row;
     this.put.run(source, timeline, id, createdAt, address, action, fingerprint, readAt, revisedAt);
   }
@@ -148,7 +148,7 @@ export class RecentRows {
   }
 }
 
-export function recentOf(event: AuditEvent, before?: Recent): Recent {
+export function recentOf(event: AuditEvent, before?: RememberedRow): RememberedRow {
   return {
     id: event.sequence,
     createdAt: createdIn(event),

@@ -3,17 +3,17 @@ import type { Logger } from 'pino';
 import { messageOf } from '../errors.js';
 import { createRecorder } from '../recorder/recorder.js';
 import { noteTold, untoldMissing } from './auditd-table-gaps.js';
-import { countOf, NAMED, wordsOf } from './id-ranges.js';
+import { countOf, NAMED, rangesText } from './id-ranges.js';
 
 /** Says, at a start, that events of our own were deleted from state.db: once, as an event and in the log. */
-export function tellMissing(db: Database.Database, clock: () => number, log: Logger): void {
+export function reportMissingEvents(db: Database.Database, clock: () => number, log: Logger): void {
   try {
     db.transaction(() => {
       const ranges = untoldMissing(db);
       if (ranges.length === 0) return;
       const missing = countOf(ranges);
-      log.error({ missing }, `${missing} of the daemon's own events are missing: ids ${wordsOf(ranges)}`);
-      const details = { missing, ids: wordsOf(ranges), ranges: ranges.slice(0, NAMED) };
+      log.error({ missing }, `${missing} of the daemon's own events are missing: ids ${rangesText(ranges)}`);
+      const details = { missing, ids: rangesText(ranges), ranges: ranges.slice(0, NAMED) };
       createRecorder(db, { clock }).record({ action: 'daemon.own_events_missing', details });
       noteTold(db, ranges);
     })();

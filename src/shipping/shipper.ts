@@ -21,7 +21,7 @@ export interface ConfiguredSink {
   /** The sources that it is given; all, if left out. */
   readonly sources?: readonly SourceName[];
   /** See `LoopOptions`. */
-  readonly mayShip?: () => boolean;
+  readonly isActive?: () => boolean;
 }
 
 export interface ShipperOptions {
@@ -85,7 +85,7 @@ export class Shipper {
         new HeadLoop({ name, config, sink, feeds: feedsOf(given), clock, log }),
     );
     this.loops = walkers.map(
-      ({ name, config, sink, sources: given, mayShip }) =>
+      ({ name, config, sink, sources: given, isActive }) =>
         new SinkLoop({
           name,
           config,
@@ -94,7 +94,7 @@ export class Shipper {
           state,
           clock,
           log,
-          ...(mayShip === undefined ? {} : { mayShip }),
+          ...(isActive === undefined ? {} : { isActive }),
         }),
     );
   }

@@ -2,25 +2,25 @@ import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { EventsFilter } from '../config/schema.js';
 import type { Corrections, ResumePosition } from '../sinks/sink.js';
 import { fingerprintOf } from '../source/event-id.js';
-import { rejection } from './event-filter.js';
-import type { Feed, Page } from './source-feed.js';
+import { whyRejected } from './event-filter.js';
+import type { Feed, FeedPage } from './source-feed.js';
 import type { State } from './state.js';
 
 /** Where a sink stands in one source. */
-export interface Place {
+export interface SinkPosition {
   timeline: number;
   /** The cursor. */
   upTo: number;
   /** Rows up to here were there before the sink was first started: recorded, not delivered. */
   skipTo: number;
   /** Rows that `open` found at the destination though the cursor does not know: event ids by row id. */
-  readonly found: Map<number, string>;
+  readonly recovered: Map<number, string>;
   /** When it last had everything, ms since the epoch. */
   caughtUpAt: number;
 }
 
 /** What `status` says of a sink's places. */
-export interface Standing {
+export interface SinkLag {
   readonly cursors: Readonly<Record<string, { timeline: number; id: number }>>;
   /** Per source the lowest row id of the current timeline that must stay in the table for this sink. */
   readonly held_from: Readonly<Record<string, number>>;
@@ -28,7 +28,7 @@ export interface Standing {
   readonly lag_seconds: number;
 }
 
-export interface PlacesOptions {
+export interface SinkPositionsOptions {
   readonly sink: string;
   readonly state: State;
   readonly start: 'beginning' | 'now';
@@ -37,16 +37,16 @@ export interface PlacesOptions {
 }
 
 /** One sink's places in all sources, and which rows of a page it has still to get. */
-export class Places {
-  private readonly places = new Map<SourceName, Place>();
+export class SinkPositions {
+  private readonly places = new Map<SourceName, SinkPosition>();
 
   private readonly since: number;
 
-  constructor(private readonly options: PlacesOptions) {
+  constructor(private readonly options: SinkPositionsOptions) {
     this.since = options.clock();
   }
 
-  get(source: SourceName): Place | undefined {
+  get(source: SourceName): SinkPosition | undefined {
     return this.places.get(source);
   }
 
@@ -60,7 +60,7 @@ export class Places {
    *
    * @param first the sink was never opened with this state.db
    */
-  settle(feed: Feed, resume: Corrections | null, first: boolean): void {
+  restoreFrom(feed: Feed, resume: Corrections | null, first: boolean): void {
     const { sink, state, clock } = this.options;
     const { cursors, fingerprints } = state;
     const shown = shownOf(feed, resume);
@@ -86,7 +86,7 @@ export class Places {
     else if (start?.timeline === timeline) skipTo = start.skipTo;
     const upTo = cursors.position(sink, feed.name, timeline) ?? 0;
     const caughtUpAt = this.places.get(feed.name)?.caughtUpAt ?? clock();
-    this.places.set(feed.name, { timeline, upTo, skipTo, found, caughtUpAt });
+    this.places.set(feed.name, { timeline, upTo, skipTo, recovered: found, caughtUpAt });
   }
 
   /** While another one ships in this one's place: the cursors are moved in the state alone (fleet/standby-positions.ts). */
@@ -100,32 +100,32 @@ export class Places {
    * The place from which to read on; null while it can't be known: a sink that starts `now` has to see first what is
    * there. Turns to the feed's timeline where another has begun.
    */
-  at(feed: Feed): Place | null {
+  at(feed: Feed): SinkPosition | null {
     const place = this.places.get(feed.name);
-    if (place === undefined || !this.begin(feed)) return null;
-    if (place.timeline !== feed.mark.timeline) this.turn(feed, place);
+    if (place === undefined || !this.fixStartPosition(feed)) return null;
+    if (place.timeline !== feed.mark.timeline) this.switchTimeline(feed, place);
     return place;
   }
 
   /** The rows of a page that the sink has still to get. */
-  wanted(place: Place, source: SourceName, page: Page): AuditEvent[] {
+  wanted(place: SinkPosition, source: SourceName, page: FeedPage): AuditEvent[] {
     const { state, sink, events } = this.options;
     const first = page.events[0]?.sequence ?? 0;
     const had = state.deliveredEarlier(sink, source, page.timeline, first, page.upTo);
-    const plain = place.found.size === 0 && had === null;
+    const plain = place.recovered.size === 0 && had === null;
     return page.events.filter((event) => {
       if (event.sequence <= place.upTo || event.sequence <= place.skipTo) return false;
       if (event.revisionOf !== null && !state.revisions.isFor(sink, event.sequence)) return false;
       if (!plain) {
-        if (place.found.get(event.sequence) === event.id) return false;
+        if (place.recovered.get(event.sequence) === event.id) return false;
         if (had?.has(fingerprintOf(event.id)) === true) return false;
       }
-      return rejection(events, event) === null;
+      return whyRejected(events, event) === null;
     });
   }
 
   /** @param undelivered rows that the sink may have to be given again */
-  standing(feeds: readonly Feed[], undelivered: readonly ResumePosition[]): Standing {
+  lag(feeds: readonly Feed[], undelivered: readonly ResumePosition[]): SinkLag {
     const now = this.options.clock();
     let lagEvents = 0;
     let lagSeconds = 0;
@@ -146,7 +146,7 @@ export class Places {
   }
 
   /** Of a sink that has not been opened since the start: what the state knows of it. That it lags is never told later than this start. */
-  private known(feed: Feed): Pick<Place, 'timeline' | 'upTo' | 'caughtUpAt'> {
+  private known(feed: Feed): Pick<SinkPosition, 'timeline' | 'upTo' | 'caughtUpAt'> {
     const { sink, state } = this.options;
     const { timeline } = feed.mark;
     const start = state.cursors.start(sink, feed.name);
@@ -179,7 +179,7 @@ export class Places {
    * Notes where a sink that starts `now` begins: behind what is there at the first look, whether the sink can be opened by then or
    * not; with the first row of a table that is not there yet. False while that can't be seen.
    */
-  begin(feed: Feed): boolean {
+  fixStartPosition(feed: Feed): boolean {
     const { sink, state, start } = this.options;
     if (start !== 'now' || state.cursors.start(sink, feed.name) !== null) return true;
     if (feed.status.lastLook === 0) feed.wake();
@@ -196,22 +196,22 @@ export class Places {
   }
 
   /** Another history began: the sink goes through it from its lowest id; what it had is left out by fingerprint. */
-  private turn(feed: Feed, place: Place): void {
+  private switchTimeline(feed: Feed, place: SinkPosition): void {
     const { sink, state } = this.options;
     const old = place.timeline;
-    const last = Math.max(0, ...place.found.keys());
+    const last = Math.max(0, ...place.recovered.keys());
     if (last > 0) {
       state.transaction(() => {
         // Lines found at the destination whose rows were never read again: they count as delivered.
         const known = state.fingerprints.last(feed.name, old);
-        const rows = [...place.found]
+        const rows = [...place.recovered]
           .filter(([id]) => id > known)
           .map(([sequence, id]) => ({ sequence, id }));
         state.fingerprints.record(feed.name, old, rows);
         state.cursors.set(sink, feed.name, old, Math.max(last, place.upTo));
       });
     }
-    place.found.clear();
+    place.recovered.clear();
     place.timeline = feed.mark.timeline;
     place.upTo = state.cursors.position(sink, feed.name, place.timeline) ?? 0;
     place.skipTo = 0;

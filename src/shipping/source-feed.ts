@@ -19,7 +19,7 @@ const EDITS_MS = 1_000;
 /** After a new timeline could not be begun: a full disk is not looked at without a pause. */
 const RETRY_MS = 1_000;
 
-export interface Page {
+export interface FeedPage {
   readonly timeline: number;
   readonly after: number;
   readonly upTo: number;
@@ -27,7 +27,7 @@ export interface Page {
 }
 
 /** A loop that reads this feed. */
-export interface Follower {
+export interface FeedSubscriber {
   wake(): void;
   /** True while it waits for new rows. */
   idle(): boolean;
@@ -71,8 +71,8 @@ export interface FeedOptions extends EditWatchOptions {
 export class Feed {
   readonly name: SourceName;
   private markNow: HighWaterMark;
-  private pages: Page[] = [];
-  private readonly followers = new Set<Follower>();
+  private pages: FeedPage[] = [];
+  private readonly followers = new Set<FeedSubscriber>();
   private replacing: Promise<void> | null = null;
   private statusNow: FeedStatus;
   private readonly ending = new AbortController();
@@ -138,7 +138,7 @@ export class Feed {
   }
 
   /** The page behind `after`, or null if there is none now; then `wait` says when to ask again. */
-  page(after: number): Page | null {
+  page(after: number): FeedPage | null {
     if (this.ending.signal.aborted || this.replacing !== null) return null;
     const from = Math.min(after, this.markNow.id);
     const kept = this.pages.find((page) => page.after === from && page.timeline === this.markNow.timeline);
@@ -147,7 +147,7 @@ export class Feed {
   }
 
   /** Has `follower.wake` called at each change of this source: rows, another timeline, the end. */
-  follow(follower: Follower): void {
+  follow(follower: FeedSubscriber): void {
     this.followers.add(follower);
   }
 
@@ -155,7 +155,7 @@ export class Feed {
    * True if a loop at `after` would read a page that the others are not ready for: it would be read again for them.
    * A reason to give them a turn, not to wait for them.
    */
-  leads(after: number): boolean {
+  isAheadOfOthers(after: number): boolean {
     if (after < this.markNow.id || this.statusNow.maxId - after < PAGE_ROWS) return false;
     const near = after - PAGES_KEPT * 8 * PAGE_ROWS;
     return [...this.followers].some((follower) => {
@@ -205,7 +205,7 @@ export class Feed {
   }
 
   /** Is there a sink that has yet to come by it? */
-  private isWanted({ timeline, upTo }: Page): boolean {
+  private isWanted({ timeline, upTo }: FeedPage): boolean {
     if (timeline !== this.markNow.timeline) return false;
     return [...this.followers].some((follower) => {
       const at = follower.cursor(this.name);
@@ -213,7 +213,7 @@ export class Feed {
     });
   }
 
-  private read(after: number): Page | null {
+  private read(after: number): FeedPage | null {
     const mark = this.markNow;
     this.pages = this.pages.filter((page) => this.isWanted(page));
     let look: ReadResult;
@@ -228,10 +228,10 @@ export class Feed {
       return null;
     }
     if (look.state !== 'reading') {
-      this.say(look.state, look.message, this.statusNow.maxId);
+      this.setStatus(look.state, look.message, this.statusNow.maxId);
       return null;
     }
-    this.say(
+    this.setStatus(
       look.postern === 'stopped' ? 'stopped' : 'reading',
       look.postern === 'stopped' ? 'Postern is stopped; its last rows have been read' : 'reading',
       look.maxId,
@@ -258,7 +258,7 @@ export class Feed {
     const events =
       this.edits?.given(mark.timeline, look.events, isEdited ? look.events : known) ?? look.events;
     if (events === 'again') return null;
-    const page: Page = { timeline: mark.timeline, after, upTo: look.upTo, events };
+    const page: FeedPage = { timeline: mark.timeline, after, upTo: look.upTo, events };
     this.pages.push(page);
     if (this.pages.length > PAGES_KEPT) this.pages.shift();
     if (last !== undefined) this.wakeFollowers(); // one that has looked already may be at rest
@@ -281,7 +281,7 @@ export class Feed {
     return true;
   }
 
-  private say(state: FeedStatus['state'], message: string, maxId: number): void {
+  private setStatus(state: FeedStatus['state'], message: string, maxId: number): void {
     const now = this.options.clock();
     const before = this.statusNow;
     const same = before.state === state && before.message === message;
@@ -313,7 +313,11 @@ export class Feed {
     this.replacing = this.begin(timeline + 1, reason)
       .catch(async (error: unknown) => {
         this.unbegun = `${timeline} ${reason}`;
-        this.say('failed', `starting timeline ${timeline + 1} failed: ${messageOf(error)}; trying again`, 0);
+        this.setStatus(
+          'failed',
+          `starting timeline ${timeline + 1} failed: ${messageOf(error)}; trying again`,
+          0,
+        );
         await sleep(RETRY_MS, undefined, { signal: this.ending.signal }).catch(() => undefined);
       })
       .finally(() => {

@@ -7,7 +7,7 @@ import type Database from '../load-sqlite.js';
 import { createAuditTable } from '../recorder/recorder.js';
 import { columnsNote, parseColumnsRead } from '../source/columns-seen.js';
 import type { HighWaterMark, History } from '../source/source.js';
-import { Accounted } from './accounted-rows.js';
+import { AccountedRows } from './accounted-rows.js';
 import { openOwn } from './as-owner.js';
 import { Cursors } from './cursors.js';
 import { Fingerprints, type Pending } from './fingerprints.js';
@@ -80,7 +80,7 @@ export class State {
   readonly timelines: Timelines;
   readonly recent: RecentRows;
   readonly revisions: Revisions;
-  readonly accounted: Accounted;
+  readonly accounted: AccountedRows;
 
   /** @throws AuditdError `STATE_NEWER` or `STATE_UNUSABLE` */
   constructor(directory: string, clock: () => number = Date.now) {
@@ -107,7 +107,7 @@ export class State {
     this.timelines = new Timelines(this.db, clock);
     this.recent = new RecentRows(this.db);
     this.revisions = new Revisions(this.db);
-    this.accounted = new Accounted(this.db);
+    this.accounted = new AccountedRows(this.db);
   }
 
   /** Random, made once per state.db; a part of every `event.id`. 32 hex digits. */
@@ -134,7 +134,7 @@ export class State {
   /** The mark of a source's current timeline, what is only remembered included; null before its first start. */
   mark(source: SourceName): HighWaterMark | null {
     const written = this.timelines.current(source);
-    return written === null ? null : (this.fingerprints.remembered(source, written.timeline) ?? written);
+    return written === null ? null : (this.fingerprints.unflushed(source, written.timeline) ?? written);
   }
 
   note(key: string): string | null {

@@ -48,7 +48,7 @@ export interface HeadStatus {
  * FOLLOWING. Rows above the head are read in pages. If more stand there than fit in one (a bulk insert, a sink that was down), the
  * head jumps to the highest row, and the rows in between are a gap, which is read down from its top, a page each time after a look at the head.
  */
-export class Head {
+export class TableHead {
   readonly name: SourceName;
   private head: HighWaterMark | null = null;
   private gaps: Gap[] = [];

@@ -1,5 +1,5 @@
 /** A sleep that can be ended early: by new rows, unless it must not be, and by the end of the loop always. */
-export class Alarm {
+export class WakeableSleep {
   private rung = false;
   private deaf = false;
   private ended = false;

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import Database from '../../src/load-sqlite.js';
 import { listArchives } from '../../src/retention/archive/list.js';
 import { type Anchor, seal } from '../../src/retention/archive/manifest.js';
-import { recordedHeads, recordOf } from '../../src/retention/archive/recorded-heads.js';
+import { archiveRecordOf, recordedHeads } from '../../src/retention/archive/recorded-heads.js';
 import { ENDING } from '../retention/archive/compression.js';
 import { ArchiveRig } from '../retention/archive/table.js';
 import { CLI, run } from './cli.js';
@@ -144,7 +144,7 @@ describe('archive', () => {
   it('the event of a run names what it made, as verify reads it', () => {
     const [, second] = listArchives(rig.archives);
     if (second === undefined) throw new Error('no archive');
-    const [head] = recordedHeads(['{}', 'x', JSON.stringify({ archives: [recordOf(second)] })]);
+    const [head] = recordedHeads(['{}', 'x', JSON.stringify({ archives: [archiveRecordOf(second)] })]);
     expect(head).toEqual({
       sequence: 2,
       sha256: expect.stringMatching(/^[0-9a-f]{64}$/),

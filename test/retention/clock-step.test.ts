@@ -1,8 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { type ClockLook, type ClockNote, observe, STEP_MS, WAIT_MS } from '../../src/retention/clock-step.js';
+import {
+  CLOCK_STEP_MS,
+  type ClockLook,
+  type ClockNote,
+  observe,
+  WAIT_MS,
+} from '../../src/retention/clock-step.js';
 import { NOW } from './retention-fixture.js';
 
-const H = STEP_MS;
+const H = CLOCK_STEP_MS;
 
 /** Looks one after the other: hours of the wall clock and of the machine's uptime. */
 function waits(...looks: ReadonlyArray<readonly [wall: number, up: number]>): number[] {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { excess, type Fate, fateOf, mayGoEarly, momentOf } from '../../src/retention/policy.js';
+import { type Eligibility, eligibilityOf, excess, mayGoEarly, momentOf } from '../../src/retention/policy.js';
 import { DAY, NOW } from './retention-fixture.js';
 
 const YEAR = 365 * DAY;
@@ -8,7 +8,7 @@ const keep = { default: YEAR, auth: 90 * DAY, user: null };
 const now = momentOf(NOW, NOW);
 
 describe('which rows may go', () => {
-  it.each<[string, { time: number | null; category: string }, typeof now, Fate]>([
+  it.each<[string, { time: number | null; category: string }, typeof now, Eligibility]>([
     ['a row past its age', { time: NOW - YEAR - 1, category: 'stream' }, now, 'old'],
     ['a row of exactly its age stays', { time: NOW - YEAR, category: 'stream' }, now, 'young'],
     ['a category with an age of its own', { time: NOW - 91 * DAY, category: 'auth' }, now, 'old'],
@@ -46,13 +46,13 @@ describe('which rows may go', () => {
       'young',
     ],
   ])('%s', (_, row, moment, fate) => {
-    expect(fateOf(row, keep, moment)).toBe(fate);
+    expect(eligibilityOf(row, keep, moment)).toBe(fate);
   });
 
   it('with a default of for ever goes only what has an age', () => {
     const forever = { default: null, auth: 90 * DAY };
-    expect(fateOf({ time: Date.UTC(2001, 0, 1), category: 'stream' }, forever, now)).toBe('young');
-    expect(fateOf({ time: Date.UTC(2001, 0, 1), category: 'auth' }, forever, now)).toBe('old');
+    expect(eligibilityOf({ time: Date.UTC(2001, 0, 1), category: 'stream' }, forever, now)).toBe('young');
+    expect(eligibilityOf({ time: Date.UTC(2001, 0, 1), category: 'auth' }, forever, now)).toBe('old');
   });
 
   it('whatever the clock and the table say, nothing younger than its age by the clock or by the newest row', () => {
@@ -64,7 +64,7 @@ describe('which rows may go', () => {
         fc.integer({ min: 1, max: 2 * NOW }),
         fc.integer({ min: 1, max: NOW }),
         (row, newest, clock, age) => {
-          const fate = fateOf(
+          const fate = eligibilityOf(
             { time: row, category: 'auth' },
             { default: null, auth: age },
             momentOf(clock, newest),
@@ -92,7 +92,7 @@ describe('a table that is too large', () => {
 
   it('only what waits for its age may go before it, and nothing that is not a day old', () => {
     const moment = momentOf(NOW, NOW - 5);
-    const goes = (fate: Fate, age: number) => mayGoEarly(fate, NOW - 5 - age, moment);
+    const goes = (fate: Eligibility, age: number) => mayGoEarly(fate, NOW - 5 - age, moment);
     const fates = ['old', 'young', 'forever', 'undated', 'future'] as const;
     expect(fates.filter((fate) => goes(fate, DAY))).toEqual(['young']);
     expect(goes('young', DAY - 1)).toBe(false);
@@ -102,7 +102,8 @@ describe('a table that is too large', () => {
 
   it('no age is shorter than a day', () => {
     const short = { default: 1 };
-    const at = (age: number) => fateOf({ time: NOW - age, category: 'stream' }, short, momentOf(NOW, NOW));
+    const at = (age: number) =>
+      eligibilityOf({ time: NOW - age, category: 'stream' }, short, momentOf(NOW, NOW));
     expect([at(DAY - 1), at(DAY)]).toEqual(['young', 'old']);
   });
 });

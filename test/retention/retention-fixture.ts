@@ -16,7 +16,7 @@ import { LegalWatch } from '../../src/retention/legal-holds.js';
 import type { Purger } from '../../src/retention/purge/client.js';
 import { Deleter } from '../../src/retention/purge/deleter.js';
 import { ArchiveReader } from '../../src/retention/purge/read-archive.js';
-import { RowJudge } from '../../src/retention/row-eligibility.js';
+import { RowEligibility } from '../../src/retention/row-eligibility.js';
 import { type RunResult, runRetention } from '../../src/retention/run.js';
 import type { Hold } from '../../src/retention/sink-holds.js';
 import { type PurgedNote, pendingArchives, rowsOf } from '../../src/retention/unfinished-archives.js';
@@ -135,7 +135,7 @@ export class RetentionRig {
             classify,
             redact: () => null,
           }),
-          judge: new RowJudge(config.source, classify),
+          judge: new RowEligibility(config.source, classify),
           holds: options.holds ?? [],
           limit: options.limit ?? Number.MAX_SAFE_INTEGER,
           purger: async () => options.purger?.(usual) ?? usual,

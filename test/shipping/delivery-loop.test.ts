@@ -105,7 +105,7 @@ describe('a sink loop', () => {
     await caughtUp(again, 2_503);
     await again.stop(1_000);
     expect(sink.ids).toEqual(Array.from({ length: 2_503 }, (_, at) => at + 1));
-    expect(state.cursors.saved('test')).toBe('{"at":2503}');
+    expect(state.cursors.sinkState('test')).toBe('{"at":2503}');
   });
 
   /** Looks of 20 s each by the clock that the watchdog goes by, and what `hung` said before each. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { Deadline } from '../../src/shipping/delivery-timeout.js';
+import { DeliveryTimeout } from '../../src/shipping/delivery-timeout.js';
 
 /** Ends when it is told to, with the reason. */
 function endless(signal: AbortSignal): Promise<never> {
@@ -12,7 +12,7 @@ function endless(signal: AbortSignal): Promise<never> {
 describe('the limit of a delivery', () => {
   it('is also the end of the turn: what is under way when another one ships is broken off, and the next one may begin', async () => {
     let mine = true;
-    const deadline = new Deadline(() => mine);
+    const deadline = new DeliveryTimeout(() => mine);
     const under = deadline.limit(endless);
     await sleep(120);
     mine = false;

@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { Feed, type Follower } from '../../src/shipping/source-feed.js';
+import { Feed, type FeedSubscriber } from '../../src/shipping/source-feed.js';
 import { State } from '../../src/shipping/state.js';
 import { MemoryTable } from './memory-table.js';
 
 /** A loop whose every step the test takes. */
-class Loop implements Follower {
+class Loop implements FeedSubscriber {
   at = 0;
   busy = false;
   down = false;

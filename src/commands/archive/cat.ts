@@ -18,7 +18,7 @@ Examples:
   $ postern-auditd archive cat --lines 40-42 >rows.ndjson`,
     )
     .action(async (wanted: string[], options: ChoiceOptions & { lines?: boolean }) => {
-      const [{ loadConfig }, { recordOf }, { readLines }] = await Promise.all([
+      const [{ loadConfig }, { archiveRecordOf }, { readLines }] = await Promise.all([
         import('../../config/load.js'),
         import('../../retention/archive/recorded-heads.js'),
         import('../../retention/archive/read.js'),
@@ -51,7 +51,7 @@ Examples:
             details: {
               directory,
               // Not `archives`: these may be of another chain than the one that events tell the end of.
-              exported_from: archives.slice(0, MOST_NAMED).map(recordOf),
+              exported_from: archives.slice(0, MOST_NAMED).map(archiveRecordOf),
               archives_count: archives.length,
               format: options.lines === true ? 'lines' : 'rows',
               count: rows,

@@ -42,12 +42,13 @@ Examples:
           'USAGE',
           'table: found "". Give a name, or leave it out for the one that the rows were in',
         );
-      const [{ loadConfig }, { recordOf }, { restoring }, { setImmediate: otherWork }] = await Promise.all([
-        import('../../config/load.js'),
-        import('../../retention/archive/recorded-heads.js'),
-        import('../../retention/archive/restore.js'),
-        import('node:timers/promises'),
-      ]);
+      const [{ loadConfig }, { archiveRecordOf }, { restoring }, { setImmediate: otherWork }] =
+        await Promise.all([
+          import('../../config/load.js'),
+          import('../../retention/archive/recorded-heads.js'),
+          import('../../retention/archive/restore.js'),
+          import('node:timers/promises'),
+        ]);
       const { directory, archives, incomplete } = await chosenOf(wanted, options);
       if (archives.length === 0) {
         const history = options.timeline === undefined ? '' : `, history ${options.timeline},`;
@@ -78,7 +79,7 @@ Examples:
         details: {
           directory,
           // Not `archives`: these may be of another chain than the one that events tell the end of.
-          restored_from: archives.slice(0, MOST_NAMED).map(recordOf),
+          restored_from: archives.slice(0, MOST_NAMED).map(archiveRecordOf),
           archives_count: archives.length,
           database,
           table: options.table ?? null,

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { AuditdError } from '../../errors.js';
-import type { Chain, Range } from '../../retention/archive/complete-chain.js';
+import type { ArchiveChain, Range } from '../../retention/archive/complete-chain.js';
 import type { Manifest } from '../../retention/archive/manifest.js';
 
 /** What all sub-commands of `archive` take. */
@@ -84,7 +84,7 @@ export async function chosenOf(wanted: readonly string[], options: ChoiceOptions
 }
 
 /** A directory that is named here is a copy: what this host has recorded, and the key that it signs with, say nothing of it. */
-export async function chainOf(options: PlaceOptions): Promise<Chain & { readonly directory: string }> {
+export async function chainOf(options: PlaceOptions): Promise<ArchiveChain & { readonly directory: string }> {
   const [{ ChainReader }, { NOTHING_RECORDED, RecordedReader }] = await Promise.all([
     import('../../retention/archive/complete-chain.js'),
     import('../../retention/recorded-archives.js'),

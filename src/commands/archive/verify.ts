@@ -6,8 +6,8 @@ import { AuditdError, messageOf } from '../../errors.js';
 import type { Removal } from '../../retention/archive/anchor.js';
 import { ANCHOR } from '../../retention/archive/archive-files.js';
 import type { KnownRecord } from '../../retention/archive/legal-hold-records.js';
-import type { Head } from '../../retention/archive/manifest-chain.js';
-import type { Verdict } from '../../retention/archive/verify.js';
+import type { ChainHead } from '../../retention/archive/manifest-chain.js';
+import type { ChainVerdict } from '../../retention/archive/verify.js';
 import { Bar } from '../support/progress-bar.js';
 import { count } from '../support/terminal.js';
 import { directoryOf, type PlaceOptions, withPlace } from './select-archives.js';
@@ -105,7 +105,7 @@ function alone(isSigned: boolean, isEnd: boolean): string[] {
 }
 
 /** What was found, for people. */
-export function renderVerdict(verdict: Verdict, directory: string): string {
+export function renderVerdict(verdict: ChainVerdict, directory: string): string {
   const { archives, rows, distinct, head, broken, notes } = verdict;
   const lines = notes.map((note) => `note: ${note}`);
   if (broken !== null) {
@@ -127,7 +127,7 @@ export function renderVerdict(verdict: Verdict, directory: string): string {
   return `${lines.join('\n')}\n`;
 }
 
-function headOf(text: string): Head {
+function headOf(text: string): ChainHead {
   const [, sequence, sha256] = /^(\d{1,12}):([0-9a-f]{64})$/.exec(text) ?? [];
   if (sequence === undefined || sha256 === undefined)
     throw new AuditdError(
@@ -170,7 +170,7 @@ async function signingKeyOf(options: PlaceOptions): Promise<{ sign: KeyObject | 
 }
 
 interface Recorded {
-  readonly heads: readonly Head[];
+  readonly heads: readonly ChainHead[];
   /** Of archives that were removed; null where that can't be read. */
   readonly removals: readonly Removal[] | null;
   /** Records of legal holds; null likewise. */
@@ -192,7 +192,7 @@ async function recordedIn(options: PlaceOptions): Promise<Recorded> {
     { REMOVALS, removalsIn },
     { LEGAL_RECORDS, legalRecordsIn },
     { missingOwn },
-    { wordsOf },
+    { rangesText },
   ] = await Promise.all([
     import('../../config/load.js'),
     import('../support/state-reader.js'),
@@ -215,7 +215,7 @@ async function recordedIn(options: PlaceOptions): Promise<Recorded> {
     const missing =
       gone.length === 0
         ? null
-        : `events of the daemon were deleted from state.db, and not by retention: ids ${wordsOf(gone)}`;
+        : `events of the daemon were deleted from state.db, and not by retention: ids ${rangesText(gone)}`;
     const noteOf = (key: string) =>
       ledger.db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(key);
     const note = noteOf(REMOVALS);

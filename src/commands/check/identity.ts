@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { DEFAULT_PATH } from '../../config/load.js';
 import { asRoot } from '../../errors.js';
-import { asUser, type Identity } from '../../shipping/as-owner.js';
+import { asUser, type UserIds } from '../../shipping/as-owner.js';
 import type { Finding } from '../../sinks/sink.js';
 
 const UNIT = 'postern-auditd.service';
@@ -13,7 +13,7 @@ export interface Host {
   /** The unit is there. */
   readonly installed: boolean;
   /** Null if the unit is not there, or if its user can't be told. */
-  readonly daemon: Identity | null;
+  readonly daemon: UserIds | null;
 }
 
 export function hostOf(path: string | null): Host {
@@ -45,7 +45,7 @@ export function forCaller(
 }
 
 /** As systemd does: the groups of the user, and those of the unit besides. */
-function daemonIdentity(): Identity | null {
+function daemonIdentity(): UserIds | null {
   try {
     const show = (name: string) => output('systemctl', ['show', '--value', '-p', name, UNIT]);
     const user = show('User') || 'root';

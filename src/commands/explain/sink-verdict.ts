@@ -1,7 +1,7 @@
 import { NetworkSet } from '../../audit/address.js';
 import type { AuditEvent } from '../../audit/event.js';
 import type { Config, SinkConfig } from '../../config/schema.js';
-import { rejection } from '../../shipping/event-filter.js';
+import { whyRejected } from '../../shipping/event-filter.js';
 import { classifyForBan, NEWEST_MS, OLDEST_MS, type Withheld } from '../../sinks/files/ban-eligibility.js';
 
 /** What becomes of an event in one sink. */
@@ -40,7 +40,7 @@ export function verdictOf(
   now: number,
 ): SinkVerdict {
   const about = { sink: name, type: sink.type, progress };
-  const rejected = rejection(sink.events, event);
+  const rejected = whyRejected(sink.events, event);
   if (rejected !== null) return { ...about, verdict: 'does not take', why: `its filter is ${rejected}` };
   if (sink.type !== 'fail2ban') return { ...about, verdict: 'takes', why: null };
   const neverBan = new NetworkSet(config.fail2ban.never_ban);

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { escapeUnsafe, toSafeJson } from '../../audit/unsafe-characters.js';
 import { AuditdError } from '../../errors.js';
-import type { LegalBook, LegalStatus, ShownHold } from '../../retention/legal-hold-store.js';
+import type { LegalHoldStore, LegalStatus, ShownHold } from '../../retention/legal-hold-store.js';
 import { contactsOf } from '../support/contacts.js';
 import { type Asked, byDaemon } from '../support/daemon-or-offline.js';
 import { aligned } from '../support/terminal.js';
@@ -193,7 +193,7 @@ async function wantedOf({
 async function ask<T>(
   options: Options,
   asked: Asked,
-  without: (book: LegalBook, by: string | null) => T,
+  without: (book: LegalHoldStore, by: string | null) => T,
 ): Promise<T> {
   return byDaemon(await contactsOf(options.config, 'control'), asked, async (by) => {
     const [{ withLegalBook }, { loadConfig }] = await Promise.all([

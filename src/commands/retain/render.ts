@@ -1,7 +1,7 @@
 import type { ExpiryStatus } from '../../retention/archive-guard.js';
 import type { LegalStatus, ShownHold } from '../../retention/legal-hold-store.js';
-import type { Progress } from '../../retention/run.js';
-import { refusedWords } from '../../retention/run-report.js';
+import type { RunProgress } from '../../retention/run.js';
+import { keptRowsText } from '../../retention/run-report.js';
 import type { LastRun } from '../../retention/saved-state.js';
 import type { RetentionStatus } from '../../retention/scheduler.js';
 import type { DryTarget } from '../../retention/thread-protocol.js';
@@ -11,18 +11,18 @@ import { shownTime, type Times } from '../support/times.js';
 /** What DESIGN allows for one commit; more is said. */
 const LOCK_LIMIT_MS = 25;
 
-const WORDS: Readonly<Record<Progress['phase'], string>> = {
+const WORDS: Readonly<Record<RunProgress['phase'], string>> = {
   resuming: 'finishing the run before',
   looking: 'looking',
   archiving: 'archiving',
   purging: 'removing',
 };
 
-export function partOf({ done, of }: Progress): number {
+export function partOf({ done, of }: RunProgress): number {
   return of === 0 ? 1 : Math.min(1, done / of);
 }
 
-export function wordsOf({ phase, source, month }: Progress): string {
+export function wordsOf({ phase, source, month }: RunProgress): string {
   return `${source}: ${WORDS[phase]} ${month ?? ''}`.trim();
 }
 
@@ -132,7 +132,7 @@ export function renderLast(last: LastRun, times: Times): string[] {
     `${count(last.deleted, 'row')} removed, ${count(last.archives, 'archive')} written, in ${seconds} s (${times(last.begin)})`,
     ...last.held.map(({ sink, rows, since }) => holding(sink, rows, since, times)),
   ];
-  const refused = refusedWords(last);
+  const refused = keptRowsText(last);
   if (refused !== null) lines.push(refused);
   if (last.lock_ms > LOCK_LIMIT_MS)
     lines.push(`Postern had to wait up to ${last.lock_ms} ms for a single commit: this disk is slow`);

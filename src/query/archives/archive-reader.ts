@@ -1,6 +1,6 @@
 import type { SourceName } from '../../audit/event.js';
 import {
-  type Chain,
+  type ArchiveChain,
   type ChainReader,
   incomplete,
   missingWords,
@@ -8,7 +8,7 @@ import {
 import { offsetsOf } from '../../retention/archive/compressed-blocks.js';
 import type { Block, Manifest } from '../../retention/archive/manifest.js';
 import { blockLines } from '../../retention/archive/read.js';
-import type { Recorded } from '../../retention/recorded-archives.js';
+import type { RecordedArchives } from '../../retention/recorded-archives.js';
 import type { Filter } from '../filter.js';
 
 /** A row of an archive, not yet read but for its id. */
@@ -22,7 +22,7 @@ export interface ArchivedLine {
 export interface ShelfOptions {
   readonly chain: ChainReader;
   /** What state.db has of archives, as it is now. */
-  readonly recorded: () => Recorded;
+  readonly recorded: () => RecordedArchives;
   readonly allowMissing: boolean;
 }
 
@@ -32,7 +32,7 @@ export class ArchiveShelf {
   any = false;
   private readonly notes = new Set<string>();
 
-  private recorded: Recorded;
+  private recorded: RecordedArchives;
 
   constructor(private readonly options: ShelfOptions) {
     this.recorded = options.recorded();
@@ -55,7 +55,7 @@ export class ArchiveShelf {
   }
 
   /** An archive that is missing may have been removed since that was asked: then it is recorded by now. */
-  private read(): Chain {
+  private read(): ArchiveChain {
     const chain = this.options.chain.read(this.recorded);
     if (chain.missing.length === 0 && chain.unrecorded === null) return chain;
     this.recorded = this.options.recorded();

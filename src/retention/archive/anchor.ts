@@ -1,8 +1,8 @@
 import type { KeyObject } from 'node:crypto';
 import { AuditdError, messageOf } from '../../errors.js';
-import { type Contents, contentsOf, sequenceOf } from './archive-files.js';
+import { type ArchiveContents, contentsOf, sequenceOf } from './archive-files.js';
 import { type Anchor, checkSigned, Unsealed } from './manifest.js';
-import { type Head, readAnchor, readManifest } from './manifest-chain.js';
+import { type ChainHead, readAnchor, readManifest } from './manifest-chain.js';
 
 /**
  * What state.db has of archives that were removed: with it an anchor is compared. Whoever may write to the directory may write an
@@ -21,9 +21,9 @@ export interface Removal {
 }
 
 /** Where the chain begins, as far as that is recorded, and what the anchor in the directory is worth. */
-export interface Standing {
+export interface AnchorStanding {
   /** The newest archive that is gone by a record. */
-  readonly begin: Head;
+  readonly begin: ChainHead;
   readonly record: Removal | null;
   /** As it stands in the directory, if it can be read. */
   readonly anchor: Anchor | null;
@@ -39,10 +39,10 @@ export const NOT_RECORDED = 'a decision to remove archives up to there is not re
 export function standingOf(
   directory: string,
   records: readonly Removal[],
-  contents: Contents = contentsOf(directory),
-): Standing {
+  contents: ArchiveContents = contentsOf(directory),
+): AnchorStanding {
   const { anchor, why } = anchorIn(directory, contents);
-  const match = anchor === null ? null : recordOf(anchor, records);
+  const match = anchor === null ? null : anchorRecordOf(anchor, records);
   // In a directory without anything (a disk that is not mounted) no chain goes on.
   const isEmpty = contents.manifests.size === 0 && !contents.anchor;
   const latest = isEmpty
@@ -59,7 +59,7 @@ export function standingOf(
 }
 
 /** The newest record that says what the anchor says. */
-export function recordOf(anchor: Anchor, records: readonly Removal[]): Removal | null {
+export function anchorRecordOf(anchor: Anchor, records: readonly Removal[]): Removal | null {
   const says = (one: Removal) => one.sequence === anchor.sequence && one.sha256 === anchor.previous_sha256;
   return records.findLast(says) ?? null;
 }
@@ -106,7 +106,7 @@ export function unrecordedWords({ sequence, created }: Anchor): string {
 }
 
 /** The first name that belongs to an archive up to a number; null if there is none. */
-export function firstUpTo({ files, manifests }: Contents, upTo: number): string | null {
+export function firstUpTo({ files, manifests }: ArchiveContents, upTo: number): string | null {
   const names = [...files, ...manifests.values()].filter((name) => (sequenceOf(name) ?? 0) <= upTo);
   return names.sort((a, b) => a.localeCompare(b, 'en'))[0] ?? null;
 }
@@ -117,7 +117,7 @@ export function firstUpTo({ files, manifests }: Contents, upTo: number): string 
  */
 export function manifestsIn(
   directory: string,
-  contents: Contents = contentsOf(directory),
+  contents: ArchiveContents = contentsOf(directory),
 ): Array<readonly [sequence: number, name: string]> {
   const removed = anchorIn(directory, contents).anchor?.sequence ?? 0;
   const there = new Set([...contents.files].map(sequenceOf));
@@ -128,7 +128,10 @@ export function stillThere({ sequence }: Anchor, name: string): string {
   return `it says that archives up to ${sequence} were removed, and ${name} is there`;
 }
 
-function anchorIn(directory: string, contents: Contents): { anchor: Anchor | null; why: string | null } {
+function anchorIn(
+  directory: string,
+  contents: ArchiveContents,
+): { anchor: Anchor | null; why: string | null } {
   try {
     return { anchor: readAnchor(directory, contents), why: null };
   } catch (error) {

@@ -31,7 +31,7 @@ const HOLD = /^(9\d{11})-hold-t0-undated\.manifest\.json$/;
 const HOLDS_BEGIN = 900_000_000_000;
 
 /** What a directory of archives has, by name. */
-export interface Contents {
+export interface ArchiveContents {
   /** Names of manifests by their sequence, the oldest first. */
   readonly manifests: ReadonlyMap<number, string>;
   /** Names of the files with rows. */
@@ -45,7 +45,7 @@ export interface Contents {
 }
 
 /** @throws AuditdError `ARCHIVE_FAILED`; a directory that is not there is empty */
-export function contentsOf(directory: string): Contents {
+export function contentsOf(directory: string): ArchiveContents {
   let names: string[];
   try {
     names = readdirSync(directory).sort();
@@ -133,7 +133,7 @@ export function writeAll(fd: number, bytes: Buffer): void {
 }
 
 /** The names in it are on the medium. */
-export function syncDirectory(directory: string): void {
+export function fsyncDirectory(directory: string): void {
   const fd = openSync(directory, 'r');
   try {
     fsyncSync(fd);
@@ -146,7 +146,7 @@ export function syncDirectory(directory: string): void {
 export function placeFile(directory: string, name: string, text: string): void {
   prepareFile(directory, name, text);
   renameSync(join(directory, `${name}${TEMPORARY}`), join(directory, name));
-  syncDirectory(directory);
+  fsyncDirectory(directory);
 }
 
 /** The first half of it: on the medium under its temporary name. */

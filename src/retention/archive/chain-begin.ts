@@ -1,5 +1,5 @@
 /** Where a chain begins that archives were removed from. */
-export interface Begin {
+export interface ChainBegin {
   /** Of the first archive of the chain: those before it were removed. */
   readonly sequence: number;
   /** When: the time of the decision, or what the anchor says where none is recorded. */
@@ -11,7 +11,7 @@ export interface Begin {
 }
 
 /** For people. */
-export function wordsOf({ sequence, removed, recorded, adopted }: Begin): string {
+export function chainBeginText({ sequence, removed, recorded, adopted }: ChainBegin): string {
   const gone = sequence === 2 ? 'the first one was' : `the first ${sequence - 1} were`;
   const words = `the chain begins at ${sequence}; ${gone} removed on ${day(removed)}`;
   if (recorded === null) return `${words}, which was not compared with what the daemon has recorded`;

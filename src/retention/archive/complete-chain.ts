@@ -2,11 +2,11 @@ import type { KeyObject } from 'node:crypto';
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditdError } from '../../errors.js';
-import { NOTHING_RECORDED, type Recorded } from '../recorded-archives.js';
-import { manifestsIn, recordOf, standingOf, unrecordedWords } from './anchor.js';
-import { ANCHOR, broken, type Contents, contentsOf } from './archive-files.js';
+import { NOTHING_RECORDED, type RecordedArchives } from '../recorded-archives.js';
+import { anchorRecordOf, manifestsIn, standingOf, unrecordedWords } from './anchor.js';
+import { ANCHOR, type ArchiveContents, broken, contentsOf } from './archive-files.js';
 import { isSignedBy, type Manifest, type Signed } from './manifest.js';
-import { BEGINNING, type Head, readAnchor, readManifest } from './manifest-chain.js';
+import { BEGINNING, type ChainHead, readAnchor, readManifest } from './manifest-chain.js';
 import { Signatures, Unvouched } from './signatures.js';
 
 /** Archives that should be there, by number, both included. */
@@ -16,7 +16,7 @@ export interface Range {
 }
 
 /** The archives of a directory as those who read rows take them. */
-export interface Chain {
+export interface ArchiveChain {
   /** Those that are there, the oldest first, each linked to the one before it. */
   readonly archives: readonly Manifest[];
   /** Those that were made, were not removed because of their age, and are not there. */
@@ -52,7 +52,7 @@ export class ChainReader {
   ) {}
 
   /** @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
-  read(recorded: Recorded = NOTHING_RECORDED): Chain {
+  read(recorded: RecordedArchives = NOTHING_RECORDED): ArchiveChain {
     for (let tries = 1; ; tries++) {
       const contents = contentsOf(this.directory);
       const changed = () => tries < TRIES && !isSame(contents, contentsOf(this.directory));
@@ -70,11 +70,11 @@ export class ChainReader {
     }
   }
 
-  private look(contents: Contents, recorded: Recorded): Chain {
+  private look(contents: ArchiveContents, recorded: RecordedArchives): ArchiveChain {
     const { directory } = this;
     const there = manifestsIn(directory, contents);
     const { unrecorded, ...first } = beginOf(directory, contents, { there, removals: recorded.removals });
-    let head: Head = first;
+    let head: ChainHead = first;
     const begin = head.sequence;
     const signatures = new Signatures();
     const seen = new Map<string, Link>();
@@ -106,11 +106,11 @@ export class ChainReader {
 
   /** What is missing behind the last archive that is there. @param isEnd whether the archive that was noted is there, or was removed because of its age */
   private after(
-    { sequence }: Head,
-    recorded: Recorded,
+    { sequence }: ChainHead,
+    recorded: RecordedArchives,
     missing: Range[],
     isEnd: boolean,
-  ): Pick<Chain, 'missing' | 'elsewhere'> {
+  ): Pick<ArchiveChain, 'missing' | 'elsewhere'> {
     const { purged, made } = recorded;
     // Moved, or another chain that was begun here.
     if (!this.isHere(recorded)) return { missing, elsewhere: isEnd ? null : (purged?.directory ?? null) };
@@ -120,7 +120,7 @@ export class ChainReader {
   }
 
   /** Whether what was noted last is of this directory. */
-  private isHere({ purged }: Recorded): boolean {
+  private isHere({ purged }: RecordedArchives): boolean {
     return purged?.directory === undefined || purged.directory === this.directory;
   }
 
@@ -146,18 +146,18 @@ export class ChainReader {
  */
 function beginOf(
   directory: string,
-  contents: Contents,
+  contents: ArchiveContents,
   {
     there,
     removals,
   }: {
     readonly there: ReadonlyArray<readonly [sequence: number, name: string]>;
-    readonly removals: Recorded['removals'];
+    readonly removals: RecordedArchives['removals'];
   },
-): Head & { readonly unrecorded: string | null } {
+): ChainHead & { readonly unrecorded: string | null } {
   const isGone = (upTo: number) => there.every(([sequence]) => sequence > upTo);
   const anchor = readAnchor(directory, contents);
-  const isKnown = anchor !== null && (removals === null || recordOf(anchor, removals) !== null);
+  const isKnown = anchor !== null && (removals === null || anchorRecordOf(anchor, removals) !== null);
   if (anchor !== null && isKnown && isGone(anchor.sequence))
     return { sequence: anchor.sequence, sha256: anchor.previous_sha256, unrecorded: null };
   const { begin } = standingOf(directory, removals ?? [], contents);
@@ -171,7 +171,7 @@ function beginOf(
 /** Null if nothing is missing; else what is, for people. */
 export function missingWords(
   directory: string,
-  { missing, elsewhere, unrecorded }: Omit<Chain, 'archives'>,
+  { missing, elsewhere, unrecorded }: Omit<ArchiveChain, 'archives'>,
 ): string | null {
   const parts: string[] = [];
   if (missing.length > 0) {
@@ -198,7 +198,7 @@ export function incomplete(words: string, goOn: string): AuditdError {
 }
 
 /** Whether the record of an archive is there. @throws AuditdError `ARCHIVE_BROKEN` if there are others of its number alone */
-function isRecorded(directory: string, name: string, head: Head, { made }: Recorded): boolean {
+function isRecorded(directory: string, name: string, head: ChainHead, { made }: RecordedArchives): boolean {
   const records = made.filter(({ sequence }) => sequence === head.sequence);
   if (records.some(({ sha256 }) => sha256 === head.sha256)) return true;
   // More than one chain may have been begun, in directories of their own.
@@ -206,8 +206,8 @@ function isRecorded(directory: string, name: string, head: Head, { made }: Recor
   throw broken(directory, name, 'it is not the one that was recorded when the archive was made');
 }
 
-function isSame(a: Contents, b: Contents): boolean {
-  const text = ({ manifests, files, anchor }: Contents) =>
+function isSame(a: ArchiveContents, b: ArchiveContents): boolean {
+  const text = ({ manifests, files, anchor }: ArchiveContents) =>
     [...manifests.values(), ...files, String(anchor)].join('\n');
   return text(a) === text(b);
 }

@@ -3,9 +3,9 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditdError } from '../../errors.js';
 import type { Removal } from './anchor.js';
-import { ANCHOR, contentsOf, placeFile, sequenceOf, syncDirectory, trouble } from './archive-files.js';
+import { ANCHOR, contentsOf, fsyncDirectory, placeFile, sequenceOf, trouble } from './archive-files.js';
 import { type Anchor, type Manifest, SCHEMA_VERSION, seal } from './manifest.js';
-import { type Head, readManifest } from './manifest-chain.js';
+import { type ChainHead, readManifest } from './manifest-chain.js';
 
 /**
  * Up to which archive they may go: the longest run from the oldest on of which every one is past its age, so that what stays
@@ -45,7 +45,14 @@ export interface ExpiredArchive {
   readonly count: number;
 }
 
-export function factsOf({ sequence, file, source, month, count, sha256 }: Expirable): ExpiredArchive {
+export function expiredArchiveOf({
+  sequence,
+  file,
+  source,
+  month,
+  count,
+  sha256,
+}: Expirable): ExpiredArchive {
   return { sequence, sha256, file, source, month, count };
 }
 
@@ -63,7 +70,7 @@ export type Expirable = Omit<Manifest, 'sha256'> & {
  * @returns none if a link is broken: `archive verify` says which
  * @throws AuditdError `ARCHIVE_FAILED`
  */
-export function expirable(directory: string, begin: Head, known: Head): Expirable[] {
+export function expirable(directory: string, begin: ChainHead, known: ChainHead): Expirable[] {
   const linked: Expirable[] = [];
   let next = begin;
   for (const [sequence, name] of contentsOf(directory).manifests) {
@@ -132,7 +139,7 @@ export function removeUpTo(directory: string, upTo: number): void {
   if (names.length === 0) return;
   try {
     for (const { name } of names) rmSync(join(directory, name), { force: true });
-    syncDirectory(directory);
+    fsyncDirectory(directory);
   } catch (error) {
     throw trouble(`${directory} can't be changed`, error);
   }

@@ -1,5 +1,12 @@
 import type { KeyObject } from 'node:crypto';
-import { broken, type Contents, contentsOf, holdName, holdNumberOf, TEMPORARY } from './archive-files.js';
+import {
+  type ArchiveContents,
+  broken,
+  contentsOf,
+  holdName,
+  holdNumberOf,
+  TEMPORARY,
+} from './archive-files.js';
 import { readBytes, type Unreadable } from './files.js';
 import {
   HOLDS_VERSION,
@@ -99,7 +106,11 @@ export function readLegalChain(
     contents = contentsOf(directory),
     key = null,
     unreadable,
-  }: { readonly contents?: Contents; readonly key?: KeyObject | null; readonly unreadable?: Unreadable } = {},
+  }: {
+    readonly contents?: ArchiveContents;
+    readonly key?: KeyObject | null;
+    readonly unreadable?: Unreadable;
+  } = {},
 ): LegalLink[] {
   const links: LegalLink[] = [];
   for (const number of [...contents.holds.keys()].sort((a, b) => a - b)) {
@@ -124,7 +135,7 @@ export function readLegalChain(
  */
 export function checkLegalChain(
   directory: string,
-  contents: Contents,
+  contents: ArchiveContents,
   {
     key,
     sign = null,

@@ -1,8 +1,8 @@
 import type { KeyObject } from 'node:crypto';
 import {
   ANCHOR,
+  type ArchiveContents,
   broken,
-  type Contents,
   contentsOf,
   manifestName,
   sequenceOf,
@@ -12,7 +12,7 @@ import { readBytes, type Unreadable } from './files.js';
 import { type Anchor, hashOf, type Manifest, Unsealed, unsealAnchor, unsealManifest } from './manifest.js';
 
 /** The end of a chain: what the next manifest is linked to. */
-export interface Head {
+export interface ChainHead {
   /** 0 where there is no archive yet. */
   readonly sequence: number;
   /** SHA-256 of the file of the manifest; null where there is none. */
@@ -40,7 +40,7 @@ export function readManifest(
 /** Null if there is none. It counts only as far as it is recorded (anchor.ts). @throws as `readManifest` */
 export function readAnchor(
   directory: string,
-  contents: Contents,
+  contents: ArchiveContents,
   key: KeyObject | null = null,
 ): Anchor | null {
   if (!contents.anchor) return null;
@@ -49,17 +49,17 @@ export function readAnchor(
 }
 
 /** Of a chain that nothing was removed from. */
-export const BEGINNING: Head = { sequence: 0, sha256: null };
+export const BEGINNING: ChainHead = { sequence: 0, sha256: null };
 
 /**
  * @param begin the newest archive that was removed, as it is recorded (anchor.ts): the anchor is a file that others may write
  * @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED`
  */
-export function headOf(
+export function chainHeadOf(
   directory: string,
-  begin: Head = BEGINNING,
-  contents: Contents = contentsOf(directory),
-): Head {
+  begin: ChainHead = BEGINNING,
+  contents: ArchiveContents = contentsOf(directory),
+): ChainHead {
   const [sequence, name] = [...contents.manifests].at(-1) ?? [0, null];
   if (name === null || begin.sequence >= sequence) return begin;
   return { sequence, sha256: readManifest(directory, name).sha256 };

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type Manifest, textOfManifest } from './manifest.js';
-import type { Head } from './manifest-chain.js';
+import type { ChainHead } from './manifest-chain.js';
 
 /** An archive as the audit event of its run names it, in a list called `archives` in its details. */
 export interface ArchiveRecord {
@@ -11,15 +11,15 @@ export interface ArchiveRecord {
 }
 
 /** What a run records of an archive, so that one that is cut off from the end of the chain is missed. */
-export function recordOf(manifest: Manifest): ArchiveRecord {
+export function archiveRecordOf(manifest: Manifest): ArchiveRecord {
   const { sequence, file, count } = manifest;
   const manifest_sha256 = createHash('sha256').update(textOfManifest(manifest)).digest('hex');
   return { sequence, file, count, manifest_sha256 };
 }
 
 /** The archives that audit events name. @param details JSON of each; what is none, or names none, is passed over */
-export function recordedHeads(details: Iterable<string>): Head[] {
-  const heads: Head[] = [];
+export function recordedHeads(details: Iterable<string>): ChainHead[] {
+  const heads: ChainHead[] = [];
   for (const text of details) {
     if (!text.includes('manifest_sha256')) continue;
     for (const one of archivesIn(text)) {

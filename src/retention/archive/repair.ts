@@ -2,12 +2,12 @@ import type { KeyObject } from 'node:crypto';
 import { closeSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditdError } from '../../errors.js';
-import { contentsOf, sequenceOf, syncDirectory, TEMPORARY, trouble } from './archive-files.js';
+import { contentsOf, fsyncDirectory, sequenceOf, TEMPORARY, trouble } from './archive-files.js';
 import { removeUpTo } from './expire.js';
 import { openAsWritten, readBytes } from './files.js';
 import { leftoverOfHold } from './legal-hold-records.js';
 import { type Manifest, Unsealed, unsealManifest } from './manifest.js';
-import { BEGINNING, type Head, headOf } from './manifest-chain.js';
+import { BEGINNING, type ChainHead, chainHeadOf } from './manifest-chain.js';
 
 /**
  * Puts right what a crash left, before a run begins: an archive whose file had its name already and whose manifest had not gets
@@ -20,7 +20,7 @@ import { BEGINNING, type Head, headOf } from './manifest-chain.js';
  * @returns the manifest that was put in its place, if one was
  * @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED`
  */
-export function tidyArchives(directory: string, begin: Head = BEGINNING, remove = 0): Manifest | null {
+export function tidyArchives(directory: string, begin: ChainHead = BEGINNING, remove = 0): Manifest | null {
   try {
     removeUpTo(directory, remove);
     const contents = contentsOf(directory);
@@ -31,7 +31,7 @@ export function tidyArchives(directory: string, begin: Head = BEGINNING, remove 
       placed ??= finished(directory, name.slice(0, -TEMPORARY.length), contents.files, begin);
       rmSync(join(directory, name), { force: true });
     }
-    if (contents.temporary.length > 0) syncDirectory(directory);
+    if (contents.temporary.length > 0) fsyncDirectory(directory);
     return placed;
   } catch (error) {
     throw trouble(`${directory} can't be put in order`, error);
@@ -39,11 +39,16 @@ export function tidyArchives(directory: string, begin: Head = BEGINNING, remove 
 }
 
 /** Gives a manifest its name if its archive is whole and next in the chain. */
-function finished(directory: string, name: string, files: ReadonlySet<string>, begin: Head): Manifest | null {
+function finished(
+  directory: string,
+  name: string,
+  files: ReadonlySet<string>,
+  begin: ChainHead,
+): Manifest | null {
   const manifest = finishable(directory, name, files, begin);
   if (manifest === null) return null;
   renameSync(join(directory, `${name}${TEMPORARY}`), join(directory, name));
-  syncDirectory(directory);
+  fsyncDirectory(directory);
   return manifest;
 }
 
@@ -58,13 +63,13 @@ export function finishable(
   directory: string,
   name: string,
   files: ReadonlySet<string>,
-  begin: Head,
+  begin: ChainHead,
   key: KeyObject | null = null,
 ): Manifest | null {
   if (sequenceOf(name) === null) return null;
   const manifest = read(directory, `${name}${TEMPORARY}`, key);
   if (manifest === null || !files.has(manifest.file)) return null;
-  const head = headOf(directory, begin);
+  const head = chainHeadOf(directory, begin);
   const isNext = manifest.sequence === head.sequence + 1 && manifest.previous_sha256 === head.sha256;
   return isNext && isAsWritten(directory, manifest) ? manifest : null;
 }

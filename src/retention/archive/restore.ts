@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
 import Database from '../../load-sqlite.js';
 import { asOwner } from '../../shipping/as-owner.js';
-import { syncDirectory } from './archive-files.js';
+import { fsyncDirectory } from './archive-files.js';
 import { checkArchive } from './compare-file.js';
 import type { Manifest } from './manifest.js';
 import { readLines } from './read.js';
@@ -115,7 +115,7 @@ function* intoNew(options: RestoreOptions): Generator<void, Restored, void> {
     closeSync(fd);
     linkSync(temporary, database); // unlike a rename, not over a file that somebody has put there meanwhile
     rmSync(temporary);
-    syncDirectory(dirname(database));
+    fsyncDirectory(dirname(database));
     return restored;
   } finally {
     rmSync(temporary, { force: true });

@@ -34,7 +34,7 @@ const TYPE = COLUMN_KEYS.indexOf('resource_type');
 const REPLACEMENT = '\uFFFD';
 
 /** Octets in these columns of a row, as SQL. SQLite has them from the head of the row: values are not loaded. */
-export function sizeOf(columns: readonly string[]): string {
+export function rowSizeSql(columns: readonly string[]): string {
   return columns.map((name) => `ifnull(octet_length(${quoteIdentifier(name)}), 0)`).join(' + ');
 }
 
@@ -94,7 +94,7 @@ export class TableRows {
     const names = columns.map(({ name }) => quoteIdentifier(name));
     const from = `FROM ${quoteIdentifier(table.name)}${table.isView ? '' : ' NOT INDEXED'}`;
     const by = quoteIdentifier(id);
-    const size = sizeOf(columns.map(({ name }) => name));
+    const size = rowSizeSql(columns.map(({ name }) => name));
     this.large = `SELECT ${by} ${from} WHERE ${by} = ? AND ${size} > ${largest}`;
     this.select = `SELECT ${by}, ${names.join(', ')} ${from} WHERE ${size} <= ${largest} AND ${by}`;
     this.bytes = `SELECT ${names.map((name) => `CAST(${name} AS BLOB)`).join(', ')} ${from} WHERE ${by} = ?`;

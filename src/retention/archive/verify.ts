@@ -1,24 +1,24 @@
 import type { KeyObject } from 'node:crypto';
 import { AuditdError, messageOf } from '../../errors.js';
 import {
+  anchorRecordOf,
   firstUpTo,
   NOT_RECORDED,
   type Removal,
-  recordOf,
   standingOf,
   stillThere,
   unrecordedWords,
 } from './anchor.js';
 import {
   ANCHOR,
-  type Contents,
+  type ArchiveContents,
   contentsOf,
   fileAtFault,
   sequenceOf,
   stemOf,
   TEMPORARY,
 } from './archive-files.js';
-import { type Begin, wordsOf } from './chain-begin.js';
+import { type ChainBegin, chainBeginText } from './chain-begin.js';
 import { checkArchive } from './compare-file.js';
 import { compressorOf } from './compression.js';
 import { DistinctIds } from './distinct-ids.js';
@@ -30,7 +30,7 @@ import {
   legalWords,
 } from './legal-hold-records.js';
 import { type Anchor, isSignedBy } from './manifest.js';
-import { BEGINNING, type Head, readAnchor, readManifest } from './manifest-chain.js';
+import { BEGINNING, type ChainHead, readAnchor, readManifest } from './manifest-chain.js';
 import { finishable } from './repair.js';
 import { Signatures, Unvouched } from './signatures.js';
 
@@ -40,7 +40,7 @@ export interface VerifyOptions {
   /** The key that archives are signed with here: somebody has to vouch for each (signatures.ts); left out or null: nobody has. */
   readonly sign?: KeyObject | null;
   /** Manifests that somebody else has recorded: without them, archives cut off from the end of the chain are not missed. */
-  readonly known: readonly Head[];
+  readonly known: readonly ChainHead[];
   /** What state.db has of archives that were removed; null where it can't be read. */
   readonly removals?: readonly Removal[] | null;
   /** What state.db has of records of legal holds; null or left out where it can't be read. */
@@ -49,22 +49,22 @@ export interface VerifyOptions {
   readonly onProgress?: (bytes: number) => void;
 }
 
-export interface Verdict {
+export interface ChainVerdict {
   readonly archives: number;
   readonly rows: number;
   /** How many rows of the table these are: one that came back with a backup is archived again. */
   readonly distinct: number;
   /** Where the chain ends: to be kept elsewhere. */
-  readonly head: Head;
+  readonly head: ChainHead;
   /** The first broken link; null if there is none. */
   readonly broken: { readonly name: string; readonly what: string } | null;
   /** Where the chain begins; null if with the first archive. */
-  readonly begin: Begin | null;
+  readonly begin: ChainBegin | null;
   /** What is no fault of the chain: leftovers of a crash, what archives say of their rows. */
   readonly notes: readonly string[];
 }
 
-export type { Begin };
+export type { ChainBegin };
 
 class Broken extends Error {
   constructor(
@@ -80,10 +80,10 @@ class Broken extends Error {
  *
  * @throws AuditdError `ARCHIVE_FAILED` if the directory can't be read, `CONFIG_INVALID` for zstd without zstd
  */
-export function verifyArchives(directory: string, options: VerifyOptions): Verdict {
+export function verifyArchives(directory: string, options: VerifyOptions): ChainVerdict {
   const contents = contentsOf(directory);
   const chain = new Chain(directory, contents, options);
-  let broken: Verdict['broken'] = null;
+  let broken: ChainVerdict['broken'] = null;
   try {
     chain.verify();
   } catch (error) {
@@ -99,17 +99,17 @@ class Chain {
   rows = 0;
   readonly ids = new DistinctIds();
   private readonly signatures = new Signatures();
-  head: Head = BEGINNING;
+  head: ChainHead = BEGINNING;
   /** The newest archive that is gone by a record. */
-  private removed: Head = BEGINNING;
-  begin: Begin | null = null;
+  private removed: ChainHead = BEGINNING;
+  begin: ChainBegin | null = null;
   readonly notes: string[] = [];
   private legal: readonly LegalLink[] = [];
   private readonly claimed = new Set<string>();
 
   constructor(
     private readonly directory: string,
-    private readonly contents: Contents,
+    private readonly contents: ArchiveContents,
     private readonly options: VerifyOptions,
   ) {}
 
@@ -199,7 +199,7 @@ class Chain {
         ? null
         : anchor === null
           ? this.withoutAnchor(standingOf(directory, removals, contents).record)
-          : recordOf(anchor, removals);
+          : anchorRecordOf(anchor, removals);
     if (anchor !== null && record === null) this.mustBeGone(anchor, removals !== null);
     const end = record ?? anchor;
     if (end === null) return 0;
@@ -213,7 +213,7 @@ class Chain {
       recorded: removals === null ? null : decided,
       adopted: record !== null && !decided ? record.time : null,
     };
-    this.notes.push(wordsOf(this.begin));
+    this.notes.push(chainBeginText(this.begin));
     this.asRecorded(ANCHOR);
     return end.sequence;
   }

@@ -6,12 +6,12 @@ import { AuditdError } from '../../errors.js';
 import {
   contentsOf,
   createFile,
+  fsyncDirectory,
   makeDirectory,
   manifestName,
   prepareFile,
   sequenceOf,
   stemOf,
-  syncDirectory,
   TEMPORARY,
   trouble,
   writeAll,
@@ -27,7 +27,7 @@ import {
   type SinceDelivery,
   seal,
 } from './manifest.js';
-import { type Head, headOf } from './manifest-chain.js';
+import { type ChainHead, chainHeadOf } from './manifest-chain.js';
 import { type ArchivedRow, LineCodec } from './row-codec.js';
 
 export interface ArchiveOptions {
@@ -45,7 +45,7 @@ export interface ArchiveOptions {
   /** An ed25519 private key; null: not signed. */
   readonly sign: KeyObject | null;
   /** The newest archive that was removed, as it is recorded; left out where none was. */
-  readonly begin?: Head;
+  readonly begin?: ChainHead;
   /** SHA-256 of the file of the newest record of legal holds; null or left out where there is none. */
   readonly holds?: string | null;
   readonly clock: () => number;
@@ -219,7 +219,7 @@ class Writer implements ArchiveWriter {
   private place(since: SinceDelivery | undefined): Manifest {
     const { directory, source, timeline, month } = this.options;
     const contents = contentsOf(directory);
-    const head = headOf(directory, this.options.begin, contents);
+    const head = chainHeadOf(directory, this.options.begin, contents);
     const sequence = head.sequence + 1;
     const taken = [...contents.files].find((name) => (sequenceOf(name) ?? 0) >= sequence);
     if (taken !== undefined) {
@@ -235,9 +235,9 @@ class Writer implements ArchiveWriter {
     // The manifest is on the medium before the file has its name: whoever comes after a crash can finish it (tidy.ts).
     prepareFile(directory, name, text);
     renameSync(this.path, join(directory, file));
-    syncDirectory(directory);
+    fsyncDirectory(directory);
     renameSync(join(directory, `${name}${TEMPORARY}`), join(directory, name));
-    syncDirectory(directory);
+    fsyncDirectory(directory);
     return value;
   }
 

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
 import type { KnownRecord } from '../archive/legal-hold-records.js';
 import type { FileIdentity } from '../file-identity.js';
-import type { Answer, Piece, Purged, Request, Space } from './protocol.js';
+import type { FreedSpace, Piece, Purged, PurgeReply, PurgeRequest } from './protocol.js';
 import { linesOf } from './read-lines.js';
 
 /** Set by the unit of the daemon: where the unit of the purge listens. Without it the purge is a child process. */
@@ -22,7 +22,7 @@ export interface Purger {
   /** @param holds records of legal holds that must be there @throws as `probe` */
   purge(piece: Piece, holds: readonly KnownRecord[]): Promise<Purged>;
   /** After the last rows. */
-  end(): Promise<Space>;
+  end(): Promise<FreedSpace>;
   close(): void;
 }
 
@@ -73,12 +73,12 @@ function purger(input: Readable, output: Writable, file: FileIdentity | null, cl
   }
   const lines = linesOf(input, LONGEST_ANSWER);
   const only = file === null ? {} : { file };
-  const ask = async (request: Request): Promise<Answer> => {
+  const ask = async (request: PurgeRequest): Promise<PurgeReply> => {
     output.write(`${JSON.stringify(request)}\n`);
-    let answer: Answer | null = null;
+    let answer: PurgeReply | null = null;
     try {
       const step = await lines.next();
-      if (step.done !== true) answer = JSON.parse(step.value) as Answer;
+      if (step.done !== true) answer = JSON.parse(step.value) as PurgeReply;
     } catch (error) {
       trouble ??= error;
     }

@@ -13,13 +13,13 @@ import { TableRows } from '../archive/table-rows.js';
 import { checkDeletable } from '../deletable.js';
 import { anotherFile, type FileIdentity, isFileAt } from '../file-identity.js';
 import { type LegalHolds, type LegalWatch, legalRowOf } from '../legal-holds.js';
-import { fateOf, type Moment, mayGoEarly, momentOf } from '../policy.js';
-import { RowJudge } from '../row-eligibility.js';
+import { eligibilityOf, type Moment, mayGoEarly, momentOf } from '../policy.js';
+import { RowEligibility } from '../row-eligibility.js';
 import { Pace } from './batch-pacing.js';
-import { NOTHING, type Purged, type Space, sum } from './protocol.js';
+import { type FreedSpace, NOTHING, type Purged, sum } from './protocol.js';
 import { rowHash } from './row-hash.js';
 import { rehearse } from './trial-delete.js';
-import { giveBack } from './vacuum.js';
+import { shrinkFile } from './vacuum.js';
 
 /** A connection is closed again after this long: a Postern that stops, or is restored, is not kept from it. */
 const OPEN_MS = 200;
@@ -64,7 +64,7 @@ class HoldsChanged extends Error {}
  */
 export class Deleter {
   private readonly tables: TableCache;
-  private readonly judge: RowJudge;
+  private readonly judge: RowEligibility;
   private readonly pace = new Pace();
   /** How many rows may go before their age; null until it is counted. */
   private early: number | null = null;
@@ -72,7 +72,7 @@ export class Deleter {
   constructor(private readonly options: DeleterOptions) {
     const { source } = options.config;
     this.tables = new TableCache(source);
-    this.judge = new RowJudge(source, createClassifier(source.aliases));
+    this.judge = new RowEligibility(source, createClassifier(source.aliases));
   }
 
   /**
@@ -134,11 +134,11 @@ export class Deleter {
   }
 
   /** Gives the space back where the database is made for it. */
-  async end(): Promise<Space> {
+  async end(): Promise<FreedSpace> {
     const { database } = this.options.config.source;
     const { db } = this.open(null);
     try {
-      return await giveBack(db, this.pace);
+      return await shrinkFile(db, this.pace);
     } catch (error) {
       throw unusable(database, error);
     } finally {
@@ -247,7 +247,7 @@ export class Deleter {
       else if (holds.any && holds.covers(legalRowOf(row.known, row.time))) held++;
       else {
         const judged = this.judge.ofRow(row);
-        const fate = fateOf(judged, this.options.config.retention.keep, moment);
+        const fate = eligibilityOf(judged, this.options.config.retention.keep, moment);
         const isEarly = mayGoEarly(fate, judged.time, moment) && early > 0;
         const goes = id !== newestId && (fate === 'old' || isEarly);
         if (goes && fate !== 'old') early--;

@@ -2,7 +2,7 @@ import type { KnownRecord } from '../archive/legal-hold-records.js';
 import type { FileIdentity } from '../file-identity.js';
 
 /** A row of our own table to be deleted: its id, and `rowHash` of it as it stands in its archive. */
-export type Named = readonly [id: number, hash: string];
+export type RowToDelete = readonly [id: number, hash: string];
 
 /** Rows to be deleted: a block of an archive, which the purge reads itself. */
 export interface Piece {
@@ -17,7 +17,7 @@ export interface Piece {
 }
 
 /** Each request is a line of JSON, and so is each answer. `file` (`fileAt`): only if that is the database. */
-export type Request =
+export type PurgeRequest =
   /** Under another name than in versions that knew no legal holds: a purge of such a version refuses it. */
   | ({ readonly archived: Piece } & About)
   /** Only tries whether rows can be deleted. */
@@ -55,7 +55,7 @@ export interface Purged {
 }
 
 /** What is left to do for the space of the rows that are gone. */
-export interface Space {
+export interface FreedSpace {
   /** As `PRAGMA auto_vacuum`. */
   readonly auto_vacuum: 'none' | 'full' | 'incremental';
   /** Bytes that the file holds and does not use. */
@@ -63,7 +63,10 @@ export interface Space {
   readonly lock_ms: number;
 }
 
-export type Answer = { readonly purged: Purged } | { readonly space: Space } | { readonly error: string };
+export type PurgeReply =
+  | { readonly purged: Purged }
+  | { readonly space: FreedSpace }
+  | { readonly error: string };
 
 export const NOTHING: Purged = {
   deleted: 0,
@@ -96,10 +99,10 @@ export function sum(a: Purged, b: Purged): Purged {
 }
 
 /** A line that is longer is none of ours. */
-export const LONGEST_LINE = 1024 * 1024;
+export const MAX_MESSAGE = 1024 * 1024;
 
 /** @throws Error that says what is wrong with it */
-export function parseRequest(line: string): Request {
+export function parseRequest(line: string): PurgeRequest {
   const value = fieldsOf(parsed(line));
   if (value.end === true) return { end: true };
   const { file, probe, archived } = value;

@@ -44,7 +44,7 @@ export class ArchiveReader {
     try {
       accessSync(directory, constants.R_OK | constants.X_OK);
     } catch (error) {
-      throw unreadable(directory, error);
+      throw unreadableArchive(directory, error);
     }
   }
 
@@ -82,7 +82,7 @@ export class ArchiveReader {
     this.close();
     const { directory } = this.options;
     const manifest = this.manifest(archive, sha256);
-    const fd = openAsWritten(directory, manifest, unreadable);
+    const fd = openAsWritten(directory, manifest, unreadableArchive);
     const codec = new LineCodec(manifest.columns.map(({ name }) => name));
     const offsets = offsetsOf(manifest.blocks);
     this.open = { piece: { archive, sha256 }, manifest, offsets, codec, fd };
@@ -92,7 +92,7 @@ export class ArchiveReader {
   private manifest(name: string, sha256: string): Manifest {
     const { directory, source, table } = this.options;
     if (!isManifestName(name)) throw broken(directory, 'a manifest', 'it has no name that a manifest has');
-    const { manifest } = readManifest(directory, name, null, unreadable);
+    const { manifest } = readManifest(directory, name, null, unreadableArchive);
     const wrong = (what: string) => broken(directory, name, what);
     if (manifest.sha256 !== sha256) throw wrong('it is not the one that was written for these rows');
     const isOurs =
@@ -104,7 +104,7 @@ export class ArchiveReader {
   }
 }
 
-export function unreadable(path: string, error: unknown): AuditdError {
+export function unreadableArchive(path: string, error: unknown): AuditdError {
   const next = 'Run install.sh --reconfigure, which lets it, and see that it is there';
   const what = `${path} can't be read by the purge: ${messageOf(error)}`;
   return new AuditdError('ARCHIVE_FAILED', `${what}. ${next}`, { cause: error });

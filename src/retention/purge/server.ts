@@ -5,8 +5,8 @@ import { AuditdError, messageOf } from '../../errors.js';
 import { checkNamed } from '../archive/legal-hold-records.js';
 import { LegalWatch, readLegalHolds } from '../legal-holds.js';
 import { Deleter } from './deleter.js';
-import { type Answer, LONGEST_LINE, parseRequest } from './protocol.js';
-import { ArchiveReader, unreadable } from './read-archive.js';
+import { MAX_MESSAGE, type PurgeReply, parseRequest } from './protocol.js';
+import { ArchiveReader, unreadableArchive } from './read-archive.js';
 import { linesOf } from './read-lines.js';
 
 /** The first descriptor that systemd passes on (sd_listen_fds(3)). */
@@ -30,7 +30,7 @@ export async function servePurge(
   { configPath, env }: PurgeServerOptions,
 ): Promise<void> {
   let archives: ArchiveReader | null = null;
-  const answer = (said: Answer) => output.write(`${JSON.stringify(said)}\n`);
+  const answer = (said: PurgeReply) => output.write(`${JSON.stringify(said)}\n`);
   try {
     const { config, path } = loadConfig(configPath, env);
     if (!config.retention.enabled) {
@@ -40,17 +40,17 @@ export async function servePurge(
     const { directory } = config.retention.archive;
     archives = new ArchiveReader({ directory, source: 'postern', table: config.source });
     const deleter = new Deleter({ config, clock: Date.now });
-    for await (const line of linesOf(input, LONGEST_LINE)) {
+    for await (const line of linesOf(input, MAX_MESSAGE)) {
       const request = parseRequest(line);
       if ('end' in request) answer({ space: await deleter.end() });
       else if ('probe' in request) {
         archives.check();
-        readLegalHolds(directory, request.holds, unreadable);
+        readLegalHolds(directory, request.holds, unreadableArchive);
         answer({ purged: await deleter.probe(request.file ?? null) });
       } else {
         const { archived: piece, holds, file = null } = request;
         const rows = archives.read(piece);
-        const legal = new LegalWatch(directory, holds, unreadable);
+        const legal = new LegalWatch(directory, holds, unreadableArchive);
         checkNamed(directory, legal.current.links, archives.manifestOf(piece));
         answer({ purged: await deleter.delete(rows, { below: piece.below, file, legal }) });
       }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from 'better-sqlite3';
 import { codeOf } from '../../errors.js';
 import type { Pace } from './batch-pacing.js';
-import type { Space } from './protocol.js';
+import type { FreedSpace } from './protocol.js';
 
 const MODES = ['none', 'full', 'incremental'] as const;
 const FIRST_PAGES = 16;
@@ -12,7 +12,7 @@ const TARGET_MS = 8;
 const TRIES = 100;
 
 /** Cuts free pages off the file, a few per commit, where the database was made for that (`auto_vacuum = incremental`). */
-export async function giveBack(db: Database, pace: Pace): Promise<Space> {
+export async function shrinkFile(db: Database, pace: Pace): Promise<FreedSpace> {
   const mode = MODES[Number(db.pragma('auto_vacuum', { simple: true }))] ?? 'none';
   const free = () => Number(db.pragma('freelist_count', { simple: true }));
   const pageSize = Number(db.pragma('page_size', { simple: true }));

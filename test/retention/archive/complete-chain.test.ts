@@ -3,12 +3,16 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Removal } from '../../../src/retention/archive/anchor.js';
-import { type Chain, ChainReader, missingWords } from '../../../src/retention/archive/complete-chain.js';
+import {
+  type ArchiveChain,
+  ChainReader,
+  missingWords,
+} from '../../../src/retention/archive/complete-chain.js';
 import { placeAnchor, removeArchives } from '../../../src/retention/archive/expire.js';
 import { listArchives } from '../../../src/retention/archive/list.js';
 import { type Manifest, seal } from '../../../src/retention/archive/manifest.js';
 import { readManifest } from '../../../src/retention/archive/manifest-chain.js';
-import { NOTHING_RECORDED, type Recorded } from '../../../src/retention/recorded-archives.js';
+import { NOTHING_RECORDED, type RecordedArchives } from '../../../src/retention/recorded-archives.js';
 import { run } from '../../commands/cli.js';
 import { ArchiveRig, NOW } from './table.js';
 
@@ -31,7 +35,7 @@ async function archives(keys: ReadonlyArray<KeyObject | null>): Promise<void> {
 
 const names = () => readdirSync(rig.archives).filter((name) => name.endsWith('.manifest.json'));
 
-function recorded(more: Partial<Recorded> = {}): Recorded {
+function recorded(more: Partial<RecordedArchives> = {}): RecordedArchives {
   const made = names().map((name) => {
     const { manifest, sha256 } = readManifest(rig.archives, name);
     return { sequence: manifest.sequence, sha256 };
@@ -39,7 +43,7 @@ function recorded(more: Partial<Recorded> = {}): Recorded {
   return { ...NOTHING_RECORDED, made, ...more };
 }
 
-function read(what: Partial<Recorded> = {}, key: KeyObject | null = null): Chain {
+function read(what: Partial<RecordedArchives> = {}, key: KeyObject | null = null): ArchiveChain {
   return new ChainReader(rig.archives, () => key).read({ ...NOTHING_RECORDED, ...what });
 }
 

@@ -6,7 +6,7 @@ import type { Removal } from '../../../src/retention/archive/anchor.js';
 import { expiredUpTo, removeArchives } from '../../../src/retention/archive/expire.js';
 import { listArchives } from '../../../src/retention/archive/list.js';
 import { keyName } from '../../../src/retention/archive/manifest.js';
-import type { Head } from '../../../src/retention/archive/manifest-chain.js';
+import type { ChainHead } from '../../../src/retention/archive/manifest-chain.js';
 import { tidyArchives } from '../../../src/retention/archive/repair.js';
 import { verifyArchives } from '../../../src/retention/archive/verify.js';
 import { ENDING } from './compression.js';
@@ -39,7 +39,7 @@ function remove(upTo: number, sign: typeof privateKey | null = privateKey): Remo
   return removal;
 }
 
-function broken(known: readonly Head[] = [], key: typeof publicKey | null = null): string {
+function broken(known: readonly ChainHead[] = [], key: typeof publicKey | null = null): string {
   const verdict = verifyArchives(rig.archives, { key, known });
   return verdict.broken === null ? 'whole' : `${verdict.broken.name}: ${verdict.broken.what}`;
 }
