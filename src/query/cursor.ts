@@ -4,21 +4,21 @@ import { AuditdError } from '../errors.js';
 import type { Filter } from './filter.js';
 
 /** How far a reader has got in one table. */
-export interface Position {
+export interface PagePosition {
   /** Rows below this id are still to come. */
   readonly before: number;
   /** The highest id when the first page was read: what came later is on no page of this walk. */
   readonly snapshot: number;
 }
 
-export type Positions = Readonly<Partial<Record<SourceName, Position>>>;
+export type PagePositions = Readonly<Partial<Record<SourceName, PagePosition>>>;
 
 const VERSION = 1;
 const LONGEST = 400;
 const SOURCES: readonly SourceName[] = ['postern', 'auditd'];
 
 /** Opaque text, good for this filter alone (its times aside, which `-7d` moves). */
-export function encodeCursor(filter: Filter, positions: Positions): string {
+export function encodeCursor(filter: Filter, positions: PagePositions): string {
   const places = SOURCES.flatMap((source) => {
     const position = positions[source];
     return position === undefined ? [] : [[source, position.before, position.snapshot]];
@@ -27,7 +27,7 @@ export function encodeCursor(filter: Filter, positions: Positions): string {
 }
 
 /** @throws AuditdError `USAGE` if it is no cursor, or one of another filter */
-export function decodeCursor(text: string, filter: Filter): Positions {
+export function decodeCursor(text: string, filter: Filter): PagePositions {
   const [version, key, places] = parse(text);
   if (version !== VERSION || typeof key !== 'string' || !Array.isArray(places)) throw broken();
   if (key !== keyOf(filter)) {
@@ -36,7 +36,7 @@ export function decodeCursor(text: string, filter: Filter): Positions {
       'cursor: it belongs to another filter. Repeat the filter of the page that it came from, or begin without a cursor',
     );
   }
-  const positions: Partial<Record<SourceName, Position>> = {};
+  const positions: Partial<Record<SourceName, PagePosition>> = {};
   for (const place of places as unknown[]) {
     if (!Array.isArray(place)) throw broken();
     const [name, before, snapshot] = place as unknown[];

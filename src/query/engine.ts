@@ -2,8 +2,8 @@ import type { AuditEvent, SourceName } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
 import { stepEnd } from '../source/journal-mode.js';
 import type { ColumnKey } from '../source/table-schema.js';
-import type { Strand } from './archives/table-with-archives.js';
-import { decodeCursor, encodeCursor, type Position, type Positions } from './cursor.js';
+import type { RowCursor } from './archives/table-with-archives.js';
+import { decodeCursor, encodeCursor, type PagePosition, type PagePositions } from './cursor.js';
 import { briefEntryOf, entryOf } from './entry.js';
 import { type Chunk, exportRows, type Format } from './export.js';
 import type { Filter } from './filter.js';
@@ -17,13 +17,13 @@ import {
   tooLarge,
 } from './page.js';
 import type { Versions } from './plan/versions.js';
-import { Origins, type QueryOptions } from './query-sources.js';
+import { type QueryOptions, QuerySources } from './query-sources.js';
 import { LOOKAHEAD, Merge } from './scan/merge-sources.js';
 import { behind, incompleteOf, late, type Prepared, readsArchives, startOf } from './scan/prepared-scan.js';
-import { Reading, STEP_MS } from './scan/scan-planner.js';
+import { SCAN_STEP_MS, ScanPlanner } from './scan/scan-planner.js';
 import { Counter } from './scan/sql-counter.js';
-import type { Found } from './scan/table-scan.js';
-import { type Stats, Tally } from './stats.js';
+import type { MatchedRow } from './scan/table-scan.js';
+import { type Stats, StatsTally } from './stats.js';
 import { noteOf } from './unknown-names.js';
 
 /** Rows that are read ahead. */
@@ -51,14 +51,14 @@ const TALLIED: ReadonlySet<ColumnKey> = new Set([
 
 /** Answers queries. Everything is synchronous and in short steps: it is made for a thread of its own (worker.ts). */
 export class Engine {
-  private readonly origins: Origins;
-  private readonly reading: Reading;
+  private readonly origins: QuerySources;
+  private readonly reading: ScanPlanner;
   private readonly aliases: QueryOptions['aliases'];
 
   constructor(options: QueryOptions) {
     this.aliases = options.aliases;
-    this.origins = new Origins(options);
-    this.reading = new Reading(this.origins, options);
+    this.origins = new QuerySources(options);
+    this.reading = new ScanPlanner(this.origins, options);
   }
 
   /** @throws AuditdError `USAGE`, `SOURCE_UNUSABLE`, or `QUERY_LIMIT` when the time is over */
@@ -109,7 +109,7 @@ export class Engine {
   /** @param isStrict whether a count that is not done in time is late, too */
   private answer(
     request: PageRequest,
-    begin: Positions | null,
+    begin: PagePositions | null,
     prepared: readonly Prepared[],
     deadline: number,
     isStrict = false,
@@ -146,7 +146,7 @@ export class Engine {
     const walks = this.reading.walks(prepared, filter, startOf(prepared, null), null);
     const has = format !== 'csv' && this.origins.hasVersions();
     return exportRows(walks, format, {
-      stepMs: STEP_MS,
+      stepMs: SCAN_STEP_MS,
       reading: (walk, work) => prepared[walks.indexOf(walk)]?.origin.read(work),
       versionsOf: has ? (events) => this.versionsOf(events) : null,
       incomplete: () => incompleteOf(prepared).incomplete ?? null,
@@ -157,7 +157,7 @@ export class Engine {
   stats(filter: Filter, top: number, timeLimit: number): Stats {
     const deadline = performance.now() + timeLimit;
     const prepared = this.reading.prepare(filter, null, null, halfway(performance.now(), deadline));
-    const tally = new Tally();
+    const tally = new StatsTally();
     for (const one of prepared) {
       const [walk] = this.reading.walks([one], filter, startOf([one], null), TALLIED);
       if (walk === undefined) continue;
@@ -178,10 +178,10 @@ export class Engine {
   private skip(
     prepared: readonly Prepared[],
     filter: Filter,
-    start: Positions,
+    start: PagePositions,
     rows: number,
     deadline: number,
-  ): Positions | null {
+  ): PagePositions | null {
     const lit = prepared.filter((one) => readsArchives(one) || one.plan.ranges.length > 0);
     const [only] = lit;
     const isOne = lit.length === 1 && only !== undefined && !readsArchives(only);
@@ -191,7 +191,7 @@ export class Engine {
     if (left === 0) return from;
     const walks = this.reading.walks(lit, filter, from, lit.length > 1 ? TIME : NOTHING);
     const merge = this.merge(lit, walks, deadline);
-    const reached: Partial<Record<SourceName, Position>> = { ...from };
+    const reached: Partial<Record<SourceName, PagePosition>> = { ...from };
     for (let rest = left; rest > 0; rest--) {
       const found = merge.next(Math.min(rest, COUNTED));
       if (found === null) return null;
@@ -206,16 +206,16 @@ export class Engine {
   private skipInSql(
     { origin, table, plan, snapshot }: Prepared,
     filter: Filter,
-    start: Positions,
+    start: PagePositions,
     rows: number,
     deadline: number,
-  ): { left: number; from: Positions } {
+  ): { left: number; from: PagePositions } {
     const counter = Counter.of(table, plan, filter, start[origin.name]?.before ?? snapshot + 1);
     let left = rows;
     if (counter?.inOrder !== true) return { left, from: start };
     while (left > 0 && !counter.done) {
       if (performance.now() > deadline) throw late();
-      const skipped = origin.read((db) => counter.skip(db, left, stepEnd(db, STEP_MS)));
+      const skipped = origin.read((db) => counter.skip(db, left, stepEnd(db, SCAN_STEP_MS)));
       if (skipped === null) break;
       left -= skipped;
     }
@@ -225,15 +225,15 @@ export class Engine {
   private take(
     prepared: readonly Prepared[],
     filter: Filter,
-    from: Positions,
+    from: PagePositions,
     rows: number,
     deadline: number,
-  ): Found[] {
+  ): MatchedRow[] {
     const firsts = prepared.flatMap(({ first }) => first?.walk ?? []);
     const walks =
       firsts.length === prepared.length ? firsts : this.reading.walks(prepared, filter, from, null);
     const merge = this.merge(prepared, walks, deadline);
-    const taken: Found[] = [];
+    const taken: MatchedRow[] = [];
     let size = 0;
     while (taken.length < rows) {
       const found = merge.next(rows - taken.length);
@@ -297,14 +297,14 @@ export class Engine {
     const counter = readsArchives({ shelf }) ? null : Counter.of(table, plan, filter, snapshot + 1);
     let total = 0;
     while (counter !== null && !counter.done && total < most && performance.now() <= deadline) {
-      const found = origin.read((db) => counter.count(db, most - total, stepEnd(db, STEP_MS)));
+      const found = origin.read((db) => counter.count(db, most - total, stepEnd(db, SCAN_STEP_MS)));
       if (found === null) return null;
       total += found;
     }
     return counter === null ? null : { total, ended: counter.done };
   }
 
-  private merge(prepared: readonly Prepared[], walks: readonly Strand[], deadline: number | null): Merge {
+  private merge(prepared: readonly Prepared[], walks: readonly RowCursor[], deadline: number | null): Merge {
     return new Merge(walks, (walk, wanted) => {
       if (deadline !== null && performance.now() > deadline) throw late();
       const { origin } = prepared[walks.indexOf(walk)] ?? {};

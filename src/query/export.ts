@@ -2,7 +2,7 @@ import type { Database } from 'better-sqlite3';
 import type { AuditEvent } from '../audit/event.js';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import { keepsWriterOut } from '../source/journal-mode.js';
-import type { Strand } from './archives/table-with-archives.js';
+import type { RowCursor } from './archives/table-with-archives.js';
 import { CSV_HEADER, csvLine } from './csv.js';
 import { entryLine, entryObject } from './entry.js';
 import { trailer } from './incomplete-trailer.js';
@@ -22,7 +22,7 @@ export interface Chunk {
 export interface ExportOptions {
   readonly stepMs: number;
   /** Opens the database of a strand for the time of the work. */
-  readonly reading: (strand: Strand, work: (db: Database) => void) => void;
+  readonly reading: (strand: RowCursor, work: (db: Database) => void) => void;
   /** Finds the versions of some entries; null where none has any. */
   readonly versionsOf: ((events: readonly AuditEvent[]) => Versions) | null;
   /** Asked at the end. */
@@ -47,7 +47,7 @@ const SLICE = 128;
  * long the one who asks takes.
  */
 export function* exportRows(
-  strands: readonly Strand[],
+  strands: readonly RowCursor[],
   format: Format,
   { stepMs, reading, versionsOf, incomplete }: ExportOptions,
 ): Generator<Chunk, void> {
@@ -129,7 +129,7 @@ export function* exportRows(
   }
 }
 
-function progressOf(strands: readonly Strand[]): number {
+function progressOf(strands: readonly RowCursor[]): number {
   const [longest = 0] = strands.map(({ position }) => position).sort((a, b) => b - a);
   return 1 - longest;
 }

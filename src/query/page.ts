@@ -6,7 +6,7 @@ import type { Format } from './export.js';
 import type { Filter } from './filter.js';
 import { trailer } from './incomplete-trailer.js';
 import type { Versions } from './plan/versions.js';
-import type { Note } from './unknown-names.js';
+import type { UnknownNameNote } from './unknown-names.js';
 
 export interface PageRequest {
   readonly filter: Filter;
@@ -22,7 +22,7 @@ export interface PageRequest {
   readonly timeLimit: number;
 }
 
-export interface PageResult extends Note {
+export interface PageResult extends UnknownNameNote {
   readonly entries: readonly Entry[];
   readonly page: number | null;
   readonly limit: number;

@@ -14,7 +14,7 @@ import { type ColumnsRead, columnsNote, parseColumnsRead } from '../source/colum
 import { QUARANTINED_PLACES, quarantinedIn } from '../source/quarantine.js';
 import { RowReader, trustedSet } from '../source/row-to-event.js';
 import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/table-schema.js';
-import { ArchiveShelf } from './archives/archive-reader.js';
+import { ArchiveIndex } from './archives/archive-reader.js';
 import { ArchivedReader } from './archives/archived-row.js';
 import { Opening } from './database-reader.js';
 import type { Filter } from './filter.js';
@@ -62,7 +62,7 @@ export interface QueryOptions {
 }
 
 /** A table that is queried. */
-export interface Origin {
+export interface QuerySource {
   readonly name: SourceName;
   readonly table: TableInspector;
   readonly zones: ZoneMap;
@@ -81,7 +81,7 @@ function tableOf({ table, columns, timeZone = 'UTC' }: QueryOptions): TableConfi
 }
 
 /** The tables, and what makes events of their rows. */
-export class Origins {
+export class QuerySources {
   readonly classify: Classifier;
   readonly trusted: NetworkSet | null;
   private readonly directory: string;
@@ -112,8 +112,8 @@ export class Origins {
   }
 
   /** Those that a filter means and that are there; Postern's own is expected to be. */
-  of(source: SourceName | null): Origin[] {
-    const wanted: Origin[] = [];
+  of(source: SourceName | null): QuerySource[] {
+    const wanted: QuerySource[] = [];
     this.rows ??= this.readers();
     if (source !== 'auditd') {
       wanted.push({
@@ -154,12 +154,12 @@ export class Origins {
   }
 
   /** Whether versions of edited rows stand in a table, and are left out of what a filter means: they come with their row. */
-  hides(filter: Filter, { name }: Pick<Origin, 'name'>): boolean {
+  hides(filter: Filter, { name }: Pick<QuerySource, 'name'>): boolean {
     return hidesVersions(filter) && (name === 'auditd' || this.options.isHub === true);
   }
 
   /** Rows of a table that are left out, as SQL; null if none are. @param gone as from `gone` */
-  without(db: Database, filter: Filter, origin: Pick<Origin, 'name'>, gone: Gone | null): string | null {
+  without(db: Database, filter: Filter, origin: Pick<QuerySource, 'name'>, gone: Gone | null): string | null {
     if (!this.hides(filter, origin)) return null;
     return origin.name === 'auditd' ? withoutVersions(db, gone) : withoutHubVersions(db, filter.archives);
   }
@@ -183,10 +183,10 @@ export class Origins {
    *
    * @throws AuditdError `SOURCE_UNUSABLE` if that can't be
    */
-  archives({ archives, allowMissing }: Pick<Filter, 'archives' | 'allowMissing'>): ArchiveShelf | null {
+  archives({ archives, allowMissing }: Pick<Filter, 'archives' | 'allowMissing'>): ArchiveIndex | null {
     const { chain } = this;
     if (!archives || chain === null) return null;
-    return new ArchiveShelf({ chain, recorded: () => this.whatWasRecorded(), allowMissing });
+    return new ArchiveIndex({ chain, recorded: () => this.whatWasRecorded(), allowMissing });
   }
 
   /** A state.db that is not there has recorded nothing. */

@@ -1,5 +1,5 @@
 import type { AuditEvent } from '../audit/event.js';
-import type { Note } from './unknown-names.js';
+import type { UnknownNameNote } from './unknown-names.js';
 
 export interface Count {
   readonly name: string;
@@ -10,7 +10,7 @@ export interface Hour extends Count {
   readonly failed_logins: number;
 }
 
-export interface Stats extends Note {
+export interface Stats extends UnknownNameNote {
   readonly total: number;
   readonly failures: number;
   readonly actions: readonly Count[];
@@ -39,7 +39,7 @@ const MOST_DAYS = 3_660;
 const MOST_NAMES = 100_000;
 
 /** Counts events in bounded memory. */
-export class Tally {
+export class StatsTally {
   private total = 0;
   private failures = 0;
   private undated = 0;

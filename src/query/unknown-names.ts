@@ -5,7 +5,7 @@ import type { Filter } from './filter.js';
 const ACTIONS: readonly string[] = catalog.map(({ action }) => action);
 const CATEGORIES: readonly string[] = [...new Set(catalog.map(({ category }) => category))];
 
-export interface Note {
+export interface UnknownNameNote {
   /** What the filter names that nobody knows, for people; left out where it names nothing like that. */
   readonly note?: string;
 }
@@ -17,7 +17,7 @@ export interface Note {
 export function noteOf(
   { action, resourceType }: Pick<Filter, 'action' | 'resourceType'>,
   aliases: Readonly<Record<string, readonly string[]>> | undefined,
-): Note {
+): UnknownNameNote {
   const classify = createClassifier(aliases);
   const sentences = [
     ...(action === null || classify(action, null).known ? [] : [unknownAction(action)]),

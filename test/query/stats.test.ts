@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { catalog } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
-import { Tally } from '../../src/query/stats.js';
+import { StatsTally } from '../../src/query/stats.js';
 import { plainEvent } from '../formats/events.js';
 import { readBack } from '../support/read-events.js';
 
@@ -15,7 +15,7 @@ const START = Date.UTC(2026, 10, 22, 20);
 
 describe('the counts', () => {
   it('are told by the hour, with the failed logins and where they came from', () => {
-    const tally = new Tally();
+    const tally = new StatsTally();
     const failure = event('auth.login_failure');
     for (const minutes of [0, 1, 59, 60])
       tally.add(readBack(failure, { time: START + minutes * 60_000, address: '203.0.113.7' }));
@@ -40,7 +40,7 @@ describe('the counts', () => {
   });
 
   it('are told by the day alone where hours would be too many', () => {
-    const tally = new Tally();
+    const tally = new StatsTally();
     for (let hour = 0; hour < 45 * 24 + 1; hour++)
       tally.add(readBack(event('auth.logout'), { time: START + hour * HOUR }));
     const stats = tally.result(10);

@@ -27,7 +27,7 @@ export interface ShelfOptions {
 }
 
 /** The archives of a directory, for one query. */
-export class ArchiveShelf {
+export class ArchiveIndex {
   /** Whether there were any when they were looked at last. */
   any = false;
   private readonly notes = new Set<string>();
@@ -120,7 +120,7 @@ export class ArchivedRows {
    * @param timeZone by which times without a zone are read now; null: UTC
    */
   constructor(
-    private readonly shelf: ArchiveShelf,
+    private readonly shelf: ArchiveIndex,
     private readonly source: SourceName,
     private readonly filter: Pick<Filter, 'from' | 'to'>,
     private before: number,

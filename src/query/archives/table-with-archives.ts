@@ -3,15 +3,15 @@ import type { AuditEvent } from '../../audit/event.js';
 import type { RawRow } from '../../source/event-id.js';
 import { stepEnd } from '../../source/journal-mode.js';
 import { type QueryTable, selectList } from '../plan/table-schema.js';
-import type { Found, Walk } from '../scan/table-scan.js';
+import type { MatchedRow, TableScan } from '../scan/table-scan.js';
 import type { ArchivedLine, ArchivedRows } from './archive-reader.js';
 import { type ArchivedReader, isSameRow } from './archived-row.js';
 
 /** A sequence of rows from the newest on, that is read on in steps. */
-export type Strand = Pick<Walk, 'source' | 'queue' | 'done' | 'step' | 'position'>;
+export type RowCursor = Pick<TableScan, 'source' | 'queue' | 'done' | 'step' | 'position'>;
 
 export interface ArchivedWalkOptions {
-  readonly walk: Walk;
+  readonly walk: TableScan;
   readonly table: QueryTable;
   readonly rows: ArchivedRows;
   readonly reader: ArchivedReader;
@@ -33,12 +33,12 @@ const SLICE = 64;
  * A table and its archives as one: by id, the newest first, a row that is in both of them once. Each stretch of ids is read from the
  * table first and from the archives then, so a row that is moved in between is missed by neither.
  */
-export class ArchivedWalk implements Strand {
-  readonly source: Walk['source'];
-  queue: Found[] = [];
+export class ArchivedWalk implements RowCursor {
+  readonly source: TableScan['source'];
+  queue: MatchedRow[] = [];
   done = false;
   /** What was read of the table and is not yet in the queue. */
-  private ahead: Found[] = [];
+  private ahead: MatchedRow[] = [];
   private at = 0;
   /** The archived rows of the id that was met last, each once. */
   private twins: ArchivedLine[] = [];

@@ -3,10 +3,10 @@ import type { Classifier, EventType } from '../../audit/catalog.js';
 import type { ColumnKey } from '../../source/table-schema.js';
 import { distinctValues, type SqlParam, textOfParam } from './address-variants.js';
 import {
-  type Branch,
   both,
   branchSql,
   type Condition,
+  type IndexLookup,
   isIndexed,
   listed,
   MOST_IN_LIST,
@@ -81,13 +81,13 @@ interface Pair {
 }
 
 /** By the words, or for those that are not meant everywhere by the resource types, whichever have fewer rows. */
-function narrower(db: Database, table: QueryTable, pairs: readonly Pair[]): Branch[] {
-  const byAction = pairs.map(({ action, kinds }): Branch => {
+function narrower(db: Database, table: QueryTable, pairs: readonly Pair[]): IndexLookup[] {
+  const byAction = pairs.map(({ action, kinds }): IndexLookup => {
     const branch = { key: 'action', value: action } as const;
     return kinds === null ? branch : { ...branch, and: besides(table, 'resource_type', kinds) };
   });
   const parts = pairs.filter(({ kinds }) => kinds !== null);
-  const byKind = [...new Set(parts.flatMap(({ kinds }) => kinds ?? []))].map((kind): Branch => {
+  const byKind = [...new Set(parts.flatMap(({ kinds }) => kinds ?? []))].map((kind): IndexLookup => {
     const words = parts.filter(({ kinds }) => kinds?.includes(kind)).map(({ action }) => action);
     return { key: 'resource_type', value: kind, and: besides(table, 'action', words) };
   });

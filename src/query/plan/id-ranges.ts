@@ -1,5 +1,5 @@
 /** Ids from one to another, both included. */
-export interface IdRange {
+export interface TimedIdRange {
   readonly lowest: number;
   readonly highest: number;
   /** Whether all rows of it are known to stand in the filter's range of time. */
@@ -8,7 +8,7 @@ export interface IdRange {
 
 /** The part of them that has ids below one, as its index and its upper end (which is not included); null if there is none. `ranges`: the newest first. */
 export function below(
-  ranges: readonly IdRange[],
+  ranges: readonly TimedIdRange[],
   id: number,
   from = 0,
 ): { readonly at: number; readonly before: number } | null {
@@ -20,12 +20,12 @@ export function below(
 }
 
 /** The lowest id of all; one above all ids where there is none. */
-export function lowestOf(ranges: readonly IdRange[]): number {
+export function lowestOf(ranges: readonly TimedIdRange[]): number {
   return ranges.at(-1)?.lowest ?? Number.MAX_SAFE_INTEGER;
 }
 
 /** The part of them that stands at or below an id. */
-export function upTo(ranges: readonly IdRange[], id: number): IdRange[] {
+export function upTo(ranges: readonly TimedIdRange[], id: number): TimedIdRange[] {
   return ranges.flatMap((range) =>
     range.lowest > id ? [] : [{ ...range, highest: Math.min(range.highest, id) }],
   );

@@ -4,7 +4,7 @@ import type { SqlParam } from './address-variants.js';
 import type { QueryTable } from './table-schema.js';
 
 /** Rows whose column has this value, in the order of ids. */
-export interface Branch {
+export interface IndexLookup {
   readonly key: ColumnKey;
   readonly value: SqlParam;
   /** What the rows have to meet besides. */
@@ -14,7 +14,7 @@ export interface Branch {
 /** A part of a filter in SQL: the union of its branches has every row that is meant, and perhaps more. */
 export interface Term {
   /** Null: it can't be put so. */
-  readonly branches: readonly Branch[] | null;
+  readonly branches: readonly IndexLookup[] | null;
   /** SQL and its parameters for those who walk by id; null if there is none. */
   readonly condition: Condition | null;
   /** The union has no more than what is meant. */
@@ -40,7 +40,7 @@ export function both(conditions: readonly Condition[]): Condition {
 }
 
 /** An index may leave out the rows with NULL. */
-export function isIndexed(table: QueryTable, { key, value }: Branch): boolean {
+export function isIndexed(table: QueryTable, { key, value }: IndexLookup): boolean {
   return value === null ? table.nullsIndexed.has(key) : table.indexed.has(key);
 }
 
@@ -54,7 +54,7 @@ export function listed(table: QueryTable, key: ColumnKey, all: readonly SqlParam
 /** Ids of a branch from the newest on; its parameters are those of the branch, with those of `where` behind them. */
 export function branchSql(
   table: QueryTable,
-  branch: Branch,
+  branch: IndexLookup,
   where: string,
   limit: string,
   what = table.columns.id,
@@ -67,12 +67,12 @@ export function branchSql(
   return `SELECT ${what} FROM ${by} WHERE ${table.columns[key]} ${equals} ${besides} ${where} ORDER BY ${id} DESC ${limit}`;
 }
 
-export function branchParams({ value, and }: Branch): SqlParam[] {
+export function branchParams({ value, and }: IndexLookup): SqlParam[] {
   return [...(value === null ? [] : [value]), ...(and?.params ?? [])];
 }
 
 /** How many rows the branches have by their values alone, counted up to SAMPLE together. */
-export function sampled(db: Database, table: QueryTable, branches: readonly Branch[]): number {
+export function sampled(db: Database, table: QueryTable, branches: readonly IndexLookup[]): number {
   let rows = 0;
   for (const { key, value } of branches) {
     if (rows >= SAMPLE) break;

@@ -14,13 +14,13 @@ import {
   variantsOf,
 } from './address-variants.js';
 import { kindTerm } from './event-type-condition.js';
-import type { IdRange } from './id-ranges.js';
+import type { TimedIdRange } from './id-ranges.js';
 import {
-  type Branch,
   both,
   branchParams,
   branchSql,
   type Condition,
+  type IndexLookup,
   isIndexed,
   listed,
   MOST_IN_LIST,
@@ -30,11 +30,11 @@ import {
 import type { QueryTable } from './table-schema.js';
 
 /** How one table is read for one filter. */
-export interface Plan {
+export interface QueryPlan {
   /** Outside of these nothing is meant; the newest first. */
-  readonly ranges: readonly IdRange[];
+  readonly ranges: readonly TimedIdRange[];
   /** Null: row by row. */
-  readonly branches: readonly Branch[] | null;
+  readonly branches: readonly IndexLookup[] | null;
   /** For a walk row by row. */
   readonly conditions: readonly Condition[];
   /** What is left to decide of the rows that SQL gives: nothing, their time alone, or all there is to it. */
@@ -63,8 +63,8 @@ export function planQuery(
   table: QueryTable,
   filter: Filter,
   context: PlanContext,
-  ranges: readonly IdRange[],
-): Plan {
+  ranges: readonly TimedIdRange[],
+): QueryPlan {
   const terms = termsOf(db, table, filter, context);
   const timed = filter.from !== null || filter.to !== null;
   const columns = columnsOf(filter);
@@ -84,7 +84,7 @@ export function planQuery(
   };
 }
 
-function withConditions(branch: Branch, conditions: readonly Condition[]): Branch {
+function withConditions(branch: IndexLookup, conditions: readonly Condition[]): IndexLookup {
   const all = [...(branch.and === undefined ? [] : [branch.and]), ...conditions];
   return all.length === 0 ? branch : { ...branch, and: both(all) };
 }
@@ -179,14 +179,14 @@ function serverTerm(db: Database, table: QueryTable, server: string, own: string
   );
 }
 
-function term(table: QueryTable, branches: readonly Branch[] | null, exact: boolean): Term {
+function term(table: QueryTable, branches: readonly IndexLookup[] | null, exact: boolean): Term {
   if (branches === null) return { branches: null, condition: null, exact: false };
   const condition = conditionOf(table, branches);
   const indexed = branches.every((branch) => isIndexed(table, branch));
   return { branches: indexed ? branches : null, condition, exact: exact && indexed };
 }
 
-function conditionOf(table: QueryTable, branches: readonly Branch[]): Condition | null {
+function conditionOf(table: QueryTable, branches: readonly IndexLookup[]): Condition | null {
   if (branches.length > MOST_IN_LIST) return null;
   if (branches.length === 0) return { sql: '0', params: [] };
   const parts = [...new Set(branches.map(({ key }) => key))].map((key) =>

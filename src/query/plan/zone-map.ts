@@ -3,7 +3,7 @@ import { CreatedReader } from '../../source/created-at.js';
 import type { RawRow, SqlValue } from '../../source/event-id.js';
 import { COLUMN_KEYS, type ColumnKey } from '../../source/table-schema.js';
 import type { Filter } from '../filter.js';
-import { type IdRange, upTo } from './id-ranges.js';
+import { type TimedIdRange, upTo } from './id-ranges.js';
 import { isWritten } from './sql-time.js';
 import { type QueryTable, selectList } from './table-schema.js';
 
@@ -34,7 +34,7 @@ interface Zone {
 }
 
 export interface Zoned {
-  readonly ranges: readonly IdRange[];
+  readonly ranges: readonly TimedIdRange[];
   /** False if another step could leave out more. */
   readonly isWhole: boolean;
 }
@@ -159,9 +159,9 @@ export class ZoneMap {
     }
   }
 
-  private between(from: number | null, to: number | null): IdRange[] {
-    const ranges: IdRange[] = [];
-    let range: IdRange = { lowest: this.mapped + 1, highest: Number.MAX_SAFE_INTEGER, isInTime: false };
+  private between(from: number | null, to: number | null): TimedIdRange[] {
+    const ranges: TimedIdRange[] = [];
+    let range: TimedIdRange = { lowest: this.mapped + 1, highest: Number.MAX_SAFE_INTEGER, isInTime: false };
     for (let at = this.zones.length - 1; at >= 0; at--) {
       const zone = this.zones[at];
       if (zone === undefined) break;

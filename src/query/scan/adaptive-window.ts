@@ -5,7 +5,7 @@ const FAST_MS = 5;
 const WIDEST = 2 ** 53;
 
 /** How many ids a step goes over that has to look at each row: more where that is quick, fewer where it is not. */
-export class Window {
+export class AdaptiveWindow {
   size: number;
 
   constructor(

@@ -1,7 +1,7 @@
 import type { Database, Statement } from 'better-sqlite3';
-import { type Branch, branchParams, branchSql } from '../plan/index-condition.js';
+import { branchParams, branchSql, type IndexLookup } from '../plan/index-condition.js';
 import type { QueryTable } from '../plan/table-schema.js';
-import { Window } from './adaptive-window.js';
+import { AdaptiveWindow } from './adaptive-window.js';
 
 /** Ids fetched at a time, of all branches together and of one. */
 const TOGETHER = 4_096;
@@ -11,17 +11,17 @@ const FIRST = 64;
 const WINDOW = 32_768;
 
 interface Head {
-  readonly branch: Branch;
+  readonly branch: IndexLookup;
   ids: number[];
   at: number;
   /** Ids below this one are still to be fetched. */
   before: number;
   batch: number;
-  readonly window: Window;
+  readonly window: AdaptiveWindow;
 }
 
 /** The ids of several branches as one sequence, the newest first, each once. Holds nothing open between two steps. */
-export class BranchIds {
+export class IndexUnion {
   /** In use, as a heap with the newest id on top. */
   private readonly heads: Head[] = [];
   /** Whose next ids have to be fetched before anything can be said. */
@@ -34,13 +34,13 @@ export class BranchIds {
   /** Ids below `before`, and not below `lowest`. */
   constructor(
     private readonly table: QueryTable,
-    branches: readonly Branch[],
+    branches: readonly IndexLookup[],
     private readonly lowest: number,
     before: number,
   ) {
     const batch = Math.max(1, Math.min(FIRST, Math.floor(TOGETHER / Math.max(1, branches.length))));
     const rest = { ids: [], at: 0, before, batch };
-    this.dry = branches.map((branch) => ({ ...rest, branch, window: new Window(WINDOW) }));
+    this.dry = branches.map((branch) => ({ ...rest, branch, window: new AdaptiveWindow(WINDOW) }));
   }
 
   get ended(): boolean {

@@ -1,5 +1,5 @@
-import type { Strand } from '../archives/table-with-archives.js';
-import type { Found } from './table-scan.js';
+import type { RowCursor } from '../archives/table-with-archives.js';
+import type { MatchedRow } from './table-scan.js';
 
 /** Rows behind the first of a table that are looked at for what time it is there. */
 export const LOOKAHEAD = 8;
@@ -10,7 +10,7 @@ export const LOOKAHEAD = 8;
  * is the latest of its row and the next few, so that one row that is far in the past holds up no table; a place at
  * which no time can be read comes at once.
  */
-export function nextOf(queues: ReadonlyArray<readonly Pick<Found, 'time'>[]>): number {
+export function nextOf(queues: ReadonlyArray<readonly Pick<MatchedRow, 'time'>[]>): number {
   let best = -1;
   let latest = Number.NEGATIVE_INFINITY;
   for (const [at, queue] of queues.entries()) {
@@ -24,7 +24,7 @@ export function nextOf(queues: ReadonlyArray<readonly Pick<Found, 'time'>[]>): n
   return best;
 }
 
-function timeOf(queue: readonly Pick<Found, 'time'>[]): number {
+function timeOf(queue: readonly Pick<MatchedRow, 'time'>[]): number {
   let latest: number | null = null;
   for (let at = 0; at < LOOKAHEAD && at < queue.length; at++) {
     const time = queue[at]?.time ?? null;
@@ -39,21 +39,21 @@ export class Merge {
 
   /** @param step makes one step of a walk */
   constructor(
-    private readonly walks: readonly Strand[],
-    private readonly step: (walk: Strand, wanted: number) => void,
+    private readonly walks: readonly RowCursor[],
+    private readonly step: (walk: RowCursor, wanted: number) => void,
   ) {
     this.places = walks.map(() => 0);
   }
 
   /** The next row; null at the end. `wanted`: about how many more will be asked for. */
-  next(wanted: number): Found | null {
+  next(wanted: number): MatchedRow | null {
     // One queue that ran dry does not make the others longer than they must be.
     for (let dry = this.dry(); dry !== null; dry = this.dry()) this.step(dry, wanted + LOOKAHEAD);
     return this.take();
   }
 
   /** Who has to be read on before anything can be said; null: nobody. */
-  dry(): Strand | null {
+  dry(): RowCursor | null {
     const least = this.walks.length > 1 ? LOOKAHEAD : 1;
     for (let at = 0; at < this.walks.length; at++) {
       const walk = this.walks[at];
@@ -67,7 +67,7 @@ export class Merge {
   }
 
   /** The next row, when nobody is dry; null at the end. */
-  take(): Found | null {
+  take(): MatchedRow | null {
     const best =
       this.walks.length === 1 ? 0 : nextOf(this.walks.map((walk, at) => ahead(walk, this.places[at])));
     const walk = this.walks[best];
@@ -80,6 +80,6 @@ export class Merge {
   }
 }
 
-function ahead(walk: Strand, place = 0): readonly Found[] {
+function ahead(walk: RowCursor, place = 0): readonly MatchedRow[] {
   return walk.queue.slice(place, place + LOOKAHEAD);
 }

@@ -1,23 +1,23 @@
 import type { SourceName } from '../../audit/event.js';
 import { AuditdError } from '../../errors.js';
 import type { ColumnKey } from '../../source/table-schema.js';
-import type { ArchiveShelf } from '../archives/archive-reader.js';
-import type { Strand } from '../archives/table-with-archives.js';
-import type { Position, Positions } from '../cursor.js';
+import type { ArchiveIndex } from '../archives/archive-reader.js';
+import type { RowCursor } from '../archives/table-with-archives.js';
+import type { PagePosition, PagePositions } from '../cursor.js';
 import type { Filter } from '../filter.js';
-import type { Plan } from '../plan/plan.js';
+import type { QueryPlan } from '../plan/plan.js';
 import type { QueryTable } from '../plan/table-schema.js';
-import type { Origin } from '../query-sources.js';
-import type { Found } from './table-scan.js';
+import type { QuerySource } from '../query-sources.js';
+import type { MatchedRow } from './table-scan.js';
 
 /** A table that is about to be read for a filter. */
 export interface Prepared {
-  readonly origin: Origin;
+  readonly origin: QuerySource;
   readonly table: QueryTable;
   /** Null: the table alone is meant. */
-  readonly shelf: ArchiveShelf | null;
+  readonly shelf: ArchiveIndex | null;
   readonly snapshot: number;
-  readonly plan: Plan;
+  readonly plan: QueryPlan;
   /** False where the map of times has not all rows: others may be meant as well. */
   readonly isMapped: boolean;
   /** The first step, made in the same opening; null where none was asked for. */
@@ -25,7 +25,7 @@ export interface Prepared {
 }
 
 export interface First {
-  readonly walk: Strand;
+  readonly walk: RowCursor;
   /** How many rows are meant, if that is known already: all of them, or more than are counted. */
   readonly total: number | null;
 }
@@ -37,7 +37,7 @@ export interface Wanted {
   readonly isCounted: boolean;
 }
 
-export function startOf(prepared: readonly Prepared[], begin: Positions | null): Positions {
+export function startOf(prepared: readonly Prepared[], begin: PagePositions | null): PagePositions {
   return Object.fromEntries(
     prepared.map(({ origin, snapshot }) => [
       origin.name,
@@ -61,8 +61,8 @@ export function incompleteOf([one]: readonly Pick<Prepared, 'shelf'>[]): Incompl
   return words === null ? {} : { incomplete: words };
 }
 
-export function behind(from: Positions, shown: readonly Found[]): Positions {
-  const reached: Partial<Record<SourceName, Position>> = { ...from };
+export function behind(from: PagePositions, shown: readonly MatchedRow[]): PagePositions {
+  const reached: Partial<Record<SourceName, PagePosition>> = { ...from };
   for (const { source, sequence } of shown) {
     const position = reached[source];
     if (position !== undefined) reached[source] = { before: sequence, snapshot: position.snapshot };
@@ -71,7 +71,7 @@ export function behind(from: Positions, shown: readonly Found[]): Positions {
 }
 
 /** An archived row is an event only where one is asked for, or where only that can be decided. */
-export function undecidedOf(filter: Filter, columns: ReadonlySet<ColumnKey> | null): Plan['undecided'] {
+export function undecidedOf(filter: Filter, columns: ReadonlySet<ColumnKey> | null): QueryPlan['undecided'] {
   const { source: _source, archives: _archives, allowMissing: _allowMissing, from, to, ...rest } = filter;
   const timeAlone = columns !== null && [...columns].every((key) => key === 'created_at');
   if (!timeAlone || Object.values(rest).some((part) => part !== null)) return 'all';

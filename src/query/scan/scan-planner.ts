@@ -2,13 +2,13 @@ import type { Database } from 'better-sqlite3';
 import { stepEnd } from '../../source/journal-mode.js';
 import type { ColumnKey } from '../../source/table-schema.js';
 import { ArchivedRows } from '../archives/archive-reader.js';
-import { ArchivedWalk, type Strand } from '../archives/table-with-archives.js';
-import type { Positions } from '../cursor.js';
+import { ArchivedWalk, type RowCursor } from '../archives/table-with-archives.js';
+import type { PagePositions } from '../cursor.js';
 import type { Filter } from '../filter.js';
 import { COUNTED } from '../page.js';
 import { planQuery } from '../plan/plan.js';
 import { timeSieve } from '../plan/sql-time.js';
-import type { Origins, QueryOptions } from '../query-sources.js';
+import type { QueryOptions, QuerySources } from '../query-sources.js';
 import { createMatcher, createTimeMatcher } from './matcher.js';
 import {
   type First,
@@ -19,15 +19,15 @@ import {
   type Wanted,
 } from './prepared-scan.js';
 import { Counter } from './sql-counter.js';
-import { Walk } from './table-scan.js';
+import { TableScan } from './table-scan.js';
 
 /** A step, after which the database is closed again, takes about this long at most. */
-export const STEP_MS = 40;
+export const SCAN_STEP_MS = 40;
 
 /** How the tables are read for a filter: which rows of each, and in which steps. */
-export class Reading {
+export class ScanPlanner {
   constructor(
-    private readonly origins: Origins,
+    private readonly origins: QuerySources,
     private readonly options: Pick<QueryOptions, 'server' | 'redact'>,
   ) {}
 
@@ -38,7 +38,7 @@ export class Reading {
    */
   prepare(
     filter: Filter,
-    begin: Positions | null,
+    begin: PagePositions | null,
     wanted: Wanted | null,
     mapUntil: number | null,
   ): Prepared[] {
@@ -62,7 +62,7 @@ export class Reading {
             const table = origin.table.look(db);
             const highest = Number(db.prepare(table.maxId).pluck().safeIntegers().get() ?? 0);
             const place = { highest, snapshot: Math.min(highest, most) };
-            const end = mapUntil === null ? null : stepEnd(db, STEP_MS);
+            const end = mapUntil === null ? null : stepEnd(db, SCAN_STEP_MS);
             const { ranges, isWhole } = origin.zones.ranges(db, table, filter, place, end);
             if (!isWhole && mapUntil !== null && performance.now() < mapUntil) return null;
             const without = this.origins.without(db, filter, origin, gone);
@@ -85,11 +85,11 @@ export class Reading {
     db: Database,
     one: Prepared,
     filter: Filter,
-    begin: Positions | null,
+    begin: PagePositions | null,
     { rows, isCounted }: Wanted,
     most: number,
   ): First | null {
-    const end = stepEnd(db, STEP_MS);
+    const end = stepEnd(db, SCAN_STEP_MS);
     const [walk] = this.walks([one], filter, startOf([one], begin), null);
     if (walk === undefined) return null;
     walk.step(db, rows);
@@ -106,16 +106,16 @@ export class Reading {
   walks(
     prepared: readonly Prepared[],
     filter: Filter,
-    from: Positions,
+    from: PagePositions,
     columns: ReadonlySet<ColumnKey> | null,
-  ): Strand[] {
+  ): RowCursor[] {
     const matches = createMatcher(filter);
     const inTime = createTimeMatcher(filter);
     return prepared.map(({ origin, table, shelf, plan, snapshot }) => {
       const before = from[origin.name]?.before ?? snapshot + 1;
       const { rows, archived: reader, name: source } = origin;
-      const shared = { table, matches, inTime, before, stepMs: STEP_MS };
-      const walk = new Walk({ ...shared, source, plan, rows, columns, sieve: timeSieve(table, filter) });
+      const shared = { table, matches, inTime, before, stepMs: SCAN_STEP_MS };
+      const walk = new TableScan({ ...shared, source, plan, rows, columns, sieve: timeSieve(table, filter) });
       if (shelf === null) return walk;
       const archived = new ArchivedRows(shelf, source, filter, before, reader.timeZone);
       const undecided = undecidedOf(filter, columns);

@@ -1,12 +1,12 @@
 import type { Database, Statement } from 'better-sqlite3';
 import type { Filter } from '../filter.js';
 import type { SqlParam } from '../plan/address-variants.js';
-import { below, type IdRange } from '../plan/id-ranges.js';
-import { type Branch, branchParams, branchSql, type Condition } from '../plan/index-condition.js';
-import type { Plan } from '../plan/plan.js';
+import { below, type TimedIdRange } from '../plan/id-ranges.js';
+import { branchParams, branchSql, type Condition, type IndexLookup } from '../plan/index-condition.js';
+import type { QueryPlan } from '../plan/plan.js';
 import { decidedByText } from '../plan/sql-time.js';
 import type { QueryTable } from '../plan/table-schema.js';
-import { Window } from './adaptive-window.js';
+import { AdaptiveWindow } from './adaptive-window.js';
 
 /** Ids of the first window, where each row has to be looked at. */
 const WINDOW = 12_288;
@@ -21,10 +21,10 @@ const BOTH = 2 ** 24;
 
 interface Piece {
   /** Null: all rows. */
-  readonly branch: Branch | null;
+  readonly branch: IndexLookup | null;
   /** Where it is: below this one, within this range. */
   readonly before: number;
-  readonly range: IdRange;
+  readonly range: TimedIdRange;
   /** Of that range. */
   readonly at: number;
 }
@@ -35,14 +35,14 @@ interface Piece {
  */
 export class Counter {
   private readonly pieces: Piece[];
-  private readonly window = new Window(WINDOW, WIDEST);
+  private readonly window = new AdaptiveWindow(WINDOW, WIDEST);
   private reached: number;
   /** Of the connection that was used last. */
   private statements = new Map<string, Statement>();
   private db: Database | null = null;
 
   /** Null if it takes more than SQL to count these. */
-  static of(table: QueryTable, plan: Plan, filter: Filter, before: number): Counter | null {
+  static of(table: QueryTable, plan: QueryPlan, filter: Filter, before: number): Counter | null {
     const { branches, undecided } = plan;
     if (undecided === 'all' || table.isView) return null;
     if (branches !== null && !areDisjoint(branches)) return null;
@@ -51,7 +51,7 @@ export class Counter {
 
   private constructor(
     private readonly table: QueryTable,
-    private readonly plan: Plan,
+    private readonly plan: QueryPlan,
     private readonly filter: Filter,
     before: number,
   ) {
@@ -61,7 +61,7 @@ export class Counter {
   }
 
   /** What there is of a branch below an id; null if there is nothing. */
-  private piece(branch: Branch | null, id: number, from: number): Piece | null {
+  private piece(branch: IndexLookup | null, id: number, from: number): Piece | null {
     const { ranges } = this.plan;
     const { at, before } = below(ranges, id, from) ?? { at: -1, before: 0 };
     const range = ranges[at];
@@ -166,7 +166,7 @@ export class Counter {
     return `SELECT 1 FROM ${table.byAny} WHERE ${table.columns.id} < ? AND ${table.columns.id} >= ? LIMIT ?`;
   }
 
-  private inTime(db: Database, branch: Branch | null, params: readonly SqlParam[]): number | null {
+  private inTime(db: Database, branch: IndexLookup | null, params: readonly SqlParam[]): number | null {
     const created = this.table.columns.created_at;
     const { isDecided, isIn } = decidedByText('c', this.filter, this.table.isUtc);
     // Both sums in one, or SQLite would work out the date twice.
@@ -191,12 +191,12 @@ export class Counter {
     return this.plan.undecided === 'time' && range.isInTime !== true;
   }
 
-  private conditionsOf(branch: Branch | null): readonly Condition[] {
+  private conditionsOf(branch: IndexLookup | null): readonly Condition[] {
     if (branch === null) return this.plan.conditions;
     return branch.and === undefined ? [] : [branch.and];
   }
 
-  private sql(branch: Branch | null, limit: string, what = this.table.columns.id): string {
+  private sql(branch: IndexLookup | null, limit: string, what = this.table.columns.id): string {
     const { byId, columns } = this.table;
     const where = `${columns.id} < ? AND ${columns.id} >= ?`;
     if (branch !== null) return branchSql(this.table, branch, `AND ${where}`, limit, what);
@@ -204,14 +204,14 @@ export class Counter {
     return `SELECT ${what} FROM ${byId} WHERE ${where} ${conditions} ORDER BY ${columns.id} DESC ${limit}`;
   }
 
-  private params(branch: Branch | null, before: number, floor: number): SqlParam[] {
+  private params(branch: IndexLookup | null, before: number, floor: number): SqlParam[] {
     if (branch !== null) return [...branchParams(branch), before, floor];
     return [before, floor, ...this.plan.conditions.flatMap(({ params }) => params)];
   }
 }
 
 /** No row stands in two of them: each is another text of the same column. */
-function areDisjoint(branches: readonly Branch[]): boolean {
+function areDisjoint(branches: readonly IndexLookup[]): boolean {
   if (branches.length <= 1) return true;
   const [first] = branches;
   return branches.every(

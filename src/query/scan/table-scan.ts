@@ -6,23 +6,23 @@ import { keepsWriterOut, SHORT_ROWS, stepEnd } from '../../source/journal-mode.j
 import type { RowContext, RowReader } from '../../source/row-to-event.js';
 import { COLUMN_KEYS, type ColumnKey } from '../../source/table-schema.js';
 import { below, lowestOf } from '../plan/id-ranges.js';
-import type { Plan } from '../plan/plan.js';
+import type { QueryPlan } from '../plan/plan.js';
 import { type QueryTable, selectList } from '../plan/table-schema.js';
-import { Window } from './adaptive-window.js';
-import { BranchIds } from './index-union.js';
+import { AdaptiveWindow } from './adaptive-window.js';
+import { IndexUnion } from './index-union.js';
 
 /** A row that is meant. What was not asked for is not there. */
-export interface Found {
+export interface MatchedRow {
   readonly source: SourceName;
   readonly sequence: number;
   readonly time: number | null;
   readonly event: AuditEvent | null;
 }
 
-export interface WalkOptions {
+export interface TableScanOptions {
   readonly source: SourceName;
   readonly table: QueryTable;
-  readonly plan: Plan;
+  readonly plan: QueryPlan;
   readonly rows: RowReader;
   readonly matches: (event: AuditEvent) => boolean;
   readonly inTime: (time: number | null) => boolean;
@@ -47,11 +47,11 @@ const FIRST = 64;
 const WINDOW = 8_192;
 
 /** Goes over one table from the newest row on, in steps; between two of them nothing is open. */
-export class Walk {
+export class TableScan {
   readonly source: SourceName;
-  queue: Found[] = [];
+  queue: MatchedRow[] = [];
   done = false;
-  private readonly ids: BranchIds | null;
+  private readonly ids: IndexUnion | null;
   private readonly select: string;
   /** What is read of a row is its id alone, or that and its time. */
   private readonly bare: boolean;
@@ -61,7 +61,7 @@ export class Walk {
   private before: number;
   /** The range of ids that `before` stands in. */
   private range = 0;
-  private readonly window = new Window(WINDOW);
+  private readonly window = new AdaptiveWindow(WINDOW);
   private slice = FIRST;
   /** Of the details read in this step. */
   private weight = 0;
@@ -70,14 +70,14 @@ export class Walk {
   private readonly place: RowContext;
   private prepared: { db: Database; sql: string; statement: Statement } | null = null;
 
-  constructor(private readonly options: WalkOptions) {
+  constructor(private readonly options: TableScanOptions) {
     const { source, table, plan, columns, before } = options;
     this.source = source;
     this.created = new CreatedReader(table.timeZone);
     const { branches, ranges } = plan;
     this.begin = below(ranges, before)?.before ?? 0;
     this.before = this.begin;
-    this.ids = branches === null ? null : new BranchIds(table, branches, lowestOf(ranges), this.before);
+    this.ids = branches === null ? null : new IndexUnion(table, branches, lowestOf(ranges), this.before);
     const isTime = columns !== null && [...columns].every((key) => key === 'created_at');
     this.bare = plan.undecided === 'nothing' && columns?.size === 0;
     this.timeOnly = !this.bare && isTime && plan.undecided !== 'all';
@@ -140,7 +140,7 @@ export class Walk {
     return true;
   }
 
-  private byBranches(db: Database, ids: BranchIds, row: Statement, wanted: number, end: number): void {
+  private byBranches(db: Database, ids: IndexUnion, row: Statement, wanted: number, end: number): void {
     const most = this.bare ? wanted - this.queue.length : Math.min(this.slice, wanted - this.queue.length);
     const found = ids.take(db, most, end);
     this.done = ids.ended;

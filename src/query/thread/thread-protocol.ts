@@ -41,6 +41,6 @@ export interface Answers {
   readonly chunk: Chunk | null;
 }
 
-export type Answer =
+export type WorkerReply =
   | { readonly id: number; readonly value: Answers[keyof Answers] }
   | { readonly id: number; readonly code: ErrorCode | null; readonly message: string };

@@ -2,9 +2,9 @@ import { Worker } from 'node:worker_threads';
 import { AuditdError } from '../../errors.js';
 import type { QueryOptions } from '../query-sources.js';
 import { waitedTooLong } from './queue-timeout.js';
-import type { Answer, Answers, Ask } from './thread-protocol.js';
+import type { Answers, Ask, WorkerReply } from './thread-protocol.js';
 
-export interface ThreadOptions {
+export interface QueryThreadOptions {
   /** The compiled worker.js. */
   readonly worker: URL;
   readonly data: QueryOptions & { readonly nice?: number };
@@ -46,7 +46,7 @@ export class QueryThread {
   /** Exports of which more may be asked for: they end with the thread. */
   private readonly exports = new Set<number>();
 
-  constructor(private readonly options: ThreadOptions) {}
+  constructor(private readonly options: QueryThreadOptions) {}
 
   get isRunning(): boolean {
     return this.worker !== null;
@@ -109,7 +109,7 @@ export class QueryThread {
       trackUnmanagedFds: false,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     });
-    worker.on('message', (answer: Answer) => {
+    worker.on('message', (answer: WorkerReply) => {
       const one = this.taken(answer.id);
       if (one === null) return;
       clearTimeout(one.waiting);

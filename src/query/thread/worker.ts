@@ -8,7 +8,7 @@ import { Engine } from '../engine.js';
 import type { Chunk } from '../export.js';
 import type { QueryOptions } from '../query-sources.js';
 import { monotonic, waitedTooLong } from './queue-timeout.js';
-import type { Answer, Answers, Ask } from './thread-protocol.js';
+import type { Answers, Ask, WorkerReply } from './thread-protocol.js';
 
 // The thread of queries: whatever a query costs, the one that ships does not pay for it.
 
@@ -138,7 +138,7 @@ async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
 }
 
 async function tell(ask: Ask): Promise<void> {
-  let said: Answer;
+  let said: WorkerReply;
   try {
     said = { id: ask.id, value: await answer(ask) };
   } catch (error) {

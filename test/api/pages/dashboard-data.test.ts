@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { assessAttack } from '../../../src/api/pages/attack-verdict.js';
 import { Overview } from '../../../src/api/pages/dashboard-data.js';
-import { Tally } from '../../../src/query/stats.js';
+import { StatsTally } from '../../../src/query/stats.js';
 
-const NOTHING = new Tally().result(1);
+const NOTHING = new StatsTally().result(1);
 const MINUTE = 60_000;
 
 /** Counts as it is told to, by a clock that is moved by hand. */

@@ -15,11 +15,11 @@ import { TimeZone } from '../../../src/audit/time-zone.js';
 import { Engine } from '../../../src/query/engine.js';
 import { EVERYTHING, type Filter } from '../../../src/query/filter.js';
 import type { PageRequest, PageResult } from '../../../src/query/page.js';
-import { below, type IdRange, upTo } from '../../../src/query/plan/id-ranges.js';
+import { below, type TimedIdRange, upTo } from '../../../src/query/plan/id-ranges.js';
 import { TableInspector } from '../../../src/query/plan/table-schema.js';
 import { ZoneMap } from '../../../src/query/plan/zone-map.js';
 import { Counter } from '../../../src/query/scan/sql-counter.js';
-import { Walk } from '../../../src/query/scan/table-scan.js';
+import { TableScan } from '../../../src/query/scan/table-scan.js';
 import { expectAll } from '../answers.js';
 import { seconds, Tables } from '../tables.js';
 
@@ -242,8 +242,8 @@ it('finds rows of the hour that a change of clocks leaves out, whose order is no
 });
 
 /** Without the border between rows that are known to be meant and others. */
-function joined(ranges: readonly IdRange[]): IdRange[] {
-  const all: IdRange[] = [];
+function joined(ranges: readonly TimedIdRange[]): TimedIdRange[] {
+  const all: TimedIdRange[] = [];
   for (const { lowest, highest } of ranges) {
     const above = all.at(-1);
     if (above?.lowest === highest + 1) all[all.length - 1] = { lowest, highest: above.highest };
@@ -259,7 +259,7 @@ describe('the map of times', () => {
   let map: ZoneMap;
   let table: TableInspector;
   let isWhole: boolean;
-  let inTime: readonly IdRange[];
+  let inTime: readonly TimedIdRange[];
   beforeEach(() => {
     tables = new Tables();
     now = 0;
@@ -381,9 +381,9 @@ describe('the map of times', () => {
         return now;
       });
       // In a table of this size one step would be enough.
-      const { step } = Walk.prototype;
+      const { step } = TableScan.prototype;
       const { count: counted } = Counter.prototype;
-      vi.spyOn(Walk.prototype, 'step').mockImplementation(function (this: Walk, ...args) {
+      vi.spyOn(TableScan.prototype, 'step').mockImplementation(function (this: TableScan, ...args) {
         if (isMade() || count !== 'none') step.apply(this, args);
       });
       vi.spyOn(Counter.prototype, 'count').mockImplementation(function (this: Counter, ...args) {
