@@ -29,7 +29,7 @@ export interface LinkStatus {
   readonly troubles: readonly string[];
 }
 
-export interface LinkOptions {
+export interface FleetConnectionOptions {
   readonly nats: NatsConfig;
   readonly name: string;
   readonly parts: readonly Part[];
@@ -37,7 +37,7 @@ export interface LinkOptions {
 }
 
 /** The daemon's connection to its fleet, made again for ever. Says once that it is down, and once that it is back. */
-export class Link {
+export class FleetConnection {
   private nc: NatsConnection | null = null;
   private running: Promise<void> | null = null;
   private readonly ending = new AbortController();
@@ -45,7 +45,7 @@ export class Link {
   private failures = 0;
   private lastError: string | null = null;
 
-  constructor(private readonly options: LinkOptions) {}
+  constructor(private readonly options: FleetConnectionOptions) {}
 
   start(): void {
     this.running ??= this.run();

@@ -7,7 +7,7 @@ import type { ShipperStatus } from '../shipping/shipper.js';
 import type { State } from '../shipping/state.js';
 import { createOwnSource, type OwnSource, type OwnSourceOptions } from '../source/auditd-source.js';
 import { VERSION } from '../version.js';
-import { Link, type Part } from './fleet-connection.js';
+import { FleetConnection, type Part } from './fleet-connection.js';
 import { type FleetStatus, serversOf } from './fleet-status.js';
 import { Heartbeat } from './heartbeat.js';
 import type { Beat } from './heartbeat-message.js';
@@ -47,7 +47,7 @@ export class Fleet {
   /** Other servers' failed logins, where they count here. */
   readonly failureSource: OwnSource | null = null;
   private readonly token: string;
-  private readonly link: Link;
+  private readonly link: FleetConnection;
   private readonly table: HubTable | null = null;
   private readonly consumer: HubConsumer | null = null;
   private readonly lease: Lease | null = null;
@@ -85,7 +85,7 @@ export class Fleet {
       options.record({ action: 'daemon.server_name_taken', details: { server } });
     };
     parts.push(new Heartbeat({ stream, server, every, beat: () => this.beat(), onNameTaken, log }));
-    this.link = new Link({ nats, name: `postern-auditd ${server} ${fleet.role}`, parts, log });
+    this.link = new FleetConnection({ nats, name: `postern-auditd ${server} ${fleet.role}`, parts, log });
   }
 
   /** Whether sinks that lead away from this host may ship now: of two hubs, one's. */

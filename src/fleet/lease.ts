@@ -25,7 +25,7 @@ const ANSWER_MS = 2_000;
 const KEY = 'hub';
 
 /** Of each sink that ships onward: the id of the event up to which it has delivered. */
-export type Positions = Readonly<Record<string, string>>;
+export type HubPositions = Readonly<Record<string, string>>;
 
 const schema = z.object({
   v: z.literal(1),
@@ -42,9 +42,9 @@ export interface LeaseOptions {
   readonly clock: () => number;
   readonly log: Logger;
   /** Where this hub's sinks stand, for the other one. */
-  readonly positions: () => Positions;
+  readonly positions: () => HubPositions;
   /** Where the holder's sinks stand: ours are moved there while we stand by. */
-  readonly onPositions: (positions: Positions) => void;
+  readonly onPositions: (positions: HubPositions) => void;
   readonly onTaken: () => void;
   readonly onLost: () => void;
 }

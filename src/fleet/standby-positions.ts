@@ -1,7 +1,7 @@
 import type { LoopStatus } from '../shipping/loop-status.js';
 import type { State } from '../shipping/state.js';
 import type { HubTable } from './hub-table.js';
-import type { Positions } from './lease.js';
+import type { HubPositions } from './lease.js';
 
 const SOURCE = 'postern';
 
@@ -10,7 +10,7 @@ export function positionsOf(
   table: HubTable,
   sinks: Readonly<Record<string, Pick<LoopStatus, 'cursors'>>>,
   names: readonly string[],
-): Positions {
+): HubPositions {
   return Object.fromEntries(
     names.flatMap((name) => {
       const row = sinks[name]?.cursors[SOURCE]?.id ?? 0;
@@ -21,7 +21,12 @@ export function positionsOf(
 }
 
 /** Moves the cursors of sinks that stand by to where those of the holder stand; never back. What of it is not here yet moves nothing. */
-export function follow(table: HubTable, state: State, positions: Positions, names: readonly string[]): void {
+export function follow(
+  table: HubTable,
+  state: State,
+  positions: HubPositions,
+  names: readonly string[],
+): void {
   const timeline = state.timelines.current(SOURCE)?.timeline ?? 1;
   const moves = names.flatMap((name) => {
     const id = positions[name];

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { jetstreamSink } from '../../src/config/jetstream.js';
-import { Link } from '../../src/fleet/fleet-connection.js';
+import { FleetConnection } from '../../src/fleet/fleet-connection.js';
 import { dependencies } from '../sinks/files/files-fixture.js';
 import { listen, type TestServer } from '../sinks/syslog/receivers.js';
 
@@ -18,7 +18,7 @@ describe('the link to the fleet', () => {
       servers: running.map(({ target }) => `nats://${target}`),
       connect_timeout: '30s',
     });
-    const link = new Link({ nats, name: 'web1', parts: [], log: dependencies().deps.log });
+    const link = new FleetConnection({ nats, name: 'web1', parts: [], log: dependencies().deps.log });
     link.start();
     await expect.poll(() => running[0]?.sockets.length).toBe(1);
     await link.stop();
