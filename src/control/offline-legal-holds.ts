@@ -4,7 +4,7 @@ import { type LegalHoldStore, legalHoldStoreOf } from '../retention/legal-hold-s
 import { withOwnState } from './offline-state.js';
 
 /** Legal holds while no daemon runs. @throws as `withOwnState` */
-export function withLegalBook<T>(
+export function withLegalHoldStore<T>(
   { state: directory, retention }: Pick<Config, 'state' | 'retention'>,
   work: (book: LegalHoldStore) => T,
 ): T {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { createRecorder } from '../recorder/recorder.js';
 import { asOwner, openOwn } from '../shipping/as-owner.js';
 import { takeLock } from '../shipping/lock.js';
-import { toldEntry } from './reported-entry.js';
+import { reportedEntry } from './reported-entry.js';
 
 /**
  * Records what a command did while no daemon runs: with the lock of its state, so that none begins meanwhile. Without a state.db nothing is
@@ -23,7 +23,7 @@ function recordAsOwner(directory: string, body: unknown, name: string | null): v
     const db = openOwn(directory, 'state.db', { fileMustExist: true, timeout: 5_000 });
     try {
       if (Number(db.pragma('user_version', { simple: true })) === 0) return; // no daemon has made it
-      createRecorder(db).record(toldEntry(body, name));
+      createRecorder(db).record(reportedEntry(body, name));
     } finally {
       db.close();
     }

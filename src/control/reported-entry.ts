@@ -14,7 +14,7 @@ const LONGEST = 64 * 1024;
  *
  * @throws AuditdError `USAGE`
  */
-export function toldEntry(body: unknown, name: string | null): NewEntry {
+export function reportedEntry(body: unknown, name: string | null): NewEntry {
   const parsed = told.safeParse(body);
   if (!parsed.success || JSON.stringify(body).length > LONGEST)
     throw new AuditdError('USAGE', 'Nothing is recorded: that is no message of this version of the command');

@@ -9,7 +9,7 @@ import type { NewEntry } from '../recorder/recorder.js';
 import type { LegalHoldStore } from '../retention/legal-hold-store.js';
 import { claimedName } from './claimed-name.js';
 import { SOCKET_NAME } from './client.js';
-import { toldEntry } from './reported-entry.js';
+import { reportedEntry } from './reported-entry.js';
 import { sendJson } from './send-json.js';
 import { listenOnPath, ownSocket } from './unix-socket.js';
 
@@ -57,7 +57,7 @@ export function controlRoutes(target: ControlTarget): Hono {
     return sendJson(c, { started: true });
   });
   app.post('/told', async (c) => {
-    target.record(toldEntry(await c.req.json().catch(() => null), claimedName(c.req.header('x-user'))));
+    target.record(reportedEntry(await c.req.json().catch(() => null), claimedName(c.req.header('x-user'))));
     return sendJson(c, { recorded: true });
   });
   app.post('/retention/clock', (c) =>

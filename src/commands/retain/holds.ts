@@ -196,11 +196,13 @@ async function ask<T>(
   without: (book: LegalHoldStore, by: string | null) => T,
 ): Promise<T> {
   return byDaemon(await contactsOf(options.config, 'control'), asked, async (by) => {
-    const [{ withLegalBook }, { loadConfig }] = await Promise.all([
+    const [{ withLegalHoldStore }, { loadConfig }] = await Promise.all([
       import('../../control/offline-legal-holds.js'),
       import('../../config/load.js'),
     ]);
-    return withLegalBook(loadConfig(options.config ?? null, process.env).config, (book) => without(book, by));
+    return withLegalHoldStore(loadConfig(options.config ?? null, process.env).config, (book) =>
+      without(book, by),
+    );
   });
 }
 
