@@ -9,19 +9,19 @@ import type { ApiDeps } from './deps.js';
 import type { ApiEnv } from './env.js';
 import { guardHost, type HostGuard } from './http/allowed-hosts.js';
 import { notOurs } from './http/method-not-allowed.js';
-import { problem, problemOf } from './http/problem.js';
+import { problemOf, problemResponse } from './http/problem.js';
 import { measured } from './http/request-metrics.js';
 import { secured } from './http/security-headers.js';
 import { pages } from './pages/routes.js';
-import { auditLog } from './routes/audit-log.js';
-import { bans } from './routes/bans.js';
-import { health } from './routes/health.js';
-import { login } from './routes/login.js';
-import { metrics } from './routes/metrics.js';
-import { openapi } from './routes/openapi.js';
-import { stats } from './routes/stats.js';
-import { stream } from './routes/stream.js';
-import { tokens } from './routes/tokens.js';
+import { auditLogRoutes } from './routes/audit-log.js';
+import { bansRoutes } from './routes/bans.js';
+import { healthRoutes } from './routes/health.js';
+import { loginRoutes } from './routes/login.js';
+import { metricsRoutes } from './routes/metrics.js';
+import { openapiRoutes } from './routes/openapi.js';
+import { statsRoutes } from './routes/stats.js';
+import { streamRoutes } from './routes/stream.js';
+import { tokensRoutes } from './routes/tokens.js';
 
 const MOST_BODY = 64 * 1024;
 
@@ -43,23 +43,24 @@ export function createApi(deps: ApiDeps, guard: HostGuard | null): Hono<ApiEnv> 
     return answer;
   });
   app.notFound(notOurs(app));
-  app.route('/', health(deps));
+  app.route('/', healthRoutes(deps));
   app.use(identify({ deps, channel }));
   app.use(
     bodyLimit({
       maxSize: MOST_BODY,
-      onError: (c) => problem(c, 413, 'The body is too long', `At most ${MOST_BODY / 1_024} KiB are taken.`),
+      onError: (c) =>
+        problemResponse(c, 413, 'The body is too long', `At most ${MOST_BODY / 1_024} KiB are taken.`),
     }),
   );
   app.use(guardChanges);
-  app.route('/', login(deps));
-  app.route('/', openapi());
-  app.route('/', stats(deps));
-  app.route('/', stream(deps));
-  app.route('/', auditLog(deps));
-  app.route('/', bans(deps));
-  app.route('/', metrics(deps));
-  if (channel === 'socket') app.route('/', tokens(deps));
+  app.route('/', loginRoutes(deps));
+  app.route('/', openapiRoutes());
+  app.route('/', statsRoutes(deps));
+  app.route('/', streamRoutes(deps));
+  app.route('/', auditLogRoutes(deps));
+  app.route('/', bansRoutes(deps));
+  app.route('/', metricsRoutes(deps));
+  if (channel === 'socket') app.route('/', tokensRoutes(deps));
   if (channel === 'http') app.route('/', pages(deps));
   return app;
 }

@@ -4,7 +4,7 @@ import type { Client } from './access/client-address.js';
 import type { Scope } from './access/tokens.js';
 
 /** Who asks. */
-export interface Identity {
+export interface Caller {
   /** Of the token; `socket` for who came through the control socket. */
   readonly id: string;
   readonly name: string;
@@ -18,7 +18,7 @@ export interface ApiEnv {
   Variables: {
     client: Client;
     /** Null: nobody has said who he is. */
-    identity: Identity | null;
+    identity: Caller | null;
     /** What a form of this session has to send; empty without a session. */
     csrf: string;
   };

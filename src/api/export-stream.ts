@@ -1,7 +1,7 @@
 import { AuditdError } from '../errors.js';
 import type { QueryChunk } from '../query/service.js';
 
-export interface ExportOptions {
+export interface ExportStreamOptions {
   /** Asked before each chunk: whether who asked may still have it. */
   readonly mayStay: () => boolean;
   /** The export goes on, and has nothing to send: it looks for a few rows among millions. */
@@ -21,7 +21,7 @@ export class ExportStream {
   private constructor(
     private readonly chunks: AsyncGenerator<QueryChunk, void>,
     private first: IteratorResult<QueryChunk, void> | null,
-    private readonly options: ExportOptions,
+    private readonly options: ExportStreamOptions,
   ) {
     this.stream = new ReadableStream<Uint8Array>(
       { pull: (controller) => this.pull(controller), cancel: () => this.stop() },
@@ -32,7 +32,7 @@ export class ExportStream {
   /** Waits for the first chunk: what fails before it can still be told. @throws as the chunks */
   static async begin(
     chunks: AsyncGenerator<QueryChunk, void>,
-    options: ExportOptions,
+    options: ExportStreamOptions,
   ): Promise<ExportStream> {
     try {
       return new ExportStream(chunks, await chunks.next(), options);

@@ -52,7 +52,7 @@ export const OPERATIONS: readonly Operation[] = [
     description: 'Who did what from where, and how much a day. Goes over every entry that the filter means.',
     scope: 'read',
     query: statsParameters,
-    answer: answers.stats,
+    answer: answers.statsSchema,
     problems: [400, 401, 429, 503],
   },
   {
@@ -74,7 +74,7 @@ export const OPERATIONS: readonly Operation[] = [
     description: 'As fail2ban has it.',
     scope: 'read',
     query: noParameters,
-    answer: answers.bans,
+    answer: answers.bansSchema,
     problems: [401, 429, 503],
   },
   {
@@ -107,7 +107,7 @@ export const OPERATIONS: readonly Operation[] = [
     description: '503: something hangs, restart it.',
     scope: null,
     query: noParameters,
-    answer: answers.health,
+    answer: answers.healthSchema,
     problems: [],
   },
   {
@@ -117,7 +117,7 @@ export const OPERATIONS: readonly Operation[] = [
     description: '503: a source or a sink fails; named under `failing`.',
     scope: null,
     query: noParameters,
-    answer: answers.health,
+    answer: answers.healthSchema,
     problems: [],
   },
 ];
@@ -160,10 +160,10 @@ export function openApiDocument(): Json {
 const NAMED = {
   Entry: answers.entry,
   Page: answers.page,
-  Stats: answers.stats,
-  Bans: answers.bans,
-  Health: answers.health,
-  Problem: answers.problem,
+  Stats: answers.statsSchema,
+  Bans: answers.bansSchema,
+  Health: answers.healthSchema,
+  Problem: answers.problemSchema,
 };
 
 function schemas(): Json {

@@ -137,7 +137,7 @@ export function parametersOf<Shape extends z.ZodRawShape>(
 }
 
 /** @throws AuditdError `USAGE` that names the parameter */
-export function filterOf(parameters: FilterInput, now: number): Filter {
+export function filterFromQuery(parameters: FilterInput, now: number): Filter {
   return parseFilter(Object.fromEntries(FILTER_KEYS.map((key) => [key, parameters[key]])), now);
 }
 

@@ -52,7 +52,7 @@ export const page = z
 
 const counts = z.array(z.strictObject({ name: z.string(), count: z.int() }));
 
-export const stats = z
+export const statsSchema = z
   .strictObject({
     total: z.int(),
     failures: z.int(),
@@ -90,7 +90,7 @@ export const ban = z
   })
   .meta({ id: 'Ban' });
 
-export const bans = z.strictObject({ bans: z.array(ban) }).meta({ id: 'Bans' });
+export const bansSchema = z.strictObject({ bans: z.array(ban) }).meta({ id: 'Bans' });
 export const unbanned = z.strictObject({
   unbanned: z.string().describe('As asked for.'),
   lifted: z
@@ -109,17 +109,17 @@ export const token = z
   })
   .meta({ id: 'Token' });
 
-export const tokens = z.strictObject({ tokens: z.array(token) });
+export const tokensSchema = z.strictObject({ tokens: z.array(token) });
 export const madeToken = z.strictObject({
   token: z.string().describe('Shown this once.'),
   info: token,
 });
 
-export const health = z
+export const healthSchema = z
   .strictObject({ status: z.enum(['ok', 'failing']), failing: z.array(z.string()) })
   .meta({ id: 'Health' });
 
-export const problem = z
+export const problemSchema = z
   .looseObject({
     type: z.string(),
     title: z.string(),

@@ -6,7 +6,7 @@ import type { LoopStatus } from '../shipping/loop-status.js';
 import type { FeedStatus } from '../shipping/source-feed.js';
 import { REASONS } from '../sinks/files/ban-eligibility.js';
 
-export type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
+export type MetricSample = readonly [labels: Readonly<Record<string, string>>, value: number];
 
 /** A metric that is read from what the daemon says of itself. */
 export interface StatusMetric {
@@ -14,7 +14,7 @@ export interface StatusMetric {
   readonly type: 'counter' | 'gauge';
   readonly help: string;
   readonly labels: readonly string[];
-  read(status: DaemonStatus): readonly Sample[];
+  read(status: DaemonStatus): readonly MetricSample[];
 }
 
 /** States of a source, as `status` has them. */
@@ -22,21 +22,21 @@ const SOURCE_STATES = ['starting', 'reading', 'stopped', 'missing'] as const;
 /** Those in which there is nothing to complain of. */
 const WELL: readonly string[] = SOURCE_STATES;
 
-const one = (value: number): readonly Sample[] => [[{}, value]];
-const perSource = (status: DaemonStatus, value: (feed: FeedStatus) => number): Sample[] =>
+const one = (value: number): readonly MetricSample[] => [[{}, value]];
+const perSource = (status: DaemonStatus, value: (feed: FeedStatus) => number): MetricSample[] =>
   Object.entries(status.sources).map(([source, feed]) => [{ source }, value(feed)]);
-const perSink = (status: DaemonStatus, value: (sink: LoopStatus) => number): Sample[] =>
+const perSink = (status: DaemonStatus, value: (sink: LoopStatus) => number): MetricSample[] =>
   Object.entries(status.sinks).map(([sink, loop]) => [{ sink, type: loop.type }, value(loop)]);
 
 /** Of the sinks that have such a figure. */
-function figure(status: DaemonStatus, ...names: string[]): Sample[] {
-  return Object.entries(status.sinks).flatMap(([sink, { type, figures }]): Sample[] => {
+function figure(status: DaemonStatus, ...names: string[]): MetricSample[] {
+  return Object.entries(status.sinks).flatMap(([sink, { type, figures }]): MetricSample[] => {
     const found = names.map((name) => figures[name]).find((value) => typeof value === 'number');
     return typeof found === 'number' ? [[{ sink, type }, found]] : [];
   });
 }
 
-function lastRun(retention: RetentionStatus | null, value: (run: LastRun) => number): Sample[] {
+function lastRun(retention: RetentionStatus | null, value: (run: LastRun) => number): MetricSample[] {
   return retention?.last == null ? [] : [[{}, value(retention.last)]];
 }
 
@@ -80,7 +80,7 @@ export const STATUS_METRICS: readonly StatusMetric[] = [
     read: ({ sources }) =>
       Object.entries(sources).flatMap(([source, feed]) =>
         [...new Set([...SOURCE_STATES, feed.state])].map(
-          (state): Sample => [{ source, state }, state === feed.state ? 1 : 0],
+          (state): MetricSample => [{ source, state }, state === feed.state ? 1 : 0],
         ),
       ),
   },
@@ -204,7 +204,7 @@ export const STATUS_METRICS: readonly StatusMetric[] = [
     labels: ['sink', 'reason'],
     read: ({ sinks }) =>
       Object.entries(sinks).flatMap(([sink, { figures }]) =>
-        REASONS.flatMap((reason): Sample[] => {
+        REASONS.flatMap((reason): MetricSample[] => {
           const value = figures[`withheld_${reason}_total`];
           return typeof value === 'number' ? [[{ sink, reason }, value]] : [];
         }),
@@ -216,7 +216,7 @@ export const STATUS_METRICS: readonly StatusMetric[] = [
     help: '1 while all or most recent failed logins are kept from fail2ban, so that nobody can be banned, by the reason; else 0.',
     labels: ['reason'],
     read: ({ silence }) =>
-      SILENT_REASONS.map((reason): Sample => [{ reason }, silence?.reason === reason ? 1 : 0]),
+      SILENT_REASONS.map((reason): MetricSample => [{ reason }, silence?.reason === reason ? 1 : 0]),
   },
   {
     name: 'postern_auditd_bans_total',

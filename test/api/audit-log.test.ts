@@ -1,10 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  entry as entrySchema,
-  page as pageSchema,
-  problem as problemSchema,
-} from '../../src/api/response-schemas.js';
+import { entry as entrySchema, page as pageSchema, problemSchema } from '../../src/api/response-schemas.js';
 import { installed } from '../support/installed.js';
 import { ApiRig } from './api-fixture.js';
 

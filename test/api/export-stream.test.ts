@@ -6,7 +6,7 @@ import { Hono } from 'hono';
 import { expect, onTestFinished, test } from 'vitest';
 import type { ApiEnv } from '../../src/api/env.js';
 import { ExportStream } from '../../src/api/export-stream.js';
-import { keepOpen } from '../../src/api/http/long-responses.js';
+import { touchConnection } from '../../src/api/http/long-responses.js';
 import type { QueryChunk } from '../../src/query/service.js';
 
 /** Longer than the server waits for a movement on the connection. */
@@ -21,7 +21,7 @@ async function* rareRow(): AsyncGenerator<QueryChunk, void> {
 }
 
 test.each([
-  ['goes on', keepOpen, 'the one row\n'],
+  ['goes on', touchConnection, 'the one row\n'],
   ['would be broken off without that', () => undefined, null],
 ])('an export that finds nothing for long %s', async (_, onQuiet, expected) => {
   const app = new Hono<ApiEnv>();

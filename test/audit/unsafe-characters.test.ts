@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { visible as onThePage } from '../../src/api/pages/escape-invisible.js';
+import { markInvisible as onThePage } from '../../src/api/pages/escape-invisible.js';
 import {
   escapeUnsafe,
   hasUnsafe,

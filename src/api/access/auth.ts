@@ -1,13 +1,13 @@
 import { createMiddleware } from 'hono/factory';
 import type { ApiDeps } from '../deps.js';
-import type { ApiContext, ApiEnv, Identity } from '../env.js';
-import { problem } from '../http/problem.js';
+import type { ApiContext, ApiEnv, Caller } from '../env.js';
+import { problemResponse } from '../http/problem.js';
 import { LOGIN } from '../paths.js';
 import { sessionCookie } from './session.js';
 import type { Scope, TokenInfo } from './tokens.js';
 
 /** Who came through the control socket: its file's mode has let him in. */
-const SOCKET: Identity = { id: 'socket', name: 'control socket', scope: 'admin', via: 'socket' };
+const SOCKET: Caller = { id: 'socket', name: 'control socket', scope: 'admin', via: 'socket' };
 
 const BEARER = /^Bearer(?:\s|$)/i;
 
@@ -56,7 +56,7 @@ export function requireScope(scope: Scope) {
     const { identity } = c.var;
     if (identity === null) {
       c.header('www-authenticate', CHALLENGE);
-      return problem(
+      return problemResponse(
         c,
         401,
         'A token is needed',
@@ -64,7 +64,7 @@ export function requireScope(scope: Scope) {
       );
     }
     if (scope === 'admin' && identity.scope !== 'admin') {
-      return problem(
+      return problemResponse(
         c,
         403,
         'This token may only read',
@@ -83,9 +83,9 @@ export function failed(c: ApiContext, deps: ApiDeps): Response {
   c.header('www-authenticate', `${CHALLENGE}, error="invalid_token"`);
   if (retryAfter !== null) {
     c.header('retry-after', String(retryAfter));
-    return problem(c, 429, 'Too many failed attempts', `Try again in ${retryAfter} s.`);
+    return problemResponse(c, 429, 'Too many failed attempts', `Try again in ${retryAfter} s.`);
   }
-  return problem(
+  return problemResponse(
     c,
     401,
     'The token is not valid',
@@ -113,7 +113,7 @@ export function noteFailure(c: ApiContext, deps: ApiDeps): number | null {
 function expired(c: ApiContext, { name, expires_at: at }: TokenInfo): Response {
   c.header('www-authenticate', `${CHALLENGE}, error="invalid_token", error_description="expired"`);
   const when = at === null ? '' : ` on ${new Date(at).toISOString().slice(0, 10)}`;
-  return problem(
+  return problemResponse(
     c,
     401,
     'The token has expired',
@@ -121,6 +121,6 @@ function expired(c: ApiContext, { name, expires_at: at }: TokenInfo): Response {
   );
 }
 
-export function identityOf({ id, name, scope }: TokenInfo, via: Identity['via']): Identity {
+export function identityOf({ id, name, scope }: TokenInfo, via: Caller['via']): Caller {
   return { id, name, scope, via };
 }

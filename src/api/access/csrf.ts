@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { createMiddleware } from 'hono/factory';
 import type { ApiContext, ApiEnv } from '../env.js';
-import { problem } from '../http/problem.js';
+import { problemResponse } from '../http/problem.js';
 
 /** The name of the form's field; scripts send the header. */
 export const CSRF_FIELD = 'csrf';
@@ -22,7 +22,7 @@ export const guardChanges = createMiddleware<ApiEnv>(async (c, next) => {
   if (!isSameOrigin(c)) return foreign(c);
   const sent = c.req.header(CSRF_HEADER) ?? (await formField(c));
   if (sent === undefined || !same(sent, c.var.csrf)) {
-    return problem(c, 403, 'The form has no valid token', 'Reload the page and try again.', {
+    return problemResponse(c, 403, 'The form has no valid token', 'Reload the page and try again.', {
       parameter: CSRF_FIELD,
     });
   }
@@ -39,7 +39,7 @@ export function isSameOrigin(c: ApiContext): boolean {
 
 /** Behind a proxy that is not named, the page is at another address than it looks from here. */
 export function foreign(c: ApiContext): Response {
-  return problem(
+  return problemResponse(
     c,
     403,
     'The request does not come from this page',

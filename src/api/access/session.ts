@@ -6,13 +6,13 @@ import { LOGIN, PAGE } from '../paths.js';
 import type { TokenInfo, Tokens } from './tokens.js';
 
 /** A browser that has logged in with a token. */
-export interface Session {
+export interface BrowserSession {
   readonly tokenId: string;
   /** Goes into every form that changes something. */
   readonly csrf: string;
 }
 
-interface Kept extends Session {
+interface Kept extends BrowserSession {
   readonly begun: number;
   seen: number;
 }
@@ -52,7 +52,7 @@ export class Sessions {
   }
 
   /** The session and its token, if both are still good. */
-  find(id: string, tokens: Tokens): { readonly session: Session; readonly token: TokenInfo } | null {
+  find(id: string, tokens: Tokens): { readonly session: BrowserSession; readonly token: TokenInfo } | null {
     const key = keyOf(id);
     const session = this.kept.get(key);
     if (session === undefined) return null;

@@ -20,14 +20,14 @@ export interface TokenInfo {
 }
 
 /** What a token that was presented turned out to be. */
-export type Verdict =
+export type TokenVerdict =
   | { readonly state: 'valid'; readonly token: TokenInfo }
   /** It was right once: a forgotten script, nobody who guesses. */
   | { readonly state: 'expired'; readonly token: TokenInfo }
   | { readonly state: 'unknown' };
 
 export interface Tokens {
-  verify(presented: string): Verdict;
+  verify(presented: string): TokenVerdict;
   /** Null if it was revoked or has expired. */
   get(id: string): TokenInfo | null;
   list(): TokenInfo[];
@@ -86,7 +86,7 @@ export class TokenStore implements Tokens {
     this.use = db.prepare('UPDATE token SET last_used_at = ? WHERE id = ?');
   }
 
-  verify(presented: string): Verdict {
+  verify(presented: string): TokenVerdict {
     const [, id = '', secret = ''] = FORM.exec(presented) ?? [];
     const row = id === '' ? undefined : this.byId.get(id);
     const same = timingSafeEqual(hashOf(secret), row?.hash ?? NONE);

@@ -5,7 +5,7 @@ import { createMiddleware } from 'hono/factory';
 import type { ApiConfig } from '../../config/api.js';
 import type { Client } from '../access/client-address.js';
 import type { ApiEnv } from '../env.js';
-import { problem } from './problem.js';
+import { problemResponse } from './problem.js';
 
 /** Longer names are not kept. */
 const LONGEST_KEPT = 200;
@@ -64,15 +64,25 @@ export function guardHost(rule: HostGuard) {
     const { incoming } = c.env;
     const named = incoming.headersDistinct.host ?? [];
     if (named.length !== 1)
-      return problem(c, 400, 'The request is not valid', `It has ${named.length} Host headers, not one.`);
+      return problemResponse(
+        c,
+        400,
+        'The request is not valid',
+        `It has ${named.length} Host headers, not one.`,
+      );
     const authority = /^https?:\/\/([^/?#]*)/i.exec(incoming.url ?? '')?.[1];
     if (authority !== undefined && authority.toLowerCase() !== named[0]?.toLowerCase())
-      return problem(c, 400, 'The request is not valid', 'Its address names another host than Host does.');
+      return problemResponse(
+        c,
+        400,
+        'The request is not valid',
+        'Its address names another host than Host does.',
+      );
     const { client } = c.var;
     if (isAllowedHost(client, rule)) return next();
     const host = client.host.slice(0, LONGEST_KEPT);
     rule.onRefused(host);
-    return problem(
+    return problemResponse(
       c,
       421,
       'This is another host',

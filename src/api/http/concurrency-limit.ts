@@ -1,5 +1,5 @@
 /** So many at a time, and no more. */
-export class Slots {
+export class ConcurrencyLimit {
   private taken = 0;
   private readonly takenBy = new Map<string, number>();
 

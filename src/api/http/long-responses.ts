@@ -6,7 +6,7 @@ import type { ApiContext } from '../env.js';
 const LOOKED_MS = 1_000;
 
 /** Whether who was let in still would be, for answers that go on for long: looked up again once a second at most. */
-export function staying(c: ApiContext, { tokens, sessions }: ApiDeps): () => boolean {
+export function accessCheck(c: ApiContext, { tokens, sessions }: ApiDeps): () => boolean {
   const { identity } = c.var;
   const cookie = identity?.via === 'session' ? sessionCookie(c) : undefined;
   const look = () => {
@@ -27,14 +27,14 @@ export function staying(c: ApiContext, { tokens, sessions }: ApiDeps): () => boo
  * Calls when the connection is closed or the answer sent, at once if it was before: what sends a stream looks for that too late, and never
  * cancels one of a client who went right after asking.
  */
-export function onGone(c: ApiContext, gone: () => void): void {
+export function onDisconnect(c: ApiContext, gone: () => void): void {
   const { outgoing } = c.env;
   if (outgoing.destroyed) gone();
   else outgoing.once('close', gone);
 }
 
 /** Counts as movement on the connection, which is closed where nothing moves for long (listener.ts). */
-export function keepOpen(c: ApiContext): void {
+export function touchConnection(c: ApiContext): void {
   const { socket } = c.env.incoming;
   socket.setTimeout(socket.timeout ?? 0);
 }

@@ -1,6 +1,6 @@
 import type { Hono } from 'hono';
 import type { ApiContext, ApiEnv } from '../env.js';
-import { problem } from './problem.js';
+import { problemResponse } from './problem.js';
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
 
@@ -16,7 +16,7 @@ export function notOurs(app: Hono<ApiEnv>) {
     ).flatMap((one) => (one === 'GET' ? ['GET', 'HEAD'] : [one]));
     // A route that has found nothing itself has said so already.
     if (allowed.length === 0 || allowed.some((one) => one === method)) {
-      return problem(
+      return problemResponse(
         c,
         404,
         'Nothing is here',
@@ -25,6 +25,11 @@ export function notOurs(app: Hono<ApiEnv>) {
     }
     c.header('allow', allowed.join(', '));
     if (method === 'OPTIONS') return c.body(null, 204);
-    return problem(c, 405, 'Not with this method', `${path.slice(0, 200)} takes ${allowed.join(', ')}.`);
+    return problemResponse(
+      c,
+      405,
+      'Not with this method',
+      `${path.slice(0, 200)} takes ${allowed.join(', ')}.`,
+    );
   };
 }

@@ -4,7 +4,7 @@ import { AuditdError, type ErrorCode } from '../../errors.js';
 import type { ApiContext } from '../env.js';
 
 /** Problem details, RFC 9457. */
-export interface Problem {
+export interface ProblemDetails {
   readonly type: 'about:blank' | `urn:postern-auditd:problem:${string}`;
   readonly title: string;
   readonly status: number;
@@ -14,16 +14,16 @@ export interface Problem {
   readonly parameter?: string;
 }
 
-export type Extra = Partial<Pick<Problem, 'parameter' | 'type'>>;
+export type Extra = Partial<Pick<ProblemDetails, 'parameter' | 'type'>>;
 
 export const PROBLEM_TYPE = 'application/problem+json';
 
 export function problemText(status: number, title: string, detail: string, extra: Extra = {}): string {
-  const body: Problem = { type: 'about:blank', title, status, detail, ...extra };
+  const body: ProblemDetails = { type: 'about:blank', title, status, detail, ...extra };
   return `${toSafeJson(body)}\n`;
 }
 
-export function problem(
+export function problemResponse(
   c: ApiContext,
   status: ContentfulStatusCode,
   title: string,
@@ -59,7 +59,7 @@ const NAMED = /^([a-z_]{1,20}): (.*)$/s;
 /** An error as a problem; of one that is a defect nothing is told but that it is. */
 export function problemOf(c: ApiContext, error: unknown): Response {
   if (!(error instanceof AuditdError))
-    return problem(
+    return problemResponse(
       c,
       500,
       'This is a defect',
@@ -69,7 +69,7 @@ export function problemOf(c: ApiContext, error: unknown): Response {
   const [, parameter, detail] = (error.code === 'USAGE' ? NAMED.exec(error.message) : null) ?? [];
   if (PASSING.has(error.code)) c.header('retry-after', '5');
   const words = (detail ?? error.message).replace(/^[a-z]/, (letter) => letter.toUpperCase());
-  return problem(c, status, title, /[.!?]$/.test(words) ? words : `${words}.`, {
+  return problemResponse(c, status, title, /[.!?]$/.test(words) ? words : `${words}.`, {
     ...(parameter === undefined ? {} : { parameter }),
     type: `urn:postern-auditd:problem:${error.code.toLowerCase().replaceAll('_', '-')}`,
   });

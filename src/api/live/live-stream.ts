@@ -5,12 +5,12 @@ import { type Entry, entryLine } from '../../query/entry.js';
 import type { Filter } from '../../query/filter.js';
 import { createMatcher } from '../../query/scan/matcher.js';
 import type { ApiDeps } from '../deps.js';
-import { type Told, toldText } from './last-event-id.js';
+import { type LastSeen, lastEventId } from './last-event-id.js';
 
 export interface LiveOptions {
   readonly filter: Filter;
   /** What a client that comes back has been told; null for a new one. */
-  readonly told: Told | null;
+  readonly told: LastSeen | null;
   /** Asked before each entry and with each heartbeat: whether the token is still good. */
   readonly mayStay: () => boolean;
   /** Called once. @param dropped whether it did not go by itself */
@@ -30,7 +30,7 @@ const encoder = new TextEncoder();
 export class LiveStream {
   readonly stream: ReadableStream<Uint8Array>;
   private controller: ReadableStreamDefaultController<Uint8Array> | null = null;
-  private readonly told: Told;
+  private readonly told: LastSeen;
   private readonly timelines: Record<SourceName, number>;
   private waiting: AuditEvent[] | null = null;
   private readonly matches: (event: AuditEvent) => boolean;
@@ -73,7 +73,7 @@ export class LiveStream {
 
   private start(controller: ReadableStreamDefaultController<Uint8Array>, back: boolean): void {
     this.controller = controller;
-    this.send(`retry: ${RETRY_MS}\nid: ${toldText(this.told)}\n\n`);
+    this.send(`retry: ${RETRY_MS}\nid: ${lastEventId(this.told)}\n\n`);
     this.heartbeat = setInterval(() => this.beat(), HEARTBEAT_MS);
     if (back) this.waiting = [];
     this.unsubscribe = this.deps.subscribe((event) => this.take(event));
@@ -145,7 +145,7 @@ export class LiveStream {
 
   private entry(json: string, name = 'entry'): void {
     if (this.controller === null) return;
-    if (this.options.mayStay()) this.send(`id: ${toldText(this.told)}\nevent: ${name}\ndata: ${json}\n\n`);
+    if (this.options.mayStay()) this.send(`id: ${lastEventId(this.told)}\nevent: ${name}\ndata: ${json}\n\n`);
     else this.drop();
   }
 

@@ -3,16 +3,16 @@ import type { Count } from '../../query/stats.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
 import { span } from './time-ago.js';
 
-export type Mood = 'good' | 'note' | 'bad';
+export type Level = 'good' | 'note' | 'bad';
 
 /** One line that answers a question, and one that says why. */
-export interface Verdict {
-  readonly mood: Mood;
+export interface AttackVerdict {
+  readonly mood: Level;
   readonly headline: string;
   readonly because: string;
 }
 
-export interface Recent {
+export interface RecentFailures {
   /** Failed logins of the last hour, of everybody. */
   readonly failed_logins: number;
   readonly offenders: readonly Count[];
@@ -29,10 +29,10 @@ const MANY = 20;
  * @param limit failures of one address that lead to a ban
  */
 export function assessAttack(
-  recent: Recent | null,
+  recent: RecentFailures | null,
   banned: readonly string[] | null,
   limit: number,
-): Verdict {
+): AttackVerdict {
   if (recent === null)
     return {
       mood: 'note',
@@ -42,8 +42,8 @@ export function assessAttack(
   const { failed_logins: failedLogins, offenders } = recent;
   if (failedLogins === 0)
     return { mood: 'good', headline: 'Nobody is attacking', because: 'No failed login in the last hour.' };
-  const from = `from ${count(offenders.length, 'address', 'addresses')}`;
-  const sum = `${count(failedLogins, 'failed login')} in the last hour ${from}.`;
+  const from = `from ${countText(offenders.length, 'address', 'addresses')}`;
+  const sum = `${countText(failedLogins, 'failed login')} in the last hour ${from}.`;
   const heavy = offenders.filter(({ count: failures }) => failures >= limit);
   if (heavy.length === 0 && failedLogins < MANY) {
     return {
@@ -71,13 +71,13 @@ export function assessAttack(
 const BEHIND_S = 60;
 
 export interface SinkHealth {
-  readonly mood: Mood;
+  readonly mood: Level;
   /** `up to date`, `12 events behind`, `down`. */
   readonly state: string;
 }
 
 export function assessSink(sink: LoopStatus, now: number): SinkHealth {
-  const behind = `${count(sink.lag_events, 'event')} behind`;
+  const behind = `${countText(sink.lag_events, 'event')} behind`;
   if (sink.state === 'backing off') {
     return {
       mood: 'bad',
@@ -93,7 +93,7 @@ export function assessSink(sink: LoopStatus, now: number): SinkHealth {
 const REMOTE = new Set(['syslog', 'jetstream']);
 
 /** Is the SIEM up to date? */
-export function assessDelivery(sinks: Readonly<Record<string, LoopStatus>>, now: number): Verdict {
+export function assessDelivery(sinks: Readonly<Record<string, LoopStatus>>, now: number): AttackVerdict {
   const all = Object.entries(sinks).map(([name, sink]) => ({ name, sink, ...assessSink(sink, now) }));
   const remote = all.filter(({ sink }) => REMOTE.has(sink.type));
   const bad = all.filter(({ mood }) => mood === 'bad');
@@ -134,6 +134,6 @@ export function assessDelivery(sinks: Readonly<Record<string, LoopStatus>>, now:
   };
 }
 
-export function count(number: number, one: string, many = `${one}s`): string {
+export function countText(number: number, one: string, many = `${one}s`): string {
   return `${number.toLocaleString('en')} ${number === 1 ? one : many}`;
 }

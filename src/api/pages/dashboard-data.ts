@@ -15,7 +15,7 @@ const OLDEST_MS = 60_000;
 const PATIENCE_MS = 1_500;
 const TOP = 8;
 
-export interface Window {
+export interface TimeWindow {
   readonly from: number;
   readonly to: number;
   /** `the last 7 days`. */
@@ -46,7 +46,7 @@ export class Overview {
   }
 
   /** What is filtered, within the window; null while it is counted, and where that can't be done. */
-  async window({ filter, written }: View, { from, to }: Window): Promise<Stats | null> {
+  async window({ filter, written }: View, { from, to }: TimeWindow): Promise<Stats | null> {
     const load = () => this.deps.queries.stats({ ...filter, from, to }, { top: TOP });
     return (await this.stats.get(JSON.stringify(inputOf(written)), load, PATIENCE_MS)).value;
   }
@@ -71,7 +71,7 @@ const SPANS: Readonly<Record<string, string>> = {
 };
 
 /** The time that the chart is about: what is filtered; where that has no begin, a week. */
-export function windowOf({ filter, written }: View, now: number): Window {
+export function windowOf({ filter, written }: View, now: number): TimeWindow {
   const to = filter.to ?? now;
   const from = filter.from ?? to - WEEK_MS;
   const end = written.until ?? written.to;

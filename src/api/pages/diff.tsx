@@ -1,7 +1,7 @@
-import { visible } from './escape-invisible.js';
+import { markInvisible } from './escape-invisible.js';
 import { jsonTokens } from './json-view.js';
 
-export interface Change {
+export interface FieldChange {
   /** `meta.ssl_forced`. */
   readonly path: string;
   /** JSON text; null if there was nothing. */
@@ -35,10 +35,10 @@ function pairIn(value: Readonly<Record<string, unknown>>): readonly [unknown, un
  * What an update changed, where its details say it: `{ before, after }` (or old and new, from and to), for the whole or under
  * `changes` for each field. Null if they don't, or nothing differs.
  */
-export function changesOf(details: unknown): readonly Change[] | null {
+export function changesOf(details: unknown): readonly FieldChange[] | null {
   const top = record(details);
   if (top === null) return null;
-  const found: Change[] = [];
+  const found: FieldChange[] = [];
   const pair = pairIn(top);
   if (pair !== null) {
     const key = typeof top.key === 'string' ? top.key : typeof top.field === 'string' ? top.field : '';
@@ -52,7 +52,7 @@ export function changesOf(details: unknown): readonly Change[] | null {
   return found.length === 0 ? null : found;
 }
 
-function compare(path: string, before: unknown, after: unknown, found: Change[], depth: number): void {
+function compare(path: string, before: unknown, after: unknown, found: FieldChange[], depth: number): void {
   if (found.length >= MOST) return;
   const [left, right] = [record(before), record(after)];
   if (left !== null && right !== null && depth < DEEPEST) {
@@ -94,7 +94,7 @@ function same(before: unknown, after: unknown): boolean {
 }
 
 /** Names before values, each change in words and signs, not by colour alone. */
-export function Diff({ changes }: { changes: readonly Change[] }) {
+export function Diff({ changes }: { changes: readonly FieldChange[] }) {
   return (
     <table class="diff">
       <caption>What changed</caption>
@@ -109,10 +109,14 @@ export function Diff({ changes }: { changes: readonly Change[] }) {
         {changes.map(({ path, before, after }) => (
           <tr>
             <th scope="row">
-              <bdi>{path === '' ? 'value' : visible(path, 100)}</bdi>
+              <bdi>{path === '' ? 'value' : markInvisible(path, 100)}</bdi>
             </th>
-            <td>{before === null ? <span class="none">not set</span> : <del>{visible(before, 300)}</del>}</td>
-            <td>{after === null ? <span class="none">removed</span> : <ins>{visible(after, 300)}</ins>}</td>
+            <td>
+              {before === null ? <span class="none">not set</span> : <del>{markInvisible(before, 300)}</del>}
+            </td>
+            <td>
+              {after === null ? <span class="none">removed</span> : <ins>{markInvisible(after, 300)}</ins>}
+            </td>
           </tr>
         ))}
       </tbody>

@@ -1,6 +1,6 @@
 import type { Entry } from '../../query/entry.js';
 import { changesOf, Diff } from './diff.js';
-import { visible } from './escape-invisible.js';
+import { markInvisible } from './escape-invisible.js';
 import { Json } from './json-view.js';
 import { nounOf, severityOf, titleOf } from './labels.js';
 import { Ago, exact } from './time-ago.js';
@@ -74,13 +74,13 @@ function Row({ entry, written, now, servers, budget }: RowProps) {
           <span class="c-event">
             <Label>Event</Label>
             <span class="title">
-              <bdi>{visible(title, 80)}</bdi>
+              <bdi>{markInvisible(title, 80)}</bdi>
               {entry.outcome === 'failure' && !/fail|refus|den/i.test(title) ? (
                 <span class="badge">failed</span>
               ) : null}
             </span>
             <span class="code">
-              <bdi>{visible(entry.action, 80)}</bdi>
+              <bdi>{markInvisible(entry.action, 80)}</bdi>
             </span>
           </span>
           <span class="c-user">
@@ -88,7 +88,7 @@ function Row({ entry, written, now, servers, budget }: RowProps) {
             <Stranger text={entry.user.name ?? entry.user.email ?? entry.user.id} none="–" limit={60} />
             {entry.user.email !== null && entry.user.name !== null ? (
               <span class="second">
-                <bdi>{visible(entry.user.email, 60)}</bdi>
+                <bdi>{markInvisible(entry.user.email, 60)}</bdi>
               </span>
             ) : null}
           </span>
@@ -97,7 +97,7 @@ function Row({ entry, written, now, servers, budget }: RowProps) {
             <Stranger text={entry.resource_type} none="–" limit={40} />
             {entry.resource_id === null ? null : (
               <span class="second">
-                #<bdi>{visible(entry.resource_id, 40)}</bdi>
+                #<bdi>{markInvisible(entry.resource_id, 40)}</bdi>
               </span>
             )}
           </span>
@@ -148,7 +148,7 @@ function Body({ entry, written, budget }: { entry: Entry; written: View['written
             <div>
               <dt>{name}</dt>
               <dd>
-                <bdi>{visible(text, 300)}</bdi>
+                <bdi>{markInvisible(text, 300)}</bdi>
               </dd>
             </div>
           ),
@@ -190,8 +190,8 @@ function Versions({ of, budget }: { of: readonly Entry[]; budget: number }) {
         {of.map((version) => (
           <li>
             <p>
-              <bdi>{visible(version.id, 40)}</bdi>: <bdi>{visible(version.action, 80)}</bdi>,{' '}
-              <bdi>{visible(version.ip_address ?? 'no address', 60)}</bdi>
+              <bdi>{markInvisible(version.id, 40)}</bdi>: <bdi>{markInvisible(version.action, 80)}</bdi>,{' '}
+              <bdi>{markInvisible(version.ip_address ?? 'no address', 60)}</bdi>
             </p>
             {version.details === null ? null : (
               <Json
@@ -215,8 +215,8 @@ function Label({ children }: { children: string }) {
 function Stranger({ text, none, limit }: { text: string | null; none: string; limit: number }) {
   if (text === null || text === '') return <span class="none">{none === '–' ? <Nothing /> : none}</span>;
   return (
-    <bdi class="value" title={text.length > 24 ? visible(text, limit) : undefined}>
-      {visible(text, limit)}
+    <bdi class="value" title={text.length > 24 ? markInvisible(text, limit) : undefined}>
+      {markInvisible(text, limit)}
     </bdi>
   );
 }
@@ -239,5 +239,5 @@ function timeOf(text: string | null): number | null {
 
 /** `Proxy host` for `proxy_host`. */
 export function resourceTitle(type: string): string {
-  return /^[a-z_]{1,30}$/.test(type) ? nounOf(type) : visible(type, 40);
+  return /^[a-z_]{1,30}$/.test(type) ? nounOf(type) : markInvisible(type, 40);
 }

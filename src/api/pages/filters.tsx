@@ -1,7 +1,7 @@
 import type { FilterKey } from '../../query/filter.js';
 import { PAGE } from '../paths.js';
 import { resourceTitle } from './entries.js';
-import { visible } from './escape-invisible.js';
+import { markInvisible } from './escape-invisible.js';
 import { Icon } from './icons.js';
 import { ACTIONS, nounOf } from './labels.js';
 import { exportLink, link, type View } from './view-url.js';
@@ -68,7 +68,7 @@ export function Filters({ view, users, servers }: FiltersProps) {
               {written.action === undefined ||
               ACTIONS.some(([, all]) => all.some(({ action }) => action === written.action)) ? null : (
                 <option value={written.action} selected>
-                  {visible(written.action, 60)}
+                  {markInvisible(written.action, 60)}
                 </option>
               )}
               {ACTIONS.map(([category, actions]) => (
@@ -116,7 +116,7 @@ export function Filters({ view, users, servers }: FiltersProps) {
                 <option value="">All</option>
                 {withCurrent(servers, written.server).map((server) => (
                   <option value={server} selected={server === written.server}>
-                    {visible(server, 60)}
+                    {markInvisible(server, 60)}
                   </option>
                 ))}
               </select>
@@ -253,7 +253,7 @@ function Chips({ view: { written } }: { view: View }) {
         <li>
           <a href={link(written, { [key]: null })}>
             <span class="sr">Remove the filter </span>
-            {NAMES[key]}: <bdi>{visible(written[key] ?? '', 40)}</bdi> <span aria-hidden="true">×</span>
+            {NAMES[key]}: <bdi>{markInvisible(written[key] ?? '', 40)}</bdi> <span aria-hidden="true">×</span>
           </a>
         </li>
       ))}
@@ -278,7 +278,7 @@ function Field({ name, view, children }: FieldProps) {
     <div class={wrong === null ? `field f-${name}` : `field f-${name} wrong`}>
       <label for={`f-${name}`}>{NAMES[name]}</label>
       {children}
-      {wrong === null ? null : <p class="error">{visible(wrong, 200)}</p>}
+      {wrong === null ? null : <p class="error">{markInvisible(wrong, 200)}</p>}
     </div>
   );
 }

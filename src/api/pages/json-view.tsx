@@ -1,4 +1,4 @@
-import { visible } from './escape-invisible.js';
+import { markInvisible } from './escape-invisible.js';
 
 type Kind = 'key' | 'string' | 'number' | 'word' | 'mark';
 
@@ -60,7 +60,7 @@ class Printer {
 
   private put(kind: Kind, text: string): void {
     if (this.left <= 0) return;
-    this.tokens.push({ kind, text: visible(text, Math.max(20, this.left)) });
+    this.tokens.push({ kind, text: markInvisible(text, Math.max(20, this.left)) });
     this.left -= text.length;
   }
 
@@ -74,7 +74,10 @@ export function Json({ value, href, budget = 6_000 }: { value: unknown; href: st
   // Details that are too long come as their beginning, a text.
   const { tokens, cut } =
     typeof value === 'string'
-      ? { tokens: [{ kind: 'string' as const, text: visible(value.slice(0, budget), budget) }], cut: true }
+      ? {
+          tokens: [{ kind: 'string' as const, text: markInvisible(value.slice(0, budget), budget) }],
+          cut: true,
+        }
       : jsonTokens(value, budget);
   return (
     <>

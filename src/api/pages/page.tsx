@@ -5,9 +5,9 @@ import type { Stats } from '../../query/stats.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
 import type { FeedStatus } from '../../shipping/source-feed.js';
 import { PAGE } from '../paths.js';
-import { assessAttack, assessDelivery, type Verdict } from './attack-verdict.js';
+import { type AttackVerdict, assessAttack, assessDelivery } from './attack-verdict.js';
 import { Entries } from './entries.js';
-import { visible } from './escape-invisible.js';
+import { markInvisible } from './escape-invisible.js';
 import { Filters } from './filters.js';
 import { Icon, type IconName } from './icons.js';
 import { Layout, type LayoutProps, type Person } from './layout.js';
@@ -47,7 +47,7 @@ export interface PageData {
   readonly notice: { readonly good: boolean; readonly text: string } | null;
 }
 
-export function Page(data: PageData) {
+export function AuditLogPage(data: PageData) {
   const { now, view, person, stats, lastHour, bans, sinks } = data;
   const banned = bans.list?.map(({ address }) => address) ?? null;
   const attack = assessAttack(lastHour, banned, data.banLimit);
@@ -64,7 +64,7 @@ export function Page(data: PageData) {
           <h1>Audit Log</h1>
           <p class="second">
             Every login, configuration change and administrative action on{' '}
-            {multi ? 'all servers' : <bdi>{visible(data.server, 60)}</bdi>}
+            {multi ? 'all servers' : <bdi>{markInvisible(data.server, 60)}</bdi>}
           </p>
         </div>
         <div class="live">
@@ -85,12 +85,12 @@ export function Page(data: PageData) {
       <p class="sr" role="status" aria-live="polite" id="said" />
       {data.notice === null ? null : (
         <p class={data.notice.good ? 'notice good' : 'notice bad'} role="status">
-          {visible(data.notice.text, 300)}
+          {markInvisible(data.notice.text, 300)}
         </p>
       )}
       {data.silence === null ? null : (
         <p class="notice bad" role="alert" id="silence">
-          {visible(`${sentence(data.silence.what)} Next: ${data.silence.next}.`, 800)}
+          {markInvisible(`${sentence(data.silence.what)} Next: ${data.silence.next}.`, 800)}
         </p>
       )}
       <div class="verdicts" data-live id="verdicts">
@@ -112,15 +112,17 @@ export function Page(data: PageData) {
             <h2 id="entries-title">Entries</h2>
             {data.trouble === null ? null : (
               <p class="notice bad" role="alert">
-                {visible(data.trouble, 400)} <a href={PAGE}>Show everything</a>
+                {markInvisible(data.trouble, 400)} <a href={PAGE}>Show everything</a>
               </p>
             )}
             {data.result?.incomplete === undefined ? null : (
               <p class="notice bad" role="alert">
-                Entries are missing: {visible(data.result.incomplete, 400)}.
+                Entries are missing: {markInvisible(data.result.incomplete, 400)}.
               </p>
             )}
-            {data.result?.note === undefined ? null : <p class="notice">{visible(data.result.note, 400)}</p>}
+            {data.result?.note === undefined ? null : (
+              <p class="notice">{markInvisible(data.result.note, 400)}</p>
+            )}
             {data.result === null ? null : (
               <>
                 <Entries entries={data.result.entries} written={view.written} now={now} servers={multi} />
@@ -153,12 +155,16 @@ export function Page(data: PageData) {
 
 interface AnswerProps {
   readonly question: string;
-  readonly verdict: Verdict;
+  readonly verdict: AttackVerdict;
   readonly icon: IconName;
   readonly href: string;
 }
 
-const ICONS: Readonly<Record<Verdict['mood'], IconName>> = { good: 'check', note: 'clock', bad: 'alert' };
+const ICONS: Readonly<Record<AttackVerdict['mood'], IconName>> = {
+  good: 'check',
+  note: 'clock',
+  bad: 'alert',
+};
 
 function Answer({ question, verdict: { mood, headline, because }, href }: AnswerProps) {
   return (
@@ -170,7 +176,7 @@ function Answer({ question, verdict: { mood, headline, because }, href }: Answer
         <p class="question">{question}</p>
         <p class="headline">{headline}</p>
         <p class="because">
-          {visible(because, 260)} <a href={href}>Details</a>
+          {markInvisible(because, 260)} <a href={href}>Details</a>
         </p>
       </div>
     </section>
@@ -179,7 +185,7 @@ function Answer({ question, verdict: { mood, headline, because }, href }: Answer
 
 /** Fit to be offered as it is. */
 function plain(name: string): boolean {
-  return name.length <= 80 && visible(name) === name;
+  return name.length <= 80 && markInvisible(name) === name;
 }
 
 function sentence(text: string): string {

@@ -11,7 +11,7 @@ import { assetFiles } from './assets.js';
 import { Overview, windowOf } from './dashboard-data.js';
 import { Flashes } from './flash-messages.js';
 import { Login } from './login.js';
-import { Page } from './page.js';
+import { AuditLogPage } from './page.js';
 import { PER_PAGE, readView, type View } from './view-url.js';
 
 /** Characters of details that the page looks at: it shows less, and its thread ships. */
@@ -56,7 +56,7 @@ export function pages(deps: ApiDeps): Hono<ApiEnv> {
     const { sinks, sources, bans: reports, silence = null } = deps.status();
     const { identity, csrf } = c.var;
     const page = (
-      <Page
+      <AuditLogPage
         now={now}
         server={deps.server}
         assets={assets()}

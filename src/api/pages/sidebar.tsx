@@ -2,8 +2,8 @@ import type { Ban } from '../../fail2ban/client.js';
 import type { Count } from '../../query/stats.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
 import { PAGE } from '../paths.js';
-import { assessSink, count } from './attack-verdict.js';
-import { visible } from './escape-invisible.js';
+import { assessSink, countText } from './attack-verdict.js';
+import { markInvisible } from './escape-invisible.js';
 import { Ago } from './time-ago.js';
 import { link, type View } from './view-url.js';
 
@@ -28,12 +28,12 @@ export function Bans({ bans, trouble, unrecorded, csrf, now, back }: BansProps) 
       <h2 id="bans-title">
         Banned now {bans === null ? null : <span class="number">{bans.length.toLocaleString('en')}</span>}
       </h2>
-      {bans === null ? <p class="note">{visible(trouble ?? 'Still asking fail2ban.', 300)}</p> : null}
+      {bans === null ? <p class="note">{markInvisible(trouble ?? 'Still asking fail2ban.', 300)}</p> : null}
       {unrecorded.length === 0 ? null : (
         <p class="notice bad">
           {unrecorded.length === 1 ? 'A ban was' : `${unrecorded.length.toLocaleString('en')} bans were`} not
           reported by fail2ban and {unrecorded.length === 1 ? 'is' : 'are'} missing from the entries:{' '}
-          {visible(unrecorded.slice(0, 5).join(', '), 300)}. postern-auditd check says why.
+          {markInvisible(unrecorded.slice(0, 5).join(', '), 300)}. postern-auditd check says why.
         </p>
       )}
       {bans !== null && bans.length === 0 ? <p class="empty small">Nobody is banned.</p> : null}
@@ -112,7 +112,7 @@ export function Offenders({ offenders, banned, title, written }: OffendersProps)
         {(offenders ?? []).map(({ name, count: failures }) => (
           <li>
             <a class="mono" href={link(written, { ip: name, action: 'auth.login_failure' })}>
-              {visible(name, 48)}
+              {markInvisible(name, 48)}
             </a>
             {banned.includes(name) ? <span class="badge">banned</span> : null}
             <span class="amount">
@@ -149,7 +149,7 @@ export function Sinks({ sinks, postern, now }: SinksProps) {
     <section class="card" id="health" aria-labelledby="health-title">
       <h2 id="health-title">Where events go</h2>
       {postern === null || postern.state === 'reading' ? null : (
-        <p class="note warn">Postern's table: {visible(postern.message, 300)}</p>
+        <p class="note warn">Postern's table: {markInvisible(postern.message, 300)}</p>
       )}
       <ul class="rows sinks">
         {Object.entries(sinks).map(([name, sink]) => {
@@ -166,13 +166,13 @@ export function Sinks({ sinks, postern, now }: SinksProps) {
               <span class="second">
                 {KINDS[sink.type] ?? sink.type} · {sink.delivery_class}
                 {sink.lag_events > 0
-                  ? ` · ${count(sink.lag_events, 'event')}, ${sink.lag_seconds} s behind`
+                  ? ` · ${countText(sink.lag_events, 'event')}, ${sink.lag_seconds} s behind`
                   : ''}
               </span>
               {sink.last_error === null ? null : (
                 <p class="last-error">
                   Last error <Ago time={sink.last_error.at} now={now} />:{' '}
-                  {visible(sink.last_error.message, 240)}
+                  {markInvisible(sink.last_error.message, 240)}
                 </p>
               )}
             </li>

@@ -1,4 +1,4 @@
-export interface Answer<T> {
+export interface CachedAnswer<T> {
   /** The newest that is known; null if nothing is, if the last try failed, and if it is too old to be said of now. */
   readonly value: T | null;
   /** Why the last try failed. */
@@ -35,7 +35,7 @@ export class Kept<T> {
   ) {}
 
   /** @param wait milliseconds */
-  async get(key: string, load: () => Promise<T>, wait: number): Promise<Answer<T>> {
+  async get(key: string, load: () => Promise<T>, wait: number): Promise<CachedAnswer<T>> {
     const slot = this.slotOf(key);
     if (Math.abs(this.clock() - slot.at) > this.fresh) slot.loading ??= this.load(slot, load);
     if (slot.loading !== null) await patience(slot.loading, wait);

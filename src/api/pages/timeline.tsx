@@ -1,5 +1,5 @@
 import type { Stats } from '../../query/stats.js';
-import { count } from './attack-verdict.js';
+import { countText } from './attack-verdict.js';
 import { exact } from './time-ago.js';
 
 const HOUR = 3_600_000;
@@ -7,7 +7,7 @@ const DAY = 24 * HOUR;
 const STEPS = [HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 7 * DAY, 30 * DAY, 365 * DAY];
 const MOST_BARS = 60;
 
-export interface Bar {
+export interface TimelineBar {
   /** Begin, milliseconds since the epoch. */
   readonly time: number;
   readonly count: number;
@@ -15,7 +15,7 @@ export interface Bar {
 }
 
 /** Counts of equal lengths of time that cover the window; the shortest length of which there are at most 60. */
-export function barsOf(stats: Stats, from: number, to: number): { step: number; bars: Bar[] } {
+export function barsOf(stats: Stats, from: number, to: number): { step: number; bars: TimelineBar[] } {
   const days = stats.days.map(({ name, count: number }) => ({
     time: Date.parse(name),
     count: number,
@@ -83,17 +83,17 @@ export function Timeline({ stats, from, to, title }: TimelineProps) {
   const top = ceiling(Math.max(1, ...bars.map((bar) => bar.count)));
   const peak = bars.reduce((a, b) => (b.count > a.count ? b : a));
   const length = LENGTHS.get(step) ?? 'step';
-  const words = `${count(stats.total, 'event')}, ${count(stats.failed_logins, 'failed login')} in ${title}; the most in one ${length}: ${peak.count.toLocaleString('en')}, from ${label(peak.time, step)} UTC on.`;
+  const words = `${countText(stats.total, 'event')}, ${countText(stats.failed_logins, 'failed login')} in ${title}; the most in one ${length}: ${peak.count.toLocaleString('en')}, from ${label(peak.time, step)} UTC on.`;
   const y = (number: number) => (number / top) * HEIGHT;
   const scaled = (number: number) => (number === 0 ? 0 : Math.max(1.5, y(number)));
   return (
     <figure class="timeline">
       <figcaption>
         <span class="legend">
-          <span class="key key-all" /> {count(stats.total, 'event')}
+          <span class="key key-all" /> {countText(stats.total, 'event')}
         </span>
         <span class="legend">
-          <span class="key key-failed" /> {count(stats.failed_logins, 'failed login')}
+          <span class="key key-failed" /> {countText(stats.failed_logins, 'failed login')}
         </span>
         <span class="per">per {length}, UTC</span>
       </figcaption>
@@ -111,7 +111,7 @@ export function Timeline({ stats, from, to, title }: TimelineProps) {
           {bars.map((bar, at) =>
             bar.count === 0 ? null : (
               <g>
-                <title>{`${label(bar.time, step)}: ${count(bar.count, 'event')}, ${count(bar.failedLogins, 'failed login')}`}</title>
+                <title>{`${label(bar.time, step)}: ${countText(bar.count, 'event')}, ${countText(bar.failedLogins, 'failed login')}`}</title>
                 <rect class="hit" x={at * WIDTH} y={0} width={WIDTH} height={HEIGHT} />
                 <rect
                   class="all"
@@ -183,7 +183,7 @@ function tick(time: number, step: number): string {
 const MOST_TICKS = 7;
 
 /** Which bars say their time below: where a day begins, if bars are shorter, and not too many. */
-export function ticksOf(bars: readonly Bar[], step: number): number[] {
+export function ticksOf(bars: readonly TimelineBar[], step: number): number[] {
   const all = bars.flatMap(({ time }, at) => (step > HOUR && step < DAY && time % DAY !== 0 ? [] : [at]));
   const stride = Math.ceil(all.length / MOST_TICKS);
   // The last one would not have the room for its words.

@@ -9,14 +9,14 @@ import { requireScope } from '../access/auth.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiContext, ApiEnv } from '../env.js';
 import { ExportStream } from '../export-stream.js';
-import { Slots } from '../http/concurrency-limit.js';
+import { ConcurrencyLimit } from '../http/concurrency-limit.js';
 import { CONTENT_TYPES, formatOf } from '../http/content-negotiation.js';
-import { keepOpen, onGone, staying } from '../http/long-responses.js';
+import { accessCheck, onDisconnect, touchConnection } from '../http/long-responses.js';
 import { type Passed, passedOn } from '../http/measured-chunks.js';
-import { problem } from '../http/problem.js';
+import { problemResponse } from '../http/problem.js';
 import {
   type AnswerFormat,
-  filterOf,
+  filterFromQuery,
   listParameters,
   noParameters,
   parametersOf,
@@ -28,14 +28,14 @@ const MOST_EXPORTS = 4;
 const MOST_QUERIES = 32;
 
 /** `GET /api/audit-log` and `GET /api/audit-log/:id`. */
-export function auditLog(deps: ApiDeps): Hono<ApiEnv> {
+export function auditLogRoutes(deps: ApiDeps): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
-  const exports = new Slots(MOST_EXPORTS);
-  const queries = new Slots(MOST_QUERIES);
+  const exports = new ConcurrencyLimit(MOST_EXPORTS);
+  const queries = new ConcurrencyLimit(MOST_QUERIES);
 
   app.get('/api/audit-log', requireScope('read'), async (c) => {
     const asked = parametersOf(listParameters, c.req.queries());
-    const filter = filterOf(asked, deps.clock());
+    const filter = filterFromQuery(asked, deps.clock());
     const format = formatOf(c, asked.format);
     c.header('vary', 'accept, authorization, cookie');
     if (asked.limit === 0) {
@@ -101,7 +101,7 @@ function entryId(text: string): { source: SourceName; id: number } {
 async function everything(
   c: ApiContext,
   deps: ApiDeps,
-  exports: Slots,
+  exports: ConcurrencyLimit,
   filter: Filter,
   format: AnswerFormat,
 ): Promise<Response> {
@@ -126,14 +126,14 @@ async function everything(
       },
     });
   const begun = await ExportStream.begin(passedOn(deps.queries.stream(filter, format), told), {
-    mayStay: staying(c, deps),
-    onQuiet: () => keepOpen(c),
+    mayStay: accessCheck(c, deps),
+    onQuiet: () => touchConnection(c),
     onEnd: (error) => {
       free();
       if (error !== null) deps.log.warn({ err: error }, `an export was broken off: ${messageOf(error)}`);
     },
   });
-  onGone(c, () => begun.stop());
+  onDisconnect(c, () => begun.stop());
   return c.body(begun.stream, 200, headers);
 }
 
@@ -149,5 +149,5 @@ function pageAnswer(c: ApiContext, { bytes, next }: PageText, format: AnswerForm
 
 export function busy(c: ApiContext, why: string): Response {
   c.header('retry-after', '5');
-  return problem(c, 503, 'Too much is asked at once', `${why}. Try again in a few seconds.`);
+  return problemResponse(c, 503, 'Too much is asked at once', `${why}. Try again in a few seconds.`);
 }

@@ -9,7 +9,7 @@ import type { ApiEnv } from '../env.js';
 import { noParameters, parametersOf } from '../request-schemas.js';
 
 /** `GET /api/bans`, and `DELETE /api/bans/:ip` for admins. */
-export function bans(deps: ApiDeps): Hono<ApiEnv> {
+export function bansRoutes(deps: ApiDeps): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   app.get('/api/bans', requireScope('read'), async (c) => {
     parametersOf(noParameters, c.req.queries());

@@ -5,7 +5,7 @@ import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
 
 /** `/healthz`: does it turn, or must it be restarted? `/readyz`: is everything shipped that there is to ship? Neither takes a token. */
-export function health({ status }: Pick<ApiDeps, 'status'>): Hono<ApiEnv> {
+export function healthRoutes({ status }: Pick<ApiDeps, 'status'>): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   app.get('/healthz', (c) => {
     const failing = status().hung;

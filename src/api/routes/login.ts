@@ -10,7 +10,7 @@ import { LOGIN, LOGOUT, PAGE } from '../paths.js';
  * `POST /audit-log/login` with the form fields `token` and `next` begins a session and goes to `next`; a wrong token goes back to
  * `/audit-log/login?failed=wrong` (`expired`, `limited`). `POST /audit-log/logout` ends it. The page with the form is the pages' own.
  */
-export function login(deps: ApiDeps): Hono<ApiEnv> {
+export function loginRoutes(deps: ApiDeps): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   app.post(LOGIN, async (c) => {
     if (!isSameOrigin(c)) {

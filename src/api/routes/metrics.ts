@@ -4,7 +4,7 @@ import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
 
 /** `GET /metrics`, in the text format of Prometheus. */
-export function metrics(deps: ApiDeps): Hono<ApiEnv> {
+export function metricsRoutes(deps: ApiDeps): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   app.get('/metrics', requireScope('read'), async (c) =>
     c.body(await deps.metrics.text(), 200, { 'content-type': deps.metrics.contentType }),

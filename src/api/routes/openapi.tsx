@@ -6,7 +6,7 @@ import type { ApiEnv } from '../env.js';
 import { OPERATIONS, openApiDocument, queryParameters } from '../openapi.js';
 
 /** `/api/audit-log/openapi.json`, and the same to read at `/api/audit-log/docs`. Neither says anything of this host: no token. */
-export function openapi(): Hono<ApiEnv> {
+export function openapiRoutes(): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   let text: string | null = null;
   app.get('/api/audit-log/openapi.json', (c) => {

@@ -3,20 +3,20 @@ import { sendJson } from '../../control/send-json.js';
 import { requireScope } from '../access/auth.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
-import { Slots } from '../http/concurrency-limit.js';
-import { filterOf, parametersOf, statsParameters } from '../request-schemas.js';
+import { ConcurrencyLimit } from '../http/concurrency-limit.js';
+import { filterFromQuery, parametersOf, statsParameters } from '../request-schemas.js';
 import { busy } from './audit-log.js';
 
 /** Each goes over every row that is meant. */
 const MOST_TALLIES = 4;
 
 /** `GET /api/audit-log/stats` */
-export function stats(deps: ApiDeps): Hono<ApiEnv> {
+export function statsRoutes(deps: ApiDeps): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
-  const tallies = new Slots(MOST_TALLIES);
+  const tallies = new ConcurrencyLimit(MOST_TALLIES);
   app.get('/api/audit-log/stats', requireScope('read'), async (c) => {
     const asked = parametersOf(statsParameters, c.req.queries());
-    const filter = filterOf(asked, deps.clock());
+    const filter = filterFromQuery(asked, deps.clock());
     const free = tallies.take();
     if (free === null) return busy(c, `At most ${MOST_TALLIES} are counted at a time`);
     try {

@@ -2,11 +2,11 @@ import { Hono } from 'hono';
 import { requireScope } from '../access/auth.js';
 import type { ApiDeps } from '../deps.js';
 import type { ApiEnv } from '../env.js';
-import { Slots } from '../http/concurrency-limit.js';
-import { onGone, staying } from '../http/long-responses.js';
-import { parseTold } from '../live/last-event-id.js';
+import { ConcurrencyLimit } from '../http/concurrency-limit.js';
+import { accessCheck, onDisconnect } from '../http/long-responses.js';
+import { parseLastEventId } from '../live/last-event-id.js';
 import { LiveStream } from '../live/live-stream.js';
-import { filterOf, parametersOf, streamParameters } from '../request-schemas.js';
+import { filterFromQuery, parametersOf, streamParameters } from '../request-schemas.js';
 import { busy } from './audit-log.js';
 
 const MOST_CLIENTS = 32;
@@ -14,13 +14,13 @@ const MOST_CLIENTS = 32;
 const MOST_EACH = 16;
 
 /** `GET /api/audit-log/stream`: server-sent events (WHATWG HTML section 9.2). */
-export function stream(deps: ApiDeps): Hono<ApiEnv> {
+export function streamRoutes(deps: ApiDeps): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
-  const clients = new Slots(MOST_CLIENTS, MOST_EACH);
+  const clients = new ConcurrencyLimit(MOST_CLIENTS, MOST_EACH);
   app.get('/api/audit-log/stream', requireScope('read'), (c) => {
     const asked = parametersOf(streamParameters, c.req.queries());
     // What somebody missed a moment ago is in no archive.
-    const filter = filterOf({ ...asked, archives: asked.archives ?? 'false' }, deps.clock());
+    const filter = filterFromQuery({ ...asked, archives: asked.archives ?? 'false' }, deps.clock());
     const headers = { 'content-type': 'text/event-stream; charset=utf-8', 'x-accel-buffering': 'no' };
     if (c.req.method === 'HEAD') return c.body(null, 200, headers);
     const free = clients.take(c.var.identity?.id);
@@ -29,15 +29,15 @@ export function stream(deps: ApiDeps): Hono<ApiEnv> {
     deps.metrics.streamClients.inc();
     const live = new LiveStream(deps, {
       filter,
-      told: parseTold(c.req.header('last-event-id')),
-      mayStay: staying(c, deps),
+      told: parseLastEventId(c.req.header('last-event-id')),
+      mayStay: accessCheck(c, deps),
       onEnd: (dropped) => {
         free();
         deps.metrics.streamClients.dec();
         if (dropped) deps.metrics.streamClientsDropped.inc();
       },
     });
-    onGone(c, () => live.end());
+    onDisconnect(c, () => live.end());
     return c.body(live.stream, 200, headers);
   });
   return app;

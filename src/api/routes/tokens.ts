@@ -12,7 +12,7 @@ import { newToken } from '../request-schemas.js';
  * `GET`, `POST /api/tokens` and `DELETE /api/tokens/:name`, over the control socket alone: who may make tokens is whom the mode of
  * that socket lets in, and a stolen token can't make others.
  */
-export function tokens(deps: ApiDeps): Hono<ApiEnv> {
+export function tokensRoutes(deps: ApiDeps): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   app.get('/api/tokens', requireScope('admin'), (c) =>
     sendJson(c, { tokens: deps.tokens.list().map(shownToken) }),

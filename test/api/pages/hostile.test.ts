@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { changesOf } from '../../../src/api/pages/diff.js';
 import { Entries } from '../../../src/api/pages/entries.js';
-import { visible } from '../../../src/api/pages/escape-invisible.js';
+import { markInvisible } from '../../../src/api/pages/escape-invisible.js';
 import { jsonTokens } from '../../../src/api/pages/json-view.js';
 import type { Entry } from '../../../src/query/entry.js';
 
@@ -39,11 +39,11 @@ describe('what strangers wrote', () => {
     ['emoji 🚪 stays', 'emoji 🚪 stays'],
     ['مرحبا', 'مرحبا'],
   ])('is shown with nothing hidden: %j', (text, shown) => {
-    expect(visible(text)).toBe(shown);
+    expect(markInvisible(text)).toBe(shown);
   });
 
   it('is cut where it is too long, and says how much is missing', () => {
-    expect(visible('x'.repeat(1_000_000), 10)).toBe('xxxxxxxxxx… (999,990 more)');
+    expect(markInvisible('x'.repeat(1_000_000), 10)).toBe('xxxxxxxxxx… (999,990 more)');
   });
 
   it('never becomes markup, in whatever field it stands', () => {
