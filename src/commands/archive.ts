@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
-import { register as adopt } from './archive/adopt.js';
-import { register as cat } from './archive/cat.js';
-import { register as list } from './archive/list.js';
-import { register as restore } from './archive/restore.js';
-import { register as verify } from './archive/verify.js';
+import { registerArchiveAdopt as adopt } from './archive/adopt.js';
+import { registerArchiveCat as cat } from './archive/cat.js';
+import { registerArchiveList as list } from './archive/list.js';
+import { registerArchiveRestore as restore } from './archive/restore.js';
+import { registerArchiveVerify as verify } from './archive/verify.js';
 
-export function register(program: Command): void {
+export function registerArchive(program: Command): void {
   const archive = program
     .command('archive')
     .description('look at archives, verify them, put their rows back');

@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import { contactsOf } from './support/contacts.js';
-import { aligned, count, createPaint, wantsColour } from './support/terminal.js';
+import { aligned, createPaint, formatCount, wantsColour } from './support/terminal.js';
 import { shownTime, timesFor, type UtcOption, withUtc } from './support/times.js';
 
-export function register(program: Command): void {
+export function registerBans(program: Command): void {
   withUtc(
     program.command('bans').description('who is banned now, since when and until when, and who was before'),
   )
@@ -46,10 +46,10 @@ Examples:
         until === null ? 'for ever' : `until ${shownTime(until, times)}`,
       ]);
       const lines = [
-        `${banned.length === 0 ? 'Nobody is' : `${count(banned.length, 'address', 'addresses')} ${banned.length === 1 ? 'is' : 'are'}`} banned in jail ${jail}.`,
+        `${banned.length === 0 ? 'Nobody is' : `${formatCount(banned.length, 'address', 'addresses')} ${banned.length === 1 ? 'is' : 'are'}`} banned in jail ${jail}.`,
         ...aligned(rows, '  '),
         paint.dim(
-          `${count(status.currentlyFailed, 'address', 'addresses')} with failures that have not led to a ban; since fail2ban's start ${count(status.totalFailed, 'failure')}, ${count(status.totalBanned, 'ban')}.`,
+          `${formatCount(status.currentlyFailed, 'address', 'addresses')} with failures that have not led to a ban; since fail2ban's start ${formatCount(status.totalFailed, 'failure')}, ${formatCount(status.totalBanned, 'ban')}.`,
         ),
         ...(history.length === 0
           ? []

@@ -4,7 +4,7 @@ import type { Finding } from '../sinks/sink.js';
 import { createPaint, wantsColour } from './support/terminal.js';
 import { timesFor, type UtcOption, utcTime, withUtc } from './support/times.js';
 
-export function register(program: Command): void {
+export function registerCheck(program: Command): void {
   withUtc(
     program
       .command('check')

@@ -1,6 +1,6 @@
 import { Argument, type Command } from 'commander';
 
-export function register(program: Command): void {
+export function registerCompletion(program: Command): void {
   program
     .command('completion')
     .description('print a script that completes this command in a shell')

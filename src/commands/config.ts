@@ -7,7 +7,7 @@ interface ConfigOptions {
   readonly json?: boolean;
 }
 
-export function register(program: Command): void {
+export function registerConfig(program: Command): void {
   program
     .command('config')
     .description('print the configuration in effect, all defaults filled in')

@@ -11,7 +11,7 @@ interface ConfigureOptions {
   readonly dryRun?: boolean;
 }
 
-export function register(program: Command): void {
+export function registerConfigure(program: Command): void {
   program
     .command('configure')
     .description('change the configuration file, keeping its comments and all that is not named here')

@@ -3,13 +3,13 @@ import { AuditdError, codeOf, messageOf } from '../errors.js';
 import type { IndexPlan } from '../query/plan/indexes.js';
 import { removeAtEnd, signalsHeard } from './support/exit-cleanup.js';
 import { mustOwn } from './support/require-owner.js';
-import { count } from './support/terminal.js';
+import { formatCount } from './support/terminal.js';
 
 const BUSY_MS = 5_000;
 /** Rows that SQLite sorts into an index in a second, on a slow disk; measured 0.4 to 1.2 million. */
 const ROWS_PER_SECOND = 400_000;
 
-export function register(program: Command): void {
+export function registerIndexTable(program: Command): void {
   program
     .command('index')
     .description("add the indexes that queries need to Postern's table")
@@ -93,7 +93,7 @@ export function describe({ table, rows, missing }: IndexPlan): string {
   const total = missing.reduce((sum, { bytes }) => sum + bytes, 0);
   const each = Math.max(1, Math.ceil(rows / ROWS_PER_SECOND));
   return [
-    `Table ${table} (about ${count(rows, 'row')}) lacks ${count(missing.length, 'index', 'indexes')}:`,
+    `Table ${table} (about ${formatCount(rows, 'row')}) lacks ${formatCount(missing.length, 'index', 'indexes')}:`,
     ...lines,
     `They take about ${megabytes(total)} of disk, and as much in the WAL while they are made. Each holds the write lock for`,
     `up to about ${each} s, ${each * missing.length} s together: Postern's writes wait so long, and each row is written a little slower from then on.`,

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 
-export function register(program: Command): void {
+export function registerDemo(program: Command): void {
   program
     .command('demo')
     .description('show the whole way of an event, without Postern and without root')

@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import type { ExplainOptions } from './explain/run.js';
 import { withUtc } from './support/times.js';
 
-export function register(program: Command): void {
+export function registerExplain(program: Command): void {
   withUtc(
     program
       .command('explain')

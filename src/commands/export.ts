@@ -7,13 +7,13 @@ import { type Passed, passedOn } from '../api/http/measured-chunks.js';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import type { QueryChunk } from '../query/service.js';
 import { type Beside, describerOf, type ManifestOptions } from './export/manifest.js';
-import { register as verify } from './export/verify.js';
+import { registerExportVerify as verify } from './export/verify.js';
 import { removeAtEnd } from './support/exit-cleanup.js';
-import { type FilterOptions, filterOf, tellNote, withFilter } from './support/filter-options.js';
+import { type FilterOptions, filterFromOptions, tellNote, withFilter } from './support/filter-options.js';
 import { roomIn } from './support/guard-stdout.js';
-import { Bar } from './support/progress-bar.js';
+import { ProgressBar } from './support/progress-bar.js';
 import { tell } from './support/report-to-daemon.js';
-import { count } from './support/terminal.js';
+import { formatCount } from './support/terminal.js';
 import { withQueries } from './support/with-queries.js';
 
 interface Options extends FilterOptions, ManifestOptions {
@@ -21,7 +21,7 @@ interface Options extends FilterOptions, ManifestOptions {
   readonly ndjson?: boolean;
 }
 
-export function register(program: Command): void {
+export function registerExport(program: Command): void {
   const command = withFilter(
     program.command('export').description('write everything that a filter means, the newest first'),
   )
@@ -48,7 +48,7 @@ Examples:
     .action(async (options: Options) => {
       if (options.csv === true && options.ndjson === true)
         throw new AuditdError('USAGE', 'Give one of --csv and --ndjson, not both');
-      const filter = await filterOf(options, Date.now());
+      const filter = await filterFromOptions(options, Date.now());
       const { output } = options;
       const isCsv = options.csv === true || (options.ndjson !== true && output?.endsWith('.csv') === true);
       const format = isCsv ? 'csv' : 'ndjson';
@@ -87,7 +87,7 @@ Examples:
         details: { file, filter: givenOf(filter), format, ...what },
       });
       if (output !== undefined)
-        process.stderr.write(`${count(progress.rows, 'entry', 'entries')} in ${output}\n`);
+        process.stderr.write(`${formatCount(progress.rows, 'entry', 'entries')} in ${output}\n`);
       if (progress.rows === 0) {
         const { noteOf } = await import('../query/unknown-names.js');
         const { note } = noteOf(filter, config.source.aliases);
@@ -194,10 +194,10 @@ function targetOf(path: string): string {
 class ExportProgress {
   rows = 0;
   incomplete: string | null = null;
-  private readonly bar: Bar;
+  private readonly bar: ProgressBar;
 
   constructor(stream: NodeJS.WriteStream | null) {
-    this.bar = new Bar(stream);
+    this.bar = new ProgressBar(stream);
   }
 
   async *over(chunks: AsyncIterable<QueryChunk>): AsyncGenerator<QueryChunk, void> {
@@ -205,7 +205,7 @@ class ExportProgress {
       yield chunk;
       this.rows += chunk.rows;
       this.incomplete ??= chunk.incomplete ?? null;
-      this.bar.show(chunk.progress, () => count(this.rows, 'entry', 'entries'));
+      this.bar.show(chunk.progress, () => formatCount(this.rows, 'entry', 'entries'));
     }
   }
 

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
-import { register as forget } from './fleet/forget.js';
-import { register as init } from './fleet/init.js';
+import { registerFleetForget as forget } from './fleet/forget.js';
+import { registerFleetInit as init } from './fleet/init.js';
 
-export function register(program: Command): void {
+export function registerFleet(program: Command): void {
   const fleet = program
     .command('fleet')
     .description('more than one server: the stream that they share, and who is in');

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import type { Command } from 'commander';
 import type { Config } from '../config/schema.js';
 
-export function register(program: Command): void {
+export function registerFacts(program: Command): void {
   program
     .command('facts', { hidden: true })
     .description('what install.sh has to know of the configuration, as lines of "name value"')
@@ -11,13 +11,13 @@ export function register(program: Command): void {
     .action(async (options: { config?: string }) => {
       const { loadConfig } = await import('../config/load.js');
       const { config } = loadConfig(options.config ?? null, process.env);
-      const lines = [...factsOf(config), ['notify', hasDatagrams() ? 'yes' : 'no']];
+      const lines = [...installFacts(config), ['notify', hasDatagrams() ? 'yes' : 'no']];
       process.stdout.write(`${lines.map(([name, value]) => `${name} ${value}`).join('\n')}\n`);
     });
 }
 
 /** Names and values; a name may come more than once. */
-export function factsOf(config: Config): Array<readonly [string, string]> {
+export function installFacts(config: Config): Array<readonly [string, string]> {
   const { source, state, control, log, sinks, fail2ban, retention } = config;
   const places = Object.values(sinks).flatMap((sink) =>
     'directory' in sink ? [[sink.type === 'fail2ban' ? 'auth' : 'logs', sink.directory] as const] : [],

@@ -9,7 +9,7 @@ interface JailOptions {
   readonly overrides?: string | true;
 }
 
-export function register(program: Command): void {
+export function registerJail(program: Command): void {
   program
     .command('jail')
     .description("print fail2ban's jail for the configuration (install.sh writes it to /etc/fail2ban/jail.d)")

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 
-export function register(program: Command): void {
+export function registerPurger(program: Command): void {
   program
     .command('purger', { hidden: true })
     .description('removes archived rows for the daemon, which may not write to the table; started by systemd')

@@ -3,12 +3,18 @@ import { toSafeJson } from '../audit/unsafe-characters.js';
 import { AuditdError } from '../errors.js';
 import type { Entry } from '../query/entry.js';
 import type { PageResult } from '../query/service.js';
-import { type FilterOptions, filterOf, numberOf, tellNote, withFilter } from './support/filter-options.js';
+import {
+  type FilterOptions,
+  filterFromOptions,
+  numberOf,
+  tellNote,
+  withFilter,
+} from './support/filter-options.js';
 import {
   aligned,
-  count,
   createPaint,
   folded,
+  formatCount,
   type Paint,
   visibleUpTo,
   wantsColour,
@@ -27,7 +33,7 @@ interface Options extends FilterOptions, UtcOption {
   readonly ndjson?: boolean;
 }
 
-export function register(program: Command): void {
+export function registerQuery(program: Command): void {
   withUtc(withFilter(program.command('query').description('look up entries, 50 a page, the newest first')))
     .option('--page <number>', 'which page', '1')
     .option('--limit <number>', 'entries a page, at most 1000', '50')
@@ -48,7 +54,7 @@ Examples:
     )
     .action(async (options: Options) => {
       const form = formOf(options);
-      const filter = await filterOf(options, Date.now());
+      const filter = await filterFromOptions(options, Date.now());
       const page = numberOf('page', options.page, 1);
       const limit = numberOf('limit', options.limit, 50);
       if (options.cursor !== undefined && page !== 1)
@@ -101,14 +107,14 @@ const LONGEST = [20, 25, 26, 24, 39, 26, 200] as const;
 /** Of the details so much is on the line of the others. */
 const LEAST_DETAILS = 24;
 
-export interface TableOptions {
+export interface TextTableOptions {
   readonly width: number;
   readonly paint: Paint;
   readonly times: Times;
 }
 
 /** The page for people, no line wider than the terminal: where the columns don't fit, each entry is folded. */
-export function renderTable(result: PageResult, { width, paint, times }: TableOptions): string {
+export function renderTable(result: PageResult, { width, paint, times }: TextTableOptions): string {
   if (result.entries.length === 0)
     return `No entries${result.page === 1 || result.page === null ? '' : ' on this page'}.\n`;
   const rows = result.entries.map((entry) =>
@@ -166,7 +172,8 @@ function cellsOf(entry: Entry, times: Times): string[] {
 }
 
 function footer({ entries, page, limit, total, total_exact: exact, next }: PageResult): string {
-  const all = total === null ? '' : `of ${exact ? '' : 'more than '}${count(total, 'entry', 'entries')}`;
+  const all =
+    total === null ? '' : `of ${exact ? '' : 'more than '}${formatCount(total, 'entry', 'entries')}`;
   const place =
     page === null
       ? `${entries.length}`

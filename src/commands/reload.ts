@@ -3,12 +3,12 @@ import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { Reloaded } from '../config/reload-result.js';
 import { AuditdError } from '../errors.js';
 import { contactsOf } from './support/contacts.js';
-import { count } from './support/terminal.js';
+import { formatCount } from './support/terminal.js';
 
 /** Longer than a reload takes that waits for whatever sinks are under way. */
 const TIMEOUT_MS = 60_000;
 
-export function register(program: Command): void {
+export function registerReload(program: Command): void {
   program
     .command('reload')
     .description('have the daemon read its configuration again (what systemctl reload does)')
@@ -56,7 +56,7 @@ function render({ changed = [], restart = [], jail = false }: Answer): string {
   const lines = [
     changed.length === 0
       ? 'The configuration was read again; nothing in it has changed.'
-      : `The configuration was read again: ${count(changed.length, 'key has', 'keys have')} changed (${changed.join(', ')}).`,
+      : `The configuration was read again: ${formatCount(changed.length, 'key has', 'keys have')} changed (${changed.join(', ')}).`,
     ...(restart.length === 0 ? [] : [`Only a restart brings into effect: ${restart.join(', ')}.`]),
     ...(jail ? ["fail2ban's jail follows with: sudo /opt/postern-auditd/install.sh --reconfigure"] : []),
   ];

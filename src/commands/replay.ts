@@ -19,7 +19,7 @@ const POLL_MS = 200;
 const WRITTEN = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?) ?(Z|[+-]\d\d:?\d\d)?)?$/;
 const BAR = 30;
 
-export function register(program: Command): void {
+export function registerReplay(program: Command): void {
   program
     .command('replay')
     .description('send rows to a network sink again, beside what is new')
@@ -53,7 +53,7 @@ Examples:
       const shown = process.stderr.isTTY && options.json !== true;
       for (;;) {
         const status = (await controlRequest(control, 'GET', path)) as ReplayStatus;
-        if (shown) process.stderr.write(`\r${progress(status)}`);
+        if (shown) process.stderr.write(`\r${replayProgress(status)}`);
         if (status.state !== 'running') {
           if (shown) process.stderr.write('\n');
           end(sink, status, options.json === true);
@@ -79,7 +79,7 @@ export function requestOf(sink: string, options: Pick<ReplayOptions, 'from' | 't
 }
 
 /** `[#####.....] 50 %, 1200 events` */
-export function progress({ at, to, sent }: Pick<ReplayStatus, 'at' | 'to' | 'sent'>): string {
+export function replayProgress({ at, to, sent }: Pick<ReplayStatus, 'at' | 'to' | 'sent'>): string {
   const part = to === 0 ? 1 : Math.min(1, at / to);
   const full = Math.round(part * BAR);
   return `[${'#'.repeat(full)}${'.'.repeat(BAR - full)}] ${Math.floor(part * 100)} %, ${sent} events`;

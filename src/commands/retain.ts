@@ -2,11 +2,11 @@ import type { Command } from 'commander';
 import { escapeUnsafe, toSafeJson } from '../audit/unsafe-characters.js';
 import type { RetentionStatus } from '../retention/scheduler.js';
 import type { DryTarget } from '../retention/thread-protocol.js';
-import { register as holds } from './retain/holds.js';
-import { partOf, renderDry, renderExpiry, renderLast, wordsOf } from './retain/render.js';
+import { registerRetainHolds as holds } from './retain/holds.js';
+import { partOf, renderDry, renderExpiry, renderLast, runProgressText } from './retain/render.js';
 import { claimingUser } from './support/claiming-user.js';
 import { contactsOf } from './support/contacts.js';
-import { Bar } from './support/progress-bar.js';
+import { ProgressBar } from './support/progress-bar.js';
 import { shownTime, timesFor, type UtcOption, withUtc } from './support/times.js';
 
 interface RetainOptions extends UtcOption {
@@ -19,7 +19,7 @@ interface RetainOptions extends UtcOption {
 
 const POLL_MS = 200;
 
-export function register(program: Command): void {
+export function registerRetain(program: Command): void {
   const retain = program.command('retain');
   withUtc(retain.description('what retention would remove from the table, or remove it now'))
     .option(
@@ -72,7 +72,7 @@ Examples:
       }
       const path = options.now === true ? '/retention/now' : '/retention/dry';
       await controlRequest(control, 'POST', path, undefined, { 'x-user': claimingUser() ?? '' });
-      const bar = new Bar(options.json === true ? null : process.stderr);
+      const bar = new ProgressBar(options.json === true ? null : process.stderr);
       for (;;) {
         const status = (await controlRequest(control, 'GET', '/retention')) as RetentionStatus;
         const { run } = status;
@@ -82,7 +82,7 @@ Examples:
           return;
         }
         const { progress } = run;
-        if (progress !== null) bar.show(partOf(progress), () => wordsOf(progress));
+        if (progress !== null) bar.show(partOf(progress), () => runProgressText(progress));
         await sleep(POLL_MS);
       }
     });

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 /** Longer than the drain of 3 s, shorter than the 5 s that are promised. */
 const STOP_LIMIT_MS = 4_500;
 
-export function register(program: Command): void {
+export function registerRun(program: Command): void {
   program
     .command('run')
     .description('run the daemon in the foreground (what the systemd unit does)')

@@ -1,11 +1,24 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { Count, Stats } from '../query/stats.js';
-import { type FilterOptions, filterOf, numberOf, tellNote, withFilter } from './support/filter-options.js';
-import { aligned, count, createPaint, type Paint, visibleUpTo, wantsColour } from './support/terminal.js';
+import {
+  type FilterOptions,
+  filterFromOptions,
+  numberOf,
+  tellNote,
+  withFilter,
+} from './support/filter-options.js';
+import {
+  aligned,
+  createPaint,
+  formatCount,
+  type Paint,
+  visibleUpTo,
+  wantsColour,
+} from './support/terminal.js';
 import { withQueries } from './support/with-queries.js';
 
-export function register(program: Command): void {
+export function registerStats(program: Command): void {
   withFilter(
     program.command('stats').description('how often what was done, by whom, from where, on which day'),
   )
@@ -24,7 +37,7 @@ Examples:
       const now = Date.now();
       const all =
         options.from === undefined && options.to === undefined ? { ...options, from: '-30d' } : options;
-      const filter = await filterOf(all, now);
+      const filter = await filterFromOptions(all, now);
       const top = numberOf('top', options.top, 10);
       await withQueries(options.config, async (queries) => {
         const stats = await queries.stats(filter, { top });
@@ -46,7 +59,7 @@ export function renderStats(stats: Stats, paint: Paint): string {
   if (stats.total === 0) return 'No entries.\n';
   const { total, failures, undated } = stats;
   const more = undated === 0 ? '' : `, ${undated.toLocaleString('en')} without a readable time`;
-  const lines = [`${count(total, 'entry', 'entries')}, ${count(failures, 'failure')}${more}`];
+  const lines = [`${formatCount(total, 'entry', 'entries')}, ${formatCount(failures, 'failure')}${more}`];
   for (const [title, counts] of [
     ['Actions', stats.actions],
     ['Users', stats.users],

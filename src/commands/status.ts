@@ -4,7 +4,7 @@ import { messageOf } from '../errors.js';
 import type { DaemonStatus } from './status/troubles.js';
 import { contactsOf } from './support/contacts.js';
 import { numberOf } from './support/filter-options.js';
-import { age, widthOf } from './support/terminal.js';
+import { formatAge, widthOf } from './support/terminal.js';
 import { timesFor, type UtcOption, withUtc } from './support/times.js';
 
 interface Options extends UtcOption {
@@ -21,7 +21,7 @@ const LONGEST_MS = 2 ** 31 - 1;
 /** The cursor to the upper left corner, and what is below it away. */
 const CLEAR = '\u001b[H\u001b[J';
 
-export function register(program: Command): void {
+export function registerStatus(program: Command): void {
   withUtc(
     program
       .command('status')
@@ -55,7 +55,7 @@ async function look(
   control: string,
   options: Options,
 ): Promise<{ readonly text: string; readonly troubled: boolean }> {
-  const [{ controlRequest }, { render }, { troubles }] = await Promise.all([
+  const [{ controlRequest }, { renderStatus }, { troubles }] = await Promise.all([
     import('../control/client.js'),
     import('./status/render.js'),
     import('./status/troubles.js'),
@@ -64,7 +64,7 @@ async function look(
   const troubled = troubles(status).length > 0;
   if (options.json === true)
     return { text: `${toSafeJson(status, options.watch === undefined ? 2 : 0)}\n`, troubled };
-  const text = render(status, {
+  const text = renderStatus(status, {
     now: Date.now(),
     times: timesFor(process.stdout, options),
     width: widthOf(process.stdout),
@@ -91,7 +91,7 @@ async function watch(control: string, options: Options): Promise<void> {
     );
     const separator = first || options.json === true ? '' : '\n';
     process.stdout.write(
-      isScreen ? `${CLEAR}${text}\nevery ${age(seconds * 1_000)}, Ctrl-C ends it\n` : separator + text,
+      isScreen ? `${CLEAR}${text}\nevery ${formatAge(seconds * 1_000)}, Ctrl-C ends it\n` : separator + text,
     );
     await sleep(Math.min(LONGEST_MS, Math.max(100, seconds * 1_000 - (Date.now() - begun))));
   }

@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { withUtc } from './support/times.js';
 import type { TailOptions } from './tail/run.js';
 
-export function register(program: Command): void {
+export function registerTail(program: Command): void {
   withUtc(program.command('tail').description('follow the log of events, across rolls'))
     .option('--config <file>', 'configuration file (names the log files)')
     .option('--sink <name>', 'which sink of type file, if there are several')

@@ -4,7 +4,7 @@ import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { Contacts } from '../config/load.js';
 import { AuditdError } from '../errors.js';
 import { contactsOf } from './support/contacts.js';
-import { byDaemon } from './support/daemon-or-offline.js';
+import { byDaemonOrOffline } from './support/daemon-or-offline.js';
 import { aligned, createPaint, wantsColour } from './support/terminal.js';
 import { shownTime, timesFor, type UtcOption, withUtc } from './support/times.js';
 
@@ -17,7 +17,7 @@ interface Options extends UtcOption {
 
 type Verb = 'create' | 'list' | 'revoke';
 
-export function register(program: Command): void {
+export function registerToken(program: Command): void {
   withUtc(program.command('token').description('make, list and revoke tokens of the HTTP API'))
     .addArgument(new Argument('<verb>', 'what to do').choices(['create', 'list', 'revoke']))
     .argument('[name]', 'of the token; revoke takes its id, too')
@@ -71,7 +71,7 @@ async function create(config: Contacts, name: string, options: Options): Promise
       `--expires: found ${JSON.stringify(expires)}. Give a span such as 90d, 12h or 1y`,
     );
   }
-  const made = await byDaemon<Made>(
+  const made = await byDaemonOrOffline<Made>(
     config,
     { method: 'POST', path: '/api/tokens', body: { name, scope, expires } },
     async (by) => {
@@ -96,7 +96,7 @@ async function create(config: Contacts, name: string, options: Options): Promise
 
 async function revoke(config: Contacts, name: string, { json }: Options): Promise<void> {
   const path = `/api/tokens/${encodeURIComponent(name)}`;
-  const { revoked } = await byDaemon<{ revoked: ShownToken }>(
+  const { revoked } = await byDaemonOrOffline<{ revoked: ShownToken }>(
     config,
     { method: 'DELETE', path },
     async (by) => {
@@ -112,7 +112,7 @@ async function revoke(config: Contacts, name: string, { json }: Options): Promis
 }
 
 async function list(config: Contacts, options: Options): Promise<void> {
-  const { tokens } = await byDaemon<{ tokens: ShownToken[] }>(
+  const { tokens } = await byDaemonOrOffline<{ tokens: ShownToken[] }>(
     config,
     { method: 'GET', path: '/api/tokens' },
     async () => {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { contactsOf } from './support/contacts.js';
 
-export function register(program: Command): void {
+export function registerUnban(program: Command): void {
   program
     .command('unban')
     .description('lift the ban on an address, or on the network that it is banned with')

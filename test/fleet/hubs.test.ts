@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { render } from '../../src/commands/status/render.js';
+import { renderStatus } from '../../src/commands/status/render.js';
 import { troubles } from '../../src/commands/status/troubles.js';
 import { utcTime } from '../../src/commands/support/times.js';
 import { initFleet } from '../../src/fleet/init.js';
@@ -207,7 +207,7 @@ describe.skipIf(!hasNats())('two hubs', () => {
       'silent',
     );
     expect(troubles(silent).join()).toContain('server a is silent');
-    expect(render(silent, { now: Date.now(), times: utcTime, width: 200, verbose: false })).toMatch(
+    expect(renderStatus(silent, { now: Date.now(), times: utcTime, width: 200, verbose: false })).toMatch(
       /a: SILENT for \d+ s; last event 20/,
     );
     await member.start();

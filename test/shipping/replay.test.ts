@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bound, progress, requestOf } from '../../src/commands/replay.js';
+import { bound, replayProgress, requestOf } from '../../src/commands/replay.js';
 import { parseReplay, Replay, type ReplayRequest } from '../../src/shipping/replay.js';
 import type { Batch, Sink } from '../../src/sinks/sink.js';
 import { event, MemoryTable } from './memory-table.js';
@@ -126,7 +126,7 @@ describe('what is asked for', () => {
   });
 
   it('is shown by a bar', () => {
-    expect(progress({ at: 50, to: 100, sent: 7 })).toBe(
+    expect(replayProgress({ at: 50, to: 100, sent: 7 })).toBe(
       `[${'#'.repeat(15)}${'.'.repeat(15)}] 50 %, 7 events`,
     );
   });

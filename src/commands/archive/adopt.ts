@@ -9,7 +9,7 @@ interface Options {
   readonly json?: boolean;
 }
 
-export function register(archive: Command): void {
+export function registerArchiveAdopt(archive: Command): void {
   archive
     .command('adopt')
     .description(

@@ -5,7 +5,7 @@ import { roomIn } from '../support/guard-stdout.js';
 import { tell } from '../support/report-to-daemon.js';
 import { type ChoiceOptions, chosenOf, MOST_NAMED, withChoice } from './select-archives.js';
 
-export function register(archive: Command): void {
+export function registerArchiveCat(archive: Command): void {
   withChoice(archive.command('cat').description('print archived rows as they were, a line of JSON each'))
     .option('--lines', 'the lines of the archive, with event_id and the time as it was read')
     .addHelpText(

@@ -1,11 +1,18 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import type { Manifest } from '../../retention/archive/manifest.js';
-import { aligned, count, createPaint, type Paint, size, wantsColour } from '../support/terminal.js';
+import {
+  aligned,
+  createPaint,
+  formatBytes,
+  formatCount,
+  type Paint,
+  wantsColour,
+} from '../support/terminal.js';
 import { shownTime, type Times, timesFor, type UtcOption, withUtc } from '../support/times.js';
 import { chainOf, directoryOf, type PlaceOptions, withPlace } from './select-archives.js';
 
-export function register(archive: Command): void {
+export function registerArchiveList(archive: Command): void {
   withUtc(withPlace(archive.command('list').description('the archives, the oldest first')))
     .option('--json', 'their manifests as JSON')
     .addHelpText(
@@ -49,13 +56,13 @@ export function renderList(archives: readonly Manifest[], paint: Paint, times: T
     `${one.ids.first}-${one.ids.last}`,
     shownTime(one.time?.first ?? null, times),
     shownTime(one.time?.last ?? null, times),
-    size(one.bytes),
+    formatBytes(one.bytes),
     one.signature === null ? '-' : one.signature.key,
     one.file,
   ]);
   const [heading = '', ...lines] = aligned([HEADINGS, ...rows]);
   const total = archives.reduce((sum, one) => sum + one.count, 0);
   const bytes = archives.reduce((sum, one) => sum + one.bytes, 0);
-  const all = `${count(archives.length, 'archive')}, ${count(total, 'row')}, ${size(bytes)}`;
+  const all = `${formatCount(archives.length, 'archive')}, ${formatCount(total, 'row')}, ${formatBytes(bytes)}`;
   return `${[paint.bold(heading), ...lines, paint.dim(all)].join('\n')}\n`;
 }

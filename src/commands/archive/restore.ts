@@ -3,10 +3,10 @@ import type { Command } from 'commander';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { AuditdError } from '../../errors.js';
 import { doAtEnd } from '../support/exit-cleanup.js';
-import { Bar } from '../support/progress-bar.js';
+import { ProgressBar } from '../support/progress-bar.js';
 import { tell } from '../support/report-to-daemon.js';
 import { mustOwn } from '../support/require-owner.js';
-import { count } from '../support/terminal.js';
+import { formatCount } from '../support/terminal.js';
 import { type ChoiceOptions, chosenOf, MOST_NAMED, withChoice } from './select-archives.js';
 
 interface Options extends ChoiceOptions {
@@ -15,7 +15,7 @@ interface Options extends ChoiceOptions {
   readonly json?: boolean;
 }
 
-export function register(archive: Command): void {
+export function registerArchiveRestore(archive: Command): void {
   withChoice(
     archive
       .command('restore')
@@ -56,7 +56,7 @@ Examples:
         throw new AuditdError('NOT_FOUND', `There is no archive ${of} in ${directory}. See archive list`);
       }
       const total = archives.reduce((sum, one) => sum + one.count, 0);
-      const bar = new Bar(options.json === true ? null : process.stderr);
+      const bar = new ProgressBar(options.json === true ? null : process.stderr);
       const database = resolve(options.into ?? '');
       mustOwn(database, 'archive restore');
       const steps = restoring({
@@ -64,7 +64,7 @@ Examples:
         archives,
         database,
         table: options.table ?? null,
-        onProgress: (rows) => bar.show(rows / total, () => count(rows, 'row')),
+        onProgress: (rows) => bar.show(rows / total, () => formatCount(rows, 'row')),
       });
       const leaveIt = doAtEnd(() => steps.return({ restored: 0, skipped: 0 }));
       let step = steps.next();
@@ -91,7 +91,7 @@ Examples:
       process.stdout.write(
         options.json === true
           ? `${toSafeJson(incomplete === null ? result : { ...result, incomplete }, 2)}\n`
-          : `${count(restored, 'row')} restored into ${database}${there}\n`,
+          : `${formatCount(restored, 'row')} restored into ${database}${there}\n`,
       );
       if (incomplete !== null) process.stderr.write(`INCOMPLETE: ${incomplete}\n`);
     });

@@ -93,7 +93,7 @@ export async function chainOf(options: PlaceOptions): Promise<ArchiveChain & { r
     const directory = namedDirectory(options.directory);
     return { directory, ...new ChainReader(directory).read() };
   }
-  const [{ loadConfig }, { openLedger }, { signingKey }] = await Promise.all([
+  const [{ loadConfig }, { openStateReader }, { signingKey }] = await Promise.all([
     import('../../config/load.js'),
     import('../support/state-reader.js'),
     import('../../retention/archive/signing-key.js'),
@@ -101,7 +101,7 @@ export async function chainOf(options: PlaceOptions): Promise<ArchiveChain & { r
   const { config } = loadConfig(options.config ?? null, process.env);
   const { directory, sign } = config.retention.archive;
   const chain = new ChainReader(directory, () => (sign === null ? null : signingKey(sign)));
-  const ledger = openLedger(config.state);
+  const ledger = openStateReader(config.state);
   if ('why' in ledger) {
     process.stderr.write(`note: ${ledger.why}. So it is not known which archives there should be\n`);
     return { directory, ...chain.read(NOTHING_RECORDED) };

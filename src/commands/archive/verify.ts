@@ -8,8 +8,8 @@ import { ANCHOR } from '../../retention/archive/archive-files.js';
 import type { KnownRecord } from '../../retention/archive/legal-hold-records.js';
 import type { ChainHead } from '../../retention/archive/manifest-chain.js';
 import type { ChainVerdict } from '../../retention/archive/verify.js';
-import { Bar } from '../support/progress-bar.js';
-import { count } from '../support/terminal.js';
+import { ProgressBar } from '../support/progress-bar.js';
+import { formatCount } from '../support/terminal.js';
 import { directoryOf, type PlaceOptions, withPlace } from './select-archives.js';
 
 interface Options extends PlaceOptions {
@@ -18,7 +18,7 @@ interface Options extends PlaceOptions {
   readonly json?: boolean;
 }
 
-export function register(archive: Command): void {
+export function registerArchiveVerify(archive: Command): void {
   withPlace(
     archive
       .command('verify')
@@ -59,7 +59,7 @@ Examples:
       } = options.directory === undefined ? await recordedIn(options) : NOTHING_RECORDED;
       const isHere = options.directory === undefined && key === null;
       const { sign, why: unsigned } = isHere ? await signingKeyOf(options) : { sign: null, why: null };
-      const bar = new Bar(options.json === true ? null : process.stderr);
+      const bar = new ProgressBar(options.json === true ? null : process.stderr);
       const total = sizeOf(() => listArchives(directory).reduce((sum, { bytes }) => sum + bytes, 0));
       let done = 0;
       const found = verifyArchives(directory, {
@@ -112,7 +112,7 @@ export function renderVerdict(verdict: ChainVerdict, directory: string): string 
     const before =
       archives === 0
         ? ''
-        : `; the ${count(archives, 'archive')} before it ${archives === 1 ? 'is' : 'are'} right`;
+        : `; the ${formatCount(archives, 'archive')} before it ${archives === 1 ? 'is' : 'are'} right`;
     const next =
       broken.name === ANCHOR
         ? `Put it back from a backup of ${directory}, or remove it where there was none`
@@ -121,7 +121,7 @@ export function renderVerdict(verdict: ChainVerdict, directory: string): string 
   } else if (archives === 0 && head.sequence === 0) lines.push('no archives: nothing was verified');
   else {
     const twice = distinct === rows ? '' : `, ${distinct.toLocaleString('en')} of them distinct`;
-    lines.push(`${count(archives, 'archive')}, ${count(rows, 'row')}${twice}: nothing is wrong`);
+    lines.push(`${formatCount(archives, 'archive')}, ${formatCount(rows, 'row')}${twice}: nothing is wrong`);
     if (head.sha256 !== null) lines.push(`head ${head.sequence}:${head.sha256}`);
   }
   return `${lines.join('\n')}\n`;
@@ -187,7 +187,7 @@ const NOTHING_RECORDED: Recorded = { heads: [], removals: null, legal: null, why
 async function recordedIn(options: PlaceOptions): Promise<Recorded> {
   const [
     { loadConfig },
-    { openLedger },
+    { openStateReader },
     { recordedHeads },
     { REMOVALS, removalsIn },
     { LEGAL_RECORDS, legalRecordsIn },
@@ -202,7 +202,7 @@ async function recordedIn(options: PlaceOptions): Promise<Recorded> {
     import('../../shipping/auditd-table-gaps.js'),
     import('../../shipping/id-ranges.js'),
   ]);
-  const ledger = openLedger(loadConfig(options.config ?? null, process.env).config.state);
+  const ledger = openStateReader(loadConfig(options.config ?? null, process.env).config.state);
   if ('why' in ledger) return { ...NOTHING_RECORDED, why: ledger.why };
   try {
     const details = ledger.db

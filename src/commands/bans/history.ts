@@ -1,8 +1,8 @@
 import { createClassifier } from '../../audit/catalog.js';
 import type { Contacts } from '../../config/load.js';
 import { createOwnSource } from '../../source/auditd-source.js';
-import { openLedger } from '../support/state-reader.js';
-import { age, count, escapeUnsafe } from '../support/terminal.js';
+import { openStateReader } from '../support/state-reader.js';
+import { escapeUnsafe, formatAge, formatCount } from '../support/terminal.js';
 import { shownTime, type Times } from '../support/times.js';
 
 /** A ban or unban as the daemon recorded it. */
@@ -23,7 +23,7 @@ const NEWEST = 5_000;
 
 /** The last bans and unbans, the newest last; none where state.db can't be read. */
 export function banHistory(config: Pick<Contacts, 'state' | 'server'>): PastBan[] {
-  const ledger = openLedger(config.state);
+  const ledger = openStateReader(config.state);
   if ('why' in ledger) return [];
   try {
     const source = createOwnSource({
@@ -66,7 +66,7 @@ export function renderPast(past: PastBan, times: Times): string[] {
   const { time, event, address, failures, ban_time_seconds } = past;
   const when = shownTime(time, times, '?');
   if (event === 'unban') return [when, 'unbanned', escapeUnsafe(address)];
-  const why = failures === null || failures === 0 ? 'by hand' : `after ${count(failures, 'failure')}`;
-  const long = ban_time_seconds === null ? 'for ever' : `for ${age(ban_time_seconds * 1_000)}`;
+  const why = failures === null || failures === 0 ? 'by hand' : `after ${formatCount(failures, 'failure')}`;
+  const long = ban_time_seconds === null ? 'for ever' : `for ${formatAge(ban_time_seconds * 1_000)}`;
   return [when, 'banned', escapeUnsafe(address), `${why}, ${long}`];
 }

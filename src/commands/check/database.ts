@@ -12,7 +12,7 @@ import { readInPlace } from '../../source/read-in-place.js';
 import type { AuditSource, ReadResult } from '../../source/source.js';
 import { unreadableDatabase } from '../../source/waiting-reasons.js';
 import { temporaryDirectory } from '../support/exit-cleanup.js';
-import { count } from '../support/terminal.js';
+import { formatCount } from '../support/terminal.js';
 import { splitMessage } from './report.js';
 import { FailureSample } from './silence.js';
 
@@ -118,7 +118,7 @@ function logins(source: AuditSource, maxId: number, config: Config, privateDirec
   const { succeeded, failedBy, logins: successes, failed, sample, unknown } = countLogins(source, maxId);
   if (!config.fail2ban.enabled) {
     if (successes + failed === 0) return [];
-    const what = `${count(successes, 'login')} and ${count(failed, 'failed login')} in the newest rows`;
+    const what = `${formatCount(successes, 'login')} and ${formatCount(failed, 'failed login')} in the newest rows`;
     return [{ level: 'ok', what }];
   }
   const silent = Object.values(config.sinks).some(({ type }) => type === 'fail2ban')
@@ -131,7 +131,7 @@ function logins(source: AuditSource, maxId: number, config: Config, privateDirec
     ...failureFindings(failedBy, succeeded, neverBan, bridges()),
   ];
   if (findings.length > 0 || successes + failed === 0) return findings;
-  const what = `${count(successes, 'login')} and ${count(failed, 'failed login')} in the newest rows; none from an address whose ban would lock out others`;
+  const what = `${formatCount(successes, 'login')} and ${formatCount(failed, 'failed login')} in the newest rows; none from an address whose ban would lock out others`;
   return [{ level: 'ok', what }];
 }
 

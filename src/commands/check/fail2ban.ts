@@ -28,8 +28,8 @@ import { renderJail } from '../../fail2ban/render-jail.js';
 import { bansAddressesOnly, prefixInUse } from '../../sinks/files/ban-target.js';
 import { PAIR } from '../../sinks/files/fail2ban-files.js';
 import type { Finding } from '../../sinks/sink.js';
-import { openLedger } from '../support/state-reader.js';
-import { count } from '../support/terminal.js';
+import { openStateReader } from '../support/state-reader.js';
+import { formatCount } from '../support/terminal.js';
 import { recentLogins } from './database.js';
 import { splitMessage } from './report.js';
 
@@ -89,7 +89,7 @@ function unreadableReports(path: string): Finding[] {
   try {
     const { bad, badLine } = readLastBans(path, REPORTS_BYTES);
     if (bad === 0) return [];
-    const what = `${count(bad, 'line')} of ${path} can't be read, so these bans are not recorded: ${toSafeJson(badLine)}`;
+    const what = `${formatCount(bad, 'line')} of ${path} can't be read, so these bans are not recorded: ${toSafeJson(badLine)}`;
     return [{ level: 'error', what, next }];
   } catch (error) {
     return [{ level: 'warning', ...splitMessage(messageOf(error)) }];
@@ -104,7 +104,7 @@ async function unreportedBans({ fail2ban, state }: Config): Promise<Finding[]> {
   } catch {
     return []; // the jail's own finding says why it can't be asked
   }
-  const ledger = openLedger(state);
+  const ledger = openStateReader(state);
   if ('why' in ledger) return [];
   try {
     const missing = missingBans(bans.filter(isSettled), recordedBans(ledger.db), Date.now());
@@ -198,7 +198,7 @@ async function jail(config: Config, directory: string): Promise<Finding[]> {
       : await without(error, fail2ban.jail);
   }
   const missing = PAIR.map((name) => join(directory, name)).filter((file) => !status.logFiles.includes(file));
-  const what = `jail ${fail2ban.jail} runs: ${count(status.banned.length, 'address', 'addresses')} banned, ${count(status.totalFailed, 'failure')} seen`;
+  const what = `jail ${fail2ban.jail} runs: ${formatCount(status.banned.length, 'address', 'addresses')} banned, ${formatCount(status.totalFailed, 'failure')} seen`;
   const networks = status.banned.filter((entry) => entry.includes('/'));
   const lockedOut = networks.length === 0 ? [] : bannedLogins(recentLogins(config), networks);
   const others = (await configurationTroubles(INSTALLED)).map(besides);

@@ -1,6 +1,6 @@
 import { AuditdError, messageOf } from '../../errors.js';
 import type { Finding } from '../../sinks/sink.js';
-import { count, escapeUnsafe, type Paint } from '../support/terminal.js';
+import { escapeUnsafe, formatCount, type Paint } from '../support/terminal.js';
 
 /** What belongs together: the database, a sink. */
 export interface Section {
@@ -40,8 +40,8 @@ function indented(text: string): string {
 export function renderSummary({ errors, warnings }: Summary, paint: Paint): string {
   if (errors === 0 && warnings === 0) return `${paint.green('All is well.')}\n`;
   const parts = [
-    ...(errors > 0 ? [paint.red(count(errors, 'error'))] : []),
-    ...(warnings > 0 ? [paint.yellow(count(warnings, 'warning'))] : []),
+    ...(errors > 0 ? [paint.red(formatCount(errors, 'error'))] : []),
+    ...(warnings > 0 ? [paint.yellow(formatCount(warnings, 'warning'))] : []),
   ];
   return `${parts.join(', ')}\n`;
 }

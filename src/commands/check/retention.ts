@@ -24,7 +24,7 @@ import { Notes } from '../../retention/saved-state.js';
 import type { Finding } from '../../sinks/sink.js';
 import { type AuditTable, TableCache } from '../../source/table-schema.js';
 import { temporaryDirectory } from '../support/exit-cleanup.js';
-import { type Ledger, openLedger } from '../support/state-reader.js';
+import { openStateReader, type StateReader } from '../support/state-reader.js';
 import { type Times, utcTime } from '../support/times.js';
 import { splitMessage } from './report.js';
 
@@ -55,7 +55,7 @@ export function inspectRetention(config: Config, times: Times = utcTime): Findin
 
 /** Nothing is deleted while a record of a legal hold is missing, or is not what was written. */
 function legalHolds({ state, retention }: Config): Finding[] {
-  const ledger = openLedger(state);
+  const ledger = openStateReader(state);
   try {
     const note = 'why' in ledger ? null : noteIn(ledger, LEGAL_RECORDS);
     const { inForce } = readLegalHolds(retention.archive.directory, legalRecordsIn(note));
@@ -68,7 +68,7 @@ function legalHolds({ state, retention }: Config): Finding[] {
   }
 }
 
-function noteIn({ db }: Ledger, key: string): string | null {
+function noteIn({ db }: StateReader, key: string): string | null {
   const value: unknown = db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(key);
   return typeof value === 'string' ? value : null;
 }
@@ -145,7 +145,7 @@ function purge(): Finding[] {
 
 /** A run that failed: nothing is removed until one succeeds. */
 function lastRun(state: string, times: Times): Finding[] {
-  const ledger = openLedger(state);
+  const ledger = openStateReader(state);
   if ('why' in ledger) return [];
   try {
     const { memory } = new Notes({ note: ledger.note, setNote: () => undefined });

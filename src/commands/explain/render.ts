@@ -1,6 +1,6 @@
 import { type AuditEvent, publicId } from '../../audit/event.js';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
-import { age, aligned, escapeUnsafe, type Paint, visibleUpTo } from '../support/terminal.js';
+import { aligned, escapeUnsafe, formatAge, type Paint, visibleUpTo } from '../support/terminal.js';
 import type { Times } from '../support/times.js';
 import type { FilterVerdict } from './filter-check.js';
 import type { SinkVerdict } from './sink-verdict.js';
@@ -54,7 +54,7 @@ function row({ event, idUnknown }: Explanation, now: number, times: Times): stri
   const time =
     event.time === null
       ? `can't be read: ${text(event.rawTime)}`
-      : `${times(event.time)} (${event.time <= now ? `${age(now - event.time)} ago` : `in ${age(event.time - now)}`})`;
+      : `${times(event.time)} (${event.time <= now ? `${formatAge(now - event.time)} ago` : `in ${formatAge(event.time - now)}`})`;
   const raw =
     event.rawAddress === null
       ? ''

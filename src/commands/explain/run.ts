@@ -12,7 +12,7 @@ import { createPosternSource } from '../../source/postern-source.js';
 import { QUARANTINED_PLACES, quarantinedIn } from '../../source/quarantine.js';
 import type { AuditSource } from '../../source/source.js';
 import { temporaryDirectory } from '../support/exit-cleanup.js';
-import { type Ledger, openLedger } from '../support/state-reader.js';
+import { openStateReader, type StateReader } from '../support/state-reader.js';
 import { createPaint, wantsColour } from '../support/terminal.js';
 import { timesFor, type UtcOption } from '../support/times.js';
 import { pairProgress } from './fail2ban-progress.js';
@@ -31,7 +31,7 @@ export interface ExplainOptions extends UtcOption {
 export async function playExplain(text: string, options: ExplainOptions): Promise<void> {
   const id = parseId(text);
   const { config } = loadConfig(options.config ?? null, process.env);
-  const found = openLedger(config.state);
+  const found = openStateReader(config.state);
   const ledger = 'why' in found ? null : found;
   try {
     const event = readEvent(id, config, ledger, 'why' in found ? found.why : '');
@@ -79,7 +79,7 @@ export function parseId(text: string): EntryId {
 function readEvent(
   { source, sequence }: EntryId,
   config: Config,
-  ledger: Ledger | null,
+  ledger: StateReader | null,
   why: string,
 ): AuditEvent {
   const { path: privateDirectory, remove } = temporaryDirectory('explain');
@@ -133,7 +133,7 @@ function notFound(id: string, source: AuditSource): AuditdError {
   return new AuditdError('SOURCE_UNUSABLE', look.state === 'replaced' ? look.reason : look.message);
 }
 
-function verdicts(event: AuditEvent, config: Config, ledger: Ledger | null): SinkVerdict[] {
+function verdicts(event: AuditEvent, config: Config, ledger: StateReader | null): SinkVerdict[] {
   const now = Date.now();
   return Object.entries(config.sinks).map(([name, sink]) =>
     verdictOf(
@@ -150,7 +150,7 @@ function verdicts(event: AuditEvent, config: Config, ledger: Ledger | null): Sin
 function progressOf(
   { source, sequence }: AuditEvent,
   sink: string,
-  ledger: Ledger | null,
+  ledger: StateReader | null,
 ): SinkVerdict['progress'] {
   if (ledger === null) return null;
   if (sequence <= ledger.skippedTo(sink, source)) return 'skipped';

@@ -16,7 +16,7 @@ export interface ManifestOptions {
 export type Beside = ReadonlyMap<string, Uint8Array | null>;
 
 /** What was asked for, and how many entries were written. */
-export interface Asked {
+export interface ExportRequest {
   readonly file: string;
   readonly format: FileFormat;
   readonly filter: Filter;
@@ -24,7 +24,7 @@ export interface Asked {
   readonly rows: number;
 }
 
-export type DescribeFile = (file: FileHandle, asked: Asked) => Promise<Beside>;
+export type DescribeFile = (file: FileHandle, asked: ExportRequest) => Promise<Beside>;
 
 /**
  * Makes the manifest of a file that is written, by reading it again. Null if none is wanted.

@@ -8,7 +8,7 @@ import { AuditdError, codeOf, messageOf } from '../../errors.js';
 import type { ExportContents, IdsOf } from '../../query/export-contents.js';
 import type { ExportManifest } from '../../query/export-manifest.js';
 import { publicKeyIn } from '../archive/verify.js';
-import { count } from '../support/terminal.js';
+import { formatCount } from '../support/terminal.js';
 
 /** A manifest that lists all the gaps that it can is far smaller. */
 const LARGEST = 1024 * 1024;
@@ -22,7 +22,7 @@ export interface ExportVerdict {
   readonly manifest: ExportManifest | null;
 }
 
-export function register(command: Command): void {
+export function registerExportVerify(command: Command): void {
   command
     .command('verify')
     .description('compare a file that export --manifest has written with its manifest')
@@ -122,7 +122,7 @@ export function renderExportVerdict({ file, wrong, signature, notes, manifest }:
   }
   const signed = signature === 'right' ? `, signed with the key ${manifest.signed_with}` : '';
   lines.push(
-    `${file}: ${count(manifest.entries, 'entry', 'entries')} of ${manifest.server}, ${manifest.created}${signed}`,
+    `${file}: ${formatCount(manifest.entries, 'entry', 'entries')} of ${manifest.server}, ${manifest.created}${signed}`,
   );
   const filter = Object.entries(manifest.filter).filter(([, value]) => typeof value === 'string');
   if (filter.length > 0) lines.push(`filter: ${filter.map(([key, value]) => `${key}=${value}`).join(' ')}`);
@@ -137,7 +137,7 @@ export function renderExportVerdict({ file, wrong, signature, notes, manifest }:
 const SHOWN = 10;
 
 function renderIds({ entries, first, last, repeated, missing, gaps }: Nullable): string {
-  const ids = `${count(entries, 'entry', 'entries')}, ids ${first} to ${last}`;
+  const ids = `${formatCount(entries, 'entry', 'entries')}, ids ${first} to ${last}`;
   const twice = repeated === 0 ? '' : `, ${repeated} of an id that another one has`;
   if (missing === null || gaps === null) return `${ids}${twice}; a filter was given, so no gaps are told`;
   if (missing === 0) return `${ids}${twice}, none missing in between`;

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 
-export function register(fleet: Command): void {
+export function registerFleetForget(fleet: Command): void {
   fleet
     .command('forget')
     .description('take a server that is gone off the list')

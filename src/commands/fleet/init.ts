@@ -11,7 +11,7 @@ interface InitOptions {
   readonly json?: boolean;
 }
 
-export function register(fleet: Command): void {
+export function registerFleetInit(fleet: Command): void {
   fleet
     .command('init')
     .description('make or check the stream')

@@ -3,7 +3,7 @@ import { escapeUnsafe, toSafeJson } from '../../audit/unsafe-characters.js';
 import { AuditdError } from '../../errors.js';
 import type { LegalHoldStore, LegalStatus, ShownHold } from '../../retention/legal-hold-store.js';
 import { contactsOf } from '../support/contacts.js';
-import { type Asked, byDaemon } from '../support/daemon-or-offline.js';
+import { byDaemonOrOffline, type ControlCall } from '../support/daemon-or-offline.js';
 import { aligned } from '../support/terminal.js';
 import { shownTime, type Times, timesFor, type UtcOption, withUtc } from '../support/times.js';
 import { filterWords } from './render.js';
@@ -23,7 +23,7 @@ interface HoldOptions extends Options {
 }
 
 /** `hold`, `release` and `holds`, below `retain`. */
-export function register(retain: Command): void {
+export function registerRetainHolds(retain: Command): void {
   for (const sub of [hold, release, holds]) sub(retain);
 }
 
@@ -141,13 +141,13 @@ Examples:
       const status = await ask<LegalStatus>(options, { method: 'GET', path: '/retention/holds' }, (book) =>
         book.list(),
       );
-      print(options, status, render(status, timesOf(options)));
+      print(options, status, renderHolds(status, timesOf(options)));
       if (status.trouble !== null) process.exitCode = 1;
     });
 }
 
 /** What is held, for people. */
-export function render({ in_force: held, trouble }: LegalStatus, times: Times): string {
+export function renderHolds({ in_force: held, trouble }: LegalStatus, times: Times): string {
   const rows = held.map((one) => [
     String(one.id),
     shownTime(one.created, times),
@@ -192,10 +192,10 @@ async function wantedOf({
 
 async function ask<T>(
   options: Options,
-  asked: Asked,
+  asked: ControlCall,
   without: (book: LegalHoldStore, by: string | null) => T,
 ): Promise<T> {
-  return byDaemon(await contactsOf(options.config, 'control'), asked, async (by) => {
+  return byDaemonOrOffline(await contactsOf(options.config, 'control'), asked, async (by) => {
     const [{ withLegalHoldStore }, { loadConfig }] = await Promise.all([
       import('../../control/offline-legal-holds.js'),
       import('../../config/load.js'),

@@ -5,7 +5,7 @@ import { keptRowsText } from '../../retention/run-report.js';
 import type { LastRun } from '../../retention/saved-state.js';
 import type { RetentionStatus } from '../../retention/scheduler.js';
 import type { DryTarget } from '../../retention/thread-protocol.js';
-import { aligned, count } from '../support/terminal.js';
+import { aligned, formatCount } from '../support/terminal.js';
 import { shownTime, type Times } from '../support/times.js';
 
 /** What DESIGN allows for one commit; more is said. */
@@ -22,7 +22,7 @@ export function partOf({ done, of }: RunProgress): number {
   return of === 0 ? 1 : Math.min(1, done / of);
 }
 
-export function wordsOf({ phase, source, month }: RunProgress): string {
+export function runProgressText({ phase, source, month }: RunProgress): string {
   return `${source}: ${WORDS[phase]} ${month ?? ''}`.trim();
 }
 
@@ -45,27 +45,30 @@ function renderTarget(target: DryTarget, times: Times): string[] {
     [staying.large ?? 0, 'larger than an archive can have them'],
   ];
   return [
-    `${source}: ${count(total, 'row')} of ${rows.toLocaleString('en')} would go${since}`,
+    `${source}: ${formatCount(total, 'row')} of ${rows.toLocaleString('en')} would go${since}`,
     ...aligned(
       going.map(({ month, category, rows: some, early }) => [
         month,
         category,
-        count(some, 'row'),
+        formatCount(some, 'row'),
         early > 0 ? `${early.toLocaleString('en')} of them before their age` : '',
       ]),
       '  ',
     ),
-    ...kept.filter(([number]) => number > 0).map(([number, why]) => `  stay: ${count(number, 'row')} ${why}`),
+    ...kept
+      .filter(([number]) => number > 0)
+      .map(([number, why]) => `  stay: ${formatCount(number, 'row')} ${why}`),
     ...held.map(({ sink, rows: some, since: from }) => `  ${holding(sink, some, from, times)}`),
     ...overridden.map(
-      ({ sink, rows: some }) => `  ${count(some, 'row')} would go though ${sink} has not had them (max_hold)`,
+      ({ sink, rows: some }) =>
+        `  ${formatCount(some, 'row')} would go though ${sink} has not had them (max_hold)`,
     ),
   ];
 }
 
 function holding(sink: string, rows: number, since: number | null, times: Times): string {
   const stands = since === null ? 'it has still to get them' : `it has got nowhere since ${times(since)}`;
-  return `sink ${sink} holds back ${count(rows, 'row')}: ${stands}`;
+  return `sink ${sink} holds back ${formatCount(rows, 'row')}: ${stands}`;
 }
 
 /** Lines of `status`. */
@@ -111,7 +114,7 @@ export function filterWords({ filter }: Pick<ShownHold, 'filter'>, times: Times)
 
 /** Of archives that are past their age and still there. */
 export function renderExpiry({ archives, wait, clock_known: known }: ExpiryStatus): string {
-  const past = `${count(archives, 'archive')} past archive.keep`;
+  const past = `${formatCount(archives, 'archive')} past archive.keep`;
   if (wait > 0) {
     const hours = Math.ceil(wait / 3_600_000);
     return `${past}: the oldest may go when the machine has run for ${hours} h more`;
@@ -125,11 +128,11 @@ export function renderExpiry({ archives, wait, clock_known: known }: ExpiryStatu
 export function renderLast(last: LastRun, times: Times): string[] {
   const seconds = ((last.end - last.begin) / 1_000).toFixed(1);
   if (last.error !== null) {
-    const before = `${count(last.deleted, 'row')} had been removed before, ${count(last.archives, 'archive')} written`;
+    const before = `${formatCount(last.deleted, 'row')} had been removed before, ${formatCount(last.archives, 'archive')} written`;
     return [`failed at ${times(last.end)}: ${last.error}`, ...(last.deleted === 0 ? [] : [before])];
   }
   const lines = [
-    `${count(last.deleted, 'row')} removed, ${count(last.archives, 'archive')} written, in ${seconds} s (${times(last.begin)})`,
+    `${formatCount(last.deleted, 'row')} removed, ${formatCount(last.archives, 'archive')} written, in ${seconds} s (${times(last.begin)})`,
     ...last.held.map(({ sink, rows, since }) => holding(sink, rows, since, times)),
   ];
   const refused = keptRowsText(last);

@@ -4,11 +4,11 @@ import type { LoopStatus } from '../../shipping/loop-status.js';
 import type { FeedStatus } from '../../shipping/source-feed.js';
 import { renderFleet } from '../fleet/render.js';
 import { renderRetention } from '../retain/render.js';
-import { age, count, escapeUnsafe, folded, size } from '../support/terminal.js';
+import { escapeUnsafe, folded, formatAge, formatBytes, formatCount } from '../support/terminal.js';
 import { shownTime, type Times } from '../support/times.js';
-import { type DaemonStatus, refusedWords } from './troubles.js';
+import { type DaemonStatus, refusedConfigText } from './troubles.js';
 
-export interface RenderOptions {
+export interface StatusRenderOptions {
   /** Ms since the epoch. */
   readonly now: number;
   readonly times: Times;
@@ -17,22 +17,22 @@ export interface RenderOptions {
 }
 
 /** The status for people: a line each source and sink; `verbose`, what is known of it below. */
-export function render(status: DaemonStatus, options: RenderOptions): string {
+export function renderStatus(status: DaemonStatus, options: StatusRenderOptions): string {
   const { now, times, width, verbose } = options;
-  const up = age(now - Date.parse(status.started));
+  const up = formatAge(now - Date.parse(status.started));
   const lines = [
     `postern-auditd ${status.version}, up for ${up} since ${shownTime(status.started, times)}, pid ${status.pid}`,
     `configuration ${status.config ?? 'defaults (no file)'}`,
     ...(status.config_refused
-      ? [`  ${refusedWords(status.config_refused)} (${age(now - status.config_refused.at)} ago)`]
+      ? [`  ${refusedConfigText(status.config_refused)} (${formatAge(now - status.config_refused.at)} ago)`]
       : []),
     '',
   ];
   for (const [name, source] of Object.entries(status.sources)) {
-    lines.push(`source ${name}: ${source.message} (for ${age(now - source.since)})${read(source)}`);
+    lines.push(`source ${name}: ${source.message} (for ${formatAge(now - source.since)})${read(source)}`);
     if (verbose)
       lines.push(
-        `  timeline ${source.timeline}, read up to row ${source.mark} of ${source.maxId}, last looked at ${age(now - source.lastLook)} ago`,
+        `  timeline ${source.timeline}, read up to row ${source.mark} of ${source.maxId}, last looked at ${formatAge(now - source.lastLook)} ago`,
       );
   }
   if (Object.keys(status.sinks).length > 0) lines.push('');
@@ -74,9 +74,10 @@ function sinkWords(sink: LoopStatus, now: number): string {
   const { state, since, last_error: error, figures } = sink;
   const down = state === 'backing off';
   const trouble = down && error !== null ? `: ${error.message}` : '';
-  const bytes = (key: string) => (typeof figures[key] === 'number' ? size(Number(figures[key])) : null);
+  const bytes = (key: string) =>
+    typeof figures[key] === 'number' ? formatBytes(Number(figures[key])) : null;
   const parts = [
-    down ? `DOWN for ${age(now - since)}` : state,
+    down ? `DOWN for ${formatAge(now - since)}` : state,
     sink.looks === undefined ? lag(sink) : fresh(sink.looks, now),
     ...(figures.paused === true ? ['paused, the disk is full'] : []),
     ...(typeof figures.target === 'string' ? [`to ${figures.target}`] : []),
@@ -87,7 +88,9 @@ function sinkWords(sink: LoopStatus, now: number): string {
 }
 
 function lag({ lag_events: events, lag_seconds: seconds }: LoopStatus): string {
-  return events === 0 ? 'all delivered' : `${count(events, 'event')} (${age(seconds * 1_000)}) behind`;
+  return events === 0
+    ? 'all delivered'
+    : `${formatCount(events, 'event')} (${formatAge(seconds * 1_000)}) behind`;
 }
 
 /** Of a sink that wants what is fresh: how long ago it looked, and what it has still to look at. */
@@ -95,20 +98,21 @@ function fresh(looks: NonNullable<LoopStatus['looks']>, now: number): string {
   const each = Object.values(looks);
   const left = each.reduce((sum, look) => sum + look.left, 0);
   const oldest = Math.min(...each.map(({ at }) => at));
-  const looked = each.length === 0 || oldest === 0 ? 'not looked yet' : `looked ${age(now - oldest)} ago`;
-  return left === 0 ? looked : `${looked}, up to ${count(left, 'row')} left to look at`;
+  const looked =
+    each.length === 0 || oldest === 0 ? 'not looked yet' : `looked ${formatAge(now - oldest)} ago`;
+  return left === 0 ? looked : `${looked}, up to ${formatCount(left, 'row')} left to look at`;
 }
 
 /** What stands below its line with --verbose. */
-function more(sink: LoopStatus, { now, times }: RenderOptions): string[] {
+function more(sink: LoopStatus, { now, times }: StatusRenderOptions): string[] {
   const figures = Object.entries(sink.figures).filter(([, value]) => value !== 0 && value !== null);
   const { last_error: error } = sink;
   return [
-    `  ${sink.type}, ${sink.delivery_class}${sink.required ? ', required' : ''}; ${sink.state} for ${age(now - sink.since)}`,
+    `  ${sink.type}, ${sink.delivery_class}${sink.required ? ', required' : ''}; ${sink.state} for ${formatAge(now - sink.since)}`,
     `  ${sink.looks === undefined ? delivered(sink) : looked(sink.looks, now)}`,
     ...(error === null
       ? []
-      : [`  last error ${age(now - error.at)} ago, ${times(error.at)}: ${error.message}`]),
+      : [`  last error ${formatAge(now - error.at)} ago, ${times(error.at)}: ${error.message}`]),
     ...(figures.length === 0
       ? []
       : [`  ${figures.map(([key, value]) => figure(key, value, times)).join(', ')}`]),
@@ -123,7 +127,7 @@ function figure(key: string, value: unknown, times: Times): string {
     .replaceAll('_', ' ');
   if (typeof value === 'number')
     return /(^|_)bytes(_total)?$/.test(key)
-      ? `${name} ${size(value)}`
+      ? `${name} ${formatBytes(value)}`
       : `${name} ${value.toLocaleString('en')}`;
   return key === 'certificate_expires' ? `${name} ${shownTime(String(value), times)}` : `${name} ${value}`;
 }
@@ -136,7 +140,7 @@ function delivered({ cursors }: LoopStatus): string {
 function looked(looks: NonNullable<LoopStatus['looks']>, now: number): string {
   const places = Object.entries(looks).map(([source, { id, at, left }]) => {
     if (at === 0) return `${source}: not looked yet`;
-    return `${source}:${id} (looked ${age(now - at)} ago${left > 0 ? `, up to ${left} rows below it are left` : ''})`;
+    return `${source}:${id} (looked ${formatAge(now - at)} ago${left > 0 ? `, up to ${left} rows below it are left` : ''})`;
   });
   return `fresh failures up to ${places.join(', ')}`;
 }

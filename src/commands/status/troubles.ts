@@ -48,7 +48,7 @@ export function troubles(status: DaemonStatus): string[] {
     status.bans === null || unrecorded.length === 0
       ? []
       : [`${unreported(unrecorded, status.bans.path)}. ${UNREPORTED_NEXT}`];
-  const refused = status.config_refused ? [refusedWords(status.config_refused)] : [];
+  const refused = status.config_refused ? [refusedConfigText(status.config_refused)] : [];
   return [
     ...refused,
     ...sources,
@@ -62,6 +62,6 @@ export function troubles(status: DaemonStatus): string[] {
   ];
 }
 
-export function refusedWords({ message }: RefusedConfig): string {
+export function refusedConfigText({ message }: RefusedConfig): string {
   return `new configuration refused: ${message}. The one before is in effect, a restart would fail`;
 }

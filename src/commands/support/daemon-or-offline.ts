@@ -2,7 +2,7 @@ import type { Contacts } from '../../config/load.js';
 import { claimingUser } from './claiming-user.js';
 
 /** What is asked of the control socket. */
-export interface Asked {
+export interface ControlCall {
   readonly method: string;
   readonly path: string;
   readonly body?: unknown;
@@ -14,9 +14,9 @@ export interface Asked {
  * @param without what the command does itself then, in the name that is claimed
  * @throws AuditdError what the daemon says, why the configuration can't be taken, or what `without` throws
  */
-export async function byDaemon<T>(
+export async function byDaemonOrOffline<T>(
   { control, refused }: Pick<Contacts, 'control' | 'refused'>,
-  { method, path, body }: Asked,
+  { method, path, body }: ControlCall,
   without: (by: string | null) => T | Promise<T>,
 ): Promise<T> {
   const { controlRequest, isAbsent } = await import('../../control/client.js');

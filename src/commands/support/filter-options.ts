@@ -45,7 +45,7 @@ export function withFilter(command: Command): Command {
 }
 
 /** Loads the filter's schema when a command runs, not for its help. */
-export async function filterOf(options: FilterOptions, now: number): Promise<Filter> {
+export async function filterFromOptions(options: FilterOptions, now: number): Promise<Filter> {
   const { parseFilter } = await import('../../query/filter.js');
   const { resourceType, action, user, from, to, server, ip, outcome, source, q } = options;
   const archives = options.archives === false ? 'false' : 'true';

@@ -2,7 +2,7 @@ const WIDTH = 30;
 const EVERY_MS = 100;
 
 /** A bar for long work on a terminal, nothing elsewhere. */
-export class Bar {
+export class ProgressBar {
   private shown = 0;
 
   constructor(private readonly stream: NodeJS.WriteStream | null) {}

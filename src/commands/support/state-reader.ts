@@ -6,7 +6,7 @@ import type Database from '../../load-sqlite.js';
 import { asOwner, openOwn } from '../../shipping/as-owner.js';
 
 /** What the daemon has written down about a source and its sinks. */
-export interface Ledger {
+export interface StateReader {
   /** 32 hex digits; a part of every `event.id`. */
   readonly sourceId: string;
   /** Null if secrets were never masked by HMAC. */
@@ -26,7 +26,7 @@ export interface Ledger {
  * Opens state.db for reading only, or says why that can't be. One transaction lasts until the end: what SQLite opens by a name it opens
  * here, as the owner of the directory.
  */
-export function openLedger(directory: string): Ledger | { readonly why: string } {
+export function openStateReader(directory: string): StateReader | { readonly why: string } {
   try {
     return asOwner(directory, () => open(directory));
   } catch (error) {
@@ -34,7 +34,7 @@ export function openLedger(directory: string): Ledger | { readonly why: string }
   }
 }
 
-function open(directory: string): Ledger | { readonly why: string } {
+function open(directory: string): StateReader | { readonly why: string } {
   const path = join(directory, 'state.db');
   if (!existsSync(path))
     return { why: `${path} is not there: the daemon has not run yet, or this user may not look` };

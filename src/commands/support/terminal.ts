@@ -87,7 +87,7 @@ export function folded(parts: readonly string[], width: number, indent = '  '): 
 }
 
 /** `512 B`, `58.6 KB`, `1.9 GB`; 1 KB is 1,024 bytes. */
-export function size(bytes: number): string {
+export function formatBytes(bytes: number): string {
   const units = ['B', 'KB', 'MB', 'GB', 'TB'];
   let value = bytes;
   let at = 0;
@@ -96,7 +96,7 @@ export function size(bytes: number): string {
 }
 
 /** A span of time as people say it: `12 s`, `5 min`, `3 h`, `2 days`. */
-export function age(milliseconds: number): string {
+export function formatAge(milliseconds: number): string {
   const seconds = Math.max(0, Math.round(milliseconds / 1_000));
   if (seconds < 120) return `${seconds} s`;
   if (seconds < 7_200) return `${Math.round(seconds / 60)} min`;
@@ -105,6 +105,6 @@ export function age(milliseconds: number): string {
 }
 
 /** A number with its noun: `1 event`, `2 events`. */
-export function count(number: number, noun: string, plural = `${noun}s`): string {
+export function formatCount(number: number, noun: string, plural = `${noun}s`): string {
   return `${number.toLocaleString('en')} ${number === 1 ? noun : plural}`;
 }

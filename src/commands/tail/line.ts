@@ -50,7 +50,7 @@ export function passes(line: LogLine, { actions, outcome, networks }: LineFilter
 const WIDTHS = { action: 24, address: 15 };
 const LONGEST_NAME = 60;
 
-export interface RenderOptions {
+export interface TailRenderOptions {
   readonly paint: Paint;
   readonly times: Times;
   /** Named only where it is another one. */
@@ -58,7 +58,7 @@ export interface RenderOptions {
 }
 
 /** One line for people: when, how it ended, what, from where, who, to what. */
-export function renderLine(line: LogLine, { paint, times, server }: RenderOptions): string {
+export function renderLine(line: LogLine, { paint, times, server }: TailRenderOptions): string {
   const time = Date.parse(String(line['@timestamp']));
   const outcome = text(line.event?.outcome);
   const action = text(line.event?.action).padEnd(WIDTHS.action);

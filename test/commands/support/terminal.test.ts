@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  age,
   aligned,
   createPaint,
   escapeUnsafe,
   folded,
-  size,
+  formatAge,
+  formatBytes,
   visibleUpTo,
   wantsColour,
 } from '../../../src/commands/support/terminal.js';
@@ -82,7 +82,7 @@ it.each([
   [7_200_000, '2 h'],
   [172_800_000, '2 days'],
 ])('%d ms is %s', (milliseconds, text) => {
-  expect(age(milliseconds)).toBe(text);
+  expect(formatAge(milliseconds)).toBe(text);
 });
 
 it.each([
@@ -92,7 +92,7 @@ it.each([
   [2 ** 20 - 1, '1.0 MB'],
   [1.9 * 2 ** 30, '1.9 GB'],
 ])('%d bytes are %s', (bytes, text) => {
-  expect(size(bytes)).toBe(text);
+  expect(formatBytes(bytes)).toBe(text);
 });
 
 describe('a line that is wider than the terminal', () => {
