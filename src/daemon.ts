@@ -48,7 +48,7 @@ export interface DaemonOptions {
 }
 
 /** What is built from one reading of the configuration and thrown away at the next. */
-interface Works {
+interface Runtime {
   readonly shipper: Shipper;
   readonly own: OwnSource;
   readonly bans: BanJournal;
@@ -66,7 +66,7 @@ export class Daemon {
   private lock: Lock | null = null;
   private state: State | null = null;
   private rows: RowNotes | null = null;
-  private works: Works | null = null;
+  private works: Runtime | null = null;
   private control: ControlSocket | null = null;
   private api: ApiService | null = null;
   private heartbeat: { beat(): void; stop(): void } | null = null;
@@ -128,13 +128,13 @@ export class Daemon {
     });
     this.notifier.notify({ READY: '1' });
     this.heartbeat.beat();
-    this.warnUnfed();
+    this.warnNoFail2banSink();
     this.options.log.info({ version: VERSION, config: this.loaded.path }, 'postern-auditd is ready');
   }
 
   /** Reads the configuration again; null while it stops. @throws AuditdError if it is refused; then all goes on as it was */
   reload(): Promise<Reloaded | null> {
-    this.reloading = this.reloading.catch(() => null).then(() => this.exchange());
+    this.reloading = this.reloading.catch(() => null).then(() => this.applyReload());
     return this.reloading;
   }
 
@@ -143,7 +143,7 @@ export class Daemon {
     this.notifier.notify({ STOPPING: '1' });
     this.stopping.abort();
     await this.reloading.catch(() => undefined);
-    if (this.works !== null) await this.halt(this.works, { action: 'daemon.stop' });
+    if (this.works !== null) await this.stopRuntime(this.works, { action: 'daemon.stop' });
     this.heartbeat?.stop();
     await this.control?.close();
     await this.api?.close();
@@ -194,7 +194,7 @@ export class Daemon {
     return this.api;
   }
 
-  private build(state: State, loaded: LoadedConfig): Works {
+  private build(state: State, loaded: LoadedConfig): Runtime {
     const { config } = loaded;
     const { log, env } = this.options;
     const clock = this.clock;
@@ -287,11 +287,11 @@ export class Daemon {
     return { shipper, own, bans, silence, retention, fleet };
   }
 
-  private async exchange(): Promise<Reloaded | null> {
+  private async applyReload(): Promise<Reloaded | null> {
     const { log, configPath, env } = this.options;
     const { state, works: old } = this;
     if (state === null || old === null || this.stopping.signal.aborted) return null;
-    let works: Works;
+    let works: Runtime;
     let loaded: LoadedConfig;
     let changes: ReturnType<typeof diffConfig>;
     let changed: ReturnType<typeof changedValues>;
@@ -320,7 +320,7 @@ export class Daemon {
       log.warn('what has changed is in the jail of fail2ban too: run install.sh --reconfigure');
     }
     log.level = loaded.config.log.level;
-    await this.halt(old);
+    await this.stopRuntime(old);
     this.loaded = loaded;
     this.works = works;
     this.record(works, { action: 'daemon.reload', details: { config: loaded.path, changes: changed } });
@@ -333,13 +333,13 @@ export class Daemon {
     await this.attempt('starting the fleet', () => works.fleet?.start());
     await this.attempt('starting the API', () => this.api?.apply(loaded.config));
     log.info({ config: loaded.path }, 'configuration read again');
-    this.warnUnfed();
+    this.warnNoFail2banSink();
     this.heartbeat?.beat();
     return result;
   }
 
   /** What fails here, of a full disk for example, keeps nothing else from its end: what follows it has to come. */
-  private async halt(works: Works, last?: NewEntry): Promise<void> {
+  private async stopRuntime(works: Runtime, last?: NewEntry): Promise<void> {
     const { bans, silence, retention, shipper, fleet } = works;
     silence.stop();
     await this.attempt('stopping the journal of bans', () => bans.stop());
@@ -357,7 +357,7 @@ export class Daemon {
     }
   }
 
-  private warnUnfed(): void {
+  private warnNoFail2banSink(): void {
     for (const { key, why } of needlessKeys(this.loaded.config.sinks)) this.options.log.warn(`${key} ${why}`);
     const unfed = unfedJail(this.loaded.config);
     if (unfed !== null)
@@ -378,7 +378,7 @@ export class Daemon {
   }
 
   /** An event of our own. One that can't be recorded (a full disk) is reported and holds nothing up. */
-  private record(works: Works, entry: NewEntry): void {
+  private record(works: Runtime, entry: NewEntry): void {
     const { state } = this;
     if (state === null) return;
     try {
