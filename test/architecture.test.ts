@@ -103,6 +103,19 @@ describe('the architecture', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('exports no name from two files: one word, one meaning', () => {
+    const exported =
+      /^export (?:declare |abstract |async )*(?:function\*?|class|interface|type|const|let|enum) (\w+)/gm;
+    const from = new Map<string, string[]>();
+    for (const path of all) {
+      for (const [, name = ''] of readFileSync(path, 'utf8').matchAll(exported))
+        if (from.get(name)?.at(-1) !== path) from.set(name, [...(from.get(name) ?? []), path]); // overloads
+    }
+    expect(from.size).toBeGreaterThan(500);
+    const twice = [...from].filter(([, paths]) => paths.length > 1);
+    expect(twice.map(([name, paths]) => `${name}: ${paths.map((path) => relative(root, path))}`)).toEqual([]);
+  });
+
   it('has no folder where things go to be forgotten', () => {
     const folders = readdirSync(root).filter((name) => statSync(join(root, name)).isDirectory());
     expect(folders.filter((name) => !FLOW.includes(name))).toEqual([]);

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import { messageOf } from '../errors.js';
-import type { DaemonStatus } from './status/troubles.js';
+import type { ReportedStatus } from './status/troubles.js';
 import { contactsOf } from './support/contacts.js';
 import { numberOf } from './support/filter-options.js';
 import { formatAge, widthOf } from './support/terminal.js';
@@ -60,7 +60,7 @@ async function look(
     import('./status/render.js'),
     import('./status/troubles.js'),
   ]);
-  const status = (await controlRequest(control, 'GET', '/status')) as DaemonStatus;
+  const status = (await controlRequest(control, 'GET', '/status')) as ReportedStatus;
   const troubled = troubles(status).length > 0;
   if (options.json === true)
     return { text: `${toSafeJson(status, options.watch === undefined ? 2 : 0)}\n`, troubled };

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { fingerprintOf } from '../source/event-id.js';
 import type { AuditSource, HighWaterMark } from '../source/source.js';
+import { type IdRange, rangesOf } from './id-ranges.js';
 import type { State } from './state.js';
 
 /** Rows of an old history that a sink had not delivered and that the new database does not have. */
@@ -9,7 +10,7 @@ export interface LostRows {
   readonly timeline: number;
   readonly count: number;
   /** Inclusive, ascending, at most 100; `count` is of all. */
-  readonly ranges: ReadonlyArray<readonly [number, number]>;
+  readonly ranges: readonly IdRange[];
 }
 
 const SLICE_ROWS = 2_000;
@@ -45,17 +46,6 @@ export async function findLost(
       };
     })
     .filter(({ count }) => count > 0);
-}
-
-/** Runs of consecutive numbers, inclusive. */
-export function rangesOf(ids: readonly number[]): Array<readonly [number, number]> {
-  const ranges: Array<[number, number]> = [];
-  for (const id of ids) {
-    const last = ranges.at(-1);
-    if (last !== undefined && last[1] === id - 1) last[1] = id;
-    else ranges.push([id, id]);
-  }
-  return ranges;
 }
 
 async function missingIds(

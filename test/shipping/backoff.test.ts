@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { backoff } from '../../src/shipping/backoff.js';
-import { rangesOf } from '../../src/shipping/lost-rows.js';
+import { rangesOf } from '../../src/shipping/id-ranges.js';
 
 describe('back-off', () => {
   it.each([

@@ -12,7 +12,7 @@ export interface AttackVerdict {
   readonly because: string;
 }
 
-export interface RecentFailures {
+export interface FailureTrend {
   /** Failed logins of the last hour, of everybody. */
   readonly failed_logins: number;
   readonly offenders: readonly Count[];
@@ -29,7 +29,7 @@ const MANY = 20;
  * @param limit failures of one address that lead to a ban
  */
 export function assessAttack(
-  recent: RecentFailures | null,
+  recent: FailureTrend | null,
   banned: readonly string[] | null,
   limit: number,
 ): AttackVerdict {

@@ -6,7 +6,7 @@ import { renderFleet } from '../fleet/render.js';
 import { renderRetention } from '../retain/render.js';
 import { escapeUnsafe, folded, formatAge, formatBytes, formatCount } from '../support/terminal.js';
 import { shownTime, type Times } from '../support/times.js';
-import { type DaemonStatus, refusedConfigText } from './troubles.js';
+import { type ReportedStatus, refusedConfigText } from './troubles.js';
 
 export interface StatusRenderOptions {
   /** Ms since the epoch. */
@@ -17,7 +17,7 @@ export interface StatusRenderOptions {
 }
 
 /** The status for people: a line each source and sink; `verbose`, what is known of it below. */
-export function renderStatus(status: DaemonStatus, options: StatusRenderOptions): string {
+export function renderStatus(status: ReportedStatus, options: StatusRenderOptions): string {
   const { now, times, width, verbose } = options;
   const up = formatAge(now - Date.parse(status.started));
   const lines = [

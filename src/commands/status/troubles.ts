@@ -9,7 +9,7 @@ import type { FeedStatus } from '../../shipping/source-feed.js';
 import { fleetTroubles } from '../fleet/render.js';
 
 /** What the daemon answers to GET /status. */
-export interface DaemonStatus {
+export interface ReportedStatus {
   readonly version: string;
   readonly pid: number;
   readonly started: string;
@@ -31,7 +31,7 @@ export interface DaemonStatus {
 }
 
 /** What needs somebody's attention; a Postern that is stopped or not there yet does not. */
-export function troubles(status: DaemonStatus): string[] {
+export function troubles(status: ReportedStatus): string[] {
   const sources = Object.entries(status.sources)
     .filter(([, { state }]) => !['reading', 'stopped', 'missing', 'starting'].includes(state))
     .map(([name, { message }]) => `source ${name}: ${message}`);

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { closeSync } from 'node:fs';
 import { AuditdError, messageOf } from '../../errors.js';
 import { broken } from './archive-files.js';
-import { linesOf, readBlock } from './compressed-blocks.js';
+import { readBlock, splitLines } from './compressed-blocks.js';
 import { compressorOf } from './compression.js';
 import { openAsWritten } from './files.js';
 import type { Manifest } from './manifest.js';
@@ -42,7 +42,7 @@ function checkRows(fd: number, manifest: Manifest, onId: (id: number) => void): 
     const bytes = readBlock(fd, offset, block, compressor);
     offset += block[0];
     content.update(bytes);
-    const lines = linesOf(bytes);
+    const lines = splitLines(bytes);
     if (lines.length !== block[2]) throw new Error('a block has not the rows that its manifest says');
     for (const line of lines) {
       const { id } = codec.decode(line);

@@ -20,7 +20,7 @@ export function readBlock(fd: number, offset: number, block: Block, compressor: 
 }
 
 /** Each line without its end. */
-export function linesOf(bytes: Buffer): string[] {
+export function splitLines(bytes: Buffer): string[] {
   const lines = bytes.toString('utf8').split('\n');
   lines.pop();
   return lines;

@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { broken } from './archive-files.js';
 import { compareOnce } from './comparison-cache.js';
-import { linesOf, offsetsOf, readBlock } from './compressed-blocks.js';
+import { offsetsOf, readBlock, splitLines } from './compressed-blocks.js';
 import { compressorOf } from './compression.js';
 import { openFile } from './files.js';
 import type { Manifest } from './manifest.js';
@@ -19,7 +19,7 @@ export function blockLines(directory: string, manifest: Manifest, at: number, of
   if (block === undefined) return [];
   const fd = openChecked(directory, manifest);
   try {
-    const lines = linesOf(readBlock(fd, offset, block, compressor));
+    const lines = splitLines(readBlock(fd, offset, block, compressor));
     if (lines.length !== block[2]) throw new Error('a block has not the rows that the manifest says');
     return lines;
   } catch (error) {

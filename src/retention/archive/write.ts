@@ -16,7 +16,7 @@ import {
   trouble,
   writeAll,
 } from './archive-files.js';
-import { BLOCK_BYTES, linesOf, readBlock } from './compressed-blocks.js';
+import { BLOCK_BYTES, readBlock, splitLines } from './compressed-blocks.js';
 import { type Compression, type Compressor, compressorOf } from './compression.js';
 import {
   type ArchivedColumn,
@@ -186,7 +186,7 @@ class Writer implements ArchiveWriter {
     try {
       let offset = 0;
       for (const block of this.blocks) {
-        const lines = linesOf(this.onDisk(() => readBlock(fd, offset, block, this.compressor)));
+        const lines = splitLines(this.onDisk(() => readBlock(fd, offset, block, this.compressor)));
         offset += block[0];
         for (let at = 0; at < lines.length; at += COMPARED) {
           this.compareSome(lines.slice(at, at + COMPARED), again);

@@ -6,7 +6,7 @@ import { AuditdError, codeOf, messageOf } from '../../errors.js';
 import type { KnownRecord } from '../archive/legal-hold-records.js';
 import type { FileIdentity } from '../file-identity.js';
 import type { FreedSpace, Piece, Purged, PurgeReply, PurgeRequest } from './protocol.js';
-import { linesOf } from './read-lines.js';
+import { readStreamLines } from './read-lines.js';
 
 /** Set by the unit of the daemon: where the unit of the purge listens. Without it the purge is a child process. */
 export const PURGE_SOCKET = 'POSTERN_AUDITD_PURGE';
@@ -71,7 +71,7 @@ function purger(input: Readable, output: Writable, file: FileIdentity | null, cl
       trouble ??= error;
     });
   }
-  const lines = linesOf(input, LONGEST_ANSWER);
+  const lines = readStreamLines(input, LONGEST_ANSWER);
   const only = file === null ? {} : { file };
   const ask = async (request: PurgeRequest): Promise<PurgeReply> => {
     output.write(`${JSON.stringify(request)}\n`);

@@ -3,7 +3,7 @@ import type { PublicSource } from '../../audit/event.js';
 import { AuditdError, messageOf } from '../../errors.js';
 import { lower, type TableConfig } from '../../source/table-schema.js';
 import { broken, isManifestName } from '../archive/archive-files.js';
-import { linesOf, offsetsOf, readBlock } from '../archive/compressed-blocks.js';
+import { offsetsOf, readBlock, splitLines } from '../archive/compressed-blocks.js';
 import { compressorOf } from '../archive/compression.js';
 import { openAsWritten } from '../archive/files.js';
 import type { Manifest } from '../archive/manifest.js';
@@ -57,7 +57,7 @@ export class ArchiveReader {
       throw broken(directory, piece.archive, `it has no block ${piece.block}`);
     let rows: ArchivedRow[];
     try {
-      const lines = linesOf(readBlock(fd, offset, block, compressorOf(manifest.compression)));
+      const lines = splitLines(readBlock(fd, offset, block, compressorOf(manifest.compression)));
       rows = lines.map((line) => codec.decode(line));
     } catch (error) {
       if (error instanceof AuditdError) throw error;

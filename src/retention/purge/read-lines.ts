@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 
 /** The lines of a stream, without their ends; whoever stops in between can still write to it. @throws Error at a line that is longer than `longest` characters */
-export async function* linesOf(stream: Readable, longest: number): AsyncGenerator<string, void> {
+export async function* readStreamLines(stream: Readable, longest: number): AsyncGenerator<string, void> {
   let rest = '';
   const chunks = stream.setEncoding('utf8').iterator({ destroyOnReturn: false });
   for await (const chunk of chunks as AsyncIterable<string>) {

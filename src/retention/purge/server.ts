@@ -7,7 +7,7 @@ import { LegalWatch, readLegalHolds } from '../legal-holds.js';
 import { Deleter } from './deleter.js';
 import { MAX_MESSAGE, type PurgeReply, parseRequest } from './protocol.js';
 import { ArchiveReader, unreadableArchive } from './read-archive.js';
-import { linesOf } from './read-lines.js';
+import { readStreamLines } from './read-lines.js';
 
 /** The first descriptor that systemd passes on (sd_listen_fds(3)). */
 const FIRST_FD = 3;
@@ -40,7 +40,7 @@ export async function servePurge(
     const { directory } = config.retention.archive;
     archives = new ArchiveReader({ directory, source: 'postern', table: config.source });
     const deleter = new Deleter({ config, clock: Date.now });
-    for await (const line of linesOf(input, MAX_MESSAGE)) {
+    for await (const line of readStreamLines(input, MAX_MESSAGE)) {
       const request = parseRequest(line);
       if ('end' in request) answer({ space: await deleter.end() });
       else if ('probe' in request) {
