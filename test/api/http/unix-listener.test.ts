@@ -5,8 +5,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { parseConfig } from '../../src/config/load.js';
-import { ApiRig, apiOf } from '../api/api-fixture.js';
+import { parseConfig } from '../../../src/config/load.js';
+import { ApiRig, apiOf } from '../api-fixture.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'postern-unix-'));
 const path = join(directory, 'api', 'api.sock');
