@@ -1,47 +1,63 @@
 import { existsSync } from 'node:fs';
 
 /** What went wrong, in a word that programs may rely on. */
-export type ErrorCode =
-  | 'CONFIG_INVALID'
-  | 'CONFIG_MISSING'
-  | 'SOURCE_UNUSABLE'
-  | 'STATE_UNUSABLE'
-  | 'STATE_NEWER'
-  | 'LOCKED'
-  | 'NOT_RUNNING'
-  | 'NOT_FOUND'
-  | 'SINK_FAILED'
-  | 'FAIL2BAN_FAILED'
-  | 'QUERY_LIMIT'
-  | 'PURGE_FAILED'
-  | 'ARCHIVE_FAILED'
-  | 'ARCHIVE_BROKEN'
-  | 'ARCHIVE_UNREAD'
-  | 'OUTPUT_FAILED'
-  | 'NOT_INSTALLED'
-  | 'USAGE';
+const ERROR_CODES = [
+  'CONFIG_INVALID',
+  'CONFIG_MISSING',
+  'SOURCE_UNUSABLE',
+  'STATE_UNUSABLE',
+  'STATE_NEWER',
+  'LOCKED',
+  'NOT_RUNNING',
+  'NOT_FOUND',
+  'SINK_FAILED',
+  'FAIL2BAN_FAILED',
+  'QUERY_LIMIT',
+  'PURGE_FAILED',
+  'ARCHIVE_FAILED',
+  'ARCHIVE_BROKEN',
+  'ARCHIVE_UNREAD',
+  'OUTPUT_FAILED',
+  'NOT_INSTALLED',
+  /** The request itself is wrong: it can't succeed however often it is made. */
+  'USAGE',
+  /** The request is right, but not now: something else is running, or what it needs is not there yet. */
+  'CONFLICT',
+] as const;
+
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+export function isErrorCode(text: unknown): text is ErrorCode {
+  return (ERROR_CODES as readonly unknown[]).includes(text);
+}
 
 /**
- * The one error of this program: a code for programs, a message for people that ends in the next step,
- * and the cause. Thrown low, reported once, high.
+ * The one error of this program: a code for programs, what failed and where for people, the next step, and the cause.
+ * Thrown low, reported once, high.
  */
 export class AuditdError extends Error {
   override readonly name = 'AuditdError';
+  /** What failed, and where: one sentence without its full stop, or several lines. */
+  readonly what: string;
+  /** What to do next, a sentence without its full stop; null if nobody can do anything. */
+  readonly next: string | null;
   /** Of several problems that were found at once, each in one line, the first one first. */
   readonly problems: readonly string[];
 
   /**
    * @param code what kind of failure
-   * @param message one or two sentences: what failed, where, what to do next
+   * @param what see there; `message` is this and `next` together
    */
   constructor(
     readonly code: ErrorCode,
-    message: string,
-    options: { cause?: unknown; problems?: readonly string[] } = {},
+    what: string,
+    options: { next?: string | null; cause?: unknown; problems?: readonly string[] } = {},
   ) {
-    const { problems, ...rest } = options;
-    super(message, rest);
-    this.problems = problems ?? [];
+    const { next = null, problems = [], ...rest } = options;
+    super(next === null ? what : what.includes('\n') ? `${what}\n${next}` : `${what}. ${next}`, rest);
+    this.what = what;
+    this.next = next;
+    this.problems = problems;
   }
 }
 

@@ -38,7 +38,7 @@ Examples:
         own !== null && existsSync(own) ? own : (await contactsOf(options.config, 'control')).control;
       const answer = (await controlRequest(socket, 'POST', '/reload', undefined, {}, TIMEOUT_MS).catch(
         (error: unknown) => {
-          if (!(error instanceof AuditdError) || error.code !== 'CONFIG_INVALID') throw error;
+          if (!(error instanceof AuditdError) || error.code === 'NOT_RUNNING') throw error;
           throw new AuditdError(
             error.code,
             `refused, and the configuration before stays in effect. ${error.message}`,

@@ -1,5 +1,5 @@
 import { request } from 'node:http';
-import { AuditdError, asRoot, codeOf } from '../errors.js';
+import { AuditdError, asRoot, codeOf, type ErrorCode, isErrorCode } from '../errors.js';
 
 /** In the runtime directory of a unit. */
 export const SOCKET_NAME = 'control.sock';
@@ -54,17 +54,26 @@ export function isAbsent(error: unknown): boolean {
   return code === 'ENOENT' || code === 'ECONNREFUSED';
 }
 
+/** The code by which a problem of the API has that status (api/http/problem.ts). */
+const CODE_BY_STATUS: Readonly<Record<number, ErrorCode>> = {
+  400: 'USAGE',
+  404: 'NOT_FOUND',
+  409: 'CONFLICT',
+};
+
 function refusal(answer: unknown): AuditdError {
   if (typeof answer === 'object' && answer !== null && 'detail' in answer) {
-    const status = 'status' in answer ? answer.status : null; // problem details of the API
-    const code = status === 404 ? 'NOT_FOUND' : status === 400 ? 'USAGE' : 'STATE_UNUSABLE';
-    return new AuditdError(code, String(answer.detail));
+    const status = 'status' in answer ? Number(answer.status) : 0; // problem details of the API
+    return new AuditdError(CODE_BY_STATUS[status] ?? 'STATE_UNUSABLE', String(answer.detail));
   }
   const error = typeof answer === 'object' && answer !== null && 'error' in answer ? answer.error : null;
-  const message =
-    typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : 'refused';
-  const usage = typeof error === 'object' && error !== null && 'code' in error && error.code === 'USAGE';
-  return new AuditdError(usage ? 'USAGE' : 'CONFIG_INVALID', message);
+  if (typeof error !== 'object' || error === null) return new AuditdError('STATE_UNUSABLE', 'refused');
+  const { code, message, what, next } = error as Record<string, unknown>;
+  return new AuditdError(
+    isErrorCode(code) ? code : 'STATE_UNUSABLE',
+    String(what ?? message), // a daemon of an earlier version sends the message alone
+    { next: typeof next === 'string' ? next : null },
+  );
 }
 
 function unreachable(path: string, error: Error): AuditdError {

@@ -5,7 +5,7 @@ import { toSafeJson } from '../audit/unsafe-characters.js';
 export function sendJson(
   c: Context,
   value: unknown,
-  status: 200 | 201 | 400 | 404 | 500 | 503 = 200,
+  status: 200 | 201 | 400 | 404 | 409 | 500 | 503 = 200,
 ): Response {
   return c.body(toSafeJson(value), status, { 'content-type': 'application/json' });
 }

@@ -67,7 +67,7 @@ export function controlRoutes(target: ControlTarget): Hono {
   const book = () => {
     const found = target.legalHolds?.() ?? null;
     if (found !== null) return found;
-    throw new AuditdError('USAGE', 'The daemon is just starting. Try again in a moment');
+    throw new AuditdError('CONFLICT', 'The daemon is just starting', { next: 'Try again in a moment' });
   };
   app.get('/retention/holds', (c) => sendJson(c, book().list()));
   app.post('/retention/holds', async (c) =>
@@ -87,12 +87,10 @@ export function controlRoutes(target: ControlTarget): Hono {
     sendJson(c, { error: { code: 'NOT_FOUND', message: `no ${c.req.method} ${c.req.path} here` } }, 404),
   );
   app.onError((error, c) => {
-    const code = error instanceof AuditdError ? error.code : 'FAILED';
-    return sendJson(
-      c,
-      { error: { code, message: messageOf(error) } },
-      error instanceof AuditdError ? 400 : 500,
-    );
+    if (!(error instanceof AuditdError))
+      return sendJson(c, { error: { code: 'FAILED', message: messageOf(error) } }, 500);
+    const { code, message, what, next } = error;
+    return sendJson(c, { error: { code, message, what, next } }, code === 'CONFLICT' ? 409 : 400);
   });
   return app;
 }

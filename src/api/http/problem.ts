@@ -36,6 +36,7 @@ export function problemResponse(
 const STATUS: Readonly<Partial<Record<ErrorCode, readonly [ContentfulStatusCode, string]>>> = {
   USAGE: [400, 'The request is not valid'],
   NOT_FOUND: [404, 'There is no such thing'],
+  CONFLICT: [409, 'Not now'],
   QUERY_LIMIT: [503, 'The query took too long'],
   SOURCE_UNUSABLE: [503, "Postern's database can't be read"],
   FAIL2BAN_FAILED: [503, 'fail2ban does not answer'],

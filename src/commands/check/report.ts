@@ -51,6 +51,7 @@ export function failure(error: unknown): Finding {
   const level = 'error';
   const message = messageOf(error);
   if (!(error instanceof AuditdError)) return { level, what: message };
+  if (error.next !== null) return { level, what: error.what, next: error.next };
   const lines = message.split('\n');
   if (lines.length > 1) return { level, what: lines.slice(0, -1).join('\n'), next: lines.at(-1) ?? '' };
   return { level, ...splitMessage(message) };
