@@ -19,10 +19,10 @@ check_host() {
   case $(distribution_verdict "$ID" "$VERSION_ID" "$ID_LIKE") in
     supported) ;;
     untested) warn "$PRETTY_NAME is not among the systems this is tested on (Debian 12 and 13, Ubuntu 22.04 and 24.04)." ;;
-    *) die "$PRETTY_NAME is no Debian or Ubuntu." 'docs/INSTALL.md says what is to be done by hand.' ;;
+    *) die "$PRETTY_NAME is no Debian or Ubuntu." 'docs/guide/INSTALL.md says what is to be done by hand.' ;;
   esac
   if [ ! -d /run/systemd/system ]; then
-    die 'systemd does not run here.' 'without it start "postern-auditd run" by whatever supervises programs here; docs/INSTALL.md says more.'
+    die 'systemd does not run here.' 'without it start "postern-auditd run" by whatever supervises programs here; docs/guide/INSTALL.md says more.'
   fi
 }
 

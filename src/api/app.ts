@@ -70,7 +70,7 @@ function locate({ config, log }: ApiDeps, channel: 'http' | 'socket') {
   const ignored = (peer: string | null) => {
     if (peer === null) {
       log.warn(
-        `the proxy at ${config.listen} sends no X-Forwarded-For: nobody who guesses tokens through it is banned. Let it set the header (docs/API.md)`,
+        `the proxy at ${config.listen} sends no X-Forwarded-For: nobody who guesses tokens through it is banned. Let it set the header (docs/reference/API.md)`,
       );
       return;
     }

@@ -87,7 +87,7 @@ export class ApiMetrics {
     return this.registry.metrics();
   }
 
-  /** Name, type, labels and meaning of all of them, for docs/METRICS.md. */
+  /** Name, type, labels and meaning of all of them, for docs/reference/METRICS.md. */
   async described(): Promise<ReadonlyArray<{ name: string; type: string; help: string }>> {
     const all = await this.registry.getMetricsAsJSON();
     return all.map(({ name, type, help }) => ({ name, type: String(type), help }));

@@ -93,7 +93,7 @@ export const OPERATIONS: readonly Operation[] = [
     method: 'get',
     path: '/metrics',
     summary: 'Metrics',
-    description: 'For Prometheus; docs/METRICS.md lists them.',
+    description: 'For Prometheus; docs/reference/METRICS.md lists them.',
     scope: 'read',
     query: noParameters,
     answer: null,

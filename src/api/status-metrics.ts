@@ -42,7 +42,7 @@ function lastRun(retention: RetentionStatus | null, value: (run: LastRun) => num
 
 const SINK = ['sink', 'type'] as const;
 
-/** docs/METRICS.md is made of it. Names follow Prometheus' rules: base units, `_total` for what only grows. */
+/** docs/reference/METRICS.md is made of it. Names follow Prometheus' rules: base units, `_total` for what only grows. */
 export const STATUS_METRICS: readonly StatusMetric[] = [
   {
     name: 'postern_auditd_build_info',

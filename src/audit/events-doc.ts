@@ -15,7 +15,7 @@ Every kind of event that \`postern-auditd\` knows, as the catalog in \`src/audit
 - \`daemon.log_opened\` is the first line of each log file, not an event of a row.
 `;
 
-/** The page docs/EVENTS.md, Markdown. */
+/** The page docs/reference/EVENTS.md, Markdown. */
 export function eventsTable(): string {
   const sections = [...resourceNames].map(([category, [, ...names]]) => {
     const types = catalog.filter((type) => type.category === category);

@@ -17,7 +17,7 @@ export function registerConfig(program: Command): void {
     .addHelpText(
       'after',
       `
-What is printed is a configuration file again. docs/CONFIGURATION.md explains every key.
+What is printed is a configuration file again. docs/reference/CONFIGURATION.md explains every key.
 
 Exit codes: 0 it is valid, 78 it is not, or not there.
 

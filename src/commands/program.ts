@@ -27,7 +27,7 @@ import { registerTail as tail } from './tail.js';
 import { registerToken as token } from './token.js';
 import { registerUnban as unban } from './unban.js';
 
-/** Exit codes, as docs/CLI.md has them; 1 for all others. 78 is EX_CONFIG of sysexits.h. */
+/** Exit codes, as docs/reference/CLI.md has them; 1 for all others. 78 is EX_CONFIG of sysexits.h. */
 const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
   USAGE: 2,
   NOT_RUNNING: 3,
@@ -66,7 +66,7 @@ export function createProgram(): Command {
       'after',
       `
 Every command has a help of its own with examples: postern-auditd check --help
-Documentation: docs/CLI.md, docs/CONFIGURATION.md`,
+Documentation: docs/reference/CLI.md, docs/reference/CONFIGURATION.md`,
     );
   for (const [group, registers] of GROUPS) {
     program.commandsGroup(group);

@@ -5,7 +5,7 @@ export const eventsFilter = z
   .strictObject({
     category: z
       .array(z.string())
-      .describe('Only these categories: auth, proxy_host, … (docs/EVENTS.md lists them).')
+      .describe('Only these categories: auth, proxy_host, … (docs/reference/EVENTS.md lists them).')
       .optional(),
     action: z
       .array(z.string())

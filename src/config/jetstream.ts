@@ -30,6 +30,6 @@ export const jetstreamSink = z
     for (const [key, message] of natsContradictions(sink))
       context.addIssue({ code: 'custom', path: [key], message });
   })
-  .describe('The stream of a fleet (docs/FLEET.md): every event, acknowledged by NATS JetStream.');
+  .describe('The stream of a fleet (docs/guide/FLEET.md): every event, acknowledged by NATS JetStream.');
 
 export type JetstreamSinkConfig = z.infer<typeof jetstreamSink>;

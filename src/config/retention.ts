@@ -55,7 +55,7 @@ export const retention = z.strictObject({
     .describe('When it runs: five fields of cron, in UTC. A run that was missed is made up for.'),
   keep: keep
     .prefault({ default: '1y', auth: '90d' })
-    .describe('How long rows are kept, by category (docs/EVENTS.md lists them).'),
+    .describe('How long rows are kept, by category (docs/reference/EVENTS.md lists them).'),
   max_rows: z
     .int()
     .min(1)

@@ -162,7 +162,7 @@ const source = z.strictObject({
     .refine(isTimeZone, only(TIME_ZONE))
     .default('UTC')
     .describe(
-      'Zone of times that are written without one: UTC, or Europe/Berlin if Postern writes local times. docs/SOURCE.md, Times.',
+      'Zone of times that are written without one: UTC, or Europe/Berlin if Postern writes local times. docs/internals/SOURCE.md, Times.',
     ),
   trusted_proxies: z
     .array(z.string())
@@ -276,7 +276,7 @@ export const config = z.strictObject({
     })
     .prefault({})
     .describe(
-      'What is hidden in the details of an event before it leaves the table: docs/SOURCE.md, Secrets.',
+      'What is hidden in the details of an event before it leaves the table: docs/internals/SOURCE.md, Secrets.',
     ),
   min_free: sizeSchema
     .prefault('1G')
@@ -296,7 +296,7 @@ export const config = z.strictObject({
     .prefault({})
     .describe('Removes old rows from the table, once they are in an archive. Off by default.'),
   api: api.prefault({}),
-  fleet: fleet.prefault({}).describe('More than one server: docs/FLEET.md.'),
+  fleet: fleet.prefault({}).describe('More than one server: docs/guide/FLEET.md.'),
 });
 
 export type Config = z.infer<typeof config>;

@@ -125,7 +125,7 @@ export function adviceOn(
       const [first] = of('created_at', proposals);
       const next =
         first === undefined
-          ? 'name the column with the time under source.columns.created_at; docs/SOURCE.md has the forms that are read'
+          ? 'name the column with the time under source.columns.created_at; docs/internals/SOURCE.md has the forms that are read'
           : `set ${mapping(first)}`;
       return { what, next };
     }

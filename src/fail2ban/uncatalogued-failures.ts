@@ -40,7 +40,7 @@ export class UnknownFailures {
     const more = found.length > SHOWN ? ` and ${found.length - SHOWN} more` : '';
     const what = `newest rows have actions that look like failed logins and are not known as such, so that fail2ban is not told of them: ${shown.join(', ')}${more}`;
     const name = /^\w+$/.test(first[0]) ? first[0] : JSON.stringify(first[0]);
-    const next = `if they are failed logins, set source.aliases: { auth.login_failure: [${name}] }; docs/EVENTS.md has the words that are known`;
+    const next = `if they are failed logins, set source.aliases: { auth.login_failure: [${name}] }; docs/reference/EVENTS.md has the words that are known`;
     const isError = failed === 0 && found.some(([word]) => this.sure.has(word));
     return [{ level: isError ? 'error' : 'warning', what, next }];
   }

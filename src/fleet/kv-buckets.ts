@@ -11,7 +11,7 @@ export function leaseBucket(stream: string): string {
 
 /** What is said of a bucket that does not answer. @param what it holds */
 export function bucketTrouble(what: string, bucket: string, error: unknown): string {
-  return `${what}, bucket ${bucket}: ${messageOf(error)}. Make it (postern-auditd fleet init), or give this user the permissions of docs/FLEET.md`;
+  return `${what}, bucket ${bucket}: ${messageOf(error)}. Make it (postern-auditd fleet init), or give this user the permissions of docs/guide/FLEET.md`;
 }
 
 /** A server that is gone for so long is forgotten. */

@@ -47,7 +47,7 @@ export class Subscription {
 
   private refused(nc: NatsConnection, error: Error): void {
     if (nc !== this.nc || nc.isClosed()) return;
-    const said = `${this.what}: ${messageOf(error)}. Give this user the permissions of docs/FLEET.md`;
+    const said = `${this.what}: ${messageOf(error)}. Give this user the permissions of docs/guide/FLEET.md`;
     if (this.refusal === null) this.log.error({ err: error }, said);
     this.refusal = said;
     this.timer = setTimeout(() => nc === this.nc && !nc.isClosed() && this.attach(nc), AGAIN_MS);

@@ -9,7 +9,7 @@ export { type AuditIndex, auditIndexes, createAuditTable, type TableOptions } fr
 
 /** What happened. Only `action` must be given. */
 export interface NewEntry {
-  /** Canonical name of the catalog (docs/EVENTS.md), `proxy_host.update`. */
+  /** Canonical name of the catalog (docs/reference/EVENTS.md), `proxy_host.update`. */
   readonly action: string;
   /** Milliseconds since the epoch; now, if left out. Written in whole seconds, UTC. */
   readonly time?: number;
@@ -153,6 +153,6 @@ function jsonOf(action: string, details: Readonly<Record<string, unknown>>): str
 
 function unknownAction(action: string): AuditdError {
   const near = nearest(action, [...categories.keys()]);
-  const next = near === null ? 'docs/EVENTS.md lists them all' : `Did you mean ${near}?`;
+  const next = near === null ? 'docs/reference/EVENTS.md lists them all' : `Did you mean ${near}?`;
   return new AuditdError('USAGE', `The catalog has no action ${JSON.stringify(action)}. ${next}`);
 }

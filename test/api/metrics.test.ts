@@ -34,7 +34,7 @@ const empty: DaemonStatus = {
   api: { state: 'off', listen: null, error: null },
 };
 
-describe('docs/METRICS.md', () => {
+describe('docs/reference/METRICS.md', () => {
   it('lists every metric there is', async () => {
     const all = await new ApiMetrics(
       () => empty,
@@ -46,7 +46,7 @@ describe('docs/METRICS.md', () => {
       return `| \`${name}\` | ${type} | ${own.map((label) => `\`${label}\``).join(', ')} | ${help.replaceAll('|', '\\|')} |`;
     });
     const table = ['| metric | type | labels | meaning |', '| --- | --- | --- | --- |', ...rows].join('\n');
-    expectGenerated('docs/METRICS.md', 'metrics', table);
+    expectGenerated('docs/reference/METRICS.md', 'metrics', table);
   });
 
   it.each([

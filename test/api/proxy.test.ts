@@ -9,13 +9,13 @@ import { installed } from '../support/installed.js';
 import { ApiRig, freePort } from './api-fixture.js';
 
 const missing = !installed('nginx', 'nginx') || !installed('curl', 'curl');
-const DOCS = readFileSync(resolve(import.meta.dirname, '../../docs/API.md'), 'utf8');
+const DOCS = readFileSync(resolve(import.meta.dirname, '../../docs/reference/API.md'), 'utf8');
 
 /** The block of the page on the API, as readers copy it. */
 function documented(language: string, holding: string): string {
   const blocks = [...DOCS.matchAll(/```(\w+)\n([\s\S]*?)```/g)];
   const found = blocks.find(([, name, text]) => name === language && text?.includes(holding));
-  if (found?.[2] === undefined) throw new Error(`docs/API.md has no ${language} with ${holding}`);
+  if (found?.[2] === undefined) throw new Error(`docs/reference/API.md has no ${language} with ${holding}`);
   return found[2];
 }
 

@@ -2,9 +2,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { eventsTable } from '../../src/audit/events-doc.js';
 
-const page = new URL('../../docs/EVENTS.md', import.meta.url);
+const page = new URL('../../docs/reference/EVENTS.md', import.meta.url);
 
-describe('docs/EVENTS.md', () => {
+describe('docs/reference/EVENTS.md', () => {
   it('is what the catalog says (UPDATE_DOCS=1 writes it)', () => {
     if (process.env.UPDATE_DOCS !== undefined) writeFileSync(page, eventsTable());
     expect(readFileSync(page, 'utf8')).toBe(eventsTable());

@@ -34,7 +34,7 @@ it('words that look like failed logins and are not known as such are named', () 
     {
       level: 'error',
       what: 'newest rows have actions that look like failed logins and are not known as such, so that fail2ban is not told of them: "wrong password!" (5), "auth_denied" (4)',
-      next: 'if they are failed logins, set source.aliases: { auth.login_failure: ["wrong password!"] }; docs/EVENTS.md has the words that are known',
+      next: 'if they are failed logins, set source.aliases: { auth.login_failure: ["wrong password!"] }; docs/reference/EVENTS.md has the words that are known',
     },
   ]);
   insert(1, { action: 'login_failed', resource_type: 'auth' });

@@ -10,8 +10,8 @@ if (!mandoc)
 if (!mandoc && process.env.CI !== undefined) throw new Error('mandoc is not installed');
 
 describe('the documentation of the commands', () => {
-  it('docs/CLI.md has the help of every command as it is', () => {
-    expectGenerated('docs/CLI.md', 'help', commandReference());
+  it('docs/reference/CLI.md has the help of every command as it is', () => {
+    expectGenerated('docs/reference/CLI.md', 'help', commandReference());
   });
 
   it('the manual page says the same', () => {
@@ -29,7 +29,7 @@ describe('the documentation of the commands', () => {
   });
 
   it('has a command that does something itself and has sub-commands, too', () => {
-    const pages = readFileSync('docs/CLI.md', 'utf8');
+    const pages = readFileSync('docs/reference/CLI.md', 'utf8');
     for (const name of ['export', 'export verify', 'archive verify'])
       expect(pages).toContain(`\n### ${name}\n`);
   });
@@ -41,7 +41,7 @@ describe('the documentation of the commands', () => {
   });
 
   it('the exit codes of the page are those of the command', () => {
-    const codes = [...readFileSync('docs/CLI.md', 'utf8').matchAll(/^\| (\d+) \|/gm)].map((match) =>
+    const codes = [...readFileSync('docs/reference/CLI.md', 'utf8').matchAll(/^\| (\d+) \|/gm)].map((match) =>
       Number(match[1]),
     );
     expect(codes).toEqual([0, 1, 2, 3, 78]);

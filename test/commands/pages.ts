@@ -91,7 +91,7 @@ export function manual(): string {
   ].join('\n');
 }
 
-/** The manual page of the configuration, section 5: the reference of docs/CONFIGURATION.md in man(7). */
+/** The manual page of the configuration, section 5: the reference of docs/reference/CONFIGURATION.md in man(7). */
 export function configManual(): string {
   return [
     '.\\" Made from the schema of the configuration (test/commands/pages.test.ts); UPDATE_DOCS=1 writes it anew.',

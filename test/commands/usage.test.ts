@@ -118,9 +118,9 @@ Correct it, then: postern-auditd config --check ${wrong}
     }
   });
 
-  it('is what docs/CONFIGURATION.md shows', () => {
+  it('is what docs/reference/CONFIGURATION.md shows', () => {
     const shown = /^\$ postern-auditd config --check [^\n]*\n(postern-auditd: .*?)```/ms.exec(
-      readFileSync('docs/CONFIGURATION.md', 'utf8'),
+      readFileSync('docs/reference/CONFIGURATION.md', 'utf8'),
     );
     const path = file(
       'shown.yml',

@@ -65,8 +65,8 @@ describe('what is generated from the schema', () => {
     expectGenerated('config/config.schema.json', null, `${plain}\n`);
   });
 
-  it('the reference in docs/CONFIGURATION.md is up to date', () => {
-    expectGenerated('docs/CONFIGURATION.md', 'reference', reference());
+  it('the reference in docs/reference/CONFIGURATION.md is up to date', () => {
+    expectGenerated('docs/reference/CONFIGURATION.md', 'reference', reference());
   });
 
   it('says of every key what it means', () => {

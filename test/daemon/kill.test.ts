@@ -81,7 +81,7 @@ describe('kill -9 under load', { timeout: LIMIT }, () => {
           }
           await rig.kill('SIGKILL');
           rig.restore(backups[Math.floor(Math.random() * backups.length)] ?? '');
-          // What has the id and the second of a row that was read is taken for that row, edited (docs/GUARANTEES.md).
+          // What has the id and the second of a row that was read is taken for that row, edited (docs/reference/GUARANTEES.md).
           await sleep(1_100);
           rig.append(Math.floor(Math.random() * 90));
         } else {

@@ -3,9 +3,9 @@ import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 const root = resolve(import.meta.dirname, '../..');
-const text = readFileSync(join(root, 'docs/GUARANTEES.md'), 'utf8');
+const text = readFileSync(join(root, 'docs/reference/GUARANTEES.md'), 'utf8');
 
-describe('docs/GUARANTEES.md', () => {
+describe('docs/reference/GUARANTEES.md', () => {
   const named = [...text.matchAll(/`(test\/[^`]+)` — \*([^*]+)\*/g)].map(([, file = '', name = '']) => ({
     file,
     name,
@@ -24,8 +24,9 @@ describe('docs/GUARANTEES.md', () => {
 });
 
 describe('the documents', () => {
-  const documents = ['README.md', ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`)].filter(
-    (name) => name.endsWith('.md'),
+  const inDocs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' });
+  const documents = ['README.md', ...inDocs.map((name) => `docs/${name}`)].filter((name) =>
+    name.endsWith('.md'),
   );
 
   it.each(documents)('%s links to files that are there', (document) => {

@@ -9,7 +9,7 @@ import { hasNats, Nats } from './nats.js';
 
 if (!hasNats() && process.env.CI !== undefined) throw new Error('nats-server is not installed');
 
-describe.skipIf(!hasNats())('the rights of docs/FLEET.md', () => {
+describe.skipIf(!hasNats())('the rights of docs/guide/FLEET.md', () => {
   const closing: Array<{ close(): Promise<void> }> = [];
 
   afterAll(async () => {
@@ -17,7 +17,8 @@ describe.skipIf(!hasNats())('the rights of docs/FLEET.md', () => {
   });
 
   it("suffice for a server and for the hub, and a server can't publish as another", async () => {
-    const block = /```\n(accounts \{[\s\S]*?)```/.exec(readFileSync('docs/FLEET.md', 'utf8'))?.[1] ?? '';
+    const block =
+      /```\n(accounts \{[\s\S]*?)```/.exec(readFileSync('docs/guide/FLEET.md', 'utf8'))?.[1] ?? '';
     const nats = await Nats.start({ extra: block.replaceAll('"$2a$…"', '"pw"') });
     closing.push(nats);
     await nats.ready(30_000, { user: 'admin', pass: 'pw' });

@@ -11,7 +11,7 @@ const able = hasNats() && canMakeNamespaces();
 if (!able && process.env.CI !== undefined)
   throw new Error('it takes nats-server, root and network namespaces');
 
-/** Events of all three servers together, how often the hub is killed, how many seconds a server, a NATS server and the hub are cut off; docs/FLEET.md: 300000, 20, 60. */
+/** Events of all three servers together, how often the hub is killed, how many seconds a server, a NATS server and the hub are cut off; docs/guide/FLEET.md: 300000, 20, 60. */
 const EVENTS = Number(process.env.FLEET_EVENTS ?? 3_000);
 const KILLS = Number(process.env.FLEET_KILLS ?? 2);
 const CUT_S = Number(process.env.FLEET_CUT ?? 3);

@@ -162,7 +162,7 @@ describe('what can not be recorded', () => {
 
   it('is refused without a name where none is near', () => {
     expect(usage(() => recorded({ action: 'x\n' }))).toBe(
-      'The catalog has no action "x\\n". docs/EVENTS.md lists them all',
+      'The catalog has no action "x\\n". docs/reference/EVENTS.md lists them all',
     );
   });
 

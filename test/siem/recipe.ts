@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 
-export const SIEM = new URL('../../docs/siem/', import.meta.url);
+export const SIEM = new URL('../../docs/guide/siem/', import.meta.url);
 
-/** A file of docs/siem. */
+/** A file of docs/guide/siem. */
 export function read(name: string): string {
   return readFileSync(new URL(name, SIEM), 'utf8');
 }

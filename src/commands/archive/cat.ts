@@ -11,7 +11,7 @@ export function registerArchiveCat(archive: Command): void {
     .addHelpText(
       'after',
       `
-Columns have the names and values that they had in the table, secrets included. What JSON can't tell apart is wrapped: docs/ARCHIVES.md.
+Columns have the names and values that they had in the table, secrets included. What JSON can't tell apart is wrapped: docs/guide/ARCHIVES.md.
 
 Examples:
   $ postern-auditd archive cat 42 | jq -r .user_email | sort | uniq -c

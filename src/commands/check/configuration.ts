@@ -19,7 +19,7 @@ export function inspectConfiguration({ config, path }: LoadedConfig, env: NodeJS
       ({ key, name }): Finding => ({
         level: 'warning',
         what: `${key}: the catalog of events does not have ${JSON.stringify(name)}`,
-        next: 'leave it if Postern writes that word; docs/EVENTS.md has the names of the catalog',
+        next: 'leave it if Postern writes that word; docs/reference/EVENTS.md has the names of the catalog',
       }),
     ),
     ...(config.log.format === undefined ? [sentences] : []),

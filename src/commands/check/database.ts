@@ -98,7 +98,7 @@ function journal(database: string): Finding[] {
   if (attempt.kind !== 'done' || attempt.value === 'wal') return [];
   const what = `${database} has a rollback journal: a commit of Postern's that meets a look, a page or an export has to wait, and fails where Postern sets no busy time-out`;
   const next =
-    'have Postern set PRAGMA journal_mode=WAL once, or a busy_timeout of a second (docs/SOURCE.md)';
+    'have Postern set PRAGMA journal_mode=WAL once, or a busy_timeout of a second (docs/internals/SOURCE.md)';
   return [{ level: 'warning', what, next }];
 }
 

@@ -7,6 +7,6 @@ import { fleetConnection } from '../../fleet/nats-config.js';
 export function connectionOf(config: Pick<Config, 'fleet' | 'sinks'>): NatsConfig {
   const nats = fleetConnection(config);
   if (nats !== null) return nats;
-  const next = 'Add a sink of type jetstream, or fleet.servers (docs/FLEET.md)';
+  const next = 'Add a sink of type jetstream, or fleet.servers (docs/guide/FLEET.md)';
   throw new AuditdError('USAGE', `The configuration names no NATS servers. ${next}`);
 }

@@ -10,7 +10,7 @@ export function registerFleetForget(fleet: Command): void {
       'after',
       `
 The hub no longer waits for it, and \`status\` no longer complains of it. Its events stay where they are. Left to itself, a
-server is forgotten after 30 days. docs/FLEET.md has the rights that this takes.
+server is forgotten after 30 days. docs/guide/FLEET.md has the rights that this takes.
 
 Exit codes: 0 forgotten, 1 there is no such server, or NATS is not reached, 2 it still says that it is there.
 

@@ -28,7 +28,7 @@ export function registerFleetInit(fleet: Command): void {
       'after',
       `
 Makes the stream and two key-value buckets where they are missing. What is there is compared and never changed: the
-command that would change it is said. docs/FLEET.md has the rights that this takes.
+command that would change it is said. docs/guide/FLEET.md has the rights that this takes.
 
 Exit codes: 0 all is as wished, 1 something differs.
 

@@ -80,7 +80,7 @@ async function probe(nc: NatsConnection, stream: string, server: string): Promis
   } catch (error) {
     if (error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamWrongLastSequence)
       return { level: 'ok', what: `may publish as ${subjectToken(server)}` };
-    const next = `give this user the right to publish ${SUBJECT_PREFIX}.${subjectToken(server)}.> (docs/FLEET.md)`;
+    const next = `give this user the right to publish ${SUBJECT_PREFIX}.${subjectToken(server)}.> (docs/guide/FLEET.md)`;
     return { level: 'error', what: `may not publish ${subject}: ${messageOf(error)}`, next };
   }
   return { level: 'warning', what: `the stream took a message that it should have refused: ${subject}` };

@@ -32,7 +32,7 @@ function meaning(error: unknown): [string, string] {
   const cause = inner ?? error;
   if (error instanceof errors.PermissionViolationError || cause instanceof errors.PermissionViolationError) {
     const violation = error instanceof errors.PermissionViolationError ? error : cause;
-    return [messageOf(violation), 'Give this user the permissions of docs/FLEET.md'];
+    return [messageOf(violation), 'Give this user the permissions of docs/guide/FLEET.md'];
   }
   if (error instanceof errors.AuthorizationError || error instanceof errors.UserAuthenticationExpiredError)
     return [

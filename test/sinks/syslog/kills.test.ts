@@ -110,7 +110,7 @@ describe.skipIf(withoutRsyslog())('rsyslog killed with -9 under load, over and o
 });
 
 /**
- * What rsyslog has answered and not written is its own affair, so nothing is asserted: the figure in docs/SYSLOG.md.
+ * What rsyslog has answered and not written is its own affair, so nothing is asserted: the figure in docs/guide/SYSLOG.md.
  * SYSLOG_DEFAULT_QUEUE=1 npx vitest run --project unit test/sinks/syslog/kills.test.ts -t 'default queue'
  */
 describe.skipIf(process.env.SYSLOG_DEFAULT_QUEUE === undefined || withoutRsyslog())('rsyslog', () => {
