@@ -29,8 +29,8 @@ describe('the SQLite module', () => {
 
   it('says what to do where it is not installed for this Node.js', () => {
     directory = mkdtempSync(join(tmpdir(), 'postern-sqlite-'));
-    for (const name of ['sqlite.js', 'errors.js']) copyFileSync(join(DIST, name), join(directory, name));
-    const script = `import(${JSON.stringify(join(directory, 'sqlite.js'))}).catch(({ code, message }) => console.log(code, message))`;
+    for (const name of ['load-sqlite.js', 'errors.js']) copyFileSync(join(DIST, name), join(directory, name));
+    const script = `import(${JSON.stringify(join(directory, 'load-sqlite.js'))}).catch(({ code, message }) => console.log(code, message))`;
     const { stdout } = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' });
     expect(stdout).toMatch(/^NOT_INSTALLED SQLite for Node\.js \S+ \(.*\) is not installed\. Run npm ci/);
   });

@@ -38,8 +38,8 @@ function rows(days: number): string {
 /** Prints the request for an archive that it makes of all rows, whatever their age. */
 const FORGE = `
 const dist = '/opt/postern-auditd/dist/';
-const { default: Database } = await import(dist + 'sqlite.js');
-const { TableRows } = await import(dist + 'retention/archive/table.js');
+const { default: Database } = await import(dist + 'load-sqlite.js');
+const { TableRows } = await import(dist + 'retention/archive/table-rows.js');
 const { createArchive } = await import(dist + 'retention/archive/write.js');
 const { loadConfig } = await import(dist + 'config/load.js');
 const { config } = loadConfig('${CONFIG}', {});

@@ -94,7 +94,7 @@ describe.skipIf(packages === null)('the recipe for CrowdSec', () => {
       },
       crowdsec_service: { acquisition_path: at('acquis.yaml'), parser_routines: 1 },
       cscli: { output: 'json', color: 'no' },
-      db_config: { log_level: 'info', type: 'load-sqlite', db_path: at('data/crowdsec.db') },
+      db_config: { log_level: 'info', type: 'sqlite', db_path: at('data/crowdsec.db') },
       api: {
         client: { insecure_skip_verify: false, credentials_path: at('credentials.yaml') },
         server: {
