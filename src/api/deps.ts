@@ -11,7 +11,7 @@ import type { Tokens } from './access/tokens.js';
 import type { ApiMetrics } from './metrics.js';
 
 /** The bans of the jail, from whoever may ask fail2ban. */
-export interface BansPort {
+interface BansPort {
   /** @throws AuditdError `FAIL2BAN_FAILED` */
   list(): Promise<readonly Ban[]>;
   /**

@@ -7,7 +7,7 @@ import { MOST_PER_PAGE } from '../query/page.js';
 import { SCOPES } from './access/tokens.js';
 
 /** How an answer is written. */
-export const FORMATS = ['json', 'ndjson', 'csv'] as const;
+const FORMATS = ['json', 'ndjson', 'csv'] as const;
 export type AnswerFormat = (typeof FORMATS)[number];
 
 const text = z.string();

@@ -98,23 +98,6 @@ export const unbanned = z.strictObject({
     .describe('What fail2ban had banned: the address, or the network that it lies in.'),
 });
 
-export const token = z
-  .strictObject({
-    id: z.string(),
-    name: z.string(),
-    scope: z.enum(['read', 'admin']),
-    created_at: z.string(),
-    expires_at: textOrNull.describe('Null: never.'),
-    last_used_at: textOrNull.describe('To the minute; null: not yet.'),
-  })
-  .meta({ id: 'Token' });
-
-export const tokensSchema = z.strictObject({ tokens: z.array(token) });
-export const madeToken = z.strictObject({
-  token: z.string().describe('Shown this once.'),
-  info: token,
-});
-
 export const healthSchema = z
   .strictObject({ status: z.enum(['ok', 'failing']), failing: z.array(z.string()) })
   .meta({ id: 'Health' });

@@ -6,7 +6,7 @@ import type { LoopStatus } from '../shipping/loop-status.js';
 import type { FeedStatus } from '../shipping/source-feed.js';
 import { REASONS } from '../sinks/files/ban-eligibility.js';
 
-export type MetricSample = readonly [labels: Readonly<Record<string, string>>, value: number];
+type MetricSample = readonly [labels: Readonly<Record<string, string>>, value: number];
 
 /** A metric that is read from what the daemon says of itself. */
 export interface StatusMetric {

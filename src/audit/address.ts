@@ -112,7 +112,12 @@ export class NetworkSet {
 const COLON = 58;
 const DOT = 46;
 
-/** The eight 16-bit groups of an IPv6 address (RFC 4291 section 2.2, all three forms), or null if it is none. */
+/**
+ * The eight 16-bit groups of an IPv6 address (RFC 4291 section 2.2, all three forms); null if it is not one.
+ *
+ * Our own, since fail2ban bans by it: ipaddr.js 2.5 takes `::1.2.3.4` for `::ffff:1.2.3.4`, which is another host, and needs 2.6 µs an
+ * address where this needs 0.7 (measured; a row as a whole takes some 10).
+ */
 function groupsOf(text: string): number[] | null {
   const groups: number[] = [];
   let gap = -1;

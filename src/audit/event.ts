@@ -75,7 +75,7 @@ export declare abstract class AuditEvent {
 }
 
 /** The members of an event as those of a plain object. */
-export type EventMembers = { readonly [Key in keyof AuditEvent]: AuditEvent[Key] };
+type EventMembers = { readonly [Key in keyof AuditEvent]: AuditEvent[Key] };
 
 /** What a copy can have of its own. */
 export type EventChanges = Partial<Omit<EventMembers, 'columns'>>;

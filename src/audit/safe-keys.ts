@@ -18,7 +18,7 @@ const HINT = /\\u0000|"[\s.]|[\s.]":|\.\.|"":|[^ -~]/;
 const MISREAD = /\0|^\s*$|^\.|\.$|\.\./;
 
 /** Says that keys were changed. */
-export const KEYS_CHANGED = 'keys_changed';
+const KEYS_CHANGED = 'keys_changed';
 
 /**
  * The same details with keys that every receiver takes: a NUL is shown as its picture, a blank name and stray dots as `_`, and what is too

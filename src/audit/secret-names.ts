@@ -110,7 +110,7 @@ const LONGEST_VALUE = 64;
  */
 const STEMS = 'p(?:ass|w|in|epper|sk)|s(?:ecret|ess|alt|rf)|token|key|c(?:red|o(?:okie|de))|auth|otp|jwt';
 
-export interface KeyMeaning {
+interface KeyMeaning {
   readonly isSecret: boolean;
   /** See SecretNames.isNamed. */
   readonly isNamed: boolean;

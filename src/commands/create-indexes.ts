@@ -87,7 +87,7 @@ Examples:
 }
 
 /** What is missing and what it costs, for people. */
-export function describe({ table, rows, missing }: IndexPlan): string {
+function describe({ table, rows, missing }: IndexPlan): string {
   if (missing.length === 0) return `Table ${table} has every index that queries use.\n`;
   const lines = missing.map(({ name, column, bytes }) => `  ${name} on ${column}, about ${megabytes(bytes)}`);
   const total = missing.reduce((sum, { bytes }) => sum + bytes, 0);

@@ -17,7 +17,7 @@ export function registerFacts(program: Command): void {
 }
 
 /** Names and values; a name may come more than once. */
-export function installFacts(config: Config): Array<readonly [string, string]> {
+function installFacts(config: Config): Array<readonly [string, string]> {
   const { source, state, control, log, sinks, fail2ban, retention } = config;
   const places = Object.values(sinks).flatMap((sink) =>
     'directory' in sink ? [[sink.type === 'fail2ban' ? 'auth' : 'logs', sink.directory] as const] : [],

@@ -55,7 +55,7 @@ const BARS = '▁▂▃▄▅▆▇█';
 const ACROSS = 60;
 
 /** The counts for people. */
-export function renderStats(stats: Stats, paint: Paint): string {
+function renderStats(stats: Stats, paint: Paint): string {
   if (stats.total === 0) return 'No entries.\n';
   const { total, failures, undated } = stats;
   const more = undated === 0 ? '' : `, ${undated.toLocaleString('en')} without a readable time`;

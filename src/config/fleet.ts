@@ -52,5 +52,3 @@ export const fleet = z.strictObject({
   tls,
   connect_timeout,
 });
-
-export type FleetConfig = z.infer<typeof fleet>;

@@ -29,7 +29,7 @@ export function jsonSchema(): JsonSchema {
 }
 
 /** The schema of what a path leads to; in a sink, that of its type. Undefined for what has none. */
-export function schemaAt(path: KeyPath, value: unknown): JsonSchema | undefined {
+function schemaAt(path: KeyPath, value: unknown): JsonSchema | undefined {
   let at: JsonSchema | undefined = jsonSchema();
   for (const [depth, part] of path.entries()) {
     const members: JsonSchema | undefined = chosen(at, valueAtPath(value, path.slice(0, depth)));

@@ -121,7 +121,7 @@ export function needlessKeys(sinks: Config['sinks']): Array<{ readonly key: stri
 }
 
 /** A new kind of sink docks here: its schema in a file of its own, one word in this list. */
-export const sink = z.discriminatedUnion('type', [fileSink, fail2banSink, syslogSink, jetstreamSink]);
+const sink = z.discriminatedUnion('type', [fileSink, fail2banSink, syslogSink, jetstreamSink]);
 
 /** Null says that a column that was read before is gone for good. */
 const optional = (name: string, what: string) => text.nullable().default(name).describe(what);

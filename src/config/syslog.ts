@@ -35,8 +35,6 @@ const FACILITIES = [
 /** The largest UDP payload over IPv4. */
 const MAX_DATAGRAM = 65_507;
 
-export type SyslogTransport = (typeof TRANSPORTS)[number];
-
 /** Where a collector listens: a host and a port, or the path of a unix socket. */
 export type SyslogTarget =
   | { readonly kind: 'host'; readonly host: string; readonly port: number; readonly text: string }

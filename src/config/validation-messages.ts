@@ -76,7 +76,7 @@ const SECRET = /credential|password|secret|token|passphrase|(^|_)key$/i;
 const LONGEST = 60;
 
 /** A value as a message may show it. */
-export function found(path: KeyPath, value: unknown): string {
+function found(path: KeyPath, value: unknown): string {
   if (value === undefined) return 'nothing';
   if (value === null) return 'an empty value';
   if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
@@ -103,7 +103,7 @@ export function quoted(text: string): string {
 }
 
 /** `a`, `a or b`, `a, b or c`. */
-export function either(words: readonly string[]): string {
+function either(words: readonly string[]): string {
   return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
 }
 

@@ -37,7 +37,7 @@ export interface ControlTarget {
 }
 
 /** The routes of the control socket; later issues add theirs here. */
-export function controlRoutes(target: ControlTarget): Hono {
+function controlRoutes(target: ControlTarget): Hono {
   const app = new Hono();
   app.get('/status', (c) => sendJson(c, target.status()));
   app.post('/reload', async (c) => {

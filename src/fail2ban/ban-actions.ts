@@ -12,7 +12,7 @@ const ADDRESS_SET = /\bhash:ip\b/;
  * The actions of a jail that take no networks, by the names that fail2ban has for them. Its whole configuration is read by fail2ban itself, so
  * jail.local, drop-ins and actions of the administrator's own count as they do there. None where it can't be read: other findings say why.
  */
-export async function addressOnlyActions(jail: string, run: Run = spawn): Promise<string[]> {
+async function addressOnlyActions(jail: string, run: Run = spawn): Promise<string[]> {
   const { stdout } = await run('fail2ban-client', ['-d']);
   const begin = `['multi-set', '${jail}', 'action', '`;
   return stdout.split('\n').flatMap((line) => {

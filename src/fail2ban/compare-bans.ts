@@ -4,7 +4,7 @@ import type { Ban } from './client.js';
 import type { Jail } from './helper-client.js';
 
 /** A ban that fail2ban has reported. */
-export interface RecordedBan {
+interface RecordedBan {
   /** As fail2ban lists it: an address or a network. */
   readonly address: string;
   /** Milliseconds since the epoch; null if it can't be read. */

@@ -22,7 +22,7 @@ const TIMEOUT_MS = 25_000;
 /** A jail with more bans than fit is cut off rather than let grow: 100,000 bans with their times are 7 MB. */
 const LONGEST = 16 * 2 ** 20;
 
-export interface JailReport {
+interface JailReport {
   readonly status: JailStatus;
   readonly bans: readonly Ban[];
 }

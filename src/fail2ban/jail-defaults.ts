@@ -35,7 +35,7 @@ export function optionsOfJail(directory: string, jail: string): Map<string, Defa
 }
 
 /** In fail2ban's order; the last word counts. */
-export function jailFiles(directory: string): string[] {
+function jailFiles(directory: string): string[] {
   const inDirectory = names(join(directory, 'jail.d'));
   return [
     'jail.conf',

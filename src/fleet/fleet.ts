@@ -22,7 +22,7 @@ import { SilentNote } from './silent-servers-state.js';
 import { follow, positionsOf } from './standby-positions.js';
 
 /** What every source is made with. */
-export type SourceParts = Pick<OwnSourceOptions, 'sourceId' | 'classify' | 'redact' | 'clock' | 'server'> & {
+type SourceParts = Pick<OwnSourceOptions, 'sourceId' | 'classify' | 'redact' | 'clock' | 'server'> & {
   readonly historyOf: (source: SourceName) => NonNullable<OwnSourceOptions['history']>;
 };
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 /** What a server says of itself now and then: the entry of its token in the bucket of servers. */
-export const beatSchema = z.object({
+const beatSchema = z.object({
   v: z.literal(1),
   server: z.string().max(1_000),
   role: z.enum(['member', 'hub']),

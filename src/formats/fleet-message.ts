@@ -37,7 +37,7 @@ export interface FleetEvent {
   readonly revision: FleetRevision | null;
 }
 
-export interface FleetRevision {
+interface FleetRevision {
   readonly of: number;
   readonly action: string | null;
 }

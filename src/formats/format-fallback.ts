@@ -9,7 +9,7 @@ import type { Formatter } from './syslog-message.js';
 export type OnUnformatted = (event: AuditEvent, error: unknown) => void;
 
 /** The event with no text in it that a client may have chosen. */
-export function leastEvent(event: AuditEvent): AuditEvent {
+function leastEvent(event: AuditEvent): AuditEvent {
   return copyEvent(event, {
     rawAction: '',
     rawTime: null,

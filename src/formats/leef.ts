@@ -16,7 +16,7 @@ export interface LeefOptions {
 }
 
 /** A tab, the default, is a control character, which relays rewrite (rsyslog: `#011`). */
-export const LEEF_DELIMITER = '^';
+const LEEF_DELIMITER = '^';
 /** QRadar's limit for EventID. */
 const EVENT_ID_LENGTH = 255;
 
@@ -42,7 +42,7 @@ export function escapeLeefValue(value: string): string {
 }
 
 /** A field of the header, which has no escape: a pipe becomes `_`. */
-export function leefHeaderField(field: string): string {
+function leefHeaderField(field: string): string {
   return printable(field).replaceAll('|', '_');
 }
 

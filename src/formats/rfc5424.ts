@@ -72,7 +72,7 @@ function param(name: string, value: string | null): string {
 }
 
 /** One SD-ELEMENT with what identifies the event. */
-export function structuredData(id: string, event: AuditEvent): string {
+function structuredData(id: string, event: AuditEvent): string {
   return (
     `[${id} id="${event.id}" entry="${publicId(event)}" timeline="${event.timeline}"` +
     param('action', event.action) +

@@ -7,7 +7,7 @@ import { createRfc5424Header } from './rfc5424.js';
 import { fitBody } from './shrink-to-size.js';
 import { fitsUtf8, utf8Length } from './utf8.js';
 
-export type Envelope = 'rfc5424' | 'rfc3164';
+type Envelope = 'rfc5424' | 'rfc3164';
 
 export interface SyslogFormatOptions {
   readonly format: BodyFormat;
@@ -39,7 +39,7 @@ export const syslogFormatDefaults = {
 } as const;
 
 /** What every receiver must take (RFC 5424 section 6.1). */
-export const LEAST_MESSAGE_SIZE = 480;
+const LEAST_MESSAGE_SIZE = 480;
 /** Below this a long host name would leave too little to the body. */
 const FULL_HOSTNAME_FROM = 2_048;
 const SHORT_HOSTNAME = 64;

@@ -42,7 +42,7 @@ export function isoTime(time: number): string {
   return `${lastDate}${PAIRS[Math.floor(minute / 60)]}:${PAIRS[minute % 60]}:${PAIRS[second % 60]}.${fraction}Z`;
 }
 
-export function createdAt(event: AuditEvent): string | null {
+function createdAt(event: AuditEvent): string | null {
   return event.time === null ? event.rawTime : isoTime(event.time);
 }
 

@@ -27,7 +27,7 @@ export type PageOptions = Partial<Pick<PageRequest, 'page' | 'limit' | 'cursor' 
   readonly signal?: AbortSignal;
 };
 
-export interface StreamOptions {
+interface StreamOptions {
   readonly signal?: AbortSignal;
   /** A file to write to, open in this process. */
   readonly fd?: number | null;

@@ -50,7 +50,7 @@ export interface PlanOptions {
 }
 
 /** Rows of a category and a month that go. */
-export interface Removable {
+interface Removable {
   readonly category: string;
   /** `2026-11`, UTC. */
   readonly month: string;

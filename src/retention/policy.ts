@@ -24,7 +24,7 @@ const EARLIEST = Date.UTC(2001, 0, 1);
  * No row goes before it is a day old, whatever `keep`, `max_rows` and `max_size` say. The purge holds to that by itself: what has
  * just happened stays in the table for a day, also when somebody has taken the daemon over, and for receivers to fetch.
  */
-export const LEAST_AGE_MS = 86_400_000;
+const LEAST_AGE_MS = 86_400_000;
 
 /**
  * `old`: may go. All others stay: `undated` and `future` always, `forever` because its category is named so, `young` until

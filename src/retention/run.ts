@@ -109,7 +109,7 @@ export interface Archived {
 }
 
 /** What a run did with one table. */
-export interface TargetResult {
+interface TargetResult {
   readonly source: PublicSource;
   readonly plan: Omit<RunPlan, 'months' | 'moment' | 'present'>;
   readonly archives: readonly Archived[];

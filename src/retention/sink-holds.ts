@@ -11,7 +11,7 @@ export interface SinkStanding {
 }
 
 /** What is remembered of a sink that has rows to get and gets nowhere. JSON, saved in state.db. */
-export interface Stall {
+interface Stall {
   readonly timeline: number;
   readonly upTo: number;
   /** Since when, ms since the epoch, for people. */

@@ -9,7 +9,7 @@ import type { Edit } from './revisions.js';
 import type { State } from './state.js';
 
 /** How long after it was read an edit of a row is looked for. */
-export const WATCHED_MS = 60_000;
+const WATCHED_MS = 60_000;
 /** At most one version a row in this time. */
 const APART_MS = 1_000;
 /** Text that one look at them reads. */

@@ -5,7 +5,7 @@ import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { NotedRow, NotedRows, RowGuard } from './quarantine.js';
 
 /** Deaths at one row, noted, after which it is quarantined. */
-export const MOST_DEATHS = 2;
+const MOST_DEATHS = 2;
 /** Rows that are noted one by one after a death: more than any reader had in its hands. */
 const CAREFUL_ROWS = 100_000;
 /** The note has one length, so that a shorter one leaves no end of a longer one behind. */

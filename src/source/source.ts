@@ -1,14 +1,6 @@
 import type { AuditEvent, ColumnValue, SourceName } from '../audit/event.js';
 import type { ColumnsRead } from './columns-seen.js';
 
-/** Identifies the file behind the path and its schema; a change is a reason to look closer. Null for our own state.db. */
-export interface Generation {
-  readonly inode: number;
-  /** Nanoseconds, as text. */
-  readonly birthTime: string;
-  readonly schemaVersion: number;
-}
-
 /** The highest row of a timeline that was ever read and recorded. `id` 0: none yet. */
 export interface HighWaterMark {
   readonly timeline: number;

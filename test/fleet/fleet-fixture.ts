@@ -11,7 +11,7 @@ import { createAuditTable, createRecorder, type Recorder } from '../../src/recor
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 
-export const COLUMNS =
+const COLUMNS =
   'created_at, user_id, user_name, user_email, action, resource_type, resource_id, details, ip_address, server';
 
 /** A daemon as a process, in a directory of its own. */

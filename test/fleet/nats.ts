@@ -13,7 +13,7 @@ export function hasNats(): boolean {
 }
 
 /** Ports that nobody has now. */
-export async function freePorts(count: number): Promise<number[]> {
+async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from(
       { length: count },

@@ -88,7 +88,7 @@ const anyType: fc.Arbitrary<EventType> = fc
     cef: { signature: action, name: rest.title },
   }));
 
-export const time = fc.oneof(
+const time = fc.oneof(
   { weight: 4, arbitrary: fc.integer({ min: 0, max: Date.UTC(2100, 0) }) },
   { weight: 1, arbitrary: fc.integer({ min: -8.64e15, max: 8.64e15 }) },
 );

@@ -25,16 +25,16 @@ export interface HostOptions {
   readonly node?: boolean;
 }
 
-export interface Ran {
+interface Ran {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
 /** What a client of the host saw: `open` (over UDP: an answer came), `refused`, `timeout` or the code of another error. */
-export type Reached = string;
+type Reached = string;
 
-export interface Attempt {
+interface Attempt {
   readonly port: number;
   /** Client address inside 10.77.0.0/16 or fd77::/16; the family of the attempt follows it. */
   readonly from?: string;
@@ -84,7 +84,7 @@ export interface Host {
 }
 
 /** Why no test host can be booted on this machine, or null. */
-export function whyNoHosts(): string | null {
+function whyNoHosts(): string | null {
   if (process.platform !== 'linux') return 'test hosts need Linux';
   if (process.getuid?.() !== 0) return 'test hosts need root';
   const missing = ['debootstrap', 'systemd-nspawn', 'ip', 'nsenter', 'sysctl'].filter((program) => {

@@ -22,7 +22,7 @@ export function temporaryDirectory(onEnd: (work: () => void) => void): string {
 }
 
 /** A stand-in for the catalog: what a row becomes is not the matter here. */
-export function classify(action: string, resourceType: string | null): EventType {
+function classify(action: string, resourceType: string | null): EventType {
   return {
     action: `${resourceType ?? 'unknown'}.${action}`,
     category: resourceType ?? 'unknown',

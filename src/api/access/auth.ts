@@ -78,7 +78,7 @@ export function requireScope(scope: Scope) {
 const CHALLENGE = 'Bearer realm="postern-auditd"';
 
 /** Counts, records, refuses. The answer says no more about why than that the token is not valid. */
-export function failed(c: ApiContext, deps: ApiDeps): Response {
+function failed(c: ApiContext, deps: ApiDeps): Response {
   const retryAfter = noteFailure(c, deps);
   c.header('www-authenticate', `${CHALLENGE}, error="invalid_token"`);
   if (retryAfter !== null) {

@@ -4,14 +4,9 @@ import type { ApiContext, ApiEnv } from '../env.js';
 import { problemResponse } from '../http/problem.js';
 
 /** The name of the form's field; scripts send the header. */
-export const CSRF_FIELD = 'csrf';
+const CSRF_FIELD = 'csrf';
 const CSRF_HEADER = 'x-csrf-token';
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS']);
-
-/** The text for a form's hidden field `csrf`; empty where nobody is logged in by cookie. */
-export function csrfToken(c: ApiContext): string {
-  return c.var.csrf;
-}
 
 /**
  * Nothing is changed by cookie alone: it takes the session's own token in the form or in a header, and an Origin that is this

@@ -2,14 +2,14 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { networkOf, parseAddress } from '../../audit/address.js';
 
-export interface ConnectionLimits {
+interface ConnectionLimits {
   /** Connections at a time; each costs some 20 KB. */
   readonly total: number;
   /** Of these from one address; of IPv6 from one /64, which is what one client has. */
   readonly perAddress: number;
 }
 
-export const CONNECTION_LIMITS: ConnectionLimits = { total: 512, perAddress: 64 };
+const CONNECTION_LIMITS: ConnectionLimits = { total: 512, perAddress: 64 };
 
 interface Connection {
   readonly socket: Socket;

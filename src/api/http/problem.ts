@@ -4,7 +4,7 @@ import { AuditdError, type ErrorCode } from '../../errors.js';
 import type { ApiContext } from '../env.js';
 
 /** Problem details, RFC 9457. */
-export interface ProblemDetails {
+interface ProblemDetails {
   readonly type: 'about:blank' | `urn:postern-auditd:problem:${string}`;
   readonly title: string;
   readonly status: number;
@@ -16,7 +16,7 @@ export interface ProblemDetails {
 
 export type Extra = Partial<Pick<ProblemDetails, 'parameter' | 'type'>>;
 
-export const PROBLEM_TYPE = 'application/problem+json';
+const PROBLEM_TYPE = 'application/problem+json';
 
 export function problemText(status: number, title: string, detail: string, extra: Extra = {}): string {
   const body: ProblemDetails = { type: 'about:blank', title, status, detail, ...extra };

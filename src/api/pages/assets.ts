@@ -8,7 +8,7 @@ const DIRECTORY = join(import.meta.dirname, '../../../web');
 
 const TYPES = { 'page.css': 'text/css; charset=utf-8', 'page.js': 'text/javascript; charset=utf-8' } as const;
 
-export interface Asset {
+interface Asset {
   readonly body: string;
   readonly type: string;
   /** Changes with the content, so that a browser may keep it for ever. */

@@ -3,7 +3,7 @@ import type { Count } from '../../query/stats.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
 import { span } from './time-ago.js';
 
-export type Level = 'good' | 'note' | 'bad';
+type Level = 'good' | 'note' | 'bad';
 
 /** One line that answers a question, and one that says why. */
 export interface AttackVerdict {

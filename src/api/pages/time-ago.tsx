@@ -14,7 +14,7 @@ export function span(ms: number): string {
 }
 
 /** `3 min ago`, `in 2 h`. */
-export function relative(time: number, now: number): string {
+function relative(time: number, now: number): string {
   const ms = now - time;
   if (Math.abs(ms) < 5_000) return 'just now';
   return ms > 0 ? `${span(ms)} ago` : `in ${span(-ms)}`;

@@ -26,7 +26,7 @@ export function bansRoutes(deps: ApiDeps): Hono<ApiEnv> {
 }
 
 /** An address or a network, as they are listed. @throws AuditdError `USAGE` */
-export function addressOf(text: string): string {
+function addressOf(text: string): string {
   const address = parseAddress(text);
   if (address !== null) return address;
   try {

@@ -27,7 +27,7 @@ export function healthRoutes({ status }: Pick<ApiDeps, 'status'>): Hono<ApiEnv> 
 }
 
 /** Names alone: who asks without a token learns no more. A Postern that is stopped or not there yet is no failure. */
-export function notReady({ sources, sinks }: Pick<DaemonStatus, 'sources' | 'sinks'>): string[] {
+function notReady({ sources, sinks }: Pick<DaemonStatus, 'sources' | 'sinks'>): string[] {
   return [
     ...Object.entries(sources)
       .filter(([, { state }]) => !['reading', 'stopped', 'missing'].includes(state))

@@ -46,7 +46,7 @@ Examples:
 const HEADINGS = ['NO', 'MONTH', 'SOURCE', 'ROWS', 'IDS', 'FROM', 'TO', 'SIZE', 'SIGNED', 'FILE'];
 
 /** The archives for people. */
-export function renderList(archives: readonly Manifest[], paint: Paint, times: Times): string {
+function renderList(archives: readonly Manifest[], paint: Paint, times: Times): string {
   if (archives.length === 0) return 'No archives.\n';
   const rows = archives.map((one) => [
     String(one.sequence),

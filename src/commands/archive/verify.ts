@@ -105,7 +105,7 @@ function alone(isSigned: boolean, isEnd: boolean): string[] {
 }
 
 /** What was found, for people. */
-export function renderVerdict(verdict: ChainVerdict, directory: string): string {
+function renderVerdict(verdict: ChainVerdict, directory: string): string {
   const { archives, rows, distinct, head, broken, notes } = verdict;
   const lines = notes.map((note) => `note: ${note}`);
   if (broken !== null) {

@@ -1,8 +1,8 @@
 import type { NewEntry } from '../../recorder/recorder.js';
 
 /** Documentation addresses (RFC 5737): these are nobody's. */
-export const ADMIN = '192.0.2.10';
-export const ATTACKER = '203.0.113.66';
+const ADMIN = '192.0.2.10';
+const ATTACKER = '203.0.113.66';
 export const VICTIM = '198.51.100.7';
 
 const HOUR = 3_600_000;

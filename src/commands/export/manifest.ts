@@ -16,7 +16,7 @@ export interface ManifestOptions {
 export type Beside = ReadonlyMap<string, Uint8Array | null>;
 
 /** What was asked for, and how many entries were written. */
-export interface ExportRequest {
+interface ExportRequest {
   readonly file: string;
   readonly format: FileFormat;
   readonly filter: Filter;

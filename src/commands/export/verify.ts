@@ -114,7 +114,7 @@ export async function verifyExport(path: string, key: KeyObject | null): Promise
 }
 
 /** What was found, for people. */
-export function renderExportVerdict({ file, wrong, signature, notes, manifest }: ExportVerdict): string {
+function renderExportVerdict({ file, wrong, signature, notes, manifest }: ExportVerdict): string {
   const lines = notes.map((note) => `note: ${note}`);
   if (wrong !== null || manifest === null) {
     lines.push(`WRONG: ${wrong}. Take the file and its manifest again from where they were made`);

@@ -147,7 +147,7 @@ Examples:
 }
 
 /** What is held, for people. */
-export function renderHolds({ in_force: held, trouble }: LegalStatus, times: Times): string {
+function renderHolds({ in_force: held, trouble }: LegalStatus, times: Times): string {
   const rows = held.map((one) => [
     String(one.id),
     shownTime(one.created, times),

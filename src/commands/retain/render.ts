@@ -1,5 +1,6 @@
 import type { ExpiryStatus } from '../../retention/archive-guard.js';
 import type { LegalStatus, ShownHold } from '../../retention/legal-hold-store.js';
+import { LOCK_LIMIT_MS } from '../../retention/purge/batch-pacing.js';
 import type { RunProgress } from '../../retention/run.js';
 import { keptRowsText } from '../../retention/run-report.js';
 import type { LastRun } from '../../retention/saved-state.js';
@@ -7,9 +8,6 @@ import type { RetentionStatus } from '../../retention/scheduler.js';
 import type { DryTarget } from '../../retention/thread-protocol.js';
 import { aligned, formatCount } from '../support/terminal.js';
 import { shownTime, type Times } from '../support/times.js';
-
-/** What DESIGN allows for one commit; more is said. */
-const LOCK_LIMIT_MS = 25;
 
 const WORDS: Readonly<Record<RunProgress['phase'], string>> = {
   resuming: 'finishing the run before',

@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util';
 import { escapeUnsafe } from '../../audit/unsafe-characters.js';
 
-export { escapeUnsafe, toSafeJson, visibleLines } from '../../audit/unsafe-characters.js';
+export { escapeUnsafe, visibleLines } from '../../audit/unsafe-characters.js';
 
 /** Marks text for a terminal; every function returns its text as it is where there is no colour. */
 export interface Paint {

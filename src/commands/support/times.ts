@@ -25,7 +25,7 @@ export function utcTime(milliseconds: number): string {
 }
 
 /** `2026-11-22T21:21:00+01:00`, in the time zone of this process. */
-export function localTimeText(milliseconds: number): string {
+function localTimeText(milliseconds: number): string {
   const minutes = -new Date(milliseconds).getTimezoneOffset();
   const shown = new Date(milliseconds + minutes * 60_000).toISOString().slice(0, 19);
   const two = (number: number) => String(Math.floor(Math.abs(number))).padStart(2, '0');

@@ -13,7 +13,7 @@ const WANTED: ReadonlyArray<readonly [ColumnKey, 'all' | 'not null']> = [
   ['server', 'not null'],
 ];
 
-export interface MissingIndex {
+interface MissingIndex {
   readonly name: string;
   readonly column: string;
   readonly sql: string;

@@ -54,7 +54,7 @@ export interface HoldRecord extends RecordBase {
   readonly filter: HoldFilter;
 }
 
-export interface ReleaseRecord extends RecordBase {
+interface ReleaseRecord extends RecordBase {
   readonly kind: 'legal_release';
   /** Number of the hold. */
   readonly releases: number;
@@ -223,7 +223,7 @@ function readRecord(
 }
 
 /** Of a record that is missing, or is not what was written. */
-export function brokenHold(directory: string, name: string, what: string): ReturnType<typeof broken> {
+function brokenHold(directory: string, name: string, what: string): ReturnType<typeof broken> {
   return broken(
     directory,
     name,

@@ -64,8 +64,6 @@ export interface ChainVerdict {
   readonly notes: readonly string[];
 }
 
-export type { ChainBegin };
-
 class Broken extends Error {
   constructor(
     readonly file: string,

@@ -311,7 +311,7 @@ function close(db: Database): void {
 }
 
 /** Changes with each commit of another connection. */
-export function dataVersion(db: Database): unknown {
+function dataVersion(db: Database): unknown {
   return db.pragma('data_version', { simple: true });
 }
 

@@ -24,7 +24,7 @@ export type PurgeRequest =
   | ({ readonly probe: true } & About)
   | { readonly end: true };
 
-export interface About {
+interface About {
   readonly file?: FileIdentity;
   /** Records of legal holds that must be there, as the daemon has recorded them. */
   readonly holds: readonly KnownRecord[];

@@ -29,7 +29,7 @@ export function formatHeader(number: number, now: number, nonce: string): string
 }
 
 /** Number and time of a header line; null if the text is none. */
-export function parseHeader(text: string): { number: number; since: number } | null {
+function parseHeader(text: string): { number: number; since: number } | null {
   try {
     const line = JSON.parse(text) as Record<string, unknown> & {
       event?: { action?: unknown };

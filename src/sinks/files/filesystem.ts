@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import { codeOf } from '../../errors.js';
 
 /** What identifies a file and how long it is. */
-export interface DirectoryEntry {
+interface DirectoryEntry {
   readonly kind: 'file' | 'directory' | 'link' | 'other';
   readonly dev: bigint;
   readonly ino: bigint;
@@ -11,7 +11,7 @@ export interface DirectoryEntry {
 }
 
 /** Bytes of a file system: all of it, and what is left to users other than root. */
-export interface DiskSpace {
+interface DiskSpace {
   readonly total: number;
   readonly free: number;
 }

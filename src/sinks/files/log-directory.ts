@@ -25,7 +25,7 @@ export function groupId(name: string): number | null {
 }
 
 /** Directories for those who may read the files: r for a class of users comes with x. */
-export function directoryMode(fileMode: number): number {
+function directoryMode(fileMode: number): number {
   return 0o700 | (fileMode & 0o040 ? 0o050 : 0) | (fileMode & 0o004 ? 0o005 : 0);
 }
 

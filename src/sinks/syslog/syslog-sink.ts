@@ -18,7 +18,7 @@ const UDP_PAUSE_MS = 2;
 const UNIX_BURST = 256;
 
 /** The promise of a transport. */
-export function syslogDeliveryClass(transport: SyslogSinkConfig['transport']): DeliveryClass {
+function syslogDeliveryClass(transport: SyslogSinkConfig['transport']): DeliveryClass {
   switch (transport) {
     case 'relp':
       return 'at least once, acknowledged';

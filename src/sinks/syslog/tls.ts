@@ -29,7 +29,7 @@ export function checksChain(config: SyslogTlsConfig): boolean {
 }
 
 /** Reads the files anew at each connection, so that a renewed certificate needs no restart. @throws AuditdError */
-export function secureContext(config: SyslogTlsConfig): tls.SecureContext {
+function secureContext(config: SyslogTlsConfig): tls.SecureContext {
   const read = (key: string, path: string) => {
     try {
       return readFileSync(path);

@@ -5,7 +5,7 @@ import { type Disk, realDisk } from '../../../src/sinks/files/filesystem.js';
 /** The process died here: nothing it does afterwards counts. */
 export class Death extends Error {}
 
-export function systemError(code: string): NodeJS.ErrnoException {
+function systemError(code: string): NodeJS.ErrnoException {
   return Object.assign(new Error(`${code}: injected`), { code });
 }
 

@@ -66,7 +66,7 @@ export function temporaryDirectory(): string {
 
 export const NEVER = new AbortController().signal;
 
-export interface Heard {
+interface Heard {
   readonly level: number;
   readonly msg: string;
   readonly [key: string]: unknown;

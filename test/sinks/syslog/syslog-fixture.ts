@@ -8,7 +8,7 @@ import type { Batch, Sink } from '../../../src/sinks/sink.js';
 import { createSyslogSink } from '../../../src/sinks/syslog/syslog-sink.js';
 import { failure } from '../files/files-fixture.js';
 
-export function configOf(config: Record<string, unknown>): SyslogSinkConfig {
+function configOf(config: Record<string, unknown>): SyslogSinkConfig {
   return syslogSink.parse({ type: 'syslog', ...config });
 }
 
