@@ -7,6 +7,8 @@ const maxWorkers = 5;
 
 export default defineConfig({
   test: {
+    // What runs in the process of the tests; the daemon, its threads and its children run compiled, outside.
+    coverage: { provider: 'v8', include: ['src/**'], reporter: ['text-summary', 'html'] },
     sequence: { sequencer: MixedSequencer },
     reporters: ['default', ...(process.env.GITHUB_ACTIONS ? ['github-actions'] : []), new SkipsReporter()],
     projects: [

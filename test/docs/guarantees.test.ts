@@ -25,9 +25,12 @@ describe('docs/reference/GUARANTEES.md', () => {
 
 describe('the documents', () => {
   const inDocs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' });
-  const documents = ['README.md', ...inDocs.map((name) => `docs/${name}`)].filter((name) =>
-    name.endsWith('.md'),
-  );
+  const documents = [
+    'README.md',
+    'CONTRIBUTING.md',
+    'SECURITY.md',
+    ...inDocs.map((name) => `docs/${name}`),
+  ].filter((name) => name.endsWith('.md'));
 
   it.each(documents)('%s links to files that are there', (document) => {
     const links = [...readFileSync(join(root, document), 'utf8').matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(

@@ -11,6 +11,7 @@ it
   .each([
     'install.sh',
     'scripts/package.sh',
+    'scripts/release.sh',
     'bin/postern-auditd',
     'fail2ban/postern-auditd-fail2ban',
     'fail2ban/postern-auditd-log-files',
