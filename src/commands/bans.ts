@@ -5,15 +5,13 @@ import { aligned, createPaint, formatCount, wantsColour } from './support/termin
 import { shownTime, timesFor, type UtcOption, withUtc } from './support/times.js';
 
 export function registerBans(program: Command): void {
-  withUtc(
-    program.command('bans').description('who is banned now, since when and until when, and who was before'),
-  )
+  withUtc(program.command('bans').description('List current and past bans'))
     .option('--config <file>', 'configuration file (names the jail)')
-    .option('--json', 'as JSON, for programs')
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-Asks fail2ban, which answers only root; what was before stands in the daemon's own events.
+Current bans come from fail2ban, which answers only root. Past bans come from the daemon's own events.
 
 Examples:
   $ sudo postern-auditd bans

@@ -8,17 +8,17 @@ export function registerCheck(program: Command): void {
   withUtc(
     program
       .command('check')
-      .description('look over everything: configuration, database, directories, sinks, fail2ban, the daemon'),
+      .description('Check everything: configuration, database, directories, sinks, fail2ban, the daemon'),
   )
     .option('--config <file>', 'configuration file (default: /etc/postern-auditd/config.yml)')
-    .option('--json', 'as JSON, for programs')
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-Changes nothing. Each finding is ok, a warning or an error, and says what to do next. Run it as root for a full
-look: fail2ban answers only root, and the log files are the daemon's.
+Changes nothing. Each finding is ok, a warning or an error, with the next step. Run it as root to check everything:
+fail2ban answers only root, and the log files belong to the daemon.
 
-Exit codes: 0 no errors (there may be warnings), 1 errors.
+Exit codes: 0 there are no errors (warnings are possible), 1 there are errors.
 
 Examples:
   $ sudo postern-auditd check

@@ -3,8 +3,8 @@ import { Argument, type Command } from 'commander';
 export function registerCompletion(program: Command): void {
   program
     .command('completion')
-    .description('print a script that completes this command in a shell')
-    .addArgument(new Argument('<shell>', 'the shell that it is for').choices(['bash', 'zsh', 'fish']))
+    .description('Print a completion script for a shell')
+    .addArgument(new Argument('<shell>', 'shell').choices(['bash', 'zsh', 'fish']))
     .addHelpText(
       'after',
       `

@@ -10,16 +10,16 @@ interface ConfigOptions {
 export function registerConfig(program: Command): void {
   program
     .command('config')
-    .description('print the configuration in effect, all defaults filled in')
+    .description('Print the configuration in effect, with all defaults')
     .option('--config <file>', 'configuration file (default: /etc/postern-auditd/config.yml)')
-    .option('--check <file>', 'only check a file, and say every problem with its line and column')
-    .option('--json', 'as JSON, for programs')
+    .option('--check <file>', 'only check a file, and list every problem with its line and column')
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-What is printed is a configuration file again. docs/reference/CONFIGURATION.md explains every key.
+The output is a valid configuration file. docs/reference/CONFIGURATION.md explains every key.
 
-Exit codes: 0 it is valid, 78 it is not, or not there.
+Exit codes: 0 the configuration is valid, 78 it is invalid or missing.
 
 Examples:
   $ postern-auditd config

@@ -14,19 +14,19 @@ interface ConfigureOptions {
 export function registerConfigure(program: Command): void {
   program
     .command('configure')
-    .description('change the configuration file, keeping its comments and all that is not named here')
+    .description('Change keys in the configuration file, and keep its comments and everything else')
     .option('--config <file>', 'configuration file (default: /etc/postern-auditd/config.yml)')
     .option('--database <file>', "Postern's database")
     .option('--never-ban <networks...>', 'addresses and networks that fail2ban must never ban')
     .option('--banaction <name>', "fail2ban's action that bans")
-    .option('--fail2ban', 'bans are wanted (fail2ban.enabled)')
-    .option('--no-fail2ban', 'bans are not wanted')
-    .option('--dry-run', 'print what would change, and change nothing')
+    .option('--fail2ban', 'enable bans (fail2ban.enabled)')
+    .option('--no-fail2ban', 'disable bans')
+    .option('--dry-run', 'print the changes without making them')
     .addHelpText(
       'after',
       `
-Prints a line for each change, and nothing if there is none. The running daemon reads the file again with
-systemctl reload postern-auditd; what the jail says follows with install.sh --reconfigure.
+Prints one line per change. Then run systemctl reload postern-auditd for the daemon, and install.sh --reconfigure for
+fail2ban's jail.
 
 Examples:
   $ postern-auditd configure --never-ban 198.51.100.7 2001:db8:17::/48

@@ -12,14 +12,14 @@ const ROWS_PER_SECOND = 400_000;
 export function registerIndexTable(program: Command): void {
   program
     .command('index')
-    .description("add the indexes that queries need to Postern's table")
+    .description("Add the indexes that queries need to Postern's table")
     .option('--config <file>', 'configuration file (names the database)')
-    .option('--yes', 'do it; without this it only says what would be done, and what that costs')
+    .option('--yes', 'create the indexes; without this option only print what would be done, and the cost')
     .addHelpText(
       'after',
       `
-Writes to Postern's database, so it needs its owner's rights. Postern can read meanwhile, but waits with its
-writes while an index is made.
+Writes to Postern's database, so it needs the rights of its owner. Postern can read meanwhile, but its writes wait while
+an index is created.
 
 Examples:
   $ sudo postern-auditd index

@@ -7,14 +7,14 @@ export function registerExplain(program: Command): void {
     program
       .command('explain')
       .description(
-        'one event: its row, what it becomes, which sinks take it, whether fail2ban counts it, and why',
+        'Explain one event: its row, its formats, the sinks that accept it, whether fail2ban counts it, and why',
       ),
   )
     .argument('<id>', 'postern:4711, auditd:3, or just 4711 for a row of Postern')
     .option('--config <file>', 'configuration file (default: /etc/postern-auditd/config.yml)')
-    .option('--json', 'as JSON, for programs')
+    .option('--json', 'print JSON')
     .addOption(
-      new Option('--format <format>', 'print only the bytes that the event becomes in this format').choices([
+      new Option('--format <format>', 'print only the event in this format, byte by byte').choices([
         'ecs',
         'cef',
         'leef',
@@ -25,10 +25,10 @@ export function registerExplain(program: Command): void {
     .addHelpText(
       'after',
       `
-Reads the row from the table as it is now, and changes nothing. The filter is tried with fail2ban's own
-fail2ban-regex where that is installed.
+Reads the current row from the table, and changes nothing. The filter is tried with fail2ban-regex when that is
+installed.
 
-Exit codes: 0 explained, 1 there is no such row, or the table can't be read.
+Exit codes: 0 the event was found, 1 there is no such row, or the table can't be read.
 
 Examples:
   $ sudo postern-auditd explain 4711

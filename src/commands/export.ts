@@ -23,12 +23,15 @@ interface Options extends FilterOptions, ManifestOptions {
 
 export function registerExport(program: Command): void {
   const command = withFilter(
-    program.command('export').description('write everything that a filter means, the newest first'),
+    program.command('export').description('Export all matching entries, newest first'),
   )
-    .option('-o, --output <file>', 'file to write, whole or not at all; default: standard output')
-    .option('--csv', 'as CSV, safe to open in a spreadsheet (default for a file name that ends in .csv)')
-    .option('--ndjson', 'as a line of JSON each (default)')
-    .option('--manifest', 'write FILE.manifest.json too: counts, ids and gaps, the filter, SHA-256')
+    .option('-o, --output <file>', 'file to write, completely or not at all; default: standard output')
+    .option(
+      '--csv',
+      'print CSV that is safe to open in a spreadsheet (default for a file name that ends in .csv)',
+    )
+    .option('--ndjson', 'write one line of JSON per entry (default)')
+    .option('--manifest', 'also write FILE.manifest.json: counts, ids and gaps, the filter, SHA-256')
     .option(
       '--sign <file>',
       'private key (PEM, ed25519) that signs the manifest; default: retention.archive.sign',
@@ -37,8 +40,8 @@ export function registerExport(program: Command): void {
     .addHelpText(
       'after',
       `
-Holds nothing up: Postern goes on writing, and what it writes meanwhile is not in the export. Archived rows are in it. Where an archive is
-missing it ends with an error; with --allow-missing it goes on, and the last line of the file says what is missing.
+Postern continues to write meanwhile; those rows are not in the export. Archived rows are. A missing archive is an error; with
+--allow-missing the export continues, and its last line names what is missing.
 
 Examples:
   $ postern-auditd export --from 2026-01-01 --to 2026-02-01 -o january.csv

@@ -12,13 +12,13 @@ interface JailOptions {
 export function registerJail(program: Command): void {
   program
     .command('jail')
-    .description("print fail2ban's jail for the configuration (install.sh writes it to /etc/fail2ban/jail.d)")
+    .description("Print fail2ban's jail for the configuration (install.sh writes it to /etc/fail2ban/jail.d)")
     .option('--config <file>', 'configuration file (default: /etc/postern-auditd/config.yml)')
     .option('--chain <names>', 'what "chain: auto" stands for on this host: INPUT, or INPUT,DOCKER-USER')
-    .option('--probe', "print lines that fail2ban's filter must match instead of the jail")
+    .option('--probe', "print lines that fail2ban's filter must match, instead of the jail")
     .option(
       '--overrides [directory]',
-      "say where the jail has another value than [DEFAULT] of fail2ban's configuration (default: /etc/fail2ban)",
+      "list values of the jail that differ from [DEFAULT] of fail2ban's configuration (default: /etc/fail2ban)",
     )
     .addHelpText(
       'after',

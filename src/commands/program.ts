@@ -38,7 +38,7 @@ const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
 /** The sub-commands in the groups of the help; a new one docks here. */
 const GROUPS: ReadonlyArray<readonly [string, ReadonlyArray<(program: Command) => void>]> = [
   ['Daemon:', [run, status, reload, replay, retain]],
-  ['Look:', [check, explain, tail, query, exportEntries, stats]],
+  ['Inspect:', [check, explain, tail, query, exportEntries, stats]],
   ['Retention:', [archive]],
   ['Bans:', [bans, unban, jail]],
   ['API:', [token]],
@@ -53,26 +53,24 @@ const GROUPS: ReadonlyArray<readonly [string, ReadonlyArray<(program: Command) =
  */
 export function createProgram(): Command {
   const program = new Command('postern-auditd')
-    .description(
-      "Audit daemon of Postern Proxy: from the table audit_log to fail2ban, a SIEM and people's eyes",
-    )
+    .description('Audit-log shipper and fail2ban integration for Postern Proxy')
     .version(VERSION, '-V, --version', 'print the version')
     .option('--debug', 'print the stack of an error')
     .helpOption('-h, --help', 'print this help')
     .configureHelp({ subcommandTerm: (command) => command.name() })
     .exitOverride()
-    .showHelpAfterError('(postern-auditd --help says more)')
+    .showHelpAfterError('(see postern-auditd --help)')
     .addHelpText(
       'after',
       `
-Every command has a help of its own with examples: postern-auditd check --help
+Help for one command, with examples: postern-auditd check --help
 Documentation: docs/reference/CLI.md, docs/reference/CONFIGURATION.md`,
     );
   for (const [group, registers] of GROUPS) {
     program.commandsGroup(group);
     for (const register of registers) register(program);
   }
-  program.helpCommand('help [command]', 'print the help of a command');
+  program.helpCommand('help [command]', 'Print the help of a command');
   for (const command of program.commands) prepare(command, `postern-auditd ${command.name()}`);
   return program;
 }
@@ -83,10 +81,10 @@ function prepare(command: Command, path: string): void {
     .helpOption('-h, --help', 'print this help')
     .addOption(new Option('--debug').hideHelp())
     .exitOverride()
-    .showHelpAfterError(`(${path} --help says more)`);
+    .showHelpAfterError(`(see ${path} --help)`);
   if (command.commands.length > 0)
     command
-      .helpCommand('help [command]', 'print the help of a command')
+      .helpCommand('help [command]', 'Print the help of a command')
       .configureHelp({ subcommandTerm: (sub) => sub.name() });
   for (const sub of command.commands) prepare(sub, `${path} ${sub.name()}`);
 }

@@ -34,18 +34,18 @@ interface Options extends FilterOptions, UtcOption {
 }
 
 export function registerQuery(program: Command): void {
-  withUtc(withFilter(program.command('query').description('look up entries, 50 a page, the newest first')))
+  withUtc(withFilter(program.command('query').description('List entries, newest first, 50 per page')))
     .option('--page <number>', 'which page', '1')
-    .option('--limit <number>', 'entries a page, at most 1000', '50')
-    .option('--cursor <text>', 'the page behind another one, by what that one names as next')
-    .option('--count', 'count all of them, beyond 10,000 too')
-    .option('--json', 'as JSON, with total and next')
-    .option('--ndjson', 'as a line of JSON each')
-    .option('--csv', 'as CSV, safe to open in a spreadsheet')
+    .option('--limit <number>', 'entries per page, at most 1000', '50')
+    .option('--cursor <text>', 'page that follows another one: the value of its next')
+    .option('--count', 'count all entries, also above 10,000')
+    .option('--json', 'print JSON with total and next')
+    .option('--ndjson', 'print one line of JSON per entry')
+    .option('--csv', 'print CSV that is safe to open in a spreadsheet')
     .addHelpText(
       'after',
       `
-Entries stand in the order in which they were written. --from counts, --to no longer does; without a zone they are UTC.
+Entries are in the order in which they were written. Times without a zone are UTC.
 
 Examples:
   $ postern-auditd query --action auth.login_failure --from -7d

@@ -11,15 +11,15 @@ const TIMEOUT_MS = 60_000;
 export function registerReload(program: Command): void {
   program
     .command('reload')
-    .description('have the daemon read its configuration again (what systemctl reload does)')
+    .description("Reload the daemon's configuration, as systemctl reload does")
     .option('--config <file>', 'configuration file (names the control socket)')
-    .option('--json', 'as JSON, for programs')
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-A configuration with mistakes is refused, and the one before stays in effect.
+An invalid configuration is rejected, and the previous one stays active.
 
-Exit codes: 0 it is in effect, 3 the daemon does not run, 78 it is refused.
+Exit codes: 0 the new configuration is active, 3 the daemon is not running, 78 the new configuration is invalid.
 
 Examples:
   $ sudo postern-auditd reload

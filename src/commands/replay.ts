@@ -22,21 +22,21 @@ const BAR = 30;
 export function registerReplay(program: Command): void {
   program
     .command('replay')
-    .description('send rows to a network sink again, beside what is new')
+    .description('Send rows to a network sink again, while new rows are shipped as usual')
     .argument('<sink>', 'name of the sink in the configuration')
     .option('--from <id|date>', 'first row: an id, or a date such as 2026-11-01 or 2026-11-01T08:00Z', bound)
     .option('--to <id|date>', 'last row: an id (included), or a date (excluded)', bound)
     .option('--source <name>', 'postern or auditd', 'postern')
-    .option('--rate <n>', 'events a second at most', rate)
-    .option('--json', 'print the end as JSON')
+    .option('--rate <n>', 'limit of events per second', rate)
+    .option('--json', 'print the result as JSON')
     .option('--config <file>', 'configuration file (names the control socket)')
     .addHelpText(
       'after',
       `
-The daemon does it, through the sink's own filter, without moving its cursor. Receivers drop what they have by event.id.
-Files are not sent anything twice. Ctrl-C ends the watching, not the replay.
+The daemon sends the rows through the sink's own filter and does not move its cursor. Receivers can drop duplicates by
+event.id. Files and fail2ban can't be replayed. Ctrl-C stops watching; the replay continues.
 
-Exit codes: 0 all sent, 1 broken off, 3 the daemon does not run.
+Exit codes: 0 all rows were sent, 1 the replay stopped early, 3 the daemon is not running.
 
 Examples:
   $ postern-auditd replay siem --from 2026-11-01 --to 2026-11-02

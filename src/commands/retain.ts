@@ -21,25 +21,25 @@ const POLL_MS = 200;
 
 export function registerRetain(program: Command): void {
   const retain = program.command('retain');
-  withUtc(retain.description('what retention would remove from the table, or remove it now'))
+  withUtc(retain.description('Show Show what retention would remove from the table, or remove it now'))
     .option(
       '--dry-run',
-      'say what would go, by category and month, and change nothing (also while retention is off)',
+      'print what would be removed, by category and month, and change nothing (also while retention is off)',
     )
-    .option('--now', 'archive and remove it now')
-    .option('--confirm-clock', "say that the machine's clock is right, where nothing keeps it (no NTP)")
+    .option('--now', 'archive and remove rows now')
+    .option('--confirm-clock', "confirm that the machine's clock is right, on a host without NTP")
     .option('--json', 'print the result as JSON')
     .option('--config <file>', 'configuration file (names the control socket)')
     .addHelpText(
       'after',
       `
-The daemon does it. Rows are written to an archive, which is read back and compared, and only then removed, a few at a time, so
-that Postern does not have to wait. Ctrl-C ends the watching, not the run.
+The daemon writes rows to an archive, reads the archive back and compares it. Only then are the rows removed, a few at a time,
+so that Postern does not have to wait. Ctrl-C stops watching; the run continues.
 
-An archive that is past retention.archive.keep goes only when that was recorded 24 hours of the machine's running time before, and the clock is
-known: synchronised, as the kernel says, or confirmed with --confirm-clock since it was set last. --now records, and shortens nothing.
+An archive past retention.archive.keep is removed 24 hours of the machine's running time after its expiry was recorded, and only
+while the clock is known: synchronised, or confirmed with --confirm-clock since it was last set. --now does not shorten this.
 
-Exit codes: 0 done, 1 the run failed, 2 retention is off or has to wait, 3 the daemon does not run.
+Exit codes: 0 done, 1 the run failed, or can't start now, 3 the daemon is not running.
 
 Examples:
   $ postern-auditd retain --dry-run

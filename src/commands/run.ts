@@ -6,14 +6,14 @@ const STOP_LIMIT_MS = 4_500;
 export function registerRun(program: Command): void {
   program
     .command('run')
-    .description('run the daemon in the foreground (what the systemd unit does)')
+    .description('Run the daemon in the foreground, as the systemd unit does')
     .option('--config <file>', 'configuration file (default: /etc/postern-auditd/config.yml)')
     .addHelpText(
       'after',
       `
 Signals:
-  SIGTERM, SIGINT   ship what is there and stop, within 5 s
-  SIGHUP            read the configuration again; a bad one is refused and the old one goes on
+  SIGTERM, SIGINT   ship what has been read, and stop within 5 s
+  SIGHUP            reload the configuration; when it is invalid, the previous configuration stays active
 
 Examples:
   $ postern-auditd run

@@ -19,11 +19,9 @@ import {
 import { withQueries } from './support/with-queries.js';
 
 export function registerStats(program: Command): void {
-  withFilter(
-    program.command('stats').description('how often what was done, by whom, from where, on which day'),
-  )
-    .option('--top <number>', 'how many of each are shown', '10')
-    .option('--json', 'as JSON, for programs')
+  withFilter(program.command('stats').description('Count entries by action, user, address and day'))
+    .option('--top <number>', 'number of lines in each list', '10')
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `

@@ -25,16 +25,16 @@ export function registerStatus(program: Command): void {
   withUtc(
     program
       .command('status')
-      .description('what the running daemon does: its sources, its sinks, how far each has got')
+      .description('Show the running daemon: its sources, its sinks and the lag of each')
       .option('--config <file>', 'configuration file (names the control socket)')
-      .option('-v, --verbose', 'with positions, delivery classes and figures of each sink')
-      .option('--watch [seconds]', `ask again every ${WATCH_SECONDS} seconds, or so many, until Ctrl-C`)
-      .option('--json', 'as JSON, for programs; with --watch a line each time'),
+      .option('-v, --verbose', 'add the positions, delivery classes and figures of each sink')
+      .option('--watch [seconds]', `repeat every ${WATCH_SECONDS} seconds, or this many, until Ctrl-C`)
+      .option('--json', 'print JSON; with --watch one line each time'),
   )
     .addHelpText(
       'after',
       `
-Exit codes: 0 all is well, 1 a sink, a source or a server of the fleet needs attention, 3 the daemon does not run.
+Exit codes: 0 all is well, 1 a sink, a source or a server of the fleet needs attention, 3 the daemon is not running.
 
 Examples:
   $ postern-auditd status

@@ -3,22 +3,22 @@ import { withUtc } from './support/times.js';
 import type { TailOptions } from './tail/run.js';
 
 export function registerTail(program: Command): void {
-  withUtc(program.command('tail').description('follow the log of events, across rolls'))
+  withUtc(program.command('tail').description('Follow the log of events, across rotations'))
     .option('--config <file>', 'configuration file (names the log files)')
-    .option('--sink <name>', 'which sink of type file, if there are several')
-    .option('-n, --lines <number>', 'how many of the last events to begin with', lines, 20)
-    .option('--no-follow', 'print these and end')
-    .option('--action <names...>', 'only these actions or categories: auth.login_failure, auth')
+    .option('--sink <name>', 'sink of type file, when there are several')
+    .option('-n, --lines <number>', 'number of past events to print first', lines, 20)
+    .option('--no-follow', 'print past events and exit')
+    .option('--action <names...>', 'print print only these actions or categories: auth.login_failure, auth')
     .addOption(
       new Option('--outcome <outcome>', 'only this outcome').choices(['success', 'failure', 'unknown']),
     )
-    .option('--ip <networks...>', 'only from these addresses or networks')
-    .option('--json', 'the lines as they are in the file')
+    .option('--ip <networks...>', 'print only events from these addresses or networks')
+    .option('--json', 'print the lines of the file unchanged')
     .addHelpText(
       'after',
       `
-Reads the files, not the daemon: it needs no root, only membership in the files' group (adm). What is not plainly
-visible in names that strangers chose is written out, as in \\u202e.
+Reads the log files, so it needs membership in their group (adm), not root. Characters that are not visible are
+escaped, such as \\u202e.
 
 Examples:
   $ postern-auditd tail

@@ -18,22 +18,22 @@ interface Options extends UtcOption {
 type Verb = 'create' | 'list' | 'revoke';
 
 export function registerToken(program: Command): void {
-  withUtc(program.command('token').description('make, list and revoke tokens of the HTTP API'))
-    .addArgument(new Argument('<verb>', 'what to do').choices(['create', 'list', 'revoke']))
-    .argument('[name]', 'of the token; revoke takes its id, too')
+  withUtc(program.command('token').description('Create, list and revoke tokens of the HTTP API'))
+    .addArgument(new Argument('<verb>', 'action').choices(['create', 'list', 'revoke']))
+    .argument('[name]', 'name of the token; revoke also accepts its id')
     .addOption(
-      new Option('--scope <scope>', 'read, or admin to change things, too')
+      new Option('--scope <scope>', 'read, or admin to also change things')
         .choices(['read', 'admin'])
         .default('read'),
     )
-    .option('--expires <span>', 'after how long it is no longer good, 90d; left out: never')
+    .option('--expires <span>', 'lifetime, such as 90d (default: never expires)')
     .option('--config <file>', 'configuration file (names the control socket and the state)')
-    .option('--json', 'as JSON, for programs')
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-A token is shown once, when it is made: what is kept of it is a hash. Making and revoking are recorded as events. The daemon
-does it; while none runs, the command does it itself.
+A token is shown once, when it is created; only its hash is kept. Creating and revoking are recorded as events. The daemon
+does both; when it is not running, the command does.
 
 Examples:
   $ sudo postern-auditd token create grafana --expires 90d

@@ -4,16 +4,16 @@ import { contactsOf } from './support/contacts.js';
 export function registerUnban(program: Command): void {
   program
     .command('unban')
-    .description('lift the ban on an address, or on the network that it is banned with')
+    .description('Lift the ban on an address, or on the banned network that contains it')
     .argument('<ip...>', 'addresses or networks, as `postern-auditd bans` lists them')
     .option('--config <file>', 'configuration file (names the jail)')
     .addHelpText(
       'after',
       `
-The address may be banned again at its next failures; fail2ban.never_ban in the configuration is for those that
-never may. The daemon records the unban as an event.
+Further failed logins can ban the address again. fail2ban.never_ban in the configuration lists addresses that are
+never banned. The daemon records the unban as an event.
 
-Exit codes: 0 lifted, 1 there was no such ban.
+Exit codes: 0 the ban is lifted, 1 there was no such ban.
 
 Examples:
   $ sudo postern-auditd unban 203.0.113.7

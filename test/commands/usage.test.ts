@@ -32,7 +32,7 @@ describe('exit codes', () => {
       'a misspelt option',
       ['check', '--jsn'],
       2,
-      /^error: unknown option '--jsn'\n\(Did you mean --json\?\)\n\(postern-auditd check --help says more\)\n$/,
+      /^error: unknown option '--jsn'\n\(Did you mean --json\?\)\n\(see postern-auditd check --help\)\n$/,
     ],
     ['a missing argument', ['explain'], 2, /^error: missing required argument 'id'\n/],
     [

@@ -6,7 +6,7 @@ import { CLI } from '../commands/cli.js';
 
 /** The commands of the blocks behind a heading, block by block. */
 export function blocksOf(page: string, heading: string): string[][] {
-  const text = readFileSync(resolve(import.meta.dirname, '../../docs', page), 'utf8');
+  const text = readFileSync(resolve(import.meta.dirname, '../../docs/guide', page), 'utf8');
   const at = text.indexOf(`\n${heading}\n`);
   if (at === -1) throw new Error(`docs/${page} has no ${heading}`);
   const [section = ''] = text.slice(at + 1 + heading.length).split(/^## /m);

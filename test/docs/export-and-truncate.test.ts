@@ -11,7 +11,7 @@ const DAY = 86_400_000;
 
 /** The commands of the first block behind a heading. */
 function commandsOf(page: string, heading: string): string[] {
-  const text = readFileSync(resolve(import.meta.dirname, '../../docs', page), 'utf8');
+  const text = readFileSync(resolve(import.meta.dirname, '../../docs/guide', page), 'utf8');
   const [, block = ''] = /```\n([\s\S]*?)```/.exec(text.slice(text.indexOf(heading))) ?? [];
   return block.split('\n').flatMap((line) => (line.startsWith('$ ') ? [line.slice(2)] : []));
 }

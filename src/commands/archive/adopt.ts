@@ -13,18 +13,18 @@ export function registerArchiveAdopt(archive: Command): void {
   archive
     .command('adopt')
     .description(
-      'let anchor.json say where the chain begins, though no decision to remove archives is recorded',
+      'Accept anchor.json as the beginning of the chain, though no removal of archives is recorded',
     )
     .option('--config <file>', 'configuration file (names the control socket)')
-    .option('--json', 'as JSON, for programs')
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-Where the chain begins is recorded in state.db, and an anchor that says something else does not count. After state.db was lost, the first
-run adopts the anchor by itself; later it takes this command, which the daemon records as an event. Nothing is removed by it: an anchor
-that stands for an archive which is there is refused, and so is one that the first archive was not put behind.
+The beginning of the chain is recorded in state.db, and an anchor that differs does not count. After the loss of state.db the first
+run accepts the anchor by itself; later this command does, and the daemon records an event. It removes nothing. An anchor is rejected
+when it covers an archive that exists, or when the first archive does not follow it.
 
-Exit codes: 0 recorded, 2 there is nothing to adopt, or it is refused, 3 the daemon does not run.
+Exit codes: 0 recorded, 2 there is nothing to adopt, or the anchor is rejected, 3 the daemon is not running.
 
 Examples:
   $ postern-auditd archive verify

@@ -6,12 +6,13 @@ import { tell } from '../support/report-to-daemon.js';
 import { type ChoiceOptions, chosenOf, MOST_NAMED, withChoice } from './select-archives.js';
 
 export function registerArchiveCat(archive: Command): void {
-  withChoice(archive.command('cat').description('print archived rows as they were, a line of JSON each'))
-    .option('--lines', 'the lines of the archive, with event_id and the time as it was read')
+  withChoice(archive.command('cat').description('Print archived rows unchanged, one line of JSON each'))
+    .option('--lines', 'print the lines of the archive, with event_id and the parsed time')
     .addHelpText(
       'after',
       `
-Columns have the names and values that they had in the table, secrets included. What JSON can't tell apart is wrapped: docs/guide/ARCHIVES.md.
+Columns have their names and values in the table, including secrets. Values that JSON can't express are wrapped, see
+docs/guide/ARCHIVES.md.
 
 Examples:
   $ postern-auditd archive cat 42 | jq -r .user_email | sort | uniq -c

@@ -13,8 +13,8 @@ import { shownTime, type Times, timesFor, type UtcOption, withUtc } from '../sup
 import { chainOf, directoryOf, type PlaceOptions, withPlace } from './select-archives.js';
 
 export function registerArchiveList(archive: Command): void {
-  withUtc(withPlace(archive.command('list').description('the archives, the oldest first')))
-    .option('--json', 'their manifests as JSON')
+  withUtc(withPlace(archive.command('list').description('List the archives, oldest first')))
+    .option('--json', 'print the manifests as JSON')
     .addHelpText(
       'after',
       `

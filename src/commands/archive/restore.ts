@@ -19,18 +19,17 @@ export function registerArchiveRestore(archive: Command): void {
   withChoice(
     archive
       .command('restore')
-      .description('put archived rows back, into a new database or into a table, all or none of them'),
+      .description('Restore archived rows into a new database or a table, all or none'),
   )
-    .requiredOption('--into <file>', 'database: a new one, or one that is there')
-    .option('--table <name>', 'table in it; default: the one that the rows were in')
-    .option('--json', 'as JSON, for programs')
+    .requiredOption('--into <file>', 'database, new or existing')
+    .option('--table <name>', 'table in that database; default: the table of the rows')
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-Rows that are there already, just as they are archived, are left as they are; where another row has the id of one, nothing is restored,
-and it is named. Everything is verified before the first row is written.
-What is put back into Postern's own table is taken out again by the next run of retention: to look at old rows, restore into a new
-database, or ask with query. Where an archive is missing nothing is restored, unless --allow-missing says so.
+Everything is verified before the first row is written. Rows that already exist unchanged are kept. When another row has the same
+id, nothing is restored, and the row is named. The next run of retention removes rows again that were restored into Postern's own
+table: to read old rows, use query, or restore into a new database. Without --allow-missing a missing archive restores nothing.
 
 Examples:
   $ postern-auditd archive restore --into /tmp/2025.db 1-12

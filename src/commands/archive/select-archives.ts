@@ -24,16 +24,16 @@ export const MOST_NAMED = 100;
 export function withPlace(command: Command): Command {
   return command
     .option('--config <file>', 'configuration file (names the directory)')
-    .option('--directory <directory>', 'directory of the archives, where it is another one');
+    .option('--directory <directory>', 'directory of the archives; default: retention.archive.directory');
 }
 
 export function withChoice(command: Command): Command {
   return withPlace(
-    command.argument('[archive...]', 'which ones, by number: 42 or 40-42; default: all of the source'),
+    command.argument('[archive...]', 'archives by number: 42 or 40-42; default: all of the source'),
   )
     .option('--source <source>', "postern, or auditd for the daemon's own events", 'postern')
-    .option('--timeline <number>', 'only those of this history of the database')
-    .option('--allow-missing', 'go on without archives that are missing, and say so');
+    .option('--timeline <number>', 'only archives of this history of the database')
+    .option('--allow-missing', 'continue without missing archives, and report them');
 }
 
 /** The directory that the configuration names, or the option. @throws AuditdError `NOT_FOUND` if it was named here and is not there */

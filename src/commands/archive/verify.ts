@@ -22,21 +22,21 @@ export function registerArchiveVerify(archive: Command): void {
   withPlace(
     archive
       .command('verify')
-      .description('go over the whole chain and every row in it, and say the first broken link'),
+      .description('Verify the whole chain and every row in it, and name the first broken link'),
   )
     .option(
       '--key <file>',
-      'public key (PEM) that every archive must be signed with; default: the key that signs here',
+      'public key (PEM) that must verify every signature; default: the key that signs here',
     )
-    .option('--head <text>', 'an end of the chain that was noted elsewhere, as this command prints it')
-    .option('--json', 'as JSON, for programs')
+    .option('--head <text>', 'end of the chain that was noted elsewhere, as this command prints it')
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-A chain can't tell by itself that its end was cut off. Where state.db is there to read, the ends that the daemon has recorded are
-compared too; the best proof is --head with what was printed when it was last right, kept on another host.
+A chain alone can't show that its end was cut off. When state.db is readable, the recorded ends are compared too. The best proof
+is --head with the end that this command printed earlier, kept on another host.
 
-Exit codes: 0 nothing is wrong, 1 something is.
+Exit codes: 0 the comparison succeeded, 1 it failed.
 
 Examples:
   $ postern-auditd archive verify

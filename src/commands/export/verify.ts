@@ -25,17 +25,17 @@ export interface ExportVerdict {
 export function registerExportVerify(command: Command): void {
   command
     .command('verify')
-    .description('compare a file that export --manifest has written with its manifest')
+    .description('Compare an exported file with its manifest')
     .argument('<file>', 'the file; FILE.manifest.json and FILE.manifest.json.sig stand beside it')
-    .option('--key <file>', 'public key (PEM) that the manifest must be signed with')
-    .option('--json', 'as JSON, for programs')
+    .option('--key <file>', 'public key (PEM) that must verify the signature of the manifest')
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-Reads nothing but these files and needs no configuration: it can be run on any host. Without --key it finds what was changed by mistake,
-and not what was changed together with the manifest.
+Reads only these files and needs no configuration, so it runs on any host. Without --key it can't detect that somebody changed
+the file and the manifest together.
 
-Exit codes: 0 nothing is wrong, 1 something is.
+Exit codes: 0 the comparison succeeded, 1 it failed.
 
 Examples:
   $ postern-auditd export verify january.csv --key audit.pub

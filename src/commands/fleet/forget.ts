@@ -3,16 +3,16 @@ import type { Command } from 'commander';
 export function registerFleetForget(fleet: Command): void {
   fleet
     .command('forget')
-    .description('take a server that is gone off the list')
-    .argument('<server>', 'its name, as `status` of the hub shows it')
-    .option('--config <file>', 'configuration file (says how NATS is reached)')
+    .description('Remove a retired server from the list')
+    .argument('<server>', 'name of the server, from `status` of the hub')
+    .option('--config <file>', 'configuration file (names the NATS servers)')
     .addHelpText(
       'after',
       `
-The hub no longer waits for it, and \`status\` no longer complains of it. Its events stay where they are. Left to itself, a
-server is forgotten after 30 days. docs/guide/FLEET.md has the rights that this takes.
+The hub no longer waits for the server, and \`status\` no longer reports it. Its events stay. A silent server is removed
+automatically after 30 days. docs/guide/FLEET.md lists the required NATS permissions.
 
-Exit codes: 0 forgotten, 1 there is no such server, or NATS is not reached, 2 it still says that it is there.
+Exit codes: 0 the server is removed, 1 there is no such server, or NATS can't be reached, 2 the server still sends heartbeats.
 
 Examples:
   $ postern-auditd fleet forget proxy-3`,

@@ -14,23 +14,26 @@ interface InitOptions {
 export function registerFleetInit(fleet: Command): void {
   fleet
     .command('init')
-    .description('make or check the stream')
-    .option('--config <file>', 'configuration file (says how NATS is reached)')
+    .description('Create or check the stream')
+    .option('--config <file>', 'configuration file (names the NATS servers)')
     .option(
       '--replicas <number>',
       'copies of each message (default: 3 in a cluster of three and more, else 1)',
     )
-    .option('--max-age <duration>', 'how long messages are kept (default: 30d)')
-    .option('--max-messages <number>', 'how many the stream holds; then publishers wait (default: no limit)')
-    .option('--duplicates <duration>', 'how long the stream knows a message again (default: 10m)')
-    .option('--json', 'as JSON, for programs')
+    .option('--max-age <duration>', 'age at which messages are removed (default: 30d)')
+    .option(
+      '--max-messages <number>',
+      'limit of messages in the stream; publishers wait at the limit (default: no limit)',
+    )
+    .option('--duplicates <duration>', 'time in which the stream recognises a duplicate (default: 10m)')
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-Makes the stream and two key-value buckets where they are missing. What is there is compared and never changed: the
-command that would change it is said. docs/guide/FLEET.md has the rights that this takes.
+Creates the stream and two key-value buckets when they are missing. Existing ones are compared and never changed; the
+output has the command that would change them. docs/guide/FLEET.md lists the required NATS permissions.
 
-Exit codes: 0 all is as wished, 1 something differs.
+Exit codes: 0 everything matches, 1 something differs.
 
 Examples:
   $ postern-auditd fleet init

@@ -31,25 +31,26 @@ function hold(retain: Command): void {
   withPlace(
     retain
       .command('hold')
-      .description('make a legal hold: rows and archives that it is about stay until it is released')
-      .option('--user <who>', 'who did it: id, name or e-mail address, exactly')
-      .option('--from <time>', 'from then on: 2026-11-22, 2026-11-22T20:21:00Z or -7d')
-      .option('--to <time>', 'before then, in the same forms')
-      .option('--resource <type[/id]>', 'what it was done to: proxy_host, or proxy_host/12')
+      .description('Create a legal hold, which keeps rows and archives until it is released')
+      .option('--user <who>', 'user who acted: exact id, name or e-mail address')
+      .option('--from <time>', 'first time, included: 2026-11-22, 2026-11-22T20:21:00Z or -7d')
+      .option('--to <time>', 'last time, excluded, in the same forms')
+      .option('--resource <type[/id]>', 'object that was changed: proxy_host, or proxy_host/12')
       .option('--all', 'every row')
-      .requiredOption('--reason <text>', 'why; it is recorded'),
+      .requiredOption('--reason <text>', 'reason, which is recorded'),
   )
     .addHelpText(
       'after',
       `
-A row is held if all that is given fits it, as query and export understand the same filter: look first with them. A row whose time can't be
-read is held by each hold with --from or --to. Held rows stay in the table whatever retention.keep, max_rows and max_size say; an archive that has one
-stays, and so do those behind it. Rolled log files are not held, nor does it keep Postern or its owner from deleting rows: export them, too.
+A row is held when it matches every given option, as in query and export: try the filter there first. A row whose time can't be
+read is held by every hold with --from or --to. Held rows stay in the table, whatever retention.keep, max_rows and max_size are. An
+archive with a held row stays, and so do the archives after it. A hold covers no rotated log files, and does not keep Postern or its
+owner from deleting rows: export them too.
 
-The daemon does it; while none runs, the command does it itself. It is recorded as daemon.legal_hold_create. A version of postern-auditd that knows no
-holds refuses the directory of archives from then on.
+The daemon creates the hold; when it is not running, the command does. The event is daemon.legal_hold_create. Versions of
+postern-auditd without legal holds reject the archive directory from then on.
 
-Exit codes: 0 it is held, 2 the filter is not understood.
+Exit codes: 0 the hold exists, 2 the filter is invalid.
 
 Examples:
   $ sudo postern-auditd retain hold --user ann@example.net --from 2026-01-01 --reason 'case 4711'
@@ -72,16 +73,17 @@ function release(retain: Command): void {
   withPlace(
     retain
       .command('release')
-      .description('release a legal hold: what only it was about may go again')
-      .argument('<id>', 'of the hold, as retain holds shows it')
-      .requiredOption('--reason <text>', 'why; it is recorded'),
+      .description('Release a legal hold')
+      .argument('<id>', 'id of the hold, from retain holds')
+      .requiredOption('--reason <text>', 'reason, which is recorded'),
   )
     .addHelpText(
       'after',
       `
-The hold and its release stay on record, as files beside the archives, and as the event daemon.legal_hold_release.
+Rows and archives that no other hold covers may be removed again. The hold and its release stay recorded, as files beside the
+archives and as the event daemon.legal_hold_release.
 
-Exit codes: 0 it is released, 2 there is no such hold in force.
+Exit codes: 0 the hold is released, 2 no such hold is in force.
 
 Examples:
   $ postern-auditd retain holds
@@ -111,13 +113,13 @@ function holds(retain: Command): void {
   withPlace(
     retain
       .command('holds')
-      .description('the legal holds in force, and what is wrong with their records')
-      .option('--put-back', 'write records again that are missing beside the archives, as state.db has them'),
+      .description('List the legal holds in force, and check their records')
+      .option('--put-back', 'restore records that are missing beside the archives from state.db'),
   )
     .addHelpText(
       'after',
       `
-Exit codes: 0 all is well, 1 something is wrong with a record, and nothing is deleted (or a release does not count).
+Exit codes: 0 all records are valid, 1 a record is invalid: nothing is deleted, or a release does not count.
 
 Examples:
   $ postern-auditd retain holds
@@ -214,7 +216,7 @@ function timesOf(options: Options): Times {
 function withPlace(command: Command): Command {
   return withUtc(command)
     .option('--config <file>', 'configuration file (names the control socket and the state)')
-    .option('--json', 'as JSON, for programs');
+    .option('--json', 'print JSON');
 }
 
 function print({ json }: Options, value: unknown, words: string): void {

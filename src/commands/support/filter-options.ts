@@ -23,25 +23,19 @@ export interface FilterOptions {
 export function withFilter(command: Command): Command {
   return command
     .option('--config <file>', 'configuration file (names the database)')
-    .option(
-      '--resource-type <type>',
-      'what kind of thing it was done to, such as proxy_host (finds proxy-host, too)',
-    )
-    .option(
-      '--action <name>',
-      'what was done, by canonical name (auth.login_failure) or by the word of the row',
-    )
-    .option('--user <who>', 'who did it: id, name or e-mail address')
-    .option('--from <time>', 'from then on: 2026-11-22, 2026-11-22T20:21:00Z or -7d')
-    .option('--to <time>', 'before then, in the same forms')
+    .option('--resource-type <type>', 'type of the object, such as proxy_host (also matches proxy-host)')
+    .option('--action <name>', 'action, by its canonical name (auth.login_failure) or as the row has it')
+    .option('--user <who>', 'user who acted: id, name or e-mail address')
+    .option('--from <time>', 'first time, included: 2026-11-22, 2026-11-22T20:21:00Z or -7d')
+    .option('--to <time>', 'last time, excluded, in the same forms')
     .option('--server <name>', 'of this server')
-    .option('--ip <address>', 'address of the client, or its network: 203.0.113.0/24')
+    .option('--ip <address>', 'address of the client, or a network: 203.0.113.0/24')
     .option('--outcome <outcome>', 'success, failure or unknown')
     .option('--source <source>', "postern, or auditd for the daemon's own events")
-    .option('--q <text>', 'part of the details; reads every row that the rest of the filter leaves')
-    .option('--archives', 'look at archived rows too, as if they had never left (the default)')
-    .option('--no-archives', 'look at the table alone')
-    .option('--allow-missing', 'go on without archives that are missing, and say so');
+    .option('--q <text>', 'text in the details; reads every row that the other filters match')
+    .option('--archives', 'search archived rows too (default)')
+    .option('--no-archives', 'search the table only')
+    .option('--allow-missing', 'continue without missing archives, and report them');
 }
 
 /** Loads the filter's schema when a command runs, not for its help. */

@@ -16,7 +16,7 @@ export interface UtcOption {
 }
 
 export function withUtc(command: Command): Command {
-  return command.option('--utc', 'times in UTC on a terminal too, not in its time zone');
+  return command.option('--utc', 'print times in UTC, also on a terminal');
 }
 
 /** `2026-11-22T20:21:00Z` */
