@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import { messageOf } from '../../errors.js';
 import type { Disk } from './filesystem.js';
 import { type LogDirectory, setOwnership } from './log-directory.js';
-import type { LogFile } from './recovery.js';
+import type { LogFile } from './log-file-set.js';
 
 const NEWLINE = 10;
 const FLAGS = fs.constants.O_RDWR | fs.constants.O_APPEND | fs.constants.O_NOFOLLOW;

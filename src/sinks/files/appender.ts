@@ -6,7 +6,7 @@
  * earlier than its length said, or in a block of NULs. The disk may be full in the middle of a line. Someone may remove,
  * move, empty or edit a file. fdatasync takes milliseconds to seconds and must not be in the way of a batch.
  *
- * FORMAT. Files have numbers (series.ts), and none is used twice. Each line is a complete JSON object with source,
+ * FORMAT. Files have numbers (log-file-set.ts), and none is used twice. Each line is a complete JSON object with source,
  * timeline, row id and event id in it, written by plain write(2) on O_APPEND; nothing is kept back in memory. Beside the
  * cursor, in the same transaction, shipping keeps a note:
  *
@@ -19,13 +19,13 @@
  *
  * begin ≤ durable ≤ end, all in `file`: a roll makes the old file durable, then the new name, and only then writes.
  *
- * RECOVERY (recovery.ts decides, mender.ts reads and cuts). Lines are read from `durable` on, up to the first that is
+ * RECOVERY (recovery.ts decides, repair.ts reads and cuts). Lines are read from `durable` on, up to the first that is
  * torn or not ours; the rest of the file is cut off. What was read
  *   - goes past `end`, perhaps into later files: written, but the cursor was not saved. Reported as found, not written again.
  *   - does not reach `end`: lost with the power. The cursors go back to what the last line says.
  * A file shorter than `durable` was cut by hand (or by a disk that lies): read from `begin`, the cursors go back as well.
  * A file that is gone was removed by hand, for its name was durable: the cursors stay. No note: state.db was lost, and the
- * last lines of the files say where to go on (rebuild.ts). After an fdatasync that failed the pages may read well and never
+ * last lines of the files say where to go on (planRebuild). After an fdatasync that failed the pages may read well and never
  * reach the medium (the kernel says so once): what stands behind `durable` is cut off and written again.
  *
  * RUNNING. Before each batch the path is compared with the open file (device, inode, length): removed, moved or edited by
@@ -37,13 +37,12 @@ import type { Corrections } from '../sink.js';
 import { Handle } from './append-file.js';
 import { diskTrouble } from './disk-error.js';
 import { Durability, type DurabilityOptions } from './durability.js';
-import { formatFilePosition, parseFilePosition } from './file-position.js';
+import { formatFilePosition, parseFilePosition, WriteProgress } from './file-position.js';
 import type { LineBuffer } from './line-buffer.js';
 import { type LogDirectory, prepareDirectory } from './log-directory.js';
 import type { RecoveryPlan } from './recovery.js';
 import { FileRepair, type FileRepairOptions } from './repair.js';
 import { mustRoll, type RollRule } from './rotation.js';
-import { WriteProgress } from './write-progress.js';
 
 const ROLL_AGAIN_MS = 1_000;
 

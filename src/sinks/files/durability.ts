@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { AuditdError } from '../../errors.js';
 import type { Handle } from './append-file.js';
 import { diskTrouble } from './disk-error.js';
-import type { WriteProgress } from './write-progress.js';
+import type { WriteProgress } from './file-position.js';
 
 export interface DurabilityOptions {
   /** False where lines are worth nothing after a reboot: a failed fdatasync is then no reason to write them again. */

@@ -3,8 +3,7 @@ import fs from 'node:fs';
 import { join } from 'node:path';
 import type { Disk } from './filesystem.js';
 import { type LogDirectory, setOwnership, syncDirectory } from './log-directory.js';
-import type { LogFileSet } from './log-file-set.js';
-import type { LogFile } from './recovery.js';
+import type { LogFile, LogFileSet } from './log-file-set.js';
 
 /** What fail2ban reads, by these fixed names. */
 export const PAIR = ['fail2ban.0.log', 'fail2ban.1.log'] as const;

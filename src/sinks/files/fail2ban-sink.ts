@@ -21,7 +21,7 @@ const WRITE = 1 << 18;
 
 /**
  * Fresh failed logins at this server, for fail2ban to count, in a pair of files. Each is judged at the moment of its write. Exactly once over the
- * death of the process, without a cursor: what stands in the pair is known (written.ts), so rows may be given again. `min_free`
+ * death of the process, without a cursor: what stands in the pair is known (written-failures.ts), so rows may be given again. `min_free`
  * does not stop it: the pair is bounded, and an attacker who fills the disk must not thereby end his ban.
  */
 export function createFail2banSink(

@@ -1,6 +1,11 @@
+/**
+ * How far a sink's files are written: what of it is saved beside the cursors (`FilePosition`), how it is kept while writing
+ * (`WriteProgress`), and the rows that a recovery found behind what was saved (`RecoveredRows`). Meaning and use: appender.ts.
+ */
 import { z } from 'zod';
 import type { SourceName } from '../../audit/event.js';
-import type { Positions } from '../positions.js';
+import { advance, type Positions, positionIn } from '../positions.js';
+import type { LinePosition } from './read-lines.js';
 
 /** A place in a file and what stands before it. */
 export interface Point {
@@ -16,7 +21,7 @@ export interface RecoveredGroup {
   readonly rows: ReadonlyArray<readonly [number, string]>;
 }
 
-/** What a local sink gives shipping to keep beside the cursors. Meaning and use: appender.ts. */
+/** What a local sink gives shipping to keep beside the cursors. */
 export interface FilePosition {
   /** Number of the file written to. */
   readonly file: number;
@@ -58,5 +63,136 @@ export function parseFilePosition(text: string): FilePosition | null {
     return parsed.success ? parsed.data : null;
   } catch {
     return null;
+  }
+}
+
+/** Rows found at the destination, by (source, timeline). */
+export class RecoveredRows {
+  private readonly groups: Array<{
+    source: RecoveredGroup['source'];
+    timeline: number;
+    rows: Array<readonly [number, string]>;
+  }>;
+
+  constructor(known: readonly RecoveredGroup[]) {
+    this.groups = known.map((f) => ({ ...f, rows: [...f.rows] }));
+  }
+
+  add({ source, timeline, sequence, id }: LinePosition): void {
+    let group = this.groups.find((g) => g.source === source && g.timeline === timeline);
+    if (group === undefined) {
+      group = { source, timeline, rows: [] };
+      this.groups.push(group);
+    }
+    group.rows.push([sequence, id]);
+  }
+
+  all(): RecoveredGroup[] {
+    return this.groups;
+  }
+
+  /** Only what is still there. */
+  upTo(positions: Positions): RecoveredGroup[] {
+    return this.groups
+      .map((g) => ({
+        ...g,
+        rows: g.rows.filter(([id]) => id <= (positionIn(positions, g.source, g.timeline) ?? 0)),
+      }))
+      .filter((g) => g.rows.length > 0);
+  }
+}
+
+/** Drops what a batch shows that shipping has taken over: it goes on behind it, or in a later timeline. */
+export function confirm(
+  found: readonly RecoveredGroup[],
+  source: string,
+  timeline: number,
+  upTo: number,
+): readonly RecoveredGroup[] {
+  if (found.length === 0) return found;
+  return found
+    .map((f) => {
+      if (f.source !== source || f.timeline > timeline) return f;
+      return { ...f, rows: f.timeline < timeline ? [] : f.rows.filter(([id]) => id > upTo) };
+    })
+    .filter((f) => f.rows.length > 0);
+}
+
+const NOWHERE: Point = { offset: 0, positions: [] };
+
+/** How far the current file is begun, durable and written, and what of it shipping has yet to pass: the live form of a `FilePosition`. */
+export class WriteProgress {
+  private begin = NOWHERE;
+  private durable = NOWHERE;
+  private end = NOWHERE;
+  private found: readonly RecoveredGroup[] = [];
+
+  /** Bytes of the file. */
+  get size(): number {
+    return this.end.offset;
+  }
+
+  /** True if no event stands in the file. */
+  get empty(): boolean {
+    return this.end.offset === this.begin.offset;
+  }
+
+  /** Bytes that a loss of power may take. */
+  get undurable(): number {
+    return this.end.offset - this.durable.offset;
+  }
+
+  /** As of a recovery. Nothing behind `begin` counts as durable. */
+  resume(begin: Point, end: Point): void {
+    this.begin = begin;
+    this.durable = begin;
+    this.end = end;
+  }
+
+  /** Goes on in a new file, whose events begin at `offset`. */
+  turn(offset: number, positions: Positions = this.end.positions): void {
+    this.begin = { offset, positions };
+    this.durable = this.begin;
+    this.end = this.begin;
+  }
+
+  remember(found: readonly RecoveredGroup[]): void {
+    this.found = found;
+  }
+
+  /** Before a batch: what stood before its first row is delivered. No later loss goes further back. */
+  expect(source: SourceName, timeline: number, first: number): void {
+    if (positionIn(this.end.positions, source, timeline) !== null) return;
+    const before = ({ offset, positions }: Point): Point => ({
+      offset,
+      positions: advance(positions, source, timeline, first - 1),
+    });
+    this.begin = before(this.begin);
+    this.durable = before(this.durable);
+    this.end = before(this.end);
+  }
+
+  wrote(bytes: number): void {
+    this.end = { ...this.end, offset: this.end.offset + bytes };
+  }
+
+  /** Everything up to this row is delivered. */
+  advance(source: SourceName, timeline: number, upTo: number): void {
+    this.end = { ...this.end, positions: advance(this.end.positions, source, timeline, upTo) };
+    if (this.undurable === 0) this.durable = this.end;
+    this.found = confirm(this.found, source, timeline, upTo);
+  }
+
+  /** Call it before an fdatasync, and what it returns after: what was written meanwhile is not counted. */
+  syncing(): () => void {
+    const point = this.end;
+    return () => {
+      this.durable = point.offset === this.end.offset ? this.end : point;
+    };
+  }
+
+  note(file: number, since: number): FilePosition {
+    const { begin, durable, end, found } = this;
+    return { file, since, begin, durable, end, found };
   }
 }

@@ -1,4 +1,12 @@
-import type { LogFile } from './recovery.js';
+/** One of a sink's own files, as it lies there. */
+export interface LogFile {
+  readonly number: number;
+  readonly size: number;
+  /** Where its first event stands, behind a header line. */
+  readonly start: number;
+  /** When it was begun, milliseconds since the epoch. */
+  readonly since: number;
+}
 
 /** How a sink's files are called, found and begun. Numbers go up and none is used twice. */
 export interface LogFileSet {

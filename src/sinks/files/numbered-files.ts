@@ -4,8 +4,7 @@ import type { Logger } from 'pino';
 import { codeOf } from '../../errors.js';
 import type { Disk } from './filesystem.js';
 import { type LogDirectory, setOwnership, syncDirectory } from './log-directory.js';
-import type { LogFileSet } from './log-file-set.js';
-import type { LogFile } from './recovery.js';
+import type { LogFile, LogFileSet } from './log-file-set.js';
 import { surplus } from './rotation.js';
 
 /** The link to the newest file. */

@@ -2,10 +2,9 @@ import fs from 'node:fs';
 import type { Logger } from 'pino';
 import type { FilePosition } from './file-position.js';
 import type { Disk } from './filesystem.js';
-import type { LogFileSet } from './log-file-set.js';
+import type { LogFile, LogFileSet } from './log-file-set.js';
 import { type Line, linesBefore, linesFrom, type ParseLine } from './read-lines.js';
-import { planEnd, planRebuild } from './rebuild-position.js';
-import { type Cut, type LogFile, planRecovery, type RecoveryPlan } from './recovery.js';
+import { type Cut, planEnd, planRebuild, planRecovery, type RecoveryPlan } from './recovery.js';
 
 /** How far a rebuild reads back for Postern's last row. */
 const LOOK_BACK = 64 * 2 ** 20;
@@ -22,7 +21,7 @@ export interface FileRepairOptions {
   readonly noteless?: boolean;
 }
 
-/** Reads for the plans of recovery.ts and rebuild.ts, and cuts off what they say. */
+/** Reads for the plans of recovery.ts, and cuts off what they say. */
 export class FileRepair {
   constructor(private readonly options: FileRepairOptions) {}
 

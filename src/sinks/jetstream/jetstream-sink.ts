@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { type JetStreamClient, jetstream, type StreamInfo } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
-import type { AuditEvent } from '../../audit/event.js';
+import { z } from 'zod';
+import type { AuditEvent, SourceName } from '../../audit/event.js';
 import type { JetstreamSinkConfig } from '../../config/jetstream.js';
 import { AuditdError } from '../../errors.js';
 import { formatFleet, lastFleet, lastSubject, subjectOf, subjectToken } from '../../formats/fleet-message.js';
@@ -12,7 +13,6 @@ import type { Batch, Corrections, Delivered, Finding, Sink, SinkDeps, SinkFigure
 import { checkStream } from './check.js';
 import { connectNats } from './connection.js';
 import { natsAborted, natsTrouble } from './nats-error.js';
-import { PreviousEvent } from './previous-event.js';
 
 /** An acknowledgement that takes longer does not come: the leader of the stream is gone. */
 const ACK_MS = 5_000;
@@ -211,4 +211,44 @@ class JetstreamSink implements Sink {
 async function streamOf(js: JetStreamClient, name: string): Promise<StreamInfo> {
   const manager = await js.jetstreamManager(false);
   return manager.streams.info(name);
+}
+
+interface Last {
+  readonly timeline: number;
+  readonly sequence: number;
+}
+
+const last = z.object({ timeline: z.int(), sequence: z.int() });
+const schema = z.object({ v: z.literal(1), last: z.record(z.string(), last) });
+
+/**
+ * The last event acknowledged of each source. Each message names the one before it: when JetStream changes its leader in the
+ * middle of a batch, a later message can be stored while an earlier one is lost, and is then sent behind it. The hub puts them in order.
+ */
+export class PreviousEvent {
+  private constructor(private readonly last: Map<string, Last>) {}
+
+  static restore(saved: string | null): PreviousEvent {
+    try {
+      const parsed = schema.safeParse(JSON.parse(saved ?? ''));
+      if (parsed.success) return new PreviousEvent(new Map(Object.entries(parsed.data.last)));
+    } catch {
+      // no note yet, or none of ours: the next message names none
+    }
+    return new PreviousEvent(new Map());
+  }
+
+  /** Row id of the last event of this timeline; 0 if there is none. */
+  before(source: SourceName, timeline: number): number {
+    const known = this.last.get(source);
+    return known?.timeline === timeline ? known.sequence : 0;
+  }
+
+  acknowledged(source: SourceName, timeline: number, sequence: number): void {
+    this.last.set(source, { timeline, sequence });
+  }
+
+  note(): string {
+    return JSON.stringify({ v: 1, last: Object.fromEntries(this.last) });
+  }
 }

@@ -1,6 +1,18 @@
 import type { AuditEvent } from '../../audit/event.js';
 import type { Formatter } from '../../formats/syslog-message.js';
-import { countedFrame, type Framing, lineFrame } from './framing.js';
+
+/** How messages are told apart in a byte stream (RFC 6587 section 3.4). */
+export type Framing = 'octet-counting' | 'newline';
+
+/** `LENGTH SP MESSAGE`, length in bytes (RFC 6587 section 3.4.1, RFC 5425 section 4.3). */
+export function countedFrame(message: string): string {
+  return `${Buffer.byteLength(message)} ${message}`;
+}
+
+/** `MESSAGE LF` (RFC 6587 section 3.4.2). A line end inside of a message would break the frame: it becomes a space. */
+export function lineFrame(message: string): string {
+  return message.includes('\n') ? `${message.replace(/\r?\n/g, ' ')}\n` : `${message}\n`;
+}
 
 /** Memory is taken in pieces of this size; what has been taken is not written over, as the socket still holds it. */
 const SLAB = 128 * 1024;

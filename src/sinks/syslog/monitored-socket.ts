@@ -3,8 +3,14 @@ import type { TLSSocket } from 'node:tls';
 import type { AuditdError } from '../../errors.js';
 import { collectorTrouble, sinkFailed } from './collector-error.js';
 import type { Ending } from './replay-window.js';
-import { type Ends, readSendQueue } from './send-queue.js';
-import { type ByteProgress, isStalled, progressBetween, SAMPLE_MS } from './stall-detector.js';
+import {
+  type ByteProgress,
+  type Ends,
+  isStalled,
+  progressBetween,
+  readSendQueue,
+  SAMPLE_MS,
+} from './send-queue.js';
 
 /** How a connection came to its end. */
 export interface Ended {
@@ -35,7 +41,7 @@ const CLOSE_MS = 2_000;
 /**
  * A byte stream to a collector: bounded writing, an end that is noticed at once, a stall that is noticed within 30 s.
  *
- * Half-open and hung connections are told by the kernel's send queue (stall.ts), where it can be read; else by writes
+ * Half-open and hung connections are told by the kernel's send queue (send-queue.ts), where it can be read; else by writes
  * that do not return, which shows only once the kernel's buffer is full.
  */
 export class MonitoredSocket {

@@ -2,8 +2,8 @@ import type { AuditEvent } from '../../audit/event.js';
 import type { Formatter } from '../../formats/syslog-message.js';
 import type { Batch } from '../sink.js';
 import { type CollectorSession, SEND_LIMIT_MS, type Sent, type TlsState } from './collector-session.js';
+import type { Framing } from './frame-buffer.js';
 import { FrameBuffer } from './frame-buffer.js';
-import type { Framing } from './framing.js';
 import type { MonitoredSocket } from './monitored-socket.js';
 import { aborted } from './tcp.js';
 

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { SourceName } from '../../../src/audit/event.js';
 import type { FilePosition } from '../../../src/sinks/files/file-position.js';
+import type { LogFile } from '../../../src/sinks/files/log-file-set.js';
 import type { Line } from '../../../src/sinks/files/read-lines.js';
-import { planRebuild } from '../../../src/sinks/files/rebuild-position.js';
-import { type LogFile, planRecovery } from '../../../src/sinks/files/recovery.js';
+import { planRebuild, planRecovery } from '../../../src/sinks/files/recovery.js';
 import type { Positions } from '../../../src/sinks/positions.js';
 
 /** Every line is ten bytes long. `p3`: row 3 of postern; `a3`: of auditd; `q3`: of postern's second timeline; `-`: no line. */

@@ -6,10 +6,10 @@ import {
   type Formatter,
   syslogFormatDefaults,
 } from '../../../src/formats/syslog-message.js';
-import { FrameBuffer } from '../../../src/sinks/syslog/frame-buffer.js';
-import { countedFrame, lineFrame } from '../../../src/sinks/syslog/framing.js';
+import { countedFrame, FrameBuffer, lineFrame } from '../../../src/sinks/syslog/frame-buffer.js';
 import { anyEvent, plainEvent } from '../../formats/events.js';
 import { readBack } from '../../support/read-events.js';
+import { CountedReader, chunked } from './receivers.js';
 
 const events = fc.oneof(
   { weight: 3, arbitrary: anyEvent(catalog) },
@@ -114,5 +114,44 @@ describe('frames that are written as bytes', () => {
     }
     taken.push(frames.take());
     expect(Buffer.concat(taken).toString('utf8')).toBe(expected);
+  });
+});
+
+const message = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 200 });
+
+describe('octet counting', () => {
+  it('counts bytes, not characters', () => {
+    expect(countedFrame('<86>1 żółw')).toBe('13 <86>1 żółw');
+  });
+
+  it('is read back, however the stream is cut', () => {
+    fc.assert(
+      fc.property(
+        fc.array(message, { minLength: 1, maxLength: 20 }),
+        fc.infiniteStream(fc.integer({ min: 1, max: 40 })),
+        (messages, cuts) => {
+          const reader = new CountedReader();
+          for (const chunk of chunked(Buffer.from(messages.map(countedFrame).join('')), cuts))
+            reader.push(chunk);
+          expect(reader.messages).toEqual(messages);
+        },
+      ),
+    );
+  });
+});
+
+describe('newline framing', () => {
+  it('keeps one message on one line, whatever is in it', () => {
+    fc.assert(
+      fc.property(fc.array(fc.oneof(message, fc.constant('a\nb\r\nc\n')), { minLength: 1 }), (messages) => {
+        const lines = messages.map(lineFrame).join('').split('\n');
+        expect(lines).toHaveLength(messages.length + 1);
+      }),
+    );
+  });
+
+  it('changes nothing where there is no line end', () => {
+    expect(lineFrame('<86>1 a')).toBe('<86>1 a\n');
+    expect(lineFrame('a\nb\r\nc')).toBe('a b c\n');
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseFingerprint, parseTarget } from '../../../src/config/syslog.js';
-import { afterFailure, better, GOOD_STANDING, tryOrder } from '../../../src/sinks/syslog/failover-order.js';
+import { afterFailure, better, GOOD_STANDING, tryOrder } from '../../../src/sinks/syslog/failover.js';
 
 describe('a target', () => {
   it.each([
