@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
@@ -38,5 +38,43 @@ describe('the documents', () => {
     );
     const missing = links.filter((to) => !existsSync(resolve(root, document, '..', to)));
     expect(missing).toEqual([]);
+  });
+});
+
+describe('docs/ARCHITECTURE.md', () => {
+  const architecture = readFileSync(join(root, 'docs/ARCHITECTURE.md'), 'utf8');
+  const rowsOf = (heading: string) => {
+    const [, after = ''] = architecture.split(`\n## ${heading}\n`);
+    const [section = ''] = after.split('\n## ');
+    const rows = [...section.matchAll(/^\| (?!term|folder|---)(.*) \|$/gm)];
+    return rows.map(([, row = '']) => row.split('|').map((cell) => cell.trim()));
+  };
+  const folders = readdirSync(join(root, 'src')).filter((name) =>
+    statSync(join(root, 'src', name)).isDirectory(),
+  );
+
+  it('has a row for each folder of src/ in its tables of folders and of files to read first', () => {
+    for (const heading of ['Folders', 'Read first']) {
+      const text = rowsOf(heading)
+        .map(([first]) => first)
+        .join(' ');
+      expect(
+        folders.filter((name) => !text.includes(`\`${name}/\``)),
+        heading,
+      ).toEqual([]);
+    }
+  });
+
+  it('names files to read first that exist', () => {
+    const files = rowsOf('Read first').flatMap(([folder = '', ...names]) =>
+      names.filter((name) => name.startsWith('`')).map((name) => `src/${folder}${name}`.replaceAll('`', '')),
+    );
+    expect(files.length).toBeGreaterThan(50);
+    expect(files.filter((file) => !existsSync(join(root, file)))).toEqual([]);
+  });
+
+  it('explains at most 30 terms', () => {
+    expect(rowsOf('Glossary').length).toBeGreaterThan(20);
+    expect(rowsOf('Glossary').length).toBeLessThanOrEqual(30);
   });
 });
