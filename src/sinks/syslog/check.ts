@@ -5,7 +5,7 @@ import type { SyslogSinkConfig, SyslogTarget } from '../../config/syslog.js';
 import { messageOf } from '../../errors.js';
 import type { Finding } from '../sink.js';
 import { openSession, usesTls } from './open-session.js';
-import { connectSocket, type DialOptions } from './tcp.js';
+import { type ConnectOptions, connectSocket } from './tcp.js';
 import { checksChain, clientCertificate, startTls } from './tls.js';
 import { resolveHost } from './udp.js';
 import { openDatagramSocket } from './unix.js';
@@ -32,7 +32,7 @@ export async function checkTargets(
 }
 
 async function checkTarget(config: CheckConfig, target: SyslogTarget, now: number): Promise<Finding[]> {
-  const options = (): DialOptions => ({
+  const options = (): ConnectOptions => ({
     timeoutMs: config.connect_timeout,
     startedAt: performance.now(),
     signal: new AbortController().signal,
@@ -61,7 +61,7 @@ function refusalFinding(error: unknown): Finding {
 async function checkSession(
   config: CheckConfig,
   target: SyslogTarget,
-  options: DialOptions,
+  options: ConnectOptions,
 ): Promise<Finding[]> {
   const started = performance.now();
   const session = await openSession(config, target, () => '', options);
@@ -82,7 +82,7 @@ async function checkSession(
 async function checkTls(
   config: CheckConfig,
   target: Extract<SyslogTarget, { kind: 'host' }>,
-  options: DialOptions,
+  options: ConnectOptions,
   now: number,
 ): Promise<Finding[]> {
   const tls = config.tls ?? { min_version: '1.2' as const };

@@ -27,38 +27,44 @@ export interface ConnectedSinkOptions {
   readonly log: Logger;
 }
 
-interface Dialling {
-  settled: boolean;
-  /** Null while it is not settled, where it failed, or where no earlier target is back. */
-  done: Connected<CollectorSession> | null;
-  failed: unknown;
-  promise: Promise<void>;
+/** What there is of a connection. */
+type Connection =
+  | { readonly state: 'up'; readonly session: CollectorSession; readonly index: number; countedUntil: number }
+  /** There is none, and nothing is lost if one is opened between batches. */
+  | { readonly state: 'down' }
+  /** The connection broke, or what went over it may be lost: shipping has to call `open`. */
+  | { readonly state: 'broken'; readonly error: AuditdError };
+
+const DOWN: Connection = { state: 'down' };
+
+/** What opening a connection in the background came to. `found` is null where no earlier target is back. */
+type Outcome =
+  | { readonly state: 'opened'; readonly found: Connected<CollectorSession> | null }
+  | { readonly state: 'failed'; readonly error: unknown };
+
+/** A connection that is being opened: while there is none, or to an earlier target. */
+interface Attempt {
+  /** Null until it is settled. */
+  outcome: Outcome | null;
+  readonly settled: Promise<Outcome>;
 }
 
 /**
  * Syslog over a connection: TCP, TLS, unix stream, RELP.
  *
- * A connection that ends is noticed at once, between batches by `tick`. Where events may have been lost with it, the
- * window goes again (`open` moves the cursors back); else it is just made anew.
+ * A connection that ends is noticed at once, between batches by `tick`. If events may have been lost with it, the window is
+ * replayed (`open` moves the cursors back); otherwise a new connection is opened and nothing is repeated.
  */
 export class ConnectedSink implements Sink {
   readonly deliveryClass: DeliveryClass;
-  private session: CollectorSession | null = null;
-  /** Why `open` has to be called: the connection broke, or what went over it may be lost. */
-  private broken: AuditdError | null = null;
-  private index = 0;
-  private countedUntil = 0;
+  private connection: Connection = DOWN;
+  private attempt: Attempt | null = null;
   private window: ReplayWindow | null = null;
-  /** What `open` has returned, until a call shows that shipping has it in its state: it may have failed to write it. */
+  /** What `open` returned, until the next call shows that shipping has saved it: state.db may have refused the write. */
   private unsaved: readonly ResumePosition[] = [];
-  /** A connection in the making, while there is none or to an earlier target. */
-  private dialling: Dialling | null = null;
   private ending = new AbortController();
-  private connects = 0;
-  private messages = 0;
-  private bytes = 0;
-  private replayed = 0;
   private lastTarget: string | null = null;
+  private readonly totals = { connects: 0, messages: 0, bytes: 0, replayed: 0 };
 
   constructor(private readonly options: ConnectedSinkOptions) {
     this.deliveryClass = options.deliveryClass;
@@ -68,13 +74,12 @@ export class ConnectedSink implements Sink {
     this.countTime();
     const limits = this.options.window;
     if (limits !== null) this.window ??= ReplayWindow.restore(limits, saved);
-    if (!this.alive()) await this.connect(signal);
-    this.broken = null;
+    if (this.live === null) await this.connect(signal);
     if (this.window === null) return null;
     const { events } = this.window;
     const positions = this.window.resume();
     if (positions.length > 0) {
-      this.replayed += events;
+      this.totals.replayed += events;
       this.options.log.info({ events, positions }, 'the replay window is sent again');
     }
     this.unsaved = earliest([...this.unsaved, ...positions]);
@@ -89,11 +94,11 @@ export class ConnectedSink implements Sink {
     this.countTime();
     if (sent.error !== null) {
       this.noteEnd();
-      this.broken = sent.error; // if a part is through, it is said at the next batch
+      this.connection = { state: 'broken', error: sent.error }; // if a part is through, the next batch throws it
       if (sent.count === 0) throw sent.error;
     }
-    this.messages += sent.count;
-    this.bytes += sent.bytes;
+    this.totals.messages += sent.count;
+    this.totals.bytes += sent.bytes;
     const all = sent.count === events.length;
     if (sent.count > 0 && batch.replay !== true) {
       this.window?.add(batch.source, batch.timeline, all ? events : events.slice(0, sent.count), sent.bytes);
@@ -105,16 +110,15 @@ export class ConnectedSink implements Sink {
   async tick(): Promise<string | null> {
     this.unsaved = [];
     this.countTime();
-    await this.goBack();
-    if (this.alive()) return null;
+    await this.failBack();
+    if (this.live !== null) return null;
     this.noteEnd();
-    if (this.broken !== null) throw this.broken;
-    this.dialling ??= this.dial((signal) => this.options.collectors.open(signal));
-    const { settled, done, failed } = this.dialling;
-    if (settled) this.dialling = null;
-    if (failed !== null) throw failed;
-    if (done !== null) {
-      this.use(done);
+    this.throwIfBroken();
+    this.attempt ??= this.startAttempt((signal) => this.options.collectors.open(signal));
+    const outcome = this.takeOutcome();
+    if (outcome?.state === 'failed') throw outcome.error;
+    if (outcome !== null && outcome.found !== null) {
+      this.use(outcome.found);
       this.window?.resume();
     }
     return this.parting();
@@ -125,22 +129,22 @@ export class ConnectedSink implements Sink {
   }
 
   figures(): SinkFigures {
-    const { session, window } = this;
-    const live = session !== null && session.link.ended === null ? session : null;
+    const { window, totals } = this;
+    const live = this.live?.session ?? null;
     return {
       target: live?.target ?? null,
       connected: live !== null,
       tls: live?.tls?.protocol ?? null,
       certificate_expires: live?.tls == null ? null : new Date(live.tls.expires).toISOString(),
-      reconnects_total: Math.max(0, this.connects - 1),
-      messages_total: this.messages,
-      bytes_total: this.bytes,
+      reconnects_total: Math.max(0, totals.connects - 1),
+      messages_total: totals.messages,
+      bytes_total: totals.bytes,
       unformatted_total: this.options.unformatted.total,
       in_flight_bytes: live?.link.pending ?? 0,
       unacknowledged_bytes: live?.link.unacknowledged ?? null,
       ...(window === null
-        ? { acknowledged_total: this.messages, unanswered: live?.unanswered ?? 0 }
-        : { window_events: window.events, window_bytes: window.bytes, replayed_total: this.replayed }),
+        ? { acknowledged_total: totals.messages, unanswered: live?.unanswered ?? 0 }
+        : { window_events: window.events, window_bytes: window.bytes, replayed_total: totals.replayed }),
     };
   }
 
@@ -161,44 +165,48 @@ export class ConnectedSink implements Sink {
 
   async close(): Promise<void> {
     this.ending.abort();
-    await this.dialling?.promise;
+    await this.attempt?.settled;
     this.ending = new AbortController();
-    this.dialling?.done?.connection.link.destroy(sinkFailed('not needed any more.'));
-    this.dialling = null;
-    await this.session?.close();
+    const outcome = this.takeOutcome();
+    if (outcome?.state === 'opened')
+      outcome.found?.connection.link.destroy(sinkFailed('not needed any more.'));
+    if (this.connection.state === 'up') await this.connection.session.close();
     this.noteEnd();
   }
 
-  private alive(): boolean {
-    return this.session !== null && this.session.link.ended === null;
+  /** The connection, if it has not ended. */
+  private get live(): Extract<Connection, { state: 'up' }> | null {
+    const { connection } = this;
+    return connection.state === 'up' && connection.session.link.ended === null ? connection : null;
+  }
+
+  private throwIfBroken(): void {
+    if (this.connection.state === 'broken') throw this.connection.error;
   }
 
   /** The live session, or a new one where the collector closed the last one and nothing can be lost. */
   private async ready(signal: AbortSignal): Promise<CollectorSession> {
-    if (!this.alive()) {
-      this.noteEnd();
-      if (this.broken !== null) throw this.broken;
-      await this.connect(signal);
-      this.window?.resume();
-    }
-    if (this.session === null) throw sinkFailed('not connected. It is tried again.');
-    return this.session;
+    if (this.live !== null) return this.live.session;
+    this.noteEnd();
+    this.throwIfBroken();
+    const session = await this.connect(signal);
+    this.window?.resume();
+    return session;
   }
 
-  private async connect(signal?: AbortSignal): Promise<void> {
+  private async connect(signal?: AbortSignal): Promise<CollectorSession> {
     this.noteEnd();
     const stop = () => this.ending.abort(signal?.reason);
     signal?.addEventListener('abort', stop, { once: true });
     try {
       for (;;) {
-        this.dialling ??= this.dial((ending) => this.options.collectors.open(ending));
-        const { dialling } = this;
-        await dialling.promise;
-        this.dialling = null;
-        if (dialling.failed !== null) throw dialling.failed;
-        if (dialling.done === null) continue; // it was an attempt to go back, and found nothing
-        this.use(dialling.done);
-        return;
+        this.attempt ??= this.startAttempt((ending) => this.options.collectors.open(ending));
+        const outcome = await this.attempt.settled;
+        this.attempt = null;
+        if (outcome.state === 'failed') throw outcome.error;
+        if (outcome.found === null) continue; // it was an attempt to fail back, and no earlier target answered
+        this.use(outcome.found);
+        return outcome.found.connection;
       }
     } finally {
       signal?.removeEventListener('abort', stop);
@@ -206,78 +214,78 @@ export class ConnectedSink implements Sink {
     }
   }
 
-  private dial(make: (signal: AbortSignal) => Promise<Connected<CollectorSession> | null>): Dialling {
-    const dialling: Dialling = { settled: false, done: null, failed: null, promise: Promise.resolve() };
-    dialling.promise = make(this.ending.signal)
-      .then((connected) => {
-        dialling.done = connected;
-      })
-      .catch((error: unknown) => {
-        dialling.failed = error;
-      })
-      .finally(() => {
-        dialling.settled = true;
+  private startAttempt(open: (signal: AbortSignal) => Promise<Connected<CollectorSession> | null>): Attempt {
+    const settled = open(this.ending.signal)
+      .then((found): Outcome => ({ state: 'opened', found }))
+      .catch((error: unknown): Outcome => ({ state: 'failed', error }))
+      .then((outcome) => {
+        attempt.outcome = outcome;
+        return outcome;
       });
-    return dialling;
+    const attempt: Attempt = { outcome: null, settled };
+    return attempt;
   }
 
-  private use({ index, connection }: Connected<CollectorSession>): void {
-    this.session = connection;
-    this.index = index;
-    this.countedUntil = performance.now();
-    this.connects++;
-    const { target } = connection;
+  /** What the attempt came to, once; null while there is none or it is not settled. */
+  private takeOutcome(): Outcome | null {
+    const outcome = this.attempt?.outcome ?? null;
+    if (outcome !== null) this.attempt = null;
+    return outcome;
+  }
+
+  private use({ index, connection: session }: Connected<CollectorSession>): void {
+    this.connection = { state: 'up', session, index, countedUntil: performance.now() };
+    this.totals.connects++;
+    const { target } = session;
     this.options.log[target === this.lastTarget ? 'debug' : 'info']({ target }, `connected to ${target}`);
     this.lastTarget = target;
   }
 
-  /** Once a minute or more seldom: where an earlier target is back, the connection moves there. */
-  private async goBack(): Promise<void> {
-    const { session, index, options } = this;
-    if (session === null || session.link.ended !== null || index === 0) return;
-    if (this.dialling === null) {
+  /** At most once a minute: if an earlier target is back, the connection moves there. */
+  private async failBack(): Promise<void> {
+    const { live, options } = this;
+    if (live === null || live.index === 0) return;
+    const { session, index } = live;
+    if (this.attempt === null) {
       const age = performance.now() - session.link.openedAt;
-      if (options.collectors.mayGoBack(index, age)) {
-        this.dialling = this.dial((signal) => options.collectors.goBack(index, signal));
-      }
+      if (options.collectors.mayFailBack(index, age))
+        this.attempt = this.startAttempt((signal) => options.collectors.failBack(index, signal));
       return;
     }
-    const { settled, done: next } = this.dialling;
-    if (!settled) return;
-    this.dialling = null;
-    if (next === null) return;
+    const outcome = this.takeOutcome();
+    if (outcome?.state !== 'opened' || outcome.found === null) return;
     await session.close();
     this.noteEnd();
-    this.use(next);
-    this.broken = null;
+    this.use(outcome.found);
     if (this.window?.replays === true) {
-      const { target } = next.connection;
-      this.broken = sinkFailed(
-        `moved from ${session.target} back to ${target}; the replay window is sent again.`,
-      );
-      throw this.broken;
+      const { target } = outcome.found.connection;
+      throw sinkFailed(`moved from ${session.target} back to ${target}; the replay window is sent again.`);
     }
     this.window?.resume();
   }
 
-  /** Takes note of how the session ended, once. */
+  /** Takes note of how the connection ended, once. */
   private noteEnd(): void {
-    const { session } = this;
-    const ended = session?.link.ended ?? null;
-    if (session === null || ended === null) return;
+    const { connection } = this;
+    if (connection.state !== 'up') return;
+    const { session, index } = connection;
+    const { ended, openedAt } = session.link;
+    if (ended === null) return;
     this.countTime();
-    this.session = null;
+    this.connection = DOWN;
     this.window?.ended(ended.ending);
     if (ended.ending === 'orderly') return;
-    this.options.collectors.ended(this.index, performance.now() - session.link.openedAt, ended.stalled);
-    if (ended.ending === 'lost' || this.window?.replays === true) this.broken = ended.error;
+    this.options.collectors.ended(index, performance.now() - openedAt, ended.stalled);
+    if (ended.ending === 'lost' || this.window?.replays === true)
+      this.connection = { state: 'broken', error: ended.error };
   }
 
   private countTime(): void {
-    if (this.session === null) return;
+    const { connection } = this;
+    if (connection.state !== 'up') return;
     const now = performance.now();
-    this.window?.pass(now - this.countedUntil);
-    this.countedUntil = now;
+    this.window?.pass(now - connection.countedUntil);
+    connection.countedUntil = now;
   }
 }
 

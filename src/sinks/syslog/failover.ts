@@ -1,6 +1,6 @@
 import type { SyslogTarget } from '../../config/syslog.js';
 import { collectorTrouble, sinkFailed } from './collector-error.js';
-import type { DialOptions } from './tcp.js';
+import type { ConnectOptions } from './tcp.js';
 
 /** A connection and the target it was made to. */
 export interface Connected<T> {
@@ -15,15 +15,15 @@ const STAY_MS = 60_000;
 
 /** The targets of a sink: which to try, in which order, and when to go back to an earlier one. */
 export class Collectors<T> {
-  private standings: TargetHealth[];
+  private health: TargetHealth[];
 
   /** @param connect makes a connection, or throws what the user is to read */
   constructor(
     private readonly targets: readonly SyslogTarget[],
     private readonly timeoutMs: number,
-    private readonly connect: (target: SyslogTarget, options: DialOptions) => Promise<T>,
+    private readonly connect: (target: SyslogTarget, options: ConnectOptions) => Promise<T>,
   ) {
-    this.standings = targets.map(() => GOOD_STANDING);
+    this.health = targets.map(() => HEALTHY);
   }
 
   /** Tries the targets in turn. @throws AuditdError that says what each of them did */
@@ -31,10 +31,10 @@ export class Collectors<T> {
     const started = performance.now();
     const refusals: string[] = [];
     let last: unknown = null;
-    for (const index of tryOrder(this.standings, started)) {
+    for (const index of tryOrder(this.health, started)) {
       if (refusals.length > 0 && (signal.aborted || performance.now() - started > ROUND_MS)) break;
       try {
-        return await this.dial(index, signal);
+        return await this.connectTo(index, signal);
       } catch (error) {
         last = error;
         refusals.push(collectorTrouble(this.targets[index]?.text ?? '', error).message);
@@ -44,17 +44,17 @@ export class Collectors<T> {
   }
 
   /** True if an earlier target may be tried again, with a connection to this one for so long. */
-  mayGoBack(index: number, connectedMs: number): boolean {
-    return connectedMs >= STAY_MS && better(this.standings, index, performance.now()).length > 0;
+  mayFailBack(index: number, connectedMs: number): boolean {
+    return connectedMs >= STAY_MS && earlierTargets(this.health, index, performance.now()).length > 0;
   }
 
   /** Tries the targets before this one; null if none of them is back. */
-  async goBack(index: number, signal: AbortSignal): Promise<Connected<T> | null> {
-    for (const earlier of better(this.standings, index, performance.now())) {
+  async failBack(index: number, signal: AbortSignal): Promise<Connected<T> | null> {
+    for (const earlier of earlierTargets(this.health, index, performance.now())) {
       try {
-        return await this.dial(earlier, signal);
+        return await this.connectTo(earlier, signal);
       } catch {
-        // counted in its standing; the connection there is goes on
+        // counted in its health; the connection there is goes on
       }
     }
     return null;
@@ -62,11 +62,11 @@ export class Collectors<T> {
 
   /** A connection has ended. One that held was a good one: the target is tried first again. */
   ended(index: number, connectedMs: number, stalled: boolean): void {
-    if (connectedMs >= PROVEN_MS && !stalled) this.standings[index] = GOOD_STANDING;
+    if (connectedMs >= PROVEN_MS && !stalled) this.health[index] = HEALTHY;
     else this.failed(index);
   }
 
-  private async dial(index: number, signal: AbortSignal): Promise<Connected<T>> {
+  private async connectTo(index: number, signal: AbortSignal): Promise<Connected<T>> {
     const target = this.targets[index];
     if (target === undefined) throw sinkFailed('no target. Give one in targets.');
     try {
@@ -79,8 +79,8 @@ export class Collectors<T> {
   }
 
   private failed(index: number): void {
-    const standing = this.standings[index] ?? GOOD_STANDING;
-    this.standings[index] = afterFailure(standing, performance.now());
+    const before = this.health[index] ?? HEALTHY;
+    this.health[index] = afterFailure(before, performance.now());
   }
 }
 
@@ -92,7 +92,7 @@ export interface TargetHealth {
   readonly avoidedUntil: number;
 }
 
-export const GOOD_STANDING: TargetHealth = { failures: 0, avoidedUntil: Number.NEGATIVE_INFINITY };
+export const HEALTHY: TargetHealth = { failures: 0, avoidedUntil: Number.NEGATIVE_INFINITY };
 
 const FIRST_MS = 10_000;
 const CAP_MS = 300_000;
@@ -101,17 +101,17 @@ const CAP_MS = 300_000;
 export const PROVEN_MS = 60_000;
 
 /** A target that failed is avoided for 10 s, doubling up to 5 minutes. */
-export function afterFailure(standing: TargetHealth, now: number): TargetHealth {
-  const failures = standing.failures + 1;
+export function afterFailure(before: TargetHealth, now: number): TargetHealth {
+  const failures = before.failures + 1;
   return { failures, avoidedUntil: now + Math.min(CAP_MS, FIRST_MS * 2 ** Math.min(failures - 1, 10)) };
 }
 
 /**
- * The order in which targets are tried, as indexes: those in good standing as they are configured, then the avoided
+ * The order in which targets are tried, as indexes: those in good health as they are configured, then the avoided
  * ones, the one whose time is up first in front. All are tried: with every collector down none is better than another.
  */
-export function tryOrder(standings: readonly TargetHealth[], now: number): number[] {
-  const all = standings.map((standing, index) => ({ index, until: standing.avoidedUntil }));
+export function tryOrder(health: readonly TargetHealth[], now: number): number[] {
+  const all = health.map(({ avoidedUntil }, index) => ({ index, until: avoidedUntil }));
   const good = all.filter(({ until }) => until <= now);
   const avoided = all
     .filter(({ until }) => until > now)
@@ -120,8 +120,8 @@ export function tryOrder(standings: readonly TargetHealth[], now: number): numbe
 }
 
 /** The targets before the one in use to which a connection may go back now. */
-export function better(standings: readonly TargetHealth[], current: number, now: number): number[] {
-  return tryOrder(standings, now).filter(
-    (index) => index < current && (standings[index]?.avoidedUntil ?? now) <= now,
+export function earlierTargets(health: readonly TargetHealth[], current: number, now: number): number[] {
+  return tryOrder(health, now).filter(
+    (index) => index < current && (health[index]?.avoidedUntil ?? now) <= now,
   );
 }

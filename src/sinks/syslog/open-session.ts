@@ -4,21 +4,21 @@ import type { CollectorSession, TlsState } from './collector-session.js';
 import { MonitoredSocket } from './monitored-socket.js';
 import { RelpSession } from './relp-session.js';
 import { StreamSession } from './stream-session.js';
-import { connectSocket, type DialOptions, endsOf } from './tcp.js';
+import { type ConnectOptions, connectSocket, endsOf } from './tcp.js';
 import { startTls } from './tls.js';
 
 /** What of the configuration a connection depends on. */
-export type DialConfig = Pick<SyslogSinkConfig, 'transport' | 'framing' | 'tls' | 'window'>;
+export type TransportConfig = Pick<SyslogSinkConfig, 'transport' | 'framing' | 'tls' | 'window'>;
 
 /**
  * Connects to one target, shakes hands where TLS is asked for, opens the session where RELP is.
  * @throws AuditdError with what the collector did and the next step
  */
 export async function openSession(
-  config: DialConfig,
+  config: TransportConfig,
   to: SyslogTarget,
   format: Formatter,
-  options: DialOptions,
+  options: ConnectOptions,
 ): Promise<CollectorSession> {
   const raw = await connectSocket(to, to.text, options);
   let socket: ConstructorParameters<typeof MonitoredSocket>[0] = raw;
@@ -49,6 +49,6 @@ export async function openSession(
   return session;
 }
 
-export function usesTls(config: Pick<DialConfig, 'transport' | 'tls'>): boolean {
+export function usesTls(config: Pick<TransportConfig, 'transport' | 'tls'>): boolean {
   return config.transport === 'tls' || (config.transport === 'relp' && config.tls !== undefined);
 }

@@ -14,7 +14,7 @@ import {
   RelpParser,
   relpFrame,
 } from './relp-frame.js';
-import { aborted, type DialOptions, timedOut, timeLeft } from './tcp.js';
+import { aborted, type ConnectOptions, timedOut, timeLeft } from './tcp.js';
 
 const OFFERS = `relp_version=0\nrelp_software=postern-auditd,${VERSION}\ncommands=syslog`;
 /** Without any answer for so long the connection is given up. */
@@ -107,7 +107,7 @@ export class RelpSession implements CollectorSession {
   }
 
   /** Agrees on the session. @throws AuditdError if the collector refuses it or does not answer */
-  async open(options: DialOptions): Promise<void> {
+  async open(options: ConnectOptions): Promise<void> {
     const answer = await this.command('open', OFFERS, options);
     const refusal = openRefusal(answer);
     if (refusal === null) {
@@ -264,7 +264,7 @@ export class RelpSession implements CollectorSession {
     this.round?.onAnswer();
   }
 
-  private command(command: string, data: string, options: DialOptions): Promise<RelpAnswer> {
+  private command(command: string, data: string, options: ConnectOptions): Promise<RelpAnswer> {
     const { timeoutMs, signal } = options;
     const { txnr } = this;
     this.txnr = nextTxnr(txnr);

@@ -8,7 +8,7 @@ const KEEP_ALIVE_MS = 10_000;
 /** Of a name with several addresses each gets so long before the next is tried beside it; Node's 250 ms is less than some round trips. */
 const ADDRESS_MS = 2_000;
 
-export interface DialOptions {
+export interface ConnectOptions {
   /** For all that a connection takes: name, handshakes, RELP's open. */
   readonly timeoutMs: number;
   /** When it began, ms of the monotonic clock. */
@@ -17,7 +17,7 @@ export interface DialOptions {
 }
 
 /** What is left of the time, ms. */
-export function timeLeft({ timeoutMs, startedAt }: DialOptions): number {
+export function timeLeft({ timeoutMs, startedAt }: ConnectOptions): number {
   return Math.max(1, timeoutMs - (performance.now() - startedAt));
 }
 
@@ -25,7 +25,7 @@ export function timeLeft({ timeoutMs, startedAt }: DialOptions): number {
 export function connectSocket(
   to: { readonly host: string; readonly port: number } | { readonly path: string },
   target: string,
-  options: DialOptions,
+  options: ConnectOptions,
 ): Promise<net.Socket> {
   const { timeoutMs, signal } = options;
   return new Promise((resolve, reject) => {

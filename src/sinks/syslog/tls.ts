@@ -5,7 +5,7 @@ import tls from 'node:tls';
 import type { SyslogTlsConfig } from '../../config/syslog.js';
 import { type AuditdError, codeOf, messageOf } from '../../errors.js';
 import { collectorTrouble, sinkFailed } from './collector-error.js';
-import { aborted, type DialOptions, timedOut, timeLeft } from './tcp.js';
+import { aborted, type ConnectOptions, timedOut, timeLeft } from './tcp.js';
 
 /** Where Debian and Red Hat keep the authorities that this host trusts. Node brings a list of its own, which does not have a company's. */
 const SYSTEM_AUTHORITIES = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt'];
@@ -69,7 +69,7 @@ export function startTls(
   config: SyslogTlsConfig,
   host: string,
   target: string,
-  options: DialOptions,
+  options: ConnectOptions,
 ): Promise<TlsSession> {
   const { timeoutMs, signal } = options;
   return new Promise((resolve, reject) => {

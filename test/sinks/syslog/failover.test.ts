@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseFingerprint, parseTarget } from '../../../src/config/syslog.js';
-import { afterFailure, better, GOOD_STANDING, tryOrder } from '../../../src/sinks/syslog/failover.js';
+import { afterFailure, earlierTargets, HEALTHY, tryOrder } from '../../../src/sinks/syslog/failover.js';
 
 describe('a target', () => {
   it.each([
@@ -42,21 +42,21 @@ describe('a fingerprint', () => {
 
 describe('the order in which targets are tried', () => {
   const failed = (times: number, at: number) => {
-    let standing = GOOD_STANDING;
+    let standing = HEALTHY;
     for (let n = 0; n < times; n++) standing = afterFailure(standing, at);
     return standing;
   };
 
   it.each([
-    ['as configured', [GOOD_STANDING, GOOD_STANDING, GOOD_STANDING], [0, 1, 2]],
-    ['one that failed goes last', [failed(1, 0), GOOD_STANDING, GOOD_STANDING], [1, 2, 0]],
+    ['as configured', [HEALTHY, HEALTHY, HEALTHY], [0, 1, 2]],
+    ['one that failed goes last', [failed(1, 0), HEALTHY, HEALTHY], [1, 2, 0]],
     [
       'of those that failed the one that failed less often',
       [failed(3, 0), failed(1, 0), failed(2, 0)],
       [1, 2, 0],
     ],
     ['equal ones as configured', [failed(1, 0), failed(1, 0)], [0, 1]],
-    ['a time that is up counts no more', [failed(1, -10_001), GOOD_STANDING], [0, 1]],
+    ['a time that is up counts no more', [failed(1, -10_001), HEALTHY], [0, 1]],
   ])('%s', (_, standings, order) => expect(tryOrder(standings, 0)).toEqual(order));
 
   it('avoids a target for 10 s, doubling up to 5 minutes', () => {
@@ -66,11 +66,11 @@ describe('the order in which targets are tried', () => {
   });
 
   it.each([
-    [0, [GOOD_STANDING, GOOD_STANDING], []],
-    [1, [GOOD_STANDING, GOOD_STANDING], [0]],
-    [1, [failed(1, 0), GOOD_STANDING], []],
-    [2, [failed(1, 0), GOOD_STANDING, GOOD_STANDING], [1]],
+    [0, [HEALTHY, HEALTHY], []],
+    [1, [HEALTHY, HEALTHY], [0]],
+    [1, [failed(1, 0), HEALTHY], []],
+    [2, [failed(1, 0), HEALTHY, HEALTHY], [1]],
   ])('goes back from %i to an earlier one in good standing', (current, standings, earlier) =>
-    expect(better(standings, current, 1)).toEqual(earlier),
+    expect(earlierTargets(standings, current, 1)).toEqual(earlier),
   );
 });

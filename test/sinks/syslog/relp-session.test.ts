@@ -265,7 +265,7 @@ describe('a RELP session', () => {
   it('goes on with 1 behind transaction 999,999,999', async () => {
     const { server, sink } = await start();
     await sink.open(null);
-    const session = (sink as unknown as { session: { txnr: number } }).session;
+    const session = (sink as unknown as { connection: { session: { txnr: number } } }).connection.session;
     session.txnr = 999_999_990;
     expect(await deliver(sink, batch(1, 30))).toEqual({ upTo: 30 });
     expect(server.got.slice(1).map(({ txnr }) => Number(txnr))).toEqual([

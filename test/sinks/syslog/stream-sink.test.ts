@@ -253,11 +253,11 @@ describe('several targets', () => {
     const first = await collector(port);
     // A minute with the second, and the first no longer avoided.
     const inside = sink as unknown as {
-      session: { link: { openedAt: number } };
-      options: { collectors: { standings: Array<{ avoidedUntil: number }> } };
+      connection: { session: { link: { openedAt: number } } };
+      options: { collectors: { health: Array<{ avoidedUntil: number }> } };
     };
-    inside.session.link.openedAt -= 61_000;
-    inside.options.collectors.standings[0] = { avoidedUntil: 0 };
+    inside.connection.session.link.openedAt -= 61_000;
+    inside.options.collectors.health[0] = { avoidedUntil: 0 };
     await expect.poll(() => shipping.step(20).then(() => sink.figures().target)).toBe(first.target);
     await shipping.until(40);
     await expect.poll(() => first.got[0]?.length).toBe(20);
