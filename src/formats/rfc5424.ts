@@ -93,11 +93,9 @@ function structuredData(id: string, event: AuditEvent): string {
  */
 export function checkStructuredDataId(id: string): void {
   if (id.length <= 32 && /^[\x21\x23-\x3c\x3e\x3f\x41-\x5c\x5e-\x7e]+@\d+(\.\d+)*$/.test(id)) return;
-  throw new AuditdError(
-    'CONFIG_INVALID',
-    `structured_data.id ${JSON.stringify(id)} is no SD-ID: write a name, @ and your private enterprise number, ` +
-      'such as "audit@32473", without spaces and of at most 32 characters.',
-  );
+  throw new AuditdError('CONFIG_INVALID', `structured_data.id ${JSON.stringify(id)} is not an SD-ID`, {
+    next: 'Write a name, @ and your private enterprise number, such as "audit@32473", without spaces and with at most 32 characters',
+  });
 }
 
 /**

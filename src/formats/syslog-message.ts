@@ -87,7 +87,8 @@ export function createFormatter(options: SyslogFormatOptions): Formatter {
   if (!Number.isInteger(maxMessageSize) || maxMessageSize < least) {
     throw new AuditdError(
       'CONFIG_INVALID',
-      `max_message_size ${maxMessageSize} is too small for header and body: set it to ${least} or more (8K is usual).`,
+      `max_message_size ${maxMessageSize} is too small for header and body`,
+      { next: `Set it to ${least} or more (8K is usual)` },
     );
   }
   const body = bodies[options.format];

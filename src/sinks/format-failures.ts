@@ -15,8 +15,8 @@ export class Unformatted {
     if (this.total > 1) return;
     this.log.error(
       { err: error, event: publicId(event) },
-      `event ${publicId(event)} can not be written as ${this.format}: it is sent without the texts of its row, and so will others be. ` +
-        'This is a fault of postern-auditd; please report it with this message',
+      `event ${publicId(event)} cannot be formatted as ${this.format}: it is sent without the texts of its row, and so are later events of its kind. ` +
+        'This is a bug in postern-auditd; please report it with this message',
     );
   };
 }

@@ -167,7 +167,7 @@ describe('check', () => {
   it('leaves nothing behind and changes nothing where nothing has run yet', () => {
     const { of } = check();
     expect(of('State')).toEqual([`ok: ${rig.place}/state will be made in ${rig.place}`]);
-    expect(of('Sink audit (file)')[0]).toBe(`ok: ${rig.place}/audit will be made in ${rig.place}`);
+    expect(of('Sink audit (file)')[0]).toBe(`ok: ${rig.place}/audit will be created in ${rig.place}`);
     expect(() => chmodSync(join(rig.place, 'state'), 0o750)).toThrow('ENOENT');
   });
 
@@ -250,7 +250,7 @@ describe('check', () => {
     );
     rmSync(join(rig.place, 'audit'), { recursive: true });
     writeFileSync(join(rig.place, 'audit'), '');
-    expect(check().of('Sink audit (file)')[0]).toBe(`error: ${rig.place}/audit is no directory`);
+    expect(check().of('Sink audit (file)')[0]).toBe(`error: ${rig.place}/audit is not a directory`);
   });
 
   it('says what a running daemon complains of', async () => {

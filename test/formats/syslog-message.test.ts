@@ -210,13 +210,13 @@ describe('max_message_size', () => {
   it.each([479, 0, -1, 1_000.5, Number.NaN])('of %d is refused with what to do', (maxMessageSize) => {
     expect(() => createFormatter({ ...plain, maxMessageSize })).toThrow(AuditdError);
     expect(() => createFormatter({ ...plain, maxMessageSize })).toThrow(
-      /max_message_size .* set it to \d+ or more/,
+      /max_message_size .* Set it to \d+ or more/,
     );
   });
 
   it('must leave room beside long names of one’s own', () => {
     const options = { ...plain, appName: 'a'.repeat(48), procId: '1'.repeat(128), maxMessageSize: 480 };
-    expect(() => createFormatter(options)).toThrow(/set it to 5\d\d or more/);
+    expect(() => createFormatter(options)).toThrow(/Set it to 5\d\d or more/);
   });
 });
 

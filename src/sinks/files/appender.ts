@@ -126,7 +126,10 @@ export class Appender {
       if (plan.lost)
         log.warn({ positions }, 'lines were missing at the end of the log; they are written again');
       else if (note === null && files.length > 0 && this.options.noteless !== true) {
-        log.warn({ positions }, 'no saved position that can be read: taken from the last lines of the log');
+        log.warn(
+          { positions },
+          'no readable saved position: the sink resumes behind the last lines of the log',
+        );
       }
       return { positions, saved: this.note() };
     } catch (error) {
@@ -147,8 +150,8 @@ export class Appender {
     const handle = this.held();
     const strange = this.detectTampering(handle);
     if (strange !== null) {
-      const what = strange === 'gone' ? 'was removed or moved away' : 'was changed by another hand';
-      log.warn({ file: handle.path }, `${handle.path} ${what}; going on in a new file`);
+      const what = strange === 'gone' ? 'was removed or moved away' : 'was changed by another program';
+      log.warn({ file: handle.path }, `${handle.path} ${what}; continuing in a new file`);
       await this.durability.complete(handle, this.progress).catch((error) => log.debug(messageOf(error)));
       this.durability.forgive();
       await this.start(handle.file.number, strange === 'gone');
@@ -216,17 +219,16 @@ export class Appender {
   private held(): Handle {
     if (this.handle !== null) return this.handle;
     const { directory } = this.options.ground;
-    throw new AuditdError(
-      'SINK_FAILED',
-      `no file is open in ${directory}; it is opened at the next attempt.`,
-    );
+    throw new AuditdError('SINK_FAILED', `no file is open in ${directory}`, {
+      next: 'The next attempt opens it',
+    });
   }
 
   private detectTampering(handle: Handle): 'gone' | 'changed' | null {
     try {
       return handle.strange(this.progress.size);
     } catch (error) {
-      throw diskTrouble('cannot look at', handle.path, error);
+      throw diskTrouble('cannot check', handle.path, error);
     }
   }
 
@@ -274,7 +276,7 @@ export class Appender {
     } catch (error) {
       this.rollFailedAt = now;
       if (!this.rollComplained)
-        log.warn({ err: error }, `${messageOf(error)} Until then ${handle.path} grows.`);
+        log.warn({ err: error }, `${messageOf(error)}. Until then ${handle.path} grows`);
       this.rollComplained = true;
       return;
     }

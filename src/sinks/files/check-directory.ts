@@ -32,7 +32,7 @@ export function survey(
       {
         level: 'error',
         what: `${directory}: ${messageOf(error)}`,
-        next: `look at it with ls -ld ${directory}`,
+        next: `check it with ls -ld ${directory}`,
         ...(isDenied(error) ? { access: true } : {}),
       },
     ];
@@ -58,7 +58,7 @@ function existing(directory: string): string {
 function place(disk: Disk, directory: string): Finding[] {
   const at = existing(directory);
   if (!fs.statSync(at).isDirectory())
-    return [{ level: 'error', what: `${at} is no directory`, next: `move ${at} away` }];
+    return [{ level: 'error', what: `${at} is not a directory`, next: `move ${at} away` }];
   if (!writable(at)) {
     const user = process.getuid?.() ?? '?';
     return [
@@ -71,7 +71,9 @@ function place(disk: Disk, directory: string): Finding[] {
     ];
   }
   const there = at === directory && disk.entryAt(directory) !== null;
-  return [{ level: 'ok', what: there ? `${directory} is writable` : `${directory} will be made in ${at}` }];
+  return [
+    { level: 'ok', what: there ? `${directory} is writable` : `${directory} will be created in ${at}` },
+  ];
 }
 
 function room(disk: Disk, directory: string, minFree: number): Finding[] {
@@ -88,7 +90,11 @@ function group({ group: name, directory }: LogDirectory): Finding[] {
   if (gid === null) {
     const next = `set the sink's group to one that exists, or to null`;
     return [
-      { level: 'warning', what: `there is no group ${name}: files in ${directory} keep the daemon's`, next },
+      {
+        level: 'warning',
+        what: `the group ${name} does not exist: files in ${directory} keep the daemon's group`,
+        next,
+      },
     ];
   }
   const uid = process.getuid?.();
@@ -112,7 +118,7 @@ function others(disk: Disk, directory: string, ours: (name: string) => boolean):
     {
       level: 'warning',
       what: `other files in ${directory}: ${shown}`,
-      next: 'move them away; they are left alone',
+      next: 'move them away; the sink leaves them alone',
     },
   ];
 }

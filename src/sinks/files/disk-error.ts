@@ -6,9 +6,9 @@ const NEXT: Readonly<Record<string, string>> = {
   EROFS: 'Mount its file system writable',
   EACCES: "Give the daemon's user write access to its directory",
   EPERM: "Give the daemon's user write access to its directory",
-  EIO: 'Look at the disk with dmesg',
-  ENOTDIR: 'Move away what stands in place of the directory',
-  EEXIST: 'Move away what stands in its place',
+  EIO: 'Check the disk with dmesg',
+  ENOTDIR: 'Move away what is in place of the directory',
+  EEXIST: 'Move away what is in its place',
   EISDIR: 'Move away the directory of that name',
   ELOOP: 'Move away the link of that name',
   EMFILE: 'Raise LimitNOFILE of the unit',
@@ -17,12 +17,9 @@ const NEXT: Readonly<Record<string, string>> = {
 /** What a system call said about a path, with the next step. An `AuditdError` stays as it is. */
 export function diskTrouble(what: string, path: string, error: unknown): AuditdError {
   if (error instanceof AuditdError) return error;
-  const next = NEXT[codeOf(error) ?? ''] ?? 'Look at the file and its directory';
-  return new AuditdError(
-    'SINK_FAILED',
-    `${what} ${path}: ${messageOf(error)}. ${next}; the sink goes on by itself.`,
-    {
-      cause: error,
-    },
-  );
+  const next = NEXT[codeOf(error) ?? ''] ?? 'Check the file and its directory';
+  return new AuditdError('SINK_FAILED', `${what} ${path}: ${messageOf(error)}`, {
+    next: `${next}; the sink then resumes by itself`,
+    cause: error,
+  });
 }

@@ -136,7 +136,7 @@ class FileSink implements Sink {
     );
     const link = this.disk.entryAt(`${directory}/${LINK}`);
     if (link !== null && link.kind !== 'link') {
-      const what = `${directory}/${LINK} is no link: it can't lead to the newest file`;
+      const what = `${directory}/${LINK} is not a link, so it does not lead to the newest file`;
       findings.push({ level: 'warning', what, next: `move ${directory}/${LINK} away` });
     }
     return findings;
@@ -194,10 +194,10 @@ class FileSink implements Sink {
     if (missing === 0) return;
     const { directory } = this.config;
     const lacking = `${Math.ceil(missing / 2 ** 20)} MB`;
-    const next = 'Free space there or lower min_free; the sink goes on by itself';
     throw new AuditdError(
       'SINK_FAILED',
-      `paused: the disk of ${directory} lacks ${lacking} of what must stay free. ${next}.`,
+      `paused: the disk of ${directory} lacks ${lacking} of what must stay free`,
+      { next: 'Free space there or lower min_free; the sink then resumes by itself' },
     );
   }
 
@@ -224,7 +224,7 @@ class FileSink implements Sink {
     try {
       return look();
     } catch (error) {
-      throw diskTrouble('cannot see how much room is left for', this.config.directory, error);
+      throw diskTrouble('cannot read the free space of', this.config.directory, error);
     }
   }
 

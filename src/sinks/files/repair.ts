@@ -66,7 +66,10 @@ export class FileRepair {
     try {
       const start = Buffer.alloc(Math.min(bytes, EXCERPT));
       const text = start.toString('utf8', 0, disk.read(fd, start, start.length, at));
-      log.warn({ file, at, bytes, text }, `cut ${bytes} bytes off ${file}: no complete line`);
+      log.warn(
+        { file, at, bytes, text },
+        `removed ${bytes} bytes at the end of ${file}: not a complete line`,
+      );
       disk.truncate(fd, at);
     } finally {
       disk.close(fd);

@@ -29,14 +29,14 @@ export async function checkStream(config: NatsConfig, server: string | null): Pr
     const manager = await jetstream(nc, { timeout: PROBE_MS }).jetstreamManager(false);
     const stream = await findStream(manager, config.stream);
     if (stream === null) {
-      const what = `the stream ${config.stream} is not there`;
-      return [...found, { level: 'error', what, next: 'make it with: postern-auditd fleet init' }];
+      const what = `the stream ${config.stream} does not exist`;
+      return [...found, { level: 'error', what, next: 'create it with: postern-auditd fleet init' }];
     }
     const publishing = server === null ? [] : [await probe(nc, config.stream, server)];
     return [...found, ...describe(stream), ...publishing];
   } catch (error) {
-    const [what = '', next] = messageOf(natsTrouble(config.servers.join(', '), error)).split(/\. (?=[A-Z])/);
-    return [{ level: 'error', what, ...(next === undefined ? {} : { next: next.replace(/\.$/, '') }) }];
+    const { what, next } = natsTrouble(config.servers.join(', '), error);
+    return [{ level: 'error', what, ...(next === null ? {} : { next }) }];
   } finally {
     await nc?.close();
   }
@@ -55,7 +55,7 @@ function describe({ config, state, cluster }: StreamInfo): Finding[] {
       : [
           {
             level: 'warning' as const,
-            what: `stream ${config.name} has one replica: with its server all that the hub has not read is gone`,
+            what: `stream ${config.name} has one replica: if its server fails, all that the hub has not read is lost`,
             next: 'run three NATS servers, and edit the stream to three replicas',
           },
         ]),
@@ -65,7 +65,7 @@ function describe({ config, state, cluster }: StreamInfo): Finding[] {
     ...grave.map(({ setting, found, wished: should, command }) => ({
       level: 'warning' as const,
       what: `stream ${config.name}: ${setting} is ${found}, should be ${should}: events can be lost`,
-      next: command ?? 'make another stream with postern-auditd fleet init, and name it under stream',
+      next: command ?? 'create another stream with postern-auditd fleet init, and name it under stream',
     })),
   ];
 }
@@ -83,5 +83,5 @@ async function probe(nc: NatsConnection, stream: string, server: string): Promis
     const next = `give this user the right to publish ${SUBJECT_PREFIX}.${subjectToken(server)}.> (docs/guide/FLEET.md)`;
     return { level: 'error', what: `may not publish ${subject}: ${messageOf(error)}`, next };
   }
-  return { level: 'warning', what: `the stream took a message that it should have refused: ${subject}` };
+  return { level: 'warning', what: `the stream accepted a message that it should have rejected: ${subject}` };
 }

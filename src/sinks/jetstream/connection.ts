@@ -80,10 +80,9 @@ function secretOf(key: string, path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    throw new AuditdError(
-      'SINK_FAILED',
-      `${key}: the file can't be read: ${messageOf(error)}. Let the daemon's user read it.`,
-      { cause: error },
-    );
+    throw new AuditdError('SINK_FAILED', `${key}: the file can't be read: ${messageOf(error)}`, {
+      next: "Let the daemon's user read it",
+      cause: error,
+    });
   }
 }

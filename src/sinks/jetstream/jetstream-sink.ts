@@ -160,7 +160,7 @@ class JetstreamSink implements Sink {
   private connected(): Live {
     const { live } = this;
     if (live === null || live.nc.isClosed())
-      throw new AuditdError('SINK_FAILED', 'not connected to NATS. It is connected again.');
+      throw new AuditdError('SINK_FAILED', 'not connected to NATS', { next: 'The sink reconnects' });
     return live;
   }
 

@@ -4,25 +4,25 @@ import { AuditdError, codeOf, messageOf } from '../../errors.js';
 
 /** Answers of JetStream that call for something to be done (its error codes). */
 const API: Readonly<Record<number, string>> = {
-  [JetStreamApiCodes.StreamNotFound]: 'Make it with: postern-auditd fleet init',
+  [JetStreamApiCodes.StreamNotFound]: 'Create it with: postern-auditd fleet init',
   [JetStreamApiCodes.JetStreamNotEnabledForAccount]: 'Enable JetStream for this account at the servers',
-  10077: 'The stream is full and takes no more: raise its limits, or let the hub catch up',
+  10077: 'The stream is full: raise its limits, or let the hub catch up',
   10047: 'The servers have no disk space left for streams: free some',
   10023: 'The servers have no resources left for streams: raise max_file at the servers',
 };
 
-const LOOK = 'Look into the log of the NATS servers; it is tried again';
+const LOOK = 'Check the log of the NATS servers; the connection is retried';
 
 /** What went wrong with NATS, and what to do next. An `AuditdError` stays as it is. */
 export function natsTrouble(where: string, error: unknown): AuditdError {
   if (error instanceof AuditdError) return error;
   const [what, next] = meaning(error);
-  return new AuditdError('SINK_FAILED', `${where}: ${what}. ${next}.`, { cause: error });
+  return new AuditdError('SINK_FAILED', `${where}: ${what}`, { next, cause: error });
 }
 
 /** What was under way is not waited for any more. */
 export function natsAborted(where: string): AuditdError {
-  return new AuditdError('SINK_FAILED', `${where}: broken off. It is tried again.`);
+  return new AuditdError('SINK_FAILED', `${where}: aborted`, { next: 'The sink retries' });
 }
 
 function meaning(error: unknown): [string, string] {
@@ -41,12 +41,12 @@ function meaning(error: unknown): [string, string] {
     ];
   if (name === 'JetStreamNotEnabled' || error instanceof errors.NoRespondersError)
     return [
-      'nobody takes the message: the stream is not there, or has no leader now',
-      'Wait for the servers of the cluster, or make it with: postern-auditd fleet init',
+      'no server accepts the message: the stream does not exist, or has no leader now',
+      'Wait for the servers of the cluster, or create the stream with: postern-auditd fleet init',
     ];
   if (error instanceof errors.TimeoutError) return ['no answer in time', LOOK];
   if (error instanceof errors.ClosedConnectionError || error instanceof errors.DrainingConnectionError)
-    return ['the connection has ended', 'It is made again'];
+    return ['the connection has ended', 'The sink reconnects'];
   const code = codeOf(cause) ?? codeOf(error);
   if (code === 'ECONNREFUSED' || /CONNECTION_REFUSED|ECONNREFUSED/.test(messageOf(error)))
     return ['no server answers', 'Start the NATS servers, or correct servers'];

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { SyslogSinkConfig, SyslogTarget } from '../../config/syslog.js';
 import { messageOf } from '../../errors.js';
 import type { Finding } from '../sink.js';
+import { collectorTrouble } from './collector-error.js';
 import { openSession, usesTls } from './open-session.js';
 import { type ConnectOptions, connectSocket } from './tcp.js';
 import { checksChain, clientCertificate, startTls } from './tls.js';
@@ -45,17 +46,13 @@ async function checkTarget(config: CheckConfig, target: SyslogTarget, now: numbe
     if (findings.some(({ level }) => level === 'error')) return findings;
     return [...(await checkSession(config, target, options())), ...findings];
   } catch (error) {
-    return [refusalFinding(error)];
+    return [refusalFinding(target.text, error)];
   }
 }
 
-/** `what. next.` as the messages of this folder end. */
-function refusalFinding(error: unknown): Finding {
-  const message = messageOf(error);
-  const split = /^([\s\S]*?[^.]\.) ([A-Z][\s\S]*)$/.exec(message);
-  return split === null
-    ? { level: 'error', what: message, next: "Look into the collector's log." }
-    : { level: 'error', what: split[1] ?? message, next: split[2] ?? '' };
+function refusalFinding(target: string, error: unknown): Finding {
+  const { what, next } = collectorTrouble(target, error);
+  return { level: 'error', what, next: next ?? "Check the collector's log" };
 }
 
 async function checkSession(
@@ -68,7 +65,7 @@ async function checkSession(
   const took = Math.round(performance.now() - started);
   if (config.tls?.cert !== undefined || usesTls(config)) await sleep(AFTER_HANDSHAKE_MS);
   const ended = session.link.ended;
-  if (ended !== null) return [refusalFinding(ended.error)];
+  if (ended !== null) return [refusalFinding(target.text, ended.error)];
   await session.close();
   const software = 'software' in session && typeof session.software === 'string' ? session.software : '';
   const spoken = [config.transport === 'relp' ? 'RELP' : '', session.tls?.protocol ?? ''].filter(
@@ -76,7 +73,7 @@ async function checkSession(
   );
   const words = spoken.length === 0 ? '' : ` (${spoken.join(', ')})`;
   const by = software === '' ? '' : `, its software is ${software.replaceAll(',', ' ')}`;
-  return [{ level: 'ok', what: `${target.text}: connected in ${took} ms${words}${by}.` }];
+  return [{ level: 'ok', what: `${target.text}: connected in ${took} ms${words}${by}` }];
 }
 
 async function checkTls(
@@ -90,7 +87,7 @@ async function checkTls(
   const { socket, certificate, refused } = await startTls(raw, tls, target.host, target.text, options);
   socket.on('error', () => undefined);
   socket.destroy();
-  if (refused !== null) return [refusalFinding(refused), shownFinding(target.text, certificate)];
+  if (refused !== null) return [refusalFinding(target.text, refused), shownFinding(target.text, certificate)];
   return [validity(`${target.text}: the certificate of the collector`, certificate, now, checksChain(tls))];
 }
 
@@ -100,8 +97,8 @@ function shownFinding(target: string, certificate: X509Certificate): Finding {
   const flat = (name: string) => name.replaceAll('\n', ', ');
   return {
     level: 'warning',
-    what: `${target}: shown was ${flat(subject)}, signed by ${flat(issuer)}, valid from ${validFrom} to ${validTo}.`,
-    next: `If that is the collector, this accepts exactly this certificate: tls: { fingerprint: "SHA256:${fingerprint256}" }.`,
+    what: `${target}: it showed the certificate of ${flat(subject)}, signed by ${flat(issuer)}, valid from ${validFrom} to ${validTo}`,
+    next: `If that is the collector, accept exactly this certificate: tls: { fingerprint: "SHA256:${fingerprint256}" }`,
   };
 }
 
@@ -109,18 +106,18 @@ function validity(what: string, certificate: X509Certificate, now: number, dates
   const expires = Date.parse(certificate.validTo);
   const days = Math.floor((expires - now) / DAY_MS);
   const date = new Date(expires).toISOString().slice(0, 10);
-  if (days >= EXPIRY_DAYS) return { level: 'ok', what: `${what} is valid until ${date}.` };
+  if (days >= EXPIRY_DAYS) return { level: 'ok', what: `${what} is valid until ${date}` };
   if (expires < now) {
     return {
       level: datesCount ? 'error' : 'warning',
-      what: `${what} expired on ${date}.`,
-      next: 'Renew it.',
+      what: `${what} expired on ${date}`,
+      next: 'Renew it',
     };
   }
   return {
     level: 'warning',
-    what: `${what} expires in ${days} ${days === 1 ? 'day' : 'days'}, on ${date}.`,
-    next: 'Renew it before then.',
+    what: `${what} expires in ${days} ${days === 1 ? 'day' : 'days'}, on ${date}`,
+    next: 'Renew it before then',
   };
 }
 
@@ -133,7 +130,11 @@ function clientFindings(config: CheckConfig, now: number): Finding[] {
       : [validity('the client certificate (tls.cert)', certificate, now, true)];
   } catch (error) {
     return [
-      { level: 'error', what: `tls.cert: ${messageOf(error)}.`, next: 'Correct the path or its rights.' },
+      {
+        level: 'error',
+        what: `tls.cert: ${messageOf(error)}`,
+        next: 'Correct the path, or let the user read the file',
+      },
     ];
   }
 }
@@ -151,14 +152,14 @@ async function checkUdp(
   const findings: Finding[] = [
     {
       level: 'ok',
-      what: `${target}: ${which}. UDP does not tell whether anybody listens there; use relp or tls for events that must not be lost.`,
+      what: `${target}: ${which}. UDP does not tell whether anybody listens there; use relp or tls for events that must not be lost`,
     },
   ];
   if (config.max_message_size > 1_472) {
     findings.push({
       level: 'warning',
-      what: `${target}: datagrams of up to ${config.max_message_size} bytes are split on the way, and lost whole where a firewall drops fragments.`,
-      next: 'Set max_message_size to 1400B, or use a transport over TCP.',
+      what: `${target}: datagrams of up to ${config.max_message_size} bytes are fragmented on the way, and lost if a firewall drops fragments`,
+      next: 'Set max_message_size to 1400B, or use a transport over TCP',
     });
   }
   return findings;
@@ -170,18 +171,18 @@ function checkDatagramSocket(path: string): Finding[] {
     return [
       {
         level: 'error',
-        what: `${path}: there is no such socket.`,
-        next: 'Start the receiver, or correct the path in targets.',
+        what: `${path}: the socket does not exist`,
+        next: 'Start the receiver, or correct the path in targets',
       },
     ];
   }
   if (!statSync(path).isSocket()) {
-    return [{ level: 'error', what: `${path} is no socket.`, next: 'Correct the path in targets.' }];
+    return [{ level: 'error', what: `${path} is not a socket`, next: 'Correct the path in targets' }];
   }
   return [
     {
       level: 'ok',
-      what: `${path}: the socket is there. Whether it takes datagrams shows with the first event.`,
+      what: `${path}: the socket exists; the first event shows whether it accepts datagrams`,
     },
   ];
 }

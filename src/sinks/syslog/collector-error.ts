@@ -12,7 +12,7 @@ const DNS: Meaning = {
 };
 const RESET: Meaning = {
   what: 'it reset the connection',
-  next: "Look into the collector's log; a plain client at a TLS port and the reverse also look like this",
+  next: "Check the collector's log; a plain client at a TLS port, or the reverse, looks the same",
 };
 const UNKNOWN_CA: Meaning = {
   what: 'its certificate is not signed by an authority this host knows',
@@ -28,11 +28,11 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   EHOSTUNREACH: { what: 'no route to it', next: 'Check the address and the routing of this host' },
   ENETUNREACH: { what: 'no route to its network', next: 'Check the address and the routing of this host' },
   ENOTFOUND: DNS,
-  EAI_AGAIN: { what: 'its name can not be resolved now', next: 'Check the DNS server of this host' },
+  EAI_AGAIN: { what: 'its name cannot be resolved now', next: 'Check the DNS server of this host' },
   EAI_NODATA: DNS,
   ECONNRESET: RESET,
   EPIPE: RESET,
-  ENOENT: { what: 'there is no such socket', next: 'Start the receiver, or correct the path in targets' },
+  ENOENT: { what: 'the socket does not exist', next: 'Start the receiver, or correct the path in targets' },
   EACCES: { what: 'permission denied', next: "Let the daemon's user write to the socket" },
   EPROTOTYPE: {
     what: 'it is a socket of the other type',
@@ -42,7 +42,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   CERT_HAS_EXPIRED: { what: 'its certificate has expired', next: 'Renew the certificate of the collector' },
   CERT_NOT_YET_VALID: {
     what: 'its certificate is not valid yet',
-    next: 'Compare the clocks of both hosts, or wait until it is',
+    next: 'Compare the clocks of both hosts, or wait until the certificate is valid',
   },
   CERT_REVOKED: { what: 'its certificate was revoked', next: 'Give the collector a new certificate' },
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNKNOWN_CA,
@@ -65,13 +65,13 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
     next: 'Correct the port in targets, or use the transport without TLS',
   },
   ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: {
-    what: 'it wants a client certificate',
+    what: 'it requires a client certificate',
     next: 'Set tls.cert and tls.key',
   },
 };
 
 const CERTIFICATE_REFUSED: Meaning = {
-  what: 'it refused our certificate',
+  what: 'it rejected our certificate',
   next: "Set tls.cert and tls.key to a client certificate that the collector's authority has signed",
 };
 const TLS_VERSION: Meaning = {
@@ -91,7 +91,7 @@ function meaning(error: unknown): Meaning {
   ) {
     return CERTIFICATE_REFUSED;
   }
-  return { what: messageOf(error), next: "Look into the collector's log" };
+  return { what: messageOf(error), next: "Check the collector's log" };
 }
 
 /** Several addresses were tried: the first error says what is wrong. */
@@ -106,9 +106,10 @@ export function collectorTrouble(target: string, error: unknown): AuditdError {
   const { what, next } = meaning(cause);
   const code = codeOf(cause);
   const word = code === null || what.includes(code) ? '' : ` (${code})`;
-  return sinkFailed(`${target}: ${what}${word}. ${next}.`, error);
+  return sinkFailed(`${target}: ${what}${word}`, next, error);
 }
 
-export function sinkFailed(message: string, cause?: unknown): AuditdError {
-  return new AuditdError('SINK_FAILED', message, cause === undefined ? undefined : { cause });
+/** @param next the next step; null if the sink retries and nobody has to do anything */
+export function sinkFailed(what: string, next: string | null, cause?: unknown): AuditdError {
+  return new AuditdError('SINK_FAILED', what, cause === undefined ? { next } : { next, cause });
 }

@@ -169,7 +169,7 @@ export class ConnectedSink implements Sink {
     this.ending = new AbortController();
     const outcome = this.takeOutcome();
     if (outcome?.state === 'opened')
-      outcome.found?.connection.link.destroy(sinkFailed('not needed any more.'));
+      outcome.found?.connection.link.destroy(sinkFailed('no longer needed', null));
     if (this.connection.state === 'up') await this.connection.session.close();
     this.noteEnd();
   }
@@ -259,7 +259,7 @@ export class ConnectedSink implements Sink {
     this.use(outcome.found);
     if (this.window?.replays === true) {
       const { target } = outcome.found.connection;
-      throw sinkFailed(`moved from ${session.target} back to ${target}; the replay window is sent again.`);
+      throw sinkFailed(`moved from ${session.target} back to ${target}`, 'The replay window is sent again');
     }
     this.window?.resume();
   }

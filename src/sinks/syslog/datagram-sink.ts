@@ -55,7 +55,7 @@ export class DatagramSink implements Sink {
   async deliver(batch: Batch, signal: AbortSignal): Promise<Delivered> {
     if (performance.now() - this.openedAt > RESOLVE_MS) await this.open(null, signal);
     const { datagrams } = this;
-    if (datagrams === null) throw sinkFailed('not open. It is tried again.');
+    if (datagrams === null) throw sinkFailed('not open', 'The sink retries');
     const { burst, pauseMs, format } = this.options;
     const first = await this.prove(datagrams, batch, signal);
     for (let at = first; at < batch.events.length; at += burst) {
@@ -120,7 +120,8 @@ export class DatagramSink implements Sink {
       const stalled = () =>
         fail(
           sinkFailed(
-            `${datagrams.target}: took nothing for ${STALLED_MS / 1000} s. Look whether its receiver hangs.`,
+            `${datagrams.target}: it accepted nothing for ${STALLED_MS / 1000} s`,
+            'Check whether its receiver hangs',
           ),
           true,
         );

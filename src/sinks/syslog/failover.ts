@@ -1,4 +1,5 @@
 import type { SyslogTarget } from '../../config/syslog.js';
+import type { AuditdError } from '../../errors.js';
 import { collectorTrouble, sinkFailed } from './collector-error.js';
 import type { ConnectOptions } from './tcp.js';
 
@@ -29,18 +30,16 @@ export class Collectors<T> {
   /** Tries the targets in turn. @throws AuditdError that says what each of them did */
   async open(signal: AbortSignal): Promise<Connected<T>> {
     const started = performance.now();
-    const refusals: string[] = [];
-    let last: unknown = null;
+    const errors: AuditdError[] = [];
     for (const index of tryOrder(this.health, started)) {
-      if (refusals.length > 0 && (signal.aborted || performance.now() - started > ROUND_MS)) break;
+      if (errors.length > 0 && (signal.aborted || performance.now() - started > ROUND_MS)) break;
       try {
         return await this.connectTo(index, signal);
       } catch (error) {
-        last = error;
-        refusals.push(collectorTrouble(this.targets[index]?.text ?? '', error).message);
+        errors.push(collectorTrouble(this.targets[index]?.text ?? '', error));
       }
     }
-    throw sinkFailed(refusals.join(' '), last);
+    throw allFailed(errors);
   }
 
   /** True if an earlier target may be tried again, with a connection to this one for so long. */
@@ -68,7 +67,7 @@ export class Collectors<T> {
 
   private async connectTo(index: number, signal: AbortSignal): Promise<Connected<T>> {
     const target = this.targets[index];
-    if (target === undefined) throw sinkFailed('no target. Give one in targets.');
+    if (target === undefined) throw sinkFailed('no target is configured', 'Name one under targets');
     try {
       const options = { timeoutMs: this.timeoutMs, startedAt: performance.now(), signal };
       return { index, connection: await this.connect(target, options) };
@@ -82,6 +81,14 @@ export class Collectors<T> {
     const before = this.health[index] ?? HEALTHY;
     this.health[index] = afterFailure(before, performance.now());
   }
+}
+
+/** What each of the targets did, and what to do about it. */
+function allFailed(errors: readonly AuditdError[]): AuditdError {
+  const [first] = errors;
+  if (first !== undefined && errors.length === 1) return first;
+  const steps = new Set(errors.map(({ next }) => next).filter((next) => next !== null));
+  return sinkFailed(errors.map(({ what }) => what).join('; '), [...steps].join('. ') || null, errors.at(-1));
 }
 
 /** What is remembered of a target that has failed. */

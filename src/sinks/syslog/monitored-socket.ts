@@ -69,7 +69,7 @@ export class MonitoredSocket {
     socket.on('error', (error) => this.destroy(collectorTrouble(this.target, error)));
     socket.on('end', this.onPeerEnd);
     socket.on('close', () =>
-      this.destroy(sinkFailed(`${this.target}: the connection was closed. Look into the collector's log.`)),
+      this.destroy(sinkFailed(`${this.target}: the connection was closed`, "Check the collector's log")),
     );
     socket.resume();
   }
@@ -154,7 +154,7 @@ export class MonitoredSocket {
     this.socket.removeListener('end', this.onPeerEnd);
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
-        this.destroy(sinkFailed(`${this.target}: did not close in time.`));
+        this.destroy(sinkFailed(`${this.target}: it did not close in time`, null));
         resolve(false);
       }, limitMs);
       this.onEnd(() => {
@@ -164,7 +164,7 @@ export class MonitoredSocket {
       this.socket.once('end', () => {
         clearTimeout(timer);
         resolve(this.ended === null);
-        this.finish({ ending: 'orderly', stalled: false, error: sinkFailed(`${this.target}: closed.`) });
+        this.finish({ ending: 'orderly', stalled: false, error: sinkFailed(`${this.target}: closed`, null) });
         this.socket.destroy();
       });
       this.socket.end();
@@ -178,7 +178,8 @@ export class MonitoredSocket {
       ending,
       stalled: false,
       error: sinkFailed(
-        `${this.target}: it closed the connection. If that repeats, look into the collector's log and for time-outs of idle connections.`,
+        `${this.target}: it closed the connection`,
+        "If that repeats, check the collector's log and the timeouts of idle connections",
       ),
     });
     this.socket.destroy();
@@ -203,8 +204,8 @@ export class MonitoredSocket {
     if (isStalled(this.known, now)) {
       this.destroy(
         sinkFailed(
-          `${this.target}: nothing was acknowledged or read for ${Math.round((now - this.known.since) / 1000)} s. ` +
-            'Look whether the collector hangs or the network on the way is cut.',
+          `${this.target}: nothing was acknowledged or read for ${Math.round((now - this.known.since) / 1000)} s`,
+          'Check whether the collector hangs or the network on the way is cut',
         ),
         true,
       );

@@ -20,8 +20,17 @@ const OFFERS = `relp_version=0\nrelp_software=postern-auditd,${VERSION}\ncommand
 /** Without any answer for so long the connection is given up. */
 const ANSWER_MS = 25_000;
 const CLOSE_MS = 1_000;
+const LOG = "Check the collector's log";
+const NOT_RELP = 'Check that the port is that of a RELP input';
 /** Bytes joined into one write. */
 const WRITE = 64 * 1024;
+
+/** What the collector did wrong. */
+interface Problem {
+  /** Behind the target's name. */
+  readonly what: string;
+  readonly next: string;
+}
 
 /** One event on its way. */
 interface Open {
@@ -101,7 +110,7 @@ export class RelpSession implements CollectorSession {
       this.parser.push(data, (frame) => this.take(frame));
     } catch (error) {
       const said = error instanceof Error ? error.message : String(error);
-      this.fail(`answered what is not RELP (${said}). Check that the port is that of a RELP input`);
+      this.fail({ what: `sent an answer that is not RELP (${said})`, next: NOT_RELP });
     }
     this.round?.onAnswer();
   }
@@ -216,13 +225,12 @@ export class RelpSession implements CollectorSession {
 
   private take(frame: RelpFrame): void {
     if (frame.txnr === 0) {
-      if (frame.command === 'serverclose') this.fail('ends the session (serverclose). It is opened again');
+      if (frame.command === 'serverclose')
+        this.fail({ what: 'ended the session (serverclose)', next: 'The sink opens a new one' });
       return; // other hints mean nothing to us
     }
     if (frame.command !== 'rsp') {
-      this.fail(
-        `sent the command ${frame.command}, which only a client may. Check that the port is that of a RELP input`,
-      );
+      this.fail({ what: `sent the command ${frame.command}, which only a client may send`, next: NOT_RELP });
       return;
     }
     const answer = parseAnswer(frame.data);
@@ -238,15 +246,16 @@ export class RelpSession implements CollectorSession {
   private answered(txnr: number, answer: RelpAnswer): void {
     const open = this.unansweredNow.get(txnr);
     if (open === undefined) {
-      this.fail(`answered transaction ${txnr}, which is not open. Look into the collector's log`);
+      this.fail({ what: `answered transaction ${txnr}, which is not open`, next: LOG });
       return;
     }
     if (answer.code !== 200) {
       const said = answer.text === '' ? '' : ` ${answer.text}`;
       const which = `${open.source}:${open.sequence}`;
-      this.fail(
-        `refused event ${which}: ${answer.code}${said}. Look into the collector's log; the event is sent again`,
-      );
+      this.fail({
+        what: `rejected event ${which}: ${answer.code}${said}`,
+        next: "Check the collector's log; the event is sent again",
+      });
       return;
     }
     open.answered = true;
@@ -257,7 +266,10 @@ export class RelpSession implements CollectorSession {
     if (this.link.ended === null && performance.now() - this.lastAnswer > ANSWER_MS) {
       const open = this.unanswered;
       this.fail(
-        `has not answered for ${ANSWER_MS / 1000} s, with ${open} events open. Look whether the collector hangs`,
+        {
+          what: `has not answered for ${ANSWER_MS / 1000} s, with ${open} events unanswered`,
+          next: 'Check whether the collector hangs',
+        },
         true,
       );
     }
@@ -296,8 +308,8 @@ export class RelpSession implements CollectorSession {
     });
   }
 
-  private fail(what: string, stalled = false): AuditdError {
-    const error = sinkFailed(`${this.target} ${what}.`);
+  private fail({ what, next }: Problem, stalled = false): AuditdError {
+    const error = sinkFailed(`${this.target} ${what}`, next);
     this.link.destroy(error, stalled);
     return error;
   }
@@ -308,13 +320,13 @@ function advance(round: Round): void {
 }
 
 /** Why an answer to `open` makes no session; null if it does. */
-function openRefusal({ code, text, offers }: RelpAnswer): string | null {
-  if (code !== 200) return `refused the RELP session: ${code} ${text}. Look into the collector's log`;
+function openRefusal({ code, text, offers }: RelpAnswer): Problem | null {
+  if (code !== 200) return { what: `refused the RELP session: ${code} ${text}`, next: LOG };
   if (!offers.has('relp_version')) {
-    return 'offers no version of RELP. Check that the port is that of a RELP input';
+    return { what: 'offers no version of RELP', next: NOT_RELP };
   }
   const commands = offers.get('commands')?.split(',') ?? [];
   if (!commands.includes('syslog'))
-    return 'does not offer to take syslog. Enable the command syslog at its RELP input';
+    return { what: 'does not offer the command syslog', next: 'Enable the command syslog at its RELP input' };
   return null;
 }

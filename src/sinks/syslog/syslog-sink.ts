@@ -92,6 +92,7 @@ function targetOf(text: string): SyslogTarget {
   if (target !== null) return target;
   throw new AuditdError(
     'CONFIG_INVALID',
-    `target ${JSON.stringify(text)}: write host:port, or the path of a unix socket.`,
+    `target ${JSON.stringify(text)} is neither host:port nor the path of a unix socket`,
+    { next: 'Write host:port, such as siem.example.net:6514, or an absolute path' },
   );
 }

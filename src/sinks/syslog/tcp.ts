@@ -68,12 +68,13 @@ export function connectSocket(
 export function aborted(target: string, signal: AbortSignal): AuditdError {
   const reason: unknown = signal.reason;
   const why = reason instanceof Error && reason.name !== 'AbortError' ? ` (${reason.message})` : '';
-  return sinkFailed(`${target}: broken off${why}. It is tried again.`);
+  return sinkFailed(`${target}: aborted${why}`, 'The sink retries');
 }
 
 export function timedOut(target: string, ms: number): AuditdError {
   return sinkFailed(
-    `${target}: no answer within ${Math.round(ms / 100) / 10} s. Check host, port, route and firewalls on the way.`,
+    `${target}: no answer within ${Math.round(ms / 100) / 10} s`,
+    'Check host, port, route and firewalls on the way',
   );
 }
 

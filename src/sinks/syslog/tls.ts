@@ -35,7 +35,8 @@ function secureContext(config: SyslogTlsConfig): tls.SecureContext {
       return readFileSync(path);
     } catch (error) {
       throw sinkFailed(
-        `tls.${key}: ${messageOf(error)}. Correct the path, or let the daemon's user read the file.`,
+        `tls.${key}: ${messageOf(error)}`,
+        "Correct the path, or let the daemon's user read the file",
         error,
       );
     }
@@ -49,7 +50,8 @@ function secureContext(config: SyslogTlsConfig): tls.SecureContext {
     return tls.createSecureContext(options);
   } catch (error) {
     throw sinkFailed(
-      `tls.ca, tls.cert or tls.key can't be used: ${messageOf(error)}. They must be PEM files, and the key that of the certificate, without a passphrase.`,
+      `tls.ca, tls.cert or tls.key can't be used: ${messageOf(error)}`,
+      'Use PEM files, and the key of the certificate, without a passphrase',
       error,
     );
   }
@@ -102,7 +104,8 @@ export function startTls(
     const onEnd = () =>
       fail(
         sinkFailed(
-          `${target}: it closed the connection during the TLS handshake. Check that its port speaks TLS.`,
+          `${target}: it closed the connection during the TLS handshake`,
+          'Check that its port speaks TLS',
         ),
       );
     const onAbort = () => fail(aborted(target, signal));
@@ -121,7 +124,8 @@ export function startTls(
       if (certificate === undefined) {
         fail(
           sinkFailed(
-            `${target}: it showed no certificate. Give the collector one; anonymous TLS is not spoken.`,
+            `${target}: it showed no certificate`,
+            'Give the collector a certificate: anonymous TLS is not supported',
           ),
         );
         return;
@@ -144,7 +148,8 @@ const NO_ISSUER: ReadonlySet<string> = new Set([
 function noIssuer(target: string, certificate: X509Certificate, code: string): AuditdError {
   const issuer = certificate.issuer.replaceAll('\n', ', ');
   return sinkFailed(
-    `${target}: its certificate is not signed by an authority this host knows, but by ${issuer} (${code}). Set tls.ca to the certificate of that authority. If it is an intermediate one, have the collector send it along with its own (the full chain), or add it to the file of tls.ca. Or set tls.fingerprint to that of the collector.`,
+    `${target}: its certificate is not signed by an authority this host knows, but by ${issuer} (${code})`,
+    'Set tls.ca to the certificate of that authority. If it is an intermediate one, let the collector send the full chain, or add it to the file of tls.ca. Or set tls.fingerprint to that of the collector',
   );
 }
 
@@ -166,7 +171,8 @@ function refusal(
     !config.fingerprint.includes(shown.replaceAll(':', '').toLowerCase())
   ) {
     return sinkFailed(
-      `${target}: its certificate has the fingerprint SHA256:${shown}, which tls.fingerprint does not list. If that is the collector's new certificate, add it.`,
+      `${target}: its certificate has the fingerprint SHA256:${shown}, which tls.fingerprint does not list`,
+      "If that is the collector's new certificate, add it",
     );
   }
   if (!checksChain(config)) return null;
@@ -180,13 +186,15 @@ function refusal(
   if (mismatch === undefined) return null;
   if (isIP(name) !== 0 && namesOf(certificate).includes(`DNS:${name}`)) {
     return sinkFailed(
-      `${target}: its certificate has the address ${name} as a DNS name, where no client looks for an address. Issue it anew with subjectAltName=IP:${name}, put a host name of it into targets, or list it in tls.fingerprint.`,
+      `${target}: its certificate has the address ${name} as a DNS name, where no client looks for an address`,
+      `Reissue it with subjectAltName=IP:${name}, put a host name of it into targets, or list it in tls.fingerprint`,
       mismatch,
     );
   }
   const names = certificate.subjectAltName ?? certificate.subject.replaceAll('\n', ', ');
   return sinkFailed(
-    `${target}: its certificate is for another name (${names}), not for ${name}. Put a name of the certificate into targets, or set tls.server_name to it.`,
+    `${target}: its certificate is for another name (${names}), not for ${name}`,
+    'Put a name of the certificate into targets, or set tls.server_name to it',
     mismatch,
   );
 }

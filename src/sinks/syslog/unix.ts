@@ -69,8 +69,8 @@ export function openDatagramSocket(): DatagramSocket {
     return new module.DgramSocket();
   } catch (error) {
     throw sinkFailed(
-      'unix datagram sockets need the optional package node-unix-socket, which is not installed for this platform. ' +
-        'Run "npm install node-unix-socket" where postern-auditd is installed, or use transport: unix-stream, or udp to 127.0.0.1.',
+      'unix datagram sockets need the optional package node-unix-socket, which is not installed for this platform',
+      'Run "npm install node-unix-socket" where postern-auditd is installed, or use transport: unix-stream, or udp to 127.0.0.1',
       error,
     );
   }

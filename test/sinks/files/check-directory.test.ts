@@ -34,7 +34,7 @@ describe('check', () => {
   it('changes nothing, and says that the directory will be made', async () => {
     const findings = await found();
     expect(worse(findings)).toEqual([]);
-    expect(findings[0]?.what).toMatch(/audit will be made in /);
+    expect(findings[0]?.what).toMatch(/audit will be created in /);
     expect(fs.readdirSync(directory)).toEqual([]);
   });
 
@@ -57,7 +57,7 @@ describe('check', () => {
     [
       'a file in its place',
       () => fs.writeFileSync(path.join(directory, 'audit'), ''),
-      /audit is no directory/,
+      /audit is not a directory/,
       /move .*audit away/,
     ],
     [
@@ -67,7 +67,7 @@ describe('check', () => {
         fs.writeFileSync(path.join(directory, 'audit', 'notes.txt'), '');
       },
       /other files in .*: notes\.txt/,
-      /left alone/,
+      /leaves them alone/,
     ],
   ])('tells of %s', async (_, make, what, next) => {
     make();
@@ -93,7 +93,7 @@ describe('check', () => {
     const [finding] = worse(await found({}, 'no-such-group'));
     expect(finding).toMatchObject({
       level: 'warning',
-      what: expect.stringContaining('there is no group no-such-group'),
+      what: expect.stringContaining('the group no-such-group does not exist'),
     });
   });
 });

@@ -157,7 +157,7 @@ describe('the file sink', () => {
     expect((await sink.open(saved))?.positions).toEqual([]);
     await sink.deliver(batch(11, 11), NEVER);
     expect(sequences(text())).toEqual(range(1, 11));
-    expect(warnings()[0]).toMatch(/cut 31 bytes off .*audit\.00000001\.log/);
+    expect(warnings()[0]).toMatch(/removed 31 bytes at the end of .*audit\.00000001\.log/);
   });
 
   it('cuts a line off that is torn in the middle of a character', async () => {
@@ -329,7 +329,7 @@ describe('the file sink', () => {
     const findings = await sink.check();
     expect(findings.filter((f) => f.level === 'warning').map((f) => f.what)).toEqual([
       expect.stringContaining('other files in'),
-      expect.stringContaining('current.log is no link'),
+      expect.stringContaining('current.log is not a link'),
     ]);
   });
 

@@ -32,8 +32,8 @@ describe('check', () => {
         connect_timeout: '30s',
       }),
     ).toEqual([
-      expect.stringMatching(/^ok: 127\.0\.0\.1:\d+: connected in \d+ ms\.$/),
-      `error: 127.0.0.1:${dead}: it refused the connection (ECONNREFUSED). → Start the collector, or correct the port in targets.`,
+      expect.stringMatching(/^ok: 127\.0\.0\.1:\d+: connected in \d+ ms$/),
+      `error: 127.0.0.1:${dead}: it refused the connection (ECONNREFUSED) → Start the collector, or correct the port in targets`,
       expect.stringMatching(
         /^error: no-such-host\.invalid:514: its name .* → Check the (name in targets|DNS)/,
       ),
@@ -45,7 +45,7 @@ describe('check', () => {
     const server = await relpServer();
     running.push(server);
     expect(await check({ transport: 'relp', targets: [server.target] })).toEqual([
-      expect.stringMatching(/^ok: .*: connected in \d+ ms \(RELP\), its software is test 1\.$/),
+      expect.stringMatching(/^ok: .*: connected in \d+ ms \(RELP\), its software is test 1$/),
     ]);
     expect(server.got.map(({ command }) => command)).toEqual(['open', 'close']);
   });
@@ -56,9 +56,7 @@ describe('check', () => {
     );
     running.push(server);
     expect(await check({ transport: 'relp', targets: [server.target] })).toEqual([
-      expect.stringMatching(
-        /^error: .* refused the RELP session: 500 go away\. → Look into the collector's log\.$/,
-      ),
+      expect.stringMatching(/^error: .* refused the RELP session: 500 go away → Check the collector's log$/),
     ]);
   });
 
@@ -71,7 +69,7 @@ describe('check', () => {
     expect(
       await check({ transport: 'udp', targets: ['localhost:514'], max_message_size: '8K' }),
     ).toContainEqual(
-      expect.stringMatching(/^warning: .*8192 bytes are split.* → Set max_message_size to 1400B/),
+      expect.stringMatching(/^warning: .*8192 bytes are fragmented.* → Set max_message_size to 1400B/),
     );
   });
 
@@ -85,12 +83,12 @@ describe('check', () => {
       writeFileSync(file, '');
       expect(await check({ transport: 'unix-stream', targets: [path, `${path}2`] })).toEqual([
         expect.stringMatching(/^ok: .*\/log: connected in/),
-        expect.stringMatching(/^error: .*\/log2: there is no such socket \(ENOENT\)\. → Start the receiver/),
+        expect.stringMatching(/^error: .*\/log2: the socket does not exist \(ENOENT\) → Start the receiver/),
       ]);
       expect(await check({ transport: 'unix', targets: [path, `${path}2`, file] })).toEqual([
-        expect.stringMatching(/^ok: .*\/log: the socket is there/),
-        expect.stringMatching(/^error: .*\/log2: there is no such socket/),
-        expect.stringMatching(/^error: .*\/file is no socket/),
+        expect.stringMatching(/^ok: .*\/log: the socket exists/),
+        expect.stringMatching(/^error: .*\/log2: the socket does not exist/),
+        expect.stringMatching(/^error: .*\/file is not a socket/),
       ]);
     } finally {
       server.close();

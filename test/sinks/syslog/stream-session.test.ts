@@ -105,6 +105,6 @@ describe('a stream over a line that is slower than the events', () => {
     };
     const sending = full();
     setTimeout(() => aborting.abort(new Error('not delivered within 60 s')), 50);
-    await expect(sending).rejects.toThrow(/slow: broken off \(not delivered within 60 s\)\. It is tried/);
+    await expect(sending).rejects.toThrow(/slow: aborted \(not delivered within 60 s\)\. The sink retries/);
   });
 });

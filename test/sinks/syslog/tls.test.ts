@@ -104,7 +104,7 @@ describe.skipIf(!openssl)('TLS', () => {
     ids.leaf = leaf;
     const { port } = await collector('leaf');
     await expect(sinkFor(port, { ca: authority.cert }).open(null)).rejects.toThrow(
-      /but by CN=test intermediate \(UNABLE_TO_\w+\)\. Set tls\.ca .*have the collector send it along with its own \(the full chain\), or add it to the file of tls\.ca/,
+      /but by CN=test intermediate \(UNABLE_TO_\w+\)\. Set tls\.ca .*let the collector send the full chain, or add it to the file of tls\.ca/,
     );
     const chain = [leaf.cert, between.cert].map((path) => readFileSync(path, 'utf8')).join('');
     const whole = await collector('leaf', { cert: chain });
@@ -170,7 +170,7 @@ describe.skipIf(!openssl)('TLS', () => {
     await without.open(null).catch(() => undefined);
     await expect.poll(() => without.figures().connected).toBe(false);
     await expect(without.deliver(batch(1, 1), never)).rejects.toThrow(
-      /client certificate|refused our certificate|reset|not connected/,
+      /client certificate|rejected our certificate|reset|not connected/,
     );
   });
 
@@ -215,7 +215,7 @@ describe.skipIf(!openssl)('check', () => {
     }).check();
     expect(findings.map(({ level, what }) => `${level} ${what}`)).toEqual([
       expect.stringMatching(/^warning the client certificate \(tls\.cert\) expires in 11 days, on 20\d\d-/),
-      expect.stringMatching(/^ok localhost:\d+: connected in \d+ ms \(TLSv1\.3\)\.$/),
+      expect.stringMatching(/^ok localhost:\d+: connected in \d+ ms \(TLSv1\.3\)$/),
       expect.stringMatching(/^ok localhost:\d+: the certificate of the collector is valid until 20\d\d-/),
     ]);
   });
@@ -226,7 +226,7 @@ describe.skipIf(!openssl)('check', () => {
     expect(findings).toContainEqual({
       level: 'warning',
       what: expect.stringMatching(/the certificate of the collector expires in 11 days/),
-      next: 'Renew it before then.',
+      next: 'Renew it before then',
     });
   });
 
@@ -241,7 +241,9 @@ describe.skipIf(!openssl)('check', () => {
       },
       {
         level: 'warning',
-        what: expect.stringMatching(/shown was CN=stranger, signed by CN=test CA, valid from/),
+        what: expect.stringMatching(
+          /it showed the certificate of CN=stranger, signed by CN=test CA, valid from/,
+        ),
         next: expect.stringContaining(`tls: { fingerprint: "SHA256:${ids.stranger?.fingerprint}" }`),
       },
     ]);
