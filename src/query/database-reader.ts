@@ -6,7 +6,8 @@ import { StoppedDatabaseCopies } from '../source/copy-stopped-database.js';
 import { stateOfFiles } from '../source/file-state.js';
 import { keepsWriterOut, leaveAlone } from '../source/journal-mode.js';
 import { readInPlace, readOnce } from '../source/read-in-place.js';
-import { type Waiting, waitingFor } from '../source/waiting-reasons.js';
+import type { Waiting } from '../source/source.js';
+import { waitingFor } from '../source/waiting-reasons.js';
 
 /** A lock, a recovery, or files that were written a moment ago: this often looked at again, ms apart. */
 const TRIES = 60;

@@ -2,7 +2,7 @@ import type { Database } from 'better-sqlite3';
 import { AuditdError } from '../errors.js';
 import { keepsWriterOut, leaveAlone } from '../source/journal-mode.js';
 import { readInPlace } from '../source/read-in-place.js';
-import type { Waiting } from '../source/waiting-reasons.js';
+import type { Waiting } from '../source/source.js';
 import { anotherFile, type FileIdentity, isFileAt } from './file-identity.js';
 
 /** A lock or a recovery: this often looked at again, ms apart. */

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { SinkConfig } from '../config/schema.js';
 import { AuditdError, messageOf } from '../errors.js';
-import type { Sink } from '../sinks/sink.js';
+import type { Batch, Delivered, Sink } from '../sinks/sink.js';
 import { backoff } from './backoff.js';
 import { DELIVERY_LIMIT_MS, DeliveryTimeout } from './delivery-timeout.js';
 import { whyRejected } from './event-filter.js';
@@ -34,7 +34,7 @@ export interface LoopOptions {
   readonly clock: () => number;
   readonly log: Logger;
   readonly random?: () => number;
-  /** Asked before each batch, and while it is under way: false while another one ships in this one's place. */
+  /** Asked before each batch, and while it is under way: false while another one ships in this one's position. */
   readonly isActive?: () => boolean;
 }
 
@@ -43,7 +43,7 @@ export interface LoopOptions {
  * sink that is slow or down holds up nobody else.
  */
 export class SinkLoop implements FeedSubscriber {
-  private readonly places: SinkPositions;
+  private readonly positions: SinkPositions;
   private readonly health: Health;
   private readonly alarm = new WakeableSleep();
   private ending = false;
@@ -64,7 +64,13 @@ export class SinkLoop implements FeedSubscriber {
     const { name, state, config, clock, log } = options;
     this.health = new Health(name, clock, log);
     this.deadline = new DeliveryTimeout(options.isActive ?? null);
-    this.places = new SinkPositions({ sink: name, state, start: config.start, events: config.events, clock });
+    this.positions = new SinkPositions({
+      sink: name,
+      state,
+      start: config.start,
+      events: config.events,
+      clock,
+    });
   }
 
   get name(): string {
@@ -72,7 +78,7 @@ export class SinkLoop implements FeedSubscriber {
   }
 
   start(): void {
-    for (const feed of this.options.feeds) feed.follow(this);
+    for (const feed of this.options.feeds) feed.subscribe(this);
     this.running ??= this.run();
   }
 
@@ -89,9 +95,9 @@ export class SinkLoop implements FeedSubscriber {
   }
 
   cursor(source: SourceName): number | null {
-    const place = this.places.get(source);
+    const position = this.positions.get(source);
     const feed = this.options.feeds.find(({ name }) => name === source);
-    return place === undefined || place.timeline !== feed?.mark.timeline ? null : place.upTo;
+    return position === undefined || position.timeline !== feed?.mark.timeline ? null : position.upTo;
   }
 
   /** Ships what is there for at most `limitMs`, then breaks off, a sink that does not open before; closes the sink. */
@@ -150,7 +156,7 @@ export class SinkLoop implements FeedSubscriber {
       required: config.required,
       state: this.health.state,
       since: this.health.since,
-      ...this.places.lag(feeds, undelivered),
+      ...this.positions.lag(feeds, undelivered),
       delivered_total: this.delivered,
       errors_total: this.health.errors,
       last_error: this.health.lastError,
@@ -162,8 +168,8 @@ export class SinkLoop implements FeedSubscriber {
     while (!this.aborting.signal.aborted) {
       try {
         if (this.options.isActive?.() === false) {
-          this.opened = false; // what the other one has delivered counts: the place is found anew when it is this one's turn
-          this.places.reread();
+          this.opened = false; // the cursors that the active server sends count: this one opens its sink again when it takes over
+          this.positions.reloadCursors();
           this.markSettled();
           await this.pause(TICK_MS, 'standing by');
           continue;
@@ -171,7 +177,7 @@ export class SinkLoop implements FeedSubscriber {
         if (!this.opened) await this.open();
         this.alarm.reset();
         let progressed = false;
-        for (const feed of this.options.feeds) progressed = (await this.step(feed)) || progressed;
+        for (const feed of this.options.feeds) progressed = (await this.shipPage(feed)) || progressed;
         progressed = (await this.replaySlice()) || progressed;
         await this.tick();
         if (!progressed) {
@@ -201,10 +207,10 @@ export class SinkLoop implements FeedSubscriber {
   private isCaughtUp(): boolean {
     if (this.replaying?.status.state === 'running') return false;
     return this.options.feeds.every((feed) => {
-      const place = this.places.get(feed.name);
-      if (place === undefined || place.timeline !== feed.mark.timeline) return false;
-      const all = place.upTo >= Math.max(feed.status.maxId, feed.mark.id);
-      if (all) place.caughtUpAt = this.options.clock();
+      const position = this.positions.get(feed.name);
+      if (position === undefined || position.timeline !== feed.mark.timeline) return false;
+      const all = position.upTo >= Math.max(feed.status.maxId, feed.mark.id);
+      if (all) position.caughtUpAt = this.options.clock();
       return all;
     });
   }
@@ -212,45 +218,58 @@ export class SinkLoop implements FeedSubscriber {
   private async open(): Promise<void> {
     const { sink, state, name, clock } = this.options;
     this.health.enter('opening', DELIVERY_LIMIT_MS);
-    for (const feed of this.options.feeds) this.places.fixStartPosition(feed);
+    for (const feed of this.options.feeds) this.findStart(feed);
     const saved = state.cursors.sinkState(name);
     const resume = await sink.open(saved ?? null, this.aborting.signal);
     const first = saved === undefined;
-    if (first) for (const feed of this.options.feeds) this.places.continueAfter(feed, resume);
+    if (first) for (const feed of this.options.feeds) this.positions.continueNumbering(feed, resume);
     state.transaction(() => {
-      for (const feed of this.options.feeds) this.places.restoreFrom(feed, resume, first);
-      // Safe before the found rows are passed: the note carries them until a later batch shows that they are.
+      for (const feed of this.options.feeds) this.positions.restoreFrom(feed, resume, first);
+      // Safe before the recovered rows are passed: the checkpoint carries them until a later batch shows that they were.
       state.cursors.saveSinkState(name, resume?.saved ?? null, clock());
     });
     this.opened = true;
     this.markSettled();
   }
 
-  private async step(feed: Feed): Promise<boolean> {
-    const place = this.places.at(feed);
-    if (place === null) return false;
-    for (let turn = 0; turn < TURNS_GIVEN && feed.isAheadOfOthers(place.upTo); turn++) await setImmediate();
-    const page = feed.page(place.upTo);
+  /** A sink that starts `now` begins above what is there at the first read, so there has to be one. False while the table can't be read. */
+  private findStart(feed: Feed): boolean {
+    if (this.positions.hasStart(feed)) return true;
+    if (feed.status.state === 'starting') feed.readNew();
+    return this.positions.saveStart(feed);
+  }
+
+  /** One page of one source: read, deliver, commit. False if there is nothing to ship now. */
+  private async shipPage(feed: Feed): Promise<boolean> {
+    const position = this.findStart(feed) ? this.positions.current(feed) : null;
+    if (position === null) return false;
+    for (let turn = 0; turn < TURNS_GIVEN && feed.isAheadOfOthers(position.upTo); turn++)
+      await setImmediate();
+    const page = feed.read(position.upTo);
     if (page === null) {
-      if (place.upTo >= feed.status.maxId) place.caughtUpAt = this.options.clock();
+      if (position.upTo >= feed.status.maxId) position.caughtUpAt = this.options.clock();
       return false;
     }
     // With each page, whether the sink wants any of it or not: a walk over pages without a wanted event is no hang.
     this.health.enter('delivering', DELIVERY_LIMIT_MS);
-    const events = this.places.wanted(place, feed.name, page);
-    let upTo = page.upTo;
-    let saved: string | null = null;
-    if (events.length > 0) {
-      const batch = { source: feed.name, timeline: page.timeline, events, upTo: page.upTo };
-      const reached = (at: number) => this.onProgress(feed, place, page.timeline, at);
-      const result = await this.deadline.limit((signal) => this.options.sink.deliver(batch, signal, reached));
-      upTo = result.upTo;
-      saved = result.saved ?? null;
-      this.delivered += upTo === page.upTo ? events.length : events.filter((e) => e.sequence <= upTo).length;
-    }
-    await this.commit(feed, place, page.timeline, upTo, saved);
+    const batch = { ...page, events: this.positions.selectRows(position, page) };
+    const { upTo, saved = null } = await this.deliver(feed, position, batch);
+    await this.commit(feed, position, page.timeline, upTo, saved);
     this.health.recovered();
     return true;
+  }
+
+  /** Resolves when the sink has met the promise of its class. A batch without rows for it only moves the cursor. */
+  private async deliver(feed: Feed, position: SinkPosition, batch: Batch): Promise<Delivered> {
+    const { timeline, events, upTo } = batch;
+    if (events.length === 0) return { upTo };
+    const onProgress = (at: number) => this.onProgress(feed, position, timeline, at);
+    const delivered = await this.deadline.limit((signal) =>
+      this.options.sink.deliver(batch, signal, onProgress),
+    );
+    this.delivered +=
+      delivered.upTo === upTo ? events.length : events.filter((e) => e.sequence <= delivered.upTo).length;
+    return delivered;
   }
 
   private async replaySlice(): Promise<boolean> {
@@ -265,7 +284,7 @@ export class SinkLoop implements FeedSubscriber {
   /** What is written must be known to be written before anything else is: tried until the state takes it. */
   private async commit(
     feed: Feed,
-    place: SinkPosition,
+    position: SinkPosition,
     timeline: number,
     upTo: number,
     saved: string | null,
@@ -273,7 +292,7 @@ export class SinkLoop implements FeedSubscriber {
     const { log } = this.options;
     for (let attempt = 1; ; attempt++) {
       try {
-        this.move(feed, place, timeline, upTo, saved);
+        this.moveCursor(feed, position, timeline, upTo, saved);
         if (attempt > 1)
           log.info(
             { sink: this.name, retries: attempt - 1 },
@@ -292,27 +311,33 @@ export class SinkLoop implements FeedSubscriber {
       }
     }
     this.health.enter('delivering', DELIVERY_LIMIT_MS);
-    for (const id of place.recovered.keys()) if (id <= upTo) place.recovered.delete(id);
+    for (const id of position.recovered.keys()) if (id <= upTo) position.recovered.delete(id);
   }
 
   /** What a sink has delivered of the batch that it is still at. Where the state does not take it, the end of the batch does. */
-  private onProgress(feed: Feed, place: SinkPosition, timeline: number, upTo: number): boolean {
+  private onProgress(feed: Feed, position: SinkPosition, timeline: number, upTo: number): boolean {
     try {
-      this.move(feed, place, timeline, upTo, null);
+      this.moveCursor(feed, position, timeline, upTo, null);
       return true;
     } catch {
       return false;
     }
   }
 
-  private move(feed: Feed, place: SinkPosition, timeline: number, upTo: number, saved: string | null): void {
+  private moveCursor(
+    feed: Feed,
+    position: SinkPosition,
+    timeline: number,
+    upTo: number,
+    saved: string | null,
+  ): void {
     const { state, clock } = this.options;
-    const at = Math.max(upTo, place.timeline === timeline ? place.upTo : 0);
+    const at = Math.max(upTo, position.timeline === timeline ? position.upTo : 0);
     state.transaction(() => {
       state.cursors.set(this.name, feed.name, timeline, at);
       if (saved !== null) state.cursors.saveSinkState(this.name, saved, clock());
     });
-    if (place.timeline === timeline) place.upTo = at;
+    if (position.timeline === timeline) position.upTo = at;
   }
 
   private async tick(): Promise<void> {

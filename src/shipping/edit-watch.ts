@@ -63,7 +63,7 @@ export class EditWatch {
    * @param known those of them that had been read before
    * @returns `again` if a row is neither what is known of it nor what it was first: it is changing in this moment
    */
-  given(
+  asFirstRead(
     timeline: number,
     events: readonly AuditEvent[],
     known: readonly AuditEvent[],
@@ -83,7 +83,7 @@ export class EditWatch {
       return 'again';
     const lowest = state.recent.of(source.name, timeline)[0]?.id ?? 0;
     for (const event of events.slice(-CONTENT_ROWS))
-      if (event.sequence >= lowest && !kept.has(event.sequence)) this.hold(event);
+      if (event.sequence >= lowest && !kept.has(event.sequence)) this.keepContent(event);
     if (kept.size === 0) return events;
     return events.map((event) => {
       const was = kept.get(event.sequence);
@@ -138,9 +138,9 @@ export class EditWatch {
    * @param isMarkEdited the row at the mark differs, as a look has found: all rows that are known are looked at
    * @returns null if there was nothing to be seen
    */
-  look(mark: HighWaterMark, isMarkEdited: boolean): Watched | 'unrecorded' | null {
+  record(mark: HighWaterMark, isMarkEdited: boolean): Watched | 'unrecorded' | null {
     try {
-      const found = this.find(mark, isMarkEdited);
+      const found = this.findAndRecord(mark, isMarkEdited);
       this.isUnrecorded = false;
       return found;
     } catch (error) {
@@ -156,13 +156,13 @@ export class EditWatch {
     }
   }
 
-  private find(mark: HighWaterMark, isMarkEdited: boolean): Watched | null {
+  private findAndRecord(mark: HighWaterMark, isMarkEdited: boolean): Watched | null {
     const { source, state, clock } = this.options;
     const recent = state.recent.of(source.name, mark.timeline);
     const now = clock();
     const due = recent.filter((row) => row.id <= mark.id && (isMarkEdited || this.isWatched(row, now)));
     const rows = isMarkEdited ? due : due.filter(({ id }) => id > this.after);
-    this.settle(mark);
+    this.dropPassedOriginals(mark);
     if (rows.length === 0) {
       this.after = 0;
       return null;
@@ -172,7 +172,7 @@ export class EditWatch {
     if (found.state === 'replaced') return { replaced: found.reason };
     if (found.state !== 'reading') return null;
     const isWhole = found.upTo >= (rows.at(-1)?.id ?? 0);
-    const result = this.record(mark, found.changed, new Map(recent.map((row) => [row.id, row])), now);
+    const result = this.recordVersions(mark, found.changed, new Map(recent.map((row) => [row.id, row])), now);
     if (isMarkEdited) return result;
     this.after = isWhole ? 0 : found.upTo;
     if (isWhole) this.startsAt = null;
@@ -180,7 +180,7 @@ export class EditWatch {
   }
 
   /** To be called before anything is read. */
-  begin(timeline: number): void {
+  resume(timeline: number): void {
     const { source, state } = this.options;
     this.timeline = timeline;
     const newest = Math.max(0, ...state.recent.of(source.name, timeline).map(({ readAt }) => readAt));
@@ -191,7 +191,7 @@ export class EditWatch {
     return now - row.readAt < WATCHED_MS || (this.startsAt !== null && row.readAt >= this.startsAt);
   }
 
-  private record(
+  private recordVersions(
     mark: HighWaterMark,
     changed: readonly AuditEvent[],
     recent: ReadonlyMap<number, RememberedRow>,
@@ -223,7 +223,7 @@ export class EditWatch {
       if (atMark !== undefined) state.timelines.setMark({ ...next, source: source.name });
     }, true); // what rows were is written before what they are
     state.recent.replace(source.name, mark.timeline, rows);
-    for (const event of versions) this.hold(event);
+    for (const event of versions) this.keepContent(event);
     return { mark: next, versions: edits.length, accepted: rows.length - edits.length };
   }
 
@@ -249,24 +249,24 @@ export class EditWatch {
   }
 
   /** What all sinks have come by need not be kept. */
-  private settle(mark: HighWaterMark): void {
+  private dropPassedOriginals(mark: HighWaterMark): void {
     const { source, state } = this.options;
     if (!state.revisions.hasOriginals(source.name, mark.timeline)) return;
     const lowest = Math.min(mark.id, ...this.positions(mark).map(({ upTo }) => upTo));
     state.transaction(() => state.revisions.forget(source.name, mark.timeline, lowest));
   }
 
-  private hold(event: AuditEvent): void {
-    this.drop(event.sequence);
+  private keepContent(event: AuditEvent): void {
+    this.dropContent(event.sequence);
     this.contents.set(event.sequence, event);
     this.bytes += eventSize(event);
     for (const id of this.contents.keys()) {
       if (this.bytes <= CONTENT_BYTES && this.contents.size <= CONTENT_ROWS) break;
-      this.drop(id);
+      this.dropContent(id);
     }
   }
 
-  private drop(id: number): void {
+  private dropContent(id: number): void {
     const known = this.contents.get(id);
     if (known === undefined) return;
     this.contents.delete(id);

@@ -101,8 +101,8 @@ export class Shipper {
 
   /** Resolves when each sink has been opened, or has failed once and is being tried again. */
   async start(): Promise<void> {
-    for (const feed of this.feeds) feed.resume();
-    this.forgetPlaces();
+    for (const feed of this.feeds) feed.reloadMark();
+    this.forgetHeadCursors();
     for (const loop of this.headLoops) loop.start();
     for (const loop of this.loops) loop.start();
     for (const feed of this.feeds) feed.start();
@@ -153,7 +153,7 @@ export class Shipper {
   }
 
   /** Up to 0.1.0 such a sink had cursors, which would hold rows back for ever. */
-  private forgetPlaces(): void {
+  private forgetHeadCursors(): void {
     const { state } = this;
     const known = state.cursors.known();
     const names = this.headLoops.map(({ name }) => name).filter((name) => known.includes(name));

@@ -6,20 +6,20 @@ import { whyRejected } from './event-filter.js';
 import type { Feed, FeedPage } from './source-feed.js';
 import type { State } from './state.js';
 
-/** Where a sink stands in one source. */
+/** How far a sink has delivered one source. */
 export interface SinkPosition {
   timeline: number;
   /** The cursor. */
   upTo: number;
-  /** Rows up to here were there before the sink was first started: recorded, not delivered. */
+  /** Rows up to here were in the table before the sink was first started: recorded, not delivered. */
   skipTo: number;
-  /** Rows that `open` found at the destination though the cursor does not know: event ids by row id. */
+  /** Rows that `open` found at the destination above the cursor: event ids by row id. */
   readonly recovered: Map<number, string>;
-  /** When it last had everything, ms since the epoch. */
+  /** When it last had delivered every row, ms since the epoch. */
   caughtUpAt: number;
 }
 
-/** What `status` says of a sink's places. */
+/** What `status` says of a sink's positions. */
 export interface SinkLag {
   readonly cursors: Readonly<Record<string, { timeline: number; id: number }>>;
   /** Per source the lowest row id of the current timeline that must stay in the table for this sink. */
@@ -36,10 +36,10 @@ export interface SinkPositionsOptions {
   readonly clock: () => number;
 }
 
-/** One sink's places in all sources, and which rows of a page it has still to get. */
+/** One sink's positions in all sources, and which rows of a page it still has to get. Reads and writes the state; never reads a table. */
 export class SinkPositions {
-  private readonly places = new Map<SourceName, SinkPosition>();
-
+  private readonly positions = new Map<SourceName, SinkPosition>();
+  /** When the daemon started it. */
   private readonly since: number;
 
   constructor(private readonly options: SinkPositionsOptions) {
@@ -47,16 +47,16 @@ export class SinkPositions {
   }
 
   get(source: SourceName): SinkPosition | undefined {
-    return this.places.get(source);
+    return this.positions.get(source);
   }
 
-  /** To be called before `settle`, outside of a transaction, for a sink that was never opened with this state.db. */
-  continueAfter(feed: Feed, resume: Corrections | null): void {
+  /** To be called before `restoreFrom`, outside of a transaction, for a sink that was never opened with this state.db. */
+  continueNumbering(feed: Feed, resume: Corrections | null): void {
     feed.continueAt(Math.max(0, ...shownOf(feed, resume).map(({ timeline }) => timeline)));
   }
 
   /**
-   * Finds the place in a source: from the cursor, from what the destination shows, or from `start`. Inside a transaction.
+   * Finds the position in a source: from the cursor, from what the destination shows, or from `start`. Inside a transaction.
    *
    * @param first the sink was never opened with this state.db
    */
@@ -85,39 +85,36 @@ export class SinkPositions {
     if (skipTo > 0 && first) cursors.setStart(sink, feed.name, { timeline, skipTo });
     else if (start?.timeline === timeline) skipTo = start.skipTo;
     const upTo = cursors.position(sink, feed.name, timeline) ?? 0;
-    const caughtUpAt = this.places.get(feed.name)?.caughtUpAt ?? clock();
-    this.places.set(feed.name, { timeline, upTo, skipTo, recovered: found, caughtUpAt });
+    const caughtUpAt = this.positions.get(feed.name)?.caughtUpAt ?? clock();
+    this.positions.set(feed.name, { timeline, upTo, skipTo, recovered: found, caughtUpAt });
   }
 
-  /** While another one ships in this one's place: the cursors are moved in the state alone (fleet/standby-positions.ts). */
-  reread(): void {
+  /** While another server ships instead, the cursors move in the state alone (fleet/standby-positions.ts). */
+  reloadCursors(): void {
     const { sink, state } = this.options;
-    for (const [source, place] of this.places)
-      place.upTo = Math.max(place.upTo, state.cursors.position(sink, source, place.timeline) ?? 0);
+    for (const [source, position] of this.positions)
+      position.upTo = Math.max(position.upTo, state.cursors.position(sink, source, position.timeline) ?? 0);
   }
 
-  /**
-   * The place from which to read on; null while it can't be known: a sink that starts `now` has to see first what is
-   * there. Turns to the feed's timeline where another has begun.
-   */
-  at(feed: Feed): SinkPosition | null {
-    const place = this.places.get(feed.name);
-    if (place === undefined || !this.fixStartPosition(feed)) return null;
-    if (place.timeline !== feed.mark.timeline) this.switchTimeline(feed, place);
-    return place;
+  /** The position from which to read on. Switches to the feed's timeline where another one has started. */
+  current(feed: Feed): SinkPosition | null {
+    const position = this.positions.get(feed.name);
+    if (position === undefined) return null;
+    if (position.timeline !== feed.mark.timeline) this.switchTimeline(feed, position);
+    return position;
   }
 
-  /** The rows of a page that the sink has still to get. */
-  wanted(place: SinkPosition, source: SourceName, page: FeedPage): AuditEvent[] {
+  /** The rows of a page that the sink still has to get. */
+  selectRows(position: SinkPosition, page: FeedPage): AuditEvent[] {
     const { state, sink, events } = this.options;
     const first = page.events[0]?.sequence ?? 0;
-    const had = state.deliveredEarlier(sink, source, page.timeline, first, page.upTo);
-    const plain = place.recovered.size === 0 && had === null;
+    const had = state.deliveredEarlier(sink, page.source, page.timeline, first, page.upTo);
+    const plain = position.recovered.size === 0 && had === null;
     return page.events.filter((event) => {
-      if (event.sequence <= place.upTo || event.sequence <= place.skipTo) return false;
+      if (event.sequence <= position.upTo || event.sequence <= position.skipTo) return false;
       if (event.revisionOf !== null && !state.revisions.isFor(sink, event.sequence)) return false;
       if (!plain) {
-        if (place.recovered.get(event.sequence) === event.id) return false;
+        if (position.recovered.get(event.sequence) === event.id) return false;
         if (had?.has(fingerprintOf(event.id)) === true) return false;
       }
       return whyRejected(events, event) === null;
@@ -131,7 +128,7 @@ export class SinkPositions {
     let lagSeconds = 0;
     const cursors: Record<string, { timeline: number; id: number }> = {};
     for (const feed of feeds) {
-      const { timeline, upTo, caughtUpAt } = this.places.get(feed.name) ?? this.known(feed);
+      const { timeline, upTo, caughtUpAt } = this.positions.get(feed.name) ?? this.saved(feed);
       cursors[feed.name] = { timeline, id: upTo };
       const behind = Math.max(0, Math.max(feed.status.maxId, feed.mark.id) - upTo);
       lagEvents += behind;
@@ -145,8 +142,8 @@ export class SinkPositions {
     };
   }
 
-  /** Of a sink that has not been opened since the start: what the state knows of it. That it lags is never told later than this start. */
-  private known(feed: Feed): Pick<SinkPosition, 'timeline' | 'upTo' | 'caughtUpAt'> {
+  /** The saved position of a sink that has not been opened since the start. Its lag counts from the start at the latest. */
+  private saved(feed: Feed): Pick<SinkPosition, 'timeline' | 'upTo' | 'caughtUpAt'> {
     const { sink, state } = this.options;
     const { timeline } = feed.mark;
     const start = state.cursors.start(sink, feed.name);
@@ -156,65 +153,68 @@ export class SinkPositions {
   }
 
   /**
-   * The lowest row id of the source's table, as it is now, that must stay there for this sink: it was not delivered, may have to be
-   * given again (`undelivered`, the sink's own), or was never recorded.
+   * The lowest row id that must stay in the source's table for this sink: the row was not delivered, may have to be delivered again
+   * (`undelivered`, the sink's own), or was never recorded.
    */
   private heldFrom(feed: Feed, undelivered: readonly ResumePosition[]): number {
     const { sink, state } = this.options;
     const { timeline, id: mark } = feed.mark;
-    const place = this.places.get(feed.name);
+    const position = this.positions.get(feed.name);
     const start = state.cursors.start(sink, feed.name);
     const skipTo = start?.timeline === timeline ? start.skipTo : 0;
     const cursor =
-      place?.timeline === timeline ? place.upTo : state.cursors.position(sink, feed.name, timeline);
+      position?.timeline === timeline ? position.upTo : state.cursors.position(sink, feed.name, timeline);
     let upTo = Math.min(mark, Math.max(cursor ?? 0, skipTo));
     for (const at of undelivered) {
       if (at.source !== feed.name || at.timeline > timeline) continue;
-      upTo = Math.min(upTo, at.timeline === timeline ? at.upTo : 0); // an earlier one's rows: this table is walked again
+      upTo = Math.min(upTo, at.timeline === timeline ? at.upTo : 0); // rows of an earlier timeline: this table is walked again
     }
     return upTo + 1;
   }
 
-  /**
-   * Notes where a sink that starts `now` begins: behind what is there at the first look, whether the sink can be opened by then or
-   * not; with the first row of a table that is not there yet. False while that can't be seen.
-   */
-  fixStartPosition(feed: Feed): boolean {
+  /** False for a sink that starts `now` and does not know yet which rows were there before it. */
+  hasStart({ name }: Feed): boolean {
     const { sink, state, start } = this.options;
-    if (start !== 'now' || state.cursors.start(sink, feed.name) !== null) return true;
-    if (feed.status.lastLook === 0) feed.wake();
+    return start !== 'now' || state.cursors.start(sink, name) !== null;
+  }
+
+  /**
+   * Saves where a sink that starts `now` begins: above what the feed found when it read the table, whether the sink can be opened by
+   * then or not. A table that is not there yet has no earlier rows: then with the first row. False if the table can't be read yet.
+   */
+  saveStart(feed: Feed): boolean {
+    const { sink, state } = this.options;
     const { state: found, maxId } = feed.status;
-    // Not made yet: all that comes is new, its first rows too, which come with it.
-    const nothing = found === 'missing' || found === 'no_table';
-    if (!nothing && found !== 'reading' && found !== 'stopped') return false;
+    const isAbsent = found === 'missing' || found === 'no_table';
+    if (!isAbsent && found !== 'reading' && found !== 'stopped') return false;
     const { timeline, id: mark } = feed.mark;
-    const skipTo = nothing ? 0 : Math.max(maxId, mark);
+    const skipTo = isAbsent ? 0 : Math.max(maxId, mark);
     state.transaction(() => state.cursors.setStart(sink, feed.name, { timeline, skipTo }));
-    const place = this.places.get(feed.name);
-    if (place?.timeline === timeline) place.skipTo = skipTo;
+    const position = this.positions.get(feed.name);
+    if (position?.timeline === timeline) position.skipTo = skipTo;
     return true;
   }
 
-  /** Another history began: the sink goes through it from its lowest id; what it had is left out by fingerprint. */
-  private switchTimeline(feed: Feed, place: SinkPosition): void {
+  /** Another history started: the sink walks it from its lowest id, and leaves out by fingerprint what it has had. */
+  private switchTimeline(feed: Feed, position: SinkPosition): void {
     const { sink, state } = this.options;
-    const old = place.timeline;
-    const last = Math.max(0, ...place.recovered.keys());
+    const old = position.timeline;
+    const last = Math.max(0, ...position.recovered.keys());
     if (last > 0) {
       state.transaction(() => {
-        // Lines found at the destination whose rows were never read again: they count as delivered.
+        // Lines at the destination whose rows were never read again count as delivered.
         const known = state.fingerprints.last(feed.name, old);
-        const rows = [...place.recovered]
+        const rows = [...position.recovered]
           .filter(([id]) => id > known)
           .map(([sequence, id]) => ({ sequence, id }));
         state.fingerprints.record(feed.name, old, rows);
-        state.cursors.set(sink, feed.name, old, Math.max(last, place.upTo));
+        state.cursors.set(sink, feed.name, old, Math.max(last, position.upTo));
       });
     }
-    place.recovered.clear();
-    place.timeline = feed.mark.timeline;
-    place.upTo = state.cursors.position(sink, feed.name, place.timeline) ?? 0;
-    place.skipTo = 0;
+    position.recovered.clear();
+    position.timeline = feed.mark.timeline;
+    position.upTo = state.cursors.position(sink, feed.name, position.timeline) ?? 0;
+    position.skipTo = 0;
   }
 }
 

@@ -1,37 +1,34 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { messageOf } from '../errors.js';
+import type { Batch } from '../sinks/sink.js';
 import { fingerprintOf } from '../source/event-id.js';
-import type { AuditSource, HighWaterMark, ReadResult, WaitingState } from '../source/source.js';
+import type { AuditSource, HighWaterMark, PageOfRows, WaitingState } from '../source/source.js';
 import { EditWatch, type EditWatchOptions } from './edit-watch.js';
 import { findLost, type LostRows } from './lost-rows.js';
 
 /**
- * Rows a look asks for; the bytes keep a page of 1 MB rows small. Opening, preparing and a transaction a sink cost 2 ms a page
- * in all: 2 µs a row with pages of 1,000, of the 9 µs that it takes to ship one. A page keeps the thread for some 20 ms.
+ * Rows of a page; the limit in bytes keeps a page of 1 MB rows small. Opening, preparing and one transaction per sink cost 2 ms a page:
+ * 2 µs a row with pages of 1,000, of the 9 µs that it takes to ship one. A page occupies the thread for about 20 ms.
  */
 const PAGE_ROWS = 4_000;
 const PAGE_BYTES = 4 * 2 ** 20;
-/** Sinks at the same position share a page; one that is a few pages behind still finds its own. What all have passed goes at once. */
+/** Sinks at the same position share a page, and one that is a few pages behind still finds its own. A page that all have passed is dropped. */
 const PAGES_KEPT = 4;
-/** How often rows read lately are read again. */
+/** How often recently read rows are read again. */
 const EDITS_MS = 1_000;
-/** After a new timeline could not be begun: a full disk is not looked at without a pause. */
+/** The pause after a new timeline could not be started, on a full disk for example. */
 const RETRY_MS = 1_000;
 
-export interface FeedPage {
-  readonly timeline: number;
-  readonly after: number;
-  readonly upTo: number;
-  readonly events: readonly AuditEvent[];
-}
+/** A page of the table, as all sinks share it. With the rows of one sink left in it, it is that sink's `Batch`. */
+export type FeedPage = Pick<Batch, 'source' | 'timeline' | 'events' | 'upTo'>;
 
 /** A loop that reads this feed. */
 export interface FeedSubscriber {
   wake(): void;
   /** True while it waits for new rows. */
   idle(): boolean;
-  /** True while it goes through pages, and so looks itself. */
+  /** True while it works through pages, and so reads by itself. */
   delivering(): boolean;
   /** Its cursor in the current timeline of a source; null if it has none there yet. */
   cursor(source: SourceName): number | null;
@@ -49,41 +46,49 @@ export interface FeedStatus {
 }
 
 export interface FeedOptions extends EditWatchOptions {
-  /** Another history was found behind the path; `lost` are the rows that some sink had not delivered and that are gone. */
+  /** Another history was found behind the path; `lost` are the deleted rows that some sink had not delivered. */
   readonly onReplaced: (timeline: number, reason: string, lost: readonly LostRows[]) => void;
-  /** How often rows read lately are read again, ms. */
+  /** How often recently read rows are read again, ms. */
   readonly editsMs?: number;
   /** Called when edited rows have become rows of the daemon's own table. */
   readonly onRevised?: () => void;
-  /** Called with what has just been written, once; not with the backlog of a start or of a database that was put back. */
+  /** Called once with rows that were just written; not with the backlog of a start or of a restored database. */
   readonly onLive?: (events: readonly AuditEvent[]) => void;
-  /** Called when something may have changed, before this feed looks: by whom the head is followed beside it. */
+  /** Called when something may have changed, before this feed reads: for loops that follow the head beside it. */
   readonly onWake?: () => void;
 }
 
+/** What a feed does. Pages are of the current timeline, so there are none while another one is started. */
+type Phase =
+  | { readonly name: 'reading'; shared: SharedPage[] }
+  | { readonly name: 'replacing'; readonly started: Promise<void>; readonly abort: AbortController }
+  | { readonly name: 'closed' };
+
+interface SharedPage {
+  readonly after: number;
+  readonly page: FeedPage;
+}
+
 /**
- * One source as all sinks see it: reads pages, records the fingerprints of what was read for the first time, moves the
+ * One source as all sinks see it: reads pages, records the fingerprints of rows that are read for the first time, moves the
  * mark, and starts a new timeline when another history is found behind the path.
  *
- * Invariant: in a timeline every row up to the mark is recorded, and no cursor stands above the mark once its
- * transaction is through; so what a sink has had is always (recorded rows) ∩ (ids ≤ its cursor).
+ * Invariant: in a timeline every row up to the mark is recorded, and no cursor is above the mark once its
+ * transaction is committed. So a sink has had exactly the recorded rows with ids up to its cursor.
  */
 export class Feed {
   readonly name: SourceName;
   private markNow: HighWaterMark;
-  private pages: FeedPage[] = [];
-  private readonly followers = new Set<FeedSubscriber>();
-  private replacing: Promise<void> | null = null;
+  private phase: Phase = { name: 'reading', shared: [] };
+  private readonly subscribers = new Set<FeedSubscriber>();
   private statusNow: FeedStatus;
-  private readonly ending = new AbortController();
-  /** The history that could not be begun, which was said. */
-  private unbegun = '';
-  /** Rows up to here were there before anybody looked on. */
-  private past = { timeline: 0, upTo: 0 };
-  private watcher: { close(): void } | null = null;
+  /** The replacement that failed and was logged, so that each retry is not logged again. */
+  private failedReplacement = '';
+  /** Rows up to here were in the table before the daemon first read it: not live. */
+  private backlog = { timeline: 0, upTo: 0 };
+  private watching: { close(): void } | null = null;
   /** Null: rows of this source do not change. */
   private readonly edits: EditWatch | null;
-  private editTimer: NodeJS.Timeout | null = null;
 
   constructor(private readonly options: FeedOptions) {
     const { source, state, clock } = options;
@@ -93,7 +98,7 @@ export class Feed {
     const now = clock();
     this.statusNow = {
       state: 'starting',
-      message: 'has not looked yet',
+      message: 'not read yet',
       since: now,
       timeline: this.markNow.timeline,
       mark: this.markNow.id,
@@ -110,45 +115,79 @@ export class Feed {
     return { ...this.statusNow, timeline: this.markNow.timeline, mark: this.markNow.id };
   }
 
-  /** To be called before anything is read: those who read until now may have gone on since this was made, to another timeline even. */
-  resume(): void {
-    this.markNow = this.options.state.mark(this.name) ?? this.markNow;
-    this.edits?.begin(this.markNow.timeline);
-  }
-
-  start(): void {
-    this.watcher = this.options.source.watch(() => {
-      this.options.onWake?.();
-      return this.wake();
-    });
-    if (this.edits !== null)
-      this.editTimer = setInterval(() => this.watchEdits(false), this.options.editsMs ?? EDITS_MS);
-  }
-
   /** The table itself, for rows that are read again. */
   get source(): AuditSource {
     return this.options.source;
   }
 
-  /** Continues the numbering of a state that was lost: the files say which timeline was the last. Outside of any transaction. */
+  /** To be called before anything is read: a feed of the previous configuration may have read on, even into another timeline. */
+  reloadMark(): void {
+    this.markNow = this.options.state.mark(this.name) ?? this.markNow;
+    this.edits?.resume(this.markNow.timeline);
+  }
+
+  /** Begins to watch the table. */
+  start(): void {
+    const { source, onWake, editsMs } = this.options;
+    const watcher = source.watch(() => {
+      onWake?.();
+      return this.readNew();
+    });
+    const timer =
+      this.edits === null ? null : setInterval(() => this.recordEdits(false), editsMs ?? EDITS_MS);
+    this.watching = {
+      close: () => {
+        watcher.close();
+        if (timer !== null) clearInterval(timer);
+      },
+    };
+  }
+
+  /** Has `subscriber.wake` called at each change of this source: rows, another timeline, the end. */
+  subscribe(subscriber: FeedSubscriber): void {
+    this.subscribers.add(subscriber);
+  }
+
+  /** Continues the numbering of a lost state: the log files say which timeline was the last. Outside of any transaction. */
   continueAt(timeline: number): void {
     if (timeline <= this.markNow.timeline) return;
-    this.turnTo(timeline, 'state.db was rebuilt');
-    this.pages = [];
+    this.switchTo(timeline, 'state.db was rebuilt');
+    if (this.phase.name === 'reading') this.phase.shared = [];
   }
 
-  /** The page behind `after`, or null if there is none now; then `wait` says when to ask again. */
-  page(after: number): FeedPage | null {
-    if (this.ending.signal.aborted || this.replacing !== null) return null;
+  /** Resolves when nothing is written any more. A timeline that has not started yet is left to the next process that reads. */
+  async close(): Promise<void> {
+    const { phase } = this;
+    this.phase = { name: 'closed' };
+    this.watching?.close();
+    this.watching = null;
+    this.wakeSubscribers();
+    if (phase.name !== 'replacing') return;
+    phase.abort.abort();
+    await phase.started;
+  }
+
+  /** The rows above `after`, from memory or from the table; null if there are none now: `FeedSubscriber.wake` says when to ask again. */
+  read(after: number): FeedPage | null {
+    const { phase } = this;
+    if (phase.name !== 'reading') return null;
     const from = Math.min(after, this.markNow.id);
-    const kept = this.pages.find((page) => page.after === from && page.timeline === this.markNow.timeline);
-    if (kept !== undefined) return kept;
-    return this.read(from);
+    return phase.shared.find((shared) => shared.after === from)?.page ?? this.readTable(from, phase);
   }
 
-  /** Has `follower.wake` called at each change of this source: rows, another timeline, the end. */
-  follow(follower: FeedSubscriber): void {
-    this.followers.add(follower);
+  /** Reads because something may have changed; true if there are new rows. */
+  readNew(): boolean {
+    const { phase } = this;
+    if (phase.name !== 'reading') return false;
+    const isUnread = phase.shared.at(-1)?.page.upTo === this.markNow.id;
+    const subscribers = [...this.subscribers];
+    if (isUnread && !subscribers.some((subscriber) => subscriber.idle())) {
+      this.wakeSubscribers(); // all are busy and read by themselves, but one may have done so just before this change
+      if (subscribers.some((subscriber) => subscriber.delivering())) return false;
+      // All sinks are down: status and the live view still follow the table. No sink commits meanwhile, so fingerprints would pile up in memory.
+      if (!this.flushState()) return false;
+    }
+    return this.readTable(this.markNow.id, phase) !== null;
   }
 
   /**
@@ -158,119 +197,127 @@ export class Feed {
   isAheadOfOthers(after: number): boolean {
     if (after < this.markNow.id || this.statusNow.maxId - after < PAGE_ROWS) return false;
     const near = after - PAGES_KEPT * 8 * PAGE_ROWS;
-    return [...this.followers].some((follower) => {
-      const at = follower.cursor(this.name);
+    return [...this.subscribers].some((subscriber) => {
+      const at = subscriber.cursor(this.name);
       return at !== null && at < after && at >= near;
     });
   }
 
-  /** Resolves when nothing is written any more. A timeline that is about to begin is left to the next one that reads. */
-  async close(): Promise<void> {
-    this.ending.abort();
-    this.watcher?.close();
-    this.watcher = null;
-    if (this.editTimer !== null) clearInterval(this.editTimer);
-    this.wakeFollowers();
-    await this.replacing;
+  /**
+   * The one place in which the table is read for the sinks. The order matters: fingerprints and mark first, then edits, then the sinks.
+   * So no sink is given a row before the state knows all that it needs to know of it.
+   */
+  private readTable(after: number, phase: Extract<Phase, { name: 'reading' }>): FeedPage | null {
+    const mark = this.markNow;
+    phase.shared = phase.shared.filter(({ page }) => this.isWanted(page));
+    const found = this.readRows(mark, after);
+    if (found === null) return null;
+    const firstNew = found.events.findIndex(({ sequence }) => sequence > mark.id);
+    const isKnown = firstNew < 0;
+    const known = isKnown ? found.events : found.events.slice(0, firstNew);
+    const fresh = isKnown ? [] : found.events.slice(firstNew);
+    this.recordFirstRead(mark, fresh, found);
+
+    // A sink that has not had an edited row gets it as it was first, and then each of its versions once.
+    const isEdited = found.markEdited === true || this.edits?.hasChanged(mark.timeline, known) === true;
+    if (isEdited && !this.recordEdits(true)) return null;
+    const page = { source: this.name, timeline: mark.timeline };
+    // All rows up to the mark were deleted: a sink lags behind nothing.
+    const isGone = found.markDeleted && found.maxId <= after && after < mark.id;
+    if (isGone) return { ...page, upTo: mark.id, events: [] };
+    if (found.events.length === 0) return null;
+    const events =
+      this.edits?.asFirstRead(mark.timeline, found.events, isEdited ? found.events : known) ?? found.events;
+    if (events === 'again') return null;
+
+    return this.share(phase, after, { ...page, upTo: found.upTo, events }, fresh);
   }
 
-  /** Looks because something may have changed; true if there are new rows. */
-  wake(): boolean {
-    if (this.ending.signal.aborted || this.replacing !== null) return false;
-    const kept = this.pages.at(-1);
-    const unread =
-      kept !== undefined && kept.timeline === this.markNow.timeline && kept.upTo === this.markNow.id;
-    const followers = [...this.followers];
-    if (unread && !followers.some((follower) => follower.idle())) {
-      this.wakeFollowers(); // all are busy and look themselves, but one may have done so just before this change
-      if (followers.some((follower) => follower.delivering())) return false;
-      // All are down: status and the live view go on without them. Nobody commits meanwhile, so what is remembered would only grow.
-      if (!this.written()) return false;
+  /** Opens, reads and closes the database; null if there is nothing to be read now. */
+  private readRows(mark: HighWaterMark, after: number): PageOfRows | null {
+    const result = this.tryToRead(mark, after);
+    if (result.state === 'replaced') {
+      this.replace(result.reason);
+      return null;
     }
-    return this.read(this.markNow.id) !== null;
+    if (result.state !== 'reading') {
+      this.setStatus(result.state, result.message, this.statusNow.maxId);
+      return null;
+    }
+    const isStopped = result.postern === 'stopped';
+    this.setStatus(
+      isStopped ? 'stopped' : 'reading',
+      isStopped ? 'Postern is stopped; its last rows have been read' : 'reading',
+      result.maxId,
+    );
+    return result;
   }
 
-  /** Has the state what is remembered of rows read before? */
-  private written(): boolean {
+  private tryToRead(mark: HighWaterMark, after: number): ReturnType<AuditSource['read']> {
+    try {
+      return this.options.source.read({ mark, after, maxRows: PAGE_ROWS, maxBytes: PAGE_BYTES });
+    } catch (error) {
+      // A source maps every error it knows. Anything else is a defect, reported and retried like any other state.
+      return { state: 'failed', message: `reading failed: ${messageOf(error)}`, code: null };
+    }
+  }
+
+  /** Records rows that are read for the first time, and moves the mark. */
+  private recordFirstRead(mark: HighWaterMark, fresh: readonly AuditEvent[], found: PageOfRows): void {
+    const isRestored = mark.id === 0 && found.maxId > PAGE_ROWS; // a backup, into a table that was empty
+    if (this.backlog.timeline !== mark.timeline || isRestored)
+      this.backlog = { timeline: mark.timeline, upTo: backlogOf(mark, found.maxId) };
+    const last = fresh.at(-1);
+    if (last === undefined) return;
+    const { state } = this.options;
+    state.fingerprints.record(this.name, mark.timeline, fresh);
+    if (this.edits !== null) state.recent.record(this.name, mark.timeline, fresh, found.more);
+    this.markNow = { timeline: mark.timeline, id: last.sequence, fingerprint: fingerprintOf(last.id) };
+  }
+
+  /** Keeps the page for other sinks at this position, wakes the sinks, and shows new rows live. */
+  private share(
+    phase: Extract<Phase, { name: 'reading' }>,
+    after: number,
+    page: FeedPage,
+    fresh: readonly AuditEvent[],
+  ): FeedPage {
+    phase.shared.push({ after, page });
+    if (phase.shared.length > PAGES_KEPT) phase.shared.shift();
+    const last = fresh.at(-1);
+    if (last === undefined) return page;
+    this.wakeSubscribers(); // a sink that has read to the end already may be asleep
+    if (last.sequence > this.backlog.upTo)
+      this.options.onLive?.(fresh.filter(({ sequence }) => sequence > this.backlog.upTo));
+    return page;
+  }
+
+  /** Writes the fingerprints that are in memory; false if the state does not take them. */
+  private flushState(): boolean {
     try {
       this.options.state.transaction(() => undefined);
       return true;
     } catch {
-      return false; // a full disk, which the sinks say
+      return false; // a full disk, which the sinks report
     }
   }
 
-  private wakeFollowers(): void {
-    for (const follower of this.followers) follower.wake();
+  private wakeSubscribers(): void {
+    for (const subscriber of this.subscribers) subscriber.wake();
   }
 
-  /** Is there a sink that has yet to come by it? */
-  private isWanted({ timeline, upTo }: FeedPage): boolean {
-    if (timeline !== this.markNow.timeline) return false;
-    return [...this.followers].some((follower) => {
-      const at = follower.cursor(this.name);
+  /** Whether a sink still has to read this page. */
+  private isWanted({ upTo }: FeedPage): boolean {
+    return [...this.subscribers].some((subscriber) => {
+      const at = subscriber.cursor(this.name);
       return at !== null && at < upTo;
     });
   }
 
-  private read(after: number): FeedPage | null {
-    const mark = this.markNow;
-    this.pages = this.pages.filter((page) => this.isWanted(page));
-    let look: ReadResult;
-    try {
-      look = this.options.source.read({ mark, after, maxRows: PAGE_ROWS, maxBytes: PAGE_BYTES });
-    } catch (error) {
-      // A source maps every error it knows; what is left is a defect, reported and retried like any other state.
-      look = { state: 'failed', message: `reading failed: ${messageOf(error)}`, code: null };
-    }
-    if (look.state === 'replaced') {
-      this.replace(look.reason);
-      return null;
-    }
-    if (look.state !== 'reading') {
-      this.setStatus(look.state, look.message, this.statusNow.maxId);
-      return null;
-    }
-    this.setStatus(
-      look.postern === 'stopped' ? 'stopped' : 'reading',
-      look.postern === 'stopped' ? 'Postern is stopped; its last rows have been read' : 'reading',
-      look.maxId,
-    );
-    const isPutBack = mark.id === 0 && look.maxId > PAGE_ROWS; // a backup, into a table that had nothing yet
-    if (this.past.timeline !== mark.timeline || isPutBack)
-      this.past = { timeline: mark.timeline, upTo: pastOf(mark, look) };
-    const first = look.events.findIndex((event) => event.sequence > mark.id);
-    const fresh = first < 0 ? [] : look.events.slice(first);
-    const known = first < 0 ? look.events : look.events.slice(0, first);
-    const last = fresh.at(-1);
-    if (last !== undefined) {
-      this.options.state.fingerprints.record(this.name, mark.timeline, fresh);
-      if (this.edits !== null) this.options.state.recent.record(this.name, mark.timeline, fresh, look.more);
-      this.markNow = { timeline: mark.timeline, id: last.sequence, fingerprint: fingerprintOf(last.id) };
-    }
-    // Before anybody is given one of these rows: who has not had it gets it as it was first, and each of its versions once.
-    const isEdited = look.markEdited === true || this.edits?.hasChanged(mark.timeline, known) === true;
-    if (isEdited && !this.watchEdits(true)) return null;
-    // Deleted, all to the last: there is nothing that a sink lags behind.
-    const isGone = look.markDeleted && look.maxId <= after && after < mark.id;
-    if (isGone) return { timeline: mark.timeline, after, upTo: mark.id, events: [] };
-    if (look.events.length === 0) return null;
-    const events =
-      this.edits?.given(mark.timeline, look.events, isEdited ? look.events : known) ?? look.events;
-    if (events === 'again') return null;
-    const page: FeedPage = { timeline: mark.timeline, after, upTo: look.upTo, events };
-    this.pages.push(page);
-    if (this.pages.length > PAGES_KEPT) this.pages.shift();
-    if (last !== undefined) this.wakeFollowers(); // one that has looked already may be at rest
-    if (last !== undefined && last.sequence > this.past.upTo)
-      this.options.onLive?.(fresh.filter(({ sequence }) => sequence > this.past.upTo));
-    return page;
-  }
-
-  /** @returns false where what was found could not be recorded, or is another history */
-  private watchEdits(isKnown: boolean): boolean {
-    if (this.edits === null || this.ending.signal.aborted || this.replacing !== null) return false;
-    const found = this.edits.look(this.markNow, isKnown);
+  /** @returns false where the edits could not be recorded, or another history was found */
+  private recordEdits(isKnown: boolean): boolean {
+    if (this.edits === null || this.phase.name !== 'reading') return false;
+    const found = this.edits.record(this.markNow, isKnown);
     if (found === null || found === 'unrecorded') return found === null;
     if ('replaced' in found) {
       this.replace(found.replaced);
@@ -303,40 +350,39 @@ export class Feed {
 
   private replace(reason: string): void {
     const { timeline } = this.markNow;
-    this.pages = [];
-    if (this.unbegun !== `${timeline} ${reason}`) {
+    const replacement = `${timeline} ${reason}`;
+    if (this.failedReplacement !== replacement) {
       this.options.log.warn(
         { source: this.name, timeline: timeline + 1, reason },
         `another database history: ${reason}`,
       );
     }
-    this.replacing = this.begin(timeline + 1, reason)
+    const abort = new AbortController();
+    const started = this.startTimeline(timeline + 1, reason, abort.signal)
       .catch(async (error: unknown) => {
-        this.unbegun = `${timeline} ${reason}`;
-        this.setStatus(
-          'failed',
-          `starting timeline ${timeline + 1} failed: ${messageOf(error)}; trying again`,
-          0,
-        );
-        await sleep(RETRY_MS, undefined, { signal: this.ending.signal }).catch(() => undefined);
+        this.failedReplacement = replacement;
+        const what = `starting timeline ${timeline + 1} failed: ${messageOf(error)}`;
+        this.setStatus('failed', `${what}; trying again`, 0);
+        await sleep(RETRY_MS, undefined, { signal: abort.signal }).catch(() => undefined);
       })
       .finally(() => {
-        this.replacing = null;
-        this.wakeFollowers();
+        if (this.phase.name === 'replacing') this.phase = { name: 'reading', shared: [] };
+        this.wakeSubscribers();
       });
+    this.phase = { name: 'replacing', started, abort };
   }
 
-  private async begin(timeline: number, reason: string): Promise<void> {
+  private async startTimeline(timeline: number, reason: string, signal: AbortSignal): Promise<void> {
     const { state, source, sinks, onReplaced } = this.options;
-    state.transaction(() => undefined); // what is only remembered of the old timeline is written first
-    const lost = await findLost(source, state, this.markNow, sinks(), this.ending.signal);
-    if (this.ending.signal.aborted) return;
-    this.turnTo(timeline, reason);
+    state.transaction(() => undefined); // what is only in memory of the old timeline is written first
+    const lost = await findLost(source, state, this.markNow, sinks(), signal);
+    if (signal.aborted) return;
+    this.switchTo(timeline, reason);
     onReplaced(timeline, reason, lost);
   }
 
-  /** The state first: a commit may fail, and then this is where it was. */
-  private turnTo(timeline: number, reason: string): void {
+  /** The state first: if its commit fails, the feed stays where it was. */
+  private switchTo(timeline: number, reason: string): void {
     const { state } = this.options;
     this.markNow = state.transaction(() => {
       state.revisions.forget(this.name, timeline, 0);
@@ -345,7 +391,7 @@ export class Feed {
   }
 }
 
-/** Of a first look: what a short absence (a reload) has left is still new to those who look on. */
-function pastOf(mark: HighWaterMark, { maxId }: { readonly maxId: number }): number {
+/** What is not live at a first read. The rows of a short absence (a reload) still are. */
+function backlogOf(mark: HighWaterMark, maxId: number): number {
   return mark.id === 0 || maxId - mark.id > PAGE_ROWS ? maxId : mark.id;
 }

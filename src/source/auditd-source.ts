@@ -3,7 +3,7 @@ import type { Classifier } from '../audit/catalog.js';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { Redactor } from '../audit/redaction.js';
 import { messageOf } from '../errors.js';
-import { PageReader, type Replaced, type SourcePage, type Unfollowable } from './page-reader.js';
+import { PageReader } from './page-reader.js';
 import type { RowGuard } from './quarantine.js';
 import { RowReader } from './row-to-event.js';
 import type { AuditSource, History, ReadRequest, ReadResult } from './source.js';
@@ -92,7 +92,9 @@ class OwnTable implements OwnSource {
   read(request: ReadRequest): ReadResult {
     try {
       const found = this.inTransaction((table) => this.reader.read(this.options.db, table, request));
-      return lookOf(found, this.options.table, this.place);
+      return 'message' in found
+        ? { code: null, ...found, message: `${this.place}: ${found.message}` }
+        : found;
     } catch (error) {
       return {
         state: 'failed',
@@ -133,26 +135,5 @@ class OwnTable implements OwnSource {
       return 'state' in table ? table : work(table);
     };
     return db.inTransaction ? read() : db.transaction(read)();
-  }
-}
-
-function lookOf(
-  found: SourcePage | Replaced | Unfollowable | TableProblem,
-  table: string,
-  place: string,
-): ReadResult {
-  switch (found.state) {
-    case 'page':
-      return { ...found, state: 'reading', postern: 'running' };
-    case 'replaced':
-      return found;
-    case 'unfollowable':
-      return {
-        state: 'failed',
-        message: `table ${table} of ${place} has a row with the id ${found.id}`,
-        code: null,
-      };
-    default:
-      return { ...found, message: `${place}: ${found.message}`, code: null };
   }
 }

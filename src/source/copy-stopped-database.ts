@@ -13,8 +13,8 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { codeOf, messageOf } from '../errors.js';
 import { type FileState, isSettled, stateOfFiles } from './file-state.js';
+import type { Waiting } from './source.js';
 import { withoutSuperJournal } from './super-journal.js';
-import type { Waiting } from './waiting-reasons.js';
 
 /**
  * Largest database (its WAL and journal included) that is copied byte for byte: ext4 has no other way, and 1 GiB takes

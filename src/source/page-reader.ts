@@ -4,34 +4,23 @@ import { compareHistory, type Evidence, type HistoryVerdict } from './detect-rep
 import { fingerprintOf, type RawRow } from './event-id.js';
 import { keepsWriterOut, SHORT_MS, SHORT_ROWS } from './journal-mode.js';
 import type { RowContext, RowReader } from './row-to-event.js';
-import type { EditsRequest, HighWaterMark, History, KeptRow, ReadRequest, RecentRow } from './source.js';
+import type {
+  EditsRequest,
+  HighWaterMark,
+  History,
+  KeptRow,
+  PageOfRows,
+  ReadRequest,
+  RecentRow,
+  Replaced,
+  Waiting,
+} from './source.js';
 import { type AuditTable, COLUMN_KEYS } from './table-schema.js';
-
-export interface SourcePage {
-  readonly state: 'page';
-  readonly events: readonly AuditEvent[];
-  readonly upTo: number;
-  readonly more: boolean;
-  readonly maxId: number;
-  readonly markDeleted: boolean;
-  readonly markEdited: boolean;
-}
 
 export interface Changed {
   readonly state: 'edits';
   readonly changed: readonly AuditEvent[];
   readonly upTo: number;
-}
-
-export interface Replaced {
-  readonly state: 'replaced';
-  readonly reason: string;
-}
-
-/** An id that JavaScript can't hold exactly. */
-export interface Unfollowable {
-  readonly state: 'unfollowable';
-  readonly id: string;
 }
 
 /**
@@ -61,27 +50,33 @@ export class PageReader {
     private readonly clock: () => number,
   ) {}
 
-  read(db: Database.Database, table: AuditTable, request: ReadRequest): SourcePage | Replaced | Unfollowable {
+  /** @param postern whether this is its database, or the copy of one that it has left */
+  read(
+    db: Database.Database,
+    table: AuditTable,
+    request: ReadRequest,
+    postern: PageOfRows['postern'] = 'running',
+  ): PageOfRows | Replaced | Waiting {
     const highest = integer(db.prepare(table.sql.maxId).pluck().safeIntegers().get());
     const maxId = Number(highest ?? 0n);
-    const place = this.place(db, table, request.mark.timeline);
-    const verdict = this.judge(db, table, request.mark, place, maxId);
+    const context = this.contextOf(db, table, request.mark.timeline);
+    const verdict = this.compareWithMark(db, table, request.mark, context, maxId);
     if (verdict.history === 'replaced') return { state: 'replaced', reason: verdict.reason };
     const { events, exhausted } =
-      maxId > request.after ? this.events(db, table, request, place) : { events: [], exhausted: true };
+      maxId > request.after ? this.events(db, table, request, context) : { events: [], exhausted: true };
     const upTo = events.at(-1)?.sequence ?? request.after;
     const more = request.before === undefined ? upTo < maxId : !exhausted;
     if (more && events.length === 0 && maxId > Number.MAX_SAFE_INTEGER) {
-      return { state: 'unfollowable', id: String(highest) };
+      return unsafeId(table, String(highest));
     }
-    const markDeleted = verdict.history === 'deleted';
     return {
-      state: 'page',
+      state: 'reading',
+      postern,
       events,
       upTo,
       more,
       maxId,
-      markDeleted,
+      markDeleted: verdict.history === 'deleted',
       markEdited: verdict.history === 'edited',
     };
   }
@@ -93,16 +88,16 @@ export class PageReader {
     { mark, rows, maxBytes }: EditsRequest,
   ): Changed | Replaced {
     const highest = integer(db.prepare(table.sql.maxId).pluck().safeIntegers().get());
-    const place = this.place(db, table, mark.timeline);
-    const verdict = this.judge(db, table, mark, place, Number(highest ?? 0n));
+    const context = this.contextOf(db, table, mark.timeline);
+    const verdict = this.compareWithMark(db, table, mark, context, Number(highest ?? 0n));
     if (verdict.history === 'replaced') return { state: 'replaced', reason: verdict.reason };
     const changed: AuditEvent[] = [];
     let bytes = 0;
     let upTo = rows.at(-1)?.id ?? 0;
-    this.compare(db, table, rows, place, ({ row, known, id, length }) => {
+    this.compare(db, table, rows, context, ({ row, known, id, length }) => {
       bytes += length;
       if (fingerprintOf(id) !== known.fingerprint)
-        changed.push(this.rows.event(row, id, { ...place, few: true }));
+        changed.push(this.rows.event(row, id, { ...context, few: true }));
       if (bytes < maxBytes) return true;
       upTo = known.id;
       return false;
@@ -118,28 +113,28 @@ export class PageReader {
   row(db: Database.Database, table: AuditTable, id: number, timeline: number): AuditEvent | null {
     const row = db.prepare(table.sql.row).raw().safeIntegers().get(id) as RawRow | undefined;
     if (row === undefined) return null;
-    const place = this.place(db, table, timeline);
-    return this.event(row, place).event;
+    const context = this.contextOf(db, table, timeline);
+    return this.event(row, context).event;
   }
 
-  private event(row: RawRow, place: RowContext): { event: AuditEvent; length: number } {
+  private event(row: RawRow, context: RowContext): { event: AuditEvent; length: number } {
     if (row.length === COLUMN_KEYS.length) {
-      const { id, length } = this.rows.identify(row, place);
-      return { event: this.rows.event(row, id, place), length };
+      const { id, length } = this.rows.identify(row, context);
+      return { event: this.rows.event(row, id, context), length };
     }
     const [of, action] = row.slice(COLUMN_KEYS.length);
     const own = row.slice(0, COLUMN_KEYS.length);
-    const { id, length } = this.rows.identify(own, place);
+    const { id, length } = this.rows.identify(own, context);
     const revision =
       typeof of === 'bigint' ? { of: Number(of), action: typeof action === 'string' ? action : null } : null;
-    return { event: this.rows.event(own, id, place, revision), length };
+    return { event: this.rows.event(own, id, context, revision), length };
   }
 
   private events(
     db: Database.Database,
     table: AuditTable,
     request: ReadRequest,
-    place: RowContext,
+    context: RowContext,
   ): { readonly events: AuditEvent[]; readonly exhausted: boolean } {
     const events: AuditEvent[] = [];
     const down = request.before !== undefined;
@@ -147,7 +142,7 @@ export class PageReader {
       .prepare(down ? table.sql.down : table.sql.page)
       .raw()
       .safeIntegers();
-    const alone: RowContext = { ...place, few: true };
+    const alone: RowContext = { ...context, few: true };
     let bytes = 0;
     let exhausted = false;
     let from = request.before ?? request.after;
@@ -167,7 +162,7 @@ export class PageReader {
       let near = alone;
       for (const [index, row] of rows.entries()) {
         if (rows.length > FEW && index % TOGETHER === 0)
-          near = this.rows.together(row, rows[index + TOGETHER - 1] ?? rows.at(-1), place);
+          near = this.rows.together(row, rows[index + TOGETHER - 1] ?? rows.at(-1), context);
         const { event, length } = this.event(row, near);
         events.push(event);
         from = event.sequence;
@@ -183,22 +178,22 @@ export class PageReader {
     return { events: down ? events.reverse() : events, exhausted };
   }
 
-  private judge(
+  private compareWithMark(
     db: Database.Database,
     table: AuditTable,
     mark: HighWaterMark,
-    place: RowContext,
+    context: RowContext,
     maxId: number,
   ): HistoryVerdict {
-    const atMark = this.fingerprintAt(db, table.sql.row, mark, place)?.fingerprint ?? null;
+    const atMark = this.fingerprintAt(db, table.sql.row, mark, context)?.fingerprint ?? null;
     if (atMark !== null || mark.id === 0) {
       const isAsItWas = atMark === null || mark.fingerprint === null || atMark === mark.fingerprint;
       const sequence = isAsItWas ? null : sequenceOf(db, table, maxId);
-      const onlyEdited = () => this.onlyEdited(db, table, mark, mark.id, place);
+      const onlyEdited = () => this.onlyEdited(db, table, mark, mark.id, context);
       return compareHistory({ mark, atMark, sequence, maxId, probe: null, onlyEdited });
     }
-    const probe = this.probe(db, table, mark, place);
-    const onlyEdited = () => this.onlyEdited(db, table, mark, probe?.id ?? 0, place);
+    const probe = this.probe(db, table, mark, context);
+    const onlyEdited = () => this.onlyEdited(db, table, mark, probe?.id ?? 0, context);
     return compareHistory({ mark, atMark, sequence: sequenceOf(db, table, maxId), maxId, probe, onlyEdited });
   }
 
@@ -208,12 +203,12 @@ export class PageReader {
     table: AuditTable,
     mark: HighWaterMark,
     id: number,
-    place: RowContext,
+    context: RowContext,
   ): boolean {
     const rows = this.history.recent?.(mark.timeline) ?? [];
     if (!rows.some((row) => row.id === id)) return false;
     let isEdited = true;
-    this.compare(db, table, rows, place, ({ row, known, id: found }) => {
+    this.compare(db, table, rows, context, ({ row, known, id: found }) => {
       isEdited = fingerprintOf(found) === known.fingerprint || isSame(row[1], known.createdAt);
       return isEdited;
     });
@@ -225,7 +220,7 @@ export class PageReader {
     db: Database.Database,
     table: AuditTable,
     rows: readonly RecentRow[],
-    place: RowContext,
+    context: RowContext,
     onRow: (found: { row: RawRow; known: RecentRow; id: string; length: number }) => boolean,
   ): void {
     const first = rows[0];
@@ -244,7 +239,7 @@ export class PageReader {
         const one = known.get(after);
         if (one === undefined) continue;
         const own = row.length === COLUMN_KEYS.length ? row : row.slice(0, COLUMN_KEYS.length);
-        const { id, length } = this.rows.identify(own, place);
+        const { id, length } = this.rows.identify(own, context);
         if (!onRow({ row: own, known: one, id, length })) return;
       }
       if (found.length < wanted && !isCut) return;
@@ -256,9 +251,9 @@ export class PageReader {
     db: Database.Database,
     table: AuditTable,
     mark: HighWaterMark,
-    place: RowContext,
+    context: RowContext,
   ): Evidence['probe'] {
-    const below = this.fingerprintAt(db, table.sql.below, mark, place);
+    const below = this.fingerprintAt(db, table.sql.below, mark, context);
     if (!below) return null;
     return { id: below.id, found: below.fingerprint, recorded: this.recordedOf(mark.timeline, below.id) };
   }
@@ -275,16 +270,16 @@ export class PageReader {
     db: Database.Database,
     sql: string,
     mark: HighWaterMark,
-    place: RowContext,
+    context: RowContext,
   ): { id: number; fingerprint: string } | null {
     if (mark.id === 0) return null;
     const row = db.prepare(sql).raw().safeIntegers().get(mark.id) as RawRow | undefined;
     if (row === undefined) return null;
     const own = row.length === COLUMN_KEYS.length ? row : row.slice(0, COLUMN_KEYS.length);
-    return { id: Number(row[0]), fingerprint: fingerprintOf(this.rows.identify(own, place).id) };
+    return { id: Number(row[0]), fingerprint: fingerprintOf(this.rows.identify(own, context).id) };
   }
 
-  private place(db: Database.Database, table: AuditTable, timeline: number): RowContext {
+  private contextOf(db: Database.Database, table: AuditTable, timeline: number): RowContext {
     return {
       timeline,
       ingested: this.clock(),
@@ -295,6 +290,17 @@ export class PageReader {
       },
     };
   }
+}
+
+/** JavaScript can't hold such an id exactly. */
+function unsafeId(table: AuditTable, id: string): Waiting {
+  return {
+    state: 'failed',
+    message:
+      `table ${table.name} has a row with the id ${id}, above ${Number.MAX_SAFE_INTEGER}: ` +
+      'neither it nor any later row can be read. Delete it, and set the table back in sqlite_sequence',
+    code: null,
+  };
 }
 
 /** Row by row: what is read ahead is bounded by what was asked for and one row, whatever the rows before had. */

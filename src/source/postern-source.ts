@@ -9,13 +9,7 @@ import { fingerprintOf } from './event-id.js';
 import { type FileState, isSettled, realPathOf, stateOfFiles } from './file-state.js';
 import { FollowedTable } from './followed-table.js';
 import { isCommitting, keepsWriterOut } from './journal-mode.js';
-import {
-  type Changed,
-  PageReader,
-  type Replaced,
-  type SourcePage,
-  type Unfollowable,
-} from './page-reader.js';
+import { type Changed, PageReader } from './page-reader.js';
 import type { RowGuard } from './quarantine.js';
 import { type Attempt, readInPlace, readOnce } from './read-in-place.js';
 import { RowReader } from './row-to-event.js';
@@ -26,11 +20,14 @@ import type {
   EditsRequest,
   History,
   KeptRow,
+  PageOfRows,
   ReadRequest,
   ReadResult,
+  Replaced,
+  Waiting,
 } from './source.js';
 import type { TableProblem } from './table-schema.js';
-import { committing, type Waiting, waitingFor } from './waiting-reasons.js';
+import { committing, waitingFor } from './waiting-reasons.js';
 import { type Asking, watchDatabase } from './watch.js';
 
 export interface PosternSourceOptions {
@@ -67,8 +64,6 @@ const THROUGH_POLLS = 5;
 /** A full look this often, even if nothing in `stat` has changed. */
 const FULL_LOOK_MS = 30_000;
 
-type Found = SourcePage | Replaced | Unfollowable | TableProblem;
-
 /** What is remembered of the looks of one who reads. */
 interface Reader {
   /** The files before its last look, if it read all there was and nothing has been able to change unseen since. */
@@ -77,7 +72,7 @@ interface Reader {
   cold: {
     readonly figures: string;
     readonly request: string;
-    readonly look: ReadResult;
+    readonly result: ReadResult;
     readonly lastPrint: string;
   } | null;
   /** There is such a reader. */
@@ -128,17 +123,17 @@ class PosternSource implements AuditSource {
       return this.hideBriefLocks(committing(this.options.config.database), request);
     const before = Date.now();
     const attempt = this.attempt(
-      (db) => this.readPage(db, request),
+      (db) => this.readPage(db, request, 'running'),
       (files, waiting) => this.readCopy(files, waiting, request),
     );
     if (attempt.kind === 'cold') return attempt.value;
     if (attempt.kind === 'waiting') return this.hideBriefLocks(attempt.waiting, request);
     for (const reader of Object.values(this.readers)) reader.cold = null;
     this.copies.drop();
-    const look = this.resultOf(attempt.value, 'running');
-    this.remember(look, attempt.files, request);
-    this.unchanged.remember(look, attempt.files, before, request);
-    return look;
+    const result = attempt.value;
+    this.remember(result, attempt.files, request);
+    this.unchanged.remember(result, attempt.files, before, request);
+    return result;
   }
 
   edits(request: EditsRequest): Edits {
@@ -226,14 +221,19 @@ class PosternSource implements AuditSource {
     return { kind: 'waiting', waiting };
   }
 
-  private readPage(db: Database.Database, request: ReadRequest): Found {
+  private readPage(db: Database.Database, request: ReadRequest, postern: PageOfRows['postern']): ReadResult {
     this.unchanged.keepsOut = keepsWriterOut(db);
     const table = this.tables.get(db);
-    if ('state' in table) return table;
-    const found = this.reader.read(db, table, request);
-    if (found.state === 'page' && (found.events.length > 0 || request.mark.id > 0))
+    if ('state' in table) return this.inDatabase(table);
+    const found = this.reader.read(db, table, request, postern);
+    if ('message' in found) return this.inDatabase(found);
+    if (found.state === 'reading' && (found.events.length > 0 || request.mark.id > 0))
       this.tables.wasRead(table);
     return found;
+  }
+
+  private inDatabase(problem: TableProblem | Waiting): Waiting {
+    return { code: null, ...problem, message: `${this.options.config.database}: ${problem.message}` };
   }
 
   private readCopy(files: FileState, waiting: Waiting, request: ReadRequest): ReadResult | 'again' {
@@ -249,19 +249,18 @@ class PosternSource implements AuditSource {
       this.last = null;
       return copy;
     }
-    let look: ReadResult;
+    let result: ReadResult;
     try {
-      const found = readOnce(copy.path, false, (db) => this.readPage(db, request));
-      look = this.resultOf(found, 'stopped');
+      result = readOnce(copy.path, false, (db) => this.readPage(db, request, 'stopped'));
     } catch (error) {
-      look = waitingFor(this.options.config.database, files, error);
+      result = waitingFor(this.options.config.database, files, error);
     }
-    const last = look.state === 'reading' ? look.events.at(-1) : undefined;
+    const last = result.state === 'reading' ? result.events.at(-1) : undefined;
     const lastPrint = last === undefined ? (request.mark.fingerprint ?? '') : fingerprintOf(last.id);
-    this.readerOf(request).cold = { figures: files.figures, request: requestKey(request), look, lastPrint };
+    this.readerOf(request).cold = { figures: files.figures, request: requestKey(request), result, lastPrint };
     if (!this.mayReadOn(files)) this.copies.drop();
-    this.remember(look, files, request);
-    return look;
+    this.remember(result, files, request);
+    return result;
   }
 
   private readerOf({ head }: ReadRequest): Reader {
@@ -274,7 +273,7 @@ class PosternSource implements AuditSource {
   private mayReadOn(files: FileState): boolean {
     return Object.values(this.readers).some(({ asked, cold }) => {
       if (!asked) return false;
-      return cold?.figures !== files.figures || (cold.look.state === 'reading' && cold.look.more);
+      return cold?.figures !== files.figures || (cold.result.state === 'reading' && cold.result.more);
     });
   }
 
@@ -282,39 +281,20 @@ class PosternSource implements AuditSource {
   private knownResultOfCopy(files: FileState, request: ReadRequest): ReadResult | null {
     const { cold } = this.readerOf(request);
     if (cold === null || cold.figures !== files.figures) return null;
-    const { look } = cold;
-    if (look.state !== 'reading') return cold.request === requestKey(request) ? look : null;
-    if (look.more || request.after < look.maxId) return null;
-    const sameMark = request.mark.id === look.maxId && request.mark.fingerprint === cold.lastPrint;
-    const sameRequest = cold.request === requestKey(request) && look.events.length === 0;
-    return sameMark || sameRequest ? { ...look, events: [], upTo: request.after } : null;
+    const { result } = cold;
+    if (result.state !== 'reading') return cold.request === requestKey(request) ? result : null;
+    if (result.more || request.after < result.maxId) return null;
+    const sameMark = request.mark.id === result.maxId && request.mark.fingerprint === cold.lastPrint;
+    const sameRequest = cold.request === requestKey(request) && result.events.length === 0;
+    return sameMark || sameRequest ? { ...result, events: [], upTo: request.after } : null;
   }
 
-  private resultOf(found: Found, postern: 'running' | 'stopped'): ReadResult {
-    switch (found.state) {
-      case 'page':
-        return { ...found, state: 'reading', postern };
-      case 'replaced':
-        return found;
-      case 'unfollowable':
-        return {
-          state: 'failed',
-          message:
-            `table ${this.options.config.table} has a row with the id ${found.id}, above ${Number.MAX_SAFE_INTEGER}: ` +
-            'it and all that follow can not be read. Delete it, and set the table back in sqlite_sequence',
-          code: null,
-        };
-      default:
-        return { ...found, message: `${this.options.config.database}: ${found.message}`, code: null };
-    }
-  }
-
-  private remember(look: ReadResult, files: FileState, request: ReadRequest): void {
+  private remember(result: ReadResult, files: FileState, request: ReadRequest): void {
     const at = performance.now();
-    this.last = look.state === 'reading' ? { at, maxId: look.maxId } : null;
+    this.last = result.state === 'reading' ? { at, maxId: result.maxId } : null;
     if (request.before !== undefined) return; // it has not looked at what is new
     const now = Date.now();
-    const complete = look.state === 'reading' && !look.more && isSettled(files, now);
+    const complete = result.state === 'reading' && !result.more && isSettled(files, now);
     const through = isSettled(files, now, THROUGH_POLLS * this.options.config.poll_interval);
     this.readerOf(request).done = complete ? { at, figures: files.figures, through } : null;
   }

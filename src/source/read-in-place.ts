@@ -5,6 +5,7 @@ import Database from '../load-sqlite.js';
 import { type FileState, stateOfFiles } from './file-state.js';
 import { isHeldForWriting } from './locks.js';
 import { isMountPoint } from './mounts.js';
+import type { Waiting } from './source.js';
 import {
   cantOpen,
   exclusive,
@@ -13,7 +14,6 @@ import {
   mountedAlone,
   notAFile,
   systemProblem,
-  type Waiting,
   waitingFor,
 } from './waiting-reasons.js';
 

@@ -43,31 +43,39 @@ export type WaitingState =
   | 'recovering' // a hot journal, or a read in the middle of a recovery
   | 'failed';
 
-/** What one look (open, read, close) found. */
-export type ReadResult =
-  | {
-      readonly state: 'reading';
-      /** `stopped`: the rows come from the copy of a stopped Postern's files. */
-      readonly postern: 'running' | 'stopped';
-      readonly events: readonly AuditEvent[];
-      /** Highest id read, or `after` if none. */
-      readonly upTo: number;
-      /** More rows stood behind the limits. */
-      readonly more: boolean;
-      /** Highest id in the table, 0 if empty. */
-      readonly maxId: number;
-      /** True if the row at the mark was gone, though ids went on: deleted by hand. */
-      readonly markDeleted: boolean;
-      /** True if the row at the mark was edited, and perhaps others with it. */
-      readonly markEdited?: boolean;
-    }
-  | { readonly state: 'replaced'; readonly reason: string }
-  | {
-      readonly state: WaitingState;
-      /** For people: what was found, which file, what to do next. */
-      readonly message: string;
-      readonly code: string | null;
-    };
+/** The rows of one read, and what it saw of the table. */
+export interface PageOfRows {
+  readonly state: 'reading';
+  /** `stopped`: the rows come from the copy of a stopped Postern's files. */
+  readonly postern: 'running' | 'stopped';
+  readonly events: readonly AuditEvent[];
+  /** Highest id read, or `after` if none. */
+  readonly upTo: number;
+  /** The limits left rows unread. */
+  readonly more: boolean;
+  /** Highest id in the table, 0 if empty. */
+  readonly maxId: number;
+  /** True if the row at the mark is gone, though ids went on: deleted by hand. */
+  readonly markDeleted: boolean;
+  /** True if the row at the mark was edited, and perhaps others with it. */
+  readonly markEdited?: boolean;
+}
+
+/** The path leads to another database history. */
+export interface Replaced {
+  readonly state: 'replaced';
+  readonly reason: string;
+}
+
+/** Why nothing can be read now, for people: what was found, in which file, and the next step. */
+export interface Waiting {
+  readonly state: WaitingState;
+  readonly message: string;
+  readonly code: string | null;
+}
+
+/** What one read (open, read, close) found. */
+export type ReadResult = PageOfRows | Replaced | Waiting;
 
 export interface ReadRequest {
   readonly mark: HighWaterMark;
@@ -103,7 +111,8 @@ export type Edits =
       /** Rows up to this id were looked at. */
       readonly upTo: number;
     }
-  | Exclude<ReadResult, { readonly state: 'reading' }>;
+  | Replaced
+  | Waiting;
 
 /** A row as it once was: id and columns in the order in which rows are read, secrets in `details` masked. */
 export interface KeptRow {

@@ -2,14 +2,7 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { codeOf, messageOf } from '../errors.js';
 import type { FileState } from './file-state.js';
-import type { WaitingState } from './source.js';
-
-/** A state in which nothing can be read, in words: what was found, which file, what to do next. */
-export interface Waiting {
-  readonly state: WaitingState;
-  readonly message: string;
-  readonly code: string | null;
-}
+import type { Waiting } from './source.js';
 
 export function missing(database: string): Waiting {
   return {

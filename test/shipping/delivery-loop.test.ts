@@ -225,7 +225,7 @@ describe('a sink loop', () => {
     const loop = loopOf(feed, sink, { start: 'now' });
     await caughtUp(loop, 1_200);
     table.rows = 1_204;
-    feed.wake();
+    feed.readNew();
     await caughtUp(loop, 1_204);
     await loop.stop(1_000);
     expect(sink.ids).toEqual([1_201, 1_202, 1_203, 1_204]);
@@ -243,7 +243,7 @@ describe('a sink loop', () => {
     const loop = loopOf(feed, sink, { start: 'now' });
     await vi.waitFor(() => expect(loop.status().state).toBe('backing off'), 60_000);
     table.rows = 1_204;
-    feed.wake();
+    feed.readNew();
     down = false;
     await caughtUp(loop, 1_204);
     await loop.stop(1_000);
@@ -263,7 +263,7 @@ describe('a sink loop', () => {
     const feed = feedOf(table);
     const loop = loopOf(feed, sink);
     await vi.waitFor(() => expect(loop.status().state).toBe('backing off'), 60_000);
-    feed.wake();
+    feed.readNew();
     const { cursors, lag_events } = loop.status();
     expect(cursors).toEqual({ postern: { timeline: 1, id: 8 } });
     expect(lag_events).toBe(500);
@@ -281,7 +281,7 @@ describe('a sink loop', () => {
       const loop = loopOf(feed, sink, { start: 'now' });
       await vi.waitFor(() => expect(loop.status().state).toBe('waiting for events'), 60_000);
       table.waiting = null; // its first rows come with it, in one transaction
-      feed.wake();
+      feed.readNew();
       await caughtUp(loop, 3);
       await loop.stop(1_000);
       expect(sink.ids).toEqual([1, 2, 3]);
@@ -309,7 +309,7 @@ describe('a sink loop', () => {
     const loop = loopOf(feed, sink, { start: 'now' });
     await vi.waitFor(() => expect(loop.status().state).toBe('waiting for events'), 60_000);
     table.waiting = null;
-    feed.wake();
+    feed.readNew();
     await caughtUp(loop, 3);
     await loop.stop(1_000);
     expect(sink.ids).toEqual([]);
@@ -326,7 +326,7 @@ describe('a sink loop', () => {
     await vi.waitFor(() => expect(loop.status().state).toBe('backing off'), 60_000);
     expect(loop.status().lag_events).toBe(0);
     table.rows = 1_204;
-    feed.wake();
+    feed.readNew();
     expect(loop.status().lag_events).toBe(4);
     await loop.stop(0);
   });
@@ -448,7 +448,7 @@ describe('the rows that a sink holds back from retention', () => {
 
   it('are all of them before its first delivery', async () => {
     const feed = feedOf(new MemoryTable(8));
-    feed.wake();
+    feed.readNew();
     const sink = new Recording();
     sink.fail = 1_000;
     const loop = loopOf(feed, sink);
@@ -465,7 +465,7 @@ describe('the rows that a sink holds back from retention', () => {
     const loop = loopOf(feed, sink, { start: 'now' });
     await caughtUp(loop, 1_200);
     table.rows = 1_204;
-    feed.wake();
+    feed.readNew();
     await vi.waitFor(() => expect(loop.status().state).toBe('backing off'), 60_000);
     expect(heldFrom(loop)).toBe(1_201);
     await loop.stop(0);

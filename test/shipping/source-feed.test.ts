@@ -55,8 +55,8 @@ beforeEach(() => {
   });
   fast = new Loop();
   slow = new Loop();
-  feed.follow(fast);
-  feed.follow(slow);
+  feed.subscribe(fast);
+  feed.subscribe(slow);
 });
 
 afterEach(() => {
@@ -71,63 +71,63 @@ function insert(): void {
 describe('nobody sleeps over a row', () => {
   test('a row that a busy loop reads by itself wakes the one that has looked already', () => {
     insert();
-    expect(feed.wake()).toBe(true);
+    expect(feed.readNew()).toBe(true);
     fast.at = 1;
     slow.busy = true;
-    expect(feed.page(1)).toBeNull(); // the fast one has all there is, and rests
+    expect(feed.read(1)).toBeNull(); // the fast one has all there is, and rests
     insert();
     fast.woken = 0;
-    expect(feed.page(1)?.upTo).toBe(2); // the slow one goes on, before the change was told
-    feed.wake();
+    expect(feed.read(1)?.upTo).toBe(2); // the slow one goes on, before the change was told
+    feed.readNew();
     expect(fast.woken).toBeGreaterThan(0);
   });
 
   test('a change that comes while all are busy is told to them: one may have looked just before', () => {
     insert();
-    feed.wake();
+    feed.readNew();
     fast.at = 1;
     fast.busy = true;
     slow.busy = true;
-    expect(feed.page(1)).toBeNull();
+    expect(feed.read(1)).toBeNull();
     insert();
     fast.woken = 0;
     slow.woken = 0;
-    feed.wake();
+    feed.readNew();
     expect([fast.woken > 0, slow.woken > 0]).toEqual([true, true]);
   });
 
   test('a look that finds nothing wakes nobody', () => {
     insert();
-    feed.wake();
+    feed.readNew();
     fast.woken = 0;
-    expect(feed.wake()).toBe(false);
+    expect(feed.readNew()).toBe(false);
     expect(fast.woken).toBe(0);
   });
 });
 
 describe('the live view', () => {
   test('has the first row that a table ever gets', () => {
-    expect(feed.wake()).toBe(false);
+    expect(feed.readNew()).toBe(false);
     insert();
-    feed.wake();
+    feed.readNew();
     expect(live).toEqual([1]);
   });
 
   test('has none of a backup that is put into an empty table', () => {
-    feed.wake();
+    feed.readNew();
     table.rows = 10_000;
-    while (feed.wake()) fast.at = slow.at = feed.mark.id;
+    while (feed.readNew()) fast.at = slow.at = feed.mark.id;
     insert();
-    feed.wake();
+    feed.readNew();
     expect(live).toEqual([10_001]);
   });
 
   test('has none of the rows that were there before', () => {
     insert();
     insert();
-    feed.wake();
+    feed.readNew();
     insert();
-    feed.wake();
+    feed.readNew();
     expect(live).toEqual([3]);
   });
 });
@@ -137,10 +137,10 @@ describe('while all sinks are down', () => {
     fast.down = true;
     slow.down = true;
     insert();
-    feed.wake(); // what is there at the first look is not news
+    feed.readNew(); // what is there at the first look is not news
     for (let row = 2; row <= 4; row++) {
       insert();
-      feed.wake();
+      feed.readNew();
       expect(feed.status.maxId).toBe(row);
     }
     expect(live).toEqual([2, 3, 4]);
@@ -151,14 +151,14 @@ describe('while all sinks are down', () => {
     fast.down = true;
     slow.down = true;
     insert();
-    feed.wake();
+    feed.readNew();
     const full = vi.spyOn(state, 'transaction').mockImplementation(() => {
       throw new Error('database or disk is full');
     });
     insert();
-    expect(feed.wake()).toBe(false);
+    expect(feed.readNew()).toBe(false);
     expect(feed.mark.id).toBe(1);
     full.mockRestore();
-    expect(feed.wake()).toBe(true);
+    expect(feed.readNew()).toBe(true);
   });
 });
