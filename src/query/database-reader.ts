@@ -4,14 +4,15 @@ import { AuditdError } from '../errors.js';
 import { mustBeOwn, mustHaveOpened } from '../shipping/as-owner.js';
 import { StoppedDatabaseCopies } from '../source/copy-stopped-database.js';
 import { stateOfFiles } from '../source/file-state.js';
-import { keepsWriterOut, leaveAlone } from '../source/journal-mode.js';
-import { readInPlace, readOnce } from '../source/read-in-place.js';
-import type { Waiting } from '../source/source.js';
+import { readOnce } from '../source/read-in-place.js';
+import { readWithRetries } from '../source/read-with-retries.js';
+import type { Waiting, WaitingState } from '../source/source.js';
 import { waitingFor } from '../source/waiting-reasons.js';
 
 /** A lock, a recovery, or files that were written a moment ago: this often looked at again, ms apart. */
 const TRIES = 60;
 const PAUSE_MS = 25;
+const BRIEF: ReadonlySet<WaitingState> = new Set(['locked', 'recovering']);
 
 /**
  * Reads a database of another process in short steps: each opens it, reads in one transaction, and closes it, so that no
@@ -40,40 +41,28 @@ export class Opening {
 
   /** @throws AuditdError `SOURCE_UNUSABLE` in the words of the state that the database is in; what `work` throws */
   read<T>(work: (db: Database) => T): T {
-    let waiting: Waiting | null = null;
-    for (let tries = 0; tries < TRIES; tries++) {
-      if (tries > 0) pause();
-      if (this.own) mustBeOwn(this.database);
-      let thrown: unknown = null;
-      let keepsOut = false;
-      const begin = performance.now();
-      const attempt = readInPlace(this.database, (db) => {
-        keepsOut = keepsWriterOut(db);
-        try {
-          if (this.own) mustHaveOpened(db, this.database);
-          return work(db);
-        } catch (error) {
-          if (error instanceof AuditdError) thrown = error;
-          throw error;
-        }
-      });
-      if (keepsOut) leaveAlone(performance.now() - begin);
-      if (thrown instanceof AuditdError) throw thrown;
-      if (attempt.kind === 'done') {
-        this.copies.drop();
-        return attempt.value;
-      }
-      waiting = attempt.waiting;
-      if (attempt.kind === 'cold') {
-        const copy = this.copies.getOrCreate(attempt.files, attempt.waiting);
-        if (this.own) mustBeOwn(this.database);
-        if ('path' in copy) return this.fromCopy(copy.path, attempt.files, work);
-        if ('state' in copy) waiting = copy;
-        continue;
-      }
-      if (attempt.kind === 'waiting' && waiting.state !== 'locked' && waiting.state !== 'recovering') break;
-    }
-    throw unusable(waiting);
+    const attempt = readWithRetries(
+      this.database,
+      (db) => {
+        if (this.own) mustHaveOpened(db, this.database);
+        return work(db);
+      },
+      {
+        tries: TRIES,
+        blocking: { pauseMs: PAUSE_MS, brief: BRIEF },
+        beforeTry: () => this.own && mustBeOwn(this.database),
+        isOwnError: (error) => error instanceof AuditdError,
+        fromCopy: (files, waiting) => {
+          const copy = this.copies.getOrCreate(files, waiting);
+          if (this.own) mustBeOwn(this.database);
+          if ('path' in copy) return { value: this.fromCopy(copy.path, files, work) };
+          return { retry: 'state' in copy ? copy : waiting };
+        },
+      },
+    );
+    if (attempt.kind === 'waiting') throw unusable(attempt.waiting);
+    if (attempt.kind === 'done') this.copies.drop();
+    return attempt.value;
   }
 
   close(): void {
@@ -90,12 +79,6 @@ export class Opening {
   }
 }
 
-function unusable(waiting: Waiting | null): AuditdError {
-  return new AuditdError('SOURCE_UNUSABLE', waiting?.message ?? 'the database is changing; try again');
-}
-
-const nothing = new Int32Array(new SharedArrayBuffer(4));
-
-function pause(): void {
-  Atomics.wait(nothing, 0, 0, PAUSE_MS);
+function unusable({ message }: Waiting): AuditdError {
+  return new AuditdError('SOURCE_UNUSABLE', message);
 }

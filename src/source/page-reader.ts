@@ -5,6 +5,7 @@ import { fingerprintOf, type RawRow } from './event-id.js';
 import { keepsWriterOut, SHORT_MS, SHORT_ROWS } from './journal-mode.js';
 import type { RowContext, RowReader } from './row-to-event.js';
 import type {
+  ChangedRows,
   EditsRequest,
   HighWaterMark,
   History,
@@ -16,12 +17,6 @@ import type {
   Waiting,
 } from './source.js';
 import { type AuditTable, COLUMN_KEYS } from './table-schema.js';
-
-export interface Changed {
-  readonly state: 'edits';
-  readonly changed: readonly AuditEvent[];
-  readonly upTo: number;
-}
 
 /**
  * Rows are fetched in slices: 128 at a time is nearly as fast as all at once, and bounds what rows of 1 MB bring into memory
@@ -86,7 +81,7 @@ export class PageReader {
     db: Database.Database,
     table: AuditTable,
     { mark, rows, maxBytes }: EditsRequest,
-  ): Changed | Replaced {
+  ): ChangedRows | Replaced {
     const highest = integer(db.prepare(table.sql.maxId).pluck().safeIntegers().get());
     const context = this.contextOf(db, table, mark.timeline);
     const verdict = this.compareWithMark(db, table, mark, context, Number(highest ?? 0n));
@@ -102,7 +97,7 @@ export class PageReader {
       upTo = known.id;
       return false;
     });
-    return { state: 'edits', changed, upTo };
+    return { state: 'reading', changed, upTo };
   }
 
   /** The event of a row as it once was. */

@@ -9,13 +9,15 @@ import { fingerprintOf } from './event-id.js';
 import { type FileState, isSettled, realPathOf, stateOfFiles } from './file-state.js';
 import { FollowedTable } from './followed-table.js';
 import { isCommitting, keepsWriterOut } from './journal-mode.js';
-import { type Changed, PageReader } from './page-reader.js';
+import { PageReader } from './page-reader.js';
 import type { RowGuard } from './quarantine.js';
-import { type Attempt, readInPlace, readOnce } from './read-in-place.js';
+import { readOnce } from './read-in-place.js';
+import { type CopyResult, type RetriedRead, readWithRetries } from './read-with-retries.js';
 import { RowReader } from './row-to-event.js';
 import { UnchangedDatabase } from './skip-unchanged.js';
 import type {
   AuditSource,
+  ChangedRows,
   Edits,
   EditsRequest,
   History,
@@ -126,7 +128,7 @@ class PosternSource implements AuditSource {
       (db) => this.readPage(db, request, 'running'),
       (files, waiting) => this.readCopy(files, waiting, request),
     );
-    if (attempt.kind === 'cold') return attempt.value;
+    if (attempt.kind === 'copied') return attempt.value;
     if (attempt.kind === 'waiting') return this.hideBriefLocks(attempt.waiting, request);
     for (const reader of Object.values(this.readers)) reader.cold = null;
     this.copies.drop();
@@ -137,26 +139,24 @@ class PosternSource implements AuditSource {
   }
 
   edits(request: EditsRequest): Edits {
-    const work = (db: Database.Database): Changed | Replaced | TableProblem => {
+    const work = (db: Database.Database): ChangedRows | Replaced | TableProblem => {
       const table = this.tables.get(db);
       return 'state' in table ? table : this.reader.edits(db, table, request);
     };
-    const nothing = { state: 'edits', changed: [], upTo: request.rows.at(-1)?.id ?? 0 } as const;
-    const attempt = this.attempt(work, (files, waiting) => {
+    const nothing = { state: 'reading', changed: [], upTo: request.rows.at(-1)?.id ?? 0 } as const;
+    const attempt = this.attempt(work, (files, waiting): CopyResult<Edits | TableProblem> => {
       // A stopped Postern edits nothing: once per change of its files.
-      if (files.figures === this.checked) return nothing;
+      if (files.figures === this.checked) return { value: nothing };
       const copy = this.copies.getOrCreate(files, waiting);
-      if ('again' in copy) return 'again';
-      if ('state' in copy) return copy;
-      const found = readOnce(copy.path, false, work);
+      if ('again' in copy) return { retry: waiting };
+      if ('state' in copy) return { value: copy };
+      const value = readOnce(copy.path, false, work);
       this.checked = files.figures;
-      return found;
+      return { value };
     });
     if (attempt.kind === 'waiting') return attempt.waiting;
     const { value } = attempt;
-    if (value.state === 'edits') return { ...value, state: 'reading' };
-    if (value.state === 'replaced') return value;
-    return { code: null, ...value };
+    return 'message' in value ? { code: null, ...value } : value;
   }
 
   remade(kept: KeptRow): AuditEvent {
@@ -170,7 +170,7 @@ class PosternSource implements AuditSource {
     };
     const attempt = this.attempt(work, (files, waiting) => {
       const copy = this.copies.getOrCreate(files, waiting);
-      return 'path' in copy ? readOnce(copy.path, false, work) : null;
+      return { value: 'path' in copy ? readOnce(copy.path, false, work) : null };
     });
     return attempt.kind === 'waiting' ? null : attempt.value;
   }
@@ -194,31 +194,13 @@ class PosternSource implements AuditSource {
     };
   }
 
-  /** Tries in place; what is in motion again, and what only its writer can open from a copy. */
+  /** Reads in place, again where files are in motion; from a copy where only its writer can open it. */
   private attempt<T, C>(
     work: (db: Database.Database) => T,
-    fromCopy: (files: FileState, waiting: Waiting) => C | 'again',
-  ):
-    | { kind: 'done'; value: T; files: FileState }
-    | { kind: 'cold'; value: C }
-    | { kind: 'waiting'; waiting: Waiting } {
-    let waiting: Waiting = {
-      state: 'recovering',
-      message: `${this.options.config.database} is changing`,
-      code: null,
-    };
-    for (let tries = 0; tries < TRIES; tries++) {
-      const attempt: Attempt<T> = readInPlace(this.options.config.database, work);
-      if (attempt.kind === 'done') return attempt;
-      waiting = attempt.waiting;
-      if (attempt.kind === 'waiting') return attempt;
-      if (attempt.kind === 'cold') {
-        const value = fromCopy(attempt.files, attempt.waiting);
-        if (value !== 'again') return { kind: 'cold', value };
-      }
-      this.tables.forget();
-    }
-    return { kind: 'waiting', waiting };
+    fromCopy: (files: FileState, waiting: Waiting) => CopyResult<C>,
+  ): RetriedRead<T, C> {
+    const onMotion = () => this.tables.forget();
+    return readWithRetries(this.options.config.database, work, { tries: TRIES, onMotion, fromCopy });
   }
 
   private readPage(db: Database.Database, request: ReadRequest, postern: PageOfRows['postern']): ReadResult {
@@ -236,18 +218,18 @@ class PosternSource implements AuditSource {
     return { code: null, ...problem, message: `${this.options.config.database}: ${problem.message}` };
   }
 
-  private readCopy(files: FileState, waiting: Waiting, request: ReadRequest): ReadResult | 'again' {
+  private readCopy(files: FileState, waiting: Waiting, request: ReadRequest): CopyResult<ReadResult> {
     const known = this.knownResultOfCopy(files, request);
     if (known !== null) {
       this.remember(known, files, request);
-      return known;
+      return { value: known };
     }
     const copy = this.copies.getOrCreate(files, waiting);
-    if ('again' in copy) return 'again';
+    if ('again' in copy) return { retry: waiting };
     if ('state' in copy) {
       this.readerOf(request).done = null;
       this.last = null;
-      return copy;
+      return { value: copy };
     }
     let result: ReadResult;
     try {
@@ -260,7 +242,7 @@ class PosternSource implements AuditSource {
     this.readerOf(request).cold = { figures: files.figures, request: requestKey(request), result, lastPrint };
     if (!this.mayReadOn(files)) this.copies.drop();
     this.remember(result, files, request);
-    return result;
+    return { value: result };
   }
 
   private readerOf({ head }: ReadRequest): Reader {

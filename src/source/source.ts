@@ -103,16 +103,15 @@ export interface EditsRequest {
 }
 
 /** Which of them have changed. */
-export type Edits =
-  | {
-      readonly state: 'reading';
-      /** As they are now. A row that is gone is none of them. */
-      readonly changed: readonly AuditEvent[];
-      /** Rows up to this id were looked at. */
-      readonly upTo: number;
-    }
-  | Replaced
-  | Waiting;
+export interface ChangedRows {
+  readonly state: 'reading';
+  /** As they are now, without rows that were deleted. */
+  readonly changed: readonly AuditEvent[];
+  /** Rows up to this id were compared. */
+  readonly upTo: number;
+}
+
+export type Edits = ChangedRows | Replaced | Waiting;
 
 /** A row as it once was: id and columns in the order in which rows are read, secrets in `details` masked. */
 export interface KeptRow {
