@@ -1,6 +1,6 @@
 import { clientAddress, NetworkSet } from '../audit/address.js';
 import type { Classifier, EventType } from '../audit/catalog.js';
-import type { AuditEvent, EventResource, EventUser, SourceName } from '../audit/event.js';
+import type { AuditEvent, EventMembers, EventResource, EventUser, SourceName } from '../audit/event.js';
 import { DETAILS_BUDGET, shortenDetails } from '../audit/long-details.js';
 import type { Redactor } from '../audit/redaction.js';
 import { withSafeKeys } from '../audit/safe-keys.js';
@@ -140,24 +140,26 @@ export class RowReader {
     const named = server !== null && server !== '';
     const isEdit = revision !== null && rawAction === ROW_EDITED;
     return new RowEvent(
-      this.options.name,
-      place.timeline,
-      Number(row[0]),
-      id,
-      time,
-      time === null ? textOf(rawTime) : null,
-      place.ingested,
-      // Whatever the edited row names as its resource: this word of ours is this word.
-      this.typeOf(rawAction, isEdit ? null : resourceType),
-      isEdit ? (revision.action ?? '') : rawAction,
-      { id: textOf(row[2]), name: textOf(row[3]), email: textOf(row[4]) },
-      { type: resourceType, id: textOf(row[7]) },
-      address,
-      address === rawAddress || rawAddress === '' ? null : rawAddress,
-      named ? server : this.options.server,
-      this.options.foreign !== true && (!named || server === this.options.server),
-      revision?.of ?? null,
-      isEdit ? this.typeOf(revision.action ?? '', resourceType) : undefined,
+      {
+        source: this.options.name,
+        timeline: place.timeline,
+        sequence: Number(row[0]),
+        id,
+        time,
+        rawTime: time === null ? textOf(rawTime) : null,
+        ingested: place.ingested,
+        // Whatever resource the edited row names: this action is the daemon's own.
+        type: this.typeOf(rawAction, isEdit ? null : resourceType),
+        rawAction: isEdit ? (revision.action ?? '') : rawAction,
+        user: { id: textOf(row[2]), name: textOf(row[3]), email: textOf(row[4]) },
+        resource: { type: resourceType, id: textOf(row[7]) },
+        address,
+        rawAddress: address === rawAddress || rawAddress === '' ? null : rawAddress,
+        server: named ? server : this.options.server,
+        local: this.options.foreign !== true && (!named || server === this.options.server),
+        revisionOf: revision?.of ?? null,
+        revisedType: isEdit ? this.typeOf(revision.action ?? '', resourceType) : undefined,
+      },
       row,
       this.options.redact,
       reason ?? unread,
@@ -177,33 +179,55 @@ export class RowReader {
 /** Where `details` stands in a row. */
 const DETAILS = 8;
 
-/** An event whose `details` are parsed and masked when first asked for: fail2ban's sink never asks. */
+/** What a row's columns say, parsed. */
+type ParsedRow = Omit<EventMembers, 'action' | 'details' | 'incomplete' | 'redactedColumns'>;
+
+/** An event whose `details` are parsed and masked when they are first asked for: fail2ban's sink never asks. */
 class RowEvent implements AuditEvent {
+  readonly source: SourceName;
+  readonly timeline: number;
+  readonly sequence: number;
+  readonly id: string;
+  readonly time: number | null;
+  readonly rawTime: string | null;
+  readonly ingested: number;
+  readonly type: EventType;
+  readonly rawAction: string;
+  readonly user: EventUser;
+  readonly resource: EventResource;
+  readonly address: string | null;
+  readonly rawAddress: string | null;
+  readonly server: string;
+  readonly local: boolean;
+  readonly revisionOf: number | null;
+  readonly revisedType: EventType | undefined;
   private masked: string | null | undefined;
 
   constructor(
-    readonly source: SourceName,
-    readonly timeline: number,
-    readonly sequence: number,
-    readonly id: string,
-    readonly time: number | null,
-    readonly rawTime: string | null,
-    readonly ingested: number,
-    readonly type: EventType,
-    readonly rawAction: string,
-    readonly user: EventUser,
-    readonly resource: EventResource,
-    readonly address: string | null,
-    readonly rawAddress: string | null,
-    readonly server: string,
-    readonly local: boolean,
-    readonly revisionOf: number | null,
-    readonly revisedType: EventType | undefined,
+    parsed: ParsedRow,
     private readonly row: RawRow,
     private readonly redact: Redactor,
     private reason: string | null,
     private readonly begin: (() => void) | null,
-  ) {}
+  ) {
+    this.source = parsed.source;
+    this.timeline = parsed.timeline;
+    this.sequence = parsed.sequence;
+    this.id = parsed.id;
+    this.time = parsed.time;
+    this.rawTime = parsed.rawTime;
+    this.ingested = parsed.ingested;
+    this.type = parsed.type;
+    this.rawAction = parsed.rawAction;
+    this.user = parsed.user;
+    this.resource = parsed.resource;
+    this.address = parsed.address;
+    this.rawAddress = parsed.rawAddress;
+    this.server = parsed.server;
+    this.local = parsed.local;
+    this.revisionOf = parsed.revisionOf;
+    this.revisedType = parsed.revisedType;
+  }
 
   get action(): string {
     return this.type.action;
