@@ -94,7 +94,11 @@ describe('a fresh failure', () => {
     const gone = fail('203.0.113.2');
     await rig.shipped();
     rig.restore(backup);
-    const again = fail('203.0.113.3'); // at the id of the one that is gone
+    // With the same `created_at` it would look like an edit of the row that is gone.
+    const second = () => Math.floor(Date.now() / 1_000);
+    const before = second();
+    await until(() => second() > before, 'the next second');
+    const again = fail('203.0.113.3'); // at the id of the row that is gone
     expect(again).toBe(gone);
     await until(
       () => rig.authLines().filter(({ sequence }) => sequence === again).length === 2,
