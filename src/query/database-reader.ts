@@ -79,6 +79,6 @@ export class Opening {
   }
 }
 
-function unusable({ message }: Waiting): AuditdError {
-  return new AuditdError('SOURCE_UNUSABLE', message);
+function unusable({ what, next }: Waiting): AuditdError {
+  return new AuditdError('SOURCE_UNUSABLE', what, { next });
 }

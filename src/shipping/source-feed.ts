@@ -3,7 +3,13 @@ import type { AuditEvent, SourceName } from '../audit/event.js';
 import { messageOf } from '../errors.js';
 import type { Batch } from '../sinks/sink.js';
 import { fingerprintOf } from '../source/event-id.js';
-import type { AuditSource, HighWaterMark, PageOfRows, WaitingState } from '../source/source.js';
+import {
+  type AuditSource,
+  type HighWaterMark,
+  type PageOfRows,
+  type WaitingState,
+  waiting,
+} from '../source/source.js';
 import { EditWatch, type EditWatchOptions } from './edit-watch.js';
 import { findLost, type LostRows } from './lost-rows.js';
 
@@ -258,7 +264,7 @@ export class Feed {
       return this.options.source.read({ mark, after, maxRows: PAGE_ROWS, maxBytes: PAGE_BYTES });
     } catch (error) {
       // A source maps every error it knows. Anything else is a defect, reported and retried like any other state.
-      return { state: 'failed', message: `reading failed: ${messageOf(error)}`, code: null };
+      return waiting('failed', `reading failed: ${messageOf(error)}; trying again`);
     }
   }
 
@@ -341,8 +347,8 @@ export class Feed {
       lastLook: now,
     };
     if (same || (before.state === 'starting' && state === 'reading')) return;
-    const waiting = state !== 'reading' && state !== 'stopped';
-    this.options.log[waiting ? 'warn' : 'info'](
+    const isWaiting = state !== 'reading' && state !== 'stopped';
+    this.options.log[isWaiting ? 'warn' : 'info'](
       { source: this.name, state },
       `source ${this.name}: ${message}`,
     );

@@ -6,7 +6,7 @@ import { messageOf } from '../errors.js';
 import { PageReader } from './page-reader.js';
 import type { RowGuard } from './quarantine.js';
 import { RowReader } from './row-to-event.js';
-import type { AuditSource, History, ReadRequest, ReadResult } from './source.js';
+import { type AuditSource, type History, type ReadRequest, type ReadResult, waiting } from './source.js';
 import {
   type AuditTable,
   COLUMN_KEYS,
@@ -58,16 +58,25 @@ export function createOwnSource(options: OwnSourceOptions): OwnSource {
 
 class OwnTable implements OwnSource {
   readonly name: SourceName;
-  private readonly place: string;
+  private readonly database: string;
   private readonly tables: TableCache;
   private readonly reader: PageReader;
   private readonly wakes = new Set<() => unknown>();
   private pending: NodeJS.Immediate | null = null;
 
   constructor(private readonly options: OwnSourceOptions) {
-    const { name = 'auditd', place = 'state.db', table, sourceId, server, classify, redact, clock } = options;
+    const {
+      name = 'auditd',
+      place: database = 'state.db',
+      table,
+      sourceId,
+      server,
+      classify,
+      redact,
+      clock,
+    } = options;
     this.name = name;
-    this.place = place;
+    this.database = database;
     const columns = Object.fromEntries(COLUMN_KEYS.map((key) => [key, key])) as Record<ColumnKey, string>;
     this.tables = new TableCache({ table, columns }, undefined, REVISION_COLUMNS);
     const history = options.history ?? { fingerprintOf: () => null };
@@ -92,15 +101,10 @@ class OwnTable implements OwnSource {
   read(request: ReadRequest): ReadResult {
     try {
       const found = this.inTransaction((table) => this.reader.read(this.options.db, table, request));
-      return 'message' in found
-        ? { code: null, ...found, message: `${this.place}: ${found.message}` }
-        : found;
+      return 'message' in found ? waiting(found.state, `${this.database}: ${found.what}`, found) : found;
     } catch (error) {
-      return {
-        state: 'failed',
-        message: `reading table ${this.options.table} of ${this.place} failed: ${messageOf(error)}; trying again`,
-        code: null,
-      };
+      const what = `reading table ${this.options.table} of ${this.database} failed: ${messageOf(error)}`;
+      return waiting('failed', `${what}; trying again`);
     }
   }
 

@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { codeOf, messageOf } from '../errors.js';
 import { type FileState, isSettled, stateOfFiles } from './file-state.js';
-import type { Waiting } from './source.js';
+import { type Waiting, waiting } from './source.js';
 import { withoutSuperJournal } from './super-journal.js';
 
 /**
@@ -58,8 +58,8 @@ export class StoppedDatabaseCopies {
     this.sweep();
   }
 
-  /** A copy of the files as they are now. `waiting` is what to say, with a reason, if there can be none. */
-  getOrCreate(files: FileState, waiting: Waiting): Copy {
+  /** A copy of the files as they are now. If there can be none, why, added to `reason`: why the database is not read in place. */
+  getOrCreate(files: FileState, reason: Waiting): Copy {
     if (this.kept !== null && this.kept.figures === files.figures) {
       this.startExpiry();
       return { path: this.kept.path };
@@ -67,20 +67,17 @@ export class StoppedDatabaseCopies {
     this.drop();
     const paused = files.figures !== this.figures && this.ticks() < this.notBefore;
     if (paused || !isSettled(files, Date.now())) {
-      return { ...waiting, message: 'Postern has just stopped; its last rows are about to be read' };
+      return waiting(reason.state, 'Postern has just stopped; its last rows are about to be read', reason);
     }
     const start = this.ticks();
     try {
-      return this.copy(files, waiting);
+      return this.copy(files, reason);
     } catch (error) {
       this.drop();
       const code = codeOf(error);
       if (code === 'ENOENT') return { again: 'a file went away while it was copied' };
-      return {
-        ...waiting,
-        message: `${waiting.message}. Its last rows can't be read from a copy now: ${messageOf(error)}`,
-        code,
-      };
+      const what = `${reason.message}. Its last rows can't be read from a copy now: ${messageOf(error)}`;
+      return waiting(reason.state, what, { code });
     } finally {
       const end = this.ticks();
       this.figures = files.figures;
@@ -101,7 +98,7 @@ export class StoppedDatabaseCopies {
     return this.options.ticks?.() ?? performance.now();
   }
 
-  private copy(files: FileState, waiting: Waiting): Copy {
+  private copy(files: FileState, reason: Waiting): Copy {
     mkdirSync(this.options.directory, { recursive: true, mode: 0o700 });
     const directory = mkdtempSync(join(this.options.directory, PREFIX)); // mode 0700
     const path = join(directory, 'copy.db');
@@ -110,7 +107,7 @@ export class StoppedDatabaseCopies {
       const obstacle = this.obstacle(files);
       if (obstacle !== null) {
         this.drop();
-        return { ...waiting, message: `${waiting.message}: ${obstacle}` };
+        return waiting(reason.state, `${reason.message}: ${obstacle}`, { code: reason.code });
       }
       copyFileSync(files.path, path);
     }

@@ -16,6 +16,7 @@ import type {
   Replaced,
   Waiting,
 } from './source.js';
+import { waiting } from './source.js';
 import { type AuditTable, COLUMN_KEYS } from './table-schema.js';
 
 /**
@@ -289,13 +290,8 @@ export class PageReader {
 
 /** JavaScript can't hold such an id exactly. */
 function unsafeId(table: AuditTable, id: string): Waiting {
-  return {
-    state: 'failed',
-    message:
-      `table ${table.name} has a row with the id ${id}, above ${Number.MAX_SAFE_INTEGER}: ` +
-      'neither it nor any later row can be read. Delete it, and set the table back in sqlite_sequence',
-    code: null,
-  };
+  const what = `table ${table.name} has a row with the id ${id}, above ${Number.MAX_SAFE_INTEGER}: neither it nor any later row can be read`;
+  return waiting('failed', what, { next: 'Delete it, and set the table back in sqlite_sequence' });
 }
 
 /** Row by row: what is read ahead is bounded by what was asked for and one row, whatever the rows before had. */

@@ -15,18 +15,19 @@ import { readOnce } from './read-in-place.js';
 import { type CopyResult, type RetriedRead, readWithRetries } from './read-with-retries.js';
 import { RowReader } from './row-to-event.js';
 import { UnchangedDatabase } from './skip-unchanged.js';
-import type {
-  AuditSource,
-  ChangedRows,
-  Edits,
-  EditsRequest,
-  History,
-  KeptRow,
-  PageOfRows,
-  ReadRequest,
-  ReadResult,
-  Replaced,
-  Waiting,
+import {
+  type AuditSource,
+  type ChangedRows,
+  type Edits,
+  type EditsRequest,
+  type History,
+  type KeptRow,
+  type PageOfRows,
+  type ReadRequest,
+  type ReadResult,
+  type Replaced,
+  type Waiting,
+  waiting,
 } from './source.js';
 import type { TableProblem } from './table-schema.js';
 import { committing, waitingFor } from './waiting-reasons.js';
@@ -126,7 +127,7 @@ class PosternSource implements AuditSource {
     const before = Date.now();
     const attempt = this.attempt(
       (db) => this.readPage(db, request, 'running'),
-      (files, waiting) => this.readCopy(files, waiting, request),
+      (files, reason) => this.readCopy(files, reason, request),
     );
     if (attempt.kind === 'copied') return attempt.value;
     if (attempt.kind === 'waiting') return this.hideBriefLocks(attempt.waiting, request);
@@ -144,11 +145,11 @@ class PosternSource implements AuditSource {
       return 'state' in table ? table : this.reader.edits(db, table, request);
     };
     const nothing = { state: 'reading', changed: [], upTo: request.rows.at(-1)?.id ?? 0 } as const;
-    const attempt = this.attempt(work, (files, waiting): CopyResult<Edits | TableProblem> => {
+    const attempt = this.attempt(work, (files, reason): CopyResult<Edits | TableProblem> => {
       // A stopped Postern edits nothing: once per change of its files.
       if (files.figures === this.checked) return { value: nothing };
-      const copy = this.copies.getOrCreate(files, waiting);
-      if ('again' in copy) return { retry: waiting };
+      const copy = this.copies.getOrCreate(files, reason);
+      if ('again' in copy) return { retry: reason };
       if ('state' in copy) return { value: copy };
       const value = readOnce(copy.path, false, work);
       this.checked = files.figures;
@@ -156,7 +157,7 @@ class PosternSource implements AuditSource {
     });
     if (attempt.kind === 'waiting') return attempt.waiting;
     const { value } = attempt;
-    return 'message' in value ? { code: null, ...value } : value;
+    return value;
   }
 
   remade(kept: KeptRow): AuditEvent {
@@ -168,8 +169,8 @@ class PosternSource implements AuditSource {
       const table = this.tables.get(db);
       return 'state' in table ? null : this.reader.row(db, table, id, timeline);
     };
-    const attempt = this.attempt(work, (files, waiting) => {
-      const copy = this.copies.getOrCreate(files, waiting);
+    const attempt = this.attempt(work, (files, reason) => {
+      const copy = this.copies.getOrCreate(files, reason);
       return { value: 'path' in copy ? readOnce(copy.path, false, work) : null };
     });
     return attempt.kind === 'waiting' ? null : attempt.value;
@@ -214,18 +215,18 @@ class PosternSource implements AuditSource {
     return found;
   }
 
-  private inDatabase(problem: TableProblem | Waiting): Waiting {
-    return { code: null, ...problem, message: `${this.options.config.database}: ${problem.message}` };
+  private inDatabase(problem: Waiting): Waiting {
+    return waiting(problem.state, `${this.options.config.database}: ${problem.what}`, problem);
   }
 
-  private readCopy(files: FileState, waiting: Waiting, request: ReadRequest): CopyResult<ReadResult> {
+  private readCopy(files: FileState, reason: Waiting, request: ReadRequest): CopyResult<ReadResult> {
     const known = this.knownResultOfCopy(files, request);
     if (known !== null) {
       this.remember(known, files, request);
       return { value: known };
     }
-    const copy = this.copies.getOrCreate(files, waiting);
-    if ('again' in copy) return { retry: waiting };
+    const copy = this.copies.getOrCreate(files, reason);
+    if ('again' in copy) return { retry: reason };
     if ('state' in copy) {
       this.readerOf(request).done = null;
       this.last = null;

@@ -5,7 +5,7 @@ import Database from '../load-sqlite.js';
 import { type FileState, stateOfFiles } from './file-state.js';
 import { isHeldForWriting } from './locks.js';
 import { isMountPoint } from './mounts.js';
-import type { Waiting } from './source.js';
+import { type Waiting, waiting } from './source.js';
 import {
   cantOpen,
   exclusive,
@@ -43,11 +43,11 @@ export function readInPlace<T>(database: string, work: Work<T>): Attempt<T> {
   } catch (error) {
     return { kind: 'waiting', waiting: systemProblem(database, error) };
   }
-  letGo(database, files);
+  closeStaleHeader(database, files);
   if (files === null) return { kind: 'waiting', waiting: missing(database) };
   if (!files.isFile) return { kind: 'waiting', waiting: notAFile(database) };
   if (isMountPoint(files.path)) return { kind: 'waiting', waiting: mountedAlone(database, files) };
-  if (wouldMakeFiles(database, files)) {
+  if (openWouldCreateWal(database, files)) {
     const isExclusive = files.walSize !== null && isHeldForWriting(files.inode);
     if (isExclusive) return { kind: 'waiting', waiting: exclusive(database) };
     return { kind: 'cold', files, waiting: cantOpen(files) };
@@ -58,7 +58,7 @@ export function readInPlace<T>(database: string, work: Work<T>): Attempt<T> {
       ? { kind: 'done', value, files }
       : {
           kind: 'again',
-          waiting: { state: 'recovering', message: `${database} is being replaced`, code: null },
+          waiting: waiting('recovering', `${database} is being replaced`),
         };
   } catch (error) {
     return attemptOf(database, files, error);
@@ -90,7 +90,7 @@ function isSameFile(database: string, before: FileState): boolean {
  * has none, and leave them there; with another owner they lock Postern out. Such a database is not opened.
  * Behind a read-only mount this never holds, and costs nothing while Postern runs.
  */
-function wouldMakeFiles(database: string, files: FileState): boolean {
+function openWouldCreateWal(database: string, files: FileState): boolean {
   if (files.walSize !== null && hasShm(files)) return false;
   try {
     accessSync(dirname(files.path), constants.W_OK);
@@ -104,7 +104,7 @@ function wouldMakeFiles(database: string, files: FileState): boolean {
 const headers = new Map<string, { readonly file: string; readonly descriptor: number }>();
 
 /** Closes that of a file that has gone or that another one has replaced: it would keep its room on the disk. */
-function letGo(database: string, files: FileState | null): void {
+function closeStaleHeader(database: string, files: FileState | null): void {
   const known = headers.get(database);
   if (known === undefined || (files !== null && known.file === `${files.device}:${files.inode}`)) return;
   headers.delete(database);

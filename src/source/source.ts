@@ -67,11 +67,25 @@ export interface Replaced {
   readonly reason: string;
 }
 
-/** Why nothing can be read now, for people: what was found, in which file, and the next step. */
+/** Why nothing can be read now. */
 export interface Waiting {
   readonly state: WaitingState;
+  /** For people: what was found, and in which file; a sentence without its full stop. */
+  readonly what: string;
+  /** What to do next, a sentence without its full stop; null if nobody needs to do anything. */
+  readonly next: string | null;
+  /** Both. */
   readonly message: string;
+  /** Of the system's or SQLite's error. */
   readonly code: string | null;
+}
+
+export function waiting(
+  state: WaitingState,
+  what: string,
+  { next = null, code = null }: { readonly next?: string | null; readonly code?: string | null } = {},
+): Waiting {
+  return { state, what, next, message: next === null ? what : `${what}. ${next}`, code };
 }
 
 /** What one read (open, read, close) found. */

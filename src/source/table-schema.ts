@@ -5,6 +5,7 @@ import { COLUMNS, quoteIdentifier } from '../recorder/audit-table.js';
 import { defaultOf } from './column-default.js';
 import type { ColumnsRead } from './columns-seen.js';
 import { readable } from './oversized-values.js';
+import { type Waiting, waiting } from './source.js';
 
 export { quoteIdentifier };
 
@@ -54,9 +55,13 @@ export interface AuditTable {
   };
 }
 
-export interface TableProblem {
+/** Why a table can't be followed. */
+export interface TableProblem extends Waiting {
   readonly state: 'no_table' | 'no_column';
-  readonly message: string;
+}
+
+function tableProblem(state: TableProblem['state'], what: string, next: string | null = null): TableProblem {
+  return { ...waiting(state, what, { next }), state };
 }
 
 interface SchemaEntry {
@@ -195,17 +200,18 @@ function noTable(db: Database.Database, table: string): TableProblem {
     .pluck()
     .all() as string[];
   if (names.length === 0) {
-    return {
-      state: 'no_table',
-      message: `the database has no tables yet, table ${table} neither; waiting for Postern to make it`,
-    };
+    return tableProblem(
+      'no_table',
+      `the database has no tables yet; waiting for Postern to create table ${table}`,
+    );
   }
   const near = nearest(table, names);
   const found = near === null ? `its tables are ${list(names)}` : `the nearest name is ${near}`;
-  return {
-    state: 'no_table',
-    message: `the database has no table ${table}; ${found}. Set source.table if Postern's audit log has another name`,
-  };
+  return tableProblem(
+    'no_table',
+    `the database has no table ${table}; ${found}`,
+    "Set source.table if Postern's audit log has another name",
+  );
 }
 
 function noColumn(
@@ -215,12 +221,11 @@ function noColumn(
   found: readonly ColumnInfo[],
 ): TableProblem {
   const names = found.map(({ name }) => name);
-  return {
-    state: 'no_column',
-    message:
-      `${entry.type} ${entry.name} has no column ${config.columns[missing]}; its columns are ${list(names)}. ` +
-      `Name the right one under source.columns.${missing}`,
-  };
+  return tableProblem(
+    'no_column',
+    `${entry.type} ${entry.name} has no column ${config.columns[missing]}; its columns are ${list(names)}`,
+    `Name the right one under source.columns.${missing}`,
+  );
 }
 
 function goneColumn(
@@ -233,13 +238,12 @@ function goneColumn(
   const names = found.map(({ name }) => name);
   const near = nearest(was, names);
   const proposal = near === null ? '' : `; the nearest name is ${near}`;
-  return {
-    state: 'no_column',
-    message:
-      `${entry.type} ${entry.name} has no column ${config.columns[gone]}, and rows were read with ${was} (source.columns.${gone}): ` +
-      `without it each row would count as another one. Its columns are ${list(names)}${proposal}. ` +
-      `If it was renamed, name the new one under source.columns.${gone}; if it was removed for good, set source.columns.${gone}: null`,
-  };
+  return tableProblem(
+    'no_column',
+    `${entry.type} ${entry.name} has no column ${config.columns[gone]}, and rows were read with ${was} (source.columns.${gone}): ` +
+      `without it each row would count as another one. Its columns are ${list(names)}${proposal}`,
+    `If it was renamed, name the new one under source.columns.${gone}; if it was removed for good, set source.columns.${gone}: null`,
+  );
 }
 
 /** Text, UUIDs, numbers that are no row id: what follows the rows is a number that grows. */
@@ -258,7 +262,7 @@ function notAnId(
       : /\bWITHOUT\s+ROWID\b/i.test(entry.sql ?? '')
         ? 'The table is WITHOUT ROWID and has no other number: Postern has to give it an INTEGER PRIMARY KEY'
         : byRowId(entry, config, columns);
-  return { state: 'no_column', message: `${what}. ${next}` };
+  return tableProblem('no_column', what, next);
 }
 
 /** SQLite numbers the rows of such a table by itself; a view shows the number. */

@@ -180,7 +180,7 @@ describe('check', () => {
   it('says that the database is not there, which is no error: Postern may come later', () => {
     const { of, next } = check({ POSTERN_AUDITD_DATABASE: '/not/there.db' });
     expect(of('Database')).toEqual([
-      'warning: /not/there.db is not there yet; waiting for Postern to make it',
+      'warning: /not/there.db is not there yet; waiting for Postern to create it',
     ]);
     expect(next('Database')).toEqual(['set source.database if it is elsewhere']);
     expect(of('Configuration')[0]).toMatch(/, with POSTERN_AUDITD_DATABASE of the environment$/);
@@ -190,7 +190,7 @@ describe('check', () => {
     const path = join(rig.directory, 'text.db');
     writeFileSync(path, 'x'.repeat(4_096));
     const { code, of } = check({ POSTERN_AUDITD_DATABASE: path });
-    expect(of('Database')).toEqual([`error: ${path} is no SQLite database, or an encrypted one`]);
+    expect(of('Database')).toEqual([`error: ${path} is not a SQLite database, or is encrypted`]);
     expect(code).toBe(1);
   });
 

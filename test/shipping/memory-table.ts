@@ -1,6 +1,6 @@
 import { createClassifier } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
-import type { AuditSource, WaitingState } from '../../src/source/source.js';
+import { type AuditSource, type WaitingState, waiting } from '../../src/source/source.js';
 
 const type = createClassifier()('update', 'setting');
 
@@ -35,7 +35,7 @@ export class MemoryTable implements AuditSource {
   constructor(public rows: number) {}
 
   read({ after, maxRows }: { after: number; maxRows: number }) {
-    if (this.waiting !== null) return { state: this.waiting, message: this.waiting, code: null } as const;
+    if (this.waiting !== null) return waiting(this.waiting, this.waiting);
     const upTo = Math.min(this.rows, after + maxRows);
     const events = Array.from({ length: Math.max(0, upTo - after) }, (_, at) => event(after + 1 + at));
     return {

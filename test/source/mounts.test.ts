@@ -128,7 +128,7 @@ describe('a database that its writer has to itself', () => {
         config,
       );
       expect(status).toBe(1);
-      expect(out).toMatch(/error .*posternproxy\.db is held by its writer alone/);
+      expect(out).toMatch(/error .*posternproxy\.db is locked by its writer for good/);
       expect(out).not.toContain('stopped');
     },
   );
@@ -139,7 +139,7 @@ describe('a database that its writer has to itself', () => {
     const look = openSource(database).source.read(request(START));
     expect(look).toMatchObject({ state: 'locked' });
     expect('message' in look && look.message).toMatch(
-      /transaction open, or has it to itself \(PRAGMA locking_mode=EXCLUSIVE\)/,
+      /transaction open, or has locked the database for itself \(PRAGMA locking_mode=EXCLUSIVE\)/,
     );
   });
 });
