@@ -1,6 +1,6 @@
 import { clientAddress, NetworkSet } from '../audit/address.js';
 import type { Classifier, EventType } from '../audit/catalog.js';
-import type { AuditEvent, EventMembers, EventResource, EventUser, SourceName } from '../audit/event.js';
+import type { AuditEvent, EventResource, EventUser, SourceName } from '../audit/event.js';
 import { DETAILS_BUDGET, shortenDetails } from '../audit/long-details.js';
 import type { Redactor } from '../audit/redaction.js';
 import { withSafeKeys } from '../audit/safe-keys.js';
@@ -180,7 +180,12 @@ export class RowReader {
 const DETAILS = 8;
 
 /** What a row's columns say, parsed. */
-type ParsedRow = Omit<EventMembers, 'action' | 'details' | 'incomplete' | 'redactedColumns'>;
+type ParsedRow = {
+  readonly [Key in Exclude<
+    keyof AuditEvent,
+    'action' | 'details' | 'incomplete' | 'redactedColumns'
+  >]: AuditEvent[Key];
+};
 
 /** An event whose `details` are parsed and masked when they are first asked for: fail2ban's sink never asks. */
 class RowEvent implements AuditEvent {
