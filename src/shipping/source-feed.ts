@@ -66,13 +66,13 @@ export interface FeedOptions extends EditWatchOptions {
 
 /** What a feed does. Pages are of the current timeline, so there are none while another one is started. */
 type Phase =
-  | { readonly name: 'reading'; shared: SharedPage[] }
+  | Reading
   | { readonly name: 'replacing'; readonly started: Promise<void>; readonly abort: AbortController }
   | { readonly name: 'closed' };
 
-interface SharedPage {
-  readonly after: number;
-  readonly page: FeedPage;
+interface Reading {
+  readonly name: 'reading';
+  shared: Array<{ readonly after: number; readonly page: FeedPage }>;
 }
 
 /**
@@ -213,7 +213,7 @@ export class Feed {
    * The one place in which the table is read for the sinks. The order matters: fingerprints and mark first, then edits, then the sinks.
    * So no sink is given a row before the state knows all that it needs to know of it.
    */
-  private readTable(after: number, phase: Extract<Phase, { name: 'reading' }>): FeedPage | null {
+  private readTable(after: number, phase: Reading): FeedPage | null {
     const mark = this.markNow;
     phase.shared = phase.shared.filter(({ page }) => this.isWanted(page));
     const found = this.readRows(mark, after);
@@ -250,12 +250,8 @@ export class Feed {
       this.setStatus(result.state, result.message, this.statusNow.maxId);
       return null;
     }
-    const isStopped = result.postern === 'stopped';
-    this.setStatus(
-      isStopped ? 'stopped' : 'reading',
-      isStopped ? 'Postern is stopped; its last rows have been read' : 'reading',
-      result.maxId,
-    );
+    if (result.postern === 'running') this.setStatus('reading', 'reading', result.maxId);
+    else this.setStatus('stopped', 'Postern is stopped; its last rows have been read', result.maxId);
     return result;
   }
 
@@ -282,12 +278,7 @@ export class Feed {
   }
 
   /** Keeps the page for other sinks at this position, wakes the sinks, and shows new rows live. */
-  private share(
-    phase: Extract<Phase, { name: 'reading' }>,
-    after: number,
-    page: FeedPage,
-    fresh: readonly AuditEvent[],
-  ): FeedPage {
+  private share(phase: Reading, after: number, page: FeedPage, fresh: readonly AuditEvent[]): FeedPage {
     phase.shared.push({ after, page });
     if (phase.shared.length > PAGES_KEPT) phase.shared.shift();
     const last = fresh.at(-1);
