@@ -103,7 +103,7 @@ export class RecoveredRows {
 }
 
 /** Drops what a batch shows that shipping has taken over: it goes on behind it, or in a later timeline. */
-export function confirm(
+function confirm(
   found: readonly RecoveredGroup[],
   source: string,
   timeline: number,

@@ -225,7 +225,7 @@ const schema = z.object({ v: z.literal(1), last: z.record(z.string(), last) });
  * The last event acknowledged of each source. Each message names the one before it: when JetStream changes its leader in the
  * middle of a batch, a later message can be stored while an earlier one is lost, and is then sent behind it. The hub puts them in order.
  */
-export class PreviousEvent {
+class PreviousEvent {
   private constructor(private readonly last: Map<string, Last>) {}
 
   static restore(saved: string | null): PreviousEvent {

@@ -105,7 +105,7 @@ const FIRST_MS = 10_000;
 const CAP_MS = 300_000;
 
 /** A connection that held for so long was a working one. */
-export const PROVEN_MS = 60_000;
+const PROVEN_MS = 60_000;
 
 /** A target that failed is avoided for 10 s, doubling up to 5 minutes. */
 export function afterFailure(before: TargetHealth, now: number): TargetHealth {
