@@ -17,7 +17,7 @@ interface Engine {
   close(): void;
 }
 interface EngineModule {
-  readonly Engine: new (options: object) => Engine;
+  readonly QueryEngine: new (options: object) => Engine;
 }
 interface FilterModule {
   readonly parseFilter: (input: object, now: number) => object;
@@ -42,7 +42,7 @@ const FILTERS: ReadonlyArray<readonly [Readonly<Record<string, string>>, string]
 /** First pages, page 1,000 and an export, beside the sqlite3 shell with the same SQL. BENCH_ROWS rows; 10 million for the promise. */
 export async function query(): Promise<void> {
   const rig = new Rig();
-  const { Engine } = (await import(join(DIST, 'query/engine.js'))) as EngineModule;
+  const { QueryEngine } = (await import(join(DIST, 'query/engine.js'))) as EngineModule;
   const { parseFilter } = (await import(join(DIST, 'query/filter.js'))) as FilterModule;
   const { db } = rig.open(); // stays open, as Postern's is
   try {
@@ -50,7 +50,7 @@ export async function query(): Promise<void> {
     fill(db);
     const keys = ['id', 'created_at', 'user_id', 'user_name', 'user_email', 'action', 'resource_type'];
     const columns = [...keys, 'resource_id', 'details', 'ip_address', 'server'];
-    const engine = new Engine({
+    const engine = new QueryEngine({
       database: rig.database,
       table: 'audit_log',
       columns: Object.fromEntries(columns.map((key) => [key, key])),

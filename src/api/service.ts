@@ -6,8 +6,7 @@ import type { LoadedConfig } from '../config/load.js';
 import type { ApiStatus, DaemonStatus, RefusedHost } from '../control/status.js';
 import { jailBans } from '../fail2ban/jail-bans.js';
 import { queryOptionsOf } from '../query/query-options.js';
-import { createTwoQueries } from '../query/query-pools.js';
-import type { QueryService } from '../query/service.js';
+import { createPooledQueries, type QueryService } from '../query/service.js';
 import { createRecorder, type NewEntry } from '../recorder/recorder.js';
 import { type FailureRule, Failures } from './access/failed-auth-limiter.js';
 import { Sessions } from './access/session.js';
@@ -66,7 +65,7 @@ export class ApiService {
     await this.close();
     const { log } = this.options;
     this.refusedHost = null;
-    const queries = createTwoQueries({ ...queryOptionsOf(config), timeLimit: QUERY_LIMIT_MS });
+    const queries = createPooledQueries({ ...queryOptionsOf(config), timeLimit: QUERY_LIMIT_MS });
     const deps = this.depsOf(config, queries);
     this.served = { config, queries, socket: createApi(deps, null) };
     if (config.api.enabled) this.listener = openApi(createApi(deps, this.guardOf(config)), config.api, log);

@@ -30,23 +30,23 @@ Examples:
         { default: Database },
         { loadConfig },
         { missingIndexes },
-        { privateDirectory },
-        { Opening },
+        { newCopiesDirectory },
+        { DatabaseReader },
         { asOwner },
         { pino },
       ] = await Promise.all([
         import('../load-sqlite.js'),
         import('../config/load.js'),
         import('../query/plan/indexes.js'),
-        import('../query/thread/temp-directory.js'),
+        import('../query/query-options.js'),
         import('../query/database-reader.js'),
         import('../shipping/as-owner.js'),
         import('pino'),
       ]);
       const { source } = loadConfig(options.config ?? null, process.env).config;
-      const directory = privateDirectory();
+      const directory = newCopiesDirectory();
       const remove = removeAtEnd(directory);
-      const opening = new Opening(source.database, directory, pino({ level: 'silent' }));
+      const opening = new DatabaseReader(source.database, directory, pino({ level: 'silent' }));
       const plan = opening.read((db) => missingIndexes(db, source));
       opening.close();
       remove();

@@ -18,7 +18,7 @@ const BRIEF: ReadonlySet<WaitingState> = new Set(['locked', 'recovering']);
  * Reads a database of another process in short steps: each opens it, reads in one transaction, and closes it, so that no
  * step holds up the WAL of who writes. For a thread of its own: it stands still while it waits.
  */
-export class Opening {
+export class DatabaseReader {
   private readonly copies: StoppedDatabaseCopies;
 
   constructor(

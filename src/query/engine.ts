@@ -1,43 +1,35 @@
-import type { AuditEvent, SourceName } from '../audit/event.js';
+import type { AuditEvent } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
-import { stepEnd } from '../source/journal-mode.js';
 import type { ColumnKey } from '../source/table-schema.js';
-import type { RowCursor } from './archives/table-with-archives.js';
-import { decodeCursor, encodeCursor, type PagePosition, type PagePositions } from './cursor.js';
+import { decodeCursor, encodeCursor, type PagePositions } from './cursor.js';
 import { briefEntryOf, entryOf } from './entry.js';
 import { type Chunk, exportRows, type Format } from './export.js';
 import type { Filter } from './filter.js';
-import {
-  COUNTED,
-  MOST_PAGE,
-  type PageRequest,
-  type PageResult,
-  type PageText,
-  pageText,
-  tooLarge,
-} from './page.js';
+import { COUNTED, type PageRequest, type PageResult, type PageText, pageText } from './page.js';
 import type { Versions } from './plan/versions.js';
-import { type QueryOptions, QuerySources } from './query-sources.js';
-import { LOOKAHEAD, Merge } from './scan/merge-sources.js';
-import { behind, incompleteOf, late, type Prepared, readsArchives, startOf } from './scan/prepared-scan.js';
-import { SCAN_STEP_MS, ScanPlanner } from './scan/scan-planner.js';
-import { Counter } from './scan/sql-counter.js';
-import type { MatchedRow } from './scan/table-scan.js';
+import type { QueryOptions } from './query-options.js';
+import { QuerySources } from './query-sources.js';
+import { LOOKAHEAD } from './scan/merge-sources.js';
+import {
+  incompleteOf,
+  type PreparedScan,
+  positionsAfter,
+  SCAN_STEP_MS,
+  ScanPlanner,
+  startOf,
+} from './scan/scan-planner.js';
+import { MANY, ScanRun, type Total } from './scan/scan-run.js';
 import { type Stats, StatsTally } from './stats.js';
 import { noteOf } from './unknown-names.js';
 
-/** Rows that are read ahead. */
+/** Rows that statistics read ahead. */
 const AHEAD = 500;
 
-/** What a page takes of it that is answered without a map of times, at most, before one is made (zones.ts: 3 s for 10,000,000 rows). */
+/** A page first tries for this long without a map of times. Making the map (plan/zone-map.ts) takes 3 s for 10,000,000 rows. */
 const QUICK_MS = 100;
 
 type Answer = Omit<PageResult, 'entries'> & { readonly events: AuditEvent[] };
-type Total = Pick<PageResult, 'total' | 'total_exact'>;
-const MANY: Total = { total: COUNTED, total_exact: false };
 
-const NOTHING: ReadonlySet<ColumnKey> = new Set();
-const TIME: ReadonlySet<ColumnKey> = new Set(['created_at']);
 const TALLIED: ReadonlySet<ColumnKey> = new Set([
   'created_at',
   'action',
@@ -49,16 +41,19 @@ const TALLIED: ReadonlySet<ColumnKey> = new Set([
   'server',
 ]);
 
-/** Answers queries. Everything is synchronous and in short steps: it is made for a thread of its own (worker.ts). */
-export class Engine {
-  private readonly origins: QuerySources;
-  private readonly reading: ScanPlanner;
+/**
+ * Answers queries. A query goes three ways: `QuerySources` says which tables and archives the filter means, `ScanPlanner` prepares a scan of
+ * each, `ScanRun` reads them. Everything is synchronous and in short steps: it runs in a thread of its own (thread/worker.ts).
+ */
+export class QueryEngine {
+  private readonly sources: QuerySources;
+  private readonly planner: ScanPlanner;
   private readonly aliases: QueryOptions['aliases'];
 
   constructor(options: QueryOptions) {
     this.aliases = options.aliases;
-    this.origins = new QuerySources(options);
-    this.reading = new ScanPlanner(this.origins, options);
+    this.sources = new QuerySources(options);
+    this.planner = new ScanPlanner(this.sources, options);
   }
 
   /** @throws AuditdError `USAGE`, `SOURCE_UNUSABLE`, or `QUERY_LIMIT` when the time is over */
@@ -82,7 +77,7 @@ export class Engine {
 
   private versionsOf(events: readonly AuditEvent[]): Versions {
     const ids = events.flatMap(({ source, sequence }) => (source === 'postern' ? [sequence] : []));
-    const found = this.origins.versionsOf(ids);
+    const found = this.sources.versionsOf(ids);
     return ({ source, sequence }) => (source === 'postern' ? (found.get(sequence) ?? []) : []);
   }
 
@@ -93,224 +88,89 @@ export class Engine {
     const begin = request.cursor === null ? null : decodeCursor(request.cursor, filter);
     const isCounted = begin === null && request.count === 'some';
     const wanted = begin !== null || page === 1 ? { rows: limit + 1 + LOOKAHEAD, isCounted } : null;
-    const prepared = this.reading.prepare(filter, begin, wanted, null);
-    if (prepared.every(({ isMapped }) => isMapped)) return this.answer(request, begin, prepared, deadline);
-    // Where enough of the newest rows are meant, nothing has to be known of the times of all others.
+    const scans = this.planner.prepare(filter, begin, wanted, null);
+    if (scans.every(({ isMapped }) => isMapped)) return this.answer(request, begin, scans, deadline);
+    // Where enough of the newest rows match, the times of all others need not be known.
     const soon = Math.min(performance.now() + QUICK_MS, deadline);
     try {
-      return this.answer(request, begin, prepared, soon, true);
+      return this.answer(request, begin, scans, soon, true);
     } catch (error) {
       if (!(error instanceof AuditdError) || error.code !== 'QUERY_LIMIT') throw error;
     }
-    const mapped = this.reading.prepare(filter, begin, wanted, halfway(begun, deadline));
+    const mapped = this.planner.prepare(filter, begin, wanted, halfway(begun, deadline));
     return this.answer(request, begin, mapped, deadline);
   }
 
-  /** @param isStrict whether a count that is not done in time is late, too */
+  /** @param isStrict whether a count that is not finished in time is an error, too */
   private answer(
     request: PageRequest,
     begin: PagePositions | null,
-    prepared: readonly Prepared[],
+    scans: readonly PreparedScan[],
     deadline: number,
     isStrict = false,
   ): Answer {
     const { filter, limit, page } = request;
-    const skip = begin === null ? (page - 1) * limit : 0;
-    const start = startOf(prepared, begin);
-    const from = skip === 0 ? start : this.skip(prepared, filter, start, skip, deadline);
-    const found = from === null ? [] : this.take(prepared, filter, from, limit + 1, deadline);
+    const run = new ScanRun({ planner: this.planner, scans, filter, deadline, isStrict });
+    const skipped = begin === null ? (page - 1) * limit : 0;
+    const start = startOf(scans, begin);
+    const from = skipped === 0 ? start : run.skip(start, skipped);
+    const found = from === null ? [] : run.take(from, limit + 1);
     const shown = found.slice(0, limit);
     const more = found.length > limit && from !== null;
-    const known = begin === null && !more && (skip === 0 || shown.length > 0);
-    const isAll = request.count === 'all';
-    let total: Total = { total: null, total_exact: false };
-    if (request.count !== 'none') {
-      if (known) total = { total: skip + shown.length, total_exact: true };
-      else if (!isAll && shown.length > 0 && skip + shown.length > COUNTED) total = MANY;
-      else total = this.count(prepared, filter, isAll, deadline, isStrict);
-    }
+    const isLast = begin === null && !more && (skipped === 0 || shown.length > 0);
     return {
       events: shown.flatMap(({ event }) => event ?? []),
       page: begin === null ? page : null,
       limit,
-      ...total,
-      next: more ? encodeCursor(filter, behind(from, shown)) : null,
-      ...incompleteOf(prepared),
-      ...(shown.length === 0 && skip === 0 ? noteOf(filter, this.aliases) : {}),
+      ...totalOf(run, request.count, skipped + shown.length, { isLast, isEmpty: shown.length === 0 }),
+      next: more ? encodeCursor(filter, positionsAfter(from, shown)) : null,
+      ...incompleteOf(scans),
+      ...(shown.length === 0 && skipped === 0 ? noteOf(filter, this.aliases) : {}),
     };
   }
 
-  /** Everything that is meant, the newest first; each `next` is one step or a few. */
+  /** Every matching entry, the newest first; each `next` is one step or a few. */
   export(filter: Filter, format: Format): Generator<Chunk, void> {
-    const prepared = this.reading.prepare(filter, null, null, Number.POSITIVE_INFINITY);
-    const walks = this.reading.walks(prepared, filter, startOf(prepared, null), null);
-    const has = format !== 'csv' && this.origins.hasVersions();
+    const scans = this.planner.prepare(filter, null, null, Number.POSITIVE_INFINITY);
+    const walks = this.planner.walks(scans, filter, startOf(scans, null), null);
+    const has = format !== 'csv' && this.sources.hasVersions();
     return exportRows(walks, format, {
       stepMs: SCAN_STEP_MS,
-      reading: (walk, work) => prepared[walks.indexOf(walk)]?.origin.read(work),
+      reading: (walk, work) => scans[walks.indexOf(walk)]?.source.read(work),
       versionsOf: has ? (events) => this.versionsOf(events) : null,
-      incomplete: () => incompleteOf(prepared).incomplete ?? null,
+      incomplete: () => incompleteOf(scans).incomplete ?? null,
     });
   }
 
   /** @throws as `page` */
   stats(filter: Filter, top: number, timeLimit: number): Stats {
     const deadline = performance.now() + timeLimit;
-    const prepared = this.reading.prepare(filter, null, null, halfway(performance.now(), deadline));
+    const scans = this.planner.prepare(filter, null, null, halfway(performance.now(), deadline));
+    const run = new ScanRun({ planner: this.planner, scans, filter, deadline });
     const tally = new StatsTally();
-    for (const one of prepared) {
-      const [walk] = this.reading.walks([one], filter, startOf([one], null), TALLIED);
-      if (walk === undefined) continue;
-      const merge = this.merge([one], [walk], deadline);
-      for (let found = merge.next(AHEAD); found !== null; found = merge.next(AHEAD)) {
-        if (found.event !== null) tally.add(found.event);
-      }
+    for (const scan of scans) {
+      for (const { event } of run.rowsOf(scan, TALLIED, AHEAD)) if (event !== null) tally.add(event);
     }
-    const stats = { ...tally.result(top), ...incompleteOf(prepared) };
+    const stats = { ...tally.result(top), ...incompleteOf(scans) };
     return stats.total === 0 ? { ...stats, ...noteOf(filter, this.aliases) } : stats;
   }
 
   close(): void {
-    this.origins.close();
+    this.sources.close();
   }
+}
 
-  /** Goes over so many rows and says where that led; null if there are not so many. */
-  private skip(
-    prepared: readonly Prepared[],
-    filter: Filter,
-    start: PagePositions,
-    rows: number,
-    deadline: number,
-  ): PagePositions | null {
-    const lit = prepared.filter((one) => readsArchives(one) || one.plan.ranges.length > 0);
-    const [only] = lit;
-    const isOne = lit.length === 1 && only !== undefined && !readsArchives(only);
-    const { left, from } = isOne
-      ? this.skipInSql(only, filter, start, rows, deadline)
-      : { left: rows, from: start };
-    if (left === 0) return from;
-    const walks = this.reading.walks(lit, filter, from, lit.length > 1 ? TIME : NOTHING);
-    const merge = this.merge(lit, walks, deadline);
-    const reached: Partial<Record<SourceName, PagePosition>> = { ...from };
-    for (let rest = left; rest > 0; rest--) {
-      const found = merge.next(Math.min(rest, COUNTED));
-      if (found === null) return null;
-      const position = reached[found.source];
-      if (position !== undefined)
-        reached[found.source] = { before: found.sequence, snapshot: position.snapshot };
-    }
-    return reached;
-  }
-
-  /** As far as SQL alone can say which rows of the one table are meant; what is left has to be gone over. */
-  private skipInSql(
-    { origin, table, plan, snapshot }: Prepared,
-    filter: Filter,
-    start: PagePositions,
-    rows: number,
-    deadline: number,
-  ): { left: number; from: PagePositions } {
-    const counter = Counter.of(table, plan, filter, start[origin.name]?.before ?? snapshot + 1);
-    let left = rows;
-    if (counter?.inOrder !== true) return { left, from: start };
-    while (left > 0 && !counter.done) {
-      if (performance.now() > deadline) throw late();
-      const skipped = origin.read((db) => counter.skip(db, left, stepEnd(db, SCAN_STEP_MS)));
-      if (skipped === null) break;
-      left -= skipped;
-    }
-    return { left, from: { ...start, [origin.name]: { before: counter.before, snapshot } } };
-  }
-
-  private take(
-    prepared: readonly Prepared[],
-    filter: Filter,
-    from: PagePositions,
-    rows: number,
-    deadline: number,
-  ): MatchedRow[] {
-    const firsts = prepared.flatMap(({ first }) => first?.walk ?? []);
-    const walks =
-      firsts.length === prepared.length ? firsts : this.reading.walks(prepared, filter, from, null);
-    const merge = this.merge(prepared, walks, deadline);
-    const taken: MatchedRow[] = [];
-    let size = 0;
-    while (taken.length < rows) {
-      const found = merge.next(rows - taken.length);
-      if (found === null) break;
-      size += found.event?.details?.length ?? 0;
-      if (size > MOST_PAGE) throw tooLarge();
-      taken.push(found);
-    }
-    return taken;
-  }
-
-  /** When the time is over, what was counted until then. */
-  private count(
-    prepared: readonly Prepared[],
-    filter: Filter,
-    all: boolean,
-    deadline: number,
-    isStrict: boolean,
-  ): Total {
-    let total = 0;
-    for (const one of prepared) {
-      const known = one.first?.total ?? null;
-      if (known !== null) {
-        total += known;
-        if (!all && total > COUNTED) return MANY;
-        continue;
-      }
-      const most = all ? Number.MAX_SAFE_INTEGER : COUNTED + 1 - total;
-      const counted = this.countInSql(one, filter, most, deadline);
-      if (counted !== null) {
-        total += counted.total;
-        if (!all && total > COUNTED) return MANY;
-        if (counted.ended) continue;
-        if (all || isStrict) throw late();
-        return { total, total_exact: false };
-      }
-      const [walk] = this.reading.walks([one], filter, startOf([one], null), NOTHING);
-      while (walk !== undefined && (!walk.done || walk.queue.length > 0)) {
-        total += walk.queue.length;
-        walk.queue = [];
-        if (!all && total > COUNTED) return MANY;
-        if (walk.done) break;
-        if (performance.now() > deadline) {
-          if (all || isStrict) throw late();
-          return { total, total_exact: false };
-        }
-        const wanted = all ? 100_000 : COUNTED + 1 - total;
-        one.origin.read((db) => walk.step(db, wanted));
-      }
-    }
-    return { total, total_exact: true };
-  }
-
-  /** Null where SQL alone can't say which rows are meant. */
-  private countInSql(
-    { origin, table, shelf, plan, snapshot }: Prepared,
-    filter: Filter,
-    most: number,
-    deadline: number,
-  ) {
-    const counter = readsArchives({ shelf }) ? null : Counter.of(table, plan, filter, snapshot + 1);
-    let total = 0;
-    while (counter !== null && !counter.done && total < most && performance.now() <= deadline) {
-      const found = origin.read((db) => counter.count(db, most - total, stepEnd(db, SCAN_STEP_MS)));
-      if (found === null) return null;
-      total += found;
-    }
-    return counter === null ? null : { total, ended: counter.done };
-  }
-
-  private merge(prepared: readonly Prepared[], walks: readonly RowCursor[], deadline: number | null): Merge {
-    return new Merge(walks, (walk, wanted) => {
-      if (deadline !== null && performance.now() > deadline) throw late();
-      const { origin } = prepared[walks.indexOf(walk)] ?? {};
-      origin?.read((db) => walk.step(db, wanted));
-    });
-  }
+/** Counts only where the page itself does not show how many rows there are. @param seen rows up to the end of this page */
+function totalOf(
+  run: ScanRun,
+  wanted: PageRequest['count'],
+  seen: number,
+  { isLast, isEmpty }: { readonly isLast: boolean; readonly isEmpty: boolean },
+): Total {
+  if (wanted === 'none') return { total: null, total_exact: false };
+  if (isLast) return { total: seen, total_exact: true };
+  if (wanted === 'some' && !isEmpty && seen > COUNTED) return MANY;
+  return run.count(wanted === 'all');
 }
 
 function halfway(begin: number, end: number): number {

@@ -16,7 +16,7 @@ import { RowReader, trustedSet } from '../source/row-to-event.js';
 import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/table-schema.js';
 import { ArchiveIndex } from './archives/archive-reader.js';
 import { ArchivedReader } from './archives/archived-row.js';
-import { Opening } from './database-reader.js';
+import { DatabaseReader } from './database-reader.js';
 import type { Filter } from './filter.js';
 import { TableInspector } from './plan/table-schema.js';
 import {
@@ -32,34 +32,7 @@ import {
   withoutVersions,
 } from './plan/versions.js';
 import { ZoneMap } from './plan/zone-map.js';
-import { privateDirectory } from './thread/temp-directory.js';
-
-/** What the engine has to know. Plain data, so that it can go to another thread. */
-export interface QueryOptions {
-  readonly database: string;
-  readonly table: string;
-  readonly columns: TableConfig['columns'];
-  readonly aliases: Readonly<Record<string, readonly string[]>>;
-  /** Of a list of addresses the last that is none of them counts; left out or empty: a list is no address. */
-  readonly trustedProxies?: readonly string[];
-  /** Of Postern's times that are written without one; left out: UTC. */
-  readonly timeZone?: string;
-  /** `state.db`, with the daemon's own events. */
-  readonly stateDatabase: string;
-  readonly redact: Pick<RedactionOptions, 'keys' | 'mode'>;
-  /** Directory of archives; left out: they can't be asked for. */
-  readonly archives?: string;
-  /** The key that archives are signed with; null or left out: they are not. */
-  readonly sign?: string | null;
-  /** Of rows that name no server. */
-  readonly server: string;
-  /** The table is a hub's own: versions of edited rows stand in it, beside the rows. */
-  readonly isHub?: boolean;
-  /** How many rows share a least and a greatest time (zones.ts). 0: none do; who asks one thing has no use for a map. */
-  readonly zoneRows?: number;
-  /** Private directory for copies of a database that only its owner can open, made when needed; left out: one below that for temporary files. */
-  readonly copies?: string;
-}
+import { newCopiesDirectory, type QueryOptions } from './query-options.js';
 
 /** A table that is queried. */
 export interface QuerySource {
@@ -85,8 +58,8 @@ export class QuerySources {
   readonly classify: Classifier;
   readonly trusted: NetworkSet | null;
   private readonly directory: string;
-  private readonly postern: Opening;
-  private readonly state: Opening;
+  private readonly postern: DatabaseReader;
+  private readonly state: DatabaseReader;
   private readonly chain: ChainReader | null;
   private readonly recorded = new RecordedReader();
   private readonly tables: { readonly postern: TableInspector; readonly auditd: TableInspector };
@@ -94,7 +67,7 @@ export class QuerySources {
   private rows: { postern: RowReader; auditd: RowReader } | null = null;
 
   constructor(private readonly options: QueryOptions) {
-    this.directory = options.copies ?? privateDirectory();
+    this.directory = options.copies ?? newCopiesDirectory();
     this.classify = createClassifier(options.aliases);
     this.trusted = trustedSet(options.trustedProxies);
     const { archives, sign = null } = options;
@@ -107,8 +80,8 @@ export class QuerySources {
     const { zoneRows: rows, timeZone } = options;
     this.zones = { postern: new ZoneMap({ rows, timeZone }), auditd: new ZoneMap({ rows }) };
     const log = pino({ level: 'silent' });
-    this.postern = new Opening(options.database, join(this.directory, 'postern'), log);
-    this.state = new Opening(options.stateDatabase, join(this.directory, 'auditd'), log, true);
+    this.postern = new DatabaseReader(options.database, join(this.directory, 'postern'), log);
+    this.state = new DatabaseReader(options.stateDatabase, join(this.directory, 'auditd'), log, true);
   }
 
   /** Those that a filter means and that are there; Postern's own is expected to be. */

@@ -1,13 +1,14 @@
 import { rmSync } from 'node:fs';
+import type { SourceName } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
+import { encodeCursor } from './cursor.js';
+import type { Entry } from './entry.js';
 import type { Chunk, Format } from './export.js';
-import type { Filter } from './filter.js';
+import { EVERYTHING, type Filter } from './filter.js';
 import { MOST_PER_PAGE, type PageRequest, type PageResult, type PageText } from './page.js';
-import type { QueryOptions } from './query-sources.js';
+import { newCopiesDirectory, type QueryOptions } from './query-options.js';
 import type { Stats } from './stats.js';
-import { monotonic } from './thread/queue-timeout.js';
-import { privateDirectory } from './thread/temp-directory.js';
-import type { Answers, Ask } from './thread/thread-protocol.js';
+import { type Answers, type Ask, monotonic } from './thread/thread-protocol.js';
 import { QueryThread } from './thread/worker-thread.js';
 
 export type { PageResult, PageText } from './page.js';
@@ -54,9 +55,46 @@ const GRACE_MS = 2_000;
 /** Time limits that a query may wait behind others: a connection on which nothing moves is closed after three (api/http/listener.ts). */
 const WAIT = 2;
 const DEFAULT_LIMIT = 50;
+/** On a busy processor the thread that ships gets three times what one of these does. */
+const NICE = 5;
 
 export function createQueryService(options: QueryServiceOptions): QueryService {
   return new ThreadedQueries(options);
+}
+
+/**
+ * Two threads: one for pages that indexes answer, one for what goes over many rows. So an export, or a search in the text of ten
+ * million rows, holds up nobody who leafs through the log.
+ */
+export function createPooledQueries(options: QueryServiceOptions): QueryService {
+  const pageThread = createQueryService({ nice: NICE, ...options });
+  const scanThread = createQueryService({ nice: NICE, ...options });
+  return {
+    page: (filter, more) => (filter.q === null ? pageThread : scanThread).page(filter, more),
+    text: (filter, format, more) => (filter.q === null ? pageThread : scanThread).text(filter, format, more),
+    stats: (filter, more) => scanThread.stats(filter, more),
+    stream: (filter, format, more) => scanThread.stream(filter, format, more),
+    async close() {
+      await Promise.all([pageThread.close(), scanThread.close()]);
+    },
+  };
+}
+
+/** One entry by source and row id, of the archives if it is no longer in the table; null if there is none. */
+export async function findEntry(
+  queries: Pick<QueryService, 'page'>,
+  source: SourceName,
+  id: number,
+): Promise<Entry | null> {
+  if (id >= Number.MAX_SAFE_INTEGER) return null;
+  for (const archives of [false, true]) {
+    const filter = { ...EVERYTHING, source, archives };
+    const cursor = encodeCursor(filter, { [source]: { before: id + 1, snapshot: id } });
+    const { entries } = await queries.page(filter, { cursor, limit: 1, count: 'none' });
+    const found = entries.find((entry) => entry.id === `${source}:${id}`);
+    if (found !== undefined) return found;
+  }
+  return null;
 }
 
 class ThreadedQueries implements QueryService {
@@ -75,7 +113,7 @@ class ThreadedQueries implements QueryService {
     } = options;
     this.timeLimit = timeLimit;
     this.wait = WAIT * timeLimit;
-    this.copies = data.copies ?? privateDirectory();
+    this.copies = data.copies ?? newCopiesDirectory();
     this.thread = new QueryThread({ worker, data: { ...data, copies: this.copies } });
   }
 

@@ -7,7 +7,7 @@ import { config as schema } from '../../src/config/schema.js';
 import { HubTable, type Received } from '../../src/fleet/hub-table.js';
 import { formatFleet, parseFleet, subjectOf, subjectToken } from '../../src/formats/fleet-message.js';
 import Database from '../../src/load-sqlite.js';
-import { Engine } from '../../src/query/engine.js';
+import { QueryEngine } from '../../src/query/engine.js';
 import type { Entry } from '../../src/query/entry.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
 import { createOwnSource } from '../../src/source/auditd-source.js';
@@ -79,7 +79,7 @@ class Server {
 
 let [a, b]: Server[] = [];
 let hub: HubTable;
-let engine: Engine;
+let engine: QueryEngine;
 let directory: string;
 
 beforeEach(async () => {
@@ -88,7 +88,7 @@ beforeEach(async () => {
   directory = join(a.rig.directory, 'hub');
   hub = new HubTable(directory);
   const { source, redact } = schema.parse({});
-  engine = new Engine({
+  engine = new QueryEngine({
     ...source,
     database: hub.path,
     table: 'audit_log',

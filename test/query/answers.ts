@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import type { Engine } from '../../src/query/engine.js';
+import type { QueryEngine } from '../../src/query/engine.js';
 import type { Filter } from '../../src/query/filter.js';
 import { exported } from './tables.js';
 
@@ -10,7 +10,7 @@ export function idsOf(text: string): string[] {
 }
 
 /** Everything that the engine says of a filter is what is meant: pages by number and by cursor, their total, the export, the statistics. */
-export function expectAll(engine: Engine, filter: Filter, ids: readonly string[], limit: number): void {
+export function expectAll(engine: QueryEngine, filter: Filter, ids: readonly string[], limit: number): void {
   const request = { filter, limit, count: 'some' as const, timeLimit: 60_000 };
   const byNumber: string[] = [];
   const byCursor: string[] = [];

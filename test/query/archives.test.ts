@@ -4,11 +4,10 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { AuditdError } from '../../src/errors.js';
-import { Engine } from '../../src/query/engine.js';
+import { QueryEngine } from '../../src/query/engine.js';
 import type { Chunk } from '../../src/query/export.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
-import { findEntry } from '../../src/query/find-entry.js';
-import type { PageOptions } from '../../src/query/service.js';
+import { findEntry, type PageOptions } from '../../src/query/service.js';
 import { compareFor, compareOn } from '../../src/retention/archive/comparison-cache.js';
 import { removeArchives } from '../../src/retention/archive/expire.js';
 import { ENDING } from '../retention/archive/compression.js';
@@ -18,10 +17,10 @@ import { expected, row, sparse } from './model.js';
 import { seconds, Tables, textOf } from './tables.js';
 
 let tables: Tables;
-let engine: Engine;
+let engine: QueryEngine;
 beforeAll(() => {
   tables = new Tables();
-  engine = new Engine(tables.options());
+  engine = new QueryEngine(tables.options());
 });
 beforeEach(() => tables.clear());
 afterAll(() => {
@@ -128,7 +127,7 @@ describe('a query that looks at archives', () => {
   it.each(['UTC', 'Asia/Kolkata'])(
     'finds it by the zone that is set now, where archives were made with %s',
     async (before) => {
-      const zoned = new Engine(tables.options({ time_zone: 'America/New_York' }));
+      const zoned = new QueryEngine(tables.options({ time_zone: 'America/New_York' }));
       const times = fc.array(fc.integer({ min: 0, max: 100_000 }), { minLength: 1, maxLength: 40 });
       const bound = fc.option(fc.integer({ min: -50_000, max: 150_000 }), { nil: null });
       try {

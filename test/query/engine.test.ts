@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createClassifier } from '../../src/audit/catalog.js';
 import Database from '../../src/load-sqlite.js';
-import { Engine } from '../../src/query/engine.js';
+import { QueryEngine } from '../../src/query/engine.js';
 import { EVERYTHING, type Filter, type FilterInput, parseFilter } from '../../src/query/filter.js';
 import type { PageRequest } from '../../src/query/page.js';
 import { branchParams, branchSql } from '../../src/query/plan/index-condition.js';
@@ -27,10 +27,10 @@ function manyRows(count = ROWS): TestRow[] {
 }
 
 let tables: Tables;
-let engine: Engine;
+let engine: QueryEngine;
 beforeEach(() => {
   tables = new Tables();
-  engine = new Engine(tables.options());
+  engine = new QueryEngine(tables.options());
 });
 afterEach(() => {
   engine.close();
@@ -62,7 +62,7 @@ it('gives each row of a view its own numbers, where two have the same id', () =>
   tables.insert([{ user_id: 9_007_199_254_740_993n }]);
   tables.postern.exec(`CREATE TABLE other AS SELECT * FROM audit_log; UPDATE other SET user_id = user_id + 2;
     CREATE VIEW both AS SELECT * FROM audit_log UNION ALL SELECT * FROM other`);
-  const view = new Engine(tables.options({ table: 'both' }));
+  const view = new QueryEngine(tables.options({ table: 'both' }));
   try {
     const filter: Filter = { ...EVERYTHING, source: 'postern' };
     const { entries } = view.page({
@@ -187,7 +187,7 @@ describe('hostile and odd values', () => {
     );
     tables.postern.exec("INSERT INTO events VALUES (5, '2026-11-01 00:00:00', 'logout', 'ann')");
     const columns = { id: 'no', created_at: 'at', action: 'WHAT', user_name: 'who' };
-    const mapped = new Engine(tables.options({ table: 'events', columns }));
+    const mapped = new QueryEngine(tables.options({ table: 'events', columns }));
     const request = { page: 1, limit: 5, cursor: null, count: 'some', timeLimit: 9_000 } as const;
     const found = mapped.page({ ...request, filter: { ...EVERYTHING, user: 'ann', action: 'auth.logout' } });
     mapped.close();
@@ -201,7 +201,7 @@ describe('hostile and odd values', () => {
         CREATE INDEX some ON loose (${indexed});
         INSERT INTO loose (created_at, action) VALUES ('2026-11-01 00:00:00', NULL), ('2026-11-01 00:00:00', 'weird'),
           ('2026-11-01 00:00:00', 'login_failure'), ('2026-11-01 00:00:00', NULL)`);
-      const other = new Engine(tables.options({ table: 'loose' }));
+      const other = new QueryEngine(tables.options({ table: 'loose' }));
       const request = { page: 1, limit: 5, cursor: null, count: 'some', timeLimit: 9_000 } as const;
       const found = other.page({
         ...request,
@@ -214,7 +214,7 @@ describe('hostile and odd values', () => {
   );
 
   it('says which table or column there is none of', () => {
-    const other = new Engine(tables.options({ table: 'audit_lgo' }));
+    const other = new QueryEngine(tables.options({ table: 'audit_lgo' }));
     const request = { page: 1, limit: 5, cursor: null, count: 'some', timeLimit: 9_000 } as const;
     expect(() => other.page({ ...request, filter: EVERYTHING })).toThrow(/no table audit_lgo.*audit_log/);
     other.close();
@@ -336,9 +336,9 @@ describe('lists of addresses behind trusted proxies', () => {
   it.each([true, false])('are found by the client, with an index: %s', (indexes) => {
     const own = new Tables({ indexes });
     own.insert(rows);
-    const trusting = new Engine(own.options({ trusted_proxies: ['172.16.0.0/12'] }));
-    const plain = new Engine(own.options());
-    const found = (of: Engine, ip: string) => {
+    const trusting = new QueryEngine(own.options({ trusted_proxies: ['172.16.0.0/12'] }));
+    const plain = new QueryEngine(own.options());
+    const found = (of: QueryEngine, ip: string) => {
       const filter = parseFilter({ ip, source: 'postern' }, 0);
       const request = { filter, page: 1, limit: 50, cursor: null, count: 'all', timeLimit: 60_000 } as const;
       const { entries, total } = of.page(request);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, it } from 'vitest';
-import { Engine } from '../../src/query/engine.js';
+import { QueryEngine } from '../../src/query/engine.js';
 import { expectAll } from './answers.js';
 import { expected, row, sparse } from './model.js';
 import { Tables } from './tables.js';
@@ -13,10 +13,10 @@ describe.each([
   ['without an index', false, 'Asia/Kolkata'],
 ])('the engine %s (%s), with times of %s', (_, indexes, timeZone) => {
   let tables: Tables;
-  let engine: Engine;
+  let engine: QueryEngine;
   beforeAll(() => {
     tables = new Tables({ indexes });
-    engine = new Engine(tables.options({ time_zone: timeZone }));
+    engine = new QueryEngine(tables.options({ time_zone: timeZone }));
   });
   afterAll(() => {
     engine.close();

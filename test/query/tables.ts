@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { config as schema } from '../../src/config/schema.js';
 import Database from '../../src/load-sqlite.js';
-import type { Engine } from '../../src/query/engine.js';
+import type { QueryEngine } from '../../src/query/engine.js';
 import type { Format } from '../../src/query/export.js';
 import type { Filter } from '../../src/query/filter.js';
-import type { QueryOptions } from '../../src/query/query-sources.js';
+import type { QueryOptions } from '../../src/query/query-options.js';
 import { createAuditTable } from '../../src/recorder/recorder.js';
 import { TableRows } from '../../src/retention/archive/table-rows.js';
 import { createArchive, monthOf } from '../../src/retention/archive/write.js';
@@ -144,7 +144,7 @@ function open(path: string): Database {
 }
 
 /** What an export writes. */
-export function exported(engine: Engine, filter: Filter, format: Format = 'ndjson'): string {
+export function exported(engine: QueryEngine, filter: Filter, format: Format = 'ndjson'): string {
   let text = '';
   for (const { bytes } of engine.export(filter, format)) text += textOf(bytes);
   return text;

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { AuditEvent } from '../../src/audit/event.js';
 import { csvLine } from '../../src/query/csv.js';
-import { Engine } from '../../src/query/engine.js';
+import { QueryEngine } from '../../src/query/engine.js';
 import { entryLine, entryOf } from '../../src/query/entry.js';
 import type { Format } from '../../src/query/export.js';
 import { EVERYTHING } from '../../src/query/filter.js';
@@ -27,11 +27,11 @@ vi.mock(import('../../src/source/row-to-event.js'), async (original) => {
 });
 
 let tables: Tables;
-let engine: Engine;
+let engine: QueryEngine;
 
 beforeEach(() => {
   tables = new Tables();
-  engine = new Engine(tables.options());
+  engine = new QueryEngine(tables.options());
   const rows = [
     { resource_id: '1' },
     { resource_id: BROKEN, user_name: 'eve', ip_address: '203.0.113.7', details: '{"text":"of a client"}' },

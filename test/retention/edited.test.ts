@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { config as schema } from '../../src/config/schema.js';
 import Database from '../../src/load-sqlite.js';
-import { Engine } from '../../src/query/engine.js';
+import { QueryEngine } from '../../src/query/engine.js';
 import { EVERYTHING } from '../../src/query/filter.js';
 import { pendingArchives, rowsOf } from '../../src/retention/unfinished-archives.js';
 import { fingerprintOf } from '../../src/source/event-id.js';
@@ -72,7 +72,7 @@ it('and what is archived of it has the id that its newest version is known by, a
   expect(fingerprintOf(archived()[1]?.eventId ?? '')).toBe(known);
   const { source, redact } = schema.parse({ source: { database: shipping.database } });
   const options = { ...source, redact, stateDatabase: shipping.stateDatabase, server: 'here' };
-  const engine = new Engine({ ...options, archives: retention.archive });
+  const engine = new QueryEngine({ ...options, archives: retention.archive });
   const stats = engine.stats({ ...EVERYTHING, archives: true }, 10, 60_000);
   engine.close();
   expect(stats).toMatchObject({ total: 4, failed_logins: 1 });

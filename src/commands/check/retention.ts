@@ -15,7 +15,7 @@ import { pino } from 'pino';
 import { formatSize } from '../../config/duration-and-size.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError, isDenied, messageOf } from '../../errors.js';
-import { Opening } from '../../query/database-reader.js';
+import { DatabaseReader } from '../../query/database-reader.js';
 import { compressorOf } from '../../retention/archive/compression.js';
 import { checkDeletable, deleteTriggers } from '../../retention/deletable.js';
 import { LEGAL_RECORDS, legalRecordsIn } from '../../retention/legal-hold-store.js';
@@ -163,7 +163,7 @@ function lastRun(state: string, times: Times): Finding[] {
 function table(source: Config['source']): Finding[] {
   const { path, remove } = temporaryDirectory('check');
   // Also of a Postern that is stopped, whose database is read from a copy.
-  const opening = new Opening(source.database, join(path, 'copy'), pino({ level: 'silent' }));
+  const opening = new DatabaseReader(source.database, join(path, 'copy'), pino({ level: 'silent' }));
   try {
     return opening.read((db): Finding[] => {
       const found = new TableCache(source).get(db);

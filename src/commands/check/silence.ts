@@ -5,7 +5,7 @@ import type { AuditEvent } from '../../audit/event.js';
 import type { Config } from '../../config/schema.js';
 import { proposeColumns } from '../../fail2ban/column-proposals.js';
 import { adviceOn, type Clue, clueOf, type Proposal, silenceOf } from '../../fail2ban/silence.js';
-import { Opening } from '../../query/database-reader.js';
+import { DatabaseReader } from '../../query/database-reader.js';
 import { classifyForBan, NEWEST_MS, type Withheld } from '../../sinks/files/ban-eligibility.js';
 import type { Finding } from '../../sinks/sink.js';
 
@@ -56,7 +56,11 @@ function verdictOf(event: AuditEvent, neverBan: NetworkSet, now: number): Return
 
 /** None where the table can't be read a second time: the finding stands without them. */
 function proposals({ source }: Config, privateDirectory: string): Proposal[] {
-  const opening = new Opening(source.database, join(privateDirectory, 'columns'), pino({ level: 'silent' }));
+  const opening = new DatabaseReader(
+    source.database,
+    join(privateDirectory, 'columns'),
+    pino({ level: 'silent' }),
+  );
   try {
     return opening.read((db) => proposeColumns(db, source));
   } catch {

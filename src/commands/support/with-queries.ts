@@ -6,15 +6,13 @@ export async function withQueries(
   configPath: string | undefined,
   work: (queries: QueryService) => Promise<void>,
 ): Promise<void> {
-  const [{ loadConfig }, { privateDirectory }, { queryOptionsOf }, { createQueryService }] =
-    await Promise.all([
-      import('../../config/load.js'),
-      import('../../query/thread/temp-directory.js'),
-      import('../../query/query-options.js'),
-      import('../../query/service.js'),
-    ]);
+  const [{ loadConfig }, { newCopiesDirectory, queryOptionsOf }, { createQueryService }] = await Promise.all([
+    import('../../config/load.js'),
+    import('../../query/query-options.js'),
+    import('../../query/service.js'),
+  ]);
   const options = queryOptionsOf(loadConfig(configPath ?? null, process.env).config);
-  const copies = privateDirectory();
+  const copies = newCopiesDirectory();
   const remove = removeAtEnd(copies);
   const queries = createQueryService({ ...options, zoneRows: 0, copies });
   try {

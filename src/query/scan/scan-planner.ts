@@ -1,33 +1,56 @@
 import type { Database } from 'better-sqlite3';
+import type { SourceName } from '../../audit/event.js';
+import { AuditdError } from '../../errors.js';
 import { stepEnd } from '../../source/journal-mode.js';
 import type { ColumnKey } from '../../source/table-schema.js';
-import { ArchivedRows } from '../archives/archive-reader.js';
+import { ArchivedRows, type ArchiveIndex } from '../archives/archive-reader.js';
 import { ArchivedWalk, type RowCursor } from '../archives/table-with-archives.js';
-import type { PagePositions } from '../cursor.js';
+import type { PagePosition, PagePositions } from '../cursor.js';
 import type { Filter } from '../filter.js';
 import { COUNTED } from '../page.js';
-import { planQuery } from '../plan/plan.js';
+import { planQuery, type QueryPlan } from '../plan/plan.js';
 import { timeSieve } from '../plan/sql-time.js';
-import type { QueryOptions, QuerySources } from '../query-sources.js';
+import type { QueryTable } from '../plan/table-schema.js';
+import type { QueryOptions } from '../query-options.js';
+import type { QuerySource, QuerySources } from '../query-sources.js';
 import { createMatcher, createTimeMatcher } from './matcher.js';
-import {
-  type First,
-  type Prepared,
-  readsArchives,
-  startOf,
-  undecidedOf,
-  type Wanted,
-} from './prepared-scan.js';
 import { Counter } from './sql-counter.js';
-import { TableScan } from './table-scan.js';
+import { type MatchedRow, TableScan } from './table-scan.js';
 
 /** A step, after which the database is closed again, takes about this long at most. */
 export const SCAN_STEP_MS = 40;
 
+/** A table that is about to be read for a filter. */
+export interface PreparedScan {
+  readonly source: QuerySource;
+  readonly table: QueryTable;
+  /** Null: the table alone is meant. */
+  readonly archives: ArchiveIndex | null;
+  readonly snapshot: number;
+  readonly plan: QueryPlan;
+  /** False where the map of times has not all rows: others may be meant as well. */
+  readonly isMapped: boolean;
+  /** The first step, made in the same opening; null where none was asked for. */
+  readonly first: FirstStep | null;
+}
+
+export interface FirstStep {
+  readonly walk: RowCursor;
+  /** How many rows are meant, if that is known already: all of them, or more than are counted. */
+  readonly total: number | null;
+}
+
+/** What is to be read at once. Most pages are that and no more. */
+export interface Wanted {
+  /** Includes those that merge-sources.ts reads ahead to compare with another table. */
+  readonly rows: number;
+  readonly isCounted: boolean;
+}
+
 /** How the tables are read for a filter: which rows of each, and in which steps. */
 export class ScanPlanner {
   constructor(
-    private readonly origins: QuerySources,
+    private readonly sources: QuerySources,
     private readonly options: Pick<QueryOptions, 'server' | 'redact'>,
   ) {}
 
@@ -41,35 +64,35 @@ export class ScanPlanner {
     begin: PagePositions | null,
     wanted: Wanted | null,
     mapUntil: number | null,
-  ): Prepared[] {
+  ): PreparedScan[] {
     const context = {
-      classify: this.origins.classify,
+      classify: this.sources.classify,
       server: this.options.server,
-      trusted: this.origins.trusted,
+      trusted: this.sources.trusted,
       mayPrefilter: this.options.redact.mode === 'mask',
     };
-    const shelf = this.origins.archives(filter);
-    const gone = this.origins.gone(filter);
+    const archives = this.sources.archives(filter);
+    const gone = this.sources.gone(filter);
     let total = 0;
-    return this.origins
+    return this.sources
       .of(filter.source)
       .filter(({ name }) => begin === null || begin[name] !== undefined)
-      .map((origin) => {
-        const most = begin?.[origin.name]?.snapshot ?? Number.MAX_SAFE_INTEGER - 1;
+      .map((source) => {
+        const most = begin?.[source.name]?.snapshot ?? Number.MAX_SAFE_INTEGER - 1;
         /** Null if there is more to be known before. */
-        const step = (): Prepared | null =>
-          origin.read((db) => {
-            const table = origin.table.look(db);
+        const step = (): PreparedScan | null =>
+          source.read((db) => {
+            const table = source.table.look(db);
             const highest = Number(db.prepare(table.maxId).pluck().safeIntegers().get() ?? 0);
             const place = { highest, snapshot: Math.min(highest, most) };
             const end = mapUntil === null ? null : stepEnd(db, SCAN_STEP_MS);
-            const { ranges, isWhole } = origin.zones.ranges(db, table, filter, place, end);
+            const { ranges, isWhole } = source.zones.ranges(db, table, filter, place, end);
             if (!isWhole && mapUntil !== null && performance.now() < mapUntil) return null;
-            const without = this.origins.without(db, filter, origin, gone);
+            const without = this.sources.without(db, filter, source, gone);
             const plan = planQuery(db, table, filter, { ...context, without }, ranges);
-            const archived = shelf?.highestId(origin.name) ?? 0;
+            const archived = archives?.highestId(source.name) ?? 0;
             const snapshot = Math.min(Math.max(highest, archived), most);
-            const found = { origin, table, shelf, snapshot, plan, isMapped: isWhole, first: null };
+            const found = { source, table, archives, snapshot, plan, isMapped: isWhole, first: null };
             if (wanted === null) return found;
             return { ...found, first: this.first(db, found, filter, begin, wanted, COUNTED + 1 - total) };
           });
@@ -83,12 +106,12 @@ export class ScanPlanner {
   /** As much as one step has time for. */
   private first(
     db: Database,
-    one: Prepared,
+    one: PreparedScan,
     filter: Filter,
     begin: PagePositions | null,
     { rows, isCounted }: Wanted,
     most: number,
-  ): First | null {
+  ): FirstStep | null {
     const end = stepEnd(db, SCAN_STEP_MS);
     const [walk] = this.walks([one], filter, startOf([one], begin), null);
     if (walk === undefined) return null;
@@ -104,22 +127,29 @@ export class ScanPlanner {
 
   /** @param columns besides those that decide; null: all */
   walks(
-    prepared: readonly Prepared[],
+    prepared: readonly PreparedScan[],
     filter: Filter,
     from: PagePositions,
     columns: ReadonlySet<ColumnKey> | null,
   ): RowCursor[] {
     const matches = createMatcher(filter);
     const inTime = createTimeMatcher(filter);
-    return prepared.map(({ origin, table, shelf, plan, snapshot }) => {
-      const before = from[origin.name]?.before ?? snapshot + 1;
-      const { rows, archived: reader, name: source } = origin;
+    return prepared.map(({ source, table, archives, plan, snapshot }) => {
+      const before = from[source.name]?.before ?? snapshot + 1;
+      const { rows, archived: reader, name } = source;
       const shared = { table, matches, inTime, before, stepMs: SCAN_STEP_MS };
-      const walk = new TableScan({ ...shared, source, plan, rows, columns, sieve: timeSieve(table, filter) });
-      if (shelf === null) return walk;
-      const archived = new ArchivedRows(shelf, source, filter, before, reader.timeZone);
+      const walk = new TableScan({
+        ...shared,
+        source: name,
+        plan,
+        rows,
+        columns,
+        sieve: timeSieve(table, filter),
+      });
+      if (archives === null) return walk;
+      const archived = new ArchivedRows(archives, name, filter, before, reader.timeZone);
       const undecided = undecidedOf(filter, columns);
-      const hidden = this.origins.hides(filter, origin);
+      const hidden = this.sources.hides(filter, source);
       return new ArchivedWalk({
         ...shared,
         walk,
@@ -130,4 +160,52 @@ export class ScanPlanner {
       });
     });
   }
+}
+
+export function startOf(prepared: readonly PreparedScan[], begin: PagePositions | null): PagePositions {
+  return Object.fromEntries(
+    prepared.map(({ source, snapshot }) => [
+      source.name,
+      begin?.[source.name] ?? { before: snapshot + 1, snapshot },
+    ]),
+  );
+}
+
+/** Whether there are archives whose rows are meant as well: then SQL alone can't count. */
+export function readsArchives({ archives }: Pick<PreparedScan, 'archives'>): boolean {
+  return archives?.any === true;
+}
+
+/** What the answer lacks, for people; left out where it lacks nothing. */
+export interface Incomplete {
+  readonly incomplete?: string;
+}
+
+export function incompleteOf([one]: readonly Pick<PreparedScan, 'archives'>[]): Incomplete {
+  const words = one?.archives?.incomplete ?? null;
+  return words === null ? {} : { incomplete: words };
+}
+
+export function positionsAfter(from: PagePositions, shown: readonly MatchedRow[]): PagePositions {
+  const reached: Partial<Record<SourceName, PagePosition>> = { ...from };
+  for (const { source, sequence } of shown) {
+    const position = reached[source];
+    if (position !== undefined) reached[source] = { before: sequence, snapshot: position.snapshot };
+  }
+  return reached;
+}
+
+/** An archived row is an event only where one is asked for, or where only that can be decided. */
+export function undecidedOf(filter: Filter, columns: ReadonlySet<ColumnKey> | null): QueryPlan['undecided'] {
+  const { source: _source, archives: _archives, allowMissing: _allowMissing, from, to, ...rest } = filter;
+  const timeAlone = columns !== null && [...columns].every((key) => key === 'created_at');
+  if (!timeAlone || Object.values(rest).some((part) => part !== null)) return 'all';
+  return from === null && to === null ? 'nothing' : 'time';
+}
+
+export function timeLimitError(): AuditdError {
+  return new AuditdError(
+    'QUERY_LIMIT',
+    'The query took longer than it may. Narrow it down with from and to, leave archives out (--no-archives, archives=false), or use export, which has no limit',
+  );
 }

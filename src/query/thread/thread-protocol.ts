@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../../errors.js';
+import { AuditdError, type ErrorCode } from '../../errors.js';
 import type { Chunk, Format } from '../export.js';
 import type { Filter } from '../filter.js';
 import type { PageRequest, PageResult, PageText } from '../page.js';
@@ -44,3 +44,16 @@ export interface Answers {
 export type WorkerReply =
   | { readonly id: number; readonly value: Answers[keyof Answers] }
   | { readonly id: number; readonly code: ErrorCode | null; readonly message: string };
+
+/** Milliseconds of a clock that all threads share and nobody sets. */
+export function monotonic(): number {
+  return Number(process.hrtime.bigint() / 1_000_000n);
+}
+
+/** What has not begun by then is not begun: nobody waits for it any more. */
+export function waitedTooLong(): AuditdError {
+  return new AuditdError(
+    'QUERY_LIMIT',
+    'The query was not begun: it waited too long behind others. Ask again in a while',
+  );
+}

@@ -1,8 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { AuditdError } from '../../errors.js';
-import type { QueryOptions } from '../query-sources.js';
-import { waitedTooLong } from './queue-timeout.js';
-import type { Answers, Ask, WorkerReply } from './thread-protocol.js';
+import type { QueryOptions } from '../query-options.js';
+import { type Answers, type Ask, type WorkerReply, waitedTooLong } from './thread-protocol.js';
 
 export interface QueryThreadOptions {
   /** The compiled worker.js. */

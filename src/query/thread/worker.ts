@@ -4,11 +4,10 @@ import { promisify } from 'node:util';
 import { parentPort, workerData } from 'node:worker_threads';
 import { AuditdError, messageOf } from '../../errors.js';
 import { compareFor, compareOn } from '../../retention/archive/comparison-cache.js';
-import { Engine } from '../engine.js';
+import { QueryEngine } from '../engine.js';
 import type { Chunk } from '../export.js';
-import type { QueryOptions } from '../query-sources.js';
-import { monotonic, waitedTooLong } from './queue-timeout.js';
-import type { Answers, Ask, WorkerReply } from './thread-protocol.js';
+import type { QueryOptions } from '../query-options.js';
+import { type Answers, type Ask, monotonic, type WorkerReply, waitedTooLong } from './thread-protocol.js';
 
 // The thread of queries: whatever a query costs, the one that ships does not pay for it.
 
@@ -25,7 +24,7 @@ const LOWEST = 19;
 
 const { nice, ...options } = workerData as QueryOptions & { readonly nice?: number };
 if (nice !== undefined) standBack(nice);
-const engine = new Engine(options);
+const engine = new QueryEngine(options);
 const exports = new Map<number, Export>();
 /** Less than what an answer to a client is waited for (service.ts). */
 const EXPORT_PATIENCE_MS = 15_000;

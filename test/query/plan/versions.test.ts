@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { config as schema } from '../../../src/config/schema.js';
 import Database from '../../../src/load-sqlite.js';
-import { Engine } from '../../../src/query/engine.js';
+import { QueryEngine } from '../../../src/query/engine.js';
 import type { Entry } from '../../../src/query/entry.js';
 import { EVERYTHING, type Filter } from '../../../src/query/filter.js';
 import { TableRows } from '../../../src/retention/archive/table-rows.js';
@@ -14,7 +14,7 @@ import { ShippingRig } from '../../shipping/shipping-fixture.js';
 import { exported } from '../tables.js';
 
 let rig: ShippingRig;
-let engine: Engine;
+let engine: QueryEngine;
 let edited: string[];
 
 beforeEach(async () => {
@@ -28,7 +28,7 @@ beforeEach(async () => {
     await rig.settle();
   }
   const { source, redact } = schema.parse({ source: { database: rig.database } });
-  engine = new Engine({
+  engine = new QueryEngine({
     ...source,
     redact,
     stateDatabase: rig.stateDatabase,

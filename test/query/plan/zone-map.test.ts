@@ -12,7 +12,7 @@ import {
 } from 'vitest';
 import { parseTime } from '../../../src/audit/time.js';
 import { TimeZone } from '../../../src/audit/time-zone.js';
-import { Engine } from '../../../src/query/engine.js';
+import { QueryEngine } from '../../../src/query/engine.js';
 import { EVERYTHING, type Filter } from '../../../src/query/filter.js';
 import type { PageRequest, PageResult } from '../../../src/query/page.js';
 import { below, type TimedIdRange, upTo } from '../../../src/query/plan/id-ranges.js';
@@ -182,7 +182,7 @@ describe.each([
         fc.integer({ min: 9, max: 60 }),
         (turns, filters, limit) => {
           tables.clear();
-          const engine = new Engine({ ...tables.options({ time_zone: timeZone }), zoneRows: ZONE });
+          const engine = new QueryEngine({ ...tables.options({ time_zone: timeZone }), zoneRows: ZONE });
           const shifted = filters.map((one) => moved(one, base * 1_000));
           let rows: Row[] = [];
           const check = (one: Filter) => expectAll(engine, one, expected(rows, one, timeZone), limit);
@@ -210,7 +210,7 @@ describe.each([
 
 it('counts local times as it shows them, also from a page behind the last one', () => {
   const tables = new Tables();
-  const engine = new Engine(tables.options({ time_zone: 'America/New_York' }));
+  const engine = new QueryEngine(tables.options({ time_zone: 'America/New_York' }));
   tables.insert([{ created_at: seconds(0) }, { created_at: seconds(3_600) }, { created_at: seconds(7_200) }]);
   // 00:00, 01:00, which the clocks of that night had twice, and 02:00.
   const at = (hour: number) => ({
@@ -228,7 +228,7 @@ it('counts local times as it shows them, also from a page behind the last one', 
 
 it('finds rows of the hour that a change of clocks leaves out, whose order is not that of their texts', () => {
   const tables = new Tables();
-  const engine = new Engine({ ...tables.options({ time_zone: 'Europe/Berlin' }), zoneRows: ZONE });
+  const engine = new QueryEngine({ ...tables.options({ time_zone: 'Europe/Berlin' }), zoneRows: ZONE });
   const left = Array.from({ length: ZONE }, (_, at) => ({
     created_at: `2026-03-29 ${at % 2 ? '03:00' : '02:30'}:00`,
   }));
@@ -346,7 +346,7 @@ describe('the map of times', () => {
     const isMade = () => asked.mock.calls.some(([, , , , until]) => until !== null);
 
     function page(from: number, request: Partial<PageRequest>): PageResult {
-      const engine = new Engine({ ...tables.options(), zoneRows: ZONE });
+      const engine = new QueryEngine({ ...tables.options(), zoneRows: ZONE });
       const filter = { ...EVERYTHING, from: START + from * 60_000 };
       const shared = { filter, page: 1, limit: 10, cursor: null, count: 'some', timeLimit: 1e9 } as const;
       try {

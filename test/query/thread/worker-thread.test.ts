@@ -5,10 +5,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Engine } from '../../../src/query/engine.js';
+import { QueryEngine } from '../../../src/query/engine.js';
 import { EVERYTHING } from '../../../src/query/filter.js';
 import { createQueryService, type QueryService } from '../../../src/query/service.js';
-import { monotonic } from '../../../src/query/thread/queue-timeout.js';
+import { monotonic } from '../../../src/query/thread/thread-protocol.js';
 import { compiled, removeCompiled } from '../../support/compiled.js';
 import { Tables } from '../tables.js';
 
@@ -170,7 +170,7 @@ describe('the thread itself', () => {
 
   it('stops now and then in an export that finds nothing, so that others have their turn', () => {
     tables.insert(Array.from({ length: 2_000 }, () => ({ action: 'update' })));
-    const engine = new Engine(tables.options());
+    const engine = new QueryEngine(tables.options());
     let now = 0;
     const clock = vi.spyOn(performance, 'now').mockImplementation(() => {
       now += 50;
