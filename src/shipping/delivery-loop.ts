@@ -199,7 +199,7 @@ export class SinkLoop implements FeedSubscriber {
         }
       } catch (error) {
         if (this.aborting.signal.aborted) return;
-        await this.failed(error);
+        await this.handleFailure(error);
       }
     }
   }
@@ -361,7 +361,7 @@ export class SinkLoop implements FeedSubscriber {
     if (this.ending) this.abort(); // a sink that is down is not waited for at the end
   }
 
-  private async failed(error: unknown): Promise<void> {
+  private async handleFailure(error: unknown): Promise<void> {
     this.opened = false;
     this.markSettled();
     this.health.failed(error);

@@ -4,10 +4,10 @@
  * PROMISES. A fresh failure is written within a second of its commit, whatever else goes on: a first start on millions of rows, a walk of another
  * history, a replay, retention, exports, searches. Each once, over kill -9 too. Nothing is held back from retention.
  * STATES. Opening (the sink looks at what it has written), following, backing off (the sink is down; the heads stay where they are).
- * No cursor is kept. Each source has a head of its own (head.ts), found anew at each start by paging down from the highest id.
+ * No cursor is kept. Each source has a head of its own (table-head.ts), found anew at each start by paging down from the highest id.
  * FAILURES. Killed before the line: the row is fresh still and comes again. Killed after it: the sink knows it from its own lines. Down for longer
  * than 50 s: what has become old meanwhile is counted as withheld. A source that can't be read holds up no other. A read that throws, or a sink that
- * hangs, fails the watchdog as in loop.ts. A wake that is missed is made up for by a look of its own each few seconds.
+ * hangs, fails the watchdog as in delivery-loop.ts. A wake that is missed is made up for by a look of its own each few seconds.
  * THREAD. Pages are small, and between two the others get their turn, as this gets its turn between theirs.
  */
 import { setImmediate } from 'node:timers/promises';
@@ -136,7 +136,7 @@ export class HeadLoop {
         await this.rest();
       } catch (error) {
         if (this.aborting.signal.aborted) return;
-        await this.failed(error);
+        await this.handleFailure(error);
       }
     }
   }
@@ -214,7 +214,7 @@ export class HeadLoop {
     this.deadline.abort('the daemon stops');
   }
 
-  private async failed(error: unknown): Promise<void> {
+  private async handleFailure(error: unknown): Promise<void> {
     this.opened = false;
     this.markSettled();
     this.health.failed(error);
