@@ -5,7 +5,7 @@ import type { NatsConfig } from '../config/nats.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { backoff } from '../shipping/backoff.js';
 import { connectNats } from '../sinks/jetstream/connection.js';
-import { natsTrouble } from '../sinks/jetstream/nats-error.js';
+import { natsError } from '../sinks/jetstream/nats-error.js';
 
 /** A connection counts as good when it has lasted so long: one that is made and fails at once is no end of the trouble. */
 const STABLE_MS = 3_000;
@@ -95,7 +95,7 @@ export class FleetConnection {
         if (!signal.aborted)
           throw new AuditdError('SINK_FAILED', this.lastError ?? 'The connection has ended.');
       } catch (error) {
-        if (!signal.aborted) this.failed(natsTrouble(this.nc?.getServer() ?? nats.servers.join(', '), error));
+        if (!signal.aborted) this.failed(natsError(this.nc?.getServer() ?? nats.servers.join(', '), error));
       } finally {
         if (stable !== null) clearTimeout(stable);
         for (const part of parts) part.detach();

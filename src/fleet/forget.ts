@@ -4,7 +4,7 @@ import type { NatsConfig } from '../config/nats.js';
 import { AuditdError } from '../errors.js';
 import { subjectToken } from '../formats/fleet-message.js';
 import { connectNats } from '../sinks/jetstream/connection.js';
-import { natsTrouble } from '../sinks/jetstream/nats-error.js';
+import { natsError } from '../sinks/jetstream/nats-error.js';
 import { serversBucket } from './kv-buckets.js';
 
 /** Names that an error lists. */
@@ -38,7 +38,7 @@ export async function forgetServer(nats: NatsConfig, server: string, silentAfter
     }
     await kv.delete(token);
   } catch (error) {
-    throw error instanceof AuditdError ? error : natsTrouble(nc.getServer(), error);
+    throw error instanceof AuditdError ? error : natsError(nc.getServer(), error);
   } finally {
     await nc.close();
   }

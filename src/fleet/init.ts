@@ -3,7 +3,7 @@ import { Kvm } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { NatsConfig } from '../config/nats.js';
 import { connectNats } from '../sinks/jetstream/connection.js';
-import { natsTrouble } from '../sinks/jetstream/nats-error.js';
+import { natsError } from '../sinks/jetstream/nats-error.js';
 import {
   type Difference,
   findStream,
@@ -59,7 +59,7 @@ export async function initFleet(nats: NatsConfig, wishes: StreamWishes): Promise
     }
     return [stream, ...made];
   } catch (error) {
-    throw natsTrouble(nc.getServer(), error);
+    throw natsError(nc.getServer(), error);
   } finally {
     await nc.close();
   }

@@ -1,12 +1,12 @@
 import type { AuditEvent } from '../audit/event.js';
-import { escapeCefValue, formatCef, leastCef } from './cef.js';
+import { escapeCefValue, formatCef, minimalCef } from './cef.js';
 import { formatEcs } from './ecs.js';
 import { writeEcs } from './ecs-writer.js';
 import { printableJson } from './escape-unprintable.js';
-import { escapeLeefValue, formatLeef, leastLeef } from './leef.js';
-import { leastJson, type MemberPath } from './minimal-json.js';
+import { escapeLeefValue, formatLeef, minimalLeef } from './leef.js';
+import { type MemberPath, minimalJson } from './minimal-json.js';
 import { formatOcsf } from './ocsf.js';
-import { formatSentence, leastSentence } from './plain-text.js';
+import { formatPlainText, minimalPlainText } from './plain-text.js';
 import { utf8Length } from './utf8.js';
 
 export type BodyFormat = 'ecs' | 'cef' | 'leef' | 'ocsf' | 'text';
@@ -39,7 +39,7 @@ function jsonCost(json: string): number {
   return utf8Length(printableJson(json));
 }
 
-const leastEcs: readonly MemberPath[] = [
+const minimalEcs: readonly MemberPath[] = [
   ['event', 'id'],
   ['event', 'action'],
   ['event', 'outcome'],
@@ -51,7 +51,7 @@ const leastEcs: readonly MemberPath[] = [
   ['log.level'],
 ];
 
-const leastOcsf: readonly MemberPath[] = [
+const minimalOcsf: readonly MemberPath[] = [
   ['time'],
   ['metadata', 'uid'],
   ['class_uid'],
@@ -77,29 +77,30 @@ export const bodies: Readonly<Record<BodyFormat, Body>> = {
     format: formatEcsBody,
     write: writeEcs,
     detailsCost: jsonCost,
-    least: (event, bytes) => leastJson(formatEcs(event), bytes, leastEcs, { postern: { truncated: true } }),
+    least: (event, bytes) =>
+      minimalJson(formatEcs(event), bytes, minimalEcs, { postern: { truncated: true } }),
   },
   ocsf: {
     format: formatOcsf,
     detailsCost: jsonCost,
     least: (event, bytes) =>
-      leastJson(formatOcsf(event, { brief: true }), bytes, leastOcsf, {
+      minimalJson(formatOcsf(event, { brief: true }), bytes, minimalOcsf, {
         unmapped: { postern: { truncated: true } },
       }),
   },
   cef: {
     format: formatCef,
     detailsCost: (json) => utf8Length(escapeCefValue(json)),
-    least: (event, _bytes, options) => leastCef(event, options),
+    least: (event, _bytes, options) => minimalCef(event, options),
   },
   leef: {
     format: formatLeef,
     detailsCost: (json) => utf8Length(escapeLeefValue(json)),
-    least: (event, _bytes, options) => leastLeef(event, options),
+    least: (event, _bytes, options) => minimalLeef(event, options),
   },
   text: {
-    format: formatSentence,
+    format: formatPlainText,
     detailsCost: null,
-    least: leastSentence,
+    least: minimalPlainText,
   },
 };

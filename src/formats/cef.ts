@@ -2,7 +2,7 @@ import type { EventType, Severity } from '../audit/catalog.js';
 import { type AuditEvent, publicId } from '../audit/event.js';
 import { printable } from './escape-unprintable.js';
 import { product } from './observer.js';
-import { formatSentence } from './plain-text.js';
+import { formatPlainText } from './plain-text.js';
 import { cutEscaped } from './utf8.js';
 
 export interface CefOptions {
@@ -108,13 +108,13 @@ export function formatCef(event: AuditEvent, options: CefOptions = {}): string {
     labelled('cs4', 'Details', event.details) +
     labelled('cs5', 'Raw Action', event.rawAction) +
     labelled('flexString1', 'Raw Address', event.rawAddress) +
-    (options.brief === true ? '' : pair('msg', formatSentence(event))) +
+    (options.brief === true ? '' : pair('msg', formatPlainText(event))) +
     `cs6Label=Entry cs6=${publicId(event)} externalId=${event.id}`
   );
 }
 
 /** The header and what identifies the event, in at most 256 bytes. */
-export function leastCef(event: AuditEvent, options: CefOptions = {}): string {
+export function minimalCef(event: AuditEvent, options: CefOptions = {}): string {
   const { version = product.version } = options;
   return `${header(event.type, version, 40)}cn3Label=Truncated cn3=1 externalId=${event.id}`;
 }

@@ -42,7 +42,7 @@ const END = bytes('}}');
 let memory: Buffer = Buffer.alloc(0);
 let at = 0;
 /** False once something did not fit, or was not ASCII. */
-let good = true;
+let writable = true;
 
 /**
  * Writes the line of an event as `formatEcs` has it, if all of it is ASCII, has no escaped NUL and fits.
@@ -62,70 +62,70 @@ export function writeEcs(event: AuditEvent, into: Buffer, start: number): number
     return -1;
   memory = into;
   at = start;
-  good = true;
-  const head = bytesOf(type);
-  stamp(time);
-  copy(head.event);
-  digits(event.sequence);
-  copy(ID);
-  write(event.id);
-  copy(ingestedAt(event.ingested));
+  writable = true;
+  const head = headBytes(type);
+  writeTimestamp(time);
+  copyBytes(head.event);
+  writeNumber(event.sequence);
+  copyBytes(ID);
+  writeAscii(event.id);
+  copyBytes(ingestedAt(event.ingested));
   if (ip !== null) {
-    copy(SOURCE);
-    plain(ip);
-    copy(CLOSE);
+    copyBytes(SOURCE);
+    writePlain(ip);
+    copyBytes(CLOSE);
   }
-  copy(head.message);
-  person(event.user, head, ip);
-  copy(placeOf(event));
-  plain(rawAction);
-  copy(QUOTE);
-  resource(event.resource);
-  if (rawAddress !== null) json(`,"address":${quote(rawAddress)}`);
+  copyBytes(head.message);
+  writeUser(event.user, head, ip);
+  copyBytes(originBytes(event));
+  writePlain(rawAction);
+  copyBytes(QUOTE);
+  writeResource(event.resource);
+  if (rawAddress !== null) writeJson(`,"address":${quote(rawAddress)}`);
   if (details !== null) {
-    copy(DETAILS);
-    json(details);
+    copyBytes(DETAILS);
+    writeJson(details);
   }
-  copy(END);
-  return good ? at : -1;
+  copyBytes(END);
+  return writable ? at : -1;
 }
 
 /** The end of the message, `user` and `related`. */
-function person(user: EventUser, head: HeadBytes, ip: string | null): void {
+function writeUser(user: EventUser, head: HeadBytes, ip: string | null): void {
   const { id, name, email } = user;
   if (id === null || name === null || email === null || ip === null) {
-    json(userMembers(user, head.words, ip));
+    writeJson(userMembers(user, head.words, ip));
     return;
   }
-  copy(head.preposition);
-  plain(name);
-  copy(USER_ID);
-  plain(id);
-  copy(NAME);
-  plain(name);
-  copy(EMAIL);
-  plain(email);
-  copy(RELATED);
-  plain(ip);
-  copy(RELATED_USER);
-  plain(name);
-  copy(CLOSE_RELATED);
+  copyBytes(head.preposition);
+  writePlain(name);
+  copyBytes(USER_ID);
+  writePlain(id);
+  copyBytes(NAME);
+  writePlain(name);
+  copyBytes(EMAIL);
+  writePlain(email);
+  copyBytes(RELATED);
+  writePlain(ip);
+  copyBytes(RELATED_USER);
+  writePlain(name);
+  copyBytes(CLOSE_RELATED);
 }
 
-function resource(of: EventResource): void {
+function writeResource(of: EventResource): void {
   const { type, id } = of;
   if (type === null || id === null) {
-    json(resourceOf(of));
+    writeJson(resourceOf(of));
     return;
   }
-  copy(RESOURCE);
-  plain(type);
-  copy(RESOURCE_ID);
-  plain(id);
-  copy(CLOSE);
+  copyBytes(RESOURCE);
+  writePlain(type);
+  copyBytes(RESOURCE_ID);
+  writePlain(id);
+  copyBytes(CLOSE);
 }
 
-function copy(piece: Uint8Array): void {
+function copyBytes(piece: Uint8Array): void {
   if (hasRoom(piece.length)) {
     memory.set(piece, at);
     at += piece.length;
@@ -133,11 +133,11 @@ function copy(piece: Uint8Array): void {
 }
 
 /** Text of which JSON takes each character between quotes as it is. */
-function plain(text: string): void {
+function writePlain(text: string): void {
   const { length } = text;
   if (length > SHORT) {
-    if (PLAIN.test(text)) write(text);
-    else good = false;
+    if (PLAIN.test(text)) writeAscii(text);
+    else writable = false;
     return;
   }
   if (!hasRoom(length)) return;
@@ -146,7 +146,7 @@ function plain(text: string): void {
   for (let index = 0; index < length; index++) {
     const code = text.charCodeAt(index);
     if (code < 0x20 || code > 0x7e || code === 0x22 || code === 0x5c) {
-      good = false;
+      writable = false;
       return;
     }
     into[start + index] = code;
@@ -155,36 +155,36 @@ function plain(text: string): void {
 }
 
 /** A piece of JSON. One with a NUL is left to text: syslog shows it as something else (printableJson). */
-function json(text: string): void {
-  if (ASCII.test(text) && !text.includes('\\u0000')) write(text);
-  else good = false;
+function writeJson(text: string): void {
+  if (ASCII.test(text) && !text.includes('\\u0000')) writeAscii(text);
+  else writable = false;
 }
 
 /** Text that is known to be ASCII. */
-function write(text: string): void {
+function writeAscii(text: string): void {
   if (hasRoom(text.length)) at += memory.write(text, at, 'latin1');
 }
 
 function hasRoom(length: number): boolean {
   if (at + length <= memory.length) return true;
-  good = false;
+  writable = false;
   return false;
 }
 
 /** A whole number. */
-function digits(number: number): void {
+function writeNumber(number: number): void {
   if (number < 0 || number > 999_999_999) {
-    plain(String(number));
+    writePlain(String(number));
     return;
   }
   let length = 1;
   for (let rest = number; rest > 9; rest = (rest / 10) | 0) length++;
   if (!hasRoom(length)) return;
-  padded(number, length);
+  writeDigits(number, length);
 }
 
 /** The last digits of a number below 2^31; there must be room. */
-function padded(number: number, length: number): void {
+function writeDigits(number: number, length: number): void {
   const into = memory;
   let rest = number;
   for (let place = at + length - 1; place >= at; place--) {
@@ -207,7 +207,7 @@ interface HeadBytes {
 
 const heads = new WeakMap<EventType, HeadBytes>();
 
-function bytesOf(type: EventType): HeadBytes {
+function headBytes(type: EventType): HeadBytes {
   const known = heads.get(type);
   if (known !== undefined) return known;
   const { event, message, preposition } = staticPrefix(type);
@@ -226,24 +226,24 @@ let day = Number.NaN;
 let upToClock = bytes('');
 
 /** The beginning of the line, up to the milliseconds. Rows of one day stand side by side. */
-function stamp(time: number): void {
+function writeTimestamp(time: number): void {
   const whole = Math.floor(time / DAY_MS);
   if (whole !== day) {
     day = whole;
     upToClock = bytes(`{"@timestamp":"${new Date(whole * DAY_MS).toISOString().slice(0, 11)}`);
   }
-  copy(upToClock);
+  copyBytes(upToClock);
   if (!hasRoom(CLOCK)) return;
   const rest = (time - whole * DAY_MS) | 0;
   const seconds = (rest / 1_000) | 0;
   const minutes = (seconds / 60) | 0;
-  padded((minutes / 60) | 0, 2);
+  writeDigits((minutes / 60) | 0, 2);
   memory[at++] = COLON;
-  padded(minutes % 60, 2);
+  writeDigits(minutes % 60, 2);
   memory[at++] = COLON;
-  padded(seconds % 60, 2);
+  writeDigits(seconds % 60, 2);
   memory[at++] = DOT;
-  padded(rest % 1_000, 3);
+  writeDigits(rest % 1_000, 3);
 }
 
 const readTime = new Stamp();
@@ -261,7 +261,7 @@ function ingestedAt(time: number): Uint8Array {
 let place = { server: '', source: '', timeline: 0, piece: bytes('') };
 
 /** From `host` to the quote before the row's action. */
-function placeOf({ server, source, timeline }: AuditEvent): Uint8Array {
+function originBytes({ server, source, timeline }: AuditEvent): Uint8Array {
   if (place.server === server && place.source === source && place.timeline === timeline) return place.piece;
   const { members, quoted } = serverOf(server);
   const piece = bytes(

@@ -2,7 +2,7 @@ import { type AuditEvent, publicId } from '../audit/event.js';
 import { cefSeverities } from './cef.js';
 import { printable } from './escape-unprintable.js';
 import { product } from './observer.js';
-import { formatSentence } from './plain-text.js';
+import { formatPlainText } from './plain-text.js';
 import { rfc5424Timestamp } from './rfc5424.js';
 import { cutUtf8 } from './utf8.js';
 
@@ -90,13 +90,13 @@ export function formatLeef(event: AuditEvent, options: LeefOptions = {}): string
     pair('details', event.details) +
     pair('rawAction', event.rawAction) +
     pair('rawAddress', event.rawAddress) +
-    (options.brief === true ? '' : pair('msg', formatSentence(event))) +
+    (options.brief === true ? '' : pair('msg', formatPlainText(event))) +
     `eventId=${event.id}`
   );
 }
 
 /** The header and what identifies the event, in at most 256 bytes. */
-export function leastLeef(event: AuditEvent, options: LeefOptions = {}): string {
+export function minimalLeef(event: AuditEvent, options: LeefOptions = {}): string {
   const { version = product.version } = options;
   const severity = cefSeverities[event.type.severity];
   return `${header(event.action, version, 40)}sev=${severity}^truncated=true^eventId=${event.id}`;

@@ -21,7 +21,7 @@ function at(whole: unknown, path: MemberPath): unknown {
  *
  * @param mark stands at the end in any case
  */
-export function leastJson(json: string, bytes: number, paths: readonly MemberPath[], mark: object): string {
+export function minimalJson(json: string, bytes: number, paths: readonly MemberPath[], mark: object): string {
   const whole: unknown = JSON.parse(json);
   const kept: Record<string, unknown> = {};
   let text = JSON.stringify(mark);

@@ -3,7 +3,7 @@ import type { AuditEvent } from '../audit/event.js';
 import { printableJson } from './escape-unprintable.js';
 import { product } from './observer.js';
 import { baseEvent, OCSF_VERSION, type OcsfClass, ocsfClasses } from './ocsf-classes.js';
-import { formatSentence } from './plain-text.js';
+import { formatPlainText } from './plain-text.js';
 
 export interface OcsfOptions {
   /** Sets `metadata.is_truncated` and `unmapped.postern.truncated`. */
@@ -167,7 +167,7 @@ export function formatOcsf(event: AuditEvent, options: OcsfOptions = {}): string
       original_time: event.rawTime ?? undefined,
       is_truncated: truncated ? true : undefined,
     },
-    message: brief ? undefined : formatSentence(event),
+    message: brief ? undefined : formatPlainText(event),
     actor: actorOf(event),
     device: { hostname: event.server, type_id: 1, type: caption('Server') },
     ...particulars(classUid, event),

@@ -28,7 +28,7 @@ function object(event: AuditEvent): string {
  *
  * @param options `truncated`: says at the end that the event was shortened
  */
-export function formatSentence(event: AuditEvent, options: { readonly truncated?: boolean } = {}): string {
+export function formatPlainText(event: AuditEvent, options: { readonly truncated?: boolean } = {}): string {
   const from = event.address === null ? '' : ` from ${event.address}`;
   const cut = options.truncated === true ? ', truncated' : '';
   const time = event.time === null ? ', time unknown' : '';
@@ -39,7 +39,7 @@ export function formatSentence(event: AuditEvent, options: { readonly truncated?
 }
 
 /** The beginning of the sentence, with the mark at its end. */
-export function leastSentence(event: AuditEvent, bytes: number): string {
+export function minimalPlainText(event: AuditEvent, bytes: number): string {
   const mark = `… [${publicId(event)}, truncated]`;
-  return cutUtf8(formatSentence(event), bytes - Buffer.byteLength(mark)) + mark;
+  return cutUtf8(formatPlainText(event), bytes - Buffer.byteLength(mark)) + mark;
 }

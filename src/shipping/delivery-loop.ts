@@ -113,7 +113,7 @@ export class SinkLoop implements FeedSubscriber {
     clearTimeout(opening);
     const { sink, state, name, clock } = this.options;
     await sink.close();
-    const note = sink.parting?.() ?? null;
+    const note = sink.finalState?.() ?? null;
     if (note !== null) state.transaction(() => state.cursors.saveSinkState(name, note, clock()));
     this.health.enter('stopped');
   }

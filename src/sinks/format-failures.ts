@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { type AuditEvent, publicId } from '../audit/event.js';
 
 /** Counts the events of a sink that its format could not take, and says the first one. */
-export class Unformatted {
+export class FormatFailures {
   total = 0;
 
   constructor(

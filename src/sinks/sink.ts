@@ -30,7 +30,7 @@ export interface Delivered {
   readonly saved?: string;
 }
 
-export type Reached = (upTo: number) => boolean;
+export type OnProgress = (upTo: number) => boolean;
 
 /** Where a sink stands after it has looked at its destination: everything up to here is there, nothing behind it. */
 export interface ResumePosition {
@@ -74,9 +74,9 @@ export interface Sink {
   /**
    * Resolves when the promise of the class is met; throws when it can't be, with nothing half done that `open` does not mend.
    *
-   * @param reached may be called meanwhile: everything up to this row is delivered, and the cursor moves at once. False if it could not
+   * @param onProgress may be called meanwhile: everything up to this row is delivered, and the cursor moves at once. False if it could not
    */
-  deliver(batch: Batch, signal: AbortSignal, reached?: Reached): Promise<Delivered>;
+  deliver(batch: Batch, signal: AbortSignal, onProgress?: OnProgress): Promise<Delivered>;
   /** Looks, without changing anything, whether the destination would take events. Works without `open`. */
   check(): Promise<Finding[]>;
   figures(): SinkFigures;
@@ -91,7 +91,7 @@ export interface Sink {
    */
   undelivered?(saved: string | null): readonly ResumePosition[];
   /** Asked once `close` has resolved: a note to save, such as that the destination has read everything; null if there is none. */
-  parting?(): string | null;
+  finalState?(): string | null;
 }
 
 /** What every sink is given besides its configuration. */

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { pictured } from '../../src/audit/unsafe-characters.js';
-import { escapeCefHeader, formatCef, leastCef } from '../../src/formats/cef.js';
-import { formatSentence } from '../../src/formats/plain-text.js';
+import { escapeCefHeader, formatCef, minimalCef } from '../../src/formats/cef.js';
+import { formatPlainText } from '../../src/formats/plain-text.js';
 import { readBack } from '../support/read-events.js';
 import { parseCef } from './cef-parser.js';
 import { anyEvent, controlCharacters, plainEvent } from './events.js';
@@ -47,7 +47,7 @@ describe('CEF', () => {
         cs4: plainEvent.details,
         cs5Label: 'Raw Action',
         cs5: 'frobnicated',
-        msg: formatSentence(plainEvent),
+        msg: formatPlainText(plainEvent),
         cs6Label: 'Entry',
         cs6: 'postern:4711',
         externalId: plainEvent.id,
@@ -117,7 +117,7 @@ describe('CEF', () => {
   it('at its least still is CEF and has the id', () => {
     fc.assert(
       fc.property(anyEvent(), (event) => {
-        const text = leastCef(event);
+        const text = minimalCef(event);
         expect(Buffer.byteLength(text)).toBeLessThanOrEqual(256);
         expect(parseCef(text).extension).toEqual({
           cn3Label: 'Truncated',

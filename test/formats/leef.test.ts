@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { pictured } from '../../src/audit/unsafe-characters.js';
-import { formatLeef, leastLeef } from '../../src/formats/leef.js';
-import { formatSentence } from '../../src/formats/plain-text.js';
+import { formatLeef, minimalLeef } from '../../src/formats/leef.js';
+import { formatPlainText } from '../../src/formats/plain-text.js';
 import { readBack } from '../support/read-events.js';
 import { anyEvent, controlCharacters, plainEvent } from './events.js';
 import { parseLeef } from './leef-parser.js';
@@ -34,7 +34,7 @@ describe('LEEF', () => {
         resourceId: '12',
         details: plainEvent.details,
         rawAction: 'frobnicated',
-        msg: formatSentence(plainEvent),
+        msg: formatPlainText(plainEvent),
         eventId: plainEvent.id,
       },
     });
@@ -85,7 +85,7 @@ describe('LEEF', () => {
   it('at its least still is LEEF and has the id', () => {
     fc.assert(
       fc.property(anyEvent(), (event) => {
-        const text = leastLeef(event);
+        const text = minimalLeef(event);
         expect(Buffer.byteLength(text)).toBeLessThanOrEqual(256);
         expect(parseLeef(text).attributes).toMatchObject({ truncated: 'true', eventId: event.id });
       }),

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatSentence, leastSentence } from '../../src/formats/plain-text.js';
+import { formatPlainText, minimalPlainText } from '../../src/formats/plain-text.js';
 import { readBack } from '../support/read-events.js';
 import { anyEvent, controlCharacters, plainEvent, unknownType } from './events.js';
 
@@ -32,12 +32,12 @@ describe('the sentence', () => {
       'Widget frobnicated by "user 7" on pp1.example.net [widget.frobnicated, postern:4711, time unknown]',
     ],
   ])('of %s reads as it should', (_of, change, expected) => {
-    expect(formatSentence(readBack(plainEvent, { ...change }))).toBe(expected);
+    expect(formatPlainText(readBack(plainEvent, { ...change }))).toBe(expected);
   });
 
   it('has in quotes what could pass for a part of it', () => {
     const user = { id: null, name: 'jan from 198.51.100.1 on "x"', email: null };
-    expect(formatSentence(readBack(plainEvent, { user }))).toContain(
+    expect(formatPlainText(readBack(plainEvent, { user }))).toContain(
       'by "jan from 198.51.100.1 on \\"x\\"" from 203.',
     );
   });
@@ -45,9 +45,9 @@ describe('the sentence', () => {
   it('never has a control character, and says that it was shortened', () => {
     fc.assert(
       fc.property(anyEvent(), fc.integer({ min: 256, max: 400 }), (event, bytes) => {
-        expect(formatSentence(event)).not.toMatch(controlCharacters);
-        expect(formatSentence(event, { truncated: true })).toMatch(/truncated]$/);
-        const least = leastSentence(event, bytes);
+        expect(formatPlainText(event)).not.toMatch(controlCharacters);
+        expect(formatPlainText(event, { truncated: true })).toMatch(/truncated]$/);
+        const least = minimalPlainText(event, bytes);
         expect(Buffer.byteLength(least)).toBeLessThanOrEqual(bytes);
         expect(least).toMatch(/… \[(postern|auditd):\d+, truncated]$/);
       }),

@@ -9,7 +9,7 @@ import type { LoopOptions } from '../../src/shipping/delivery-loop.js';
 import { SinkLoop } from '../../src/shipping/delivery-loop.js';
 import { Feed } from '../../src/shipping/source-feed.js';
 import { State } from '../../src/shipping/state.js';
-import type { Batch, Corrections, Reached, ResumePosition, Sink } from '../../src/sinks/sink.js';
+import type { Batch, Corrections, OnProgress, ResumePosition, Sink } from '../../src/sinks/sink.js';
 import type { AuditSource } from '../../src/source/source.js';
 import { event, MemoryTable } from './memory-table.js';
 
@@ -27,7 +27,7 @@ class Recording implements Sink {
     return this.resume;
   }
 
-  async deliver(batch: Batch, _signal?: AbortSignal, _reached?: Reached) {
+  async deliver(batch: Batch, _signal?: AbortSignal, _reached?: OnProgress) {
     if (this.hang) await new Promise(() => undefined);
     if (this.fail-- > 0) throw new Error('refused');
     this.batches.push(batch);
@@ -175,7 +175,7 @@ describe('a sink loop', () => {
   it('moves its cursor within a batch as far as the sink says', async () => {
     const sink = new Recording();
     let end: (result: { upTo: number }) => void = () => undefined;
-    sink.deliver = (_batch: Batch, _signal?: AbortSignal, reached?: Reached) => {
+    sink.deliver = (_batch: Batch, _signal?: AbortSignal, reached?: OnProgress) => {
       expect(reached?.(4)).toBe(true);
       expect(reached?.(3)).toBe(true); // never back
       return new Promise((resolve) => {
@@ -193,7 +193,7 @@ describe('a sink loop', () => {
   it('says so to the sink where the state does not take the cursor', async () => {
     const sink = new Recording();
     const said: Array<boolean | undefined> = [];
-    sink.deliver = async ({ upTo }: Batch, _signal?: AbortSignal, reached?: Reached) => {
+    sink.deliver = async ({ upTo }: Batch, _signal?: AbortSignal, reached?: OnProgress) => {
       const failing = vi.spyOn(state, 'transaction').mockImplementation(() => {
         throw new Error('disk full');
       });

@@ -19,7 +19,7 @@ export interface Written {
 }
 
 /** The file that is open for appending. */
-export class Handle {
+export class AppendFile {
   private readonly fd: number;
   private readonly dev: bigint;
   private readonly ino: bigint;
@@ -29,11 +29,11 @@ export class Handle {
     private readonly disk: Disk,
     readonly file: LogFile,
     readonly path: string,
-    ground: LogDirectory,
+    location: LogDirectory,
   ) {
     this.fd = disk.open(path, FLAGS);
     try {
-      setOwnership(disk, this.fd, ground, ground.mode);
+      setOwnership(disk, this.fd, location, location.mode);
       const { dev, ino, size } = disk.entryOf(this.fd);
       if (size !== file.size)
         throw new Error(`it has ${size} bytes, not ${file.size}: something else writes to it`);
@@ -63,7 +63,7 @@ export class Handle {
   }
 
   /** What happened to the path; `gone` if it no longer leads here, null if nothing. */
-  strange(size: number): 'gone' | 'changed' | null {
+  detectTampering(size: number): 'gone' | 'changed' | null {
     const entry = this.disk.entryAt(this.path);
     if (entry === null || entry.dev !== this.dev || entry.ino !== this.ino) return 'gone';
     return entry.size === size ? null : 'changed';

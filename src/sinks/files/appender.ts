@@ -34,8 +34,8 @@
 import type { SourceName } from '../../audit/event.js';
 import { AuditdError, messageOf } from '../../errors.js';
 import type { Corrections } from '../sink.js';
-import { Handle } from './append-file.js';
-import { diskTrouble } from './disk-error.js';
+import { AppendFile } from './append-file.js';
+import { diskError } from './disk-error.js';
 import { Durability, type DurabilityOptions } from './durability.js';
 import { formatFilePosition, parseFilePosition, WriteProgress } from './file-position.js';
 import type { LineBuffer } from './line-buffer.js';
@@ -47,7 +47,7 @@ import { mustRoll, type RollRule } from './rotation.js';
 const ROLL_AGAIN_MS = 1_000;
 
 export interface AppenderOptions extends FileRepairOptions, DurabilityOptions {
-  readonly ground: LogDirectory;
+  readonly location: LogDirectory;
   readonly rule: RollRule;
   readonly clock: () => number;
 }
@@ -61,18 +61,18 @@ export interface Appended {
 }
 
 export class Appender {
-  private readonly mender: FileRepair;
+  private readonly repair: FileRepair;
   private readonly durability: Durability;
   private readonly progress = new WriteProgress();
-  private handle: Handle | null = null;
+  private handle: AppendFile | null = null;
   private since = 0;
-  private handedOut = '';
+  private lastSaved = '';
   private rollFailedAt = Number.NEGATIVE_INFINITY;
   private rollComplained = false;
   private rolls = 0;
 
   constructor(private readonly options: AppenderOptions) {
-    this.mender = new FileRepair(options);
+    this.repair = new FileRepair(options);
     this.durability = new Durability(options);
   }
 
@@ -101,60 +101,60 @@ export class Appender {
 
   /** Compares note and files, mends the files, opens the one to go on with. */
   async recover(saved: string | null): Promise<Corrections> {
-    const { series, ground, disk, log } = this.options;
-    await this.letGo();
+    const { fileSet, location, disk, log } = this.options;
+    await this.closeFile();
     try {
-      prepareDirectory(disk, ground);
+      prepareDirectory(disk, location);
       const note = saved === null ? null : parseFilePosition(saved);
-      const files = series.list();
-      const plan = this.mender.plan(note, files, this.durability.distrusted);
-      for (const cut of plan.cuts) this.mender.cut(cut);
+      const files = fileSet.list();
+      const plan = this.repair.plan(note, files, this.durability.distrusted);
+      for (const cut of plan.cuts) this.repair.cut(cut);
       // The note will name the file to go on with alone; a roll that failed half-way may have been written past.
       const left = files.filter(
         (file) => note !== null && file.number >= note.file && file !== plan.current?.file,
       );
-      for (const file of left) await this.mender.makeDurable(file);
+      for (const file of left) await this.repair.makeDurable(file);
       const numbers = files.map((file) => file.number);
       const above = Math.max(note?.file ?? 0, ...numbers);
       await (plan.current === null
-        ? this.start(above, !numbers.includes(above), plan.positions)
-        : this.goOn(plan.current, plan.positions));
+        ? this.startFile(above, !numbers.includes(above), plan.positions)
+        : this.resumeFile(plan.current, plan.positions));
       this.progress.remember(plan.found);
-      this.durability.forgive();
+      this.durability.resetTrust();
       await this.ensureCompanions();
       const { corrections: positions } = plan;
       if (plan.lost)
         log.warn({ positions }, 'lines were missing at the end of the log; they are written again');
-      else if (note === null && files.length > 0 && this.options.noteless !== true) {
+      else if (note === null && files.length > 0 && this.options.stateless !== true) {
         log.warn(
           { positions },
           'no readable saved position: the sink resumes behind the last lines of the log',
         );
       }
-      return { positions, saved: this.note() };
+      return { positions, saved: this.savedPosition() };
     } catch (error) {
       this.drop();
-      throw diskTrouble('cannot open the log in', ground.directory, error);
+      throw diskError('cannot open the log in', location.directory, error);
     }
   }
 
   /** The lines of all files, the last first; null for what is none. After `recover`, which has cut off what was torn. */
   backwards<P>(parse: (text: string) => P | null): Generator<P | null> {
-    return this.mender.backwards(parse);
+    return this.repair.backwards(parse);
   }
 
   /** Sees that what is open is still what the path leads to, and rolls when it is time. To be called before each batch. */
   async ready(): Promise<void> {
     const { rule, clock, log } = this.options;
-    this.durability.demand();
-    const handle = this.held();
+    this.durability.rethrow();
+    const handle = this.requireOpenFile();
     const strange = this.detectTampering(handle);
     if (strange !== null) {
       const what = strange === 'gone' ? 'was removed or moved away' : 'was changed by another program';
       log.warn({ file: handle.path }, `${handle.path} ${what}; continuing in a new file`);
-      await this.durability.complete(handle, this.progress).catch((error) => log.debug(messageOf(error)));
-      this.durability.forgive();
-      await this.start(handle.file.number, strange === 'gone');
+      await this.durability.finishSync(handle, this.progress).catch((error) => log.debug(messageOf(error)));
+      this.durability.resetTrust();
+      await this.startFile(handle.file.number, strange === 'gone');
       await this.ensureCompanions();
       return;
     }
@@ -167,13 +167,13 @@ export class Appender {
 
   /** Writes lines behind what is there. Never leaves part of a line that it can cut off. */
   append({ bytes, lines }: Pick<LineBuffer, 'bytes' | 'lines'>): Appended {
-    const handle = this.held();
+    const handle = this.requireOpenFile();
     const written = handle.write(bytes, lines, this.progress.size);
     if (written.error === null) {
       this.progress.wrote(written.bytes);
       return { lines, error: null };
     }
-    const error = diskTrouble('cannot write', handle.path, written.error);
+    const error = diskError('cannot write', handle.path, written.error);
     if (written.torn) {
       this.drop(); // `recover` finds the torn line and cuts it off
       throw error;
@@ -184,7 +184,7 @@ export class Appender {
 
   /** Before a batch, with its first row: everything before that is delivered. */
   beginBatch(source: SourceName, timeline: number, first: number): void {
-    this.progress.expect(source, timeline, first);
+    this.progress.beginBatch(source, timeline, first);
   }
 
   /** After `append`: everything up to this row is delivered. */
@@ -193,86 +193,86 @@ export class Appender {
   }
 
   /** The note to keep beside the cursors. */
-  note(): string {
-    this.handedOut = formatFilePosition(this.progress.note(this.number, this.since));
-    return this.handedOut;
+  savedPosition(): string {
+    this.lastSaved = formatFilePosition(this.progress.position(this.number, this.since));
+    return this.lastSaved;
   }
 
   /** Once a second: looks after the files, starts an fdatasync in the background. Returns the note if it has changed. */
   async tick(): Promise<string | null> {
     await this.ready();
     await this.ensureCompanions();
-    this.durability.begin(this.held(), this.progress);
-    const before = this.handedOut;
-    return this.note() === before ? null : this.handedOut;
+    this.durability.startSync(this.requireOpenFile(), this.progress);
+    const before = this.lastSaved;
+    return this.savedPosition() === before ? null : this.lastSaved;
   }
 
   async close(): Promise<void> {
     try {
-      if (this.handle !== null) await this.durability.complete(this.handle, this.progress);
+      if (this.handle !== null) await this.durability.finishSync(this.handle, this.progress);
     } catch (error) {
       this.options.log.warn({ err: error }, `not all of ${this.path} is on the disk: ${messageOf(error)}`);
     }
-    await this.letGo();
+    await this.closeFile();
   }
 
-  private held(): Handle {
+  private requireOpenFile(): AppendFile {
     if (this.handle !== null) return this.handle;
-    const { directory } = this.options.ground;
+    const { directory } = this.options.location;
     throw new AuditdError('SINK_FAILED', `no file is open in ${directory}`, {
       next: 'The next attempt opens it',
     });
   }
 
-  private detectTampering(handle: Handle): 'gone' | 'changed' | null {
+  private detectTampering(handle: AppendFile): 'gone' | 'changed' | null {
     try {
-      return handle.strange(this.progress.size);
+      return handle.detectTampering(this.progress.size);
     } catch (error) {
-      throw diskTrouble('cannot check', handle.path, error);
+      throw diskError('cannot check', handle.path, error);
     }
   }
 
   /** Goes on in a file that is there. */
-  private async goOn(
+  private async resumeFile(
     current: NonNullable<RecoveryPlan['current']>,
     positions: RecoveryPlan['positions'],
   ): Promise<void> {
-    const { series, ground, disk, clock } = this.options;
+    const { fileSet, location, disk, clock } = this.options;
     const { file, since, begin, offset } = current;
-    this.handle = new Handle(disk, { ...file, size: offset }, series.path(file.number), ground);
+    this.handle = new AppendFile(disk, { ...file, size: offset }, fileSet.path(file.number), location);
     this.since = Math.min(since, clock());
     this.progress.resume(begin, { offset, positions });
     await this.durability.datasync(this.handle, this.progress);
   }
 
   /** Goes on in a new file. */
-  private async start(
+  private async startFile(
     above: number,
     replaces: boolean,
     positions?: RecoveryPlan['positions'],
   ): Promise<void> {
-    const { series, ground, disk, clock } = this.options;
+    const { fileSet, location, disk, clock } = this.options;
     const now = clock();
     try {
-      prepareDirectory(disk, ground);
-      const file = await series.create(above, replaces, now);
-      const handle = new Handle(disk, file, series.path(file.number), ground);
+      prepareDirectory(disk, location);
+      const file = await fileSet.create(above, replaces, now);
+      const handle = new AppendFile(disk, file, fileSet.path(file.number), location);
       this.drop();
       this.handle = handle;
       this.since = now;
-      this.progress.turn(file.start, positions);
+      this.progress.startFile(file.start, positions);
     } catch (error) {
-      throw diskTrouble('cannot begin a new file in', ground.directory, error);
+      throw diskError('cannot begin a new file in', location.directory, error);
     }
   }
 
   /** A file that can't be begun (a full disk) is no reason to stop: the old one grows. */
   private async roll(now: number): Promise<void> {
     const { log } = this.options;
-    const handle = this.held();
-    await this.durability.complete(handle, this.progress);
+    const handle = this.requireOpenFile();
+    await this.durability.finishSync(handle, this.progress);
     try {
-      await this.start(handle.file.number, false);
+      await this.startFile(handle.file.number, false);
     } catch (error) {
       this.rollFailedAt = now;
       if (!this.rollComplained)
@@ -286,22 +286,22 @@ export class Appender {
   }
 
   private async ensureCompanions(): Promise<void> {
-    const { series, log, clock } = this.options;
+    const { fileSet, log, clock } = this.options;
     try {
-      await series.attend(this.held().file, clock());
+      await fileSet.ensureCompanions(this.requireOpenFile().file, clock());
     } catch (error) {
       log.debug({ err: error }, messageOf(error));
     }
   }
 
-  private async letGo(): Promise<void> {
-    await this.durability.settle();
+  private async closeFile(): Promise<void> {
+    await this.durability.waitForSync();
     this.drop();
   }
 
   private drop(): void {
-    const trouble = this.handle?.close() ?? null;
+    const error = this.handle?.close() ?? null;
     this.handle = null;
-    if (trouble !== null) this.options.log.debug(`close: ${trouble}`);
+    if (error !== null) this.options.log.debug(`close: ${error}`);
   }
 }

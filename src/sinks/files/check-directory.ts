@@ -13,18 +13,18 @@ const MEGABYTE = 2 ** 20;
  *
  * @param ours true for the names that the sink itself makes
  */
-export function survey(
+export function checkDirectory(
   disk: Disk,
-  ground: LogDirectory,
+  location: LogDirectory,
   minFree: number,
   ours: (name: string) => boolean,
 ): Finding[] {
-  const { directory } = ground;
+  const { directory } = location;
   try {
     return [
       ...place(disk, directory),
       ...room(disk, directory, minFree),
-      ...group(ground),
+      ...group(location),
       ...others(disk, directory, ours),
     ];
   } catch (error) {

@@ -15,7 +15,7 @@ const NEXT: Readonly<Record<string, string>> = {
 };
 
 /** What a system call said about a path, with the next step. An `AuditdError` stays as it is. */
-export function diskTrouble(what: string, path: string, error: unknown): AuditdError {
+export function diskError(what: string, path: string, error: unknown): AuditdError {
   if (error instanceof AuditdError) return error;
   const next = NEXT[codeOf(error) ?? ''] ?? 'Check the file and its directory';
   return new AuditdError('SINK_FAILED', `${what} ${path}: ${messageOf(error)}`, {

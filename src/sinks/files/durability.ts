@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { AuditdError } from '../../errors.js';
-import type { Handle } from './append-file.js';
-import { diskTrouble } from './disk-error.js';
+import type { AppendFile } from './append-file.js';
+import { diskError } from './disk-error.js';
 import type { WriteProgress } from './file-position.js';
 
 export interface DurabilityOptions {
@@ -18,52 +18,52 @@ export class Durability {
 
   constructor(private readonly options: DurabilityOptions) {}
 
-  /** True if pages may be lost although they read well: until `forgive`. */
+  /** True if pages may be lost although they read well: until `resetTrust`. */
   get distrusted(): boolean {
     return this.failed;
   }
 
   /** Throws what an fdatasync in the background came to. */
-  demand(): void {
+  rethrow(): void {
     if (this.error !== null) throw this.error;
   }
 
   /** Starts an fdatasync in the background, if there is something for it and none is running. */
-  begin(handle: Handle, progress: WriteProgress): void {
+  startSync(handle: AppendFile, progress: WriteProgress): void {
     if (progress.undurable === 0) return;
     this.running ??= this.datasync(handle, progress)
-      .catch(() => undefined) // kept for `demand`
+      .catch(() => undefined) // kept for `rethrow`
       .finally(() => {
         this.running = null;
       });
   }
 
   /** Everything written is on the medium when it resolves. */
-  async complete(handle: Handle, progress: WriteProgress): Promise<void> {
+  async finishSync(handle: AppendFile, progress: WriteProgress): Promise<void> {
     await this.running;
-    this.demand(); // another one might succeed though the first one's pages are lost
+    this.rethrow(); // another one might succeed though the first one's pages are lost
     if (progress.undurable > 0) await this.datasync(handle, progress);
   }
 
   /** Waits for what is running, so that its file can be closed. */
-  async settle(): Promise<void> {
+  async waitForSync(): Promise<void> {
     await this.running;
     this.error = null;
   }
 
   /** What could not be trusted is cut off, or gone. */
-  forgive(): void {
+  resetTrust(): void {
     this.error = null;
     this.failed = false;
   }
 
-  async datasync(handle: Handle, progress: WriteProgress): Promise<void> {
+  async datasync(handle: AppendFile, progress: WriteProgress): Promise<void> {
     const { distrustFailedSync, log } = this.options;
     const done = progress.syncing();
     try {
       await handle.datasync();
     } catch (cause) {
-      const error = diskTrouble('cannot make durable', handle.path, cause);
+      const error = diskError('cannot make durable', handle.path, cause);
       if (distrustFailedSync) {
         this.failed = true;
         this.error = error;

@@ -20,7 +20,7 @@ interface Counted {
 }
 
 /** How often each verdict was given in the last hour, and to whom last: that all recent failures are withheld must be seen. */
-export class Verdicts<V extends string> {
+export class VerdictCounts<V extends string> {
   private readonly counted = new Map<V, Counted>();
 
   note(verdict: V, id: string, now: number): void {

@@ -53,12 +53,12 @@ export class FilePair implements LogFileSet {
   private idleSeen = '';
 
   constructor(
-    private readonly ground: LogDirectory,
+    private readonly location: LogDirectory,
     private readonly disk: Disk,
   ) {}
 
   path(number: number): string {
-    return join(this.ground.directory, number % 2 === 0 ? PAIR[0] : PAIR[1]);
+    return join(this.location.directory, number % 2 === 0 ? PAIR[0] : PAIR[1]);
   }
 
   list(): LogFile[] {
@@ -71,7 +71,7 @@ export class FilePair implements LogFileSet {
   }
 
   /** The idle file must be there: fail2ban does not start without a file that its jail names. */
-  async attend(current: LogFile, now: number): Promise<void> {
+  async ensureCompanions(current: LogFile, now: number): Promise<void> {
     const slot = (current.number + 1) % 2;
     const entry = this.disk.entryAt(this.path(slot));
     const seen = entry === null ? '' : `${entry.dev}:${entry.ino}:${entry.size}`;
@@ -102,11 +102,11 @@ export class FilePair implements LogFileSet {
 
   private async put(number: number, now: number): Promise<LogFile> {
     const header = Buffer.from(`${formatHeader(number, now, randomBytes(8).toString('hex'))}\n`);
-    const fresh = join(this.ground.directory, FRESH);
+    const fresh = join(this.location.directory, FRESH);
     if (this.disk.entryAt(fresh) !== null) await this.disk.unlink(fresh);
-    const fd = this.disk.open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, this.ground.mode);
+    const fd = this.disk.open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, this.location.mode);
     try {
-      setOwnership(this.disk, fd, this.ground, this.ground.mode);
+      setOwnership(this.disk, fd, this.location, this.location.mode);
       for (let written = 0; written < header.length; ) {
         written += this.disk.write(fd, header, written, header.length - written);
       }
@@ -115,7 +115,7 @@ export class FilePair implements LogFileSet {
       this.disk.close(fd);
     }
     this.disk.rename(fresh, this.path(number));
-    await syncDirectory(this.disk, this.ground.directory);
+    await syncDirectory(this.disk, this.location.directory);
     return { number, size: header.length, start: header.length, since: now };
   }
 }

@@ -6,10 +6,10 @@ import type { Batch, Corrections, Delivered, Finding, Sink, SinkFigures } from '
 import { Appender } from './appender.js';
 import { classifyForBan, REASONS, type Withheld } from './ban-eligibility.js';
 import { type BanRules, BanTarget } from './ban-target.js';
-import { survey } from './check-directory.js';
-import { type RecentVerdict, Verdicts } from './eligibility-counts.js';
+import { checkDirectory } from './check-directory.js';
+import { type RecentVerdict, VerdictCounts } from './eligibility-counts.js';
 import { FilePair, PAIR } from './fail2ban-files.js';
-import type { LocalSinkDeps } from './file-sink.js';
+import type { FileSinkDeps } from './file-sink.js';
 import { type Disk, realDisk } from './filesystem.js';
 import { LineBuffer } from './line-buffer.js';
 import { type WrittenLine, WrittenRows } from './written-failures.js';
@@ -24,11 +24,7 @@ const WRITE = 1 << 18;
  * death of the process, without a cursor: what stands in the pair is known (written-failures.ts), so rows may be given again. `min_free`
  * does not stop it: the pair is bounded, and an attacker who fills the disk must not thereby end his ban.
  */
-export function createFail2banSink(
-  config: Fail2banSinkConfig,
-  fail2ban: BanRules,
-  deps: LocalSinkDeps,
-): Sink {
+export function createFail2banSink(config: Fail2banSinkConfig, fail2ban: BanRules, deps: FileSinkDeps): Sink {
   return new Fail2banSink(config, fail2ban, deps);
 }
 
@@ -53,25 +49,25 @@ class Fail2banSink implements Sink {
   private readonly target: BanTarget;
   private readonly withheld = none();
   private readonly known = new WrittenRows();
-  private readonly decided = new Verdicts<'written' | Withheld>();
+  private readonly decided = new VerdictCounts<'written' | Withheld>();
   private written = 0;
 
   constructor(
     private readonly config: Fail2banSinkConfig,
     fail2ban: BanRules,
-    private readonly deps: LocalSinkDeps,
+    private readonly deps: FileSinkDeps,
   ) {
     const { clock, log } = deps;
-    const ground = { directory: config.directory, mode: config.mode, group: config.group };
+    const location = { directory: config.directory, mode: config.mode, group: config.group };
     this.disk = deps.disk ?? realDisk;
     this.neverBan = new NetworkSet(fail2ban.never_ban);
     this.target = new BanTarget(fail2ban);
     this.appender = new Appender({
-      series: new FilePair(ground, this.disk),
-      ground,
+      fileSet: new FilePair(location, this.disk),
+      location,
       rule: { size: config.roll.size, every: null, rest: ROLL_REST_MS },
       parse: parseFail2banLine,
-      noteless: true,
+      stateless: true,
       distrustFailedSync: false,
       disk: this.disk,
       clock,
@@ -81,7 +77,7 @@ class Fail2banSink implements Sink {
 
   async open(): Promise<Corrections | null> {
     await this.appender.recover(null);
-    this.known.recall(this.appender.backwards(parseFail2banLine), this.deps.clock());
+    this.known.readBack(this.appender.backwards(parseFail2banLine), this.deps.clock());
     return null;
   }
 
@@ -114,7 +110,7 @@ class Fail2banSink implements Sink {
   async check(): Promise<Finding[]> {
     const { directory, mode, group } = this.config;
     const ours = (name: string): boolean => PAIR.some((own) => own === name) || name.startsWith('.');
-    return survey(this.disk, { directory, mode, group }, this.deps.minFree, ours);
+    return checkDirectory(this.disk, { directory, mode, group }, this.deps.minFree, ours);
   }
 
   figures(): SinkFigures {
@@ -169,7 +165,7 @@ class Fail2banSink implements Sink {
     if (this.known.has(line)) return true;
     const { revisionOf, time, address } = line;
     if (revisionOf === null || !this.known.hasOriginal(revisionOf)) return false;
-    this.known.same(revisionOf, time, address);
+    this.known.addVersion(revisionOf, time, address);
     return true;
   }
 

@@ -150,7 +150,7 @@ export class WriteProgress {
   }
 
   /** Goes on in a new file, whose events begin at `offset`. */
-  turn(offset: number, positions: Positions = this.end.positions): void {
+  startFile(offset: number, positions: Positions = this.end.positions): void {
     this.begin = { offset, positions };
     this.durable = this.begin;
     this.end = this.begin;
@@ -161,7 +161,7 @@ export class WriteProgress {
   }
 
   /** Before a batch: what stood before its first row is delivered. No later loss goes further back. */
-  expect(source: SourceName, timeline: number, first: number): void {
+  beginBatch(source: SourceName, timeline: number, first: number): void {
     if (positionIn(this.end.positions, source, timeline) !== null) return;
     const before = ({ offset, positions }: Point): Point => ({
       offset,
@@ -191,7 +191,7 @@ export class WriteProgress {
     };
   }
 
-  note(file: number, since: number): FilePosition {
+  position(file: number, since: number): FilePosition {
     const { begin, durable, end, found } = this;
     return { file, since, begin, durable, end, found };
   }

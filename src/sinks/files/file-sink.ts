@@ -7,7 +7,7 @@ import { writeEcs } from '../../formats/ecs-writer.js';
 import { formatted, lastLine, neverThrowingWriter } from '../../formats/format-fallback.js';
 import { fitBody } from '../../formats/shrink-to-size.js';
 import { fitsUtf8 } from '../../formats/utf8.js';
-import { Unformatted } from '../format-failures.js';
+import { FormatFailures } from '../format-failures.js';
 import { advancedPositions } from '../positions.js';
 import type {
   Batch,
@@ -20,16 +20,16 @@ import type {
   SinkFigures,
 } from '../sink.js';
 import { Appender } from './appender.js';
-import { survey } from './check-directory.js';
-import { diskTrouble } from './disk-error.js';
+import { checkDirectory } from './check-directory.js';
+import { diskError } from './disk-error.js';
 import { parseFilePosition } from './file-position.js';
 import { type Disk, realDisk } from './filesystem.js';
 import { FreeSpace } from './free-space.js';
 import { LineBuffer } from './line-buffer.js';
-import { fileNumber, LINK, RolledFiles } from './numbered-files.js';
+import { fileNumber, LINK, NumberedFiles } from './numbered-files.js';
 
 /** Tests put a disk in between that fails. */
-export interface LocalSinkDeps extends SinkDeps {
+export interface FileSinkDeps extends SinkDeps {
   readonly disk?: Disk;
 }
 
@@ -40,7 +40,7 @@ const WRITE = 1 << 20;
  * Every event as a line of ECS JSON in `audit.N.log`, rolled by size and time. Exactly once over the death of the process, at
  * least once over power loss; how is said in appender.ts.
  */
-export function createFileSink(config: FileSinkConfig, deps: LocalSinkDeps): Sink {
+export function createFileSink(config: FileSinkConfig, deps: FileSinkDeps): Sink {
   return new FileSink(config, deps);
 }
 
@@ -49,11 +49,11 @@ const write = neverThrowingWriter(writeEcs);
 class FileSink implements Sink {
   readonly deliveryClass = 'exactly once';
   private readonly disk: Disk;
-  private readonly files: RolledFiles;
+  private readonly files: NumberedFiles;
   private readonly appender: Appender;
   private readonly lines = new LineBuffer(WRITE);
   private readonly space: FreeSpace;
-  private readonly unformatted: Unformatted;
+  private readonly unformatted: FormatFailures;
   private pruneDue: boolean = true;
   private rolled = 0;
   private written = 0;
@@ -63,17 +63,17 @@ class FileSink implements Sink {
 
   constructor(
     private readonly config: FileSinkConfig,
-    private readonly deps: LocalSinkDeps,
+    private readonly deps: FileSinkDeps,
   ) {
     const { clock, log, minFree } = deps;
-    const ground = { directory: config.directory, mode: config.mode, group: config.group };
+    const location = { directory: config.directory, mode: config.mode, group: config.group };
     this.disk = deps.disk ?? realDisk;
-    this.unformatted = new Unformatted(log, 'ecs');
-    this.files = new RolledFiles(ground, this.disk, log);
+    this.unformatted = new FormatFailures(log, 'ecs');
+    this.files = new NumberedFiles(location, this.disk, log);
     this.space = new FreeSpace(this.disk, config.directory, minFree);
     this.appender = new Appender({
-      series: this.files,
-      ground,
+      fileSet: this.files,
+      location,
       rule: { size: config.roll.size, every: config.roll.every, rest: 0 },
       parse: parseEcsPosition,
       distrustFailedSync: true,
@@ -108,7 +108,7 @@ class FileSink implements Sink {
     const end = this.flush(batch, first);
     if (end !== null) return end;
     this.appender.advance(source, timeline, upTo);
-    return { upTo, saved: this.appender.note() };
+    return { upTo, saved: this.appender.savedPosition() };
   }
 
   async tick(): Promise<string | null> {
@@ -128,7 +128,7 @@ class FileSink implements Sink {
 
   async check(): Promise<Finding[]> {
     const { directory, mode, group } = this.config;
-    const findings = survey(
+    const findings = checkDirectory(
       this.disk,
       { directory, mode, group },
       this.deps.minFree,
@@ -182,7 +182,7 @@ class FileSink implements Sink {
     const last = events[first + lines - 1];
     if (last === undefined) throw error;
     this.appender.advance(source, timeline, last.sequence);
-    return { upTo: last.sequence, saved: this.appender.note() };
+    return { upTo: last.sequence, saved: this.appender.savedPosition() };
   }
 
   /** Room, old files, the file itself. */
@@ -224,7 +224,7 @@ class FileSink implements Sink {
     try {
       return look();
     } catch (error) {
-      throw diskTrouble('cannot read the free space of', this.config.directory, error);
+      throw diskError('cannot read the free space of', this.config.directory, error);
     }
   }
 
@@ -236,7 +236,7 @@ class FileSink implements Sink {
     } catch (error) {
       this.deps.log.warn(
         { err: error },
-        diskTrouble('cannot remove old files in', this.config.directory, error).message,
+        diskError('cannot remove old files in', this.config.directory, error).message,
       );
     }
   }

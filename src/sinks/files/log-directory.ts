@@ -30,8 +30,8 @@ function directoryMode(fileMode: number): number {
 }
 
 /** Mode and group of a file or directory. What this user may not set is left as it is; `check` tells. */
-export function setOwnership(disk: Disk, fd: number, ground: LogDirectory, mode: number): void {
-  const gid = ground.group === null ? null : groupId(ground.group);
+export function setOwnership(disk: Disk, fd: number, location: LogDirectory, mode: number): void {
+  const gid = location.group === null ? null : groupId(location.group);
   const attempt = (act: () => void): void => {
     try {
       act();
@@ -44,13 +44,13 @@ export function setOwnership(disk: Disk, fd: number, ground: LogDirectory, mode:
 }
 
 /** Makes the directory if it is not there, with the group and the mode that go with the files'. */
-export function prepareDirectory(disk: Disk, ground: LogDirectory): void {
-  if (disk.entryAt(ground.directory) !== null) return;
-  const mode = directoryMode(ground.mode);
-  disk.makeDirectory(ground.directory, mode);
-  const fd = disk.open(ground.directory, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
+export function prepareDirectory(disk: Disk, location: LogDirectory): void {
+  if (disk.entryAt(location.directory) !== null) return;
+  const mode = directoryMode(location.mode);
+  disk.makeDirectory(location.directory, mode);
+  const fd = disk.open(location.directory, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
   try {
-    setOwnership(disk, fd, ground, mode);
+    setOwnership(disk, fd, location, mode);
   } finally {
     disk.close(fd);
   }

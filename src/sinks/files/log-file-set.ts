@@ -20,5 +20,5 @@ export interface LogFileSet {
    */
   create(above: number, replaces: boolean, now: number): Promise<LogFile>;
   /** Sees to what belongs beside the current file: a link to it, or the other one of a pair. */
-  attend(current: LogFile, now: number): Promise<void>;
+  ensureCompanions(current: LogFile, now: number): Promise<void>;
 }

@@ -24,17 +24,17 @@ export function fileNumber(name: string): number | null {
 }
 
 /** `audit.N.log`, the newest by the link `current.log`, the oldest removed. */
-export class RolledFiles implements LogFileSet {
+export class NumberedFiles implements LogFileSet {
   private linked: string | null = null;
 
   constructor(
-    private readonly ground: LogDirectory,
+    private readonly location: LogDirectory,
     private readonly disk: Disk,
     private readonly log: Logger,
   ) {}
 
   path(number: number): string {
-    return join(this.ground.directory, fileName(number));
+    return join(this.location.directory, fileName(number));
   }
 
   list(): LogFile[] {
@@ -50,9 +50,9 @@ export class RolledFiles implements LogFileSet {
     const flags = O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW;
     for (let number = Math.max(above, this.numbers().at(-1) ?? 0) + 1; ; number++) {
       try {
-        const fd = this.disk.open(this.path(number), flags, this.ground.mode);
+        const fd = this.disk.open(this.path(number), flags, this.location.mode);
         try {
-          setOwnership(this.disk, fd, this.ground, this.ground.mode);
+          setOwnership(this.disk, fd, this.location, this.location.mode);
         } finally {
           this.disk.close(fd);
         }
@@ -60,19 +60,19 @@ export class RolledFiles implements LogFileSet {
         if (codeOf(error) === 'EEXIST') continue;
         throw error;
       }
-      await syncDirectory(this.disk, this.ground.directory);
+      await syncDirectory(this.disk, this.location.directory);
       return { number, size: 0, start: 0, since: 0 };
     }
   }
 
   /** Turns the link in one step. What is no link is left as it is; `check` names it. */
-  async attend(current: LogFile): Promise<void> {
+  async ensureCompanions(current: LogFile): Promise<void> {
     const target = fileName(current.number);
-    const path = join(this.ground.directory, LINK);
+    const path = join(this.location.directory, LINK);
     const entry = this.disk.entryAt(path);
     if (entry !== null && entry.kind !== 'link') return;
     if (entry !== null && (this.linked === target || this.disk.linkTarget(path) === target)) return;
-    const fresh = join(this.ground.directory, '.current.new');
+    const fresh = join(this.location.directory, '.current.new');
     if (this.disk.entryAt(fresh) !== null) await this.disk.unlink(fresh);
     this.disk.link(target, fresh);
     this.disk.rename(fresh, path);
@@ -104,7 +104,7 @@ export class RolledFiles implements LogFileSet {
   /** Numbers in use, whatever it is that has the name. */
   private numbers(): number[] {
     return this.disk
-      .names(this.ground.directory)
+      .names(this.location.directory)
       .map(fileNumber)
       .filter((number) => number !== null)
       .sort((a, b) => a - b);

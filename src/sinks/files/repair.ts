@@ -13,12 +13,12 @@ const NEWLINE = 10;
 const { O_NOFOLLOW, O_RDONLY, O_RDWR } = fs.constants;
 
 export interface FileRepairOptions {
-  readonly series: LogFileSet;
+  readonly fileSet: LogFileSet;
   readonly parse: ParseLine;
   readonly disk: Disk;
   readonly log: Logger;
   /** There is no note and no cursor: files go on behind their last line, and what they hold is asked for with `Appender.backwards`. */
-  readonly noteless?: boolean;
+  readonly stateless?: boolean;
 }
 
 /** Reads for the plans of recovery.ts, and cuts off what they say. */
@@ -35,7 +35,7 @@ export class FileRepair {
       return planRecovery(note, files, contents, distrust);
     }
     let limit = LOOK_BACK;
-    const plan = this.options.noteless === true ? planEnd : planRebuild;
+    const plan = this.options.stateless === true ? planEnd : planRebuild;
     return plan(files, (file) => {
       const lines = this.linesBefore(file, limit);
       limit = Math.max(0, limit - file.size);
@@ -45,10 +45,10 @@ export class FileRepair {
 
   /** The lines of all files, the last first; null for what is none. */
   *backwards<P>(parse: (text: string) => P | null): Generator<P | null> {
-    const { disk, series } = this.options;
+    const { disk, fileSet } = this.options;
     let limit = LOOK_BACK;
-    for (const file of series.list().toReversed()) {
-      const fd = disk.open(series.path(file.number), O_RDONLY | O_NOFOLLOW);
+    for (const file of fileSet.list().toReversed()) {
+      const fd = disk.open(fileSet.path(file.number), O_RDONLY | O_NOFOLLOW);
       try {
         for (const line of linesBefore(disk, fd, file.size, file.start, parse, limit))
           yield line?.position ?? null;
@@ -60,8 +60,8 @@ export class FileRepair {
   }
 
   cut({ number, at, bytes }: Cut): void {
-    const { disk, series, log } = this.options;
-    const file = series.path(number);
+    const { disk, fileSet, log } = this.options;
+    const file = fileSet.path(number);
     const fd = disk.open(file, O_RDWR | O_NOFOLLOW);
     try {
       const start = Buffer.alloc(Math.min(bytes, EXCERPT));
@@ -78,8 +78,8 @@ export class FileRepair {
 
   /** What a file holds is on the medium when it resolves. */
   async makeDurable(file: LogFile): Promise<void> {
-    const { disk, series } = this.options;
-    const fd = disk.open(series.path(file.number), O_RDWR | O_NOFOLLOW);
+    const { disk, fileSet } = this.options;
+    const fd = disk.open(fileSet.path(file.number), O_RDWR | O_NOFOLLOW);
     try {
       await disk.datasync(fd);
     } finally {
@@ -89,8 +89,8 @@ export class FileRepair {
 
   private beginsLine(file: LogFile, offset: number): boolean {
     if (offset <= file.start) return offset === file.start;
-    const { disk, series } = this.options;
-    const fd = disk.open(series.path(file.number), O_RDONLY | O_NOFOLLOW);
+    const { disk, fileSet } = this.options;
+    const fd = disk.open(fileSet.path(file.number), O_RDONLY | O_NOFOLLOW);
     try {
       const before = Buffer.alloc(1);
       return disk.read(fd, before, 1, offset - 1) === 1 && before[0] === NEWLINE;
@@ -100,8 +100,8 @@ export class FileRepair {
   }
 
   private *linesFrom(file: LogFile, offset: number): Generator<Line> {
-    const { disk, series, parse } = this.options;
-    const fd = disk.open(series.path(file.number), O_RDONLY | O_NOFOLLOW);
+    const { disk, fileSet, parse } = this.options;
+    const fd = disk.open(fileSet.path(file.number), O_RDONLY | O_NOFOLLOW);
     try {
       yield* linesFrom(disk, fd, offset, parse);
     } finally {
@@ -110,8 +110,8 @@ export class FileRepair {
   }
 
   private *linesBefore(file: LogFile, limit: number): Generator<Line | null> {
-    const { disk, series, parse } = this.options;
-    const fd = disk.open(series.path(file.number), O_RDONLY | O_NOFOLLOW);
+    const { disk, fileSet, parse } = this.options;
+    const fd = disk.open(fileSet.path(file.number), O_RDONLY | O_NOFOLLOW);
     try {
       yield* linesBefore(disk, fd, file.size, file.start, parse, limit);
     } finally {

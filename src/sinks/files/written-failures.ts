@@ -57,7 +57,7 @@ export class WrittenRows {
     if (source !== 'postern') return false;
     if (this.revised.has(sequence)) return true;
     if (!this.placed.has(`${timeline} ${sequence}`)) return false;
-    this.same(sequence, time, address);
+    this.addVersion(sequence, time, address);
     return true;
   }
 
@@ -78,12 +78,12 @@ export class WrittenRows {
   }
 
   /** A row whose original was written looks like this now: whoever reads it anew must not take it for another. */
-  same(original: number, time: number, address: string): void {
+  addVersion(original: number, time: number, address: string): void {
     this.failures.set(keyOf('postern', original, time, address), { time, at: performance.now() });
   }
 
   /** @param lines of the pair, the last first; null for what is none */
-  recall(lines: Iterable<WrittenLine | null>, now: number): void {
+  readBack(lines: Iterable<WrittenLine | null>, now: number): void {
     for (const known of [this.failures, this.rows, this.placed, this.revised]) known.clear();
     let old = 0;
     for (const line of lines) {

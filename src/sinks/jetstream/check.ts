@@ -5,7 +5,7 @@ import { messageOf } from '../../errors.js';
 import { SUBJECT_PREFIX, subjectToken } from '../../formats/fleet-message.js';
 import type { Finding } from '../sink.js';
 import { connectNats } from './connection.js';
-import { natsTrouble } from './nats-error.js';
+import { natsError } from './nats-error.js';
 import { findStream, STREAM_DEFAULTS, streamConfig, streamDifferences } from './stream.js';
 
 const PROBE_MS = 2_000;
@@ -35,7 +35,7 @@ export async function checkStream(config: NatsConfig, server: string | null): Pr
     const publishing = server === null ? [] : [await probe(nc, config.stream, server)];
     return [...found, ...describe(stream), ...publishing];
   } catch (error) {
-    const { what, next } = natsTrouble(config.servers.join(', '), error);
+    const { what, next } = natsError(config.servers.join(', '), error);
     return [{ level: 'error', what, ...(next === null ? {} : { next }) }];
   } finally {
     await nc?.close();

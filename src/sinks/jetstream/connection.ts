@@ -10,7 +10,7 @@ import {
 import { type NatsConfig, parseNatsServer } from '../../config/nats.js';
 import { AuditdError, messageOf } from '../../errors.js';
 import { unlessAborted } from '../abortable.js';
-import { natsAborted, natsTrouble } from './nats-error.js';
+import { natsAborted, natsError } from './nats-error.js';
 
 /** A connection that says nothing is given up after two of these: a cut network is noticed within 15 s. */
 const PING_MS = 5_000;
@@ -61,7 +61,7 @@ export async function connectNats(
       (late) => void late.close().catch(() => undefined),
     );
   } catch (error) {
-    throw natsTrouble(where, error);
+    throw natsError(where, error);
   }
 }
 

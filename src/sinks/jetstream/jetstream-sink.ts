@@ -8,11 +8,11 @@ import { AuditdError } from '../../errors.js';
 import { formatFleet, lastFleet, lastSubject, subjectOf, subjectToken } from '../../formats/fleet-message.js';
 import { formatted } from '../../formats/format-fallback.js';
 import { unlessAborted } from '../abortable.js';
-import { Unformatted } from '../format-failures.js';
+import { FormatFailures } from '../format-failures.js';
 import type { Batch, Corrections, Delivered, Finding, Sink, SinkDeps, SinkFigures } from '../sink.js';
 import { checkStream } from './check.js';
 import { connectNats } from './connection.js';
-import { natsAborted, natsTrouble } from './nats-error.js';
+import { natsAborted, natsError } from './nats-error.js';
 
 /** An acknowledgement that takes longer does not come: the leader of the stream is gone. */
 const ACK_MS = 5_000;
@@ -50,9 +50,9 @@ interface InFlightBatch {
 class JetstreamSink implements Sink {
   readonly deliveryClass = 'at least once, acknowledged';
   private live: Live | null = null;
-  private chain = PreviousEvent.restore(null);
+  private previous = PreviousEvent.restore(null);
   private readonly token: string;
-  private readonly unformatted: Unformatted;
+  private readonly unformatted: FormatFailures;
   private connects = 0;
   private messages = 0;
   private bytes = 0;
@@ -66,13 +66,13 @@ class JetstreamSink implements Sink {
     private readonly deps: SinkDeps,
   ) {
     this.token = subjectToken(server);
-    this.unformatted = new Unformatted(deps.log, 'a message of the fleet');
+    this.unformatted = new FormatFailures(deps.log, 'a message of the fleet');
   }
 
   async open(saved: string | null, signal: AbortSignal = NEVER): Promise<Corrections | null> {
     signal.throwIfAborted();
     await this.close();
-    this.chain = PreviousEvent.restore(saved);
+    this.previous = PreviousEvent.restore(saved);
     const nc = await connectNats(this.config, `postern-auditd ${this.server} ${this.deps.name}`, signal);
     try {
       const js = jetstream(nc, { timeout: ACK_MS });
@@ -83,7 +83,7 @@ class JetstreamSink implements Sink {
       return null;
     } catch (error) {
       await nc.close();
-      throw natsTrouble(nc.getServer(), error);
+      throw natsError(nc.getServer(), error);
     }
   }
 
@@ -104,9 +104,9 @@ class JetstreamSink implements Sink {
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       for (;;) {
-        const goOn = () =>
+        const mayContinue = () =>
           round.failed === null && !signal.aborted && performance.now() - started < SEND_LIMIT_MS;
-        while (round.open < this.config.window && round.next < events.length && goOn())
+        while (round.open < this.config.window && round.next < events.length && mayContinue())
           this.send(live, batch, round);
         if (round.open === 0 || signal.aborted) break;
         await new Promise<void>((resolve) => {
@@ -117,10 +117,10 @@ class JetstreamSink implements Sink {
       signal.removeEventListener('abort', onAbort);
     }
     const lastDone = events[round.prefix - 1];
-    if (lastDone === undefined) throw natsTrouble(live.nc.getServer(), round.failed ?? signal.reason);
-    if (batch.replay !== true) this.chain.acknowledged(source, timeline, lastDone.sequence);
+    if (lastDone === undefined) throw natsError(live.nc.getServer(), round.failed ?? signal.reason);
+    if (batch.replay !== true) this.previous.acknowledged(source, timeline, lastDone.sequence);
     const upTo = round.prefix === events.length ? batch.upTo : lastDone.sequence;
-    return { upTo, saved: this.chain.note() };
+    return { upTo, saved: this.previous.serialize() };
   }
 
   /** A connection that has ended is noticed at once, not at the next event. */
@@ -172,7 +172,7 @@ class JetstreamSink implements Sink {
       batch.replay === true
         ? 0
         : at === 0
-          ? this.chain.before(source, timeline)
+          ? this.previous.before(source, timeline)
           : ((batch.events[at - 1] as AuditEvent).sequence ?? 0);
     const room = (nc.info?.max_payload ?? 2 ** 20) - HEADERS;
     const { body, cut, subject } = formatted(
@@ -248,7 +248,7 @@ class PreviousEvent {
     this.last.set(source, { timeline, sequence });
   }
 
-  note(): string {
+  serialize(): string {
     return JSON.stringify({ v: 1, last: Object.fromEntries(this.last) });
   }
 }

@@ -14,7 +14,7 @@ const API: Readonly<Record<number, string>> = {
 const LOOK = 'Check the log of the NATS servers; the connection is retried';
 
 /** What went wrong with NATS, and what to do next. An `AuditdError` stays as it is. */
-export function natsTrouble(where: string, error: unknown): AuditdError {
+export function natsError(where: string, error: unknown): AuditdError {
   if (error instanceof AuditdError) return error;
   const [what, next] = meaning(error);
   return new AuditdError('SINK_FAILED', `${where}: ${what}`, { next, cause: error });

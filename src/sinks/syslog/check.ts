@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { SyslogSinkConfig, SyslogTarget } from '../../config/syslog.js';
 import { messageOf } from '../../errors.js';
 import type { Finding } from '../sink.js';
-import { collectorTrouble } from './collector-error.js';
+import { collectorError } from './collector-error.js';
 import { openSession, usesTls } from './open-session.js';
 import { type ConnectOptions, connectSocket } from './tcp.js';
 import { checksChain, clientCertificate, startTls } from './tls.js';
@@ -51,7 +51,7 @@ async function checkTarget(config: CheckConfig, target: SyslogTarget, now: numbe
 }
 
 function refusalFinding(target: string, error: unknown): Finding {
-  const { what, next } = collectorTrouble(target, error);
+  const { what, next } = collectorError(target, error);
   return { level: 'error', what, next: next ?? "Check the collector's log" };
 }
 

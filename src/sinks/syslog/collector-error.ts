@@ -100,7 +100,7 @@ function innermost(error: unknown): unknown {
 }
 
 /** What went wrong with a target, with the next step. An `AuditdError` stays as it is. */
-export function collectorTrouble(target: string, error: unknown): AuditdError {
+export function collectorError(target: string, error: unknown): AuditdError {
   if (error instanceof AuditdError) return error;
   const cause = innermost(error);
   const { what, next } = meaning(cause);

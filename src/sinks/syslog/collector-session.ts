@@ -1,5 +1,5 @@
 import type { AuditdError } from '../../errors.js';
-import type { Batch, Reached } from '../sink.js';
+import type { Batch, OnProgress } from '../sink.js';
 import type { MonitoredSocket } from './monitored-socket.js';
 
 /** How much of a batch is where the class of the sink promises it. */
@@ -26,8 +26,8 @@ export interface CollectorSession {
   readonly tls: TlsState | null;
   /** Events that were sent and not answered; 0 where nothing is answered. */
   readonly unanswered: number;
-  /** @param reached is told meanwhile how far the other side has answered; not called where nothing is answered */
-  send(batch: Batch, signal: AbortSignal, reached?: Reached): Promise<Sent>;
+  /** @param onProgress is told meanwhile how far the other side has answered; not called where nothing is answered */
+  send(batch: Batch, signal: AbortSignal, onProgress?: OnProgress): Promise<Sent>;
   /** Ends it, at most 2 s. True if the other side has read everything and ended too. */
   close(): Promise<boolean>;
 }

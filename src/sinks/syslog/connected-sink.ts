@@ -1,28 +1,28 @@
 import type { Logger } from 'pino';
 import type { AuditdError } from '../../errors.js';
-import type { Unformatted } from '../format-failures.js';
+import type { FormatFailures } from '../format-failures.js';
 import type {
   Batch,
   Corrections,
   Delivered,
   DeliveryClass,
   Finding,
-  Reached,
+  OnProgress,
   ResumePosition,
   Sink,
   SinkFigures,
 } from '../sink.js';
 import { sinkFailed } from './collector-error.js';
 import type { CollectorSession } from './collector-session.js';
-import type { Collectors, Connected } from './failover.js';
+import type { Connected, FailoverTargets } from './failover.js';
 import { ReplayWindow, type WindowLimits } from './replay-window.js';
 
 export interface ConnectedSinkOptions {
   readonly deliveryClass: DeliveryClass;
-  readonly collectors: Collectors<CollectorSession>;
+  readonly targets: FailoverTargets<CollectorSession>;
   /** Null where the collector answers: nothing has to be sent again then. */
   readonly window: WindowLimits | null;
-  readonly unformatted: Pick<Unformatted, 'total'>;
+  readonly unformatted: Pick<FormatFailures, 'total'>;
   readonly check: () => Promise<Finding[]>;
   readonly log: Logger;
 }
@@ -83,14 +83,14 @@ export class ConnectedSink implements Sink {
       this.options.log.info({ events, positions }, 'the replay window is sent again');
     }
     this.unsaved = earliest([...this.unsaved, ...positions]);
-    return this.unsaved.length === 0 ? null : { positions: this.unsaved, saved: this.window.note() };
+    return this.unsaved.length === 0 ? null : { positions: this.unsaved, saved: this.window.serialize() };
   }
 
-  async deliver(batch: Batch, signal: AbortSignal, reached?: Reached): Promise<Delivered> {
+  async deliver(batch: Batch, signal: AbortSignal, onProgress?: OnProgress): Promise<Delivered> {
     this.unsaved = [];
     const session = await this.ready(signal);
     const { events } = batch;
-    const sent = await session.send(batch, signal, reached);
+    const sent = await session.send(batch, signal, onProgress);
     this.countTime();
     if (sent.error !== null) {
       this.noteEnd();
@@ -104,7 +104,7 @@ export class ConnectedSink implements Sink {
       this.window?.add(batch.source, batch.timeline, all ? events : events.slice(0, sent.count), sent.bytes);
     }
     const upTo = all ? batch.upTo : (events[sent.count - 1]?.sequence ?? (events[0]?.sequence ?? 1) - 1);
-    return this.window === null ? { upTo } : { upTo, saved: this.window.note() };
+    return this.window === null ? { upTo } : { upTo, saved: this.window.serialize() };
   }
 
   async tick(): Promise<string | null> {
@@ -114,14 +114,14 @@ export class ConnectedSink implements Sink {
     if (this.live !== null) return null;
     this.noteEnd();
     this.throwIfBroken();
-    this.attempt ??= this.startAttempt((signal) => this.options.collectors.open(signal));
+    this.attempt ??= this.startAttempt((signal) => this.options.targets.open(signal));
     const outcome = this.takeOutcome();
     if (outcome?.state === 'failed') throw outcome.error;
     if (outcome !== null && outcome.found !== null) {
       this.use(outcome.found);
       this.window?.resume();
     }
-    return this.parting();
+    return this.finalState();
   }
 
   check(): Promise<Finding[]> {
@@ -159,8 +159,8 @@ export class ConnectedSink implements Sink {
    * The note to save once `close` has resolved: the window with how the connection ended. Null where there is none, and where the
    * positions of the last `open` are not saved: the note there is, of before, has them sent again.
    */
-  parting(): string | null {
-    return this.window === null || this.unsaved.length > 0 ? null : this.window.note();
+  finalState(): string | null {
+    return this.window === null || this.unsaved.length > 0 ? null : this.window.serialize();
   }
 
   async close(): Promise<void> {
@@ -200,7 +200,7 @@ export class ConnectedSink implements Sink {
     signal?.addEventListener('abort', stop, { once: true });
     try {
       for (;;) {
-        this.attempt ??= this.startAttempt((ending) => this.options.collectors.open(ending));
+        this.attempt ??= this.startAttempt((ending) => this.options.targets.open(ending));
         const outcome = await this.attempt.settled;
         this.attempt = null;
         if (outcome.state === 'failed') throw outcome.error;
@@ -248,8 +248,8 @@ export class ConnectedSink implements Sink {
     const { session, index } = live;
     if (this.attempt === null) {
       const age = performance.now() - session.link.openedAt;
-      if (options.collectors.mayFailBack(index, age))
-        this.attempt = this.startAttempt((signal) => options.collectors.failBack(index, signal));
+      if (options.targets.mayFailBack(index, age))
+        this.attempt = this.startAttempt((signal) => options.targets.failBack(index, signal));
       return;
     }
     const outcome = this.takeOutcome();
@@ -275,7 +275,7 @@ export class ConnectedSink implements Sink {
     this.connection = DOWN;
     this.window?.ended(ended.ending);
     if (ended.ending === 'orderly') return;
-    this.options.collectors.ended(index, performance.now() - openedAt, ended.stalled);
+    this.options.targets.ended(index, performance.now() - openedAt, ended.stalled);
     if (ended.ending === 'lost' || this.window?.replays === true)
       this.connection = { state: 'broken', error: ended.error };
   }
@@ -284,7 +284,7 @@ export class ConnectedSink implements Sink {
     const { connection } = this;
     if (connection.state !== 'up') return;
     const now = performance.now();
-    this.window?.pass(now - connection.countedUntil);
+    this.window?.addConnectedTime(now - connection.countedUntil);
     connection.countedUntil = now;
   }
 }

@@ -2,21 +2,21 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { AuditEvent } from '../../audit/event.js';
 import type { AuditdError } from '../../errors.js';
-import type { Unformatted } from '../format-failures.js';
+import type { FormatFailures } from '../format-failures.js';
 import type { Batch, Corrections, Delivered, DeliveryClass, Finding, Sink, SinkFigures } from '../sink.js';
-import { collectorTrouble, sinkFailed } from './collector-error.js';
-import type { Collectors } from './failover.js';
+import { collectorError, sinkFailed } from './collector-error.js';
+import type { FailoverTargets } from './failover.js';
 import { aborted } from './tcp.js';
 import type { Datagrams } from './udp.js';
 
 export interface DatagramSinkOptions {
-  readonly collectors: Collectors<Datagrams>;
+  readonly targets: FailoverTargets<Datagrams>;
   /** Datagrams that are given to the kernel at a time. */
   readonly burst: number;
   /** Between two bursts, ms. */
   readonly pauseMs: number;
   readonly format: (event: AuditEvent) => string;
-  readonly unformatted: Pick<Unformatted, 'total'>;
+  readonly unformatted: Pick<FormatFailures, 'total'>;
   readonly check: () => Promise<Finding[]>;
   readonly log: Logger;
 }
@@ -33,7 +33,7 @@ export class DatagramSink implements Sink {
   private index = 0;
   private openedAt = 0;
   /** The socket that is open has sent a message that did not come back. */
-  private proven = false;
+  private probed = false;
   private opens = 0;
   private messages = 0;
   private bytes = 0;
@@ -43,11 +43,11 @@ export class DatagramSink implements Sink {
 
   async open(_saved: string | null, signal?: AbortSignal): Promise<Corrections | null> {
     this.drop();
-    const { index, connection } = await this.options.collectors.open(signal ?? new AbortController().signal);
+    const { index, connection } = await this.options.targets.open(signal ?? new AbortController().signal);
     this.datagrams = connection;
     this.index = index;
     this.openedAt = performance.now();
-    this.proven = false;
+    this.probed = false;
     this.opens++;
     return null;
   }
@@ -57,7 +57,7 @@ export class DatagramSink implements Sink {
     const { datagrams } = this;
     if (datagrams === null) throw sinkFailed('not open', 'The sink retries');
     const { burst, pauseMs, format } = this.options;
-    const first = await this.prove(datagrams, batch, signal);
+    const first = await this.probe(datagrams, batch, signal);
     for (let at = first; at < batch.events.length; at += burst) {
       if (at > 0 && pauseMs > 0) await sleep(pauseMs);
       if (signal.aborted) throw this.failed(aborted(datagrams.target, signal), false);
@@ -98,16 +98,16 @@ export class DatagramSink implements Sink {
   }
 
   /** Sends the first message of a socket by itself, which finds the address that takes it. @returns how many that were */
-  private async prove(datagrams: Datagrams, batch: Batch, signal: AbortSignal): Promise<number> {
+  private async probe(datagrams: Datagrams, batch: Batch, signal: AbortSignal): Promise<number> {
     const [event] = batch.events;
-    if (this.proven || datagrams.prove === undefined || event === undefined) return 0;
+    if (this.probed || datagrams.probe === undefined || event === undefined) return 0;
     const data = Buffer.from(this.options.format(event));
     try {
-      await datagrams.prove(data, signal);
+      await datagrams.probe(data, signal);
     } catch (error) {
-      throw this.failed(collectorTrouble(datagrams.target, error), false);
+      throw this.failed(collectorError(datagrams.target, error), false);
     }
-    this.proven = true;
+    this.probed = true;
     this.messages++;
     this.bytes += data.length;
     return 1;
@@ -157,13 +157,13 @@ export class DatagramSink implements Sink {
       try {
         for (const data of burst) datagrams.send(data, (error) => onDone(data, error));
       } catch (error) {
-        fail(collectorTrouble(datagrams.target, error), false);
+        fail(collectorError(datagrams.target, error), false);
       }
     });
   }
 
   private failed(error: AuditdError, stalled: boolean): AuditdError {
-    this.options.collectors.ended(this.index, performance.now() - this.openedAt, stalled);
+    this.options.targets.ended(this.index, performance.now() - this.openedAt, stalled);
     this.drop();
     return error;
   }

@@ -1,6 +1,6 @@
 import type { SyslogTarget } from '../../config/syslog.js';
 import type { AuditdError } from '../../errors.js';
-import { collectorTrouble, sinkFailed } from './collector-error.js';
+import { collectorError, sinkFailed } from './collector-error.js';
 import type { ConnectOptions } from './tcp.js';
 
 /** A connection and the target it was made to. */
@@ -15,7 +15,7 @@ const ROUND_MS = 40_000;
 const STAY_MS = 60_000;
 
 /** The targets of a sink: which to try, in which order, and when to go back to an earlier one. */
-export class Collectors<T> {
+export class FailoverTargets<T> {
   private health: TargetHealth[];
 
   /** @param connect makes a connection, or throws what the user is to read */
@@ -36,7 +36,7 @@ export class Collectors<T> {
       try {
         return await this.connectTo(index, signal);
       } catch (error) {
-        errors.push(collectorTrouble(this.targets[index]?.text ?? '', error));
+        errors.push(collectorError(this.targets[index]?.text ?? '', error));
       }
     }
     throw allFailed(errors);

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { AuditdError } from '../../errors.js';
-import { collectorTrouble, sinkFailed } from './collector-error.js';
+import { collectorError, sinkFailed } from './collector-error.js';
 import type { Ending } from './replay-window.js';
 import {
   type ByteProgress,
@@ -66,7 +66,7 @@ export class MonitoredSocket {
   ) {
     this.target = options.target;
     socket.on('data', options.onData ?? (() => undefined));
-    socket.on('error', (error) => this.destroy(collectorTrouble(this.target, error)));
+    socket.on('error', (error) => this.destroy(collectorError(this.target, error)));
     socket.on('end', this.onPeerEnd);
     socket.on('close', () =>
       this.destroy(sinkFailed(`${this.target}: the connection was closed`, "Check the collector's log")),
@@ -172,7 +172,7 @@ export class MonitoredSocket {
   }
 
   private async closedByPeer(): Promise<void> {
-    const queue = await this.look();
+    const queue = await this.readUnacknowledged();
     const ending = this.pending === 0 && queue === 0 ? 'closed' : 'lost';
     this.finish({
       ending,
@@ -186,7 +186,7 @@ export class MonitoredSocket {
   }
 
   /** Unacknowledged bytes; null where that can't be known. */
-  private async look(): Promise<number | null> {
+  private async readUnacknowledged(): Promise<number | null> {
     const { ends } = this.options;
     if (ends === null) return null;
     const queue = await readSendQueue(ends);
@@ -196,7 +196,7 @@ export class MonitoredSocket {
 
   private async sample(): Promise<void> {
     const accepted = this.accepted;
-    const unacknowledged = await this.look();
+    const unacknowledged = await this.readUnacknowledged();
     if (this.ended !== null) return;
     const now = performance.now();
     const open = unacknowledged ?? this.pending;

@@ -1,7 +1,7 @@
 import type { AuditdError } from '../../errors.js';
 import type { Formatter } from '../../formats/syslog-message.js';
 import { VERSION } from '../../version.js';
-import type { Batch, Reached } from '../sink.js';
+import type { Batch, OnProgress } from '../sink.js';
 import { sinkFailed } from './collector-error.js';
 import { type CollectorSession, SEND_LIMIT_MS, type Sent, type TlsState } from './collector-session.js';
 import { FrameBuffer } from './frame-buffer.js';
@@ -33,7 +33,7 @@ interface Problem {
 }
 
 /** One event on its way. */
-interface Open {
+interface Transaction {
   readonly source: string;
   readonly timeline: number;
   readonly sequence: number;
@@ -42,14 +42,14 @@ interface Open {
 }
 
 /** What `send` waits for. */
-interface Round {
+interface InFlightBatch {
   /** The transactions of the batch's first events, as far as they are sent. */
-  readonly sent: Open[];
+  readonly sent: Transaction[];
   /** The first so many are answered. */
   prefix: number;
   /** The first so many are known to be: what a death of this process now would send again begins behind them. */
-  noted: number;
-  readonly note: (prefix: number) => boolean;
+  reported: number;
+  readonly report: (prefix: number) => boolean;
   onAnswer: () => void;
 }
 
@@ -76,10 +76,10 @@ export class RelpSession implements CollectorSession {
   private readonly frames: FrameBuffer;
   private txnr = 1;
   /** By transaction number, what is not answered. */
-  private readonly unansweredNow = new Map<number, Open>();
+  private readonly unansweredNow = new Map<number, Transaction>();
   /** Sent in earlier rounds and not yet reported as delivered. */
-  private left: Open[] = [];
-  private round: Round | null = null;
+  private inFlight: Transaction[] = [];
+  private round: InFlightBatch | null = null;
   private answerTo: { txnr: number; resolve: (answer: RelpAnswer) => void } | null = null;
   private lastAnswer = performance.now();
   private collector = '';
@@ -107,10 +107,10 @@ export class RelpSession implements CollectorSession {
   receive(data: Buffer): void {
     if (this.link.ended !== null) return;
     try {
-      this.parser.push(data, (frame) => this.take(frame));
+      this.parser.push(data, (frame) => this.handleFrame(frame));
     } catch (error) {
-      const said = error instanceof Error ? error.message : String(error);
-      this.fail({ what: `sent an answer that is not RELP (${said})`, next: NOT_RELP });
+      const text = error instanceof Error ? error.message : String(error);
+      this.fail({ what: `sent an answer that is not RELP (${text})`, next: NOT_RELP });
     }
     this.round?.onAnswer();
   }
@@ -126,32 +126,32 @@ export class RelpSession implements CollectorSession {
     throw this.fail(refusal);
   }
 
-  async send(batch: Batch, signal: AbortSignal, reached?: Reached): Promise<Sent> {
+  async send(batch: Batch, signal: AbortSignal, onProgress?: OnProgress): Promise<Sent> {
     const stop = () => this.link.destroy(aborted(this.target, signal));
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
     const before = this.link.bytes;
     const started = performance.now();
     if (this.unansweredNow.size === 0) this.lastAnswer = started;
-    const round: Round = {
-      sent: this.takeLeft(batch),
+    const round: InFlightBatch = {
+      sent: this.resumeInFlight(batch),
       prefix: 0,
-      noted: 0,
-      note: (prefix) => reached === undefined || reached(batch.events[prefix - 1]?.sequence ?? 0),
+      reported: 0,
+      report: (prefix) => onProgress === undefined || onProgress(batch.events[prefix - 1]?.sequence ?? 0),
       onAnswer: () => undefined,
     };
     this.round = round;
-    const watch = setInterval(() => this.watch(), 1_000);
+    const watch = setInterval(() => this.checkAnswerTimeout(), 1_000);
     let forget: () => void = () => undefined;
     const { length } = batch.events;
     // Half of the window is left to other sources: what stays open here counts there.
     const mayStayOpen =
-      length >= BACKLOG && batch.replay !== true ? Math.floor((this.window - this.left.length) / 2) : 0;
+      length >= BACKLOG && batch.replay !== true ? Math.floor((this.window - this.inFlight.length) / 2) : 0;
     try {
       await new Promise<void>((resolve) => {
         const step = () => {
-          advance(round);
-          const stop = performance.now() - started > SEND_LIMIT_MS || !this.fill(round, batch);
+          advancePrefix(round);
+          const stop = performance.now() - started > SEND_LIMIT_MS || !this.sendWithinWindow(round, batch);
           const done = stop
             ? round.prefix >= round.sent.length
             : round.sent.length >= length && round.prefix >= length - mayStayOpen;
@@ -165,7 +165,7 @@ export class RelpSession implements CollectorSession {
     } finally {
       clearInterval(watch);
       forget();
-      if (batch.replay !== true) this.left.push(...round.sent.slice(round.prefix));
+      if (batch.replay !== true) this.inFlight.push(...round.sent.slice(round.prefix));
       this.round = null;
       signal.removeEventListener('abort', stop);
     }
@@ -183,10 +183,10 @@ export class RelpSession implements CollectorSession {
   }
 
   /** The transactions of the batch's first events that are on their way from an earlier round. */
-  private takeLeft({ source, timeline, events, replay }: Batch): Open[] {
+  private resumeInFlight({ source, timeline, events, replay }: Batch): Transaction[] {
     if (replay === true) return [];
-    const mine = this.left.filter((open) => open.source === source);
-    this.left = this.left.filter((open) => open.source !== source);
+    const mine = this.inFlight.filter((open) => open.source === source);
+    this.inFlight = this.inFlight.filter((open) => open.source !== source);
     const other = mine.findIndex((open, index) => {
       const event = events[index];
       return open.timeline !== timeline || open.sequence !== event?.sequence || open.id !== event.id;
@@ -198,7 +198,7 @@ export class RelpSession implements CollectorSession {
    * Sends as many as the window allows, joined into few writes. At once, however few: librelp's answers wait for our next packet
    * (see above). False if nothing can be sent before the cursor is moved, and it can't be.
    */
-  private fill(round: Round, batch: Batch): boolean {
+  private sendWithinWindow(round: InFlightBatch, batch: Batch): boolean {
     const { source, timeline, events } = batch;
     const mayBeOpen = Math.max(1, this.window - Math.floor(this.window / 4));
     const { frames } = this;
@@ -206,13 +206,13 @@ export class RelpSession implements CollectorSession {
     while (this.unansweredNow.size < mayBeOpen) {
       const event = events[round.sent.length];
       if (event === undefined) break;
-      if (this.left.length + round.sent.length - round.noted >= this.window) {
-        stuck = round.prefix > round.noted && !round.note(round.prefix);
-        if (stuck || round.prefix === round.noted) break;
-        round.noted = round.prefix;
+      if (this.inFlight.length + round.sent.length - round.reported >= this.window) {
+        stuck = round.prefix > round.reported && !round.report(round.prefix);
+        if (stuck || round.prefix === round.reported) break;
+        round.reported = round.prefix;
         continue;
       }
-      const open: Open = { source, timeline, sequence: event.sequence, id: event.id, answered: false };
+      const open: Transaction = { source, timeline, sequence: event.sequence, id: event.id, answered: false };
       round.sent.push(open);
       this.unansweredNow.set(this.txnr, open);
       frames.addCounted(event, `${this.txnr} syslog `, '\n');
@@ -223,7 +223,7 @@ export class RelpSession implements CollectorSession {
     return !stuck;
   }
 
-  private take(frame: RelpFrame): void {
+  private handleFrame(frame: RelpFrame): void {
     if (frame.txnr === 0) {
       if (frame.command === 'serverclose')
         this.fail({ what: 'ended the session (serverclose)', next: 'The sink opens a new one' });
@@ -240,10 +240,10 @@ export class RelpSession implements CollectorSession {
       this.answerTo = null;
       return;
     }
-    this.answered(frame.txnr, answer);
+    this.handleAnswer(frame.txnr, answer);
   }
 
-  private answered(txnr: number, answer: RelpAnswer): void {
+  private handleAnswer(txnr: number, answer: RelpAnswer): void {
     const open = this.unansweredNow.get(txnr);
     if (open === undefined) {
       this.fail({ what: `answered transaction ${txnr}, which is not open`, next: LOG });
@@ -262,7 +262,7 @@ export class RelpSession implements CollectorSession {
     this.unansweredNow.delete(txnr);
   }
 
-  private watch(): void {
+  private checkAnswerTimeout(): void {
     if (this.link.ended === null && performance.now() - this.lastAnswer > ANSWER_MS) {
       const open = this.unanswered;
       this.fail(
@@ -315,7 +315,7 @@ export class RelpSession implements CollectorSession {
   }
 }
 
-function advance(round: Round): void {
+function advancePrefix(round: InFlightBatch): void {
   while (round.sent[round.prefix]?.answered === true) round.prefix++;
 }
 

@@ -63,11 +63,11 @@ export class ReplayWindow {
   /** Per source and timeline the last row id that was sent. */
   private ends: Record<string, number> = {};
   /** What of `ends` is still to be sent again over the present connection. */
-  private readonly owed = new Map<string, number>();
+  private readonly toResend = new Map<string, number>();
   private ending: Ending | null = null;
-  private upNow = 0;
-  /** What the present connection began with, and when the last of it was sent; `until` null while some of it is owed. */
-  private again: { readonly start: Record<string, number>; until: number | null } | null = null;
+  private connectedMs = 0;
+  /** What the present connection began with, and when the last of it was sent; `until` null while some of it is toResend. */
+  private replay: { readonly start: Record<string, number>; until: number | null } | null = null;
 
   /** The same by age alone, in its finer slices, for `undelivered`; null where the window has no other limit, or no age. */
   private readonly young: ReplayWindow | null;
@@ -82,7 +82,7 @@ export class ReplayWindow {
     const window = new ReplayWindow(limits);
     const note = saved === null ? null : parseNote(saved);
     if (note === null) return window;
-    window.upNow = note.up;
+    window.connectedMs = note.up;
     window.ends = { ...note.ends };
     window.slices = note.slices.map(([events, bytes, since, until, closed, before]) => ({
       events,
@@ -105,9 +105,9 @@ export class ReplayWindow {
   }
 
   /** Counts connected time, the measure of age. */
-  pass(ms: number): void {
-    this.upNow += Math.max(0, ms);
-    this.young?.pass(ms);
+  addConnectedTime(ms: number): void {
+    this.connectedMs += Math.max(0, ms);
+    this.young?.addConnectedTime(ms);
   }
 
   /** These events, `bytes` long in all, have been handed to the kernel. */
@@ -115,10 +115,10 @@ export class ReplayWindow {
     const key = keyOf(source, timeline);
     const last = events.at(-1)?.sequence ?? 0;
     const end = this.ends[key] ?? 0;
-    const owed = this.owed.get(key);
-    if (owed !== undefined && last >= owed) {
-      this.owed.delete(key);
-      if (this.again !== null && this.owed.size === 0) this.again.until = this.upNow;
+    const toResend = this.toResend.get(key);
+    if (toResend !== undefined && last >= toResend) {
+      this.toResend.delete(key);
+      if (this.replay !== null && this.toResend.size === 0) this.replay.until = this.connectedMs;
     }
     if (last <= end) return; // sent again: the window has it already
     const first = events.findIndex((event) => event.sequence > end);
@@ -138,7 +138,7 @@ export class ReplayWindow {
     }
     this.trim();
     this.ending = ending;
-    if (ending === 'closed' && this.owed.size === 0) {
+    if (ending === 'closed' && this.toResend.size === 0) {
       for (const slice of this.slices) slice.closed = Math.min(2, slice.closed + 1);
       this.merge();
     }
@@ -146,19 +146,19 @@ export class ReplayWindow {
 
   /** True if a new connection has to begin with events that were sent before. */
   get replays(): boolean {
-    return this.from() !== null;
+    return this.firstToReplay() !== null;
   }
 
   /** A new connection stands: where the cursors go back to, per source and timeline. */
   resume(): ResumePosition[] {
-    const from = this.from();
+    const first = this.firstToReplay();
     this.ending = null;
-    this.owed.clear();
-    this.again = null;
-    if (from === null) return [];
-    const start = startOf(this.slices.slice(from));
-    this.again = { start, until: null };
-    for (const key of Object.keys(start)) this.owed.set(key, this.ends[key] ?? 0);
+    this.toResend.clear();
+    this.replay = null;
+    if (first === null) return [];
+    const start = startOf(this.slices.slice(first));
+    this.replay = { start, until: null };
+    for (const key of Object.keys(start)) this.toResend.set(key, this.ends[key] ?? 0);
     return positionsOf(start);
   }
 
@@ -169,22 +169,22 @@ export class ReplayWindow {
   undelivered(): ResumePosition[] {
     const { age } = this.limits;
     if (this.ending !== null) {
-      const from = this.from();
-      return from === null ? [] : positionsOf(startOf(this.slices.slice(from)));
+      const first = this.firstToReplay();
+      return first === null ? [] : positionsOf(startOf(this.slices.slice(first)));
     }
-    const isYoung = (until: number) => age === 0 || this.upNow - until < age;
+    const isYoung = (until: number) => age === 0 || this.connectedMs - until < age;
     const { slices } = this.young ?? this;
     const start = startOf(slices.filter(({ until }) => isYoung(until)));
-    const again = this.again !== null && (this.again.until === null || isYoung(this.again.until));
-    return positionsOf(again ? { ...start, ...this.again?.start } : start);
+    const replaying = this.replay !== null && (this.replay.until === null || isYoung(this.replay.until));
+    return positionsOf(replaying ? { ...start, ...this.replay?.start } : start);
   }
 
   /** JSON text to be saved with the cursors. */
-  note(): string {
+  serialize(): string {
     const live = new Set(this.slices.flatMap((slice) => Object.keys(slice.before)));
     const note: Note = {
       v: 1,
-      up: Math.round(this.upNow),
+      up: Math.round(this.connectedMs),
       ending: this.ending,
       ends: Object.fromEntries(Object.entries(this.ends).filter(([key]) => live.has(key))),
       slices: this.slices.map((s) => [
@@ -205,20 +205,20 @@ export class ReplayWindow {
       open.before[key] ??= before;
       open.events += events;
       open.bytes += bytes;
-      open.until = this.upNow;
+      open.until = this.connectedMs;
       return;
     }
     this.slices.push({
       events,
       bytes,
-      since: this.upNow,
-      until: this.upNow,
+      since: this.connectedMs,
+      until: this.connectedMs,
       closed: 0,
       before: { [key]: before },
     });
   }
 
-  private isFull(slice: Slice, now = this.upNow): boolean {
+  private isFull(slice: Slice, now = this.connectedMs): boolean {
     const { events, bytes, age } = this.limits;
     return (
       slice.events >= events / SLICES && slice.bytes >= bytes / SLICES && now - slice.since >= age / SLICES
@@ -252,7 +252,7 @@ export class ReplayWindow {
       if (
         events < this.limits.events ||
         bytes < this.limits.bytes ||
-        this.upNow - slice.until < this.limits.age
+        this.connectedMs - slice.until < this.limits.age
       )
         break;
       keep++;
@@ -261,10 +261,10 @@ export class ReplayWindow {
   }
 
   /** Index of the first slice that must be sent again; null if none must. */
-  private from(): number | null {
+  private firstToReplay(): number | null {
     if (this.ending === null) return null;
     const index = this.slices.findIndex((slice) => {
-      const young = this.upNow - slice.until < this.limits.age;
+      const young = this.connectedMs - slice.until < this.limits.age;
       if (this.ending === 'lost') return true;
       return this.ending === 'closed' ? young || slice.closed < 2 : young;
     });

@@ -58,7 +58,7 @@ export class StreamSession implements CollectorSession {
     try {
       const until = performance.now() + this.limitMs;
       const msLeft = () => until - performance.now();
-      const begun = this.takeLeft(batch);
+      const begun = this.resumeInFlight(batch);
       const ends = begun.map(({ end }) => end);
       const start = link.bytes;
       while (ends.length < events.length && msLeft() > 0 && (await link.room(IN_FLIGHT, msLeft()))) {
@@ -81,7 +81,7 @@ export class StreamSession implements CollectorSession {
   }
 
   /** The batch's first events that were written in an earlier round. */
-  private takeLeft(batch: Batch): Written[] {
+  private resumeInFlight(batch: Batch): Written[] {
     const { source, timeline, events } = batch;
     const replay = batch.replay === true;
     const isMine = (written: Written) => written.source === source && written.replay === replay;

@@ -2,12 +2,12 @@ import { parseTarget, type SyslogSinkConfig, type SyslogTarget } from '../../con
 import { AuditdError } from '../../errors.js';
 import { neverThrowing } from '../../formats/format-fallback.js';
 import { createFormatter, type Formatter } from '../../formats/syslog-message.js';
-import { Unformatted } from '../format-failures.js';
+import { FormatFailures } from '../format-failures.js';
 import type { DeliveryClass, Sink, SinkDeps } from '../sink.js';
 import { checkTargets } from './check.js';
 import { ConnectedSink } from './connected-sink.js';
 import { DatagramSink } from './datagram-sink.js';
-import { Collectors } from './failover.js';
+import { FailoverTargets } from './failover.js';
 import { openSession } from './open-session.js';
 import { createUdp } from './udp.js';
 import { openUnixDatagrams } from './unix.js';
@@ -44,7 +44,7 @@ export function createSyslogSink(
   formatter: Formatter = formatterOf(config),
 ): Sink {
   const { log, clock } = deps;
-  const unformatted = new Unformatted(log, config.format);
+  const unformatted = new FormatFailures(log, config.format);
   const format = neverThrowing(formatter, unformatted.note);
   const targets = config.targets.map((text) => targetOf(text));
   const timeoutMs = config.connect_timeout;
@@ -53,7 +53,7 @@ export function createSyslogSink(
     const udp = config.transport === 'udp';
     const openUdp = createUdp();
     return new DatagramSink({
-      collectors: new Collectors(targets, timeoutMs, async (to, { signal }) =>
+      targets: new FailoverTargets(targets, timeoutMs, async (to, { signal }) =>
         to.kind === 'path' ? openUnixDatagrams(to.path) : openUdp(to, signal),
       ),
       burst: udp ? UDP_BURST : UNIX_BURST,
@@ -66,7 +66,9 @@ export function createSyslogSink(
   }
   return new ConnectedSink({
     deliveryClass: syslogDeliveryClass(config.transport),
-    collectors: new Collectors(targets, timeoutMs, (to, options) => openSession(config, to, format, options)),
+    targets: new FailoverTargets(targets, timeoutMs, (to, options) =>
+      openSession(config, to, format, options),
+    ),
     unformatted,
     window: config.transport === 'relp' ? null : config.replay_window,
     check,

@@ -1,6 +1,6 @@
 import net from 'node:net';
 import type { AuditdError } from '../../errors.js';
-import { collectorTrouble, sinkFailed } from './collector-error.js';
+import { collectorError, sinkFailed } from './collector-error.js';
 import type { Ends } from './send-queue.js';
 
 /** libuv probes each second after this, 10 times: an idle connection whose other end is gone is noticed within 20 s. */
@@ -47,7 +47,7 @@ export function connectSocket(
       socket.destroy();
       reject(error);
     };
-    const onError = (error: Error) => fail(collectorTrouble(target, error));
+    const onError = (error: Error) => fail(collectorError(target, error));
     const onAbort = () => fail(aborted(target, signal));
     const timer = setTimeout(() => fail(timedOut(target, timeoutMs)), timeLeft(options));
     const settle = () => {

@@ -4,7 +4,7 @@ import { isIP, type Socket } from 'node:net';
 import tls from 'node:tls';
 import type { SyslogTlsConfig } from '../../config/syslog.js';
 import { type AuditdError, codeOf, messageOf } from '../../errors.js';
-import { collectorTrouble, sinkFailed } from './collector-error.js';
+import { collectorError, sinkFailed } from './collector-error.js';
 import { aborted, type ConnectOptions, timedOut, timeLeft } from './tcp.js';
 
 /** Where Debian and Red Hat keep the authorities that this host trusts. Node brings a list of its own, which does not have a company's. */
@@ -81,7 +81,7 @@ export function startTls(
       secureContext_ = secureContext(config);
     } catch (error) {
       raw.destroy();
-      reject(collectorTrouble(target, error));
+      reject(collectorError(target, error));
       return;
     }
     const socket = tls.connect({
@@ -100,7 +100,7 @@ export function startTls(
       raw.destroy();
       reject(error);
     };
-    const onError = (error: Error) => fail(collectorTrouble(target, error));
+    const onError = (error: Error) => fail(collectorError(target, error));
     const onEnd = () =>
       fail(
         sinkFailed(
@@ -180,7 +180,7 @@ function refusal(
   const code = codeOf(socket.authorizationError) ?? socket.authorizationError;
   if (code != null && code !== 'ERR_TLS_CERT_ALTNAME_INVALID') {
     if (NO_ISSUER.has(String(code))) return noIssuer(target, certificate, String(code));
-    return collectorTrouble(target, Object.assign(new Error(`certificate refused: ${code}`), { code }));
+    return collectorError(target, Object.assign(new Error(`certificate refused: ${code}`), { code }));
   }
   const mismatch = tls.checkServerIdentity(name, certificate.toLegacyObject());
   if (mismatch === undefined) return null;

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isLoopback } from '../../config/api.js';
 import type { AuditdError } from '../../errors.js';
 import { unlessAborted } from '../abortable.js';
-import { collectorTrouble } from './collector-error.js';
+import { collectorError } from './collector-error.js';
 import { aborted } from './tcp.js';
 
 /** One message, one datagram. */
@@ -19,7 +19,7 @@ export interface Datagrams {
    *
    * @throws AuditdError if it came back from all of them
    */
-  prove?(data: Buffer, signal: AbortSignal): Promise<void>;
+  probe?(data: Buffer, signal: AbortSignal): Promise<void>;
   /** `onDone(null)`: the kernel has taken it. */
   send(data: Buffer, onDone: (error: AuditdError | null) => void): void;
   close(): void;
@@ -97,10 +97,10 @@ class UdpDatagrams implements Datagrams {
       this.socket = await this.connect(address);
       if (this.socket !== null) return;
     }
-    throw before ?? this.failed ?? collectorTrouble(this.target, new Error('its name has no address'));
+    throw before ?? this.failed ?? collectorError(this.target, new Error('its name has no address'));
   }
 
-  async prove(data: Buffer, signal: AbortSignal): Promise<void> {
+  async probe(data: Buffer, signal: AbortSignal): Promise<void> {
     for (;;) {
       await new Promise<void>((resolve) => this.send(data, () => resolve()));
       const until = performance.now() + ANSWER_MS;
@@ -117,7 +117,7 @@ class UdpDatagrams implements Datagrams {
 
   send(data: Buffer, onDone: (error: AuditdError | null) => void): void {
     if (this.socket === null)
-      throw this.failed ?? collectorTrouble(this.target, new Error('the socket is closed'));
+      throw this.failed ?? collectorError(this.target, new Error('the socket is closed'));
     this.socket.send(data, (error) => onDone(error === null ? null : this.fail(error)));
   }
 
@@ -128,7 +128,7 @@ class UdpDatagrams implements Datagrams {
   }
 
   private fail(error: unknown): AuditdError {
-    this.failed ??= collectorTrouble(this.target, error);
+    this.failed ??= collectorError(this.target, error);
     return this.failed;
   }
 
@@ -171,6 +171,6 @@ export async function resolveHost(
   try {
     return await resolve(host);
   } catch (error) {
-    throw collectorTrouble(text, error);
+    throw collectorError(text, error);
   }
 }

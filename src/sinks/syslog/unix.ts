@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { type AuditdError, messageOf } from '../../errors.js';
-import { collectorTrouble, sinkFailed } from './collector-error.js';
+import { collectorError, sinkFailed } from './collector-error.js';
 import type { Datagrams } from './udp.js';
 
 interface DatagramSocket {
@@ -20,7 +20,7 @@ const CODES: Readonly<Record<string, string>> = {
 
 function trouble(path: string, error: unknown): AuditdError {
   const code = CODES[messageOf(error)];
-  return collectorTrouble(
+  return collectorError(
     path,
     code === undefined ? error : Object.assign(new Error(messageOf(error)), { code }),
   );

@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createFail2banSink } from '../../../src/sinks/files/fail2ban-sink.js';
-import { createFileSink, type LocalSinkDeps } from '../../../src/sinks/files/file-sink.js';
+import { createFileSink, type FileSinkDeps } from '../../../src/sinks/files/file-sink.js';
 import { realDisk } from '../../../src/sinks/files/filesystem.js';
 import {
   batch,
@@ -20,7 +20,7 @@ beforeEach(() => {
 afterEach(() => fs.rmSync(directory, { recursive: true }));
 
 async function found(
-  over: Partial<LocalSinkDeps> = {},
+  over: Partial<FileSinkDeps> = {},
   group: string | null = null,
   at = path.join(directory, 'audit'),
 ) {

@@ -6,7 +6,7 @@ import type { AuditEvent, SourceName } from '../../../src/audit/event.js';
 import { fail2banSink, fileSink } from '../../../src/config/schema.js';
 import { parseEcsPosition } from '../../../src/formats/ecs.js';
 import { parseFail2banLine } from '../../../src/formats/fail2ban-line.js';
-import type { LocalSinkDeps } from '../../../src/sinks/files/file-sink.js';
+import type { FileSinkDeps } from '../../../src/sinks/files/file-sink.js';
 import type { Batch } from '../../../src/sinks/sink.js';
 
 /** A moment in the middle of a Thursday. */
@@ -80,10 +80,10 @@ export function listener() {
 }
 
 /** Dependencies with a clock that the test sets. */
-export function dependencies(over: Partial<LocalSinkDeps> = {}) {
+export function dependencies(over: Partial<FileSinkDeps> = {}) {
   const time = { now: NOON };
   const ears = listener();
-  const deps: LocalSinkDeps = { name: 'test', clock: () => time.now, minFree: 0, log: ears.log, ...over };
+  const deps: FileSinkDeps = { name: 'test', clock: () => time.now, minFree: 0, log: ears.log, ...over };
   return { deps, time, ...ears };
 }
 

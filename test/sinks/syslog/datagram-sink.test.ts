@@ -12,7 +12,7 @@ import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Sink } from '../../../src/sinks/sink.js';
 import { DatagramSink } from '../../../src/sinks/syslog/datagram-sink.js';
-import { Collectors } from '../../../src/sinks/syslog/failover.js';
+import { FailoverTargets } from '../../../src/sinks/syslog/failover.js';
 import { createUdp, type Datagrams } from '../../../src/sinks/syslog/udp.js';
 import { batch } from '../files/files-fixture.js';
 import { syslog } from './syslog-fixture.js';
@@ -119,7 +119,7 @@ describe('UDP', () => {
 function sinkTo(port: number, open: ReturnType<typeof createUdp>): Sink {
   const to = { host: 'collector', port, text: `collector:${port}` };
   const sink = new DatagramSink({
-    collectors: new Collectors([{ kind: 'host', ...to }], 2_000, (_, { signal }) => open(to, signal)),
+    targets: new FailoverTargets([{ kind: 'host', ...to }], 2_000, (_, { signal }) => open(to, signal)),
     burst: 32,
     pauseMs: 2,
     format: (event) => `event ${event.sequence}`,
@@ -221,7 +221,7 @@ describe('a name whose other address is of a host that takes all and answers not
 describe('a socket that throws at a send', () => {
   it('fails the delivery, is closed, and leaves no timer that would close the next one', async () => {
     let open = 0;
-    const collectors = new Collectors<Datagrams>(
+    const targets = new FailoverTargets<Datagrams>(
       [{ kind: 'path', path: '/x', text: '/x' }],
       1_000,
       async () => {
@@ -241,7 +241,7 @@ describe('a socket that throws at a send', () => {
     const log = pino({ level: 'silent' });
     const check = async () => [];
     const sink = new DatagramSink({
-      collectors,
+      targets,
       burst: 32,
       pauseMs: 0,
       format: () => 'x',

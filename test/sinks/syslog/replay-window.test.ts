@@ -15,7 +15,7 @@ function send(window: ReplayWindow, from: number, to: number, size = 100): void 
   for (let at = from; at <= to; at += 10) {
     const events = rows(at, Math.min(to, at + 9));
     window.add('postern', 1, events, events.length * size);
-    window.pass(events.length);
+    window.addConnectedTime(events.length);
   }
 }
 
@@ -28,7 +28,7 @@ function held(window: ReplayWindow): Array<[string, number, number]> {
 }
 
 function again(limits: WindowLimits, window: ReplayWindow): ReplayWindow {
-  return ReplayWindow.restore(limits, window.note());
+  return ReplayWindow.restore(limits, window.serialize());
 }
 
 describe('the replay window', () => {
@@ -100,7 +100,7 @@ describe('the replay window', () => {
       for (let second = 0; second < 5; second++) {
         window.add('postern', 1, rows(at + 1, at + 10), 1_000);
         at += 10;
-        window.pass(1_000);
+        window.addConnectedTime(1_000);
       }
       window.ended('lost');
       const [position] = window.resume();
@@ -119,7 +119,7 @@ describe('the replay window', () => {
     const window = new ReplayWindow({ ...DEFAULT, age: 1_000 });
     send(window, 1, 100);
     const replays = endings.map((ending) => {
-      window.pass(5_000);
+      window.addConnectedTime(5_000);
       window.ended(ending);
       const replayed = window.replays;
       const [position] = window.resume();
@@ -136,7 +136,7 @@ describe('the replay window', () => {
       send(window, 1, 100);
       window.ended('closed');
       send(window, (window.resume()[0]?.upTo ?? 0) + 1, 100);
-      window.pass(60_000);
+      window.addConnectedTime(60_000);
       send(window, 101, 200);
       window.ended(ending);
       const restored = again({ events: 0, bytes: 16_000, age: 1_000 }, window);
@@ -190,14 +190,14 @@ describe('the replay window', () => {
     for (let n = 0; n < 20_000; n++) {
       window.add('postern', 1, rows(at + 1, at + 1), 700);
       at++;
-      window.pass(2_000);
+      window.addConnectedTime(2_000);
       if (n % 3 === 0) {
         window.ended('closed');
         window.resume();
         window.add('postern', 1, rows(at, at), 700);
       }
     }
-    expect(window.note().length).toBeLessThan(2_000);
+    expect(window.serialize().length).toBeLessThan(2_000);
   });
 
   it('covers what its limits say, whatever happens', () => {
@@ -224,11 +224,11 @@ describe('the replay window', () => {
             }
             at += s.send;
           } else if ('pass' in s) {
-            window.pass(s.pass);
+            window.addConnectedTime(s.pass);
             up += s.pass;
           } else {
             if ('end' in s) window.ended(s.end);
-            else window = ReplayWindow.restore(limits, window.note());
+            else window = ReplayWindow.restore(limits, window.serialize());
             const lost = 'restart' in s || s.end === 'lost';
             const upTo = window.resume()[0]?.upTo ?? at;
             if (lost) {
@@ -261,13 +261,13 @@ describe('what retention must keep for the replay window', () => {
       const window = new ReplayWindow(DEFAULT);
       for (let id = 1; id <= 500; id++) {
         window.add('postern', 1, rows(id, id), 400);
-        window.pass(every);
+        window.addConnectedTime(every);
       }
       expect(window.events).toBe(500);
       const upTo = window.undelivered()[0]?.upTo ?? 500;
       expect(500 - upTo).toBeLessThanOrEqual(kept + kept / 8);
       expect(500 - upTo).toBeGreaterThanOrEqual(kept - 1);
-      window.pass(60_000);
+      window.addConnectedTime(60_000);
       expect(window.undelivered()).toEqual([]);
     },
   );
@@ -279,7 +279,7 @@ describe('what retention must keep for the replay window', () => {
   ])('is what the next connection begins with while there is none: %s', (ending, upTo) => {
     const window = new ReplayWindow(DEFAULT);
     send(window, 1, 500);
-    window.pass(60_000);
+    window.addConnectedTime(60_000);
     window.ended(ending);
     expect(held(window)).toEqual(upTo === null ? [] : [['postern', 1, upTo]]);
     expect(held(window)).toEqual(held(again(DEFAULT, window)));
@@ -289,22 +289,22 @@ describe('what retention must keep for the replay window', () => {
   it('is what was sent again, until it is as old', () => {
     const window = new ReplayWindow(DEFAULT);
     send(window, 1, 500);
-    window.pass(3_600_000);
+    window.addConnectedTime(3_600_000);
     window.ended('lost');
     window.resume();
-    window.pass(3_600_000);
+    window.addConnectedTime(3_600_000);
     expect(held(window)).toEqual([['postern', 1, 0]]);
     send(window, 1, 500);
-    window.pass(59_000);
+    window.addConnectedTime(59_000);
     expect(held(window)).toEqual([['postern', 1, 0]]);
-    window.pass(1_000);
+    window.addConnectedTime(1_000);
     expect(held(window)).toEqual([]);
   });
 
   it('is all of the window where no age limits it', () => {
     const window = new ReplayWindow(EVENTS_ONLY);
     send(window, 1, 1_000);
-    window.pass(3_600_000);
+    window.addConnectedTime(3_600_000);
     const before = held(window);
     window.ended('lost');
     expect(before).toEqual(resumed(window));

@@ -254,10 +254,10 @@ describe('several targets', () => {
     // A minute with the second, and the first no longer avoided.
     const inside = sink as unknown as {
       connection: { session: { link: { openedAt: number } } };
-      options: { collectors: { health: Array<{ avoidedUntil: number }> } };
+      options: { targets: { health: Array<{ avoidedUntil: number }> } };
     };
     inside.connection.session.link.openedAt -= 61_000;
-    inside.options.collectors.health[0] = { avoidedUntil: 0 };
+    inside.options.targets.health[0] = { avoidedUntil: 0 };
     await expect.poll(() => shipping.step(20).then(() => sink.figures().target)).toBe(first.target);
     await shipping.until(40);
     await expect.poll(() => first.got[0]?.length).toBe(20);

@@ -121,7 +121,7 @@ export class Shipping {
   async restart(sink: Sink, way: 'close' | 'die'): Promise<void> {
     if (way === 'close') {
       await this.sink.close();
-      this.saved = this.sink.parting?.() ?? this.saved;
+      this.saved = this.sink.finalState?.() ?? this.saved;
     }
     this.sink = sink;
     this.opened = false;

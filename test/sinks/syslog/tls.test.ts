@@ -75,7 +75,7 @@ describe.skipIf(!openssl)('TLS', () => {
       expect(got[999]).toBe('event 1000');
       expect(sink.figures()).toMatchObject({ connected: true, tls: 'TLSv1.3' });
       await sink.close();
-      expect(sink.parting?.()).toContain('"ending":"orderly"');
+      expect(sink.finalState?.()).toContain('"ending":"orderly"');
     },
   );
 
