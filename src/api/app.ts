@@ -1,17 +1,17 @@
-import { Hono } from 'hono';
+import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { createMiddleware } from 'hono/factory';
+import { methodNotAllowed } from 'hono/method-not-allowed';
+import { secureHeaders } from 'hono/secure-headers';
 import { listenAddress } from '../config/api.js';
 import { identify } from './access/auth.js';
 import { ClientAddresses } from './access/client-address.js';
 import { guardChanges } from './access/csrf.js';
+import type { ApiContext, ApiEnv } from './context.js';
 import type { ApiDeps } from './deps.js';
-import type { ApiEnv } from './env.js';
 import { guardHost, type HostGuard } from './http/allowed-hosts.js';
-import { notOurs } from './http/method-not-allowed.js';
 import { problemOf, problemResponse } from './http/problem.js';
-import { measured } from './http/request-metrics.js';
-import { secured } from './http/security-headers.js';
+import { countRequests } from './metrics.js';
 import { pages } from './pages/routes.js';
 import { auditLogRoutes } from './routes/audit-log.js';
 import { bansRoutes } from './routes/bans.js';
@@ -26,6 +26,42 @@ import { tokensRoutes } from './routes/tokens.js';
 const MOST_BODY = 64 * 1024;
 
 /**
+ * Headers of every answer. No script but our own files, no frame, no other host. Pages need no exception: styles and scripts are files.
+ * No Strict-Transport-Security: it applies to the host with all its ports (RFC 6797 section 8.3), and Postern's own page uses http.
+ */
+const securityHeaders = secureHeaders({
+  contentSecurityPolicy: {
+    defaultSrc: ["'none'"],
+    scriptSrc: ["'self'"],
+    styleSrc: ["'self'"],
+    imgSrc: ["'self'", 'data:'],
+    fontSrc: ["'self'"],
+    connectSrc: ["'self'"],
+    manifestSrc: ["'self'"],
+    formAction: ["'self'"],
+    baseUri: ["'none'"],
+    frameAncestors: ["'none'"],
+  },
+  xFrameOptions: 'DENY',
+  // Not no-referrer: browsers then send "Origin: null" with forms, and the check of changes needs the origin.
+  referrerPolicy: 'same-origin',
+  permissionsPolicy: { camera: [], geolocation: [], microphone: [], payment: [], usb: [] },
+  strictTransportSecurity: false,
+  originAgentCluster: false,
+  xDnsPrefetchControl: false,
+  xDownloadOptions: false,
+  xPermittedCrossDomainPolicies: false,
+  xXssProtection: false,
+});
+
+/** An answer may be cached only where its route allows it. */
+const withoutCache = createMiddleware<ApiEnv>(async (c, next) => {
+  await next();
+  const { headers } = c.res;
+  if (!headers.has('cache-control')) headers.set('cache-control', 'no-store');
+});
+
+/**
  * The API and the pages. A new noun docks here with a file of its own under routes/.
  *
  * @param guard which hosts requests may name; null for the control socket: whoever asks has been let in by its mode
@@ -33,8 +69,9 @@ const MOST_BODY = 64 * 1024;
 export function createApi(deps: ApiDeps, guard: HostGuard | null): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   const channel = guard === null ? 'socket' : 'http';
-  app.use(secured);
-  app.use(measured(deps.metrics));
+  app.use(withoutCache);
+  app.use(securityHeaders);
+  app.use(countRequests(deps.metrics));
   app.use(locate(deps, channel));
   if (guard !== null) app.use(guardHost(guard));
   app.onError((error, c) => {
@@ -42,7 +79,7 @@ export function createApi(deps: ApiDeps, guard: HostGuard | null): Hono<ApiEnv> 
     if (answer.status === 500) deps.log.error({ err: error, path: c.req.path }, 'a request failed');
     return answer;
   });
-  app.notFound(notOurs(app));
+  app.notFound(nothingHere);
   app.route('/', healthRoutes(deps));
   app.use(identify({ deps, channel }));
   app.use(
@@ -53,6 +90,7 @@ export function createApi(deps: ApiDeps, guard: HostGuard | null): Hono<ApiEnv> 
     }),
   );
   app.use(guardChanges);
+  app.use(methodNotAllowed({ app, onMethodNotAllowed: allowedMethods }));
   app.route('/', loginRoutes(deps));
   app.route('/', openapiRoutes());
   app.route('/', statsRoutes(deps));
@@ -63,6 +101,28 @@ export function createApi(deps: ApiDeps, guard: HostGuard | null): Hono<ApiEnv> 
   if (channel === 'socket') app.route('/', tokensRoutes(deps));
   if (channel === 'http') app.route('/', pages(deps));
   return app;
+}
+
+function nothingHere(c: ApiContext): Response {
+  const { method, path } = c.req;
+  return problemResponse(
+    c,
+    404,
+    'Nothing is here',
+    `${method} ${path.slice(0, 200)} is not part of this API; /api/audit-log/docs describes it.`,
+  );
+}
+
+/**
+ * The path is ours, but not with this method: 405 (RFC 9110 section 15.5.6). OPTIONS gets the same list of methods, and no header for
+ * other origins: their pages may not read or change anything.
+ */
+function allowedMethods(c: Context, methods: readonly string[]): Response {
+  const { method, path } = c.req;
+  const allow = methods.join(', ');
+  if (method === 'OPTIONS') return c.body(null, 204, { allow });
+  c.header('allow', allow);
+  return problemResponse(c, 405, 'Not with this method', `${path.slice(0, 200)} takes ${allow}.`);
 }
 
 /** Finds out where a request comes from. */

@@ -1,6 +1,9 @@
 import { readdirSync } from 'node:fs';
+import { createMiddleware } from 'hono/factory';
+import { routePath } from 'hono/route';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { DaemonStatus } from '../control/status.js';
+import type { ApiEnv } from './context.js';
 import { STATUS_METRICS } from './status-metrics.js';
 
 /** What goes on in the API, for /metrics. Outlives a reload. */
@@ -132,4 +135,19 @@ function openFiles(): number {
   } catch {
     return 0;
   }
+}
+
+const METHODS = new Set(['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS', 'PUT', 'PATCH']);
+
+/** Counts requests by the pattern of their route. There are few patterns, so clients can create no new series by what they request. */
+export function countRequests(metrics: ApiMetrics) {
+  return createMiddleware<ApiEnv>(async (c, next) => {
+    const begin = performance.now();
+    await next();
+    const found = routePath(c, -1);
+    const route = found === '*' || found === '/*' ? 'none' : (found.split('{')[0] ?? '');
+    const method = METHODS.has(c.req.method) ? c.req.method : 'other';
+    metrics.requests.inc({ method, route, status: String(c.res.status) });
+    metrics.duration.observe({ route }, (performance.now() - begin) / 1_000);
+  });
 }

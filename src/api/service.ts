@@ -12,11 +12,11 @@ import { type FailureRule, Failures } from './access/failed-auth-limiter.js';
 import { Sessions } from './access/session.js';
 import { TokenStore } from './access/tokens.js';
 import { createApi } from './app.js';
+import type { ApiEnv } from './context.js';
 import type { ApiDeps } from './deps.js';
-import type { ApiEnv } from './env.js';
 import { certificateNames, type HostGuard } from './http/allowed-hosts.js';
 import { type ApiListener, openApi } from './http/listener.js';
-import { Live } from './live/event-bus.js';
+import { EventBus } from './live/live-stream.js';
 import { ApiMetrics } from './metrics.js';
 
 export interface ApiServiceOptions {
@@ -39,7 +39,7 @@ const QUERY_LIMIT_MS = 10_000;
 
 /** The API as the daemon has it: tokens, sessions, who guesses and who looks on outlive a reload, the rest follows the configuration. */
 export class ApiService {
-  readonly live = new Live();
+  readonly live = new EventBus();
   readonly tokens: TokenStore;
   private readonly sessions: Sessions;
   private readonly metrics: ApiMetrics;

@@ -150,5 +150,5 @@ async function list(config: Contacts, options: Options): Promise<void> {
 }
 
 function offline() {
-  return Promise.all([import('../api/access/local-token-store.js'), import('../api/routes/tokens.js')]);
+  return Promise.all([import('../api/access/tokens.js'), import('../api/routes/tokens.js')]);
 }

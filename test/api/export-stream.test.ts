@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { getRequestListener } from '@hono/node-server';
 import { Hono } from 'hono';
 import { expect, onTestFinished, test } from 'vitest';
-import type { ApiEnv } from '../../src/api/env.js';
+import type { ApiEnv } from '../../src/api/context.js';
 import { ExportStream } from '../../src/api/export-stream.js';
 import { touchConnection } from '../../src/api/http/long-responses.js';
 import type { QueryChunk } from '../../src/query/service.js';

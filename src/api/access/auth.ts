@@ -1,6 +1,6 @@
 import { createMiddleware } from 'hono/factory';
+import type { ApiContext, ApiEnv, Caller } from '../context.js';
 import type { ApiDeps } from '../deps.js';
-import type { ApiContext, ApiEnv, Caller } from '../env.js';
 import { problemResponse } from '../http/problem.js';
 import { LOGIN } from '../paths.js';
 import { sessionCookie } from './session.js';

@@ -1,6 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 import { createMiddleware } from 'hono/factory';
-import type { ApiContext, ApiEnv } from '../env.js';
+import type { ApiContext, ApiEnv } from '../context.js';
 import { problemResponse } from '../http/problem.js';
 
 /** The name of the form's field; scripts send the header. */

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie';
 import { createMiddleware } from 'hono/factory';
-import type { ApiContext, ApiEnv } from '../env.js';
+import type { ApiContext, ApiEnv } from '../context.js';
 import { LOGIN, PAGE } from '../paths.js';
 import type { TokenInfo, Tokens } from './tokens.js';
 

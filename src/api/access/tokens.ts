@@ -1,7 +1,8 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type Database from 'better-sqlite3';
+import { withOwnState } from '../../control/offline-state.js';
 import { AuditdError } from '../../errors.js';
-import type { Recorder } from '../../recorder/recorder.js';
+import { createRecorder, type Recorder } from '../../recorder/recorder.js';
 
 export const SCOPES = ['read', 'admin'] as const;
 /** `admin` may do what `read` may, and change things. */
@@ -183,4 +184,16 @@ function hashOf(secret: string): Buffer {
 
 function infoOf({ id, name, scope, created_at, expires_at, last_used_at }: Row): TokenInfo {
   return { id, name, scope: scope === 'admin' ? 'admin' : 'read', created_at, expires_at, last_used_at };
+}
+
+/**
+ * Works on the tokens while no daemon runs: under the lock of its state, so that no daemon starts meanwhile, and as the owner of its state.
+ *
+ * @param directory the directory of state.db, which must exist: created here it would belong to the wrong user
+ * @throws AuditdError `LOCKED`, `NOT_RUNNING`, or what `work` throws
+ */
+export function withTokens<T>(directory: string, work: (tokens: TokenStore) => T): T {
+  return withOwnState(directory, ({ db }) =>
+    work(new TokenStore({ db, clock: Date.now, recorder: createRecorder(db) })),
+  );
 }

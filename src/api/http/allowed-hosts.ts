@@ -4,7 +4,7 @@ import { isIP } from 'node:net';
 import { createMiddleware } from 'hono/factory';
 import type { ApiConfig } from '../../config/api.js';
 import type { Client } from '../access/client-address.js';
-import type { ApiEnv } from '../env.js';
+import type { ApiEnv } from '../context.js';
 import { problemResponse } from './problem.js';
 
 /** Longer names are not kept. */

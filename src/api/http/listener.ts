@@ -10,7 +10,7 @@ import type { ApiStatus } from '../../control/status.js';
 import { clearSocketPath, listenOnPath, ownSocket } from '../../control/unix-socket.js';
 import { codeOf, messageOf } from '../../errors.js';
 import { groupId } from '../../sinks/files/log-directory.js';
-import type { ApiEnv } from '../env.js';
+import type { ApiEnv } from '../context.js';
 import { Connections } from './connections.js';
 import { problemText } from './problem.js';
 

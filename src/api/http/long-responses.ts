@@ -1,6 +1,6 @@
 import { sessionCookie } from '../access/session.js';
+import type { ApiContext } from '../context.js';
 import type { ApiDeps } from '../deps.js';
-import type { ApiContext } from '../env.js';
 
 /** An answer that goes on after its token was revoked ends within about this long. */
 const LOOKED_MS = 1_000;

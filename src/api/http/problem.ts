@@ -1,7 +1,7 @@
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { AuditdError, type ErrorCode } from '../../errors.js';
-import type { ApiContext } from '../env.js';
+import type { ApiContext } from '../context.js';
 
 /** Problem details, RFC 9457. */
 interface ProblemDetails {

@@ -5,7 +5,38 @@ import { type Entry, entryLine } from '../../query/entry.js';
 import type { Filter } from '../../query/filter.js';
 import { createMatcher } from '../../query/scan/matcher.js';
 import type { ApiDeps } from '../deps.js';
-import { type LastSeen, lastEventId } from './last-event-id.js';
+
+/** The highest row of each source that a client has received. */
+export type LastSeen = Record<SourceName, number>;
+
+/** `postern:4711,auditd:12`, which a client sends back as `Last-Event-ID`. */
+function lastEventId({ postern, auditd }: LastSeen): string {
+  return `postern:${postern},auditd:${auditd}`;
+}
+
+/** Null if the header is missing or not one of ours. */
+export function parseLastEventId(text: string | undefined): LastSeen | null {
+  const [, postern, auditd] = /^postern:(\d{1,15}),auditd:(\d{1,15})$/.exec(text ?? '') ?? [];
+  return postern === undefined || auditd === undefined
+    ? null
+    : { postern: Number(postern), auditd: Number(auditd), fleet: 0 };
+}
+
+/** Hands each event that was read from the tables to the open live streams. */
+export class EventBus {
+  private readonly listeners = new Set<(event: AuditEvent) => void>();
+
+  publish(events: readonly AuditEvent[]): void {
+    if (this.listeners.size === 0) return;
+    for (const event of events) for (const listener of this.listeners) listener(event);
+  }
+
+  /** @param listener must be quick and must not throw; @returns a function that ends the subscription */
+  subscribe(listener: (event: AuditEvent) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+}
 
 export interface LiveOptions {
   readonly filter: Filter;

@@ -5,11 +5,10 @@ import { AuditdError, messageOf } from '../../errors.js';
 import { type Filter, parseFilter } from '../../query/filter.js';
 import { findEntry, type PageText } from '../../query/service.js';
 import { requireScope } from '../access/auth.js';
+import type { ApiContext, ApiEnv } from '../context.js';
 import type { ApiDeps } from '../deps.js';
-import type { ApiContext, ApiEnv } from '../env.js';
 import { ExportStream } from '../export-stream.js';
 import { ConcurrencyLimit } from '../http/concurrency-limit.js';
-import { CONTENT_TYPES, formatOf } from '../http/content-negotiation.js';
 import { accessCheck, onDisconnect, touchConnection } from '../http/long-responses.js';
 import { type Passed, passedOn } from '../http/measured-chunks.js';
 import { problemResponse } from '../http/problem.js';
@@ -25,6 +24,20 @@ import {
 const MOST_EXPORTS = 4;
 /** What is asked beyond that would wait longer than anybody does. */
 const MOST_QUERIES = 32;
+
+const CONTENT_TYPES: Readonly<Record<AnswerFormat, string>> = {
+  json: 'application/json',
+  ndjson: 'application/x-ndjson',
+  csv: 'text/csv; charset=utf-8; header=present',
+};
+
+const ACCEPTED: Readonly<Record<string, AnswerFormat>> = {
+  'application/json': 'json',
+  'application/x-ndjson': 'ndjson',
+  'application/ndjson': 'ndjson',
+  'application/jsonl': 'ndjson',
+  'text/csv': 'csv',
+};
 
 /** `GET /api/audit-log` and `GET /api/audit-log/:id`. */
 export function auditLogRoutes(deps: ApiDeps): Hono<ApiEnv> {
@@ -134,6 +147,24 @@ async function everything(
   });
   onDisconnect(c, () => begun.stop());
   return c.body(begun.stream, 200, headers);
+}
+
+/**
+ * The format that the client prefers (RFC 9110 section 12.5.1), JSON by default. A range such as `text/*` is not a wish for CSV, so `accepts`
+ * of hono/accepts does not fit: it would answer that with CSV.
+ */
+function formatOf(c: ApiContext, asked: AnswerFormat | undefined): AnswerFormat {
+  if (asked !== undefined) return asked;
+  const wanted = (c.req.header('accept') ?? '')
+    .split(',', 20)
+    .map((part) => part.trim().toLowerCase())
+    .map((part) => ({
+      format: ACCEPTED[part.split(';')[0]?.trim() ?? ''],
+      quality: Number(/;\s*q=([\d.]+)/.exec(part)?.[1] ?? 1),
+    }))
+    .filter(({ format, quality }) => format !== undefined && quality > 0)
+    .sort((a, b) => b.quality - a.quality);
+  return wanted[0]?.format ?? 'json';
 }
 
 function pageAnswer(c: ApiContext, { bytes, next }: PageText, format: AnswerFormat): Response {

@@ -4,8 +4,8 @@ import { sendJson } from '../../control/send-json.js';
 import { AuditdError } from '../../errors.js';
 import { liftedWords } from '../../fail2ban/client.js';
 import { requireScope } from '../access/auth.js';
+import type { ApiEnv } from '../context.js';
 import type { ApiDeps } from '../deps.js';
-import type { ApiEnv } from '../env.js';
 import { noParameters, parametersOf } from '../request-schemas.js';
 
 /** `GET /api/bans`, and `DELETE /api/bans/:ip` for admins. */

@@ -1,8 +1,8 @@
 import { Hono } from 'hono';
 import { sendJson } from '../../control/send-json.js';
 import type { DaemonStatus } from '../../control/status.js';
+import type { ApiEnv } from '../context.js';
 import type { ApiDeps } from '../deps.js';
-import type { ApiEnv } from '../env.js';
 
 /** `/healthz`: does it turn, or must it be restarted? `/readyz`: is everything shipped that there is to ship? Neither takes a token. */
 export function healthRoutes({ status }: Pick<ApiDeps, 'status'>): Hono<ApiEnv> {

@@ -2,8 +2,8 @@ import { Hono } from 'hono';
 import { identityOf, noteFailure } from '../access/auth.js';
 import { foreign, isSameOrigin } from '../access/csrf.js';
 import { giveSession, safeNext, sessionCookie, takeSession } from '../access/session.js';
+import type { ApiContext, ApiEnv } from '../context.js';
 import type { ApiDeps } from '../deps.js';
-import type { ApiContext, ApiEnv } from '../env.js';
 import { LOGIN, LOGOUT, PAGE } from '../paths.js';
 
 /**

@@ -1,7 +1,7 @@
 import { Hono } from 'hono';
 import { requireScope } from '../access/auth.js';
+import type { ApiEnv } from '../context.js';
 import type { ApiDeps } from '../deps.js';
-import type { ApiEnv } from '../env.js';
 
 /** `GET /metrics`, in the text format of Prometheus. */
 export function metricsRoutes(deps: ApiDeps): Hono<ApiEnv> {

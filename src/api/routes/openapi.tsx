@@ -2,7 +2,7 @@ import { Hono } from 'hono';
 import type { FC } from 'hono/jsx';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { VERSION } from '../../version.js';
-import type { ApiEnv } from '../env.js';
+import type { ApiEnv } from '../context.js';
 import { OPERATIONS, openApiDocument, queryParameters } from '../openapi.js';
 
 /** `/api/audit-log/openapi.json`, and the same to read at `/api/audit-log/docs`. Neither says anything of this host: no token. */

@@ -1,8 +1,8 @@
 import { Hono } from 'hono';
 import { sendJson } from '../../control/send-json.js';
 import { requireScope } from '../access/auth.js';
+import type { ApiEnv } from '../context.js';
 import type { ApiDeps } from '../deps.js';
-import type { ApiEnv } from '../env.js';
 import { ConcurrencyLimit } from '../http/concurrency-limit.js';
 import { filterFromQuery, parametersOf, statsParameters } from '../request-schemas.js';
 import { busy } from './audit-log.js';

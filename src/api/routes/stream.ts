@@ -1,11 +1,10 @@
 import { Hono } from 'hono';
 import { requireScope } from '../access/auth.js';
+import type { ApiEnv } from '../context.js';
 import type { ApiDeps } from '../deps.js';
-import type { ApiEnv } from '../env.js';
 import { ConcurrencyLimit } from '../http/concurrency-limit.js';
 import { accessCheck, onDisconnect } from '../http/long-responses.js';
-import { parseLastEventId } from '../live/last-event-id.js';
-import { LiveStream } from '../live/live-stream.js';
+import { LiveStream, parseLastEventId } from '../live/live-stream.js';
 import { filterFromQuery, parametersOf, streamParameters } from '../request-schemas.js';
 import { busy } from './audit-log.js';
 

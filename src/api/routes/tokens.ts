@@ -4,8 +4,8 @@ import { sendJson } from '../../control/send-json.js';
 import { AuditdError } from '../../errors.js';
 import { requireScope } from '../access/auth.js';
 import type { TokenInfo } from '../access/tokens.js';
+import type { ApiEnv } from '../context.js';
 import type { ApiDeps } from '../deps.js';
-import type { ApiEnv } from '../env.js';
 import { newToken } from '../request-schemas.js';
 
 /**
