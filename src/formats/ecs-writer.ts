@@ -1,12 +1,16 @@
 import type { EventType } from '../audit/catalog.js';
 import type { AuditEvent, EventResource, EventUser } from '../audit/event.js';
 import { quote, resourceOf, serverOf, staticPrefix, userMembers } from './ecs.js';
-import { Stamp } from './iso-time.js';
+import { IsoTime } from './iso-time.js';
 
-// The line of formatEcs straight into memory, for events of plain ASCII, as nearly all are: what such a line is made of is copied, not
-// joined and then encoded. It takes a third of the time, and leaves nothing to collect (formatEcs: some 3 kB a line).
+// A second writer of formatEcs' line, straight into memory, for events of plain ASCII, as nearly all are: what such a line is made
+// of is copied, not joined as text and then encoded. ecs-writer.test.ts holds both to the same bytes, for hostile rows too.
 //
-// Measured: 2.2 ns a character that is read, looked at and written one by one; 0.75 ns for one that a pattern looks at; 50 ns for a
+// What it gains from the table to the end, the daemon's CPU per row with and without it (700,000 rows, four alternating runs on two
+// busy cores, Node 20): over TCP 13.3 against 15.9 µs, -16 %; into the audit file 12.0 against 12.7 µs, -6 %, hardly above the noise. So it
+// stays for syslog, where no frames are joined before they are encoded. One text writer alone would serve, at that price.
+//
+// Per piece: 2.2 ns a character that is read, checked and written one by one; 0.75 ns for one that a pattern checks; 50 ns for a
 // text that the runtime writes, 16 ns for bytes, however long they are.
 
 /** Text up to this length is written one by one. */
@@ -225,7 +229,7 @@ const CLOCK = 'HH:MM:SS.mmm'.length;
 let day = Number.NaN;
 let upToClock = bytes('');
 
-/** The beginning of the line, up to the milliseconds. Rows of one day stand side by side. */
+/** The beginning of the line, up to the milliseconds: IsoTime's text as bytes, without a string in between. */
 function writeTimestamp(time: number): void {
   const whole = Math.floor(time / DAY_MS);
   if (whole !== day) {
@@ -246,7 +250,7 @@ function writeTimestamp(time: number): void {
   writeDigits(rest % 1_000, 3);
 }
 
-const readTime = new Stamp();
+const readTime = new IsoTime();
 let lastIngested = Number.NaN;
 let ingested = bytes('');
 

@@ -1,7 +1,7 @@
 import type { EventType, Severity } from '../audit/catalog.js';
 import type { AuditEvent, EventResource, EventUser, SourceName } from '../audit/event.js';
 import { safeJson, toSafeJson } from '../audit/unsafe-characters.js';
-import { Stamp } from './iso-time.js';
+import { IsoTime } from './iso-time.js';
 
 /** Version of the Elastic Common Schema whose field names and values are written. */
 export const ECS_VERSION = '8.17.0';
@@ -129,8 +129,8 @@ function detailsOf(details: string | null): string {
   return details === null ? '' : `,"details":${safeJson(details)}`;
 }
 
-const ownTime = new Stamp();
-const readTime = new Stamp();
+const ownTime = new IsoTime();
+const readTime = new IsoTime();
 
 export interface EcsPosition {
   readonly source: SourceName;

@@ -1,5 +1,5 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
-import { Stamp } from './iso-time.js';
+import { IsoTime } from './iso-time.js';
 
 /** No line is longer, whatever stands in its row. */
 export const MAX_FAIL2BAN_LINE = 512;
@@ -24,7 +24,7 @@ export type FailedLogin = Pick<AuditEvent, 'source' | 'timeline' | 'sequence' | 
 
 const HEAD = '","log.level":"warn","event":{"action":"auth.login_failure","outcome":"failure","sequence":';
 
-const stamp = new Stamp();
+const isoTime = new IsoTime();
 
 /**
  * A failed login as one line for fail2ban, without its newline.
@@ -41,7 +41,7 @@ export function formatFail2banLine(event: FailedLogin, time: number, address: st
   const { source, timeline, sequence, id, revisionOf } = event;
   const revision = revisionOf === null ? '' : `,"revision_of":${revisionOf}`;
   return (
-    `{"@timestamp":"${stamp.milliseconds(time)}${HEAD}${sequence},"id":"${id}"},"source":{"ip":"${address}"},` +
+    `{"@timestamp":"${isoTime.milliseconds(time)}${HEAD}${sequence},"id":"${id}"},"source":{"ip":"${address}"},` +
     `"postern":{"source":"${source}","timeline":${timeline}${revision}}}`
   );
 }

@@ -1,6 +1,7 @@
 import { type AuditEvent, publicId } from '../audit/event.js';
 import { safeJson, toSafeJson } from '../audit/unsafe-characters.js';
 import { formatted } from '../formats/format-fallback.js';
+import { IsoTime } from '../formats/iso-time.js';
 
 /** An entry as people and programs get it. Secrets in `details` are masked. */
 export interface Entry {
@@ -22,24 +23,11 @@ export interface Entry {
   readonly versions?: readonly Entry[];
 }
 
-const DAY_MS = 86_400_000;
-const PAIRS = Array.from({ length: 100 }, (_, number) => String(number).padStart(2, '0'));
+const created = new IsoTime();
 
-let lastDay = Number.NaN;
-let lastDate = '';
-
-/** ISO 8601 with milliseconds, UTC; a Date is made once for rows of a day, which stand side by side. */
+/** ISO 8601 with milliseconds, UTC. */
 export function isoTime(time: number): string {
-  const day = Math.floor(time / DAY_MS);
-  if (day !== lastDay) {
-    lastDay = day;
-    lastDate = new Date(day * DAY_MS).toISOString().slice(0, 11);
-  }
-  const rest = time - day * DAY_MS;
-  const second = Math.floor(rest / 1_000);
-  const minute = Math.floor(second / 60);
-  const fraction = String(rest % 1_000).padStart(3, '0');
-  return `${lastDate}${PAIRS[Math.floor(minute / 60)]}:${PAIRS[minute % 60]}:${PAIRS[second % 60]}.${fraction}Z`;
+  return created.milliseconds(time);
 }
 
 function createdAt(event: AuditEvent): string | null {
