@@ -66,33 +66,44 @@ export function clientCertificate(config: SyslogTlsConfig): X509Certificate | nu
  * Shakes hands over a connected socket. A certificate that is not accepted is reported in `refused`, with the connection still
  * open: nothing has been sent over it, and nothing may be.
  */
-export function startTls(
+export async function startTls(
   raw: Socket,
   config: SyslogTlsConfig,
   host: string,
   target: string,
   options: ConnectOptions,
 ): Promise<TlsSession> {
+  const name = config.server_name ?? host;
+  let context: tls.SecureContext;
+  try {
+    context = secureContext(config);
+  } catch (error) {
+    raw.destroy();
+    throw collectorError(target, error);
+  }
+  const socket = tls.connect({
+    socket: raw,
+    secureContext: context,
+    minVersion: `TLSv${config.min_version}`,
+    // Judged below: `check` has to see a certificate that is refused.
+    rejectUnauthorized: false,
+    host: name,
+    ...(isIP(name) === 0 ? { servername: name } : {}),
+  });
+  const certificate = await handshake(raw, socket, target, options);
+  const protocol = socket.getProtocol() ?? 'TLS';
+  return { socket, protocol, certificate, refused: refusal(socket, certificate, config, name, target) };
+}
+
+/** The certificate that the collector showed. Closes both sockets if there is none, or no handshake. */
+function handshake(
+  raw: Socket,
+  socket: tls.TLSSocket,
+  target: string,
+  options: ConnectOptions,
+): Promise<X509Certificate> {
   const { timeoutMs, signal } = options;
   return new Promise((resolve, reject) => {
-    const name = config.server_name ?? host;
-    let secureContext_: tls.SecureContext;
-    try {
-      secureContext_ = secureContext(config);
-    } catch (error) {
-      raw.destroy();
-      reject(collectorError(target, error));
-      return;
-    }
-    const socket = tls.connect({
-      socket: raw,
-      secureContext: secureContext_,
-      minVersion: `TLSv${config.min_version}`,
-      // Judged below: `check` has to see a certificate that is refused.
-      rejectUnauthorized: false,
-      host: name,
-      ...(isIP(name) === 0 ? { servername: name } : {}),
-    });
     const fail = (error: AuditdError) => {
       settle();
       socket.on('error', () => undefined);
@@ -122,17 +133,12 @@ export function startTls(
     socket.once('secureConnect', () => {
       const certificate = socket.getPeerX509Certificate();
       if (certificate === undefined) {
-        fail(
-          sinkFailed(
-            `${target}: it showed no certificate`,
-            'Give the collector a certificate: anonymous TLS is not supported',
-          ),
-        );
+        const next = 'Give the collector a certificate: anonymous TLS is not supported';
+        fail(sinkFailed(`${target}: it showed no certificate`, next));
         return;
       }
       settle();
-      const protocol = socket.getProtocol() ?? 'TLS';
-      resolve({ socket, protocol, certificate, refused: refusal(socket, certificate, config, name, target) });
+      resolve(certificate);
     });
   });
 }
