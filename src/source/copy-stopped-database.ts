@@ -152,7 +152,10 @@ export class StoppedDatabaseCopies {
       }
     } catch (error) {
       if (codeOf(error) !== 'ENOENT')
-        this.options.log.warn({ directory: this.options.directory }, `old copies stay: ${messageOf(error)}`);
+        this.options.log.warn(
+          { directory: this.options.directory },
+          `old copies can't be removed: ${messageOf(error)}`,
+        );
     }
   }
 }

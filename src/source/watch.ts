@@ -13,16 +13,16 @@ export interface WatchOptions {
   /** Milliseconds. */
   readonly pollInterval: number;
   /**
-   * Whether a look may find anything. Not each event is a change: where root reads in a writable directory, SQLite's fchown of
-   * the -wal at each open makes one, and looks would follow each other for ever.
+   * Whether a read may find anything. Not each event is a change: where root reads in a writable directory, SQLite's fchown of
+   * the -wal at each open makes one, and reads would trigger each other for ever.
    */
   readonly mayHaveChanged: (asks: Asking) => boolean;
   readonly log: Logger;
 }
 
 /**
- * Wakes after each change of the database's files by the ladder, and at each poll.
- * @param onWake looks; true if it found rows
+ * Calls back after each change of the database's files, several times with growing delays, and at each poll.
+ * @param onWake reads; true if it found rows
  */
 export function watchDatabase(options: WatchOptions, onWake: () => unknown): { close(): void } {
   const watcher = new DatabaseWatcher(options, onWake);
@@ -33,13 +33,13 @@ class DatabaseWatcher {
   private watcher: FSWatcher | null = null;
   private watched: { readonly directory: string; readonly inode: bigint } | null = null;
   private names = new Set<string>();
-  private rung: PollStep | null = null;
-  /** What the rung's offset counts from, and when the timer is due; milliseconds of `performance.now()`. */
+  private step: PollStep | null = null;
+  /** What the step's offset counts from, and when the timer is due; milliseconds of `performance.now()`. */
   private base = 0;
   private due = 0;
   private timer: NodeJS.Timeout | null = null;
   private closed = false;
-  private saidProblem = '';
+  private warnedOf = '';
   private readonly poll: NodeJS.Timeout;
 
   constructor(
@@ -48,8 +48,8 @@ class DatabaseWatcher {
   ) {
     this.attach();
     this.poll = setInterval(() => this.onPoll(), options.pollInterval);
-    // Not at once: the caller has yet to get what ends the watch.
-    this.rung = onEvent(null);
+    // Not at once: the caller does not have the returned object yet.
+    this.step = onEvent(null);
     this.arm(performance.now() + 1);
   }
 
@@ -63,7 +63,7 @@ class DatabaseWatcher {
 
   private onPoll(): void {
     this.attach();
-    if (this.timer === null && this.options.mayHaveChanged('poll')) this.look();
+    if (this.timer === null && this.options.mayHaveChanged('poll')) this.read();
   }
 
   /** Watches the directory in which the database is now; no watch, no harm: then there is the poll. */
@@ -85,14 +85,14 @@ class DatabaseWatcher {
         if ((file === null || this.names.has(file)) && this.options.mayHaveChanged('event')) this.event();
       });
       watcher.on('error', (error) => {
-        this.say(directory, error);
+        this.warnOnce(directory, error);
         if (this.watcher === watcher) this.detach();
       });
       this.watcher = watcher;
       this.watched = { directory, inode };
-      this.saidProblem = '';
+      this.warnedOf = '';
     } catch (error) {
-      this.say(directory, error);
+      this.warnOnce(directory, error);
     }
   }
 
@@ -102,21 +102,21 @@ class DatabaseWatcher {
     this.watched = null;
   }
 
-  private say(directory: string, error: unknown): void {
+  private warnOnce(directory: string, error: unknown): void {
     const { what, next } = watchTrouble(error);
-    if (what === this.saidProblem) return;
-    this.saidProblem = what;
+    if (what === this.warnedOf) return;
+    this.warnedOf = what;
     this.options.log.warn(
       { directory },
-      `${directory} can't be watched: ${what}. It is looked at every ${this.options.pollInterval} ms instead. ${next}`,
+      `${directory} can't be watched: ${what}. It is polled every ${this.options.pollInterval} ms instead. ${next}`,
     );
   }
 
   private event(): void {
     const now = performance.now();
-    this.rung = onEvent(this.rung);
+    this.step = onEvent(this.step);
     this.base = now;
-    const due = dueAfterEvent(this.rung, now, this.timer === null ? null : this.due);
+    const due = dueAfterEvent(this.step, now, this.timer === null ? null : this.due);
     if (this.timer === null || due < this.due) this.arm(due);
   }
 
@@ -126,28 +126,28 @@ class DatabaseWatcher {
     const delay = due - performance.now();
     if (delay <= 0) {
       this.timer = null;
-      this.climb();
+      this.runNextPoll();
     } else {
       this.timer = setTimeout(() => {
         this.timer = null;
-        this.climb();
+        this.runNextPoll();
       }, delay);
     }
   }
 
-  private climb(): void {
-    const rung = this.rung;
-    if (rung === null || this.closed) return;
-    const found = this.look();
-    this.rung = onLook(rung, found);
-    if (this.rung === null || this.closed) return;
-    if (this.rung.kind === 'trailing' && found) this.base = performance.now();
-    // A look that took longer than a rung skips to the next one that is still to come.
-    const due = this.base + this.rung.offset;
+  private runNextPoll(): void {
+    const step = this.step;
+    if (step === null || this.closed) return;
+    const found = this.read();
+    this.step = onLook(step, found);
+    if (this.step === null || this.closed) return;
+    if (this.step.kind === 'trailing' && found) this.base = performance.now();
+    // A read that took longer than a step skips to the next step that is still due.
+    const due = this.base + this.step.offset;
     this.arm(Math.max(due, performance.now() + 0.5));
   }
 
-  private look(): boolean {
+  private read(): boolean {
     return this.onWake() === true;
   }
 }

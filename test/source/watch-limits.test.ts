@@ -30,5 +30,5 @@ it.skipIf(!there).each([
   expect(stdout).toMatch(
     new RegExp(`^/tmp can't be watched: .*${key} is used up by programs of the daemon's user \\(${code}\\)`),
   );
-  expect(stdout).toContain('It is looked at every 1000 ms instead. Raise it: sysctl fs.inotify.');
+  expect(stdout).toContain('It is polled every 1000 ms instead. Raise it: sysctl fs.inotify.');
 });
