@@ -132,13 +132,13 @@ export class Daemon {
     this.options.log.info({ version: VERSION, config: this.loaded.path }, 'postern-auditd is ready');
   }
 
-  /** Reads the configuration again; null while it stops. @throws AuditdError if it is refused; then all goes on as it was */
+  /** Reads the configuration again; null while it stops. @throws AuditdError if it is refused; the previous one stays active then */
   reload(): Promise<Reloaded | null> {
     this.reloading = this.reloading.catch(() => null).then(() => this.applyReload());
     return this.reloading;
   }
 
-  /** Ships what is there, at most about 3 s, and closes everything. */
+  /** Ships the rest, for about 3 s at most, and closes everything. */
   async stop(): Promise<void> {
     this.notifier.notify({ STOPPING: '1' });
     this.stopping.abort();
@@ -306,7 +306,10 @@ export class Daemon {
         loaded.config.source.database = hubDatabase(loaded.config.state);
       works = this.build(state, loaded);
     } catch (error) {
-      log.error({ err: error }, `new configuration refused, the one before goes on: ${messageOf(error)}`);
+      log.error(
+        { err: error },
+        `new configuration refused, the previous one stays active: ${messageOf(error)}`,
+      );
       this.refused = refusalOf(error, this.clock());
       this.heartbeat?.beat();
       throw error;
@@ -314,10 +317,10 @@ export class Daemon {
     this.refused = null;
     const result = reloadedOf(changes);
     for (const key of result.restart) {
-      log.warn(`${key} has changed: that takes a restart; until then the old value is used`);
+      log.warn(`${key} has changed, which takes effect at the next restart`);
     }
     if (result.jail) {
-      log.warn('what has changed is in the jail of fail2ban too: run install.sh --reconfigure');
+      log.warn("fail2ban's jail has changed values too. Run install.sh --reconfigure");
     }
     log.level = loaded.config.log.level;
     await this.stopRuntime(old);

@@ -8,8 +8,8 @@ const OTHERS_WRITE = 0o022;
 const STICKY = 0o1000;
 
 /**
- * Does something with what lies in a directory (or with a database) of another user's as that user, if this is root. Whoever can write
- * there may have prepared links, or a journal in whose name SQLite deletes a file: so it reaches only what its owner reaches anyway.
+ * Runs `work` on a file or database of another user as that user, if this is root. A user who can write there may have prepared links, or a
+ * journal in whose name SQLite deletes a file: so `work` reaches only what that user reaches anyway.
  *
  * The identity is the whole process's, all threads of it, while `work` runs: it may not be asynchronous.
  *
@@ -48,27 +48,27 @@ export function asUser<T>(
     process.setegid?.(gid);
     process.seteuid?.(uid);
   } catch (error) {
-    comeBack(group, groups);
+    returnToRoot(group, groups);
     throw unusable(`${why}, and root may not act as that user here: ${messageOf(error)}`);
   }
   try {
     return work();
   } finally {
-    comeBack(group, groups);
+    returnToRoot(group, groups);
   }
 }
 
-function comeBack(group: number, groups: number[]): void {
+function returnToRoot(group: number, groups: number[]): void {
   process.seteuid?.(0);
   process.setegid?.(group);
   process.setgroups?.(groups);
 }
 
-/** Null if it is not there. What is root's has to be where only root can put something else into its place. */
+/** Null if it is not there. A file of root's must be where only root can replace it. */
 function ownerOf(path: string): { uid: number; gid: number } | null {
   const entry = lstatSync(path, { throwIfNoEntry: false });
   if (entry === undefined) return null;
-  if (entry.isSymbolicLink() && entry.uid !== 0) throw strange(path, 'a link');
+  if (entry.isSymbolicLink() && entry.uid !== 0) throw foreignFile(path, 'a link');
   const { uid, gid, mode } = statSync(path);
   if (uid !== 0) return { uid, gid };
   if ((mode & OTHERS_WRITE) !== 0) throw unusable(`${path} is root's, but others may write to it`);
@@ -98,19 +98,19 @@ export function openOwn(directory: string, name: string, options: Options): Data
   }
 }
 
-/** What openOwn refuses, for who opens the database himself. @throws AuditdError `STATE_UNUSABLE` */
+/** Refuses what openOwn refuses, for callers that open the database themselves. @throws AuditdError `STATE_UNUSABLE` */
 export function mustBeOwn(path: string): void {
   for (const suffix of ['', '-wal', '-shm', '-journal']) mustBeFile(`${path}${suffix}`);
 }
 
 /**
- * Somebody may have been quicker than a look before. SQLite has resolved links when it has opened, and has read and written nothing.
+ * Checks the opened file, since a link may have been placed after the check before. By then SQLite has resolved links, and has read and written nothing.
  *
  * @throws AuditdError `STATE_UNUSABLE`
  */
 export function mustHaveOpened(db: Database, path: string): void {
   const [main] = db.pragma('database_list') as Array<{ file: string }>;
-  if (main?.file !== realpathSync(path) || lstatSync(path).nlink !== 1) throw strange(path, 'a link');
+  if (main?.file !== realpathSync(path) || lstatSync(path).nlink !== 1) throw foreignFile(path, 'a link');
   mustBeFile(path);
 }
 
@@ -123,17 +123,18 @@ function mustBeFile(path: string): void {
     throw error;
   }
   if (entry === undefined || (entry.isSymbolicLink() && entry.uid === 0)) return;
-  if (entry.isSymbolicLink()) throw strange(path, 'a link');
-  if (!entry.isFile()) throw strange(path, 'no file');
-  if (entry.nlink > 1) throw strange(path, 'a file with a second name (a hard link)');
+  if (entry.isSymbolicLink()) throw foreignFile(path, 'a link');
+  if (!entry.isFile()) throw foreignFile(path, 'not a file');
+  if (entry.nlink > 1) throw foreignFile(path, 'a file with a second name (a hard link)');
 }
 
-function strange(path: string, what: string): AuditdError {
+function foreignFile(path: string, what: string): AuditdError {
   return unusable(
-    `${path} is ${what}, which postern-auditd does not make: somebody else has put it there. See where it leads, and remove it`,
+    `${path} is ${what}. postern-auditd does not create such a file: somebody else put it there`,
+    'Check where it leads, and remove it',
   );
 }
 
-function unusable(message: string): AuditdError {
-  return new AuditdError('STATE_UNUSABLE', message);
+function unusable(what: string, next: string | null = null): AuditdError {
+  return new AuditdError('STATE_UNUSABLE', what, { next });
 }

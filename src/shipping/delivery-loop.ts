@@ -16,13 +16,13 @@ import type { State } from './state.js';
 import { WakeableSleep } from './wakeable-sleep.js';
 
 const TICK_MS = 1_000;
-/** At the end: a server that accepts and says nothing would use up all the time that a stop may take. */
+/** At a stop: a collector that accepts a connection and never answers must not use up all the time. */
 const OPENING_MS = 1_000;
 const REPLAY_PAUSE_MS = 20;
-/** In a backlog, what the sink that is ahead lets the others catch up per page, so that pages are read once for all. */
+/** In a backlog, how many turns per page the sink that is ahead gives the others, so that pages are read once for all. */
 const TURNS_GIVEN = 3;
 
-/** All but fail2ban's, which has no backlog (head-loop.ts). */
+/** Every sink but fail2ban's, which has no backlog (head-loop.ts). */
 export type WalkingSink = Exclude<SinkConfig, { type: 'fail2ban' }>;
 
 export interface LoopOptions {
@@ -34,13 +34,13 @@ export interface LoopOptions {
   readonly clock: () => number;
   readonly log: Logger;
   readonly random?: () => number;
-  /** Asked before each batch, and while it is under way: false while another one ships in this one's position. */
+  /** Asked before and during each batch: false while another server ships instead of this one. */
   readonly isActive?: () => boolean;
 }
 
 /**
- * One sink's loop: pages in, deliveries out, cursors behind. It alone touches its sink, so calls never overlap, and a
- * sink that is slow or down holds up nobody else.
+ * One sink's loop: read a page, deliver it, commit the cursor. Only this loop calls its sink, so calls never overlap, and a
+ * sink that is slow or down holds up no other.
  */
 export class SinkLoop implements FeedSubscriber {
   private readonly positions: SinkPositions;
@@ -100,7 +100,7 @@ export class SinkLoop implements FeedSubscriber {
     return position === undefined || position.timeline !== feed?.mark.timeline ? null : position.upTo;
   }
 
-  /** Ships what is there for at most `limitMs`, then breaks off, a sink that does not open before; closes the sink. */
+  /** Ships the rest for at most `limitMs`, then aborts; a sink that does not open is aborted earlier. Closes the sink. */
   async stop(limitMs: number): Promise<void> {
     this.ending = true;
     this.alarm.end();
@@ -119,16 +119,18 @@ export class SinkLoop implements FeedSubscriber {
   }
 
   /**
-   * Sends rows again, beside what is new. @throws AuditdError `USAGE` if this sink does not take them twice, or has a replay running
+   * Sends rows again, beside new ones. @throws AuditdError `USAGE` if this sink must not get rows twice, `CONFLICT` if a replay is running
    */
   replay(request: ReplayRequest): void {
     const { config, feeds } = this.options;
     if (config.type === 'file') {
-      const why = `its files have each row once. Only network sinks are sent rows again`;
-      throw new AuditdError('USAGE', `Sink ${this.name} is of type ${config.type}: ${why}`);
+      const what = `Sink ${this.name} is of type ${config.type}: its files have each row once`;
+      throw new AuditdError('USAGE', what, { next: 'Only network sinks are sent rows again' });
     }
     if (this.replaying?.status.state === 'running') {
-      throw new AuditdError('USAGE', `Sink ${this.name} has a replay running; wait for its end`);
+      throw new AuditdError('CONFLICT', `Sink ${this.name} has a replay running`, {
+        next: 'Wait for its end',
+      });
     }
     const feed = feeds.find(({ name }) => name === request.source);
     if (feed === undefined) throw new AuditdError('USAGE', `There is no source ${request.source}`);
@@ -184,7 +186,7 @@ export class SinkLoop implements FeedSubscriber {
           if (this.ending) return;
           this.health.recovered();
           this.health.enter('waiting for events', TICK_MS);
-          // While it has everything, time alone is no reason to look: the feed looks, and rings.
+          // While the sink has everything, the feed reads, and wakes this loop.
           while (
             !(await this.alarm.sleep(TICK_MS)) &&
             this.isCaughtUp() &&
@@ -281,7 +283,7 @@ export class SinkLoop implements FeedSubscriber {
     return replaying.status.state === 'running';
   }
 
-  /** What is written must be known to be written before anything else is: tried until the state takes it. */
+  /** A delivery must be recorded before the next one: retried until the state takes it. */
   private async commit(
     feed: Feed,
     position: SinkPosition,
@@ -296,7 +298,7 @@ export class SinkLoop implements FeedSubscriber {
         if (attempt > 1)
           log.info(
             { sink: this.name, retries: attempt - 1 },
-            `state.db takes cursors again (sink ${this.name})`,
+            `state.db saves cursors again (sink ${this.name})`,
           );
         break;
       } catch (error) {
@@ -304,7 +306,7 @@ export class SinkLoop implements FeedSubscriber {
         if (attempt === 1)
           log.error(
             { sink: this.name, err: error },
-            `state.db takes no cursor (sink ${this.name}): ${messageOf(error)}; trying again`,
+            `state.db cannot save the cursor (sink ${this.name}): ${messageOf(error)}; retrying`,
           );
         this.health.note(error);
         await this.pause(backoff(attempt, this.options.random));
@@ -314,7 +316,7 @@ export class SinkLoop implements FeedSubscriber {
     for (const id of position.recovered.keys()) if (id <= upTo) position.recovered.delete(id);
   }
 
-  /** What a sink has delivered of the batch that it is still at. Where the state does not take it, the end of the batch does. */
+  /** Moves the cursor within a batch that is still being delivered. False if the state does not take it: the end of the batch moves it. */
   private onProgress(feed: Feed, position: SinkPosition, timeline: number, upTo: number): boolean {
     try {
       this.moveCursor(feed, position, timeline, upTo, null);

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { AuditdError, codeOf } from '../errors.js';
+import { AuditdError, codeOf, messageOf } from '../errors.js';
 import type Database from '../load-sqlite.js';
 import { openOwn } from './as-owner.js';
 
@@ -8,7 +8,7 @@ export interface Lock {
   release(): void;
 }
 
-/** A connection that nobody refers to is closed by the garbage collector, and the lock with it. */
+/** Keeps connections referenced: the garbage collector closes any other one, and releases its lock. */
 const HELD = new Set<Database>();
 
 /**
@@ -29,16 +29,18 @@ export function takeLock(directory: string): Lock {
     db?.close();
     if (error instanceof AuditdError) throw error;
     if (codeOf(error)?.startsWith('SQLITE_BUSY') === true) {
-      throw new AuditdError(
-        'LOCKED',
-        `Another postern-auditd works with ${directory} (it holds ${path}). Stop it first: systemctl stop postern-auditd`,
-        { cause: error },
-      );
+      throw new AuditdError('LOCKED', `Another postern-auditd works with ${directory} (it holds ${path})`, {
+        next: 'Stop it first: systemctl stop postern-auditd',
+        cause: error,
+      });
     }
     throw new AuditdError(
       'STATE_UNUSABLE',
-      `The state directory ${directory} can't be used: ${error instanceof Error ? error.message : String(error)}. Check that it exists and that this user may write to it, or name another under state:`,
-      { cause: error },
+      `The state directory ${directory} can't be used: ${messageOf(error)}`,
+      {
+        next: 'Check that it exists and that this user may write to it, or name another under state:',
+        cause: error,
+      },
     );
   }
   const held = db;

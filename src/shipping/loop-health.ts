@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { messageOf } from '../errors.js';
 
-/** What is past its time for longer than this hangs. */
+/** A loop that is overdue for longer than this hangs. */
 const OVERDUE_MS = 30_000;
 
 export type LoopState =
@@ -9,7 +9,7 @@ export type LoopState =
   | 'waiting for events'
   | 'delivering'
   | 'backing off'
-  | 'standing by' // another one ships
+  | 'standing by' // another server ships
   | 'stopped';
 
 export interface LastError {
@@ -17,10 +17,10 @@ export interface LastError {
   readonly at: number;
 }
 
-/** A sink that fails sooner after it was back has not been back: its pauses go on growing, and the log is spared. */
+/** A sink that fails again sooner had not recovered: its pauses keep growing, and nothing is logged. */
 const STEADY_MS = 10_000;
 
-/** What a loop is doing and since when, and what went wrong; says once that its sink is down, and once that it is back. */
+/** What a loop is doing, since when, and its last error. Logs once that its sink is down, and once that it is back. */
 export class Health {
   state: LoopState = 'opening';
   since: number;
@@ -30,7 +30,7 @@ export class Health {
   failures = 0;
   private before = 0;
   private recoveredAt = Number.NEGATIVE_INFINITY;
-  /** It comes and goes, and that was said. */
+  /** It fails again and again, and that was logged. */
   private unsteady = false;
   private deadline = Number.POSITIVE_INFINITY;
 
@@ -73,7 +73,7 @@ export class Health {
     this.note(error);
     if (this.unsteady || (this.failures > 1 && !relapse)) return;
     this.unsteady = relapse;
-    const next = relapse ? 'it comes and goes; trying again, with growing pauses' : 'trying again';
+    const next = relapse ? 'it fails again and again; retrying with growing pauses' : 'retrying';
     const text = `sink ${this.sink} is down${relapse ? ' again' : ''}: ${messageOf(error)}; ${next}`;
     this.log.error({ sink: this.sink, err: error }, text);
   }
@@ -84,14 +84,14 @@ export class Health {
       this.before = this.failures;
       this.failures = 0;
       this.recoveredAt = performance.now();
-      if (!this.unsteady) this.sayBack();
+      if (!this.unsteady) this.logRecovery();
     } else if (this.unsteady && performance.now() - this.recoveredAt >= STEADY_MS) {
       this.unsteady = false;
-      this.sayBack();
+      this.logRecovery();
     }
   }
 
-  private sayBack(): void {
+  private logRecovery(): void {
     this.log.info({ sink: this.sink, retries: this.before }, `sink ${this.sink} is back`);
   }
 }

@@ -3,7 +3,7 @@ import { AuditdError } from '../errors.js';
 import type { Sink } from '../sinks/sink.js';
 import type { AuditSource } from '../source/source.js';
 
-/** Rows of one source that somebody asked to be sent to a sink again. */
+/** Rows of one source to be sent to a sink again. */
 export interface ReplayRequest {
   readonly source: SourceName;
   /** Row ids, inclusive; null for the first and the last. */
@@ -29,8 +29,8 @@ const SLICE_ROWS = 200;
 const SLICE_BYTES = 2 ** 20;
 
 /**
- * Sends rows again, beside the live events and without moving a cursor: a slice at a time, after the live ones of a turn,
- * so that it never delays what is new by more than one slice.
+ * Sends rows again, beside new ones and without moving a cursor: one slice after the new rows of each turn, so that it
+ * delays them by one slice at most.
  */
 export class Replay {
   private next: number;
@@ -66,14 +66,15 @@ export class Replay {
     if (rows < 1) return false;
     const { timeline, source } = this;
     const mark = { timeline, id: 0, fingerprint: null };
-    const look = source.read({ mark, after: this.next, maxRows: rows, maxBytes: SLICE_BYTES });
-    if (look.state !== 'reading') return this.fail(look.state === 'replaced' ? look.reason : look.message);
-    const events = look.events.filter(
+    const found = source.read({ mark, after: this.next, maxRows: rows, maxBytes: SLICE_BYTES });
+    if (found.state !== 'reading')
+      return this.fail(found.state === 'replaced' ? found.reason : found.message);
+    const events = found.events.filter(
       (event) => event.sequence <= this.last && this.inTime(event) && this.wanted(event),
     );
     try {
       const upTo = await this.deliver(sink, events, signal);
-      this.next = upTo ?? (look.events.length === 0 ? this.last : look.upTo);
+      this.next = upTo ?? (found.events.length === 0 ? this.last : found.upTo);
     } catch (error) {
       this.fail(error instanceof Error ? error.message : String(error));
       throw error;
@@ -120,23 +121,24 @@ export class Replay {
   }
 }
 
-/** What a program asked for, checked. @throws AuditdError `USAGE` that names the field */
+/** Checks the body of a request for a replay. @throws AuditdError `USAGE` that names the field */
 export function parseReplay(body: unknown): ReplayRequest & { sink: string } {
   const given = typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {};
   const { sink, source = 'postern' } = given;
   if (typeof sink !== 'string')
-    throw new AuditdError('USAGE', 'sink: name the sink that is to get the rows again');
+    throw new AuditdError('USAGE', 'sink: missing', { next: 'Name the sink that gets the rows again' });
   if (source !== 'postern' && source !== 'auditd')
-    throw new AuditdError('USAGE', 'source: postern or auditd');
+    throw new AuditdError('USAGE', 'source: invalid', { next: 'Set postern or auditd' });
   const number = (key: string): number | null => {
     const value = given[key] ?? null;
     if (value === null) return null;
     if (typeof value !== 'number' || !Number.isFinite(value) || value < 0)
-      throw new AuditdError('USAGE', `${key}: a number of at least 0`);
+      throw new AuditdError('USAGE', `${key}: invalid`, { next: 'Set a number of at least 0' });
     return value;
   };
   const rate = number('rate');
-  if (rate === 0) throw new AuditdError('USAGE', 'rate: more than 0 events a second');
+  if (rate === 0)
+    throw new AuditdError('USAGE', 'rate: invalid', { next: 'Set more than 0 events a second' });
   return {
     sink,
     source,

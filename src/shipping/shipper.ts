@@ -11,7 +11,7 @@ import type { LostRows } from './lost-rows.js';
 import { Feed, type FeedStatus } from './source-feed.js';
 import type { State } from './state.js';
 
-/** Of the 5 s that systemd is told a stop may take, what the loops may use to ship what is there. */
+/** How long the loops may ship what is left, of the 5 s that a stop may take. */
 const DRAIN_MS = 3_000;
 
 export interface ConfiguredSink {
@@ -99,7 +99,7 @@ export class Shipper {
     );
   }
 
-  /** Resolves when each sink has been opened, or has failed once and is being tried again. */
+  /** Resolves when each sink has been opened, or has failed once and is being retried. */
   async start(): Promise<void> {
     for (const feed of this.feeds) feed.reloadMark();
     this.forgetHeadCursors();
@@ -110,33 +110,32 @@ export class Shipper {
   }
 
   /**
-   * Ships what is there, for 3 s at most, and closes the sinks. What is left is found again at the next start.
-   * @throws what the state says that does not take the last notes; all has ended then, too
+   * Ships the rest, for at most 3 s, and closes the sinks. Rows that are left are read again at the next start.
+   * @throws if the state does not take the last checkpoints; everything has stopped then, too
    */
   async stop(): Promise<void> {
     const loops = await Promise.allSettled(this.all.map((loop) => loop.stop(DRAIN_MS)));
     await Promise.all(this.feeds.map((feed) => feed.close()));
     const failed = loops.find((loop) => loop.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
-    this.state.transaction(() => undefined); // the fingerprints still remembered
+    this.state.transaction(() => undefined); // the fingerprints that are still in memory
   }
 
-  /** @throws AuditdError `NOT_FOUND` if there is no such sink, `USAGE` if it is sent nothing again */
+  /** @throws AuditdError `NOT_FOUND` if there is no such sink, `USAGE` if rows can't be sent to it again */
   loop(name: string): SinkLoop {
     const found = this.loops.find((loop) => loop.name === name);
     if (found !== undefined) return found;
     if (this.headLoops.some((loop) => loop.name === name)) {
       const why = 'it wants the failures of the last 50 s and nothing else';
-      throw new AuditdError(
-        'USAGE',
-        `Sink ${name} is of type fail2ban: ${why}. Only network sinks are sent rows again`,
-      );
+      throw new AuditdError('USAGE', `Sink ${name} is of type fail2ban: ${why}`, {
+        next: 'Only network sinks are sent rows again',
+      });
     }
     const names = this.all.map((loop) => loop.name).join(', ');
-    throw new AuditdError('NOT_FOUND', `There is no sink "${name}". Configured are: ${names}`);
+    throw new AuditdError('NOT_FOUND', `There is no sink "${name}"`, { next: `Configured are: ${names}` });
   }
 
-  /** Why the watchdog must not be fed; empty while every loop turns or waits for something that has a name. */
+  /** Why the watchdog must not be fed; empty while every loop works or waits for something known. */
   hung(): string[] {
     return this.all.map((loop) => loop.hung()).filter((reason) => reason !== null);
   }

@@ -96,11 +96,10 @@ export class State {
       createAuditTable(this.db);
     } catch (error) {
       if (error instanceof AuditdError) throw error;
-      throw new AuditdError(
-        'STATE_UNUSABLE',
-        `${this.path} can't be used: ${messageOf(error)}. If it is damaged, move it away and start again: the cursors are then rebuilt from the log files`,
-        { cause: error },
-      );
+      throw new AuditdError('STATE_UNUSABLE', `${this.path} can't be used: ${messageOf(error)}`, {
+        next: 'If it is damaged, move it away and start again: the cursors are then rebuilt from the log files',
+        cause: error,
+      });
     }
     this.cursors = new Cursors(this.db);
     this.fingerprints = new Fingerprints(this.db);
@@ -240,7 +239,10 @@ export class State {
     if (version > STATE_VERSION) {
       throw new AuditdError(
         'STATE_NEWER',
-        `${this.path} was written by a newer postern-auditd (version ${version}, this one knows ${STATE_VERSION}). Install the newer version again, or put back the copy state.db.v${STATE_VERSION} beside it`,
+        `${this.path} was written by a newer postern-auditd (version ${version}, this one knows ${STATE_VERSION})`,
+        {
+          next: `Install the newer version again, or put back the copy state.db.v${STATE_VERSION} beside it`,
+        },
       );
     }
     for (let next = version; next < STATE_VERSION; next++) {

@@ -369,7 +369,9 @@ describe.skipIf(!root)('a full disk', () => {
       await sleep(1_500);
       // Which of the two meets the full disk first is chance; each says so once.
       expect(small.output.match(/sink audit is down/g)?.length ?? 0).toBeLessThanOrEqual(1);
-      expect(small.output.match(/takes no cursor \(sink audit\)/g)?.length ?? 0).toBeLessThanOrEqual(1);
+      expect(small.output.match(/cannot save the cursor \(sink audit\)/g)?.length ?? 0).toBeLessThanOrEqual(
+        1,
+      );
       execFileSync('mount', ['-o', 'remount,size=64m', mount]);
       await small.shipped();
       await small.kill('SIGTERM');
@@ -378,7 +380,7 @@ describe.skipIf(!root)('a full disk', () => {
       expect(lines.filter(({ source }) => source === 'postern').map(({ sequence }) => sequence)).toEqual(
         Array.from({ length: 4_000 }, (_, at) => at + 1),
       );
-      expect(small.output).toMatch(/sink audit is back|takes cursors again/);
+      expect(small.output).toMatch(/sink audit is back|saves cursors again/);
     } finally {
       await small.close();
       execFileSync('umount', ['-l', mount]);
@@ -398,7 +400,7 @@ describe.skipIf(!root)('a full disk', () => {
       inAnotherProcess(join(state, 'state.db'), 'PRAGMA wal_checkpoint(TRUNCATE)');
       spawnSync('dd', ['if=/dev/zero', `of=${ballast}`, 'bs=4k'], { stdio: 'ignore' }); // until there is no room
       rig.append(300);
-      await rig.until(() => rig.output.includes('takes no cursor (sink audit)'), 'the disk is full');
+      await rig.until(() => rig.output.includes('cannot save the cursor (sink audit)'), 'the disk is full');
       rig.child?.kill('SIGHUP');
       await rig.until(() => rig.output.includes('configuration read again'), 'the reload');
       expect(rig.output).toMatch(/stopping the shipping failed: .*full/);

@@ -299,7 +299,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(told).not.toMatch(/ {4}at |\{"level"/);
       const errors = await host.exec('journalctl -u postern-auditd -p err -o cat -n 5 --no-pager');
       expect(errors.stdout).toMatch(
-        /^new configuration refused, the one before goes on: .*config\.yml:\d+:1: min_fre/m,
+        /^new configuration refused, the previous one stays active: .*config\.yml:\d+:1: min_fre/m,
       );
       expect([await show('ActiveState'), await show('MainPID')]).toEqual(['active', pid]);
 

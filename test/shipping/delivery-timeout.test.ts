@@ -16,7 +16,7 @@ describe('the limit of a delivery', () => {
     const under = deadline.limit(endless);
     await sleep(120);
     mine = false;
-    await expect(under).rejects.toThrow('another one ships now');
+    await expect(under).rejects.toThrow('another server ships now');
     mine = true;
     expect(await deadline.limit(async (signal) => signal.aborted)).toBe(false);
   });

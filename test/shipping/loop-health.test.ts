@@ -23,14 +23,14 @@ describe('a sink that is down', () => {
     for (let tries = 0; tries < 5; tries++) fail();
     health.recovered();
     health.recovered();
-    expect(said).toEqual(['sink siem is down: refused; trying again', 'sink siem is back']);
+    expect(said).toEqual(['sink siem is down: refused; retrying', 'sink siem is back']);
     now += 60_000;
     fail();
     expect(health.failures).toBe(1);
     expect(said).toHaveLength(3);
   });
 
-  it('that comes and goes is said to do so once, waits longer each time, and is back once that holds', () => {
+  it('that fails again and again is logged once, waits longer each time, and is back once it holds', () => {
     for (let round = 1; round <= 20; round++) {
       fail();
       expect(health.failures).toBe(round);
@@ -40,9 +40,9 @@ describe('a sink that is down', () => {
     }
     health.recovered();
     expect(said).toEqual([
-      'sink siem is down: refused; trying again',
+      'sink siem is down: refused; retrying',
       'sink siem is back',
-      'sink siem is down again: refused; it comes and goes; trying again, with growing pauses',
+      'sink siem is down again: refused; it fails again and again; retrying with growing pauses',
     ]);
     now += 9_000;
     health.recovered();
