@@ -86,7 +86,7 @@ export function createApi(deps: ApiDeps, guard: HostGuard | null): Hono<ApiEnv> 
     bodyLimit({
       maxSize: MOST_BODY,
       onError: (c) =>
-        problemResponse(c, 413, 'The body is too long', `At most ${MOST_BODY / 1_024} KiB are taken.`),
+        problemResponse(c, 413, 'The body is too long', `A body may have at most ${MOST_BODY / 1_024} KiB.`),
     }),
   );
   app.use(guardChanges);
@@ -108,7 +108,7 @@ function nothingHere(c: ApiContext): Response {
   return problemResponse(
     c,
     404,
-    'Nothing is here',
+    'Not found',
     `${method} ${path.slice(0, 200)} is not part of this API; /api/audit-log/docs describes it.`,
   );
 }
@@ -130,13 +130,13 @@ function locate({ config, log }: ApiDeps, channel: 'http' | 'socket') {
   const ignored = (peer: string | null) => {
     if (peer === null) {
       log.warn(
-        `the proxy at ${config.listen} sends no X-Forwarded-For: nobody who guesses tokens through it is banned. Let it set the header (docs/reference/API.md)`,
+        `the proxy at ${config.listen} sends no X-Forwarded-For: failed token attempts through it are not banned. Configure it to set the header (docs/reference/API.md)`,
       );
       return;
     }
     log.warn(
       { peer },
-      `${peer} sends X-Forwarded-For, and is not believed. If it is your proxy, add it to api.trusted_proxies: until then all who come through it are ${peer}`,
+      `${peer} sends X-Forwarded-For, but is not a trusted proxy, so the header is ignored. If it is your proxy, add it to api.trusted_proxies; until then all its clients count as ${peer}`,
     );
   };
   // A connection over TCP that was reset has no address either: only where it can't be one is nobody's address the proxy's.

@@ -126,7 +126,7 @@ const PROBLEMS: Readonly<Record<number, string>> = {
   400: 'A parameter is wrong; it is named.',
   401: 'No token, or none that is valid.',
   403: 'The token may only read.',
-  404: 'There is no such thing.',
+  404: 'Not found.',
   429: 'Too many failed attempts from this address.',
   503: 'Not now: too much is asked at once, the query took too long, the database or fail2ban does not answer.',
 };

@@ -122,7 +122,7 @@ export function parametersOf<Shape extends z.ZodRawShape>(
   for (const [name, values] of Object.entries(given)) {
     if (!known.includes(name)) throw unknown(name, known);
     if (values.length > 1) {
-      throw new AuditdError('USAGE', `${name}: found ${values.length} times. Give it once`);
+      throw new AuditdError('USAGE', `${name}: found ${values.length} times`, { next: 'Give it once' });
     }
   }
   const flat = Object.fromEntries(
@@ -133,7 +133,7 @@ export function parametersOf<Shape extends z.ZodRawShape>(
   const [issue] = parsed.error.issues;
   const name = String(issue?.path[0] ?? '');
   const allowed = issue?.code === 'invalid_value' ? `one of ${issue.values.join(', ')}` : issue?.message;
-  throw new AuditdError('USAGE', `${name}: found ${shown(flat[name] ?? '')}. Give ${allowed}`);
+  throw new AuditdError('USAGE', `${name}: found ${shown(flat[name] ?? '')}`, { next: `Give ${allowed}` });
 }
 
 /** @throws AuditdError `USAGE` that names the parameter */
@@ -143,12 +143,12 @@ export function filterFromQuery(parameters: FilterInput, now: number): Filter {
 
 function unknown(name: string, known: readonly string[]): AuditdError {
   const near = nearest(name, known);
-  const list = known.length === 0 ? 'There are none here' : `There are ${known.join(', ')}`;
-  const hint = near === null ? '' : ` Did you mean ${near}?`;
+  const list = known.length === 0 ? 'This path takes no parameters' : `Known parameters: ${known.join(', ')}`;
+  const hint = near === null ? '' : `Did you mean ${near}? `;
   const found = /^[a-z_]{1,20}$/.test(name)
-    ? `${name}: there is no such parameter`
-    : `There is no parameter ${shown(name)}`;
-  return new AuditdError('USAGE', `${found}.${hint} ${list}`);
+    ? `${name}: unknown parameter`
+    : `Unknown parameter ${shown(name)}`;
+  return new AuditdError('USAGE', found, { next: `${hint}${list}` });
 }
 
 function shown(value: string): string {

@@ -31,10 +31,9 @@ export function decodeCursor(text: string, filter: Filter): PagePositions {
   const [version, key, places] = parse(text);
   if (version !== VERSION || typeof key !== 'string' || !Array.isArray(places)) throw broken();
   if (key !== keyOf(filter)) {
-    throw new AuditdError(
-      'USAGE',
-      'cursor: it belongs to another filter. Repeat the filter of the page that it came from, or begin without a cursor',
-    );
+    throw new AuditdError('USAGE', 'cursor: this cursor belongs to another filter', {
+      next: 'Repeat the filter of the page that it came from, or begin without a cursor',
+    });
   }
   const positions: Partial<Record<SourceName, PagePosition>> = {};
   for (const place of places as unknown[]) {
@@ -69,8 +68,7 @@ function keyOf(filter: Filter): string {
 }
 
 function broken(): AuditdError {
-  return new AuditdError(
-    'USAGE',
-    'cursor: this is none. Take it as it stands under next, or begin without one',
-  );
+  return new AuditdError('USAGE', 'cursor: invalid cursor', {
+    next: 'Copy it unchanged from next, or begin without a cursor',
+  });
 }

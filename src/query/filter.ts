@@ -84,10 +84,9 @@ export function parseFilter(input: FilterInput, now: number): Filter {
     const value = input[key];
     if (value === undefined || value === '') return null;
     if (value.length > LONGEST) {
-      throw new AuditdError(
-        'USAGE',
-        `${key}: found ${value.length} characters. At most ${LONGEST} are allowed`,
-      );
+      throw new AuditdError('USAGE', `${key}: found ${value.length} characters`, {
+        next: `At most ${LONGEST} are allowed`,
+      });
     }
     return value;
   };
@@ -108,7 +107,8 @@ export function parseFilter(input: FilterInput, now: number): Filter {
   if (filter.from !== null && filter.to !== null && filter.from >= filter.to) {
     throw new AuditdError(
       'USAGE',
-      `to: ${new Date(filter.to).toISOString()} is not after from, ${new Date(filter.from).toISOString()}. The end is exclusive: for one day, give the next one as its end`,
+      `to: ${new Date(filter.to).toISOString()} is not after from, ${new Date(filter.from).toISOString()}`,
+      { next: 'The end is exclusive: for one day, give the next one as its end' },
     );
   }
   return filter;
@@ -116,7 +116,7 @@ export function parseFilter(input: FilterInput, now: number): Filter {
 
 function refuse(key: FilterKey, found: string, allowed: string): never {
   const shown = JSON.stringify(found.length > 60 ? `${found.slice(0, 60)}…` : found);
-  throw new AuditdError('USAGE', `${key}: found ${shown}. Give ${allowed}`);
+  throw new AuditdError('USAGE', `${key}: found ${shown}`, { next: `Give ${allowed}` });
 }
 
 function oneOf<T extends string>(key: FilterKey, text: string | null, allowed: readonly T[]): T | null {

@@ -74,6 +74,7 @@ export function pageText(
 export function tooLarge(): AuditdError {
   return new AuditdError(
     'USAGE',
-    `limit: the entries of this page are larger than ${MOST_PAGE / 2 ** 20} MiB together. Give a lower limit, or take all as a stream: limit=0, or export`,
+    `limit: the entries of this page are larger than ${MOST_PAGE / 2 ** 20} MiB together`,
+    { next: 'Give a lower limit, or export all entries as a stream (limit=0, or the command export)' },
   );
 }

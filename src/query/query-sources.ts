@@ -169,9 +169,9 @@ export class QuerySources {
       return this.state.read((db) => this.recorded.read(db));
     } catch (error) {
       if (!(error instanceof AuditdError) || error.code !== 'SOURCE_UNUSABLE') throw error;
-      const what = 'so it is not known which archives there should be';
-      const next = 'Leave archives out to look at the table alone: --no-archives, archives=false';
-      throw new AuditdError('SOURCE_UNUSABLE', `${error.message}; ${what}. ${next}`, { cause: error });
+      const what = 'so the archives that should exist are not known';
+      const next = 'To read the table alone, leave the archives out: --no-archives, archives=false';
+      throw new AuditdError('SOURCE_UNUSABLE', `${error.what}; ${what}`, { next, cause: error });
     }
   }
 
@@ -191,8 +191,9 @@ export class QuerySources {
       return this.state.read(work);
     } catch (error) {
       if (!(error instanceof AuditdError) || error.code !== 'SOURCE_UNUSABLE') throw error;
-      const next = "or leave the daemon's own events out: source postern";
-      throw new AuditdError('SOURCE_UNUSABLE', `${error.message}; ${next}`, { cause: error });
+      const others = "leave the daemon's own events out: source postern";
+      const next = error.next === null ? capitalized(others) : `${error.next}, or ${others}`;
+      throw new AuditdError('SOURCE_UNUSABLE', error.what, { next, cause: error });
     }
   }
 
@@ -242,4 +243,8 @@ export class QuerySources {
       ? { keys, mode: 'hmac', hmacKey: Buffer.from(key, 'hex') }
       : { keys, mode: 'mask' };
   }
+}
+
+function capitalized(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }

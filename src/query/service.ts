@@ -197,8 +197,7 @@ class ThreadedQueries implements QueryService {
 
 function whole(name: string, value: number, most: number): void {
   if (Number.isSafeInteger(value) && value >= 1 && value <= most) return;
-  throw new AuditdError(
-    'USAGE',
-    `${name}: found ${value}. Give a whole number from 1 to ${Math.floor(most)}`,
-  );
+  throw new AuditdError('USAGE', `${name}: found ${value}`, {
+    next: `Give a whole number from 1 to ${Math.floor(most)}`,
+  });
 }

@@ -46,7 +46,7 @@ describe('archived entries over the API', () => {
     const [entry] = await archived();
     expect(entry).toMatchObject({ id: 'postern:1', action: 'proxy_host.update' });
     expect(await get('/api/audit-log/postern%3A1')).toEqual(entry);
-    await expect(get('/api/audit-log/postern%3A3')).rejects.toThrow(/There is no entry postern:3/);
+    await expect(get('/api/audit-log/postern%3A3')).rejects.toThrow(/No entry has the id postern:3/);
   });
 
   it('are looked for in another directory after a reload', async () => {

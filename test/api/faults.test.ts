@@ -136,7 +136,7 @@ describe('a long export', () => {
       response.resume();
       expect(await ended).toBe('broken off');
       expect(() => JSON.parse(text)).toThrow();
-      expect(other.daemon.output).toContain('an export was broken off: the token was revoked');
+      expect(other.daemon.output).toContain('an export was aborted: the token was revoked');
     } finally {
       await other.close();
     }

@@ -318,7 +318,7 @@ describe('while Postern writes', () => {
       now += 45; // more than a step may take
       return now;
     });
-    expect(() => page({ q: 'zz' }, { timeLimit: 100 })).toThrow(/longer than it may/);
+    expect(() => page({ q: 'zz' }, { timeLimit: 100 })).toThrow(/exceeded its time limit/);
     clock.mockRestore();
   });
 });

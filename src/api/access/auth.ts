@@ -60,7 +60,7 @@ export function requireScope(scope: Scope) {
         c,
         401,
         'A token is needed',
-        'Send one as "Authorization: Bearer TOKEN"; make one with: postern-auditd token create NAME',
+        'Send it as "Authorization: Bearer TOKEN". Create one with: postern-auditd token create NAME',
       );
     }
     if (scope === 'admin' && identity.scope !== 'admin') {
@@ -68,7 +68,7 @@ export function requireScope(scope: Scope) {
         c,
         403,
         'This token may only read',
-        `It takes a token of scope admin; ${identity.name} has scope ${identity.scope}.`,
+        `This needs a token of scope admin; ${identity.name} has scope ${identity.scope}.`,
       );
     }
     return next();
@@ -77,7 +77,7 @@ export function requireScope(scope: Scope) {
 
 const CHALLENGE = 'Bearer realm="postern-auditd"';
 
-/** Counts, records, refuses. The answer says no more about why than that the token is not valid. */
+/** Counts, records and rejects a failed attempt. The answer gives no reason beyond "the token is not valid". */
 function failed(c: ApiContext, deps: ApiDeps): Response {
   const retryAfter = noteFailure(c, deps);
   c.header('www-authenticate', `${CHALLENGE}, error="invalid_token"`);
@@ -89,7 +89,7 @@ function failed(c: ApiContext, deps: ApiDeps): Response {
     c,
     401,
     'The token is not valid',
-    'It was never one, or was revoked. Make one with: postern-auditd token create NAME',
+    'It is unknown or was revoked. Create one with: postern-auditd token create NAME',
   );
 }
 
@@ -117,7 +117,7 @@ function expired(c: ApiContext, { name, expires_at: at }: TokenInfo): Response {
     c,
     401,
     'The token has expired',
-    `Token ${name} expired${when}. Make another with: postern-auditd token create NAME`,
+    `Token ${name} expired${when}. Create another with: postern-auditd token create NAME`,
   );
 }
 

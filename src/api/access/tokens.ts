@@ -112,16 +112,14 @@ export class TokenStore implements Tokens {
   create({ name, scope, expiresAt, by }: NewToken): { text: string; token: TokenInfo } {
     const { db, recorder, clock, onRecorded } = this.options;
     if (!NAME.test(name)) {
-      throw new AuditdError(
-        'USAGE',
-        `${JSON.stringify(name.slice(0, 80))} is no name for a token. Give at most 64 letters, digits, spaces and . _ - @, a letter or digit first`,
-      );
+      throw new AuditdError('USAGE', `${JSON.stringify(name.slice(0, 80))} is not a valid token name`, {
+        next: 'Give at most 64 letters, digits, spaces and . _ - @, a letter or digit first',
+      });
     }
     if (this.list().some((token) => token.name === name)) {
-      throw new AuditdError(
-        'USAGE',
-        `There is a token ${name} already. Revoke it first, or give another name`,
-      );
+      throw new AuditdError('CONFLICT', `A token named ${name} exists already`, {
+        next: 'Revoke it first, or give another name',
+      });
     }
     const id = randomBytes(6).toString('hex');
     const secret = randomBytes(32).toString('base64url');
@@ -146,10 +144,9 @@ export class TokenStore implements Tokens {
     const { db, recorder, onRecorded } = this.options;
     const found = this.list().find(({ name, id }) => name === nameOrId || id === nameOrId);
     if (found === undefined) {
-      throw new AuditdError(
-        'NOT_FOUND',
-        `There is no token ${JSON.stringify(nameOrId.slice(0, 80))}. See: postern-auditd token list`,
-      );
+      throw new AuditdError('NOT_FOUND', `No token is named ${JSON.stringify(nameOrId.slice(0, 80))}`, {
+        next: 'List the tokens with: postern-auditd token list',
+      });
     }
     db.transaction(() => {
       db.prepare('DELETE FROM token WHERE id = ?').run(found.id);

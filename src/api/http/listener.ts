@@ -107,7 +107,7 @@ class Listener implements ApiListener {
     const { socket_group: group, socket_mode: mode } = this.config;
     const gid = group === null ? null : groupId(group);
     if (group !== null && gid === null)
-      throw new Error(`there is no group ${group}; name another under api.socket_group`);
+      throw new Error(`the group ${group} does not exist; name another under api.socket_group`);
     await clearSocketPath(path);
     if (this.closed) return;
     await listenOnPath(server, path);
@@ -117,7 +117,7 @@ class Listener implements ApiListener {
       server.close();
       if (codeOf(error) !== 'EPERM') throw error;
       throw new Error(
-        `the daemon may not give ${path} to the group ${group}: let it be in that group (systemctl edit postern-auditd: SupplementaryGroups=${group})`,
+        `the daemon may not give ${path} to the group ${group}: make the daemon a member of that group (systemctl edit postern-auditd: SupplementaryGroups=${group})`,
         { cause: error },
       );
     }
@@ -163,7 +163,8 @@ class Listener implements ApiListener {
   private failed(error: unknown): void {
     if (this.closed) return;
     const message = wordsOf(error, this.config.listen);
-    if (this.error !== message) this.log.error({ err: error }, `${message}; trying again`);
+    if (this.error !== message)
+      this.log.error({ err: error }, `${message}; retrying every ${RETRY_MS / 1_000} s`);
     this.error = message;
     this.state = 'retrying';
     this.server = null;
@@ -181,14 +182,14 @@ function wordsOf(error: unknown, listen: string): string {
         ? `${start}: another program does. Name another port under api.listen, or see who: ss -ltnp`
         : `${start}: another program does. Name another path under api.listen, or see who: ss -lxp`;
     case 'EADDRNOTAVAIL':
-      return `${start}: this host has no such address. Name another under api.listen`;
+      return `${start}: this host does not have that address. Name another under api.listen`;
     case 'EACCES':
     case 'EROFS':
       return path === null
         ? `the API may not listen on ${listen}: name a port from 1024 under api.listen`
-        : `the API may not make ${path}: name a path in /run/postern-auditd under api.listen`;
+        : `the API may not create ${path}: name a path in /run/postern-auditd under api.listen`;
     case 'EEXIST':
-      return `${start}: what is there is no socket. Move it away, or name another path under api.listen`;
+      return `${start}: the path exists and is not a socket. Move it away, or name another path under api.listen`;
     default:
       return `${start}: ${messageOf(error)}`;
   }
@@ -218,16 +219,16 @@ function refusalOf(code: string | null): readonly [number, string, string] {
       return [
         431,
         'Request Header Fields Too Large',
-        `Address and headers have at most ${MOST_HEADER / 1_024} KiB.`,
+        `Address and headers may have at most ${MOST_HEADER / 1_024} KiB.`,
       ];
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return [
         408,
         'Request Timeout',
-        `A request is there within ${REQUEST_MS / 1_000} s, its headers within ${HEADERS_MS / 1_000} s.`,
+        `Send the whole request within ${REQUEST_MS / 1_000} s, its headers within ${HEADERS_MS / 1_000} s.`,
       ];
     default:
-      return [400, 'Bad Request', 'What came is no HTTP request.'];
+      return [400, 'Bad Request', 'This is not an HTTP request.'];
   }
 }
 

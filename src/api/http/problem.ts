@@ -35,18 +35,18 @@ export function problemResponse(
 
 const STATUS: Readonly<Partial<Record<ErrorCode, readonly [ContentfulStatusCode, string]>>> = {
   USAGE: [400, 'The request is not valid'],
-  NOT_FOUND: [404, 'There is no such thing'],
+  NOT_FOUND: [404, 'Not found'],
   CONFLICT: [409, 'Not now'],
   QUERY_LIMIT: [503, 'The query took too long'],
   SOURCE_UNUSABLE: [503, "Postern's database can't be read"],
   FAIL2BAN_FAILED: [503, 'fail2ban does not answer'],
   STATE_UNUSABLE: [503, "state.db can't be used"],
-  ARCHIVE_FAILED: [503, "Archives are missing, or can't be read"],
-  ARCHIVE_UNREAD: [503, 'An archive is still being looked at'],
-  ARCHIVE_BROKEN: [500, 'An archive is not what it was'],
+  ARCHIVE_FAILED: [503, "Archives are missing or can't be read"],
+  ARCHIVE_UNREAD: [503, 'An archive is still being checked'],
+  ARCHIVE_BROKEN: [500, 'An archive was changed or is damaged'],
 };
 
-/** What may be over in a few seconds by itself, or by somebody who looks after it. */
+/** Failures that may be over in a few seconds, by themselves or because somebody fixes them. */
 const PASSING: ReadonlySet<ErrorCode> = new Set([
   'SOURCE_UNUSABLE',
   'FAIL2BAN_FAILED',
@@ -54,19 +54,19 @@ const PASSING: ReadonlySet<ErrorCode> = new Set([
   'ARCHIVE_UNREAD',
 ]);
 
-/** `name: what is wrong with it`, which is how filters and pages say what they refuse. */
+/** `name: what is wrong with it`: how filters and pages name the parameter that they reject. */
 const NAMED = /^([a-z_]{1,20}): (.*)$/s;
 
-/** An error as a problem; of one that is a defect nothing is told but that it is. */
+/** Turns an error into a problem. Of a defect the client learns nothing but that it happened. */
 export function problemOf(c: ApiContext, error: unknown): Response {
   if (!(error instanceof AuditdError))
     return problemResponse(
       c,
       500,
-      'This is a defect',
-      'The log of postern-auditd says more: journalctl -u postern-auditd',
+      'Internal error',
+      'This is a defect. For details see the log: journalctl -u postern-auditd',
     );
-  const [status, title] = STATUS[error.code] ?? [500, 'It failed'];
+  const [status, title] = STATUS[error.code] ?? [500, 'The request failed'];
   const [, parameter, detail] = (error.code === 'USAGE' ? NAMED.exec(error.message) : null) ?? [];
   if (PASSING.has(error.code)) c.header('retry-after', '5');
   const words = (detail ?? error.message).replace(/^[a-z]/, (letter) => letter.toUpperCase());

@@ -53,7 +53,9 @@ function pageOf(text: string | null): number {
   if (text === null || text === '') return 1;
   const page = Number(text);
   if (/^\d{1,7}$/.test(text) && page >= 1 && page <= LAST_PAGE) return page;
-  throw new AuditdError('USAGE', `page: found ${JSON.stringify(text.slice(0, 40))}. Give a number from 1 on`);
+  throw new AuditdError('USAGE', `page: found ${JSON.stringify(text.slice(0, 40))}`, {
+    next: 'Give a number from 1 on',
+  });
 }
 
 /** The filter as the API takes it. */
@@ -65,10 +67,9 @@ export function inputOf(written: View['written']): FilterInput {
 function dayAfter(day: string): string {
   const time = DATE.test(day) ? Date.parse(`${day}T00:00:00Z`) : Number.NaN;
   if (Number.isNaN(time)) {
-    throw new AuditdError(
-      'USAGE',
-      `until: found ${JSON.stringify(day.slice(0, 40))}. Give a day, such as 2026-11-22`,
-    );
+    throw new AuditdError('USAGE', `until: found ${JSON.stringify(day.slice(0, 40))}`, {
+      next: 'Give a day, such as 2026-11-22',
+    });
   }
   return new Date(time + DAY_MS).toISOString().slice(0, 10);
 }

@@ -53,15 +53,16 @@ export function auditLogRoutes(deps: ApiDeps): Hono<ApiEnv> {
     if (asked.limit === 0) {
       if (asked.page !== 1 || asked.cursor !== undefined) {
         const name = asked.cursor === undefined ? 'page' : 'cursor';
-        throw new AuditdError(
-          'USAGE',
-          `${name}: limit=0 is all there are in one. Leave ${name} out, or give a limit`,
-        );
+        throw new AuditdError('USAGE', `${name}: limit=0 returns all entries in one answer`, {
+          next: `Leave ${name} out, or give a limit`,
+        });
       }
       return everything(c, deps, exports, filter, format);
     }
     if (asked.cursor !== undefined && asked.page !== 1) {
-      throw new AuditdError('USAGE', 'page: a cursor says where to go on. Give one of page and cursor');
+      throw new AuditdError('USAGE', 'page: page and cursor exclude each other', {
+        next: 'Give one of them',
+      });
     }
     const free = queries.take();
     if (free === null) return busy(c, 'Too many queries are waiting');
@@ -87,7 +88,7 @@ export function auditLogRoutes(deps: ApiDeps): Hono<ApiEnv> {
     if (free === null) return busy(c, 'Too many queries are waiting');
     try {
       const found = await findEntry(deps.queries, source, id);
-      if (found === null) throw new AuditdError('NOT_FOUND', `There is no entry ${source}:${id}`);
+      if (found === null) throw new AuditdError('NOT_FOUND', `No entry has the id ${source}:${id}`);
       return sendJson(c, found);
     } finally {
       free();
@@ -102,10 +103,9 @@ function entryId(text: string): { source: SourceName; id: number } {
   const { source } = parseFilter({ source: name }, 0);
   const id = Number(number);
   if (source === null || !Number.isSafeInteger(id)) {
-    throw new AuditdError(
-      'USAGE',
-      `id: found ${JSON.stringify(text.slice(0, 60))}. Give postern:4711, auditd:12 or 4711`,
-    );
+    throw new AuditdError('USAGE', `id: found ${JSON.stringify(text.slice(0, 60))}`, {
+      next: 'Give postern:4711, auditd:12 or 4711',
+    });
   }
   return { source, id };
 }
@@ -124,7 +124,7 @@ async function everything(
   };
   if (c.req.method === 'HEAD') return c.body(null, 200, headers);
   const free = exports.take();
-  if (free === null) return busy(c, `At most ${MOST_EXPORTS} exports run at a time`);
+  if (free === null) return busy(c, `At most ${MOST_EXPORTS} exports run at the same time`);
   const identity = c.var.identity;
   const told = (passed: Passed) =>
     deps.record({
@@ -142,7 +142,11 @@ async function everything(
     onQuiet: () => touchConnection(c),
     onEnd: (error) => {
       free();
-      if (error !== null) deps.log.warn({ err: error }, `an export was broken off: ${messageOf(error)}`);
+      if (error !== null)
+        deps.log.warn(
+          { err: error },
+          `an export was aborted: ${messageOf(error)}; the client gets an incomplete answer`,
+        );
     },
   });
   onDisconnect(c, () => begun.stop());
@@ -179,5 +183,5 @@ function pageAnswer(c: ApiContext, { bytes, next }: PageText, format: AnswerForm
 
 export function busy(c: ApiContext, why: string): Response {
   c.header('retry-after', '5');
-  return problemResponse(c, 503, 'Too much is asked at once', `${why}. Try again in a few seconds.`);
+  return problemResponse(c, 503, 'Too many requests at once', `${why}. Try again in a few seconds.`);
 }

@@ -37,8 +37,7 @@ function addressOf(text: string): string {
   } catch {
     // said below
   }
-  throw new AuditdError(
-    'USAGE',
-    `ip: found ${JSON.stringify(text.slice(0, 60))}. Give an address as GET /api/bans lists it`,
-  );
+  throw new AuditdError('USAGE', `ip: found ${JSON.stringify(text.slice(0, 60))}`, {
+    next: 'Give an address as GET /api/bans lists it',
+  });
 }

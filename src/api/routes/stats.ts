@@ -18,7 +18,7 @@ export function statsRoutes(deps: ApiDeps): Hono<ApiEnv> {
     const asked = parametersOf(statsParameters, c.req.queries());
     const filter = filterFromQuery(asked, deps.clock());
     const free = tallies.take();
-    if (free === null) return busy(c, `At most ${MOST_TALLIES} are counted at a time`);
+    if (free === null) return busy(c, `At most ${MOST_TALLIES} statistics are counted at the same time`);
     try {
       return sendJson(c, await deps.queries.stats(filter, { top: asked.top }));
     } finally {

@@ -24,7 +24,7 @@ export function streamRoutes(deps: ApiDeps): Hono<ApiEnv> {
     if (c.req.method === 'HEAD') return c.body(null, 200, headers);
     const free = clients.take(c.var.identity?.id);
     if (free === null)
-      return busy(c, `At most ${MOST_CLIENTS} look on at a time, ${MOST_EACH} with one token`);
+      return busy(c, `At most ${MOST_CLIENTS} streams are open at the same time, ${MOST_EACH} per token`);
     deps.metrics.streamClients.inc();
     const live = new LiveStream(deps, {
       filter,

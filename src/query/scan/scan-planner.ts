@@ -204,8 +204,7 @@ export function undecidedOf(filter: Filter, columns: ReadonlySet<ColumnKey> | nu
 }
 
 export function timeLimitError(): AuditdError {
-  return new AuditdError(
-    'QUERY_LIMIT',
-    'The query took longer than it may. Narrow it down with from and to, leave archives out (--no-archives, archives=false), or use export, which has no limit',
-  );
+  return new AuditdError('QUERY_LIMIT', 'The query exceeded its time limit', {
+    next: 'Narrow it down with from and to, leave archives out (--no-archives, archives=false), or use export, which has no limit',
+  });
 }

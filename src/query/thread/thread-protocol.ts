@@ -43,7 +43,12 @@ export interface Answers {
 
 export type WorkerReply =
   | { readonly id: number; readonly value: Answers[keyof Answers] }
-  | { readonly id: number; readonly code: ErrorCode | null; readonly message: string };
+  | {
+      readonly id: number;
+      readonly code: ErrorCode | null;
+      readonly message: string;
+      readonly next: string | null;
+    };
 
 /** Milliseconds of a clock that all threads share and nobody sets. */
 export function monotonic(): number {
@@ -52,8 +57,7 @@ export function monotonic(): number {
 
 /** What has not begun by then is not begun: nobody waits for it any more. */
 export function waitedTooLong(): AuditdError {
-  return new AuditdError(
-    'QUERY_LIMIT',
-    'The query was not begun: it waited too long behind others. Ask again in a while',
-  );
+  return new AuditdError('QUERY_LIMIT', 'The query did not start: it waited too long behind other queries', {
+    next: 'Try again in a few minutes',
+  });
 }

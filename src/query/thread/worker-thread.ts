@@ -114,7 +114,7 @@ export class QueryThread {
       clearTimeout(one.waiting);
       if ('value' in answer) one.resolve(answer.value);
       else if (answer.code === null) one.reject(new Error(answer.message));
-      else one.reject(new AuditdError(answer.code, answer.message));
+      else one.reject(new AuditdError(answer.code, answer.message, { next: answer.next }));
     });
     const lost = (error: Error) => {
       if (this.worker !== worker) return;
@@ -149,10 +149,9 @@ export class QueryThread {
     const seconds = within / 1_000;
     this.end(
       one,
-      new AuditdError(
-        'QUERY_LIMIT',
-        `The query took longer than ${seconds} s and was ended. Narrow it down with from and to`,
-      ),
+      new AuditdError('QUERY_LIMIT', `The query took longer than ${seconds} s and was stopped`, {
+        next: 'Narrow it down with from and to',
+      }),
     );
   }
 

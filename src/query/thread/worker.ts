@@ -132,6 +132,11 @@ async function ended(id: number): Promise<null> {
   return null;
 }
 
+function failure(id: number, error: unknown): WorkerReply {
+  if (error instanceof AuditdError) return { id, code: error.code, message: error.what, next: error.next };
+  return { id, code: null, message: messageOf(error), next: null };
+}
+
 async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.length; ) at += (await writeSome(fd, bytes, at)).bytesWritten;
 }
@@ -143,7 +148,7 @@ async function tell(ask: Ask): Promise<void> {
   } catch (error) {
     exports.delete(ask.id);
     if (error instanceof AuditdError && error.code === 'ARCHIVE_UNREAD') setImmediate(compareInTheBackground);
-    said = { id: ask.id, code: error instanceof AuditdError ? error.code : null, message: messageOf(error) };
+    said = failure(ask.id, error);
   }
   const bytes = 'value' in said && said.value !== null && 'bytes' in said.value ? said.value.bytes : null;
   const moved = bytes === null || bytes.length === 0 ? [] : [bytes.buffer as ArrayBuffer];

@@ -113,11 +113,11 @@ describe('tokens', () => {
   });
 
   it.each(['', ' x', 'a\nb', 'x'.repeat(65), '-x', '<b>'])('have no such name as %j', (name) => {
-    expect(() => make(name)).toThrow(/is no name for a token/);
+    expect(() => make(name)).toThrow(/is not a valid token name/);
   });
 
   it('have a name each', () => {
     make('one');
-    expect(() => make('one')).toThrow('There is a token one already');
+    expect(() => make('one')).toThrow('A token named one exists already');
   });
 });

@@ -101,10 +101,10 @@ describe('api.listen: unix:', () => {
     const file = join(directory, 'file');
     writeFileSync(file, 'kept');
     set(`unix:${file}`);
-    expect(await failing()).toMatch(/what is there is no socket/);
+    expect(await failing()).toMatch(/the path exists and is not a socket/);
     expect(statSync(file).size).toBe(4);
     set(LISTEN, ', socket_group: no-such-group');
-    await expect.poll(failing, { timeout: 60_000 }).toMatch(/there is no group no-such-group/);
+    await expect.poll(failing, { timeout: 60_000 }).toMatch(/the group no-such-group does not exist/);
   });
 
   it('takes the place of a port at a reload, and the other way round', async () => {

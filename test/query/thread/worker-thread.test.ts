@@ -98,7 +98,7 @@ describe('queries behind each other', () => {
     const behind = [outcome(query(1)), outcome(query(0))];
     await sleep(2_000); // waits so long in vain that it is told
     const later = outcome(query(2));
-    expect(await hung).toMatch(/^The query took longer than 2.5 s and was ended/);
+    expect(await hung).toMatch(/^The query took longer than 2.5 s and was stopped/);
     expect(await Promise.all(behind)).toEqual([
       expect.stringMatching(/waited too long/),
       expect.stringMatching(/waited too long/),
