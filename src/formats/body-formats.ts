@@ -12,15 +12,15 @@ import { utf8Length } from './utf8.js';
 export type BodyFormat = 'ecs' | 'cef' | 'leef' | 'ocsf' | 'text';
 
 export interface BodyOptions {
-  /** The event was shortened: the body says so in its own way. */
+  /** The event was shortened, which the body marks in its own way. */
   readonly truncated?: boolean;
-  /** Leaves out what the rest of the body says too: sentence, captions, observables. */
+  /** Leaves out what the rest of the body repeats: sentence, captions, observables. */
   readonly brief?: boolean;
   /** Version of the product in the body; the installed one if left out. */
   readonly version?: string;
 }
 
-/** What an envelope is put around. */
+/** The part of a message inside its envelope. */
 export interface Body {
   /** One line without control characters. */
   readonly format: (event: AuditEvent, options: BodyOptions) => string;

@@ -45,7 +45,7 @@ function header(type: EventType, version: string, fieldBytes = Number.POSITIVE_I
   return `CEF:0|${device}|${signature}|${name}|${cefSeverities[type.severity]}|`;
 }
 
-/** By type and version: what is in the catalog comes again and again. */
+/** By type and version: the same types of the catalog recur. */
 const headers = new WeakMap<EventType, { readonly version: string; readonly text: string }>();
 
 function wholeHeader(type: EventType, version: string): string {
@@ -72,7 +72,7 @@ function source(address: string | null): string {
 
 function user(event: AuditEvent): string {
   const name = event.user.name ?? event.user.email;
-  // Who logs in is both who acts and the account acted on.
+  // The user who logs in is both the actor and the account acted on.
   const login = event.type.ecs.category.includes('authentication') ? pair('duser', name) : '';
   const target = event.type.category === 'user' ? pair('duid', event.resource.id) : '';
   return pair('suid', event.user.id) + pair('suser', name) + login + target;
@@ -84,7 +84,7 @@ function time(event: AuditEvent): string {
 }
 
 /**
- * An event in ArcSight's Common Event Format, version 0. What a client can't choose stands first. Without a
+ * An event in ArcSight's Common Event Format, version 0. What a client can't choose is first. Without a
  * readable time there is no `rt`; the time of reading is `deviceCustomDate1` then.
  */
 export function formatCef(event: AuditEvent, options: CefOptions = {}): string {

@@ -23,7 +23,7 @@ const DAY_MS = 86_400_000;
 const ZERO = 48;
 const COLON = 58;
 const DOT = 46;
-/** JSON text that needs no escape besides those that it has. */
+/** JSON text that needs no further escapes. */
 const ASCII = /^[ -~]*$/;
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
@@ -51,7 +51,7 @@ let writable = true;
 /**
  * Writes the line of an event as `formatEcs` has it, if all of it is ASCII, has no escaped NUL and fits.
  *
- * @returns where it ends; -1 if it was not written: then what stands behind `start` means nothing
+ * @returns where it ends; -1 if it was not written: then the bytes behind `start` are undefined
  */
 export function writeEcs(event: AuditEvent, into: Buffer, start: number): number {
   const { time, address: ip, type, rawAction, rawAddress, details } = event;

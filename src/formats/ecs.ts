@@ -23,11 +23,11 @@ const PLAIN = /^[ !#-[\]-~]*$/;
  * An event as one line of JSON in Elastic Common Schema, without its newline.
  *
  * The key order is fixed. Everything up to and including `source.ip` is written by this daemon alone (times, catalog names,
- * numbers, hexadecimal digits, a parsed address); what a client can influence stands behind it, in JSON strings
+ * numbers, hexadecimal digits, a parsed address); what a client can influence is behind it, in JSON strings
  * without any control, separator or direction character. Without an address there is no `source`.
  *
  * ECS requires `@timestamp`. An event whose own time can't be read has the time of reading there, in whole seconds: fail2ban's
- * filter wants milliseconds, so it takes no such line for a fresh failure. What stood in the row is `postern.time_unreadable`.
+ * filter wants milliseconds, so it takes no such line for a fresh failure. The text of the row is `postern.time_unreadable`.
  */
 export function formatEcs(event: AuditEvent): string {
   const { type, time, ingested } = event;
@@ -99,7 +99,7 @@ export function userMembers({ id, name, email }: EventUser, preposition: string,
 export interface Server {
   readonly name: string;
   readonly quoted: string;
-  /** What stands between `related` and `postern`. */
+  /** The members between `related` and `postern`. */
   readonly members: string;
 }
 
@@ -141,7 +141,7 @@ export interface EcsPosition {
 
 const HEAD =
   /^\{"@timestamp":"[^"]{20,30}","log\.level":"[a-z]+","event":\{"action":"[^"\\]+","outcome":"[a-z]+","kind":"event","category":\[[^\]]*\],"type":\[[^\]]*\],"sequence":(\d{1,16}),"id":"([0-9a-f]{32})",/;
-/** A client's text has this only with its quotes escaped, and `details` stand behind it. */
+/** A client's text has this only with its quotes escaped, and `details` are behind it. */
 const PLACE =
   /"ecs":\{"version":"[0-9.]+"\},"postern":\{"source":"(postern|auditd|fleet)","timeline":(\d{1,9}),/;
 

@@ -9,8 +9,8 @@ export function printable(text: string): string {
 }
 
 /**
- * JSON text without a raw unsafe character. The text must be compact, so that such characters stand in strings only. An escaped
- * NUL becomes its picture: rsyslog (libfastjson) ends a string there, and whoever sends one would hide what follows.
+ * JSON text without a raw unsafe character. The text must be compact, so that such characters are in strings only. An escaped
+ * NUL becomes its picture: rsyslog (libfastjson) ends a string there, so that a sender could hide what follows.
  */
 export function printableJson(json: string): string {
   return safeJson(json.includes('\\u0000') ? json.replace(/(?<!\\)((?:\\\\)*)\\u0000/g, '$1\\u2400') : json);

@@ -1,10 +1,10 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { IsoTime } from './iso-time.js';
 
-/** No line is longer, whatever stands in its row. */
+/** No line is longer, whatever is in its row. */
 export const MAX_FAIL2BAN_LINE = 512;
 
-/** What the line of a failed login says. */
+/** The contents of a failed login's line. */
 export interface Fail2banLine {
   readonly source: SourceName;
   readonly timeline: number;
@@ -15,7 +15,7 @@ export interface Fail2banLine {
   readonly time: number;
   /** The address to ban, or the network. */
   readonly address: string;
-  /** The row of `postern` that this one is a new version of; null for a row that is no revision. */
+  /** The row of `postern` that this one is a new version of; null for a row that is not a revision. */
   readonly revisionOf: number | null;
 }
 
@@ -46,11 +46,11 @@ export function formatFail2banLine(event: FailedLogin, time: number, address: st
   );
 }
 
-/** The text of a line that says nothing else, from its first character to its last. */
+/** A complete line and nothing else, from its first character to its last. */
 const LINE =
   /^\{"@timestamp":"([\d:.TZ-]{24})","log\.level":"warn","event":\{"action":"auth\.login_failure","outcome":"failure","sequence":(\d{1,20}),"id":"([0-9a-f]{32})"\},"source":\{"ip":"([0-9a-f.:/]{2,43})"\},"postern":\{"source":"(postern|auditd|fleet)","timeline":(\d{1,20})(?:,"revision_of":(\d{1,20}))?\}\}$/;
 
-/** What a line says, read back from it; null if it is torn, foreign, or a header. Lines of earlier releases are read as well. */
+/** The contents of a line, read back from it; null if it is torn, foreign, or a header. Lines of earlier releases are read as well. */
 export function parseFail2banLine(text: string): Fail2banLine | null {
   const line = LINE.exec(text);
   if (line === null) return parseEcsLine(text);
@@ -58,7 +58,7 @@ export function parseFail2banLine(text: string): Fail2banLine | null {
   return made({ time, sequence, id, address, source, timeline, revisionOf });
 }
 
-// Earlier releases wrote the whole event in ECS into the pair. What a client wrote stands behind `source.ip`, in strings with their quotes escaped.
+// Earlier releases wrote the whole event in ECS into the pair. What a client wrote is behind `source.ip`, in strings with their quotes escaped.
 const ECS_HEAD =
   /^\{"@timestamp":"([\d:.TZ-]{24})","log\.level":"[a-z]+","event":\{"action":"auth\.login_failure","outcome":"failure","kind":"event","category":\[[^\]]*\],"type":\[[^\]]*\],"sequence":(\d{1,20}),"id":"([0-9a-f]{32})","ingested":"[^"]*"\},"source":\{"ip":"([0-9a-f.:/]{2,43})"\},/;
 const ECS_PLACE =

@@ -1,7 +1,7 @@
 /**
  * An event on its way from a server to its fleet: the body of a message in the stream, and its subject.
  *
- * The body is JSON with the columns of the row as they stand in the table, secrets masked, so that the hub can write the same row. A
+ * The body is JSON with the columns of the row as they are in the table, secrets masked, so that the hub can write the same row. A
  * column is a JSON string, null, or a number: an integer if it has no fraction. What JSON can't say so is an object of one
  * member: `{"i":"9223372036854775807"}`, `{"r":"5"}` for a REAL without a fraction, `{"b":"…"}` for a BLOB in base64.
  *
@@ -19,7 +19,7 @@ const COLUMNS = 10;
 const DETAILS = 7;
 const LONGEST_TOKEN = 120;
 
-/** What a message says. */
+/** The contents of a message. */
 export interface FleetEvent {
   readonly id: string;
   /** The server that published it, as its configuration names it. */
@@ -76,7 +76,7 @@ export function subjectOf(
   return `${SUBJECT_PREFIX}.${serverToken}.${subjectToken(category)}.${subjectToken(word)}`;
 }
 
-/** The token of the server in a subject; null if it is none of ours. */
+/** The token of the server in a subject; null for another subject. */
 export function serverTokenOf(subject: string): string | null {
   return /^postern\.audit\.([^.]+)\.[^.]+\.[^.]+$/.exec(subject)?.[1] ?? null;
 }
@@ -121,7 +121,7 @@ function revisionIn({ revisionOf, rawAction }: AuditEvent, most = rawAction.leng
     : { revision_of: revisionOf, revised_action: cutTo(rawAction, most, false) };
 }
 
-/** The body of an event that can't be made into one: which it is, and nothing that its row says. */
+/** The body of an event that could not be formatted: its identity alone, without a text of its row. */
 export function lastFleet(
   { id, source, timeline, sequence, revisionOf }: AuditEvent,
   origin: string,
@@ -209,19 +209,19 @@ const schema = z.object({
  * Reads a message.
  *
  * @param subject its name of the origin is what permissions protect, so the body must agree with it
- * @returns the event, or why it is none
+ * @returns the event, or why the message is not one
  */
 export function parseFleet(subject: string, body: string): FleetEvent | string {
   const token = serverTokenOf(subject);
-  if (token === null) return 'its subject is none of an event';
+  if (token === null) return 'its subject is not that of an event';
   let value: unknown;
   try {
     value = JSON.parse(body);
   } catch {
-    return 'its body is no JSON';
+    return 'its body is not JSON';
   }
   const parsed = schema.safeParse(value);
-  if (!parsed.success) return 'its body is none of this version';
+  if (!parsed.success) return 'its body is not of this version';
   const { id, origin, source, timeline, sequence, after } = parsed.data;
   if (subjectToken(origin) !== token) return 'it names another server than its subject does';
   const columns = parsed.data.columns.map(valueFrom);
@@ -245,7 +245,7 @@ export function parseFleet(subject: string, body: string): FleetEvent | string {
 
 function valueFrom(value: z.infer<typeof column>): ColumnValue {
   if (value === null || typeof value === 'string') return value;
-  if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value; // larger ones come as `i`, and SQLite takes none above 64 bits
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value; // larger ones arrive as `i`; SQLite rejects those above 64 bits
   if ('i' in value) return BigInt.asIntN(64, BigInt(value.i));
   return 'r' in value ? Number(value.r) : Buffer.from(value.b, 'base64');
 }

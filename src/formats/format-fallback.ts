@@ -1,11 +1,11 @@
 /**
- * A format that can't take a row must not hold its sink: the rows behind would never come. What it throws is caught here, and the least
+ * A row that a format throws at must not stop its sink: the rows behind it would never be sent. The error is caught here, and the least
  * form of that event is sent: what this daemon knows of it itself, and none of the row's texts.
  */
 import { type AuditEvent, copyEvent, publicId } from '../audit/event.js';
 import type { Formatter } from './syslog-message.js';
 
-/** Is told of each event that came in its least form. */
+/** Called for each event that is written in its minimal form. */
 export type OnUnformatted = (event: AuditEvent, error: unknown) => void;
 
 /** The event with no text in it that a client may have chosen. */
@@ -71,7 +71,7 @@ export function lastText(event: AuditEvent): string {
   return `event ${publicId(event)} could not be formatted`;
 }
 
-/** A line of the file sink that says which row it is of and nothing else. */
+/** A line of the file sink that identifies its row and has nothing else of it. */
 export function lastLine({ ingested, sequence, id, source, timeline }: AuditEvent): string {
   return (
     `{"@timestamp":"${new Date(ingested).toISOString()}","log.level":"info","event":{"action":"unknown.unformatted",` +

@@ -48,7 +48,7 @@ function userOf(event: AuditEvent): OcsfUser | undefined {
   return user.name === undefined && user.uid === undefined ? undefined : user;
 }
 
-/** `user` is required where it stands for the target: OCSF's own word for "not known" where the row has none. */
+/** `user` is required where it means the target: OCSF's own word for "not known" where the row has none. */
 const unknownUser: OcsfUser = { name: 'Unknown', type_id: 0 };
 
 /** Required in API Activity; only the classes of identity and access have it too. */

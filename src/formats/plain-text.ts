@@ -9,10 +9,10 @@ function quoted(text: string): string {
 
 function person(event: AuditEvent): string {
   const { id, name, email } = event.user;
-  const said = name ?? email ?? (id === null ? null : `user ${id}`);
-  if (said === null || said === '') return '';
+  const user = name ?? email ?? (id === null ? null : `user ${id}`);
+  if (user === null || user === '') return '';
   const address = name !== null && email !== null && email !== name ? ` (${quoted(email)})` : '';
-  return `${event.type.ecs.category.includes('authentication') ? ' for' : ' by'} ${quoted(said)}${address}`;
+  return `${event.type.ecs.category.includes('authentication') ? ' for' : ' by'} ${quoted(user)}${address}`;
 }
 
 /** What was done to what: `proxy_host 12`. */
@@ -26,7 +26,7 @@ function object(event: AuditEvent): string {
  * What happened, as a plain sentence:
  * `Login failed for jan (jan@example.org) from 203.0.113.7 on pp1 [auth.login_failure, postern:4711]`.
  *
- * @param options `truncated`: says at the end that the event was shortened
+ * @param options `truncated`: marks at the end that the event was shortened
  */
 export function formatPlainText(event: AuditEvent, options: { readonly truncated?: boolean } = {}): string {
   const from = event.address === null ? '' : ` from ${event.address}`;

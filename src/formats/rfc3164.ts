@@ -36,8 +36,8 @@ export function bsdTimestamp(time: number, zone: 'local' | 'utc'): string {
 }
 
 /**
- * Makes the builder of what stands before the body, up to its last space. An event without a readable time carries
- * the time of reading: this format can't say "unknown". The body says so.
+ * Makes the builder of the text before the body, up to its last space. An event without a readable time carries
+ * the time of reading: this format can't express "unknown"; the body does.
  */
 export function createRfc3164Header(options: Rfc3164Options): (event: AuditEvent) => string {
   const { facility, zone, hostnameLength = 255 } = options;

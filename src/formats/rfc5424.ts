@@ -45,7 +45,7 @@ export function messageId(action: string): string {
   return `${field.slice(0, MSGID_LENGTH - HASH_LENGTH - 1)}~${hash}`;
 }
 
-/** The years 1970 to 2099: a message with a year from 2100 on is none of RFC 5424 to rsyslog 8.2302. */
+/** The years 1970 to 2099: rsyslog 8.2302 does not parse a message with a later year as RFC 5424. */
 export function isWritable(time: number | null): time is number {
   return time !== null && time >= 0 && time < 4_102_444_800_000;
 }
@@ -91,7 +91,7 @@ export function checkStructuredDataId(id: string): void {
 }
 
 /**
- * Makes the builder of what stands before the body, up to its last space (and the BOM).
+ * Makes the builder of the text before the body, up to its last space (and the BOM).
  * @throws {AuditdError} CONFIG_INVALID where the SD-ID can't be sent
  */
 export function createRfc5424Header(options: Rfc5424Options): (event: AuditEvent) => string {
@@ -112,7 +112,7 @@ export function createRfc5424Header(options: Rfc5424Options): (event: AuditEvent
 
   function msgId(action: string): string {
     const made = messageId(action);
-    // Words that the catalog doesn't know come from the rows: the cache must not grow with them.
+    // Words that are not in the catalog are from the rows: the cache must not grow with them.
     if (messageIds.size < 1_000) messageIds.set(action, made);
     return made;
   }

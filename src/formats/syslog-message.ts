@@ -49,7 +49,7 @@ export interface Formatter {
   (event: AuditEvent): string;
   /**
    * Writes the same message into memory, where that is the faster way. Returns where it ends; -1 if it was not written (it does
-   * not fit, or is not plain): then what stands behind `start` means nothing.
+   * not fit, or is not plain): then the bytes behind `start` are undefined.
    */
   readonly write?: (event: AuditEvent, into: Buffer, start: number) => number;
 }

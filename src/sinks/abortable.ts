@@ -1,6 +1,6 @@
 /**
- * `work`, which can't be broken off itself: settles as it does, but as soon as `signal` aborts it rejects with what `reason` makes.
- * What `work` still brings then is handed to `late`, to be put away.
+ * Settles as `work` does, which can't be aborted itself; but as soon as `signal` aborts, it rejects with what `reason` returns.
+ * A value that `work` still resolves to is passed to `late`, which disposes of it.
  */
 export function unlessAborted<T>(
   work: Promise<T>,

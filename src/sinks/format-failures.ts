@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { type AuditEvent, publicId } from '../audit/event.js';
 
-/** Counts the events of a sink that its format could not take, and says the first one. */
+/** Counts the events that a sink could not format, and logs the first one. */
 export class FormatFailures {
   total = 0;
 

@@ -30,7 +30,7 @@ export function advance(positions: Positions, source: SourceName, timeline: numb
 
 /**
  * Where the cursors must go when only `now` is left of `before`. Of each source only the oldest timeline that
- * differs counts: all later ones came behind it in the file.
+ * differs counts: all later ones are behind it in the file.
  */
 export function advancedPositions(before: Positions, now: Positions): Position[] {
   const changed = before

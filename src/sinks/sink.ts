@@ -4,7 +4,7 @@ import type { RecentVerdict } from './files/eligibility-counts.js';
 
 /** The promise of a sink, in the words that `status`, the docs and the metrics use. */
 export type DeliveryClass =
-  | 'exactly once' // over the death of the process; at least once over power loss
+  | 'exactly once' // across a crash of the process; at least once across a power loss
   | 'at least once, acknowledged'
   | 'at least once within a window'
   | 'best effort';
@@ -23,7 +23,7 @@ export interface Batch {
   readonly uncounted?: true;
 }
 
-/** What a sink has promised. `upTo` < the batch's means that the rest is to be given again. */
+/** What a sink has promised. `upTo` < the batch's means that the rest has to be delivered again. */
 export interface Delivered {
   readonly upTo: number;
   /** The sink's own note (JSON text: file, offset, …), committed together with the cursor, given back to `open`. */
@@ -32,7 +32,7 @@ export interface Delivered {
 
 export type OnProgress = (upTo: number) => boolean;
 
-/** Where a sink stands after it has looked at its destination: everything up to here is there, nothing behind it. */
+/** The position of a sink after a check of its destination: everything up to here is there, nothing behind it. */
 export interface ResumePosition {
   readonly source: SourceName;
   readonly timeline: number;
@@ -52,7 +52,7 @@ export interface Finding {
   readonly level: 'ok' | 'warning' | 'error';
   readonly what: string;
   readonly next?: string;
-  /** Set where it is about what the caller of \`check\` may do: on a host whose daemon runs as somebody else, that tells nothing of the daemon. */
+  /** Set if the finding is about the rights of the user who runs `check`; it says nothing about a daemon that runs as another user. */
   readonly access?: true;
 }
 
@@ -72,9 +72,9 @@ export interface Sink {
    */
   open(saved: string | null, signal?: AbortSignal): Promise<Corrections | null>;
   /**
-   * Resolves when the promise of the class is met; throws when it can't be, with nothing half done that `open` does not mend.
+   * Resolves when the promise of the class is met; throws when it can't be, and `open` repairs what was left half done.
    *
-   * @param onProgress may be called meanwhile: everything up to this row is delivered, and the cursor moves at once. False if it could not
+   * @param onProgress may be called meanwhile: everything up to this row is delivered, and the cursor moves at once. False if it could not move
    */
   deliver(batch: Batch, signal: AbortSignal, onProgress?: OnProgress): Promise<Delivered>;
   /** Looks, without changing anything, whether the destination would take events. Works without `open`. */
@@ -86,15 +86,15 @@ export interface Sink {
   tick?(): Promise<string | null>;
   close(): Promise<void>;
   /**
-   * Where rows begin that may have to be given again, though cursors have passed them: retention keeps what is behind these positions.
+   * Positions behind which rows may have to be delivered again although the cursors have passed them: retention keeps those rows.
    * Works without `open`. @param saved the sink's note as it is committed
    */
   undelivered?(saved: string | null): readonly ResumePosition[];
-  /** Asked once `close` has resolved: a note to save, such as that the destination has read everything; null if there is none. */
+  /** Called once `close` has resolved: the state to save, such as that the destination has read everything; null if there is none. */
   finalState?(): string | null;
 }
 
-/** What every sink is given besides its configuration. */
+/** What every sink gets in addition to its configuration. */
 export interface SinkDeps {
   /** The name it has in the configuration. */
   readonly name: string;

@@ -7,14 +7,14 @@ import type { LogFile } from './log-file-set.js';
 const NEWLINE = 10;
 const FLAGS = fs.constants.O_RDWR | fs.constants.O_APPEND | fs.constants.O_NOFOLLOW;
 
-/** What a write came to. */
+/** The result of a write. */
 export interface Written {
-  /** Bytes of complete lines that stand in the file now. */
+  /** Bytes of complete lines that are in the file now. */
   readonly bytes: number;
   readonly lines: number;
   /** Why that is not all; null if it is. */
   readonly error: unknown;
-  /** True if part of a line stands behind them and could not be cut off. */
+  /** True if part of a line is behind them and could not be truncated. */
   readonly torn: boolean;
 }
 
@@ -45,7 +45,7 @@ export class AppendFile {
     }
   }
 
-  /** Appends `lines` lines to a file of `size` bytes; cuts off again what is no complete line. */
+  /** Appends `lines` lines to a file of `size` bytes; truncates an incomplete line again. */
   write(all: Buffer, lines: number, size: number): Written {
     let written = 0;
     try {
@@ -62,7 +62,7 @@ export class AppendFile {
     }
   }
 
-  /** What happened to the path; `gone` if it no longer leads here, null if nothing. */
+  /** What another program did to the path: `gone` if it leads to another file, `changed` if the length differs, null if nothing. */
   detectTampering(size: number): 'gone' | 'changed' | null {
     const entry = this.disk.entryAt(this.path);
     if (entry === null || entry.dev !== this.dev || entry.ino !== this.ino) return 'gone';

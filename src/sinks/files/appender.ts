@@ -1,5 +1,5 @@
 /**
- * Appending lines to files so that each row stands there once.
+ * Appends lines to files so that each row is there once.
  *
  * CONSTRAINTS. The cursor lives in state.db, the lines live in files, and no transaction spans both. kill -9 may come
  * between write and commit, inside a write (a torn line), between roll and commit. After a loss of power a file may end
@@ -7,15 +7,15 @@
  * move, empty or edit a file. fdatasync takes milliseconds to seconds and must not be in the way of a batch.
  *
  * FORMAT. Files have numbers (log-file-set.ts), and none is used twice. Each line is a complete JSON object with source,
- * timeline, row id and event id in it, written by plain write(2) on O_APPEND; nothing is kept back in memory. Beside the
- * cursor, in the same transaction, shipping keeps a note:
+ * timeline, row id and event id in it, written by plain write(2) on O_APPEND; nothing is held back in memory. Beside the
+ * cursor, in the same transaction, shipping saves a position:
  *
  *   file, since   which file is written to, and when it was begun
- *   begin         where its first event stands, and the positions per (source, timeline) before it
+ *   begin         where its first event begins, and the positions per (source, timeline) before it
  *   durable       the same as of the last fdatasync that succeeded
  *   end           the same as of the last batch
  *   found         rows that a recovery found behind `end`, until a later batch of their source shows that shipping has
- *                 passed them; it is told of them at each `open` until then
+ *                 passed them; each `open` reports them until then
  *
  * begin ≤ durable ≤ end, all in `file`: a roll makes the old file durable, then the new name, and only then writes.
  *
@@ -24,12 +24,12 @@
  *   - goes past `end`, perhaps into later files: written, but the cursor was not saved. Reported as found, not written again.
  *   - does not reach `end`: lost with the power. The cursors go back to what the last line says.
  * A file shorter than `durable` was cut by hand (or by a disk that lies): read from `begin`, the cursors go back as well.
- * A file that is gone was removed by hand, for its name was durable: the cursors stay. No note: state.db was lost, and the
- * last lines of the files say where to go on (planRebuild). After an fdatasync that failed the pages may read well and never
+ * A file that is gone was removed by hand, for its name was durable: the cursors stay. No saved position: state.db was lost, and the
+ * last lines of the files say where to resume (planRebuild). After an fdatasync that failed the pages may read well and never
  * reach the medium (the kernel says so once): what stands behind `durable` is cut off and written again.
  *
  * RUNNING. Before each batch the path is compared with the open file (device, inode, length): removed, moved or edited by
- * another hand → a new file. A write that stops half-way is cut back to its last complete line, which stays delivered.
+ * another program → a new file. A write that stops half-way is cut back to its last complete line, which stays delivered.
  */
 import type { SourceName } from '../../audit/event.js';
 import { AuditdError, messageOf } from '../../errors.js';
@@ -52,9 +52,9 @@ export interface AppenderOptions extends FileRepairOptions, DurabilityOptions {
   readonly clock: () => number;
 }
 
-/** What became of lines. */
+/** The result of writing lines. */
 export interface Appended {
-  /** Complete lines that stand in the file. */
+  /** Complete lines that are in the file. */
   readonly lines: number;
   /** Why it is not all of them; null if it is. */
   readonly error: AuditdError | null;
@@ -99,7 +99,7 @@ export class Appender {
     return this.rolls;
   }
 
-  /** Compares note and files, mends the files, opens the one to go on with. */
+  /** Compares the saved position with the files, repairs the files, opens the one to continue. */
   async recover(saved: string | null): Promise<Corrections> {
     const { fileSet, location, disk, log } = this.options;
     await this.closeFile();
@@ -109,7 +109,7 @@ export class Appender {
       const files = fileSet.list();
       const plan = this.repair.plan(note, files, this.durability.distrusted);
       for (const cut of plan.cuts) this.repair.cut(cut);
-      // The note will name the file to go on with alone; a roll that failed half-way may have been written past.
+      // The new position names only the file to continue; after a roll that failed half-way, lines may be in others.
       const left = files.filter(
         (file) => note !== null && file.number >= note.file && file !== plan.current?.file,
       );
@@ -138,12 +138,12 @@ export class Appender {
     }
   }
 
-  /** The lines of all files, the last first; null for what is none. After `recover`, which has cut off what was torn. */
+  /** The lines of all files, the last first; null for an invalid line. Call it after `recover`, which truncates torn lines. */
   backwards<P>(parse: (text: string) => P | null): Generator<P | null> {
     return this.repair.backwards(parse);
   }
 
-  /** Sees that what is open is still what the path leads to, and rolls when it is time. To be called before each batch. */
+  /** Checks that the path still leads to the open file, and rolls when it is time. To be called before each batch. */
   async ready(): Promise<void> {
     const { rule, clock, log } = this.options;
     this.durability.rethrow();
@@ -165,7 +165,7 @@ export class Appender {
     if (Math.abs(now - this.rollFailedAt) >= ROLL_AGAIN_MS) await this.roll(now);
   }
 
-  /** Writes lines behind what is there. Never leaves part of a line that it can cut off. */
+  /** Appends lines. Never leaves part of a line that it can truncate. */
   append({ bytes, lines }: Pick<LineBuffer, 'bytes' | 'lines'>): Appended {
     const handle = this.requireOpenFile();
     const written = handle.write(bytes, lines, this.progress.size);
@@ -192,13 +192,13 @@ export class Appender {
     this.progress.advance(source, timeline, upTo);
   }
 
-  /** The note to keep beside the cursors. */
+  /** The position to save beside the cursors. */
   savedPosition(): string {
     this.lastSaved = formatFilePosition(this.progress.position(this.number, this.since));
     return this.lastSaved;
   }
 
-  /** Once a second: looks after the files, starts an fdatasync in the background. Returns the note if it has changed. */
+  /** Once a second: looks after the files, starts an fdatasync in the background. Returns the position if it has changed. */
   async tick(): Promise<string | null> {
     await this.ready();
     await this.ensureCompanions();
@@ -232,7 +232,7 @@ export class Appender {
     }
   }
 
-  /** Goes on in a file that is there. */
+  /** Continues an existing file. */
   private async resumeFile(
     current: NonNullable<RecoveryPlan['current']>,
     positions: RecoveryPlan['positions'],
@@ -245,7 +245,7 @@ export class Appender {
     await this.durability.datasync(this.handle, this.progress);
   }
 
-  /** Goes on in a new file. */
+  /** Continues in a new file. */
   private async startFile(
     above: number,
     replaces: boolean,
@@ -266,7 +266,7 @@ export class Appender {
     }
   }
 
-  /** A file that can't be begun (a full disk) is no reason to stop: the old one grows. */
+  /** A file that can't be created (a full disk) does not stop the sink: the old one grows. */
   private async roll(now: number): Promise<void> {
     const { log } = this.options;
     const handle = this.requireOpenFile();

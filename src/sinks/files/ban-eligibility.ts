@@ -11,16 +11,16 @@ export const NEWEST_MS = 5_000;
 export const REASONS = ['old', 'future', 'unreadable', 'no_address', 'other_server', 'never_ban'] as const;
 export type Withheld = (typeof REASONS)[number];
 
-/** What fail2ban is to see: `write`, a reason against it, or null for what is no failed login at all. */
+/** Whether fail2ban is to see an event: `write`, a reason to withhold it, or null if it is not a failed login. */
 export function classifyForBan(
   event: AuditEvent,
   now: number,
   neverBan: { contains(address: string): boolean },
 ): 'write' | Withheld | null {
-  // What an edited row is now, where the event says only that it was edited.
+  // The present type of an edited row, if the event only reports the edit.
   const { action } = event.revisedType ?? event;
   if (action !== 'auth.login_failure' || event.type.category === 'ban') return null;
-  // What other servers told was let in before (fleet/): all the rest is judged here.
+  // Failures of other servers were admitted before (fleet/); all others are checked here.
   if (!event.local && event.source !== 'fleet') return 'other_server';
   if (event.address === null) return 'no_address';
   if (event.time === null) return 'unreadable';

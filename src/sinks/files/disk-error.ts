@@ -14,7 +14,7 @@ const NEXT: Readonly<Record<string, string>> = {
   EMFILE: 'Raise LimitNOFILE of the unit',
 };
 
-/** What a system call said about a path, with the next step. An `AuditdError` stays as it is. */
+/** The error of a system call on a path, with the next step. An `AuditdError` stays as it is. */
 export function diskError(what: string, path: string, error: unknown): AuditdError {
   if (error instanceof AuditdError) return error;
   const next = NEXT[codeOf(error) ?? ''] ?? 'Check the file and its directory';

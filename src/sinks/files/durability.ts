@@ -23,7 +23,7 @@ export class Durability {
     return this.failed;
   }
 
-  /** Throws what an fdatasync in the background came to. */
+  /** Throws the error of an fdatasync in the background. */
   rethrow(): void {
     if (this.error !== null) throw this.error;
   }
@@ -51,7 +51,7 @@ export class Durability {
     this.error = null;
   }
 
-  /** What could not be trusted is cut off, or gone. */
+  /** The untrusted pages have been truncated, or their file is gone. */
   resetTrust(): void {
     this.error = null;
     this.failed = false;

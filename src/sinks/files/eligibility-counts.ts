@@ -36,7 +36,7 @@ export class VerdictCounts<V extends string> {
     if (counted.minutes.size > 2 * MINUTES) forget(counted.minutes, minute);
   }
 
-  /** What no verdict was given to within the hour is left out. */
+  /** Leaves out verdicts that were not given within the hour. */
   recent(now: number): Readonly<Partial<Record<V, RecentVerdict>>> {
     const minute = Math.floor(now / MINUTE_MS);
     const all: Partial<Record<V, RecentVerdict>> = {};
@@ -50,7 +50,7 @@ export class VerdictCounts<V extends string> {
   }
 }
 
-/** A clock that was set back leaves minutes that are still to come: they go too. */
+/** Also drops minutes in the future, which a clock that was set back leaves behind. */
 function forget(minutes: Map<number, number>, now: number): void {
   for (const minute of minutes.keys()) if (minute <= now - MINUTES || minute > now) minutes.delete(minute);
 }

@@ -13,9 +13,9 @@ const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } = fs.constants;
 
 /**
  * The first line of a file, without its newline. fail2ban takes a file for another one if its inode or the hash of its first line differ
- * (with neither: lines are read twice). It says nothing that the filter matches.
+ * (with neither: lines are read twice). The filter does not match it.
  *
- * @param nonce tells it from every other header, also when number and time are the same
+ * @param nonce makes it differ from every other header, even with the same number and time
  */
 export function formatHeader(number: number, now: number, nonce: string): string {
   return JSON.stringify({
@@ -27,7 +27,7 @@ export function formatHeader(number: number, now: number, nonce: string): string
   });
 }
 
-/** Number and time of a header line; null if the text is none. */
+/** Number and time of a header line; null if the text is not a header. */
 function parseHeader(text: string): { number: number; since: number } | null {
   try {
     const line = JSON.parse(text) as Record<string, unknown> & {
@@ -47,7 +47,7 @@ function parseHeader(text: string): { number: number; since: number } | null {
 
 /**
  * Two fixed names that are written to in turn: number N has the name N mod 2, and the higher number is the active one. A new
- * file comes into being under another name with its header in it, and is renamed over the idle one.
+ * file is created under another name, with its header,, and is renamed over the idle one.
  */
 export class FilePair implements LogFileSet {
   private idleSeen = '';
@@ -65,7 +65,7 @@ export class FilePair implements LogFileSet {
     return [this.read(0), this.read(1)].filter((file) => file !== null).sort((a, b) => a.number - b.number);
   }
 
-  /** One that stands in for a lost one gets its name: the other of the pair may not have been read to its end. */
+  /** A file that replaces a lost one gets its name: the other of the pair may not have been read to its end. */
   async create(above: number, replaces: boolean, now: number): Promise<LogFile> {
     return this.put(above + (replaces ? 2 : 1), now);
   }
@@ -83,7 +83,7 @@ export class FilePair implements LogFileSet {
     this.idleSeen = seen;
   }
 
-  /** Null if there is no file in the slot, or none with a header of that slot. */
+  /** Null if there is no file in the slot, or its header is of another slot. */
   private read(slot: number): LogFile | null {
     const path = this.path(slot);
     if (this.disk.entryAt(path)?.kind !== 'file') return null;

@@ -21,7 +21,7 @@ const WRITE = 1 << 18;
 
 /**
  * Fresh failed logins at this server, for fail2ban to count, in a pair of files. Each is judged at the moment of its write. Exactly once over the
- * death of the process, without a cursor: what stands in the pair is known (written-failures.ts), so rows may be given again. `min_free`
+ * death of the process, without a cursor: the sink knows the lines of the pair (written-failures.ts), so rows may be delivered again. `min_free`
  * does not stop it: the pair is bounded, and an attacker who fills the disk must not thereby end his ban.
  */
 export function createFail2banSink(config: Fail2banSinkConfig, fail2ban: BanRules, deps: FileSinkDeps): Sink {
@@ -81,7 +81,7 @@ class Fail2banSink implements Sink {
     return null;
   }
 
-  /** Events may be given again, and in any order of their sources: what stands in the pair is left out. */
+  /** Events may be delivered again, and in any order of their sources: failures that are in the pair are left out. */
   async deliver(batch: Batch, signal: AbortSignal): Promise<Delivered> {
     signal.throwIfAborted();
     await this.appender.ready();
@@ -160,7 +160,7 @@ class Fail2banSink implements Sink {
     return { written, decided, next };
   }
 
-  /** True if the failure stands in the pair, itself or as another version of its row. */
+  /** True if the failure is in the pair, itself or as another version of its row. */
   private isKnown(line: WrittenLine): boolean {
     if (this.known.has(line)) return true;
     const { revisionOf, time, address } = line;
@@ -169,7 +169,7 @@ class Fail2banSink implements Sink {
     return true;
   }
 
-  /** What the event's line says; null for one without a time or an address. */
+  /** The contents of the event's line; null for one without a time or an address. */
   private lineOf(event: AuditEvent): Fail2banLine | null {
     const { time, address, source, timeline, sequence, id } = event;
     if (time === null || address === null) return null;

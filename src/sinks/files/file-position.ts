@@ -7,7 +7,7 @@ import type { SourceName } from '../../audit/event.js';
 import { advance, type Positions, positionIn } from '../positions.js';
 import type { LinePosition } from './read-lines.js';
 
-/** A place in a file and what stands before it. */
+/** An offset in a file and the positions of the lines before it. */
 export interface Point {
   readonly offset: number;
   readonly positions: Positions;
@@ -102,7 +102,7 @@ export class RecoveredRows {
   }
 }
 
-/** Drops what a batch shows that shipping has taken over: it goes on behind it, or in a later timeline. */
+/** Drops the rows that shipping has passed: the batch is behind them, or of a later timeline. */
 function confirm(
   found: readonly RecoveredGroup[],
   source: string,
@@ -132,7 +132,7 @@ export class WriteProgress {
     return this.end.offset;
   }
 
-  /** True if no event stands in the file. */
+  /** True if the file has no event. */
   get empty(): boolean {
     return this.end.offset === this.begin.offset;
   }
@@ -160,7 +160,7 @@ export class WriteProgress {
     this.found = found;
   }
 
-  /** Before a batch: what stood before its first row is delivered. No later loss goes further back. */
+  /** Before a batch: everything before its first row is delivered. No later loss goes further back. */
   beginBatch(source: SourceName, timeline: number, first: number): void {
     if (positionIn(this.end.positions, source, timeline) !== null) return;
     const before = ({ offset, positions }: Point): Point => ({

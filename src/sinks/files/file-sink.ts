@@ -28,7 +28,7 @@ import { FreeSpace } from './free-space.js';
 import { LineBuffer } from './line-buffer.js';
 import { fileNumber, LINK, NumberedFiles } from './numbered-files.js';
 
-/** Tests put a disk in between that fails. */
+/** Tests pass a disk that fails. */
 export interface FileSinkDeps extends SinkDeps {
   readonly disk?: Disk;
 }
@@ -37,8 +37,8 @@ export interface FileSinkDeps extends SinkDeps {
 const WRITE = 1 << 20;
 
 /**
- * Every event as a line of ECS JSON in `audit.N.log`, rolled by size and time. Exactly once over the death of the process, at
- * least once over power loss; how is said in appender.ts.
+ * Every event as a line of ECS JSON in `audit.N.log`, rolled by size and time. Exactly once across a crash of the process, at
+ * least once across a power loss; appender.ts explains how.
  */
 export function createFileSink(config: FileSinkConfig, deps: FileSinkDeps): Sink {
   return new FileSink(config, deps);

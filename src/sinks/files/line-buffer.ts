@@ -45,7 +45,7 @@ export class LineBuffer {
   }
 
   /**
-   * Lets `writer` write the line of an item where it is to stand. False if it did not (returned -1, or found no room): then `add` is the
+   * Lets `writer` write the line of an item in place. False if it did not (returned -1, or found no room): then `add` is the
    * way. The line need not be joined with others, nor encoded.
    */
   write<T>(item: T, writer: (item: T, into: Buffer, start: number) => number): boolean {

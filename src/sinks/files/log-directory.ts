@@ -2,14 +2,14 @@ import fs from 'node:fs';
 import { codeOf } from '../../errors.js';
 import type { Disk } from './filesystem.js';
 
-/** Where a local sink's files lie, and whose they are. */
+/** The directory of a local sink's files, and their mode and group. */
 export interface LogDirectory {
   readonly directory: string;
   readonly mode: number;
   readonly group: string | null;
 }
 
-/** The number of a group from /etc/group, or of its own text; null if there is none of that name. */
+/** The number of a group from /etc/group, or of its own text; null if no group has that name. */
 export function groupId(name: string): number | null {
   if (/^\d+$/.test(name)) return Number(name);
   try {
@@ -24,12 +24,12 @@ export function groupId(name: string): number | null {
   }
 }
 
-/** Directories for those who may read the files: r for a class of users comes with x. */
+/** The directory's mode: who may read the files may enter the directory. */
 function directoryMode(fileMode: number): number {
   return 0o700 | (fileMode & 0o040 ? 0o050 : 0) | (fileMode & 0o004 ? 0o005 : 0);
 }
 
-/** Mode and group of a file or directory. What this user may not set is left as it is; `check` tells. */
+/** Mode and group of a file or directory. What this user may not set is left as it is; `check` reports it. */
 export function setOwnership(disk: Disk, fd: number, location: LogDirectory, mode: number): void {
   const gid = location.group === null ? null : groupId(location.group);
   const attempt = (act: () => void): void => {

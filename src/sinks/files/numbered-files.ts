@@ -17,7 +17,7 @@ export function fileName(number: number): string {
   return `audit.${String(number).padStart(8, '0')}.log`;
 }
 
-/** The number in a file's name; null for a name that is none of ours. */
+/** The number in a file's name; null for another name. */
 export function fileNumber(name: string): number | null {
   const digits = NAME.exec(name)?.[1];
   return digits === undefined || fileName(Number(digits)) !== name ? null : Number(digits);
@@ -65,7 +65,7 @@ export class NumberedFiles implements LogFileSet {
     }
   }
 
-  /** Turns the link in one step. What is no link is left as it is; `check` names it. */
+  /** Replaces the link atomically. Anything else of that name is left as it is; `check` reports it. */
   async ensureCompanions(current: LogFile): Promise<void> {
     const target = fileName(current.number);
     const path = join(this.location.directory, LINK);

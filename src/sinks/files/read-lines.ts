@@ -1,7 +1,7 @@
 import type { SourceName } from '../../audit/event.js';
 import type { Disk } from './filesystem.js';
 
-/** What a written line says of the row it came from. */
+/** The row that a written line is of. */
 export interface LinePosition {
   readonly source: SourceName;
   readonly timeline: number;
@@ -9,7 +9,7 @@ export interface LinePosition {
   readonly id: string;
 }
 
-/** Null if the text is no complete line of ours. */
+/** Null if the text is not a complete line of ours. */
 export type ParseLine = (text: string) => LinePosition | null;
 
 export interface Line<P = LinePosition> {
@@ -45,8 +45,8 @@ export function* linesFrom(disk: Disk, fd: number, from: number, parse: ParseLin
 }
 
 /**
- * The lines between `floor` and `to`, last line first, as far back as `limit` bytes. What stands behind the last newline and what
- * can't be parsed comes as null.
+ * The lines between `floor` and `to`, last line first, as far back as `limit` bytes. Text behind the last newline and lines
+ * that can't be parsed are null.
  */
 export function* linesBefore<P = LinePosition>(
   disk: Disk,

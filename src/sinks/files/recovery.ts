@@ -13,7 +13,7 @@ export interface Cut {
 
 /** What to do before anything is written. */
 export interface RecoveryPlan {
-  /** The file to go on with; null: begin a new one with a number above all others. */
+  /** The file to continue; null: create one with a number above all others. */
   readonly current: {
     readonly file: LogFile;
     readonly since: number;
@@ -26,7 +26,7 @@ export interface RecoveryPlan {
   /** Where the cursors must go. */
   readonly corrections: readonly ResumePosition[];
   readonly found: readonly RecoveredGroup[];
-  /** True if lines behind which the cursors stand are gone. */
+  /** True if lines that the cursors have passed are gone. */
   readonly lost: boolean;
 }
 
@@ -39,7 +39,7 @@ export interface RecoveredContents {
 }
 
 /**
- * What the files say against what was saved.
+ * Compares the files with the saved position.
  *
  * @param files ascending by number
  * @param distrust true if an fdatasync failed: nothing behind the durable point counts, whatever can be read there
@@ -153,11 +153,11 @@ function rowsOf(found: readonly RecoveredGroup[], source: string, timeline: numb
 }
 
 /**
- * Where a sink stands when its note is lost with state.db, from the last lines of its files. Only Postern's own table is looked for:
- * the daemon's is in state.db, went with it and starts anew at 1.
+ * The position of a sink whose saved position is lost with state.db, from the last lines of its files. Only rows of Postern's own table
+ * are looked for: the daemon's own table was lost with state.db and starts at 1 again.
  *
  * @param files ascending by number
- * @param linesBefore a file's lines, last first, null for what is no valid line; bounded by the caller
+ * @param linesBefore a file's lines, last first, null for an invalid line; bounded by the caller
  */
 export function planRebuild(
   files: readonly LogFile[],
@@ -182,7 +182,7 @@ export function planRebuild(
   }
   const at = offset ?? Math.min(newest.start, newest.size);
   const positions = position === null ? [] : [position];
-  // What stood at the file's beginning is not known: a file cut shorter by hand later is not read back behind this point.
+  // The positions at the file's beginning are unknown: a file that is truncated by hand later is not read again from before this point.
   const begin = { offset: at, positions };
   return {
     current: { file: newest, since: newest.since, begin, offset: at },
@@ -194,7 +194,7 @@ export function planRebuild(
   };
 }
 
-/** Where a sink without a note goes on: behind the last line of the newest file. What the lines say, the sink finds out by itself. */
+/** The position of a sink that saves none: behind the last line of the newest file. The sink reads the lines itself. */
 export function planEnd(
   files: readonly LogFile[],
   linesBefore: (file: LogFile) => Iterable<Line | null>,

@@ -17,11 +17,11 @@ export interface FileRepairOptions {
   readonly parse: ParseLine;
   readonly disk: Disk;
   readonly log: Logger;
-  /** There is no note and no cursor: files go on behind their last line, and what they hold is asked for with `Appender.backwards`. */
+  /** No position and no cursor is saved: files continue behind their last line, and `Appender.backwards` reads what they hold. */
   readonly stateless?: boolean;
 }
 
-/** Reads for the plans of recovery.ts, and cuts off what they say. */
+/** Reads for the plans of recovery.ts, and truncates as they say. */
 export class FileRepair {
   constructor(private readonly options: FileRepairOptions) {}
 
@@ -43,7 +43,7 @@ export class FileRepair {
     });
   }
 
-  /** The lines of all files, the last first; null for what is none. */
+  /** The lines of all files, the last first; null for an invalid line. */
   *backwards<P>(parse: (text: string) => P | null): Generator<P | null> {
     const { disk, fileSet } = this.options;
     let limit = LOOK_BACK;

@@ -22,11 +22,11 @@ export interface RollState {
   /** When the file was begun; not ahead of `now`. */
   readonly since: number;
   readonly size: number;
-  /** True if no event stands in it. */
+  /** True if it has no event. */
   readonly empty: boolean;
 }
 
-/** True if what comes next belongs into a new file. */
+/** True if the next line belongs into a new file. */
 export function mustRoll(rule: RollRule, { now, since, size, empty }: RollState): boolean {
   if (empty || now - since < rule.rest) return false;
   if (size >= rule.size) return true;

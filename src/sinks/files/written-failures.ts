@@ -22,7 +22,7 @@ const PRUNE_MS = 10_000;
  */
 const OLD_IN_A_ROW = 5_000;
 
-/** What a line of the pair says of its failure. */
+/** The failure of a line of the pair. */
 export interface WrittenLine {
   readonly source: SourceName;
   readonly timeline: number;
@@ -51,7 +51,7 @@ export class WrittenRows {
     return this.failures.size;
   }
 
-  /** True if the failure stands in the pair, or a revision of its row does, or what the row was before. */
+  /** True if the failure is in the pair, or a revision of its row does, or what the row was before. */
   has({ source, timeline, sequence, time, address }: Omit<WrittenLine, 'revisionOf'>): boolean {
     if (this.failures.has(keyOf(source, sequence, time, address))) return true;
     if (source !== 'postern') return false;
@@ -61,7 +61,7 @@ export class WrittenRows {
     return true;
   }
 
-  /** True if what stood in the original row, or a revision of it, was written. */
+  /** True if the original row, or a revision of it, was written. */
   hasOriginal(id: number): boolean {
     return this.revised.has(id) || this.rows.has(`postern ${id}`);
   }
@@ -77,12 +77,12 @@ export class WrittenRows {
     this.prune(time, known.at);
   }
 
-  /** A row whose original was written looks like this now: whoever reads it anew must not take it for another. */
+  /** Records the present form of a row whose original was written, so that a later read does not take it for another failure. */
   addVersion(original: number, time: number, address: string): void {
     this.failures.set(keyOf('postern', original, time, address), { time, at: performance.now() });
   }
 
-  /** @param lines of the pair, the last first; null for what is none */
+  /** @param lines of the pair, the last first; null for an invalid line */
   readBack(lines: Iterable<WrittenLine | null>, now: number): void {
     for (const known of [this.failures, this.rows, this.placed, this.revised]) known.clear();
     let old = 0;

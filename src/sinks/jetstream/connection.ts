@@ -12,15 +12,15 @@ import { AuditdError, messageOf } from '../../errors.js';
 import { unlessAborted } from '../abortable.js';
 import { natsAborted, natsError } from './nats-error.js';
 
-/** A connection that says nothing is given up after two of these: a cut network is noticed within 15 s. */
+/** A silent connection is closed after two of these: a cut network is noticed within 15 s. */
 const PING_MS = 5_000;
 const NEVER = new AbortController().signal;
 
 /**
- * Connects to the first server that answers. Files of secrets are read anew each time, so that they can be exchanged. It is never
- * reconnected by itself: who uses it knows what was under way when it ended, and makes another.
+ * Connects to the first server that answers. Files of secrets are read each time, so that they can be replaced. The connection never
+ * reconnects by itself: its user knows what was in flight when it ended, and opens another.
  *
- * @param signal ends the waiting at once; a connection that comes later is closed
+ * @param signal ends the waiting at once; a connection that is made later is closed
  * @throws AuditdError `SINK_FAILED`, with what to do next
  */
 export async function connectNats(

@@ -14,9 +14,9 @@ import { checkStream } from './check.js';
 import { connectNats } from './connection.js';
 import { natsAborted, natsError } from './nats-error.js';
 
-/** An acknowledgement that takes longer does not come: the leader of the stream is gone. */
+/** An acknowledgement that takes longer is not going to arrive: the stream has lost its leader. */
 const ACK_MS = 5_000;
-/** A batch is broken off after so long, so that a slow line gets on in parts: shipping gives a delivery 60 s. */
+/** A batch is cut short after so long, so that a slow line makes progress in parts: shipping's timeout for a delivery is 60 s. */
 const SEND_LIMIT_MS = 20_000;
 /** Headers and subject count against the largest message too. */
 const HEADERS = 1_024;
@@ -207,7 +207,7 @@ class JetstreamSink implements Sink {
   }
 }
 
-/** @throws JetStreamApiError if there is no such stream */
+/** @throws JetStreamApiError if the stream does not exist */
 async function streamOf(js: JetStreamClient, name: string): Promise<StreamInfo> {
   const manager = await js.jetstreamManager(false);
   return manager.streams.info(name);

@@ -20,7 +20,7 @@ export function natsError(where: string, error: unknown): AuditdError {
   return new AuditdError('SINK_FAILED', `${where}: ${what}`, { next, cause: error });
 }
 
-/** What was under way is not waited for any more. */
+/** The operation was aborted and is not waited for. */
 export function natsAborted(where: string): AuditdError {
   return new AuditdError('SINK_FAILED', `${where}: aborted`, { next: 'The sink retries' });
 }

@@ -10,7 +10,7 @@ import {
 } from '@nats-io/jetstream';
 import { SUBJECT_PREFIX } from '../../formats/fleet-message.js';
 
-/** What `fleet init` can be told of the stream. */
+/** The settings of the stream that `fleet init` takes. */
 export interface StreamWishes {
   /** Copies of each message; null: 3 where the cluster has so many servers, else 1. */
   readonly replicas: number | null;
@@ -18,7 +18,7 @@ export interface StreamWishes {
   readonly maxAge: number;
   /**
    * Messages in the stream; -1: no limit. When there are so many, publishers wait. There is no limit in bytes: with one, nats-server 2.9.10
-   * drops the oldest messages though it is told to refuse new ones (measured: 29 of 461), as it leaves its own overhead out of the sum.
+   * drops the oldest messages though it is configured to reject new ones (measured: 29 of 461), as it leaves its own overhead out of the sum.
    */
   readonly maxMessages: number;
   /** Milliseconds over which the stream knows a message id again. */
@@ -34,7 +34,7 @@ export const STREAM_DEFAULTS: StreamWishes = {
 
 const NANOSECONDS = 1_000_000;
 
-/** A setting of the stream that is not as wished. `grave`: events can be lost by it. */
+/** A setting of the stream that differs. `grave`: events can be lost because of it. The keys are those of `fleet init --json`. */
 export interface Difference {
   readonly setting: string;
   readonly found: string;
@@ -68,7 +68,7 @@ export function streamConfig(
   };
 }
 
-/** What differs between the stream that is there and the one that is wished. */
+/** The differences between the existing stream and the expected one. */
 export function streamDifferences(found: StreamConfig, wished: Partial<StreamConfig>): Difference[] {
   const edit = (option: string) => `nats stream edit ${found.name} ${option}`;
   const list: Difference[] = [];

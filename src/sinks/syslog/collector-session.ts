@@ -2,7 +2,7 @@ import type { AuditdError } from '../../errors.js';
 import type { Batch, OnProgress } from '../sink.js';
 import type { MonitoredSocket } from './monitored-socket.js';
 
-/** How much of a batch is where the class of the sink promises it. */
+/** How much of a batch is delivered as the class of the sink promises. */
 export interface Sent {
   /** The first so many events of the batch. */
   readonly count: number;
@@ -26,11 +26,11 @@ export interface CollectorSession {
   readonly tls: TlsState | null;
   /** Events that were sent and not answered; 0 where nothing is answered. */
   readonly unanswered: number;
-  /** @param onProgress is told meanwhile how far the other side has answered; not called where nothing is answered */
+  /** @param onProgress gets how far the other side has answered meanwhile; not called where nothing is answered */
   send(batch: Batch, signal: AbortSignal, onProgress?: OnProgress): Promise<Sent>;
   /** Ends it, at most 2 s. True if the other side has read everything and ended too. */
   close(): Promise<boolean>;
 }
 
-/** A batch is broken off after so long, so that a slow line gets on in parts: shipping gives a delivery 60 s. */
+/** A batch is cut short after so long, so that a slow line makes progress in parts: shipping's timeout for a delivery is 60 s. */
 export const SEND_LIMIT_MS = 20_000;

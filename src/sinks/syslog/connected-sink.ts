@@ -37,7 +37,7 @@ type Connection =
 
 const DOWN: Connection = { state: 'down' };
 
-/** What opening a connection in the background came to. `found` is null where no earlier target is back. */
+/** The result of opening a connection in the background. `found` is null if no earlier target is back. */
 type Outcome =
   | { readonly state: 'opened'; readonly found: Connected<CollectorSession> | null }
   | { readonly state: 'failed'; readonly error: unknown };
@@ -156,8 +156,8 @@ export class ConnectedSink implements Sink {
   }
 
   /**
-   * The note to save once `close` has resolved: the window with how the connection ended. Null where there is none, and where the
-   * positions of the last `open` are not saved: the note there is, of before, has them sent again.
+   * The state to save once `close` has resolved: the window, with how the connection ended. Null without a window, and if the positions
+   * of the last `open` are not saved yet: the older state has those rows sent again.
    */
   finalState(): string | null {
     return this.window === null || this.unsaved.length > 0 ? null : this.window.serialize();
@@ -226,7 +226,7 @@ export class ConnectedSink implements Sink {
     return attempt;
   }
 
-  /** What the attempt came to, once; null while there is none or it is not settled. */
+  /** The outcome of the attempt, once; null while there is no attempt or it is not settled. */
   private takeOutcome(): Outcome | null {
     const outcome = this.attempt?.outcome ?? null;
     if (outcome !== null) this.attempt = null;

@@ -21,9 +21,9 @@ export interface DatagramSinkOptions {
   readonly log: Logger;
 }
 
-/** A socket that takes nothing for so long is given up. */
+/** A socket that accepts nothing for so long is closed. */
 const STALLED_MS = 20_000;
-/** A name's address is asked for again this often: a datagram socket has no reconnect that would do it. */
+/** A name's address is looked up again this often: a datagram socket has no reconnect that would do it. */
 const RESOLVE_MS = 60_000;
 
 /** Syslog as datagrams: UDP and unix datagram sockets. What the kernel has taken counts as delivered. */
@@ -32,7 +32,7 @@ export class DatagramSink implements Sink {
   private datagrams: Datagrams | null = null;
   private index = 0;
   private openedAt = 0;
-  /** The socket that is open has sent a message that did not come back. */
+  /** The open socket has sent a message without an error from the other host. */
   private probed = false;
   private opens = 0;
   private messages = 0;
@@ -70,7 +70,7 @@ export class DatagramSink implements Sink {
     return { upTo: batch.upTo };
   }
 
-  /** Tells of datagrams that came back after the last batch. */
+  /** Throws if datagrams of the last batch turned out to be undeliverable. */
   async tick(): Promise<string | null> {
     const failed = this.datagrams?.failed ?? null;
     if (failed !== null) throw this.failed(failed, false);

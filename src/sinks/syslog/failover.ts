@@ -9,7 +9,7 @@ export interface Connected<T> {
   readonly connection: T;
 }
 
-/** All targets together get no longer than this to answer; the untried ones come first the next time. */
+/** All targets together get no longer than this to answer; the untried ones are first the next time. */
 const ROUND_MS = 40_000;
 /** A connection to a target that is not the first is kept for so long before an earlier one is tried again. */
 const STAY_MS = 60_000;
@@ -27,7 +27,7 @@ export class FailoverTargets<T> {
     this.health = targets.map(() => HEALTHY);
   }
 
-  /** Tries the targets in turn. @throws AuditdError that says what each of them did */
+  /** Tries the targets in turn. @throws AuditdError with what each of them did */
   async open(signal: AbortSignal): Promise<Connected<T>> {
     const started = performance.now();
     const errors: AuditdError[] = [];
@@ -53,7 +53,7 @@ export class FailoverTargets<T> {
       try {
         return await this.connectTo(earlier, signal);
       } catch {
-        // counted in its health; the connection there is goes on
+        // counted in its health; the present connection stays
       }
     }
     return null;

@@ -1,7 +1,7 @@
 import type { AuditEvent } from '../../audit/event.js';
 import type { Formatter } from '../../formats/syslog-message.js';
 
-/** How messages are told apart in a byte stream (RFC 6587 section 3.4). */
+/** How messages are separated in a byte stream (RFC 6587 section 3.4). */
 export type Framing = 'octet-counting' | 'newline';
 
 /** `LENGTH SP MESSAGE`, length in bytes (RFC 6587 section 3.4.1, RFC 5425 section 4.3). */
@@ -20,7 +20,7 @@ const SLAB = 128 * 1024;
 const ROOM = 12 * 1024;
 const LF = 10;
 
-/** Frames joined for one write, the messages written where they are to stand if the format can. */
+/** Frames joined for one write, the messages written in place if the format supports it. */
 export class FrameBuffer {
   private memory: Buffer = Buffer.alloc(0);
   private begin = 0;
@@ -84,7 +84,7 @@ export class FrameBuffer {
     this.end += this.memory.write(text, this.end);
   }
 
-  /** Where the next frame begins; sees that there is room behind it. */
+  /** Where the next frame begins; makes sure that there is room behind it. */
   private room(needed = 0): number {
     if (this.memory.length - this.end >= Math.max(ROOM, needed)) return this.end;
     const kept = this.memory.subarray(this.begin, this.end);

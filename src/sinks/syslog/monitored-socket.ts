@@ -12,7 +12,7 @@ import {
   SAMPLE_MS,
 } from './send-queue.js';
 
-/** How a connection came to its end. */
+/** How a connection ended. */
 export interface Ended {
   /** `closed`: by the other side, with everything acknowledged. */
   readonly ending: Ending;
@@ -41,7 +41,7 @@ const CLOSE_MS = 2_000;
 /**
  * A byte stream to a collector: bounded writing, an end that is noticed at once, a stall that is noticed within 30 s.
  *
- * Half-open and hung connections are told by the kernel's send queue (send-queue.ts), where it can be read; else by writes
+ * Half-open and hung connections are detected by the kernel's send queue (send-queue.ts), where it can be read; else by writes
  * that do not return, which shows only once the kernel's buffer is full.
  */
 export class MonitoredSocket {
@@ -108,7 +108,7 @@ export class MonitoredSocket {
     }
     this.written += data.length;
     this.socket.write(data, (error) => {
-      if (error != null) return; // 'error' or 'close' says it
+      if (error != null) return; // 'error' or 'close' reports it
       this.accepted += data.length;
       this.wake();
     });
@@ -142,7 +142,7 @@ export class MonitoredSocket {
     });
   }
 
-  /** Breaks the connection off. */
+  /** Aborts the connection. */
   destroy(error: AuditdError, stalled = false): void {
     this.finish({ ending: 'lost', stalled, error });
     this.socket.destroy();

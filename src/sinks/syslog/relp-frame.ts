@@ -6,7 +6,7 @@ export interface RelpFrame {
   readonly data: string;
 }
 
-/** What a `rsp` says. */
+/** The contents of a `rsp`. */
 export interface RelpAnswer {
   readonly code: number;
   readonly text: string;
@@ -15,7 +15,7 @@ export interface RelpAnswer {
 }
 
 export const MAX_TXNR = 999_999_999;
-/** Answers are short; more than this is no RELP. */
+/** Answers are short; more than this is not RELP. */
 const MAX_DATA = 65_536;
 const MAX_COMMAND = 32;
 const MAX_DIGITS = 9;
@@ -37,7 +37,7 @@ export class RelpSyntaxError extends Error {}
 
 /**
  * Frames out of a byte stream that is cut anywhere. Strict: what is not a frame of the grammar throws, and the connection is
- * of no more use, as nothing says where the next frame begins.
+ * of no more use, as the start of the next frame is unknown.
  */
 export class RelpParser {
   private rest: Buffer = Buffer.alloc(0);
@@ -78,7 +78,7 @@ function parseFrame(buffer: Buffer, start: number, onFrame: (frame: RelpFrame) =
   return end + 1;
 }
 
-/** A number and the offset of the byte behind it; null if that byte has not come yet. */
+/** A number and the offset of the byte behind it; null if that byte has not arrived yet. */
 function parseNumber(buffer: Buffer, start: number): { value: number; end: number } | null {
   let value = 0;
   let at = start;
@@ -111,7 +111,7 @@ function expectByte(buffer: Buffer, at: number, byte: number, behind: string): v
     throw new RelpSyntaxError(`byte ${buffer[at]} behind the ${behind}`);
 }
 
-/** What nearly every answer is. */
+/** Nearly every answer is this one. */
 const TAKEN: RelpAnswer = { code: 200, text: 'OK', offers: new Map() };
 
 /** Reads the data of a `rsp`: `CODE [SP TEXT] [LF OFFERS]`. @throws RelpSyntaxError */

@@ -17,7 +17,7 @@ import {
 import { aborted, type ConnectOptions, timedOut, timeLeft } from './tcp.js';
 
 const OFFERS = `relp_version=0\nrelp_software=postern-auditd,${VERSION}\ncommands=syslog`;
-/** Without any answer for so long the connection is given up. */
+/** After so long without any answer the connection is closed. */
 const ANSWER_MS = 25_000;
 const CLOSE_MS = 1_000;
 const LOG = "Check the collector's log";
@@ -47,13 +47,13 @@ interface InFlightBatch {
   readonly sent: Transaction[];
   /** The first so many are answered. */
   prefix: number;
-  /** The first so many are known to be: what a death of this process now would send again begins behind them. */
+  /** The first so many are saved as answered: after a crash the rows behind them are sent again. */
   reported: number;
   readonly report: (prefix: number) => boolean;
   onAnswer: () => void;
 }
 
-/** A batch of this size is part of a backlog: the next one comes at once. */
+/** A batch of this size is part of a backlog: the next one follows at once. */
 const BACKLOG = 512;
 
 /**
@@ -62,7 +62,7 @@ const BACKLOG = 512;
  * Delivered is what the collector has answered with 200. It answers in any order; what counts is the first events without
  * a gap.
  *
- * `window` bounds what comes twice when this process dies: events that are sent and of which the cursor does not know that they are
+ * `window` bounds the duplicates after a crash of this process: events that are sent and of which the cursor does not know that they are
  * answered. So the cursor is moved within a batch, a quarter of the window at a time (each move is a transaction), and the other three
  * quarters are what may be unanswered: at every answer there is room to send, which matters (see below).
  *
@@ -98,12 +98,12 @@ export class RelpSession implements CollectorSession {
     return this.unansweredNow.size;
   }
 
-  /** What the collector calls itself; empty before `open`, or where it does not say. */
+  /** What the collector calls itself; empty before `open`, or if it sends no name. */
   get software(): string {
     return this.collector;
   }
 
-  /** What came over the connection. */
+  /** Handles data received over the connection. */
   receive(data: Buffer): void {
     if (this.link.ended !== null) return;
     try {
@@ -250,10 +250,10 @@ export class RelpSession implements CollectorSession {
       return;
     }
     if (answer.code !== 200) {
-      const said = answer.text === '' ? '' : ` ${answer.text}`;
+      const reason = answer.text === '' ? '' : ` ${answer.text}`;
       const which = `${open.source}:${open.sequence}`;
       this.fail({
-        what: `rejected event ${which}: ${answer.code}${said}`,
+        what: `rejected event ${which}: ${answer.code}${reason}`,
         next: "Check the collector's log; the event is sent again",
       });
       return;

@@ -1,23 +1,23 @@
 /**
  * What may have to be sent again over a transport that does not acknowledge.
  *
- * TCP tells the sender nothing of what the collector's program has read: when a connection ends, any of the last bytes may
+ * TCP does not report to the sender what the collector's program has read: when a connection ends, any of the last bytes may
  * be lost in two kernels' buffers (`bytes`), and what the program had read may be lost in its memory (`age`, time that the connection
- * stood; `events` besides). An event leaves the window when all three limits are past.
+ * was up; `events` too). An event leaves the window when all three limits are past.
  *
  * Kept are positions, not bytes: the database is the buffer. Events are counted in slices of at least a sixteenth of each
  * limit, so that the note that is saved with each batch stays below 2 kB; the window is up to one slice larger than asked for.
  *
  * How a connection ended decides what is sent again:
- *   lost     an error, a time-out, the death of this process: all of the window
+ *   lost     an error, a timeout, a crash of this process: all of the window
  *   closed   the collector's side closed while everything was acknowledged. Linux resets instead of closing where its program
- *            leaves bytes unread, so they were read, but the program may have died with them: all of the window,
+ *            leaves bytes unread, so they were read, but the program may have crashed with them: all of the window,
  *            but each event at most once for this reason. (Filebeat and HAProxy close idle connections every few minutes:
  *            without the bound they would get the whole window each time, for ever.)
  *   orderly  we closed, and the collector read to the end and closed too, alive: only what is younger than `age`.
  *
  * Retention must keep what may still have to be sent again (`undelivered`): all that the next connection begins with while there is
- * none; over a standing one what was sent, or sent again, within `age`, since a quiet table would otherwise not fill `bytes` for months.
+ * none; over a live one what was sent, or sent again, within `age`, since a quiet table would otherwise not fill `bytes` for months.
  */
 import type { AuditEvent, SourceName } from '../../audit/event.js';
 import type { ResumePosition } from '../sink.js';
@@ -38,7 +38,7 @@ interface Slice {
   until: number;
   /** When its first event was. */
   readonly since: number;
-  /** How often it was sent and the connection then closed by the other side; 2 stands for more. */
+  /** How often it was sent and the connection then closed by the other side; 2 means twice or more. */
   closed: number;
   /** Per `source/timeline` the row id before its first event. */
   readonly before: Record<string, number>;
@@ -66,7 +66,7 @@ export class ReplayWindow {
   private readonly toResend = new Map<string, number>();
   private ending: Ending | null = null;
   private connectedMs = 0;
-  /** What the present connection began with, and when the last of it was sent; `until` null while some of it is toResend. */
+  /** The rows that the present connection replays, and when the last of them was sent; `until` is null while some are still to be sent. */
   private replay: { readonly start: Record<string, number>; until: number | null } | null = null;
 
   /** The same by age alone, in its finer slices, for `undelivered`; null where the window has no other limit, or no age. */
@@ -77,7 +77,7 @@ export class ReplayWindow {
     this.young = age > 0 && events + bytes > 0 ? new ReplayWindow({ events: 0, bytes: 0, age }) : null;
   }
 
-  /** Reads a note back; one that can't be read gives an empty window. The process that wrote it died, unless it says otherwise. */
+  /** Restores a saved window; unreadable text gives an empty one. Unless the saved text says how the connection ended, the process crashed. */
   static restore(limits: WindowLimits, saved: string | null): ReplayWindow {
     const window = new ReplayWindow(limits);
     const note = saved === null ? null : parseNote(saved);
@@ -129,7 +129,7 @@ export class ReplayWindow {
     this.young?.add(source, timeline, events.slice(first), 0);
   }
 
-  /** The connection has ended; tells `resume` what to do. */
+  /** The connection has ended; `resume` acts on how it did. */
   ended(ending: Ending): void {
     // Without a connection in between nothing has changed: the worse of the two counts.
     if (this.ending !== null) {
@@ -149,7 +149,7 @@ export class ReplayWindow {
     return this.firstToReplay() !== null;
   }
 
-  /** A new connection stands: where the cursors go back to, per source and timeline. */
+  /** Starts a new connection. Returns where the cursors go back to, per source and timeline. */
   resume(): ResumePosition[] {
     const first = this.firstToReplay();
     this.ending = null;
@@ -279,7 +279,7 @@ function startOf(slices: readonly Slice[]): Record<string, number> {
 }
 
 /**
- * Rows of a later timeline that were sent because an earlier one had lacked them stand behind those of the earlier one: where
+ * Rows of a later timeline that were sent because an earlier one had lacked them are behind those of the earlier one: where
  * that goes back, the later one is walked again from its beginning, and what the sink has had of it is left out by fingerprint.
  */
 function positionsOf(start: Record<string, number>): ResumePosition[] {

@@ -84,7 +84,7 @@ function ipv6Bytes(address: string): number[] {
   return words.flatMap((word) => [word >> 8, word & 255]);
 }
 
-/** What the kernel says of a connection at one moment. */
+/** The state of a connection in the kernel at one moment. */
 export interface SocketSample {
   /** ms, monotonic. */
   readonly at: number;

@@ -48,7 +48,7 @@ export class StreamSession implements CollectorSession {
     this.frames = new FrameBuffer(format);
   }
 
-  /** @throws AuditdError when the connection ends meanwhile: nothing is known of any of it */
+  /** @throws AuditdError if the connection ends meanwhile: how much was delivered is unknown */
   async send(batch: Batch, signal: AbortSignal): Promise<Sent> {
     const { link, frames, framing } = this;
     const { events } = batch;

@@ -21,7 +21,7 @@ export function timeLeft({ timeoutMs, startedAt }: ConnectOptions): number {
   return Math.max(1, timeoutMs - (performance.now() - startedAt));
 }
 
-/** Connects to host and port (the name is resolved anew each time) or to the path of a unix stream socket. */
+/** Connects to host and port (the name is resolved each time) or to the path of a unix stream socket. */
 export function connectSocket(
   to: { readonly host: string; readonly port: number } | { readonly path: string },
   target: string,
@@ -64,7 +64,7 @@ export function connectSocket(
   });
 }
 
-/** @param signal has aborted: its reason is said, where one was given */
+/** @param signal has aborted; its reason becomes part of the message if there is one */
 export function aborted(target: string, signal: AbortSignal): AuditdError {
   const reason: unknown = signal.reason;
   const why = reason instanceof Error && reason.name !== 'AbortError' ? ` (${reason.message})` : '';

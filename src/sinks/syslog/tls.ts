@@ -20,15 +20,15 @@ export interface TlsSession {
 }
 
 /**
- * What is needed of the certificate: with fingerprints alone (RFC 5425 section 4.2.2) the certificate itself is trusted,
- * whoever signed it and whatever name and dates it has; with `ca` or without fingerprints, chain, dates and name
+ * True if the chain of the certificate is verified. With fingerprints alone (RFC 5425 section 4.2.2) the certificate itself is trusted,
+ * regardless of issuer, name and dates; with `ca` or without fingerprints, chain, dates and name
  * count (section 5.2); with both, both.
  */
 export function checksChain(config: SyslogTlsConfig): boolean {
   return config.fingerprint === undefined || config.ca !== undefined;
 }
 
-/** Reads the files anew at each connection, so that a renewed certificate needs no restart. @throws AuditdError */
+/** Reads the files at each connection, so that a renewed certificate needs no restart. @throws AuditdError */
 function secureContext(config: SyslogTlsConfig): tls.SecureContext {
   const read = (key: string, path: string) => {
     try {
@@ -143,7 +143,7 @@ function handshake(
   });
 }
 
-/** A certificate of the chain was signed by one that is not at hand. */
+/** The issuer of a certificate of the chain is not available. */
 const NO_ISSUER: ReadonlySet<string> = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
   'UNABLE_TO_GET_ISSUER_CERT',
@@ -182,7 +182,7 @@ function refusal(
     );
   }
   if (!checksChain(config)) return null;
-  // Node puts the code of the first error here as text, that of the name too; the name is looked at below, to say which it is.
+  // Node puts the code of the first error here as text, also if the name is wrong; the name is checked below, so that the message can show it.
   const code = codeOf(socket.authorizationError) ?? socket.authorizationError;
   if (code != null && code !== 'ERR_TLS_CERT_ALTNAME_INVALID') {
     if (NO_ISSUER.has(String(code))) return noIssuer(target, certificate, String(code));

@@ -15,9 +15,9 @@ export interface Datagrams {
   /** The kernel has refused a datagram, or an earlier one came back as undeliverable. */
   readonly failed: AuditdError | null;
   /**
-   * Sends the first message, and waits whether it comes back: to the next address of the name then. Left out where a send itself tells.
+   * Sends the first message and waits for an error of the other host; after one it tries the next address of the name. Left out where a send itself reports the error.
    *
-   * @throws AuditdError if it came back from all of them
+   * @throws AuditdError if all of them reported an error
    */
   probe?(data: Buffer, signal: AbortSignal): Promise<void>;
   /** `onDone(null)`: the kernel has taken it. */
@@ -43,7 +43,7 @@ export interface UdpTarget {
  * datagram lost and only while the collector's host itself is up.
  *
  * A name may have several addresses (`localhost` is ::1 and 127.0.0.1) and a collector listen on one of them. The address that was
- * good is tried first the next time. Silence of another host is no proof that the collector is there (a firewall may drop it all): once
+ * good is tried first the next time. Silence of another host does not prove that the collector is there (a firewall may drop it all): once
  * an address was good, one that refuses is a collector that restarts, and is waited for.
  *
  * @param isHere whether an address is this host's, which answers at once where nobody listens
@@ -61,7 +61,7 @@ export function createUdp(
         ? found
         : [known, ...found.filter((address) => address !== known && isHere(address))];
     const socket = new UdpDatagrams(to, addresses, (address) => {
-      // What only took the place of one that refused is no better the next time.
+      // An address that only replaced one that refused is not preferred the next time.
       if (address === found[0] || isHere(address)) good.set(to.text, address);
     });
     await socket.open();
@@ -110,7 +110,7 @@ class UdpDatagrams implements Datagrams {
       if (this.failed === null) break;
       this.socket?.close();
       this.socket = null;
-      await this.open(); // which throws this failure where there is no other
+      await this.open(); // throws this failure if no address is left
     }
     this.onGood(this.address);
   }
@@ -163,7 +163,7 @@ async function addressesOf(host: string): Promise<string[]> {
   return [...new Set((await lookup(host, { all: true })).map(({ address }) => address))];
 }
 
-/** @throws AuditdError that says why the name has no address */
+/** @throws AuditdError with the reason why the name has no address */
 export async function resolveHost(
   { host, text }: Pick<UdpTarget, 'host' | 'text'>,
   resolve: Resolve = addressesOf,
