@@ -27,7 +27,7 @@ import { type Lock, takeLock } from './shipping/lock.js';
 import type { LostRows } from './shipping/lost-rows.js';
 import { parseReplay } from './shipping/replay.js';
 import { reportMissingEvents } from './shipping/report-missing-events.js';
-import { openRowNotes, tellQuarantined } from './shipping/row-quarantine.js';
+import { openRowNotes, reportQuarantined } from './shipping/row-quarantine.js';
 import { Shipper } from './shipping/shipper.js';
 import { State } from './shipping/state.js';
 import { createSink } from './sinks/create-sink.js';
@@ -93,7 +93,7 @@ export class Daemon {
     this.rows = openRowNotes(this.state, () => this.loaded.config);
     this.works = this.build(this.state, this.loaded);
     const { works } = this;
-    tellQuarantined(this.rows, (entry) => this.record(works, entry), this.options.log);
+    reportQuarantined(this.rows, (entry) => this.record(works, entry), this.options.log);
     reportMissingEvents(this.state.db, this.clock, this.options.log);
     this.record(this.works, {
       action: 'daemon.start',

@@ -3,7 +3,7 @@ import type { SourceName } from '../audit/event.js';
 import type { IdRange } from './id-ranges.js';
 import { IdSet } from './id-set.js';
 
-/** In `meta`: the sources of which nobody can tell where rows went that are gone already. */
+/** In `meta`: the sources whose rows had been deleted before this was recorded. */
 const UNKNOWN = 'accounted_unknown';
 
 /**

@@ -23,8 +23,8 @@ export function missingOwn(db: Database.Database): readonly IdRange[] | null {
   return known === null ? null : without(holes(db), known.deleted);
 }
 
-/** Those of them that no event has told of. What is gone when this is asked for the first time is not told. */
-export function untoldMissing(db: Database.Database): readonly IdRange[] {
+/** The gaps that no event has reported yet. What is missing at the first call is not reported. */
+export function unreportedGaps(db: Database.Database): readonly IdRange[] {
   const known = read(db);
   if (known !== null) return without(holes(db), merged([...known.deleted, ...known.told]));
   write(db, { deleted: holes(db), told: [] });
@@ -32,7 +32,7 @@ export function untoldMissing(db: Database.Database): readonly IdRange[] {
 }
 
 /** To be called in the transaction that records the event. */
-export function noteTold(db: Database.Database, ranges: readonly IdRange[]): void {
+export function markReported(db: Database.Database, ranges: readonly IdRange[]): void {
   const known = read(db) ?? { deleted: [], told: [] };
   write(db, { ...known, told: merged([...known.told, ...ranges]) });
 }

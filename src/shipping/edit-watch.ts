@@ -12,9 +12,9 @@ import type { State } from './state.js';
 const WATCHED_MS = 60_000;
 /** At most one version a row in this time. */
 const APART_MS = 1_000;
-/** Text that one look at them reads. */
-const LOOK_BYTES = 8 * 2 ** 20;
-/** Rows kept in memory as they were read, for sinks that have not come by them. */
+/** Text read at a time. */
+const CHECK_BYTES = 8 * 2 ** 20;
+/** Rows kept in memory as they were read, for sinks that have not had them. */
 const CONTENT_BYTES = 16 * 2 ** 20;
 const CONTENT_ROWS = 1_000;
 
@@ -27,26 +27,26 @@ export interface EditWatchOptions {
   readonly sinks: () => readonly string[];
 }
 
-/** What a look for edits has found: another history, or the mark as it is now. */
+/** The result of reading rows again: another history, or the mark as it is now. */
 export type Watched =
   | { readonly replaced: string }
   | { readonly mark: HighWaterMark; readonly versions: number; readonly accepted: number };
 
 /**
- * Looks whether rows that were read in the last minute are still what they were. An edit becomes a row of the daemon's own table, in one
- * transaction with all that is known of the row: after a death either both are there, or the next look finds the edit again.
+ * Finds edits of rows that were read in the last minute. An edit becomes a row of the daemon's own table, in one transaction with
+ * everything that is known of the row: after a crash either both are there, or the edit is found again.
  *
- * At a start, what was read in the last minute before the end counts as well. Older rows are not looked at for their own sake; where one
- * differs all the same (the row at the mark does not wait), what it is now is what it is, and no version is made of it.
+ * At a start, what was read in the last minute before the end counts as well. Older rows are not checked; where one
+ * is found to differ all the same (the row at the mark), its new values are accepted, and no version is made of it.
  */
 export class EditWatch {
   /** Rows as they were read or last seen, in the order in which they came. */
   private readonly contents = new Map<number, AuditEvent>();
   private bytes = 0;
   private timeline = 0;
-  /** Where the next look goes on; 0: from the first row. */
+  /** Where the next check continues; 0: from the first row. */
   private after = 0;
-  /** Rows read at or after this count as read just now, until they have been looked at once. */
+  /** Rows read at or after this count as just read, until they have been checked once. */
   private startsAt: number | null = null;
   private isUnrecorded = false;
 
@@ -99,7 +99,7 @@ export class EditWatch {
   }
 
   /**
-   * What a row is that nobody looks for any more, a sink is given now. It is not to become a version of itself besides, at the next start.
+   * A row that is no longer watched is delivered with its new values. So it must not become a version of itself at the next start.
    *
    * @returns false where that can't be written
    */
@@ -135,7 +135,7 @@ export class EditWatch {
   }
 
   /**
-   * @param isMarkEdited the row at the mark differs, as a look has found: all rows that are known are looked at
+   * @param isMarkEdited the row at the mark differs: all known rows are checked
    * @returns null if there was nothing to be seen
    */
   record(mark: HighWaterMark, isMarkEdited: boolean): Watched | 'unrecorded' | null {
@@ -144,12 +144,12 @@ export class EditWatch {
       this.isUnrecorded = false;
       return found;
     } catch (error) {
-      // A full disk, or a defect: the row differs still, so the next look finds it again.
+      // A full disk, or a defect: the row still differs, so the next check finds it again.
       const { source, log } = this.options;
       if (!this.isUnrecorded)
         log.error(
           { source: source.name, err: error },
-          `edited rows could not be recorded: ${messageOf(error)}; trying again each second`,
+          `edited rows could not be recorded: ${messageOf(error)}; retrying each second`,
         );
       this.isUnrecorded = true;
       return 'unrecorded';
@@ -167,7 +167,7 @@ export class EditWatch {
       this.after = 0;
       return null;
     }
-    const found = source.edits?.({ mark, rows, maxBytes: LOOK_BYTES }) ?? null;
+    const found = source.edits?.({ mark, rows, maxBytes: CHECK_BYTES }) ?? null;
     if (found === null) return null;
     if (found.state === 'replaced') return { replaced: found.reason };
     if (found.state !== 'reading') return null;
@@ -209,7 +209,7 @@ export class EditWatch {
         continue;
       }
       const since = now - before.revisedAt;
-      if (since >= 0 && since < APART_MS) continue; // the next look finds it
+      if (since >= 0 && since < APART_MS) continue; // the next check finds it
       edits.push(this.editOf(event, before, mark));
       rows.push({ ...recentOf(event, before), revisedAt: now });
       versions = [...versions, event];
@@ -235,7 +235,7 @@ export class EditWatch {
       return { ...base, original: null, notFor: [] };
     const was = this.contents.get(event.sequence);
     if (was !== undefined) return { ...base, original: was, notFor: [] };
-    // Read by an earlier process: what it was nobody can tell any more. Those who have not had it get this one for it.
+    // Read by an earlier process: its old values are unknown. Sinks that have not had the row get the new values instead.
     return { ...base, original: event, notFor: behind.map(({ sink }) => sink) };
   }
 
@@ -248,7 +248,7 @@ export class EditWatch {
     });
   }
 
-  /** What all sinks have come by need not be kept. */
+  /** Rows that all sinks have had need not be kept. */
   private dropPassedOriginals(mark: HighWaterMark): void {
     const { source, state } = this.options;
     if (!state.revisions.hasOriginals(source.name, mark.timeline)) return;

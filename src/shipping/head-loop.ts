@@ -1,13 +1,13 @@
 /**
  * The loop of a sink that wants what is fresh and nothing else: fail2ban's.
  *
- * PROMISES. A fresh failure is written within a second of its commit, whatever else goes on: a first start on millions of rows, a walk of another
+ * PROMISES. A fresh failure is written within a second of its commit, whatever else is under way: a first start on millions of rows, a walk of another
  * history, a replay, retention, exports, searches. Each once, over kill -9 too. Nothing is held back from retention.
- * STATES. Opening (the sink looks at what it has written), following, backing off (the sink is down; the heads stay where they are).
- * No cursor is kept. Each source has a head of its own (table-head.ts), found anew at each start by paging down from the highest id.
- * FAILURES. Killed before the line: the row is fresh still and comes again. Killed after it: the sink knows it from its own lines. Down for longer
- * than 50 s: what has become old meanwhile is counted as withheld. A source that can't be read holds up no other. A read that throws, or a sink that
- * hangs, fails the watchdog as in delivery-loop.ts. A wake that is missed is made up for by a look of its own each few seconds.
+ * STATES. Opening (the sink reads its own files), following, backing off (the sink is down; the heads stay where they are).
+ * No cursor is kept. Each source has a head of its own (table-head.ts), found at each start by paging down from the highest id.
+ * FAILURES. Crash before the line: the row is still fresh and is read again. Crash after it: the sink knows it from its own lines. Down for longer
+ * than 50 s: rows that have become old are counted as withheld. A source that can't be read holds up no other. A read that throws, or a sink that
+ * hangs, fails the watchdog as in delivery-loop.ts. After a missed wake, the loop reads by itself within seconds.
  * THREAD. Pages are small, and between two the others get their turn, as this gets its turn between theirs.
  */
 import { setImmediate } from 'node:timers/promises';
@@ -26,11 +26,11 @@ import { type HeadPage, TableHead } from './table-head.js';
 import { WakeableSleep } from './wakeable-sleep.js';
 
 const TICK_MS = 1_000;
-/** A look though nothing rang. */
-const OWN_LOOK_MS = 5_000;
+/** Reads without a wake this often. */
+const OWN_READ_MS = 5_000;
 /** Failures are fresh for 50 s: a sink that is down is not left alone for long. */
 const MOST_PAUSE_MS = 2_000;
-/** After a look that could not see everything. */
+/** After a read that could not see everything. */
 const AGAIN_MS = 100;
 
 export interface HeadLoopOptions {
@@ -52,7 +52,7 @@ export class HeadLoop {
   private opened = false;
   private delivered = 0;
   private lastTick = 0;
-  private lastLook = Number.NEGATIVE_INFINITY;
+  private lastRead = Number.NEGATIVE_INFINITY;
   private running: Promise<void> | null = null;
   private markSettled: () => void = () => undefined;
   /** Resolves when the sink was opened and has what was fresh then, or has failed once. */
@@ -149,7 +149,7 @@ export class HeadLoop {
 
   /** A page of each head; true if there may be more. What is above a head goes before what is left below one. */
   private async turn(): Promise<boolean> {
-    this.lastLook = performance.now();
+    this.lastRead = performance.now();
     let progressed = false;
     for (const head of this.heads)
       progressed = (await this.deliver(head, this.ask(head, 'next'))) || progressed;
@@ -193,11 +193,11 @@ export class HeadLoop {
   /** Until something rings, a look could not see everything, or it is time for one. */
   private async rest(): Promise<void> {
     for (;;) {
-      const blind = this.heads.some((head) => !head.saw);
+      const blind = this.heads.some((head) => !head.sawAll);
       if (await this.alarm.sleep(blind ? AGAIN_MS : TICK_MS)) return;
       await this.tick();
       this.health.enter('waiting for events', TICK_MS);
-      if (blind || performance.now() - this.lastLook >= OWN_LOOK_MS) return;
+      if (blind || performance.now() - this.lastRead >= OWN_READ_MS) return;
     }
   }
 

@@ -15,7 +15,7 @@ export interface LoopStatus extends SinkLag {
   readonly errors_total: number;
   readonly last_error: LastError | null;
   readonly figures: SinkFigures;
-  /** Of a sink without cursors (head-loop.ts): its last look at each source, and what it decided of late. */
+  /** Of a sink without cursors (head-loop.ts): its last read of each source, and its latest decisions. */
   readonly looks?: Readonly<Record<string, HeadStatus>>;
   readonly verdicts?: Readonly<Record<string, RecentVerdict>>;
 }

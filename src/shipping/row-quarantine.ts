@@ -33,15 +33,15 @@ export function openRowNotes(state: State, config: () => Pick<Config, 'sinks'>):
   return notes;
 }
 
-/** Says which row this start has quarantined, if any. */
-export function tellQuarantined({ found }: RowNotes, record: (entry: NewEntry) => void, log: Logger): void {
+/** Reports the row that this start has quarantined, if any. */
+export function reportQuarantined({ found }: RowNotes, record: (entry: NewEntry) => void, log: Logger): void {
   if (found === null) return;
   const { source, row, id, deaths } = found;
   record({ action: 'daemon.row_quarantined', details: { source, row, id, deaths } });
   log.error(
     { source, row, deaths },
-    `the process ended ${deaths} times at row ${row} of ${source}: it ships without its details from now on. ` +
-      'The table has them: look at the row, and tell the makers of postern-auditd what is in it',
+    `the process crashed ${deaths} times at row ${row} of ${source}: the row ships without its details from now on. ` +
+      'The table still has them. Report the row to the makers of postern-auditd',
   );
 }
 

@@ -6,11 +6,11 @@ import type { AuditSource, HighWaterMark, ReadRequest, ReadResult } from '../sou
 /** Rows and bytes of one page: some 10 ms of the thread. */
 const PAGE_ROWS = 1_000;
 const PAGE_BYTES = 2 * 2 ** 20;
-/** The way down ends when so many rows in a row, or so many pages of long rows, have none that is fresh. */
+/** Reading down ends when so many rows in a row, or so many pages of long rows, have no fresh one. */
 const STALE_ROWS = 200;
 const STALE_PAGES = 8;
 
-/** Rows above `from` and up to `to` that have not been looked at. */
+/** Rows above `from` and up to `to` that have not been read. */
 interface Gap {
   readonly from: number;
   to: number;
@@ -29,14 +29,14 @@ export interface HeadPage {
   done(): void;
 }
 
-/** What `status` says of a look. */
+/** What `status` says of a head. */
 export interface HeadStatus {
   readonly timeline: number;
-  /** The highest row that was looked at; everything that came since the opening and stands below it was, or is `left`. */
+  /** The highest row that was read. Every row below it that is newer than the opening was read too, or is `left`. */
   readonly id: number;
-  /** When it last could look, ms since the epoch; 0: never. */
+  /** When the table could last be read, ms since the epoch; 0: never. */
   readonly at: number;
-  /** Upper bound of rows below `id` that are still to be looked at, the newest of them first. */
+  /** Upper bound of rows below `id` that are still to be read, the newest of them first. */
   readonly left: number;
 }
 
@@ -45,8 +45,8 @@ export interface HeadStatus {
  *
  * OPENING. Pages are read down from the highest id until one has no fresh row (younger than 50 s). Also when the highest id has fallen,
  * when the row at the head is not the one that was read, or when the feed has begun another timeline.
- * FOLLOWING. Rows above the head are read in pages. If more stand there than fit in one (a bulk insert, a sink that was down), the
- * head jumps to the highest row, and the rows in between are a gap, which is read down from its top, a page each time after a look at the head.
+ * FOLLOWING. Rows above the head are read in pages. If there are more than fit in one (a bulk insert, a sink that was down), the
+ * head jumps to the highest row, and the rows in between are a gap. It is read down from its top, one page after each read at the head.
  */
 export class TableHead {
   readonly name: SourceName;
@@ -64,8 +64,8 @@ export class TableHead {
     this.name = source.name;
   }
 
-  /** False if the last look could not see everything: a lock, a database that is not there. */
-  get saw(): boolean {
+  /** False if the last read could not see everything: a lock, a database that is not there. */
+  get sawAll(): boolean {
     return this.clean;
   }
 
@@ -78,30 +78,30 @@ export class TableHead {
     return { timeline: this.timeline(), id: this.head?.id ?? 0, at: this.lookedAt, left };
   }
 
-  /** What has come above the head; null if nothing has, or it can't be seen. */
+  /** New rows above the head; null if there are none, or the table can't be read. */
   next(): HeadPage | null {
     const timeline = this.timeline();
     if (this.head === null || this.head.timeline !== timeline) return this.open(timeline);
     const mark = this.head;
-    const look = this.look({ mark, after: mark.id });
-    if (look === null) return null;
-    if (look.state === 'replaced' || look.maxId < mark.id) return this.open(timeline);
-    if (look.events.length === 0) {
-      this.clean = !look.more;
+    const found = this.read({ mark, after: mark.id });
+    if (found === null) return null;
+    if (found.state === 'replaced' || found.maxId < mark.id) return this.open(timeline);
+    if (found.events.length === 0) {
+      this.clean = !found.more;
       return null;
     }
-    return look.more
+    return found.more
       ? this.jump(mark)
-      : this.page(look.events, false, () => this.moveTo(timeline, look.events));
+      : this.page(found.events, false, () => this.moveTo(timeline, found.events));
   }
 
   /** A page of the newest gap; null if there is none. */
   below(): HeadPage | null {
     const gap = this.gaps.at(-1);
     if (gap === undefined || this.head === null) return null;
-    const look = this.look({ mark: this.head, after: gap.from, before: gap.to + 1 });
-    if (look === null || look.state === 'replaced') return null; // the next look at the head says what it is
-    const { events, more } = look;
+    const found = this.read({ mark: this.head, after: gap.from, before: gap.to + 1 });
+    if (found === null || found.state === 'replaced') return null; // the next read at the head reports it
+    const { events, more } = found;
     const [first] = events;
     if (first === undefined && more) return null;
     return this.page(events, gap.opening, () => {
@@ -114,14 +114,14 @@ export class TableHead {
     });
   }
 
-  /** Finds the head anew: what is fresh below it is still to be seen. */
+  /** Finds the head again; fresh rows below it are still to be read. */
   private open(timeline: number): HeadPage | null {
     this.head = null;
     this.gaps = [];
     const mark = { timeline, id: 0, fingerprint: null };
-    const look = this.look({ mark, after: 0, before: Number.MAX_SAFE_INTEGER });
-    if (look === null || look.state === 'replaced') return null;
-    const { events, more, maxId } = look;
+    const found = this.read({ mark, after: 0, before: Number.MAX_SAFE_INTEGER });
+    if (found === null || found.state === 'replaced') return null;
+    const { events, more, maxId } = found;
     const [first] = events;
     if (first === undefined) {
       this.clean = maxId === 0 && !more;
@@ -136,11 +136,11 @@ export class TableHead {
     });
   }
 
-  /** Too much for one page has come: the newest first. */
+  /** There are more new rows than one page has: the newest first. */
   private jump(mark: HighWaterMark): HeadPage | null {
-    const look = this.look({ mark, after: mark.id, before: Number.MAX_SAFE_INTEGER });
-    if (look === null || look.state === 'replaced') return null;
-    const { events } = look;
+    const found = this.read({ mark, after: mark.id, before: Number.MAX_SAFE_INTEGER });
+    if (found === null || found.state === 'replaced') return null;
+    const { events } = found;
     const [first] = events;
     if (first === undefined) return null;
     return this.page(events, false, () => {
@@ -168,13 +168,13 @@ export class TableHead {
     return time !== null && time >= now - OLDEST_MS && time <= now + NEWEST_MS;
   }
 
-  private look(
+  private read(
     request: Pick<ReadRequest, 'mark' | 'after' | 'before'>,
   ): Extract<ReadResult, { state: 'reading' | 'replaced' }> | null {
     this.clean = false;
-    const look = this.source.read({ ...request, head: true, maxRows: PAGE_ROWS, maxBytes: PAGE_BYTES });
-    if (look.state !== 'reading' && look.state !== 'replaced') return null;
+    const found = this.source.read({ ...request, head: true, maxRows: PAGE_ROWS, maxBytes: PAGE_BYTES });
+    if (found.state !== 'reading' && found.state !== 'replaced') return null;
     this.lookedAt = this.clock();
-    return look;
+    return found;
   }
 }

@@ -1,6 +1,6 @@
 import type { HighWaterMark } from './source.js';
 
-/** What a look finds out about the history that stands behind the path, all in one read transaction. */
+/** What one read transaction shows of the history behind the path. */
 export interface Evidence {
   readonly mark: HighWaterMark;
   /** Fingerprint of the row at the mark; null if that row is gone. */
@@ -29,7 +29,7 @@ export interface HistoryVerdict {
   readonly reason: string;
 }
 
-/** Is this the history that the mark was made in? A wrong "replaced" costs a walk over the table, a wrong "same" events. */
+/** Whether this is the history that the mark was made in. A wrong "replaced" costs a walk over the table; a wrong "same" loses events. */
 export function compareHistory({
   mark,
   atMark,

@@ -8,7 +8,7 @@ import {
   type TableProblem,
 } from './table-schema.js';
 
-/** A table that is followed, with what is remembered and said of its columns. */
+/** A table that is followed, with the columns that were read, and warnings about missing ones. */
 export class FollowedTable {
   private readonly tables: TableCache;
   /** The table whose columns are known to be remembered. */
@@ -39,7 +39,7 @@ export class FollowedTable {
         this.history.recordColumns?.(read);
       this.noted = table;
     } catch {
-      // A full disk, which those who write more say; the next look tries again.
+      // A full disk, which the sinks report; the next read tries again.
     }
   }
 
@@ -51,7 +51,7 @@ export class FollowedTable {
       if (name === null || name === key) continue; // the default name of a column that need not be there
       log.warn(
         { table: table.name },
-        `table ${table.name} has no column ${name}, which source.columns.${key} names: events go without it`,
+        `table ${table.name} has no column ${name}, which source.columns.${key} names; events are shipped without it`,
       );
     }
   }

@@ -55,30 +55,30 @@ export interface PosternSourceOptions {
   readonly maxCopy?: number;
 }
 
-/** Tries at a file that is being replaced or recovered, within one look. */
+/** Tries at a file that is being replaced or recovered, within one read. */
 const TRIES = 4;
-/** A lock or a recovery is worth a word only if it lasts. */
+/** A lock or a recovery is reported only if it lasts. */
 const GRACE_MS = 3_000;
 /**
- * A commit changes the files before its rows can be read, by as long as a disk takes to sync them or a writer waits for a processor, and
- * nothing in `stat` tells when it is through: a change is taken for read only when it is this many polls old.
+ * A commit changes the files before its rows can be read: by as long as the disk syncs, or the writer waits for a processor. `stat` does not
+ * show when it is complete, so a change counts as read only when it is this many polls old.
  */
 const THROUGH_POLLS = 5;
-/** A full look this often, even if nothing in `stat` has changed. */
-const FULL_LOOK_MS = 30_000;
+/** A full read this often, even if nothing in `stat` has changed. */
+const FULL_READ_MS = 30_000;
 
-/** What is remembered of the looks of one who reads. */
+/** What is remembered of the reads of one kind of reader. */
 interface Reader {
-  /** The files before its last look, if it read all there was and nothing has been able to change unseen since. */
+  /** The files before its last read, if that read every row and nothing can have changed unseen since. */
   done: { readonly at: number; readonly figures: string; readonly through: boolean } | null;
-  /** What the copy of a stopped Postern's files said, for as long as they do not change. */
+  /** The result from the copy of a stopped Postern's files, until they change. */
   cold: {
     readonly figures: string;
     readonly request: string;
     readonly result: ReadResult;
     readonly lastPrint: string;
   } | null;
-  /** There is such a reader. */
+  /** Whether there is such a reader. */
   asked: boolean;
 }
 
@@ -92,15 +92,15 @@ class PosternSource implements AuditSource {
   private readonly tables: FollowedTable;
   private readonly reader: PageReader;
   private readonly copies: StoppedDatabaseCopies;
-  /** When a look last could read, and what it found. */
+  /** When the table could last be read, and its highest id. */
   private last: { readonly at: number; readonly maxId: number } | null = null;
-  /** Who goes through the pages, and who follows the head: one may have all there was while the other has not. */
+  /** The readers of all pages, and those that follow the head: one may have read everything while the other has not. */
   private readonly readers: Record<'pages' | 'head', Reader> = {
     pages: { done: null, cold: null, asked: true },
     head: { done: null, cold: null, asked: false },
   };
 
-  /** The files of a stopped Postern of which a copy was looked at for edits. */
+  /** The files of a stopped Postern whose copy was checked for edits. */
   private checked = '';
   private readonly unchanged = new UnchangedDatabase();
 
@@ -275,14 +275,14 @@ class PosternSource implements AuditSource {
   private remember(result: ReadResult, files: FileState, request: ReadRequest): void {
     const at = performance.now();
     this.last = result.state === 'reading' ? { at, maxId: result.maxId } : null;
-    if (request.before !== undefined) return; // it has not looked at what is new
+    if (request.before !== undefined) return; // it has not read new rows
     const now = Date.now();
     const complete = result.state === 'reading' && !result.more && isSettled(files, now);
     const through = isSettled(files, now, THROUGH_POLLS * this.options.config.poll_interval);
     this.readerOf(request).done = complete ? { at, figures: files.figures, through } : null;
   }
 
-  /** A commit or a last close may hold the lock for a moment: not worth a change of state. */
+  /** A commit or a last close may hold the lock for a moment, which is no reason to change the state. */
   private hideBriefLocks(waiting: Waiting, request: ReadRequest): ReadResult {
     this.readerOf(request).done = null;
     const brief = ['locked', 'recovering', 'exclusive'].includes(waiting.state); // so is a last close, that removes -shm first
@@ -295,12 +295,12 @@ class PosternSource implements AuditSource {
     return { state: 'reading', postern: 'running', ...nothing };
   }
 
-  /** The files' figures tell of every commit (SOURCE.md: inode and size alone do not); a full look besides now and then. */
+  /** The files' figures show every commit (SOURCE.md: inode and size alone do not); a full read is due now and then all the same. */
   private mayHaveChanged(asks: Asking): boolean {
     const figures = this.filesNow()?.figures;
     return Object.values(this.readers).some(({ asked, done }) => {
       if (!asked) return false;
-      if (done === null || performance.now() - done.at > FULL_LOOK_MS) return true;
+      if (done === null || performance.now() - done.at > FULL_READ_MS) return true;
       return (asks === 'poll' && !done.through) || figures !== done.figures;
     });
   }

@@ -18,7 +18,7 @@ export interface RowOptions {
   readonly server: string;
   readonly classify: Classifier;
   readonly redact: Redactor;
-  /** `source.trusted_proxies`; of a list of addresses the last that is none of them counts. Left out or empty: a list is no address. */
+  /** `source.trusted_proxies`; of a list of addresses, the last one that is not a trusted proxy counts. Left out or empty: a list is not an address. */
   readonly trustedProxies?: readonly string[];
   /** `source.time_zone`, of times that are written without one; left out: UTC. */
   readonly timeZone?: string;
@@ -26,9 +26,9 @@ export interface RowOptions {
   readonly idOf?: (rowId: bigint) => string | null;
   /** No row is of this server, whatever name it has: others wrote them. */
   readonly foreign?: boolean;
-  /** Versions of edited rows stand among these rows; left out: in the daemon's own table alone. */
+  /** Whether the table has versions of edited rows; left out: only the daemon's own table has. */
   readonly revisions?: boolean;
-  /** Rows at which the daemon died, for who reads them beside it: by row id, and by `event.id` where that is known. */
+  /** Rows that crashed the daemon, for other processes that read the table: row ids, and `event.id`s where known. */
   readonly quarantined?: ReadonlySet<string>;
   /** Notes rows before they are worked on, and knows those at which the process died. */
   readonly guard?: RowGuard;
@@ -51,17 +51,17 @@ export interface RowContext {
 /** The action of a version whose kind is that of the version before it. */
 export const ROW_EDITED = 'daemon.row_edited';
 
-/** What a row of ours says of an edited row besides the values that it has now. */
+/** What a row of ours says of an edited row, in addition to the row's new values. */
 export interface Revision {
   /** Row id in Postern's table. */
   readonly of: number;
-  /** The word that stands in that row, where `action` says only that it was edited. */
+  /** The action in that row, where `action` here is only `daemon.row_edited`. */
   readonly action: string | null;
 }
 
 /** Makes events of rows. Whatever is in a row, it does not throw: what can't be read is null. */
 export class RowReader {
-  /** What ids are made from, besides the row: the same row in the other source is another event. */
+  /** Part of each event id, so that the same row in the other source is another event. */
   private readonly origin: string;
   private readonly created: CreatedReader;
   private readonly trusted: NetworkSet | null;
@@ -88,7 +88,7 @@ export class RowReader {
     return { id: eventIdOf(encoded), length: encoded.length };
   }
 
-  /** The place of rows of which there are many, the next of which stand between these two; work on them begins. */
+  /** The context of many rows, the next of which are between these two; work on them begins. */
   together(one: RawRow | undefined, other: RawRow | undefined, place: RowContext): RowContext {
     const { guard, name: source } = this.options;
     if (guard === undefined || guard.careful) return place;
@@ -99,7 +99,7 @@ export class RowReader {
     return { ...place, begin };
   }
 
-  /** What was read is read. */
+  /** The page is complete. */
   end(): void {
     this.options.guard?.end();
   }
@@ -176,7 +176,7 @@ export class RowReader {
   }
 }
 
-/** Where `details` stands in a row. */
+/** The position of `details` in a row. */
 const DETAILS = 8;
 
 /** What a row's columns say, parsed. */

@@ -3,12 +3,12 @@ import type { ReadRequest, ReadResult } from './source.js';
 
 /** Time stamps of files move in steps of 10 ms at most. */
 const TICK_MS = 12;
-/** A full look this often, even if nothing in `stat` has changed. */
+/** A full read this often, even if nothing in `stat` has changed. */
 const HOLDS_MS = 30_000;
 
 /**
- * With a rollback journal each look can cost Postern a commit, and none is needed as long as the figures of the files are the same: a
- * commit is there to be read in the moment in which it changes them.
+ * With a rollback journal each read can delay a commit of Postern's. None is needed while the figures of the files are the same, since a
+ * commit can be read as soon as it has changed them.
  */
 export class UnchangedDatabase {
   /** Whether the database has a rollback journal. */
@@ -16,16 +16,16 @@ export class UnchangedDatabase {
   private known: { at: number; figures: string; maxId: number; timeline: number } | null = null;
 
   /** @param before when the files were looked at, or earlier, ms since the epoch: a write after that shows in them if they were settled then */
-  remember(look: ReadResult, files: FileState, before: number, { mark: { timeline } }: ReadRequest): void {
-    const isAll = this.keepsOut && look.state === 'reading' && !look.more;
+  remember(result: ReadResult, files: FileState, before: number, { mark: { timeline } }: ReadRequest): void {
+    const isAll = this.keepsOut && result.state === 'reading' && !result.more;
     const figures = files.figures;
     this.known =
       isAll && isSettled(files, before, TICK_MS)
-        ? { at: performance.now(), figures, maxId: look.maxId, timeline }
+        ? { at: performance.now(), figures, maxId: result.maxId, timeline }
         : null;
   }
 
-  /** What there is to be read without a look; null if that is not known. */
+  /** The result if nothing can have changed; null if that is not known. */
   answer({ mark, after, before }: ReadRequest, filesNow: () => FileState | null): ReadResult | null {
     const known = this.known;
     if (known === null || before !== undefined || performance.now() - known.at > HOLDS_MS) return null;

@@ -9,10 +9,10 @@ export interface HighWaterMark {
   readonly fingerprint: string | null;
 }
 
-/** One of the rows read last, as it was when it was read or last seen to be another. */
+/** One of the rows read last, as it was when it was read, or when its last edit was seen. */
 export interface RecentRow {
   readonly id: number;
-  /** `created_at` as it stands in the table. */
+  /** `created_at` as the table has it. */
   readonly createdAt: ColumnValue;
   readonly fingerprint: string;
 }
@@ -21,21 +21,21 @@ export interface RecentRow {
 export interface History {
   /** The fingerprint recorded for a row id in a timeline, or null if there is none. */
   fingerprintOf(timeline: number, id: number): string | null;
-  /** By which names columns were read. Left out: what is gone is read as NULL. */
+  /** The names by which columns were read. Left out: a missing column is read as NULL. */
   columnsRead?(): ColumnsRead;
-  /** Remembers it. May throw, of a full disk. */
+  /** Saves them. May throw on a full disk. */
   recordColumns?(read: ColumnsRead): void;
   /** The rows read last of a timeline, ids ascending. Left out: a row at the mark that differs is always another history's. */
   recent?(timeline: number): readonly RecentRow[];
 }
 
-/** States in which nothing can be read; all of them are waited out. */
+/** States in which nothing can be read. The feed retries in all of them. */
 export type WaitingState =
   | 'missing' // the database is not there yet
   | 'stopped' // Postern is stopped, its last rows have been read from a copy
   | 'locked'
-  | 'exclusive' // its writer has it to itself (`locking_mode=EXCLUSIVE`)
-  | 'mounted_alone' // the file, without its directory and what SQLite keeps there
+  | 'exclusive' // locked by its writer for good (`locking_mode=EXCLUSIVE`)
+  | 'mounted_alone' // the file alone, without the -wal and -shm beside it
   | 'unreadable' // no permission
   | 'not_a_database'
   | 'no_table'
@@ -99,11 +99,11 @@ export interface ReadRequest {
   /** Rough bound on the text read, bytes; at least one row is read. */
   readonly maxBytes: number;
   /**
-   * The highest rows with an id below this one (and above `after`), instead of the lowest above `after`: `events` ascend all the same,
-   * and `more` says that rows may stand between `after` and the first of them.
+   * Reads the highest rows with an id below this one and above `after`, instead of the lowest above `after`. `events` ascend all the same,
+   * and `more` means that rows may be left between `after` and the first of them.
    */
   readonly before?: number;
-  /** From who follows the head, beside those who go through all rows: what is remembered of one's looks does not hold for the other's. */
+  /** Set by readers that follow the head: what the source remembers of their reads does not hold for readers of all rows, and vice versa. */
   readonly head?: true;
 }
 
@@ -135,16 +135,16 @@ export interface KeptRow {
   readonly row: readonly ColumnValue[];
 }
 
-/** A table that is read by id. A look is synchronous and leaves nothing open. */
+/** A table that is read by id. A read is synchronous and leaves nothing open. */
 export interface AuditSource {
   readonly name: SourceName;
   read(request: ReadRequest): ReadResult;
-  /** Reads rows again, in one look that makes sure of the history too. Left out: rows of this table do not change. */
+  /** Reads rows again, in one read that checks the history too. Left out: rows of this table do not change. */
   edits?(request: EditsRequest): Edits;
   /** The event of a row as it once was. */
   remade?(kept: KeptRow): AuditEvent;
   /** One row by its id, for `explain`; null if it is not there. */
   row(id: number, timeline: number): AuditEvent | null;
-  /** Calls back when rows may have come: after each change by a ladder of delays, and at each poll. Returns the end of it. */
+  /** Calls back when there may be new rows: after each change, several times with growing delays, and at each poll. Call `close` to end it. */
   watch(onWake: () => void): { close(): void };
 }

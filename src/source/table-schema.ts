@@ -27,7 +27,7 @@ export interface TableConfig {
   readonly time_zone?: string;
 }
 
-/** What stands behind the columns of a row in a table of ours that knows revisions; no part of its hash. */
+/** Further columns of a table of ours with versions of edited rows. They are not hashed. */
 export const REVISION_COLUMNS = ['revision_of', 'revised_action'] as const;
 
 /** A table that can be followed: its SQL, made once per schema. */
@@ -35,7 +35,7 @@ export interface AuditTable {
   /** As the schema spells it: `sqlite_sequence` compares bytes. */
   readonly name: string;
   readonly isView: boolean;
-  /** The schema has a `sqlite_sequence`. Whether it has a row of this table is asked at each look. */
+  /** The schema has a `sqlite_sequence`. Whether it has a row of this table is asked at each read. */
   readonly hasSequence: boolean;
   /** Column keys that the table has no column for; their values are read as NULL. */
   readonly absent: readonly ColumnKey[];
@@ -77,7 +77,7 @@ interface ColumnInfo {
   readonly pk: number;
 }
 
-/** Remembers the table of the schema seen last, so that a look costs one query on the schema instead of all. */
+/** Remembers the table of the schema seen last, so that a read costs one query on the schema instead of all. */
 export class TableCache {
   private key = '';
   private table: AuditTable | TableProblem | null = null;
@@ -254,7 +254,7 @@ function notAnId(
   found: readonly ColumnInfo[],
 ): TableProblem {
   const type = columns[0]?.type ?? '';
-  const what = `column ${config.columns.id} of table ${entry.name}${type === '' ? '' : ` (${type})`} is not its INTEGER PRIMARY KEY, so new rows can't be told by it`;
+  const what = `column ${config.columns.id} of table ${entry.name}${type === '' ? '' : ` (${type})`} is not its INTEGER PRIMARY KEY, so it does not identify new rows`;
   const other = found.find((column) => isRowId(column, found));
   const next =
     other !== undefined
@@ -277,7 +277,7 @@ function byRowId(
   );
   const id = quoteIdentifier(names.id);
   const sql = `CREATE VIEW ${quoteIdentifier(view)} AS SELECT rowid AS ${id}, ${rest.join(', ')} FROM ${quoteIdentifier(entry.name)}`;
-  return `SQLite numbers the rows itself: have the database's owner run ${sql}; and set source.table: ${view}. VACUUM numbers them anew, and all would be shipped again`;
+  return `SQLite numbers the rows itself: have the database's owner run ${sql}; and set source.table: ${view}. VACUUM renumbers them, and all would be shipped again`;
 }
 
 const LISTED = 30;

@@ -1,7 +1,7 @@
 import { type FSWatcher, statSync, watch as watchDirectory } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import type { Logger } from 'pino';
-import { dueAfterEvent, onEvent, onLook, type PollStep } from './poll-schedule.js';
+import { dueAfterEvent, onEvent, onRead, type PollStep } from './poll-schedule.js';
 import { watchTrouble } from './watch-error.js';
 
 /** An event asks whether it is one of a change; the poll, whether anything may be left to be read. */
@@ -139,7 +139,7 @@ class DatabaseWatcher {
     const step = this.step;
     if (step === null || this.closed) return;
     const found = this.read();
-    this.step = onLook(step, found);
+    this.step = onRead(step, found);
     if (this.step === null || this.closed) return;
     if (this.step.kind === 'trailing' && found) this.base = performance.now();
     // A read that took longer than a step skips to the next step that is still due.
@@ -156,6 +156,6 @@ function inodeOf(path: string): bigint | undefined {
   try {
     return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
   } catch {
-    return undefined; // a directory above that is closed to us: the look says so
+    return undefined; // a directory above it is closed to us: the next read reports it
   }
 }

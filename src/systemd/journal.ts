@@ -30,7 +30,7 @@ export async function createLog({ level, format, file, env }: LogOptions): Promi
     level,
     base: null,
     redact: ['*.password', '*.secret', '*.token', '*.credentials', '*.key'],
-    // What the program expects and says in words needs no stack.
+    // An expected error, described in words, needs no stack.
     serializers: {
       err: (error: unknown) =>
         error instanceof AuditdError
@@ -63,7 +63,7 @@ export async function createLog({ level, format, file, env }: LogOptions): Promi
   );
 }
 
-/** Messages hold words of others: of collectors, of SQLite, of who names a host. */
+/** Messages contain text of others: collectors, SQLite, host names. */
 function safeStream(stream: DestinationStream): DestinationStream {
   return { write: (line) => stream.write(safeJson(line)) };
 }
@@ -72,7 +72,7 @@ function prefixed(out: DestinationStream): DestinationStream {
   return { write: (line) => out.write(`${priorityOf(line)}${line}`) };
 }
 
-/** A message is one line; the stack of an error that nobody expected follows for who asks the journal for debug messages. */
+/** A message is one line. The stack of an unexpected error follows as a debug message. */
 function sentenceStream(out: DestinationStream, isJournal: boolean): DestinationStream {
   return {
     write(line) {

@@ -8,7 +8,7 @@ interface DatagramSocket {
 
 /** Tells systemd about this process (sd_notify(3)). A no-op without NOTIFY_SOCKET; never throws. */
 export interface Notifier {
-  /** False where nobody listens, or where the datagram module is missing. */
+  /** False without a service manager, or where the datagram module is missing. */
   readonly active: boolean;
   /** Interval in which `WATCHDOG=1` must come, ms; null if systemd does not watch. */
   readonly watchdogMs: number | null;
@@ -42,7 +42,7 @@ export function createNotifier(env: NodeJS.ProcessEnv, pid: number = process.pid
       try {
         socket.sendTo(data, 0, data.length, address, () => undefined);
       } catch {
-        // systemd restarts what it does not hear of; there is nobody else to tell
+        // systemd restarts a unit that does not answer; nothing else can be informed
       }
     },
     close: () => socket.close(),

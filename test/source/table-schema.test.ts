@@ -48,7 +48,7 @@ describe('the table', () => {
       time: Date.UTC(2026, 10, 22, 20, 21),
     });
     expect(warnings).toEqual([
-      'table audit "log" has no column mail, which source.columns.user_email names: events go without it',
+      'table audit "log" has no column mail, which source.columns.user_email names; events are shipped without it',
     ]);
   });
 
@@ -97,7 +97,7 @@ describe('the table', () => {
     expect(look).toMatchObject({ state: 'no_column' });
     const message = 'message' in look ? look.message : '';
     expect(message).toMatch(/: column id of table audit_log \(TEXT\) is not its INTEGER PRIMARY KEY/);
-    expect(message).toContain('VACUUM numbers them anew');
+    expect(message).toContain('VACUUM renumbers them');
     const [, view = '', name = ''] = /run (CREATE VIEW .*); and set source\.table: (\w+)/.exec(message) ?? [];
     db.exec(view);
     const { events } = reading(openSource(database, { source: { table: name } }).source.read(request(START)));
