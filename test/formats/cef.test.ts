@@ -82,12 +82,12 @@ describe('CEF', () => {
     expect(parseCef(formatCef(user)).extension).toMatchObject({ suser: 'jan.kowalski', duid: '12' });
   });
 
-  it('says that it was shortened', () => {
+  it('marks that it was shortened', () => {
     const { extension } = parseCef(formatCef(plainEvent, { truncated: true }));
     expect(extension).toMatchObject({ cn3Label: 'Truncated', cn3: '1' });
   });
 
-  it('unescapes to the original, whatever stands in the row', () => {
+  it('unescapes to the original for any row', () => {
     fc.assert(
       fc.property(anyEvent(), (event) => {
         const text = formatCef(event);

@@ -44,7 +44,7 @@ const usual: fc.Arbitrary<AuditEvent> = fc
   .map(({ base, ...rest }) => readBack(base, { ...rest, action: rest.type.action }));
 
 describe('a line written as bytes', () => {
-  it('is the one that is made as text, whatever is in the event', () => {
+  it('equals the line made as text, for any event', () => {
     fc.assert(
       fc.property(fc.oneof(usual, anyEvent(catalog)), (event) => {
         const line = written(event);
@@ -54,7 +54,7 @@ describe('a line written as bytes', () => {
     );
   });
 
-  it('is the one that is made as text for each kind of event, and is written', () => {
+  it('equals the line made as text for each type of event, and is written', () => {
     for (const type of catalog) {
       for (const source of ['postern', 'auditd'] as const) {
         const event = readBack(plainEvent, { type, action: type.action, source });

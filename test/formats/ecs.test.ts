@@ -133,7 +133,7 @@ describe('the ECS line', () => {
     expect('user' in line).toBe(changes.user !== nobody);
   });
 
-  it('says who did it where it is no login', () => {
+  it('names the user in the message unless it is a login', () => {
     const type = classify('update', 'proxy_host');
     expect(members(formatEcs(readBack(failure, { type }))).message).toBe(
       'Proxy host updated by jan.kowalski',
@@ -151,7 +151,7 @@ describe('the ECS line', () => {
     expect(formatEcs(failure)).toMatch(filter);
   });
 
-  it('is one line of valid JSON that says what the event says, whatever the event is', () => {
+  it('is one line of valid JSON with the contents of any event', () => {
     fc.assert(
       fc.property(fc.oneof(anyEvent(catalog), hostile), (event) => {
         const line = formatEcs(event);
@@ -181,7 +181,7 @@ describe('the ECS line', () => {
     );
   });
 
-  it('is the same up to its address, whatever a client writes', () => {
+  it('is the same up to its address for any text of a client', () => {
     fc.assert(
       fc.property(hostile, (event) => {
         const calm: AuditEvent = readBack(event, {
@@ -226,7 +226,7 @@ describe('the position of a line', () => {
     );
   });
 
-  it('is not read from a line that was torn, anywhere', () => {
+  it('is not read from a torn line', () => {
     const line = formatEcs(readBack(failure, { details: '{"a":{"b":{"c":"}}"}},"d":{}}' }));
     for (let length = 0; length < line.length; length++)
       expect(parseEcsPosition(line.slice(0, length))).toBeNull();

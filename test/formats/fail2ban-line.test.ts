@@ -48,7 +48,7 @@ describe("fail2ban's line", () => {
     );
   });
 
-  it('holds nothing of what clients write, and is short, whatever they write', () => {
+  it('holds no text of clients, and is short, for any text', () => {
     const texts = [
       'c71e47',
       'x'.repeat(2 * 2 ** 20),

@@ -24,7 +24,7 @@ const value: fc.Arbitrary<ColumnValue> = fc.oneof(
 );
 
 describe('the name of a server in a subject', () => {
-  it('is one token, whatever the name is, and no two names share one', () => {
+  it('is one token for any name, and no two names share one', () => {
     fc.assert(
       fc.property(
         fc.string({ unit: 'binary', maxLength: 30 }),
@@ -37,7 +37,7 @@ describe('the name of a server in a subject', () => {
     );
   });
 
-  it('says dots, spaces and wildcards in hexadecimal', () => {
+  it('encodes dots, spaces and wildcards in hexadecimal', () => {
     expect(subjectToken('web 1.example.net')).toBe('web=201=2Eexample=2Enet');
     expect(subjectToken('>')).toBe('=3E');
     expect(subjectToken('')).toBe('=');
@@ -67,7 +67,7 @@ function eventOf(columns: readonly unknown[], server?: string): AuditEvent {
 describe('an event on its way to the hub', () => {
   const columns = fc.array(value, { minLength: 9, maxLength: 9 });
 
-  it('comes out with every column as it stood in the table, whatever is in it', () => {
+  it('restores every column as it is in the table, for any row', () => {
     fc.assert(
       fc.property(columns, fc.string({ minLength: 1, maxLength: 20 }), (nine, server) => {
         const event = eventOf(nine, server);
@@ -89,7 +89,7 @@ describe('an event on its way to the hub', () => {
     );
   });
 
-  it('says of a version of an edited row which row that is, under a subject that is no failed login, whatever it has become', () => {
+  it('names the row of an edited version, under a subject that is never that of a failed login', () => {
     for (const [action, revisedAction] of [
       ['auth.login_failure', 'auth.login_failure'],
       ['daemon.row_edited', 'login_failed'],
@@ -167,7 +167,7 @@ describe('an event on its way to the hub', () => {
     expect(parseFleet(subjectOf('web2', plainEvent), body)).toContain('another server');
   });
 
-  it('is refused, and nothing thrown, whatever somebody sends', () => {
+  it('is rejected without an exception, for any bytes', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json()), (body) => {
         expect(typeof parseFleet('postern.audit.web1.auth.login_failure', body)).toBe('string');

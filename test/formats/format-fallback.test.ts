@@ -48,7 +48,7 @@ describe('an event that a format can not take', () => {
     expect(parseRfc5424(text).message).toBe('event postern:4711 could not be formatted');
   });
 
-  it('has a line that is found again after a crash, whatever the format does', () => {
+  it('has a line that is found again after a crash, for any failure of the format', () => {
     const position = { source: 'postern', timeline: 1, sequence: 4711, id: plainEvent.id };
     const line = formatted(broken(), formatEcs, lastLine, () => undefined);
     expect(parseEcsPosition(line)).toEqual(position);

@@ -46,13 +46,13 @@ describe('LEEF', () => {
     expect(attributes).toMatchObject({ rawTime: 'yesterday', ingested: '2026-11-22T20:21:01.000Z' });
   });
 
-  it('says that it was shortened', () => {
+  it('marks that it was shortened', () => {
     expect(parseLeef(formatLeef(plainEvent, { truncated: true })).attributes).toMatchObject({
       truncated: 'true',
     });
   });
 
-  it('unescapes to the original, whatever stands in the row', () => {
+  it('unescapes to the original for any row', () => {
     fc.assert(
       fc.property(anyEvent(), (event) => {
         const text = formatLeef(event);

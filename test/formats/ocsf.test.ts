@@ -48,7 +48,7 @@ describe('OCSF', () => {
     }
   });
 
-  it('keeps to the list whatever stands in the row, and carries the details as they are', () => {
+  it('keeps to the list for any row, and carries the details as they are', () => {
     const types = everyActivity.map((ocsf) => ({ ...unknownType, ocsf }));
     fc.assert(
       fc.property(anyEvent(types), (event) => {
@@ -71,7 +71,7 @@ describe('OCSF', () => {
     });
   });
 
-  it('says of an unreadable time that it is unknown', () => {
+  it('marks an unreadable time as unknown', () => {
     const parsed = parse(formatOcsf(readBack(plainEvent, { time: null, rawTime: 'yesterday' })));
     expect(parsed).toMatchObject({
       time: plainEvent.ingested,
@@ -80,7 +80,7 @@ describe('OCSF', () => {
     });
   });
 
-  it('says that it was shortened', () => {
+  it('marks that it was shortened', () => {
     expect(parse(formatOcsf(plainEvent, { truncated: true }))).toMatchObject({
       metadata: { is_truncated: true },
       unmapped: { postern: { truncated: true } },
@@ -99,7 +99,7 @@ describe('OCSF', () => {
     expect(parse(formatOcsf(readBack(plainEvent, { type }))).severity_id).toBe(expected);
   });
 
-  it('keeps an address that is none out of email_addr', () => {
+  it('keeps an invalid address out of email_addr', () => {
     const user = { id: null, name: 'jan', email: 'jan at example.org' };
     const parsed = parse(formatOcsf(readBack(plainEvent, { user })));
     expect(parsed.actor).toEqual({ user: { name: 'jan' } });

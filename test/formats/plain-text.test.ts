@@ -42,7 +42,7 @@ describe('the sentence', () => {
     );
   });
 
-  it('never has a control character, and says that it was shortened', () => {
+  it('never has a control character, and marks that it was shortened', () => {
     fc.assert(
       fc.property(anyEvent(), fc.integer({ min: 256, max: 400 }), (event, bytes) => {
         expect(formatPlainText(event)).not.toMatch(controlCharacters);

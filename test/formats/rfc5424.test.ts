@@ -114,7 +114,7 @@ describe('structured data', () => {
     expect(parseRfc5424(header).structuredData).toMatchObject({ 'audit@32473': { user: 'a"b\\c]d[e' } });
   });
 
-  it('says what identifies the event', () => {
+  it('has what identifies the event', () => {
     expect(parseRfc5424(createRfc5424Header(options)(plainEvent)).structuredData).toEqual({
       'audit@32473': {
         id: plainEvent.id,
@@ -132,7 +132,7 @@ describe('structured data', () => {
     });
   });
 
-  it('comes back from any event as it went in, its values cut at 256 bytes', () => {
+  it('is parsed back from any event, with its values cut at 256 bytes', () => {
     fc.assert(
       fc.property(anyEvent(), (event) => {
         const header = createRfc5424Header(options)(event);

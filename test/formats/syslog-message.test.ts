@@ -52,7 +52,7 @@ describe('a syslog message', () => {
     );
   });
 
-  it.each(formats)('with the body %s comes back from any event', (format) => {
+  it.each(formats)('with the body %s is parsed back from any event', (format) => {
     const formatter = createFormatter({
       ...plain,
       format,
@@ -91,7 +91,7 @@ describe('a syslog message', () => {
 });
 
 describe('max_message_size', () => {
-  it.each(formats)('holds for %s, which stays of its format and says what it is', (format) => {
+  it.each(formats)('holds for %s, which stays valid and identifies its event', (format) => {
     fc.assert(
       fc.property(
         anyEvent(catalog),
@@ -172,7 +172,7 @@ describe('max_message_size', () => {
     },
   );
 
-  it('leaves out what the rest says too before anything of the event', () => {
+  it('leaves out repetitions before anything of the event', () => {
     const options = { ...plain, format: 'ocsf' } as const;
     const whole = createFormatter(options)(plainEvent);
     const message = createFormatter({ ...options, maxMessageSize: Buffer.byteLength(whole) - 1 })(plainEvent);

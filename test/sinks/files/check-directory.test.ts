@@ -31,7 +31,7 @@ const worse = (findings: Awaited<ReturnType<typeof found>>) =>
   findings.filter((finding) => finding.level !== 'ok');
 
 describe('check', () => {
-  it('changes nothing, and says that the directory will be made', async () => {
+  it('changes nothing, and reports that the directory will be created', async () => {
     const findings = await found();
     expect(worse(findings)).toEqual([]);
     expect(findings[0]?.what).toMatch(/audit will be created in /);
@@ -76,7 +76,7 @@ describe('check', () => {
     expect(finding?.next).toMatch(next);
   });
 
-  it('tells of a disk that is nearly full', async () => {
+  it('reports a disk that is nearly full', async () => {
     const [finding] = worse(
       await found({
         minFree: 2 ** 30,

@@ -248,14 +248,14 @@ const steps = (of: typeof common) =>
   fc.array(fc.oneof(...of), { minLength: 5, maxLength: 60, size: 'max' }) as fc.Arbitrary<Step[]>;
 
 describe('whatever happens to the process', () => {
-  it('each row stands in the rolled files once and in order', { timeout: 600_000 }, async () => {
+  it('each row is in the rolled files once and in order', { timeout: 600_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(steps(common), (plan) => holds(fileBench, plan, eachOnce)),
       { numRuns: RUNS },
     );
   });
 
-  it("each fresh failure stands in fail2ban's pair once and in order", { timeout: 600_000 }, async () => {
+  it("each fresh failure is in fail2ban's pair once and in order", { timeout: 600_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(steps(common), (plan) => holds(pairBench, plan, eachFreshOnce)),
       { numRuns: RUNS },
@@ -264,7 +264,7 @@ describe('whatever happens to the process', () => {
 });
 
 describe('whatever happens to the power, and when a file is cut by hand', () => {
-  it('each row stands in the rolled files, and no torn line', { timeout: 600_000 }, async () => {
+  it('each row is in the rolled files, and no torn line', { timeout: 600_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(steps([...common, ...power]), (plan) => holds(fileBench, plan, eachAtLeastOnce)),
       { numRuns: RUNS },

@@ -115,7 +115,7 @@ describe('the fail2ban sink', () => {
     expect(addresses).toEqual(['2001:db8:2::/64', '2001:db8:1::1', '203.0.113.7']);
   });
 
-  it('goes on where it was after a restart, in the active file', async () => {
+  it('continues in the active file after a restart', async () => {
     const first = make().sink;
     await first.open(null);
     await first.deliver(batch(1, 5), NEVER);
@@ -169,7 +169,7 @@ describe('the fail2ban sink', () => {
     expect(sink.figures().file).not.toBe(active);
   });
 
-  it('knows what was written before its death on both sides of a roll', async () => {
+  it('knows what was written before a crash on both sides of a roll', async () => {
     const first = make('1K');
     await first.sink.open(null);
     await first.sink.deliver(batch(1, 5), NEVER);
@@ -183,7 +183,7 @@ describe('the fail2ban sink', () => {
     expect(sequences(text())).toEqual(range(1, 9));
   });
 
-  it('goes on in the new file when it died between the rename and the first line', async () => {
+  it('continues in the new file after a crash between the rename and the first line', async () => {
     const first = make('1K');
     await first.sink.open(null);
     await first.sink.deliver(batch(1, 5), NEVER);
@@ -238,7 +238,7 @@ describe('the fail2ban sink', () => {
     expect(sequences(text())).toEqual(range(1, 5));
   });
 
-  it('writes a failure once, however often it is given: known by source, row id, time and the address that is banned', async () => {
+  it('writes a failure once, however often it is delivered: it is known by source, row id, time and banned address', async () => {
     const { sink, time } = make('20M', { ipv6_prefix: 64 });
     await sink.open(null);
     const rows = [
@@ -278,7 +278,7 @@ describe('the fail2ban sink', () => {
     expect(text().match(/"sequence":\d+/g)).toEqual(['7', '6', '8'].map((id) => `"sequence":${id}`));
   });
 
-  it('knows what stands behind a line of a clock that was ahead, and behind what is no line', async () => {
+  it('reads past a line of a clock that was ahead, and past invalid lines', async () => {
     const first = make();
     await first.sink.open(null);
     await first.sink.deliver(batch(1, 3), NEVER);
@@ -311,7 +311,7 @@ describe('the fail2ban sink', () => {
       expect(sequences(text(), 'auditd')).toEqual([]);
     });
 
-    it('counts once where its time and its address were changed just before a death, unless another history has it', async () => {
+    it('counts once if its time and address were changed just before a crash, unless another history has it', async () => {
       const { sink } = make();
       await sink.open(null);
       await sink.deliver(one(failure(7)), NEVER);
@@ -345,7 +345,7 @@ describe('the fail2ban sink', () => {
       expect(sink.figures()).toMatchObject({ withheld_no_address_total: 1 });
     });
 
-    it('is what it is now, where the event says only that it was edited', async () => {
+    it('is judged by its present type if the event only reports the edit', async () => {
       const { sink } = make();
       await sink.open(null);
       const edited = { ...failure(1).type, action: 'daemon.row_edited', category: 'daemon' };
@@ -356,7 +356,7 @@ describe('the fail2ban sink', () => {
     });
   });
 
-  it('says what it decided of late, by reason, with the newest row', async () => {
+  it('reports its recent verdicts by reason, with the newest row', async () => {
     const { sink, time } = make();
     await sink.open(null);
     await sink.deliver(batch(1, 3), NEVER);

@@ -91,7 +91,7 @@ describe('the file sink', () => {
     expect(sink.undelivered?.(later)).toEqual([]);
   });
 
-  it('writes each event of a batch as a line, and says how far it came', async () => {
+  it('writes each event of a batch as a line, and reports how far it got', async () => {
     const { sink } = make();
     await sink.open(null);
     const { upTo } = await sink.deliver(batch(1, 100, {}, 120), NEVER);
@@ -100,7 +100,7 @@ describe('the file sink', () => {
     expect(fs.readlinkSync(path.join(logs(), 'current.log'))).toBe('audit.00000001.log');
   });
 
-  it('goes on in the same file after a restart, and reports nothing', async () => {
+  it('continues in the same file after a restart, and reports nothing', async () => {
     const saved = await delivered(10);
     const { sink } = make();
     expect((await sink.open(saved))?.positions).toEqual([]);
@@ -150,7 +150,7 @@ describe('the file sink', () => {
     expect((await make().sink.open(after))?.positions).toEqual([]);
   });
 
-  it('cuts a torn last line off and writes it again', async () => {
+  it('truncates a torn last line and writes it again', async () => {
     const saved = await delivered(10);
     fs.appendFileSync(file(1), '{"@timestamp":"2026-11-26T12:00');
     const { sink, warnings } = make();
@@ -160,7 +160,7 @@ describe('the file sink', () => {
     expect(warnings()[0]).toMatch(/removed 31 bytes at the end of .*audit\.00000001\.log/);
   });
 
-  it('cuts a line off that is torn in the middle of a character', async () => {
+  it('truncates a line that is torn in the middle of a character', async () => {
     const saved = await delivered(10);
     fs.appendFileSync(file(1), Buffer.from('{"x":"ä').subarray(0, 7));
     const { sink } = make();

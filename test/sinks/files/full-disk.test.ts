@@ -178,7 +178,7 @@ describe('min_free', () => {
     expect(floorOf(minFree, total)).toBeCloseTo(floor, -1);
   });
 
-  it('takes the oldest files first, never the current one, then pauses, and goes on when there is room', async () => {
+  it('removes the oldest files first, never the current one, then pauses, and resumes when there is room', async () => {
     let free = 2_000;
     let looks = 0;
     const { deps, time, warnings } = dependencies({

@@ -8,7 +8,7 @@ function ascii(text: string, into: Buffer, start: number): number {
   return start + into.write(text, start, 'latin1');
 }
 
-it('lines stand in the order in which they were given, whether they came as text or as bytes, and none is cut', () => {
+it('keeps lines whole and in order, whether they are added as text or as bytes', () => {
   const line = fc.oneof(
     fc.string({ unit: fc.constantFrom('a', 'b', '"'), maxLength: 40 }),
     fc.string({ unit: fc.constantFrom('é', '日', '😀', 'x'), maxLength: 40 }),

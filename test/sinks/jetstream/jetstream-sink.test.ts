@@ -114,7 +114,7 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
     );
   });
 
-  it('acknowledgements that are lost on the way: sent again under the same ids, stored once', async () => {
+  it('sends events again under the same ids if their acknowledgements are lost, so that they are stored once', async () => {
     await initFleet(configured(), STREAM_DEFAULTS);
     let deaf = false;
     const proxy = createServer((client) => {
@@ -176,7 +176,7 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
     expect(ids.length).toBe(last);
   });
 
-  it('logs in with a token, with a user, with an nkey; what is wrong is said, and no secret with it', async () => {
+  it('logs in with a token, a user or an nkey, and reports errors without a secret', async () => {
     const file = (name: string, text: string) => {
       const path = join(nats.directory, name);
       writeFileSync(path, `${text}\n`);
@@ -244,7 +244,7 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
     }
   });
 
-  it('check says what it found, and stores nothing', async () => {
+  it('check reports what it found, and stores nothing', async () => {
     expect(await made().check()).toMatchObject([
       { level: 'ok', what: expect.stringContaining('nats-server 2.') },
       { level: 'error', next: expect.stringContaining('fleet init') },
@@ -274,7 +274,7 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
 });
 
 describe.skipIf(!hasNats())('fleet init', () => {
-  it('makes the stream, then finds it as wished; says what differs, and changes nothing', async () => {
+  it('creates the stream, then finds it as expected; reports differences, and changes nothing', async () => {
     const nats = await Nats.start();
     try {
       await nats.ready();

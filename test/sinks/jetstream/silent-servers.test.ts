@@ -35,7 +35,7 @@ async function servers(count: number, onConnection: (socket: Socket) => void = (
 }
 
 describe('NATS servers that take connections and say nothing', () => {
-  it('are not waited for any more when shipping ends, and a connection that comes late is closed', async () => {
+  it('are not waited for when shipping ends, and a late connection is closed', async () => {
     const { all, sink } = await servers(3);
     const aborting = new AbortController();
     const opening = sink.open(null, aborting.signal);

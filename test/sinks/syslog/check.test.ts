@@ -50,7 +50,7 @@ describe('check', () => {
     expect(server.got.map(({ command }) => command)).toEqual(['open', 'close']);
   });
 
-  it('says why a RELP session was refused', async () => {
+  it('reports why a RELP session was refused', async () => {
     const server = await relpServer(({ command, txnr }) =>
       command === 'open' ? answer(txnr, '500 go away') : undefined,
     );
@@ -73,7 +73,7 @@ describe('check', () => {
     );
   });
 
-  it('looks at unix sockets', async () => {
+  it('checks unix sockets', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'postern-check-'));
     const path = join(directory, 'log');
     const server = createServer();

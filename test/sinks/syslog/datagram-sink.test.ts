@@ -58,7 +58,7 @@ describe('UDP', () => {
     expect(sink.figures()).toMatchObject({ messages_total: 300, address });
   });
 
-  it('tells where the host says that nobody listens, and goes on when somebody does', async () => {
+  it('reports a host on which nobody listens, and resumes when somebody does', async () => {
     const receiver = await udpReceiver();
     const { port } = receiver;
     await receiver.close();
@@ -77,7 +77,7 @@ describe('UDP', () => {
     await expect.poll(() => back.got).toEqual(lines(1, 2));
   });
 
-  it('says so where the name does not resolve', async () => {
+  it('reports a name that does not resolve', async () => {
     const sink = sinkFor({ transport: 'udp', targets: ['no-such-host.invalid:514'] });
     await expect(sink.open(null)).rejects.toThrow(/no-such-host\.invalid:514: its name/);
   });
@@ -104,7 +104,7 @@ describe('UDP', () => {
     await expect.poll(() => receiver.got).toEqual(lines(1, 2));
   });
 
-  it('ends a long batch when shipping says so', async () => {
+  it('ends a long batch when shipping aborts it', async () => {
     const receiver = await udpReceiver();
     running.push(receiver);
     const sink = sinkFor({ transport: 'udp', targets: [`127.0.0.1:${receiver.port}`] });
@@ -149,7 +149,7 @@ describe('a name with several addresses, of which the collector has one', () => 
     await expect.poll(() => receiver.got.at(-1)).toBe('event 101');
   });
 
-  it('loses nothing while nobody listens on any, and goes on when somebody does', async () => {
+  it('loses nothing while nobody listens on any address, and resumes when somebody does', async () => {
     const gone = await udpReceiver();
     const { port } = gone;
     await gone.close();
@@ -318,7 +318,7 @@ describe.skipIf(Module === null)('a unix datagram socket', () => {
     expect(got).toEqual(lines(1, 3_000));
   });
 
-  it('that is not there, or whose receiver has gone, is said', async () => {
+  it('that is missing, or whose receiver is gone, is reported', async () => {
     const sink = sinkFor({ transport: 'unix', targets: [path] });
     await sink.open(null);
     await expect(sink.deliver(batch(1, 3), never)).rejects.toThrow(

@@ -26,7 +26,7 @@ describe('a target', () => {
     '[::1]',
     'a b:1',
     'dev/log',
-  ])('is none: %j', (text) => expect(parseTarget(text)).toBeNull());
+  ])('is rejected: %j', (text) => expect(parseTarget(text)).toBeNull());
 });
 
 describe('a fingerprint', () => {
@@ -35,7 +35,7 @@ describe('a fingerprint', () => {
     '%s',
     (text) => expect(parseFingerprint(text)).toBe(hex),
   );
-  it.each(['', 'ab', `${hex}00`, `sha1:${'ab'.repeat(20)}`, `${hex.slice(2)}zz`])('is none: %j', (text) =>
+  it.each(['', 'ab', `${hex}00`, `sha1:${'ab'.repeat(20)}`, `${hex.slice(2)}zz`])('is rejected: %j', (text) =>
     expect(parseFingerprint(text)).toBeNull(),
   );
 });

@@ -37,7 +37,7 @@ const formats: Formatter[] = [
 ];
 
 describe('frames that are written as bytes', () => {
-  it('are those that are made as text, whatever is in the events and wherever they are taken', () => {
+  it('equal those made as text, for any events and wherever they are taken', () => {
     const one = fc.record({
       event: events,
       how: fc.constantFrom('counted', 'line', 'relp'),
@@ -69,7 +69,7 @@ describe('frames that are written as bytes', () => {
     );
   });
 
-  it('are whole where they end at, before or behind the end of the memory, with whatever length before', () => {
+  it('are whole if they end at, before or behind the end of the memory, after frames of any length', () => {
     const slab = 128 * 1024;
     let length = 0;
     const text = () => 'x'.repeat(length);
@@ -141,7 +141,7 @@ describe('octet counting', () => {
 });
 
 describe('newline framing', () => {
-  it('keeps one message on one line, whatever is in it', () => {
+  it('keeps any message on one line', () => {
     fc.assert(
       fc.property(fc.array(fc.oneof(message, fc.constant('a\nb\r\nc\n')), { minLength: 1 }), (messages) => {
         const lines = messages.map(lineFrame).join('').split('\n');

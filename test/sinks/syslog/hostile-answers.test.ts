@@ -88,7 +88,7 @@ describe('what a hostile collector answers over RELP is written out', () => {
       expect(out).toMatch(new RegExp(`sink ${name}[^]*?last error .*\\\\x1b\\[2J`));
   });
 
-  it('in status --json, which says the same', async () => {
+  it('in status --json, which shows the same', async () => {
     const out = await ask('status', '--json');
     expectSafe(out);
     const { sinks } = JSON.parse(out) as { sinks: Record<string, { last_error: { message: string } }> };

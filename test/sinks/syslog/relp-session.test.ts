@@ -266,7 +266,7 @@ describe('a RELP session', () => {
     expect(await deliver(sink, batch(1, 1))).toEqual({ upTo: 1 });
   });
 
-  it('goes on with 1 behind transaction 999,999,999', async () => {
+  it('continues with 1 after transaction 999,999,999', async () => {
     const { server, sink } = await start();
     await sink.open(null);
     const session = (sink as unknown as { connection: { session: { txnr: number } } }).connection.session;
@@ -278,7 +278,7 @@ describe('a RELP session', () => {
     ]);
   });
 
-  it('is broken off at once when shipping says so', async () => {
+  it('is aborted at once when shipping asks for it', async () => {
     const { sink } = await start(({ command }) => (command === 'syslog' ? null : undefined));
     await sink.open(null);
     const aborting = new AbortController();

@@ -53,7 +53,7 @@ describe('the replay window', () => {
     expect(position?.upTo).toBeGreaterThanOrEqual(upTo - Math.max(20, (1_000 - upTo) / 8));
   });
 
-  it('of size 0 is none', () => {
+  it('with all limits 0 replays nothing', () => {
     const window = new ReplayWindow({ events: 0, bytes: 0, age: 0 });
     send(window, 1, 100);
     window.ended('lost');
@@ -184,7 +184,7 @@ describe('the replay window', () => {
     },
   );
 
-  it('keeps its note small, whatever comes', () => {
+  it('keeps its saved state small for any sequence of events', () => {
     const window = new ReplayWindow(DEFAULT);
     let at = 0;
     for (let n = 0; n < 20_000; n++) {
@@ -200,7 +200,7 @@ describe('the replay window', () => {
     expect(window.serialize().length).toBeLessThan(2_000);
   });
 
-  it('covers what its limits say, whatever happens', () => {
+  it('covers what its limits demand after any sequence of events and endings', () => {
     const step = fc.oneof(
       fc.record({ send: fc.integer({ min: 1, max: 40 }), size: fc.integer({ min: 1, max: 300 }) }),
       fc.record({ pass: fc.integer({ min: 0, max: 500 }) }),

@@ -55,7 +55,7 @@ describe.skipIf(withoutRsyslog())('rsyslog gets every event, in order and byte b
     await ship('relp', { transport: 'relp', targets: [`127.0.0.1:${ports.relp}`], format });
   });
 
-  it('and refuses RELP over TLS without a client certificate: check says so', async () => {
+  it('refuses RELP over TLS without a client certificate, and check reports it', async () => {
     const findings = await syslog({
       transport: 'relp',
       targets: [`localhost:${ports.relpTls}`],

@@ -125,7 +125,7 @@ describe('a connection', () => {
     ['it is idle again and again', steps(20, (n) => [1_000, n % 3 === 0 ? 0 : 100])],
   ])('is not stalled while %s', (_, samples) => expect(judge(samples)).toBeNull());
 
-  it('is stalled though the kernel keeps taking bytes for a collector that is gone', () => {
+  it('is stalled although the kernel keeps accepting bytes for a collector that is gone', () => {
     expect(judge([[1_000, 0], ...steps(20, (n) => [1_000 + n * 100, n * 100] as const)])).toBe(24);
   });
 

@@ -54,7 +54,7 @@ describe('a stream over a line that is slower than the events', () => {
   const got = () => reader.messages.map((message) => message.split(' ', 2).join(' '));
   const rows = (source: string, to: number) => Array.from({ length: to }, (_, n) => `${source} ${n + 1}`);
 
-  it('counts what the kernel has taken when the time is up, and writes nothing twice that is on its way', async () => {
+  it('counts what the kernel has accepted when the time is up, and writes nothing in flight twice', async () => {
     let cursor = 0;
     let [parts, none, bytes] = [0, 0, 0];
     while (cursor < EVENTS) {
@@ -75,7 +75,7 @@ describe('a stream over a line that is slower than the events', () => {
     expect(got()).toEqual(rows('postern', EVENTS));
   });
 
-  it('goes on with another source and with rows that are sent again, meanwhile', async () => {
+  it('continues with another source and with replayed rows meanwhile', async () => {
     const kinds: Batch[] = [
       batch(1, 1_250),
       batch(1, 1_250, { source: 'auditd' }),
@@ -98,7 +98,7 @@ describe('a stream over a line that is slower than the events', () => {
     expect(got().filter((message) => message.startsWith('postern')).length).toBe(1_260);
   });
 
-  it('says why it was broken off', async () => {
+  it('reports why a delivery was aborted', async () => {
     const aborting = new AbortController();
     const full = async () => {
       for (;;) await session.send(batch(1, EVENTS), aborting.signal);

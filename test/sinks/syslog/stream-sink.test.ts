@@ -83,7 +83,7 @@ describe('a collector over TCP', () => {
     expect(shipping.sink.figures()).toMatchObject({ reconnects_total: 1, replayed_total: 50 });
   });
 
-  it('gets the window again though the state did not take its positions at first', async () => {
+  it('gets the window again although state.db refused its positions at first', async () => {
     const server = await collector();
     const make = () => tcp([server.target], { replay_window: { age: '0s' } });
     const shipping = new Shipping(make(), events(1, 60));
@@ -157,7 +157,7 @@ describe('a collector over TCP', () => {
     }
   });
 
-  it('gets nothing twice after an orderly stop, all of the window after a death', async () => {
+  it('gets nothing twice after an orderly stop, and all of the window after a crash', async () => {
     const server = await collector();
     const make = () => tcp([server.target], { replay_window: { age: '0s' } });
     const shipping = new Shipping(make(), events(1, 30));
@@ -200,7 +200,7 @@ describe('a collector over TCP', () => {
     expect(shipping.cursor).toBe(0);
   });
 
-  it('is broken off at once when shipping says so, though it never reads', async () => {
+  it('is disconnected at once when shipping aborts, although it never reads', async () => {
     const server = await listen((socket) => socket.pause(), 0, { pauseOnConnect: true });
     running.push(server);
     const sink = syslog({ transport: 'tcp', targets: [server.target] }, () => 'x'.repeat(8_000));
@@ -243,7 +243,7 @@ describe('several targets', () => {
     );
   });
 
-  it('are left for an earlier one that is back, without a loss and without a second sending', async () => {
+  it('fail back to an earlier one that is back, without a loss and without a duplicate', async () => {
     const port = await freePort();
     const second = await collector();
     const sink = tcp([`127.0.0.1:${port}`, second.target], { replay_window: { age: '0s' } });

@@ -89,7 +89,7 @@ describe.skipIf(!openssl)('TLS', () => {
     expect(got).toEqual([]);
   });
 
-  it('says how an address has to stand in a certificate that has it as a DNS name', async () => {
+  it('explains how a certificate has to list an address that it has as a DNS name', async () => {
     ids.dns = authority.issue('dns', 'DNS:127.0.0.1');
     const { got, port } = await collector('dns');
     await expect(sinkFor(port, { ca: authority.cert }, '127.0.0.1').open(null)).rejects.toThrow(
@@ -115,12 +115,12 @@ describe.skipIf(!openssl)('TLS', () => {
     between.remove();
   });
 
-  it('does not trust a private authority unless told to', async () => {
+  it('does not trust a private authority unless configured', async () => {
     const { port } = await collector('good');
     await expect(sinkFor(port, {}).open(null)).rejects.toThrow(/not signed by an authority/);
   });
 
-  it('checks the name that server_name says', async () => {
+  it('checks the name of server_name', async () => {
     const { port } = await collector('other');
     await sinkFor(port, { ca: authority.cert, server_name: 'siem.example.net' }).open(null);
     await expect(
@@ -174,7 +174,7 @@ describe.skipIf(!openssl)('TLS', () => {
     );
   });
 
-  it('speaks nothing older than TLS 1.2, or than min_version says', async () => {
+  it('speaks nothing older than TLS 1.2 or min_version', async () => {
     const old = await collector('good', {
       maxVersion: 'TLSv1.1',
       minVersion: 'TLSv1',
@@ -190,7 +190,7 @@ describe.skipIf(!openssl)('TLS', () => {
     );
   });
 
-  it('says so where the port does not speak TLS, or a file is missing', async () => {
+  it('reports a port that does not speak TLS, and a missing file', async () => {
     const plain = await listen((socket) => socket.write('220 hello\r\n'));
     running.push(plain);
     await expect(sinkFor(plain.port, { ca: authority.cert }).open(null)).rejects.toThrow(
@@ -206,7 +206,7 @@ describe.skipIf(!openssl)('TLS', () => {
 });
 
 describe.skipIf(!openssl)('check', () => {
-  it('says until when certificates are valid', async () => {
+  it('reports until when certificates are valid', async () => {
     const { port } = await collector('good');
     const findings = await sinkFor(port, {
       ca: authority.cert,
