@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
+import type { ReportedStatus } from '../control/status.js';
 import { messageOf } from '../errors.js';
-import type { ReportedStatus } from './status/troubles.js';
 import { contactsOf } from './support/contacts.js';
 import { numberOf } from './support/filter-options.js';
 import { formatAge, widthOf } from './support/terminal.js';

@@ -29,8 +29,8 @@ export interface DaemonStatus extends ShipperStatus {
   /** ISO 8601. */
   readonly started: string;
   readonly config: string | null;
-  /** Null while the file that was read last is in effect; missing from an older daemon. */
-  readonly config_refused?: RefusedConfig | null;
+  /** Null while the file that was read last is in effect. */
+  readonly config_refused: RefusedConfig | null;
   readonly state: string;
   readonly source_id: string | null;
   /** What hangs, for the watchdog; empty while all is well. */
@@ -45,10 +45,16 @@ export interface DaemonStatus extends ShipperStatus {
     /** What fail2ban bans without having reported it; missing from an older daemon. */
     readonly unrecorded?: readonly string[];
   } | null;
-  /** Why all or most recent failed logins are kept from fail2ban; null while that is not so, missing from an older daemon. */
-  readonly silence?: SilenceStatus | null;
+  /** Why all or most recent failed logins are kept from fail2ban; null while that is not so. */
+  readonly silence: SilenceStatus | null;
   /** Null where this server is alone. */
   readonly fleet: FleetStatus | null;
   readonly api: ApiStatus;
   readonly retention: RetentionStatus | null;
 }
+
+/** What the first daemons did not report yet. */
+type LaterKey = 'config_refused' | 'silence' | 'state' | 'source_id' | 'hung' | 'fleet' | 'api' | 'retention';
+
+/** The status as a command receives it: the daemon may be older than the command. */
+export type ReportedStatus = Omit<DaemonStatus, LaterKey> & Partial<Pick<DaemonStatus, LaterKey>>;

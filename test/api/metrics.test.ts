@@ -23,6 +23,8 @@ const empty: DaemonStatus = {
   pid: 1,
   started: new Date(0).toISOString(),
   config: null,
+  config_refused: null,
+  silence: null,
   state: '',
   source_id: null,
   sources: {},

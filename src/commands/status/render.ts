@@ -1,4 +1,4 @@
-import type { ApiStatus } from '../../control/status.js';
+import type { ApiStatus, ReportedStatus } from '../../control/status.js';
 import { unreported } from '../../fail2ban/compare-bans.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
 import type { FeedStatus } from '../../shipping/source-feed.js';
@@ -6,7 +6,7 @@ import { renderFleet } from '../fleet/render.js';
 import { renderRetention } from '../retain/render.js';
 import { escapeUnsafe, folded, formatAge, formatBytes, formatCount } from '../support/terminal.js';
 import { shownTime, type Times } from '../support/times.js';
-import { type ReportedStatus, refusedConfigText } from './troubles.js';
+import { refusedConfigText } from './troubles.js';
 
 export interface StatusRenderOptions {
   /** Ms since the epoch. */

@@ -1,34 +1,7 @@
 import type { RefusedConfig } from '../../config/reload-result.js';
-import type { ApiStatus } from '../../control/status.js';
+import type { ReportedStatus } from '../../control/status.js';
 import { UNREPORTED_NEXT, unreported } from '../../fail2ban/compare-bans.js';
-import type { SilenceStatus } from '../../fail2ban/silence-watch.js';
-import type { FleetStatus } from '../../fleet/fleet-status.js';
-import type { RetentionStatus } from '../../retention/scheduler.js';
-import type { LoopStatus } from '../../shipping/loop-status.js';
-import type { FeedStatus } from '../../shipping/source-feed.js';
 import { fleetTroubles } from '../fleet/render.js';
-
-/** What the daemon answers to GET /status. */
-export interface ReportedStatus {
-  readonly version: string;
-  readonly pid: number;
-  readonly started: string;
-  readonly config: string | null;
-  readonly config_refused?: RefusedConfig | null;
-  readonly sources: Readonly<Record<string, FeedStatus>>;
-  readonly sinks: Readonly<Record<string, LoopStatus>>;
-  readonly bans: {
-    readonly path: string;
-    readonly state: string;
-    readonly recorded_total: number;
-    readonly unrecorded?: readonly string[];
-  } | null;
-  readonly silence?: SilenceStatus | null;
-  /** Missing from a daemon that has none yet. */
-  readonly api?: ApiStatus;
-  readonly retention?: RetentionStatus | null;
-  readonly fleet?: FleetStatus | null;
-}
 
 /** What needs somebody's attention; a Postern that is stopped or not there yet does not. */
 export function troubles(status: ReportedStatus): string[] {
