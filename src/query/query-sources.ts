@@ -10,6 +10,7 @@ import { AuditdError } from '../errors.js';
 import { ChainReader } from '../retention/archive/complete-chain.js';
 import { signingKey } from '../retention/archive/signing-key.js';
 import { NOTHING_RECORDED, type RecordedArchives, RecordedReader } from '../retention/recorded-archives.js';
+import { readHmacKey, readNote } from '../shipping/state-queries.js';
 import { type ColumnsRead, columnsNote, parseColumnsRead } from '../source/columns-seen.js';
 import { QUARANTINED_PLACES, quarantinedIn } from '../source/quarantine.js';
 import { RowReader, trustedSet } from '../source/row-to-event.js';
@@ -223,10 +224,7 @@ export class QuerySources {
   private note(key: string): string | null {
     if (!this.state.isThere()) return null;
     try {
-      const note = this.state.read((db) =>
-        db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(key),
-      );
-      return typeof note === 'string' ? note : null;
+      return this.state.read((db) => readNote(db, key));
     } catch {
       return null;
     }
@@ -236,12 +234,8 @@ export class QuerySources {
   private withKey(): RedactionOptions {
     const { keys } = this.options.redact;
     if (!this.state.isThere()) return { keys, mode: 'mask' };
-    const key = this.readState((db) =>
-      db.prepare("SELECT value FROM meta WHERE key = 'hmac_key'").pluck().get(),
-    );
-    return typeof key === 'string'
-      ? { keys, mode: 'hmac', hmacKey: Buffer.from(key, 'hex') }
-      : { keys, mode: 'mask' };
+    const hmacKey = this.readState(readHmacKey);
+    return hmacKey === null ? { keys, mode: 'mask' } : { keys, mode: 'hmac', hmacKey };
   }
 }
 

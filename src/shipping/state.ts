@@ -13,6 +13,7 @@ import { Cursors } from './cursors.js';
 import { Fingerprints, type Pending } from './fingerprints.js';
 import { RecentRows } from './recent-rows.js';
 import { Revisions } from './revisions.js';
+import { readNote } from './state-queries.js';
 import { Timelines } from './timelines.js';
 
 /** What each version adds to the one before it; index 0 makes version 1. Never edited, only appended to. */
@@ -137,8 +138,7 @@ export class State {
   }
 
   note(key: string): string | null {
-    const row = this.db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(key);
-    return typeof row === 'string' ? row : null;
+    return readNote(this.db, key);
   }
 
   setNote(key: string, value: string): void {

@@ -4,6 +4,14 @@ import type { SourceName } from '../../audit/event.js';
 import { AuditdError, messageOf } from '../../errors.js';
 import type Database from '../../load-sqlite.js';
 import { asOwner, openOwn } from '../../shipping/as-owner.js';
+import {
+  readCursor,
+  readHmacKey,
+  readNote,
+  readSkippedTo,
+  readSourceId,
+  readTimeline,
+} from '../../shipping/state-queries.js';
 
 /** What the daemon has written down about a source and its sinks. */
 export interface StateReader {
@@ -41,46 +49,20 @@ function open(directory: string): StateReader | { readonly why: string } {
   try {
     const db = openOwn(directory, 'state.db', { readonly: true, timeout: 2_000 });
     db.exec('BEGIN');
-    const note = (key: string): string | null => {
-      const value = db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(key);
-      return typeof value === 'string' ? value : null;
-    };
-    const sourceId = note('source_id');
+    const sourceId = readSourceId(db);
     if (sourceId === null) {
       db.close();
       return { why: `${path} has no source id yet` };
     }
-    const hmacKey = note('hmac_key');
-    const number = (sql: string, ...parameters: readonly unknown[]): number | null => {
-      const value = db
-        .prepare(sql)
-        .pluck()
-        .get(...parameters);
-      return typeof value === 'number' ? value : null;
-    };
-    const timelineOf = (source: SourceName) =>
-      number('SELECT max(timeline) FROM timeline WHERE source = ?', source) ?? 1;
     return {
       db,
-      note,
+      note: (key) => readNote(db, key),
       close: () => asOwner(directory, () => db.close()),
       sourceId,
-      hmacKey: hmacKey === null ? null : Buffer.from(hmacKey, 'hex'),
-      timelineOf,
-      cursorOf: (sink, source) =>
-        number(
-          'SELECT up_to FROM cursor WHERE sink = ? AND source = ? AND timeline = ?',
-          sink,
-          source,
-          timelineOf(source),
-        ),
-      skippedTo: (sink, source) =>
-        number(
-          'SELECT skip_to FROM start WHERE sink = ? AND source = ? AND timeline = ?',
-          sink,
-          source,
-          timelineOf(source),
-        ) ?? 0,
+      hmacKey: readHmacKey(db),
+      timelineOf: (source) => readTimeline(db, source),
+      cursorOf: (sink, source) => readCursor(db, sink, source),
+      skippedTo: (sink, source) => readSkippedTo(db, sink, source),
     };
   } catch (error) {
     if (error instanceof AuditdError) throw error;
