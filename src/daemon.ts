@@ -28,7 +28,7 @@ import type { LostRows } from './shipping/lost-rows.js';
 import { parseReplay } from './shipping/replay.js';
 import { reportMissingEvents } from './shipping/report-missing-events.js';
 import { openRowNotes, reportQuarantined } from './shipping/row-quarantine.js';
-import { Shipper } from './shipping/shipper.js';
+import { type ConfiguredSink, Shipper } from './shipping/shipper.js';
 import { State } from './shipping/state.js';
 import { createSink } from './sinks/create-sink.js';
 import { createOwnSource, type OwnSource } from './source/auditd-source.js';
@@ -92,13 +92,9 @@ export class Daemon {
     this.state = new State(config.state, this.clock);
     this.rows = openRowNotes(this.state, () => this.loaded.config);
     this.works = this.build(this.state, this.loaded);
-    const { works } = this;
-    reportQuarantined(this.rows, (entry) => this.record(works, entry), this.options.log);
+    reportQuarantined(this.rows, this.recordNow, this.options.log);
     reportMissingEvents(this.state.db, this.clock, this.options.log);
-    this.record(this.works, {
-      action: 'daemon.start',
-      details: { version: VERSION, config: this.loaded.path },
-    });
+    this.recordNow({ action: 'daemon.start', details: { version: VERSION, config: this.loaded.path } });
     const api = this.serve(this.state);
     await api.apply(config); // before the socket, which serves it too
     const runtime = this.options.env.RUNTIME_DIRECTORY?.split(':')[0];
@@ -108,7 +104,7 @@ export class Daemon {
       replay: (body) => this.replay(body),
       replayStatus: (sink) => this.works?.shipper.loop(sink).replayStatus() ?? null,
       retain: (kind, by) => this.works?.retention.begin(kind, by),
-      record: (entry) => this.works !== null && this.record(this.works, entry),
+      record: this.recordNow,
       retentionStatus: () => this.works?.retention.status() ?? null,
       confirmClock: (by) => this.works?.retention.confirmClock(by) ?? null,
       adoptAnchor: (by) => this.works?.retention.adopt(by) ?? null,
@@ -178,14 +174,14 @@ export class Daemon {
   private replay(body: unknown): void {
     const request = parseReplay(body);
     this.works?.shipper.loop(request.sink).replay(request);
-    if (this.works !== null) this.record(this.works, { action: 'daemon.replay', details: { ...request } });
+    this.recordNow({ action: 'daemon.replay', details: { ...request } });
   }
 
   private serve({ db }: State): ApiService {
     this.api = new ApiService({
       db,
       status: () => this.status(),
-      record: (entry) => this.works !== null && this.record(this.works, entry),
+      record: this.recordNow,
       onUnban: (address, by) => this.works?.bans.wantedBy(address, by),
       onRecorded: () => this.works?.own.notify(),
       clock: this.clock,
@@ -199,44 +195,8 @@ export class Daemon {
     const { log, env } = this.options;
     const clock = this.clock;
     const server = config.server ?? hostname();
-    const classify = createClassifier(config.source.aliases);
-    const redact = createRedactor({ ...config.redact, hmacKey: state.hmacKey });
-    const guard = this.rows === null ? {} : { guard: this.rows };
-    const trustedProxies = config.source.trusted_proxies;
-    const shared = { server, sourceId: state.sourceId, classify, redact, clock, trustedProxies, ...guard };
-    const historyOf = (source: SourceName) => state.historyOf(source);
-    const fleet = createFleet({
-      config: { ...config, server },
-      state,
-      sources: { ...shared, historyOf },
-      shipped: () => this.works?.shipper.status() ?? null,
-      record: (entry) => this.works !== null && this.record(this.works, entry),
-      clock,
-      log,
-    });
-    const postern =
-      fleet?.hubSource ??
-      createPosternSource({
-        ...shared,
-        config: config.source,
-        history: historyOf('postern'),
-        privateDirectory: join(config.state, 'copy'),
-        log,
-      });
-    const own = createOwnSource({ ...shared, db: state.db, table: 'audit_log' });
-    const sinks = Object.entries(config.sinks).map(([name, sink]) => ({
-      name,
-      config: sink,
-      // What other servers tell of is for fail2ban alone: it has its own way to everybody else.
-      ...(sink.type === 'fail2ban' ? {} : { sources: ['postern', 'auditd'] as const }),
-      ...(fleet === null || 'directory' in sink ? {} : { isActive: fleet.isActive }),
-      sink: createSink(sink, config, {
-        name,
-        clock,
-        minFree: config.min_free,
-        log: log.child({ sink: name }),
-      }),
-    }));
+    const { postern, own, fleet } = this.buildSources(state, config, server);
+    const sinks = this.buildSinks(config, fleet);
     const shipper = new Shipper({
       sources: [postern, own, ...(fleet?.failureSource ? [fleet.failureSource] : [])],
       sinks,
@@ -258,7 +218,7 @@ export class Daemon {
       neverBan: config.fail2ban.never_ban,
       pending: this.works?.silence.pending ?? null,
       isHub: config.fleet.role === 'hub',
-      record: (entry) => this.works !== null && this.record(this.works, entry),
+      record: this.recordNow,
       clock,
       log,
     });
@@ -278,13 +238,53 @@ export class Daemon {
       clock,
       log,
       shipped: () => shipper.status(),
-      record: (entry) => {
-        if (this.works !== null) this.record(this.works, entry);
-      },
+      record: this.recordNow,
       write: (entry) => createRecorder(state.db, { clock }).record(entry),
       onRecorded: () => own.notify(),
     });
     return { shipper, own, bans, silence, retention, fleet };
+  }
+
+  private buildSources(state: State, config: LoadedConfig['config'], server: string) {
+    const { clock, rows } = this;
+    const { log } = this.options;
+    const classify = createClassifier(config.source.aliases);
+    const redact = createRedactor({ ...config.redact, hmacKey: state.hmacKey });
+    const guard = rows === null ? {} : { guard: rows };
+    const trustedProxies = config.source.trusted_proxies;
+    const shared = { server, sourceId: state.sourceId, classify, redact, clock, trustedProxies, ...guard };
+    const historyOf = (source: SourceName) => state.historyOf(source);
+    const fleet = createFleet({
+      config: { ...config, server },
+      state,
+      sources: { ...shared, historyOf },
+      shipped: () => this.works?.shipper.status() ?? null,
+      record: this.recordNow,
+      clock,
+      log,
+    });
+    const own = createOwnSource({ ...shared, db: state.db, table: 'audit_log' });
+    const history = historyOf('postern');
+    const privateDirectory = join(config.state, 'copy');
+    const postern =
+      fleet?.hubSource ??
+      createPosternSource({ ...shared, config: config.source, history, privateDirectory, log });
+    return { postern, own, fleet };
+  }
+
+  private buildSinks(config: LoadedConfig['config'], fleet: Fleet | null): ConfiguredSink[] {
+    const { clock } = this;
+    return Object.entries(config.sinks).map(([name, sink]) => {
+      const log = this.options.log.child({ sink: name });
+      return {
+        name,
+        config: sink,
+        // Failures of other servers are for fail2ban alone: their own servers ship them to all other sinks.
+        ...(sink.type === 'fail2ban' ? {} : { sources: ['postern', 'auditd'] as const }),
+        ...(fleet === null || 'directory' in sink ? {} : { isActive: fleet.isActive }),
+        sink: createSink(sink, config, { name, clock, minFree: config.min_free, log }),
+      };
+    });
   }
 
   private async applyReload(): Promise<Reloaded | null> {
@@ -379,6 +379,10 @@ export class Daemon {
     this.record(works, { action: 'daemon.timeline_change', details: { source, timeline, reason } });
     for (const rows of lost) this.record(works, { action: 'daemon.rows_lost', details: { source, ...rows } });
   }
+
+  private readonly recordNow = (entry: NewEntry): void => {
+    if (this.works !== null) this.record(this.works, entry);
+  };
 
   /** An event of our own. One that can't be recorded (a full disk) is reported and holds nothing up. */
   private record(works: Runtime, entry: NewEntry): void {
