@@ -196,7 +196,7 @@ export function positionsAfter(from: PagePositions, shown: readonly MatchedRow[]
 }
 
 /** An archived row is an event only where one is asked for, or where only that can be decided. */
-export function undecidedOf(filter: Filter, columns: ReadonlySet<ColumnKey> | null): QueryPlan['undecided'] {
+function undecidedOf(filter: Filter, columns: ReadonlySet<ColumnKey> | null): QueryPlan['undecided'] {
   const { source: _source, archives: _archives, allowMissing: _allowMissing, from, to, ...rest } = filter;
   const timeAlone = columns !== null && [...columns].every((key) => key === 'created_at');
   if (!timeAlone || Object.values(rest).some((part) => part !== null)) return 'all';
