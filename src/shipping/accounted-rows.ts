@@ -7,11 +7,11 @@ import { IdSet } from './id-set.js';
 const UNKNOWN = 'accounted_unknown';
 
 /**
- * Rows of which is known why they may be gone: they are in an archive, or an event has said that they are missing. What else was read of
- * a table and is not there any more, somebody has deleted.
+ * Rows whose absence is explained: they are in an archive, or an event has reported them as missing. Any other row that was read and is no longer
+ * in the table was deleted by somebody.
  *
- * A release that did not keep this has removed rows, too: which ones is not known, so what is gone when that is looked at first counts as
- * known (`isUnknown`, `begin`).
+ * Earlier releases removed rows without this record. Which ones is unknown, so rows that are missing at the first check count as
+ * explained (`isUnknown`, `begin`).
  */
 export class AccountedRows {
   constructor(private readonly db: Database.Database) {}

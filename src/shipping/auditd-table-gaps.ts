@@ -1,20 +1,20 @@
 import type Database from 'better-sqlite3';
 import type { IdRange } from './id-ranges.js';
 
-/** What is known of ids of our own table that are not there. */
+/** What is known of missing ids of the daemon's own table. */
 interface Known {
-  /** Retention has archived and deleted them, or they were gone before anybody looked. */
+  /** Retention has archived and deleted them, or they were missing at the first check. */
   readonly deleted: readonly IdRange[];
-  /** An event has said that they are missing. */
+  /** An event has reported them as missing. */
   readonly told: readonly IdRange[];
 }
 
 const NOTE = 'own_ids';
 
 /**
- * Ids of our own events that are gone and that nobody has deleted who may. SQLite gives them out one after the other and none twice, a
- * transaction that fails gives its own back: a hole is a row that somebody removed. Who can write state.db can write this note, too; what
- * has been shipped before tells of that.
+ * Ids of our own events that were deleted, though not by retention. SQLite assigns ids one after the other and none twice, and a failed
+ * transaction returns its own: so a gap is a row that somebody removed. Whoever can write state.db can write this note, too; the events that were
+ * shipped before still show it.
  *
  * @returns null where nothing is known yet
  */

@@ -28,7 +28,7 @@ export interface Edit {
   readonly actionBefore: string;
   /** What those are to get for the row that have not been given it yet; null if it is known already. */
   readonly original: AuditEvent | null;
-  /** Sinks that are given the row as it is now, and so not this version of it besides. */
+  /** Sinks that get the row with its new values, and therefore not this version too. */
   readonly notFor: readonly string[];
 }
 
@@ -36,8 +36,8 @@ export interface Edit {
  * Versions of edited rows. Each is a row of the daemon's own table, which every sink gets by its cursor there; its fingerprint is known as
  * one that comes that way, so that a walk of another history does not ship it again.
  *
- * A sink that had not come by the row when the edit was seen is still to get it as it was first, or it would get one version twice
- * and miss the other. So that is kept until all have passed.
+ * A sink that had not had the row when the edit was found must get the original first: otherwise it would get one version twice and miss the
+ * other. So the original is kept until every sink has had it.
  */
 export class Revisions {
   private readonly insertOwn: Database.Statement;
@@ -166,7 +166,7 @@ export class Revisions {
     return this.idsOf(source, timeline).size > 0;
   }
 
-  /** All sinks have come by the rows up to an id: inside of a transaction. */
+  /** Every sink has had the rows up to an id. Inside a transaction. */
   forget(source: SourceName, timeline: number, upTo: number): void {
     this.passed.run(source, timeline, timeline, upTo);
     this.keptIds.clear();

@@ -150,8 +150,8 @@ export class State {
   }
 
   /**
-   * Runs in one transaction, what was only remembered of fingerprints included, and what `work` records of them: a cursor never stands
-   * in the state without them. A failure leaves everything as it was. Not to be nested.
+   * Runs `work` in one transaction that also writes the fingerprints in memory, and those that `work` records: the state never has a cursor
+   * without them. A failure leaves everything as it was. Must not be nested.
    *
    * @param isLast rows of a backlog that would be written later are written now, too
    */
@@ -178,8 +178,8 @@ export class State {
   }
 
   /**
-   * Runs in one transaction that is on the medium when this returns: for what has to be known before something is done that nobody can
-   * undo. Not to be nested.
+   * Runs `work` in one transaction that is on the medium when this returns: for what must be recorded before an action that can't be undone.
+   * Must not be nested.
    */
   durably<T>(work: () => T): T {
     this.db.pragma('synchronous = FULL');

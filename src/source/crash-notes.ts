@@ -45,11 +45,11 @@ export interface RowNotesOptions {
 }
 
 /**
- * Finds the row at which the process dies, by a note in a file of the state's directory.
+ * Finds the row that crashes the process, by a note in a file of the state directory.
  *
- * Before a row is worked on (its event made, its details masked, its lines formatted once), the note names it; behind the work the note
- * is empty again. So after a death it names the row that was being worked on, and after any other death none. A row that was named
- * after two deaths, and not worked on with success between them, is quarantined. A kill, a lack of memory or a loss of power hits the
+ * Before a row is worked on (its event made, its details masked, its lines formatted once), the note names it; after the work the note
+ * is empty again. So after a crash it names the row that was being worked on, or none. A row that was named
+ * after two crashes, and not worked on with success between them, is quarantined. A kill, a lack of memory or a loss of power hits the
  * work on one and the same row twice only by aiming at it; a note from before the machine was started again does not count at all.
  *
  * Rows that come few at a time are always noted (two writes of 512 bytes into the page cache). In a backlog some are noted together, when they
@@ -60,7 +60,7 @@ export interface RowNotesOptions {
  * Nothing is synced: what the process wrote is there after its death, and after a loss of power it does not count.
  */
 export class RowNotes implements RowGuard {
-  /** What this start has quarantined, to be told. */
+  /** The row that this start has quarantined, to be reported. */
   readonly found: Suspect | null;
   private readonly quarantined: Set<string>;
   private suspect: Suspects | null;

@@ -85,7 +85,7 @@ describe('a fresh failure', () => {
     expect(inPair()).toEqual([`postern:1`, `postern:${after}`]);
   });
 
-  it('goes before the walk of another history, and stands there once', { timeout: 300_000 }, async () => {
+  it('goes before the walk of another history, and is written once', { timeout: 300_000 }, async () => {
     fillOld(ROWS);
     await rig.start();
     const kept = fail('203.0.113.1');

@@ -35,7 +35,7 @@ afterEach(async () => {
 });
 
 describe('SIGTERM', () => {
-  it('ships what is there and stops within 5 s, exit code 0', async () => {
+  it('ships the remaining rows and stops within 5 s, exit code 0', async () => {
     await rig.start();
     rig.append(30);
     const start = Date.now();
@@ -111,7 +111,7 @@ describe('SIGHUP', () => {
     silent.close();
   });
 
-  it('is of no account once the daemon is told to stop: it still ships all there is', async () => {
+  it('is ignored once the daemon stops: it still ships all remaining rows', async () => {
     await rig.start();
     const silent = createServer();
     await new Promise<void>((done) => silent.listen(0, '127.0.0.1', done));
@@ -142,7 +142,7 @@ describe('SIGHUP', () => {
     expect(rig.output).not.toContain('MaxListenersExceededWarning');
   });
 
-  it('a bad configuration is refused with its place, and the old one goes on', async () => {
+  it('a bad configuration is refused with file, line and column, and the previous one stays active', async () => {
     await rig.start();
     writeFileSync(
       rig.configPath,
@@ -232,7 +232,7 @@ describe.skipIf(!existsSync('/etc/fail2ban'))('a configuration whose sinks leave
 });
 
 describe('two daemons', () => {
-  it('with one state directory: the second says who holds it and ends', async () => {
+  it('with one state directory: the second names the lock and exits', async () => {
     await rig.start();
     const second = spawn(process.execPath, [CLI, 'run', '--config', rig.configPath]);
     let text = '';
@@ -258,7 +258,7 @@ describe('the control socket', () => {
 });
 
 describe('a database that is not there', () => {
-  it('is waited for, and read from its first row when it comes', async () => {
+  it('is waited for, and read from its first row once it is created', async () => {
     rig.db.close();
     const away = `${rig.database}.away`;
     execFileSync('mv', [rig.database, away]);
@@ -333,7 +333,7 @@ describe('rows written just before a kill -9, which the cursor does not know', (
 });
 
 describe('bans', () => {
-  it('come back as events, also those of a time when the daemon was down, each once', async () => {
+  it('become events, also those of a time when the daemon was down, each once', async () => {
     const bans = join(rig.place, 'bans');
     execFileSync('mkdir', ['-p', bans]);
     const line = (ip: string) =>
@@ -354,7 +354,7 @@ describe('bans', () => {
 });
 
 describe.skipIf(!root)('a full disk', () => {
-  it('stops the writing, is said once, and costs no line, also with state.db on it', async () => {
+  it('stops writing, is logged once, and loses no line, also with state.db on it', async () => {
     const mount = mkdtempSync(join(tmpdir(), 'postern-full-'));
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', mount]);
     const small = new DaemonRig({ place: mount, minFree: '0B' });

@@ -94,7 +94,7 @@ const caughtUp = (loop: SinkLoop, id: number) =>
   vi.waitFor(() => expect(loop.status().cursors.postern?.id).toBe(id), { timeout: 60_000 });
 
 describe('a sink loop', () => {
-  it('delivers everything in order and keeps its place over a restart', async () => {
+  it('delivers everything in order and keeps its position over a restart', async () => {
     const table = new MemoryTable(2_500);
     const sink = new Recording();
     const loop = loopOf(feedOf(table), sink);
@@ -172,7 +172,7 @@ describe('a sink loop', () => {
     await loop.stop(1_000);
   });
 
-  it('moves its cursor within a batch as far as the sink says', async () => {
+  it('moves its cursor within a batch as far as the sink reports', async () => {
     const sink = new Recording();
     let end: (result: { upTo: number }) => void = () => undefined;
     sink.deliver = (_batch: Batch, _signal?: AbortSignal, reached?: OnProgress) => {
@@ -190,7 +190,7 @@ describe('a sink loop', () => {
     await loop.stop(1_000);
   });
 
-  it('says so to the sink where the state does not take the cursor', async () => {
+  it('tells the sink if the state does not take the cursor', async () => {
     const sink = new Recording();
     const said: Array<boolean | undefined> = [];
     sink.deliver = async ({ upTo }: Batch, _signal?: AbortSignal, reached?: OnProgress) => {
@@ -207,7 +207,7 @@ describe('a sink loop', () => {
     await loop.stop(1_000);
   });
 
-  it('tries again what was refused, opening the sink anew each time', async () => {
+  it('retries rejected rows, and opens the sink again each time', async () => {
     const sink = new Recording();
     sink.fail = 2;
     const loop = loopOf(feedOf(new MemoryTable(5)), sink);
@@ -231,7 +231,7 @@ describe('a sink loop', () => {
     expect(sink.ids).toEqual([1_201, 1_202, 1_203, 1_204]);
   });
 
-  it('that starts now gets what came after its start though it could not be opened yet', async () => {
+  it('that starts now gets rows written after its start even if it could not be opened yet', async () => {
     const table = new MemoryTable(1_200);
     const sink = new Recording();
     let down = true;
@@ -250,7 +250,7 @@ describe('a sink loop', () => {
     expect(sink.ids).toEqual([1_201, 1_202, 1_203, 1_204]);
   });
 
-  it('that can not be opened since the start shows how far it lags all the same', async () => {
+  it('that could never be opened still shows its lag', async () => {
     const table = new MemoryTable(8);
     const sink = new Recording();
     const first = loopOf(feedOf(table), sink);
@@ -288,7 +288,7 @@ describe('a sink loop', () => {
     },
   );
 
-  it('does not wait at the end for a sink that does not open', async () => {
+  it('does not wait at a stop for a sink that does not open', async () => {
     const sink = new Recording();
     sink.open = async (_saved, signal) => {
       sink.opened++;
@@ -301,7 +301,7 @@ describe('a sink loop', () => {
     expect(sink.opened).toBe(1);
   });
 
-  it('that starts now and can not look yet leaves out what it finds then', async () => {
+  it('that starts now while the table is unreadable leaves out what it finds later', async () => {
     const table = new MemoryTable(3);
     table.waiting = 'unreadable';
     const sink = new Recording();
@@ -315,7 +315,7 @@ describe('a sink loop', () => {
     expect(sink.ids).toEqual([]);
   });
 
-  it('that starts now and can not be opened lags by what came after its start', async () => {
+  it('that starts now and can not be opened lags by the rows written after its start', async () => {
     const table = new MemoryTable(1_200);
     const sink = new Recording();
     sink.open = async () => {
@@ -339,7 +339,7 @@ describe('a sink loop', () => {
     await loop.stop(1_000);
   });
 
-  it('does not write again what it finds at the destination behind its cursor', async () => {
+  it('does not write rows again that it finds at the destination above its cursor', async () => {
     const sink = new Recording();
     const found = [1, 2, 3].map((id) => [id, event(id).id] as const);
     sink.resume = { saved: '{}', positions: [{ source: 'postern', timeline: 1, upTo: 3, found }] };
@@ -361,7 +361,7 @@ describe('a sink loop', () => {
     await loop.stop(1_000);
   });
 
-  it('that hangs in a delivery is named once its time and the grace are over', async () => {
+  it('that hangs in a delivery is named after its time limit and the grace period', async () => {
     const sink = new Recording();
     sink.hang = true;
     const loop = loopOf(feedOf(new MemoryTable(1)), sink);

@@ -92,7 +92,7 @@ describe('an edited row', () => {
       expect(versionsOf(rig.sinks.good, 2).slice(1)).toEqual([second, last]);
     }));
 
-  it('after a minute is not looked for, and is no other history either', () =>
+  it('after a minute is not searched for, and does not start another timeline', () =>
     withRig(async (rig) => {
       rig.append(5);
       await rig.settle();
@@ -106,7 +106,7 @@ describe('an edited row', () => {
       expect(rig.replaced).toEqual([]);
     }));
 
-  it('that comes back to what it was is a version once more', () =>
+  it('that is changed back is another version', () =>
     withRig(async (rig) => {
       rig.append(2);
       await rig.settle();
@@ -191,7 +191,7 @@ describe('a sink that has not come by a row when it is edited', () => {
       expect(rig.sinks.lagging.got.length).toBe(5);
     }));
 
-  it('and of which nobody knows what it was any more: gets it as it is, once', () =>
+  it('and whose old values are unknown: gets the row as it is, once', () =>
     withRig(async (rig) => {
       rig.append(2);
       await rig.settle();

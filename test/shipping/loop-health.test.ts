@@ -19,7 +19,7 @@ afterEach(() => vi.restoreAllMocks());
 const fail = () => health.failed(new Error('refused'));
 
 describe('a sink that is down', () => {
-  it('is said once to be down, and once to be back', () => {
+  it('is logged once as down, and once as back', () => {
     for (let tries = 0; tries < 5; tries++) fail();
     health.recovered();
     health.recovered();

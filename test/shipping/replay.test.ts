@@ -63,7 +63,7 @@ describe('a replay', () => {
     expect((await run({ fromId: 2_000 })).replay.status.state).toBe('done');
   });
 
-  it('goes on behind what a sink took of a batch', async () => {
+  it('continues after the part of a batch that a sink took', async () => {
     const ids: number[] = [];
     const replay = new Replay(new MemoryTable(300), all, 1, 300, () => true);
     const sink = sinkOf(({ events }) => {
@@ -77,7 +77,7 @@ describe('a replay', () => {
     expect(replay.status.sent).toBe(300);
   });
 
-  it('says where it was broken off', async () => {
+  it('shows where it was aborted', async () => {
     const replay = new Replay(new MemoryTable(500), all, 1, 500, () => true);
     let turns = 0;
     const sink = sinkOf((batch) => {

@@ -68,7 +68,7 @@ function insert(): void {
   table.rows++;
 }
 
-describe('nobody sleeps over a row', () => {
+describe('no loop misses a row', () => {
   test('a row that a busy loop reads by itself wakes the one that has looked already', () => {
     insert();
     expect(feed.readNew()).toBe(true);

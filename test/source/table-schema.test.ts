@@ -127,7 +127,7 @@ describe('the table', () => {
     expect(event).toMatchObject({ time: 1_795_378_860_000, server: 'a' });
   });
 
-  test('a view stands in for a table; ids that are no integers are left out', () => {
+  test('a view can take the place of a table; ids that are not integers are left out', () => {
     const { database, db } = databaseWith(`${TABLE};
       INSERT INTO audit_log (created_at, action) VALUES ('2026-11-22 20:21:00', 'login'), ('2026-11-22 20:21:01', 'logout');
       CREATE VIEW audit_view AS SELECT id, created_at, upper(action) AS action FROM audit_log
@@ -154,7 +154,7 @@ describe('the table', () => {
     });
   });
 
-  test('is looked at again when its SQL changes, and not otherwise', () => {
+  test('is inspected again when its SQL changes, and not otherwise', () => {
     const seen: unknown[] = [];
     const cache = new TableCache(schema.parse({}).source, (table) => seen.push(table));
     const db = memory(TABLE);

@@ -368,7 +368,7 @@ describe('waiting', () => {
     });
   });
 
-  test('a lock is no news until it has lasted', async () => {
+  test('a lock is reported only after it has lasted', async () => {
     const { database, writer } = await posternIn(directory(), 'delete');
     await writer.insert(2);
     const { source } = openSource(database);

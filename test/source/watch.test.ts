@@ -86,7 +86,7 @@ describe('watching the directory', () => {
     },
   );
 
-  test('a stream of commits faster than the ladder does not keep it from looking', async () => {
+  test('a stream of commits faster than the schedule does not postpone reading', async () => {
     const { writer, reading } = await postern();
     const follower = new Follower(reading.source);
     await sleep(200);
@@ -101,7 +101,7 @@ describe('watching the directory', () => {
     expect(midway).toBeGreaterThan((last - before) / 2);
   });
 
-  test('at rest it stops looking', async () => {
+  test('without changes it stops reading', async () => {
     const { writer, reading } = await postern();
     const follower = new Follower(reading.source);
     await writer.insert(3);
@@ -112,7 +112,7 @@ describe('watching the directory', () => {
     expect(follower.looks - looks).toBeLessThanOrEqual(1);
   });
 
-  test('polls look only where stat shows a change', async () => {
+  test('polls read only where stat shows a change', async () => {
     const { writer, reading } = await postern('20ms');
     const follower = new Follower(reading.source);
     await writer.insert(3);
@@ -125,7 +125,7 @@ describe('watching the directory', () => {
     await vi.waitFor(() => expect(follower.ids).toEqual([1, 2, 3, 4]), 60_000);
   });
 
-  test('for five polls after a change it looks once more, without any further change: a disk may have been slow to sync', async () => {
+  test('for five polls after a change it reads again, without any further change: a disk may have been slow to sync', async () => {
     const { writer, reading } = await postern('400ms');
     const follower = new Follower(reading.source);
     await writer.insert(1);
@@ -180,7 +180,7 @@ describe('polling', () => {
     await vi.waitFor(() => expect(follower.ids).toEqual([1, 2]), { timeout: 60_000 });
   });
 
-  test('a directory that is replaced is watched anew', async () => {
+  test('a replaced directory is watched again', async () => {
     const { home, database, writer, reading } = await postern('50ms');
     const follower = new Follower(reading.source);
     await writer.insert(1);
@@ -207,7 +207,7 @@ describe('polling', () => {
     await vi.waitFor(() => expect(follower.ids).toEqual([1, 2, 3, 4]), { timeout: 60_000 });
   });
 
-  test('closed, it wakes nobody any more', async () => {
+  test('after close it calls back no more', async () => {
     const { writer, reading } = await postern('10ms');
     const follower = new Follower(reading.source);
     await sleep(50);
