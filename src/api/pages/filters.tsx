@@ -13,7 +13,7 @@ export interface FiltersProps {
   readonly servers: readonly string[];
 }
 
-const NAMES: Readonly<Record<FilterKey | 'until', string>> = {
+const NAMES: Readonly<Record<FieldName, string>> = {
   resource_type: 'Resource type',
   action: 'Action',
   user: 'User',
@@ -38,179 +38,154 @@ const SPANS = [
 
 const DATE = /^\d{4}-\d\d-\d\d$/;
 
-export function Filters({ view, users, servers }: FiltersProps) {
+type FieldName = FilterKey | 'until';
+type Option = readonly [value: string, title: string];
+
+/** How one filter is entered: a menu of options, a menu with groups, a date, or text. */
+type FieldSpec = { readonly name: FieldName } & (
+  | { readonly kind: 'menu'; readonly options: (props: FiltersProps) => readonly Option[] }
+  | { readonly kind: 'actions' }
+  | { readonly kind: 'date' }
+  | {
+      readonly kind: 'text';
+      readonly maxLength: number;
+      readonly placeholder?: string;
+      /** Proposals, under the id of their list. */
+      readonly proposals?: {
+        readonly id: string;
+        readonly values: (props: FiltersProps) => readonly string[];
+      };
+      /** Text that people write, which may run from right to left. */
+      readonly isProse?: boolean;
+    }
+);
+
+const ALL: Option = ['', 'All'];
+
+const FIELDS: readonly FieldSpec[] = [
+  {
+    name: 'resource_type',
+    kind: 'menu',
+    options: ({ view: { written } }) => [
+      ALL,
+      ...withCurrent(
+        ACTIONS.map(([category]) => category),
+        written.resource_type,
+      ).map((type): Option => [type, resourceTitle(type)]),
+    ],
+  },
+  { name: 'action', kind: 'actions' },
+  {
+    name: 'user',
+    kind: 'text',
+    maxLength: 200,
+    placeholder: 'Name or email',
+    proposals: { id: 'users', values: ({ users }) => users },
+    isProse: true,
+  },
+  { name: 'from', kind: 'date' },
+  { name: 'until', kind: 'date' },
+];
+
+/** Only where there is more than one. */
+const SERVER_FIELD: FieldSpec = {
+  name: 'server',
+  kind: 'menu',
+  options: ({ servers, view: { written } }) => [
+    ALL,
+    ...withCurrent(servers, written.server).map((server): Option => [server, markInvisible(server, 60)]),
+  ],
+};
+
+const MORE_FIELDS: readonly FieldSpec[] = [
+  { name: 'ip', kind: 'text', maxLength: 60, placeholder: '203.0.113.7 or 192.0.2.0/24' },
+  {
+    name: 'outcome',
+    kind: 'menu',
+    options: () => [
+      ALL,
+      ...['success', 'failure', 'unknown'].map((outcome): Option => [outcome, nounOf(outcome)]),
+    ],
+  },
+  {
+    name: 'source',
+    kind: 'menu',
+    options: () => [
+      ['', 'Both'],
+      ['postern', 'Postern'],
+      ['auditd', 'The audit daemon'],
+    ],
+  },
+  { name: 'q', kind: 'text', maxLength: 200, isProse: true },
+  {
+    name: 'archives',
+    kind: 'menu',
+    options: () => [
+      ['', 'Shown, too'],
+      ['false', 'Left out'],
+    ],
+  },
+];
+
+/** The form with the filters, links to spans of time, the active filters, and the links to exports. */
+export function Filters(props: FiltersProps) {
+  const { view, servers } = props;
   const { written } = view;
-  const hidden = (['from', 'to'] as const).filter((key) => key === 'to' && written.to !== undefined);
-  const more = (['ip', 'outcome', 'source', 'q', 'archives'] as const).some(
-    (key) => written[key] !== undefined,
-  );
-  const multi = servers.length > 1 || written.server !== undefined;
+  const isOpen = MORE_FIELDS.some(({ name }) => written[name] !== undefined);
+  const hasServers = servers.length > 1 || written.server !== undefined;
+  const fields = hasServers ? [...FIELDS, SERVER_FIELD] : FIELDS;
   return (
     <section class="filters" aria-label="Filters">
       <form method="get" action={PAGE}>
         <div class="fields">
-          <Field name="resource_type" view={view}>
-            <select name="resource_type" id="f-resource_type">
-              <option value="">All</option>
-              {withCurrent(
-                ACTIONS.map(([category]) => category),
-                written.resource_type,
-              ).map((type) => (
-                <option value={type} selected={type === written.resource_type}>
-                  {resourceTitle(type)}
-                </option>
-              ))}
-            </select>
-          </Field>
-          <Field name="action" view={view}>
-            <select name="action" id="f-action">
-              <option value="">All</option>
-              {written.action === undefined ||
-              ACTIONS.some(([, all]) => all.some(({ action }) => action === written.action)) ? null : (
-                <option value={written.action} selected>
-                  {markInvisible(written.action, 60)}
-                </option>
-              )}
-              {ACTIONS.map(([category, actions]) => (
-                <optgroup label={nounOf(category)}>
-                  {actions.map(({ action, title }) => (
-                    <option value={action} selected={action === written.action}>
-                      {title}
-                    </option>
-                  ))}
-                </optgroup>
-              ))}
-            </select>
-          </Field>
-          <Field name="user" view={view}>
-            <input
-              name="user"
-              id="f-user"
-              value={written.user ?? ''}
-              list="users"
-              placeholder="Name or email"
-              autocomplete="off"
-              maxlength={200}
-              dir="auto"
-            />
-            <datalist id="users">
-              {users.map((user) => (
-                <option value={user} />
-              ))}
-            </datalist>
-          </Field>
-          <Field name="from" view={view}>
-            <input
-              type="date"
-              name="from"
-              id="f-from"
-              value={DATE.test(written.from ?? '') ? written.from : ''}
-            />
-          </Field>
-          <Field name="until" view={view}>
-            <input type="date" name="until" id="f-until" value={written.until ?? ''} />
-          </Field>
-          {multi ? (
-            <Field name="server" view={view}>
-              <select name="server" id="f-server">
-                <option value="">All</option>
-                {withCurrent(servers, written.server).map((server) => (
-                  <option value={server} selected={server === written.server}>
-                    {markInvisible(server, 60)}
-                  </option>
-                ))}
-              </select>
-            </Field>
-          ) : null}
+          {fields.map((spec) => (
+            <Field spec={spec} props={props} />
+          ))}
           <div class="field go">
             <button type="submit" class="primary">
               Apply
             </button>
           </div>
         </div>
-        {hidden.map((key) => (
-          <input type="hidden" name={key} value={written[key] ?? ''} />
-        ))}
-        <details class="more" open={more}>
+        {written.to === undefined ? null : <input type="hidden" name="to" value={written.to} />}
+        <details class="more" open={isOpen}>
           <summary>More filters</summary>
           <div class="fields">
-            <Field name="ip" view={view}>
-              <input
-                name="ip"
-                id="f-ip"
-                value={written.ip ?? ''}
-                placeholder="203.0.113.7 or 192.0.2.0/24"
-                autocomplete="off"
-                maxlength={60}
-              />
-            </Field>
-            <Field name="outcome" view={view}>
-              <select name="outcome" id="f-outcome">
-                {['', 'success', 'failure', 'unknown'].map((outcome) => (
-                  <option value={outcome} selected={outcome === (written.outcome ?? '')}>
-                    {outcome === '' ? 'All' : nounOf(outcome)}
-                  </option>
-                ))}
-              </select>
-            </Field>
-            <Field name="source" view={view}>
-              <select name="source" id="f-source">
-                {[
-                  ['', 'Both'],
-                  ['postern', 'Postern'],
-                  ['auditd', 'The audit daemon'],
-                ].map(([source, title]) => (
-                  <option value={source} selected={source === (written.source ?? '')}>
-                    {title}
-                  </option>
-                ))}
-              </select>
-            </Field>
-            <Field name="q" view={view}>
-              <input
-                name="q"
-                id="f-q"
-                value={written.q ?? ''}
-                autocomplete="off"
-                maxlength={200}
-                dir="auto"
-              />
-            </Field>
-            <Field name="archives" view={view}>
-              <select name="archives" id="f-archives">
-                <option value="">Shown, too</option>
-                <option value="false" selected={written.archives === 'false'}>
-                  Left out
-                </option>
-              </select>
-            </Field>
+            {MORE_FIELDS.map((spec) => (
+              <Field spec={spec} props={props} />
+            ))}
           </div>
         </details>
       </form>
       <div class="under">
-        <nav class="spans" aria-label="Time">
-          {SPANS.map(([from, title]) => {
-            const current = written.from === from && written.until === undefined && written.to === undefined;
-            return (
-              <a
-                href={link(written, { from, to: null, until: null })}
-                aria-current={current ? 'true' : undefined}
-              >
-                {title}
-              </a>
-            );
-          })}
-          <a
-            href={link(written, { from: null, to: null, until: null })}
-            aria-current={(written.from ?? written.until ?? written.to) ? undefined : 'true'}
-          >
-            All time
-          </a>
-        </nav>
+        <Spans view={view} />
         <Chips view={view} />
         {view.error === null ? <Exports view={view} /> : null}
       </div>
     </section>
+  );
+}
+
+/** Links to the usual spans of time. */
+function Spans({ view: { written } }: { view: View }) {
+  const isSpan = written.until === undefined && written.to === undefined;
+  return (
+    <nav class="spans" aria-label="Time">
+      {SPANS.map(([from, title]) => (
+        <a
+          href={link(written, { from, to: null, until: null })}
+          aria-current={isSpan && written.from === from ? 'true' : undefined}
+        >
+          {title}
+        </a>
+      ))}
+      <a
+        href={link(written, { from: null, to: null, until: null })}
+        aria-current={(written.from ?? written.until ?? written.to) ? undefined : 'true'}
+      >
+        All time
+      </a>
+    </nav>
   );
 }
 
@@ -240,10 +215,10 @@ function Exports({ view }: { view: View }) {
   );
 }
 
-/** What is filtered now, each to be taken away. */
+/** The active filters, each with a link that removes it. */
 function Chips({ view: { written } }: { view: View }) {
   const spans: readonly string[] = SPANS.map(([from]) => from);
-  const active = (Object.keys(NAMES) as Array<FilterKey | 'until'>).filter(
+  const active = (Object.keys(NAMES) as FieldName[]).filter(
     (key) => written[key] !== undefined && !(key === 'from' && spans.includes(written.from ?? '')),
   );
   if (active.length === 0) return null;
@@ -267,19 +242,88 @@ function Chips({ view: { written } }: { view: View }) {
 }
 
 interface FieldProps {
-  readonly name: FilterKey | 'until';
-  readonly view: View;
-  readonly children?: unknown;
+  readonly spec: FieldSpec;
+  readonly props: FiltersProps;
 }
 
-function Field({ name, view, children }: FieldProps) {
-  const wrong = view.error?.parameter === name ? view.error.message : null;
+function Field({ spec, props }: FieldProps) {
+  const { name } = spec;
+  const { error } = props.view;
+  const wrong = error?.parameter === name ? error.message : null;
   return (
     <div class={wrong === null ? `field f-${name}` : `field f-${name} wrong`}>
       <label for={`f-${name}`}>{NAMES[name]}</label>
-      {children}
+      <Control spec={spec} props={props} />
       {wrong === null ? null : <p class="error">{markInvisible(wrong, 200)}</p>}
     </div>
+  );
+}
+
+function Control({ spec, props }: FieldProps) {
+  const { name } = spec;
+  const value = props.view.written[name] ?? '';
+  const id = `f-${name}`;
+  switch (spec.kind) {
+    case 'menu':
+      return (
+        <select name={name} id={id}>
+          {spec.options(props).map(([option, title]) => (
+            <option value={option} selected={option !== '' && option === value}>
+              {title}
+            </option>
+          ))}
+        </select>
+      );
+    case 'actions':
+      return <ActionMenu current={props.view.written.action} />;
+    case 'date':
+      return <input type="date" name={name} id={id} value={DATE.test(value) ? value : ''} />;
+    case 'text':
+      return (
+        <>
+          <input
+            name={name}
+            id={id}
+            value={value}
+            list={spec.proposals?.id}
+            placeholder={spec.placeholder}
+            autocomplete="off"
+            maxlength={spec.maxLength}
+            dir={spec.isProse === true ? 'auto' : undefined}
+          />
+          {spec.proposals === undefined ? null : (
+            <datalist id={spec.proposals.id}>
+              {spec.proposals.values(props).map((proposal) => (
+                <option value={proposal} />
+              ))}
+            </datalist>
+          )}
+        </>
+      );
+  }
+}
+
+/** The actions of the catalog by category, and the current one where the catalog does not know it. */
+function ActionMenu({ current }: { current: string | undefined }) {
+  const isKnown = ACTIONS.some(([, all]) => all.some(({ action }) => action === current));
+  return (
+    <select name="action" id="f-action">
+      <option value="">All</option>
+      {current === undefined || isKnown ? null : (
+        <option value={current} selected>
+          {markInvisible(current, 60)}
+        </option>
+      )}
+      {ACTIONS.map(([category, actions]) => (
+        <optgroup label={nounOf(category)}>
+          {actions.map(({ action, title }) => (
+            <option value={action} selected={action === current}>
+              {title}
+            </option>
+          ))}
+        </optgroup>
+      ))}
+    </select>
   );
 }
 
