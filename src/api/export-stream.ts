@@ -3,7 +3,7 @@ import type { QueryChunk } from '../query/service.js';
 
 export interface ExportStreamOptions {
   /** Asked before each chunk: whether who asked may still have it. */
-  readonly mayStay: () => boolean;
+  readonly hasAccess: () => boolean;
   /** The export goes on, and has nothing to send: it looks for a few rows among millions. */
   readonly onQuiet: () => void;
   /** Called once, however it ends. */
@@ -51,7 +51,7 @@ export class ExportStream {
   private async pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
     try {
       for (;;) {
-        if (!this.options.mayStay()) throw notAnyMore();
+        if (!this.options.hasAccess()) throw accessEnded();
         const { done, value } = this.first ?? (await this.chunks.next());
         this.first = null;
         if (done === true) {
@@ -78,6 +78,6 @@ export class ExportStream {
   }
 }
 
-function notAnyMore(): AuditdError {
+function accessEnded(): AuditdError {
   return new AuditdError('USAGE', 'the token was revoked, has expired, or its session has ended');
 }

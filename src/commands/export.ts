@@ -3,7 +3,7 @@ import { createReadStream, realpathSync, statSync } from 'node:fs';
 import { type FileHandle, open, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { type Passed, passedOn } from '../api/http/measured-chunks.js';
+import { measureChunks, type Passed } from '../api/http/measured-chunks.js';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import type { QueryChunk } from '../query/service.js';
 import { type Beside, describerOf, type ManifestOptions } from './export/manifest.js';
@@ -68,7 +68,7 @@ Examples:
             progress.over(queries.stream(filter, format, fd === undefined ? {} : { fd }));
           if (output === undefined)
             await toStdout(
-              passedOn(chunks(), (one) => {
+              measureChunks(chunks(), (one) => {
                 passed = one;
               }),
             );

@@ -15,8 +15,8 @@ const PAUSE_MS = 25;
 const BRIEF: ReadonlySet<WaitingState> = new Set(['locked', 'recovering']);
 
 /**
- * Reads a database of another process in short steps: each opens it, reads in one transaction, and closes it, so that no
- * step holds up the WAL of who writes. For a thread of its own: it stands still while it waits.
+ * Reads a database of another process in short steps: each opens it, reads in one transaction and closes it, so that no step holds
+ * up the writer's WAL. It blocks while it waits, so it belongs in a thread of its own.
  */
 export class DatabaseReader {
   private readonly copies: StoppedDatabaseCopies;
@@ -35,7 +35,7 @@ export class DatabaseReader {
     try {
       return stateOfFiles(this.database) !== null;
     } catch {
-      return true; // what may not be looked at is said when it is read
+      return true; // a missing permission is reported when the database is read
     }
   }
 

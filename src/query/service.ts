@@ -16,7 +16,7 @@ export type { PageResult, PageText } from './page.js';
 export interface QueryServiceOptions extends QueryOptions {
   /** Milliseconds that a page or stats may take; default 30 s. */
   readonly timeLimit?: number;
-  /** How much the thread stands back behind others of this process, as `nice` counts; left out: not at all. */
+  /** How much lower the thread's priority is than that of the process, in steps of `nice`; left out: the same priority. */
   readonly nice?: number;
   /** The compiled worker.js, where it is not beside this file. */
   readonly worker?: URL;
@@ -38,24 +38,24 @@ interface StreamOptions {
 export interface QueryService {
   /** @throws AuditdError `USAGE`, `SOURCE_UNUSABLE`, `QUERY_LIMIT`; the signal's reason */
   page(filter: Filter, options?: PageOptions): Promise<PageResult>;
-  /** The same as text, made in the thread. @throws as `page` */
+  /** A page as text, made in the thread. @throws as `page` */
   text(filter: Filter, format: Format, options?: PageOptions): Promise<PageText>;
   stats(filter: Filter, options?: { readonly top?: number; readonly signal?: AbortSignal }): Promise<Stats>;
   /**
-   * Everything that the filter means, as text, without a limit of time; one chunk is read ahead. With a file to write to, chunks come
-   * without their bytes when those are written.
+   * Exports all matching entries as text, without a time limit; one chunk is read ahead. With a file to write to, a chunk comes without
+   * bytes once they are written.
    */
   stream(filter: Filter, format: Format, options?: StreamOptions): AsyncGenerator<QueryChunk, void>;
   close(): Promise<void>;
 }
 
 const TIME_LIMIT_MS = 30_000;
-/** The thread ends a query between two steps by itself; one step that hangs is ended with the thread after this long. */
+/** The thread itself stops a query between two steps. A single step that hangs is stopped with the thread after this long. */
 const GRACE_MS = 2_000;
 /** Time limits that a query may wait behind others: a connection on which nothing moves is closed after three (api/http/listener.ts). */
 const WAIT = 2;
 const DEFAULT_LIMIT = 50;
-/** On a busy processor the thread that ships gets three times what one of these does. */
+/** On a busy processor the thread that ships gets three times as much time as one of these. */
 const NICE = 5;
 
 export function createQueryService(options: QueryServiceOptions): QueryService {
@@ -63,8 +63,8 @@ export function createQueryService(options: QueryServiceOptions): QueryService {
 }
 
 /**
- * Two threads: one for pages that indexes answer, one for what goes over many rows. So an export, or a search in the text of ten
- * million rows, holds up nobody who leafs through the log.
+ * Two threads: one for pages that indexes answer, one for queries that read many rows. So an export, or a text search in ten million
+ * rows, does not delay a user who pages through the log.
  */
 export function createPooledQueries(options: QueryServiceOptions): QueryService {
   const pageThread = createQueryService({ nice: NICE, ...options });
@@ -80,7 +80,7 @@ export function createPooledQueries(options: QueryServiceOptions): QueryService 
   };
 }
 
-/** One entry by source and row id, of the archives if it is no longer in the table; null if there is none. */
+/** Finds one entry by source and row id, in the archives if the table no longer has it; null if it does not exist. */
 export async function findEntry(
   queries: Pick<QueryService, 'page'>,
   source: SourceName,
@@ -102,7 +102,7 @@ class ThreadedQueries implements QueryService {
   private lastId = 0;
   private readonly timeLimit: number;
   private readonly wait: number;
-  /** The same for each thread: one that was ended leaves its copies to the next. */
+  /** The same for each thread, so that a new thread reuses the copies of one that was stopped. */
   private readonly copies: string;
 
   constructor(options: QueryServiceOptions) {
@@ -157,7 +157,7 @@ class ThreadedQueries implements QueryService {
         const chunk = await next;
         if (chunk === null) return;
         next = this.thread.ask<Answers['chunk']>({ id, kind: 'more' }, { within });
-        next.catch(() => undefined); // met at the next turn, if there is one
+        next.catch(() => undefined); // handled in the next turn, if there is one
         yield chunk;
       }
     } finally {
@@ -184,7 +184,7 @@ class ThreadedQueries implements QueryService {
     return this.thread.ask<T>(ask, { within: this.timeLimit + GRACE_MS, wait: this.wait, signal });
   }
 
-  /** When nobody waits any more for what is not begun. */
+  /** The latest start: after that nobody waits for the answer. */
   private until(): number {
     return monotonic() + this.wait;
   }

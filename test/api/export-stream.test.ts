@@ -27,7 +27,7 @@ test.each([
   const app = new Hono<ApiEnv>();
   app.get('/', async (c) => {
     const begun = await ExportStream.begin(rareRow(), {
-      mayStay: () => true,
+      hasAccess: () => true,
       onQuiet: () => onQuiet(c),
       onEnd: () => undefined,
     });

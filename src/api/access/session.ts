@@ -12,7 +12,7 @@ export interface BrowserSession {
   readonly csrf: string;
 }
 
-interface Kept extends BrowserSession {
+interface StaleCache extends BrowserSession {
   readonly begun: number;
   seen: number;
 }
@@ -27,7 +27,7 @@ const MOST = 500;
  * their hash.
  */
 export class Sessions {
-  private readonly kept = new Map<string, Kept>();
+  private readonly kept = new Map<string, StaleCache>();
 
   constructor(private readonly clock: () => number) {}
 
@@ -77,7 +77,7 @@ export class Sessions {
     this.kept.delete(keyOf(id));
   }
 
-  private isOver({ begun, seen }: Kept, now: number): boolean {
+  private isOver({ begun, seen }: StaleCache, now: number): boolean {
     return now - seen > IDLE_MS || now - begun > LONGEST_MS || now < begun;
   }
 }

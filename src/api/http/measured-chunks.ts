@@ -10,7 +10,7 @@ export interface Passed {
 }
 
 /** Hands chunks on, and says once at the end what they were, unless there was not even a beginning. */
-export async function* passedOn<T extends { readonly bytes: Uint8Array; readonly rows: number }>(
+export async function* measureChunks<T extends { readonly bytes: Uint8Array; readonly rows: number }>(
   chunks: AsyncIterable<T>,
   onEnd: (passed: Passed) => void,
 ): AsyncGenerator<T, void> {

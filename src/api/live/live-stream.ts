@@ -41,9 +41,9 @@ export class EventBus {
 export interface LiveOptions {
   readonly filter: Filter;
   /** What a client that comes back has been told; null for a new one. */
-  readonly told: LastSeen | null;
+  readonly lastSeen: LastSeen | null;
   /** Asked before each entry and with each heartbeat: whether the token is still good. */
-  readonly mayStay: () => boolean;
+  readonly hasAccess: () => boolean;
   /** Called once. @param dropped whether it did not go by itself */
   readonly onEnd: (dropped: boolean) => void;
 }
@@ -61,14 +61,14 @@ const encoder = new TextEncoder();
 export class LiveStream {
   readonly stream: ReadableStream<Uint8Array>;
   private controller: ReadableStreamDefaultController<Uint8Array> | null = null;
-  private readonly told: LastSeen;
+  private readonly lastSeen: LastSeen;
   private readonly timelines: Record<SourceName, number>;
   private waiting: AuditEvent[] | null = null;
   private readonly matches: (event: AuditEvent) => boolean;
   private unsubscribe: () => void = () => undefined;
   private heartbeat: NodeJS.Timeout | null = null;
   /** Called when the client has read what was sent. */
-  private goOn: () => void = () => undefined;
+  private resumeSending: () => void = () => undefined;
 
   constructor(
     private readonly deps: ApiDeps,
@@ -83,19 +83,19 @@ export class LiveStream {
       fleet: 0,
     };
     // A database that was put back has lower ids: nothing is missed then that could be told by id.
-    const { told } = options;
-    this.told =
-      told === null
+    const { lastSeen } = options;
+    this.lastSeen =
+      lastSeen === null
         ? now
         : {
-            postern: Math.min(told.postern, now.postern),
-            auditd: Math.min(told.auditd, now.auditd),
+            postern: Math.min(lastSeen.postern, now.postern),
+            auditd: Math.min(lastSeen.auditd, now.auditd),
             fleet: 0,
           };
     this.stream = new ReadableStream<Uint8Array>(
       {
-        start: (controller) => this.start(controller, told !== null),
-        pull: () => this.goOn(),
+        start: (controller) => this.start(controller, lastSeen !== null),
+        pull: () => this.resumeSending(),
         cancel: () => this.end(),
       },
       new ByteLengthQueuingStrategy({ highWaterMark: 16_384 }),
@@ -104,25 +104,25 @@ export class LiveStream {
 
   private start(controller: ReadableStreamDefaultController<Uint8Array>, back: boolean): void {
     this.controller = controller;
-    this.send(`retry: ${RETRY_MS}\nid: ${lastEventId(this.told)}\n\n`);
-    this.heartbeat = setInterval(() => this.beat(), HEARTBEAT_MS);
+    this.send(`retry: ${RETRY_MS}\nid: ${lastEventId(this.lastSeen)}\n\n`);
+    this.heartbeat = setInterval(() => this.sendHeartbeat(), HEARTBEAT_MS);
     if (back) this.waiting = [];
-    this.unsubscribe = this.deps.subscribe((event) => this.take(event));
-    if (back) void this.makeUp();
+    this.unsubscribe = this.deps.subscribe((event) => this.receive(event));
+    if (back) void this.sendMissed();
   }
 
-  private take(event: AuditEvent): void {
-    if (this.waiting === null) this.tell(event);
+  private receive(event: AuditEvent): void {
+    if (this.waiting === null) this.deliver(event);
     else if (this.waiting.length < MOST_MISSED) this.waiting.push(event);
-    else this.drop(); // it comes back, and is told of the gap
+    else this.drop(); // the client reconnects and learns of the gap
   }
 
-  private tell(event: AuditEvent): void {
+  private deliver(event: AuditEvent): void {
     const { source, sequence, timeline } = event;
-    if (timeline !== this.timelines[source]) this.told[source] = 0; // another history of the database begins
+    if (timeline !== this.timelines[source]) this.lastSeen[source] = 0; // another history of the database begins
     this.timelines[source] = timeline;
-    if (sequence <= this.told[source]) return;
-    this.told[source] = sequence;
+    if (sequence <= this.lastSeen[source]) return;
+    this.lastSeen[source] = sequence;
     if (!this.matches(event)) return;
     const json = entryLine(event).trimEnd();
     if (event.revisionOf === null) this.entry(json);
@@ -135,7 +135,7 @@ export class LiveStream {
   }
 
   /** What happened while the client was away, the oldest first. */
-  private async makeUp(): Promise<void> {
+  private async sendMissed(): Promise<void> {
     try {
       const { entries, next } = await this.deps.queries.page(this.options.filter, {
         limit: MOST_MISSED,
@@ -145,8 +145,8 @@ export class LiveStream {
       if (missed.length === MOST_MISSED && next !== null) this.send('event: gap\ndata: {}\n\n');
       for (const entry of missed.reverse()) {
         const [source, id] = placeOf(entry);
-        await this.room();
-        this.told[source] = Math.max(this.told[source], id);
+        await this.waitForReader();
+        this.lastSeen[source] = Math.max(this.lastSeen[source], id);
         this.entry(toSafeJson(entry));
       }
     } catch (error) {
@@ -154,34 +154,35 @@ export class LiveStream {
       this.send('event: gap\ndata: {}\n\n');
     }
     for (let event = this.waiting?.shift(); event !== undefined; event = this.waiting?.shift()) {
-      await this.room();
-      this.tell(event);
+      await this.waitForReader();
+      this.deliver(event);
     }
     this.waiting = null;
   }
 
   /** Until the client has read what was sent. */
-  private async room(): Promise<void> {
+  private async waitForReader(): Promise<void> {
     while (this.controller !== null && (this.controller.desiredSize ?? 0) <= 0) {
       await new Promise<void>((resolve) => {
-        this.goOn = resolve;
+        this.resumeSending = resolve;
       });
     }
   }
 
   private isNew(entry: Entry): boolean {
     const [source, id] = placeOf(entry);
-    return id > this.told[source];
+    return id > this.lastSeen[source];
   }
 
   private entry(json: string, name = 'entry'): void {
     if (this.controller === null) return;
-    if (this.options.mayStay()) this.send(`id: ${lastEventId(this.told)}\nevent: ${name}\ndata: ${json}\n\n`);
+    if (this.options.hasAccess())
+      this.send(`id: ${lastEventId(this.lastSeen)}\nevent: ${name}\ndata: ${json}\n\n`);
     else this.drop();
   }
 
-  private beat(): void {
-    if (this.options.mayStay()) this.send(':\n\n');
+  private sendHeartbeat(): void {
+    if (this.options.hasAccess()) this.send(':\n\n');
     else this.drop();
   }
 
@@ -205,7 +206,7 @@ export class LiveStream {
   end(dropped = false): void {
     if (this.controller === null) return;
     this.controller = null;
-    this.goOn();
+    this.resumeSending();
     this.unsubscribe();
     if (this.heartbeat !== null) clearInterval(this.heartbeat);
     this.options.onEnd(dropped);

@@ -3,15 +3,15 @@ import type { Ban } from '../../fail2ban/client.js';
 import { EVERYTHING } from '../../query/filter.js';
 import type { Stats } from '../../query/stats.js';
 import type { ApiDeps } from '../deps.js';
-import { Kept } from './stale-cache.js';
+import { StaleCache } from './stale-cache.js';
 import { inputOf, type View } from './view-url.js';
 
 const HOUR_MS = 3_600_000;
 const STATS_FRESH_MS = 5_000;
 const BANS_FRESH_MS = 3_000;
-/** No answer is better than one from before the attack began. */
+/** An older answer may be from before an attack began: better none. */
 const OLDEST_MS = 60_000;
-/** The page comes without what is not there by then. */
+/** The page leaves out what is not loaded by then. */
 const PATIENCE_MS = 1_500;
 const TOP = 8;
 
@@ -28,24 +28,24 @@ interface OverviewDeps {
   readonly clock: () => number;
 }
 
-/** What stands around the entries. Each part costs more than a page of entries, so all who look share it for a few seconds. */
-export class Overview {
-  private readonly stats: Kept<Stats>;
-  private readonly bans: Kept<readonly Ban[]>;
+/** The statistics and bans around the entries. Each costs more than a page of entries, so all clients share them for a few seconds. */
+export class DashboardData {
+  private readonly stats: StaleCache<Stats>;
+  private readonly bans: StaleCache<readonly Ban[]>;
 
   constructor(private readonly deps: OverviewDeps) {
-    this.stats = new Kept(STATS_FRESH_MS, OLDEST_MS, deps.clock);
-    this.bans = new Kept(BANS_FRESH_MS, OLDEST_MS, deps.clock);
+    this.stats = new StaleCache(STATS_FRESH_MS, OLDEST_MS, deps.clock);
+    this.bans = new StaleCache(BANS_FRESH_MS, OLDEST_MS, deps.clock);
   }
 
-  /** Everything in the last hour, whatever is filtered; null while it is counted, and where that can't be done. */
+  /** Statistics of the last hour, without the filter; null while they are counted or if that fails. */
   async lastHour(): Promise<Stats | null> {
     const load = () =>
       this.deps.queries.stats({ ...EVERYTHING, from: this.deps.clock() - HOUR_MS }, { top: 100 });
     return (await this.stats.get('last hour', load, PATIENCE_MS)).value;
   }
 
-  /** What is filtered, within the window; null while it is counted, and where that can't be done. */
+  /** Statistics of the filtered entries within the window; null while they are counted or if that fails. */
   async window({ filter, written }: View, { from, to }: TimeWindow): Promise<Stats | null> {
     const load = () => this.deps.queries.stats({ ...filter, from, to }, { top: TOP });
     return (await this.stats.get(JSON.stringify(inputOf(written)), load, PATIENCE_MS)).value;

@@ -8,7 +8,7 @@ import type { ApiContext, ApiEnv } from '../context.js';
 import type { ApiDeps } from '../deps.js';
 import { LOGIN, PAGE } from '../paths.js';
 import { assetFiles } from './assets.js';
-import { Overview, windowOf } from './dashboard-data.js';
+import { DashboardData, windowOf } from './dashboard-data.js';
 import { Flashes } from './flash-messages.js';
 import { Login } from './login.js';
 import { AuditLogPage } from './page.js';
@@ -21,7 +21,7 @@ const YEAR_S = 31_536_000;
 /** The page "Audit Log", its login, and its one change: to lift a ban. All of it works without a script. */
 export function pages(deps: ApiDeps): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
-  const overview = new Overview(deps);
+  const overview = new DashboardData(deps);
   const flashes = new Flashes();
   const assets = () => ({ css: assetFiles()['page.css'].href, js: assetFiles()['page.js'].href });
 

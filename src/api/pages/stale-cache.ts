@@ -1,5 +1,5 @@
 export interface CachedAnswer<T> {
-  /** The newest that is known; null if nothing is, if the last try failed, and if it is too old to be said of now. */
+  /** The newest value; null if there is none yet, if the last try failed, or if it is too old. */
   readonly value: T | null;
   /** Why the last try failed. */
   readonly error: unknown;
@@ -16,15 +16,15 @@ interface Slot<T> {
 }
 
 /**
- * Answers that are dear and may be a few seconds old: loaded once for all who ask, and nobody waits longer than he wants to. What comes too
- * late is there for the next one.
+ * Caches answers that are expensive and may be a few seconds old. They are loaded once for all callers, and no caller waits longer than it
+ * asks to. An answer that comes too late is there for the next caller.
  */
-export class Kept<T> {
+export class StaleCache<T> {
   private readonly slots = new Map<string, Slot<T>>();
 
   /**
    * @param fresh milliseconds for which an answer is as good as new
-   * @param oldest milliseconds for which it is better than none
+   * @param oldest milliseconds after which a value counts as missing
    * @param most keys that are remembered
    */
   constructor(

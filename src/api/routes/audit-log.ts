@@ -10,7 +10,7 @@ import type { ApiDeps } from '../deps.js';
 import { ExportStream } from '../export-stream.js';
 import { ConcurrencyLimit } from '../http/concurrency-limit.js';
 import { accessCheck, onDisconnect, touchConnection } from '../http/long-responses.js';
-import { type Passed, passedOn } from '../http/measured-chunks.js';
+import { measureChunks, type Passed } from '../http/measured-chunks.js';
 import { problemResponse } from '../http/problem.js';
 import {
   type AnswerFormat,
@@ -57,7 +57,7 @@ export function auditLogRoutes(deps: ApiDeps): Hono<ApiEnv> {
           next: `Leave ${name} out, or give a limit`,
         });
       }
-      return everything(c, deps, exports, filter, format);
+      return exportAll(c, deps, exports, filter, format);
     }
     if (asked.cursor !== undefined && asked.page !== 1) {
       throw new AuditdError('USAGE', 'page: page and cursor exclude each other', {
@@ -110,7 +110,7 @@ function entryId(text: string): { source: SourceName; id: number } {
   return { source, id };
 }
 
-async function everything(
+async function exportAll(
   c: ApiContext,
   deps: ApiDeps,
   exports: ConcurrencyLimit,
@@ -126,7 +126,7 @@ async function everything(
   const free = exports.take();
   if (free === null) return busy(c, `At most ${MOST_EXPORTS} exports run at the same time`);
   const identity = c.var.identity;
-  const told = (passed: Passed) =>
+  const recordExport = (passed: Passed) =>
     deps.record({
       action: 'daemon.export',
       ...(identity === null ? {} : { user: { name: identity.name } }),
@@ -137,8 +137,8 @@ async function everything(
         ...passed,
       },
     });
-  const begun = await ExportStream.begin(passedOn(deps.queries.stream(filter, format), told), {
-    mayStay: accessCheck(c, deps),
+  const begun = await ExportStream.begin(measureChunks(deps.queries.stream(filter, format), recordExport), {
+    hasAccess: accessCheck(c, deps),
     onQuiet: () => touchConnection(c),
     onEnd: (error) => {
       free();

@@ -28,8 +28,8 @@ export function streamRoutes(deps: ApiDeps): Hono<ApiEnv> {
     deps.metrics.streamClients.inc();
     const live = new LiveStream(deps, {
       filter,
-      told: parseLastEventId(c.req.header('last-event-id')),
-      mayStay: accessCheck(c, deps),
+      lastSeen: parseLastEventId(c.req.header('last-event-id')),
+      hasAccess: accessCheck(c, deps),
       onEnd: (dropped) => {
         free();
         deps.metrics.streamClients.dec();

@@ -10,9 +10,9 @@ export interface QueryThreadOptions {
 }
 
 export interface AskOptions {
-  /** Milliseconds of work after which it hangs, and is ended with the thread; null: it is not watched. */
+  /** Milliseconds of work after which the query counts as hung and is stopped with the thread; null: it is not watched. */
   readonly within: number | null;
-  /** Milliseconds that it may wait until it is begun; left out: as long as it takes. */
+  /** Milliseconds that the query may wait before it starts; left out: no limit. */
   readonly wait?: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -23,18 +23,18 @@ interface Pending {
   readonly resolve: (value: Answers[keyof Answers]) => void;
   readonly reject: (error: Error) => void;
   waiting: NodeJS.Timeout | undefined;
-  /** Who asked has been told of an error; the thread may still get to it. */
+  /** The caller has got an error; the thread may still reach the query. */
   over: boolean;
 }
 
 /** V8's own choice lets an export grow past 200 MB; with 4 MB it takes a third longer. */
 const YOUNG_MB = 12;
-/** A thread that is to end has this long for what it is at. */
+/** How long a thread that is to end may take to finish its current step. */
 const CLOSE_MS = 2_000;
 
 /**
- * The thread of queries and what it was asked. It takes one thing after the other: only what is first can hang it, so that alone is
- * watched, from the time on when it came to be first.
+ * The thread of queries and its queue. It handles one query after the other, so only the first can hang it. That one alone is watched,
+ * from the moment at which it became the first.
  */
 export class QueryThread {
   private worker: Worker | null = null;
@@ -42,7 +42,7 @@ export class QueryThread {
   private readonly pending = new Map<number, Pending>();
   private watched: Pending | null = null;
   private watchdog: NodeJS.Timeout | undefined;
-  /** Exports of which more may be asked for: they end with the thread. */
+  /** Exports that have not ended: they end with the thread. */
   private readonly exports = new Set<number>();
 
   constructor(private readonly options: QueryThreadOptions) {}
@@ -67,20 +67,20 @@ export class QueryThread {
       if (ask.kind === 'export') this.exports.add(ask.id);
       if (ask.kind === 'end') this.exports.delete(ask.id);
       if (this.pending.size > 0 && wait !== undefined) {
-        one.waiting = setTimeout(() => refuse(one, waitedTooLong()), wait);
+        one.waiting = setTimeout(() => rejectPending(one, waitedTooLong()), wait);
       }
       this.post(one);
     });
-    const callOff = () => this.callOff(ask.id, reasonOf(signal));
-    signal?.addEventListener('abort', callOff, { once: true });
+    const cancel = () => this.cancel(ask.id, reasonOf(signal));
+    signal?.addEventListener('abort', cancel, { once: true });
     try {
       return await answered;
     } finally {
-      signal?.removeEventListener('abort', callOff);
+      signal?.removeEventListener('abort', cancel);
     }
   }
 
-  /** Waits for what the thread is at, for a moment. */
+  /** Waits for the current step of the thread, for a limited time. */
   async close(): Promise<void> {
     const { worker } = this;
     if (worker === null) return;
@@ -91,7 +91,7 @@ export class QueryThread {
     const late = setTimeout(() => void worker.terminate(), CLOSE_MS);
     await ended;
     clearTimeout(late);
-    for (const one of asked) if (this.taken(one.ask.id) !== null) refuse(one, calledOff());
+    for (const one of asked) if (this.takePending(one.ask.id) !== null) rejectPending(one, cancelled());
   }
 
   private post(one: Pending): void {
@@ -109,7 +109,7 @@ export class QueryThread {
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     });
     worker.on('message', (answer: WorkerReply) => {
-      const one = this.taken(answer.id);
+      const one = this.takePending(answer.id);
       if (one === null) return;
       clearTimeout(one.waiting);
       if ('value' in answer) one.resolve(answer.value);
@@ -118,14 +118,14 @@ export class QueryThread {
     });
     const lost = (error: Error) => {
       if (this.worker !== worker) return;
-      for (const one of this.drop()) refuse(one, error);
+      for (const one of this.abandonThread()) rejectPending(one, error);
     };
     worker.on('error', lost);
     worker.on('exit', () => lost(new Error('the thread of queries has ended')));
     return worker;
   }
 
-  private taken(id: number): Pending | null {
+  private takePending(id: number): Pending | null {
     const one = this.pending.get(id) ?? null;
     this.pending.delete(id);
     this.watch();
@@ -140,11 +140,11 @@ export class QueryThread {
     if (first === null || first.within === null) return;
     clearTimeout(first.waiting);
     const { within } = first;
-    // An answer that has come while this thread was busy is taken before.
-    this.watchdog = setTimeout(() => setImmediate(() => this.hung(first, within)), within);
+    // An answer that arrived while this thread was busy is handled first.
+    this.watchdog = setTimeout(() => setImmediate(() => this.onHang(first, within)), within);
   }
 
-  private hung(one: Pending, within: number): void {
+  private onHang(one: Pending, within: number): void {
     if (this.watched !== one || this.worker === null) return;
     const seconds = within / 1_000;
     this.end(
@@ -155,27 +155,27 @@ export class QueryThread {
     );
   }
 
-  /** What others wait for goes on, unless the thread has nothing else to do or is at just this. */
-  private callOff(id: number, reason: Error): void {
+  /** Stops the thread only if it works on this query or has no other work: other callers wait for their answers. */
+  private cancel(id: number, reason: Error): void {
     const one = this.pending.get(id);
     if (one === undefined) return;
     const isAlone = this.pending.size === 1 && this.exports.size === 0;
     if (this.watched === one || isAlone) this.end(one, reason);
-    else refuse(one, reason);
+    else rejectPending(one, reason);
   }
 
-  /** Ends one query with the thread. What waited behind it goes to a new one; exports that have begun can't. */
+  /** Stops the thread with one query. Queries that waited behind it move to a new thread; exports that have begun can't. */
   private end(culprit: Pending, error: Error): void {
-    for (const one of this.drop()) {
+    for (const one of this.abandonThread()) {
       const { kind } = one.ask;
-      if (one === culprit) refuse(one, error);
-      else if (kind === 'more' || kind === 'end') refuse(one, calledOff());
+      if (one === culprit) rejectPending(one, error);
+      else if (kind === 'more' || kind === 'end') rejectPending(one, cancelled());
       else if (!one.over) this.post(one);
     }
   }
 
-  /** Lets the thread go. @returns what it has not answered */
-  private drop(): Pending[] {
+  /** Stops the thread. @returns the queries that it has not answered */
+  private abandonThread(): Pending[] {
     const { worker } = this;
     this.worker = null;
     worker?.removeAllListeners('message');
@@ -187,16 +187,16 @@ export class QueryThread {
   }
 }
 
-function refuse(one: Pending, error: Error): void {
+function rejectPending(one: Pending, error: Error): void {
   clearTimeout(one.waiting);
   one.over = true;
   one.reject(error);
 }
 
 function reasonOf(signal: AbortSignal | undefined): Error {
-  return signal?.reason instanceof Error ? signal.reason : calledOff();
+  return signal?.reason instanceof Error ? signal.reason : cancelled();
 }
 
-function calledOff(): Error {
-  return new Error('the query was called off');
+function cancelled(): Error {
+  return new Error('the query was cancelled');
 }

@@ -9,7 +9,7 @@ import type { Chunk } from '../export.js';
 import type { QueryOptions } from '../query-options.js';
 import { type Answers, type Ask, monotonic, type WorkerReply, waitedTooLong } from './thread-protocol.js';
 
-// The thread of queries: whatever a query costs, the one that ships does not pay for it.
+// The thread of queries: an expensive query does not slow down the thread that ships.
 
 interface Export {
   readonly chunks: Generator<Chunk, void>;
@@ -23,19 +23,19 @@ interface Export {
 const LOWEST = 19;
 
 const { nice, ...options } = workerData as QueryOptions & { readonly nice?: number };
-if (nice !== undefined) standBack(nice);
+if (nice !== undefined) lowerPriority(nice);
 const engine = new QueryEngine(options);
 const exports = new Map<number, Export>();
-/** Less than what an answer to a client is waited for (service.ts). */
+/** Shorter than the time that service.ts waits for an answer. */
 const EXPORT_PATIENCE_MS = 15_000;
 const BACKGROUND_MS = 50;
-/** What is written to a file is told of so often. */
-const TOLD_MS = 100;
+/** What is written to a file is report of so often. */
+const REPORT_MS = 100;
 const NO_BYTES = new Uint8Array(0);
 const writeSome = promisify(write);
 
-/** To Linux a thread is a process with an id of its own: it alone gets less of a busy processor. Where that is not allowed, all goes on. */
-function standBack(by: number): void {
+/** To Linux a thread is a process with an id of its own, so this thread alone gets less of a busy processor. A refusal is ignored. */
+function lowerPriority(by: number): void {
   try {
     const thread = Number(readlinkSync('/proc/thread-self').split('/').at(-1));
     // From where the process is: only root may go up, and a daemon that runs with nice 10 would go up to 5.
@@ -65,11 +65,11 @@ function answer(ask: Ask): Answers[keyof Answers] | Promise<Answers['chunk']> {
     case 'more':
       return next(ask.id);
     case 'end':
-      return ended(ask.id);
+      return endExport(ask.id);
   }
 }
 
-/** Of the time that an answer may take, so much goes into the comparison of archives. A file waits for them as long as it takes. */
+/** How much of a query's time may go into the comparison of archives; null for an export to a file, which waits without a limit. */
 function patienceFor(ask: Ask): number | null {
   switch (ask.kind) {
     case 'page':
@@ -84,19 +84,19 @@ function patienceFor(ask: Ask): number | null {
   }
 }
 
-/** What queries had no time to wait for; they come between. */
+/** Continues the comparison that queries had no time for. Queries run between its steps. */
 function compareInTheBackground(): void {
   if (compareOn(BACKGROUND_MS)) setTimeout(compareInTheBackground, 0).unref();
 }
 
 function next(id: number): Answers['chunk'] | Promise<Answers['chunk']> {
   const one = exports.get(id);
-  // It was begun in a thread that is gone: who took this for the end would take a part for the whole.
-  if (one === undefined) throw new Error('the export was broken off with its thread');
-  if (one.fd !== null) return written(id, one, one.fd);
+  // It began in a thread that is gone. To report an end here would pass off a part as the whole.
+  if (one === undefined) throw new Error('the export was aborted with its thread');
+  if (one.fd !== null) return writeChunks(id, one, one.fd);
   const step = one.chunks.next();
-  if (step.done === true) return ended(id);
-  // A copy, since what is in the buffer is written over.
+  if (step.done === true) return endExport(id);
+  // A copy, since the buffer is reused for the next chunk.
   return { ...step.value, bytes: step.value.bytes.slice() };
 }
 
@@ -104,28 +104,28 @@ function next(id: number): Answers['chunk'] | Promise<Answers['chunk']> {
  * Writes the chunks that can be made within some time: the thread that asked has nothing to do with the bytes. While one is
  * written, the next is made, and the last one of now while the asker asks for more.
  */
-async function written(id: number, one: Export, fd: number): Promise<Answers['chunk']> {
-  const until = performance.now() + TOLD_MS;
-  const told = { bytes: NO_BYTES, rows: 0, progress: 0, incomplete: null as string | null };
+async function writeChunks(id: number, one: Export, fd: number): Promise<Answers['chunk']> {
+  const until = performance.now() + REPORT_MS;
+  const report = { bytes: NO_BYTES, rows: 0, progress: 0, incomplete: null as string | null };
   try {
     do {
       const step = one.chunks.next();
       await one.writing;
-      if (step.done === true) return told.rows > 0 || told.incomplete !== null ? told : ended(id);
+      if (step.done === true) return report.rows > 0 || report.incomplete !== null ? report : endExport(id);
       one.writing = writeAll(fd, step.value.bytes);
-      one.writing.catch(() => undefined); // met where it is waited for
-      told.rows += step.value.rows;
-      told.progress = step.value.progress;
-      told.incomplete = step.value.incomplete ?? null;
+      one.writing.catch(() => undefined); // handled where it is awaited
+      report.rows += step.value.rows;
+      report.progress = step.value.progress;
+      report.incomplete = step.value.incomplete ?? null;
     } while (performance.now() < until);
-    return told;
+    return report;
   } catch (error) {
-    await one.writing.catch(() => undefined); // who hears of an error may close the file
+    await one.writing.catch(() => undefined); // the caller may close the file on an error
     throw error;
   }
 }
 
-async function ended(id: number): Promise<null> {
+async function endExport(id: number): Promise<null> {
   const writing = exports.get(id)?.writing;
   exports.delete(id);
   await writing;
@@ -141,23 +141,24 @@ async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.length; ) at += (await writeSome(fd, bytes, at)).bytesWritten;
 }
 
-async function tell(ask: Ask): Promise<void> {
-  let said: WorkerReply;
+async function reply(ask: Ask): Promise<void> {
+  let answered: WorkerReply;
   try {
-    said = { id: ask.id, value: await answer(ask) };
+    answered = { id: ask.id, value: await answer(ask) };
   } catch (error) {
     exports.delete(ask.id);
     if (error instanceof AuditdError && error.code === 'ARCHIVE_UNREAD') setImmediate(compareInTheBackground);
-    said = failure(ask.id, error);
+    answered = failure(ask.id, error);
   }
-  const bytes = 'value' in said && said.value !== null && 'bytes' in said.value ? said.value.bytes : null;
+  const bytes =
+    'value' in answered && answered.value !== null && 'bytes' in answered.value ? answered.value.bytes : null;
   const moved = bytes === null || bytes.length === 0 ? [] : [bytes.buffer as ArrayBuffer];
-  parentPort?.postMessage(said, moved);
+  parentPort?.postMessage(answered, moved);
 }
 
 parentPort?.on('message', (ask: Ask | 'close') => {
   if (ask === 'close') {
     engine.close();
     parentPort?.close();
-  } else void tell(ask);
+  } else void reply(ask);
 });

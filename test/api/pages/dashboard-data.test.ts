@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { assessAttack } from '../../../src/api/pages/attack-verdict.js';
-import { Overview } from '../../../src/api/pages/dashboard-data.js';
+import { DashboardData } from '../../../src/api/pages/dashboard-data.js';
 import { StatsTally } from '../../../src/query/stats.js';
 
 const NOTHING = new StatsTally().result(1);
@@ -10,7 +10,7 @@ const MINUTE = 60_000;
 class Counted {
   now = Date.UTC(2026, 10, 22, 20, 21);
   count: () => Promise<typeof NOTHING> = async () => NOTHING;
-  private readonly overview = new Overview({
+  private readonly overview = new DashboardData({
     queries: { stats: () => this.count() },
     bans: { list: async () => [] },
     clock: () => this.now,

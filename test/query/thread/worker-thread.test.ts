@@ -127,7 +127,7 @@ describe('queries behind each other', () => {
   it('are answered, or told, when all is closed', async () => {
     const hung = outcome(query('hang'));
     await service.close();
-    expect(await hung).toMatch(/called off/);
+    expect(await hung).toMatch(/was cancelled/);
   });
 });
 
@@ -164,7 +164,7 @@ describe('the thread itself', () => {
   it('gives no end to an export that it does not know', async () => {
     expect(await told({ id: 7, kind: 'more' })).toMatchObject({
       id: 7,
-      message: expect.stringMatching(/broken off/),
+      message: expect.stringMatching(/was aborted/),
     });
   });
 
