@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import Database from '../../src/load-sqlite.js';
 import { readInPlace } from '../../src/source/read-in-place.js';
+import { readWithRetries } from '../../src/source/read-with-retries.js';
+import type { WaitingState } from '../../src/source/source.js';
 import { openFiles } from '../support/descriptors.js';
 import { temporaryDirectory } from './postern-fixture.js';
 import { Writer } from './process.js';
@@ -124,5 +126,57 @@ describe('reading in place', () => {
     });
     expect(seen).toMatchObject({ open: false });
     writeFileSync(database, 'text');
+  });
+});
+
+describe('reading with retries', () => {
+  function locked(): { database: string; unlock: () => void } {
+    const database = databaseWith(join(temporaryDirectory(onTestFinished), 'a.db'), 1);
+    const writer = new Database(database);
+    onTestFinished(() => {
+      writer.close();
+    });
+    writer.exec('BEGIN EXCLUSIVE');
+    return { database, unlock: () => writer.exec('COMMIT') };
+  }
+
+  test('a thread that may block waits out a lock, and gives up after its tries', () => {
+    const { database, unlock } = locked();
+    const brief: ReadonlySet<WaitingState> = new Set(['locked']);
+    let tries = 0;
+    const blocking = { pauseMs: 1, brief };
+    const beforeTry = () => {
+      tries++;
+    };
+    expect(readWithRetries(database, read, { tries: 3, blocking, beforeTry })).toMatchObject({
+      kind: 'waiting',
+      waiting: { state: 'locked' },
+    });
+    expect(tries).toBe(3);
+    const unlockSecond = () => ++tries === 5 && unlock();
+    const result = readWithRetries(database, read, { tries: 9, blocking, beforeTry: unlockSecond });
+    expect([result, tries]).toMatchObject([{ kind: 'done', value: 1 }, 5]);
+  });
+
+  test('the thread that ships does not wait for a lock', () => {
+    const { database } = locked();
+    let tries = 0;
+    const beforeTry = () => {
+      tries++;
+    };
+    expect(readWithRetries(database, read, { tries: 3, beforeTry })).toMatchObject({ kind: 'waiting' });
+    expect(tries).toBe(1);
+  });
+
+  test("an error of the work's own is thrown and not retried", () => {
+    const database = databaseWith(join(temporaryDirectory(onTestFinished), 'a.db'), 1);
+    let calls = 0;
+    const work = () => {
+      calls++;
+      throw new RangeError('mine');
+    };
+    const isOwnError = (error: unknown) => error instanceof RangeError;
+    expect(() => readWithRetries(database, work, { tries: 3, isOwnError })).toThrow('mine');
+    expect(calls).toBe(1);
   });
 });
