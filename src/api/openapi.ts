@@ -103,8 +103,8 @@ export const OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/healthz',
-    summary: 'Whether it turns',
-    description: '503: something hangs, restart it.',
+    summary: 'Liveness: whether the daemon must be restarted',
+    description: '503: a part of the daemon hangs; restart it.',
     scope: null,
     query: noParameters,
     answer: answers.healthSchema,
@@ -113,8 +113,8 @@ export const OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/readyz',
-    summary: 'Whether it ships',
-    description: '503: a source or a sink fails; named under `failing`.',
+    summary: 'Readiness: whether every source and sink works',
+    description: '503: a source or a sink fails; `failing` names it.',
     scope: null,
     query: noParameters,
     answer: answers.healthSchema,
@@ -123,12 +123,12 @@ export const OPERATIONS: readonly Operation[] = [
 ];
 
 const PROBLEMS: Readonly<Record<number, string>> = {
-  400: 'A parameter is wrong; it is named.',
-  401: 'No token, or none that is valid.',
+  400: 'A parameter is invalid; the answer names it.',
+  401: 'The token is missing or not valid.',
   403: 'The token may only read.',
   404: 'Not found.',
   429: 'Too many failed attempts from this address.',
-  503: 'Not now: too much is asked at once, the query took too long, the database or fail2ban does not answer.',
+  503: 'Not now: too many requests at once, the query took too long, or the database or fail2ban does not answer.',
 };
 
 /** OpenAPI 3.1, made of the schemas with which requests are checked. */
@@ -151,7 +151,11 @@ export function openApiDocument(): Json {
     components: {
       schemas: schemas(),
       securitySchemes: {
-        token: { type: 'http', scheme: 'bearer', description: 'Made with: postern-auditd token create NAME' },
+        token: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'Create one with: postern-auditd token create NAME',
+        },
       },
     },
   };
@@ -205,7 +209,7 @@ function described({
   ]);
   return {
     summary,
-    description: scope === null ? `${description} Takes no token.` : `${description} Scope: ${scope}.`,
+    description: scope === null ? `${description} Needs no token.` : `${description} Scope: ${scope}.`,
     ...(scope === null ? { security: [] } : {}),
     parameters: [
       ...Object.entries(inPath).map(([name, text]) => ({
