@@ -15,7 +15,7 @@ export class FormatFailures {
     if (this.total > 1) return;
     this.log.error(
       { err: error, event: publicId(event) },
-      `event ${publicId(event)} cannot be formatted as ${this.format}: it is sent without the texts of its row, and so are later events of its kind. ` +
+      `event ${publicId(event)} cannot be formatted as ${this.format}: it is sent without the texts of its row; later ones are only counted. ` +
         'This is a bug in postern-auditd; please report it with this message',
     );
   };
