@@ -127,19 +127,21 @@ export class Retention {
     void this.thread?.stop(why);
   }
 
-  /** @throws AuditdError `USAGE` if retention is off, a run goes on, or has to wait */
+  /** @throws AuditdError `CONFLICT` if retention is off, a run is active, or has to wait */
   begin(kind: 'dry' | 'now', name: string | null = null): void {
     if (this.thread !== null) {
-      throw new AuditdError('USAGE', 'A run of retention goes on; wait for its end: postern-auditd status');
+      throw new AuditdError('CONFLICT', 'A run of retention is active', {
+        next: 'Wait for its end: postern-auditd status',
+      });
     }
     if (kind === 'now' && !this.config.enabled) {
       const next =
         'Set retention.enabled to true, and let the daemon read it: systemctl reload postern-auditd';
-      throw new AuditdError('USAGE', `Retention is off: nothing is removed. ${next}`);
+      throw new AuditdError('CONFLICT', 'Retention is off: nothing is removed', { next });
     }
     if (this.config.enabled) this.look();
     const waits = kind === 'now' ? this.waits() : null;
-    if (waits !== null) throw new AuditdError('USAGE', `Nothing is removed now: ${waits}`);
+    if (waits !== null) throw new AuditdError('CONFLICT', `Nothing is removed now: ${waits}`);
     this.launch(kind, byCommand(name));
   }
 
@@ -157,16 +159,18 @@ export class Retention {
     };
   }
 
-  /** The operator says that the clock is right. @returns what it says @throws AuditdError `USAGE` if retention is off */
+  /** The operator says that the clock is right. @returns what it says @throws AuditdError `CONFLICT` if retention is off */
   confirmClock(name: string | null = null): string {
     if (this.config.enabled) return this.guard.confirm(byCommand(name));
-    throw new AuditdError('USAGE', 'Retention is off: nothing goes by the clock');
+    throw new AuditdError('CONFLICT', 'Retention is off: nothing is removed by the clock');
   }
 
-  /** Lets the anchor that is in the directory count. @returns what it says @throws AuditdError `USAGE`, `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
+  /** Lets the anchor that is in the directory count. @returns what it says @throws AuditdError `USAGE`, `CONFLICT`, `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
   adopt(name: string | null): Removal {
     if (this.thread !== null) {
-      throw new AuditdError('USAGE', 'A run of retention goes on; wait for its end: postern-auditd status');
+      throw new AuditdError('CONFLICT', 'A run of retention is active', {
+        next: 'Wait for its end: postern-auditd status',
+      });
     }
     const { directory, sign } = this.config.archive;
     const removal = adoptAnchor({

@@ -218,7 +218,7 @@ describe('retain', () => {
       out: expect.stringMatching(/^postern: 5 rows of 7/),
     });
     expect(retain('--now')).toMatchObject({
-      code: 2,
+      code: 1,
       out: '',
       err: expect.stringMatching(/Retention is off: nothing is removed\. Set retention\.enabled to true/),
     });
