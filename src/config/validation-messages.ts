@@ -1,5 +1,6 @@
 import type { core } from 'zod';
 import { nearest } from '../audit/did-you-mean.js';
+import { toSafeJson } from '../audit/unsafe-characters.js';
 import { homesOf, keysAt } from './json-schema.js';
 import { type KeyPath, valueAtPath } from './key-path.js';
 
@@ -94,12 +95,9 @@ export function withoutLogin(text: string): string {
   return [first, ...rest.map((part) => part.replace(/^[^/\s]*@/, '***@'))].join('://');
 }
 
-/** In quotes, and with whatever moves a terminal's cursor or turns text round written as \u….  */
+/** In quotes, with unsafe characters as \u…. */
 export function quoted(text: string): string {
-  return JSON.stringify(text).replace(
-    /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return toSafeJson(text);
 }
 
 /** `a`, `a or b`, `a, b or c`. */

@@ -5,7 +5,12 @@ const DAY_MS = 86_400_000;
 /** 29 February on a given day of the week comes once in 28 years, and around 2100 once in 40. What does not come within them never does. */
 const FURTHEST_DAYS = 41 * 366;
 
-/** When runs are due, in UTC. */
+/**
+ * When runs are due, in UTC.
+ *
+ * node-cron parses the pattern and matches a day; its timers are not used, as a run that was missed has to be made up. croner could
+ * tell the last time due by itself (`previousRuns`), which here is a walk over days: not enough to change the library.
+ */
 export interface Schedule {
   /** The last minute in (after, upTo] that the pattern means, ms since the epoch; null if there is none. */
   lastDue(after: number, upTo: number): number | null;

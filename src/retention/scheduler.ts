@@ -129,11 +129,7 @@ export class Retention {
 
   /** @throws AuditdError `CONFLICT` if retention is off, a run is active, or has to wait */
   begin(kind: 'dry' | 'now', name: string | null = null): void {
-    if (this.thread !== null) {
-      throw new AuditdError('CONFLICT', 'A run of retention is active', {
-        next: 'Wait for its end: postern-auditd status',
-      });
-    }
+    if (this.thread !== null) throw runIsActive();
     if (kind === 'now' && !this.config.enabled) {
       const next =
         'Set retention.enabled to true, and let the daemon read it: systemctl reload postern-auditd';
@@ -167,11 +163,7 @@ export class Retention {
 
   /** Lets the anchor that is in the directory count. @returns what it says @throws AuditdError `USAGE`, `CONFLICT`, `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
   adopt(name: string | null): Removal {
-    if (this.thread !== null) {
-      throw new AuditdError('CONFLICT', 'A run of retention is active', {
-        next: 'Wait for its end: postern-auditd status',
-      });
-    }
+    if (this.thread !== null) throw runIsActive();
     const { directory, sign } = this.config.archive;
     const removal = adoptAnchor({
       directory,
@@ -398,4 +390,10 @@ export class Retention {
     this.notes.memory = this.memory;
     this.guard.save();
   }
+}
+
+function runIsActive(): AuditdError {
+  return new AuditdError('CONFLICT', 'A run of retention is active', {
+    next: 'Wait for its end: postern-auditd status',
+  });
 }

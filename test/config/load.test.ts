@@ -660,3 +660,24 @@ describe('what of a fleet does not fit together', () => {
     }
   });
 });
+
+describe('a problem of the configuration', () => {
+  it.each(['\u{e0041}', '\uffa0', '\u180b', '\ufe0f', '\u202e', '\u0085', '\u001b'])(
+    'shows no unsafe character of a key or a value as it is: %j',
+    (character) => {
+      for (const text of [
+        `"a${character}b": 1`,
+        `source: { table: ["a${character}b"] }`,
+        `log: { level: "a${character}b" }`,
+      ]) {
+        try {
+          parseConfig(text, 'c.yml');
+          expect.unreachable();
+        } catch (error) {
+          expect(String(error)).toContain('c.yml:1:');
+          expect(String(error)).not.toContain(character);
+        }
+      }
+    },
+  );
+});
