@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Section } from '../../src/commands/check/report.js';
 import {
   failure,
+  partsOfError,
   renderSection,
   renderSummary,
   splitMessage,
@@ -58,6 +59,15 @@ describe('the report', () => {
     ['one. Two. Three', { what: 'one', next: 'two. Three' }],
   ])('takes a message apart: %s', (message, parts) => {
     expect(splitMessage(message)).toEqual(parts);
+  });
+
+  it.each([
+    ['/srv/p. db/x.db is locked', 'Look for it', { what: '/srv/p. db/x.db is locked', next: 'look for it' }],
+    ['It is missing', 'Postern makes it', { what: 'It is missing', next: 'Postern makes it' }],
+  ])('takes the next step that an error has, whatever its text: %j, %j', (what, next, parts) => {
+    const error = new AuditdError('SOURCE_UNUSABLE', what, { next });
+    expect(partsOfError(error)).toEqual(parts);
+    expect(failure(error)).toEqual({ level: 'error', ...parts });
   });
 
   it('takes an error of several lines apart at its last', () => {

@@ -1,11 +1,11 @@
 import type { LoadedConfig } from '../../config/load.js';
 import { controlRequest, isAbsent } from '../../control/client.js';
-import { isDenied, messageOf } from '../../errors.js';
+import { isDenied } from '../../errors.js';
 import type { Finding } from '../../sinks/sink.js';
 import { VERSION } from '../../version.js';
 import { troubles } from '../status/troubles.js';
 import type { Times } from '../support/times.js';
-import { splitMessage } from './report.js';
+import { partsOfError, splitMessage } from './report.js';
 
 /**
  * Whether it runs, with this configuration and version, and what it has to complain of.
@@ -33,7 +33,7 @@ export async function inspectDaemon(
     return [
       {
         level: 'warning',
-        ...splitMessage(messageOf(error)),
+        ...partsOfError(error),
         ...(isDenied(causeOf(error)) ? { access: true } : {}),
       },
     ];

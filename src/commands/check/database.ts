@@ -9,10 +9,11 @@ import { UnknownFailures } from '../../fail2ban/uncatalogued-failures.js';
 import type { Finding } from '../../sinks/sink.js';
 import { createPosternSource } from '../../source/postern-source.js';
 import { readInPlace } from '../../source/read-in-place.js';
-import type { AuditSource, ReadResult, Waiting } from '../../source/source.js';
+import type { AuditSource, ReadResult } from '../../source/source.js';
 import { unreadableDatabase } from '../../source/waiting-reasons.js';
 import { temporaryDirectory } from '../support/exit-cleanup.js';
 import { formatCount } from '../support/terminal.js';
+import { partsOf } from './report.js';
 import { FailureSample } from './silence.js';
 
 /** Logins are counted over so many of the newest rows: enough for who is in front, and read in a second. */
@@ -110,12 +111,6 @@ function waiting(look: Exclude<ReadResult, { state: 'reading' }>): Finding {
   if (look.state === 'replaced') return { level: 'error', what: look.reason };
   const access = look.state === 'unreadable' ? ({ access: true } as const) : {};
   return { level: WAITS.has(look.state) ? 'warning' : 'error', ...partsOf(look), ...access };
-}
-
-function partsOf({ what, next }: Waiting): Pick<Finding, 'what' | 'next'> {
-  if (next === null) return { what };
-  // After `next:` it is the rest of a sentence.
-  return { what, next: /^Postern/.test(next) ? next : next.charAt(0).toLowerCase() + next.slice(1) };
 }
 
 /** Whether failed logins reach fail2ban, and the warnings of a ban that would lock out others than the attacker. */

@@ -31,7 +31,7 @@ import type { Finding } from '../../sinks/sink.js';
 import { openStateReader } from '../support/state-reader.js';
 import { formatCount } from '../support/terminal.js';
 import { recentLogins } from './database.js';
-import { splitMessage } from './report.js';
+import { partsOfError } from './report.js';
 
 const SETTLED_MS = 30_000;
 const INSTALLED = '/etc/fail2ban';
@@ -92,7 +92,7 @@ function unreadableReports(path: string): Finding[] {
     const what = `${formatCount(bad, 'line')} of ${path} can't be read, so these bans are not recorded: ${toSafeJson(badLine)}`;
     return [{ level: 'error', what, next }];
   } catch (error) {
-    return [{ level: 'warning', ...splitMessage(messageOf(error)) }];
+    return [{ level: 'warning', ...partsOfError(error) }];
   }
 }
 
@@ -178,7 +178,7 @@ async function filter(): Promise<Finding[]> {
     const what = `${where} finds ${matched.join(', ') || 'nothing'} in lines of failed logins from ${PROBE_ADDRESSES.join(', ')}`;
     return [{ level: 'error', what, next: 'run install.sh --reconfigure to put the filter in place' }];
   } catch (error) {
-    return [{ level: absent(error) ? 'warning' : 'error', ...splitMessage(messageOf(error)) }, ...lacking];
+    return [{ level: absent(error) ? 'warning' : 'error', ...partsOfError(error) }, ...lacking];
   }
 }
 
@@ -194,7 +194,7 @@ async function jail(config: Config, directory: string): Promise<Finding[]> {
     status = await fail2banStatus(fail2ban.jail);
   } catch (error) {
     return absent(error)
-      ? [{ level: 'warning', ...splitMessage(messageOf(error)) }]
+      ? [{ level: 'warning', ...partsOfError(error) }]
       : await without(error, fail2ban.jail);
   }
   const missing = PAIR.map((name) => join(directory, name)).filter((file) => !status.logFiles.includes(file));
@@ -209,7 +209,7 @@ async function jail(config: Config, directory: string): Promise<Finding[]> {
 
 /** Why fail2ban does not run, or not this jail: the jail and the file that are to be mended. */
 async function without(error: unknown, jail: string): Promise<Finding[]> {
-  const said: Finding = { level: 'error', ...splitMessage(messageOf(error)) };
+  const said: Finding = { level: 'error', ...partsOfError(error) };
   const down = /is not running/.test(said.what);
   if (!down && !/has no jail/.test(said.what)) return [said];
   const troubles = await configurationTroubles(INSTALLED);

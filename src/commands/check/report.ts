@@ -46,25 +46,34 @@ export function renderSummary({ errors, warnings }: Summary, paint: Paint): stri
   return `${parts.join(', ')}\n`;
 }
 
-/** The last sentence of an AuditdError is the next step. */
+/** A finding of an error, with its next step. */
 export function failure(error: unknown): Finding {
   const level = 'error';
   const message = messageOf(error);
   if (!(error instanceof AuditdError)) return { level, what: message };
-  if (error.next !== null) return { level, what: error.what, next: error.next };
   const lines = message.split('\n');
-  if (lines.length > 1) return { level, what: lines.slice(0, -1).join('\n'), next: lines.at(-1) ?? '' };
-  return { level, ...splitMessage(message) };
+  if (error.next === null && lines.length > 1)
+    return { level, what: lines.slice(0, -1).join('\n'), next: lines.at(-1) ?? '' };
+  return { level, ...partsOfError(error) };
+}
+
+/** What happened and what to do next: as the error says it, else from its text. */
+export function partsOfError(error: unknown): Parts {
+  return error instanceof AuditdError && error.next !== null
+    ? partsOf(error)
+    : splitMessage(messageOf(error));
+}
+
+type Parts = Pick<Finding, 'what' | 'next'>;
+
+/** Behind `next:` the next step is the rest of a sentence. */
+export function partsOf({ what, next }: { readonly what: string; readonly next: string | null }): Parts {
+  if (next === null) return { what };
+  return { what, next: /^Postern/.test(next) ? next : next.charAt(0).toLowerCase() + next.slice(1) };
 }
 
 /** What was found and what to do next, of a message that says both. */
-export function splitMessage(message: string): { what: string; next?: string } {
-  const found = /^(.*?[^.\s])\. (\S.*)$/s.exec(message);
-  if (found === null) return { what: message };
-  const next = found[2] ?? '';
-  // Behind `next:` it goes on as a sentence does.
-  return {
-    what: found[1] ?? '',
-    next: /^Postern/.test(next) ? next : next.charAt(0).toLowerCase() + next.slice(1),
-  };
+export function splitMessage(message: string): Parts {
+  const [, what = message, next = null] = /^(.*?[^.\s])\. (\S.*)$/s.exec(message) ?? [];
+  return partsOf({ what, next });
 }

@@ -21,12 +21,13 @@ import { checkDeletable, deleteTriggers } from '../../retention/deletable.js';
 import { LEGAL_RECORDS, legalRecordsIn } from '../../retention/legal-hold-store.js';
 import { readLegalHolds } from '../../retention/legal-holds.js';
 import { Notes } from '../../retention/saved-state.js';
+import { readNote } from '../../shipping/state-queries.js';
 import type { Finding } from '../../sinks/sink.js';
 import { type AuditTable, TableCache } from '../../source/table-schema.js';
 import { temporaryDirectory } from '../support/exit-cleanup.js';
-import { openStateReader, type StateReader } from '../support/state-reader.js';
+import { openStateReader } from '../support/state-reader.js';
 import { type Times, utcTime } from '../support/times.js';
-import { splitMessage } from './report.js';
+import { partsOfError, splitMessage } from './report.js';
 
 const UNIT = '/etc/systemd/system/postern-auditd.service';
 const SOCKET = '/run/postern-auditd-purge.sock';
@@ -57,20 +58,15 @@ export function inspectRetention(config: Config, times: Times = utcTime): Findin
 function legalHolds({ state, retention }: Config): Finding[] {
   const ledger = openStateReader(state);
   try {
-    const note = 'why' in ledger ? null : noteIn(ledger, LEGAL_RECORDS);
+    const note = 'why' in ledger ? null : readNote(ledger.db, LEGAL_RECORDS);
     const { inForce } = readLegalHolds(retention.archive.directory, legalRecordsIn(note));
     if (inForce.length === 0) return [];
     return [{ level: 'ok', what: `legal holds in force: ${inForce.length} (postern-auditd retain holds)` }];
   } catch (error) {
-    return [{ level: 'error', ...splitMessage(messageOf(error)) }];
+    return [{ level: 'error', ...partsOfError(error) }];
   } finally {
     if (!('why' in ledger)) ledger.close();
   }
-}
-
-function noteIn({ db }: StateReader, key: string): string | null {
-  const value: unknown = db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(key);
-  return typeof value === 'string' ? value : null;
 }
 
 function place(directory: string, minFree: number): Finding[] {
@@ -118,7 +114,7 @@ function compression(name: Config['retention']['archive']['compression']): Findi
     compressorOf(name);
     return [];
   } catch (error) {
-    return [{ level: 'error', ...splitMessage(messageOf(error)) }];
+    return [{ level: 'error', ...partsOfError(error) }];
   }
 }
 
@@ -182,7 +178,7 @@ function deletable(db: Database, found: AuditTable): Finding[] {
   try {
     checkDeletable(db, found);
   } catch (error) {
-    return [{ level: 'error', ...splitMessage(messageOf(error)) }];
+    return [{ level: 'error', ...partsOfError(error) }];
   }
   const triggers = deleteTriggers(db, found);
   if (triggers.length === 0) return [];

@@ -5,7 +5,7 @@ import { AuditdError, messageOf } from '../../errors.js';
 import { asOwner, openOwn } from '../../shipping/as-owner.js';
 import { STATE_VERSION } from '../../shipping/state.js';
 import type { Finding } from '../../sinks/sink.js';
-import { splitMessage } from './report.js';
+import { partsOfError } from './report.js';
 
 /** Below this state.db, its WAL and its copies before migrations may not fit. */
 const LEAST_FREE = 100 * 2 ** 20;
@@ -52,7 +52,7 @@ function database(state: string): Finding[] {
       db.close();
     }
   } catch (error) {
-    if (error instanceof AuditdError) return [{ level: 'error', ...splitMessage(error.message) }];
+    if (error instanceof AuditdError) return [{ level: 'error', ...partsOfError(error) }];
     const next = 'run this as root, or as the user of the daemon';
     return [{ level: 'warning', what: `${path} can't be read: ${messageOf(error)}`, next, access: true }];
   }
