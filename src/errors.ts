@@ -54,11 +54,17 @@ export class AuditdError extends Error {
     options: { next?: string | null; cause?: unknown; problems?: readonly string[] } = {},
   ) {
     const { next = null, problems = [], ...rest } = options;
-    super(next === null ? what : what.includes('\n') ? `${what}\n${next}` : `${what}. ${next}`, rest);
+    super(explained(what, next), rest);
     this.what = what;
     this.next = next;
     this.problems = problems;
   }
+}
+
+/** What happened and the next step in one text. */
+export function explained(what: string, next: string | null): string {
+  if (next === null) return what;
+  return what.includes('\n') ? `${what}\n${next}` : `${what}. ${next}`;
 }
 
 /** The message of whatever was thrown. */

@@ -1,4 +1,5 @@
 import type { Database } from 'better-sqlite3';
+import { readNote } from '../shipping/state-queries.js';
 import type { Removal } from './archive/anchor.js';
 import type { ChainHead } from './archive/manifest-chain.js';
 import { recordedHeads } from './archive/recorded-heads.js';
@@ -24,10 +25,6 @@ export class RecordedReader {
 
   /** @param db state.db */
   read(db: Database): RecordedArchives {
-    const note = (key: string) => {
-      const value: unknown = db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(key);
-      return typeof value === 'string' ? value : null;
-    };
     const highest = Number(db.prepare('SELECT max(id) FROM audit_log').pluck().get() ?? 0);
     if (highest < this.last) [this.made, this.last] = [[], 0]; // another state.db
     const details = db
@@ -38,7 +35,7 @@ export class RecordedReader {
       .all(this.last, highest) as string[];
     this.made.push(...recordedHeads(details));
     this.last = highest;
-    const notes = new Notes({ note, setNote: () => undefined });
+    const notes = new Notes({ note: (key) => readNote(db, key), setNote: () => undefined });
     return { purged: notes.purged, made: this.made, removals: notes.recordedRemovals };
   }
 }

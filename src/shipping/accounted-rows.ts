@@ -2,6 +2,7 @@ import type Database from 'better-sqlite3';
 import type { SourceName } from '../audit/event.js';
 import type { IdRange } from './id-ranges.js';
 import { IdSet } from './id-set.js';
+import { readNote } from './state-queries.js';
 
 /** In `meta`: the sources whose rows had been deleted before this was recorded. */
 const UNKNOWN = 'accounted_unknown';
@@ -68,7 +69,6 @@ export class AccountedRows {
   }
 
   private unknown(): string[] {
-    const note = this.db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(UNKNOWN);
-    return typeof note === 'string' ? note.split(' ') : [];
+    return readNote(this.db, UNKNOWN)?.split(' ') ?? [];
   }
 }

@@ -1,5 +1,6 @@
 import type Database from 'better-sqlite3';
 import type { IdRange } from './id-ranges.js';
+import { readNote } from './state-queries.js';
 
 /** What is known of missing ids of the daemon's own table. */
 interface Known {
@@ -87,8 +88,7 @@ function without(ranges: readonly IdRange[], known: readonly IdRange[]): IdRange
 
 function read(db: Database.Database): Known | null {
   try {
-    const note = db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(NOTE);
-    const value = JSON.parse(String(note ?? 'null')) as Known | null;
+    const value = JSON.parse(readNote(db, NOTE) ?? 'null') as Known | null;
     return Array.isArray(value?.deleted) && Array.isArray(value.told) ? value : null;
   } catch {
     return null;

@@ -1,4 +1,5 @@
 import type { AuditEvent, ColumnValue, SourceName } from '../audit/event.js';
+import { explained } from '../errors.js';
 import type { ColumnsRead } from './columns-seen.js';
 
 /** The highest row of a timeline that was ever read and recorded. `id` 0: none yet. */
@@ -85,7 +86,7 @@ export function waiting(
   what: string,
   { next = null, code = null }: { readonly next?: string | null; readonly code?: string | null } = {},
 ): Waiting {
-  return { state, what, next, message: next === null ? what : `${what}. ${next}`, code };
+  return { state, what, next, message: explained(what, next), code };
 }
 
 /** What one read (open, read, close) found. */

@@ -8,6 +8,7 @@ import { ANCHOR } from '../../retention/archive/archive-files.js';
 import type { KnownRecord } from '../../retention/archive/legal-hold-records.js';
 import type { ChainHead } from '../../retention/archive/manifest-chain.js';
 import type { ChainVerdict } from '../../retention/archive/verify.js';
+import { readNote } from '../../shipping/state-queries.js';
 import { ProgressBar } from '../support/progress-bar.js';
 import { formatCount } from '../support/terminal.js';
 import { directoryOf, type PlaceOptions, withPlace } from './select-archives.js';
@@ -216,13 +217,10 @@ async function recordedIn(options: PlaceOptions): Promise<Recorded> {
       gone.length === 0
         ? null
         : `events of the daemon were deleted from state.db, and not by retention: ids ${rangesText(gone)}`;
-    const noteOf = (key: string) =>
-      ledger.db.prepare('SELECT value FROM meta WHERE key = ?').pluck().get(key);
-    const note = noteOf(REMOVALS);
-    const records = noteOf(LEGAL_RECORDS);
-    const legal = legalRecordsIn(typeof records === 'string' ? records : null);
+    const note = readNote(ledger.db, REMOVALS);
+    const legal = legalRecordsIn(readNote(ledger.db, LEGAL_RECORDS));
     // Before the first run of this version nothing is recorded, and the anchor is not yet adopted.
-    const removals = typeof note === 'string' ? removalsIn(note) : null;
+    const removals = note === null ? null : removalsIn(note);
     return { heads: recordedHeads(details), removals, legal, why: null, missing };
   } catch (error) {
     return { ...NOTHING_RECORDED, why: `state.db can't be read: ${messageOf(error)}` };
