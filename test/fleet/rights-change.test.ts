@@ -42,8 +42,9 @@ describe.skipIf(!hasNats())('rights and passwords that change', () => {
     member.recorder.record({ action: 'auth.login_failure', address: '203.0.113.1', user: { name: 'eve' } });
     member.append(10);
     const refused = await member.until(
-      ({ sinks }) => /[Pp]ermission/.test(sinks.stream?.last_error?.message ?? ''),
-      'refused',
+      ({ sinks, fleet }) =>
+        /[Pp]ermission/.test(sinks.stream?.last_error?.message ?? '') && fleet?.link.troubles.length !== 0,
+      'both refused, which come one after the other',
     );
     // The subscription too: bans of others can't come, and that is no silence.
     expect(refused.fleet?.link.troubles.join()).toMatch(
