@@ -2,25 +2,13 @@ import type { Logger } from 'pino';
 import type { AuditEvent } from '../audit/event.js';
 import type { ApiConfig } from '../config/api.js';
 import type { DaemonStatus } from '../control/status.js';
-import type { Ban } from '../fail2ban/client.js';
+import type { JailBans } from '../fail2ban/helper-client.js';
 import type { QueryService } from '../query/service.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { Failures } from './access/failed-auth-limiter.js';
 import type { Sessions } from './access/session.js';
 import type { Tokens } from './access/tokens.js';
 import type { ApiMetrics } from './metrics.js';
-
-/** The bans of the jail, from whoever may ask fail2ban. */
-interface BansPort {
-  /** @throws AuditdError `FAIL2BAN_FAILED` */
-  list(): Promise<readonly Ban[]>;
-  /**
-   * @param by who wants it, for the record
-   * @returns what was lifted: this ban, or that on the network that the address lies in
-   * @throws AuditdError `NOT_FOUND` if there is no such ban, `USAGE` if it is no address, `FAIL2BAN_FAILED`
-   */
-  unban(address: string, by: string): Promise<string[]>;
-}
 
 /** All that the routes and pages know of the rest. */
 export interface ApiDeps {
@@ -32,7 +20,7 @@ export interface ApiDeps {
   readonly sessions: Sessions;
   /** Outlive a reload. */
   readonly metrics: ApiMetrics;
-  readonly bans: BansPort;
+  readonly bans: JailBans;
   /** An audit event of our own. Never throws: what can't be recorded is reported in the log. */
   record(entry: NewEntry): void;
   /** Calls `listener` with each event soon after it was read; returns the end of that. */

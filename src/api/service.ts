@@ -4,7 +4,7 @@ import type { Hono } from 'hono';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.js';
 import type { ApiStatus, DaemonStatus, RefusedHost } from '../control/status.js';
-import { jailBans } from '../fail2ban/jail-bans.js';
+import { jailBans } from '../fail2ban/helper-client.js';
 import { queryOptionsOf } from '../query/query-options.js';
 import { createPooledQueries, type QueryService } from '../query/service.js';
 import { createRecorder, type NewEntry } from '../recorder/recorder.js';
@@ -121,7 +121,6 @@ export class ApiService {
   private depsOf(config: ServedConfig, queries: QueryService): ApiDeps {
     const { status, record, clock, log, onUnban } = this.options;
     const { jail, max_retry: failures, find_time: withinMs } = config.fail2ban;
-    const bans = jailBans(jail);
     return {
       queries,
       status,
@@ -131,10 +130,7 @@ export class ApiService {
       tokens: this.tokens,
       sessions: this.sessions,
       metrics: this.metrics,
-      bans: {
-        list: bans.list,
-        unban: (address, by) => bans.unban(address, (ban) => onUnban(ban, by)),
-      },
+      bans: jailBans(jail, onUnban),
       subscribe: (listener) => this.live.subscribe(listener),
       config: config.api,
       server: config.server,

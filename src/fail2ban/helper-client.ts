@@ -55,6 +55,31 @@ export function createJail(name: string, socket: string = HELPER_SOCKET): Jail {
   };
 }
 
+/** The bans of a jail as the API lists and lifts them. */
+export interface JailBans {
+  /** @throws AuditdError `FAIL2BAN_FAILED` */
+  list(): Promise<readonly Ban[]>;
+  /**
+   * @param by who asked for it, for the record
+   * @returns what was lifted: this ban, or that on the network that the address lies in
+   * @throws AuditdError `NOT_FOUND` if there is no such ban, `USAGE` if it is no address, `FAIL2BAN_FAILED`
+   */
+  unban(address: string, by: string): Promise<string[]>;
+}
+
+/** @param onUnban called with each ban before it is lifted, and with who asked for it */
+export function jailBans(name: string, onUnban: (ban: string, by: string) => void): JailBans {
+  const jail = createJail(name);
+  return {
+    list: async () => (await jail.report()).bans,
+    async unban(address, by) {
+      const lifted = await jail.unban(address, (ban) => onUnban(ban, by));
+      if (lifted.length === 0) throw new AuditdError('NOT_FOUND', `${address} is not banned in jail ${name}`);
+      return lifted;
+    },
+  };
+}
+
 async function helperReport(name: string, socket: string): Promise<JailReport> {
   const [status = '', bans = ''] = (await ask(name, 'status', socket)).split('\n--\n');
   return { status: parseStatus(status), bans: parseBans(bans) };
