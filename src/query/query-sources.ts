@@ -14,7 +14,7 @@ import { readHmacKey, readNote } from '../shipping/state-queries.js';
 import { type ColumnsRead, columnsNote, parseColumnsRead } from '../source/columns-seen.js';
 import { QUARANTINED_PLACES, quarantinedIn } from '../source/quarantine.js';
 import { RowReader, trustedSet } from '../source/row-to-event.js';
-import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/table-schema.js';
+import { AUDITD_TABLE, type TableConfig } from '../source/table-schema.js';
 import { ArchiveIndex } from './archives/archive-reader.js';
 import { ArchivedReader } from './archives/archived-row.js';
 import { DatabaseReader } from './database-reader.js';
@@ -45,11 +45,6 @@ export interface QuerySource {
   read<T>(work: (db: Database) => T): T;
 }
 
-const OWN: TableConfig = {
-  table: 'audit_log',
-  columns: Object.fromEntries(COLUMN_KEYS.map((key) => [key, key])) as Record<ColumnKey, string>,
-};
-
 function tableOf({ table, columns, timeZone = 'UTC' }: QueryOptions): TableConfig {
   return { table, columns, time_zone: timeZone };
 }
@@ -76,7 +71,7 @@ export class QuerySources {
     this.chain = archives === undefined ? null : new ChainReader(archives, key);
     this.tables = {
       postern: new TableInspector(tableOf(options), () => this.columnsRead()),
-      auditd: new TableInspector(OWN),
+      auditd: new TableInspector(AUDITD_TABLE),
     };
     const { zoneRows: rows, timeZone } = options;
     this.zones = { postern: new ZoneMap({ rows, timeZone }), auditd: new ZoneMap({ rows }) };
@@ -105,7 +100,7 @@ export class QuerySources {
         table: this.tables.auditd,
         zones: this.zones.auditd,
         rows: this.rows.auditd,
-        archived: new ArchivedReader(OWN, this.rows.auditd),
+        archived: new ArchivedReader(AUDITD_TABLE, this.rows.auditd),
         read: (work) => this.readState(work),
       });
     }

@@ -1,16 +1,10 @@
 import type { Database } from 'better-sqlite3';
 import { noteDeleted } from '../shipping/auditd-table-gaps.js';
-import { COLUMN_KEYS, type ColumnKey, type TableConfig } from '../source/table-schema.js';
+import { AUDITD_TABLE } from '../source/table-schema.js';
 import { TableRows } from './archive/table-rows.js';
 import { type LegalHolds, legalRowOf } from './legal-holds.js';
 import { NOTHING, type Purged, type RowToDelete, sum } from './purge/protocol.js';
 import { rowHash } from './purge/row-hash.js';
-
-/** The daemon's own audit table in state.db. */
-export const OWN_TABLE: TableConfig = {
-  table: 'audit_log',
-  columns: Object.fromEntries(COLUMN_KEYS.map((key) => [key, key])) as Record<ColumnKey, string>,
-};
 
 /** Rows in one transaction: the thread that ships waits for it, a few ms. */
 const AT_ONCE = 200;
@@ -20,7 +14,7 @@ export function deleteOwn(db: Database, named: readonly RowToDelete[], holds: Le
   let purged = NOTHING;
   const remove = db.prepare('DELETE FROM audit_log WHERE id = ?');
   const some = db.transaction((batch: readonly RowToDelete[]) => {
-    const rows = new TableRows(db, OWN_TABLE, { identify: () => ({ id: '', length: 0 }) });
+    const rows = new TableRows(db, AUDITD_TABLE, { identify: () => ({ id: '', length: 0 }) });
     const found = new Map(rows.byIds(batch.map(([id]) => id)).map((row) => [row.id, row]));
     const gone: number[] = [];
     for (const [id, hash] of batch) {

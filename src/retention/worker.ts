@@ -2,10 +2,10 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { createClassifier } from '../audit/catalog.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { RowReader } from '../source/row-to-event.js';
+import { AUDITD_TABLE } from '../source/table-schema.js';
 import type { Removal } from './archive/anchor.js';
 import { signingKey } from './archive/signing-key.js';
 import type { RowIdentity } from './archive/table-rows.js';
-import { OWN_TABLE } from './auditd-table.js';
 import { DeliveredRows } from './changes-since-delivery.js';
 import { readingOf } from './database-reader.js';
 import { readLegalHolds } from './legal-holds.js';
@@ -35,7 +35,7 @@ let lastProgress = 0;
 const ownArchives = new ArchiveReader({
   directory: data.config.retention.archive.directory,
   source: 'auditd',
-  table: OWN_TABLE,
+  table: AUDITD_TABLE,
 });
 
 function say(said: FromThread): void {
@@ -55,7 +55,7 @@ function targets(): Target[] {
   return data.targets.map(({ source, timeline, holds, limit, file }) => {
     const own = source === 'auditd';
     const hub = !own && config.fleet.role === 'hub';
-    const table = own ? OWN_TABLE : { ...config.source, read: data.columnsRead };
+    const table = own ? AUDITD_TABLE : { ...config.source, read: data.columnsRead };
     const reader = new RowReader({
       name: source,
       sourceId: data.sourceId,

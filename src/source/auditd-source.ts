@@ -8,9 +8,8 @@ import type { RowGuard } from './quarantine.js';
 import { RowReader } from './row-to-event.js';
 import { type AuditSource, type History, type ReadRequest, type ReadResult, waiting } from './source.js';
 import {
+  AUDITD_TABLE,
   type AuditTable,
-  COLUMN_KEYS,
-  type ColumnKey,
   REVISION_COLUMNS,
   TableCache,
   type TableProblem,
@@ -77,8 +76,7 @@ class OwnTable implements OwnSource {
     } = options;
     this.name = name;
     this.database = database;
-    const columns = Object.fromEntries(COLUMN_KEYS.map((key) => [key, key])) as Record<ColumnKey, string>;
-    this.tables = new TableCache({ table, columns }, undefined, REVISION_COLUMNS);
+    this.tables = new TableCache({ ...AUDITD_TABLE, table }, undefined, REVISION_COLUMNS);
     const history = options.history ?? { fingerprintOf: () => null };
     this.reader = new PageReader(
       new RowReader({

@@ -27,6 +27,12 @@ export interface TableConfig {
   readonly time_zone?: string;
 }
 
+/** The daemon's own audit table, in state.db. */
+export const AUDITD_TABLE: TableConfig = {
+  table: 'audit_log',
+  columns: Object.fromEntries(COLUMN_KEYS.map((key) => [key, key])) as Record<ColumnKey, string>,
+};
+
 /** Further columns of a table of ours with versions of edited rows. They are not hashed. */
 export const REVISION_COLUMNS = ['revision_of', 'revised_action'] as const;
 

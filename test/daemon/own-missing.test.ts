@@ -4,9 +4,10 @@ import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import Database from '../../src/load-sqlite.js';
 import { TableRows } from '../../src/retention/archive/table-rows.js';
-import { deleteOwn, OWN_TABLE } from '../../src/retention/auditd-table.js';
+import { deleteOwn } from '../../src/retention/auditd-table.js';
 import { LegalHolds } from '../../src/retention/legal-holds.js';
 import { rowHash } from '../../src/retention/purge/row-hash.js';
+import { AUDITD_TABLE } from '../../src/source/table-schema.js';
 import { DaemonRig } from './daemon-fixture.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
@@ -76,7 +77,7 @@ it.each([
 it('misses none that retention has deleted', async () => {
   for (const _ of [1, 2]) await restart();
   inState((db) => {
-    const rows = new TableRows(db, OWN_TABLE, { identify: () => ({ id: '', length: 0 }) }).byIds([1, 2]);
+    const rows = new TableRows(db, AUDITD_TABLE, { identify: () => ({ id: '', length: 0 }) }).byIds([1, 2]);
     expect(
       deleteOwn(
         db,

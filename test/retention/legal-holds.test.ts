@@ -24,7 +24,7 @@ import { sealRecord } from '../../src/retention/archive/legal-hold-records.js';
 import { type Sealed, seal } from '../../src/retention/archive/manifest.js';
 import { TableRows } from '../../src/retention/archive/table-rows.js';
 import { verifyArchives } from '../../src/retention/archive/verify.js';
-import { deleteOwn, OWN_TABLE } from '../../src/retention/auditd-table.js';
+import { deleteOwn } from '../../src/retention/auditd-table.js';
 import { LegalHolds, LegalWatch, legalRowOf, readLegalHolds } from '../../src/retention/legal-holds.js';
 import { openPurger } from '../../src/retention/purge/client.js';
 import { Deleter } from '../../src/retention/purge/deleter.js';
@@ -32,6 +32,7 @@ import type { Piece } from '../../src/retention/purge/protocol.js';
 import { rowHash } from '../../src/retention/purge/row-hash.js';
 import { servePurge } from '../../src/retention/purge/server.js';
 import { RowReader } from '../../src/source/row-to-event.js';
+import { AUDITD_TABLE } from '../../src/source/table-schema.js';
 import { LegalRig } from './legal-hold-fixture.js';
 import { DAY, NOW, SOURCE_ID, sqlTime } from './retention-fixture.js';
 
@@ -149,7 +150,7 @@ describe('a legal hold', () => {
     expect(left.pluck().all()).toEqual(['ann', 'ann']);
     expect(rig.archivedIds('auditd')).toHaveLength(1);
     // Also when the hold comes behind the archive.
-    const rows = new TableRows(rig.state.db, OWN_TABLE, { identify: () => ({ id: '', length: 0 }) }).after(
+    const rows = new TableRows(rig.state.db, AUDITD_TABLE, { identify: () => ({ id: '', length: 0 }) }).after(
       0,
       99,
       99,

@@ -7,7 +7,7 @@ import type { Entry } from '../../../src/query/entry.js';
 import { EVERYTHING, type Filter } from '../../../src/query/filter.js';
 import { TableRows } from '../../../src/retention/archive/table-rows.js';
 import { createArchive, monthOf } from '../../../src/retention/archive/write.js';
-import { OWN_TABLE } from '../../../src/retention/auditd-table.js';
+import { AUDITD_TABLE } from '../../../src/source/table-schema.js';
 import { COMPRESSION } from '../../retention/archive/compression.js';
 import { rowReader, SOURCE_ID } from '../../retention/archive/table.js';
 import { ShippingRig } from '../../shipping/shipping-fixture.js';
@@ -100,7 +100,7 @@ describe('a row that was edited', () => {
 
   it('counts once when its versions have gone into an archive, too', async () => {
     const db = new Database(rig.stateDatabase);
-    const rows = () => new TableRows(db, OWN_TABLE, rowReader());
+    const rows = () => new TableRows(db, AUDITD_TABLE, rowReader());
     const found = rows().byIds([1, 2, 3]);
     const archive = createArchive({
       directory: join(rig.directory, 'archive'),

@@ -17,15 +17,12 @@ import {
   monthOf,
 } from '../../../src/retention/archive/write.js';
 import { RowReader } from '../../../src/source/row-to-event.js';
-import { COLUMN_KEYS, type ColumnKey } from '../../../src/source/table-schema.js';
+import { AUDITD_TABLE } from '../../../src/source/table-schema.js';
 import { COMPRESSION } from './compression.js';
 
 export const SOURCE_ID = '0123456789abcdef0123456789abcdef';
 export const NOW = Date.UTC(2026, 10, 25);
-export const CONFIG = {
-  table: 'audit_log',
-  columns: Object.fromEntries(COLUMN_KEYS.map((key) => [key, key])) as Record<ColumnKey, string>,
-};
+export const CONFIG = AUDITD_TABLE; // a table of Postern's with the default mapping has the same names
 
 export function rowReader(): RowReader {
   return new RowReader({
