@@ -1,7 +1,7 @@
-import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import type { Command } from 'commander';
 import type { Config } from '../config/schema.js';
+import { loadUnixDatagrams } from '../load-unix-datagrams.js';
 
 export function registerFacts(program: Command): void {
   program
@@ -49,7 +49,7 @@ function pairOf({ sinks }: Config): Array<readonly [string, string]> {
 /** Whether systemd can be told that the daemon is ready; without it the unit can't be Type=notify. */
 function hasDatagrams(): boolean {
   try {
-    createRequire(import.meta.url)('node-unix-socket');
+    loadUnixDatagrams();
     return true;
   } catch {
     return false;

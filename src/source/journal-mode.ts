@@ -1,4 +1,5 @@
 import type { Database } from 'better-sqlite3';
+import { sleepSync } from '../sleep-sync.js';
 import type { FileState } from './file-state.js';
 
 /**
@@ -24,11 +25,8 @@ export function stepEnd(db: Database, ms: number): number {
 
 /** For a thread of its own: stands still for as long as the writer has to be left alone after it was kept out for `heldMs`. */
 export function leaveAlone(heldMs: number): void {
-  const rest = Math.min(LONGEST_REST_MS, heldMs * (1 / SHARE - 1));
-  if (rest > 0) Atomics.wait(nothing, 0, 0, rest);
+  sleepSync(Math.min(LONGEST_REST_MS, heldMs * (1 / SHARE - 1)));
 }
-
-const nothing = new Int32Array(new SharedArrayBuffer(4));
 
 /** A journal that is as fresh as this is that of a transaction that is about to be committed. */
 const FRESH_MS = 50;

@@ -1,4 +1,5 @@
 import type { Database } from 'better-sqlite3';
+import { sleepSync } from '../sleep-sync.js';
 import type { FileState } from './file-state.js';
 import { keepsWriterOut, leaveAlone } from './journal-mode.js';
 import { readInPlace } from './read-in-place.js';
@@ -52,7 +53,7 @@ export function readWithRetries<T, C = never>(
     }
     options.onMotion?.();
     if (left === 0) return { kind: 'waiting', waiting };
-    if (blocking !== undefined) Atomics.wait(NEVER, 0, 0, blocking.pauseMs);
+    if (blocking !== undefined) sleepSync(blocking.pauseMs);
   }
 }
 
@@ -81,5 +82,3 @@ function readOnceInPlace<T>(
 function rethrow(own: { readonly error: unknown } | null): void {
   if (own !== null) throw own.error;
 }
-
-const NEVER = new Int32Array(new SharedArrayBuffer(4));

@@ -1,10 +1,4 @@
-import { createRequire } from 'node:module';
-
-interface DatagramSocket {
-  sendTo(data: Buffer, from: number, length: number, path: string, onDone?: (error: unknown) => void): void;
-  on(event: 'error', listener: (error: unknown) => void): unknown;
-  close(): void;
-}
+import { loadUnixDatagrams, type UnixDatagramSocket } from '../load-unix-datagrams.js';
 
 /** Tells systemd about this process (sd_notify(3)). A no-op without NOTIFY_SOCKET; never throws. */
 export interface Notifier {
@@ -17,8 +11,8 @@ export interface Notifier {
 }
 
 /**
- * Node has no unix datagram sockets; the optional package node-unix-socket has. Where it can't be loaded the daemon runs
- * all the same, and the unit has to be `Type=exec` without a watchdog (install.sh sees to that).
+ * Where the datagram module can't be loaded, the daemon runs without it. The unit is then `Type=exec` without a watchdog:
+ * install.sh writes it so.
  */
 export function createNotifier(env: NodeJS.ProcessEnv, pid: number = process.pid): Notifier {
   const path = env.NOTIFY_SOCKET;
@@ -49,12 +43,9 @@ export function createNotifier(env: NodeJS.ProcessEnv, pid: number = process.pid
   };
 }
 
-function openSocket(): DatagramSocket | null {
+function openSocket(): UnixDatagramSocket | null {
   try {
-    const module = createRequire(import.meta.url)('node-unix-socket') as {
-      DgramSocket: new () => DatagramSocket;
-    };
-    const socket = new module.DgramSocket();
+    const socket = new (loadUnixDatagrams())();
     socket.on('error', () => undefined);
     return socket;
   } catch {

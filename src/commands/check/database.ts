@@ -7,6 +7,7 @@ import { codeOf, isDenied } from '../../errors.js';
 import { failureFindings, type LoginCount, loginFindings } from '../../fail2ban/proxy-warnings.js';
 import { UnknownFailures } from '../../fail2ban/uncatalogued-failures.js';
 import type { Finding } from '../../sinks/sink.js';
+import { sleepSync } from '../../sleep-sync.js';
 import { createPosternSource } from '../../source/postern-source.js';
 import { readInPlace } from '../../source/read-in-place.js';
 import type { AuditSource, ReadResult } from '../../source/source.js';
@@ -88,7 +89,7 @@ function patiently(look: () => ReadResult): ReadResult {
   for (;;) {
     const found = look();
     if (!['locked', 'exclusive'].includes(found.state) || performance.now() > end) return found;
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+    sleepSync(20);
   }
 }
 

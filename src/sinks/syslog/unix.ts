@@ -1,13 +1,7 @@
-import { createRequire } from 'node:module';
 import { type AuditdError, messageOf } from '../../errors.js';
+import { loadUnixDatagrams, type UnixDatagramSocket } from '../../load-unix-datagrams.js';
 import { collectorError, sinkFailed } from './collector-error.js';
 import type { Datagrams } from './udp.js';
-
-interface DatagramSocket {
-  sendTo(data: Buffer, from: number, length: number, path: string, onDone: (error: unknown) => void): void;
-  on(event: 'error', listener: (error: unknown) => void): unknown;
-  close(): void;
-}
 
 /** The package gives the words of strerror(3) and no code. */
 const CODES: Readonly<Record<string, string>> = {
@@ -61,12 +55,9 @@ export function openUnixDatagrams(path: string): Datagrams {
 }
 
 /** @throws AuditdError where the package is missing */
-export function openDatagramSocket(): DatagramSocket {
+export function openDatagramSocket(): UnixDatagramSocket {
   try {
-    const module = createRequire(import.meta.url)('node-unix-socket') as {
-      DgramSocket: new () => DatagramSocket;
-    };
-    return new module.DgramSocket();
+    return new (loadUnixDatagrams())();
   } catch (error) {
     throw sinkFailed(
       'unix datagram sockets need the optional package node-unix-socket, which is not installed for this platform',
