@@ -105,12 +105,9 @@ export function createApi(deps: ApiDeps, guard: HostGuard | null): Hono<ApiEnv> 
 
 function nothingHere(c: ApiContext): Response {
   const { method, path } = c.req;
-  return problemResponse(
-    c,
-    404,
-    'Not found',
-    `${method} ${path.slice(0, 200)} is not part of this API; /api/audit-log/docs describes it.`,
-  );
+  return problemResponse(c, 404, 'Not found', `${method} ${path.slice(0, 200)} is not part of this API.`, {
+    next: 'Read /api/audit-log/docs for what there is',
+  });
 }
 
 /**
@@ -122,7 +119,15 @@ function allowedMethods(c: Context, methods: readonly string[]): Response {
   const allow = methods.join(', ');
   if (method === 'OPTIONS') return c.body(null, 204, { allow });
   c.header('allow', allow);
-  return problemResponse(c, 405, 'Not with this method', `${path.slice(0, 200)} takes ${allow}.`);
+  return problemResponse(
+    c,
+    405,
+    'Method not allowed',
+    `${path.slice(0, 200)} does not support ${method.slice(0, 20)}.`,
+    {
+      next: `Use ${allow}`,
+    },
+  );
 }
 
 /** Finds out where a request comes from. */

@@ -107,7 +107,8 @@ export const problemSchema = z
     type: z.string(),
     title: z.string(),
     status: z.int(),
-    detail: z.string().describe('What was found, what is allowed, what to do next.'),
+    detail: z.string().describe('What was found and why it failed.'),
+    next: z.string().optional().describe('The next step; left out if there is none.'),
     parameter: z.string().optional().describe('The parameter that is wrong.'),
   })
   .meta({ id: 'Problem' });

@@ -64,7 +64,10 @@ const CODE_BY_STATUS: Readonly<Record<number, ErrorCode>> = {
 function refusal(answer: unknown): AuditdError {
   if (typeof answer === 'object' && answer !== null && 'detail' in answer) {
     const status = 'status' in answer ? Number(answer.status) : 0; // problem details of the API
-    return new AuditdError(CODE_BY_STATUS[status] ?? 'STATE_UNUSABLE', String(answer.detail));
+    const next = 'next' in answer && typeof answer.next === 'string' ? answer.next : null;
+    // `what` has no full stop where a next step follows.
+    const what = next === null ? String(answer.detail) : String(answer.detail).replace(/\.$/, '');
+    return new AuditdError(CODE_BY_STATUS[status] ?? 'STATE_UNUSABLE', what, { next });
   }
   const error = typeof answer === 'object' && answer !== null && 'error' in answer ? answer.error : null;
   if (typeof error !== 'object' || error === null) return new AuditdError('STATE_UNUSABLE', 'refused');

@@ -85,7 +85,7 @@ export function parseFilter(input: FilterInput, now: number): Filter {
     if (value === undefined || value === '') return null;
     if (value.length > LONGEST) {
       throw new AuditdError('USAGE', `${key}: found ${value.length} characters`, {
-        next: `At most ${LONGEST} are allowed`,
+        next: `Give at most ${LONGEST}`,
       });
     }
     return value;
@@ -108,7 +108,7 @@ export function parseFilter(input: FilterInput, now: number): Filter {
     throw new AuditdError(
       'USAGE',
       `to: ${new Date(filter.to).toISOString()} is not after from, ${new Date(filter.from).toISOString()}`,
-      { next: 'The end is exclusive: for one day, give the next one as its end' },
+      { next: 'Give a later end. It is exclusive: for one day, give the day after it' },
     );
   }
   return filter;

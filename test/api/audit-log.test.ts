@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { entry as entrySchema, page as pageSchema, problemSchema } from '../../src/api/response-schemas.js';
+import { controlRequest } from '../../src/control/client.js';
 import { installed } from '../support/installed.js';
 import { ApiRig } from './api-fixture.js';
 
@@ -181,26 +182,44 @@ describe('formats', () => {
 
 describe('what is wrong is answered with problem details that name the parameter', () => {
   it.each([
-    ['?limit=1001', 'limit', 'Found "1001". Give a whole number from 0 to 1000.'],
-    ['?limit=-1', 'limit', 'Found "-1"'],
-    ['?limit=1e3', 'limit', 'Found "1e3"'],
-    ['?page=0', 'page', 'Found "0"'],
-    ['?page=2&limit=0', 'page', 'Limit=0 returns all'],
-    ['?from=yesterday', 'from', 'Found "yesterday". Give a date'],
-    ['?from=2026-11-02&to=2026-11-01', 'to', 'is not after from'],
-    ['?outcome=maybe', 'outcome', 'one of success, failure, unknown'],
-    ['?ip=1.2.3', 'ip', 'Found "1.2.3"'],
-    ['?cursor=x', 'cursor', 'Copy it unchanged from next'],
-    ['?resourcetype=proxy_host', 'resourcetype', 'Did you mean resource_type?'],
-    ['?limit=1&limit=2', 'limit', 'Found 2 times'],
-    [`?q=${'x'.repeat(1_001)}`, 'q', 'At most 1000'],
-    ['/elsewhere:1', 'source', 'one of postern, auditd'],
-  ])('%s', async (query, parameter, detail) => {
+    ['?limit=1001', 'limit', 'Found "1001".', 'Give a whole number from 0 to 1000'],
+    ['?limit=-1', 'limit', 'Found "-1".', 'Give a whole number'],
+    ['?limit=1e3', 'limit', 'Found "1e3".', 'Give a whole number'],
+    ['?page=0', 'page', 'Found "0".', 'Give a whole number from 1'],
+    ['?page=2&limit=0', 'page', 'Limit=0 returns all entries', 'Leave page out'],
+    ['?from=yesterday', 'from', 'Found "yesterday".', 'Give a date'],
+    ['?from=2026-11-02&to=2026-11-01', 'to', 'is not after from', 'Give a later end'],
+    ['?outcome=maybe', 'outcome', 'Found "maybe".', 'Give one of success, failure, unknown'],
+    ['?ip=1.2.3', 'ip', 'Found "1.2.3".', 'Give an address'],
+    ['?cursor=x', 'cursor', 'Invalid cursor.', 'Copy it unchanged from next'],
+    ['?resourcetype=proxy_host', 'resourcetype', 'Unknown parameter.', 'Did you mean resource_type?'],
+    ['?limit=1&limit=2', 'limit', 'Found 2 times.', 'Give it once'],
+    [`?q=${'x'.repeat(1_001)}`, 'q', 'Found 1001 characters.', 'Give at most 1000'],
+    ['/elsewhere:1', 'source', 'Found "elsewhere".', 'Give one of postern, auditd'],
+  ])('%s', async (query, parameter, detail, next) => {
     const { status, headers, json } = await ask(query);
     expect([status, headers.get('content-type')]).toEqual([400, 'application/problem+json']);
     const found = problemSchema.parse(json());
     expect(found.parameter).toBe(parameter);
     expect(found.detail).toContain(detail);
+    expect(found.next).toContain(next);
+  });
+
+  it('a command gets the next step of a problem apart from what was found, over the control socket', async () => {
+    const error = await controlRequest(rig.daemon.control, 'GET', '/api/audit-log?limit=1001').catch(
+      (thrown: unknown) => thrown,
+    );
+    expect(error).toMatchObject({
+      code: 'USAGE',
+      what: 'Found "1001"',
+      next: 'Give a whole number from 0 to 1000',
+    });
+  });
+
+  it('a problem without a next step has no member "next"', async () => {
+    const found = problemSchema.parse((await ask('/999999')).json());
+    expect(found).toMatchObject({ title: 'Not found', detail: 'No entry has the id postern:999999.' });
+    expect(found).not.toHaveProperty('next');
   });
 
   it.each([

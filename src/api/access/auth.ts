@@ -56,19 +56,17 @@ export function requireScope(scope: Scope) {
     const { identity } = c.var;
     if (identity === null) {
       c.header('www-authenticate', CHALLENGE);
-      return problemResponse(
-        c,
-        401,
-        'A token is needed',
-        'Send it as "Authorization: Bearer TOKEN". Create one with: postern-auditd token create NAME',
-      );
+      return problemResponse(c, 401, 'A token is needed', 'The request has no token.', {
+        next: 'Send "Authorization: Bearer TOKEN". Create a token with: postern-auditd token create NAME',
+      });
     }
     if (scope === 'admin' && identity.scope !== 'admin') {
       return problemResponse(
         c,
         403,
         'This token may only read',
-        `This needs a token of scope admin; ${identity.name} has scope ${identity.scope}.`,
+        `${identity.name} has scope ${identity.scope}.`,
+        { next: 'Use a token of scope admin' },
       );
     }
     return next();
@@ -83,14 +81,19 @@ function failed(c: ApiContext, deps: ApiDeps): Response {
   c.header('www-authenticate', `${CHALLENGE}, error="invalid_token"`);
   if (retryAfter !== null) {
     c.header('retry-after', String(retryAfter));
-    return problemResponse(c, 429, 'Too many failed attempts', `Try again in ${retryAfter} s.`);
+    return problemResponse(
+      c,
+      429,
+      'Too many failed attempts',
+      'Too many failed attempts from this address.',
+      {
+        next: `Try again in ${retryAfter} s`,
+      },
+    );
   }
-  return problemResponse(
-    c,
-    401,
-    'The token is not valid',
-    'It is unknown or was revoked. Create one with: postern-auditd token create NAME',
-  );
+  return problemResponse(c, 401, 'The token is not valid', 'The token is unknown or was revoked.', {
+    next: 'Create one with: postern-auditd token create NAME',
+  });
 }
 
 /** @returns seconds to wait, if there were too many from this address */
@@ -113,12 +116,9 @@ export function noteFailure(c: ApiContext, deps: ApiDeps): number | null {
 function expired(c: ApiContext, { name, expires_at: at }: TokenInfo): Response {
   c.header('www-authenticate', `${CHALLENGE}, error="invalid_token", error_description="expired"`);
   const when = at === null ? '' : ` on ${new Date(at).toISOString().slice(0, 10)}`;
-  return problemResponse(
-    c,
-    401,
-    'The token has expired',
-    `Token ${name} expired${when}. Create another with: postern-auditd token create NAME`,
-  );
+  return problemResponse(c, 401, 'The token has expired', `Token ${name} expired${when}.`, {
+    next: 'Create another with: postern-auditd token create NAME',
+  });
 }
 
 export function identityOf({ id, name, scope }: TokenInfo, via: Caller['via']): Caller {

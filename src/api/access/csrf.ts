@@ -17,9 +17,16 @@ export const guardChanges = createMiddleware<ApiEnv>(async (c, next) => {
   if (!isSameOrigin(c)) return foreign(c);
   const sent = c.req.header(CSRF_HEADER) ?? (await formField(c));
   if (sent === undefined || !same(sent, c.var.csrf)) {
-    return problemResponse(c, 403, 'The form has no valid token', 'Reload the page and try again.', {
-      parameter: CSRF_FIELD,
-    });
+    return problemResponse(
+      c,
+      403,
+      'The form has no valid token',
+      'The CSRF token of this session is missing or wrong.',
+      {
+        next: 'Reload the page and try again',
+        parameter: CSRF_FIELD,
+      },
+    );
   }
   return next();
 });
@@ -38,7 +45,10 @@ export function foreign(c: ApiContext): Response {
     c,
     403,
     'The request does not come from this page',
-    'Reload the page and try again. If a proxy stands in front, it has to hand on the header Host, and to be named under api.trusted_proxies if it speaks https.',
+    'The header Origin is missing, or names another scheme or host than the request.',
+    {
+      next: 'Reload the page and try again. A proxy in front of this page must forward the header Host; if it uses https, list it under api.trusted_proxies',
+    },
   );
 }
 

@@ -68,7 +68,7 @@ export function guardHost(rule: HostGuard) {
         c,
         400,
         'The request is not valid',
-        `It has ${named.length} Host headers, not one.`,
+        `It has ${named.length} Host headers instead of one.`,
       );
     const authority = /^https?:\/\/([^/?#]*)/i.exec(incoming.url ?? '')?.[1];
     if (authority !== undefined && authority.toLowerCase() !== named[0]?.toLowerCase())
@@ -76,7 +76,7 @@ export function guardHost(rule: HostGuard) {
         c,
         400,
         'The request is not valid',
-        'Its address names another host than Host does.',
+        'Its request line and its header Host name different hosts.',
       );
     const { client } = c.var;
     if (isAllowedHost(client, rule)) return next();
@@ -86,7 +86,10 @@ export function guardHost(rule: HostGuard) {
       c,
       421,
       'This is another host',
-      `Host is ${JSON.stringify(host)}. If that is a name of this server, add it to api.hosts; if a proxy stands in front, name it under api.trusted_proxies.`,
+      `The header Host is ${JSON.stringify(host)}, which is not a name of this server.`,
+      {
+        next: 'If it is a name of this server, add it to api.hosts. If a proxy is in front of it, list the proxy under api.trusted_proxies',
+      },
     );
   });
 }

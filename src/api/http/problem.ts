@@ -8,13 +8,15 @@ interface ProblemDetails {
   readonly type: 'about:blank' | `urn:postern-auditd:problem:${string}`;
   readonly title: string;
   readonly status: number;
-  /** What was found, what is allowed, what to do next. */
+  /** What was found and why it failed, in sentences. */
   readonly detail: string;
+  /** The next step, without a full stop, as it may end in a command; left out if there is none. */
+  readonly next?: string;
   /** The parameter that is wrong. */
   readonly parameter?: string;
 }
 
-export type Extra = Partial<Pick<ProblemDetails, 'parameter' | 'type'>>;
+export type Extra = Partial<Pick<ProblemDetails, 'next' | 'parameter' | 'type'>>;
 
 const PROBLEM_TYPE = 'application/problem+json';
 
@@ -54,24 +56,26 @@ const PASSING: ReadonlySet<ErrorCode> = new Set([
   'ARCHIVE_UNREAD',
 ]);
 
-/** `name: what is wrong with it`: how filters and pages name the parameter that they reject. */
-const NAMED = /^([a-z_]{1,20}): (.*)$/s;
+/** Splits `name: what is wrong with it`, the form in which filters and pages name the parameter that they reject. */
+export function splitParameter(what: string): { readonly parameter: string | null; readonly fault: string } {
+  const [, parameter = null, fault = what] = /^([a-z_]{1,20}): (.*)$/s.exec(what) ?? [];
+  return { parameter, fault };
+}
 
-/** Turns an error into a problem. Of a defect the client learns nothing but that it happened. */
+/** Turns an error into a problem. A client learns of a defect only that it happened. */
 export function problemOf(c: ApiContext, error: unknown): Response {
   if (!(error instanceof AuditdError))
-    return problemResponse(
-      c,
-      500,
-      'Internal error',
-      'This is a defect. For details see the log: journalctl -u postern-auditd',
-    );
+    return problemResponse(c, 500, 'Internal error', 'This is a defect of postern-auditd.', {
+      next: 'For details see the log: journalctl -u postern-auditd',
+    });
   const [status, title] = STATUS[error.code] ?? [500, 'The request failed'];
-  const [, parameter, detail] = (error.code === 'USAGE' ? NAMED.exec(error.message) : null) ?? [];
+  const { parameter, fault } =
+    error.code === 'USAGE' ? splitParameter(error.what) : { parameter: null, fault: error.what };
   if (PASSING.has(error.code)) c.header('retry-after', '5');
-  const words = (detail ?? error.message).replace(/^[a-z]/, (letter) => letter.toUpperCase());
-  return problemResponse(c, status, title, /[.!?]$/.test(words) ? words : `${words}.`, {
-    ...(parameter === undefined ? {} : { parameter }),
+  const detail = fault.replace(/^[a-z]/, (letter) => letter.toUpperCase());
+  return problemResponse(c, status, title, /[.!?]$/.test(detail) ? detail : `${detail}.`, {
+    ...(error.next === null ? {} : { next: error.next }),
+    ...(parameter === null ? {} : { parameter }),
     type: `urn:postern-auditd:problem:${error.code.toLowerCase().replaceAll('_', '-')}`,
   });
 }

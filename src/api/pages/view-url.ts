@@ -1,4 +1,4 @@
-import { AuditdError, messageOf } from '../../errors.js';
+import { AuditdError, explained } from '../../errors.js';
 import {
   EVERYTHING,
   FILTER_KEYS,
@@ -7,6 +7,7 @@ import {
   type FilterKey,
   parseFilter,
 } from '../../query/filter.js';
+import { splitParameter } from '../http/problem.js';
 import { PAGE } from '../paths.js';
 
 export const PER_PAGE = 50;
@@ -42,10 +43,14 @@ export function readView(params: URLSearchParams, now: number): View {
     return { written, filter, page, error: null };
   } catch (error) {
     if (!(error instanceof AuditdError) || error.code !== 'USAGE') throw error;
-    const [, name = null, rest] = /^([a-z_]{1,20}): (.*)$/s.exec(messageOf(error)) ?? [];
+    const { parameter: name, fault } = splitParameter(error.what);
     const parameter = name === 'to' && written.until !== undefined ? 'until' : name;
-    const message = rest ?? messageOf(error);
-    return { written, filter: EVERYTHING, page: 1, error: { parameter, message } };
+    return {
+      written,
+      filter: EVERYTHING,
+      page: 1,
+      error: { parameter, message: explained(fault, error.next) },
+    };
   }
 }
 

@@ -183,5 +183,7 @@ function pageAnswer(c: ApiContext, { bytes, next }: PageText, format: AnswerForm
 
 export function busy(c: ApiContext, why: string): Response {
   c.header('retry-after', '5');
-  return problemResponse(c, 503, 'Too many requests at once', `${why}. Try again in a few seconds.`);
+  return problemResponse(c, 503, 'Too many requests at once', `${why}.`, {
+    next: 'Try again in a few seconds',
+  });
 }
