@@ -59,10 +59,9 @@ function read(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new AuditdError(
-      'CONFIG_MISSING',
-      `${file} can't be read (${messageOf(error)}). Name the configuration file with --config.`,
-      { cause: error },
-    );
+    throw new AuditdError('CONFIG_MISSING', `${file} can't be read (${messageOf(error)})`, {
+      next: 'Name the configuration file with --config',
+      cause: error,
+    });
   }
 }

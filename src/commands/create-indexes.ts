@@ -78,8 +78,9 @@ Examples:
         const next =
           codeOf(error) === 'SQLITE_BUSY'
             ? 'Try again when Postern has less to do'
-            : 'Those that were made stay';
-        throw new AuditdError('SOURCE_UNUSABLE', `An index could not be made: ${messageOf(error)}. ${next}`, {
+            : 'The indexes created before it remain; mend the cause and run the command again';
+        throw new AuditdError('SOURCE_UNUSABLE', `An index could not be created: ${messageOf(error)}`, {
+          next,
           cause: error,
         });
       }

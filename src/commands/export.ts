@@ -50,7 +50,7 @@ Examples:
     )
     .action(async (options: Options) => {
       if (options.csv === true && options.ndjson === true)
-        throw new AuditdError('USAGE', 'Give one of --csv and --ndjson, not both');
+        throw new AuditdError('USAGE', '--csv and --ndjson exclude each other', { next: 'Give one of them' });
       const filter = await filterFromOptions(options, Date.now());
       const { output } = options;
       const isCsv = options.csv === true || (options.ndjson !== true && output?.endsWith('.csv') === true);
@@ -156,8 +156,8 @@ async function toFile(
     if (error instanceof AuditdError) throw error;
     throw new AuditdError(
       isOpen ? 'OUTPUT_FAILED' : 'USAGE', // a full disk is no mistake in the command line
-      `${path} can't be written: ${messageOf(error)}. Name another file with -o`,
-      { cause: error },
+      `${path} can't be written: ${messageOf(error)}`,
+      { next: 'Name another file with -o', cause: error },
     );
   } finally {
     for (const remove of removals) remove(); // where it has another name now, there is nothing to remove
@@ -190,7 +190,9 @@ function targetOf(path: string): string {
     return path; // not there, or who opens it is told why not
   }
   if (isFile) return realpathSync(path);
-  throw new AuditdError('USAGE', `${path} is no file. Leave -o out to write to standard output`);
+  throw new AuditdError('USAGE', `${path} is not a regular file`, {
+    next: 'Leave -o out to write to standard output',
+  });
 }
 
 /** Counts what passes, and shows it. */

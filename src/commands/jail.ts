@@ -59,8 +59,7 @@ Examples:
 function authDirectoryOf(config: Config): string {
   const sink = Object.values(config.sinks).find(({ type }) => type === 'fail2ban');
   if (sink !== undefined && 'directory' in sink) return sink.directory;
-  throw new AuditdError(
-    'NOT_FOUND',
-    'There is no sink of type fail2ban, and so nothing that a jail could read. Add one under sinks, such as "auth: { type: fail2ban }".',
-  );
+  throw new AuditdError('NOT_FOUND', 'There is no sink of type fail2ban, so the jail has no file to read', {
+    next: 'Add one under sinks, such as "auth: { type: fail2ban }"',
+  });
 }

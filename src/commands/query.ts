@@ -58,7 +58,9 @@ Examples:
       const page = numberOf('page', options.page, 1);
       const limit = numberOf('limit', options.limit, 50);
       if (options.cursor !== undefined && page !== 1)
-        throw new AuditdError('USAGE', 'page: a cursor says where to go on. Give one of --page and --cursor');
+        throw new AuditdError('USAGE', '--page and --cursor exclude each other', {
+          next: 'Give one of them',
+        });
       await withQueries(options.config, async (queries) => {
         const result = await queries.page(filter, {
           page,
@@ -80,7 +82,10 @@ function formOf({ json, ndjson, csv }: Options): Form {
   if (json === true) asked.push('json');
   if (ndjson === true) asked.push('ndjson');
   if (csv === true) asked.push('csv');
-  if (asked.length > 1) throw new AuditdError('USAGE', `Give one of --${asked.join(' and --')}, not both`);
+  if (asked.length > 1)
+    throw new AuditdError('USAGE', `--${asked.join(' and --')} exclude each other`, {
+      next: 'Give one of them',
+    });
   return asked[0] ?? 'table';
 }
 

@@ -39,10 +39,10 @@ Examples:
       const answer = (await controlRequest(socket, 'POST', '/reload', undefined, {}, TIMEOUT_MS).catch(
         (error: unknown) => {
           if (!(error instanceof AuditdError) || error.code === 'NOT_RUNNING') throw error;
-          throw new AuditdError(
-            error.code,
-            `refused, and the configuration before stays in effect. ${error.message}`,
-          );
+          const { code, what, next } = error;
+          throw new AuditdError(code, `rejected, and the previous configuration stays active. ${what}`, {
+            next,
+          });
         },
       )) as Answer;
       process.stdout.write(options.json === true ? `${toSafeJson(answer, 2)}\n` : render(answer));

@@ -56,7 +56,8 @@ Examples:
       if (said.length !== 1)
         throw new AuditdError(
           'USAGE',
-          'Say either --dry-run, to see what would go, --now, or --confirm-clock; or hold, release, holds (legal holds)',
+          'retain needs exactly one of --dry-run, --now and --confirm-clock, or a subcommand: hold, release or holds',
+          { next: 'Start with --dry-run: it only prints what would be removed' },
         );
       const { control } = await contactsOf(options.config, 'control');
       if (options.confirmClock === true) {

@@ -44,10 +44,9 @@ Examples:
     .action(async (verb: Verb, name: string | undefined, options: Options) => {
       const config = await contactsOf(options.config, 'control');
       if (verb !== 'list' && name === undefined) {
-        throw new AuditdError(
-          'USAGE',
-          `token ${verb}: which one? Give its name: postern-auditd token ${verb} grafana`,
-        );
+        throw new AuditdError('USAGE', `token ${verb}: the name is missing`, {
+          next: `Give it: postern-auditd token ${verb} grafana`,
+        });
       }
       if (verb === 'create') await create(config, name ?? '', options);
       else if (verb === 'revoke') await revoke(config, name ?? '', options);
@@ -66,10 +65,9 @@ async function create(config: Contacts, name: string, options: Options): Promise
   const { newToken } = await import('../api/request-schemas.js');
   const parsed = newToken.safeParse({ name, scope, expires });
   if (!parsed.success) {
-    throw new AuditdError(
-      'USAGE',
-      `--expires: found ${JSON.stringify(expires)}. Give a span such as 90d, 12h or 1y`,
-    );
+    throw new AuditdError('USAGE', `--expires: found ${JSON.stringify(expires)}`, {
+      next: 'Give a lifetime such as 90d, 12h or 1y',
+    });
   }
   const made = await byDaemonOrOffline<Made>(
     config,

@@ -70,7 +70,7 @@ describe('archive', () => {
   });
 
   it.each([
-    [['--table', ''], 2, 'table: found ""'],
+    [['--table', ''], 2, '--table: the name is empty'],
     [['--timeline', '7'], 1, 'no archive of source postern, history 7, in'],
     [['--source', 'auditd'], 1, 'no archive of source auditd in'],
   ])('restore %j makes nothing, and says why', (options, code, err) => {
@@ -109,7 +109,7 @@ describe('archive', () => {
       expect(run(['archive', command, '--directory', join(rig.directory, 'typo')])).toMatchObject({
         code: 1,
         out: '',
-        err: expect.stringContaining('typo is not there') as string,
+        err: expect.stringContaining('typo does not exist') as string,
       });
   });
 

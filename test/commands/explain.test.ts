@@ -141,7 +141,7 @@ describe('explain', () => {
   it('says that there is no such row', () => {
     const { code, err } = explain('99');
     expect(err).toBe(
-      'postern-auditd: The table has no row postern:99: its highest is 6. It may have been deleted, or archived\n',
+      'postern-auditd: The table has no row postern:99: its highest is 6. Search the archives for it: postern-auditd archive list\n',
     );
     expect(code).toBe(1);
   });

@@ -185,9 +185,9 @@ describe('export --manifest', () => {
     [
       'a manifest of standard output',
       () => ['--manifest'],
-      /manifest: it stands beside a file\. Name one with -o/,
+      /--manifest: the manifest is written beside a file\. Name the file with -o/,
     ],
-    ['a key and no manifest', () => ['-o', output, '--sign', keys.secret], /Give --manifest, too/],
+    ['a key and no manifest', () => ['-o', output, '--sign', keys.secret], /Also give --manifest/],
     [
       'no key',
       () => ['-o', output, '--manifest', '--sign', '/not/there'],
@@ -214,7 +214,7 @@ describe('export --manifest', () => {
   it('writes no file whose manifest can have no name', () => {
     mkdirSync(`${output}.manifest.json`);
     const { code, err } = run(['export', ...config, '--manifest', '-o', output]);
-    expect([code, err]).toEqual([2, expect.stringContaining('manifest.json is no file')]);
+    expect([code, err]).toEqual([2, expect.stringContaining('manifest.json is not a regular file')]);
     expect(readdirSync(place)).toEqual(['all.ndjson.manifest.json']);
   });
 
@@ -365,15 +365,15 @@ describe('export verify', () => {
   it('says what is not there, and what to give', () => {
     expect(verified()).toMatchObject({
       code: 1,
-      err: expect.stringMatching(/manifest\.json is not there\. Give/),
+      err: expect.stringMatching(/manifest\.json does not exist\. Give/),
     });
     exported();
     rmSync(output);
     expect(verified()).toMatchObject({
       code: 1,
-      err: expect.stringMatching(/all\.ndjson is not there\. Give/),
+      err: expect.stringMatching(/all\.ndjson does not exist\. Give/),
     });
     spawnSync('mkfifo', [output]);
-    expect(verified()).toMatchObject({ code: 2, err: expect.stringMatching(/is no file\. Give/) });
+    expect(verified()).toMatchObject({ code: 2, err: expect.stringMatching(/is not a regular file\. Give/) });
   });
 });

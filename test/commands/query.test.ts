@@ -72,7 +72,7 @@ describe('query', () => {
     expect(run(['query', ...config, '--json', '--csv']).code).toBe(2);
     expect(run(['query', ...config, '--cursor', 'x', '--page', '2'])).toMatchObject({
       code: 2,
-      err: expect.stringContaining('one of --page and --cursor'),
+      err: expect.stringContaining('--page and --cursor exclude each other. Give one of them'),
     });
   });
 
@@ -103,7 +103,9 @@ it('says that standard output is not whole where its disk becomes full', () => {
   const args = [process.execPath, CLI, 'query', '--limit', '1000', '--json', ...config];
   const line = `ulimit -f 8; ${args.map((arg) => `'${arg}'`).join(' ')} > '${output}'`;
   const { status, stderr } = spawnSync('bash', ['-c', line], { encoding: 'utf8' });
-  expect(stderr).toMatch(/^postern-auditd: Standard output can't be written: EFBIG.*not whole\. Make room/);
+  expect(stderr).toMatch(
+    /^postern-auditd: Standard output can't be written \(EFBIG.*incomplete\. Free disk space/,
+  );
   expect([status, statSync(output).size]).toEqual([1, 8_192]);
 });
 
@@ -140,7 +142,7 @@ describe('export', () => {
     const pipe = join(tables.directory, 'pipe');
     spawnSync('mkfifo', [pipe]);
     const { code, err } = run(['export', ...config, '-o', pipe]);
-    expect([code, err]).toEqual([2, expect.stringContaining('is no file. Leave -o out')]);
+    expect([code, err]).toEqual([2, expect.stringContaining('is not a regular file. Leave -o out')]);
     expect(lstatSync(pipe).isFIFO()).toBe(true);
   });
 

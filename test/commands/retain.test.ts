@@ -242,7 +242,7 @@ describe('retain', () => {
     for (const args of [[], ['--dry-run', '--now']])
       expect(retain(...args)).toMatchObject({
         code: 2,
-        err: expect.stringContaining('Say either --dry-run'),
+        err: expect.stringContaining('exactly one of --dry-run'),
       });
     expect(retain('--now')).toMatchObject({ code: 3, out: '' });
   });

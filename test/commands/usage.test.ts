@@ -46,7 +46,7 @@ describe('exit codes', () => {
       'an id that is none',
       ['explain', 'x', '--config', empty],
       2,
-      /^postern-auditd: "x" is no id\. Give one as postern:4711, auditd:3 or 4711\n$/,
+      /^postern-auditd: "x" is not an id\. Give it as postern:4711, auditd:3 or 4711\n$/,
     ],
     [
       'an action that is none',
@@ -58,7 +58,7 @@ describe('exit codes', () => {
       'a network that is none',
       ['tail', '--ip', '300.1.1.1', '--config', empty],
       2,
-      /^postern-auditd: 300\.1\.1\.1 is no address or network\. Give --ip as /,
+      /^postern-auditd: 300\.1\.1\.1 is not an address or a network\. Give --ip as /,
     ],
     [
       'a sink that is none',
@@ -72,7 +72,7 @@ describe('exit codes', () => {
       'no log',
       ['tail', '--no-follow', '--config', away],
       1,
-      /^postern-auditd: There are no log files in \S+ yet\. Is the daemon running\?/,
+      /^postern-auditd: There are no log files in \S+ yet\. See whether the daemon is running:/,
     ],
     [
       'no configuration',

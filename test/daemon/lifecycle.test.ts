@@ -173,7 +173,7 @@ describe('postern-auditd reload', () => {
     const refused = ask('reload');
     expect(refused.code).toBe(78);
     expect(refused.err).toMatch(place);
-    expect(refused.err).toContain('the configuration before stays in effect');
+    expect(refused.err).toContain('the previous configuration stays active');
     const status = ask('status');
     expect(status.code).toBe(1);
     expect(status.err).toMatch(place);

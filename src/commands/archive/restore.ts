@@ -37,10 +37,9 @@ Examples:
     )
     .action(async (wanted: string[], options: Options) => {
       if (options.table === '')
-        throw new AuditdError(
-          'USAGE',
-          'table: found "". Give a name, or leave it out for the one that the rows were in',
-        );
+        throw new AuditdError('USAGE', '--table: the name is empty', {
+          next: 'Give a name, or leave the option out for the table of the rows',
+        });
       const [{ loadConfig }, { archiveRecordOf }, { restoring }, { setImmediate: otherWork }] =
         await Promise.all([
           import('../../config/load.js'),
@@ -52,7 +51,9 @@ Examples:
       if (archives.length === 0) {
         const history = options.timeline === undefined ? '' : `, history ${options.timeline},`;
         const of = `of source ${options.source ?? 'postern'}${history}`;
-        throw new AuditdError('NOT_FOUND', `There is no archive ${of} in ${directory}. See archive list`);
+        throw new AuditdError('NOT_FOUND', `There is no archive ${of} in ${directory}`, {
+          next: 'See postern-auditd archive list',
+        });
       }
       const total = archives.reduce((sum, one) => sum + one.count, 0);
       const bar = new ProgressBar(options.json === true ? null : process.stderr);

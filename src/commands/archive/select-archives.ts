@@ -47,10 +47,9 @@ export async function directoryOf(options: PlaceOptions): Promise<string> {
 function namedDirectory(name: string): string {
   const directory = resolve(name);
   if (existsSync(directory)) return directory;
-  throw new AuditdError(
-    'NOT_FOUND',
-    `${directory} is not there, or this user may not look. Give the directory of archives`,
-  );
+  throw new AuditdError('NOT_FOUND', `${directory} does not exist, or this user may not see it`, {
+    next: 'Give the directory of the archives',
+  });
 }
 
 export interface Chosen {
@@ -120,12 +119,13 @@ function choose(
   { source, timeline }: ChoiceOptions,
 ): Manifest[] {
   if (source !== 'postern' && source !== 'auditd')
-    throw new AuditdError('USAGE', `source: found ${JSON.stringify(source)}. Give one of postern, auditd`);
+    throw new AuditdError('USAGE', `--source: found ${JSON.stringify(source)}`, {
+      next: 'Give postern or auditd',
+    });
   if (timeline !== undefined && !/^[1-9]\d{0,11}$/.test(timeline))
-    throw new AuditdError(
-      'USAGE',
-      `timeline: found ${JSON.stringify(timeline)}. Give the number of a history, such as 1 (archive list shows it)`,
-    );
+    throw new AuditdError('USAGE', `--timeline: found ${JSON.stringify(timeline)}`, {
+      next: 'Give the number of a history, such as 1 (archive list shows it)',
+    });
   const of = archives.filter(
     (archive) =>
       archive.source === source && (timeline === undefined || archive.timeline === Number(timeline)),
@@ -134,7 +134,9 @@ function choose(
   const ranges = wanted.map(rangeOf);
   for (const { from, to, text } of ranges) {
     if (!of.some(({ sequence }) => sequence >= from && sequence <= to))
-      throw new AuditdError('NOT_FOUND', `There is no archive ${text} of source ${source}. See archive list`);
+      throw new AuditdError('NOT_FOUND', `There is no archive ${text} of source ${source}`, {
+        next: 'See postern-auditd archive list',
+      });
   }
   return of.filter(({ sequence }) => ranges.some(({ from, to }) => sequence >= from && sequence <= to));
 }
@@ -142,9 +144,8 @@ function choose(
 function rangeOf(text: string): { from: number; to: number; text: string } {
   const [, from, to = from] = /^(\d{1,12})(?:-(\d{1,12}))?$/.exec(text) ?? [];
   if (from === undefined || Number(to) < Number(from))
-    throw new AuditdError(
-      'USAGE',
-      `archive: found ${JSON.stringify(text)}. Give a number such as 42, or 40-42`,
-    );
+    throw new AuditdError('USAGE', `archive: found ${JSON.stringify(text)}`, {
+      next: 'Give a number such as 42, or 40-42',
+    });
   return { from: Number(from), to: Number(to), text };
 }

@@ -76,10 +76,9 @@ Examples:
       });
       bar.end();
       if (options.directory !== undefined && found.broken === null && found.head.sequence === 0)
-        throw new AuditdError(
-          'NOT_FOUND',
-          `${directory} has no archives: nothing was verified. Give the directory of archives, and see that its disk is mounted`,
-        );
+        throw new AuditdError('NOT_FOUND', `${directory} has no archives: nothing was verified`, {
+          next: 'Give the directory of the archives, and check that its disk is mounted',
+        });
       const unread = `${why}. So the ends that the daemon has recorded were not compared`;
       const notes = [
         ...(why === null ? [] : [unread]),
@@ -131,10 +130,9 @@ function renderVerdict(verdict: ChainVerdict, directory: string): string {
 function headOf(text: string): ChainHead {
   const [, sequence, sha256] = /^(\d{1,12}):([0-9a-f]{64})$/.exec(text) ?? [];
   if (sequence === undefined || sha256 === undefined)
-    throw new AuditdError(
-      'USAGE',
-      `head: found ${JSON.stringify(text)}. Give it as archive verify prints it: 42:5e0c…`,
-    );
+    throw new AuditdError('USAGE', `--head: found ${JSON.stringify(text)}`, {
+      next: 'Give it as archive verify prints it: 42:5e0c…',
+    });
   return { sequence: Number(sequence), sha256 };
 }
 
@@ -144,15 +142,13 @@ export function publicKeyIn(path: string): KeyObject {
     const key = createPublicKey(readFileSync(path));
     if (key.asymmetricKeyType === 'ed25519') return key;
   } catch (error) {
-    throw new AuditdError(
-      'USAGE',
-      `${path} can't be read as a key: ${messageOf(error)}. Give an ed25519 key as PEM`,
-    );
+    throw new AuditdError('USAGE', `${path} can't be read as a key: ${messageOf(error)}`, {
+      next: 'Give an ed25519 key as PEM',
+    });
   }
-  throw new AuditdError(
-    'USAGE',
-    `${path} is no ed25519 key. Give one that openssl genpkey -algorithm ed25519 has made`,
-  );
+  throw new AuditdError('USAGE', `${path} is not an ed25519 key`, {
+    next: 'Create one with openssl genpkey -algorithm ed25519, and give its public key',
+  });
 }
 
 /** The key that the configuration names, or why it can't be used. */

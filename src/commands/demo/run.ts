@@ -134,10 +134,9 @@ async function running(daemon: ChildProcess, control: string): Promise<void> {
   const deadline = Date.now() + START_LIMIT_MS;
   for (;;) {
     if (daemon.exitCode !== null)
-      throw new AuditdError(
-        'NOT_RUNNING',
-        `The daemon ended at once (exit code ${daemon.exitCode}); its words stand above`,
-      );
+      throw new AuditdError('NOT_RUNNING', `The daemon stopped at once (exit code ${daemon.exitCode})`, {
+        next: 'Read its messages above',
+      });
     try {
       await controlRequest(control, 'GET', '/status');
       return;
@@ -160,10 +159,9 @@ async function shipped(control: string, db: Database): Promise<void> {
     if (Object.values(sinks).every(({ cursors, looks }) => ((looks ?? cursors).postern?.id ?? 0) >= last))
       return;
     if (Date.now() > deadline)
-      throw new AuditdError(
-        'SINK_FAILED',
-        `Not all rows were written within ${START_LIMIT_MS / 1000} s; what the daemon said stands above`,
-      );
+      throw new AuditdError('SINK_FAILED', `Not all rows were written within ${START_LIMIT_MS / 1000} s`, {
+        next: "Read the daemon's messages above",
+      });
     await sleep(50);
   }
 }

@@ -5,7 +5,7 @@ import { createRedactor, type Redactor } from '../../audit/redaction.js';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { loadConfig } from '../../config/load.js';
 import type { Config } from '../../config/schema.js';
-import { AuditdError } from '../../errors.js';
+import { AuditdError, asRoot } from '../../errors.js';
 import type { BodyFormat } from '../../formats/body-formats.js';
 import { createOwnSource } from '../../source/auditd-source.js';
 import { createPosternSource } from '../../source/postern-source.js';
@@ -70,10 +70,9 @@ export function parseId(text: string): EntryId {
   if (digits !== '' && Number.isSafeInteger(sequence)) {
     return { source: source === 'auditd' ? 'auditd' : 'postern', sequence };
   }
-  throw new AuditdError(
-    'USAGE',
-    `${JSON.stringify(text)} is no id. Give one as postern:4711, auditd:3 or 4711`,
-  );
+  throw new AuditdError('USAGE', `${JSON.stringify(text)} is not an id`, {
+    next: 'Give it as postern:4711, auditd:3 or 4711',
+  });
 }
 
 function readEvent(
@@ -99,10 +98,9 @@ function readEvent(
       const history = { fingerprintOf: () => null };
       from = createPosternSource({ ...shared, config: config.source, history, privateDirectory, log });
     } else if (ledger === null) {
-      throw new AuditdError(
-        'SOURCE_UNUSABLE',
-        `The daemon's own events can't be read: ${why}. Try it with sudo`,
-      );
+      throw new AuditdError('SOURCE_UNUSABLE', `The daemon's own events can't be read: ${why}`, {
+        next: `Run the command ${asRoot()}`,
+      });
     } else {
       from = createOwnSource({ ...shared, db: ledger.db, table: 'audit_log' });
     }
@@ -125,12 +123,13 @@ function notFound(id: string, source: AuditSource): AuditdError {
   const look = source.read({ mark, after: 0, maxRows: 1, maxBytes: 1 });
   if (look.state === 'reading') {
     const rows = look.maxId === 0 ? 'it has no rows' : `its highest is ${look.maxId}`;
-    return new AuditdError(
-      'NOT_FOUND',
-      `The table has no row ${id}: ${rows}. It may have been deleted, or archived`,
-    );
+    return new AuditdError('NOT_FOUND', `The table has no row ${id}: ${rows}`, {
+      next: 'Search the archives for it: postern-auditd archive list',
+    });
   }
-  return new AuditdError('SOURCE_UNUSABLE', look.state === 'replaced' ? look.reason : look.message);
+  return look.state === 'replaced'
+    ? new AuditdError('SOURCE_UNUSABLE', look.reason)
+    : new AuditdError('SOURCE_UNUSABLE', look.what, { next: look.next });
 }
 
 function verdicts(event: AuditEvent, config: Config, ledger: StateReader | null): SinkVerdict[] {

@@ -35,11 +35,15 @@ export async function describerOf(options: ManifestOptions): Promise<DescribeFil
   const { manifest, output, sign } = options;
   if (manifest !== true) {
     if (typeof sign === 'string')
-      throw new AuditdError('USAGE', 'sign: a manifest is signed. Give --manifest, too');
+      throw new AuditdError('USAGE', '--sign: only a manifest can be signed', {
+        next: 'Also give --manifest',
+      });
     return null;
   }
   if (output === undefined)
-    throw new AuditdError('USAGE', 'manifest: it stands beside a file. Name one with -o');
+    throw new AuditdError('USAGE', '--manifest: the manifest is written beside a file', {
+      next: 'Name the file with -o',
+    });
   const [{ loadConfig }, { contentsOfExport }, { manifestFiles, MANIFEST, SIGNATURE }] = await Promise.all([
     import('../../config/load.js'),
     import('../../query/export-contents.js'),

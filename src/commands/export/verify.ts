@@ -179,20 +179,17 @@ async function opened(
   try {
     file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') throw new AuditdError('NOT_FOUND', `${path} is not there. ${next}`);
+    if (codeOf(error) === 'ENOENT') throw new AuditdError('NOT_FOUND', `${path} does not exist`, { next });
     throw cantRead(path, error);
   }
   if ((await file.stat()).isFile()) return file;
   await file.close();
-  throw new AuditdError('USAGE', `${path} is no file. ${next}`);
+  throw new AuditdError('USAGE', `${path} is not a regular file`, { next });
 }
 
 function cantRead(path: string, error: unknown): AuditdError {
-  return new AuditdError(
-    'NOT_FOUND',
-    `${path} can't be read: ${messageOf(error)}. See that this user may read it`,
-    {
-      cause: error,
-    },
-  );
+  return new AuditdError('NOT_FOUND', `${path} can't be read: ${messageOf(error)}`, {
+    next: 'Make it readable for this user',
+    cause: error,
+  });
 }

@@ -8,5 +8,5 @@ export function connectionOf(config: Pick<Config, 'fleet' | 'sinks'>): NatsConfi
   const nats = fleetConnection(config);
   if (nats !== null) return nats;
   const next = 'Add a sink of type jetstream, or fleet.servers (docs/guide/FLEET.md)';
-  throw new AuditdError('USAGE', `The configuration names no NATS servers. ${next}`);
+  throw new AuditdError('USAGE', 'The configuration names no NATS servers', { next });
 }

@@ -11,9 +11,9 @@ export function wishesOf(options: {
 }): StreamWishes {
   const { replicas, maxAge, maxMessages, duplicates } = options;
   if (replicas !== undefined && !/^[1-5]$/.test(replicas))
-    throw new AuditdError('USAGE', `--replicas ${replicas}: write 1, 3 or 5`);
+    throw new AuditdError('USAGE', `--replicas: found ${replicas}`, { next: 'Give 1, 3 or 5' });
   if (maxMessages !== undefined && !/^[1-9]\d{0,14}$/.test(maxMessages))
-    throw new AuditdError('USAGE', `--max-messages ${maxMessages}: write a number above 0`);
+    throw new AuditdError('USAGE', `--max-messages: found ${maxMessages}`, { next: 'Give a number above 0' });
   return {
     replicas: replicas === undefined ? STREAM_DEFAULTS.replicas : Number(replicas),
     maxAge: maxAge === undefined ? STREAM_DEFAULTS.maxAge : read('--max-age', maxAge),
@@ -25,5 +25,5 @@ export function wishesOf(options: {
 function read(option: string, text: string): number {
   const parsed = durationSchema.safeParse(text);
   if (parsed.success) return parsed.data;
-  throw new AuditdError('USAGE', `${option} ${text}: write a duration such as 10m or 30d`);
+  throw new AuditdError('USAGE', `${option}: found ${text}`, { next: 'Give a duration such as 10m or 30d' });
 }

@@ -92,10 +92,9 @@ Examples:
     .action(async (id: string, _: unknown, command: Command) => {
       const options = command.optsWithGlobals<Options & { readonly reason: string }>();
       if (!/^\d{1,9}$/.test(id))
-        throw new AuditdError(
-          'USAGE',
-          `release: found ${JSON.stringify(id)}. Give a number, as postern-auditd retain holds shows it`,
-        );
+        throw new AuditdError('USAGE', `release: found ${JSON.stringify(id)}`, {
+          next: 'Give a number that postern-auditd retain holds lists',
+        });
       const body = { reason: options.reason };
       const path = `/retention/holds/${id}/release`;
       const released = await ask<ShownHold>(options, { method: 'POST', path, body }, (book, by) =>
@@ -175,10 +174,9 @@ async function wantedOf({
   const { parseFilter } = await import('../../query/filter.js');
   const [, type, id] = /^([^/]*)(?:\/(.*))?$/.exec(resource ?? '') ?? [];
   if (resource !== undefined && (type === undefined || type === '' || id === ''))
-    throw new AuditdError(
-      'USAGE',
-      `--resource: found ${JSON.stringify(resource)}. Give a type, proxy_host, or a type and an id, proxy_host/12`,
-    );
+    throw new AuditdError('USAGE', `--resource: found ${JSON.stringify(resource)}`, {
+      next: 'Give a type such as proxy_host, or a type and an id such as proxy_host/12',
+    });
   const parsed = parseFilter({ user, from, to, resource_type: type }, Date.now());
   const iso = (time: number | null) => (time === null ? undefined : new Date(time).toISOString());
   const filter = {

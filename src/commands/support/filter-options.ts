@@ -57,6 +57,8 @@ export function tellNote(note: string): void {
 export function numberOf(name: string, text: string | undefined, otherwise: number): number {
   if (text === undefined) return otherwise;
   if (!/^\d{1,9}$/.test(text) || Number(text) < 1)
-    throw new AuditdError('USAGE', `${name}: found ${JSON.stringify(text)}. Give a whole number from 1`);
+    throw new AuditdError('USAGE', `${name}: found ${JSON.stringify(text)}`, {
+      next: 'Give a whole number from 1',
+    });
   return Number(text);
 }

@@ -13,9 +13,9 @@ const STDOUT = 1;
 export function guardStdout(fail: (error: AuditdError) => number): void {
   process.stdout.on('error', (error) => {
     if (codeOf(error) === 'EPIPE') process.exit(0);
-    const what = `Standard output can't be written: ${messageOf(error)}. What was written is not whole`;
-    const next = 'Make room there, or write it elsewhere';
-    process.exit(fail(new AuditdError('OUTPUT_FAILED', `${what}. ${next}`, { cause: error })));
+    const what = `Standard output can't be written (${messageOf(error)}), and the output so far is incomplete`;
+    const next = 'Free disk space there, or write it elsewhere';
+    process.exit(fail(new AuditdError('OUTPUT_FAILED', what, { next, cause: error })));
   });
   if (!isFile()) return;
   process.stdout._write = (chunk: Uint8Array, _encoding, done) => {

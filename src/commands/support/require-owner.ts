@@ -11,8 +11,7 @@ export function mustOwn(database: string, command: string): void {
   const uid = statSync(database, { throwIfNoEntry: false })?.uid;
   const own = process.geteuid?.() ?? 0;
   if (uid === undefined || own === 0 || own === uid) return;
-  throw new AuditdError(
-    'USAGE',
-    `${database} belongs to uid ${uid}, and this is uid ${own}. Run it as its owner: sudo -u '#${uid}' postern-auditd ${command}`,
-  );
+  throw new AuditdError('USAGE', `${database} belongs to uid ${uid}, and this is uid ${own}`, {
+    next: `Run it as its owner: sudo -u '#${uid}' postern-auditd ${command}`,
+  });
 }

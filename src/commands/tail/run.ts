@@ -63,7 +63,9 @@ export async function playTail(options: TailOptions): Promise<void> {
 function notThere(directory: string, follow: boolean): void {
   const what = `There are no log files in ${directory} yet`;
   if (!follow) {
-    throw new AuditdError('NOT_FOUND', `${what}. Is the daemon running? systemctl status postern-auditd`);
+    throw new AuditdError('NOT_FOUND', what, {
+      next: 'See whether the daemon is running: systemctl status postern-auditd',
+    });
   }
   process.stderr.write(`postern-auditd: ${what}; waiting\n`);
 }
@@ -79,8 +81,9 @@ async function guarded(directory: string, work: () => Promise<void>): Promise<vo
     await work();
   } catch (error) {
     if (codeOf(error) !== 'EACCES') throw error;
-    const next = "Use sudo, or join the files' group: sudo adduser $USER adm";
-    throw new AuditdError('NOT_FOUND', `You may not read the log files in ${directory}. ${next}`, {
+    const next = "Run the command with sudo, or join the files' group: sudo adduser $USER adm";
+    throw new AuditdError('NOT_FOUND', `This user may not read the log files in ${directory}`, {
+      next,
       cause: error,
     });
   }
@@ -96,8 +99,12 @@ function directoryOf(config: Config, name: string | null): string {
   throw new AuditdError(
     name === null ? 'NOT_FOUND' : 'USAGE',
     files.length === 0
-      ? 'There is no sink of type file to read from. Add one under sinks: audit: { type: file }'
-      : `There is no sink of type file called ${name}. Name one of: ${names}`,
+      ? 'There is no sink of type file to read from'
+      : `There is no sink of type file called ${name}`,
+    {
+      next:
+        files.length === 0 ? 'Add one under sinks, such as "audit: { type: file }"' : `Name one of: ${names}`,
+    },
   );
 }
 
@@ -126,7 +133,8 @@ function networksOf(entries: readonly string[]): NetworkSet {
     return new NetworkSet(entries);
   } catch (error) {
     const next = 'Give --ip as 203.0.113.7 or 203.0.113.0/24';
-    throw new AuditdError('USAGE', `${escapeUnsafe(entries.join(', '))} is no address or network. ${next}`, {
+    throw new AuditdError('USAGE', `${escapeUnsafe(entries.join(', '))} is not an address or a network`, {
+      next,
       cause: error,
     });
   }
