@@ -62,7 +62,9 @@ function newNetworks(present: readonly string[], wanted: readonly string[]): str
     const [address = '', prefix] = entry.split('/');
     const canonical = parseAddress(address);
     if (canonical === null) {
-      throw new AuditdError('USAGE', `"${entry}" is neither an address nor a network such as 192.0.2.0/24.`);
+      throw new AuditdError('USAGE', `"${entry}" is neither an address nor a network`, {
+        next: 'Give an address, or a network such as 192.0.2.0/24',
+      });
     }
     const name = prefix === undefined ? canonical : `${canonical}/${prefix}`;
     const known = [...present, ...missing];

@@ -108,7 +108,8 @@ function read(file: string): string {
   } catch (error) {
     const why = UNREADABLE[codeOf(error) ?? ''] ?? `can't be read (${messageOf(error)})`;
     const next = 'Name another with --config, or start from the shipped config/config.yml';
-    throw new AuditdError('CONFIG_MISSING', `The configuration file ${file} ${why}. ${next}`, {
+    throw new AuditdError('CONFIG_MISSING', `The configuration file ${file} ${why}`, {
+      next,
       cause: error,
     });
   }
@@ -116,7 +117,8 @@ function read(file: string): string {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (error) {
     const next = `Save it as UTF-8: iconv -f LATIN1 -t UTF-8 ${file}`;
-    throw new AuditdError('CONFIG_INVALID', `${file}:1:1: found text that is not UTF-8. ${next}`, {
+    throw new AuditdError('CONFIG_INVALID', `${file}:1:1: found text that is not UTF-8`, {
+      next,
       cause: error,
     });
   }
@@ -215,11 +217,10 @@ function refuse(file: string | null, problems: readonly string[]): never {
   if (problems.length > MOST_SHOWN) shown.push(`and ${problems.length - MOST_SHOWN} more`);
   const next =
     file === null ? 'Correct the environment' : `Correct it, then: postern-auditd config --check ${file}`;
-  throw new AuditdError(
-    'CONFIG_INVALID',
-    `The configuration has ${count}:\n  ${shown.join('\n  ')}\n${next}`,
-    { problems },
-  );
+  throw new AuditdError('CONFIG_INVALID', `The configuration has ${count}:\n  ${shown.join('\n  ')}`, {
+    next,
+    problems,
+  });
 }
 
 function nameOf(path: KeyPath): string {

@@ -35,9 +35,14 @@ export function controlRequest(
           else reject(refusal(answer));
         } catch (error) {
           reject(
-            new AuditdError('NOT_RUNNING', `What listens on ${socketPath} is no postern-auditd`, {
-              cause: error,
-            }),
+            new AuditdError(
+              'NOT_RUNNING',
+              `The program that listens on ${socketPath} is not postern-auditd`,
+              {
+                next: 'Name the socket of the daemon under control: in the configuration',
+                cause: error,
+              },
+            ),
           );
         }
       });
@@ -70,7 +75,11 @@ function refusal(answer: unknown): AuditdError {
     return new AuditdError(CODE_BY_STATUS[status] ?? 'STATE_UNUSABLE', what, { next });
   }
   const error = typeof answer === 'object' && answer !== null && 'error' in answer ? answer.error : null;
-  if (typeof error !== 'object' || error === null) return new AuditdError('STATE_UNUSABLE', 'refused');
+  if (typeof error !== 'object' || error === null) {
+    return new AuditdError('STATE_UNUSABLE', 'The daemon refused the request and gave no reason', {
+      next: 'See its messages: journalctl -u postern-auditd',
+    });
+  }
   const { code, message, what, next } = error as Record<string, unknown>;
   return new AuditdError(
     isErrorCode(code) ? code : 'STATE_UNUSABLE',
@@ -83,9 +92,10 @@ function unreachable(path: string, error: Error): AuditdError {
   const code = codeOf(error);
   const next =
     code === 'EACCES'
-      ? `You may not open it: run the command ${asRoot()}, or join the group postern-auditd`
-      : 'Is the daemon running? systemctl status postern-auditd';
-  return new AuditdError('NOT_RUNNING', `No answer from ${path} (${code ?? error.message}). ${next}`, {
+      ? `Run the command ${asRoot()}, or join the group postern-auditd: the socket is not for every user`
+      : 'Check that the daemon runs: systemctl status postern-auditd';
+  return new AuditdError('NOT_RUNNING', `No answer from ${path} (${code ?? error.message})`, {
+    next,
     cause: error,
   });
 }

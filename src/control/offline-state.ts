@@ -19,7 +19,8 @@ function withState<T>(directory: string, work: (state: State) => T): T {
   if (!existsSync(join(directory, 'state.db'))) {
     throw new AuditdError(
       'NOT_RUNNING',
-      `The daemon has never run: there is no ${join(directory, 'state.db')} yet. Start it: systemctl start postern-auditd`,
+      `The daemon has never run: there is no ${join(directory, 'state.db')} yet`,
+      { next: 'Start it: systemctl start postern-auditd' },
     );
   }
   const lock = takeLock(directory);

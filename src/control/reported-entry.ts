@@ -17,7 +17,9 @@ const LONGEST = 64 * 1024;
 export function reportedEntry(body: unknown, name: string | null): NewEntry {
   const parsed = told.safeParse(body);
   if (!parsed.success || JSON.stringify(body).length > LONGEST)
-    throw new AuditdError('USAGE', 'Nothing is recorded: that is no message of this version of the command');
+    throw new AuditdError('USAGE', 'Nothing was recorded: the daemon does not know this report', {
+      next: 'Use the command and the daemon of one version: systemctl restart postern-auditd',
+    });
   const { action, details } = parsed.data;
   const by = { kind: 'command', name, claimed: true };
   return { action, ...(name === null ? {} : { user: { name } }), details: { ...details, by } };

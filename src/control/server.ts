@@ -126,11 +126,10 @@ export async function openControlSocket(
       symlinkSync(path, link);
     }
   } catch (error) {
-    throw new AuditdError(
-      'STATE_UNUSABLE',
-      `The control socket ${path} can't be made: ${messageOf(error)}. Name another place under control:`,
-      { cause: error },
-    );
+    throw new AuditdError('STATE_UNUSABLE', `The control socket ${path} can't be made: ${messageOf(error)}`, {
+      next: 'Name another path under control: in the configuration',
+      cause: error,
+    });
   }
   return {
     close: () =>

@@ -117,11 +117,10 @@ function openRegular(path: string): Opened | null {
 }
 
 function unreadable(path: string, why: string, cause?: unknown): AuditdError {
-  return new AuditdError(
-    'FAIL2BAN_FAILED',
-    `${path} can't be read, so bans are not recorded: ${why}. It belongs to root with mode 0644 in a directory of root's with mode 0755; run install.sh --reconfigure.`,
-    { cause },
-  );
+  return new AuditdError('FAIL2BAN_FAILED', `${path} can't be read, so bans are not recorded: ${why}`, {
+    next: 'Run install.sh --reconfigure: the file belongs to root with mode 0644, in a directory of root with mode 0755',
+    cause,
+  });
 }
 
 /** What is unread in the file of before, wherever the rotation put it; null if it is gone. */

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { toSafeJson } from '../audit/unsafe-characters.js';
-import { messageOf } from '../errors.js';
+import { explained, messageOf } from '../errors.js';
 import { createRecorder, type Recorder } from '../recorder/recorder.js';
 import type { State } from '../shipping/state.js';
 import { type BanEntry, type BansRead, readBans } from './ban-log.js';
@@ -111,9 +111,9 @@ export class BanJournal {
     const { path, log, clock } = this.options;
     if (this.bad === 0) {
       const shown = toSafeJson(badLine);
-      log.error(
-        `a line of ${path} can't be read, so its ban is not recorded: ${shown}. See fail2ban's action posternproxy-report; install.sh --reconfigure renews it`,
-      );
+      const what = `a line of ${path} can't be read, so its ban is not recorded: ${shown}`;
+      const next = "Check fail2ban's action posternproxy-report; install.sh --reconfigure renews it";
+      log.error(explained(what, next));
     }
     if (Math.abs(clock() - this.badRecorded) < BAD_EVENT_MS) return false;
     this.badRecorded = clock();

@@ -88,10 +88,9 @@ export async function unban(
 /** @throws AuditdError USAGE if it is neither an address nor a network */
 export function requireAddress(text: string): void {
   if (isIP(text.split('/')[0] ?? '') !== 0) return;
-  throw new AuditdError(
-    'USAGE',
-    `${JSON.stringify(text)} is not an address. Give one as \`postern-auditd bans\` lists it.`,
-  );
+  throw new AuditdError('USAGE', `${JSON.stringify(text)} is not an address`, {
+    next: 'Give one as `postern-auditd bans` lists it',
+  });
 }
 
 /** What was lifted, in a sentence: who asked for an address must know that it was banned with its network. */
@@ -157,7 +156,7 @@ async function client(jail: string, args: readonly string[], run: Run): Promise<
   if (result.timedOut === true) {
     throw failed(
       `fail2ban did not answer within ${TIMEOUT_MS / 1_000} s`,
-      'See systemctl status fail2ban and /var/log/fail2ban.log.',
+      'See systemctl status fail2ban and /var/log/fail2ban.log',
     );
   }
   throw refusal(jail, `fail2ban-client ${args.join(' ')}`, `${result.stderr}\n${result.stdout}`);
@@ -166,24 +165,24 @@ async function client(jail: string, args: readonly string[], run: Run): Promise<
 /** The error for what fail2ban-client said when it failed. */
 export function refusal(jail: string, command: string, said: string): AuditdError {
   if (/Permission denied/i.test(said))
-    return failed('fail2ban answers only root', `Run the command ${asRoot()}.`);
+    return failed('fail2ban answers only root', `Run the command ${asRoot()}`);
   if (/does not exist/.test(said)) {
     return failed(
       `fail2ban has no jail ${jail}`,
-      'See why with: fail2ban-client -t; then run install.sh --reconfigure, or fail2ban-client reload.',
+      'See why with: fail2ban-client -t; then run install.sh --reconfigure, or fail2ban-client reload',
     );
   }
   if (/Is fail2ban running|Failed to access socket/i.test(said)) {
     return failed(
       'fail2ban is not running',
-      'Start it with: systemctl start fail2ban; if it does not stay up, postern-auditd check says why.',
+      'Start it with: systemctl start fail2ban; if it does not stay up, postern-auditd check says why',
     );
   }
-  return failed(`${command} failed: ${short(said)}`, 'See /var/log/fail2ban.log.');
+  return failed(`${command} failed: ${short(said)}`, 'See /var/log/fail2ban.log');
 }
 
 function failed(what: string, next: string): AuditdError {
-  return new AuditdError('FAIL2BAN_FAILED', `${what}. ${next}`);
+  return new AuditdError('FAIL2BAN_FAILED', what, { next });
 }
 
 function short(text: string): string {
@@ -195,7 +194,7 @@ export function parseStatus(text: string): JailStatus {
   const field = (name: string): string => {
     const found = new RegExp(`^.*- ${name}:[ \\t]*(.*)$`, 'm').exec(text)?.[1];
     if (found === undefined)
-      throw failed(`fail2ban-client status says no "${name}"`, 'Is this a fail2ban older than 0.11?');
+      throw failed(`fail2ban-client status does not show "${name}"`, 'Check that fail2ban is 0.11 or newer');
     return found.trim();
   };
   const list = (name: string) =>

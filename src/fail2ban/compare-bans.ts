@@ -1,5 +1,6 @@
 import type Database from 'better-sqlite3';
 import type { Logger } from 'pino';
+import { explained } from '../errors.js';
 import type { Ban } from './client.js';
 import type { Jail } from './helper-client.js';
 
@@ -121,7 +122,7 @@ export class BanComparison {
     const { log, path } = this.options;
     const before = this.missing.length;
     this.missing = missing;
-    if (missing.length > 0 && before === 0) log.error(`${unreported(missing, path)}. ${UNREPORTED_NEXT}`);
+    if (missing.length > 0 && before === 0) log.error(explained(unreported(missing, path), UNREPORTED_NEXT));
     if (missing.length === 0 && before > 0) log.info('fail2ban has reported all that it bans');
   }
 

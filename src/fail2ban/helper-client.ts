@@ -110,7 +110,11 @@ async function ask(name: string, request: string, socket: string): Promise<strin
   const reason = /^error (.*)/.exec(first)?.[1];
   if (reason?.startsWith('fail2ban: ') === true)
     throw refusal(name, `The helper's ${request}`, reason.slice(10));
-  throw failed(reason === undefined ? `it ended without an answer to ${JSON.stringify(request)}` : reason);
+  throw failed(
+    reason === undefined
+      ? `it closed the connection without an answer to ${JSON.stringify(request)}`
+      : reason,
+  );
 }
 
 function converse(request: string, socket: string): Promise<string> {
@@ -146,9 +150,8 @@ function unreachable(socket: string, error: Error): AuditdError {
 }
 
 function failed(why: string, cause?: unknown): AuditdError {
-  return new AuditdError(
-    'FAIL2BAN_FAILED',
-    `The helper for fail2ban did not do it: ${why}. See systemctl status postern-auditd-fail2ban.socket; install.sh --reconfigure sets it up.`,
-    { cause },
-  );
+  return new AuditdError('FAIL2BAN_FAILED', `The helper for fail2ban failed: ${why}`, {
+    next: 'See systemctl status postern-auditd-fail2ban.socket; install.sh --reconfigure sets it up',
+    cause,
+  });
 }

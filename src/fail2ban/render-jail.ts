@@ -24,7 +24,7 @@ const byProtocol = /^(iptables|nftables|firewallcmd)/;
  * jail from the journal. `backend = polling` finds a line as fast as pyinotify (median 0.4 s, at most 1 s), loses
  * none over rolls, and is there on every host: Debian 13 has no pyinotify, and Python 3.12 can't import it.
  *
- * @throws AuditdError CONFIG_INVALID for what can't stand in a jail file or can't work in fail2ban
+ * @throws AuditdError CONFIG_INVALID for what can't be written into a jail file or can't work in fail2ban
  */
 export function renderJail(config: Fail2banConfig, place: JailPlace): string {
   const jail = plain('jail', config.jail, /^[A-Za-z][\w-]*$/, 'letters, digits, dashes');
@@ -133,7 +133,8 @@ function plain(key: string, value: string, allowed: RegExp, words: string): stri
 function invalid(key: string, value: string, allowed: string): AuditdError {
   return new AuditdError(
     'CONFIG_INVALID',
-    `fail2ban.${key}: ${JSON.stringify(value)} can't stand in a jail. Set it to ${allowed}.`,
+    `fail2ban.${key}: ${JSON.stringify(value)} can't be written into a jail`,
+    { next: `Set it to ${allowed}` },
   );
 }
 

@@ -110,17 +110,15 @@ function redactAsUsual(): Redactor {
 function writableColumns(db: Database.Database, table: string): Array<(typeof COLUMNS)[number]> {
   const there = columnsOf(db, table);
   if (there.size === 0) {
-    throw new AuditdError(
-      'USAGE',
-      `There is no table ${table} to record into. Call createAuditTable(db) first`,
-    );
+    throw new AuditdError('USAGE', `There is no table ${table} to record into`, {
+      next: 'Call createAuditTable(db) first',
+    });
   }
   const missing = ['created_at', 'action'].find((column) => !there.has(column));
   if (missing !== undefined) {
-    throw new AuditdError(
-      'USAGE',
-      `Table ${table} has no column ${missing}. Name the table that is the audit log`,
-    );
+    throw new AuditdError('USAGE', `Table ${table} has no column ${missing}`, {
+      next: 'Name the table that is the audit log',
+    });
   }
   return COLUMNS.filter((column) => there.has(column));
 }
@@ -134,7 +132,9 @@ function rawAction(action: string, category: string, resourceType: string): stri
 /** `YYYY-MM-DD HH:MM:SS`, UTC: what SQLite's datetime('now') writes. */
 function written(time: number): string {
   if (!(time >= 0 && time <= LATEST)) {
-    throw new AuditdError('USAGE', `${time} is no time. Give milliseconds since 1970, up to the year 9999`);
+    throw new AuditdError('USAGE', `${time} is not a time`, {
+      next: 'Give milliseconds since 1970, up to the year 9999',
+    });
   }
   return new Date(time).toISOString().slice(0, 19).replace('T', ' ');
 }
@@ -143,16 +143,15 @@ function jsonOf(action: string, details: Readonly<Record<string, unknown>>): str
   try {
     return JSON.stringify(details);
   } catch (error) {
-    throw new AuditdError(
-      'USAGE',
-      `The details of ${action} can't be written as JSON: ${messageOf(error)}. Give an object without cycles and BigInt`,
-      { cause: error },
-    );
+    throw new AuditdError('USAGE', `The details of ${action} can't be written as JSON: ${messageOf(error)}`, {
+      next: 'Give an object without cycles and BigInt',
+      cause: error,
+    });
   }
 }
 
 function unknownAction(action: string): AuditdError {
   const near = nearest(action, [...categories.keys()]);
-  const next = near === null ? 'docs/reference/EVENTS.md lists them all' : `Did you mean ${near}?`;
-  return new AuditdError('USAGE', `The catalog has no action ${JSON.stringify(action)}. ${next}`);
+  const next = near === null ? 'See docs/reference/EVENTS.md, which lists them all' : `Did you mean ${near}?`;
+  return new AuditdError('USAGE', `The catalog has no action ${JSON.stringify(action)}`, { next });
 }

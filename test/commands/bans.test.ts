@@ -92,7 +92,7 @@ describe.skipIf(!there)('bans and unban, with a real fail2ban', () => {
     const { code, err } = ask('unban', 'example.org; reboot');
     expect(code).toBe(2);
     expect(err).toBe(
-      'postern-auditd: "example.org; reboot" is not an address. Give one as `postern-auditd bans` lists it.\n',
+      'postern-auditd: "example.org; reboot" is not an address. Give one as `postern-auditd bans` lists it\n',
     );
   });
 

@@ -240,7 +240,7 @@ describe('check', () => {
     expect(out).toBe(`Configuration
   error    The configuration has a problem:
              ${rig.configPath}:1:8: log.levle: found an unknown key. Did you mean level? Allowed here: level, format, file
-           next: Correct it, then: postern-auditd config --check ${rig.configPath}
+           next: correct it, then: postern-auditd config --check ${rig.configPath}
 
 1 error
 `);

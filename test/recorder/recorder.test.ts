@@ -86,7 +86,7 @@ describe('a recorded entry', () => {
   it.each([Number.NaN, -1, Number.POSITIVE_INFINITY, Date.UTC(10_000, 0)])(
     'has no time such as %d',
     (time) => {
-      expect(usage(() => recorded({ action: 'auth.logout', time }))).toContain(`${time} is no time`);
+      expect(usage(() => recorded({ action: 'auth.logout', time }))).toContain(`${time} is not a time`);
     },
   );
 
@@ -162,7 +162,7 @@ describe('what can not be recorded', () => {
 
   it('is refused without a name where none is near', () => {
     expect(usage(() => recorded({ action: 'x\n' }))).toBe(
-      'The catalog has no action "x\\n". docs/reference/EVENTS.md lists them all',
+      'The catalog has no action "x\\n". See docs/reference/EVENTS.md, which lists them all',
     );
   });
 
