@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PAGE } from '../paths.js';
 
-/** Beside src/ and dist/ alike. */
+/** The same path from src/ and from dist/. */
 const DIRECTORY = join(import.meta.dirname, '../../../web');
 
 const TYPES = { 'page.css': 'text/css; charset=utf-8', 'page.js': 'text/javascript; charset=utf-8' } as const;
@@ -11,7 +11,7 @@ const TYPES = { 'page.css': 'text/css; charset=utf-8', 'page.js': 'text/javascri
 interface Asset {
   readonly body: string;
   readonly type: string;
-  /** Changes with the content, so that a browser may keep it for ever. */
+  /** Changes with the content, so that browsers may cache the file without limit. */
   readonly href: string;
 }
 
@@ -19,7 +19,7 @@ export type Assets = Readonly<Record<keyof typeof TYPES, Asset>>;
 
 let loaded: Assets | null = null;
 
-/** The two files of the page, read at the first request: without them there is no page, but all else goes on. */
+/** The two files of the page, read at the first request: if they are missing, only the page fails. */
 export function assetFiles(): Assets {
   loaded ??= loadAssets();
   return loaded;

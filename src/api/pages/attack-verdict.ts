@@ -5,7 +5,7 @@ import { span } from './time-ago.js';
 
 type Level = 'good' | 'note' | 'bad';
 
-/** One line that answers a question, and one that says why. */
+/** The answer to a question in one line, and the reason for it in another. */
 export interface AttackVerdict {
   readonly mood: Level;
   readonly headline: string;
@@ -13,19 +13,19 @@ export interface AttackVerdict {
 }
 
 export interface FailureTrend {
-  /** Failed logins of the last hour, of everybody. */
+  /** Failed logins in the last hour, from all addresses. */
   readonly failed_logins: number;
   readonly offenders: readonly Count[];
 }
 
-/** Failed logins of an hour that are an attack even if each address has but a few. */
+/** So many failed logins in an hour are an attack even if no single address reaches the limit. */
 const MANY = 20;
 
 /**
- * Is somebody attacking?
+ * Answers whether an attack is under way.
  *
- * @param recent null: not known yet
- * @param banned null: fail2ban could not be asked
+ * @param recent null while failed logins are still being counted
+ * @param banned null if fail2ban does not answer
  * @param limit failures of one address that lead to a ban
  */
 export function assessAttack(
@@ -41,7 +41,11 @@ export function assessAttack(
     };
   const { failed_logins: failedLogins, offenders } = recent;
   if (failedLogins === 0)
-    return { mood: 'good', headline: 'Nobody is attacking', because: 'No failed login in the last hour.' };
+    return {
+      mood: 'good',
+      headline: 'Nobody is attacking',
+      because: 'There were no failed logins in the last hour.',
+    };
   const from = `from ${countText(offenders.length, 'address', 'addresses')}`;
   const sum = `${countText(failedLogins, 'failed login')} in the last hour ${from}.`;
   const heavy = offenders.filter(({ count: failures }) => failures >= limit);
@@ -49,25 +53,29 @@ export function assessAttack(
     return {
       mood: 'note',
       headline: 'A few failed logins, no attack',
-      because: `${sum} None has reached the limit of ${limit}.`,
+      because: `${sum} No address has reached the limit of ${limit}.`,
     };
   }
   if (banned === null)
-    return { mood: 'bad', headline: 'Under attack', because: `${sum} Who is banned is not known.` };
+    return {
+      mood: 'bad',
+      headline: 'Under attack',
+      because: `${sum} fail2ban does not answer, so the bans are not known.`,
+    };
   const free = heavy.filter(({ name }) => bansOn(name, banned).length === 0);
   if (heavy.length > 0 && free.length === 0) {
     const who =
       ['', 'The attacker is', 'Both attackers are'][heavy.length] ?? `All ${heavy.length} attackers are`;
-    return { mood: 'note', headline: 'Attack held off', because: `${sum} ${who} banned.` };
+    return { mood: 'note', headline: 'Attack blocked', because: `${sum} ${who} banned.` };
   }
   const rest =
     heavy.length === 0
-      ? 'No single address has reached the limit: it is spread over many.'
-      : `${free.length === heavy.length ? 'None' : `${heavy.length - free.length} of ${heavy.length}`} of those over the limit ${free.length === heavy.length ? 'is' : 'are'} banned.`;
+      ? 'No single address has reached the limit: the attack is spread over many.'
+      : `${free.length === heavy.length ? 'None' : `${heavy.length - free.length} of ${heavy.length}`} of the addresses over the limit ${free.length === heavy.length ? 'is' : 'are'} banned.`;
   return { mood: 'bad', headline: 'Under attack', because: `${sum} ${rest}` };
 }
 
-/** More than this behind is not up to date. */
+/** A sink that lags by more is not up to date. */
 const BEHIND_S = 60;
 
 export interface SinkHealth {
@@ -89,10 +97,10 @@ export function assessSink(sink: LoopStatus, now: number): SinkHealth {
   return { mood: 'note', state: `${behind}, for ${span(sink.lag_seconds * 1_000)}` };
 }
 
-/** Files are on this host; a SIEM is what events leave it for. */
+/** Sinks that send events to another host. */
 const REMOTE = new Set(['syslog', 'jetstream']);
 
-/** Is the SIEM up to date? */
+/** Answers whether the SIEM is up to date. */
 export function assessDelivery(sinks: Readonly<Record<string, LoopStatus>>, now: number): AttackVerdict {
   const all = Object.entries(sinks).map(([name, sink]) => ({ name, sink, ...assessSink(sink, now) }));
   const remote = all.filter(({ sink }) => REMOTE.has(sink.type));
@@ -101,15 +109,13 @@ export function assessDelivery(sinks: Readonly<Record<string, LoopStatus>>, now:
   const what = remote.length === 0 ? 'The log' : 'The SIEM';
   const [worst] = [...bad.filter(({ sink }) => REMOTE.has(sink.type)), ...bad];
   if (worst !== undefined) {
-    const name = REMOTE.has(worst.sink.type)
-      ? 'The SIEM is not being reached'
-      : `${worst.name} can't be written`;
+    const name = REMOTE.has(worst.sink.type) ? "The SIEM can't be reached" : `${worst.name} can't be written`;
     const error = worst.sink.last_error?.message;
     const because = `${worst.name} is ${worst.state}${error === undefined ? '' : `: ${error}`}`;
     return {
       mood: 'bad',
       headline: name,
-      because: `${because}. Nothing is lost: it is sent when that is mended.`,
+      because: `${because}. Nothing is lost: delivery resumes when this is fixed.`,
     };
   }
   if (slow.length > 0) {
@@ -123,14 +129,14 @@ export function assessDelivery(sinks: Readonly<Record<string, LoopStatus>>, now:
     return {
       mood: 'note',
       headline: 'No SIEM is set up',
-      because: 'Events are written to files on this host, and those are up to date.',
+      because: 'Events are written to files on this host, which are up to date.',
     };
   }
   const names = remote.map(({ name }) => name).join(', ');
   return {
     mood: 'good',
     headline: 'The SIEM is up to date',
-    because: `${names} ${remote.length === 1 ? 'has' : 'have'} every event.`,
+    because: `${names} ${remote.length === 1 ? 'has' : 'have'} received every event.`,
   };
 }
 

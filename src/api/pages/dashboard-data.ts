@@ -9,9 +9,9 @@ import { inputOf, type View } from './view-url.js';
 const HOUR_MS = 3_600_000;
 const STATS_FRESH_MS = 5_000;
 const BANS_FRESH_MS = 3_000;
-/** An older answer may be from before an attack began: better none. */
+/** An older answer may be from before an attack began, so none is shown. */
 const OLDEST_MS = 60_000;
-/** The page leaves out what is not loaded by then. */
+/** The page omits what is not loaded by then. */
 const PATIENCE_MS = 1_500;
 const TOP = 8;
 
@@ -56,7 +56,7 @@ export class DashboardData {
     return { list: value, trouble: error === null ? null : messageOf(error) };
   }
 
-  /** After a ban was lifted. */
+  /** To be called after a ban was lifted. */
   forgetBans(): void {
     this.bans.forget('');
   }
@@ -70,7 +70,7 @@ const SPANS: Readonly<Record<string, string>> = {
   '-30d': 'the last 30 days',
 };
 
-/** The time that the chart is about: what is filtered; where that has no begin, a week. */
+/** The time range of the chart: that of the filter, or one week if the filter has no start. */
 export function windowOf({ filter, written }: View, now: number): TimeWindow {
   const to = filter.to ?? now;
   const from = filter.from ?? to - WEEK_MS;

@@ -4,7 +4,7 @@ import { jsonTokens } from './json-view.js';
 export interface FieldChange {
   /** `meta.ssl_forced`. */
   readonly path: string;
-  /** JSON text; null if there was nothing. */
+  /** JSON text; null if the field was not set. */
   readonly before: string | null;
   readonly after: string | null;
 }
@@ -32,8 +32,8 @@ function pairIn(value: Readonly<Record<string, unknown>>): readonly [unknown, un
 }
 
 /**
- * What an update changed, where its details say it: `{ before, after }` (or old and new, from and to), for the whole or under
- * `changes` for each field. Null if they don't, or nothing differs.
+ * The changes that an update's details describe: as `{ before, after }` (or old and new, from and to) for the whole, or per field under
+ * `changes`. Null if the details describe none, or nothing differs.
  */
 export function changesOf(details: unknown): readonly FieldChange[] | null {
   const top = record(details);
@@ -64,7 +64,7 @@ function compare(path: string, before: unknown, after: unknown, found: FieldChan
   if (!same(before, after)) found.push({ path, before: textOf(before), after: textOf(after) });
 }
 
-/** Of each value so much is made into text; the page shows less. */
+/** Characters of each value that are turned into text; the page shows fewer. */
 const LONGEST = 2_000;
 
 function textOf(value: unknown): string | null {
@@ -75,7 +75,7 @@ function oneLine(value: unknown): { text: string; cut: boolean } {
   const { tokens, cut } = jsonTokens(value, LONGEST);
   const words = tokens.map(({ text, kind }, at) => {
     if (kind !== 'mark') return text;
-    // Where a line ended, there is a blank behind a comma, and nothing inside of brackets.
+    // A line break becomes a space after a comma, and nothing inside brackets.
     return text.startsWith('\n') ? (tokens[at - 1]?.text === ',' ? ' ' : '') : text;
   });
   return { text: words.join(''), cut };
@@ -89,11 +89,11 @@ function same(before: unknown, after: unknown): boolean {
   try {
     return JSON.stringify(before) === JSON.stringify(after);
   } catch {
-    return false; // nested too deep to be told
+    return false; // nested too deep to compare
   }
 }
 
-/** Names before values, each change in words and signs, not by colour alone. */
+/** A table of changes. It marks them with text and elements, not by colour alone. */
 export function Diff({ changes }: { changes: readonly FieldChange[] }) {
   return (
     <table class="diff">

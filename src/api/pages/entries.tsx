@@ -10,18 +10,18 @@ export interface EntriesProps {
   readonly entries: readonly Entry[];
   readonly written: View['written'];
   readonly now: number;
-  /** Whether to say of each entry which server it comes from. */
+  /** Whether each entry shows its server. */
   readonly servers: boolean;
 }
 
-/** Details of a page all together: whole books may stand in a row. */
+/** Characters of details on a page, for all entries together: a row may have megabytes. */
 const DETAILS_OF_PAGE = 120_000;
 
 export function Entries({ entries, written, now, servers }: EntriesProps) {
   if (entries.length === 0) {
     return (
       <p class="empty">
-        No entry fits these filters. {written.from === undefined ? '' : 'Try a longer time. '}
+        No entry matches these filters. {written.from === undefined ? '' : 'Try a longer time range. '}
       </p>
     );
   }
@@ -181,7 +181,7 @@ function Body({ entry, written, budget }: { entry: Entry; written: View['written
   );
 }
 
-/** What an edited row was in between, and what it is: the entry above has the row as it is now. */
+/** The versions of an edited row, the current one included; the entry above shows the current one. */
 function Versions({ of, budget }: { of: readonly Entry[]; budget: number }) {
   return (
     <details class="all" id={`v-${of[0]?.id.replace(':', '-')}`}>
@@ -207,7 +207,7 @@ function Versions({ of, budget }: { of: readonly Entry[]; budget: number }) {
   );
 }
 
-/** What a column's head says, for who does not see it. */
+/** The column's title, for screen readers. */
 function Label({ children }: { children: string }) {
   return <span class="sr">{children}: </span>;
 }
@@ -230,7 +230,7 @@ function Nothing() {
   );
 }
 
-/** Null for what is no time: it is shown as it stood in the row. */
+/** Null for text that is not a time; the page shows it as it is in the row. */
 function timeOf(text: string | null): number | null {
   if (text === null || !/^[+-]?\d{4,6}-\d\d-\d\dT/.test(text)) return null;
   const time = Date.parse(text);

@@ -1,8 +1,8 @@
 import { marked } from '../../audit/unsafe-characters.js';
 
 /**
- * Text of a stranger on one line, every character in it to be seen; cut off after `limit` UTF-16 units. Two names that look the same
- * are the same afterwards.
+ * Untrusted text on one line, with every invisible character made visible; cut off after `limit` UTF-16 units. If two results look the
+ * same, they are the same.
  */
 export function markInvisible(text: string, limit = 200): string {
   const shown = marked(text.length > limit ? text.slice(0, limit) : text);

@@ -8,7 +8,7 @@ import { exportLink, link, type View } from './view-url.js';
 
 export interface FiltersProps {
   readonly view: View;
-  /** For the menus: what there is. */
+  /** Values for the menus. */
   readonly users: readonly string[];
   readonly servers: readonly string[];
 }
@@ -41,7 +41,7 @@ const DATE = /^\d{4}-\d\d-\d\d$/;
 type FieldName = FilterKey | 'until';
 type Option = readonly [value: string, title: string];
 
-/** How one filter is entered: a menu of options, a menu with groups, a date, or text. */
+/** How a filter is entered: a menu of options, a menu with groups, a date, or text. */
 type FieldSpec = { readonly name: FieldName } & (
   | { readonly kind: 'menu'; readonly options: (props: FiltersProps) => readonly Option[] }
   | { readonly kind: 'actions' }
@@ -55,7 +55,7 @@ type FieldSpec = { readonly name: FieldName } & (
         readonly id: string;
         readonly values: (props: FiltersProps) => readonly string[];
       };
-      /** Text that people write, which may run from right to left. */
+      /** Text written by people, which may run from right to left. */
       readonly isProse?: boolean;
     }
 );
@@ -87,7 +87,7 @@ const FIELDS: readonly FieldSpec[] = [
   { name: 'until', kind: 'date' },
 ];
 
-/** Only where there is more than one. */
+/** Shown if there is more than one server. */
 const SERVER_FIELD: FieldSpec = {
   name: 'server',
   kind: 'menu',
@@ -121,8 +121,8 @@ const MORE_FIELDS: readonly FieldSpec[] = [
     name: 'archives',
     kind: 'menu',
     options: () => [
-      ['', 'Shown, too'],
-      ['false', 'Left out'],
+      ['', 'Included'],
+      ['false', 'Excluded'],
     ],
   },
 ];
@@ -303,7 +303,7 @@ function Control({ spec, props }: FieldProps) {
   }
 }
 
-/** The actions of the catalog by category, and the current one where the catalog does not know it. */
+/** The actions of the catalog by category, and the current one if it is not in the catalog. */
 function ActionMenu({ current }: { current: string | undefined }) {
   const isKnown = ACTIONS.some(([, all]) => all.some(({ action }) => action === current));
   return (

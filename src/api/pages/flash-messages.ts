@@ -5,7 +5,7 @@ export interface Flash {
 
 const MOST = 100;
 
-/** What has just been done, to be told once, on the page that follows. By session, so that no address can put words into the page. */
+/** The result of a change, shown once on the page that follows. Kept per session, so that no link can put text into the page. */
 export class Flashes {
   private readonly kept = new Map<string, Flash>();
 

@@ -1,4 +1,4 @@
-/** Drawn here, so that nothing is loaded; all on a grid of 24, in the colour of the text. */
+/** Inline paths, so that nothing is loaded; all on a grid of 24, in the colour of the text. */
 const PATHS = {
   log: 'M5 4h14v16H5zM8.5 8.5h7M8.5 12h7M8.5 15.5h4',
   shield: 'M12 3l7 2.6v5.9c0 4.3-2.9 7.6-7 9.5-4.1-1.9-7-5.2-7-9.5V5.6z',

@@ -10,8 +10,8 @@ export interface Token {
 const DEEPEST = 24;
 
 /**
- * JSON in lines with an indentation of two, cut off after `budget` characters or so: what a client wrote may be a
- * megabyte, or nested ten thousand times.
+ * JSON in lines with an indentation of two, cut off after about `budget` characters: details that a client wrote may be a
+ * megabyte long, or nested ten thousand levels deep.
  */
 export function jsonTokens(value: unknown, budget: number): { tokens: readonly Token[]; cut: boolean } {
   const printer = new Printer(budget);
@@ -69,9 +69,9 @@ class Printer {
   }
 }
 
-/** The value as people read it; `href` is where all of it is. */
+/** The value, indented and cut off; `href` leads to the whole of it. */
 export function Json({ value, href, budget = 6_000 }: { value: unknown; href: string; budget?: number }) {
-  // Details that are too long come as their beginning, a text.
+  // Of details that are too long, the query returns the beginning as text.
   const { tokens, cut } =
     typeof value === 'string'
       ? {
@@ -89,7 +89,7 @@ export function Json({ value, href, budget = 6_000 }: { value: unknown; href: st
       </pre>
       {cut ? (
         <p class="note">
-          Too long to be shown here. <a href={href}>All of it, as JSON</a>
+          Too long to show here. <a href={href}>View all of it as JSON</a>
         </p>
       ) : null}
     </>

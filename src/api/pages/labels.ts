@@ -2,7 +2,7 @@ import { catalog, type EventType } from '../../audit/catalog.js';
 
 const TYPES: ReadonlyMap<string, EventType> = new Map(catalog.map((type) => [type.action, type]));
 
-/** `Login failed`; of what the catalog does not know, its name. */
+/** `Login failed`; for an action that is not in the catalog, its name. */
 export function titleOf(action: string): string {
   return TYPES.get(action)?.title ?? action;
 }

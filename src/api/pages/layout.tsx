@@ -9,9 +9,9 @@ export interface Person {
 
 export interface LayoutProps {
   readonly title: string;
-  /** Null: nobody has logged in. */
+  /** Null if nobody has logged in. */
   readonly person: Person | null;
-  /** Addresses of the two files, which change with what is in them. */
+  /** URLs of the two files; each changes with the file's content. */
   readonly assets: { readonly css: string; readonly js: string };
   readonly children?: unknown;
 }
@@ -27,7 +27,7 @@ export function Layout({ title, person, assets, children }: LayoutProps) {
         <title>{title}</title>
         <link rel="icon" href="data:," />
         <link rel="stylesheet" href={assets.css} />
-        {/* Before anything is painted: it knows which theme was chosen. */}
+        {/* Loaded before the first paint, as it applies the chosen theme. */}
         <script src={assets.js} />
       </head>
       <body>
@@ -60,7 +60,7 @@ function Sidebar({ person }: { person: Person }) {
       <div class="who">
         <p>
           <span class="name">{person.name}</span>
-          <span class="second">{person.scope === 'admin' ? 'May read and lift bans' : 'May read'}</span>
+          <span class="second">{person.scope === 'admin' ? 'Can read and lift bans' : 'Can read'}</span>
         </p>
         <button type="button" class="plain" id="theme" hidden>
           <Icon name="theme" />

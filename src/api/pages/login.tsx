@@ -3,20 +3,20 @@ import { Brand, Layout, type LayoutProps } from './layout.js';
 
 export interface LoginProps {
   readonly assets: LayoutProps['assets'];
-  /** Why the last try failed; null for none. */
+  /** Why the last attempt failed; null before the first. */
   readonly failed: string | null;
-  /** Where to go afterwards. */
+  /** Where the browser goes after the login. */
   readonly next: string;
 }
 
 const REASONS: Readonly<Record<string, string>> = {
-  wrong: 'This token is not valid. It may have been revoked, or not copied whole.',
-  expired: 'This token has expired. Make another one.',
+  wrong: 'This token is not valid. It may have been revoked or copied incompletely.',
+  expired: 'This token has expired. Create another one.',
   limited: 'Too many failed attempts from your address. Wait a minute, then try again.',
 };
 
 export function Login({ assets, failed, next }: LoginProps) {
-  const reason = failed === null ? null : (REASONS[failed] ?? 'That did not work. Try again.');
+  const reason = failed === null ? null : (REASONS[failed] ?? 'The login failed. Try again.');
   return (
     <Layout title="Log in · Audit Log" person={null} assets={assets}>
       <div class="login">
@@ -45,7 +45,7 @@ export function Login({ assets, failed, next }: LoginProps) {
             Log in
           </button>
           <p class="note" id="token-help">
-            An administrator of the server makes one with
+            An administrator of this server can create one with
             <code>sudo postern-auditd token create NAME --scope admin</code>
           </p>
         </form>

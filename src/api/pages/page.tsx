@@ -17,20 +17,20 @@ import { exact } from './time-ago.js';
 import { Timeline } from './timeline.js';
 import { link, type View } from './view-url.js';
 
-/** All that the page shows. */
+/** Everything that the page shows. */
 export interface PageData {
   readonly now: number;
   readonly server: string;
   readonly assets: LayoutProps['assets'];
   readonly person: Person;
   readonly view: View;
-  /** Null where the address is wrong or the query failed; `trouble` says why. */
+  /** Null if the page's URL is invalid or the query failed; `trouble` has the reason. */
   readonly result: PageResult | null;
   readonly trouble: string | null;
-  /** Of the filter and the window; null while it is counted. */
+  /** Counts of the filtered entries in the window; null while they are being counted. */
   readonly stats: Stats | null;
   readonly window: { readonly from: number; readonly to: number; readonly title: string };
-  /** Of everything in the last hour; null while it is counted. */
+  /** Counts of all entries in the last hour; null while they are being counted. */
   readonly lastHour: Stats | null;
   readonly bans: {
     readonly list: readonly Ban[] | null;
@@ -41,9 +41,9 @@ export interface PageData {
   readonly sources: Readonly<Partial<Record<string, FeedStatus>>>;
   /** Failures of one address that lead to a ban. */
   readonly banLimit: number;
-  /** What has just been done, in words. */
   /** Why failed logins don't reach fail2ban; null while they do. */
   readonly silence: Advice | null;
+  /** The result of the last change. */
   readonly notice: { readonly good: boolean; readonly text: string } | null;
 }
 
@@ -183,7 +183,7 @@ function Answer({ question, verdict: { mood, headline, because }, href }: Answer
   );
 }
 
-/** Fit to be offered as it is. */
+/** Whether a name is short and printable enough to be proposed as it is. */
 function plain(name: string): boolean {
   return name.length <= 80 && markInvisible(name) === name;
 }

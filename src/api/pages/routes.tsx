@@ -14,11 +14,11 @@ import { Login } from './login.js';
 import { AuditLogPage } from './page.js';
 import { PER_PAGE, readView, type View } from './view-url.js';
 
-/** Characters of details that the page looks at: it shows less, and its thread ships. */
+/** Characters of details that the page reads. It shows fewer, and parsing them would delay deliveries in the same thread. */
 const LONGEST = 20_000;
 const YEAR_S = 31_536_000;
 
-/** The page "Audit Log", its login, and its one change: to lift a ban. All of it works without a script. */
+/** The page "Audit Log", its login, and its only change: to lift a ban. All of it works without scripts. */
 export function pages(deps: ApiDeps): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   const overview = new DashboardData(deps);
@@ -92,13 +92,13 @@ export function pages(deps: ApiDeps): Hono<ApiEnv> {
 async function lift(c: ApiContext, deps: ApiDeps, address: string): Promise<{ good: boolean; text: string }> {
   const { identity } = c.var;
   if (identity?.scope !== 'admin') {
-    return { good: false, text: 'This takes a token of scope admin; yours may only read.' };
+    return { good: false, text: 'Lifting a ban needs a token of scope admin. Your token can only read.' };
   }
   try {
     const by = identity.name;
     const lifted = await deps.bans.unban(address, by);
     const words = liftedWords(address, lifted);
-    deps.log.info({ address, lifted, by }, `${words}: ${by} wanted it`);
+    deps.log.info({ address, lifted, by }, `${words}, as requested by ${by}`);
     return { good: true, text: `${words}.` };
   } catch (error) {
     if (!(error instanceof AuditdError)) throw error;
@@ -112,7 +112,7 @@ interface Found {
   readonly status: 200 | 400 | 503;
 }
 
-/** The entries, or words for people about why there are none. */
+/** The entries, or a text that explains why there are none. */
 async function find(deps: ApiDeps, view: View): Promise<Found> {
   if (view.error !== null) {
     const { parameter, message } = view.error;

@@ -8,15 +8,15 @@ import { Ago } from './time-ago.js';
 import { link, type View } from './view-url.js';
 
 export interface BansProps {
-  /** Null: could not be asked, and `trouble` says why. */
+  /** Null if fail2ban does not answer; `trouble` has the reason. */
   readonly bans: readonly Ban[] | null;
   readonly trouble: string | null;
-  /** Banned and not reported, so that the entries don't have it. */
+  /** Bans that fail2ban did not report, so that they are missing from the entries. */
   readonly unrecorded: readonly string[];
-  /** The text for the form's hidden field; null for who may only read. */
+  /** The value of the form's hidden field; null without the right to lift bans. */
   readonly csrf: string | null;
   readonly now: number;
-  /** Where to come back to. */
+  /** Where the browser goes after the form was sent. */
   readonly back: string;
 }
 
@@ -28,12 +28,12 @@ export function Bans({ bans, trouble, unrecorded, csrf, now, back }: BansProps) 
       <h2 id="bans-title">
         Banned now {bans === null ? null : <span class="number">{bans.length.toLocaleString('en')}</span>}
       </h2>
-      {bans === null ? <p class="note">{markInvisible(trouble ?? 'Still asking fail2ban.', 300)}</p> : null}
+      {bans === null ? <p class="note">{markInvisible(trouble ?? 'Waiting for fail2ban.', 300)}</p> : null}
       {unrecorded.length === 0 ? null : (
         <p class="notice bad">
           {unrecorded.length === 1 ? 'A ban was' : `${unrecorded.length.toLocaleString('en')} bans were`} not
           reported by fail2ban and {unrecorded.length === 1 ? 'is' : 'are'} missing from the entries:{' '}
-          {markInvisible(unrecorded.slice(0, 5).join(', '), 300)}. postern-auditd check says why.
+          {markInvisible(unrecorded.slice(0, 5).join(', '), 300)}. To see why, run: postern-auditd check
         </p>
       )}
       {bans !== null && bans.length === 0 ? <p class="empty small">Nobody is banned.</p> : null}
@@ -45,7 +45,7 @@ export function Bans({ bans, trouble, unrecorded, csrf, now, back }: BansProps) 
                 <span class="mono">{address}</span>
                 <span class="second">
                   <Moment text={since} now={now} none="banned" />,{' '}
-                  <Moment text={until} now={now} none="for ever" ends />
+                  <Moment text={until} now={now} none="permanent" ends />
                 </span>
               </div>
               {csrf === null ? null : (
@@ -64,14 +64,14 @@ export function Bans({ bans, trouble, unrecorded, csrf, now, back }: BansProps) 
       )}
       {bans !== null && bans.length > SHOWN ? (
         <p class="note">
-          And {(bans.length - SHOWN).toLocaleString('en')} more: postern-auditd bans lists them all.
+          {(bans.length - SHOWN).toLocaleString('en')} more. To list all, run: postern-auditd bans
         </p>
       ) : null}
     </section>
   );
 }
 
-/** A time of fail2ban's, which speaks in the zone of the host that we run on too. */
+/** A time from fail2ban, in the time zone of this host. */
 function Moment({
   text,
   now,
@@ -107,7 +107,7 @@ export function Offenders({ offenders, banned, title, written }: OffendersProps)
       <h2 id="offenders-title">Top offending addresses</h2>
       <p class="note">Failed logins in {title}</p>
       {offenders === null ? <p class="empty small">Still counting.</p> : null}
-      {offenders !== null && offenders.length === 0 ? <p class="empty small">No failed login.</p> : null}
+      {offenders !== null && offenders.length === 0 ? <p class="empty small">No failed logins.</p> : null}
       <ol class="rows bars">
         {(offenders ?? []).map(({ name, count: failures }) => (
           <li>
@@ -132,7 +132,7 @@ export function Offenders({ offenders, banned, title, written }: OffendersProps)
 
 export interface SinksProps {
   readonly sinks: Readonly<Record<string, LoopStatus>>;
-  /** The state of Postern's table; null while it is not known. */
+  /** The state of Postern's table; null until it is known. */
   readonly postern: { readonly state: string; readonly message: string } | null;
   readonly now: number;
 }
@@ -140,14 +140,14 @@ export interface SinksProps {
 const KINDS: Readonly<Record<string, string>> = {
   file: 'Log files',
   fail2ban: "fail2ban's log",
-  syslog: 'SIEM, by syslog',
-  jetstream: 'Fleet, by JetStream',
+  syslog: 'SIEM (syslog)',
+  jetstream: 'Fleet (JetStream)',
 };
 
 export function Sinks({ sinks, postern, now }: SinksProps) {
   return (
     <section class="card" id="health" aria-labelledby="health-title">
-      <h2 id="health-title">Where events go</h2>
+      <h2 id="health-title">Delivery</h2>
       {postern === null || postern.state === 'reading' ? null : (
         <p class="note warn">Postern's table: {markInvisible(postern.message, 300)}</p>
       )}

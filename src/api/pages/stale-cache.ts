@@ -1,31 +1,31 @@
 export interface CachedAnswer<T> {
-  /** The newest value; null if there is none yet, if the last try failed, or if it is too old. */
+  /** The newest value; null if there is none yet, if the last attempt failed, or if it is too old. */
   readonly value: T | null;
-  /** Why the last try failed. */
+  /** Why the last attempt failed. */
   readonly error: unknown;
 }
 
 interface Slot<T> {
   value: T | null;
   error: unknown;
-  /** When the last try ended. */
+  /** When the last attempt ended. */
   at: number;
-  /** When the value began to be loaded: what it says of. */
+  /** When loading the value began: the time that the value describes. */
   of: number;
   loading: Promise<void> | null;
 }
 
 /**
  * Caches answers that are expensive and may be a few seconds old. They are loaded once for all callers, and no caller waits longer than it
- * asks to. An answer that comes too late is there for the next caller.
+ * asks to. An answer that arrives too late is kept for the next caller.
  */
 export class StaleCache<T> {
   private readonly slots = new Map<string, Slot<T>>();
 
   /**
-   * @param fresh milliseconds for which an answer is as good as new
+   * @param fresh milliseconds for which an answer is not loaded again
    * @param oldest milliseconds after which a value counts as missing
-   * @param most keys that are remembered
+   * @param most number of keys kept
    */
   constructor(
     private readonly fresh: number,
@@ -57,7 +57,7 @@ export class StaleCache<T> {
       loading: null,
     };
     this.slots.delete(key);
-    this.slots.set(key, slot); // the least recently asked for goes first
+    this.slots.set(key, slot); // the least recently used is dropped first
     for (const [oldest, { loading }] of this.slots) {
       if (this.slots.size <= this.most) break;
       if (loading === null) this.slots.delete(oldest);

@@ -7,7 +7,7 @@ const UNITS: ReadonlyArray<readonly [unit: string, ms: number]> = [
   ['s', 1_000],
 ];
 
-/** `3 min`; nothing shorter than a second. The largest unit of which there are at least one and a half, so that little is lost. */
+/** `3 min`. The unit is the largest of which there are at least one and a half, so that little is lost to rounding; at least seconds. */
 export function span(ms: number): string {
   const [unit, size] = UNITS.find(([, each]) => ms >= each * 1.5) ?? ['s', 1_000];
   return `${Math.round(ms / size)} ${unit}`;
@@ -25,7 +25,7 @@ export function exact(time: number): string {
   return new Date(time).toISOString().slice(0, 19).replace('T', ' ');
 }
 
-/** How long ago, with the exact time to be pointed at; page.js keeps it true. */
+/** How long ago, with the exact time as a tooltip; page.js updates it. */
 export function Ago({ time, now }: { time: number; now: number }) {
   return (
     <time datetime={new Date(time).toISOString()} title={`${exact(time)} UTC`} data-relative>

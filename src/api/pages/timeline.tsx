@@ -8,13 +8,13 @@ const STEPS = [HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 7 * DAY, 30 * DAY, 365 
 const MOST_BARS = 60;
 
 export interface TimelineBar {
-  /** Begin, milliseconds since the epoch. */
+  /** Start of the bar, milliseconds since the epoch. */
   readonly time: number;
   readonly count: number;
   readonly failedLogins: number;
 }
 
-/** Counts of equal lengths of time that cover the window; the shortest length of which there are at most 60. */
+/** Counts per bar. All bars have the same length, the shortest with which at most 60 cover the window. */
 export function barsOf(stats: Stats, from: number, to: number): { step: number; bars: TimelineBar[] } {
   const days = stats.days.map(({ name, count: number }) => ({
     time: Date.parse(name),
@@ -68,7 +68,7 @@ const HEIGHT = 100;
 const WIDTH = 10;
 const GAP = 2;
 
-/** A round number from `most` on: 1, 2 or 5 times a power of ten. */
+/** The smallest round number (1, 2 or 5 times a power of ten) that is at least `most`. */
 export function ceiling(most: number): number {
   const power = 10 ** Math.floor(Math.log10(Math.max(1, most)));
   return [1, 2, 5, 10].map((each) => each * power).find((each) => each >= most) ?? most;
@@ -76,14 +76,14 @@ export function ceiling(most: number): number {
 
 export function Timeline({ stats, from, to, title }: TimelineProps) {
   if (stats === null) {
-    return <p class="empty">Still counting: so many entries take a while. Reload the page in a moment.</p>;
+    return <p class="empty">Still counting: this many entries take a while. Reload the page in a moment.</p>;
   }
   if (stats.total === 0) return <p class="empty">No entries in {title}.</p>;
   const { step, bars } = barsOf(stats, from, to);
   const top = ceiling(Math.max(1, ...bars.map((bar) => bar.count)));
   const peak = bars.reduce((a, b) => (b.count > a.count ? b : a));
   const length = LENGTHS.get(step) ?? 'step';
-  const words = `${countText(stats.total, 'event')}, ${countText(stats.failed_logins, 'failed login')} in ${title}; the most in one ${length}: ${peak.count.toLocaleString('en')}, from ${label(peak.time, step)} UTC on.`;
+  const words = `${countText(stats.total, 'event')}, ${countText(stats.failed_logins, 'failed login')} in ${title}; most in one ${length}: ${peak.count.toLocaleString('en')}, starting ${label(peak.time, step)} UTC.`;
   const y = (number: number) => (number / top) * HEIGHT;
   const scaled = (number: number) => (number === 0 ? 0 : Math.max(1.5, y(number)));
   return (
@@ -172,7 +172,7 @@ function label(time: number, step: number): string {
   return step < DAY ? exact(time).slice(0, 16) : exact(time).slice(0, 10);
 }
 
-/** Short, as several stand side by side. */
+/** A short label, as several are side by side. */
 function tick(time: number, step: number): string {
   if (step === HOUR) return exact(time).slice(11, 16);
   const month = new Date(time).toLocaleString('en', { month: 'short', timeZone: 'UTC' });
@@ -182,10 +182,10 @@ function tick(time: number, step: number): string {
 
 const MOST_TICKS = 7;
 
-/** Which bars say their time below: where a day begins, if bars are shorter, and not too many. */
+/** The bars with a label below: at most seven, and only starts of days if bars are shorter than a day. */
 export function ticksOf(bars: readonly TimelineBar[], step: number): number[] {
   const all = bars.flatMap(({ time }, at) => (step > HOUR && step < DAY && time % DAY !== 0 ? [] : [at]));
   const stride = Math.ceil(all.length / MOST_TICKS);
-  // The last one would not have the room for its words.
+  // A label below the last bars would not fit.
   return all.filter((at, n) => n % stride === 0 && at <= bars.length * 0.9);
 }

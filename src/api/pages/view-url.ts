@@ -12,18 +12,18 @@ import { PAGE } from '../paths.js';
 
 export const PER_PAGE = 50;
 
-/** What the address of the page says. All of it is in the address, so that a view can be kept and sent to somebody. */
+/** The state of the page. All of it is in the page's URL, so that a view can be bookmarked and shared. */
 export interface View {
-  /** As written in the address; what is empty is left out. `until` is the last day that counts, where `to` is a moment. */
+  /** As written in the URL, without empty values. `until` is the last day, inclusive; `to` is an exclusive end. */
   readonly written: Readonly<Partial<Record<FilterKey | 'until', string>>>;
   readonly filter: Filter;
   readonly page: number;
-  /** What is wrong with the address, and with which part of it; nothing is looked up then. */
+  /** What is wrong with the URL, and with which parameter; nothing is queried then. */
   readonly error: { readonly parameter: string | null; readonly message: string } | null;
 }
 
 const DATE = /^\d{4}-\d\d-\d\d$/;
-/** Where a space means nothing. Elsewhere it may be what tells a name from somebody else's. */
+/** Filters in which spaces mean nothing. In the others, a space may tell two names apart. */
 const TRIMMED: ReadonlySet<string> = new Set(['from', 'to', 'until', 'ip']);
 const DAY_MS = 86_400_000;
 const LAST_PAGE = 1_000_000;
@@ -38,7 +38,7 @@ export function readView(params: URLSearchParams, now: number): View {
   }
   try {
     const page = pageOf(params.get('page'));
-    // Who looks at the page is told there what is missing.
+    // The page itself shows which archives are missing.
     const filter = { ...parseFilter(inputOf(written), now), allowMissing: true };
     return { written, filter, page, error: null };
   } catch (error) {
@@ -59,7 +59,7 @@ function pageOf(text: string | null): number {
   const page = Number(text);
   if (/^\d{1,7}$/.test(text) && page >= 1 && page <= LAST_PAGE) return page;
   throw new AuditdError('USAGE', `page: found ${JSON.stringify(text.slice(0, 40))}`, {
-    next: 'Give a number from 1 on',
+    next: 'Give a number from 1',
   });
 }
 
@@ -79,7 +79,7 @@ function dayAfter(day: string): string {
   return new Date(time + DAY_MS).toISOString().slice(0, 10);
 }
 
-/** The address of the view with some parts exchanged; null takes one away. It starts again at page 1 unless a page is given. */
+/** The URL of the view with some parts replaced; null removes one. It starts at page 1 unless a page is given. */
 export function link(
   written: View['written'],
   changes: Readonly<Partial<Record<FilterKey | 'until', string | null>>> & { readonly page?: number } = {},
@@ -94,7 +94,7 @@ export function link(
   return query === '' ? PAGE : `${PAGE}?${query}`;
 }
 
-/** Where the API gives all that is filtered. */
+/** The API's URL for an export of all matching entries. */
 export function exportLink(view: View, format: 'csv' | 'ndjson'): string {
   const params = new URLSearchParams({ format, limit: '0' });
   for (const [key, value] of Object.entries(inputOf(view.written)))

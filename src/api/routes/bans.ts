@@ -19,13 +19,13 @@ export function bansRoutes(deps: ApiDeps): Hono<ApiEnv> {
     const address = addressOf(c.req.param('ip'));
     const by = c.var.identity?.name ?? '';
     const lifted = await deps.bans.unban(address, by);
-    deps.log.info({ address, lifted, by }, `${liftedWords(address, lifted)}: ${by} wanted it`);
+    deps.log.info({ address, lifted, by }, `${liftedWords(address, lifted)}, as requested by ${by}`);
     return sendJson(c, { unbanned: address, lifted });
   });
   return app;
 }
 
-/** An address or a network, as they are listed. @throws AuditdError `USAGE` */
+/** An address or a network, in the form in which bans are listed. @throws AuditdError `USAGE` */
 function addressOf(text: string): string {
   const address = parseAddress(text);
   if (address !== null) return address;
@@ -35,7 +35,7 @@ function addressOf(text: string): string {
       return text;
     }
   } catch {
-    // said below
+    // thrown below
   }
   throw new AuditdError('USAGE', `ip: found ${JSON.stringify(text.slice(0, 60))}`, {
     next: 'Give an address as GET /api/bans lists it',

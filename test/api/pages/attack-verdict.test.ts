@@ -28,9 +28,9 @@ describe('am I under attack?', () => {
     ['no failed login', from(), [], 'good', 'Nobody is attacking'],
     ['somebody mistyped', from(2), [], 'note', 'A few failed logins, no attack'],
     ['one over the limit, free', from(9), [], 'bad', 'Under attack'],
-    ['one over the limit, banned', from(9), ['203.0.113.0'], 'note', 'Attack held off'],
+    ['one over the limit, banned', from(9), ['203.0.113.0'], 'note', 'Attack blocked'],
     ['one of two banned', from(9, 8), ['203.0.113.0'], 'bad', 'Under attack'],
-    ['banned with its network', from(9), ['203.0.113.0/24'], 'note', 'Attack held off'],
+    ['banned with its network', from(9), ['203.0.113.0/24'], 'note', 'Attack blocked'],
     ['spread over many', from(...Array.from({ length: 30 }, () => 1)), [], 'bad', 'Under attack'],
     ['nobody knows who is banned', from(9), null, 'bad', 'Under attack'],
     ['not counted yet', null, [], 'note', 'Failed logins are still being counted'],
@@ -59,7 +59,7 @@ describe('is the SIEM up to date?', () => {
       'The SIEM is up to date',
     ],
     ['behind', { siem: { ...fine, lag_events: 4_000, lag_seconds: 300 } }, 'note', 'The SIEM is catching up'],
-    ['down', { audit: file, siem: down }, 'bad', 'The SIEM is not being reached'],
+    ['down', { audit: file, siem: down }, 'bad', "The SIEM can't be reached"],
     ['a file that fails', { audit: { ...down, type: 'file' }, siem: fine }, 'bad', "audit can't be written"],
     ['none', { audit: file }, 'note', 'No SIEM is set up'],
   ] as const)('%s', (_, sinks, mood, headline) => {
@@ -69,7 +69,7 @@ describe('is the SIEM up to date?', () => {
 
   it('says what is wrong, and that nothing is lost', () => {
     expect(assessDelivery({ siem: down }, NOW).because).toBe(
-      'siem is down for 7 min, 12 events behind: connect ECONNREFUSED. Nothing is lost: it is sent when that is mended.',
+      'siem is down for 7 min, 12 events behind: connect ECONNREFUSED. Nothing is lost: delivery resumes when this is fixed.',
     );
   });
 });

@@ -110,7 +110,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
   it('answers at once whether somebody attacks and whether the SIEM is up to date', async () => {
     await show(page, '/audit-log', '#timeline svg[role=img]', '#bans form');
     expect(await page.getByRole('region', { name: 'Am I under attack?' }).textContent()).toContain(
-      'Attack held off',
+      'Attack blocked',
     );
     expect(await page.getByRole('region', { name: 'Is the SIEM up to date?' }).textContent()).toContain(
       'No SIEM is set up',
@@ -206,7 +206,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     const text = await page.locator('#entries').textContent();
     expect(text).toContain('<script>window.pwned=1</script>');
     expect(text).toContain('⟨U+202E⟩gnp⟨U+2028⟩x');
-    expect(text).toContain('Too long to be shown here.');
+    expect(text).toContain('Too long to show here.');
     expect(await page.evaluate(() => 'pwned' in globalThis)).toBe(false);
     expect(await page.locator('#entries').locator('script, img, iframe').count()).toBe(0);
     expect((await page.content()).length).toBeLessThan(400_000);

@@ -95,10 +95,10 @@ describe('what strangers wrote', () => {
     };
     const page = html(...Array.from({ length: 50 }, () => huge));
     expect(page.length).toBeLessThan(1_000_000);
-    expect(page).toContain('All of it, as JSON');
+    expect(page).toContain('View all of it as JSON');
     const begun = html({ ...plain, details: `{"a":"<b>${'A'.repeat(20_000)}` });
     expect(begun).toContain('{&quot;a&quot;:&quot;&lt;b&gt;AAA');
-    expect(begun).toContain('All of it, as JSON');
+    expect(begun).toContain('View all of it as JSON');
   });
 
   it('may be nested as deep as it likes', () => {
