@@ -5,7 +5,7 @@ import * as answers from './response-schemas.js';
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** A route as its description has it. */
+/** A route, as the document describes it. */
 interface Operation {
   readonly method: 'get' | 'delete';
   readonly path: string;
@@ -15,19 +15,19 @@ interface Operation {
   readonly query: z.ZodObject;
   readonly inPath?: Readonly<Record<string, string>>;
   readonly answer: z.ZodType | null;
-  /** Besides JSON, or instead of it where there is no schema. */
+  /** Media types in addition to JSON, or instead of it if there is no schema. */
   readonly types?: readonly string[];
   readonly problems: readonly number[];
 }
 
-/** What there is; a test asks each and compares its answer with the schema. */
+/** The operations of the API. A test requests each and compares the answer with its schema. */
 export const OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/api/audit-log',
-    summary: 'Entries, the newest first',
+    summary: 'List entries, newest first',
     description:
-      'A page of what the filter means, or all of it as a stream with `limit=0`. CSV and NDJSON by `format` or Accept; the header Link names the next page.',
+      'Returns a page of matching entries, or all of them as a stream with `limit=0`. For CSV or NDJSON set `format` or the header Accept. The header Link has the next page.',
     scope: 'read',
     query: listParameters,
     answer: answers.page,
@@ -37,19 +37,20 @@ export const OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/api/audit-log/{id}',
-    summary: 'One entry',
-    description: 'By its id, `postern:4711`; a bare number means Postern.',
+    summary: 'Get one entry',
+    description:
+      'Returns the entry with this ID, such as `postern:4711`. A number alone is an ID of Postern.',
     scope: 'read',
     query: noParameters,
-    inPath: { id: '`<source>:<row id>`, or the row id alone.' },
+    inPath: { id: '`<source>:<row id>`, or the row ID alone.' },
     answer: answers.entry,
     problems: [400, 401, 404, 429, 503],
   },
   {
     method: 'get',
     path: '/api/audit-log/stats',
-    summary: 'Counts',
-    description: 'Who did what from where, and how much a day. Goes over every entry that the filter means.',
+    summary: 'Count entries',
+    description: 'Returns counts by action, user, address, server, day and hour. Reads every matching entry.',
     scope: 'read',
     query: statsParameters,
     answer: answers.statsSchema,
@@ -58,9 +59,9 @@ export const OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/api/audit-log/stream',
-    summary: 'What happens, live',
+    summary: 'Stream new entries',
     description:
-      'Server-sent events: `event: entry` with an entry as its data. Who comes back with Last-Event-ID is told what it missed, at most 1,000 entries; `event: gap` says that there were more. `event: version` has a later version of an edited entry, which `version_of` names: no new entry.',
+      'Sends server-sent events. `event: entry` has an entry as its data. A client that reconnects with Last-Event-ID gets the entries that it missed, at most 1,000; `event: gap` means that it missed more. `event: version` has a later version of an edited entry, whose ID is in `version_of`; it is not a new entry.',
     scope: 'read',
     query: streamParameters,
     answer: null,
@@ -70,8 +71,8 @@ export const OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/api/bans',
-    summary: 'Who is banned now',
-    description: 'As fail2ban has it.',
+    summary: 'List current bans',
+    description: 'Returns the bans that fail2ban reports.',
     scope: 'read',
     query: noParameters,
     answer: answers.bansSchema,
@@ -82,7 +83,7 @@ export const OPERATIONS: readonly Operation[] = [
     path: '/api/bans/{ip}',
     summary: 'Lift a ban',
     description:
-      'Of an address or a network, as it is listed, or of the network that the address lies in. A slash is written %2F.',
+      'Lifts the ban of an address or a network as listed, or of the network that contains the address. Write a slash as %2F.',
     scope: 'admin',
     query: noParameters,
     inPath: { ip: 'Address or network.' },
@@ -92,8 +93,8 @@ export const OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/metrics',
-    summary: 'Metrics',
-    description: 'For Prometheus; docs/reference/METRICS.md lists them.',
+    summary: 'Get metrics',
+    description: 'Returns metrics for Prometheus. docs/reference/METRICS.md describes them.',
     scope: 'read',
     query: noParameters,
     answer: null,
@@ -103,8 +104,8 @@ export const OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/healthz',
-    summary: 'Liveness: whether the daemon must be restarted',
-    description: '503: a part of the daemon hangs; restart it.',
+    summary: 'Check liveness',
+    description: '200: the daemon works. 503: a part of it hangs, so it must be restarted.',
     scope: null,
     query: noParameters,
     answer: answers.healthSchema,
@@ -113,8 +114,8 @@ export const OPERATIONS: readonly Operation[] = [
   {
     method: 'get',
     path: '/readyz',
-    summary: 'Readiness: whether every source and sink works',
-    description: '503: a source or a sink fails; `failing` names it.',
+    summary: 'Check readiness',
+    description: '200: every source and sink works. 503: a source or sink fails; `failing` has its name.',
     scope: null,
     query: noParameters,
     answer: answers.healthSchema,
@@ -123,26 +124,26 @@ export const OPERATIONS: readonly Operation[] = [
 ];
 
 const PROBLEMS: Readonly<Record<number, string>> = {
-  400: 'A parameter is invalid; the answer names it.',
-  401: 'The token is missing or not valid.',
-  403: 'The token may only read.',
-  404: 'Not found.',
+  400: 'A parameter is invalid; `parameter` has its name.',
+  401: 'The token is missing, invalid or expired.',
+  403: 'The token can only read.',
+  404: 'The entry or ban does not exist.',
   429: 'Too many failed attempts from this address.',
-  503: 'Not now: too many requests at once, the query took too long, or the database or fail2ban does not answer.',
+  503: 'Too many requests at once, the query took too long, or the database or fail2ban does not answer.',
 };
 
-/** OpenAPI 3.1, made of the schemas with which requests are checked. */
+/** The OpenAPI 3.1 document, generated from the schemas that validate requests. */
 export function openApiDocument(): Json {
   const paths: Record<string, Record<string, Json>> = {};
   for (const operation of OPERATIONS) {
-    paths[operation.path] = { ...paths[operation.path], [operation.method]: described(operation) };
+    paths[operation.path] = { ...paths[operation.path], [operation.method]: describeOperation(operation) };
   }
   return {
     openapi: '3.1.0',
     info: {
       title: 'postern-auditd',
       version: VERSION,
-      description: 'The audit log of Postern Proxy: entries, counts, live events, bans. Times are UTC.',
+      description: 'The audit log of Postern Proxy: entries, counts, live events and bans. Times are UTC.',
       license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: [{ url: '/' }],
@@ -178,15 +179,15 @@ function schemas(): Json {
     uri: (id) => `#/components/schemas/${id}`,
     io: 'output',
   });
-  return Object.fromEntries(Object.entries(made).map(([name, schema]) => [name, plain(schema as Json)]));
+  return Object.fromEntries(Object.entries(made).map(([name, schema]) => [name, withoutIds(schema as Json)]));
 }
 
-/** Without what has no meaning inside an OpenAPI document. */
-function plain({ $schema: _schema, $id: _id, id: _name, ...rest }: Json): Json {
+/** The schema without members that have no meaning in an OpenAPI document. */
+function withoutIds({ $schema: _schema, $id: _id, id: _name, ...rest }: Json): Json {
   return rest;
 }
 
-function described({
+function describeOperation({
   summary,
   description,
   scope,
@@ -221,14 +222,14 @@ function described({
       })),
       ...queryParameters(query),
     ],
-    responses: { '200': { description: 'That is it.', content }, ...Object.fromEntries(failures) },
+    responses: { '200': { description: 'Success.', content }, ...Object.fromEntries(failures) },
   };
 }
 
 function schemaOf(answer: z.ZodType): Json {
   const name = Object.entries(NAMED).find(([, schema]) => schema === answer)?.[0];
   return name === undefined
-    ? plain(z.toJSONSchema(answer) as Json)
+    ? withoutIds(z.toJSONSchema(answer) as Json)
     : { $ref: `#/components/schemas/${name}` };
 }
 

@@ -6,50 +6,44 @@ import { FILTER_KEYS, type Filter, type FilterInput, parseFilter } from '../quer
 import { MOST_PER_PAGE } from '../query/page.js';
 import { SCOPES } from './access/tokens.js';
 
-/** How an answer is written. */
+/** Formats of an answer. */
 const FORMATS = ['json', 'ndjson', 'csv'] as const;
 export type AnswerFormat = (typeof FORMATS)[number];
 
 const text = z.string();
 
-/** Each is left out for everything. What is allowed in them is checked where all filters are (query/filter.ts). */
+/** All are optional. Their values are checked with all other filters, in query/filter.ts. */
 const filterParameters = {
   resource_type: text
     .optional()
-    .describe(
-      'What kind of thing it was done to: `proxy_host`, however the row spells it, or any word exactly as the row has it.',
-    ),
+    .describe('Resource type: `proxy_host` in any spelling, or another word exactly as in the row.'),
   action: text
     .optional()
-    .describe(
-      'What was done, by canonical name (`auth.login_failure`) or by the word of the row (`update`).',
-    ),
-  user: text.optional().describe('Who did it: id, name or e-mail address, exactly.'),
+    .describe('Action: a canonical name (`auth.login_failure`), or the word in the row (`update`).'),
+  user: text.optional().describe('User: the exact ID, name or email address.'),
   from: text
     .optional()
-    .describe('From then on: `2026-11-22`, `2026-11-22T20:21:00Z` or a span before now, `-7d`. UTC.'),
-  to: text.optional().describe('Before then, in the same forms; this moment itself no longer counts.'),
-  server: text.optional().describe('Of this server, where several share a table.'),
-  ip: text.optional().describe('Address of the client, or a network: `203.0.113.0/24`.'),
-  outcome: z.enum(['success', 'failure', 'unknown']).optional().describe('How it went.'),
+    .describe(
+      'Start of the time range, inclusive: `2026-11-22`, `2026-11-22T20:21:00Z`, or a time before now such as `-7d`. UTC.',
+    ),
+  to: text.optional().describe('End of the time range, exclusive, in the same forms.'),
+  server: text.optional().describe('Server, if several share a table.'),
+  ip: text.optional().describe('Client address, or a network such as `203.0.113.0/24`.'),
+  outcome: z.enum(['success', 'failure', 'unknown']).optional().describe('Outcome of the action.'),
   source: z
     .enum(['postern', 'auditd'])
     .optional()
-    .describe("Postern's own entries, or those of postern-auditd itself; both, if left out."),
-  q: text
-    .optional()
-    .describe('Part of the text of `details`; reads every row that the rest of the filter leaves.'),
+    .describe('Entries of Postern, or of postern-auditd itself. Default: both.'),
+  q: text.optional().describe('Text contained in `details`. Reads every row that the other filters match.'),
   archives: z
     .enum(['true', 'false'])
     .optional()
-    .describe(
-      'Archived rows count as if they had never left the table, once there are any; `false` looks at the table alone.',
-    ),
+    .describe('Whether archived entries are included. `false` reads only the table. Default: `true`.'),
   allow_missing: z
     .enum(['true', 'false'])
     .optional()
     .describe(
-      'Go on without archives that are missing, which is an error otherwise; the answer says `incomplete`.',
+      'Whether to answer without archives that are missing, which are an error otherwise. The answer then has the member `incomplete`.',
     ),
 } satisfies Record<(typeof FILTER_KEYS)[number], z.ZodType>;
 
@@ -71,46 +65,41 @@ const format = z
   .enum(FORMATS)
   .optional()
   .describe(
-    'How the answer is written; stands above the header Accept (application/json, application/x-ndjson, text/csv).',
+    'Format of the answer. Overrides the header Accept (application/json, application/x-ndjson, text/csv).',
   );
 
 /** `GET /api/audit-log` */
 export const listParameters = z.strictObject({
-  page: whole(1, 1_000_000_000, 1).describe('Which page, the newest entries on the first.'),
-  limit: whole(0, MOST_PER_PAGE, 50).describe('Entries a page. 0 is all there are, as a stream.'),
-  cursor: text
-    .optional()
-    .describe('The page behind another one, by what that one names as `next`; instead of `page`.'),
+  page: whole(1, 1_000_000_000, 1).describe('Page number. Page 1 has the newest entries.'),
+  limit: whole(0, MOST_PER_PAGE, 50).describe('Entries per page. 0 streams all matching entries.'),
+  cursor: text.optional().describe('Cursor from `next` of the page before. Excludes `page`.'),
   ...filterParameters,
   format,
 });
 
 /** `GET /api/audit-log/stats` */
 export const statsParameters = z.strictObject({
-  top: whole(1, 100, 10).describe('How many of each list.'),
+  top: whole(1, 100, 10).describe('Length of each list.'),
   ...filterParameters,
 });
 
 /** `GET /api/audit-log/stream` */
 export const streamParameters = z.strictObject(filterParameters);
 
-/** What takes none. */
+/** For paths that take no parameters. */
 export const noParameters = z.strictObject({});
 
 /** `POST /api/tokens` */
 export const newToken = z.strictObject({
-  name: text.describe('Letters, digits, spaces and . _ - @.'),
-  scope: z.enum(SCOPES).default('read').describe('`admin` may change things, too.'),
-  expires: durationSchema
-    .nullable()
-    .default(null)
-    .describe('After how long it is no longer good: `90d`; null for never.'),
+  name: text.describe('Name: letters, digits, spaces and . _ - @.'),
+  scope: z.enum(SCOPES).default('read').describe('`read`, or `admin`, which can also make changes.'),
+  expires: durationSchema.nullable().default(null).describe('Lifetime, such as `90d`; null: never expires.'),
 });
 
 type Given = Readonly<Record<string, readonly string[]>>;
 
 /**
- * The parameters of a request. Nothing is passed over: a misspelt filter would otherwise be none.
+ * Parses the parameters of a request. Unknown parameters are rejected: a misspelt filter would otherwise match everything.
  *
  * @throws AuditdError `USAGE` that names the parameter
  */

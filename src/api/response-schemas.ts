@@ -1,18 +1,21 @@
 import { z } from 'zod';
 
-// The shapes of answers, for the description of the API; that what is sent has them is held by a test.
+// The schemas of answers, for the description of the API; a test compares what is sent with them.
 
 const textOrNull = z.string().nullable();
 
 const one = z.strictObject({
   id: z.string().describe('`<source>:<row id>`, `postern:4711`.'),
-  created_at: textOrNull.describe('ISO 8601, UTC; what stood in the row where that is no time.'),
-  user: z.strictObject({ id: textOrNull, name: textOrNull, email: textOrNull }).describe('Who did it.'),
-  action: z.string().describe('Canonical name, `proxy_host.update`.'),
+  created_at: textOrNull.describe('ISO 8601, UTC; the text in the row if it is not a time.'),
+  user: z.strictObject({ id: textOrNull, name: textOrNull, email: textOrNull }).describe('User who did it.'),
+  action: z.string().describe('Canonical name, such as `proxy_host.update`.'),
   resource_type: textOrNull,
   resource_id: textOrNull,
-  details: z.record(z.string(), z.unknown()).nullable().describe('The change; secrets are masked.'),
-  ip_address: textOrNull.describe('Address of the client.'),
+  details: z
+    .record(z.string(), z.unknown())
+    .nullable()
+    .describe('Details of the action. Secrets are masked.'),
+  ip_address: textOrNull.describe('Client address.'),
   server: z.string(),
   outcome: z.enum(['success', 'failure', 'unknown']),
 });
@@ -22,30 +25,30 @@ export const entry = one
     versions: z
       .array(one)
       .optional()
-      .describe('Of a row that was edited: its versions in the order in which they were seen.'),
+      .describe('Versions of a row that was edited, in the order in which they were read.'),
   })
   .meta({ id: 'Entry' });
 
 export const page = z
   .strictObject({
     entries: z.array(entry),
-    page: z.int().nullable().describe('Null where a cursor was given.'),
+    page: z.int().nullable().describe('Page number; null if a cursor was given.'),
     limit: z.int(),
     total: z
       .int()
       .nullable()
-      .describe('How many entries the filter means, counted up to 10,000; null with a cursor.'),
-    total_exact: z.boolean().describe('False: there are more than `total`.'),
-    next: textOrNull.describe('Cursor of the next page; null on the last one.'),
+      .describe('Number of matching entries, counted up to 10,000; null if a cursor was given.'),
+    total_exact: z.boolean().describe('False if more than `total` entries match.'),
+    next: textOrNull.describe('Cursor of the next page; null on the last page.'),
     incomplete: z
       .string()
       .optional()
-      .describe('What is left out because archives are missing; there only with `allow_missing=true`.'),
+      .describe('The entries left out because archives are missing; only with `allow_missing=true`.'),
     note: z
       .string()
       .optional()
       .describe(
-        'Of an empty answer: names in the filter that the catalog of events does not have, and the nearest that it has.',
+        'In an empty answer: names in the filter that are not in the event catalog, and the nearest names that are.',
       ),
   })
   .meta({ id: 'Page' });
@@ -59,43 +62,43 @@ export const statsSchema = z
     actions: counts,
     users: counts,
     addresses: counts,
-    offenders: counts.describe('Addresses that failed logins came from.'),
+    offenders: counts.describe('Addresses with failed logins.'),
     failed_logins: z.int(),
     servers: counts,
-    days: counts.describe('A day each without a gap, `2026-11-22` in UTC.'),
+    days: counts.describe('Counts per day without gaps, `2026-11-22`, UTC.'),
     hours: z
       .array(z.strictObject({ name: z.string(), count: z.int(), failed_logins: z.int() }))
       .describe(
-        'Hours in which something happened, `2026-11-22T20:00Z`, UTC; empty where there are more than 1,080.',
+        'Counts per hour that has entries, `2026-11-22T20:00Z`, UTC; empty if there are more than 1,080.',
       ),
-    undated: z.int().describe('Entries whose time can not be read.'),
+    undated: z.int().describe('Entries with an unreadable time.'),
     incomplete: z
       .string()
       .optional()
-      .describe('What is left out because archives are missing; there only with `allow_missing=true`.'),
+      .describe('The entries left out because archives are missing; only with `allow_missing=true`.'),
     note: z
       .string()
       .optional()
       .describe(
-        'Of an empty answer: names in the filter that the catalog of events does not have, and the nearest that it has.',
+        'In an empty answer: names in the filter that are not in the event catalog, and the nearest names that are.',
       ),
   })
   .meta({ id: 'Stats' });
 
 export const ban = z
   .strictObject({
-    address: z.string().describe('An address, or a network.'),
-    since: textOrNull.describe('ISO 8601, UTC; null where fail2ban does not say.'),
-    until: textOrNull.describe('Null: for ever.'),
+    address: z.string().describe('An address or a network.'),
+    since: textOrNull.describe('ISO 8601, UTC; null if fail2ban does not report it.'),
+    until: textOrNull.describe('ISO 8601, UTC; null for a permanent ban.'),
   })
   .meta({ id: 'Ban' });
 
 export const bansSchema = z.strictObject({ bans: z.array(ban) }).meta({ id: 'Bans' });
 export const unbanned = z.strictObject({
-  unbanned: z.string().describe('As asked for.'),
+  unbanned: z.string().describe('The address or network as requested.'),
   lifted: z
     .array(z.string())
-    .describe('What fail2ban had banned: the address, or the network that it lies in.'),
+    .describe('The bans that were lifted: the address, or the network that contains it.'),
 });
 
 export const healthSchema = z
@@ -109,6 +112,6 @@ export const problemSchema = z
     status: z.int(),
     detail: z.string().describe('What was found and why it failed.'),
     next: z.string().optional().describe('The next step; left out if there is none.'),
-    parameter: z.string().optional().describe('The parameter that is wrong.'),
+    parameter: z.string().optional().describe('The invalid parameter.'),
   })
   .meta({ id: 'Problem' });

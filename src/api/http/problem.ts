@@ -12,7 +12,7 @@ interface ProblemDetails {
   readonly detail: string;
   /** The next step, without a full stop, as it may end in a command; left out if there is none. */
   readonly next?: string;
-  /** The parameter that is wrong. */
+  /** The invalid parameter. */
   readonly parameter?: string;
 }
 
@@ -38,7 +38,7 @@ export function problemResponse(
 const STATUS: Readonly<Partial<Record<ErrorCode, readonly [ContentfulStatusCode, string]>>> = {
   USAGE: [400, 'The request is not valid'],
   NOT_FOUND: [404, 'Not found'],
-  CONFLICT: [409, 'Not now'],
+  CONFLICT: [409, 'Not possible now'],
   QUERY_LIMIT: [503, 'The query took too long'],
   SOURCE_UNUSABLE: [503, "Postern's database can't be read"],
   FAIL2BAN_FAILED: [503, 'fail2ban does not answer'],
@@ -48,7 +48,7 @@ const STATUS: Readonly<Partial<Record<ErrorCode, readonly [ContentfulStatusCode,
   ARCHIVE_BROKEN: [500, 'An archive was changed or is damaged'],
 };
 
-/** Failures that may be over in a few seconds, by themselves or because somebody fixes them. */
+/** Failures that may end within seconds, by themselves or because somebody fixes them. */
 const PASSING: ReadonlySet<ErrorCode> = new Set([
   'SOURCE_UNUSABLE',
   'FAIL2BAN_FAILED',

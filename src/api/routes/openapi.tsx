@@ -5,7 +5,7 @@ import { VERSION } from '../../version.js';
 import type { ApiEnv } from '../context.js';
 import { OPERATIONS, openApiDocument, queryParameters } from '../openapi.js';
 
-/** `/api/audit-log/openapi.json`, and the same to read at `/api/audit-log/docs`. Neither says anything of this host: no token. */
+/** `/api/audit-log/openapi.json`, and the same as a page at `/api/audit-log/docs`. Neither says anything about this host, so neither needs a token. */
 export function openapiRoutes(): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   let text: string | null = null;
@@ -32,10 +32,11 @@ const Docs: FC = () => (
       <main>
         <h1>postern-auditd {VERSION}: the API</h1>
         <p>
-          Send a token with each request, <code>Authorization: Bearer TOKEN</code>; make one with{' '}
-          <code>postern-auditd token create NAME</code>. What is wrong is answered with problem details (RFC
-          9457) that name the parameter. For programs: <a href="/api/audit-log/openapi.json">openapi.json</a>{' '}
-          (OpenAPI 3.1).
+          Send a token with each request: <code>Authorization: Bearer TOKEN</code>. Create one with{' '}
+          <code>postern-auditd token create NAME</code>. Errors are problem details (RFC 9457):{' '}
+          <code>detail</code> says what was found, <code>next</code> what to do, <code>parameter</code> which
+          parameter is invalid. For programs: <a href="/api/audit-log/openapi.json">openapi.json</a> (OpenAPI
+          3.1).
         </p>
         {OPERATIONS.map(({ method, path, summary, description, scope, query, inPath = {} }) => (
           <section>
@@ -46,13 +47,13 @@ const Docs: FC = () => (
             </h2>
             <p>
               <strong>{summary}.</strong> {description}{' '}
-              {scope === null ? 'Takes no token.' : `Scope: ${scope}.`}
+              {scope === null ? 'Needs no token.' : `Scope: ${scope}.`}
             </p>
             <Parameters
               rows={[
                 ...Object.entries(inPath).map(([name, text]) => [name, text, 'in the path'] as const),
                 ...queryParameters(query).map(
-                  ({ name, description: text, schema }) => [name, text, allowed(schema)] as const,
+                  ({ name, description: text, schema }) => [name, text, allowedValues(schema)] as const,
                 ),
               ]}
             />
@@ -70,7 +71,7 @@ const Parameters: FC<{ rows: ReadonlyArray<readonly [string, string, string]> }>
         <tr>
           <th scope="col">Parameter</th>
           <th scope="col">Meaning</th>
-          <th scope="col">Allowed</th>
+          <th scope="col">Values</th>
         </tr>
       </thead>
       <tbody>
@@ -87,10 +88,10 @@ const Parameters: FC<{ rows: ReadonlyArray<readonly [string, string, string]> }>
     </table>
   );
 
-function allowed(schema: Readonly<Record<string, unknown>>): string {
+function allowedValues(schema: Readonly<Record<string, unknown>>): string {
   if (Array.isArray(schema.enum)) return schema.enum.join(', ');
   if (schema.minimum === undefined) return 'text';
-  return `${String(schema.minimum)} to ${String(schema.maximum)}, ${String(schema.default)} if left out`;
+  return `${String(schema.minimum)} to ${String(schema.maximum)}, default ${String(schema.default)}`;
 }
 
 const STYLE = `:root{color-scheme:light dark}
