@@ -181,8 +181,11 @@ export class HeadLoop {
       const upTo = rest.at(-1)?.sequence ?? 0;
       const timeline = rest[0]?.timeline ?? 1;
       const batch = { source: head.name, timeline, events: rest, upTo };
-      const uncounted = page.uncounted ? ({ uncounted: true } as const) : {};
-      const result = await this.deadline.limit((signal) => sink.deliver({ ...batch, ...uncounted }, signal));
+      const flags = {
+        ...(page.uncounted ? ({ uncounted: true } as const) : {}),
+        ...(page.idsReused ? ({ idsReused: true } as const) : {}),
+      };
+      const result = await this.deadline.limit((signal) => sink.deliver({ ...batch, ...flags }, signal));
       rest = rest.filter(({ sequence }) => sequence > result.upTo);
     }
     this.delivered += wanted.length;

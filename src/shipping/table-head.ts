@@ -9,6 +9,8 @@ const PAGE_BYTES = 2 * 2 ** 20;
 /** Reading down ends when so many rows in a row, or so many pages of long rows, have no fresh one. */
 const STALE_ROWS = 200;
 const STALE_PAGES = 8;
+/** So long a sink may still know rows of before the highest id fell: a failure is fresh for 50 s. */
+const REUSED_MS = 60_000;
 
 /** Rows above `from` and up to `to` that have not been read. */
 interface Gap {
@@ -25,6 +27,8 @@ export interface HeadPage {
   readonly events: readonly AuditEvent[];
   /** What is withheld of them does not count: they were there before. */
   readonly uncounted: boolean;
+  /** Ids have begun to be used again: a row with the id of an earlier one may be another failure. */
+  readonly idsReused: boolean;
   /** To be called when the sink has them; until then they come again. */
   done(): void;
 }
@@ -54,6 +58,8 @@ export class TableHead {
   private gaps: Gap[] = [];
   private lookedAt = 0;
   private clean = false;
+  /** When the highest id was last found to have fallen, or the row at the head to be another; of a clock that never goes back. */
+  private fellAt = Number.NEGATIVE_INFINITY;
 
   /** @param timeline the feed's */
   constructor(
@@ -85,7 +91,11 @@ export class TableHead {
     const mark = this.head;
     const found = this.read({ mark, after: mark.id });
     if (found === null) return null;
-    if (found.state === 'replaced' || found.maxId < mark.id) return this.open(timeline);
+    if (found.state === 'replaced' || found.maxId < mark.id) {
+      // The feed reads after this, so it may not have begun another timeline yet.
+      this.fellAt = performance.now();
+      return this.open(timeline);
+    }
     if (found.events.length === 0) {
       this.clean = !found.more;
       return null;
@@ -151,7 +161,8 @@ export class TableHead {
 
   private page(events: readonly AuditEvent[], uncounted: boolean, done: () => void): HeadPage {
     this.clean = false; // there may be more
-    return { events, uncounted, done };
+    const idsReused = performance.now() - this.fellAt < REUSED_MS;
+    return { events, uncounted, idsReused, done };
   }
 
   private moveTo(timeline: number, events: readonly AuditEvent[]): void {

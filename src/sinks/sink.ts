@@ -21,6 +21,8 @@ export interface Batch {
   readonly replay?: true;
   /** Rows that were there before anybody looked on: what is withheld of them is not counted. */
   readonly uncounted?: true;
+  /** Ids have begun to be used again within this timeline: a row with the id of one that was delivered may be another. */
+  readonly idsReused?: true;
 }
 
 /** What a sink has promised. `upTo` < the batch's means that the rest has to be delivered again. */

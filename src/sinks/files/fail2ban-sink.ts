@@ -85,9 +85,9 @@ class Fail2banSink implements Sink {
   async deliver(batch: Batch, signal: AbortSignal): Promise<Delivered> {
     signal.throwIfAborted();
     await this.appender.ready();
-    const { events, upTo, uncounted } = batch;
+    const { events, upTo, uncounted, idsReused = false } = batch;
     for (let next = 0; next < events.length; ) {
-      const piece = this.compose(events, next);
+      const piece = this.compose(events, next, idsReused);
       const { lines, error } = this.appender.append(this.lines);
       this.written += lines;
       for (const line of piece.written.slice(0, lines)) this.known.add(line);
@@ -140,7 +140,7 @@ class Fail2banSink implements Sink {
   }
 
   /** Fills the buffer with the lines of as many events as go into one write, all judged now. */
-  private compose(events: readonly AuditEvent[], from: number) {
+  private compose(events: readonly AuditEvent[], from: number, idsReused: boolean) {
     const now = this.deps.clock();
     const decided: Decided[] = [];
     const written: WrittenLine[] = [];
@@ -150,7 +150,7 @@ class Fail2banSink implements Sink {
       const verdict = classifyForBan(event, now, this.neverBan);
       if (verdict === null) continue;
       const line = this.lineOf(event);
-      if (line !== null && (this.isKnown(line) || isRevisedIn(written, line))) continue;
+      if (line !== null && (this.isKnown(line, idsReused) || isRevisedIn(written, line))) continue;
       if (verdict === 'write' && line !== null) {
         if (!this.lines.add(formatFail2banLine(line, line.time, line.address))) break;
         written.push(line);
@@ -161,8 +161,8 @@ class Fail2banSink implements Sink {
   }
 
   /** True if the failure is in the pair, itself or as another version of its row. */
-  private isKnown(line: WrittenLine): boolean {
-    if (this.known.has(line)) return true;
+  private isKnown(line: WrittenLine, idsReused: boolean): boolean {
+    if (idsReused ? this.known.hasExactly(line) : this.known.has(line)) return true;
     const { revisionOf, time, address } = line;
     if (revisionOf === null || !this.known.hasOriginal(revisionOf)) return false;
     this.known.addVersion(revisionOf, time, address);

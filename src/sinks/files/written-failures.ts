@@ -4,7 +4,7 @@
  * There is no cursor. A failure is fresh for 50 s, so whoever starts anew (a kill, another history behind the path) meets at most
  * the failures of the last 50 s again, and all of those that were written stand in the pair. Each is known by (source, row id, time, address),
  * the address as the line shows it. A row that a restored database has at the same id with another time is another failure: that database
- * is another history. Of one history a row of Postern's is one failure, whatever its time and address are by now: it may have been edited
+ * is another history, and so is the row's if the highest id has fallen (`idsReused`). Of one history a row of Postern's is one failure, whatever its time and address are by now: it may have been edited
  * just before a death, when nobody had recorded that yet.
  *
  * An edited row comes as a revision, a row of the daemon's own table. It is written if its original was not, and then stands for the original
@@ -52,13 +52,19 @@ export class WrittenRows {
   }
 
   /** True if the failure is in the pair, or a revision of its row does, or what the row was before. */
-  has({ source, timeline, sequence, time, address }: Omit<WrittenLine, 'revisionOf'>): boolean {
-    if (this.failures.has(keyOf(source, sequence, time, address))) return true;
+  has(line: Omit<WrittenLine, 'revisionOf'>): boolean {
+    const { source, timeline, sequence, time, address } = line;
+    if (this.hasExactly(line)) return true;
     if (source !== 'postern') return false;
     if (this.revised.has(sequence)) return true;
     if (!this.placed.has(`${timeline} ${sequence}`)) return false;
     this.addVersion(sequence, time, address);
     return true;
+  }
+
+  /** True if this very failure is in the pair. */
+  hasExactly({ source, sequence, time, address }: Omit<WrittenLine, 'revisionOf'>): boolean {
+    return this.failures.has(keyOf(source, sequence, time, address));
   }
 
   /** True if the original row, or a revision of it, was written. */
@@ -71,7 +77,10 @@ export class WrittenRows {
     this.failures.set(keyOf(source, sequence, time, address), known);
     this.rows.set(`${source} ${sequence}`, known);
     if (source === 'postern') this.placed.set(`${timeline} ${sequence}`, known);
-    if (revisionOf !== null) this.revised.set(revisionOf, known);
+    if (revisionOf !== null) {
+      this.revised.set(revisionOf, known);
+      this.addVersion(revisionOf, time, address);
+    }
     if (known.at - this.pruned < PRUNE_MS) return;
     this.pruned = known.at;
     this.prune(time, known.at);
