@@ -308,7 +308,7 @@ export class Daemon {
     } catch (error) {
       log.error(
         { err: error },
-        `new configuration refused, the previous one stays active: ${messageOf(error)}`,
+        `new configuration rejected, the previous one stays active: ${messageOf(error)}`,
       );
       this.refused = refusalOf(error, this.clock());
       this.heartbeat?.beat();

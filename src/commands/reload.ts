@@ -39,10 +39,8 @@ Examples:
       const answer = (await controlRequest(socket, 'POST', '/reload', undefined, {}, TIMEOUT_MS).catch(
         (error: unknown) => {
           if (!(error instanceof AuditdError) || error.code === 'NOT_RUNNING') throw error;
-          const { code, what, next } = error;
-          throw new AuditdError(code, `rejected, and the previous configuration stays active. ${what}`, {
-            next,
-          });
+          const what = 'The daemon rejected the new configuration, and the previous one stays active';
+          throw new AuditdError(error.code, `${what}. ${error.what}`, { next: error.next });
         },
       )) as Answer;
       process.stdout.write(options.json === true ? `${toSafeJson(answer, 2)}\n` : render(answer));

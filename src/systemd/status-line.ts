@@ -8,6 +8,6 @@ export function statusLine(status: ShipperStatus | null, refused: RefusedConfig 
   const down = sinks.filter((sink) => sink.state === 'backing off').length;
   const lag = Math.max(0, ...sinks.map((sink) => sink.lag_events));
   const postern = status.sources.postern?.message ?? 'not looked yet';
-  const configuration = refused === null ? '' : `new configuration refused: ${refused.message}; `;
+  const configuration = refused === null ? '' : `new configuration rejected: ${refused.message}; `;
   return `${configuration}Postern: ${postern}; ${sinks.length} sinks, ${down === 0 ? 'all up' : `${down} down`}; ${lag} events to ship`;
 }

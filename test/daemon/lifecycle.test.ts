@@ -149,7 +149,7 @@ describe('SIGHUP', () => {
       readFileSync(rig.configPath, 'utf8').replace('min_free: 1M', 'min_fre: 1M'),
     );
     rig.child?.kill('SIGHUP');
-    await rig.until(() => rig.output.includes('refused'), 'the refusal');
+    await rig.until(() => rig.output.includes('rejected'), 'the refusal');
     expect(rig.output).toMatch(/config\.yml:\d+:\d+.*min_fre.*min_free/);
     rig.append(5);
     await rig.shipped();
@@ -173,12 +173,14 @@ describe('postern-auditd reload', () => {
     const refused = ask('reload');
     expect(refused.code).toBe(78);
     expect(refused.err).toMatch(place);
-    expect(refused.err).toContain('the previous configuration stays active');
+    expect(refused.err).toContain(
+      'The daemon rejected the new configuration, and the previous one stays active.',
+    );
     const status = ask('status');
     expect(status.code).toBe(1);
     expect(status.err).toMatch(place);
     expect(status.err).toContain(`This goes on with the control socket ${rig.control}.`);
-    expect(status.out).toContain('new configuration refused: config.yml:6:1: min_fre: found an unknown key');
+    expect(status.out).toContain('new configuration rejected: config.yml:6:1: min_fre: found an unknown key');
     const refusal = JSON.parse(ask('status --json').out) as {
       config_refused: { at: number; message: string };
     };
@@ -193,7 +195,7 @@ describe('postern-auditd reload', () => {
           name: 'Daemon',
           findings: [
             { level: 'ok', what: expect.stringMatching(/^it runs/) },
-            { level: 'error', what: expect.stringContaining('new configuration refused') },
+            { level: 'error', what: expect.stringContaining('new configuration rejected') },
           ],
         },
       ],
@@ -208,7 +210,7 @@ describe('postern-auditd reload', () => {
       'The configuration was read again: 2 keys have changed (control, min_free).\nOnly a restart brings into effect: control.\n',
     );
     writeFileSync(rig.configPath, good);
-    expect(ask('status').out).not.toContain('refused');
+    expect(ask('status').out).not.toContain('rejected');
     expect(await rig.kill('SIGTERM')).toBe(0);
     expect(ask('reload').code).toBe(3);
     writeFileSync(rig.configPath, typo);

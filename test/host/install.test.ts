@@ -293,13 +293,13 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(reload.code).toBe(1);
       expect(
         await host.waitFor('systemctl show -P StatusText postern-auditd', (out) => place.test(out)),
-      ).toMatch(/^new configuration refused: config\.yml:/);
+      ).toMatch(/^new configuration rejected: config\.yml:/);
       const told = (await host.exec('journalctl -u postern-auditd -o cat -n 12 --no-pager')).stdout;
       expect(told).toMatch(place);
       expect(told).not.toMatch(/ {4}at |\{"level"/);
       const errors = await host.exec('journalctl -u postern-auditd -p err -o cat -n 5 --no-pager');
       expect(errors.stdout).toMatch(
-        /^new configuration refused, the previous one stays active: .*config\.yml:\d+:1: min_fre/m,
+        /^new configuration rejected, the previous one stays active: .*config\.yml:\d+:1: min_fre/m,
       );
       expect([await show('ActiveState'), await show('MainPID')]).toEqual(['active', pid]);
 
@@ -308,7 +308,10 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(unban.stdout).toBe('10.77.0.94 is no longer banned in jail posternproxy\n');
       expect(unban.stderr).toMatch(place);
       const status = await host.exec([command, 'status'], { check: false });
-      expect([status.code, status.stdout]).toEqual([1, expect.stringContaining('new configuration refused')]);
+      expect([status.code, status.stdout]).toEqual([
+        1,
+        expect.stringContaining('new configuration rejected'),
+      ]);
 
       // A signal does as well: no file of another place is read.
       await host.exec(`cp -a /root/good.yml ${CONFIG}; kill -HUP ${pid}`);

@@ -36,5 +36,5 @@ export function troubles(status: ReportedStatus): string[] {
 }
 
 export function refusedConfigText({ message }: RefusedConfig): string {
-  return `new configuration refused: ${message}. The one before is in effect, a restart would fail`;
+  return `new configuration rejected: ${message}. The previous one stays active, but a restart would fail`;
 }
