@@ -11,10 +11,10 @@ import { serversBucket } from './kv-buckets.js';
 const NAMED = 20;
 
 /**
- * Takes a server that is gone off the list of the fleet: hubs hear of it at once, and wait for it no more. Its events stay.
+ * Removes a retired server from the list of the fleet. The hubs are notified at once and stop waiting for it. Its events stay.
  *
- * @param silentAfter ms; one that was heard of since then is not gone
- * @throws AuditdError `NOT_FOUND`, `USAGE` if it is there, `SINK_FAILED`
+ * @param silentAfter ms; a server that sent a heartbeat since then is not retired
+ * @throws AuditdError `NOT_FOUND`, `CONFLICT` if it still sends heartbeats, `SINK_FAILED`
  */
 export async function forgetServer(nats: NatsConfig, server: string, silentAfter: number): Promise<void> {
   const nc = await connectNats(nats, 'postern-auditd fleet forget');
@@ -26,15 +26,17 @@ export async function forgetServer(nats: NatsConfig, server: string, silentAfter
     if (entry === null || entry.operation !== 'PUT') {
       const known: string[] = [];
       for await (const key of await kv.keys()) known.push(key);
-      const list = known.slice(0, NAMED).join(', ') || 'none';
-      throw new AuditdError('NOT_FOUND', `The fleet knows no server ${server}. It knows: ${list}`);
+      const names = known.slice(0, NAMED).join(', ');
+      throw new AuditdError('NOT_FOUND', `The fleet has no server ${server}`, {
+        next: names === '' ? 'No server has sent a heartbeat yet' : `Its servers are: ${names}`,
+      });
     }
     const age = Date.now() - entry.created.getTime();
     if (age < silentAfter) {
-      throw new AuditdError(
-        'USAGE',
-        `Server ${server} said ${Math.max(0, Math.round(age / 1_000))} s ago that it is there. Stop its postern-auditd, or take its sink of type jetstream out, and try again when fleet.silent_after is over`,
-      );
+      const seconds = Math.max(0, Math.round(age / 1_000));
+      throw new AuditdError('CONFLICT', `Server ${server} sent a heartbeat ${seconds} s ago`, {
+        next: 'Stop its postern-auditd, or remove its sink of type jetstream. Try again after fleet.silent_after',
+      });
     }
     await kv.delete(token);
   } catch (error) {

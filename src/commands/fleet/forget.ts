@@ -12,7 +12,7 @@ export function registerFleetForget(fleet: Command): void {
 The hub no longer waits for the server, and \`status\` no longer reports it. Its events stay. A silent server is removed
 automatically after 30 days. docs/guide/FLEET.md lists the required NATS permissions.
 
-Exit codes: 0 the server is removed, 1 there is no such server, or NATS can't be reached, 2 the server still sends heartbeats.
+Exit codes: 0 the server is removed, 1 there is no such server, it still sends heartbeats, or NATS can't be reached.
 
 Examples:
   $ postern-auditd fleet forget proxy-3`,
