@@ -61,6 +61,19 @@ export class AuditdError extends Error {
   }
 }
 
+/** What happened, and the next step; null if nobody can do anything. */
+export interface Diagnosis {
+  readonly what: string;
+  readonly next: string | null;
+}
+
+/** What happened and the next step, apart. */
+export function diagnosisOf(error: unknown): Diagnosis {
+  return error instanceof AuditdError
+    ? { what: error.what, next: error.next }
+    : { what: messageOf(error), next: null };
+}
+
 /** What happened and the next step in one text. */
 export function explained(what: string, next: string | null): string {
   if (next === null) return what;

@@ -27,8 +27,11 @@ function load(): typeof BetterSqlite3 {
   } catch (error) {
     throw new AuditdError(
       'NOT_INSTALLED',
-      `SQLite for Node.js ${process.versions.node} (${process.platform} ${process.arch}) is not installed. Run npm ci with this Node.js, or sudo ./install.sh where it was installed by that`,
-      { cause: error },
+      `SQLite for Node.js ${process.versions.node} (${process.platform} ${process.arch}) is not installed`,
+      {
+        next: 'Run npm ci with this Node.js, or sudo ./install.sh where it was installed by that',
+        cause: error,
+      },
     );
   }
 }

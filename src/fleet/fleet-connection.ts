@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import type { NatsConfig } from '../config/nats.js';
-import { AuditdError, messageOf } from '../errors.js';
+import { AuditdError, type Diagnosis, explained } from '../errors.js';
 import { backoff } from '../shipping/backoff.js';
 import { connectNats } from '../sinks/jetstream/connection.js';
 import { natsError } from '../sinks/jetstream/nats-error.js';
@@ -17,7 +17,7 @@ export interface Part {
   /** The connection has ended, or is about to be. */
   detach(): void;
   /** What of it does not work though there is a connection; null while all is well. */
-  trouble?(): string | null;
+  trouble?(): Diagnosis | null;
 }
 
 export interface LinkStatus {
@@ -25,8 +25,10 @@ export interface LinkStatus {
   readonly server: string | null;
   readonly connects_total: number;
   readonly last_error: string | null;
-  /** What does not work now. */
+  /** What does not work now, with the next step. */
   readonly troubles: readonly string[];
+  /** The same, with the next step apart; missing from an older daemon. */
+  readonly problems?: readonly Diagnosis[];
 }
 
 export interface FleetConnectionOptions {
@@ -43,7 +45,7 @@ export class FleetConnection {
   private readonly ending = new AbortController();
   private connects = 0;
   private failures = 0;
-  private lastError: string | null = null;
+  private lastError: Diagnosis | null = null;
 
   constructor(private readonly options: FleetConnectionOptions) {}
 
@@ -57,25 +59,33 @@ export class FleetConnection {
     await this.running;
   }
 
-  /** Ends the connection; another one is made. `reason` ends with the next step. */
-  restart(reason: string): void {
+  /** Closes the connection and opens another one. */
+  restart(reason: Diagnosis): void {
     this.lastError = reason;
     void this.nc?.close();
   }
 
   status(): LinkStatus {
     const connected = this.nc !== null && !this.nc.isClosed();
+    const problems = [
+      ...this.ownProblems(connected),
+      ...this.options.parts.flatMap((part) => part.trouble?.() ?? []),
+    ];
+    const { lastError } = this;
     return {
       connected,
       server: connected ? (this.nc?.getServer() ?? null) : null,
       connects_total: this.connects,
-      last_error: this.lastError,
-      troubles: [...this.own(connected), ...this.options.parts.flatMap((part) => part.trouble?.() ?? [])],
+      last_error: lastError === null ? null : explained(lastError.what, lastError.next),
+      troubles: problems.map(({ what, next }) => explained(what, next)),
+      problems,
     };
   }
 
-  private own(connected: boolean): string[] {
-    return connected && this.failures === 0 ? [] : [this.lastError ?? 'not connected yet'];
+  private ownProblems(connected: boolean): Diagnosis[] {
+    return connected && this.failures === 0
+      ? []
+      : [this.lastError ?? { what: 'not connected yet', next: null }];
   }
 
   private async run(): Promise<void> {
@@ -92,8 +102,10 @@ export class FleetConnection {
         stable = setTimeout(() => this.recovered(nc), STABLE_MS);
         const error = await nc.closed();
         if (error instanceof Error) throw error;
-        if (!signal.aborted)
-          throw new AuditdError('SINK_FAILED', this.lastError ?? 'The connection has ended.');
+        if (!signal.aborted) {
+          const { what, next } = this.lastError ?? { what: 'the connection was closed', next: null };
+          throw new AuditdError('SINK_FAILED', what, { next });
+        }
       } catch (error) {
         if (!signal.aborted) this.failed(natsError(this.nc?.getServer() ?? nats.servers.join(', '), error));
       } finally {
@@ -113,10 +125,11 @@ export class FleetConnection {
     this.lastError = null;
   }
 
-  private failed(error: Error): void {
+  private failed(error: AuditdError): void {
     this.failures++;
-    this.lastError = messageOf(error);
+    const { what, next } = error;
+    this.lastError = { what, next };
     if (this.failures === 1)
-      this.options.log.error({ err: error }, `fleet: ${messageOf(error)} Trying again`);
+      this.options.log.error({ err: error }, `fleet: ${explained(`${what}; reconnecting`, next)}`);
   }
 }

@@ -80,7 +80,7 @@ export class Fleet {
     const onNameTaken = () => {
       log.error(
         { server },
-        `another server of the fleet is named ${server}, too: give each a name of its own`,
+        `another server of the fleet is named ${server}, too. Give each server a name of its own`,
       );
       options.record({ action: 'daemon.server_name_taken', details: { server } });
     };

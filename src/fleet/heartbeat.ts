@@ -2,8 +2,9 @@ import { jetstream } from '@nats-io/jetstream';
 import { type KV, Kvm } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
-import { messageOf } from '../errors.js';
+import { type Diagnosis, explained, messageOf } from '../errors.js';
 import { subjectToken } from '../formats/fleet-message.js';
+import { natsError } from '../sinks/jetstream/nats-error.js';
 import type { Part } from './fleet-connection.js';
 import type { Beat } from './heartbeat-message.js';
 import { serversBucket } from './kv-buckets.js';
@@ -28,7 +29,7 @@ export interface HeartbeatOptions {
  */
 export class Heartbeat implements Part {
   private timer: NodeJS.Timeout | null = null;
-  private complained: string | null = null;
+  private complaint: Diagnosis | null = null;
   /** Of our last entry; null: not known, so the next one replaces whatever is there. */
   private revision: number | null = null;
   private strangers = 0;
@@ -52,15 +53,17 @@ export class Heartbeat implements Part {
     this.timer = null;
   }
 
-  trouble(): string | null {
+  trouble(): Diagnosis | null {
     const { server } = this.options;
-    if (this.taken)
-      return `another server is named ${server}, too: give each a name of its own (server: in the configuration)`;
-    return this.complained;
+    if (!this.taken) return this.complaint;
+    return {
+      what: `another server is named ${server}, too`,
+      next: 'Give each server a name of its own (server: in the configuration)',
+    };
   }
 
   private async send(kv: KV): Promise<void> {
-    const { server, beat, log } = this.options;
+    const { server, stream, beat, log } = this.options;
     const [key, text, revision] = [subjectToken(server), JSON.stringify(beat()), this.revision];
     this.revision = null; // an answer that does not come says nothing of whether it was stored
     try {
@@ -69,16 +72,17 @@ export class Heartbeat implements Part {
         this.revision = await kv.update(key, text, revision);
         this.noStranger();
       }
-      this.complained = null;
+      this.complaint = null;
     } catch (error) {
       if (revision !== null && /wrong last sequence/i.test(messageOf(error))) {
         this.stranger();
         await this.send(kv);
         return;
       }
-      const said = `no heartbeat is taken: ${messageOf(error)}`;
-      if (this.complained === null) log.warn({ err: error }, `fleet: ${said}`);
-      this.complained = said;
+      const { what, next } = natsError(serversBucket(stream), error);
+      const trouble = { what: `can't send a heartbeat: ${what}`, next };
+      if (this.complaint === null) log.warn({ err: error }, `fleet: ${explained(trouble.what, next)}`);
+      this.complaint = trouble;
     }
   }
 

@@ -8,8 +8,9 @@ import {
 } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
-import { AuditdError, messageOf } from '../errors.js';
+import { AuditdError, type Diagnosis, messageOf } from '../errors.js';
 import { parseFleet } from '../formats/fleet-message.js';
+import { natsError } from '../sinks/jetstream/nats-error.js';
 import type { Part } from './fleet-connection.js';
 import { type HubTable, nothingTaken, type Received, type StreamPosition, type Taken } from './hub-table.js';
 
@@ -40,8 +41,8 @@ export interface HubConsumerOptions {
   readonly onRows: () => void;
   /** Messages are gone that were never read here, or the stream is another one. */
   readonly onGap: (details: Readonly<Record<string, unknown>>) => void;
-  /** What was read can't be written, or nothing comes: the connection is to be made anew. */
-  readonly onFailed: (reason: string) => void;
+  /** What was read can't be written, or nothing is received: a new connection is needed. */
+  readonly onFailed: (reason: Diagnosis) => void;
 }
 
 export interface ConsumerStatus {
@@ -171,7 +172,8 @@ export class HubConsumer implements Part {
     if (performance.now() - this.shortSince < SHORT_MS)
       throw new AuditdError(
         'SINK_FAILED',
-        `the stream ends at ${last}, and was read up to ${known.sequence}`,
+        `stream ${this.options.stream} ends at message ${last}, but the hub has read up to message ${known.sequence}`,
+        { next: 'The hub retries: a new leader of the stream may not have all messages yet' },
       );
   }
 
@@ -234,8 +236,7 @@ export class HubConsumer implements Part {
     this.detach();
     const generation = this.generation + 1;
     this.attach(nc).catch((error: unknown) => {
-      if (generation === this.generation)
-        this.options.onFailed(`${this.options.stream}: ${messageOf(error)}. It is tried again.`);
+      if (generation === this.generation) this.options.onFailed(natsError(this.options.stream, error));
     });
   }
 
@@ -260,7 +261,10 @@ export class HubConsumer implements Part {
       count = received.length;
       this.count(table.take(received, stream, next, clock()));
     } catch (error) {
-      onFailed(`${table.path} takes no rows: ${messageOf(error)}. Give its disk room; it is tried again.`);
+      onFailed({
+        what: `can't write to ${table.path}: ${messageOf(error)}`,
+        next: 'Free space on its disk; the hub retries',
+      });
       return;
     }
     this.position = next;
@@ -312,17 +316,23 @@ export class HubConsumer implements Part {
       const { position } = this;
       if (generation !== this.generation || position === null) return;
       if (created !== position.created || state.last_seq < position.sequence) {
-        onFailed(`The stream ${stream} is another one, or was put back. It is looked at anew.`);
+        onFailed({
+          what: `stream ${stream} was created again, or restored from a backup`,
+          next: 'The hub reconnects and compares the stream with what it has read',
+        });
         return;
       }
       this.lastSequence = Math.max(state.last_seq, position.sequence);
     } catch (error) {
-      if (generation === this.generation) onFailed(`${stream}: ${messageOf(error)}. It is tried again.`);
+      if (generation === this.generation) onFailed(natsError(stream, error));
       return;
     }
     const behind = this.lastSequence > (this.position?.sequence ?? 0);
     if (!behind) this.progressAt = performance.now();
     else if (performance.now() - this.progressAt > STALLED_MS)
-      onFailed('The stream has messages, and none come. The consumer is made anew.');
+      onFailed({
+        what: `stream ${stream} has new messages, but the hub receives none`,
+        next: 'The hub reconnects and creates its consumer again',
+      });
   }
 }

@@ -106,8 +106,8 @@ export class HubTable {
       this.sql = hubStatements(this.db);
     } catch (error) {
       if (error instanceof AuditdError) throw error;
-      const next = 'If damaged, move it away: it is filled again from the stream, as far as that goes back';
-      throw new AuditdError('STATE_UNUSABLE', `${this.path} can't be used: ${messageOf(error)}. ${next}`, {
+      throw new AuditdError('STATE_UNUSABLE', `can't use ${this.path}: ${messageOf(error)}`, {
+        next: 'If it is damaged, move it away: the hub fills it again from the stream, as far back as that goes',
         cause: error,
       });
     }

@@ -1,4 +1,4 @@
-import { messageOf } from '../errors.js';
+import { type Diagnosis, messageOf } from '../errors.js';
 
 /** Key-value buckets beside the stream. Their keys are the tokens of servers, so that permissions can name them. */
 export function serversBucket(stream: string): string {
@@ -9,9 +9,12 @@ export function leaseBucket(stream: string): string {
   return `${stream}_LEASE`;
 }
 
-/** What is said of a bucket that does not answer. @param what it holds */
-export function bucketTrouble(what: string, bucket: string, error: unknown): string {
-  return `${what}, bucket ${bucket}: ${messageOf(error)}. Make it (postern-auditd fleet init), or give this user the permissions of docs/guide/FLEET.md`;
+/** Why a bucket can't be used. @param content what it holds */
+export function bucketTrouble(content: string, bucket: string, error: unknown): Diagnosis {
+  return {
+    what: `can't use bucket ${bucket} (${content}): ${messageOf(error)}`,
+    next: 'Create it (postern-auditd fleet init), or give this user the permissions of docs/guide/FLEET.md',
+  };
 }
 
 /** A server that is gone for so long is forgotten. */

@@ -15,7 +15,7 @@ import { type KV, Kvm } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import { messageOf } from '../errors.js';
+import { type Diagnosis, explained, messageOf } from '../errors.js';
 import type { Part } from './fleet-connection.js';
 import { bucketTrouble, LEASE_TTL_MS, leaseBucket } from './kv-buckets.js';
 
@@ -53,7 +53,7 @@ export class Lease implements Part {
   private readonly instance = randomBytes(8).toString('hex');
   private nc: NatsConnection | null = null;
   private kv: KV | null = null;
-  private complaint: string | null = null;
+  private complaint: Diagnosis | null = null;
   private timer: NodeJS.Timeout | null = null;
   private revision = 0;
   /** By two clocks, ms: one that nobody sets, which may stand still while the machine sleeps, and the host's, which does not. */
@@ -86,7 +86,7 @@ export class Lease implements Part {
   }
 
   /** Without the bucket nothing is shipped onward; all else goes on. */
-  trouble(): string | null {
+  trouble(): Diagnosis | null {
     return this.complaint;
   }
 
@@ -150,9 +150,9 @@ export class Lease implements Part {
     const { log, stream } = this.options;
     log.debug({ err: error }, `lease: ${messageOf(error)}`);
     if (!/not found|permission/i.test(messageOf(error))) return; // a leader that changes: it is tried again soon
-    const said = bucketTrouble('the lease of hubs', leaseBucket(stream), error);
-    if (this.complaint === null) log.error({ err: error }, said);
-    this.complaint = said;
+    const trouble = bucketTrouble('the lease of hubs', leaseBucket(stream), error);
+    if (this.complaint === null) log.error({ err: error }, `fleet: ${explained(trouble.what, trouble.next)}`);
+    this.complaint = trouble;
   }
 
   /** 0: somebody else has it. */

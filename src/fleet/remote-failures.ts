@@ -2,7 +2,7 @@ import type { Msg, NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import { NetworkSet, parseAddress } from '../audit/address.js';
 import { parseTime } from '../audit/time.js';
-import { messageOf } from '../errors.js';
+import { type Diagnosis, messageOf } from '../errors.js';
 import { parseFleet, SUBJECT_PREFIX, serverTokenOf } from '../formats/fleet-message.js';
 import type { State } from '../shipping/state.js';
 import { NEWEST_MS, OLDEST_MS } from '../sinks/files/ban-eligibility.js';
@@ -56,7 +56,9 @@ export class ForeignFailures implements Part {
   constructor(private readonly options: ForeignFailuresOptions) {
     const { state, limit, neverBan, clock, log } = options;
     const subject = `${SUBJECT_PREFIX}.*.auth.login_failure`;
-    this.subscription = new Subscription(subject, 'fleet.bans', log, (message) => this.take(message));
+    this.subscription = new Subscription(subject, 'failed logins (fleet.bans)', log, (message) =>
+      this.take(message),
+    );
     this.table = new FailureTable(state.db);
     this.admission = new Admission(limit);
     this.neverBan = new NetworkSet([...neverBan]);
@@ -74,7 +76,7 @@ export class ForeignFailures implements Part {
     this.subscription.detach();
   }
 
-  trouble(): string | null {
+  trouble(): Diagnosis | null {
     return this.subscription.trouble();
   }
 

@@ -1,6 +1,6 @@
 import type { Msg, NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
-import { messageOf } from '../errors.js';
+import { type Diagnosis, explained, messageOf } from '../errors.js';
 
 const AGAIN_MS = 10_000;
 
@@ -8,11 +8,11 @@ const AGAIN_MS = 10_000;
 export class Subscription {
   private nc: NatsConnection | null = null;
   private timer: NodeJS.Timeout | null = null;
-  private refusal: string | null = null;
+  private refusal: Diagnosis | null = null;
 
   constructor(
     private readonly subject: string,
-    private readonly what: string,
+    private readonly content: string,
     private readonly log: Logger,
     private readonly onMessage: (message: Msg) => void,
   ) {}
@@ -41,15 +41,16 @@ export class Subscription {
   }
 
   /** Why nothing comes; null while it may. */
-  trouble(): string | null {
+  trouble(): Diagnosis | null {
     return this.refusal;
   }
 
   private refused(nc: NatsConnection, error: Error): void {
     if (nc !== this.nc || nc.isClosed()) return;
-    const said = `${this.what}: ${messageOf(error)}. Give this user the permissions of docs/guide/FLEET.md`;
-    if (this.refusal === null) this.log.error({ err: error }, said);
-    this.refusal = said;
+    const what = `can't subscribe to ${this.content}: ${messageOf(error)}`;
+    const next = 'Give this user the permissions of docs/guide/FLEET.md';
+    if (this.refusal === null) this.log.error({ err: error }, `fleet: ${explained(what, next)}`);
+    this.refusal = { what, next };
     this.timer = setTimeout(() => nc === this.nc && !nc.isClosed() && this.attach(nc), AGAIN_MS);
   }
 }

@@ -2,6 +2,7 @@ import { jetstream } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
+import { type Diagnosis, explained } from '../errors.js';
 import { subjectToken } from '../formats/fleet-message.js';
 import type { Part } from './fleet-connection.js';
 import { type Beat, parseBeat } from './heartbeat-message.js';
@@ -53,7 +54,7 @@ export class Members implements Part {
   private nc: NatsConnection | null = null;
   /** When the list is to be read, by the clock that nobody sets; null: it has been. */
   private listAt: number | null = null;
-  private complaint: string | null = null;
+  private complaint: Diagnosis | null = null;
   private readonly subscription: Subscription;
 
   constructor(private readonly options: MembersOptions) {
@@ -96,9 +97,10 @@ export class Members implements Part {
       this.complaint = null;
     } catch (error) {
       if (this.nc !== nc || nc.isClosed()) throw error;
-      const said = bucketTrouble('the list of servers', bucket, error);
-      if (this.complaint === null) this.options.log.error({ err: error }, said);
-      this.complaint = said;
+      const trouble = bucketTrouble('the list of servers', bucket, error);
+      if (this.complaint === null)
+        this.options.log.error({ err: error }, `fleet: ${explained(trouble.what, trouble.next)}`);
+      this.complaint = trouble;
       this.listAt = performance.now() + AGAIN_MS;
     }
   }
@@ -110,7 +112,7 @@ export class Members implements Part {
     this.subscription.detach();
   }
 
-  trouble(): string | null {
+  trouble(): Diagnosis | null {
     return this.complaint ?? this.subscription.trouble();
   }
 

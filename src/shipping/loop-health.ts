@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { messageOf } from '../errors.js';
+import { type Diagnosis, diagnosisOf, messageOf } from '../errors.js';
 
 /** A loop that is overdue for longer than this hangs. */
 const OVERDUE_MS = 30_000;
@@ -12,7 +12,8 @@ export type LoopState =
   | 'standing by' // another server ships
   | 'stopped';
 
-export interface LastError {
+/** `what` and `next` are the message in two parts; an older daemon has not reported them. */
+export interface LastError extends Partial<Diagnosis> {
   readonly message: string;
   readonly at: number;
 }
@@ -63,7 +64,7 @@ export class Health {
 
   note(error: unknown): void {
     this.errors++;
-    this.lastError = { message: messageOf(error), at: this.clock() };
+    this.lastError = { message: messageOf(error), ...diagnosisOf(error), at: this.clock() };
   }
 
   failed(error: unknown): void {

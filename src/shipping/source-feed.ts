@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditEvent, SourceName } from '../audit/event.js';
-import { messageOf } from '../errors.js';
+import { type Diagnosis, explained, messageOf } from '../errors.js';
 import type { Batch } from '../sinks/sink.js';
 import { fingerprintOf } from '../source/event-id.js';
 import {
@@ -40,8 +40,8 @@ export interface FeedSubscriber {
   cursor(source: SourceName): number | null;
 }
 
-/** What `status` says of a source. */
-export interface FeedStatus {
+/** What `status` says of a source: `what` and `next` are the message in two parts; an older daemon has not reported them. */
+export interface FeedStatus extends Partial<Diagnosis> {
   readonly state: 'starting' | 'reading' | 'stopped' | WaitingState;
   readonly message: string;
   readonly since: number;
@@ -247,7 +247,7 @@ export class Feed {
       return null;
     }
     if (result.state !== 'reading') {
-      this.setStatus(result.state, result.message, this.statusNow.maxId);
+      this.setStatus(result.state, result.what, this.statusNow.maxId, result.next);
       return null;
     }
     if (result.postern === 'running') this.setStatus('reading', 'reading', result.maxId);
@@ -325,18 +325,13 @@ export class Feed {
     return true;
   }
 
-  private setStatus(state: FeedStatus['state'], message: string, maxId: number): void {
+  private setStatus(state: FeedStatus['state'], what: string, maxId: number, next: string | null = null) {
+    const message = explained(what, next);
     const now = this.options.clock();
     const before = this.statusNow;
     const same = before.state === state && before.message === message;
-    this.statusNow = {
-      ...before,
-      state,
-      message,
-      maxId,
-      since: same ? before.since : now,
-      lastLook: now,
-    };
+    const since = same ? before.since : now;
+    this.statusNow = { ...before, state, message, what, next, maxId, since, lastLook: now };
     if (same || (before.state === 'starting' && state === 'reading')) return;
     const isWaiting = state !== 'reading' && state !== 'stopped';
     this.options.log[isWaiting ? 'warn' : 'info'](

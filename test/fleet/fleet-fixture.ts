@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createRedactor } from '../../src/audit/redaction.js';
+import { troubles } from '../../src/commands/status/troubles.js';
 import { controlRequest } from '../../src/control/client.js';
 import type { DaemonStatus } from '../../src/control/status.js';
+import { explained } from '../../src/errors.js';
 import Database from '../../src/load-sqlite.js';
 import { createAuditTable, createRecorder, type Recorder } from '../../src/recorder/recorder.js';
 
@@ -226,6 +228,13 @@ fail2ban: { bans: $DIR/bans/bans.log }`,
       .slice(0, -1)
       .map((line) => JSON.parse(line));
   }
+}
+
+/** What needs attention, as one text. */
+export function troublesOf(status: DaemonStatus): string {
+  return troubles(status)
+    .map(({ what, next }) => explained(what, next))
+    .join('\n');
 }
 
 function rowText(row: Readonly<Record<string, unknown>>): string {

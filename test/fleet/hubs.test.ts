@@ -3,11 +3,10 @@ import { createServer, type Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { renderStatus } from '../../src/commands/status/render.js';
-import { troubles } from '../../src/commands/status/troubles.js';
 import { utcTime } from '../../src/commands/support/times.js';
 import { initFleet } from '../../src/fleet/init.js';
 import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
-import { Hub, Member } from './fleet-fixture.js';
+import { Hub, Member, troublesOf } from './fleet-fixture.js';
 import { hasNats, Nats } from './nats.js';
 
 if (!hasNats() && process.env.CI !== undefined) throw new Error('nats-server is not installed');
@@ -206,7 +205,7 @@ describe.skipIf(!hasNats())('two hubs', () => {
       ({ fleet }) => fleet?.servers.some(({ server, silent: is }) => server === 'a' && is) === true,
       'silent',
     );
-    expect(troubles(silent).join()).toContain('server a is silent');
+    expect(troublesOf(silent)).toContain('server a is silent');
     expect(renderStatus(silent, { now: Date.now(), times: utcTime, width: 200, verbose: false })).toMatch(
       /a: SILENT for \d+ s; last event 20/,
     );

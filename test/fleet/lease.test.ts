@@ -39,7 +39,10 @@ describe.skipIf(!hasNats())('the lease', () => {
     try {
       await lease.attach(nc);
       expect(lease.held).toBe(false);
-      expect(lease.trouble()).toMatch(/POSTERN_AUDIT_LEASE.*fleet init/);
+      expect(lease.trouble()).toEqual({
+        what: expect.stringMatching(/POSTERN_AUDIT_LEASE/),
+        next: expect.stringMatching(/fleet init/),
+      });
       await manager.streams.add(config);
       await vi.waitFor(() => expect(lease.held).toBe(true), 20_000);
       expect(lease.trouble()).toBeNull();

@@ -47,9 +47,10 @@ describe.skipIf(!hasNats())('rights and passwords that change', () => {
       'both refused, which come one after the other',
     );
     // The subscription too: bans of others can't come, and that is no silence.
-    expect(refused.fleet?.link.troubles.join()).toMatch(
-      /fleet\.bans: .*[Pp]ermission.*docs\/guide\/FLEET\.md/,
-    );
+    expect(refused.fleet?.link.problems?.[0]).toEqual({
+      what: expect.stringMatching(/fleet\.bans.*[Pp]ermission/),
+      next: expect.stringMatching(/docs\/guide\/FLEET\.md/),
+    });
     await nats.reconfigure(users('old', 'nothing.at.all'));
     await hub.until(() => hub.countOf('web1') === 21, 'the rest');
     await member.until(({ fleet }) => fleet?.link.troubles.length === 0, 'the subscription');

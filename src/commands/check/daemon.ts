@@ -5,7 +5,7 @@ import type { Finding } from '../../sinks/sink.js';
 import { VERSION } from '../../version.js';
 import { troubles } from '../status/troubles.js';
 import type { Times } from '../support/times.js';
-import { partsOfError, splitMessage } from './report.js';
+import { partsOf, partsOfError } from './report.js';
 
 /**
  * Whether it runs, with this configuration and version, and what it has to complain of.
@@ -58,7 +58,7 @@ export async function inspectDaemon(
     findings.push({ level: 'warning', what, next });
   }
   for (const trouble of troubles(status)) {
-    findings.push({ level: 'error', ...splitMessage(trouble) });
+    findings.push({ level: 'error', ...partsOf(trouble) });
   }
   return findings;
 }

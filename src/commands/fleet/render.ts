@@ -1,16 +1,18 @@
+import type { Diagnosis } from '../../errors.js';
 import type { FleetStatus, ServerStatus } from '../../fleet/fleet-status.js';
 import { escapeUnsafe } from '../support/terminal.js';
 import { shownTime, type Times } from '../support/times.js';
 
-/** What of the fleet needs somebody's attention. */
-export function fleetTroubles(fleet: FleetStatus): string[] {
-  const link = fleet.link.troubles.map((trouble) => `fleet: ${trouble}`);
-  const silent = fleet.servers
+/** What of the fleet needs attention. */
+export function fleetTroubles({ link, servers }: FleetStatus): Diagnosis[] {
+  const problems = link.problems ?? link.troubles.map((what) => ({ what, next: null }));
+  const silent = servers
     .filter((server) => server.silent)
-    .map(
-      ({ server, heartbeat_age }) => `server ${escapeUnsafe(server)} is silent for ${seconds(heartbeat_age)}`,
-    );
-  return [...link, ...silent];
+    .map(({ server, heartbeat_age }) => ({
+      what: `server ${escapeUnsafe(server)} is silent for ${seconds(heartbeat_age)}`,
+      next: 'Start its postern-auditd; if the server is retired: postern-auditd fleet forget',
+    }));
+  return [...problems.map(({ what, next }) => ({ what: `fleet: ${what}`, next })), ...silent];
 }
 
 /** The fleet for people: a line for the connection, on a hub one for each server. */

@@ -1,40 +1,50 @@
 import type { RefusedConfig } from '../../config/reload-result.js';
 import type { ReportedStatus } from '../../control/status.js';
+import { type Diagnosis, explained } from '../../errors.js';
 import { UNREPORTED_NEXT, unreported } from '../../fail2ban/compare-bans.js';
 import { fleetTroubles } from '../fleet/render.js';
 
-/** What needs somebody's attention; a Postern that is stopped or not there yet does not. */
-export function troubles(status: ReportedStatus): string[] {
+/** What needs attention; a Postern that is stopped or not there yet does not. */
+export function troubles(status: ReportedStatus): Diagnosis[] {
   const sources = Object.entries(status.sources)
     .filter(([, { state }]) => !['reading', 'stopped', 'missing', 'starting'].includes(state))
-    .map(([name, { message }]) => `source ${name}: ${message}`);
+    .map(([name, { what, next = null, message }]) => of(`source ${name}`, what ?? message, next));
   const sinks = Object.entries(status.sinks)
     .filter(([, { state }]) => state === 'backing off')
-    .map(([name, sink]) => `sink ${name}: ${sink.last_error?.message ?? 'down'}`);
-  const api = status.api?.state === 'retrying' ? [status.api.error ?? 'the API does not listen'] : [];
-  const failed = status.retention?.last?.error ?? null;
-  const legal = status.retention?.legal_holds?.trouble ?? null;
-  const fleet = status.fleet ? fleetTroubles(status.fleet) : [];
-  const silence = status.silence ? [`${status.silence.what}. ${status.silence.next}`] : [];
-  const unrecorded = status.bans?.unrecorded ?? [];
-  const bans =
-    status.bans === null || unrecorded.length === 0
-      ? []
-      : [`${unreported(unrecorded, status.bans.path)}. ${UNREPORTED_NEXT}`];
-  const refused = status.config_refused ? [refusedConfigText(status.config_refused)] : [];
+    .map(([name, { last_error: error }]) =>
+      of(`sink ${name}`, error?.what ?? error?.message ?? 'down', error?.next ?? null),
+    );
+  const { silence, retention, bans, api } = status;
+  const failed = retention?.last?.error ?? null;
+  const legal = retention?.legal_holds?.trouble ?? null;
+  const unrecorded = bans?.unrecorded ?? [];
   return [
-    ...refused,
+    ...(status.config_refused ? [refusedConfig(status.config_refused)] : []),
     ...sources,
     ...sinks,
-    ...silence,
-    ...bans,
-    ...api,
-    ...fleet,
-    ...(failed === null ? [] : [`retention: ${failed}`]),
-    ...(legal === null || legal === failed ? [] : [`legal holds: ${legal}`]),
+    ...(silence ? [{ what: silence.what, next: silence.next }] : []),
+    ...(bans === null || unrecorded.length === 0
+      ? []
+      : [{ what: unreported(unrecorded, bans.path), next: UNREPORTED_NEXT }]),
+    ...(api?.state === 'retrying' ? [{ what: api.error ?? 'the API does not listen', next: null }] : []),
+    ...(status.fleet ? fleetTroubles(status.fleet) : []),
+    ...(failed === null ? [] : [of('retention', failed)]),
+    ...(legal === null || legal === failed ? [] : [of('legal holds', legal)]),
   ];
 }
 
-export function refusedConfigText({ message }: RefusedConfig): string {
-  return `new configuration rejected: ${message}. The previous one stays active, but a restart would fail`;
+function of(subject: string, what: string, next: string | null = null): Diagnosis {
+  return { what: `${subject}: ${what}`, next };
+}
+
+function refusedConfig({ message }: RefusedConfig): Diagnosis {
+  return {
+    what: `new configuration rejected: ${message}`,
+    next: 'The previous one stays active, but a restart would fail',
+  };
+}
+
+export function refusedConfigText(refused: RefusedConfig): string {
+  const { what, next } = refusedConfig(refused);
+  return explained(what, next);
 }
