@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { Config } from '../config/schema.js';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import type { IndexPlan } from '../query/plan/indexes.js';
 import { removeAtEnd, signalsHeard } from './support/exit-cleanup.js';
@@ -25,66 +26,69 @@ Examples:
   $ sudo postern-auditd index
   $ sudo postern-auditd index --yes`,
     )
-    .action(async (options: { config?: string; yes?: boolean }) => {
-      const [
-        { default: Database },
-        { loadConfig },
-        { missingIndexes },
-        { newCopiesDirectory },
-        { DatabaseReader },
-        { asOwner },
-        { pino },
-      ] = await Promise.all([
-        import('../load-sqlite.js'),
-        import('../config/load.js'),
-        import('../query/plan/indexes.js'),
-        import('../query/query-options.js'),
-        import('../query/database-reader.js'),
-        import('../shipping/as-owner.js'),
-        import('pino'),
-      ]);
-      const { source } = loadConfig(options.config ?? null, process.env).config;
-      const directory = newCopiesDirectory();
-      const remove = removeAtEnd(directory);
-      const opening = new DatabaseReader(source.database, directory, pino({ level: 'silent' }));
-      const plan = opening.read((db) => missingIndexes(db, source));
-      opening.close();
-      remove();
-      process.stdout.write(describe(plan));
-      if (plan.missing.length === 0) return;
-      if (options.yes !== true) {
-        process.stdout.write('Nothing has been changed. To make them: postern-auditd index --yes\n');
-        return;
-      }
-      mustOwn(source.database, 'index --yes');
-      await signalsHeard(); // before anything is written
+    .action(addIndexes);
+}
+
+async function addIndexes(options: { config?: string; yes?: boolean }): Promise<void> {
+  const { loadConfig } = await import('../config/load.js');
+  const { source } = loadConfig(options.config ?? null, process.env).config;
+  const plan = await planFor(source);
+  process.stdout.write(describe(plan));
+  if (plan.missing.length === 0) return;
+  if (options.yes !== true) {
+    process.stdout.write('Nothing has been changed. To make them: postern-auditd index --yes\n');
+    return;
+  }
+  mustOwn(source.database, 'index --yes');
+  await signalsHeard(); // before anything is written
+  await createIndexes(source.database, plan);
+}
+
+async function planFor(source: Config['source']): Promise<IndexPlan> {
+  const [{ missingIndexes }, { newCopiesDirectory }, { DatabaseReader }, { pino }] = await Promise.all([
+    import('../query/plan/indexes.js'),
+    import('../query/query-options.js'),
+    import('../query/database-reader.js'),
+    import('pino'),
+  ]);
+  const directory = newCopiesDirectory();
+  const remove = removeAtEnd(directory);
+  const reader = new DatabaseReader(source.database, directory, pino({ level: 'silent' }));
+  const plan = reader.read((db) => missingIndexes(db, source));
+  reader.close();
+  remove();
+  return plan;
+}
+
+/** As the database's owner: root would follow where somebody else's files beside it lead. */
+async function createIndexes(database: string, { missing }: IndexPlan): Promise<void> {
+  const [{ default: Database }, { asOwner }] = await Promise.all([
+    import('../load-sqlite.js'),
+    import('../shipping/as-owner.js'),
+  ]);
+  try {
+    asOwner(database, () => {
+      const db = new Database(database, { fileMustExist: true, timeout: BUSY_MS });
       try {
-        // As the database's owner: root would follow where somebody else's files beside it lead.
-        asOwner(source.database, () => {
-          const db = new Database(source.database, { fileMustExist: true, timeout: BUSY_MS });
-          try {
-            for (const { name, sql } of plan.missing) {
-              const begin = performance.now();
-              db.exec(sql);
-              process.stdout.write(
-                `${name}: made in ${((performance.now() - begin) / 1_000).toFixed(1)} s\n`,
-              );
-            }
-          } finally {
-            db.close();
-          }
-        });
-      } catch (error) {
-        const next =
-          codeOf(error) === 'SQLITE_BUSY'
-            ? 'Try again when Postern has less to do'
-            : 'The indexes created before it remain; mend the cause and run the command again';
-        throw new AuditdError('SOURCE_UNUSABLE', `An index could not be created: ${messageOf(error)}`, {
-          next,
-          cause: error,
-        });
+        for (const { name, sql } of missing) {
+          const begin = performance.now();
+          db.exec(sql);
+          process.stdout.write(`${name}: made in ${((performance.now() - begin) / 1_000).toFixed(1)} s\n`);
+        }
+      } finally {
+        db.close();
       }
     });
+  } catch (error) {
+    const next =
+      codeOf(error) === 'SQLITE_BUSY'
+        ? 'Try again when Postern has less to do'
+        : 'The indexes created before it remain; mend the cause and run the command again';
+    throw new AuditdError('SOURCE_UNUSABLE', `An index could not be created: ${messageOf(error)}`, {
+      next,
+      cause: error,
+    });
+  }
 }
 
 /** What is missing and what it costs, for people. */

@@ -48,72 +48,72 @@ Examples:
   $ postern-auditd export --manifest -o audit.ndjson && postern-auditd export verify audit.ndjson
   $ postern-auditd export --action auth.login_failure | jq -r .ip_address | sort | uniq -c`,
     )
-    .action(async (options: Options) => {
-      if (options.csv === true && options.ndjson === true)
-        throw new AuditdError('USAGE', '--csv and --ndjson exclude each other', { next: 'Give one of them' });
-      const filter = await filterFromOptions(options, Date.now());
-      const { output } = options;
-      const isCsv = options.csv === true || (options.ndjson !== true && output?.endsWith('.csv') === true);
-      const format = isCsv ? 'csv' : 'ndjson';
-      const { loadConfig } = await import('../config/load.js');
-      const describe = await describerOf(options);
-      const at = Date.now();
-      let passed: Passed | null = null;
-      const progress = new ExportProgress(
-        output !== undefined || !process.stdout.isTTY ? process.stderr : null,
-      );
-      try {
-        await withQueries(options.config, async (queries) => {
-          const chunks = (fd?: number) =>
-            progress.over(queries.stream(filter, format, fd === undefined ? {} : { fd }));
-          if (output === undefined)
-            await toStdout(
-              measureChunks(chunks(), (one) => {
-                passed = one;
-              }),
-            );
-          else
-            await toFile(output, chunks, async (file, name) =>
-              describe === null
-                ? new Map()
-                : describe(file, { file: name, format, filter, at, rows: progress.rows }),
-            );
-        });
-      } finally {
-        progress.end();
-      }
-      const { config } = loadConfig(options.config ?? null, process.env);
-      const what = passed ?? { ...(await digestOf(output ?? '')), count: progress.rows, complete: true };
-      const file = output === undefined ? null : resolve(output);
-      await tell(config, {
-        action: 'daemon.export',
-        details: { file, filter: givenOf(filter), format, ...what },
-      });
-      if (output !== undefined)
-        process.stderr.write(`${formatCount(progress.rows, 'entry', 'entries')} in ${output}\n`);
-      if (progress.rows === 0) {
-        const { noteOf } = await import('../query/unknown-names.js');
-        const { note } = noteOf(filter, config.source.aliases);
-        if (note !== undefined) tellNote(note);
-      }
-      if (progress.incomplete !== null) process.stderr.write(`INCOMPLETE: ${progress.incomplete}\n`);
-    });
+    .action(exportEntries);
   verify(command);
 }
 
+async function exportEntries(options: Options): Promise<void> {
+  if (options.csv === true && options.ndjson === true)
+    throw new AuditdError('USAGE', '--csv and --ndjson exclude each other', { next: 'Give one of them' });
+  const filter = await filterFromOptions(options, Date.now());
+  const { output } = options;
+  const isCsv = options.csv === true || (options.ndjson !== true && output?.endsWith('.csv') === true);
+  const format = isCsv ? 'csv' : 'ndjson';
+  const describe = await describerOf(options);
+  const at = Date.now();
+  const progress = new ExportProgress(output !== undefined || !process.stdout.isTTY ? process.stderr : null);
+  let passed: Passed | null = null;
+  try {
+    await withQueries(options.config, async (queries) => {
+      const chunks = (fd?: number) =>
+        progress.over(queries.stream(filter, format, fd === undefined ? {} : { fd }));
+      if (output === undefined) passed = await toStdout(chunks());
+      else
+        await toFile(output, chunks, async (file, name) =>
+          describe === null
+            ? new Map()
+            : describe(file, { file: name, format, filter, at, rows: progress.rows }),
+        );
+    });
+  } finally {
+    progress.end();
+  }
+  const { loadConfig } = await import('../config/load.js');
+  const { config } = loadConfig(options.config ?? null, process.env);
+  const what = passed ?? { ...(await digestOf(output ?? '')), count: progress.rows, complete: true };
+  const file = output === undefined ? null : resolve(output);
+  await tell(config, {
+    action: 'daemon.export',
+    details: { file, filter: givenOf(filter), format, ...what },
+  });
+  if (output !== undefined)
+    process.stderr.write(`${formatCount(progress.rows, 'entry', 'entries')} in ${output}\n`);
+  if (progress.rows === 0) {
+    const { noteOf } = await import('../query/unknown-names.js');
+    const { note } = noteOf(filter, config.source.aliases);
+    if (note !== undefined) tellNote(note);
+  }
+  if (progress.incomplete !== null) process.stderr.write(`INCOMPLETE: ${progress.incomplete}\n`);
+}
+
 /** Who reads may have seen enough (`| head`): then that was all, and no error. */
-async function toStdout(chunks: AsyncIterable<QueryChunk>): Promise<void> {
+async function toStdout(chunks: AsyncIterable<QueryChunk>): Promise<Passed | null> {
   let closed = false;
+  let passed: Passed | null = null;
   const onError = (error: Error) => {
     if (codeOf(error) !== 'EPIPE') throw error;
     closed = true;
   };
   process.stdout.on('error', onError);
-  for await (const { bytes } of chunks) {
+  const measured = measureChunks(chunks, (all) => {
+    passed = all;
+  });
+  for await (const { bytes } of measured) {
     if (closed) break;
     if (process.stdout.write(bytes)) continue;
     await roomIn(process.stdout);
   }
+  return passed;
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { escapeUnsafe, toSafeJson } from '../audit/unsafe-characters.js';
+import { AuditdError } from '../errors.js';
 import type { RetentionStatus } from '../retention/scheduler.js';
 import type { DryTarget } from '../retention/thread-protocol.js';
 import { registerRetainHolds as holds } from './retain/holds.js';
@@ -47,47 +48,52 @@ Examples:
   $ postern-auditd retain --now`,
     )
     .action(async (options: RetainOptions) => {
-      const [{ controlRequest }, { AuditdError }, { setTimeout: sleep }] = await Promise.all([
-        import('../control/client.js'),
-        import('../errors.js'),
-        import('node:timers/promises'),
-      ]);
-      const said = [options.dryRun, options.now, options.confirmClock].filter((one) => one === true);
-      if (said.length !== 1)
+      const given = [options.dryRun, options.now, options.confirmClock].filter((one) => one === true);
+      if (given.length !== 1)
         throw new AuditdError(
           'USAGE',
           'retain needs exactly one of --dry-run, --now and --confirm-clock, or a subcommand: hold, release or holds',
           { next: 'Start with --dry-run: it only prints what would be removed' },
         );
       const { control } = await contactsOf(options.config, 'control');
-      if (options.confirmClock === true) {
-        const { clock } = (await controlRequest(control, 'POST', '/retention/clock', undefined, {
-          'x-user': claimingUser() ?? '',
-        })) as { clock: string };
-        process.stdout.write(
-          options.json === true
-            ? `${toSafeJson({ clock })}\n`
-            : `recorded: it is ${shownTime(clock, timesFor(process.stdout, options))}, and the clock is right\n`,
-        );
-        return;
-      }
-      const path = options.now === true ? '/retention/now' : '/retention/dry';
-      await controlRequest(control, 'POST', path, undefined, { 'x-user': claimingUser() ?? '' });
-      const bar = new ProgressBar(options.json === true ? null : process.stderr);
-      for (;;) {
-        const status = (await controlRequest(control, 'GET', '/retention')) as RetentionStatus;
-        const { run } = status;
-        if (run === null || run.state !== 'running') {
-          bar.end();
-          end(status, options);
-          return;
-        }
-        const { progress } = run;
-        if (progress !== null) bar.show(partOf(progress), () => runProgressText(progress));
-        await sleep(POLL_MS);
-      }
+      await (options.confirmClock === true ? confirmClock : run)(control, options);
     });
   holds(retain);
+}
+
+async function confirmClock(control: string, options: RetainOptions): Promise<void> {
+  const { controlRequest } = await import('../control/client.js');
+  const user = { 'x-user': claimingUser() ?? '' };
+  const { clock } = (await controlRequest(control, 'POST', '/retention/clock', undefined, user)) as {
+    clock: string;
+  };
+  process.stdout.write(
+    options.json === true
+      ? `${toSafeJson({ clock })}\n`
+      : `recorded: it is ${shownTime(clock, timesFor(process.stdout, options))}, and the clock is right\n`,
+  );
+}
+
+/** Starts a run, or a dry one, and shows its progress until it has ended. */
+async function run(control: string, options: RetainOptions): Promise<void> {
+  const [{ controlRequest }, { setTimeout: sleep }] = await Promise.all([
+    import('../control/client.js'),
+    import('node:timers/promises'),
+  ]);
+  const path = options.now === true ? '/retention/now' : '/retention/dry';
+  await controlRequest(control, 'POST', path, undefined, { 'x-user': claimingUser() ?? '' });
+  const bar = new ProgressBar(options.json === true ? null : process.stderr);
+  for (;;) {
+    const status = (await controlRequest(control, 'GET', '/retention')) as RetentionStatus;
+    if (status.run === null || status.run.state !== 'running') {
+      bar.end();
+      end(status, options);
+      return;
+    }
+    const { progress } = status.run;
+    if (progress !== null) bar.show(partOf(progress), () => runProgressText(progress));
+    await sleep(POLL_MS);
+  }
 }
 
 function end({ run, last, expiry }: RetentionStatus, options: RetainOptions): void {

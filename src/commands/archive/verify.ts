@@ -7,7 +7,7 @@ import type { Removal } from '../../retention/archive/anchor.js';
 import { ANCHOR } from '../../retention/archive/archive-files.js';
 import type { KnownRecord } from '../../retention/archive/legal-hold-records.js';
 import type { ChainHead } from '../../retention/archive/manifest-chain.js';
-import type { ChainVerdict } from '../../retention/archive/verify.js';
+import type { ChainVerdict, VerifyOptions } from '../../retention/archive/verify.js';
 import { readNote } from '../../shipping/state-queries.js';
 import { ProgressBar } from '../support/progress-bar.js';
 import { formatCount } from '../support/terminal.js';
@@ -43,56 +43,60 @@ Examples:
   $ postern-auditd archive verify
   $ postern-auditd archive verify --directory /mnt/backup/archive --key audit.pub --head 42:5e0c…`,
     )
-    .action(async (options: Options) => {
-      const [{ verifyArchives }, { listArchives }] = await Promise.all([
-        import('../../retention/archive/verify.js'),
-        import('../../retention/archive/list.js'),
-      ]);
-      const directory = await directoryOf(options);
-      const key = options.key === undefined ? null : publicKeyIn(options.key);
-      const known = options.head === undefined ? [] : [headOf(options.head)];
-      const {
-        heads: recorded,
-        removals,
-        legal,
-        why,
-        missing,
-      } = options.directory === undefined ? await recordedIn(options) : NOTHING_RECORDED;
-      const isHere = options.directory === undefined && key === null;
-      const { sign, why: unsigned } = isHere ? await signingKeyOf(options) : { sign: null, why: null };
-      const bar = new ProgressBar(options.json === true ? null : process.stderr);
-      const total = sizeOf(() => listArchives(directory).reduce((sum, { bytes }) => sum + bytes, 0));
-      let done = 0;
-      const found = verifyArchives(directory, {
-        key,
-        sign,
-        known: [...known, ...recorded],
-        removals,
-        legal,
-        onProgress: (bytes) => {
-          done += bytes;
-          bar.show(total === 0 ? 1 : done / total, () => `${Math.floor(done / 2 ** 20)} MB`);
-        },
-      });
-      bar.end();
-      if (options.directory !== undefined && found.broken === null && found.head.sequence === 0)
-        throw new AuditdError('NOT_FOUND', `${directory} has no archives: nothing was verified`, {
-          next: 'Give the directory of the archives, and check that its disk is mounted',
-        });
-      const unread = `${why}. So the ends that the daemon has recorded were not compared`;
-      const notes = [
-        ...(why === null ? [] : [unread]),
-        ...(missing === null ? [] : [missing]),
-        ...(unsigned === null ? [] : [unsigned]),
-        ...(options.directory === undefined ? [] : alone(key !== null, known.length > 0)),
-        ...found.notes,
-      ];
-      const verdict = { ...found, notes };
-      process.stdout.write(
-        options.json === true ? `${toSafeJson(verdict, 2)}\n` : renderVerdict(verdict, directory),
-      );
-      if (verdict.broken !== null || missing !== null) process.exitCode = 1;
+    .action(verify);
+}
+
+async function verify(options: Options): Promise<void> {
+  const directory = await directoryOf(options);
+  const isNamed = options.directory !== undefined;
+  const key = options.key === undefined ? null : publicKeyIn(options.key);
+  const known = options.head === undefined ? [] : [headOf(options.head)];
+  const recorded = isNamed ? NOTHING_RECORDED : await recordedIn(options);
+  const { heads, removals, legal, why, missing } = recorded;
+  const { sign, why: unsigned } =
+    isNamed || key !== null ? { sign: null, why: null } : await signingKeyOf(options);
+  const found = await verifyWithProgress(
+    directory,
+    { key, sign, known: [...known, ...heads], removals, legal },
+    options.json === true ? null : process.stderr,
+  );
+  if (isNamed && found.broken === null && found.head.sequence === 0)
+    throw new AuditdError('NOT_FOUND', `${directory} has no archives: nothing was verified`, {
+      next: 'Give the directory of the archives, and check that its disk is mounted',
     });
+  const notes = [
+    ...(why === null ? [] : [`${why}. So the ends that the daemon has recorded were not compared`]),
+    ...(missing === null ? [] : [missing]),
+    ...(unsigned === null ? [] : [unsigned]),
+    ...(isNamed ? alone(key !== null, known.length > 0) : []),
+    ...found.notes,
+  ];
+  const verdict = { ...found, notes };
+  process.stdout.write(
+    options.json === true ? `${toSafeJson(verdict, 2)}\n` : renderVerdict(verdict, directory),
+  );
+  if (verdict.broken !== null || missing !== null) process.exitCode = 1;
+}
+
+async function verifyWithProgress(
+  directory: string,
+  against: Omit<VerifyOptions, 'onProgress'>,
+  stream: NodeJS.WriteStream | null,
+): Promise<ChainVerdict> {
+  const [{ verifyArchives }, { listArchives }] = await Promise.all([
+    import('../../retention/archive/verify.js'),
+    import('../../retention/archive/list.js'),
+  ]);
+  const bar = new ProgressBar(stream);
+  const total = sizeOf(() => listArchives(directory).reduce((sum, { bytes }) => sum + bytes, 0));
+  let done = 0;
+  const onProgress = (bytes: number) => {
+    done += bytes;
+    bar.show(total === 0 ? 1 : done / total, () => `${Math.floor(done / 2 ** 20)} MB`);
+  };
+  const found = verifyArchives(directory, { ...against, onProgress });
+  bar.end();
+  return found;
 }
 
 /** What a directory that is named does not prove by itself: who may write there can make a chain anew. */

@@ -89,15 +89,7 @@ export async function verifyExport(path: string, key: KeyObject | null): Promise
         : `${signaturePath} is not of this manifest, which says that it is not signed`,
       'wrong',
     );
-  const notes: string[] = [];
-  if (key === null)
-    notes.push(
-      signedWith === null
-        ? 'it is not signed: whoever can change the file can change its manifest as well'
-        : `the signature (key ${signedWith}) was not checked: give the public key with --key`,
-    );
-  if (basename(real) !== manifest.file) notes.push(`it was called ${manifest.file} when it was made`);
-  if (manifest.incomplete) notes.push('it is incomplete: its last line says what is left out');
+  const notes = notesOn(manifest, basename(real), key !== null);
   const signed = key === null ? unsigned : 'right';
   const file = await opened(path);
   let found: ExportContents;
@@ -111,6 +103,21 @@ export async function verifyExport(path: string, key: KeyObject | null): Promise
   }
   const wrong = form.difference(manifest, found);
   return about(wrong === null ? null : `${path}: ${wrong}`, signed, notes);
+}
+
+/** What is not wrong, and should be known. */
+function notesOn(manifest: ExportManifest, name: string, isVerified: boolean): string[] {
+  const { signed_with: signedWith, file, incomplete } = manifest;
+  const notes: string[] = [];
+  if (!isVerified)
+    notes.push(
+      signedWith === null
+        ? 'it is not signed: whoever can change the file can change its manifest as well'
+        : `the signature (key ${signedWith}) was not checked: give the public key with --key`,
+    );
+  if (name !== file) notes.push(`it was called ${file} when it was made`);
+  if (incomplete) notes.push('it is incomplete: its last line says what is left out');
+  return notes;
 }
 
 /** What was found, for people. */
