@@ -136,7 +136,9 @@ describe('a long export', () => {
       response.resume();
       expect(await ended).toBe('broken off');
       expect(() => JSON.parse(text)).toThrow();
-      expect(other.daemon.output).toContain('an export was aborted: the token was revoked');
+      await expect
+        .poll(() => other.daemon.output, { timeout: 30_000 })
+        .toContain('an export was aborted: the token was revoked');
     } finally {
       await other.close();
     }

@@ -175,7 +175,7 @@ describe("the cursors of fail2ban's sink", () => {
     await rig.start();
     const status = await rig.shipped();
     expect(status.sinks.auth).toMatchObject({ held_from: {}, cursors: {}, required: false, lag_events: 0 });
-    expect(rig.output).toContain('sinks.auth.required has no effect');
+    await until(() => rig.output.includes('sinks.auth.required has no effect'), 'the warning');
     await rig.kill();
     const now = new Database(path, { readonly: true });
     for (const [table, column] of [
