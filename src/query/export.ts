@@ -43,8 +43,8 @@ const PIECE = 16 * 1024;
 const SLICE = 128;
 
 /**
- * Rows as text, the newest first, in chunks that are filled in two buffers in turn. Between two chunks nothing is open, however
- * long the one who asks takes.
+ * Rows as text, the newest first, in chunks that are filled in two buffers in turn. Between two chunks nothing is open, however long the
+ * consumer takes.
  */
 export function* exportRows(
   strands: readonly RowCursor[],
@@ -53,79 +53,117 @@ export function* exportRows(
 ): Generator<Chunk, void> {
   const merge = new Merge(strands, () => undefined);
   const page = new TextPage();
-  let [rows, total] = [0, 0];
-  let ended = false;
-  const line = {
-    json: (event: AuditEvent, versions?: readonly AuditEvent[]) =>
-      `${total === 0 ? '' : ','}\n${entryObject(event, versions)}`,
-    ndjson: entryLine,
-    csv: (event: AuditEvent) => csvLine(event),
-  }[format];
+  const entries = new EntryWriter(merge, page, format, versionsOf);
   page.write({ json: '{"entries":[', ndjson: '', csv: CSV_HEADER }[format]);
-  let text = '';
-  const add = (event: AuditEvent, versions?: readonly AuditEvent[]) => {
-    text += line(event, versions);
-    rows++;
-    total++;
-    if (text.length < PIECE) return;
-    page.write(text);
-    text = '';
-  };
-  /** Entries whose versions are looked up together. */
-  let some: AuditEvent[] = [];
-  let length = 0;
-  const look = () => {
-    const versions = some.length === 0 ? null : versionsOf?.(some);
-    for (const event of some) add(event, versions?.(event));
-    some = [];
-    length = 0;
-  };
-  const drain = () => {
-    while (!page.full && merge.dry() === null) {
-      const found = merge.take();
-      ended = found === null;
-      if (found === null) break;
-      const { event } = found;
-      if (event === null) continue;
-      if (versionsOf === null) {
-        add(event);
-        continue;
-      }
-      some.push(event);
-      length += event.details?.length ?? 0;
-      if (some.length >= SLICE || length >= PIECE) look();
-    }
-    look();
-    page.write(text);
-    text = '';
-  };
-  let told = performance.now() + QUIET_MS;
-  while (!ended) {
-    drain();
+  let written = 0;
+  let quietEnd = performance.now() + QUIET_MS;
+  while (!entries.ended) {
+    entries.writeReady();
     const strand = merge.dry();
     if (strand !== null && !page.full) {
       reading(strand, (db) => {
         if (keepsWriterOut(db)) {
-          strand.step(db, SLICE); // made into text when the writer is let in again
+          strand.step(db, SLICE); // turned into text once the writer can write again
           return;
         }
         const end = performance.now() + stepMs;
         do {
           strand.step(db, SLICE);
-          drain();
+          entries.writeReady();
         } while (!page.full && merge.dry() === strand && performance.now() < end);
       });
     }
-    if (!page.full && !ended && performance.now() < told) continue;
+    const { ended, total } = entries;
+    if (!page.full && !ended && performance.now() < quietEnd) continue;
     const lacks = ended ? incomplete() : null;
-    if (ended && format === 'json') {
-      const more = lacks === null ? '' : `,"incomplete":${toSafeJson(lacks)}`;
-      page.write(`\n],"page":1,"limit":0,"total":${total},"total_exact":true,"next":null${more}}\n`);
+    if (ended) page.write(endOf(format, total, lacks));
+    yield {
+      bytes: page.take(),
+      rows: total - written,
+      progress: ended ? 1 : progressOf(strands),
+      incomplete: lacks,
+    };
+    written = total;
+    quietEnd = performance.now() + QUIET_MS;
+  }
+}
+
+function endOf(format: Format, total: number, lacks: string | null): string {
+  const more = lacks === null ? '' : `,"incomplete":${toSafeJson(lacks)}`;
+  const end =
+    format === 'json'
+      ? `\n],"page":1,"limit":0,"total":${total},"total_exact":true,"next":null${more}}\n`
+      : '';
+  return lacks === null ? end : `${end}${trailer(format, lacks)}`;
+}
+
+/** Writes the merged rows to a page as text. Looks up the versions of several entries at a time. */
+class EntryWriter {
+  /** Entries written. */
+  total = 0;
+  /** Whether no row is left. */
+  ended = false;
+  private text = '';
+  /** Entries whose versions are looked up together. */
+  private batch: AuditEvent[] = [];
+  private batchLength = 0;
+
+  constructor(
+    private readonly merge: Merge,
+    private readonly page: TextPage,
+    private readonly format: Format,
+    private readonly versionsOf: ExportOptions['versionsOf'],
+  ) {}
+
+  /** Writes the rows that have been read, until the page is full. */
+  writeReady(): void {
+    const { merge, page, versionsOf } = this;
+    while (!page.full && merge.dry() === null) {
+      const found = merge.take();
+      this.ended = found === null;
+      if (found === null) break;
+      const { event } = found;
+      if (event === null) continue;
+      if (versionsOf === null) {
+        this.add(event);
+        continue;
+      }
+      this.batch.push(event);
+      this.batchLength += event.details?.length ?? 0;
+      if (this.batch.length >= SLICE || this.batchLength >= PIECE) this.addBatch();
     }
-    if (lacks !== null) page.write(trailer(format, lacks));
-    yield { bytes: page.take(), rows, progress: ended ? 1 : progressOf(strands), incomplete: lacks };
-    rows = 0;
-    told = performance.now() + QUIET_MS;
+    this.addBatch();
+    this.flush();
+  }
+
+  private addBatch(): void {
+    if (this.batch.length === 0) return;
+    const versions = this.versionsOf?.(this.batch);
+    for (const event of this.batch) this.add(event, versions?.(event));
+    this.batch = [];
+    this.batchLength = 0;
+  }
+
+  private add(event: AuditEvent, versions?: readonly AuditEvent[]): void {
+    this.text += this.lineOf(event, versions);
+    this.total++;
+    if (this.text.length >= PIECE) this.flush();
+  }
+
+  private lineOf(event: AuditEvent, versions?: readonly AuditEvent[]): string {
+    switch (this.format) {
+      case 'json':
+        return `${this.total === 0 ? '' : ','}\n${entryObject(event, versions)}`;
+      case 'ndjson':
+        return entryLine(event, versions);
+      case 'csv':
+        return csvLine(event);
+    }
+  }
+
+  private flush(): void {
+    this.page.write(this.text);
+    this.text = '';
   }
 }
 
