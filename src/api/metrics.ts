@@ -21,32 +21,7 @@ export class ApiMetrics {
 
   constructor(status: () => DaemonStatus, sessions: () => number) {
     const registers = [this.registry];
-    for (const { name, help, type, labels, read } of STATUS_METRICS) {
-      const labelNames = [...labels];
-      if (type === 'gauge') {
-        new Gauge({
-          name,
-          help,
-          labelNames,
-          registers,
-          collect() {
-            this.reset();
-            for (const [of, value] of read(status())) this.set(of, value);
-          },
-        });
-      } else {
-        new Counter({
-          name,
-          help,
-          labelNames,
-          registers,
-          collect() {
-            this.reset();
-            for (const [of, value] of read(status())) this.inc(of, value);
-          },
-        });
-      }
-    }
+    this.registerStatus(status);
     this.requests = new Counter({
       name: 'postern_auditd_api_requests_total',
       help: 'Requests that were answered, by method, route and status.',
@@ -94,6 +69,37 @@ export class ApiMetrics {
   async described(): Promise<ReadonlyArray<{ name: string; type: string; help: string }>> {
     const all = await this.registry.getMetricsAsJSON();
     return all.map(({ name, type, help }) => ({ name, type: String(type), help }));
+  }
+
+  /** The metrics that are read from the daemon's status. */
+  private registerStatus(status: () => DaemonStatus): void {
+    const registers = [this.registry];
+    for (const { name, help, type, labels, read } of STATUS_METRICS) {
+      const labelNames = [...labels];
+      if (type === 'gauge') {
+        new Gauge({
+          name,
+          help,
+          labelNames,
+          registers,
+          collect() {
+            this.reset();
+            for (const [of, value] of read(status())) this.set(of, value);
+          },
+        });
+      } else {
+        new Counter({
+          name,
+          help,
+          labelNames,
+          registers,
+          collect() {
+            this.reset();
+            for (const [of, value] of read(status())) this.inc(of, value);
+          },
+        });
+      }
+    }
   }
 
   /** Those that every exporter has (Prometheus, Writing client libraries: process metrics). */

@@ -52,7 +52,6 @@ interface RowProps extends Omit<EntriesProps, 'entries'> {
 
 function Row({ entry, written, now, servers, budget }: RowProps) {
   const time = timeOf(entry.created_at);
-  const title = titleOf(entry.action);
   return (
     <li>
       <details
@@ -71,27 +70,8 @@ function Row({ entry, written, now, servers, budget }: RowProps) {
               </>
             )}
           </span>
-          <span class="c-event">
-            <Label>Event</Label>
-            <span class="title">
-              <bdi>{markInvisible(title, 80)}</bdi>
-              {entry.outcome === 'failure' && !/fail|refus|den/i.test(title) ? (
-                <span class="badge">failed</span>
-              ) : null}
-            </span>
-            <span class="code">
-              <bdi>{markInvisible(entry.action, 80)}</bdi>
-            </span>
-          </span>
-          <span class="c-user">
-            <Label>User</Label>
-            <Stranger text={entry.user.name ?? entry.user.email ?? entry.user.id} none="–" limit={60} />
-            {entry.user.email !== null && entry.user.name !== null ? (
-              <span class="second">
-                <bdi>{markInvisible(entry.user.email, 60)}</bdi>
-              </span>
-            ) : null}
-          </span>
+          <EventCell entry={entry} />
+          <UserCell user={entry.user} />
           <span class="c-resource">
             <Label>Resource</Label>
             <Stranger text={entry.resource_type} none="–" limit={40} />
@@ -118,42 +98,42 @@ function Row({ entry, written, now, servers, budget }: RowProps) {
   );
 }
 
+function EventCell({ entry: { action, outcome } }: { entry: Entry }) {
+  const title = titleOf(action);
+  return (
+    <span class="c-event">
+      <Label>Event</Label>
+      <span class="title">
+        <bdi>{markInvisible(title, 80)}</bdi>
+        {outcome === 'failure' && !/fail|refus|den/i.test(title) ? <span class="badge">failed</span> : null}
+      </span>
+      <span class="code">
+        <bdi>{markInvisible(action, 80)}</bdi>
+      </span>
+    </span>
+  );
+}
+
+function UserCell({ user: { id, name, email } }: Pick<Entry, 'user'>) {
+  return (
+    <span class="c-user">
+      <Label>User</Label>
+      <Stranger text={name ?? email ?? id} none="–" limit={60} />
+      {email !== null && name !== null ? (
+        <span class="second">
+          <bdi>{markInvisible(email, 60)}</bdi>
+        </span>
+      ) : null}
+    </span>
+  );
+}
+
 function Body({ entry, written, budget }: { entry: Entry; written: View['written']; budget: number }) {
-  const { user } = entry;
   const changes = changesOf(entry.details);
   const href = `/api/audit-log/${encodeURIComponent(entry.id)}`;
-  const who = user.name ?? user.email ?? user.id;
-  const only: ReadonlyArray<readonly [string, string | null, string]> = [
-    ['this user', who, link(written, { user: who })],
-    ['this address', entry.ip_address, link(written, { ip: entry.ip_address })],
-    ['this action', entry.action, link(written, { action: entry.action })],
-    ['this resource type', entry.resource_type, link(written, { resource_type: entry.resource_type })],
-  ];
-  const facts: ReadonlyArray<readonly [string, string | null]> = [
-    ['Entry', entry.id],
-    ['Time', entry.created_at],
-    ['Action', entry.action],
-    ['Outcome', entry.outcome],
-    ['User', [user.name, user.email].filter((text) => text !== null).join(', ') || null],
-    ['User ID', user.id],
-    ['Resource', entry.resource_type === null ? null : `${entry.resource_type} ${entry.resource_id ?? ''}`],
-    ['Address', entry.ip_address],
-    ['Server', entry.server],
-  ];
   return (
     <div class="entry-body">
-      <dl class="facts">
-        {facts.map(([name, text]) =>
-          text === null ? null : (
-            <div>
-              <dt>{name}</dt>
-              <dd>
-                <bdi>{markInvisible(text, 300)}</bdi>
-              </dd>
-            </div>
-          ),
-        )}
-      </dl>
+      <Facts entry={entry} />
       <div class="payload">
         {changes === null ? null : <Diff changes={changes} />}
         {entry.details === null ? <p class="note">No details.</p> : null}
@@ -167,17 +147,61 @@ function Body({ entry, written, budget }: { entry: Entry; written: View['written
           </details>
         )}
         {entry.versions === undefined ? null : <Versions of={entry.versions} budget={budget} />}
-        <p class="only">
-          Show only{' '}
-          {only
-            .filter(([, value]) => value !== null && value.length <= 200)
-            .map(([name, , to]) => (
-              <a href={to}>{name}</a>
-            ))}
-          <a href={href}>this entry as JSON</a>
-        </p>
+        <Links entry={entry} written={written} href={href} />
       </div>
     </div>
+  );
+}
+
+function Facts({ entry }: { entry: Entry }) {
+  const { user } = entry;
+  const facts: ReadonlyArray<readonly [string, string | null]> = [
+    ['Entry', entry.id],
+    ['Time', entry.created_at],
+    ['Action', entry.action],
+    ['Outcome', entry.outcome],
+    ['User', [user.name, user.email].filter((text) => text !== null).join(', ') || null],
+    ['User ID', user.id],
+    ['Resource', entry.resource_type === null ? null : `${entry.resource_type} ${entry.resource_id ?? ''}`],
+    ['Address', entry.ip_address],
+    ['Server', entry.server],
+  ];
+  return (
+    <dl class="facts">
+      {facts.map(([name, text]) =>
+        text === null ? null : (
+          <div>
+            <dt>{name}</dt>
+            <dd>
+              <bdi>{markInvisible(text, 300)}</bdi>
+            </dd>
+          </div>
+        ),
+      )}
+    </dl>
+  );
+}
+
+/** Links to views of similar entries, and to the entry itself. */
+function Links({ entry, written, href }: { entry: Entry; written: View['written']; href: string }) {
+  const { user } = entry;
+  const who = user.name ?? user.email ?? user.id;
+  const only: ReadonlyArray<readonly [string, string | null, string]> = [
+    ['this user', who, link(written, { user: who })],
+    ['this address', entry.ip_address, link(written, { ip: entry.ip_address })],
+    ['this action', entry.action, link(written, { action: entry.action })],
+    ['this resource type', entry.resource_type, link(written, { resource_type: entry.resource_type })],
+  ];
+  return (
+    <p class="only">
+      Show only{' '}
+      {only
+        .filter(([, value]) => value !== null && value.length <= 200)
+        .map(([name, , to]) => (
+          <a href={to}>{name}</a>
+        ))}
+      <a href={href}>this entry as JSON</a>
+    </p>
   );
 }
 

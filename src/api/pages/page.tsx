@@ -59,40 +59,9 @@ export function AuditLogPage(data: PageData) {
   const here = link(view.written, { page: view.page });
   return (
     <Layout title="Audit Log · Postern Proxy" person={person} assets={data.assets}>
-      <div class="head">
-        <div>
-          <h1>Audit Log</h1>
-          <p class="second">
-            Every login, configuration change and administrative action on{' '}
-            {multi ? 'all servers' : <bdi>{markInvisible(data.server, 60)}</bdi>}
-          </p>
-        </div>
-        <div class="live">
-          <span class="second" data-live id="as-of">
-            As of {exact(now)} UTC
-          </span>
-          <button type="button" id="live" aria-pressed="false" hidden>
-            <Icon name="live" />
-            <span>Live</span>
-          </button>
-          <noscript>
-            <a class="button" href={here}>
-              Refresh
-            </a>
-          </noscript>
-        </div>
-      </div>
+      <Head server={multi ? null : data.server} now={now} here={here} />
       <p class="sr" role="status" aria-live="polite" id="said" />
-      {data.notice === null ? null : (
-        <p class={data.notice.good ? 'notice good' : 'notice bad'} role="status">
-          {markInvisible(data.notice.text, 300)}
-        </p>
-      )}
-      {data.silence === null ? null : (
-        <p class="notice bad" role="alert" id="silence">
-          {markInvisible(`${sentence(data.silence.what)} Next: ${data.silence.next}.`, 800)}
-        </p>
-      )}
+      <Notices notice={data.notice} silence={data.silence} />
       <div class="verdicts" data-live id="verdicts">
         <Answer question="Am I under attack?" verdict={attack} icon="shield" href="#offenders" />
         <Answer question="Is the SIEM up to date?" verdict={delivery} icon="send" href="#health" />
@@ -108,28 +77,7 @@ export function AuditLogPage(data: PageData) {
             <h2 id="timeline-title">Events and failed logins, {data.window.title}</h2>
             <Timeline stats={stats} from={data.window.from} to={data.window.to} title={data.window.title} />
           </section>
-          <section class="list" aria-labelledby="entries-title" data-live id="entries">
-            <h2 id="entries-title">Entries</h2>
-            {data.trouble === null ? null : (
-              <p class="notice bad" role="alert">
-                {markInvisible(data.trouble, 400)} <a href={PAGE}>Show everything</a>
-              </p>
-            )}
-            {data.result?.incomplete === undefined ? null : (
-              <p class="notice bad" role="alert">
-                Entries are missing: {markInvisible(data.result.incomplete, 400)}.
-              </p>
-            )}
-            {data.result?.note === undefined ? null : (
-              <p class="notice">{markInvisible(data.result.note, 400)}</p>
-            )}
-            {data.result === null ? null : (
-              <>
-                <Entries entries={data.result.entries} written={view.written} now={now} servers={multi} />
-                <Pager view={view} result={data.result} />
-              </>
-            )}
-          </section>
+          <EntryList data={data} servers={multi} />
         </div>
         <div class="rail" data-live id="rail">
           <Bans
@@ -150,6 +98,89 @@ export function AuditLogPage(data: PageData) {
         </div>
       </div>
     </Layout>
+  );
+}
+
+interface HeadProps {
+  /** Null: entries of several servers. */
+  readonly server: string | null;
+  readonly now: number;
+  /** The URL of this view. */
+  readonly here: string;
+}
+
+function Head({ server, now, here }: HeadProps) {
+  return (
+    <div class="head">
+      <div>
+        <h1>Audit Log</h1>
+        <p class="second">
+          Every login, configuration change and administrative action on{' '}
+          {server === null ? 'all servers' : <bdi>{markInvisible(server, 60)}</bdi>}
+        </p>
+      </div>
+      <div class="live">
+        <span class="second" data-live id="as-of">
+          As of {exact(now)} UTC
+        </span>
+        <button type="button" id="live" aria-pressed="false" hidden>
+          <Icon name="live" />
+          <span>Live</span>
+        </button>
+        <noscript>
+          <a class="button" href={here}>
+            Refresh
+          </a>
+        </noscript>
+      </div>
+    </div>
+  );
+}
+
+function Notices({ notice, silence }: Pick<PageData, 'notice' | 'silence'>) {
+  return (
+    <>
+      {notice === null ? null : (
+        <p class={notice.good ? 'notice good' : 'notice bad'} role="status">
+          {markInvisible(notice.text, 300)}
+        </p>
+      )}
+      {silence === null ? null : (
+        <p class="notice bad" role="alert" id="silence">
+          {markInvisible(`${sentence(silence.what)} Next: ${silence.next}.`, 800)}
+        </p>
+      )}
+    </>
+  );
+}
+
+function EntryList({ data, servers }: { data: PageData; servers: boolean }) {
+  return (
+    <section class="list" aria-labelledby="entries-title" data-live id="entries">
+      <h2 id="entries-title">Entries</h2>
+      {data.trouble === null ? null : (
+        <p class="notice bad" role="alert">
+          {markInvisible(data.trouble, 400)} <a href={PAGE}>Show everything</a>
+        </p>
+      )}
+      {data.result?.incomplete === undefined ? null : (
+        <p class="notice bad" role="alert">
+          Entries are missing: {markInvisible(data.result.incomplete, 400)}.
+        </p>
+      )}
+      {data.result?.note === undefined ? null : <p class="notice">{markInvisible(data.result.note, 400)}</p>}
+      {data.result === null ? null : (
+        <>
+          <Entries
+            entries={data.result.entries}
+            written={data.view.written}
+            now={data.now}
+            servers={servers}
+          />
+          <Pager view={data.view} result={data.result} />
+        </>
+      )}
+    </section>
   );
 }
 

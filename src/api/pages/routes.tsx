@@ -9,7 +9,7 @@ import type { ApiDeps } from '../deps.js';
 import { LOGIN, PAGE } from '../paths.js';
 import { assetFiles } from './assets.js';
 import { DashboardData, windowOf } from './dashboard-data.js';
-import { Flashes } from './flash-messages.js';
+import { type Flash, Flashes } from './flash-messages.js';
 import { Login } from './login.js';
 import { AuditLogPage } from './page.js';
 import { PER_PAGE, readView, type View } from './view-url.js';
@@ -23,60 +23,19 @@ export function pages(deps: ApiDeps): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   const overview = new DashboardData(deps);
   const flashes = new Flashes();
-  const assets = () => ({ css: assetFiles()['page.css'].href, js: assetFiles()['page.js'].href });
 
   app.get('/', (c) => c.redirect(PAGE, 302));
 
-  app.get(`${PAGE}/assets/:name`, (c) => {
-    const name = c.req.param('name');
-    if (name !== 'page.css' && name !== 'page.js') return c.notFound();
-    const { body, type } = assetFiles()[name];
-    return c.body(body, 200, {
-      'content-type': type,
-      'cache-control': `public, max-age=${YEAR_S}, immutable`,
-    });
-  });
-
+  app.get(`${PAGE}/assets/:name`, (c) => sendAsset(c, c.req.param('name')));
   app.get(LOGIN, (c) => {
     const next = safeNext(c.req.query('next'));
     if (c.var.identity !== null) return c.redirect(next, 303);
-    return c.html(document(<Login assets={assets()} failed={c.req.query('failed') ?? null} next={next} />));
+    return c.html(
+      document(<Login assets={assetLinks()} failed={c.req.query('failed') ?? null} next={next} />),
+    );
   });
 
-  app.get(PAGE, requireSession, async (c) => {
-    const now = deps.clock();
-    const view = readView(new URL(c.req.url).searchParams, now);
-    const window = windowOf(view, now);
-    const [found, stats, lastHour, bans] = await Promise.all([
-      find(deps, view),
-      view.error === null ? overview.window(view, window) : null,
-      overview.lastHour(),
-      overview.banned(),
-    ]);
-    const { sinks, sources, bans: reports, silence = null } = deps.status();
-    const { identity, csrf } = c.var;
-    const page = (
-      <AuditLogPage
-        now={now}
-        server={deps.server}
-        assets={assets()}
-        person={{ name: identity?.name ?? '', scope: identity?.scope ?? 'read', csrf }}
-        view={view}
-        result={found.result}
-        trouble={found.trouble}
-        stats={stats}
-        window={window}
-        lastHour={lastHour}
-        bans={{ ...bans, unrecorded: reports?.unrecorded ?? [] }}
-        silence={silence}
-        sinks={sinks}
-        sources={sources}
-        banLimit={deps.failures.rule.failures}
-        notice={flashes.take(csrf)}
-      />
-    );
-    return c.html(document(page), found.status);
-  });
+  app.get(PAGE, requireSession, (c) => showAuditLog(c, deps, { overview, notice: flashes.take(c.var.csrf) }));
 
   app.post(`${PAGE}/unban`, requireSession, async (c) => {
     const form = await c.req.parseBody();
@@ -87,6 +46,59 @@ export function pages(deps: ApiDeps): Hono<ApiEnv> {
     return c.redirect(back, 303);
   });
   return app;
+}
+
+function assetLinks(): { readonly css: string; readonly js: string } {
+  const assets = assetFiles();
+  return { css: assets['page.css'].href, js: assets['page.js'].href };
+}
+
+function sendAsset(c: ApiContext, name: string): Response | Promise<Response> {
+  if (name !== 'page.css' && name !== 'page.js') return c.notFound();
+  const { body, type } = assetFiles()[name];
+  return c.body(body, 200, {
+    'content-type': type,
+    'cache-control': `public, max-age=${YEAR_S}, immutable`,
+  });
+}
+
+async function showAuditLog(
+  c: ApiContext,
+  deps: ApiDeps,
+  { overview, notice }: { readonly overview: DashboardData; readonly notice: Flash | null },
+): Promise<Response> {
+  const now = deps.clock();
+  const view = readView(new URL(c.req.url).searchParams, now);
+  const window = windowOf(view, now);
+  const [found, stats, lastHour, bans] = await Promise.all([
+    find(deps, view),
+    view.error === null ? overview.window(view, window) : null,
+    overview.lastHour(),
+    overview.banned(),
+  ]);
+  const { sinks, sources, bans: reports, silence = null } = deps.status();
+  const { identity, csrf } = c.var;
+  const page = (
+    <AuditLogPage
+      now={now}
+      server={deps.server}
+      assets={assetLinks()}
+      person={{ name: identity?.name ?? '', scope: identity?.scope ?? 'read', csrf }}
+      view={view}
+      result={found.result}
+      trouble={found.trouble}
+      stats={stats}
+      window={window}
+      lastHour={lastHour}
+      bans={{ ...bans, unrecorded: reports?.unrecorded ?? [] }}
+      silence={silence}
+      sinks={sinks}
+      sources={sources}
+      banLimit={deps.failures.rule.failures}
+      notice={notice}
+    />
+  );
+  return c.html(document(page), found.status);
 }
 
 async function lift(c: ApiContext, deps: ApiDeps, address: string): Promise<{ good: boolean; text: string }> {

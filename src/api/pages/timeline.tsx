@@ -84,8 +84,6 @@ export function Timeline({ stats, from, to, title }: TimelineProps) {
   const peak = bars.reduce((a, b) => (b.count > a.count ? b : a));
   const length = LENGTHS.get(step) ?? 'step';
   const words = `${countText(stats.total, 'event')}, ${countText(stats.failed_logins, 'failed login')} in ${title}; most in one ${length}: ${peak.count.toLocaleString('en')}, starting ${label(peak.time, step)} UTC.`;
-  const y = (number: number) => (number / top) * HEIGHT;
-  const scaled = (number: number) => (number === 0 ? 0 : Math.max(1.5, y(number)));
   return (
     <figure class="timeline">
       <figcaption>
@@ -101,38 +99,7 @@ export function Timeline({ stats, from, to, title }: TimelineProps) {
         <span class="axis-top" aria-hidden="true">
           {top.toLocaleString('en')}
         </span>
-        <svg
-          viewBox={`0 0 ${bars.length * WIDTH} ${HEIGHT}`}
-          preserveAspectRatio="none"
-          role="img"
-          aria-label={words}
-        >
-          <path class="grid" d={`M0 .5H${bars.length * WIDTH}M0 ${HEIGHT / 2}H${bars.length * WIDTH}`} />
-          {bars.map((bar, at) =>
-            bar.count === 0 ? null : (
-              <g>
-                <title>{`${label(bar.time, step)}: ${countText(bar.count, 'event')}, ${countText(bar.failedLogins, 'failed login')}`}</title>
-                <rect class="hit" x={at * WIDTH} y={0} width={WIDTH} height={HEIGHT} />
-                <rect
-                  class="all"
-                  x={at * WIDTH + GAP / 2}
-                  y={HEIGHT - scaled(bar.count)}
-                  width={WIDTH - GAP}
-                  height={scaled(bar.count)}
-                />
-                {bar.failedLogins === 0 ? null : (
-                  <rect
-                    class="failed"
-                    x={at * WIDTH + GAP / 2}
-                    y={HEIGHT - scaled(bar.failedLogins)}
-                    width={WIDTH - GAP}
-                    height={scaled(bar.failedLogins)}
-                  />
-                )}
-              </g>
-            ),
-          )}
-        </svg>
+        <Bars bars={bars} step={step} top={top} words={words} />
         <svg class="ticks" aria-hidden="true" focusable="false">
           {ticksOf(bars, step).map((at) => (
             <text x={`${(100 * at) / bars.length}%`} y="14">
@@ -141,30 +108,83 @@ export function Timeline({ stats, from, to, title }: TimelineProps) {
           ))}
         </svg>
       </div>
-      <details class="numbers">
-        <summary>As a table</summary>
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">From (UTC)</th>
-              <th scope="col">Events</th>
-              <th scope="col">Failed logins</th>
-            </tr>
-          </thead>
-          <tbody>
-            {bars
-              .filter((bar) => bar.count > 0)
-              .map((bar) => (
-                <tr>
-                  <th scope="row">{label(bar.time, step)}</th>
-                  <td>{bar.count.toLocaleString('en')}</td>
-                  <td>{bar.failedLogins.toLocaleString('en')}</td>
-                </tr>
-              ))}
-          </tbody>
-        </table>
-      </details>
+      <Numbers bars={bars} step={step} />
     </figure>
+  );
+}
+
+interface BarsProps {
+  readonly bars: readonly TimelineBar[];
+  readonly step: number;
+  /** The count at the upper edge. */
+  readonly top: number;
+  /** The chart in words, for screen readers. */
+  readonly words: string;
+}
+
+function Bars({ bars, step, top, words }: BarsProps) {
+  const scaled = (number: number) => (number === 0 ? 0 : Math.max(1.5, (number / top) * HEIGHT));
+  return (
+    <svg
+      viewBox={`0 0 ${bars.length * WIDTH} ${HEIGHT}`}
+      preserveAspectRatio="none"
+      role="img"
+      aria-label={words}
+    >
+      <path class="grid" d={`M0 .5H${bars.length * WIDTH}M0 ${HEIGHT / 2}H${bars.length * WIDTH}`} />
+      {bars.map((bar, at) =>
+        bar.count === 0 ? null : (
+          <g>
+            <title>{`${label(bar.time, step)}: ${countText(bar.count, 'event')}, ${countText(bar.failedLogins, 'failed login')}`}</title>
+            <rect class="hit" x={at * WIDTH} y={0} width={WIDTH} height={HEIGHT} />
+            <rect
+              class="all"
+              x={at * WIDTH + GAP / 2}
+              y={HEIGHT - scaled(bar.count)}
+              width={WIDTH - GAP}
+              height={scaled(bar.count)}
+            />
+            {bar.failedLogins === 0 ? null : (
+              <rect
+                class="failed"
+                x={at * WIDTH + GAP / 2}
+                y={HEIGHT - scaled(bar.failedLogins)}
+                width={WIDTH - GAP}
+                height={scaled(bar.failedLogins)}
+              />
+            )}
+          </g>
+        ),
+      )}
+    </svg>
+  );
+}
+
+function Numbers({ bars, step }: Pick<BarsProps, 'bars' | 'step'>) {
+  return (
+    <details class="numbers">
+      <summary>As a table</summary>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">From (UTC)</th>
+            <th scope="col">Events</th>
+            <th scope="col">Failed logins</th>
+          </tr>
+        </thead>
+        <tbody>
+          {bars
+            .filter((bar) => bar.count > 0)
+            .map((bar) => (
+              <tr>
+                <th scope="row">{label(bar.time, step)}</th>
+                <td>{bar.count.toLocaleString('en')}</td>
+                <td>{bar.failedLogins.toLocaleString('en')}</td>
+              </tr>
+            ))}
+        </tbody>
+      </table>
+    </details>
   );
 }
 

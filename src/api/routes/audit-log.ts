@@ -1,4 +1,5 @@
 import { Hono } from 'hono';
+import type { z } from 'zod';
 import type { SourceName } from '../../audit/event.js';
 import { sendJson } from '../../control/send-json.js';
 import { AuditdError, messageOf } from '../../errors.js';
@@ -50,51 +51,54 @@ export function auditLogRoutes(deps: ApiDeps): Hono<ApiEnv> {
     const filter = filterFromQuery(asked, deps.clock());
     const format = formatOf(c, asked.format);
     c.header('vary', 'accept, authorization, cookie');
-    if (asked.limit === 0) {
-      if (asked.page !== 1 || asked.cursor !== undefined) {
-        const name = asked.cursor === undefined ? 'page' : 'cursor';
-        throw new AuditdError('USAGE', `${name}: limit=0 returns all entries in one answer`, {
-          next: `Leave ${name} out, or give a limit`,
-        });
-      }
-      return exportAll(c, deps, exports, filter, format);
-    }
-    if (asked.cursor !== undefined && asked.page !== 1) {
-      throw new AuditdError('USAGE', 'page: page and cursor exclude each other', {
-        next: 'Give one of them',
-      });
-    }
-    const free = queries.take();
-    if (free === null) return busy(c, 'Too many queries are waiting');
-    try {
-      const { page, limit, cursor = null } = asked;
-      const result = await deps.queries.text(filter, format, {
-        page,
-        limit,
-        cursor,
-        count: cursor === null ? 'some' : 'none',
-      });
-      return pageAnswer(c, result, format);
-    } finally {
-      free();
-    }
+    checkPaging(asked);
+    if (asked.limit === 0) return exportAll(c, deps, exports, filter, format);
+    const { page, limit, cursor = null } = asked;
+    const count = cursor === null ? 'some' : 'none';
+    return withSlot(c, queries, async () =>
+      pageAnswer(c, await deps.queries.text(filter, format, { page, limit, cursor, count }), format),
+    );
   });
 
-  // Programs made from the description write the colon as %3A.
+  // Clients generated from openapi.json send the colon as %3A.
   app.get('/api/audit-log/:id{(?:[a-z]+(?::|%3[Aa]))?[0-9]+}', requireScope('read'), async (c) => {
     parametersOf(noParameters, c.req.queries());
     const { source, id } = entryId(c.req.param('id'));
-    const free = queries.take();
-    if (free === null) return busy(c, 'Too many queries are waiting');
-    try {
+    return withSlot(c, queries, async () => {
       const found = await findEntry(deps.queries, source, id);
       if (found === null) throw new AuditdError('NOT_FOUND', `No entry has the id ${source}:${id}`);
       return sendJson(c, found);
-    } finally {
-      free();
-    }
+    });
   });
   return app;
+}
+
+/** @throws AuditdError `USAGE` if page, limit and cursor contradict each other */
+function checkPaging({ page, limit, cursor }: z.infer<typeof listParameters>): void {
+  if (limit === 0 && (page !== 1 || cursor !== undefined)) {
+    const name = cursor === undefined ? 'page' : 'cursor';
+    throw new AuditdError('USAGE', `${name}: limit=0 returns all entries in one answer`, {
+      next: `Leave ${name} out, or give a limit`,
+    });
+  }
+  if (page !== 1 && cursor !== undefined) {
+    throw new AuditdError('USAGE', 'page: page and cursor exclude each other', { next: 'Give one of them' });
+  }
+}
+
+/** Runs a query if a slot is free; answers 503 otherwise. */
+async function withSlot(
+  c: ApiContext,
+  slots: ConcurrencyLimit,
+  query: () => Promise<Response>,
+): Promise<Response> {
+  const free = slots.take();
+  if (free === null) return busy(c, 'Too many queries are waiting');
+  try {
+    return await query();
+  } finally {
+    free();
+  }
 }
 
 /** @throws AuditdError `USAGE` */
