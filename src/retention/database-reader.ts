@@ -2,6 +2,7 @@ import type { Database } from 'better-sqlite3';
 import { AuditdError } from '../errors.js';
 import { readWithRetries } from '../source/read-with-retries.js';
 import type { WaitingState } from '../source/source.js';
+import { sourceUnusable } from './error-parts.js';
 import { anotherFile, type FileIdentity, isFileAt } from './file-identity.js';
 
 /** A lock or a recovery: this often looked at again, ms apart. */
@@ -25,8 +26,7 @@ export function readingOf(database: string, file: FileIdentity | null = null): R
     const attempt = readWithRetries(
       database,
       (db) => {
-        if (file !== null && !isFileAt(database, file))
-          throw new AuditdError('SOURCE_UNUSABLE', anotherFile(database));
+        if (file !== null && !isFileAt(database, file)) throw sourceUnusable(anotherFile(database));
         return work(db);
       },
       {
@@ -37,7 +37,8 @@ export function readingOf(database: string, file: FileIdentity | null = null): R
       },
     );
     if (attempt.kind !== 'waiting') return attempt.value;
-    throw new AuditdError('SOURCE_UNUSABLE', attempt.waiting.message, { next: 'The next run tries again' });
+    const { what, next } = attempt.waiting;
+    throw sourceUnusable({ what, next: next ?? 'Wait for the next run, which tries again' });
   };
 }
 

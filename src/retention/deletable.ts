@@ -11,16 +11,16 @@ import { type AuditTable, lower } from '../source/table-schema.js';
 export function checkDeletable(db: Database, table: AuditTable): void {
   if (table.isView) {
     const next = 'Set source.table to the table behind it, or retention.enabled to false';
-    throw new AuditdError(
-      'SOURCE_UNUSABLE',
-      `${table.name} is a view: rows can't be removed from it. ${next}`,
-    );
+    throw new AuditdError('SOURCE_UNUSABLE', `${table.name} is a view: rows can't be removed from it`, {
+      next,
+    });
   }
   const [referring] = referringTables(db, table);
   if (referring === undefined) return;
   throw new AuditdError(
     'SOURCE_UNUSABLE',
-    `Foreign keys of the table ${referring} point at ${table.name}: rows of ${referring} would go with those of ${table.name}, and no archive has them, or they would point at nothing. Take the foreign key out of ${referring}, or set retention.enabled to false`,
+    `Foreign keys of the table ${referring} point at ${table.name}: rows of ${referring} would go with those of ${table.name}, and no archive has them, or they would point at nothing`,
+    { next: `Take the foreign key out of ${referring}, or set retention.enabled to false` },
   );
 }
 

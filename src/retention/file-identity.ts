@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs';
+import type { Problem } from './error-parts.js';
 
 /** Which file a path leads to, as text to be passed on. */
 export type FileIdentity = string;
@@ -22,7 +23,8 @@ export function isFileAt(path: string, identity: FileIdentity): boolean {
   return isSame && identity !== NONE && (birth === born || birth === '' || born === '');
 }
 
-/** What is said when it is another. */
-export function anotherFile(path: string): string {
-  return `${path} has been replaced since the run began. Nothing of the new database is removed by it; the next run looks anew`;
+/** What failed when it is another. */
+export function anotherFile(path: string): Problem {
+  const what = `${path} has been replaced since the run began: this run removes nothing from the new database, the next one starts over`;
+  return { what, next: null };
 }

@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { z } from 'zod';
-import { AuditdError, messageOf } from '../errors.js';
+import { AuditdError, explained, messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { State } from '../shipping/state.js';
 import { contentsOf, holdName, makeDirectory, placeFile, trouble } from './archive/archive-files.js';
@@ -15,6 +15,7 @@ import {
 import { holdFilterSchema } from './archive/schema.js';
 import { signingKey } from './archive/signing-key.js';
 import { byCommand } from './deletion-intent.js';
+import { type Problem, toErrorParts } from './error-parts.js';
 import { LegalHolds, readLegalHolds } from './legal-holds.js';
 
 export interface LegalBookOptions {
@@ -46,6 +47,8 @@ export interface LegalStatus {
   readonly in_force: readonly ShownHold[];
   /** Why nothing is deleted, or what of the records does not count; null: all is well. */
   readonly trouble: string | null;
+  /** The parts of `trouble`; a daemon of an earlier version sends the text alone. */
+  readonly problem?: Problem | null;
 }
 
 /** As `meta` in state.db has it, for who reads it without the daemon. */
@@ -67,8 +70,8 @@ export function legalRecordsIn(text: string | null): readonly Recorded[] {
   } catch (error) {
     throw new AuditdError(
       'STATE_UNUSABLE',
-      "What state.db has of legal holds can't be read, so nothing is deleted. Put state.db back from a backup",
-      { cause: error },
+      "What state.db has of legal holds can't be read, so nothing is deleted",
+      { next: 'Put state.db back from a backup', cause: error },
     );
   }
 }
@@ -134,21 +137,24 @@ export class LegalHoldStore {
     const { filter, all, reason } = parse(holdRequest, body);
     const isAll = Object.keys(filter).length === 0;
     if (isAll !== (all === true))
-      throw usage(
-        isAll ? 'A hold without a filter is of all rows: say so with --all' : '--all takes no filter',
-      );
+      throw isAll
+        ? usage('A hold without a filter covers all rows', 'Confirm that with --all, or give a filter')
+        : usage('--all and a filter exclude each other', 'Leave out one of them');
     this.adopt();
     return shownOf(this.append({ kind: 'legal_hold', filter, reason, by }));
   }
 
-  /** @throws as `hold` */
+  /** @throws AuditdError `NOT_FOUND`, `CONFLICT` if it is released already, and as `hold` */
   release(number: number, body: unknown, by: string | null): ShownHold {
     const { reason } = parse(releaseRequest, body);
     this.adopt();
     const { links, inForce } = this.current();
     const link = links[number - 1];
-    if (link === undefined || !inForce.some((one) => one.number === number))
-      throw usage(`There is no legal hold ${number} in force. See postern-auditd retain holds`);
+    const next = 'List those in force: postern-auditd retain holds';
+    if (link?.record.kind !== 'legal_hold')
+      throw new AuditdError('NOT_FOUND', `There is no legal hold ${number}`, { next });
+    if (!inForce.some((one) => one.number === number))
+      throw new AuditdError('CONFLICT', `Legal hold ${number} is released already`, { next });
     this.append({ kind: 'legal_release', releases: number, reason, by });
     return shownOf(link);
   }
@@ -189,16 +195,17 @@ export class LegalHoldStore {
       const { links, inForce, unrecorded } = this.current();
       const of = new Set<number>(inForce.map(({ number }) => number));
       const lost = unrecorded.map(({ name, record }) =>
-        record.kind === 'legal_release' && of.has(record.releases)
-          ? `${name} is a release that state.db does not know, so hold ${record.releases} is in force: release it again with postern-auditd retain release ${record.releases}`
-          : null,
+        record.kind === 'legal_release' && of.has(record.releases) ? { name, hold: record.releases } : null,
       );
+      const problem = uncountedReleases(lost.filter((one) => one !== null));
       return {
         in_force: links.filter(({ record }) => of.has(record.number)).map(shownOf),
-        trouble: lost.filter((one) => one !== null).join('. ') || null,
+        trouble: problem === null ? null : explained(problem.what, problem.next),
+        problem,
       };
     } catch (error) {
-      return { in_force: this.known(), trouble: messageOf(error) };
+      const { what, next } = toErrorParts(error);
+      return { in_force: this.known(), trouble: messageOf(error), problem: { what, next } };
     }
   }
 
@@ -235,7 +242,10 @@ export class LegalHoldStore {
     const { links, head } = this.current();
     const number = links.length + 1;
     if (number > MOST_RECORDS)
-      throw usage(`There are ${MOST_RECORDS} records of legal holds: no more can be made`);
+      throw new AuditdError(
+        'CONFLICT',
+        `There are ${MOST_RECORDS} records of legal holds: no more can be made`,
+      );
     const created = new Date(clock()).toISOString();
     const { text: whole } = sealRecord({ ...body, number, created, previous_sha256: head }, sign());
     const name = holdName(number);
@@ -286,6 +296,17 @@ export class LegalHoldStore {
   }
 }
 
+function uncountedReleases(
+  lost: ReadonlyArray<{ readonly name: string; readonly hold: number }>,
+): Problem | null {
+  if (lost.length === 0) return null;
+  const what = lost.map(
+    ({ name, hold }) => `${name} is a release that state.db does not know, so hold ${hold} is in force`,
+  );
+  const again = lost.map(({ hold }) => `postern-auditd retain release ${hold}`);
+  return { what: what.join('; '), next: `Release it again: ${again.join(', ')}` };
+}
+
 function entryOf({ record: { number, kind }, sha256, text: whole }: LegalLink): Recorded {
   return { number, sha256, text: whole, kind };
 }
@@ -303,6 +324,6 @@ function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   throw usage(`${issue?.path.join('.') || 'the request'}: ${issue?.message ?? 'is not understood'}`);
 }
 
-function usage(message: string): AuditdError {
-  return new AuditdError('USAGE', message);
+function usage(what: string, next: string | null = null): AuditdError {
+  return new AuditdError('USAGE', what, { next });
 }

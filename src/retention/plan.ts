@@ -1,7 +1,6 @@
 import { setImmediate as otherWork } from 'node:timers/promises';
 import type { Database } from 'better-sqlite3';
 import type { RetentionConfig } from '../config/schema.js';
-import { AuditdError } from '../errors.js';
 import { IdSet } from '../shipping/id-set.js';
 import type { SqlValue } from '../source/event-id.js';
 import { keepsWriterOut } from '../source/journal-mode.js';
@@ -18,6 +17,7 @@ import { rowSizeSql } from './archive/table-rows.js';
 import { monthOf } from './archive/write.js';
 import type { Read } from './database-reader.js';
 import { checkDeletable } from './deletable.js';
+import { sourceUnusable } from './error-parts.js';
 import { type LegalHolds, type LegalRow, legalRowOf } from './legal-holds.js';
 import { type Eligibility, eligibilityOf, excess, type Moment, mayGoEarly, momentOf } from './policy.js';
 import type { RowEligibility } from './row-eligibility.js';
@@ -209,7 +209,7 @@ class Scan {
 
   private table(db: Database): AuditTable {
     const table = this.tables.get(db);
-    if ('state' in table) throw new AuditdError('SOURCE_UNUSABLE', table.message);
+    if ('state' in table) throw sourceUnusable(table);
     checkDeletable(db, table);
     return table;
   }

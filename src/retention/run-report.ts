@@ -1,6 +1,8 @@
 import type { PublicSource } from '../audit/event.js';
+import { explained, messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import { LARGEST_ROW } from './archive/row-size-limit.js';
+import { type Problem, toErrorParts } from './error-parts.js';
 import { NOTHING, type Purged, sum } from './purge/protocol.js';
 import type { LastRun } from './saved-state.js';
 import type { RunOutcome } from './thread-protocol.js';
@@ -33,9 +35,10 @@ export interface RunTally {
 }
 
 /** Of a run that failed, or was broken off: what it had done until then is done. */
-export function failedRunOf(begin: number, end: number, tally: RunTally, error: string): LastRun {
+export function failedRunOf(begin: number, end: number, tally: RunTally, error: unknown): LastRun {
   const { deleted, young, kept, lock_ms: lock } = Object.values(tally.purged).reduce(sum, NOTHING);
   const nothing = { held: [], free_bytes: null, auto_vacuum: null };
+  const { what, next } = toErrorParts(error);
   return {
     begin,
     end,
@@ -45,7 +48,8 @@ export function failedRunOf(begin: number, end: number, tally: RunTally, error: 
     kept,
     lock_ms: rounded(lock),
     ...nothing,
-    error,
+    error: messageOf(error),
+    problem: { what, next },
   };
 }
 
@@ -53,36 +57,48 @@ function rounded(ms: number): number {
   return Math.round(ms * 10) / 10;
 }
 
-/** What is said of a run of which the purge would not delete all rows; null if it did. */
-export function keptRowsText({
+/** `keptRows` in one text. */
+export function keptRowsText(last: Pick<LastRun, 'refused' | 'kept' | 'large'>): string | null {
+  const problem = keptRows(last);
+  return problem === null ? null : explained(problem.what, problem.next);
+}
+
+/** Rows that a run has left in the table though they were to go; null if there are none. */
+function keptRows({
   refused = 0,
   kept = 0,
   large = 0,
-}: Pick<LastRun, 'refused' | 'kept' | 'large'>): string | null {
-  const sentences = [tooYoung(refused), keptByTrigger(kept), tooLarge(large)].filter(
-    (words) => words !== null,
-  );
-  return sentences.length === 0 ? null : sentences.join('. ');
+}: Pick<LastRun, 'refused' | 'kept' | 'large'>): Problem | null {
+  const all = [tooYoung(refused), keptByTrigger(kept), tooLarge(large)].filter((one) => one !== null);
+  if (all.length === 0) return null;
+  const next = all.flatMap((one) => (one.next === null ? [] : [one.next]));
+  return { what: all.map((one) => one.what).join('. '), next: next.length === 0 ? null : next.join('. ') };
 }
 
-function keptByTrigger(kept: number): string | null {
+function keptByTrigger(kept: number): Problem | null {
   if (kept === 0) return null;
   const rows = kept === 1 ? '1 row is' : `${kept.toLocaleString('en')} rows are`;
-  return `${rows} archived and still in the table: SQLite did not delete what it was told to, as a trigger of the table will have it (postern-auditd check names it)`;
+  return {
+    what: `${rows} archived and still in the table: a trigger of the table keeps SQLite from deleting them`,
+    next: 'Run postern-auditd check, which names the trigger',
+  };
 }
 
-function tooLarge(large: number): string | null {
+function tooLarge(large: number): Problem | null {
   if (large === 0) return null;
   const rows = large === 1 ? '1 row has' : `${large.toLocaleString('en')} rows have`;
-  return `${rows} more than ${LARGEST_ROW / 2 ** 20} MiB, which no archive can have: not archived, and not removed`;
+  const what = `${rows} more than ${LARGEST_ROW / 2 ** 20} MiB, which no archive can hold: not archived, and not removed`;
+  return { what, next: null };
 }
 
-function tooYoung(refused: number): string | null {
+function tooYoung(refused: number): Problem | null {
   if (refused === 0) return null;
   const [rows, they] =
     refused === 1 ? ['1 row is', 'it is'] : [`${refused.toLocaleString('en')} rows are`, 'they are'];
-  const next = 'If the configuration was changed: systemctl reload postern-auditd';
-  return `${rows} archived and not removed: to the purge, which reads the configuration itself, ${they} not old enough. ${next}`;
+  return {
+    what: `${rows} archived and not removed: to the purge, which reads the configuration itself, ${they} not old enough`,
+    next: 'If the configuration was changed, reload the daemon: systemctl reload postern-auditd',
+  };
 }
 
 /** The audit events of a run besides those of its archives (ledger.ts). */

@@ -3,6 +3,7 @@ import type { Removal } from './archive/anchor.js';
 import type { ClockNote } from './clock-step.js';
 import type { RunTimes } from './cron-schedule.js';
 import type { DeletionIntent } from './deletion-intent.js';
+import type { Problem } from './error-parts.js';
 import type { ExpiryNote } from './expiry.js';
 import type { Held } from './plan.js';
 import type { Stalls } from './sink-holds.js';
@@ -29,6 +30,8 @@ export interface LastRun {
   readonly auto_vacuum: string | null;
   /** Null if all went well. */
   readonly error: string | null;
+  /** The parts of `error`; missing from the note of a release that saved the text alone. */
+  readonly problem?: Problem;
 }
 
 /** What retention remembers over restarts. */

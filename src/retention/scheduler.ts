@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { PublicSource } from '../audit/event.js';
 import type { LoadedConfig } from '../config/load.js';
 import { toUserForm } from '../config/serialize.js';
-import { AuditdError, messageOf } from '../errors.js';
+import { AuditdError, explained, messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
 import type { State } from '../shipping/state.js';
@@ -16,6 +16,7 @@ import { bootId, isClockSynchronised } from './clock-synchronised.js';
 import { createSchedule, isDue, type Schedule } from './cron-schedule.js';
 import { type Actor, byCommand } from './deletion-intent.js';
 import { PurgeLedger } from './deletion-ledger.js';
+import type { Problem } from './error-parts.js';
 import { fileAt } from './file-identity.js';
 import { type LegalHoldStore, type LegalStatus, legalHoldStoreOf } from './legal-hold-store.js';
 import { NOTHING, sum } from './purge/protocol.js';
@@ -115,29 +116,28 @@ export class Retention {
   async stop(): Promise<void> {
     this.ended = true;
     if (this.timer !== null) clearTimeout(this.timer);
-    await this.thread?.stop('The run was broken off. The next one goes on with it');
+    await this.thread?.stop('The run was stopped; the next one resumes it');
     await this.reported;
     if (this.config.enabled) this.save();
   }
 
   /** Another history is behind the path of a source. What a run was told that may go is about the one before: it is broken off. */
   replaced(): void {
-    const why =
-      'The database has another history since the run began, so it was broken off. The next run looks anew';
-    void this.thread?.stop(why);
+    void this.thread?.stop(
+      'The run was stopped, because the database has another history since it began; the next one starts over',
+    );
   }
 
   /** @throws AuditdError `CONFLICT` if retention is off, a run is active, or has to wait */
   begin(kind: 'dry' | 'now', name: string | null = null): void {
     if (this.thread !== null) throw runIsActive();
     if (kind === 'now' && !this.config.enabled) {
-      const next =
-        'Set retention.enabled to true, and let the daemon read it: systemctl reload postern-auditd';
-      throw new AuditdError('CONFLICT', 'Retention is off: nothing is removed', { next });
+      throw retentionIsOff('nothing is removed');
     }
     if (this.config.enabled) this.look();
     const waits = kind === 'now' ? this.waits() : null;
-    if (waits !== null) throw new AuditdError('CONFLICT', `Nothing is removed now: ${waits}`);
+    if (waits !== null)
+      throw new AuditdError('CONFLICT', `Nothing is removed now: ${waits.what}`, { next: waits.next });
     this.launch(kind, byCommand(name));
   }
 
@@ -147,7 +147,7 @@ export class Retention {
     return {
       enabled,
       next: next === null ? null : new Date(next).toISOString(),
-      waiting: enabled ? this.waits() : null,
+      waiting: enabled ? this.waitingText() : null,
       run: this.run,
       last: this.memory.last,
       expiry: enabled ? this.guard.status() : null,
@@ -158,7 +158,7 @@ export class Retention {
   /** The operator says that the clock is right. @returns what it says @throws AuditdError `CONFLICT` if retention is off */
   confirmClock(name: string | null = null): string {
     if (this.config.enabled) return this.guard.confirm(byCommand(name));
-    throw new AuditdError('CONFLICT', 'Retention is off: nothing is removed by the clock');
+    throw retentionIsOff('nothing is removed by the clock');
   }
 
   /** Lets the anchor that is in the directory count. @returns what it says @throws AuditdError `USAGE`, `CONFLICT`, `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
@@ -233,20 +233,28 @@ export class Retention {
     this.guard.look();
     const stepped = seen.wait > (before?.wait ?? 0);
     if (stepped) {
-      const waits = this.waits() ?? '';
+      const waits = this.waitingText() ?? '';
       log.warn({ step_ms: seen.step }, `retention waits: ${waits}`);
       record({ action: 'daemon.purge_postponed', details: { reason: waits } });
     }
     if (stepped || up - this.lastSave >= SAVE_MS) this.save();
   }
 
-  private waits(): string | null {
+  private waitingText(): string | null {
+    const waits = this.waits();
+    return waits === null ? null : explained(waits.what, waits.next);
+  }
+
+  private waits(): Problem | null {
     const { wait = 0, step = null } = this.memory.clock ?? {};
     if (wait === 0) return null;
     const hours = Math.ceil(wait / 3_600_000);
     const stepped = Math.round(Math.abs(step ?? 0) / 3_600_000);
     const way = (step ?? 0) < 0 ? 'back' : 'forward';
-    return `the clock was set ${way} by ${stepped} h. If it is right now, the next run is in ${hours} h`;
+    return {
+      what: `the clock was set ${way} by ${stepped} h, so the next run waits ${hours} h`,
+      next: 'Set the clock if it is wrong now',
+    };
   }
 
   private standings(source: PublicSource): Record<string, SinkStanding> {
@@ -376,7 +384,7 @@ export class Retention {
     const message = messageOf(error);
     this.run = { kind, state: 'failed', progress: null, dry: null, error: message };
     if (kind === 'dry') return;
-    const last = failedRunOf(begin, clock(), tally, message);
+    const last = failedRunOf(begin, clock(), tally, error);
     if (this.ended) return;
     log.error({ err: error, deleted: last.deleted }, `retention failed: ${message}`);
     if (this.memory.lastFailure === null)
@@ -390,6 +398,12 @@ export class Retention {
     this.notes.memory = this.memory;
     this.guard.save();
   }
+}
+
+function retentionIsOff(so: string): AuditdError {
+  return new AuditdError('CONFLICT', `Retention is off: ${so}`, {
+    next: 'Set retention.enabled to true, and let the daemon read it: systemctl reload postern-auditd',
+  });
 }
 
 function runIsActive(): AuditdError {

@@ -82,24 +82,24 @@ export function settleChainBegin(options: BeginOptions): SettledBegin {
   return { begin, decided: record !== null && record.adopted === null ? record.sequence : 0 };
 }
 
-/** By command. @returns what is to be recorded @throws AuditdError `USAGE` if there is nothing to adopt, or it can't be */
+/** By command. @returns what is to be recorded @throws AuditdError `NOT_FOUND`, `CONFLICT` if it is recorded already, or can't be adopted */
 export function adoptAnchor(options: Omit<BeginOptions, 'onAnchor'>): Removal {
   const { directory, removals, sign, clock } = options;
   const path = join(directory, ANCHOR);
   const { anchor, matches, refused } = standingOf(directory, removals);
-  if (anchor === null)
-    throw new AuditdError(
-      'USAGE',
-      `${path} ${refused === null ? 'is not there' : `can't be adopted: ${refused}`}`,
-    );
-  if (matches) throw new AuditdError('USAGE', `${path} is recorded already: nothing is to be done`);
+  if (anchor === null && refused === null) throw new AuditdError('NOT_FOUND', `${path} is not there`);
+  if (anchor === null) throw cantBeAdopted(path, refused ?? '');
+  if (matches) throw new AuditdError('CONFLICT', `${path} is recorded already: there is nothing to adopt`);
   const not = whyNotAdopted(directory, anchor, { key: sign, end: endOf(options) });
-  if (not !== null)
-    throw new AuditdError(
-      'USAGE',
-      `${path} can't be adopted: ${not}. If nobody removed archives, remove this file: it is not the daemon's`,
-    );
+  if (not !== null) throw cantBeAdopted(path, not);
   return adoptedRecord(directory, anchor, new Date(clock()).toISOString(), 'command');
+}
+
+/** Not for ever: what speaks against it is in the directory. */
+function cantBeAdopted(path: string, why: string): AuditdError {
+  return new AuditdError('CONFLICT', `${path} can't be adopted: ${why}`, {
+    next: "If nobody removed archives, remove this file: it is not the daemon's",
+  });
 }
 
 function adoptedRecord(

@@ -1,12 +1,12 @@
 import type { PublicSource } from '../audit/event.js';
 import type { Config } from '../config/schema.js';
-import type { ErrorCode } from '../errors.js';
 import type { IdRange } from '../shipping/id-ranges.js';
 import type { ColumnsRead } from '../source/columns-seen.js';
 import type { Removal } from './archive/anchor.js';
 import type { ExpiredArchive } from './archive/expire.js';
 import type { KnownRecord } from './archive/legal-hold-records.js';
 import type { PurgeStep } from './deletion-ledger.js';
+import type { ErrorParts } from './error-parts.js';
 import type { FileIdentity } from './file-identity.js';
 import type { RunPlan } from './plan.js';
 import type { Purged, RowToDelete } from './purge/protocol.js';
@@ -71,7 +71,7 @@ export type FromThread =
   /** Rows of our own table, which the main thread alone writes. */
   | { readonly own: readonly RowToDelete[] }
   | { readonly outcome: RunOutcome }
-  | { readonly failed: { readonly code: ErrorCode | null; readonly message: string } };
+  | { readonly failed: ErrorParts };
 
 /** To the thread; `stop` is why. */
 export type ToThread =

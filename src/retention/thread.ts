@@ -5,6 +5,7 @@ import type { IdRange } from '../shipping/id-ranges.js';
 import type { Removal } from './archive/anchor.js';
 import type { ExpiredArchive } from './archive/expire.js';
 import type { PurgeStep } from './deletion-ledger.js';
+import { fromErrorParts } from './error-parts.js';
 import type { Purged, RowToDelete } from './purge/protocol.js';
 import type { Archived, RunProgress } from './run.js';
 import type { AnchorNote } from './settle-chain-begin.js';
@@ -56,10 +57,8 @@ export class RunThread {
         // Said before the end reached it, its own success too. What is deleted is deleted.
         if (this.trouble !== null && !('deleted' in said)) return;
         if ('outcome' in said) resolve(said.outcome);
-        else if ('failed' in said) {
-          const { code, message } = said.failed;
-          reject(code === null ? new Error(message) : new AuditdError(code, message));
-        } else this.hear(said, options);
+        else if ('failed' in said) reject(fromErrorParts(said.failed));
+        else this.hear(said, options);
       });
       this.worker.once('error', reject);
       this.worker.once('exit', () =>
@@ -109,8 +108,8 @@ export class RunThread {
 
   private endOf(error: unknown): void {
     const what = `The run can't write to state.db: ${messageOf(error)}`;
-    const next = 'See that the disk of the state directory has room; the next run goes on with it';
-    const ofState = () => new AuditdError('STATE_UNUSABLE', `${what}. ${next}`, { cause: error });
+    const next = 'See that the disk of the state directory has room; the next run resumes this one';
+    const ofState = () => new AuditdError('STATE_UNUSABLE', what, { next, cause: error });
     this.trouble = error instanceof AuditdError ? error : ofState(); // a record of legal holds says its own next step
     void this.worker.terminate();
   }

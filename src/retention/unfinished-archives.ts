@@ -30,7 +30,10 @@ export function checkContinued(directory: string, note: PurgedNote | null, begin
   const has = sequence === 0 ? 'has no archives' : `ends with archive ${sequence}`;
   throw new AuditdError(
     'ARCHIVE_FAILED',
-    `${directory} ${has}, but rows up to archive ${note.sequence} were removed from the table: is its disk mounted? Put the archives back; if they are lost, name another directory under retention.archive.directory, and a new chain begins there`,
+    `${directory} ${has}, but rows up to archive ${note.sequence} were removed from the table`,
+    {
+      next: 'Mount its disk, or put the archives back; if they are lost, name another directory under retention.archive.directory, where a new chain begins',
+    },
   );
 }
 

@@ -8,7 +8,8 @@ export function checkRemoved({ deleted, kept }: Purged): void {
   const rows = kept === 1 ? '1 row' : `${kept} rows`;
   throw new AuditdError(
     'PURGE_FAILED',
-    `SQLite has deleted none of ${rows} that were to be removed: a trigger of the table keeps them (postern-auditd check names it). They are in an archive, and are not archived again`,
+    `SQLite has deleted none of ${rows} that were to be removed, because a trigger of the table keeps them; they are in an archive, and are not archived again`,
+    { next: 'Run postern-auditd check, which names the trigger, and change or drop it' },
   );
 }
 
@@ -21,6 +22,7 @@ export function checkSpace(directory: string, minFree: number): void {
   const free = Math.floor((bavail * bsize) / 2 ** 20);
   throw new AuditdError(
     'ARCHIVE_FAILED',
-    `${directory} has ${free} MiB left, less than min_free: nothing is archived or deleted. Make room there, or name another retention.archive.directory`,
+    `${directory} has ${free} MiB left, less than min_free: nothing is archived or deleted`,
+    { next: 'Make room there, or name another retention.archive.directory' },
   );
 }

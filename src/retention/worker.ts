@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { createClassifier } from '../audit/catalog.js';
-import { AuditdError, messageOf } from '../errors.js';
+import { AuditdError } from '../errors.js';
 import { RowReader } from '../source/row-to-event.js';
 import { AUDITD_TABLE } from '../source/table-schema.js';
 import type { Removal } from './archive/anchor.js';
@@ -8,6 +8,7 @@ import { signingKey } from './archive/signing-key.js';
 import type { RowIdentity } from './archive/table-rows.js';
 import { DeliveredRows } from './changes-since-delivery.js';
 import { readingOf } from './database-reader.js';
+import { toErrorParts } from './error-parts.js';
 import { readLegalHolds } from './legal-holds.js';
 import { planRun } from './plan.js';
 import { openPurger, PURGE_SOCKET, type Purger } from './purge/client.js';
@@ -190,7 +191,7 @@ function progress(at: Extract<FromThread, { progress: unknown }>['progress']): v
 try {
   say({ outcome: await (data.dry ? dry() : run()) });
 } catch (error) {
-  say({ failed: { code: error instanceof AuditdError ? error.code : null, message: messageOf(error) } });
+  say({ failed: toErrorParts(error) });
 } finally {
   parentPort?.close();
 }

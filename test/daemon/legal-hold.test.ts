@@ -57,7 +57,7 @@ it('is made and released by commands, with the daemon or without it, told by sta
   await rig.start();
   expect(command('retain', 'hold', '--reason', 'x')).toMatchObject({
     status: 2,
-    stderr: expect.stringContaining('say so with --all') as string,
+    stderr: expect.stringContaining('Confirm that with --all') as string,
   });
   expect(command('retain', 'hold', '--user', 'ann', '--reason', 'case 4711')).toEqual({
     status: 0,

@@ -54,7 +54,7 @@ describe('the thread of a run', () => {
     });
     await expect(thread.outcome).rejects.toMatchObject({
       code: 'STATE_UNUSABLE',
-      message: expect.stringMatching(/disk I\/O error.*the next run goes on/) as string,
+      message: expect.stringMatching(/disk I\/O error.*the next run resumes this one/) as string,
     });
     await thread.stop('for the test'); // comes back, for it has ended
   });
@@ -67,6 +67,14 @@ describe('the thread of a run', () => {
       code: 'ARCHIVE_BROKEN',
       message: expect.stringMatching(/^\/nowhere\/900000000001-hold.*missing.*--put-back/) as string,
     });
+    await thread.stop('for the test');
+  });
+
+  it('fails with the code, the cause and the next step of its error', async () => {
+    const failed = { code: 'ARCHIVE_FAILED', what: '/srv/p. x has 3 MiB left', next: 'Make room there' };
+    const thread = threadSaying([{ failed }], () => undefined);
+    const message = '/srv/p. x has 3 MiB left. Make room there';
+    await expect(thread.outcome).rejects.toMatchObject({ ...failed, message });
     await thread.stop('for the test');
   });
 

@@ -24,7 +24,7 @@ The beginning of the chain is recorded in state.db, and an anchor that differs d
 run accepts the anchor by itself; later this command does, and the daemon records an event. It removes nothing. An anchor is rejected
 when it covers an archive that exists, or when the first archive does not follow it.
 
-Exit codes: 0 recorded, 2 there is nothing to adopt, or the anchor is rejected, 3 the daemon is not running.
+Exit codes: 0 recorded, 1 there is nothing to adopt, or the anchor is rejected, 3 the daemon is not running.
 
 Examples:
   $ postern-auditd archive verify

@@ -83,7 +83,7 @@ function release(retain: Command): void {
 Rows and archives that no other hold covers may be removed again. The hold and its release stay recorded, as files beside the
 archives and as the event daemon.legal_hold_release.
 
-Exit codes: 0 the hold is released, 2 no such hold is in force.
+Exit codes: 0 the hold is released, 1 no such hold is in force.
 
 Examples:
   $ postern-auditd retain holds

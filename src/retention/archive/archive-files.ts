@@ -169,7 +169,7 @@ export function trouble(what: string, cause: unknown): AuditdError {
     codeOf(cause) === 'ENOSPC' || codeOf(cause) === 'EDQUOT'
       ? 'Make room on its file system'
       : 'See that it is there and that this user may use it';
-  return new AuditdError('ARCHIVE_FAILED', `${what}: ${messageOf(cause)}. ${next}`, { cause });
+  return new AuditdError('ARCHIVE_FAILED', `${what}: ${messageOf(cause)}`, { next, cause });
 }
 
 class Fault extends Error {
@@ -186,12 +186,12 @@ export function fileAtFault({ cause }: AuditdError): string {
   return cause instanceof Fault ? cause.file : 'a file';
 }
 
-const VERIFY =
-  'See what else is wrong with postern-auditd archive verify, and put the file back from a backup';
+const VERIFY = 'Put the file back from a backup; postern-auditd archive verify finds what else is wrong';
 
 /** Of a file that is there and is not what it should be. */
 export function broken(directory: string, name: string, what: string, next = VERIFY): AuditdError {
-  return new AuditdError('ARCHIVE_BROKEN', `${join(directory, name)}: ${what}. ${next}`, {
+  return new AuditdError('ARCHIVE_BROKEN', `${join(directory, name)}: ${what}`, {
+    next,
     cause: new Fault(name, what),
   });
 }

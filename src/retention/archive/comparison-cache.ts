@@ -102,7 +102,8 @@ function unread({ manifest: { sequence, bytes }, at }: Comparison): AuditdError 
   const megabytes = (size: number) => Math.round(size / 2 ** 20).toLocaleString('en');
   return new AuditdError(
     'ARCHIVE_UNREAD',
-    `Archive ${sequence} is compared with its manifest before its first row is read: ${megabytes(at)} of ${megabytes(bytes)} MiB so far. It goes on; ask again in a few seconds, or leave archives out (--no-archives, archives=false)`,
+    `Archive ${sequence} is compared with its manifest before its first row is read: ${megabytes(at)} of ${megabytes(bytes)} MiB so far`,
+    { next: 'Ask again in a few seconds, or leave archives out (--no-archives, archives=false)' },
   );
 }
 

@@ -191,10 +191,9 @@ export function missingWords(
 
 /** A part that is not to be taken for the whole. @param goOn what lets it be taken for what it is */
 export function incomplete(words: string, goOn: string): AuditdError {
-  return new AuditdError(
-    'ARCHIVE_FAILED',
-    `This would be a part: ${words}. See that the disk is mounted, or put them back from a backup; ${goOn}`,
-  );
+  return new AuditdError('ARCHIVE_FAILED', `The result would be incomplete: ${words}`, {
+    next: `Mount the disk, or put the archives back from a backup; else ${goOn}`,
+  });
 }
 
 /** Whether the record of an archive is there. @throws AuditdError `ARCHIVE_BROKEN` if there are others of its number alone */

@@ -32,7 +32,8 @@ export function compressorOf(compression: Compression): Compressor {
       if (zstdCompressSync === undefined || zstdDecompressSync === undefined) {
         throw new AuditdError(
           'CONFIG_INVALID',
-          `zstd needs Node.js 22.15 or later, and this is ${process.version}. Set retention.archive.compression to gzip, or use a newer Node.js`,
+          `zstd needs Node.js 22.15 or later, and this is ${process.version}`,
+          { next: 'Set retention.archive.compression to gzip, or use a newer Node.js' },
         );
       }
       return {

@@ -228,6 +228,6 @@ function brokenHold(directory: string, name: string, what: string): ReturnType<t
     directory,
     name,
     what,
-    'Nothing is removed until that is put right: put the file back from a backup. If it is only missing, postern-auditd retain holds --put-back writes it again as state.db has it; one that was changed, or that the daemon has not made, is to be moved away before',
+    'Put the file back from a backup; nothing is removed before. If it is only missing, run postern-auditd retain holds --put-back, which writes it again from state.db; move a file that was changed, or that the daemon has not written, away first',
   );
 }

@@ -51,14 +51,16 @@ export class RestoredTable {
     if (before !== null) {
       throw new AuditdError(
         'ARCHIVE_FAILED',
-        `Row ${row.id} of ${this.table} is not the one of ${this.manifest.file}; nothing was restored. Restore into a new database, or only archives of one --timeline, or by their numbers`,
+        `Row ${row.id} of ${this.table} is not the one of ${this.manifest.file}; nothing was restored`,
+        { next: 'Restore into a new database, or only archives of one --timeline, or by their numbers' },
       );
     }
     this.insert(row);
     if (this.lineAt(row) === line) return true;
     throw new AuditdError(
       'ARCHIVE_FAILED',
-      `Row ${row.id} of ${this.manifest.file} would be changed by table ${this.table}; nothing was restored. Restore into a new database`,
+      `Row ${row.id} of ${this.manifest.file} would be changed by table ${this.table}; nothing was restored`,
+      { next: 'Restore into a new database' },
     );
   }
 
@@ -78,7 +80,8 @@ export class RestoredTable {
     if (missing === undefined) return;
     throw new AuditdError(
       'ARCHIVE_FAILED',
-      `Table ${this.table} has no column ${missing}, which ${this.manifest.file} has. Restore into a new database, or into another table with --table`,
+      `Table ${this.table} has no column ${missing}, which ${this.manifest.file} has`,
+      { next: 'Restore into a new database, or into another table with --table' },
     );
   }
 

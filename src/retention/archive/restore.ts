@@ -65,15 +65,10 @@ export function* restoring(options: RestoreOptions): Generator<void, Restored, v
     if (error instanceof AuditdError) throw error;
     const next =
       codeOf(error) === 'SQLITE_BUSY'
-        ? 'Try again when it is not in use'
-        : 'Nothing was restored. Name another table with --table or file with --into, or make room there';
-    throw new AuditdError(
-      'ARCHIVE_FAILED',
-      `${options.database} can't be written: ${messageOf(error)}. ${next}`,
-      {
-        cause: error,
-      },
-    );
+        ? 'Try again when no other program is using it'
+        : 'Name another table with --table or file with --into, or make room there';
+    const what = `${options.database} can't be written, so nothing was restored: ${messageOf(error)}`;
+    throw new AuditdError('ARCHIVE_FAILED', what, { next, cause: error });
   }
 }
 

@@ -16,11 +16,12 @@ export function signingKey(path: string, next = NEXT): KeyObject {
   try {
     key = createPrivateKey(readFileSync(path));
   } catch (error) {
-    throw new AuditdError('ARCHIVE_FAILED', `The key ${path} can't be used: ${messageOf(error)}. ${next}`, {
+    throw new AuditdError('ARCHIVE_FAILED', `The key ${path} can't be used: ${messageOf(error)}`, {
+      next,
       cause: error,
     });
   }
   if (key.asymmetricKeyType === 'ed25519') return key;
   const what = `The key ${path} is of type ${key.asymmetricKeyType}, archives are signed with ed25519`;
-  throw new AuditdError('ARCHIVE_FAILED', `${what}. ${next}`);
+  throw new AuditdError('ARCHIVE_FAILED', what, { next });
 }

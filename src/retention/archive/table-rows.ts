@@ -1,6 +1,5 @@
 import type { Database } from 'better-sqlite3';
 import { TimeZone } from '../../audit/time-zone.js';
-import { AuditdError } from '../../errors.js';
 import { CreatedReader } from '../../source/created-at.js';
 import type { RawRow, SqlValue } from '../../source/event-id.js';
 import type { RowReader } from '../../source/row-to-event.js';
@@ -11,6 +10,7 @@ import {
   TableCache,
   type TableConfig,
 } from '../../source/table-schema.js';
+import { sourceUnusable } from '../error-parts.js';
 import { type ArchivedRow, type ArchivedValue, setColumn, TextBytes } from './row-codec.js';
 import { LARGEST_ROW } from './row-size-limit.js';
 import type { ArchivedTable } from './write.js';
@@ -68,7 +68,7 @@ export class TableRows {
   ) {
     this.created = new CreatedReader(config.time_zone);
     const table = cache.get(db);
-    if ('state' in table) throw new AuditdError('SOURCE_UNUSABLE', table.message);
+    if ('state' in table) throw sourceUnusable(table);
     // What SQLite works out itself (2, 3) is no value of the row; a hidden column (1) is one of a virtual table.
     const all = db
       .prepare('SELECT name, type, hidden FROM pragma_table_xinfo(?)')

@@ -210,7 +210,7 @@ class Writer implements ArchiveWriter {
       const what = row === undefined ? 'is no longer in the table' : 'is not what was archived a moment ago';
       throw new AuditdError(
         'ARCHIVE_FAILED',
-        `Row ${id} ${what}, so nothing of ${this.options.month} was archived or deleted. The next run tries again`,
+        `Row ${id} ${what}, so nothing of ${this.options.month} was archived or deleted; the next run tries again`,
       );
     }
   }
@@ -225,7 +225,8 @@ class Writer implements ArchiveWriter {
     if (taken !== undefined) {
       throw new AuditdError(
         'ARCHIVE_BROKEN',
-        `${join(directory, taken)} has no manifest, so no archive can be put behind it. Put its manifest back from a backup, or move it away`,
+        `${join(directory, taken)} has no manifest, so no archive can be put behind it`,
+        { next: 'Put its manifest back from a backup, or move it away' },
       );
     }
     const stem = stemOf(sequence, source, timeline, month);

@@ -4,6 +4,7 @@ import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
 import type { KnownRecord } from '../archive/legal-hold-records.js';
+import { fromErrorParts } from '../error-parts.js';
 import type { FileIdentity } from '../file-identity.js';
 import type { FreedSpace, Piece, Purged, PurgeReply, PurgeRequest } from './protocol.js';
 import { readStreamLines } from './read-lines.js';
@@ -13,7 +14,6 @@ export const PURGE_SOCKET = 'POSTERN_AUDITD_PURGE';
 
 /** The longest answer names the rows of a block that stay. */
 const LONGEST_ANSWER = 64 * 1024 * 1024;
-const OUT_OF_TURN = 'The purge answers out of turn. Run install.sh, so that both are of one version';
 
 /** Has rows deleted by who may write the database. */
 export interface Purger {
@@ -46,9 +46,7 @@ function connected(path: string, file: FileIdentity | null): Promise<Purger> {
     const socket = connect(path);
     socket.once('error', (error) => {
       const next = 'Run install.sh --reconfigure, then: systemctl status postern-auditd-purge.socket';
-      reject(
-        failed(`The purge does not answer on ${path} (${codeOf(error) ?? error.message}). ${next}`, error),
-      );
+      reject(failed(`The purge does not answer on ${path} (${codeOf(error) ?? error.message})`, next, error));
     });
     socket.once('connect', () => resolve(purger(socket, socket, file, () => socket.destroy())));
   });
@@ -84,33 +82,46 @@ function purger(input: Readable, output: Writable, file: FileIdentity | null, cl
     }
     if (answer === null) {
       const why = trouble === null ? '' : ` (${messageOf(trouble)})`;
-      throw failed(
-        `The purge ended without an answer${why}. journalctl -u postern-auditd-purge says more`,
-        trouble,
-      );
+      const next = 'Look for its error: journalctl -u postern-auditd-purge';
+      throw failed(`The purge ended without an answer${why}`, next, trouble);
     }
-    if ('error' in answer) throw failed(`The purge refuses: ${answer.error}`, null);
+    if ('error' in answer) throw refused(answer);
     return answer;
   };
   return {
     async probe(holds) {
       const answer = await ask({ probe: true, holds, ...only });
-      if (!('purged' in answer)) throw failed(OUT_OF_TURN, null);
+      if (!('purged' in answer)) throw outOfTurn();
     },
     async purge(archived, holds) {
       const answer = await ask({ archived, holds, ...only });
       if ('purged' in answer) return answer.purged;
-      throw failed(OUT_OF_TURN, null);
+      throw outOfTurn();
     },
     async end() {
       const answer = await ask({ end: true });
       if ('space' in answer) return answer.space;
-      throw failed(OUT_OF_TURN, null);
+      throw outOfTurn();
     },
     close,
   };
 }
 
-function failed(message: string, cause: unknown): AuditdError {
-  return new AuditdError('PURGE_FAILED', message, { cause });
+function failed(what: string, next: string | null, cause: unknown): AuditdError {
+  return new AuditdError('PURGE_FAILED', what, { next, cause });
+}
+
+/** A purge of an earlier version sends the text alone. */
+function refused({
+  error,
+  code = null,
+  what = error,
+  next = null,
+}: Extract<PurgeReply, { error: string }>): AuditdError {
+  return failed(`The purge refuses: ${what}`, next, fromErrorParts({ code, what, next }));
+}
+
+function outOfTurn(): AuditdError {
+  const next = 'Run install.sh, so that both are of one version';
+  return failed('The purge has answered another request than the one that was made', next, null);
 }

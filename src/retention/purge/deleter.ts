@@ -2,7 +2,7 @@ import { closeSync, existsSync, fsyncSync, openSync, realpathSync } from 'node:f
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClassifier } from '../../audit/catalog.js';
 import type { Config } from '../../config/schema.js';
-import { AuditdError, codeOf } from '../../errors.js';
+import { AuditdError, codeOf, messageOf } from '../../errors.js';
 import Database from '../../load-sqlite.js';
 import { keepsWriterOut } from '../../source/journal-mode.js';
 import { isMountPoint } from '../../source/mounts.js';
@@ -11,6 +11,7 @@ import { mountedAlone } from '../../source/waiting-reasons.js';
 import type { ArchivedRow } from '../archive/row-codec.js';
 import { TableRows } from '../archive/table-rows.js';
 import { checkDeletable } from '../deletable.js';
+import { sourceUnusable } from '../error-parts.js';
 import { anotherFile, type FileIdentity, isFileAt } from '../file-identity.js';
 import { type LegalHolds, type LegalWatch, legalRowOf } from '../legal-holds.js';
 import { eligibilityOf, type Moment, mayGoEarly, momentOf } from '../policy.js';
@@ -154,14 +155,13 @@ export class Deleter {
     checkMount(database);
     try {
       db = new Database(database, { fileMustExist: true, timeout: BUSY_MS });
-      if (file !== null && !isFileAt(database, file))
-        throw new AuditdError('SOURCE_UNUSABLE', anotherFile(database));
+      if (file !== null && !isFileAt(database, file)) throw sourceUnusable(anotherFile(database));
       // A deletion that a loss of power takes back was archived, and is found again by the next run (run.ts); NORMAL saves Postern
       // the wait for this process's fsync under the lock.
       db.pragma('synchronous = NORMAL');
       db.pragma('wal_autocheckpoint = 0');
       const table = this.tables.get(db);
-      if ('state' in table) throw new AuditdError('SOURCE_UNUSABLE', `${database}: ${table.message}`);
+      if ('state' in table) throw sourceUnusable({ ...table, what: `${database}: ${table.what}` });
       checkDeletable(db, table);
       const newest = this.judge.newest(db, table);
       const nobody = { identify: () => ({ id: '', length: 0 }) };
@@ -294,7 +294,7 @@ export class Deleter {
 function checkMount(database: string): void {
   if (!existsSync(database)) return;
   const path = realpathSync(database);
-  if (isMountPoint(path)) throw new AuditdError('SOURCE_UNUSABLE', mountedAlone(database, { path }).message);
+  if (isMountPoint(path)) throw sourceUnusable(mountedAlone(database, { path }));
 }
 
 /** Moves what is in the WAL into the database: otherwise one of Postern's commits has to do it. Waits for nobody. */
@@ -333,13 +333,13 @@ function syncWal(database: string): void {
 
 function unusable(database: string, error: unknown): AuditdError {
   if (error instanceof AuditdError) return error;
-  const code = codeOf(error);
   const next =
-    code?.startsWith('SQLITE_BUSY') === true
-      ? 'Another program has held it for long; the next run goes on'
-      : 'install.sh --reconfigure decides anew who may write it';
-  const what = error instanceof Error ? error.message : String(error);
-  return new AuditdError('SOURCE_UNUSABLE', `No rows can be removed from ${database}: ${what}. ${next}`, {
+    codeOf(error)?.startsWith('SQLITE_BUSY') === true
+      ? 'Find the program that has locked it for so long; the next run tries again'
+      : 'Run install.sh --reconfigure, which determines who may write it';
+  const what = messageOf(error);
+  return new AuditdError('SOURCE_UNUSABLE', `No rows can be removed from ${database}: ${what}`, {
+    next,
     cause: error,
   });
 }

@@ -1,4 +1,6 @@
+import { AuditdError } from '../../errors.js';
 import type { KnownRecord } from '../archive/legal-hold-records.js';
+import type { ErrorParts } from '../error-parts.js';
 import type { FileIdentity } from '../file-identity.js';
 
 /** A row of our own table to be deleted: its id, and `rowHash` of it as it stands in its archive. */
@@ -66,7 +68,8 @@ export interface FreedSpace {
 export type PurgeReply =
   | { readonly purged: Purged }
   | { readonly space: FreedSpace }
-  | { readonly error: string };
+  /** Versions before sent the text alone, and read nothing else. */
+  | ({ readonly error: string } & Partial<ErrorParts>);
 
 export const NOTHING: Purged = {
   deleted: 0,
@@ -101,7 +104,7 @@ export function sum(a: Purged, b: Purged): Purged {
 /** A line that is longer is none of ours. */
 export const MAX_MESSAGE = 1024 * 1024;
 
-/** @throws Error that says what is wrong with it */
+/** @throws AuditdError `PURGE_FAILED` */
 export function parseRequest(line: string): PurgeRequest {
   const value = fieldsOf(parsed(line));
   if (value.end === true) return { end: true };
@@ -145,6 +148,8 @@ function fieldsOf(value: unknown): Record<string, unknown> {
   throw noRequest();
 }
 
-function noRequest(): Error {
-  return new Error('that is no request of this version; restart the daemon if it has just been upgraded');
+function noRequest(): AuditdError {
+  return new AuditdError('PURGE_FAILED', 'The purge of this version does not know the request', {
+    next: 'Restart the daemon if it was upgraded: systemctl restart postern-auditd',
+  });
 }

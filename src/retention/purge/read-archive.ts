@@ -105,7 +105,7 @@ export class ArchiveReader {
 }
 
 export function unreadableArchive(path: string, error: unknown): AuditdError {
-  const next = 'Run install.sh --reconfigure, which lets it, and see that it is there';
+  const next = 'See that it is there, and run install.sh --reconfigure, which lets the purge read it';
   const what = `${path} can't be read by the purge: ${messageOf(error)}`;
-  return new AuditdError('ARCHIVE_FAILED', `${what}. ${next}`, { cause: error });
+  return new AuditdError('ARCHIVE_FAILED', what, { next, cause: error });
 }

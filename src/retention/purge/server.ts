@@ -3,6 +3,7 @@ import type { Readable, Writable } from 'node:stream';
 import { loadConfig } from '../../config/load.js';
 import { AuditdError, messageOf } from '../../errors.js';
 import { checkNamed } from '../archive/legal-hold-records.js';
+import { toErrorParts } from '../error-parts.js';
 import { LegalWatch, readLegalHolds } from '../legal-holds.js';
 import { Deleter } from './deleter.js';
 import { MAX_MESSAGE, type PurgeReply, parseRequest } from './protocol.js';
@@ -35,7 +36,7 @@ export async function servePurge(
     const { config, path } = loadConfig(configPath, env);
     if (!config.retention.enabled) {
       const next = 'Set retention.enabled to true there';
-      throw new AuditdError('PURGE_FAILED', `retention is off in ${path ?? 'the defaults'}. ${next}`);
+      throw new AuditdError('PURGE_FAILED', `Retention is off in ${path ?? 'the defaults'}`, { next });
     }
     const { directory } = config.retention.archive;
     archives = new ArchiveReader({ directory, source: 'postern', table: config.source });
@@ -56,7 +57,7 @@ export async function servePurge(
       }
     }
   } catch (error) {
-    answer({ error: messageOf(error) });
+    answer({ error: messageOf(error), ...toErrorParts(error) });
   } finally {
     archives?.close();
   }
@@ -65,8 +66,9 @@ export async function servePurge(
 /** Serves the socket that systemd has made and passes on. @throws AuditdError `USAGE` if it passes none */
 export function serveActivated(options: PurgeServerOptions): Promise<void> {
   if (options.env.LISTEN_FDS !== '1' || options.env.LISTEN_PID !== String(process.pid)) {
-    const next = 'systemctl start postern-auditd-purge.socket';
-    throw new AuditdError('USAGE', `This is started by systemd when the daemon needs it. Try: ${next}`);
+    throw new AuditdError('USAGE', 'systemd starts the purge when the daemon needs it', {
+      next: 'Start its socket instead: systemctl start postern-auditd-purge.socket',
+    });
   }
   return new Promise((resolve, reject) => {
     const clients = new Set<Socket>();

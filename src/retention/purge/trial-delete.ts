@@ -32,12 +32,10 @@ export function rehearse(db: Database, table: AuditTable, idColumn: string): voi
     trouble === null
       ? 'SQLite deletes none of its rows'
       : `SQLite deletes none of its rows (${messageOf(trouble)})`;
-  const by =
-    triggers.length === 0
-      ? ''
-      : `: look at ${triggers.length === 1 ? 'its trigger' : 'its triggers'} ${triggers.join(', ')}`;
+  const its = triggers.length === 1 ? 'its trigger' : 'its triggers';
   throw new AuditdError(
     'SOURCE_UNUSABLE',
-    `No rows can be removed from the table ${table.name}: ${why}${by}. Nothing is archived as long as that is so`,
+    `No rows can be removed from the table ${table.name}, so nothing is archived: ${why}`,
+    { next: triggers.length === 0 ? null : `Change or drop ${its} ${triggers.join(', ')}` },
   );
 }

@@ -181,7 +181,9 @@ describe('archive restore', () => {
       [rig.database, 'sqlite_x'],
       [join(rig.directory, 'none', 'new.db'), null],
     ] as const)
-      expect(() => restore(rig, file, table)).toThrow(/Nothing was restored\. Name another table.* or file/);
+      expect(() => restore(rig, file, table)).toThrow(
+        /nothing was restored: .*\. Name another table.* or file/,
+      );
   });
 
   it('leaves nothing behind when it is ended in between', async () => {

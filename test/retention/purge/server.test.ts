@@ -171,7 +171,14 @@ describe('the purge', () => {
 
   it('refuses where retention is off, and says so', async () => {
     expect(await ask([await request(1)], 'enabled: false')).toMatchObject([
-      { error: expect.stringContaining('retention is off in') as string },
+      {
+        code: 'PURGE_FAILED',
+        error: expect.stringMatching(
+          /^Retention is off in .*\. Set retention\.enabled to true there$/,
+        ) as string,
+        what: expect.stringMatching(/^Retention is off in [^.]*\.yml$/) as string,
+        next: 'Set retention.enabled to true there',
+      },
     ]);
     expect(rig.ids()).toHaveLength(7);
   });

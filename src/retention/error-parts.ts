@@ -1,0 +1,30 @@
+import { AuditdError, type ErrorCode, isErrorCode, messageOf } from '../errors.js';
+import type { Waiting } from '../source/source.js';
+
+/** What failed and the next step, apart. */
+export interface Problem {
+  readonly what: string;
+  /** Null if nobody needs to do anything. */
+  readonly next: string | null;
+}
+
+/** An error as plain data, for another thread or process. */
+export interface ErrorParts extends Problem {
+  /** Null for an error that is not ours. */
+  readonly code: ErrorCode | null;
+}
+
+export function toErrorParts(error: unknown): ErrorParts {
+  if (!(error instanceof AuditdError)) return { code: null, what: messageOf(error), next: null };
+  const { code, what, next } = error;
+  return { code, what, next };
+}
+
+/** The error that `toErrorParts` was given, without its cause. */
+export function fromErrorParts({ code, what, next }: ErrorParts): Error {
+  return isErrorCode(code) ? new AuditdError(code, what, { next }) : new Error(what);
+}
+
+export function sourceUnusable({ what, next }: Pick<Waiting, 'what' | 'next'>): AuditdError {
+  return new AuditdError('SOURCE_UNUSABLE', what, { next });
+}
