@@ -163,7 +163,9 @@ describeHost('the unit that removes archived rows', () => {
     );
     const other = forged.stdout.trim().replace(/"sha256":"../, '"sha256":"00');
     expect((await ask('postern-auditd', other)).stdout).toContain('not the one that was written');
-    expect((await ask('postern-auditd', '{"sql":"DELETE FROM audit_log"}')).stdout).toContain('does not know the request');
+    expect((await ask('postern-auditd', '{"sql":"DELETE FROM audit_log"}')).stdout).toContain(
+      'does not know the request',
+    );
     expect(await sql('root', 'SELECT count(*) FROM audit_log')).toBe(before);
   });
 

@@ -24,12 +24,12 @@ describe('a table whose triggers have a word in it', () => {
     [
       'keeps all rows in silence',
       'CREATE TRIGGER keeper BEFORE DELETE ON audit_log BEGIN SELECT RAISE(IGNORE); END',
-      /SQLite deletes none of its rows: look at its trigger keeper/,
+      /SQLite deletes none of its rows\. Change or drop its trigger keeper/,
     ],
     [
       'forbids it',
       "CREATE TRIGGER keeper BEFORE DELETE ON audit_log BEGIN SELECT RAISE(ABORT, 'append only'); END",
-      /deletes none of its rows \(append only\): look at its trigger keeper/,
+      /deletes none of its rows \(append only\)\. Change or drop its trigger keeper/,
     ],
     [
       'takes the whole transaction back',
@@ -40,7 +40,7 @@ describe('a table whose triggers have a word in it', () => {
       'puts rows back',
       `CREATE TRIGGER keeper AFTER DELETE ON audit_log BEGIN
          INSERT INTO audit_log (id, created_at, action, resource_type) VALUES (old.id, old.created_at, old.action, old.resource_type); END`,
-      /deletes none of its rows: look at its trigger keeper/,
+      /deletes none of its rows\. Change or drop its trigger keeper/,
     ],
     [
       'calls a function that only Postern has',

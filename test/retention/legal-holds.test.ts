@@ -365,7 +365,7 @@ describe('a record of a hold', () => {
     rig.release(1);
     await rig.quick();
     expect(rig.ids()).toEqual([5]);
-    expect(rig.retention?.status().legal_holds).toEqual({ in_force: [], trouble: null });
+    expect(rig.retention?.status().legal_holds).toEqual({ in_force: [], trouble: null, problem: null });
   });
 
   it('is known again after the loss of state.db; a release is not, and is to be given again', async () => {
@@ -396,7 +396,7 @@ describe('a record of a hold', () => {
     for (let number = 1; number <= count; number++) rmSync(file(number));
     rig.retention?.legal.putBack();
     expect(contentsOf(rig.archive).holds.size).toBe(3);
-    expect(rig.retention?.legal.list()).toEqual({ in_force: [], trouble: null });
+    expect(rig.retention?.legal.list()).toEqual({ in_force: [], trouble: null, problem: null });
   });
 
   it('that is missing is missed without state.db, too, by the archives that were made since', async () => {
@@ -482,12 +482,12 @@ describe('the purge', () => {
     // A daemon of a version before, and one that was taken over.
     expect(await ask({ piece })).toMatchObject([
       {
-        error: expect.stringMatching(/no request of this version/) as string,
+        error: expect.stringMatching(/does not know the request/) as string,
       },
     ]);
     expect(await ask({ archived: piece })).toMatchObject([
       {
-        error: expect.stringMatching(/no request of this version/) as string,
+        error: expect.stringMatching(/does not know the request/) as string,
       },
     ]);
     const other = { number: 2, sha256: '0'.repeat(64) };

@@ -257,7 +257,7 @@ describe('retention on its schedule', () => {
     full("INSERT ON meta WHEN new.key = 'retention_purged'");
     retention?.begin('now');
     expect(await finished()).toMatch(
-      /can't write to state\.db: database or disk is full.*the next run goes on/s,
+      /can't write to state\.db: database or disk is full.*the next run resumes this one/s,
     );
     expect(retention?.status().last?.error).toMatch(/disk is full/);
     expect(entries.map(({ action }) => action)).toContain('daemon.purge_postponed');
@@ -285,7 +285,7 @@ describe('retention on its schedule', () => {
     start('0 0 29 2 *');
     retention?.begin('now');
     retention?.replaced();
-    expect(await finished()).toMatch(/another history since the run began/);
+    expect(await finished()).toMatch(/another history since it began/);
     expect(rig.ids()).toEqual([1, 2, 3, 4, ...YOUNG]);
     expect(entries.map(({ action }) => action)).toEqual(['daemon.purge_postponed']);
     retention?.begin('now');
