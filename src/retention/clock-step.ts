@@ -1,3 +1,5 @@
+import type { Problem } from './error-parts.js';
+
 /** A look at the clock beside one that never steps. */
 export interface ClockLook {
   /** Milliseconds since the epoch. */
@@ -31,4 +33,17 @@ export function observe(note: ClockNote | null, look: ClockLook): ClockNote {
   if (stepped) return { ...look, wait: WAIT_MS, step };
   const wait = Math.max(0, note.wait - passed);
   return { ...look, wait, step: wait === 0 ? null : note.step };
+}
+
+/** Why runs wait after a step of the clock; null if they do not. */
+export function clockWait(note: ClockNote | null): Problem | null {
+  const { wait = 0, step = null } = note ?? {};
+  if (wait === 0) return null;
+  const hours = Math.ceil(wait / 3_600_000);
+  const stepped = Math.round(Math.abs(step ?? 0) / 3_600_000);
+  const way = (step ?? 0) < 0 ? 'back' : 'forward';
+  return {
+    what: `the clock was set ${way} by ${stepped} h, so the next run waits ${hours} h`,
+    next: 'Set the clock if it is wrong now',
+  };
 }

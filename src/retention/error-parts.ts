@@ -1,4 +1,4 @@
-import { AuditdError, type ErrorCode, isErrorCode, messageOf } from '../errors.js';
+import { AuditdError, type ErrorCode, explained, isErrorCode, messageOf } from '../errors.js';
 import type { Waiting } from '../source/source.js';
 
 /** What failed and the next step, apart. */
@@ -6,6 +6,11 @@ export interface Problem {
   readonly what: string;
   /** Null if nobody needs to do anything. */
   readonly next: string | null;
+}
+
+/** Both in one text. */
+export function explainedProblem(problem: Problem | null): string | null {
+  return problem === null ? null : explained(problem.what, problem.next);
 }
 
 /** An error as plain data, for another thread or process. */

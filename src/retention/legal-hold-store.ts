@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { z } from 'zod';
-import { AuditdError, explained, messageOf } from '../errors.js';
+import { AuditdError, messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { State } from '../shipping/state.js';
 import { contentsOf, holdName, makeDirectory, placeFile, trouble } from './archive/archive-files.js';
@@ -15,7 +15,7 @@ import {
 import { holdFilterSchema } from './archive/schema.js';
 import { signingKey } from './archive/signing-key.js';
 import { byCommand } from './deletion-intent.js';
-import { type Problem, toErrorParts } from './error-parts.js';
+import { explainedProblem, type Problem, toErrorParts } from './error-parts.js';
 import { LegalHolds, readLegalHolds } from './legal-holds.js';
 
 export interface LegalBookOptions {
@@ -200,7 +200,7 @@ export class LegalHoldStore {
       const problem = uncountedReleases(lost.filter((one) => one !== null));
       return {
         in_force: links.filter(({ record }) => of.has(record.number)).map(shownOf),
-        trouble: problem === null ? null : explained(problem.what, problem.next),
+        trouble: explainedProblem(problem),
         problem,
       };
     } catch (error) {

@@ -1,8 +1,8 @@
 import type { PublicSource } from '../audit/event.js';
-import { explained, messageOf } from '../errors.js';
+import { messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import { LARGEST_ROW } from './archive/row-size-limit.js';
-import { type Problem, toErrorParts } from './error-parts.js';
+import { explainedProblem, type Problem, toErrorParts } from './error-parts.js';
 import { NOTHING, type Purged, sum } from './purge/protocol.js';
 import type { LastRun } from './saved-state.js';
 import type { RunOutcome } from './thread-protocol.js';
@@ -59,8 +59,7 @@ function rounded(ms: number): number {
 
 /** `keptRows` in one text. */
 export function keptRowsText(last: Pick<LastRun, 'refused' | 'kept' | 'large'>): string | null {
-  const problem = keptRows(last);
-  return problem === null ? null : explained(problem.what, problem.next);
+  return explainedProblem(keptRows(last));
 }
 
 /** Rows that a run has left in the table though they were to go; null if there are none. */

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { PublicSource } from '../audit/event.js';
 import type { LoadedConfig } from '../config/load.js';
 import { toUserForm } from '../config/serialize.js';
-import { AuditdError, explained, messageOf } from '../errors.js';
+import { AuditdError, messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
 import type { State } from '../shipping/state.js';
@@ -11,12 +11,12 @@ import type { Removal } from './archive/anchor.js';
 import { signingKey } from './archive/signing-key.js';
 import { ArchiveGuard, type ExpiryStatus } from './archive-guard.js';
 import { deleteOwn } from './auditd-table.js';
-import { observe } from './clock-step.js';
+import { clockWait, observe } from './clock-step.js';
 import { bootId, isClockSynchronised } from './clock-synchronised.js';
 import { createSchedule, isDue, type Schedule } from './cron-schedule.js';
 import { type Actor, byCommand } from './deletion-intent.js';
 import { PurgeLedger } from './deletion-ledger.js';
-import type { Problem } from './error-parts.js';
+import { explainedProblem, type Problem } from './error-parts.js';
 import { fileAt } from './file-identity.js';
 import { type LegalHoldStore, type LegalStatus, legalHoldStoreOf } from './legal-hold-store.js';
 import { NOTHING, sum } from './purge/protocol.js';
@@ -131,9 +131,7 @@ export class Retention {
   /** @throws AuditdError `CONFLICT` if retention is off, a run is active, or has to wait */
   begin(kind: 'dry' | 'now', name: string | null = null): void {
     if (this.thread !== null) throw runIsActive();
-    if (kind === 'now' && !this.config.enabled) {
-      throw retentionIsOff('nothing is removed');
-    }
+    if (kind === 'now' && !this.config.enabled) throw retentionIsOff('nothing is removed');
     if (this.config.enabled) this.look();
     const waits = kind === 'now' ? this.waits() : null;
     if (waits !== null)
@@ -147,7 +145,7 @@ export class Retention {
     return {
       enabled,
       next: next === null ? null : new Date(next).toISOString(),
-      waiting: enabled ? this.waitingText() : null,
+      waiting: enabled ? explainedProblem(this.waits()) : null,
       run: this.run,
       last: this.memory.last,
       expiry: enabled ? this.guard.status() : null,
@@ -233,28 +231,15 @@ export class Retention {
     this.guard.look();
     const stepped = seen.wait > (before?.wait ?? 0);
     if (stepped) {
-      const waits = this.waitingText() ?? '';
+      const waits = explainedProblem(this.waits()) ?? '';
       log.warn({ step_ms: seen.step }, `retention waits: ${waits}`);
       record({ action: 'daemon.purge_postponed', details: { reason: waits } });
     }
     if (stepped || up - this.lastSave >= SAVE_MS) this.save();
   }
 
-  private waitingText(): string | null {
-    const waits = this.waits();
-    return waits === null ? null : explained(waits.what, waits.next);
-  }
-
   private waits(): Problem | null {
-    const { wait = 0, step = null } = this.memory.clock ?? {};
-    if (wait === 0) return null;
-    const hours = Math.ceil(wait / 3_600_000);
-    const stepped = Math.round(Math.abs(step ?? 0) / 3_600_000);
-    const way = (step ?? 0) < 0 ? 'back' : 'forward';
-    return {
-      what: `the clock was set ${way} by ${stepped} h, so the next run waits ${hours} h`,
-      next: 'Set the clock if it is wrong now',
-    };
+    return clockWait(this.memory.clock);
   }
 
   private standings(source: PublicSource): Record<string, SinkStanding> {
