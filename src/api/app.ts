@@ -26,7 +26,7 @@ import { tokensRoutes } from './routes/tokens.js';
 const MOST_BODY = 64 * 1024;
 
 /**
- * Headers of every answer. No script but our own files, no frame, no other host. Pages need no exception: styles and scripts are files.
+ * The security headers of every answer. They allow our own script and style files, and no frames or other hosts.
  * No Strict-Transport-Security: it applies to the host with all its ports (RFC 6797 section 8.3), and Postern's own page uses http.
  */
 const securityHeaders = secureHeaders({
@@ -54,7 +54,7 @@ const securityHeaders = secureHeaders({
   xXssProtection: false,
 });
 
-/** An answer may be cached only where its route allows it. */
+/** Forbids caching, unless the route allows it. */
 const withoutCache = createMiddleware<ApiEnv>(async (c, next) => {
   await next();
   const { headers } = c.res;
@@ -62,9 +62,9 @@ const withoutCache = createMiddleware<ApiEnv>(async (c, next) => {
 });
 
 /**
- * The API and the pages. A new noun docks here with a file of its own under routes/.
+ * The API and the pages. A new resource is added here, with a file of its own in routes/.
  *
- * @param guard which hosts requests may name; null for the control socket: whoever asks has been let in by its mode
+ * @param guard the hosts that requests may name; null for the control socket, whose file mode decides who may connect
  */
 export function createApi(deps: ApiDeps, guard: HostGuard | null): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
@@ -79,7 +79,7 @@ export function createApi(deps: ApiDeps, guard: HostGuard | null): Hono<ApiEnv> 
     if (answer.status === 500) deps.log.error({ err: error, path: c.req.path }, 'a request failed');
     return answer;
   });
-  app.notFound(nothingHere);
+  app.notFound(notFound);
   app.route('/', healthRoutes(deps));
   app.use(identify({ deps, channel }));
   app.use(
@@ -103,7 +103,7 @@ export function createApi(deps: ApiDeps, guard: HostGuard | null): Hono<ApiEnv> 
   return app;
 }
 
-function nothingHere(c: ApiContext): Response {
+function notFound(c: ApiContext): Response {
   const { method, path } = c.req;
   return problemResponse(c, 404, 'Not found', `${method} ${path.slice(0, 200)} is not part of this API.`, {
     next: 'Read /api/audit-log/docs for what there is',
@@ -111,8 +111,8 @@ function nothingHere(c: ApiContext): Response {
 }
 
 /**
- * The path is ours, but not with this method: 405 (RFC 9110 section 15.5.6). OPTIONS gets the same list of methods, and no header for
- * other origins: their pages may not read or change anything.
+ * 405 for a path that exists, but not with this method (RFC 9110 section 15.5.6). OPTIONS returns the same list of methods, and no CORS
+ * headers: pages of other origins may not read or change anything.
  */
 function allowedMethods(c: Context, methods: readonly string[]): Response {
   const { method, path } = c.req;
@@ -130,21 +130,21 @@ function allowedMethods(c: Context, methods: readonly string[]): Response {
   );
 }
 
-/** Finds out where a request comes from. */
+/** Finds the client of a request. */
 function locate({ config, log }: ApiDeps, channel: 'http' | 'socket') {
   const ignored = (peer: string | null) => {
     if (peer === null) {
       log.warn(
-        `the proxy at ${config.listen} sends no X-Forwarded-For: failed token attempts through it are not banned. Configure it to set the header (docs/reference/API.md)`,
+        `the proxy at ${config.listen} sends no X-Forwarded-For, so failed token attempts through it lead to no ban. Configure the proxy to set the header (docs/reference/API.md)`,
       );
       return;
     }
     log.warn(
       { peer },
-      `${peer} sends X-Forwarded-For, but is not a trusted proxy, so the header is ignored. If it is your proxy, add it to api.trusted_proxies; until then all its clients count as ${peer}`,
+      `${peer} sends X-Forwarded-For but is not a trusted proxy, so the header is ignored and all its clients count as ${peer}. If it is your proxy, add it to api.trusted_proxies`,
     );
   };
-  // A connection over TCP that was reset has no address either: only where it can't be one is nobody's address the proxy's.
+  // A TCP connection that was reset has no address either, so a missing address means the proxy only at a unix socket.
   const isProxySocket = channel === 'http' && listenAddress(config.listen)?.kind === 'unix';
   const addresses = new ClientAddresses(config.trusted_proxies, ignored, isProxySocket ? 'proxy' : 'local');
   return createMiddleware<ApiEnv>(async (c, next) => {

@@ -2,17 +2,17 @@ import { AuditdError } from '../errors.js';
 import type { QueryChunk } from '../query/service.js';
 
 export interface ExportStreamOptions {
-  /** Asked before each chunk: whether who asked may still have it. */
+  /** Called before each chunk: whether the client still has access. */
   readonly hasAccess: () => boolean;
-  /** The export goes on, and has nothing to send: it looks for a few rows among millions. */
+  /** Called while the export continues without anything to send, as it searches for a few rows among millions. */
   readonly onQuiet: () => void;
   /** Called once, however it ends. */
   readonly onEnd: (error: unknown) => void;
 }
 
 /**
- * The whole of an export as a stream that reads on only when the client has taken what was sent: memory is that of two chunks,
- * however many entries there are. An error breaks the stream off, so that nobody takes a part for the whole.
+ * A whole export as a stream that reads on only when the client has taken what was sent, so it needs the memory of two chunks however many
+ * entries there are. An error aborts the stream, so that a part is not mistaken for the whole.
  */
 export class ExportStream {
   readonly stream: ReadableStream<Uint8Array>;
@@ -29,7 +29,7 @@ export class ExportStream {
     );
   }
 
-  /** Waits for the first chunk: what fails before it can still be told. @throws as the chunks */
+  /** Waits for the first chunk, as an error before it can still be sent as a problem. @throws as the chunks */
   static async begin(
     chunks: AsyncGenerator<QueryChunk, void>,
     options: ExportStreamOptions,
@@ -37,12 +37,12 @@ export class ExportStream {
     try {
       return new ExportStream(chunks, await chunks.next(), options);
     } catch (error) {
-      options.onEnd(null); // whoever asked is told
+      options.onEnd(null); // the client gets the error
       throw error;
     }
   }
 
-  /** The client has gone. */
+  /** To be called when the client has disconnected. */
   stop(): void {
     this.end(null);
     void this.chunks.return(undefined).catch(() => undefined);
@@ -79,5 +79,5 @@ export class ExportStream {
 }
 
 function accessEnded(): AuditdError {
-  return new AuditdError('USAGE', 'the token was revoked, has expired, or its session has ended');
+  return new AuditdError('USAGE', 'the token was revoked or has expired, or its session has ended');
 }

@@ -24,7 +24,7 @@ export interface ApiServiceOptions {
   readonly db: Database.Database;
   status(): DaemonStatus;
   record(entry: NewEntry): void;
-  /** The unban of this address was asked for by somebody. */
+  /** To be called when a ban is lifted on request. */
   readonly onUnban: (address: string, by: string) => void;
   /** To be called when rows were recorded in state.db. */
   readonly onRecorded: () => void;
@@ -34,10 +34,10 @@ export interface ApiServiceOptions {
 
 type ServedConfig = LoadedConfig['config'];
 
-/** A page may take so long; more is a matter of `limit=0` or of the command `export`. */
+/** Time limit of a page. `limit=0` and the command `export` have none. */
 const QUERY_LIMIT_MS = 10_000;
 
-/** The API as the daemon has it: tokens, sessions, who guesses and who looks on outlive a reload, the rest follows the configuration. */
+/** The API of the daemon. Tokens, sessions, failure counts and live streams outlive a reload; the rest follows the configuration. */
 export class ApiService {
   readonly live = new EventBus();
   readonly tokens: TokenStore;
@@ -59,7 +59,7 @@ export class ApiService {
     this.tokens = new TokenStore({ db, clock, onRecorded, recorder: createRecorder(db, { clock }) });
   }
 
-  /** Serves what the configuration says. What concerns the API and is as it was goes on undisturbed. */
+  /** Applies a configuration. If nothing that concerns the API has changed, open requests continue undisturbed. */
   async apply(config: ServedConfig): Promise<void> {
     if (this.served !== null && sameFor(this.served.config, config)) return;
     await this.close();
@@ -71,7 +71,7 @@ export class ApiService {
     if (config.api.enabled) this.listener = openApi(createApi(deps, this.guardOf(config)), config.api, log);
   }
 
-  /** What the control socket does not know itself. */
+  /** Answers the requests that the control socket does not handle itself. */
   fetch(request: Request, env: ApiEnv['Bindings']): Response | Promise<Response> {
     return this.served?.socket.fetch(request, env) ?? new Response(null, { status: 503 });
   }
@@ -92,8 +92,8 @@ export class ApiService {
   private guardOf({ api, server }: ServedConfig): HostGuard {
     const { clock, log } = this.options;
     const own = [server, hostname()];
-    let certificate: string[] = []; // which may come later: the listener waits for it
-    let isSaid = false;
+    let certificate: string[] = []; // the file may be created later: the listener retries until then
+    let isLogged = false;
     return {
       config: api,
       ownNames: () => {
@@ -102,11 +102,11 @@ export class ApiService {
       },
       onRefused: (host) => {
         this.refusedHost = { host, at: clock() };
-        if (isSaid) return;
-        isSaid = true;
+        if (isLogged) return;
+        isLogged = true;
         log.warn(
           { host },
-          `a request for the host ${JSON.stringify(host)} was refused. If that is a name of this server, add it to api.hosts; if a proxy stands in front, name it under api.trusted_proxies`,
+          `a request for the host ${JSON.stringify(host)} was refused. If it is a name of this server, add it to api.hosts. If a proxy is in front of it, list the proxy under api.trusted_proxies`,
         );
       },
     };

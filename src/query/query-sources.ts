@@ -141,7 +141,7 @@ export class QuerySources {
     const revised = this.readState(revisedRows);
     if (revised === null) return null;
     return this.postern.read((db) => {
-      const { byId, columns, isView } = this.tables.postern.look(db);
+      const { byId, columns, isView } = this.tables.postern.inspect(db);
       // A view finds no row by its id: with thousands of them it would be gone through again and again.
       return isView ? null : goneOf(db, byId, columns.id, revised);
     });

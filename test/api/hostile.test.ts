@@ -207,7 +207,7 @@ describe('a port that is taken', () => {
     try {
       await daemon.start();
       const status = await daemon.until((at) => apiOf(at).state === 'retrying', 'it says so');
-      expect(apiOf(status).error).toMatch(/another program does.*api\.listen/s);
+      expect(apiOf(status).error).toMatch(/another program uses the port.*api\.listen/s);
       daemon.append(10);
       await daemon.shipped();
       await new Promise((done) => other.close(done));

@@ -6,7 +6,7 @@ import { LOGIN } from '../paths.js';
 import { sessionCookie } from './session.js';
 import type { Scope, TokenInfo } from './tokens.js';
 
-/** Who came through the control socket: its file's mode has let him in. */
+/** The caller of every request over the control socket, whose file mode decides who may connect. */
 const SOCKET: Caller = { id: 'socket', name: 'control socket', scope: 'admin', via: 'socket' };
 
 const BEARER = /^Bearer(?:\s|$)/i;
@@ -17,8 +17,8 @@ export interface AuthOptions {
 }
 
 /**
- * Finds out who asks: by bearer token, by session cookie, by the socket. A token that is wrong ends the request here; none at all
- * does not, nor does what a proxy that asks for a password itself hands on to us: that is another scheme.
+ * Identifies the caller by bearer token, session cookie or control socket. A wrong token ends the request here. A missing token does not,
+ * nor does an Authorization header of another scheme, which a proxy with its own password forwards.
  */
 export function identify({ deps, channel }: AuthOptions) {
   return createMiddleware<ApiEnv>(async (c, next) => {
@@ -50,7 +50,7 @@ export function identify({ deps, channel }: AuthOptions) {
   });
 }
 
-/** Lets through who may; 401 for who has not said who he is, 403 for who may not. */
+/** Requires a scope: 401 without an identity, 403 if its scope is too low. */
 export function requireScope(scope: Scope) {
   return createMiddleware<ApiEnv>(async (c, next) => {
     const { identity } = c.var;
@@ -75,7 +75,7 @@ export function requireScope(scope: Scope) {
 
 const CHALLENGE = 'Bearer realm="postern-auditd"';
 
-/** Counts, records and rejects a failed attempt. The answer gives no reason beyond "the token is not valid". */
+/** Counts, records and rejects a failed attempt. The answer does not say whether the token ever existed. */
 function failed(c: ApiContext, deps: ApiDeps): Response {
   const retryAfter = noteFailure(c, deps);
   c.header('www-authenticate', `${CHALLENGE}, error="invalid_token"`);
@@ -96,7 +96,7 @@ function failed(c: ApiContext, deps: ApiDeps): Response {
   });
 }
 
-/** @returns seconds to wait, if there were too many from this address */
+/** @returns seconds to wait if there were too many attempts from this address, else null */
 export function noteFailure(c: ApiContext, deps: ApiDeps): number | null {
   const { address } = c.var.client;
   const { record, retryAfter } = deps.failures.note(address);

@@ -3,20 +3,20 @@ import { createMiddleware } from 'hono/factory';
 import type { ApiContext, ApiEnv } from '../context.js';
 import { problemResponse } from '../http/problem.js';
 
-/** The name of the form's field; scripts send the header. */
+/** The name of the form field. Scripts send the header instead. */
 const CSRF_FIELD = 'csrf';
 const CSRF_HEADER = 'x-csrf-token';
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /**
- * Nothing is changed by cookie alone: it takes the session's own token in the form or in a header, and an Origin that is this
- * host. Requests with a bearer token need neither: no browser sends one by itself.
+ * Rejects changes that are authorized by a cookie alone. They need the session's CSRF token, in the form or in a header, and an Origin
+ * that is this host. Requests with a bearer token need neither, as no browser sends one by itself.
  */
 export const guardChanges = createMiddleware<ApiEnv>(async (c, next) => {
   if (SAFE.has(c.req.method) || c.var.identity?.via !== 'session') return next();
-  if (!isSameOrigin(c)) return foreign(c);
+  if (!isSameOrigin(c)) return rejectForeign(c);
   const sent = c.req.header(CSRF_HEADER) ?? (await formField(c));
-  if (sent === undefined || !same(sent, c.var.csrf)) {
+  if (sent === undefined || !isSameText(sent, c.var.csrf)) {
     return problemResponse(
       c,
       403,
@@ -31,7 +31,7 @@ export const guardChanges = createMiddleware<ApiEnv>(async (c, next) => {
   return next();
 });
 
-/** Whether a browser says that the request comes from a page of this very host; what says nothing does not. */
+/** Whether the browser reports that the request was sent by a page of this host. False if it reports nothing. */
 export function isSameOrigin(c: ApiContext): boolean {
   const origin = c.req.header('origin');
   if (origin === undefined) return c.req.header('sec-fetch-site') === 'same-origin';
@@ -39,8 +39,8 @@ export function isSameOrigin(c: ApiContext): boolean {
   return origin.toLowerCase() === `${secure ? 'https' : 'http'}://${host.toLowerCase()}`;
 }
 
-/** Behind a proxy that is not named, the page is at another address than it looks from here. */
-export function foreign(c: ApiContext): Response {
+/** The answer to a change from another origin. Behind an unlisted proxy, our own page looks like one. */
+export function rejectForeign(c: ApiContext): Response {
   return problemResponse(
     c,
     403,
@@ -61,7 +61,7 @@ async function formField(c: ApiContext): Promise<string | undefined> {
   return typeof field === 'string' ? field : undefined;
 }
 
-function same(a: string, b: string): boolean {
+function isSameText(a: string, b: string): boolean {
   const [left, right] = [Buffer.from(a), Buffer.from(b)];
   return b !== '' && left.length === right.length && timingSafeEqual(left, right);
 }

@@ -5,44 +5,44 @@ import type { ApiContext, ApiEnv } from '../context.js';
 import { LOGIN, PAGE } from '../paths.js';
 import type { TokenInfo, Tokens } from './tokens.js';
 
-/** A browser that has logged in with a token. */
+/** The session of a browser that logged in with a token. */
 export interface BrowserSession {
   readonly tokenId: string;
-  /** Goes into every form that changes something. */
+  /** The CSRF token: a hidden field of every form that makes a change. */
   readonly csrf: string;
 }
 
-interface StaleCache extends BrowserSession {
+interface StoredSession extends BrowserSession {
   readonly begun: number;
   seen: number;
 }
 
 const IDLE_MS = 3_600_000;
 const LONGEST_MS = 12 * 3_600_000;
-/** The least recently used ones go first. */
+/** Sessions at most. The least recently used one is dropped first. */
 const MOST = 500;
 
 /**
- * Sessions in memory: gone with the daemon, and with the token that they were begun with. Ids are 256 random bits; what is kept is
- * their hash.
+ * Sessions in memory. A session ends with the daemon, and with the token that it began with. An ID has 256 random bits; only its hash is
+ * kept.
  */
 export class Sessions {
-  private readonly kept = new Map<string, StaleCache>();
+  private readonly stored = new Map<string, StoredSession>();
 
   constructor(private readonly clock: () => number) {}
 
   get size(): number {
-    return this.kept.size;
+    return this.stored.size;
   }
 
-  /** @returns the id, for the cookie */
+  /** Begins a session. @returns its ID, for the cookie */
   begin(token: TokenInfo): string {
     const now = this.clock();
-    for (const [key, session] of this.kept) if (this.isOver(session, now)) this.kept.delete(key);
-    const [oldest] = this.kept.keys();
-    if (this.kept.size >= MOST && oldest !== undefined) this.kept.delete(oldest);
+    for (const [key, session] of this.stored) if (this.isExpired(session, now)) this.stored.delete(key);
+    const [oldest] = this.stored.keys();
+    if (this.stored.size >= MOST && oldest !== undefined) this.stored.delete(oldest);
     const id = randomBytes(32).toString('base64url');
-    this.kept.set(keyOf(id), {
+    this.stored.set(keyOf(id), {
       tokenId: token.id,
       csrf: randomBytes(32).toString('base64url'),
       begun: now,
@@ -51,33 +51,33 @@ export class Sessions {
     return id;
   }
 
-  /** The session and its token, if both are still good. */
+  /** The session and its token, if both are valid. Counts as use of the session. */
   find(id: string, tokens: Tokens): { readonly session: BrowserSession; readonly token: TokenInfo } | null {
     const key = keyOf(id);
-    const session = this.kept.get(key);
+    const session = this.stored.get(key);
     if (session === undefined) return null;
     const now = this.clock();
-    const token = this.isOver(session, now) ? null : tokens.get(session.tokenId);
-    this.kept.delete(key);
+    const token = this.isExpired(session, now) ? null : tokens.get(session.tokenId);
+    this.stored.delete(key);
     if (token === null) return null;
     session.seen = now;
-    this.kept.set(key, session); // to the end: the most recently used
+    this.stored.set(key, session); // to the end: the most recently used
     return { session, token };
   }
 
-  /** Whether it is still good; no use of it. */
-  holds(id: string, tokens: Tokens): boolean {
-    const session = this.kept.get(keyOf(id));
+  /** Whether the session and its token are valid. Does not count as use. */
+  isValid(id: string, tokens: Tokens): boolean {
+    const session = this.stored.get(keyOf(id));
     return (
-      session !== undefined && !this.isOver(session, this.clock()) && tokens.get(session.tokenId) !== null
+      session !== undefined && !this.isExpired(session, this.clock()) && tokens.get(session.tokenId) !== null
     );
   }
 
   end(id: string): void {
-    this.kept.delete(keyOf(id));
+    this.stored.delete(keyOf(id));
   }
 
-  private isOver({ begun, seen }: StaleCache, now: number): boolean {
+  private isExpired({ begun, seen }: StoredSession, now: number): boolean {
     return now - seen > IDLE_MS || now - begun > LONGEST_MS || now < begun;
   }
 }
@@ -88,8 +88,8 @@ function keyOf(id: string): string {
 
 const COOKIE = 'postern_auditd';
 
-/** With TLS the name alone says that it came over TLS, for this host and all paths (RFC 6265bis section 4.1.3). */
-function options(secure: boolean) {
+/** With TLS, the prefix `__Host-` of the name guarantees that the cookie was set over TLS, for this host and all paths (RFC 6265bis section 4.1.3). */
+function cookieOptions(secure: boolean) {
   const shared = { httpOnly: true, sameSite: 'Strict', path: '/', secure } as const;
   return secure ? ({ ...shared, prefix: 'host' } as const) : shared;
 }
@@ -98,15 +98,15 @@ export function sessionCookie(c: ApiContext): string | undefined {
   return c.var.client.secure ? getCookie(c, COOKIE, 'host') : getCookie(c, COOKIE);
 }
 
-export function giveSession(c: ApiContext, id: string): void {
-  setCookie(c, COOKIE, id, { ...options(c.var.client.secure), maxAge: LONGEST_MS / 1_000 });
+export function setSessionCookie(c: ApiContext, id: string): void {
+  setCookie(c, COOKIE, id, { ...cookieOptions(c.var.client.secure), maxAge: LONGEST_MS / 1_000 });
 }
 
-export function takeSession(c: ApiContext): void {
-  deleteCookie(c, COOKIE, options(c.var.client.secure));
+export function deleteSessionCookie(c: ApiContext): void {
+  deleteCookie(c, COOKIE, cookieOptions(c.var.client.secure));
 }
 
-/** For pages: who has no session is sent to /login and comes back from there. */
+/** For pages: redirects to the login without a session; the login redirects back. */
 export const requireSession = createMiddleware<ApiEnv>(async (c, next) => {
   if (c.var.identity !== null) return next();
   const { pathname, search } = new URL(c.req.url);
@@ -114,7 +114,7 @@ export const requireSession = createMiddleware<ApiEnv>(async (c, next) => {
   return c.redirect(`${LOGIN}${wanted}`, 303);
 });
 
-/** A view of the page to go back to, as it can stand in a header; anything else is its first one. */
+/** The view of the page to redirect to, if it is safe in a header; the first view otherwise. */
 export function safeNext(text: string | undefined): string {
   const isOurs =
     text !== undefined && text.length <= 2_000 && /^\/audit-log(?:\?[\x21-\x5b\x5d-\x7e]*)?$/.test(text);

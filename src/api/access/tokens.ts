@@ -5,25 +5,25 @@ import { AuditdError } from '../../errors.js';
 import { createRecorder, type Recorder } from '../../recorder/recorder.js';
 
 export const SCOPES = ['read', 'admin'] as const;
-/** `admin` may do what `read` may, and change things. */
+/** `admin` includes `read`, and can make changes. */
 export type Scope = (typeof SCOPES)[number];
 
-/** What is known of a token; the token itself is not. Times in milliseconds since the epoch. */
+/** The stored data of a token, without its secret. Times in milliseconds since the epoch. */
 export interface TokenInfo {
   readonly id: string;
   readonly name: string;
   readonly scope: Scope;
   readonly created_at: number;
-  /** Null: never. */
+  /** Null: never expires. */
   readonly expires_at: number | null;
-  /** To the minute; null: not yet. */
+  /** To the minute; null: never used. */
   readonly last_used_at: number | null;
 }
 
-/** What a token that was presented turned out to be. */
+/** The result of verifying a token. */
 export type TokenVerdict =
   | { readonly state: 'valid'; readonly token: TokenInfo }
-  /** It was right once: a forgotten script, nobody who guesses. */
+  /** The token was valid once: a forgotten script, not an attacker who guesses. */
   | { readonly state: 'expired'; readonly token: TokenInfo }
   | { readonly state: 'unknown' };
 
@@ -32,9 +32,9 @@ export interface Tokens {
   /** Null if it was revoked or has expired. */
   get(id: string): TokenInfo | null;
   list(): TokenInfo[];
-  /** The text is shown this once. @throws AuditdError `USAGE` if the name is taken or none */
+  /** Creates a token, whose text is shown this once. @throws AuditdError `USAGE` if the name is invalid, `CONFLICT` if it is taken */
   create(wanted: NewToken): { readonly text: string; readonly token: TokenInfo };
-  /** By name or id. @throws AuditdError `NOT_FOUND` */
+  /** Revokes a token by name or ID. @throws AuditdError `NOT_FOUND` */
   revoke(nameOrId: string, by: string | null): TokenInfo;
 }
 
@@ -42,7 +42,7 @@ export interface NewToken {
   readonly name: string;
   readonly scope: Scope;
   readonly expiresAt: number | null;
-  /** Who makes it, for the record. */
+  /** Who creates it, for the audit event. */
   readonly by: string | null;
 }
 
@@ -58,7 +58,7 @@ export interface TokenStoreOptions {
 const PREFIX = 'pat';
 const FORM = /^pat_([0-9a-f]{12})_([A-Za-z0-9_-]{43})$/;
 const NAME = /^[A-Za-z0-9][\w .@-]{0,63}$/;
-/** How late the last use may be in the database. */
+/** How much the last use in the database may lag. */
 const USE_MS = 60_000;
 const NONE = Buffer.alloc(32);
 
@@ -73,18 +73,18 @@ interface Row {
 }
 
 /**
- * Tokens in state.db: an id to find it by, and SHA-256 of 256 random bits. A fast hash is right for that: there is nothing to guess
- * that a slow one would protect.
+ * Tokens in state.db: an ID for the lookup, and SHA-256 of 256 random bits. A fast hash is enough: a slow one protects guessable secrets,
+ * and these are not guessable.
  */
 export class TokenStore implements Tokens {
   private readonly byId: Database.Statement<[string], Row>;
-  private readonly use: Database.Statement<[number, string]>;
-  private readonly written = new Map<string, number>();
+  private readonly updateLastUse: Database.Statement<[number, string]>;
+  private readonly lastWritten = new Map<string, number>();
 
   constructor(private readonly options: TokenStoreOptions) {
     const { db } = options;
     this.byId = db.prepare('SELECT * FROM token WHERE id = ?');
-    this.use = db.prepare('UPDATE token SET last_used_at = ? WHERE id = ?');
+    this.updateLastUse = db.prepare('UPDATE token SET last_used_at = ? WHERE id = ?');
   }
 
   verify(presented: string): TokenVerdict {
@@ -93,20 +93,20 @@ export class TokenStore implements Tokens {
     const same = timingSafeEqual(hashOf(secret), row?.hash ?? NONE);
     if (row === undefined || !same) return { state: 'unknown' };
     const now = this.options.clock();
-    if (row.expires_at !== null && row.expires_at <= now) return { state: 'expired', token: infoOf(row) };
-    this.used(row, now);
-    return { state: 'valid', token: infoOf(row) };
+    if (row.expires_at !== null && row.expires_at <= now) return { state: 'expired', token: tokenInfo(row) };
+    this.recordUse(row, now);
+    return { state: 'valid', token: tokenInfo(row) };
   }
 
   get(id: string): TokenInfo | null {
     const row = this.byId.get(id);
     if (row === undefined || (row.expires_at !== null && row.expires_at <= this.options.clock())) return null;
-    return infoOf(row);
+    return tokenInfo(row);
   }
 
   list(): TokenInfo[] {
     const rows = this.options.db.prepare<[], Row>('SELECT * FROM token ORDER BY created_at, id').all();
-    return rows.map(infoOf);
+    return rows.map(tokenInfo);
   }
 
   create({ name, scope, expiresAt, by }: NewToken): { text: string; token: TokenInfo } {
@@ -157,20 +157,20 @@ export class TokenStore implements Tokens {
         details: { name: found.name, scope: found.scope },
       });
     })();
-    this.written.delete(found.id);
+    this.lastWritten.delete(found.id);
     onRecorded?.();
     return found;
   }
 
-  /** Written once a minute at most: a client that asks a hundred times a second costs no writes. */
-  private used({ id, last_used_at: last }: Row, now: number): void {
-    const before = Math.max(this.written.get(id) ?? 0, last ?? 0);
+  /** Writes the last use once a minute at most, so that a client with a hundred requests a second costs no writes. */
+  private recordUse({ id, last_used_at: last }: Row, now: number): void {
+    const before = Math.max(this.lastWritten.get(id) ?? 0, last ?? 0);
     if (now - before < USE_MS && now >= before) return;
-    this.written.set(id, now);
+    this.lastWritten.set(id, now);
     try {
-      this.use.run(now, id);
+      this.updateLastUse.run(now, id);
     } catch {
-      // a full disk must lock nobody out; it is tried again in a minute
+      // a full disk must not lock users out; retried in a minute
     }
   }
 }
@@ -179,14 +179,14 @@ function hashOf(secret: string): Buffer {
   return createHash('sha256').update(secret).digest();
 }
 
-function infoOf({ id, name, scope, created_at, expires_at, last_used_at }: Row): TokenInfo {
+function tokenInfo({ id, name, scope, created_at, expires_at, last_used_at }: Row): TokenInfo {
   return { id, name, scope: scope === 'admin' ? 'admin' : 'read', created_at, expires_at, last_used_at };
 }
 
 /**
- * Works on the tokens while no daemon runs: under the lock of its state, so that no daemon starts meanwhile, and as the owner of its state.
+ * Works on the tokens while no daemon runs: as the owner of its state, and under the lock of that state, so that no daemon starts meanwhile.
  *
- * @param directory the directory of state.db, which must exist: created here it would belong to the wrong user
+ * @param directory the directory of state.db. It must exist: created here, it would belong to the wrong user
  * @throws AuditdError `LOCKED`, `NOT_RUNNING`, or what `work` throws
  */
 export function withTokens<T>(directory: string, work: (tokens: TokenStore) => T): T {

@@ -21,20 +21,20 @@ export interface ApiListener {
 }
 
 const RETRY_MS = 5_000;
-/** Request line and headers together; what is longer is answered 431. */
+/** Request line and headers together; longer ones are answered with 431. */
 const MOST_HEADER = 16 * 1024;
 const HEADERS_MS = 5_000;
 const REQUEST_MS = 15_000;
-/** A connection on which nothing moves for so long is closed, in the middle of an answer too. */
+/** A connection that is idle for this long is closed, even during an answer. */
 const SILENCE_MS = 30_000;
 const KEEP_ALIVE_MS = 5_000;
 const CHECKED_MS = 1_000;
-/** Connections makes room long before; those that it closes count until the event loop turns. */
+/** `Connections` keeps to a lower limit; connections that it closes count until the next turn of the event loop. */
 const MOST_SOCKETS = 4_096;
 
 /**
- * Listens, and goes on trying where that can't be done (the port is taken, a certificate is missing): the daemon ships all the
- * same. Says once that it can't, and once that it can.
+ * Listens, and retries while that fails (the port is in use, a certificate is missing); deliveries are not affected. Logs once that it
+ * failed, and once that it listens.
  */
 export function openApi(app: Hono<ApiEnv>, config: ApiConfig, log: Logger): ApiListener {
   return new Listener(app, config, log);
@@ -107,7 +107,7 @@ class Listener implements ApiListener {
     const { socket_group: group, socket_mode: mode } = this.config;
     const gid = group === null ? null : groupId(group);
     if (group !== null && gid === null)
-      throw new Error(`the group ${group} does not exist; name another under api.socket_group`);
+      throw new Error(`the group ${group} does not exist. Set another group in api.socket_group`);
     await clearSocketPath(path);
     if (this.closed) return;
     await listenOnPath(server, path);
@@ -117,7 +117,7 @@ class Listener implements ApiListener {
       server.close();
       if (codeOf(error) !== 'EPERM') throw error;
       throw new Error(
-        `the daemon may not give ${path} to the group ${group}: make the daemon a member of that group (systemctl edit postern-auditd: SupplementaryGroups=${group})`,
+        `the daemon may not give ${path} to the group ${group}. Make the daemon a member of that group (systemctl edit postern-auditd: SupplementaryGroups=${group})`,
         { cause: error },
       );
     }
@@ -162,7 +162,7 @@ class Listener implements ApiListener {
 
   private failed(error: unknown): void {
     if (this.closed) return;
-    const message = wordsOf(error, this.config.listen);
+    const message = listenError(error, this.config.listen);
     if (this.error !== message)
       this.log.error({ err: error }, `${message}; retrying every ${RETRY_MS / 1_000} s`);
     this.error = message;
@@ -173,31 +173,31 @@ class Listener implements ApiListener {
   }
 }
 
-function wordsOf(error: unknown, listen: string): string {
+function listenError(error: unknown, listen: string): string {
   const path = listenAddress(listen)?.kind === 'unix' ? listen.slice('unix:'.length) : null;
   const start = `the API can't listen on ${listen}`;
   switch (codeOf(error)) {
     case 'EADDRINUSE':
       return path === null
-        ? `${start}: another program does. Name another port under api.listen, or see who: ss -ltnp`
-        : `${start}: another program does. Name another path under api.listen, or see who: ss -lxp`;
+        ? `${start}: another program uses the port. Set another port in api.listen, or find the program with: ss -ltnp`
+        : `${start}: another program uses the path. Set another path in api.listen, or find the program with: ss -lxp`;
     case 'EADDRNOTAVAIL':
-      return `${start}: this host does not have that address. Name another under api.listen`;
+      return `${start}: this host does not have that address. Set another address in api.listen`;
     case 'EACCES':
     case 'EROFS':
       return path === null
-        ? `the API may not listen on ${listen}: name a port from 1024 under api.listen`
-        : `the API may not create ${path}: name a path in /run/postern-auditd under api.listen`;
+        ? `the API may not listen on ${listen}. Set a port from 1024 in api.listen`
+        : `the API may not create ${path}. Set a path in /run/postern-auditd in api.listen`;
     case 'EEXIST':
-      return `${start}: the path exists and is not a socket. Move it away, or name another path under api.listen`;
+      return `${start}: the path exists and is not a socket. Move the file away, or set another path in api.listen`;
     default:
       return `${start}: ${messageOf(error)}`;
   }
 }
 
 /**
- * What is no HTTP, or too much of it, is told so before its connection is closed. All else is closed at once: over a TLS handshake that
- * failed or took too long nothing can be said, and waiting for that would keep the connection for ever.
+ * Answers a request that is not HTTP or too large before its connection is closed. All other connections are closed at once: no answer can
+ * be sent over a failed TLS handshake, and waiting for that would keep the connection open for ever.
  */
 function refuse(error: Error, socket: import('node:stream').Duplex): void {
   const isHttp = /^(HPE_|ERR_HTTP_)/.test(codeOf(error) ?? '');

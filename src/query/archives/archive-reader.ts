@@ -11,24 +11,24 @@ import { blockLines } from '../../retention/archive/read.js';
 import type { RecordedArchives } from '../../retention/recorded-archives.js';
 import type { Filter } from '../filter.js';
 
-/** A row of an archive, not yet read but for its id. */
+/** A row of an archive, of which only the id has been read. */
 export interface ArchivedLine {
   readonly id: number;
   readonly line: string;
   readonly manifest: Manifest;
 }
 
-/** What a query may go on without: nothing, or archives that are missing. */
+/** The archives of a query, and whether archives may be missing. */
 export interface ShelfOptions {
   readonly chain: ChainReader;
-  /** What state.db has of archives, as it is now. */
+  /** Reads what state.db records of archives. */
   readonly recorded: () => RecordedArchives;
   readonly allowMissing: boolean;
 }
 
 /** The archives of a directory, for one query. */
 export class ArchiveIndex {
-  /** Whether there were any when they were looked at last. */
+  /** Whether there were archives when they were last listed. */
   any = false;
   private readonly notes = new Set<string>();
 
@@ -38,23 +38,23 @@ export class ArchiveIndex {
     this.recorded = options.recorded();
   }
 
-  /** What the answer lacks, for people; null: nothing. */
+  /** The entries that the answer lacks, as text; null if it lacks none. */
   get incomplete(): string | null {
     return this.notes.size === 0 ? null : [...this.notes].join('; ');
   }
 
-  /** What is there now, the oldest first. @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
+  /** The current archives, the oldest first. @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
   list(): readonly Manifest[] {
     const { chain, allowMissing } = this.options;
     const { archives, ...rest } = this.read();
     const words = missingWords(chain.directory, rest);
-    if (words !== null && !allowMissing) throw incomplete(words, GO_ON);
+    if (words !== null && !allowMissing) throw incomplete(words, CONTINUE_WITHOUT);
     if (words !== null) this.notes.add(words);
     this.any = archives.length > 0;
     return archives;
   }
 
-  /** An archive that is missing may have been removed since that was asked: then it is recorded by now. */
+  /** Reads the chain again if an archive is missing: it may have been removed since state.db was read, and is then recorded by now. */
   private read(): ArchiveChain {
     const chain = this.options.chain.read(this.recorded);
     if (chain.missing.length === 0 && chain.unrecorded === null) return chain;
@@ -62,7 +62,7 @@ export class ArchiveIndex {
     return this.options.chain.read(this.recorded);
   }
 
-  /** The lines of a block; none of an archive that was removed meanwhile because of its age. */
+  /** The lines of a block; empty if the archive was removed because of its age meanwhile. */
   lines(manifest: Manifest, at: number, offset: number): readonly string[] {
     const { directory } = this.options.chain;
     try {
@@ -70,11 +70,11 @@ export class ArchiveIndex {
     } catch (error) {
       const isThere = this.list().some(({ sequence }) => sequence === manifest.sequence);
       if (isThere) throw error;
-      return []; // removed because of its age, or missing, which may be and is noted then
+      return []; // removed because of its age, or missing, which is allowed here and noted
     }
   }
 
-  /** The highest id that the archives of a source have; 0 if there are none. */
+  /** The highest id in the archives of a source; 0 without archives. */
   highestId(source: SourceName): number {
     return this.list()
       .filter((one) => one.source === source)
@@ -82,13 +82,13 @@ export class ArchiveIndex {
   }
 }
 
-/** Whether the times that an archive says of its rows are those that are read now. */
-export function isReadBy({ time_zone: before }: Manifest, timeZone: string | null): boolean {
+/** Whether an archive's times were read with the time zone that is configured now. */
+export function hasTimeZone({ time_zone: before }: Manifest, timeZone: string | null): boolean {
   return (before ?? null) === timeZone;
 }
 
-const GO_ON =
-  'allow missing ones (--allow-missing, allow_missing=true) to go on without them, or leave archives out (--no-archives, archives=false)';
+const CONTINUE_WITHOUT =
+  'allow missing archives (--allow-missing, allow_missing=true), or leave archives out (--no-archives, archives=false)';
 
 interface Piece {
   readonly manifest: Manifest;
@@ -105,19 +105,18 @@ interface Opened {
 }
 
 /**
- * The archived rows of one source from the newest id on. A block is unpacked only when its ids are due, and not at all if
- * nothing in it can be of the time that is asked for.
+ * The archived rows of one source, the newest id first. A block is decompressed only when its ids are next, and not at all if none of its
+ * rows can be within the filter's range of time.
  */
 export class ArchivedRows {
   private readonly seen = new Set<number>();
-  /** Blocks to come, those with the highest ids last. */
+  /** Blocks that are not yet open, the highest ids last. */
   private pieces: Piece[] = [];
   private readonly opened: Opened[] = [];
 
   /**
-   * Ids below `before`.
-   *
-   * @param timeZone by which times without a zone are read now; null: UTC
+   * @param before rows below this id
+   * @param timeZone the configured time zone of times without one; null: UTC
    */
   constructor(
     private readonly shelf: ArchiveIndex,
@@ -128,8 +127,8 @@ export class ArchivedRows {
   ) {}
 
   /**
-   * Takes in archives that have been made since. To be called after the table was read: a row that is no longer there was
-   * in an archive before it was deleted.
+   * Adds archives that were created since. To be called after the table was read: a row that is no longer in the table was archived
+   * before it was deleted.
    */
   refresh(): void {
     const fresh = this.shelf
@@ -140,13 +139,13 @@ export class ArchivedRows {
       this.seen.add(manifest.sequence);
       const offsets = offsetsOf(manifest.blocks);
       for (const [at, block] of manifest.blocks.entries())
-        if (block[3] < this.before && this.mayHave(block, manifest))
+        if (block[3] < this.before && this.mayMatch(block, manifest))
           this.pieces.push({ manifest, block, at, offset: offsets[at] ?? 0 });
     }
     this.pieces.sort((a, b) => a.block[4] - b.block[4] || a.manifest.sequence - b.manifest.sequence);
   }
 
-  /** The row that comes next if its id is `floor` or higher, else null. */
+  /** The next row if its id is at least `floor`, else null. */
   peek(floor: number): ArchivedLine | null {
     for (;;) {
       const top = this.top();
@@ -156,11 +155,11 @@ export class ArchivedRows {
         return { id: top.id, line: top.lines[top.at] ?? '', manifest: top.manifest };
       }
       this.open(next);
-      this.pieces.pop(); // not before: opening may take longer than there is time for
+      this.pieces.pop(); // not before it is open: opening may exceed the time limit
     }
   }
 
-  /** Goes on behind the row that `peek` gave. */
+  /** Moves past the row that `peek` returned. */
   skip(): void {
     const top = this.top();
     if (top === null) return;
@@ -168,15 +167,15 @@ export class ArchivedRows {
     if (!step(top)) this.opened.splice(this.opened.indexOf(top), 1);
   }
 
-  /** Rows from this id on are done with, also those of archives that are made later. */
-  passed(id: number): void {
+  /** Excludes rows from this id on, also those of archives that are created later. */
+  excludeFrom(id: number): void {
     this.before = Math.min(this.before, id);
   }
 
-  private mayHave([, , , , , first, last]: Block, manifest: Manifest): boolean {
+  private mayMatch([, , , , , first, last]: Block, manifest: Manifest): boolean {
     const { from, to } = this.filter;
-    // Read by another clock, each row may have another time, or one at all.
-    if ((from === null && to === null) || !isReadBy(manifest, this.timeZone)) return true;
+    // In another time zone, each row may have another time.
+    if ((from === null && to === null) || !hasTimeZone(manifest, this.timeZone)) return true;
     return first !== null && last !== null && (from === null || last >= from) && (to === null || first < to);
   }
 
@@ -191,7 +190,7 @@ export class ArchivedRows {
     }
   }
 
-  /** Of equal ids the one of the newest archive. */
+  /** The open block with the highest id; of equal ids, that of the newest archive. */
   private top(): Opened | null {
     let best: Opened | null = null;
     for (const one of this.opened) {
@@ -208,7 +207,7 @@ export class ArchivedRows {
 
 const HEAD = '{"id":';
 
-/** To the row before. */
+/** Moves to the row before. */
 function step(opened: Opened): boolean {
   if (opened.at === 0) return false;
   opened.at--;

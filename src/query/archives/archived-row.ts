@@ -5,15 +5,15 @@ import { type ArchivedValue, LineCodec, TextBytes } from '../../retention/archiv
 import type { RawRow, SqlValue } from '../../source/event-id.js';
 import type { Revision, RowReader } from '../../source/row-to-event.js';
 import { COLUMN_KEYS, REVISION_COLUMNS, type TableConfig } from '../../source/table-schema.js';
-import { type ArchivedLine, isReadBy } from './archive-reader.js';
+import { type ArchivedLine, hasTimeZone } from './archive-reader.js';
 
 interface Shape {
   readonly codec: LineCodec;
-  /** The columns in the order of COLUMN_KEYS, by the names that they have in the archive; null where there is none. */
+  /** The archive's names of the columns, in the order of COLUMN_KEYS; null for a column that it lacks. */
   readonly names: ReadonlyArray<string | null>;
 }
 
-/** Makes of archived lines what the table would have given. */
+/** Turns archived lines into events and rows, as if they were read from the table. */
 export class ArchivedReader {
   private readonly shapes = new WeakMap<Manifest, Shape>();
 
@@ -29,17 +29,17 @@ export class ArchivedReader {
     return this.rows.event(rawOf(columns, names), eventId, place, this.revisionIn(columns));
   }
 
-  /** As `event` has it. */
+  /** The time, as in `event`. */
   time(archived: ArchivedLine): number | null {
-    return isReadBy(archived.manifest, this.timeZone) ? timeIn(archived.line) : this.event(archived).time;
+    return hasTimeZone(archived.manifest, this.timeZone) ? timeIn(archived.line) : this.event(archived).time;
   }
 
-  /** By which times without a zone are read; null: UTC. */
+  /** The time zone of times without one; null: UTC. */
   get timeZone(): string | null {
     return TimeZone.of(this.config.time_zone)?.name ?? null;
   }
 
-  /** Whether a row of the daemon's own table is a version of a row of Postern's. */
+  /** Whether a row of the daemon's own table is a version of a Postern row. */
   isVersion({ line, manifest }: ArchivedLine): boolean {
     return this.revisionIn(this.shapeOf(manifest).codec.decode(line).columns) !== null;
   }
@@ -50,7 +50,7 @@ export class ArchivedReader {
     return { of: Number(of), action: typeof action === 'string' ? action : null };
   }
 
-  /** As better-sqlite3 would give it. */
+  /** The row as better-sqlite3 would return it. */
   raw({ line, manifest }: ArchivedLine): RawRow {
     const { codec, names } = this.shapeOf(manifest);
     return rawOf(codec.decode(line).columns, names);
@@ -71,7 +71,7 @@ export class ArchivedReader {
   }
 }
 
-/** Without a parse: what stands before the row holds no text of strangers. */
+/** The time, found without parsing the JSON: the text before the row's columns is only ours. */
 function timeIn(line: string): number | null {
   const begin = line.indexOf(TIME) + TIME.length;
   const text = line.slice(begin, line.indexOf(',', begin));
@@ -93,7 +93,7 @@ function sqlValue(value: ArchivedValue): SqlValue {
   return value;
 }
 
-/** Whether the table has just this row. */
+/** Whether two rows have the same values. */
 export function isSameRow(a: RawRow, b: RawRow): boolean {
   return a.every((value, at) => {
     const other = b[at];

@@ -7,44 +7,44 @@ import type { MatchedRow, TableScan } from '../scan/table-scan.js';
 import type { ArchivedLine, ArchivedRows } from './archive-reader.js';
 import { type ArchivedReader, isSameRow } from './archived-row.js';
 
-/** A sequence of rows from the newest on, that is read on in steps. */
+/** A sequence of rows, the newest first, that is read in steps. */
 export type RowCursor = Pick<TableScan, 'source' | 'queue' | 'done' | 'step' | 'position'>;
 
-export interface ArchivedWalkOptions {
+export interface TableWithArchivesOptions {
   readonly walk: TableScan;
   readonly table: QueryTable;
   readonly rows: ArchivedRows;
   readonly reader: ArchivedReader;
   readonly matches: (event: AuditEvent) => boolean;
   readonly inTime: (time: number | null) => boolean;
-  /** What is left to decide when the time of a row is known; with `nothing` and `time` no event is asked for. */
+  /** What is still to be checked when the time of a row is known; with `nothing` and `time`, events are not needed. */
   readonly undecided: 'nothing' | 'time' | 'all';
-  /** Ids below this one. */
+  /** Rows below this id. */
   readonly before: number;
   readonly stepMs: number;
-  /** Versions of edited rows come with their entry, and not by themselves. */
+  /** Whether versions of edited rows are excluded, as they are added to their entry. */
   readonly withoutVersions: boolean;
 }
 
-/** Rows between two looks at the clock. */
+/** Rows between two checks of the clock. */
 const SLICE = 64;
 
 /**
- * A table and its archives as one: by id, the newest first, a row that is in both of them once. Each stretch of ids is read from the
- * table first and from the archives then, so a row that is moved in between is missed by neither.
+ * A table and its archives as one sequence: by id, the newest first, a row that is in both only once. Each range of ids is read from the
+ * table before the archives, so a row that is archived in between is not missed.
  */
-export class ArchivedWalk implements RowCursor {
+export class TableWithArchives implements RowCursor {
   readonly source: TableScan['source'];
   queue: MatchedRow[] = [];
   done = false;
-  /** What was read of the table and is not yet in the queue. */
+  /** Rows that were read from the table and are not yet in the queue. */
   private ahead: MatchedRow[] = [];
   private at = 0;
-  /** The archived rows of the id that was met last, each once. */
+  /** The archived rows of the last id, each once. */
   private twins: ArchivedLine[] = [];
   private reached: number;
 
-  constructor(private readonly options: ArchivedWalkOptions) {
+  constructor(private readonly options: TableWithArchivesOptions) {
     this.source = options.walk.source;
     this.reached = options.before;
   }
@@ -75,17 +75,17 @@ export class ArchivedWalk implements RowCursor {
     this.at = 0;
   }
 
-  /** Puts the next row into the queue, if it is meant; false if the table has to be read on first. */
+  /** Adds the next row to the queue if it matches; false if the table has to be read further first. */
   private take(db: Database): boolean {
     const { walk, rows } = this.options;
     const next = this.ahead[this.at];
-    // Below what was read of the table nothing can be said of the archives.
+    // The archives can only be read down to the id that the table was read to.
     const floor = next?.sequence ?? (walk.done ? 1 : walk.reached);
     const archived = rows.peek(floor);
     if (archived !== null && (next === undefined || archived.id > next.sequence)) {
       rows.skip();
       this.reached = archived.id;
-      if (this.isNew(archived)) this.look(archived);
+      if (this.isNew(archived)) this.addIfMatching(archived);
       return true;
     }
     if (next === undefined) {
@@ -97,13 +97,13 @@ export class ArchivedWalk implements RowCursor {
     this.queue.push(next);
     for (let twin = archived; twin !== null && twin.id === next.sequence; twin = rows.peek(next.sequence)) {
       rows.skip();
-      if (this.isNew(twin) && !this.isInTable(db, twin)) this.look(twin);
+      if (this.isNew(twin) && !this.isInTable(db, twin)) this.addIfMatching(twin);
     }
-    rows.passed(next.sequence);
+    rows.excludeFrom(next.sequence);
     return true;
   }
 
-  private look(archived: ArchivedLine): void {
+  private addIfMatching(archived: ArchivedLine): void {
     const { source } = this;
     const { undecided, inTime, matches, reader, withoutVersions } = this.options;
     if (withoutVersions && reader.isVersion(archived)) return;
@@ -117,7 +117,7 @@ export class ArchivedWalk implements RowCursor {
     if (matches(event)) this.queue.push({ source, sequence: archived.id, time: event.time, event });
   }
 
-  /** False of a row that another archive has as well: one that a restored backup has brought back is archived again. */
+  /** False for a row that another archive has too: a row that a restored backup brought back is archived again. */
   private isNew(archived: ArchivedLine): boolean {
     const { reader } = this.options;
     if (this.twins[0]?.id !== archived.id) this.twins = [];
@@ -128,7 +128,7 @@ export class ArchivedWalk implements RowCursor {
     return !isKnown;
   }
 
-  /** One that has gone from the table since it was read went there as it was. */
+  /** Whether the table has the archived row. A row that was deleted since the table was read was archived unchanged. */
   private isInTable(db: Database, archived: ArchivedLine): boolean {
     const { table, reader } = this.options;
     const sql = `SELECT ${selectList(table, null)} FROM ${table.byId} WHERE ${table.columns.id} = ?`;

@@ -4,10 +4,10 @@ import { clientAddress, NetworkSet, parseAddress } from '../../audit/address.js'
 import type { ColumnKey } from '../../source/table-schema.js';
 import type { QueryTable } from './table-schema.js';
 
-/** What a column may hold and a parameter be. */
+/** A value of a column or a parameter. */
 export type SqlParam = null | string | number | bigint | Buffer;
 
-/** A value of any type as the event has it (source/row-to-event.ts). */
+/** A value of any type as text, as in the event (source/row-to-event.ts). */
 export function textOfParam(value: SqlParam): string | null {
   if (value === null || typeof value === 'string') return value;
   if (!Buffer.isBuffer(value)) return String(value);
@@ -18,7 +18,7 @@ export function textOfParam(value: SqlParam): string | null {
   }
 }
 
-/** The values that read as this text: SQLite keeps the types apart where the column has no affinity. */
+/** The values of all types whose text is this one. SQLite keeps the types apart if the column has no affinity. */
 export function variantsOf(text: string): SqlParam[] {
   const number = Number(text);
   const isNumber = text !== '' && Number.isFinite(number) && String(number) === text;
@@ -26,13 +26,13 @@ export function variantsOf(text: string): SqlParam[] {
   return [text, ...(isNumber && integer.length === 0 ? [number] : integer), Buffer.from(text)];
 }
 
-/** Would SQLite's numbers match this text in more ways than one (`042`, `4.2e1`)? Then each row has to be looked at. */
+/** Whether different texts are the same number to SQLite as this one (`042`, `4.2e1`). Then each row has to be checked. */
 export function isAmbiguous(text: string): boolean {
   return text.trim() !== '' && Number.isFinite(Number(text)) && !/^-?(?:0|[1-9]\d{0,14})$/.test(text);
 }
 
 /**
- * The different values of an indexed column, NULL left out, each found with one step down the index instead of a walk over it.
+ * The distinct values of an indexed column without NULL. Each takes one search in the index instead of a scan of it.
  * @returns null if there are more than `most`
  */
 export function distinctValues(
@@ -72,8 +72,8 @@ export function distinctValues(
 }
 
 /**
- * The spellings of an address, or of those of a network, that the column has.
- * @returns null if there are too many to go through
+ * The spellings in the column of an address, or of the addresses of a network.
+ * @returns null if there are too many to check
  */
 export function addressSpellings(
   db: Database,
@@ -99,7 +99,7 @@ export function addressSpellings(
   return [...found.values()];
 }
 
-/** Where a list may stand, it begins with whatever a client wrote: each address that the column has is looked at. */
+/** The same for a column that may have lists of addresses. A list begins with text that a client wrote, so every distinct value is checked. */
 function listSpellings(
   db: Database,
   table: QueryTable,
@@ -108,14 +108,14 @@ function listSpellings(
   trusted: NetworkSet,
 ): SqlParam[] | null {
   const network = new NetworkSet([ip]);
-  const isMeant = (value: SqlParam) => {
+  const isMatch = (value: SqlParam) => {
     const address = clientAddress(textOfParam(value), trusted);
     return address !== null && network.contains(address);
   };
-  return distinctValues(db, table, 'ip_address', most)?.filter(isMeant) ?? null;
+  return distinctValues(db, table, 'ip_address', most)?.filter(isMatch) ?? null;
 }
 
-/** BLOBs stand behind all text. */
+/** Whether the column has BLOBs, which sort after all text. */
 function hasBlobs(db: Database, table: QueryTable): boolean {
   const by = table.indexed.get('ip_address');
   if (by === undefined) return false;
@@ -131,18 +131,18 @@ function inBothTypes({ from, below }: AddressRange): Array<{ from: SqlParam; bel
   ];
 }
 
-/** Of text, in the order of its bytes. */
+/** A range of text, in the order of its bytes. */
 interface AddressRange {
   readonly from: string;
   readonly below: string;
 }
 
-/** More ranges than these are more than a look at each address. */
+/** With more ranges, checking each address is cheaper. */
 const MOST_RANGES = 256;
 
 /**
- * Ranges of text in which all spellings stand: IPv4 plainly, with a port, or mapped into IPv6 (`::ffff:…`, brackets, leading
- * zeros), IPv6 in any case, compressed or not, with brackets, port and zone.
+ * Ranges of text that contain all spellings of an address or a network: IPv4 alone, with a port, or mapped into IPv6 (`::ffff:…`, brackets,
+ * leading zeros); IPv6 in upper or lower case, compressed or not, with brackets, port and zone.
  */
 export function addressRanges(ip: string): AddressRange[] | null {
   const [text = '', bits] = ip.split('/');
@@ -152,7 +152,7 @@ export function addressRanges(ip: string): AddressRange[] | null {
     const mapped = text.includes(':') ? 96 : 0;
     const plain = ipv4Prefixes(address, bits === undefined ? 32 : Number(bits) - mapped);
     if (plain === null) return null;
-    // What is mapped begins with `:`, `0` or `[`; no IPv4 address does but those of 0.0.0.0/8.
+    // A mapped address begins with `:`, `0` or `[`. Of IPv4 addresses, only those in 0.0.0.0/8 do.
     return [...plain, ...[':', '0', '['].map((first) => startingWith(first))];
   }
   const prefixes = ipv6Prefixes(address, bits === undefined ? 128 : Number(bits));
@@ -168,7 +168,7 @@ function startingWith(prefix: string): AddressRange {
 
 function ipv4Prefixes(address: string, bits: number): AddressRange[] | null {
   const octets = address.split('.').map(Number);
-  if (bits === 32) return [{ from: address, below: `${address};` }]; // `:` and its port stand before `;`
+  if (bits === 32) return [{ from: address, below: `${address};` }]; // `:`, which precedes a port, sorts before `;`
   const whole = Math.floor(bits / 8);
   const spread = 2 ** (8 - (bits % 8));
   const first = (octets[whole] ?? 0) & ~(spread - 1);
@@ -183,12 +183,12 @@ function ipv4Prefixes(address: string, bits: number): AddressRange[] | null {
   });
 }
 
-/** What a spelling can begin with: as many whole groups as give few enough of them. */
+/** The prefixes that a spelling can have: of as many whole groups as give few enough prefixes. */
 function ipv6Prefixes(address: string, bits: number): string[] | null {
   const [left = ''] = address.split('::');
   const groups = left === '' ? [] : left.split(':').map((group) => Number.parseInt(group, 16));
   const certain = Math.min(Math.floor(bits / 16), address.includes('::') ? groups.length : 8);
-  // A leading zero group can be written `::` or `0:`; then there is nothing to go by.
+  // A leading zero group can be written as `::` or `0:`, which leaves no prefix to search for.
   const zero = groups.slice(0, certain).indexOf(0);
   const used = groups.slice(0, zero === -1 ? certain : zero);
   if (used.length === 0) return bits < 16 ? null : [':', '0', '[:', '[0'];
@@ -209,7 +209,7 @@ function spellingsOfGroup(group: number): string[] {
   return padded.flatMap((text) => cased(text));
 }
 
-/** Every mix of upper and lower case: at most 16. */
+/** Every combination of upper and lower case: at most 16. */
 function cased(text: string): string[] {
   return [...text].reduce<string[]>(
     (heads, letter) =>

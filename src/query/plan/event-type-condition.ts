@@ -7,41 +7,41 @@ import {
   branchSql,
   type Condition,
   type IndexLookup,
+  inList,
   isIndexed,
-  listed,
   MOST_IN_LIST,
-  sampled,
+  sampleRows,
   type Term,
 } from './index-condition.js';
 import type { QueryTable } from './table-schema.js';
 
 const MOST_NAMES = 400;
 const MOST_PAIRS = 40_000;
-/** So many values are looked for in an index before the row itself is. */
-const MOST_BESIDES = 4;
+/** At most this many values are searched for in an index before the row itself is read. */
+const MOST_INDEXED = 4;
 
 /**
- * The same for rows that are found by another column: their index tells most of them without a look at the row, which
- * stands anywhere in the file (10,000 rows: 4 ms instead of 12).
+ * A condition for rows that are found by another column. The index of this column decides most of them without reading the row, which may
+ * be anywhere in the file (10,000 rows: 4 ms instead of 12).
  */
-function besides(table: QueryTable, key: ColumnKey, values: readonly SqlParam[]): Condition {
-  const row = listed(table, key, values);
+function indexedCondition(table: QueryTable, key: ColumnKey, values: readonly SqlParam[]): Condition {
+  const row = inList(table, key, values);
   const by = table.indexed.get(key);
-  const texts = values.filter((value) => typeof value === 'string').slice(0, MOST_BESIDES);
+  const texts = values.filter((value) => typeof value === 'string').slice(0, MOST_INDEXED);
   if (by === undefined || texts.length === 0) return row;
   const { from, columns } = table;
   const inIndex = by.replace(from, () => `${from} AS i`);
   const marks = texts.map(() => '?').join(', ');
   const found = `SELECT 1 FROM ${inIndex} WHERE i.${columns[key]} IN (${marks}) AND i.${columns.id} = ${from}.${columns.id}`;
-  // Of two sides of an OR SQLite looks at the row first.
+  // Not OR: SQLite would read the row first.
   return { sql: `CASE WHEN EXISTS (${found}) THEN 1 ELSE ${row.sql} END`, params: [...texts, ...row.params] };
 }
 
 /**
- * What an event is follows from `action` and `resource_type`: all pairs of words that the table has are asked for. Where a word
- * means it only beside some resource types, the column with fewer rows is gone by, and each row looked at.
+ * The type of an event follows from `action` and `resource_type`, so all pairs of the table's words are classified. If an action matches only
+ * with some resource types, the lookup uses the column with fewer rows and checks each row.
  */
-export function kindTerm(
+export function eventTypeTerm(
   db: Database,
   table: QueryTable,
   classify: Classifier,
@@ -63,37 +63,37 @@ export function kindTerm(
     return [{ action, kinds: fitting.length === kinds.length ? null : fitting }];
   });
   const isIndexedAll = pairs.every(({ action }) => isIndexed(table, { key: 'action', value: action }));
-  const branches = isIndexedAll ? narrower(db, table, pairs) : null;
+  const branches = isIndexedAll ? fewestLookups(db, table, pairs) : null;
   return { branches, condition: pairsCondition(table, pairs), exact: true };
 }
 
-/** Whether rows without an action may be there: an index that leaves them out does not say. */
+/** Whether there may be rows without an action. An index that omits them can't tell. */
 function mayBeNull(db: Database, table: QueryTable): boolean {
   if (!table.nullsIndexed.has('action')) return true;
   const some = branchSql(table, { key: 'action', value: null }, '', 'LIMIT 1');
   return db.prepare(some).get() !== undefined;
 }
 
-/** A word, and the resource types beside which it is meant; null: all. */
+/** An action, and the resource types with which it matches; null: all. */
 interface Pair {
   readonly action: SqlParam;
   readonly kinds: readonly SqlParam[] | null;
 }
 
-/** By the words, or for those that are not meant everywhere by the resource types, whichever have fewer rows. */
-function narrower(db: Database, table: QueryTable, pairs: readonly Pair[]): IndexLookup[] {
+/** Lookups by action. For actions that match only with some resource types, lookups by resource type if those have fewer rows. */
+function fewestLookups(db: Database, table: QueryTable, pairs: readonly Pair[]): IndexLookup[] {
   const byAction = pairs.map(({ action, kinds }): IndexLookup => {
     const branch = { key: 'action', value: action } as const;
-    return kinds === null ? branch : { ...branch, and: besides(table, 'resource_type', kinds) };
+    return kinds === null ? branch : { ...branch, and: indexedCondition(table, 'resource_type', kinds) };
   });
   const parts = pairs.filter(({ kinds }) => kinds !== null);
   const byKind = [...new Set(parts.flatMap(({ kinds }) => kinds ?? []))].map((kind): IndexLookup => {
     const words = parts.filter(({ kinds }) => kinds?.includes(kind)).map(({ action }) => action);
-    return { key: 'resource_type', value: kind, and: besides(table, 'action', words) };
+    return { key: 'resource_type', value: kind, and: indexedCondition(table, 'action', words) };
   });
   if (byKind.length === 0 || !byKind.every((branch) => isIndexed(table, branch))) return byAction;
   const partsByAction = byAction.filter(({ and }) => and !== undefined);
-  if (sampled(db, table, byKind) >= sampled(db, table, partsByAction)) return byAction;
+  if (sampleRows(db, table, byKind) >= sampleRows(db, table, partsByAction)) return byAction;
   return [...byAction.filter(({ and }) => and === undefined), ...byKind];
 }
 
@@ -107,8 +107,8 @@ function pairsCondition(table: QueryTable, pairs: readonly Pair[]): Condition | 
   }
   const conditions = [...groups.values()].map(({ kinds, actions }) =>
     both([
-      listed(table, 'action', actions),
-      ...(kinds === null ? [] : [listed(table, 'resource_type', kinds)]),
+      inList(table, 'action', actions),
+      ...(kinds === null ? [] : [inList(table, 'resource_type', kinds)]),
     ]),
   );
   const params = conditions.flatMap((condition) => condition.params);

@@ -1,12 +1,12 @@
-/** Ids from one to another, both included. */
+/** A range of ids, both ends included. */
 export interface TimedIdRange {
   readonly lowest: number;
   readonly highest: number;
-  /** Whether all rows of it are known to stand in the filter's range of time. */
+  /** Whether all its rows are known to be within the filter's range of time. */
   readonly isInTime?: boolean;
 }
 
-/** The part of them that has ids below one, as its index and its upper end (which is not included); null if there is none. `ranges`: the newest first. */
+/** Finds the first range with ids below `id`: its index, and its upper end, exclusive. Null if there is none. @param ranges the newest first */
 export function below(
   ranges: readonly TimedIdRange[],
   id: number,
@@ -19,12 +19,12 @@ export function below(
   return null;
 }
 
-/** The lowest id of all; one above all ids where there is none. */
+/** The lowest id of all ranges; a number above all ids if there is no range. */
 export function lowestOf(ranges: readonly TimedIdRange[]): number {
   return ranges.at(-1)?.lowest ?? Number.MAX_SAFE_INTEGER;
 }
 
-/** The part of them that stands at or below an id. */
+/** The parts of the ranges at or below an id. */
 export function upTo(ranges: readonly TimedIdRange[], id: number): TimedIdRange[] {
   return ranges.flatMap((range) =>
     range.lowest > id ? [] : [{ ...range, highest: Math.min(range.highest, id) }],

@@ -3,21 +3,21 @@ import type { ColumnKey } from '../../source/table-schema.js';
 import type { SqlParam } from './address-variants.js';
 import type { QueryTable } from './table-schema.js';
 
-/** Rows whose column has this value, in the order of ids. */
+/** A lookup of the rows whose column has a value, in the order of ids. */
 export interface IndexLookup {
   readonly key: ColumnKey;
   readonly value: SqlParam;
-  /** What the rows have to meet besides. */
+  /** A further condition on the rows. */
   readonly and?: Condition;
 }
 
-/** A part of a filter in SQL: the union of its branches has every row that is meant, and perhaps more. */
+/** A part of a filter in SQL. The union of its branches has every matching row, and perhaps more. */
 export interface Term {
-  /** Null: it can't be put so. */
+  /** Null: the part can't be expressed by lookups. */
   readonly branches: readonly IndexLookup[] | null;
-  /** SQL and its parameters for those who walk by id; null if there is none. */
+  /** A condition for a scan by id; null if there is none. */
   readonly condition: Condition | null;
-  /** The union has no more than what is meant. */
+  /** Whether the union has only matching rows. */
   readonly exact: boolean;
 }
 
@@ -26,10 +26,10 @@ export interface Condition {
   readonly params: readonly SqlParam[];
 }
 
-/** Above this a list of values costs more than a look at the row. */
+/** A longer list of values costs more than checking the row. */
 export const MOST_IN_LIST = 200;
 
-/** Rows that are counted to see which part of a filter leaves the fewest. */
+/** Rows counted at most to find the part of a filter that matches the fewest. */
 const SAMPLE = 20_000;
 
 export function both(conditions: readonly Condition[]): Condition {
@@ -39,19 +39,19 @@ export function both(conditions: readonly Condition[]): Condition {
   };
 }
 
-/** An index may leave out the rows with NULL. */
+/** Whether an index finds the value. A partial index may omit NULL. */
 export function isIndexed(table: QueryTable, { key, value }: IndexLookup): boolean {
   return value === null ? table.nullsIndexed.has(key) : table.indexed.has(key);
 }
 
-export function listed(table: QueryTable, key: ColumnKey, all: readonly SqlParam[]): Condition {
+export function inList(table: QueryTable, key: ColumnKey, all: readonly SqlParam[]): Condition {
   const column = table.columns[key];
   const params = all.filter((value) => value !== null);
   const list = `${column} IN (${params.map(() => '?').join(', ')})`;
   return { sql: all.includes(null) ? `(${list} OR ${column} IS NULL)` : list, params };
 }
 
-/** Ids of a branch from the newest on; its parameters are those of the branch, with those of `where` behind them. */
+/** SQL for the ids of a branch, the newest first. Its parameters are those of the branch, then those of `where`. */
 export function branchSql(
   table: QueryTable,
   branch: IndexLookup,
@@ -63,16 +63,16 @@ export function branchSql(
   const { key, value, and } = branch;
   const by = table.indexed.get(key) ?? table.from;
   const equals = value === null ? 'IS NULL' : '= ?';
-  const besides = and === undefined ? '' : `AND ${and.sql}`;
-  return `SELECT ${what} FROM ${by} WHERE ${table.columns[key]} ${equals} ${besides} ${where} ORDER BY ${id} DESC ${limit}`;
+  const further = and === undefined ? '' : `AND ${and.sql}`;
+  return `SELECT ${what} FROM ${by} WHERE ${table.columns[key]} ${equals} ${further} ${where} ORDER BY ${id} DESC ${limit}`;
 }
 
 export function branchParams({ value, and }: IndexLookup): SqlParam[] {
   return [...(value === null ? [] : [value]), ...(and?.params ?? [])];
 }
 
-/** How many rows the branches have by their values alone, counted up to SAMPLE together. */
-export function sampled(db: Database, table: QueryTable, branches: readonly IndexLookup[]): number {
+/** The number of rows of the branches without their further conditions, counted up to SAMPLE in total. */
+export function sampleRows(db: Database, table: QueryTable, branches: readonly IndexLookup[]): number {
   let rows = 0;
   for (const { key, value } of branches) {
     if (rows >= SAMPLE) break;

@@ -2,7 +2,7 @@ import type { Database } from 'better-sqlite3';
 import { type ColumnKey, quoteIdentifier, type TableConfig } from '../../source/table-schema.js';
 import { inspectTable, type QueryTable } from './table-schema.js';
 
-/** What queries look up by; times need no index, since ids follow them. Columns that may be empty are indexed where they are not. */
+/** The columns that queries look up. Times need no index, as ids follow them. Columns that may be NULL get a partial index. */
 const WANTED: ReadonlyArray<readonly [ColumnKey, 'all' | 'not null']> = [
   ['action', 'all'],
   ['resource_type', 'not null'],
@@ -17,32 +17,32 @@ interface MissingIndex {
   readonly name: string;
   readonly column: string;
   readonly sql: string;
-  /** About how large it will be, bytes, by a sample of the rows. */
+  /** Its estimated size in bytes, from a sample of the rows. */
   readonly bytes: number;
 }
 
 export interface IndexPlan {
   readonly table: string;
-  /** From the lowest id to the highest, which is about the number of rows: old ones may be in archives. */
+  /** The span of ids, which is about the number of rows: old rows may be in archives. */
   readonly rows: number;
   readonly missing: readonly MissingIndex[];
 }
 
 const SAMPLE = 1_000;
-/** Of an index entry besides the value: the row id and SQLite's own, and pages that are not full. */
+/** Bytes of an index entry in addition to the value: the row id, SQLite's header, and pages that are not full. */
 const OVERHEAD = 10;
 
-function idsOf(db: Database, { maxId, columns, from }: QueryTable): number {
+function idSpan(db: Database, { maxId, columns, from }: QueryTable): number {
   const highest = Number(db.prepare(maxId).pluck().get() ?? 0);
   if (highest === 0) return 0;
   const lowest = db.prepare(`SELECT min(${columns.id}) FROM ${from} WHERE ${columns.id} > 0`).pluck().get();
   return highest - Number(lowest) + 1;
 }
 
-/** Which indexes a table lacks for queries. A view can have none. @throws AuditdError `SOURCE_UNUSABLE` */
+/** The indexes that a table lacks for queries. A view has no indexes. @throws AuditdError `SOURCE_UNUSABLE` */
 export function missingIndexes(db: Database, config: TableConfig): IndexPlan {
   const table = inspectTable(db, config);
-  const rows = idsOf(db, table);
+  const rows = idSpan(db, table);
   const wanted = table.isView
     ? []
     : WANTED.filter(([key]) => !table.absent.has(key) && !table.indexed.has(key));

@@ -13,7 +13,7 @@ import {
   textOfParam,
   variantsOf,
 } from './address-variants.js';
-import { kindTerm } from './event-type-condition.js';
+import { eventTypeTerm } from './event-type-condition.js';
 import type { TimedIdRange } from './id-ranges.js';
 import {
   both,
@@ -21,43 +21,43 @@ import {
   branchSql,
   type Condition,
   type IndexLookup,
+  inList,
   isIndexed,
-  listed,
   MOST_IN_LIST,
-  sampled,
+  sampleRows,
   type Term,
 } from './index-condition.js';
 import type { QueryTable } from './table-schema.js';
 
 /** How one table is read for one filter. */
 export interface QueryPlan {
-  /** Outside of these nothing is meant; the newest first. */
+  /** All matching rows are inside these; the newest first. */
   readonly ranges: readonly TimedIdRange[];
-  /** Null: row by row. */
+  /** Null: the rows are read one by one. */
   readonly branches: readonly IndexLookup[] | null;
-  /** For a walk row by row. */
+  /** For a scan row by row. */
   readonly conditions: readonly Condition[];
-  /** What is left to decide of the rows that SQL gives: nothing, their time alone, or all there is to it. */
+  /** What is still to be checked of the rows that SQL returns: nothing, only their time, or the whole filter. */
   readonly undecided: 'nothing' | 'time' | 'all';
-  /** What has to be read of a row to decide. */
+  /** The columns that the filter needs. */
   readonly columns: ReadonlySet<ColumnKey>;
 }
 
 export interface PlanContext {
   readonly classify: Classifier;
   readonly server: string;
-  /** See `source.trusted_proxies`; null: a list is no address. */
+  /** See `source.trusted_proxies`; null: a list is not an address. */
   readonly trusted: NetworkSet | null;
-  /** Whether the text of `details` is searched in what SQLite has, too: not where it is shown otherwise. */
+  /** Whether SQL may prefilter by the text of `details`. Not if `details` are shown differently from the row. */
   readonly mayPrefilter: boolean;
-  /** Rows that are left out, as SQL; left out: none. */
+  /** Rows to exclude, as SQL; omitted or null: none. */
   readonly without?: string | null;
 }
 
 const MOST_ADDRESSES = 5_000;
 const MOST_RESOURCES = 400;
 
-/** Decides how the rows of some ranges of ids are read. One step: a few hundred seeks at most. */
+/** Decides how the rows in some ranges of ids are read. Takes one step: a few hundred seeks at most. */
 export function planQuery(
   db: Database,
   table: QueryTable,
@@ -72,7 +72,7 @@ export function planQuery(
   const nothing = terms.some(({ branches }) => branches?.length === 0);
   if (nothing || ranges.length === 0)
     return { ranges: [], branches: [], conditions, undecided: 'nothing', columns };
-  const driver = fewest(db, table, terms);
+  const driver = termWithFewestRows(db, table, terms);
   const others = terms.filter((one) => one !== driver).flatMap(({ condition }) => condition ?? []);
   const decided = terms.every((one) => one.exact && (one === driver || one.condition !== null));
   return {
@@ -111,13 +111,14 @@ function termsOf(db: Database, table: QueryTable, filter: Filter, context: PlanC
   if (without !== null)
     terms.push({ branches: null, condition: { sql: `NOT (${without})`, params: [] }, exact: true });
   if (resourceType !== null) terms.push(resourceTerm(db, table, resourceType));
-  if (user !== null) terms.push(values(db, table, ['user_id', 'user_name', 'user_email'], user));
+  if (user !== null) terms.push(valuesTerm(db, table, ['user_id', 'user_name', 'user_email'], user));
   if (server !== null) terms.push(serverTerm(db, table, server, context.server));
   if (action !== null)
     terms.push(
-      kindTerm(db, table, context.classify, (type, raw) => type.action === action || raw === action),
+      eventTypeTerm(db, table, context.classify, (type, raw) => type.action === action || raw === action),
     );
-  if (outcome !== null) terms.push(kindTerm(db, table, context.classify, (type) => type.outcome === outcome));
+  if (outcome !== null)
+    terms.push(eventTypeTerm(db, table, context.classify, (type) => type.outcome === outcome));
   if (ip !== null) {
     const found = addressSpellings(db, table, ip, MOST_ADDRESSES, context.trusted);
     const branches = found?.map((value) => ({ key: 'ip_address', value }) as const) ?? null;
@@ -144,32 +145,32 @@ function rangesCondition(table: QueryTable, ranges: ReturnType<typeof addressRan
   };
 }
 
-/** Columns of which one has the text. */
-function values(db: Database, table: QueryTable, keys: readonly ColumnKey[], text: string): Term {
+/** Rows in which one of the columns has the text. */
+function valuesTerm(db: Database, table: QueryTable, keys: readonly ColumnKey[], text: string): Term {
   const branches = keys
     .filter((key) => !table.absent.has(key))
     .flatMap((key) => variantsOf(text).map((value) => ({ key, value })));
-  return pruned(db, table, term(table, branches, !isAmbiguous(text)));
+  return pruneBranches(db, table, term(table, branches, !isAmbiguous(text)));
 }
 
-/** By the catalog's name of it a resource type has many spellings: those that the column has are asked for. */
+/** A resource type of the catalog has many spellings; the lookup uses those that the column has. */
 function resourceTerm(db: Database, table: QueryTable, wanted: string): Term {
-  if (resourceCategory(wanted) !== wanted) return values(db, table, ['resource_type'], wanted);
+  if (resourceCategory(wanted) !== wanted) return valuesTerm(db, table, ['resource_type'], wanted);
   if (table.absent.has('resource_type')) return term(table, [], true);
   const spellings = distinctValues(db, table, 'resource_type', MOST_RESOURCES);
   if (spellings === null) return { branches: null, condition: null, exact: false };
-  const isMeant = createResourceMatcher(wanted);
-  const meant = spellings.filter((value) => isMeant(textOfParam(value)));
+  const isMatch = createResourceMatcher(wanted);
+  const matching = spellings.filter((value) => isMatch(textOfParam(value)));
   return term(
     table,
-    meant.map((value) => ({ key: 'resource_type', value }) as const),
+    matching.map((value) => ({ key: 'resource_type', value }) as const),
     true,
   );
 }
 
-/** Rows that name no server are of this one. */
+/** Rows without a server belong to this one. */
 function serverTerm(db: Database, table: QueryTable, server: string, own: string): Term {
-  if (server !== own) return values(db, table, ['server'], server);
+  if (server !== own) return valuesTerm(db, table, ['server'], server);
   if (table.absent.has('server')) return { branches: null, condition: { sql: '1', params: [] }, exact: true };
   const all = [...variantsOf(server), null, '', Buffer.alloc(0)];
   return term(
@@ -190,7 +191,7 @@ function conditionOf(table: QueryTable, branches: readonly IndexLookup[]): Condi
   if (branches.length > MOST_IN_LIST) return null;
   if (branches.length === 0) return { sql: '0', params: [] };
   const parts = [...new Set(branches.map(({ key }) => key))].map((key) =>
-    listed(
+    inList(
       table,
       key,
       branches.filter((branch) => branch.key === key).map(({ value }) => value),
@@ -202,22 +203,22 @@ function conditionOf(table: QueryTable, branches: readonly IndexLookup[]): Condi
   };
 }
 
-/** Text that stands in `details` as it is written, and not only as it is shown. */
+/** Text that `details` contain as written in the row if they contain it as shown. */
 const LITERAL = /^[A-Za-z0-9_.@ -]{3,}$/;
 
 function textCondition(table: QueryTable, q: string, { mayPrefilter }: PlanContext): Condition | null {
   const wrapped = ['text', 'value'].some((name) => name.includes(q.toLowerCase()));
   if (!mayPrefilter || wrapped || !LITERAL.test(q)) return null;
   const { details } = table.columns;
-  // A letter may be written `\u0061`; what is too long is not shown as it is written, and not read for this.
+  // A letter may be written `\u0061`. Details that are too long are shown shortened, so they are decided later.
   return {
     sql: `(octet_length(${details}) > ${DETAILS_BUDGET} OR ${details} LIKE ? ESCAPE '!' OR instr(${details}, '\\u') > 0 OR typeof(${details}) <> 'text')`,
     params: [`%${q.replace(/[_%!]/g, '!$&')}%`],
   };
 }
 
-/** Without the branches that have no row, and those that SQLite reads as one before (`42` and `'42'` in a column of numbers). */
-function pruned(db: Database, table: QueryTable, found: Term): Term {
+/** Removes branches without rows, and those that are the same to SQLite as an earlier one (`42` and `'42'` in a column of numbers). */
+function pruneBranches(db: Database, table: QueryTable, found: Term): Term {
   if (found.branches === null) return found;
   const heads = new Set<string>();
   const branches = found.branches.filter((branch) => {
@@ -230,13 +231,13 @@ function pruned(db: Database, table: QueryTable, found: Term): Term {
   return { ...found, branches };
 }
 
-function fewest(db: Database, table: QueryTable, terms: readonly Term[]): Term | null {
+function termWithFewestRows(db: Database, table: QueryTable, terms: readonly Term[]): Term | null {
   const [first, ...others] = terms.filter(({ branches }) => branches !== null);
   if (first === undefined || others.length === 0) return first ?? null;
   let best = first;
-  let least = sampled(db, table, first.branches ?? []);
+  let least = sampleRows(db, table, first.branches ?? []);
   for (const other of others) {
-    const rows = sampled(db, table, other.branches ?? []);
+    const rows = sampleRows(db, table, other.branches ?? []);
     if (rows < least) {
       best = other;
       least = rows;

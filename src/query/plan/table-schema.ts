@@ -20,34 +20,34 @@ interface IndexColumn {
   readonly coll: string;
 }
 
-/** An audit table as queries see it: the SQL of its columns, and which of them an index finds. */
+/** An audit table as queries use it: the SQL of its columns, and which columns have an index. */
 export interface QueryTable {
   readonly name: string;
   readonly isView: boolean;
-  /** Whether a time that is written without a zone is one of UTC: else its text alone does not say which it is. */
+  /** Whether times without a zone are UTC. If not, their text alone does not decide. */
   readonly isUtc: boolean;
-  /** Of such times. */
+  /** The time zone of times without one. */
   readonly timeZone: string;
   readonly defaults: AuditTable['defaults'];
   readonly absent: ReadonlySet<ColumnKey>;
   /** `"audit_log"`, quoted. */
   readonly from: string;
-  /** Ditto, so that SQLite goes by the row id and by nothing else. */
+  /** The same with `NOT INDEXED`, so that SQLite scans by row id. */
   readonly byId: string;
-  /** The same by the index on a column whose entries are in the order of ids; the columns that have none are left out. */
+  /** The same with `INDEXED BY`, per column that has an index whose entries are in the order of ids. */
   readonly indexed: ReadonlyMap<ColumnKey, string>;
-  /** Those of them whose index has the rows with NULL, too. */
+  /** The columns whose index includes NULL. */
   readonly nullsIndexed: ReadonlySet<ColumnKey>;
-  /** By an index that has every row, in whatever order: to count them takes a tenth of the pages. Null if there is none. */
+  /** The same with an index that has every row: counting by it reads a tenth of the pages. Null if there is none. */
   readonly byAny: string | null;
-  /** Column expressions, quoted; NULL where the table has none. */
+  /** Column expressions, quoted; NULL for columns that the table lacks. */
   readonly columns: Readonly<Record<ColumnKey, string>>;
-  /** `AND typeof(id) = 'integer'` of a view, which may have anything for an id; empty for a table. */
+  /** `AND typeof(id) = 'integer'` for a view, whose ids may have any type; empty for a table. */
   readonly integers: string;
   readonly maxId: string;
 }
 
-/** Remembers the table as long as the SQL that made it and its indexes is the same: to look anew costs more than to read a page. */
+/** Inspects the table, and caches the result as long as the SQL of the table and its indexes is unchanged: an inspection costs more than a page. */
 export class TableInspector {
   private readonly cache: TableCache;
   private known: { readonly table: AuditTable; readonly indexes: string; readonly seen: QueryTable } | null =
@@ -60,26 +60,26 @@ export class TableInspector {
     this.cache = new TableCache(config, undefined, undefined, read);
   }
 
-  /** @throws AuditdError `SOURCE_UNUSABLE` if there is no such table, or it has not the columns */
-  look(db: Database): QueryTable {
+  /** @throws AuditdError `SOURCE_UNUSABLE` if the table or one of its columns is missing */
+  inspect(db: Database): QueryTable {
     const table = this.cache.get(db);
-    if ('state' in table) throw new AuditdError('SOURCE_UNUSABLE', table.message);
+    if ('state' in table) throw new AuditdError('SOURCE_UNUSABLE', table.what, { next: table.next });
     const made = db
       .prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? ORDER BY name")
       .all(table.name);
     const indexes = JSON.stringify(made);
     if (this.known?.table !== table || this.known.indexes !== indexes)
-      this.known = { table, indexes, seen: inspect(db, this.config, table) };
+      this.known = { table, indexes, seen: describeTable(db, this.config, table) };
     return this.known.seen;
   }
 }
 
 /** @throws AuditdError as `TableInspector` */
 export function inspectTable(db: Database, config: TableConfig): QueryTable {
-  return new TableInspector(config).look(db);
+  return new TableInspector(config).inspect(db);
 }
 
-function inspect(db: Database, config: TableConfig, table: AuditTable): QueryTable {
+function describeTable(db: Database, config: TableConfig, table: AuditTable): QueryTable {
   const absent = new Set(table.absent);
   const columns = Object.fromEntries(
     COLUMN_KEYS.map((key) => [key, absent.has(key) ? 'NULL' : quoteIdentifier(config.columns[key] ?? key)]),
@@ -113,8 +113,8 @@ interface Indexes {
 const NO_INDEXES: Indexes = { any: new Map(), nulls: new Set(), whole: null };
 
 /**
- * Only an index on the column alone is in the order of ids for each of its values. Whether SQLite can use it (collation, an
- * expression, a condition) it says itself when it is told to.
+ * Only an index on the column alone is in the order of ids for each value. Preparing a statement with INDEXED BY shows whether SQLite can
+ * use the index (collation, an expression, a condition).
  */
 function usableIndexes(
   db: Database,
@@ -162,7 +162,7 @@ function prepares(db: Database, sql: string): boolean {
   }
 }
 
-/** The columns in the order of COLUMN_KEYS; those that are not asked for as NULL, so that they are not read. */
+/** The columns in the order of COLUMN_KEYS. Columns that are not needed are NULL, so that they are not read. */
 export function selectList(table: QueryTable, wanted: ReadonlySet<ColumnKey> | null): string {
   return COLUMN_KEYS.map((key) => {
     if (key === 'id') return table.columns.id;

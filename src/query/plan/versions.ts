@@ -6,22 +6,22 @@ import { COLUMN_KEYS, quoteIdentifier, REVISION_COLUMNS } from '../../source/tab
 import type { Filter } from '../filter.js';
 
 /**
- * A row that was edited is one entry, and counts once, with its versions beside it.
+ * An edited row is one entry that counts once and has its versions as a member.
  *
- * On a server the row stands in Postern's table as it is now, and its versions are rows of the daemon's own table. On a hub the row stands in
- * the hub's table as it was first, and its versions stand behind it in the same table, known by their server and the row's id there. Either
- * way the versions are left out as SQL, and come with their entry instead. A version whose row is gone is shown as the row that it is:
- * nothing else is left of it. Who asks for the daemon's own table, or for edits, gets them as the rows that they are.
+ * On a server, Postern's table has the current row, and the daemon's own table has its versions. On a hub, the hub's table has the first state
+ * of the row, followed by its versions in the same table, identified by their server and the row's id there. In both cases SQL excludes the
+ * versions, and they are added to their entry. A version whose row is deleted is an entry of its own, as nothing else is left of it.
+ * Queries for the daemon's own table, or for edits, return versions as entries of their own.
  */
 const VERSIONS = 'revision_of IS NOT NULL';
-/** Rows that are asked for at a time. */
+/** Rows in one statement. */
 const AT_ONCE = 500;
-/** Of the rows that were edited last so many are looked for in their table, each time; of those before, only whether all ids so low are gone. */
+/** Of the most recently edited rows, this many are looked up in their table for each query. Of earlier ones, only the lowest id is compared. */
 const MOST_SOUGHT = 2_000;
 
-/** Which versions of rows of Postern's have no row any more. */
+/** The edited rows of Postern that have been deleted. */
 export interface Gone {
-  /** Rows below this one are gone, and these. */
+  /** Rows below this id are deleted, and those in `ids`. */
   readonly below: number;
   readonly ids: readonly number[];
 }
@@ -30,7 +30,7 @@ export function hidesVersions({ source, action }: Filter): boolean {
   return source !== 'auditd' && action !== ROW_EDITED;
 }
 
-/** Rows that are left out of the daemon's own table, as SQL; null if there are none. */
+/** SQL for the rows to exclude from the daemon's own table; null if there are none. */
 export function withoutVersions(db: Database, gone: Gone | null): string | null {
   if (!hasVersions(db)) return null;
   if (gone === null) return VERSIONS;
@@ -39,7 +39,7 @@ export function withoutVersions(db: Database, gone: Gone | null): string | null 
   return `${VERSIONS} AND revision_of >= ${below}${except}`;
 }
 
-/** The same of a hub's table. @param withGone those whose row is gone, too */
+/** The same for a hub's table. @param withGone whether versions whose row is deleted are excluded too */
 export function withoutHubVersions(db: Database, withGone: boolean): string | null {
   if (!hasVersions(db)) return null;
   if (withGone) return VERSIONS;
@@ -58,7 +58,7 @@ export function hasVersions(db: Database): boolean {
 
 const CURRENT = "(SELECT max(timeline) FROM timeline WHERE source = 'postern')";
 
-/** The rows of Postern's that were edited last, by our own table; null if none was. Where another history has a row of the id, that is not gone. */
+/** The ids of Postern's most recently edited rows, from our own table; null if there are none. An id counts for all histories of the database. */
 export function revisedRows(db: Database): readonly number[] | null {
   if (!hasVersions(db)) return null;
   const ids = db
@@ -82,15 +82,15 @@ export function goneOf(db: Database, from: string, id: string, ids: readonly num
   return { below, ids: sought.filter((one) => !there.has(one)) };
 }
 
-/** Those of an entry. */
+/** Returns the versions of an event. */
 export type Versions = (event: AuditEvent) => readonly AuditEvent[];
 
-/** The versions of rows by row id, those of a row in the order in which they were seen. */
+/** Versions by row id, in the order in which they were read. */
 export type VersionsById = ReadonlyMap<number, readonly AuditEvent[]>;
 
 const NAMES = [...COLUMN_KEYS, ...REVISION_COLUMNS].map((name) => `a.${quoteIdentifier(name)}`).join(', ');
 
-/** Those of rows of Postern's current history. */
+/** The versions of rows in Postern's current history. */
 export function versionsOf(db: Database, rows: RowReader, ids: readonly number[]): VersionsById {
   return read(
     db,
@@ -102,8 +102,8 @@ export function versionsOf(db: Database, rows: RowReader, ids: readonly number[]
 }
 
 /**
- * Those of rows of a hub's table. Where a server has had several histories with such a row, they are versions of the last one that came before
- * them, or else of the first: what its servers's tables have comes by two ways, one of which may be late.
+ * The versions of rows in a hub's table. If several histories of a server have a row with the id, versions belong to the last such row before
+ * them, or else to the first: the rows of a server arrive on two ways, one of which may lag.
  */
 export function hubVersionsOf(db: Database, rows: RowReader, ids: readonly number[]): VersionsById {
   const same = (what: string, more: string) =>

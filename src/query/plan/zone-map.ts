@@ -4,7 +4,7 @@ import type { RawRow, SqlValue } from '../../source/event-id.js';
 import { COLUMN_KEYS, type ColumnKey } from '../../source/table-schema.js';
 import type { Filter } from '../filter.js';
 import { type TimedIdRange, upTo } from './id-ranges.js';
-import { isWritten } from './sql-time.js';
+import { hasSqliteForm } from './sql-time.js';
 import { type QueryTable, selectList } from './table-schema.js';
 
 /** Rows of a zone. */
@@ -17,52 +17,52 @@ const OLDEST_MS = 600_000;
 const READ = 3;
 /** Further than that no clock was ever put: Samoa left out a day. */
 const APART_MS = 26 * 3_600_000;
-/** As SQLite writes a time. Nothing else that can be read as one looks so, and among these the order of times is that of the texts. */
-const WRITTEN = '????-??-?? ??:??:??';
-const LENGTH = WRITTEN.length;
-/** What one row is told from another by. */
+/** The form in which SQLite writes a time. No other readable time has this form, and times in it sort as their texts do. */
+const SQLITE_FORM = '????-??-?? ??:??:??';
+const LENGTH = SQLITE_FORM.length;
+/** The columns by which two rows are compared. */
 const SHORT: ReadonlySet<ColumnKey> = new Set(COLUMN_KEYS.filter((key) => key !== 'details'));
 
 /** The rows above the last id of the zone before and up to this one. */
 interface Zone {
   readonly last: number;
-  /** Between these stand the times of all of its rows that have one. */
+  /** The least and the greatest time of its rows; rows without a readable time are ignored. */
   readonly least: number;
   readonly greatest: number;
-  /** Whether each of them has one; null as long as nobody has looked. */
+  /** Whether every row has a readable time; null until it is checked. */
   isRead: boolean | null;
 }
 
 export interface Zoned {
   readonly ranges: readonly TimedIdRange[];
-  /** False if another step could leave out more. */
+  /** False if another step could exclude more. */
   readonly isWhole: boolean;
 }
 
 export interface ZoneOptions {
-  /** Of a zone; 0: there is to be no map. */
+  /** Rows in a zone; 0: no map. */
   readonly rows?: number | undefined;
-  /** Of times that are written without one; left out: UTC. As the table has it. */
+  /** The time zone of times without one; omitted: UTC. */
   readonly timeZone?: string | undefined;
-  /** Milliseconds of a clock that is never set. */
+  /** A monotonic clock, milliseconds. */
   readonly clock?: () => number;
 }
 
 /**
- * A zone map (block range index) of one table: the least and the greatest time of each few thousand rows in the order of their ids.
- * A range of time is translated with it to the ranges of ids outside of which nothing can be meant, whatever the clocks said
- * and in whatever order rows came. Kept from one query to the next; what was added meanwhile is read then.
+ * A zone map (block range index) of one table: the least and the greatest time of every few thousand rows in the order of ids. It translates
+ * a range of time to ranges of ids that contain every matching row, even if clocks were wrong or rows were inserted out of order. It is kept
+ * between queries, and extended by the rows added since.
  */
 export class ZoneMap {
   private zones: Zone[] = [];
   private table: QueryTable | null = null;
   private highest = 0;
-  /** The highest id when the end of the table was reached: fewer rows than a zone has stood above the last one, perhaps with gaps. */
+  /** The highest id when the end of the table was reached: fewer rows than a zone has were above the last zone, perhaps with gaps. */
   private ended = 0;
   private since = 0;
-  /** The last row of the last zone: if that is another one, ids were given a second time, or the file is another. */
+  /** The last row of the last zone. If it changes, ids were reused or the database was replaced. */
   private anchor = '';
-  /** Whether the rows that were read last had other times than SQLite writes. */
+  /** Whether the rows read last had times that are not in SQLite's form. */
   private isOdd = false;
   private readonly created: CreatedReader;
   private readonly rows: number;
@@ -75,11 +75,11 @@ export class ZoneMap {
   }
 
   /**
-   * Where rows up to `snapshot` stand that may be meant, the newest first.
+   * The ranges of ids up to `snapshot` that may have matching rows, the newest first.
    *
    * @param highest the highest id that the table has now
-   * @param until when the step is over, of `performance.now()`; the next one goes on where it was. What is not read by then may be meant.
-   *   Null: nothing is to be read for it now
+   * @param until the end of the step, by `performance.now()`; the next step continues. Rows not read by then may match. Null: the map is
+   *   used as it is
    */
   ranges(
     db: Database,
@@ -94,7 +94,7 @@ export class ZoneMap {
     const isMapped = this.rows > 0 && highest >= FEW * this.rows && !table.isView;
     if ((from === null && to === null) || !isMapped)
       return { ranges: [{ lowest: 1, highest: snapshot }], isWhole: true };
-    if (this.isStale(db, table, highest)) this.forget(table);
+    if (this.isStale(db, table, highest)) this.reset(table);
     this.highest = highest;
     const isWhole = until === null ? this.isFull : this.fill(db, table, until);
     if (isWhole) this.readNewest(db, table, from, to);
@@ -110,7 +110,7 @@ export class ZoneMap {
     return this.zones.length > 0 && this.lastRow(db, table) !== this.anchor;
   }
 
-  private forget(table: QueryTable): void {
+  private reset(table: QueryTable): void {
     this.zones = [];
     this.ended = 0;
     this.table = table;
@@ -124,15 +124,15 @@ export class ZoneMap {
     return row?.map((value) => `${typeof value} ${String(value)}`).join('\n') ?? '';
   }
 
-  /** Reads whole zones; what is left is always looked at. Whether the end was reached. */
+  /** Reads whole zones; the rows after them always count as matching. @returns whether the end was reached */
   private fill(db: Database, table: QueryTable, until: number): boolean {
     const before = this.zones.length;
     const zones = new ZoneReader(db, table, this.created);
     let isAtEnd = false;
     while (!isAtEnd && this.highest - this.mapped >= this.rows) {
       if (performance.now() > until && this.zones.length > before) break;
-      const written = this.isOdd ? 'odd' : zones.written(this.mapped, this.rows);
-      const zone = written === 'odd' ? zones.exact(this.mapped, this.rows) : written;
+      const inSql = this.isOdd ? 'odd' : zones.readInSql(this.mapped, this.rows);
+      const zone = inSql === 'odd' ? zones.readRows(this.mapped, this.rows) : inSql;
       if (zone === null) isAtEnd = true;
       else {
         this.zones.push(zone);
@@ -148,13 +148,13 @@ export class ZoneMap {
     return this.highest - Math.max(this.mapped, this.ended) < this.rows;
   }
 
-  /** Of the newest zones that stand in the range of time: whether all of their rows do. Each is looked at once; the next query's count need not. */
+  /** Checks the newest zones within the range of time: whether all their rows have a readable time. Each is checked once, for all queries. */
   private readNewest(db: Database, table: QueryTable, from: number | null, to: number | null): void {
     const zones = new ZoneReader(db, table, this.created);
     for (let at = this.zones.length - 1, left = READ; at >= 0 && left > 0; at--) {
       const zone = this.zones[at];
       if (zone === undefined || !isInside(zone, from, to)) continue;
-      zone.isRead ??= zones.areWritten(this.zones[at - 1]?.last ?? 0, zone.last);
+      zone.isRead ??= zones.haveSqliteForm(this.zones[at - 1]?.last ?? 0, zone.last);
       left--;
     }
   }
@@ -186,7 +186,7 @@ interface Read extends Zone {
   readonly isOdd: boolean;
 }
 
-/** Reads the zone above an id; null if there are not so many rows. */
+/** Reads the zone above an id; null if there are fewer rows than a zone has. */
 class ZoneReader {
   private aggregates: Statement | null = null;
   private times: Statement | null = null;
@@ -197,38 +197,38 @@ class ZoneReader {
     private readonly created: CreatedReader,
   ) {}
 
-  /** Inside of SQLite; `odd` if not every row's time is as SQLite writes it. */
-  written(above: number, rows: number): Read | 'odd' | null {
-    // Of all types the greatest text is greater than any number, and the greatest BLOB than any text.
+  /** Reads it by an aggregate in SQLite; `odd` if a row's time is not in SQLite's form. */
+  readInSql(above: number, rows: number): Read | 'odd' | null {
+    // To SQLite, text is greater than any number, and a BLOB is greater than any text.
     this.aggregates ??= this.db
       .prepare(
-        `SELECT count(*), max(i), count(c), sum(c GLOB '${WRITTEN}'), min(c COLLATE BINARY), max(c COLLATE BINARY)
+        `SELECT count(*), max(i), count(c), sum(c GLOB '${SQLITE_FORM}'), min(c COLLATE BINARY), max(c COLLATE BINARY)
          FROM (${this.sql()})`,
       )
       .raw();
     const [count, last, texts, alike, least, greatest] = this.aggregates.get(above, rows) as SqlValue[];
     if (count !== rows) return null;
     if (texts !== alike || typeof least !== 'string' || typeof greatest !== 'string') return 'odd';
-    // Where a clock is put forward or back, a later text may be an earlier time.
+    // When clocks change for daylight saving time, a later text may be an earlier time.
     const around = this.table.isUtc ? 0 : APART_MS;
     return {
       last: Number(last),
       least: (this.created.read(least) ?? Number.NEGATIVE_INFINITY) - around,
       greatest: (this.created.read(greatest) ?? Number.POSITIVE_INFINITY) + around,
-      isRead: null, // would take half as long again to say of all of them
+      isRead: null, // checking it for every zone would take half as long again
       isOdd: false,
     };
   }
 
-  /** Whether each row above one id and up to another has a time, such as SQLite writes it. */
-  areWritten(above: number, last: number): boolean {
+  /** Whether every row from above one id up to another has a time in SQLite's form. */
+  haveSqliteForm(above: number, last: number): boolean {
     const { columns, byId } = this.table;
-    const sql = `SELECT count(*) - total(${isWritten(columns.created_at, this.table.isUtc)}) FROM ${byId} WHERE ${columns.id} > ? AND ${columns.id} <= ?`;
+    const sql = `SELECT count(*) - total(${hasSqliteForm(columns.created_at, this.table.isUtc)}) FROM ${byId} WHERE ${columns.id} > ? AND ${columns.id} <= ?`;
     return this.db.prepare(sql).pluck().get(above, last) === 0;
   }
 
-  /** Whatever they are. */
-  exact(above: number, rows: number): Read | null {
+  /** Reads it row by row, with times of any form. */
+  readRows(above: number, rows: number): Read | null {
     this.times ??= this.db.prepare(this.sql()).raw().safeIntegers();
     const found = this.times.all(above, rows) as RawRow[];
     if (found.length < rows) return null;

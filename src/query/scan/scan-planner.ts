@@ -4,7 +4,7 @@ import { AuditdError } from '../../errors.js';
 import { stepEnd } from '../../source/journal-mode.js';
 import type { ColumnKey } from '../../source/table-schema.js';
 import { ArchivedRows, type ArchiveIndex } from '../archives/archive-reader.js';
-import { ArchivedWalk, type RowCursor } from '../archives/table-with-archives.js';
+import { type RowCursor, TableWithArchives } from '../archives/table-with-archives.js';
 import type { PagePosition, PagePositions } from '../cursor.js';
 import type { Filter } from '../filter.js';
 import { COUNTED } from '../page.js';
@@ -82,7 +82,7 @@ export class ScanPlanner {
         /** Null if there is more to be known before. */
         const step = (): PreparedScan | null =>
           source.read((db) => {
-            const table = source.table.look(db);
+            const table = source.table.inspect(db);
             const highest = Number(db.prepare(table.maxId).pluck().safeIntegers().get() ?? 0);
             const place = { highest, snapshot: Math.min(highest, most) };
             const end = mapUntil === null ? null : stepEnd(db, SCAN_STEP_MS);
@@ -150,7 +150,7 @@ export class ScanPlanner {
       const archived = new ArchivedRows(archives, name, filter, before, reader.timeZone);
       const undecided = undecidedOf(filter, columns);
       const hidden = this.sources.hides(filter, source);
-      return new ArchivedWalk({
+      return new TableWithArchives({
         ...shared,
         walk,
         rows: archived,

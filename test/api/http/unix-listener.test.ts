@@ -94,7 +94,7 @@ describe('api.listen: unix:', () => {
       rig.daemon.child?.kill('SIGHUP');
     };
     set(`unix:${taken}`);
-    expect(await failing()).toMatch(/taken\.sock: another program does\. .*ss -lxp/);
+    expect(await failing()).toMatch(/taken\.sock: another program uses the path\. .*ss -lxp/);
     await new Promise((done) => other.close(done));
     await listening();
     expect((await ask('/healthz', {}, taken)).status).toBe(200);

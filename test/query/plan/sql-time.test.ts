@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { parseTime } from '../../../src/audit/time.js';
 import { TimeZone } from '../../../src/audit/time-zone.js';
 import Database from '../../../src/load-sqlite.js';
-import { decidedByText, isWritten } from '../../../src/query/plan/sql-time.js';
+import { decidedByText, hasSqliteForm } from '../../../src/query/plan/sql-time.js';
 
 const two = (number: number) => String(number).padStart(2, '0');
 const upTo = (most: number) => Array.from({ length: most + 1 }, (_, number) => two(number));
@@ -12,7 +12,7 @@ const FORM = /^....-..-.. ..:..:..$/s;
 it('SQL takes for a time what parseTime does, of all that looks so, and nothing else', () => {
   const db = new Database(':memory:');
   const ask = (isUtc: boolean) =>
-    db.prepare(`SELECT coalesce(${isWritten('c', isUtc)}, 0) FROM (SELECT ? AS c)`).pluck();
+    db.prepare(`SELECT coalesce(${hasSqliteForm('c', isUtc)}, 0) FROM (SELECT ? AS c)`).pluck();
   const [asked, local] = [ask(true), ask(false)];
   const texts = [
     ...upTo(99).flatMap((n) => [`2026-11-03 ${n}:30:30`, `2026-11-03 12:${n}:30`, `2026-11-03 12:30:${n}`]),

@@ -276,7 +276,7 @@ describe('the map of times', () => {
   function ranges(until: number | null = Number.POSITIVE_INFINITY) {
     const highest = Number(tables.postern.prepare('SELECT max(id) FROM audit_log').pluck().get());
     const place = { highest, snapshot: highest };
-    const found = map.ranges(tables.postern, table.look(tables.postern), hour, place, until);
+    const found = map.ranges(tables.postern, table.inspect(tables.postern), hour, place, until);
     isWhole = found.isWhole;
     inTime = found.ranges.filter((range) => range.isInTime);
     return joined(found.ranges);
