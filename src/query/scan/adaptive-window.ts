@@ -1,10 +1,10 @@
-/** The next window is so many times as large where one was quick. */
+/** The factor by which a window grows after a quick one. */
 const WIDER = 4;
 const FAST_MS = 5;
-/** No id is that high. */
+/** Above all ids. */
 const WIDEST = 2 ** 53;
 
-/** How many ids a step goes over that has to look at each row: more where that is quick, fewer where it is not. */
+/** The number of ids that a step covers if it has to check each row: more after a quick step, fewer after a slow one. */
 export class AdaptiveWindow {
   size: number;
 
@@ -15,8 +15,8 @@ export class AdaptiveWindow {
     this.size = least;
   }
 
-  /** @param ms what one took @param isWhole false if it ended before its floor: that says nothing of how long a whole one takes */
-  passed(ms: number, isWhole: boolean): void {
+  /** @param ms duration of one window @param isWhole false if it ended early, so that its duration does not count for a whole one */
+  adapt(ms: number, isWhole: boolean): void {
     if (ms >= FAST_MS) this.size = Math.max(this.least, Math.floor(this.size / 2));
     else if (isWhole) this.size = Math.min(this.most, this.size * WIDER);
   }

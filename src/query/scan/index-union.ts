@@ -3,11 +3,11 @@ import { branchParams, branchSql, type IndexLookup } from '../plan/index-conditi
 import type { QueryTable } from '../plan/table-schema.js';
 import { AdaptiveWindow } from './adaptive-window.js';
 
-/** Ids fetched at a time, of all branches together and of one. */
+/** Ids fetched at a time, for all branches together and for one. */
 const TOGETHER = 4_096;
 const MOST = 1_024;
 const FIRST = 64;
-/** Ids among which rows that have to meet a condition are looked for at first. */
+/** The first window of ids that is searched for rows with a further condition. */
 const WINDOW = 32_768;
 
 interface Head {
@@ -20,18 +20,18 @@ interface Head {
   readonly window: AdaptiveWindow;
 }
 
-/** The ids of several branches as one sequence, the newest first, each once. Holds nothing open between two steps. */
+/** The ids of several branches as one sequence, the newest first, each once. Nothing is open between two steps. */
 export class IndexUnion {
-  /** In use, as a heap with the newest id on top. */
+  /** Heads with fetched ids, as a heap with the newest id on top. */
   private readonly heads: Head[] = [];
-  /** Whose next ids have to be fetched before anything can be said. */
+  /** Heads whose next ids must be fetched before the next id is known. */
   private dry: Head[];
   private last = Number.POSITIVE_INFINITY;
-  /** Of the connection that was used last. */
+  /** Statements of the connection that was used last. */
   private readonly statements = new Map<string, Statement>();
   private db: Database | null = null;
 
-  /** Ids below `before`, and not below `lowest`. */
+  /** @param lowest the lowest id @param before ids below this one */
   constructor(
     private readonly table: QueryTable,
     branches: readonly IndexLookup[],
@@ -47,7 +47,7 @@ export class IndexUnion {
     return this.heads.length === 0 && this.dry.length === 0;
   }
 
-  /** Up to `most` further ids; fewer at the end, and when the time (of `performance.now()`) is over. */
+  /** Up to `most` further ids; fewer at the end, or when the time limit (by `performance.now()`) is reached. */
   take(db: Database, most: number, until: number): number[] {
     if (db !== this.db) this.statements.clear();
     this.db = db;
@@ -67,7 +67,7 @@ export class IndexUnion {
       this.last = id;
       top.at++;
       if (top.at === top.ids.length) this.remove(top);
-      else this.sink(0);
+      else this.siftDown(0);
     }
     return found;
   }
@@ -90,7 +90,7 @@ export class IndexUnion {
     head.before = head.ids.length === batch ? (head.ids.at(-1) ?? floor) : floor;
     head.batch = Math.min(MOST, batch * 2);
     if (branch.and === undefined) return;
-    head.window.passed(performance.now() - begin, head.before === floor && floor > this.lowest);
+    head.window.adapt(performance.now() - begin, head.before === floor && floor > this.lowest);
   }
 
   private add(head: Head): void {
@@ -105,18 +105,18 @@ export class IndexUnion {
     }
   }
 
-  /** Takes the top away; it comes back if it has more. */
+  /** Removes the top of the heap; it is refilled if it has more ids. */
   private remove(top: Head): void {
     const end = this.heads.pop();
     if (end !== undefined && end !== top) {
       this.heads[0] = end;
-      this.sink(0);
+      this.siftDown(0);
     }
     if (top.before > this.lowest) this.dry.push(top);
   }
 
-  /** The heap's one invariant: no head is newer than the one above it. */
-  private sink(start: number): void {
+  /** Restores the heap's invariant: no head is newer than its parent. */
+  private siftDown(start: number): void {
     let at = start;
     const idAt = (place: number): number => {
       const head = this.heads[place];

@@ -3,7 +3,7 @@ import type { AuditEvent } from '../../audit/event.js';
 import { createResourceMatcher } from '../../audit/resource-matcher.js';
 import type { Filter } from '../filter.js';
 
-/** Makes the function that says whether an event is meant. It alone decides; SQL only narrows down. */
+/** Creates the function that decides whether an event matches the filter. SQL only narrows down the rows. */
 export function createMatcher(filter: Filter): (event: AuditEvent) => boolean {
   const { resourceType, action, user, from, to, server, ip, outcome, source, q } = filter;
   const network = ip?.includes('/') ? new NetworkSet([ip]) : null;
@@ -22,7 +22,7 @@ export function createMatcher(filter: Filter): (event: AuditEvent) => boolean {
     (wanted === null || (event.details?.toLowerCase().includes(wanted) ?? false));
 }
 
-/** The same of its time alone. */
+/** The same for the time alone. */
 export function createTimeMatcher({ from, to }: Filter): (time: number | null) => boolean {
   if (from === null && to === null) return () => true;
   return (time) => time !== null && (from === null || time >= from) && (to === null || time < to);

@@ -1,14 +1,13 @@
 import type { RowCursor } from '../archives/table-with-archives.js';
 import type { MatchedRow } from './table-scan.js';
 
-/** Rows behind the first of a table that are looked at for what time it is there. */
+/** Rows of a table whose times are compared to find the time of its next row. */
 export const LOOKAHEAD = 8;
 
 /**
- * Which of several sequences comes next. In a table rows are in the order of their ids, which is that of the commits, whatever
- * their clocks said. Between tables the later time comes first, and `postern` where it is the same. The time of a place
- * is the latest of its row and the next few, so that one row that is far in the past holds up no table; a place at
- * which no time can be read comes at once.
+ * Decides which of several sequences has the next row. Within a table, rows keep the order of their ids, which is the order of commits even if
+ * clocks were wrong. Between tables, the later time is first, and `postern` for equal times. The time of a sequence is the latest of its next
+ * few rows, so that one row far in the past does not hold up its table. A sequence without a readable time is first.
  */
 export function nextOf(queues: ReadonlyArray<readonly Pick<MatchedRow, 'time'>[]>): number {
   let best = -1;
@@ -33,11 +32,11 @@ function timeOf(queue: readonly Pick<MatchedRow, 'time'>[]): number {
   return latest ?? Number.POSITIVE_INFINITY;
 }
 
-/** The walks of all sources as one, the newest first. */
+/** Merges the scans of all sources into one sequence, the newest row first. */
 export class Merge {
   private readonly places: number[];
 
-  /** @param step makes one step of a walk */
+  /** @param step runs one step of a scan */
   constructor(
     private readonly walks: readonly RowCursor[],
     private readonly step: (walk: RowCursor, wanted: number) => void,
@@ -45,14 +44,14 @@ export class Merge {
     this.places = walks.map(() => 0);
   }
 
-  /** The next row; null at the end. `wanted`: about how many more will be asked for. */
+  /** The next row; null at the end. @param wanted about how many more rows are needed */
   next(wanted: number): MatchedRow | null {
-    // One queue that ran dry does not make the others longer than they must be.
+    // Only the scan whose queue is too short reads on.
     for (let dry = this.dry(); dry !== null; dry = this.dry()) this.step(dry, wanted + LOOKAHEAD);
     return this.take();
   }
 
-  /** Who has to be read on before anything can be said; null: nobody. */
+  /** A scan that must read on before the next row is known; null if there is none. */
   dry(): RowCursor | null {
     const least = this.walks.length > 1 ? LOOKAHEAD : 1;
     for (let at = 0; at < this.walks.length; at++) {
@@ -66,7 +65,7 @@ export class Merge {
     return null;
   }
 
-  /** The next row, when nobody is dry; null at the end. */
+  /** The next row, if no scan is dry; null at the end. */
   take(): MatchedRow | null {
     const best =
       this.walks.length === 1 ? 0 : nextOf(this.walks.map((walk, at) => ahead(walk, this.places[at])));

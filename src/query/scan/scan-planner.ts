@@ -17,37 +17,37 @@ import { createMatcher, createTimeMatcher } from './matcher.js';
 import { Counter } from './sql-counter.js';
 import { type MatchedRow, TableScan } from './table-scan.js';
 
-/** A step, after which the database is closed again, takes about this long at most. */
+/** The longest time, about, that a step takes. The database is closed after each step. */
 export const SCAN_STEP_MS = 40;
 
-/** A table that is about to be read for a filter. */
+/** The plan for reading one table for a filter. */
 export interface PreparedScan {
   readonly source: QuerySource;
   readonly table: QueryTable;
-  /** Null: the table alone is meant. */
+  /** Null: only the table is read. */
   readonly archives: ArchiveIndex | null;
   readonly snapshot: number;
   readonly plan: QueryPlan;
-  /** False where the map of times has not all rows: others may be meant as well. */
+  /** False if the zone map does not have all rows, so that the plan's ranges may be larger than needed. */
   readonly isMapped: boolean;
-  /** The first step, made in the same opening; null where none was asked for. */
+  /** The first step, made while the database was open for the plan; null if none was wanted. */
   readonly first: FirstStep | null;
 }
 
 export interface FirstStep {
   readonly walk: RowCursor;
-  /** How many rows are meant, if that is known already: all of them, or more than are counted. */
+  /** The number of matching rows if it is already known, or a number above the limit of counting. */
   readonly total: number | null;
 }
 
-/** What is to be read at once. Most pages are that and no more. */
+/** What to read in the first step, which is enough for most pages. */
 export interface Wanted {
-  /** Includes those that merge-sources.ts reads ahead to compare with another table. */
+  /** Includes the rows that merge-sources.ts reads ahead to compare tables. */
   readonly rows: number;
   readonly isCounted: boolean;
 }
 
-/** How the tables are read for a filter: which rows of each, and in which steps. */
+/** Plans how the tables are read for a filter: which rows of each, and in which steps. */
 export class ScanPlanner {
   constructor(
     private readonly sources: QuerySources,
@@ -55,9 +55,10 @@ export class ScanPlanner {
   ) {}
 
   /**
-   * Finds the plan of each table that a filter means, and reads the first page where one is wanted.
+   * Plans the scan of each table that the filter needs, and makes the first step if one is wanted.
    *
-   * @param mapUntil so long the map of times may be made, of `performance.now()`; with half of one every row is found as well. Null: it is used as it is
+   * @param mapUntil the end of the time for building the zone map, by `performance.now()`. An unfinished map hides no row. Null: the map is
+   *   used as it is
    */
   prepare(
     filter: Filter,
@@ -79,7 +80,7 @@ export class ScanPlanner {
       .filter(({ name }) => begin === null || begin[name] !== undefined)
       .map((source) => {
         const most = begin?.[source.name]?.snapshot ?? Number.MAX_SAFE_INTEGER - 1;
-        /** Null if there is more to be known before. */
+        /** Null if the zone map needs another step. */
         const step = (): PreparedScan | null =>
           source.read((db) => {
             const table = source.table.inspect(db);
@@ -103,7 +104,7 @@ export class ScanPlanner {
       });
   }
 
-  /** As much as one step has time for. */
+  /** Reads and counts as much as fits into one step. */
   private first(
     db: Database,
     one: PreparedScan,
@@ -125,7 +126,7 @@ export class ScanPlanner {
     return { walk, total: isKnown ? counted : null };
   }
 
-  /** @param columns besides those that decide; null: all */
+  /** @param columns needed in addition to those of the filter; null: all */
   walks(
     prepared: readonly PreparedScan[],
     filter: Filter,
@@ -171,12 +172,12 @@ export function startOf(prepared: readonly PreparedScan[], begin: PagePositions 
   );
 }
 
-/** Whether there are archives whose rows are meant as well: then SQL alone can't count. */
+/** Whether archives are read too, so that SQL alone can't count. */
 export function readsArchives({ archives }: Pick<PreparedScan, 'archives'>): boolean {
   return archives?.any === true;
 }
 
-/** What the answer lacks, for people; left out where it lacks nothing. */
+/** The entries that the answer lacks, as text; omitted if it lacks none. */
 export interface Incomplete {
   readonly incomplete?: string;
 }
@@ -195,7 +196,7 @@ export function positionsAfter(from: PagePositions, shown: readonly MatchedRow[]
   return reached;
 }
 
-/** An archived row is an event only where one is asked for, or where only that can be decided. */
+/** What is still to be checked of an archived row, which becomes an event only if the filter or the caller needs one. */
 function undecidedOf(filter: Filter, columns: ReadonlySet<ColumnKey> | null): QueryPlan['undecided'] {
   const { source: _source, archives: _archives, allowMissing: _allowMissing, from, to, ...rest } = filter;
   const timeAlone = columns !== null && [...columns].every((key) => key === 'created_at');

@@ -20,7 +20,7 @@ import type { MatchedRow } from './table-scan.js';
 export type Total = Pick<PageResult, 'total' | 'total_exact'>;
 export const MANY: Total = { total: COUNTED, total_exact: false };
 
-/** Rows of one walk that are counted in one step when all are wanted. */
+/** Rows of one scan that are counted in one step if all are counted. */
 const COUNT_STEP = 100_000;
 const NO_COLUMNS: ReadonlySet<ColumnKey> = new Set();
 const TIME: ReadonlySet<ColumnKey> = new Set(['created_at']);
@@ -36,7 +36,7 @@ export interface ScanRunOptions {
   readonly isStrict?: boolean;
 }
 
-/** What one count has found so far. `ended`: no row is left to count. */
+/** The result of a count so far. `ended`: no row is left to count. */
 interface Counted {
   readonly total: number;
   readonly ended: boolean;
@@ -58,7 +58,7 @@ export class ScanRun {
     this.isStrict = isStrict;
   }
 
-  /** Skips this many rows. @returns the position behind them; null if there are fewer */
+  /** Skips this many rows. @returns the position after them; null if there are fewer */
   skip(start: PagePositions, rows: number): PagePositions | null {
     const nonEmpty = this.scans.filter((scan) => readsArchives(scan) || scan.plan.ranges.length > 0);
     const [only] = nonEmpty;
@@ -139,14 +139,14 @@ export class ScanRun {
     return { total, total_exact: true };
   }
 
-  /** By the first step if that has counted already, else in SQL, else row by row. */
+  /** Takes the count of the first step if it has one; counts in SQL or row by row otherwise. */
   private countOne(scan: PreparedScan, most: number, all: boolean): Counted {
     const known = scan.first?.total ?? null;
     if (known !== null) return { total: known, ended: true };
     return this.countInSql(scan, most) ?? this.countByWalk(scan, most, all);
   }
 
-  /** Null where SQL alone can't decide which rows match. */
+  /** Null if SQL alone can't decide which rows match. */
   private countInSql(scan: PreparedScan, most: number): Counted | null {
     const { source, table, plan, snapshot } = scan;
     const counter = readsArchives(scan) ? null : Counter.of(table, plan, this.filter, snapshot + 1);

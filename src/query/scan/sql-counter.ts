@@ -8,40 +8,40 @@ import { decidedByText } from '../plan/sql-time.js';
 import type { QueryTable } from '../plan/table-schema.js';
 import { AdaptiveWindow } from './adaptive-window.js';
 
-/** Ids of the first window, where each row has to be looked at. */
+/** Ids of the first window, if each row has to be checked. */
 const WINDOW = 12_288;
-/** And for the last few that are wanted. */
+/** Ids of the smallest window, for the last few rows. */
 const SMALLEST = 4_096;
-/** Ids of the largest window: BOTH has to be more, and 2^53 more than their product. */
+/** Ids of the largest window. BOTH must be larger, and 2^53 larger than their product. */
 const WIDEST = 2 ** 22;
-/** Rows that an index alone gives in some 5 ms. */
+/** Rows that an index returns in about 5 ms. */
 const MOST_AT_ONCE = 100_000;
-/** What one row adds to a sum, above all that the other sum in it can be. */
+/** The amount by which a decided row raises the sum: more than the other count in the sum can be. */
 const BOTH = 2 ** 24;
 
 interface Piece {
-  /** Null: all rows. */
+  /** The lookup; null: all rows. */
   readonly branch: IndexLookup | null;
-  /** Where it is: below this one, within this range. */
+  /** The rows below this id within `range`. */
   readonly before: number;
   readonly range: TimedIdRange;
-  /** Of that range. */
+  /** The index of that range. */
   readonly at: number;
 }
 
 /**
- * Counts the rows of a plan inside of SQLite, where SQL alone can say which are meant: a fifteenth of what it costs to get
- * their ids out. In steps; between two of them nothing is open.
+ * Counts the rows of a plan within SQLite, if SQL alone decides which rows match. That takes a fifteenth of the time of reading their ids.
+ * It counts in steps, and nothing is open between two steps.
  */
 export class Counter {
   private readonly pieces: Piece[];
   private readonly window = new AdaptiveWindow(WINDOW, WIDEST);
   private reached: number;
-  /** Of the connection that was used last. */
+  /** Statements of the connection that was used last. */
   private statements = new Map<string, Statement>();
   private db: Database | null = null;
 
-  /** Null if it takes more than SQL to count these. */
+  /** Null if SQL alone can't count the rows. */
   static of(table: QueryTable, plan: QueryPlan, filter: Filter, before: number): Counter | null {
     const { branches, undecided } = plan;
     if (undecided === 'all' || table.isView) return null;
@@ -60,7 +60,7 @@ export class Counter {
     this.reached = this.pieces[0]?.before ?? before;
   }
 
-  /** What there is of a branch below an id; null if there is nothing. */
+  /** The part of a branch below an id; null if there is none. */
   private piece(branch: IndexLookup | null, id: number, from: number): Piece | null {
     const { ranges } = this.plan;
     const { at, before } = below(ranges, id, from) ?? { at: -1, before: 0 };
@@ -72,15 +72,15 @@ export class Counter {
     return this.pieces.length === 0;
   }
 
-  /** Whether rows are counted in the order of ids: only then can it be said where so many of them end. */
+  /** Whether rows are counted in the order of ids. Only then is the id after a number of rows known. */
   get inOrder(): boolean {
     return this.pieces.length <= 1;
   }
 
   /**
-   * Counts on, until the time (of `performance.now()`) is over or there are so many; may count a few more.
+   * Counts until the time limit (by `performance.now()`) or until at least `most` rows are counted.
    *
-   * @returns how many rows; null if a row has to be looked at by somebody else, and nothing it has said is worth anything
+   * @returns the number of rows; null if SQL can't decide a row, so that earlier results are void too
    */
   count(db: Database, most: number, until: number): number | null {
     let total = 0;
@@ -94,9 +94,9 @@ export class Counter {
   }
 
   /**
-   * Goes over up to so many rows, the newest first, until the time is over; `before` then says where it is.
+   * Skips up to `rows` rows, the newest first, until the time limit. `before` is then the position.
    *
-   * @returns how many; null if the next ones have to be gone over by somebody else
+   * @returns the number of rows skipped; null if SQL can't decide the next ones
    */
   skip(db: Database, rows: number, until: number): number | null {
     let skipped = 0;
@@ -105,8 +105,8 @@ export class Counter {
       const left = rows - skipped;
       const floor = this.floorOf(piece, left);
       const found = this.next(db, left);
-      if (found === null || found > left || (found === left && this.looksAtTime(piece))) {
-        // As it was: this stretch is somebody else's.
+      if (found === null || found > left || (found === left && this.checksTime(piece))) {
+        // Back to the position before: the caller has to read these rows.
         if (this.pieces[0]?.branch === branch) this.pieces[0] = piece;
         else this.pieces.unshift(piece);
         this.reached = before;
@@ -124,7 +124,7 @@ export class Counter {
     return skipped;
   }
 
-  /** Rows that were gone over have this id or a higher one. */
+  /** The rows skipped or counted have this id or a higher one. */
   get before(): number {
     return this.reached;
   }
@@ -136,9 +136,9 @@ export class Counter {
     const begin = performance.now();
     const params = this.params(piece.branch, piece.before, floor);
     let found: number | null;
-    if (this.looksAtTime(piece)) found = this.inTime(db, piece.branch, params);
+    if (this.checksTime(piece)) found = this.countInTime(db, piece.branch, params);
     else {
-      const sql = `SELECT count(*) FROM (${this.all(piece, floor) ?? this.sql(piece.branch, 'LIMIT ?', '1')})`;
+      const sql = `SELECT count(*) FROM (${this.allRowsSql(piece, floor) ?? this.sql(piece.branch, 'LIMIT ?', '1')})`;
       found = this.prepared(db, sql)
         .pluck()
         .get(...params, most) as number;
@@ -146,7 +146,7 @@ export class Counter {
     const rest = this.piece(piece.branch, floor, piece.at);
     if (rest === null) this.pieces.shift();
     else this.pieces[0] = rest;
-    this.window.passed(performance.now() - begin, floor > piece.range.lowest);
+    this.window.adapt(performance.now() - begin, floor > piece.range.lowest);
     return found;
   }
 
@@ -158,18 +158,18 @@ export class Counter {
     return statement;
   }
 
-  /** Every row there is, by the smallest thing that has them all; null where only some are meant. */
-  private all({ branch, before, range }: Piece, floor: number): string | null {
+  /** SQL for every row of the range, by the smallest index that has them all; null if only some rows match. */
+  private allRowsSql({ branch, before, range }: Piece, floor: number): string | null {
     const { plan, table } = this;
     const isWhole = branch === null && plan.conditions.length === 0 && plan.undecided === 'nothing';
     if (!isWhole || table.byAny === null || floor > range.lowest || before <= range.highest) return null;
     return `SELECT 1 FROM ${table.byAny} WHERE ${table.columns.id} < ? AND ${table.columns.id} >= ? LIMIT ?`;
   }
 
-  private inTime(db: Database, branch: IndexLookup | null, params: readonly SqlParam[]): number | null {
+  private countInTime(db: Database, branch: IndexLookup | null, params: readonly SqlParam[]): number | null {
     const created = this.table.columns.created_at;
     const { isDecided, isIn } = decidedByText('c', this.filter, this.table.isUtc);
-    // Both sums in one, or SQLite would work out the date twice.
+    // Both counts are in one sum, or SQLite would compute the date twice.
     const sql = `SELECT count(*), coalesce(sum(CASE WHEN ${isDecided} THEN ${BOTH} + ${isIn} ELSE 0 END), 0)
       FROM (${this.sql(branch, '', `${created} AS c`)})`;
     const [rows, sum] = this.prepared(db, sql)
@@ -178,16 +178,16 @@ export class Counter {
     return Math.floor(sum / BOTH) === rows ? sum % BOTH : null;
   }
 
-  /** Where a limit alone would let a step become long, a window ends it; it is no larger than what is wanted, if all of it were meant. */
+  /** The lowest id of the next step. If a limit alone does not keep the step short, a window does, at most as large as the number of rows wanted. */
   private floorOf(piece: Piece, most: number): number {
     const { branch, before, range } = piece;
     const { lowest } = range;
-    const looksAtRows = this.looksAtTime(piece) || this.conditionsOf(branch).length > 0;
+    const checksRows = this.checksTime(piece) || this.conditionsOf(branch).length > 0;
     const window = Math.min(this.window.size, Math.max(SMALLEST, most));
-    return looksAtRows || most > MOST_AT_ONCE ? Math.max(lowest, before - window) : lowest;
+    return checksRows || most > MOST_AT_ONCE ? Math.max(lowest, before - window) : lowest;
   }
 
-  private looksAtTime({ range }: Piece): boolean {
+  private checksTime({ range }: Piece): boolean {
     return this.plan.undecided === 'time' && range.isInTime !== true;
   }
 
@@ -210,7 +210,7 @@ export class Counter {
   }
 }
 
-/** No row stands in two of them: each is another text of the same column. */
+/** Whether no row is in two branches: each is a different text of the same column. */
 function areDisjoint(branches: readonly IndexLookup[]): boolean {
   if (branches.length <= 1) return true;
   const [first] = branches;

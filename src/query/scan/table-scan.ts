@@ -11,7 +11,7 @@ import { type QueryTable, selectList } from '../plan/table-schema.js';
 import { AdaptiveWindow } from './adaptive-window.js';
 import { IndexUnion } from './index-union.js';
 
-/** A row that is meant. What was not asked for is not there. */
+/** A matching row. The parts that were not requested are null. */
 export interface MatchedRow {
   readonly source: SourceName;
   readonly sequence: number;
@@ -26,46 +26,48 @@ export interface TableScanOptions {
   readonly rows: RowReader;
   readonly matches: (event: AuditEvent) => boolean;
   readonly inTime: (time: number | null) => boolean;
-  /** `AND …` for SQL, of rows that can't be meant by their time; may be empty. */
+  /** SQL (`AND …`) that excludes rows outside the range of time; may be empty. */
   readonly sieve: string;
-  /** Columns to read besides those that decide; null for all of them. */
+  /** Columns to read in addition to those of the filter; null for all. */
   readonly columns: ReadonlySet<ColumnKey> | null;
-  /** Ids below this one. */
+  /** Rows below this id. */
   readonly before: number;
-  /** Milliseconds that a step may take, about. */
+  /** Milliseconds that a step may take, approximately. */
   readonly stepMs: number;
 }
 
-/** Details read in one step, about: events of a megabyte are not read ahead by the hundred. */
+/** Characters of details read in one step, approximately, so that hundreds of megabyte-sized rows are not read ahead. */
 const HEAVY = 4 * 2 ** 20;
 const DETAILS = COLUMN_KEYS.indexOf('details');
 
-/** Rows fetched at a time, and the ids among which they are looked for at first. */
+/** Rows fetched at a time. */
 const SLICE = 256;
-/** The first ones: nothing is known of their size yet. */
+/** Rows fetched at first, before their size is known. */
 const FIRST = 64;
+/** The first window of ids that is searched for matching rows. */
 const WINDOW = 8_192;
 
-/** Goes over one table from the newest row on, in steps; between two of them nothing is open. */
+/** Scans one table from the newest row in steps. Nothing is open between two steps. */
 export class TableScan {
   readonly source: SourceName;
   queue: MatchedRow[] = [];
   done = false;
   private readonly ids: IndexUnion | null;
   private readonly select: string;
-  /** What is read of a row is its id alone, or that and its time. */
+  /** Whether only the id of a row is read. */
   private readonly bare: boolean;
+  /** Whether only the id and the time are read. */
   private readonly timeOnly: boolean;
   private readonly created: CreatedReader;
   private readonly begin: number;
   private before: number;
-  /** The range of ids that `before` stands in. */
+  /** The index of the range of ids that has `before`. */
   private range = 0;
   private readonly window = new AdaptiveWindow(WINDOW);
   private slice = FIRST;
-  /** Of the details read in this step. */
+  /** Characters of details read in this step. */
   private weight = 0;
-  /** Whether integers are read as bigint: once there may have been one that no double holds. */
+  /** Whether integers are read as bigint, which is so after the first one that a double can't hold. */
   private exact = false;
   private readonly place: RowContext;
   private prepared: { db: Database; sql: string; statement: Statement } | null = null;
@@ -87,25 +89,25 @@ export class TableScan {
     this.place = { timeline: 1, ingested: 0, defaults: table.defaults, bytesOf: () => null };
   }
 
-  /** Where the walk is, from the oldest (0) to where it began (1); for people. */
+  /** The position of the scan for progress reports, from its start (1) to the oldest row (0). */
   get position(): number {
     const lowest = lowestOf(this.options.plan.ranges);
     return this.begin <= lowest ? 0 : Math.max(0, (this.before - lowest) / (this.begin - lowest));
   }
 
-  /** Ids from here on were read, as far as they were meant. */
+  /** All matching rows from this id on have been read. */
   get reached(): number {
     return this.before;
   }
 
-  /** The same statement for all steps over one connection; SQL that is another is another statement. */
+  /** Prepares SQL, or reuses the last statement if connection and SQL are the same. */
   private statement(db: Database, sql: string): Statement {
     if (this.prepared?.db !== db || this.prepared.sql !== sql)
       this.prepared = { db, sql, statement: db.prepare(sql) };
     return this.prepared.statement;
   }
 
-  /** One step: reads on until the queue has so many rows, the end, or the end of the step's time. */
+  /** Makes one step: reads until the queue has this many rows, the table ends, or the time of the step is over. */
   step(db: Database, wanted: number): void {
     const end = stepEnd(db, this.options.stepMs);
     const short = keepsWriterOut(db);
@@ -114,14 +116,14 @@ export class TableScan {
     this.weight = 0;
     do {
       const [place, weight] = [this.queue.length, this.weight];
-      if (this.ids !== null && rows !== null) this.byBranches(db, this.ids, rows, wanted, end);
-      else this.byId(db, wanted);
-      if (!short) this.sizeUp(this.queue.length - place, this.weight - weight);
+      if (this.ids !== null && rows !== null) this.readByIndex(db, this.ids, rows, wanted, end);
+      else this.readById(db, wanted);
+      if (!short) this.resizeSlice(this.queue.length - place, this.weight - weight);
     } while (!this.done && this.queue.length < wanted && this.weight < HEAVY && performance.now() < end);
   }
 
-  /** As many rows at a time as have HEAVY together. */
-  private sizeUp(rows: number, weight: number): void {
+  /** Sets the number of rows fetched at a time, so that their details have about HEAVY characters. */
+  private resizeSlice(rows: number, weight: number): void {
     const each = rows === 0 ? 0 : weight / rows;
     const fits = Math.max(1, Math.floor(HEAVY / Math.max(1, each)));
     this.slice = Math.min(SLICE, fits, this.slice * 4);
@@ -133,14 +135,14 @@ export class TableScan {
     return this.statement(db, sql).raw().safeIntegers(this.exact);
   }
 
-  /** Whether a row has to be read again, as all are from then on: where ids are as large, they are in every row. */
+  /** Whether a row has to be read again as bigint. If so, all later rows are read so, as such large ids are in every row. */
   private isInexact(row: RawRow | undefined): boolean {
     if (this.exact || this.timeOnly || row === undefined || !hasBeyondDouble(row)) return false;
     this.exact = true;
     return true;
   }
 
-  private byBranches(db: Database, ids: IndexUnion, row: Statement, wanted: number, end: number): void {
+  private readByIndex(db: Database, ids: IndexUnion, row: Statement, wanted: number, end: number): void {
     const most = this.bare ? wanted - this.queue.length : Math.min(this.slice, wanted - this.queue.length);
     const found = ids.take(db, most, end);
     this.done = ids.ended;
@@ -148,18 +150,18 @@ export class TableScan {
     this.before = this.done ? lowestOf(ranges) : (found.at(-1) ?? this.before);
     for (const id of found) {
       while (id < (ranges[this.range]?.lowest ?? 0)) this.range++;
-      if (id > (ranges[this.range]?.highest ?? 0)) continue; // between two of them
+      if (id > (ranges[this.range]?.highest ?? 0)) continue; // between two ranges
       if (this.bare) {
         this.push(id);
         continue;
       }
       let one = row.get(id) as RawRow | undefined;
       if (this.isInexact(one)) one = row.safeIntegers().get(id) as RawRow | undefined;
-      this.look(one);
+      this.addIfMatching(one);
     }
   }
 
-  private byId(db: Database, wanted: number): void {
+  private readById(db: Database, wanted: number): void {
     const { table, plan, sieve } = this.options;
     const next = below(plan.ranges, this.before, this.range);
     if (next === null) {
@@ -171,7 +173,7 @@ export class TableScan {
     const lowest = plan.ranges[next.at]?.lowest ?? 1;
     const { id } = table.columns;
     const conditions = [...plan.conditions.map(({ sql }) => `AND ${sql}`), sieve].join(' ').trim();
-    // Without a condition the limit bounds what is read; with one, only the range of ids does.
+    // Without a condition, the limit bounds the rows read. With one, only the range of ids does.
     const floor = conditions === '' ? lowest : Math.max(lowest, this.before - this.window.size);
     const left = wanted - this.queue.length;
     const limit = this.bare ? Math.max(SLICE, left) : Math.min(this.slice, Math.max(FIRST, left));
@@ -188,7 +190,7 @@ export class TableScan {
     } else {
       let rows = statement.raw().safeIntegers(this.exact).all(params) as RawRow[];
       if (rows.some((row) => this.isInexact(row))) rows = statement.safeIntegers().all(params) as RawRow[];
-      for (const row of rows) this.look(row);
+      for (const row of rows) this.addIfMatching(row);
       this.advance(rows.length, limit, Number(rows.at(-1)?.[0]), floor, begin);
     }
   }
@@ -204,14 +206,14 @@ export class TableScan {
     this.before = full ? last : floor;
     if (this.before <= lowestOf(this.options.plan.ranges)) this.done = true;
     const isWhole = !full && floor > (this.options.plan.ranges[this.range]?.lowest ?? 1);
-    this.window.passed(performance.now() - begin, isWhole);
+    this.window.adapt(performance.now() - begin, isWhole);
   }
 
   private push(id: number): void {
     this.queue.push({ source: this.source, sequence: id, time: null, event: null });
   }
 
-  private look(row: RawRow | undefined): void {
+  private addIfMatching(row: RawRow | undefined): void {
     if (row === undefined) return; // deleted since its id was read
     if (this.timeOnly) {
       const [id, raw = null] = row;
@@ -228,7 +230,7 @@ export class TableScan {
   }
 }
 
-/** As long as there is none, integers are read as numbers and not as bigint, which takes a tenth off an export of everything. Their text is the same. */
+/** Whether a row has an integer that a double can't hold. Until then, integers are read as numbers instead of bigint, which makes an export a tenth faster. */
 function hasBeyondDouble(row: RawRow): boolean {
   for (let at = 1; at < row.length; at++) {
     const value = row[at];
