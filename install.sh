@@ -38,10 +38,10 @@ TEXT
 
 HERE=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 cd /
-# shellcheck source=install/say.sh
-. "$HERE/install/say.sh"
-# shellcheck source=install/host.sh
-. "$HERE/install/host.sh"
+# shellcheck source=install/output.sh
+. "$HERE/install/output.sh"
+# shellcheck source=install/platform.sh
+. "$HERE/install/platform.sh"
 # shellcheck source=install/database.sh
 . "$HERE/install/database.sh"
 # shellcheck source=install/identity.sh
@@ -54,8 +54,8 @@ cd /
 . "$HERE/install/fail2ban.sh"
 # shellcheck source=install/purge.sh
 . "$HERE/install/purge.sh"
-# shellcheck source=install/remove.sh
-. "$HERE/install/remove.sh"
+# shellcheck source=install/uninstall.sh
+. "$HERE/install/uninstall.sh"
 
 ARGUMENTS=("$@")
 ACTION=install

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 
-const PARTS = ['say', 'host', 'database', 'identity', 'program', 'service', 'fail2ban', 'purge'];
+const PARTS = ['output', 'platform', 'database', 'identity', 'program', 'service', 'fail2ban', 'purge'];
 
 /** What a line of bash prints that can call the functions of install/. */
 export function bash(

@@ -49,6 +49,6 @@ it('the address of an SSH session comes from its environment', () => {
 
 it('sudo takes it out of the environment: the shell that called it still has it', () => {
   const line = `SSH_CONNECTION='2001:db8::7 50000 2001:db8::1 22' bash -c '
-    env -u SSH_CONNECTION bash -c ". install/host.sh; ssh_address"; :'`;
+    env -u SSH_CONNECTION bash -c ". install/platform.sh; ssh_address"; :'`;
   expect(bash(line, { env: withoutSsh }).trim()).toBe('2001:db8::7');
 });
