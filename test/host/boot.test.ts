@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { bootHost, describeHost, type Host, type Suite } from './host.js';
-import { install, jails, recordFailures, release, startPostern, unpack } from './release.js';
+import { expectJails, install, recordFailures, release, startPostern, unpack } from './release.js';
 
 const CONFIG = '/etc/postern-auditd/config.yml';
 const AUTH = '/var/log/posternproxy/auth';
@@ -31,24 +31,18 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       await unpack(host);
       await startPostern(host);
       await install(host);
-      expect(await jails(host)).toEqual(['posternproxy', 'sshd']);
+      await expectJails(host, ['posternproxy', 'sshd']);
     });
     afterAll(() => host.stop());
 
-    /** What fail2ban made of the boot, as soon as it has ended to start. */
-    async function jailsAfterBoot(): Promise<string[]> {
+    async function expectJailsAfterBoot(): Promise<void> {
       await host.reboot();
-      await host.waitFor('systemctl is-active fail2ban', (out) => /^(active|failed|inactive)/.test(out));
-      await host.waitFor(
-        'systemctl is-active --quiet fail2ban || echo down; fail2ban-client ping',
-        (out) => out.includes('pong') || out.includes('down'),
-      );
-      return jails(host);
+      await expectJails(host, ['posternproxy', 'sshd']);
     }
 
     it('with /var/log on a tmpfs brings up all of fail2ban, and the daemon takes over its files', async () => {
       await host.exec("echo 'tmpfs /var/log tmpfs mode=0755,size=64m 0 0' >>/etc/fstab");
-      expect(await jailsAfterBoot()).toEqual(['posternproxy', 'sshd']);
+      await expectJailsAfterBoot();
       expect((await host.exec('findmnt -no FSTYPE /var/log')).stdout.trim()).toBe('tmpfs');
       await host.waitFor('systemctl is-active postern-auditd', (out) => out.startsWith('active'));
       const modes = await host.exec(`cd ${AUTH}/..; stat -c '%U %G %a %n' audit auth bans auth/*.log`);
@@ -62,7 +56,8 @@ postern-auditd adm 640 auth/fail2ban.1.log
       );
       await startPostern(host, { again: true });
       await recordFailures(host, '10.77.0.81');
-      await host.waitFor('fail2ban-client get posternproxy banip', (out) => out.includes('10.77.0.81'));
+      // The last action of the ban writes this line: fail2ban lists the ban before its actions have run.
+      await host.waitFor(`cat ${AUTH}/../bans/bans.log`, (out) => out.includes('10.77.0.81'));
       const { stdout } = await host.exec(`cat ${AUTH}/*.log; cat ${AUTH}/../bans/bans.log`);
       // Five lines and no more: neither counted twice nor written twice.
       expect(stdout.match(/"10\.77\.0\.81"/g)?.length).toBeGreaterThanOrEqual(5);
@@ -71,13 +66,13 @@ postern-auditd adm 640 auth/fail2ban.1.log
 
     it('with a daemon that can not start costs fail2ban nothing', async () => {
       await host.exec(`cp ${CONFIG} /root/config.yml; echo 'nonsense: [' >>${CONFIG}`);
-      expect(await jailsAfterBoot()).toEqual(['posternproxy', 'sshd']);
+      await expectJailsAfterBoot();
       expect((await host.exec('systemctl is-active postern-auditd', { check: false })).stdout).not.toBe(
         'active\n',
       );
       expect((await host.exec(`cat ${AUTH}/*.log`)).stdout.match(/daemon\.log_opened/g)).toHaveLength(2);
       await host.exec(`mv /opt/postern-auditd/node /opt/postern-auditd/gone`);
-      expect(await jailsAfterBoot()).toEqual(['posternproxy', 'sshd']);
+      await expectJailsAfterBoot();
       await host.exec(`mv /opt/postern-auditd/gone /opt/postern-auditd/node; cp /root/config.yml ${CONFIG}`);
     });
 
@@ -85,7 +80,7 @@ postern-auditd adm 640 auth/fail2ban.1.log
       await host.exec("sed -i '/var.log/s/size=64m/size=256k/' /etc/fstab");
       await host.write('/etc/systemd/system/fill.service', FILL);
       await host.exec('systemctl enable fill.service');
-      expect(await jailsAfterBoot()).toEqual(['posternproxy', 'sshd']);
+      await expectJailsAfterBoot();
       expect((await host.exec('df --output=avail /var/log')).stdout).toMatch(/\n\s*0\n/);
       await host.exec("systemctl disable fill.service; sed -i '/var.log/s/size=256k/size=64m/' /etc/fstab");
     });
@@ -97,8 +92,7 @@ postern-auditd adm 640 auth/fail2ban.1.log
         `systemctl stop postern-auditd fail2ban; rm ${AUTH}/fail2ban.0.log ${AUTH}/fail2ban.1.log; mkfifo ${AUTH}/fail2ban.1.log`,
       );
       await host.exec('timeout 60 systemctl restart fail2ban');
-      await host.waitFor('fail2ban-client ping', (out) => out.includes('pong'));
-      expect(await jails(host)).toEqual(['posternproxy', 'sshd']);
+      await expectJails(host, ['posternproxy', 'sshd']);
       await host.exec('systemctl start postern-auditd');
     });
   });

@@ -2,7 +2,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { bootHost, describeHost, type Host, type Suite } from './host.js';
-import { install, jails, release, snapshot, startPostern, unpack } from './release.js';
+import { expectJails, install, release, snapshot, startPostern, unpack } from './release.js';
 
 const SSHD_JAIL = '/etc/fail2ban/jail.d/postern-auditd-sshd.conf';
 
@@ -66,7 +66,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       await host.exec(`${PREPARED} && chown -R nobody /home/evil`);
       await install(host, '', { cwd: '/home/evil' });
       expect((await host.exec('ls /root/owned-by', { check: false })).stdout).toBe('');
-      expect(await jails(host)).toEqual(['posternproxy', 'sshd']);
+      await expectJails(host, ['posternproxy', 'sshd']);
       // Debian 13's own jail reads the journal already.
       const mended = await host.exec(`cat ${SSHD_JAIL}`, { check: false });
       if (suite === 'bookworm') expect(mended.stdout).toContain('[sshd]\nbackend = systemd\n');
@@ -90,7 +90,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       await host.exec('systemctl stop fail2ban');
       const { said } = await install(host);
       expect(said).toContain('warning: fail2ban leaves out theirs');
-      expect(await jails(host)).toEqual(['posternproxy', 'sshd']);
+      await expectJails(host, ['posternproxy', 'sshd']);
 
       await host.exec(`rm /var/log/theirs.log; sed -i 's/gone/sshd/' ${theirs}; systemctl restart fail2ban`, {
         check: false,
@@ -108,7 +108,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       await install(host, '--uninstall', { from: '/opt/postern-auditd' });
       await host.exec('systemctl restart fail2ban');
       await host.waitFor('fail2ban-client status', (out) => out.includes('sshd'));
-      expect(await jails(host)).toEqual(['sshd']);
+      await expectJails(host, ['sshd']);
     });
   });
 }
@@ -159,7 +159,7 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     expect(said).toContain('("1d" in /etc/fail2ban/jail.local, "3600" in the jail)');
     expect(said).not.toMatch(/note .*maxretry/);
     await host.exec('rm /etc/fail2ban/jail.local');
-    expect(await jails(host)).toEqual(['posternproxy', 'sshd', 'theirs']);
+    await expectJails(host, ['posternproxy', 'sshd', 'theirs']);
   });
 
   it('takes a new jail out again that does not come to work, and touches no other', async () => {
@@ -173,7 +173,7 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     expect(code).not.toBe(0);
     expect(said).toContain('fail2ban does not run the jail posternproxy');
     expect(said).toContain('put back   fail2ban runs its jails as before: sshd theirs');
-    expect(await jails(host)).toEqual(['sshd', 'theirs']);
+    await expectJails(host, ['sshd', 'theirs']);
     const ours = 'ls /etc/fail2ban/filter.d/posternproxy* /etc/fail2ban/jail.d/posternproxy.conf';
     expect((await host.exec(ours, { check: false })).stdout).toBe('');
     // The daemon stays: it has done nothing wrong.
@@ -206,9 +206,9 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     expect(offered.said).toContain('add --banaction nftables-multiport');
     const over = await install(host, '--reconfigure --no-fail2ban', again);
     expect(over.said).toContain('The jail posternproxy stays in fail2ban as it is');
-    expect(await jails(host)).toEqual(['posternproxy', 'sshd', 'theirs']);
+    await expectJails(host, ['posternproxy', 'sshd', 'theirs']);
     await install(host, '--reconfigure --remove-jail', again);
-    expect(await jails(host)).toEqual(['sshd', 'theirs']);
+    await expectJails(host, ['sshd', 'theirs']);
     const left = await host.exec('nft list ruleset | grep f2b; ls /etc/fail2ban/*/postern*', {
       check: false,
     });

@@ -2,14 +2,15 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { bootHost, describeHost, type Host, type Suite } from './host.js';
 import {
   DATABASE,
+  expectJails,
   install,
-  jails,
   recordFailures,
   release,
   snapshot,
   startPostern,
   UNPACKED,
   unpack,
+  waitForFail2ban,
 } from './release.js';
 
 const CONFIG = '/etc/postern-auditd/config.yml';
@@ -39,7 +40,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
         binds: [`${release()}:/release:ro`],
       });
       await host.exec('touch /var/log/auth.log; systemctl enable --now fail2ban');
-      await host.waitFor('fail2ban-client ping', (out) => out.includes('pong'));
+      await waitForFail2ban(host);
       await unpack(host);
       await startPostern(host);
       before = await snapshot(host, '/');
@@ -60,7 +61,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(said).toContain('Postern: reading');
       expect((await host.exec('systemctl is-active postern-auditd')).stdout.trim()).toBe('active');
       expect((await host.exec('fail2ban-client status posternproxy')).stdout).toContain('fail2ban.1.log');
-      expect(await jails(host)).toEqual(['posternproxy', 'sshd']);
+      await expectJails(host, ['posternproxy', 'sshd']);
       const modes = await host.exec(
         "cd /var/log/posternproxy; stat -c '%U %G %a %n' audit auth bans audit/audit.*.log auth/*.log",
       );
@@ -363,7 +364,7 @@ for n in range(8):
       expect(failed.said).toContain("fail2ban's filter posternproxy does not match");
       expect(failed.said).toContain('put back   /etc/fail2ban');
       expect((await host.exec(['cat', JAIL])).stdout).toBe(jail);
-      expect(await jails(host)).toEqual(['posternproxy', 'sshd']);
+      await expectJails(host, ['posternproxy', 'sshd']);
       expect((await host.exec('systemctl show -p MainPID fail2ban')).stdout).toBe(pid.stdout);
       expect(await host.attack({ port: 81, from: '10.77.0.70' })).not.toBe('open');
       await host.exec('rm /etc/fail2ban/filter.d/posternproxy.local');
@@ -372,7 +373,7 @@ for n in range(8):
 
     it('--uninstall leaves data, logs and configuration, and fail2ban running without the jail', async () => {
       await install(host, '--uninstall', { from: '/opt/postern-auditd' });
-      expect(await jails(host)).toEqual(['sshd']);
+      await expectJails(host, ['sshd']);
       expect((await host.exec('iptables-save; ip6tables-save')).stdout).not.toContain('posternproxy');
       expect(await host.attack({ port: 81, from: '10.77.0.70' })).toBe('open');
       const name = (line: string) => line.split(' ')[0] ?? '';
@@ -400,7 +401,7 @@ for n in range(8):
         { check: false },
       );
       expect(gone.stdout).toBe('');
-      expect(await jails(host)).toEqual(['sshd']);
+      await expectJails(host, ['sshd']);
     });
   });
 }

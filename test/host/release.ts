@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { expect } from 'vitest';
 import type { Host } from './host.js';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -89,6 +90,41 @@ export async function snapshot(host: Host, paths: string): Promise<string[]> {
        -o -type d -printf '%p d %m %U:%G %T@\\n' -o -printf '%p %y %s %m %U:%G %T@ %l\\n' | sort`,
   );
   return stdout.trim().split('\n');
+}
+
+/**
+ * Waits until fail2ban's start has ended, well or badly. "pong" is not that end: the server answers before it has its jails, and
+ * prints "Server ready" after them. A unit whose start job is queued is inactive too, so only a unit without a job has stopped.
+ */
+export async function waitForFail2ban(host: Host): Promise<void> {
+  try {
+    await host.waitFor(
+      `if systemctl list-jobs --no-legend fail2ban.service | grep -q .; then echo queued; exit; fi
+       case $(systemctl is-active fail2ban) in inactive | failed) echo stopped; exit ;; esac
+       journalctl -o cat _SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID fail2ban) | grep -x 'Server ready'`,
+      (out) => out.includes('Server ready') || out.includes('stopped'),
+    );
+  } catch (error) {
+    throw new Error(await explainFail2ban(host), { cause: error });
+  }
+}
+
+/** What unit, journal and log say of fail2ban, for an assertion that fails. */
+async function explainFail2ban(host: Host): Promise<string> {
+  const { stdout } = await host.exec(
+    `systemctl status --no-pager --full --lines 0 fail2ban; systemctl list-jobs --no-pager; systemctl --failed --no-pager
+     fail2ban-client status; df /var/log
+     journalctl -b --no-pager -o short-precise -n 60 -u fail2ban -u postern-auditd-logs; tail -n 20 /var/log/fail2ban.log`,
+    { check: false },
+  );
+  return `fail2ban on ${host.name}:\n${stdout}`;
+}
+
+/** Fails, with what fail2ban's unit and journal say, unless fail2ban runs exactly these jails when its start has ended. */
+export async function expectJails(host: Host, expected: readonly string[]): Promise<void> {
+  await waitForFail2ban(host);
+  const found = await jails(host);
+  if (found.join() !== expected.join()) expect(found, await explainFail2ban(host)).toEqual(expected);
 }
 
 /** The jails that fail2ban says it runs, sorted. */
