@@ -9,7 +9,7 @@ const LISTEN = 'an address and a port such as "127.0.0.1:8181", or "unix:" and a
 
 const tls = z.strictObject({
   cert: absolutePath.describe('Certificate with its chain, a PEM file.'),
-  key: absolutePath.describe('Its key, a PEM file that the daemon can read.'),
+  key: absolutePath.describe('Private key of the certificate, a PEM file that the daemon can read.'),
 });
 
 export const api = z
@@ -20,18 +20,20 @@ export const api = z
       .refine((text) => listenAddress(text) !== null, only(LISTEN))
       .default('127.0.0.1:8181')
       .describe(
-        'Address and port; beyond loopback it takes tls, or allow_remote. Or `unix:/path/of/socket` for a proxy on this host: whoever may open the socket is believed like a trusted proxy.',
+        'Address and port; beyond loopback it needs tls or allow_remote. Or `unix:/path/of/socket` for a proxy on this host: every client of the socket is trusted like a trusted proxy.',
       ),
     socket_mode: fileMode
       .prefault('0660')
-      .describe('Mode of the unix socket that `listen` names: who may open it may name any client address.'),
+      .describe(
+        'Mode of the unix socket that `listen` names. Every user who may open it can claim any client address.',
+      ),
     socket_group: z
       .string()
       .min(1)
       .nullable()
       .default(null)
       .describe(
-        "Group of that socket, such as the proxy's, www-data; the daemon has to be in it. Null: its own.",
+        "Group of that socket, such as www-data for the proxy; the daemon must be a member. Null: the daemon's own group.",
       ),
     hosts: z
       .array(z.string().regex(HOST_NAME, only(NAME)))
@@ -39,19 +41,17 @@ export const api = z
       .nullable()
       .default(null)
       .describe(
-        "Names that requests may carry in Host; `*.example.net` means all below it. Null: localhost, the server's name, those of the certificate, and any that a trusted proxy brings. Addresses may always stand there.",
+        "Host names that requests may use; `*.example.net` means all names below it. Null: localhost, the server's name, the names of the certificate, and every name that a trusted proxy forwards. IP addresses are always allowed.",
       ),
     allow_remote: z
       .boolean()
       .default(false)
-      .describe(
-        'Listen beyond loopback without TLS all the same: tokens then cross the network in the clear.',
-      ),
+      .describe('Allow an address beyond loopback without TLS: tokens then cross the network in clear text.'),
     trusted_proxies: z
       .array(z.string())
       .default([])
       .describe(
-        'Addresses and networks of reverse proxies, whose X-Forwarded-For and X-Forwarded-Proto are believed. Nobody by default: any program of that address could name others, and have them banned.',
+        'Addresses and networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted. Empty by default: any program at a trusted address can claim other addresses and have them banned.',
       ),
     tls: tls
       .nullable()

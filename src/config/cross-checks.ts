@@ -36,7 +36,7 @@ function sockets({ control, api }: Config): ConfigProblem[] {
       : [
           problem(
             ['api', 'listen'],
-            `found the control socket's own path, whose users have all rights; allowed is another one`,
+            `found the path of the control socket, whose users have all rights; use another path`,
           ),
         ]),
   ];
@@ -62,7 +62,7 @@ function directories(config: Config): ConfigProblem[] {
     const other = taken.get(normalized(directory));
     taken.set(normalized(directory), what);
     if (other === undefined) return [];
-    const message = `found ${quoted(directory)}, where ${other} is; allowed is a directory of its own`;
+    const message = `found ${quoted(directory)}, the directory of ${other}; use a separate one`;
     return [problem(path, message)];
   };
   const sinksOwn = Object.entries(config.sinks).flatMap(([name, sink]) =>
@@ -93,7 +93,7 @@ function nested({ sinks, log, fail2ban, retention }: Config): ConfigProblem[] {
   return inner.flatMap(([path, directory]) => {
     const around = logs.find(([, outer]) => normalized(directory).startsWith(`${normalized(outer)}/`));
     if (around === undefined) return [];
-    const message = `found ${quoted(directory)}, which lies in the directory ${around[2]} (${around[1]}); allowed is one beside it`;
+    const message = `found ${quoted(directory)}, which lies inside the directory ${around[2]} (${around[1]}); use one beside it`;
     return [problem(path, message)];
   });
 }
@@ -108,7 +108,7 @@ function sinks(config: Config): ConfigProblem[] {
   const [first, ...more] = entries.filter(([, sink]) => sink.type === 'fail2ban').map(([name]) => name);
   return [
     ...more.map((name) => {
-      const message = `found a second sink of type fail2ban, allowed is one (${first}): there is one jail`;
+      const message = `found a second sink of type fail2ban; only one is allowed (${first}), as there is one jail`;
       return problem(['sinks', name, 'type'], message);
     }),
     ...entries.flatMap(([name, { events }]) =>
@@ -205,11 +205,11 @@ function listening({ api }: Config): ConfigProblem[] {
   const address = listenAddress(listen);
   if (!enabled || address === null) return [];
   if (address.kind === 'unix') {
-    const message = 'found a certificate for a unix socket, which nobody overhears; allowed is null';
+    const message = 'found a certificate for a unix socket, which has no TLS; set it to null';
     return tls === null ? [] : [problem(['api', 'tls'], message)];
   }
   if (tls !== null || allowed || isLoopback(address.host)) return [];
-  const message = `found ${quoted(listen)}, which other hosts reach; allowed is an address of loopback (127.0.0.1:8181), or api.tls with a certificate, or api.allow_remote: true (tokens then cross the network in the clear)`;
+  const message = `found ${quoted(listen)}, which other hosts can reach; allowed is a loopback address (127.0.0.1:8181), or api.tls with a certificate, or api.allow_remote: true (tokens then cross the network in clear text)`;
   return [problem(['api', 'listen'], message)];
 }
 
@@ -225,7 +225,7 @@ function aliases(config: Config): ConfigProblem[] {
       const other = actions.includes(word) ? word : meant.get(word);
       meant.set(word, name);
       if (other === undefined || other === name) return [];
-      const message = `found ${quoted(word)}, which means ${other}; allowed is a spelling of its own`;
+      const message = `found ${quoted(word)}, which already means ${other}; use another spelling`;
       return [problem([...path, at], message)];
     });
   });
@@ -242,7 +242,7 @@ function unknown(name: string, allowed: readonly string[], near: string | null):
   const same = allowed.filter((each) => each.startsWith(`${name.split('.')[0]}.`));
   const list =
     same.length > 0 ? same : allowed === categories ? allowed : categories.map((each) => `${each}.…`);
-  return `found ${quoted(name)}, which the catalog of events does not have.${hint} Allowed: ${list.join(', ')}`;
+  return `found ${quoted(name)}, which is not in the catalog of events.${hint} Allowed: ${list.join(', ')}`;
 }
 
 function problem(path: KeyPath, message: string): ConfigProblem {

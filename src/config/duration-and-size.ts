@@ -71,7 +71,7 @@ export const fileMode = z
   .transform((text) => Number.parseInt(text, 8))
   .refine(
     (mode) => (mode & 0o602) === 0o600,
-    only('a mode that lets the daemon read and write, and not everybody write'),
+    only('a mode with which the daemon can read and write, and not every user can write'),
   )
   .meta({ unit: 'mode' });
 

@@ -25,7 +25,7 @@ export const eventsFilter = z
       .describe("Only Postern's own events, or only the daemon's.")
       .optional(),
   })
-  .describe('Which events the sink takes; all keys must let an event through. Left out: every event.');
+  .describe('Which events the sink receives; an event must match all keys. Left out: every event.');
 
 export const everySink = {
   events: eventsFilter.optional(),

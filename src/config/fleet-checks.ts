@@ -17,23 +17,23 @@ export function fleetProblems(config: Config): ConfigProblem[] {
   const wantsNats = fleet.role === 'hub' || fleet.bans === 'subscribe';
   const key = fleet.role === 'hub' ? 'role' : 'bans';
   if (wantsNats && fleet.servers === undefined && streams.length === 0) {
-    found.push(problem(['fleet', key], `found ${quoted(fleet[key])}, which takes fleet.servers too`));
+    found.push(problem(['fleet', key], `found ${quoted(fleet[key])}, which needs fleet.servers too`));
   }
   if (fleet.servers === undefined) {
     const given = (['credentials', 'nkey', 'token', 'user', 'tls'] as const).find((name) => fleet[name]);
     if (given !== undefined)
-      found.push(problem(['fleet', given], 'found without fleet.servers, to which it belongs'));
+      found.push(problem(['fleet', given], 'found without fleet.servers, which it needs'));
   }
   if (fleet.bans === 'subscribe' && !entries.some(([, { type }]) => type === 'fail2ban')) {
     found.push(
-      problem(['fleet', 'bans'], 'found "subscribe" without a sink of type fail2ban, which would ban'),
+      problem(['fleet', 'bans'], 'found "subscribe" without a sink of type fail2ban, which bans need'),
     );
   }
   if (fleet.role === 'hub') {
     for (const { name, sink } of streams) {
       if (fleet.servers !== undefined && sink.stream !== fleet.stream) continue;
       const message =
-        "found jetstream on the hub, which would publish the fleet's events once more; leave the sink out";
+        "found jetstream on the hub, which would publish the fleet's events again; leave the sink out";
       found.push(problem(['sinks', name, 'type'], message));
     }
     if (source.database !== DEFAULT_DATABASE) found.push(problem(['source', 'database'], HUB_KEEPS_ITS_OWN));

@@ -12,7 +12,7 @@ export const fleet = z.strictObject({
   bans: z
     .enum(['local', 'subscribe'])
     .default('local')
-    .describe('subscribe: fresh failed logins at the other servers count here, too.'),
+    .describe('subscribe: fresh failed logins at other servers count on this server too.'),
   never_ban: z
     .array(z.string())
     .default([])
@@ -24,25 +24,25 @@ export const fleet = z.strictObject({
         .min(1)
         .max(100_000)
         .default(100)
-        .describe('Addresses that one other server may bring in within fail2ban.find_time.'),
+        .describe('How many addresses one other server may report within fail2ban.find_time.'),
       failures: z
         .int()
         .min(1)
         .max(1_000_000)
         .default(2_000)
-        .describe('Failed logins that one other server may bring in within fail2ban.find_time.'),
+        .describe('How many failed logins one other server may report within fail2ban.find_time.'),
     })
     .prefault({})
-    .describe('What another server can do at most.'),
+    .describe('Limits on the reports of one other server.'),
   heartbeat: durationBetween('1s', '10m')
     .prefault('10s')
-    .describe('How often this server says to the fleet that it is there.'),
+    .describe('Interval between the heartbeats of this server.'),
   silent_after: durationBetween('3s', '7d')
     .prefault('2m')
-    .describe('hub: a server that says nothing for so long is an event daemon.server_silent.'),
+    .describe('hub: how long a server may be silent before the event daemon.server_silent.'),
   servers: natsServers
     .optional()
-    .describe('NATS servers; left out: those of the first sink of type jetstream, with how to log in.'),
+    .describe('NATS servers; left out: those of the first sink of type jetstream, with its credentials.'),
   stream,
   credentials,
   nkey,

@@ -14,9 +14,7 @@ export const jetstreamSink = z
     start: z
       .enum(['beginning', 'now'])
       .default('now')
-      .describe(
-        "Where the sink's very first start begins: with the oldest row, or with what comes from now on.",
-      ),
+      .describe('Where the sink begins at its very first start: at the oldest row, or with new rows only.'),
     servers: natsServers.describe('NATS servers, tried in order: nats://host:port or tls://host:port.'),
     ...natsFields,
     window: z

@@ -96,8 +96,8 @@ function withHub(config: Config): Config {
 }
 
 const UNREADABLE: Readonly<Record<string, string>> = {
-  ENOENT: 'is not there',
-  EACCES: 'may not be read by this user',
+  ENOENT: 'does not exist',
+  EACCES: 'is not readable for this user',
   EISDIR: 'is a directory',
 };
 

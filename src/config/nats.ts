@@ -12,9 +12,9 @@ const server = z
 const tls = z.strictObject({
   ca: absolutePath
     .optional()
-    .describe("PEM file of the authorities that are trusted; left out: the host's own."),
+    .describe('PEM file of the trusted certificate authorities; left out: those of the host.'),
   cert: absolutePath.optional().describe('Client certificate, a PEM file; together with key.'),
-  key: absolutePath.optional().describe('Its key, a PEM file.'),
+  key: absolutePath.optional().describe('Private key of the client certificate, a PEM file.'),
 });
 
 /** How to reach NATS; the key `servers` beside it says where. What is secret stands in files of its own, never here. */
@@ -23,16 +23,16 @@ export const natsFields = {
     .string()
     .regex(/^[A-Za-z0-9_-]{1,64}$/, STREAM)
     .default('POSTERN_AUDIT')
-    .describe('The stream; postern-auditd fleet init makes it.'),
+    .describe('Name of the stream; postern-auditd fleet init creates it.'),
   credentials: absolutePath.optional().describe('File of credentials (JWT and seed, as nsc writes it).'),
   nkey: absolutePath.optional().describe('File with the seed of an nkey.'),
   token: absolutePath.optional().describe('File with a token.'),
   user: z.string().min(1).optional().describe('User name; together with password.'),
   password: absolutePath.optional().describe('File with the password of user.'),
-  tls: tls.optional().describe('Certificates; with this key a server that has no TLS is refused.'),
+  tls: tls.optional().describe('Certificates; with this key, a server without TLS is refused.'),
   connect_timeout: durationBetween('100ms', '30s')
     .prefault('5s')
-    .describe('How long a connection may take to come about.'),
+    .describe('Timeout of a connection attempt.'),
 };
 
 export const natsServers = z.array(server).min(1).max(16);
@@ -64,7 +64,7 @@ export function natsContradictions(nats: Secrets): Array<[keyof Secrets, string]
   const [first, second] = ways;
   const found: Array<[keyof Secrets, string]> = [];
   if (first !== undefined && second !== undefined)
-    found.push([second, `there is ${first} already; one way of logging in is allowed`]);
+    found.push([second, `${first} is set too; only one way to log in is allowed`]);
   if ((nats.user === undefined) !== (nats.password === undefined))
     found.push([nats.user === undefined ? 'password' : 'user', 'user and password belong together']);
   if ((nats.tls?.cert === undefined) !== (nats.tls?.key === undefined))

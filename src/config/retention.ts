@@ -15,23 +15,25 @@ const categories = [...new Set(catalog.map(({ category }) => category as Categor
 const ages = Object.fromEntries(
   categories.map((category) => [
     category,
-    ageSchema.optional().describe(`Rows of ${category}; forever: whatever max_rows and max_size say.`),
+    ageSchema
+      .optional()
+      .describe(`Rows of ${category}; forever keeps them even beyond max_rows and max_size.`),
   ]),
 ) as Record<Category, z.ZodOptional<typeof ageSchema>>;
 
 const keep = z.strictObject({
-  default: ageSchema.prefault('1y').describe('Rows of the categories that are not named here.'),
+  default: ageSchema.prefault('1y').describe('Rows of all other categories.'),
   ...ages,
 });
 
 const archive = z.strictObject({
   directory: absolutePath
     .default('/var/lib/postern-auditd/archive')
-    .describe('Where archives go; a directory that nothing else writes to.'),
+    .describe('Directory of the archives; nothing else may write to it.'),
   compression: z
     .enum(['gzip', 'zstd'])
     .default('gzip')
-    .describe('zstd is smaller and faster, and takes Node.js 22.15 or later.'),
+    .describe('zstd is smaller and faster, and needs Node.js 22.15 or later.'),
   keep: ageSchema
     .prefault('forever')
     .describe(
@@ -40,7 +42,7 @@ const archive = z.strictObject({
   sign: absolutePath
     .nullable()
     .default(null)
-    .describe('Private key (ed25519, PEM) that archives are signed with; null for none.'),
+    .describe('Private key (ed25519, PEM) that signs the archives; null: archives are not signed.'),
 });
 
 export const retention = z.strictObject({
@@ -52,7 +54,7 @@ export const retention = z.strictObject({
     .string({ error: SCHEDULE })
     .refine(isSchedule, only(SCHEDULE))
     .default('17 3 * * *')
-    .describe('When it runs: five fields of cron, in UTC. A run that was missed is made up for.'),
+    .describe('Schedule: five fields of cron, in UTC. A missed run is caught up.'),
   keep: keep
     .prefault({ default: '1y', auth: '90d' })
     .describe('How long rows are kept, by category (docs/reference/EVENTS.md lists them).'),
@@ -61,18 +63,20 @@ export const retention = z.strictObject({
     .min(1)
     .nullable()
     .default(null)
-    .describe('No more rows than these: the oldest go before their age; null for any number.'),
+    .describe('Maximum number of rows: beyond it, the oldest are removed before their age; null: no limit.'),
   max_size: sizeSchema
     .refine((bytes) => bytes > 0, only('a size above 0'))
     .nullable()
     .prefault(null)
-    .describe('No more than this in the columns of all rows together: the oldest go; null for any size.'),
+    .describe(
+      'Maximum size of the columns of all rows together: beyond it, the oldest are removed; null: no limit.',
+    ),
   max_hold: durationSchema
     .refine((ms) => ms > 0, only('a duration above 0'))
     .nullable()
     .prefault('90d')
     .describe(
-      'A required sink that has got nowhere for so long no longer holds rows back, with an event; null: it always does.',
+      'A required sink without progress for this long no longer holds rows back, and an event reports that; null: it always holds them back.',
     ),
-  archive: archive.prefault({}).describe('What rows are written to before they are removed.'),
+  archive: archive.prefault({}).describe('Archives, to which rows are written before they are removed.'),
 });

@@ -73,21 +73,21 @@ const fingerprint = z
 const tls = z.strictObject({
   ca: absolutePath
     .optional()
-    .describe("PEM file of the authorities that are trusted; left out: the host's own."),
+    .describe('PEM file of the trusted certificate authorities; left out: those of the host.'),
   cert: absolutePath.optional().describe('Client certificate, a PEM file; together with key.'),
-  key: absolutePath.optional().describe('Its key, a PEM file.'),
+  key: absolutePath.optional().describe('Private key of the client certificate, a PEM file.'),
   fingerprint: z
     .union([fingerprint.transform((one) => [one]), z.array(fingerprint).min(1)])
     .optional()
     .describe(
-      'Only these certificates of the collector are accepted: SHA-256, one or a list. Without ca, whoever signed them.',
+      'Only certificates of the collector with these SHA-256 fingerprints are accepted: one or a list. Without ca, any signer is accepted.',
     ),
   server_name: z
     .string()
     .min(1)
     .optional()
-    .describe('The name in the certificate, where it is not the host of the target.'),
-  min_version: z.enum(['1.2', '1.3']).default('1.2').describe('The oldest TLS that is spoken.'),
+    .describe('Name in the certificate, if it differs from the host of the target.'),
+  min_version: z.enum(['1.2', '1.3']).default('1.2').describe('Oldest version of TLS that is accepted.'),
 });
 
 const replayWindow = z.strictObject({
@@ -95,9 +95,9 @@ const replayWindow = z.strictObject({
     .int()
     .min(0)
     .default(1_000)
-    .describe('After a reconnect of tcp and tls the last so many events are sent again.'),
+    .describe('How many of the last events are sent again after a reconnect over tcp or tls.'),
   bytes: sizeSchema.prefault('16M').describe('The same in bytes; the largest of the three counts.'),
-  age: durationSchema.prefault('60s').describe('The same in time.'),
+  age: durationSchema.prefault('60s').describe('The same as a duration.'),
 });
 
 const fields = z
@@ -113,38 +113,40 @@ const fields = z
     start: z
       .enum(['beginning', 'now'])
       .default('now')
-      .describe(
-        "Where the sink's very first start begins: with the oldest row, or with what comes from now on.",
-      ),
-    transport: z.enum(TRANSPORTS).describe('How it is sent. Only relp is acknowledged by the collector.'),
+      .describe('Where the sink begins at its very first start: at the oldest row, or with new rows only.'),
+    transport: z
+      .enum(TRANSPORTS)
+      .describe('Transport protocol. Only over relp the collector acknowledges each message.'),
     targets: z
       .array(z.string())
       .min(1)
       .max(16)
-      .describe('Where to, tried in order: host:port, or the path of a unix socket.'),
+      .describe('Targets, tried in order: host:port, or the path of a unix socket.'),
     framing: z
       .enum(['octet-counting', 'newline'])
       .optional()
       .describe(
-        'How messages are told apart over tcp and tls (RFC 6587). Left out: octet-counting, over unix-stream newline.',
+        'Framing of the messages over tcp and tls (RFC 6587). Left out: octet-counting, or newline over unix-stream.',
       ),
     format: z
       .enum(['ecs', 'cef', 'leef', 'ocsf', 'text'])
       .default('ecs')
-      .describe('What a message says the event in.'),
+      .describe('Format of the message body.'),
     envelope: z
       .enum(['rfc5424', 'rfc3164'])
       .default('rfc5424')
-      .describe('The syslog header around it; rfc3164 for old collectors.'),
+      .describe('Syslog header of the message; rfc3164 for old collectors.'),
     facility: z.enum(FACILITIES).default('authpriv').describe('Syslog facility.'),
     app_name: z
       .string()
       .regex(/^[\x21-\x7e]{1,48}$/, 'a name of 1 to 48 printable ASCII characters without spaces')
       .default('postern-auditd')
-      .describe('APP-NAME, by which collectors tell programs apart.'),
+      .describe('APP-NAME, by which collectors identify the program.'),
     max_message_size: sizeSchema
       .optional()
-      .describe('What is longer is cut, stays of its format, and says so. Left out: 8K, over udp 1400B.'),
+      .describe(
+        'Longest message. A longer one is shortened within its format and says so. Left out: 8K, or 1400B over udp.',
+      ),
     structured_data: z
       .strictObject({
         id: z
@@ -152,7 +154,7 @@ const fields = z
           .nullable()
           .default(null)
           .describe(
-            'SD-ID under which the main fields travel as structured data (name@number); null for none.',
+            'SD-ID of the structured data with the main fields (name@number); null: no structured data.',
           ),
       })
       .prefault({})
@@ -165,12 +167,12 @@ const fields = z
       .max(10_000)
       .default(128)
       .describe(
-        'relp: how many messages may be sent and not yet known to be answered: at most so many come twice when the daemon is killed.',
+        'relp: how many messages may be sent without an acknowledgement. At most this many arrive twice when the daemon is killed.',
       ),
     tls: tls.optional().describe('For tls, and for relp over TLS.'),
     connect_timeout: durationBetween('100ms', '30s')
       .prefault('10s')
-      .describe('How long a connection may take to come about.'),
+      .describe('Timeout of a connection attempt.'),
   })
   .describe('A syslog collector. Without a sink of this type, nothing leaves the host.');
 
@@ -187,7 +189,7 @@ function contradictions(sink: Fields): Array<[keyof Fields, string]> {
       const wanted = unix
         ? 'the absolute path of a socket, such as /dev/log'
         : 'host:port, such as siem.example.net:6514 or [2001:db8::1]:6514';
-      found.push(['targets', `${JSON.stringify(text)}: transport ${transport} takes ${wanted}`]);
+      found.push(['targets', `${JSON.stringify(text)}: transport ${transport} needs ${wanted}`]);
     }
   }
   if (sink.framing !== undefined && (transport === 'udp' || transport === 'unix' || transport === 'relp')) {
@@ -203,12 +205,12 @@ function contradictions(sink: Fields): Array<[keyof Fields, string]> {
     found.push(['tls', 'cert and key belong together; give both or neither']);
   }
   if (transport === 'udp' && (sink.max_message_size ?? 0) > MAX_DATAGRAM) {
-    found.push(['max_message_size', `a datagram takes ${MAX_DATAGRAM} bytes at the most`]);
+    found.push(['max_message_size', `a datagram has at most ${MAX_DATAGRAM} bytes`]);
   }
   if (sink.envelope === 'rfc3164' && (sink.bom || sink.structured_data.id !== null)) {
     found.push([
       sink.bom ? 'bom' : 'structured_data',
-      'RFC 3164 has no such thing; use envelope: rfc5424, or leave the key out',
+      'RFC 3164 does not have it; use envelope: rfc5424, or leave the key out',
     ]);
   }
   return found;

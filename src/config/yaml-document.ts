@@ -31,7 +31,7 @@ const MOST_ALIASES = 100;
 /** Far more than a configuration has. 120,000 opening brackets end the process (yaml 2.9, Node.js 20: out of memory). */
 const LONGEST = 80_000;
 
-const TOO_MUCH = `found more than a configuration can have: ${LONGEST} characters, ${MOST_ALIASES} uses of anchors, or nested without end`;
+const TOO_MUCH = `found more than a configuration can have: ${LONGEST} characters, ${MOST_ALIASES} uses of anchors, or endless nesting`;
 
 /** Reads single values of a text that has problems; undefined for what is not there or not to be read. */
 export function salvage(text: string): (path: KeyPath) => unknown {
@@ -148,7 +148,7 @@ export class ConfigDocument {
       // JavaScript takes such a member for something else, and it would go unseen.
       Pair: (_, { key }) => {
         if (isScalar(key) && key.value === '__proto__')
-          add(startOf(key) ?? 0, '__proto__ is no name for anything here');
+          add(startOf(key) ?? 0, '__proto__ is not allowed as a name');
       },
     });
     return [...problems.values()].sort((a, b) => a.offset - b.offset);
@@ -156,7 +156,7 @@ export class ConfigDocument {
 
   /** Names the key that stands twice, and the line of the first. */
   private duplicate(document: Document.Parsed, offset: number): string {
-    let message = 'a key stands twice in one mapping';
+    let message = 'a key appears twice in one mapping';
     visit(document, {
       Map: (_, map) => {
         const second = map.items.find((pair) => startOf(pair.key) === offset);
@@ -164,7 +164,7 @@ export class ConfigDocument {
         const name = String(second.key.value);
         const first = map.items.find((pair) => isScalar(pair.key) && String(pair.key.value) === name);
         const { line } = this.placeOf(startOf(first?.key) ?? 0);
-        message = `${name} stands here a second time (first in line ${line}); keep one of them`;
+        message = `${name} appears here a second time (first in line ${line}); keep one of them`;
         return visit.BREAK;
       },
     });

@@ -5,13 +5,13 @@ import type { YAMLError } from 'yaml';
  * secret: they are used only where they are fixed sentences.
  */
 const WORDS: Readonly<Record<string, string>> = {
-  ALIAS_PROPS: 'an alias (*name) can have no anchor or tag of its own',
-  BAD_ALIAS: 'no anchor (&name) of this name stands above this alias; text that begins with * needs quotes',
-  BAD_COLLECTION_TYPE: 'this tag does not fit what it stands before; leave the tag out',
+  ALIAS_PROPS: 'an alias (*name) cannot have an anchor or tag of its own',
+  BAD_ALIAS: 'this alias has no anchor (&name) of its name above it; text that begins with * needs quotes',
+  BAD_COLLECTION_TYPE: 'this tag does not fit its value; leave the tag out',
   BAD_DIRECTIVE: 'this % directive is not known; leave the line out',
-  BAD_DQ_ESCAPE: 'no such escape in double quotes; write \\\\ for a backslash, or use single quotes',
-  BAD_PROP_ORDER: 'an anchor or tag stands in the wrong place; it belongs behind the - ? or :',
-  BAD_SCALAR_START: 'a value can not begin with this character; put it in quotes',
+  BAD_DQ_ESCAPE: 'unknown escape in double quotes; write \\\\ for a backslash, or use single quotes',
+  BAD_PROP_ORDER: 'an anchor or tag is in the wrong place; it belongs behind the - ? or :',
+  BAD_SCALAR_START: 'a value cannot begin with this character; put it in quotes',
   BLOCK_AS_IMPLICIT_KEY:
     'a second key: value on one line; put it on a line of its own, or the value in quotes',
   BLOCK_IN_FLOW: 'lines of a list or mapping inside of [ ] or { }; write it with commas there',
@@ -20,7 +20,7 @@ const WORDS: Readonly<Record<string, string>> = {
   MULTIPLE_ANCHORS: 'two anchors for one value',
   MULTIPLE_DOCS: 'a second document (---); a configuration has one',
   MULTIPLE_TAGS: 'two tags for one value',
-  NON_STRING_KEY: 'a key that is no text',
+  NON_STRING_KEY: 'a key that is not text',
   RESOURCE_EXHAUSTION: 'this is nested too deeply',
   TAB_AS_INDENT: 'a tab; lines are indented with spaces only',
   TAG_RESOLVE_FAILED: 'a tag (!name) that is not known; text that begins with ! needs quotes',

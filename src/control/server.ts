@@ -84,7 +84,11 @@ function controlRoutes(target: ControlTarget): Hono {
     return target.fetch(c.req.raw, c.env as object);
   });
   app.notFound((c) =>
-    sendJson(c, { error: { code: 'NOT_FOUND', message: `no ${c.req.method} ${c.req.path} here` } }, 404),
+    sendJson(
+      c,
+      { error: { code: 'NOT_FOUND', message: `the control socket has no ${c.req.method} ${c.req.path}` } },
+      404,
+    ),
   );
   app.onError((error, c) => {
     if (!(error instanceof AuditdError))

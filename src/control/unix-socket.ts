@@ -35,7 +35,7 @@ export async function clearSocketPath(path: string): Promise<void> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
-  if (!found.isSocket()) throw Object.assign(new Error(`${path} is no socket`), { code: 'EEXIST' });
+  if (!found.isSocket()) throw Object.assign(new Error(`${path} is not a socket`), { code: 'EEXIST' });
   if (await isListening(path))
     throw Object.assign(new Error(`another program listens on ${path}`), { code: 'EADDRINUSE' });
   rmSync(path, { force: true });

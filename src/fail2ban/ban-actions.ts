@@ -30,10 +30,10 @@ export async function refusedNetworks(fail2ban: Fail2banConfig, run: Run = spawn
   const names = await addressOnlyActions(fail2ban.jail, run);
   if (names.length === 0) return [];
   const what =
-    `the jail ${fail2ban.jail} has ${names.join(', ')}, which ${names.length === 1 ? 'takes' : 'take'} no networks, but an IPv6 attacker is given to ` +
-    `fail2ban by his /${prefix}: nobody is banned there by IPv6`;
+    `the jail ${fail2ban.jail} uses ${names.join(', ')}, which cannot ban networks, but an IPv6 attacker is reported to ` +
+    `fail2ban as a /${prefix}: no IPv6 attacker is banned`;
   const next =
-    'name that action in fail2ban.banaction, not in files of fail2ban, and run install.sh --reconfigure: addresses are written then; ' +
-    'or set fail2ban.ipv6_prefix: 128; or take an action that bans networks, such as iptables-multiport';
+    'set fail2ban.banaction to that action instead of naming it in files of fail2ban, and run install.sh --reconfigure: single addresses are then reported; ' +
+    'or set fail2ban.ipv6_prefix: 128; or use an action that bans networks, such as iptables-multiport';
   return [{ level: 'error', what, next }];
 }

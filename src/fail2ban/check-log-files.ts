@@ -23,7 +23,7 @@ export function pairFiles(directory: string): Finding[] {
     return [
       {
         level: 'warning',
-        what: `${directory} can't be looked at: ${messageOf(error)}`,
+        what: `${directory} can't be checked: ${messageOf(error)}`,
         next: 'run this as root',
       },
     ];
@@ -33,11 +33,11 @@ export function pairFiles(directory: string): Finding[] {
 function kind(path: string, entry: Stats): Finding[] {
   if (entry.isFile()) return [];
   const found = entry.isFIFO()
-    ? 'a pipe, for which fail2ban waits at its next start, with all its jails'
-    : 'no file';
+    ? 'a pipe, on which fail2ban blocks at its next start, with all its jails'
+    : 'not a regular file';
   const what = `${path} is ${entry.isSymbolicLink() ? 'a link, which fail2ban follows as root' : found}`;
   const next =
-    'find out who has put it there, as the daemon makes files alone; systemctl start postern-auditd-logs takes it away';
+    'find out who put it there, as the daemon creates only regular files; systemctl start postern-auditd-logs removes it';
   return [{ level: 'error', what, next }];
 }
 
@@ -48,11 +48,11 @@ function ownership(path: string, entry: Stats, owner: number): Finding[] {
     uid === owner || uid === 0
       ? 'everybody may write to it'
       : `it belongs to uid ${uid}, and its directory to uid ${owner}`;
-  const what = `${path}: ${who}. Who can write to it decides whom fail2ban bans`;
+  const what = `${path}: ${who}. Every user who can write to it decides whom fail2ban bans`;
   return [{ level: 'warning', what, next: 'see ls -l, and run install.sh --reconfigure' }];
 }
 
 function missing(path: string): Finding {
-  const what = `${path} is missing: fail2ban would not start again, with none of its jails`;
+  const what = `${path} is missing: fail2ban will not start without it, and none of its jails will run`;
   return { level: 'error', what, next: 'systemctl start postern-auditd-logs, or start the daemon' };
 }

@@ -23,13 +23,13 @@ export function unfedJail({ sinks, fail2ban }: Config, directory = INSTALLED): F
     const what = 'fail2ban is installed, but there is no sink of type fail2ban: nobody is banned';
     return { level: 'warning', what, next: `${lines(null)}\nand run install.sh` };
   }
-  const what = `fail2ban's jail ${fail2ban.jail} is there (${jails[0]}), but no sink of type fail2ban: nobody is banned`;
+  const what = `fail2ban has the jail ${fail2ban.jail} (${jails[0]}), but there is no sink of type fail2ban: nobody is banned`;
   return { level: 'error', what, next: lines(pairOf(jails)) };
 }
 
 function lines(pair: string | null): string {
   const place = pair === null || pair === USUAL ? '' : `, directory: ${pair}`;
-  return `sinks replaces the defaults as a whole. For bans add to it in the configuration:\n    auth: { type: fail2ban${place} }`;
+  return `add a sink for bans under sinks in the configuration, as that key replaces all default sinks:\n    auth: { type: fail2ban${place} }`;
 }
 
 /** The directory of the pair that the jail reads; null if that can't be seen. */

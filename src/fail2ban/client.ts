@@ -99,7 +99,7 @@ export function liftedWords(address: string, lifted: readonly string[], where = 
     .map((ban) =>
       ban === address
         ? `${ban} is no longer banned${where}`
-        : `${ban}, the network that ${address} lies in, is no longer banned${where}`,
+        : `${ban}, the network of ${address}, is no longer banned${where}`,
     )
     .join('; ');
 }
@@ -138,7 +138,7 @@ export async function testFilter(
     if (result.exitCode !== 0 || matched.length !== words.length) {
       throw failed(
         `fail2ban-regex could not use the filter ${filter}: ${short(said)}`,
-        'Run install.sh --reconfigure to put the filter in place.',
+        'Run install.sh --reconfigure, which installs the filter',
       );
     }
     return matched;

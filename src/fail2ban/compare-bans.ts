@@ -123,7 +123,7 @@ export class BanComparison {
     const before = this.missing.length;
     this.missing = missing;
     if (missing.length > 0 && before === 0) log.error(explained(unreported(missing, path), UNREPORTED_NEXT));
-    if (missing.length === 0 && before > 0) log.info('fail2ban has reported all that it bans');
+    if (missing.length === 0 && before > 0) log.info('fail2ban has reported all of its bans');
   }
 
   private schedule(ms: number): void {
@@ -142,10 +142,10 @@ export class BanComparison {
 const SHOWN = 5;
 
 export const UNREPORTED_NEXT =
-  "Its action posternproxy-report has to be able to write there (in a container: /var/log mounted read-only?); see fail2ban's log";
+  "Make sure that its action posternproxy-report can write there (a container may have /var/log read-only), and see fail2ban's log";
 
 /** What is wrong, for the log, `check` and the page. */
 export function unreported(addresses: readonly string[], path: string): string {
   const more = addresses.length > SHOWN ? ` and ${addresses.length - SHOWN} more` : '';
-  return `fail2ban bans ${addresses.slice(0, SHOWN).join(', ')}${more}, but has not reported it in ${path}`;
+  return `fail2ban has banned ${addresses.slice(0, SHOWN).join(', ')}${more} without a report in ${path}`;
 }

@@ -42,7 +42,7 @@ export async function configurationTroubles(directory: string, run: Run = spawn)
   const read = skipped.length === 0 ? null : await run('fail2ban-client', ['-d']);
   const keepsDown = read === null || (read.exitCode !== 0 && read.timedOut !== true);
   if (skipped.length === 0) {
-    const why = said.map(({ text }) => text).join('; ') || 'fail2ban-client -t fails and says nothing';
+    const why = said.map(({ text }) => text).join('; ') || 'fail2ban-client -t fails without a message';
     return [{ jail: null, file: null, why, keepsDown }];
   }
   return skipped.map(({ jail, why }) => ({ jail, why, file: fileOf(directory, jail), keepsDown }));
@@ -87,7 +87,7 @@ function placeOf(why: string, directory: string): { jail: string | null; file: s
   if (log !== undefined) {
     const path = optionsOfJail(directory, log).get('logpath')?.value;
     const which = path === undefined || path.includes('%(') ? '' : ` (logpath ${short(path)})`;
-    return { jail: log, file: fileOf(directory, log), why: `none of its log files is there${which}` };
+    return { jail: log, file: fileOf(directory, log), why: `none of its log files exists${which}` };
   }
   const section = /\bin section '([^']+)'/.exec(why)?.[1];
   const jail = section === undefined || section === 'DEFAULT' ? null : section;

@@ -145,7 +145,7 @@ function converse(request: string, socket: string): Promise<string> {
 
 function unreachable(socket: string, error: Error): AuditdError {
   const code = codeOf(error);
-  if (code === 'EACCES' || code === 'EPERM') return failed(`${socket} is for the daemon alone`, error);
+  if (code === 'EACCES' || code === 'EPERM') return failed(`only the daemon may use ${socket}`, error);
   return failed(`${socket}: ${messageOf(error)}`, error);
 }
 

@@ -67,12 +67,12 @@ export function overriddenDefaults(
       : [`${key} ("${short(value)}" in ${file}, "${short(ours)}" in the jail)`];
   });
   if (different.length === 0) return null;
-  return `the jail ${jail} has values of its own where [DEFAULT] has others: ${different.join('; ')}`;
+  return `the jail ${jail} overrides values of [DEFAULT]: ${different.join('; ')}`;
 }
 
 /** Where to change what `overriddenDefaults` tells. */
 export function whereToSet(jail: string): string {
-  return `What is to hold here, too, goes into fail2ban: in the configuration, or into jail.d/${jail}.local`;
+  return `To use a value of [DEFAULT] in this jail, set it under fail2ban: in the configuration, or in jail.d/${jail}.local`;
 }
 
 /**
@@ -92,8 +92,8 @@ export function unsparedNetworks(
     return isIPv6(address) && address !== '::1' && Number(bits) > prefix && !known.has(entry);
   });
   if (narrow.length === 0) return null;
-  const what = `ignoreip in ${ignored.file} names ${narrow.join(', ')}, but an IPv6 attacker is banned by his /${prefix}, whoever else is in it`;
-  return { level: 'warning', what, next: 'add it to fail2ban.never_ban, too' };
+  const what = `ignoreip in ${ignored.file} names ${narrow.join(', ')}, but an IPv6 attacker is banned as a /${prefix}, with every other address in it`;
+  return { level: 'warning', what, next: 'add them to fail2ban.never_ban too' };
 }
 
 /** The options of a section, as fail2ban's reader of .ini files takes them. */

@@ -58,8 +58,8 @@ export function loginFindings(
       if (logins * 2 <= total || said.has(address)) continue;
       warn(
         [address],
-        `${share(logins, total)} came from ${address}: more than half, as if a proxy stood in front of Postern`,
-        `If it is one, add ${address} to fail2ban.never_ban and let Postern trust its X-Forwarded-For: a ban of it would lock out everyone. If all administrators sit there, add it too, or know that their mistakes ban each other.`,
+        `${share(logins, total)} came from ${address}: more than half, which suggests a proxy in front of Postern`,
+        `If it is a proxy, add ${address} to fail2ban.never_ban and make Postern trust its X-Forwarded-For: a ban of it would lock out everyone. If it is the address of all administrators, add it too: otherwise one of them can get all of them banned`,
       );
     }
   }
@@ -71,7 +71,7 @@ export function loginFindings(
     warn(
       names,
       `${share(logins, total)} came from private addresses: ${names.join(', ')}${more}`,
-      'If these are your own network, add it to fail2ban.never_ban; if one is a proxy or a router that hides its clients, add that one.',
+      'If these are your own network, add it to fail2ban.never_ban; if one is a proxy or a router that hides its clients, add that one',
     );
   }
   return findings;
@@ -116,7 +116,7 @@ export function bannedLogins(counts: readonly LoginCount[], banned: readonly str
       const names = inside.slice(0, SHOWN).map(({ address }) => address);
       const more = inside.length > SHOWN ? ` and ${inside.length - SHOWN} more` : '';
       const what = `${network} is banned, and successful logins came from it: ${names.join(', ')}${more}`;
-      const next = `If they are yours: postern-auditd unban ${network}, and add them to fail2ban.never_ban, which keeps their network from being banned; fail2ban.ipv6_prefix: 128 bans single addresses.`;
+      const next = `If they are yours, run postern-auditd unban ${network} and add them to fail2ban.never_ban, which also protects their network; fail2ban.ipv6_prefix: 128 bans single addresses`;
       return [{ level: 'warning', what, next }];
     });
 }
@@ -133,7 +133,7 @@ function isInFront(address: string, known: NetworkSet): boolean {
 function inFront(address: string, logins: string): Finding {
   const where = looped.contains(address) ? 'this host itself' : 'a container bridge';
   const what = `${logins} came from ${address}, ${where}: Postern does not see its clients' addresses`;
-  const next = `A ban of ${address} would lock out everyone behind it. Add it to fail2ban.never_ban, and let Postern see the clients (trust the proxy's X-Forwarded-For; Docker: userland-proxy off or host networking).`;
+  const next = `A ban of ${address} would lock out everyone behind it. Add it to fail2ban.never_ban, and let Postern see the clients (trust the proxy's X-Forwarded-For; Docker: userland-proxy off or host networking)`;
   return { level: 'warning', what, next };
 }
 

@@ -116,7 +116,7 @@ export function adviceOn(
   proposals: readonly Proposal[] = [],
 ): Advice {
   const share = withheld === total ? `all ${total}` : `${withheld} of ${total}`;
-  const start = `fail2ban is told of too few failed logins to ban anybody: ${share} recent ones`;
+  const start = `fail2ban receives too few failed logins to ban anybody: ${share} recent ones`;
   switch (reason) {
     case 'no_address':
       return addressAdvice(start, clue, proposals);
@@ -125,7 +125,7 @@ export function adviceOn(
       const [first] = of('created_at', proposals);
       const next =
         first === undefined
-          ? 'name the column with the time under source.columns.created_at; docs/internals/SOURCE.md has the forms that are read'
+          ? 'name the column with the time under source.columns.created_at; docs/internals/SOURCE.md lists the formats that are read'
           : `set ${mapping(first)}`;
       return { what, next };
     }
@@ -142,7 +142,7 @@ export function adviceOn(
       const what = `${start} name the server ${quote(name)}, and none names this one`;
       const isContainer = /^[0-9a-f]{12}$/.test(name);
       const next = isContainer
-        ? `that is a container's id, which changes each time it is made: give the container a fixed host name, and set server: to it in the configuration`
+        ? `give the container a fixed host name and set server: to it in the configuration: this name is a container's id, which changes with each new container`
         : `if that is this server, set server: ${quote(name)} in the configuration`;
       return { what, next };
     }
@@ -153,16 +153,17 @@ function addressAdvice(start: string, clue: Clue | null, proposals: readonly Pro
   const raw = clue?.rawAddress ?? null;
   if (raw !== null && isAddressList(raw)) {
     return {
-      what: `${start} have a list of addresses, ${quote(raw)}, of which none is trusted to be the client's`,
-      next: 'name your proxies under source.trusted_proxies: the last address of the list that is none of them counts; or let Postern write the client alone',
+      what: `${start} have a list of addresses, ${quote(raw)}, none of which is trusted as the client's`,
+      next: 'name your proxies under source.trusted_proxies: the last address that is not a proxy counts as the client; or make Postern write the client alone',
     };
   }
   const [first, ...rest] = of('ip_address', proposals);
-  const found = raw === null ? 'have no client address' : `have ${quote(raw)} for an address, which is none`;
+  const found =
+    raw === null ? 'have no client address' : `have ${quote(raw)} as the address, which is not an IP address`;
   if (first === undefined) {
     return {
       what: `${start} ${found}`,
-      next: 'name the column that has it under source.columns.ip_address (postern-auditd check looks for it)',
+      next: 'set source.columns.ip_address to the column with the client address (postern-auditd check looks for it)',
     };
   }
   const more = rest.length === 0 ? '' : `, or one of ${rest.map(({ column }) => column).join(', ')}`;

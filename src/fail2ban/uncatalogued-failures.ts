@@ -38,9 +38,9 @@ export class UnknownFailures {
     if (first === undefined) return [];
     const shown = found.slice(0, SHOWN).map(([word, count]) => `${JSON.stringify(word)} (${count})`);
     const more = found.length > SHOWN ? ` and ${found.length - SHOWN} more` : '';
-    const what = `newest rows have actions that look like failed logins and are not known as such, so that fail2ban is not told of them: ${shown.join(', ')}${more}`;
+    const what = `recent rows have actions that look like failed logins but are not known as such, so they are not reported to fail2ban: ${shown.join(', ')}${more}`;
     const name = /^\w+$/.test(first[0]) ? first[0] : JSON.stringify(first[0]);
-    const next = `if they are failed logins, set source.aliases: { auth.login_failure: [${name}] }; docs/reference/EVENTS.md has the words that are known`;
+    const next = `if they are failed logins, set source.aliases: { auth.login_failure: [${name}] }; docs/reference/EVENTS.md lists the known words`;
     const isError = failed === 0 && found.some(([word]) => this.sure.has(word));
     return [{ level: isError ? 'error' : 'warning', what, next }];
   }

@@ -24,7 +24,7 @@ describe('where the API listens', () => {
     'beyond loopback (%s) takes TLS, or a word: the error names the key and its place',
     (listen) => {
       expect(problems(`listen: ${listen}`)).toMatch(
-        /c\.yml:2:11: api\.listen: found ".*", which other hosts reach; allowed is an address of loopback .*api\.tls.*api\.allow_remote: true/,
+        /c\.yml:2:11: api\.listen: found ".*", which other hosts can reach; allowed is a loopback address .*api\.tls.*api\.allow_remote: true/,
       );
       expect(problems(`listen: ${listen}\n  allow_remote: true`)).toBe('');
       expect(problems(`listen: ${listen}\n  tls: { cert: /a, key: /b }`)).toBe('');

@@ -59,7 +59,7 @@ describe.skipIf(!there)('bans and unban, with a real fail2ban', () => {
 
     expect(ask('unban', '203.0.113.7', '2001:db8:1:2::99')).toEqual({
       code: 0,
-      out: '203.0.113.7 is no longer banned in jail posternproxy\n2001:db8:1:2::/64, the network that 2001:db8:1:2::99 lies in, is no longer banned in jail posternproxy\n',
+      out: '203.0.113.7 is no longer banned in jail posternproxy\n2001:db8:1:2::/64, the network of 2001:db8:1:2::99, is no longer banned in jail posternproxy\n',
       err: '',
     });
     expect(fail2ban.client('get', 'posternproxy', 'banip').trim()).toBe('');

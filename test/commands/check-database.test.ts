@@ -33,8 +33,8 @@ it('words that look like failed logins and are not known as such are named', () 
   expect(found()).toEqual([
     {
       level: 'error',
-      what: 'newest rows have actions that look like failed logins and are not known as such, so that fail2ban is not told of them: "wrong password!" (5), "auth_denied" (4)',
-      next: 'if they are failed logins, set source.aliases: { auth.login_failure: ["wrong password!"] }; docs/reference/EVENTS.md has the words that are known',
+      what: 'recent rows have actions that look like failed logins but are not known as such, so they are not reported to fail2ban: "wrong password!" (5), "auth_denied" (4)',
+      next: 'if they are failed logins, set source.aliases: { auth.login_failure: ["wrong password!"] }; docs/reference/EVENTS.md lists the known words',
     },
   ]);
   insert(1, { action: 'login_failed', resource_type: 'auth' });

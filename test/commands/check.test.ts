@@ -213,7 +213,7 @@ describe('check', () => {
     for (let n = 0; n < 20; n++) rig.record({ action: 'auth.login_success', address: '198.51.100.1' });
     const { code, of, next } = check();
     expect(of('Database')[1]).toMatch(
-      /^warning: 20 of 20 successful logins came from 198\.51\.100\.1: more than half, as if a proxy stood in front/,
+      /^warning: 20 of 20 successful logins came from 198\.51\.100\.1: more than half, which suggests a proxy in front of Postern/,
     );
     expect(next('Database')[0]).toContain('fail2ban.never_ban');
     expect(code).toBe(run(['check', '--config', rig.configPath]).code);

@@ -35,7 +35,7 @@ describe('where nobody could ever be banned', () => {
     };
     return sections.find(({ name }) => name === 'Database')?.findings ?? [];
   };
-  const silent = () => database().filter(({ what }) => what.includes('fail2ban is told of too few'));
+  const silent = () => database().filter(({ what }) => what.includes('fail2ban receives too few'));
   const explain = (id: number) => run(['explain', String(id), '--config', rig.configPath]).out;
   const twelve = (row: Row) => Array.from({ length: 12 }, () => row);
   const hours = (n: number) => written(Date.now() + n * 3_600_000);
@@ -47,7 +47,7 @@ describe('where nobody could ever be banned', () => {
     expect(silent()).toEqual([
       {
         level: 'error',
-        what: 'fail2ban is told of too few failed logins to ban anybody: all 12 recent ones have no client address, but column "ip" has "203.0.113.7"',
+        what: 'fail2ban receives too few failed logins to ban anybody: all 12 recent ones have no client address, but column "ip" has "203.0.113.7"',
         next: 'set source.columns.ip_address: ip',
       },
     ]);
@@ -156,7 +156,7 @@ describe('the daemon where nobody could ever be banned', () => {
       reason: 'no_address',
       withheld: 4,
     });
-    expect(daemon.output.match(/fail2ban is told of too few/g)).toHaveLength(1);
+    expect(daemon.output.match(/fail2ban receives too few/g)).toHaveLength(1);
 
     const token = await rig.token('reader');
     const metric = async (reason: string) =>
@@ -166,12 +166,12 @@ describe('the daemon where nobody could ever be banned', () => {
     expect([await metric('no_address'), await metric('old')]).toEqual(['1', '0']);
     const page = (await rig.ask('/audit-log', token)).text;
     expect(page).toMatch(
-      /class="notice bad" role="alert" id="silence">Fail2ban is told of too few failed logins/,
+      /class="notice bad" role="alert" id="silence">Fail2ban receives too few failed logins/,
     );
     expect(page).toContain('source.columns.ip_address');
     const status = run(['status', '--config', daemon.configPath]);
     expect(status.code).toBe(1);
-    expect(status.out).toMatch(/no bans: fail2ban is told of too few/);
+    expect(status.out).toMatch(/no bans: fail2ban receives too few/);
     expect(run(['check', '--config', daemon.configPath]).out).toMatch(
       /next: +set source\.columns\.ip_address: ip/,
     );

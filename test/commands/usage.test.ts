@@ -78,7 +78,7 @@ describe('exit codes', () => {
       'no configuration',
       ['config', '--config', '/not/there.yml'],
       78,
-      /^postern-auditd: The configuration file \/not\/there\.yml is not there\. Name another with --config/,
+      /^postern-auditd: The configuration file \/not\/there\.yml does not exist\. Name another with --config/,
     ],
   ])('%s', (_, args, code, err) => {
     const ran = run(args);
@@ -142,7 +142,7 @@ it('a configuration that may not be read is an error, and no reason to run with 
   const { status, stderr } = spawnSync(program, args, { encoding: 'utf8' });
   expect(stderr).toMatch(
     new RegExp(
-      `^postern-auditd: The configuration file ${closed} may not be read by this user\\. Name another`,
+      `^postern-auditd: The configuration file ${closed} is not readable for this user\\. Name another`,
     ),
   );
   expect(status).toBe(78);

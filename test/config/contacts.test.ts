@@ -51,7 +51,7 @@ describe('socket and jail of a configuration', () => {
   });
 
   it('that was named and is not there are not guessed', () => {
-    expect(() => loadContacts(join(directory, 'none.yml'), {})).toThrow(/is not there/);
+    expect(() => loadContacts(join(directory, 'none.yml'), {})).toThrow(/does not exist/);
   });
 
   it.skipIf(process.getuid?.() === 0)('that this user may not read are the defaults', () => {

@@ -79,7 +79,7 @@ describe('a problem is named with its place, what was found, what is allowed', (
       '"\\e[2J": 1',
       `c.yml:1:1: "\\u001b[2J": found an unknown key. Allowed here: ${TOP}`,
     ],
-    ['__proto__', 'sinks:\n  __proto__: { type: file }', 'c.yml:2:3: __proto__ is no name for anything here'],
+    ['__proto__', 'sinks:\n  __proto__: { type: file }', 'c.yml:2:3: __proto__ is not allowed as a name'],
     // kinds of sinks
     [
       'a misspelt kind of sink',
@@ -140,7 +140,7 @@ describe('a problem is named with its place, what was found, what is allowed', (
     [
       'archives among the logs',
       'retention:\n  archive: { directory: /var/log/posternproxy/audit }',
-      'c.yml:2:25: retention.archive.directory: found "/var/log/posternproxy/audit", where sink audit is; allowed is a directory of its own',
+      'c.yml:2:25: retention.archive.directory: found "/var/log/posternproxy/audit", the directory of sink audit; use a separate one',
     ],
     [
       'a duration without a unit',
@@ -175,7 +175,7 @@ describe('a problem is named with its place, what was found, what is allowed', (
     [
       'a mode in which everybody may write',
       'sinks: { a: { type: file, mode: "0666" } }',
-      'c.yml:1:33: sinks.a.mode: found "0666", allowed is a mode that lets the daemon read and write, and not everybody write',
+      'c.yml:1:33: sinks.a.mode: found "0666", allowed is a mode with which the daemon can read and write, and not every user can write',
     ],
     [
       'a word that is no choice',
@@ -225,32 +225,32 @@ describe('a problem is named with its place, what was found, what is allowed', (
     [
       'two sinks in one directory',
       'sinks:\n  a: { type: file, directory: /var/log/x }\n  b: { type: file, directory: /var/log/y/../x/ }',
-      'c.yml:3:31: sinks.b.directory: found "/var/log/y/../x/", where sink a is; allowed is a directory of its own',
+      'c.yml:3:31: sinks.b.directory: found "/var/log/y/../x/", the directory of sink a; use a separate one',
     ],
     [
       'a sink beside the database',
       'sinks: { a: { type: file, directory: /var/lib/posternproxy } }',
-      'c.yml:1:38: sinks.a.directory: found "/var/lib/posternproxy", where Postern\'s database is; allowed is a directory of its own',
+      'c.yml:1:38: sinks.a.directory: found "/var/lib/posternproxy", the directory of Postern\'s database; use a separate one',
     ],
     [
       'a sink beside the log of bans',
       'sinks:\n  a:\n    type: file\n    directory: /var/log/posternproxy/bans',
-      'c.yml:4:16: sinks.a.directory: found "/var/log/posternproxy/bans", where the log of bans (fail2ban.bans) is; allowed is a directory of its own',
+      'c.yml:4:16: sinks.a.directory: found "/var/log/posternproxy/bans", the directory of the log of bans (fail2ban.bans); use a separate one',
     ],
     [
       'a log directory in another',
       'sinks:\n  a: { type: fail2ban, directory: /var/log/x }\n  b: { type: file, directory: /var/log/y/../x/b }',
-      'c.yml:3:31: sinks.b.directory: found "/var/log/y/../x/b", which lies in the directory of sink a (/var/log/x); allowed is one beside it',
+      'c.yml:3:31: sinks.b.directory: found "/var/log/y/../x/b", which lies inside the directory of sink a (/var/log/x); use one beside it',
     ],
     [
       "the daemon's log above those of the sinks",
       'log: { file: /var/log/x/own.log }\nsinks: { a: { type: file, directory: /var/log/x/a } }',
-      'c.yml:2:38: sinks.a.directory: found "/var/log/x/a", which lies in the directory of the daemon\'s log (log.file) (/var/log/x); allowed is one beside it',
+      'c.yml:2:38: sinks.a.directory: found "/var/log/x/a", which lies inside the directory of the daemon\'s log (log.file) (/var/log/x); use one beside it',
     ],
     [
       'two sinks for fail2ban',
       'sinks:\n  a: { type: fail2ban }\n  b: { type: fail2ban, directory: /var/log/b }',
-      'c.yml:3:14: sinks.b.type: found a second sink of type fail2ban, allowed is one (a): there is one jail',
+      'c.yml:3:14: sinks.b.type: found a second sink of type fail2ban; only one is allowed (a), as there is one jail',
     ],
     [
       'an address that is none',
@@ -276,46 +276,46 @@ describe('a problem is named with its place, what was found, what is allowed', (
       'an unknown category',
       'sinks: { a: { type: file, events: { category: [auht] } } }',
       expect.stringMatching(
-        /^c\.yml:1:48: sinks\.a\.events\.category\.0: found "auht", which the catalog of events does not have\. Did you mean auth\? Allowed: auth, proxy_host, /,
+        /^c\.yml:1:48: sinks\.a\.events\.category\.0: found "auht", which is not in the catalog of events\. Did you mean auth\? Allowed: auth, proxy_host, /,
       ) as string,
     ],
     [
       'an unknown action',
       'sinks: { a: { type: file, events: { action: [auth.login_failur] } } }',
-      `c.yml:1:46: sinks.a.events.action.0: found "auth.login_failur", which the catalog of events does not have. Did you mean auth.login_failure? Allowed: ${AUTH}`,
+      `c.yml:1:46: sinks.a.events.action.0: found "auth.login_failur", which is not in the catalog of events. Did you mean auth.login_failure? Allowed: ${AUTH}`,
     ],
     [
       'an action that its category does not have',
       'sinks: { a: { type: file, events: { action: [auth.zzzzzzzz] } } }',
-      `c.yml:1:46: sinks.a.events.action.0: found "auth.zzzzzzzz", which the catalog of events does not have. Allowed: ${AUTH}`,
+      `c.yml:1:46: sinks.a.events.action.0: found "auth.zzzzzzzz", which is not in the catalog of events. Allowed: ${AUTH}`,
     ],
     [
       'an alias for nothing',
       'source: { aliases: { auth.login_failur: [x] } }',
-      `c.yml:1:22: source.aliases.auth.login_failur: found "auth.login_failur", which the catalog of events does not have. Did you mean auth.login_failure? Allowed: ${AUTH}`,
+      `c.yml:1:22: source.aliases.auth.login_failur: found "auth.login_failur", which is not in the catalog of events. Did you mean auth.login_failure? Allowed: ${AUTH}`,
     ],
     [
       'an alias that is another event',
       'source: { aliases: { auth.login_failure: [auth.login_success] } }',
-      'c.yml:1:43: source.aliases.auth.login_failure.0: found "auth.login_success", which means auth.login_success; allowed is a spelling of its own',
+      'c.yml:1:43: source.aliases.auth.login_failure.0: found "auth.login_success", which already means auth.login_success; use another spelling',
     ],
     [
       'an alias of two events',
       'source:\n  aliases:\n    auth.login_failure: [denied]\n    auth.logout: [denied]',
-      'c.yml:4:19: source.aliases.auth.logout.0: found "denied", which means auth.login_failure; allowed is a spelling of its own',
+      'c.yml:4:19: source.aliases.auth.logout.0: found "denied", which already means auth.login_failure; use another spelling',
     ],
     // YAML itself
     [
       'a key that stands twice',
       'log: { level: info }\nstate: /x\nlog: { level: warn }',
-      'c.yml:3:1: log stands here a second time (first in line 1); keep one of them',
+      'c.yml:3:1: log appears here a second time (first in line 1); keep one of them',
     ],
     ['a tab', 'source:\n\tdatabase: /x', 'c.yml:2:1: a tab; lines are indented with spaces only'],
     ['a quote that is left open', 'server: "x', 'c.yml:1:11: missing closing "quote'],
     [
       'an alias without its anchor',
       'log: *x',
-      'c.yml:1:6: no anchor (&name) of this name stands above this alias; text that begins with * needs quotes',
+      'c.yml:1:6: this alias has no anchor (&name) of its name above it; text that begins with * needs quotes',
     ],
     [
       'a value that begins with a bracket',
@@ -332,7 +332,7 @@ describe('a problem is named with its place, what was found, what is allowed', (
       'server: !secret x',
       'c.yml:1:9: a tag (!name) that is not known; text that begins with ! needs quotes',
     ],
-    ['a key that is a list', '? [a]\n: 1', 'c.yml:1:3: a key that is no text'],
+    ['a key that is a list', '? [a]\n: 1', 'c.yml:1:3: a key that is not text'],
     [
       'old YAML, in which yes is true',
       '%YAML 1.1\n---\nserver: x',
@@ -349,7 +349,7 @@ describe('a problem is named with its place, what was found, what is allowed', (
       'sinks:\n  a: { type: file, directory: /var/log/x, mode: 0640 }\n  b: { type: file, directory: /var/log/x }\nlog: { levle: info }',
       [
         'c.yml:2:49: sinks.a.mode: found 640, allowed is a file mode in octal and in quotes, such as "0640"',
-        'c.yml:3:31: sinks.b.directory: found "/var/log/x", where sink a is; allowed is a directory of its own',
+        'c.yml:3:31: sinks.b.directory: found "/var/log/x", the directory of sink a; use a separate one',
         'c.yml:4:8: log.levle: found an unknown key. Did you mean level? Allowed here: level, format, file',
       ],
     ],
@@ -466,7 +466,7 @@ describe('where the configuration comes from', () => {
   });
 
   it.each([
-    ['is not there', join(directory, 'none.yml')],
+    ['does not exist', join(directory, 'none.yml')],
     ['is a directory', directory],
   ])('a file that is named and %s is an error', (why, path) => {
     expect(() => loadConfig(path, {})).toThrow(
@@ -603,22 +603,22 @@ describe('what of a fleet does not fit together', () => {
     [
       'a hub that reaches nobody',
       'fleet: { role: hub }',
-      '1:16: fleet.role: found "hub", which takes fleet.servers too',
+      '1:16: fleet.role: found "hub", which needs fleet.servers too',
     ],
     [
       'bans of others without others',
       'fleet:\n  bans: subscribe',
-      '2:9: fleet.bans: found "subscribe", which takes fleet.servers too',
+      '2:9: fleet.bans: found "subscribe", which needs fleet.servers too',
     ],
     [
       'bans without who bans',
       `sinks: {}\nfleet: { bans: subscribe, ${nats} }`,
-      '2:16: fleet.bans: found "subscribe" without a sink of type fail2ban, which would ban',
+      '2:16: fleet.bans: found "subscribe" without a sink of type fail2ban, which bans need',
     ],
     [
       'a hub that publishes',
       `fleet: { role: hub }\nsinks:\n  s: { type: jetstream, ${nats} }`,
-      "3:14: sinks.s.type: found jetstream on the hub, which would publish the fleet's events once more; leave the sink out",
+      "3:14: sinks.s.type: found jetstream on the hub, which would publish the fleet's events again; leave the sink out",
     ],
     [
       'a hub that is to read another database',
@@ -628,7 +628,7 @@ describe('what of a fleet does not fit together', () => {
     [
       'two ways to log in',
       `fleet: { ${nats}, nkey: /a, token: /b }`,
-      '1:56: fleet.token: there is nkey already; one way of logging in is allowed',
+      '1:56: fleet.token: nkey is set too; only one way to log in is allowed',
     ],
     [
       'a user without a password',
@@ -638,7 +638,7 @@ describe('what of a fleet does not fit together', () => {
     [
       'a login to nowhere',
       'fleet: { token: /b }',
-      '1:17: fleet.token: found without fleet.servers, to which it belongs',
+      '1:17: fleet.token: found without fleet.servers, which it needs',
     ],
     [
       'a network that is none',

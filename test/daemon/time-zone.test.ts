@@ -31,7 +31,7 @@ function silentFindings(): Array<{ what: string; next?: string }> {
     sections: Array<{ name: string; findings: Array<{ what: string; next?: string }> }>;
   };
   const findings = sections.find(({ name }) => name === 'Database')?.findings ?? [];
-  return findings.filter(({ what }) => what.includes('fail2ban is told of too few'));
+  return findings.filter(({ what }) => what.includes('fail2ban receives too few'));
 }
 
 describe('a Postern that writes local times', () => {

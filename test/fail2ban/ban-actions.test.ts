@@ -51,7 +51,7 @@ describe.skipIf(!there)("an action that takes no networks, in the administrator'
     if (finding === undefined) return null;
     expect(finding.level).toBe('error');
     expect(finding.next).toContain('fail2ban.banaction');
-    return /has (.*), which takes? no networks/.exec(finding.what)?.[1] ?? finding.what;
+    return /uses (.*), which cannot ban networks/.exec(finding.what)?.[1] ?? finding.what;
   }
 
   const local = (text: string) => ({ 'jail.d/posternproxy.local': `[posternproxy]\n${text}\n` });

@@ -165,7 +165,7 @@ describe.skipIf(!there)('a real fail2ban', () => {
     expect(await compared.compare()).toBe(false);
     expect(compared.missing).toEqual(['203.0.113.7']);
     await compared.compare();
-    expect(log.filter((text) => text.includes('has not reported it'))).toHaveLength(1);
+    expect(log.filter((text) => text.includes('without a report'))).toHaveLength(1);
 
     expect(state.sourceId).toHaveLength(32); // as a daemon has one
     const config = join(directory, 'config.yml');
@@ -178,7 +178,7 @@ describe.skipIf(!there)('a real fail2ban', () => {
     const check = () => run(['check', '--config', config], { PATH: fail2ban.path });
     await expect
       .poll(() => check().out, { timeout: 120_000, interval: 5_000 })
-      .toMatch(/error +fail2ban bans 203\.0\.113\.7, but has not reported it in .*\n +next: .*read-only/);
+      .toMatch(/error +fail2ban has banned 203\.0\.113\.7 without a report in .*\n +next: .*read-only/);
 
     writeFileSync(join(directory, 'bans', 'bans.log'), 'nonsense\n');
     expect(check().out).toMatch(/error +1 line of .*bans\.log can't be read, so these bans are not recorded/);

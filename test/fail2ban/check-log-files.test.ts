@@ -27,7 +27,7 @@ describe('of what fail2ban opens, check sees', () => {
     rmSync(first);
     execFileSync('mkfifo', [first]);
     expect(errors()).toEqual([
-      `error: ${first} is a pipe, for which fail2ban waits at its next start, with all its jails`,
+      `error: ${first} is a pipe, on which fail2ban blocks at its next start, with all its jails`,
     ]);
     // The next step that it names does away with it.
     execFileSync('sh', ['fail2ban/postern-auditd-log-files', directory], { stdio: 'ignore' });

@@ -26,8 +26,8 @@ describe('a configuration whose sinks leave fail2ban out', () => {
     jail('/var/log/posternproxy/auth');
     expect(unfedJail(parseConfig(SIEM, null), etc)).toEqual({
       level: 'error',
-      what: `fail2ban's jail posternproxy is there (${etc}/jail.d/posternproxy.conf), but no sink of type fail2ban: nobody is banned`,
-      next: 'sinks replaces the defaults as a whole. For bans add to it in the configuration:\n    auth: { type: fail2ban }',
+      what: `fail2ban has the jail posternproxy (${etc}/jail.d/posternproxy.conf), but there is no sink of type fail2ban: nobody is banned`,
+      next: 'add a sink for bans under sinks in the configuration, as that key replaces all default sinks:\n    auth: { type: fail2ban }',
     });
   });
 

@@ -52,7 +52,7 @@ describe.skipIf(!there)("what is wrong with fail2ban's configuration, against it
     [
       'a log that is missing costs all jails',
       theirs('').replace('theirs.log', 'gone.log'),
-      'down; the jail theirs (FILE): none of its log files is there (logpath ETC/gone.log)',
+      'down; the jail theirs (FILE): none of its log files exists (logpath ETC/gone.log)',
       '',
     ],
     [

@@ -54,7 +54,7 @@ describe("[DEFAULT] of the administrator's files", () => {
       'jail.local': '[DEFAULT]\nbantime = 1d\nmaxretry = 5\nignoreip = 192.0.2.1\nbantime.increment = true\n',
     });
     expect(overriddenDefaults('posternproxy', jail, administratorDefaults(etc))).toBe(
-      `the jail posternproxy has values of its own where [DEFAULT] has others: bantime ("1d" in ${etc}/jail.local, "3600" in the jail)`,
+      `the jail posternproxy overrides values of [DEFAULT]: bantime ("1d" in ${etc}/jail.local, "3600" in the jail)`,
     );
     expect(overriddenDefaults('posternproxy', jail, administratorDefaults(directory({})))).toBeNull();
   });
@@ -66,7 +66,7 @@ describe("[DEFAULT] of the administrator's files", () => {
     });
     const found = unsparedNetworks(settings(['2001:db8::6']), administratorDefaults(etc));
     expect(found).toMatchObject({ level: 'warning' });
-    expect(found?.what).toContain('names 2001:db8::5, but an IPv6 attacker is banned by his /64');
+    expect(found?.what).toContain('names 2001:db8::5, but an IPv6 attacker is banned as a /64');
   });
 });
 

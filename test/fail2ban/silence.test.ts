@@ -132,7 +132,7 @@ describe('the advice', () => {
         { ...clue, server: '3f2a9c1b7d04' },
       ],
       /name the server "3f2a9c1b7d04", and none names this one/,
-      /container's id.*fixed host name.*server:/,
+      /fixed host name.*server:.*container's id/,
     ],
     [
       'another name',

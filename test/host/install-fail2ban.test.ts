@@ -95,7 +95,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       await host.exec(`rm /var/log/theirs.log; sed -i 's/gone/sshd/' ${theirs}; systemctl restart fail2ban`, {
         check: false,
       });
-      const reason = `the jail theirs (${theirs}): none of its log files is there (logpath /var/log/theirs.log)`;
+      const reason = `the jail theirs (${theirs}): none of its log files exists (logpath /var/log/theirs.log)`;
       await host.waitFor('fail2ban-client ping || echo down', (out) => out.includes('down'));
       expect(await check()).toContain(
         `error    fail2ban is not running, and none of its jails is: ${reason}\n           next: mend it`,
@@ -153,9 +153,7 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     await host.write('/etc/fail2ban/jail.local', '[DEFAULT]\nbantime = 1d\nmaxretry = 5\n');
     const { said } = await install(host);
     // What our jail sets otherwise than the administrator is said, and nothing else.
-    expect(said).toContain(
-      'note       the jail posternproxy has values of its own where [DEFAULT] has others: bantime',
-    );
+    expect(said).toContain('note       the jail posternproxy overrides values of [DEFAULT]: bantime');
     expect(said).toContain('("1d" in /etc/fail2ban/jail.local, "3600" in the jail)');
     expect(said).not.toMatch(/note .*maxretry/);
     await host.exec('rm /etc/fail2ban/jail.local');
