@@ -1,19 +1,14 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import {
   copyFileSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
-  rmSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { controlRequest } from '../../src/control/client.js';
+import { join } from 'node:path';
+import type { DaemonStatus } from '../../src/control/status.js';
 import Database from '../../src/load-sqlite.js';
 import {
   createAuditTable,
@@ -21,8 +16,7 @@ import {
   type NewEntry,
   type Recorder,
 } from '../../src/recorder/recorder.js';
-
-const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
+import { DaemonProcess } from '../support/daemon-process.js';
 
 export interface Line {
   readonly source: string;
@@ -33,28 +27,6 @@ export interface Line {
   /** `@timestamp` */
   readonly time: string;
   readonly details: Readonly<Record<string, unknown>> | undefined;
-}
-
-export interface DaemonStatus {
-  readonly sources: Readonly<
-    Record<string, { state: string; message: string; maxId: number; mark: number; timeline: number }>
-  >;
-  readonly sinks: Readonly<
-    Record<
-      string,
-      {
-        state: string;
-        lag_events: number;
-        last_error: { message: string } | null;
-        figures: Record<string, number>;
-        cursors: Record<string, { id: number }>;
-        /** Of a sink without cursors: its last look at each source. */
-        looks?: Record<string, { id: number; left: number }>;
-        /** From which row on retention has to keep them for this sink. */
-        held_from: Record<string, number>;
-      }
-    >
-  >;
 }
 
 export interface RigOptions {
@@ -73,19 +45,15 @@ export interface RigOptions {
 }
 
 /** The real daemon as a process, with a Postern database that this process writes. */
-export class DaemonRig {
-  readonly directory = mkdtempSync(join(tmpdir(), 'postern-daemon-'));
+export class DaemonRig extends DaemonProcess {
   readonly database = join(this.directory, 'posternproxy.db');
   readonly place: string;
-  readonly configPath = join(this.directory, 'config.yml');
-  readonly control = join(this.directory, 'control.sock');
-  output = '';
   private readonly pair = new Map<string, Line[]>();
-  child: ChildProcess | null = null;
   db: Database;
   recorder: Recorder;
 
   constructor(private readonly options: RigOptions = {}) {
+    super('daemon', [], options.env);
     this.place = options.place ?? this.directory;
     this.configure();
     [this.db, this.recorder] = this.open();
@@ -141,54 +109,6 @@ ${extra}
     })();
   }
 
-  /** @returns when it answers */
-  async start(): Promise<void> {
-    const child = spawn(process.execPath, [CLI, 'run', '--config', this.configPath], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...this.options.env },
-    });
-    this.child = child;
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        this.output += text;
-      });
-    }
-    const deadline = Date.now() + 120_000;
-    while ((await this.status()) === null) {
-      if (child.exitCode !== null || child.signalCode !== null || Date.now() > deadline)
-        throw new Error(`the daemon does not run:\n${this.output}`);
-      await sleep(10);
-    }
-  }
-
-  async status(): Promise<DaemonStatus | null> {
-    try {
-      return (await controlRequest(this.control, 'GET', '/status')) as DaemonStatus;
-    } catch {
-      return null;
-    }
-  }
-
-  /** Until the status is as wanted; the last one in the error if it never is. */
-  async until(
-    wanted: (status: DaemonStatus) => boolean,
-    what: string,
-    limitMs = 120_000,
-  ): Promise<DaemonStatus> {
-    const deadline = Date.now() + limitMs;
-    for (;;) {
-      const status = await this.status();
-      if (status !== null && wanted(status)) return status;
-      if (this.child !== null && this.child.signalCode !== null)
-        throw new Error(`${what}: the daemon has died of ${this.child.signalCode}`);
-      if (Date.now() > deadline)
-        throw new Error(
-          `${what}: not within ${limitMs} ms: ${JSON.stringify(status, null, 1)}\n${this.output}`,
-        );
-      await sleep(20);
-    }
-  }
-
   /** Until every sink has every row that is in the table now. */
   async shipped(): Promise<DaemonStatus> {
     const last = this.db.prepare('SELECT coalesce(max(id), 0) FROM audit_log').pluck().get() as number;
@@ -212,17 +132,6 @@ ${extra}
       ({ sinks }) => (sinks.audit?.held_from.postern ?? 0) > id,
       'what was shipped is durable',
     );
-  }
-
-  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<number | null> {
-    const { child } = this;
-    if (child === null || child.exitCode !== null || child.signalCode !== null)
-      return child?.exitCode ?? null;
-    const ended = new Promise<number | null>((done) => child.once('exit', (code) => done(code)));
-    child.kill(signal);
-    const code = await ended;
-    this.child = null;
-    return code;
   }
 
   backup(): string {
@@ -266,10 +175,10 @@ ${extra}
     return [...this.pair.values()].flat();
   }
 
-  async close(): Promise<void> {
+  override async close(): Promise<void> {
     await this.kill();
     this.db.close();
-    rmSync(this.directory, { recursive: true, force: true });
+    await super.close();
   }
 
   private open(): [Database, Recorder] {

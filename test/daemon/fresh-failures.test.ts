@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/control/client.js';
+import type { DaemonStatus } from '../../src/control/status.js';
 import Database from '../../src/load-sqlite.js';
-import { DaemonRig, type DaemonStatus } from './daemon-fixture.js';
+import { DaemonRig } from './daemon-fixture.js';
 
 /** Enough that the daemon walks for a while; FRESH_ROWS=2000000 for the figure of the promise. */
 const ROWS = Number(process.env.FRESH_ROWS ?? 120_000);
@@ -52,7 +53,7 @@ async function until(condition: () => boolean | Promise<boolean>, what: string):
 }
 
 const auditAt = (status: DaemonStatus | null): number => status?.sinks.audit?.cursors.postern?.id ?? 0;
-const figure = (status: DaemonStatus, name: string): number => status.sinks.auth?.figures[name] ?? 0;
+const figure = (status: DaemonStatus, name: string): number => Number(status.sinks.auth?.figures[name] ?? 0);
 
 describe('a fresh failure', () => {
   it('goes before a first start on many rows, and what is old below the head is not counted', {

@@ -1,11 +1,11 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, rmSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import Database from '../../src/load-sqlite.js';
+import { CLI } from '../support/daemon-process.js';
 import { DaemonRig } from './daemon-fixture.js';
 
-const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 const DAY = 86_400_000;
 let rig: DaemonRig;
 let archive: string;

@@ -11,16 +11,16 @@ import {
 } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { controlRequest } from '../../src/control/client.js';
 import { run } from '../commands/cli.js';
+import { CLI } from '../support/daemon-process.js';
 import { openFiles } from '../support/descriptors.js';
 import { inAnotherProcess } from '../support/sqlite-child.js';
 import { DaemonRig } from './daemon-fixture.js';
 
-const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 const root = process.getuid?.() === 0;
 if (!root) console.warn('SKIPPED without root: the full-disk tests (they mount a tmpfs)');
 

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import Database from '../../src/load-sqlite.js';
 import { TableRows } from '../../src/retention/archive/table-rows.js';
@@ -8,9 +8,9 @@ import { deleteOwn } from '../../src/retention/auditd-table.js';
 import { LegalHolds } from '../../src/retention/legal-holds.js';
 import { rowHash } from '../../src/retention/purge/row-hash.js';
 import { AUDITD_TABLE } from '../../src/source/table-schema.js';
+import { CLI } from '../support/daemon-process.js';
 import { DaemonRig } from './daemon-fixture.js';
 
-const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 let rig: DaemonRig;
 
 beforeEach(() => {

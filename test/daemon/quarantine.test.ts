@@ -152,7 +152,7 @@ describe('a row at which the process dies', () => {
       const note = JSON.parse(readFileSync(path, 'utf8')) as { boot: number; row: { row: string } };
       expect(note.row.row).toBe(String(id));
       writeFileSync(path, JSON.stringify({ ...note, boot: note.boot - 3_600_000 }));
-      await expect(rig.start()).rejects.toThrow('does not run');
+      await expect(rig.start()).rejects.toThrow('the daemon ended with');
     }
     expect(rowsOf(rig)).not.toContain(id);
   });

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { changedValues } from '../../src/config/reload-changes.js';
 import { config as schema } from '../../src/config/schema.js';
@@ -15,9 +15,9 @@ import {
   seal,
   textOfManifest,
 } from '../../src/retention/archive/manifest.js';
+import { CLI } from '../support/daemon-process.js';
 import { DaemonRig } from './daemon-fixture.js';
 
-const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 let rig: DaemonRig;
 
 beforeEach(() => {

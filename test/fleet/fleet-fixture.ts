@@ -1,34 +1,20 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { createRedactor } from '../../src/audit/redaction.js';
 import { troubles } from '../../src/commands/status/troubles.js';
-import { controlRequest } from '../../src/control/client.js';
 import type { DaemonStatus } from '../../src/control/status.js';
 import { explained } from '../../src/errors.js';
 import Database from '../../src/load-sqlite.js';
 import { createAuditTable, createRecorder, type Recorder } from '../../src/recorder/recorder.js';
-
-const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
+import { DaemonProcess } from '../support/daemon-process.js';
 
 const COLUMNS =
   'created_at, user_id, user_name, user_email, action, resource_type, resource_id, details, ip_address, server';
 
-/** A daemon as a process, in a directory of its own. */
-export class Node {
-  readonly directory = mkdtempSync(join(tmpdir(), 'postern-fleet-'));
-  readonly control = join(this.directory, 'control.sock');
-  readonly configPath = join(this.directory, 'config.yml');
-  child: ChildProcess | null = null;
-  output = '';
-
-  constructor(
-    readonly name: string,
-    config: string,
-    private readonly wrap: readonly string[] = [],
-  ) {
+/** A daemon of a fleet. */
+export class FleetDaemon extends DaemonProcess {
+  constructor(name: string, config: string, wrapper: readonly string[] = []) {
+    super(name, wrapper);
     writeFileSync(
       this.configPath,
       `server: ${JSON.stringify(name)}
@@ -40,66 +26,10 @@ ${config.replaceAll('$DIR', this.directory)}
 `,
     );
   }
-
-  async start(): Promise<void> {
-    this.launch();
-    await this.until(() => true, 'start');
-  }
-
-  launch(): void {
-    const [command = process.execPath, ...before] = [...this.wrap, process.execPath];
-    const child = spawn(command, [...before, CLI, 'run', '--config', this.configPath], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    this.child = child;
-    for (const stream of [child.stdout, child.stderr])
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        this.output = (this.output + text).slice(-50_000);
-      });
-  }
-
-  async status(): Promise<DaemonStatus | null> {
-    try {
-      return (await controlRequest(this.control, 'GET', '/status')) as DaemonStatus;
-    } catch {
-      return null;
-    }
-  }
-
-  async until(
-    wanted: (status: DaemonStatus) => boolean,
-    what: string,
-    limitMs = 300_000,
-  ): Promise<DaemonStatus> {
-    const deadline = Date.now() + limitMs;
-    for (;;) {
-      const status = await this.status();
-      if (status !== null && wanted(status)) return status;
-      if (Date.now() > deadline)
-        throw new Error(
-          `${this.name}, ${what}: not in time: ${JSON.stringify(status, null, 1)}\n${this.output}`,
-        );
-      await sleep(50);
-    }
-  }
-
-  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
-    const { child } = this;
-    this.child = null;
-    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
-    const ended = new Promise((done) => child.once('exit', done));
-    child.kill(signal);
-    await ended;
-  }
-
-  async close(): Promise<void> {
-    await this.kill();
-    rmSync(this.directory, { recursive: true, force: true });
-  }
 }
 
 /** A server with a Postern whose table this process writes. */
-export class Member extends Node {
+export class Member extends FleetDaemon {
   readonly db: Database;
   readonly recorder: Recorder;
 
@@ -172,7 +102,7 @@ fail2ban: { bans: $DIR/bans/bans.log }`,
   }
 }
 
-export class Hub extends Node {
+export class Hub extends FleetDaemon {
   constructor(
     name: string,
     servers: readonly string[],

@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import { jetstream } from '@nats-io/jetstream';
@@ -12,12 +12,12 @@ import { initFleet } from '../../src/fleet/init.js';
 import Database from '../../src/load-sqlite.js';
 import type { ReplayStatus } from '../../src/shipping/replay.js';
 import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
-import { Hub, Member, type Node, troublesOf } from './fleet-fixture.js';
+import { CLI } from '../support/daemon-process.js';
+import { type FleetDaemon, Hub, Member, troublesOf } from './fleet-fixture.js';
 import { hasNats, Nats } from './nats.js';
 
 if (!hasNats() && process.env.CI !== undefined) throw new Error('nats-server is not installed');
 
-const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 const STREAM = 'POSTERN_AUDIT';
 const asRoot = process.getuid?.() === 0;
 
@@ -339,7 +339,7 @@ retention: { enabled: true, schedule: "0 0 29 2 *", keep: { default: 1d }, archi
     const before = hub.countOf('renamed');
     await twin.start();
     twin.append(50);
-    const said = (node: Node) =>
+    const said = (node: FleetDaemon) =>
       node.until(
         ({ fleet }) => /too\. Give each server a name/.test(fleet?.link.troubles.join() ?? ''),
         'the name',

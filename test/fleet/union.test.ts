@@ -1,12 +1,11 @@
 import { spawnSync } from 'node:child_process';
-import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it } from 'vitest';
+import { CLI } from '../support/daemon-process.js';
 import { Hub, Member } from './fleet-fixture.js';
 import { canMakeNamespaces, type Host, Network } from './namespace.js';
 import { hasNats, Nats } from './nats.js';
 
-const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 const able = hasNats() && canMakeNamespaces();
 if (!able && process.env.CI !== undefined)
   throw new Error('it takes nats-server, root and network namespaces');
