@@ -166,5 +166,5 @@ it('masks what has the name of a secret in what it says of a reload', () => {
 it('takes nothing but what commands tell', async () => {
   await rig.start();
   for (const body of [{ action: 'daemon.purge', details: {} }, { action: 'daemon.export' }, null])
-    await expect(controlRequest(rig.control, 'POST', '/told', body)).rejects.toThrow(/Nothing is recorded/);
+    await expect(controlRequest(rig.control, 'POST', '/told', body)).rejects.toThrow(/Nothing was recorded/);
 });
