@@ -34,29 +34,35 @@ export interface JsonMaskParts {
   readonly parse: (text: string) => unknown;
 }
 
-/** Makes the function that gives a value of JSON with the secrets in it covered. */
-export function createJsonMask({
-  names,
-  cover,
-  isSuspicious,
-  maskString,
-  parse,
-}: JsonMaskParts): (value: unknown) => unknown {
-  const inText = (text: string, level: number): string => {
+/** Makes the function that covers the secrets in a value of JSON. */
+export function createJsonMask(parts: JsonMaskParts): (value: unknown) => unknown {
+  const mask = new JsonMask(parts);
+  return (value) => mask.walk(value, 0);
+}
+
+class JsonMask {
+  constructor(private readonly parts: JsonMaskParts) {}
+
+  /** @param under the key that the value belongs to */
+  walk(value: unknown, level: number, under = ''): unknown {
+    if (typeof value === 'string') return value.length < 4 ? value : this.maskText(value, level);
+    if (typeof value !== 'object' || value === null) return value;
+    return Array.isArray(value) ? this.maskList(value, level, under) : this.maskObject(value, level);
+  }
+
+  private maskText(text: string, level: number): string {
+    const { isSuspicious, maskString, parse } = this.parts;
     if (!isSuspicious(text)) return text;
     const inner = level < STRINGS_DEEP && /^\s*[[{]/.test(text) ? parse(text) : undefined;
     if (inner === undefined) return maskString(text);
-    const masked = JSON.stringify(walk(inner, level + 1));
+    const masked = JSON.stringify(this.walk(inner, level + 1));
     return masked === JSON.stringify(inner) ? text : masked;
-  };
-  const walk = (value: unknown, level: number, under = ''): unknown => {
-    if (typeof value === 'string') return value.length < 4 ? value : inText(value, level);
-    if (typeof value !== 'object' || value === null) return value;
-    return Array.isArray(value) ? inList(value, level, under) : inObject(value, level);
-  };
-  const inObject = (value: object, level: number): unknown => {
+  }
+
+  private maskObject(value: object, level: number): unknown {
+    const { names, cover } = this.parts;
     const entries = Object.entries(value);
-    const isNaming = entries.some(([key, item]) => namesSecret(key, item));
+    const isNaming = entries.some(([key, item]) => this.namesSecret(key, item));
     const isKey = entries.some(([key, item]) => key === 'kty' && typeof item === 'string');
     const seen = new Set<string>();
     // fromEntries defines members: a key `__proto__` stays a key.
@@ -65,48 +71,54 @@ export function createJsonMask({
         const { isSecret, lastWord, isPlain } = names.meaningOf(key);
         const secret = isSecret || (isNaming && NAMED.has(lastWord)) || (isKey && KEY_MEMBERS.has(key));
         return [
-          isPlain ? key : keyOf(key, seen),
-          secret && hides(key, item) ? cover(item) : walk(item, level, key),
+          isPlain ? key : this.maskKey(key, seen),
+          secret && hides(key, item) ? cover(item) : this.walk(item, level, key),
         ];
       }),
     );
-  };
-  /** A key may hold a secret itself, `https://user:…@host`; two that read alike then stay two. */
-  const keyOf = (key: string, seen: Set<string>): string => {
+  }
+
+  /** A key may hold a secret itself, `https://user:…@host`. Two keys that are masked alike stay two. */
+  private maskKey(key: string, seen: Set<string>): string {
+    const { isSuspicious, maskString } = this.parts;
     const masked = isSuspicious(key) ? maskString(key) : key;
     if (masked === key) return key;
     let unique = masked;
     for (let count = 2; seen.has(unique); count++) unique = `${masked} (${count})`;
     seen.add(unique);
     return unique;
-  };
-  const namesSecret = (key: string, value: unknown): boolean => {
+  }
+
+  private namesSecret(key: string, value: unknown): boolean {
+    const { names } = this.parts;
     if (typeof value !== 'string' && !Array.isArray(value)) return false;
     const { lastWord } = names.meaningOf(key);
     if (!NAMING.has(lastWord) && !NAMING.has(singularOf(lastWord))) return false;
     if (Array.isArray(value)) return value.some((item) => typeof item === 'string' && names.isNamed(item));
     return names.isNamed(value);
-  };
-  const inList = (list: readonly unknown[], level: number, under: string): unknown => {
+  }
+
+  private maskList(list: readonly unknown[], level: number, under: string): unknown {
+    const { names, cover } = this.parts;
     const places = secretsInCommand(
       list,
       (text) => names.isSecret(text) && !isNegated(text) && !text.includes('='),
     );
     const isPairs = list.length % 2 === 0 && !NAMES_ONLY.test(under);
     return list.map((item, at) => {
-      const place = places[at] ?? (isPairs && isPaired(list, at) ? 0 : null);
-      if (place === null || !hides('', item)) return walk(item, level, under);
+      const place = places[at] ?? (isPairs && this.isPaired(list, at) ? 0 : null);
+      if (place === null || !hides('', item)) return this.walk(item, level, under);
       return typeof item === 'string' ? item.slice(0, place) + cover(item.slice(place)) : cover(item);
     });
-  };
-  /** `["X-Api-Key", "…"]`; in longer lists only what looks like a header: Node.js has them as name, value, name, value. */
-  const isPaired = (list: readonly unknown[], at: number): boolean => {
+  }
+
+  /** `["X-Api-Key", "…"]`. Of longer lists only names that look like a header: Node.js has them as name, value, name, value. */
+  private isPaired(list: readonly unknown[], at: number): boolean {
     const name = list[at - 1];
     if (at % 2 === 0 || typeof name !== 'string' || (list.length > 2 && !HEADER_LIKE.test(name)))
       return false;
-    return names.isNamed(name);
-  };
-  return (value) => walk(value, 0);
+    return this.parts.names.isNamed(name);
+  }
 }
 
 /** True, false, 0, 1, null and empty text say nothing secret, nor does the number of tokens. */
