@@ -16,8 +16,8 @@ import type { ControlSocket } from './control/server.js';
 import { openControlSocket } from './control/server.js';
 import type { DaemonStatus } from './control/status.js';
 import { messageOf } from './errors.js';
-import { BanJournal } from './fail2ban/ban-recorder.js';
-import { unfedJail } from './fail2ban/check-sink-configured.js';
+import { BanRecorder } from './fail2ban/ban-recorder.js';
+import { checkSinkConfigured } from './fail2ban/check-sink-configured.js';
 import { createJail } from './fail2ban/helper-client.js';
 import { SilenceWatch } from './fail2ban/silence-watch.js';
 import { createFleet, type Fleet } from './fleet/fleet.js';
@@ -51,7 +51,7 @@ export interface DaemonOptions {
 interface Runtime {
   readonly shipper: Shipper;
   readonly own: OwnSource;
-  readonly bans: BanJournal;
+  readonly bans: BanRecorder;
   readonly silence: SilenceWatch;
   readonly retention: Retention;
   readonly fleet: Fleet | null;
@@ -182,7 +182,7 @@ export class Daemon {
       db,
       status: () => this.status(),
       record: this.recordNow,
-      onUnban: (address, by) => this.works?.bans.wantedBy(address, by),
+      onUnban: (address, by) => this.works?.bans.noteUnbanRequest(address, by),
       onRecorded: () => this.works?.own.notify(),
       clock: this.clock,
       log: this.options.log,
@@ -206,7 +206,7 @@ export class Daemon {
       onReplaced: (source, timeline, reason, lost) => this.replaced(source, timeline, reason, lost),
       onRevised: () => own.notify(),
       onLive: (events) => {
-        silence.take(events);
+        silence.observe(events);
         if (events[0]?.source !== 'fleet') this.api?.live.publish(events);
       },
     });
@@ -222,7 +222,7 @@ export class Daemon {
       clock,
       log,
     });
-    const bans = new BanJournal({
+    const bans = new BanRecorder({
       path: config.fail2ban.bans,
       state,
       server,
@@ -362,7 +362,7 @@ export class Daemon {
 
   private warnNoFail2banSink(): void {
     for (const { key, why } of needlessKeys(this.loaded.config.sinks)) this.options.log.warn(`${key} ${why}`);
-    const unfed = unfedJail(this.loaded.config);
+    const unfed = checkSinkConfigured(this.loaded.config);
     if (unfed !== null)
       this.options.log.warn(
         `${unfed.what}. ${unfed.next

@@ -15,7 +15,7 @@ const WISH_MS = 60_000;
 /** A report that can't be read is recorded as an event at most so often; all of them are counted. */
 const BAD_EVENT_MS = 3_600_000;
 
-export interface BanJournalOptions {
+export interface BanRecorderOptions {
   /** bans.log, which fail2ban's report action appends to. */
   readonly path: string;
   readonly state: State;
@@ -32,7 +32,7 @@ export interface BanJournalOptions {
  * Turns what fail2ban reports into audit events of our own. A ban and the place up to which bans.log was read are
  * committed together, so each is recorded exactly once, also those of a time when the daemon was down.
  */
-export class BanJournal {
+export class BanRecorder {
   private watcher: { close(): void } | null = null;
   private readonly recorded = { ban: 0, unban: 0 };
   private bad = 0;
@@ -44,7 +44,7 @@ export class BanJournal {
   /** Who asked for which unban, until fail2ban reports it. */
   private readonly wanted = new Map<string, { readonly by: string; readonly at: number }>();
 
-  constructor(private readonly options: BanJournalOptions) {
+  constructor(private readonly options: BanRecorderOptions) {
     const { state, clock, server } = options;
     this.recorder = createRecorder(state.db, { clock, server });
     const { jail, log } = options;
@@ -125,7 +125,7 @@ export class BanJournal {
   }
 
   /** The unban of this address that fail2ban is about to report was asked for by somebody. */
-  wantedBy(address: string, by: string): void {
+  noteUnbanRequest(address: string, by: string): void {
     const at = this.options.clock();
     for (const [key, wish] of this.wanted) if (at - wish.at > WISH_MS) this.wanted.delete(key);
     this.wanted.set(address, { by, at });

@@ -10,7 +10,7 @@ import type { Finding } from '../sinks/sink.js';
  *
  * @param directory that of the fail2ban sink; whose it is, is the daemon's user
  */
-export function pairFiles(directory: string): Finding[] {
+export function checkLogFiles(directory: string): Finding[] {
   try {
     const owner = lstatSync(directory, { throwIfNoEntry: false })?.uid;
     if (owner === undefined) return [];

@@ -14,7 +14,7 @@ const USUAL = '/var/log/posternproxy/auth';
  *
  * @param directory fail2ban's configuration
  */
-export function unfedJail({ sinks, fail2ban }: Config, directory = INSTALLED): Finding | null {
+export function checkSinkConfigured({ sinks, fail2ban }: Config, directory = INSTALLED): Finding | null {
   if (!fail2ban.enabled) return null;
   if (Object.values(sinks).some(({ type }) => type === 'fail2ban') || !existsSync(directory)) return null;
   const files = ['conf', 'local'].map((end) => join(directory, `jail.d/${fail2ban.jail}.${end}`));

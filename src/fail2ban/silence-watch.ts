@@ -52,7 +52,7 @@ export class SilenceWatch {
   }
 
   start(): void {
-    this.timer = setInterval(() => this.look(), LOOK_MS);
+    this.timer = setInterval(() => this.evaluate(), LOOK_MS);
     this.timer.unref();
   }
 
@@ -61,7 +61,7 @@ export class SilenceWatch {
   }
 
   /** Events as they are read: what the last withheld one of a reason says is told with the reason. */
-  take(events: readonly AuditEvent[]): void {
+  observe(events: readonly AuditEvent[]): void {
     for (const event of events) {
       if (event.action !== 'auth.login_failure' || event.source !== 'postern') continue;
       if (event.revisionOf !== null) continue; // at a hub they stand beside their rows
@@ -71,7 +71,7 @@ export class SilenceWatch {
     }
   }
 
-  look(): void {
+  evaluate(): void {
     const { verdicts, isHub, record, clock, log } = this.options;
     const recent = verdicts();
     const silence = recent === null ? null : silenceOfVerdicts(recent, [...this.servers], isHub);

@@ -17,11 +17,11 @@ const MOST = 100;
  * Rows that look like failed logins, under words that the catalog does not know: fail2ban is never told of them, and nothing else says so, for
  * they are withheld from nobody.
  */
-export class UnknownFailures {
+export class UncataloguedFailures {
   private readonly words = new Map<string, number>();
   private readonly sure = new Set<string>();
 
-  take({ type, rawAction, resource }: AuditEvent): void {
+  add({ type, rawAction, resource }: AuditEvent): void {
     if (type.known || rawAction.length > LONGEST || !FAILED.test(rawAction)) return;
     const about = [rawAction, resource.type?.slice(0, LONGEST) ?? ''];
     if (!about.some((text) => LOGIN.test(text))) return;

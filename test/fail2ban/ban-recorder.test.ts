@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { BanJournal } from '../../src/fail2ban/ban-recorder.js';
+import { BanRecorder } from '../../src/fail2ban/ban-recorder.js';
 import { type Ban, parseBans, parseStatus } from '../../src/fail2ban/client.js';
 import { BanComparison, missingBans, recordedBans } from '../../src/fail2ban/compare-bans.js';
 import { State } from '../../src/shipping/state.js';
@@ -31,8 +31,8 @@ afterEach(() => {
 
 const nobody = { report: async () => Promise.reject(new Error('no fail2ban')) };
 
-function journal(): BanJournal {
-  return new BanJournal({
+function journal(): BanRecorder {
+  return new BanRecorder({
     path,
     state,
     server: 'here',
@@ -44,7 +44,7 @@ function journal(): BanJournal {
 }
 
 /** Reads what is there, as at the daemon's start. */
-function read(of = journal()): ReturnType<BanJournal['status']> {
+function read(of = journal()): ReturnType<BanRecorder['status']> {
   of.start();
   of.stop();
   return of.status();

@@ -3,7 +3,7 @@ import { chmodSync, chownSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { pairFiles } from '../../src/fail2ban/check-log-files.js';
+import { checkLogFiles } from '../../src/fail2ban/check-log-files.js';
 import { PAIR } from '../../src/sinks/files/fail2ban-files.js';
 
 let directory: string;
@@ -15,12 +15,12 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
-const errors = () => pairFiles(directory).map(({ level, what }) => `${level}: ${what}`);
+const errors = () => checkLogFiles(directory).map(({ level, what }) => `${level}: ${what}`);
 
 describe('of what fail2ban opens, check sees', () => {
   it('nothing wrong in what the boot or the daemon makes, and nothing where there is no directory yet', () => {
     expect(errors()).toEqual([]);
-    expect(pairFiles(join(directory, 'nowhere'))).toEqual([]);
+    expect(checkLogFiles(join(directory, 'nowhere'))).toEqual([]);
   });
 
   it('a pipe, for which fail2ban would wait', () => {

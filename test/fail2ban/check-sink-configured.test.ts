@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/load.js';
-import { unfedJail } from '../../src/fail2ban/check-sink-configured.js';
+import { checkSinkConfigured } from '../../src/fail2ban/check-sink-configured.js';
 import { renderJail } from '../../src/fail2ban/render-jail.js';
 
 const SIEM = 'sinks:\n  siem: { type: syslog, transport: relp, targets: ["siem.example.net:2514"] }\n';
@@ -24,7 +24,7 @@ function jail(authDirectory: string): void {
 describe('a configuration whose sinks leave fail2ban out', () => {
   it('is an error where the jail is installed, with the lines to add', () => {
     jail('/var/log/posternproxy/auth');
-    expect(unfedJail(parseConfig(SIEM, null), etc)).toEqual({
+    expect(checkSinkConfigured(parseConfig(SIEM, null), etc)).toEqual({
       level: 'error',
       what: `fail2ban has the jail posternproxy (${etc}/jail.d/posternproxy.conf), but there is no sink of type fail2ban: nobody is banned`,
       next: 'add a sink for bans under sinks in the configuration, as that key replaces all default sinks:\n    auth: { type: fail2ban }',
@@ -33,20 +33,20 @@ describe('a configuration whose sinks leave fail2ban out', () => {
 
   it('is told the directory that the jail reads, where it is not the usual one', () => {
     jail('/srv/auth');
-    const next = unfedJail(parseConfig(SIEM, null), etc)?.next ?? '';
+    const next = checkSinkConfigured(parseConfig(SIEM, null), etc)?.next ?? '';
     expect(next).toContain('auth: { type: fail2ban, directory: /srv/auth }');
     jail('/srv/auth');
     const added = `${SIEM}${next.split('\n')[1]?.replace(/^ {4}/, '  ')}\n`;
-    expect(unfedJail(parseConfig(added, null), etc)).toBeNull();
+    expect(checkSinkConfigured(parseConfig(added, null), etc)).toBeNull();
   });
 
   it('is a warning where fail2ban is there without the jail, and nothing where it is not', () => {
-    expect(unfedJail(parseConfig(SIEM, null), etc)?.level).toBe('warning');
-    expect(unfedJail(parseConfig(SIEM, null), join(etc, 'absent'))).toBeNull();
+    expect(checkSinkConfigured(parseConfig(SIEM, null), etc)?.level).toBe('warning');
+    expect(checkSinkConfigured(parseConfig(SIEM, null), join(etc, 'absent'))).toBeNull();
   });
 
   it.each(['', 'sinks: { auth: { type: fail2ban } }'])('is none with %j', (text) => {
     jail('/var/log/posternproxy/auth');
-    expect(unfedJail(parseConfig(text, null), etc)).toBeNull();
+    expect(checkSinkConfigured(parseConfig(text, null), etc)).toBeNull();
   });
 });

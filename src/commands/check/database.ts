@@ -5,7 +5,7 @@ import { createClassifier } from '../../audit/catalog.js';
 import type { Config } from '../../config/schema.js';
 import { codeOf, isDenied } from '../../errors.js';
 import { failureFindings, type LoginCount, loginFindings } from '../../fail2ban/proxy-warnings.js';
-import { UnknownFailures } from '../../fail2ban/uncatalogued-failures.js';
+import { UncataloguedFailures } from '../../fail2ban/uncatalogued-failures.js';
 import type { Finding } from '../../sinks/sink.js';
 import { sleepSync } from '../../sleep-sync.js';
 import { createPosternSource } from '../../source/postern-source.js';
@@ -143,13 +143,13 @@ interface Logins {
   readonly logins: number;
   readonly failed: number;
   readonly sample: FailureSample;
-  readonly unknown: UnknownFailures;
+  readonly unknown: UncataloguedFailures;
 }
 
 function countLogins(source: AuditSource, maxId: number): Logins {
   const [counts, failures] = [new Map<string, number>(), new Map<string, number>()];
   const sample = new FailureSample();
-  const unknown = new UnknownFailures();
+  const unknown = new UncataloguedFailures();
   let [logins, failed] = [0, 0];
   for (let after = Math.max(0, maxId - NEWEST); ; ) {
     const look = page(source, after, PAGE);
@@ -161,7 +161,7 @@ function countLogins(source: AuditSource, maxId: number): Logins {
         sample.take(event);
         if (address !== null) failures.set(address, (failures.get(address) ?? 0) + 1);
       }
-      unknown.take(event);
+      unknown.add(event);
       if (action !== 'auth.login_success') continue;
       logins++;
       if (address !== null) counts.set(address, (counts.get(address) ?? 0) + 1);

@@ -5,8 +5,8 @@ import type { Config } from '../../config/schema.js';
 import { messageOf } from '../../errors.js';
 import { refusedNetworks } from '../../fail2ban/ban-actions.js';
 import { readLastBans } from '../../fail2ban/ban-log.js';
-import { pairFiles } from '../../fail2ban/check-log-files.js';
-import { unfedJail } from '../../fail2ban/check-sink-configured.js';
+import { checkLogFiles } from '../../fail2ban/check-log-files.js';
+import { checkSinkConfigured } from '../../fail2ban/check-sink-configured.js';
 import { type Ban, fail2banStatus, type JailStatus, testFilter } from '../../fail2ban/client.js';
 import { missingBans, recordedBans, UNREPORTED_NEXT, unreported } from '../../fail2ban/compare-bans.js';
 import {
@@ -47,10 +47,10 @@ export function filterInUse(): { filter: string; installed: boolean } {
 export async function inspectFail2ban(config: Config): Promise<Finding[]> {
   if (!config.fail2ban.enabled) return [leftOut(config)];
   const sink = Object.values(config.sinks).find(({ type }) => type === 'fail2ban');
-  if (sink === undefined || !('directory' in sink)) return [unfedJail(config) ?? noSink];
+  if (sink === undefined || !('directory' in sink)) return [checkSinkConfigured(config) ?? noSink];
   return [
     ...(await filter()),
-    ...pairFiles(sink.directory),
+    ...checkLogFiles(sink.directory),
     ...(await jail(config, sink.directory)),
     ...jailFile(config, sink.directory),
     ...defaults(config, sink.directory),
