@@ -1,5 +1,5 @@
 /** What one other server may bring in within a time. */
-export interface AdmissionLimit {
+export interface FailureLimit {
   readonly addresses: number;
   readonly failures: number;
   readonly windowMs: number;
@@ -10,7 +10,7 @@ export type Refusal = 'too_many_failures' | 'too_many_addresses' | 'too_many_ser
 /** Failures are counted in slices of the window, so that a flood costs no memory. */
 const SLICES = 60;
 /** Servers that are remembered; a fleet that is larger has other sorrows. */
-const MOST_ORIGINS = 10_000;
+const MAX_ORIGINS = 10_000;
 
 interface Origin {
   /** When each address was let in last. At most `addresses` of them. */
@@ -25,16 +25,16 @@ interface Origin {
  * How many failed logins, and from how many addresses, each other server may have counted here. One that was taken over can forge
  * any: what it can have banned is bounded by this, and by `never_ban`.
  */
-export class Admission {
+export class FailureLimiter {
   private readonly origins = new Map<string, Origin>();
 
-  constructor(private readonly limit: AdmissionLimit) {}
+  constructor(private readonly limit: FailureLimit) {}
 
   /** True if nothing of this server would be let in now: asked before its message is read. */
   isExhausted(origin: string, now: number): boolean {
     const known = this.origins.get(origin);
-    if (known === undefined) return this.origins.size >= MOST_ORIGINS;
-    this.turn(known, now);
+    if (known === undefined) return this.origins.size >= MAX_ORIGINS;
+    this.expireSlices(known, now);
     return known.total >= this.limit.failures;
   }
 
@@ -42,10 +42,10 @@ export class Admission {
   admit(origin: string, address: string, now: number): Refusal | null {
     const known = this.originOf(origin);
     if (known === null) return 'too_many_servers';
-    this.turn(known, now);
+    this.expireSlices(known, now);
     if (known.total >= this.limit.failures) return 'too_many_failures';
     if (!known.addresses.has(address)) {
-      if (known.addresses.size >= this.limit.addresses) this.forget(known, now);
+      if (known.addresses.size >= this.limit.addresses) this.expireAddresses(known, now);
       if (known.addresses.size >= this.limit.addresses) return 'too_many_addresses';
     }
     known.addresses.set(address, now);
@@ -58,14 +58,14 @@ export class Admission {
   private originOf(name: string): Origin | null {
     const known = this.origins.get(name);
     if (known !== undefined) return known;
-    if (this.origins.size >= MOST_ORIGINS) return null;
+    if (this.origins.size >= MAX_ORIGINS) return null;
     const made: Origin = { addresses: new Map(), slices: Array<number>(SLICES).fill(0), slice: 0, total: 0 };
     this.origins.set(name, made);
     return made;
   }
 
   /** Leaves the slices behind that are out of the window. A clock that was set back a little counts in the newest; by more, all begins anew. */
-  private turn(origin: Origin, now: number): void {
+  private expireSlices(origin: Origin, now: number): void {
     const slice = Math.floor(now / (this.limit.windowMs / SLICES));
     if (slice < origin.slice - 1) {
       origin.addresses.clear();
@@ -82,7 +82,7 @@ export class Admission {
     origin.slice = slice;
   }
 
-  private forget(origin: Origin, now: number): void {
+  private expireAddresses(origin: Origin, now: number): void {
     for (const [address, at] of origin.addresses) {
       if (at < now - this.limit.windowMs) origin.addresses.delete(address);
     }

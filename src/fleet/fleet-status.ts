@@ -3,7 +3,7 @@ import { subjectToken } from '../formats/fleet-message.js';
 import type { LinkStatus } from './fleet-connection.js';
 import type { ConsumerStatus } from './hub-consumer.js';
 import type { Lease } from './lease.js';
-import type { ForeignFailures } from './remote-failures.js';
+import type { RemoteFailures } from './remote-failures.js';
 import type { Member } from './server-registry.js';
 
 /** A server of the fleet, for `status`. */
@@ -29,7 +29,7 @@ export interface ServerStatus {
 export interface FleetStatus {
   readonly role: 'member' | 'hub';
   readonly link: LinkStatus;
-  readonly bans: ReturnType<ForeignFailures['status']> | null;
+  readonly bans: ReturnType<RemoteFailures['status']> | null;
   readonly hub: ConsumerStatus | null;
   readonly lease: ReturnType<Lease['status']> | null;
   readonly servers: readonly ServerStatus[];

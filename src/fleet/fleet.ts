@@ -15,11 +15,11 @@ import { HubConsumer } from './hub-consumer.js';
 import { HubTable } from './hub-table.js';
 import { Lease } from './lease.js';
 import { fleetConnection } from './nats-config.js';
-import { FailureTable } from './remote-failure-table.js';
-import { ForeignFailures } from './remote-failures.js';
-import { type Member, Members } from './server-registry.js';
-import { SilentNote } from './silent-servers-state.js';
-import { follow, positionsOf } from './standby-positions.js';
+import { RemoteFailureTable } from './remote-failure-table.js';
+import { RemoteFailures } from './remote-failures.js';
+import { type Member, ServerRegistry } from './server-registry.js';
+import { SilentServersState } from './silent-servers-state.js';
+import { moveStandbyCursors, positionsOf } from './standby-positions.js';
 
 /** What every source is made with. */
 type SourceParts = Pick<OwnSourceOptions, 'sourceId' | 'classify' | 'redact' | 'clock' | 'server'> & {
@@ -51,8 +51,8 @@ export class Fleet {
   private readonly table: HubTable | null = null;
   private readonly consumer: HubConsumer | null = null;
   private readonly lease: Lease | null = null;
-  private readonly members: Members | null = null;
-  private readonly failures: ForeignFailures | null = null;
+  private readonly members: ServerRegistry | null = null;
+  private readonly failures: RemoteFailures | null = null;
 
   /** @throws AuditdError `STATE_UNUSABLE` if the hub's table can't be opened */
   constructor(private readonly options: FleetOptions) {
@@ -64,16 +64,16 @@ export class Fleet {
     this.token = subjectToken(server);
     const parts: Part[] = [];
     if (fleet.bans === 'subscribe') {
-      this.failureSource = this.ownSource('fleet', FailureTable.table);
-      this.failures = this.subscribing(() => this.failureSource?.notify());
+      this.failureSource = this.ownSource('fleet', RemoteFailureTable.table);
+      this.failures = this.createRemoteFailures(() => this.failureSource?.notify());
       parts.push(this.failures);
     }
     if (fleet.role === 'hub') {
       this.table = new HubTable(config.state);
       this.hubSource = this.ownSource('postern', 'audit_log', this.table);
-      this.consumer = this.consuming(stream, this.table);
-      this.lease = this.leasing(stream, this.table);
-      this.members = this.watching(stream);
+      this.consumer = this.createConsumer(stream, this.table);
+      this.lease = this.createLease(stream, this.table);
+      this.members = this.createRegistry(stream);
       parts.push(this.consumer, this.lease, this.members);
     }
     const every = fleet.heartbeat;
@@ -119,7 +119,7 @@ export class Fleet {
 
   private ownSource(name: SourceName, table: string, hub: HubTable | null = null): OwnSource {
     const { state, sources } = this.options;
-    const failures = hub === null ? new FailureTable(state.db) : null;
+    const failures = hub === null ? new RemoteFailureTable(state.db) : null;
     return createOwnSource({
       ...sources,
       name,
@@ -133,10 +133,10 @@ export class Fleet {
     });
   }
 
-  private subscribing(onRows: () => void): ForeignFailures {
+  private createRemoteFailures(onRows: () => void): RemoteFailures {
     const { config, state, clock, log, record } = this.options;
     const { fleet, fail2ban } = config;
-    return new ForeignFailures({
+    return new RemoteFailures({
       state,
       token: this.token,
       neverBan: [...fail2ban.never_ban, ...fleet.never_ban],
@@ -151,7 +151,7 @@ export class Fleet {
     });
   }
 
-  private consuming(stream: string, table: HubTable): HubConsumer {
+  private createConsumer(stream: string, table: HubTable): HubConsumer {
     const { clock, log, record } = this.options;
     return new HubConsumer({
       stream,
@@ -164,7 +164,7 @@ export class Fleet {
     });
   }
 
-  private leasing(stream: string, table: HubTable): Lease {
+  private createLease(stream: string, table: HubTable): Lease {
     const { config, state, clock, log, record, shipped } = this.options;
     const onward = onwardSinks(config);
     return new Lease({
@@ -173,7 +173,7 @@ export class Fleet {
       clock,
       log,
       positions: () => positionsOf(table, shipped()?.sinks ?? {}, onward),
-      onPositions: (positions) => follow(table, state, positions, onward),
+      onPositions: (positions) => moveStandbyCursors(table, state, positions, onward),
       onTaken: () => {
         log.info('this hub has the lease: it ships onward');
         record({ action: 'daemon.lease_taken' });
@@ -185,12 +185,12 @@ export class Fleet {
     });
   }
 
-  private watching(stream: string): Members {
+  private createRegistry(stream: string): ServerRegistry {
     const { config, state, clock, log, record } = this.options;
-    const note = new SilentNote(state, log);
+    const note = new SilentServersState(state, log);
     const keep = () => {
       const silent = this.members?.all().filter((member) => member.silent) ?? [];
-      note.keep(silent.map(({ token }) => token));
+      note.save(silent.map(({ token }) => token));
     };
     const say = (action: string, { beat, silentFor }: Member) => {
       keep();
@@ -198,7 +198,7 @@ export class Fleet {
       if (this.isActive())
         record({ action, server: beat.server, details: { server: beat.server, silent_ms: silentFor } });
     };
-    return new Members({
+    return new ServerRegistry({
       stream,
       silentAfter: config.fleet.silent_after,
       clock,

@@ -10,8 +10,8 @@ import type { Beat } from './heartbeat-message.js';
 import { serversBucket } from './kv-buckets.js';
 
 /** Heartbeats in a row between which another one stood until the name counts as taken, and without one until it is free. */
-const TAKEN = 2;
-const FREE = 3;
+const NAME_TAKEN_AFTER = 2;
+const NAME_FREE_AFTER = 3;
 
 export interface HeartbeatOptions {
   readonly stream: string;
@@ -32,9 +32,9 @@ export class Heartbeat implements Part {
   private complaint: Diagnosis | null = null;
   /** Of our last entry; null: not known, so the next one replaces whatever is there. */
   private revision: number | null = null;
-  private strangers = 0;
-  private alone = 0;
-  private taken = false;
+  private foreignInRow = 0;
+  private ownInRow = 0;
+  private isNameTaken = false;
 
   constructor(private readonly options: HeartbeatOptions) {}
 
@@ -55,7 +55,7 @@ export class Heartbeat implements Part {
 
   trouble(): Diagnosis | null {
     const { server } = this.options;
-    if (!this.taken) return this.complaint;
+    if (!this.isNameTaken) return this.complaint;
     return {
       what: `another server is named ${server}, too`,
       next: 'Give each server a name of its own (server: in the configuration)',
@@ -70,12 +70,12 @@ export class Heartbeat implements Part {
       if (revision === null) this.revision = await kv.put(key, text);
       else {
         this.revision = await kv.update(key, text, revision);
-        this.noStranger();
+        this.countOwnEntry();
       }
       this.complaint = null;
     } catch (error) {
       if (revision !== null && /wrong last sequence/i.test(messageOf(error))) {
-        this.stranger();
+        this.countForeignEntry();
         await this.send(kv);
         return;
       }
@@ -86,17 +86,17 @@ export class Heartbeat implements Part {
     }
   }
 
-  private stranger(): void {
-    this.alone = 0;
-    this.strangers++;
-    if (this.taken || this.strangers < TAKEN) return; // one alone may be an administrator's hand
-    this.taken = true;
+  private countForeignEntry(): void {
+    this.ownInRow = 0;
+    this.foreignInRow++;
+    if (this.isNameTaken || this.foreignInRow < NAME_TAKEN_AFTER) return; // one alone may be an administrator's hand
+    this.isNameTaken = true;
     this.options.onNameTaken();
   }
 
-  private noStranger(): void {
-    this.strangers = 0;
-    this.alone++;
-    if (this.alone >= FREE) this.taken = false;
+  private countOwnEntry(): void {
+    this.foreignInRow = 0;
+    this.ownInRow++;
+    if (this.ownInRow >= NAME_FREE_AFTER) this.isNameTaken = false;
   }
 }

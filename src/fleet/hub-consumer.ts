@@ -12,25 +12,31 @@ import { AuditdError, type Diagnosis, messageOf } from '../errors.js';
 import { parseFleet } from '../formats/fleet-message.js';
 import { natsError } from '../sinks/jetstream/nats-error.js';
 import type { Part } from './fleet-connection.js';
-import { type HubTable, nothingTaken, type Received, type StreamPosition, type Taken } from './hub-table.js';
+import {
+  type HubTable,
+  type InsertOutcomes,
+  noOutcomes,
+  type Received,
+  type StreamPosition,
+} from './hub-table.js';
 
 /** Messages that may be under way to us. */
-const UNDER_WAY = 4_000;
+const MAX_IN_FLIGHT = 4_000;
 /**
  * Messages that are written at once. Fewer wait for others, twice as long as the last writing took: with 200 servers each writing changes
  * hundreds of pages of the indexes, for 50 rows nearly as many as for 1,000 (CPU of an event 45 µs and 28).
  */
-const TOGETHER = 1_000;
+const BATCH_SIZE = 1_000;
 const SHORTEST_WAIT_MS = 20;
 const LONGEST_WAIT_MS = 50;
 const HEARTBEAT_MS = 1_000;
 /** Behind for so long without one message: the consumer is made anew. */
 const STALLED_MS = 15_000;
-const LOOK_MS = 5_000;
+const CHECK_MS = 5_000;
 /** A stream that ends before what was read of it is believed to have lost its end after so long. */
-const SHORT_MS = 10_000;
+const TRUNCATED_MS = 10_000;
 /** Servers that a gap names. */
-const NAMED = 50;
+const MAX_NAMED_SERVERS = 50;
 
 export interface HubConsumerOptions {
   readonly stream: string;
@@ -74,14 +80,14 @@ export class HubConsumer implements Part {
   private progressAt = 0;
   /** Messages of an earlier connection count no more. */
   private generation = 0;
-  /** The consumer that `begin` has looked for: null until its first message. */
+  /** The consumer that `startPosition` has looked for: null until its first message. */
   private consumer: string | null = null;
   private received = 0;
   private refused = 0;
   private gaps = 0;
   private missedUpTo = 0;
   private shortSince: number | null = null;
-  private readonly total = nothingTaken();
+  private readonly total = noOutcomes();
 
   constructor(private readonly options: HubConsumerOptions) {
     this.position = options.table.position(options.stream);
@@ -93,7 +99,7 @@ export class HubConsumer implements Part {
     const js = jetstream(nc, { timeout: 10_000 });
     const manager = await js.jetstreamManager(false);
     const info = await manager.streams.info(stream);
-    const position = await this.begin(manager, info);
+    const position = await this.startPosition(manager, info);
     const consumer = await js.consumers.get(stream, {
       deliver_policy: DeliverPolicy.StartSequence,
       opt_start_seq: position.sequence + 1,
@@ -104,14 +110,14 @@ export class HubConsumer implements Part {
     this.progressAt = performance.now();
     this.consumer = null;
     this.messages = await consumer.consume({
-      max_messages: UNDER_WAY,
+      max_messages: MAX_IN_FLIGHT,
       idle_heartbeat: HEARTBEAT_MS,
       expires: 2 * HEARTBEAT_MS + 500,
       callback: (message) => {
-        if (generation === this.generation) this.take(message, nc);
+        if (generation === this.generation) this.receive(message, nc);
       },
     });
-    this.timer = setInterval(() => void this.look(manager, generation), LOOK_MS);
+    this.timer = setInterval(() => void this.checkStream(manager, generation), CHECK_MS);
   }
 
   detach(): void {
@@ -136,13 +142,16 @@ export class HubConsumer implements Part {
       duplicates_total: this.total.duplicates,
       refused_total: this.refused,
       disordered_total: this.total.disordered,
-      held: this.options.table.heldNow,
+      held: this.options.table.heldCount,
       gaps_total: this.gaps,
     };
   }
 
   /** Where to go on: behind the last row, if the stream is still the one that it came from. Says each gap once. */
-  private async begin(manager: JetStreamManager, { created, state }: StreamInfo): Promise<StreamPosition> {
+  private async startPosition(
+    manager: JetStreamManager,
+    { created, state }: StreamInfo,
+  ): Promise<StreamPosition> {
     const { stream, table, log } = this.options;
     const known = table.position(stream);
     const first = { created, sequence: Math.max(0, state.first_seq - 1), messageId: '' };
@@ -154,11 +163,11 @@ export class HubConsumer implements Part {
         { stream },
         `the stream ${stream} is another one, or was put back: it is read from its beginning`,
       );
-      this.gap({ reason: 'another stream', read_up_to: known.sequence }, first);
+      this.recordGap({ reason: 'another stream', read_up_to: known.sequence }, first);
       return first;
     }
     if (state.first_seq <= known.sequence + 1) return known;
-    this.missing(known.sequence + 1, state.first_seq - 1, 'expired', first);
+    this.reportMissing(known.sequence + 1, state.first_seq - 1, 'expired', first);
     return first;
   }
 
@@ -169,7 +178,7 @@ export class HubConsumer implements Part {
       return;
     }
     this.shortSince ??= performance.now();
-    if (performance.now() - this.shortSince < SHORT_MS)
+    if (performance.now() - this.shortSince < TRUNCATED_MS)
       throw new AuditdError(
         'SINK_FAILED',
         `stream ${this.options.stream} ends at message ${last}, but the hub has read up to message ${known.sequence}`,
@@ -177,7 +186,7 @@ export class HubConsumer implements Part {
       );
   }
 
-  private missing(
+  private reportMissing(
     first: number,
     to: number,
     reason: 'expired' | 'skipped',
@@ -188,7 +197,7 @@ export class HubConsumer implements Part {
     const from = Math.max(first, this.missedUpTo + 1);
     const what = `messages ${from} to ${to} of ${stream} are gone before the hub has read them`;
     log.error({ stream, from, to }, `${what}; postern-auditd replay on the servers brings them`);
-    this.gap({ reason, from, to, count: to - from + 1 }, next);
+    this.recordGap({ reason, from, to, count: to - from + 1 }, next);
     this.missedUpTo = to;
   }
 
@@ -198,9 +207,9 @@ export class HubConsumer implements Part {
    *
    * @param to where to read on, if not behind the last row
    */
-  private gap(details: Readonly<Record<string, unknown>>, to: StreamPosition | null = null): void {
+  private recordGap(details: Readonly<Record<string, unknown>>, to: StreamPosition | null = null): void {
     const { stream, table, onGap, onRows } = this.options;
-    onGap({ stream, ...details, servers: table.knownServers(NAMED) });
+    onGap({ stream, ...details, servers: table.knownServers(MAX_NAMED_SERVERS) });
     this.gaps++;
     this.count(table.forgetOrder(stream, to));
     onRows();
@@ -219,20 +228,20 @@ export class HubConsumer implements Part {
     }
   }
 
-  private take(message: JsMsg, nc: NatsConnection): void {
+  private receive(message: JsMsg, nc: NatsConnection): void {
     const { consumer } = message.info;
     this.consumer ??= consumer;
     // The library has made its consumer anew. The stream may have been, too, with other messages at the same numbers.
     if (consumer !== this.consumer) {
-      this.again(nc);
+      this.attachAgain(nc);
       return;
     }
     this.pending.push(message);
-    if (this.pending.length >= TOGETHER) this.write();
+    if (this.pending.length >= BATCH_SIZE) this.write();
     else this.scheduled ??= setTimeout(() => this.write(), this.waitMs);
   }
 
-  private again(nc: NatsConnection): void {
+  private attachAgain(nc: NatsConnection): void {
     this.detach();
     const generation = this.generation + 1;
     this.attach(nc).catch((error: unknown) => {
@@ -256,10 +265,10 @@ export class HubConsumer implements Part {
     };
     let count = 0;
     try {
-      this.lookForGaps(pending, position.sequence + 1);
-      const received = pending.flatMap((message) => this.read(message) ?? []);
+      this.findGaps(pending, position.sequence + 1);
+      const received = pending.flatMap((message) => this.parse(message) ?? []);
       count = received.length;
-      this.count(table.take(received, stream, next, clock()));
+      this.count(table.insertBatch(received, stream, next, clock()));
     } catch (error) {
       onFailed({
         what: `can't write to ${table.path}: ${messageOf(error)}`,
@@ -275,15 +284,15 @@ export class HubConsumer implements Part {
     if (count > 0) onRows();
   }
 
-  private lookForGaps(messages: readonly JsMsg[], first: number): void {
+  private findGaps(messages: readonly JsMsg[], first: number): void {
     let expected = first;
     for (const { seq } of messages) {
-      if (seq > expected) this.missing(expected, seq - 1, 'skipped');
+      if (seq > expected) this.reportMissing(expected, seq - 1, 'skipped');
       expected = seq + 1;
     }
   }
 
-  private read(message: JsMsg): Received | null {
+  private parse(message: JsMsg): Received | null {
     const { subject } = message;
     const body = message.string();
     const event = parseFleet(subject, body);
@@ -300,13 +309,13 @@ export class HubConsumer implements Part {
     this.options.log.warn({ subject: subject.slice(0, 200), sequence: seq }, `message left out: ${why}`);
   }
 
-  private count(taken: Taken): void {
+  private count(outcomes: InsertOutcomes): void {
     for (const key of ['inserted', 'duplicates', 'held', 'disordered'] as const)
-      this.total[key] += taken[key];
+      this.total[key] += outcomes[key];
   }
 
   /** How far the stream has got, and whether it is still the same; whether something should have come and has not. */
-  private async look(manager: JetStreamManager, generation: number): Promise<void> {
+  private async checkStream(manager: JetStreamManager, generation: number): Promise<void> {
     const { stream, table, clock, onRows, onFailed } = this.options;
     try {
       const expired = table.expire(clock());

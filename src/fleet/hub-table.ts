@@ -44,7 +44,7 @@ export interface Received {
 }
 
 /** What became of messages. */
-export interface Taken {
+export interface InsertOutcomes {
   inserted: number;
   duplicates: number;
   /** Came before their predecessor, and wait for it. */
@@ -53,7 +53,7 @@ export interface Taken {
   disordered: number;
 }
 
-export function nothingTaken(): Taken {
+export function noOutcomes(): InsertOutcomes {
   return { inserted: 0, duplicates: 0, held: 0, disordered: 0 };
 }
 
@@ -83,7 +83,7 @@ export class HubTable {
   readonly path: string;
   private chains = new Map<string, Chain>();
   private readonly changed = new Set<Chain>();
-  /** Whether retention has ever taken a row, as this transaction sees it. */
+  /** Whether retention has ever removed a row, as this transaction sees it. */
   private anyRemoved = false;
   private readonly sql: HubStatements;
 
@@ -154,19 +154,19 @@ export class HubTable {
 
   /**
    * Messages are gone: what was published after them is not to wait for them. What is held goes in, and of each server the next event
-   * that comes is taken as it is.
+   * that arrives is accepted as it is.
    *
    * @param to where to read on, if not behind the last row
    */
-  forgetOrder(stream: string, to: StreamPosition | null): Taken {
-    const taken = nothingTaken();
-    return this.whole(() => {
-      this.release(Number.MAX_SAFE_INTEGER, taken);
-      this.save();
+  forgetOrder(stream: string, to: StreamPosition | null): InsertOutcomes {
+    const outcomes = noOutcomes();
+    return this.inTransaction(() => {
+      this.insertOverdue(Number.MAX_SAFE_INTEGER, outcomes);
+      this.saveChains();
       this.sql.unchain.run();
       this.chains = new Map();
       if (to !== null) this.moveTo(stream, to);
-      return taken;
+      return outcomes;
     });
   }
 
@@ -174,38 +174,43 @@ export class HubTable {
     this.sql.setPosition.run(stream, created, sequence, messageId);
   }
 
-  get heldNow(): number {
+  get heldCount(): number {
     return this.sql.heldCount.get() as number;
   }
 
   /** Writes events and how far the stream has been read with them, all or nothing. */
-  take(messages: readonly Received[], stream: string, position: StreamPosition, now: number): Taken {
-    return this.whole(() => {
-      const taken = nothingTaken();
+  insertBatch(
+    messages: readonly Received[],
+    stream: string,
+    position: StreamPosition,
+    now: number,
+  ): InsertOutcomes {
+    return this.inTransaction(() => {
+      const outcomes = noOutcomes();
       let oldest = this.sql.oldestHeld.get() as number | null;
       for (const message of messages) {
         // Before it, so that the order of the rows is the same at each hub, whenever that reads: one goes on behind a row of the other.
         if (oldest !== null && oldest <= message.time - HOLD_MS) {
-          this.release(message.time, taken);
+          this.insertOverdue(message.time, outcomes);
           oldest = this.sql.oldestHeld.get() as number | null;
         }
-        const { held } = taken;
-        this.add(message, now, taken);
-        if (taken.held > held) oldest ??= message.time;
+        const { held } = outcomes;
+        this.add(message, now, outcomes);
+        if (outcomes.held > held) oldest ??= message.time;
       }
       this.moveTo(stream, position);
-      return taken;
+      return outcomes;
     });
   }
 
   /** Gives up on predecessors that do not come. To be called now and then. */
-  expire(now: number): Taken {
-    const taken = nothingTaken();
+  expire(now: number): InsertOutcomes {
+    const outcomes = noOutcomes();
     const oldest = this.sql.oldestHeld.get() as number | null;
-    if (oldest === null || oldest > now - SLACK_MS - HOLD_MS) return taken;
-    return this.whole(() => {
-      this.release(now - SLACK_MS, taken);
-      return taken;
+    if (oldest === null || oldest > now - SLACK_MS - HOLD_MS) return outcomes;
+    return this.inTransaction(() => {
+      this.insertOverdue(now - SLACK_MS, outcomes);
+      return outcomes;
     });
   }
 
@@ -213,13 +218,13 @@ export class HubTable {
     if (this.db.open) this.db.close();
   }
 
-  private whole<T>(work: () => T): T {
+  private inTransaction<T>(work: () => T): T {
     try {
       return this.db
         .transaction(() => {
           this.anyRemoved = this.sql.anyRemoved.get() === 1;
           const result = work();
-          this.save();
+          this.saveChains();
           return result;
         })
         .immediate(); // the purge writes too: not from an older view than its own
@@ -230,40 +235,40 @@ export class HubTable {
     }
   }
 
-  private save(): void {
+  private saveChains(): void {
     for (const { origin, source, timeline, last, seen, created } of this.changed)
       this.sql.setLast.run(origin, source, timeline, last, seen, created);
     this.changed.clear();
     if (this.chains.size > MOST_CHAINS) this.chains = new Map();
   }
 
-  private add(message: Received, now: number, taken: Taken): void {
+  private add(message: Received, now: number, outcomes: InsertOutcomes): void {
     const { event } = message;
     const chain = this.chainOf(event);
     if (event.after > chain.last && chain.last > 0) {
-      this.hold(chain, message, taken);
+      this.hold(chain, message, outcomes);
       return;
     }
-    this.insert(event, taken);
+    this.insert(event, outcomes);
     chain.seen = now;
     chain.created = event.columns[0] === null ? null : String(event.columns[0]);
     this.advance(chain, event.sequence);
-    if (chain.waiting > 0) this.follow(chain, taken);
+    if (chain.waiting > 0) this.insertSuccessors(chain, outcomes);
   }
 
-  private hold(chain: Chain, { event, subject, body, time }: Received, taken: Taken): void {
+  private hold(chain: Chain, { event, subject, body, time }: Received, outcomes: InsertOutcomes): void {
     const { origin, source, timeline, sequence, after } = event;
     const { hold, heldBody } = this.sql;
     const { changes } = hold.run(origin, source, timeline, sequence, after, time, subject, body);
     chain.waiting += changes;
-    taken.held += changes;
+    outcomes.held += changes;
     if (changes > 0) return;
     const known = parseFleet(subject, heldBody.get(origin, source, timeline, sequence) as string);
-    if (typeof known !== 'string' && known.id === event.id) taken.duplicates++;
-    else this.insert(event, taken); // two servers of one name: the other one has that row
+    if (typeof known !== 'string' && known.id === event.id) outcomes.duplicates++;
+    else this.insert(event, outcomes); // two servers of one name: the other one has that row
   }
 
-  private insert(event: FleetEvent, taken: Taken): void {
+  private insert(event: FleetEvent, outcomes: InsertOutcomes): void {
     const { origin, source, timeline, sequence, columns, revision } = event;
     const { insert, isRemoved, originOf } = this.sql;
     const isNew = (id: string) =>
@@ -278,10 +283,10 @@ export class HubTable {
         revision?.of ?? null,
         revision?.action ?? null,
       ).changes > 0;
-    if (isNew(event.id)) taken.inserted++;
+    if (isNew(event.id)) outcomes.inserted++;
     // Another server's row has this id: whoever did that shall not keep the true one out.
-    else if ((originOf.get(event.id) ?? origin) !== origin && isNew(idWithOrigin(event))) taken.inserted++;
-    else taken.duplicates++;
+    else if ((originOf.get(event.id) ?? origin) !== origin && isNew(idWithOrigin(event))) outcomes.inserted++;
+    else outcomes.duplicates++;
   }
 
   private advance(chain: Chain, sequence: number): void {
@@ -290,24 +295,24 @@ export class HubTable {
   }
 
   /** Inserts what was held for what has come now. */
-  private follow(chain: Chain, taken: Taken): void {
+  private insertSuccessors(chain: Chain, outcomes: InsertOutcomes): void {
     for (;;) {
       const next = this.sql.next.get(chain.origin, chain.source, chain.timeline) as Held | undefined;
       if (next === undefined || next.after > chain.last) return;
-      this.letGo(chain, next, taken);
+      this.insertHeld(chain, next, outcomes);
     }
   }
 
-  private letGo(chain: Chain, { subject, body, sequence }: Held, taken: Taken): void {
+  private insertHeld(chain: Chain, { subject, body, sequence }: Held, outcomes: InsertOutcomes): void {
     const event = parseFleet(subject, body);
-    if (typeof event !== 'string') this.insert(event, taken);
+    if (typeof event !== 'string') this.insert(event, outcomes);
     this.advance(chain, sequence);
     this.sql.unhold.run(chain.origin, chain.source, chain.timeline, sequence);
     chain.waiting--;
   }
 
   /** What has waited too long by then goes in all the same, in its order. */
-  private release(now: number, taken: Taken): void {
+  private insertOverdue(now: number, outcomes: InsertOutcomes): void {
     const oldest = this.sql.oldestHeld.get() as number | null;
     if (oldest === null || oldest > now - HOLD_MS) return;
     for (;;) {
@@ -317,9 +322,9 @@ export class HubTable {
       if (key === undefined) return;
       const next = this.sql.next.get(key.origin, key.source, key.timeline) as Held;
       const chain = this.chainOf(key);
-      taken.disordered++;
-      this.letGo(chain, next, taken);
-      this.follow(chain, taken);
+      outcomes.disordered++;
+      this.insertHeld(chain, next, outcomes);
+      this.insertSuccessors(chain, outcomes);
     }
   }
 

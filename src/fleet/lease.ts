@@ -21,7 +21,7 @@ import { bucketTrouble, LEASE_TTL_MS, leaseBucket } from './kv-buckets.js';
 
 const RENEW_MS = 2_000;
 const MARGIN_MS = 3_000;
-const ANSWER_MS = 2_000;
+const ANSWER_TIMEOUT_MS = 2_000;
 const KEY = 'hub';
 
 /** Of each sink that ships onward: the id of the event up to which it has delivered. */
@@ -60,7 +60,7 @@ export class Lease implements Part {
   private until = Number.NEGATIVE_INFINITY;
   private untilTime = Number.NEGATIVE_INFINITY;
   private since = 0;
-  private was = false;
+  private wasHeld = false;
   private other: Entry | null = null;
   private working: Promise<void> | null = null;
 
@@ -73,9 +73,9 @@ export class Lease implements Part {
 
   async attach(nc: NatsConnection): Promise<void> {
     this.nc = nc;
-    await this.turn();
+    await this.renewOrTake();
     if (this.nc !== nc) return;
-    this.timer = setInterval(() => void this.turn(), RENEW_MS);
+    this.timer = setInterval(() => void this.renewOrTake(), RENEW_MS);
   }
 
   detach(): void {
@@ -108,14 +108,14 @@ export class Lease implements Part {
     };
   }
 
-  private turn(): Promise<void> {
-    this.working ??= this.look().finally(() => {
+  private renewOrTake(): Promise<void> {
+    this.working ??= this.tryOnce().finally(() => {
       this.working = null;
     });
     return this.working;
   }
 
-  private async look(): Promise<void> {
+  private async tryOnce(): Promise<void> {
     const { onTaken, onLost } = this.options;
     const { nc } = this;
     if (nc === null) return;
@@ -136,14 +136,14 @@ export class Lease implements Part {
       if (/wrong last sequence/i.test(messageOf(error))) this.until = Number.NEGATIVE_INFINITY;
       else this.failed(error);
     }
-    if (this.held === this.was) return;
-    this.was = this.held;
+    if (this.held === this.wasHeld) return;
+    this.wasHeld = this.held;
     if (this.held) onTaken();
     else onLost();
   }
 
   private open(nc: NatsConnection): Promise<KV> {
-    return new Kvm(jetstream(nc, { timeout: ANSWER_MS })).open(leaseBucket(this.options.stream));
+    return new Kvm(jetstream(nc, { timeout: ANSWER_TIMEOUT_MS })).open(leaseBucket(this.options.stream));
   }
 
   private failed(error: unknown): void {

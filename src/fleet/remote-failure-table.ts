@@ -2,7 +2,7 @@ import type Database from 'better-sqlite3';
 import type { ColumnValue } from '../audit/event.js';
 
 /** A failed login at another server that was let in. */
-export interface ForeignFailure {
+export interface RemoteFailure {
   readonly eventId: string;
   /** Token of the server that told of it. */
   readonly origin: string;
@@ -17,7 +17,7 @@ export interface ForeignFailure {
 const KEPT_MS = 86_400_000;
 
 /** The table in state.db that the source `fleet` reads. Ids are unique: what is told twice counts once, also over a restart. */
-export class FailureTable {
+export class RemoteFailureTable {
   static readonly table = 'fleet_failure';
   private readonly insert: Database.Statement;
   private readonly prune: Database.Statement;
@@ -43,7 +43,7 @@ export class FailureTable {
   }
 
   /** How many of them were new. */
-  add(failures: readonly ForeignFailure[], now: number): number {
+  add(failures: readonly RemoteFailure[], now: number): number {
     return this.db.transaction(() => {
       let added = 0;
       for (const { createdAt, userName, userEmail, address, server, eventId, origin } of failures) {

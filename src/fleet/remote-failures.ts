@@ -6,10 +6,10 @@ import { type Diagnosis, messageOf } from '../errors.js';
 import { parseFleet, SUBJECT_PREFIX, serverTokenOf } from '../formats/fleet-message.js';
 import type { State } from '../shipping/state.js';
 import { NEWEST_MS, OLDEST_MS } from '../sinks/files/ban-eligibility.js';
-import { Admission, type AdmissionLimit, type Refusal } from './failure-limits.js';
+import { type FailureLimit, FailureLimiter, type Refusal } from './failure-limits.js';
 import type { Part } from './fleet-connection.js';
-import { FailureTable, type ForeignFailure } from './remote-failure-table.js';
-import { Subscription } from './retrying-subscription.js';
+import { type RemoteFailure, RemoteFailureTable } from './remote-failure-table.js';
+import { RetryingSubscription } from './retrying-subscription.js';
 
 const IP_ADDRESS = 8;
 
@@ -23,12 +23,12 @@ type Reason =
   | 'never_ban'
   | 'twice';
 
-export interface ForeignFailuresOptions {
+export interface RemoteFailuresOptions {
   readonly state: State;
   /** Subject token of this server: what it says itself is left out. */
   readonly token: string;
   readonly neverBan: readonly string[];
-  readonly limit: AdmissionLimit;
+  readonly limit: FailureLimit;
   readonly clock: () => number;
   readonly log: Logger;
   /** Rows were written. */
@@ -42,29 +42,29 @@ export interface ForeignFailuresOptions {
  * of type fail2ban reads like Postern's, with the same exactness, and which no other sink is given. What was missed while the connection
  * was down would be too old to count, so it is not asked for.
  */
-export class ForeignFailures implements Part {
-  private readonly table: FailureTable;
-  private readonly admission: Admission;
+export class RemoteFailures implements Part {
+  private readonly table: RemoteFailureTable;
+  private readonly limiter: FailureLimiter;
   private readonly neverBan: NetworkSet;
-  private readonly subscription: Subscription;
-  private pending: ForeignFailure[] = [];
+  private readonly subscription: RetryingSubscription;
+  private pending: RemoteFailure[] = [];
   private scheduled: NodeJS.Immediate | null = null;
   private readonly warned = new Map<string, number>();
   private admitted = 0;
   private readonly refused: Partial<Record<Reason, number>> = {};
 
-  constructor(private readonly options: ForeignFailuresOptions) {
+  constructor(private readonly options: RemoteFailuresOptions) {
     const { state, limit, neverBan, clock, log } = options;
     const subject = `${SUBJECT_PREFIX}.*.auth.login_failure`;
-    this.subscription = new Subscription(subject, 'failed logins (fleet.bans)', log, (message) =>
+    this.subscription = new RetryingSubscription(subject, 'failed logins (fleet.bans)', log, (message) =>
       this.take(message),
     );
-    this.table = new FailureTable(state.db);
-    this.admission = new Admission(limit);
+    this.table = new RemoteFailureTable(state.db);
+    this.limiter = new FailureLimiter(limit);
     this.neverBan = new NetworkSet([...neverBan]);
     // A restart gives nobody a new allowance.
     for (const { origin, address, received } of this.table.since(clock() - limit.windowMs))
-      this.admission.admit(origin, address, received);
+      this.limiter.admit(origin, address, received);
   }
 
   async attach(nc: NatsConnection): Promise<void> {
@@ -90,7 +90,7 @@ export class ForeignFailures implements Part {
     const origin = serverTokenOf(message.subject);
     if (origin === null || origin === token) return;
     const now = clock();
-    if (this.admission.isExhausted(origin, now)) {
+    if (this.limiter.isExhausted(origin, now)) {
       this.refuse('too_many_failures', origin, now);
       return;
     }
@@ -99,7 +99,7 @@ export class ForeignFailures implements Part {
       this.refuse(failure, origin, now);
       return;
     }
-    const refusal = this.admission.admit(origin, failure.address, now);
+    const refusal = this.limiter.admit(origin, failure.address, now);
     if (refusal !== null) {
       this.refuse(refusal, origin, now);
       return;
@@ -109,7 +109,7 @@ export class ForeignFailures implements Part {
     this.scheduled ??= setImmediate(() => this.write());
   }
 
-  private read(message: Msg, origin: string, now: number): ForeignFailure | Reason {
+  private read(message: Msg, origin: string, now: number): RemoteFailure | Reason {
     const event = parseFleet(message.subject, message.string());
     if (typeof event === 'string') return 'unreadable';
     const { id, server, columns } = event;

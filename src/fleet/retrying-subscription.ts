@@ -2,10 +2,10 @@ import type { Msg, NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import { type Diagnosis, explained, messageOf } from '../errors.js';
 
-const AGAIN_MS = 10_000;
+const RETRY_MS = 10_000;
 
 /** A core subscription that is asked for again while it is refused: the right may be given without a new connection. Says once that it is. */
-export class Subscription {
+export class RetryingSubscription {
   private nc: NatsConnection | null = null;
   private timer: NodeJS.Timeout | null = null;
   private refusal: Diagnosis | null = null;
@@ -51,6 +51,6 @@ export class Subscription {
     const next = 'Give this user the permissions of docs/guide/FLEET.md';
     if (this.refusal === null) this.log.error({ err: error }, `fleet: ${explained(what, next)}`);
     this.refusal = { what, next };
-    this.timer = setTimeout(() => nc === this.nc && !nc.isClosed() && this.attach(nc), AGAIN_MS);
+    this.timer = setTimeout(() => nc === this.nc && !nc.isClosed() && this.attach(nc), RETRY_MS);
   }
 }

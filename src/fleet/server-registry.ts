@@ -7,12 +7,12 @@ import { subjectToken } from '../formats/fleet-message.js';
 import type { Part } from './fleet-connection.js';
 import { type Beat, parseBeat } from './heartbeat-message.js';
 import { bucketTrouble, SERVERS_TTL_MS, serversBucket } from './kv-buckets.js';
-import { Subscription } from './retrying-subscription.js';
+import { RetryingSubscription } from './retrying-subscription.js';
 
-const AT_ONCE = 50;
-const LOOK_MS = 1_000;
+const READS_IN_PARALLEL = 50;
+const CHECK_MS = 1_000;
 /** Where the list can't be read, it is tried again after so long. */
-const AGAIN_MS = 10_000;
+const RETRY_MS = 10_000;
 
 /** A server as the hub knows it. */
 export interface Member {
@@ -33,7 +33,7 @@ interface Known {
   silent: boolean;
 }
 
-export interface MembersOptions {
+export interface ServerRegistryOptions {
   readonly stream: string;
   /** Milliseconds without a heartbeat after which a server is silent. */
   readonly silentAfter: number;
@@ -47,49 +47,49 @@ export interface MembersOptions {
 }
 
 /** The servers of the fleet by their heartbeats. While the hub itself has no connection, it takes nobody for silent. */
-export class Members implements Part {
+export class ServerRegistry implements Part {
   private readonly known = new Map<string, Known>();
   private timer: NodeJS.Timeout | null = null;
   private attachedAt = 0;
   private nc: NatsConnection | null = null;
   /** When the list is to be read, by the clock that nobody sets; null: it has been. */
-  private listAt: number | null = null;
+  private readBucketAt: number | null = null;
   private complaint: Diagnosis | null = null;
-  private readonly subscription: Subscription;
+  private readonly subscription: RetryingSubscription;
 
-  constructor(private readonly options: MembersOptions) {
+  constructor(private readonly options: ServerRegistryOptions) {
     const { stream, clock, log } = options;
     const prefix = `$KV.${serversBucket(stream)}.`;
-    this.subscription = new Subscription(`${prefix}*`, 'heartbeats of servers', log, (message) => {
+    this.subscription = new RetryingSubscription(`${prefix}*`, 'heartbeats of servers', log, (message) => {
       const token = message.subject.slice(prefix.length);
       if (message.headers?.has('KV-Operation') === true) this.forget(token);
-      else this.hear(token, message.string(), clock(), true);
+      else this.recordHeartbeat(token, message.string(), clock(), true);
     });
   }
 
   async attach(nc: NatsConnection): Promise<void> {
     this.nc = nc;
     this.subscription.attach(nc);
-    await this.list(nc);
+    await this.readBucket(nc);
     if (this.nc !== nc) return;
     this.attachedAt = performance.now();
-    this.timer = setInterval(() => this.look(), Math.min(LOOK_MS, this.options.silentAfter / 3));
+    this.timer = setInterval(() => this.checkSilence(), Math.min(CHECK_MS, this.options.silentAfter / 3));
   }
 
   /** What this list is for can wait: events come in without it. */
-  private async list(nc: NatsConnection): Promise<void> {
+  private async readBucket(nc: NatsConnection): Promise<void> {
     const bucket = serversBucket(this.options.stream);
     const began = performance.now();
-    this.listAt = null;
+    this.readBucketAt = null;
     try {
       const kv = await new Kvm(jetstream(nc, { timeout: 10_000 })).open(bucket, { bindOnly: true });
       const keys: string[] = [];
       for await (const key of await kv.keys()) keys.push(key);
-      for (let at = 0; at < keys.length; at += AT_ONCE) {
-        const entries = await Promise.all(keys.slice(at, at + AT_ONCE).map((key) => kv.get(key)));
+      for (let at = 0; at < keys.length; at += READS_IN_PARALLEL) {
+        const entries = await Promise.all(keys.slice(at, at + READS_IN_PARALLEL).map((key) => kv.get(key)));
         if (this.nc !== nc) return;
         for (const entry of entries)
-          if (entry !== null) this.hear(entry.key, entry.string(), entry.created.getTime(), false);
+          if (entry !== null) this.recordHeartbeat(entry.key, entry.string(), entry.created.getTime(), false);
       }
       // What was taken off the list while nobody looked on.
       for (const [token, { heardAt }] of this.known)
@@ -101,7 +101,7 @@ export class Members implements Part {
       if (this.complaint === null)
         this.options.log.error({ err: error }, `fleet: ${explained(trouble.what, trouble.next)}`);
       this.complaint = trouble;
-      this.listAt = performance.now() + AGAIN_MS;
+      this.readBucketAt = performance.now() + RETRY_MS;
     }
   }
 
@@ -128,7 +128,7 @@ export class Members implements Part {
     if (this.known.delete(token)) this.options.onForgotten();
   }
 
-  private hear(token: string, text: string, at: number, live: boolean): void {
+  private recordHeartbeat(token: string, text: string, at: number, live: boolean): void {
     const beat = parseBeat(text);
     if (beat === null || subjectToken(beat.server) !== token) return; // permissions protect the key, not what it says
     const now = performance.now();
@@ -140,12 +140,12 @@ export class Members implements Part {
     this.known.set(token, { beat, clockDifference, heardAt, silent });
   }
 
-  private look(): void {
+  private checkSilence(): void {
     const { silentAfter, onSilent, onBack } = this.options;
     const now = performance.now();
     // A connection that ends meanwhile is Link's to notice.
-    if (this.nc !== null && this.listAt !== null && this.listAt <= now)
-      this.list(this.nc).catch(() => undefined);
+    if (this.nc !== null && this.readBucketAt !== null && this.readBucketAt <= now)
+      this.readBucket(this.nc).catch(() => undefined);
     for (const [token, known] of this.known) {
       if (now - known.heardAt > SERVERS_TTL_MS) {
         this.forget(token); // as its entry is: that goes without a word

@@ -5,7 +5,7 @@ import type { State } from '../shipping/state.js';
 const KEY = 'fleet_silent';
 
 /** Which servers are silent, by their subject tokens, in state.db: so that a restart does not say it again. */
-export class SilentNote {
+export class SilentServersState {
   constructor(
     private readonly state: Pick<State, 'note' | 'setNote'>,
     private readonly log: Logger,
@@ -16,7 +16,7 @@ export class SilentNote {
   }
 
   /** Where it can't be written (a full disk), a restart says it once more. Throws nothing: timers and messages bring it here. */
-  keep(tokens: readonly string[]): void {
+  save(tokens: readonly string[]): void {
     try {
       this.state.setNote(KEY, tokens.join(' '));
     } catch (error) {

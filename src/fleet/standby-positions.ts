@@ -21,7 +21,7 @@ export function positionsOf(
 }
 
 /** Moves the cursors of sinks that stand by to where those of the holder stand; never back. What of it is not here yet moves nothing. */
-export function follow(
+export function moveStandbyCursors(
   table: HubTable,
   state: State,
   positions: HubPositions,

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Admission } from '../../src/fleet/failure-limits.js';
+import { FailureLimiter } from '../../src/fleet/failure-limits.js';
 import { HOLD_MS, HubTable, type Received, SLACK_MS } from '../../src/fleet/hub-table.js';
-import { FailureTable } from '../../src/fleet/remote-failure-table.js';
+import { RemoteFailureTable } from '../../src/fleet/remote-failure-table.js';
 import { formatFleet, parseFleet, subjectOf, subjectToken } from '../../src/formats/fleet-message.js';
 import Database from '../../src/load-sqlite.js';
 import { failure } from '../sinks/files/files-fixture.js';
@@ -56,13 +56,13 @@ describe("the hub's table", () => {
           const first = chain[0] as Received;
           const messages = [first, ...late, chain[again] as Received];
           messages.forEach((one, at) => {
-            table.take([one], 's', position(at), 0);
+            table.insertBatch([one], 's', position(at), 0);
             if (at !== death) return;
             table.close();
             table = new HubTable(directory);
           });
           expect(rows()).toEqual(chain.map(({ event }) => event.sequence));
-          expect(table.heldNow).toBe(0);
+          expect(table.heldCount).toBe(0);
         },
       ),
       { numRuns: 25 },
@@ -70,23 +70,23 @@ describe("the hub's table", () => {
   });
 
   it('lets nobody wait for another server, nor for another history', () => {
-    table.take(
+    table.insertBatch(
       [message(1, 0), message(3, 2), message(1, 0, 'b'), message(2, 1, 'b'), message(9, 0, 'a', 2)],
       's',
       position(5),
       0,
     );
     expect([rows(), rows('b'), rows('a', 2)]).toEqual([[1], [1, 2], [9]]);
-    expect(table.heldNow).toBe(1);
+    expect(table.heldCount).toBe(1);
   });
 
   it('gives up on what does not come after ten minutes, and keeps the order of the rest', () => {
     const at = (sequence: number, after: number) => message(sequence, after, 'a', 1, 1_000);
-    table.take([at(1, 0), at(5, 4), at(4, 3)], 's', position(3), 1_000);
+    table.insertBatch([at(1, 0), at(5, 4), at(4, 3)], 's', position(3), 1_000);
     expect(table.expire(1_000 + HOLD_MS + SLACK_MS - 1)).toMatchObject({ inserted: 0 });
     expect(table.expire(1_000 + HOLD_MS + SLACK_MS)).toMatchObject({ inserted: 2, disordered: 1 });
     expect(rows()).toEqual([1, 4, 5]);
-    table.take([message(3, 1)], 's', position(4), 2_000_000);
+    table.insertBatch([message(3, 1)], 's', position(4), 2_000_000);
     expect(rows()).toEqual([1, 4, 5, 3]); // late, but not lost
   });
 
@@ -108,7 +108,7 @@ describe("the hub's table", () => {
       [0, ...cuts].forEach((from, at) => {
         const to = cuts[at] ?? stream.length;
         // By this hub's clock it is long since time, but what decides has not come yet.
-        table.take(stream.slice(from, to), 's', position(to), (stream[to - 1]?.time ?? 0) + 50_000);
+        table.insertBatch(stream.slice(from, to), 's', position(to), (stream[to - 1]?.time ?? 0) + 50_000);
         table.expire((stream[to - 1]?.time ?? 0) + SLACK_MS - 1);
         if (!dies) return;
         table.close();
@@ -125,28 +125,31 @@ describe("the hub's table", () => {
       ...message(1, 0, 'web1'),
       event: { ...message(1, 0, 'web1').event, id: own.event.id },
     };
-    table.take([forged, own, own], 's', position(3), 0);
+    table.insertBatch([forged, own, own], 's', position(3), 0);
     expect([rows('web1'), rows('web2')]).toEqual([[1], [1]]);
     table.close();
     table = new HubTable(directory);
-    expect(table.take([own, forged], 's', position(5), 0)).toMatchObject({ inserted: 0, duplicates: 2 });
+    expect(table.insertBatch([own, forged], 's', position(5), 0)).toMatchObject({
+      inserted: 0,
+      duplicates: 2,
+    });
   });
 
   it('loses nothing where two servers of one name have other rows of one number', () => {
     const other = message(5, 4, 'a');
     const twin: Received = { ...other, event: { ...other.event, id: 'f'.repeat(32) } };
     const body = other.body.replace(other.event.id, twin.event.id);
-    table.take([message(1, 0), other, { ...twin, body }, other], 's', position(4), 0);
-    table.take([message(4, 1)], 's', position(5), 0);
+    table.insertBatch([message(1, 0), other, { ...twin, body }, other], 's', position(4), 0);
+    table.insertBatch([message(4, 1)], 's', position(5), 0);
     expect(rows()).toEqual([1, 5, 4, 5]);
   });
 
   it('knows of each server how far it is here, also behind two gaps and a death', () => {
-    table.take([message(1, 0), message(80, 1), message(7, 0, 'b')], 's', position(3), 5_000);
+    table.insertBatch([message(1, 0), message(80, 1), message(7, 0, 'b')], 's', position(3), 5_000);
     const known = () => table.knownServers(10).map(({ server, row }) => `${server} ${row}`);
     table.forgetOrder('s', null);
     expect(known().sort()).toEqual(['a 80', 'b 7']);
-    table.take([message(90, 89)], 's', position(4), 6_000);
+    table.insertBatch([message(90, 89)], 's', position(4), 6_000);
     table.forgetOrder('s', null);
     table.close();
     table = new HubTable(directory);
@@ -156,12 +159,12 @@ describe("the hub's table", () => {
       ['a', 6_000],
       ['b', 5_000],
     ]);
-    table.take([message(95, 94)], 's', position(5), 7_000); // waits for nobody
+    table.insertBatch([message(95, 94)], 's', position(5), 7_000); // waits for nobody
     expect(rows()).toEqual([1, 80, 90, 95]);
   });
 
   it('still knows when it heard of a server, when what was held of it goes in after a restart', () => {
-    table.take([message(1, 0), message(3, 2)], 's', position(2), 5_000);
+    table.insertBatch([message(1, 0), message(3, 2)], 's', position(2), 5_000);
     table.close();
     table = new HubTable(directory);
     table.expire(HOLD_MS + SLACK_MS);
@@ -179,24 +182,24 @@ describe("the hub's table", () => {
       if (typeof event === 'string') throw new Error(event);
       return { subject, body: JSON.stringify(changed), event, time: 0 };
     });
-    expect(table.take(messages, 's', position(6), 0)).toMatchObject({ inserted: odd.length });
+    expect(table.insertBatch(messages, 's', position(6), 0)).toMatchObject({ inserted: odd.length });
   });
 
   it('takes no row again that retention has removed, also over a death, also from another connection', () => {
     const messages = [message(1, 0), message(2, 1), message(3, 2)];
-    table.take(messages, 's', position(3), 0);
+    table.insertBatch(messages, 's', position(3), 0);
     const other = new Database(table.path);
     other.exec('DELETE FROM audit_log WHERE origin_id < 3');
     other.close();
-    expect(table.take(messages, 's', position(6), 0)).toMatchObject({ inserted: 0, duplicates: 3 });
+    expect(table.insertBatch(messages, 's', position(6), 0)).toMatchObject({ inserted: 0, duplicates: 3 });
     table.close();
     table = new HubTable(directory);
-    table.take([...messages, message(4, 3)], 's', position(10), 0);
+    table.insertBatch([...messages, message(4, 3)], 's', position(10), 0);
     expect(rows()).toEqual([3, 4]);
   });
 
   it('takes up a table of an earlier release, which had no versions of edited rows, and keeps what is in it', () => {
-    table.take([message(1, 0)], 's', position(1), 0);
+    table.insertBatch([message(1, 0)], 's', position(1), 0);
     for (const what of ['INDEX audit_log_revision', 'INDEX audit_log_origin']) table.db.exec(`DROP ${what}`);
     for (const column of ['revision_of', 'revised_action'])
       table.db.exec(`ALTER TABLE audit_log DROP COLUMN ${column}`);
@@ -204,7 +207,7 @@ describe("the hub's table", () => {
     table = new HubTable(directory);
     const version = message(7, 0);
     const event = { ...version.event, source: 'auditd', revision: { of: 1, action: 'update' } } as const;
-    table.take([message(2, 1), { ...version, event }], 's', position(3), 0);
+    table.insertBatch([message(2, 1), { ...version, event }], 's', position(3), 0);
     const sql = 'SELECT origin_id, revision_of, revised_action FROM audit_log ORDER BY id';
     expect(table.db.prepare(sql).raw().all()).toEqual([
       [1, null, null],
@@ -214,29 +217,29 @@ describe("the hub's table", () => {
   });
 
   it('moves its place in the stream with the rows, or not at all', () => {
-    table.take([message(1, 0)], 's', position(7), 0);
+    table.insertBatch([message(1, 0)], 's', position(7), 0);
     const broken = { ...message(2, 1), event: { ...message(2, 1).event, columns: [] } };
-    expect(() => table.take([message(2, 1), broken], 's', position(9), 0)).toThrow();
+    expect(() => table.insertBatch([message(2, 1), broken], 's', position(9), 0)).toThrow();
     expect(table.position('s')).toEqual(position(7));
-    table.take([message(2, 1)], 's', position(9), 0);
+    table.insertBatch([message(2, 1)], 's', position(9), 0);
     expect(rows()).toEqual([1, 2]);
   });
 });
 
 describe('what another server may bring in', () => {
   it('does not stay shut out by a clock that was set back', () => {
-    const admission = new Admission({ addresses: 2, failures: 3, windowMs: 60_000 });
+    const limiter = new FailureLimiter({ addresses: 2, failures: 3, windowMs: 60_000 });
     const later = 86_400_000;
-    for (const n of [1, 2]) expect(admission.admit('a', `192.0.2.${n}`, later)).toBeNull();
-    expect(admission.admit('a', '192.0.2.1', later)).toBeNull();
-    expect(admission.admit('a', '192.0.2.1', later - 500)).toBe('too_many_failures'); // no new allowance for a small step
-    expect(admission.isExhausted('a', 1_000)).toBe(false);
-    expect(admission.admit('a', '192.0.2.9', 1_000)).toBeNull();
+    for (const n of [1, 2]) expect(limiter.admit('a', `192.0.2.${n}`, later)).toBeNull();
+    expect(limiter.admit('a', '192.0.2.1', later)).toBeNull();
+    expect(limiter.admit('a', '192.0.2.1', later - 500)).toBe('too_many_failures'); // no new allowance for a small step
+    expect(limiter.isExhausted('a', 1_000)).toBe(false);
+    expect(limiter.admit('a', '192.0.2.9', 1_000)).toBeNull();
   });
 
   it('is kept for a day, however much comes', () => {
     const db = new Database(':memory:');
-    const failures = new FailureTable(db);
+    const failures = new RemoteFailureTable(db);
     const count = () => db.prepare('SELECT count(*) FROM fleet_failure').pluck().get();
     const add = (from: number, now: number) =>
       failures.add(
@@ -258,29 +261,29 @@ describe('what another server may bring in', () => {
   });
 
   it('is bounded in addresses and in failures, per server, over a window that slides', () => {
-    const admission = new Admission({ addresses: 2, failures: 5, windowMs: 60_000 });
-    expect(admission.admit('a', '192.0.2.1', 0)).toBeNull();
-    expect(admission.admit('a', '192.0.2.2', 1_000)).toBeNull();
-    expect(admission.admit('a', '192.0.2.3', 2_000)).toBe('too_many_addresses');
-    expect(admission.admit('b', '192.0.2.3', 2_000)).toBeNull();
-    for (const at of [3_000, 4_000, 5_000]) expect(admission.admit('a', '192.0.2.1', at)).toBeNull();
-    expect(admission.admit('a', '192.0.2.1', 6_000)).toBe('too_many_failures');
-    expect(admission.isExhausted('a', 6_000)).toBe(true);
-    expect(admission.isExhausted('a', 64_500)).toBe(false);
-    expect(admission.admit('a', '192.0.2.3', 64_500)).toBeNull();
-    expect(admission.admit('a', '192.0.2.4', 64_500)).toBe('too_many_addresses');
+    const limiter = new FailureLimiter({ addresses: 2, failures: 5, windowMs: 60_000 });
+    expect(limiter.admit('a', '192.0.2.1', 0)).toBeNull();
+    expect(limiter.admit('a', '192.0.2.2', 1_000)).toBeNull();
+    expect(limiter.admit('a', '192.0.2.3', 2_000)).toBe('too_many_addresses');
+    expect(limiter.admit('b', '192.0.2.3', 2_000)).toBeNull();
+    for (const at of [3_000, 4_000, 5_000]) expect(limiter.admit('a', '192.0.2.1', at)).toBeNull();
+    expect(limiter.admit('a', '192.0.2.1', 6_000)).toBe('too_many_failures');
+    expect(limiter.isExhausted('a', 6_000)).toBe(true);
+    expect(limiter.isExhausted('a', 64_500)).toBe(false);
+    expect(limiter.admit('a', '192.0.2.3', 64_500)).toBeNull();
+    expect(limiter.admit('a', '192.0.2.4', 64_500)).toBe('too_many_addresses');
   });
 
   it('never lets in more than the limit within a window, whatever comes when', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.nat(20), fc.nat(3_000)), { maxLength: 300 }), (tries) => {
-        const admission = new Admission({ addresses: 3, failures: 1_000, windowMs: 10_000 });
+        const limiter = new FailureLimiter({ addresses: 3, failures: 1_000, windowMs: 10_000 });
         let now = 1_000_000;
         const admitted: Array<[string, number]> = [];
         for (const [address, pause] of tries) {
           now += pause;
           const name = `192.0.2.${address}`;
-          if (admission.admit('a', name, now) === null) admitted.push([name, now]);
+          if (limiter.admit('a', name, now) === null) admitted.push([name, now]);
           const recent = new Set(admitted.filter(([, at]) => at > now - 10_000).map(([each]) => each));
           expect(recent.size).toBeLessThanOrEqual(3);
         }

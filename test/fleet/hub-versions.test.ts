@@ -106,7 +106,7 @@ afterEach(async () => {
 });
 
 function take(...messages: readonly Received[]): void {
-  hub.take(messages, 's', { created: 'then', sequence: 1, messageId: 'm' }, 0);
+  hub.insertBatch(messages, 's', { created: 'then', sequence: 1, messageId: 'm' }, 0);
 }
 
 function page(filter: Partial<Filter> = {}) {

@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { initFleet } from '../../src/fleet/init.js';
 import { SERVERS_TTL_MS } from '../../src/fleet/kv-buckets.js';
-import { Members } from '../../src/fleet/server-registry.js';
+import { ServerRegistry } from '../../src/fleet/server-registry.js';
 import { STREAM_DEFAULTS } from '../../src/sinks/jetstream/stream.js';
 import { hasNats, Nats } from './nats.js';
 
@@ -36,9 +36,9 @@ describe.skipIf(!hasNats())('the servers that a hub knows', () => {
     await kv.put(key, JSON.stringify({ ...beat, rows: 0, lag_events: 0, lag_seconds: 0 }));
   }
 
-  async function after(age: number): Promise<{ members: Members; said: string[] }> {
+  async function after(age: number): Promise<{ members: ServerRegistry; said: string[] }> {
     const said: string[] = [];
-    const members = new Members({
+    const members = new ServerRegistry({
       stream: STREAM,
       silentAfter: 300,
       clock: () => Date.now() + age,

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { expect, it, onTestFinished, vi } from 'vitest';
-import { SilentNote } from '../../src/fleet/silent-servers-state.js';
+import { SilentServersState } from '../../src/fleet/silent-servers-state.js';
 import { State } from '../../src/shipping/state.js';
 
 const log = pino({ level: 'silent' });
@@ -12,13 +12,13 @@ it('which servers are silent is there after a restart', () => {
   const directory = mkdtempSync(join(tmpdir(), 'postern-silent-'));
   onTestFinished(() => rmSync(directory, { recursive: true }));
   const state = new State(directory);
-  expect(new SilentNote(state, log).read()).toEqual([]);
-  new SilentNote(state, log).keep(['a', 'b-2']);
+  expect(new SilentServersState(state, log).read()).toEqual([]);
+  new SilentServersState(state, log).save(['a', 'b-2']);
   state.close();
   const again = new State(directory);
-  expect(new SilentNote(again, log).read()).toEqual(['a', 'b-2']);
-  new SilentNote(again, log).keep([]);
-  expect(new SilentNote(again, log).read()).toEqual([]);
+  expect(new SilentServersState(again, log).read()).toEqual(['a', 'b-2']);
+  new SilentServersState(again, log).save([]);
+  expect(new SilentServersState(again, log).read()).toEqual([]);
   again.close();
 });
 
@@ -27,6 +27,6 @@ it('that it can not be written is said, and is no end of the daemon', () => {
   const full = () => {
     throw new Error('database or disk is full');
   };
-  new SilentNote({ note: () => null, setNote: full }, log).keep(['a']);
+  new SilentServersState({ note: () => null, setNote: full }, log).save(['a']);
   expect(error.mock.calls[0]?.[1]).toBe('which servers are silent is not kept: database or disk is full');
 });
