@@ -317,10 +317,10 @@ export class Daemon {
     this.refused = null;
     const result = reloadedOf(changes);
     for (const key of result.restart) {
-      log.warn(`${key} has changed, which takes effect at the next restart`);
+      log.warn(`${key} has changed; the change takes effect at the next restart`);
     }
     if (result.jail) {
-      log.warn("fail2ban's jail has changed values too. Run install.sh --reconfigure");
+      log.warn("the change also affects fail2ban's jail. Run install.sh --reconfigure");
     }
     log.level = loaded.config.log.level;
     await this.stopRuntime(old);
@@ -392,7 +392,7 @@ export class Daemon {
       createRecorder(state.db, { clock: this.clock }).record(entry);
       works.own.notify();
     } catch (error) {
-      this.options.log.error({ err: error }, `event ${entry.action} not recorded: ${messageOf(error)}`);
+      this.options.log.error({ err: error }, `can't record event ${entry.action}: ${messageOf(error)}`);
     }
   }
 }

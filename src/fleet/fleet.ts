@@ -145,7 +145,10 @@ export class Fleet {
       log,
       onRows,
       onLimit: (origin, reason) => {
-        log.warn({ origin, reason }, `fleet.limit: server ${origin} has reached its limit of failed logins`);
+        log.warn(
+          { origin, reason },
+          `server ${origin} has reached fleet.limit: its further failed logins are not counted here`,
+        );
         record({ action: 'daemon.fleet_limit', details: { origin, reason, ...fleet.limit } });
       },
     });
@@ -175,11 +178,11 @@ export class Fleet {
       positions: () => positionsOf(table, shipped()?.sinks ?? {}, onward),
       onPositions: (positions) => moveStandbyCursors(table, state, positions, onward),
       onTaken: () => {
-        log.info('this hub has the lease: it ships onward');
+        log.info('this hub took the lease: it now ships to other hosts');
         record({ action: 'daemon.lease_taken' });
       },
       onLost: () => {
-        log.warn('this hub has no lease any more: it stands by');
+        log.warn('this hub lost the lease: it is on standby');
         record({ action: 'daemon.lease_lost' });
       },
     });
@@ -192,9 +195,9 @@ export class Fleet {
       const silent = this.members?.all().filter((member) => member.silent) ?? [];
       note.save(silent.map(({ token }) => token));
     };
-    const say = (action: string, { beat, silentFor }: Member) => {
+    const report = (action: string, { beat, silentFor }: Member, what: string) => {
       keep();
-      log.warn({ server: beat.server, silent_ms: silentFor }, `${action}: ${beat.server}`);
+      log.warn({ server: beat.server, silent_ms: silentFor }, `server ${beat.server} ${what}`);
       if (this.isActive())
         record({ action, server: beat.server, details: { server: beat.server, silent_ms: silentFor } });
     };
@@ -205,8 +208,8 @@ export class Fleet {
       silentBefore: note.read(),
       log,
       onForgotten: keep,
-      onSilent: (member) => say('daemon.server_silent', member),
-      onBack: (member) => say('daemon.server_back', member),
+      onSilent: (member) => report('daemon.server_silent', member, 'sends no heartbeats any more'),
+      onBack: (member) => report('daemon.server_back', member, 'sends heartbeats again'),
     });
   }
 

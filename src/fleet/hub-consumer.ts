@@ -161,7 +161,7 @@ export class HubConsumer implements Part {
       this.missedUpTo = 0;
       log.warn(
         { stream },
-        `the stream ${stream} is another one, or was put back: it is read from its beginning`,
+        `stream ${stream} was created again, or restored from a backup: the hub reads it from its beginning`,
       );
       this.recordGap({ reason: 'another stream', read_up_to: known.sequence }, first);
       return first;
@@ -195,8 +195,8 @@ export class HubConsumer implements Part {
     const { stream, log } = this.options;
     if (to <= this.missedUpTo) return; // said already, but the rows behind could not be written
     const from = Math.max(first, this.missedUpTo + 1);
-    const what = `messages ${from} to ${to} of ${stream} are gone before the hub has read them`;
-    log.error({ stream, from, to }, `${what}; postern-auditd replay on the servers brings them`);
+    const what = `messages ${from} to ${to} of ${stream} were removed before the hub read them`;
+    log.error({ stream, from, to }, `${what}. To send them again, run postern-auditd replay on the servers`);
     this.recordGap({ reason, from, to, count: to - from + 1 }, next);
     this.missedUpTo = to;
   }
@@ -306,7 +306,7 @@ export class HubConsumer implements Part {
     this.refused++;
     if (this.refused > 10) return; // whoever can publish could fill the journal
     const { subject, seq } = message;
-    this.options.log.warn({ subject: subject.slice(0, 200), sequence: seq }, `message left out: ${why}`);
+    this.options.log.warn({ subject: subject.slice(0, 200), sequence: seq }, `message rejected: ${why}`);
   }
 
   private count(outcomes: InsertOutcomes): void {

@@ -151,7 +151,7 @@ export class RemoteFailures implements Part {
       // A full disk: bans of others can wait, and would be too old when it is over.
       log.error(
         { err: error },
-        `${failures.length} failed logins of other servers not recorded: ${messageOf(error)}`,
+        `can't record ${failures.length} failed logins of other servers: ${messageOf(error)}; they are not counted here`,
       );
     }
   }

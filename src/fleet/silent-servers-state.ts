@@ -20,7 +20,10 @@ export class SilentServersState {
     try {
       this.state.setNote(KEY, tokens.join(' '));
     } catch (error) {
-      this.log.error({ err: error }, `which servers are silent is not kept: ${messageOf(error)}`);
+      this.log.error(
+        { err: error },
+        `can't save which servers are silent: ${messageOf(error)}; a restart reports them again`,
+      );
     }
   }
 }

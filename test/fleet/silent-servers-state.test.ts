@@ -28,5 +28,7 @@ it('that it can not be written is said, and is no end of the daemon', () => {
     throw new Error('database or disk is full');
   };
   new SilentServersState({ note: () => null, setNote: full }, log).save(['a']);
-  expect(error.mock.calls[0]?.[1]).toBe('which servers are silent is not kept: database or disk is full');
+  expect(error.mock.calls[0]?.[1]).toBe(
+    "can't save which servers are silent: database or disk is full; a restart reports them again",
+  );
 });
