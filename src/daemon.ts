@@ -40,14 +40,14 @@ import { startHeartbeat } from './systemd/watchdog.js';
 import { VERSION } from './version.js';
 
 export interface DaemonOptions {
-  /** Null: the default place, or the defaults where nothing is there. */
+  /** Null: the default path, or the defaults if there is no file. */
   readonly configPath: string | null;
   readonly env: NodeJS.ProcessEnv;
   readonly log: Logger;
   readonly clock?: () => number;
 }
 
-/** What is built from one reading of the configuration and thrown away at the next. */
+/** The parts that are built from one configuration, and replaced at a reload. */
 interface Runtime {
   readonly shipper: Shipper;
   readonly own: OwnSource;
@@ -57,7 +57,7 @@ interface Runtime {
   readonly fleet: Fleet | null;
 }
 
-/** Wires the parts; what they do is in their folders. */
+/** Connects the parts. Their logic is in their folders. */
 export class Daemon {
   private readonly clock: () => number;
   private readonly started: number;
@@ -71,9 +71,9 @@ export class Daemon {
   private api: ApiService | null = null;
   private heartbeat: { beat(): void; stop(): void } | null = null;
   private reloading: Promise<Reloaded | null> = Promise.resolve(null);
-  /** The configuration that was to take the place of the one in effect; null once one was taken. */
+  /** The configuration that was rejected last; null once a valid one was loaded. */
   private refused: RefusedConfig | null = null;
-  /** What a reload would wait for is no longer waited for once this is aborted. */
+  /** Aborted when the daemon stops: a reload then stops waiting. */
   private readonly stopping = new AbortController();
   private readonly stopped: Promise<unknown> = once(this.stopping.signal, 'abort');
 
@@ -128,13 +128,13 @@ export class Daemon {
     this.options.log.info({ version: VERSION, config: this.loaded.path }, 'postern-auditd is ready');
   }
 
-  /** Reads the configuration again; null while it stops. @throws AuditdError if it is refused; the previous one stays active then */
+  /** Reloads the configuration; null while the daemon stops. @throws AuditdError if it is rejected; the previous one then stays active */
   reload(): Promise<Reloaded | null> {
     this.reloading = this.reloading.catch(() => null).then(() => this.applyReload());
     return this.reloading;
   }
 
-  /** Ships the rest, for about 3 s at most, and closes everything. */
+  /** Ships the remaining rows, for about 3 s at most, and closes everything. */
   async stop(): Promise<void> {
     this.notifier.notify({ STOPPING: '1' });
     this.stopping.abort();
@@ -279,7 +279,7 @@ export class Daemon {
       return {
         name,
         config: sink,
-        // Failures of other servers are for fail2ban alone: their own servers ship them to all other sinks.
+        // Other servers' failed logins are for fail2ban alone: their own servers ship them to the other sinks.
         ...(sink.type === 'fail2ban' ? {} : { sources: ['postern', 'auditd'] as const }),
         ...(fleet === null || 'directory' in sink ? {} : { isActive: fleet.isActive }),
         sink: createSink(sink, config, { name, clock, minFree: config.min_free, log }),
@@ -299,7 +299,7 @@ export class Daemon {
       loaded = loadConfig(configPath, env);
       changes = diffConfig(this.loaded.config, loaded.config);
       changed = changedValues(this.loaded.config, loaded.config);
-      // Before anything is made of them: a hub's table, for one, lies in the directory of the state.
+      // Before the parts are built: a hub's table, for example, is in the state directory.
       loaded.config.state = this.loaded.config.state;
       loaded.config.control = this.loaded.config.control;
       if (loaded.config.fleet.role === 'hub')
@@ -341,7 +341,7 @@ export class Daemon {
     return result;
   }
 
-  /** What fails here, of a full disk for example, keeps nothing else from its end: what follows it has to come. */
+  /** A step that fails, for example because of a full disk, does not keep the following ones from running. */
   private async stopRuntime(works: Runtime, last?: NewEntry): Promise<void> {
     const { bans, silence, retention, shipper, fleet } = works;
     silence.stop();
@@ -384,7 +384,7 @@ export class Daemon {
     if (this.works !== null) this.record(this.works, entry);
   };
 
-  /** An event of our own. One that can't be recorded (a full disk) is reported and holds nothing up. */
+  /** Records an event of the daemon itself. A failure (a full disk) is logged, and stops nothing. */
   private record(works: Runtime, entry: NewEntry): void {
     const { state } = this;
     if (state === null) return;

@@ -1,4 +1,4 @@
-/** What one other server may bring in within a time. */
+/** How many failed logins of one other server may count within a time. */
 export interface FailureLimit {
   readonly addresses: number;
   readonly failures: number;
@@ -9,28 +9,28 @@ export type Refusal = 'too_many_failures' | 'too_many_addresses' | 'too_many_ser
 
 /** Failures are counted in slices of the window, so that a flood costs no memory. */
 const SLICES = 60;
-/** Servers that are remembered; a fleet that is larger has other sorrows. */
+/** Limit of the servers that are remembered. */
 const MAX_ORIGINS = 10_000;
 
 interface Origin {
-  /** When each address was let in last. At most `addresses` of them. */
+  /** When each address was last admitted. At most `addresses` of them. */
   readonly addresses: Map<string, number>;
   readonly slices: number[];
-  /** The slice that was counted in last, since the epoch. */
+  /** The latest slice, counted since the epoch. */
   slice: number;
   total: number;
 }
 
 /**
- * How many failed logins, and from how many addresses, each other server may have counted here. One that was taken over can forge
- * any: what it can have banned is bounded by this, and by `never_ban`.
+ * Limits the failed logins, and the addresses, that count here for each other server. A compromised server can forge any: this limit
+ * and `never_ban` bound which addresses it can get banned.
  */
 export class FailureLimiter {
   private readonly origins = new Map<string, Origin>();
 
   constructor(private readonly limit: FailureLimit) {}
 
-  /** True if nothing of this server would be let in now: asked before its message is read. */
+  /** True if this server has reached its limit: checked before its message is parsed. */
   isExhausted(origin: string, now: number): boolean {
     const known = this.origins.get(origin);
     if (known === undefined) return this.origins.size >= MAX_ORIGINS;
@@ -38,7 +38,7 @@ export class FailureLimiter {
     return known.total >= this.limit.failures;
   }
 
-  /** Lets a failure in, and counts it; null, or why not. */
+  /** Counts a failed login. @returns null, or why it is rejected */
   admit(origin: string, address: string, now: number): Refusal | null {
     const known = this.originOf(origin);
     if (known === null) return 'too_many_servers';
@@ -64,7 +64,7 @@ export class FailureLimiter {
     return made;
   }
 
-  /** Leaves the slices behind that are out of the window. A clock that was set back a little counts in the newest; by more, all begins anew. */
+  /** Drops the slices that are out of the window. After a small step of the clock backwards the newest slice counts; a larger one resets all. */
   private expireSlices(origin: Origin, now: number): void {
     const slice = Math.floor(now / (this.limit.windowMs / SLICES));
     if (slice < origin.slice - 1) {

@@ -7,16 +7,16 @@ import { backoff } from '../shipping/backoff.js';
 import { connectNats } from '../sinks/jetstream/connection.js';
 import { natsError } from '../sinks/jetstream/nats-error.js';
 
-/** A connection counts as good when it has lasted so long: one that is made and fails at once is no end of the trouble. */
+/** A connection counts as recovered once it has lasted so long: one that fails at once does not. */
 const STABLE_MS = 3_000;
 
-/** What works over the connection to the fleet. */
+/** A user of the connection to the fleet. */
 export interface Part {
-  /** Begins with a connection that is new. One that throws ends the connection, and is begun again with the next. */
+  /** Starts with a new connection. If it throws, the connection is closed, and the next one attaches again. */
   attach(nc: NatsConnection): Promise<void>;
-  /** The connection has ended, or is about to be. */
+  /** The connection has ended, or is about to. */
   detach(): void;
-  /** What of it does not work though there is a connection; null while all is well. */
+  /** What does not work although there is a connection; null while all is well. */
   trouble?(): Diagnosis | null;
 }
 
@@ -38,7 +38,7 @@ export interface FleetConnectionOptions {
   readonly log: Logger;
 }
 
-/** The daemon's connection to its fleet, made again for ever. Says once that it is down, and once that it is back. */
+/** The daemon's connection to its fleet. It reconnects without end, and logs once that it is down and once that it is back. */
 export class FleetConnection {
   private nc: NatsConnection | null = null;
   private running: Promise<void> | null = null;

@@ -12,20 +12,20 @@ export interface ServerStatus {
   readonly role: string | null;
   readonly version: string | null;
   readonly silent: boolean;
-  /** Seconds since its last heartbeat; null: none was heard. */
+  /** Seconds since its last heartbeat; null if there was none. */
   readonly heartbeat_age: number | null;
-  /** Seconds that its clock is before that of the hub. */
+  /** Seconds by which its clock is ahead of the hub's. */
   readonly clock_difference: number | null;
-  /** Time of its last event that has come, ISO 8601. */
+  /** Time of its last event that arrived, ISO 8601. */
   readonly last_event: string | null;
-  /** When that came. */
+  /** When that event arrived. */
   readonly last_received: string | null;
-  /** Events that it has not yet brought into the stream, as it said itself. */
+  /** Events that it has not published yet, by its own heartbeat. */
   readonly lag_events: number | null;
   readonly lag_seconds: number | null;
 }
 
-/** What `status` says of the fleet. */
+/** The fleet, for `status`. */
 export interface FleetStatus {
   readonly role: 'member' | 'hub';
   readonly link: LinkStatus;
@@ -35,7 +35,7 @@ export interface FleetStatus {
   readonly servers: readonly ServerStatus[];
 }
 
-/** Heartbeats and last events, put together by server. */
+/** Joins heartbeats and last events by server. */
 export function serversOf(
   members: readonly Member[],
   lastEvents: ReadonlyArray<{

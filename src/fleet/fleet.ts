@@ -21,7 +21,7 @@ import { type Member, ServerRegistry } from './server-registry.js';
 import { SilentServersState } from './silent-servers-state.js';
 import { moveStandbyCursors, positionsOf } from './standby-positions.js';
 
-/** What every source is made with. */
+/** Options that all sources share. */
 type SourceParts = Pick<OwnSourceOptions, 'sourceId' | 'classify' | 'redact' | 'clock' | 'server'> & {
   readonly historyOf: (source: SourceName) => NonNullable<OwnSourceOptions['history']>;
 };
@@ -36,15 +36,15 @@ export interface FleetOptions {
   readonly log: Logger;
 }
 
-/** What this daemon has to do with other servers: null where it is alone. */
+/** This daemon's part in a fleet; null if it is alone. */
 export function createFleet(options: FleetOptions): Fleet | null {
   return fleetConnection(options.config) === null ? null : new Fleet(options);
 }
 
 export class Fleet {
-  /** On a hub, what stands in the place of Postern's table. */
+  /** On a hub, the source that replaces Postern's table. */
   readonly hubSource: OwnSource | null = null;
-  /** Other servers' failed logins, where they count here. */
+  /** Other servers' failed logins, if they count here. */
   readonly failureSource: OwnSource | null = null;
   private readonly token: string;
   private readonly link: FleetConnection;
@@ -88,14 +88,14 @@ export class Fleet {
     this.link = new FleetConnection({ nats, name: `postern-auditd ${server} ${fleet.role}`, parts, log });
   }
 
-  /** Whether sinks that lead away from this host may ship now: of two hubs, one's. */
+  /** Whether sinks that ship to other hosts may do so now: of two hubs, only one may. */
   readonly isActive = (): boolean => this.lease === null || this.lease.held;
 
   start(): void {
     this.link.start();
   }
 
-  /** To be called when the sinks are closed. */
+  /** To be called after the sinks are closed. */
   async stop(): Promise<void> {
     await this.lease?.release();
     await this.link.stop();
@@ -126,7 +126,7 @@ export class Fleet {
       db: hub?.db ?? state.db,
       place: hub?.path ?? 'state.db',
       table,
-      // A server that was taken over may write the hub's own name into its rows: they are no failed logins here.
+      // A compromised server may write the hub's own name into its rows: they are not failed logins here.
       foreign: hub !== null,
       history: sources.historyOf(name),
       idOf: (row) => hub?.eventIdOf(row) ?? failures?.eventIdOf(row) ?? null,
@@ -234,7 +234,7 @@ export class Fleet {
   }
 }
 
-/** Names of the sinks that lead away from this host; files stay, and both hubs write them. */
+/** Names of the sinks that ship to other hosts. Files are local, so both hubs write them. */
 function onwardSinks({ sinks }: LoadedConfig['config']): string[] {
   return Object.entries(sinks)
     .filter(([, sink]) => !('directory' in sink))

@@ -7,7 +7,7 @@ import { connectNats } from '../sinks/jetstream/connection.js';
 import { natsError } from '../sinks/jetstream/nats-error.js';
 import { serversBucket } from './kv-buckets.js';
 
-/** Names that an error lists. */
+/** Limit of the names that an error lists. */
 const NAMED = 20;
 
 /**

@@ -9,7 +9,7 @@ import type { Part } from './fleet-connection.js';
 import type { Beat } from './heartbeat-message.js';
 import { serversBucket } from './kv-buckets.js';
 
-/** Heartbeats in a row between which another one stood until the name counts as taken, and without one until it is free. */
+/** The name counts as taken after so many heartbeats in a row that met a foreign entry, and as free after so many that met their own. */
 const NAME_TAKEN_AFTER = 2;
 const NAME_FREE_AFTER = 3;
 
@@ -18,19 +18,19 @@ export interface HeartbeatOptions {
   readonly server: string;
   readonly every: number;
   readonly beat: () => Beat;
-  /** Another server has the same name: said once. */
+  /** Called once when another server has the same name. */
   readonly onNameTaken: () => void;
   readonly log: Logger;
 }
 
 /**
- * Says to the fleet that this server is there, how it is, and what its clock shows. Each heartbeat replaces the one before and no other: so two
- * servers of one name notice each other, without the right to read anything.
+ * Publishes that this server is alive, its state and its clock. Each heartbeat replaces only the server's own previous one. So two
+ * servers with one name notice each other, without permission to read anything.
  */
 export class Heartbeat implements Part {
   private timer: NodeJS.Timeout | null = null;
   private complaint: Diagnosis | null = null;
-  /** Of our last entry; null: not known, so the next one replaces whatever is there. */
+  /** The revision of our last entry; null if it is unknown: the next heartbeat then replaces any entry. */
   private revision: number | null = null;
   private foreignInRow = 0;
   private ownInRow = 0;
@@ -65,7 +65,7 @@ export class Heartbeat implements Part {
   private async send(kv: KV): Promise<void> {
     const { server, stream, beat, log } = this.options;
     const [key, text, revision] = [subjectToken(server), JSON.stringify(beat()), this.revision];
-    this.revision = null; // an answer that does not come says nothing of whether it was stored
+    this.revision = null; // without an answer it is unknown whether the entry was stored
     try {
       if (revision === null) this.revision = await kv.put(key, text);
       else {
@@ -89,7 +89,7 @@ export class Heartbeat implements Part {
   private countForeignEntry(): void {
     this.ownInRow = 0;
     this.foreignInRow++;
-    if (this.isNameTaken || this.foreignInRow < NAME_TAKEN_AFTER) return; // one alone may be an administrator's hand
+    if (this.isNameTaken || this.foreignInRow < NAME_TAKEN_AFTER) return; // a single foreign entry may be an administrator's
     this.isNameTaken = true;
     this.options.onNameTaken();
   }

@@ -20,22 +20,22 @@ import {
   type StreamPosition,
 } from './hub-table.js';
 
-/** Messages that may be under way to us. */
+/** Messages that NATS may send ahead. */
 const MAX_IN_FLIGHT = 4_000;
 /**
- * Messages that are written at once. Fewer wait for others, twice as long as the last writing took: with 200 servers each writing changes
- * hundreds of pages of the indexes, for 50 rows nearly as many as for 1,000 (CPU of an event 45 µs and 28).
+ * Messages that one transaction writes. A smaller batch waits for more messages, twice as long as the last transaction took. With 200
+ * servers each transaction changes hundreds of index pages, and nearly as many for 50 rows as for 1,000 (45 µs and 28 µs CPU per event).
  */
 const BATCH_SIZE = 1_000;
 const SHORTEST_WAIT_MS = 20;
 const LONGEST_WAIT_MS = 50;
 const HEARTBEAT_MS = 1_000;
-/** Behind for so long without one message: the consumer is made anew. */
+/** The hub lags and has received no message for so long: it creates its consumer again. */
 const STALLED_MS = 15_000;
 const CHECK_MS = 5_000;
-/** A stream that ends before what was read of it is believed to have lost its end after so long. */
+/** A stream that ends before the hub's position for so long counts as truncated. */
 const TRUNCATED_MS = 10_000;
-/** Servers that a gap names. */
+/** Limit of the servers that the event of a gap names. */
 const MAX_NAMED_SERVERS = 50;
 
 export interface HubConsumerOptions {
@@ -43,11 +43,11 @@ export interface HubConsumerOptions {
   readonly table: HubTable;
   readonly clock: () => number;
   readonly log: Logger;
-  /** Rows were written. */
+  /** Called after rows were written. */
   readonly onRows: () => void;
-  /** Messages are gone that were never read here, or the stream is another one. */
+  /** Messages were removed before they were read here, or the stream was created again. */
   readonly onGap: (details: Readonly<Record<string, unknown>>) => void;
-  /** What was read can't be written, or nothing is received: a new connection is needed. */
+  /** Rows can't be written, or no message arrives: a new connection is needed. */
   readonly onFailed: (reason: Diagnosis) => void;
 }
 
@@ -61,13 +61,13 @@ export interface ConsumerStatus {
   readonly refused_total: number;
   readonly disordered_total: number;
   readonly held: number;
-  /** How often messages were gone before they were read, since the start. */
+  /** How often messages were removed before they were read, since the start. */
   readonly gaps_total: number;
 }
 
 /**
- * Reads the stream in its order from where the table says. No acknowledgements: the position moves with the rows, so a hub that
- * was killed, or put back from a backup, goes on exactly behind its last row.
+ * Reads the stream in order, from the position in the table. It sends no acknowledgements: the position moves with the rows, so a hub
+ * that was killed, or restored from a backup, resumes exactly after its last row.
  */
 export class HubConsumer implements Part {
   private messages: ConsumerMessages | null = null;
@@ -78,9 +78,9 @@ export class HubConsumer implements Part {
   private position: StreamPosition | null = null;
   private lastSequence = 0;
   private progressAt = 0;
-  /** Messages of an earlier connection count no more. */
+  /** Counts connections: messages of an earlier one are ignored. */
   private generation = 0;
-  /** The consumer that `startPosition` has looked for: null until its first message. */
+  /** The name of the consumer of this connection; null until its first message. */
   private consumer: string | null = null;
   private received = 0;
   private refused = 0;
@@ -128,7 +128,7 @@ export class HubConsumer implements Part {
     this.messages = null;
     if (this.scheduled !== null) clearTimeout(this.scheduled);
     this.scheduled = null;
-    this.pending = []; // not written, so not passed
+    this.pending = []; // they were not written, so the position is before them
   }
 
   status(): ConsumerStatus {
@@ -147,7 +147,7 @@ export class HubConsumer implements Part {
     };
   }
 
-  /** Where to go on: behind the last row, if the stream is still the one that it came from. Says each gap once. */
+  /** Where to resume: after the last row, if it came from this stream. Reports each gap once. */
   private async startPosition(
     manager: JetStreamManager,
     { created, state }: StreamInfo,
@@ -171,7 +171,7 @@ export class HubConsumer implements Part {
     return first;
   }
 
-  /** A leader that is new may for a moment not have all yet. That must not be taken for a stream that lost its end. */
+  /** A new leader may lack the last messages for a moment. That must not count as a truncated stream. */
   private waitForEnd(known: StreamPosition, created: string, last: number): void {
     if (known.created !== created || known.sequence <= last) {
       this.shortSince = null;
@@ -193,7 +193,7 @@ export class HubConsumer implements Part {
     next: StreamPosition | null = null,
   ): void {
     const { stream, log } = this.options;
-    if (to <= this.missedUpTo) return; // said already, but the rows behind could not be written
+    if (to <= this.missedUpTo) return; // reported already, but the rows after it could not be written
     const from = Math.max(first, this.missedUpTo + 1);
     const what = `messages ${from} to ${to} of ${stream} were removed before the hub read them`;
     log.error({ stream, from, to }, `${what}. To send them again, run postern-auditd replay on the servers`);
@@ -202,10 +202,10 @@ export class HubConsumer implements Part {
   }
 
   /**
-   * What is gone stands in the tables of the servers: a replay from behind the last row that came of each brings it. Said before
-   * the position moves: who is killed in between says it twice, and not never.
+   * The servers' tables still have the lost events: a replay from after the last row that arrived of each sends them again. The gap is
+   * recorded before the position moves: a hub that is killed in between records it twice, not never.
    *
-   * @param to where to read on, if not behind the last row
+   * @param to where to continue reading, if not after the last row
    */
   private recordGap(details: Readonly<Record<string, unknown>>, to: StreamPosition | null = null): void {
     const { stream, table, onGap, onRows } = this.options;
@@ -215,7 +215,7 @@ export class HubConsumer implements Part {
     onRows();
   }
 
-  /** A stream that lost its end has other messages at the same numbers. Of those that were read the last is compared. */
+  /** A truncated stream has other messages at the same sequence numbers, so the last message that was read is compared. */
   private async isOther(manager: JetStreamManager, known: StreamPosition, last: number): Promise<boolean> {
     if (known.sequence > last) return true;
     if (known.messageId === '') return false;
@@ -231,7 +231,7 @@ export class HubConsumer implements Part {
   private receive(message: JsMsg, nc: NatsConnection): void {
     const { consumer } = message.info;
     this.consumer ??= consumer;
-    // The library has made its consumer anew. The stream may have been, too, with other messages at the same numbers.
+    // The library has created its consumer again. The stream may be new too, with other messages at the same sequence numbers.
     if (consumer !== this.consumer) {
       this.attachAgain(nc);
       return;
@@ -304,7 +304,7 @@ export class HubConsumer implements Part {
 
   private refuse(message: JsMsg, why: string): void {
     this.refused++;
-    if (this.refused > 10) return; // whoever can publish could fill the journal
+    if (this.refused > 10) return; // a publisher must not be able to flood the journal
     const { subject, seq } = message;
     this.options.log.warn({ subject: subject.slice(0, 200), sequence: seq }, `message rejected: ${why}`);
   }
@@ -314,7 +314,7 @@ export class HubConsumer implements Part {
       this.total[key] += outcomes[key];
   }
 
-  /** How far the stream has got, and whether it is still the same; whether something should have come and has not. */
+  /** Checks the stream's last sequence number, its identity, and whether messages are overdue. */
   private async checkStream(manager: JetStreamManager, generation: number): Promise<void> {
     const { stream, table, clock, onRows, onFailed } = this.options;
     try {

@@ -1,8 +1,8 @@
 import type Database from 'better-sqlite3';
 
 /**
- * `audit_log` has the columns of Postern's table without its constraints: no row of no server may be refused. `removed` has the ids of
- * rows that were deleted, by whom ever, so that what is sent again does not come back: about 20 bytes a row.
+ * `audit_log` has the columns of Postern's table without its constraints: no server's row may be rejected. `removed` has the ids of all
+ * deleted rows, so that a row that is sent again does not return: about 20 bytes a row.
  */
 export const HUB_SCHEMA = `
   CREATE TABLE IF NOT EXISTS audit_log (
@@ -28,10 +28,10 @@ export const HUB_SCHEMA = `
   END;
 `;
 
-/** Of a table of an earlier release. */
+/** Columns that tables of earlier releases lack. */
 export const HUB_REVISIONS = ['revision_of INTEGER', 'revised_action TEXT'];
 
-/** A version of an edited row is found by its row, and that by the id that it has at its server. */
+/** Look up the versions of an edited row by the row, and a row by the id that it has at its server. */
 export const HUB_INDEXES = `
   CREATE INDEX IF NOT EXISTS audit_log_revision ON audit_log (origin, revision_of) WHERE revision_of IS NOT NULL;
   CREATE INDEX IF NOT EXISTS audit_log_origin ON audit_log (origin, origin_id) WHERE origin_source = 'postern';
@@ -65,7 +65,7 @@ export type HubStatements = Readonly<
   >
 >;
 
-/** What the hub says to its table. */
+/** The statements of the hub's table. */
 export function hubStatements(db: Database.Database): HubStatements {
   const one = 'origin = ? AND source = ? AND timeline = ?';
   return {
@@ -77,7 +77,7 @@ export function hubStatements(db: Database.Database): HubStatements {
     eventIdUpTo: db.prepare('SELECT event_id FROM audit_log WHERE id <= ? ORDER BY id DESC LIMIT 1').pluck(),
     originOf: db.prepare('SELECT origin FROM audit_log WHERE event_id = ?').pluck(),
     rowOf: db.prepare('SELECT id FROM audit_log WHERE event_id = ?').pluck(),
-    // No `INSERT … SELECT`: SQLite keeps a journal of each of those in a file, which tripled what an event costs (23 µs to 62).
+    // Not `INSERT … SELECT`: SQLite writes a statement journal for each, which nearly tripled the cost of an event (23 µs to 62).
     insert: db.prepare(
       `INSERT INTO audit_log (created_at, user_id, user_name, user_email, action, resource_type, resource_id, details, ip_address,
          server, event_id, origin, origin_source, origin_timeline, origin_id, revision_of, revised_action)
@@ -107,7 +107,7 @@ export function hubStatements(db: Database.Database): HubStatements {
     heldCount: db.prepare('SELECT count(*) FROM held').pluck(),
     oldestHeld: db.prepare('SELECT min(since) FROM held').pluck(),
     late: db.prepare('SELECT origin, source, timeline FROM held WHERE since <= ? ORDER BY since LIMIT 1'),
-    // Negative: known still, but nothing is to wait for it.
+    // Negative: the row is still known, but no event waits for it.
     unchain: db.prepare('UPDATE origin SET last = -abs(last)'),
   };
 }

@@ -1,12 +1,13 @@
 /**
- * The hub's own audit table: the events of all servers, each once, those of a server in the order in which it wrote them.
+ * The hub's own audit table: the events of all servers, each once, and the events of one server in the order in which it wrote them.
  *
- * EXACTLY ONCE. How far the stream has been read stands in this database and moves in the transaction that writes the rows. What is sent
- * twice, or comes by two ways, has the same event id, which is unique here, and stays known when retention has removed the row.
+ * EXACTLY ONCE. This database holds the position in the stream, which moves in the transaction that writes the rows. An event that
+ * arrives twice has the same event id both times. The id is unique here, and is remembered after retention has removed the row.
  *
  * ORDER. Each message names the one that its server published before it (of the same source and timeline). When JetStream changes its
- * leader in the middle of a batch, a message can get lost while later ones are stored; it is sent again and then stands behind
- * them. What comes before its predecessor waits in `held`, in this database, until that has come, or for ten minutes.
+ * leader in the middle of a batch, a message can get lost while later ones are stored. Its server sends it again, and it is then stored
+ * after them. An event that arrives before its predecessor waits in `held`, in this database, until the predecessor arrives, or for ten
+ * minutes.
  */
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync } from 'node:fs';
@@ -18,23 +19,23 @@ import { createAuditTable } from '../recorder/recorder.js';
 import { openOwn } from '../shipping/as-owner.js';
 import { HUB_INDEXES, HUB_REVISIONS, HUB_SCHEMA, type HubStatements, hubStatements } from './hub-schema.js';
 
-/** How long an event waits for the one before it, by the clock of the stream, which is the same for each hub. */
+/** How long an event waits for its predecessor, by the clock of the stream, which is the same for each hub. */
 export const HOLD_MS = 600_000;
-/** So much longer where no later message says that it is time: by then it would be here. */
+/** Added where no later message shows the time of the stream: the predecessor would have arrived by then. */
 export const SLACK_MS = 60_000;
-/** Servers, by source and timeline, that are remembered between transactions. */
+/** Limit of the chains (server, source and timeline) that are kept in memory between transactions. */
 const MOST_CHAINS = 10_000;
 
 /** How far a stream has been read. */
 export interface StreamPosition {
-  /** When the stream was made, as NATS writes it: another one of the same name begins anew. */
+  /** When the stream was created, as NATS writes it: a new stream of the same name is read from its beginning. */
   readonly created: string;
   readonly sequence: number;
   /** Id of the message there, '' if it had none. */
   readonly messageId: string;
 }
 
-/** A message, read. */
+/** A parsed message. */
 export interface Received {
   readonly subject: string;
   readonly body: string;
@@ -43,13 +44,13 @@ export interface Received {
   readonly time: number;
 }
 
-/** What became of messages. */
+/** How many messages had which outcome. */
 export interface InsertOutcomes {
   inserted: number;
   duplicates: number;
-  /** Came before their predecessor, and wait for it. */
+  /** Arrived before their predecessor, and wait for it. */
   held: number;
-  /** Waited in vain. */
+  /** Inserted without their predecessor, after the wait. */
   disordered: number;
 }
 
@@ -71,10 +72,10 @@ interface Chain {
   readonly source: string;
   readonly timeline: number;
   last: number;
-  /** When it was last heard of, milliseconds since the epoch, and the time of the event then, as its row has it. */
+  /** When its last event arrived, ms since the epoch, and that event's own time, as its row has it. */
   seen: number;
   created: string | null;
-  /** Events of it that are held. */
+  /** How many of its events are held. */
   waiting: number;
 }
 
@@ -97,12 +98,12 @@ export class HubTable {
       if (fresh) chmodSync(this.path, 0o640);
       this.db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
       this.db.pragma('cache_size = -65536');
-      // 16 MB: pages of the indexes are changed again and again before they have to go into the database.
+      // 16 MB: pages of the indexes change many times before a checkpoint has to write them into the database.
       this.db.pragma('wal_autocheckpoint = 4000');
       this.db.exec(HUB_SCHEMA);
       this.addRevisions();
       this.db.exec(HUB_INDEXES);
-      createAuditTable(this.db); // the indexes that queries want
+      createAuditTable(this.db); // the indexes for queries
       this.sql = hubStatements(this.db);
     } catch (error) {
       if (error instanceof AuditdError) throw error;
@@ -113,7 +114,7 @@ export class HubTable {
     }
   }
 
-  /** A table of an earlier release had no versions of edited rows. */
+  /** Tables of earlier releases lack the columns for versions of edited rows. */
   private addRevisions(): void {
     const names = this.db.prepare("SELECT name FROM pragma_table_info('audit_log')").pluck().all();
     for (const column of HUB_REVISIONS)
@@ -138,7 +139,7 @@ export class HubTable {
     return (this.sql.rowOf.get(eventId) as number | undefined) ?? null;
   }
 
-  /** Of each server: when an event of Postern's last came, and that event's own time. */
+  /** Of each server: when its last event of Postern arrived, and that event's own time. */
   lastEvents(): ReadonlyArray<{
     readonly origin: string;
     readonly seen: number;
@@ -147,16 +148,16 @@ export class HubTable {
     return this.sql.lastEvents.all() as Array<{ origin: string; seen: number; created: string | null }>;
   }
 
-  /** Up to which row of its own each server's events are here, for at most so many servers: where a replay has to begin. */
+  /** Of each server, the last of its own rows that arrived: a replay has to begin after it. @param limit number of servers */
   knownServers(limit: number): readonly KnownServer[] {
     return this.sql.known.all(limit) as KnownServer[];
   }
 
   /**
-   * Messages are gone: what was published after them is not to wait for them. What is held goes in, and of each server the next event
-   * that arrives is accepted as it is.
+   * Messages were lost, so later events must not wait for them. Inserts all held events, and accepts the next event of each
+   * server without its predecessor.
    *
-   * @param to where to read on, if not behind the last row
+   * @param to where to continue reading, if not after the last row
    */
   forgetOrder(stream: string, to: StreamPosition | null): InsertOutcomes {
     const outcomes = noOutcomes();
@@ -178,7 +179,7 @@ export class HubTable {
     return this.sql.heldCount.get() as number;
   }
 
-  /** Writes events and how far the stream has been read with them, all or nothing. */
+  /** Writes events and the position of the last one in the stream, all or nothing. */
   insertBatch(
     messages: readonly Received[],
     stream: string,
@@ -189,7 +190,7 @@ export class HubTable {
       const outcomes = noOutcomes();
       let oldest = this.sql.oldestHeld.get() as number | null;
       for (const message of messages) {
-        // Before it, so that the order of the rows is the same at each hub, whenever that reads: one goes on behind a row of the other.
+        // Before the message, so that the rows have the same order at each hub: one hub continues after a row of the other.
         if (oldest !== null && oldest <= message.time - HOLD_MS) {
           this.insertOverdue(message.time, outcomes);
           oldest = this.sql.oldestHeld.get() as number | null;
@@ -203,7 +204,7 @@ export class HubTable {
     });
   }
 
-  /** Gives up on predecessors that do not come. To be called now and then. */
+  /** Stops waiting for predecessors that do not arrive. To be called every few seconds. */
   expire(now: number): InsertOutcomes {
     const outcomes = noOutcomes();
     const oldest = this.sql.oldestHeld.get() as number | null;
@@ -227,9 +228,9 @@ export class HubTable {
           this.saveChains();
           return result;
         })
-        .immediate(); // the purge writes too: not from an older view than its own
+        .immediate(); // the purge writes too: a deferred transaction could fail on its older snapshot
     } catch (error) {
-      this.chains = new Map(); // they may know what is not written
+      this.chains = new Map(); // they may describe rows that were not written
       this.changed.clear();
       throw error;
     }
@@ -265,7 +266,7 @@ export class HubTable {
     if (changes > 0) return;
     const known = parseFleet(subject, heldBody.get(origin, source, timeline, sequence) as string);
     if (typeof known !== 'string' && known.id === event.id) outcomes.duplicates++;
-    else this.insert(event, outcomes); // two servers of one name: the other one has that row
+    else this.insert(event, outcomes); // two servers have one name, and the other one wrote that row
   }
 
   private insert(event: FleetEvent, outcomes: InsertOutcomes): void {
@@ -284,7 +285,7 @@ export class HubTable {
         revision?.action ?? null,
       ).changes > 0;
     if (isNew(event.id)) outcomes.inserted++;
-    // Another server's row has this id: whoever did that shall not keep the true one out.
+    // Another server's row has this id. A forged row must not keep the genuine one out.
     else if ((originOf.get(event.id) ?? origin) !== origin && isNew(idWithOrigin(event))) outcomes.inserted++;
     else outcomes.duplicates++;
   }
@@ -294,7 +295,7 @@ export class HubTable {
     this.changed.add(chain);
   }
 
-  /** Inserts what was held for what has come now. */
+  /** Inserts the held events whose predecessors have arrived now. */
   private insertSuccessors(chain: Chain, outcomes: InsertOutcomes): void {
     for (;;) {
       const next = this.sql.next.get(chain.origin, chain.source, chain.timeline) as Held | undefined;
@@ -311,7 +312,7 @@ export class HubTable {
     chain.waiting--;
   }
 
-  /** What has waited too long by then goes in all the same, in its order. */
+  /** Inserts the events that have waited too long at this time, in their order. */
   private insertOverdue(now: number, outcomes: InsertOutcomes): void {
     const oldest = this.sql.oldestHeld.get() as number | null;
     if (oldest === null || oldest > now - HOLD_MS) return;

@@ -13,17 +13,17 @@ import {
 } from '../sinks/jetstream/stream.js';
 import { LEASE_TTL_MS, leaseBucket, SERVERS_TTL_MS, serversBucket } from './kv-buckets.js';
 
-/** What became of one stream. */
+/** The result for one stream or bucket. */
 export interface Initialised {
   readonly name: string;
   readonly made: boolean;
   readonly replicas: number;
-  /** Of a stream that was there: what is not as wished. Nothing of it was changed. */
+  /** How an existing stream differs from the requested one. It was not changed. */
   readonly differences: readonly Difference[];
 }
 
 /**
- * Makes the stream and the buckets of a fleet where they are missing, and compares those that are there. Changes and removes nothing.
+ * Creates the stream and the buckets of a fleet if they are missing, and compares existing ones. It changes and removes nothing.
  *
  * @throws AuditdError `SINK_FAILED`
  */
@@ -65,7 +65,7 @@ export async function initFleet(nats: NatsConfig, wishes: StreamWishes): Promise
   }
 }
 
-/** Servers of the cluster that this one knows, itself included. */
+/** Number of servers of the cluster, including the connected one. */
 async function clusterSize(nc: NatsConnection): Promise<number> {
   const others = nc.info?.connect_urls?.length ?? 0;
   return Math.max(1, others);

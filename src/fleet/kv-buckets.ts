@@ -17,7 +17,7 @@ export function bucketTrouble(content: string, bucket: string, error: unknown): 
   };
 }
 
-/** A server that is gone for so long is forgotten. */
+/** A server without a heartbeat for so long is removed from the list. */
 export const SERVERS_TTL_MS = 30 * 86_400_000;
-/** A hub that does not renew its lease for so long has lost it. */
+/** A hub that does not renew its lease for so long loses it. */
 export const LEASE_TTL_MS = 10_000;

@@ -1,13 +1,14 @@
 /**
- * Which of two hubs ships onward: who holds the entry `hub` of a key-value bucket whose entries go after ten seconds.
+ * Decides which of two hubs ships to other hosts: the one that holds the entry `hub` of a key-value bucket. Entries expire after ten
+ * seconds.
  *
- * The holder renews it every two seconds against its revision. It counts itself as the holder only up to three seconds before the servers
- * would drop the entry, reckoned from before the renewal was sent, by a clock that nobody sets: so two hubs never hold it at
- * a time, unless the clocks of the NATS servers differ by more than those three seconds when their leader changes.
+ * The holder renews the entry every two seconds, by its revision. It stops shipping three seconds before the servers would drop the
+ * entry. That time counts from before the renewal was sent, by a monotonic clock. So two hubs never hold the lease at the same time,
+ * unless the clocks of the NATS servers differ by more than those three seconds when their leader changes.
  *
- * FENCING. A collector knows no lease, so it can't refuse a hub that was the holder when it began to send. The loops ask before each
- * batch, and break off one that outlasts the lease, as when the process was stopped and goes on; what can come twice is what was
- * delivered since the last renewal. It has the same event ids.
+ * FENCING. A collector does not know the lease, so it can't reject a hub that lost the lease while it was sending. The loops check the
+ * lease before each batch, and abort a batch that outlasts it, for example after the process was suspended. Only events that were
+ * delivered since the last renewal can arrive twice, with the same event ids.
  */
 import { randomBytes } from 'node:crypto';
 import { jetstream } from '@nats-io/jetstream';
@@ -41,9 +42,9 @@ export interface LeaseOptions {
   readonly server: string;
   readonly clock: () => number;
   readonly log: Logger;
-  /** Where this hub's sinks stand, for the other one. */
+  /** The positions of this hub's sinks, for the other hub. */
   readonly positions: () => HubPositions;
-  /** Where the holder's sinks stand: ours are moved there while we stand by. */
+  /** Called with the positions of the holder's sinks: the sinks on standby follow them. */
   readonly onPositions: (positions: HubPositions) => void;
   readonly onTaken: () => void;
   readonly onLost: () => void;
@@ -56,7 +57,7 @@ export class Lease implements Part {
   private complaint: Diagnosis | null = null;
   private timer: NodeJS.Timeout | null = null;
   private revision = 0;
-  /** By two clocks, ms: one that nobody sets, which may stand still while the machine sleeps, and the host's, which does not. */
+  /** By two clocks, ms: the monotonic one, which may stop while the machine sleeps, and the host's, which does not. */
   private until = Number.NEGATIVE_INFINITY;
   private untilTime = Number.NEGATIVE_INFINITY;
   private since = 0;
@@ -66,7 +67,7 @@ export class Lease implements Part {
 
   constructor(private readonly options: LeaseOptions) {}
 
-  /** True while this hub, and no other, ships onward. */
+  /** True while only this hub ships to other hosts. */
   get held(): boolean {
     return performance.now() < this.until && this.options.clock() < this.untilTime;
   }
@@ -85,19 +86,19 @@ export class Lease implements Part {
     this.kv = null;
   }
 
-  /** Without the bucket nothing is shipped onward; all else goes on. */
+  /** Without the bucket nothing is shipped to other hosts; everything else continues. */
   trouble(): Diagnosis | null {
     return this.complaint;
   }
 
-  /** Gives it up, so that the other hub need not wait for its end. To be called when nothing is shipped any more. */
+  /** Releases the lease, so that the other hub need not wait until it expires. To be called after shipping has stopped. */
   async release(): Promise<void> {
     await this.working;
     const { kv } = this;
     const held = this.held;
     this.until = Number.NEGATIVE_INFINITY;
     if (kv === null || !held) return;
-    await kv.delete(KEY, { previousSeq: this.revision }).catch(() => undefined); // it ends by itself
+    await kv.delete(KEY, { previousSeq: this.revision }).catch(() => undefined); // it expires by itself
   }
 
   status() {
@@ -122,7 +123,7 @@ export class Lease implements Part {
     const [sent, sentTime] = [performance.now(), this.options.clock()];
     try {
       const kv = this.kv ?? (await this.open(nc));
-      if (this.nc !== nc) return; // another connection by now
+      if (this.nc !== nc) return; // the connection has changed meanwhile
       this.kv = kv;
       if (this.held) this.revision = await kv.update(KEY, this.entry(), this.revision);
       else this.revision = await this.take(kv);
@@ -149,13 +150,13 @@ export class Lease implements Part {
   private failed(error: unknown): void {
     const { log, stream } = this.options;
     log.debug({ err: error }, `lease: ${messageOf(error)}`);
-    if (!/not found|permission/i.test(messageOf(error))) return; // a leader that changes: it is tried again soon
+    if (!/not found|permission/i.test(messageOf(error))) return; // the leader is changing: the next attempt follows soon
     const trouble = bucketTrouble('the lease of hubs', leaseBucket(stream), error);
     if (this.complaint === null) log.error({ err: error }, `fleet: ${explained(trouble.what, trouble.next)}`);
     this.complaint = trouble;
   }
 
-  /** 0: somebody else has it. */
+  /** The revision of our entry; 0 if the other hub holds the lease. */
   private async take(kv: KV): Promise<number> {
     const found = await kv.get(KEY);
     if (found !== null && found.operation === 'PUT') {

@@ -1,10 +1,10 @@
 import type Database from 'better-sqlite3';
 import type { ColumnValue } from '../audit/event.js';
 
-/** A failed login at another server that was let in. */
+/** An admitted failed login at another server. */
 export interface RemoteFailure {
   readonly eventId: string;
-  /** Token of the server that told of it. */
+  /** Token of the server that published it. */
   readonly origin: string;
   readonly server: string;
   readonly createdAt: ColumnValue;
@@ -13,10 +13,10 @@ export interface RemoteFailure {
   readonly address: string;
 }
 
-/** Older rows are removed, but for the newest: it is the mark of who reads the table. */
+/** Older rows are removed, except the newest one, which is the reader's high-water mark. */
 const KEPT_MS = 86_400_000;
 
-/** The table in state.db that the source `fleet` reads. Ids are unique: what is told twice counts once, also over a restart. */
+/** The table in state.db that the source `fleet` reads. Event ids are unique: a failed login that arrives twice counts once, also across a restart. */
 export class RemoteFailureTable {
   static readonly table = 'fleet_failure';
   private readonly insert: Database.Statement;
@@ -42,7 +42,7 @@ export class RemoteFailureTable {
     this.eventId = db.prepare('SELECT event_id FROM fleet_failure WHERE id = ?').pluck();
   }
 
-  /** How many of them were new. */
+  /** @returns how many of them were new */
   add(failures: readonly RemoteFailure[], now: number): number {
     return this.db.transaction(() => {
       let added = 0;
@@ -58,7 +58,7 @@ export class RemoteFailureTable {
           now,
         ).changes;
       }
-      // Twice what has come: what is old grows less, whatever comes.
+      // Twice as many as arrived, so that the number of old rows always shrinks.
       this.prune.run(2 * failures.length, now - KEPT_MS);
       return added;
     })();

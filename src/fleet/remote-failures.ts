@@ -25,22 +25,22 @@ type Reason =
 
 export interface RemoteFailuresOptions {
   readonly state: State;
-  /** Subject token of this server: what it says itself is left out. */
+  /** Subject token of this server: its own messages are skipped. */
   readonly token: string;
   readonly neverBan: readonly string[];
   readonly limit: FailureLimit;
   readonly clock: () => number;
   readonly log: Logger;
-  /** Rows were written. */
+  /** Called after rows were written. */
   readonly onRows: () => void;
-  /** A server has reached its limit: said once per window and server. */
+  /** Called when a server has reached its limit, once per window and server. */
   readonly onLimit: (origin: string, reason: Refusal) => void;
 }
 
 /**
- * Fresh failed logins at other servers, as they are published, into a table of this server's own: the source `fleet`, which the sink
- * of type fail2ban reads like Postern's, with the same exactness, and which no other sink is given. What was missed while the connection
- * was down would be too old to count, so it is not asked for.
+ * Writes fresh failed logins at other servers, as they are published, into a table of this server: the source `fleet`. Only the sink of
+ * type fail2ban reads it, exactly as it reads Postern's table. Messages that were missed while the connection was down would be too old
+ * to count, so they are not requested.
  */
 export class RemoteFailures implements Part {
   private readonly table: RemoteFailureTable;
@@ -62,7 +62,7 @@ export class RemoteFailures implements Part {
     this.table = new RemoteFailureTable(state.db);
     this.limiter = new FailureLimiter(limit);
     this.neverBan = new NetworkSet([...neverBan]);
-    // A restart gives nobody a new allowance.
+    // A restart does not reset the limits.
     for (const { origin, address, received } of this.table.since(clock() - limit.windowMs))
       this.limiter.admit(origin, address, received);
   }
@@ -113,9 +113,9 @@ export class RemoteFailures implements Part {
     const event = parseFleet(message.subject, message.string());
     if (typeof event === 'string') return 'unreadable';
     const { id, server, columns } = event;
-    // Its row has been told of, or was no failed login when it was: an edit counts for nothing elsewhere.
+    // Edits never count at other servers: the row was published before, or was not a failed login then.
     if (event.revision !== null) return 'revision';
-    if (server !== event.origin) return 'not_its_own'; // a row of a third server, which tells of it itself
+    if (server !== event.origin) return 'not_its_own'; // a row of a third server, which publishes it itself
     const [createdAt = null, , userName = null, userEmail = null] = columns;
     const raw = columns[IP_ADDRESS];
     const address = typeof raw === 'string' ? parseAddress(raw) : null;
@@ -148,7 +148,7 @@ export class RemoteFailures implements Part {
       if (twice > 0) this.refused.twice = (this.refused.twice ?? 0) + twice;
       if (added > 0) onRows();
     } catch (error) {
-      // A full disk: bans of others can wait, and would be too old when it is over.
+      // For example a full disk. They are not retried: they would be too old to count afterwards.
       log.error(
         { err: error },
         `can't record ${failures.length} failed logins of other servers: ${messageOf(error)}; they are not counted here`,

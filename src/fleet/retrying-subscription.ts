@@ -4,7 +4,7 @@ import { type Diagnosis, explained, messageOf } from '../errors.js';
 
 const RETRY_MS = 10_000;
 
-/** A core subscription that is asked for again while it is refused: the right may be given without a new connection. Says once that it is. */
+/** A core NATS subscription that is retried while permission is denied: it may be granted without a new connection. Logs the denial once. */
 export class RetryingSubscription {
   private nc: NatsConnection | null = null;
   private timer: NodeJS.Timeout | null = null;
@@ -25,7 +25,7 @@ export class RetryingSubscription {
         else this.refused(nc, error);
       },
     });
-    // A refusal comes before the answer to this.
+    // A denial arrives before the answer to this.
     nc.flush().then(
       () => {
         if (!subscription.isClosed()) this.refusal = null;
@@ -40,7 +40,7 @@ export class RetryingSubscription {
     this.timer = null;
   }
 
-  /** Why nothing comes; null while it may. */
+  /** Why no messages arrive; null while they may. */
   trouble(): Diagnosis | null {
     return this.refusal;
   }

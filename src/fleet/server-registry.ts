@@ -11,16 +11,16 @@ import { RetryingSubscription } from './retrying-subscription.js';
 
 const READS_IN_PARALLEL = 50;
 const CHECK_MS = 1_000;
-/** Where the list can't be read, it is tried again after so long. */
+/** Delay before a failed read of the bucket is retried. */
 const RETRY_MS = 10_000;
 
-/** A server as the hub knows it. */
+/** A server of the fleet, as its heartbeats describe it. */
 export interface Member {
   readonly token: string;
   readonly beat: Beat;
-  /** How far its clock is before that of this host, ms; with the time that the message took in it. */
+  /** How far its clock is ahead of this host's, ms, including the latency of the message. */
   readonly clockDifference: number | null;
-  /** Milliseconds since it was last heard of. */
+  /** Milliseconds since its last heartbeat. */
   readonly silentFor: number;
   readonly silent: boolean;
 }
@@ -28,7 +28,7 @@ export interface Member {
 interface Known {
   beat: Beat;
   clockDifference: number | null;
-  /** Monotonic, ms; what was said before this hub began counts with its age. */
+  /** Monotonic, ms; a heartbeat from before this hub started counts with its age. */
   heardAt: number;
   silent: boolean;
 }
@@ -38,7 +38,7 @@ export interface ServerRegistryOptions {
   /** Milliseconds without a heartbeat after which a server is silent. */
   readonly silentAfter: number;
   readonly clock: () => number;
-  /** Tokens of servers that were silent before a restart: not said again. */
+  /** Tokens of servers that were silent before a restart: they are not reported again. */
   readonly silentBefore: readonly string[];
   readonly log: Logger;
   readonly onSilent: (member: Member) => void;
@@ -46,13 +46,13 @@ export interface ServerRegistryOptions {
   readonly onForgotten: () => void;
 }
 
-/** The servers of the fleet by their heartbeats. While the hub itself has no connection, it takes nobody for silent. */
+/** The servers of the fleet by their heartbeats. While the hub itself has no connection, no server counts as silent. */
 export class ServerRegistry implements Part {
   private readonly known = new Map<string, Known>();
   private timer: NodeJS.Timeout | null = null;
   private attachedAt = 0;
   private nc: NatsConnection | null = null;
-  /** When the list is to be read, by the clock that nobody sets; null: it has been. */
+  /** When the bucket is read next, by the monotonic clock; null if it was read. */
   private readBucketAt: number | null = null;
   private complaint: Diagnosis | null = null;
   private readonly subscription: RetryingSubscription;
@@ -76,7 +76,7 @@ export class ServerRegistry implements Part {
     this.timer = setInterval(() => this.checkSilence(), Math.min(CHECK_MS, this.options.silentAfter / 3));
   }
 
-  /** What this list is for can wait: events come in without it. */
+  /** Reads all entries. A failure is retried later: events arrive without this list. */
   private async readBucket(nc: NatsConnection): Promise<void> {
     const bucket = serversBucket(this.options.stream);
     const began = performance.now();
@@ -91,7 +91,7 @@ export class ServerRegistry implements Part {
         for (const entry of entries)
           if (entry !== null) this.recordHeartbeat(entry.key, entry.string(), entry.created.getTime(), false);
       }
-      // What was taken off the list while nobody looked on.
+      // Entries that were removed while the hub was not connected.
       for (const [token, { heardAt }] of this.known)
         if (heardAt < began && !keys.includes(token)) this.forget(token);
       this.complaint = null;
@@ -123,14 +123,14 @@ export class ServerRegistry implements Part {
       .sort((a, b) => (a.token < b.token ? -1 : 1));
   }
 
-  /** Its entry is gone: it is no part of the fleet any more. */
+  /** The server's entry was removed: it is not part of the fleet any more. */
   private forget(token: string): void {
     if (this.known.delete(token)) this.options.onForgotten();
   }
 
   private recordHeartbeat(token: string, text: string, at: number, live: boolean): void {
     const beat = parseBeat(text);
-    if (beat === null || subjectToken(beat.server) !== token) return; // permissions protect the key, not what it says
+    if (beat === null || subjectToken(beat.server) !== token) return; // permissions protect the key, not the content
     const now = performance.now();
     const heardAt = live ? now : now - Math.max(0, this.options.clock() - at);
     const before = this.known.get(token);
@@ -143,15 +143,15 @@ export class ServerRegistry implements Part {
   private checkSilence(): void {
     const { silentAfter, onSilent, onBack } = this.options;
     const now = performance.now();
-    // A connection that ends meanwhile is Link's to notice.
+    // FleetConnection notices a connection that ends meanwhile.
     if (this.nc !== null && this.readBucketAt !== null && this.readBucketAt <= now)
       this.readBucket(this.nc).catch(() => undefined);
     for (const [token, known] of this.known) {
       if (now - known.heardAt > SERVERS_TTL_MS) {
-        this.forget(token); // as its entry is: that goes without a word
+        this.forget(token); // its entry has expired, which NATS does not announce
         continue;
       }
-      // A connection that is new has brought no heartbeat of theirs yet: the gap was ours.
+      // A new connection has delivered no heartbeats yet: the gap is this hub's own.
       const silent = now - Math.max(known.heardAt, known.silent ? 0 : this.attachedAt) > silentAfter;
       if (silent === known.silent) continue;
       known.silent = silent;

@@ -4,7 +4,7 @@ import type { State } from '../shipping/state.js';
 
 const KEY = 'fleet_silent';
 
-/** Which servers are silent, by their subject tokens, in state.db: so that a restart does not say it again. */
+/** Which servers are silent, by their subject tokens, in state.db, so that a restart does not report them again. */
 export class SilentServersState {
   constructor(
     private readonly state: Pick<State, 'note' | 'setNote'>,
@@ -15,7 +15,7 @@ export class SilentServersState {
     return (this.state.note(KEY) ?? '').split(' ').filter((token) => token !== '');
   }
 
-  /** Where it can't be written (a full disk), a restart says it once more. Throws nothing: timers and messages bring it here. */
+  /** Never throws, since timers call it. If the write fails (a full disk), a restart reports the servers again. */
   save(tokens: readonly string[]): void {
     try {
       this.state.setNote(KEY, tokens.join(' '));

@@ -20,7 +20,7 @@ export function positionsOf(
   );
 }
 
-/** Moves the cursors of sinks that stand by to where those of the holder stand; never back. What of it is not here yet moves nothing. */
+/** Moves the cursors of sinks on standby to the holder's positions, never back. A position whose event is not here yet is ignored. */
 export function moveStandbyCursors(
   table: HubTable,
   state: State,
@@ -38,7 +38,7 @@ export function moveStandbyCursors(
   state.transaction(() => {
     for (const { name, row } of moves) {
       state.cursors.set(name, SOURCE, timeline, row);
-      // A sink that starts `now` would else leave out what has come since the holder's last word.
+      // A sink with `start: now` would otherwise skip the events since the holder's last report.
       state.cursors.setStart(name, SOURCE, { timeline, skipTo: row });
     }
   });
