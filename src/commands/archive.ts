@@ -6,8 +6,6 @@ import { registerArchiveRestore as restore } from './archive/restore.js';
 import { registerArchiveVerify as verify } from './archive/verify.js';
 
 export function registerArchive(program: Command): void {
-  const archive = program
-    .command('archive')
-    .description('look at archives, verify them, put their rows back');
+  const archive = program.command('archive').description('List, verify, restore and print archives');
   for (const sub of [list, verify, restore, cat, adopt]) sub(archive);
 }

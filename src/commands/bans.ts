@@ -53,7 +53,7 @@ Examples:
           ? []
           : [
               '',
-              'Lately:',
+              'Recent bans and unbans:',
               ...aligned(
                 history.map((past) => renderPast(past, times)),
                 '  ',

@@ -36,7 +36,7 @@ async function addIndexes(options: { config?: string; yes?: boolean }): Promise<
   process.stdout.write(describe(plan));
   if (plan.missing.length === 0) return;
   if (options.yes !== true) {
-    process.stdout.write('Nothing has been changed. To make them: postern-auditd index --yes\n');
+    process.stdout.write('Nothing has been changed. To create them: postern-auditd index --yes\n');
     return;
   }
   mustOwn(source.database, 'index --yes');
@@ -73,7 +73,7 @@ async function createIndexes(database: string, { missing }: IndexPlan): Promise<
         for (const { name, sql } of missing) {
           const begin = performance.now();
           db.exec(sql);
-          process.stdout.write(`${name}: made in ${((performance.now() - begin) / 1_000).toFixed(1)} s\n`);
+          process.stdout.write(`${name}: created in ${((performance.now() - begin) / 1_000).toFixed(1)} s\n`);
         }
       } finally {
         db.close();
@@ -100,8 +100,8 @@ function describe({ table, rows, missing }: IndexPlan): string {
   return [
     `Table ${table} (about ${formatCount(rows, 'row')}) lacks ${formatCount(missing.length, 'index', 'indexes')}:`,
     ...lines,
-    `They take about ${megabytes(total)} of disk, and as much in the WAL while they are made. Each holds the write lock for`,
-    `up to about ${each} s, ${each * missing.length} s together: Postern's writes wait so long, and each row is written a little slower from then on.`,
+    `They take about ${megabytes(total)} of disk, and as much in the WAL while they are created. Each takes the write lock for`,
+    `up to about ${each} s, ${each * missing.length} s in total; Postern's writes wait meanwhile. Afterwards each row takes slightly longer to write.`,
     '',
   ].join('\n');
 }

@@ -5,7 +5,7 @@ export function registerDemo(program: Command): void {
     .command('demo')
     .description('Show the whole path of an event, without Postern and without root')
     .option('--keep', 'keep running, with live traffic, until Ctrl-C')
-    .option('--dir <directory>', 'where to put the files (default: a new directory under the temporary one)')
+    .option('--dir <directory>', 'directory for the files (default: a new temporary directory)')
     .addHelpText(
       'after',
       `

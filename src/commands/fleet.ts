@@ -5,6 +5,6 @@ import { registerFleetInit as init } from './fleet/init.js';
 export function registerFleet(program: Command): void {
   const fleet = program
     .command('fleet')
-    .description('more than one server: the stream that they share, and who is in');
+    .description('Set up the stream of a fleet, and remove retired servers');
   for (const sub of [init, forget]) sub(fleet);
 }

@@ -93,7 +93,7 @@ function prepare(command: Command, path: string): void {
 export function report(error: unknown, debug: boolean): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has printed it
   const known = error instanceof AuditdError;
-  const next = known ? '' : '. This is a defect: please report it, with what --debug prints';
+  const next = known ? '' : '. This is a bug: please report it with the output of --debug';
   process.stderr.write(`postern-auditd: ${visibleLines(messageOf(error))}${next}\n`);
   if (debug && error instanceof Error) process.stderr.write(`${visibleLines(error.stack ?? '')}\n`);
   return known ? (EXIT_CODES[error.code] ?? 1) : 1;

@@ -35,7 +35,7 @@ interface Options extends FilterOptions, UtcOption {
 
 export function registerQuery(program: Command): void {
   withUtc(withFilter(program.command('query').description('List entries, newest first, 50 per page')))
-    .option('--page <number>', 'which page', '1')
+    .option('--page <number>', 'page number', '1')
     .option('--limit <number>', 'entries per page, at most 1000', '50')
     .option('--cursor <text>', 'page that follows another one: the value of its next')
     .option('--count', 'count all entries, also above 10,000')

@@ -53,10 +53,10 @@ type Answer = { readonly reloaded: boolean } & Partial<Reloaded>;
 function render({ changed = [], restart = [], jail = false }: Answer): string {
   const lines = [
     changed.length === 0
-      ? 'The configuration was read again; nothing in it has changed.'
-      : `The configuration was read again: ${formatCount(changed.length, 'key has', 'keys have')} changed (${changed.join(', ')}).`,
-    ...(restart.length === 0 ? [] : [`Only a restart brings into effect: ${restart.join(', ')}.`]),
-    ...(jail ? ["fail2ban's jail follows with: sudo /opt/postern-auditd/install.sh --reconfigure"] : []),
+      ? 'The configuration is reloaded; nothing in it has changed.'
+      : `The configuration is reloaded: ${formatCount(changed.length, 'key has', 'keys have')} changed (${changed.join(', ')}).`,
+    ...(restart.length === 0 ? [] : [`These take effect after a restart: ${restart.join(', ')}.`]),
+    ...(jail ? ["To update fail2ban's jail, run: sudo /opt/postern-auditd/install.sh --reconfigure"] : []),
   ];
   return `${lines.join('\n')}\n`;
 }

@@ -90,7 +90,7 @@ function end(sink: string, status: ReplayStatus, json: boolean): void {
   else if (status.state === 'done') process.stdout.write(`${status.sent} events sent to ${sink} again\n`);
   else {
     process.stderr.write(
-      `postern-auditd: broken off at row ${status.at} of ${status.to}, ${status.sent} sent: ${status.error}. Go on with --from ${status.at + 1}\n`,
+      `postern-auditd: the replay stopped at row ${status.at} of ${status.to} after ${status.sent} events: ${status.error}. Resume it with --from ${status.at + 1}\n`,
     );
   }
   if (status.state !== 'done') process.exitCode = 1;
@@ -103,12 +103,12 @@ export function bound(text: string): Bound {
   // Without a zone it is UTC, as everywhere.
   const time = Date.parse(clock === '' ? `${day}` : `${day}T${clock}${zone === '' ? 'Z' : zone}`);
   if (Number.isNaN(time))
-    throw new InvalidArgumentError('A row id, or a date such as 2026-11-01 or 2026-11-01T08:00Z.');
+    throw new InvalidArgumentError('Give a row id, or a date such as 2026-11-01 or 2026-11-01T08:00Z.');
   return { time };
 }
 
 function rate(text: string): number {
   const value = Number(text);
-  if (!(value > 0)) throw new InvalidArgumentError('More than 0 events a second.');
+  if (!(value > 0)) throw new InvalidArgumentError('Give a number above 0.');
   return value;
 }

@@ -22,7 +22,7 @@ const POLL_MS = 200;
 
 export function registerRetain(program: Command): void {
   const retain = program.command('retain');
-  withUtc(retain.description('Show Show what retention would remove from the table, or remove it now'))
+  withUtc(retain.description('Show what retention would remove from the table, or remove it now'))
     .option(
       '--dry-run',
       'print what would be removed, by category and month, and change nothing (also while retention is off)',

@@ -91,7 +91,7 @@ async function watch(control: string, options: Options): Promise<void> {
     );
     const separator = first || options.json === true ? '' : '\n';
     process.stdout.write(
-      isScreen ? `${CLEAR}${text}\nevery ${formatAge(seconds * 1_000)}, Ctrl-C ends it\n` : separator + text,
+      isScreen ? `${CLEAR}${text}\nevery ${formatAge(seconds * 1_000)}; Ctrl-C stops\n` : separator + text,
     );
     await sleep(Math.min(LONGEST_MS, Math.max(100, seconds * 1_000 - (Date.now() - begun))));
   }

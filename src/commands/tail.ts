@@ -8,9 +8,13 @@ export function registerTail(program: Command): void {
     .option('--sink <name>', 'sink of type file, when there are several')
     .option('-n, --lines <number>', 'number of past events to print first', lines, 20)
     .option('--no-follow', 'print past events and exit')
-    .option('--action <names...>', 'print print only these actions or categories: auth.login_failure, auth')
+    .option('--action <names...>', 'print only these actions or categories: auth.login_failure, auth')
     .addOption(
-      new Option('--outcome <outcome>', 'only this outcome').choices(['success', 'failure', 'unknown']),
+      new Option('--outcome <outcome>', 'print only events with this outcome').choices([
+        'success',
+        'failure',
+        'unknown',
+      ]),
     )
     .option('--ip <networks...>', 'print only events from these addresses or networks')
     .option('--json', 'print the lines of the file unchanged')

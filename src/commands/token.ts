@@ -84,11 +84,11 @@ async function create(config: Contacts, name: string, options: Options): Promise
   if (json === true) process.stdout.write(`${toSafeJson(made, 2)}\n`);
   else {
     process.stdout.write(`${made.token}\n`);
-    const until =
+    const expiry =
       made.info.expires_at === null
-        ? 'for ever'
-        : `until ${shownTime(made.info.expires_at, timesFor(process.stderr, options))}`;
-    process.stderr.write(`Token ${name}, scope ${scope}, good ${until}. It is not shown again.\n`);
+        ? 'never expires'
+        : `expires at ${shownTime(made.info.expires_at, timesFor(process.stderr, options))}`;
+    process.stderr.write(`Token ${name}, scope ${scope}, ${expiry}. It is not shown again.\n`);
   }
 }
 
@@ -104,9 +104,7 @@ async function revoke(config: Contacts, name: string, { json }: Options): Promis
       };
     },
   );
-  process.stdout.write(
-    json === true ? `${toSafeJson(revoked, 2)}\n` : `${revoked.name} is no longer a token\n`,
-  );
+  process.stdout.write(json === true ? `${toSafeJson(revoked, 2)}\n` : `Token ${revoked.name} is revoked.\n`);
 }
 
 async function list(config: Contacts, options: Options): Promise<void> {
@@ -120,7 +118,7 @@ async function list(config: Contacts, options: Options): Promise<void> {
   );
   if (options.json === true) process.stdout.write(`${toSafeJson({ tokens }, 2)}\n`);
   else if (tokens.length === 0)
-    process.stdout.write('There are no tokens. Make one: postern-auditd token create NAME\n');
+    process.stdout.write('There are no tokens. Create one: postern-auditd token create NAME\n');
   else {
     const paint = createPaint(wantsColour(process.stdout, process.env));
     const times = timesFor(process.stdout, options);
@@ -140,7 +138,7 @@ async function list(config: Contacts, options: Options): Promise<void> {
       ],
     );
     const [heading = '', ...lines] = aligned([
-      ['NAME', 'ID', 'SCOPE', 'MADE', 'EXPIRES', 'LAST USED'],
+      ['NAME', 'ID', 'SCOPE', 'CREATED', 'EXPIRES', 'LAST USED'],
       ...rows,
     ]);
     process.stdout.write(`${[paint.bold(heading), ...lines].join('\n')}\n`);

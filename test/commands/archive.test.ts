@@ -85,7 +85,7 @@ describe('archive', () => {
   it('verify ends with 1 where something is wrong, and names it', () => {
     const whole = run(['archive', 'verify', ...config]);
     expect(whole.out).toMatch(
-      /^note: .*state\.db is not there.*the ends that the daemon has recorded were not compared\n/,
+      /^note: .*state\.db does not exist.*The ends recorded by the daemon were not compared\n/,
     );
     const [, head = ''] = /^head (.+)$/m.exec(whole.out) ?? [];
     expect(whole).toMatchObject({

@@ -76,7 +76,7 @@ describe.skipIf(!there)('bans and unban, with a real fail2ban', () => {
       out: '203.0.113.9 is no longer banned in jail posternproxy\n',
     });
     expect(err).toMatch(/^ {2}\S*config\.yml:3:3: fail2ban\.max_retries: found an unknown key/m);
-    expect(err).toContain('This goes on with the jail posternproxy.');
+    expect(err).toContain('The command continues with the jail posternproxy.');
     expect(listed.code).toBe(0);
   });
 

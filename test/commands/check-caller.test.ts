@@ -19,7 +19,7 @@ it('what only the caller may not do is no error of the host, and he is told to b
   expect(told).toEqual([
     {
       level: 'warning',
-      what: 'not looked at, as this user may not: no way in',
+      what: 'not checked, as this user lacks the rights: no way in',
       next: expect.stringMatching(/^run postern-auditd check (with sudo|as root)/),
     },
     { level: 'error', what: 'no table' },

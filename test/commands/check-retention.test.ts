@@ -54,8 +54,8 @@ describe('what check says of retention', () => {
     expect(findings()).toEqual([
       {
         level: 'error',
-        what: `${directory}/a is no directory: no archive can be made there`,
-        next: 'move it away, or name another retention.archive.directory',
+        what: `${directory}/a is not a directory: no archive can be created there`,
+        next: 'move it away, or set another retention.archive.directory',
       },
     ]);
   });
@@ -83,7 +83,7 @@ describe('what check says of retention', () => {
         {
           level: 'error',
           what: `${at} has 0B left, less than min_free: nothing is archived or removed`,
-          next: 'make room there, or name another retention.archive.directory',
+          next: 'free disk space there, or set another retention.archive.directory',
         },
       ]);
       execFileSync('mount', ['-o', 'remount,ro', at]);
@@ -106,7 +106,7 @@ describe('what check says of retention', () => {
       ['no key', /^the key .* can't be used: /],
       [
         rsa.export({ type: 'pkcs8', format: 'pem' }),
-        /is a key of type rsa, archives are signed with ed25519$/,
+        /is a key of type rsa, but archives are signed with ed25519$/,
       ],
     ] as const) {
       writeFileSync(path, text);

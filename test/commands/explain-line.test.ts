@@ -20,7 +20,7 @@ it.each(['ecs', 'cef', 'leef', 'ocsf'] as const)(
       expect(line).toContain('unformatted');
       expect(line).not.toContain('jan.kowalski');
       expect(told.join('')).toContain(
-        `event postern:4711 can not be written as ${format}: no such \\x1b[31mtext`,
+        `event postern:4711 can't be written as ${format}: no such \\x1b[31mtext`,
       );
     } finally {
       stderr.mockRestore();

@@ -86,7 +86,7 @@ describe('explain', () => {
     [
       'a failure at another server',
       '4',
-      ['takes', null, 'delivered', 'withholds', 'it happened at another server', null],
+      ['takes', null, 'delivered', 'withholds', 'it happened on another server', null],
     ],
     [
       'what nobody knows',
@@ -108,7 +108,7 @@ describe('explain', () => {
   it('shows what could not be read, without doing what it says', () => {
     const { out } = explain('5');
     expect(out).toContain("\n  time      can't be read: yesterday\n");
-    expect(out).toContain('\n  address   no address: not one\n');
+    expect(out).toContain('\n  address   not an address: not one\n');
     expect(out).toContain('"frob\\x07"');
     expect(out).toMatch(/^postern:5 {2}\S+ {2}not in the catalog: an informational event\n/);
   });
@@ -150,7 +150,7 @@ describe('explain', () => {
     const { code, out } = run(['explain', '2', '--config', rig.configPath], {
       POSTERN_AUDITD_STATE: '/not/there',
     });
-    expect(out).toContain('\n  id        not known: /not/there/state.db is not there: ');
+    expect(out).toContain('\n  id        not known: /not/there/state.db does not exist: ');
     expect(out).toMatch(/\n {2}audit {2}file {6}takes it\n/);
     expect(code).toBe(0);
     expect(

@@ -200,7 +200,7 @@ describe('index', () => {
       /about 100 rows\) lacks 7 indexes:[\s\S]*write lock[\s\S]*Nothing has been changed/,
     );
     expect(names()).toBe(0);
-    expect(run(['index', ...config, '--yes']).out).toContain('audit_log_action: made in');
+    expect(run(['index', ...config, '--yes']).out).toContain('audit_log_action: created in');
     expect(names()).toBe(7);
     expect(run(['index', ...config]).out).toBe('Table audit_log has every index that queries use.\n');
   });

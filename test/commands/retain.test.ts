@@ -32,17 +32,17 @@ describe('what retain prints', () => {
   it('of a dry run: what would go by month and category, and why the rest stays', () => {
     expect(
       renderDry([target], utcTime),
-    ).toBe(`postern: 2,000 rows of 12,000 would go, ages counted from 2026-11-25T03:17:00Z
+    ).toBe(`postern: 2,000 rows of 12,000 would be removed, ages counted from 2026-11-25T03:17:00Z
   2025-10  auth    1,999 rows
-  2025-11  stream  1 row       1 of them before their age
-  stay: 9,000 rows not old enough
-  stay: 1 row kept for ever
-  stay: 990 rows old enough, and held back for a sink
-  stay: 2 rows in the future
-  stay: 3 rows without a readable time
-  sink siem holds back 990 rows: it has got nowhere since 2026-11-25T03:17:00Z
-  sink new holds back 1 row: it has still to get them
-  4 rows would go though dead has not had them (max_hold)
+  2025-11  stream  1 row       1 of them before they reach their age
+  kept: 9,000 rows not old enough
+  kept: 1 row kept for ever
+  kept: 990 rows old enough, and held back for a sink
+  kept: 2 rows in the future
+  kept: 3 rows without a readable time
+  sink siem holds back 990 rows: it has made no progress since 2026-11-25T03:17:00Z
+  sink new holds back 1 row: it has not received them yet
+  4 rows would be removed although dead has not received them (max_hold)
 `);
   });
 
@@ -56,7 +56,7 @@ describe('what retain prints', () => {
       overridden: [],
       reference: null,
     };
-    expect(renderDry([nothing], utcTime)).toBe('postern: 0 rows of 0 would go\n');
+    expect(renderDry([nothing], utcTime)).toBe('postern: 0 rows of 0 would be removed\n');
   });
 
   const last: LastRun = {
@@ -74,7 +74,7 @@ describe('what retain prints', () => {
   it('of a run: what was removed, what Postern had to wait, and how to get the space back', () => {
     expect(renderLast(last, utcTime)).toEqual([
       '5,000 rows removed, 1 archive written, in 1.5 s (2026-11-25T03:17:00Z)',
-      '3 MiB in the database are free for new rows. To give them back to the disk, with Postern stopped: sqlite3 DATABASE VACUUM',
+      '3 MiB in the database are free for new rows. To return them to the disk, stop Postern and run: sqlite3 DATABASE VACUUM',
     ]);
     const slow = {
       ...last,
@@ -83,9 +83,9 @@ describe('what retain prints', () => {
       held: [{ sink: 'siem', rows: 2, since: AT }],
     };
     expect(renderLast(slow, utcTime).slice(1)).toEqual([
-      'sink siem holds back 2 rows: it has got nowhere since 2026-11-25T03:17:00Z',
+      'sink siem holds back 2 rows: it has made no progress since 2026-11-25T03:17:00Z',
       'Postern had to wait up to 80 ms for a single commit: this disk is slow',
-      '3 MiB in the database are free and go back with the next run',
+      '3 MiB in the database are free, and the next run returns them to the disk',
     ]);
     expect(renderLast({ ...last, refused: 2 }, utcTime)[1]).toMatch(
       /^2 rows are archived and not removed.*systemctl reload postern-auditd$/,
@@ -94,7 +94,7 @@ describe('what retain prints', () => {
       'failed at 2026-11-25T03:17:01Z: no room',
     ]);
     expect(renderLast({ ...last, deleted: 2, archives: 1, error: 'no room' }, utcTime)[1]).toBe(
-      '2 rows had been removed before, 1 archive written',
+      '2 rows had already been removed, 1 archive written',
     );
   });
 
@@ -115,10 +115,10 @@ describe('what retain prints', () => {
       'retention: next run 2026-11-26T03:17:00Z',
     ]);
     expect(renderRetention({ ...status, waiting: 'the clock was set' }, utcTime)[0]).toBe(
-      'retention: waits, the clock was set',
+      'retention: waiting: the clock was set',
     );
     const running = { kind: 'now', state: 'running', progress: null, dry: null, error: null } as const;
-    expect(renderRetention({ ...status, run: running }, utcTime)[0]).toBe('retention: runs now');
+    expect(renderRetention({ ...status, run: running }, utcTime)[0]).toBe('retention: running');
     expect(renderRetention({ ...status, run: { ...running, kind: 'dry' } }, utcTime)[0]).toMatch(
       /^retention: next run/,
     );
@@ -172,7 +172,7 @@ describe('retain', () => {
     const dry = retain('--dry-run');
     expect(dry).toMatchObject({ code: 0, err: '' });
     expect(dry.out).toMatch(
-      /^postern: 5 rows of 7 would go, ages counted from .*\n {2}2020-01 {2}auth {4}3 rows\n {2}2020-04 {2}stream {2}2 rows\n {2}stay: 1 row not old enough\n {2}stay: 1 row without a readable time\n/,
+      /^postern: 5 rows of 7 would be removed, ages counted from .*\n {2}2020-01 {2}auth {4}3 rows\n {2}2020-04 {2}stream {2}2 rows\n {2}kept: 1 row not old enough\n {2}kept: 1 row without a readable time\n/,
     );
     const json = JSON.parse(retain('--dry-run', '--json').out) as DryTarget[];
     expect(json[0]).toMatchObject({
@@ -202,7 +202,7 @@ describe('retain', () => {
     );
     await shipped();
     expect(retain('--dry-run').out).toMatch(
-      /^postern: 0 rows of 7 would go[\s\S]*stay: 5 rows old enough, and held back for a sink\n[\s\S]*sink dead holds back 5 rows: /,
+      /^postern: 0 rows of 7 would be removed[\s\S]*kept: 5 rows old enough, and held back for a sink\n[\s\S]*sink dead holds back 5 rows: /,
     );
     const now = retain('--now');
     expect(now.code).toBe(0);

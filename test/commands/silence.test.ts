@@ -71,7 +71,7 @@ describe('where nobody could ever be banned', () => {
       () => ({ time: 'Monday morning' }),
       /can't be read, such as "Monday morning"/,
       /source\.columns\.created_at/,
-      /withholds it: its time can not be read/,
+      /withholds it: its time can't be read/,
     ],
     [
       'lists of X-Forwarded-For',
@@ -85,7 +85,7 @@ describe('where nobody could ever be banned', () => {
       () => ({ server: '3f2a9c1b7d04' }),
       /name the server "3f2a9c1b7d04", and none names this one/,
       /server:/,
-      /withholds it: it happened at another server/,
+      /withholds it: it happened on another server/,
     ],
   ])('check names %s, and explain says why', (_, row, what, next, why) => {
     rig = new DaemonRig();

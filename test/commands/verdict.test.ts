@@ -76,14 +76,8 @@ describe('what a sink makes of an event', () => {
       now,
       'withholds: it has no client address that can be banned',
     ],
-    ['nor one of another server', 'auth', { local: false }, now, 'withholds: it happened at another server'],
-    [
-      'nor one whose time can not be read',
-      'auth',
-      { time: null },
-      now,
-      'withholds: its time can not be read',
-    ],
+    ['nor one of another server', 'auth', { local: false }, now, 'withholds: it happened on another server'],
+    ['nor one whose time can not be read', 'auth', { time: null }, now, "withholds: its time can't be read"],
   ])('%s', (_, sink, changes, at, expected) => {
     expect(verdict(sink, changes, at)).toBe(expected);
   });

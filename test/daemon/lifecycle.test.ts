@@ -179,7 +179,7 @@ describe('postern-auditd reload', () => {
     const status = ask('status');
     expect(status.code).toBe(1);
     expect(status.err).toMatch(place);
-    expect(status.err).toContain(`This goes on with the control socket ${rig.control}.`);
+    expect(status.err).toContain(`The command continues with the control socket ${rig.control}.`);
     expect(status.out).toContain('new configuration rejected: config.yml:6:1: min_fre: found an unknown key');
     const refusal = JSON.parse(ask('status --json').out) as {
       config_refused: { at: number; message: string };
@@ -194,7 +194,7 @@ describe('postern-auditd reload', () => {
         {
           name: 'Daemon',
           findings: [
-            { level: 'ok', what: expect.stringMatching(/^it runs/) },
+            { level: 'ok', what: expect.stringMatching(/^it (is running|runs)/) },
             { level: 'error', what: expect.stringContaining('new configuration rejected') },
           ],
         },
@@ -207,7 +207,7 @@ describe('postern-auditd reload', () => {
     expect(ask('reload').code).toBe(3);
     const taken = ask('reload', unit);
     expect(taken.out).toBe(
-      'The configuration was read again: 2 keys have changed (control, min_free).\nOnly a restart brings into effect: control.\n',
+      'The configuration is reloaded: 2 keys have changed (control, min_free).\nThese take effect after a restart: control.\n',
     );
     writeFileSync(rig.configPath, good);
     expect(ask('status').out).not.toContain('rejected');

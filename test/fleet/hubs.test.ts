@@ -205,7 +205,7 @@ describe.skipIf(!hasNats())('two hubs', () => {
       ({ fleet }) => fleet?.servers.some(({ server, silent: is }) => server === 'a' && is) === true,
       'silent',
     );
-    expect(troublesOf(silent)).toContain('server a is silent');
+    expect(troublesOf(silent)).toContain('server a has been silent');
     expect(renderStatus(silent, { now: Date.now(), times: utcTime, width: 200, verbose: false })).toMatch(
       /a: SILENT for \d+ s; last event 20/,
     );

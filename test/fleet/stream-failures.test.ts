@@ -319,8 +319,10 @@ retention: { enabled: true, schedule: "0 0 29 2 *", keep: { default: 1d }, archi
       expect.stringMatching(/renamed sent a heartbeat \d+ s ago\. Stop its/),
     ]);
     expect(forget('b')).toEqual([1, expect.stringMatching(/no server b\. Its servers are: .*\brenamed\b/)]);
-    expect(troublesOf((await hub.until(silent, 'silent')) as DaemonStatus)).toContain('server a is silent');
-    expect(forget('a')).toEqual([0, 'a is forgotten.\n']);
+    expect(troublesOf((await hub.until(silent, 'silent')) as DaemonStatus)).toContain(
+      'server a has been silent',
+    );
+    expect(forget('a')).toEqual([0, 'a is removed.\n']);
     await hub.until((is) => heard(is) === false, 'the old name is forgotten');
     expect(troublesOf((await hub.status()) as DaemonStatus)).not.toContain('server a');
     expect(forget('a')[0]).toBe(1);

@@ -83,7 +83,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       );
       await host.exec('touch /var/log/theirs.log');
       expect(await check()).toContain(
-        `warning  fail2ban leaves out the jail theirs (${theirs}): Unable to read the filter 'gone'`,
+        `warning  fail2ban skips the jail theirs (${theirs}): Unable to read the filter 'gone'`,
       );
       // A fail2ban that is down and would start: it installs.
       await install(host, '--uninstall', { from: '/opt/postern-auditd' });
@@ -98,7 +98,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       const reason = `the jail theirs (${theirs}): none of its log files exists (logpath /var/log/theirs.log)`;
       await host.waitFor('fail2ban-client ping || echo down', (out) => out.includes('down'));
       expect(await check()).toContain(
-        `error    fail2ban is not running, and none of its jails is: ${reason}\n           next: mend it`,
+        `error    fail2ban is not running, so no jail is active: ${reason}\n           next: correct it`,
       );
       await host.exec(`rm ${theirs}; systemctl restart fail2ban`);
       await host.waitFor('fail2ban-client status', (out) => out.includes('posternproxy'));
@@ -185,7 +185,7 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     expect((await install(host)).said).toContain('fail2ban is left out, as fail2ban.enabled in');
     expect(await snapshot(host, '/etc/fail2ban')).toEqual(before);
     const { stdout } = await host.exec('/opt/postern-auditd/bin/postern-auditd check');
-    expect(stdout).toContain('ok       left out, as fail2ban.enabled says: nobody is banned');
+    expect(stdout).toContain('ok       disabled by fail2ban.enabled: nobody is banned');
     expect(stdout).toMatch(/All is well\.\n$/);
   });
 

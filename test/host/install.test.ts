@@ -92,14 +92,14 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       const check = 'postern-auditd check';
       expect((await host.exec(check)).stdout).toMatch(/All is well\.\n$/);
       const asUser = await host.exec(`runuser -u nobody -- ${check}`);
-      expect(asUser.stdout).toContain('not looked at, as this user may not: no permission to read');
+      expect(asUser.stdout).toContain('not checked, as this user lacks the rights: no permission to read');
       expect(asUser.stdout).toContain('next: run postern-auditd check as root (su -)');
       expect(asUser.stdout).not.toContain('--reconfigure');
       await host.exec('systemctl stop postern-auditd');
       const stopped = await host.exec(check, { check: false });
       await host.exec('systemctl start postern-auditd');
       expect(stopped.code).toBe(1);
-      expect(stopped.stdout).toContain('error    it does not run');
+      expect(stopped.stdout).toContain('error    it is not running');
     });
 
     // Of an IPv6 attacker the network is banned.

@@ -174,7 +174,7 @@ describeHost('the unit that removes archived rows', () => {
     expect(await check()).toMatch(/^ {2}ok +on, .*archives in /m);
     await host.exec('systemctl stop postern-auditd-purge.socket; rm -f /run/postern-auditd-purge.sock');
     expect(await check()).toMatch(
-      /^ {2}error +\/run\/postern-auditd-purge\.sock is missing: rows are archived and can't be removed\n +next: run install\.sh --reconfigure, or: systemctl enable --now postern-auditd-purge\.socket/m,
+      /^ {2}error +\/run\/postern-auditd-purge\.sock is missing: rows are archived but can't be removed\n +next: run install\.sh --reconfigure, or: systemctl enable --now postern-auditd-purge\.socket/m,
     );
     await host.exec('systemctl start postern-auditd-purge.socket');
     expect(await check()).not.toContain('postern-auditd-purge.sock is missing');

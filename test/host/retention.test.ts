@@ -232,7 +232,7 @@ class Guest {
     const [expired] = await this.events('archive_expire');
     expect(expired).toMatchObject({ goes_after_hours: 24, archives_removed: 0 });
     await this.sql(newest([form], AHEAD));
-    expect(await this.runNow()).toContain('the oldest may go when the machine has run for 24 h more');
+    expect(await this.runNow()).toContain('the oldest can be removed after 24 h more of running time');
     await all();
     const second = (await this.archives()).filter((name) => !first.includes(name));
 
@@ -240,13 +240,13 @@ class Guest {
     await host.exec(
       `systemctl stop postern-auditd && rm ${STATE}/state.db* && systemctl start postern-auditd`,
     );
-    expect(await this.runNow()).toContain('the oldest may go when the machine has run for 24 h more');
+    expect(await this.runNow()).toContain('the oldest can be removed after 24 h more of running time');
     await all();
 
     // A day later the clock agrees with itself. What timesyncd left would say that it is right; the kernel says that it is not.
     await this.reboot(AHEAD + DAY_AND_MORE, DAY_AND_MORE);
     await host.exec('install -D /dev/null /run/systemd/timesync/synchronized');
-    expect(await this.runNow()).toContain('stay: the kernel does not say that the clock is synchronised');
+    expect(await this.runNow()).toContain('stay: the kernel does not report a synchronised clock');
     await all();
     expect(await this.events('archive_delete')).toEqual([]);
     await host.exec('postern-auditd retain --confirm-clock');
@@ -258,9 +258,9 @@ class Guest {
 
     // What was said of the clock counts no more where the machine was off. Then the kernel says that it is right.
     await host.exec(`sed -i 's/keep: 7y/keep: 1d/' ${CONFIG} && systemctl reload postern-auditd`);
-    expect(await this.runNow()).toContain('the oldest may go when the machine has run for 24 h more');
+    expect(await this.runNow()).toContain('the oldest can be removed after 24 h more of running time');
     await this.reboot(AHEAD + 3 * DAY_AND_MORE, DAY_AND_MORE);
-    expect(await this.runNow()).toContain('stay: the kernel does not say that the clock is synchronised');
+    expect(await this.runNow()).toContain('stay: the kernel does not report a synchronised clock');
     expect(await this.archives()).toEqual(expect.arrayContaining(second));
     // To adjtimex(2) with an empty answer (no error, no state), which is what timedated takes for a clock that is kept.
     await host.write(

@@ -39,7 +39,7 @@ Examples:
       process.stdout.write(
         options.json === true
           ? `${toSafeJson(removal, 2)}\n`
-          : `recorded: the chain begins at ${removal.sequence + 1}, behind an anchor that was adopted\n`,
+          : `recorded: the chain begins at ${removal.sequence + 1}, after the adopted anchor\n`,
       );
     });
 }

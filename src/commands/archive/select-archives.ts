@@ -78,7 +78,7 @@ export async function chosenOf(wanted: readonly string[], options: ChoiceOptions
     elsewhere: ranges.length === 0 ? rest.elsewhere : null,
   });
   if (words !== null && options.allowMissing !== true)
-    throw incomplete(words, 'give --allow-missing to go on without them');
+    throw incomplete(words, 'give --allow-missing to continue without them');
   return { directory, archives: choose(archives, wanted, options), incomplete: words };
 }
 
@@ -102,7 +102,7 @@ export async function chainOf(options: PlaceOptions): Promise<ArchiveChain & { r
   const chain = new ChainReader(directory, () => (sign === null ? null : signingKey(sign)));
   const ledger = openStateReader(config.state);
   if ('why' in ledger) {
-    process.stderr.write(`note: ${ledger.why}. So it is not known which archives there should be\n`);
+    process.stderr.write(`note: ${ledger.why}. Missing archives can't be detected without it\n`);
     return { directory, ...chain.read(NOTHING_RECORDED) };
   }
   try {

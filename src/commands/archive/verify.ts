@@ -65,7 +65,7 @@ async function verify(options: Options): Promise<void> {
       next: 'Give the directory of the archives, and check that its disk is mounted',
     });
   const notes = [
-    ...(why === null ? [] : [`${why}. So the ends that the daemon has recorded were not compared`]),
+    ...(why === null ? [] : [`${why}. The ends recorded by the daemon were not compared`]),
     ...(missing === null ? [] : [missing]),
     ...(unsigned === null ? [] : [unsigned]),
     ...(isNamed ? alone(key !== null, known.length > 0) : []),
@@ -102,8 +102,8 @@ async function verifyWithProgress(
 /** What a directory that is named does not prove by itself: who may write there can make a chain anew. */
 function alone(isSigned: boolean, isEnd: boolean): string[] {
   const parts = [
-    ...(isSigned ? [] : ['no signature was looked at (--key FILE)']),
-    ...(isEnd ? [] : ['no end that was noted elsewhere was compared (--head TEXT)']),
+    ...(isSigned ? [] : ['no signature was checked (--key FILE)']),
+    ...(isEnd ? [] : ['the end was not compared with one noted elsewhere (--head TEXT)']),
   ];
   return parts.length === 0 ? [] : [parts.join(', and ')];
 }
@@ -116,7 +116,7 @@ function renderVerdict(verdict: ChainVerdict, directory: string): string {
     const before =
       archives === 0
         ? ''
-        : `; the ${formatCount(archives, 'archive')} before it ${archives === 1 ? 'is' : 'are'} right`;
+        : `; the ${formatCount(archives, 'archive')} before it ${archives === 1 ? 'is' : 'are'} valid`;
     const next =
       broken.name === ANCHOR
         ? `Put it back from a backup of ${directory}, or remove it where there was none`
@@ -166,7 +166,7 @@ async function signingKeyOf(options: PlaceOptions): Promise<{ sign: KeyObject | 
   try {
     return { sign: signingKey(sign), why: null };
   } catch (error) {
-    return { sign: null, why: `${messageOf(error)}. So no signature was looked at` };
+    return { sign: null, why: `${messageOf(error)}. No signature was checked` };
   }
 }
 

@@ -7,19 +7,19 @@ import type { Finding } from '../../sinks/sink.js';
 /** What can be said of a configuration that is valid. */
 export function inspectConfiguration({ config, path }: LoadedConfig, env: NodeJS.ProcessEnv): Finding[] {
   const overrides = Object.keys(OVERRIDES).filter((name) => (env[name] ?? '') !== '');
-  const more = overrides.length === 0 ? '' : `, with ${overrides.join(', ')} of the environment`;
+  const more = overrides.length === 0 ? '' : `, with ${overrides.join(', ')} from the environment`;
   return [
-    { level: 'ok', what: `${path ?? 'no file: the defaults'}${more}` },
+    { level: 'ok', what: `${path ?? 'no file: the defaults are used'}${more}` },
     ...(path === null ? [] : access(path)),
     ...(Object.keys(config.sinks).length > 0 ? [] : [noSinks]),
     ...needlessKeys(config.sinks).map(
-      ({ key, why }): Finding => ({ level: 'warning', what: `${key} ${why}`, next: 'leave the key out' }),
+      ({ key, why }): Finding => ({ level: 'warning', what: `${key} ${why}`, next: 'remove the key' }),
     ),
     ...unknownFilterNames(config).map(
       ({ key, name }): Finding => ({
         level: 'warning',
-        what: `${key}: the catalog of events does not have ${JSON.stringify(name)}`,
-        next: 'leave it if Postern writes that word; docs/reference/EVENTS.md has the names of the catalog',
+        what: `${key}: ${JSON.stringify(name)} is not in the catalog of events`,
+        next: 'keep it if Postern writes that name; docs/reference/EVENTS.md lists those of the catalog',
       }),
     ),
     ...(config.log.format === undefined ? [sentences] : []),
@@ -28,18 +28,18 @@ export function inspectConfiguration({ config, path }: LoadedConfig, env: NodeJS
 
 const sentences: Finding = {
   level: 'ok',
-  what: 'the journal has the messages of the daemon as sentences (log.format; journal is the default there, which was json in earlier releases)',
+  what: 'the daemon logs sentences to the journal (log.format: journal is the default; in earlier releases it was json)',
 };
 
 const noSinks: Finding = {
   level: 'warning',
-  what: 'there are no sinks: nothing is written anywhere',
-  next: 'leave the key sinks out for the log files and fail2ban, or name some',
+  what: 'there are no sinks: no event is written anywhere',
+  next: 'remove the key sinks for the default log files and fail2ban, or add sinks',
 };
 
 function access(path: string): Finding[] {
   const { mode } = statSync(path);
   if ((mode & 0o002) === 0) return [];
-  const what = `everybody may write to ${path}: who can change it can have anybody banned, or nobody`;
+  const what = `everybody may write to ${path}: any user could ban addresses or disable bans with it`;
   return [{ level: 'error', what, next: `chmod o-w ${path}` }];
 }

@@ -24,10 +24,11 @@ export async function inspectDaemon(
     status = (await controlRequest(control, 'GET', '/status')) as typeof status;
   } catch (error) {
     if (isAbsent(error)) {
-      const what = `it does not run: nobody listens on ${control}`;
+      const what = `it is not running: nothing listens on ${control}`;
       // Where it is a unit of this host it is meant to run.
       if (!installed) return [{ level: 'warning', what, next: 'systemctl start postern-auditd' }];
-      const next = 'systemctl start postern-auditd; journalctl -u postern-auditd says why it stopped';
+      const next =
+        'see why it stopped with journalctl -u postern-auditd, then: systemctl start postern-auditd';
       return [{ level: 'error', what, next }];
     }
     return [
@@ -39,22 +40,22 @@ export async function inspectDaemon(
     ];
   }
   const findings: Finding[] = [
-    { level: 'ok', what: `it runs: version ${status.version}, pid ${status.pid}` },
+    { level: 'ok', what: `it is running: version ${status.version}, pid ${status.pid}` },
   ];
   if (status.version !== VERSION) {
-    const what = `it runs version ${status.version}, installed is ${VERSION}`;
+    const what = `it runs version ${status.version}, but ${VERSION} is installed`;
     findings.push({ level: 'warning', what, next: 'systemctl restart postern-auditd' });
   }
   if (loaded !== null && status.config !== loaded.path) {
     const { path } = loaded;
-    const what = `it runs with ${status.config ?? 'the defaults'}, looked at was ${path ?? 'the defaults'}`;
+    const what = `it runs with ${status.config ?? 'the defaults'}, but this checks ${path ?? 'the defaults'}`;
     findings.push({ level: 'warning', what, next: 'name its file with --config' });
   }
   const refused = status.api?.refused_host ?? null;
   if (refused !== null) {
     const what = `the API refused a request for the host ${JSON.stringify(refused.host)} at ${times(refused.at)}`;
     const next =
-      'if that is a name of this server: api.hosts; if a proxy stands in front: api.trusted_proxies';
+      'if that is a name of this server, add it to api.hosts; if a proxy is in front of it, set api.trusted_proxies';
     findings.push({ level: 'warning', what, next });
   }
   for (const trouble of troubles(status)) {

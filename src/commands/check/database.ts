@@ -97,7 +97,7 @@ function patiently(look: () => ReadResult): ReadResult {
 function journal(database: string): Finding[] {
   const attempt = readInPlace(database, (db) => db.pragma('journal_mode', { simple: true }));
   if (attempt.kind !== 'done' || attempt.value === 'wal') return [];
-  const what = `${database} has a rollback journal: a commit of Postern's that meets a look, a page or an export has to wait, and fails where Postern sets no busy time-out`;
+  const what = `${database} has a rollback journal: a commit of Postern during a read, a page or an export has to wait, and fails when Postern sets no busy timeout`;
   const next =
     'have Postern set PRAGMA journal_mode=WAL once, or a busy_timeout of a second (docs/internals/SOURCE.md)';
   return [{ level: 'warning', what, next }];

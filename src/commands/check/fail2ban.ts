@@ -72,11 +72,11 @@ export function jailPath(jail: string, directory = INSTALLED): string | null {
 function leftOut({ fail2ban: { jail } }: Config): Finding {
   const file = jailPath(jail);
   if (file === null) {
-    const what = 'left out, as fail2ban.enabled says: nobody is banned';
-    return { level: 'ok', what, next: 'install.sh --fail2ban sets it up, if bans are wanted' };
+    const what = 'disabled by fail2ban.enabled: nobody is banned';
+    return { level: 'ok', what, next: 'run install.sh --fail2ban if bans are wanted' };
   }
-  const what = `fail2ban.enabled is false, and the jail ${jail} is there all the same (${file})`;
-  const next = 'install.sh --remove-jail takes it out, install.sh --fail2ban has it looked after';
+  const what = `fail2ban.enabled is false, but the jail ${jail} exists (${file})`;
+  const next = 'remove it with install.sh --remove-jail, or enable it with install.sh --fail2ban';
   return { level: 'warning', what, next };
 }
 
@@ -85,7 +85,7 @@ const REPORTS_BYTES = 256 * 1_024;
 
 /** Lines of bans.log that the daemon passes over. */
 function unreadableReports(path: string): Finding[] {
-  const next = "see fail2ban's action posternproxy-report; install.sh --reconfigure renews it";
+  const next = "check fail2ban's action posternproxy-report; install.sh --reconfigure restores it";
   try {
     const { bad, badLine } = readLastBans(path, REPORTS_BYTES);
     if (bad === 0) return [];
@@ -131,13 +131,14 @@ const noSink: Finding = {
 function prefix({ fail2ban }: Config): Finding {
   const inUse = prefixInUse(fail2ban);
   if (bansAddressesOnly(fail2ban)) {
-    const what = `banaction ${fail2ban.banaction} takes no networks: an IPv6 attacker is banned by his address alone, and has others`;
-    const next = 'take iptables-multiport or nftables, or set fail2ban.ipv6_prefix: 128 if that will do';
+    const what = `banaction ${fail2ban.banaction} can't ban networks: an IPv6 attacker is banned by a single address, and has others`;
+    const next =
+      'use iptables-multiport or nftables, or set fail2ban.ipv6_prefix: 128 if single addresses suffice';
     return { level: 'warning', what, next };
   }
   if (inUse === 128) {
     const what =
-      'fail2ban.ipv6_prefix is 128: an IPv6 attacker is banned by his address alone, and has others of the same /64';
+      'fail2ban.ipv6_prefix is 128: an IPv6 attacker is banned by a single address, and has others in the same /64';
     return {
       level: 'warning',
       what,
@@ -146,14 +147,14 @@ function prefix({ fail2ban }: Config): Finding {
   }
   return {
     level: 'ok',
-    what: `an IPv6 attacker is banned by his /${inUse} (fail2ban.ipv6_prefix; 64 is the default, which was 128 in earlier releases)`,
+    what: `an IPv6 attacker is banned by /${inUse} (fail2ban.ipv6_prefix; the default is 64, in earlier releases 128)`,
   };
 }
 
 /** The daemon itself may not ask fail2ban; without this the page shows no bans and lifts none. */
 function helper(): Finding[] {
-  if (existsSync(HELPER_SOCKET)) return [{ level: 'ok', what: 'the daemon can ask for bans and lift them' }];
-  const what = `${HELPER_SOCKET} is missing: the page shows no bans and lifts none`;
+  if (existsSync(HELPER_SOCKET)) return [{ level: 'ok', what: 'the daemon can list and lift bans' }];
+  const what = `${HELPER_SOCKET} is missing: the page can't show or lift bans`;
   const next = 'run install.sh --reconfigure, or: systemctl enable --now postern-auditd-fail2ban.socket';
   return [{ level: 'warning', what, next }];
 }
@@ -173,10 +174,13 @@ async function filter(): Promise<Finding[]> {
   try {
     const matched = await testFilter(`${probeLines(Date.now()).join('\n')}\n`, name);
     if (matched.join() === PROBE_ADDRESSES.join()) {
-      return [{ level: 'ok', what: `${where} matches a failed login, by IPv4 and by IPv6` }, ...lacking];
+      return [
+        { level: 'ok', what: `${where} matches failed logins from IPv4 and IPv6 addresses` },
+        ...lacking,
+      ];
     }
     const what = `${where} finds ${matched.join(', ') || 'nothing'} in lines of failed logins from ${PROBE_ADDRESSES.join(', ')}`;
-    return [{ level: 'error', what, next: 'run install.sh --reconfigure to put the filter in place' }];
+    return [{ level: 'error', what, next: 'run install.sh --reconfigure to install the filter' }];
   } catch (error) {
     return [{ level: absent(error) ? 'warning' : 'error', ...partsOfError(error) }, ...lacking];
   }
@@ -198,7 +202,7 @@ async function jail(config: Config, directory: string): Promise<Finding[]> {
       : await without(error, fail2ban.jail);
   }
   const missing = PAIR.map((name) => join(directory, name)).filter((file) => !status.logFiles.includes(file));
-  const what = `jail ${fail2ban.jail} runs: ${formatCount(status.banned.length, 'address', 'addresses')} banned, ${formatCount(status.totalFailed, 'failure')} seen`;
+  const what = `jail ${fail2ban.jail} is running: ${formatCount(status.banned.length, 'address', 'addresses')} banned, ${formatCount(status.totalFailed, 'failure')} seen`;
   const networks = status.banned.filter((entry) => entry.includes('/'));
   const lockedOut = networks.length === 0 ? [] : bannedLogins(recentLogins(config), networks);
   const others = (await configurationTroubles(INSTALLED)).map(besides);
@@ -215,36 +219,36 @@ async function without(error: unknown, jail: string): Promise<Finding[]> {
   const troubles = await configurationTroubles(INSTALLED);
   const reasons = troubles.filter((trouble) => (down ? trouble.keepsDown : trouble.jail === jail));
   if (reasons.length > 0) {
-    const what = down ? 'fail2ban is not running, and none of its jails is' : said.what;
+    const what = down ? 'fail2ban is not running, so no jail is active' : said.what;
     const next = down
-      ? `${MEND}; then: systemctl restart fail2ban`
-      : 'mend it, then: install.sh --reconfigure';
+      ? `${CORRECT}; then: systemctl restart fail2ban`
+      : 'correct it, then run install.sh --reconfigure';
     return reasons.map((reason) => ({ level: 'error', what: `${what}: ${troubleWords(reason)}`, next }));
   }
   const last = down ? await lastStartTrouble(INSTALLED) : null;
   if (last === null) return [said, ...troubles.map(besides)];
-  const what = `fail2ban is not running, and none of its jails is; its last start ended at ${troubleWords(last)}`;
-  const next = 'mend it, or set enabled = false for that jail, then: systemctl restart fail2ban';
+  const what = `fail2ban is not running, so no jail is active; its last start failed at ${troubleWords(last)}`;
+  const next = 'correct it, or set enabled = false for that jail, then: systemctl restart fail2ban';
   return [{ level: 'error', what, next }, ...troubles.map(besides)];
 }
 
-const MEND = 'mend it, or set enabled = false for that jail; fail2ban-client -t shows whether it is right';
+const CORRECT = 'correct it, or set enabled = false for that jail; fail2ban-client -t checks the result';
 
 /** What does not hold now, or holds for a jail of somebody else's. */
 function besides(trouble: Trouble): Finding {
   const words = troubleWords(trouble);
   if (trouble.keepsDown) {
-    const what = `fail2ban runs, and would not start again, with none of its jails: ${words}`;
+    const what = `fail2ban is running, but would not start again: ${words}`;
     return {
       level: 'warning',
       what,
-      next: MEND,
+      next: CORRECT,
     };
   }
   return {
     level: 'warning',
-    what: `fail2ban leaves out ${words}`,
-    next: 'mend it, or set enabled = false for that jail',
+    what: `fail2ban skips ${words}`,
+    next: 'correct it, or set enabled = false for that jail',
   };
 }
 
@@ -269,12 +273,12 @@ function jailFile({ fail2ban }: Config, authDirectory: string): Finding[] {
   if (path === null) return [];
   const text = readFileSync(path, 'utf8');
   if (CHAINS.some((chain) => renderJail(fail2ban, { authDirectory, chain }) === text)) return [];
-  const what = `${path} is not what the configuration asks for`;
+  const what = `${path} does not match the configuration`;
   return [
     {
       level: 'warning',
       what,
-      next: 'compare it with postern-auditd jail; install.sh --reconfigure writes it anew',
+      next: 'compare it with postern-auditd jail; install.sh --reconfigure writes it again',
     },
   ];
 }

@@ -37,7 +37,7 @@ export function forCaller(
     access === true && isStranger
       ? {
           level: 'warning',
-          what: `not looked at, as this user may not: ${finding.what}`,
+          what: `not checked, as this user lacks the rights: ${finding.what}`,
           next: `run postern-auditd check ${asRoot()}`,
         }
       : finding,

@@ -73,17 +73,17 @@ function place(directory: string, minFree: number): Finding[] {
   let at = directory;
   while (!existsSync(at) && at !== dirname(at)) at = dirname(at);
   if (!statSync(at).isDirectory()) {
-    const next = 'move it away, or name another retention.archive.directory';
-    return [{ level: 'error', what: `${at} is no directory: no archive can be made there`, next }];
+    const next = 'move it away, or set another retention.archive.directory';
+    return [{ level: 'error', what: `${at} is not a directory: no archive can be created there`, next }];
   }
   try {
     requireWritable(at);
   } catch {
-    const next = 'let the daemon write there: install.sh --reconfigure';
+    const next = 'let the daemon write there with install.sh --reconfigure';
     return [
       {
         level: 'error',
-        what: `${at} can't be written by this user: no archive can be made there`,
+        what: `${at} can't be written by this user: no archive can be created there`,
         next,
         access: true,
       },
@@ -93,7 +93,7 @@ function place(directory: string, minFree: number): Finding[] {
   const least = Math.min(minFree, 0.05 * blocks * bsize);
   if (bavail * bsize >= least) return [];
   const free = formatSize(Math.floor((bavail * bsize) / 2 ** 20) * 2 ** 20);
-  const next = 'make room there, or name another retention.archive.directory';
+  const next = 'free disk space there, or set another retention.archive.directory';
   return [
     {
       level: 'error',
@@ -123,10 +123,10 @@ function key(path: string | null): Finding[] {
   try {
     const { asymmetricKeyType } = createPrivateKey(readFileSync(path));
     if (asymmetricKeyType === 'ed25519') return [];
-    const what = `${path} is a key of type ${asymmetricKeyType}, archives are signed with ed25519`;
-    return [{ level: 'error', what, next: 'make one with openssl genpkey -algorithm ed25519' }];
+    const what = `${path} is a key of type ${asymmetricKeyType}, but archives are signed with ed25519`;
+    return [{ level: 'error', what, next: 'create one with openssl genpkey -algorithm ed25519' }];
   } catch (error) {
-    const next = 'make one with openssl genpkey -algorithm ed25519, readable by the daemon';
+    const next = 'create one with openssl genpkey -algorithm ed25519, readable by the daemon';
     const denied = isDenied(error) ? ({ access: true } as const) : {};
     return [{ level: 'error', what: `the key ${path} can't be used: ${messageOf(error)}`, next, ...denied }];
   }
@@ -136,7 +136,7 @@ function key(path: string | null): Finding[] {
 function purge(): Finding[] {
   if (!existsSync(UNIT) || existsSync(SOCKET)) return [];
   const next = 'run install.sh --reconfigure, or: systemctl enable --now postern-auditd-purge.socket';
-  return [{ level: 'error', what: `${SOCKET} is missing: rows are archived and can't be removed`, next }];
+  return [{ level: 'error', what: `${SOCKET} is missing: rows are archived but can't be removed`, next }];
 }
 
 /** A run that failed: nothing is removed until one succeeds. */
@@ -149,7 +149,13 @@ function lastRun(state: string, times: Times): Finding[] {
     if (last === null || last.error === null) return [];
     const { what, next } = splitMessage(last.error);
     const failed = `the last run, at ${times(last.end)}, failed: ${what}`;
-    return [{ level: 'error', what: failed, next: next ?? 'mend it, then: postern-auditd retain --now' }];
+    return [
+      {
+        level: 'error',
+        what: failed,
+        next: next ?? 'correct the cause, then run postern-auditd retain --now',
+      },
+    ];
   } finally {
     ledger.close();
   }
@@ -184,6 +190,6 @@ function deletable(db: Database, found: AuditTable): Finding[] {
   if (triggers.length === 0) return [];
   const what = `table ${found.name} has triggers that run at each deletion: ${triggers.join(', ')}`;
   const next =
-    'see that they let rows go, and change nothing that has to stay: retention runs them, row by row';
+    'check that they allow deletions, and change nothing that has to stay: retention runs them for each row';
   return [{ level: 'warning', what, next }];
 }

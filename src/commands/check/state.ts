@@ -14,11 +14,11 @@ const LEAST_FREE = 100 * 2 ** 20;
 export function inspectState({ state }: Config): Finding[] {
   if (!existsSync(state)) {
     const at = existing(dirname(state));
-    if (mayWrite(at)) return [{ level: 'ok', what: `${state} will be made in ${at}` }];
+    if (mayWrite(at)) return [{ level: 'ok', what: `${state} will be created in ${at}` }];
     return [
       {
         level: 'error',
-        what: `${state} is not there, and this user can't make it in ${at}`,
+        what: `${state} does not exist, and this user can't create it in ${at}`,
         next: 'run install.sh, or set state to another directory',
         access: true,
       },
@@ -34,13 +34,13 @@ function directory(state: string): Finding {
     level: 'warning',
     what,
     access: true,
-    next: 'right, if the daemon runs as another user; else chown it',
+    next: 'change its owner, unless the daemon runs as another user',
   };
 }
 
 function database(state: string): Finding[] {
   const path = join(state, 'state.db');
-  if (!existsSync(path)) return [{ level: 'ok', what: `${path} will be made at the first start` }];
+  if (!existsSync(path)) return [{ level: 'ok', what: `${path} will be created at the first start` }];
   try {
     const db = openOwn(state, 'state.db', { readonly: true, timeout: 1_000 });
     try {
@@ -63,7 +63,7 @@ function room(state: string): Finding[] {
   const free = bavail * bsize;
   if (free >= LEAST_FREE) return [];
   const what = `${Math.floor(free / 2 ** 20)} MB free on the disk of ${state}`;
-  return [{ level: 'warning', what, next: 'free some: without room the cursors can not be saved' }];
+  return [{ level: 'warning', what, next: "free disk space: positions can't be saved on a full disk" }];
 }
 
 function existing(path: string): string {

@@ -68,7 +68,10 @@ export async function runDemo({
     await showBans(root);
     showNext(root, config, Number(db.prepare('SELECT max(id) FROM audit_log').pluck().get()), keep);
     if (keep) await traffic(recorder.record);
-    else say(`Done; the daemon stops, and --keep leaves it running. Delete with: rm -r ${quoted(root)}`);
+    else
+      say(
+        `Done. The daemon stops now; --keep would leave it running. Delete the files with: rm -r ${quoted(root)}`,
+      );
   } finally {
     await end(daemon);
     db.close();

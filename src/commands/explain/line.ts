@@ -18,8 +18,8 @@ export function lineOf(event: AuditEvent, format: BodyFormat): string {
     (lost, error) => {
       const why = escapeUnsafe(messageOf(error));
       process.stderr.write(
-        `postern-auditd: event ${publicId(lost)} can not be written as ${format}: ${why}. Sinks send it without the texts of its row. ` +
-          'This is a fault of postern-auditd; please report it with this message\n',
+        `postern-auditd: event ${publicId(lost)} can't be written as ${format}: ${why}. Sinks send it without the texts of its row. ` +
+          'This is a bug in postern-auditd; please report it with this message\n',
       );
     },
   );

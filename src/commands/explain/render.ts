@@ -58,7 +58,7 @@ function row({ event, idUnknown }: Explanation, now: number, times: Times): stri
   const raw =
     event.rawAddress === null
       ? ''
-      : `${event.address === null ? 'no address: ' : ', from '}${text(event.rawAddress)}`;
+      : `${event.address === null ? 'not an address: ' : ', from '}${text(event.rawAddress)}`;
   const who = [user.name, user.email, user.id === null ? null : `id ${user.id}`].filter(
     (part) => part !== null,
   );
@@ -107,13 +107,13 @@ function filter({ filter: verdict, event, sinks }: Explanation, paint: Paint): s
     return [`  the filter ${paint.red('matches')}: it counts against ${counts}`];
   if (counts !== null) {
     return [
-      `  ${paint.red(`the filter matches a line that is not fail2ban's to see (${counts})`)}: run install.sh --reconfigure`,
+      `  ${paint.red(`the filter matches a line that fail2ban must not see (${counts})`)}: run install.sh --reconfigure`,
     ];
   }
   if (written)
-    return [`  ${paint.red('the filter does not match')}: run install.sh --reconfigure to put it in place`];
+    return [`  ${paint.red('the filter does not match')}: run install.sh --reconfigure to install it`];
   const isFailure = event.action === 'auth.login_failure';
   return [
-    `  the filter ${paint.green('does not match')}: ${isFailure ? 'no line is written for it' : 'it is no failed login'}`,
+    `  the filter ${paint.green('does not match')}: ${isFailure ? 'no line is written for it' : 'it is not a failed login'}`,
   ];
 }

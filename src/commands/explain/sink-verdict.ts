@@ -19,9 +19,9 @@ export interface SinkVerdict {
 const REASONS: Readonly<Record<Withheld, string>> = {
   old: `its time is more than ${OLDEST_MS / 1_000} s ago`,
   future: `its time is more than ${NEWEST_MS / 1_000} s ahead of the clock`,
-  unreadable: 'its time can not be read',
+  unreadable: "its time can't be read",
   no_address: 'it has no client address that can be banned',
-  other_server: 'it happened at another server',
+  other_server: 'it happened on another server',
   never_ban: 'its address is in fail2ban.never_ban',
 };
 
@@ -59,6 +59,6 @@ export function verdictOf(
     ...about,
     progress: null,
     verdict: 'takes',
-    why: `if it came while it was fresh; now it would be withheld: ${REASONS[late]}`,
+    why: `if it arrived while it was fresh; now it would be withheld: ${REASONS[late]}`,
   };
 }

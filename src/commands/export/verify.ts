@@ -77,7 +77,7 @@ export async function verifyExport(path: string, key: KeyObject | null): Promise
     manifest,
   });
   if (bytes === null || manifest === null)
-    return about(`${manifestPath} is no manifest of an export, or one of a later version`, 'not checked');
+    return about(`${manifestPath} is not an export manifest, or is from a later version`, 'not checked');
   const signedWith = manifest.signed_with;
   const unsigned = signedWith === null && signature === null ? 'none' : 'not checked';
   const bad = key === null ? null : form.wrongSignature({ bytes, signature, signedWith }, key);
@@ -112,7 +112,7 @@ function notesOn(manifest: ExportManifest, name: string, isVerified: boolean): s
   if (!isVerified)
     notes.push(
       signedWith === null
-        ? 'it is not signed: whoever can change the file can change its manifest as well'
+        ? 'it is not signed: anyone who can change the file can change its manifest, too'
         : `the signature (key ${signedWith}) was not checked: give the public key with --key`,
     );
   if (name !== file) notes.push(`it was called ${file} when it was made`);
@@ -124,7 +124,7 @@ function notesOn(manifest: ExportManifest, name: string, isVerified: boolean): s
 function renderExportVerdict({ file, wrong, signature, notes, manifest }: ExportVerdict): string {
   const lines = notes.map((note) => `note: ${note}`);
   if (wrong !== null || manifest === null) {
-    lines.push(`WRONG: ${wrong}. Take the file and its manifest again from where they were made`);
+    lines.push(`WRONG: ${wrong}. Copy the file and its manifest again from the host that exported them`);
     return visibleLines(`${lines.join('\n')}\n`);
   }
   const signed = signature === 'right' ? `, signed with the key ${manifest.signed_with}` : '';
@@ -145,8 +145,8 @@ const SHOWN = 10;
 
 function renderIds({ entries, first, last, repeated, missing, gaps }: Nullable): string {
   const ids = `${formatCount(entries, 'entry', 'entries')}, ids ${first} to ${last}`;
-  const twice = repeated === 0 ? '' : `, ${repeated} of an id that another one has`;
-  if (missing === null || gaps === null) return `${ids}${twice}; a filter was given, so no gaps are told`;
+  const twice = repeated === 0 ? '' : `, ${repeated} with the id of another entry`;
+  if (missing === null || gaps === null) return `${ids}${twice}; a filter was given, so gaps are unknown`;
   if (missing === 0) return `${ids}${twice}, none missing in between`;
   const shown = gaps.slice(0, SHOWN).map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`));
   return `${ids}${twice}, ${missing.toLocaleString('en')} missing in between: ${shown.join(', ')}${gaps.length > SHOWN ? ', …' : ''}`;

@@ -25,6 +25,6 @@ Examples:
       ]);
       const { config } = loadConfig(options.config ?? null, process.env);
       await forgetServer(connectionOf(config), server, config.fleet.silent_after);
-      process.stdout.write(`${server} is forgotten.\n`);
+      process.stdout.write(`${server} is removed.\n`);
     });
 }

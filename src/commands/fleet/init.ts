@@ -58,11 +58,11 @@ Examples:
 }
 
 function render({ name, made, replicas, differences }: Initialised): string {
-  const state = made ? 'made' : differences.length === 0 ? 'is there, as wished' : 'is there, and differs';
+  const state = made ? 'created' : differences.length === 0 ? 'exists and matches' : 'exists, but differs';
   const lines = differences.map(
     ({ setting, found, wished, grave, command }) =>
-      `  ${setting}: ${found}, wished ${wished}${grave ? ' (events can be lost)' : ''}\n` +
-      `    ${command === null ? 'can not be changed on a stream that is there' : `next: ${command}`}\n`,
+      `  ${setting}: found ${found}, wanted ${wished}${grave ? ' (events can be lost)' : ''}\n` +
+      `    ${command === null ? "can't be changed on an existing stream" : `next: ${command}`}\n`,
   );
   return `${name}: ${state}, ${replicas} ${replicas === 1 ? 'replica' : 'replicas'}\n${lines.join('')}`;
 }

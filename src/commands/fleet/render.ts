@@ -9,7 +9,7 @@ export function fleetTroubles({ link, servers }: FleetStatus): Diagnosis[] {
   const silent = servers
     .filter((server) => server.silent)
     .map(({ server, heartbeat_age }) => ({
-      what: `server ${escapeUnsafe(server)} is silent for ${seconds(heartbeat_age)}`,
+      what: `server ${escapeUnsafe(server)} has been silent for ${seconds(heartbeat_age)}`,
       next: 'Start its postern-auditd; if the server is retired: postern-auditd fleet forget',
     }));
   return [...problems.map(({ what, next }) => ({ what: `fleet: ${what}`, next })), ...silent];
@@ -23,11 +23,11 @@ export function renderFleet(fleet: FleetStatus, times: Times): string[] {
     : `not connected: ${link.last_error ?? 'starting'}`;
   const lines = ['', `fleet: ${role}, ${where}`];
   if (lease !== null) {
-    const other = lease.holder === null ? '' : `; ${escapeUnsafe(lease.holder)} ships onward`;
-    lines.push(lease.held ? '  it ships onward (it has the lease)' : `  it stands by${other}`);
+    const other = lease.holder === null ? '' : `; ${escapeUnsafe(lease.holder)} is active`;
+    lines.push(lease.held ? '  active (it holds the lease)' : `  standby${other}`);
   }
   if (hub !== null) {
-    const held = hub.held > 0 ? `, ${hub.held} wait for the one before them` : '';
+    const held = hub.held > 0 ? `, ${hub.held} wait for an earlier event` : '';
     lines.push(
       `  stream read up to ${hub.sequence} of ${hub.last_sequence}, ${hub.lag_events} behind${held}`,
     );
@@ -35,7 +35,7 @@ export function renderFleet(fleet: FleetStatus, times: Times): string[] {
   if (bans !== null) {
     const words = Object.entries(bans).filter(([, value]) => value > 0);
     lines.push(
-      `  failed logins of others: ${words.map(([key, value]) => `${key} ${value}`).join(', ') || 'none yet'}`,
+      `  failed logins of other servers: ${words.map(([key, value]) => `${key} ${value}`).join(', ') || 'none yet'}`,
     );
   }
   return [...lines, ...servers.map((server) => line(server, times))];
@@ -48,7 +48,7 @@ function line(server: ServerStatus, times: Times): string {
       ? `SILENT for ${seconds(heartbeat_age)}`
       : heartbeat_age === null
         ? 'no heartbeat'
-        : `heard ${seconds(heartbeat_age)} ago`,
+        : `last heartbeat ${seconds(heartbeat_age)} ago`,
     `last event ${shownTime(last_event, times, 'none yet')}`,
     ...(lag_events === null
       ? []

@@ -10,8 +10,8 @@ import { aligned, formatCount } from '../support/terminal.js';
 import { shownTime, type Times } from '../support/times.js';
 
 const WORDS: Readonly<Record<RunProgress['phase'], string>> = {
-  resuming: 'finishing the run before',
-  looking: 'looking',
+  resuming: 'finishing the previous run',
+  looking: 'selecting rows',
   archiving: 'archiving',
   purging: 'removing',
 };
@@ -40,33 +40,34 @@ function renderTarget(target: DryTarget, times: Times): string[] {
     [staying.legal_hold ?? 0, 'old enough, and under a legal hold'],
     [staying.future, 'in the future'],
     [staying.undated, 'without a readable time'],
-    [staying.large ?? 0, 'larger than an archive can have them'],
+    [staying.large ?? 0, 'too large for an archive'],
   ];
   return [
-    `${source}: ${formatCount(total, 'row')} of ${rows.toLocaleString('en')} would go${since}`,
+    `${source}: ${formatCount(total, 'row')} of ${rows.toLocaleString('en')} would be removed${since}`,
     ...aligned(
       going.map(({ month, category, rows: some, early }) => [
         month,
         category,
         formatCount(some, 'row'),
-        early > 0 ? `${early.toLocaleString('en')} of them before their age` : '',
+        early > 0 ? `${early.toLocaleString('en')} of them before they reach their age` : '',
       ]),
       '  ',
     ),
     ...kept
       .filter(([number]) => number > 0)
-      .map(([number, why]) => `  stay: ${formatCount(number, 'row')} ${why}`),
+      .map(([number, why]) => `  kept: ${formatCount(number, 'row')} ${why}`),
     ...held.map(({ sink, rows: some, since: from }) => `  ${holding(sink, some, from, times)}`),
     ...overridden.map(
       ({ sink, rows: some }) =>
-        `  ${formatCount(some, 'row')} would go though ${sink} has not had them (max_hold)`,
+        `  ${formatCount(some, 'row')} would be removed although ${sink} has not received them (max_hold)`,
     ),
   ];
 }
 
 function holding(sink: string, rows: number, since: number | null, times: Times): string {
-  const stands = since === null ? 'it has still to get them' : `it has got nowhere since ${times(since)}`;
-  return `sink ${sink} holds back ${formatCount(rows, 'row')}: ${stands}`;
+  const lag =
+    since === null ? 'it has not received them yet' : `it has made no progress since ${times(since)}`;
+  return `sink ${sink} holds back ${formatCount(rows, 'row')}: ${lag}`;
 }
 
 /** Lines of `status`. */
@@ -76,10 +77,10 @@ export function renderRetention(status: RetentionStatus, times: Times): string[]
   if (!enabled) return ['retention: off, entries are kept indefinitely', ...holds];
   const now =
     run?.state === 'running' && run.kind !== 'dry'
-      ? 'runs now'
+      ? 'running'
       : `next run ${shownTime(next, times, 'never: no year has a day that retention.schedule names')}`;
   return [
-    `retention: ${waiting === null ? now : `waits, ${waiting}`}`,
+    `retention: ${waiting === null ? now : `waiting: ${waiting}`}`,
     ...(last === null ? [] : renderLast(last, times).map((line) => `  ${line}`)),
     ...(expiry == null ? [] : [`  ${renderExpiry(expiry)}`]),
     ...holds,
@@ -115,18 +116,18 @@ export function renderExpiry({ archives, wait, clock_known: known }: ExpiryStatu
   const past = `${formatCount(archives, 'archive')} past archive.keep`;
   if (wait > 0) {
     const hours = Math.ceil(wait / 3_600_000);
-    return `${past}: the oldest may go when the machine has run for ${hours} h more`;
+    return `${past}: the oldest can be removed after ${hours} h more of running time`;
   }
   return known === false
-    ? `${past} stay: the kernel does not say that the clock is synchronised. If it is right: postern-auditd retain --confirm-clock`
-    : `${past} may go with the next run`;
+    ? `${past} stay: the kernel does not report a synchronised clock. If the clock is right: postern-auditd retain --confirm-clock`
+    : `${past} can be removed by the next run`;
 }
 
 /** What came of a run, for people. */
 export function renderLast(last: LastRun, times: Times): string[] {
   const seconds = ((last.end - last.begin) / 1_000).toFixed(1);
   if (last.error !== null) {
-    const before = `${formatCount(last.deleted, 'row')} had been removed before, ${formatCount(last.archives, 'archive')} written`;
+    const before = `${formatCount(last.deleted, 'row')} had already been removed, ${formatCount(last.archives, 'archive')} written`;
     return [`failed at ${times(last.end)}: ${last.error}`, ...(last.deleted === 0 ? [] : [before])];
   }
   const lines = [
@@ -141,8 +142,8 @@ export function renderLast(last: LastRun, times: Times): string[] {
     const megabytes = Math.floor(last.free_bytes / 2 ** 20).toLocaleString('en');
     lines.push(
       last.auto_vacuum === 'incremental'
-        ? `${megabytes} MiB in the database are free and go back with the next run`
-        : `${megabytes} MiB in the database are free for new rows. To give them back to the disk, with Postern stopped: sqlite3 DATABASE VACUUM`,
+        ? `${megabytes} MiB in the database are free, and the next run returns them to the disk`
+        : `${megabytes} MiB in the database are free for new rows. To return them to the disk, stop Postern and run: sqlite3 DATABASE VACUUM`,
     );
   }
   return lines;

@@ -40,7 +40,7 @@ function of(subject: string, what: string, next: string | null = null): Diagnosi
 function refusedConfig({ message }: RefusedConfig): Diagnosis {
   return {
     what: `new configuration rejected: ${message}`,
-    next: 'The previous one stays active, but a restart would fail',
+    next: 'Correct the file before a restart, which would fail; the previous one stays active',
   };
 }
 

@@ -14,7 +14,7 @@ export async function contactsOf(
   const contacts = loadContacts(configPath ?? null, process.env);
   if (contacts.refused !== null) {
     const taken = uses === 'jail' ? `the jail ${contacts.jail}` : `the control socket ${contacts.control}`;
-    const text = `warning: ${messageOf(contacts.refused)}\nThis goes on with ${taken}.`;
+    const text = `warning: ${messageOf(contacts.refused)}\nThe command continues with ${taken}.`;
     process.stderr.write(`postern-auditd: ${visibleLines(text)}\n`);
   }
   return contacts;

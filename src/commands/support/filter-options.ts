@@ -28,7 +28,7 @@ export function withFilter(command: Command): Command {
     .option('--user <who>', 'user who acted: id, name or e-mail address')
     .option('--from <time>', 'first time, included: 2026-11-22, 2026-11-22T20:21:00Z or -7d')
     .option('--to <time>', 'last time, excluded, in the same forms')
-    .option('--server <name>', 'of this server')
+    .option('--server <name>', 'name of the server where it happened')
     .option('--ip <address>', 'address of the client, or a network: 203.0.113.0/24')
     .option('--outcome <outcome>', 'success, failure or unknown')
     .option('--source <source>', "postern, or auditd for the daemon's own events")

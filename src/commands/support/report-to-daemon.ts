@@ -27,6 +27,8 @@ export async function tell(
       recordOffline(state, told, by);
     }
   } catch (error) {
-    process.stderr.write(`postern-auditd: ${told.action} is not in the audit log: ${messageOf(error)}\n`);
+    process.stderr.write(
+      `postern-auditd: ${told.action} was not recorded in the audit log: ${messageOf(error)}\n`,
+    );
   }
 }

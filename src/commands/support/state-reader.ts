@@ -45,7 +45,7 @@ export function openStateReader(directory: string): StateReader | { readonly why
 function open(directory: string): StateReader | { readonly why: string } {
   const path = join(directory, 'state.db');
   if (!existsSync(path))
-    return { why: `${path} is not there: the daemon has not run yet, or this user may not look` };
+    return { why: `${path} does not exist: the daemon has not run yet, or this user may not see it` };
   try {
     const db = openOwn(directory, 'state.db', { readonly: true, timeout: 2_000 });
     db.exec('BEGIN');

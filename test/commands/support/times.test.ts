@@ -97,7 +97,7 @@ describe.skipIf(!there)('times that commands print', () => {
     expect(bound('2026-11-22 20:21:30Z')).toEqual({ time: Date.UTC(2026, 10, 22, 20, 21, 30) });
     expect(bound('2026-11-22T20:21:00+05:30')).toEqual({ time: Date.UTC(2026, 10, 22, 14, 51) });
     expect(bound('2026-11-22')).toEqual({ time: Date.UTC(2026, 10, 22) });
-    expect(() => bound('2026-11-22T25:00')).toThrow(/A row id, or a date/);
+    expect(() => bound('2026-11-22T25:00')).toThrow(/Give a row id, or a date/);
     if (zone === undefined) delete process.env.TZ;
     else process.env.TZ = zone;
   });

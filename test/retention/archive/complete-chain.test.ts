@@ -190,7 +190,7 @@ describe('archive verify', () => {
     await rig.archive();
     expect(verify()).toMatchObject({
       code: 1,
-      out: expect.stringMatching(/^BROKEN: 000004.*recorded; the 3 archives before it are right/m) as string,
+      out: expect.stringMatching(/^BROKEN: 000004.*recorded; the 3 archives before it are valid/m) as string,
     });
     rmSync(key);
     expect(verify().out).toMatch(/note: The key .*archive\.key can't be used.*no signature was looked at/);
