@@ -42,7 +42,7 @@ describe('what check says of retention', () => {
     chmodSync(directory, 0o755);
     const asDaemon = () => asUser({ uid: 54_321, gid: 54_321, groups: [54_321] }, () => findings());
     expect(asDaemon()).toMatchObject([
-      { level: 'error', what: `${directory} can't be written by this user: no archive can be made there` },
+      { level: 'error', what: `${directory} can't be written by this user: no archive can be created there` },
     ]);
     chownSync(directory, 54_321, 54_321);
     expect(asDaemon()).toMatchObject([{ level: 'ok' }]);
@@ -87,7 +87,7 @@ describe('what check says of retention', () => {
         },
       ]);
       execFileSync('mount', ['-o', 'remount,ro', at]);
-      expect(findings()[0]?.what).toBe(`${at} can't be written by this user: no archive can be made there`);
+      expect(findings()[0]?.what).toBe(`${at} can't be written by this user: no archive can be created there`);
     } finally {
       execFileSync('umount', [at]);
     }
@@ -151,12 +151,18 @@ describe('what check says of retention', () => {
       auto_vacuum: null,
     };
     const memory = { enabledSince: 0, lastSuccess: null, lastFailure: 0, clock: null, stalls: {} };
-    notes.memory = { ...memory, last: { ...last, error: 'The archive is full. Make room' } };
+    const failed = 'the last run, at 1970-01-01T00:00:00Z, failed: The archive is full';
+    const error = 'The archive is full. Make room';
+    const problem = { what: 'The archive is full', next: 'Make room' };
+    notes.memory = { ...memory, last: { ...last, error, problem } };
+    expect(said()).toEqual([{ level: 'error', what: failed, next: 'make room' }]);
+    // The note of a version that saved the text alone.
+    notes.memory = { ...memory, last: { ...last, error } };
     expect(said()).toEqual([
       {
         level: 'error',
-        what: 'the last run, at 1970-01-01T00:00:00Z, failed: The archive is full',
-        next: 'make room',
+        what: `${failed}. Make room`,
+        next: 'correct the cause, then run postern-auditd retain --now',
       },
     ]);
     notes.memory = { ...memory, last: { ...last, error: null } };

@@ -7,7 +7,6 @@ import {
   partsOfError,
   renderSection,
   renderSummary,
-  splitMessage,
   summarise,
 } from '../../src/commands/check/report.js';
 import { createPaint } from '../../src/commands/support/terminal.js';
@@ -50,18 +49,6 @@ describe('the report', () => {
   });
 
   it.each([
-    ['It is not there. Make it', { what: 'It is not there', next: 'make it' }],
-    [
-      '/a.b/c.d is missing; wait. Postern makes it',
-      { what: '/a.b/c.d is missing; wait', next: 'Postern makes it' },
-    ],
-    ['nothing to be done', { what: 'nothing to be done' }],
-    ['one. Two. Three', { what: 'one', next: 'two. Three' }],
-  ])('takes a message apart: %s', (message, parts) => {
-    expect(splitMessage(message)).toEqual(parts);
-  });
-
-  it.each([
     ['/srv/p. db/x.db is locked', 'Look for it', { what: '/srv/p. db/x.db is locked', next: 'look for it' }],
     ['It is missing', 'Postern makes it', { what: 'It is missing', next: 'Postern makes it' }],
   ])('takes the next step that an error has, whatever its text: %j, %j', (what, next, parts) => {
@@ -70,13 +57,14 @@ describe('the report', () => {
     expect(failure(error)).toEqual({ level: 'error', ...parts });
   });
 
-  it('takes an error of several lines apart at its last', () => {
-    expect(failure(new AuditdError('CONFIG_INVALID', 'two:\n  a\n  b\nDo it'))).toEqual({
+  it('takes no text apart: without a next step of its own an error is one finding, as it is', () => {
+    expect(partsOfError(new AuditdError('STATE_UNUSABLE', 'A. B'))).toEqual({ what: 'A. B' });
+    expect(failure(new Error('A. B'))).toEqual({ level: 'error', what: 'A. B' });
+    expect(failure(new AuditdError('CONFIG_INVALID', 'two:\n  a\n  b', { next: 'Do it' }))).toEqual({
       level: 'error',
       what: 'two:\n  a\n  b',
-      next: 'Do it',
+      next: 'do it',
     });
-    expect(failure(new Error('A. B'))).toEqual({ level: 'error', what: 'A. B' });
   });
 });
 
@@ -192,7 +180,7 @@ describe('check', () => {
       'warning: /not/there.db is not there yet; waiting for Postern to create it',
     ]);
     expect(next('Database')).toEqual(['set source.database if it is elsewhere']);
-    expect(of('Configuration')[0]).toMatch(/, with POSTERN_AUDITD_DATABASE of the environment$/);
+    expect(of('Configuration')[0]).toMatch(/, with POSTERN_AUDITD_DATABASE from the environment$/);
   });
 
   it('says that a file is no database', () => {

@@ -1,4 +1,4 @@
-import { AuditdError, messageOf } from '../../errors.js';
+import { AuditdError, type Diagnosis, messageOf } from '../../errors.js';
 import type { Finding } from '../../sinks/sink.js';
 import { escapeUnsafe, formatCount, type Paint } from '../support/terminal.js';
 
@@ -48,32 +48,18 @@ export function renderSummary({ errors, warnings }: Summary, paint: Paint): stri
 
 /** A finding of an error, with its next step. */
 export function failure(error: unknown): Finding {
-  const level = 'error';
-  const message = messageOf(error);
-  if (!(error instanceof AuditdError)) return { level, what: message };
-  const lines = message.split('\n');
-  if (error.next === null && lines.length > 1)
-    return { level, what: lines.slice(0, -1).join('\n'), next: lines.at(-1) ?? '' };
-  return { level, ...partsOfError(error) };
+  return { level: 'error', ...partsOfError(error) };
 }
 
-/** What happened and what to do next: as the error says it, else from its text. */
+/** What happened and what to do next. */
 export function partsOfError(error: unknown): Parts {
-  return error instanceof AuditdError && error.next !== null
-    ? partsOf(error)
-    : splitMessage(messageOf(error));
+  return error instanceof AuditdError ? partsOf(error) : { what: messageOf(error) };
 }
 
 type Parts = Pick<Finding, 'what' | 'next'>;
 
 /** Behind `next:` the next step is the rest of a sentence. */
-export function partsOf({ what, next }: { readonly what: string; readonly next: string | null }): Parts {
+export function partsOf({ what, next }: Diagnosis): Parts {
   if (next === null) return { what };
   return { what, next: /^Postern/.test(next) ? next : next.charAt(0).toLowerCase() + next.slice(1) };
-}
-
-/** What was found and what to do next, of a message that says both. */
-export function splitMessage(message: string): Parts {
-  const [, what = message, next = null] = /^(.*?[^.\s])\. (\S.*)$/s.exec(message) ?? [];
-  return partsOf({ what, next });
 }

@@ -27,7 +27,7 @@ import { type AuditTable, TableCache } from '../../source/table-schema.js';
 import { temporaryDirectory } from '../support/exit-cleanup.js';
 import { openStateReader } from '../support/state-reader.js';
 import { type Times, utcTime } from '../support/times.js';
-import { partsOfError, splitMessage } from './report.js';
+import { partsOf, partsOfError } from './report.js';
 
 const UNIT = '/etc/systemd/system/postern-auditd.service';
 const SOCKET = '/run/postern-auditd-purge.sock';
@@ -147,15 +147,10 @@ function lastRun(state: string, times: Times): Finding[] {
     const { memory } = new Notes({ note: ledger.note, setNote: () => undefined });
     const last = memory?.last ?? null;
     if (last === null || last.error === null) return [];
-    const { what, next } = splitMessage(last.error);
-    const failed = `the last run, at ${times(last.end)}, failed: ${what}`;
-    return [
-      {
-        level: 'error',
-        what: failed,
-        next: next ?? 'correct the cause, then run postern-auditd retain --now',
-      },
-    ];
+    const { what, next = 'correct the cause, then run postern-auditd retain --now' } = partsOf(
+      last.problem ?? { what: last.error, next: null },
+    );
+    return [{ level: 'error', what: `the last run, at ${times(last.end)}, failed: ${what}`, next }];
   } finally {
     ledger.close();
   }

@@ -15,8 +15,8 @@ export function troubles(status: ReportedStatus): Diagnosis[] {
       of(`sink ${name}`, error?.what ?? error?.message ?? 'down', error?.next ?? null),
     );
   const { silence, retention, bans, api } = status;
-  const failed = retention?.last?.error ?? null;
-  const legal = retention?.legal_holds?.trouble ?? null;
+  const failed = diagnosisIn(retention?.last?.error, retention?.last?.problem);
+  const legal = diagnosisIn(retention?.legal_holds?.trouble, retention?.legal_holds?.problem);
   const unrecorded = bans?.unrecorded ?? [];
   return [
     ...(status.config_refused ? [refusedConfig(status.config_refused)] : []),
@@ -28,9 +28,14 @@ export function troubles(status: ReportedStatus): Diagnosis[] {
       : [{ what: unreported(unrecorded, bans.path), next: UNREPORTED_NEXT }]),
     ...(api?.state === 'retrying' ? [{ what: api.error ?? 'the API does not listen', next: null }] : []),
     ...(status.fleet ? fleetTroubles(status.fleet) : []),
-    ...(failed === null ? [] : [of('retention', failed)]),
-    ...(legal === null || legal === failed ? [] : [of('legal holds', legal)]),
+    ...(failed === null ? [] : [of('retention', failed.what, failed.next)]),
+    ...(legal === null || legal.what === failed?.what ? [] : [of('legal holds', legal.what, legal.next)]),
   ];
+}
+
+/** @param text of a version that did not report the parts */
+function diagnosisIn(text: string | null | undefined, parts: Diagnosis | null | undefined): Diagnosis | null {
+  return parts ?? (text == null ? null : { what: text, next: null });
 }
 
 function of(subject: string, what: string, next: string | null = null): Diagnosis {
