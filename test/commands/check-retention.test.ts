@@ -87,7 +87,9 @@ describe('what check says of retention', () => {
         },
       ]);
       execFileSync('mount', ['-o', 'remount,ro', at]);
-      expect(findings()[0]?.what).toBe(`${at} can't be written by this user: no archive can be created there`);
+      expect(findings()[0]?.what).toBe(
+        `${at} can't be written by this user: no archive can be created there`,
+      );
     } finally {
       execFileSync('umount', [at]);
     }

@@ -79,7 +79,7 @@ describe('explain', () => {
         null,
         'delivered',
         'takes',
-        'if it came while it was fresh; now it would be withheld: its time is more than 50 s ago',
+        'if it arrived while it was fresh; now it would be withheld: its time is more than 50 s ago',
         '203.0.113.8',
       ],
     ],

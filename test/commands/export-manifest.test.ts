@@ -351,7 +351,7 @@ describe('export verify', () => {
     const { code, out } = verified('--key', keys.open);
     expect([code, out]).toEqual([
       1,
-      expect.stringMatching(/^WRONG: .*its signature is wrong.*\. Take the file/),
+      expect.stringMatching(/^WRONG: .*its signature is wrong.*\. Copy the file/),
     ]);
     const json = verified('--key', keys.open, '--json');
     expect([json.code, JSON.parse(json.out)]).toMatchObject([1, { signature: 'wrong' }]);

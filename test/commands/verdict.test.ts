@@ -53,7 +53,7 @@ describe('what a sink makes of an event', () => {
       'auth',
       {},
       now + 3_600_000,
-      'takes: if it came while it was fresh; now it would be withheld: its time is more than 50 s ago',
+      'takes: if it arrived while it was fresh; now it would be withheld: its time is more than 50 s ago',
     ],
     [
       'fail2ban gets no other event',
