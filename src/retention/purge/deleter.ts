@@ -53,6 +53,14 @@ interface Open {
   version: unknown;
 }
 
+interface Classified extends Pick<Purged, 'gone' | 'differ' | 'young' | 'legal_hold'> {
+  readonly going: readonly number[];
+  /** Those of `young`. */
+  readonly refused: readonly number[];
+  /** How many more rows may go before their age. */
+  readonly early: number;
+}
+
 /** A record of legal holds came while rows were being deleted that it may be about. */
 class HoldsChanged extends Error {}
 
@@ -225,39 +233,16 @@ export class Deleter {
   }
 
   private transaction(
-    { db, table, rows, moment, newestId, legal }: Open,
+    open: Open,
     batch: readonly Doomed[],
     wait: boolean,
   ): { purged: Purged; lockMs: number } {
-    let [gone, differ, young, held] = [0, 0, 0, 0];
-    const holds: LegalHolds = legal.current;
-    const refused: number[] = [];
+    const { db, table, legal } = open;
+    const holds = legal.current;
     let locked = performance.now();
     db.exec(wait ? 'BEGIN IMMEDIATE' : 'BEGIN');
     if (wait) locked = performance.now();
-    const found = new Map(rows.byIds(batch.map(({ id }) => id)).map((row) => [row.id, row]));
-    let early = this.early ?? 0;
-    const going: number[] = [];
-    for (const { id, hash } of batch) {
-      const row = found.get(id);
-      // What is archived was smaller: it was edited since.
-      if (row === undefined && rows.isTooLarge(id)) differ++;
-      else if (row === undefined) gone++;
-      else if (rowHash(row) !== hash) differ++;
-      else if (holds.any && holds.covers(legalRowOf(row.known, row.time))) held++;
-      else {
-        const judged = this.judge.ofRow(row);
-        const fate = eligibilityOf(judged, this.options.config.retention.keep, moment);
-        const isEarly = mayGoEarly(fate, judged.time, moment) && early > 0;
-        const goes = id !== newestId && (fate === 'old' || isEarly);
-        if (goes && fate !== 'old') early--;
-        if (goes) going.push(id);
-        else {
-          young++;
-          refused.push(id);
-        }
-      }
-    }
+    const { going, refused, early, ...stayed } = this.classify(open, holds, batch);
     const id = quoteIdentifier(this.options.config.source.columns.id);
     const name = quoteIdentifier(table.name);
     const kept: number[] = [];
@@ -274,19 +259,47 @@ export class Deleter {
     // A trigger may have put a row back. Nobody else does: an id is not given twice, and not within this moment.
     const isThere = db.prepare(`SELECT 1 FROM ${name} WHERE ${id} = ?`);
     for (const each of going) if (!kept.includes(each) && isThere.get(each) !== undefined) kept.push(each);
-    const refusedIds = [...refused, ...kept];
-    const counts = {
-      gone,
-      differ,
-      young,
+    const purged: Purged = {
+      ...NOTHING,
+      ...stayed,
+      deleted: going.length - kept.length,
       kept: kept.length,
-      refused_ids: refusedIds,
-      held: 0,
-      legal_hold: held,
+      refused_ids: [...refused, ...kept],
+      lock_ms: lockMs,
+      commits: 1,
     };
-    const deleted = going.length - kept.length;
-    const purged = { ...counts, deleted, lock_ms: lockMs, commits: 1, busy: 0 };
     return { purged, lockMs };
+  }
+
+  /** Which rows of a batch may go, and how many stay for what; in the transaction that deletes them. */
+  private classify(
+    { rows, moment, newestId }: Open,
+    holds: LegalHolds,
+    batch: readonly Doomed[],
+  ): Classified {
+    const { keep } = this.options.config.retention;
+    const found = new Map(rows.byIds(batch.map(({ id }) => id)).map((row) => [row.id, row]));
+    let [gone, differ, held] = [0, 0, 0];
+    let early = this.early ?? 0;
+    const going: number[] = [];
+    const refused: number[] = [];
+    for (const { id, hash } of batch) {
+      const row = found.get(id);
+      // What is archived was smaller: it was edited since.
+      if (row === undefined && rows.isTooLarge(id)) differ++;
+      else if (row === undefined) gone++;
+      else if (rowHash(row) !== hash) differ++;
+      else if (holds.any && holds.covers(legalRowOf(row.known, row.time))) held++;
+      else {
+        const judged = this.judge.ofRow(row);
+        const fate = eligibilityOf(judged, keep, moment);
+        const isEarly = mayGoEarly(fate, judged.time, moment) && early > 0;
+        const goes = id !== newestId && (fate === 'old' || isEarly);
+        if (goes && fate !== 'old') early--;
+        (goes ? going : refused).push(id);
+      }
+    }
+    return { going, refused, early, gone, differ, young: refused.length, legal_hold: held };
   }
 }
 
