@@ -25,7 +25,7 @@ export interface GuardOptions {
   readonly directory: string;
   /** Milliseconds that archives are kept; null: for ever. */
   readonly keep: number | null;
-  readonly look: () => UptimeLook;
+  readonly readClocks: () => UptimeLook;
   readonly synchronised: () => Promise<boolean | null>;
   readonly record: (entry: NewEntry) => void;
   /** Writes an event in the transaction that is open; throws if it can't. */
@@ -50,16 +50,16 @@ export class ArchiveGuard {
   private known: boolean | null = null;
 
   constructor(private readonly options: GuardOptions) {
-    this.note = countUptime(options.notes.expiry, options.look());
+    this.note = countUptime(options.notes.expiry, options.readClocks());
   }
 
   /** The one before this may have written it meanwhile. */
   start(): void {
-    this.note = countUptime(this.options.notes.expiry, this.options.look());
+    this.note = countUptime(this.options.notes.expiry, this.options.readClocks());
   }
 
-  look(): void {
-    this.note = countUptime(this.note, this.options.look());
+  updateUptime(): void {
+    this.note = countUptime(this.note, this.options.readClocks());
   }
 
   save(): void {
@@ -78,7 +78,7 @@ export class ArchiveGuard {
     isFree: () => boolean,
   ): Promise<Removal | null> {
     const { directory, synchronised } = this.options;
-    this.look();
+    this.updateUptime();
     const known = new Set(this.note.expired.map(({ sha256 }) => sha256));
     this.note = recordExpired(this.note, directory, archives);
     const fresh = archives.filter(({ sha256 }) => !known.has(sha256));
@@ -100,7 +100,7 @@ export class ArchiveGuard {
     const time = new Date(this.note.wall).toISOString();
     const removal: Removal = { directory, sequence: upTo, sha256: newest.sha256, time, adopted: null };
     this.durably((write) => {
-      this.add(removal);
+      this.addRemoval(removal);
       this.note = recordExpired(
         this.note,
         directory,
@@ -118,12 +118,12 @@ export class ArchiveGuard {
   }
 
   /** What a run has found of the anchor. */
-  noteAnchor(note: AnchorNote, by: Actor): void {
+  recordAnchor(note: AnchorNote, by: Actor): void {
     const { record, log, notes } = this.options;
     if ('record' in note) {
       const { sequence, sha256, time, adopted } = note.record;
       this.durably((write) => {
-        this.add(note.record);
+        this.addRemoval(note.record);
         if (adopted === null) return;
         write({
           action: 'daemon.anchor_adopt',
@@ -144,7 +144,7 @@ export class ArchiveGuard {
   adopt(removal: Removal, by: Actor): void {
     const { sequence, sha256, time } = removal;
     this.durably((write) => {
-      this.add(removal);
+      this.addRemoval(removal);
       write({
         action: 'daemon.anchor_adopt',
         details: { how: 'command', removed_up_to: sequence, sha256, time, by },
@@ -153,8 +153,8 @@ export class ArchiveGuard {
   }
 
   /** The operator says that the clock is right. @returns what it says, ISO 8601 */
-  confirm(by: Actor): string {
-    this.look();
+  confirmClock(by: Actor): string {
+    this.updateUptime();
     this.note = confirmClock(this.note);
     const clock = new Date(this.note.wall).toISOString();
     this.durably((write) => {
@@ -179,7 +179,7 @@ export class ArchiveGuard {
     onRecorded();
   }
 
-  private add(removal: Removal): void {
+  private addRemoval(removal: Removal): void {
     const { notes } = this.options;
     notes.removals = [...notes.removals, removal];
   }

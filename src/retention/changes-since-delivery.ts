@@ -45,7 +45,7 @@ export class DeliveredRows {
   constructor(private readonly options: DeliveredOptions) {}
 
   /** To be called once in a run, before its first archive. @param present what is in the table */
-  async look(present: IdSet): Promise<void> {
+  async findMissing(present: IdSet): Promise<void> {
     const { read, source, timeline, onBaseline } = this.options;
     const { known, isUnknown } = read((db) => {
       const accounted = new AccountedRows(db);
@@ -65,7 +65,7 @@ export class DeliveredRows {
     this.missing = isUnknown ? [] : missing;
   }
 
-  archive(): Comparison {
+  startComparison(): Comparison {
     return new Comparison(this.options, (upTo) => {
       const end = this.missing.findIndex((id) => id > upTo);
       const some = end < 0 ? this.missing : this.missing.slice(0, end);
@@ -92,7 +92,7 @@ class Comparison {
   ) {}
 
   /** @param rows ascending, behind those before */
-  take(rows: readonly ArchivedRow[]): void {
+  compare(rows: readonly ArchivedRow[]): void {
     const last = rows.at(-1)?.id;
     if (last === undefined) return;
     const { read, source, timeline } = this.options;
@@ -100,7 +100,7 @@ class Comparison {
     const wanted = new Set(rows.map(({ id }) => id));
     read((db) => {
       const [delivered, revisions] = [new Fingerprints(db), new Revisions(db)];
-      for (const [from, to] of stretchesOf(rows)) {
+      for (const [from, to] of nearbyRanges(rows)) {
         delivered.each(source, timeline, from, to, (id, print) => {
           if (wanted.has(id)) prints.set(id, print);
         });
@@ -118,7 +118,7 @@ class Comparison {
   }
 
   /** Once, when all rows were taken. */
-  end(): DeliveryChange {
+  finish(): DeliveryChange {
     const missing = rangesOf(this.missingUpTo(this.last));
     const said = {
       compared: this.compared,
@@ -132,7 +132,7 @@ class Comparison {
 }
 
 /** Rows far from each other are looked up by themselves: those of a rare kind have all of the others between them. */
-function stretchesOf(rows: readonly ArchivedRow[]): IdRange[] {
+function nearbyRanges(rows: readonly ArchivedRow[]): IdRange[] {
   const stretches: Array<[number, number]> = [];
   for (const { id } of rows) {
     const open = stretches.at(-1);

@@ -24,7 +24,7 @@ export const WAIT_MS = 86_400_000;
  * since a clock that is ahead then looks as if the machine had been off. (A machine that has been up longer than the one before is
  * taken for the same: that costs a day at most.)
  */
-export function observe(note: ClockNote | null, look: ClockLook): ClockNote {
+export function detectClockStep(note: ClockNote | null, look: ClockLook): ClockNote {
   if (note === null) return { ...look, wait: 0, step: null };
   const same = look.up >= note.up;
   const passed = same ? look.up - note.up : look.up;

@@ -9,7 +9,7 @@ interface Place {
 }
 
 /** How many of these rows are in the table. @throws AuditdError `SOURCE_UNUSABLE` */
-export function presentOf({ read, table }: Place, rows: ReadonlyArray<{ readonly id: number }>): number {
+export function countPresent({ read, table }: Place, rows: ReadonlyArray<{ readonly id: number }>): number {
   const ids = JSON.stringify(rows.map(({ id }) => id));
   return read((db) => {
     const found = new TableCache(table).get(db);
@@ -20,7 +20,7 @@ export function presentOf({ read, table }: Place, rows: ReadonlyArray<{ readonly
 }
 
 /** Are there any rows with ids of this archive? */
-export function isThere({ read, table }: Place, { ids }: Pick<Manifest, 'ids'>): boolean {
+export function hasRowsOf({ read, table }: Place, { ids }: Pick<Manifest, 'ids'>): boolean {
   const tables = new TableCache(table);
   return read((db) => {
     const found = tables.get(db);

@@ -21,7 +21,7 @@ export type Read = <T>(work: (db: Database) => T) => T;
  * @param file what the path led to when it was decided which rows may be looked at; null: any
  * @returns a Read that throws AuditdError `SOURCE_UNUSABLE` in the words of the state that the database is in, and what `work` throws
  */
-export function readingOf(database: string, file: FileIdentity | null = null): Read {
+export function createRead(database: string, file: FileIdentity | null = null): Read {
   return <T>(work: (db: Database) => T): T => {
     const attempt = readWithRetries(
       database,

@@ -87,12 +87,12 @@ export class PurgeLedger {
     this.intents.set(sha256, { ...base, open, isResumed: base.isResumed || !isNew });
     return this.options.state.durably(() => {
       this.save();
-      return this.account(step, known === undefined);
+      return this.accountRows(step, known === undefined);
     });
   }
 
   /** The rows of the block are in an archive; what is missing up to there is said once, before the first row of the archive is deleted. */
-  private account({ subject, timeline, ids, change }: PurgeStep, isFirst: boolean): string | null {
+  private accountRows({ subject, timeline, ids, change }: PurgeStep, isFirst: boolean): string | null {
     const { accounted } = this.options.state;
     accounted.add(subject.source, timeline, ids);
     // With the intent, so that a death between the archive and its event loses none.
@@ -102,11 +102,11 @@ export class PurgeLedger {
     const entry = changedEntry(subject, change.said);
     if (!isFirst || entry === null) return null;
     this.options.write(entry);
-    return changedWords(subject, change.said);
+    return changedText(subject, change.said);
   }
 
   /** What the purge answered for the block that was begun last. */
-  answered(purged: Purged): void {
+  recordAnswer(purged: Purged): void {
     const { sha256, counts, block, isAgain } = this.pass;
     this.pass = { ...this.pass, counts: sum(counts, { ...purged, refused_ids: [] }) };
     const intent = this.intents.get(sha256);
@@ -129,7 +129,7 @@ export class PurgeLedger {
     const before = new Map(this.intents);
     try {
       this.options.state.durably(() => {
-        if (intent !== undefined) this.tell(intent, counts, by);
+        if (intent !== undefined) this.recordPurge(intent, counts, by);
         if (note !== null) {
           for (const [key, { subject }] of this.intents)
             if (subject.record.sequence <= note.sequence) this.intents.delete(key);
@@ -145,7 +145,7 @@ export class PurgeLedger {
   }
 
   /** No run will go on with it: what is known to be deleted is told. */
-  tellBroken(): void {
+  recordInterrupted(): void {
     for (const intent of [...this.intents.values()]) {
       const { subject, deleted, told, by, policy } = intent;
       if (deleted <= told) continue;
@@ -160,7 +160,7 @@ export class PurgeLedger {
     }
   }
 
-  private tell(intent: DeletionIntent, counts: Purged, by: Actor): void {
+  private recordPurge(intent: DeletionIntent, counts: Purged, by: Actor): void {
     const { subject, deleted, told, toldGone, isWhole, policy } = intent;
     const gone = Math.max(0, counts.gone + counts.deleted - deleted);
     const fresh = { deleted: deleted - told, gone: gone - toldGone };
@@ -216,7 +216,7 @@ function changedEntry({ source, month, sha256, record }: PurgeSubject, said: Sin
 }
 
 /** That rows were changed or deleted before they were archived, for people. */
-function changedWords({ source, record }: PurgeSubject, { differ, missing }: SinceDelivery): string {
+function changedText({ source, record }: PurgeSubject, { differ, missing }: SinceDelivery): string {
   const rows = (count: number, one: string, many: string) =>
     count === 1 ? `1 row ${one}` : `${count.toLocaleString('en')} rows ${many}`;
   const changed = rows(differ, 'of it differs', 'of it differ');

@@ -24,14 +24,14 @@ export class HeldArchives {
   ) {}
 
   /** The legal holds as they are now. @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED`: then nothing is deleted */
-  now(): LegalHolds {
+  readHolds(): LegalHolds {
     return readLegalHolds(this.directory, this.recorded);
   }
 
   /** Has none of the archives up to this one a row that is held? @throws as `now` */
   isFree(upTo: number): boolean {
     const { directory } = this;
-    const holds = this.now();
+    const holds = this.readHolds();
     const { manifests, files } = contentsOf(directory);
     const read = (name: string) => readManifest(directory, name).manifest;
     const newest = [...manifests.values()].at(-1);
@@ -49,7 +49,9 @@ export class HeldArchives {
   /** One whose table nobody knows counts as held. */
   private isHeld(archive: Archive, holds: LegalHolds): boolean {
     const target = this.targets.find(({ source }) => source === archive.source);
-    return holds.any && (target === undefined || isArchiveHeld(this.directory, archive, holds, target.table));
+    return (
+      holds.hasAny && (target === undefined || isArchiveHeld(this.directory, archive, holds, target.table))
+    );
   }
 }
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { AuditdError, messageOf } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { State } from '../shipping/state.js';
-import { contentsOf, holdName, makeDirectory, placeFile, trouble } from './archive/archive-files.js';
+import { archiveFailed, contentsOf, holdName, makeDirectory, placeFile } from './archive/archive-files.js';
 import {
   type HoldFilter,
   type HoldRecord,
@@ -18,7 +18,7 @@ import { byCommand } from './deletion-intent.js';
 import { explainedProblem, type Problem, toErrorParts } from './error-parts.js';
 import { LegalHolds, readLegalHolds } from './legal-holds.js';
 
-export interface LegalBookOptions {
+export interface LegalHoldStoreOptions {
   readonly state: Pick<State, 'note' | 'setNote' | 'durably'>;
   readonly directory: string;
   /** The key that archives are signed with; null: they are not. */
@@ -85,7 +85,7 @@ const SHOWN_MS = 5_000;
 
 /** @param archive of the configuration */
 export function legalHoldStoreOf(
-  options: Omit<LegalBookOptions, 'directory' | 'sign'>,
+  options: Omit<LegalHoldStoreOptions, 'directory' | 'sign'>,
   { directory, sign }: { readonly directory: string; readonly sign: string | null },
 ): LegalHoldStore {
   return new LegalHoldStore({ ...options, directory, sign: () => (sign === null ? null : signingKey(sign)) });
@@ -95,7 +95,7 @@ export function legalHoldStoreOf(
 export class LegalHoldStore {
   private shown: { readonly at: number; readonly status: LegalStatus } | null = null;
 
-  constructor(private readonly options: LegalBookOptions) {}
+  constructor(private readonly options: LegalHoldStoreOptions) {}
 
   /** What the purge and a run must find. @throws AuditdError `STATE_UNUSABLE` */
   recorded(): KnownRecord[] {
@@ -116,14 +116,14 @@ export class LegalHoldStore {
   adopt(): void {
     const known = new Set(this.recorded().map(({ sha256 }) => sha256));
     const fresh = this.current().links.filter(({ sha256 }) => !known.has(sha256));
-    for (const link of fresh) if (link.record.kind === 'legal_hold') this.note(link, { adopted: true });
+    for (const link of fresh) if (link.record.kind === 'legal_hold') this.saveRecord(link, { adopted: true });
     const { state } = this.options;
     const uncounted = JSON.stringify(fresh.filter(({ record }) => record.kind !== 'legal_hold').map(entryOf));
     if (uncounted !== (state.note(UNCOUNTED) ?? '[]')) state.setNote(UNCOUNTED, uncounted);
   }
 
   /** The same as `recorded`, for a run: adopts before. If something is wrong, the run says it. */
-  adopted(): KnownRecord[] {
+  adoptAndList(): KnownRecord[] {
     try {
       this.adopt();
     } catch (error) {
@@ -186,11 +186,12 @@ export class LegalHoldStore {
   /** The same, perhaps as it was some seconds ago. */
   status(): LegalStatus {
     const now = performance.now();
-    if (this.shown === null || now - this.shown.at > SHOWN_MS) this.shown = { at: now, status: this.look() };
+    if (this.shown === null || now - this.shown.at > SHOWN_MS)
+      this.shown = { at: now, status: this.readStatus() };
     return this.shown.status;
   }
 
-  private look(): LegalStatus {
+  private readStatus(): LegalStatus {
     try {
       const { links, inForce, unrecorded } = this.current();
       const of = new Set<number>(inForce.map(({ number }) => number));
@@ -205,12 +206,12 @@ export class LegalHoldStore {
       };
     } catch (error) {
       const { what, next } = toErrorParts(error);
-      return { in_force: this.known(), trouble: messageOf(error), problem: { what, next } };
+      return { in_force: this.heldByState(), trouble: messageOf(error), problem: { what, next } };
     }
   }
 
   /** As state.db has them, where the directory can't be believed. */
-  private known(): ShownHold[] {
+  private heldByState(): ShownHold[] {
     try {
       const links = this.records().map(({ number, sha256, text: whole }): LegalLink => {
         const record = JSON.parse(whole) as LegalLink['record'];
@@ -253,19 +254,19 @@ export class LegalHoldStore {
     try {
       placeFile(directory, name, whole);
     } catch (error) {
-      throw trouble(
+      throw archiveFailed(
         `${directory} can't be changed, so ${body.kind === 'legal_hold' ? 'nothing is held' : 'nothing is released'}`,
         error,
       );
     }
     const link = this.current().links[number - 1];
     if (link === undefined) throw new Error(`${name} is not there`);
-    this.note(link, {});
+    this.saveRecord(link, {});
     return link;
   }
 
   /** Record and event are one transaction, on the medium when this returns. */
-  private note(link: LegalLink, more: Readonly<Record<string, unknown>>): void {
+  private saveRecord(link: LegalLink, more: Readonly<Record<string, unknown>>): void {
     const { name, record, sha256 } = link;
     const { state, directory, write, onRecorded } = this.options;
     const { number, reason, by } = record;

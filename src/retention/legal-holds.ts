@@ -9,7 +9,7 @@
 //    only hold more: which records must be there, and which releases count.
 // 4. A held row is not archived, since it would not be deleted. An archive that has one stays, and so do those behind it, for they are a chain.
 // 5. What can't be told (a time that can't be read, a column that an archive has not got) counts as held.
-// 6. A version that knows no holds refuses the directory (directory.ts).
+// 6. A version that knows no holds refuses the directory (archive-files.ts).
 // Not held: rolled log files, and what Postern or somebody else deletes from the table.
 
 import { lstatSync } from 'node:fs';
@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { createResourceMatcher } from '../audit/resource-matcher.js';
 import type { SqlValue } from '../source/event-id.js';
 import { textOf } from '../source/row-to-event.js';
-import { contentsOf, holdName, trouble } from './archive/archive-files.js';
+import { archiveFailed, contentsOf, holdName } from './archive/archive-files.js';
 import type { Unreadable } from './archive/files.js';
 import {
   checkRecorded,
@@ -79,7 +79,7 @@ export class LegalHolds {
     return this.links.at(-1)?.sha256 ?? null;
   }
 
-  get any(): boolean {
+  get hasAny(): boolean {
     return this.inForce.length > 0;
   }
 
@@ -153,7 +153,7 @@ export class LegalWatch {
     try {
       return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
     } catch (error) {
-      throw trouble(`${path} can't be looked for`, error);
+      throw archiveFailed(`${path} can't be looked for`, error);
     }
   }
 

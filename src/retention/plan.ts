@@ -31,7 +31,7 @@ const SHORT_STEP_ROWS = 400;
 export interface PlanOptions {
   readonly read: Read;
   readonly table: TableConfig;
-  readonly judge: RowEligibility;
+  readonly eligibility: RowEligibility;
   readonly retention: Pick<RetentionConfig, 'keep' | 'max_rows' | 'max_size'>;
   readonly holds: readonly Hold[];
   readonly legal: LegalHolds;
@@ -140,8 +140,8 @@ class Scan {
   }
 
   async each(onRow: (row: Row) => void): Promise<void> {
-    const { read, signal, judge, clock, latest, onProgress } = this.options;
-    const newest = read((db) => judge.newest(db, this.table(db)));
+    const { read, signal, eligibility, clock, latest, onProgress } = this.options;
+    const newest = read((db) => eligibility.newestRow(db, this.table(db)));
     if (this.newestId === 0) {
       this.newestId = newest.id;
       this.moment = momentOf(clock, newest.time, latest);
@@ -157,7 +157,7 @@ class Scan {
   }
 
   private step(db: Database, after: number): Row[] {
-    const { table, judge, retention, legal } = this.options;
+    const { table, eligibility, retention, legal } = this.options;
     const { absent, name } = this.table(db);
     const names = db.prepare('SELECT name FROM pragma_table_info(?)').pluck().all(name) as string[];
     const column = (key: ColumnKey) =>
@@ -168,7 +168,7 @@ class Scan {
     // Whole numbers as text: some are larger than a number can be.
     const text = (key: ColumnKey) =>
       `CASE typeof(${column(key)}) WHEN 'integer' THEN CAST(${column(key)} AS TEXT) ELSE ${read(key)} END`;
-    const held = legal.any ? `, ${HELD_COLUMNS.map(text).join(', ')}` : '';
+    const held = legal.hasAny ? `, ${HELD_COLUMNS.map(text).join(', ')}` : '';
     const rows = db
       .prepare(
         `SELECT ${id}, ${read('created_at')}, ${read('action')}, ${read('resource_type')}, ${size}${held}
@@ -179,12 +179,12 @@ class Scan {
       [number, SqlValue, SqlValue, SqlValue, number, ...SqlValue[]]
     >;
     const found = rows.map(([rowId, created, action, resourceType, bytes, ...values]) => {
-      const judged = judge.judged(created, action, resourceType);
-      const isHeld = legal.any && legal.covers(heldRowOf(values, resourceType, judged.time));
+      const aged = eligibility.readColumns(created, action, resourceType);
+      const isHeld = legal.hasAny && legal.covers(heldRowOf(values, resourceType, aged.time));
       return {
         id: rowId,
-        ...judged,
-        fate: eligibilityOf(judged, retention.keep, this.moment),
+        ...aged,
+        fate: eligibilityOf(aged, retention.keep, this.moment),
         bytes,
         isHeld,
       };

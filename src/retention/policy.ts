@@ -12,7 +12,7 @@ export interface Moment {
 }
 
 /** What is judged of a row. `time` is as we parse it, null where it can't be read. */
-export interface Judged {
+export interface TimeAndCategory {
   readonly time: number | null;
   readonly category: string;
 }
@@ -46,7 +46,7 @@ export function momentOf(
 
 /** Times are compared as numbers, never as SQL strings: to SQLite any number is less than any text. */
 export function eligibilityOf(
-  { time, category }: Judged,
+  { time, category }: TimeAndCategory,
   keep: Keep,
   { clock, reference }: Moment,
 ): Eligibility {

@@ -5,7 +5,7 @@ import type { SqlValue } from '../source/event-id.js';
 import { readable } from '../source/oversized-values.js';
 import { type AuditTable, quoteIdentifier, type TableConfig } from '../source/table-schema.js';
 import type { TableRow } from './archive/table-rows.js';
-import type { Judged } from './policy.js';
+import type { TimeAndCategory } from './policy.js';
 
 /** Rows from the newest on among which one with a readable time is looked for. */
 const NEWEST = 50;
@@ -22,17 +22,17 @@ export class RowEligibility {
   }
 
   /** From the columns `created_at`, `action` and `resource_type` as SQLite gives them, with or without safe integers. */
-  judged(created: SqlValue, action: SqlValue, resourceType: SqlValue): Judged {
+  readColumns(created: SqlValue, action: SqlValue, resourceType: SqlValue): TimeAndCategory {
     const time = this.created.read(Buffer.isBuffer(created) ? created.toString() : created);
     return { time, category: this.category(wordOf(action) ?? '', wordOf(resourceType)) };
   }
 
-  ofRow({ time, action, resourceType }: TableRow): Judged {
+  readRow({ time, action, resourceType }: TableRow): TimeAndCategory {
     return { time, category: this.category(wordOf(action) ?? '', wordOf(resourceType)) };
   }
 
   /** The highest id, 0 in an empty table, and the time of the newest row that has a readable one. */
-  newest(db: Database, table: AuditTable): { readonly id: number; readonly time: number | null } {
+  newestRow(db: Database, table: AuditTable): { readonly id: number; readonly time: number | null } {
     const id = quoteIdentifier(this.config.columns.id);
     const created = quoteIdentifier(this.config.columns.created_at);
     const rows = db
@@ -42,7 +42,7 @@ export class RowEligibility {
       .raw()
       .all() as Array<[number, SqlValue]>;
     for (const [, value] of rows) {
-      const { time } = this.judged(value, null, null);
+      const { time } = this.readColumns(value, null, null);
       if (time !== null) return { id: rows[0]?.[0] ?? 0, time };
     }
     return { id: rows[0]?.[0] ?? 0, time: null };

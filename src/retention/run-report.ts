@@ -100,7 +100,7 @@ function tooYoung(refused: number): Problem | null {
   };
 }
 
-/** The audit events of a run besides those of its archives (ledger.ts). */
+/** The audit events of a run besides those of its archives (deletion-ledger.ts). */
 export function entriesOf({ targets }: Done): NewEntry[] {
   const entries: NewEntry[] = [];
   for (const { source, plan } of targets) {

@@ -17,11 +17,11 @@ import type { KnownRecord } from './archive/legal-hold-records.js';
 import type { Manifest } from './archive/manifest.js';
 import { BEGINNING, type ChainHead } from './archive/manifest-chain.js';
 import { type ArchiveRecord, archiveRecordOf } from './archive/recorded-heads.js';
-import { tidyArchives } from './archive/repair.js';
+import { repairArchives } from './archive/repair.js';
 import { type RowIdentity, TableRows } from './archive/table-rows.js';
 import { createArchive, monthOf } from './archive/write.js';
 import { changeIn, type DeliveredRows, type DeliveryChange } from './changes-since-delivery.js';
-import { isThere, presentOf } from './count-present.js';
+import { countPresent, hasRowsOf } from './count-present.js';
 import type { Read } from './database-reader.js';
 import type { PurgeStep } from './deletion-ledger.js';
 import { HeldArchives } from './held-archives.js';
@@ -33,7 +33,7 @@ import { slicesOf } from './read-slices.js';
 import type { RowEligibility } from './row-eligibility.js';
 import { type AnchorNote, settleChainBegin } from './settle-chain-begin.js';
 import type { Hold } from './sink-holds.js';
-import { checkContinued, type PurgedNote, pendingArchives } from './unfinished-archives.js';
+import { checkChainContinues, type PurgedNote, pendingArchives } from './unfinished-archives.js';
 import { checkRemoved, checkSpace } from './verify-removal.js';
 
 /** Rows read from the table at a time. */
@@ -49,7 +49,7 @@ export interface Target {
   readonly retention: Config['retention'];
   readonly read: Read;
   readonly rows: RowIdentity;
-  readonly judge: RowEligibility;
+  readonly eligibility: RowEligibility;
   readonly holds: readonly Hold[];
   /** Rows with an id below this may go. */
   readonly limit: number;
@@ -144,14 +144,14 @@ export async function runRetention(options: RunOptions): Promise<RunResult> {
     clock,
     onAnchor: (note) => notes.push(note),
   });
-  checkContinued(directory, purged, begin);
+  checkChainContinues(directory, purged, begin);
   makeDirectory(directory);
   for (const note of notes) onAnchor(note);
   const end = purged?.directory === directory ? purged.sequence : 0;
   const legal = new HeldArchives(directory, options.legal, targets);
   const remove = archive.keep === null ? 0 : Math.min(decided, end);
-  tidyArchives(directory, begin, legal.isFree(remove) ? remove : 0);
-  const run = new Run(options, begin, legal);
+  repairArchives(directory, begin, legal.isFree(remove) ? remove : 0);
+  const run = new RetentionRun(options, begin, legal);
   try {
     const resumed = await run.resume();
     const results: TargetResult[] = [];
@@ -167,7 +167,7 @@ export async function runRetention(options: RunOptions): Promise<RunResult> {
   }
 }
 
-class Run {
+class RetentionRun {
   private readonly purgers = new Map<PublicSource, Purger>();
   /** An archive was met of which rows have to stay for now: the note can't move past it. */
   private stuck = false;
@@ -199,8 +199,8 @@ class Run {
         this.stuck = true;
         continue;
       }
-      if (isThere(target, manifest) || unsettled.includes(manifest.sha256) || this.mayBeUntold(manifest))
-        resumed = sum(resumed, await this.purge(target, manifest));
+      const isOpen = unsettled.includes(manifest.sha256) || this.mayBeUnrecorded(manifest);
+      if (isOpen || hasRowsOf(target, manifest)) resumed = sum(resumed, await this.purge(target, manifest));
       else {
         const note = this.noteOf(manifest);
         if (note !== null) this.options.onPurged(note);
@@ -210,19 +210,20 @@ class Run {
   }
 
   /** An archive of this state.db, which may have died before it recorded what is in it. */
-  private mayBeUntold({ source_id: id, since_delivery: since }: Manifest): boolean {
+  private mayBeUnrecorded({ source_id: id, since_delivery: since }: Manifest): boolean {
     return id === this.options.sourceId && since !== undefined;
   }
 
-  async plan({ source, read, table, judge, retention, holds, limit, largest }: Target): Promise<RunPlan> {
+  async plan(target: Target): Promise<RunPlan> {
+    const { source, read, table, eligibility, retention, holds, limit, largest } = target;
     const { clock, signal, onProgress } = this.options;
     const plan = await planRun({
       read,
       table,
-      judge,
+      eligibility,
       retention,
       holds,
-      legal: this.legal.now(),
+      legal: this.legal.readHolds(),
       limit,
       ...(largest === undefined ? {} : { largest }),
       refused: this.refused.get(source) ?? new Set(),
@@ -242,7 +243,7 @@ class Run {
     // Nothing is archived that could not be removed then.
     if (plan.months.size > 0) {
       await (await this.purgerOf(target)).probe(this.options.legal);
-      await target.delivered?.look(plan.present);
+      await target.delivered?.findMissing(plan.present);
     }
     for (const [month, ids] of plan.months) {
       const made = await this.archive(target, month, ids);
@@ -254,7 +255,7 @@ class Run {
       this.options.onArchived(archived);
       purged = sum(purged, await this.purge(target, manifest, change));
     }
-    const space = purged.deleted > 0 ? ((await this.purgers.get(target.source)?.end()) ?? null) : null;
+    const space = purged.deleted > 0 ? ((await this.purgers.get(target.source)?.shrink()) ?? null) : null;
     const { months: _months, moment: _moment, present: _present, ...rest } = plan;
     return { source: target.source, plan: rest, archives, purged, space };
   }
@@ -267,14 +268,14 @@ class Run {
       ({ sequence }) => sequence < this.firstMade,
     );
     const upTo = expiredUpTo(archives, keep, clock());
-    const holds = this.legal.now();
+    const holds = this.legal.readHolds();
     const past = archives.filter(({ sequence }) => sequence <= upTo);
     // Archives that a hold has kept behind the decision over them are still there, and a later removal would take them along.
     const expired = this.legal.isFree(this.begin.sequence) ? this.legal.beforeHeld(past, holds) : [];
     const removal = await onExpired(expired.map(expiredArchiveOf), holds.head);
     if (removal === null || !expired.some(({ sequence }) => sequence === removal.sequence)) return 0;
     // A hold that came behind the decision: what it is about stays, and so does the rest, until a run finds it released.
-    if (this.legal.now().head !== holds.head && !this.legal.isFree(removal.sequence)) return 0;
+    if (this.legal.readHolds().head !== holds.head && !this.legal.isFree(removal.sequence)) return 0;
     removeArchives(directory, removal, sign);
     return expired.filter(({ sequence }) => sequence <= removal.sequence).length;
   }
@@ -305,18 +306,18 @@ class Run {
       compression,
       sign,
       begin: this.begin,
-      holds: this.legal.now().head,
+      holds: this.legal.readHolds().head,
       clock,
     };
     const writer = createArchive(options);
-    const comparison = target.delivered?.archive() ?? null;
+    const comparison = target.delivered?.startComparison() ?? null;
     try {
       for (let at = 0; at < ids.length; ) {
         signal.throwIfAborted();
         const { rows: found, taken } = slice(ids.slice(at, at + SLICE), SLICE_BYTES);
         const rows = found.filter(({ time }) => monthOf(time) === month);
         for (const row of rows) writer.add(row);
-        comparison?.take(rows);
+        comparison?.compare(rows);
         onProgress({ phase: 'archiving', source, month, done: at, of: ids.length });
         at += taken;
         await otherWork();
@@ -325,7 +326,7 @@ class Run {
         writer.abort();
         return null;
       }
-      const change = comparison?.end() ?? null;
+      const change = comparison?.finish() ?? null;
       return { manifest: await writer.finish((some) => slice(some).rows, change?.said), change };
     } catch (error) {
       writer.abort();
@@ -356,7 +357,7 @@ class Run {
         await onPurging({
           subject,
           block,
-          present: presentOf(target, archived),
+          present: countPresent(target, archived),
           isNew: phase === 'purging',
           timeline,
           ids: rangesOf(archived.map(({ id }) => id)),

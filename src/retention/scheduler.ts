@@ -11,12 +11,12 @@ import type { Removal } from './archive/anchor.js';
 import { signingKey } from './archive/signing-key.js';
 import { ArchiveGuard, type ExpiryStatus } from './archive-guard.js';
 import { deleteOwn } from './auditd-table.js';
-import { clockWait, observe } from './clock-step.js';
+import { clockWait, detectClockStep } from './clock-step.js';
 import { bootId, isClockSynchronised } from './clock-synchronised.js';
 import { createSchedule, isDue, type Schedule } from './cron-schedule.js';
 import { type Actor, byCommand } from './deletion-intent.js';
 import { PurgeLedger } from './deletion-ledger.js';
-import { explainedProblem, type Problem } from './error-parts.js';
+import { explainedProblem } from './error-parts.js';
 import { fileAt } from './file-identity.js';
 import { type LegalHoldStore, type LegalStatus, legalHoldStoreOf } from './legal-hold-store.js';
 import { NOTHING, sum } from './purge/protocol.js';
@@ -24,7 +24,7 @@ import type { RunProgress } from './run.js';
 import { entriesOf, failedRunOf, keptRowsText, lastRunOf, type RunTally } from './run-report.js';
 import { type LastRun, type Memory, Notes } from './saved-state.js';
 import { adoptAnchor } from './settle-chain-begin.js';
-import { type Hold, holdsOf, limitOf, type SinkStanding, watchSinks } from './sink-holds.js';
+import { type Hold, holdsOf, limitOf, type SinkStanding, updateStalls } from './sink-holds.js';
 import { RunThread } from './thread.js';
 import type { DryTarget, RunData, RunOutcome } from './thread-protocol.js';
 
@@ -95,18 +95,18 @@ export class Retention {
   constructor(private readonly options: RetentionOptions) {
     this.notes = new Notes(options.state);
     this.schedule = createSchedule(this.config.schedule);
-    this.lastUp = this.up();
-    this.memory = this.notes.memory ?? this.forgetful();
+    this.lastUp = this.readUptime();
+    this.memory = this.notes.memory ?? this.newMemory();
     this.guard = this.createGuard();
     this.legal = legalHoldStoreOf(options, this.config.archive);
   }
 
   start(): void {
     if (!this.config.enabled) {
-      this.ledger().tellBroken();
+      this.ledger().recordInterrupted();
       return;
     }
-    this.memory = this.notes.memory ?? this.forgetful(); // the one before this may have written it meanwhile
+    this.memory = this.notes.memory ?? this.newMemory(); // the one before this may have written it meanwhile
     this.guard.start();
     this.save();
     this.timer = setTimeout(() => this.tick(), FIRST_TICK_MS);
@@ -132,8 +132,8 @@ export class Retention {
   begin(kind: 'dry' | 'now', name: string | null = null): void {
     if (this.thread !== null) throw runIsActive();
     if (kind === 'now' && !this.config.enabled) throw retentionIsOff('nothing is removed');
-    if (this.config.enabled) this.look();
-    const waits = kind === 'now' ? this.waits() : null;
+    if (this.config.enabled) this.observe();
+    const waits = kind === 'now' ? clockWait(this.memory.clock) : null;
     if (waits !== null)
       throw new AuditdError('CONFLICT', `Nothing is removed now: ${waits.what}`, { next: waits.next });
     this.launch(kind, byCommand(name));
@@ -145,7 +145,7 @@ export class Retention {
     return {
       enabled,
       next: next === null ? null : new Date(next).toISOString(),
-      waiting: enabled ? explainedProblem(this.waits()) : null,
+      waiting: enabled ? explainedProblem(clockWait(this.memory.clock)) : null,
       run: this.run,
       last: this.memory.last,
       expiry: enabled ? this.guard.status() : null,
@@ -155,7 +155,7 @@ export class Retention {
 
   /** The operator says that the clock is right. @returns what it says @throws AuditdError `CONFLICT` if retention is off */
   confirmClock(name: string | null = null): string {
-    if (this.config.enabled) return this.guard.confirm(byCommand(name));
+    if (this.config.enabled) return this.guard.confirmClock(byCommand(name));
     throw retentionIsOff('nothing is removed by the clock');
   }
 
@@ -188,7 +188,11 @@ export class Retention {
       notes: this.notes,
       directory,
       keep,
-      look: () => ({ wall: clock(), ran: ran?.() ?? Number(process.hrtime.bigint() / 1_000_000n), boot }),
+      readClocks: () => ({
+        wall: clock(),
+        ran: ran?.() ?? Number(process.hrtime.bigint() / 1_000_000n),
+        boot,
+      }),
       synchronised,
       record,
       write,
@@ -197,20 +201,20 @@ export class Retention {
     });
   }
 
-  private up(): number {
+  private readUptime(): number {
     return this.options.up?.() ?? uptime() * 1_000;
   }
 
-  private forgetful(): Memory {
+  private newMemory(): Memory {
     const now = this.options.clock();
     return { enabledSince: now, lastSuccess: null, lastFailure: null, last: null, clock: null, stalls: {} };
   }
 
   private tick(): void {
     try {
-      this.look();
+      this.observe();
       const due = isDue(this.schedule, this.memory, this.options.clock());
-      if (due && this.thread === null && this.waits() === null)
+      if (due && this.thread === null && clockWait(this.memory.clock) === null)
         this.launch('scheduled', { kind: 'scheduled' });
     } catch (error) {
       this.options.log.error({ err: error }, `retention: ${messageOf(error)}`);
@@ -219,27 +223,23 @@ export class Retention {
   }
 
   /** At the clock and at the sinks. */
-  private look(): void {
+  private observe(): void {
     const { clock, log, record } = this.options;
     const now = clock();
-    const up = this.up();
+    const up = this.readUptime();
     const before = this.memory.clock;
-    const seen = observe(before, { wall: now, up });
-    const stalls = watchSinks(this.memory.stalls, this.standings('postern'), now, up - this.lastUp);
+    const seen = detectClockStep(before, { wall: now, up });
+    const stalls = updateStalls(this.memory.stalls, this.standings('postern'), now, up - this.lastUp);
     this.lastUp = up;
     this.memory = { ...this.memory, clock: seen, stalls };
-    this.guard.look();
+    this.guard.updateUptime();
     const stepped = seen.wait > (before?.wait ?? 0);
     if (stepped) {
-      const waits = explainedProblem(this.waits()) ?? '';
+      const waits = explainedProblem(clockWait(this.memory.clock)) ?? '';
       log.warn({ step_ms: seen.step }, `retention waits: ${waits}`);
       record({ action: 'daemon.purge_postponed', details: { reason: waits } });
     }
     if (stepped || up - this.lastSave >= SAVE_MS) this.save();
-  }
-
-  private waits(): Problem | null {
-    return clockWait(this.memory.clock);
   }
 
   private standings(source: PublicSource): Record<string, SinkStanding> {
@@ -266,7 +266,7 @@ export class Retention {
     const { state, log } = this.options;
     const begin = this.options.clock();
     const ledger = this.ledger();
-    const data = this.data(kind === 'dry', ledger.unsettled);
+    const data = this.runData(kind === 'dry', ledger.unsettled);
     this.run = { kind, state: 'running', progress: null, dry: null, error: null };
     const tally: RunTally = { archives: 0, purged: {} };
     const { retention: policy } = toUserForm(this.options.loaded.config);
@@ -280,7 +280,7 @@ export class Retention {
       },
       onDeleted: (source, purged) => {
         tally.purged[source] = sum(tally.purged[source] ?? NOTHING, purged);
-        ledger.answered(purged);
+        ledger.recordAnswer(purged);
       },
       onPurging: (step) => {
         const told = ledger.begin(step, by, policy);
@@ -294,7 +294,7 @@ export class Retention {
       onPurged: (note) => {
         this.notes.purged = note;
       },
-      onAnchor: (note) => this.guard.noteAnchor(note, by),
+      onAnchor: (note) => this.guard.recordAnchor(note, by),
       onBaseline: (source, timeline, gone) => {
         state.durably(() => state.accounted.begin(source, timeline, gone));
       },
@@ -306,8 +306,8 @@ export class Retention {
     if (kind !== 'dry') log.info({ kind }, 'retention begins');
     this.reported = thread.outcome
       .then(
-        (outcome) => this.done(kind, begin, outcome),
-        (error: unknown) => this.failed(kind, begin, tally, error),
+        (outcome) => this.finishRun(kind, begin, outcome),
+        (error: unknown) => this.failRun(kind, begin, tally, error),
       )
       .catch((error: unknown) => log.error({ err: error }, `retention: ${messageOf(error)}`))
       .finally(() => {
@@ -315,7 +315,7 @@ export class Retention {
       });
   }
 
-  private data(dry: boolean, unsettled: readonly string[]): RunData {
+  private runData(dry: boolean, unsettled: readonly string[]): RunData {
     const { loaded, env, state } = this.options;
     const { sources } = this.options.shipped();
     return {
@@ -329,7 +329,7 @@ export class Retention {
       purged: this.notes.purged,
       unsettled,
       removals: this.notes.removals,
-      legal: dry ? this.legal.recorded() : this.legal.adopted(),
+      legal: dry ? this.legal.recorded() : this.legal.adoptAndList(),
       now: this.options.clock(),
       targets: SOURCES.map((source) => {
         const { timeline = 1, mark = 0 } = sources[source] ?? {};
@@ -345,7 +345,7 @@ export class Retention {
     return holdsOf(this.standings(source), this.memory.stalls, this.config.max_hold);
   }
 
-  private done(kind: RunStatus['kind'], begin: number, outcome: RunOutcome): void {
+  private finishRun(kind: RunStatus['kind'], begin: number, outcome: RunOutcome): void {
     const { log, record } = this.options;
     if (outcome.kind === 'dry') {
       this.run = { kind, state: 'done', progress: null, dry: outcome.targets, error: null };
@@ -364,7 +364,7 @@ export class Retention {
     if (refused !== null) log.warn({ refused: last.refused }, `retention: ${refused}`);
   }
 
-  private failed(kind: RunStatus['kind'], begin: number, tally: RunTally, error: unknown): void {
+  private failRun(kind: RunStatus['kind'], begin: number, tally: RunTally, error: unknown): void {
     const { log, record, clock } = this.options;
     const message = messageOf(error);
     this.run = { kind, state: 'failed', progress: null, dry: null, error: message };

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { join } from 'node:path';
 import { AuditdError } from '../errors.js';
-import { type Removal, standingOf, whyNotAdopted } from './archive/anchor.js';
+import { type Removal, readAnchorStanding, whyNotAdopted } from './archive/anchor.js';
 import { ANCHOR, contentsOf } from './archive/archive-files.js';
 import { placeAnchor } from './archive/expire.js';
 import { checkSigned, Unsealed } from './archive/manifest.js';
@@ -49,7 +49,7 @@ export interface SettledBegin {
 export function settleChainBegin(options: BeginOptions): SettledBegin {
   const { directory, removals, sign, clock, onAnchor } = options;
   const contents = contentsOf(directory);
-  let standing = standingOf(directory, removals, contents);
+  let standing = readAnchorStanding(directory, removals, contents);
   let why = standing.refused;
   if (!removals.some((one) => one.directory === directory)) {
     const time = new Date(clock()).toISOString();
@@ -63,7 +63,7 @@ export function settleChainBegin(options: BeginOptions): SettledBegin {
       if (not === null) record = adoptedRecord(directory, anchor, time, 'upgrade');
     }
     onAnchor({ record });
-    standing = standingOf(directory, [...removals, record], contents);
+    standing = readAnchorStanding(directory, [...removals, record], contents);
     if (standing.matches) why = null;
   }
   const { record, anchor, begin } = standing;
@@ -86,7 +86,7 @@ export function settleChainBegin(options: BeginOptions): SettledBegin {
 export function adoptAnchor(options: Omit<BeginOptions, 'onAnchor'>): Removal {
   const { directory, removals, sign, clock } = options;
   const path = join(directory, ANCHOR);
-  const { anchor, matches, refused } = standingOf(directory, removals);
+  const { anchor, matches, refused } = readAnchorStanding(directory, removals);
   if (anchor === null && refused === null) throw new AuditdError('NOT_FOUND', `${path} is not there`);
   if (anchor === null) throw cantBeAdopted(path, refused ?? '');
   if (matches) throw new AuditdError('CONFLICT', `${path} is recorded already: there is nothing to adopt`);

@@ -23,7 +23,7 @@ interface Stall {
 export type Stalls = Readonly<Record<string, Stall>>;
 
 /** One look at the sinks. @param elapsed ms since the last look, of a clock that never steps */
-export function watchSinks(
+export function updateStalls(
   stalls: Stalls,
   sinks: Readonly<Record<string, SinkStanding>>,
   now: number,

@@ -58,7 +58,7 @@ export class RunThread {
         if (this.trouble !== null && !('deleted' in said)) return;
         if ('outcome' in said) resolve(said.outcome);
         else if ('failed' in said) reject(fromErrorParts(said.failed));
-        else this.hear(said, options);
+        else this.handleMessage(said, options);
       });
       this.worker.once('error', reject);
       this.worker.once('exit', () =>
@@ -71,14 +71,14 @@ export class RunThread {
   /** @param why what the run is said to have failed of */
   async stop(why: string): Promise<void> {
     this.stopped ??= new AuditdError('PURGE_FAILED', why); // it may not live to say so itself
-    this.tell({ stop: why });
+    this.send({ stop: why });
     const late = setTimeout(() => void this.worker.terminate(), GRACE_MS);
     await this.exited;
     clearTimeout(late);
   }
 
   /** What is written to state.db for the thread may fail: that is the end of the run, and not of the daemon. */
-  private hear(
+  private handleMessage(
     said: Exclude<FromThread, { outcome: unknown } | { failed: unknown }>,
     options: RetentionThreadOptions,
   ): void {
@@ -92,21 +92,21 @@ export class RunThread {
       else if ('settled' in said) onSettled(said.settled, said.note);
       else if ('purging' in said) {
         onPurging(said.purging);
-        this.tell({ begun: true });
+        this.send({ begun: true });
       } else if ('anchor' in said) onAnchor(said.anchor);
       else if ('baseline' in said) onBaseline(said.source, said.timeline, said.baseline);
       else if ('expired' in said)
         onExpired(said.expired, said.holds).then(
-          (expire) => this.tell({ expire }),
-          (error: unknown) => this.endOf(error),
+          (expire) => this.send({ expire }),
+          (error: unknown) => this.failWith(error),
         );
-      else this.tell({ own: deleteOwn(said.own) });
+      else this.send({ own: deleteOwn(said.own) });
     } catch (error) {
-      this.endOf(error);
+      this.failWith(error);
     }
   }
 
-  private endOf(error: unknown): void {
+  private failWith(error: unknown): void {
     const what = `The run can't write to state.db: ${messageOf(error)}`;
     const next = 'See that the disk of the state directory has room; the next run resumes this one';
     const ofState = () => new AuditdError('STATE_UNUSABLE', what, { next, cause: error });
@@ -114,7 +114,7 @@ export class RunThread {
     void this.worker.terminate();
   }
 
-  private tell(told: ToThread): void {
+  private send(told: ToThread): void {
     this.worker.postMessage(told);
   }
 }

@@ -23,7 +23,7 @@ export interface PurgedNote {
  *
  * @throws AuditdError `ARCHIVE_FAILED` if they are not; `ARCHIVE_BROKEN`
  */
-export function checkContinued(directory: string, note: PurgedNote | null, begin: ChainHead): void {
+export function checkChainContinues(directory: string, note: PurgedNote | null, begin: ChainHead): void {
   if (note === null || note.directory !== directory) return;
   const { sequence } = chainHeadOf(directory, begin);
   if (sequence >= note.sequence) return;

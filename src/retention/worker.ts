@@ -7,7 +7,7 @@ import type { Removal } from './archive/anchor.js';
 import { signingKey } from './archive/signing-key.js';
 import type { RowIdentity } from './archive/table-rows.js';
 import { DeliveredRows } from './changes-since-delivery.js';
-import { readingOf } from './database-reader.js';
+import { createRead } from './database-reader.js';
 import { toErrorParts } from './error-parts.js';
 import { readLegalHolds } from './legal-holds.js';
 import { planRun } from './plan.js';
@@ -39,7 +39,7 @@ const ownArchives = new ArchiveReader({
   table: AUDITD_TABLE,
 });
 
-function say(said: FromThread): void {
+function send(said: FromThread): void {
   parentPort?.postMessage(said);
 }
 
@@ -70,16 +70,16 @@ function targets(): Target[] {
       table,
       // How large Postern's table may get says nothing of ours.
       retention: own ? { ...config.retention, max_rows: null, max_size: null } : config.retention,
-      read: readingOf(own ? data.stateDatabase : config.source.database, file),
+      read: createRead(own ? data.stateDatabase : config.source.database, file),
       rows: hub ? hubIdentity(reader) : reader,
-      judge: new RowEligibility(table, classify),
+      eligibility: new RowEligibility(table, classify),
       holds,
       limit,
       delivered: new DeliveredRows({
-        read: readingOf(data.stateDatabase),
+        read: createRead(data.stateDatabase),
         source,
         timeline,
-        onBaseline: (baseline) => say({ baseline, source, timeline }),
+        onBaseline: (baseline) => send({ baseline, source, timeline }),
       }),
       purger: async () =>
         own
@@ -107,22 +107,22 @@ const ownPurger: Purger = {
     const named = rows.filter(({ id }) => id < piece.below).map((row): RowToDelete => [row.id, rowHash(row)]);
     const purged = await new Promise<Purged>((resolve) => {
       ownAnswer = resolve;
-      say({ own: named });
+      send({ own: named });
     });
     return { ...purged, held: rows.length - named.length };
   },
-  end: async () => ({ auto_vacuum: 'none', free_bytes: 0, lock_ms: 0 }),
+  shrink: async () => ({ auto_vacuum: 'none', free_bytes: 0, lock_ms: 0 }),
   close: () => ownArchives.close(),
 };
 
-async function dry(): Promise<RunOutcome> {
+async function runDry(): Promise<RunOutcome> {
   const found = [];
   let reference: number | null | undefined;
-  for (const { source, read, table, judge, retention, holds, limit } of targets()) {
+  for (const { source, read, table, eligibility, retention, holds, limit } of targets()) {
     const options = {
       read,
       table,
-      judge,
+      eligibility,
       retention,
       holds,
       legal: readLegalHolds(data.config.retention.archive.directory, data.legal),
@@ -162,20 +162,20 @@ async function run(): Promise<RunOutcome> {
     clock,
     signal: stopping.signal,
     onProgress: progress,
-    onArchived: (archived) => say({ archived }),
-    onDeleted: (source, deleted) => say({ deleted, source }),
-    onPurged: (purged) => say({ purged }),
+    onArchived: (archived) => send({ archived }),
+    onDeleted: (source, deleted) => send({ deleted, source }),
+    onPurged: (purged) => send({ purged }),
     onPurging: (purging) =>
       new Promise<void>((resolve) => {
         begunAnswer = resolve;
-        say({ purging });
+        send({ purging });
       }),
-    onSettled: (settled, note) => say({ settled, note }),
-    onAnchor: (anchor) => say({ anchor }),
+    onSettled: (settled, note) => send({ settled, note }),
+    onAnchor: (anchor) => send({ anchor }),
     onExpired: (expired, holds) =>
       new Promise((resolve) => {
         expireAnswer = resolve;
-        say({ expired, holds });
+        send({ expired, holds });
       }),
   });
   return { kind: 'run', ...result };
@@ -185,13 +185,13 @@ function progress(at: Extract<FromThread, { progress: unknown }>['progress']): v
   const now = performance.now();
   if (now - lastProgress < PROGRESS_MS) return;
   lastProgress = now;
-  say({ progress: at });
+  send({ progress: at });
 }
 
 try {
-  say({ outcome: await (data.dry ? dry() : run()) });
+  send({ outcome: await (data.dry ? runDry() : run()) });
 } catch (error) {
-  say({ failed: toErrorParts(error) });
+  send({ failed: toErrorParts(error) });
 } finally {
   parentPort?.close();
 }

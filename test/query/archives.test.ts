@@ -8,7 +8,7 @@ import { QueryEngine } from '../../src/query/engine.js';
 import type { Chunk } from '../../src/query/export.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
 import { findEntry, type PageOptions } from '../../src/query/service.js';
-import { compareFor, compareOn } from '../../src/retention/archive/comparison-cache.js';
+import { continueComparison, limitComparison } from '../../src/retention/archive/comparison-cache.js';
 import { removeArchives } from '../../src/retention/archive/expire.js';
 import { ENDING } from '../retention/archive/compression.js';
 import { removalOf } from '../retention/archive/table.js';
@@ -40,13 +40,13 @@ function next(chunks: Generator<Chunk, void>): string {
 }
 
 describe('an archive that takes longer to be compared than a query may wait', () => {
-  afterEach(() => compareFor(null));
+  afterEach(() => limitComparison(null));
 
   /** Until there is an answer. @returns how often there was none, and what was said then */
   function tries<T>(work: () => T): { answer: T; said: string[] } {
     const said: string[] = [];
     for (;;) {
-      compareFor(0);
+      limitComparison(0);
       try {
         return { answer: work(), said };
       } catch (error) {
@@ -71,7 +71,7 @@ describe('an archive that takes longer to be compared than a query may wait', ()
     const { answer, said } = tries(page);
     expect(said.length).toBeGreaterThan(1);
     expect(said[0]).toMatch(
-      /^Archive 1 is compared with its manifest .*: 1 of [34] MiB so far\. .*ask again/,
+      /^Archive 1 is compared with its manifest .*: 1 of [34] MiB so far.*\. Ask again/,
     );
     expect(new Set(said).size).toBe(said.length);
     expect(answer.entries.map(({ id }) => id)).toEqual([6, 5, 4, 3, 2, 1].map((id) => `postern:${id}`));
@@ -82,10 +82,10 @@ describe('an archive that takes longer to be compared than a query may wait', ()
 
   it('is compared on when nobody asks, and anew when the file is another', async () => {
     await fill();
-    compareFor(0);
+    limitComparison(0);
     expect(page).toThrow(/is compared with its manifest/);
-    while (compareOn(0));
-    compareFor(0);
+    while (continueComparison(0));
+    limitComparison(0);
     expect(page().entries).toHaveLength(6);
     const [file = ''] = readdirSync(tables.archives).filter((name) => name.endsWith(ENDING));
     const bytes = readFileSync(join(tables.archives, file));

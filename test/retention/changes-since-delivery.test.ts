@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { NewEntry } from '../../src/recorder/recorder.js';
 import { DeliveredRows } from '../../src/retention/changes-since-delivery.js';
-import { readingOf } from '../../src/retention/database-reader.js';
+import { createRead } from '../../src/retention/database-reader.js';
 import type { Actor } from '../../src/retention/deletion-intent.js';
 import { PurgeLedger, type PurgeStep } from '../../src/retention/deletion-ledger.js';
 import { Notes } from '../../src/retention/saved-state.js';
@@ -39,7 +39,7 @@ function deliver(from: number, to: number): void {
 
 function missing(present: readonly number[], upTo: number): Promise<readonly IdRange[]> {
   const delivered = new DeliveredRows({
-    read: readingOf(state.path),
+    read: createRead(state.path),
     source: 'postern',
     timeline: 1,
     onBaseline: (gone) => {
@@ -49,10 +49,10 @@ function missing(present: readonly number[], upTo: number): Promise<readonly IdR
   });
   const set = new IdSet();
   for (const id of present) set.add(id);
-  return delivered.look(set).then(() => {
-    const archive = delivered.archive();
-    archive.take([{ id: upTo, eventId: HASH, time: 0, columns: {} }]);
-    return archive.end().missing;
+  return delivered.findMissing(set).then(() => {
+    const archive = delivered.startComparison();
+    archive.compare([{ id: upTo, eventId: HASH, time: 0, columns: {} }]);
+    return archive.finish().missing;
   });
 }
 
@@ -87,15 +87,15 @@ it('rows with many others between them are compared each with what was delivered
     each.apply(this, given);
   });
   const archive = new DeliveredRows({
-    read: readingOf(state.path),
+    read: createRead(state.path),
     source: 'postern',
     timeline: 1,
     onBaseline: () => undefined,
-  }).archive();
+  }).startComparison();
   const row = (id: number) => ({ id, eventId: id === 9_001 ? '0'.repeat(64) : HASH, time: 0, columns: {} });
-  archive.take(ids.map(row));
+  archive.compare(ids.map(row));
   vi.restoreAllMocks();
-  expect(archive.end().said).toMatchObject({ compared: 5, differ: 1, differ_ids: [[9_001, 9_001]] });
+  expect(archive.finish().said).toMatchObject({ compared: 5, differ: 1, differ_ids: [[9_001, 9_001]] });
   expect(Math.max(...asked)).toBe(1);
 });
 

@@ -3,7 +3,7 @@ import {
   CLOCK_STEP_MS,
   type ClockLook,
   type ClockNote,
-  observe,
+  detectClockStep,
   WAIT_MS,
 } from '../../src/retention/clock-step.js';
 import { NOW } from './retention-fixture.js';
@@ -15,7 +15,7 @@ function waits(...looks: ReadonlyArray<readonly [wall: number, up: number]>): nu
   let note: ClockNote | null = null;
   return looks.map(([wall, up]) => {
     const look: ClockLook = { wall: NOW + wall * H, up: up * H };
-    note = observe(note, look);
+    note = detectClockStep(note, look);
     return note.wait / H;
   });
 }
@@ -105,10 +105,10 @@ describe('a step of the clock', () => {
   });
 
   it('is remembered for as long as runs wait', () => {
-    const first = observe(null, { wall: NOW, up: 0 });
-    const stepped = observe(first, { wall: NOW + 3 * H, up: H });
+    const first = detectClockStep(null, { wall: NOW, up: 0 });
+    const stepped = detectClockStep(first, { wall: NOW + 3 * H, up: H });
     expect(stepped).toMatchObject({ step: 2 * H, wait: WAIT_MS });
-    expect(observe(stepped, { wall: NOW + 4 * H, up: 2 * H }).step).toBe(2 * H);
-    expect(observe(stepped, { wall: NOW + 27 * H, up: 25 * H }).step).toBeNull();
+    expect(detectClockStep(stepped, { wall: NOW + 4 * H, up: 2 * H }).step).toBe(2 * H);
+    expect(detectClockStep(stepped, { wall: NOW + 27 * H, up: 25 * H }).step).toBeNull();
   });
 });

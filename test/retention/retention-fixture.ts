@@ -10,7 +10,7 @@ import type { Removal } from '../../src/retention/archive/anchor.js';
 import { contentsOf } from '../../src/retention/archive/archive-files.js';
 import type { ExpiredArchive } from '../../src/retention/archive/expire.js';
 import type { KnownRecord } from '../../src/retention/archive/legal-hold-records.js';
-import { readingOf } from '../../src/retention/database-reader.js';
+import { createRead } from '../../src/retention/database-reader.js';
 import { fileAt } from '../../src/retention/file-identity.js';
 import { LegalWatch } from '../../src/retention/legal-holds.js';
 import type { Purger } from '../../src/retention/purge/client.js';
@@ -99,7 +99,7 @@ export class RetentionRig {
         const legal = new LegalWatch(directory, holds);
         return deleter.delete(archives.read(piece), { below: piece.below, file, legal });
       },
-      end: () => deleter.end(),
+      shrink: () => deleter.shrink(),
       close: () => archives.close(),
     };
   }
@@ -127,7 +127,7 @@ export class RetentionRig {
           timeline: 1,
           table: config.source,
           retention: config.retention,
-          read: readingOf(this.database, file),
+          read: createRead(this.database, file),
           rows: new RowReader({
             name: 'postern',
             sourceId: options.sourceId ?? SOURCE_ID,
@@ -135,7 +135,7 @@ export class RetentionRig {
             classify,
             redact: () => null,
           }),
-          judge: new RowEligibility(config.source, classify),
+          eligibility: new RowEligibility(config.source, classify),
           holds: options.holds ?? [],
           limit: options.limit ?? Number.MAX_SAFE_INTEGER,
           purger: async () => options.purger?.(usual) ?? usual,

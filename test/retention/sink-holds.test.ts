@@ -4,7 +4,7 @@ import {
   limitOf,
   type SinkStanding,
   type Stalls,
-  watchSinks,
+  updateStalls,
 } from '../../src/retention/sink-holds.js';
 import { DAY, NOW } from './retention-fixture.js';
 
@@ -13,7 +13,7 @@ const dead: SinkStanding = { required: true, timeline: 1, upTo: 40, heldFrom: 31
 
 function days(sinks: ReadonlyArray<Record<string, SinkStanding>>): Stalls {
   let stalls: Stalls = {};
-  for (const [day, sink] of sinks.entries()) stalls = watchSinks(stalls, sink, NOW + day * DAY, DAY);
+  for (const [day, sink] of sinks.entries()) stalls = updateStalls(stalls, sink, NOW + day * DAY, DAY);
   return stalls;
 }
 
@@ -38,9 +38,9 @@ describe('a sink that gets nowhere', () => {
   });
 
   it('counts only while the daemon runs, and no clock that goes back', () => {
-    const stalls = watchSinks({}, { siem: dead }, NOW, 0);
-    expect(watchSinks(stalls, { siem: dead }, NOW + 400 * DAY, 60_000).siem?.stalledMs).toBe(60_000);
-    expect(watchSinks(stalls, { siem: dead }, NOW - DAY, -5).siem?.stalledMs).toBe(0);
+    const stalls = updateStalls({}, { siem: dead }, NOW, 0);
+    expect(updateStalls(stalls, { siem: dead }, NOW + 400 * DAY, 60_000).siem?.stalledMs).toBe(60_000);
+    expect(updateStalls(stalls, { siem: dead }, NOW - DAY, -5).siem?.stalledMs).toBe(0);
   });
 });
 

@@ -23,7 +23,7 @@ Examples:
   $ postern-auditd archive list --json | jq '.[] | select(.time.last < "2026") | .file'`,
     )
     .action(async (options: PlaceOptions & UtcOption & { json?: boolean }) => {
-      const [{ listArchives }, { missingWords }] = await Promise.all([
+      const [{ listArchives }, { missingText }] = await Promise.all([
         import('../../retention/archive/list.js'),
         import('../../retention/archive/complete-chain.js'),
       ]);
@@ -38,7 +38,7 @@ Examples:
               timesFor(process.stdout, options),
             ),
       );
-      const words = missingWords(directory, await chainOf(options));
+      const words = missingText(directory, await chainOf(options));
       if (words !== null) process.stderr.write(`INCOMPLETE: ${words}\n`);
     });
 }

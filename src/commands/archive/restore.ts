@@ -74,13 +74,13 @@ async function restoreRows(
   database: string,
   options: Options,
 ): Promise<Restored> {
-  const [{ restoring }, { setImmediate: otherWork }] = await Promise.all([
+  const [{ restoreInSteps }, { setImmediate: otherWork }] = await Promise.all([
     import('../../retention/archive/restore.js'),
     import('node:timers/promises'),
   ]);
   const total = archives.reduce((sum, one) => sum + one.count, 0);
   const bar = new ProgressBar(options.json === true ? null : process.stderr);
-  const steps = restoring({
+  const steps = restoreInSteps({
     directory,
     archives,
     database,

@@ -66,13 +66,13 @@ export interface Chosen {
  * @throws AuditdError `ARCHIVE_FAILED` if one is missing, `ARCHIVE_BROKEN`, `USAGE`, `NOT_FOUND`
  */
 export async function chosenOf(wanted: readonly string[], options: ChoiceOptions): Promise<Chosen> {
-  const { incomplete, missingWords } = await import('../../retention/archive/complete-chain.js');
+  const { incomplete, missingText } = await import('../../retention/archive/complete-chain.js');
   const { directory, archives, ...rest } = await chainOf(options);
   const ranges = wanted.map(rangeOf);
   const isMeant = (one: Range) =>
     ranges.length === 0 || ranges.some(({ from, to }) => one.from <= to && one.to >= from);
   const missing = rest.missing.filter(isMeant);
-  const words = missingWords(directory, {
+  const words = missingText(directory, {
     ...rest,
     missing,
     elsewhere: ranges.length === 0 ? rest.elsewhere : null,

@@ -3,7 +3,7 @@ import {
   type ArchiveChain,
   type ChainReader,
   incomplete,
-  missingWords,
+  missingText,
 } from '../../retention/archive/complete-chain.js';
 import { offsetsOf } from '../../retention/archive/compressed-blocks.js';
 import type { Block, Manifest } from '../../retention/archive/manifest.js';
@@ -47,7 +47,7 @@ export class ArchiveIndex {
   list(): readonly Manifest[] {
     const { chain, allowMissing } = this.options;
     const { archives, ...rest } = this.read();
-    const words = missingWords(chain.directory, rest);
+    const words = missingText(chain.directory, rest);
     if (words !== null && !allowMissing) throw incomplete(words, CONTINUE_WITHOUT);
     if (words !== null) this.notes.add(words);
     this.any = archives.length > 0;

@@ -3,7 +3,7 @@ import { getPriority, setPriority } from 'node:os';
 import { promisify } from 'node:util';
 import { parentPort, workerData } from 'node:worker_threads';
 import { AuditdError, messageOf } from '../../errors.js';
-import { compareFor, compareOn } from '../../retention/archive/comparison-cache.js';
+import { continueComparison, limitComparison } from '../../retention/archive/comparison-cache.js';
 import { QueryEngine } from '../engine.js';
 import type { Chunk } from '../export.js';
 import type { QueryOptions } from '../query-options.js';
@@ -47,7 +47,7 @@ function lowerPriority(by: number): void {
 
 function answer(ask: Ask): Answers[keyof Answers] | Promise<Answers['chunk']> {
   if ('until' in ask && monotonic() > ask.until) throw waitedTooLong();
-  compareFor(patienceFor(ask));
+  limitComparison(patienceFor(ask));
   switch (ask.kind) {
     case 'page':
       return engine.page(ask.request);
@@ -86,7 +86,7 @@ function patienceFor(ask: Ask): number | null {
 
 /** Continues the comparison that queries had no time for. Queries run between its steps. */
 function compareInTheBackground(): void {
-  if (compareOn(BACKGROUND_MS)) setTimeout(compareInTheBackground, 0).unref();
+  if (continueComparison(BACKGROUND_MS)) setTimeout(compareInTheBackground, 0).unref();
 }
 
 function next(id: number): Answers['chunk'] | Promise<Answers['chunk']> {

@@ -36,7 +36,7 @@ export interface AnchorStanding {
 export const NOT_RECORDED = 'a decision to remove archives up to there is not recorded in state.db';
 
 /** @param records all that state.db has, the oldest first @throws AuditdError `ARCHIVE_FAILED` */
-export function standingOf(
+export function readAnchorStanding(
   directory: string,
   records: readonly Removal[],
   contents: ArchiveContents = contentsOf(directory),
@@ -77,8 +77,8 @@ export function whyNotAdopted(
   { key, end }: { readonly key: KeyObject | null; readonly end: number | null },
 ): string | null {
   const contents = contentsOf(directory);
-  const there = firstUpTo(contents, anchor.sequence);
-  if (there !== null) return stillThere(anchor, there);
+  const there = firstNameUpTo(contents, anchor.sequence);
+  if (there !== null) return stillThereText(anchor, there);
   if (key !== null && anchor.signature !== null) {
     try {
       checkSigned(anchor, key);
@@ -100,13 +100,13 @@ export function whyNotAdopted(
 }
 
 /** What an anchor says that nobody has recorded. */
-export function unrecordedWords({ sequence, created }: Anchor): string {
+export function unrecordedText({ sequence, created }: Anchor): string {
   const say = `it says that the chain begins at ${sequence + 1} and the archives before were removed on ${created.slice(0, 10)}`;
   return `${say}; ${NOT_RECORDED}. If they were removed rightly, postern-auditd archive adopt records that`;
 }
 
 /** The first name that belongs to an archive up to a number; null if there is none. */
-export function firstUpTo({ files, manifests }: ArchiveContents, upTo: number): string | null {
+export function firstNameUpTo({ files, manifests }: ArchiveContents, upTo: number): string | null {
   const names = [...files, ...manifests.values()].filter((name) => (sequenceOf(name) ?? 0) <= upTo);
   return names.sort((a, b) => a.localeCompare(b, 'en'))[0] ?? null;
 }
@@ -124,7 +124,7 @@ export function manifestsIn(
   return [...contents.manifests].filter(([sequence]) => sequence > removed || there.has(sequence));
 }
 
-export function stillThere({ sequence }: Anchor, name: string): string {
+export function stillThereText({ sequence }: Anchor, name: string): string {
   return `it says that archives up to ${sequence} were removed, and ${name} is there`;
 }
 

@@ -51,7 +51,7 @@ export function contentsOf(directory: string): ArchiveContents {
     names = readdirSync(directory).sort();
   } catch (error) {
     if (codeOf(error) === 'ENOENT') names = [];
-    else throw trouble(`${directory} can't be read`, error);
+    else throw archiveFailed(`${directory} can't be read`, error);
   }
   const manifests = new Map<number, string>();
   const files = new Set<string>();
@@ -117,7 +117,7 @@ export function makeDirectory(directory: string): void {
   try {
     mkdirSync(directory, { recursive: true, mode: DIRECTORY_MODE });
   } catch (error) {
-    throw trouble(`${directory} can't be made`, error);
+    throw archiveFailed(`${directory} can't be made`, error);
   }
 }
 
@@ -163,7 +163,7 @@ export function prepareFile(directory: string, name: string, text: string): void
 }
 
 /** An error of a file in words, with its next step. */
-export function trouble(what: string, cause: unknown): AuditdError {
+export function archiveFailed(what: string, cause: unknown): AuditdError {
   if (cause instanceof AuditdError) return cause;
   const next =
     codeOf(cause) === 'ENOSPC' || codeOf(cause) === 'EDQUOT'
@@ -189,7 +189,7 @@ export function fileAtFault({ cause }: AuditdError): string {
 const VERIFY = 'Put the file back from a backup; postern-auditd archive verify finds what else is wrong';
 
 /** Of a file that is there and is not what it should be. */
-export function broken(directory: string, name: string, what: string, next = VERIFY): AuditdError {
+export function archiveBroken(directory: string, name: string, what: string, next = VERIFY): AuditdError {
   return new AuditdError('ARCHIVE_BROKEN', `${join(directory, name)}: ${what}`, {
     next,
     cause: new Fault(name, what),

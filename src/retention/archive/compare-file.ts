@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync } from 'node:fs';
 import { AuditdError, messageOf } from '../../errors.js';
-import { broken } from './archive-files.js';
+import { archiveBroken } from './archive-files.js';
 import { readBlock, splitLines } from './compressed-blocks.js';
 import { compressorOf } from './compression.js';
 import { openAsWritten } from './files.js';
@@ -24,7 +24,7 @@ export function checkArchive(
     return checkRows(fd, manifest, onId);
   } catch (error) {
     if (error instanceof AuditdError) throw error;
-    throw broken(directory, manifest.file, messageOf(error));
+    throw archiveBroken(directory, manifest.file, messageOf(error));
   } finally {
     closeSync(fd);
   }

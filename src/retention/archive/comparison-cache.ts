@@ -2,7 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditdError } from '../../errors.js';
-import { broken, trouble } from './archive-files.js';
+import { archiveBroken, archiveFailed } from './archive-files.js';
 import { openFile } from './files.js';
 import type { Manifest } from './manifest.js';
 
@@ -28,7 +28,7 @@ let until = Number.POSITIVE_INFINITY;
  *
  * @param ms null: as long as it takes
  */
-export function compareFor(ms: number | null): void {
+export function limitComparison(ms: number | null): void {
   until = ms === null ? Number.POSITIVE_INFINITY : performance.now() + ms;
 }
 
@@ -49,7 +49,7 @@ export function compareOnce(directory: string, manifest: Manifest, fd: number): 
       ? known
       : { directory, manifest, identity, hash: createHash('sha256'), at: 0 };
   comparing.set(path, one);
-  if (!goOn(path, one, fd, until)) throw unread(one);
+  if (!compareUntil(path, one, fd, until)) throw notComparedYet(one);
 }
 
 /**
@@ -57,14 +57,14 @@ export function compareOnce(directory: string, manifest: Manifest, fd: number): 
  *
  * @returns whether there is more to do. What is wrong with a file is for the next query to say.
  */
-export function compareOn(ms: number): boolean {
+export function continueComparison(ms: number): boolean {
   const [next] = comparing;
   if (next === undefined) return false;
   const [path, one] = next;
   let fd: number | null = null;
   try {
     fd = openFile(one.directory, one.manifest.file);
-    if (identityOf(fd, one.manifest) === one.identity) goOn(path, one, fd, performance.now() + ms);
+    if (identityOf(fd, one.manifest) === one.identity) compareUntil(path, one, fd, performance.now() + ms);
     else comparing.delete(path);
   } catch {
     comparing.delete(path);
@@ -75,11 +75,11 @@ export function compareOn(ms: number): boolean {
 }
 
 /** @returns false when the time is over */
-function goOn(path: string, one: Comparison, fd: number, end: number): boolean {
+function compareUntil(path: string, one: Comparison, fd: number, end: number): boolean {
   const { directory, manifest, hash, identity } = one;
   const { file, bytes, file_sha256: sha256 } = manifest;
   try {
-    if (fstatSync(fd).size !== bytes) throw broken(directory, file, 'its length is another');
+    if (fstatSync(fd).size !== bytes) throw archiveBroken(directory, file, 'its length is another');
     const buffer = Buffer.allocUnsafe(READ_AT_ONCE);
     while (one.at < bytes) {
       const read = readSync(fd, buffer, 0, Math.min(buffer.length, bytes - one.at), one.at);
@@ -88,17 +88,17 @@ function goOn(path: string, one: Comparison, fd: number, end: number): boolean {
       one.at += read;
       if (one.at < bytes && performance.now() > end) return false;
     }
-    if (hash.digest('hex') !== sha256) throw broken(directory, file, 'its bytes were changed');
+    if (hash.digest('hex') !== sha256) throw archiveBroken(directory, file, 'its bytes were changed');
   } catch (error) {
     comparing.delete(path);
-    throw trouble(`${path} can't be read`, error);
+    throw archiveFailed(`${path} can't be read`, error);
   }
   comparing.delete(path);
   compared.set(path, identity); // of before: who writes to it meanwhile has it compared again
   return true;
 }
 
-function unread({ manifest: { sequence, bytes }, at }: Comparison): AuditdError {
+function notComparedYet({ manifest: { sequence, bytes }, at }: Comparison): AuditdError {
   const megabytes = (size: number) => Math.round(size / 2 ** 20).toLocaleString('en');
   return new AuditdError(
     'ARCHIVE_UNREAD',

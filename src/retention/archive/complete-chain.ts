@@ -3,8 +3,8 @@ import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditdError } from '../../errors.js';
 import { NOTHING_RECORDED, type RecordedArchives } from '../recorded-archives.js';
-import { anchorRecordOf, manifestsIn, standingOf, unrecordedWords } from './anchor.js';
-import { ANCHOR, type ArchiveContents, broken, contentsOf } from './archive-files.js';
+import { anchorRecordOf, manifestsIn, readAnchorStanding, unrecordedText } from './anchor.js';
+import { ANCHOR, type ArchiveContents, archiveBroken, contentsOf } from './archive-files.js';
 import { isSignedBy, type Manifest, type Signed } from './manifest.js';
 import { BEGINNING, type ChainHead, readAnchor, readManifest } from './manifest-chain.js';
 import { Signatures, Unvouched } from './signatures.js';
@@ -65,7 +65,9 @@ export class ChainReader {
           return chain;
       } catch (error) {
         if (changed()) continue;
-        throw error instanceof Unvouched ? broken(this.directory, error.manifest, error.message) : error;
+        throw error instanceof Unvouched
+          ? archiveBroken(this.directory, error.manifest, error.message)
+          : error;
       }
     }
   }
@@ -87,14 +89,14 @@ export class ChainReader {
         missing.push({ from: head.sequence + 1, to: sequence - 1 });
         signatures.end();
       } else if (manifest.previous_sha256 !== head.sha256)
-        throw broken(directory, name, 'the archive before it is not the one it was put behind');
+        throw archiveBroken(directory, name, 'the archive before it is not the one it was put behind');
       head = { sequence, sha256 };
       const known = isRecorded(directory, name, head, recorded);
       if (signed !== null) signatures.add(name, signed, known);
       if (recorded.purged?.sequence === sequence) {
         isEnd = recorded.purged.sha256 === manifest.sha256;
         if (!isEnd && this.isHere(recorded))
-          throw broken(directory, name, 'it is not the one whose rows were removed');
+          throw archiveBroken(directory, name, 'it is not the one whose rows were removed');
       }
       if (contents.files.has(manifest.file)) archives.push(manifest);
       else missing.push({ from: sequence, to: sequence });
@@ -160,8 +162,8 @@ function beginOf(
   const isKnown = anchor !== null && (removals === null || anchorRecordOf(anchor, removals) !== null);
   if (anchor !== null && isKnown && isGone(anchor.sequence))
     return { sequence: anchor.sequence, sha256: anchor.previous_sha256, unrecorded: null };
-  const { begin } = standingOf(directory, removals ?? [], contents);
-  const unrecorded = anchor === null || isKnown ? null : unrecordedWords(anchor);
+  const { begin } = readAnchorStanding(directory, removals ?? [], contents);
+  const unrecorded = anchor === null || isKnown ? null : unrecordedText(anchor);
   if (isGone(begin.sequence)) return { ...begin, unrecorded };
   // What was decided last has not been done: a legal hold came, or a death. The one before was.
   const done = removals?.findLast((one) => one.directory === directory && isGone(one.sequence));
@@ -169,7 +171,7 @@ function beginOf(
 }
 
 /** Null if nothing is missing; else what is, for people. */
-export function missingWords(
+export function missingText(
   directory: string,
   { missing, elsewhere, unrecorded }: Omit<ArchiveChain, 'archives'>,
 ): string | null {
@@ -202,7 +204,7 @@ function isRecorded(directory: string, name: string, head: ChainHead, { made }: 
   if (records.some(({ sha256 }) => sha256 === head.sha256)) return true;
   // More than one chain may have been begun, in directories of their own.
   if (records.length === 0) return false;
-  throw broken(directory, name, 'it is not the one that was recorded when the archive was made');
+  throw archiveBroken(directory, name, 'it is not the one that was recorded when the archive was made');
 }
 
 function isSame(a: ArchiveContents, b: ArchiveContents): boolean {

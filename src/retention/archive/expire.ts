@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditdError } from '../../errors.js';
 import type { Removal } from './anchor.js';
-import { ANCHOR, contentsOf, fsyncDirectory, placeFile, sequenceOf, trouble } from './archive-files.js';
+import { ANCHOR, archiveFailed, contentsOf, fsyncDirectory, placeFile, sequenceOf } from './archive-files.js';
 import { type Anchor, type Manifest, SCHEMA_VERSION, seal } from './manifest.js';
 import { type ChainHead, readManifest } from './manifest-chain.js';
 
@@ -96,7 +96,7 @@ function readSound(directory: string, name: string): ReturnType<typeof readManif
 
 /**
  * Removes the archives up to one of them, once that is recorded. Where the chain begins from then on is written down first; of each
- * archive the manifest goes last. `tidyArchives` finishes what is broken off.
+ * archive the manifest goes last. `repairArchives` finishes what was interrupted.
  *
  * @param removal the record of it
  * @param sign the key that archives are signed with
@@ -122,7 +122,7 @@ export function placeAnchor(
   try {
     placeFile(directory, ANCHOR, seal<Anchor>(anchor, sign).text);
   } catch (error) {
-    throw trouble(`${directory} can't be changed`, error);
+    throw archiveFailed(`${directory} can't be changed`, error);
   }
 }
 
@@ -141,6 +141,6 @@ export function removeUpTo(directory: string, upTo: number): void {
     for (const { name } of names) rmSync(join(directory, name), { force: true });
     fsyncDirectory(directory);
   } catch (error) {
-    throw trouble(`${directory} can't be changed`, error);
+    throw archiveFailed(`${directory} can't be changed`, error);
   }
 }

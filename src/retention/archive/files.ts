@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { type AuditdError, codeOf } from '../../errors.js';
-import { broken, trouble } from './archive-files.js';
+import { archiveBroken, archiveFailed } from './archive-files.js';
 import type { Manifest } from './manifest.js';
 
 // The one way in which a file of a directory of archives is opened. Who reads may be root, and the directory another user's to write.
@@ -17,7 +17,7 @@ export type Unreadable = (path: string, error: unknown) => AuditdError;
 /**
  * Opens a regular file directly below the directory: no link is followed, nothing is waited for, and nothing but a file is read.
  *
- * @param name one that archives have (directory.ts)
+ * @param name one that archives have (archive-files.ts)
  * @throws AuditdError `ARCHIVE_BROKEN` if it is something else, `ARCHIVE_FAILED`
  */
 export function openFile(directory: string, name: string, unreadable: Unreadable = cantRead): number {
@@ -26,13 +26,13 @@ export function openFile(directory: string, name: string, unreadable: Unreadable
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
-    if (codeOf(error) === 'ELOOP') throw broken(directory, name, 'it is a link');
-    if (codeOf(error) === 'ENXIO') throw broken(directory, name, 'it is no file'); // a socket
+    if (codeOf(error) === 'ELOOP') throw archiveBroken(directory, name, 'it is a link');
+    if (codeOf(error) === 'ENXIO') throw archiveBroken(directory, name, 'it is no file'); // a socket
     throw unreadable(path, error);
   }
   if (fstatSync(fd).isFile()) return fd;
   closeSync(fd);
-  throw broken(directory, name, 'it is no file');
+  throw archiveBroken(directory, name, 'it is no file');
 }
 
 /** A manifest, an anchor or a record. @param largest bytes that it may have @throws as `openFile` */
@@ -45,7 +45,7 @@ export function readBytes(
   const fd = openFile(directory, name, unreadable);
   try {
     const { size } = fstatSync(fd);
-    if (size > largest) throw broken(directory, name, 'it is larger than any manifest');
+    if (size > largest) throw archiveBroken(directory, name, 'it is larger than any manifest');
     const bytes = Buffer.alloc(size);
     let at = 0;
     for (let read = -1; read !== 0 && at < size; at += read) read = readSync(fd, bytes, at, size - at, at);
@@ -67,12 +67,12 @@ export function openAsWritten(
 ): number {
   const fd = openFile(directory, file, unreadable);
   try {
-    if (fstatSync(fd).size !== bytes) throw broken(directory, file, 'its length is another');
-    if (hashOfOpen(fd, bytes) !== sha256) throw broken(directory, file, 'its bytes were changed');
+    if (fstatSync(fd).size !== bytes) throw archiveBroken(directory, file, 'its length is another');
+    if (hashOfOpen(fd, bytes) !== sha256) throw archiveBroken(directory, file, 'its bytes were changed');
     return fd;
   } catch (error) {
     closeSync(fd);
-    throw trouble(`${join(directory, file)} can't be read`, error);
+    throw archiveFailed(`${join(directory, file)} can't be read`, error);
   }
 }
 
@@ -90,5 +90,5 @@ function hashOfOpen(fd: number, bytes: number): string {
 }
 
 function cantRead(path: string, error: unknown): AuditdError {
-  return trouble(`${path} can't be read`, error);
+  return archiveFailed(`${path} can't be read`, error);
 }

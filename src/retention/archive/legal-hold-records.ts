@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import {
   type ArchiveContents,
-  broken,
+  archiveBroken,
   contentsOf,
   holdName,
   holdNumberOf,
@@ -189,7 +189,7 @@ export function checkNamed(
 }
 
 /** How many there are, for people. */
-export function legalWords(links: readonly LegalLink[]): string[] {
+export function legalHoldsText(links: readonly LegalLink[]): string[] {
   if (links.length === 0) return [];
   const made = links.filter(({ record }) => record.kind === 'legal_hold').length;
   const next = 'postern-auditd retain holds shows those in force';
@@ -223,8 +223,8 @@ function readRecord(
 }
 
 /** Of a record that is missing, or is not what was written. */
-function brokenHold(directory: string, name: string, what: string): ReturnType<typeof broken> {
-  return broken(
+function brokenHold(directory: string, name: string, what: string): ReturnType<typeof archiveBroken> {
+  return archiveBroken(
     directory,
     name,
     what,

@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import {
   ANCHOR,
   type ArchiveContents,
-  broken,
+  archiveBroken,
   contentsOf,
   manifestName,
   sequenceOf,
@@ -31,9 +31,9 @@ export function readManifest(
   const { sequence, source, timeline, month, file } = manifest;
   const stem = stemOf(sequence, source, timeline, month);
   if (sequence !== sequenceOf(name) || name !== manifestName(stem))
-    throw broken(directory, name, 'it is the manifest of another archive');
+    throw archiveBroken(directory, name, 'it is the manifest of another archive');
   if (sequenceOf(file) !== sequence || !file.startsWith(`${stem}.`))
-    throw broken(directory, name, 'it names the file of another archive');
+    throw archiveBroken(directory, name, 'it names the file of another archive');
   return { manifest, sha256: hashOf(bytes) };
 }
 
@@ -69,7 +69,7 @@ function orBroken<T>(directory: string, name: string, read: () => T): T {
   try {
     return read();
   } catch (error) {
-    if (error instanceof Unsealed) throw broken(directory, name, error.message);
+    if (error instanceof Unsealed) throw archiveBroken(directory, name, error.message);
     throw error;
   }
 }

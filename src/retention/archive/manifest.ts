@@ -80,7 +80,7 @@ export interface Manifest {
   /** SHA-256 of the file of the manifest before; null in the very first. */
   readonly previous_sha256: string | null;
   readonly created: string;
-  /** SHA-256 of the file of the newest record of legal holds (legal-chain.ts) when this was made; left out where there was none. */
+  /** SHA-256 of the file of the newest record of legal holds (legal-hold-records.ts) when this was made; left out where there was none. */
   readonly holds_sha256?: string;
   readonly signature: Signature | null;
   /** Of this text without this line. */

@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import { broken } from './archive-files.js';
+import { archiveBroken } from './archive-files.js';
 import { compareOnce } from './comparison-cache.js';
 import { offsetsOf, readBlock, splitLines } from './compressed-blocks.js';
 import { compressorOf } from './compression.js';
@@ -23,7 +23,7 @@ export function blockLines(directory: string, manifest: Manifest, at: number, of
     if (lines.length !== block[2]) throw new Error('a block has not the rows that the manifest says');
     return lines;
   } catch (error) {
-    throw broken(directory, manifest.file, error instanceof Error ? error.message : 'it was changed');
+    throw archiveBroken(directory, manifest.file, error instanceof Error ? error.message : 'it was changed');
   } finally {
     closeSync(fd);
   }

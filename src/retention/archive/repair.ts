@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { closeSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditdError } from '../../errors.js';
-import { contentsOf, fsyncDirectory, sequenceOf, TEMPORARY, trouble } from './archive-files.js';
+import { archiveFailed, contentsOf, fsyncDirectory, sequenceOf, TEMPORARY } from './archive-files.js';
 import { removeUpTo } from './expire.js';
 import { openAsWritten, readBytes } from './files.js';
 import { leftoverOfHold } from './legal-hold-records.js';
@@ -20,7 +20,7 @@ import { BEGINNING, type ChainHead, chainHeadOf } from './manifest-chain.js';
  * @returns the manifest that was put in its place, if one was
  * @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED`
  */
-export function tidyArchives(directory: string, begin: ChainHead = BEGINNING, remove = 0): Manifest | null {
+export function repairArchives(directory: string, begin: ChainHead = BEGINNING, remove = 0): Manifest | null {
   try {
     removeUpTo(directory, remove);
     const contents = contentsOf(directory);
@@ -34,7 +34,7 @@ export function tidyArchives(directory: string, begin: ChainHead = BEGINNING, re
     if (contents.temporary.length > 0) fsyncDirectory(directory);
     return placed;
   } catch (error) {
-    throw trouble(`${directory} can't be put in order`, error);
+    throw archiveFailed(`${directory} can't be put in order`, error);
   }
 }
 
@@ -78,7 +78,7 @@ function read(directory: string, name: string, key: KeyObject | null): Manifest 
   try {
     return unsealManifest(readBytes(directory, name), key);
   } catch (error) {
-    if (isOther(error)) return null;
+    if (isNotAsWritten(error)) return null;
     throw error;
   }
 }
@@ -88,12 +88,12 @@ function isAsWritten(directory: string, manifest: Manifest): boolean {
     closeSync(openAsWritten(directory, manifest));
     return true;
   } catch (error) {
-    if (isOther(error)) return false;
+    if (isNotAsWritten(error)) return false;
     throw error;
   }
 }
 
 /** Something stands there, and is not what was written. */
-function isOther(error: unknown): boolean {
+function isNotAsWritten(error: unknown): boolean {
   return error instanceof Unsealed || (error instanceof AuditdError && error.code === 'ARCHIVE_BROKEN');
 }

@@ -31,7 +31,7 @@ export class RestoredTable {
     this.names = manifest.columns.map(({ name }) => name);
     const there = db.prepare('SELECT name FROM pragma_table_xinfo(?)').pluck().all(table) as string[];
     if (there.length === 0) this.create(columnsOf(archives));
-    else this.demand(there);
+    else this.requireColumns(there);
     const by = `FROM ${quoteIdentifier(table)} NOT INDEXED WHERE ${quoteIdentifier(manifest.id_column)} = ?`;
     const columns = this.names.map((name) => quoteIdentifier(name));
     this.select = db
@@ -44,7 +44,7 @@ export class RestoredTable {
   }
 
   /** False if the row is there already. @throws AuditdError `ARCHIVE_FAILED` if another one has its id */
-  put(line: string): boolean {
+  restoreRow(line: string): boolean {
     const row = this.codec.decode(line);
     const before = this.lineAt(row);
     if (before === line) return false;
@@ -74,7 +74,7 @@ export class RestoredTable {
     this.db.exec(`CREATE TABLE ${quoteIdentifier(this.table)} (${parts.join(', ')})`);
   }
 
-  private demand(there: readonly string[]): void {
+  private requireColumns(there: readonly string[]): void {
     const known = new Set(there.map(lower));
     const missing = this.names.find((name) => !known.has(lower(name)));
     if (missing === undefined) return;

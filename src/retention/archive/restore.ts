@@ -41,7 +41,7 @@ const BUSY_MS = 10_000;
  * @throws AuditdError `ARCHIVE_BROKEN`; `ARCHIVE_FAILED` if a row with one of the ids is another one, or the database can't be written
  */
 export function restoreArchives(options: RestoreOptions): Restored {
-  const steps = restoring(options);
+  const steps = restoreInSteps(options);
   for (;;) {
     const step = steps.next();
     if (step.done === true) return step.value;
@@ -54,7 +54,7 @@ export function restoreArchives(options: RestoreOptions): Restored {
  *
  * @throws as `restoreArchives`
  */
-export function* restoring(options: RestoreOptions): Generator<void, Restored, void> {
+export function* restoreInSteps(options: RestoreOptions): Generator<void, Restored, void> {
   for (const manifest of options.archives) {
     yield;
     checkArchive(options.directory, manifest);
@@ -143,7 +143,7 @@ function* restoreRows(
     for (const lines of readLines(directory, manifest)) {
       yield;
       for (const line of lines) {
-        if (target.put(line)) restored++;
+        if (target.restoreRow(line)) restored++;
         else skipped++;
       }
     }

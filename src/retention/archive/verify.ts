@@ -2,12 +2,12 @@ import type { KeyObject } from 'node:crypto';
 import { AuditdError, messageOf } from '../../errors.js';
 import {
   anchorRecordOf,
-  firstUpTo,
+  firstNameUpTo,
   NOT_RECORDED,
   type Removal,
-  standingOf,
-  stillThere,
-  unrecordedWords,
+  readAnchorStanding,
+  stillThereText,
+  unrecordedText,
 } from './anchor.js';
 import {
   ANCHOR,
@@ -27,7 +27,7 @@ import {
   checkNamed,
   type LegalLink,
   leftoverOfHold,
-  legalWords,
+  legalHoldsText,
 } from './legal-hold-records.js';
 import { type Anchor, isSignedBy } from './manifest.js';
 import { BEGINNING, type ChainHead, readAnchor, readManifest } from './manifest-chain.js';
@@ -114,22 +114,25 @@ class Chain {
   verify(): void {
     const { directory, contents, options } = this;
     const { manifests, files, others, temporary } = contents;
-    this.legal = this.reading(null, () => checkLegalChain(directory, contents, options));
-    this.notes.push(...legalWords(this.legal));
-    const removed = this.anchor();
-    if (this.legal.length > 0) this.kept(removed);
+    this.legal = this.orBroken(null, () => checkLegalChain(directory, contents, options));
+    this.notes.push(...legalHoldsText(this.legal));
+    const removed = this.readBegin();
+    if (this.legal.length > 0) this.verifyHeld(removed);
     for (const [sequence, name] of manifests) {
       if (sequence <= removed) continue;
-      this.links(sequence, name);
+      this.verifyLink(sequence, name);
       this.archives++;
     }
-    this.vouched(() => this.signatures.end());
+    this.requireSigned(() => this.signatures.end());
     for (const known of this.options.known) {
       if (known.sequence > this.head.sequence)
-        throw new Broken(stemless(known.sequence), 'it was recorded, and is missing at the end of the chain');
+        throw new Broken(
+          archiveLabel(known.sequence),
+          'it was recorded, and is missing at the end of the chain',
+        );
     }
-    this.unrecorded();
-    for (const name of temporary) this.leftover(name);
+    this.noteUnrecordedEnd();
+    for (const name of temporary) this.noteLeftover(name);
     for (const name of files) {
       const sequence = sequenceOf(name) ?? 0;
       if (sequence <= removed && !this.claimed.has(name))
@@ -143,13 +146,13 @@ class Chain {
   }
 
   /** What a hold has kept behind the decision to remove it: a chain as well, up to where the other one begins. */
-  private kept(removed: number): void {
+  private verifyHeld(removed: number): void {
     const [files, end] = [new Set([...this.contents.files].map(sequenceOf)), this.head];
     for (const [sequence, name] of this.contents.manifests) {
       if (sequence > removed || !files.has(sequence)) continue;
       const previous = () => readManifest(this.directory, name).manifest.previous_sha256;
-      if (this.head === end) this.head = { sequence: sequence - 1, sha256: this.reading(name, previous) };
-      this.links(sequence, name);
+      if (this.head === end) this.head = { sequence: sequence - 1, sha256: this.orBroken(name, previous) };
+      this.verifyLink(sequence, name);
       this.archives++;
       this.notes.push(
         `archive ${sequence} stays for a legal hold, though its removal is recorded, or that was broken off`,
@@ -160,7 +163,7 @@ class Chain {
   }
 
   /** An end that links and hashes agree with, and no record: who may write in the directory can put it there. */
-  private unrecorded(): void {
+  private noteUnrecordedEnd(): void {
     const last = Math.max(0, ...this.options.known.map(({ sequence }) => sequence));
     const { sequence } = this.head;
     if (last === 0 || sequence <= last) return;
@@ -172,7 +175,7 @@ class Chain {
   }
 
   /** Of a run that was broken off. Once the chain is verified. */
-  private leftover(name: string): void {
+  private noteLeftover(name: string): void {
     const hold = leftoverOfHold(name);
     if (hold !== null) return void this.notes.push(hold);
     const { directory, contents, options } = this;
@@ -188,17 +191,17 @@ class Chain {
   }
 
   /** The number of the newest archive that was removed because of its age. */
-  private anchor(): number {
+  private readBegin(): number {
     const { directory, contents, options } = this;
-    const anchor = this.reading(ANCHOR, () => readAnchor(directory, contents, options.key));
+    const anchor = this.orBroken(ANCHOR, () => readAnchor(directory, contents, options.key));
     const removals = options.removals ?? null;
     const record =
       removals === null
         ? null
         : anchor === null
-          ? this.withoutAnchor(standingOf(directory, removals, contents).record)
+          ? this.withoutAnchor(readAnchorStanding(directory, removals, contents).record)
           : anchorRecordOf(anchor, removals);
-    if (anchor !== null && record === null) this.mustBeGone(anchor, removals !== null);
+    if (anchor !== null && record === null) this.requireRemoved(anchor, removals !== null);
     const end = record ?? anchor;
     if (end === null) return 0;
     const sha256 = anchor?.previous_sha256 ?? record?.sha256 ?? null;
@@ -212,40 +215,41 @@ class Chain {
       adopted: record !== null && !decided ? record.time : null,
     };
     this.notes.push(chainBeginText(this.begin));
-    this.asRecorded(ANCHOR);
+    this.requireRecordedHash(ANCHOR);
     return end.sequence;
   }
 
   /** A record says where the chain begins, and no anchor does: the next run writes it again. Unless nothing was removed yet. */
   private withoutAnchor(record: Removal | null): Removal | null {
-    if (record === null || firstUpTo(this.contents, record.sequence) !== null) return null;
+    if (record === null || firstNameUpTo(this.contents, record.sequence) !== null) return null;
     this.notes.push(`${ANCHOR} is missing; the next run writes it again from what is recorded`);
     return record;
   }
 
   /** @throws Broken of an anchor that hides archives, or that nobody has recorded where that could be looked up */
-  private mustBeGone(anchor: Anchor, isKnown: boolean): void {
-    const there = firstUpTo(this.contents, anchor.sequence);
-    if (there !== null) throw new Broken(ANCHOR, `${stillThere(anchor, there)}; ${NOT_RECORDED}`);
+  private requireRemoved(anchor: Anchor, isKnown: boolean): void {
+    const there = firstNameUpTo(this.contents, anchor.sequence);
+    if (there !== null) throw new Broken(ANCHOR, `${stillThereText(anchor, there)}; ${NOT_RECORDED}`);
     if (!isKnown) return;
-    throw new Broken(ANCHOR, unrecordedWords(anchor));
+    throw new Broken(ANCHOR, unrecordedText(anchor));
   }
 
-  private links(sequence: number, name: string): void {
+  private verifyLink(sequence: number, name: string): void {
     const expected = this.head.sequence + 1;
-    if (sequence !== expected) throw new Broken(stemless(expected), 'its manifest is missing');
-    const { manifest, sha256 } = this.reading(name, () =>
+    if (sequence !== expected) throw new Broken(archiveLabel(expected), 'its manifest is missing');
+    const { manifest, sha256 } = this.orBroken(name, () =>
       readManifest(this.directory, name, this.options.key),
     );
     const { source, timeline, month } = manifest;
-    this.reading(null, () => checkNamed(this.directory, this.legal, manifest));
+    this.orBroken(null, () => checkNamed(this.directory, this.legal, manifest));
     if (manifest.previous_sha256 !== this.head.sha256)
       throw new Broken(name, 'the archive before it is not the one it was put behind');
     this.head = { sequence, sha256 };
-    this.asRecorded(name);
+    this.requireRecordedHash(name);
     const isRecorded = this.options.known.some((one) => one.sequence === sequence && one.sha256 === sha256);
     const { sign = null } = this.options;
-    if (sign !== null) this.vouched(() => this.signatures.add(name, isSignedBy(manifest, sign), isRecorded));
+    if (sign !== null)
+      this.requireSigned(() => this.signatures.add(name, isSignedBy(manifest, sign), isRecorded));
     const { extension } = compressorOf(manifest.compression);
     if (manifest.file !== `${stemOf(sequence, source, timeline, month)}${extension}`)
       throw new Broken(name, 'it names the file of another archive');
@@ -261,11 +265,11 @@ class Chain {
       this.notes.push(
         `archive ${sequence} says of itself: ${differ} of its rows differ from what was delivered, ${missing} up to there are missing since`,
       );
-    this.rows += this.reading(manifest.file, () => checkArchive(this.directory, manifest, ids));
+    this.rows += this.orBroken(manifest.file, () => checkArchive(this.directory, manifest, ids));
     this.options.onProgress?.(manifest.bytes);
   }
 
-  private asRecorded(name: string): void {
+  private requireRecordedHash(name: string): void {
     const { sequence, sha256 } = this.head;
     for (const known of this.options.known) {
       if (known.sequence === sequence && known.sha256 !== sha256)
@@ -274,7 +278,7 @@ class Chain {
   }
 
   /** What is wrong with a signature names the manifest itself. */
-  private vouched(work: () => void): void {
+  private requireSigned(work: () => void): void {
     try {
       work();
     } catch (error) {
@@ -287,7 +291,7 @@ class Chain {
   }
 
   /** @param name that is at fault; null: the error names it */
-  private reading<T>(name: string | null, read: () => T): T {
+  private orBroken<T>(name: string | null, read: () => T): T {
     try {
       return read();
     } catch (error) {
@@ -298,6 +302,6 @@ class Chain {
   }
 }
 
-function stemless(sequence: number): string {
+function archiveLabel(sequence: number): string {
   return `archive ${String(sequence).padStart(6, '0')}`;
 }

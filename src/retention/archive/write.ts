@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setImmediate as otherWork } from 'node:timers/promises';
 import { AuditdError } from '../../errors.js';
 import {
+  archiveFailed,
   contentsOf,
   createFile,
   fsyncDirectory,
@@ -13,7 +14,6 @@ import {
   sequenceOf,
   stemOf,
   TEMPORARY,
-  trouble,
   writeAll,
 } from './archive-files.js';
 import { BLOCK_BYTES, readBlock, splitLines } from './compressed-blocks.js';
@@ -123,7 +123,7 @@ class Writer implements ArchiveWriter {
     try {
       this.fd = createFile(this.path);
     } catch (error) {
-      throw trouble(`${this.path} can't be made`, error);
+      throw archiveFailed(`${this.path} can't be made`, error);
     }
   }
 
@@ -233,7 +233,7 @@ class Writer implements ArchiveWriter {
     const file = `${stem}${this.compressor.extension}`;
     const { value, text } = seal<Manifest>(this.body(sequence, file, head.sha256, since), this.options.sign);
     const name = manifestName(stem);
-    // The manifest is on the medium before the file has its name: whoever comes after a crash can finish it (tidy.ts).
+    // The manifest is on the medium before the file has its name: whoever comes after a crash can finish it (repair.ts).
     prepareFile(directory, name, text);
     renameSync(this.path, join(directory, file));
     fsyncDirectory(directory);
@@ -284,7 +284,7 @@ class Writer implements ArchiveWriter {
     try {
       return work();
     } catch (error) {
-      throw trouble(
+      throw archiveFailed(
         `The archive of ${this.options.month} can't be written to ${this.options.directory}`,
         error,
       );

@@ -35,7 +35,7 @@ export class Pace {
   }
 
   /** @returns the pause before the next commit, ms */
-  after({ rows, lockMs, others }: Commit): number {
+  afterCommit({ rows, lockMs, others }: Commit): number {
     const target = others ? BUSY_MS : QUIET_MS;
     if (rows >= this.size * 0.9 || lockMs > target) {
       const fitting = rows * (target / Math.max(0.2, lockMs));
@@ -46,7 +46,7 @@ export class Pace {
   }
 
   /** Somebody else held the lock. @returns the pause before the next try, ms */
-  met(): number {
+  afterBusy(): number {
     return 2;
   }
 }

@@ -22,7 +22,7 @@ export interface Purger {
   /** @param holds records of legal holds that must be there @throws as `probe` */
   purge(piece: Piece, holds: readonly KnownRecord[]): Promise<Purged>;
   /** After the last rows. */
-  end(): Promise<FreedSpace>;
+  shrink(): Promise<FreedSpace>;
   close(): void;
 }
 
@@ -31,7 +31,7 @@ export interface PurgerOptions {
   readonly env: NodeJS.ProcessEnv;
   /** Rows go only from this database; null: from whichever the purge finds. */
   readonly file?: FileIdentity | null;
-  /** The compiled child.js, where it is not beside this file. */
+  /** The compiled process.js, where it is not beside this file. */
   readonly child?: URL;
 }
 
@@ -98,7 +98,7 @@ function purger(input: Readable, output: Writable, file: FileIdentity | null, cl
       if ('purged' in answer) return answer.purged;
       throw outOfTurn();
     },
-    async end() {
+    async shrink() {
       const answer = await ask({ end: true });
       if ('space' in answer) return answer.space;
       throw outOfTurn();

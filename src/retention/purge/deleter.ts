@@ -19,7 +19,7 @@ import { RowEligibility } from '../row-eligibility.js';
 import { Pace } from './batch-pacing.js';
 import { type FreedSpace, NOTHING, type Purged, sum } from './protocol.js';
 import { rowHash } from './row-hash.js';
-import { rehearse } from './trial-delete.js';
+import { tryDelete } from './trial-delete.js';
 import { shrinkFile } from './vacuum.js';
 
 /** A connection is closed again after this long: a Postern that stops, or is restored, is not kept from it. */
@@ -38,12 +38,12 @@ export interface DeleterOptions {
 }
 
 /** A row as its archive has it. */
-interface Doomed {
+interface HashedRow {
   readonly id: number;
   readonly hash: string;
 }
 
-interface Open {
+interface OpenTable {
   readonly db: Database;
   readonly table: AuditTable;
   readonly rows: TableRows;
@@ -73,7 +73,7 @@ class HoldsChanged extends Error {}
  */
 export class Deleter {
   private readonly tables: TableCache;
-  private readonly judge: RowEligibility;
+  private readonly eligibility: RowEligibility;
   private readonly pace = new Pace();
   /** How many rows may go before their age; null until it is counted. */
   private early: number | null = null;
@@ -81,7 +81,7 @@ export class Deleter {
   constructor(private readonly options: DeleterOptions) {
     const { source } = options.config;
     this.tables = new TableCache(source);
-    this.judge = new RowEligibility(source, createClassifier(source.aliases));
+    this.eligibility = new RowEligibility(source, createClassifier(source.aliases));
   }
 
   /**
@@ -99,7 +99,7 @@ export class Deleter {
   ): Promise<Purged> {
     const doomed = archived
       .filter(({ id }) => id < below)
-      .map((row): Doomed => ({ id: row.id, hash: rowHash(row) }));
+      .map((row): HashedRow => ({ id: row.id, hash: rowHash(row) }));
     let purged: Purged = { ...NOTHING, held: archived.length - doomed.length };
     for (let at = 0; at < doomed.length; ) {
       const open = { ...this.open(file), legal };
@@ -107,7 +107,7 @@ export class Deleter {
         const end = performance.now() + OPEN_MS;
         do {
           const batch = doomed.slice(at, at + this.pace.rows);
-          const done = await this.batch(open, batch);
+          const done = await this.deleteBatch(open, batch);
           purged = sum(purged, done);
           at += batch.length;
         } while (at < doomed.length && performance.now() < end);
@@ -130,7 +130,7 @@ export class Deleter {
     try {
       db.exec('BEGIN IMMEDIATE');
       try {
-        rehearse(db, table, this.options.config.source.columns.id);
+        tryDelete(db, table, this.options.config.source.columns.id);
       } finally {
         if (db.inTransaction) db.exec('ROLLBACK');
       }
@@ -143,7 +143,7 @@ export class Deleter {
   }
 
   /** Gives the space back where the database is made for it. */
-  async end(): Promise<FreedSpace> {
+  async shrink(): Promise<FreedSpace> {
     const { database } = this.options.config.source;
     const { db } = this.open(null);
     try {
@@ -156,7 +156,7 @@ export class Deleter {
     }
   }
 
-  private open(file: FileIdentity | null): Omit<Open, 'legal'> {
+  private open(file: FileIdentity | null): Omit<OpenTable, 'legal'> {
     const { config, clock } = this.options;
     const { database } = config.source;
     let db: Database | null = null;
@@ -171,10 +171,10 @@ export class Deleter {
       const table = this.tables.get(db);
       if ('state' in table) throw sourceUnusable({ ...table, what: `${database}: ${table.what}` });
       checkDeletable(db, table);
-      const newest = this.judge.newest(db, table);
+      const newest = this.eligibility.newestRow(db, table);
       const nobody = { identify: () => ({ id: '', length: 0 }) };
       const rows = new TableRows(db, config.source, nobody, this.tables, this.options.largest);
-      this.early ??= this.excess(db, table);
+      this.early ??= this.countExcess(db, table);
       const moment = momentOf(clock(), newest.time);
       return { db, table, rows, moment, newestId: newest.id, version: dataVersion(db) };
     } catch (error) {
@@ -184,7 +184,7 @@ export class Deleter {
   }
 
   /** Rows above `max_rows`; with `max_size` that is for the archiving side to judge. */
-  private excess(db: Database, table: AuditTable): number {
+  private countExcess(db: Database, table: AuditTable): number {
     const { max_rows: maxRows, max_size: maxSize } = this.options.config.retention;
     if (maxSize !== null) return Number.POSITIVE_INFINITY;
     if (maxRows === null) return 0;
@@ -197,14 +197,14 @@ export class Deleter {
     return Math.max(0, rows - maxRows);
   }
 
-  private async batch(open: Open, batch: readonly Doomed[]): Promise<Purged> {
+  private async deleteBatch(open: OpenTable, batch: readonly HashedRow[]): Promise<Purged> {
     const { db } = open;
     for (let busy = 0; ; ) {
-      const others = (await this.turn(open)) || busy > 0;
+      const others = (await this.waitForCommit(open)) || busy > 0;
       try {
-        const { purged, lockMs } = this.transaction(open, batch, busy >= TRIES);
+        const { purged, lockMs } = this.tryBatch(open, batch, busy >= TRIES);
         if (lockMs === 0) return { ...purged, busy };
-        const pause = this.pace.after({ rows: purged.deleted + purged.kept, lockMs, others });
+        const pause = this.pace.afterCommit({ rows: purged.deleted + purged.kept, lockMs, others });
         if (others) checkpoint(db);
         await sleep(pause);
         return { ...purged, busy };
@@ -213,7 +213,7 @@ export class Deleter {
         if (error instanceof HoldsChanged) continue;
         if (codeOf(error)?.startsWith('SQLITE_BUSY') !== true || busy > 10 * TRIES) throw error;
         busy++;
-        await sleep(this.pace.met());
+        await sleep(this.pace.afterBusy());
       }
     }
   }
@@ -222,7 +222,7 @@ export class Deleter {
    * Waits a moment for a commit of somebody else's, since right behind it the next one is furthest away.
    * @returns false if there was none: nobody writes much
    */
-  private async turn(open: Open): Promise<boolean> {
+  private async waitForCommit(open: OpenTable): Promise<boolean> {
     const end = performance.now() + TURN_MS;
     open.version = dataVersion(open.db);
     do {
@@ -232,9 +232,9 @@ export class Deleter {
     return false;
   }
 
-  private transaction(
-    open: Open,
-    batch: readonly Doomed[],
+  private tryBatch(
+    open: OpenTable,
+    batch: readonly HashedRow[],
     wait: boolean,
   ): { purged: Purged; lockMs: number } {
     const { db, table, legal } = open;
@@ -273,9 +273,9 @@ export class Deleter {
 
   /** Which rows of a batch may go, and how many stay for what; in the transaction that deletes them. */
   private classify(
-    { rows, moment, newestId }: Open,
+    { rows, moment, newestId }: OpenTable,
     holds: LegalHolds,
-    batch: readonly Doomed[],
+    batch: readonly HashedRow[],
   ): Classified {
     const { keep } = this.options.config.retention;
     const found = new Map(rows.byIds(batch.map(({ id }) => id)).map((row) => [row.id, row]));
@@ -289,11 +289,11 @@ export class Deleter {
       if (row === undefined && rows.isTooLarge(id)) differ++;
       else if (row === undefined) gone++;
       else if (rowHash(row) !== hash) differ++;
-      else if (holds.any && holds.covers(legalRowOf(row.known, row.time))) held++;
+      else if (holds.hasAny && holds.covers(legalRowOf(row.known, row.time))) held++;
       else {
-        const judged = this.judge.ofRow(row);
-        const fate = eligibilityOf(judged, keep, moment);
-        const isEarly = mayGoEarly(fate, judged.time, moment) && early > 0;
+        const aged = this.eligibility.readRow(row);
+        const fate = eligibilityOf(aged, keep, moment);
+        const isEarly = mayGoEarly(fate, aged.time, moment) && early > 0;
         const goes = id !== newestId && (fate === 'old' || isEarly);
         if (goes && fate !== 'old') early--;
         (goes ? going : refused).push(id);

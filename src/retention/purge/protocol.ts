@@ -109,20 +109,20 @@ export function parseRequest(line: string): PurgeRequest {
   const value = fieldsOf(parsed(line));
   if (value.end === true) return { end: true };
   const { file, probe, archived } = value;
-  if (file !== undefined && typeof file !== 'string') throw noRequest();
+  if (file !== undefined && typeof file !== 'string') throw unknownRequest();
   const about = { holds: holdsOf(value.holds), ...(file === undefined ? {} : { file }) };
   if (probe === true) return { probe, ...about };
   const { archive, sha256, block, below } = fieldsOf(archived);
   if (typeof archive === 'string' && isHash(sha256) && isNumber(block) && isNumber(below))
     return { archived: { archive, sha256, block, below }, ...about };
-  throw noRequest();
+  throw unknownRequest();
 }
 
 function holdsOf(value: unknown): KnownRecord[] {
-  if (!Array.isArray(value)) throw noRequest();
+  if (!Array.isArray(value)) throw unknownRequest();
   return value.map((one) => {
     const { number, sha256 } = fieldsOf(one);
-    if (!isNumber(number) || number < 1 || !isHash(sha256)) throw noRequest();
+    if (!isNumber(number) || number < 1 || !isHash(sha256)) throw unknownRequest();
     return { number, sha256 };
   });
 }
@@ -139,16 +139,16 @@ function parsed(line: string): unknown {
   try {
     return JSON.parse(line);
   } catch {
-    throw noRequest();
+    throw unknownRequest();
   }
 }
 
 function fieldsOf(value: unknown): Record<string, unknown> {
   if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
-  throw noRequest();
+  throw unknownRequest();
 }
 
-function noRequest(): AuditdError {
+function unknownRequest(): AuditdError {
   return new AuditdError('PURGE_FAILED', 'The purge of this version does not know the request', {
     next: 'Restart the daemon if it was upgraded: systemctl restart postern-auditd',
   });

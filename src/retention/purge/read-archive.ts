@@ -2,7 +2,7 @@ import { accessSync, closeSync, constants } from 'node:fs';
 import type { PublicSource } from '../../audit/event.js';
 import { AuditdError, messageOf } from '../../errors.js';
 import { lower, type TableConfig } from '../../source/table-schema.js';
-import { broken, isManifestName } from '../archive/archive-files.js';
+import { archiveBroken, isManifestName } from '../archive/archive-files.js';
 import { offsetsOf, readBlock, splitLines } from '../archive/compressed-blocks.js';
 import { compressorOf } from '../archive/compression.js';
 import { openAsWritten } from '../archive/files.js';
@@ -54,17 +54,21 @@ export class ArchiveReader {
     const { directory } = this.options;
     const [block, offset] = [manifest.blocks[piece.block], offsets[piece.block]];
     if (block === undefined || offset === undefined)
-      throw broken(directory, piece.archive, `it has no block ${piece.block}`);
+      throw archiveBroken(directory, piece.archive, `it has no block ${piece.block}`);
     let rows: ArchivedRow[];
     try {
       const lines = splitLines(readBlock(fd, offset, block, compressorOf(manifest.compression)));
       rows = lines.map((line) => codec.decode(line));
     } catch (error) {
       if (error instanceof AuditdError) throw error;
-      throw broken(directory, manifest.file, `block ${piece.block} is not what its manifest says`);
+      throw archiveBroken(directory, manifest.file, `block ${piece.block} is not what its manifest says`);
     }
     if (rows.length !== block[2] || rows.some(({ id }, at) => at > 0 && id <= (rows[at - 1]?.id ?? id)))
-      throw broken(directory, manifest.file, `block ${piece.block} has not the rows that its manifest says`);
+      throw archiveBroken(
+        directory,
+        manifest.file,
+        `block ${piece.block} has not the rows that its manifest says`,
+      );
     return rows;
   }
 
@@ -91,9 +95,10 @@ export class ArchiveReader {
 
   private manifest(name: string, sha256: string): Manifest {
     const { directory, source, table } = this.options;
-    if (!isManifestName(name)) throw broken(directory, 'a manifest', 'it has no name that a manifest has');
+    if (!isManifestName(name))
+      throw archiveBroken(directory, 'a manifest', 'it has no name that a manifest has');
     const { manifest } = readManifest(directory, name, null, unreadableArchive);
-    const wrong = (what: string) => broken(directory, name, what);
+    const wrong = (what: string) => archiveBroken(directory, name, what);
     if (manifest.sha256 !== sha256) throw wrong('it is not the one that was written for these rows');
     const isOurs =
       manifest.source === source &&

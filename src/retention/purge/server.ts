@@ -43,7 +43,7 @@ export async function servePurge(
     const deleter = new Deleter({ config, clock: Date.now });
     for await (const line of readStreamLines(input, MAX_MESSAGE)) {
       const request = parseRequest(line);
-      if ('end' in request) answer({ space: await deleter.end() });
+      if ('end' in request) answer({ space: await deleter.shrink() });
       else if ('probe' in request) {
         archives.check();
         readLegalHolds(directory, request.holds, unreadableArchive);

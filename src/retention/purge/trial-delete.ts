@@ -11,7 +11,7 @@ const TRIED = 20;
  *
  * @throws AuditdError `SOURCE_UNUSABLE` if triggers keep all of them
  */
-export function rehearse(db: Database, table: AuditTable, idColumn: string): void {
+export function tryDelete(db: Database, table: AuditTable, idColumn: string): void {
   const id = quoteIdentifier(idColumn);
   const name = quoteIdentifier(table.name);
   const oldest = db.prepare(`SELECT ${id} FROM ${name} ORDER BY ${id} LIMIT ${TRIED}`).pluck().all();

@@ -25,7 +25,7 @@ export async function shrinkFile(db: Database, pace: Pace): Promise<FreedSpace> 
     } catch (error) {
       if (codeOf(error)?.startsWith('SQLITE_BUSY') !== true) throw error;
       tries++;
-      await sleep(pace.met());
+      await sleep(pace.afterBusy());
       continue;
     }
     const took = performance.now() - begin;

@@ -6,7 +6,7 @@ import type { Removal } from '../../../src/retention/archive/anchor.js';
 import {
   type ArchiveChain,
   ChainReader,
-  missingWords,
+  missingText,
 } from '../../../src/retention/archive/complete-chain.js';
 import { placeAnchor, removeArchives } from '../../../src/retention/archive/expire.js';
 import { listArchives } from '../../../src/retention/archive/list.js';
@@ -71,7 +71,7 @@ describe('the archives that readers take', () => {
     const right = readFileSync(anchor);
     expect(read({ ...before, removals: [removal] })).toMatchObject({ missing: [], unrecorded: null });
     for (const removals of [[], [{ ...removal, sequence: 1 }]])
-      expect(missingWords(rig.archives, read({ ...before, removals }))).toMatch(
+      expect(missingText(rig.archives, read({ ...before, removals }))).toMatch(
         /^archives? (1-)?2 (is|are) missing in .*; anchor\.json does not count: .*begins at 3.*is not recorded/,
       );
     expect(() => read({ ...before, removals: [{ ...removal, sha256: 'f'.repeat(64) }] })).toThrow(/000003/);
@@ -111,7 +111,7 @@ describe('the archives that readers take', () => {
     drop(1);
     expect(read({ purged, made: [] }).missing).toEqual([{ from: 1, to: 3 }]);
     const moved = read({ purged: { ...purged, directory: '/old' }, made: [] });
-    expect(missingWords(rig.archives, moved)).toMatch(
+    expect(missingText(rig.archives, moved)).toMatch(
       /^the archives of rows that were removed.* in \/old, and/,
     );
   });

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import Database from '../../../src/load-sqlite.js';
 import { listArchives } from '../../../src/retention/archive/list.js';
-import { restoreArchives, restoring } from '../../../src/retention/archive/restore.js';
+import { restoreArchives, restoreInSteps } from '../../../src/retention/archive/restore.js';
 import { verifyArchives } from '../../../src/retention/archive/verify.js';
 import { quoteIdentifier } from '../../../src/source/table-schema.js';
 import { ArchiveRig } from './table.js';
@@ -193,7 +193,7 @@ describe('archive restore', () => {
     const [archives, before] = [listArchives(rig.archives), readdirSync(rig.directory)];
     for (const name of ['new.db', 'posternproxy.db']) {
       const database = join(rig.directory, name);
-      const steps = restoring({ directory: rig.archives, archives, database, table: 'old' });
+      const steps = restoreInSteps({ directory: rig.archives, archives, database, table: 'old' });
       for (let step = 0; step < 5; step++) expect(steps.next().done).toBe(false); // three were verified, one is in
       if (name === 'new.db') expect(readdirSync(rig.directory).length).toBeGreaterThan(before.length);
       steps.return({ restored: 0, skipped: 0 });

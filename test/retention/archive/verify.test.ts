@@ -7,7 +7,7 @@ import { expiredUpTo, removeArchives } from '../../../src/retention/archive/expi
 import { listArchives } from '../../../src/retention/archive/list.js';
 import { keyName } from '../../../src/retention/archive/manifest.js';
 import type { ChainHead } from '../../../src/retention/archive/manifest-chain.js';
-import { tidyArchives } from '../../../src/retention/archive/repair.js';
+import { repairArchives } from '../../../src/retention/archive/repair.js';
 import { verifyArchives } from '../../../src/retention/archive/verify.js';
 import { ENDING } from './compression.js';
 import { ArchiveRig, NOW, removalOf } from './table.js';
@@ -132,7 +132,7 @@ describe('archive verify', () => {
     writeFileSync(path(`${manifest}.tmp`), another ?? '');
     expect(broken([], publicKey)).toBe(`${file}: no manifest names it`);
     writeFileSync(path(`${manifest}.tmp`), sealed ?? '');
-    tidyArchives(rig.archives);
+    repairArchives(rig.archives);
     expect(verifyArchives(rig.archives, { key: publicKey, known: [] })).toMatchObject({
       broken: null,
       notes: [],
@@ -222,9 +222,9 @@ describe('old archives', () => {
     expect(broken([], publicKey)).toContain('anchor.json: it says that archives up to 1 were removed, and');
     const options = { key: publicKey, known: [], removals: [removal] };
     expect(verifyArchives(rig.archives, options).broken).toBeNull();
-    tidyArchives(rig.archives, removal);
+    repairArchives(rig.archives, removal);
     expect(readdirSync(rig.archives)).toContain(file);
-    tidyArchives(rig.archives, removal, removal.sequence);
+    repairArchives(rig.archives, removal, removal.sequence);
     expect(readdirSync(rig.archives)).not.toContain(file);
   });
 

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, renameSync, statSync, writeFileSync } from '
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Manifest } from '../../../src/retention/archive/manifest.js';
-import { tidyArchives } from '../../../src/retention/archive/repair.js';
+import { repairArchives } from '../../../src/retention/archive/repair.js';
 import { CAT, ENDING } from './compression.js';
 import { ArchiveRig } from './table.js';
 
@@ -97,12 +97,12 @@ describe('after a crash', () => {
     const manifest = join(rig.archives, '000001-postern-t1-2026-10.manifest.json');
     renameSync(manifest, `${manifest}.tmp`);
     expect(names()).toHaveLength(3);
-    expect(tidyArchives(rig.archives)?.sequence).toBe(1);
+    expect(repairArchives(rig.archives)?.sequence).toBe(1);
     expect(names()).toEqual([
       '000001-postern-t1-2026-10.manifest.json',
       `000001-postern-t1-2026-10.${ENDING}`,
     ]);
-    expect(tidyArchives(rig.archives)).toBeNull();
+    expect(repairArchives(rig.archives)).toBeNull();
   });
 
   it('a file whose manifest is gone for another reason is not touched, and nothing is put behind it', async () => {
@@ -111,7 +111,7 @@ describe('after a crash', () => {
     const manifest = join(rig.archives, '000001-postern-t1-2026-10.manifest.json');
     renameSync(manifest, `${manifest}.tmp`);
     writeFileSync(`${manifest}.tmp`, '{}');
-    expect(tidyArchives(rig.archives)).toBeNull();
+    expect(repairArchives(rig.archives)).toBeNull();
     expect(names()).toEqual([`000001-postern-t1-2026-10.${ENDING}`]);
     await expect(rig.archive()).rejects.toThrow('has no manifest');
     expect(names()).toEqual([`000001-postern-t1-2026-10.${ENDING}`]);
