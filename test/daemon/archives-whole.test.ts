@@ -172,7 +172,7 @@ describe('what reads archives', () => {
       /rows that were removed from the table are in .*archive, and not in .*elsewhere/,
       () => configure(join(rig.directory, 'elsewhere')),
     ],
-  ])('goes on without %s only if it is told so, and says it', async (_, words, harm) => {
+  ])('continues without %s only with an option, and reports it', async (_, words, harm) => {
     harm();
     const file = join(rig.directory, 'part');
     const into = join(rig.directory, 'part.db');
@@ -203,7 +203,7 @@ describe('what reads archives', () => {
     expect(cli('query', '--source', 'postern', '--no-archives', '--json').code).toBe(0);
   });
 
-  it('answers over the API that archives are missing, or what it lacks, and never a part for the whole', async () => {
+  it('the API reports missing archives, and never returns a part as the whole', async () => {
     drop(2);
     for (const address of ['?source=postern', '?limit=0', '/stats?from=2020-01-01', '/postern:3']) {
       const { status, body } = await get(address);
@@ -233,7 +233,7 @@ describe('what reads archives', () => {
   it.each<[string, RegExp, () => void]>([
     ['in the middle', /000002.*it is not the one that was recorded/, () => falsify(2)],
     ['at the end', /it is not the one (that was recorded|whose rows were removed)/, () => falsify(3)],
-  ])('believes no archive %s that was falsified and sealed anew', async (_, words, harm) => {
+  ])('accepts no archive %s that was falsified and sealed again', async (_, words, harm) => {
     harm();
     const into = join(rig.directory, 'false.db');
     for (const args of [
@@ -249,7 +249,7 @@ describe('what reads archives', () => {
     expect(await get('?action=delete')).toMatchObject({ status: 500, body: expect.stringMatching(words) });
   });
 
-  it('breaks an export off that has begun when it meets bytes that were changed', async () => {
+  it('aborts a running export when it reads changed bytes', async () => {
     const bytes = readFileSync(path(1, ROWS));
     bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
     writeFileSync(path(1, ROWS), bytes);

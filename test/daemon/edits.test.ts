@@ -25,7 +25,7 @@ function update(id: number, n: string, action?: string): void {
 const contents = (lines: readonly Line[]) => lines.map(({ details }) => details?.n);
 
 describe('a program that writes its rows in two phases', () => {
-  it('details added 200 ms later: each failure counts once, and no other history begins', async () => {
+  it('counts each failure once if its details are added 200 ms later, and begins no other history', async () => {
     await rig.start();
     for (let row = 0; row < 5; row++) {
       const id = insert('auth.login_failure', `first ${row}`);
@@ -45,7 +45,7 @@ describe('a program that writes its rows in two phases', () => {
     expect(lines.filter(({ action }) => action === 'daemon.row_edited').length).toBe(5);
   });
 
-  it('an attempt that becomes a failure behind newer rows reaches fail2ban and the audit files', async () => {
+  it('an attempt that becomes a failure after newer rows reaches fail2ban and the audit files', async () => {
     await rig.start();
     const ids = Array.from({ length: 20 }, (_, at) => insert('daemon.start', `attempt ${at}`));
     await rig.shipped();
@@ -59,7 +59,7 @@ describe('a program that writes its rows in two phases', () => {
   });
 });
 
-it('a failure whose address comes later counts from then on, once, also over a kill -9', async () => {
+it('a failure whose address is added later counts once from then on, also across a kill -9', async () => {
   await rig.start();
   const id = rig.record({ action: 'auth.login_failure', user: { name: 'eve' }, details: { n: 'first' } });
   rig.record({ action: 'proxy_host.update' });

@@ -56,7 +56,7 @@ const auditAt = (status: DaemonStatus | null): number => status?.sinks.audit?.cu
 const figure = (status: DaemonStatus, name: string): number => Number(status.sinks.auth?.figures[name] ?? 0);
 
 describe('a fresh failure', () => {
-  it('goes before a first start on many rows, and what is old below the head is not counted', {
+  it('a fresh failure is written first at the first start on many rows; old rows below the head are not counted', {
     timeout: 300_000,
   }, async () => {
     fillOld(ROWS);
@@ -71,7 +71,7 @@ describe('a fresh failure', () => {
     expect(figure(status, 'withheld_old_total')).toBe(0);
   });
 
-  it('goes before a bulk of old rows that comes above the head; these are counted, each once', {
+  it('a fresh failure is written before many old rows above the head; these are counted, each once', {
     timeout: 300_000,
   }, async () => {
     await rig.start();
@@ -86,7 +86,9 @@ describe('a fresh failure', () => {
     expect(inPair()).toEqual([`postern:1`, `postern:${after}`]);
   });
 
-  it('goes before the walk of another history, and is written once', { timeout: 300_000 }, async () => {
+  it('a fresh failure is written before the walk of another history, and once', {
+    timeout: 300_000,
+  }, async () => {
     fillOld(ROWS);
     await rig.start();
     const kept = fail('203.0.113.1');
@@ -110,7 +112,7 @@ describe('a fresh failure', () => {
     expect(inPair()).toEqual([`postern:${kept}`, `postern:${again}`, `postern:${again}`]);
   });
 
-  it('is written once, though the process is killed again and again while it is fresh', {
+  it('a fresh failure is written once, even if the process is killed repeatedly', {
     timeout: 300_000,
   }, async () => {
     fillOld(20_000);
@@ -128,7 +130,7 @@ describe('a fresh failure', () => {
     expect(inPair()).toEqual(ids.map((id) => `postern:${id}`).sort((a, b) => a.localeCompare(b)));
   });
 
-  it('is written once after the highest id fell: rows at the end deleted, another one at their place', {
+  it('a fresh failure is written once after the highest id fell: the last rows deleted, another one in their place', {
     timeout: 300_000,
   }, async () => {
     await rig.start();
@@ -152,7 +154,7 @@ describe('a fresh failure', () => {
 });
 
 describe("the cursors of fail2ban's sink", () => {
-  it('are dropped at an upgrade, hold nothing back, and what they had is not written again', {
+  it('old cursors of fail2ban are dropped at an upgrade, hold nothing back, and their rows are not written again', {
     timeout: 120_000,
   }, async () => {
     await rig.start();
@@ -189,7 +191,7 @@ describe("the cursors of fail2ban's sink", () => {
     expect(inPair()).toEqual(ids.map((id) => `postern:${id}`));
   });
 
-  it('are not there to be moved by a replay, which is refused', { timeout: 60_000 }, async () => {
+  it('a replay of the fail2ban sink is rejected: it has no cursors', { timeout: 60_000 }, async () => {
     await rig.start();
     await expect(controlRequest(rig.control, 'POST', '/replay', { sink: 'auth' })).rejects.toThrow(
       /type fail2ban: it wants the failures of the last 50 s/,

@@ -55,7 +55,7 @@ describe('kill -9 under load', { timeout: LIMIT }, () => {
     }
   });
 
-  it('with backups put back in the middle: nothing twice, nothing missed', async () => {
+  it('with backups restored in between: nothing twice, nothing missed', async () => {
     const rig = new DaemonRig({ roll: '{ size: 256K, keep: 10000 }' });
     try {
       const seen = new Map<string, string>();

@@ -48,7 +48,7 @@ function events(): string[] {
   }
 }
 
-it('is made and released by commands, with the daemon or without it, told by status, check and verify', async () => {
+it('legal holds are created and released by commands, with or without the daemon, and shown by status, check and verify', async () => {
   expect(command('retain', 'hold', '--user', 'ann', '--reason', 'x')).toMatchObject({
     status: 3,
     stderr: expect.stringContaining('The daemon has never run') as string,

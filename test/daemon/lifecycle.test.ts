@@ -46,7 +46,7 @@ describe('SIGTERM', () => {
     expect(rig.auditLines().at(-1)?.action).toBe('daemon.stop');
   });
 
-  it('leaves nothing that is open beside the database', async () => {
+  it('leaves no open file beside the database', async () => {
     await rig.start();
     rig.append(3);
     await rig.shipped();
@@ -64,7 +64,7 @@ describe('SIGTERM', () => {
 });
 
 describe('SIGHUP', () => {
-  it('reads the configuration again: a new sink gets everything from the beginning, nothing comes twice', async () => {
+  it('reloads the configuration: a new sink gets everything from the beginning, and nothing twice', async () => {
     rig.append(10);
     await rig.start();
     await rig.shipped();
@@ -87,31 +87,34 @@ describe('SIGHUP', () => {
     expect(rig.auditLines().some(({ action }) => action === 'daemon.reload')).toBe(true);
   });
 
-  it.each([0, 1_000])('is no obstacle to a stop %i ms later, whatever new sinks wait for', async (ms) => {
-    await rig.start();
-    const silent = createServer();
-    await new Promise<void>((done) => silent.listen(0, '127.0.0.1', done));
-    const { port } = silent.address() as AddressInfo;
-    const url = `nats://127.0.0.1:${port}`;
-    const text = readFileSync(rig.configPath, 'utf8');
-    writeFileSync(
-      rig.configPath,
-      text.replace('sinks:', `sinks:\n  hub: { type: jetstream, servers: ["${url}", "${url}", "${url}"] }`),
-    );
-    rig.append(5);
-    rig.child?.kill('SIGHUP');
-    await sleep(ms);
-    expect(await rig.kill('SIGTERM')).toBe(0);
-    writeFileSync(rig.configPath, text);
-    await rig.start();
-    await rig.shipped();
-    const lines = rig.auditLines();
-    expect(lines.filter(({ source }) => source === 'postern').length).toBe(5);
-    expect(lines.filter(({ action }) => action === 'daemon.stop')).toHaveLength(1);
-    silent.close();
-  });
+  it.each([0, 1_000])(
+    'a reload does not delay a stop %i ms later, whatever new sinks wait for',
+    async (ms) => {
+      await rig.start();
+      const silent = createServer();
+      await new Promise<void>((done) => silent.listen(0, '127.0.0.1', done));
+      const { port } = silent.address() as AddressInfo;
+      const url = `nats://127.0.0.1:${port}`;
+      const text = readFileSync(rig.configPath, 'utf8');
+      writeFileSync(
+        rig.configPath,
+        text.replace('sinks:', `sinks:\n  hub: { type: jetstream, servers: ["${url}", "${url}", "${url}"] }`),
+      );
+      rig.append(5);
+      rig.child?.kill('SIGHUP');
+      await sleep(ms);
+      expect(await rig.kill('SIGTERM')).toBe(0);
+      writeFileSync(rig.configPath, text);
+      await rig.start();
+      await rig.shipped();
+      const lines = rig.auditLines();
+      expect(lines.filter(({ source }) => source === 'postern').length).toBe(5);
+      expect(lines.filter(({ action }) => action === 'daemon.stop')).toHaveLength(1);
+      silent.close();
+    },
+  );
 
-  it('is ignored once the daemon stops: it still ships all remaining rows', async () => {
+  it('a reload is ignored once the daemon stops: it still ships all remaining rows', async () => {
     await rig.start();
     const silent = createServer();
     await new Promise<void>((done) => silent.listen(0, '127.0.0.1', done));
@@ -134,7 +137,7 @@ describe('SIGHUP', () => {
     silent.close();
   });
 
-  it('leaves nothing behind, however often', async () => {
+  it('repeated reloads leak nothing', async () => {
     await rig.start();
     for (let n = 0; n < 12; n++) await controlRequest(rig.control, 'POST', '/reload');
     await rig.kill('SIGTERM');
@@ -142,7 +145,7 @@ describe('SIGHUP', () => {
     expect(rig.output).not.toContain('MaxListenersExceededWarning');
   });
 
-  it('a bad configuration is refused with file, line and column, and the previous one stays active', async () => {
+  it('an invalid configuration is rejected with file, line and column, and the previous one stays active', async () => {
     await rig.start();
     writeFileSync(
       rig.configPath,
@@ -158,7 +161,7 @@ describe('SIGHUP', () => {
 });
 
 describe('postern-auditd reload', () => {
-  it('fails visibly with a bad configuration, which keeps no command from the daemon, and says what has changed with a good one', async () => {
+  it('reload fails with an invalid configuration, commands still reach the daemon, and a valid one lists its changes', async () => {
     const runtime = mkdtempSync(join(tmpdir(), 'postern-run-'));
     const unit = { RUNTIME_DIRECTORY: runtime };
     await rig.close();
@@ -220,7 +223,7 @@ describe('postern-auditd reload', () => {
 });
 
 describe.skipIf(!existsSync('/etc/fail2ban'))('a configuration whose sinks leave fail2ban out', () => {
-  it('is warned of at the start and at a reload, with the line to add', async () => {
+  it('a missing fail2ban sink is warned of at the start and at a reload, with the line to add', async () => {
     const text = readFileSync(rig.configPath, 'utf8').replace(/^ {2}auth: .*\n/m, '');
     writeFileSync(rig.configPath, text);
     const warned = () =>
@@ -234,7 +237,7 @@ describe.skipIf(!existsSync('/etc/fail2ban'))('a configuration whose sinks leave
 });
 
 describe('two daemons', () => {
-  it('with one state directory: the second names the lock and exits', async () => {
+  it('the second daemon with one state directory names the lock and exits', async () => {
     await rig.start();
     const second = spawn(process.execPath, [CLI, 'run', '--config', rig.configPath]);
     let text = '';
@@ -250,7 +253,7 @@ describe('two daemons', () => {
 });
 
 describe('the control socket', () => {
-  it('is for owner and group only, and is there again after a kill', async () => {
+  it('the control socket is for owner and group only, and is created again after a kill', async () => {
     await rig.start();
     expect(statSync(rig.control).mode & 0o777).toBe(0o660);
     await rig.kill();
@@ -260,7 +263,7 @@ describe('the control socket', () => {
 });
 
 describe('a database that is not there', () => {
-  it('is waited for, and read from its first row once it is created', async () => {
+  it('a missing database is waited for, and read from its first row once it is created', async () => {
     rig.db.close();
     const away = `${rig.database}.away`;
     execFileSync('mv', [rig.database, away]);
@@ -278,7 +281,7 @@ describe('a database that is not there', () => {
 });
 
 describe('a lost state.db', () => {
-  it('is rebuilt from the files: nothing is written twice', async () => {
+  it('a lost state.db is rebuilt from the files: nothing is written twice', async () => {
     rig.append(20);
     await rig.start();
     await rig.shipped();
@@ -305,7 +308,7 @@ describe('a lost state.db', () => {
 });
 
 describe('rows written just before a kill -9, which the cursor does not know', () => {
-  it('are found in the files, and not written again though the row at the mark is edited meanwhile', async () => {
+  it('rows after the saved cursor are found in the files, and not written again even if the row at the mark is edited', async () => {
     const state = join(rig.place, 'state');
     rig.append(5);
     await rig.start();
@@ -335,7 +338,7 @@ describe('rows written just before a kill -9, which the cursor does not know', (
 });
 
 describe('bans', () => {
-  it('become events, also those of a time when the daemon was down, each once', async () => {
+  it('bans become events, also those from while the daemon was down, each once', async () => {
     const bans = join(rig.place, 'bans');
     execFileSync('mkdir', ['-p', bans]);
     const line = (ip: string) =>
@@ -356,7 +359,7 @@ describe('bans', () => {
 });
 
 describe.skipIf(!root)('a full disk', () => {
-  it('stops writing, is logged once, and loses no line, also with state.db on it', async () => {
+  it('a full disk stops writing, is logged once, and loses no line, also with state.db on it', async () => {
     const mount = mkdtempSync(join(tmpdir(), 'postern-full-'));
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', mount]);
     const small = new DaemonRig({ place: mount, minFree: '0B' });
@@ -390,7 +393,7 @@ describe.skipIf(!root)('a full disk', () => {
     }
   });
 
-  it('under state.db does not end the shipping where the configuration is read again meanwhile', async () => {
+  it('a full disk under state.db does not end the shipping after a reload', async () => {
     const state = join(rig.place, 'state');
     const ballast = join(state, 'ballast');
     execFileSync('mkdir', [state]);

@@ -60,7 +60,7 @@ it.each([
   ['in the middle', 'DELETE FROM audit_log WHERE id IN (2, 3)', '2 to 3'],
   ['at the end', 'DELETE FROM audit_log WHERE id = (SELECT max(id) FROM audit_log)', '4'],
 ])(
-  'notices events of its own that were deleted from state.db %s, once, and so does verify',
+  'the daemon notices events that were deleted from state.db %s, once, and so does verify',
   async (_, sql, ids) => {
     for (const _ of [1, 2]) await restart();
     expect(verify()).toMatchObject({ status: 0 });
@@ -74,7 +74,7 @@ it.each([
   },
 );
 
-it('misses none that retention has deleted', async () => {
+it('reports no row as missing that retention has deleted', async () => {
   for (const _ of [1, 2]) await restart();
   inState((db) => {
     const rows = new TableRows(db, AUDITD_TABLE, { identify: () => ({ id: '', length: 0 }) }).byIds([1, 2]);

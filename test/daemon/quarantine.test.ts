@@ -52,7 +52,7 @@ function rowsOf(rig: DaemonRig): number[] {
 }
 
 describe('a row at which the process dies', () => {
-  test('no longer crashes the third start, and ships without its details; fail2ban has its failure', async () => {
+  test('a crashing row is shipped without its details at the third start; fail2ban has its failure', async () => {
     const rig = faultyDaemon();
     await rig.start();
     rig.append(5);
@@ -95,7 +95,7 @@ describe('a row at which the process dies', () => {
     await rig.shipped();
   });
 
-  test('no longer crashes the third start in a backlog either', async () => {
+  test('a crashing row in a backlog is shipped at the third start', async () => {
     const rig = faultyDaemon();
     rig.append(300);
     const id = deadly(rig);
@@ -110,7 +110,7 @@ describe('a row at which the process dies', () => {
     ).toEqual([id]);
   });
 
-  test("is got past by the third start where fail2ban's own look at the newest rows meets it first", async () => {
+  test("the third start survives a crashing row that fail2ban's head reads first", async () => {
     const rig = faultyDaemon();
     // Enough that the walk from the lowest row is not there yet; the text is met when the row is read, and too long to be kept of it.
     rig.append(12_000);
@@ -129,7 +129,7 @@ describe('a row at which the process dies', () => {
     expect(failed()).not.toContain(id);
   });
 
-  test('once, for another reason, ships as it is', async () => {
+  test('a row at which the process crashed once, for another reason, is shipped unchanged', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'postern-dies-once-'));
     onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
     const rig = faultyDaemon({ DIES_ONCE: join(directory, 'died') });
@@ -142,7 +142,7 @@ describe('a row at which the process dies', () => {
     expect(line?.details).toEqual({ user_agent: `${MARKER} token` });
   });
 
-  test('before the machine was started again does not count', async () => {
+  test('crashes before a reboot do not count', async () => {
     const rig = faultyDaemon();
     await rig.start();
     const id = deadly(rig);

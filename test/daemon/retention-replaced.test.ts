@@ -9,7 +9,7 @@ import { DaemonRig } from './daemon-fixture.js';
 const ROWS = 8_000;
 const DAY = 86_400_000;
 
-it('breaks a run off when another history comes into the same file, which only the reading notices', async () => {
+it('aborts a run when another history is written into the same file, which only a read notices', async () => {
   const rig = new DaemonRig();
   onTestFinished(() => rig.close());
   const archive = join(rig.place, 'archive');

@@ -64,7 +64,7 @@ const events = () =>
         .all() as string[],
   ).map((text) => JSON.parse(text) as Record<string, unknown> & { archive: { sequence: number } });
 
-it('what was deleted or changed between delivery and archiving is counted once, in an event and the manifest', async () => {
+it('rows that were deleted or changed between delivery and archiving are counted once, in an event and the manifest', async () => {
   insert('01', 6); // 1 to 6
   insert('02', 6); // 7 to 12
   insert('01', 3, 'user'); // 13 to 15 stay
@@ -97,7 +97,7 @@ it('what was deleted or changed between delivery and archiving is counted once, 
     .toContain('archive 1: 1 row of it differs from what was delivered, 1 row is missing since');
 });
 
-it('then neither those nor what retention has removed; a row that it left, and that is gone then, is', async () => {
+it('afterwards neither these rows nor removed ones are counted again, but a kept row that disappears is', async () => {
   insert('03', 4); // 17 to 20
   fresh();
   await rig.shipped();

@@ -35,7 +35,7 @@ function silentFindings(): Array<{ what: string; next?: string }> {
 }
 
 describe('a Postern that writes local times', () => {
-  it('has its failures withheld without source.time_zone, is told of the key, and has them counted with it', {
+  it('failures in local time are withheld without source.time_zone, the key is named, and with it they count', {
     timeout: 300_000,
   }, async () => {
     rig = new DaemonRig();
@@ -69,7 +69,7 @@ describe('a Postern that writes local times', () => {
     expect(silentFindings()).toEqual([]);
   });
 
-  it('has an edited row with its true time, in the table of the daemon too', {
+  it('an edited row has its true time, also in the table of the daemon', {
     timeout: 300_000,
   }, async () => {
     rig = new DaemonRig({ source: `time_zone: ${ZONE}` });

@@ -47,7 +47,7 @@ function told(word: string): Array<{ name: string | null; details: Record<string
 
 const sha256 = (bytes: string | Buffer) => createHash('sha256').update(bytes).digest('hex');
 
-it('records an export with who claims it, filter, count and digest, with a daemon and without one', async () => {
+it('records an export with the claimed user, filter, count and digest, with or without a daemon', async () => {
   await rig.start();
   const text = run('export', '--source', 'postern', '--action', 'auth.login_failure');
   const file = join(rig.directory, 'all.csv');
@@ -73,7 +73,7 @@ it('records an export with who claims it, filter, count and digest, with a daemo
   ]);
 });
 
-it('records an export by the API once, and no page of it', async () => {
+it('records an export by the API once, not each page', async () => {
   await rig.start();
   await controlRequest(rig.control, 'GET', '/api/audit-log?limit=2');
   await controlRequest(rig.control, 'GET', '/api/audit-log?limit=0&source=postern&format=json');
@@ -90,7 +90,7 @@ it('records an export by the API once, and no page of it', async () => {
   ]);
 });
 
-it('records who takes archives out, restores them, adopts an anchor and vouches for the clock', async () => {
+it('records who removes archives, restores them, adopts an anchor and confirms the clock', async () => {
   const archive = join(rig.directory, 'archive');
   rig.configure(
     `retention: { enabled: true, schedule: "0 0 29 2 *", keep: { default: 1y }, archive: { directory: ${archive} } }`,
@@ -135,7 +135,7 @@ it('records who takes archives out, restores them, adopts an anchor and vouches 
   expect(told('anchor_adopt')).toMatchObject([{ details: { how: 'command', removed_up_to: 1, by } }]);
 });
 
-it('says which keys a reload has changed, from what to what, without secrets', async () => {
+it('records which keys a reload has changed, with old and new values, without secrets', async () => {
   await rig.start();
   rig.configure(`retention: { enabled: true, keep: { default: 30d } }
 redact: { keys: [hunter2] }`);
@@ -156,14 +156,14 @@ redact: { keys: [hunter2] }`);
   ]);
 });
 
-it('masks what has the name of a secret in what it says of a reload', () => {
+it('masks keys with the name of a secret in the record of a reload', () => {
   // No key of today's is one: it is for those to come.
   const [before, after] = ['one', 'two'].map((password) => ({ ...schema.parse({}), later: { password } }));
   if (before === undefined || after === undefined) throw new Error('no configuration');
   expect(changedValues(before, after)).toEqual({ 'later.password': { from: '***', to: '***' } });
 });
 
-it('takes nothing but what commands tell', async () => {
+it('rejects reports that no command sends', async () => {
   await rig.start();
   for (const body of [{ action: 'daemon.purge', details: {} }, { action: 'daemon.export' }, null])
     await expect(controlRequest(rig.control, 'POST', '/told', body)).rejects.toThrow(/Nothing was recorded/);

@@ -74,7 +74,7 @@ describe.skipIf(!able)('fleet-wide bans, with the real fail2ban', () => {
     return { subject: subjectOf(server, event), body: formatFleet(event, server, 0, 2 ** 20).body };
   }
 
-  it('two failures on A, two on B, one on C: banned on all three within 5 s; four: on none', async () => {
+  it('five failures, spread over servers A, B and C, ban on all three within 5 s; four ban on none', async () => {
     fail(0, '203.0.113.4', 2);
     fail(1, '203.0.113.4', 1);
     fail(2, '203.0.113.4', 1);
@@ -93,7 +93,7 @@ describe.skipIf(!able)('fleet-wide bans, with the real fail2ban', () => {
     expect([0, 1, 2].map((at) => banned(at).includes('203.0.113.4'))).toEqual([false, false, false]);
   });
 
-  it('an edit counts for nothing elsewhere: a failure is told once, and what becomes one later is not told', async () => {
+  it('an edited row never counts at other servers: a failure is published once, and a row that becomes one later is not', async () => {
     const [a] = members;
     if (a === undefined) throw new Error('no member');
     const before = [0, 1, 2].map(seen);
@@ -127,7 +127,7 @@ describe.skipIf(!able)('fleet-wide bans, with the real fail2ban', () => {
     expect([1, 2].map(seen)).toEqual([1, 2].map((at) => (before[at] ?? 0) + 1));
   });
 
-  it('what is told twice, told late, or told by one server in the name of another counts for nothing', async () => {
+  it('a failure that is published twice, late, or under the name of another server is not counted', async () => {
     const nc = await connect({ servers: nats.urls.map((url) => url.slice(7)) });
     const after = [0, 1, 2].map((at) => seen(at) + 1);
     const once = forged('d', 1, { address: '203.0.113.20' });
@@ -160,7 +160,7 @@ describe.skipIf(!able)('fleet-wide bans, with the real fail2ban', () => {
     expect([0, 1, 2].map(seen)).toEqual(after);
   });
 
-  it('failures of a server that was cut off for a quarter of an hour ban nobody when they come', async () => {
+  it('failures of a server that was disconnected for 15 minutes ban nobody when they arrive', async () => {
     const [a, b, c] = members;
     if (a === undefined || b === undefined || c === undefined) throw new Error('no members');
     const before = [0, 1, 2].map(seen);
@@ -214,7 +214,7 @@ describe.skipIf(!able)('fleet-wide bans, with the real fail2ban', () => {
     expect(says.length).toBe(1);
   });
 
-  it('no server publishes what others told it', async () => {
+  it('no server publishes failures that it received from others', async () => {
     for (const member of members) {
       const status = await member.until(({ sinks }) => sinks.stream?.lag_events === 0, 'all shipped');
       expect(status.sinks.stream?.cursors).not.toHaveProperty('fleet');
@@ -222,7 +222,7 @@ describe.skipIf(!able)('fleet-wide bans, with the real fail2ban', () => {
     }
   });
 
-  it('a daemon that is killed and comes back counts nothing twice, and gives nobody a new allowance', async () => {
+  it('a daemon that is killed and restarted counts nothing twice, and does not reset the limits', async () => {
     const [a] = members;
     if (a === undefined) throw new Error('no member');
     const before = seen(0);

@@ -10,8 +10,8 @@ afterEach(async () => {
   for (const server of running.splice(0)) await server.close();
 });
 
-describe('the link to the fleet', () => {
-  it('stops at once, though NATS takes its connection and says nothing', async () => {
+describe('the connection to the fleet', () => {
+  it('stops at once even if NATS accepts the connection and never answers', async () => {
     for (let n = 0; n < 3; n++) running.push(await listen(() => undefined));
     const nats = jetstreamSink.parse({
       type: 'jetstream',

@@ -52,7 +52,7 @@ describe.skipIf(!hasNats())('a gap in the stream', () => {
     for (let n = 0; n < messages; n++) await js.publish('postern.audit.a.b.c', `${n}`);
   }
 
-  it('is said by the next start if the process was killed before it was recorded', async () => {
+  it('a gap is reported at the next start if the process was killed before it was recorded', async () => {
     await stream(3);
     const first = consumer(() => undefined);
     await first.attach(nc);

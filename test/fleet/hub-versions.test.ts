@@ -117,7 +117,7 @@ function page(filter: Partial<Filter> = {}) {
 const contents = (entries: readonly Entry[] = []) => entries.map(({ details }) => JSON.stringify(details));
 
 describe("rows of a hub's table that were edited at their servers", () => {
-  it('count once, as they were first, with their versions, each with those of its own server', async () => {
+  it('edited rows count once, in their first version, each with the versions of its own server', async () => {
     const [one, other] = [a, b] as [Server, Server];
     await one.write(3);
     await other.write(3);
@@ -141,7 +141,7 @@ describe("rows of a hub's table that were edited at their servers", () => {
     expect(page({ action: 'daemon.row_edited' }).total).toBe(2);
   });
 
-  it('are shown by their versions once they are gone, and another history of a server has its own', async () => {
+  it('edited rows that were deleted are shown by their versions, separately for each history of a server', async () => {
     const [one] = [a] as [Server];
     await one.write(2);
     const first = await one.edit(1, 'update');

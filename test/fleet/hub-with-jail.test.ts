@@ -27,7 +27,7 @@ describe.skipIf(!hasNats())('a hub that has a jail of its own', () => {
     for (const one of [hub, member, nats]) await one?.close();
   });
 
-  it("is told of no failed login by others, not even by rows that bear the hub's own name", async () => {
+  it("a hub with its own jail counts no failed login of others, not even in rows with the hub's own name", async () => {
     const insert = member.db.prepare(
       "INSERT INTO audit_log (created_at, user_name, action, resource_type, ip_address, server) VALUES (datetime('now'), 'eve', 'login_failed', 'auth', '203.0.113.77', ?)",
     );

@@ -90,7 +90,7 @@ describe.skipIf(!hasNats())('two hubs', () => {
     return events.filter(({ postern }) => postern.source === 'postern').map(({ event }) => event.id);
   }
 
-  it('both write the files, one ships onward; the other goes on where it was killed, and leaves nothing out', async () => {
+  it('both hubs write files, one ships to other hosts; after a kill the other resumes at its position, and skips nothing', async () => {
     const [first, second] = hubs as [Hub, Hub];
     member.append(500);
     await first.until(
@@ -126,7 +126,7 @@ describe.skipIf(!hasNats())('two hubs', () => {
     expect(collector.ids.length - all.size).toBeLessThanOrEqual(301);
   });
 
-  it('an orderly stop hands the lease over at once', async () => {
+  it('an orderly stop releases the lease at once', async () => {
     const [first, second] = hubs as [Hub, Hub];
     await first.start();
     await first.until(
@@ -139,7 +139,7 @@ describe.skipIf(!hasNats())('two hubs', () => {
     console.log(`handed over after ${Date.now() - before} ms`);
   });
 
-  it('a holder that hangs loses the lease; when it goes on it ships nothing any more', async () => {
+  it('a holder that hangs loses the lease; when it resumes it ships nothing', async () => {
     const [first, second] = hubs as [Hub, Hub];
     await second.start();
     await second.until(({ fleet }) => fleet?.lease?.holder === 'hub-1', 'stands by');
@@ -185,7 +185,7 @@ describe.skipIf(!hasNats())('two hubs', () => {
     await first.until(({ fleet }) => fleet?.lease?.held === true, 'the lease');
   });
 
-  it('status names each server, its last event, version and clock; one that is silent is an event, and its return', async () => {
+  it('status shows each server with its last event, version and clock; silence and return of a server are events', async () => {
     const [first] = hubs as [Hub];
     const status = await first.until(
       ({ fleet }) =>

@@ -27,7 +27,7 @@ describe.skipIf(!hasNats())('the lease', () => {
     vi.restoreAllMocks();
   });
 
-  it("is nobody's while its bucket is missing, which is said and keeps nothing else from the connection", async () => {
+  it('no hub holds the lease while its bucket is missing; this is reported, and everything else works', async () => {
     const nats = await Nats.start();
     await nats.ready();
     await initFleet({ servers: nats.urls, stream: 'POSTERN_AUDIT', connect_timeout: 5_000 }, STREAM_DEFAULTS);
@@ -53,7 +53,7 @@ describe.skipIf(!hasNats())('the lease', () => {
     }
   });
 
-  it('ends by itself, by either clock, before anything of this process has run again', async () => {
+  it('the lease expires by either clock before anything else of a suspended process runs', async () => {
     const nats = await Nats.start();
     const nc = await nats.ready().then(async () => {
       await initFleet(

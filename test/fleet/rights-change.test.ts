@@ -20,7 +20,7 @@ describe.skipIf(!hasNats())('rights and passwords that change', () => {
     { user: web1, password: ${password}, permissions: {
       publish: { allow: [">"], deny: ["postern.audit.web1.${denied}"] }, subscribe: { allow: [">"], deny: ["postern.audit.*.${denied}"] } } } ] }`;
 
-  it('a refused subject stops that server and is said; a right that is given, a password exchanged: it goes on, with each row once', async () => {
+  it('a denied subject stops the server and is reported; after a permission or password changes it resumes, with each row once', async () => {
     const nats = await Nats.start({ extra: users('old', 'auth.login_failure') });
     closing.push(nats);
     await nats.ready(30_000, { user: 'hub', pass: 'pw' });

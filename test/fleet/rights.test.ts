@@ -16,7 +16,7 @@ describe.skipIf(!hasNats())('the rights of docs/guide/FLEET.md', () => {
     for (const one of closing.reverse()) await one.close();
   });
 
-  it("suffice for a server and for the hub, and a server can't publish as another", async () => {
+  it("the documented permissions suffice for a server and the hub, and a server can't publish as another", async () => {
     const block =
       /```\n(accounts \{[\s\S]*?)```/.exec(readFileSync('docs/guide/FLEET.md', 'utf8'))?.[1] ?? '';
     const nats = await Nats.start({ extra: block.replaceAll('"$2a$…"', '"pw"') });

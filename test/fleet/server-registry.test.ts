@@ -52,7 +52,7 @@ describe.skipIf(!hasNats())('the servers that a hub knows', () => {
     return { members, said };
   }
 
-  it('are those that stand in the list, also of what was changed while nobody looked on, each by its own name', async () => {
+  it('the list has all servers under their own names, also after changes while the hub was not connected', async () => {
     const { members } = await after(0);
     const names = () => members.all().map(({ beat: { server } }) => server);
     expect(names()).toEqual(['a']);
@@ -68,7 +68,7 @@ describe.skipIf(!hasNats())('the servers that a hub knows', () => {
     for (const token of ['b', 'c']) await kv.delete(token);
   });
 
-  it('are missed where there is no list, and nothing else', async () => {
+  it('without the list only the servers are unknown, and everything else works', async () => {
     const manager = await jetstream(nc).jetstreamManager();
     const { config } = await manager.streams.info(`KV_${STREAM}_SERVERS`);
     await manager.streams.delete(`KV_${STREAM}_SERVERS`);
@@ -85,7 +85,7 @@ describe.skipIf(!hasNats())('the servers that a hub knows', () => {
     members.detach();
   });
 
-  it('are those that were heard of in the last 30 days, and are there again by a clock that is right', async () => {
+  it('servers are forgotten after 30 days without a heartbeat, and known again once the clock is right', async () => {
     const known = await after(SERVERS_TTL_MS - DAY);
     await vi.waitFor(() => expect(known.said).toEqual(['a is silent']), 60_000);
     expect(known.members.all().map(({ token, silent }) => [token, silent])).toEqual([['a', true]]);

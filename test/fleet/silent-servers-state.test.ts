@@ -8,7 +8,7 @@ import { State } from '../../src/shipping/state.js';
 
 const log = pino({ level: 'silent' });
 
-it('which servers are silent is there after a restart', () => {
+it('remembers the silent servers after a restart', () => {
   const directory = mkdtempSync(join(tmpdir(), 'postern-silent-'));
   onTestFinished(() => rmSync(directory, { recursive: true }));
   const state = new State(directory);
@@ -22,7 +22,7 @@ it('which servers are silent is there after a restart', () => {
   again.close();
 });
 
-it('that it can not be written is said, and is no end of the daemon', () => {
+it('logs that the silent servers can not be saved, and keeps running', () => {
   const error = vi.spyOn(log, 'error');
   const full = () => {
     throw new Error('database or disk is full');

@@ -126,7 +126,7 @@ describe.skipIf(!hasNats())('what breaks in a fleet', () => {
     }
   }
 
-  it('a stream that is deleted and made anew under the hub is noticed, read from its start, and does not stall it', async () => {
+  it('a hub notices that its stream was deleted and created again, and reads it from its start without a stall', async () => {
     member.append(60);
     await hubHas(60);
     await manage((manager) => manager.streams.delete(STREAM));
@@ -136,7 +136,7 @@ describe.skipIf(!hasNats())('what breaks in a fleet', () => {
     expect(gaps()).toMatchObject([{ reason: 'another stream', servers: [{ server: 'a', row: 60 }] }]);
   });
 
-  it('what was lost with a stream is named up to the row, once, and a replay brings it', async () => {
+  it('events that were lost with a stream are named up to the row, once, and a replay restores them', async () => {
     await published();
     await hub.kill();
     member.append(20); // the hub never reads them
@@ -186,7 +186,7 @@ describe.skipIf(!hasNats())('what breaks in a fleet', () => {
     await manage((manager) => manager.streams.update(STREAM, { ...config, duplicate_window: usual }));
   });
 
-  it('what is sent again behind the duplicate window of the stream is one row', async () => {
+  it('an event that is sent again after the duplicate window of the stream is one row', async () => {
     const before = (await hub.status())?.fleet?.hub?.duplicates_total ?? 0;
     await sleep(1_100);
     await member.kill();
@@ -198,7 +198,7 @@ describe.skipIf(!hasNats())('what breaks in a fleet', () => {
     await hubHas(130);
   });
 
-  it('a full stream keeps its publishers waiting, they say so, and all comes when there is room', async () => {
+  it('publishers wait while the stream is full and report it, and everything arrives once there is room', async () => {
     const { config } = await manage((manager) => manager.streams.info(STREAM));
     const { state } = await manage((manager) => manager.streams.info(STREAM));
     await manage((manager) => manager.streams.update(STREAM, { ...config, max_msgs: state.messages + 5 }));
@@ -213,7 +213,7 @@ describe.skipIf(!hasNats())('what breaks in a fleet', () => {
   });
 
   it.skipIf(!asRoot)(
-    'a full disk of the hub: nothing is lost, it says so, and goes on when there is room',
+    'a hub with a full disk reports it, loses nothing, and resumes once there is room',
     async () => {
       const fill = join(hub.directory, 'state/fill');
       try {
@@ -234,7 +234,7 @@ describe.skipIf(!hasNats())('what breaks in a fleet', () => {
     },
   );
 
-  it('a reload takes a changed configuration under load; hub.db stays where it is, each row once', async () => {
+  it('a reload under load applies a changed configuration; hub.db stays where it is, with each row once', async () => {
     const text = readFileSync(hub.configPath, 'utf8');
     writeFileSync(
       hub.configPath,
@@ -261,7 +261,7 @@ describe.skipIf(!hasNats())('what breaks in a fleet', () => {
     writeFileSync(hub.configPath, text);
   });
 
-  it('rows that retention has removed at the hub do not come back, by replay or by redelivery; archives have their ids', async () => {
+  it('rows that retention has removed at the hub do not return by replay or redelivery; archives have their ids', async () => {
     await hub.kill();
     const archive = join(hub.directory, 'archive');
     writeFileSync(
@@ -297,7 +297,7 @@ retention: { enabled: true, schedule: "0 0 29 2 *", keep: { default: 1d }, archi
     expect(archived.filter((id) => !ids.has(id))).toEqual([]);
   });
 
-  it('a server of another name goes on under that name; one that has lost state.db sends its rows under new ids', async () => {
+  it('a renamed server continues under its new name; one that has lost state.db sends its rows with new ids', async () => {
     const text = readFileSync(member.configPath, 'utf8');
     writeFileSync(member.configPath, text.replace('server: "a"', 'server: "renamed"'));
     await member.kill();
@@ -335,7 +335,7 @@ retention: { enabled: true, schedule: "0 0 29 2 *", keep: { default: 1d }, archi
     expect(idsAt('renamed').length).toBe(3_381 + 20);
   });
 
-  it('two servers of one name notice each other, and lose nothing by it', async () => {
+  it('two servers with one name notice each other, and lose nothing', async () => {
     const twin = new Member('renamed', nats.urls, { extra: 'fleet: { heartbeat: 1s }' });
     closing.push(twin);
     const before = hub.countOf('renamed');
