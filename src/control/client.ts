@@ -5,7 +5,7 @@ import { AuditdError, asRoot, codeOf, type ErrorCode, isErrorCode } from '../err
 export const SOCKET_NAME = 'control.sock';
 
 /**
- * Asks a running daemon over its control socket and returns the JSON it answers.
+ * Sends a request to a running daemon over its control socket and returns the JSON of the answer.
  *
  * @throws AuditdError `NOT_RUNNING` if nobody listens, or with the daemon's own message if it refuses
  */
@@ -53,13 +53,13 @@ export function controlRequest(
   });
 }
 
-/** Whether a request failed since nobody listens on the socket. */
+/** Whether a request failed because nobody listens on the socket. */
 export function isAbsent(error: unknown): boolean {
   const code = codeOf(error instanceof Error ? error.cause : null);
   return code === 'ENOENT' || code === 'ECONNREFUSED';
 }
 
-/** The code by which a problem of the API has that status (api/http/problem.ts). */
+/** The error code for each status of the API's problem details (api/http/problem.ts). */
 const CODE_BY_STATUS: Readonly<Record<number, ErrorCode>> = {
   400: 'USAGE',
   404: 'NOT_FOUND',

@@ -6,9 +6,9 @@ import { takeLock } from '../shipping/lock.js';
 import { State } from '../shipping/state.js';
 
 /**
- * The state while no daemon runs: with its lock, so that none begins meanwhile, and as its owner.
+ * Opens the state while no daemon runs: as its owner, and with its lock, so that no daemon starts meanwhile.
  *
- * @param directory that of state.db, which must be there: made here it would belong to the wrong user
+ * @param directory that of state.db, which must exist: a file that this command creates would belong to the wrong user
  * @throws AuditdError `LOCKED`, `NOT_RUNNING`, or what `work` throws
  */
 export function withOwnState<T>(directory: string, work: (state: State) => T): T {

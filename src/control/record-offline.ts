@@ -6,8 +6,9 @@ import { takeLock } from '../shipping/lock.js';
 import { reportedEntry } from './reported-entry.js';
 
 /**
- * Records what a command did while no daemon runs: with the lock of its state, so that none begins meanwhile. Without a state.db nothing is
- * recorded: made here it would belong to the wrong user. One of another version stays as it is: the daemon brings it forward.
+ * Records what a command did while no daemon runs, with the lock of the state, so that no daemon starts meanwhile. Without a state.db,
+ * nothing is recorded: a file that this command creates would belong to the wrong user. A state.db of another version stays as it is: the
+ * daemon migrates it.
  *
  * @throws AuditdError `LOCKED`, and what SQLite throws
  */
@@ -22,7 +23,7 @@ function recordAsOwner(directory: string, body: unknown, name: string | null): v
   try {
     const db = openOwn(directory, 'state.db', { fileMustExist: true, timeout: 5_000 });
     try {
-      if (Number(db.pragma('user_version', { simple: true })) === 0) return; // no daemon has made it
+      if (Number(db.pragma('user_version', { simple: true })) === 0) return; // No daemon has set it up.
       createRecorder(db).record(reportedEntry(body, name));
     } finally {
       db.close();

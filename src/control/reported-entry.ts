@@ -10,7 +10,7 @@ const told = z.strictObject({
 const LONGEST = 64 * 1024;
 
 /**
- * What a command says that it did, with the name that it claims.
+ * Checks the report of a command and adds the name that its user claims.
  *
  * @throws AuditdError `USAGE`
  */

@@ -1,7 +1,7 @@
 import type { Context } from 'hono';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 
-/** An answer in JSON whose text has no character that a terminal acts on: many read it with curl. */
+/** Answers with JSON without characters that a terminal acts on: many people read it with curl. */
 export function sendJson(
   c: Context,
   value: unknown,

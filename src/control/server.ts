@@ -13,30 +13,30 @@ import { reportedEntry } from './reported-entry.js';
 import { sendJson } from './send-json.js';
 import { listenOnPath, ownSocket } from './unix-socket.js';
 
-/** What the daemon lets others see and do through its control socket. */
+/** The functions of the daemon that its control socket offers. */
 export interface ControlTarget {
   status(): unknown;
-  /** Reads the configuration again; throws if the new one is refused. */
+  /** Reads the configuration again; throws if the new one is rejected. */
   reload(): Promise<Reloaded | null>;
-  /** Sends rows to a sink again; throws if that can't be begun. */
+  /** Starts a replay of rows to a sink; throws if that is not possible. */
   replay(body: unknown): void;
   replayStatus(sink: string): unknown;
-  /** Begins a run of retention, or a look at what one would do; throws if that can't be begun. */
+  /** Starts a run of retention, or a dry run; throws if that is not possible. */
   retain(kind: 'dry' | 'now', by: string | null): void;
   retentionStatus(): unknown;
-  /** An event of our own: what a command says that it did. */
+  /** Records what a command reports that it did. */
   record(entry: NewEntry): void;
-  /** The operator says that the clock is right; what it says. Throws if retention is off. */
+  /** Records that the operator has confirmed the clock; returns the time of the clock. Throws if retention is off. */
   confirmClock(by: string | null): string | null;
-  /** Makes and releases legal holds; null while the daemon has no parts. */
+  /** Places and releases legal holds; null while the daemon is starting. */
   legalHolds?(): Pick<LegalHoldStore, 'hold' | 'release' | 'list' | 'putBack'> | null;
-  /** Lets the archives' anchor count; throws if it can't. */
+  /** Adopts the anchor of the archives; throws if that is not possible. */
   adoptAnchor(by: string | null): unknown;
-  /** Answers what is not one of the socket's own routes: the API, for whoever may open the socket. */
+  /** Answers requests outside the socket's own routes: the API, for everyone who may open the socket. */
   fetch?(request: Request, env: object): Response | Promise<Response>;
 }
 
-/** The routes of the control socket; later issues add theirs here. */
+/** The routes of the control socket. */
 function controlRoutes(target: ControlTarget): Hono {
   const app = new Hono();
   app.get('/status', (c) => sendJson(c, target.status()));
@@ -104,11 +104,11 @@ export interface ControlSocket {
 }
 
 /**
- * HTTP and JSON on a unix socket, mode 0660: who may open it may control the daemon. The caller holds the lock of the
- * state directory, so a socket file that is there was left by a dead process.
+ * Serves HTTP and JSON on a unix socket with mode 0660: everyone who may open it may control the daemon. The caller holds the lock of
+ * the state directory, so an existing socket file was left by a dead process.
  *
- * @param runtime directory of the unit, where a link leads to a socket that is elsewhere: what the unit runs (ExecReload=)
- *   finds the daemon also when the configuration has another place by now
+ * @param runtime directory of the unit, where a link leads to a socket in another directory. So commands of the unit (ExecReload=)
+ *   find the daemon even if the configuration now names another path
  * @throws AuditdError `STATE_UNUSABLE` if the socket can't be made
  */
 export async function openControlSocket(
@@ -146,7 +146,7 @@ export async function openControlSocket(
   };
 }
 
-/** Also where the one is named by way of a link, as /var/run is: a link put there would take the socket's place, and lead to itself. */
+/** Compares paths behind links such as /var/run: a link at the socket's own path would replace the socket and lead to itself. */
 function isSamePlace(one: string, other: string): boolean {
   const place = (path: string) => join(realpathSync(dirname(path)), basename(path));
   return place(one) === place(other);

@@ -11,10 +11,10 @@ export interface RefusedHost {
   readonly at: number;
 }
 
-/** What the API says of itself in `status`. */
+/** The API's part of `status`. */
 export interface ApiStatus {
   readonly state: 'off' | 'starting' | 'listening' | 'retrying';
-  /** As the configuration has it; null where it is off. */
+  /** The configured address; null if the API is off. */
   readonly listen: string | null;
   /** Why it does not listen. */
   readonly error: string | null;
@@ -22,18 +22,18 @@ export interface ApiStatus {
   readonly refused_host?: RefusedHost | null;
 }
 
-/** What the daemon says of itself. */
+/** The status that the daemon reports. */
 export interface DaemonStatus extends ShipperStatus {
   readonly version: string;
   readonly pid: number;
   /** ISO 8601. */
   readonly started: string;
   readonly config: string | null;
-  /** Null while the file that was read last is in effect. */
+  /** Null while the last configuration that was read is active. */
   readonly config_refused: RefusedConfig | null;
   readonly state: string;
   readonly source_id: string | null;
-  /** What hangs, for the watchdog; empty while all is well. */
+  /** The parts that hang, for the watchdog; normally empty. */
   readonly hung: readonly string[];
   readonly bans: {
     readonly path: string;
@@ -42,18 +42,18 @@ export interface DaemonStatus extends ShipperStatus {
     readonly bans_total: number;
     readonly unbans_total: number;
     readonly bad_lines_total: number;
-    /** What fail2ban bans without having reported it; missing from an older daemon. */
+    /** Bans that fail2ban has not reported; missing from an older daemon. */
     readonly unrecorded?: readonly string[];
   } | null;
-  /** Why all or most recent failed logins are kept from fail2ban; null while that is not so. */
+  /** Why all or most recent failed logins are kept from fail2ban; null if they are not. */
   readonly silence: SilenceStatus | null;
-  /** Null where this server is alone. */
+  /** Null if this server is not part of a fleet. */
   readonly fleet: FleetStatus | null;
   readonly api: ApiStatus;
   readonly retention: RetentionStatus | null;
 }
 
-/** What the first daemons did not report yet. */
+/** Keys that the first versions of the daemon did not report. */
 type LaterKey = 'config_refused' | 'silence' | 'state' | 'source_id' | 'hung' | 'fleet' | 'api' | 'retention';
 
 /** The status as a command receives it: the daemon may be older than the command. */

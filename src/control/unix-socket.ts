@@ -27,9 +27,9 @@ export function ownSocket(path: string, mode: number, gid: number | null): void 
 }
 
 /**
- * Removes what a process that has died left at this path: a socket at which nobody listens. Makes the directory where there is none.
+ * Removes the socket that a dead process left at this path. Creates the directory if it is missing.
  *
- * @throws Error with code EADDRINUSE if somebody listens there, EEXIST if it is no socket
+ * @throws Error with code EADDRINUSE if somebody listens there, EEXIST if the file is not a socket
  */
 export async function clearSocketPath(path: string): Promise<void> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
@@ -48,7 +48,7 @@ function isListening(path: string): Promise<boolean> {
       socket.destroy();
       resolve(true);
     });
-    // A full backlog (EAGAIN) or a socket of somebody else's (EACCES) is one that is in use.
+    // With a full backlog (EAGAIN), or as the socket of another user (EACCES), it is in use.
     socket.once('error', (error) => resolve(!['ECONNREFUSED', 'ENOENT'].includes(codeOf(error) ?? '')));
   });
 }

@@ -3,14 +3,14 @@ import { bansAddressesOnly, prefixInUse, takesAddressesOnly } from '../sinks/fil
 import type { Finding } from '../sinks/sink.js';
 import { type Run, spawn } from './client.js';
 
-/** fail2ban's own nftables has a set that refuses networks; ours has one with intervals. */
+/** The set of fail2ban's own nftables action refuses networks. The set of our action has intervals. */
 const ITS_NFTABLES = /^nftables/;
-/** The set of an action with ipset, of addresses or networks. */
+/** An ipset of single addresses. */
 const ADDRESS_SET = /\bhash:ip\b/;
 
 /**
- * The actions of a jail that take no networks, by the names that fail2ban has for them. Its whole configuration is read by fail2ban itself, so
- * jail.local, drop-ins and actions of the administrator's own count as they do there. None where it can't be read: other findings say why.
+ * Returns the names of the jail's actions that cannot ban networks. fail2ban itself reads its whole configuration here, so jail.local,
+ * drop-ins and the administrator's own actions count. Returns none where the configuration can't be read: other findings report that.
  */
 async function addressOnlyActions(jail: string, run: Run = spawn): Promise<string[]> {
   const { stdout } = await run('fail2ban-client', ['-d']);
@@ -23,7 +23,7 @@ async function addressOnlyActions(jail: string, run: Run = spawn): Promise<strin
   });
 }
 
-/** The daemon writes networks, as its configuration says, and somebody has given the jail an action that refuses them. */
+/** Reports a jail whose action refuses the networks that the daemon writes. */
 export async function refusedNetworks(fail2ban: Fail2banConfig, run: Run = spawn): Promise<Finding[]> {
   const prefix = prefixInUse(fail2ban);
   if (prefix === 128 || bansAddressesOnly(fail2ban)) return [];

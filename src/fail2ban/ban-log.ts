@@ -29,13 +29,13 @@ export interface BanEntry {
 
 export interface BansRead {
   readonly entries: readonly BanEntry[];
-  /** Where to go on: to be committed together with what is made of the entries. Null as long as there is no file. */
+  /** The position to resume from. It is committed together with the results of the entries. Null as long as the file does not exist. */
   readonly saved: string | null;
-  /** Lines that said nothing readable, passed over. */
+  /** Number of unreadable lines, which were skipped. */
   readonly bad: number;
   /** The beginning of the first of these. */
   readonly badLine: string | null;
-  /** There is more than was read in this call. */
+  /** True if the file has more than this call has read. */
   readonly more: boolean;
 }
 
@@ -44,25 +44,25 @@ interface Position {
   readonly inode: number;
   readonly offset: number;
   readonly check: string;
-  /** In the middle of a line too long to be one of ours. */
+  /** True in the middle of a line that is too long for a report. */
   readonly skipping: boolean;
 }
 
 const CHECKED = 128;
-/** So much of an unreadable line is shown. */
+/** Characters of an unreadable line that are shown. */
 const SHOWN = 200;
 const START = { offset: 0, check: '', skipping: false };
 
 /**
  * Reads what fail2ban's report action has appended since `saved`.
  *
- * A rotated file is read to its end first, as long as it lies uncompressed in the same directory; a truncated or replaced
- * one is read from its start. A last line without its newline is left for the next call.
+ * A rotated file is read to its end first, as long as it is in the same directory and not compressed. A truncated or replaced
+ * file is read from its start. A last line without its newline is left for the next call.
  *
  * @param path bans.log
  * @param saved the note of the last call; null reads from the beginning
  * @param limit bytes read at most; bounds the memory
- * @throws AuditdError FAIL2BAN_FAILED if the file is there and can't be read
+ * @throws AuditdError FAIL2BAN_FAILED if the file exists and can't be read
  */
 export function readBans(path: string, saved: string | null, limit = 256 * 1024): BansRead {
   const before = parsePosition(saved);
@@ -83,13 +83,13 @@ export function readBans(path: string, saved: string | null, limit = 256 * 1024)
   }
 }
 
-/** What the end of the file says, whatever has been read of it before. @throws AuditdError as readBans does */
+/** Reads the end of the file, independently of the saved position. @throws AuditdError as readBans does */
 export function readLastBans(path: string, bytes: number): Pick<BansRead, 'entries' | 'bad' | 'badLine'> {
   const file = openRegular(path);
   if (file === null) return { entries: [], bad: 0, badLine: null };
   try {
     const offset = Math.max(0, file.stats.size - bytes);
-    // What stands before its first newline is the rest of a line.
+    // The text before the first newline is the rest of a line.
     return readFrom(file, { inode: file.stats.ino, offset, check: '', skipping: offset > 0 }, bytes);
   } finally {
     closeSync(file.descriptor);
@@ -123,7 +123,7 @@ function unreadable(path: string, why: string, cause?: unknown): AuditdError {
   });
 }
 
-/** What is unread in the file of before, wherever the rotation put it; null if it is gone. */
+/** Reads the rest of the rotated file, whatever its new name is; null if it was removed. */
 function readRotated(path: string, before: Position, limit: number): BansRead | null {
   const directory = dirname(path);
   for (const name of namesIn(directory)) {
@@ -199,7 +199,7 @@ function readFrom(file: Opened, from: Position, limit: number): BansRead {
   }
   let read = end;
   if (end === 0 && full) {
-    // No newline in all of it: counted once, passed over up to the next one.
+    // The block has no newline: its line is counted once and skipped up to the next newline.
     read = bytes.length;
     if (!skipping) refuse(bytes.toString('utf8', 0, SHOWN));
     skipping = true;
@@ -209,7 +209,7 @@ function readFrom(file: Opened, from: Position, limit: number): BansRead {
   return { entries, saved: JSON.stringify(position), bad, badLine, more: full };
 }
 
-/** A line of bans.log. What follows a torn line, without a newline between them, is still found. */
+/** Parses a line of bans.log. A report that directly follows a torn line is still found. */
 export function parseBan(line: string): BanEntry | null {
   const start = line.lastIndexOf('{"time":');
   if (start === -1) return null;
@@ -229,7 +229,7 @@ export function parseBan(line: string): BanEntry | null {
   return { time: timeOf(time), event, address: ip, failures, jail, banTimeSeconds };
 }
 
-/** Busybox's date left what it does not know of the action's format before: `2026-11-22T20:21:00.%3NZ`. */
+/** Busybox's date does not know `%3N`, which an earlier version of the action used: `2026-11-22T20:21:00.%3NZ`. */
 function timeOf(text: string): number | null {
   const time = Date.parse(text.replace('.%3N', ''));
   return Number.isNaN(time) ? null : time;
@@ -252,7 +252,7 @@ function parsePosition(saved: string | null): Position | null {
       return { inode, offset, check, skipping: skipping === true };
     }
   } catch {
-    // As if there were none: the file is read from its start.
+    // An unreadable position counts as none: the file is read from its start.
   }
   return null;
 }

@@ -8,11 +8,11 @@ import { BanComparison } from './compare-bans.js';
 import type { Jail } from './helper-client.js';
 import { watchBans } from './watch-ban-log.js';
 
-/** Where state.db keeps how far bans.log has been read. */
+/** Name of the note in state.db with the position in bans.log. */
 const NOTE = 'bans';
 /** fail2ban reports an unban within a second or two. */
 const WISH_MS = 60_000;
-/** A report that can't be read is recorded as an event at most so often; all of them are counted. */
+/** Interval between two events about unreadable reports. Every unreadable report is counted. */
 const BAD_EVENT_MS = 3_600_000;
 
 export interface BanRecorderOptions {
@@ -24,13 +24,13 @@ export interface BanRecorderOptions {
   readonly log: Logger;
   /** Called after events were recorded and committed. */
   readonly onRecorded: () => void;
-  /** Asked for its bans, to notice those that were not reported. */
+  /** Used to find bans without a report. */
   readonly jail: Pick<Jail, 'report'>;
 }
 
 /**
- * Turns what fail2ban reports into audit events of our own. A ban and the place up to which bans.log was read are
- * committed together, so each is recorded exactly once, also those of a time when the daemon was down.
+ * Turns the reports of fail2ban into audit events. A ban and the position in bans.log are committed together, so each ban is
+ * recorded exactly once, even if it happened while the daemon was down.
  */
 export class BanRecorder {
   private watcher: { close(): void } | null = null;
@@ -41,7 +41,7 @@ export class BanRecorder {
 
   private readonly recorder: Recorder;
   private readonly comparison: BanComparison;
-  /** Who asked for which unban, until fail2ban reports it. */
+  /** Unbans that somebody has requested and fail2ban has not reported yet, by address. */
   private readonly wanted = new Map<string, { readonly by: string; readonly at: number }>();
 
   constructor(private readonly options: BanRecorderOptions) {
@@ -106,7 +106,7 @@ export class BanRecorder {
     return read.more;
   }
 
-  /** @returns whether there is an event of it */
+  /** @returns whether an event was recorded */
   private recordBad({ bad, badLine }: BansRead): boolean {
     const { path, log, clock } = this.options;
     if (this.bad === 0) {
@@ -124,7 +124,7 @@ export class BanRecorder {
     return true;
   }
 
-  /** The unban of this address that fail2ban is about to report was asked for by somebody. */
+  /** Remembers who requested the unban that fail2ban is about to report. */
   noteUnbanRequest(address: string, by: string): void {
     const at = this.options.clock();
     for (const [key, wish] of this.wanted) if (at - wish.at > WISH_MS) this.wanted.delete(key);

@@ -5,10 +5,10 @@ import { PAIR } from '../sinks/files/fail2ban-files.js';
 import type { Finding } from '../sinks/sink.js';
 
 /**
- * What fail2ban is going to open: two regular files of the daemon's. It waits for ever for somebody to write into a pipe, and starts none
- * of its jails without one of the files.
+ * Checks the two files that fail2ban opens: they must be regular files of the daemon. A pipe blocks fail2ban for ever, and without one of
+ * the files it starts none of its jails.
  *
- * @param directory that of the fail2ban sink; whose it is, is the daemon's user
+ * @param directory that of the fail2ban sink; its owner is the daemon's user
  */
 export function checkLogFiles(directory: string): Finding[] {
   try {

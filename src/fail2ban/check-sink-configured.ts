@@ -8,9 +8,9 @@ const INSTALLED = '/etc/fail2ban';
 const USUAL = '/var/log/posternproxy/auth';
 
 /**
- * Says that nobody is banned because no sink writes what fail2ban reads: `sinks` in a configuration replaces the defaults as a
- * whole, so whoever adds a collector and nothing else has taken the pair of files away. Null while there is such a sink, and where
- * there is no fail2ban or bans are not wanted.
+ * Reports that nobody is banned because no sink writes the files that fail2ban reads. `sinks` in a configuration replaces all defaults:
+ * a configuration with only a collector has removed the sink for fail2ban. Null if there is such a sink, if fail2ban is not installed
+ * or if bans are not wanted.
  *
  * @param directory fail2ban's configuration
  */
@@ -32,14 +32,14 @@ function lines(pair: string | null): string {
   return `add a sink for bans under sinks in the configuration, as that key replaces all default sinks:\n    auth: { type: fail2ban${place} }`;
 }
 
-/** The directory of the pair that the jail reads; null if that can't be seen. */
+/** The directory of the files that the jail reads; null if that can't be determined. */
 function pairOf(jails: readonly string[]): string | null {
   for (const jail of jails) {
     try {
       const found = /^logpath\s*=\s*(\/\S+)\/([^\s/]+)$/m.exec(readFileSync(jail, 'utf8'));
       if (found?.[1] !== undefined && found[2] === PAIR[0]) return found[1];
     } catch {
-      // not for this user to read
+      // This user may not read it.
     }
   }
   return null;

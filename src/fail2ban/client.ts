@@ -7,7 +7,7 @@ import { NetworkSet } from '../audit/address.js';
 import { AuditdError, asRoot } from '../errors.js';
 import { hostInstant } from './host-time.js';
 
-/** What fail2ban says of a jail. */
+/** The status of a jail, as fail2ban reports it. */
 export interface JailStatus {
   /** Addresses, and with `ipv6_prefix` networks, in the order of their bans. */
   readonly banned: readonly string[];
@@ -15,20 +15,20 @@ export interface JailStatus {
   readonly currentlyFailed: number;
   /** Failures counted since fail2ban's start. */
   readonly totalFailed: number;
-  /** Bans since fail2ban's start, those taken up again included. */
+  /** Bans since fail2ban's start, those restored at its start included. */
   readonly totalBanned: number;
   readonly logFiles: readonly string[];
 }
 
 export interface Ban {
   readonly address: string;
-  /** ISO 8601, UTC; null if fail2ban said none. */
+  /** ISO 8601, UTC; null if fail2ban did not report it. */
   readonly since: string | null;
   /** Null: for ever. */
   readonly until: string | null;
 }
 
-/** Runs a program; the place of execa in tests. */
+/** Runs a program. Tests put their own function in place of execa. */
 export type Run = (
   program: string,
   args: readonly string[],
@@ -42,7 +42,7 @@ export type Run = (
 
 const TIMEOUT_MS = 10_000;
 
-/** Ends by itself after 10 s. */
+/** Times out after 10 s. */
 export const spawn: Run = async (program, args) => {
   const result = await execa(program, args, {
     reject: false,
@@ -67,7 +67,7 @@ export async function fail2banBans(jail: string, run: Run = spawn): Promise<Ban[
 /**
  * Lifts the ban on an address or network, or on the networks that the address is in.
  *
- * @param about is told of each ban before it is lifted
+ * @param about called with each ban before it is lifted
  * @returns what was unbanned; empty if there was no such ban
  * @throws AuditdError USAGE if `address` is neither; FAIL2BAN_FAILED
  */
@@ -93,7 +93,7 @@ export function requireAddress(text: string): void {
   });
 }
 
-/** What was lifted, in a sentence: who asked for an address must know that it was banned with its network. */
+/** Describes what was lifted. Whoever requested an address has to know that its whole network was banned. */
 export function liftedWords(address: string, lifted: readonly string[], where = ''): string {
   return lifted
     .map((ban) =>
@@ -104,7 +104,7 @@ export function liftedWords(address: string, lifted: readonly string[], where = 
     .join('; ');
 }
 
-/** Of the bans those on this address or network, or on networks that the address is in. */
+/** The bans on this address or network, or on networks that contain the address. */
 export function bansOn(address: string, banned: readonly string[]): string[] {
   const [base = ''] = address.split('/');
   return banned.filter(
@@ -113,7 +113,7 @@ export function bansOn(address: string, banned: readonly string[]): string[] {
 }
 
 /**
- * What the real filter matches: the addresses (or networks) in lines of log, in order, one for each match.
+ * Runs the real filter over lines of a log. Returns the address (or network) of each match, in order.
  *
  * @param lines text, each line with its newline
  * @param filter name of a filter that is installed, or path of a filter file
@@ -126,12 +126,12 @@ export async function testFilter(
 ): Promise<string[]> {
   const directory = await mkdtemp(join(tmpdir(), 'postern-auditd-'));
   try {
-    // A file and no argument: fail2ban-regex would take a line that names a file for that file, and 128 KiB is an argument's limit.
+    // A file, not an argument: fail2ban-regex would open a file that a line names, and an argument is limited to 128 KiB.
     const log = join(directory, 'lines.log');
     await writeFile(log, lines, { mode: 0o600 });
     const result = await run('fail2ban-regex', ['-e', 'utf-8', '-o', 'ip', log, filter]);
     const said = `${result.stdout}\n${result.stderr}`;
-    // Its status is 0 for a filter that it can't load or compile, too.
+    // Its exit status is 0 even for a filter that it can't load or compile.
     const words = said.split('\n').filter((line) => line !== '');
     const matched = words.filter((line) => isIP(line.split('/')[0] ?? '') !== 0);
     if (result.code === 'ENOENT') throw failed('fail2ban-regex is not installed', INSTALL);
@@ -162,7 +162,7 @@ async function client(jail: string, args: readonly string[], run: Run): Promise<
   throw refusal(jail, `fail2ban-client ${args.join(' ')}`, `${result.stderr}\n${result.stdout}`);
 }
 
-/** The error for what fail2ban-client said when it failed. */
+/** Turns the output of a failed fail2ban-client into an error. */
 export function refusal(jail: string, command: string, said: string): AuditdError {
   if (/Permission denied/i.test(said))
     return failed('fail2ban answers only root', `Run the command ${asRoot()}`);
@@ -189,7 +189,7 @@ function short(text: string): string {
   return text.replace(/\s+/g, ' ').trim().slice(0, 300);
 }
 
-/** The text of `fail2ban-client status JAIL`. @throws AuditdError FAIL2BAN_FAILED if it has another shape */
+/** Parses the text of `fail2ban-client status JAIL`. @throws AuditdError FAIL2BAN_FAILED if it has another shape */
 export function parseStatus(text: string): JailStatus {
   const field = (name: string): string => {
     const found = new RegExp(`^.*- ${name}:[ \\t]*(.*)$`, 'm').exec(text)?.[1];
@@ -210,7 +210,7 @@ export function parseStatus(text: string): JailStatus {
   };
 }
 
-/** The text of `get JAIL banip --with-time`: `ADDRESS\tSINCE + SECONDS = UNTIL` a line, in the time of the host. */
+/** Parses the text of `get JAIL banip --with-time`: `ADDRESS\tSINCE + SECONDS = UNTIL` a line, in the time of the host. */
 export function parseBans(text: string, instantOf: (wall: string) => number = hostInstant): Ban[] {
   return text
     .split('\n')

@@ -17,8 +17,8 @@ interface Column {
 }
 
 /**
- * Columns that no key of `source.columns` names and that look like an address or a time, by their newest values, or by their name where
- * they have none. Addresses that stand in the values come first.
+ * Proposes columns that no key of `source.columns` names and that look like an address or a time. Their newest values decide, or their
+ * name where they have no values. Columns with addresses in their values come first.
  */
 export function proposeColumns(db: Database, { table, columns }: SourceConfig): Proposal[] {
   const all = db.prepare('SELECT name FROM pragma_table_xinfo(?)').all(table) as Column[];
@@ -44,7 +44,7 @@ export function proposeColumns(db: Database, { table, columns }: SourceConfig): 
       values.length > 0 && values.filter(test).length * 2 > values.length;
     if (most((value) => parseAddress(value) !== null || isAddressList(value)))
       return [{ key: 'ip_address', column, example, isSeen: true }];
-    // A plain number is a time only under the name of one: most numbers can be read as one.
+    // A plain number counts as a time only in a column with the name of a time: most numbers can be read as a time.
     if (most((value) => parseTime(value) !== null) && (TIME_NAME.test(column) || /\D/.test(example)))
       return [{ key: 'created_at', column, example, isSeen: true }];
     if (values.length > 0) return [];

@@ -16,22 +16,22 @@ const QUARTER_MS = 900_000;
 const JUDGED_MS = 20 * 3_600_000;
 /** fail2ban's time of a ban is that of its last failure, at most 50 s old; its action may run a little later. */
 const REPORTED_WITHIN_MS = 120_000;
-/** Clocks of two reports of one moment, in whole seconds. */
+/** Both times are rounded to whole seconds. */
 const ROUNDING_MS = 5_000;
-/** Of the reports the newest are looked through: bans older than these are not judged. */
+/** How many of the newest reports are read. Bans older than these reports are not compared. */
 const MOST = 5_000;
 
 export interface Reports {
   /** The newest first. */
   readonly bans: readonly RecordedBan[];
-  /** There may be older ones. */
+  /** True if there may be older reports. */
   readonly isCut: boolean;
 }
 
 /**
- * What fail2ban bans without a report of it. A report belongs to a ban if it came soon after the ban's time. fail2ban says that in the
- * time of its own host or container, whose zone is not known here: times are compared up to whole quarters of an hour. Bans from
- * before the last day are not judged: their reports may have been archived.
+ * Returns the bans of fail2ban that have no report. A report belongs to a ban if it was written soon after the time of the ban. fail2ban
+ * gives that time in the zone of its own host or container, which is not known here: times are compared modulo a quarter of an hour.
+ * Bans that are older than a day are not compared: their reports may have been archived.
  */
 export function missingBans(bans: readonly Ban[], { bans: recorded, isCut }: Reports, now: number): string[] {
   const times = new Map<string, Array<number | null>>();
@@ -80,15 +80,15 @@ export interface BanComparisonOptions {
 
 const FIRST_MS = 60_000;
 const INTERVAL_MS = 600_000;
-/** A ban without a report may just have been made: it counts when it is still without one after this. */
+/** A new ban may not have its report yet: it counts if it has no report after this time either. */
 const AGAIN_MS = 30_000;
 
 /**
- * Compares what fail2ban bans with what it has reported, every ten minutes: a report that could not be written (a directory mounted
+ * Compares what fail2ban bans with what it has reported, every ten minutes. A report that could not be written (a directory mounted
  * read-only into fail2ban's container) leaves no other trace.
  */
 export class BanComparison {
-  /** Banned and not reported, in fail2ban's order. */
+  /** Bans without a report, in fail2ban's order. */
   missing: readonly string[] = [];
   private suspected: ReadonlySet<string> = new Set();
   private timer: NodeJS.Timeout | null = null;
@@ -106,7 +106,7 @@ export class BanComparison {
     if (this.timer !== null) clearTimeout(this.timer);
   }
 
-  /** @returns whether another look is needed to be sure */
+  /** @returns whether a second comparison is needed to be sure */
   async compare(): Promise<boolean> {
     const { jail, db, clock } = this.options;
     const { bans } = await jail.report();
@@ -131,7 +131,7 @@ export class BanComparison {
     this.timer = setTimeout(() => {
       this.compare().then(
         (again) => this.schedule(again ? AGAIN_MS : INTERVAL_MS),
-        // fail2ban is not there, or not for this user to ask: `check` says so.
+        // fail2ban is not running, or this user may not ask it: `check` reports that.
         () => this.schedule(INTERVAL_MS),
       );
     }, ms);
@@ -144,7 +144,7 @@ const SHOWN = 5;
 export const UNREPORTED_NEXT =
   "Make sure that its action posternproxy-report can write there (a container may have /var/log read-only), and see fail2ban's log";
 
-/** What is wrong, for the log, `check` and the page. */
+/** Describes the problem for the log, `check` and the page. */
 export function unreported(addresses: readonly string[], path: string): string {
   const more = addresses.length > SHOWN ? ` and ${addresses.length - SHOWN} more` : '';
   return `fail2ban has banned ${addresses.slice(0, SHOWN).join(', ')}${more} without a report in ${path}`;

@@ -3,31 +3,31 @@ import { type Run, spawn } from './client.js';
 import { optionsOfJail } from './jail-defaults.js';
 
 /**
- * What is wrong with fail2ban's configuration, and whether that keeps it down. Its own test (`-t`) is stricter than a start: a jail whose
- * filter or action is missing makes the test fail, and a start leaves that jail out. A jail whose log is missing, or a file that can't be
- * parsed, keeps all of fail2ban down (measured, 1.0.2 and 1.1.0). What only shows when it runs, such as an expression that does not
- * compile, passes the test and is found in its log.
+ * A mistake in fail2ban's configuration, and whether it keeps fail2ban from starting. Its own test (`-t`) is stricter than a start: the
+ * test fails for a jail whose filter or action is missing, and a start only skips that jail. A jail whose log is missing, or a file that
+ * can't be parsed, keeps all of fail2ban from starting (measured, 1.0.2 and 1.1.0). A mistake that only shows at run time, such as an
+ * expression that does not compile, passes the test and is found in fail2ban's log.
  */
 export interface Trouble {
-  /** Null if it is no jail's. */
+  /** Null if it does not belong to a jail. */
   readonly jail: string | null;
-  /** The file to mend; null if it can't be told. */
+  /** The file to correct; null if it is not known. */
   readonly file: string | null;
   readonly why: string;
   /** False where fail2ban starts without the jail. */
   readonly keepsDown: boolean;
 }
 
-/** So much of the end of fail2ban's log is looked through: a start that fails repeats the whole configuration there, in a line. */
+/** Bytes at the end of fail2ban's log that are read: a failed start writes the whole configuration there, in one line. */
 const LOG_BYTES = 2 ** 20;
 
 const COMMAND = "Command ['server-stream', ";
 const FAILED = ' has failed. Received ';
 
-/** What fail2ban's own test finds; needs root, which alone sees all log files. */
+/** The mistakes that fail2ban's own test finds. It needs root: no other user can see all log files. */
 export async function configurationTroubles(directory: string, run: Run = spawn): Promise<Trouble[]> {
   const tested = await run('fail2ban-client', ['-t']);
-  // One that a busy machine did not let end in time has found nothing.
+  // A test that timed out on a busy machine has found nothing.
   if (tested.exitCode === 0 || tested.timedOut === true) return [];
   const said = entries(`${tested.stderr}\n${tested.stdout}`).filter(
     ({ level, text }) => level !== 'WARNING' && !text.startsWith('ERROR: test configuration failed'),
@@ -38,7 +38,7 @@ export async function configurationTroubles(directory: string, run: Run = spawn)
     const jail = /^Errors in jail '([^']+)'/.exec(text)?.[1];
     return jail === undefined ? [] : [{ jail, why: said[at - 1]?.text ?? text }];
   });
-  // A start fails if it would leave out all there is. As a start, `-d` leaves out what is wrong.
+  // A start fails if it would skip every jail. Like a start, `-d` skips jails with mistakes.
   const read = skipped.length === 0 ? null : await run('fail2ban-client', ['-d']);
   const keepsDown = read === null || (read.exitCode !== 0 && read.timedOut !== true);
   if (skipped.length === 0) {
@@ -48,7 +48,7 @@ export async function configurationTroubles(directory: string, run: Run = spawn)
   return skipped.map(({ jail, why }) => ({ jail, why, file: fileOf(directory, jail), keepsDown }));
 }
 
-/** Why fail2ban's last start ended, by its log; null if it does not say. */
+/** Why fail2ban's last start failed, according to its log; null if the log does not tell. */
 export async function lastStartTrouble(directory: string, run: Run = spawn): Promise<Trouble | null> {
   const { stdout } = await run('fail2ban-client', ['-d']);
   const log = /^\['set', 'logtarget', '(\/[^']+)'\]/m.exec(stdout)?.[1];
@@ -57,7 +57,7 @@ export async function lastStartTrouble(directory: string, run: Run = spawn): Pro
   const since = lines.slice(start + 1);
   const failed = since.findIndex(({ text }) => failureIn(text) !== null);
   if (failed === -1) return null;
-  // Jails are made one after the other: the one made last is the one that failed.
+  // Jails are created one after the other: the last one is the one that failed.
   const made = since
     .slice(0, failed)
     .flatMap(({ text }) => /^Creating new jail '([^']+)'/.exec(text)?.[1] ?? []);
@@ -66,7 +66,7 @@ export async function lastStartTrouble(directory: string, run: Run = spawn): Pro
   return { jail, file: jail === null ? null : fileOf(directory, jail), why, keepsDown: true };
 }
 
-/** What the exception said at which the configuration was not taken, without its name; null if the line tells of none. */
+/** The text of the exception that made fail2ban reject the configuration, without its name; null if the line has none. */
 function failureIn(text: string): string | null {
   const at = text.startsWith(COMMAND) ? text.lastIndexOf(FAILED) : -1;
   if (at === -1) return null;
@@ -76,7 +76,7 @@ function failureIn(text: string): string | null {
     .replace(/\)$/, '');
 }
 
-/** The trouble in words: which jail, in which file, and what. */
+/** Describes the mistake: which jail, in which file, and what. */
 export function troubleWords({ jail, file, why }: Trouble): string {
   const where = file === null || why.includes(file) ? '' : jail === null ? ` in ${file}` : ` (${file})`;
   return jail === null ? `${why}${where}` : `the jail ${jail}${where}: ${why}`;
@@ -95,7 +95,7 @@ function placeOf(why: string, directory: string): { jail: string | null; file: s
   return { jail, file: named ?? (jail === null ? null : fileOf(directory, jail)), why: short(why) };
 }
 
-/** Where the jail is switched on, as fail2ban reads its files: the last word counts. */
+/** The file that enables the jail. fail2ban reads its files in order, and the last value counts. */
 function fileOf(directory: string, jail: string): string | null {
   const options = optionsOfJail(directory, jail);
   return options.get('enabled')?.file ?? [...options.values()].at(-1)?.file ?? null;
@@ -106,7 +106,7 @@ interface Entry {
   readonly text: string;
 }
 
-/** fail2ban's lines without time and process; a line that does not begin so goes on with the one before. */
+/** fail2ban's lines without time and process. A line without these continues the line before. */
 function entries(text: string): Entry[] {
   const found: Array<{ level: string; text: string }> = [];
   for (const line of text.split('\n')) {

@@ -1,11 +1,11 @@
 import { formatFail2banLine } from '../formats/fail2ban-line.js';
 
-/** Documentation addresses (RFC 5737, RFC 3849): whoever is banned by mistake is nobody. */
+/** Documentation addresses (RFC 5737, RFC 3849): a ban by mistake concerns nobody. */
 export const PROBE_ADDRESSES = ['192.0.2.1', '2001:db8::1'] as const;
 
 /**
- * Lines such as the daemon writes for fail2ban: failed logins from PROBE_ADDRESSES. A filter that works finds
- * just these addresses in them.
+ * Lines as the daemon writes them for fail2ban: failed logins from PROBE_ADDRESSES. A working filter finds
+ * exactly these addresses.
  *
  * @param now milliseconds since the epoch
  */

@@ -19,7 +19,7 @@ export const HELPER_SOCKET = '/run/postern-auditd-fail2ban.sock';
 
 /** It starts fail2ban-client twice, each within 10 s. */
 const TIMEOUT_MS = 25_000;
-/** A jail with more bans than fit is cut off rather than let grow: 100,000 bans with their times are 7 MB. */
+/** Limit of an answer in bytes: 100,000 bans with their times are 7 MB. */
 const LONGEST = 16 * 2 ** 20;
 
 interface JailReport {
@@ -27,21 +27,21 @@ interface JailReport {
   readonly bans: readonly Ban[];
 }
 
-/** A jail of fail2ban's, for who can't run fail2ban-client himself. */
+/** A jail of fail2ban, for users who can't run fail2ban-client themselves. */
 export interface Jail {
   /** @throws AuditdError FAIL2BAN_FAILED */
   report(): Promise<JailReport>;
   /**
    * Lifts the bans on an address or network, or on the networks that the address is in.
    *
-   * @param about is told of each ban before it is lifted, named as fail2ban will report it
+   * @param about called with each ban before it is lifted, as fail2ban will report it
    * @returns what was unbanned; empty if there was no such ban
    * @throws AuditdError USAGE if `address` is neither; FAIL2BAN_FAILED
    */
   unban(address: string, about?: (ban: string) => void): Promise<string[]>;
 }
 
-/** Asks through the helper where its socket is; else fail2ban-client itself, which answers only root. */
+/** Uses the helper if its socket exists, else fail2ban-client, which answers only root. */
 export function createJail(name: string, socket: string = HELPER_SOCKET): Jail {
   const helper = () => existsSync(socket);
   return {
@@ -60,14 +60,14 @@ export interface JailBans {
   /** @throws AuditdError `FAIL2BAN_FAILED` */
   list(): Promise<readonly Ban[]>;
   /**
-   * @param by who asked for it, for the record
-   * @returns what was lifted: this ban, or that on the network that the address lies in
-   * @throws AuditdError `NOT_FOUND` if there is no such ban, `USAGE` if it is no address, `FAIL2BAN_FAILED`
+   * @param by who requested it, for the record
+   * @returns what was lifted: this ban, or the ban on the network of the address
+   * @throws AuditdError `NOT_FOUND` if there is no such ban, `USAGE` if it is not an address, `FAIL2BAN_FAILED`
    */
   unban(address: string, by: string): Promise<string[]>;
 }
 
-/** @param onUnban called with each ban before it is lifted, and with who asked for it */
+/** @param onUnban called with each ban before it is lifted, and with who requested it */
 export function jailBans(name: string, onUnban: (ban: string, by: string) => void): JailBans {
   const jail = createJail(name);
   return {
@@ -102,7 +102,7 @@ async function helperUnban(
   return lifted;
 }
 
-/** The answer behind its first line. */
+/** The answer without its first line, which is the status. */
 async function ask(name: string, request: string, socket: string): Promise<string> {
   const answer = await converse(request, socket);
   const [first = '', ...rest] = answer.split('\n');

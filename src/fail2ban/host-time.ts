@@ -6,8 +6,8 @@ const LOCALTIME = '/etc/localtime';
 const ZONES = 'zoneinfo/';
 
 /**
- * What `2026-11-22 20:21:00` means that a service of this host has said, in ms since the epoch: services go by the zone of the host,
- * whatever TZ says to a command that somebody runs. NaN for what is no time.
+ * Parses a local time of a service on this host, such as `2026-11-22 20:21:00`, in ms since the epoch. Services use the zone of the host,
+ * even if a command has another TZ. NaN if the text is not a time.
  */
 export function hostInstant(wall: string, zone: string | null = hostZone()): number {
   if (zone === null) return Date.parse(wall.replace(' ', 'T'));
@@ -15,7 +15,7 @@ export function hostInstant(wall: string, zone: string | null = hostZone()): num
   return Number.isNaN(utc) ? utc : (TimeZone.of(zone)?.instant(utc) ?? utc);
 }
 
-/** Null where it is that of this process, or can't be found. */
+/** Null if it is the zone of this process, or can't be found. */
 export function hostZone(localtime = LOCALTIME): string | null {
   if ((process.env.TZ ?? '') === '') return null;
   try {
@@ -26,7 +26,7 @@ export function hostZone(localtime = LOCALTIME): string | null {
     TimeZone.of(name);
     return name;
   } catch (error) {
-    // Without that file services go by UTC.
+    // Without that file, services use UTC.
     return codeOf(error) === 'ENOENT' ? 'UTC' : null;
   }
 }

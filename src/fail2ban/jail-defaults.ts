@@ -12,12 +12,12 @@ export interface Default {
   readonly file: string;
 }
 
-/** Debian's own, which sets for all jails what its sshd jail needs. */
+/** Debian's own file, which sets for all jails what its sshd jail needs. */
 const DISTRIBUTION = 'defaults-debian.conf';
 
 /**
- * What the administrator has set in `[DEFAULT]`, for all jails. Files are read in fail2ban's order, and the last one counts; jail.conf, which
- * comes with fail2ban, is left out.
+ * The options that the administrator has set in `[DEFAULT]`, for all jails. Files are read in fail2ban's order, and the last value counts.
+ * jail.conf, which is part of fail2ban, is left out.
  *
  * @param directory /etc/fail2ban
  */
@@ -29,12 +29,12 @@ export function administratorDefaults(directory: string): Map<string, Default> {
   );
 }
 
-/** What the files say of a jail, each option by its last word; without what it takes from `[DEFAULT]`. */
+/** The options of a jail in all files, each with its last value, without those that it inherits from `[DEFAULT]`. */
 export function optionsOfJail(directory: string, jail: string): Map<string, Default> {
   return lastWords(jailFiles(directory), jail);
 }
 
-/** In fail2ban's order; the last word counts. */
+/** In fail2ban's order: the last value counts. */
 function jailFiles(directory: string): string[] {
   const inDirectory = names(join(directory, 'jail.d'));
   return [
@@ -53,7 +53,7 @@ function lastWords(files: readonly string[], section: string): Map<string, Defau
   return found;
 }
 
-/** What the jail sets otherwise than the administrator's `[DEFAULT]`, in a sentence; null if there is nothing of that kind. */
+/** Describes the options in which the jail differs from the administrator's `[DEFAULT]`; null if there are none. */
 export function overriddenDefaults(
   jail: string,
   jailText: string,
@@ -70,14 +70,14 @@ export function overriddenDefaults(
   return `the jail ${jail} overrides values of [DEFAULT]: ${different.join('; ')}`;
 }
 
-/** Where to change what `overriddenDefaults` tells. */
+/** Where to change the options that `overriddenDefaults` reports. */
 export function whereToSet(jail: string): string {
   return `To use a value of [DEFAULT] in this jail, set it under fail2ban: in the configuration, or in jail.d/${jail}.local`;
 }
 
 /**
- * fail2ban's own `ignoreip` spares an address; where networks of IPv6 are banned it does not spare the network around it, as
- * `never_ban` does.
+ * Finds addresses in fail2ban's `ignoreip` whose IPv6 network can still be banned: unlike `never_ban`, `ignoreip` protects only the
+ * address itself.
  */
 export function unsparedNetworks(
   fail2ban: Fail2banConfig,
@@ -96,7 +96,7 @@ export function unsparedNetworks(
   return { level: 'warning', what, next: 'add them to fail2ban.never_ban too' };
 }
 
-/** The options of a section, as fail2ban's reader of .ini files takes them. */
+/** The options of a section, parsed as fail2ban parses .ini files. */
 function sectionOf(text: string, section: string): Array<[string, string]> {
   const found: Array<[string, string]> = [];
   let inside = false;

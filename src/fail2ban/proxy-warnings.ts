@@ -1,18 +1,18 @@
 import { NetworkSet } from '../audit/address.js';
 import type { Finding } from '../sinks/sink.js';
 
-/** Logins of late, successful or failed, by address. */
+/** Recent logins, successful or failed, by address. */
 export interface LoginCount {
   readonly address: string;
   readonly logins: number;
 }
 
-/** Fewer logins than this say nothing about who is in front. */
+/** Fewer logins than this do not show a proxy. */
 const ENOUGH = 5;
 const SHOWN = 5;
 
 const looped = new NetworkSet(['127.0.0.0/8', '::1']);
-/** Where Docker and Podman take the networks of their bridges from. For IPv6 they have no such ranges. */
+/** The ranges from which Docker and Podman choose the networks of their bridges. They have no such ranges for IPv6. */
 const containers = new NetworkSet(['172.16.0.0/12', '10.88.0.0/16', '10.89.0.0/16']);
 const privately = new NetworkSet([
   '10.0.0.0/8',
@@ -25,11 +25,11 @@ const privately = new NetworkSet([
 ]);
 
 /**
- * Warns of addresses whose ban would lock out others than the attacker: what stands in front of Postern (a proxy, a
- * container's bridge) and is seen in place of its clients.
+ * Warns of addresses whose ban would lock out others than the attacker: a proxy or a container's bridge in front of Postern
+ * that hides its clients.
  *
  * @param counts successful logins by address, of 30 days or so
- * @param neverBan `fail2ban.never_ban`: who is in it is no cause for a warning
+ * @param neverBan `fail2ban.never_ban`: its addresses cause no warning
  * @param bridges networks of bridges on this host, `172.18.0.0/16`, if known
  */
 export function loginFindings(
@@ -78,10 +78,10 @@ export function loginFindings(
 }
 
 /**
- * The same of failed logins: before anybody has logged in, what stands in front is seen by those who can't.
+ * The same for failed logins: they show a proxy before anybody has logged in.
  *
  * @param counts failed logins by address
- * @param succeeded successful ones, of which `loginFindings` has told
+ * @param succeeded successful logins, which `loginFindings` has reported
  */
 export function failureFindings(
   counts: readonly LoginCount[],
@@ -101,7 +101,7 @@ export function failureFindings(
 }
 
 /**
- * Warns of banned networks out of which somebody has logged in of late: who shares an attacker's /64 is locked out with him.
+ * Warns of banned networks from which somebody has logged in recently: every user in an attacker's /64 is locked out with him.
  *
  * @param counts successful logins by address
  * @param banned what fail2ban has banned

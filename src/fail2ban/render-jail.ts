@@ -3,11 +3,11 @@ import { AuditdError } from '../errors.js';
 import { prefixInUse } from '../sinks/files/ban-target.js';
 import { PAIR } from '../sinks/files/fail2ban-files.js';
 
-/** What only the host that the jail is for can tell. */
+/** Facts about the host of the jail. */
 export interface JailPlace {
   /** Directory of the fail2ban sink, where its pair of files is. */
   readonly authDirectory: string;
-  /** What `chain: auto` stands for here; `INPUT` if not given, `INPUT,DOCKER-USER` on a host with that chain. */
+  /** The meaning of `chain: auto` on this host; `INPUT` if not given, `INPUT,DOCKER-USER` on a host with that chain. */
   readonly chain?: string;
 }
 
@@ -20,8 +20,8 @@ const byProtocol = /^(iptables|nftables|firewallcmd)/;
 /**
  * The text of jail.d/posternproxy.conf for a configuration.
  *
- * The jail sets everything itself but `ignoreip`, which the administrator has for all jails, as distributions change the defaults: Debian 13 bans by nftables and reads sshd's
- * jail from the journal. `backend = polling` finds a line as fast as pyinotify (median 0.4 s, at most 1 s), loses
+ * The jail sets everything itself, as distributions change the defaults: Debian 13 bans by nftables and reads the log of sshd's jail from
+ * the journal. Only `ignoreip` is inherited from the administrator. `backend = polling` finds a line as fast as pyinotify (median 0.4 s, at most 1 s), loses
  * none over rolls, and is there on every host: Debian 13 has no pyinotify, and Python 3.12 can't import it.
  *
  * @throws AuditdError CONFIG_INVALID for what can't be written into a jail file or can't work in fail2ban
@@ -77,7 +77,7 @@ function actions(config: Fail2banConfig, place: JailPlace, jail: string): string
   const lines = chains.flatMap((chain) =>
     chain === 'INPUT' ? here(config, jail) : [forwarded(config, jail, chain)],
   );
-  // Last, so that a ban is reported when it has been made.
+  // The report is the last action: it follows the ban.
   return [...lines, `posternproxy-report[name="${jail}", bans="${directory(config.bans)}"]`];
 }
 
@@ -94,7 +94,7 @@ function here(config: Fail2banConfig, jail: string): string[] {
   return [line(jail, config.protocols.join(','))];
 }
 
-/** For packets that were sent on by a DNAT: container ports. */
+/** For packets that a DNAT forwards: container ports. */
 function forwarded(config: Fail2banConfig, jail: string, chain: string): string {
   return `posternproxy-forward[name="${jail}-fwd", chain="${chain}", port="%(port)s", protocol="${config.protocols.join(',')}"]`;
 }

@@ -15,10 +15,10 @@ import {
 } from './silence.js';
 
 export interface SilenceWatchOptions {
-  /** What fail2ban's sink has decided of late; null where there is no such sink. */
+  /** The recent decisions of the fail2ban sink; null if there is no such sink. */
   readonly verdicts: () => RecentVerdicts | null;
   readonly neverBan: readonly string[];
-  /** That of the watch before a reload. */
+  /** `pending` of the watch before a reload. */
   readonly pending: SilentReason | null;
   readonly isHub: boolean;
   readonly record: (entry: NewEntry) => void;
@@ -26,20 +26,20 @@ export interface SilenceWatchOptions {
   readonly log: Logger;
 }
 
-/** What `status` says of it. */
+/** The part of `status`. */
 export interface SilenceStatus extends Silence, Advice {
   /** Milliseconds since the epoch. */
   readonly since: number;
 }
 
 const LOOK_MS = 15_000;
-/** Of the servers that rows name so many are told apart: that there are several is enough. */
+/** How many servers of rows are distinguished: it is enough to know that there are several. */
 const MOST_SERVERS = 5;
 
-/** Looks whether failed logins reach fail2ban; says once that they don't, and once that they do again. */
+/** Checks whether failed logins reach fail2ban. Reports once that they don't, and once that they do again. */
 export class SilenceWatch {
   status: SilenceStatus | null = null;
-  /** Said, and not yet followed by a failure that was written; outlives a reload. */
+  /** The reason that was reported, until a failure is written again; survives a reload. */
   pending: SilentReason | null;
   private readonly clues = new Map<string, Clue>();
   private readonly servers = new Set<string>();
@@ -60,11 +60,11 @@ export class SilenceWatch {
     if (this.timer !== null) clearInterval(this.timer);
   }
 
-  /** Events as they are read: what the last withheld one of a reason says is told with the reason. */
+  /** Receives each event that was read. The last withheld event of a reason is shown with that reason. */
   observe(events: readonly AuditEvent[]): void {
     for (const event of events) {
       if (event.action !== 'auth.login_failure' || event.source !== 'postern') continue;
-      if (event.revisionOf !== null) continue; // at a hub they stand beside their rows
+      if (event.revisionOf !== null) continue; // At a hub, revisions are in the same table as their rows.
       if (!event.local && this.servers.size < MOST_SERVERS) this.servers.add(event.server);
       const verdict = classifyForBan(event, this.options.clock(), this.neverBan);
       if (verdict !== null && verdict !== 'write') this.clues.set(verdict, clueOf(event));

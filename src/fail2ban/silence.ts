@@ -2,7 +2,7 @@ import { parseAddress } from '../audit/address.js';
 import type { AuditEvent } from '../audit/event.js';
 import type { Withheld } from '../sinks/files/ban-eligibility.js';
 
-/** Why all or most failed logins are kept from fail2ban, so that nobody can be banned. `never_ban` is no such reason: it is wanted. */
+/** Why all or most failed logins are kept from fail2ban, so that nobody can be banned. `never_ban` is not one of these reasons: it is wanted. */
 export type SilentReason = Exclude<Withheld, 'never_ban'>;
 
 export const SILENT_REASONS: readonly SilentReason[] = [
@@ -13,11 +13,11 @@ export const SILENT_REASONS: readonly SilentReason[] = [
   'other_server',
 ];
 
-/** What was decided of failed logins of late. */
+/** Recent decisions about failed logins. */
 export interface RecentFailures {
   readonly written: number;
   readonly withheld: Readonly<Partial<Record<Withheld, number>>>;
-  /** The other servers that rows named; where there are several, it is a table of several servers. */
+  /** The other servers that rows name. With several of them, the table belongs to several servers. */
   readonly servers: readonly string[];
 }
 
@@ -29,14 +29,14 @@ export interface Silence {
   readonly total: number;
 }
 
-/** Fewer say nothing: a stray row has a typing error. */
+/** Fewer are ignored: a single row may have a typing error. */
 const FEWEST = 3;
 
 /**
- * Whether all or most failed logins are kept from fail2ban, for a reason that a key can mend. Other servers' failures are such a reason only
- * where no row is of this server and all name the same other one: then that is probably this one.
+ * Whether all or most failed logins are kept from fail2ban, for a reason that a key can correct. Other servers' failures are such a reason
+ * only if no row belongs to this server and all rows name the same other server: that is probably this one under another name.
  *
- * @param isHub the table is that of other servers' events: none of its rows is of this one
+ * @param isHub the table has the events of other servers: none of its rows belongs to this one
  */
 export function silenceOf({ written, withheld, servers }: RecentFailures, isHub = false): Silence | null {
   const counts = SILENT_REASONS.map((reason) => [reason, withheld[reason] ?? 0] as const);
@@ -54,14 +54,14 @@ export function silenceOf({ written, withheld, servers }: RecentFailures, isHub 
   return { reason, withheld: count, total };
 }
 
-/** What a verdict of the sink was given to within the last ten minutes, and within the last hour. */
+/** How often the sink gave a verdict within the last ten minutes and within the last hour. */
 export type RecentVerdicts = Readonly<
   Partial<Record<string, { readonly ten_minutes: number; readonly hour: number }>>
 >;
 
 /**
- * The same of what the running sink has decided. It counts the last hour; but where most of the last ten minutes were written, it is mended.
- * Late ones count only if they go on: rows that are put into the table at once (an import) are old, and no fault.
+ * The same for the decisions of the running sink. The last hour counts. If most failures of the last ten minutes were written, the problem
+ * is over. Late failures count only if they continue: rows that an import adds at once are old, which is not a fault.
  */
 export function silenceOfVerdicts(
   verdicts: RecentVerdicts,
@@ -81,7 +81,7 @@ export function silenceOfVerdicts(
   return now.written > lately ? null : silenceOf(hour, isHub);
 }
 
-/** What the newest withheld failure of a reason says, so that people see what is wrong. */
+/** Values of the newest withheld failure of a reason, which show people what is wrong. */
 export interface Clue {
   readonly rawAddress: string | null;
   readonly rawTime: string | null;
@@ -94,7 +94,7 @@ export function clueOf({ rawAddress, rawTime, server, time, ingested }: AuditEve
   return { rawAddress, rawTime, server, aheadMs: time === null ? null : time - ingested };
 }
 
-/** A column that no key of source.columns names, and looks as if it should. */
+/** A column that looks like an address or a time and that no key of source.columns names. */
 export interface Proposal {
   readonly key: 'ip_address' | 'created_at';
   readonly column: string;
@@ -109,7 +109,7 @@ export interface Advice {
 
 const SHOWN = 80;
 
-/** What is wrong and which key to set, in words. */
+/** Describes what is wrong and which key to set. */
 export function adviceOn(
   { reason, withheld, total }: Silence,
   clue: Clue | null,

@@ -3,19 +3,19 @@ import type { Finding } from '../sinks/sink.js';
 
 const FAILED = /fail|denied|deny|refus|reject|invalid|wrong|incorrect|unauthori[sz]ed|forbidden/i;
 const LOGIN = /log|auth|sign|access|session|passw|credential|2fa|mfa|otp/i;
-/** What is sure to be about a login: `log` is also in `log.export_failed` and `blog.deny`, `sign` in `certificate_signing_failed`. */
+/** Words that are certainly about a login: `log` is also in `log.export_failed` and `blog.deny`, `sign` in `certificate_signing_failed`. */
 const SURE = /login|logon|(log|sign)[ _.-]?[io]n(?![a-z])|auth|passw|credential|2fa|mfa/i;
-/** Longer words than that are none. */
+/** Longer texts are not words. */
 const LONGEST = 80;
-/** Fewer say nothing: a stray row has a typing error. */
+/** Fewer are ignored: a single row may have a typing error. */
 const FEWEST = 3;
 const SHOWN = 3;
 /** Different words that are counted. */
 const MOST = 100;
 
 /**
- * Rows that look like failed logins, under words that the catalog does not know: fail2ban is never told of them, and nothing else says so, for
- * they are withheld from nobody.
+ * Counts rows that look like failed logins but whose words are not in the catalog. They are never written for fail2ban, and nothing else
+ * reports that.
  */
 export class UncataloguedFailures {
   private readonly words = new Map<string, number>();
@@ -31,7 +31,7 @@ export class UncataloguedFailures {
     if (about.some((text) => SURE.test(text))) this.sure.add(rawAction);
   }
 
-  /** @param failed failed logins that are known as such; with none, nobody is ever banned */
+  /** @param failed number of known failed logins; with none, nobody is ever banned */
   findings(failed: number): Finding[] {
     const found = [...this.words].filter(([, count]) => count >= FEWEST).toSorted((a, b) => b[1] - a[1]);
     const [first] = found;

@@ -6,10 +6,10 @@ export interface BansWatch {
 }
 
 /**
- * Calls `onChange` when bans.log may have grown: soon after it was written to, and every `pollMs` besides, as a watch can
- * be lost (a directory that was removed, too many watches) and may not come about at all.
+ * Calls `onChange` when bans.log may have grown: soon after a write, and also every `pollMs`. A watch can fail or be lost (the directory
+ * was removed, too many watches).
  *
- * @param path bans.log; neither it nor its directory need be there
+ * @param path bans.log; neither it nor its directory has to exist
  * @param pollMs milliseconds
  */
 export function watchBans(path: string, onChange: () => void, pollMs = 5_000): BansWatch {
@@ -22,7 +22,7 @@ export function watchBans(path: string, onChange: () => void, pollMs = 5_000): B
   const take = () => {
     try {
       watcher = watch(dirname(path), { persistent: false }, (_, changed) => {
-        // The directory's own name comes when it is removed: the inode that was watched is dead.
+        // An event with the directory's own name means that it was removed: the watched inode is dead.
         if (changed === name) onChange();
         else if (changed === basename(dirname(path))) drop();
       });

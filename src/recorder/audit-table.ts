@@ -27,9 +27,8 @@ export const COLUMNS = [
 ] as const;
 
 /**
- * Columns that queries filter by. The row id is a part of every index, so that a page of one filter, newest first, is read
- * from its index in order. Those that many rows leave empty are indexed where they are not: what is not there is not
- * written, and `column = ?` finds the index all the same.
+ * Columns that queries filter by. Every index contains the row id, so a page of one filter, newest first, is read from its index in
+ * order. Columns that are often empty have a partial index: empty values are not written to it, and `column = ?` still uses it.
  */
 const INDEXED: Readonly<Record<string, 'every row' | 'where it is not null'>> = {
   created_at: 'every row',
@@ -42,18 +41,18 @@ const INDEXED: Readonly<Record<string, 'every row' | 'where it is not null'>> = 
   server: 'where it is not null',
 };
 
-/** An index that queries want. */
+/** An index that queries use. */
 export interface AuditIndex {
   readonly name: string;
   readonly column: string;
-  /** Makes it, if there is none of that name. */
+  /** Creates the index if no index has that name. */
   readonly sql: string;
 }
 
 /**
- * The indexes that queries want of a table.
+ * The indexes that queries use.
  *
- * @param nameOf what the table calls a column, null where it has none
+ * @param nameOf the name of a column in the table; null if the table does not have it
  */
 export function auditIndexes(
   table = 'audit_log',
@@ -76,10 +75,10 @@ export function columnsOf(db: Database.Database, table: string): ReadonlySet<str
 }
 
 /**
- * Makes the audit table and its indexes where they are missing. Changes nothing that is there; of a table that is there
- * and lacks a column, that column has no index.
+ * Creates the audit table and its indexes if they are missing. It changes nothing that exists; a column that an existing table lacks gets
+ * no index.
  *
- * AUTOINCREMENT, so that an id is never used twice: readers track ids.
+ * The id is AUTOINCREMENT and never used twice: readers track ids.
  */
 export function createAuditTable(db: Database.Database, options: TableOptions = {}): void {
   const { table = 'audit_log' } = options;

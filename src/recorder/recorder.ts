@@ -7,7 +7,7 @@ import { COLUMNS, columnsOf, quoteIdentifier } from './audit-table.js';
 
 export { type AuditIndex, auditIndexes, createAuditTable, type TableOptions } from './audit-table.js';
 
-/** What happened. Only `action` must be given. */
+/** An event to record. Only `action` is required. */
 export interface NewEntry {
   /** Canonical name of the catalog (docs/reference/EVENTS.md), `proxy_host.update`. */
   readonly action: string;
@@ -44,8 +44,8 @@ export interface Recorder {
    * Writes one row and returns its id. Opens no transaction: inside of the caller's, the change and its audit row commit
    * together or not at all.
    *
-   * @throws AuditdError `USAGE` if the catalog has no such action, the time is none, or JSON can't hold the details; SQLite's
-   *   own errors as they are
+   * @throws AuditdError `USAGE` if the catalog has no such action, the time is invalid, or the details can't be written as JSON;
+   *   errors of SQLite are thrown unchanged
    */
   record(entry: NewEntry): number;
 }
@@ -58,7 +58,7 @@ const LATEST = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 let usual: Redactor | null = null;
 
 /**
- * Records audit events into a table that `createAuditTable` has made, or into Postern's own of the same columns (only
+ * Records audit events into a table that `createAuditTable` has created, or into Postern's own table with the same columns (only
  * `created_at` and `action` are required).
  *
  * @example
@@ -123,7 +123,7 @@ function writableColumns(db: Database.Database, table: string): Array<(typeof CO
   return COLUMNS.filter((column) => there.has(column));
 }
 
-/** The word as Postern writes it; the full name where the word beside this resource type would be read as something else. */
+/** The word as Postern writes it, or the full name if the word would mean another event with this resource type. */
 function rawAction(action: string, category: string, resourceType: string): string {
   const word = action.slice(category.length + 1);
   return classify(word, resourceType).action === action ? word : action;
