@@ -3,23 +3,23 @@ import type { Context } from 'hono';
 import type { Client } from './access/client-address.js';
 import type { Scope } from './access/tokens.js';
 
-/** Who asks. */
+/** The identity of a caller. */
 export interface Caller {
-  /** Of the token; `socket` for who came through the control socket. */
+  /** The token's ID; `socket` for the control socket. */
   readonly id: string;
   readonly name: string;
   readonly scope: Scope;
   readonly via: 'token' | 'session' | 'socket';
 }
 
-/** What the middleware leaves for the routes. */
+/** The variables that the middleware sets for the routes. */
 export interface ApiEnv {
   Bindings: HttpBindings;
   Variables: {
     client: Client;
-    /** Null: nobody has said who he is. */
+    /** Null without a token or session. */
     identity: Caller | null;
-    /** What a form of this session has to send; empty without a session. */
+    /** The CSRF token that forms of this session must send; empty without a session. */
     csrf: string;
   };
 }

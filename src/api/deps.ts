@@ -10,9 +10,9 @@ import type { Sessions } from './access/session.js';
 import type { Tokens } from './access/tokens.js';
 import type { ApiMetrics } from './metrics.js';
 
-/** All that the routes and pages know of the rest. */
+/** What the routes and pages need from the rest of the daemon. */
 export interface ApiDeps {
-  /** Answers in a thread of its own. */
+  /** Answers queries in a thread of its own. */
   readonly queries: QueryService;
   status(): DaemonStatus;
   readonly tokens: Tokens;
@@ -21,9 +21,9 @@ export interface ApiDeps {
   /** Outlive a reload. */
   readonly metrics: ApiMetrics;
   readonly bans: JailBans;
-  /** An audit event of our own. Never throws: what can't be recorded is reported in the log. */
+  /** Records an audit event of our own. Never throws: a failure is logged. */
   record(entry: NewEntry): void;
-  /** Calls `listener` with each event soon after it was read; returns the end of that. */
+  /** Calls `listener` with each event soon after it was read. @returns a function that ends the subscription */
   subscribe(listener: (event: AuditEvent) => void): () => void;
   /** Milliseconds since the epoch. */
   readonly clock: () => number;
@@ -31,6 +31,6 @@ export interface ApiDeps {
   readonly config: ApiConfig;
   /** The name of this server. */
   readonly server: string;
-  /** Outlive a reload: who guesses does not begin anew with it. */
+  /** Outlive a reload, so that it does not reset the counts of attackers. */
   readonly failures: Failures;
 }

@@ -6,7 +6,7 @@ import type { DaemonStatus } from '../control/status.js';
 import type { ApiEnv } from './context.js';
 import { STATUS_METRICS } from './status-metrics.js';
 
-/** What goes on in the API, for /metrics. Outlives a reload. */
+/** The metrics of the API and of the daemon's status, for /metrics. They outlive a reload. */
 export class ApiMetrics {
   readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
   readonly requests: Counter<'method' | 'route' | 'status'>;
@@ -15,7 +15,7 @@ export class ApiMetrics {
   readonly authFailuresRecorded: Counter;
   readonly streamClientsDropped: Counter;
   readonly streamClients: Gauge;
-  /** How many connections there are; set by whoever listens. */
+  /** Returns the number of connections; set by the listener. */
   connections: () => number = () => 0;
   private readonly registry = new Registry();
 
@@ -24,7 +24,7 @@ export class ApiMetrics {
     this.registerStatus(status);
     this.requests = new Counter({
       name: 'postern_auditd_api_requests_total',
-      help: 'Requests that were answered, by method, route and status.',
+      help: 'Answered requests, by method, route and status.',
       labelNames: ['method', 'route', 'status'],
       registers,
     });
@@ -37,35 +37,35 @@ export class ApiMetrics {
     });
     this.authFailures = new Counter({
       name: 'postern_auditd_api_auth_failures_total',
-      help: 'Requests and logins with a token that is not valid, by what they were answered: wrong, expired or limited.',
+      help: 'Requests and logins with an invalid token, by answer: wrong, expired or limited.',
       labelNames: ['answer'],
       registers,
     });
     this.authFailuresRecorded = new Counter({
       name: 'postern_auditd_api_auth_failures_recorded_total',
-      help: 'Of these, those that were recorded as a failed login, which fail2ban counts.',
+      help: 'Those of them recorded as failed logins, which fail2ban counts.',
       registers,
     });
     this.streamClients = new Gauge({
       name: 'postern_auditd_api_stream_clients',
-      help: 'Clients that look on live.',
+      help: 'Connected clients of live streams.',
       registers,
     });
     this.streamClientsDropped = new Counter({
       name: 'postern_auditd_api_stream_clients_dropped_total',
-      help: 'Clients that were dropped as they did not read.',
+      help: 'Live stream clients dropped because they did not read, or because their access ended.',
       registers,
     });
-    this.gauge('postern_auditd_api_connections', 'Connections to the API.', () => this.connections());
-    this.gauge('postern_auditd_api_sessions', 'Browsers that are logged in.', sessions);
-    this.process();
+    this.registerGauge('postern_auditd_api_connections', 'Connections to the API.', () => this.connections());
+    this.registerGauge('postern_auditd_api_sessions', 'Browser sessions that are logged in.', sessions);
+    this.registerProcess();
   }
 
   text(): Promise<string> {
     return this.registry.metrics();
   }
 
-  /** Name, type, labels and meaning of all of them, for docs/reference/METRICS.md. */
+  /** Name, type and help of all metrics, for docs/reference/METRICS.md. */
   async described(): Promise<ReadonlyArray<{ name: string; type: string; help: string }>> {
     const all = await this.registry.getMetricsAsJSON();
     return all.map(({ name, type, help }) => ({ name, type: String(type), help }));
@@ -102,8 +102,8 @@ export class ApiMetrics {
     }
   }
 
-  /** Those that every exporter has (Prometheus, Writing client libraries: process metrics). */
-  private process(): void {
+  /** The process metrics that every exporter has (Prometheus, Writing client libraries). */
+  private registerProcess(): void {
     const registers = [this.registry];
     new Counter({
       name: 'process_cpu_seconds_total',
@@ -115,14 +115,16 @@ export class ApiMetrics {
         this.inc((user + system) / 1e6);
       },
     });
-    this.gauge('process_resident_memory_bytes', 'Memory of the process.', () => process.memoryUsage.rss());
-    this.gauge('process_start_time_seconds', 'When the process was started.', () =>
+    this.registerGauge('process_resident_memory_bytes', 'Resident memory of the process.', () =>
+      process.memoryUsage.rss(),
+    );
+    this.registerGauge('process_start_time_seconds', 'Start time of the process.', () =>
       Math.round(Date.now() / 1_000 - process.uptime()),
     );
-    this.gauge('process_open_fds', 'Open files and sockets.', openFiles);
+    this.registerGauge('process_open_fds', 'Open files and sockets.', openFiles);
   }
 
-  private gauge(name: string, help: string, read: () => number): void {
+  private registerGauge(name: string, help: string, read: () => number): void {
     const registers = [this.registry];
     new Gauge({
       name,
@@ -145,7 +147,7 @@ function openFiles(): number {
 
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS', 'PUT', 'PATCH']);
 
-/** Counts requests by the pattern of their route. There are few patterns, so clients can create no new series by what they request. */
+/** Counts requests by route pattern. There are few patterns, so requests can't create new series. */
 export function countRequests(metrics: ApiMetrics) {
   return createMiddleware<ApiEnv>(async (c, next) => {
     const begin = performance.now();

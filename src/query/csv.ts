@@ -8,9 +8,9 @@ export const CSV_COLUMNS = [...COLUMN_KEYS, 'outcome'] as const;
 /** RFC 4180 section 2: lines end in CRLF, the first one names the columns. */
 export const CSV_HEADER = `${CSV_COLUMNS.join(',')}\r\n`;
 
-/** What a spreadsheet takes for the beginning of a formula (OWASP, CSV Injection), full-width forms included. */
+/** Characters with which a formula begins in a spreadsheet (OWASP, CSV Injection), full-width forms included. */
 const FORMULA = /^[=+\-@\t\r\n＝＋－＠]/;
-/** Most fields: nothing in them to be quoted, and no formula. */
+/** Most fields: nothing to quote, and not a formula. */
 const PLAIN = /^\w[\w .:@/+-]*$/;
 const QUOTED = /[",\r\n\t;]/;
 
@@ -19,7 +19,7 @@ export function csvLine(event: AuditEvent): string {
   return safely(event, wholeLine, (last) => csvEntry(lastEntry(last)));
 }
 
-/** What we have written ourselves (times, addresses, names of the catalog) is safe as it is. */
+/** Text of our own (times, addresses, names of the catalog) is safe as it is. */
 function wholeLine(event: AuditEvent): string {
   const { user, resource, type } = event;
   const created = event.time === null ? field(event.rawTime) : isoTime(event.time);
@@ -30,13 +30,13 @@ function wholeLine(event: AuditEvent): string {
   );
 }
 
-/** JSON of an object begins no formula, and nearly always has quotes. */
+/** JSON of an object is never a formula, and nearly always has quotes. */
 function objectField(json: string | null): string {
   return json?.includes('"') === true ? `"${json.replaceAll('"', '""')}"` : field(json);
 }
 
 /**
- * A field that no spreadsheet runs: an apostrophe stands before what might be a formula, a negative number included.
+ * A field that no spreadsheet runs: an apostrophe precedes text that might be a formula, negative numbers included.
  * Quotes are doubled (RFC 4180).
  */
 export function field(text: string | null): string {
@@ -47,7 +47,7 @@ export function field(text: string | null): string {
   return QUOTED.test(safe) || safe !== shown ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
-/** The same of an entry of a page. */
+/** The same for an entry of a page. */
 export function csvEntry(entry: Entry): string {
   const { user } = entry;
   const details = entry.details === null ? null : toSafeJson(entry.details);

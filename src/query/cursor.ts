@@ -3,11 +3,11 @@ import type { SourceName } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
 import type { Filter } from './filter.js';
 
-/** How far a reader has got in one table. */
+/** The position of a reader in one table. */
 export interface PagePosition {
-  /** Rows below this id are still to come. */
+  /** The next rows are below this id. */
   readonly before: number;
-  /** The highest id when the first page was read: what came later is on no page of this walk. */
+  /** The highest id when the first page was read. Later rows are on no page of this cursor. */
   readonly snapshot: number;
 }
 
@@ -17,7 +17,7 @@ const VERSION = 1;
 const LONGEST = 400;
 const SOURCES: readonly SourceName[] = ['postern', 'auditd'];
 
-/** Opaque text, good for this filter alone (its times aside, which `-7d` moves). */
+/** Opaque text that is valid for this filter only, apart from its times, which `-7d` moves. */
 export function encodeCursor(filter: Filter, positions: PagePositions): string {
   const places = SOURCES.flatMap((source) => {
     const position = positions[source];
@@ -26,36 +26,36 @@ export function encodeCursor(filter: Filter, positions: PagePositions): string {
   return Buffer.from(JSON.stringify([VERSION, keyOf(filter), places])).toString('base64url');
 }
 
-/** @throws AuditdError `USAGE` if it is no cursor, or one of another filter */
+/** @throws AuditdError `USAGE` if the cursor is invalid or belongs to another filter */
 export function decodeCursor(text: string, filter: Filter): PagePositions {
   const [version, key, places] = parse(text);
-  if (version !== VERSION || typeof key !== 'string' || !Array.isArray(places)) throw broken();
+  if (version !== VERSION || typeof key !== 'string' || !Array.isArray(places)) throw invalidCursor();
   if (key !== keyOf(filter)) {
     throw new AuditdError('USAGE', 'cursor: this cursor belongs to another filter', {
-      next: 'Repeat the filter of the page that it came from, or begin without a cursor',
+      next: 'Use the filter of the page that returned the cursor, or start without a cursor',
     });
   }
   const positions: Partial<Record<SourceName, PagePosition>> = {};
   for (const place of places as unknown[]) {
-    if (!Array.isArray(place)) throw broken();
+    if (!Array.isArray(place)) throw invalidCursor();
     const [name, before, snapshot] = place as unknown[];
     const source = SOURCES.find((known) => known === name);
     if (source === undefined || !isId(before) || !isId(snapshot) || positions[source] !== undefined)
-      throw broken();
+      throw invalidCursor();
     positions[source] = { before, snapshot };
   }
   return positions;
 }
 
 function parse(text: string): unknown[] {
-  if (text.length > LONGEST || !/^[\w-]+$/.test(text)) throw broken();
+  if (text.length > LONGEST || !/^[\w-]+$/.test(text)) throw invalidCursor();
   try {
     const value: unknown = JSON.parse(Buffer.from(text, 'base64url').toString('utf8'));
     if (Array.isArray(value) && value.length === 3) return value as unknown[];
   } catch {
-    // said below
+    // thrown below
   }
-  throw broken();
+  throw invalidCursor();
 }
 
 function isId(value: unknown): value is number {
@@ -67,8 +67,8 @@ function keyOf(filter: Filter): string {
   return createHash('sha256').update(JSON.stringify(rest)).digest('hex').slice(0, 12);
 }
 
-function broken(): AuditdError {
+function invalidCursor(): AuditdError {
   return new AuditdError('USAGE', 'cursor: invalid cursor', {
-    next: 'Copy it unchanged from next, or begin without a cursor',
+    next: 'Copy it unchanged from next, or start without a cursor',
   });
 }

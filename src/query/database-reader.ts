@@ -9,14 +9,14 @@ import { readWithRetries } from '../source/read-with-retries.js';
 import type { Waiting, WaitingState } from '../source/source.js';
 import { waitingFor } from '../source/waiting-reasons.js';
 
-/** A lock, a recovery, or files that were written a moment ago: this often looked at again, ms apart. */
+/** Retries, and the ms between them, for a lock, a recovery, or files that were just written. */
 const TRIES = 60;
 const PAUSE_MS = 25;
 const BRIEF: ReadonlySet<WaitingState> = new Set(['locked', 'recovering']);
 
 /**
- * Reads a database of another process in short steps: each opens it, reads in one transaction and closes it, so that no step holds
- * up the writer's WAL. It blocks while it waits, so it belongs in a thread of its own.
+ * Reads a database of another process in short steps. Each step opens the database, reads in one transaction and closes it, so that none
+ * delays a checkpoint of the writer's WAL. Waiting blocks, so the reader needs a thread of its own.
  */
 export class DatabaseReader {
   private readonly copies: StoppedDatabaseCopies;
@@ -25,13 +25,13 @@ export class DatabaseReader {
     readonly database: string,
     privateDirectory: string,
     log: Logger,
-    /** It is the daemon's own, in a directory that its user can write: a link there is refused. */
+    /** Whether it is the daemon's own database, in a directory that its user can write: a link there is rejected. */
     private readonly own = false,
   ) {
     this.copies = new StoppedDatabaseCopies({ database, directory: privateDirectory, log });
   }
 
-  isThere(): boolean {
+  exists(): boolean {
     try {
       return stateOfFiles(this.database) !== null;
     } catch {
@@ -39,7 +39,7 @@ export class DatabaseReader {
     }
   }
 
-  /** @throws AuditdError `SOURCE_UNUSABLE` in the words of the state that the database is in; what `work` throws */
+  /** @throws AuditdError `SOURCE_UNUSABLE` with the reason why the database can't be read; errors of `work` */
   read<T>(work: (db: Database) => T): T {
     const attempt = readWithRetries(
       this.database,

@@ -25,7 +25,7 @@ import { noteOf } from './unknown-names.js';
 /** Rows that statistics read ahead. */
 const AHEAD = 500;
 
-/** A page first tries for this long without a map of times. Making the map (plan/zone-map.ts) takes 3 s for 10,000,000 rows. */
+/** A page is tried for this long without a zone map. Building the map (plan/zone-map.ts) takes 3 s for 10,000,000 rows. */
 const QUICK_MS = 100;
 
 type Answer = Omit<PageResult, 'entries'> & { readonly events: AuditEvent[] };
@@ -42,8 +42,8 @@ const TALLIED: ReadonlySet<ColumnKey> = new Set([
 ]);
 
 /**
- * Answers queries. A query goes three ways: `QuerySources` says which tables and archives the filter means, `ScanPlanner` prepares a scan of
- * each, `ScanRun` reads them. Everything is synchronous and in short steps: it runs in a thread of its own (thread/worker.ts).
+ * Answers queries in three stages: `QuerySources` finds the tables and archives that the filter needs, `ScanPlanner` plans a scan of each, and
+ * `ScanRun` reads them. Everything is synchronous and in short steps, and runs in a thread of its own (thread/worker.ts).
  */
 export class QueryEngine {
   private readonly sources: QuerySources;
@@ -56,7 +56,7 @@ export class QueryEngine {
     this.planner = new ScanPlanner(this.sources, options);
   }
 
-  /** @throws AuditdError `USAGE`, `SOURCE_UNUSABLE`, or `QUERY_LIMIT` when the time is over */
+  /** @throws AuditdError `USAGE`, `SOURCE_UNUSABLE`, or `QUERY_LIMIT` when the time limit is exceeded */
   page(request: PageRequest): PageResult {
     const { events, ...rest } = this.find(request);
     const { brief = null } = request;
@@ -90,7 +90,7 @@ export class QueryEngine {
     const wanted = begin !== null || page === 1 ? { rows: limit + 1 + LOOKAHEAD, isCounted } : null;
     const scans = this.planner.prepare(filter, begin, wanted, null);
     if (scans.every(({ isMapped }) => isMapped)) return this.answer(request, begin, scans, deadline);
-    // Where enough of the newest rows match, the times of all others need not be known.
+    // If enough of the newest rows match, the times of all others are not needed.
     const soon = Math.min(performance.now() + QUICK_MS, deadline);
     try {
       return this.answer(request, begin, scans, soon, true);
@@ -160,7 +160,7 @@ export class QueryEngine {
   }
 }
 
-/** Counts only where the page itself does not show how many rows there are. @param seen rows up to the end of this page */
+/** Counts only if the page itself does not show the number of rows. @param seen rows up to the end of this page */
 function totalOf(
   run: ScanRun,
   wanted: PageRequest['count'],

@@ -3,11 +3,11 @@ import { safeJson, toSafeJson } from '../audit/unsafe-characters.js';
 import { formatted } from '../formats/format-fallback.js';
 import { IsoTime } from '../formats/iso-time.js';
 
-/** An entry as people and programs get it. Secrets in `details` are masked. */
+/** An entry of an answer. Secrets in `details` are masked. */
 export interface Entry {
   /** `postern:4711`. */
   readonly id: string;
-  /** ISO 8601, UTC; what stood in the row where that is no time, null if nothing did. */
+  /** ISO 8601, UTC; the text in the row if it is not a time; null if the row has none. */
   readonly created_at: string | null;
   readonly user: { readonly id: string | null; readonly name: string | null; readonly email: string | null };
   /** Canonical name. */
@@ -19,7 +19,7 @@ export interface Entry {
   readonly ip_address: string | null;
   readonly server: string;
   readonly outcome: string;
-  /** Of a row that was edited: what it was in between, and what it is, in the order in which that was seen. Left out: there are none. */
+  /** The versions of an edited row, the current one included, in the order in which they were read; omitted for other rows. */
   readonly versions?: readonly Entry[];
 }
 
@@ -35,14 +35,14 @@ function createdAt(event: AuditEvent): string | null {
 }
 
 /**
- * The entry of an event. One at which this throws is a fault of ours, and fails no answer that has others besides: it comes with what the
- * daemon knows of it itself, with `{"unformatted":true}` for its details and none of the row's texts. So do all forms below.
+ * The entry of an event. An event that can't be formatted, a defect of ours, does not fail the whole answer: its entry has the values that
+ * the daemon knows itself, `{"unformatted":true}` as details, and none of the row's texts. That is true of all forms below.
  */
 export function entryOf(event: AuditEvent): Entry {
   return safely(event, wholeEntry, lastEntry);
 }
 
-/** What `form` makes of the event, else of the least of it, else `last`. Nobody is told: whoever asks sees it, and sinks have said it. */
+/** The result of `form` for the event, or for its minimal form, or else of `last`. Not logged: the answer shows it, and the sinks have logged it. */
 export function safely<T>(
   event: AuditEvent,
   form: (event: AuditEvent) => T,
@@ -55,7 +55,7 @@ function wholeEntry(event: AuditEvent): Entry {
   return entryWith(event, event.details === null ? null : JSON.parse(event.details));
 }
 
-/** Of an event that says no more than which one it is. */
+/** The entry of an event of which only the id is usable. */
 export function lastEntry(event: AuditEvent): Entry {
   const nobody = { id: null, name: null, email: null };
   return {
@@ -87,12 +87,12 @@ function entryWith(event: AuditEvent, details: unknown): Entry {
   };
 }
 
-/** What a name is cut to in a brief entry. */
+/** Length to which a brief entry cuts names. */
 const LONGEST_NAME = 1_000;
 
 /**
- * The entry for who shows only the beginning of it: details of more than `longest` characters are a text, their first ones, and
- * no name is longer than 1,000. Megabytes then stay in the thread that read them.
+ * The entry for a caller that shows only its beginning: details of more than `longest` characters become text, cut to that length, and
+ * names are cut to 1,000. So megabytes stay in the thread that read them.
  */
 export function briefEntryOf(event: AuditEvent, longest: number): Entry {
   return safely(event, (whole) => briefEntry(whole, longest), lastEntry);
@@ -135,7 +135,7 @@ function lastObject(event: AuditEvent): string {
   return toSafeJson(lastEntry(event));
 }
 
-/** What we have written ourselves (times, addresses, names of the catalog) needs no look at it. */
+/** Text of our own (times, addresses, names of the catalog) needs no check. */
 function wholeObject(event: AuditEvent): string {
   const { user, resource, type } = event;
   const created = event.time === null ? json(event.rawTime) : `"${isoTime(event.time)}"`;

@@ -3,18 +3,18 @@ import type { FileHandle } from 'node:fs/promises';
 import type { SourceName } from '../audit/event.js';
 import { CSV_HEADER } from './csv.js';
 
-// What a file of entries has, read from its bytes alone: when it is made, and again by who verifies it.
+// The contents of an export file, read from its bytes alone: when it is created, and again when it is verified.
 
 /** Ids of one source. */
 export interface IdsOf {
   readonly entries: number;
   readonly first: number;
   readonly last: number;
-  /** Entries whose id another one has, too: of an earlier history of the database. */
+  /** Entries with the id of another entry: of an earlier history of the database. */
   readonly repeated: number;
   /** Ids between the first and the last that no entry has. */
   readonly missing: number;
-  /** Where they are missing, the lowest first, both ends included. At most `MOST_GAPS`. */
+  /** The gaps, the lowest first, both ends included. At most `MOST_GAPS`. */
   readonly gaps: ReadonlyArray<readonly [from: number, to: number]>;
 }
 
@@ -23,18 +23,18 @@ export interface ExportContents {
   readonly sha256: string;
   readonly entries: number;
   readonly ids: Partial<Record<SourceName, IdsOf>>;
-  /** Its last line says that entries are left out. */
+  /** Whether its last line reports missing entries. */
   readonly incomplete: boolean;
 }
 
 export type FileFormat = 'ndjson' | 'csv';
 
-/** A file that no export has written as it is. */
+/** The file is not an unchanged export. */
 export class NoExport extends Error {}
 
 export const MOST_GAPS = 1_000;
 const READ_AT_ONCE = 1024 * 1024;
-/** What is looked at of a line: more than its id, and the whole of the first line of CSV. */
+/** Bytes of a line that are kept: more than its id, and the whole first line of CSV. */
 const HEAD = 160;
 const NEWLINE = 10;
 const QUOTE = 34;
@@ -44,7 +44,7 @@ const FORMS = {
   csv: { entry: /^(postern|auditd):(-?\d{1,16}),/, trailer: /^"?INCOMPLETE: / },
 } as const;
 
-/** In constant memory, but for the gaps. @throws NoExport, errors of the file */
+/** Reads an export in constant memory, apart from the gaps. @throws NoExport, errors of the file */
 export async function contentsOfExport(file: FileHandle, format: FileFormat): Promise<ExportContents> {
   const hash = createHash('sha256');
   const lines = new Lines(format);
@@ -81,27 +81,27 @@ class Lines {
       if (this.head.length < HEAD)
         this.head += bytes.toString('latin1', at, Math.min(end, at + HEAD - this.head.length));
       if (this.format === 'csv' && isOdd(bytes, at, end)) this.quoted = !this.quoted;
-      if (newline !== -1 && !this.quoted) this.line();
+      if (newline !== -1 && !this.quoted) this.endLine();
       at = end;
     }
   }
 
   end(bytes: number, hash: Hash): ExportContents {
-    if (this.begun) throw new NoExport('its last line is not whole');
-    if (this.format === 'csv' && this.number === 0) throw new NoExport('it does not name its columns');
+    if (this.begun) throw new NoExport('its last line is incomplete');
+    if (this.format === 'csv' && this.number === 0) throw new NoExport('its header line is missing');
     const ids = Object.fromEntries([...this.ids].map(([source, runs]) => [source, runs.all()]));
     const { entries, incomplete } = this;
     return { bytes, sha256: hash.digest('hex'), entries, ids, incomplete };
   }
 
-  private line(): void {
+  private endLine(): void {
     const { head } = this;
     this.number++;
     this.head = '';
     this.begun = false;
-    if (this.incomplete) throw new NoExport(`line ${this.number} stands behind the last one of an export`);
+    if (this.incomplete) throw new NoExport(`line ${this.number} follows the last line of an export`);
     if (this.format === 'csv' && this.number === 1) {
-      if (head !== CSV_HEADER) throw new NoExport('its first line does not name the columns of an export');
+      if (head !== CSV_HEADER) throw new NoExport('its first line is not the header of an export');
       return;
     }
     const { entry, trailer } = FORMS[this.format];
@@ -110,7 +110,7 @@ class Lines {
       this.entries++;
       this.idsOf(source as SourceName).add(Number(id));
     } else if (trailer.test(head)) this.incomplete = true;
-    else throw new NoExport(`line ${this.number} is no entry`);
+    else throw new NoExport(`line ${this.number} is not an entry`);
   }
 
   private idsOf(source: SourceName): IdRuns {
@@ -129,7 +129,7 @@ function isOdd(bytes: Buffer, from: number, to: number): boolean {
   return odd;
 }
 
-/** Ids as they come, as runs without a gap: mostly each is one below the one before. */
+/** Collects ids as runs without gaps: most ids are one below the id before. */
 class IdRuns {
   private readonly runs: Array<[from: number, to: number]> = [];
   private entries = 0;

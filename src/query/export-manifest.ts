@@ -5,8 +5,8 @@ import { VERSION } from '../version.js';
 import type { ExportContents, FileFormat, IdsOf } from './export-contents.js';
 import { EVERYTHING, type Filter } from './filter.js';
 
-// What stands beside a file of entries: what it has, what was asked for, and who signed that. The signature is a file of its own, over
-// the bytes of this one, so that openssl can check it where this program is not installed.
+// The manifest beside an export file: its contents, the filter, and the signing key. The signature is a file of its own over the bytes of
+// the manifest, so that openssl can verify it without this program.
 
 export const MANIFEST = '.manifest.json';
 export const SIGNATURE = '.sig';
@@ -51,13 +51,13 @@ export interface Made {
   readonly file: string;
   readonly format: FileFormat;
   readonly server: string;
-  /** When its entries were begun to be read, ms since the epoch. */
+  /** When reading its entries began, ms since the epoch. */
   readonly at: number;
   readonly filter: Filter;
   readonly contents: ExportContents;
 }
 
-/** The files that stand beside an export, by what is added to its name: the manifest and, with a key, its signature. */
+/** The files beside an export, by the suffix of their name: the manifest and, with a key, its signature. */
 export function manifestFiles(
   made: Made,
   key: KeyObject | null,
@@ -77,7 +77,7 @@ export function manifestFiles(
     bytes: contents.bytes,
     sha256: contents.sha256,
     incomplete: contents.incomplete,
-    ids: idsAsTold(contents, meaning.listed),
+    ids: idsOfManifest(contents, meaning.listed),
     gaps_mean: meaning.text,
     signed_with: key === null ? null : keyName(key),
   };
@@ -85,7 +85,7 @@ export function manifestFiles(
   return { [MANIFEST]: bytes, [SIGNATURE]: key === null ? null : sign(null, bytes, key) };
 }
 
-/** Null if it is none. */
+/** Null if the text is not a manifest. */
 export function parseManifest(bytes: Buffer): ExportManifest | null {
   try {
     return manifestSchema.parse(JSON.parse(bytes.toString('utf8')));
@@ -94,43 +94,42 @@ export function parseManifest(bytes: Buffer): ExportManifest | null {
   }
 }
 
-/** What of the file is not as the manifest says, for people; null: nothing. */
+/** How the file differs from its manifest, as text; null if it does not. */
 export function difference(manifest: ExportManifest, found: ExportContents): string | null {
   if (found.bytes !== manifest.bytes)
-    return `it has ${found.bytes} bytes, and had ${manifest.bytes} when it was made`;
+    return `it has ${found.bytes} bytes, but had ${manifest.bytes} when it was created`;
   if (found.sha256 !== manifest.sha256)
-    return `its bytes were changed: their SHA-256 is ${found.sha256}, and was ${manifest.sha256} when it was made`;
+    return `its bytes were changed: their SHA-256 is ${found.sha256}, but was ${manifest.sha256} when it was created`;
   if (found.entries !== manifest.entries)
-    return `it has ${found.entries} entries, its manifest says ${manifest.entries}: the manifest was changed`;
+    return `it has ${found.entries} entries, but its manifest has ${manifest.entries}: the manifest was changed`;
   if (found.incomplete === manifest.incomplete && sameIds(manifest, found)) return null;
-  return 'its ids are others than its manifest says: the manifest was changed';
+  return 'its ids differ from its manifest: the manifest was changed';
 }
 
-/** A later release may say more of them. */
-function sameIds({ ids: said }: ExportManifest, { ids: found }: ExportContents): boolean {
+/** Compares only known members, as a later release may add some. */
+function sameIds({ ids: inManifest }: ExportManifest, { ids: found }: ExportContents): boolean {
   return (['postern', 'auditd'] as const).every((source) => {
-    const [one, other] = [said[source], found[source]];
+    const [one, other] = [inManifest[source], found[source]];
     if (one === undefined || other === undefined) return one === other;
-    const known = told(other, one.gaps !== null);
+    const known = idsOf(other, one.gaps !== null);
     return Object.entries(known).every(
       ([key, value]) => JSON.stringify(value) === JSON.stringify(one[key as keyof typeof one]),
     );
   });
 }
 
-/** What is wrong with the signature, for people; null: it is right. */
+/** What is wrong with the signature, as text; null if it is valid. */
 export function wrongSignature(
   { bytes, signature, signedWith }: { bytes: Buffer; signature: Buffer | null; signedWith: string | null },
   key: KeyObject,
 ): string | null {
   const given = keyName(key);
   if (signedWith === null) return 'it is not signed';
-  if (signedWith !== given)
-    return `it says that it is signed with the key ${signedWith}, and not with ${given}, which was given`;
+  if (signedWith !== given) return `it is signed with the key ${signedWith}, but the given key is ${given}`;
   if (signature === null) return 'its signature is missing';
   return verify(null, bytes, key, signature)
     ? null
-    : 'its signature is wrong: the manifest or the signature was changed';
+    : 'its signature is invalid: the manifest or the signature was changed';
 }
 
 function filterAsText(filter: Filter): Record<string, string | boolean> {
@@ -142,10 +141,10 @@ function filterAsText(filter: Filter): Record<string, string | boolean> {
   return Object.fromEntries(said);
 }
 
-/** Parts of a filter that leave no row out from the middle of a source, whatever they are set to. */
+/** Parts of a filter that never exclude rows from the middle of a source. */
 const HARMLESS: ReadonlySet<string> = new Set(['source', 'archives', 'allowMissing']);
 
-/** Whether an id that is not in the file is missing, and what that means. */
+/** Whether gaps in the ids are listed, and their meaning as text. */
 function gapsOf(
   filter: Filter,
   { incomplete }: Pick<ExportContents, 'incomplete'>,
@@ -157,10 +156,10 @@ function gapsOf(
   if (other.length > 0)
     return {
       listed: false,
-      text: `not listed: the filter (${other.join(', ')}) leaves rows out, and an id that is not in the file may be one of them`,
+      text: `not listed: the filter (${other.join(', ')}) leaves rows out, so an id that is not in the file may be one of them`,
     };
   const readable = incomplete
-    ? 'an archive that was there: the last line of the file says which were not'
+    ? 'an archive that was available: the last line of the file lists those that were not'
     : 'an archive';
   const where = filter.archives
     ? `neither in the table nor in ${readable}`
@@ -168,18 +167,18 @@ function gapsOf(
   const text = `ids between the first and the last that were ${where}`;
   return given.length === 0
     ? { listed: true, text }
-    : { listed: true, text: `${text}; a row whose time is outside of the filter counts as a gap, too` };
+    : { listed: true, text: `${text}; a row whose time is outside the filter counts as a gap, too` };
 }
 
-function idsAsTold(contents: ExportContents, listed: boolean): ExportManifest['ids'] {
+function idsOfManifest(contents: ExportContents, listed: boolean): ExportManifest['ids'] {
   const { postern, auditd } = contents.ids;
   return {
-    ...(postern === undefined ? {} : { postern: told(postern, listed) }),
-    ...(auditd === undefined ? {} : { auditd: told(auditd, listed) }),
+    ...(postern === undefined ? {} : { postern: idsOf(postern, listed) }),
+    ...(auditd === undefined ? {} : { auditd: idsOf(auditd, listed) }),
   };
 }
 
-function told(
+function idsOf(
   { entries, first, last, repeated, missing, gaps }: IdsOf,
   listed: boolean,
 ): z.infer<typeof ids> {

@@ -10,36 +10,36 @@ import type { Versions } from './plan/versions.js';
 import { Merge } from './scan/merge-sources.js';
 
 export interface Chunk {
-  /** UTF-8, good until the next chunk but one is asked for. */
+  /** UTF-8, valid until the next chunk but one is requested. */
   readonly bytes: Uint8Array;
   readonly rows: number;
-  /** How much is done, 0 to 1, by ids. */
+  /** Progress by ids, 0 to 1. */
   readonly progress: number;
-  /** With the last one: what is not in the export because archives are missing, for people. */
+  /** In the last chunk: the entries that the export lacks because archives are missing, as text. */
   readonly incomplete?: string | null;
 }
 
 export interface ExportOptions {
   readonly stepMs: number;
-  /** Opens the database of a strand for the time of the work. */
-  readonly reading: (strand: RowCursor, work: (db: Database) => void) => void;
-  /** Finds the versions of some entries; null where none has any. */
+  /** Opens the database of a row cursor for `work`. */
+  readonly reading: (cursor: RowCursor, work: (db: Database) => void) => void;
+  /** Finds the versions of entries; null if there are no versions. */
   readonly versionsOf: ((events: readonly AuditEvent[]) => Versions) | null;
-  /** Asked at the end. */
+  /** Called at the end: the entries that the export lacks, or null. */
   readonly incomplete: () => string | null;
 }
 
-/** `json`: one object, as a page has it. */
+/** `json`: one object, like a page. */
 export type Format = 'json' | 'ndjson' | 'csv';
 
-/** A chunk is full from here on. A row that is longer has a chunk of its own. Each is an opening of the database, of half a millisecond. */
+/** Size from which a chunk is full. A longer row has a chunk of its own. Each chunk opens the database once, which takes half a millisecond. */
 const CHUNK = 2 * 1024 * 1024;
 const ROOM = CHUNK + 64 * 1024;
-/** A chunk has what there is after this long, be it nothing: others wait, and a filter may mean one row in ten million. */
+/** A chunk ends after this long, even empty: other queries wait, and a filter may match one row in ten million. */
 const QUIET_MS = 250;
-/** Characters that are encoded at a time: row by row takes a twentieth longer. */
+/** Characters encoded at a time. Row by row takes a twentieth longer. */
 const PIECE = 16 * 1024;
-/** Rows that are objects at a time: read, written down and forgotten before the next ones are read, all in one opening. */
+/** Rows that are in memory as objects at the same time: they are turned into text before the next ones are read. */
 const SLICE = 128;
 
 /**
@@ -47,11 +47,11 @@ const SLICE = 128;
  * consumer takes.
  */
 export function* exportRows(
-  strands: readonly RowCursor[],
+  cursors: readonly RowCursor[],
   format: Format,
   { stepMs, reading, versionsOf, incomplete }: ExportOptions,
 ): Generator<Chunk, void> {
-  const merge = new Merge(strands, () => undefined);
+  const merge = new Merge(cursors, () => undefined);
   const page = new TextPage();
   const entries = new EntryWriter(merge, page, format, versionsOf);
   page.write({ json: '{"entries":[', ndjson: '', csv: CSV_HEADER }[format]);
@@ -59,18 +59,18 @@ export function* exportRows(
   let quietEnd = performance.now() + QUIET_MS;
   while (!entries.ended) {
     entries.writeReady();
-    const strand = merge.dry();
-    if (strand !== null && !page.full) {
-      reading(strand, (db) => {
+    const cursor = merge.dry();
+    if (cursor !== null && !page.full) {
+      reading(cursor, (db) => {
         if (keepsWriterOut(db)) {
-          strand.step(db, SLICE); // turned into text once the writer can write again
+          cursor.step(db, SLICE); // turned into text once the writer can write again
           return;
         }
         const end = performance.now() + stepMs;
         do {
-          strand.step(db, SLICE);
+          cursor.step(db, SLICE);
           entries.writeReady();
-        } while (!page.full && merge.dry() === strand && performance.now() < end);
+        } while (!page.full && merge.dry() === cursor && performance.now() < end);
       });
     }
     const { ended, total } = entries;
@@ -80,7 +80,7 @@ export function* exportRows(
     yield {
       bytes: page.take(),
       rows: total - written,
-      progress: ended ? 1 : progressOf(strands),
+      progress: ended ? 1 : progressOf(cursors),
       incomplete: lacks,
     };
     written = total;
@@ -167,12 +167,12 @@ class EntryWriter {
   }
 }
 
-function progressOf(strands: readonly RowCursor[]): number {
-  const [longest = 0] = strands.map(({ position }) => position).sort((a, b) => b - a);
+function progressOf(cursors: readonly RowCursor[]): number {
+  const [longest = 0] = cursors.map(({ position }) => position).sort((a, b) => b - a);
   return 1 - longest;
 }
 
-/** Text that is encoded as it comes, always into the same memory: while one page is being written, the other is filled. */
+/** Text, encoded at once into reused memory: while one buffer is being sent, the other is filled. */
 class TextPage {
   private buffer = Buffer.allocUnsafeSlow(ROOM);
   private other = Buffer.allocUnsafeSlow(ROOM);
@@ -188,9 +188,9 @@ class TextPage {
     this.length += this.buffer.write(text, this.length);
   }
 
-  /** What was written; the text of the page after the next goes over it. */
+  /** The text written so far. It is overwritten by the page after the next. */
   take(): Uint8Array {
-    // No Buffer: its slice() makes no copy, and who sends that to another thread would take this memory away.
+    // Not a Buffer: its slice() does not copy, so sending it to another thread would transfer this memory.
     const taken = new Uint8Array(this.buffer.buffer, this.buffer.byteOffset, this.length);
     const free = this.other;
     this.other = this.buffer.length > ROOM ? Buffer.allocUnsafeSlow(ROOM) : this.buffer;

@@ -5,32 +5,32 @@ import { parseTime } from '../audit/time.js';
 import { durationSchema } from '../config/duration-and-size.js';
 import { AuditdError } from '../errors.js';
 
-/** What is looked for; a part that is null lets everything through. Plain data, so that it can go to another thread. */
+/** The parts of a query's filter; null matches everything. Plain data, so that it can be sent to another thread. */
 export interface Filter {
-  /** The row's `resource_type`, or the catalog's name of what it means. */
+  /** The row's `resource_type`, or its name in the catalog. */
   readonly resourceType: string | null;
-  /** The canonical name, or the word of the row. */
+  /** The canonical name, or the word in the row. */
   readonly action: string | null;
-  /** Id, name or e-mail address of who did it, exactly. */
+  /** The exact id, name or email address of the user. */
   readonly user: string | null;
-  /** Milliseconds since the epoch; this one counts. */
+  /** Milliseconds since the epoch, inclusive. */
   readonly from: number | null;
-  /** Milliseconds since the epoch; this one no longer counts. */
+  /** Milliseconds since the epoch, exclusive. */
   readonly to: number | null;
   readonly server: string | null;
   /** An address in canonical text, or a network in CIDR notation. */
   readonly ip: string | null;
   readonly outcome: Outcome | null;
   readonly source: SourceName | null;
-  /** Part of the text of `details` as it is shown (compact, secrets masked); case does not count. */
+  /** Text contained in `details` as shown (compact, secrets masked), ignoring case. */
   readonly q: string | null;
-  /** Whether archived rows are looked at, too, once there are any. */
+  /** Whether archived rows are included. */
   readonly archives: boolean;
-  /** Whether archives may be missing: what is left out is said then, and is an error otherwise. */
+  /** Whether archives may be missing: the answer then reports what it lacks; otherwise that is an error. */
   readonly allowMissing: boolean;
 }
 
-/** The names under which people write the parts of a filter. */
+/** The names of the parts of a filter in parameters and options. */
 export const FILTER_KEYS = [
   'resource_type',
   'action',
@@ -66,17 +66,17 @@ export const EVERYTHING: Filter = {
 
 const OUTCOMES: readonly Outcome[] = ['success', 'failure', 'unknown'];
 const SOURCES: readonly SourceName[] = ['postern', 'auditd'];
-/** What is longer is nobody's name, and would be compared with each row. */
+/** Longer text is not a name, and would be compared with each row. */
 const LONGEST = 1_000;
 const DATE = /^\d{4}-\d\d-\d\d$/;
-/** A year or a date without its hyphens: as seconds since the epoch it would be in 1970. */
+/** A year or a date without hyphens: as seconds since the epoch it would be in 1970. */
 const HALF_DATE = /^\d{1,8}$/;
 const TIMES = 'a date (2026-11-22), a date with a time (2026-11-22T20:21:00Z) or a span before now (-7d)';
 
 /**
- * Reads a filter as people write it. Empty text is as good as left out.
+ * Parses a filter. Empty text means that the part is not set.
  *
- * @param now milliseconds since the epoch, which `-7d` counts from
+ * @param now milliseconds since the epoch, to which `-7d` is relative
  * @throws AuditdError `USAGE` that names the parameter, what was found and what is allowed
  */
 export function parseFilter(input: FilterInput, now: number): Filter {

@@ -1,11 +1,11 @@
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import { CSV_COLUMNS, field } from './csv.js';
 
-/** The last line of what lacks entries, so that the file itself says so: no reader of entries takes it for one. */
+/** The last line of an export that lacks entries, so that the file itself reports it. No reader mistakes it for an entry. */
 export function trailer(format: 'json' | 'ndjson' | 'csv', incomplete: string): string {
   switch (format) {
     case 'json':
-      return ''; // a member of the object says it
+      return ''; // the object has the member `incomplete`
     case 'ndjson':
       return `${toSafeJson({ incomplete })}\n`;
     case 'csv':

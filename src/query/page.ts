@@ -10,13 +10,13 @@ import type { UnknownNameNote } from './unknown-names.js';
 
 export interface PageRequest {
   readonly filter: Filter;
-  /** From 1; left out with a cursor. */
+  /** From 1; ignored with a cursor. */
   readonly page: number;
   readonly limit: number;
   readonly cursor: string | null;
   /** `some`: exact up to 10,000. */
   readonly count: 'none' | 'some' | 'all';
-  /** Longer details come as a text, their first so many characters; left out or null: as they are. */
+  /** Longer details become text, cut to this many characters; omitted or null: they are returned whole. */
   readonly brief?: number | null;
   /** Milliseconds from now on. */
   readonly timeLimit: number;
@@ -26,22 +26,22 @@ export interface PageResult extends UnknownNameNote {
   readonly entries: readonly Entry[];
   readonly page: number | null;
   readonly limit: number;
-  /** Null if it was not asked for. */
+  /** Null if not requested. */
   readonly total: number | null;
-  /** False: there are more than `total`. */
+  /** False if there are more than `total`. */
   readonly total_exact: boolean;
-  /** Cursor of the next page; null on the last one. */
+  /** Cursor of the next page; null on the last page. */
   readonly next: string | null;
-  /** What it lacks because archives are missing, for people; left out where it lacks nothing. */
+  /** The entries that the page lacks because archives are missing, as text; omitted if it lacks none. */
   readonly incomplete?: string;
 }
 
 export const COUNTED = 10_000;
 export const MOST_PER_PAGE = 1_000;
-/** Characters of details on a page together, at most: it is in memory as a whole. */
+/** Characters of details on a page, in total, at most: a page is in memory as a whole. */
 export const MOST_PAGE = 64 * 2 ** 20;
 
-/** A page as it is sent. */
+/** A page as text. */
 export interface PageText {
   /** UTF-8. */
   readonly bytes: Uint8Array;

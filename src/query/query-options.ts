@@ -5,34 +5,34 @@ import type { RedactionOptions } from '../audit/redaction.js';
 import type { LoadedConfig } from '../config/load.js';
 import type { TableConfig } from '../source/table-schema.js';
 
-/** What the engine has to know. Plain data, so that it can go to another thread. */
+/** The options of the query engine. Plain data, so that they can be sent to another thread. */
 export interface QueryOptions {
   readonly database: string;
   readonly table: string;
   readonly columns: TableConfig['columns'];
   readonly aliases: Readonly<Record<string, readonly string[]>>;
-  /** Of a list of addresses the last that is none of them counts; left out or empty: a list is no address. */
+  /** Proxies that are skipped in a list of addresses, from its end; omitted or empty: a list is not an address. */
   readonly trustedProxies?: readonly string[];
-  /** Of Postern's times that are written without one; left out: UTC. */
+  /** The time zone of Postern's times without one; omitted: UTC. */
   readonly timeZone?: string;
   /** `state.db`, with the daemon's own events. */
   readonly stateDatabase: string;
   readonly redact: Pick<RedactionOptions, 'keys' | 'mode'>;
-  /** Directory of archives; left out: they can't be asked for. */
+  /** Directory of archives; omitted: archives are not read. */
   readonly archives?: string;
-  /** The key that archives are signed with; null or left out: they are not. */
+  /** The key that signs archives; null or omitted: they are not signed. */
   readonly sign?: string | null;
-  /** Of rows that name no server. */
+  /** The server of rows without one. */
   readonly server: string;
-  /** The table is a hub's own: versions of edited rows stand in it, beside the rows. */
+  /** Whether the table is a hub's, which has the versions of edited rows too. */
   readonly isHub?: boolean;
-  /** How many rows share a least and a greatest time (plan/zone-map.ts). 0: none do; one single query has no use for a map. */
+  /** Rows per zone of the zone map (plan/zone-map.ts). 0: no map, as for a single query. */
   readonly zoneRows?: number;
-  /** Private directory for copies of a database that only its owner can open, made when needed; left out: one below that for temporary files. */
+  /** Private directory for copies of a database that only its owner can open, created when needed; omitted: one in the directory for temporary files. */
   readonly copies?: string;
 }
 
-/** Takes the options from the configuration. */
+/** The options from the configuration. */
 export function queryOptionsOf(config: LoadedConfig['config']): QueryOptions {
   const { database, table, columns, aliases } = config.source;
   const { trusted_proxies: trustedProxies, time_zone: timeZone } = config.source;
@@ -56,7 +56,7 @@ export function queryOptionsOf(config: LoadedConfig['config']): QueryOptions {
   };
 }
 
-/** A path for copies of databases, under a name that nobody can have taken before. The directory is made when it is needed. */
+/** A path for copies of databases, with an unguessable name. The directory is created when needed. */
 export function newCopiesDirectory(): string {
   return join(tmpdir(), `postern-query-${randomBytes(12).toString('hex')}`);
 }

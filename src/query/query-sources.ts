@@ -49,7 +49,7 @@ function tableOf({ table, columns, timeZone = 'UTC' }: QueryOptions): TableConfi
   return { table, columns, time_zone: timeZone };
 }
 
-/** The tables, and what makes events of their rows. */
+/** The tables of queries, and the readers that turn their rows into events. */
 export class QuerySources {
   readonly classify: Classifier;
   readonly trusted: NetworkSet | null;
@@ -80,7 +80,7 @@ export class QuerySources {
     this.state = new DatabaseReader(options.stateDatabase, join(this.directory, 'auditd'), log, true);
   }
 
-  /** Those that a filter means and that are there; Postern's own is expected to be. */
+  /** The tables that a filter needs and that exist. Postern's own table is required. */
   of(source: SourceName | null): QuerySource[] {
     const wanted: QuerySource[] = [];
     this.rows ??= this.readers();
@@ -94,7 +94,7 @@ export class QuerySources {
         read: (work) => this.postern.read(work),
       });
     }
-    if (source !== 'postern' && this.state.isThere()) {
+    if (source !== 'postern' && this.state.exists()) {
       wanted.push({
         name: 'auditd',
         table: this.tables.auditd,
@@ -107,60 +107,60 @@ export class QuerySources {
     return wanted;
   }
 
-  /** The versions of rows of Postern's, by row id. */
+  /** The versions of Postern's rows, by row id. */
   versionsOf(ids: readonly number[]): VersionsById {
     this.rows ??= this.readers();
     const { postern, auditd } = this.rows;
     if (ids.length === 0) return new Map();
     if (this.options.isHub === true) return this.postern.read((db) => hubVersionsOf(db, postern, ids));
-    return this.state.isThere() ? this.readState((db) => versionsOf(db, auditd, ids)) : new Map();
+    return this.state.exists() ? this.readState((db) => versionsOf(db, auditd, ids)) : new Map();
   }
 
-  /** Whether any row of Postern's has versions. */
+  /** Whether any row of Postern has versions. */
   hasVersions(): boolean {
     if (this.options.isHub === true) return this.postern.read(hasVersions);
-    return this.state.isThere() && this.readState(hasVersions);
+    return this.state.exists() && this.readState(hasVersions);
   }
 
-  /** Whether versions of edited rows stand in a table, and are left out of what a filter means: they come with their row. */
+  /** Whether a table has versions of edited rows that the filter excludes, as they are added to their row. */
   hides(filter: Filter, { name }: Pick<QuerySource, 'name'>): boolean {
     return hidesVersions(filter) && (name === 'auditd' || this.options.isHub === true);
   }
 
-  /** Rows of a table that are left out, as SQL; null if none are. @param gone as from `gone` */
+  /** SQL for the rows of a table to exclude; null if there are none. @param gone the result of `gone` */
   without(db: Database, filter: Filter, origin: Pick<QuerySource, 'name'>, gone: Gone | null): string | null {
     if (!this.hides(filter, origin)) return null;
     return origin.name === 'auditd' ? withoutVersions(db, gone) : withoutHubVersions(db, filter.archives);
   }
 
-  /** What of the versions in the daemon's own table has no row any more; null where that is not looked for. */
+  /** The edited rows that have been deleted; null if that is not needed for the filter. */
   gone(filter: Filter): Gone | null {
-    // What retention has moved into an archive is shown from there.
+    // Rows that retention archived are read from the archive.
     if (!hidesVersions(filter) || filter.archives || filter.source === 'postern') return null;
-    if (this.options.isHub === true || !this.state.isThere()) return null;
+    if (this.options.isHub === true || !this.state.exists()) return null;
     const revised = this.readState(revisedRows);
     if (revised === null) return null;
     return this.postern.read((db) => {
       const { byId, columns, isView } = this.tables.postern.inspect(db);
-      // A view finds no row by its id: with thousands of them it would be gone through again and again.
+      // A view has no lookup by id: thousands of ids would scan it again and again.
       return isView ? null : goneOf(db, byId, columns.id, revised);
     });
   }
 
   /**
-   * Null if the filter does not mean archives, or none are configured. What was recorded of them is read anew.
+   * The archives, or null if the filter excludes them or none are configured. Reads again what state.db records of them.
    *
-   * @throws AuditdError `SOURCE_UNUSABLE` if that can't be
+   * @throws AuditdError `SOURCE_UNUSABLE` if state.db can't be read
    */
   archives({ archives, allowMissing }: Pick<Filter, 'archives' | 'allowMissing'>): ArchiveIndex | null {
     const { chain } = this;
     if (!archives || chain === null) return null;
-    return new ArchiveIndex({ chain, recorded: () => this.whatWasRecorded(), allowMissing });
+    return new ArchiveIndex({ chain, recorded: () => this.readRecorded(), allowMissing });
   }
 
-  /** A state.db that is not there has recorded nothing. */
-  private whatWasRecorded(): RecordedArchives {
-    if (!this.state.isThere()) return NOTHING_RECORDED;
+  /** What state.db records of archives; nothing if it does not exist. */
+  private readRecorded(): RecordedArchives {
+    if (!this.state.exists()) return NOTHING_RECORDED;
     try {
       return this.state.read((db) => this.recorded.read(db));
     } catch (error) {
@@ -177,7 +177,7 @@ export class QuerySources {
     rmSync(this.directory, { recursive: true, force: true });
   }
 
-  /** By which names the daemon read the columns: where one is gone, rows would be shown as others than were shipped. */
+  /** The column names with which the daemon read the table. If one is gone, entries would differ from the events delivered. */
   private columnsRead(): ColumnsRead {
     return parseColumnsRead(this.note(columnsNote('postern')));
   }
@@ -209,15 +209,15 @@ export class QuerySources {
     };
   }
 
-  /** Rows at which the daemon died end it no less when they are asked for, by whoever opens the page. */
+  /** Rows at which the daemon crashed would crash it again when a query reads them. */
   private quarantined(source: SourceName): { readonly quarantined?: ReadonlySet<string> } {
     const found = quarantinedIn(this.note(QUARANTINED_PLACES), source);
     return found.size === 0 ? {} : { quarantined: found };
   }
 
-  /** Null where there is none, or state.db can't be read: what keeps it from being read is said where its rows are asked for. */
+  /** A note of state.db; null if it does not exist or can't be read. The query of its rows reports why it can't. */
   private note(key: string): string | null {
-    if (!this.state.isThere()) return null;
+    if (!this.state.exists()) return null;
     try {
       return this.state.read((db) => readNote(db, key));
     } catch {
@@ -225,10 +225,10 @@ export class QuerySources {
     }
   }
 
-  /** Without the key that the daemon masks with, secrets are masked all the same. */
+  /** The redaction options with the daemon's HMAC key. Without the key, secrets are masked. */
   private withKey(): RedactionOptions {
     const { keys } = this.options.redact;
-    if (!this.state.isThere()) return { keys, mode: 'mask' };
+    if (!this.state.exists()) return { keys, mode: 'mask' };
     const hmacKey = this.readState(readHmacKey);
     return hmacKey === null ? { keys, mode: 'mask' } : { keys, mode: 'hmac', hmacKey };
   }

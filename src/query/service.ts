@@ -55,7 +55,7 @@ const GRACE_MS = 2_000;
 /** Time limits that a query may wait behind others: a connection on which nothing moves is closed after three (api/http/listener.ts). */
 const WAIT = 2;
 const DEFAULT_LIMIT = 50;
-/** On a busy processor the thread that ships gets three times as much time as one of these. */
+/** On a busy processor, the thread that delivers events gets three times as much time as a query thread. */
 const NICE = 5;
 
 export function createQueryService(options: QueryServiceOptions): QueryService {

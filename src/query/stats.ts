@@ -16,17 +16,17 @@ export interface Stats extends UnknownNameNote {
   readonly actions: readonly Count[];
   readonly users: readonly Count[];
   readonly addresses: readonly Count[];
-  /** Addresses that failed logins came from. */
+  /** Addresses with failed logins. */
   readonly offenders: readonly Count[];
   readonly failed_logins: number;
   readonly servers: readonly Count[];
-  /** A day each without a gap, from the first one to the last, `2026-11-22` in UTC; at most the last 3,660. */
+  /** Counts per day without gaps, from the first to the last, `2026-11-22`, UTC; at most the last 3,660. */
   readonly days: readonly Count[];
-  /** Hours in which something happened, `2026-11-22T20:00Z`, the oldest first; empty where they are more than 1,080, 45 days' worth. */
+  /** Counts per hour that has entries, `2026-11-22T20:00Z`, the oldest first; empty if there are more than 1,080 (45 days). */
   readonly hours: readonly Hour[];
-  /** Rows whose time can't be read. */
+  /** Rows with an unreadable time. */
   readonly undated: number;
-  /** What is not counted because archives are missing, for people; left out where nothing is. */
+  /** The entries not counted because archives are missing, as text; omitted if there are none. */
   readonly incomplete?: string;
 }
 
@@ -35,7 +35,7 @@ const DAY_MS = 86_400_000;
 const MOST_HOURS = 45 * 24;
 const FAILED_LOGIN = 'auth.login_failure';
 const MOST_DAYS = 3_660;
-/** Names that are counted apart; what a flood of others adds is in the total alone. */
+/** Names counted separately. A flood of further names is only in the total. */
 const MOST_NAMES = 100_000;
 
 /** Counts events in bounded memory. */
@@ -50,7 +50,7 @@ export class StatsTally {
   private failedLogins = 0;
   private readonly servers = new Map<string, number>();
   private readonly days = new Map<number, number>();
-  /** Null: there are more than will be told. */
+  /** Null if there are more than the result may have. */
   private hours: Map<number, { count: number; failedLogins: number }> | null = new Map();
 
   add(event: AuditEvent): void {
@@ -93,13 +93,13 @@ export class StatsTally {
       offenders: highest(this.offenders, top),
       failed_logins: failedLogins,
       servers: highest(this.servers, top),
-      hours: this.hoursInRow(),
-      days: this.daysInRow(),
+      hours: this.sortedHours(),
+      days: this.daysWithoutGaps(),
       undated,
     };
   }
 
-  private hoursInRow(): Hour[] {
+  private sortedHours(): Hour[] {
     return [...(this.hours ?? [])]
       .sort(([a], [b]) => a - b)
       .map(([number, { count, failedLogins }]) => ({
@@ -109,7 +109,7 @@ export class StatsTally {
       }));
   }
 
-  private daysInRow(): Count[] {
+  private daysWithoutGaps(): Count[] {
     const known = [...this.days.keys()].sort((a, b) => a - b);
     const last = known.at(-1);
     if (last === undefined) return [];

@@ -6,13 +6,13 @@ const ACTIONS: readonly string[] = catalog.map(({ action }) => action);
 const CATEGORIES: readonly string[] = [...new Set(catalog.map(({ category }) => category))];
 
 export interface UnknownNameNote {
-  /** What the filter names that nobody knows, for people; left out where it names nothing like that. */
+  /** The unknown names in the filter, as text; omitted if there are none. */
   readonly note?: string;
 }
 
 /**
- * For an answer that is empty: names that the catalog of events does not have. They are no error, as Postern may write words that the
- * catalog does not know; where entries were found, one of them has the name.
+ * The note of an empty answer: names in the filter that are not in the event catalog. They are not an error, as Postern may write names that
+ * the catalog does not have.
  */
 export function noteOf(
   { action, resourceType }: Pick<Filter, 'action' | 'resourceType'>,
@@ -28,7 +28,7 @@ export function noteOf(
   return sentences.length === 0 ? {} : { note: sentences.join('; ') };
 }
 
-/** What to say of an action that the catalog does not have. */
+/** The text about an action that is not in the catalog. */
 export function unknownAction(name: string): string {
   const category = name.replace(/\.\*?$/, '');
   if (!CATEGORIES.includes(category)) return unknownName('action', name, ACTIONS);
@@ -38,7 +38,7 @@ export function unknownAction(name: string): string {
 
 function unknownName(kind: string, name: string, known: readonly string[]): string {
   const shown = JSON.stringify(name.length > 60 ? `${name.slice(0, 60)}…` : name);
-  // The part behind the category alone, too: login_failur.
+  // Also the part after the category alone: login_failur.
   const near =
     nearest(name, known) ?? known.find((each) => nearest(name, [each.split('.')[1] ?? each]) !== null);
   return `no ${kind} named ${shown} in the catalog of events${near == null ? '' : `; did you mean ${near}?`}`;

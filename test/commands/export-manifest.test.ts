@@ -150,7 +150,7 @@ describe('export --manifest', () => {
       from: '2026-11-01T00:01:00.000Z',
       to: '2026-11-01T00:02:00.000Z',
     });
-    expect(manifest.gaps_mean).toContain('outside of the filter');
+    expect(manifest.gaps_mean).toContain('outside the filter');
   });
 
   it('describes a file without entries', () => {
@@ -257,15 +257,15 @@ describe('export verify', () => {
       () => edit(output, (text) => text.replace(/^[^\n]*\n/, '')),
       /it has \d+ bytes/,
     ],
-    ['half a line', 'ndjson', () => edit(output, (text) => text.slice(0, -9)), /its last line is not whole/],
-    ['another file', 'ndjson', () => writeFileSync(output, 'x\n'), /line 1 is no entry/],
+    ['half a line', 'ndjson', () => edit(output, (text) => text.slice(0, -9)), /its last line is incomplete/],
+    ['another file', 'ndjson', () => writeFileSync(output, 'x\n'), /line 1 is not an entry/],
     [
       'CSV without its columns',
       'csv',
       () => edit(output, (text) => text.replace(/^[^\n]*\n/, '')),
-      /name the columns/,
+      /first line is not the header/,
     ],
-    ['an empty file', 'csv', () => writeFileSync(output, ''), /does not name its columns/],
+    ['an empty file', 'csv', () => writeFileSync(output, ''), /its header line is missing/],
     [
       'a count',
       'ndjson',
@@ -276,7 +276,7 @@ describe('export verify', () => {
       'gaps taken out of the manifest',
       'ndjson',
       () => edit(manifest(), (text) => text.replace(/"gaps": \[[\s\S]*?\]\s*\]/, '"gaps": []')),
-      /its ids are others than its manifest says/,
+      /its ids differ from its manifest/,
     ],
     ['a manifest that is none', 'ndjson', () => writeFileSync(manifest(), '{}'), /is not an export manifest/],
     ['a signature that is gone', 'ndjson', () => rmSync(signature()), /\.sig is missing/],
@@ -300,18 +300,18 @@ describe('export verify', () => {
         edit(output, (text) => text.replace('"ann"', '"bob"'));
         edit(manifest(), rehash);
       },
-      /its signature is wrong/,
+      /its signature is invalid/,
     ],
     [
       'the filter that was asked for',
       () => edit(manifest(), (text) => text.replace('proxy-1', 'proxy-2')),
-      /its signature is wrong/,
+      /its signature is invalid/,
     ],
-    ['the signature', () => writeFileSync(signature(), Buffer.alloc(64)), /its signature is wrong/],
+    ['the signature', () => writeFileSync(signature(), Buffer.alloc(64)), /its signature is invalid/],
     [
       'half a signature',
       () => writeFileSync(signature(), readFileSync(signature()).subarray(0, 20)),
-      /its signature is wrong/,
+      /its signature is invalid/,
     ],
     ['no signature', () => rmSync(signature()), /its signature is missing/],
     [
@@ -325,7 +325,7 @@ describe('export verify', () => {
     [
       'a signature of another key',
       () => void exported('--sign', makeKeys('other').secret),
-      /signed with the key [0-9a-f]{16}, and not with [0-9a-f]{16}/,
+      /signed with the key [0-9a-f]{16}, but the given key is [0-9a-f]{16}/,
     ],
   ])('finds %s with a key', async (_, tamper, message) => {
     signedExport('ndjson');
@@ -351,7 +351,7 @@ describe('export verify', () => {
     const { code, out } = verified('--key', keys.open);
     expect([code, out]).toEqual([
       1,
-      expect.stringMatching(/^WRONG: .*its signature is wrong.*\. Copy the file/),
+      expect.stringMatching(/^WRONG: .*its signature is invalid.*\. Copy the file/),
     ]);
     const json = verified('--key', keys.open, '--json');
     expect([json.code, JSON.parse(json.out)]).toMatchObject([1, { signature: 'wrong' }]);

@@ -95,7 +95,7 @@ describe('what an export has', () => {
     const files = manifestFiles({ ...made, filter: { ...EVERYTHING, archives: true } }, null);
     const manifest = parseManifest(files[MANIFEST]);
     expect(manifest).toMatchObject({ incomplete: true, ids: { postern: { missing: 1, gaps: [[2, 2]] } } });
-    expect(manifest?.gaps_mean).toContain('the last line of the file says which were not');
+    expect(manifest?.gaps_mean).toContain('the last line of the file lists those that were not');
     await expect(read(`{"incomplete":"archive 3"}\n${line(1)}`, 'ndjson')).rejects.toThrow(NoExport);
   });
 });

@@ -7,7 +7,7 @@ import type { Client } from '../access/client-address.js';
 import type { ApiEnv } from '../context.js';
 import { problemResponse } from './problem.js';
 
-/** Longer names are not kept. */
+/** Longer names are cut off. */
 const LONGEST_KEPT = 200;
 
 export interface HostRule {
@@ -17,8 +17,8 @@ export interface HostRule {
 }
 
 /**
- * Whether a request may name this host. By DNS rebinding a page of another site gets a browser to talk to this address under the name of
- * that site: then Host has that name. An address as Host can't come about in that way, and is always accepted.
+ * Whether the Host of a request is allowed. With DNS rebinding, a page of another site makes a browser send requests to this address under
+ * that site's name, which is then in Host. An IP address in Host can't result from that, and is always accepted.
  */
 export function isAllowedHost(client: Client, { config, ownNames }: HostRule): boolean {
   const name = hostName(client.host);
@@ -28,7 +28,7 @@ export function isAllowedHost(client: Client, { config, ownNames }: HostRule): b
   return matches(name, config.hosts);
 }
 
-/** Without port, brackets and a final dot, in lower case; null if it is no host. */
+/** The host without port, brackets and final dot, in lower case; null if it is invalid. */
 function hostName(host: string): string | null {
   const found = /^(?:\[([0-9a-f:.]+)\]|([^\s:/@[\]]+?)\.?)(?::\d{0,5})?$/i.exec(host);
   return (found?.[1] ?? found?.[2])?.toLowerCase() ?? null;
@@ -42,7 +42,7 @@ function matches(name: string, allowed: readonly string[]): boolean {
   });
 }
 
-/** The names that a certificate in this file is for. Empty if it can't be read: the listener says so itself. */
+/** The names in the certificate of this file. Empty if it can't be read, which the listener reports. */
 export function certificateNames(file: string): string[] {
   try {
     const { subject, subjectAltName } = new X509Certificate(readFileSync(file));
@@ -58,7 +58,7 @@ export interface HostGuard extends HostRule {
   readonly onRefused: (host: string) => void;
 }
 
-/** Refuses requests with two Host headers, with another authority in the request line, and for other hosts. */
+/** Rejects requests with several Host headers, with another authority in the request line, or for other hosts. */
 export function guardHost(rule: HostGuard) {
   return createMiddleware<ApiEnv>(async (c, next) => {
     const { incoming } = c.env;

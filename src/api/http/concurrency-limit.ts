@@ -1,9 +1,9 @@
-/** So many at a time, and no more. */
+/** Limits how many of something run at the same time. */
 export class ConcurrencyLimit {
   private taken = 0;
   private readonly takenBy = new Map<string, number>();
 
-  /** @param mostEach of them, for each who takes */
+  /** @param mostEach slots that one holder may have */
   constructor(
     private readonly most: number,
     private readonly mostEach = most,
@@ -13,15 +13,15 @@ export class ConcurrencyLimit {
     return this.taken;
   }
 
-  /** Gives a slot back when called, once; null if there is none left, or none for `who`. */
+  /** Takes a slot. @returns a function that frees it; null if no slot is free, or none for `who` */
   take(who = ''): (() => void) | null {
     const own = this.takenBy.get(who) ?? 0;
     if (this.taken >= this.most || own >= this.mostEach) return null;
     this.add(who, 1);
-    let given = false;
+    let isFreed = false;
     return () => {
-      if (!given) this.add(who, -1);
-      given = true;
+      if (!isFreed) this.add(who, -1);
+      isFreed = true;
     };
   }
 

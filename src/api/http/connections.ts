@@ -3,9 +3,9 @@ import type { Socket } from 'node:net';
 import { networkOf, parseAddress } from '../../audit/address.js';
 
 interface ConnectionLimits {
-  /** Connections at a time; each costs some 20 KB. */
+  /** Connections at the same time; each needs about 20 KB. */
   readonly total: number;
-  /** Of these from one address; of IPv6 from one /64, which is what one client has. */
+  /** Connections from one address; for IPv6 from one /64, which one client has. */
   readonly perAddress: number;
 }
 
@@ -20,24 +20,24 @@ interface Connection {
 interface Peer {
   readonly key: string;
   readonly most: number;
-  /** Without a request under way, also those that are still at their TLS handshake; the longest first. */
+  /** Connections without a request in progress, including those in their TLS handshake; the longest waiting first. */
   readonly waiting: Set<Connection>;
   readonly busy: Set<Connection>;
 }
 
 /**
- * Keeps the number of connections bounded, from the moment they are accepted: one that never ends its TLS handshake counts as well.
- * An address that has too many loses the one that has waited longest without a whole request. When there are too many of all, the address
- * with the most waiting connections loses one. So clients that hold connections open and send nothing lock out nobody else.
+ * Limits the number of connections from the moment they are accepted, so one that never completes its TLS handshake counts too. If an
+ * address has too many, its connection that has waited longest without a whole request is closed. If there are too many in total, the address
+ * with the most waiting connections loses one. So clients that hold connections open without sending lock out nobody else.
  */
 export class Connections {
   private readonly peers = new Map<string, Peer>();
   private readonly known = new WeakMap<Socket, Connection>();
-  /** By the other end's address and port: with TLS a request comes on another object than the connection that was accepted. */
+  /** By the peer's address and port: with TLS, requests have another socket object than the accepted connection. */
   private readonly byPort = new Map<string, Connection>();
   private count = 0;
 
-  /** @param isProxy whether the address is shared by many clients, so that only the total bounds it; null for a unix socket */
+  /** @param isProxy whether many clients share the address, so that only the total limits it; the address is null for a unix socket */
   constructor(
     server: Server,
     private readonly isProxy: (address: string | null) => boolean,
@@ -65,7 +65,7 @@ export class Connections {
     return this.count;
   }
 
-  /** Those too that the server does not know yet, as their TLS handshake has not ended. */
+  /** Destroys all connections, including those in their TLS handshake, which the server does not know yet. */
   destroyAll(): void {
     for (const { waiting, busy } of this.peers.values())
       for (const { socket } of [...waiting, ...busy]) socket.destroy();

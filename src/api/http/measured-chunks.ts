@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto';
 
-/** What has passed. */
+/** The totals of a stream. */
 export interface Passed {
   readonly count: number;
   readonly bytes: number;
   readonly sha256: string;
-  /** False: it was broken off. */
+  /** False if the stream was aborted. */
   readonly complete: boolean;
 }
 
-/** Hands chunks on, and says once at the end what they were, unless there was not even a beginning. */
+/** Passes chunks on, and reports their totals once at the end, unless the stream failed before its first byte. */
 export async function* measureChunks<T extends { readonly bytes: Uint8Array; readonly rows: number }>(
   chunks: AsyncIterable<T>,
   onEnd: (passed: Passed) => void,

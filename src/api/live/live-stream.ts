@@ -22,7 +22,7 @@ export function parseLastEventId(text: string | undefined): LastSeen | null {
     : { postern: Number(postern), auditd: Number(auditd), fleet: 0 };
 }
 
-/** Hands each event that was read from the tables to the open live streams. */
+/** Passes each event read from the tables to the open live streams. */
 export class EventBus {
   private readonly listeners = new Set<(event: AuditEvent) => void>();
 
@@ -40,24 +40,24 @@ export class EventBus {
 
 export interface LiveOptions {
   readonly filter: Filter;
-  /** What a client that comes back has been told; null for a new one. */
+  /** The position of a client that reconnects; null for a new client. */
   readonly lastSeen: LastSeen | null;
-  /** Asked before each entry and with each heartbeat: whether the token is still good. */
+  /** Called before each entry and heartbeat: whether the client still has access. */
   readonly hasAccess: () => boolean;
-  /** Called once. @param dropped whether it did not go by itself */
+  /** Called once. @param dropped whether the stream was ended by us */
   readonly onEnd: (dropped: boolean) => void;
 }
 
 const HEARTBEAT_MS = 15_000;
 const RETRY_MS = 3_000;
-/** Entries that a client who comes back is told at most; beyond that it is told of the gap. */
+/** Missed entries sent at most to a client that reconnects; a gap is reported if there are more. */
 const MOST_MISSED = 1_000;
-/** Bytes that may wait for a client who does not read; then it is dropped, and comes back by itself. */
+/** Bytes that may wait for a client that does not read. With more it is dropped, and reconnects by itself. */
 const MOST_WAITING = 256 * 1_024;
 
 const encoder = new TextEncoder();
 
-/** One who looks on. What happens while the missed entries are looked up waits for them. */
+/** The stream of one client. Events that arrive while missed entries are looked up are sent after them. */
 export class LiveStream {
   readonly stream: ReadableStream<Uint8Array>;
   private controller: ReadableStreamDefaultController<Uint8Array> | null = null;
@@ -82,7 +82,7 @@ export class LiveStream {
       auditd: sources.auditd?.timeline ?? 1,
       fleet: 0,
     };
-    // A database that was put back has lower ids: nothing is missed then that could be told by id.
+    // A restored database has lower ids; what was missed before can't be found by id then.
     const { lastSeen } = options;
     this.lastSeen =
       lastSeen === null
@@ -114,7 +114,7 @@ export class LiveStream {
   private receive(event: AuditEvent): void {
     if (this.waiting === null) this.deliver(event);
     else if (this.waiting.length < MOST_MISSED) this.waiting.push(event);
-    else this.drop(); // the client reconnects and learns of the gap
+    else this.drop(); // the client reconnects and gets `event: gap`
   }
 
   private deliver(event: AuditEvent): void {
@@ -125,16 +125,16 @@ export class LiveStream {
     this.lastSeen[source] = sequence;
     if (!this.matches(event)) return;
     const json = entryLine(event).trimEnd();
-    if (event.revisionOf === null) this.entry(json);
-    // No new entry: whoever counts entries has counted this one. A hub knows the row by its id at its server alone.
+    if (event.revisionOf === null) this.sendEntry(json);
+    // Not a new entry: a client that counts entries has counted this one. A hub knows the row only by its id on its server.
     else
-      this.entry(
+      this.sendEntry(
         `{"version_of":${source === 'auditd' ? `"postern:${event.revisionOf}"` : 'null'},${json.slice(1)}`,
         'version',
       );
   }
 
-  /** What happened while the client was away, the oldest first. */
+  /** Sends the entries that the client missed, the oldest first. */
   private async sendMissed(): Promise<void> {
     try {
       const { entries, next } = await this.deps.queries.page(this.options.filter, {
@@ -144,13 +144,16 @@ export class LiveStream {
       const missed = entries.filter((entry) => this.isNew(entry));
       if (missed.length === MOST_MISSED && next !== null) this.send('event: gap\ndata: {}\n\n');
       for (const entry of missed.reverse()) {
-        const [source, id] = placeOf(entry);
+        const [source, id] = positionOf(entry);
         await this.waitForReader();
         this.lastSeen[source] = Math.max(this.lastSeen[source], id);
-        this.entry(toSafeJson(entry));
+        this.sendEntry(toSafeJson(entry));
       }
     } catch (error) {
-      this.deps.log.warn({ err: error }, `entries missed by a client were not found: ${messageOf(error)}`);
+      this.deps.log.warn(
+        { err: error },
+        `the entries that a client missed could not be read: ${messageOf(error)}; the client gets a gap event`,
+      );
       this.send('event: gap\ndata: {}\n\n');
     }
     for (let event = this.waiting?.shift(); event !== undefined; event = this.waiting?.shift()) {
@@ -160,7 +163,7 @@ export class LiveStream {
     this.waiting = null;
   }
 
-  /** Until the client has read what was sent. */
+  /** Waits until the client has read what was sent. */
   private async waitForReader(): Promise<void> {
     while (this.controller !== null && (this.controller.desiredSize ?? 0) <= 0) {
       await new Promise<void>((resolve) => {
@@ -170,11 +173,11 @@ export class LiveStream {
   }
 
   private isNew(entry: Entry): boolean {
-    const [source, id] = placeOf(entry);
+    const [source, id] = positionOf(entry);
     return id > this.lastSeen[source];
   }
 
-  private entry(json: string, name = 'entry'): void {
+  private sendEntry(json: string, name = 'entry'): void {
     if (this.controller === null) return;
     if (this.options.hasAccess())
       this.send(`id: ${lastEventId(this.lastSeen)}\nevent: ${name}\ndata: ${json}\n\n`);
@@ -196,11 +199,11 @@ export class LiveStream {
     controller.enqueue(encoder.encode(text));
   }
 
-  /** Ends it from our side. */
+  /** Ends the stream from our side. */
   private drop(): void {
     const { controller } = this;
     this.end(true);
-    controller?.error(new Error('too slow, or no longer let in'));
+    controller?.error(new Error('the client reads too slowly or has lost access'));
   }
 
   end(dropped = false): void {
@@ -213,7 +216,7 @@ export class LiveStream {
   }
 }
 
-function placeOf({ id }: Entry): ['postern' | 'auditd', number] {
+function positionOf({ id }: Entry): ['postern' | 'auditd', number] {
   const [source, sequence] = id.split(':');
   return [source === 'auditd' ? 'auditd' : 'postern', Number(sequence)];
 }

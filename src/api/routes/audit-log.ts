@@ -21,9 +21,9 @@ import {
   parametersOf,
 } from '../request-schemas.js';
 
-/** Each keeps two chunks in memory and the thread of queries busy. */
+/** Exports at the same time. Each needs memory for two chunks, and time of the query thread. */
 const MOST_EXPORTS = 4;
-/** What is asked beyond that would wait longer than anybody does. */
+/** Queries that may wait. More would wait longer than any client does. */
 const MOST_QUERIES = 32;
 
 const CONTENT_TYPES: Readonly<Record<AnswerFormat, string>> = {
@@ -149,7 +149,7 @@ async function exportAll(
       if (error !== null)
         deps.log.warn(
           { err: error },
-          `an export was aborted: ${messageOf(error)}; the client gets an incomplete answer`,
+          `an export was aborted: ${messageOf(error)}; the client's answer is incomplete`,
         );
     },
   });
@@ -158,8 +158,8 @@ async function exportAll(
 }
 
 /**
- * The format that the client prefers (RFC 9110 section 12.5.1), JSON by default. A range such as `text/*` is not a wish for CSV, so `accepts`
- * of hono/accepts does not fit: it would answer that with CSV.
+ * The format that the client prefers (RFC 9110 section 12.5.1), JSON by default. A range such as `text/*` does not ask for CSV, so `accepts`
+ * of hono/accepts, which would return CSV, does not fit.
  */
 function formatOf(c: ApiContext, asked: AnswerFormat | undefined): AnswerFormat {
   if (asked !== undefined) return asked;

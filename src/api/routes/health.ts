@@ -4,7 +4,7 @@ import type { DaemonStatus } from '../../control/status.js';
 import type { ApiEnv } from '../context.js';
 import type { ApiDeps } from '../deps.js';
 
-/** `/healthz`: does it turn, or must it be restarted? `/readyz`: is everything shipped that there is to ship? Neither takes a token. */
+/** `/healthz`: whether the daemon works or must be restarted. `/readyz`: whether every source and sink works. Neither needs a token. */
 export function healthRoutes({ status }: Pick<ApiDeps, 'status'>): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   app.get('/healthz', (c) => {
@@ -26,7 +26,7 @@ export function healthRoutes({ status }: Pick<ApiDeps, 'status'>): Hono<ApiEnv> 
   return app;
 }
 
-/** Names alone: who asks without a token learns no more. A Postern that is stopped or not there yet is no failure. */
+/** The names of failing parts; clients without a token get no more. A Postern that is stopped or not installed yet is not a failure. */
 function notReady({ sources, sinks }: Pick<DaemonStatus, 'sources' | 'sinks'>): string[] {
   return [
     ...Object.entries(sources)

@@ -7,7 +7,7 @@ import { ConcurrencyLimit } from '../http/concurrency-limit.js';
 import { filterFromQuery, parametersOf, statsParameters } from '../request-schemas.js';
 import { busy } from './audit-log.js';
 
-/** Each goes over every row that is meant. */
+/** Statistics at the same time. Each reads every matching row. */
 const MOST_TALLIES = 4;
 
 /** `GET /api/audit-log/stats` */

@@ -9,7 +9,7 @@ import { filterFromQuery, parametersOf, streamParameters } from '../request-sche
 import { busy } from './audit-log.js';
 
 const MOST_CLIENTS = 32;
-/** Of one token: a script that opens and forgets does not shut the others out. */
+/** Streams of one token, so that a script that leaks streams does not lock out others. */
 const MOST_EACH = 16;
 
 /** `GET /api/audit-log/stream`: server-sent events (WHATWG HTML section 9.2). */
@@ -18,7 +18,7 @@ export function streamRoutes(deps: ApiDeps): Hono<ApiEnv> {
   const clients = new ConcurrencyLimit(MOST_CLIENTS, MOST_EACH);
   app.get('/api/audit-log/stream', requireScope('read'), (c) => {
     const asked = parametersOf(streamParameters, c.req.queries());
-    // What somebody missed a moment ago is in no archive.
+    // Recently missed entries are not in an archive yet.
     const filter = filterFromQuery({ ...asked, archives: asked.archives ?? 'false' }, deps.clock());
     const headers = { 'content-type': 'text/event-stream; charset=utf-8', 'x-accel-buffering': 'no' };
     if (c.req.method === 'HEAD') return c.body(null, 200, headers);

@@ -9,8 +9,8 @@ import type { ApiDeps } from '../deps.js';
 import { newToken } from '../request-schemas.js';
 
 /**
- * `GET`, `POST /api/tokens` and `DELETE /api/tokens/:name`, over the control socket alone: who may make tokens is whom the mode of
- * that socket lets in, and a stolen token can't make others.
+ * `GET`, `POST /api/tokens` and `DELETE /api/tokens/:name`, only over the control socket: the mode of the socket decides who may create
+ * tokens, and a stolen token can't create others.
  */
 export function tokensRoutes(deps: ApiDeps): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
@@ -21,7 +21,7 @@ export function tokensRoutes(deps: ApiDeps): Hono<ApiEnv> {
     const parsed = newToken.safeParse(await c.req.json().catch(() => null));
     if (!parsed.success) {
       const [issue] = parsed.error.issues;
-      throw new AuditdError('USAGE', `${String(issue?.path[0] ?? 'body')}: ${issue?.message ?? 'not valid'}`);
+      throw new AuditdError('USAGE', `${String(issue?.path[0] ?? 'body')}: ${issue?.message ?? 'invalid'}`);
     }
     const { name, scope, expires } = parsed.data;
     const expiresAt = expires === null ? null : deps.clock() + expires;
@@ -49,7 +49,7 @@ export interface ShownToken {
   readonly last_used_at: string | null;
 }
 
-/** Times as people and programs read them. */
+/** The token as it is shown, with times in ISO 8601. */
 export function shownToken({ id, name, scope, created_at, expires_at, last_used_at }: TokenInfo): ShownToken {
   return {
     id,

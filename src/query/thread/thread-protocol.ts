@@ -6,11 +6,11 @@ import type { Stats } from '../stats.js';
 
 interface Waiting {
   readonly id: number;
-  /** Not to be begun later than this, by the clock `monotonic`. */
+  /** The latest start, by the clock `monotonic`. */
   readonly until: number;
 }
 
-/** What the thread of queries is asked. */
+/** The requests to the query thread. */
 export type Ask =
   | (Waiting & { readonly kind: 'page'; readonly request: PageRequest })
   | (Waiting & { readonly kind: 'text'; readonly request: PageRequest; readonly format: Format })
@@ -25,19 +25,19 @@ export type Ask =
       readonly kind: 'export';
       readonly filter: Filter;
       readonly format: Format;
-      /** A file to write to, open in this process; null: the text is wanted. */
+      /** A file to write to, open in this process; null: the text is returned. */
       readonly fd: number | null;
     }
   /** The next chunk of an export. */
   | { readonly id: number; readonly kind: 'more' }
-  /** No more of it. */
+  /** Ends an export. */
   | { readonly id: number; readonly kind: 'end' };
 
 export interface Answers {
   readonly page: PageResult;
   readonly text: PageText;
   readonly stats: Stats;
-  /** Null: that was all. Without bytes if they were written. */
+  /** Null after the last chunk. Without bytes if they were written to a file. */
   readonly chunk: Chunk | null;
 }
 
@@ -50,12 +50,12 @@ export type WorkerReply =
       readonly next: string | null;
     };
 
-/** Milliseconds of a clock that all threads share and nobody sets. */
+/** Milliseconds of a monotonic clock that all threads share. */
 export function monotonic(): number {
   return Number(process.hrtime.bigint() / 1_000_000n);
 }
 
-/** What has not begun by then is not begun: nobody waits for it any more. */
+/** The error of a query that did not start in time: its client has given up. */
 export function waitedTooLong(): AuditdError {
   return new AuditdError('QUERY_LIMIT', 'The query did not start: it waited too long behind other queries', {
     next: 'Try again in a few minutes',

@@ -27,14 +27,14 @@ interface Pending {
   over: boolean;
 }
 
-/** V8's own choice lets an export grow past 200 MB; with 4 MB it takes a third longer. */
+/** With V8's default, an export grows past 200 MB; with 4 MB, it takes a third longer. */
 const YOUNG_MB = 12;
-/** How long a thread that is to end may take to finish its current step. */
+/** How long a thread may take to finish its current step when it is closed. */
 const CLOSE_MS = 2_000;
 
 /**
- * The thread of queries and its queue. It handles one query after the other, so only the first can hang it. That one alone is watched,
- * from the moment at which it became the first.
+ * A query thread and its queue. It handles one query after the other, so only the first can hang it. Only that one is watched, from the
+ * moment it became the first.
  */
 export class QueryThread {
   private worker: Worker | null = null;
@@ -51,7 +51,7 @@ export class QueryThread {
     return this.worker !== null;
   }
 
-  /** @throws what the thread says; AuditdError `QUERY_LIMIT`; the signal's reason */
+  /** @throws errors of the query; AuditdError `QUERY_LIMIT`; the signal's reason */
   async ask<T extends Answers[keyof Answers]>(ask: Ask, options: AskOptions): Promise<T> {
     const { within, wait, signal } = options;
     signal?.throwIfAborted();

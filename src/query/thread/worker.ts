@@ -9,7 +9,7 @@ import type { Chunk } from '../export.js';
 import type { QueryOptions } from '../query-options.js';
 import { type Answers, type Ask, monotonic, type WorkerReply, waitedTooLong } from './thread-protocol.js';
 
-// The thread of queries: an expensive query does not slow down the thread that ships.
+// The query thread: an expensive query does not slow down the thread that delivers events.
 
 interface Export {
   readonly chunks: Generator<Chunk, void>;
@@ -19,7 +19,7 @@ interface Export {
   writing: Promise<void>;
 }
 
-/** nice(1) knows no lower one. */
+/** The lowest priority that nice(1) accepts. */
 const LOWEST = 19;
 
 const { nice, ...options } = workerData as QueryOptions & { readonly nice?: number };
@@ -29,19 +29,19 @@ const exports = new Map<number, Export>();
 /** Shorter than the time that service.ts waits for an answer. */
 const EXPORT_PATIENCE_MS = 15_000;
 const BACKGROUND_MS = 50;
-/** What is written to a file is report of so often. */
+/** Interval of progress reports of an export to a file. */
 const REPORT_MS = 100;
 const NO_BYTES = new Uint8Array(0);
 const writeSome = promisify(write);
 
-/** To Linux a thread is a process with an id of its own, so this thread alone gets less of a busy processor. A refusal is ignored. */
+/** On Linux, a thread has a process id of its own, so this thread alone gets less of a busy processor. A failure is ignored. */
 function lowerPriority(by: number): void {
   try {
     const thread = Number(readlinkSync('/proc/thread-self').split('/').at(-1));
-    // From where the process is: only root may go up, and a daemon that runs with nice 10 would go up to 5.
+    // Relative to the process: only root may raise a priority, and 5 would raise that of a daemon with nice 10.
     setPriority(thread, Math.min(LOWEST, getPriority() + by));
   } catch {
-    // no /proc, or a filter of system calls
+    // no /proc, or a system call filter
   }
 }
 
@@ -91,7 +91,7 @@ function compareInTheBackground(): void {
 
 function next(id: number): Answers['chunk'] | Promise<Answers['chunk']> {
   const one = exports.get(id);
-  // It began in a thread that is gone. To report an end here would pass off a part as the whole.
+  // The export began in a thread that was stopped. Reporting an end here would pass off a part as the whole.
   if (one === undefined) throw new Error('the export was aborted with its thread');
   if (one.fd !== null) return writeChunks(id, one, one.fd);
   const step = one.chunks.next();
@@ -101,8 +101,8 @@ function next(id: number): Answers['chunk'] | Promise<Answers['chunk']> {
 }
 
 /**
- * Writes the chunks that can be made within some time: the thread that asked has nothing to do with the bytes. While one is
- * written, the next is made, and the last one of now while the asker asks for more.
+ * Writes the chunks that can be created within a time limit, so that the calling thread does not handle the bytes. While one chunk is
+ * written, the next is created.
  */
 async function writeChunks(id: number, one: Export, fd: number): Promise<Answers['chunk']> {
   const until = performance.now() + REPORT_MS;
