@@ -7,7 +7,7 @@ import { type Anchor, hashOf, type Manifest, seal } from '../../src/retention/ar
 import { run } from '../commands/cli.js';
 import { DaemonRig } from './daemon-fixture.js';
 
-/** Old rows of three months, an archive each, and young ones that are more than one chunk of an export. */
+/** Old rows of three months, each in one archive, and young rows that fill more than one chunk of an export. */
 const OLD = 6;
 const YOUNG = 3_000;
 const DETAILS = JSON.stringify({ text: 'x'.repeat(1_000) });
@@ -44,7 +44,7 @@ beforeAll(async () => {
 });
 afterAll(() => rig.close());
 
-/** Everything is put back after each test. */
+/** Each test starts from the same archives. */
 let kept: Map<string, Buffer>;
 beforeEach(() => {
   kept = new Map(readdirSync(archive).map((name) => [name, readFileSync(join(archive, name))]));
@@ -65,7 +65,7 @@ interface Answer {
   readonly isWhole: boolean;
 }
 
-/** What a client of the API gets, and whether it could tell that this was all. */
+/** The response that an API client gets, and whether it could tell that it was complete. */
 function get(address: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const options = { socketPath: rig.control, path: `/api/audit-log${address}`, agent: false } as const;
@@ -83,7 +83,7 @@ function get(address: string): Promise<Answer> {
   });
 }
 
-/** Puts other rows into an archive, with a manifest that fits them and is sealed with its own hash. */
+/** Replaces the rows of an archive, with a matching manifest that is sealed with its own hash. */
 function falsify(sequence: number): void {
   const text = gunzipSync(readFileSync(path(sequence, ROWS))).toString();
   const content = Buffer.from(text.replaceAll('"action":"update"', '"action":"delete"'));

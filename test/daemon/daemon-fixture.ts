@@ -30,7 +30,7 @@ export interface Line {
 }
 
 export interface RigOptions {
-  /** Where everything but Postern's database lies; default: beside it. */
+  /** Directory of everything except Postern's database; default: beside it. */
   readonly place?: string;
   /** YAML of `sinks.audit.roll`. */
   readonly roll?: string;
@@ -38,9 +38,9 @@ export interface RigOptions {
   /** YAML of further keys of `source`. */
   readonly source?: string;
   readonly minFree?: string;
-  /** YAML of `api`; off, so that daemons side by side don't want one port. */
+  /** YAML of `api`; off by default, so that parallel daemons do not share a port. */
   readonly api?: string;
-  /** Besides the environment of the tests. */
+  /** Added to the environment of the tests. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -59,7 +59,7 @@ export class DaemonRig extends DaemonProcess {
     [this.db, this.recorder] = this.open();
   }
 
-  /** Writes the configuration anew with another `api`. */
+  /** Rewrites the configuration with another `api`. */
   setApi(yaml: string): void {
     this.configure(this.options.extra ?? '', yaml);
   }
@@ -109,7 +109,7 @@ ${extra}
     })();
   }
 
-  /** Until every sink has every row that is in the table now. */
+  /** Waits until every sink has every row that is in the table now. */
   async shipped(): Promise<DaemonStatus> {
     const last = this.db.prepare('SELECT coalesce(max(id), 0) FROM audit_log').pluck().get() as number;
     const rows = () => Number(this.db.prepare('SELECT count(*) FROM audit_log').pluck().get());
@@ -126,7 +126,7 @@ ${extra}
     );
   }
 
-  /** Until a loss of power would take none of the rows up to this one from the file sink either: retention may remove them. */
+  /** Waits until the rows up to this one are synced to disk by the file sink, so that retention may remove them. */
   async durable(id: number): Promise<DaemonStatus> {
     return this.until(
       ({ sinks }) => (sinks.audit?.held_from.postern ?? 0) > id,
@@ -156,7 +156,7 @@ ${extra}
   }
 
   /**
-   * Remembers what the pair holds now, by the header of each file: after two rolls, a minute apart at least, a file is
+   * Remembers the lines of the pair by the header of each file: after two rotations, at least a minute apart, a file is
    * gone. To be called while no daemon runs.
    */
   collectAuth(): void {
@@ -169,7 +169,7 @@ ${extra}
     }
   }
 
-  /** Of all files of the pair that there have been, without their headers. */
+  /** Lines of all files of the pair that ever existed, without their headers. */
   authLines(): Line[] {
     this.collectAuth();
     return [...this.pair.values()].flat();
@@ -190,7 +190,7 @@ ${extra}
   }
 }
 
-/** Every line must be whole: a torn one throws. */
+/** @throws if the last line is incomplete */
 export function linesOf(path: string): Line[] {
   if (!existsSync(path)) return [];
   const text = readFileSync(path, 'utf8');

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DaemonRig, type Line } from './daemon-fixture.js';
 
 const ROUNDS = Number(process.env.KILL_ROUNDS ?? 60) / 6;
-/** Rows that are edited are younger than that: what was read in the last minute is looked at. */
+/** Edited rows are younger than this: the daemon checks rows that it read in the last minute. */
 const YOUNG_MS = 30_000;
 
 let rig: DaemonRig;

@@ -29,7 +29,7 @@ function fillOld(rows: number): void {
 
 const fail = (address: string): number => rig.record({ action: 'auth.login_failure', address });
 
-/** Public ids of the rows that stand in the pair, sorted. */
+/** Public ids of the rows in the pair, sorted. */
 const inPair = (): string[] =>
   rig
     .authLines()
@@ -64,7 +64,7 @@ describe('a fresh failure', () => {
     await rig.start();
     const during = fail('203.0.113.2');
     await until(() => hasLine(during), 'the line of a failure during the first start');
-    // The walk was still under way: it was not the walk that brought it.
+    // The walk was still running, so it did not deliver the row.
     expect(auditAt(await rig.status())).toBeLessThan(during);
     const status = await rig.shipped();
     expect(inPair()).toEqual([`postern:${before}`, `postern:${during}`]);
@@ -97,7 +97,7 @@ describe('a fresh failure', () => {
     const gone = fail('203.0.113.2');
     await rig.shipped();
     rig.restore(backup);
-    // With the same `created_at` it would look like an edit of the row that is gone.
+    // With the same `created_at` it would look like an edit of the deleted row.
     const second = () => Math.floor(Date.now() / 1_000);
     const before = second();
     await until(() => second() > before, 'the next second');
@@ -163,7 +163,7 @@ describe("the cursors of fail2ban's sink", () => {
     await rig.kill();
     const path = join(rig.place, 'state', 'state.db');
     const old = new Database(path);
-    // As 0.1.0 left them, far behind: they would hold every row.
+    // Cursors of 0.1.0, far behind: they would make retention keep every row.
     old.exec(`INSERT INTO cursor (sink, source, timeline, up_to) VALUES ('auth', 'postern', 1, 1), ('auth', 'auditd', 1, 0);
       INSERT INTO start (sink, source, timeline, skip_to) VALUES ('auth', 'postern', 1, 0);
       INSERT INTO sink (name, saved, first_start) VALUES ('auth', '{"v":1}', 1)`);

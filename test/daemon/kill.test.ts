@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { DaemonRig, type Line } from './daemon-fixture.js';
 
 const ROUNDS = Number(process.env.KILL_ROUNDS ?? 60);
-/** Against hangs: a busy machine took twenty times what an idle one does. */
+/** Only against hangs: a busy machine took twenty times as long as an idle one. */
 const LIMIT = 600_000 + ROUNDS * 60_000;
 
 function expectDistinct(lines: readonly Line[]): void {
@@ -72,7 +72,7 @@ describe('kill -9 under load', { timeout: LIMIT }, () => {
           const last = Number(rig.db.prepare('SELECT max(id) FROM audit_log').pluck().get());
           rig.append(40);
           await sleep(Math.random() * 60);
-          // Else nothing that was read may be gone, and the history is the same.
+          // Otherwise no row that was read is missing, and the history is the same.
           if (round === 3) {
             await rig.until(
               ({ sinks }) => (sinks.audit?.cursors.postern?.id ?? 0) > last,
@@ -81,7 +81,7 @@ describe('kill -9 under load', { timeout: LIMIT }, () => {
           }
           await rig.kill('SIGKILL');
           rig.restore(backups[Math.floor(Math.random() * backups.length)] ?? '');
-          // What has the id and the second of a row that was read is taken for that row, edited (docs/reference/GUARANTEES.md).
+          // A row with the id and the second of a row that was read counts as an edit of it (docs/reference/GUARANTEES.md).
           await sleep(1_100);
           rig.append(Math.floor(Math.random() * 90));
         } else {

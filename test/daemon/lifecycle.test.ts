@@ -52,7 +52,7 @@ describe('SIGTERM', () => {
     await rig.shipped();
     await sleep(300);
     const open = () => openFiles(rig.child?.pid ?? 0).filter((path) => path.startsWith(rig.database));
-    // A look takes a fraction of a millisecond: of five moments one at least is between two looks.
+    // A read takes a fraction of a millisecond, so at least one of five moments is between two reads.
     const moments: string[][] = [];
     for (let n = 0; n < 5; n++) {
       moments.push(open());
@@ -204,7 +204,7 @@ describe('postern-auditd reload', () => {
       ],
     });
 
-    // The socket is where it was; only the unit's directory still says where.
+    // The socket has not moved, but only the directory of the unit still leads to it.
     const moved = good.replace(`control: ${rig.control}`, `control: ${rig.place}/elsewhere.sock`);
     writeFileSync(rig.configPath, moved.replace('min_free: 1M', 'min_free: 2M'));
     expect(ask('reload').code).toBe(3);
@@ -372,7 +372,7 @@ describe.skipIf(!root)('a full disk', () => {
       const full = await small.until(({ sinks }) => sinks.audit?.last_error !== null, 'the disk is full');
       expect(full.sinks.audit?.last_error?.message).toMatch(/ENOSPC|space|full/i);
       await sleep(1_500);
-      // Which of the two meets the full disk first is chance; each says so once.
+      // Either may meet the full disk first; each logs it once.
       expect(small.output.match(/sink audit is down/g)?.length ?? 0).toBeLessThanOrEqual(1);
       expect(small.output.match(/cannot save the cursor \(sink audit\)/g)?.length ?? 0).toBeLessThanOrEqual(
         1,

@@ -34,7 +34,7 @@ function deadly(rig: DaemonRig): number {
   return id;
 }
 
-/** Starts until it lives. @returns how often it was started */
+/** Starts the daemon until it stays alive. @returns the number of starts */
 async function startsUntilAlive(rig: DaemonRig, most: number): Promise<number> {
   for (let starts = 1; ; starts++) {
     try {
@@ -77,7 +77,7 @@ describe('a row at which the process dies', () => {
     const text = JSON.stringify(lines);
     expect(text).not.toContain(MARKER);
 
-    // Nor does it end who asks for it beside the daemon, as the page does.
+    // The row does not crash other readers either, such as the page.
     const asked = { NODE_OPTIONS: `--import=${PRELOAD}` };
     const queried = run(['query', '--config', rig.configPath, '--ndjson'], asked);
     expect(queried.err).toBe('');
@@ -86,7 +86,7 @@ describe('a row at which the process dies', () => {
     expect(explained.out).toContain('the row ended the process again and again');
     expect(queried.out + explained.out).not.toContain(MARKER);
 
-    // It stays so over an orderly stop and a kill.
+    // The quarantine survives an orderly stop and a kill.
     await rig.kill('SIGTERM');
     await rig.start();
     await rig.kill();
@@ -112,7 +112,7 @@ describe('a row at which the process dies', () => {
 
   test("the third start survives a crashing row that fail2ban's head reads first", async () => {
     const rig = faultyDaemon();
-    // Enough that the walk from the lowest row is not there yet; the text is met when the row is read, and too long to be kept of it.
+    // Enough rows that the walk from the lowest one has not arrived yet. The text is met while the row is read, and is too long to be kept.
     rig.append(12_000);
     const id = rig.record({ action: 'auth.login_failure', address: `${'x'.repeat(65)}${MARKER}` });
     rig.append(40);
@@ -122,7 +122,7 @@ describe('a row at which the process dies', () => {
       { source: 'postern', row: String(id), deaths: 2 },
     ]);
     expect(rowsOf(rig)).toEqual(Array.from({ length: 12_041 }, (_, at) => at + 1));
-    // One that is fresh, however long the starts took, and none of the row that has no address any more.
+    // The fresh failure, however long the starts took, and none for the row without an address.
     const fresh = rig.record({ action: 'auth.login_failure', address: ADDRESS });
     const failed = () => rig.authLines().map(({ sequence }) => sequence);
     await expect.poll(failed, { timeout: 60_000 }).toContain(fresh);

@@ -12,11 +12,11 @@ import type { RetentionStatus } from '../../src/retention/scheduler.js';
 import { type Count, countRows } from '../retention/count.js';
 import { DaemonRig } from './daemon-fixture.js';
 
-/** Of them, deleted by somebody after they were delivered. */
+/** Of these, rows that were deleted after delivery. */
 const STOLEN = 3;
 const DAY = 86_400_000;
 
-/** It may have ended by itself, as a child whose daemon is gone does. */
+/** It may have ended by itself, as a child process does without its daemon. */
 function killed(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
@@ -54,7 +54,7 @@ class Old {
     })();
   }
 
-  /** Somebody deletes rows of those that were written last. */
+  /** Deletes some of the rows that were written last. */
   steal(): void {
     const ids = [...this.written.keys()].slice(-this.rows / 2).slice(0, STOLEN);
     for (const id of ids) {
@@ -63,7 +63,7 @@ class Old {
     }
   }
 
-  /** Numbers of archives that events say were made. */
+  /** Numbers of the archives that events report. */
   made(): number[] {
     const db = new Database(join(this.rig.directory, 'state', 'state.db'), { readonly: true });
     const told = db
@@ -76,7 +76,7 @@ class Old {
     return told;
   }
 
-  /** Rows that were missing when an archive was made, as events and manifests say. */
+  /** Rows that were missing when an archive was written, by events and manifests. */
   missing(): { events: number; manifests: number } {
     const db = new Database(join(this.rig.directory, 'state', 'state.db'), { readonly: true });
     const events = db
@@ -100,7 +100,7 @@ class Old {
     }
   }
 
-  /** What the events of deletions say, an archive each. */
+  /** The events of deletions, one for each archive. */
   purges(): Array<{ archive: { sha256: string }; deleted: number; removed_by_others: number }> {
     const db = new Database(join(this.rig.directory, 'state', 'state.db'), { readonly: true });
     const told = db
@@ -118,7 +118,7 @@ class Old {
   }
 }
 
-/** Also the purge, every other time, which would otherwise finish what it was asked for. */
+/** Every other time the purge is killed too, which would otherwise finish its request. */
 function childrenOf(pid: number): number[] {
   try {
     return execFileSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' })
@@ -131,7 +131,7 @@ function childrenOf(pid: number): number[] {
 }
 
 /**
- * A random moment: of the whole, of the writing of an archive, of what comes behind it. Runs take longer on a busy machine,
+ * A random moment: of the whole run, of the writing of an archive, or of the time after it. Runs take longer on a busy machine,
  * and one that depended on the clock alone would kill them all in their first phase.
  */
 async function moment(kill: number, archive: string): Promise<void> {
@@ -146,8 +146,8 @@ async function moment(kill: number, archive: string): Promise<void> {
 }
 
 /**
- * Kills the daemon at so many random moments of a run, while somebody deletes rows that were delivered: each row is in the table or in one
- * archive, the next run finishes, and the sums of events are what is gone.
+ * Kills the daemon at so many random moments of a run, while delivered rows are deleted: each row is in the table or in one
+ * archive, the next run finishes, and the sums of the events match the missing rows.
  */
 export async function killRuns(kills: number, rows: number): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'postern-kills-'));

@@ -42,7 +42,7 @@ it('aborts a run when another history is written into the same file, which only 
     }
   }
   expect(Number(rig.db.prepare('SELECT count(*) FROM audit_log').pluck().get())).toBeGreaterThan(1);
-  // The next one looks anew, and ends.
+  // The next run reads the table again, and finishes.
   await rig.shipped();
   await rig.durable(ROWS - 1);
   await controlRequest(rig.control, 'POST', '/retention/now');

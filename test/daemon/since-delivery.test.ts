@@ -39,7 +39,7 @@ function inState<T>(work: (db: Database) => T): T {
   }
 }
 
-/** Nobody looks for edits of what was read more than a minute before the newest row. */
+/** The daemon does not look for edits of rows that it read more than a minute before the newest one. */
 async function aMinuteLater(meanwhile: string): Promise<void> {
   await rig.kill('SIGTERM');
   inState((db) =>
@@ -80,7 +80,7 @@ it('rows that were deleted or changed between delivery and archiving are counted
   );
   expect(revisions()).toBe(1);
   await rig.durable(16);
-  // Nine of Postern's, and the version of the edited row, which has its time.
+  // Nine rows of Postern, and the version of the edited row, which has the same time.
   expect(cli('retain', '--now').out).toMatch(/^10 rows removed, 3 archives written/);
   const january = { compared: 5, differ: 1, missing: 1, differ_ids: [[4, 4]], missing_ids: [[3, 3]] };
   const february = { compared: 4, differ: 1, missing: 2, differ_ids: [[8, 8]], missing_ids: [[9, 10]] };

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { run } from '../commands/cli.js';
 import { DaemonRig } from './daemon-fixture.js';
 
-/** Its clocks are never changed: the test may run at any hour. */
+/** A zone without daylight saving time, so the test may run at any hour. */
 const ZONE = 'Asia/Kolkata';
 const wall = new Intl.DateTimeFormat('sv-SE', { timeZone: ZONE, dateStyle: 'short', timeStyle: 'medium' });
 
@@ -61,7 +61,7 @@ describe('a Postern that writes local times', () => {
       'the failure for fail2ban',
     );
     await rig.shipped();
-    // No row is another one by it, and none is shipped again.
+    // The key changes the identity of no row, so none is shipped again.
     expect(ids().slice(0, 3)).toEqual(before);
     expect(ids().length).toBe(4);
     for (const n of [1, 2, 3]) fail(`203.0.113.${n}`);

@@ -121,7 +121,7 @@ it('records who removes archives, restores them, adopts an anchor and confirms t
   run('retain', '--confirm-clock');
   expect(told('clock_confirm')).toMatchObject([{ details: { by } }]);
 
-  // As after the loss of state.db and the first archive.
+  // The situation after the loss of state.db and the first archive.
   const [first] = listArchives(archive);
   for (const name of readdirSync(archive)) if (name.startsWith('000001-')) rmSync(join(archive, name));
   const anchor = {
@@ -157,7 +157,7 @@ redact: { keys: [hunter2] }`);
 });
 
 it('masks keys with the name of a secret in the record of a reload', () => {
-  // No key of today's is one: it is for those to come.
+  // No present key is a secret; this is for future ones.
   const [before, after] = ['one', 'two'].map((password) => ({ ...schema.parse({}), later: { password } }));
   if (before === undefined || after === undefined) throw new Error('no configuration');
   expect(changedValues(before, after)).toEqual({ 'later.password': { from: '***', to: '***' } });

@@ -62,7 +62,7 @@ describe.skipIf(!able)('fleet-wide bans, with the real fail2ban', () => {
     return Number(/Total failed:\s*(\d+)/.exec(fail2bans[at]?.client('status', 'posternproxy') ?? '')?.[1]);
   }
 
-  /** A failed login that somebody publishes as a server of any name. */
+  /** Publishes a failed login under any server name. */
   function forged(server: string, sequence: number, over: Partial<AuditEvent>) {
     const event = failure(sequence, {
       type: createClassifier()('auth.login_failure', null),
@@ -86,7 +86,7 @@ describe.skipIf(!able)('fleet-wide bans, with the real fail2ban', () => {
     while (!all() && Date.now() < last + 300_000) await sleep(100);
     console.log(`banned on all three after ${Date.now() - last} ms`);
     expect([0, 1, 2].map(banned)).toEqual([['203.0.113.9'], ['203.0.113.9'], ['203.0.113.9']]);
-    // Each of them has counted each of the nine once: own ones are not doubled by the stream, and four do not ban.
+    // Each server has counted each of the nine once: the stream does not double its own, and four do not ban.
     while ([0, 1, 2].some((at) => seen(at) < 9) && Date.now() < last + 300_000) await sleep(100);
     await sleep(1_500);
     expect([0, 1, 2].map(seen)).toEqual([9, 9, 9]);
@@ -115,7 +115,7 @@ describe.skipIf(!able)('fleet-wide bans, with the real fail2ban', () => {
     await change(tried, 'auth.login_failure', first + 3);
     await expect.poll(() => seen(0), { timeout: 60_000 }).toBe((before[0] ?? 0) + 2);
     await sleep(2_500);
-    // At its own server what has become a failure counts, for the first time.
+    // At its own server the row that became a failure counts once.
     expect([0, 1, 2].map(seen)).toEqual(before.map((n, at) => (at === 0 ? n + 2 : n + 1)));
     const nc = await connect({ servers: nats.urls.map((url) => url.slice(7)) });
     const { body } = forged('d', 900, { source: 'auditd', revisionOf: 3, address: '203.0.113.32' });

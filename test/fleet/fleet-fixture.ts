@@ -84,7 +84,7 @@ fail2ban: { bans: $DIR/bans/bans.log }`,
     })();
   }
 
-  /** Its rows as the hub must have them: secrets masked, and with its name where they name no server. */
+  /** The rows that the hub must have: secrets masked, and the server's name filled in where it is empty. */
   expected(): string[] {
     const redact = createRedactor({ keys: [], mode: 'mask' });
     const rows = this.db
@@ -119,7 +119,7 @@ fail2ban: { bans: $DIR/bans/bans.log }`,
     );
   }
 
-  /** Rows of one server as its own table had them, in the order of the hub's table. */
+  /** Rows of one server, with its own row ids, in the order of the hub's table. */
   rowsOf(server: string): string[] {
     const db = new Database(join(this.directory, 'state/hub.db'), { readonly: true });
     try {

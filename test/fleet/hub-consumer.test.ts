@@ -59,7 +59,7 @@ describe.skipIf(!hasNats())('a gap in the stream', () => {
     await vi.waitFor(() => expect(table.position(STREAM)?.sequence).toBe(3), 60_000);
     first.detach();
     await stream(1);
-    // What does not come back from the recording has not moved the position, like a process that is killed in it.
+    // An error while the gap is recorded leaves the position unmoved, like a process that is killed there.
     const killed = consumer(() => {
       throw new Error('killed');
     });

@@ -107,7 +107,7 @@ describe("the hub's table", () => {
       table = new HubTable(directory);
       [0, ...cuts].forEach((from, at) => {
         const to = cuts[at] ?? stream.length;
-        // By this hub's clock it is long since time, but what decides has not come yet.
+        // The wait is over by this hub's clock, but only the clock of the stream decides.
         table.insertBatch(stream.slice(from, to), 's', position(to), (stream[to - 1]?.time ?? 0) + 50_000);
         table.expire((stream[to - 1]?.time ?? 0) + SLACK_MS - 1);
         if (!dies) return;

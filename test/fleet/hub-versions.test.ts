@@ -14,7 +14,7 @@ import { createOwnSource } from '../../src/source/auditd-source.js';
 import { exported } from '../query/tables.js';
 import { ShippingRig } from '../shipping/shipping-fixture.js';
 
-/** What a server has published: its rows as they were first, and the versions of those that were edited. */
+/** The messages of a server: its rows in their first version, and the versions of edited rows. */
 class Server {
   readonly rig = new ShippingRig();
   private readonly first: AuditEvent[] = [];
@@ -123,7 +123,7 @@ describe("rows of a hub's table that were edited at their servers", () => {
     await other.write(3);
     const ofOne = [await one.edit(2, 'auth.login_failure'), await one.edit(2, 'auth.login_failure')];
     const ofOther = [await other.edit(2, 'update')];
-    // The source of the versions may come first.
+    // The source of the versions may be read first.
     take(...other.versions(), ...one.rows(), ...one.versions(), ...other.rows());
     const { entries, total } = page();
     expect([total, entries.length, engine.stats(EVERYTHING, 10, 60_000).total]).toEqual([6, 6, 6]);

@@ -11,10 +11,10 @@ import { hasNats, Nats } from './nats.js';
 
 if (!hasNats() && process.env.CI !== undefined) throw new Error('nats-server is not installed');
 
-/** A collector of syslog over TCP, newline framing: the event ids that came, each with its hub's port. */
+/** A syslog collector over TCP with newline framing. It keeps the event ids that arrive, each with its hub's port. */
 class Collector {
   readonly ids: string[] = [];
-  /** Which connection brought each of `ids`, counted from 0. */
+  /** The number of the connection that delivered each of `ids`, from 0. */
   readonly from: number[] = [];
   connections = 0;
   private readonly server: Server;
@@ -122,7 +122,7 @@ describe.skipIf(!hasNats())('two hubs', () => {
     expect(all.size).toBeGreaterThanOrEqual(1_100);
     while (new Set(collector.ids).size < all.size) await sleep(50);
     expect(new Set(collector.ids)).toEqual(all);
-    // What came twice is what the first had shipped since its last word: not what came before it.
+    // Only events that the first hub shipped since its last renewal arrive twice.
     expect(collector.ids.length - all.size).toBeLessThanOrEqual(301);
   });
 
@@ -170,10 +170,10 @@ describe.skipIf(!hasNats())('two hubs', () => {
       ({ fleet, sinks }) => fleet?.hub?.lag_events === 0 && sinks.siem?.lag_events === 0,
       'all',
     );
-    // At most the batch that was on its way between the question and the socket.
+    // At most the batch between the check of the lease and the socket.
     expect(collector.from.slice(before).filter((from) => from !== its).length).toBeLessThanOrEqual(20);
     expect(collector.ids.length).toBeGreaterThan(before);
-    // What it says of its place is that of who ships, not where it was itself.
+    // Its reported position is that of the holder, not its own old one.
     await first.until(
       ({ sinks }) =>
         sinks.siem?.state === 'standing by' &&

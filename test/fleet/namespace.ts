@@ -8,7 +8,7 @@ function ip(...args: string[]): void {
   execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] });
 }
 
-/** A network of hosts, each a network namespace, behind one bridge in a namespace of its own: nothing of it touches this machine's networks. */
+/** A network of hosts, each in a network namespace, behind a bridge in another namespace. It does not touch this machine's networks. */
 export class Network {
   private readonly switch = `fleet-${process.pid}`;
   private readonly hosts: Host[] = [];
@@ -32,7 +32,7 @@ export class Network {
   }
 }
 
-/** One of them. It can be cut off, without a word to either side. */
+/** A host of the network. It can be disconnected without a notice to either side. */
 export class Host {
   constructor(
     readonly namespace: string,
@@ -47,7 +47,7 @@ export class Host {
     for (const link of ['lo', 'eth0']) ip('-n', namespace, 'link', 'set', link, 'up');
   }
 
-  /** What runs a command there. */
+  /** The command that runs a command on this host. */
   get wrap(): readonly string[] {
     return ['ip', 'netns', 'exec', this.namespace];
   }

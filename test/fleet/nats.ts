@@ -12,7 +12,7 @@ export function hasNats(): boolean {
   return spawnSync('nats-server', ['--version']).status === 0;
 }
 
-/** Ports that nobody has now. */
+/** Ports that are free now. */
 async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from(
@@ -29,11 +29,11 @@ async function freePorts(count: number): Promise<number[]> {
 }
 
 export interface NatsOptions {
-  /** 1 or 3. */
+  /** Number of servers: 1 or 3. */
   readonly nodes?: number;
-  /** Text of nats-server.conf besides: `authorization { … }`, `tls { … }`. */
+  /** Additional text of nats-server.conf: `authorization { … }`, `tls { … }`. */
   readonly extra?: string;
-  /** Hosts that they run on, one each; default: this one, on loopback. */
+  /** Hosts for the servers, one each; default: this host, on loopback. */
   readonly hosts?: readonly Host[];
 }
 
@@ -104,7 +104,7 @@ ${extra}
     await ended;
   }
 
-  /** Exchanges the text of `extra`, and has each node read it. */
+  /** Replaces the text of `extra`, and reloads each node. */
   async reconfigure(extra: string): Promise<void> {
     for (const { config, child } of this.nodes) {
       const text = readFileSync(config, 'utf8');
@@ -118,7 +118,7 @@ ${extra}
     return this.node(at).child?.pid ?? null;
   }
 
-  /** Until JetStream answers at some node. */
+  /** Waits until JetStream answers at some node. */
   async ready(limitMs = 30_000, login: Record<string, string> = {}): Promise<void> {
     const deadline = Date.now() + limitMs;
     for (;;) {

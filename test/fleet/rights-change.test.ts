@@ -46,7 +46,7 @@ describe.skipIf(!hasNats())('rights and passwords that change', () => {
         /[Pp]ermission/.test(sinks.stream?.last_error?.message ?? '') && fleet?.link.troubles.length !== 0,
       'both refused, which come one after the other',
     );
-    // The subscription too: bans of others can't come, and that is no silence.
+    // The subscription is denied too: without it no failures of other servers arrive, which must be reported.
     expect(refused.fleet?.link.problems?.[0]).toEqual({
       what: expect.stringMatching(/fleet\.bans.*[Pp]ermission/),
       next: expect.stringMatching(/docs\/guide\/FLEET\.md/),
@@ -54,7 +54,7 @@ describe.skipIf(!hasNats())('rights and passwords that change', () => {
     await nats.reconfigure(users('old', 'nothing.at.all'));
     await hub.until(() => hub.countOf('web1') === 21, 'the rest');
     await member.until(({ fleet }) => fleet?.link.troubles.length === 0, 'the subscription');
-    // The password is exchanged at the server first: who holds the old one is thrown out, and reads the file anew until it fits.
+    // The password changes at the server first. Clients with the old one are disconnected, and read their file again until it matches.
     await nats.reconfigure(users('new', 'nothing.at.all'));
     member.append(10);
     await member.until(

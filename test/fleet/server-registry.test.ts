@@ -94,7 +94,7 @@ describe.skipIf(!hasNats())('the servers that a hub knows', () => {
     await vi.waitFor(() => expect(gone.said).toEqual(['forgotten']), 60_000);
     expect(gone.members.all()).toEqual([]);
     gone.members.detach();
-    // The list itself is JetStream's.
+    // JetStream keeps the list itself.
     const again = await after(0);
     expect(again.members.all().map(({ token }) => token)).toEqual(['a']);
     again.members.detach();

@@ -21,7 +21,7 @@ if (!hasNats() && process.env.CI !== undefined) throw new Error('nats-server is 
 const STREAM = 'POSTERN_AUDIT';
 const asRoot = process.getuid?.() === 0;
 
-/** The steps build on each other: one stream, one server, one hub, and what the hub must have at the end of each. */
+/** The steps build on each other, with one stream, one server and one hub. Each ends with the rows that the hub must have. */
 describe.skipIf(!hasNats())('what breaks in a fleet', () => {
   let nats: Nats;
   let member: Member;
@@ -42,7 +42,7 @@ describe.skipIf(!hasNats())('what breaks in a fleet', () => {
     hub = new Hub('hub', nats.urls);
     closing.push(nats, hub, member);
     if (asRoot) {
-      // So that its disk can be filled.
+      // On a file system of its own, so that its disk can be filled.
       mkdirSync(join(hub.directory, 'state'));
       execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', join(hub.directory, 'state')]);
     }
@@ -92,7 +92,7 @@ describe.skipIf(!hasNats())('what breaks in a fleet', () => {
     }
   }
 
-  /** Own rows at the hub by their ids at their origin, whatever their order. */
+  /** Origin ids of a server's rows at the hub, in any order. */
   function idsAt(name = 'a'): number[] {
     const db = new Database(join(hub.directory, 'state/hub.db'), { readonly: true });
     try {
@@ -145,7 +145,7 @@ describe.skipIf(!hasNats())('what breaks in a fleet', () => {
     await init();
     await hub.start();
     await hub.until(({ fleet }) => fleet?.link.connected === true && fleet.hub?.gaps_total === 1, 'the gap');
-    // Another start before any message has come says nothing again.
+    // Another start before the first message does not report it again.
     await hub.kill();
     await hub.start();
     member.append(10);
@@ -161,14 +161,14 @@ describe.skipIf(!hasNats())('what breaks in a fleet', () => {
     await hub.kill();
     await published();
     const { config } = await manage((manager) => manager.streams.info(STREAM));
-    // The stream knows their ids for longer than it has them: a replay that is told "stored already" would bring nothing.
+    // The stream remembers message ids for longer than the messages: a replay that NATS takes for duplicates would restore nothing.
     const { duplicate_window: usual } = config;
     config.duplicate_window = 600e9;
     await manage((manager) => manager.streams.update(STREAM, config));
     member.append(30);
     await published();
     const { state } = await manage((manager) => manager.streams.info(STREAM));
-    // `discard: old` and few messages, as somebody may have set it: the oldest go.
+    // With `discard: old` and a low limit, as an administrator may set them, the oldest messages are removed.
     await manage((manager) =>
       manager.streams.update(STREAM, { ...config, max_msgs: 10, discard: 'old' as never }),
     );
@@ -219,7 +219,7 @@ describe.skipIf(!hasNats())('what breaks in a fleet', () => {
       try {
         writeFileSync(fill, Buffer.alloc(24 * 2 ** 20));
       } catch {
-        // that is what it is for
+        // the disk is to become full
       }
       member.append(3_000);
       const full = await hub.until(
@@ -275,7 +275,7 @@ retention: { enabled: true, schedule: "0 0 29 2 *", keep: { default: 1d }, archi
     const ids = new Map<string, string>();
     for (const { event } of hub.lines()) ids.set(event.id, event.action);
     await controlRequest(hub.control, 'POST', '/retention/now');
-    // Every fifth row of the rig is old.
+    // Every fifth row of the fixture is old.
     const old = Math.ceil(3_360 / 5);
     await hub.until(() => hub.countOf('a') <= 3_360 - old, 'purged');
     await hub.until(({ retention }) => retention?.last != null, 'the run over');
@@ -329,7 +329,7 @@ retention: { enabled: true, schedule: "0 0 29 2 *", keep: { default: 1d }, archi
     await member.kill();
     rmSync(join(member.directory, 'state'), { recursive: true });
     await member.start();
-    // From the beginning, as `start` says: under this name and new ids, the old ones twice, none left out.
+    // From the beginning, as `start` requests: with new ids under this name, so old rows are there twice, and none is missing.
     await hub.until(() => hub.countOf('renamed') >= 3_381 + 20, 'all rows');
     expect(new Set(idsAt('renamed')).size).toBe(3_381);
     expect(idsAt('renamed').length).toBe(3_381 + 20);

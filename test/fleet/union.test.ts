@@ -51,7 +51,7 @@ describe.skipIf(!able)('three servers, a cluster of three NATS servers, a hub', 
     );
     const hub = new Hub('hub', nats.urls, { wrap: hubHost?.wrap ?? [] });
     closing.push(...members, hub);
-    // Nothing of it can be reached from here: the stream is made from a host of theirs, by the command.
+    // This machine can't reach that network, so the command creates the stream from one of its hosts.
     await initFrom(hubHost as Host, hub.configPath);
     await Promise.all([hub, ...members].map((node) => node.start()));
     const each = Math.floor(EVENTS / 3);
@@ -83,7 +83,7 @@ describe.skipIf(!able)('three servers, a cluster of three NATS servers, a hub', 
     const cutting = (async () => {
       await sleep(1_000);
       await cutFor(hosts[2] as Host, CUT_S);
-      // A NATS server, when no other one is down, and the hub, while the rest is written.
+      // Disconnects a NATS server while no other is down, and the hub, while the rest is written.
       await Promise.all([killing, writing]);
       const cuts = [cutFor(natsHosts[0] as Host, CUT_S), cutFor(hubHost as Host, CUT_S)];
       await Promise.all([...cuts, write(each, (CUT_S * 1_000 * slice) / (each - early))]);
