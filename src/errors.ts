@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 
-/** What went wrong, in a word that programs may rely on. */
+/** Kinds of failures. Programs may rely on them. */
 const ERROR_CODES = [
   'CONFIG_INVALID',
   'CONFIG_MISSING',
@@ -19,9 +19,9 @@ const ERROR_CODES = [
   'ARCHIVE_UNREAD',
   'OUTPUT_FAILED',
   'NOT_INSTALLED',
-  /** The request itself is wrong: it can't succeed however often it is made. */
+  /** The request itself is wrong: it never succeeds. */
   'USAGE',
-  /** The request is right, but not now: something else is running, or what it needs is not there yet. */
+  /** The request is valid, but not now: something else is running, or a precondition is missing. */
   'CONFLICT',
 ] as const;
 
@@ -39,14 +39,14 @@ export class AuditdError extends Error {
   override readonly name = 'AuditdError';
   /** What failed, and where: one sentence without its full stop, or several lines. */
   readonly what: string;
-  /** What to do next, a sentence without its full stop; null if nobody can do anything. */
+  /** What to do next, a sentence without its full stop; null if there is nothing to do. */
   readonly next: string | null;
-  /** Of several problems that were found at once, each in one line, the first one first. */
+  /** If several problems were found at once: all of them, one line each, in order. */
   readonly problems: readonly string[];
 
   /**
-   * @param code what kind of failure
-   * @param what see there; `message` is this and `next` together
+   * @param code the kind of failure
+   * @param what becomes `message`, together with `next`
    */
   constructor(
     readonly code: ErrorCode,
@@ -61,7 +61,7 @@ export class AuditdError extends Error {
   }
 }
 
-/** What happened, and the next step; null if nobody can do anything. */
+/** What happened, and the next step; null if there is nothing to do. */
 export interface Diagnosis {
   readonly what: string;
   readonly next: string | null;
@@ -91,13 +91,13 @@ export function codeOf(error: unknown): string | null {
   return typeof error.code === 'string' ? error.code : null;
 }
 
-/** Whether the system denied it for lack of rights. */
+/** Whether the system denied access. */
 export function isDenied(error: unknown): boolean {
   const code = codeOf(error);
   return code === 'EACCES' || code === 'EPERM';
 }
 
-/** How to have root's rights here: not every host has sudo. */
+/** How to become root on this host: not every host has sudo. */
 export function asRoot(): string {
   return ['/usr/bin/sudo', '/bin/sudo', '/usr/local/bin/sudo'].some((path) => existsSync(path))
     ? 'with sudo'

@@ -2,13 +2,13 @@ import { createRequire } from 'node:module';
 import type BetterSqlite3 from 'better-sqlite3';
 import { AuditdError } from './errors.js';
 
-/** The release of better-sqlite3 that this Node.js can have. */
+/** The release of better-sqlite3 that this Node.js supports. */
 export const SQLITE_PACKAGE = packageFor(process.versions.napi);
 
 /**
- * Release 13 wants Node-API 10, which Node.js has from 22.14 on. Release 12 is for those before, Debian's among them: under Node.js
- * 24.19 and later it aborts the whole process as soon as the garbage collector meets one of its statements at the wrong moment (measured:
- * within seconds).
+ * Release 13 needs Node-API 10, which Node.js has from 22.14 on. Release 12 is for earlier versions, such as Debian's. It does not work
+ * with Node.js 24.19 and later: there it aborts the whole process within seconds (measured), when the garbage collector frees one of its
+ * statements.
  *
  * @param nodeApi `process.versions.napi`
  */
@@ -20,7 +20,7 @@ type Database = BetterSqlite3.Database;
 const Database: typeof BetterSqlite3 = load();
 export default Database;
 
-/** @throws AuditdError `NOT_INSTALLED`, for example if Node.js was exchanged after the installation */
+/** @throws AuditdError `NOT_INSTALLED`, for example if Node.js was replaced after the installation */
 function load(): typeof BetterSqlite3 {
   try {
     return createRequire(import.meta.url)(SQLITE_PACKAGE) as typeof BetterSqlite3;
@@ -29,7 +29,7 @@ function load(): typeof BetterSqlite3 {
       'NOT_INSTALLED',
       `SQLite for Node.js ${process.versions.node} (${process.platform} ${process.arch}) is not installed`,
       {
-        next: 'Run npm ci with this Node.js, or sudo ./install.sh where it was installed by that',
+        next: 'Run npm ci with this Node.js, or sudo ./install.sh if that installed postern-auditd',
         cause: error,
       },
     );

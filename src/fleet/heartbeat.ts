@@ -29,7 +29,7 @@ export interface HeartbeatOptions {
  */
 export class Heartbeat implements Part {
   private timer: NodeJS.Timeout | null = null;
-  private complaint: Diagnosis | null = null;
+  private problem: Diagnosis | null = null;
   /** The revision of our last entry; null if it is unknown: the next heartbeat then replaces any entry. */
   private revision: number | null = null;
   private foreignInRow = 0;
@@ -55,7 +55,7 @@ export class Heartbeat implements Part {
 
   trouble(): Diagnosis | null {
     const { server } = this.options;
-    if (!this.isNameTaken) return this.complaint;
+    if (!this.isNameTaken) return this.problem;
     return {
       what: `another server is named ${server}, too`,
       next: 'Give each server a name of its own (server: in the configuration)',
@@ -72,7 +72,7 @@ export class Heartbeat implements Part {
         this.revision = await kv.update(key, text, revision);
         this.countOwnEntry();
       }
-      this.complaint = null;
+      this.problem = null;
     } catch (error) {
       if (revision !== null && /wrong last sequence/i.test(messageOf(error))) {
         this.countForeignEntry();
@@ -81,8 +81,8 @@ export class Heartbeat implements Part {
       }
       const { what, next } = natsError(serversBucket(stream), error);
       const trouble = { what: `can't send a heartbeat: ${what}`, next };
-      if (this.complaint === null) log.warn({ err: error }, `fleet: ${explained(trouble.what, next)}`);
-      this.complaint = trouble;
+      if (this.problem === null) log.warn({ err: error }, `fleet: ${explained(trouble.what, next)}`);
+      this.problem = trouble;
     }
   }
 

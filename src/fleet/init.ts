@@ -27,19 +27,19 @@ export interface Initialised {
  *
  * @throws AuditdError `SINK_FAILED`
  */
-export async function initFleet(nats: NatsConfig, wishes: StreamWishes): Promise<Initialised[]> {
+export async function initFleet(nats: NatsConfig, options: StreamWishes): Promise<Initialised[]> {
   const nc = await connectNats(nats, 'postern-auditd fleet init');
   try {
     const manager = await jetstream(nc, { timeout: 10_000 }).jetstreamManager(false);
-    const wished = streamConfig(nats.stream, wishes, await clusterSize(nc));
-    const replicas = wished.num_replicas ?? 1;
+    const wanted = streamConfig(nats.stream, options, await clusterSize(nc));
+    const replicas = wanted.num_replicas ?? 1;
     const there = await findStream(manager, nats.stream);
-    if (there === null) await manager.streams.add(wished);
+    if (there === null) await manager.streams.add(wanted);
     const stream = {
       name: nats.stream,
       made: there === null,
       replicas: there?.config.num_replicas ?? replicas,
-      differences: there === null ? [] : streamDifferences(there.config, wished),
+      differences: there === null ? [] : streamDifferences(there.config, wanted),
     };
     const buckets = [
       { name: serversBucket(nats.stream), ttl: SERVERS_TTL_MS },
@@ -49,12 +49,12 @@ export async function initFleet(nats: NatsConfig, wishes: StreamWishes): Promise
     for (const { name, ttl } of buckets) {
       const bucket = await findStream(manager, `KV_${name}`);
       if (bucket === null) await new Kvm(jetstream(nc)).create(name, { history: 1, ttl, replicas });
-      const asWished = { num_replicas: replicas, max_age: ttl * 1_000_000 };
+      const expected = { num_replicas: replicas, max_age: ttl * 1_000_000 };
       made.push({
         name,
         made: bucket === null,
         replicas: bucket?.config.num_replicas ?? replicas,
-        differences: bucket === null ? [] : streamDifferences(bucket.config, asWished),
+        differences: bucket === null ? [] : streamDifferences(bucket.config, expected),
       });
     }
     return [stream, ...made];

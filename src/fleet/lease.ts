@@ -54,7 +54,7 @@ export class Lease implements Part {
   private readonly instance = randomBytes(8).toString('hex');
   private nc: NatsConnection | null = null;
   private kv: KV | null = null;
-  private complaint: Diagnosis | null = null;
+  private problem: Diagnosis | null = null;
   private timer: NodeJS.Timeout | null = null;
   private revision = 0;
   /** By two clocks, ms: the monotonic one, which may stop while the machine sleeps, and the host's, which does not. */
@@ -88,7 +88,7 @@ export class Lease implements Part {
 
   /** Without the bucket nothing is shipped to other hosts; everything else continues. */
   trouble(): Diagnosis | null {
-    return this.complaint;
+    return this.problem;
   }
 
   /** Releases the lease, so that the other hub need not wait until it expires. To be called after shipping has stopped. */
@@ -131,7 +131,7 @@ export class Lease implements Part {
         this.until = sent + LEASE_TTL_MS - MARGIN_MS;
         this.untilTime = sentTime + LEASE_TTL_MS - MARGIN_MS;
       }
-      this.complaint = null;
+      this.problem = null;
     } catch (error) {
       if (this.nc !== nc) return;
       if (/wrong last sequence/i.test(messageOf(error))) this.until = Number.NEGATIVE_INFINITY;
@@ -152,8 +152,8 @@ export class Lease implements Part {
     log.debug({ err: error }, `lease: ${messageOf(error)}`);
     if (!/not found|permission/i.test(messageOf(error))) return; // the leader is changing: the next attempt follows soon
     const trouble = bucketTrouble('the lease of hubs', leaseBucket(stream), error);
-    if (this.complaint === null) log.error({ err: error }, `fleet: ${explained(trouble.what, trouble.next)}`);
-    this.complaint = trouble;
+    if (this.problem === null) log.error({ err: error }, `fleet: ${explained(trouble.what, trouble.next)}`);
+    this.problem = trouble;
   }
 
   /** The revision of our entry; 0 if the other hub holds the lease. */

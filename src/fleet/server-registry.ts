@@ -54,7 +54,7 @@ export class ServerRegistry implements Part {
   private nc: NatsConnection | null = null;
   /** When the bucket is read next, by the monotonic clock; null if it was read. */
   private readBucketAt: number | null = null;
-  private complaint: Diagnosis | null = null;
+  private problem: Diagnosis | null = null;
   private readonly subscription: RetryingSubscription;
 
   constructor(private readonly options: ServerRegistryOptions) {
@@ -94,13 +94,13 @@ export class ServerRegistry implements Part {
       // Entries that were removed while the hub was not connected.
       for (const [token, { heardAt }] of this.known)
         if (heardAt < began && !keys.includes(token)) this.forget(token);
-      this.complaint = null;
+      this.problem = null;
     } catch (error) {
       if (this.nc !== nc || nc.isClosed()) throw error;
       const trouble = bucketTrouble('the list of servers', bucket, error);
-      if (this.complaint === null)
+      if (this.problem === null)
         this.options.log.error({ err: error }, `fleet: ${explained(trouble.what, trouble.next)}`);
-      this.complaint = trouble;
+      this.problem = trouble;
       this.readBucketAt = performance.now() + RETRY_MS;
     }
   }
@@ -113,7 +113,7 @@ export class ServerRegistry implements Part {
   }
 
   trouble(): Diagnosis | null {
-    return this.complaint ?? this.subscription.trouble();
+    return this.problem ?? this.subscription.trouble();
   }
 
   all(): Member[] {
