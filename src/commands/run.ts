@@ -32,7 +32,9 @@ Examples:
       const stop = (signal: NodeJS.Signals) => {
         log.info({ signal }, 'stopping');
         setTimeout(() => {
-          log.error('not drained in time, stopping all the same; what is left is shipped at the next start');
+          log.error(
+            'the sinks were not drained in time; stopping now, the remaining rows are shipped at the next start',
+          );
           process.exit(1);
         }, STOP_LIMIT_MS).unref();
         daemon.stop().then(
