@@ -60,7 +60,7 @@ async function planFor(source: Config['source']): Promise<IndexPlan> {
   return plan;
 }
 
-/** As the database's owner: root would follow where somebody else's files beside it lead. */
+/** Runs as the owner of the database: root would follow links that another user put beside it. */
 async function createIndexes(database: string, { missing }: IndexPlan): Promise<void> {
   const [{ default: Database }, { asOwner }] = await Promise.all([
     import('../load-sqlite.js'),
@@ -91,7 +91,7 @@ async function createIndexes(database: string, { missing }: IndexPlan): Promise<
   }
 }
 
-/** What is missing and what it costs, for people. */
+/** The missing indexes and their cost, as text. */
 function describe({ table, rows, missing }: IndexPlan): string {
   if (missing.length === 0) return `Table ${table} has every index that queries use.\n`;
   const lines = missing.map(({ name, column, bytes }) => `  ${name} on ${column}, about ${megabytes(bytes)}`);

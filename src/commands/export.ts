@@ -96,7 +96,7 @@ async function exportEntries(options: Options): Promise<void> {
   if (progress.incomplete !== null) process.stderr.write(`INCOMPLETE: ${progress.incomplete}\n`);
 }
 
-/** Who reads may have seen enough (`| head`): then that was all, and no error. */
+/** Stops without an error when the reader closes the pipe (`| head`). */
 async function toStdout(chunks: AsyncIterable<QueryChunk>): Promise<Passed | null> {
   let closed = false;
   let passed: Passed | null = null;
@@ -117,10 +117,10 @@ async function toStdout(chunks: AsyncIterable<QueryChunk>): Promise<Passed | nul
 }
 
 /**
- * Under another name first, so that half an export is never taken for a whole one. What stands beside it gets its name before: a file
- * that is there has its manifest.
+ * Writes under a temporary name first, so that a partial export is never mistaken for a complete one. The manifest is renamed before the
+ * file, so that a file never lacks its manifest.
  *
- * @param besides what is to stand beside the file, which can be read
+ * @param besides makes the files that go beside this one, which it can read
  */
 async function toFile(
   path: string,
@@ -155,16 +155,16 @@ async function toFile(
     await file?.close().catch(() => undefined);
     if (error instanceof AuditdError) throw error;
     throw new AuditdError(
-      isOpen ? 'OUTPUT_FAILED' : 'USAGE', // a full disk is no mistake in the command line
+      isOpen ? 'OUTPUT_FAILED' : 'USAGE', // a full disk is not a mistake in the command line
       `${path} can't be written: ${messageOf(error)}`,
       { next: 'Name another file with -o', cause: error },
     );
   } finally {
-    for (const remove of removals) remove(); // where it has another name now, there is nothing to remove
+    for (const remove of removals) remove(); // does nothing after the rename
   }
 }
 
-/** Without what was not asked for. */
+/** Only the members that were given. */
 function givenOf(filter: object): object {
   return Object.fromEntries(
     Object.entries(filter).filter(([, value]) => value !== null && value !== undefined),
@@ -181,13 +181,13 @@ async function digestOf(path: string): Promise<Pick<Passed, 'bytes' | 'sha256'>>
   return { bytes, sha256: hash.digest('hex') };
 }
 
-/** What a file may take the place of: not a device, a pipe or a link, which root could do to /dev/stdout. */
+/** The path to replace, behind a link. Not a device or a pipe: root would replace /dev/stdout. */
 function targetOf(path: string): string {
   let isFile: boolean;
   try {
     isFile = statSync(path).isFile();
   } catch {
-    return path; // not there, or who opens it is told why not
+    return path; // does not exist, or opening it reports the reason
   }
   if (isFile) return realpathSync(path);
   throw new AuditdError('USAGE', `${path} is not a regular file`, {
@@ -195,7 +195,7 @@ function targetOf(path: string): string {
   });
 }
 
-/** Counts what passes, and shows it. */
+/** Counts the entries, and shows the progress. */
 class ExportProgress {
   rows = 0;
   incomplete: string | null = null;

@@ -16,7 +16,7 @@ export function registerFacts(program: Command): void {
     });
 }
 
-/** Names and values; a name may come more than once. */
+/** Names and values; a name may occur more than once. */
 function installFacts(config: Config): Array<readonly [string, string]> {
   const { source, state, control, log, sinks, fail2ban, retention } = config;
   const places = Object.values(sinks).flatMap((sink) =>
@@ -46,7 +46,7 @@ function pairOf({ sinks }: Config): Array<readonly [string, string]> {
   );
 }
 
-/** Whether systemd can be told that the daemon is ready; without it the unit can't be Type=notify. */
+/** Whether the daemon can report to systemd that it is ready; otherwise the unit can't be Type=notify. */
 function hasDatagrams(): boolean {
   try {
     loadUnixDatagrams();

@@ -35,7 +35,7 @@ const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
   CONFIG_MISSING: 78,
 };
 
-/** The sub-commands in the groups of the help; a new one docks here. */
+/** The subcommands in the groups of the help; a new one is added here. */
 const GROUPS: ReadonlyArray<readonly [string, ReadonlyArray<(program: Command) => void>]> = [
   ['Daemon:', [run, status, reload, replay, retain]],
   ['Inspect:', [check, explain, tail, query, exportEntries, stats]],
@@ -75,7 +75,7 @@ Documentation: docs/reference/CLI.md, docs/reference/CONFIGURATION.md`,
   return program;
 }
 
-/** What every command has, and the commands below it. */
+/** Adds what every command and subcommand has. */
 function prepare(command: Command, path: string): void {
   command
     .helpOption('-h, --help', 'print this help')

@@ -5,7 +5,7 @@ import { AuditdError } from '../errors.js';
 import { contactsOf } from './support/contacts.js';
 import { formatCount } from './support/terminal.js';
 
-/** Longer than a reload takes that waits for whatever sinks are under way. */
+/** Longer than a reload that waits for deliveries in progress. */
 const TIMEOUT_MS = 60_000;
 
 export function registerReload(program: Command): void {
@@ -31,7 +31,7 @@ Examples:
         import('node:fs'),
         import('node:path'),
       ]);
-      // In the unit: what the configuration says now need not be where the daemon listens.
+      // In the unit: the configuration may already name another socket than the daemon's.
       const runtime = process.env.RUNTIME_DIRECTORY?.split(':')[0];
       const own = runtime === undefined ? null : join(runtime, SOCKET_NAME);
       const socket =
@@ -47,7 +47,7 @@ Examples:
     });
 }
 
-/** An older daemon says nothing of what has changed. */
+/** A daemon of an earlier version does not report what changed. */
 type Answer = { readonly reloaded: boolean } & Partial<Reloaded>;
 
 function render({ changed = [], restart = [], jail = false }: Answer): string {

@@ -64,7 +64,7 @@ Examples:
     });
 }
 
-/** What the daemon is asked for. */
+/** The request to the daemon. */
 export function requestOf(sink: string, options: Pick<ReplayOptions, 'from' | 'to' | 'source' | 'rate'>) {
   const { from, to, source, rate: perSecond } = options;
   return {

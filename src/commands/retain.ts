@@ -74,7 +74,7 @@ async function confirmClock(control: string, options: RetainOptions): Promise<vo
   );
 }
 
-/** Starts a run, or a dry one, and shows its progress until it has ended. */
+/** Starts a run or a dry run, and shows its progress until it ends. */
 async function run(control: string, options: RetainOptions): Promise<void> {
   const [{ controlRequest }, { setTimeout: sleep }] = await Promise.all([
     import('../control/client.js'),

@@ -52,7 +52,7 @@ const BARS = '▁▂▃▄▅▆▇█';
 /** Days on one line. */
 const ACROSS = 60;
 
-/** The counts for people. */
+/** The counts as text. */
 function renderStats(stats: Stats, paint: Paint): string {
   if (stats.total === 0) return 'No entries.\n';
   const { total, failures, undated } = stats;
@@ -85,7 +85,7 @@ function listed(counts: readonly Count[]): string[] {
   );
 }
 
-/** A bar a number, the highest one full; nothing at all is a blank. */
+/** One bar per number, scaled to the highest; zero is a blank. */
 export function sparkline(numbers: readonly number[]): string {
   const most = Math.max(1, ...numbers);
   return numbers

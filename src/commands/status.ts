@@ -16,9 +16,9 @@ interface Options extends UtcOption {
 }
 
 const WATCH_SECONDS = 2;
-/** A longer timer ends at once. */
+/** Node fires a longer timer at once. */
 const LONGEST_MS = 2 ** 31 - 1;
-/** The cursor to the upper left corner, and what is below it away. */
+/** Moves the cursor to the upper left corner, and clears the screen below it. */
 const CLEAR = '\u001b[H\u001b[J';
 
 export function registerStatus(program: Command): void {
@@ -50,7 +50,7 @@ Examples:
     });
 }
 
-/** What it says now. @throws AuditdError `NOT_RUNNING` */
+/** The present status as text. @throws AuditdError `NOT_RUNNING` */
 async function look(
   control: string,
   options: Options,
@@ -73,7 +73,7 @@ async function look(
   return { text, troubled };
 }
 
-/** Until it is interrupted, also while the daemon is restarted. */
+/** Repeats until it is interrupted, also while the daemon restarts. */
 async function watch(control: string, options: Options): Promise<void> {
   const { setTimeout: sleep } = await import('node:timers/promises');
   const given = options.watch === true ? undefined : options.watch;

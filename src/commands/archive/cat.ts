@@ -30,7 +30,7 @@ Examples:
       let closed = false;
       process.stdout.on('error', (error: Error) => {
         if (codeOf(error) !== 'EPIPE') throw error;
-        closed = true; // who reads has seen enough
+        closed = true; // the reader has closed the pipe
       });
       const print = async () => {
         for (const manifest of archives) {
@@ -51,7 +51,7 @@ Examples:
             action: 'daemon.export',
             details: {
               directory,
-              // Not `archives`: these may be of another chain than the one that events tell the end of.
+              // Not `archives`: that member records the end of this host's chain, and these may be of another.
               exported_from: archives.slice(0, MOST_NAMED).map(archiveRecordOf),
               archives_count: archives.length,
               format: options.lines === true ? 'lines' : 'rows',
@@ -67,7 +67,7 @@ Examples:
 
 const ROW = ',"row":';
 
-/** The row alone; what stands before it holds no text of strangers. */
+/** The row alone. The text before it is our own, so the first match is the right one. */
 function rowIn(line: string): string {
   return line.slice(line.indexOf(ROW) + ROW.length, -1);
 }

@@ -45,7 +45,7 @@ Examples:
 
 const HEADINGS = ['NO', 'MONTH', 'SOURCE', 'ROWS', 'IDS', 'FROM', 'TO', 'SIZE', 'SIGNED', 'FILE'];
 
-/** The archives for people. */
+/** The archives as text. */
 function renderList(archives: readonly Manifest[], paint: Paint, times: Times): string {
   if (archives.length === 0) return 'No archives.\n';
   const rows = archives.map((one) => [

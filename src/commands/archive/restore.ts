@@ -89,7 +89,7 @@ async function restoreRows(
   });
   const leaveIt = doAtEnd(() => steps.return({ restored: 0, skipped: 0 }));
   let step = steps.next();
-  for (; step.done !== true; step = steps.next()) await otherWork(); // a signal, say
+  for (; step.done !== true; step = steps.next()) await otherWork(); // lets a signal arrive
   leaveIt();
   bar.end();
   return step.value;
@@ -110,7 +110,7 @@ async function record(
     action: 'daemon.archive_restore',
     details: {
       directory,
-      // Not `archives`: these may be of another chain than the one that events tell the end of.
+      // Not `archives`: that member records the end of this host's chain, and these may be of another.
       restored_from: archives.slice(0, MOST_NAMED).map(archiveRecordOf),
       archives_count: archives.length,
       database,

@@ -5,20 +5,20 @@ import { AuditdError } from '../../errors.js';
 import type { ArchiveChain, Range } from '../../retention/archive/complete-chain.js';
 import type { Manifest } from '../../retention/archive/manifest.js';
 
-/** What all sub-commands of `archive` take. */
+/** Options of all subcommands of `archive`. */
 export interface PlaceOptions {
   readonly config?: string;
   readonly directory?: string;
 }
 
-/** Which archives are meant. */
+/** Options that select archives. */
 export interface ChoiceOptions extends PlaceOptions {
   readonly source?: string;
   readonly timeline?: string;
   readonly allowMissing?: boolean;
 }
 
-/** So many archives are named in an event of what was done with them. */
+/** At most this many archives are named in one event. */
 export const MOST_NAMED = 100;
 
 export function withPlace(command: Command): Command {
@@ -43,7 +43,7 @@ export async function directoryOf(options: PlaceOptions): Promise<string> {
   return loadConfig(options.config ?? null, process.env).config.retention.archive.directory;
 }
 
-/** Without this a mistyped name would be a directory without archives, of which nothing is wrong. */
+/** A mistyped name would otherwise pass as a directory without archives. */
 function namedDirectory(name: string): string {
   const directory = resolve(name);
   if (existsSync(directory)) return directory;
@@ -55,13 +55,13 @@ function namedDirectory(name: string): string {
 export interface Chosen {
   readonly directory: string;
   readonly archives: readonly Manifest[];
-  /** What is left out, for people; null: nothing. */
+  /** Says what is left out; null if nothing is. */
   readonly incomplete: string | null;
 }
 
 /**
- * The archives that are meant, after the chain was looked at: none is taken that is not linked to the one before it, and none that is
- * missing is passed over.
+ * Checks the chain and selects archives. An archive that is not linked to the one before it is an error, and so is a missing one without
+ * `--allow-missing`.
  *
  * @throws AuditdError `ARCHIVE_FAILED` if one is missing, `ARCHIVE_BROKEN`, `USAGE`, `NOT_FOUND`
  */
@@ -82,7 +82,7 @@ export async function chosenOf(wanted: readonly string[], options: ChoiceOptions
   return { directory, archives: choose(archives, wanted, options), incomplete: words };
 }
 
-/** A directory that is named here is a copy: what this host has recorded, and the key that it signs with, say nothing of it. */
+/** A directory given as an option is a copy: this host's records and its signing key do not apply to it. */
 export async function chainOf(options: PlaceOptions): Promise<ArchiveChain & { readonly directory: string }> {
   const [{ ChainReader }, { NOTHING_RECORDED, RecordedReader }] = await Promise.all([
     import('../../retention/archive/complete-chain.js'),

@@ -99,7 +99,7 @@ async function verifyWithProgress(
   return found;
 }
 
-/** What a directory that is named does not prove by itself: who may write there can make a chain anew. */
+/** What a named directory can't prove by itself: anyone who may write there can rebuild the chain. */
 function alone(isSigned: boolean, isEnd: boolean): string[] {
   const parts = [
     ...(isSigned ? [] : ['no signature was checked (--key FILE)']),
@@ -108,7 +108,7 @@ function alone(isSigned: boolean, isEnd: boolean): string[] {
   return parts.length === 0 ? [] : [parts.join(', and ')];
 }
 
-/** What was found, for people. */
+/** The verdict as text. */
 function renderVerdict(verdict: ChainVerdict, directory: string): string {
   const { archives, rows, distinct, head, broken, notes } = verdict;
   const lines = notes.map((note) => `note: ${note}`);
@@ -140,7 +140,7 @@ function headOf(text: string): ChainHead {
   return { sequence: Number(sequence), sha256 };
 }
 
-/** @throws AuditdError `USAGE` if it is none of ed25519 */
+/** @throws AuditdError `USAGE` if it is not an ed25519 key */
 export function publicKeyIn(path: string): KeyObject {
   try {
     const key = createPublicKey(readFileSync(path));
@@ -172,19 +172,19 @@ async function signingKeyOf(options: PlaceOptions): Promise<{ sign: KeyObject | 
 
 interface Recorded {
   readonly heads: readonly ChainHead[];
-  /** Of archives that were removed; null where that can't be read. */
+  /** Removed archives; null when the record can't be read. */
   readonly removals: readonly Removal[] | null;
   /** Records of legal holds; null likewise. */
   readonly legal: readonly KnownRecord[] | null;
   /** Why they can't be read. */
   readonly why: string | null;
-  /** That some of the daemon's own events are gone, in words. */
+  /** Says which of the daemon's events were deleted; null if none were. */
   readonly missing: string | null;
 }
 
 const NOTHING_RECORDED: Recorded = { heads: [], removals: null, legal: null, why: null, missing: null };
 
-/** What state.db has of archives: the daemon's own events, and what was removed. */
+/** What state.db records about archives: the daemon's own events, and the removals. */
 async function recordedIn(options: PlaceOptions): Promise<Recorded> {
   const [
     { loadConfig },
@@ -233,6 +233,6 @@ function sizeOf(work: () => number): number {
   try {
     return work();
   } catch {
-    return 0; // what is wrong is said by the verification
+    return 0; // the verification reports the cause
   }
 }

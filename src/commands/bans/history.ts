@@ -18,10 +18,10 @@ export interface PastBan {
 }
 
 const SHOWN = 10;
-/** Of the daemon's own events so many are looked through, the newest. */
+/** This many of the daemon's newest events are searched. */
 const NEWEST = 5_000;
 
-/** The last bans and unbans, the newest last; none where state.db can't be read. */
+/** The last bans and unbans, the newest last; none if state.db can't be read. */
 export function banHistory(config: Pick<Contacts, 'state' | 'server'>): PastBan[] {
   const ledger = openStateReader(config.state);
   if ('why' in ledger) return [];
@@ -61,7 +61,7 @@ function numbersOf(details: string | null): Pick<PastBan, 'failures' | 'ban_time
   return { failures: number(value.failures), ban_time_seconds: number(value.ban_time_seconds) };
 }
 
-/** When, what, whom, and for how long. */
+/** Time, action, address, and reason with duration. */
 export function renderPast(past: PastBan, times: Times): string[] {
   const { time, event, address, failures, ban_time_seconds } = past;
   const when = shownTime(time, times, '?');

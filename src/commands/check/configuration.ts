@@ -4,7 +4,7 @@ import { type LoadedConfig, OVERRIDES } from '../../config/load.js';
 import { needlessKeys } from '../../config/schema.js';
 import type { Finding } from '../../sinks/sink.js';
 
-/** What can be said of a configuration that is valid. */
+/** Findings about a valid configuration. */
 export function inspectConfiguration({ config, path }: LoadedConfig, env: NodeJS.ProcessEnv): Finding[] {
   const overrides = Object.keys(OVERRIDES).filter((name) => (env[name] ?? '') !== '');
   const more = overrides.length === 0 ? '' : `, with ${overrides.join(', ')} from the environment`;

@@ -8,10 +8,10 @@ import type { Times } from '../support/times.js';
 import { partsOf, partsOfError } from './report.js';
 
 /**
- * Whether it runs, with this configuration and version, and what it has to complain of.
+ * Whether the daemon runs, with this configuration and version, and the faults that it reports.
  *
- * @param installed it is a unit of this host
- * @param loaded what is looked at; null where it can't be loaded
+ * @param installed whether it is a unit of this host
+ * @param loaded the checked configuration; null if it can't be loaded
  */
 export async function inspectDaemon(
   control: string,
@@ -25,7 +25,7 @@ export async function inspectDaemon(
   } catch (error) {
     if (isAbsent(error)) {
       const what = `it is not running: nothing listens on ${control}`;
-      // Where it is a unit of this host it is meant to run.
+      // A unit of this host is meant to run.
       if (!installed) return [{ level: 'warning', what, next: 'systemctl start postern-auditd' }];
       const next =
         'see why it stopped with journalctl -u postern-auditd, then: systemctl start postern-auditd';

@@ -17,7 +17,7 @@ import { formatCount } from '../support/terminal.js';
 import { partsOf } from './report.js';
 import { FailureSample } from './silence.js';
 
-/** Logins are counted over so many of the newest rows: enough for who is in front, and read in a second. */
+/** Logins are counted over this many of the newest rows: enough to see where users log in from, and read within a second. */
 const NEWEST = 50_000;
 const PAGE = 5_000;
 
@@ -45,7 +45,7 @@ export function inspectDatabase(config: Config): Finding[] {
   }
 }
 
-/** Root that acts as the daemon's user: what the system says of access is about root then, and only opening the file tells. */
+/** For root that acts as the daemon's user: access(2) would check root's rights, so the file is opened. */
 function deniedAs(database: string): Finding | null {
   if (process.geteuid?.() === process.getuid?.()) return null;
   try {
@@ -93,7 +93,7 @@ function patiently(look: () => ReadResult): ReadResult {
   }
 }
 
-/** With a rollback journal no commit is possible while somebody reads, however short that is. */
+/** With a rollback journal no commit is possible during a read, however short. */
 function journal(database: string): Finding[] {
   const attempt = readInPlace(database, (db) => db.pragma('journal_mode', { simple: true }));
   if (attempt.kind !== 'done' || attempt.value === 'wal') return [];
@@ -114,7 +114,7 @@ function waiting(look: Exclude<ReadResult, { state: 'reading' }>): Finding {
   return { level: WAITS.has(look.state) ? 'warning' : 'error', ...partsOf(look), ...access };
 }
 
-/** Whether failed logins reach fail2ban, and the warnings of a ban that would lock out others than the attacker. */
+/** Whether failed logins reach fail2ban, and warnings about bans that would lock out others than the attacker. */
 function logins(source: AuditSource, maxId: number, config: Config, privateDirectory: string): Finding[] {
   const { succeeded, failedBy, logins: successes, failed, sample, unknown } = countLogins(source, maxId);
   if (!config.fail2ban.enabled) {

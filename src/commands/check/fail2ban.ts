@@ -62,13 +62,13 @@ export async function inspectFail2ban(config: Config): Promise<Finding[]> {
   ];
 }
 
-/** install.sh has one file for a jail of any name; who sets it up by hand names it after the jail. */
+/** install.sh writes one file for a jail of any name; a file written by hand is named after its jail. */
 export function jailPath(jail: string, directory = INSTALLED): string | null {
   const names = ['posternproxy', jail].map((name) => join(directory, `jail.d/${name}.conf`));
   return names.find((path) => existsSync(path)) ?? null;
 }
 
-/** As install.sh --no-fail2ban left it. */
+/** The state that install.sh --no-fail2ban leaves. */
 function leftOut({ fail2ban: { jail } }: Config): Finding {
   const file = jailPath(jail);
   if (file === null) {
@@ -80,10 +80,10 @@ function leftOut({ fail2ban: { jail } }: Config): Finding {
   return { level: 'warning', what, next };
 }
 
-/** So much of the end of bans.log is looked through. */
+/** This much of the end of bans.log is checked. */
 const REPORTS_BYTES = 256 * 1_024;
 
-/** Lines of bans.log that the daemon passes over. */
+/** Lines of bans.log that the daemon skips. */
 function unreadableReports(path: string): Finding[] {
   const next = "check fail2ban's action posternproxy-report; install.sh --reconfigure restores it";
   try {
@@ -115,7 +115,7 @@ async function unreportedBans({ fail2ban, state }: Config): Promise<Finding[]> {
   }
 }
 
-/** Not made within the last moments: its report may be on its way. */
+/** A ban of the last moments does not count: its report may still be on its way. */
 function isSettled({ since }: Ban): boolean {
   const age = Date.now() - Date.parse(since?.replace(' ', 'T') ?? '');
   return !(Math.abs(age) < SETTLED_MS);
@@ -127,7 +127,7 @@ const noSink: Finding = {
   next: 'add one to sinks if failed logins should be banned: auth: { type: fail2ban }',
 };
 
-/** What an IPv6 attacker is banned by. The default was 128 in earlier releases, and stands in the configuration files that they installed. */
+/** The prefix that bans an IPv6 attacker. Configuration files of earlier releases contain their default, 128. */
 function prefix({ fail2ban }: Config): Finding {
   const inUse = prefixInUse(fail2ban);
   if (bansAddressesOnly(fail2ban)) {
@@ -151,7 +151,7 @@ function prefix({ fail2ban }: Config): Finding {
   };
 }
 
-/** The daemon itself may not ask fail2ban; without this the page shows no bans and lifts none. */
+/** The daemon itself has no access to fail2ban: without the helper the page can't show or lift bans. */
 function helper(): Finding[] {
   if (existsSync(HELPER_SOCKET)) return [{ level: 'ok', what: 'the daemon can list and lift bans' }];
   const what = `${HELPER_SOCKET} is missing: the page can't show or lift bans`;
@@ -186,7 +186,7 @@ async function filter(): Promise<Finding[]> {
   }
 }
 
-/** Not there or not for this user: nothing that says it does not work. */
+/** Not installed, or without access for this user: no proof of a fault. */
 function absent(error: unknown): boolean {
   return /is not installed|answers only root/.test(messageOf(error));
 }
@@ -211,7 +211,7 @@ async function jail(config: Config, directory: string): Promise<Finding[]> {
   return [{ level: 'error', what: blind, next: 'run install.sh --reconfigure' }, ...lockedOut, ...others];
 }
 
-/** Why fail2ban does not run, or not this jail: the jail and the file that are to be mended. */
+/** Why fail2ban or this jail does not run: the jail and the file to correct. */
 async function without(error: unknown, jail: string): Promise<Finding[]> {
   const said: Finding = { level: 'error', ...partsOfError(error) };
   const down = /is not running/.test(said.what);
@@ -234,7 +234,7 @@ async function without(error: unknown, jail: string): Promise<Finding[]> {
 
 const CORRECT = 'correct it, or set enabled = false for that jail; fail2ban-client -t checks the result';
 
-/** What does not hold now, or holds for a jail of somebody else's. */
+/** A fault that has no effect yet, or affects another jail. */
 function besides(trouble: Trouble): Finding {
   const words = troubleWords(trouble);
   if (trouble.keepsDown) {
@@ -252,7 +252,7 @@ function besides(trouble: Trouble): Finding {
   };
 }
 
-/** What of the administrator's settings for all jails does not hold for this one. */
+/** The administrator's settings for all jails that this jail overrides. */
 function defaults({ fail2ban }: Config, authDirectory: string): Finding[] {
   const theirs = administratorDefaults(INSTALLED);
   const different = overriddenDefaults(fail2ban.jail, renderJail(fail2ban, { authDirectory }), theirs);
@@ -265,7 +265,7 @@ function defaults({ fail2ban }: Config, authDirectory: string): Finding[] {
   ];
 }
 
-/** `chain: auto` was decided by install.sh when it wrote the jail: either of its answers is right. */
+/** install.sh has replaced `chain: auto` by one of these. */
 const CHAINS = ['INPUT', 'INPUT,DOCKER-USER'];
 
 function jailFile({ fail2ban }: Config, authDirectory: string): Finding[] {

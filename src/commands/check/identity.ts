@@ -8,11 +8,11 @@ import type { Finding } from '../../sinks/sink.js';
 const UNIT = 'postern-auditd.service';
 const UNIT_FILE = `/etc/systemd/system/${UNIT}`;
 
-/** Who the daemon of this host is, if the configuration that is looked at is its. */
+/** The daemon of this host, if the checked configuration is its own. */
 export interface Host {
-  /** The unit is there. */
+  /** The unit exists. */
   readonly installed: boolean;
-  /** Null if the unit is not there, or if its user can't be told. */
+  /** Null if there is no unit, or if its user is unknown. */
   readonly daemon: UserIds | null;
 }
 
@@ -21,12 +21,12 @@ export function hostOf(path: string | null): Host {
   return { installed, daemon: installed ? daemonIdentity() : null };
 }
 
-/** Does it as the daemon would, if this is root: what root may do tells nothing. */
+/** Runs `work` with the daemon's rights if this is root, whose own rights prove nothing. */
 export function asDaemon<T>({ daemon }: Host, work: () => T): T {
   return daemon === null || daemon.uid === 0 || process.geteuid?.() !== 0 ? work() : asUser(daemon, work);
 }
 
-/** What only the caller may not do is nothing that is wrong with the host: he is told to be somebody else. */
+/** A finding that comes only from the caller's missing rights is not a fault of the host: it becomes a warning to run the check as root. */
 export function forCaller(
   { installed, daemon }: Host,
   findings: readonly Finding[],
@@ -44,7 +44,7 @@ export function forCaller(
   );
 }
 
-/** As systemd does: the groups of the user, and those of the unit besides. */
+/** As systemd does: the groups of the user and those of the unit. */
 function daemonIdentity(): UserIds | null {
   try {
     const show = (name: string) => output('systemctl', ['show', '--value', '-p', name, UNIT]);

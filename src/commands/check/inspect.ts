@@ -15,7 +15,7 @@ import { failure, type Section } from './report.js';
 import { inspectRetention } from './retention.js';
 import { inspectState } from './state.js';
 
-/** Looks over one thing after the other. With a configuration that is wrong there is nothing else to look at but a daemon that runs. */
+/** Checks one section after the other. With an invalid configuration only a running daemon can be checked. */
 export async function* inspect(
   path: string | null,
   env: NodeJS.ProcessEnv,
@@ -44,7 +44,7 @@ export async function* inspect(
   }
   const retention = await section('Retention', () => asDaemon(host, () => inspectRetention(config, times)));
   yield retention;
-  // A member's sink has looked at the stream already.
+  // The sink of a member has checked the stream already.
   const fleet = config.fleet.servers === undefined ? null : fleetConnection(config);
   if (fleet !== null) yield await section(`Fleet (${config.fleet.role})`, () => checkStream(fleet, null));
   yield await section('fail2ban', () => inspectFail2ban(config));
@@ -52,7 +52,7 @@ export async function* inspect(
   yield { name: 'Daemon', findings: daemon.findings.filter((finding) => !isToldBy(retention, finding)) };
 }
 
-/** A daemon that runs goes on with the configuration that it read before. */
+/** A running daemon keeps its previous configuration. */
 async function* runningStill(
   path: string | null,
   env: NodeJS.ProcessEnv,
@@ -62,17 +62,17 @@ async function* runningStill(
     const findings = await inspectDaemon(loadContacts(path, env).control, null, false, times);
     if (findings[0]?.level === 'ok') yield { name: 'Daemon', findings };
   } catch {
-    // there is no file of that name, which has been said
+    // there is no file of that name, which has been reported
   }
 }
 
-/** The daemon complains of its last run, too. */
+/** The daemon also reports its last run. */
 function isToldBy(retention: Section, { what }: Finding): boolean {
   const [, failure] = /^retention: (.*)$/s.exec(what) ?? [];
   return failure !== undefined && retention.findings.some((finding) => finding.what.endsWith(failure));
 }
 
-/** One look that fails is a finding and keeps none of the others from being made. */
+/** A check that throws becomes a finding, and the others still run. */
 async function guarded(look: () => Promise<Finding[]> | Finding[]): Promise<Finding[]> {
   try {
     return await look();

@@ -2,7 +2,7 @@ import { AuditdError, type Diagnosis, messageOf } from '../../errors.js';
 import type { Finding } from '../../sinks/sink.js';
 import { escapeUnsafe, formatCount, type Paint } from '../support/terminal.js';
 
-/** What belongs together: the database, a sink. */
+/** The findings about one thing: the database, a sink. */
 export interface Section {
   readonly name: string;
   readonly findings: readonly Finding[];

@@ -32,7 +32,7 @@ import { partsOf, partsOfError } from './report.js';
 const UNIT = '/etc/systemd/system/postern-auditd.service';
 const SOCKET = '/run/postern-auditd-purge.sock';
 
-/** What a run of retention would fail of. */
+/** What would make a run of retention fail. */
 export function inspectRetention(config: Config, times: Times = utcTime): Finding[] {
   const { source, retention, state, min_free: minFree } = config;
   const where = place(retention.archive.directory, minFree);
@@ -54,7 +54,7 @@ export function inspectRetention(config: Config, times: Times = utcTime): Findin
   ];
 }
 
-/** Nothing is deleted while a record of a legal hold is missing, or is not what was written. */
+/** Nothing is deleted while a record of a legal hold is missing or was changed. */
 function legalHolds({ state, retention }: Config): Finding[] {
   const ledger = openStateReader(state);
   try {
@@ -103,7 +103,7 @@ function place(directory: string, minFree: number): Finding[] {
   ];
 }
 
-/** Where root acts as the daemon's user the system says of access what root may do, and only writing tells. @throws if it may not be written */
+/** For root that acts as the daemon's user access(2) would check root's rights, so a directory is created. @throws if that fails */
 function requireWritable(directory: string): void {
   if (process.geteuid?.() === process.getuid?.()) accessSync(directory, constants.W_OK);
   else rmdirSync(mkdtempSync(join(directory, '.check-')));
@@ -132,14 +132,14 @@ function key(path: string | null): Finding[] {
   }
 }
 
-/** Where the daemon is a unit it can't write to the database itself. */
+/** A daemon that runs as a unit can't write to the database itself. */
 function purge(): Finding[] {
   if (!existsSync(UNIT) || existsSync(SOCKET)) return [];
   const next = 'run install.sh --reconfigure, or: systemctl enable --now postern-auditd-purge.socket';
   return [{ level: 'error', what: `${SOCKET} is missing: rows are archived but can't be removed`, next }];
 }
 
-/** A run that failed: nothing is removed until one succeeds. */
+/** A failed last run: nothing is removed until one succeeds. */
 function lastRun(state: string, times: Times): Finding[] {
   const ledger = openStateReader(state);
   if ('why' in ledger) return [];
@@ -156,7 +156,7 @@ function lastRun(state: string, times: Times): Finding[] {
   }
 }
 
-/** What stands in the schema against rows being removed. Where the table can't be read, the section of the database says so. */
+/** What in the schema prevents the removal of rows. The database section reports a table that can't be read. */
 function table(source: Config['source']): Finding[] {
   const { path, remove } = temporaryDirectory('check');
   // Also of a Postern that is stopped, whose database is read from a copy.

@@ -9,12 +9,12 @@ import { DatabaseReader } from '../../query/database-reader.js';
 import { classifyForBan, NEWEST_MS, type Withheld } from '../../sinks/files/ban-eligibility.js';
 import type { Finding } from '../../sinks/sink.js';
 
-/** So many of the newest failed logins tell how it is now. */
+/** This many of the newest failed logins show the present state. */
 const NEWEST = 20;
-/** If all of the very newest reach fail2ban, it was mended. */
+/** If all of the very newest reach fail2ban, the fault is gone. */
 const MENDED = 3;
 
-/** The newest failed logins of Postern's table, as fail2ban's sink would see them if they came right when they say that they happened. */
+/** The newest failed logins of Postern's table, judged as by fail2ban's sink at the time that each of them has. */
 export class FailureSample {
   private readonly newest: AuditEvent[] = [];
 
@@ -54,7 +54,7 @@ function verdictOf(event: AuditEvent, neverBan: NetworkSet, now: number): Return
   return verdict === 'write' && isAhead ? 'future' : verdict;
 }
 
-/** None where the table can't be read a second time: the finding stands without them. */
+/** Empty if the table can't be read a second time: the finding then has no proposal. */
 function proposals({ source }: Config, privateDirectory: string): Proposal[] {
   const opening = new DatabaseReader(
     source.database,

@@ -10,7 +10,7 @@ import { partsOfError } from './report.js';
 /** Below this state.db, its WAL and its copies before migrations may not fit. */
 const LEAST_FREE = 100 * 2 ** 20;
 
-/** The directory of state.db: there or makeable, of a version that is known, with room. */
+/** The directory of state.db: it exists or can be created, has a known version and enough free space. */
 export function inspectState({ state }: Config): Finding[] {
   if (!existsSync(state)) {
     const at = existing(dirname(state));

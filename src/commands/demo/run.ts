@@ -10,14 +10,14 @@ import Database from '../../load-sqlite.js';
 import { createAuditTable, createRecorder } from '../../recorder/recorder.js';
 import { attack, day, moment, VICTIM } from './scenario.js';
 
-// A small host that is busy needs its time.
+// A small, busy host is slow.
 const START_LIMIT_MS = 120_000;
 /** The product page: 5 failures from one address within 10 minutes. */
 const FAILURES_TO_BAN = 5;
 const ROOT = resolve(import.meta.dirname, '../../..');
 const FILTER = join(ROOT, 'fail2ban/filter.d/posternproxy.conf');
 const CLI = join(ROOT, 'dist/cli.js');
-/** How to call this program again: a clone has its name only for npm, and in its directory. */
+/** How to call this program again: in a clone only npx knows its name, and only in its directory. */
 const COMMAND = existsSync(join(ROOT, 'src')) ? 'npx postern-auditd' : 'postern-auditd';
 
 interface AuditLine {
@@ -82,7 +82,7 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-/** Each command works where it stands: in a shell, in this directory; `status` and `tail` want a daemon that runs. */
+/** Each command works in a shell in this directory; `status` and `tail` need a running daemon. */
 function showNext(root: string, config: string, row: number, keep: boolean): void {
   say('');
   say(keep ? 'Where to look next, in another terminal:' : 'Where to look next:');
@@ -169,7 +169,7 @@ async function shipped(control: string, db: Database): Promise<void> {
   }
 }
 
-/** What a terminal must not get from a log: JSON.stringify escapes what was escaped in the file. */
+/** JSON.stringify escapes again what the file escaped: a terminal must not get control characters from a log. */
 function showAudit(root: string): void {
   const lines = readFileSync(join(root, 'audit', 'current.log'), 'utf8')
     .trim()

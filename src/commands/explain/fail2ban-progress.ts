@@ -10,8 +10,8 @@ import type { SinkVerdict } from './sink-verdict.js';
 const SETTLED_MS = OLDEST_MS + 10_000;
 
 /**
- * What the pair itself says of a failed login: `delivered` if its line is there, `withheld` if it is not, although the pair goes back to
- * before it happened. Null if the pair can't be read or no longer goes back so far.
+ * What the pair of files shows about a failed login: `delivered` if it has the line, `withheld` if it lacks it although it goes back to
+ * before the failure. Null if the pair can't be read or no longer goes back that far.
  */
 export function pairProgress(event: AuditEvent, directory: string, now: number): SinkVerdict['progress'] {
   let oldest = Number.POSITIVE_INFINITY;
@@ -42,7 +42,7 @@ function isOf(
   return source === 'postern' && line.revisionOf === sequence;
 }
 
-/** When a file of the pair was begun; what it holds came after that. */
+/** The time at which a file of the pair was created; its lines are later. */
 function headerTime(text: string): number {
   const time = /^\{"@timestamp":"([^"]{24})","log\.level":"info"/.exec(text)?.[1];
   return time === undefined ? Number.POSITIVE_INFINITY : Date.parse(time);

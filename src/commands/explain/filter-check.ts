@@ -11,19 +11,19 @@ import { filterInUse } from '../check/fail2ban.js';
 import { temporaryDirectory } from '../support/exit-cleanup.js';
 import { lineOf } from './line.js';
 
-/** What fail2ban's filter makes of an event. */
+/** How fail2ban's filter treats an event. */
 export interface FilterVerdict {
   readonly filter: string;
   /** The line that was tried: what the fail2ban sink writes; for other events that of the other files, which must never match. */
   readonly line: string;
   readonly written: boolean;
-  /** What would be counted, and banned at last; null if nothing, or if it could not be tried. */
+  /** The address or network that the failure counts against; null if none, or if the filter could not be tried. */
   readonly counts: string | null;
   /** Why it could not be tried. */
   readonly untried: string | null;
 }
 
-/** Tries the filter on the very line that the sink would write, made by the sink itself in a directory of its own. */
+/** Tries the filter on the exact line, which the sink itself writes into a temporary directory. */
 export async function filterVerdict(event: AuditEvent, config: Config): Promise<FilterVerdict | null> {
   const sink = Object.values(config.sinks).find(({ type }) => type === 'fail2ban');
   if (sink?.type !== 'fail2ban') return null;

@@ -6,8 +6,8 @@ import { formatted, lastLine, lastText } from '../../formats/format-fallback.js'
 import { escapeUnsafe } from '../support/terminal.js';
 
 /**
- * The event in a format: the files' line, or what syslog says an event in. Where the format can't take the event, that is said on standard error,
- * and it comes as sinks send it then.
+ * The event as a line of the files or a body of syslog. If the format can't express the event, a note goes to standard error and the result
+ * is the fallback that sinks send.
  */
 export function lineOf(event: AuditEvent, format: BodyFormat): string {
   const body = (given: AuditEvent) => bodies[format].format(given, {});

@@ -5,7 +5,7 @@ import type { Times } from '../support/times.js';
 import type { FilterVerdict } from './filter-check.js';
 import type { SinkVerdict } from './sink-verdict.js';
 
-/** All that is known of an event. */
+/** Everything that is known about an event. */
 export interface Explanation {
   readonly event: AuditEvent;
   /** Null: `event.id` is known. */
@@ -17,7 +17,7 @@ export interface Explanation {
 
 const LONGEST = 200;
 
-/** For people: the row, the sinks, fail2ban, the line. */
+/** The explanation as text: the row, the sinks, fail2ban, the line. */
 export function renderExplanation(explanation: Explanation, now: number, paint: Paint, times: Times): string {
   const { event, ecs } = explanation;
   const known = event.type.known ? event.type.title : 'not in the catalog: an informational event';
@@ -37,7 +37,7 @@ export function renderExplanation(explanation: Explanation, now: number, paint: 
   ].join('\n');
 }
 
-/** JSON on several lines, a list of one on one. A newline between quotes is escaped, so what is matched is never a value. */
+/** JSON on several lines, but a list of one element on one line. Newlines in strings are escaped, so the match is never inside a value. */
 function pretty(value: unknown): string[] {
   return toSafeJson(value, 2)
     .replace(/\[\n\s+("(?:[^"\\]|\\.)*")\n\s+\]/g, '[$1]')

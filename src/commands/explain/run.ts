@@ -27,7 +27,7 @@ export interface ExplainOptions extends UtcOption {
   readonly format?: BodyFormat;
 }
 
-/** Prints what is to be known of one event. @throws AuditdError `USAGE`, `NOT_FOUND`, `SOURCE_UNUSABLE` */
+/** Prints everything that is known about one event. @throws AuditdError `USAGE`, `NOT_FOUND`, `SOURCE_UNUSABLE` */
 export async function playExplain(text: string, options: ExplainOptions): Promise<void> {
   const id = parseId(text);
   const { config } = loadConfig(options.config ?? null, process.env);
@@ -117,7 +117,7 @@ function redactorOf({ redact }: Config, hmacKey: Buffer | null): Redactor {
   return createRedactor(hmacKey === null ? { ...redact, mode: 'mask' } : { ...redact, hmacKey });
 }
 
-/** Why there is none: the table can't be read, or has no such row. */
+/** Why the event was not found: the table can't be read, or has no such row. */
 function notFound(id: string, source: AuditSource): AuditdError {
   const mark = { timeline: 1, id: 0, fingerprint: null };
   const look = source.read({ mark, after: 0, maxRows: 1, maxBytes: 1 });

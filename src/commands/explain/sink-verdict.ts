@@ -4,15 +4,15 @@ import type { Config, SinkConfig } from '../../config/schema.js';
 import { whyRejected } from '../../shipping/event-filter.js';
 import { classifyForBan, NEWEST_MS, OLDEST_MS, type Withheld } from '../../sinks/files/ban-eligibility.js';
 
-/** What becomes of an event in one sink. */
+/** What one sink does with an event. */
 export interface SinkVerdict {
   readonly sink: string;
   readonly type: string;
-  /** `takes`: it is written or sent. `withholds`: the sink gets it and keeps it from fail2ban. */
+  /** `takes`: it is written or sent. `withholds`: the sink receives it and keeps it from fail2ban. */
   readonly verdict: 'takes' | 'withholds' | 'does not take';
-  /** Why not, or what to know of it. */
+  /** The reason, or a remark. */
   readonly why: string | null;
-  /** Null if it is not known how far the sink has got. `withheld` is of fail2ban's sink alone: it got the event and wrote no line. */
+  /** Null if the sink's position is unknown. Only fail2ban's sink has `withheld`: it received the event and wrote no line. */
   readonly progress: 'delivered' | 'waiting' | 'skipped' | 'withheld' | null;
 }
 
@@ -26,8 +26,7 @@ const REASONS: Readonly<Record<Withheld, string>> = {
 };
 
 /**
- * What a sink makes of an event. Freshness is judged as if the event came right when it happened: that is what counts when it is
- * shipped, and by the time somebody asks every event is old.
+ * What a sink does with an event. Freshness is judged at the time of the event itself: every event is old by the time of the question.
  *
  * @param now milliseconds since the epoch
  */

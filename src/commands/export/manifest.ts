@@ -8,14 +8,14 @@ export interface ManifestOptions {
   readonly config?: string;
   readonly output?: string;
   readonly manifest?: boolean;
-  /** False: not to be signed; left out: as archives are. */
+  /** False: unsigned. Undefined: signed as archives are. */
   readonly sign?: string | boolean;
 }
 
-/** What is to stand beside a file, by what is added to its name; null: nothing may stand there. */
+/** Files to write beside the export, by their suffix; null: the file with that suffix is removed. */
 export type Beside = ReadonlyMap<string, Uint8Array | null>;
 
-/** What was asked for, and how many entries were written. */
+/** The request, and how many entries were written. */
 interface ExportRequest {
   readonly file: string;
   readonly format: FileFormat;
@@ -27,7 +27,7 @@ interface ExportRequest {
 export type DescribeFile = (file: FileHandle, asked: ExportRequest) => Promise<Beside>;
 
 /**
- * Makes the manifest of a file that is written, by reading it again. Null if none is wanted.
+ * Makes the manifest of a written file by reading it back. Null without `--manifest`.
  *
  * @throws AuditdError `USAGE`, `ARCHIVE_FAILED` where the key can't be used: before anything is exported
  */

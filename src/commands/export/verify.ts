@@ -10,12 +10,12 @@ import type { ExportManifest } from '../../query/export-manifest.js';
 import { publicKeyIn } from '../archive/verify.js';
 import { formatCount } from '../support/terminal.js';
 
-/** A manifest that lists all the gaps that it can is far smaller. */
+/** A manifest with as many gaps as it can list is far smaller. */
 const LARGEST = 1024 * 1024;
 
 export interface ExportVerdict {
   readonly file: string;
-  /** What is wrong; null: nothing. */
+  /** What is wrong; null if nothing is. */
   readonly wrong: string | null;
   readonly signature: 'right' | 'wrong' | 'not checked' | 'none';
   readonly notes: readonly string[];
@@ -56,7 +56,7 @@ export async function verifyExport(path: string, key: KeyObject | null): Promise
     import('../../query/export-contents.js'),
     import('../../query/export-manifest.js'),
   ]);
-  const real = await realpath(path).catch(() => path); // as export -o LINK names what stands beside it
+  const real = await realpath(path).catch(() => path); // export -o LINK names the files beside it like that
   const manifestPath = `${real}${form.MANIFEST}`;
   const signaturePath = `${manifestPath}${form.SIGNATURE}`;
   const bytes = await small(
@@ -105,7 +105,7 @@ export async function verifyExport(path: string, key: KeyObject | null): Promise
   return about(wrong === null ? null : `${path}: ${wrong}`, signed, notes);
 }
 
-/** What is not wrong, and should be known. */
+/** Remarks on a file that is as the manifest says. */
 function notesOn(manifest: ExportManifest, name: string, isVerified: boolean): string[] {
   const { signed_with: signedWith, file, incomplete } = manifest;
   const notes: string[] = [];
@@ -120,7 +120,7 @@ function notesOn(manifest: ExportManifest, name: string, isVerified: boolean): s
   return notes;
 }
 
-/** What was found, for people. */
+/** The verdict as text. */
 function renderExportVerdict({ file, wrong, signature, notes, manifest }: ExportVerdict): string {
   const lines = notes.map((note) => `note: ${note}`);
   if (wrong !== null || manifest === null) {
@@ -157,7 +157,7 @@ type Nullable = Pick<IdsOf, 'entries' | 'first' | 'last' | 'repeated'> & {
   readonly gaps: IdsOf['gaps'] | null;
 };
 
-/** @param next what to do where it is not there; null: that is no mistake, and null comes back */
+/** @param next what to do when it does not exist; null: the result is null then */
 async function small(path: string, next: string | null): Promise<Buffer | null> {
   let file: FileHandle;
   try {
@@ -177,7 +177,7 @@ async function small(path: string, next: string | null): Promise<Buffer | null> 
   }
 }
 
-/** Waits for nobody at the other end of a pipe. */
+/** Opens it without waiting for the writer of a pipe. */
 async function opened(
   path: string,
   next = 'Give the file that export --manifest has written',

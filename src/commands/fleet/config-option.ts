@@ -3,7 +3,7 @@ import type { Config } from '../../config/schema.js';
 import { AuditdError } from '../../errors.js';
 import { fleetConnection } from '../../fleet/nats-config.js';
 
-/** How the fleet is reached. @throws AuditdError `USAGE` if the configuration does not say */
+/** The connection to the fleet. @throws AuditdError `USAGE` if the configuration has none */
 export function connectionOf(config: Pick<Config, 'fleet' | 'sinks'>): NatsConfig {
   const nats = fleetConnection(config);
   if (nats !== null) return nats;

@@ -15,7 +15,7 @@ export function fleetTroubles({ link, servers }: FleetStatus): Diagnosis[] {
   return [...problems.map(({ what, next }) => ({ what: `fleet: ${what}`, next })), ...silent];
 }
 
-/** The fleet for people: a line for the connection, on a hub one for each server. */
+/** The fleet as text: a line for the connection, and on a hub one per server. */
 export function renderFleet(fleet: FleetStatus, times: Times): string[] {
   const { role, link, bans, hub, lease, servers } = fleet;
   const where = link.connected

@@ -147,7 +147,7 @@ Examples:
     });
 }
 
-/** What is held, for people. */
+/** The holds as text. */
 function renderHolds({ in_force: held, trouble }: LegalStatus, times: Times): string {
   const rows = held.map((one) => [
     String(one.id),
@@ -163,7 +163,7 @@ function renderHolds({ in_force: held, trouble }: LegalStatus, times: Times): st
   return [...list, ...(trouble === null ? [] : [`wrong: ${trouble}`])].join('\n');
 }
 
-/** The filter as it is recorded: times are moments, whenever it is read. */
+/** The filter to record. Relative times become absolute ones. */
 async function wantedOf({
   user,
   from,
@@ -210,7 +210,7 @@ function timesOf(options: Options): Times {
   return timesFor(process.stdout, options);
 }
 
-/** `retain` has the same options, and takes them wherever they stand: hence `optsWithGlobals`. */
+/** `retain` has the same options and parses them in any position: hence `optsWithGlobals`. */
 function withPlace(command: Command): Command {
   return withUtc(command)
     .option('--config <file>', 'configuration file (names the control socket and the state)')

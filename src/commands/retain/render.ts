@@ -24,7 +24,7 @@ export function runProgressText({ phase, source, month }: RunProgress): string {
   return `${source}: ${WORDS[phase]} ${month ?? ''}`.trim();
 }
 
-/** What would go and what stays, for people. */
+/** The result of a dry run as text. */
 export function renderDry(targets: readonly DryTarget[], times: Times): string {
   return `${targets.flatMap((target) => [...renderTarget(target, times), '']).join('\n')}`;
 }
@@ -87,7 +87,7 @@ export function renderRetention(status: RetentionStatus, times: Times): string[]
   ];
 }
 
-/** What is held, a line each; a daemon of a version before has none. */
+/** One line per hold; a daemon of an earlier version reports none. */
 function renderLegal(status: LegalStatus | undefined, times: Times): string[] {
   if (status === undefined) return [];
   const { in_force: holds, trouble } = status;
@@ -99,7 +99,7 @@ function renderLegal(status: LegalStatus | undefined, times: Times): string[] {
   ];
 }
 
-/** What a hold is about, for people. */
+/** The filter of a hold as text. */
 export function filterWords({ filter }: Pick<ShownHold, 'filter'>, times: Times): string {
   const { user, from, to, resource_type: type, resource_id: id } = filter;
   const words = [
@@ -111,7 +111,7 @@ export function filterWords({ filter }: Pick<ShownHold, 'filter'>, times: Times)
   return words.length === 0 ? 'all rows' : words.join(', ');
 }
 
-/** Of archives that are past their age and still there. */
+/** The expired archives that still exist, and what they wait for. */
 export function renderExpiry({ archives, wait, clock_known: known }: ExpiryStatus): string {
   const past = `${formatCount(archives, 'archive')} past archive.keep`;
   if (wait > 0) {
@@ -123,7 +123,7 @@ export function renderExpiry({ archives, wait, clock_known: known }: ExpiryStatu
     : `${past} can be removed by the next run`;
 }
 
-/** What came of a run, for people. */
+/** The result of a run as text. */
 export function renderLast(last: LastRun, times: Times): string[] {
   const seconds = ((last.end - last.begin) / 1_000).toFixed(1);
   if (last.error !== null) {

@@ -16,7 +16,7 @@ export interface StatusRenderOptions {
   readonly verbose: boolean;
 }
 
-/** The status for people: a line each source and sink; `verbose`, what is known of it below. */
+/** The status as text: one line per source and sink; with `verbose` the details below it. */
 export function renderStatus(status: ReportedStatus, options: StatusRenderOptions): string {
   const { now, times, width, verbose } = options;
   const up = formatAge(now - Date.parse(status.started));
@@ -52,7 +52,7 @@ export function renderStatus(status: ReportedStatus, options: StatusRenderOption
   if (status.api !== undefined) lines.push(`api: ${apiWords(status.api)}`);
   if (status.retention) lines.push(...renderRetention(status.retention, times));
   if (status.fleet) lines.push(...renderFleet(status.fleet, times));
-  // Collectors and servers of others have their words in it.
+  // Collectors and other servers contribute text to it.
   const shown = lines.map(escapeUnsafe).flatMap((line) => wrapped(line, width));
   return `${shown.join('\n')}\n`;
 }
@@ -63,13 +63,13 @@ function wrapped(line: string, width: number): string[] {
   return folded([line], width, `${indent}    `);
 }
 
-/** Of a source that is read to its end there is no more to say than how far that is. */
+/** How far the table is read. */
 function read({ state, mark, maxId }: FeedStatus): string {
   if (maxId === 0 || (state !== 'reading' && state !== 'stopped')) return '';
   return mark === maxId ? `, all ${maxId.toLocaleString('en')} rows read` : `, row ${mark} of ${maxId} read`;
 }
 
-/** State, how far it is, how much room there is, in one line. */
+/** State, position and free space in one line. */
 function sinkWords(sink: LoopStatus, now: number): string {
   const { state, since, last_error: error, figures } = sink;
   const down = state === 'backing off';
@@ -103,7 +103,7 @@ function fresh(looks: NonNullable<LoopStatus['looks']>, now: number): string {
   return left === 0 ? looked : `${looked}, up to ${formatCount(left, 'row')} left to look at`;
 }
 
-/** What stands below its line with --verbose. */
+/** The lines below it with --verbose. */
 function more(sink: LoopStatus, { now, times }: StatusRenderOptions): string[] {
   const figures = Object.entries(sink.figures).filter(([, value]) => value !== 0 && value !== null);
   const { last_error: error } = sink;
@@ -119,7 +119,7 @@ function more(sink: LoopStatus, { now, times }: StatusRenderOptions): string[] {
   ];
 }
 
-/** Bytes in units, times as all others, all else as it is. */
+/** Bytes with units, times as elsewhere, other values unchanged. */
 function figure(key: string, value: unknown, times: Times): string {
   const name = key
     .replace(/(_bytes)?_total$/, '')

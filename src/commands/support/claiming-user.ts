@@ -1,6 +1,6 @@
 import { userInfo } from 'node:os';
 
-/** Who is at the command, before sudo: what the daemon records as claimed. */
+/** The user who called the command, before sudo. The daemon records it as a claim. */
 export function claimingUser(): string | null {
   try {
     return process.env.SUDO_USER ?? userInfo().username;

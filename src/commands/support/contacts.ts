@@ -3,8 +3,8 @@ import { messageOf } from '../../errors.js';
 import { visibleLines } from './terminal.js';
 
 /**
- * Where the daemon and the jail are. A configuration with mistakes keeps nobody from asking a daemon that runs, nor from lifting a
- * ban: it is warned of, with what is taken instead.
+ * Where the daemon and the jail are. An invalid configuration must not prevent a question to a running daemon or the lifting of a ban:
+ * it causes a warning that names the values in use.
  */
 export async function contactsOf(
   configPath: string | undefined,

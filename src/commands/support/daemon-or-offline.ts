@@ -1,7 +1,7 @@
 import type { Contacts } from '../../config/load.js';
 import { claimingUser } from './claiming-user.js';
 
-/** What is asked of the control socket. */
+/** A request to the control socket. */
 export interface ControlCall {
   readonly method: string;
   readonly path: string;
@@ -9,10 +9,10 @@ export interface ControlCall {
 }
 
 /**
- * The daemon has the state; only where none listens may the command have it.
+ * Asks the daemon, which owns the state. The command opens the state itself only when no daemon listens.
  *
- * @param without what the command does itself then, in the name that is claimed
- * @throws AuditdError what the daemon says, why the configuration can't be taken, or what `without` throws
+ * @param without does it without the daemon, in the name of the claimed user
+ * @throws AuditdError of the daemon, of an invalid configuration, or of `without`
  */
 export async function byDaemonOrOffline<T>(
   { control, refused }: Pick<Contacts, 'control' | 'refused'>,
@@ -25,7 +25,7 @@ export async function byDaemonOrOffline<T>(
     return (await controlRequest(control, method, path, body, { 'x-user': by ?? '' })) as T;
   } catch (error) {
     if (!isAbsent(error)) throw error;
-    if (refused !== null) throw refused; // whose state it would be is not known
+    if (refused !== null) throw refused; // which state it would be is unknown
     return without(by);
   }
 }

@@ -8,10 +8,10 @@ const works = new Set<() => void>();
 let listening = false;
 
 /**
- * Has a file or a directory removed when this command ends, be it by a signal or because nobody reads it any more (`| head`). For
- * commands that have no handler of their own for signals. After kill -9 it stays.
+ * Removes a file or a directory when this command ends, also by a signal or a closed pipe (`| head`). For commands without signal
+ * handlers of their own. After kill -9 the file stays.
  *
- * @returns removes it now
+ * @returns a function that removes it now
  */
 export function removeAtEnd(path: string): () => void {
   const forgetIt = doAtEnd(() => remove(path));
@@ -27,7 +27,7 @@ export function temporaryDirectory(purpose: string): { readonly path: string; re
   return { path, remove: removeAtEnd(path) };
 }
 
-/** Has something done when this command ends, as `removeAtEnd` does. @returns leaves it undone from now on */
+/** Runs `work` when this command ends, as `removeAtEnd` does. @returns a function that cancels it */
 export function doAtEnd(work: () => void): () => void {
   if (!listening) {
     listening = true;
@@ -43,7 +43,7 @@ export function doAtEnd(work: () => void): () => void {
   };
 }
 
-/** A signal that came while this thread was busy is heard at a turn of the event loop, and at the one after that at the latest. */
+/** A signal that arrived while this thread was busy is delivered within two turns of the event loop. */
 export async function signalsHeard(): Promise<void> {
   await turn();
   await turn();
@@ -55,7 +55,7 @@ function forget(): void {
   for (const signal of SIGNALS) process.off(signal, endBy);
 }
 
-/** Ends by that signal, as who started the command expects: a shell stops its loop only then. */
+/** Ends by that signal, as the caller expects: only then does a shell stop its loop. */
 function endBy(signal: NodeJS.Signals): void {
   doAll();
   forget();
@@ -70,6 +70,6 @@ function remove(path: string): void {
   try {
     rmSync(path, { recursive: true, force: true });
   } catch {
-    // Where it can't be removed it mostly could not be made either, and why has been said.
+    // Mostly it could not be created either, and that error has been reported.
   }
 }

@@ -19,7 +19,7 @@ export interface FilterOptions {
   readonly allowMissing?: boolean;
 }
 
-/** Gives a command the options that make a filter. */
+/** Adds the options of a filter to a command. */
 export function withFilter(command: Command): Command {
   return command
     .option('--config <file>', 'configuration file (names the database)')
@@ -48,12 +48,12 @@ export async function filterFromOptions(options: FilterOptions, now: number): Pr
   return parseFilter({ ...parts, ...missing, archives }, now);
 }
 
-/** What an empty answer may come from. */
+/** Prints the likely reason for an empty result. */
 export function tellNote(note: string): void {
   process.stderr.write(`postern-auditd: ${escapeUnsafe(note)}\n`);
 }
 
-/** A whole number that was given as text. @throws AuditdError `USAGE` */
+/** Parses a whole number. @throws AuditdError `USAGE` */
 export function numberOf(name: string, text: string | undefined, otherwise: number): number {
   if (text === undefined) return otherwise;
   if (!/^\d{1,9}$/.test(text) || Number(text) < 1)

@@ -5,10 +5,9 @@ import { AuditdError, codeOf, messageOf } from '../../errors.js';
 const STDOUT = 1;
 
 /**
- * Has everything that is written to standard output be there, or the command end: quietly if the reader has seen enough (`| head`), else by
- * `fail`.
+ * Ends the command when standard output can't be written: quietly if the reader has closed the pipe (`| head`), else by `fail`.
  *
- * Node writes to a file once, and takes a short write (a disk that has just become full) for a whole one.
+ * Node writes to a file once, and mistakes a short write (a disk that has just become full) for a complete one.
  */
 export function guardStdout(fail: (error: AuditdError) => number): void {
   process.stdout.on('error', (error) => {
@@ -28,14 +27,14 @@ export function guardStdout(fail: (error: AuditdError) => number): void {
   };
 }
 
-/** Waits until more may be written, or nobody reads any more. Listens for both, and leaves no listener behind: one of the two never comes. */
+/** Waits until the stream accepts more or is closed. Removes both listeners, since one of the events never occurs. */
 export async function roomIn(stream: NodeJS.WriteStream): Promise<void> {
   const waited = new AbortController();
   const { signal } = waited;
   try {
     await Promise.race(['drain', 'close'].map((event) => once(stream, event, { signal })));
   } catch {
-    // an error of the stream: whoever listens for errors has heard it
+    // an error of the stream, which its error listener handles
   } finally {
     waited.abort();
   }

@@ -1,15 +1,15 @@
 const WIDTH = 30;
 const EVERY_MS = 100;
 
-/** A bar for long work on a terminal, nothing elsewhere. */
+/** A progress bar on a terminal; prints nothing elsewhere. */
 export class ProgressBar {
   private shown = 0;
 
   constructor(private readonly stream: NodeJS.WriteStream | null) {}
 
   /**
-   * @param part how much is done, 0 to 1
-   * @param words what stands behind the bar
+   * @param part the part that is done, 0 to 1
+   * @param words the text after the bar
    */
   show(part: number, words: () => string): void {
     const now = performance.now();

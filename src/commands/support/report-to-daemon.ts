@@ -2,15 +2,15 @@ import type { Config } from '../../config/schema.js';
 import { messageOf } from '../../errors.js';
 import { claimingUser } from './claiming-user.js';
 
-/** What a command has done that the audit log has to know of. */
+/** An action of a command that belongs in the audit log. */
 export interface ReportedAction {
   readonly action: 'daemon.export' | 'daemon.archive_restore';
   readonly details: Readonly<Record<string, unknown>>;
 }
 
 /**
- * Has it recorded, by the daemon, or in state.db where none runs. What was done is done: that it could not be recorded is said on standard
- * error, and changes no exit code. Where no daemon has ever run there is nothing to record it in.
+ * Records an action through the daemon, or in state.db when no daemon runs. The action is done already: a failure to record it is printed
+ * on standard error and does not change the exit code. Nothing is recorded on a host where no daemon has ever run.
  */
 export async function tell(
   { control, state }: Pick<Config, 'control' | 'state'>,

@@ -2,10 +2,10 @@ import { statSync } from 'node:fs';
 import { AuditdError } from '../../errors.js';
 
 /**
- * Files beside the database that belong to somebody else lock Postern out; root's SQLite gives them to the owner.
+ * Files beside the database that belong to another user lock Postern out. SQLite as root gives them to the database's owner.
  *
- * @param command what was to be run, for the message
- * @throws AuditdError `USAGE`; a database that is not there is nobody's
+ * @param command for the message
+ * @throws AuditdError `USAGE`; a missing database has no owner
  */
 export function mustOwn(database: string, command: string): void {
   const uid = statSync(database, { throwIfNoEntry: false })?.uid;

@@ -13,7 +13,7 @@ import {
   readTimeline,
 } from '../../shipping/state-queries.js';
 
-/** What the daemon has written down about a source and its sinks. */
+/** What the daemon has saved about its sources and sinks. */
 export interface StateReader {
   /** 32 hex digits; a part of every `event.id`. */
   readonly sourceId: string;
@@ -22,7 +22,7 @@ export interface StateReader {
   timelineOf(source: SourceName): number;
   /** How far a sink has delivered the newest timeline; null if it was never started. */
   cursorOf(sink: string, source: SourceName): number | null;
-  /** Rows up to here were there before the sink's first start (`start: now`), and are not delivered. */
+  /** Rows up to here existed before the sink's first start (`start: now`), and are not delivered. */
   skippedTo(sink: string, source: SourceName): number;
   /** A value that the daemon keeps under a name. */
   note(key: string): string | null;
@@ -31,7 +31,7 @@ export interface StateReader {
 }
 
 /**
- * Opens state.db for reading only, or says why that can't be. One transaction lasts until the end: what SQLite opens by a name it opens
+ * Opens state.db read-only, or returns the reason why it can't. One transaction lasts until `close`, so that SQLite opens all its files
  * here, as the owner of the directory.
  */
 export function openStateReader(directory: string): StateReader | { readonly why: string } {

@@ -5,17 +5,17 @@ import { fileName, fileNumber } from '../../sinks/files/numbered-files.js';
 
 const CHUNK = 1 << 20;
 const NEWLINE = 0x0a;
-/** What the daemon makes is a file: a link is not followed, and a pipe not waited for. */
+/** The daemon writes regular files: a link is not followed, and a pipe is not waited for. */
 const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-/** Lines longer than this are passed over. */
+/** Longer lines are skipped. */
 const LONGEST_LINE = 64 << 20;
 
 /**
- * Reads the numbered files of a file sink: the last lines back from the end, and what comes after, across rolls.
+ * Reads the numbered files of a file sink: the last lines backwards from the end, then new lines, across rotations.
  *
- * The writer begins a file with a higher number and never writes to the old one again. So names are listed first and the
- * current file is read to its end afterwards: if there was a higher number, nothing more can come in this one.
+ * The writer starts a file with a higher number and never writes to the old one again. So the names are listed first, and then the
+ * current file is read to its end: if a higher number exists, this file is complete.
  */
 export class LogFollower {
   private number = 0;
@@ -23,7 +23,7 @@ export class LogFollower {
 
   constructor(private readonly directory: string) {}
 
-  /** Numbers of the files, ascending; none if the directory is not there. @throws EACCES */
+  /** Numbers of the files, ascending; none if the directory does not exist. @throws EACCES */
   numbers(): number[] {
     let names: string[];
     try {
@@ -38,7 +38,7 @@ export class LogFollower {
       .sort((a, b) => a - b);
   }
 
-  /** Goes to the end of the newest file: `read` gives what comes after. */
+  /** Goes to the end of the newest file: `read` returns what follows. */
   toEnd(): void {
     const number = this.numbers().at(-1);
     if (number === undefined) return;
@@ -46,7 +46,7 @@ export class LogFollower {
     this.offset = this.with(number, (fd, size) => lastLineEnd(fd, size)) ?? 0;
   }
 
-  /** Whole lines back from where `toEnd` went, the newest first. */
+  /** Whole lines before the position of `toEnd`, the newest first. */
   *backwards(): Generator<string> {
     for (const number of this.numbers().reverse()) {
       if (number > this.number) continue;
@@ -67,7 +67,7 @@ export class LogFollower {
     }
   }
 
-  /** The whole lines that have come since, at most about a megabyte of them; none if there is nothing new. */
+  /** The whole lines since the last call, at most about a megabyte of them; none if nothing is new. */
   read(): string[] {
     for (;;) {
       const next = this.numbers().find((number) => number > this.number);

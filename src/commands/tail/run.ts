@@ -25,7 +25,7 @@ export interface TailOptions {
 
 const POLL_MS = 200;
 
-/** Prints the last events and those that come, until it is interrupted. @throws AuditdError */
+/** Prints the last events and then new ones, until it is interrupted. @throws AuditdError */
 export async function playTail(options: TailOptions): Promise<void> {
   const { config } = loadConfig(options.config ?? null, process.env);
   const directory = directoryOf(config, options.sink ?? null);
@@ -70,7 +70,7 @@ function notThere(directory: string, follow: boolean): void {
   process.stderr.write(`postern-auditd: ${what}; waiting\n`);
 }
 
-/** Waits for a slow reader instead of keeping all it has not read in memory. */
+/** Waits for a slow reader instead of buffering without limit. */
 async function print(lines: readonly string[]): Promise<void> {
   if (lines.length === 0) return;
   await new Promise((resolve) => process.stdout.write(`${lines.join('\n')}\n`, resolve));
@@ -116,7 +116,7 @@ function filterOf({ action, outcome, ip }: TailOptions, config: Config): LineFil
   };
 }
 
-/** Any spelling of an action, a category, or a word that looks like none of them and may stand in rows. */
+/** Any spelling of an action, a category, or an unknown word that rows may have. */
 function actionOf(name: string, config: Config): string {
   const bare = name.replace(/\.\*?$/, '');
   const categories = new Set(catalog.map(({ category }) => category));
