@@ -27,7 +27,7 @@ beforeAll(async () => {
 afterAll(() => rig.remove());
 
 describe('archive', () => {
-  it('list shows what there is', () => {
+  it('list prints every archive', () => {
     const { code, out } = run(['archive', 'list', ...config]);
     expect(code).toBe(0);
     expect(out).toMatch(
@@ -36,7 +36,7 @@ describe('archive', () => {
     expect(JSON.parse(run(['archive', 'list', '--json', ...config]).out)).toHaveLength(2);
   });
 
-  it('cat prints rows as they were', () => {
+  it('cat prints rows unchanged', () => {
     const { out } = run(['archive', 'cat', '2', ...config]);
     expect(JSON.parse(out)).toMatchObject({
       id: 2,
@@ -49,7 +49,7 @@ describe('archive', () => {
     });
   });
 
-  it('cat says nothing beside what it prints, however slowly that is read', async () => {
+  it('cat prints nothing on standard error, however slow the reader is', async () => {
     const large = new ArchiveRig();
     for (let row = 0; row < 45; row++) large.insert('2026-09-01 00:00:00', `{"x":"${'x'.repeat(100_000)}"}`);
     await large.archive({}, true);
@@ -60,7 +60,7 @@ describe('archive', () => {
     expect({ stdout, stderr }).toEqual({ stdout: '45\n', stderr: '' });
   });
 
-  it('restore makes a database of them', () => {
+  it('restore creates a database with the rows', () => {
     const into = join(rig.directory, 'old.db');
     expect(run(['archive', 'restore', '--into', into, ...config]).out).toBe(`2 rows restored into ${into}\n`);
     const db = new Database(into, { readonly: true });
@@ -73,7 +73,7 @@ describe('archive', () => {
     [['--table', ''], 2, '--table: the name is empty'],
     [['--timeline', '7'], 1, 'no archive of source postern, history 7, in'],
     [['--source', 'auditd'], 1, 'no archive of source auditd in'],
-  ])('restore %j makes nothing, and says why', (options, code, err) => {
+  ])('restore %j creates nothing, and gives the reason', (options, code, err) => {
     const into = join(rig.directory, 'none.db');
     expect(run(['archive', 'restore', '--into', into, ...options, ...config])).toMatchObject({
       code,
@@ -82,7 +82,7 @@ describe('archive', () => {
     expect(existsSync(into)).toBe(false);
   });
 
-  it('verify ends with 1 where something is wrong, and names it', () => {
+  it('verify exits with 1 and names the broken archive', () => {
     const whole = run(['archive', 'verify', ...config]);
     expect(whole.out).toMatch(
       /^note: .*state\.db does not exist.*The ends recorded by the daemon were not compared\n/,
@@ -104,7 +104,7 @@ describe('archive', () => {
     });
   });
 
-  it('says so where the directory that is named is not there', () => {
+  it('verify of a missing directory is an error that names it', () => {
     for (const command of ['verify', 'list', 'cat'])
       expect(run(['archive', command, '--directory', join(rig.directory, 'typo')])).toMatchObject({
         code: 1,
@@ -113,13 +113,13 @@ describe('archive', () => {
       });
   });
 
-  it('takes no history that is no number for one without archives', () => {
+  it('rejects a history that is not a number', () => {
     for (const timeline of ['abc', '0', '1.5', ''])
       expect(run(['archive', 'cat', '--timeline', timeline, ...config])).toMatchObject({ code: 2, out: '' });
     expect(run(['archive', 'cat', '--timeline', '1', '2', ...config]).code).toBe(0);
   });
 
-  it('names an anchor that was damaged or forged, which hides no archive', () => {
+  it('verify names a damaged or forged anchor, which hides no archive', () => {
     const anchor = join(rig.archives, 'anchor.json');
     const forged = {
       schema_version: 1,
@@ -141,7 +141,7 @@ describe('archive', () => {
     rmSync(anchor);
   });
 
-  it('the event of a run names what it made, as verify reads it', () => {
+  it('the event of a run names its archives in the form that verify reads', () => {
     const [, second] = listArchives(rig.archives);
     if (second === undefined) throw new Error('no archive');
     const [head] = recordedHeads(['{}', 'x', JSON.stringify({ archives: [archiveRecordOf(second)] })]);

@@ -75,8 +75,8 @@ const COMMANDS: ReadonlyArray<readonly string[]> = [
 
 const OPENING = COMMANDS.filter(([name, verb]) => name === 'check' || name === 'query' || verb === 'create');
 
-describe.skipIf(!root)("root's commands in the state of a daemon that is stopped", () => {
-  it('make, list and revoke tokens, and what they leave behind is the daemon’s', () => {
+describe.skipIf(!root)("root's commands in the state of a stopped daemon", () => {
+  it("root's commands create, list and revoke tokens, and leave only files of the daemon", () => {
     expect(command('token', 'create', 'grafana').out).toMatch(/^pat_/);
     expect(command('token', 'list').out).toContain('grafana');
     expect(command('explain', 'auditd:1').out).toContain('grafana');
@@ -84,7 +84,7 @@ describe.skipIf(!root)("root's commands in the state of a daemon that is stopped
     for (const name of readdirSync(state)) expect(lstatSync(join(state, name)).uid).toBe(DAEMON);
   });
 
-  it.each(COMMANDS)('delete nothing that a prepared journal names: %s %s', (...args) => {
+  it.each(COMMANDS)("root's commands delete no file that a prepared journal names: %s %s", (...args) => {
     const precious = join(etc, 'precious.conf');
     rmSync(join(state, 'state.db'));
     prepareHotJournal(join(state, 'state.db'), precious);
@@ -93,7 +93,7 @@ describe.skipIf(!root)("root's commands in the state of a daemon that is stopped
     expect(readFileSync(precious, 'utf8')).toBe("root's\n");
   });
 
-  it.each(OPENING)('make no file where a link leads: %s %s', (...args) => {
+  it.each(OPENING)("root's commands create no file behind a link: %s %s", (...args) => {
     for (const name of ['lock.db', 'lock.db-journal', 'state.db-wal', 'state.db-journal', 'state.db-shm']) {
       rmSync(join(state, name), { force: true });
       symlinkSync(join(etc, 'nologin'), join(state, name));
@@ -104,30 +104,33 @@ describe.skipIf(!root)("root's commands in the state of a daemon that is stopped
     }
   });
 
-  it.each(['a link', 'a file with a second name'])('write no database of Postern’s through %s', (kind) => {
-    // Where only the owner of the database may read it, the daemon runs as that user, and so do commands.
-    const postern = join(home, 'posternproxy.db');
-    const db = new Database(postern);
-    db.exec('CREATE TABLE audit_log (id INTEGER PRIMARY KEY)');
-    db.close();
-    chownSync(postern, DAEMON, DAEMON);
-    const before = readFileSync(postern);
-    rmSync(join(state, 'state.db'));
-    if (kind === 'a link') symlinkSync(postern, join(state, 'state.db'));
-    else linkSync(postern, join(state, 'state.db'));
-    own();
-    const { code, err } = command('token', 'create', 'grafana');
-    expect(code).toBe(1);
-    expect(err).toContain(`${state}/state.db is ${kind}`);
-    expect(readFileSync(postern)).toEqual(before);
-    expect(command('check').out).toContain(`${state}/state.db is ${kind}`);
-  });
+  it.each(['a link', 'a file with a second name'])(
+    "root's commands write to no database of Postern through %s",
+    (kind) => {
+      // Where only the owner of the database may read it, the daemon runs as that user, and so do commands.
+      const postern = join(home, 'posternproxy.db');
+      const db = new Database(postern);
+      db.exec('CREATE TABLE audit_log (id INTEGER PRIMARY KEY)');
+      db.close();
+      chownSync(postern, DAEMON, DAEMON);
+      const before = readFileSync(postern);
+      rmSync(join(state, 'state.db'));
+      if (kind === 'a link') symlinkSync(postern, join(state, 'state.db'));
+      else linkSync(postern, join(state, 'state.db'));
+      own();
+      const { code, err } = command('token', 'create', 'grafana');
+      expect(code).toBe(1);
+      expect(err).toContain(`${state}/state.db is ${kind}`);
+      expect(readFileSync(postern)).toEqual(before);
+      expect(command('check').out).toContain(`${state}/state.db is ${kind}`);
+    },
+  );
 
   it.each([
     ['query', '--source', 'auditd'],
     ['export', '--source', 'auditd'],
     ['stats', '--source', 'auditd'],
-  ])('read nothing of root’s where a link leads: %s', (...args) => {
+  ])("root's commands read no file of root behind a link: %s", (...args) => {
     const secret = join(etc, 'secret.db');
     renameSync(join(state, 'state.db'), secret);
     const db = new Database(secret);
@@ -147,7 +150,7 @@ describe.skipIf(!root)("root's commands in the state of a daemon that is stopped
     expect(command(...args).out).toContain('hidden_word');
   });
 
-  it("refuse a directory that is a link of somebody's, and one of root's where others can write", () => {
+  it("root's commands reject a directory that is another user's link, and one of root's that others can write", () => {
     const real = join(home, 'real');
     renameSync(state, real);
     symlinkSync(real, state);

@@ -22,7 +22,7 @@ describe.skipIf(!there)('bans and unban, with a real fail2ban', () => {
   });
   afterAll(() => fail2ban.close());
 
-  it('lists nobody where nobody is banned', () => {
+  it('bans prints that nobody is banned', () => {
     expect(ask('bans')).toEqual({
       code: 0,
       out: "Nobody is banned in jail posternproxy.\n0 addresses with failures that have not led to a ban; since fail2ban's start 0 failures, 0 bans.\n",
@@ -30,7 +30,7 @@ describe.skipIf(!there)('bans and unban, with a real fail2ban', () => {
     });
   });
 
-  it('lists who is banned, since when and until when, and lifts it', () => {
+  it('bans prints each ban with its start and end, and unban lifts it', () => {
     fail2ban.client('set', 'posternproxy', 'banip', '203.0.113.7', '2001:db8:1:2::/64');
     const listed = ask('bans');
     expect(listed.code).toBe(0);
@@ -65,7 +65,7 @@ describe.skipIf(!there)('bans and unban, with a real fail2ban', () => {
     expect(fail2ban.client('get', 'posternproxy', 'banip').trim()).toBe('');
   });
 
-  it('lift a ban also with a configuration that has mistakes, and say what of it holds', () => {
+  it('an invalid configuration does not prevent an unban, and a warning names the jail in use', () => {
     fail2ban.client('set', 'posternproxy', 'banip', '203.0.113.9');
     writeFileSync(config, 'fail2ban:\n  jail: posternproxy\n  max_retries: 3\n');
     const { code, out, err } = ask('unban', '203.0.113.9');
@@ -80,7 +80,7 @@ describe.skipIf(!there)('bans and unban, with a real fail2ban', () => {
     expect(listed.code).toBe(0);
   });
 
-  it('says so if there was no such ban, exit code 1', () => {
+  it('unban of an address without a ban exits with 1 and names it', () => {
     expect(ask('unban', '198.51.100.1')).toEqual({
       code: 1,
       out: '',
@@ -88,7 +88,7 @@ describe.skipIf(!there)('bans and unban, with a real fail2ban', () => {
     });
   });
 
-  it('takes no name for an address, exit code 2', () => {
+  it('unban rejects a name instead of an address with exit code 2', () => {
     const { code, err } = ask('unban', 'example.org; reboot');
     expect(code).toBe(2);
     expect(err).toBe(
@@ -96,7 +96,7 @@ describe.skipIf(!there)('bans and unban, with a real fail2ban', () => {
     );
   });
 
-  it('says which jail is missing', () => {
+  it('a missing jail is named in the error', () => {
     writeFileSync(config, 'fail2ban: { jail: elsewhere }');
     const { code, err } = ask('bans');
     writeFileSync(config, '');

@@ -14,7 +14,7 @@ const findings: Finding[] = [
   { level: 'error', what: 'no table' },
 ];
 
-it('what only the caller may not do is no error of the host, and he is told to be root', () => {
+it('a finding from the missing rights of the caller is a warning to run check as root', () => {
   const told = forCaller({ installed: true, daemon }, findings, 1_000);
   expect(told).toEqual([
     {
@@ -30,7 +30,7 @@ it.each<[string, boolean, number]>([
   ['to root', true, 0],
   ['to the user of the daemon', true, daemon.uid],
   ['where no unit is installed: the caller may be who is to run it', false, 1_000],
-])('it is one %s', (_, installed, caller) => {
+])('the finding stays an error %s', (_, installed, caller) => {
   expect(forCaller({ installed, daemon: installed ? daemon : null }, findings, caller)).toEqual([
     { level: 'error', what: 'no way in', next: 'chmod' },
     { level: 'error', what: 'no table' },
@@ -40,7 +40,7 @@ it.each<[string, boolean, number]>([
 const isRoot = process.geteuid?.() === 0;
 if (!isRoot) console.warn('SKIPPED check as the user of the daemon: it needs root');
 
-it.skipIf(!isRoot)("root opens the database as the daemon's user would", () => {
+it.skipIf(!isRoot)("check as root opens the database with the rights of the daemon's user", () => {
   const directory = mkdtempSync('/var/tmp/postern-check-');
   try {
     const database = join(directory, 'posternproxy.db');

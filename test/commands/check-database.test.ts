@@ -25,7 +25,7 @@ function insert(count: number, row: TestRow): void {
   );
 }
 
-it('words that look like failed logins and are not known as such are named', () => {
+it('check names actions that look like failed logins but are unknown', () => {
   insert(4, { action: 'auth_denied', resource_type: 'account' });
   insert(5, { action: 'wrong password!', resource_type: 'auth' });
   insert(20, { action: 'backup_failed', resource_type: 'backup' });
@@ -44,7 +44,7 @@ it('words that look like failed logins and are not known as such are named', () 
   ]);
 });
 
-it('words that only may be about a login are no error of a host on which nobody has failed to log in', () => {
+it('actions that may be about a login are not an error on a host without failed logins', () => {
   insert(4, { action: 'log.export_failed', resource_type: 'system' });
   insert(4, { action: 'certificate_signing_failed', resource_type: 'certificate' });
   expect(found()).toMatchObject([
@@ -52,7 +52,7 @@ it('words that only may be about a login are no error of a host on which nobody 
   ]);
 });
 
-it('where all who fail come from what stands in front, its ban would lock out everyone', () => {
+it('check warns when all failures come from the proxy in front, whose ban would lock out everyone', () => {
   insert(12, { action: 'login_failed', resource_type: 'auth', ip_address: '172.18.0.1' });
   insert(12, { action: 'login_failed', resource_type: 'auth', ip_address: '203.0.113.7' });
   expect(found()).toEqual([

@@ -15,7 +15,7 @@ import { State } from '../../src/shipping/state.js';
 
 const isRoot = process.getuid?.() === 0;
 
-describe('what check says of retention', () => {
+describe('check of retention', () => {
   let directory: string;
   beforeEach(() => {
     directory = mkdtempSync(join(tmpdir(), 'postern-check-'));
@@ -28,17 +28,17 @@ describe('what check says of retention', () => {
     return inspectRetention(parseConfig(text, 'c.yml'));
   }
 
-  it('that it is off, whatever else is wrong', () => {
+  it('check reports that retention is off, whatever else is wrong', () => {
     expect(findings(', sign: /not/there.pem', { enabled: false })).toEqual([
       { level: 'ok', what: 'off: entries are kept indefinitely' },
     ]);
   });
 
-  it('when it runs and where archives go, also where there is no such directory yet', () => {
+  it('check reports the schedule and the directory, also before the directory exists', () => {
     expect(findings()).toEqual([{ level: 'ok', what: `on, 17 3 * * * (UTC), archives in ${directory}/a/b` }]);
   });
 
-  it.skipIf(!isRoot)("that the daemon can't write there, though root, who asks for it, can", () => {
+  it.skipIf(!isRoot)("check run by root, reports a directory that the daemon can't write to", () => {
     chmodSync(directory, 0o755);
     const asDaemon = () => asUser({ uid: 54_321, gid: 54_321, groups: [54_321] }, () => findings());
     expect(asDaemon()).toMatchObject([
@@ -49,7 +49,7 @@ describe('what check says of retention', () => {
     expect(readdirSync(directory)).toEqual([]);
   });
 
-  it('that a file stands where the directory should', () => {
+  it('check reports a file in place of the directory', () => {
     writeFileSync(join(directory, 'a'), '');
     expect(findings()).toEqual([
       {
@@ -60,7 +60,7 @@ describe('what check says of retention', () => {
     ]);
   });
 
-  it.skipIf(isRoot)('that the directory can not be written', () => {
+  it.skipIf(isRoot)('check reports a directory that is not writable', () => {
     mkdirSync(join(directory, 'a'), { mode: 0o500 });
     expect(findings()[0]).toMatchObject({
       level: 'error',
@@ -68,7 +68,7 @@ describe('what check says of retention', () => {
     });
   });
 
-  it.skipIf(!isRoot)('that the directory can not be written, also by root, and that its disk is full', () => {
+  it.skipIf(!isRoot)('check run by root, reports a read-only directory and a full disk', () => {
     const at = join(directory, 'a');
     mkdirSync(at);
     try {
@@ -95,7 +95,7 @@ describe('what check says of retention', () => {
     }
   });
 
-  it('that archives can not be signed with this key', () => {
+  it('check reports a key that can not sign archives', () => {
     const rsa = generateKeyPairSync('rsa', { modulusLength: 2_048 }).privateKey;
     const good = generateKeyPairSync('ed25519').privateKey;
     const path = join(directory, 'key.pem');
@@ -122,7 +122,7 @@ describe('what check says of retention', () => {
     expect(findings(sign)[0]?.level).toBe('ok');
   });
 
-  it('that this Node.js has no zstd, where it has none', () => {
+  it('check reports that this Node.js lacks zstd', () => {
     const has = 'zstdCompressSync' in zlib;
     expect(findings(', compression: zstd')[0]).toMatchObject(
       has
@@ -131,7 +131,7 @@ describe('what check says of retention', () => {
     );
   });
 
-  it('that the last run failed, also while no daemon runs that could say so', () => {
+  it('check reports a failed last run while no daemon runs, from the note of an earlier version too', () => {
     const said = () =>
       inspectRetention(
         parseConfig(
@@ -172,7 +172,7 @@ describe('what check says of retention', () => {
     state.close();
   });
 
-  it('names triggers of the table, and the foreign keys for which it can do nothing', () => {
+  it('check names triggers of the table, and foreign keys that prevent deletions', () => {
     const database = join(directory, 'p.db');
     const db = new Database(database);
     createAuditTable(db);

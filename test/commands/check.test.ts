@@ -18,8 +18,8 @@ import { hasFail2ban, PrivateFail2ban } from './private-fail2ban.js';
 
 const plain = createPaint(false);
 
-describe('the report', () => {
-  it('has a line for each finding and one for what to do next', () => {
+describe('the report of check', () => {
+  it('the report has a line for each finding and one for its next step', () => {
     const section: Section = {
       name: 'Database',
       findings: [
@@ -44,20 +44,20 @@ describe('the report', () => {
     [{ ok: true, errors: 0, warnings: 0 }, 'All is well.\n'],
     [{ ok: true, errors: 0, warnings: 2 }, '2 warnings\n'],
     [{ ok: false, errors: 1, warnings: 1 }, '1 error, 1 warning\n'],
-  ])('ends in a sum: %j', (summary, text) => {
+  ])('the report ends with the totals: %j', (summary, text) => {
     expect(renderSummary(summary, plain)).toBe(text);
   });
 
   it.each([
     ['/srv/p. db/x.db is locked', 'Look for it', { what: '/srv/p. db/x.db is locked', next: 'look for it' }],
     ['It is missing', 'Postern makes it', { what: 'It is missing', next: 'Postern makes it' }],
-  ])('takes the next step that an error has, whatever its text: %j, %j', (what, next, parts) => {
+  ])('the report shows the next step of an error, whatever its text: %j, %j', (what, next, parts) => {
     const error = new AuditdError('SOURCE_UNUSABLE', what, { next });
     expect(partsOfError(error)).toEqual(parts);
     expect(failure(error)).toEqual({ level: 'error', ...parts });
   });
 
-  it('takes no text apart: without a next step of its own an error is one finding, as it is', () => {
+  it('the report never splits the text of an error', () => {
     expect(partsOfError(new AuditdError('STATE_UNUSABLE', 'A. B'))).toEqual({ what: 'A. B' });
     expect(failure(new Error('A. B'))).toEqual({ level: 'error', what: 'A. B' });
     expect(failure(new AuditdError('CONFIG_INVALID', 'two:\n  a\n  b', { next: 'Do it' }))).toEqual({
@@ -99,7 +99,7 @@ describe('check', () => {
     };
   }
 
-  it('finds nothing wrong with a daemon that runs', async () => {
+  it('check finds no fault in a running daemon', async () => {
     rig.append(30);
     await rig.start();
     await rig.shipped();
@@ -124,11 +124,11 @@ describe('check', () => {
     ]);
   });
 
-  it.skipIf(!hasFail2ban())('tries the filter on lines that it must match', () => {
+  it.skipIf(!hasFail2ban())('check tries the filter on lines that it must match', () => {
     expect(check().of('fail2ban')[0]).toMatch(/^ok: .* matches failed logins from IPv4 and IPv6 addresses$/);
   });
 
-  it.skipIf(!hasFail2ban())('warns of a banned network out of which somebody has logged in', () => {
+  it.skipIf(!hasFail2ban())('check warns about a banned network from which somebody has logged in', () => {
     const fail2ban = new PrivateFail2ban();
     try {
       for (const address of ['2001:db8:1:2::7', '2001:db8:1:3::7'])
@@ -150,7 +150,7 @@ describe('check', () => {
     ['', /^ok: an IPv6 attacker is banned by \/64 \(.* the default is 64, in earlier releases 128\)$/],
     ['ipv6_prefix: 128', /^warning: fail2ban\.ipv6_prefix is 128: /],
     ['banaction: iptables-ipset-proto6', /^warning: banaction iptables-ipset-proto6 can't ban networks: /],
-  ])('says whom it bans of an IPv6 attacker: %j', (key, expected) => {
+  ])('check reports the prefix that bans an IPv6 attacker: %j', (key, expected) => {
     writeFileSync(
       rig.configPath,
       readFileSync(rig.configPath, 'utf8').replace(
@@ -161,20 +161,20 @@ describe('check', () => {
     expect(check().of('fail2ban')).toContainEqual(expect.stringMatching(expected));
   });
 
-  it('leaves nothing behind and changes nothing where nothing has run yet', () => {
+  it('check changes nothing and leaves no file before the first start', () => {
     const { of } = check();
     expect(of('State')).toEqual([`ok: ${rig.place}/state will be created in ${rig.place}`]);
     expect(of('Sink audit (file)')[0]).toBe(`ok: ${rig.place}/audit will be created in ${rig.place}`);
     expect(() => chmodSync(join(rig.place, 'state'), 0o750)).toThrow('ENOENT');
   });
 
-  it('says that the daemon does not run, and how to start it', () => {
+  it('check reports a stopped daemon, and how to start it', () => {
     const { of, next } = check();
     expect(of('Daemon')).toEqual([`warning: it is not running: nothing listens on ${rig.control}`]);
     expect(next('Daemon')).toEqual(['systemctl start postern-auditd']);
   });
 
-  it('says that the database is not there, which is no error: Postern may come later', () => {
+  it('check reports a missing database as a warning, since Postern may create it later', () => {
     const { of, next } = check({ POSTERN_AUDITD_DATABASE: '/not/there.db' });
     expect(of('Database')).toEqual([
       'warning: /not/there.db is not there yet; waiting for Postern to create it',
@@ -183,7 +183,7 @@ describe('check', () => {
     expect(of('Configuration')[0]).toMatch(/, with POSTERN_AUDITD_DATABASE from the environment$/);
   });
 
-  it('says that a file is no database', () => {
+  it('check reports a file that is not a database', () => {
     const path = join(rig.directory, 'text.db');
     writeFileSync(path, 'x'.repeat(4_096));
     const { code, of } = check({ POSTERN_AUDITD_DATABASE: path });
@@ -191,12 +191,12 @@ describe('check', () => {
     expect(code).toBe(1);
   });
 
-  it('says that a column is missing', () => {
+  it('check reports a missing column', () => {
     rig.db.exec('ALTER TABLE audit_log RENAME COLUMN created_at TO at');
     expect(check().of('Database')[0]).toMatch(/^error: .*has no column created_at; its columns are id, at, /);
   });
 
-  it('warns of an address whose ban would lock out everyone', () => {
+  it('check warns about an address whose ban would lock out everyone', () => {
     for (let n = 0; n < 20; n++) rig.record({ action: 'auth.login_success', address: '198.51.100.1' });
     const { code, of, next } = check();
     expect(of('Database')[1]).toMatch(
@@ -206,7 +206,7 @@ describe('check', () => {
     expect(code).toBe(run(['check', '--config', rig.configPath]).code);
   });
 
-  it('warns of names in filters that the catalog does not have', () => {
+  it('check warns about filter names that are not in the catalog', () => {
     rig.configure('redact: {}');
     const text = `sinks: { more: { type: file, directory: ${rig.place}/more, events: { action: [wireguard.rotate] } } }`;
     writeFileSync(
@@ -221,7 +221,7 @@ describe('check', () => {
     ]);
   });
 
-  it('says what is wrong with the configuration, and looks no further', () => {
+  it('check reports an invalid configuration, and checks nothing else', () => {
     writeFileSync(rig.configPath, 'log: { levle: info }');
     const { code, out } = run(['check', '--config', rig.configPath]);
     expect(out).toBe(`Configuration
@@ -234,12 +234,12 @@ describe('check', () => {
     expect(code).toBe(1);
   });
 
-  it('takes a configuration that everybody may write to for an error', () => {
+  it('check reports a configuration that everybody may write to as an error', () => {
     chmodSync(rig.configPath, 0o666);
     expect(check().of('Configuration')[1]).toMatch(/^error: everybody may write to /);
   });
 
-  it('takes a directory that is a file for an error, and other files in it for a warning', () => {
+  it('check reports a file in place of a directory as an error, and foreign files in it as a warning', () => {
     mkdirSync(join(rig.place, 'audit'));
     writeFileSync(join(rig.place, 'audit', 'mine.txt'), '');
     expect(check().of('Sink audit (file)').at(-1)).toBe(
@@ -250,14 +250,14 @@ describe('check', () => {
     expect(check().of('Sink audit (file)')[0]).toBe(`error: ${rig.place}/audit is not a directory`);
   });
 
-  it('says what a running daemon complains of', async () => {
+  it('check reports the faults of a running daemon', async () => {
     await rig.start();
     rig.db.exec('ALTER TABLE audit_log RENAME TO other');
     await rig.until(({ sources }) => sources.postern?.state === 'no_table', 'no table');
     expect(check().of('Daemon')[1]).toMatch(/^error: source postern: .*has no table audit_log/);
   });
 
-  it('has colour only where it is wanted', () => {
+  it('check prints colour only when it is wanted', () => {
     expect(run(['check', '--config', rig.configPath]).out).not.toContain('\u001b');
   });
 });

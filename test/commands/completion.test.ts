@@ -54,7 +54,7 @@ describe('bash', () => {
     expect(offered(...words)).toEqual(expected);
   });
 
-  it('offers every command but the hidden ones', () => {
+  it('bash offers every command except the hidden ones', () => {
     expect(offered('')).toEqual(
       expect.arrayContaining(['bans', 'check', 'completion', 'explain', 'run', 'tail', 'unban']),
     );

@@ -55,7 +55,7 @@ beforeAll(() => {
 afterAll(() => rmSync(place, { recursive: true, force: true }));
 
 describe('the demo in a clean clone', () => {
-  it('prints next steps that work as they are printed', () => {
+  it('the demo prints next steps that work when they are copied', () => {
     const { code, out, err } = type('npm run --silent --ignore-scripts demo');
     expect([code, err]).toEqual([0, '']);
     const steps = stepsOf(out);
@@ -77,7 +77,7 @@ describe('the demo in a clean clone', () => {
     expect(type('ls -d ../postern-auditd-demo-*').code).not.toBe(0);
   });
 
-  it('offers status and tail only while its daemon runs', async () => {
+  it('the demo offers status and tail only while its daemon runs', async () => {
     const demo = spawn('npm', ['run', '--silent', '--ignore-scripts', 'demo', '--', '--keep'], {
       cwd: clone,
       env,
@@ -107,7 +107,7 @@ describe('the demo in a clean clone', () => {
   });
 });
 
-it('names itself for npm only in a clone', () => {
+it('the demo calls itself with npx only in a clone', () => {
   const installed = join(place, 'installed');
   mkdirSync(installed);
   for (const name of ['dist', 'fail2ban', 'package.json'])

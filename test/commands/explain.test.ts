@@ -40,7 +40,7 @@ beforeAll(async () => {
 afterAll(() => rig.close());
 
 describe('explain', () => {
-  it('shows a fresh failure: its row, which sinks have it, that it counts, and the line that was written', () => {
+  it('explain shows the row of a fresh failure, its sinks, that it counts, and its line', () => {
     const { code, out } = explain('1');
     expect(code).toBe(0);
     expect(out).toMatch(
@@ -56,7 +56,7 @@ describe('explain', () => {
     expect(out).not.toMatch(/[^\P{C}\n]/u);
   });
 
-  it('says the very id that stands in the log', () => {
+  it('explain prints the same id as the log', () => {
     const written = rig.auditLines().find(({ source, sequence }) => source === 'postern' && sequence === 2);
     const { event_id, id } = JSON.parse(explain('postern:2', '--json').out) as {
       event_id: string;
@@ -105,7 +105,7 @@ describe('explain', () => {
     expect(code).toBe(0);
   });
 
-  it('shows what could not be read, without doing what it says', () => {
+  it('explain shows unreadable values without their control characters', () => {
     const { out } = explain('5');
     expect(out).toContain("\n  time      can't be read: yesterday\n");
     expect(out).toContain('\n  address   not an address: not one\n');
@@ -113,11 +113,11 @@ describe('explain', () => {
     expect(out).toMatch(/^postern:5 {2}\S+ {2}not in the catalog: an informational event\n/);
   });
 
-  it('shows an event of the daemon itself', () => {
+  it('explain shows an event of the daemon itself', () => {
     expect(explain('auditd:1').out).toMatch(/^auditd:1 {2}daemon\.start {2}/);
   });
 
-  it('shows no secret, and the same hash that stands in the log', () => {
+  it('explain shows no secret, and the same hash as the log', () => {
     const { out } = explain('6', '--format', 'ecs');
     expect(out).not.toContain('hunter2');
     const written = rig.auditLines().find(({ source, sequence }) => source === 'postern' && sequence === 6);
@@ -125,7 +125,7 @@ describe('explain', () => {
     expect(JSON.stringify(written?.details)).toMatch(/hmac:/);
   });
 
-  it('prints the bytes of a format, but for when it was read those of the file', () => {
+  it('explain prints the bytes of the file in a format, except for the time of reading', () => {
     const directory = join(rig.place, 'audit');
     const [name = ''] = readdirSync(directory).filter((each) => each.startsWith('audit.'));
     const lines = readFileSync(join(directory, name), 'utf8').split('\n');
@@ -138,7 +138,7 @@ describe('explain', () => {
     expect(linesOf(join(directory, name)).length).toBeGreaterThan(0);
   });
 
-  it('says that there is no such row', () => {
+  it('explain reports a missing row', () => {
     const { code, err } = explain('99');
     expect(err).toBe(
       'postern-auditd: The table has no row postern:99: its highest is 6. Search the archives for it: postern-auditd archive list\n',
@@ -146,7 +146,7 @@ describe('explain', () => {
     expect(code).toBe(1);
   });
 
-  it('does without state.db, and says what it does not know', () => {
+  it('explain works without state.db, and names what is unknown', () => {
     const { code, out } = run(['explain', '2', '--config', rig.configPath], {
       POSTERN_AUDITD_STATE: '/not/there',
     });

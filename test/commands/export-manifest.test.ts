@@ -98,7 +98,7 @@ function edit(path: string, change: (text: string) => string): void {
 }
 
 describe('export --manifest', () => {
-  it.each(['ndjson', 'csv'])('says what a file of %s has, and which ids are missing', (format) => {
+  it.each(['ndjson', 'csv'])('describes a file of %s with its missing ids', (format) => {
     output = join(place, `all.${format}`);
     const manifest = exported();
     const bytes = readFileSync(output);
@@ -134,7 +134,7 @@ describe('export --manifest', () => {
     expect(readdirSync(place).sort()).toEqual([`all.${format}`, `all.${format}.manifest.json`]);
   });
 
-  it('lists no gaps where a filter leaves rows out, and says so', () => {
+  it('lists no gaps when a filter leaves out rows, and reports that', () => {
     const manifest = exported('--user', 'ann');
     expect(manifest.filter).toMatchObject({ user: 'ann' });
     expect(manifest.ids.postern).toMatchObject({ first: 2, last: ROWS, missing: null, gaps: null });
@@ -143,7 +143,7 @@ describe('export --manifest', () => {
     expect(verified().out).toContain('a filter was given, so gaps are unknown');
   });
 
-  it('lists those within a span of time, with a word on times', () => {
+  it('lists the gaps within a span of time, with a remark on times', () => {
     const manifest = exported('--from', '2026-11-01T00:01:00Z', '--to', '2026-11-01T00:02:00Z');
     expect(manifest.ids.postern).toMatchObject({ first: 61, last: 120, entries: 57, missing: 3 });
     expect(manifest.filter).toMatchObject({
@@ -158,7 +158,7 @@ describe('export --manifest', () => {
     expect(verified().code).toBe(0);
   });
 
-  it('signs it, so that openssl can check it as well', () => {
+  it('signs the manifest, and openssl verifies it', () => {
     const manifest = exported('--sign', keys.secret);
     expect(manifest.signed_with).toMatch(/^[0-9a-f]{16}$/);
     const { code, out } = verified('--key', keys.open);
@@ -169,7 +169,7 @@ describe('export --manifest', () => {
     expect([status, stdout]).toEqual([0, 'Signature Verified Successfully\n']);
   });
 
-  it('signs with the key of archives, unless told not to', () => {
+  it('signs with the key of archives by default', () => {
     const path = join(tables.directory, 'signing.yml');
     const archive = `retention: { archive: { sign: ${keys.secret} } }\n`;
     writeFileSync(path, `${readFileSync(config[1] ?? '', 'utf8')}${archive}`);
@@ -194,13 +194,13 @@ describe('export --manifest', () => {
       /can't be used: ENOENT.*--no-sign/,
     ],
     ['no private key', () => ['-o', output, '--manifest', '--sign', keys.open], /can't be used.*--no-sign/],
-  ])('refuses %s before it writes anything', (_, args, message) => {
+  ])('rejects %s before it writes anything', (_, args, message) => {
     const { code, err, out } = run(['export', ...config, ...args()]);
     expect([code === 0, out, err]).toEqual([false, '', expect.stringMatching(message)]);
     expect(readdirSync(place)).toEqual([]);
   });
 
-  it('leaves what was there where the disk is full, and nothing of its own', () => {
+  it('keeps the previous files when the disk is full, and leaves none of its own', () => {
     exported();
     const before = readdirSync(place).map((name) => [name, readFileSync(join(place, name), 'utf8')]);
     const args = [process.execPath, CLI, 'export', ...config, '--manifest', '-o', output].map(
@@ -211,7 +211,7 @@ describe('export --manifest', () => {
     expect(readdirSync(place).map((name) => [name, readFileSync(join(place, name), 'utf8')])).toEqual(before);
   });
 
-  it('writes no file whose manifest can have no name', () => {
+  it('writes no file when the name of its manifest is taken', () => {
     mkdirSync(`${output}.manifest.json`);
     const { code, err } = run(['export', ...config, '--manifest', '-o', output]);
     expect([code, err]).toEqual([2, expect.stringContaining('manifest.json is not a regular file')]);
@@ -334,7 +334,7 @@ describe('export verify', () => {
     expect(await wrongWith(keys.open)).toMatch(message);
   });
 
-  it('ends with 1 where something is wrong, and says it to people and programs', () => {
+  it('exits with 1 when something is wrong, and reports it as text and as JSON', () => {
     signedExport('ndjson');
     expect(JSON.parse(verified('--key', keys.open, '--json').out)).toMatchObject({
       wrong: null,
@@ -357,7 +357,7 @@ describe('export verify', () => {
     expect([json.code, JSON.parse(json.out)]).toMatchObject([1, { signature: 'wrong' }]);
   });
 
-  it('says what is not there, and what to give', () => {
+  it('names a missing file, and what to give instead', () => {
     expect(verified()).toMatchObject({
       code: 1,
       err: expect.stringMatching(/manifest\.json does not exist\. Give/),

@@ -36,14 +36,14 @@ function all(follower: LogFollower): string[] {
 }
 
 describe('the last lines', () => {
-  it('come newest first, across files', () => {
+  it('the last lines are read newest first, across files', () => {
     write(1, 'a\nb\n');
     write(2, 'c\n');
     write(3, 'd\ne\n');
     expect([...started().backwards()]).toEqual(['e', 'd', 'c', 'b', 'a']);
   });
 
-  it('leave out a line that is still being written, and a torn one in an older file', () => {
+  it('the last lines leave out a line that is still being written, and a torn one in an older file', () => {
     write(1, 'a\ntorn');
     write(2, 'b\nhalf');
     const follower = started();
@@ -52,7 +52,7 @@ describe('the last lines', () => {
     expect(all(follower)).toEqual(['half and half']);
   });
 
-  it('are those from before a roll in the meantime, which comes after', () => {
+  it('the last lines end before a rotation that happens meanwhile', () => {
     write(1, 'a\n');
     const follower = started();
     write(2, 'b\n');
@@ -60,20 +60,20 @@ describe('the last lines', () => {
     expect(all(follower)).toEqual(['b']);
   });
 
-  it('may be longer than what is read at a time', () => {
+  it('the last lines may be longer than one read', () => {
     const long = 'x'.repeat(3_000_000);
     write(1, `a\n${long}\nb\n`);
     expect([...started().backwards()]).toEqual(['b', long, 'a']);
   });
 
-  it('are many', () => {
+  it('the last lines may be many', () => {
     const lines = Array.from({ length: 200_000 }, (_, at) => `line ${at}`);
     write(1, `${lines.slice(0, 150_000).join('\n')}\n`);
     write(2, `${lines.slice(150_000).join('\n')}\n`);
     expect([...started().backwards()].reverse()).toEqual(lines);
   });
 
-  it('are none in files that are not ours, in empty ones, and where there is no directory', () => {
+  it('the last lines are empty for foreign files, empty files and a missing directory', () => {
     writeFileSync(join(directory, 'other.log'), 'x\n');
     writeFileSync(path(1), '');
     expect([...started().backwards()]).toEqual([]);
@@ -82,8 +82,8 @@ describe('the last lines', () => {
   });
 });
 
-describe('what comes after', () => {
-  it('comes once, in order, across rolls', () => {
+describe('new lines', () => {
+  it('new lines are read once, in order, across rotations', () => {
     write(1, 'before\n');
     const follower = started();
     expect(follower.read()).toEqual([]);
@@ -95,7 +95,7 @@ describe('what comes after', () => {
     expect(all(follower)).toEqual(['e']);
   });
 
-  it('comes from the beginning where there was nothing at the start', () => {
+  it('new lines are read from the beginning if there was no file at the start', () => {
     rmSync(directory, { recursive: true });
     const follower = started();
     expect(follower.read()).toEqual([]);
@@ -104,7 +104,7 @@ describe('what comes after', () => {
     expect(all(follower)).toEqual(['a']);
   });
 
-  it('goes on when the file that was read has been removed', () => {
+  it('new lines are read after the current file was removed', () => {
     write(1, 'a\n');
     const follower = started();
     unlinkSync(path(1));
@@ -112,7 +112,7 @@ describe('what comes after', () => {
     expect(all(follower)).toEqual(['b']);
   });
 
-  it('goes on when lines were taken back and written again', () => {
+  it('new lines are read after lines were truncated and written again', () => {
     write(1, 'a\nb\nc\n');
     const follower = started();
     truncateSync(path(1), 3); // in the middle of b
@@ -122,7 +122,7 @@ describe('what comes after', () => {
     expect(all(follower)).toEqual(['b again']);
   });
 
-  it('is the same however it is written and read', () => {
+  it('new lines are the same however they are written and read', () => {
     const step = fc.oneof(
       fc.record({
         kind: fc.constant('write' as const),

@@ -11,7 +11,7 @@ import { State } from '../../src/shipping/state.js';
 const directory = mkdtempSync(join(tmpdir(), 'postern-auditd-history-'));
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-it('shows the last bans and unbans of all that the daemon has recorded', () => {
+it('the history of bans has the last bans and unbans that the daemon recorded', () => {
   const config = { ...parseConfig(`state: ${directory}`, 'c.yml'), server: 'here' };
   expect(banHistory(config)).toEqual([]);
   const state = new State(directory);

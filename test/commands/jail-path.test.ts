@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { jailPath } from '../../src/commands/check/fail2ban.js';
 import { bash } from '../install/bash.js';
 
-it('the file of a jail of any name is the one that install.sh writes, or one of its name', () => {
+it('the file of a jail is the one that install.sh writes, or one with its name', () => {
   const etc = mkdtempSync(join(tmpdir(), 'postern-jail-'));
   try {
     mkdirSync(join(etc, 'jail.d'));

@@ -12,18 +12,18 @@ const line = (changes: Partial<typeof plainEvent> = {}) =>
   parseLine(formatEcs(readBack(plainEvent, { ...changes }))) ?? {};
 const nothing: LineFilter = { actions: null, outcome: null, networks: null };
 
-describe('a line for people', () => {
-  it('says when, how it ended, what, from where, who, to what', () => {
+describe('a line of tail', () => {
+  it('a line of tail has time, outcome, action, address, user and object', () => {
     expect(renderLine(line(), render)).toBe(
       '2026-11-22T20:21:00Z  unknown  widget.frobnicated        203.0.113.7      jan.kowalski  widget 12',
     );
   });
 
-  it('names the server where it is another one', () => {
+  it('a line of tail names the server when it is another one', () => {
     expect(renderLine(line({ server: 'pp2' }), render)).toMatch(/ {2}on pp2$/);
   });
 
-  it('says nothing of what there is not', () => {
+  it('a line of tail leaves out missing parts', () => {
     const bare = line({
       address: null,
       user: { id: null, name: null, email: null },
@@ -34,12 +34,12 @@ describe('a line for people', () => {
     );
   });
 
-  it('writes out what a hostile name would do to the terminal', () => {
+  it('a line of tail escapes the control characters of a hostile name', () => {
     const user = { id: null, name: '\u001b[2J\u202eroot\nforged line', email: null };
     expect(renderLine(line({ user }), render)).toContain('  \\x1b[2J\\u202eroot\\x0aforged line');
   });
 
-  it('is one line, and short, whatever stands in it', () => {
+  it('a line of tail is one short line, whatever it contains', () => {
     const user = { id: null, name: 'x'.repeat(1_000_000), email: null };
     expect(renderLine(line({ user }), render).length).toBeLessThan(200);
   });
@@ -51,7 +51,7 @@ describe('a line for people', () => {
     },
   );
 
-  it('is no line if it is no JSON object', () => {
+  it('a line of tail is null for a text that is not a JSON object', () => {
     expect(parseLine('{"a":')).toBeNull();
     expect(parseLine('null')).toBeNull();
   });
@@ -75,7 +75,7 @@ describe('the filters', () => {
     expect(passes(line(), { ...nothing, ...filter })).toBe(passing);
   });
 
-  it('an event without an address is from no network', () => {
+  it('an event without an address matches no network', () => {
     expect(passes(line({ address: null }), { ...nothing, networks: new NetworkSet(['0.0.0.0/0']) })).toBe(
       false,
     );

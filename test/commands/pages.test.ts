@@ -10,11 +10,11 @@ if (!mandoc)
 if (!mandoc && process.env.CI !== undefined) throw new Error('mandoc is not installed');
 
 describe('the documentation of the commands', () => {
-  it('docs/reference/CLI.md has the help of every command as it is', () => {
+  it('docs/reference/CLI.md has the present help of every command', () => {
     expectGenerated('docs/reference/CLI.md', 'help', commandReference());
   });
 
-  it('the manual page says the same', () => {
+  it('the manual page has the same text', () => {
     expectGenerated('docs/postern-auditd.1', null, manual());
   });
 
@@ -28,7 +28,7 @@ describe('the documentation of the commands', () => {
     expect(stdout.split('\n').filter((line) => line !== '' && !line.includes('missing date'))).toEqual([]);
   });
 
-  it('has a command that does something itself and has sub-commands, too', () => {
+  it('CLI.md also has a command that has both an action and subcommands', () => {
     const pages = readFileSync('docs/reference/CLI.md', 'utf8');
     for (const name of ['export', 'export verify', 'archive verify'])
       expect(pages).toContain(`\n### ${name}\n`);

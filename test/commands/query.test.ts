@@ -30,7 +30,7 @@ beforeAll(() => {
 afterAll(() => tables.remove());
 
 describe('query', () => {
-  it('shows a page, and where the next one is', () => {
+  it('query shows a page and the cursor of the next one', () => {
     const { code, out } = run(['query', ...config, '--limit', '2', '--user', 'ann']);
     const lines = out.split('\n');
     expect(code).toBe(0);
@@ -40,7 +40,7 @@ describe('query', () => {
     expect(lines[3]).toBe('1 to 2 of 2,999 entries; next: --page 2');
   });
 
-  it('says so where nobody knows the name of an action', () => {
+  it('query notes an unknown name of an action', () => {
     expect(run(['query', ...config, '--action', 'user.updat'])).toEqual({
       code: 0,
       out: 'No entries.\n',
@@ -53,7 +53,7 @@ describe('query', () => {
     );
   });
 
-  it('gives JSON with a cursor that leads on', () => {
+  it('query prints JSON with the cursor of the next page', () => {
     const first = JSON.parse(run(['query', ...config, '--limit', '2', '--json']).out) as { next: string };
     const { out } = run(['query', ...config, '--limit', '2', '--ndjson', '--cursor', first.next]);
     expect(
@@ -64,7 +64,7 @@ describe('query', () => {
     ).toEqual(['postern:2998', 'postern:2997']);
   });
 
-  it('refuses what it does not understand, and names it', () => {
+  it('query rejects an invalid option, and names it', () => {
     expect(run(['query', ...config, '--ip', 'x'])).toMatchObject({
       code: 2,
       err: expect.stringContaining('ip: found "x"'),
@@ -76,7 +76,7 @@ describe('query', () => {
     });
   });
 
-  it('keeps to the width of the terminal, whatever is in a row', () => {
+  it('query keeps to the width of the terminal, whatever a row contains', () => {
     const entry: Entry = {
       id: 'postern:1',
       created_at: null,
@@ -98,7 +98,7 @@ describe('query', () => {
   });
 });
 
-it('says that standard output is not whole where its disk becomes full', () => {
+it('a full disk behind standard output is reported as an incomplete output', () => {
   const output = join(tables.directory, 'page.json');
   const args = [process.execPath, CLI, 'query', '--limit', '1000', '--json', ...config];
   const line = `ulimit -f 8; ${args.map((arg) => `'${arg}'`).join(' ')} > '${output}'`;
@@ -110,7 +110,7 @@ it('says that standard output is not whole where its disk becomes full', () => {
 });
 
 describe('export', () => {
-  it('writes a whole file and leaves nothing beside it', () => {
+  it('export writes a complete file, and leaves no other file', () => {
     const output = join(tables.directory, 'all.csv');
     const { code, err } = run(['export', ...config, '-o', output]);
     expect([code, err]).toEqual([0, `3,000 entries in ${output}\n`]);
@@ -120,7 +120,7 @@ describe('export', () => {
     expect(readdirSync(tables.directory).filter((name) => name.startsWith('.'))).toEqual([]);
   });
 
-  it('says nothing beside what it writes, however much that is', () => {
+  it('export prints nothing on standard error, however large the output is', () => {
     const large = new Tables();
     const details = JSON.stringify({ x: 'x'.repeat(10_000) });
     large.insert(Array.from({ length: 3_000 }, () => ({ details })));
@@ -133,7 +133,7 @@ describe('export', () => {
     expect({ stdout, stderr }).toEqual({ stdout: '3000\n', stderr: '' });
   });
 
-  it('takes the place of files alone', () => {
+  it('export replaces only regular files', () => {
     const [link, file] = [join(tables.directory, 'link.csv'), join(tables.directory, 'file.csv')];
     writeFileSync(file, '');
     symlinkSync(file, link);
@@ -146,7 +146,7 @@ describe('export', () => {
     expect(lstatSync(pipe).isFIFO()).toBe(true);
   });
 
-  it('takes a full disk for a failure, and no place to write to for a wrong command line', () => {
+  it('export exits with 1 for a full disk, and with 2 for a path that can not be created', () => {
     const output = join(tables.directory, 'full.csv');
     const args = [process.execPath, CLI, 'export', ...config, '-o', output].map((arg) => `'${arg}'`);
     const full = spawnSync('bash', ['-c', `ulimit -f 8; ${args.join(' ')}`], { encoding: 'utf8' });
@@ -161,7 +161,7 @@ describe('export', () => {
     }
   });
 
-  it('ends quietly when its reader has seen enough', () => {
+  it('export ends without an error when its reader closes the pipe', () => {
     const args = [process.execPath, CLI, 'export', ...config].map((arg) => `'${arg}'`).join(' ');
     const { stdout, stderr } = spawnSync('bash', ['-c', `${args} | head -n 1`], { encoding: 'utf8' });
     expect(stderr).toBe('');
@@ -170,7 +170,7 @@ describe('export', () => {
 });
 
 describe('stats', () => {
-  it('counts', () => {
+  it('stats counts', () => {
     const { out } = run(['stats', ...config, '--from', '2026-11-01', '--json']);
     expect(JSON.parse(out)).toMatchObject({
       total: 3_000,
@@ -180,13 +180,13 @@ describe('stats', () => {
     });
   });
 
-  it('draws days', () => {
+  it('stats draws days', () => {
     expect(sparkline([0, 1, 4, 8])).toBe(' ▁▄█');
   });
 });
 
 describe('index', () => {
-  it('says what it would cost, and does it when told to', () => {
+  it('index prints the cost, and creates the indexes with --yes', () => {
     const names = () =>
       tables.postern
         .prepare(

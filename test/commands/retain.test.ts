@@ -12,7 +12,7 @@ import { run as runCommand } from './cli.js';
 const AT = Date.UTC(2026, 10, 25, 3, 17);
 const STAYING = { young: 0, forever: 0, held: 0, legal_hold: 0, future: 0, undated: 0, large: 0 };
 
-describe('what retain prints', () => {
+describe('the output of retain', () => {
   const target: DryTarget = {
     source: 'postern',
     rows: 12_000,
@@ -29,7 +29,7 @@ describe('what retain prints', () => {
     reference: AT,
   };
 
-  it('of a dry run: what would go by month and category, and why the rest stays', () => {
+  it('the output of a dry run has the rows by month and category, and why the others are kept', () => {
     expect(
       renderDry([target], utcTime),
     ).toBe(`postern: 2,000 rows of 12,000 would be removed, ages counted from 2026-11-25T03:17:00Z
@@ -46,7 +46,7 @@ describe('what retain prints', () => {
 `);
   });
 
-  it('of an empty table: that nothing would go', () => {
+  it('the output of a dry run on an empty table has no rows', () => {
     const nothing = {
       ...target,
       rows: 0,
@@ -71,7 +71,7 @@ describe('what retain prints', () => {
     error: null,
   };
 
-  it('of a run: what was removed, what Postern had to wait, and how to get the space back', () => {
+  it('the output of a run has the removed rows, the wait of Postern, and how to regain the space', () => {
     expect(renderLast(last, utcTime)).toEqual([
       '5,000 rows removed, 1 archive written, in 1.5 s (2026-11-25T03:17:00Z)',
       '3 MiB in the database are free for new rows. To return them to the disk, stop Postern and run: sqlite3 DATABASE VACUUM',
@@ -98,7 +98,7 @@ describe('what retain prints', () => {
     );
   });
 
-  it('in status: whether it is on, when it runs next, why it waits', () => {
+  it('the output of status has whether retention is on, its next run, and why it waits', () => {
     const status: RetentionStatus = {
       enabled: true,
       next: '2026-11-26T03:17:00.000Z',
@@ -166,7 +166,7 @@ describe('retain', () => {
   });
   afterEach(() => rig.close());
 
-  it('says what would go, removes it, and has nothing left to do', async () => {
+  it('retain previews rows, removes them, and then has nothing left to do', async () => {
     await start(true);
     await shipped();
     const dry = retain('--dry-run');
@@ -195,7 +195,7 @@ describe('retain', () => {
     );
   });
 
-  it('names the sink that holds rows back, and removes none of them', async () => {
+  it('retain names a sink that holds back rows, and removes none of them', async () => {
     await start(
       true,
       'dead: { type: syslog, transport: tcp, targets: ["127.0.0.1:9"], required: true, start: beginning }',
@@ -210,7 +210,7 @@ describe('retain', () => {
     expect(rig.db.prepare('SELECT count(*) FROM audit_log').pluck().get()).toBe(7);
   });
 
-  it('looks, and removes nothing, while retention is off', async () => {
+  it('retain previews rows and removes none while retention is off', async () => {
     await start(false);
     await shipped();
     expect(retain('--dry-run')).toMatchObject({
@@ -225,7 +225,7 @@ describe('retain', () => {
     expect(rig.db.prepare('SELECT count(*) FROM audit_log').pluck().get()).toBe(7);
   });
 
-  it('ends with 1 where the run fails, and says why', async () => {
+  it('retain exits with 1 when the run fails, and prints the reason', async () => {
     writeFileSync(archive, 'a file');
     await start(true);
     await shipped();
@@ -238,7 +238,7 @@ describe('retain', () => {
     expect(retain('--now').out).toMatch(/^5 rows removed/);
   });
 
-  it('ends with 2 where it is not said what to do, with 3 where no daemon runs', () => {
+  it('retain exits with 2 without an option, and with 3 without a daemon', () => {
     for (const args of [[], ['--dry-run', '--now']])
       expect(retain(...args)).toMatchObject({
         code: 2,

@@ -40,7 +40,7 @@ describe('where nobody could ever be banned', () => {
   const twelve = (row: Row) => Array.from({ length: 12 }, () => row);
   const hours = (n: number) => written(Date.now() + n * 3_600_000);
 
-  it('check says so of the table itself, with the reason and the key, while no daemon runs', () => {
+  it('check reports it from the table, with the reason and the key, while no daemon runs', () => {
     rig = new DaemonRig();
     rig.db.exec('ALTER TABLE audit_log RENAME COLUMN ip_address TO ip');
     insert(twelve({}), 'ip');
@@ -87,7 +87,7 @@ describe('where nobody could ever be banned', () => {
       /server:/,
       /withholds it: it happened on another server/,
     ],
-  ])('check names %s, and explain says why', (_, row, what, next, why) => {
+  ])('check names %s, and explain gives the reason', (_, row, what, next, why) => {
     rig = new DaemonRig();
     insert(twelve(row()));
     const [finding, ...more] = silent();
@@ -118,7 +118,7 @@ describe('where nobody could ever be banned', () => {
     expect(database().at(-1)?.what).toMatch(/^0 logins and 2 failed logins in the newest rows/);
   });
 
-  it('an old row whose line is in the pair was delivered, and one that came late was withheld', async () => {
+  it('explain reports an old row with a line in the pair as delivered, and a late one as withheld', async () => {
     rig = new DaemonRig();
     await rig.start();
     await rig.until(({ sinks }) => sinks.auth?.state === 'waiting for events', 'the pair is there');
@@ -132,7 +132,7 @@ describe('the daemon where nobody could ever be banned', () => {
   let rig: ApiRig;
   afterEach(() => rig?.close());
 
-  it('says so once by log, event, status, metric and page, and once that it is over', async () => {
+  it('reports it once by log, event, status, metric and page, and once that it is over', async () => {
     rig = await ApiRig.start();
     const { daemon } = rig;
     daemon.db.exec('ALTER TABLE audit_log RENAME COLUMN ip_address TO ip');

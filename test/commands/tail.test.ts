@@ -21,7 +21,7 @@ beforeAll(async () => {
 afterAll(() => rig.close());
 
 describe('tail', () => {
-  it('prints the last events, oldest first', () => {
+  it('tail prints the last events, oldest first', () => {
     const lines = tail('--action', 'auth', '--action', 'proxy_host');
     expect(lines.map((line) => line.replace(/^\S+Z {2}/, ''))).toEqual([
       'failure  auth.login_failure        203.0.113.7      eve\\x1b[2J',
@@ -41,11 +41,11 @@ describe('tail', () => {
     [['--ip', '203.0.113.7', '2001:db8::/32'], 2],
     [['--ip', '198.51.100.0/24'], 0],
     [['--action', 'auth', '--outcome', 'success'], 1],
-  ])('filters: %j', (args, count) => {
+  ])('tail filters: %j', (args, count) => {
     expect(tail(...args)).toHaveLength(count);
   });
 
-  it('prints the lines as they are with --json', () => {
+  it('tail prints the lines unchanged with --json', () => {
     const [line = ''] = tail('--json', '--outcome', 'failure');
     expect(JSON.parse(line)).toMatchObject({
       event: { action: 'auth.login_failure' },
@@ -53,7 +53,7 @@ describe('tail', () => {
     });
   });
 
-  it('follows a daemon that rolls its files: every event, once, in order', async () => {
+  it('tail follows a daemon that rotates its files: every event, once, in order', async () => {
     const following = follow([
       'tail',
       '--config',

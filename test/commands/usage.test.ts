@@ -88,10 +88,10 @@ describe('exit codes', () => {
   });
 });
 
-describe('a configuration that is wrong', () => {
+describe('an invalid configuration', () => {
   const wrong = file('wrong.yml', 'log:\n  levle: info\nmin_free: 1 GB\n');
 
-  it('is said in full, without a stack, exit code 78', () => {
+  it('an invalid configuration is reported in full, without a stack, with exit code 78', () => {
     for (const args of [
       ['run', '--config', wrong],
       ['stats', '--config', wrong],
@@ -109,7 +109,7 @@ Correct it, then: postern-auditd config --check ${wrong}
     }
   });
 
-  it('has a stack with --debug, before or behind the command', () => {
+  it('an invalid configuration is reported with a stack by --debug, before or after the command', () => {
     for (const args of [
       ['--debug', 'config', '--config', wrong],
       ['config', '--config', wrong, '--debug'],
@@ -118,7 +118,7 @@ Correct it, then: postern-auditd config --check ${wrong}
     }
   });
 
-  it('is what docs/reference/CONFIGURATION.md shows', () => {
+  it('an invalid configuration is reported as docs/reference/CONFIGURATION.md shows', () => {
     const shown = /^\$ postern-auditd config --check [^\n]*\n(postern-auditd: .*?)```/ms.exec(
       readFileSync('docs/reference/CONFIGURATION.md', 'utf8'),
     );
@@ -132,7 +132,7 @@ Correct it, then: postern-auditd config --check ${wrong}
   });
 });
 
-it('a configuration that may not be read is an error, and no reason to run with the defaults', () => {
+it('an unreadable configuration is an error, and is not replaced by the defaults', () => {
   const closed = file('closed.yml', '');
   chmodSync(closed, 0);
   chmodSync(directory, 0o755);
@@ -151,7 +151,7 @@ it('a configuration that may not be read is an error, and no reason to run with 
 describe('config', () => {
   const path = file('some.yml', 'server: here\nfail2ban: { ban_time: 90m }\n');
 
-  it('prints what is in effect, as a configuration file', () => {
+  it('config prints the active configuration as a configuration file', () => {
     const { code, out } = run(['config', '--config', path], { POSTERN_AUDITD_STATE: '/elsewhere' });
     expect(code).toBe(0);
     expect(out).toMatch(new RegExp(`^# ${path}\nserver: here\nsource:\n`));
@@ -161,7 +161,7 @@ describe('config', () => {
     );
   });
 
-  it('prints it as JSON', () => {
+  it('config prints it as JSON', () => {
     const { out } = run(['config', '--config', path, '--json']);
     expect(JSON.parse(out)).toMatchObject({
       server: 'here',
@@ -170,11 +170,11 @@ describe('config', () => {
     });
   });
 
-  it('checks a file', () => {
+  it('config checks a file', () => {
     expect(run(['config', '--check', path])).toEqual({ code: 0, out: `${path} is valid\n`, err: '' });
   });
 
-  it('takes the file that the environment names', () => {
+  it('config reads the file that the environment names', () => {
     expect(run(['config', '--json'], { POSTERN_AUDITD_CONFIG: path }).out).toContain('"server": "here"');
   });
 });
@@ -184,7 +184,7 @@ it('the version is that of the package', () => {
   expect(run(['--version'])).toEqual({ code: 0, out: `${version}\n`, err: '' });
 });
 
-it('the help comes without loading what the commands need', () => {
+it('the help is printed without loading the modules of the commands', () => {
   const coverage = join(directory, 'coverage');
   for (const args of [['--help'], ['check', '--help'], ['explain']])
     run(args, { NODE_V8_COVERAGE: coverage });
@@ -199,7 +199,7 @@ it('the help comes without loading what the commands need', () => {
   expect([...new Set(packages.filter((name) => name !== undefined))]).toEqual(['commander']);
 });
 
-it('ends quietly when its reader has seen enough', () => {
+it('a command ends without an error when its reader closes the pipe', () => {
   const { stderr, stdout } = spawnSync(
     '/bin/sh',
     ['-c', `"${process.execPath}" "${CLI}" config --config ${empty} | head -n 1`],

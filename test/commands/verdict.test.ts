@@ -37,7 +37,7 @@ function verdict(sink: string, changes: Partial<AuditEvent> = {}, at = now): str
   return why === null ? word : `${word}: ${why}`;
 }
 
-describe('what a sink makes of an event', () => {
+describe('what a sink does with an event', () => {
   it.each<[string, string, Partial<AuditEvent>, number, string]>([
     ['a file takes everything', 'all', {}, now, 'takes'],
     [

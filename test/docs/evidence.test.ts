@@ -10,7 +10,7 @@ import { blocksOf, runBlock } from './commands.js';
 
 const DAY = 86_400_000;
 
-it("the auditor's walk of ARCHIVES.md goes from the table and its archives to a signed file that is verified elsewhere", async () => {
+it("the auditor's walk in ARCHIVES.md leads from the table and its archives to a signed file that is verified on another host", async () => {
   const [here = [], elsewhere = []] = blocksOf('ARCHIVES.md', '## Evidence for somebody else');
   expect([here.length, elsewhere.length]).toEqual([3, 4]);
   const rig = new DaemonRig();

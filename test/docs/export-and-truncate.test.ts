@@ -16,7 +16,7 @@ function commandsOf(page: string, heading: string): string[] {
   return block.split('\n').flatMap((line) => (line.startsWith('$ ') ? [line.slice(2)] : []));
 }
 
-it('the commands of RETENTION.md that stand for export and truncate lose no row, whatever form its time has', async () => {
+it('the commands in RETENTION.md that replace export and truncate lose no row, whatever the format of its time', async () => {
   const commands = commandsOf('RETENTION.md', '## Instead of export and truncate');
   expect(commands).toHaveLength(4);
   const rig = new DaemonRig();

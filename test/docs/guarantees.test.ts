@@ -32,7 +32,7 @@ describe('the documents', () => {
     ...inDocs.map((name) => `docs/${name}`),
   ].filter((name) => name.endsWith('.md'));
 
-  it.each(documents)('%s links to files that are there', (document) => {
+  it.each(documents)('%s links only to existing files', (document) => {
     const links = [...readFileSync(join(root, document), 'utf8').matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(
       ([, to = '']) => to,
     );

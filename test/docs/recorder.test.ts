@@ -31,7 +31,7 @@ beforeAll(() => {
 afterAll(() => rmSync(program, { recursive: true }));
 
 describe('docs/RECORDER.md', () => {
-  it('has an example that runs with the package as npm pack makes it', () => {
+  it('has an example that runs with the package that npm pack creates', () => {
     const database = join(program, 'postern.db');
     writeFileSync(join(program, 'example.mjs'), blocks[0] ?? '');
     const env = { ...process.env, DATABASE: database };
@@ -53,7 +53,7 @@ describe('docs/RECORDER.md', () => {
     db.close();
   });
 
-  it('says what an unknown action is answered', () => {
+  it('documents the answer to an unknown action', () => {
     const [example = '', errors = ''] = blocks;
     writeFileSync(join(program, 'errors.mjs'), example + errors.replace('console.error', 'console.log'));
     const printed = execFileSync('node', ['errors.mjs'], { cwd: program, encoding: 'utf8' });

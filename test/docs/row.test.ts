@@ -21,7 +21,7 @@ test('each file that ROW.md names exists', () => {
   expect(paths.filter((path) => !existsSync(join(root, path)))).toEqual([]);
 });
 
-test('each function that ROW.md names is defined in the file that stands before it', () => {
+test('each function that ROW.md names is defined in the file named before it', () => {
   const named = namedFunctions();
   expect(named.length).toBeGreaterThan(30);
   const missing = named.filter(([path, name]) => {
@@ -34,6 +34,6 @@ test('each function that ROW.md names is defined in the file that stands before 
   expect(missing).toEqual([]);
 });
 
-test('its lines are short enough to be read in a terminal', () => {
+test('the lines of ROW.md fit a terminal', () => {
   expect(page.split('\n').filter((line) => line.length > 100)).toEqual([]);
 });

@@ -32,35 +32,41 @@ beforeEach(() => {
   env = { PATH: process.env.PATH, TMPDIR };
 });
 
-test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('no copy is left behind by %s', async (signal) => {
-  const child = spawn(process.execPath, [CLI, 'export', ...args], {
-    env,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const ended = once(child, 'exit');
-  await once(child.stdout, 'readable'); // and not read: it goes on when that is
-  expect(readdirSync(env.TMPDIR ?? '')).toHaveLength(1);
-  child.kill(signal);
-  expect(await ended).toEqual([null, signal]);
-  expect(readdirSync(env.TMPDIR ?? '')).toEqual([]);
-  child.stdout.destroy();
-});
-
-test.each(['query --limit 1000', 'export', 'stats'])('nor by %s that nobody reads', (command) => {
-  const line = `"$0" "$@" | true`;
-  const { status, stderr } = spawnSync(
-    'sh',
-    ['-c', line, process.execPath, CLI, ...command.split(' '), ...args],
-    {
+test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+  'no copy of the database is left behind after %s',
+  async (signal) => {
+    const child = spawn(process.execPath, [CLI, 'export', ...args], {
       env,
-      encoding: 'utf8',
-    },
-  );
-  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-  expect(readdirSync(env.TMPDIR ?? '')).toEqual([]);
-});
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const ended = once(child, 'exit');
+    await once(child.stdout, 'readable'); // and not read: it goes on when that is
+    expect(readdirSync(env.TMPDIR ?? '')).toHaveLength(1);
+    child.kill(signal);
+    expect(await ended).toEqual([null, signal]);
+    expect(readdirSync(env.TMPDIR ?? '')).toEqual([]);
+    child.stdout.destroy();
+  },
+);
 
-test('half an export to a file is not left behind either', async () => {
+test.each(['query --limit 1000', 'export', 'stats'])(
+  'no copy of the database is left behind by %s when the pipe is closed',
+  (command) => {
+    const line = `"$0" "$@" | true`;
+    const { status, stderr } = spawnSync(
+      'sh',
+      ['-c', line, process.execPath, CLI, ...command.split(' '), ...args],
+      {
+        env,
+        encoding: 'utf8',
+      },
+    );
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(readdirSync(env.TMPDIR ?? '')).toEqual([]);
+  },
+);
+
+test('no partial export to a file is left behind', async () => {
   const output = join(env.TMPDIR ?? '', 'out');
   mkdirSync(output);
   const child = spawn(process.execPath, [CLI, 'export', ...args, '-o', join(output, 'all.csv')], { env });
@@ -73,7 +79,7 @@ test('half an export to a file is not left behind either', async () => {
   expect(readdirSync(output).filter((name) => name !== 'all.csv')).toEqual([]);
 });
 
-test('a signal is heeded that comes while the command is too busy to hear it', async () => {
+test('a signal during busy work ends the command', async () => {
   const leftovers = pathToFileURL(join(dirname(CLI), 'commands/support/exit-cleanup.js')).href;
   const program = `import { removeAtEnd } from '${leftovers}';
     const remove = removeAtEnd('${join(env.TMPDIR ?? '', 'copy')}');

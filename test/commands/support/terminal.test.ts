@@ -11,7 +11,7 @@ import {
   wantsColour,
 } from '../../../src/commands/support/terminal.js';
 
-describe('text of strangers', () => {
+describe('untrusted text', () => {
   it.each([
     ['plain text and letters of any script stay', 'Jürgen 北京 жук', 'Jürgen 北京 жук'],
     ['an escape sequence', '\u001b[2J\u0007', '\\x1b[2J\\x07'],
@@ -27,7 +27,7 @@ describe('text of strangers', () => {
     expect(escapeUnsafe(text)).toBe(shown);
   });
 
-  it('never moves the cursor, colours or turns text round, whatever it is', () => {
+  it('never moves the cursor, colours or reverses text, whatever it contains', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         expect(escapeUnsafe(text)).toMatch(
@@ -37,7 +37,7 @@ describe('text of strangers', () => {
     );
   });
 
-  it('is cut to a length that is counted as it is shown', () => {
+  it('is cut to a length that counts the escaped characters', () => {
     expect(visibleUpTo('abc', 3)).toBe('abc');
     expect(visibleUpTo('abcd', 3)).toBe('ab…');
     expect(visibleUpTo('\u0000\u0000', 5)).toBe('\\x00…');
@@ -56,13 +56,13 @@ describe('colour', () => {
     expect(wantsColour(stream, env)).toBe(colour);
   });
 
-  it('leaves text as it is where there is none', () => {
+  it('leaves text unchanged when it is off', () => {
     expect(createPaint(false).red('x')).toBe('x');
     expect(createPaint(true).red('x')).toBe('\u001b[31mx\u001b[39m');
   });
 });
 
-it('columns are aligned by what is seen, without blanks at the end', () => {
+it('columns are aligned by their visible width, without blanks at the end', () => {
   const paint = createPaint(true);
   expect(
     aligned(
@@ -96,7 +96,7 @@ it.each([
 });
 
 describe('a line that is wider than the terminal', () => {
-  it('goes on in the next one, whole parts together', () => {
+  it('is continued on the next one, with its parts kept whole', () => {
     expect(folded(['one', '', 'two two', 'x'.repeat(20)], 24)).toEqual([
       'one  two two',
       `  ${'x'.repeat(20)}`,
@@ -109,7 +109,7 @@ describe('a line that is wider than the terminal', () => {
     expect(folded([], 24)).toEqual([]);
   });
 
-  it('keeps every letter and its width, whatever is in it', () => {
+  it('keeps every letter and the width, whatever it contains', () => {
     const words = fc.array(fc.string({ unit: fc.constantFrom('a', ' ', 'ü', '😀'), maxLength: 90 }));
     fc.assert(
       fc.property(words, fc.integer({ min: 20, max: 60 }), (parts, width) => {

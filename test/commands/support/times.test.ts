@@ -83,14 +83,14 @@ describe.skipIf(!there)('times that commands print', () => {
     }
   });
 
-  it('are told apart where the clock stands twice at the same time', () => {
+  it('are distinct when the clock shows the same time twice', () => {
     const times = timesIn(
       onTerminal(['query', '--from', '2020-11-01', '--to', '2020-11-02'], 'America/New_York'),
     );
     expect(times).toEqual(['2020-11-01T01:30:00-05:00', '2020-11-01T01:30:00-04:00']);
   });
 
-  it('are read as UTC where they say no zone, by replay too', () => {
+  it('are read as UTC when they have no zone, by replay too', () => {
     const zone = process.env.TZ;
     process.env.TZ = 'Asia/Kolkata';
     expect(bound('2026-11-22T20:21')).toEqual({ time: Date.UTC(2026, 10, 22, 20, 21) });
@@ -102,13 +102,13 @@ describe.skipIf(!there)('times that commands print', () => {
     else process.env.TZ = zone;
   });
 
-  it('of fail2ban are those of the host, whatever zone somebody asks in', () => {
+  it('of fail2ban are in the zone of the host, whatever the zone of the caller', () => {
     expect(hostInstant('2026-07-01 20:21:00', 'Europe/Berlin')).toBe(Date.UTC(2026, 6, 1, 18, 21));
     expect(hostInstant('2026-11-22 20:21:00', 'UTC')).toBe(Date.UTC(2026, 10, 22, 20, 21));
     expect(hostInstant('', 'UTC')).toBeNaN();
   });
 
-  it('of fail2ban are UTC on a host that has no /etc/localtime', () => {
+  it('of fail2ban are UTC on a host without /etc/localtime', () => {
     const { TZ } = process.env;
     try {
       process.env.TZ = 'Asia/Tokyo';
@@ -123,7 +123,7 @@ describe.skipIf(!there)('times that commands print', () => {
 describe.skipIf(!there)('a terminal of 60 columns', () => {
   const widest = (text: string) => Math.max(...text.split('\n').map((line) => [...line].length));
 
-  it('gets all of each entry, folded', () => {
+  it('shows every entry in full, folded', () => {
     const text = onTerminal(['query', '--resource-type', 'proxy_host', '--limit', '1'], 'UTC', 60);
     expect(widest(text)).toBeLessThanOrEqual(60);
     expect(text).toMatch(
@@ -131,7 +131,7 @@ describe.skipIf(!there)('a terminal of 60 columns', () => {
     );
   });
 
-  it('gets a line each sink, with units and ages', () => {
+  it('gets one line per sink, with units and ages', () => {
     const text = onTerminal(['status'], 'UTC', 60);
     expect(widest(text)).toBeLessThanOrEqual(60);
     const wide = onTerminal(['status'], 'UTC');
@@ -145,7 +145,7 @@ describe.skipIf(!there)('a terminal of 60 columns', () => {
     );
   });
 
-  it('is drawn anew by status --watch, which goes on while the daemon is away', async () => {
+  it('is redrawn by status --watch, which continues while the daemon is stopped', async () => {
     const words = [process.execPath, CLI, 'status', '--watch', '1', '--config', rig.configPath];
     const { stdout } = spawnSync(
       'script',
