@@ -153,7 +153,7 @@ export class LegalWatch {
     try {
       return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
     } catch (error) {
-      throw archiveFailed(`${path} can't be looked for`, error);
+      throw archiveFailed(`${path} can't be examined`, error);
     }
   }
 

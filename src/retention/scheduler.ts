@@ -303,7 +303,7 @@ export class Retention {
       ...(this.options.worker === undefined ? {} : { worker: this.options.worker }),
     });
     this.thread = thread;
-    if (kind !== 'dry') log.info({ kind }, 'retention begins');
+    if (kind !== 'dry') log.info({ kind }, 'retention run started');
     this.reported = thread.outcome
       .then(
         (outcome) => this.finishRun(kind, begin, outcome),
@@ -357,7 +357,7 @@ export class Retention {
     const before = this.memory.last;
     this.memory = { ...this.memory, lastSuccess: begin, lastFailure: null, last };
     this.save();
-    log.info({ deleted: last.deleted, archives: last.archives }, 'retention is done');
+    log.info({ deleted: last.deleted, archives: last.archives }, 'retention run finished');
     const refused = keptRowsText(last);
     if ((last.large ?? 0) > (before?.large ?? 0))
       record({ action: 'daemon.purge_postponed', details: { reason: refused, rows: last.large } });

@@ -111,6 +111,6 @@ it('afterwards neither these rows nor removed ones are counted again, but a kept
   const verified = cli('archive', 'verify');
   expect(verified.code).toBe(0);
   expect(verified.out).toMatch(
-    /archive 2 says of itself: 1 of its rows differ .*, 2 up to there are missing/,
+    /archive 2 says that 1 of its rows differ .*, and that 2 up to there are missing/,
   );
 });

@@ -153,7 +153,7 @@ class Guest {
     const old = this.some.length > 0;
     const runs = async (seconds: number) => {
       await this.nextMinute(seconds);
-      await this.said('retention is done');
+      await this.said('retention run finished');
       await this.host.waitFor('postern-auditd status --json', (out) => !out.includes('"state": "running"'));
     };
     await runs(61);
@@ -227,7 +227,7 @@ class Guest {
 
     // The run that was missed, by a clock of 8 years later. Then Postern's next row says so too.
     await this.reboot(AHEAD, 60);
-    await this.said('retention is done');
+    await this.said('retention run finished');
     await all();
     const [expired] = await this.events('archive_expire');
     expect(expired).toMatchObject({ goes_after_hours: 24, archives_removed: 0 });

@@ -269,7 +269,7 @@ describe('a record of a hold', () => {
 
   it.each<[string, () => void, RegExp]>([
     ['removed', () => rmSync(file(2)), /it is recorded in state\.db, and missing/],
-    ['removed, with a later one there', () => rmSync(file()), /it is missing, and later ones are there/],
+    ['removed, with a later one there', () => rmSync(file()), /it is missing, and later records exist/],
     [
       'edited',
       () => writeFileSync(file(), readFileSync(file(), 'utf8').replace('ann@', 'bob@')),
@@ -278,12 +278,12 @@ describe('a record of a hold', () => {
     [
       'edited and sealed anew',
       forged((fields) => ({ ...fields, filter: { user: 'nobody' } })),
-      /is not the one/,
+      /does not link to the record before it/,
     ],
     [
       'sealed anew as a release',
       forged(({ filter: _, ...fields }) => ({ ...fields, kind: 'legal_release', releases: 1 })),
-      /releases no hold/,
+      /does not release an earlier hold/,
     ],
     [
       'of a later version',
@@ -293,13 +293,13 @@ describe('a record of a hold', () => {
     [
       'with a filter that this version does not know',
       forged((fields) => ({ ...fields, filter: { ...ANN, ip: '192.0.2.1' } })),
-      /says what no record of holds says/,
+      /is not a valid record of a legal hold/,
     ],
     ['empty', () => truncateSync(file()), /its text was changed/],
     ['larger than any', () => truncateSync(file(), 100_000_000), /larger/],
     ['a link to itself elsewhere', replaced((path) => symlinkSync(`${path}.aside`, path)), /it is a link/],
-    ['a pipe', replaced((path) => execFileSync('mkfifo', [path])), /it is no file/],
-    ['a directory', replaced((path) => mkdirSync(path)), /it is no file/],
+    ['a pipe', replaced((path) => execFileSync('mkfifo', [path])), /it is not a regular file/],
+    ['a directory', replaced((path) => mkdirSync(path)), /it is not a regular file/],
   ])('that is %s stops every deletion, and the error names it and what to do', async (_, change, words) => {
     rig.start();
     rig.hold(ANN);
@@ -328,7 +328,7 @@ describe('a record of a hold', () => {
     rig.hold({ user: 'bob' });
     forged((fields) => ({ ...fields, filter: { user: 'nobody' } }))();
     expect(() => readLegalHolds(rig.archive, [])).toThrow(
-      /900000000002-hold.*not the one that it was put behind/,
+      /900000000002-hold.*does not link to the record before it/,
     );
   });
 
@@ -407,7 +407,7 @@ describe('a record of a hold', () => {
     await rig.loseState();
     rig.start();
     expect(await rig.quick().catch(messageOf)).toMatch(
-      /900000000001-hold.*was made when a record of legal holds was there that is missing/,
+      /900000000001-hold.*was created with a record of legal holds that is missing/,
     );
     expect(rig.ids()).toEqual([1, 3, 5]);
     expect(verifyArchives(rig.archive, { key: null, known: [] }).broken?.name).toBe(holdName(1));

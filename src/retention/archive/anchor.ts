@@ -96,7 +96,7 @@ export function whyNotAdopted(
   const { manifest } = readManifest(directory, name);
   return sequence === anchor.sequence + 1 && manifest.previous_sha256 === anchor.previous_sha256
     ? null
-    : `archive ${sequence}, the first that is there, was not put behind archive ${anchor.sequence}`;
+    : `archive ${sequence}, the first one, does not follow archive ${anchor.sequence}`;
 }
 
 /** What an anchor says that nobody has recorded. */
@@ -125,7 +125,7 @@ export function manifestsIn(
 }
 
 export function stillThereText({ sequence }: Anchor, name: string): string {
-  return `it says that archives up to ${sequence} were removed, and ${name} is there`;
+  return `it says that archives up to ${sequence} were removed, and ${name} still exists`;
 }
 
 function anchorIn(

@@ -117,7 +117,7 @@ export function makeDirectory(directory: string): void {
   try {
     mkdirSync(directory, { recursive: true, mode: DIRECTORY_MODE });
   } catch (error) {
-    throw archiveFailed(`${directory} can't be made`, error);
+    throw archiveFailed(`${directory} can't be created`, error);
   }
 }
 

@@ -43,19 +43,20 @@ function checkRows(fd: number, manifest: Manifest, onId: (id: number) => void): 
     offset += block[0];
     content.update(bytes);
     const lines = splitLines(bytes);
-    if (lines.length !== block[2]) throw new Error('a block has not the rows that its manifest says');
+    if (lines.length !== block[2]) throw new Error('a block does not have the rows of its manifest');
     for (const line of lines) {
       const { id } = codec.decode(line);
-      if (id <= last) throw new Error(`row ${id} stands behind row ${last}`);
-      if (count === 0 && id !== manifest.ids.first) throw new Error('it begins with another row');
+      if (id <= last) throw new Error(`row ${id} follows row ${last}: ids must ascend`);
+      if (count === 0 && id !== manifest.ids.first)
+        throw new Error('it does not begin with the row that its manifest names');
       last = id;
       onId(id);
       count++;
     }
-    if (last !== block[4]) throw new Error('a block ends with another row than its manifest says');
+    if (last !== block[4]) throw new Error('a block does not end with the row that its manifest names');
   }
   if (count !== manifest.count || last !== manifest.ids.last || offset !== manifest.bytes)
-    throw new Error('it has not the rows that its manifest says');
+    throw new Error('it does not have the rows of its manifest');
   if (content.digest('hex') !== manifest.content_sha256) throw new Error('its content was changed');
   return count;
 }

@@ -79,7 +79,8 @@ function compareUntil(path: string, one: Comparison, fd: number, end: number): b
   const { directory, manifest, hash, identity } = one;
   const { file, bytes, file_sha256: sha256 } = manifest;
   try {
-    if (fstatSync(fd).size !== bytes) throw archiveBroken(directory, file, 'its length is another');
+    if (fstatSync(fd).size !== bytes)
+      throw archiveBroken(directory, file, 'its size differs from its manifest');
     const buffer = Buffer.allocUnsafe(READ_AT_ONCE);
     while (one.at < bytes) {
       const read = readSync(fd, buffer, 0, Math.min(buffer.length, bytes - one.at), one.at);

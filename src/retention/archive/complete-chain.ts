@@ -89,7 +89,7 @@ export class ChainReader {
         missing.push({ from: head.sequence + 1, to: sequence - 1 });
         signatures.end();
       } else if (manifest.previous_sha256 !== head.sha256)
-        throw archiveBroken(directory, name, 'the archive before it is not the one it was put behind');
+        throw archiveBroken(directory, name, 'it does not link to the archive before it');
       head = { sequence, sha256 };
       const known = isRecorded(directory, name, head, recorded);
       if (signed !== null) signatures.add(name, signed, known);
@@ -204,7 +204,11 @@ function isRecorded(directory: string, name: string, head: ChainHead, { made }: 
   if (records.some(({ sha256 }) => sha256 === head.sha256)) return true;
   // More than one chain may have been begun, in directories of their own.
   if (records.length === 0) return false;
-  throw archiveBroken(directory, name, 'it is not the one that was recorded when the archive was made');
+  throw archiveBroken(
+    directory,
+    name,
+    'it differs from the one that was recorded when the archive was created',
+  );
 }
 
 function isSame(a: ArchiveContents, b: ArchiveContents): boolean {

@@ -15,7 +15,7 @@ export function readBlock(fd: number, offset: number, block: Block, compressor: 
     at += read;
   }
   const bytes = compressor.decompress(packed, content);
-  if (bytes.length !== content) throw new Error('a block has another length than the manifest says');
+  if (bytes.length !== content) throw new Error('a block does not have the length that its manifest names');
   return bytes;
 }
 

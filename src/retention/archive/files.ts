@@ -27,12 +27,12 @@ export function openFile(directory: string, name: string, unreadable: Unreadable
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
     if (codeOf(error) === 'ELOOP') throw archiveBroken(directory, name, 'it is a link');
-    if (codeOf(error) === 'ENXIO') throw archiveBroken(directory, name, 'it is no file'); // a socket
+    if (codeOf(error) === 'ENXIO') throw archiveBroken(directory, name, 'it is not a regular file'); // a socket
     throw unreadable(path, error);
   }
   if (fstatSync(fd).isFile()) return fd;
   closeSync(fd);
-  throw archiveBroken(directory, name, 'it is no file');
+  throw archiveBroken(directory, name, 'it is not a regular file');
 }
 
 /** A manifest, an anchor or a record. @param largest bytes that it may have @throws as `openFile` */
@@ -67,7 +67,8 @@ export function openAsWritten(
 ): number {
   const fd = openFile(directory, file, unreadable);
   try {
-    if (fstatSync(fd).size !== bytes) throw archiveBroken(directory, file, 'its length is another');
+    if (fstatSync(fd).size !== bytes)
+      throw archiveBroken(directory, file, 'its size differs from its manifest');
     if (hashOfOpen(fd, bytes) !== sha256) throw archiveBroken(directory, file, 'its bytes were changed');
     return fd;
   } catch (error) {

@@ -116,12 +116,12 @@ export function readLegalChain(
   for (const number of [...contents.holds.keys()].sort((a, b) => a - b)) {
     const previous = links.at(-1) ?? null;
     if (number !== links.length + 1)
-      throw brokenHold(directory, holdName(links.length + 1), 'it is missing, and later ones are there');
+      throw brokenHold(directory, holdName(links.length + 1), 'it is missing, and later records exist');
     const link = readRecord(directory, number, key, unreadable);
     if (link.record.previous_sha256 !== (previous?.sha256 ?? null))
-      throw brokenHold(directory, link.name, 'the record before it is not the one that it was put behind');
+      throw brokenHold(directory, link.name, 'it does not link to the record before it');
     if (link.record.kind === 'legal_release' && link.record.releases >= number)
-      throw brokenHold(directory, link.name, 'it releases no hold that was made before it');
+      throw brokenHold(directory, link.name, 'it does not release an earlier hold');
     links.push(link);
   }
   return links;
@@ -184,7 +184,7 @@ export function checkNamed(
   { holds_sha256: named, file }: Pick<Manifest, 'file' | 'holds_sha256'>,
 ): void {
   if (named === undefined || links.some(({ sha256 }) => sha256 === named)) return;
-  const what = `${file} was made when a record of legal holds was there that is missing`;
+  const what = `${file} was created with a record of legal holds that is missing`;
   throw brokenHold(directory, holdName(links.length + 1), what);
 }
 
@@ -211,9 +211,13 @@ function readRecord(
   const name = holdName(number);
   const bytes = readBytes(directory, name, unreadable, LARGEST);
   try {
-    const record = unseal<LegalRecord>(bytes, key, holdRecordSchema, 'it says what no record of holds says', [
-      HOLDS_VERSION,
-    ]);
+    const record = unseal<LegalRecord>(
+      bytes,
+      key,
+      holdRecordSchema,
+      'it is not a valid record of a legal hold',
+      [HOLDS_VERSION],
+    );
     if (record.number !== number) throw new Unsealed('it is the record of another number');
     return { name, record, sha256: hashOf(bytes), text: bytes.toString() };
   } catch (error) {

@@ -124,7 +124,7 @@ export class Unsealed extends Error {}
  * @throws Unsealed that says what is wrong, if a single byte is another or it says what no manifest can
  */
 export function unsealManifest(bytes: Buffer, key: KeyObject | null): Manifest {
-  return unseal<Manifest>(bytes, key, manifestSchema, 'it says what no manifest says', [
+  return unseal<Manifest>(bytes, key, manifestSchema, 'it is not a valid manifest', [
     SCHEMA_VERSION,
     HOLDS_VERSION,
   ]);
@@ -132,7 +132,7 @@ export function unsealManifest(bytes: Buffer, key: KeyObject | null): Manifest {
 
 /** The same of an anchor. @throws as `unsealManifest` */
 export function unsealAnchor(bytes: Buffer, key: KeyObject | null): Anchor {
-  return unseal<Anchor>(bytes, key, anchorSchema, 'it says what no anchor says');
+  return unseal<Anchor>(bytes, key, anchorSchema, 'it is not a valid anchor');
 }
 
 /** @param versions that are known of it, the newest last */

@@ -20,7 +20,7 @@ export function blockLines(directory: string, manifest: Manifest, at: number, of
   const fd = openChecked(directory, manifest);
   try {
     const lines = splitLines(readBlock(fd, offset, block, compressor));
-    if (lines.length !== block[2]) throw new Error('a block has not the rows that the manifest says');
+    if (lines.length !== block[2]) throw new Error('a block does not have the rows of its manifest');
     return lines;
   } catch (error) {
     throw archiveBroken(directory, manifest.file, error instanceof Error ? error.message : 'it was changed');

@@ -34,7 +34,7 @@ export function repairArchives(directory: string, begin: ChainHead = BEGINNING, 
     if (contents.temporary.length > 0) fsyncDirectory(directory);
     return placed;
   } catch (error) {
-    throw archiveFailed(`${directory} can't be put in order`, error);
+    throw archiveFailed(`${directory} can't be repaired`, error);
   }
 }
 

@@ -77,7 +77,7 @@ function decodeValue(value: unknown, name: string): ArchivedValue {
 
 function fieldsOf(value: unknown): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new TypeError('a line that is no row');
+    throw new TypeError('a line that is not a row');
   return value as Record<string, unknown>;
 }
 

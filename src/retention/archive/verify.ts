@@ -137,12 +137,12 @@ class Chain {
       const sequence = sequenceOf(name) ?? 0;
       if (sequence <= removed && !this.claimed.has(name))
         this.notes.push(
-          `${name} is older than the chain: its removal is recorded, and was broken off. The next run goes on with it, unless retention.archive.keep is forever now`,
+          `${name} is older than the chain: its removal is recorded, and was interrupted. The next run resumes it, unless retention.archive.keep is forever now`,
         );
       else if (!this.claimed.has(name)) throw new Broken(name, 'no manifest names it');
     }
     const [other] = others;
-    if (other !== undefined) throw new Broken(other, 'it is no part of the chain');
+    if (other !== undefined) throw new Broken(other, 'it is not part of the chain');
   }
 
   /** What a hold has kept behind the decision to remove it: a chain as well, up to where the other one begins. */
@@ -155,7 +155,7 @@ class Chain {
       this.verifyLink(sequence, name);
       this.archives++;
       this.notes.push(
-        `archive ${sequence} stays for a legal hold, though its removal is recorded, or that was broken off`,
+        `archive ${sequence} is kept by a legal hold, though its removal is recorded or was interrupted`,
       );
     }
     if (this.head.sha256 !== end.sha256)
@@ -168,9 +168,9 @@ class Chain {
     const { sequence } = this.head;
     if (last === 0 || sequence <= last) return;
     const which =
-      sequence === last + 1 ? `archive ${sequence} stands` : `archives ${last + 1}-${sequence} stand`;
+      sequence === last + 1 ? `archive ${sequence} follows` : `archives ${last + 1}-${sequence} follow`;
     this.notes.push(
-      `${which} behind the end that was recorded: made since, by a run that was broken off before it was recorded, or put there by somebody`,
+      `${which} the recorded end: written since by a run that was interrupted before it recorded them, or put there by somebody`,
     );
   }
 
@@ -185,8 +185,8 @@ class Chain {
     if (file !== undefined) this.claimed.add(file);
     this.notes.push(
       file === undefined
-        ? `${name} was left by a run that was broken off; the next one removes it`
-        : `${file} is whole, and its run was broken off before the manifest ${name} had its name; the next one puts that right`,
+        ? `${name} was left by an interrupted run; the next run removes it`
+        : `${file} is complete, but its run was interrupted before the manifest ${name} had its name; the next run repairs that`,
     );
   }
 
@@ -222,7 +222,7 @@ class Chain {
   /** A record says where the chain begins, and no anchor does: the next run writes it again. Unless nothing was removed yet. */
   private withoutAnchor(record: Removal | null): Removal | null {
     if (record === null || firstNameUpTo(this.contents, record.sequence) !== null) return null;
-    this.notes.push(`${ANCHOR} is missing; the next run writes it again from what is recorded`);
+    this.notes.push(`${ANCHOR} is missing; the next run writes it again from state.db`);
     return record;
   }
 
@@ -243,7 +243,7 @@ class Chain {
     const { source, timeline, month } = manifest;
     this.orBroken(null, () => checkNamed(this.directory, this.legal, manifest));
     if (manifest.previous_sha256 !== this.head.sha256)
-      throw new Broken(name, 'the archive before it is not the one it was put behind');
+      throw new Broken(name, 'it does not link to the archive before it');
     this.head = { sequence, sha256 };
     this.requireRecordedHash(name);
     const isRecorded = this.options.known.some((one) => one.sequence === sequence && one.sha256 === sha256);
@@ -263,7 +263,7 @@ class Chain {
     const { differ = 0, missing = 0 } = manifest.since_delivery ?? {};
     if (differ + missing > 0)
       this.notes.push(
-        `archive ${sequence} says of itself: ${differ} of its rows differ from what was delivered, ${missing} up to there are missing since`,
+        `archive ${sequence} says that ${differ} of its rows differ from what was delivered, and that ${missing} up to there are missing since`,
       );
     this.rows += this.orBroken(manifest.file, () => checkArchive(this.directory, manifest, ids));
     this.options.onProgress?.(manifest.bytes);
@@ -273,7 +273,7 @@ class Chain {
     const { sequence, sha256 } = this.head;
     for (const known of this.options.known) {
       if (known.sequence === sequence && known.sha256 !== sha256)
-        throw new Broken(name, 'it is not the one that was recorded when the archive was made');
+        throw new Broken(name, 'it differs from the one that was recorded when the archive was created');
     }
   }
 

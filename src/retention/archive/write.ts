@@ -123,7 +123,7 @@ class Writer implements ArchiveWriter {
     try {
       this.fd = createFile(this.path);
     } catch (error) {
-      throw archiveFailed(`${this.path} can't be made`, error);
+      throw archiveFailed(`${this.path} can't be created`, error);
     }
   }
 
@@ -207,7 +207,7 @@ class Writer implements ArchiveWriter {
     for (const [at, id] of ids.entries()) {
       const row = rows.get(id);
       if (row !== undefined && this.codec.encode(row) === lines[at]) continue;
-      const what = row === undefined ? 'is no longer in the table' : 'is not what was archived a moment ago';
+      const what = row === undefined ? 'is no longer in the table' : 'has changed since it was archived';
       throw new AuditdError(
         'ARCHIVE_FAILED',
         `Row ${id} ${what}, so nothing of ${this.options.month} was archived or deleted; the next run tries again`,
@@ -225,7 +225,7 @@ class Writer implements ArchiveWriter {
     if (taken !== undefined) {
       throw new AuditdError(
         'ARCHIVE_BROKEN',
-        `${join(directory, taken)} has no manifest, so no archive can be put behind it`,
+        `${join(directory, taken)} has no manifest, so no archive can follow it`,
         { next: 'Put its manifest back from a backup, or move it away' },
       );
     }

@@ -123,5 +123,5 @@ function refused({
 
 function outOfTurn(): AuditdError {
   const next = 'Run install.sh, so that both are of one version';
-  return failed('The purge has answered another request than the one that was made', next, null);
+  return failed('The purge answered a different request', next, null);
 }

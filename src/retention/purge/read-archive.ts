@@ -67,7 +67,7 @@ export class ArchiveReader {
       throw archiveBroken(
         directory,
         manifest.file,
-        `block ${piece.block} has not the rows that its manifest says`,
+        `block ${piece.block} does not have the rows of its manifest`,
       );
     return rows;
   }

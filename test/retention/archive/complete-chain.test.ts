@@ -131,7 +131,7 @@ describe('the archives that readers take', () => {
     const purged = { sequence: 1, sha256: 'f'.repeat(64), directory: rig.archives };
     expect(() => read({ purged, made: [] })).toThrow(/it is not the one whose rows were removed/);
     expect(() => read({ purged: null, made: [{ sequence: 1, sha256: 'f'.repeat(64) }] })).toThrow(
-      /it is not the one that was recorded/,
+      /it differs from the one that was recorded/,
     );
   });
 
@@ -141,7 +141,7 @@ describe('the archives that readers take', () => {
     const at = join(rig.archives, name);
     const { signature: _, sha256: __, ...body } = JSON.parse(readFileSync(at, 'utf8')) as Manifest;
     writeFileSync(at, seal<Manifest>({ ...body, run: 'forged' }, null).text);
-    expect(() => read()).toThrow(/000002.*the archive before it is not the one it was put behind/);
+    expect(() => read()).toThrow(/000002.*it does not link to the archive before it/);
   });
 
   it.each<[string, ReadonlyArray<KeyObject | null>, boolean, RegExp | null]>([
@@ -193,7 +193,7 @@ describe('archive verify', () => {
       out: expect.stringMatching(/^BROKEN: 000004.*recorded; the 3 archives before it are valid/m) as string,
     });
     rmSync(key);
-    expect(verify().out).toMatch(/note: The key .*archive\.key can't be used.*no signature was looked at/);
+    expect(verify().out).toMatch(/note: The key .*archive\.key can't be used.*No signature was checked/);
   });
 
   it('says of a directory alone what was not compared', async () => {
@@ -201,7 +201,7 @@ describe('archive verify', () => {
     const verify = (...more: string[]) =>
       run(['archive', 'verify', '--directory', rig.archives, ...more]).out;
     const [, head = ''] = /^head (.+)$/m.exec(verify()) ?? [];
-    expect(verify()).toMatch(/^note: no signature .*--key FILE.* no end .*--head TEXT/m);
+    expect(verify()).toMatch(/^note: no signature .*--key FILE.* the end .*--head TEXT/m);
     const key = join(rig.directory, 'audit.pub');
     writeFileSync(key, createPublicKey(ours).export({ type: 'spki', format: 'pem' }));
     expect(verify('--head', head, '--key', key)).not.toContain('note: no');

@@ -103,7 +103,7 @@ describe('archive verify', () => {
       () => copyFileSync(path(MANIFESTS[1]), path('000004-postern-t1-2026-08.manifest.json')),
       '000004-postern-t1-2026-08.manifest.json: it is the manifest of another archive',
     ],
-    ['a stranger', () => writeFileSync(path('notes.txt'), ''), 'notes.txt: it is no part of the chain'],
+    ['a stranger', () => writeFileSync(path('notes.txt'), ''), 'notes.txt: it is not part of the chain'],
     [
       'a manifest lost at the end',
       () => rmSync(path(MANIFESTS[2])),
@@ -120,7 +120,7 @@ describe('archive verify', () => {
     renameSync(path(manifest), path(`${manifest}.tmp`));
     const verdict = verifyArchives(rig.archives, { key: publicKey, known: [] });
     expect(verdict).toMatchObject({ broken: null, archives: 2, head: { sequence: 2 } });
-    expect(verdict.notes).toEqual([expect.stringMatching(`^${file} is whole.*the next one puts that right`)]);
+    expect(verdict.notes).toEqual([expect.stringMatching(`^${file} is complete.*the next run repairs that`)]);
     expect(broken([], generateKeyPairSync('ed25519').publicKey)).not.toBe('whole');
     writeFileSync(
       path(file),
@@ -154,7 +154,7 @@ describe('archive verify', () => {
     for (const name of readdirSync(forger.archives)) copyFileSync(join(forger.archives, name), path(name));
     forger.remove();
     expect(broken([], publicKey)).toBe(`${MANIFESTS[0]}: it is not signed`);
-    expect(broken()).toBe(`${MANIFESTS[1]}: the archive before it is not the one it was put behind`);
+    expect(broken()).toBe(`${MANIFESTS[1]}: it does not link to the archive before it`);
   });
 
   it('names the key that signed and the one that was given where they are two', () => {
@@ -172,7 +172,9 @@ describe('archive verify', () => {
     for (const name of readdirSync(rig.archives)) if (name.startsWith('000003')) rmSync(path(name));
     expect(broken()).toBe('whole');
     expect(broken([head])).toBe('archive 000003: it was recorded, and is missing at the end of the chain');
-    expect(broken([{ sequence: 2, sha256: '0'.repeat(64) }])).toContain('not the one that was recorded');
+    expect(broken([{ sequence: 2, sha256: '0'.repeat(64) }])).toContain(
+      'differs from the one that was recorded',
+    );
   });
 
   it('says which archives stand behind the end that somebody has recorded', async () => {
@@ -183,9 +185,7 @@ describe('archive verify', () => {
     await rig.archive();
     expect(verifyArchives(rig.archives, { key: null, known: [head] })).toMatchObject({
       broken: null,
-      notes: [
-        expect.stringMatching(/^archives 4-\d+ stand behind the end that was recorded: .* put there by/),
-      ],
+      notes: [expect.stringMatching(/^archives 4-\d+ follow the recorded end: .* put there by/)],
     });
   });
 });

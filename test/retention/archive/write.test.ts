@@ -64,7 +64,11 @@ describe('an archive', () => {
   });
 
   it.each([
-    ['edited', "UPDATE audit_log SET action = 'delete' WHERE id = 2", /Row 2 is not what was archived/],
+    [
+      'edited',
+      "UPDATE audit_log SET action = 'delete' WHERE id = 2",
+      /Row 2 has changed since it was archived/,
+    ],
     ['deleted', 'DELETE FROM audit_log WHERE id = 2', /Row 2 is no longer in the table/],
   ])('does not come to be when a row was %s meanwhile', async (_, sql, message) => {
     for (let n = 0; n < 3; n++) rig.insert('2026-10-01 00:00:00');

@@ -113,7 +113,7 @@ describe('the archive as the purge reads it', () => {
     ],
     [
       'whose rows come through a pipe',
-      /it is no file/,
+      /it is not a regular file/,
       () => {
         rmSync(join(rig.archives, manifest.file));
         execFileSync('mkfifo', [join(rig.archives, manifest.file)]);
@@ -122,7 +122,7 @@ describe('the archive as the purge reads it', () => {
     ],
     [
       'whose manifest is a directory',
-      /it is no file/,
+      /it is not a regular file/,
       () => {
         rmSync(join(rig.archives, name));
         mkdirSync(join(rig.archives, name));
@@ -158,7 +158,7 @@ describe('the archive as the purge reads it', () => {
     ],
     [
       'that is cut off',
-      /its length is another/,
+      /its size differs from its manifest/,
       () => {
         truncateSync(join(rig.archives, manifest.file), manifest.bytes - 1);
         return piece();
@@ -167,7 +167,7 @@ describe('the archive as the purge reads it', () => {
     ['of another table', /of another table than audit_log/, () => forge({ table: 'user' })],
     ['of our own table', /manifest of another archive/, () => forge({ source: 'auditd' })],
     ['with another key', /of another table/, () => forge({ id_column: 'user_id' })],
-    ['that names a file elsewhere', /says what no manifest says/, () => forge({ file: '../../etc/shadow' })],
+    ['that names a file elsewhere', /is not a valid manifest/, () => forge({ file: '../../etc/shadow' })],
     [
       'that names the file of another',
       /names the file of another archive/,
@@ -175,22 +175,18 @@ describe('the archive as the purge reads it', () => {
     ],
     [
       'with a block that would fill the memory',
-      /says what no manifest says/,
+      /is not a valid manifest/,
       () => forge({ blocks: [[manifest.bytes, 2 ** 40, 3, 1, 3, null, null]] }),
     ],
     [
       'with a block that is shorter than nothing',
-      /says what no manifest says/,
+      /is not a valid manifest/,
       () => forge({ blocks: [[-1, -1, 3, 1, 3, null, null]], bytes: -1 }),
     ],
-    [
-      'with blocks that are none',
-      /says what no manifest says/,
-      () => forge({ blocks: 'x' as unknown as [] }),
-    ],
+    ['with blocks that are none', /is not a valid manifest/, () => forge({ blocks: 'x' as unknown as [] })],
     [
       'with columns that are none',
-      /says what no manifest says/,
+      /is not a valid manifest/,
       () => forge({ columns: [null] as unknown as [] }),
     ],
     [
@@ -200,7 +196,7 @@ describe('the archive as the purge reads it', () => {
     ],
     [
       'with a row twice',
-      /not the rows that its manifest says/,
+      /not have the rows of its manifest/,
       () => forgeLines([...lines(), lines()[2] ?? '']),
     ],
     ['with a line that is no row', /block 0 is not what/, () => forgeLines(['{"id":1}'])],
