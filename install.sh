@@ -1,38 +1,40 @@
 #!/usr/bin/env bash
 set -Eeuo pipefail
 
-# As root nothing is taken from the caller's directory or search path: others may have put something there. Where the caller
-# has Node.js is looked at by find_node, which takes it only if root alone can write it.
+# install.sh runs as root and ignores the caller's directory and search path, where others may have put programs. find_node
+# also searches the caller's path, and accepts a Node.js only if root alone can write it.
 CALLED_FROM=$PWD CALLER_PATH=${PATH:-}
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 unset CDPATH ENV BASH_ENV PYTHONPATH PYTHONHOME NODE_OPTIONS NODE_PATH
 
 usage() {
   cat <<'TEXT'
-Installs postern-auditd, the audit daemon of Postern Proxy, and has fail2ban ban who fails to log in.
+Install postern-auditd, the audit daemon of Postern Proxy, and let fail2ban ban clients after failed logins.
 
   sudo ./install.sh [options]
 
-From the release tarball it needs nothing but Debian packages that are missing; from a clone, Node.js 20.19 or later and
-npm. Run it again at any time: what is right already stays untouched, your configuration is never overwritten.
+The release tarball needs only Debian packages, which are installed if they are missing. A clone needs Node.js 20.19 or
+later and npm. You can run install.sh again at any time: it changes only what differs, and never overwrites your
+configuration.
 
-  --database PATH     Postern's database, where it is not /var/lib/posternproxy/posternproxy.db
-  --trust-owner USER  with --database: who else than root and service accounts may write there, and so decides whom
-                      fail2ban bans
-  --admin-net NET     an address or network that is never to be banned, besides that of this SSH session; more than once
-  --no-fail2ban       without jail, filter and fail2ban, now and later (fail2ban.enabled in the configuration); a jail that is
-                      there stays as it is
-  --remove-jail       --no-fail2ban, and take a jail that is there out of fail2ban, with its bans
-  --fail2ban          with bans again, after one of these
-  --banaction NAME    fail2ban's action that bans, such as nftables-multiport; kept in the configuration
-  --reconfigure       only: decide again who the daemon runs as, write units and jail for the configuration as it is now
-  --dry-run           say what would be done, and change nothing
-  --uninstall         remove the program, its units and the jail; data, logs and configuration stay, fail2ban runs on
-  --purge             --uninstall, and remove data, logs, configuration and user
-  --help              this
+  --database PATH     set the path of Postern's database (default: /var/lib/posternproxy/posternproxy.db)
+  --trust-owner USER  with --database: accept that USER can write there, besides root and service accounts; whoever
+                      can write there decides which clients fail2ban bans
+  --admin-net NET     never ban this address or network, nor that of this SSH session; can be given several times
+  --no-fail2ban       install no jail and no filter, now and in later runs (fail2ban.enabled in the configuration); an
+                      existing jail stays unchanged
+  --remove-jail       like --no-fail2ban, and remove an existing jail and its bans from fail2ban
+  --fail2ban          set up bans again, after --no-fail2ban or --remove-jail
+  --banaction NAME    set fail2ban's ban action, such as nftables-multiport; stored in the configuration
+  --reconfigure       only choose the daemon's user again, and write units and jail for the current configuration
+  --dry-run           print the changes without making them
+  --uninstall         remove the program, its units and the jail; keep data, logs and configuration, and keep fail2ban
+                      running
+  --purge             like --uninstall, and remove data, logs, configuration and user
+  --help              print this help
 
 Places: program /opt/postern-auditd, configuration /etc/postern-auditd, state /var/lib/postern-auditd,
-logs /var/log/posternproxy. After the installation install.sh is in /opt/postern-auditd too.
+logs /var/log/posternproxy. The installation puts a copy of install.sh into /opt/postern-auditd.
 TEXT
 }
 
@@ -59,9 +61,9 @@ cd /
 
 ARGUMENTS=("$@")
 ACTION=install
-WITH_FAIL2BAN='' # yes or no; empty: what the configuration says
+WITH_FAIL2BAN='' # yes or no; empty: as configured
 REMOVE_JAIL=no
-REMEMBER='' # yes or no: to be written into the configuration
+REMEMBER='' # yes or no: write this into the configuration
 GIVEN_BANACTION=''
 GIVEN_DATABASE=''
 TRUSTED_OWNER=''
@@ -73,13 +75,13 @@ KIND=$(kind_of "$HERE")
 while [ $# -gt 0 ]; do
   case $1 in
     --database | --trust-owner | --admin-net | --banaction)
-      if [ $# -lt 2 ] || [ -z "$2" ]; then die "$1 wants a value." './install.sh --help'; fi
+      if [ $# -lt 2 ] || [ -z "$2" ]; then die "$1 requires a value." './install.sh --help'; fi
       case $1 in
         --database) GIVEN_DATABASE=$2 ;;
         --trust-owner) TRUSTED_OWNER=$2 ;;
         --banaction) GIVEN_BANACTION=$2 ;;
         *)
-          if ! is_network "$2"; then die "--admin-net $2: that is neither an address nor a network such as 192.0.2.0/24." './install.sh --help'; fi
+          if ! is_network "$2"; then die "--admin-net $2 is neither an address nor a network such as 192.0.2.0/24." './install.sh --help'; fi
           ADMIN_NETS+=("$2")
           ;;
       esac
@@ -98,10 +100,10 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-# The file that the program is to be asked about: the shipped one as long as there is none.
+# config_to_read: the installed configuration file, or the shipped one if none is installed.
 config_to_read() { if [ -e "$CONFIG" ]; then echo "$CONFIG"; else echo "${PROGRAM:-$HERE}/config/config.yml"; fi; }
 
-# facts_now: what the configuration says, asked of whatever program can be run before anything is changed.
+# facts_now: reads the configuration with any program that runs already, before anything is changed.
 facts_now() {
   local candidate text
   for candidate in "$HERE" "$PREFIX"; do
@@ -111,7 +113,7 @@ facts_now() {
       take_facts "$text"
       return
     fi
-    # The program runs, and refuses the configuration: it says why. What a clone has built, or what is installed, may be older.
+    # The program runs and rejects the configuration, so it reports why. A clone's build and an installed program may be older.
     if [ "$KIND" != clone ] && postern facts --config "$candidate/config/config.yml" >/dev/null 2>&1; then read_facts "$(config_to_read)"; fi
   done
   PROGRAM=''
@@ -119,10 +121,10 @@ facts_now() {
 }
 
 begin() {
-  step 'looking at this host' './install.sh --help'
+  step 'checking this host' './install.sh --help'
   check_host
   exec 9>/run/postern-auditd-install.lock
-  flock -n 9 || die 'another install.sh runs.' 'wait until it has ended.'
+  flock -n 9 || die 'another install.sh is running.' 'wait until it has finished, then run install.sh again.'
   recover_program
 }
 
@@ -133,7 +135,7 @@ install_all() {
     KIND=installed
   fi
   case $KIND in
-    nothing) die "$HERE is neither a release nor a clone." 'unpack the release tarball and run the install.sh in it.' ;;
+    nothing) die "$HERE is neither a release nor a clone." 'unpack the release tarball and run its install.sh.' ;;
     clone) find_node ;;
   esac
   look_at_places
@@ -141,9 +143,9 @@ install_all() {
   if [ -e "$CONFIG" ]; then configured=${FACTS[database]}; fi
   choose_database "$GIVEN_DATABASE" "$configured"
   decide_fail2ban
-  if [ -e "$DATABASE" ]; then say "Postern's database is $DATABASE"; else say "Postern's database is not there yet: $DATABASE"; fi
+  if [ -e "$DATABASE" ]; then say "Postern's database is $DATABASE"; else say "Postern's database does not exist yet: $DATABASE"; fi
 
-  step 'looking for Debian packages' 'see above.'
+  step 'checking Debian packages' 'see the message above.'
   if [ "$KIND" = release ]; then
     local name
     while read -r name; do want_package "$name"; done <"$HERE/node/REQUIRES"
@@ -151,8 +153,8 @@ install_all() {
   if [ "$WITH_FAIL2BAN" = yes ]; then want_fail2ban; fi
   fetch_packages
 
-  step 'making the program ready' "$(case $KIND in
-    clone) echo 'see above. To compile SQLite npm needs apt-get install build-essential python3; the release tarball needs no compiler.' ;;
+  step 'preparing the program' "$(case $KIND in
+    clone) echo 'see the message above. If npm could not compile SQLite, run apt-get install build-essential python3, or use the release tarball, which needs no compiler.' ;;
     *) echo 'run install.sh again.' ;;
   esac)"
   stage_program
@@ -161,7 +163,7 @@ install_all() {
     if [ -n "$PROGRAM" ] && [ -e "$CONFIG" ]; then read_facts "$CONFIG"; fi
   fi
 
-  step 'installing Debian packages' 'mend what apt-get says, and run install.sh again.'
+  step 'installing Debian packages' 'fix the error that apt-get reports, then run install.sh again.'
   install_packages
 
   step 'installing the program' 'run install.sh again.'
@@ -171,12 +173,12 @@ install_all() {
   if [ -n "$PROGRAM" ] && [ "$LAST" = changed ] && [ -e "$CONFIG" ]; then read_facts "$CONFIG"; fi
   swap_program
 
-  step 'setting up the service' 'see journalctl -u postern-auditd, and run install.sh again.'
+  step 'setting up the service' 'see journalctl -u postern-auditd, then run install.sh again.'
   install_unit
   install_manual
   give_identity "$DATABASE"
-  # An upgrade: the jail is renewed before the new daemon writes what the old jail may not take, such as networks for
-  # an nftables set of addresses. What the old daemon writes meanwhile, the new jail takes.
+  # An upgrade replaces the jail before it starts the new daemon: the new daemon may write events that the old jail rejects,
+  # such as networks for an nftables set of addresses. The new jail accepts events of the old daemon.
   if [ "$WITH_FAIL2BAN" = yes ]; then install_log_files; fi
   if [ "$WITH_FAIL2BAN" = yes ] && [ -e "$FAIL2BAN/$JAIL_FILE" ] && pair_is_there "${FACTS[auth]}"; then
     setup_fail2ban
@@ -191,7 +193,7 @@ install_all() {
     install_helper
     install_logrotate
   elif [ "$REMOVE_JAIL" = yes ]; then
-    step 'taking the jail out of fail2ban' 'run install.sh --remove-jail again.'
+    step 'removing the jail from fail2ban' 'run install.sh --remove-jail again.'
     remove_bans
   fi
   if [ "$DRY_RUN" = no ]; then rm -rf --one-file-system "$OLD"; fi
@@ -202,24 +204,24 @@ report() {
     say 'Nothing has been changed (--dry-run).'
     return
   fi
-  if [ "$TOTAL_CHANGES" -eq 0 ]; then say 'All is as it should be: nothing has been changed.'; fi
+  if [ "$TOTAL_CHANGES" -eq 0 ]; then say 'Everything is up to date: nothing has been changed.'; fi
   case $ACTION in
-    uninstall) say 'postern-auditd is gone; /etc/postern-auditd, /var/lib/postern-auditd and /var/log/posternproxy are still there (--purge removes them).' ;;
-    purge) say 'postern-auditd is gone, with its data, logs and configuration.' ;;
+    uninstall) say 'postern-auditd is removed. /etc/postern-auditd, /var/lib/postern-auditd and /var/log/posternproxy are kept (--purge removes them).' ;;
+    purge) say 'postern-auditd is removed, with its data, logs and configuration.' ;;
     *)
       postern status --config "$CONFIG" 2>/dev/null | sed -n 's/^source postern: /Postern: /p' || true
       if [ ! -e "$DATABASE" ]; then
-        say "When Postern has made its database: $PREFIX/install.sh --reconfigure. By its owner and mode it is decided who the daemon runs as."
+        say "When Postern has created its database, run $PREFIX/install.sh --reconfigure: it chooses the daemon's user by the owner and mode of the database."
       fi
       say "Next: $(command_name) status$([ "$WITH_FAIL2BAN" != yes ] || echo "; fail2ban-client status ${FACTS[jail]}"). Configuration: $CONFIG"
       ;;
   esac
 }
 
-# shellcheck disable=SC2317 # the trap's
+# shellcheck disable=SC2317 # called by the trap
 finish() {
   local status=$? line
-  # What is put back now is not to be broken off half way, and nobody may be there to read.
+  # The rollback must not be interrupted, and the terminal may be closed.
   trap '' INT TERM HUP PIPE
   trap - EXIT ERR
   set +e
@@ -227,7 +229,7 @@ finish() {
   if [ "$status" -ne 0 ] && [ "$STEP" != starting ]; then
     {
       if [ -n "$SIGNAL" ]; then
-        printf '\ninstall.sh was broken off (%s) while %s.\n  next: run %s again: it goes on from what is there.\n' "$SIGNAL" "$STEP" "$(command_line)"
+        printf '\ninstall.sh was interrupted (%s) while %s.\n  next: run %s again. It continues from the current state.\n' "$SIGNAL" "$STEP" "$(command_line)"
       else
         printf '\ninstall.sh stopped while %s.%s\n' "$STEP" "${FAILED:+ This failed: $FAILED}"
         if [ -n "$FAILED" ]; then printf '  next: %s\n' "$(next_step "$ADVICE")"; fi
@@ -235,7 +237,7 @@ finish() {
       if [ ${#DONE[@]} -eq 0 ]; then
         echo '  Nothing has been changed.'
       else
-        echo '  What has been done, and stays unless it says otherwise below:'
+        echo '  These changes were made, and are kept unless listed as restored below:'
         for line in "${DONE[@]}"; do printf '    %s\n' "$line"; done
       fi
       put_back_fail2ban
@@ -248,26 +250,26 @@ finish() {
   exit "$status"
 }
 
-# tell_journal: for whoever comes back after a lost session, whose terminal is gone.
+# tell_journal: reports the interruption in the journal, because the terminal of a lost session is gone.
 tell_journal() {
-  logger -t postern-auditd-install -p user.warning "broken off (SIG$SIGNAL) while $STEP; run $(command_line) again: it goes on from what is there" 2>/dev/null || true
+  logger -t postern-auditd-install -p user.warning "interrupted (SIG$SIGNAL) while $STEP; run $(command_line) again. It continues from the current state" 2>/dev/null || true
 }
 
 command_line() { printf '%s/install.sh' "$HERE"; if [ ${#ARGUMENTS[@]} -gt 0 ]; then printf ' %q' "${ARGUMENTS[@]}"; fi; }
 
-# broken_off NAME NUMBER: the shell comes here when the program that runs has ended; EXIT alone would see a status of 0.
-broken_off() {
+# interrupted NAME NUMBER: the shell calls this when the running program has ended; the EXIT trap alone would see a status of 0.
+interrupted() {
   SIGNAL=$1
   exit $((128 + $2))
 }
 
 FAILED='' SIGNAL=''
-WORK=$(mktemp -d) || die "no temporary directory can be made in ${TMPDIR:-/tmp}." 'make room there, or have TMPDIR name another directory.'
+WORK=$(mktemp -d) || die "cannot create a temporary directory in ${TMPDIR:-/tmp}." 'free some space there, or set TMPDIR to another directory.'
 trap finish EXIT
 trap 'FAILED="$BASH_COMMAND"' ERR
-trap 'broken_off INT 2' INT
-trap 'broken_off TERM 15' TERM
-trap 'broken_off HUP 1' HUP
+trap 'interrupted INT 2' INT
+trap 'interrupted TERM 15' TERM
+trap 'interrupted HUP 1' HUP
 
 begin
 case $ACTION in

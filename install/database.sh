@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Postern's database: where it is, and what its owner and mode are.
+# Postern's database: its path, owner, mode and access list.
 
 DEFAULT_DATABASE=/var/lib/posternproxy/posternproxy.db
 
-# find_databases: every posternproxy.db in the places where programs and containers keep their data.
+# find_databases: every posternproxy.db in the usual data directories of programs and containers.
 find_databases() {
   local place places=()
   for place in /var/lib /opt /srv /home /root /data /mnt; do
@@ -12,15 +12,15 @@ find_databases() {
   timeout 30 find "${places[@]}" -maxdepth 7 -name posternproxy.db -type f ! -path '*/overlay2/*' 2>/dev/null | sort || true
 }
 
-# choose_database GIVEN CONFIGURED: sets DATABASE. What was given on the command line, else what the configuration of
-# an earlier installation says, else the default place. What else is found is a suggestion: whoever can write a database decides
-# as whom the daemon runs and whom fail2ban bans.
+# choose_database GIVEN CONFIGURED: sets DATABASE to the path on the command line, else the configured path, else the default. A
+# database found elsewhere is only suggested: anyone who can write a database decides as which user the daemon runs, and
+# which clients fail2ban bans.
 choose_database() {
   local given=$1 configured=$2 found
   if [ -n "$given" ]; then
     case $given in /*) ;; *) given=$CALLED_FROM/$given ;; esac
     case $given in
-      /tmp/* | /var/tmp/*) die "$given: the daemon has a /tmp of its own and would not see it." 'keep the database elsewhere.' ;;
+      /tmp/* | /var/tmp/*) die "$given is in a temporary directory; the daemon has its own /tmp and can't see it." 'move the database to another directory.' ;;
     esac
     if [ -d "$given" ]; then given=${given%/}/posternproxy.db; fi
     DATABASE=$(realpath -ms -- "$given")
@@ -35,23 +35,23 @@ choose_database() {
   if [ -e "$DATABASE" ]; then return; fi
   found=$(find_databases)
   if [ -n "$found" ]; then
-    warn "there is no $DATABASE, but:"$'\n'"$found"$'\n'"If one of them is Postern's, run install.sh again with --database PATH."
+    warn "$DATABASE does not exist, but these files do:"$'\n'"$found"$'\n'"If one of them is Postern's database, run install.sh again with --database PATH."
   fi
 }
 
-# must_be_trusted DATABASE: whoever can write it or a directory above it has to be root or a service account, or be named.
+# must_be_trusted DATABASE: stops if anyone but root, a service account or --trust-owner can write it or a directory above it.
 must_be_trusted() {
   local writer owner
   while read -r writer; do
     owner=${writer##* }
     if [ -n "$TRUSTED_OWNER" ] && [ "$owner" = "$TRUSTED_OWNER" ]; then continue; fi
-    die "$1 can be changed by $writer. Whoever can do that decides whom fail2ban bans, and the daemon may run as that user." \
-      "move Postern's data where only root or a service account can write, or add --trust-owner $owner."
+    die "$1 can be changed by $writer. Anyone who can change it decides which clients fail2ban bans, and the daemon may run as that user." \
+      "move Postern's data to a directory that only root or a service account can write, or add --trust-owner $owner."
   done < <(strange_writers "$1")
 }
 
-# strange_writers PATH: those who can change the file or a directory above it and are neither root nor a service account, a line
-# each: `the user NAME`, `the group NAME`, `everybody`.
+# strange_writers PATH: everyone except root and service accounts who can change the file or a directory above it, a line each:
+# `the user NAME`, `the group NAME`, `everybody`.
 strange_writers() {
   local kind id name first
   first=$(sed -n 's/^UID_MIN[[:space:]]*\([0-9]*\).*/\1/p' /etc/login.defs 2>/dev/null)
@@ -63,8 +63,8 @@ strange_writers() {
   done < <(writers_of "$1") | awk '!seen[$0]++'
 }
 
-# stat_of PATH: `uid user gid group mode` of what the path leads to. With an access list the mode's middle digit is its
-# mask, and the group's own entry counts instead.
+# stat_of PATH: `uid user gid group mode` of the target of PATH. With an access list the middle digit of the mode is the mask, so
+# the entry of the group replaces it.
 stat_of() {
   local uid user gid group mode own
   read -r uid user gid group mode < <(stat -Lc '%u %U %g %G %a' -- "$1" 2>/dev/null) || return 0
@@ -79,7 +79,7 @@ stat_of() {
   printf '%s %s %s %s %s\n' "$uid" "$user" "$gid" "$group" "$mode"
 }
 
-# closed_parents DIRECTORY: those above it that not everybody may pass, but for those that ProtectHome=tmpfs replaces.
+# closed_parents DIRECTORY: directories above it without search permission for everybody, except those that ProtectHome=tmpfs replaces.
 closed_parents() {
   local at=${1%/*} mode
   while [ -n "$at" ]; do
@@ -91,7 +91,7 @@ closed_parents() {
   done
 }
 
-# The files that SQLite keeps beside the database.
+# database_files DATABASE: the database and SQLite's files beside it.
 database_files() {
   local name
   for name in "$1" "$1-wal" "$1-shm" "$1-journal"; do
@@ -99,8 +99,8 @@ database_files() {
   done
 }
 
-# grant_access DATABASE: the daemon's own user may read, by access lists; new files inherit it from the directory.
-# False if the file system takes no access lists.
+# grant_access DATABASE: lets the daemon's own user read through access lists; new files inherit the entry from the directory.
+# Returns false if the file system does not support access lists.
 grant_access() {
   local directory=${1%/*} file parent
   grant "$directory" rx
@@ -116,7 +116,7 @@ grant_access() {
   while read -r file; do grant "$file" r; done < <(database_files "$1")
 }
 
-# grant PATH RIGHTS: sets the entry anew where chmod has taken it away through the mask (getfacl then adds #effective).
+# grant PATH RIGHTS: adds the entry, also where chmod has disabled it through the mask (getfacl then adds #effective).
 grant() {
   local wanted
   case $2 in r) wanted=r-- ;; rx) wanted=r-x ;; x) wanted=--x ;; esac
@@ -129,13 +129,13 @@ grant() {
 
 has_entry() { getfacl -cp -- "$1" 2>/dev/null | grep -xE "user:${OWN}:$2[[:space:]]*" >/dev/null; }
 
-# revoke_access DATABASE: takes our entries out again; a list that holds nothing else goes with them.
+# revoke_access DATABASE: removes our entries, and an access list that has no other entries.
 revoke_access() {
   local directory=${1%/*} path
   command -v getfacl >/dev/null || return 0
   while read -r path; do
     if [ -e "$path" ] && getfacl -cp -- "$path" 2>/dev/null | grep -q "user:$OWN:"; then
-      change "take $OWN out of the access list of $path" revoke "$path"
+      change "remove $OWN from the access list of $path" revoke "$path"
     fi
   done < <(printf '%s\n' "$directory"; database_files "$1"; closed_parents "$directory")
 }

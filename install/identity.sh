@@ -1,16 +1,16 @@
 # shellcheck shell=bash
-# Who the daemon runs as: decided from owner and mode of Postern's database, so that it can read and nothing more.
+# The daemon's user and groups, chosen by the owner and mode of Postern's database: they can read it, and nothing more.
 
 OWN='postern-auditd'
 
-# Groups whose members can become root or read what is nobody's business: never given to the daemon.
+# Groups whose members can become root or read confidential data: the daemon never gets them.
 POWERFUL=' root sudo wheel admin docker lxd libvirt disk shadow kmem '
 
 # decide_identity DATABASE DIRECTORY CLOSED SETFACL POSTERN: sets CASE, RUN_USER, RUN_GROUP, RUN_GROUPS, WHY.
-#   DATABASE, DIRECTORY  `stat -Lc '%u %U %g %G %a'` of the database and of its directory; empty if there is none yet
-#   CLOSED               directories above that not everybody may pass; empty if there are none
-#   SETFACL              yes if setfacl is there
-#   POSTERN              the group of Postern's own user; empty if there is none
+#   DATABASE, DIRECTORY  `stat -Lc '%u %U %g %G %a'` of the database and its directory; empty before the database exists
+#   CLOSED               directories above without search permission for everybody; may be empty
+#   SETFACL              yes if setfacl is installed
+#   POSTERN              the group of Postern's user; empty if it does not exist
 decide_identity() {
   local database=$1 directory=$2 closed=$3 setfacl=$4 postern=$5
   local uid user gid group mode dir_gid dir_mode class=other rest
@@ -18,7 +18,7 @@ decide_identity() {
 
   if [ -z "$database" ]; then
     CASE=waiting RUN_GROUPS=$postern
-    WHY='there is no database yet: decided anew by install.sh --reconfigure when there is'
+    WHY='the database does not exist yet; install.sh --reconfigure chooses again when it does'
     return
   fi
   read -r uid user gid group mode <<<"$database"
@@ -40,26 +40,26 @@ decide_identity() {
   fi
   if [ "$uid" != 0 ] && [ "$user" != UNKNOWN ]; then
     CASE=owner RUN_USER=$user RUN_GROUP=$group
-    # Without Group= systemd takes the user's own.
+    # Without Group= systemd uses the user's primary group.
     if [ "$group" = UNKNOWN ]; then RUN_GROUP=''; fi
     WHY="only its owner, $user, may read the database"
     return
   fi
   rest='root'
-  if [ "$uid" != 0 ]; then rest="the user $uid, who has no name here,"; fi
+  if [ "$uid" != 0 ]; then rest="the unnamed user $uid"; fi
   if [ "$setfacl" = yes ]; then
     CASE=acl
-    WHY="only $rest may read the database: $OWN may too by an access list, which chmod and a database moved in undo"
+    WHY="only $rest may read the database, so $OWN gets an access list entry; chmod or replacing the database removes it"
   elif [ "$uid" = 0 ]; then
     CASE=root RUN_USER=root RUN_GROUP=root
-    WHY='only root may read the database, and setfacl (package acl) is not here: root without any capability'
+    WHY='only root may read the database, and setfacl (package acl) is not installed, so the daemon runs as root without capabilities'
   else
     CASE=none
-    WHY="only $rest may read the database: install the package acl and run install.sh --reconfigure"
+    WHY="only $rest may read the database; install the package acl, then run install.sh --reconfigure"
   fi
 }
 
-# may_read MODE CLASS, may_list MODE CLASS: for octal modes of three or four digits; CLASS is group or other.
+# may_read MODE CLASS, may_list MODE CLASS: octal modes of three or four digits; CLASS is group or other.
 may_read() { [ $(($(digit "$1" "$2") & 4)) -ne 0 ]; }
 may_list() { [ $(($(digit "$1" "$2") & 5)) -eq 5 ]; }
 digit() {
@@ -67,18 +67,18 @@ digit() {
   if [ "$2" = group ]; then echo "${mode: -2:1}"; else echo "${mode: -1}"; fi
 }
 
-# render_identity DATABASE: the drop-in identity.conf for what decide_identity has set.
+# render_identity DATABASE: the drop-in identity.conf for the result of decide_identity.
 render_identity() {
-  printf '# Written by install.sh from owner and mode of %s:\n' "$1"
+  printf '# Written by install.sh, by the owner and mode of %s:\n' "$1"
   printf '# %s.\n' "$WHY"
-  printf '# install.sh --reconfigure decides anew.\n[Service]\nUser=%s\n' "$RUN_USER"
+  printf '# install.sh --reconfigure chooses again.\n[Service]\nUser=%s\n' "$RUN_USER"
   if [ -n "$RUN_GROUP" ]; then printf 'Group=%s\n' "$RUN_GROUP"; fi
   if [ -n "$RUN_GROUPS" ]; then printf 'SupplementaryGroups=%s\n' "$RUN_GROUPS"; fi
-  # As root it has one system call less: its threads of queries then do not stand back.
+  # Root loses setpriority: its query threads then keep the normal priority.
   if [ "$RUN_USER" = root ]; then printf 'SystemCallFilter=~setpriority\n'; fi
 }
 
-# Places as the unit has them; what the configuration has elsewhere goes into places.conf.
+# Paths in the shipped unit. places.conf holds those that the configuration changes.
 UNIT_LOGS='/var/log/posternproxy/audit /var/log/posternproxy/auth'
 UNIT_BANS=/var/log/posternproxy/bans
 UNIT_STATE=/var/lib/postern-auditd
@@ -86,7 +86,7 @@ UNIT_CONTROL=/run/postern-auditd
 UNIT_DATABASE=/var/lib/posternproxy
 
 # render_places DATABASE_DIRECTORY STATE CONTROL_DIRECTORY BANS_DIRECTORY LOG_DIRECTORY…: the drop-in places.conf for
-# RUN_USER; nothing if the unit's own lines are right.
+# RUN_USER; empty if the shipped unit fits.
 render_places() {
   local database=$1 state=$2 control=$3 bans=$4 directory
   local lines=()
@@ -111,19 +111,19 @@ render_places() {
     lines+=("ReadOnlyPaths=$(unit_word "-$database")")
   fi
   if [ ${#lines[@]} -eq 0 ]; then return 0; fi
-  printf '# Written by install.sh from the configuration; install.sh --reconfigure writes it anew.\n[Service]\n'
+  printf '# Written by install.sh from the configuration; install.sh --reconfigure rewrites it.\n[Service]\n'
   printf '%s\n' "${lines[@]}"
 }
 
-# directory_line MODE USER GROUP DIRECTORY: the line that makes the directory, as root, before each start.
+# directory_line MODE USER GROUP DIRECTORY: the unit line that creates the directory as root before each start.
 directory_line() { printf 'ExecStartPre=+/usr/bin/install -d -m %s -o %s -g %s %s' "$1" "$2" "$3" "$(unit_word "$4")"; }
 
-# ProtectHome=yes hides these from the daemon.
+# hidden_by_home PATH: true if ProtectHome=yes hides the path from the daemon.
 hidden_by_home() {
   case $1/ in /home/* | /root/* | /run/user/*) return 0 ;; *) return 1 ;; esac
 }
 
-# A path as systemd's unit files take it.
+# unit_word PATH: the path quoted for a systemd unit file.
 unit_word() {
   local word=${1//\\/\\\\}
   word=${word//%/%%}

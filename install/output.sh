@@ -1,21 +1,21 @@
 # shellcheck shell=bash
-# What is printed, and how things are changed: each change goes through `change` or `put_file`, so that --dry-run changes
-# nothing and the end can say what was done.
+# Output and changes. Every change goes through `change` or `put_file`: --dry-run then changes nothing, and a failure can list
+# the changes already made.
 
 DRY_RUN=no
 STEP='starting'
 ADVICE=''
 DONE=()
-LAST=unchanged # what the last `change` or `put_file` did: changed or unchanged
+LAST=unchanged # result of the last `change` or `put_file`: changed or unchanged
 TOTAL_CHANGES=0
 
 say() { printf '%s\n' "$*"; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
 
-# step WHAT NEXT: what is going on, and what to do if it fails, for the report of a failure.
+# step WHAT NEXT: names the current step and the advice that a failure report gives for it.
 step() { STEP=$1 ADVICE=$2; }
 
-# die WHY NEXT: the report of what was done follows when the shell exits.
+# die WHY NEXT: exits with an error; the EXIT trap then lists the changes already made.
 die() {
   printf '\ninstall.sh: %s\n' "$1" >&2
   printf '  next: %s\n' "$2" >&2
@@ -28,7 +28,7 @@ unchanged() {
   printf '  unchanged  %s\n' "$1"
 }
 
-# change WHAT CMD…: runs CMD, or says that it would.
+# change WHAT CMD…: runs CMD; with --dry-run only prints WHAT.
 change() {
   local what=$1
   shift
@@ -41,7 +41,7 @@ change() {
   changed "$what"
 }
 
-# changed WHAT: notes a change that was made.
+# changed WHAT: records a change.
 changed() {
   LAST=changed
   printf '  done       %s\n' "$1"
@@ -49,7 +49,7 @@ changed() {
   TOTAL_CHANGES=$((TOTAL_CHANGES + 1))
 }
 
-# put_file SOURCE DESTINATION MODE: a root-owned file with the content of SOURCE, by rename, if it is not that already.
+# put_file SOURCE DESTINATION MODE: installs SOURCE as a root-owned file by rename, unless it is installed already.
 put_file() {
   local source=$1 destination=$2 mode=$3
   if [ -f "$destination" ] && [ ! -L "$destination" ] && cmp -s "$source" "$destination" &&
@@ -67,7 +67,7 @@ write_file() {
   mv -f -T "$destination.new-$$" "$destination"
 }
 
-# remove_path PATH: a file, a link or a whole directory.
+# remove_path PATH: removes a file, a link or a directory tree.
 remove_path() {
   if [ -e "$1" ] || [ -L "$1" ]; then change "remove $1" rm -rf --one-file-system -- "$1"; fi
 }

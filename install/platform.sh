@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# The host: what it is, what it lacks, and who is installing.
+# Checks of the host: distribution, mounts, free space, Node.js, Debian packages and the administrator's address.
 
 MISSING=() # Debian packages
 
-# distribution_verdict ID VERSION_ID ID_LIKE: supported, untested (its relatives) or foreign.
+# distribution_verdict ID VERSION_ID ID_LIKE: supported, untested (another version or a derivative) or foreign.
 distribution_verdict() {
   case $1:$2 in
     debian:12 | debian:13 | ubuntu:22.04 | ubuntu:24.04) echo supported ;;
@@ -13,27 +13,27 @@ distribution_verdict() {
 
 check_host() {
   local ID='' VERSION_ID='' ID_LIKE='' PRETTY_NAME='this system'
-  if [ "$(id -u)" -ne 0 ]; then die 'this needs root.' "$(as_root "$(command_line)")"; fi
-  # shellcheck disable=SC1091 # the host's
+  if [ "$(id -u)" -ne 0 ]; then die 'install.sh needs root.' "$(as_root "$(command_line)")"; fi
+  # shellcheck disable=SC1091 # a file of the host
   if [ -r /etc/os-release ]; then . /etc/os-release; fi
   case $(distribution_verdict "$ID" "$VERSION_ID" "$ID_LIKE") in
     supported) ;;
-    untested) warn "$PRETTY_NAME is not among the systems this is tested on (Debian 12 and 13, Ubuntu 22.04 and 24.04)." ;;
-    *) die "$PRETTY_NAME is no Debian or Ubuntu." 'docs/guide/INSTALL.md says what is to be done by hand.' ;;
+    untested) warn "$PRETTY_NAME is not a tested system (tested: Debian 12 and 13, Ubuntu 22.04 and 24.04)." ;;
+    *) die "$PRETTY_NAME is not Debian or Ubuntu." 'install by hand, as docs/guide/INSTALL.md describes.' ;;
   esac
   if [ ! -d /run/systemd/system ]; then
-    die 'systemd does not run here.' 'without it start "postern-auditd run" by whatever supervises programs here; docs/guide/INSTALL.md says more.'
+    die 'systemd is not running here.' 'start "postern-auditd run" with your own process supervisor, as docs/guide/INSTALL.md describes.'
   fi
 }
 
-# as_root COMMAND: how to run it as root here.
+# as_root COMMAND: the command line that runs COMMAND as root on this host.
 as_root() {
   if command -v sudo >/dev/null; then printf 'sudo %s\n' "$1"; else printf 'su -c %q\n' "$1"; fi
 }
 
 # ---- places --------------------------------------------------------------------------------------------------------
 
-# existing PATH: the path, or what is nearest above it that is there.
+# existing PATH: the path, or its nearest existing parent.
 existing() {
   local at=$1
   while [ ! -e "$at" ] && [ "$at" != / ]; do at=$(dirname -- "$at"); done
@@ -42,23 +42,22 @@ existing() {
 
 free_mb() { df --output=avail -k -- "$(existing "$1")" | awk 'NR == 2 { print int($1 / 1024) }'; }
 
-# why_unwritable PATH: what keeps root from writing there; nothing if nothing does. On a file system that is read-only `-w` is
-# false for root too.
+# why_unwritable PATH: why root can't write there; empty if root can. `-w` is false for root too on a read-only file system.
 why_unwritable() {
   local at
   at=$(existing "$1")
   if [ ! -w "$at" ]; then printf '%s is read-only (mounted at %s)\n' "$1" "$(findmnt -no TARGET -T "$at")"; fi
 }
 
-# mounted_noexec PATH: where what has the option noexec is mounted, if the path lies there.
+# mounted_noexec PATH: the mount point of PATH if it is mounted with noexec; else empty.
 mounted_noexec() {
   local at
   at=$(existing "$1")
   if findmnt -no OPTIONS -T "$at" | tr ',' '\n' | grep -x noexec >/dev/null; then findmnt -no TARGET -T "$at"; fi
 }
 
-# needed_mb: what the program takes in ${PREFIX%/*}, beside one that is there until the new one runs. Measured: 118 MB of a
-# release; of a clone what npm fetches counts, with what only the build needs where the clone has nothing built.
+# needed_mb: the space that the program needs in ${PREFIX%/*}. The installed program stays until the new one runs. Measured: 118 MB
+# for a release. A clone needs what npm downloads, and the build tools too if the clone is not built.
 needed_mb() {
   case $KIND in
     release) if cmp -s "$HERE/MANIFEST" "$PREFIX/MANIFEST"; then echo 5; else du -sm -- "$HERE" | awk '{ print $1 + 5 }'; fi ;;
@@ -67,54 +66,53 @@ needed_mb() {
   esac
 }
 
-# look_at_places: what can't end well is said before anything is changed.
+# look_at_places: stops before any change if a directory is read-only, mounted with noexec or full.
 look_at_places() {
   local place why free need=5
   for place in "${PREFIX%/*}" /etc/systemd/system "${CONFIG%/*}" /var/lib /var/log /run "${TMPDIR:-/tmp}"; do
     why=$(why_unwritable "$place")
-    if [ -n "$why" ]; then die "$why." "have it mounted for writing (mount -o remount,rw), and run install.sh again."; fi
+    if [ -n "$why" ]; then die "$why." "mount it read-write (mount -o remount,rw), then run install.sh again."; fi
   done
   why=$(mounted_noexec "${PREFIX%/*}")
   if [ -n "$why" ]; then
-    die "${PREFIX%/*}, where the program goes, is mounted with noexec (at $why): no program runs there." \
-      "mount -o remount,exec $why, and take noexec out of /etc/fstab; or mount another file system there."
+    die "${PREFIX%/*} is mounted with noexec (at $why), so the program can't run there." \
+      "run mount -o remount,exec $why and remove noexec from /etc/fstab; or mount another file system there."
   fi
   need=$(needed_mb)
   free=$(free_mb "${PREFIX%/*}")
-  if [ "$free" -lt "$need" ]; then die "${PREFIX%/*} has $free MB free, and the program takes $need MB there." 'make room, and run install.sh again.'; fi
+  if [ "$free" -lt "$need" ]; then die "${PREFIX%/*} has $free MB free, but the program needs $need MB there." 'free some space, then run install.sh again.'; fi
   for place in /etc /var/lib "${TMPDIR:-/tmp}"; do
     free=$(free_mb "$place")
-    if [ "$free" -lt 5 ]; then die "$place has $free MB free, and 5 MB have to be." 'make room, and run install.sh again.'; fi
+    if [ "$free" -lt 5 ]; then die "$place has $free MB free, but 5 MB are needed." 'free some space, then run install.sh again.'; fi
   done
 }
 
-# next_step ADVICE: what to do after a failure that nobody foresaw: a full disk and one that is read-only by now tell themselves.
+# next_step ADVICE: the next step after an unexpected failure: ADVICE, unless a disk is full or has become read-only.
 next_step() {
   local place why
   for place in "${PREFIX%/*}" /etc /var/lib /var/log "${LINK%/*}" "${TMPDIR:-/tmp}"; do
     why=$(why_unwritable "$place")
     if [ -n "$why" ]; then
-      printf '%s: have it mounted for writing (mount -o remount,rw), and run install.sh again.\n' "$why"
+      printf '%s: mount it read-write (mount -o remount,rw), then run install.sh again.\n' "$why"
       return
     fi
     if [ "$(free_mb "$place")" -lt 1 ]; then
-      printf 'the disk of %s is full: make room there, and run install.sh again.\n' "$place"
+      printf 'the disk of %s is full: free some space there, then run install.sh again.\n' "$place"
       return
     fi
   done
   printf '%s\n' "$1"
 }
 
-# node_is_new_enough VERSION: as `node --version` prints it; 20.19 or later.
+# node_is_new_enough VERSION: true for 20.19 or later; VERSION as `node --version` prints it.
 node_is_new_enough() {
   local major minor
   IFS=. read -r major minor _ <<<"${1#v}"
   [[ $major =~ ^[0-9]+$ && $minor =~ ^[0-9]+$ ]] && { [ "$major" -gt 20 ] || { [ "$major" -eq 20 ] && [ "$minor" -ge 19 ]; }; }
 }
 
-# writers_of PATH: who else than root can change what the path leads to, at the path itself or at a directory above it, a line each:
-# `user ID NAME`, `group ID NAME`, `others`, and `sticky` for a directory above in which others can make files and not change those that
-# are there.
+# writers_of PATH: everyone except root who can change the path or a directory above it, a line each: `user ID NAME`, `group ID
+# NAME`, `others`, and `sticky` for a directory above in which others can create files but not change existing ones.
 writers_of() {
   local path at uid user gid group mode
   path=$(realpath -m -- "$1")
@@ -134,7 +132,8 @@ writers_of() {
   done
 }
 
-# who_may_write PATH: the first of them, for what root runs: `the user NAME`, `the group NAME` or `everybody`. Nothing if it is root alone.
+# who_may_write PATH: the first writer of a program that root runs: `the user NAME`, `the group NAME` or `everybody`; empty if only
+# root can write it.
 who_may_write() {
   local kind name
   while read -r kind _ name; do
@@ -154,11 +153,11 @@ node_candidates() {
   PATH=$CALLER_PATH type -aP node nodejs || true
 }
 
-# find_node: sets NODE, the path of a Node.js that is new enough and that a service can see; else says what to do. Also looked
-# for where the caller has it, but root runs nothing that others can change.
+# find_node: sets NODE to a Node.js that is new enough and visible to a service, or stops with advice. The caller's path is searched
+# too, but root runs no program that others can change.
 find_node() {
   local name path version writer old='' hidden='' open=''
-  local next='install Node.js 20.19 or later with npm (Debian 13: apt-get install nodejs npm), or install from the release tarball, which brings its own.'
+  local next='install Node.js 20.19 or later with npm (Debian 13: apt-get install nodejs npm), or use the release tarball, which includes Node.js.'
   NODE=''
   while read -r name; do
     path=$(realpath -e -- "$name" 2>/dev/null) || continue
@@ -177,10 +176,10 @@ find_node() {
       return
     fi
   done < <(node_candidates)
-  if [ -n "$open" ]; then die "$open: root runs no such program." "$next"; fi
-  if [ -n "$hidden" ]; then die "$hidden is in somebody's home, where a service can't see it." "$next"; fi
+  if [ -n "$open" ]; then die "$open, so root must not run it." "$next"; fi
+  if [ -n "$hidden" ]; then die "$hidden is in a home directory, which is hidden from the service." "$next"; fi
   if [ -n "$old" ]; then die "Node.js is too old: $old." "$next"; fi
-  die 'there is no Node.js here.' "$next"
+  die 'Node.js is not installed.' "$next"
 }
 
 # ---- packages ------------------------------------------------------------------------------------------------------
@@ -191,7 +190,7 @@ want_package() { if ! has_package "$1"; then MISSING+=("$1"); fi; }
 
 apt_get() { DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -q -y -o Acquire::Retries=0 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 "$@"; }
 
-# fetch_packages: gets the missing packages into apt's cache, or stops before anything was changed.
+# fetch_packages: downloads the missing packages into apt's cache, or stops before any change.
 fetch_packages() {
   local log
   if [ ${#MISSING[@]} -eq 0 ]; then return 0; fi
@@ -204,8 +203,8 @@ fetch_packages() {
   apt_get update >/dev/null 2>&1 || true
   log=$(apt_get install --no-install-recommends --download-only "${MISSING[@]}" 2>&1) && return 0
   printf '%s\n' "$log" | tail -n 5 >&2
-  die "these Debian packages are missing and can't be had: ${MISSING[*]}. Nothing has been changed." \
-    "make a package source reachable, or install them yourself, and run install.sh again$( [ "$WITH_FAIL2BAN" = no ] || echo '; --no-fail2ban does without bans.')"
+  die "these Debian packages are missing and can't be downloaded: ${MISSING[*]}. Nothing has been changed." \
+    "make a package source reachable or install them yourself, then run install.sh again$( [ "$WITH_FAIL2BAN" = no ] || echo ' (--no-fail2ban installs without bans)')."
 }
 
 install_packages() {
@@ -213,17 +212,17 @@ install_packages() {
   local log
   if ! log=$(apt_get install --no-install-recommends "${MISSING[@]}" 2>&1); then
     printf '%s\n' "$log" | tail -n 20 >&2
-    die "apt-get could not install ${MISSING[*]}." 'mend what apt-get says, and run install.sh again.'
+    die "apt-get could not install ${MISSING[*]}." 'fix the error that apt-get reports, then run install.sh again.'
   fi
   changed "install the Debian packages ${MISSING[*]}"
 }
 
-# ---- who installs --------------------------------------------------------------------------------------------------
+# ---- administrator -------------------------------------------------------------------------------------------------
 
-# is_network TEXT: an address, or a network such as 192.0.2.0/24.
+# is_network TEXT: true for an address, or a network such as 192.0.2.0/24.
 is_network() {
   local address=${1%/*} bits=${1##*/} part parts
-  # With a zone it is none: what follows counts with the parts of it.
+  # An address with a zone is rejected: plain_address removes the zone, so the two differ.
   if [ -z "$address" ] || [ "$(plain_address "$address")" != "$address" ] || [[ $1 == */*/* ]]; then return 1; fi
   if [[ $address == *:* ]]; then [[ $1 != */* || $bits =~ ^[0-9]+$ ]] && { [[ $1 != */* ]] || [ "$bits" -le 128 ]; }; return; fi
   IFS=. read -ra parts <<<"$address"
@@ -231,14 +230,14 @@ is_network() {
   [[ $1 != */* ]] || { [[ $bits =~ ^[0-9]+$ ]] && [ "$bits" -le 32 ]; }
 }
 
-# plain_address TEXT: the address without its zone; nothing if it is none.
+# plain_address TEXT: the address without its zone; empty if TEXT is not an address.
 plain_address() {
   local address=${1%%%*}
   if [[ $address =~ ^[0-9]{1,3}(\.[0-9]{1,3}){3}$ || $address =~ ^[0-9a-fA-F]*:[0-9a-fA-F:]*:[0-9a-fA-F.]*$ ]]; then printf '%s\n' "$address"; fi
 }
 
-# ssh_address: where the SSH session comes from that this runs in, if it does. sudo and su take SSH_CONNECTION out of
-# the environment, but not out of that of the shell they were called from.
+# ssh_address: the client address of the SSH session that runs install.sh; empty without one. sudo and su remove SSH_CONNECTION
+# from the environment, but the calling shell still has it.
 ssh_address() {
   local pid=$$ found=${SSH_CONNECTION:-${SSH_CLIENT:-}}
   while [ -z "$found" ] && [ "${pid:-0}" -gt 1 ]; do

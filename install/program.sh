@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# The program's directory: made whole beside its place, and renamed into it. scripts/package.sh uses this too.
+# The program directory: built beside its final path, then renamed. scripts/package.sh uses this file too.
 
 PREFIX=/opt/postern-auditd
 STAGE=/opt/.postern-auditd.new
 OLD=/opt/.postern-auditd.old
 
-# What a clone gives to an installation as it is; dist and node_modules come besides.
+# Files that an installation copies unchanged from a clone; dist and node_modules are added.
 TREE=(package.json LICENSE README.md CHANGELOG.md bin config docs fail2ban install install.sh systemd web)
-# What a build depends on.
+# Inputs of a build.
 SOURCES=(src package.json package-lock.json tsconfig.json tsconfig.build.json)
 
 # kind_of DIRECTORY: release, clone or installed.
@@ -23,10 +23,10 @@ kind_of() {
   fi
 }
 
-# is_built CLONE: its dist is that of its src.
+# is_built CLONE: true if dist is newer than src.
 is_built() { [ -f "$1/dist/cli.js" ] && [ -z "$(find "$1/src" "$1/package.json" "$1/tsconfig.json" -newer "$1/dist/cli.js" -type f -print -quit)" ]; }
 
-# build_tree CLONE DESTINATION NODE NPM: everything that runs, compiled and with its production dependencies.
+# build_tree CLONE DESTINATION NODE NPM: the compiled program with its production dependencies.
 build_tree() {
   local clone=$1 destination=$2 node=$3 npm=$4 name
   local npm_options=(--ignore-scripts --no-audit --no-fund --prefer-offline --loglevel=error)
@@ -47,15 +47,14 @@ build_tree() {
   (cd "$destination" && PATH=${node%/*}:$PATH "$npm" ci --omit=dev "${npm_options[@]}")
   native_module "$clone" "$destination" "$node" "$npm"
   rm -rf "$destination/package-lock.json" "$destination/node_modules/.package-lock.json" "$destination/node_modules/.bin"
-  # Types, maps and the packages' own tests: half of all files, and nothing that runs.
+  # Types, source maps and the packages' own tests are half of all files and never run.
   find "$destination/dist" "$destination/node_modules" -type f \( -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.map' \) -delete
   for name in test tests docs benchmarks; do rm -rf "$destination"/node_modules/*/"$name" "$destination"/node_modules/@*/*/"$name"; done
   find "$destination/node_modules" -type d -empty -delete
   chmod -R u=rwX,go=rX "$destination"
 }
 
-# SQLite for Node.js, compiled: the package that src/load-sqlite.ts names for it, without what it was made from, and without the
-# other one.
+# native_module: the compiled SQLite package that src/load-sqlite.ts names, without its sources, and without the other package.
 native_module() {
   local clone=$1 destination=$2 node=$3 npm=$4 name module
   name=$("$node" --input-type=module -e 'console.log((await import(process.argv[1] + "/dist/load-sqlite.js")).SQLITE_PACKAGE)' "$destination")
@@ -69,7 +68,7 @@ native_module() {
   rm -rf "${module:?}/deps" "${module:?}/src" "${module:?}/binding.gyp" "$destination/node_modules/node-addon-api"
 }
 
-# compiled_module: the clone's own where that is of the same version and runs, else built here.
+# compiled_module: the clone's module if it has the same version and runs; otherwise one built here.
 compiled_module() {
   local clone=$1 destination=$2 node=$3 npm=$4 module=node_modules/better-sqlite3 binary=build/Release/better_sqlite3.node
   if [ -f "$clone/$module/$binary" ] && cmp -s "$clone/$module/package.json" "$destination/$module/package.json"; then
@@ -87,7 +86,7 @@ sqlite_runs() {
   "$2" --input-type=module -e 'const { default: Database } = await import(process.argv[1] + "/dist/load-sqlite.js"); new Database(":memory:").close()' "$1"
 }
 
-# write_manifest DIRECTORY: checksums of all files in it, to tell whether two installations are the same and whole.
+# write_manifest DIRECTORY: checksums of all its files, to compare installations and detect damage.
 write_manifest() {
   (cd "$1" && find . -type f ! -path ./MANIFEST -print0 | LC_ALL=C sort -z | xargs -0 sha256sum >MANIFEST)
   chmod 0644 "$1/MANIFEST"
@@ -95,19 +94,19 @@ write_manifest() {
 
 is_whole() { (cd "$1" && [ -f MANIFEST ] && sha256sum --check --quiet --strict MANIFEST) >/dev/null 2>&1; }
 
-# fingerprint CLONE NODE: changes with whatever an installation from the clone is made of.
+# fingerprint CLONE NODE: a hash of every input of an installation from the clone.
 fingerprint() {
   (
     cd "$1" && "$2" --version && { find "${TREE[@]}" "${SOURCES[@]}" -type f 2>/dev/null || true; } | LC_ALL=C sort -u | tr '\n' '\0' | xargs -0 sha256sum
   ) | sha256sum | cut -d ' ' -f 1
 }
 
-# recover_program: an installation that was cut off between its two renames is put back.
+# recover_program: restores the program if an installation was interrupted between its two renames.
 recover_program() {
   if [ ! -e "$PREFIX" ] && [ -d "$OLD" ] && [ "$DRY_RUN" = no ]; then mv -T "$OLD" "$PREFIX"; fi
 }
 
-# stage_program: sets PROGRAM, the directory that the rest works with: STAGE, or PREFIX where that is the same already.
+# stage_program: sets PROGRAM, the directory of the program to install: STAGE, or PREFIX if that is identical already.
 stage_program() {
   PROGRAM=$PREFIX
   case $KIND in
@@ -119,7 +118,7 @@ stage_program() {
 
 stage_release() {
   if ! is_whole "$HERE"; then
-    die "the release in $HERE is not what its MANIFEST says." 'unpack the tarball once more, after sha256sum --check SHA256SUMS.'
+    die "the release in $HERE does not match its MANIFEST." 'verify the tarball with sha256sum --check SHA256SUMS, then unpack it again.'
   fi
   if cmp -s "$HERE/MANIFEST" "$PREFIX/MANIFEST" && is_whole "$PREFIX"; then return 0; fi
   PROGRAM=$HERE
@@ -132,7 +131,7 @@ stage_release() {
 stage_clone() {
   local from npm
   find_node
-  npm=$(trusted_npm) || die 'npm is not here.' 'apt-get install npm, or install from the release tarball, which needs none.'
+  npm=$(trusted_npm) || die 'npm is not installed.' 'run apt-get install npm, or use the release tarball, which does not need npm.'
   from=$(fingerprint "$HERE" "$NODE")
   if [ "$(cat "$PREFIX/BUILT_FROM" 2>/dev/null)" = "$from" ] && is_whole "$PREFIX"; then return 0; fi
   if [ "$DRY_RUN" = yes ]; then
@@ -149,7 +148,7 @@ stage_clone() {
   PROGRAM=$STAGE
 }
 
-# trusted_npm: npm as it comes with the Node.js that was found, else that of the host.
+# trusted_npm: the npm beside the chosen Node.js, otherwise the npm of the host.
 trusted_npm() {
   local npm
   for npm in "${NODE%/*}/npm" "$(command -v npm)"; do
@@ -163,7 +162,7 @@ fresh_stage() {
   install -d -m 0755 "${STAGE%/*}" "$STAGE"
 }
 
-# swap_program: puts the staged program in its place; the one before is kept until all is well.
+# swap_program: installs the staged program; the previous one is kept until the installation succeeds.
 swap_program() {
   if [ "$PROGRAM" = "$PREFIX" ]; then
     unchanged "$PREFIX"
@@ -180,7 +179,7 @@ exchange_program() {
   SWAPPED=yes
 }
 
-# put_back_program: after a failure the version before runs again.
+# put_back_program: restores the previous version after a failure.
 put_back_program() {
   rm -rf --one-file-system "$STAGE"
   if [ "${SWAPPED:-no}" = no ] || [ ! -d "$OLD" ]; then
@@ -193,16 +192,16 @@ put_back_program() {
   install -m 0644 "$PREFIX/systemd/$UNIT" "$UNIT_FILE"
   systemctl daemon-reload
   systemctl restart "$UNIT"
-  say "  put back   the program that was in $PREFIX before; $UNIT is $(systemctl is-active "$UNIT")"
+  say "  restored   the previous program in $PREFIX; $UNIT is $(systemctl is-active "$UNIT")"
 }
 
-# put_back_config: where the version before refuses what was set in the configuration, such as a key that it does not know.
+# put_back_config: restores the configuration if the previous version rejects the change, such as an unknown key.
 put_back_config() {
   if [ ! -e "$WORK/config.before" ] || [ ! -x "$PREFIX/bin/postern-auditd" ]; then return 0; fi
   if "$PREFIX/bin/postern-auditd" facts --config "$CONFIG" >/dev/null 2>&1; then return 0; fi
   cp -p "$WORK/config.before" "$CONFIG.new-$$"
   mv -f -T "$CONFIG.new-$$" "$CONFIG"
-  say "  put back   $CONFIG, which the version before refuses as it was set"
+  say "  restored   $CONFIG, because the previous version rejects the changed one"
 }
 
 # postern COMMAND…: the program that is being installed.

@@ -1,36 +1,36 @@
 # shellcheck shell=bash
-# User, configuration, unit, and the running daemon.
+# The daemon's user, configuration, unit and process.
 
 UNIT=postern-auditd.service
 UNIT_FILE=/etc/systemd/system/$UNIT
 DROP_INS=$UNIT_FILE.d
 CONFIG=/etc/postern-auditd/config.yml
 LINK=/usr/local/bin/postern-auditd
-# The manual pages, and what completes the command in each shell: where man, bash-completion, zsh and fish look besides /usr/share.
+# Manual pages and shell completions, in the local directories that man, bash-completion, zsh and fish search.
 SHARE=/usr/local/share
 MANUALS=(postern-auditd.1 postern-auditd.yml.5)
 declare -A COMPLETIONS=([bash]=$SHARE/bash-completion/completions/postern-auditd [zsh]=$SHARE/zsh/site-functions/_postern-auditd
   [fish]=$SHARE/fish/vendor_completions.d/postern-auditd.fish)
-RESTART=no # what the daemon reads only at its start has changed
+RESTART=no # yes after a change that the daemon reads only at its start
 
-declare -A FACTS=() # the configuration's: database, state, control, fail2ban, jail, banaction, bans, auth, auth_mode, auth_group, archive, notify
-LOGS=()             # its log directories, the fail2ban pair's last
+declare -A FACTS=() # from the configuration: database, state, control, fail2ban, jail, banaction, bans, auth, auth_mode, auth_group, archive, notify
+LOGS=()             # its log directories; that of the fail2ban files is last
 
-# read_facts CONFIG: what the configuration says, by the program that will read it.
+# read_facts CONFIG: reads the configuration with the program that is being installed.
 read_facts() {
   local text
   if ! text=$(postern facts --config "$1"); then
     if ! postern --version >/dev/null 2>&1; then
-      die "the program in $PROGRAM does not run (see above). The running one is untouched." \
-        "$(next_step "see whether this release is for this machine ($(uname -m)), and run install.sh again.")"
+      die "the program in $PROGRAM can't be run (see above). The installed program is unchanged." \
+        "$(next_step "check that this release is built for this machine ($(uname -m)), then run install.sh again.")"
     fi
-    die 'the program refuses the configuration (see above). The running one is untouched.' \
-      "correct $1, and run install.sh again; $CONFIG.example has every key of the installed version."
+    die 'the new program rejects the configuration (see above). The installed program is unchanged.' \
+      "correct $1, then run install.sh again; $CONFIG.example has every key of the installed version."
   fi
   take_facts "$text"
 }
 
-# take_facts TEXT: lines of a name and a value.
+# take_facts TEXT: stores lines of a name and a value in FACTS and LOGS.
 take_facts() {
   local name value
   FACTS=() LOGS=()
@@ -40,7 +40,7 @@ take_facts() {
   if [ -n "${FACTS[auth]:-}" ]; then LOGS+=("${FACTS[auth]}"); fi
 }
 
-# default_facts: what read_facts would say of the shipped configuration, where no program can be asked yet.
+# default_facts: the facts of the shipped configuration, for a host where no program can read it yet.
 default_facts() {
   FACTS=([database]=$DEFAULT_DATABASE [state]=$UNIT_STATE [control]=$UNIT_CONTROL/control.sock [fail2ban]=yes [jail]=posternproxy
     [banaction]=iptables-multiport [bans]=$UNIT_BANS/bans.log [auth]=${UNIT_LOGS#* } [archive]=$UNIT_STATE/archive [notify]=yes)
@@ -51,11 +51,11 @@ make_user() {
   if getent passwd "$OWN" >/dev/null; then
     unchanged "user $OWN"
   else
-    change "make the user $OWN" useradd --system --user-group --no-create-home --home-dir "$UNIT_STATE" --shell /usr/sbin/nologin "$OWN"
+    change "create the user $OWN" useradd --system --user-group --no-create-home --home-dir "$UNIT_STATE" --shell /usr/sbin/nologin "$OWN"
   fi
 }
 
-# make_config: the shipped configuration for a new installation; an existing one is kept, with the new example beside it.
+# make_config: installs the shipped configuration; an existing one is kept, with the new example beside it.
 make_config() {
   local shipped=${PROGRAM:-$HERE}/config/config.yml
   put_file "$shipped" "$CONFIG.example" 0644
@@ -66,7 +66,7 @@ make_config() {
   fi
 }
 
-# edit_config: the database, who must never be banned and by what, and whether bans are wanted.
+# edit_config: writes the options of the command line into the configuration: database, never_ban, ban action, fail2ban.enabled.
 edit_config() {
   local arguments=(--config "$CONFIG") changes line networks=("${ADMIN_NETS[@]}") address
   address=$(ssh_address)
@@ -81,9 +81,9 @@ edit_config() {
     change "set in $CONFIG: ${arguments[*]:2}" true
     return 0
   fi
-  changes=$(postern configure "${arguments[@]}" --dry-run) || die "the configuration can't be changed (see above)." "correct $CONFIG or the arguments, and run install.sh again."
+  changes=$(postern configure "${arguments[@]}" --dry-run) || die "the configuration can't be changed (see above)." "correct $CONFIG or the arguments, then run install.sh again."
   if [ -z "$changes" ]; then
-    unchanged "$CONFIG: what the command line asks for"
+    unchanged "$CONFIG (has the options of the command line)"
     return 0
   fi
   if [ "$DRY_RUN" = no ]; then
@@ -94,7 +94,7 @@ edit_config() {
   RESTART=yes
 }
 
-# give_identity: decides who the daemon runs as, and writes it down.
+# give_identity: chooses the daemon's user and groups, and writes the drop-ins.
 give_identity() {
   local database=$1 directory=${1%/*} setfacl=no group='' in_database='' in_directory='' before
   if command -v setfacl >/dev/null; then setfacl=yes; fi
@@ -112,13 +112,13 @@ give_identity() {
   drop_in identity.conf
   render_places "$directory" "${FACTS[state]}" "${FACTS[control]%/*}" "${FACTS[bans]%/*}" "${LOGS[@]}" >"$WORK/places.conf"
   drop_in places.conf
-  # Its name comes behind places.conf, which begins the list of ExecStartPre= anew; it was archive.conf once.
+  # retention.conf sorts after places.conf, which resets the list of ExecStartPre=. Earlier releases called it archive.conf.
   render_archive "${FACTS[archive]:-}" "${FACTS[state]}" >"$WORK/retention.conf"
   drop_in retention.conf
   : >"$WORK/archive.conf"
   drop_in archive.conf
   if [ "${FACTS[notify]}" != yes ]; then
-    printf '# Written by install.sh: the package node-unix-socket, by which systemd is told that the daemon is ready, is not\n# there for this machine.\n[Service]\nType=exec\nWatchdogSec=0\n'
+    printf '# Written by install.sh: node-unix-socket, the package that notifies systemd, is not\n# available for this machine.\n[Service]\nType=exec\nWatchdogSec=0\n'
   fi >"$WORK/notify.conf"
   drop_in notify.conf
   if [ -n "$before" ] && [ "$before" != "$RUN_USER" ]; then own_logs; fi
@@ -126,7 +126,7 @@ give_identity() {
 
 run_user_of_unit() { if [ -f "$DROP_INS/identity.conf" ]; then sed -n 's/^User=//p' "$DROP_INS/identity.conf"; fi; }
 
-# drop_in NAME: writes $WORK/NAME beside the unit, or takes it away if it is empty.
+# drop_in NAME: installs $WORK/NAME as a drop-in of the unit, or removes the drop-in if $WORK/NAME is empty.
 drop_in() {
   if [ -s "$WORK/$1" ]; then
     put_file "$WORK/$1" "$DROP_INS/$1" 0644
@@ -138,8 +138,8 @@ drop_in() {
   if [ "$LAST" = changed ]; then RESTART=yes; fi
 }
 
-# own_logs: the log files belong to who wrote them; the next one must be able to go on (systemd does it for the state). So do
-# archives, whose group lets the purge read them.
+# own_logs: gives log files and archives to the new user, who has to continue them (systemd does this for the state directory).
+# The group of the archives lets the purge read them.
 own_logs() {
   local directory archive=${FACTS[archive]:-}
   for directory in "${LOGS[@]}"; do
@@ -155,19 +155,19 @@ install_unit() {
   if [ "$(readlink "$LINK" 2>/dev/null)" = "$PREFIX/bin/postern-auditd" ]; then
     unchanged "$LINK"
   elif [ -n "$(why_unwritable "${LINK%/*}")" ]; then
-    warn "${LINK%/*} is read-only, so there is no link to the command there: it is $PREFIX/bin/postern-auditd"
+    warn "${LINK%/*} is read-only, so the link to the command is left out; run $PREFIX/bin/postern-auditd"
   elif [ -e "$LINK" ] || [ -L "$LINK" ]; then
-    warn "$LINK is not ours, so the command is $PREFIX/bin/postern-auditd"
+    warn "$LINK belongs to another program and is kept; run $PREFIX/bin/postern-auditd"
   else
     change "link $LINK" ln -s "$PREFIX/bin/postern-auditd" "$LINK"
   fi
 }
 
-# install_manual: the manual pages and the completions; the program says what can be completed.
+# install_manual: installs the manual pages and the completions, which the program prints.
 install_manual() {
   local shell page
   if [ -n "$(why_unwritable "$SHARE")" ]; then
-    warn "$SHARE is read-only, so there are no manual pages and completions: docs/ in $PREFIX has the pages"
+    warn "$SHARE is read-only, so manual pages and completions are left out; the pages are in $PREFIX/docs"
     return 0
   fi
   for page in "${MANUALS[@]}"; do put_manual "${PROGRAM:-$HERE}/docs/$page" "$(manual_at "$page")"; done
@@ -178,25 +178,25 @@ install_manual() {
   done
 }
 
-# put_manual SOURCE DESTINATION: without it the daemon runs all the same, so what keeps it from being put there ends nothing.
+# put_manual SOURCE DESTINATION: a failure is only a warning, because the daemon runs without these files.
 put_manual() {
   local directory=${2%/*}
   if [ "$DRY_RUN" = no ] && [ ! -d "$directory" ]; then install -d -m 0755 -o root -g root "$directory" 2>/dev/null || true; fi
   if { [ "$DRY_RUN" = no ] && [ ! -d "$directory" ]; } || [ -n "$(why_unwritable "$directory")" ]; then
-    warn "$2 is left out: its directory can't be made or is read-only"
+    warn "$2 is left out: its directory is read-only or can't be created"
   else
     put_file "$1" "$2" 0644
   fi
 }
 
-# remove_manual: and the directories below SHARE that nothing else is in. That of all manual pages is the distribution's.
+# remove_manual: removes these files and empty directories below SHARE, except SHARE/man, which belongs to the distribution.
 remove_manual() {
   local page file directory files=("${COMPLETIONS[@]}")
   for page in "${MANUALS[@]}"; do files+=("$(manual_at "$page")"); done
   for file in "${files[@]}"; do
     if [ ! -e "$file" ]; then continue; fi
     if [ -n "$(why_unwritable "$file")" ]; then
-      warn "$file stays: it is read-only there"
+      warn "$file is kept, because its directory is read-only"
       continue
     fi
     remove_path "$file"
@@ -206,20 +206,20 @@ remove_manual() {
   done
 }
 
-# manual_at PAGE: where a page of that section belongs.
+# manual_at PAGE: the path of a manual page.
 manual_at() { printf '%s/man/man%s/%s\n' "$SHARE" "${1##*.}" "$1"; }
 
-# command_name: by what the command is called here.
+# command_name: the command as the administrator calls it on this host.
 command_name() { if [ "$(readlink "$LINK" 2>/dev/null)" = "$PREFIX/bin/postern-auditd" ]; then echo postern-auditd; else echo "$PREFIX/bin/postern-auditd"; fi; }
 
-# run_unit: starts the daemon, or restarts it if there is something new for it.
+# run_unit: starts the daemon, or restarts it if RESTART is yes.
 run_unit() {
-  if [ "$RESTART" = yes ]; then change 'make systemd read its units again' systemctl daemon-reload; fi
+  if [ "$RESTART" = yes ]; then change 'reload the units of systemd' systemctl daemon-reload; fi
   if systemctl -q is-enabled "$UNIT" 2>/dev/null; then unchanged "$UNIT is enabled"; else change "enable $UNIT" systemctl -q enable "$UNIT"; fi
   if [ "$RESTART" = no ] && systemctl -q is-active "$UNIT"; then
     unchanged "$UNIT is active"
-    # What the jail is written from holds for the daemon too.
-    if [ "$ACTION" = reconfigure ]; then change 'make the daemon read its configuration again' systemctl reload "$UNIT"; fi
+    # The daemon has to use the configuration that the jail was written from.
+    if [ "$ACTION" = reconfigure ]; then change 'reload the configuration of the daemon' systemctl reload "$UNIT"; fi
     return 0
   fi
   systemctl reset-failed "$UNIT" 2>/dev/null || true
@@ -229,17 +229,17 @@ run_unit() {
 start_unit() {
   local since
   since=$(date '+%Y-%m-%d %H:%M:%S')
-  # The exit status is not the last word: what counts is asked for below.
+  # unit_runs decides, not the exit status.
   systemctl restart "$UNIT" || true
   if wait_until 8 unit_runs; then return 0; fi
   journalctl --unit "$UNIT" --since "$since" --lines 15 --output cat --no-pager >&2 || true
-  die "$UNIT does not run." "look at journalctl -u postern-auditd, and run install.sh again."
+  die "$UNIT did not start." "see journalctl -u postern-auditd, then run install.sh again."
 }
 
-# Active, and still so a moment later: a Type=exec unit is active before the program has read its configuration.
+# unit_runs: true if the unit is active, and a Type=exec unit still is 2 s later: it is active before it reads its configuration.
 unit_runs() { systemctl -q is-active "$UNIT" && { [ "${FACTS[notify]}" = yes ] || { sleep 2 && systemctl -q is-active "$UNIT"; }; }; }
 
-# wait_until SECONDS CMD…: true as soon as CMD is.
+# wait_until SECONDS CMD…: waits until CMD succeeds; returns false after SECONDS.
 wait_until() {
   local deadline=$((SECONDS + $1))
   shift

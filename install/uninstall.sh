@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # --uninstall and --purge.
 
-# uninstall: everything but data, logs and configuration. fail2ban runs on.
+# uninstall: removes everything except data, logs and configuration. fail2ban keeps running.
 uninstall() {
-  step 'taking the jail out of fail2ban' 'run install.sh --uninstall again.'
+  step 'removing the jail from fail2ban' 'run install.sh --uninstall again.'
   if [ -e "$CONFIG" ] && [ -x "$PREFIX/bin/postern-auditd" ]; then
     PROGRAM=$PREFIX
     if ! postern facts --config "$CONFIG" >/dev/null 2>&1; then default_facts; else read_facts "$CONFIG"; fi
@@ -23,7 +23,7 @@ uninstall() {
   remove_purge
   for name in identity places archive retention notify; do remove_path "$DROP_INS/$name.conf"; done
   if [ -d "$DROP_INS" ] && [ "$DRY_RUN" = no ]; then
-    rmdir "$DROP_INS" 2>/dev/null || say "  kept       $DROP_INS, which has drop-ins that are not ours"
+    rmdir "$DROP_INS" 2>/dev/null || say "  kept       $DROP_INS, which holds drop-ins of the administrator"
   fi
   remove_path "$UNIT_FILE"
   if [ "$TOTAL_CHANGES" -gt "$units" ]; then
@@ -38,7 +38,7 @@ uninstall() {
   remove_path "$PREFIX"
 }
 
-# remove_bans: everything about fail2ban, from an installation that stays.
+# remove_bans: removes jail, helper and log rotation, and keeps the installation.
 remove_bans() {
   local units=$TOTAL_CHANGES
   remove_jail
@@ -58,13 +58,13 @@ remove_jail() {
     if [ -e /var/log/auth.log ]; then
       remove_path "$FAIL2BAN/$SSHD_JAIL"
     else
-      say "  kept       $FAIL2BAN/$SSHD_JAIL: without /var/log/auth.log fail2ban would not start again"
+      say "  kept       $FAIL2BAN/$SSHD_JAIL, because fail2ban would not start without it or /var/log/auth.log"
     fi
   fi
 }
 
-# Bans are lifted first: fail2ban would take them up again if a jail of this name ever came back. One by one: `unbanip --all` of
-# fail2ban 1.0.2 lifts none.
+# Bans are lifted first, because fail2ban would restore them with the next jail of this name. They are lifted one by one, because
+# `unbanip --all` of fail2ban 1.0.2 lifts none.
 stop_jail() {
   local jail=${FACTS[jail]} address left
   while read -r address; do
@@ -72,16 +72,16 @@ stop_jail() {
   done < <(banned_in "$jail")
   left=$(banned_in "$jail")
   f2b stop "$jail" >/dev/null
-  if f2b_jails | grep -x "$jail" >/dev/null; then die "fail2ban does not let go of the jail $jail." 'see /var/log/fail2ban.log.'; fi
+  if f2b_jails | grep -x "$jail" >/dev/null; then die "fail2ban did not stop the jail $jail." 'see /var/log/fail2ban.log, then run install.sh again.'; fi
   if [ -n "$left" ]; then
-    warn "fail2ban did not lift these bans of the jail $jail; with a jail of that name they would come back:"$'\n'"$left"
+    warn "fail2ban did not lift these bans of the jail $jail and would restore them with a jail of that name:"$'\n'"$left"
   fi
 }
 
-# banned_in JAIL: an address or network a line.
+# banned_in JAIL: the banned addresses and networks, one a line.
 banned_in() { f2b status "$1" | sed -n 's/.*Banned IP list:[[:space:]]*//p' | tr -s ' ' '\n'; }
 
-# purge: data, logs, configuration and user besides.
+# purge: also removes data, logs, configuration and user.
 purge() {
   step 'removing data, logs and configuration' 'run install.sh --purge again.'
   local path

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes a release commit and its tag: the version in package.json, the heading in CHANGELOG.md, all checks, a commit, a signed or
-# annotated tag. Pushes nothing.
+# Creates a release commit and its annotated tag: sets the version in package.json and the heading in CHANGELOG.md, runs the
+# checks, commits and tags. Pushes nothing.
 #
 #   scripts/release.sh VERSION [--no-check]
 #
-# VERSION is MAJOR.MINOR.PATCH, above or equal to that in package.json, and not tagged yet. --no-check leaves out `npm run check`; the
-# full tests are for you to run before (npm test, npm run test:release).
+# VERSION is MAJOR.MINOR.PATCH, above or equal to that in package.json, and not tagged yet. --no-check skips `npm run check`. Run the
+# full tests first (npm test, npm run test:release).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -20,12 +20,12 @@ case ${2:-} in
   *) die "unknown option $2" ;;
 esac
 
-[ -z "$(git status --porcelain)" ] || die 'there are changes that are not committed: commit them or take them away'
-git rev-parse -q --verify "refs/tags/v$version" >/dev/null && die "the tag v$version exists already"
+[ -z "$(git status --porcelain)" ] || die 'there are uncommitted changes: commit or discard them'
+git rev-parse -q --verify "refs/tags/v$version" >/dev/null && die "the tag v$version exists already: choose a higher version"
 current=$(node -p "require('./package.json').version")
 [ "$(printf '%s\n' "$current" "$version" | sort -V | tail -n 1)" = "$version" ] || die "$version is below the current version $current"
 unreleased=$(awk '/^## \[Unreleased\]/ { on = 1; next } /^## \[/ { on = 0 } on && NF' CHANGELOG.md)
-[ -n "$unreleased" ] || die 'CHANGELOG.md has nothing under [Unreleased]: say what users will notice'
+[ -n "$unreleased" ] || die 'CHANGELOG.md has nothing under [Unreleased]: describe the changes that users notice'
 grep -qF "## [$version]" CHANGELOG.md && die "CHANGELOG.md has a section for $version already"
 
 trap 'git checkout -q -- package.json package-lock.json CHANGELOG.md' ERR
@@ -33,12 +33,12 @@ trap 'git checkout -q -- package.json package-lock.json CHANGELOG.md' ERR
 date=$(date -u +%F)
 sed -i "s/^## \[Unreleased\]\$/## [Unreleased]\n\n## [$version] - $date/" CHANGELOG.md
 if "$check"; then npm run --silent check; fi
-git commit -qam "Release $version" -m "The sections of CHANGELOG.md say what is new."
+git commit -qam "Release $version" -m "CHANGELOG.md lists the changes."
 trap - ERR
 git tag -a "v$version" -m "postern-auditd $version"
 
 cat <<EOF
 v$version is committed and tagged here. Next:
   git push --follow-tags
-  scripts/package.sh            makes the tarball of this commit
+  scripts/package.sh            builds the tarball of this commit
 EOF

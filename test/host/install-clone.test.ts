@@ -38,7 +38,7 @@ describeHost('install.sh of a clone, with Node.js and npm of the host', () => {
       chmod 755 /root/old/old`);
     for (const [instead, why] of [
       ['/root/old/old', 'Node.js is too old: /usr/local/bin/node is v18.20.4'],
-      ['/root/old/none', 'there is no Node.js here'],
+      ['/root/old/none', 'Node.js is not installed'],
     ]) {
       await host.exec(`mount --bind ${instead} /usr/local/bin/node`);
       const { code, said } = await install(host, '', { from: '/clone', check: false });

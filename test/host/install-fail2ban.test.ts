@@ -56,7 +56,9 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       const before = await snapshot(host, '/etc /opt /usr /var/lib');
       const { code, said } = await install(host, '', { check: false });
       expect(code).not.toBe(0);
-      expect(said).toContain("missing and can't be had: fail2ban python3-systemd. Nothing has been changed.");
+      expect(said).toContain(
+        "missing and can't be downloaded: fail2ban python3-systemd. Nothing has been changed.",
+      );
       expect(await snapshot(host, '/etc /opt /usr /var/lib')).toEqual(before);
     });
 
@@ -170,7 +172,7 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     const { code, said } = await install(host, '', { check: false });
     expect(code).not.toBe(0);
     expect(said).toContain('fail2ban does not run the jail posternproxy');
-    expect(said).toContain('put back   fail2ban runs its jails as before: sshd theirs');
+    expect(said).toContain('restored   fail2ban runs its previous jails: sshd theirs');
     await expectJails(host, ['sshd', 'theirs']);
     const ours = 'ls /etc/fail2ban/filter.d/posternproxy* /etc/fail2ban/jail.d/posternproxy.conf';
     expect((await host.exec(ours, { check: false })).stdout).toBe('');
@@ -182,7 +184,9 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     const before = await snapshot(host, '/etc/fail2ban');
     const { said } = await install(host, '--no-fail2ban');
     expect(said).not.toContain('fail2ban/');
-    expect((await install(host)).said).toContain('fail2ban is left out, as fail2ban.enabled in');
+    expect((await install(host)).said).toContain(
+      'fail2ban is left out, because fail2ban.enabled is false in',
+    );
     expect(await snapshot(host, '/etc/fail2ban')).toEqual(before);
     const { stdout } = await host.exec('/opt/postern-auditd/bin/postern-auditd check');
     expect(stdout).toContain('ok       disabled by fail2ban.enabled: nobody is banned');
@@ -194,7 +198,9 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     await install(host, '--purge', again);
     await host.exec('rm -f /etc/fail2ban/jail.d/posternproxy.local');
     await host.exec('for f in /usr/sbin/*tables*; do case $f in *nft*) ;; *) mv $f $f.away ;; esac; done');
-    expect((await install(host)).said).toContain('Bans go by nftables-multiport: there is no iptables here');
+    expect((await install(host)).said).toContain(
+      'Bans use nftables-multiport, because iptables is not installed',
+    );
     await host.exec('fail2ban-client set posternproxy banip 10.77.5.5');
     await host.waitFor('nft list ruleset', (out) => out.includes('10.77.5.5'));
 
@@ -203,7 +209,7 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     expect(offered.code).not.toBe(0);
     expect(offered.said).toContain('add --banaction nftables-multiport');
     const over = await install(host, '--reconfigure --no-fail2ban', again);
-    expect(over.said).toContain('The jail posternproxy stays in fail2ban as it is');
+    expect(over.said).toContain('The jail posternproxy stays in fail2ban unchanged');
     await expectJails(host, ['posternproxy', 'sshd', 'theirs']);
     await install(host, '--reconfigure --remove-jail', again);
     await expectJails(host, ['sshd', 'theirs']);

@@ -27,7 +27,7 @@ describeHost('install.sh broken off, and what --uninstall leaves', () => {
         'mount -t tmpfs -o size=60m tmpfs /opt',
         'umount /opt',
         '',
-        '/opt has 60 MB free, and the program takes 1',
+        '/opt has 60 MB free, but the program needs 1',
       ],
       [
         'mount --bind /etc/systemd/system /etc/systemd/system; mount -o remount,ro,bind /etc/systemd/system',
@@ -35,7 +35,7 @@ describeHost('install.sh broken off, and what --uninstall leaves', () => {
         '',
         '/etc/systemd/system is read-only',
       ],
-      ['true', 'true', '--admin-net foo', '--admin-net foo: that is neither an address nor a network'],
+      ['true', 'true', '--admin-net foo', '--admin-net foo is neither an address nor a network'],
     ] as const;
     for (const [fault, end, options, words] of cases) {
       await host.exec(fault);
@@ -64,11 +64,11 @@ describeHost('install.sh broken off, and what --uninstall leaves', () => {
        pkill -${signal} -o -f '^bash ${UNPACKED}/install.sh'; wait; cat /root/said /root/status`,
       );
       expect(stdout.trim().split('\n').at(-1)).toBe(String(status));
-      expect(stdout).toContain(`install.sh was broken off (${signal}) while `);
+      expect(stdout).toContain(`install.sh was interrupted (${signal}) while `);
       expect(stdout).toContain(`next: run ${UNPACKED}/install.sh --no-fail2ban again`);
       expect((await host.exec('ls -A /opt')).stdout).toBe('');
       const { stdout: journal } = await host.exec('journalctl -t postern-auditd-install -o cat');
-      expect(journal).toContain(`broken off (SIG${signal})`);
+      expect(journal).toContain(`interrupted (SIG${signal})`);
     },
   );
 

@@ -50,7 +50,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
     it('says with --dry-run what it would do, and changes nothing', async () => {
       const { said } = await install(host, '--dry-run');
       expect(said).toContain('would      install /opt/postern-auditd');
-      expect(said).toContain('would      make fail2ban take up the jail posternproxy');
+      expect(said).toContain('would      load the jail posternproxy into fail2ban');
       expect(await snapshot(host, '/')).toEqual(before);
     });
 
@@ -252,7 +252,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
         );
         const upgraded = await install(host, '', { from: '/root/newer' });
         // The jail first: a new daemon may write what the old one does not take.
-        const taken = upgraded.said.indexOf('make fail2ban take up the jail posternproxy');
+        const taken = upgraded.said.indexOf('load the jail posternproxy into fail2ban');
         expect(taken).toBeGreaterThan(0);
         expect(upgraded.said.indexOf('start postern-auditd.service')).toBeGreaterThan(taken);
         expect(upgraded.said).toContain('done       install /opt/postern-auditd');
@@ -264,9 +264,9 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
         await host.exec(`echo 'throw new Error("broken")' >/root/newer/dist/daemon.js; ${manifest}`);
         const broken = await install(host, '', { from: '/root/newer', check: false });
         expect(broken.code).not.toBe(0);
-        expect(broken.said).toContain('postern-auditd.service does not run');
+        expect(broken.said).toContain('postern-auditd.service did not start');
         expect(broken.said).toContain(
-          'put back   the program that was in /opt/postern-auditd before; postern-auditd.service is active',
+          'restored   the previous program in /opt/postern-auditd; postern-auditd.service is active',
         );
         expect((await host.exec('systemctl is-active postern-auditd')).stdout.trim()).toBe('active');
       },
@@ -362,7 +362,7 @@ for n in range(8):
       const failed = await install(host, '--reconfigure', { from: '/opt/postern-auditd', check: false });
       expect(failed.code).not.toBe(0);
       expect(failed.said).toContain("fail2ban's filter posternproxy does not match");
-      expect(failed.said).toContain('put back   /etc/fail2ban');
+      expect(failed.said).toContain('restored   /etc/fail2ban');
       expect((await host.exec(['cat', JAIL])).stdout).toBe(jail);
       await expectJails(host, ['posternproxy', 'sshd']);
       expect((await host.exec('systemctl show -p MainPID fail2ban')).stdout).toBe(pid.stdout);

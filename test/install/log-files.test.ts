@@ -85,7 +85,7 @@ it('takes away a pipe, a link and a directory of that name, and follows none', (
       prepare(join(directory, name));
     }
     const { status, said } = make();
-    expect(said).toContain('was not a file: it has been taken away');
+    expect(said).toContain('was not a regular file and has been removed or renamed');
     expect(status).toBe(0);
     expect(PAIR.map((name) => lstatSync(join(directory, name)).isFile())).toEqual([true, true]);
   }
@@ -108,7 +108,7 @@ it.skipIf(!root)('makes empty files on a full disk, and fails', () => {
     writeFileSync(join(directory, 'full'), Buffer.alloc(8_192));
     const { status, said } = make();
     expect(status).toBe(1);
-    expect(said).toContain('is the disk full?');
+    expect(said).toContain('the first line can not be written');
     expect(PAIR.map((name) => lstatSync(join(directory, name)).size)).toEqual([0, 0]);
     rmSync(join(directory, 'full'));
     expect(make().status).toBe(0);
@@ -149,7 +149,7 @@ it('makes the files with the mode and group that the configuration has', () => {
 
 it('makes the files where the configuration has them', () => {
   expect(render('posternproxy', "/srv/bans '/srv/our logs/auth' /srv/audit '/srv/our logs/auth'")).toBe(
-    `# Written by install.sh from the configuration; install.sh --reconfigure writes it anew.
+    `# Written by install.sh from the configuration; install.sh --reconfigure rewrites it.
 [Unit]
 RequiresMountsFor=/srv/bans
 RequiresMountsFor=/srv/audit

@@ -70,10 +70,8 @@ describe.skipIf(!canMount)('what is said of disks before anything is changed', (
 
   it('room for the program, and that programs may run there', () => {
     expect(on('size=50m', look)).toBe('fine');
-    expect(on('size=6m', look)).toMatch(/BASE\/opt has 6 MB free, and the program takes \d+ MB there/);
-    expect(on('size=50m,noexec', look)).toContain(
-      'BASE/opt, where the program goes, is mounted with noexec (at BASE/opt)',
-    );
+    expect(on('size=6m', look)).toMatch(/BASE\/opt has 6 MB free, but the program needs \d+ MB there/);
+    expect(on('size=50m,noexec', look)).toContain('BASE/opt is mounted with noexec (at BASE/opt)');
     expect(on('size=50m,ro', look)).toContain('BASE/opt is read-only (mounted at BASE/opt)');
   });
 
@@ -81,7 +79,7 @@ describe.skipIf(!canMount)('what is said of disks before anything is changed', (
     const next = "next_step 'do this'";
     expect(on('size=50m', next)).toBe('do this');
     expect(on('size=1m', `head -c 2m /dev/zero 2>/dev/null >$PREFIX || true; ${next}`)).toBe(
-      'the disk of BASE/opt is full: make room there, and run install.sh again.',
+      'the disk of BASE/opt is full: free some space there, then run install.sh again.',
     );
     expect(on('size=50m,ro', next)).toMatch(/^BASE\/opt is read-only .*remount,rw/);
   });

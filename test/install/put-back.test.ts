@@ -34,6 +34,6 @@ it('manual pages that have no place there end no installation', () => {
     { args: [home] },
   );
   expect(said).toBe(
-    `warning: ${home}/share/man/man1/postern-auditd.1 is left out: its directory can't be made or is read-only\nwent on\n`,
+    `warning: ${home}/share/man/man1/postern-auditd.1 is left out: its directory is read-only or can't be created\nwent on\n`,
   );
 });
