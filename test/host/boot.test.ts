@@ -40,7 +40,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       await expectJails(host, ['posternproxy', 'sshd']);
     }
 
-    it('with /var/log on a tmpfs brings up all of fail2ban, and the daemon takes over its files', async () => {
+    it('starts fail2ban with all jails when /var/log is a tmpfs, and the daemon uses the same files', async () => {
       await host.exec("echo 'tmpfs /var/log tmpfs mode=0755,size=64m 0 0' >>/etc/fstab");
       await expectJailsAfterBoot();
       expect((await host.exec('findmnt -no FSTYPE /var/log')).stdout.trim()).toBe('tmpfs');
@@ -64,7 +64,7 @@ postern-auditd adm 640 auth/fail2ban.1.log
       expect((await host.exec('fail2ban-client status posternproxy')).stdout).toMatch(/Total failed:\s*5\n/);
     });
 
-    it('with a daemon that can not start costs fail2ban nothing', async () => {
+    it('starts fail2ban with all jails when the daemon can not start', async () => {
       await host.exec(`cp ${CONFIG} /root/config.yml; echo 'nonsense: [' >>${CONFIG}`);
       await expectJailsAfterBoot();
       expect((await host.exec('systemctl is-active postern-auditd', { check: false })).stdout).not.toBe(
@@ -76,7 +76,7 @@ postern-auditd adm 640 auth/fail2ban.1.log
       await host.exec(`mv /opt/postern-auditd/gone /opt/postern-auditd/node; cp /root/config.yml ${CONFIG}`);
     });
 
-    it('with a full /var/log costs fail2ban nothing', async () => {
+    it('starts fail2ban with all jails when /var/log is full', async () => {
       await host.exec("sed -i '/var.log/s/size=64m/size=256k/' /etc/fstab");
       await host.write('/etc/systemd/system/fill.service', FILL);
       await host.exec('systemctl enable fill.service');
@@ -85,7 +85,7 @@ postern-auditd adm 640 auth/fail2ban.1.log
       await host.exec("systemctl disable fill.service; sed -i '/var.log/s/size=256k/size=64m/' /etc/fstab");
     });
 
-    it('makes the files anew at each start of fail2ban: none is missing, and none is a pipe', async () => {
+    it('creates missing log files and replaces a pipe before each start of fail2ban', async () => {
       await host.reboot();
       await host.waitFor('systemctl is-active postern-auditd', (out) => out.startsWith('active'));
       await host.exec(

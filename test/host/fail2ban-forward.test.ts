@@ -66,7 +66,7 @@ for (const suite of ['bookworm', 'trixie'] satisfies Suite[]) {
       ['IPv4', '10.77.0.9', '10.77.0.10'],
       ['IPv6', 'fd77::9', 'fd77::a'],
     ])(
-      'bans an attacker from the published port and nobody else, and unbans him: %s',
+      'bans an attacker from the published port, and no other client, and unbans it: %s',
       async (_, attacker, other) => {
         expect(await host.attack({ from: attacker, port: 81 })).toBe('open');
         await fail(host, five(attacker));
@@ -85,13 +85,13 @@ for (const suite of ['bookworm', 'trixie'] satisfies Suite[]) {
       },
     );
 
-    it('would not by its port alone: there the port is the one of the container', async () => {
+    it('does not match the published port alone, because packets there have the port of the container', async () => {
       await host.exec('iptables -I DOCKER-USER -p tcp -m multiport --dports 80,81,443 -j REJECT');
       expect(await host.attack({ port: 81 })).toBe('open');
       await host.exec('iptables -D DOCKER-USER -p tcp -m multiport --dports 80,81,443 -j REJECT');
     });
 
-    it('leaves nothing in DOCKER-USER when it stops', async () => {
+    it('removes its rules from DOCKER-USER at a stop', async () => {
       await host.exec('systemctl stop fail2ban');
       expect((await host.exec('iptables -S; ip6tables -S')).stdout).not.toContain('f2b');
       expect((await host.exec('iptables -S DOCKER-USER')).stdout).toBe(
@@ -99,7 +99,7 @@ for (const suite of ['bookworm', 'trixie'] satisfies Suite[]) {
       );
     });
 
-    it('bans also when Docker starts after it', async () => {
+    it('bans when Docker starts after fail2ban', async () => {
       await host.exec(
         'for t in iptables ip6tables; do $t -F FORWARD; $t -F DOCKER-USER; $t -X DOCKER-USER; done',
       );

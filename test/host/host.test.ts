@@ -12,7 +12,7 @@ for (const [suite, version] of [
     });
     afterAll(() => host.stop());
 
-    it('has booted systemd with nothing failed', async () => {
+    it('boots systemd without a failed unit', async () => {
       expect((await host.exec('systemctl is-system-running')).stdout.trim()).toBe('running');
       expect((await host.exec('ps -o comm= 1')).stdout.trim()).toBe('systemd');
     });

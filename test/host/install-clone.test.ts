@@ -32,7 +32,7 @@ describeHost('install.sh of a clone, with Node.js and npm of the host', () => {
   });
   afterAll(() => host.stop());
 
-  it('says what to do where Node.js is too old or missing, and changes nothing', async () => {
+  it('reports the next step if Node.js is too old or missing, and changes nothing', async () => {
     // What the guest has of this machine lies there by a mount, and the caller's PATH comes after the host's own places.
     await host.exec(`mkdir /root/old; printf '#!/bin/sh\\necho v18.20.4\\n' >/root/old/old; touch /root/old/none
       chmod 755 /root/old/old`);
@@ -50,7 +50,7 @@ describeHost('install.sh of a clone, with Node.js and npm of the host', () => {
     }
   });
 
-  it('runs no Node.js of its caller that somebody else can change', async () => {
+  it('rejects a Node.js of its caller that others can change', async () => {
     await host.exec(`install -d -o nobody /home/ada/bin; install -o nobody -m 755 /bin/true /home/ada/bin/node
       touch /root/no-program; mount --bind /root/no-program /usr/local/bin/node`);
     const env = 'PATH=/home/ada/bin:/usr/sbin:/usr/bin';
@@ -60,7 +60,7 @@ describeHost('install.sh of a clone, with Node.js and npm of the host', () => {
     expect(said).toContain('/home/ada/bin/node can be changed by the user nobody');
   });
 
-  it('builds in a directory of its own, and the daemon runs with the Node.js that was found', async () => {
+  it('builds in a separate directory, and the daemon runs with the Node.js that was found', async () => {
     await install(host, '--no-fail2ban', { from: '/clone' });
     expect((await host.exec('cat /opt/postern-auditd/NODE')).stdout).toBe('/usr/local/bin/node\n');
     expect((await host.exec('ls -A /opt')).stdout).toBe('postern-auditd\n');
@@ -69,7 +69,7 @@ describeHost('install.sh of a clone, with Node.js and npm of the host', () => {
     await host.waitFor('cat /var/log/posternproxy/audit/audit.*.log', (out) => out.includes('10.77.3.3'));
   });
 
-  it('builds nothing when it is run again', async () => {
+  it('does not build again at a second run', async () => {
     const { said } = await install(host, '--no-fail2ban', {
       from: '/clone',
       env: 'npm_config_cache=/nowhere',

@@ -52,7 +52,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
     });
     afterAll(() => host.stop());
 
-    it('names the missing packages, and stops before it has changed anything, where none can be had', async () => {
+    it('names missing packages that can not be downloaded, and stops before any change', async () => {
       const before = await snapshot(host, '/etc /opt /usr /var/lib');
       const { code, said } = await install(host, '', { check: false });
       expect(code).not.toBe(0);
@@ -62,7 +62,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(await snapshot(host, '/etc /opt /usr /var/lib')).toEqual(before);
     });
 
-    it('installs them where they can be had, and gives the sshd jail a log that is there', async () => {
+    it('installs missing packages, and gives the sshd jail an existing log', async () => {
       await host.exec(repository);
       // From a directory that a user has prepared: what root's programs would take from there.
       await host.exec(`${PREPARED} && chown -R nobody /home/evil`);
@@ -75,7 +75,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       else expect(mended.code).not.toBe(0);
     });
 
-    it('tells a jail that fail2ban leaves out from one that keeps it down, and check names jail and file', async () => {
+    it('distinguishes a skipped jail from one that stops fail2ban, and check names jail and file', async () => {
       const theirs = '/etc/fail2ban/jail.d/theirs.conf';
       const check = async () =>
         (await host.exec('/opt/postern-auditd/bin/postern-auditd check', { check: false })).stdout;
@@ -106,7 +106,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       await host.waitFor('fail2ban-client status', (out) => out.includes('posternproxy'));
     });
 
-    it('leaves a fail2ban behind that starts again without the jail', async () => {
+    it('leaves a fail2ban that starts without the jail after --uninstall', async () => {
       await install(host, '--uninstall', { from: '/opt/postern-auditd' });
       await host.exec('systemctl restart fail2ban');
       await host.waitFor('fail2ban-client status', (out) => out.includes('sshd'));
@@ -137,7 +137,7 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
   });
   afterAll(() => host.stop());
 
-  it('refuses, before anything is changed, a fail2ban that does not run and whose configuration is broken', async () => {
+  it('rejects a stopped fail2ban with a broken configuration before any change', async () => {
     await host.exec('rm /var/log/theirs.log');
     const before = await snapshot(host, '/etc /opt /usr /var/lib');
     const { code, said } = await install(host, '', { check: false });
@@ -148,7 +148,7 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     expect(await snapshot(host, '/etc /opt /usr /var/lib')).toEqual(before);
   });
 
-  it('takes no jail down with it whose filter on disk has been broken since fail2ban started', async () => {
+  it('keeps a running jail whose filter on disk is broken', async () => {
     await host.exec('touch /var/log/theirs.log; systemctl start fail2ban');
     await host.waitFor('fail2ban-client status', (out) => out.includes('theirs'));
     await host.write('/etc/fail2ban/filter.d/theirs.conf', foreign.broken);
@@ -162,7 +162,7 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     await expectJails(host, ['posternproxy', 'sshd', 'theirs']);
   });
 
-  it('takes a new jail out again that does not come to work, and touches no other', async () => {
+  it('removes a new jail that does not work, and changes no other', async () => {
     await install(host, '--uninstall', { from: '/opt/postern-auditd' });
     await host.exec('touch /var/log/elsewhere.log');
     await host.write(
@@ -180,7 +180,7 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     expect((await host.exec('systemctl is-active postern-auditd')).stdout.trim()).toBe('active');
   });
 
-  it('--no-fail2ban leaves it as it is, is remembered, and check has nothing to say of it', async () => {
+  it('--no-fail2ban changes nothing in fail2ban, is stored, and check reports no problem', async () => {
     const before = await snapshot(host, '/etc/fail2ban');
     const { said } = await install(host, '--no-fail2ban');
     expect(said).not.toContain('fail2ban/');
@@ -193,7 +193,7 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     expect(stdout).toMatch(/All is well\.\n$/);
   });
 
-  it('with nftables and no iptables it bans by nftables, offers that to an upgrade, and --remove-jail takes the jail out', async () => {
+  it('bans with nftables if iptables is missing, suggests it at an upgrade, and --remove-jail removes the jail', async () => {
     const again = { from: '/opt/postern-auditd', check: false };
     await install(host, '--purge', again);
     await host.exec('rm -f /etc/fail2ban/jail.d/posternproxy.local');

@@ -88,7 +88,7 @@ describeHost("who the daemon runs as, by the database's owner and mode", () => {
     );
   }
 
-  it('without a database it waits as a user of its own', async () => {
+  it('runs as its own user while no database exists', async () => {
     const { said } = await install(host, '--no-fail2ban');
     expect(said).toContain('Postern: ');
     expect(said).toContain('not there yet');
@@ -100,55 +100,60 @@ describeHost("who the daemon runs as, by the database's owner and mode", () => {
     ).toBe('postern-auditd');
   });
 
-  it.each(rows)('$found: the daemon reads, and Postern writes on, stopped or not', async (row) => {
-    const directory = row.postern.directory ?? DIRECTORY;
-    await host.exec(
-      `getent passwd posternproxy >/dev/null && install -d -m 0700 -o posternproxy /home/ada; systemctl stop posternproxy 2>/dev/null; rm -rf ${directory}`,
-      { check: false },
-    );
-    await host.exec(
-      row.setfacl
-        ? 'test -e /usr/bin/setfacl || mv /usr/bin/setfacl.away /usr/bin/setfacl'
-        : 'mv /usr/bin/setfacl /usr/bin/setfacl.away',
-    );
-    await startPostern(host, row.postern);
-    await install(host, `--reconfigure --no-fail2ban --database ${directory}/posternproxy.db`, {
-      from: '/opt/postern-auditd',
-    });
+  it.each(rows)(
+    '$found: the daemon reads, and Postern can still write, with the daemon running or stopped',
+    async (row) => {
+      const directory = row.postern.directory ?? DIRECTORY;
+      await host.exec(
+        `getent passwd posternproxy >/dev/null && install -d -m 0700 -o posternproxy /home/ada; systemctl stop posternproxy 2>/dev/null; rm -rf ${directory}`,
+        { check: false },
+      );
+      await host.exec(
+        row.setfacl
+          ? 'test -e /usr/bin/setfacl || mv /usr/bin/setfacl.away /usr/bin/setfacl'
+          : 'mv /usr/bin/setfacl /usr/bin/setfacl.away',
+      );
+      await startPostern(host, row.postern);
+      await install(host, `--reconfigure --no-fail2ban --database ${directory}/posternproxy.db`, {
+        from: '/opt/postern-auditd',
+      });
 
-    const dropIn = await host.exec(
-      'sed "1,/^.Service/d" /etc/systemd/system/postern-auditd.service.d/identity.conf',
-    );
-    expect(dropIn.stdout.trim().split('\n')).toEqual(row.dropIn);
-    const process = await host.exec('ps -o user:32= -p $(systemctl show --value -p MainPID postern-auditd)');
-    expect(process.stdout.trim()).toBe(row.user);
-    const status = await host.exec(
-      "grep -E '^Cap(Eff|Bnd)' /proc/$(systemctl show --value -p MainPID postern-auditd)/status",
-    );
-    expect(status.stdout.replace(/\s+/g, ' ').trim()).toBe(
-      'CapEff: 0000000000000000 CapBnd: 0000000000000000',
-    );
+      const dropIn = await host.exec(
+        'sed "1,/^.Service/d" /etc/systemd/system/postern-auditd.service.d/identity.conf',
+      );
+      expect(dropIn.stdout.trim().split('\n')).toEqual(row.dropIn);
+      const process = await host.exec(
+        'ps -o user:32= -p $(systemctl show --value -p MainPID postern-auditd)',
+      );
+      expect(process.stdout.trim()).toBe(row.user);
+      const status = await host.exec(
+        "grep -E '^Cap(Eff|Bnd)' /proc/$(systemctl show --value -p MainPID postern-auditd)/status",
+      );
+      expect(status.stdout.replace(/\s+/g, ' ').trim()).toBe(
+        'CapEff: 0000000000000000 CapBnd: 0000000000000000',
+      );
 
-    await shipped();
-    // Postern is started anew, with the daemon looking all the while: it makes its -wal and -shm itself.
-    await sleep(LOOKED_MS);
-    await host.exec('systemctl stop posternproxy');
-    expect((await host.exec(`ls -A ${directory}`)).stdout).toBe('posternproxy.db\n');
-    await startPostern(host, { ...row.postern, again: true });
-    await shipped();
-    await host.exec('systemctl stop postern-auditd');
-    const user = row.postern.user ?? 'posternproxy';
-    await host.exec(
-      `runuser -u ${user} -- sqlite3 ${directory}/posternproxy.db "INSERT INTO audit_log(action) VALUES ('login')"`,
-    );
-    await host.exec('systemctl stop posternproxy');
-    expect((await host.exec(`ls -A ${directory}`)).stdout).toBe('posternproxy.db\n');
-    expect((await host.exec(`stat -c %U ${directory} ${directory}/posternproxy.db`)).stdout).toBe(
-      `${user}\n${user}\n`,
-    );
-  });
+      await shipped();
+      // Postern is started anew, with the daemon looking all the while: it makes its -wal and -shm itself.
+      await sleep(LOOKED_MS);
+      await host.exec('systemctl stop posternproxy');
+      expect((await host.exec(`ls -A ${directory}`)).stdout).toBe('posternproxy.db\n');
+      await startPostern(host, { ...row.postern, again: true });
+      await shipped();
+      await host.exec('systemctl stop postern-auditd');
+      const user = row.postern.user ?? 'posternproxy';
+      await host.exec(
+        `runuser -u ${user} -- sqlite3 ${directory}/posternproxy.db "INSERT INTO audit_log(action) VALUES ('login')"`,
+      );
+      await host.exec('systemctl stop posternproxy');
+      expect((await host.exec(`ls -A ${directory}`)).stdout).toBe('posternproxy.db\n');
+      expect((await host.exec(`stat -c %U ${directory} ${directory}/posternproxy.db`)).stdout).toBe(
+        `${user}\n${user}\n`,
+      );
+    },
+  );
 
-  it('--uninstall takes the access list away again', async () => {
+  it('--uninstall removes the access list', async () => {
     await host.exec(
       'test -e /usr/bin/setfacl || mv /usr/bin/setfacl.away /usr/bin/setfacl; systemctl stop posternproxy; rm -rf /var/lib/posternproxy',
       { check: false },

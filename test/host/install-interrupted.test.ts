@@ -5,7 +5,7 @@ import { install, jails, recordFailures, release, startPostern, UNPACKED, unpack
 const banned = (host: Host) =>
   host.exec("fail2ban-client status posternproxy | sed -n 's/.*Banned IP list:[[:space:]]*//p'");
 
-describeHost('install.sh broken off, and what --uninstall leaves', () => {
+describeHost('install.sh after an interruption, and --uninstall', () => {
   let host: Host;
   beforeAll(async () => {
     host = await bootHost({
@@ -20,7 +20,7 @@ describeHost('install.sh broken off, and what --uninstall leaves', () => {
   });
   afterAll(() => host.stop());
 
-  it('says what can not end well before it changes anything, and what to do', async () => {
+  it('reports an obstacle and the next step before any change', async () => {
     const cases = [
       ['mount -t tmpfs -o noexec tmpfs /opt', 'umount /opt', '', 'mount -o remount,exec /opt'],
       [
@@ -72,12 +72,12 @@ describeHost('install.sh broken off, and what --uninstall leaves', () => {
     },
   );
 
-  it('goes on from there when it is run again', async () => {
+  it('continues from the current state at the next run', async () => {
     await install(host);
     expect(await jails(host)).toContain('posternproxy');
   });
 
-  it('--uninstall lifts each ban, also for a jail that comes back', async () => {
+  it('--uninstall lifts every ban, and a new jail restores none', async () => {
     await recordFailures(host, '10.77.3.3');
     await recordFailures(host, '10.77.3.4');
     await host.waitFor(

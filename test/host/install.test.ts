@@ -47,14 +47,14 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
     });
     afterAll(() => host.stop());
 
-    it('says with --dry-run what it would do, and changes nothing', async () => {
+    it('prints the changes with --dry-run, and makes none', async () => {
       const { said } = await install(host, '--dry-run');
       expect(said).toContain('would      install /opt/postern-auditd');
       expect(said).toContain('would      load the jail posternproxy into fail2ban');
       expect(await snapshot(host, '/')).toEqual(before);
     });
 
-    it('installs: the unit is active, the jail answers, the log files are there for the group adm', async () => {
+    it('installs an active unit, a working jail, and log files for the group adm', async () => {
       const { said } = await install(host, '--admin-net 10.77.200.0/24', {
         env: "SSH_CONNECTION='10.77.0.250 50000 10.77.0.2 22'",
       });
@@ -88,7 +88,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       ]);
     });
 
-    it('check: a daemon that is stopped is an error, and what a user may not see is none', async () => {
+    it('check reports a stopped daemon as an error, but not what a user can not read', async () => {
       const check = 'postern-auditd check';
       expect((await host.exec(check)).stdout).toMatch(/All is well\.\n$/);
       const asUser = await host.exec(`runuser -u nobody -- ${check}`);
@@ -112,7 +112,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
         'fd77:99::66',
       ],
     ])(
-      'five failed logins close port 81 to the attacker within 3 s, and to nobody else: %s',
+      'closes port 81 to an attacker within 3 s of five failed logins, and to no other client: %s',
       async (_, attackerOf, targetOf, other) => {
         let attacker = attackerOf(0);
         expect(await host.attack({ port: 81, from: attacker })).toBe('open');
@@ -135,7 +135,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       },
     );
 
-    it('lets the daemon see and lift bans by the helper, and nobody else, and nothing else', async () => {
+    it('lets only the daemon list and lift bans through the helper', async () => {
       const banned = async () =>
         (await host.exec('fail2ban-client get posternproxy banip')).stdout.split(/\s+/);
       const jail = (call: string) =>
@@ -213,7 +213,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(Number(/: ([\d.]+)/.exec(stdout)?.[1])).toBeLessThanOrEqual(1.5);
     });
 
-    it('never bans the SSH session that installed it, nor an --admin-net', async () => {
+    it('never bans the SSH session of the installation, nor an --admin-net', async () => {
       await recordFailures(host, '10.77.0.250');
       await recordFailures(host, '10.77.200.7');
       await recordFailures(host, '10.77.0.70');
@@ -222,7 +222,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(await host.attack({ port: 81, from: '10.77.200.7' })).toBe('open');
     });
 
-    it('changes nothing when it is run again', async () => {
+    it('changes nothing at a second run', async () => {
       const state = async () => [
         ...(await snapshot(host, '/')).filter((line) => !line.startsWith('/var/lib/postern')),
         (await host.exec('systemctl show -p MainPID postern-auditd fail2ban posternproxy')).stdout,
@@ -272,7 +272,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       },
     );
 
-    it('--reconfigure writes the jail for the changed configuration, and keeps its bans', async () => {
+    it('--reconfigure writes the jail for a changed configuration, and keeps its bans', async () => {
       await host.exec(`sed -i 's/ports: .*/ports: [81, 8181]/' ${CONFIG}`);
       const pid = 'systemctl show -p MainPID postern-auditd';
       const before = (await host.exec(pid)).stdout;
@@ -283,7 +283,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(await host.attack({ port: 81, from: '10.77.0.70' })).not.toBe('open');
     });
 
-    it('fails a reload of a configuration with a mistake, says where, and goes on; no command is lost by it', async () => {
+    it('rejects a reload with an invalid configuration and reports the position; daemon and commands keep working', async () => {
       const command = '/opt/postern-auditd/bin/postern-auditd';
       const show = async (property: string) =>
         (await host.exec(`systemctl show -P ${property} postern-auditd`)).stdout.trim();
@@ -321,7 +321,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(await show('MainPID')).toBe(pid);
     });
 
-    it('bans who guesses tokens of the API from elsewhere, and nobody of this host', async () => {
+    it('bans a remote client that guesses API tokens, and no client on this host', async () => {
       const guesser = '10.77.0.61';
       const all = `sed -i -e 's/listen: .*/listen: "0.0.0.0:8181"/' -e 's/allow_remote: .*/allow_remote: true/' ${CONFIG}`;
       await host.exec(`${all} && systemctl reload postern-auditd`);
@@ -351,7 +351,7 @@ for n in range(8):
       await host.exec(`fail2ban-client set posternproxy unbanip ${guesser}`);
     });
 
-    it('puts the jail back if a test fails, and fail2ban runs on with its bans', async () => {
+    it('restores the jail if a test fails, and fail2ban keeps running with its bans', async () => {
       const jail = (await host.exec(['cat', JAIL])).stdout;
       const pid = await host.exec('systemctl show -p MainPID fail2ban');
       await host.write(
@@ -371,7 +371,7 @@ for n in range(8):
       await install(host, '--reconfigure', { from: '/opt/postern-auditd' });
     });
 
-    it('--uninstall leaves data, logs and configuration, and fail2ban running without the jail', async () => {
+    it('--uninstall keeps data, logs and configuration, and fail2ban runs without the jail', async () => {
       await install(host, '--uninstall', { from: '/opt/postern-auditd' });
       await expectJails(host, ['sshd']);
       expect((await host.exec('iptables-save; ip6tables-save')).stdout).not.toContain('posternproxy');

@@ -34,14 +34,14 @@ describeHost('a newcomer on a bare Debian 13, as a plain user', () => {
   });
   afterAll(() => host.stop());
 
-  it('sees the demo, with what it says to be done next', async () => {
+  it('runs the demo and the next command that it prints', async () => {
     const said = await asAda(host, 'npm run --ignore-scripts demo');
     expect(said).toContain('203.0.113.66    6 failures → would be banned for 1 hour');
     const explain = /^ {5}(npx postern-auditd explain .*)$/m.exec(said)?.[1] ?? '';
     expect(await asAda(host, explain)).toContain('auth.login_failure');
   });
 
-  it('has the tests of pure logic pass', async () => {
+  it('passes the tests of pure logic', async () => {
     const files = `$(ls ${LOGIC.join(' ')} | grep -vE '${LONG}')`;
     const said = await asAda(host, `NO_COLOR=1 npx vitest run --project unit ${files}`);
     // It ends with 0, or this throws all that it said.

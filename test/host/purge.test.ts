@@ -60,7 +60,7 @@ const identities: ReadonlyArray<readonly [string, PosternOptions, string]> = [
   ['root, and nobody else may read', { user: 'root', umask: '0077', directoryMode: '700' }, 'root'],
 ];
 
-describeHost('the unit that removes archived rows', () => {
+describeHost('the unit that deletes archived rows', () => {
   let host: Host;
   beforeAll(async () => {
     host = await bootHost({
@@ -78,58 +78,63 @@ describeHost('the unit that removes archived rows', () => {
       await host.exec(['runuser', '-u', user, '--', 'sqlite3', '-cmd', '.timeout 5000', DATABASE, text])
     ).stdout.trim();
 
-  it.each(identities)('as %s: old rows go, and only those; Postern writes on', async (_, postern, owner) => {
-    await host.exec(`systemctl stop posternproxy 2>/dev/null; rm -rf ${DATABASE.replace(/\/[^/]*$/, '')}`, {
-      check: false,
-    });
-    await startPostern(host, postern);
-    await sql(owner, rows(500));
-    await sql(owner, rows(300));
-    await sql(
-      owner,
-      `INSERT INTO audit_log (created_at, action) VALUES ('yesterday', 'update'), (datetime('now', '+2 years'), 'update'), (datetime('now'), 'update')`,
-    );
-    await sql(
-      owner,
-      `INSERT INTO audit_log (created_at, action, user_email) VALUES (datetime('now', '-500 days'), 'update', 'held@example.net'), (datetime('now'), 'update', NULL)`,
-    );
-    await install(host, '--no-fail2ban');
-    await host.exec(
-      `printf 'retention: { enabled: true, keep: { default: 1y } }\\n' >>${CONFIG}.new; sed '/^retention:/,$d' ${CONFIG} >>${CONFIG}.new; mv ${CONFIG}.new ${CONFIG}; systemctl reload postern-auditd`,
-    );
-    expect((await host.exec(`stat -c '%A %U' ${SOCKET}`)).stdout.trim()).toMatch(/^srw------- /);
-    await host.waitFor('postern-auditd status --json', (out) => out.includes('"next": "20'));
-    await host.exec("postern-auditd retain hold --user held@example.net --reason 'case 4711'");
-    const said = await host.exec('postern-auditd retain --now');
-    expect(said.stdout).toMatch(/^5 rows removed, \d archives? written/);
-    expect(await sql(owner, "SELECT count(*) FROM audit_log WHERE resource_type = 'stream'")).toBe('5');
-    expect(await sql(owner, 'SELECT count(*) FROM audit_log')).toBe('10');
-    expect(await sql(owner, "SELECT count(*) FROM audit_log WHERE user_email = 'held@example.net'")).toBe(
-      '1',
-    );
-    expect((await host.exec(`ls /var/lib/postern-auditd/archive`)).stdout).toMatch(/^000001-postern-t1-/m);
-    // As its process sees them: archives to read, and nothing else of the daemon's.
-    const inside = await host.exec(
-      `pid=$(systemctl show -p MainPID --value postern-auditd-purge); nsenter -t $pid -m sh -c 'ls -A /var/lib/postern-auditd /run/postern-auditd; touch /var/lib/postern-auditd/archive/x'; grep ^Groups /proc/$pid/status`,
-      { check: false },
-    );
-    expect(inside.stdout).toMatch(/^\/run\/postern-auditd:\n\n\/var\/lib\/postern-auditd:\narchive\nGroups:/);
-    expect(inside.stderr).toContain('Read-only file system');
-    const unit = await host.exec(
-      `stat -c %U ${DATABASE} ${DATABASE}-wal; journalctl -u postern-auditd-purge --no-pager`,
-    );
-    expect(unit.stdout.split('\n').slice(0, 2)).toEqual([owner, owner]);
+  it.each(identities)(
+    'deletes only old rows as %s, while Postern keeps writing',
+    async (_, postern, owner) => {
+      await host.exec(`systemctl stop posternproxy 2>/dev/null; rm -rf ${DATABASE.replace(/\/[^/]*$/, '')}`, {
+        check: false,
+      });
+      await startPostern(host, postern);
+      await sql(owner, rows(500));
+      await sql(owner, rows(300));
+      await sql(
+        owner,
+        `INSERT INTO audit_log (created_at, action) VALUES ('yesterday', 'update'), (datetime('now', '+2 years'), 'update'), (datetime('now'), 'update')`,
+      );
+      await sql(
+        owner,
+        `INSERT INTO audit_log (created_at, action, user_email) VALUES (datetime('now', '-500 days'), 'update', 'held@example.net'), (datetime('now'), 'update', NULL)`,
+      );
+      await install(host, '--no-fail2ban');
+      await host.exec(
+        `printf 'retention: { enabled: true, keep: { default: 1y } }\\n' >>${CONFIG}.new; sed '/^retention:/,$d' ${CONFIG} >>${CONFIG}.new; mv ${CONFIG}.new ${CONFIG}; systemctl reload postern-auditd`,
+      );
+      expect((await host.exec(`stat -c '%A %U' ${SOCKET}`)).stdout.trim()).toMatch(/^srw------- /);
+      await host.waitFor('postern-auditd status --json', (out) => out.includes('"next": "20'));
+      await host.exec("postern-auditd retain hold --user held@example.net --reason 'case 4711'");
+      const said = await host.exec('postern-auditd retain --now');
+      expect(said.stdout).toMatch(/^5 rows removed, \d archives? written/);
+      expect(await sql(owner, "SELECT count(*) FROM audit_log WHERE resource_type = 'stream'")).toBe('5');
+      expect(await sql(owner, 'SELECT count(*) FROM audit_log')).toBe('10');
+      expect(await sql(owner, "SELECT count(*) FROM audit_log WHERE user_email = 'held@example.net'")).toBe(
+        '1',
+      );
+      expect((await host.exec(`ls /var/lib/postern-auditd/archive`)).stdout).toMatch(/^000001-postern-t1-/m);
+      // As its process sees them: archives to read, and nothing else of the daemon's.
+      const inside = await host.exec(
+        `pid=$(systemctl show -p MainPID --value postern-auditd-purge); nsenter -t $pid -m sh -c 'ls -A /var/lib/postern-auditd /run/postern-auditd; touch /var/lib/postern-auditd/archive/x'; grep ^Groups /proc/$pid/status`,
+        { check: false },
+      );
+      expect(inside.stdout).toMatch(
+        /^\/run\/postern-auditd:\n\n\/var\/lib\/postern-auditd:\narchive\nGroups:/,
+      );
+      expect(inside.stderr).toContain('Read-only file system');
+      const unit = await host.exec(
+        `stat -c %U ${DATABASE} ${DATABASE}-wal; journalctl -u postern-auditd-purge --no-pager`,
+      );
+      expect(unit.stdout.split('\n').slice(0, 2)).toEqual([owner, owner]);
 
-    await recordFailures(host, '10.77.99.1', 1);
-    await host.waitFor('cat /var/log/posternproxy/audit/audit.*.log', (out) =>
-      out.includes('"ip":"10.77.99.1"'),
-    );
-    await sleep(LOOKED_MS);
-    await host.exec('systemctl stop posternproxy');
-    expect((await host.exec(`ls -A ${DATABASE.replace(/\/[^/]*$/, '')}`)).stdout).toBe('posternproxy.db\n');
-  });
+      await recordFailures(host, '10.77.99.1', 1);
+      await host.waitFor('cat /var/log/posternproxy/audit/audit.*.log', (out) =>
+        out.includes('"ip":"10.77.99.1"'),
+      );
+      await sleep(LOOKED_MS);
+      await host.exec('systemctl stop posternproxy');
+      expect((await host.exec(`ls -A ${DATABASE.replace(/\/[^/]*$/, '')}`)).stdout).toBe('posternproxy.db\n');
+    },
+  );
 
-  it('takes nothing from anybody but the daemon, and not even from it a row that is too young', async () => {
+  it('accepts requests only from the daemon, and never deletes a row that is too young', async () => {
     await startPostern(host, { user: 'root', again: true });
     const ask = (user: string, request: string) =>
       host.exec(
@@ -169,7 +174,7 @@ describeHost('the unit that removes archived rows', () => {
     expect(await sql('root', 'SELECT count(*) FROM audit_log')).toBe(before);
   });
 
-  it('is missed by check where its socket is gone', async () => {
+  it('is reported by check if its socket is missing', async () => {
     const check = async () => (await host.exec('postern-auditd check', { check: false })).stdout;
     expect(await check()).toMatch(/^ {2}ok +on, .*archives in /m);
     await host.exec('systemctl stop postern-auditd-purge.socket; rm -f /run/postern-auditd-purge.sock');
@@ -180,7 +185,7 @@ describeHost('the unit that removes archived rows', () => {
     expect(await check()).not.toContain('postern-auditd-purge.sock is missing');
   });
 
-  it('goes with everything else', async () => {
+  it('is removed by --uninstall', async () => {
     await install(host, '--uninstall', { from: '/opt/postern-auditd' });
     expect((await host.exec('ls /etc/systemd/system /run')).stdout).not.toContain('postern-auditd-purge');
   });

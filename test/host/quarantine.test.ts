@@ -6,7 +6,7 @@ import { install, recordFailures, release, startPostern, unpack } from './releas
 const FAULT = '/usr/local/lib/dies-at-marker.mjs';
 const AUDIT = 'cat /var/log/posternproxy/audit/audit.*.log';
 
-describeHost('a row at which the daemon dies, on a host with systemd', () => {
+describeHost('a row that crashes the daemon, on a host with systemd', () => {
   let host: Host;
   beforeAll(async () => {
     host = await bootHost({
@@ -28,7 +28,7 @@ describeHost('a row at which the daemon dies, on a host with systemd', () => {
   });
   afterAll(() => host.stop());
 
-  it('is got past by the third start, and its failure and those behind it ban', async () => {
+  it('is skipped by the third start, and its failure and later ones lead to bans', async () => {
     await recordFailures(host, '10.77.5.1', 1);
     await host.waitFor(AUDIT, (out) => out.includes('10.77.5.1'));
     const before = Number((await host.exec('systemctl show -P NRestarts postern-auditd')).stdout);

@@ -42,12 +42,12 @@ it.each([
 
 const { SSH_CONNECTION: _connection, SSH_CLIENT: _client, ...withoutSsh } = process.env;
 
-it('the address of an SSH session comes from its environment', () => {
+it('finds the address of an SSH session in the environment', () => {
   const env = { ...withoutSsh, SSH_CONNECTION: '203.0.113.7 50000 198.51.100.1 22' };
   expect(bash('ssh_address', { env }).trim()).toBe('203.0.113.7');
 });
 
-it('sudo takes it out of the environment: the shell that called it still has it', () => {
+it('finds the address in the environment of the calling shell, because sudo removes it', () => {
   const line = `SSH_CONNECTION='2001:db8::7 50000 2001:db8::1 22' bash -c '
     env -u SSH_CONNECTION bash -c ". install/platform.sh; ssh_address"; :'`;
   expect(bash(line, { env: withoutSsh }).trim()).toBe('2001:db8::7');

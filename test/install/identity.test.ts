@@ -23,7 +23,7 @@ const own = { user: 'postern-auditd', group: 'postern-auditd', groups: '' };
 const P = '990 posternproxy 991 posternproxy';
 const ROOT = '0 root 0 root';
 
-describe('the identity, row by row of the table', () => {
+describe('the identity by owner and mode of the database', () => {
   it.each<[string, Found, ReturnType<typeof decide>]>([
     [
       'a group may read: own user in that group',
@@ -86,8 +86,8 @@ describe('the identity, row by row of the table', () => {
   });
 });
 
-describe('what the table does not have', () => {
-  it('a directory above that is closed: the group does not help', () => {
+describe('the identity in cases that the table does not list', () => {
+  it('ignores the group if a directory above is closed', () => {
     const found = { database: '0 root 991 posternproxy 640', directory: '0 root 991 posternproxy 750' };
     const closed = '/var/lib/docker';
     expect(decide({ ...found, closed, setfacl: true })).toMatchObject({ why: 'acl' });
@@ -102,7 +102,7 @@ describe('what the table does not have', () => {
     },
   );
 
-  it('a user of a container, unknown here, can only be helped by access lists', () => {
+  it('uses an access list for a database whose owner has no name here', () => {
     const found = { database: '1000 UNKNOWN 1000 UNKNOWN 640', directory: '1000 UNKNOWN 1000 UNKNOWN 750' };
     expect(decide({ ...found, setfacl: true })).toMatchObject({ ...own, why: 'acl' });
     expect(decide(found)).toMatchObject({ ...own, why: 'none' });
@@ -128,11 +128,11 @@ function places(user: string, database: string, ...more: string[]): string {
 }
 
 describe('places.conf', () => {
-  it("is empty where the unit's own lines are right", () => {
+  it('is empty if the shipped unit fits', () => {
     expect(places('postern-auditd', '/var/lib/posternproxy')).toBe('');
   });
 
-  it('makes the log directories for another user', () => {
+  it('creates the log directories for another user', () => {
     expect(places('posternproxy', '/var/lib/posternproxy').split('\n').slice(2, -1)).toEqual([
       'ExecStartPre=',
       'ExecStartPre=+/usr/bin/install -d -m 2750 -o posternproxy -g adm /var/log/posternproxy/audit',
@@ -141,7 +141,7 @@ describe('places.conf', () => {
     ]);
   });
 
-  it('shows a database in a home, and nothing else of the homes', () => {
+  it('shows a database in a home directory, and hides the rest of the homes', () => {
     expect(places('postern-auditd', '/home/ada/postern data')).toContain(
       'ProtectHome=tmpfs\nBindReadOnlyPaths="-/home/ada/postern data"\n',
     );
@@ -151,7 +151,7 @@ describe('places.conf', () => {
     expect(places('postern-auditd', '/srv/100%')).toContain('ReadOnlyPaths=-/srv/100%%\n');
   });
 
-  it('opens the directories that the configuration has elsewhere, and those alone', () => {
+  it('makes only the configured directories writable', () => {
     const text = places(
       'postern-auditd',
       '/var/lib/posternproxy',

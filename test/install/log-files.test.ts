@@ -34,7 +34,7 @@ function taken() {
   return new FilePair({ directory, mode: 0o640, group: null }, realDisk).list();
 }
 
-it('makes both files, which the daemon takes for its own, with first lines that differ', () => {
+it('creates both files with different first lines, and the daemon accepts them', () => {
   expect(make()).toEqual({ status: 0, said: '' });
   expect(taken().map(({ number }) => number)).toEqual([0, 1]);
   const [first, second] = PAIR.map((name) => readFileSync(join(directory, name), 'utf8'));
@@ -61,7 +61,7 @@ it.skipIf(process.geteuid?.() !== 0)('gives them the mode and the group that the
   expect(taken()).toHaveLength(2);
 });
 
-it('leaves files that are there as they are, and makes the one that is missing', () => {
+it('keeps existing files and creates a missing one', () => {
   make();
   const path = join(directory, PAIR[1]);
   writeFileSync(path, 'a line of the daemon\n', { flag: 'a' });
@@ -72,7 +72,7 @@ it('leaves files that are there as they are, and makes the one that is missing',
   expect(taken()).toHaveLength(2);
 });
 
-it('takes away a pipe, a link and a directory of that name, and follows none', () => {
+it('removes a pipe, a link and a directory in place of a log file, and follows no link', () => {
   const elsewhere = join(directory, 'elsewhere');
   mkdirSync(elsewhere);
   for (const prepare of [
@@ -93,7 +93,7 @@ it('takes away a pipe, a link and a directory of that name, and follows none', (
   expect(taken()).toHaveLength(2);
 });
 
-it('gives an empty file its first line', () => {
+it('writes the first line of an empty file', () => {
   for (const name of PAIR) writeFileSync(join(directory, name), '');
   expect(make().status).toBe(0);
   expect(taken()).toHaveLength(2);
@@ -102,7 +102,7 @@ it('gives an empty file its first line', () => {
 const root = process.geteuid?.() === 0;
 if (!root) console.warn('SKIPPED log files on a full disk, and of a directory of somebody else: root only');
 
-it.skipIf(!root)('makes empty files on a full disk, and fails', () => {
+it.skipIf(!root)('creates empty files on a full disk, and fails', () => {
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8k', 'tmpfs', directory]);
   try {
     writeFileSync(join(directory, 'full'), Buffer.alloc(8_192));
@@ -118,7 +118,7 @@ it.skipIf(!root)('makes empty files on a full disk, and fails', () => {
   }
 });
 
-it.skipIf(!root)('does no more than its user may', () => {
+it.skipIf(!root)('changes nothing that its user can not write', () => {
   chmodSync(directory, 0o755);
   const ran = spawnSync(
     'setpriv',
@@ -135,19 +135,19 @@ it.skipIf(!root)('does no more than its user may', () => {
 const render = (user: string, places: string) =>
   bash(`RUN_USER=${user} RUN_GROUP=${user} PREFIX=/opt/postern-auditd\nrender_log_files ${places}`);
 
-it('needs no drop-in where all is in its place', () => {
+it('needs no drop-in for the default configuration', () => {
   const own = '/var/log/posternproxy/bans /var/log/posternproxy/auth $UNIT_LOGS';
   expect(render('postern-auditd', own)).toBe('');
   expect(render('posternproxy', own)).toContain('-o posternproxy -g adm /var/log/posternproxy/auth');
 });
 
-it('makes the files with the mode and group that the configuration has', () => {
+it('creates the files with the configured mode and group', () => {
   const line = `RUN_USER=postern-auditd RUN_GROUP=postern-auditd PREFIX=/opt/postern-auditd FACTS=([auth_mode]=0644 [auth_group]=-)
     render_log_files /var/log/posternproxy/bans /var/log/posternproxy/auth $UNIT_LOGS`;
   expect(bash(line)).toContain('postern-auditd-log-files /var/log/posternproxy/auth 0644 -\n');
 });
 
-it('makes the files where the configuration has them', () => {
+it('creates the files in the configured directory', () => {
   expect(render('posternproxy', "/srv/bans '/srv/our logs/auth' /srv/audit '/srv/our logs/auth'")).toBe(
     `# Written by install.sh from the configuration; install.sh --reconfigure rewrites it.
 [Unit]

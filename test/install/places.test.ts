@@ -41,7 +41,7 @@ const canMount = (() => {
 if (!canMount && process.env.CI) throw new Error('these tests mount file systems: run them as root');
 if (!canMount) console.warn('SKIPPED what install.sh says of disks: it needs root and mounts');
 
-describe.skipIf(!canMount)('what is said of disks before anything is changed', () => {
+describe.skipIf(!canMount)('the check of disks before any change', () => {
   let base: string;
   beforeAll(() => {
     base = mkdtempSync(join(tmpdir(), 'pa-places-'));
@@ -68,14 +68,14 @@ describe.skipIf(!canMount)('what is said of disks before anything is changed', (
   }
   const look = '(FAILED=; look_at_places && echo fine)';
 
-  it('room for the program, and that programs may run there', () => {
+  it('rejects a full, noexec or read-only directory of the program', () => {
     expect(on('size=50m', look)).toBe('fine');
     expect(on('size=6m', look)).toMatch(/BASE\/opt has 6 MB free, but the program needs \d+ MB there/);
     expect(on('size=50m,noexec', look)).toContain('BASE/opt is mounted with noexec (at BASE/opt)');
     expect(on('size=50m,ro', look)).toContain('BASE/opt is read-only (mounted at BASE/opt)');
   });
 
-  it('after a failure that nobody foresaw the disk is looked at once more', () => {
+  it('names a full or read-only disk after an unexpected failure', () => {
     const next = "next_step 'do this'";
     expect(on('size=50m', next)).toBe('do this');
     expect(on('size=1m', `head -c 2m /dev/zero 2>/dev/null >$PREFIX || true; ${next}`)).toBe(

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { bash } from './bash.js';
 
-describe('who removes rows', () => {
+describe('the identity of the purge service', () => {
   const UNITS = [
     '/var/lib/postern-auditd',
     '/run/postern-auditd/control.sock',
@@ -20,7 +20,7 @@ describe('who removes rows', () => {
       ['User=posternproxy', 'Group=posternproxy', 'ReadWritePaths=-/var/lib/posternproxy'],
     ],
     [
-      'is root where root owns it',
+      'is root if root owns the database',
       '0 root 0 root',
       '/srv/100%',
       ['User=root', 'Group=root', 'ReadWritePaths=-/srv/100%%'],
@@ -82,7 +82,7 @@ describe('who removes rows', () => {
   });
 });
 
-describe('where archives are, to the daemon', () => {
+describe('the drop-in of the daemon for archives', () => {
   const render = (archive: string, state = '/var/lib/postern-auditd') =>
     bash('RUN_USER=u RUN_GROUP=g; render_archive "$@"', { args: [archive, state] });
 
@@ -90,11 +90,11 @@ describe('where archives are, to the daemon', () => {
     ['/var/lib/postern-auditd/archive', '/var/lib/postern-auditd'],
     ['/srv/state/archive', '/srv/state'],
     ['', '/var/lib/postern-auditd'],
-  ])('nothing has to be said of %s', (archive, state) => {
+  ])('is empty for %s', (archive, state) => {
     expect(render(archive, state)).toBe('');
   });
 
-  it('in a home it sees that directory alone', () => {
+  it('shows only the archive directory of a home', () => {
     expect(render('/home/ada/audit').split('\n').slice(1, -1)).toEqual([
       '[Service]',
       'ProtectHome=tmpfs',
@@ -104,7 +104,7 @@ describe('where archives are, to the daemon', () => {
     ]);
   });
 
-  it('elsewhere the directory is made, and may be written', () => {
+  it('creates an archive directory elsewhere and makes it writable', () => {
     expect(render('/srv/audit').split('\n').slice(1, -1)).toEqual([
       '[Service]',
       'ExecStartPre=+/usr/bin/install -d -m 0750 -o u -g g /srv/audit',

@@ -15,9 +15,9 @@ beforeEach(() => {
 afterEach(() => rmSync(home, { recursive: true }));
 
 it.each([
-  ['taken back where the version before refuses it', 'fail2ban: { enabled: false }\n', 'fail2ban: {}\n'],
-  ['kept where it takes it', 'fail2ban: { jail: other }\n', 'fail2ban: { jail: other }\n'],
-])('what install.sh has set in the configuration is %s', (_, set, expected) => {
+  ['restored if the previous version rejects it', 'fail2ban: { enabled: false }\n', 'fail2ban: {}\n'],
+  ['kept if the previous version accepts it', 'fail2ban: { jail: other }\n', 'fail2ban: { jail: other }\n'],
+])('a configuration that install.sh has changed is %s', (_, set, expected) => {
   const config = join(home, 'config.yml');
   writeFileSync(config, set);
   bash('PREFIX=$1/opt WORK=$1 CONFIG=$1/config.yml STAGE=$1/stage OLD=$1/old; put_back_program', {
@@ -26,7 +26,7 @@ it.each([
   expect(readFileSync(config, 'utf8')).toBe(expected);
 });
 
-it('manual pages that have no place there end no installation', () => {
+it('continues without manual pages if their directory can not be created', () => {
   mkdirSync(join(home, 'share'));
   symlinkSync('/nowhere/else', join(home, 'share/man'));
   const said = bash(

@@ -7,7 +7,7 @@ const isRoot = process.getuid?.() === 0;
 if (!isRoot && process.env.CI) throw new Error('these tests make files of other users: run them as root');
 if (!isRoot) console.warn('SKIPPED who may write what root reads: it needs root');
 
-describe.skipIf(!isRoot)('who may write what root reads', () => {
+describe.skipIf(!isRoot)('the writers of a file that root uses', () => {
   let base: string;
   beforeAll(() => {
     base = mkdtempSync('/var/lib/postern-auditd-trust-');
@@ -29,7 +29,7 @@ describe.skipIf(!isRoot)('who may write what root reads', () => {
   const strangers = (path: string) => bash('strange_writers "$1"', { args: [path] }).trim();
   const writer = (path: string) => bash('who_may_write "$1"', { args: [path] }).trim();
 
-  it('root and service accounts are no strangers to a database', () => {
+  it('accepts a database of root or a service account', () => {
     expect(strangers(file('service', [990, 991, 0o2770], [990, 991, 0o660]))).toBe('');
     expect(strangers(file('root', [0, 0, 0o755], [0, 0, 0o644]))).toBe('');
   });
@@ -44,7 +44,7 @@ describe.skipIf(!isRoot)('who may write what root reads', () => {
     expect(strangers(file(name, directory, own))).toBe(expected);
   });
 
-  it('install.sh --database refuses it with the next step, and takes it by a second word', () => {
+  it('rejects --database of another user with the next step, and accepts it with --trust-owner', () => {
     const path = file('word', [61_001, 61_001, 0o755], [61_001, 61_001, 0o600]);
     const choose = (trusted: string) =>
       bash(`CALLED_FROM=/ TRUSTED_OWNER=$2; (choose_database "$1" "" 2>&1 && echo "$DATABASE") || true`, {
@@ -56,14 +56,14 @@ describe.skipIf(!isRoot)('who may write what root reads', () => {
     expect(choose('61001')).toBe(`${path}\n`);
   });
 
-  it('a database of an earlier installation needs no second word again', () => {
+  it('accepts the configured database without --trust-owner', () => {
     const path = file('before', [61_001, 61_001, 0o755], [61_001, 61_001, 0o600]);
     const line = `CALLED_FROM=/ TRUSTED_OWNER=; choose_database "$1" "$2"; echo "$DATABASE"`;
     expect(bash(line, { args: ['', path] })).toBe(`${path}\n`);
     expect(bash(line, { args: [path, path] })).toBe(`${path}\n`);
   });
 
-  it('a database that only lies about is shown and not taken', () => {
+  it('suggests a database found elsewhere, and does not use it', () => {
     const line = `CALLED_FROM=/ TRUSTED_OWNER= DEFAULT_DATABASE=/nowhere/posternproxy.db
       find_databases() { echo /home/evil/posternproxy.db; }
       choose_database "" "" 2>&1; echo "$DATABASE"`;
@@ -73,7 +73,7 @@ describe.skipIf(!isRoot)('who may write what root reads', () => {
     expect(said.trim().split('\n').at(-1)).toBe('/nowhere/posternproxy.db');
   });
 
-  it('root runs no Node.js that others can change', () => {
+  it('rejects a Node.js that others can change', () => {
     const evil = file('node', [61_001, 0, 0o755], [0, 0, 0o755]);
     expect(writer(evil)).toBe('the user 61001');
     expect(writer('/usr/bin/env')).toBe('');

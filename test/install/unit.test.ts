@@ -61,7 +61,7 @@ it.skipIf(!there).each(readdirSync('systemd'))('systemd knows every directive of
   expect(said.stderr.split('\n').filter((line) => line.includes(name))).toEqual([]);
 });
 
-it('every directive that hardens a service and is not set is explained', () => {
+it('explains every hardening directive that is not set', () => {
   for (const name of [
     'MemoryDenyWriteExecute',
     'PrivateNetwork',
@@ -79,7 +79,7 @@ it("never takes Postern's directory as its own", () => {
   expect(unit).not.toMatch(/^ReadWritePaths=.*\/var\/lib\/posternproxy/m);
 });
 
-it('the purge may write nothing before install.sh has found the database', () => {
+it('gives the purge no writable path before install.sh has found the database', () => {
   const text = readFileSync('systemd/postern-auditd-purge.service', 'utf8');
   expect(text).not.toMatch(/^ReadWritePaths=/m);
   expect(text).toMatch(/^ProtectSystem=strict$/m);
@@ -89,7 +89,7 @@ it('the purge may write nothing before install.sh has found the database', () =>
   );
 });
 
-it("says in install/ what the unit's own places are", () => {
+it('has the same default paths in install/ and in the unit', () => {
   const [logs, bans, state, database] = bash(
     'printf "%s\\n" "$UNIT_LOGS" "$UNIT_BANS" "$UNIT_STATE" "$UNIT_DATABASE"',
   ).split('\n');
@@ -99,7 +99,7 @@ it("says in install/ what the unit's own places are", () => {
   expect(unit).toContain(`ReadOnlyPaths=-${database}\n`);
 });
 
-it('the wrapper refuses a Node.js that is too old, and says what to do', () => {
+it('rejects a Node.js that is too old in the wrapper, with the next step', () => {
   const bin = join(scratch, 'bin');
   mkdirSync(bin);
   writeFileSync(join(bin, 'node'), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
