@@ -58,7 +58,7 @@ remove_jail() {
     if [ -e /var/log/auth.log ]; then
       remove_path "$FAIL2BAN/$SSHD_JAIL"
     else
-      say "  kept       $FAIL2BAN/$SSHD_JAIL, because fail2ban would not start without it or /var/log/auth.log"
+      say "  kept       $FAIL2BAN/$SSHD_JAIL, because /var/log/auth.log does not exist and fail2ban would not start without this file"
     fi
   fi
 }

@@ -54,7 +54,7 @@ describeHost('install.sh after an interruption, and --uninstall', () => {
     ['TERM', 143],
     ['HUP', 129],
   ])(
-    'SIG%s: says how far it got and what to run, and puts back what was half done',
+    'reports its changes and the next command after SIG%s, and undoes unfinished steps',
     async (signal, status) => {
       // The program's directory is staged by then, and cp takes its time.
       const { stdout } = await host.exec(
