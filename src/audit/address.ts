@@ -3,14 +3,13 @@ import { BlockList, isIP, isIPv4 } from 'node:net';
 const PLAIN_IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)$/;
 const PORT = /^:\d{1,5}$/;
 const ZONE = /^%[A-Za-z0-9_.-]{1,32}$/;
-/** `[ffff:…%zone]:65535` is the longest there is. */
+/** Characters of the longest address, `[ffff:…%zone]:65535`. */
 const LONGEST = 90;
 
 /**
  * The client address in canonical text: dotted IPv4, or IPv6 after RFC 5952; IPv4-mapped IPv6 as IPv4.
  * Brackets around IPv6, a port and a zone are accepted and left out. Everything else (host names, lists, CIDR, leading
- * zeros, octal, hexadecimal, white space) is null: whoever is banned must be an address that was measured, not text
- * that was sent.
+ * zeros, octal, hexadecimal, white space) is null: only a real address may be banned, not a text that somebody sent.
  */
 export function parseAddress(text: string | null): string | null {
   if (text === null || text.length < 2 || text.length > LONGEST) return null;
@@ -27,18 +26,18 @@ export function parseAddress(text: string | null): string | null {
 }
 
 /**
- * The client of a request that came by proxies: the address itself, or of a list as X-Forwarded-For has it the last one that is no
- * trusted proxy (nginx's real_ip_recursive); the first where all of them are. Whoever connects can write what stands before that, so
- * a part that is no address ends the walk, and there is none.
+ * The client of a request through proxies. A single address is the client. In a list such as X-Forwarded-For, the client is the last
+ * address that is not a trusted proxy (nginx's real_ip_recursive), or the first one if all are trusted. Clients can forge everything
+ * before that address, so a part that is not an address ends the search without a result.
  *
- * @param trusted null: a list is no address
+ * @param trusted null: a list is not accepted
  */
 export function clientAddress(text: string | null, trusted: NetworkSet | null): string | null {
   if (text === null || trusted === null || !text.includes(',')) return parseAddress(text);
   for (let end = text.length; ; ) {
     const comma = text.lastIndexOf(',', end - 1);
     const begin = end === 0 ? 0 : comma + 1;
-    // No longer text is an address, with spaces around it or without.
+    // A longer text is not an address, even with spaces around it.
     const address = end - begin > 2 * LONGEST ? null : parseAddress(text.slice(begin, end).trim());
     if (address === null || begin === 0 || !trusted.contains(address)) return address;
     end = comma;
@@ -72,7 +71,7 @@ export function networkOf(address: string, prefix: number): string {
   return `${compress(groups)}/${prefix}`;
 }
 
-/** Addresses and networks in CIDR notation, asked for membership. */
+/** A set of addresses and networks in CIDR notation. */
 export class NetworkSet {
   private readonly list = new BlockList();
   private readonly empty: boolean;
@@ -115,8 +114,8 @@ const DOT = 46;
 /**
  * The eight 16-bit groups of an IPv6 address (RFC 4291 section 2.2, all three forms); null if it is not one.
  *
- * Our own, since fail2ban bans by it: ipaddr.js 2.5 takes `::1.2.3.4` for `::ffff:1.2.3.4`, which is another host, and needs 2.6 µs an
- * address where this needs 0.7 (measured; a row as a whole takes some 10).
+ * This parser is our own because fail2ban bans by its result. ipaddr.js 2.5 reads `::1.2.3.4` as `::ffff:1.2.3.4`, which is another host,
+ * and needs 2.6 µs an address instead of 0.7 (measured; a whole row takes about 10).
  */
 function groupsOf(text: string): number[] | null {
   const groups: number[] = [];

@@ -1,17 +1,17 @@
 import { nearest } from './did-you-mean.js';
 import { catalog, type EventType, resourceNames } from './event-catalog.js';
 
-/** @param action the raw word of the row @param resourceType what stood beside it */
+/** @param action the raw word of the row @param resourceType the resource type of the row */
 export type Classifier = (action: string, resourceType: string | null) => EventType;
 
-/** Enough for every honest pair of action and resource type; hostile ones only make it forget. */
+/** Enough for all real pairs of action and resource type. Hostile ones only empty the cache. */
 const CACHED = 2_000;
-/** What is longer is no name. */
+/** A longer text is not a name. */
 const LONGEST = 64;
-/** What a name that is looked up may consist of: with anything else (controls, quotes, other scripts) it is another one. */
+/** Characters of a name that is looked up. A name with other characters (controls, quotes, other scripts) is unknown. */
 const NAME = /^[A-Za-z0-9](?:[A-Za-z0-9_.:/ -]*[A-Za-z0-9])?$/;
 
-/** Other forms of the words that names are made of. What is no word of the catalog stays as it is. */
+/** Other forms of the words in names. A word that is not in the catalog stays as it is. */
 const FORMS: ReadonlyMap<string, string> = new Map(
   Object.entries({
     create: ['created', 'creation'],
@@ -52,7 +52,7 @@ const FORMS: ReadonlyMap<string, string> = new Map(
     loginfailure: ['loginfailed', 'failedlogin'],
   }).flatMap(([word, forms]) => forms.map((form) => [form, word] as const)),
 );
-/** Verbs in two words are one, as far as the catalog is concerned. */
+/** Verbs of two words, which the catalog writes as one. */
 const TWO_WORDS: ReadonlyArray<readonly [RegExp, string]> = [
   [/(^|_)(?:log|logged)_(?:in|on)(?=_|$)/g, '$1login'],
   [/(^|_)(?:sign|signed)_in(?=_|$)/g, '$1signin'],
@@ -63,13 +63,13 @@ const TWO_WORDS: ReadonlyArray<readonly [RegExp, string]> = [
 ];
 
 /**
- * Makes the function that says what kind of event a row is, from its raw action and its resource type.
+ * Creates the function that determines the type of a row's event from its raw action and its resource type.
  *
  * Both are brought to snake case first, and verbs to their stem. Then, in this order: an alias of the configuration; the
  * full name, from the one side or the other (`auth.login_failure`, `proxy_host_updated`, `delete_user`); the word within
  * its resource type (`update` of a `proxy_host`); and for words of logins and passwords the word alone, unless
- * the resource type is another category. Nothing is guessed from a part of a text: what is not known as a whole is an
- * informational event, made for it and marked `known: false`, and never has the name of a known one.
+ * the resource type is another category. Nothing is guessed from a part of a text: a text that is not known as a whole becomes an
+ * informational event of its own, marked `known: false`, which never has the name of a known event.
  *
  * @param aliases further spellings by canonical name, `{ 'auth.login_failure': ['signin_denied', 'sso.denied'] }`; one
  *   without a dot counts under every resource type
@@ -115,7 +115,7 @@ function aliasesOf(aliases: Readonly<Record<string, readonly string[]>>): Readon
   return spellings;
 }
 
-/** Of each category, what its words mean; of auth and user, what some mean without it. */
+/** The events of each category by word. Some words of auth and user also count without their category. */
 const words = new Map<string, ReadonlyMap<string, EventType>>();
 const alone = new Map<string, EventType>();
 const categoryOf = new Map<string, string>();
@@ -186,7 +186,7 @@ function within(kind: string, word: string): EventType | undefined {
   );
 }
 
-/** Who logs in is a user: rows of logins stand under either name, and so do those of passwords. */
+/** Rows of logins and passwords have either auth or user as their resource type. */
 function inCategory(category: string | undefined, word: string): EventType | undefined {
   if (category === undefined) return undefined;
   const own = words.get(category)?.get(word);
@@ -212,7 +212,7 @@ function snake(text: string): string {
     .replace(/^_|_$/g, '');
 }
 
-/** What stands for a row of which only the row knows what it is. */
+/** The event of a row that is not in the catalog. */
 function unknown(action: string, resource: string | null): EventType {
   const [prefix, ...rest] = resource === null ? action.slice(0, 2 * LONGEST).split('.') : [resource, action];
   const [kind, word] = rest.length === 0 ? ['', prefix] : [prefix, rest.join('_')];

@@ -12,7 +12,7 @@ function distance(a: string, b: string): number {
   return row[b.length] ?? 0;
 }
 
-/** The word that was probably meant, or null if none is near: at most a third of its letters differ. */
+/** The word that was probably meant: at most a third of its letters differ. Null if there is none. */
 export function nearest(word: string, allowed: readonly string[]): string | null {
   let best: string | null = null;
   let least = Number.POSITIVE_INFINITY;

@@ -18,13 +18,13 @@ export type Category =
   | 'ban'
   | 'daemon';
 
-/** All that is known of a kind of event. Formats, the filter, menus and the docs' table derive from it. */
+/** An event type. Formats, the filter, menus and the table in the docs derive from it. */
 export interface EventType {
   /** Canonical name, `<category>.<action>`. */
   readonly action: string;
-  /** A `Category`; for what the catalog does not know, the row's resource type in snake case or `unknown`. */
+  /** A `Category`. For a row that is not in the catalog: its resource type in snake case, or `unknown`. */
   readonly category: string;
-  /** False for an entry made for a row that the catalog does not know. */
+  /** False for an event type that was made for a row outside the catalog. */
   readonly known: boolean;
   readonly outcome: Outcome;
   readonly severity: Severity;
@@ -66,7 +66,7 @@ interface Group {
   readonly noun: string;
   readonly ecs: readonly string[];
   readonly classUid: number;
-  /** Resource types under which its rows may stand besides the category itself; plurals are understood. */
+  /** Resource types that its rows may have in addition to the category; plurals are understood. */
   readonly names: readonly string[];
   readonly kinds: Readonly<Record<string, Kind>>;
 }
@@ -496,12 +496,12 @@ function typeOf(category: string, { noun, ecs, classUid }: Group, word: string, 
   };
 }
 
-/** Every kind of event of the product page, and our own. */
+/** Every event type of Postern and of the daemon. */
 export const catalog: readonly EventType[] = Object.entries(groups).flatMap(([category, group]) =>
   Object.entries(group.kinds).map(([word, kind]) => typeOf(category, group, word, kind)),
 );
 
-/** Resource types under which the rows of a category may stand, the category's own name first. */
+/** Resource types that the rows of a category may have, the category's own name first. */
 export const resourceNames: ReadonlyMap<string, readonly string[]> = new Map(
   Object.entries(groups).map(([category, { names }]) => [category, [category, ...names]]),
 );

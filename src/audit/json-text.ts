@@ -1,5 +1,5 @@
-// What is asked of a JSON text beside its value. Read once from the left, without a regular expression that could begin anew at
-// every quote: a client writes these texts.
+// Properties of a JSON text other than its value. Each text is read once from the left, without a regular expression that could restart
+// at every quote: clients write these texts.
 
 const QUOTE = 34;
 const BACKSLASH = 92;
@@ -73,7 +73,7 @@ function beginsNumber(code: number): boolean {
   return code === 45 || (code >= 48 && code <= 57);
 }
 
-/** Digits from which on no text of a number is worth comparing: to make a number of so many takes more than linear time. */
+/** Texts of numbers with more digits are not compared: parsing them takes more than linear time. */
 const MOST_DIGITS = 400;
 
 function isHeld(token: string): boolean {

@@ -1,4 +1,4 @@
-/** Characters of `details` up to which all of it is looked at for secrets. */
+/** Longest `details`, in characters, that are searched for secrets completely. */
 export const DETAILS_BUDGET = 1_200_000;
 
 /** What is kept of longer ones: a text up to this length, so many items of a list, members of an object, levels, values in all. */
@@ -10,11 +10,11 @@ const VALUES = 5_000;
 const NAME = 256;
 
 /**
- * Smaller details in place of those that are too long to be looked at, as JSON text of an object. What is left out is said where it
- * stood. Nothing is cut in the middle, and no member of an object goes without the others: the name that makes a value a secret may
- * stand in either. So what is left is masked as it would have been.
+ * Shortens details that are too long to be searched for secrets. The result is the JSON text of an object, with a note in place of each
+ * part that was left out. Nothing is cut in the middle, and members of an object are kept or left out together: one member may show that
+ * another is a secret. So the rest is masked like the whole.
  *
- * @param details as the row has them, not masked
+ * @param details as in the row, not masked
  */
 export function shortenDetails(details: string): string {
   let value: unknown;

@@ -19,7 +19,7 @@ import {
   wordAt,
 } from './secret-values.js';
 
-/** Longest run of letters that is taken for a name. */
+/** Longest run of letters that counts as a name. */
 const LONGEST_NAME = 128;
 /** Headers whose values have spaces. */
 const HEADER = /(?:authorization|cookies?)$/i;

@@ -1,10 +1,10 @@
-/** Makes what stands in place of a secret. */
+/** Creates the replacement of a secret. */
 export type Cover = (secret: string) => string;
 
-/** A text of which pieces are covered, from its beginning to its end. */
+/** Covers pieces of a text, from its beginning to its end. */
 export class Covering {
   private parts = '';
-  /** Behind the last piece that was covered. */
+  /** End of the last covered piece. */
   done = 0;
 
   constructor(
@@ -12,7 +12,7 @@ export class Covering {
     private readonly cover: Cover,
   ) {}
 
-  /** Covers from `from` to `to`; nothing of what is covered already. */
+  /** Covers from `from` to `to`, except for what is already covered. */
   piece(from: number, to: number): void {
     const start = Math.max(from, this.done);
     if (to <= start) return;

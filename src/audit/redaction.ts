@@ -9,7 +9,7 @@ import { createSecretNames } from './secret-names.js';
 
 const MASK = '***';
 const COVERED = /^(?:\*\*\*|hmac:[0-9a-f]{16})$/;
-/** Elasticsearch refuses objects nested more deeply than 20, of which two are ours; other parsers give up soon after. */
+/** Elasticsearch refuses objects nested more deeply than 20 levels, and two levels are ours. Other parsers allow few more. */
 const DEEPEST = 16;
 
 export interface RedactionOptions {
@@ -23,16 +23,16 @@ export interface RedactionOptions {
 export type Redactor = (details: string | null) => string | null;
 
 /**
- * Makes the function that turns the column `details` into what may leave the host: compact JSON text of an object, with
+ * Creates the function that turns the column `details` into a text that may leave the host: compact JSON of an object, with
  * secrets replaced by `"***"`, or by `"hmac:<16 hex digits>"` of HMAC-SHA-256.
  *
  * - What is a secret by its name is decided in secret-names.ts, at any depth, whatever the value is but true, false, null, 0, 1,
- *   empty text and counts (`tokens: 5`); what is one by its looks (a private key, a header, a password in a URL), in secret-text.ts.
+ *   empty text and counts (`tokens: 5`); a secret by its form (a private key, a header, a password in a URL), in secret-forms.ts.
  *   JSON inside of a string is masked as JSON.
- * - JSON that is no object comes under `value`; text that is no JSON, or is nested deeper than 16 levels, under `text`; empty
+ * - JSON that is not an object is put under `value`; text that is not JSON, or is nested deeper than 16 levels, under `text`; empty
  *   text is null.
- * - Of a key that stands twice in an object the last one counts. Numbers that a double can't hold (`9223372036854775807`,
- *   `1e400`) come as text with all their digits. Key order is that of JavaScript: numbers first.
+ * - If a key appears twice in an object, the last one counts. Numbers that a double can't hold (`9223372036854775807`,
+ *   `1e400`) become text with all their digits. Key order is that of JavaScript: numbers first.
  *
  * @throws Error if `mode` is hmac and there is no key
  */
@@ -56,7 +56,7 @@ export function createRedactor(options: RedactionOptions): Redactor {
   return (details) => {
     if (details === null || details === '') return null;
     const suspicious = isSuspicious(details);
-    if (!suspicious && isCanonicalJson(details, DEEPEST)) return details; // as most are: what follows would give the same
+    if (!suspicious && isCanonicalJson(details, DEEPEST)) return details; // most are: the code below would return the same
     const value = parse(details);
     if (value === undefined || isDeep(details)) return asText(details);
     if (suspicious) return JSON.stringify(walk(asObject(exactly(details, value))));
@@ -79,7 +79,7 @@ function asObject(value: unknown): unknown {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : { value };
 }
 
-/** Nested deeper than can be shipped. */
+/** Whether it is nested more deeply than can be shipped. */
 function isDeep(json: string): boolean {
   return isNestedDeeper(json, DEEPEST);
 }

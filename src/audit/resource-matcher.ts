@@ -1,9 +1,9 @@
 import { resourceCategory } from './catalog.js';
 
-/** Resource types that are remembered; honest tables have a dozen. */
+/** Resource types in the cache; real tables have a dozen. */
 const REMEMBERED = 1_000;
 
-/** A resource type is meant as it stands in the row, or by the catalog's name of what it is: `proxy_host` finds `proxy-host`, too. */
+/** Matches a resource type as written in the row, or by the catalog's name: `proxy_host` also finds `proxy-host`. */
 export function createResourceMatcher(wanted: string): (resourceType: string | null) => boolean {
   if (resourceCategory(wanted) !== wanted) return (resourceType) => resourceType === wanted;
   const known = new Map<string, boolean>();

@@ -20,9 +20,9 @@ let keys = new Int32Array(16 * KEYS);
 
 /**
  * True only if `JSON.stringify(JSON.parse(text))` is `text` itself and that is an object, nested `deepest` levels at most. Read
- * once, without making any of its values: half the time of parsing alone. What it does not judge, it takes for no: a backslash, a half or a
+ * once, without creating any of its values: half the time of parsing alone. It returns false for texts that it does not check: a backslash, a half or a
  * whole surrogate pair, a number that is not short and whole, a key that begins with a digit (JavaScript puts those first) or
- * stands twice, an object of more than 32 keys.
+ * appears twice, an object of more than 32 keys.
  */
 export function isCanonicalJson(text: string, deepest: number): boolean {
   if (text.charCodeAt(0) !== OPEN_OBJECT) return false;

@@ -17,11 +17,11 @@ const KEPT = 24;
 const HINT = /\\u0000|"[\s.]|[\s.]":|\.\.|"":|[^ -~]/;
 const MISREAD = /\0|^\s*$|^\.|\.$|\.\./;
 
-/** Says that keys were changed. */
+/** The member that marks changed keys. */
 const KEYS_CHANGED = 'keys_changed';
 
 /**
- * The same details with keys that every receiver takes: a NUL is shown as its picture, a blank name and stray dots as `_`, and what is too
+ * The same details with keys that every receiver accepts: a NUL is shown as its picture, a blank name and stray dots as `_`, and what is too
  * long is cut; behind each such key stands `~` and a part of its SHA-256, so that no two become one. No value is lost, and
  * `"keys_changed":true` says that it was done.
  *

@@ -3,8 +3,8 @@ import { type Cover, Covering } from './mask.js';
 type Form = readonly [mark: string, cover: (covering: Covering) => void];
 
 /**
- * Secrets that are known by their looks, under whatever name. Each function takes steps in proportion to the text's length:
- * it looks for a mark, reads on from there, and goes on behind what it has read.
+ * Secrets that are recognized by their form, under any name. Each function takes time in proportion to the length of the text: it
+ * searches for a mark, reads the secret from there, and continues behind it.
  */
 const FORMS: readonly Form[] = [
   ['', coverSchemes],

@@ -2,7 +2,7 @@ import { secretsInCommand } from './secret-commands.js';
 import type { SecretNames } from './secret-names.js';
 import { isNegated } from './secret-signs.js';
 
-/** In `{ "key": "smtp_password", "value": "…" }` the one names what the other is; also `setting_key`, `columnName`. */
+/** In `{ "key": "smtp_password", "value": "…" }` the first member names the second; also `setting_key`, `columnName`. */
 const NAMING = new Set(
   (
     'key name setting field property option header path parameter param column attribute attr id identifier variable var env ' +
@@ -14,7 +14,7 @@ const NAMED = new Set(
     ' ',
   ),
 );
-/** Lists of names, which are no names with values: `{ "changed_fields": ["password", "email"] }`. */
+/** Lists of names without values: `{ "changed_fields": ["password", "email"] }`. */
 const NAMES_ONLY =
   /(?:fields|columns|keys|names|changed|changes|attributes|properties|params|parameters|options|scopes|permissions|roles|tags|types|categories|events|actions|methods|features|required|missing|settings)$/i;
 /** What a header or an option looks like, unlike the name of a column. */
@@ -27,10 +27,10 @@ const STRINGS_DEEP = 4;
 export interface JsonMaskParts {
   readonly names: SecretNames;
   readonly cover: (secret: unknown) => string;
-  /** Whether there may be a secret in it. */
+  /** Whether the text may contain a secret. */
   readonly isSuspicious: (text: string) => boolean;
   readonly maskString: (text: string) => string;
-  /** Undefined if the text is no JSON, or none that can be walked. */
+  /** Undefined if the text is not JSON, or JSON that can't be walked. */
   readonly parse: (text: string) => unknown;
 }
 
@@ -121,7 +121,7 @@ class JsonMask {
   }
 }
 
-/** True, false, 0, 1, null and empty text say nothing secret, nor does the number of tokens. */
+/** True, false, 0, 1, null, empty text and a number of tokens are not secrets. */
 function hides(key: string, value: unknown): boolean {
   if (typeof value === 'number')
     return value !== 0 && value !== 1 && (Math.abs(value) >= 1_000 || !/[^s]s$/i.test(key));

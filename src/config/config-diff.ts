@@ -2,19 +2,19 @@ import type { Config } from './schema.js';
 
 /** A key whose value differs between two configurations. */
 export interface ConfigChange {
-  /** `log.level`, `sinks.audit.roll.size`; a sink that came or went is `sinks.siem`. */
+  /** `log.level`, `sinks.audit.roll.size`; an added or removed sink is `sinks.siem`. */
   readonly key: string;
   readonly path: readonly string[];
-  /** True if only a restart of the daemon brings it into effect; all others a reload (SIGHUP). */
+  /** True if the change needs a restart of the daemon. For other changes a reload (SIGHUP) is enough. */
   readonly restart: boolean;
-  /** True if the jail depends on it: install.sh --reconfigure writes it anew. */
+  /** True if the jail depends on it: install.sh --reconfigure rewrites it. */
   readonly jail: boolean;
 }
 
-/** What the daemon has opened before it reads its configuration again. */
+/** Keys whose files and sockets the daemon opens only at its start. */
 const RESTART: ReadonlySet<string> = new Set(['state', 'control', 'log.file', 'log.format']);
 
-/** What changed, in the order of the keys. */
+/** The changed keys, in their order. */
 export function diffConfig(before: Config, after: Config): ConfigChange[] {
   return differences(before, after, []).map((path) => {
     const key = path.join('.');
@@ -22,7 +22,7 @@ export function diffConfig(before: Config, after: Config): ConfigChange[] {
   });
 }
 
-/** The jail is made of all keys of `fail2ban`, and of where its sink writes to. */
+/** The jail depends on all keys of `fail2ban`, and on the directory of its sink. */
 function concernsJail([section, name, key]: readonly string[], before: Config, after: Config): boolean {
   if (section === 'fail2ban') return true;
   if (

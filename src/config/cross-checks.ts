@@ -11,7 +11,7 @@ import { type ConfigProblem, quoted } from './validation-messages.js';
 /** sun_path of a unix socket holds 108 bytes with its NUL (unix(7)). */
 const SOCKET_PATH_BYTES = 107;
 
-/** What no key alone can show: sinks that get in each other's way, networks, names that the catalog does not have. */
+/** Checks that involve several keys: conflicting sinks, networks, names that are not in the catalog. */
 export function crossProblems(config: Config): ConfigProblem[] {
   return [
     ...sockets(config),
@@ -49,7 +49,7 @@ function socketPath(path: KeyPath, file: string): ConfigProblem[] {
   return [problem(path, `found a path of ${bytes} bytes, allowed are ${allowed}`)];
 }
 
-/** Each kind of file has a directory of its own: rolled files are counted and removed by their names. */
+/** Each kind of file needs its own directory: rotated files are counted and removed by their names. */
 function directories(config: Config): ConfigProblem[] {
   const taken = new Map([
     [normalized(dirname(config.source.database)), "Postern's database"],
@@ -77,8 +77,8 @@ function directories(config: Config): ConfigProblem[] {
 }
 
 /**
- * Root makes these directories before each start and gives them to the daemon's user. One that lies in another of them would be made
- * where that user may already have put a link.
+ * Root creates these directories before each start and gives them to the daemon's user. A directory inside another one of them would be
+ * created where that user may have placed a link.
  */
 function nested({ sinks, log, fail2ban, retention }: Config): ConfigProblem[] {
   const logs: Array<readonly [KeyPath, string, string]> = Object.entries(sinks).flatMap(([name, sink]) =>
@@ -100,7 +100,7 @@ function nested({ sinks, log, fail2ban, retention }: Config): ConfigProblem[] {
 
 function normalized(path: string): string {
   const normal = normalize(path);
-  return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal; // there is one at the most
+  return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal; // at most one slash is left
 }
 
 function sinks(config: Config): ConfigProblem[] {
@@ -121,8 +121,8 @@ const actions: readonly string[] = catalog.map(({ action }) => action);
 const categories: readonly string[] = [...new Set(catalog.map(({ category }) => category))];
 
 /**
- * Names in a filter must be known to the catalog, as a misspelt one would let nothing through and say nothing. What the
- * catalog does not have may still be in the table: a name that looks like none of the known is accepted, and `check` warns.
+ * Names in a filter must be in the catalog: a misspelt name would silently match nothing. The table may still have other names: a
+ * name that resembles no known name is accepted, and `check` warns.
  */
 function filter(path: KeyPath, events: EventsFilter, config: Config): ConfigProblem[] {
   const isKnown = spellings(config);
@@ -145,7 +145,7 @@ function spellings(config: Config): (name: string) => boolean {
   return (name) => classify(name, null).known;
 }
 
-/** Names in the filters of sinks that the catalog does not have: right only if Postern itself writes them. */
+/** Names in the filters of sinks that are not in the catalog. They are correct only if Postern itself writes them. */
 export function unknownFilterNames(config: Config): Array<{ readonly key: string; readonly name: string }> {
   const isKnown = spellings(config);
   return Object.entries(config.sinks).flatMap(([sink, { events }]) => [
@@ -172,7 +172,7 @@ const JAIL_RULES: ReadonlyArray<readonly ['jail' | 'banaction' | 'chain', RegExp
   ],
 ];
 
-/** What can't stand in a jail file: it would keep all of fail2ban from starting. */
+/** Rejects values that can't be written into a jail file: they would keep all of fail2ban from starting. */
 function jail({ fail2ban }: Config): ConfigProblem[] {
   return JAIL_RULES.filter(([key, rule]) => !rule.test(fail2ban[key])).map(([key, , allowed]) =>
     problem(['fail2ban', key], `found ${quoted(fail2ban[key])}, allowed is ${allowed}`),
@@ -199,7 +199,7 @@ function notNetworks(path: KeyPath, entries: readonly string[]): ConfigProblem[]
   });
 }
 
-/** Tokens don't cross a network in the clear unless somebody says so. */
+/** Tokens cross a network in clear text only if the configuration allows it. */
 function listening({ api }: Config): ConfigProblem[] {
   const { enabled, listen, tls, allow_remote: allowed } = api;
   const address = listenAddress(listen);
@@ -213,7 +213,7 @@ function listening({ api }: Config): ConfigProblem[] {
   return [problem(['api', 'listen'], message)];
 }
 
-/** A spelling that meant two events, or that of another event, could have the wrong people banned. */
+/** A spelling of two events, or of another event, could ban the wrong people. */
 function aliases(config: Config): ConfigProblem[] {
   const meant = new Map<string, string>();
   return Object.entries(config.source.aliases).flatMap(([name, words]) => {
@@ -231,7 +231,7 @@ function aliases(config: Config): ConfigProblem[] {
   });
 }
 
-/** The action that another spelling or a misspelling probably means. */
+/** The action that a spelling or a misspelling probably means. */
 function meantBy(name: string): string | null {
   const type = createClassifier()(name, null);
   return type.known ? type.action : nearest(name, actions);

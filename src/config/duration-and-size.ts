@@ -19,7 +19,7 @@ const SIZE = 'a size such as 64K, 100M or 2G';
 const MODE = 'a file mode in octal and in quotes, such as "0640"';
 const PATH = 'an absolute path (a service has no current directory)';
 
-/** For `refine`: the error is what is allowed, and is said after what was found (problems.ts). */
+/** For `refine`: the error names what is allowed. It follows what was found (validation-messages.ts). */
 export function only(allowed: string): { error: string; params: { allowed: true } } {
   return { error: allowed, params: { allowed: true } };
 }
@@ -64,7 +64,7 @@ export const sizeSchema = z
   .refine((bytes) => bytes <= 1_024 * BYTES.T, only('a size of at most 1024T'))
   .meta({ unit: 'size' });
 
-/** File mode as octal text, `"0640"`. Others may never write: whoever can add a line can have anybody banned. */
+/** File mode as octal text, `"0640"`. Other users must not write: whoever can add a line can ban anybody. */
 export const fileMode = z
   .string({ error: MODE })
   .regex(/^0?[0-7]{3}$/, MODE)
@@ -75,7 +75,7 @@ export const fileMode = z
   )
   .meta({ unit: 'mode' });
 
-/** Without control characters, which no path of a sane host has and no message could show. */
+/** Without control characters, which no message could show. */
 export const absolutePath = z
   .string({ error: PATH })
   .refine((path) => isAbsolute(path) && !/[\u0000-\u001f\u007f]/.test(path), only(PATH))

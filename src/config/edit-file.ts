@@ -3,13 +3,13 @@ import { NetworkSet, parseAddress } from '../audit/address.js';
 import { AuditdError } from '../errors.js';
 import { parseConfig } from './load.js';
 
-/** What is to hold in a configuration file. */
+/** Values to set in a configuration file. */
 export interface ConfigEdits {
   /** Path of Postern's database. */
   readonly database?: string;
-  /** Addresses and networks that must never be banned, besides those that are there. */
+  /** Addresses and networks that must never be banned, in addition to those in the file. */
   readonly neverBan?: readonly string[];
-  /** fail2ban's action that bans. */
+  /** The action of fail2ban that bans. */
   readonly banaction?: string;
   /** Whether fail2ban is to be used. */
   readonly fail2ban?: boolean;
@@ -19,16 +19,16 @@ type Value = string | boolean | readonly string[];
 
 export interface EditedConfig {
   readonly text: string;
-  /** A sentence each; empty if all held already. */
+  /** One text for each change; empty if the file already has all values. */
   readonly changes: readonly string[];
 }
 
 /**
- * Changes the text of a configuration file. Everything that is not changed stays byte for byte, comments too, wherever
- * the new text can be put in its place; else the file is written anew by the YAML library, which keeps comments.
+ * Changes the text of a configuration file. Everything else stays byte for byte, including comments, if the new text fits in the place
+ * of the old one. Otherwise the YAML library rewrites the file and keeps the comments.
  *
  * @param file only for the messages
- * @throws AuditdError `CONFIG_INVALID` if the text is no valid configuration, or would not be one afterwards; `USAGE`
+ * @throws AuditdError `CONFIG_INVALID` if the text is not a valid configuration before or after the change; `USAGE`
  */
 export function editConfig(text: string, edits: ConfigEdits, file: string): EditedConfig {
   const config = parseConfig(text, file);
@@ -55,7 +55,7 @@ export function editConfig(text: string, edits: ConfigEdits, file: string): Edit
   return { text: edited, changes };
 }
 
-/** Those of `wanted` that `present` does not cover. An address inside of a network is covered; a network is by itself. */
+/** The entries of `wanted` that `present` does not cover. A network covers the addresses in it; only itself covers a network. */
 function newNetworks(present: readonly string[], wanted: readonly string[]): string[] {
   const missing: string[] = [];
   for (const entry of wanted) {
@@ -93,7 +93,7 @@ function put(text: string, [section, key]: readonly [string, string], value: Val
   return document.toString({ lineWidth: 0 });
 }
 
-/** The value's own text exchanged, where it stands in one line or is a list written with dashes. */
+/** Replaces the text of a value that is on one line, or is a list written with dashes. */
 function inPlace(text: string, there: Node | undefined, value: Value): string | null {
   const range = there?.range;
   if (!range) return null;
@@ -103,7 +103,7 @@ function inPlace(text: string, there: Node | undefined, value: Value): string | 
   return `${text.slice(0, start)}${flow(value)}${text.slice(end)}`;
 }
 
-/** New items below the last of a list written with dashes. */
+/** Adds items below the last one of a list written with dashes. */
 function withItems(text: string, list: YAMLSeq, value: readonly string[]): string | null {
   const last = (list.items.at(-1) as Node | undefined)?.range;
   if (!last) return null;
@@ -133,7 +133,7 @@ function atTheEnd(text: string, entry: string): string {
   return `${text}${text === '' || text.endsWith('\n') ? '' : '\n'}${entry}`;
 }
 
-/** Whether the edited text says just what the old one did, but for the value. */
+/** Whether the edited text has the same content as the old one, except for the value. */
 function holds(edited: string, text: string, section: string, key: string, value: Value): boolean {
   const [after, wanted] = [parseDocument(edited), parseDocument(text)];
   if (after.errors.length > 0) return false;
@@ -154,7 +154,7 @@ function same(a: unknown, b: unknown): boolean {
   return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 }
 
-/** A value as YAML in one line; an IPv6 address in quotes, as not every reader of YAML takes `::1` for text. */
+/** A value as YAML in one line. An IPv6 address is quoted: not every YAML parser reads `::1` as text. */
 function flow(value: Value): string {
   const document = new Document(value);
   const { contents } = document;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** Which events a sink takes; a key left out lets everything through. */
+/** Which events a sink receives; a missing key matches every event. */
 export const eventsFilter = z
   .strictObject({
     category: z

@@ -6,7 +6,7 @@ import { type ConfigProblem, quoted } from './validation-messages.js';
 
 const HUB_KEEPS_ITS_OWN = "the hub's table is in its state directory; leave the key out";
 
-/** What of `fleet` does not fit together, or not to the rest. */
+/** Conflicts between keys of `fleet`, and with other keys. */
 export function fleetProblems(config: Config): ConfigProblem[] {
   const { fleet, sinks, source } = config;
   const entries = Object.entries(sinks);

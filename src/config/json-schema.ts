@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { type KeyPath, valueAtPath } from './key-path.js';
 import { config } from './schema.js';
 
-/** What of JSON Schema zod writes for this configuration. `unit` is our own word for texts that stand for a number. */
+/** The part of JSON Schema that zod writes for this configuration. `unit` is our extension for texts that mean a number. */
 export interface JsonSchema {
   readonly type?: string | readonly string[];
   readonly description?: string;
@@ -22,13 +22,13 @@ export interface JsonSchema {
 
 let made: JsonSchema | undefined;
 
-/** The configuration as one writes it, as JSON Schema draft 7, which is what editors read. */
+/** The JSON Schema (draft 7, for editors) of the configuration file. */
 export function jsonSchema(): JsonSchema {
   made ??= z.toJSONSchema(config, { io: 'input', target: 'draft-7' }) as JsonSchema;
   return made;
 }
 
-/** The schema of what a path leads to; in a sink, that of its type. Undefined for what has none. */
+/** The schema at a path; in a sink, the schema of its type. Undefined if there is none. */
 function schemaAt(path: KeyPath, value: unknown): JsonSchema | undefined {
   let at: JsonSchema | undefined = jsonSchema();
   for (const [depth, part] of path.entries()) {
@@ -38,7 +38,7 @@ function schemaAt(path: KeyPath, value: unknown): JsonSchema | undefined {
   return chosen(at, valueAtPath(value, path));
 }
 
-/** Of alternatives, the one that a value's `type` names; else the first that is not null. */
+/** The alternative that a value's `type` names, else the first one that is not null. */
 export function chosen(schema: JsonSchema | undefined, value: unknown): JsonSchema | undefined {
   const options = schema?.anyOf ?? schema?.oneOf;
   if (options === undefined) return schema;
@@ -58,7 +58,7 @@ export function keysAt(path: KeyPath, value: unknown): readonly string[] {
   return Object.keys(schemaAt(path, value)?.properties ?? {});
 }
 
-/** Where else a key of this name stands, `fail2ban`; '' for the top. Sinks are left out: they have names of their own. */
+/** The sections with a key of this name, such as `fail2ban`; '' for the top level. Sinks are left out: users choose their names. */
 export function homesOf(key: string, schema = jsonSchema(), above: readonly string[] = []): string[] {
   return Object.entries(schema.properties ?? {}).flatMap(([name, inner]) => [
     ...(name === key ? [above.join('.')] : []),

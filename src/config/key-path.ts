@@ -1,7 +1,7 @@
 /** Keys and indexes, from the top of a value down. */
 export type KeyPath = ReadonlyArray<string | number>;
 
-/** The part of a value that a path leads to; undefined if it leads nowhere. */
+/** The part of a value at a path; undefined if there is none. */
 export function valueAtPath(value: unknown, path: KeyPath): unknown {
   return path.reduce<unknown>((at, part) => {
     if (typeof at !== 'object' || at === null) return undefined;

@@ -11,7 +11,7 @@ import { ConfigDocument, salvage } from './yaml-document.js';
 
 export const DEFAULT_PATH = '/etc/postern-auditd/config.yml';
 
-/** Environment variables that stand above the file. Paths only: policy has one place. */
+/** Environment variables that override the file. Only paths: policy belongs in the file. */
 export const OVERRIDES: Readonly<Record<string, KeyPath>> = {
   POSTERN_AUDITD_DATABASE: ['source', 'database'],
   POSTERN_AUDITD_STATE: ['state'],
@@ -19,9 +19,9 @@ export const OVERRIDES: Readonly<Record<string, KeyPath>> = {
 };
 
 export interface LoadedConfig {
-  /** Complete; `server` too. */
+  /** Complete, including `server`. */
   readonly config: Config & { server: string };
-  /** The file it came from; null where the defaults run without any. */
+  /** The file that was read; null for the defaults without a file. */
   readonly path: string | null;
 }
 
@@ -41,21 +41,21 @@ function fileOf(path: string | null, env: NodeJS.ProcessEnv): string | null {
   return path ?? (env.POSTERN_AUDITD_CONFIG || null) ?? (existsSync(DEFAULT_PATH) ? DEFAULT_PATH : null);
 }
 
-/** What a command needs that only asks the daemon or fail2ban. */
+/** The keys that a command needs to reach the daemon or fail2ban. */
 export interface Contacts {
   readonly control: string;
   readonly jail: string;
   readonly state: string;
   readonly server: string;
-  /** Why the configuration can't be taken as a whole; null if it can. */
+  /** Why the configuration is rejected as a whole; null if it is valid. */
   readonly refused: AuditdError | null;
 }
 
 /**
- * Where the daemon and the jail are, also by a configuration that has mistakes: it is then that one looks for them. A key that
+ * Reads where the daemon and the jail are, even from a configuration with mistakes: that is when people need these commands. A key that
  * can't be read has its default.
  *
- * @throws AuditdError `CONFIG_MISSING` if a file that was named is not there
+ * @throws AuditdError `CONFIG_MISSING` if a named file does not exist
  */
 export function loadContacts(path: string | null, env: NodeJS.ProcessEnv): Contacts {
   try {
@@ -87,7 +87,7 @@ export function hubDatabase(stateDirectory: string): string {
   return join(stateDirectory, 'hub.db');
 }
 
-/** What a hub reads is its own table, wherever Postern's would be. */
+/** A hub reads its own table, not Postern's. */
 function withHub(config: Config): Config {
   if (config.fleet.role !== 'hub') return config;
   const { aliases } = config.source;
@@ -127,7 +127,7 @@ function read(file: string): string {
 /**
  * Checks the text of a configuration file.
  *
- * @param file only for the messages; null: there is none, all problems come from the environment
+ * @param file only for the messages; null: no file, all problems come from the environment
  * @throws AuditdError `CONFIG_INVALID`
  */
 export function parseConfig(text: string, file: string | null, env: NodeJS.ProcessEnv = {}): Config {
@@ -158,7 +158,7 @@ export function parseConfig(text: string, file: string | null, env: NodeJS.Proce
   return refuse(file, placed);
 }
 
-/** An empty section (`source:` with nothing, or only comments, under it) is as good as none. */
+/** An empty section (`source:` with nothing, or only comments, under it) counts as missing. */
 function check(value: unknown): { config: Config | null; problems: ConfigProblem[] } {
   const parsed = schema.safeParse(value);
   if (parsed.success) return { config: parsed.data, problems: crossProblems(parsed.data) };
@@ -173,8 +173,8 @@ function check(value: unknown): { config: Config | null; problems: ConfigProblem
 }
 
 /**
- * What is right in a configuration that is wrong: it may still not fit together, and all of it is to be said at once. Null
- * if not even leaving things out makes it valid.
+ * The valid part of an invalid configuration. Its keys may still conflict, and all problems are to be reported at once. Null if the
+ * configuration is invalid even without the keys that have problems.
  */
 function sound(value: unknown, problems: readonly ConfigProblem[]): Config | null {
   let rest = value;
@@ -188,7 +188,7 @@ function sound(value: unknown, problems: readonly ConfigProblem[]): Config | nul
   return null;
 }
 
-/** A copy of a value without the key that a path leads to, or would lead to if it were there; of a list, without all of it. */
+/** A copy of a value without the key at a path, or without the nearest existing key above it. A list is removed as a whole. */
 function without(value: unknown, path: KeyPath): unknown {
   const [first, second] = path;
   const member = first === undefined ? undefined : valueAtPath(value, [first]);
@@ -199,7 +199,7 @@ function without(value: unknown, path: KeyPath): unknown {
   return Object.fromEntries(entries.map(([name, each]) => [name, name === String(first) ? inner : each]));
 }
 
-/** A copy of a value with one member set; what is no mapping stays as it is. */
+/** A copy of a value with one member set. A value that is not a mapping stays as it is. */
 function withValue(value: unknown, path: KeyPath, member: unknown): unknown {
   const [first, ...rest] = path;
   if (first === undefined) return member;
@@ -208,7 +208,7 @@ function withValue(value: unknown, path: KeyPath, member: unknown): unknown {
   return { ...at, [first]: withValue(valueAtPath(at, [first]), rest, member) };
 }
 
-/** More of them say no more. */
+/** How many problems are listed. */
 const MOST_SHOWN = 30;
 
 function refuse(file: string | null, problems: readonly string[]): never {

@@ -6,7 +6,7 @@ const STREAM = 'a name of 1 to 64 letters, digits, - and _';
 
 const server = z
   .string()
-  .refine((text) => parseNatsServer(text) !== null, `write ${SERVER}`) // the text is not repeated: it may hold one
+  .refine((text) => parseNatsServer(text) !== null, `write ${SERVER}`) // The text is not repeated: it may contain a password.
   .describe('nats://host:port; tls:// where the server must speak TLS.');
 
 const tls = z.strictObject({
@@ -17,7 +17,7 @@ const tls = z.strictObject({
   key: absolutePath.optional().describe('Private key of the client certificate, a PEM file.'),
 });
 
-/** How to reach NATS; the key `servers` beside it says where. What is secret stands in files of its own, never here. */
+/** How to reach NATS; the key `servers` beside it has the addresses. Secrets are in separate files, never here. */
 export const natsFields = {
   stream: z
     .string()
@@ -37,7 +37,7 @@ export const natsFields = {
 
 export const natsServers = z.array(server).min(1).max(16);
 
-/** What `natsFields` and `servers` say. */
+/** The values of `natsFields` and `servers`. */
 export interface NatsConfig {
   readonly servers: readonly string[];
   readonly stream: string;
@@ -50,7 +50,7 @@ export interface NatsConfig {
   readonly connect_timeout: number;
 }
 
-/** Host and port of a server; null if the text is none, or has a secret in it. */
+/** Host and port of a server; null if the text is not a server, or contains a secret. */
 export function parseNatsServer(text: string): { host: string; tls: boolean } | null {
   const match = /^(nats|tls):\/\/((?:\[[0-9a-fA-F:]+\]|[^\s:/@[\]]+)(?::\d{1,5})?)$/.exec(text);
   return match === null ? null : { host: match[2] ?? '', tls: match[1] === 'tls' };
@@ -58,7 +58,7 @@ export function parseNatsServer(text: string): { host: string; tls: boolean } | 
 
 type Secrets = Pick<NatsConfig, 'credentials' | 'nkey' | 'token' | 'user' | 'password' | 'tls'>;
 
-/** What can't be together, as `[key, what to do]`. */
+/** Conflicting keys, as `[key, what to do]`. */
 export function natsContradictions(nats: Secrets): Array<[keyof Secrets, string]> {
   const ways = (['credentials', 'nkey', 'token', 'user'] as const).filter((key) => nats[key] !== undefined);
   const [first, second] = ways;

@@ -3,7 +3,7 @@ import { diffConfig } from './config-diff.js';
 import type { Config } from './schema.js';
 import { toUserForm } from './serialize.js';
 
-/** A key that is another than it was; null where it was not, or is not any more. */
+/** A key with its value before and after; null where it is missing. */
 export interface ChangedValue {
   readonly from: unknown;
   readonly to: unknown;
@@ -11,7 +11,7 @@ export interface ChangedValue {
 
 const MASKED = '***';
 
-/** Which keys have changed, from what to what, as one writes them. Passwords and the like are masked. */
+/** The changed keys with both values, in the form of the configuration file. Passwords and the like are masked. */
 export function changedValues(before: Config, after: Config): Readonly<Record<string, ChangedValue>> {
   const [was, is] = [before, after].map(toUserForm);
   const names = createSecretNames(after.redact.keys);
@@ -19,7 +19,7 @@ export function changedValues(before: Config, after: Config): Readonly<Record<st
     if (Array.isArray(value)) return value.map((one) => masked(one, key));
     if (typeof value === 'object' && value !== null)
       return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, masked(one, name)]));
-    // The name of a file is not what stands in it.
+    // The name of a file is not its content.
     const isPath = typeof value === 'string' && value.startsWith('/');
     return typeof value === 'string' && !isPath && names.isSecret(key) ? MASKED : (value ?? null);
   };

@@ -1,7 +1,7 @@
 import { AuditdError, messageOf } from '../errors.js';
 import type { ConfigChange } from './config-diff.js';
 
-/** A configuration that was to be read again and has mistakes: a restart would fail. */
+/** A configuration that a reload has rejected: a restart would fail. */
 export interface RefusedConfig {
   /** Ms since the epoch. */
   readonly at: number;
@@ -9,16 +9,16 @@ export interface RefusedConfig {
   readonly message: string;
 }
 
-/** What came of reading the configuration again. */
+/** The result of a reload. */
 export interface Reloaded {
   readonly changed: readonly string[];
-  /** Of these, what only a restart brings into effect. */
+  /** The changed keys that need a restart. */
   readonly restart: readonly string[];
-  /** True if the jail depends on what has changed: install.sh --reconfigure writes it. */
+  /** True if the jail depends on a changed key: install.sh --reconfigure rewrites it. */
   readonly jail: boolean;
 }
 
-/** In few words, for a line of status: the first problem, by the name of the file. */
+/** A short form for a line of status: the first problem, with the base name of the file. */
 export function refusalOf(error: unknown, at: number): RefusedConfig {
   const [first, ...more] = error instanceof AuditdError ? error.problems : [];
   const message = first === undefined ? messageOf(error) : first.replace(/^\/\S*\//, '');

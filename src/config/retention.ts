@@ -5,7 +5,7 @@ import { absolutePath, ageSchema, durationSchema, only, sizeSchema } from './dur
 
 const SCHEDULE = 'five fields of cron, UTC: minute hour day month weekday, such as "17 3 * * *"';
 
-/** Names, ranges, lists and steps; seconds and the letters L, W and # are not for a run that may take an hour. */
+/** Names, ranges, lists and steps; seconds and the letters L, W and # are refused, as a run may take an hour. */
 function isSchedule(text: string): boolean {
   return text.trim().split(/\s+/).length === 5 && !/[LW#?]/.test(text) && validate(text);
 }

@@ -17,7 +17,7 @@ import { syslogSink } from './syslog.js';
 
 const text = z.string().min(1);
 
-/** What both kinds of local files have. */
+/** Keys of both kinds of local files. */
 const localFiles = {
   ...everySink,
   required: z
@@ -100,7 +100,7 @@ export const fail2banSink = z
   })
   .describe('What fail2ban reads: the fresh failed logins at this server. At most one sink has this type.');
 
-/** Keys of a sink of type fail2ban that are accepted and should go, and why. */
+/** Keys of a sink of type fail2ban that are accepted but should be removed, and why. */
 export function needlessKeys(sinks: Config['sinks']): Array<{ readonly key: string; readonly why: string }> {
   return Object.entries(sinks).flatMap(([name, sink]) => {
     if (sink.type !== 'fail2ban') return [];
@@ -116,10 +116,10 @@ export function needlessKeys(sinks: Config['sinks']): Array<{ readonly key: stri
   });
 }
 
-/** A new kind of sink docks here: its schema in a file of its own, one word in this list. */
+/** A new kind of sink has its schema in its own file and one entry in this list. */
 const sink = z.discriminatedUnion('type', [fileSink, fail2banSink, syslogSink, jetstreamSink]);
 
-/** Null says that a column that was read before is gone for good. */
+/** Null: a column that was read before has been removed for good. */
 const optional = (name: string, what: string) => text.nullable().default(name).describe(what);
 
 const columns = z.strictObject({
@@ -228,7 +228,7 @@ export const fail2ban = z.strictObject({
     .describe('File in which fail2ban reports its bans.'),
 });
 
-/** Keys without which the daemon would not be what it is come first; see DESIGN.md section 10 for the names. */
+/** The most important keys come first. */
 export const config = z.strictObject({
   server: z
     .string()

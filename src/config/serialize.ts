@@ -5,14 +5,14 @@ import type { Config } from './schema.js';
 import { withoutLogin } from './validation-messages.js';
 
 /**
- * The configuration as one writes it, durations, sizes and modes as texts: what `parseConfig` makes this configuration of.
+ * The configuration in the form of its file, with durations, sizes and modes as texts: `parseConfig` reads it back.
  * Passwords in addresses (nats://user:password@host) are left out.
  */
 export function toUserForm(config: Config): Readonly<Record<string, unknown>> {
   return toUserValue(config, jsonSchema()) as Readonly<Record<string, unknown>>;
 }
 
-/** As a configuration file, lists in one line each. */
+/** The text of a configuration file, with each list on one line. */
 export function formatConfig(config: Config): string {
   const document = new Document(toUserForm(config));
   visit(document, {
@@ -23,7 +23,7 @@ export function formatConfig(config: Config): string {
   return document.toString({ lineWidth: 0, flowCollectionPadding: false });
 }
 
-/** A value as one writes it: `86400000` is `1d` where the schema says that it is a duration. */
+/** A value in the form of the file: `86400000` is `1d` if the schema describes a duration. */
 export function toUserValue(value: unknown, schema: JsonSchema | undefined): unknown {
   if (Array.isArray(value)) return value.map((item) => toUserValue(item, chosen(schema, value)?.items));
   const here = chosen(schema, value);

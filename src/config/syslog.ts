@@ -40,7 +40,7 @@ export type SyslogTarget =
   | { readonly kind: 'host'; readonly host: string; readonly port: number; readonly text: string }
   | { readonly kind: 'path'; readonly path: string; readonly text: string };
 
-/** Reads `host:port`, `[IPv6]:port` or `/path`; null if it is none of them. */
+/** Reads `host:port`, `[IPv6]:port` or `/path`; null for any other text. */
 export function parseTarget(text: string): SyslogTarget | null {
   if (text.startsWith('/')) return { kind: 'path', path: text, text };
   const match = /^(?:\[([^\]]+)\]|([^:[\]/\s]+)):(\d{1,5})$/.exec(text);
@@ -52,7 +52,7 @@ export function parseTarget(text: string): SyslogTarget | null {
   return { kind: 'host', host, port, text };
 }
 
-/** 64 lower-case hex digits of a SHA-256 fingerprint in any usual spelling; null if it is none. */
+/** 64 lower-case hex digits of a SHA-256 fingerprint in any usual spelling; null for any other text. */
 export function parseFingerprint(text: string): string | null {
   const hex = text
     .trim()
@@ -178,7 +178,7 @@ const fields = z
 
 type Fields = z.infer<typeof fields>;
 
-/** What can't be together, as `[key, what to do]`. */
+/** Conflicting keys, as `[key, what to do]`. */
 function contradictions(sink: Fields): Array<[keyof Fields, string]> {
   const { transport } = sink;
   const found: Array<[keyof Fields, string]> = [];

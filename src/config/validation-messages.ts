@@ -4,7 +4,7 @@ import { toSafeJson } from '../audit/unsafe-characters.js';
 import { homesOf, keysAt } from './json-schema.js';
 import { type KeyPath, valueAtPath } from './key-path.js';
 
-/** One thing that is wrong, where the path leads to the key or the value in the file. */
+/** One problem. The path leads to the key or the value in the file. */
 export interface ConfigProblem {
   readonly path: KeyPath;
   /** True if the key itself is wrong, not its value. */
@@ -16,9 +16,9 @@ export interface ConfigProblem {
 type Issue = core.$ZodIssue;
 
 /**
- * What zod found, in words that name what was found and what is allowed. Values of keys that may be secret are not repeated.
+ * Turns the issues of zod into texts with what was found and what is allowed. Values of keys that may be secret are not repeated.
  *
- * @param value what the issues were found in
+ * @param value the value with the issues
  */
 export function problemsOf(issues: readonly Issue[], value: unknown): ConfigProblem[] {
   return issues.flatMap((issue): ConfigProblem[] => {
@@ -34,7 +34,7 @@ export function problemsOf(issues: readonly Issue[], value: unknown): ConfigProb
       case 'invalid_union':
         return [{ path, atKey: false, message: unfit(path, issue, value) }];
       case 'custom':
-        // Checks of several keys say all there is to say; those made by `only` say what is allowed.
+        // Checks of several keys have complete messages; checks made by `only` name what is allowed.
         if (issue.params?.allowed !== true) return [{ path, atKey: false, message: issue.message }];
         break;
     }
@@ -61,7 +61,7 @@ function unknownKey(path: KeyPath, key: string, keys: readonly string[]): Config
   return { path, atKey: true, message: `found an unknown key.${hint}${list}` };
 }
 
-/** A sink of an unknown type, or a value that fits none of several shapes. */
+/** A sink of an unknown type, or a value that matches none of several shapes. */
 function unfit(path: KeyPath, issue: Issue & { readonly code: 'invalid_union' }, value: unknown): string {
   const at = valueAtPath(value, path);
   if (issue.errors.length > 0) {
@@ -89,7 +89,7 @@ function found(path: KeyPath, value: unknown): string {
   return quoted(shown.length > LONGEST ? `${shown.slice(0, LONGEST - 1)}…` : shown);
 }
 
-/** `nats://user:password@host` without what stands before the last @ of the host's part. */
+/** `nats://user:password@host` without the part before the last @. */
 export function withoutLogin(text: string): string {
   const [first = '', ...rest] = text.split('://');
   return [first, ...rest.map((part) => part.replace(/^[^/\s]*@/, '***@'))].join('://');

@@ -13,27 +13,27 @@ import type { KeyPath } from './key-path.js';
 import type { ConfigProblem } from './validation-messages.js';
 import { syntaxMessage } from './yaml-error-message.js';
 
-/** A place in a text: lines and columns count from 1. */
+/** A position in a text: lines and columns count from 1. */
 export interface TextPosition {
   readonly line: number;
   readonly column: number;
 }
 
-/** A problem of the text itself, before anything is known of its keys. */
+/** A problem of the text itself, found before its keys are checked. */
 export interface SyntaxProblem {
   readonly offset: number;
   readonly message: string;
 }
 
-/** A few anchors are a convenience, a thousand aliases of aliases an attack ("billion laughs"). */
+/** A few anchors are useful; a thousand aliases of aliases are an attack ("billion laughs"). */
 const MOST_ALIASES = 100;
 
-/** Far more than a configuration has. 120,000 opening brackets end the process (yaml 2.9, Node.js 20: out of memory). */
+/** Far more than a configuration needs. 120,000 opening brackets crash the process (yaml 2.9, Node.js 20: out of memory). */
 const LONGEST = 80_000;
 
 const TOO_MUCH = `found more than a configuration can have: ${LONGEST} characters, ${MOST_ALIASES} uses of anchors, or endless nesting`;
 
-/** Reads single values of a text that has problems; undefined for what is not there or not to be read. */
+/** Reads single values from a text with problems; undefined for a value that is missing or unreadable. */
 export function salvage(text: string): (path: KeyPath) => unknown {
   if (text.length > LONGEST) return () => undefined;
   const document = parseDocument(text, { logLevel: 'silent', stringKeys: true });
@@ -41,15 +41,15 @@ export function salvage(text: string): (path: KeyPath) => unknown {
     try {
       return document.getIn(path);
     } catch {
-      return undefined; // what stands there leads nowhere
+      return undefined; // The path leads nowhere.
     }
   };
 }
 
-/** The text of a configuration: its value, and where each part of it stands. */
+/** The text of a configuration: its value, and the position of each part. */
 export class ConfigDocument {
   readonly problems: readonly SyntaxProblem[];
-  /** What the text says; undefined if it has problems. An empty text says an empty mapping. */
+  /** The value of the text; undefined if the text has problems. An empty text is an empty mapping. */
   readonly value: unknown;
   private readonly lines = new LineCounter();
   private readonly document: Document.Parsed | null;
@@ -85,7 +85,7 @@ export class ConfigDocument {
     return { line: Math.max(1, line), column: Math.max(1, col) };
   }
 
-  /** Where a problem is: its key, its value, or the nearest thing around it that is there. */
+  /** The position of a problem: its key, its value, or the nearest existing part around it. */
   offsetOf({ path, atKey }: Pick<ConfigProblem, 'path' | 'atKey'>): number {
     let node: unknown = this.document?.contents ?? null;
     let offset = startOf(node) ?? 0;
@@ -106,7 +106,7 @@ export class ConfigDocument {
     return offset;
   }
 
-  /** The member of a mapping, its own or one that `<<` brings in. */
+  /** The member of a mapping, its own or one merged by `<<`. */
   private pairOf(node: unknown, key: string): Pair | undefined {
     if (!isMap(node)) return undefined;
     const own = node.items.find((pair) => isScalar(pair.key) && String(pair.key.value) === key);
@@ -124,7 +124,7 @@ export class ConfigDocument {
     return isAlias(node) && this.document !== null ? node.resolve(this.document) : node;
   }
 
-  /** The first of each line: what follows from it helps nobody. */
+  /** The first problem of each line: further ones only follow from it. */
   private syntaxProblems(document: Document.Parsed): SyntaxProblem[] {
     const problems = new Map<number, SyntaxProblem>();
     const add = (offset: number, message: string) => {
@@ -145,7 +145,7 @@ export class ConfigDocument {
         if (alias.resolve(document) === undefined)
           add(startOf(alias) ?? 0, syntaxMessage({ code: 'BAD_ALIAS', message: '' }));
       },
-      // JavaScript takes such a member for something else, and it would go unseen.
+      // In JavaScript such a member would set the prototype and be missed.
       Pair: (_, { key }) => {
         if (isScalar(key) && key.value === '__proto__')
           add(startOf(key) ?? 0, '__proto__ is not allowed as a name');
@@ -154,7 +154,7 @@ export class ConfigDocument {
     return [...problems.values()].sort((a, b) => a.offset - b.offset);
   }
 
-  /** Names the key that stands twice, and the line of the first. */
+  /** Names the key that appears twice, and the line of the first one. */
   private duplicate(document: Document.Parsed, offset: number): string {
     let message = 'a key appears twice in one mapping';
     visit(document, {

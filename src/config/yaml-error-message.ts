@@ -1,8 +1,8 @@
 import type { YAMLError } from 'yaml';
 
 /**
- * What is wrong with a text that is no YAML, in words. The parser's own messages repeat pieces of the text, which may be a
- * secret: they are used only where they are fixed sentences.
+ * Messages for a text that is not YAML. The parser's own messages repeat parts of the text, which may be secret: only its fixed
+ * sentences are used.
  */
 const WORDS: Readonly<Record<string, string>> = {
   ALIAS_PROPS: 'an alias (*name) cannot have an anchor or tag of its own',
@@ -29,7 +29,7 @@ const WORDS: Readonly<Record<string, string>> = {
 
 const FIXED = new Set(['BAD_INDENT', 'MISSING_CHAR']);
 
-/** A sentence without its full stop for an error of the YAML parser. */
+/** The message for an error of the YAML parser, without a full stop. */
 export function syntaxMessage({ code, message }: Pick<YAMLError, 'code' | 'message'>): string {
   if (FIXED.has(code)) return `${message.charAt(0).toLowerCase()}${message.slice(1)}`;
   return WORDS[code] ?? 'this is not YAML';
