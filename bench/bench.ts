@@ -4,6 +4,7 @@ import { firstBan } from './first-ban.js';
 import { fleet } from './fleet.js';
 import { idle } from './idle.js';
 import { latency } from './latency.js';
+import { light } from './light.js';
 import { purge } from './purge.js';
 import { query } from './query.js';
 import { syslog } from './syslog.js';
@@ -19,10 +20,14 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   syslog,
   api,
   fleet,
+  light: () => light(builds),
   'first-ban': firstBan,
 };
 
-const wanted = process.argv.slice(2);
+const given = process.argv.slice(2);
+/** Directories of builds, which are measured in turns (light). */
+const builds = given.filter((word) => word.includes('/'));
+const wanted = given.filter((word) => !word.includes('/'));
 const unknown = wanted.filter((name) => BENCHES[name] === undefined);
 if (wanted.length === 0 || unknown.length > 0) {
   console.error(`usage: npm run bench -- NAME…   with NAME of ${Object.keys(BENCHES).join(', ')}`);
