@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { Config } from '../config/schema.js';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import type { IndexPlan } from '../query/plan/indexes.js';
+import { SILENT_LOG } from '../silent-log.js';
 import { removeAtEnd, signalsHeard } from './support/exit-cleanup.js';
 import { mustOwn } from './support/require-owner.js';
 import { formatCount } from './support/terminal.js';
@@ -45,15 +46,14 @@ async function addIndexes(options: { config?: string; yes?: boolean }): Promise<
 }
 
 async function planFor(source: Config['source']): Promise<IndexPlan> {
-  const [{ missingIndexes }, { newCopiesDirectory }, { DatabaseReader }, { pino }] = await Promise.all([
+  const [{ missingIndexes }, { newCopiesDirectory }, { DatabaseReader }] = await Promise.all([
     import('../query/plan/indexes.js'),
     import('../query/query-options.js'),
     import('../query/database-reader.js'),
-    import('pino'),
   ]);
   const directory = newCopiesDirectory();
   const remove = removeAtEnd(directory);
-  const reader = new DatabaseReader(source.database, directory, pino({ level: 'silent' }));
+  const reader = new DatabaseReader(source.database, directory, SILENT_LOG);
   const plan = reader.read((db) => missingIndexes(db, source));
   reader.close();
   remove();

@@ -1,7 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Database } from 'better-sqlite3';
-import pino from 'pino';
 import type { NetworkSet } from '../audit/address.js';
 import { type Classifier, createClassifier } from '../audit/catalog.js';
 import type { SourceName } from '../audit/event.js';
@@ -11,6 +10,7 @@ import { ChainReader } from '../retention/archive/complete-chain.js';
 import { signingKey } from '../retention/archive/signing-key.js';
 import { NOTHING_RECORDED, type RecordedArchives, RecordedReader } from '../retention/recorded-archives.js';
 import { readHmacKey, readNote } from '../shipping/state-queries.js';
+import { SILENT_LOG } from '../silent-log.js';
 import { type ColumnsRead, columnsNote, parseColumnsRead } from '../source/columns-seen.js';
 import { QUARANTINED_PLACES, quarantinedIn } from '../source/quarantine.js';
 import { RowReader, trustedSet } from '../source/row-to-event.js';
@@ -75,7 +75,7 @@ export class QuerySources {
     };
     const { zoneRows: rows, timeZone } = options;
     this.zones = { postern: new ZoneMap({ rows, timeZone }), auditd: new ZoneMap({ rows }) };
-    const log = pino({ level: 'silent' });
+    const log = SILENT_LOG;
     this.postern = new DatabaseReader(options.database, join(this.directory, 'postern'), log);
     this.state = new DatabaseReader(options.stateDatabase, join(this.directory, 'auditd'), log, true);
   }

@@ -1,11 +1,11 @@
 import { closeSync, openSync } from 'node:fs';
 import { hostname, networkInterfaces } from 'node:os';
-import { pino } from 'pino';
 import { createClassifier } from '../../audit/catalog.js';
 import type { Config } from '../../config/schema.js';
 import { codeOf, isDenied } from '../../errors.js';
 import { failureFindings, type LoginCount, loginFindings } from '../../fail2ban/proxy-warnings.js';
 import { UncataloguedFailures } from '../../fail2ban/uncatalogued-failures.js';
+import { SILENT_LOG } from '../../silent-log.js';
 import type { Finding } from '../../sinks/sink.js';
 import { sleepSync } from '../../sleep-sync.js';
 import { createPosternSource } from '../../source/postern-source.js';
@@ -79,7 +79,7 @@ function open(config: Config): { source: AuditSource; privateDirectory: string; 
     history: { fingerprintOf: () => null },
     privateDirectory,
     clock: Date.now,
-    log: pino({ level: 'silent' }),
+    log: SILENT_LOG,
   });
   return { source, privateDirectory, remove };
 }

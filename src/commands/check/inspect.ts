@@ -1,9 +1,8 @@
-import { pino } from 'pino';
 import { type LoadedConfig, loadConfig, loadContacts } from '../../config/load.js';
 import { isDenied } from '../../errors.js';
 import { fleetConnection } from '../../fleet/nats-config.js';
+import { SILENT_LOG } from '../../silent-log.js';
 import { createSink } from '../../sinks/create-sink.js';
-import { checkStream } from '../../sinks/jetstream/check.js';
 import type { Finding } from '../../sinks/sink.js';
 import type { Times } from '../support/times.js';
 import { inspectConfiguration } from './configuration.js';
@@ -39,14 +38,20 @@ export async function* inspect(
   yield await section('Database', () => asDaemon(host, () => inspectDatabase(config)));
   yield await section('State', () => inspectState(config));
   for (const [name, sink] of Object.entries(config.sinks)) {
-    const deps = { name, clock: Date.now, minFree: config.min_free, log: pino({ level: 'silent' }) };
-    yield await section(`Sink ${name} (${sink.type})`, () => createSink(sink, config, deps).check());
+    const deps = { name, clock: Date.now, minFree: config.min_free, log: SILENT_LOG };
+    yield await section(`Sink ${name} (${sink.type})`, async () => {
+      const created = await createSink(sink, config, deps);
+      return created.check();
+    });
   }
   const retention = await section('Retention', () => asDaemon(host, () => inspectRetention(config, times)));
   yield retention;
   // The sink of a member has checked the stream already.
   const fleet = config.fleet.servers === undefined ? null : fleetConnection(config);
-  if (fleet !== null) yield await section(`Fleet (${config.fleet.role})`, () => checkStream(fleet, null));
+  if (fleet !== null) {
+    const { checkStream } = await import('../../sinks/jetstream/check.js');
+    yield await section(`Fleet (${config.fleet.role})`, () => checkStream(fleet, null));
+  }
   yield await section('fail2ban', () => inspectFail2ban(config));
   const daemon = await section('Daemon', () => inspectDaemon(config.control, loaded, host.installed, times));
   yield { name: 'Daemon', findings: daemon.findings.filter((finding) => !isToldBy(retention, finding)) };

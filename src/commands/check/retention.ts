@@ -11,7 +11,6 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Database } from 'better-sqlite3';
-import { pino } from 'pino';
 import { formatSize } from '../../config/duration-and-size.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError, isDenied, messageOf } from '../../errors.js';
@@ -22,6 +21,7 @@ import { LEGAL_RECORDS, legalRecordsIn } from '../../retention/legal-hold-store.
 import { readLegalHolds } from '../../retention/legal-holds.js';
 import { Notes } from '../../retention/saved-state.js';
 import { readNote } from '../../shipping/state-queries.js';
+import { SILENT_LOG } from '../../silent-log.js';
 import type { Finding } from '../../sinks/sink.js';
 import { type AuditTable, TableCache } from '../../source/table-schema.js';
 import { temporaryDirectory } from '../support/exit-cleanup.js';
@@ -160,7 +160,7 @@ function lastRun(state: string, times: Times): Finding[] {
 function table(source: Config['source']): Finding[] {
   const { path, remove } = temporaryDirectory('check');
   // Also of a Postern that is stopped, whose database is read from a copy.
-  const opening = new DatabaseReader(source.database, join(path, 'copy'), pino({ level: 'silent' }));
+  const opening = new DatabaseReader(source.database, join(path, 'copy'), SILENT_LOG);
   try {
     return opening.read((db): Finding[] => {
       const found = new TableCache(source).get(db);

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
-import { pino } from 'pino';
 import { NetworkSet } from '../../audit/address.js';
 import type { AuditEvent } from '../../audit/event.js';
 import type { Config } from '../../config/schema.js';
 import { proposeColumns } from '../../fail2ban/column-proposals.js';
 import { adviceOn, type Clue, clueOf, type Proposal, silenceOf } from '../../fail2ban/silence.js';
 import { DatabaseReader } from '../../query/database-reader.js';
+import { SILENT_LOG } from '../../silent-log.js';
 import { classifyForBan, NEWEST_MS, type Withheld } from '../../sinks/files/ban-eligibility.js';
 import type { Finding } from '../../sinks/sink.js';
 
@@ -56,11 +56,7 @@ function verdictOf(event: AuditEvent, neverBan: NetworkSet, now: number): Return
 
 /** Empty if the table can't be read a second time: the finding then has no proposal. */
 function proposals({ source }: Config, privateDirectory: string): Proposal[] {
-  const opening = new DatabaseReader(
-    source.database,
-    join(privateDirectory, 'columns'),
-    pino({ level: 'silent' }),
-  );
+  const opening = new DatabaseReader(source.database, join(privateDirectory, 'columns'), SILENT_LOG);
   try {
     return opening.read((db) => proposeColumns(db, source));
   } catch {

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { pino } from 'pino';
 import type { AuditEvent } from '../../audit/event.js';
 import type { Config } from '../../config/schema.js';
 import { messageOf } from '../../errors.js';
 import { testFilter } from '../../fail2ban/client.js';
+import { SILENT_LOG } from '../../silent-log.js';
 import { PAIR } from '../../sinks/files/fail2ban-files.js';
 import { createFail2banSink } from '../../sinks/files/fail2ban-sink.js';
 import { filterInUse } from '../check/fail2ban.js';
@@ -33,7 +33,7 @@ export async function filterVerdict(event: AuditEvent, config: Config): Promise<
       name: 'explain',
       clock: () => event.time ?? event.ingested,
       minFree: 0,
-      log: pino({ level: 'silent' }),
+      log: SILENT_LOG,
     });
     const { source, timeline, sequence } = event;
     await writer.open(null);

@@ -1,4 +1,3 @@
-import { pino } from 'pino';
 import { createClassifier } from '../../audit/catalog.js';
 import { type AuditEvent, publicId, type SourceName } from '../../audit/event.js';
 import { createRedactor, type Redactor } from '../../audit/redaction.js';
@@ -7,6 +6,7 @@ import { loadConfig } from '../../config/load.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError, asRoot } from '../../errors.js';
 import type { BodyFormat } from '../../formats/body-formats.js';
+import { SILENT_LOG } from '../../silent-log.js';
 import { createOwnSource } from '../../source/auditd-source.js';
 import { createPosternSource } from '../../source/postern-source.js';
 import { QUARANTINED_PLACES, quarantinedIn } from '../../source/quarantine.js';
@@ -92,7 +92,7 @@ function readEvent(
       trustedProxies: config.source.trusted_proxies,
       ...(ledger === null ? {} : { quarantined: quarantinedIn(ledger.note(QUARANTINED_PLACES), source) }),
     };
-    const log = pino({ level: 'silent' });
+    const log = SILENT_LOG;
     let from: AuditSource;
     if (source === 'postern') {
       const history = { fingerprintOf: () => null };
