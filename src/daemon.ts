@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import type { HttpBindings } from '@hono/node-server';
 import type { Logger } from 'pino';
 import { ApiService } from './api/service.js';
 import { createClassifier } from './audit/catalog.js';
@@ -12,15 +11,15 @@ import { hubDatabase, type LoadedConfig, loadConfig } from './config/load.js';
 import { changedValues } from './config/reload-changes.js';
 import { type RefusedConfig, type Reloaded, refusalOf, reloadedOf } from './config/reload-result.js';
 import { needlessKeys } from './config/schema.js';
-import type { ControlSocket } from './control/server.js';
-import { openControlSocket } from './control/server.js';
+import { type ControlSocket, openControlSocket } from './control/server.js';
 import type { DaemonStatus } from './control/status.js';
 import { messageOf } from './errors.js';
 import { BanRecorder } from './fail2ban/ban-recorder.js';
 import { checkSinkConfigured } from './fail2ban/check-sink-configured.js';
 import { createJail } from './fail2ban/helper-client.js';
 import { SilenceWatch } from './fail2ban/silence-watch.js';
-import { createFleet, type Fleet } from './fleet/fleet.js';
+import { createFleet } from './fleet/create-fleet.js';
+import type { Fleet } from './fleet/fleet.js';
 import { createRecorder, type NewEntry } from './recorder/recorder.js';
 import { Retention } from './retention/scheduler.js';
 import { type Lock, takeLock } from './shipping/lock.js';
@@ -91,7 +90,7 @@ export class Daemon {
     this.lock = takeLock(config.state);
     this.state = new State(config.state, this.clock);
     this.rows = openRowNotes(this.state, () => this.loaded.config);
-    this.works = this.build(this.state, this.loaded);
+    this.works = await this.build(this.state, this.loaded);
     reportQuarantined(this.rows, this.recordNow, this.options.log);
     reportMissingEvents(this.state.db, this.clock, this.options.log);
     this.recordNow({ action: 'daemon.start', details: { version: VERSION, config: this.loaded.path } });
@@ -109,7 +108,7 @@ export class Daemon {
       confirmClock: (by) => this.works?.retention.confirmClock(by) ?? null,
       adoptAnchor: (by) => this.works?.retention.adopt(by) ?? null,
       legalHolds: () => this.works?.retention.legal ?? null,
-      fetch: (request, env) => api.fetch(request, env as HttpBindings),
+      answer: api.answerSocket,
     });
     await this.works.shipper.start();
     this.works.bans.start();
@@ -190,13 +189,13 @@ export class Daemon {
     return this.api;
   }
 
-  private build(state: State, loaded: LoadedConfig): Runtime {
+  private async build(state: State, loaded: LoadedConfig): Promise<Runtime> {
     const { config } = loaded;
     const { log, env } = this.options;
     const clock = this.clock;
     const server = config.server ?? hostname();
-    const { postern, own, fleet } = this.buildSources(state, config, server);
-    const sinks = this.buildSinks(config, fleet);
+    const { postern, own, fleet } = await this.buildSources(state, config, server);
+    const sinks = await this.buildSinks(config, fleet);
     const shipper = new Shipper({
       sources: [postern, own, ...(fleet?.failureSource ? [fleet.failureSource] : [])],
       sinks,
@@ -207,7 +206,7 @@ export class Daemon {
       onRevised: () => own.notify(),
       onLive: (events) => {
         silence.observe(events);
-        if (events[0]?.source !== 'fleet') this.api?.live.publish(events);
+        if (events[0]?.source !== 'fleet') this.api?.publish(events);
       },
     });
     const silence = new SilenceWatch({
@@ -245,7 +244,7 @@ export class Daemon {
     return { shipper, own, bans, silence, retention, fleet };
   }
 
-  private buildSources(state: State, config: LoadedConfig['config'], server: string) {
+  private async buildSources(state: State, config: LoadedConfig['config'], server: string) {
     const { clock, rows } = this;
     const { log } = this.options;
     const classify = createClassifier(config.source.aliases);
@@ -254,7 +253,7 @@ export class Daemon {
     const trustedProxies = config.source.trusted_proxies;
     const shared = { server, sourceId: state.sourceId, classify, redact, clock, trustedProxies, ...guard };
     const historyOf = (source: SourceName) => state.historyOf(source);
-    const fleet = createFleet({
+    const fleet = await createFleet({
       config: { ...config, server },
       state,
       sources: { ...shared, historyOf },
@@ -272,9 +271,9 @@ export class Daemon {
     return { postern, own, fleet };
   }
 
-  private buildSinks(config: LoadedConfig['config'], fleet: Fleet | null): ConfiguredSink[] {
+  private buildSinks(config: LoadedConfig['config'], fleet: Fleet | null): Promise<ConfiguredSink[]> {
     const { clock } = this;
-    return Object.entries(config.sinks).map(([name, sink]) => {
+    const sinks = Object.entries(config.sinks).map(async ([name, sink]) => {
       const log = this.options.log.child({ sink: name });
       return {
         name,
@@ -282,9 +281,10 @@ export class Daemon {
         // Other servers' failed logins are for fail2ban alone: their own servers ship them to the other sinks.
         ...(sink.type === 'fail2ban' ? {} : { sources: ['postern', 'auditd'] as const }),
         ...(fleet === null || 'directory' in sink ? {} : { isActive: fleet.isActive }),
-        sink: createSink(sink, config, { name, clock, minFree: config.min_free, log }),
+        sink: await createSink(sink, config, { name, clock, minFree: config.min_free, log }),
       };
     });
+    return Promise.all(sinks);
   }
 
   private async applyReload(): Promise<Reloaded | null> {
@@ -304,7 +304,7 @@ export class Daemon {
       loaded.config.control = this.loaded.config.control;
       if (loaded.config.fleet.role === 'hub')
         loaded.config.source.database = hubDatabase(loaded.config.state);
-      works = this.build(state, loaded);
+      works = await this.build(state, loaded);
     } catch (error) {
       log.error(
         { err: error },
@@ -314,6 +314,7 @@ export class Daemon {
       this.heartbeat?.beat();
       throw error;
     }
+    if (this.stopping.signal.aborted) return null; // the runtime in effect ships the rest
     this.refused = null;
     const result = reloadedOf(changes);
     for (const key of result.restart) {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
@@ -23,7 +23,15 @@ const FLOW = [
   'cli',
 ];
 /** Imported by all, and importing nothing else of ours. */
-const GROUND = ['errors', 'load-sqlite', 'load-unix-datagrams', 'sleep-sync', 'version'];
+const GROUND = [
+  'errors',
+  'installation',
+  'load-sqlite',
+  'load-unix-datagrams',
+  'silent-log',
+  'sleep-sync',
+  'version',
+];
 
 /** Data in one piece: to be read at a glance, not to be split. */
 const TABLES = ['audit/event-catalog.ts'];
@@ -52,6 +60,31 @@ function modules(path: string): string[] {
 
 function imports(path: string): string[] {
   return modules(path).map(part);
+}
+
+/** What processes load that do not need these parts; each root but the first is loaded by a dynamic import. */
+const DAEMON = ['cli.ts', 'daemon.ts', 'systemd/journal.ts', 'config/load.ts'];
+const STATUS = ['cli.ts', 'config/load.ts', 'control/client.ts'];
+/** Megabytes of memory and a tenth of a second each: loaded by those who use them, by a dynamic import (loadPart in installation.ts). */
+const HEAVY = /^(hono|@hono\/|@nats-io\/|prom-client|pino-roll|execa)/;
+
+/** The packages that files need as soon as they are loaded: by static imports, of types only none. */
+function packagesOf(files: readonly string[]): Set<string> {
+  const found = new Set<string>();
+  const seen = new Set(files);
+  for (const path of seen) {
+    const text = readFileSync(path, 'utf8');
+    for (const [, name = ''] of text.matchAll(
+      /^(?:import|export)(?! type\b)[^;=]*? (?:from )?'([^']+)';$/gm,
+    )) {
+      if (!name.startsWith('.')) found.add(name);
+      else {
+        const to = resolve(dirname(path), name).replace(/\.js$/, '.ts');
+        seen.add(existsSync(to) ? to : `${to}x`);
+      }
+    }
+  }
+  return found;
 }
 
 /** The files of one circle of imports, in their order; null if there is none. */
@@ -114,6 +147,17 @@ describe('the architecture', () => {
     expect(from.size).toBeGreaterThan(500);
     const twice = [...from].filter(([, paths]) => paths.length > 1);
     expect(twice.map(([name, paths]) => `${name}: ${paths.map((path) => relative(root, path))}`)).toEqual([]);
+  });
+
+  it.each([
+    ['a daemon without API, NATS and syslog', [...DAEMON, 'sinks/create-sink.ts']],
+    ['a daemon whose API nobody has asked', [...DAEMON, 'api/service.ts']],
+    ['status', [...STATUS, 'commands/status/render.ts', 'commands/status/troubles.ts']],
+    ['query', [...STATUS, 'query/service.ts', 'query/thread/worker.ts']],
+  ])('loads no package of another part: %s', (_, roots) => {
+    const loaded = packagesOf(roots.map((name) => join(root, name)));
+    expect(loaded).toContain('zod'); // it follows imports
+    expect([...loaded].filter((name) => HEAVY.test(name))).toEqual([]);
   });
 
   it('has no folder where things go to be forgotten', () => {

@@ -1,9 +1,11 @@
+import type { RequestListener } from 'node:http';
 import { hostname } from 'node:os';
+import { getRequestListener } from '@hono/node-server';
 import type Database from 'better-sqlite3';
 import type { Hono } from 'hono';
 import type { Logger } from 'pino';
 import type { LoadedConfig } from '../config/load.js';
-import type { ApiStatus, DaemonStatus, RefusedHost } from '../control/status.js';
+import type { DaemonStatus, RefusedHost } from '../control/status.js';
 import { jailBans } from '../fail2ban/helper-client.js';
 import { queryOptionsOf } from '../query/query-options.js';
 import { createPooledQueries, type QueryService } from '../query/service.js';
@@ -15,7 +17,7 @@ import { createApi } from './app.js';
 import type { ApiEnv } from './context.js';
 import type { ApiDeps } from './deps.js';
 import { certificateNames, type HostGuard } from './http/allowed-hosts.js';
-import { type ApiListener, openApi } from './http/listener.js';
+import { problemText } from './http/problem.js';
 import { EventBus } from './live/live-stream.js';
 import { ApiMetrics } from './metrics.js';
 
@@ -32,60 +34,58 @@ export interface ApiServiceOptions {
   readonly log: Logger;
 }
 
-type ServedConfig = LoadedConfig['config'];
+export interface ServedApiOptions extends ApiServiceOptions {
+  /** How many connections there are to the API. */
+  readonly connections: () => number;
+}
+
+export type ServedConfig = LoadedConfig['config'];
+
+/** By which way a request comes: to the API's own address, or through the control socket. */
+export type ApiChannel = 'http' | 'socket';
 
 /** Time limit of a page. `limit=0` and the command `export` have none. */
 const QUERY_LIMIT_MS = 10_000;
 
-/** The API of the daemon. Tokens, sessions, failure counts and live streams outlive a reload; the rest follows the configuration. */
-export class ApiService {
+/** Answers the requests of the API. Tokens, sessions, failure counts and live streams outlive a reload; the rest follows the configuration. */
+export class ServedApi {
   readonly live = new EventBus();
-  readonly tokens: TokenStore;
+  /** The last request that was refused for the host that it named, under this configuration. */
+  refusedHost: RefusedHost | null = null;
+  private readonly tokens: TokenStore;
   private readonly sessions: Sessions;
   private readonly metrics: ApiMetrics;
   private failures: Failures | null = null;
-  private served: { config: ServedConfig; queries: QueryService; socket: Hono<ApiEnv> } | null = null;
-  private listener: ApiListener | null = null;
-  private refusedHost: RefusedHost | null = null;
+  private served: { queries: QueryService; handlers: Record<ApiChannel, RequestListener> } | null = null;
 
-  constructor(private readonly options: ApiServiceOptions) {
-    const { db, clock, onRecorded } = options;
+  constructor(private readonly options: ServedApiOptions) {
+    const { db, clock, onRecorded, connections } = options;
     this.sessions = new Sessions(clock);
     this.metrics = new ApiMetrics(
       () => this.options.status(),
       () => this.sessions.size,
     );
-    this.metrics.connections = () => this.listener?.connections() ?? 0;
+    this.metrics.connections = connections;
     this.tokens = new TokenStore({ db, clock, onRecorded, recorder: createRecorder(db, { clock }) });
   }
 
-  /** Applies a configuration. If nothing that concerns the API has changed, open requests continue undisturbed. */
-  async apply(config: ServedConfig): Promise<void> {
-    if (this.served !== null && sameFor(this.served.config, config)) return;
-    await this.close();
-    const { log } = this.options;
+  /** Follows the configuration; to be closed before. */
+  apply(config: ServedConfig): void {
     this.refusedHost = null;
     const queries = createPooledQueries({ ...queryOptionsOf(config), timeLimit: QUERY_LIMIT_MS });
     const deps = this.depsOf(config, queries);
-    this.served = { config, queries, socket: createApi(deps, null) };
-    if (config.api.enabled) this.listener = openApi(createApi(deps, this.guardOf(config)), config.api, log);
+    const http = handlerOf(createApi(deps, this.guardOf(config)));
+    this.served = { queries, handlers: { http, socket: handlerOf(createApi(deps, null)) } };
   }
 
-  /** Answers the requests that the control socket does not handle itself. */
-  fetch(request: Request, env: ApiEnv['Bindings']): Response | Promise<Response> {
-    return this.served?.socket.fetch(request, env) ?? new Response(null, { status: 503 });
-  }
-
-  status(): ApiStatus {
-    const status = this.listener?.status() ?? { state: 'off', listen: null, error: null };
-    return { ...status, refused_host: this.refusedHost };
+  /** What answers requests now; null while it is closed. */
+  handler(channel: ApiChannel): RequestListener | null {
+    return this.served?.handlers[channel] ?? null;
   }
 
   async close(): Promise<void> {
-    const { listener, served } = this;
-    this.listener = null;
+    const { served } = this;
     this.served = null;
-    await listener?.close();
     await served?.queries.close();
   }
 
@@ -139,11 +139,14 @@ export class ApiService {
   }
 }
 
-function sameFor(before: ServedConfig, after: ServedConfig): boolean {
-  const part = (config: ServedConfig) => {
-    const { api, fail2ban } = config;
-    return JSON.stringify({ api, fail2ban, queries: queryOptionsOf(config) });
-  };
-  // A certificate is read again at each reload: it is renewed under the same name.
-  return after.api.tls === null && part(before) === part(after);
+function handlerOf(app: Hono<ApiEnv>): RequestListener {
+  return getRequestListener(app.fetch, { errorHandler: () => malformed() });
+}
+
+function malformed(): Response {
+  const body = problemText(400, 'The request is not valid', 'Its address or its Host header is malformed.');
+  return new Response(body, {
+    status: 400,
+    headers: { 'content-type': 'application/problem+json', connection: 'close' },
+  });
 }

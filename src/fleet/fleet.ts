@@ -36,11 +36,6 @@ export interface FleetOptions {
   readonly log: Logger;
 }
 
-/** This daemon's part in a fleet; null if it is alone. */
-export function createFleet(options: FleetOptions): Fleet | null {
-  return fleetConnection(options.config) === null ? null : new Fleet(options);
-}
-
 export class Fleet {
   /** On a hub, the source that replaces Postern's table. */
   readonly hubSource: OwnSource | null = null;

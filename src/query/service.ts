@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import type { SourceName } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
+import { programFile } from '../installation.js';
 import { encodeCursor } from './cursor.js';
 import type { Entry } from './entry.js';
 import type { Chunk, Format } from './export.js';
@@ -18,7 +19,7 @@ export interface QueryServiceOptions extends QueryOptions {
   readonly timeLimit?: number;
   /** How much lower the thread's priority is than that of the process, in steps of `nice`; left out: the same priority. */
   readonly nice?: number;
-  /** The compiled worker.js, where it is not beside this file. */
+  /** The compiled worker.js, where it is not that of the program. */
   readonly worker?: URL;
 }
 
@@ -106,11 +107,7 @@ class ThreadedQueries implements QueryService {
   private readonly copies: string;
 
   constructor(options: QueryServiceOptions) {
-    const {
-      worker = new URL('./thread/worker.js', import.meta.url),
-      timeLimit = TIME_LIMIT_MS,
-      ...data
-    } = options;
+    const { worker = programFile('query/thread/worker.js'), timeLimit = TIME_LIMIT_MS, ...data } = options;
     this.timeLimit = timeLimit;
     this.wait = WAIT * timeLimit;
     this.copies = data.copies ?? newCopiesDirectory();

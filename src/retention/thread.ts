@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { PublicSource } from '../audit/event.js';
 import { AuditdError, messageOf } from '../errors.js';
+import { programFile } from '../installation.js';
 import type { IdRange } from '../shipping/id-ranges.js';
 import type { Removal } from './archive/anchor.js';
 import type { ExpiredArchive } from './archive/expire.js';
@@ -30,7 +31,7 @@ export interface RetentionThreadOptions {
   readonly onExpired: (expired: readonly ExpiredArchive[], holds: string | null) => Promise<Removal | null>;
   /** Deletes rows of our own table. */
   readonly deleteOwn: (rows: readonly RowToDelete[]) => Purged;
-  /** The compiled worker.js, where it is not beside this file. */
+  /** The compiled worker.js, where it is not that of the program. */
   readonly worker?: URL;
 }
 
@@ -46,7 +47,7 @@ export class RunThread {
 
   constructor(options: RetentionThreadOptions) {
     const { data, worker } = options;
-    this.worker = new Worker(worker ?? new URL('./worker.js', import.meta.url), {
+    this.worker = new Worker(worker ?? programFile('retention/worker.js'), {
       workerData: data,
       // Closed with the thread, the descriptors of source/read-in-place.ts would drop the locks of other threads.
       trackUnmanagedFds: false,

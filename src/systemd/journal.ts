@@ -1,9 +1,9 @@
 import { fstatSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type DestinationStream, type Logger, multistream, pino } from 'pino';
-import pinoRoll from 'pino-roll';
 import { escapeUnsafe, safeJson } from '../audit/unsafe-characters.js';
 import { AuditdError } from '../errors.js';
+import { loadPart } from '../installation.js';
 import { sentenceOf } from './log-sentence.js';
 
 /** sd-daemon(3) priorities by pino level: the journal files each line under its own. */
@@ -46,6 +46,7 @@ export async function createLog({ level, format, file, env }: LogOptions): Promi
   if (file === null) return pino(options, stdout);
   mkdirSync(dirname(file), { recursive: true, mode: 0o750 });
   // sync: true, as measured: a line written before a SIGKILL is in the file.
+  const { default: pinoRoll } = await loadPart('log.file', () => import('pino-roll'));
   const rolled = await pinoRoll({
     file,
     size: '10m',

@@ -1,4 +1,5 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   cpSync,
   existsSync,
@@ -124,8 +125,9 @@ describe('SIGHUP', () => {
       rig.configPath,
       text.replace('sinks:', `sinks:\n  hub: { type: jetstream, servers: ["${url}"] }`),
     );
+    const connected = once(silent, 'connection');
     rig.child?.kill('SIGHUP');
-    await sleep(500);
+    await connected;
     rig.child?.kill('SIGHUP'); // waits for the first one
     await sleep(100);
     const ended = rig.kill('SIGTERM');

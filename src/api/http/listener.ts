@@ -1,8 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { createServer as createPlainServer, type Server } from 'node:http';
+import { createServer as createPlainServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import { getRequestListener } from '@hono/node-server';
-import type { Hono } from 'hono';
 import type { Logger } from 'pino';
 import { NetworkSet } from '../../audit/address.js';
 import { type ApiConfig, listenAddress } from '../../config/api.js';
@@ -10,7 +8,6 @@ import type { ApiStatus } from '../../control/status.js';
 import { clearSocketPath, listenOnPath, ownSocket } from '../../control/unix-socket.js';
 import { codeOf, messageOf } from '../../errors.js';
 import { groupId } from '../../sinks/files/log-directory.js';
-import type { ApiEnv } from '../context.js';
 import { Connections } from './connections.js';
 import { problemText } from './problem.js';
 
@@ -18,6 +15,12 @@ export interface ApiListener {
   status(): Omit<ApiStatus, 'refused_host'>;
   connections(): number;
   close(): Promise<void>;
+}
+
+export interface ApiHandler {
+  readonly answer: RequestListener;
+  /** Whether requests are answered without loading code first. */
+  isLoaded(): boolean;
 }
 
 const RETRY_MS = 5_000;
@@ -36,8 +39,8 @@ const MOST_SOCKETS = 4_096;
  * Listens, and retries while that fails (the port is in use, a certificate is missing); deliveries are not affected. Logs once that it
  * failed, and once that it listens.
  */
-export function openApi(app: Hono<ApiEnv>, config: ApiConfig, log: Logger): ApiListener {
-  return new Listener(app, config, log);
+export function openApi(handler: ApiHandler, config: ApiConfig, log: Logger): ApiListener {
+  return new Listener(handler, config, log);
 }
 
 class Listener implements ApiListener {
@@ -49,7 +52,7 @@ class Listener implements ApiListener {
   private closed = false;
 
   constructor(
-    private readonly app: Hono<ApiEnv>,
+    private readonly handler: ApiHandler,
     private readonly config: ApiConfig,
     private readonly log: Logger,
   ) {
@@ -133,7 +136,7 @@ class Listener implements ApiListener {
 
   private create(): Server {
     const { tls } = this.config;
-    const listener = getRequestListener(this.app.fetch, { errorHandler: () => malformed() });
+    const { answer, isLoaded } = this.handler;
     const options = {
       maxHeaderSize: MOST_HEADER,
       headersTimeout: HEADERS_MS,
@@ -143,7 +146,7 @@ class Listener implements ApiListener {
     };
     const server =
       tls === null
-        ? createPlainServer(options, listener)
+        ? createPlainServer(options, answer)
         : createTlsServer(
             {
               ...options,
@@ -152,8 +155,11 @@ class Listener implements ApiListener {
               cert: readFileSync(tls.cert),
               key: readFileSync(tls.key),
             },
-            listener,
+            answer,
           );
+    // Who has shut down sending behind the request, as nc does, is answered if the answer is there at once, and else counts as gone: that
+    // ends what is done for a client that left. Only the first request has to wait for code, so until then nobody counts as gone.
+    Object.defineProperty(server, 'httpAllowHalfOpen', { get: () => !isLoaded() });
     server.timeout = SILENCE_MS;
     server.maxRequestsPerSocket = 1_000;
     server.maxConnections = MOST_SOCKETS;
@@ -230,12 +236,4 @@ function refusalOf(code: string | null): readonly [number, string, string] {
     default:
       return [400, 'Bad Request', 'This is not an HTTP request.'];
   }
-}
-
-function malformed(): Response {
-  const body = problemText(400, 'The request is not valid', 'Its address or its Host header is malformed.');
-  return new Response(body, {
-    status: 400,
-    headers: { 'content-type': 'application/problem+json', connection: 'close' },
-  });
 }

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { ROOT } from '../../installation.js';
 import { PAGE } from '../paths.js';
 
-/** The same path from src/ and from dist/. */
-const DIRECTORY = join(import.meta.dirname, '../../../web');
+const DIRECTORY = join(ROOT, 'web');
 
 const TYPES = { 'page.css': 'text/css; charset=utf-8', 'page.js': 'text/javascript; charset=utf-8' } as const;
 

@@ -25,6 +25,7 @@ import {
 } from '../../fail2ban/jail-defaults.js';
 import { bannedLogins } from '../../fail2ban/proxy-warnings.js';
 import { renderJail } from '../../fail2ban/render-jail.js';
+import { ROOT } from '../../installation.js';
 import { bansAddressesOnly, prefixInUse } from '../../sinks/files/ban-target.js';
 import { PAIR } from '../../sinks/files/fail2ban-files.js';
 import type { Finding } from '../../sinks/sink.js';
@@ -35,7 +36,7 @@ import { partsOfError } from './report.js';
 
 const SETTLED_MS = 30_000;
 const INSTALLED = '/etc/fail2ban';
-const SHIPPED_FILTER = join(import.meta.dirname, '../../../fail2ban/filter.d/posternproxy.conf');
+const SHIPPED_FILTER = join(ROOT, 'fail2ban/filter.d/posternproxy.conf');
 
 /** The filter that fail2ban uses: the installed one by its name, else the one that came with this program. */
 export function filterInUse(): { filter: string; installed: boolean } {

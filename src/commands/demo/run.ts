@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { controlRequest } from '../../control/client.js';
 import { AuditdError } from '../../errors.js';
 import { testFilter } from '../../fail2ban/client.js';
+import { ROOT } from '../../installation.js';
 import Database from '../../load-sqlite.js';
 import { createAuditTable, createRecorder } from '../../recorder/recorder.js';
 import { attack, day, moment, VICTIM } from './scenario.js';
@@ -14,7 +15,6 @@ import { attack, day, moment, VICTIM } from './scenario.js';
 const START_LIMIT_MS = 120_000;
 /** The product page: 5 failures from one address within 10 minutes. */
 const FAILURES_TO_BAN = 5;
-const ROOT = resolve(import.meta.dirname, '../../..');
 const FILTER = join(ROOT, 'fail2ban/filter.d/posternproxy.conf');
 const CLI = join(ROOT, 'dist/cli.js');
 /** How to call this program again: in a clone only npx knows its name, and only in its directory. */

@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
+import { programFile } from '../../installation.js';
 import type { KnownRecord } from '../archive/legal-hold-records.js';
 import { fromErrorParts } from '../error-parts.js';
 import type { FileIdentity } from '../file-identity.js';
@@ -53,7 +54,7 @@ function connected(path: string, file: FileIdentity | null): Promise<Purger> {
 }
 
 function startChild({ configPath, env, file = null, child }: PurgerOptions): Purger {
-  const program = fileURLToPath(child ?? new URL('./process.js', import.meta.url));
+  const program = fileURLToPath(child ?? programFile('retention/purge/process.js'));
   const started = spawn(process.execPath, [program, configPath ?? ''], {
     env,
     stdio: ['pipe', 'pipe', 'inherit'],
