@@ -30,7 +30,7 @@ export interface GuardOptions {
   readonly record: (entry: NewEntry) => void;
   /** Writes an event in the transaction that is open; throws if it can't. */
   readonly write: (entry: NewEntry) => void;
-  /** When that is through. */
+  /** Called once the transaction is committed. */
   readonly onRecorded: () => void;
   readonly log: Pick<Logger, 'warn'>;
 }
@@ -53,7 +53,7 @@ export class ArchiveGuard {
     this.note = countUptime(options.notes.expiry, options.readClocks());
   }
 
-  /** The one before this may have written it meanwhile. */
+  /** The previous instance may have written the note meanwhile. */
   start(): void {
     this.note = countUptime(this.options.notes.expiry, this.options.readClocks());
   }
@@ -117,7 +117,7 @@ export class ArchiveGuard {
     return removal;
   }
 
-  /** What a run has found of the anchor. */
+  /** Records what a run has found out about the anchor. */
   recordAnchor(note: AnchorNote, by: Actor): void {
     const { record, log, notes } = this.options;
     if ('record' in note) {
@@ -140,7 +140,7 @@ export class ArchiveGuard {
     record({ action: 'daemon.anchor_refuse', details: { ...refused, by } });
   }
 
-  /** By command. */
+  /** Adopts an anchor by command. */
   adopt(removal: Removal, by: Actor): void {
     const { sequence, sha256, time } = removal;
     this.durably((write) => {

@@ -26,10 +26,10 @@ export interface DeletionIntent {
   readonly policy: unknown;
   /** False: rows that are gone may have been deleted before this state knew of the archive. */
   readonly isWhole: boolean;
-  /** Rows that we have deleted, and of them those that an event has told. */
+  /** Rows that we have deleted, and how many of them an event has reported. */
   readonly deleted: number;
   readonly told: number;
-  /** Rows that were gone otherwise, told. */
+  /** Rows that others removed, as far as an event has reported them. */
   readonly toldGone: number;
   /** Blocks that were asked for and not answered, each with how many of its rows were in the table then. */
   readonly open: Readonly<Record<number, number>>;

@@ -105,7 +105,7 @@ export class PurgeLedger {
     return changedText(subject, change.said);
   }
 
-  /** What the purge answered for the block that was begun last. */
+  /** Records the purge's answer for the block that was begun last. */
   recordAnswer(purged: Purged): void {
     const { sha256, counts, block, isAgain } = this.pass;
     this.pass = { ...this.pass, counts: sum(counts, { ...purged, refused_ids: [] }) };
@@ -144,7 +144,7 @@ export class PurgeLedger {
     }
   }
 
-  /** No run will go on with it: what is known to be deleted is told. */
+  /** Records what is known to be deleted, for intents that no run will resume. */
   recordInterrupted(): void {
     for (const intent of [...this.intents.values()]) {
       const { subject, deleted, told, by, policy } = intent;

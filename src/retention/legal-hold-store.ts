@@ -26,7 +26,7 @@ export interface LegalHoldStoreOptions {
   readonly clock: () => number;
   /** Writes an event in the transaction that is open; throws if it can't. */
   readonly write: (entry: NewEntry) => void;
-  /** When that is through. */
+  /** Called once the transaction is committed. */
   readonly onRecorded?: (() => void) | undefined;
 }
 
@@ -91,7 +91,7 @@ export function legalHoldStoreOf(
   return new LegalHoldStore({ ...options, directory, sign: () => (sign === null ? null : signingKey(sign)) });
 }
 
-/** Makes and releases legal holds: in the process that has the lock of state.db. */
+/** Creates and releases legal holds, in the process that holds the lock of state.db. */
 export class LegalHoldStore {
   private shown: { readonly at: number; readonly status: LegalStatus } | null = null;
 
@@ -107,7 +107,7 @@ export class LegalHoldStore {
     return readLegalHolds(this.options.directory, this.recorded());
   }
 
-  /** Has no record come behind this one? @param head SHA-256 of its file @throws as `current` */
+  /** Is this still the newest record? @param head SHA-256 of its file @throws as `current` */
   isNewest(head: string | null): boolean {
     return this.current().head === head;
   }
@@ -144,7 +144,7 @@ export class LegalHoldStore {
     return shownOf(this.append({ kind: 'legal_hold', filter, reason, by }));
   }
 
-  /** @throws AuditdError `NOT_FOUND`, `CONFLICT` if it is released already, and as `hold` */
+  /** Releases a hold. @throws AuditdError `NOT_FOUND`, `CONFLICT` if it is released already, and as `hold` */
   release(number: number, body: unknown, by: string | null): ShownHold {
     const { reason } = parse(releaseRequest, body);
     this.adopt();

@@ -27,7 +27,7 @@ import {
   readLegalChain,
 } from './archive/legal-hold-records.js';
 
-/** What of a row a hold is told by. Each list has what the value may be: one, unless it is not known which column has it. */
+/** The parts of a row that a hold matches. Each list has what the value may be: one, unless it is not known which column has it. */
 export interface LegalRow {
   readonly time: number | null;
   /** Id, name and e-mail address. */
@@ -147,7 +147,7 @@ export class LegalWatch {
     return this.holds;
   }
 
-  /** Is there a record that `current` had not got? @throws AuditdError `ARCHIVE_FAILED` */
+  /** Is there a record that `current` did not have? @throws AuditdError `ARCHIVE_FAILED` */
   isChanged(): boolean {
     const path = join(this.directory, holdName(this.holds.links.length + 1));
     try {

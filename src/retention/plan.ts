@@ -94,7 +94,7 @@ interface Row {
   readonly isHeld: boolean;
 }
 
-/** Looks at every row and says which may go. Changes nothing. @throws AuditdError `SOURCE_UNUSABLE`, the signal's reason */
+/** Looks at every row and decides which may go. Changes nothing. @throws AuditdError `SOURCE_UNUSABLE`, the signal's reason */
 export async function planRun(options: PlanOptions): Promise<RunPlan> {
   const { retention } = options;
   const scan = new Scan(options);
@@ -129,7 +129,7 @@ export async function planRun(options: PlanOptions): Promise<RunPlan> {
   return count.plan(scan.moment);
 }
 
-/** Goes over the table in steps; between two of them nothing is open. */
+/** Scans the table in steps; nothing is open between them. */
 class Scan {
   moment: Moment = momentOf(0, null);
   newestId = 0;
@@ -215,7 +215,7 @@ class Scan {
   }
 }
 
-/** What a legal hold is told by, besides what is read anyway. */
+/** Columns that a legal hold matches, in addition to those that are read anyway. */
 const HELD_COLUMNS = ['user_id', 'user_name', 'user_email', 'resource_id'] as const;
 
 function heldRowOf(values: readonly SqlValue[], type: SqlValue, time: number | null): LegalRow {

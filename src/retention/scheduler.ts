@@ -54,7 +54,7 @@ export interface RetentionOptions {
   readonly worker?: URL;
 }
 
-/** A run that was asked for, or came by itself; the last of them. */
+/** The last run, by request or by schedule. */
 export interface RunStatus {
   readonly kind: 'dry' | 'now' | 'scheduled';
   readonly state: 'running' | 'done' | 'failed';
@@ -76,7 +76,7 @@ export interface RetentionStatus {
   readonly legal_holds: LegalStatus;
 }
 
-/** Has old rows archived and removed when it is time to. Decides here, in the main thread; the work is done in another. */
+/** Archives and removes old rows on schedule. Decisions are made here, in the main thread; another thread does the work. */
 export class Retention {
   private readonly notes: Notes;
   private readonly guard: ArchiveGuard;
@@ -86,7 +86,7 @@ export class Retention {
   private timer: NodeJS.Timeout | null = null;
   private thread: RunThread | null = null;
   private run: RunStatus | null = null;
-  /** Through when what came of the run has been said. */
+  /** Settled when the outcome of the run is recorded. */
   private reported: Promise<void> = Promise.resolve();
   private lastUp: number;
   private lastSave = Number.NEGATIVE_INFINITY;
@@ -112,7 +112,7 @@ export class Retention {
     this.timer = setTimeout(() => this.tick(), FIRST_TICK_MS);
   }
 
-  /** A run that goes on is broken off; the next one goes on with it. */
+  /** Stops a run that is active; the next one resumes it. */
   async stop(): Promise<void> {
     this.ended = true;
     if (this.timer !== null) clearTimeout(this.timer);
@@ -121,7 +121,7 @@ export class Retention {
     if (this.config.enabled) this.save();
   }
 
-  /** Another history is behind the path of a source. What a run was told that may go is about the one before: it is broken off. */
+  /** Stops the run when the path of a source leads to another history: what the run may delete was decided for the one before. */
   replaced(): void {
     void this.thread?.stop(
       'The run was stopped, because the database has another history since it began; the next one starts over',
@@ -222,7 +222,7 @@ export class Retention {
     if (!this.ended) this.timer = setTimeout(() => this.tick(), TICK_MS);
   }
 
-  /** At the clock and at the sinks. */
+  /** Looks at the clock and at the sinks, and remembers what it finds. */
   private observe(): void {
     const { clock, log, record } = this.options;
     const now = clock();

@@ -13,7 +13,7 @@ import type { AnchorNote } from './settle-chain-begin.js';
 import type { FromThread, RunData, RunOutcome, ToThread } from './thread-protocol.js';
 import type { PurgedNote } from './unfinished-archives.js';
 
-/** A run that is told to stop does so between two steps; after this long its thread is ended, which it survives as any death. */
+/** A run stops between two steps; after this time its thread is terminated, which leaves what any crash leaves. */
 const GRACE_MS = 2_000;
 
 export interface RetentionThreadOptions {
@@ -40,9 +40,9 @@ export class RunThread {
   readonly outcome: Promise<RunOutcome>;
   private readonly worker: Worker;
   private readonly exited: Promise<void>;
-  /** Why the thread was ended from here. */
+  /** Why this side terminated the thread. */
   private trouble: AuditdError | null = null;
-  /** Why it was told to stop. */
+  /** Why it was asked to stop. */
   private stopped: AuditdError | null = null;
 
   constructor(options: RetentionThreadOptions) {
@@ -55,7 +55,7 @@ export class RunThread {
     this.exited = new Promise((done) => this.worker.once('exit', () => done()));
     this.outcome = new Promise((resolve, reject) => {
       this.worker.on('message', (said: FromThread) => {
-        // Said before the end reached it, its own success too. What is deleted is deleted.
+        // Sent before the thread was terminated, its own success too. Only deletions still count.
         if (this.trouble !== null && !('deleted' in said)) return;
         if ('outcome' in said) resolve(said.outcome);
         else if ('failed' in said) reject(fromErrorParts(said.failed));
@@ -66,19 +66,19 @@ export class RunThread {
         reject(this.trouble ?? this.stopped ?? new Error('the thread of the run ended')),
       );
     });
-    this.outcome.catch(() => undefined); // whoever waits for it says it
+    this.outcome.catch(() => undefined); // reported by whoever awaits it
   }
 
-  /** @param why what the run is said to have failed of */
+  /** @param why the error that the run fails with */
   async stop(why: string): Promise<void> {
-    this.stopped ??= new AuditdError('PURGE_FAILED', why); // it may not live to say so itself
+    this.stopped ??= new AuditdError('PURGE_FAILED', why); // the thread may not live to report it
     this.send({ stop: why });
     const late = setTimeout(() => void this.worker.terminate(), GRACE_MS);
     await this.exited;
     clearTimeout(late);
   }
 
-  /** What is written to state.db for the thread may fail: that is the end of the run, and not of the daemon. */
+  /** A write to state.db for the thread may fail: that ends the run, and not the daemon. */
   private handleMessage(
     said: Exclude<FromThread, { outcome: unknown } | { failed: unknown }>,
     options: RetentionThreadOptions,
@@ -111,7 +111,7 @@ export class RunThread {
     const what = `The run can't write to state.db: ${messageOf(error)}`;
     const next = 'See that the disk of the state directory has room; the next run resumes this one';
     const ofState = () => new AuditdError('STATE_UNUSABLE', what, { next, cause: error });
-    this.trouble = error instanceof AuditdError ? error : ofState(); // a record of legal holds says its own next step
+    this.trouble = error instanceof AuditdError ? error : ofState(); // an error about legal holds has its own next step
     void this.worker.terminate();
   }
 

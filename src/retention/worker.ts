@@ -19,7 +19,7 @@ import { RowEligibility } from './row-eligibility.js';
 import { runRetention, type Target } from './run.js';
 import type { FromThread, RunData, RunOutcome, ToThread } from './thread-protocol.js';
 
-// The thread of a run: it reads the table and writes archives, and shipping does not wait for either.
+// The thread of a run reads the table and writes archives, so that shipping waits for neither.
 
 /** Progress is for people. */
 const PROGRESS_MS = 100;
@@ -99,7 +99,7 @@ function withoutUnit(): NodeJS.ProcessEnv {
   return { ...data.env, [PURGE_SOCKET]: '' };
 }
 
-/** Our own table is the main thread's to write. */
+/** Only the main thread writes our own table. */
 const ownPurger: Purger = {
   probe: () => Promise.resolve(),
   async purge(piece) {

@@ -53,7 +53,7 @@ export function compareOnce(directory: string, manifest: Manifest, fd: number): 
 }
 
 /**
- * Goes on with what queries had no time to wait for, for some time.
+ * Continues, for some time, the comparisons that queries could not wait for.
  *
  * @returns whether there is more to do. What is wrong with a file is for the next query to say.
  */
@@ -95,7 +95,7 @@ function compareUntil(path: string, one: Comparison, fd: number, end: number): b
     throw archiveFailed(`${path} can't be read`, error);
   }
   comparing.delete(path);
-  compared.set(path, identity); // of before: who writes to it meanwhile has it compared again
+  compared.set(path, identity); // from before: a write meanwhile causes another comparison
   return true;
 }
 
@@ -108,7 +108,7 @@ function notComparedYet({ manifest: { sequence, bytes }, at }: Comparison): Audi
   );
 }
 
-/** Whoever writes to a file moves its time of change, and can't set it. */
+/** Every write moves a file's ctime, which nobody can set. */
 function identityOf(fd: number, { file_sha256: sha256 }: Manifest): string {
   const { dev, ino, size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true });
   return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs} ${sha256}`;

@@ -34,7 +34,7 @@ interface Link {
   readonly signed: Signed | null;
 }
 
-/** A run makes archives and removes them while somebody reads: looked at anew this often. */
+/** A run adds and removes archives while somebody reads: so many attempts at a consistent look. */
 const TRIES = 5;
 
 /**

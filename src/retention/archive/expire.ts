@@ -63,7 +63,7 @@ export type Expirable = Omit<Manifest, 'sha256'> & {
 
 /**
  * The archives that may go when they are old enough, the oldest first: those that an archive which state.db knows is linked to, over
- * the ones in between. So a manifest that somebody has written anew makes no archive older.
+ * the ones in between. So a manifest that somebody rewrote makes no archive older.
  *
  * @param begin the newest archive that was removed, as it is recorded
  * @param known the newest one whose rows are known to be gone from the table, with the hash that its manifest has of itself

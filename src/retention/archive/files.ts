@@ -11,7 +11,7 @@ import type { Manifest } from './manifest.js';
 const LARGEST_MANIFEST = 64 * 1024 * 1024;
 const READ_AT_ONCE = 1024 * 1024;
 
-/** How a file that can't be opened is told of. */
+/** Makes the error for a file that can't be opened. */
 export type Unreadable = (path: string, error: unknown) => AuditdError;
 
 /**

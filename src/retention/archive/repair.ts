@@ -93,7 +93,7 @@ function isAsWritten(directory: string, manifest: Manifest): boolean {
   }
 }
 
-/** Something stands there, and is not what was written. */
+/** Whether a file exists but is not what was written. */
 function isNotAsWritten(error: unknown): boolean {
   return error instanceof Unsealed || (error instanceof AuditdError && error.code === 'ARCHIVE_BROKEN');
 }

@@ -80,7 +80,7 @@ export interface ArchiveWriter {
   abort(): void;
 }
 
-/** Rows that are compared with the table at a time. */
+/** Rows that are compared with the table at once. */
 const COMPARED = 500;
 
 /** @throws AuditdError `CONFIG_INVALID` if this Node.js has not the compression, `ARCHIVE_FAILED` */

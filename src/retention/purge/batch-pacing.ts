@@ -19,7 +19,7 @@ export interface Commit {
   readonly rows: number;
   /** How long the write lock was held, ms. */
   readonly lockMs: number;
-  /** Somebody else was seen to write just before: Postern is busy. */
+  /** Another process committed just before: Postern is busy. */
   readonly others: boolean;
 }
 
@@ -45,7 +45,7 @@ export class Pace {
     return others ? Math.min(lockMs, 2 * target) / SHARE : 1;
   }
 
-  /** Somebody else held the lock. @returns the pause before the next try, ms */
+  /** Another process held the lock. @returns the pause before the next attempt, ms */
   afterBusy(): number {
     return 2;
   }

@@ -16,7 +16,7 @@ export const PURGE_SOCKET = 'POSTERN_AUDITD_PURGE';
 /** The longest answer names the rows of a block that stay. */
 const LONGEST_ANSWER = 64 * 1024 * 1024;
 
-/** Has rows deleted by who may write the database. */
+/** Deletes rows through the process that may write the database. */
 export interface Purger {
   /** Whether rows can be deleted at all; deletes none. @throws AuditdError `PURGE_FAILED` in the words of the other side */
   probe(holds: readonly KnownRecord[]): Promise<void>;

@@ -22,12 +22,12 @@ import { rowHash } from './row-hash.js';
 import { tryDelete } from './trial-delete.js';
 import { shrinkFile } from './vacuum.js';
 
-/** A connection is closed again after this long: a Postern that stops, or is restored, is not kept from it. */
+/** A connection is closed again after this time, so that Postern can stop or be restored. */
 const OPEN_MS = 200;
-/** Tries at a lock that somebody else holds, before this process waits for its turn. */
+/** Attempts at a lock that another process holds, before this one waits for it. */
 const TRIES = 3;
 const BUSY_MS = 1_000;
-/** How long to wait for a commit of somebody else's, ms, so as to come right behind it. */
+/** How long to wait for another process's commit, ms, in order to follow it directly. */
 const TURN_MS = 20;
 
 export interface DeleterOptions {
@@ -61,7 +61,7 @@ interface Classified extends Pick<Purged, 'gone' | 'differ' | 'young' | 'legal_h
   readonly early: number;
 }
 
-/** A record of legal holds came while rows were being deleted that it may be about. */
+/** A record of legal holds was added while rows that it may cover were being deleted. */
 class HoldsChanged extends Error {}
 
 /**
@@ -121,7 +121,7 @@ export class Deleter {
   }
 
   /**
-   * Deletes the oldest rows and takes it back: nothing is to be archived that could not be removed then.
+   * Deletes the oldest rows and rolls back: rows that can't be removed must not be archived.
    *
    * @throws as `delete`; also if a trigger keeps all of them
    */
@@ -142,7 +142,7 @@ export class Deleter {
     }
   }
 
-  /** Gives the space back where the database is made for it. */
+  /** Returns free pages to the file system where the database has `auto_vacuum = incremental`. */
   async shrink(): Promise<FreedSpace> {
     const { database } = this.options.config.source;
     const { db } = this.open(null);
@@ -219,7 +219,7 @@ export class Deleter {
   }
 
   /**
-   * Waits a moment for a commit of somebody else's, since right behind it the next one is furthest away.
+   * Waits a moment for another process's commit: directly after it the next one is furthest away.
    * @returns false if there was none: nobody writes much
    */
   private async waitForCommit(open: OpenTable): Promise<boolean> {
@@ -251,7 +251,7 @@ export class Deleter {
       if (!wait && !keepsWriterOut(db)) locked = performance.now();
       for (const each of going) if (statement.run(each).changes === 0) kept.push(each);
     }
-    // A hold that was made since is of rows that are in the table: nothing is committed that it may be about.
+    // A hold that was added since may cover these rows: the transaction must not commit.
     if (going.length > 0 && legal.isChanged()) throw new HoldsChanged();
     db.exec('COMMIT');
     const lockMs = going.length > 0 || wait ? performance.now() - locked : 0;
