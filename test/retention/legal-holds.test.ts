@@ -633,7 +633,7 @@ describe('an archive with a row that is held', () => {
 });
 
 describe('a death while holds are made', () => {
-  it('leaves each hold that was told in force, and no run without them', async () => {
+  it('keeps each confirmed hold in force after kill -9, and no run ignores it', async () => {
     const script = `
       const { State } = await import('${DIST}/shipping/state.js');
       const { legalHoldStoreOf } = await import('${DIST}/retention/legal-hold-store.js');

@@ -281,7 +281,7 @@ describe('retention on its schedule', () => {
     expect(archivedIds(rig.archive, 'auditd')).toEqual([1, 2]);
   });
 
-  it('is broken off when another history is found behind the path', async () => {
+  it('stops a run when the path leads to another history', async () => {
     start('0 0 29 2 *');
     retention?.begin('now');
     retention?.replaced();
@@ -324,7 +324,7 @@ describe('retention on its schedule', () => {
     expect(archivedIds(rig.archive)).toEqual([1, 2, 3, 4]);
   });
 
-  it('says what it had deleted before it failed or was broken off', async () => {
+  it('reports what it had deleted before it failed or was interrupted', async () => {
     start('0 0 29 2 *');
     const now = Date.now();
     const more = { ids: [12, 13], age: 390 * DAY }; // a month behind, which can't be removed

@@ -78,7 +78,7 @@ describe('the thread of a run', () => {
     await thread.stop('for the test');
   });
 
-  it('drops no lock of another thread when it ends', async () => {
+  it('keeps the locks of other threads when the thread of a run ends', async () => {
     const database = join(temporaryDirectory(onTestFinished), 'a.db');
     const postern = await new Writer(database).open('delete');
     onTestFinished(() => postern.kill());

@@ -114,7 +114,7 @@ describe('archive verify', () => {
     expect(broken()).toBe(expected);
   });
 
-  it('takes what a death between the two last steps of an archive leaves for no fault, and nothing else for that', () => {
+  it('accepts what a crash between the last two steps of an archive leaves, and nothing else', () => {
     const [manifest, file] = [MANIFESTS[2], `000003-postern-t1-2026-09.${ENDING}`];
     const bytes = readFileSync(path(file));
     renameSync(path(manifest), path(`${manifest}.tmp`));
@@ -177,7 +177,7 @@ describe('archive verify', () => {
     );
   });
 
-  it('says which archives stand behind the end that somebody has recorded', async () => {
+  it('names the archives that follow the recorded end', async () => {
     const { head, notes } = verifyArchives(rig.archives, { key: null, known: [] });
     expect(notes).toEqual([]);
     expect(verifyArchives(rig.archives, { key: null, known: [head] }).notes).toEqual([]);
