@@ -9,7 +9,7 @@ import { AuditdError, type ErrorCode } from '../../src/errors.js';
 const home = mkdtempSync(join(tmpdir(), 'postern-control-'));
 afterEach(() => rmSync(home, { recursive: true, force: true }));
 
-it('is no link to itself where control names the runtime directory by way of a link, as /var/run is', async () => {
+it('does not link to itself if control names the runtime directory through a link such as /var/run', async () => {
   const runtime = join(home, 'run', 'postern-auditd');
   mkdirSync(runtime, { recursive: true });
   symlinkSync(join(home, 'run'), join(home, 'var-run'));
@@ -26,7 +26,7 @@ it('is no link to itself where control names the runtime directory by way of a l
   await control.close();
 });
 
-it('hands an error on with its code, what happened and the next step', async () => {
+it('passes an error on with its code, what happened and the next step', async () => {
   mkdirSync(home, { recursive: true });
   const path = join(home, 'control.sock');
   const codes: ErrorCode[] = ['CONFLICT', 'USAGE', 'CONFIG_INVALID', 'ARCHIVE_BROKEN'];

@@ -49,7 +49,7 @@ function drain(
   return { numbers, saved, bad };
 }
 
-it('a line becomes an entry', () => {
+it('parses a line into an entry', () => {
   expect(parseBan(line(7).trimEnd())).toEqual<BanEntry>({
     time: Date.UTC(2026, 10, 22, 20, 21, 0, 7),
     event: 'ban',
@@ -82,14 +82,14 @@ it.each([
   expect(parseBan(line(7).trimEnd().replace(from, to))).toBeNull();
 });
 
-it('no file is no error, and it is read from its start once it is there', () => {
+it('a missing file is not an error, and a new file is read from its start', () => {
   const none = readBans(path, null);
   expect(none).toEqual({ entries: [], saved: null, bad: 0, badLine: null, more: false });
   writeFileSync(path, line(1));
   expect(drain(none.saved).numbers).toEqual([1]);
 });
 
-it('only what is new is read', () => {
+it('reads only new lines', () => {
   writeFileSync(path, line(1) + line(2));
   const first = drain(null);
   appendFileSync(path, line(3));
@@ -97,7 +97,7 @@ it('only what is new is read', () => {
   expect([first.numbers, second.numbers, drain(second.saved).numbers]).toEqual([[1, 2], [3], []]);
 });
 
-it('a torn last line is waited for', () => {
+it('waits for the rest of a torn last line', () => {
   writeFileSync(path, line(1) + line(2).slice(0, 40));
   const first = drain(null);
   appendFileSync(path, line(2).slice(40));
@@ -107,22 +107,22 @@ it('a torn last line is waited for', () => {
   ]);
 });
 
-it('a line behind one that stayed torn is found', () => {
+it('finds a line behind a line that stayed torn', () => {
   writeFileSync(path, line(1).slice(0, 40) + line(2) + line(3));
   expect(drain(null)).toMatchObject({ numbers: [2, 3], bad: 0 });
 });
 
-it('bad lines are counted and passed over', () => {
+it('counts and skips bad lines', () => {
   writeFileSync(path, `${line(1)}nonsense\n\n\0\xff\n${line(2)}`);
   expect(drain(null)).toMatchObject({ numbers: [1, 2], bad: 3 });
 });
 
-it('a line without an end takes no memory, and counts once', () => {
+it('a line without an end uses no memory and counts once', () => {
   writeFileSync(path, `${line(1)}${'x'.repeat(10_000)}\n${line(2)}`);
   expect(drain(null, 1_024)).toMatchObject({ numbers: [1, 2], bad: 1 });
 });
 
-it('a file rotated away is read to its end first', () => {
+it('reads a rotated file to its end first', () => {
   writeFileSync(path, line(1));
   const { saved } = drain(null);
   appendFileSync(path, line(2) + line(3));
@@ -133,7 +133,7 @@ it('a file rotated away is read to its end first', () => {
   expect(drain(drain(saved).saved).numbers).toEqual([]);
 });
 
-it('a file rotated twice is read up to where it was', () => {
+it('reads a file that was rotated twice from its saved position', () => {
   writeFileSync(path, line(1));
   const { saved } = drain(null);
   appendFileSync(path, line(2));
@@ -142,7 +142,7 @@ it('a file rotated twice is read up to where it was', () => {
   expect(drain(saved).numbers).toEqual([2, 3]);
 });
 
-it('a truncated file is read from its start', () => {
+it('reads a truncated file from its start', () => {
   writeFileSync(path, line(1) + line(2));
   const { saved } = drain(null);
   truncateSync(path);
@@ -151,7 +151,7 @@ it('a truncated file is read from its start', () => {
   expect(drain(saved).numbers).toEqual([3]);
 });
 
-it('a file truncated and filled beyond the old place is read from its start', () => {
+it('reads a file from its start that was truncated and filled beyond the old position', () => {
   writeFileSync(path, line(1));
   const { saved } = drain(null);
   copyFileSync(path, `${path}.1`);
@@ -159,7 +159,7 @@ it('a file truncated and filled beyond the old place is read from its start', ()
   expect(drain(saved).numbers).toEqual([2, 3]);
 });
 
-it('another file is read from its start', () => {
+it('reads a replaced file from its start', () => {
   writeFileSync(path, line(1) + line(2));
   const { saved } = drain(null);
   unlinkSync(path);
@@ -167,13 +167,13 @@ it('another file is read from its start', () => {
   expect(drain(saved).numbers).toEqual([3, 4, 5]);
 });
 
-it('an unreadable note reads from the start', () => {
+it('reads from the start after an unreadable position', () => {
   writeFileSync(path, line(1));
   expect(drain('{"inode":"x"}').numbers).toEqual([1]);
   expect(drain('not json').numbers).toEqual([1]);
 });
 
-it('what is no regular file is refused with a next step', () => {
+it('refuses a file that is not regular, with a next step', () => {
   mkdirSync(path);
   expect(() => readBans(path, null)).toThrow(
     expect.objectContaining({ code: 'FAIL2BAN_FAILED', message: expect.stringContaining('install.sh') }),
@@ -186,7 +186,7 @@ it('what is no regular file is refused with a next step', () => {
   expect(() => readBans(path, null)).toThrow(expect.objectContaining({ code: 'FAIL2BAN_FAILED' }));
 });
 
-it('each line is read exactly once, however writes, reads and rotations fall', () => {
+it('reads each line exactly once, in any order of writes, reads and rotations', () => {
   const step = fc.oneof(
     {
       weight: 6,
@@ -246,14 +246,14 @@ it('each line is read exactly once, however writes, reads and rotations fall', (
   );
 });
 
-it('a line whose time busybox could not write is read to the second', () => {
+it('reads a time that busybox could not write, to the second', () => {
   const text = line(7).trimEnd();
   const old = text.replace('20:21:00.007Z', '20:21:00.%3NZ');
   expect(parseBan(old)).toEqual({ ...parseBan(text), time: Date.UTC(2026, 10, 22, 20, 21, 0) });
   expect(parseBan(text.replace('2026-11-22T20:21:00.007Z', ''))).toEqual({ ...parseBan(text), time: null });
 });
 
-it('of the end of a file the first line is left out where it is torn, and the bad ones are counted', () => {
+it('the end of a file is read without its torn first line, and bad lines are counted', () => {
   writeFileSync(path, line(1) + line(2));
   appendFileSync(path, `{"time":"x" nonsense\n${line(3)}`);
   expect(readLastBans(path, 1_000_000)).toMatchObject({ bad: 1, badLine: '{"time":"x" nonsense' });
@@ -275,7 +275,7 @@ function shell(event: 'ban' | 'unban', file: string, n: number): string {
   return `${append.replaceAll('%%', '%').replace(/<(\w+)>/g, (_, tag: string) => values[tag] ?? '')}\nappend ${event}`;
 }
 
-it('what the action writes is what is read', () => {
+it('reads what the action writes', () => {
   execFileSync('sh', ['-c', shell('ban', path, 5)]);
   execFileSync('sh', ['-c', shell('unban', path, 5)]);
   const { entries, bad } = readBans(path, null);
@@ -287,7 +287,7 @@ it('what the action writes is what is read', () => {
   expect(Math.abs(Date.now() - (entries[0]?.time ?? 0))).toBeLessThan(60_000);
 });
 
-it.skipIf(!installed('busybox', 'busybox'))('what the action writes with busybox is what is read', () => {
+it.skipIf(!installed('busybox', 'busybox'))('reads what the action writes with busybox', () => {
   // Alpine's shell and tools, and nothing else.
   const bin = join(directory, 'bin');
   mkdirSync(bin);
@@ -304,7 +304,7 @@ it.skipIf(!installed('busybox', 'busybox'))('what the action writes with busybox
   }
 });
 
-it('the action makes a missing directory, and never fails', () => {
+it('the action creates a missing directory and never fails', () => {
   const deep = join(directory, 'a', 'b', 'bans.log');
   execFileSync('sh', ['-c', shell('ban', deep, 1)]);
   expect(readBans(deep, null).entries).toHaveLength(1);
@@ -324,7 +324,7 @@ it('lines of concurrent bans do not mix', () => {
   expect(drain(null)).toMatchObject({ numbers: { length: 200 }, bad: 0 });
 });
 
-it('a change is told soon, and by the poll where no watch can be had', async () => {
+it('a change is noticed soon, by polling where no watch is possible', async () => {
   writeFileSync(path, '');
   const told = (watched: string, poll: number, act: () => void) =>
     new Promise<void>((resolve) => {

@@ -60,7 +60,7 @@ function rows(): Array<{ action: string; created_at: string; resource_id: string
 }
 
 describe('reports of bans', () => {
-  it("without a readable time have that of their reading, and say so; those of busybox's date have their own", () => {
+  it("reports without a readable time get the time of their reading and a note; times of busybox's date are read", () => {
     now = Date.UTC(2026, 10, 30, 12, 0, 0);
     writeFileSync(path, line('203.0.113.1', '2026-11-30T10:00:00.%3NZ') + line('203.0.113.2', '?'));
     expect(read()).toMatchObject({ bans_total: 2, bad_lines_total: 0 });
@@ -71,7 +71,7 @@ describe('reports of bans', () => {
     expect(JSON.parse(second?.details ?? '')).toMatchObject({ time_unreadable: true });
   });
 
-  it('that can not be read are logged once, counted, and an event', () => {
+  it('unreadable reports are logged once, counted and recorded as an event', () => {
     writeFileSync(path, `nonsense \u001b[31m\n${line('203.0.113.1', '2026-11-30T10:00:00Z')}more\n`);
     const following = journal();
     expect(read(following)).toMatchObject({ bans_total: 1, bad_lines_total: 2 });
@@ -117,7 +117,7 @@ describe('bans that fail2ban has and has not reported', () => {
     expect(missing([listed], times)).toBe(expected);
   });
 
-  it('older than the reports that were looked through are not judged', () => {
+  it('bans older than the compared reports are not compared', () => {
     expect(missing([ban(since(at - 7_200_000), '203.0.113.9')], [at, at - 3_600_000], true)).toBe(0);
     expect(missing([ban(since(at), '203.0.113.9')], [at, at - 3_600_000], true)).toBe(1);
   });
@@ -139,7 +139,7 @@ describe.skipIf(!there)('a real fail2ban', () => {
     return new BanComparison({ jail: { report }, db: state.db, path, log: logger(), clock: Date.now });
   }
 
-  it('that can write its reports leaves none out, of addresses and networks', async () => {
+  it('a fail2ban that can write its reports reports every address and network', async () => {
     fail2ban = new PrivateFail2ban(path);
     fail2ban.client('set', 'posternproxy', 'banip', '203.0.113.7', '2001:db8:1:2::/64');
     const reported = () => {
@@ -153,7 +153,7 @@ describe.skipIf(!there)('a real fail2ban', () => {
     expect(compared.missing).toEqual([]);
   });
 
-  it('that can not is noticed: at the second look, in the log once, and by check', async () => {
+  it('a fail2ban that cannot write its reports is noticed at the second comparison, in the log once, and by check', async () => {
     const closed = join(directory, 'closed');
     writeFileSync(closed, ''); // no directory: what a read-only mount is to the action
     const bans = join(closed, 'bans.log');

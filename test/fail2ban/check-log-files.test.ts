@@ -17,13 +17,13 @@ afterEach(() => rmSync(directory, { recursive: true }));
 
 const errors = () => checkLogFiles(directory).map(({ level, what }) => `${level}: ${what}`);
 
-describe('of what fail2ban opens, check sees', () => {
-  it('nothing wrong in what the boot or the daemon makes, and nothing where there is no directory yet', () => {
+describe('what check sees of the files that fail2ban opens', () => {
+  it('finds nothing wrong in files of the boot or the daemon, and nothing without a directory', () => {
     expect(errors()).toEqual([]);
     expect(checkLogFiles(join(directory, 'nowhere'))).toEqual([]);
   });
 
-  it('a pipe, for which fail2ban would wait', () => {
+  it('finds a pipe, on which fail2ban would block', () => {
     rmSync(first);
     execFileSync('mkfifo', [first]);
     expect(errors()).toEqual([
@@ -34,7 +34,7 @@ describe('of what fail2ban opens, check sees', () => {
     expect(errors()).toEqual([]);
   });
 
-  it('a link, a missing file, and one that others may write', () => {
+  it('finds a link, a missing file, and a file that others may write', () => {
     rmSync(first);
     symlinkSync('/etc/hostname', first);
     rmSync(join(directory, PAIR[1]));
@@ -48,7 +48,7 @@ describe('of what fail2ban opens, check sees', () => {
     expect(errors()[0]).toContain(`warning: ${first}: everybody may write to it`);
   });
 
-  it.skipIf(process.geteuid?.() !== 0)('a file of somebody else', () => {
+  it.skipIf(process.geteuid?.() !== 0)('finds a file of another user', () => {
     chownSync(first, 54_321, 54_321);
     expect(errors()).toEqual([expect.stringContaining(`warning: ${first}: it belongs to uid 54321`)]);
   });

@@ -21,8 +21,8 @@ function jail(authDirectory: string): void {
   writeFileSync(join(etc, 'jail.d/posternproxy.conf'), text);
 }
 
-describe('a configuration whose sinks leave fail2ban out', () => {
-  it('is an error where the jail is installed, with the lines to add', () => {
+describe('a configuration without a sink for fail2ban', () => {
+  it('is an error if the jail is installed, with the lines to add', () => {
     jail('/var/log/posternproxy/auth');
     expect(checkSinkConfigured(parseConfig(SIEM, null), etc)).toEqual({
       level: 'error',
@@ -31,7 +31,7 @@ describe('a configuration whose sinks leave fail2ban out', () => {
     });
   });
 
-  it('is told the directory that the jail reads, where it is not the usual one', () => {
+  it('gets the directory that the jail reads, if it is not the usual one', () => {
     jail('/srv/auth');
     const next = checkSinkConfigured(parseConfig(SIEM, null), etc)?.next ?? '';
     expect(next).toContain('auth: { type: fail2ban, directory: /srv/auth }');
@@ -40,7 +40,7 @@ describe('a configuration whose sinks leave fail2ban out', () => {
     expect(checkSinkConfigured(parseConfig(added, null), etc)).toBeNull();
   });
 
-  it('is a warning where fail2ban is there without the jail, and nothing where it is not', () => {
+  it('is a warning if fail2ban is installed without the jail, and nothing without fail2ban', () => {
     expect(checkSinkConfigured(parseConfig(SIEM, null), etc)?.level).toBe('warning');
     expect(checkSinkConfigured(parseConfig(SIEM, null), join(etc, 'absent'))).toBeNull();
   });

@@ -29,7 +29,7 @@ function fake(answers: Record<string, Partial<Awaited<ReturnType<Run>>>>): Run &
   return Object.assign(run, { asked });
 }
 
-it('the status of a jail is read', async () => {
+it('reads the status of a jail', async () => {
   const run = fake({
     'fail2ban-client status posternproxy': { stdout: status('203.0.113.7 2001:db8::/64') },
   });
@@ -42,12 +42,12 @@ it('the status of a jail is read', async () => {
   });
 });
 
-it('an empty list of bans is empty', async () => {
+it('reads an empty list of bans', async () => {
   const run = fake({ 'fail2ban-client status': { stdout: status('').trimEnd() } });
   expect((await fail2banStatus('posternproxy', run)).banned).toEqual([]);
 });
 
-it('bans are read with their times, a permanent one without an end', async () => {
+it('reads bans with their times, a permanent one without an end', async () => {
   const at = (wall: string) => new Date(hostInstant(wall)).toISOString();
   const stdout = `10.77.0.10 \t2026-11-23 21:22:22 + 3890 = 2026-11-23 22:27:12
 10.77.0.77 \t2026-11-23 21:28:15 + -1 = 9999-12-31 23:59:59\n10.77.0.78\n`;
@@ -71,11 +71,14 @@ it.each([
   );
 });
 
-it.each(['example.org', '', '--all', '1.2.3'])('%j is no address to unban', async (address) => {
-  const run = fake({});
-  await expect(unban('posternproxy', address, run)).rejects.toMatchObject({ code: 'USAGE' });
-  expect(run.asked).toEqual([]);
-});
+it.each(['example.org', '', '--all', '1.2.3'])(
+  'refuses to unban %j, which is not an address',
+  async (address) => {
+    const run = fake({});
+    await expect(unban('posternproxy', address, run)).rejects.toMatchObject({ code: 'USAGE' });
+    expect(run.asked).toEqual([]);
+  },
+);
 
 it.each([
   [{ code: 'ENOENT', exitCode: undefined }, /not installed.*apt-get install fail2ban/],
@@ -103,7 +106,7 @@ it.each([
   });
 });
 
-it('what is no status is said', async () => {
+it('reports a text that is not a status', async () => {
   await expect(fail2banStatus('x', fake({}))).rejects.toMatchObject({ code: 'FAIL2BAN_FAILED' });
 });
 

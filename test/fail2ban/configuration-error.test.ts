@@ -76,7 +76,7 @@ describe.skipIf(!there)("what is wrong with fail2ban's configuration, against it
     expect(await started()).toBe(jails);
   });
 
-  it('an expression that does not compile passes its test, and is found in its log', async () => {
+  it("finds an expression that does not compile in fail2ban's log, as it passes fail2ban's test", async () => {
     writeFileSync(file, theirs('').replace('filter = theirs', 'filter = broken').replaceAll('ETC', etc));
     expect(await started()).toBe('');
     expect(await configurationTroubles(etc, run)).toEqual([]);
@@ -91,7 +91,7 @@ describe.skipIf(!there)("what is wrong with fail2ban's configuration, against it
   });
 });
 
-it('a test of the configuration that a busy machine did not let end finds nothing', async () => {
+it('finds nothing in a test of the configuration that timed out on a busy machine', async () => {
   expect(await configurationTroubles('/etc/fail2ban', late)).toEqual([]);
 });
 

@@ -23,13 +23,13 @@ const patient: Run = async (program, args) => {
   return { exitCode, stdout, stderr };
 };
 
-it('the sample file has what the events of samples.ts become (UPDATE_SAMPLES=1 writes it)', () => {
+it('the sample file has the lines of the events in samples.ts (UPDATE_SAMPLES=1 writes it)', () => {
   if (process.env.UPDATE_SAMPLES) writeFileSync(sampleFile, renderSamples());
   expect(readFileSync(sampleFile, 'utf8')).toBe(renderSamples());
 });
 
 describe.skipIf(!installed('fail2ban-regex', 'fail2ban'))('the filter in the real fail2ban-regex', () => {
-  it('makes of each sample what its comment says', async () => {
+  it('reads each sample as its comment says', async () => {
     const text = readFileSync(sampleFile, 'utf8');
     const pairs = [...text.matchAll(/^# failJSON: (\{.*\})\n(.*)$/gm)];
     expect(pairs).toHaveLength(samples.length);
@@ -45,13 +45,13 @@ describe.skipIf(!installed('fail2ban-regex', 'fail2ban'))('the filter in the rea
     expect(found).toEqual(expected);
   });
 
-  it('matches nothing at all in the lines that are not to match', async () => {
+  it('matches nothing in the lines that must not match', async () => {
     const lines = samples.filter(({ host }) => host === null).map(({ line }) => `${line}\n`);
     expect(lines.length).toBeGreaterThan(20);
     expect(await testFilter(lines.join(''), filter, patient)).toEqual([]);
   });
 
-  it('takes the time in UTC on a host of any zone', async () => {
+  it('reads the time as UTC on a host in any zone', async () => {
     for (const zone of ['America/New_York', 'Asia/Kolkata']) {
       const { stdout } = await regex(`${formatEcs(event())}\n`, 'row', { TZ: zone });
       expect(stdout).toContain(`\t${Date.UTC(2026, 10, 22, 20, 21, 0) / 1_000},`);
@@ -82,13 +82,13 @@ describe.skipIf(!installed('fail2ban-regex', 'fail2ban'))('the filter in the rea
     }
   });
 
-  it('of an earlier release finds in each sample what the new one finds', async () => {
+  it('the filter of an earlier release finds the same in each sample as the new one', async () => {
     const lines = samples.map(({ line }) => `${line}\n`).join('');
     const expected = samples.flatMap(({ host }) => host ?? []);
     expect(await testFilter(lines, earlier, patient)).toEqual(expected);
   });
 
-  it('reads lines of 1 MB, in whatever shape, without going back and forth in them', async () => {
+  it('reads lines of 1 MB of any shape without backtracking', async () => {
     const much = 2 ** 20;
     const head = formatEcs(event()).split('"ip":')[0] ?? '';
     const long = { id: null, email: null };

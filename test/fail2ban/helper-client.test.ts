@@ -43,7 +43,7 @@ describe.skipIf(!there)('the helper, with a real fail2ban', () => {
     fail2ban.close();
   });
 
-  it('lists bans with their times and lifts one by its address, or by one that its network holds', async () => {
+  it('lists bans with their times and lifts one by its address, or by an address in its network', async () => {
     const jail = createJail('posternproxy', socket);
     fail2ban.client('set', 'posternproxy', 'banip', '203.0.113.7', '2001:db8:1:2::/64');
     const { status, bans } = await jail.report();
@@ -61,7 +61,7 @@ describe.skipIf(!there)('the helper, with a real fail2ban', () => {
     expect(banned()).toEqual([]);
   });
 
-  it('says what fail2ban says when it fails, and what to do', async () => {
+  it('reports why fail2ban failed, and what to do', async () => {
     await expect(createJail('posternproxy', `${socket}-none`).report()).rejects.toThrow(); // without the helper: directly
     const other = spawnSync(SCRIPT, [`0-1-${uid}`], {
       input: 'status',
@@ -91,7 +91,7 @@ describe.skipIf(!there)('the helper, with a real fail2ban', () => {
     [`unban ${'9'.repeat(10_000)}`, 'not banned'],
   ];
 
-  it('does nothing but what it was made for, whatever is asked', () => {
+  it('does only its two tasks, whatever the request', () => {
     fail2ban.client('set', 'posternproxy', 'banip', '203.0.113.9', '203.0.113.10');
     for (const [request, answer] of HOSTILE)
       expect(ask(request), request.slice(0, 40)).toBe(`error ${answer}\n`);
@@ -101,7 +101,7 @@ describe.skipIf(!there)('the helper, with a real fail2ban', () => {
     expect(banned()).toEqual(['203.0.113.10']);
   });
 
-  it('lets nothing but what looks like an address come near fail2ban', () => {
+  it('passes only texts that look like an address to fail2ban', () => {
     const log = join(fail2ban.directory, 'bin/args');
     const fake = join(fail2ban.directory, 'fake');
     spawnSync('sh', [
@@ -132,7 +132,7 @@ describe.skipIf(!there)('the helper, with a real fail2ban', () => {
     expect(banned()).toContain('203.0.113.9');
   });
 
-  it('waits for a request only so long', async () => {
+  it('times out while it waits for a request', async () => {
     expect(await silence).toBe('error no request within 5 s\n');
   });
 });

@@ -18,7 +18,7 @@ if (!there)
 const ADDRESSES = 60;
 const GUESSES = 4;
 
-describe.skipIf(!there)('who guesses four times from each of 60 addresses of one /64', () => {
+describe.skipIf(!there)('an attacker who guesses four times from each of 60 addresses of one /64', () => {
   let fail2ban: PrivateFail2ban;
   afterEach(() => fail2ban.close());
 
@@ -80,7 +80,7 @@ describe.skipIf(!there)('who guesses four times from each of 60 addresses of one
     expect(bansOn('2001:db8:1:2:ffff::1', banned)).toEqual(banned);
   });
 
-  it('is banned by nobody with ipv6_prefix: 128, nor by an action that takes no networks', async () => {
+  it('is not banned with ipv6_prefix: 128, nor by an action that cannot ban networks', async () => {
     expect(await guess({ ipv6_prefix: 128 })).toEqual({ failed: ADDRESSES * GUESSES, banned: [] });
     fail2ban.close();
     expect(await guess({ banaction: 'iptables-ipset-proto6' })).toEqual({

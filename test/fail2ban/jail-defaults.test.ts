@@ -49,7 +49,7 @@ describe("[DEFAULT] of the administrator's files", () => {
     });
   });
 
-  it('that the jail sets otherwise is told, and what it leaves or sets alike is not', () => {
+  it('reports values that the jail overrides, and not values that it inherits or sets alike', () => {
     const etc = directory({
       'jail.local': '[DEFAULT]\nbantime = 1d\nmaxretry = 5\nignoreip = 192.0.2.1\nbantime.increment = true\n',
     });
@@ -59,7 +59,7 @@ describe("[DEFAULT] of the administrator's files", () => {
     expect(overriddenDefaults('posternproxy', jail, administratorDefaults(directory({})))).toBeNull();
   });
 
-  it('warns of addresses in ignoreip whose network would be banned all the same', () => {
+  it('warns of addresses in ignoreip whose network can still be banned', () => {
     const etc = directory({
       'jail.local':
         '[DEFAULT]\nignoreip = 127.0.0.1/8 ::1 192.0.2.1 2001:db8::5, 2001:db8:1::/48 2001:db8::6\n',
@@ -70,7 +70,7 @@ describe("[DEFAULT] of the administrator's files", () => {
   });
 });
 
-it.skipIf(!there)("is what fail2ban's own reader takes from these files", () => {
+it.skipIf(!there)('is read as fail2ban itself reads these files', () => {
   const files = {
     'jail.conf': '[DEFAULT]\nbantime = 10m\n',
     'jail.d/b.conf': '[DEFAULT]\nbantime = 2h ; ours\n',

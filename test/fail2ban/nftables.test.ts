@@ -83,7 +83,7 @@ describe.skipIf(!there)('bans of networks by nftables', () => {
     }
   };
 
-  it('lock out the network and nobody else, also where an address in it is banned already', async () => {
+  it('lock out the network and nobody else, even if an address in it is already banned', async () => {
     expect([ATTACKER, NEIGHBOUR, OTHER].map(connect)).toEqual(['open', 'open', 'open']);
     await bans('banip', ATTACKER);
     expect([ATTACKER, NEIGHBOUR, OTHER].map(connect)).toEqual(['refused', 'open', 'open']);
@@ -99,7 +99,7 @@ describe.skipIf(!there)('bans of networks by nftables', () => {
     expect(readFileSync(join(fail2ban.directory, 'log'), 'utf8')).not.toMatch(/ERROR|Traceback/);
   }, 60_000);
 
-  it('are what the set of its own action refuses', () => {
+  it("are refused by the set of fail2ban's own action", () => {
     inside('nft', 'add table inet its; add set inet its six { type ipv6_addr; }');
     expect(() => inside('nft', 'add', 'element', 'inet', 'its', 'six', `{ ${NETWORK} }`)).toThrow(/interval/);
   });

@@ -33,7 +33,7 @@ it('the shipped jail is the rendering of the defaults', () => {
   expect(readFileSync('fail2ban/jail.d/posternproxy.conf', 'utf8')).toBe(render());
 });
 
-it('the jail of the defaults keeps the product page: 5 failures, 10 minutes, 1 hour, iptables', () => {
+it('the default jail is as the product page says: 5 failures, 10 minutes, 1 hour, iptables', () => {
   expect(options(render())).toMatchObject({
     enabled: ['true'],
     filter: ['posternproxy'],
@@ -47,7 +47,7 @@ it('the jail of the defaults keeps the product page: 5 failures, 10 minutes, 1 h
   });
 });
 
-it('no option but ignoreip is left to what a distribution has in [DEFAULT]', () => {
+it('only ignoreip is inherited from the [DEFAULT] of a distribution', () => {
   const set = Object.keys(options(render()));
   expect(set).toEqual(
     expect.arrayContaining(['backend', 'banaction', 'action', 'ignoreself', 'logencoding', 'maxmatches']),

@@ -44,7 +44,7 @@ describe('whether failed logins reach fail2ban', () => {
     expect(none(withheld, written, servers)).toBe(expected);
   });
 
-  it('on a hub all are of other servers', () => {
+  it('ignores failures of other servers on a hub, where all are of other servers', () => {
     expect(silenceOf({ written: 0, withheld: { other_server: 9 }, servers: ['b'] }, true)).toBeNull();
   });
 
@@ -149,7 +149,7 @@ describe('the advice', () => {
     expect(advice.next).toMatch(next);
   });
 
-  it('knows a list of addresses from what only looks like one', () => {
+  it('tells a list of addresses from a text that only looks like one', () => {
     expect(isAddressList('203.0.113.7,2001:db8::1')).toBe(true);
     for (const text of ['203.0.113.7', 'a, b', '203.0.113.7, unknown', '', ',', '203.0.113.7,'])
       expect(isAddressList(text), text).toBe(false);
@@ -192,7 +192,7 @@ describe('columns that look as if they should be mapped', () => {
     expect(proposals(columns, values)).toEqual(expected);
   });
 
-  it('by their names in a table without rows', () => {
+  it('finds columns by their names in a table without rows', () => {
     expect(proposals('ip TEXT, happened_at TEXT', 'NULL, NULL', 0)).toEqual([
       'ip_address: ip',
       'created_at: happened_at',

@@ -29,7 +29,7 @@ describe('the audit table', () => {
     );
   });
 
-  it('is made once, and left as it is then', () => {
+  it('is created once and then left as it is', () => {
     const db = opened();
     createAuditTable(db);
     db.exec("INSERT INTO audit_log (action) VALUES ('a')");
@@ -45,7 +45,7 @@ describe('the audit table', () => {
     expect(db.prepare('SELECT count(*) FROM "odd ""name"""').pluck().get()).toBe(0);
   });
 
-  it('that was there with fewer columns gets the indexes that it can have', () => {
+  it('gets the indexes of the columns that an existing table has', () => {
     const db = opened();
     db.exec('CREATE TABLE audit_log (id INTEGER PRIMARY KEY, created_at TEXT, Action TEXT)');
     createAuditTable(db);
@@ -76,7 +76,7 @@ describe('the audit table', () => {
     );
   });
 
-  it('of another program gets its indexes by the names of its own columns', () => {
+  it('gets its indexes by the names of its own columns in a table of another program', () => {
     const db = opened();
     db.exec('CREATE TABLE "log" (id INTEGER PRIMARY KEY, "created on" TEXT, verb TEXT)');
     const names: Readonly<Record<string, string>> = { created_at: 'created on', action: 'verb' };

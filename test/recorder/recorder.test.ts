@@ -32,7 +32,7 @@ function usage(work: () => unknown): string {
 }
 
 describe('a recorded entry', () => {
-  it('is a row as Postern writes it', () => {
+  it('is a row in the form in which Postern writes it', () => {
     const entry = {
       action: 'proxy_host.update',
       user: { id: 7, name: 'jan', email: 'jan@example.org' },
@@ -56,7 +56,7 @@ describe('a recorded entry', () => {
     });
   });
 
-  it('needs nothing but an action', () => {
+  it('needs only an action', () => {
     const nothing = { user_id: null, user_name: null, user_email: null, resource_id: null, details: null };
     expect(recorded({ action: 'daemon.start' })).toMatchObject({
       ...nothing,
@@ -66,7 +66,7 @@ describe('a recorded entry', () => {
     expect(recorded({ action: 'auth.logout', user: null, details: null })).toMatchObject(nothing);
   });
 
-  it.each(catalog.map(({ action }) => action))('of %s is read back as such', (action) => {
+  it.each(catalog.map(({ action }) => action))('reads back as %s', (action) => {
     const classify = createClassifier();
     for (const resourceType of [undefined, 'user', 'proxy_host', 'something else']) {
       const read = recorded({ action, ...(resourceType === undefined ? {} : { resourceType }) });
@@ -103,7 +103,7 @@ describe('a recorded entry', () => {
     expect(row(recorder.record({ action: 'auth.logout', server: 'pp2' })).server).toBe('pp2');
   });
 
-  it('stands in whatever table it is told, of whatever columns', () => {
+  it('is written into any given table, with the columns that it has', () => {
     db.exec('CREATE TABLE "my log" (id INTEGER PRIMARY KEY, Created_At TEXT, action TEXT, details TEXT)');
     createRecorder(db, { table: 'my log', clock: () => NOW }).record({
       action: 'auth.logout',
@@ -114,14 +114,14 @@ describe('a recorded entry', () => {
     ]);
   });
 
-  it('has its id as a number, also where the caller has big ones', () => {
+  it('has its id as a number, even if the caller uses bigints', () => {
     db.defaultSafeIntegers(true);
     expect(createRecorder(db).record({ action: 'auth.logout' })).toBe(1);
   });
 });
 
 describe('the transaction of the caller', () => {
-  it('takes the entry along when it is rolled back', () => {
+  it('rolls the entry back', () => {
     const recorder = createRecorder(db);
     db.exec('CREATE TABLE host (name TEXT)');
     const change = db.transaction((fails: boolean) => {
@@ -139,7 +139,7 @@ describe('the transaction of the caller', () => {
     ).toBe(2);
   });
 
-  it('is not begun or ended by the recorder', () => {
+  it('is neither begun nor ended by the recorder', () => {
     const recorder = createRecorder(db);
     db.exec('BEGIN');
     recorder.record({ action: 'auth.logout' });
@@ -149,7 +149,7 @@ describe('the transaction of the caller', () => {
   });
 });
 
-describe('what can not be recorded', () => {
+describe('an entry that cannot be recorded', () => {
   it.each([
     ['auth.login_failed', 'auth.login_failure'],
     ['proxy_hots.update', 'proxy_host.update'],
@@ -160,13 +160,13 @@ describe('what can not be recorded', () => {
     );
   });
 
-  it('is refused without a name where none is near', () => {
+  it('is refused without a suggestion if no name is similar', () => {
     expect(usage(() => recorded({ action: 'x\n' }))).toBe(
       'The catalog has no action "x\\n". See docs/reference/EVENTS.md, which lists them all',
     );
   });
 
-  it('is refused where JSON can not hold it, and nothing is written', () => {
+  it('is refused if JSON cannot hold it, and nothing is written', () => {
     const cycle: Record<string, unknown> = {};
     cycle.self = cycle;
     for (const details of [cycle, { big: 1n }]) {
