@@ -1,4 +1,4 @@
-/** The page and all that belongs to it: one prefix for whoever puts a proxy in front, and none of Postern's own. */
+/** The page and everything that belongs to it: one prefix for the rule of a proxy, which Postern itself does not use. */
 export const PAGE = '/audit-log';
 export const LOGIN = `${PAGE}/login`;
 export const LOGOUT = `${PAGE}/logout`;

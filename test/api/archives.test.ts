@@ -42,14 +42,14 @@ describe('archived entries over the API', () => {
     ((await get('/api/audit-log?archives=true&source=postern&to=2026-10-02')) as { entries: unknown[] })
       .entries;
 
-  it('are found under the address that the page gives them', async () => {
+  it('archived entries are found by the link that the page shows', async () => {
     const [entry] = await archived();
     expect(entry).toMatchObject({ id: 'postern:1', action: 'proxy_host.update' });
     expect(await get('/api/audit-log/postern%3A1')).toEqual(entry);
     await expect(get('/api/audit-log/postern%3A3')).rejects.toThrow(/No entry has the id postern:3/);
   });
 
-  it('are looked for in another directory after a reload', async () => {
+  it('archived entries are read from the new directory after a reload', async () => {
     rig.configure(at('two'));
     await controlRequest(rig.control, 'POST', '/reload');
     expect(await archived()).toEqual([]);

@@ -40,7 +40,7 @@ function curl(command: string): string {
 const ask = (query: string, init: RequestInit = {}) => rig.ask(`/api/audit-log${query}`, token, init);
 
 describe.skipIf(!installed('curl', 'curl'))('the three curl commands of the product page', () => {
-  it('the last 50 entries, newest first', () => {
+  it('a curl command lists the last 50 entries, newest first', () => {
     const page = pageSchema.parse(
       JSON.parse(
         curl(`curl -H "Authorization: Bearer <token>" \\
@@ -64,7 +64,7 @@ describe.skipIf(!installed('curl', 'curl'))('the three curl commands of the prod
     });
   });
 
-  it('by resource type', () => {
+  it('a curl command filters by resource type', () => {
     const page = pageSchema.parse(
       JSON.parse(
         curl(`curl -H "Authorization: Bearer <token>" \\
@@ -76,7 +76,7 @@ describe.skipIf(!installed('curl', 'curl'))('the three curl commands of the prod
     expect(new Set(page.entries.map(({ resource_type: type }) => type))).toEqual(new Set(['proxy_host']));
   });
 
-  it('the export, into a file', () => {
+  it('a curl command exports all entries into a file', () => {
     const file = `${rig.daemon.directory}/audit-export.json`;
     curl(`curl -H "Authorization: Bearer <token>" \\
      "http://your-server:81/api/audit-log?limit=0" > ${file}`);
@@ -92,8 +92,8 @@ describe.skipIf(!installed('curl', 'curl'))('the three curl commands of the prod
   });
 });
 
-describe('pages', () => {
-  it('by number and by cursor go over every entry once', async () => {
+describe('pages of GET /api/audit-log', () => {
+  it('pages have every entry once, by number and by cursor', async () => {
     for (const next of ['page', 'cursor'] as const) {
       const seen: string[] = [];
       let query = '?source=postern&limit=40';
@@ -107,7 +107,7 @@ describe('pages', () => {
     }
   });
 
-  it('name the next one in the header Link', async () => {
+  it('pages have the next page in the header Link', async () => {
     const { headers } = await ask('?limit=10&source=postern');
     const [, link = ''] = /<([^>]*)>; rel="next"/.exec(headers.get('link') ?? '') ?? [];
     expect((await ask(link)).json().entries[0].id).toBe(`postern:${ROWS - 10}`);
@@ -124,28 +124,31 @@ describe('pages', () => {
     ['to=-1d', 0],
     ['server=elsewhere', 0],
     ['outcome=failure', 0],
-  ])('?%s', async (query, total) => {
+  ])('the filter ?%s matches the right entries', async (query, total) => {
     expect((await ask(`?${query}&limit=1`)).json()).toMatchObject({ total, total_exact: true });
   });
 });
 
-describe('one entry', () => {
-  it.each(['postern:7', '7', 'postern%3A7', 'postern%3a7'])('by %s', async (id) => {
-    const found = entrySchema.parse((await ask(`/${id}`)).json());
-    expect(found).toMatchObject({ id: 'postern:7', details: { n: 7 } });
-  });
+describe('GET /api/audit-log/:id', () => {
+  it.each(['postern:7', '7', 'postern%3A7', 'postern%3a7'])(
+    'GET /api/audit-log/:id returns the entry for %s',
+    async (id) => {
+      const found = entrySchema.parse((await ask(`/${id}`)).json());
+      expect(found).toMatchObject({ id: 'postern:7', details: { n: 7 } });
+    },
+  );
 
-  it("of the daemon's own", async () => {
+  it('GET /api/audit-log/:id returns an entry of the daemon itself', async () => {
     expect((await ask('/auditd:1')).json()).toMatchObject({ id: 'auditd:1', action: 'daemon.start' });
   });
 
-  it.each(['999999', 'auditd:999999', '0'])('that is not there: %s', async (id) => {
+  it.each(['999999', 'auditd:999999', '0'])('GET /api/audit-log/:id answers 404 for %s', async (id) => {
     const { status, headers } = await ask(`/${id}`);
     expect([status, headers.get('content-type')]).toEqual([404, 'application/problem+json']);
   });
 });
 
-describe('formats', () => {
+describe('formats of an answer', () => {
   it.each([
     ['text/csv', '', 'text/csv; charset=utf-8; header=present'],
     ['application/x-ndjson', '', 'application/x-ndjson'],
@@ -166,7 +169,7 @@ describe('formats', () => {
     }
   });
 
-  it('NDJSON of an export has a line for each', async () => {
+  it('an export as NDJSON has one line per entry', async () => {
     const { text } = await ask('?limit=0&format=ndjson&source=postern');
     const ids = text
       .trimEnd()
@@ -175,12 +178,12 @@ describe('formats', () => {
     expect(ids).toEqual(Array.from({ length: ROWS }, (_, n) => `postern:${ROWS - n}`));
   });
 
-  it('an export of nothing is a page of nothing', async () => {
+  it('an empty export is an empty page', async () => {
     expect((await ask('?limit=0&ip=192.0.2.1')).json()).toMatchObject({ entries: [], total: 0, next: null });
   });
 });
 
-describe('what is wrong is answered with problem details that name the parameter', () => {
+describe('an invalid request is answered with problem details that name the parameter', () => {
   it.each([
     ['?limit=1001', 'limit', 'Found "1001".', 'Give a whole number from 0 to 1000'],
     ['?limit=-1', 'limit', 'Found "-1".', 'Give a whole number'],
@@ -196,7 +199,7 @@ describe('what is wrong is answered with problem details that name the parameter
     ['?limit=1&limit=2', 'limit', 'Found 2 times.', 'Give it once'],
     [`?q=${'x'.repeat(1_001)}`, 'q', 'Found 1001 characters.', 'Give at most 1000'],
     ['/elsewhere:1', 'source', 'Found "elsewhere".', 'Give one of postern, auditd'],
-  ])('%s', async (query, parameter, detail, next) => {
+  ])('%s is rejected', async (query, parameter, detail, next) => {
     const { status, headers, json } = await ask(query);
     expect([status, headers.get('content-type')]).toEqual([400, 'application/problem+json']);
     const found = problemSchema.parse(json());
@@ -205,7 +208,7 @@ describe('what is wrong is answered with problem details that name the parameter
     expect(found.next).toContain(next);
   });
 
-  it('a command gets the next step of a problem apart from what was found, over the control socket', async () => {
+  it('a command gets the problem and the next step as separate texts', async () => {
     const error = await controlRequest(rig.daemon.control, 'GET', '/api/audit-log?limit=1001').catch(
       (thrown: unknown) => thrown,
     );
@@ -251,7 +254,7 @@ describe('what is wrong is answered with problem details that name the parameter
     '/%',
     '//evil.example',
     '/7%0d%0aSet-Cookie:x=1',
-  ])('path %s leads nowhere', async (path) => {
+  ])('the path %s is not found', async (path) => {
     const answer = await rig.raw(`/api/audit-log${path}`, { authorization: `Bearer ${token}` });
     expect([400, 404]).toContain(answer.status);
     expect(answer.headers.get('content-type')).toContain('application/problem+json');

@@ -21,9 +21,9 @@ async function* rareRow(): AsyncGenerator<QueryChunk, void> {
 }
 
 test.each([
-  ['goes on', touchConnection, 'the one row\n'],
+  ['continues', touchConnection, 'the one row\n'],
   ['would be broken off without that', () => undefined, null],
-])('an export that finds nothing for long %s', async (_, onQuiet, expected) => {
+])('an export without matches for a long time %s', async (_, onQuiet, expected) => {
   const app = new Hono<ApiEnv>();
   app.get('/', async (c) => {
     const begun = await ExportStream.begin(rareRow(), {

@@ -55,7 +55,7 @@ describe("while Postern's database can't be read", () => {
     }
   }
 
-  it('it is missing: everything says so and when to come back, an export too; and goes on when it is there', async () => {
+  it('requests get 503 with Retry-After while the database is missing, and succeed when it is back', async () => {
     const { database, db } = rig.daemon;
     db.close();
     renameSync(database, `${database}.away`);
@@ -70,7 +70,7 @@ describe("while Postern's database can't be read", () => {
     for (const { status } of await until(200)) expect(status).toBe(200);
   });
 
-  it('it is locked', async () => {
+  it('requests get 503 while the database is locked', async () => {
     const { database, db } = rig.daemon;
     await leaveWal(db);
     db.pragma('locking_mode = EXCLUSIVE');
@@ -85,7 +85,7 @@ describe("while Postern's database can't be read", () => {
     for (const { status } of await until(200)) expect(status).toBe(200);
   });
 
-  it('it is another one, then no database at all', async () => {
+  it('requests read a replaced database, and get 503 if the file is not a database', async () => {
     const { database, db } = rig.daemon;
     db.close();
     renameSync(database, `${database}.first`);
@@ -103,7 +103,7 @@ describe("while Postern's database can't be read", () => {
 });
 
 describe('a long export', () => {
-  it('is broken off when its token is revoked', async () => {
+  it('a long export is aborted when its token is revoked', async () => {
     const other = await ApiRig.start();
     try {
       other.daemon.db.transaction(() => {

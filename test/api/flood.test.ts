@@ -22,7 +22,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-describe(`${SILENT} connections that say nothing`, () => {
+describe(`${SILENT} connections that send nothing`, () => {
   let rig: ApiRig;
   let sockets: Socket[] = [];
   afterEach(async () => {
@@ -82,7 +82,7 @@ describe(`${SILENT} connections that say nothing`, () => {
   const tls = () => `tls: { cert: ${cert}, key: ${key} }`;
 
   it.skipIf(!installed('openssl', 'openssl'))(
-    'and never end their TLS handshake starve no client, from one address or from twenty',
+    'silent connections do not block clients by unfinished TLS handshakes, from one address or from twenty',
     async () => {
       rig = await ApiRig.start(tls());
       for (const addresses of [['127.0.0.2'], Array.from({ length: 20 }, (_, n) => `127.0.1.${n + 1}`)]) {
@@ -97,7 +97,7 @@ describe(`${SILENT} connections that say nothing`, () => {
     240_000,
   );
 
-  it('over plain HTTP starve no client', async () => {
+  it('silent connections do not block clients over plain HTTP', async () => {
     rig = await ApiRig.start();
     const stop = await flood(['127.0.0.2', '127.0.0.3']);
     expect(await nine(plainRequest as typeof request)).toEqual(Array.from({ length: 9 }, () => 200));
@@ -105,7 +105,7 @@ describe(`${SILENT} connections that say nothing`, () => {
   }, 240_000);
 
   it.skipIf(!installed('openssl', 'openssl'))(
-    'are closed after the time for a handshake, and at a reload',
+    'silent connections are closed after the handshake timeout, and at a reload',
     async () => {
       rig = await ApiRig.start(tls());
       let closed = 0;
@@ -126,7 +126,7 @@ describe(`${SILENT} connections that say nothing`, () => {
   );
 
   it.skipIf(!installed('openssl', 'openssl'))(
-    'after their handshake starve no client either',
+    'silent connections do not block clients after their TLS handshake',
     async () => {
       rig = await ApiRig.start(tls());
       for (let n = 0; n < 300; n += 20) {

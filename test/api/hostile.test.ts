@@ -36,7 +36,7 @@ async function ships(): Promise<void> {
   await rig.daemon.shipped();
 }
 
-describe('too much, or what is no HTTP', () => {
+describe('oversized requests and requests that are not HTTP', () => {
   it.each([
     ['headers beyond 16 KiB', `GET / HTTP/1.1\r\nHost: localhost\r\n${'A: b\r\n'.repeat(20_000)}\r\n`, 431],
     [
@@ -62,7 +62,7 @@ describe('too much, or what is no HTTP', () => {
       'POST /audit-log/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
       400,
     ],
-  ])('%s', async (_, text, status) => {
+  ])('invalid requests are rejected: %s', async (_, text, status) => {
     expect(await raw(text)).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
     await ships();
   });
@@ -77,7 +77,7 @@ describe('too much, or what is no HTTP', () => {
     '//evil.example/audit-log',
     '/api//audit-log',
     '/API/AUDIT-LOG',
-  ])('leads nowhere: %s', async (path) => {
+  ])('paths outside the API are not found: %s', async (path) => {
     expect((await rig.raw(path, { authorization: `Bearer ${token}` })).status).toBe(404);
   });
 
@@ -90,13 +90,13 @@ describe('too much, or what is no HTTP', () => {
     ['page=-1', 'page'],
     ['limit=1e3', 'limit'],
     ['access_token=pat_1', 'access_token'],
-  ])('?%s is refused by name', async (query, parameter) => {
+  ])('the query ?%s is rejected with the name of the parameter', async (query, parameter) => {
     const { status, headers, json } = await rig.ask(`/api/audit-log?${query}`, token);
     expect([status, headers.get('content-type')]).toEqual([400, 'application/problem+json']);
     expect(json().parameter).toBe(parameter);
   });
 
-  it('a body beyond 64 KiB is refused, however it is sent', async () => {
+  it('invalid requests are rejected if the body exceeds 64 KiB, with and without Content-Length', async () => {
     const body = 'x'.repeat(1_000_000);
     const origin = { origin: rig.url(''), connection: 'close' };
     const whole = await rig.ask('/audit-log/login', null, { method: 'POST', body, headers: origin });
@@ -115,7 +115,7 @@ describe('too much, or what is no HTTP', () => {
     expect(chunked.status).toBe(413);
   });
 
-  it('a method that is none of ours is told which are, and no other origin anything', async () => {
+  it('invalid requests get 405 and the allowed methods for an unknown method, and no CORS headers', async () => {
     for (const method of ['PUT', 'PATCH', 'DELETE', 'POST']) {
       const { status, headers, json } = await rig.ask('/api/audit-log', token, { method });
       expect([status, headers.get('allow')]).toEqual([405, 'GET, HEAD']);
@@ -133,7 +133,7 @@ describe('too much, or what is no HTTP', () => {
 });
 
 describe(`${CLIENTS} slow clients`, () => {
-  it('who never end their requests lock out nobody, hold up no row, and are closed', async () => {
+  it('slow clients that never finish their requests lock out nobody, delay no row, and are closed', async () => {
     const sockets: Socket[] = [];
     let closed = 0;
     for (let n = 0; n < CLIENTS; n++) {
@@ -164,7 +164,7 @@ describe(`${CLIENTS} slow clients`, () => {
     }
   });
 
-  it('who ask for everything and read nothing are four at most, and hold up nobody else', async () => {
+  it('clients that export everything and read nothing are limited to four, and delay nobody else', async () => {
     rig.daemon.db.transaction(() => {
       const text = 'x'.repeat(20_000);
       for (let n = 0; n < 1_500; n++) rig.daemon.record({ action: 'setting.update', details: { n, text } });
@@ -198,8 +198,8 @@ describe(`${CLIENTS} slow clients`, () => {
   });
 });
 
-describe('a port that is taken', () => {
-  it('keeps no row from being shipped; the API comes when the port is free', async () => {
+describe('a port in use', () => {
+  it('a port in use delays no delivery, and the API starts when it is free', async () => {
     const port = await freePort();
     const other = createServer();
     await new Promise<void>((done) => other.listen(port, '127.0.0.1', done));
@@ -221,14 +221,14 @@ describe('a port that is taken', () => {
 
 const GONE = Number(process.env.API_GONE_CLIENTS ?? 400);
 
-describe(`${GONE} clients who go right after asking`, () => {
+describe(`${GONE} clients that disconnect right after their request`, () => {
   const open = async () => {
     const { text } = await rig.ask('/metrics', token);
     return Number(/^postern_auditd_api_stream_clients (\d+)$/m.exec(text)?.[1]);
   };
 
   it.each(['/api/audit-log/stream', '/api/audit-log?limit=0', '/api/audit-log/stream?q=x'])(
-    'leave no place taken: %s',
+    'clients that disconnect early occupy no slot: %s',
     async (path) => {
       const one = (n: number) =>
         new Promise<void>((done) => {

@@ -19,9 +19,9 @@ function problems(text: string): string {
   }
 }
 
-describe('where the API listens', () => {
+describe('api.listen', () => {
   it.each(['"0.0.0.0:8181"', '"[::]:8181"', '"192.0.2.7:8181"'])(
-    'beyond loopback (%s) takes TLS, or a word: the error names the key and its place',
+    'api.listen beyond loopback (%s) needs TLS or allow_remote; the error has the key and its position',
     (listen) => {
       expect(problems(`listen: ${listen}`)).toMatch(
         /c\.yml:2:11: api\.listen: found ".*", which other hosts can reach; allowed is a loopback address .*api\.tls.*api\.allow_remote: true/,
@@ -33,29 +33,29 @@ describe('where the API listens', () => {
   );
 
   it.each(['"127.0.0.1:8181"', '"127.0.0.2:1"', '"[::1]:8181"', '"localhost:8181"'])(
-    'loopback is fine: %s',
+    'api.listen accepts loopback: %s',
     (listen) => {
       expect(problems(`listen: ${listen}`)).toBe('');
     },
   );
 
   it.each(['8181', '":8181"', '"example.net:8181"', '"127.0.0.1"', '"127.0.0.1:0"', '/run/api.sock'])(
-    '%s is no address with a port',
+    'api.listen rejects %s, which is not an address with a port',
     (listen) => {
       expect(problems(`listen: ${listen}`)).toMatch(/c\.yml:2:11: api\.listen: /);
     },
   );
 
-  it('a proxy that is no address is refused with its place', () => {
+  it('api.listen rejects a trusted proxy that is not an address, with its position', () => {
     expect(problems('trusted_proxies: ["127.0.0.1", proxy.example]')).toMatch(
       /c\.yml:2:34: api\.trusted_proxies\.1: found "proxy\.example"/,
     );
   });
 });
 
-describe('with TLS', () => {
+describe('the API with TLS', () => {
   it.skipIf(!installed('curl', 'curl') || !installed('openssl', 'openssl'))(
-    'listens beyond loopback, reads a renewed certificate at a reload, keeps its sessions and forgets nobody who guesses',
+    'the API with TLS listens beyond loopback, reads a renewed certificate at a reload, and keeps sessions and failure counts',
     async () => {
       const [cert, key] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];
       const make = (name: string) =>
@@ -124,7 +124,7 @@ describe('with TLS', () => {
     },
   );
 
-  it('without its certificate says so, and ships', async () => {
+  it('the API with TLS reports a missing certificate, and deliveries continue', async () => {
     const port = await freePort();
     const missing = join(directory, 'missing.pem');
     const rig = await ApiRig.start().then(async (started) => {

@@ -37,7 +37,7 @@ const empty: DaemonStatus = {
 };
 
 describe('docs/reference/METRICS.md', () => {
-  it('lists every metric there is', async () => {
+  it('METRICS.md lists every metric', async () => {
     const all = await new ApiMetrics(
       () => empty,
       () => 0,
@@ -54,7 +54,7 @@ describe('docs/reference/METRICS.md', () => {
   it.each([
     ['alerts.yml', alerts],
     ['grafana-dashboard.json', dashboard],
-  ])('%s asks for none that does not exist', async (_, text) => {
+  ])('%s uses only metrics that exist', async (_, text) => {
     const metrics = new ApiMetrics(
       () => empty,
       () => 0,
@@ -96,7 +96,7 @@ describe.skipIf(!there)("with Debian's Prometheus", () => {
     for (const [, name = ''] of alerts.matchAll(/- alert: (\w+)/g)) expect(fired).toContain(`"${name}"`);
   });
 
-  it('what is scraped follows the rules for metrics', async () => {
+  it('promtool accepts the metrics', async () => {
     const { text, headers } = await rig.ask('/metrics', token);
     expect(headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
     const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], {
@@ -148,7 +148,7 @@ describe.skipIf(!there)("with Debian's Prometheus", () => {
     }
   });
 
-  it('routes are few series, whatever clients ask for', async () => {
+  it('unknown paths create no new series', async () => {
     for (let n = 0; n < 30; n++) await rig.ask(`/nothing/${n}`, token);
     for (let n = 0; n < 30; n++) await rig.ask(`/api/audit-log/${n}`, token);
     const { text } = await rig.ask('/metrics', token);
@@ -157,8 +157,8 @@ describe.skipIf(!there)("with Debian's Prometheus", () => {
   });
 });
 
-describe('health', () => {
-  it('is said without a token; a sink that is down is named', async () => {
+describe('the health checks', () => {
+  it('health checks need no token, and name a sink that is down', async () => {
     const rig = await ApiRig.start();
     try {
       expect((await rig.ask('/healthz', null)).json()).toEqual({ status: 'ok', failing: [] });

@@ -21,7 +21,7 @@ interface Described {
 }
 
 describe('the description of the API', () => {
-  it('is OpenAPI 3.1, and each reference in it leads somewhere', async () => {
+  it('the API description is OpenAPI 3.1 without dangling references', async () => {
     const document = (await rig.ask('/api/audit-log/openapi.json', null)).json();
     expect(document.openapi).toBe('3.1.0');
     expect(document).toEqual(JSON.parse(JSON.stringify(openApiDocument())));
@@ -38,7 +38,7 @@ describe('the description of the API', () => {
   });
 
   it.each(OPERATIONS.map((operation) => [`${operation.method} ${operation.path}`, operation] as const))(
-    '%s answers as it says',
+    '%s answers as described',
     async (_, { method, path, answer, types, problems, scope }) => {
       if (path.endsWith('/stream')) return; // never ends; test/api/stream.test.ts has it
       const { status, text, headers } = await rig.ask(
@@ -59,7 +59,7 @@ describe('the description of the API', () => {
     },
   );
 
-  it('names each parameter that is taken, and no other', async () => {
+  it('the API description lists exactly the parameters that are accepted', async () => {
     const { paths } = openApiDocument() as unknown as Described;
     const names = paths['/api/audit-log']?.get?.parameters.map(({ name }) => name) ?? [];
     expect(names).toContain('resource_type');
@@ -79,7 +79,7 @@ describe('the description of the API', () => {
     }
   });
 
-  it('is there to read, without anything of another host', async () => {
+  it('the API description is available as a page that loads nothing from other hosts', async () => {
     const { text, headers } = await rig.ask('/api/audit-log/docs', null);
     expect(headers.get('content-type')).toMatch(/^text\/html/);
     for (const { path } of OPERATIONS) expect(text).toContain(path);

@@ -132,7 +132,7 @@ describe.skipIf(missing).each(WAYS)('behind nginx, set up as the docs say, at th
       'curl -H "Authorization: Bearer <token>" \\\n     "http://your-server:81/api/audit-log?limit=0" > audit-export.json',
       61,
     ],
-  ])('the product page’s %s', (command, least) => {
+  ])('the command of the product page works: %s', (command, least) => {
     const here = command.replace('http://your-server:81', nginx.url('')).replace('<token>', token);
     const script = here.replace(/^curl/, 'curl -sS --fail-with-body');
     const output = join(nginx.directory, 'audit-export.json');
@@ -144,7 +144,7 @@ describe.skipIf(missing).each(WAYS)('behind nginx, set up as the docs say, at th
     for (const each of page.entries) entrySchema.parse(each);
   });
 
-  it('logs in, and every address on the page leads through', async () => {
+  it('the login and every link of the page work', async () => {
     const origin = nginx.url('');
     const login = await fetch(nginx.url('/audit-log/login'), {
       method: 'POST',
@@ -169,7 +169,7 @@ describe.skipIf(missing).each(WAYS)('behind nginx, set up as the docs say, at th
     }
   });
 
-  it('takes forms of its own origin, and of no other', async () => {
+  it('forms are accepted only from the own origin', async () => {
     const unban = (origin: string) =>
       fetch(nginx.url('/audit-log/unban'), {
         method: 'POST',
@@ -183,7 +183,7 @@ describe.skipIf(missing).each(WAYS)('behind nginx, set up as the docs say, at th
       expect((await unban(origin)).status).toBe(403);
   });
 
-  it('live events come through at once', async () => {
+  it('live events arrive at once', async () => {
     const stop = new AbortController();
     const answer = await fetch(nginx.url('/api/audit-log/stream'), {
       headers: { cookie },
@@ -198,14 +198,14 @@ describe.skipIf(missing).each(WAYS)('behind nginx, set up as the docs say, at th
     stop.abort();
   });
 
-  it('any name that leads to nginx is taken, as it is not asked which it has', async () => {
+  it('every host name that nginx forwards is accepted', async () => {
     const command = ['-sS', '-o', '/dev/null', '-w', '%{http_code}', '-H', 'Host: audit.example.net'];
     expect(execFileSync('curl', [...command, nginx.url('/audit-log/login')], { encoding: 'utf8' })).toBe(
       '200',
     );
   });
 
-  it('a client is who nginx saw, whatever he writes into the header; beside nginx nobody is believed but this host', async () => {
+  it('the client is the peer of nginx, whatever it writes into the header; without nginx, only this host is trusted', async () => {
     const guess = (url: string, forwarded: string) =>
       fetch(url, { headers: { authorization: 'Bearer x', 'x-forwarded-for': forwarded } });
     expect((await guess(nginx.url('/api/audit-log'), '203.0.113.50, 203.0.113.51')).status).toBe(401);

@@ -73,7 +73,7 @@ class Client {
 }
 
 describe('the live stream', () => {
-  it('tells a later version of an edited row as one, and not as a further failed login', async () => {
+  it('the live stream sends a later version of an edited row as a version, not as a further failed login', async () => {
     const client = await Client.open('?action=auth.login_failure');
     const id = rig.daemon.record({ action: 'auth.login_failure', address: '203.0.113.7' });
     await client.until(() => client.events.length === 1, 'the failure');
@@ -91,7 +91,7 @@ describe('the live stream', () => {
     client.close();
   });
 
-  it('tells what happens, and nothing that was before', async () => {
+  it('the live stream sends new events, and no earlier ones', async () => {
     const client = await Client.open();
     expect(client.response.headers['content-type']).toBe('text/event-stream; charset=utf-8');
     const id = rig.daemon.record({ action: 'certificate.renew', resourceId: 5 });
@@ -103,7 +103,7 @@ describe('the live stream', () => {
     client.close();
   });
 
-  it('tells what its filter means, alone', async () => {
+  it('the live stream sends only events that match its filter', async () => {
     const client = await Client.open('?action=auth.login_failure&ip=198.51.100.0/24');
     rig.daemon.record({ action: 'proxy_host.update' });
     rig.daemon.record({ action: 'auth.login_failure', address: '203.0.113.7' });
@@ -113,7 +113,7 @@ describe('the live stream', () => {
     client.close();
   });
 
-  it('goes on where a client was cut off: each entry once, in order', async () => {
+  it('the live stream resumes for a client that was disconnected: each entry once, in order', async () => {
     const seen: string[] = [];
     let last = '';
     const wanted: string[] = [];
@@ -137,7 +137,7 @@ describe('the live stream', () => {
     expect(seen).toEqual(wanted);
   });
 
-  it('says so where more was missed than it tells', async () => {
+  it('the live stream reports a gap if a client missed too many entries', async () => {
     const before = Number(rig.daemon.db.prepare('SELECT max(id) FROM audit_log').pluck().get());
     rig.daemon.append(1_500);
     await rig.daemon.shipped();
@@ -161,7 +161,7 @@ describe('the live stream', () => {
     client.close();
   });
 
-  it('ends for a client that does not read, and for no other', async () => {
+  it('the live stream ends only for a client that does not read', async () => {
     const quick = await Client.open('?action=certificate.renew');
     const slow = await Promise.all([1, 2, 3].map(() => Client.open('', {}, false)));
     const text = 'x'.repeat(250_000);
@@ -184,42 +184,45 @@ describe('the live stream', () => {
     for (const client of slow) client.close();
   });
 
-  it.each(['its token is revoked', 'its session has ended'])('ends within a moment when %s', async (why) => {
-    const name = why.split(' ')[1] ?? '';
-    const secret = await rig.token(name);
-    const origin = rig.url('');
-    const login = await rig.ask('/audit-log/login', null, {
-      method: 'POST',
-      headers: { origin },
-      body: new URLSearchParams({ token: secret }),
-    });
-    const cookie = login.headers.getSetCookie()[0]?.split(';')[0] ?? '';
-    const isToken = why.includes('token');
-    const client = await Client.open(
-      '',
-      isToken ? { authorization: `Bearer ${secret}` } : { cookie, authorization: [] as never },
-    );
-    await client.until(() => client.text.includes('retry:'), 'it begins');
-    if (isToken) await controlRequest(rig.daemon.control, 'DELETE', `/api/tokens/${name}`);
-    else {
-      const page = await rig.ask('/audit-log', null, { headers: { cookie } });
-      const csrf = /name="csrf" value="([\w-]+)"/.exec(page.text)?.[1] ?? '';
-      const out = await rig.ask('/audit-log/logout', null, {
+  it.each(['its token is revoked', 'its session has ended'])(
+    'the live stream ends within a moment when %s',
+    async (why) => {
+      const name = why.split(' ')[1] ?? '';
+      const secret = await rig.token(name);
+      const origin = rig.url('');
+      const login = await rig.ask('/audit-log/login', null, {
         method: 'POST',
-        headers: { cookie, origin },
-        body: new URLSearchParams({ csrf }),
+        headers: { origin },
+        body: new URLSearchParams({ token: secret }),
       });
-      expect(out.status).toBe(303);
-    }
-    await sleep(1_100);
-    const before = client.events.length;
-    rig.daemon.append(3);
-    await rig.daemon.shipped();
-    await client.until(() => client.ended, 'it ends');
-    expect(client.events).toHaveLength(before);
-  });
+      const cookie = login.headers.getSetCookie()[0]?.split(';')[0] ?? '';
+      const isToken = why.includes('token');
+      const client = await Client.open(
+        '',
+        isToken ? { authorization: `Bearer ${secret}` } : { cookie, authorization: [] as never },
+      );
+      await client.until(() => client.text.includes('retry:'), 'it begins');
+      if (isToken) await controlRequest(rig.daemon.control, 'DELETE', `/api/tokens/${name}`);
+      else {
+        const page = await rig.ask('/audit-log', null, { headers: { cookie } });
+        const csrf = /name="csrf" value="([\w-]+)"/.exec(page.text)?.[1] ?? '';
+        const out = await rig.ask('/audit-log/logout', null, {
+          method: 'POST',
+          headers: { cookie, origin },
+          body: new URLSearchParams({ csrf }),
+        });
+        expect(out.status).toBe(303);
+      }
+      await sleep(1_100);
+      const before = client.events.length;
+      rig.daemon.append(3);
+      await rig.daemon.shipped();
+      await client.until(() => client.ended, 'it ends');
+      expect(client.events).toHaveLength(before);
+    },
+  );
 
-  it('has a bounded number of clients', async () => {
+  it('the live stream limits the number of clients', async () => {
     const others = await Promise.all(['second', 'third'].map((name) => rig.token(name)));
     const clients: Client[] = [];
     // Of each token half of the places at most; of all together no more than there are.

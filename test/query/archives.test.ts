@@ -39,7 +39,7 @@ function next(chunks: Generator<Chunk, void>): string {
   return step.done === true ? '' : textOf(step.value.bytes);
 }
 
-describe('an archive that takes longer to be compared than a query may wait', () => {
+describe('an archive whose verification takes longer than a query may wait', () => {
   afterEach(() => limitComparison(null));
 
   /** Until there is an answer. @returns how often there was none, and what was said then */
@@ -66,7 +66,7 @@ describe('an archive that takes longer to be compared than a query may wait', ()
   const request = { page: 1, limit: 50, cursor: null, count: 'some', brief: 100, timeLimit: 60_000 } as const;
   const page = () => engine.page({ filter: ALL, ...request });
 
-  it('is compared once, over several queries, each of which says how far it has got; none leaves rows out', async () => {
+  it('an archive that is slow to verify is verified once, over several queries, each of which reports the progress; none omits rows', async () => {
     await fill();
     const { answer, said } = tries(page);
     expect(said.length).toBeGreaterThan(1);
@@ -80,7 +80,7 @@ describe('an archive that takes longer to be compared than a query may wait', ()
     expect([stats.answer.total, stats.said]).toEqual([6, []]);
   });
 
-  it('is compared on when nobody asks, and anew when the file is another', async () => {
+  it('an archive that is slow to verify is verified further between queries, and again if the file changes', async () => {
     await fill();
     limitComparison(0);
     expect(page).toThrow(/is compared with its manifest/);
@@ -95,8 +95,8 @@ describe('an archive that takes longer to be compared than a query may wait', ()
   });
 });
 
-describe('a query that looks at archives', () => {
-  it('finds what it would find had no row ever left the table', async () => {
+describe('a query with archives', () => {
+  it('a query with archives finds the same rows as if none had ever left the table', async () => {
     const place = fc.constantFrom('table', 'archive', 'second archive', 'both', 'both archives');
     await fc.assert(
       fc.asyncProperty(
@@ -125,7 +125,7 @@ describe('a query that looks at archives', () => {
   });
 
   it.each(['UTC', 'Asia/Kolkata'])(
-    'finds it by the zone that is set now, where archives were made with %s',
+    'a query with archives uses the current time zone, with archives created in %s',
     async (before) => {
       const zoned = new QueryEngine(tables.options({ time_zone: 'America/New_York' }));
       const times = fc.array(fc.integer({ min: 0, max: 100_000 }), { minLength: 1, maxLength: 40 });
@@ -153,7 +153,7 @@ describe('a query that looks at archives', () => {
     },
   );
 
-  it('misses no row and shows none twice that is archived and deleted while it goes on', async () => {
+  it('a query with archives misses no row, and shows none twice, that is archived and deleted meanwhile', async () => {
     const rows = 12_000;
     tables.insert(Array.from({ length: rows }, (_, at) => ({ created_at: seconds(at), action: 'update' })));
     const chunks = engine.export(ALL, 'ndjson');
@@ -169,7 +169,7 @@ describe('a query that looks at archives', () => {
     expect(idsOf(text)).toEqual(Array.from({ length: rows }, (_, at) => `postern:${rows - at}`));
   });
 
-  it('shows an edited row as it was and as it is, and leaves archives alone unless asked', async () => {
+  it('a query with archives shows an edited row before and after the edit, and reads archives only if asked', async () => {
     tables.insert([{}, {}]);
     await tables.archive([1, 2]);
     remove([1]);
@@ -184,7 +184,7 @@ describe('a query that looks at archives', () => {
     expect(engine.page({ ...page, filter: EVERYTHING }).total).toBe(1);
   });
 
-  it('shows a row that several archives have once, whatever stands between', async () => {
+  it('a query with archives shows a row of several archives once, whatever is between', async () => {
     tables.insert([{}]);
     for (const action of ['update', 'delete', 'update']) {
       tables.postern.prepare('UPDATE audit_log SET action = ?').run(action);
@@ -197,7 +197,7 @@ describe('a query that looks at archives', () => {
     expect(total).toBe(2);
   });
 
-  it('finds the one entry of an id, in the table first, and none where there is none', async () => {
+  it('a query with archives finds one entry by id, in the table first, or none', async () => {
     tables.insert([{}, {}, {}, { action: 'create' }]);
     const queries = {
       page: async (filter: Filter, { cursor = null }: PageOptions = {}) =>
@@ -213,7 +213,7 @@ describe('a query that looks at archives', () => {
     expect(await findEntry(queries, 'auditd', 1)).toBeNull();
   });
 
-  it('passes over what is left of archives whose removal was broken off', async () => {
+  it('a query with archives ignores the remains of archives whose removal was interrupted', async () => {
     tables.insert([{ created_at: '2026-08-01 00:00:00' }, { created_at: '2026-10-01 00:00:00' }]);
     await tables.archive([1]);
     await tables.archive([2]);
@@ -226,7 +226,7 @@ describe('a query that looks at archives', () => {
     expect(engine.page({ ...page, filter: ALL }).entries.map(({ id }) => id)).toEqual(['postern:2']);
   });
 
-  it('unpacks nothing whose time can not be meant', async () => {
+  it('a query with archives decompresses no block outside the range of time', async () => {
     tables.insert([{ created_at: '2026-08-01 00:00:00' }, { created_at: '2026-10-01 00:00:00' }]);
     await tables.archive([1]);
     await tables.archive([2]);

@@ -42,7 +42,7 @@ function page(filter: Partial<Filter>, more: Partial<PageRequest> = {}) {
   return engine.page({ ...request, filter: { ...EVERYTHING, ...filter }, ...more });
 }
 
-it('gives numbers as SQLite has them, those that no double holds too', () => {
+it('a query returns numbers exactly, also those that a double can not hold', () => {
   const ids = [7n, 9_007_199_254_740_993n, -9_007_199_254_740_993n, 2n ** 63n - 1n, -(2n ** 63n), 1e300, 0.5];
   tables.insert(
     ids.map((user_id, at) => ({ user_id, created_at: BigInt(1_700_000_000 + at), action: 'update' })),
@@ -58,7 +58,7 @@ it('gives numbers as SQLite has them, those that no double holds too', () => {
   }
 });
 
-it('gives each row of a view its own numbers, where two have the same id', () => {
+it('a query returns each row of a view with its own numbers, if two have the same id', () => {
   tables.insert([{ user_id: 9_007_199_254_740_993n }]);
   tables.postern.exec(`CREATE TABLE other AS SELECT * FROM audit_log; UPDATE other SET user_id = user_id + 2;
     CREATE VIEW both AS SELECT * FROM audit_log UNION ALL SELECT * FROM other`);
@@ -80,7 +80,7 @@ it('gives each row of a view its own numbers, where two have the same id', () =>
   }
 });
 
-it('prepares no statement a row for numbers that no double holds', () => {
+it('a query prepares no statement per row for numbers that a double can not hold', () => {
   tables.insert(Array.from({ length: 200 }, (_, at) => ({ user_id: 2n ** 60n + BigInt(at) })));
   const prepared = vi.spyOn(Database.prototype, 'prepare');
   expect(page({ source: 'postern' }, { limit: 200 }).entries).toHaveLength(200);
@@ -88,7 +88,7 @@ it('prepares no statement a row for numbers that no double holds', () => {
   prepared.mockRestore();
 });
 
-describe('how a filter is looked up', () => {
+describe('the lookup of a filter', () => {
   const single: FilterInput[] = [
     { resource_type: 'auth' },
     { action: 'auth.login_failure' },
@@ -106,7 +106,7 @@ describe('how a filter is looked up', () => {
     {},
   ];
 
-  it.each(single)('%j reads no table from end to end and sorts nothing', (input) => {
+  it.each(single)('the filter %j scans no whole table and sorts nothing', (input) => {
     tables.insert(manyRows());
     const db = tables.postern;
     const table = inspectTable(db, tables.options());
@@ -135,7 +135,7 @@ describe('how a filter is looked up', () => {
   });
 });
 
-describe('hostile and odd values', () => {
+describe('hostile and unusual values', () => {
   it.each([
     "' OR 1=1 --",
     '"; DROP TABLE audit_log; --',
@@ -147,7 +147,7 @@ describe('hostile and odd values', () => {
     '*',
     '\\',
     "x' UNION SELECT 1",
-  ])('are values and nothing else: %j', (value) => {
+  ])('SQL and special characters in a filter are only values: %j', (value) => {
     tables.insert(manyRows(100));
     for (const key of ['resourceType', 'action', 'user', 'server', 'q'] as const) {
       expect(page({ [key]: value }).entries).toEqual([]);
@@ -155,7 +155,7 @@ describe('hostile and odd values', () => {
     expect(page({}).total).toBe(100);
   });
 
-  it('gives only the beginning of what is long, where no more is asked for', () => {
+  it('a query returns the beginning of long text if no more is requested', () => {
     const name = 'n'.repeat(5_000);
     tables.insert([
       { details: `{"a":"${'x'.repeat(9_000)}"}`, user_name: name, action: 'login' },
@@ -175,13 +175,13 @@ describe('hostile and odd values', () => {
     expect(page({ q: '***' }).entries[0]?.details).toEqual({ password: '***', name: 'x' });
   });
 
-  it('a time that cannot be read is shown as it stands', () => {
+  it('a time that can not be read is shown unchanged', () => {
     tables.insert([{ created_at: 'yesterday' }]);
     expect(page({}).entries[0]?.created_at).toBe('yesterday');
     expect(page({ from: 0 }).entries).toEqual([]);
   });
 
-  it('follows the names that the configuration gives to the columns', () => {
+  it('a query uses the configured names of the columns', () => {
     tables.postern.exec(
       'CREATE TABLE events (no INTEGER PRIMARY KEY, at TEXT, what TEXT, who TEXT); CREATE INDEX e ON events (who)',
     );
@@ -213,7 +213,7 @@ describe('hostile and odd values', () => {
     },
   );
 
-  it('says which table or column there is none of', () => {
+  it('the error names the missing table or column', () => {
     const other = new QueryEngine(tables.options({ table: 'audit_lgo' }));
     const request = { page: 1, limit: 5, cursor: null, count: 'some', timeLimit: 9_000 } as const;
     expect(() => other.page({ ...request, filter: EVERYTHING })).toThrow(/no table audit_lgo.*audit_log/);
@@ -221,8 +221,8 @@ describe('hostile and odd values', () => {
   });
 });
 
-describe('while Postern writes', () => {
-  it('rows that come later are on no later page, and rows that go shift nothing', () => {
+describe('queries while Postern writes', () => {
+  it('new rows are on no later page, and deleted rows shift nothing', () => {
     tables.insert(manyRows(200));
     const first = page({ source: 'postern' }, { limit: 20 });
     tables.insert(manyRows(50));
@@ -234,7 +234,7 @@ describe('while Postern writes', () => {
     expect(second.entries.map(({ id }) => id)).not.toContain('postern:175');
   });
 
-  it('an export that is paused does not keep the WAL from being written back', () => {
+  it('a paused export does not block checkpoints of the WAL', () => {
     tables.insert(manyRows(20_000));
     const chunks = engine.export(EVERYTHING, 'ndjson');
     chunks.next();
@@ -251,7 +251,7 @@ describe('while Postern writes', () => {
     expect(rows).toBeGreaterThan(10_000);
   });
 
-  it('a copy of a chunk of an export takes no memory away from the next ones', () => {
+  it('a transferred copy of an export chunk leaves the buffer intact', () => {
     tables.insert(manyRows(20_000));
     const buffers = new Set<ArrayBufferLike>();
     for (const { bytes } of engine.export(EVERYTHING, 'ndjson')) {
@@ -263,7 +263,7 @@ describe('while Postern writes', () => {
     expect(buffers.size).toBeLessThanOrEqual(2);
   });
 
-  it('a page as text is the same page', () => {
+  it('a page as text has the same contents', () => {
     tables.insert([
       ...manyRows(300),
       { created_at: 'x', action: 'update', details: '{"n":12345678901234567890}' },
@@ -287,14 +287,14 @@ describe('while Postern writes', () => {
     expect(Buffer.from(engine.text(request, 'json').bytes).toString()).toContain('12345678901234567890');
   });
 
-  it('a page is no larger than memory can bear', () => {
+  it('the size of a page is limited', () => {
     const details = JSON.stringify({ text: 'x'.repeat(1_000_000) });
     tables.insert(Array.from({ length: 80 }, () => ({ created_at: seconds(0), action: 'update', details })));
     expect(() => page({}, { limit: 80 })).toThrow(/^limit: the entries of this page are larger than 64 MiB/);
     expect(page({}, { limit: 50 }).entries).toHaveLength(50);
   });
 
-  it('a count goes by the indexes that are there now', () => {
+  it('a count uses the current indexes', () => {
     tables.insert(manyRows(12_000));
     expect(page({}).total).toBe(10_000);
     tables.postern.exec('DELETE FROM audit_log WHERE id > 9000');
@@ -311,7 +311,7 @@ describe('while Postern writes', () => {
     expect(page({})).toMatchObject({ total: 9_000, total_exact: true });
   });
 
-  it('says so when the time is over', () => {
+  it('a query fails at its time limit', () => {
     tables.insert(manyRows(3_000));
     let now = 0;
     const clock = vi.spyOn(performance, 'now').mockImplementation(() => {
@@ -333,25 +333,35 @@ describe('lists of addresses behind trusted proxies', () => {
     { ip_address: Buffer.from('203.0.113.7,172.18.0.1') },
   ];
 
-  it.each([true, false])('are found by the client, with an index: %s', (indexes) => {
-    const own = new Tables({ indexes });
-    own.insert(rows);
-    const trusting = new QueryEngine(own.options({ trusted_proxies: ['172.16.0.0/12'] }));
-    const plain = new QueryEngine(own.options());
-    const found = (of: QueryEngine, ip: string) => {
-      const filter = parseFilter({ ip, source: 'postern' }, 0);
-      const request = { filter, page: 1, limit: 50, cursor: null, count: 'all', timeLimit: 60_000 } as const;
-      const { entries, total } = of.page(request);
-      expect(total).toBe(entries.length);
-      return entries.map(({ id, ip_address }) => `${id} ${ip_address}`);
-    };
-    const mine = ['postern:6', 'postern:3', 'postern:2', 'postern:1'].map((id) => `${id} 203.0.113.7`);
-    expect(found(trusting, '203.0.113.7')).toEqual(mine);
-    expect(found(trusting, '203.0.113.0/24')).toEqual(mine);
-    expect(found(trusting, '198.51.100.1')).toEqual(['postern:4 198.51.100.1']);
-    expect(found(plain, '203.0.113.7')).toEqual(['postern:3 203.0.113.7']);
-    trusting.close();
-    plain.close();
-    own.remove();
-  });
+  it.each([true, false])(
+    'lists of addresses are found by the client address, with an index: %s',
+    (indexes) => {
+      const own = new Tables({ indexes });
+      own.insert(rows);
+      const trusting = new QueryEngine(own.options({ trusted_proxies: ['172.16.0.0/12'] }));
+      const plain = new QueryEngine(own.options());
+      const found = (of: QueryEngine, ip: string) => {
+        const filter = parseFilter({ ip, source: 'postern' }, 0);
+        const request = {
+          filter,
+          page: 1,
+          limit: 50,
+          cursor: null,
+          count: 'all',
+          timeLimit: 60_000,
+        } as const;
+        const { entries, total } = of.page(request);
+        expect(total).toBe(entries.length);
+        return entries.map(({ id, ip_address }) => `${id} ${ip_address}`);
+      };
+      const mine = ['postern:6', 'postern:3', 'postern:2', 'postern:1'].map((id) => `${id} 203.0.113.7`);
+      expect(found(trusting, '203.0.113.7')).toEqual(mine);
+      expect(found(trusting, '203.0.113.0/24')).toEqual(mine);
+      expect(found(trusting, '198.51.100.1')).toEqual(['postern:4 198.51.100.1']);
+      expect(found(plain, '203.0.113.7')).toEqual(['postern:3 203.0.113.7']);
+      trusting.close();
+      plain.close();
+      own.remove();
+    },
+  );
 });

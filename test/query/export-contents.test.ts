@@ -29,8 +29,8 @@ async function read(text: string, format: 'csv' | 'ndjson'): Promise<ExportConte
 
 const line = (id: number, more = '') => `{"id":"postern:${id}","created_at":null,"text":"${more}"}\n`;
 
-describe('what an export has', () => {
-  it('in whatever order ids come, and where two histories of a database have the same', async () => {
+describe('the contents of an export', () => {
+  it('the contents of an export are found for ids in any order, and for two histories with the same ids', async () => {
     let seed = 7;
     const below = (most: number) => {
       seed = (seed * 16_807) % 2_147_483_647;
@@ -56,7 +56,7 @@ describe('what an export has', () => {
     }
   });
 
-  it('wherever a piece that is read ends', async () => {
+  it('the contents of an export are found wherever a read ends', async () => {
     const long = Array.from({ length: 40 }, (_, at) => line(at + 1, 'ä'.repeat(60_000 + at))).join('');
     expect((await read(long, 'ndjson')).ids.postern).toMatchObject({
       entries: 40,
@@ -74,14 +74,14 @@ describe('what an export has', () => {
     });
   });
 
-  it('lists no more gaps than a manifest may have, and counts them all', async () => {
+  it('the contents of an export list at most as many gaps as a manifest may have, and count all', async () => {
     const text = Array.from({ length: 3 * MOST_GAPS }, (_, at) => line(2 * at)).join('');
     const { ids } = await read(text, 'ndjson');
     expect(ids.postern?.gaps).toHaveLength(MOST_GAPS);
     expect(ids.postern?.missing).toBe(3 * MOST_GAPS - 1);
   });
 
-  it('knows the last line of what lacks entries', async () => {
+  it('the contents of an export include the last line of an incomplete export', async () => {
     expect(await read(`${line(1)}{"incomplete":"archive 3"}\n`, 'ndjson')).toMatchObject({
       entries: 1,
       incomplete: true,

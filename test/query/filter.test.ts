@@ -6,7 +6,7 @@ import { EVERYTHING, parseFilter } from '../../src/query/filter.js';
 
 const NOW = Date.UTC(2026, 10, 22, 12);
 
-describe('a filter as people write it', () => {
+describe('a filter as text', () => {
   it.each([
     ['2026-11-22', Date.UTC(2026, 10, 22)],
     ['2026-11-22T10:00', Date.UTC(2026, 10, 22, 10)],
@@ -14,7 +14,7 @@ describe('a filter as people write it', () => {
     ['-7d', NOW - 7 * 86_400_000],
     ['-90m', NOW - 90 * 60_000],
     ['now', NOW],
-  ])('from %s', (from, time) => {
+  ])('a filter has the start %s', (from, time) => {
     expect(parseFilter({ from }, NOW).from).toBe(time);
   });
 
@@ -30,11 +30,11 @@ describe('a filter as people write it', () => {
     [{ outcome: 'Failure' }, /^outcome: found "Failure"\. Give one of success, failure, unknown$/],
     [{ source: 'x' }, /^source: /],
     [{ q: 'x'.repeat(1_001) }, /^q: found 1001 characters/],
-  ])('refuses %j and names the parameter', (input, message) => {
+  ])('a filter rejects %j with the name of the parameter', (input, message) => {
     expect(() => parseFilter(input, NOW)).toThrow(message);
   });
 
-  it('takes empty text for nothing', () => {
+  it('a filter ignores empty text', () => {
     expect(parseFilter({ user: '', from: '' }, NOW)).toEqual({ ...EVERYTHING, archives: true });
   });
 });
@@ -43,7 +43,7 @@ describe('a cursor', () => {
   const positions = { postern: { before: 7, snapshot: 9 } };
   const cursor = encodeCursor(EVERYTHING, positions);
 
-  it('comes back as it went', () => {
+  it('a cursor is decoded as it was encoded', () => {
     expect(decodeCursor(cursor, { ...EVERYTHING, from: 5 })).toEqual(positions);
   });
 
@@ -54,11 +54,11 @@ describe('a cursor', () => {
     cursor.slice(1),
     'W10',
     Buffer.from('[1,"x",[["postern",-1,2]]]').toString('base64url'),
-  ])('that is none is refused: %s', (text) => {
+  ])('a cursor is rejected if it is invalid: %s', (text) => {
     expect(() => decodeCursor(text, EVERYTHING)).toThrow(/^cursor: /);
   });
 
-  it('of another filter is refused', () => {
+  it('a cursor is rejected if it belongs to another filter', () => {
     expect(() => decodeCursor(cursor, { ...EVERYTHING, user: 'x' })).toThrow(/another filter/);
   });
 });
@@ -84,7 +84,7 @@ describe('CSV', () => {
     expect(field(text)).toBe(written);
   });
 
-  it('has a field for each column', () => {
+  it('CSV has a field for each column', () => {
     const entry = {
       id: 'postern:1',
       created_at: null,
@@ -101,7 +101,7 @@ describe('CSV', () => {
   });
 });
 
-it('writes times as a Date does', () => {
+it('IsoTime formats times as a Date does', () => {
   for (const time of [0, 1, 999, 86_399_999, 86_400_000, NOW + 12_345_678, 253_402_300_799_999]) {
     expect(isoTime(time)).toBe(new Date(time).toISOString());
   }

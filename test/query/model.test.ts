@@ -23,7 +23,7 @@ describe.each([
     tables.remove();
   });
 
-  it('finds what a naive filter finds, in the same order, on every page, by number and by cursor', () => {
+  it('the engine finds the same rows as a naive filter, in the same order, on every page, by number and by cursor', () => {
     fc.assert(
       fc.property(
         fc.array(row, { maxLength: 120 }),

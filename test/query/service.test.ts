@@ -12,7 +12,7 @@ import { Writer } from '../source/process.js';
 import { compiled, removeCompiled } from '../support/compiled.js';
 import { seconds, Tables } from './tables.js';
 
-describe('the thread of queries', () => {
+describe('the query thread', () => {
   let tables: Tables;
   let service: QueryService;
   const worker = pathToFileURL(join(compiled(), 'query/thread/worker.js'));
@@ -33,7 +33,7 @@ describe('the thread of queries', () => {
     removeCompiled();
   });
 
-  it('says of an empty answer which names nobody knows, and takes a word that only Postern has', async () => {
+  it('the query thread lists the unknown names of an empty answer, and accepts a word that only Postern uses', async () => {
     const noteOf = async (filter: Partial<typeof EVERYTHING>) =>
       (await service.page({ ...EVERYTHING, ...filter })).note;
     expect(await noteOf({ action: 'nope' })).toBe('no action named "nope" in the catalog of events');
@@ -61,7 +61,7 @@ describe('the thread of queries', () => {
     own.remove();
   });
 
-  it('answers pages and counts', async () => {
+  it('the query thread answers pages and counts', async () => {
     const page = await service.page({ ...EVERYTHING, action: 'user.update' }, { limit: 3 });
     expect(page.entries.map(({ id }) => id)).toEqual(['postern:5000', 'postern:4999', 'postern:4998']);
     expect([page.total, page.total_exact]).toEqual([5_000, true]);
@@ -69,7 +69,7 @@ describe('the thread of queries', () => {
     expect(stats.actions).toEqual([{ name: 'user.update', count: 5_000 }]);
   });
 
-  it('streams everything, and can be left in the middle', async () => {
+  it('the query thread streams everything, and can be stopped midway', async () => {
     let rows = 0;
     let text = '';
     for await (const chunk of service.stream(EVERYTHING, 'csv')) {
@@ -85,7 +85,7 @@ describe('the thread of queries', () => {
     expect((await service.page(EVERYTHING)).total).toBe(5_000);
   });
 
-  it('writes to a file what it streams, byte by byte as pages have it, whatever is in the rows', async () => {
+  it('the query thread writes the same bytes to a file as it streams, whatever is in the rows', async () => {
     const large = new Tables();
     const hostile = ['a"b\\c', '\u0000\u001f\u007f', '\u2028\ud800', 'ä€😀', '=1+1', ' ', '', '\r\n,;'];
     large.insert(
@@ -132,7 +132,7 @@ describe('the thread of queries', () => {
   });
 
   it.skipIf(process.platform !== 'linux')(
-    'says that a file can take no more, of its last chunk too',
+    'the query thread reports a full disk, also for the last chunk',
     async () => {
       const large = new Tables();
       large.insert(
@@ -155,7 +155,7 @@ describe('the thread of queries', () => {
     },
   );
 
-  it('drops no lock of another thread when it ends', async () => {
+  it('the query thread releases no lock of another thread when it ends', async () => {
     const other = new Tables();
     other.insert([{}]);
     other.postern.pragma('journal_mode = DELETE');
@@ -175,7 +175,7 @@ describe('the thread of queries', () => {
     }
   });
 
-  it('hands on errors with their codes', async () => {
+  it('the query thread passes on errors with their codes', async () => {
     await expect(service.page(EVERYTHING, { cursor: 'x' })).rejects.toMatchObject({ code: 'USAGE' });
     await expect(service.page(EVERYTHING, { limit: 0 })).rejects.toThrow(/^limit: found 0/);
     const lost = createQueryService({ ...tables.options(), database: '/nonexistent/x.db', worker });
@@ -184,7 +184,7 @@ describe('the thread of queries', () => {
   });
 
   it.skipIf(process.platform !== 'linux')(
-    'stands back behind the thread that ships, and that alone',
+    'the query thread has a lower priority than the delivery thread',
     async () => {
       const nices = () =>
         readdirSync('/proc/self/task').map((id) => {
@@ -203,7 +203,7 @@ describe('the thread of queries', () => {
     },
   );
 
-  it('calls a query off, and answers the next one', async () => {
+  it('the query thread cancels a query, and answers the next one', async () => {
     const call = new AbortController();
     const page = service.page(EVERYTHING, { signal: call.signal });
     call.abort(new Error('gone'));

@@ -13,8 +13,8 @@ function event(action: string): AuditEvent {
 const HOUR = 3_600_000;
 const START = Date.UTC(2026, 10, 22, 20);
 
-describe('the counts', () => {
-  it('are told by the hour, with the failed logins and where they came from', () => {
+describe('statistics', () => {
+  it('statistics have counts per hour, with the failed logins and their addresses', () => {
     const tally = new StatsTally();
     const failure = event('auth.login_failure');
     for (const minutes of [0, 1, 59, 60])
@@ -39,7 +39,7 @@ describe('the counts', () => {
     expect(stats.undated).toBe(1);
   });
 
-  it('are told by the day alone where hours would be too many', () => {
+  it('statistics have only counts per day if there are too many hours', () => {
     const tally = new StatsTally();
     for (let hour = 0; hour < 45 * 24 + 1; hour++)
       tally.add(readBack(event('auth.logout'), { time: START + hour * HOUR }));

@@ -63,17 +63,20 @@ const request = {
 } as const;
 const entriesIn = (text: string) => (JSON.parse(text) as { entries: Array<{ id: string }> }).entries;
 
-describe('an entry that we can not write down', () => {
-  it.each([null, 100])('comes in its least form among the others of a page (brief %s)', (brief) => {
-    const { entries } = engine.page({ ...request, brief });
-    expect(entries.map(({ id }) => id)).toEqual(['postern:3', 'postern:2', 'postern:1']);
-    expect(entries[1]).toEqual(LEAST);
-  });
+describe('an entry that can not be formatted', () => {
+  it.each([null, 100])(
+    'an unformatted entry has its minimal form on a page, among the others (brief %s)',
+    (brief) => {
+      const { entries } = engine.page({ ...request, brief });
+      expect(entries.map(({ id }) => id)).toEqual(['postern:3', 'postern:2', 'postern:1']);
+      expect(entries[1]).toEqual(LEAST);
+    },
+  );
 
   it.each<['page' | 'export', (format: Format) => string]>([
     ['page', (format) => textOf(engine.text(request, format).bytes)],
     ['export', (format) => exported(engine, EVERYTHING, format)],
-  ])('comes in its least form in the text of a %s', (_, text) => {
+  ])('an unformatted entry has its minimal form in the text of a %s', (_, text) => {
     expect(entriesIn(text('json'))[1]).toEqual(LEAST);
     expect(JSON.parse(text('ndjson').split('\n')[1] ?? '')).toEqual(LEAST);
     const line = text('csv').split('\r\n')[2];
@@ -83,7 +86,7 @@ describe('an entry that we can not write down', () => {
     for (const format of ['json', 'ndjson', 'csv'] as const) expect(text(format)).not.toContain('eve');
   });
 
-  it('says which one it is where nothing of it can be asked for', () => {
+  it('an unformatted entry has its id even if nothing else is usable', () => {
     const event = { source: 'postern', sequence: 2 } as AuditEvent;
     const last = { ...LEAST, created_at: null, action: 'unknown.unformatted', ip_address: null, server: '' };
     expect(entryOf(event)).toEqual({ ...last, outcome: 'unknown' });

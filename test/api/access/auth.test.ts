@@ -48,7 +48,7 @@ async function countedOf(address: string, least: number): Promise<number> {
   return counted().filter((each) => each === address).length;
 }
 
-describe('who asks', () => {
+describe('the caller of a request', () => {
   it.each([
     '/api/audit-log',
     '/api/audit-log/1',
@@ -56,17 +56,17 @@ describe('who asks', () => {
     '/api/audit-log/stream',
     '/api/bans',
     '/metrics',
-  ])('%s takes a token', async (path) => {
+  ])('%s needs a token', async (path) => {
     const { status, headers, text } = await rig.ask(path, null);
     expect([status, headers.get('www-authenticate')]).toEqual([401, 'Bearer realm="postern-auditd"']);
     expect(text).toContain('token create');
   });
 
-  it('a token of scope read changes nothing', async () => {
+  it('a token of scope read can change nothing', async () => {
     expect((await rig.ask('/api/bans/192.0.2.1', token, { method: 'DELETE' })).status).toBe(403);
   });
 
-  it('tokens are made over the control socket alone, even by admins', async () => {
+  it('tokens are created only over the control socket, even by admins', async () => {
     const admin = await rig.token('admin', 'admin');
     expect((await rig.ask('/api/tokens', admin)).status).toBe(404);
     expect((await rig.ask('/api/tokens', admin, { method: 'POST', body: '{"name":"x"}' })).status).toBe(404);
@@ -74,12 +74,12 @@ describe('who asks', () => {
     expect((await rig.ask('/reload', admin, { method: 'POST' })).status).toBe(404);
   });
 
-  it('over the control socket nobody needs a token', async () => {
+  it('requests over the control socket need no token', async () => {
     const page = await controlRequest(rig.daemon.control, 'GET', '/api/audit-log?limit=1');
     expect(page).toMatchObject({ limit: 1 });
   });
 
-  it('an expired token is told so, and is nobody who guesses', async () => {
+  it('an expired token is reported as such, and not counted as a failed login', async () => {
     const short = await rig.token('short', 'read', '1ms');
     await sleep(5);
     for (let n = 0; n < 7; n++) {
@@ -101,8 +101,8 @@ describe('who asks', () => {
   });
 });
 
-describe('who guesses', () => {
-  it('is recorded five times, given to fail2ban, and refused from then on; a valid token passes all the same', async () => {
+describe('failed token attempts', () => {
+  it('a wrong token is recorded five times, reported to fail2ban, and rejected from then on; a valid token still works', async () => {
     const answers: Answer[] = [];
     for (let n = 0; n < 12; n++) answers.push(await guess('127.0.0.1', '203.0.113.7'));
     expect(answers.map(({ status }) => status)).toEqual([
@@ -114,23 +114,26 @@ describe('who guesses', () => {
     expect(right.status).toBe(200);
   });
 
-  it.skipIf(!regex)("is counted by fail2ban's own engine with the shipped filter", async () => {
-    for (let n = 0; n < 5; n++) await guess('127.0.0.1', '2001:db8::7');
-    const network = '2001:db8::/64'; // what is banned of an IPv6 attacker
-    await countedOf(network, 5);
-    const matched = [0, 1].flatMap((n) => {
-      const log = join(rig.daemon.place, 'auth', `fail2ban.${n}.log`);
-      const filter = resolve(import.meta.dirname, '../../../fail2ban/filter.d/posternproxy.conf');
-      const { stdout } = spawnSync('fail2ban-regex', ['-e', 'utf-8', '-o', 'ip', log, filter], {
-        encoding: 'utf8',
+  it.skipIf(!regex)(
+    "failed attempts are counted by fail2ban's own engine with the shipped filter",
+    async () => {
+      for (let n = 0; n < 5; n++) await guess('127.0.0.1', '2001:db8::7');
+      const network = '2001:db8::/64'; // what is banned of an IPv6 attacker
+      await countedOf(network, 5);
+      const matched = [0, 1].flatMap((n) => {
+        const log = join(rig.daemon.place, 'auth', `fail2ban.${n}.log`);
+        const filter = resolve(import.meta.dirname, '../../../fail2ban/filter.d/posternproxy.conf');
+        const { stdout } = spawnSync('fail2ban-regex', ['-e', 'utf-8', '-o', 'ip', log, filter], {
+          encoding: 'utf8',
+        });
+        return stdout.trim().split('\n');
       });
-      return stdout.trim().split('\n');
-    });
-    expect(matched.filter((ip) => ip === network)).toHaveLength(5);
-    expect(matched.filter((ip) => ip === '203.0.113.7')).toHaveLength(5);
-  });
+      expect(matched.filter((ip) => ip === network)).toHaveLength(5);
+      expect(matched.filter((ip) => ip === '203.0.113.7')).toHaveLength(5);
+    },
+  );
 
-  it('behind no trusted proxy has no other address than its own', async () => {
+  it('a client without a trusted proxy has only its own address', async () => {
     for (let n = 0; n < 5; n++) await guess('127.0.0.2', '203.0.113.99');
     await rig.daemon.shipped();
     await sleep(100);
@@ -142,7 +145,7 @@ describe('who guesses', () => {
     expect(entries[0].details).toEqual({ service: 'postern-auditd', method: 'bearer' });
   });
 
-  it('is nobody whom a program of this host names, unless it is configured as a proxy', async () => {
+  it('a failed attempt never has an address that a local program sent, unless that is configured as a proxy', async () => {
     const other = await ApiRig.start(); // as it comes
     try {
       const headers = { authorization: 'Bearer pat_000000000000_wrong', 'x-forwarded-for': '203.0.113.98' };
@@ -158,7 +161,7 @@ describe('who guesses', () => {
     }
   });
 
-  it('with no token in it is no less wrong', async () => {
+  it('a bearer header without a token counts as a wrong token', async () => {
     for (const authorization of ['Bearer', 'Bearer  ', 'bearer', 'BEARER x y']) {
       const headers = { authorization, 'x-forwarded-for': '198.51.100.30' };
       expect((await rig.ask('/api/audit-log', null, { headers })).status).toBe(401);
@@ -166,7 +169,7 @@ describe('who guesses', () => {
     expect(await countedOf('198.51.100.30', 4)).toBe(4);
   });
 
-  it('is nobody who logs in to a proxy before us, which hands on his password: that is no token', async () => {
+  it('a password that a proxy forwards is not a failed token attempt', async () => {
     const cookie = cookieOf(await post('/audit-log/login', { token }));
     for (const authorization of [
       'Basic YWRhOng=',
@@ -215,7 +218,7 @@ function post(
 }
 
 describe('a browser', () => {
-  it('logs in with a token, and has a cookie that no script sees', async () => {
+  it('a browser logs in with a token, and scripts can not read its cookie', async () => {
     const answer = await post('/audit-log/login', { token, next: '/audit-log?page=2' });
     expect([answer.status, answer.headers.get('location')]).toEqual([303, '/audit-log?page=2']);
     expect(answer.headers.getSetCookie()[0]).toMatch(
@@ -227,7 +230,7 @@ describe('a browser', () => {
     );
   });
 
-  it('behind TLS has one that crosses nothing else', async () => {
+  it('a cookie set over TLS is Secure, with the prefix __Host-, and without Strict-Transport-Security', async () => {
     const secure = { 'x-forwarded-proto': 'https', origin: rig.url('').replace('http:', 'https:') };
     const answer = await post('/audit-log/login', { token }, secure);
     expect(answer.headers.getSetCookie()[0]).toMatch(
@@ -253,12 +256,12 @@ describe('a browser', () => {
     '/audit-log?ä',
     '/audit-log?日',
     '/audit-log?\\',
-  ])('is not led elsewhere by next=%j', async (next) => {
+  ])('a login is not redirected elsewhere by next=%j', async (next) => {
     expect((await post('/audit-log/login', { token, next })).headers.get('location')).toBe('/audit-log');
   });
 
   it.each(['%7F', '%C2%85x', '%E6%97%A5', '%EF%BF%BE'])(
-    'that is logged in is led on by next=/audit-log?%s all the same',
+    'a browser that is logged in is redirected with next=/audit-log?%s',
     async (query) => {
       const cookie = cookieOf(await post('/audit-log/login', { token }));
       const answer = await rig.ask(`/audit-log/login?next=/audit-log?${query}`, null, {
@@ -268,14 +271,14 @@ describe('a browser', () => {
     },
   );
 
-  it('with a wrong token goes back to the form, and is recorded', async () => {
+  it('a browser with a wrong token returns to the form, and the attempt is recorded', async () => {
     const answer = await post('/audit-log/login', { token: 'wrong' }, { 'x-forwarded-for': '198.51.100.40' });
     expect([answer.status, answer.headers.get('location')]).toEqual([303, '/audit-log/login?failed=wrong']);
     expect(answer.headers.getSetCookie()).toEqual([]);
     expect(await countedOf('198.51.100.40', 1)).toBe(1);
   });
 
-  it('is not logged in by another site', async () => {
+  it('a browser is not logged in by another site', async () => {
     for (const origin of ['http://evil.example', 'null'])
       expect((await post('/audit-log/login', { token }, { origin })).status).toBe(403);
     const without = await rig.ask('/audit-log/login', null, {
@@ -285,7 +288,7 @@ describe('a browser', () => {
     expect(without.status).toBe(403);
   });
 
-  it('has its session recorded, begin and end once each, and nothing of what is looked at in it', async () => {
+  it('a browser has the begin and end of its session recorded once each, and no page views', async () => {
     const headers = { 'x-forwarded-for': '198.51.100.41' };
     const cookie = cookieOf(await post('/audit-log/login', { token: await rig.token('ann') }, headers));
     for (let n = 0; n < 3; n++)
@@ -309,7 +312,7 @@ describe('a browser', () => {
     ]);
   });
 
-  it('changes nothing by its cookie alone: origin and form token are needed', async () => {
+  it('a browser changes nothing by its cookie alone: origin and form token are needed', async () => {
     const cookie = cookieOf(await post('/audit-log/login', { token: await rig.token('boss', 'admin') }));
     const unban = (headers: Record<string, string>) =>
       rig.ask('/api/bans/192.0.2.1', null, { method: 'DELETE', headers: { cookie, ...headers } });
@@ -319,7 +322,7 @@ describe('a browser', () => {
     expect((await unban({ origin: rig.url(''), 'x-csrf-token': 'x'.repeat(43) })).status).toBe(403);
   });
 
-  it('is logged out by itself, and when its token is revoked', async () => {
+  it('a browser is logged out on request, and when its token is revoked', async () => {
     const first = cookieOf(await post('/audit-log/login', { token }));
     const gone = await rig.token('gone');
     const second = cookieOf(await post('/audit-log/login', { token: gone }));
@@ -330,7 +333,7 @@ describe('a browser', () => {
     expect([await status(first), await status(second)]).toEqual([200, 401]);
   });
 
-  it('sends every security header, exactly so, and no other', async () => {
+  it('a browser gets exactly these security headers', async () => {
     const { headers } = await rig.ask('/healthz', null);
     const ofTransfer = ['connection', 'content-length', 'content-type', 'date', 'keep-alive'];
     const sent = Object.fromEntries([...headers].filter(([name]) => !ofTransfer.includes(name)));

@@ -28,12 +28,12 @@ describe('the address of a client', () => {
     ['a proxy that names no address: nobody is banned for it', '127.0.0.1', 'unknown', null],
     ['with a port', '127.0.0.1', '203.0.113.7:4711', '203.0.113.7'],
     ['over the control socket', undefined, '203.0.113.7', null],
-  ])('%s', (_, peer, forwarded, expected) => {
+  ])('the client address is found: %s', (_, peer, forwarded, expected) => {
     const headers = forwarded === undefined ? {} : { 'x-forwarded-for': forwarded };
     expect(of(peer, headers).address).toBe(expected);
   });
 
-  it('is never one that only the client itself has named', () => {
+  it('the client address is never one that only the client itself sent', () => {
     fc.assert(
       fc.property(fc.array(fc.oneof(fc.ipV4(), fc.ipV6(), fc.string()), { maxLength: 30 }), (written) => {
         // The proxy appends what it saw to whatever the client had sent.
@@ -44,7 +44,7 @@ describe('the address of a client', () => {
     );
   });
 
-  it('of who names another and is not believed is told once', () => {
+  it('an untrusted peer that sends the header is reported once', () => {
     const told: Array<string | null> = [];
     const strict = new ClientAddresses([], (peer) => told.push(peer));
     for (const peer of ['127.0.0.1', '127.0.0.1', '203.0.113.7']) {
@@ -54,7 +54,7 @@ describe('the address of a client', () => {
     expect(told).toEqual(['127.0.0.1']);
   });
 
-  it('at the unix socket is what the proxy there says, and nobody if it says nothing', () => {
+  it('the client address is the one that the proxy at a unix socket sends, or unknown', () => {
     const told: Array<string | null> = [];
     const behind = new ClientAddresses(['10.0.0.0/8'], (peer) => told.push(peer), 'proxy');
     const at = (forwarded?: string) =>
@@ -67,7 +67,7 @@ describe('the address of a client', () => {
     expect(behind.of('203.0.113.7', false, { header: () => '198.51.100.1' }).address).toBe('203.0.113.7');
   });
 
-  it('https and the host are believed of a trusted proxy alone', () => {
+  it('the client address comes with https and the host only from a trusted proxy', () => {
     const headers = { host: 'here', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'there:81' };
     expect(of('127.0.0.1', headers)).toMatchObject({ secure: true, host: 'there:81' });
     expect(of('203.0.113.7', headers)).toMatchObject({ secure: false, host: 'here' });

@@ -5,7 +5,7 @@ import { Failures } from '../../../src/api/access/failed-auth-limiter.js';
 const RULE = { failures: 5, withinMs: 600_000 };
 
 describe('failed authentications', () => {
-  it('whenever five come within ten minutes from one address, five recorded ones have led to a ban by then', () => {
+  it('five within ten minutes from one address are five records, enough for a ban', () => {
     const gaps = fc.array(fc.integer({ min: 0, max: 300_000 }), { minLength: 5, maxLength: 60 });
     fc.assert(
       fc.property(gaps, (waits) => {
@@ -26,7 +26,7 @@ describe('failed authentications', () => {
     );
   });
 
-  it('a flood from one address is five rows in ten minutes, and told when to come back', () => {
+  it('a flood from one address is five rows in ten minutes, and gets Retry-After', () => {
     let now = 1_000_000;
     const failures = new Failures(RULE, () => now);
     let rows = 0;
@@ -46,13 +46,13 @@ describe('failed authentications', () => {
     expect(failures.note('203.0.113.7')).toEqual({ record: true, retryAfter: null });
   });
 
-  it('a flood holds up the record of no other address', () => {
+  it('a flood does not affect the records of other addresses', () => {
     const failures = new Failures(RULE, () => 0);
     for (let n = 0; n < 100_000; n++) failures.note('203.0.113.7');
     for (let n = 0; n < 5; n++) expect(failures.note('198.51.100.1').record).toBe(true);
   });
 
-  it('ten thousand addresses are recorded five times each; a million rows are not', () => {
+  it('ten thousand addresses are recorded five times each; the total is limited', () => {
     const failures = new Failures(RULE, () => 0);
     let rows = 0;
     for (let host = 0; host < 10_000; host++)

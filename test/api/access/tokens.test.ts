@@ -29,7 +29,7 @@ const events = () =>
   state.db.prepare('SELECT action, resource_id, user_name, details FROM audit_log ORDER BY id').all();
 
 describe('tokens', () => {
-  it('are 256 random bits, and their text stands nowhere', () => {
+  it('tokens have 256 random bits, and their text is not stored', () => {
     const { text } = make('one');
     expect(text).toMatch(/^pat_[0-9a-f]{12}_[\w-]{43}$/);
     expect(make('two').text).not.toBe(text);
@@ -39,7 +39,7 @@ describe('tokens', () => {
     expect(readFileSync(state.path).includes(Buffer.from(secret, 'base64url'))).toBe(false);
   });
 
-  it('are valid as they were shown, and not otherwise', () => {
+  it('tokens are valid exactly as shown', () => {
     const { text, token } = make('one');
     const other = make('other').text;
     expect(tokens.verify(text)).toMatchObject({
@@ -61,7 +61,7 @@ describe('tokens', () => {
     for (const each of wrong) expect(tokens.verify(each), each.slice(0, 80)).toEqual({ state: 'unknown' });
   });
 
-  it('end when they expire, which is another thing than being wrong', () => {
+  it('tokens expire, which is reported differently from a wrong token', () => {
     const { text, token } = make('short', now + 1_000);
     expect(tokens.verify(text).state).toBe('valid');
     now += 1_000;
@@ -69,7 +69,7 @@ describe('tokens', () => {
     expect(tokens.get(token.id)).toBeNull();
   });
 
-  it('are refused by a clock that is years ahead, and good again once it is right: none is deleted', () => {
+  it('tokens are rejected while the clock is years ahead, and valid again afterwards: none is deleted', () => {
     const { text } = make('one', now + 86_400_000);
     now += 2_950 * 86_400_000;
     expect(tokens.verify(text).state).toBe('expired');
@@ -79,7 +79,7 @@ describe('tokens', () => {
     expect(tokens.list()).toHaveLength(2);
   });
 
-  it('end when they are revoked, by name or by id', () => {
+  it('tokens are invalid once revoked, by name or by id', () => {
     const [one, two] = [make('one'), make('two')];
     tokens.revoke('one', 'ada');
     tokens.revoke(two.token.id, null);
@@ -88,7 +88,7 @@ describe('tokens', () => {
     expect(() => tokens.revoke('one', null)).toThrow(AuditdError);
   });
 
-  it('making and revoking are recorded, without the token', () => {
+  it('tokens are recorded when created and revoked, without their text', () => {
     const { text, token } = make('one', now + 86_400_000);
     tokens.revoke('one', 'eve');
     expect(events()).toMatchObject([
@@ -98,7 +98,7 @@ describe('tokens', () => {
     expect(JSON.stringify(events())).not.toContain(text.slice(17));
   });
 
-  it('remember their last use to the minute, with one write a minute', () => {
+  it('tokens store their last use to the minute, with one write a minute', () => {
     const { text } = make('one');
     const before = state.db.prepare('SELECT total_changes()').pluck().get() as number;
     const begin = now;
@@ -112,11 +112,11 @@ describe('tokens', () => {
     );
   });
 
-  it.each(['', ' x', 'a\nb', 'x'.repeat(65), '-x', '<b>'])('have no such name as %j', (name) => {
+  it.each(['', ' x', 'a\nb', 'x'.repeat(65), '-x', '<b>'])('tokens reject the name %j', (name) => {
     expect(() => make(name)).toThrow(/is not a valid token name/);
   });
 
-  it('have a name each', () => {
+  it('tokens have unique names', () => {
     make('one');
     expect(() => make('one')).toThrow('A token named one exists already');
   });

@@ -17,7 +17,7 @@ function allows(host: string, hosts: string[] | null = null, viaProxy = false): 
   return isAllowedHost(client, { config: { hosts }, ownNames: () => ['Gateway-1'] });
 }
 
-describe('the host that a request names', () => {
+describe('the Host of a request', () => {
   it.each([
     'localhost',
     'LOCALHOST:8181',
@@ -28,7 +28,7 @@ describe('the host that a request names', () => {
     '[2001:db8::7]',
     'gateway-1:81',
     'GATEWAY-1.',
-  ])('is allowed as it is: %s', (host) => {
+  ])('the Host of a request is allowed: %s', (host) => {
     expect(allows(host)).toBe(true);
     expect(allows(host, ['gateway-1'])).toBe(true);
   });
@@ -46,18 +46,18 @@ describe('the host that a request names', () => {
     '127.0.0.1@evil.example',
     'localhost evil.example',
     '0x7f.1',
-  ])('is refused: %s', (host) => {
+  ])('the Host of a request is rejected: %s', (host) => {
     expect(allows(host)).toBe(false);
     expect(allows(host, ['audit.example.net'])).toBe(false);
   });
 
-  it('may be any behind a trusted proxy, unless api.hosts says which', () => {
+  it('the Host of a request may be any behind a trusted proxy, unless api.hosts is set', () => {
     expect(allows('audit.example.net', null, true)).toBe(true);
     expect(allows('audit.example.net', ['audit.example.net'], true)).toBe(true);
     expect(allows('evil.example', ['audit.example.net'], true)).toBe(false);
   });
 
-  it('is compared with patterns by whole labels', () => {
+  it('patterns in api.hosts match whole labels', () => {
     const hosts = ['*.Example.net'];
     expect(['a.example.net', 'b.a.EXAMPLE.net:81'].every((host) => allows(host, hosts))).toBe(true);
     expect(['example.net', 'badexample.net', 'gateway-1'].some((host) => allows(host, hosts))).toBe(false);
@@ -65,7 +65,7 @@ describe('the host that a request names', () => {
   });
 
   it.each(['["http://a.example"]', '["a b"]', '["a.example:81"]', '[]', 'a.example'])(
-    'api.hosts: %s is refused with its place',
+    'api.hosts: %s is rejected with its position',
     (value) => {
       expect(() => parseConfig(`api:\n  hosts: ${value}\n`, 'c.yml')).toThrow(/c\.yml:2:\d+: api\.hosts/);
     },
@@ -92,7 +92,7 @@ describe('the host that a request names', () => {
   });
 });
 
-describe('the API', () => {
+describe('the API and Host', () => {
   let rig: ApiRig;
   afterEach(() => rig?.close());
 
@@ -110,7 +110,7 @@ describe('the API', () => {
     });
   }
 
-  it('answers for its own names, and tells everybody else which keys to set', async () => {
+  it('the API answers for its own names, and names the keys to set for others', async () => {
     rig = await ApiRig.start();
     const own = ['localhost', `127.0.0.1:${rig.port}`, 'here', hostname(), 'HERE'];
     for (const host of own) expect(await status(host), host).toBe(200);
@@ -127,7 +127,7 @@ describe('the API', () => {
     expect(api.refused_host.host).toBe('rebound.example:8181');
   });
 
-  it('refuses two Host headers, none, and an address that names another', async () => {
+  it('the API rejects two Host headers, none, and a request line for another host', async () => {
     rig = await ApiRig.start();
     const get = (line: string, ...hosts: string[]) =>
       said(`GET ${line}\r\n${hosts.map((host) => `Host: ${host}\r\n`).join('')}Connection: close\r\n\r\n`);
@@ -148,7 +148,7 @@ describe('the API', () => {
     );
   });
 
-  it('takes any name that a trusted proxy brings until api.hosts is set, at a reload too', async () => {
+  it('the API accepts any name from a trusted proxy until api.hosts is set, also by a reload', async () => {
     rig = await ApiRig.start('trusted_proxies: ["127.0.0.1"]');
     expect(await status('audit.example.net')).toBe(200);
     expect(await status('audit.example.net', '/audit-log/login', '127.0.0.2')).toBe(421);

@@ -54,7 +54,7 @@ describe('api.listen: unix:', () => {
     );
   };
 
-  it('believes the proxy there, whatever the client wrote, and bans nobody where it names none', async () => {
+  it('the unix listener trusts its proxy, whatever the client wrote, and bans nobody if it sends no address', async () => {
     rig = await ApiRig.start('', '', LISTEN);
     const token = await rig.token('reader');
     const guess = (forwarded?: string) =>
@@ -71,7 +71,7 @@ describe('api.listen: unix:', () => {
     expect((await guess('203.0.113.10')).status).toBe(401);
   });
 
-  it('has the mode of the configuration, and takes the place of what a dead daemon left', async () => {
+  it('the unix listener has the configured mode, and replaces the socket of a crashed daemon', async () => {
     rig = await ApiRig.start('socket_mode: "0600"', '', LISTEN);
     expect(statSync(path).mode & 0o777).toBe(0o600);
     await rig.daemon.kill('SIGKILL');
@@ -83,7 +83,7 @@ describe('api.listen: unix:', () => {
     expect(existsSync(path)).toBe(false);
   });
 
-  it('leaves the socket of another program, and a file, as they are, and goes on trying', async () => {
+  it('the unix listener keeps the socket of another program and a file, and retries', async () => {
     rig = await ApiRig.start();
     const taken = join(directory, 'taken.sock');
     execFileSync('mkdir', ['-p', directory]);
@@ -107,7 +107,7 @@ describe('api.listen: unix:', () => {
     await expect.poll(failing, { timeout: 60_000 }).toMatch(/the group no-such-group does not exist/);
   });
 
-  it('takes the place of a port at a reload, and the other way round', async () => {
+  it('the unix listener replaces a port at a reload, and vice versa', async () => {
     rig = await ApiRig.start();
     const old = `127.0.0.1:${rig.port}`;
     const set = async (listen: string) => {
@@ -126,7 +126,7 @@ describe('api.listen: unix:', () => {
     expect(existsSync(path)).toBe(false);
   });
 
-  it.skipIf(process.getuid?.() !== 0)('is for its group alone', async () => {
+  it.skipIf(process.getuid?.() !== 0)('the unix listener admits only its group', async () => {
     rig = await ApiRig.start('socket_mode: "0660", socket_group: www-data', '', LISTEN);
     execFileSync('chmod', ['711', directory]);
     const as = (user: string) =>
@@ -171,11 +171,11 @@ describe('the configuration', () => {
     ['api: { listen: "unix:/run/" }', /api\.listen: /],
     ['api: { listen: "unix:/run/a.sock", tls: { cert: /a, key: /b } }', /api\.tls: found a certificate/],
     ['api: { socket_mode: "0666" }', /api\.socket_mode: .*not everybody write/],
-  ])('%s is refused with its place', (yaml, message) => {
+  ])('%s is rejected with its position', (yaml, message) => {
     expect(refused(yaml)).toMatch(message);
   });
 
-  it('of a unix socket takes neither TLS nor allow_remote', () => {
+  it('a unix socket needs neither TLS nor allow_remote', () => {
     expect(refused('api: { listen: "unix:/run/postern-auditd/api.sock" }')).toBe('');
   });
 });

@@ -19,7 +19,7 @@ const fine: LoopStatus = {
   figures: {},
 };
 
-describe('am I under attack?', () => {
+describe('the answer to "Am I under attack?"', () => {
   const from = (...counts: number[]) => ({
     failed_logins: counts.reduce((a, b) => a + b, 0),
     offenders: counts.map((count, n) => ({ name: `203.0.113.${n}`, count })),
@@ -41,7 +41,7 @@ describe('am I under attack?', () => {
   });
 });
 
-describe('is the SIEM up to date?', () => {
+describe('the answer to "Is the SIEM up to date?"', () => {
   const file: LoopStatus = { ...fine, type: 'file' };
   const down: LoopStatus = {
     ...fine,
@@ -67,7 +67,7 @@ describe('is the SIEM up to date?', () => {
     expect([verdict.mood, verdict.headline]).toEqual([mood, headline]);
   });
 
-  it('says what is wrong, and that nothing is lost', () => {
+  it('the verdict has the error, and says that nothing is lost', () => {
     expect(assessDelivery({ siem: down }, NOW).because).toBe(
       'siem is down for 7 min, 12 events behind: connect ECONNREFUSED. Nothing is lost: delivery resumes when this is fixed.',
     );

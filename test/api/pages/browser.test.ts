@@ -91,7 +91,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
   });
   afterAll(() => site?.close());
 
-  it('lets in who has a token, and nobody else', async () => {
+  it('the page admits only users with a token', async () => {
     await page.goto('/audit-log?user=anna');
     expect(new URL(page.url()).pathname).toBe('/audit-log/login');
     expect(await violations(page)).toEqual([]);
@@ -107,7 +107,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     ).toBe('page');
   });
 
-  it('answers at once whether somebody attacks and whether the SIEM is up to date', async () => {
+  it('the page answers at once whether there is an attack and whether the SIEM is up to date', async () => {
     await show(page, '/audit-log', '#timeline svg[role=img]', '#bans form');
     expect(await page.getByRole('region', { name: 'Am I under attack?' }).textContent()).toContain(
       'Attack blocked',
@@ -122,7 +122,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     );
   });
 
-  it('shows 50 entries, the newest first, and leafs', async () => {
+  it('the page shows 50 entries, newest first, and pages', async () => {
     expect(await entries(page).count()).toBe(50);
     const times = await entries(page)
       .locator('summary time')
@@ -135,7 +135,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     await page.waitForURL('**/audit-log');
   });
 
-  it('filters, keeps the filters in the address, and takes them away one by one', async () => {
+  it('the page filters, keeps the filters in the URL, and removes them one by one', async () => {
     await page.getByLabel('Resource type', { exact: true }).selectOption('proxy_host');
     await page.getByLabel('User', { exact: true }).fill('anna');
     await page.getByRole('button', { name: 'Apply' }).click();
@@ -150,7 +150,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     expect(await page.getByLabel('Server', { exact: true }).count()).toBe(0); // one server alone
   });
 
-  it('opens details by keyboard: what changed, and all of it', async () => {
+  it('the page opens details by keyboard: the changes, and all of them', async () => {
     await page.goto('/audit-log?action=proxy_host.update');
     const first = entries(page).first();
     await first.locator('summary').first().focus();
@@ -161,7 +161,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     );
   });
 
-  it('shows new entries while it is live, and leaves open what was open', async () => {
+  it('the page shows new entries in live mode, and keeps open entries open', async () => {
     await page.goto('/audit-log');
     const second = entries(page).nth(1);
     const id = await second.getAttribute('id');
@@ -185,7 +185,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
   it.each([
     ['CSV', /^id,/],
     ['NDJSON', /^\{"id":/],
-  ])('exports what is filtered as %s', async (name, begin) => {
+  ])('the page exports the matching entries as %s', async (name, begin) => {
     await page.goto('/audit-log?action=proxy_host.update&from=-7d');
     const [download] = await Promise.all([
       page.waitForEvent('download'),
@@ -197,7 +197,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     expect(text).not.toContain('login_failure');
   });
 
-  it('shows what attackers wrote, harmlessly', async () => {
+  it('the page shows text of attackers harmlessly', async () => {
     await page.goto(`/audit-log?from=-6m&user=${encodeURIComponent(HOSTILE)}`);
     const said = complaints.length;
     await page.goto('/audit-log');
@@ -213,7 +213,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     expect(complaints.slice(said)).toEqual([]);
   });
 
-  it('lifts a ban, at the real fail2ban', async () => {
+  it('the page lifts a ban of the real fail2ban', async () => {
     await show(page, '/audit-log?action=auth.logout', '#bans form');
     await page.getByRole('button', { name: 'Unban 203.0.113.7', exact: true }).click();
     await page.waitForURL('**/audit-log?action=auth.logout');
@@ -224,7 +224,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     expect(await page.locator('.notice[role=status]').count()).toBe(0);
   });
 
-  it('lifts no ban for a page of somebody else, nor without the token of the form', async () => {
+  it('the page lifts no ban for a page of another origin, nor without the CSRF token', async () => {
     const post = (headers: Record<string, string>, form: Record<string, string>) =>
       page.request.post('/audit-log/unban', {
         headers,
@@ -237,7 +237,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     expect(site.banned()).toContain('203.0.113.66');
   });
 
-  it.each(['light', 'dark'] as const)('has nothing that axe complains of, %s', async (scheme) => {
+  it.each(['light', 'dark'] as const)('the page passes axe in %s mode', async (scheme) => {
     await page.emulateMedia({ colorScheme: scheme });
     await page.goto('/audit-log');
     for (const at of [0, 1, 3]) await entries(page).nth(at).locator('summary').first().click();
@@ -250,7 +250,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     expect(await violations(page)).toEqual([]);
   });
 
-  it('has the theme that one chose, also after a reload', async () => {
+  it('the page keeps the chosen theme after a reload', async () => {
     await page.emulateMedia({ colorScheme: 'light' });
     await page.goto('/audit-log');
     const colour = () => page.evaluate<string>('getComputedStyle(document.body).backgroundColor');
@@ -263,7 +263,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     expect(await colour()).not.toBe(light);
   });
 
-  it('is to be used by keyboard alone', async () => {
+  it('the page works by keyboard alone', async () => {
     await page.goto('/audit-log');
     await page.keyboard.press('Tab');
     expect(await page.evaluate('document.activeElement.textContent.trim()')).toBe('Skip to the content');
@@ -280,7 +280,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     await page.setViewportSize({ width: 1440, height: 900 });
   });
 
-  it('has a filter for servers where there are several', async () => {
+  it('the page has a filter for servers if there are several', async () => {
     site.rig.record({ action: 'auth.logout', user: anna, server: 'gate-2' });
     await site.rig.shipped();
     await expect
@@ -298,7 +298,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     expect(await page.locator('.pager').textContent()).toContain('of 1');
   });
 
-  it('logs out', async () => {
+  it('the page logs out', async () => {
     await page.getByRole('button', { name: 'Log out' }).click();
     await page.waitForURL('**/audit-log/login');
     await page.goto('/audit-log');
@@ -307,7 +307,7 @@ describe.skipIf(!there)('the page Audit Log, in Chromium', () => {
     expect(ours).toEqual([]);
   });
 
-  it('works without a script: log in, filter, leaf, open details, unban; who may only read lifts no ban', async () => {
+  it('the page works without scripts: log in, filter, page, open details, unban; a read token lifts no ban', async () => {
     const { page: plain } = await site.browser({ javaScript: false });
     await logIn(plain, reader);
     expect(await plain.getByRole('button', { name: 'Live' }).isVisible()).toBe(false);

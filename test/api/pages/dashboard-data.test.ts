@@ -21,8 +21,8 @@ class Counted {
   }
 }
 
-describe('that nobody is attacking', () => {
-  it('is said only while it is known, not because it was so before', async () => {
+describe('the headline "Nobody is attacking"', () => {
+  it('"Nobody is attacking" is shown only while it is known, not because it was true before', async () => {
     const counted = new Counted();
     expect(await counted.headline()).toBe('Nobody is attacking');
     counted.now += 10_000;
@@ -32,7 +32,7 @@ describe('that nobody is attacking', () => {
     expect(await counted.headline()).toBe('Failed logins are still being counted');
   });
 
-  it('is said again when it is counted again', async () => {
+  it('"Nobody is attacking" is shown again after the next count', async () => {
     const counted = new Counted();
     counted.count = () => Promise.reject(new Error('database is locked'));
     expect(await counted.headline()).toBe('Failed logins are still being counted');
@@ -41,7 +41,7 @@ describe('that nobody is attacking', () => {
     expect(await counted.headline()).toBe('Nobody is attacking');
   });
 
-  it('is said of a count some seconds old while the next one takes long, and no longer of an older one', async () => {
+  it('"Nobody is attacking" is shown for a count a few seconds old while the next one takes long, but not for an older one', async () => {
     const counted = new Counted();
     expect(await counted.headline()).toBe('Nobody is attacking');
     counted.count = () => new Promise(() => undefined);

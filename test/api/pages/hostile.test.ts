@@ -27,7 +27,7 @@ function html(...entries: Entry[]): string {
 /** What may not reach a page raw: markup's own characters are the escaping's, these are ours. */
 const HIDDEN = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/;
 
-describe('what strangers wrote', () => {
+describe('untrusted text on the page', () => {
   it.each([
     ['anna', 'anna'],
     ['a\u202Egnp.exe', 'a⟨U+202E⟩gnp.exe'],
@@ -38,15 +38,15 @@ describe('what strangers wrote', () => {
     ['half \ud800 pair', 'half ⟨U+D800⟩ pair'],
     ['emoji 🚪 stays', 'emoji 🚪 stays'],
     ['مرحبا', 'مرحبا'],
-  ])('is shown with nothing hidden: %j', (text, shown) => {
+  ])('untrusted text is shown without hidden characters: %j', (text, shown) => {
     expect(markInvisible(text)).toBe(shown);
   });
 
-  it('is cut where it is too long, and says how much is missing', () => {
+  it('untrusted text is cut if it is too long, with the number of missing characters', () => {
     expect(markInvisible('x'.repeat(1_000_000), 10)).toBe('xxxxxxxxxx… (999,990 more)');
   });
 
-  it('never becomes markup, in whatever field it stands', () => {
+  it('untrusted text never becomes markup, in any field', () => {
     const attacks = [
       '<script>alert(1)</script>',
       '"><img src=x onerror=alert(1)>',
@@ -74,7 +74,7 @@ describe('what strangers wrote', () => {
     }
   });
 
-  it('has no character that a browser would act on, whatever it is', () => {
+  it('untrusted text has no characters that a browser acts on', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 60 }), fc.jsonValue(), (text, value) => {
         const entry = {
@@ -88,7 +88,7 @@ describe('what strangers wrote', () => {
     );
   });
 
-  it('takes no more than a little of the page, however much it is', () => {
+  it('untrusted text takes a limited part of the page, however long it is', () => {
     const huge = {
       ...plain,
       details: { text: 'A'.repeat(1_000_000), list: Array.from({ length: 100_000 }, () => 1) },
@@ -101,7 +101,7 @@ describe('what strangers wrote', () => {
     expect(begun).toContain('View all of it as JSON');
   });
 
-  it('may be nested as deep as it likes', () => {
+  it('untrusted text may be nested to any depth', () => {
     let deep: unknown = 1;
     for (let n = 0; n < 100_000; n++) deep = n % 2 === 0 ? [deep] : { a: deep };
     expect(jsonTokens(deep, 5_000).tokens.length).toBeLessThan(500);
@@ -109,7 +109,7 @@ describe('what strangers wrote', () => {
   });
 });
 
-describe('what an update changed', () => {
+describe('the changes of an update', () => {
   it.each([
     [
       { before: { a: 1, b: { c: true } }, after: { a: 1, b: { c: false }, d: 'new' } },
@@ -121,13 +121,13 @@ describe('what an update changed', () => {
       ['port: 80 → 81', 'names: ["a"] → ["b"]'],
     ],
     [{ old: { a: 1 }, new: {} }, ['a: 1 → null']],
-  ])('is read out of %j', (details, expected) => {
+  ])('changes are found in %j', (details, expected) => {
     const changes = changesOf(details) ?? [];
     expect(changes.map(({ path, before, after }) => `${path}: ${before} → ${after}`)).toEqual(expected);
   });
 
   it.each([null, 'text', [], {}, { before: 1 }, { before: 1, after: 1 }, { changes: 'all' }])(
-    'is not guessed from %j',
+    'changes are not guessed from %j',
     (details) => {
       expect(changesOf(details)).toBeNull();
     },

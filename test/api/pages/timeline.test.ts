@@ -17,7 +17,7 @@ describe('the chart', () => {
     ['a week', 7 * DAY, 3 * HOUR, 57],
     ['30 days', 30 * DAY, 12 * HOUR, 61],
     ['a year', 365 * DAY, 7 * DAY, 53],
-  ])('of %s has bars of one length, at most some 60', (_, span, step, number) => {
+  ])('the chart of %s has bars of equal length, about 60 at most', (_, span, step, number) => {
     const hours = [{ name: '2026-11-22T20:00Z', count: 7, failed_logins: 5 }];
     const found = barsOf(statsWith({ hours }), TO - span, TO);
     expect(found.step).toBe(step);
@@ -27,7 +27,7 @@ describe('the chart', () => {
     expect(ticksOf(found.bars, step).length).toBeLessThanOrEqual(7);
   });
 
-  it('is made of days where there are no hours', () => {
+  it('the chart has bars of days if there are no counts per hour', () => {
     const { bars, step } = barsOf(statsWith({ days: [{ name: '2026-11-20', count: 3 }] }), TO - 3 * DAY, TO);
     expect(step).toBe(DAY);
     expect(bars.map(({ count }) => count)).toEqual([0, 3, 0, 0]);
@@ -40,7 +40,7 @@ describe('the chart', () => {
     [61, 100],
     [100, 100],
     [1_001, 2_000],
-  ])('of which the highest bar is %d ends at %d', (most, top) => {
+  ])('the chart with the highest bar %d has the upper edge %d', (most, top) => {
     expect(ceiling(most)).toBe(top);
   });
 });

@@ -4,8 +4,8 @@ import { exportLink, link, readView } from '../../../src/api/pages/view-url.js';
 const NOW = Date.UTC(2026, 10, 22, 20, 21);
 const read = (query: string) => readView(new URLSearchParams(query), NOW);
 
-describe('the address of the page', () => {
-  it('holds the filters; what is empty is none', () => {
+describe('the URL of the page', () => {
+  it('the URL of the page has the filters; empty ones are ignored', () => {
     const view = read('resource_type=proxy_host&action=&user=anna&page=3&other=1');
     expect(view.written).toEqual({ resource_type: 'proxy_host', user: 'anna' });
     expect([view.filter.resourceType, view.filter.user, view.page, view.error]).toEqual([
@@ -16,7 +16,7 @@ describe('the address of the page', () => {
     ]);
   });
 
-  it('means what stands in the rows, to the last space; times and addresses may have some around them', () => {
+  it('the URL of the page keeps spaces in names, and ignores those around times and addresses', () => {
     for (const user of ['admin ', ' admin', ' ', 'admin\u00a0', 'admin\n', '\ufeffadmin']) {
       const { filter, written } = read(link({}, { user }).split('?')[1] ?? '');
       expect([filter.user, link(written)]).toEqual([user, link({}, { user })]);
@@ -27,7 +27,7 @@ describe('the address of the page', () => {
     expect(read('from=++&to=+&ip=+').written).toEqual({});
   });
 
-  it('counts the last day in, where the API stops before a moment', () => {
+  it('the URL of the page includes the last day, while the end of the API is exclusive', () => {
     const view = read('from=2026-11-20&until=2026-11-22');
     expect(view.filter.from).toBe(Date.UTC(2026, 10, 20));
     expect(view.filter.to).toBe(Date.UTC(2026, 10, 23));
@@ -45,11 +45,11 @@ describe('the address of the page', () => {
     ['page=-1', 'page'],
     ['page=99999999', 'page'],
     [`user=${'x'.repeat(2_000)}`, 'user'],
-  ])('that is wrong is told by its part: %s', (query, parameter) => {
+  ])('the URL of the page is rejected with the invalid parameter: %s', (query, parameter) => {
     expect(read(query).error?.parameter).toBe(parameter);
   });
 
-  it('is made anew for each link, from page 1', () => {
+  it('the URL of a link starts at page 1', () => {
     const { written } = read('user=anna&page=7&q=a%26b');
     expect(link(written, { action: 'auth.logout' })).toBe('/audit-log?user=anna&q=a%26b&action=auth.logout');
     expect(link(written, { user: null, q: null })).toBe('/audit-log');

@@ -9,7 +9,7 @@ const two = (number: number) => String(number).padStart(2, '0');
 const upTo = (most: number) => Array.from({ length: most + 1 }, (_, number) => two(number));
 const FORM = /^....-..-.. ..:..:..$/s;
 
-it('SQL takes for a time what parseTime does, of all that looks so, and nothing else', () => {
+it('SQL accepts the same times in its form as parseTime', () => {
   const db = new Database(':memory:');
   const ask = (isUtc: boolean) =>
     db.prepare(`SELECT coalesce(${hasSqliteForm('c', isUtc)}, 0) FROM (SELECT ? AS c)`).pluck();
@@ -44,7 +44,7 @@ it('SQL takes for a time what parseTime does, of all that looks so, and nothing 
   db.close();
 });
 
-it('SQL says of a local time only what is so whatever the zone', () => {
+it('SQL decides a local time only if the decision is the same in every zone', () => {
   const db = new Database(':memory:');
   const zones = ['Etc/GMT+12', 'Pacific/Kiritimati', 'Europe/Berlin', 'America/New_York', 'Pacific/Apia'];
   const at = fc.integer({ min: -48, max: 48 }).map((hours) => hours * 1_800_000);

@@ -48,8 +48,8 @@ function page(filter: Partial<Filter> = {}) {
 
 const contents = (entries: readonly Entry[] = []) => entries.map(({ details }) => JSON.stringify(details));
 
-describe('a row that was edited', () => {
-  it('counts once, as it is now, in pages, totals, statistics and exports', () => {
+describe('an edited row', () => {
+  it('an edited row counts once, in its current form, in pages, totals, statistics and exports', () => {
     const { entries, total } = page();
     expect(total).toBe(5);
     expect(entries.map(({ id }) => id).toSorted()).toEqual([1, 2, 3, 4, 5].map((id) => `postern:${id}`));
@@ -62,7 +62,7 @@ describe('a row that was edited', () => {
     expect(exported(engine, EVERYTHING).trim().split('\n').length).toBe(5);
   });
 
-  it('shows its versions with it, in their order', () => {
+  it('an edited row has its versions in order', () => {
     const two = page().entries.find(({ id }) => id === 'postern:2');
     expect(contents(two?.versions)).toEqual(edited);
     expect(two?.versions?.map(({ id, action }) => [id, action])).toEqual([
@@ -76,7 +76,7 @@ describe('a row that was edited', () => {
     expect(JSON.parse(text).entries).toEqual(page().entries);
   });
 
-  it('has its versions in exports as NDJSON and JSON, also behind many others; CSV has the row alone', async () => {
+  it('an edited row has its versions in exports as NDJSON and JSON, also after many others; CSV has only the row', async () => {
     const { entries } = page();
     const lines = exported(engine, EVERYTHING).trim().split('\n');
     expect(lines.map((line) => JSON.parse(line))).toEqual(entries);
@@ -89,7 +89,7 @@ describe('a row that was edited', () => {
     expect([all.length, edits]).toEqual([1_005, entries.filter(({ id }) => id === 'postern:2')]);
   });
 
-  it("has its versions as rows of the daemon's own table for those who ask for that, or for edits", () => {
+  it("an edited row has its versions as entries of their own in queries for the daemon's table or for edits", () => {
     expect(page({ source: 'auditd' }).entries.map(({ id }) => id)).toEqual([
       'auditd:3',
       'auditd:2',
@@ -98,7 +98,7 @@ describe('a row that was edited', () => {
     expect(page({ action: 'daemon.row_edited' }).total).toBe(2);
   });
 
-  it('counts once when its versions have gone into an archive, too', async () => {
+  it('an edited row counts once if its versions are archived too', async () => {
     const db = new Database(rig.stateDatabase);
     const rows = () => new TableRows(db, AUDITD_TABLE, rowReader());
     const found = rows().byIds([1, 2, 3]);
@@ -128,7 +128,7 @@ describe('a row that was edited', () => {
     ]);
   });
 
-  it('is shown by its versions, as the rows that they are, once it is gone from the table itself', () => {
+  it('an edited row is shown by its versions, as entries of their own, once it is deleted from the table', () => {
     const ids = () => new Set(page().entries.map(({ id }) => id));
     const versions = ['auditd:1', 'auditd:2', 'auditd:3'];
     rig.sql('DELETE FROM audit_log WHERE id = 2');
@@ -142,7 +142,7 @@ describe('a row that was edited', () => {
     expect(exported(engine, EVERYTHING).trim().split('\n').length).toBe(3);
   });
 
-  it('has none of another history', async () => {
+  it('an edited row has no versions of another history', async () => {
     await rig.stop();
     rig.sql('DELETE FROM audit_log; DELETE FROM sqlite_sequence');
     rig.append(3);

@@ -150,7 +150,7 @@ it.each([
   [5, { at: 1, before: 3 }],
   [2, { at: 1, before: 2 }],
   [1, null],
-])('below %d there stands of two ranges %j', (id, found) => {
+])('the first of two ranges below %d is %j', (id, found) => {
   const ranges = [
     { lowest: 5, highest: 9 },
     { lowest: 1, highest: 2 },
@@ -173,7 +173,7 @@ describe.each([
   });
   afterAll(() => tables.remove());
 
-  it('finds what a naive filter finds, whatever the clocks said, while rows come and go', () => {
+  it('a range of time finds the same rows as a naive filter, with wrong clocks, while rows are added and deleted', () => {
     const runs = fc.array(run, { minLength: 1, maxLength: 12 });
     fc.assert(
       fc.property(
@@ -208,7 +208,7 @@ describe.each([
   });
 });
 
-it('counts local times as it shows them, also from a page behind the last one', () => {
+it('a query counts local times as it shows them, also on a page after the last one', () => {
   const tables = new Tables();
   const engine = new QueryEngine(tables.options({ time_zone: 'America/New_York' }));
   tables.insert([{ created_at: seconds(0) }, { created_at: seconds(3_600) }, { created_at: seconds(7_200) }]);
@@ -226,7 +226,7 @@ it('counts local times as it shows them, also from a page behind the last one', 
   tables.remove();
 });
 
-it('finds rows of the hour that a change of clocks leaves out, whose order is not that of their texts', () => {
+it('a query finds rows in the hour that a change of clocks skips, which sort differently as text', () => {
   const tables = new Tables();
   const engine = new QueryEngine({ ...tables.options({ time_zone: 'Europe/Berlin' }), zoneRows: ZONE });
   const left = Array.from({ length: ZONE }, (_, at) => ({
@@ -252,7 +252,7 @@ function joined(ranges: readonly TimedIdRange[]): TimedIdRange[] {
   return all;
 }
 
-describe('the map of times', () => {
+describe('the zone map', () => {
   const ROWS = 400;
   let tables: Tables;
   let now: number;
@@ -282,7 +282,7 @@ describe('the map of times', () => {
     return joined(found.ranges);
   }
 
-  it('knows of the newest zones whether all of their rows are meant', () => {
+  it('the zone map knows whether all rows of the newest zones match', () => {
     ranges();
     // Of 121 to 180 those zones that stand in the hour as a whole, three of them.
     expect(inTime).toEqual([{ lowest: 153, highest: 176, isInTime: true }]);
@@ -295,7 +295,7 @@ describe('the map of times', () => {
     { lowest: 153, highest: 160, isInTime: true },
   ];
   it.each([
-    ["'2026-11-01 02:41:60'", 'is no time', WITHOUT_162],
+    ["'2026-11-01 02:41:60'", 'is not a time', WITHOUT_162],
     ['NULL', 'is missing', WITHOUT_162],
     ["'2026-11-01T02:41:00Z'", 'is written otherwise', [{ lowest: 153, highest: 176, isInTime: true }]],
     [
@@ -303,7 +303,7 @@ describe('the map of times', () => {
       'is of another hour',
       [WITHOUT_162[0], { lowest: 145, highest: 160, isInTime: true }],
     ],
-  ])('counts a zone with %s row by row or not: it %s', (value, _, zones) => {
+  ])('the zone map lets a zone with %s be counted row by row or not: it %s', (value, _, zones) => {
     loose(tables, 'DATETIME');
     tables.insert(minutes(0, ROWS));
     tables.postern.exec(`UPDATE audit_log SET created_at = ${value} WHERE id = 162`);
@@ -311,7 +311,7 @@ describe('the map of times', () => {
     expect(inTime).toEqual(zones);
   });
 
-  it('leaves out what can not be meant, wherever a clock was wrong', () => {
+  it('the zone map excludes rows that can not match, wherever a clock was wrong', () => {
     expect(ranges()).toEqual([{ lowest: 121, highest: 184 }]);
     tables.insert(minutes(130, 3)); // late
     expect(ranges()).toEqual([
@@ -326,7 +326,7 @@ describe('the map of times', () => {
     ]);
   });
 
-  it('is made in steps and goes on where it was', () => {
+  it('the zone map is built in steps, each continuing the last', () => {
     const highest = ROWS;
     for (let steps = 1; steps < ROWS / ZONE; steps++) {
       const [rest] = ranges(Number.NEGATIVE_INFINITY);
@@ -356,7 +356,7 @@ describe('the map of times', () => {
       }
     }
 
-    it('is not made where it is not asked for, nor where the newest rows are enough', () => {
+    it('the zone map is not built without a range of time, nor if the newest rows are enough', () => {
       expect(ranges(null)).toEqual([{ lowest: 1, highest: ROWS }]);
       expect(isWhole).toBe(false);
       tables.insert([{ created_at: seconds(0) }], tables.state);
@@ -372,7 +372,7 @@ describe('the map of times', () => {
       ['rows of a later page', 9, 'none'],
       ['rows to count', 1, 'some'],
       ['rows to count, all of them', 9, 'all'],
-    ] as const)('is made where %s are not found soon', (_, number, count) => {
+    ] as const)('the zone map is built if %s are not found soon', (_, number, count) => {
       const request = { page: number, count };
       const expected = page(300, request);
       let now = 0;
@@ -407,7 +407,7 @@ describe('the map of times', () => {
       },
     ],
     ['the table is another', () => tables.postern.exec('ALTER TABLE audit_log ADD COLUMN more')],
-  ])('is made anew when %s', (_, change) => {
+  ])('the zone map is rebuilt when %s', (_, change) => {
     ranges();
     tables.postern.exec(late);
     expect(ranges()).toEqual([{ lowest: 121, highest: 184 }]);
@@ -415,7 +415,7 @@ describe('the map of times', () => {
     expect(ranges().at(-1)).toEqual({ lowest: 9, highest: 16 });
   });
 
-  it('is whole when it has all rows but the last few, with whatever gaps', () => {
+  it('the zone map is complete if it lacks only the last few rows, with any gaps', () => {
     tables.insert(minutes(500, 1).map((row) => ({ id: ROWS + 3 * ZONE, ...row })));
     ranges(null);
     expect(isWhole).toBe(false);
@@ -427,7 +427,7 @@ describe('the map of times', () => {
     expect(isWhole).toBe(false);
   });
 
-  it('is made neither of a small table nor of a view', () => {
+  it('the zone map is not built for a small table or a view', () => {
     tables.clear();
     tables.insert(minutes(0, 3 * ZONE));
     expect(ranges(Number.NEGATIVE_INFINITY)).toEqual([{ lowest: 1, highest: 3 * ZONE }]);

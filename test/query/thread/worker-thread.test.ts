@@ -53,7 +53,7 @@ afterAll(() => {
   removeCompiled();
 });
 
-describe('queries behind each other', () => {
+describe('queued queries', () => {
   let service: QueryService;
   const LIMIT = 500;
   beforeEach(async () => {
@@ -84,7 +84,7 @@ describe('queries behind each other', () => {
     }
   }
 
-  it('have the time limit each for itself: none is ended for those before it, nor an export', async () => {
+  it('queued queries have a time limit each: none is stopped because of those before it, nor is an export', async () => {
     const all = [exported(50), ...Array.from({ length: 12 }, () => outcome(query(230)))];
     const [whole, ...answers] = await Promise.all(all);
     expect(whole).toBe('all 5');
@@ -93,7 +93,7 @@ describe('queries behind each other', () => {
     expect(new Set(answers)).toEqual(new Set(['answered', expect.stringMatching(/waited too long/)]));
   });
 
-  it('are ended with the thread when they hang, and alone: those behind are answered by a new one', async () => {
+  it('queued queries are stopped with the thread if they hang; those after them are answered by a new thread', async () => {
     const hung = outcome(query('hang'));
     const behind = [outcome(query(1)), outcome(query(0))];
     await sleep(2_000); // waits so long in vain that it is told
@@ -106,7 +106,7 @@ describe('queries behind each other', () => {
     expect(await later).toBe('answered');
   });
 
-  it('give an export that was under way for broken off, when its thread is gone, and never for whole', async () => {
+  it('queued queries report a running export as aborted, never as complete, if its thread is stopped', async () => {
     const slow = exported(3_000); // at the first row while the thread goes, with the second read ahead
     await sleep(300);
     const hung = outcome(query('hang'));
@@ -115,7 +115,7 @@ describe('queries behind each other', () => {
     expect(await slow).toMatch(/^broken off after [12]: /);
   });
 
-  it('are called off alone while they wait', async () => {
+  it('queued queries can be cancelled one by one while they wait', async () => {
     const call = new AbortController();
     const whole = exported(20);
     const first = outcome(query(300));
@@ -124,14 +124,14 @@ describe('queries behind each other', () => {
     expect(await Promise.all([first, second, whole])).toEqual(['answered', 'gone', 'all 5']);
   });
 
-  it('are answered, or told, when all is closed', async () => {
+  it('queued queries are answered or get an error when the service is closed', async () => {
     const hung = outcome(query('hang'));
     await service.close();
     expect(await hung).toMatch(/was cancelled/);
   });
 });
 
-describe('the thread itself', () => {
+describe('the worker thread', () => {
   async function told(ask: object): Promise<unknown> {
     const worker = new Worker(pathToFileURL(join(compiled(), 'query/thread/worker.js')), {
       workerData: tables.options(),
@@ -146,7 +146,7 @@ describe('the thread itself', () => {
     }
   }
 
-  it('does not begin what nobody waits for any more', async () => {
+  it('the worker thread does not start queries that waited too long', async () => {
     const request = {
       filter: EVERYTHING,
       page: 1,
@@ -161,14 +161,14 @@ describe('the thread itself', () => {
     expect(await told({ ...ask, until: now + 600_000 })).toMatchObject({ id: 1, value: { entries: [] } });
   });
 
-  it('gives no end to an export that it does not know', async () => {
+  it('the worker thread returns an error for an export that it does not know', async () => {
     expect(await told({ id: 7, kind: 'more' })).toMatchObject({
       id: 7,
       message: expect.stringMatching(/was aborted/),
     });
   });
 
-  it('stops now and then in an export that finds nothing, so that others have their turn', () => {
+  it('the worker thread pauses an export without matches, so that others get their turn', () => {
     tables.insert(Array.from({ length: 2_000 }, () => ({ action: 'update' })));
     const engine = new QueryEngine(tables.options());
     let now = 0;
