@@ -204,7 +204,7 @@ describe('archive verify', () => {
     expect(verify()).toMatch(/^note: no signature .*--key FILE.* the end .*--head TEXT/m);
     const key = join(rig.directory, 'audit.pub');
     writeFileSync(key, createPublicKey(ours).export({ type: 'spki', format: 'pem' }));
-    expect(verify('--head', head, '--key', key)).not.toContain('note: no');
+    expect(verify('--head', head, '--key', key)).not.toMatch(/note: (no|the end) /);
   });
 
   it('counts a row that two archives have once, and says so', async () => {
