@@ -36,7 +36,7 @@ Examples:
   $ sudo postern-auditd explain 4711 --format ecs | jq .`,
     )
     .action(async (id: string, options: ExplainOptions) => {
-      const { playExplain } = await import('./explain/run.js');
-      await playExplain(id, options);
+      const { runExplain } = await import('./explain/run.js');
+      await runExplain(id, options);
     });
 }

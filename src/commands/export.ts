@@ -9,10 +9,10 @@ import type { QueryChunk } from '../query/service.js';
 import { type Beside, describerOf, type ManifestOptions } from './export/manifest.js';
 import { registerExportVerify as verify } from './export/verify.js';
 import { removeAtEnd } from './support/exit-cleanup.js';
-import { type FilterOptions, filterFromOptions, tellNote, withFilter } from './support/filter-options.js';
+import { type FilterOptions, filterFromOptions, printNote, withFilter } from './support/filter-options.js';
 import { roomIn } from './support/guard-stdout.js';
 import { ProgressBar } from './support/progress-bar.js';
-import { tell } from './support/report-to-daemon.js';
+import { reportAction } from './support/report-to-daemon.js';
 import { formatCount } from './support/terminal.js';
 import { withQueries } from './support/with-queries.js';
 
@@ -82,7 +82,7 @@ async function exportEntries(options: Options): Promise<void> {
   const { config } = loadConfig(options.config ?? null, process.env);
   const what = passed ?? { ...(await digestOf(output ?? '')), count: progress.rows, complete: true };
   const file = output === undefined ? null : resolve(output);
-  await tell(config, {
+  await reportAction(config, {
     action: 'daemon.export',
     details: { file, filter: givenOf(filter), format, ...what },
   });
@@ -91,7 +91,7 @@ async function exportEntries(options: Options): Promise<void> {
   if (progress.rows === 0) {
     const { noteOf } = await import('../query/unknown-names.js');
     const { note } = noteOf(filter, config.source.aliases);
-    if (note !== undefined) tellNote(note);
+    if (note !== undefined) printNote(note);
   }
   if (progress.incomplete !== null) process.stderr.write(`INCOMPLETE: ${progress.incomplete}\n`);
 }

@@ -7,7 +7,7 @@ import {
   type FilterOptions,
   filterFromOptions,
   numberOf,
-  tellNote,
+  printNote,
   withFilter,
 } from './support/filter-options.js';
 import {
@@ -69,7 +69,7 @@ Examples:
           count: options.count === true ? 'all' : 'some',
         });
         process.stdout.write(await render(result, form, options));
-        if (result.note !== undefined) tellNote(result.note);
+        if (result.note !== undefined) printNote(result.note);
         if (result.incomplete !== undefined) process.stderr.write(`INCOMPLETE: ${result.incomplete}\n`);
       });
     });

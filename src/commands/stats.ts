@@ -5,7 +5,7 @@ import {
   type FilterOptions,
   filterFromOptions,
   numberOf,
-  tellNote,
+  printNote,
   withFilter,
 } from './support/filter-options.js';
 import {
@@ -41,7 +41,7 @@ Examples:
         const stats = await queries.stats(filter, { top });
         const paint = createPaint(wantsColour(process.stdout, process.env));
         process.stdout.write(options.json === true ? `${toSafeJson(stats, 2)}\n` : renderStats(stats, paint));
-        if (stats.note !== undefined) tellNote(stats.note);
+        if (stats.note !== undefined) printNote(stats.note);
         if (stats.incomplete !== undefined) process.stderr.write(`INCOMPLETE: ${stats.incomplete}\n`);
       });
     });

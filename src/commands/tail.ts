@@ -30,8 +30,8 @@ Examples:
   $ postern-auditd tail -n 1000 --no-follow --json | jq -r .source.ip | sort | uniq -c`,
     )
     .action(async (options: TailOptions) => {
-      const { playTail } = await import('./tail/run.js');
-      await playTail(options);
+      const { runTail } = await import('./tail/run.js');
+      await runTail(options);
     });
 }
 

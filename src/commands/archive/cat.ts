@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Command } from 'commander';
 import { codeOf } from '../../errors.js';
 import { roomIn } from '../support/guard-stdout.js';
-import { tell } from '../support/report-to-daemon.js';
+import { reportAction } from '../support/report-to-daemon.js';
 import { type ChoiceOptions, chosenOf, MOST_NAMED, withChoice } from './select-archives.js';
 
 export function registerArchiveCat(archive: Command): void {
@@ -47,7 +47,7 @@ Examples:
         await print();
       } finally {
         if (rows > 0)
-          await tell(loadConfig(options.config ?? null, process.env).config, {
+          await reportAction(loadConfig(options.config ?? null, process.env).config, {
             action: 'daemon.export',
             details: {
               directory,

@@ -5,7 +5,7 @@ import { AuditdError } from '../../errors.js';
 import type { Restored } from '../../retention/archive/restore.js';
 import { doAtEnd } from '../support/exit-cleanup.js';
 import { ProgressBar } from '../support/progress-bar.js';
-import { tell } from '../support/report-to-daemon.js';
+import { reportAction } from '../support/report-to-daemon.js';
 import { mustOwn } from '../support/require-owner.js';
 import { formatCount } from '../support/terminal.js';
 import { type ChoiceOptions, type Chosen, chosenOf, MOST_NAMED, withChoice } from './select-archives.js';
@@ -106,7 +106,7 @@ async function record(
     import('../../retention/archive/recorded-heads.js'),
   ]);
   const { config } = loadConfig(options.config ?? null, process.env);
-  await tell(config, {
+  await reportAction(config, {
     action: 'daemon.archive_restore',
     details: {
       directory,

@@ -33,7 +33,7 @@ export function inspectDatabase(config: Config): Finding[] {
   if (denied !== null) return [denied];
   const { source, privateDirectory, remove } = open(config);
   try {
-    const look = patiently(() => page(source, 0, 1));
+    const look = retryWhileLocked(() => page(source, 0, 1));
     if (look.state !== 'reading') return [waiting(look)];
     const postern = look.postern === 'running' ? '' : ' (Postern is stopped; read from a copy)';
     const rows = look.maxId === 0 ? 'no rows yet' : `rows up to ${look.maxId.toLocaleString('en')}`;
@@ -84,7 +84,7 @@ function open(config: Config): { source: AuditSource; privateDirectory: string; 
   return { source, privateDirectory, remove };
 }
 
-function patiently(look: () => ReadResult): ReadResult {
+function retryWhileLocked(look: () => ReadResult): ReadResult {
   const end = performance.now() + LOCKED_MS;
   for (;;) {
     const found = look();
@@ -158,7 +158,7 @@ function countLogins(source: AuditSource, maxId: number): Logins {
       const { action, address } = event;
       if (action === 'auth.login_failure') {
         failed++;
-        sample.take(event);
+        sample.add(event);
         if (address !== null) failures.set(address, (failures.get(address) ?? 0) + 1);
       }
       unknown.add(event);

@@ -54,7 +54,7 @@ export async function* inspect(
   }
   yield await section('fail2ban', () => inspectFail2ban(config));
   const daemon = await section('Daemon', () => inspectDaemon(config.control, loaded, host.installed, times));
-  yield { name: 'Daemon', findings: daemon.findings.filter((finding) => !isToldBy(retention, finding)) };
+  yield { name: 'Daemon', findings: daemon.findings.filter((finding) => !isReportedBy(retention, finding)) };
 }
 
 /** A running daemon keeps its previous configuration. */
@@ -72,7 +72,7 @@ async function* runningStill(
 }
 
 /** The daemon also reports its last run. */
-function isToldBy(retention: Section, { what }: Finding): boolean {
+function isReportedBy(retention: Section, { what }: Finding): boolean {
   const [, failure] = /^retention: (.*)$/s.exec(what) ?? [];
   return failure !== undefined && retention.findings.some((finding) => finding.what.endsWith(failure));
 }

@@ -18,7 +18,7 @@ const MENDED = 3;
 export class FailureSample {
   private readonly newest: AuditEvent[] = [];
 
-  take(event: AuditEvent): void {
+  add(event: AuditEvent): void {
     this.newest.push(event);
     if (this.newest.length > NEWEST) this.newest.shift();
   }

@@ -28,7 +28,7 @@ export interface ExplainOptions extends UtcOption {
 }
 
 /** Prints everything that is known about one event. @throws AuditdError `USAGE`, `NOT_FOUND`, `SOURCE_UNUSABLE` */
-export async function playExplain(text: string, options: ExplainOptions): Promise<void> {
+export async function runExplain(text: string, options: ExplainOptions): Promise<void> {
   const id = parseId(text);
   const { config } = loadConfig(options.config ?? null, process.env);
   const found = openStateReader(config.state);

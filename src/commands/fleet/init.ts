@@ -41,13 +41,13 @@ Examples:
   $ postern-auditd fleet init --json | jq '.[].differences'`,
     )
     .action(async (options: InitOptions) => {
-      const [{ loadConfig }, { initFleet }, { connectionOf }, { wishesOf }] = await Promise.all([
+      const [{ loadConfig }, { initFleet }, { connectionOf }, { streamOptionsOf }] = await Promise.all([
         import('../../config/load.js'),
         import('../../fleet/init.js'),
         import('./config-option.js'),
         import('./stream-options.js'),
       ]);
-      const wishes = wishesOf(options);
+      const wishes = streamOptionsOf(options);
       const { config } = loadConfig(options.config ?? null, process.env);
       const results = await initFleet(connectionOf(config), wishes);
       process.stdout.write(

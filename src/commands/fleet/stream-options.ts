@@ -3,7 +3,7 @@ import { AuditdError } from '../../errors.js';
 import { STREAM_DEFAULTS, type StreamWishes } from '../../sinks/jetstream/stream.js';
 
 /** The options of `fleet init` as numbers. @throws AuditdError `USAGE` */
-export function wishesOf(options: {
+export function streamOptionsOf(options: {
   readonly replicas?: string;
   readonly maxAge?: string;
   readonly maxMessages?: string;

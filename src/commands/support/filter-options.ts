@@ -49,7 +49,7 @@ export async function filterFromOptions(options: FilterOptions, now: number): Pr
 }
 
 /** Prints the likely reason for an empty result. */
-export function tellNote(note: string): void {
+export function printNote(note: string): void {
   process.stderr.write(`postern-auditd: ${escapeUnsafe(note)}\n`);
 }
 

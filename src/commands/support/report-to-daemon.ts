@@ -12,23 +12,23 @@ export interface ReportedAction {
  * Records an action through the daemon, or in state.db when no daemon runs. The action is done already: a failure to record it is printed
  * on standard error and does not change the exit code. Nothing is recorded on a host where no daemon has ever run.
  */
-export async function tell(
+export async function reportAction(
   { control, state }: Pick<Config, 'control' | 'state'>,
-  told: ReportedAction,
+  action: ReportedAction,
 ): Promise<void> {
   const { controlRequest, isAbsent } = await import('../../control/client.js');
   const by = claimingUser();
   try {
     try {
-      await controlRequest(control, 'POST', '/told', told, { 'x-user': by ?? '' });
+      await controlRequest(control, 'POST', '/told', action, { 'x-user': by ?? '' });
     } catch (error) {
       if (!isAbsent(error)) throw error;
       const { recordOffline } = await import('../../control/record-offline.js');
-      recordOffline(state, told, by);
+      recordOffline(state, action, by);
     }
   } catch (error) {
     process.stderr.write(
-      `postern-auditd: ${told.action} was not recorded in the audit log: ${messageOf(error)}\n`,
+      `postern-auditd: ${action.action} was not recorded in the audit log: ${messageOf(error)}\n`,
     );
   }
 }

@@ -5,7 +5,7 @@ import { loadConfig } from '../../config/load.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError, codeOf } from '../../errors.js';
 import { unknownAction } from '../../query/unknown-names.js';
-import { tellNote } from '../support/filter-options.js';
+import { printNote } from '../support/filter-options.js';
 import { createPaint, escapeUnsafe, wantsColour } from '../support/terminal.js';
 import { timesFor } from '../support/times.js';
 import { LogFollower } from './follower.js';
@@ -26,7 +26,7 @@ export interface TailOptions {
 const POLL_MS = 200;
 
 /** Prints the last events and then new ones, until it is interrupted. @throws AuditdError */
-export async function playTail(options: TailOptions): Promise<void> {
+export async function runTail(options: TailOptions): Promise<void> {
   const { config } = loadConfig(options.config ?? null, process.env);
   const directory = directoryOf(config, options.sink ?? null);
   const filter = filterOf(options, config);
@@ -124,7 +124,7 @@ function actionOf(name: string, config: Config): string {
   const type = createClassifier(config.source.aliases)(bare, null);
   if (type.known) return type.action;
   // Postern may write words that the catalog does not have.
-  tellNote(unknownAction(bare));
+  printNote(unknownAction(bare));
   return name;
 }
 
