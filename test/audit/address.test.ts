@@ -157,7 +157,7 @@ describe('a network', () => {
     expect(networkOf(address, prefix)).toBe(network);
   });
 
-  it('contains what lies in it, in either notation', () => {
+  it('contains the addresses in it, in either notation', () => {
     const set = new NetworkSet(['127.0.0.0/8', '::1', '2001:db8::/32', '::ffff:192.0.2.0/120']);
     for (const inside of ['127.9.9.9', '::1', '2001:db8:ffff::1', '192.0.2.200'])
       expect(set.contains(inside)).toBe(true);
@@ -240,7 +240,7 @@ describe('the client of a list of addresses', () => {
     expect(clientAddress(text, trusted)).toBe(address);
   });
 
-  it('is nobody where no proxy is trusted', () => {
+  it('is unknown if no proxy is trusted', () => {
     expect(clientAddress('203.0.113.7, 172.18.0.1', null)).toBeNull();
     expect(clientAddress('203.0.113.7', null)).toBe('203.0.113.7');
   });

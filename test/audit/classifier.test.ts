@@ -105,7 +105,7 @@ describe('a kind of event', () => {
     });
   });
 
-  it('is made for what the catalog does not know, with a name that can be written anywhere', () => {
+  it('is made for a row outside the catalog, with a name that can be written anywhere', () => {
     expect(classify('Frobnicated!', 'Magic Widget')).toMatchObject({
       action: 'magic_widget.frobnicated',
       category: 'magic_widget',
@@ -150,7 +150,7 @@ describe('a kind of event', () => {
     }
   });
 
-  it('never takes a known name for a text that is not a spelling of it', () => {
+  it('never gives a known name to a text that is not a spelling of it', () => {
     const hostile = fc.oneof(
       fc.string({ unit: 'binary' }),
       fc.string({
@@ -218,7 +218,7 @@ describe('spellings of the configuration', () => {
 });
 
 describe('the memory of the classifier', () => {
-  it('does not grow with what is thrown at it', () => {
+  it('does not grow with hostile input', () => {
     const busy = createClassifier();
     const login = busy('login_failed', 'user');
     for (let n = 0; n < 10_000; n++) busy(`hostile_${n}`, `kind_${n % 7}`);

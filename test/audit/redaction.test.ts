@@ -163,7 +163,7 @@ describe('a key of a secret', () => {
     });
   });
 
-  it('may stand as a value beside what it names', () => {
+  it('may be the value of a member next to the secret that it names', () => {
     expect(masked({ key: 'smtp_password', value: S })).toEqual({ key: 'smtp_password', value: '***' });
     expect(masked({ changes: [{ field: 'password', old: S, new: S, by: 'jan' }] })).toEqual({
       changes: [{ field: 'password', old: '***', new: '***', by: 'jan' }],
@@ -288,7 +288,7 @@ describe('details', () => {
     }
   });
 
-  it('come back as they are where there is no secret in them, whatever they are', () => {
+  it('stay unchanged if they contain no secret, whatever they are', () => {
     fc.assert(
       fc.property(fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 4 })), (value) => {
         const text = JSON.stringify(value);

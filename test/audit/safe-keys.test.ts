@@ -36,7 +36,7 @@ const tree = fc.letrec<{ value: unknown }>((tie) => ({
 })).value;
 
 describe('the keys of details', () => {
-  it('are taken by every receiver, and no value is lost', () => {
+  it('are accepted by every receiver, and no value is lost', () => {
     fc.assert(
       fc.property(fc.dictionary(key, tree, { maxKeys: 5 }), (details) => {
         const json = JSON.stringify(details);
@@ -60,7 +60,7 @@ describe('the keys of details', () => {
     expect(withSafeKeys(json)).toBe(json);
   });
 
-  it('stay different where they were, also from what a client made to look the same', () => {
+  it('stay different from one another, even from a key that a client made to look the same', () => {
     const once = JSON.parse(withSafeKeys('{"a\\u0000":1}')) as object;
     const [made = ''] = Object.keys(once);
     const both = JSON.parse(withSafeKeys(JSON.stringify({ [made]: 2, 'a\0': 1 }))) as object;

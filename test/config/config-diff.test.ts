@@ -11,7 +11,7 @@ function diff(before: string, after: string): string[] {
 const FILE = 'sinks: { audit: { type: file } }';
 const BOTH = 'sinks: { audit: { type: file }, auth: { type: fail2ban } }';
 
-describe('what a reload of the configuration changes', () => {
+describe('the changes of a reload', () => {
   it.each<[string, string, string, string[]]>([
     ['nothing', '', 'log: { level: info }', []],
     ['a value', '', 'log: { level: debug }', ['log.level']],

@@ -10,13 +10,13 @@ it('an address that a network covers already changes nothing', () => {
   expect(edit(text, '10.1.2.3', 'fd00::5', '10.0.0.0/8')).toEqual({ text, changes: [] });
 });
 
-it('the defaults stay in the list that takes their place', () => {
+it('keeps the defaults in the list that replaces them', () => {
   const { text, changes } = edit('', '198.51.100.7');
   expect(changes).toEqual(['fail2ban.never_ban: 198.51.100.7']);
   expect(parseConfig(text, FILE).fail2ban.never_ban).toEqual(['127.0.0.0/8', '::1', '198.51.100.7']);
 });
 
-it('what bans, and whether bans are wanted, is set where it stands or as the first of its section', () => {
+it('sets the action that bans, and whether bans are wanted, in place or as the first key of its section', () => {
   const text = 'fail2ban:\n  banaction: iptables-multiport # ours\n';
   const edits = { banaction: 'nftables-multiport', fail2ban: false };
   const { text: edited, changes } = editConfig(text, edits, FILE);

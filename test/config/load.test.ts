@@ -30,7 +30,7 @@ const AUTH = 'auth.login_success, auth.login_failure, auth.logout, auth.token_cr
 const NETWORK = 'an address or a network, such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32';
 const PATH = 'an absolute path (a service has no current directory)';
 
-describe('a problem is named with its place, what was found, what is allowed', () => {
+describe('a problem names its position, what was found and what is allowed', () => {
   it.each<[what: string, text: string, problem: string | string[]]>([
     // keys
     [
@@ -372,7 +372,7 @@ describe('a problem is named with its place, what was found, what is allowed', (
   });
 });
 
-describe('what may be secret is not repeated', () => {
+describe('values that may be secret are not repeated', () => {
   const siem = (more: string) => `sinks: { s: { type: syslog, transport: relp, targets: ["a:1"], ${more} } }`;
   it.each([
     ['a key that was pasted in place of its path', siem('tls: { key: [hunter2], cert: /x }')],
@@ -390,7 +390,7 @@ describe('what may be secret is not repeated', () => {
   });
 });
 
-describe('what is accepted', () => {
+describe('accepted configurations', () => {
   it.each([
     ['nothing', ''],
     ['comments', '# nothing\n'],
@@ -413,11 +413,11 @@ describe('what is accepted', () => {
     });
   });
 
-  it('no sinks at all, if one says so', () => {
+  it('no sinks, if the configuration says so', () => {
     expect(parseConfig('sinks: {}', 'c.yml').sinks).toEqual({});
   });
 
-  it('names in a filter that the catalog knows, in any spelling, and such as are like none of its own', () => {
+  it('known names in a filter, in any spelling, and names that resemble no known name', () => {
     const events = {
       category: ['auth', 'wireguard_peer'],
       action: ['auth.login_failure', 'login_failed', 'wireguard_peer.rotate'],
@@ -437,7 +437,7 @@ describe('where the configuration comes from', () => {
     expect(loaded.config.server).toBe('from-file');
   });
 
-  it('from the file that the environment names, which --config stands above', () => {
+  it('from the file that the environment names, unless --config overrides it', () => {
     expect(loadConfig(null, { POSTERN_AUDITD_CONFIG: file }).path).toBe(file);
     expect(loadConfig(file, { POSTERN_AUDITD_CONFIG: '/not/there' }).path).toBe(file);
   });
@@ -597,7 +597,7 @@ describe('the configuration as one writes it', () => {
   });
 });
 
-describe('what of a fleet does not fit together', () => {
+describe('conflicting keys of a fleet', () => {
   const nats = 'servers: ["nats://n1:4222"]';
   it.each([
     [

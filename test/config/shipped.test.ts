@@ -69,7 +69,7 @@ describe('what is generated from the schema', () => {
     expectGenerated('docs/reference/CONFIGURATION.md', 'reference', reference());
   });
 
-  it('says of every key what it means', () => {
+  it('describes every key', () => {
     const silent = sections().flatMap(({ title, entries }) =>
       entries.filter(({ schema }) => schema.description === undefined).map(({ key }) => `${title} ${key}`),
     );
