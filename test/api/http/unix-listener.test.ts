@@ -164,13 +164,13 @@ describe('the configuration', () => {
   it.each([
     [
       'api: { listen: "unix:/run/postern-auditd/control.sock" }',
-      /api\.listen: found the control socket's own path/,
+      /api\.listen: found the path of the control socket/,
     ],
     [`api: { listen: "unix:/${'x'.repeat(120)}" }`, /api\.listen: found a path of 121 bytes/],
     ['api: { listen: "unix:api.sock" }', /api\.listen: found .* allowed is an address and a port .* "unix:"/],
     ['api: { listen: "unix:/run/" }', /api\.listen: /],
     ['api: { listen: "unix:/run/a.sock", tls: { cert: /a, key: /b } }', /api\.tls: found a certificate/],
-    ['api: { socket_mode: "0666" }', /api\.socket_mode: .*not everybody write/],
+    ['api: { socket_mode: "0666" }', /api\.socket_mode: .*not every user can write/],
   ])('%s is rejected with its position', (yaml, message) => {
     expect(refused(yaml)).toMatch(message);
   });
