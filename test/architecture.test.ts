@@ -30,6 +30,7 @@ const GROUND = [
   'load-unix-datagrams',
   'silent-log',
   'sleep-sync',
+  'ticker',
   'version',
 ];
 

@@ -75,16 +75,19 @@ export class BanRecorder {
     };
   }
 
-  private read(): void {
+  /** @returns false if it has to be tried again */
+  private read(): boolean {
     const { log } = this.options;
     try {
       while (this.readSome());
       if (this.trouble !== null) log.info('bans are recorded again');
       this.trouble = null;
+      return true;
     } catch (error) {
       const message = messageOf(error);
       if (message !== this.trouble) log.warn({ err: error }, `bans are not recorded: ${message}`);
       this.trouble = message;
+      return false;
     }
   }
 

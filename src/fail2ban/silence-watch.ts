@@ -3,6 +3,7 @@ import { NetworkSet } from '../audit/address.js';
 import type { AuditEvent } from '../audit/event.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import { classifyForBan } from '../sinks/files/ban-eligibility.js';
+import { type PeriodicTask, ticker } from '../ticker.js';
 import {
   type Advice,
   adviceOn,
@@ -44,7 +45,7 @@ export class SilenceWatch {
   private readonly clues = new Map<string, Clue>();
   private readonly servers = new Set<string>();
   private readonly neverBan: NetworkSet;
-  private timer: NodeJS.Timeout | null = null;
+  private task: PeriodicTask | null = null;
 
   constructor(private readonly options: SilenceWatchOptions) {
     this.neverBan = new NetworkSet(options.neverBan);
@@ -52,12 +53,11 @@ export class SilenceWatch {
   }
 
   start(): void {
-    this.timer = setInterval(() => this.evaluate(), LOOK_MS);
-    this.timer.unref();
+    this.task = ticker.every(LOOK_MS, () => this.evaluate(), { keepsAlive: false });
   }
 
   stop(): void {
-    if (this.timer !== null) clearInterval(this.timer);
+    this.task?.close();
   }
 
   /** Receives each event that was read. The last withheld event of a reason is shown with that reason. */

@@ -51,7 +51,9 @@ export class SinkLoop implements FeedSubscriber {
   private readonly deadline: DeliveryTimeout;
   private opened = false;
   private delivered = 0;
-  private lastTick = 0;
+  private lastTick = Number.NEGATIVE_INFINITY;
+  /** Until what wakes it, it has had all that there was. */
+  private hasEverything = false;
   private replaying: Replay | null = null;
   private running: Promise<void> | null = null;
   private markSettled: () => void = () => undefined;
@@ -83,6 +85,8 @@ export class SinkLoop implements FeedSubscriber {
   }
 
   wake(): void {
+    if (this.hasEverything) this.positions.noteCaughtUp();
+    this.hasEverything = false;
     this.alarm.ring();
   }
 
@@ -184,18 +188,7 @@ export class SinkLoop implements FeedSubscriber {
         await this.tick();
         if (!progressed) {
           if (this.ending) return;
-          this.health.recovered();
-          this.health.enter('waiting for events', TICK_MS);
-          // While the sink has everything, the feed reads, and wakes this loop.
-          while (
-            !(await this.alarm.sleep(TICK_MS)) &&
-            this.isCaughtUp() &&
-            this.options.isActive?.() !== false
-          ) {
-            await this.tick();
-            this.health.recovered();
-            this.health.enter('waiting for events', TICK_MS);
-          }
+          await this.rest();
         } else {
           await setImmediate(); // the control socket, timers and the watcher get their turn
         }
@@ -204,6 +197,20 @@ export class SinkLoop implements FeedSubscriber {
         await this.handleFailure(error);
       }
     }
+  }
+
+  /** Until there may be something to ship. While the sink has everything, the feed reads, and wakes this loop. */
+  private async rest(): Promise<void> {
+    do {
+      this.hasEverything = this.isCaughtUp();
+      const period = this.hasEverything ? (this.options.sink.tickPeriod?.() ?? TICK_MS) : TICK_MS;
+      this.health.recovered();
+      this.health.enter('waiting for events', period);
+      const woken = await this.alarm.rest(period);
+      this.hasEverything = false;
+      if (woken) return;
+      await this.tickSink();
+    } while (this.isCaughtUp() && this.options.isActive?.() !== false);
   }
 
   private isCaughtUp(): boolean {
@@ -343,13 +350,16 @@ export class SinkLoop implements FeedSubscriber {
   }
 
   private async tick(): Promise<void> {
+    if (performance.now() - this.lastTick >= TICK_MS) await this.tickSink();
+  }
+
+  private async tickSink(): Promise<void> {
     const { sink, state, clock, name } = this.options;
-    const now = clock();
-    if (sink.tick === undefined || (now - this.lastTick < TICK_MS && now >= this.lastTick)) return;
-    this.lastTick = now;
+    if (sink.tick === undefined) return;
+    this.lastTick = performance.now();
     this.health.renew(DELIVERY_LIMIT_MS); // an fdatasync may take as long as a delivery
     const saved = await sink.tick();
-    if (saved !== null) state.transaction(() => state.cursors.saveSinkState(name, saved, now));
+    if (saved !== null) state.transaction(() => state.cursors.saveSinkState(name, saved, clock()));
   }
 
   private abort(): void {

@@ -10,8 +10,8 @@ import type { State } from './state.js';
 
 /** How long after it was read an edit of a row is looked for. */
 const WATCHED_MS = 60_000;
-/** At most one version a row in this time. */
-const APART_MS = 1_000;
+/** At most one version a row in this time: the second from one check to the next, which may begin a little early. */
+const APART_MS = 950;
 /** Text read at a time. */
 const CHECK_BYTES = 8 * 2 ** 20;
 /** Rows kept in memory as they were read, for sinks that have not had them. */

@@ -26,8 +26,8 @@ import { type HeadPage, TableHead } from './table-head.js';
 import { WakeableSleep } from './wakeable-sleep.js';
 
 const TICK_MS = 1_000;
-/** Reads without a wake this often. */
-const OWN_READ_MS = 5_000;
+/** Reads without a wake this often. Failures are fresh for 50 s. */
+const OWN_READ_MS = 15_000;
 /** Failures are fresh for 50 s: a sink that is down is not left alone for long. */
 const MOST_PAUSE_MS = 2_000;
 /** After a read that could not see everything. */
@@ -132,7 +132,6 @@ export class HeadLoop {
         }
         this.markSettled();
         if (this.ending) return;
-        this.health.enter('waiting for events', TICK_MS);
         await this.rest();
       } catch (error) {
         if (this.aborting.signal.aborted) return;
@@ -197,17 +196,21 @@ export class HeadLoop {
   private async rest(): Promise<void> {
     for (;;) {
       const blind = this.heads.some((head) => !head.sawAll);
-      if (await this.alarm.sleep(blind ? AGAIN_MS : TICK_MS)) return;
-      await this.tick();
-      this.health.enter('waiting for events', TICK_MS);
-      if (blind || performance.now() - this.lastRead >= OWN_READ_MS) return;
+      const period = this.options.sink.tickPeriod?.() ?? TICK_MS;
+      this.health.enter('waiting for events', blind ? AGAIN_MS : period);
+      if (await (blind ? this.alarm.sleep(AGAIN_MS) : this.alarm.rest(period))) return;
+      if (blind) return;
+      await this.tickSink();
+      if (performance.now() - this.lastRead >= OWN_READ_MS) return;
     }
   }
 
   private async tick(): Promise<void> {
-    const now = performance.now();
-    if (now - this.lastTick < TICK_MS) return;
-    this.lastTick = now;
+    if (performance.now() - this.lastTick >= TICK_MS) await this.tickSink();
+  }
+
+  private async tickSink(): Promise<void> {
+    this.lastTick = performance.now();
     this.health.renew(DELIVERY_LIMIT_MS);
     await this.options.sink.tick?.();
   }

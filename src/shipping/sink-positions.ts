@@ -89,6 +89,12 @@ export class SinkPositions {
     this.positions.set(feed.name, { timeline, upTo, skipTo, recovered: found, caughtUpAt });
   }
 
+  /** The sink had everything until now: it lags from now on at the earliest. */
+  noteCaughtUp(): void {
+    const now = this.options.clock();
+    for (const position of this.positions.values()) position.caughtUpAt = now;
+  }
+
   /** While another server ships instead, the cursors move in the state alone (fleet/standby-positions.ts). */
   reloadCursors(): void {
     const { sink, state } = this.options;

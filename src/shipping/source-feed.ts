@@ -10,6 +10,7 @@ import {
   type WaitingState,
   waiting,
 } from '../source/source.js';
+import { ticker } from '../ticker.js';
 import { EditWatch, type EditWatchOptions } from './edit-watch.js';
 import { findLost, type LostRows } from './lost-rows.js';
 
@@ -139,12 +140,12 @@ export class Feed {
       onWake?.();
       return this.readNew();
     });
-    const timer =
-      this.edits === null ? null : setInterval(() => this.recordEdits(false), editsMs ?? EDITS_MS);
+    const edits =
+      this.edits === null ? null : ticker.every(editsMs ?? EDITS_MS, () => this.recordEdits(false));
     this.watching = {
       close: () => {
         watcher.close();
-        if (timer !== null) clearInterval(timer);
+        edits?.close();
       },
     };
   }

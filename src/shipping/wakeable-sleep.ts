@@ -1,3 +1,5 @@
+import { ticker } from '../ticker.js';
+
 /** A sleep that can be ended early: by new rows, unless it must not be, and by the end of the loop always. */
 export class WakeableSleep {
   private rung = false;
@@ -23,16 +25,18 @@ export class WakeableSleep {
 
   /** Until `ring` or `end`, or `ms` have passed; false if nothing but time has. */
   async sleep(ms: number): Promise<boolean> {
-    if (this.rung || this.ended) return true;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.wakeUp = () => {
-        clearTimeout(timer);
-        resolve();
-      };
+    return this.wait((wakeUp) => {
+      const timer = setTimeout(wakeUp, ms);
+      return () => clearTimeout(timer);
     });
-    this.wakeUp = null;
-    return this.rung || this.ended;
+  }
+
+  /** As `sleep`, but together with all else that is done each `period` ms: for up to that long. */
+  async rest(period: number): Promise<boolean> {
+    return this.wait((wakeUp) => {
+      const task = ticker.every(period, wakeUp);
+      return () => task.close();
+    });
   }
 
   /** Until `end`, or `ms` have passed: new rows are no reason to come back earlier. */
@@ -41,5 +45,18 @@ export class WakeableSleep {
     this.rung = false;
     await this.sleep(ms);
     this.deaf = false;
+  }
+  private async wait(begin: (wakeUp: () => void) => () => void): Promise<boolean> {
+    if (this.rung || this.ended) return true;
+    await new Promise<void>((resolve) => {
+      const wakeUp = () => {
+        cancel();
+        resolve();
+      };
+      const cancel = begin(wakeUp);
+      this.wakeUp = wakeUp;
+    });
+    this.wakeUp = null;
+    return this.rung || this.ended;
   }
 }

@@ -84,8 +84,10 @@ export interface Sink {
   figures(): SinkFigures;
   /** What it decided of late, by verdict, where it decides: `written`, or why an event was withheld. */
   verdicts?(): Readonly<Record<string, RecentVerdict>>;
-  /** About once a second while idle: durability (fdatasync), rolls by time, keep-alives. May return a new note to save. */
+  /** While idle, each second or `tickPeriod`: durability (fdatasync), rolls by time, keep-alives. May return a new note to save. */
   tick?(): Promise<string | null>;
+  /** Milliseconds until `tick` is due again while no event comes; without it, a second. */
+  tickPeriod?(): number;
   close(): Promise<void>;
   /**
    * Positions behind which rows may have to be delivered again although the cursors have passed them: retention keeps those rows.

@@ -3,6 +3,7 @@ import type { Classifier } from '../audit/catalog.js';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { Redactor } from '../audit/redaction.js';
 import { messageOf } from '../errors.js';
+import { ticker } from '../ticker.js';
 import { PageReader } from './page-reader.js';
 import type { RowGuard } from './quarantine.js';
 import { RowReader } from './row-to-event.js';
@@ -47,8 +48,10 @@ export interface OwnSource extends AuditSource {
   notify(): void;
 }
 
-/** For rows that were recorded without a call of `notify`. */
-const POLL_MS = 5_000;
+/** After a read that failed. */
+const RETRY_MS = 5_000;
+/** For rows that were recorded without a call of `notify`, of which nothing is known. */
+const POLL_MS = 60_000;
 
 /** Reads an audit table of the daemon's own over the connection it already has. */
 export function createOwnSource(options: OwnSourceOptions): OwnSource {
@@ -62,6 +65,7 @@ class OwnTable implements OwnSource {
   private readonly reader: PageReader;
   private readonly wakes = new Set<() => unknown>();
   private pending: NodeJS.Immediate | null = null;
+  private hasFailed = false;
 
   constructor(private readonly options: OwnSourceOptions) {
     const {
@@ -99,8 +103,10 @@ class OwnTable implements OwnSource {
   read(request: ReadRequest): ReadResult {
     try {
       const found = this.inTransaction((table) => this.reader.read(this.options.db, table, request));
+      this.hasFailed = 'message' in found;
       return 'message' in found ? waiting(found.state, `${this.database}: ${found.what}`, found) : found;
     } catch (error) {
+      this.hasFailed = true;
       const what = `reading table ${this.options.table} of ${this.database} failed: ${messageOf(error)}`;
       return waiting('failed', `${what}; trying again`);
     }
@@ -120,11 +126,13 @@ class OwnTable implements OwnSource {
 
   watch(onWake: () => unknown): { close(): void } {
     this.wakes.add(onWake);
-    const poll = setInterval(() => onWake(), POLL_MS);
+    const poll = ticker.every(POLL_MS, () => onWake());
+    const retry = ticker.every(RETRY_MS, () => this.hasFailed && onWake());
     this.notify();
     return {
       close: () => {
-        clearInterval(poll);
+        poll.close();
+        retry.close();
         this.wakes.delete(onWake);
       },
     };

@@ -1,9 +1,6 @@
 import { type BigIntStats, realpathSync, statSync } from 'node:fs';
 import { codeOf } from '../errors.js';
 
-/** The suffixes of the files SQLite keeps beside a database, and that a commit or a restore changes. */
-const SUFFIXES = ['', '-wal', '-journal'] as const;
-
 /**
  * Timestamps of files move in steps of up to 4 ms (10 ms at HZ=100): a file written this recently may be written
  * again without any of its figures changing.
@@ -43,10 +40,18 @@ export function stateOfFiles(database: string): FileState | null {
     if (isAbsence(error)) return null;
     throw error;
   }
-  const [main, wal, journal] = SUFFIXES.map((suffix) =>
-    statSync(`${path}${suffix}`, { bigint: true, throwIfNoEntry: false }),
-  );
-  if (main === undefined) return null;
+  const main = statOf(path);
+  return main === undefined ? null : stateOf(path, main);
+}
+
+function statOf(path: string): BigIntStats | undefined {
+  return statSync(path, { bigint: true, throwIfNoEntry: false });
+}
+
+/** @param path without links */
+function stateOf(path: string, main: BigIntStats): FileState {
+  const wal = statOf(`${path}-wal`);
+  const journal = statOf(`${path}-journal`);
   return {
     path,
     inode: String(main.ino),
@@ -62,6 +67,34 @@ export function stateOfFiles(database: string): FileState | null {
       .filter((time) => time !== undefined)
       .map((time) => Number(time / 1_000_000n)),
   };
+}
+
+/** The path is resolved again after so many looks that found the same file at its end. */
+const RESOLVE_LOOKS = 10;
+
+/**
+ * The state of the files for one who looks each second. Resolving a path is a system call for each of its directories, so the path is kept
+ * as long as the same file is at its end. A link that was turned leads to another file, which shows at once.
+ */
+export class RepeatedLook {
+  private known: { readonly path: string; readonly device: bigint; readonly inode: bigint } | null = null;
+  private looks = 0;
+
+  constructor(private readonly database: string) {}
+
+  /** As `stateOfFiles`. */
+  look(): FileState | null {
+    const { known, database } = this;
+    if (known !== null && ++this.looks < RESOLVE_LOOKS) {
+      const main = statOf(database);
+      if (main?.dev === known.device && main.ino === known.inode) return stateOf(known.path, main);
+    }
+    this.looks = 0;
+    const state = stateOfFiles(database);
+    this.known =
+      state === null ? null : { path: state.path, device: state.device, inode: BigInt(state.inode) };
+    return state;
+  }
 }
 
 /**

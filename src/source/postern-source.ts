@@ -6,7 +6,7 @@ import type { Redactor } from '../audit/redaction.js';
 import type { SourceConfig } from '../config/schema.js';
 import { StoppedDatabaseCopies } from './copy-stopped-database.js';
 import { fingerprintOf } from './event-id.js';
-import { type FileState, isSettled, realPathOf, stateOfFiles } from './file-state.js';
+import { type FileState, isSettled, RepeatedLook, realPathOf, stateOfFiles } from './file-state.js';
 import { FollowedTable } from './followed-table.js';
 import { isCommitting, keepsWriterOut } from './journal-mode.js';
 import { PageReader } from './page-reader.js';
@@ -103,10 +103,12 @@ class PosternSource implements AuditSource {
   /** The files of a stopped Postern whose copy was checked for edits. */
   private checked = '';
   private readonly unchanged = new UnchangedDatabase();
+  private readonly look: RepeatedLook;
 
   constructor(private readonly options: PosternSourceOptions) {
     const { config, history, clock, log } = options;
     this.tables = new FollowedTable(config, history, log);
+    this.look = new RepeatedLook(config.database);
     const { trusted_proxies: trustedProxies, time_zone: timeZone } = config;
     const rows = new RowReader({ ...options, name: 'postern', trustedProxies, timeZone });
     this.reader = new PageReader(rows, history, clock);
@@ -297,7 +299,7 @@ class PosternSource implements AuditSource {
 
   /** The files' figures show every commit (SOURCE.md: inode and size alone do not); a full read is due now and then all the same. */
   private mayHaveChanged(asks: Asking): boolean {
-    const figures = this.filesNow()?.figures;
+    const figures = this.seen(() => this.look.look())?.figures;
     return Object.values(this.readers).some(({ asked, done }) => {
       if (!asked) return false;
       if (done === null || performance.now() - done.at > FULL_READ_MS) return true;
@@ -306,8 +308,12 @@ class PosternSource implements AuditSource {
   }
 
   private filesNow(): FileState | null {
+    return this.seen(() => stateOfFiles(this.options.config.database));
+  }
+
+  private seen(look: () => FileState | null): FileState | null {
     try {
-      return stateOfFiles(this.options.config.database);
+      return look();
     } catch {
       return null;
     }

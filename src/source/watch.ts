@@ -1,14 +1,21 @@
 import { type FSWatcher, statSync, watch as watchDirectory } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import type { Logger } from 'pino';
+import { type PeriodicTask, ticker } from '../ticker.js';
 import { dueAfterEvent, onEvent, onRead, type PollStep } from './poll-schedule.js';
 import { watchTrouble } from './watch-error.js';
+
+/**
+ * A directory is looked at again after so many polls that found no change: one that was moved away and back, with the same files in it, shows
+ * in nothing else.
+ */
+const ATTACH_POLLS = 10;
 
 /** An event asks whether it is one of a change; the poll, whether anything may be left to be read. */
 export type Asking = 'event' | 'poll';
 
 export interface WatchOptions {
-  /** Where the database is; asked again at each poll, since a link may be turned. */
+  /** Where the database is; asked again after each change that a poll finds, and now and then, since a link may be turned. */
   readonly database: () => string;
   /** Milliseconds. */
   readonly pollInterval: number;
@@ -40,14 +47,15 @@ class DatabaseWatcher {
   private timer: NodeJS.Timeout | null = null;
   private closed = false;
   private warnedOf = '';
-  private readonly poll: NodeJS.Timeout;
+  private readonly poll: PeriodicTask;
+  private unchangedPolls = 0;
 
   constructor(
     private readonly options: WatchOptions,
     private readonly onWake: () => unknown,
   ) {
     this.attach();
-    this.poll = setInterval(() => this.onPoll(), options.pollInterval);
+    this.poll = ticker.every(options.pollInterval, () => this.onPoll());
     // Not at once: the caller does not have the returned object yet.
     this.step = onEvent(null);
     this.arm(performance.now() + 1);
@@ -55,15 +63,17 @@ class DatabaseWatcher {
 
   close(): void {
     this.closed = true;
-    clearInterval(this.poll);
+    this.poll.close();
     if (this.timer !== null) clearTimeout(this.timer);
     this.timer = null;
     this.detach();
   }
 
   private onPoll(): void {
-    this.attach();
-    if (this.timer === null && this.options.mayHaveChanged('poll')) this.read();
+    const hasChanged = this.options.mayHaveChanged('poll');
+    this.unchangedPolls = hasChanged ? 0 : this.unchangedPolls + 1;
+    if (hasChanged || this.watcher === null || this.unchangedPolls % ATTACH_POLLS === 0) this.attach();
+    if (this.timer === null && hasChanged) this.read();
   }
 
   /** Watches the directory in which the database is now; no watch, no harm: then there is the poll. */

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { ticker } from '../ticker.js';
 import type { Notifier } from './notify.js';
 
 const STATUS_MS = 10_000;
@@ -27,6 +28,12 @@ export function startHeartbeat(options: {
     lastStatus = status;
     if (Object.keys(lines).length > 0) notifier.notify(lines);
   };
-  const timer = setInterval(beat, notifier.watchdogMs === null ? STATUS_MS : notifier.watchdogMs / 4);
-  return { beat, stop: () => clearInterval(timer) };
+  const task = ticker.every(notifier.watchdogMs === null ? STATUS_MS : quarterOf(notifier.watchdogMs), beat);
+  return { beat, stop: () => task.close() };
+}
+
+/** In whole seconds, where it is longer than one: so the process does not wake for it alone. */
+function quarterOf(watchdogMs: number): number {
+  const quarter = watchdogMs / 4;
+  return quarter < 1_000 ? quarter : Math.floor(quarter / 1_000) * 1_000;
 }

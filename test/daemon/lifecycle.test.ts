@@ -264,6 +264,28 @@ describe('the control socket', () => {
   });
 });
 
+describe('an idle daemon', () => {
+  it('wakes about once a second, for everything that it does again and again', async () => {
+    await rig.start();
+    rig.append(3);
+    await rig.shipped();
+    const pid = rig.child?.pid ?? 0;
+    const wakeUps = () =>
+      Number(
+        /^voluntary_ctxt_switches:\s*(\d+)/m.exec(
+          readFileSync(`/proc/${pid}/task/${pid}/status`, 'utf8'),
+        )?.[1],
+      );
+    const inFiveSeconds = async () => {
+      const before = wakeUps();
+      await sleep(5_000);
+      return wakeUps() - before;
+    };
+    // With a timer for each task it is some 18. The reads that follow the rows, and V8's own work after a start, pass.
+    await expect.poll(inFiveSeconds, { timeout: 120_000 }).toBeLessThan(11);
+  });
+});
+
 describe('a database that is not there', () => {
   it('a missing database is waited for, and read from its first row once it is created', async () => {
     rig.db.close();

@@ -15,7 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest';
 import { type BanEntry, parseBan, readBans, readLastBans } from '../../src/fail2ban/ban-log.js';
 import { watchBans } from '../../src/fail2ban/watch-ban-log.js';
 import { installed } from '../support/installed.js';
@@ -333,6 +333,7 @@ it('a change is noticed soon, by polling where no watch is possible', async () =
         () => {
           watch.close();
           resolve();
+          return true;
         },
         poll,
       );
@@ -340,4 +341,31 @@ it('a change is noticed soon, by polling where no watch is possible', async () =
     });
   await told(path, 3_600_000, () => appendFileSync(path, line(1)));
   await told(join(directory, 'missing', 'bans.log'), 20, () => {});
+});
+
+it('a poll tells what no watch shows: another file behind a link, a read that failed', async () => {
+  const [first, second] = [join(directory, 'first'), join(directory, 'second')];
+  for (const made of [first, second]) {
+    mkdirSync(made);
+    writeFileSync(join(made, 'bans.log'), line(1));
+  }
+  const link = join(directory, 'link');
+  symlinkSync(first, link);
+  let [calls, isRead] = [0, false];
+  const watch = watchBans(
+    join(link, 'bans.log'),
+    () => {
+      calls++;
+      return isRead;
+    },
+    20,
+    Number.POSITIVE_INFINITY,
+  );
+  onTestFinished(() => watch.close());
+  await vi.waitFor(() => expect(calls).toBeGreaterThan(2), { timeout: 60_000 });
+  isRead = true;
+  symlinkSync(second, `${link}.new`);
+  renameSync(`${link}.new`, link);
+  const before = calls;
+  await vi.waitFor(() => expect(calls).toBeGreaterThan(before), { timeout: 60_000 });
 });

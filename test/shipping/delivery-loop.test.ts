@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { LoopOptions } from '../../src/shipping/delivery-loop.js';
@@ -170,6 +170,40 @@ describe('a sink loop', () => {
     restore();
     expect([...said]).toEqual([null]);
     await loop.stop(1_000);
+  });
+
+  it('ticks as often as its sink asks for, and lags from the moment at which it is woken', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    const sink = Object.assign(new Recording(), {
+      ticks: 0,
+      period: 10,
+      async tick() {
+        this.ticks++;
+        return null;
+      },
+      tickPeriod() {
+        return this.period;
+      },
+    });
+    const table = new MemoryTable(3);
+    const feed = feedOf(table);
+    const loop = loopOf(feed, sink);
+    await caughtUp(loop, 3);
+    await vi.waitFor(() => expect(sink.ticks).toBeGreaterThan(3), { timeout: 60_000 });
+    sink.period = 3_600_000;
+    const before = sink.ticks;
+    await sleep(300);
+    expect(sink.ticks).toBeLessThanOrEqual(before + 1);
+
+    vi.setSystemTime(Date.now() + 1_800_000);
+    sink.fail = 1_000_000;
+    table.rows = 4;
+    feed.readNew();
+    expect(loop.status()).toMatchObject({ lag_events: 1, lag_seconds: 0 });
+    vi.setSystemTime(Date.now() + 7_000);
+    expect(loop.status().lag_seconds).toBeGreaterThanOrEqual(7);
+    expect(loop.status().lag_seconds).toBeLessThan(60);
+    await loop.stop(10);
   });
 
   it('moves its cursor within a batch as far as the sink reports', async () => {

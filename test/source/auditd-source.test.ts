@@ -146,6 +146,29 @@ describe("the daemon's own audit table", () => {
     expect(onWake).toHaveBeenCalledTimes(2);
   });
 
+  test('a read that failed is repeated after 5 s, where otherwise nobody is woken without a call', async () => {
+    const { source, db } = scene();
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    onTestFinished(() => {
+      vi.useRealTimers();
+    });
+    const onWake = vi.fn(() => source.read(request(START)));
+    const watching = source.watch(onWake);
+    await vi.waitFor(() => expect(onWake).toHaveBeenCalledTimes(1), 60_000);
+    vi.advanceTimersByTime(50_000);
+    expect(onWake).toHaveBeenCalledTimes(1);
+    db.exec('ALTER TABLE audit_log RENAME TO gone');
+    vi.advanceTimersByTime(60_000);
+    const failed = onWake.mock.calls.length;
+    expect(onWake.mock.results.at(-1)?.value).toMatchObject({ state: 'no_table' });
+    vi.advanceTimersByTime(10_000);
+    expect(onWake.mock.calls.length).toBeGreaterThanOrEqual(failed + 2);
+    db.exec('ALTER TABLE gone RENAME TO audit_log');
+    vi.advanceTimersByTime(5_000);
+    expect(onWake.mock.results.at(-1)?.value).toMatchObject({ state: 'reading' });
+    watching.close();
+  });
+
   test('a table that is gone is a state, not a crash', () => {
     const { source, db } = scene();
     db.exec('DROP TABLE audit_log');

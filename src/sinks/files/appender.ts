@@ -45,6 +45,10 @@ import { FileRepair, type FileRepairOptions } from './repair.js';
 import { mustRoll, type RollRule } from './rotation.js';
 
 const ROLL_AGAIN_MS = 1_000;
+/** What is written is on the medium so soon after it. */
+export const SYNC_PERIOD_MS = 1_000;
+/** While nothing is written, the files are looked after this often. */
+const IDLE_PERIOD_MS = 5_000;
 
 export interface AppenderOptions extends FileRepairOptions, DurabilityOptions {
   readonly location: LogDirectory;
@@ -198,7 +202,12 @@ export class Appender {
     return this.lastSaved;
   }
 
-  /** Once a second: looks after the files, starts an fdatasync in the background. Returns the position if it has changed. */
+  /** Milliseconds until `tick` is due again. */
+  tickPeriod(): number {
+    return this.undurable > 0 ? SYNC_PERIOD_MS : IDLE_PERIOD_MS;
+  }
+
+  /** Each `tickPeriod`: looks after the files, starts an fdatasync in the background. Returns the position if it has changed. */
   async tick(): Promise<string | null> {
     await this.ready();
     await this.ensureCompanions();

@@ -107,6 +107,10 @@ class Fail2banSink implements Sink {
     return null;
   }
 
+  tickPeriod(): number {
+    return this.appender.tickPeriod();
+  }
+
   async check(): Promise<Finding[]> {
     const { directory, mode, group } = this.config;
     const ours = (name: string): boolean => PAIR.some((own) => own === name) || name.startsWith('.');

@@ -19,7 +19,7 @@ import type {
   SinkDeps,
   SinkFigures,
 } from '../sink.js';
-import { Appender } from './appender.js';
+import { Appender, SYNC_PERIOD_MS } from './appender.js';
 import { checkDirectory } from './check-directory.js';
 import { diskError } from './disk-error.js';
 import { parseFilePosition } from './file-position.js';
@@ -117,6 +117,10 @@ class FileSink implements Sink {
     this.noticeRoll();
     await this.makeRoom(); // others may fill the disk while nothing is delivered
     return note;
+  }
+
+  tickPeriod(): number {
+    return this.pruneDue || this.paused ? SYNC_PERIOD_MS : this.appender.tickPeriod();
   }
 
   /** What a loss of power may still take. */

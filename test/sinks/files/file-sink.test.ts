@@ -91,6 +91,17 @@ describe('the file sink', () => {
     expect(sink.undelivered?.(later)).toEqual([]);
   });
 
+  it('asks for a tick within a second of a write, and for one in 5 s once that is durable', async () => {
+    const { sink } = make();
+    await sink.open(null);
+    await sink.tick?.();
+    expect(sink.tickPeriod?.()).toBe(5_000);
+    await sink.deliver(batch(1, 1), NEVER);
+    expect([sink.tickPeriod?.(), sink.figures().undurable_bytes]).toEqual([1_000, text().length]);
+    await expect.poll(async () => sink.tick?.().then(() => sink.figures().undurable_bytes)).toBe(0);
+    expect(sink.tickPeriod?.()).toBe(5_000);
+  });
+
   it('writes each event of a batch as a line, and reports how far it got', async () => {
     const { sink } = make();
     await sink.open(null);
