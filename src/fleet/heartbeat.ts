@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import { type Diagnosis, explained, messageOf } from '../errors.js';
 import { subjectToken } from '../formats/fleet-message.js';
 import { natsError } from '../sinks/jetstream/nats-error.js';
+import { type PeriodicTask, ticker } from '../ticker.js';
 import type { Part } from './fleet-connection.js';
 import type { Beat } from './heartbeat-message.js';
 import { serversBucket } from './kv-buckets.js';
@@ -28,7 +29,7 @@ export interface HeartbeatOptions {
  * servers with one name notice each other, without permission to read anything.
  */
 export class Heartbeat implements Part {
-  private timer: NodeJS.Timeout | null = null;
+  private periodic: PeriodicTask | null = null;
   private problem: Diagnosis | null = null;
   /** The revision of our last entry; null if it is unknown: the next heartbeat then replaces any entry. */
   private revision: number | null = null;
@@ -45,12 +46,12 @@ export class Heartbeat implements Part {
     });
     this.revision = null;
     await this.send(kv);
-    this.timer = setInterval(() => void this.send(kv), every);
+    this.periodic = ticker.every(every, () => void this.send(kv));
   }
 
   detach(): void {
-    if (this.timer !== null) clearInterval(this.timer);
-    this.timer = null;
+    this.periodic?.close();
+    this.periodic = null;
   }
 
   trouble(): Diagnosis | null {

@@ -11,6 +11,7 @@ import type { Logger } from 'pino';
 import { AuditdError, type Diagnosis, messageOf } from '../errors.js';
 import { parseFleet } from '../formats/fleet-message.js';
 import { natsError } from '../sinks/jetstream/nats-error.js';
+import { type PeriodicTask, ticker } from '../ticker.js';
 import type { Part } from './fleet-connection.js';
 import {
   type HubTable,
@@ -74,7 +75,7 @@ export class HubConsumer implements Part {
   private pending: JsMsg[] = [];
   private scheduled: NodeJS.Timeout | null = null;
   private waitMs = SHORTEST_WAIT_MS;
-  private timer: NodeJS.Timeout | null = null;
+  private periodic: PeriodicTask | null = null;
   private position: StreamPosition | null = null;
   private lastSequence = 0;
   private progressAt = 0;
@@ -117,13 +118,13 @@ export class HubConsumer implements Part {
         if (generation === this.generation) this.receive(message, nc);
       },
     });
-    this.timer = setInterval(() => void this.checkStream(manager, generation), CHECK_MS);
+    this.periodic = ticker.every(CHECK_MS, () => void this.checkStream(manager, generation));
   }
 
   detach(): void {
     this.generation++;
-    if (this.timer !== null) clearInterval(this.timer);
-    this.timer = null;
+    this.periodic?.close();
+    this.periodic = null;
     this.messages?.stop();
     this.messages = null;
     if (this.scheduled !== null) clearTimeout(this.scheduled);

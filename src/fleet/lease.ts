@@ -17,6 +17,7 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { type Diagnosis, explained, messageOf } from '../errors.js';
+import { type PeriodicTask, ticker } from '../ticker.js';
 import type { Part } from './fleet-connection.js';
 import { bucketTrouble, LEASE_TTL_MS, leaseBucket } from './kv-buckets.js';
 
@@ -55,7 +56,7 @@ export class Lease implements Part {
   private nc: NatsConnection | null = null;
   private kv: KV | null = null;
   private problem: Diagnosis | null = null;
-  private timer: NodeJS.Timeout | null = null;
+  private periodic: PeriodicTask | null = null;
   private revision = 0;
   /** By two clocks, ms: the monotonic one, which may stop while the machine sleeps, and the host's, which does not. */
   private until = Number.NEGATIVE_INFINITY;
@@ -76,12 +77,12 @@ export class Lease implements Part {
     this.nc = nc;
     await this.renewOrTake();
     if (this.nc !== nc) return;
-    this.timer = setInterval(() => void this.renewOrTake(), RENEW_MS);
+    this.periodic = ticker.every(RENEW_MS, () => void this.renewOrTake());
   }
 
   detach(): void {
-    if (this.timer !== null) clearInterval(this.timer);
-    this.timer = null;
+    this.periodic?.close();
+    this.periodic = null;
     this.nc = null;
     this.kv = null;
   }

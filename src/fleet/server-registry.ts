@@ -4,6 +4,7 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import type { Logger } from 'pino';
 import { type Diagnosis, explained } from '../errors.js';
 import { subjectToken } from '../formats/fleet-message.js';
+import { type PeriodicTask, ticker } from '../ticker.js';
 import type { Part } from './fleet-connection.js';
 import { type Beat, parseBeat } from './heartbeat-message.js';
 import { bucketTrouble, SERVERS_TTL_MS, serversBucket } from './kv-buckets.js';
@@ -49,7 +50,7 @@ export interface ServerRegistryOptions {
 /** The servers of the fleet by their heartbeats. While the hub itself has no connection, no server counts as silent. */
 export class ServerRegistry implements Part {
   private readonly known = new Map<string, Known>();
-  private timer: NodeJS.Timeout | null = null;
+  private periodic: PeriodicTask | null = null;
   private attachedAt = 0;
   private nc: NatsConnection | null = null;
   /** When the bucket is read next, by the monotonic clock; null if it was read. */
@@ -73,7 +74,7 @@ export class ServerRegistry implements Part {
     await this.readBucket(nc);
     if (this.nc !== nc) return;
     this.attachedAt = performance.now();
-    this.timer = setInterval(() => this.checkSilence(), Math.min(CHECK_MS, this.options.silentAfter / 3));
+    this.periodic = ticker.every(Math.min(CHECK_MS, this.options.silentAfter / 3), () => this.checkSilence());
   }
 
   /** Reads all entries. A failure is retried later: events arrive without this list. */
@@ -106,8 +107,8 @@ export class ServerRegistry implements Part {
   }
 
   detach(): void {
-    if (this.timer !== null) clearInterval(this.timer);
-    this.timer = null;
+    this.periodic?.close();
+    this.periodic = null;
     this.nc = null;
     this.subscription.detach();
   }

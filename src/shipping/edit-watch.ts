@@ -160,6 +160,11 @@ export class EditWatch {
     const { source, state, clock } = this.options;
     const recent = state.recent.of(source.name, mark.timeline);
     const now = clock();
+    if (!isMarkEdited && this.isOver(recent, now)) {
+      this.dropPassedOriginals(mark);
+      this.after = 0;
+      return null;
+    }
     const due = recent.filter((row) => row.id <= mark.id && (isMarkEdited || this.isWatched(row, now)));
     const rows = isMarkEdited ? due : due.filter(({ id }) => id > this.after);
     this.dropPassedOriginals(mark);
@@ -189,6 +194,12 @@ export class EditWatch {
 
   private isWatched(row: RememberedRow, now: number): boolean {
     return now - row.readAt < WATCHED_MS || (this.startsAt !== null && row.readAt >= this.startsAt);
+  }
+
+  /** True if not even the row that was read last is watched any more: said of an idle table without going through its rows. */
+  private isOver(recent: readonly RememberedRow[], now: number): boolean {
+    const last = recent.at(-1);
+    return last === undefined || !this.isWatched(last, now);
   }
 
   private recordVersions(

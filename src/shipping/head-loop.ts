@@ -7,7 +7,7 @@
  * No cursor is kept. Each source has a head of its own (table-head.ts), found at each start by paging down from the highest id.
  * FAILURES. Crash before the line: the row is still fresh and is read again. Crash after it: the sink knows it from its own lines. Down for longer
  * than 50 s: rows that have become old are counted as withheld. A source that can't be read holds up no other. A read that throws, or a sink that
- * hangs, fails the watchdog as in delivery-loop.ts. After a missed wake, the loop reads by itself within seconds.
+ * hangs, fails the watchdog as in delivery-loop.ts. After a missed wake, the loop reads by itself within half a minute.
  * THREAD. Pages are small, and between two the others get their turn, as this gets its turn between theirs.
  */
 import { setImmediate } from 'node:timers/promises';
@@ -27,7 +27,7 @@ import { WakeableSleep } from './wakeable-sleep.js';
 
 const TICK_MS = 1_000;
 /** Reads without a wake this often. Failures are fresh for 50 s. */
-const OWN_READ_MS = 15_000;
+const OWN_READ_MS = 30_000;
 /** Failures are fresh for 50 s: a sink that is down is not left alone for long. */
 const MOST_PAUSE_MS = 2_000;
 /** After a read that could not see everything. */
