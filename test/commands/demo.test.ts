@@ -72,7 +72,7 @@ describe('the demo in a clean clone', () => {
     const install = type(stepWith(steps, 'install.sh').replace(/^sudo /, ''));
     expect(install.out + install.err).toMatch(/^install\.sh: |^would /m);
     expect(install.out + install.err).not.toMatch(/not found|No such file/);
-    const remove = /Delete with: (.*)\n/.exec(out)?.[1] ?? '';
+    const remove = /Delete the files with: (.*)\n/.exec(out)?.[1] ?? '';
     expect(type(remove)).toMatchObject({ code: 0, err: '' });
     expect(type('ls -d ../postern-auditd-demo-*').code).not.toBe(0);
   });

@@ -232,7 +232,7 @@ describe.skipIf(!existsSync('/etc/fail2ban'))('a configuration whose sinks leave
       rig.output.split('but there is no sink of type fail2ban: nobody is banned').length - 1;
     await rig.start();
     await rig.until(() => warned() === 1, 'the warning');
-    expect(rig.output).toContain('add to it in the configuration: auth: { type: fail2ban }');
+    expect(rig.output).toContain('as that key replaces all default sinks: auth: { type: fail2ban }');
     rig.child?.kill('SIGHUP');
     await rig.until(() => warned() === 2, 'the second warning');
   });

@@ -328,7 +328,7 @@ describe('waiting', () => {
     );
     expect(openSource(database).source.read(request(START))).toMatchObject({
       state: 'not_a_database',
-      message: /no SQLite database, or an encrypted one\. Set source\.database/,
+      message: /is not a SQLite database, or is encrypted\. Set source\.database/,
       code: 'SQLITE_NOTADB',
     });
   });
