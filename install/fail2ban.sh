@@ -19,13 +19,14 @@ F2B_STATE=absent # before the installation: absent, stopped or running
 F2B_ENABLED=no
 F2B_JAILS=''   # that ran before the installation
 F2B_TROUBLE='' # the result of its own test, before any change
-F2B_SKIPPED='' # jails that a start leaves out
+F2B_SKIPPED='' # jails that a start skips
 F2B_OPEN=no    # yes while installed files are not yet verified
 F2B_APPLIED=no # yes after fail2ban has loaded them
 
 f2b() { timeout 60 fail2ban-client "$@" 2>&1 || true; }
 f2b_runs() { [[ $(f2b ping) == *pong* ]]; }
 f2b_jails() { jails_in "$(f2b status)"; }
+f2b_has_jails() { [ -n "$(f2b_jails)" ]; }
 jails_in() { sed -n 's/.*Jail list:[[:space:]]*//p' <<<"$1" | tr -d ' ' | tr ',' '\n'; }
 
 # f2b_trouble: why fail2ban would not start with the configuration on disk; empty if it would. Its own test is stricter than a
@@ -152,9 +153,9 @@ setup_fail2ban() {
 renew_jail() {
   local trouble
   test_filter "$WORK/fail2ban/filter.d/posternproxy.conf"
-  # apt-get has just started fail2ban.
+  # apt-get has just started fail2ban, which answers before it has its jails.
   if [ "$F2B_STATE" = absent ]; then
-    wait_until 5 f2b_runs || true
+    if wait_until 5 f2b_runs; then wait_until 10 f2b_has_jails || true; fi
     survey_fail2ban
   fi
   mend_sshd
@@ -169,7 +170,7 @@ renew_jail() {
   fi
   take_up "$1"
   F2B_OPEN=no
-  if [ -n "$F2B_SKIPPED" ]; then warn "fail2ban leaves out $(paste -sd ' ' <<<"$F2B_SKIPPED"): a filter or an action is missing there. fail2ban-client -t names it."; fi
+  if [ -n "$F2B_SKIPPED" ]; then warn "fail2ban skips the jails $(paste -sd ' ' <<<"$F2B_SKIPPED"), because a filter or an action is missing; fail2ban-client -t names it."; fi
   tell_overrides
 }
 
