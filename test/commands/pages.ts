@@ -47,7 +47,7 @@ export function commandReference(): string {
 export function manual(): string {
   const program = createProgram();
   return [
-    '.\\" Made from the help of the commands (test/commands/pages.test.ts); UPDATE_DOCS=1 writes it anew.',
+    '.\\" Made from the help of the commands (test/commands/pages.test.ts); UPDATE_DOCS=1 rewrites it.',
     '.TH POSTERN-AUDITD 1 "" "Postern Proxy" "User Commands"',
     '.SH NAME',
     'postern-auditd \\- audit daemon of Postern Proxy',
@@ -61,27 +61,27 @@ export function manual(): string {
     ...commands(program).flatMap(section),
     '.SH EXIT STATUS',
     ...tagged([
-      ['0', 'Done; of check: no errors.'],
-      ['1', 'Failed, or a problem was found.'],
-      ['2', 'The command line is wrong.'],
-      ['3', 'The daemon does not run, or does not answer.'],
-      ['78', 'The configuration is wrong, or not there.'],
+      ['0', 'The command succeeded; check found no errors.'],
+      ['1', 'The command failed, or it found a problem.'],
+      ['2', 'The command line is invalid.'],
+      ['3', 'The daemon is not running, or does not answer.'],
+      ['78', 'The configuration is invalid or missing.'],
     ]),
     '.SH ENVIRONMENT',
     ...tagged([
-      ['POSTERN_AUDITD_CONFIG', 'The configuration file, where --config names none.'],
+      ['POSTERN_AUDITD_CONFIG', 'The configuration file, unless --config names one.'],
       [
         'POSTERN_AUDITD_DATABASE, POSTERN_AUDITD_STATE, POSTERN_AUDITD_CONTROL',
-        'Paths that stand above those of the file: source.database, state, control.',
+        'Paths that override source.database, state and control of the file.',
       ],
-      ['NO_COLOR', 'No colour, if it is not empty.'],
+      ['NO_COLOR', 'Disables colour, if it is not empty.'],
     ]),
     '.SH FILES',
     ...tagged([
       ['/etc/postern-auditd/config.yml', 'The configuration. The shipped one explains every key.'],
-      ['/var/lib/postern-auditd/state.db', 'How far each sink has got, and the events of the daemon itself.'],
+      ['/var/lib/postern-auditd/state.db', 'The position of each sink, and the events of the daemon itself.'],
       ['/var/log/posternproxy/audit/current.log', 'A link to the newest file of events.'],
-      ['/run/postern-auditd/control.sock', 'Where the daemon answers the other commands.'],
+      ['/run/postern-auditd/control.sock', 'The socket on which the daemon answers the other commands.'],
     ]),
     '.SH SEE ALSO',
     '.BR postern-auditd.yml (5),',
@@ -94,16 +94,16 @@ export function manual(): string {
 /** The manual page of the configuration, section 5: the reference of docs/reference/CONFIGURATION.md in man(7). */
 export function configManual(): string {
   return [
-    '.\\" Made from the schema of the configuration (test/commands/pages.test.ts); UPDATE_DOCS=1 writes it anew.',
+    '.\\" Made from the schema of the configuration (test/commands/pages.test.ts); UPDATE_DOCS=1 rewrites it.',
     '.TH POSTERN-AUDITD.YML 5 "" "Postern Proxy" "File Formats"',
     '.SH NAME',
     'postern-auditd.yml \\- configuration of the audit daemon of Postern Proxy',
     '.SH SYNOPSIS',
     '.I /etc/postern-auditd/config.yml',
     '.SH DESCRIPTION',
-    roff('A file in YAML. Every key may be left out; what it is then stands behind "default".'),
+    roff('A file in YAML. Every key is optional; its value is then the one after "default".'),
     roff('Durations are written 500ms, 1s, 10m, 90d, 1y, sizes 64K, 100M, 2G.'),
-    roff('postern-auditd config --check FILE says every problem of a file with its line and column.'),
+    roff('postern-auditd config --check FILE reports every problem of a file with its line and column.'),
     ...sections().flatMap(({ title, text, entries }) => [
       `.SH ${roff(title.replaceAll('`', '').toUpperCase())}`,
       ...(text === '' ? [] : [roff(plain(text))]),

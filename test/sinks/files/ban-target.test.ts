@@ -13,7 +13,7 @@ describe('whom a failed login bans', () => {
     ['the address alone, with 128', { ipv6_prefix: 128 }, '2001:db8:1:2:3::4', '2001:db8:1:2:3::4'],
     ['another network', { ipv6_prefix: 48 }, '2001:db8:1:2:3::4', '2001:db8:1::/48'],
     [
-      'the address alone, by an action that takes no networks',
+      'the address alone, by an action that can not ban networks',
       { banaction: 'iptables-ipset-proto6' },
       '2001:db8:1:2:3::4',
       '2001:db8:1:2:3::4',
