@@ -232,7 +232,11 @@ describe('what reads archives', () => {
 
   it.each<[string, RegExp, () => void]>([
     ['in the middle', /000002.*it differs from the one that was recorded/, () => falsify(2)],
-    ['at the end', /it (differs from the one that was recorded|is not the one whose rows were removed)/, () => falsify(3)],
+    [
+      'at the end',
+      /it (differs from the one that was recorded|is not the one whose rows were removed)/,
+      () => falsify(3),
+    ],
   ])('accepts no archive %s that was falsified and sealed again', async (_, words, harm) => {
     harm();
     const into = join(rig.directory, 'false.db');

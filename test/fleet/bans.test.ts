@@ -210,7 +210,7 @@ describe.skipIf(!able)('fleet-wide bans, with the real fail2ban', () => {
       expect(addresses.length).toBeLessThanOrEqual(LIMIT);
       expect(addresses.filter((address) => !address.startsWith('203.0.113.1'))).toEqual([]);
     }
-    const says = members[0]?.output.match(/reached its limit/g) ?? [];
+    const says = members[0]?.output.match(/has reached fleet\.limit/g) ?? [];
     expect(says.length).toBe(1);
   });
 

@@ -91,7 +91,9 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       await install(host, '--uninstall', { from: '/opt/postern-auditd' });
       await host.exec('systemctl stop fail2ban');
       const { said } = await install(host);
-      expect(said).toContain('warning: fail2ban skips the jails theirs, because a filter or an action is missing');
+      expect(said).toContain(
+        'warning: fail2ban skips the jails theirs, because a filter or an action is missing',
+      );
       await expectJails(host, ['posternproxy', 'sshd']);
 
       await host.exec(`rm /var/log/theirs.log; sed -i 's/gone/sshd/' ${theirs}; systemctl restart fail2ban`, {
