@@ -30,8 +30,10 @@ const TICK_MS = 1_000;
 const OWN_READ_MS = 30_000;
 /** Failures are fresh for 50 s: a sink that is down is not left alone for long. */
 const MOST_PAUSE_MS = 2_000;
-/** After a read that could not see everything. */
+/** After a read that could not see everything: a lock ends soon. */
 const AGAIN_MS = 100;
+/** A table that could not be seen for so long is not locked but missing, or closed to the daemon: then each second is enough. */
+const SOON_OVER_MS = 5_000;
 
 export interface HeadLoopOptions {
   readonly name: string;
@@ -53,6 +55,7 @@ export class HeadLoop {
   private delivered = 0;
   private lastTick = 0;
   private lastRead = Number.NEGATIVE_INFINITY;
+  private sawAllAt = performance.now();
   private running: Promise<void> | null = null;
   private markSettled: () => void = () => undefined;
   /** Resolves when the sink was opened and has what was fresh then, or has failed once. */
@@ -196,9 +199,11 @@ export class HeadLoop {
   private async rest(): Promise<void> {
     for (;;) {
       const blind = this.heads.some((head) => !head.sawAll);
-      const period = this.options.sink.tickPeriod?.() ?? TICK_MS;
-      this.health.enter('waiting for events', blind ? AGAIN_MS : period);
-      if (await (blind ? this.alarm.sleep(AGAIN_MS) : this.alarm.rest(period))) return;
+      if (!blind) this.sawAllAt = performance.now();
+      const isBrief = blind && performance.now() - this.sawAllAt < SOON_OVER_MS;
+      const period = blind ? TICK_MS : (this.options.sink.tickPeriod?.() ?? TICK_MS);
+      this.health.enter('waiting for events', period);
+      if (await (isBrief ? this.alarm.sleep(AGAIN_MS) : this.alarm.rest(period))) return;
       if (blind) return;
       await this.tickSink();
       if (performance.now() - this.lastRead >= OWN_READ_MS) return;
