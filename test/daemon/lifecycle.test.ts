@@ -246,7 +246,7 @@ describe('two daemons', () => {
     second.stderr.setEncoding('utf8').on('data', (chunk: string) => {
       text += chunk;
     });
-    const code = await new Promise((done) => second.once('exit', done));
+    const code = await new Promise((done) => second.once('close', done));
     expect(code).toBe(1);
     expect(text).toMatch(/Another postern-auditd works with/);
     rig.append(2);
