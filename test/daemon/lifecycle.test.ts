@@ -14,7 +14,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { controlRequest } from '../../src/control/client.js';
 import { run } from '../commands/cli.js';
 import { CLI } from '../support/daemon-process.js';
@@ -277,11 +277,15 @@ async function wakeUpsInFiveSeconds(): Promise<number> {
 
 describe('an idle daemon', () => {
   it('wakes about once a second, for everything that it does again and again', async () => {
+    await rig.close();
+    const directory = mkdtempSync(join(tmpdir(), 'postern-idle-'));
+    rig = new DaemonRig({ api: `{ enabled: true, listen: "unix:${join(directory, 'api.sock')}" }` });
+    onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
     await rig.start();
     rig.append(3);
     await rig.shipped();
     // With a timer for each task it is some 18. The reads that follow the rows, and V8's own work after a start, pass.
-    await expect.poll(wakeUpsInFiveSeconds, { timeout: 120_000 }).toBeLessThan(11);
+    await expect.poll(wakeUpsInFiveSeconds, { timeout: 120_000 }).toBeLessThan(10);
   });
 });
 

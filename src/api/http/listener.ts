@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createServer as createPlainServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { NetworkSet } from '../../audit/address.js';
 import { type ApiConfig, listenAddress } from '../../config/api.js';
@@ -32,6 +33,8 @@ const REQUEST_MS = 15_000;
 const SILENCE_MS = 30_000;
 const KEEP_ALIVE_MS = 5_000;
 const CHECKED_MS = 1_000;
+/** While nobody is connected there is nothing to check. */
+const UNCHECKED_MS = 3_600_000;
 /** `Connections` keeps to a lower limit; connections that it closes count until the next turn of the event loop. */
 const MOST_SOCKETS = 4_096;
 
@@ -160,6 +163,7 @@ class Listener implements ApiListener {
     // Who has shut down sending behind the request, as nc does, is answered if the answer is there at once, and else counts as gone: that
     // ends what is done for a client that left. Only the first request has to wait for code, so until then nobody counts as gone.
     Object.defineProperty(server, 'httpAllowHalfOpen', { get: () => !isLoaded() });
+    checkWhileConnected(server);
     server.timeout = SILENCE_MS;
     server.maxRequestsPerSocket = 1_000;
     server.maxConnections = MOST_SOCKETS;
@@ -236,4 +240,25 @@ function refusalOf(code: string | null): readonly [number, string, string] {
     default:
       return [400, 'Bad Request', 'This is not an HTTP request.'];
   }
+}
+
+/**
+ * Node.js looks for requests that take too long at an interval that runs as long as the server listens, which would wake an idle daemon each
+ * second. A listener of its own for `listening` sets the interval up. Called again, it replaces it by one of the length that is wanted now.
+ */
+function checkWhileConnected(server: Server): void {
+  const [setUp] = server.listeners('listening');
+  if (setUp === undefined) return; // a Node.js that does it otherwise checks all the time
+  let connected = 0;
+  const check = (ms: number) => {
+    Object.assign(server, { connectionsCheckingInterval: ms });
+    if (server.listening) setUp.call(server);
+  };
+  check(UNCHECKED_MS);
+  server.on('connection', (socket: Socket) => {
+    if (connected++ === 0) check(CHECKED_MS);
+    socket.once('close', () => {
+      if (--connected === 0) check(UNCHECKED_MS);
+    });
+  });
 }
