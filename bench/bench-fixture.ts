@@ -10,7 +10,7 @@ import Database from '#sqlite';
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 
 /** As bin/postern-auditd runs it. */
-export const FLAGS = ['--max-semi-space-size=32'];
+export const FLAGS = ['--max-semi-space-size=4'];
 
 export interface Status {
   readonly sinks: Readonly<

@@ -66,7 +66,7 @@ fail2ban: { bans: ${directory}/bans/bans.log }
     const profile = process.env.BENCH_PROFILE;
     const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
     const hub = run(process.execPath, [
-      '--max-semi-space-size=32',
+      '--max-semi-space-size=4',
       ...profiling,
       CLI,
       'run',
