@@ -19,7 +19,8 @@ const PAUSE_MS = 6_000;
 /** `BENCH_SECONDS`: the purge is ended after these, in each mode. */
 const MOST_MS = Number(process.env.BENCH_SECONDS ?? Number.POSITIVE_INFINITY) * 1_000;
 const IN_ARCHIVE = 100_000;
-const DIST = resolve(import.meta.dirname, '../../dist');
+/** src/, compiled one by one (npm run prebench): dist/ is a bundle. */
+const MODULES = resolve(import.meta.dirname, '../modules');
 
 /** Of the writer: what its commits took, in milliseconds, and how many met a lock for 100 ms. */
 interface Figures {
@@ -27,7 +28,7 @@ interface Figures {
   busy: number;
 }
 
-/** What is used of dist/. */
+/** What is used of src/. */
 interface Manifest {
   readonly sequence: number;
   readonly sha256: string;
@@ -69,10 +70,10 @@ async function purgeBeside(synchronous: 'FULL' | 'NORMAL'): Promise<void> {
     ...(await Promise.all(
       [
         'retention/purge/client.js',
-        'retention/archive/table.js',
+        'retention/archive/table-rows.js',
         'retention/archive/write.js',
         'config/load.js',
-      ].map((file) => import(join(DIST, file))),
+      ].map((file) => import(join(MODULES, file))),
     )),
   );
   const configPath = join(rig.directory, 'config.yml');

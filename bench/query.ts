@@ -9,9 +9,11 @@ const TIMES = 100;
 const PER_PAGE = 50;
 const FAR = 1_000;
 const YEAR_MS = 31_536_000_000;
-const DIST = resolve(import.meta.dirname, '../../dist');
+const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
+/** src/, compiled one by one (npm run prebench): dist/ is a bundle. */
+const MODULES = resolve(import.meta.dirname, '../modules');
 
-/** What is used of dist/query/engine.js and filter.js. */
+/** What is used of query/engine.ts and filter.ts. */
 interface Engine {
   page(request: object): unknown;
   close(): void;
@@ -42,8 +44,8 @@ const FILTERS: ReadonlyArray<readonly [Readonly<Record<string, string>>, string]
 /** First pages, page 1,000 and an export, beside the sqlite3 shell with the same SQL. BENCH_ROWS rows; 10 million for the promise. */
 export async function query(): Promise<void> {
   const rig = new Rig();
-  const { QueryEngine } = (await import(join(DIST, 'query/engine.js'))) as EngineModule;
-  const { parseFilter } = (await import(join(DIST, 'query/filter.js'))) as FilterModule;
+  const { QueryEngine } = (await import(join(MODULES, 'query/engine.js'))) as EngineModule;
+  const { parseFilter } = (await import(join(MODULES, 'query/filter.js'))) as FilterModule;
   const { db } = rig.open(); // stays open, as Postern's is
   try {
     createAuditTable(db);
@@ -94,13 +96,9 @@ function exportAll(rig: Rig, format: string): void {
   const output = join(rig.directory, `all.${format}`);
   const args = ['export', `--${format}`, '-o', output, '--config', join(rig.directory, 'config.yml')];
   const begin = performance.now();
-  const { status, stderr } = spawnSync(
-    '/usr/bin/time',
-    ['-f', '%M %U %S', process.execPath, join(DIST, 'cli.js'), ...args],
-    {
-      encoding: 'utf8',
-    },
-  );
+  const { status, stderr } = spawnSync('/usr/bin/time', ['-f', '%M %U %S', process.execPath, CLI, ...args], {
+    encoding: 'utf8',
+  });
   const seconds = (performance.now() - begin) / 1_000;
   if (status !== 0) throw new Error(`export: ${stderr}`);
   const bytes = statSync(output).size;

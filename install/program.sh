@@ -8,7 +8,7 @@ OLD=/opt/.postern-auditd.old
 # Files that an installation copies unchanged from a clone; dist and node_modules are added.
 TREE=(package.json LICENSE README.md CHANGELOG.md bin config docs fail2ban install install.sh systemd web)
 # Inputs of a build.
-SOURCES=(src package.json package-lock.json tsconfig.json tsconfig.build.json)
+SOURCES=(src scripts/build.js package.json package-lock.json tsconfig.json)
 
 # kind_of DIRECTORY: release, clone or installed.
 kind_of() {
@@ -24,7 +24,7 @@ kind_of() {
 }
 
 # is_built CLONE: true if dist is newer than src.
-is_built() { [ -f "$1/dist/cli.js" ] && [ -z "$(find "$1/src" "$1/package.json" "$1/tsconfig.json" -newer "$1/dist/cli.js" -type f -print -quit)" ]; }
+is_built() { [ -f "$1/dist/cli.js" ] && [ -z "$(find "$1/src" "$1/scripts/build.js" "$1/package.json" "$1/tsconfig.json" -newer "$1/dist/cli.js" -type f -print -quit)" ]; }
 
 # build_tree CLONE DESTINATION NODE NPM: the compiled program with its production dependencies.
 build_tree() {
@@ -36,13 +36,14 @@ build_tree() {
   cp "$clone/package-lock.json" "$destination/"
   if is_built "$clone"; then
     cp -R --no-preserve=ownership "$clone/dist" "$destination/"
-  elif [ -f "$clone/node_modules/typescript/bin/tsc" ]; then
-    "$node" "$clone/node_modules/typescript/bin/tsc" -p "$clone/tsconfig.build.json" --outDir "$destination/dist"
+  elif [ -d "$clone/node_modules/rolldown" ]; then
+    "$node" "$clone/scripts/build.js" "$destination/dist"
   else
-    cp -R --no-preserve=ownership "$clone/src" "$clone"/tsconfig*.json "$destination/"
+    cp -R --no-preserve=ownership "$clone/src" "$clone/tsconfig.json" "$destination/"
+    install -D -m 0644 "$clone/scripts/build.js" "$destination/scripts/build.js"
     (cd "$destination" && PATH=${node%/*}:$PATH "$npm" ci "${npm_options[@]}")
-    (cd "$destination" && "$node" node_modules/typescript/bin/tsc -p tsconfig.build.json)
-    rm -rf "$destination/src" "$destination"/tsconfig*.json
+    "$node" "$destination/scripts/build.js"
+    rm -rf "$destination/src" "$destination/scripts" "$destination/tsconfig.json"
   fi
   (cd "$destination" && PATH=${node%/*}:$PATH "$npm" ci --omit=dev "${npm_options[@]}")
   native_module "$clone" "$destination" "$node" "$npm"

@@ -4,12 +4,12 @@
 //   npm run screenshots [-- DIRECTORY]      default: docs/screenshots; CHROMIUM names another browser than /usr/bin/chromium
 import { spawn } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
-import { controlRequest } from '../dist/control/client.js';
 import Database from '../dist/load-sqlite.js';
 import { createAuditTable, createRecorder } from '../dist/recorder/recorder.js';
 
@@ -22,6 +22,23 @@ const now = Date.now();
 const anna = { id: 1, name: 'anna', email: 'anna@example.net' };
 const ben = { id: 4, name: 'ben', email: 'ben@example.net' };
 const office = '192.0.2.10';
+
+/** Asks the daemon through its control socket. */
+function controlRequest(socketPath, method, path, body) {
+  return new Promise((done, failed) => {
+    const headers = { 'content-type': 'application/json' };
+    const call = request({ socketPath, method, path, headers }, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (part) => {
+        text += part;
+      });
+      response.on('end', () => done(JSON.parse(text)));
+    });
+    call.on('error', failed);
+    call.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+}
 
 /** The same numbers each time. */
 let seed = 4711;

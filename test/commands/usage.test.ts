@@ -194,9 +194,15 @@ it('the help is printed without loading the modules of the commands', () => {
     };
     return result.map(({ url }) => url).filter((url) => url.startsWith('file:'));
   });
-  expect(loaded.some((url) => url.endsWith('/commander/lib/command.js'))).toBe(true);
-  const packages = loaded.map((url) => /\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1]);
-  expect([...new Set(packages.filter((name) => name !== undefined))]).toEqual(['commander']);
+  const code = [...new Set(loaded)].map((url) => readFileSync(new URL(url), 'utf8')).join('');
+  const packages = {
+    commander: 'class Command ',
+    zod: 'ZodString',
+    yaml: 'YAMLParseError',
+    hono: 'class Hono',
+  };
+  const found = Object.entries(packages).filter(([, mark]) => code.includes(mark));
+  expect(found.map(([name]) => name)).toEqual(['commander']);
 });
 
 it('a command ends without an error when its reader closes the pipe', () => {

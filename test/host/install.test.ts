@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { bootHost, describeHost, type Host, type Suite } from './host.js';
+import { MODULES, putModules } from './modules.js';
 import {
   DATABASE,
   expectJails,
@@ -139,7 +140,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       const banned = async () =>
         (await host.exec('fail2ban-client get posternproxy banip')).stdout.split(/\s+/);
       const jail = (call: string) =>
-        `import('/opt/postern-auditd/dist/fail2ban/helper-client.js').then(({ createJail }) => createJail('posternproxy').${call}).then((said) => console.log(JSON.stringify(said)), (error) => console.log(error.message))`;
+        `import('${MODULES}/fail2ban/helper-client.js').then(({ createJail }) => createJail('posternproxy').${call}).then((said) => console.log(JSON.stringify(said)), (error) => console.log(error.message))`;
       // As the daemon is confined: a user and a root file system of its own.
       const asDaemon = async (call: string) =>
         (
@@ -160,6 +161,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
             { input: request, check: false },
           )
         ).stdout;
+      await putModules(host);
       await host.exec('fail2ban-client set posternproxy banip 10.77.0.91 10.77.0.92');
 
       expect(JSON.parse(await asDaemon('report()')).status.banned).toEqual(
@@ -261,7 +263,9 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
         );
         expect((await host.exec('fail2ban-client status posternproxy')).stdout).toContain('10.77.0.70');
 
-        await host.exec(`echo 'throw new Error("broken")' >/root/newer/dist/daemon.js; ${manifest}`);
+        await host.exec(
+          `for f in /root/newer/dist/daemon-*.js; do echo 'throw new Error("broken")' >$f; done; ${manifest}`,
+        );
         const broken = await install(host, '', { from: '/root/newer', check: false });
         expect(broken.code).not.toBe(0);
         expect(broken.said).toContain('postern-auditd.service did not start');

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { bootHost, describeHost, type Host } from './host.js';
+import { MODULES, putModules } from './modules.js';
 import {
   DATABASE,
   install,
@@ -37,7 +38,7 @@ function rows(days: number): string {
 
 /** Prints the request for an archive that it makes of all rows, whatever their age. */
 const FORGE = `
-const dist = '/opt/postern-auditd/dist/';
+const dist = '${MODULES}/';
 const { default: Database } = await import(dist + 'load-sqlite.js');
 const { TableRows } = await import(dist + 'retention/archive/table-rows.js');
 const { createArchive } = await import(dist + 'retention/archive/write.js');
@@ -153,6 +154,7 @@ describeHost('the unit that deletes archived rows', () => {
     const before = await sql('root', 'SELECT count(*) FROM audit_log');
     expect((await ask('nobody', '{"probe":true}')).stdout.trim()).toBe('EACCES');
     // An archive of all rows, as a daemon that was taken over could make one.
+    await putModules(host);
     await host.exec(`cat >/tmp/forge.mjs <<'TEXT'\n${FORGE}\nTEXT`);
     const forged = await host.exec([
       'runuser',

@@ -14,7 +14,7 @@ import { join, resolve } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createClassifier } from '../../src/audit/catalog.js';
 import { messageOf } from '../../src/errors.js';
 import { EVERYTHING, type Filter } from '../../src/query/filter.js';
@@ -33,11 +33,11 @@ import { rowHash } from '../../src/retention/purge/row-hash.js';
 import { servePurge } from '../../src/retention/purge/server.js';
 import { RowReader } from '../../src/source/row-to-event.js';
 import { AUDITD_TABLE } from '../../src/source/table-schema.js';
+import { compiled, removeCompiled } from '../support/compiled.js';
 import { LegalRig } from './legal-hold-fixture.js';
 import { DAY, NOW, SOURCE_ID, sqlTime } from './retention-fixture.js';
 
 const CHILD = pathToFileURL(resolve(import.meta.dirname, '../../dist/retention/purge/process.js'));
-const DIST = resolve(import.meta.dirname, '../../dist');
 const ANN = { user: 'ann@example.net' };
 
 let rig: LegalRig;
@@ -633,11 +633,14 @@ describe('an archive with a row that is held', () => {
 });
 
 describe('a death while holds are made', () => {
+  afterAll(removeCompiled);
+
   it('keeps each confirmed hold in force after kill -9, and no run ignores it', async () => {
+    const dist = compiled();
     const script = `
-      const { State } = await import('${DIST}/shipping/state.js');
-      const { legalHoldStoreOf } = await import('${DIST}/retention/legal-hold-store.js');
-      const { createRecorder } = await import('${DIST}/recorder/recorder.js');
+      const { State } = await import('${dist}/shipping/state.js');
+      const { legalHoldStoreOf } = await import('${dist}/retention/legal-hold-store.js');
+      const { createRecorder } = await import('${dist}/recorder/recorder.js');
       const state = new State('${rig.directory}/state');
       const recorder = createRecorder(state.db);
       const book = legalHoldStoreOf({ state, clock: Date.now, write: (entry) => void recorder.record(entry) }, { directory: '${rig.archive}', sign: null });

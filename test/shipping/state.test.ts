@@ -3,10 +3,11 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import Database from '../../src/load-sqlite.js';
 import { takeLock } from '../../src/shipping/lock.js';
 import { STATE_VERSION, State } from '../../src/shipping/state.js';
+import { compiled, removeCompiled } from '../support/compiled.js';
 import { inAnotherProcess } from '../support/sqlite-child.js';
 
 let directory: string;
@@ -187,8 +188,10 @@ describe('fingerprints', () => {
 });
 
 describe('the lock', () => {
+  afterAll(removeCompiled);
+
   it('is held against another process, whoever forgets it there, and freed by its death', async () => {
-    const script = `import { takeLock } from ${JSON.stringify(join(import.meta.dirname, '../../dist/shipping/lock.js'))};
+    const script = `import { takeLock } from ${JSON.stringify(join(compiled(), 'shipping/lock.js'))};
       takeLock(${JSON.stringify(directory)}); gc(); console.log('held'); setInterval(() => undefined, 1000);`;
     const child = spawn(process.execPath, ['--expose-gc', '--input-type=module', '-e', script], {
       stdio: ['ignore', 'pipe', 'inherit'],

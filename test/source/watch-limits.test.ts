@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
-import { resolve } from 'node:path';
-import { expect, it } from 'vitest';
+import { join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { compiled, removeCompiled } from '../support/compiled.js';
 
 // A namespace of users has limits of its own, so that nobody else's are touched.
 const IN_NAMESPACE = ['--user', '--map-root-user', 'sh', '-c'];
@@ -9,7 +10,8 @@ const there =
 if (!there && process.env.CI !== undefined) throw new Error('unshare --user does not work here');
 if (!there) console.warn("SKIPPED: no user namespaces here (unshare --user): the kernel's limits on watches");
 
-const WATCH = resolve(import.meta.dirname, '../../dist/source/watch.js');
+afterAll(removeCompiled);
+
 const program = `
   const { watchDatabase } = await import(process.argv[1]);
   const log = { warn: (_, text) => console.log(text) };
@@ -23,7 +25,15 @@ it.skipIf(!there).each([
   const line = `echo 0 >/proc/sys/user/${limit} && exec "$0" "$@"`;
   const { stdout, stderr } = spawnSync(
     'unshare',
-    [...IN_NAMESPACE, line, process.execPath, '--input-type=module', '-e', program, WATCH],
+    [
+      ...IN_NAMESPACE,
+      line,
+      process.execPath,
+      '--input-type=module',
+      '-e',
+      program,
+      join(compiled(), 'source/watch.js'),
+    ],
     { encoding: 'utf8' },
   );
   expect(stderr).toBe('');

@@ -1,13 +1,15 @@
 import { spawnSync } from 'node:child_process';
 import { closeSync, fstatSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
+import { compiled, removeCompiled } from '../support/compiled.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'postern-journal-'));
 afterAll(() => rmSync(directory, { recursive: true }));
+afterAll(removeCompiled);
 
-const at = (path: string) => resolve(import.meta.dirname, '../../dist', path);
+const at = (path: string) => join(compiled(), path);
 const program = `
   const [{ createLog }, { AuditdError }] = await Promise.all([import(process.argv[1]), import(process.argv[2])]);
   const [format, file] = process.argv.slice(3);

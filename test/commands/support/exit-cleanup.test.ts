@@ -1,10 +1,11 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { Tables } from '../../query/tables.js';
+import { compiled, removeCompiled } from '../../support/compiled.js';
 import { CLI } from '../cli.js';
 
 let tables: Tables;
@@ -24,6 +25,7 @@ beforeAll(() => {
   args = ['--config', config, '--source', 'postern'];
 });
 afterAll(() => tables.remove());
+afterAll(removeCompiled);
 
 let number = 0;
 beforeEach(() => {
@@ -80,7 +82,7 @@ test('no partial export to a file is left behind', async () => {
 });
 
 test('a signal during busy work ends the command', async () => {
-  const leftovers = pathToFileURL(join(dirname(CLI), 'commands/support/exit-cleanup.js')).href;
+  const leftovers = pathToFileURL(join(compiled(), 'commands/support/exit-cleanup.js')).href;
   const program = `import { removeAtEnd } from '${leftovers}';
     const remove = removeAtEnd('${join(env.TMPDIR ?? '', 'copy')}');
     process.kill(process.pid, 'SIGINT');
