@@ -46,7 +46,7 @@ describe('scripts/release.sh', () => {
     });
     expect(release('0.0.9').stderr).toContain('0.0.9 is below the current version');
     writeFileSync(join(clone, 'stray'), '');
-    expect(release('9.8.7').stderr).toContain('changes that are not committed');
+    expect(release('9.8.7').stderr).toContain('there are uncommitted changes');
     rmSync(join(clone, 'stray'));
     expect(git('status', '--porcelain')).toBe('');
     expect(git('tag')).toBe('');
