@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -29,7 +29,7 @@ describe('the SQLite module', () => {
 
   it('says what to do where it is not installed for this Node.js', () => {
     directory = mkdtempSync(join(tmpdir(), 'postern-sqlite-'));
-    for (const name of ['load-sqlite.js', 'errors.js']) copyFileSync(join(DIST, name), join(directory, name));
+    cpSync(DIST, directory, { recursive: true }); // a copy finds no node_modules
     const script = `import(${JSON.stringify(join(directory, 'load-sqlite.js'))}).catch(({ code, message }) => console.log(code, message))`;
     const { stdout } = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' });
     expect(stdout).toMatch(/^NOT_INSTALLED SQLite for Node\.js \S+ \(.*\) is not installed\. Run npm ci/);
