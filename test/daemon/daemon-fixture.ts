@@ -5,6 +5,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -143,6 +144,8 @@ ${extra}
   restore(backup: string): void {
     this.db.close();
     copyFileSync(backup, `${backup}.new`);
+    // If the daemon was just reading, the close above was not the last one and has left the old file's log.
+    for (const suffix of ['-wal', '-shm']) rmSync(`${this.database}${suffix}`, { force: true });
     renameSync(`${backup}.new`, this.database);
     [this.db, this.recorder] = this.open();
   }
