@@ -96,8 +96,8 @@ export class Daemon {
     this.recordNow({ action: 'daemon.start', details: { version: VERSION, config: this.loaded.path } });
     const api = this.serve(this.state);
     await api.apply(config); // before the socket, which serves it too
-    const runtime = this.options.env.RUNTIME_DIRECTORY?.split(':')[0];
-    this.control = await openControlSocket(config.control, runtime ?? null, {
+    const [runtime = null] = this.options.env.RUNTIME_DIRECTORY?.split(':') ?? [];
+    this.control = await openControlSocket(config.control, runtime, {
       status: () => this.status(),
       reload: () => this.reload(),
       replay: (body) => this.replay(body),
@@ -191,8 +191,7 @@ export class Daemon {
 
   private async build(state: State, loaded: LoadedConfig): Promise<Runtime> {
     const { config } = loaded;
-    const { log, env } = this.options;
-    const clock = this.clock;
+    const { clock, log, env } = { ...this.options, clock: this.clock };
     const server = config.server ?? hostname();
     const { postern, own, fleet } = await this.buildSources(state, config, server);
     const sinks = await this.buildSinks(config, fleet);
@@ -203,6 +202,7 @@ export class Daemon {
       clock,
       log,
       onReplaced: (source, timeline, reason, lost) => this.replaced(source, timeline, reason, lost),
+      isWatched: () => this.api?.isWatched === true,
       onRevised: () => own.notify(),
       onLive: (events) => {
         silence.observe(events);

@@ -39,6 +39,11 @@ export class ApiService {
     this.served?.live.publish(events);
   }
 
+  /** Whether somebody looks on. */
+  get isWatched(): boolean {
+    return this.served?.live.isWatched === true;
+  }
+
   status(): ApiStatus {
     const status = this.listener?.status() ?? { state: 'off', listen: null, error: null };
     return { ...status, refused_host: this.served?.refusedHost ?? null };

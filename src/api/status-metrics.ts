@@ -2,8 +2,8 @@ import type { DaemonStatus } from '../control/status.js';
 import { SILENT_REASONS } from '../fail2ban/silence.js';
 import type { LastRun } from '../retention/saved-state.js';
 import type { RetentionStatus } from '../retention/scheduler.js';
+import type { FeedStatus } from '../shipping/feed-status.js';
 import type { LoopStatus } from '../shipping/loop-status.js';
-import type { FeedStatus } from '../shipping/source-feed.js';
 import { REASONS } from '../sinks/files/ban-eligibility.js';
 
 type MetricSample = readonly [labels: Readonly<Record<string, string>>, value: number];

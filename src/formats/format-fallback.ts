@@ -3,7 +3,6 @@
  * form of that event is sent: what this daemon knows of it itself, and none of the row's texts.
  */
 import { type AuditEvent, copyEvent, publicId } from '../audit/event.js';
-import type { Formatter } from './syslog-message.js';
 
 /** Called for each event that is written in its minimal form. */
 export type OnUnformatted = (event: AuditEvent, error: unknown) => void;
@@ -39,30 +38,11 @@ export function formatted<T>(
   }
 }
 
-/** A formatter of syslog messages that does not throw. */
-export function neverThrowing(format: Formatter, onUnformatted: OnUnformatted): Formatter {
-  const safe = (event: AuditEvent) => formatted(event, format, lastMessage, onUnformatted);
-  const { write } = format;
-  return write === undefined ? safe : Object.assign(safe, { write: neverThrowingWriter(write) });
-}
-
-/** A writer that leaves to text what it throws at. */
-export function neverThrowingWriter(
-  write: (event: AuditEvent, into: Buffer, start: number) => number,
-): (event: AuditEvent, into: Buffer, start: number) => number {
-  return (event, into, start) => {
-    try {
-      return write(event, into, start);
-    } catch {
-      return -1;
-    }
-  };
-}
-
 /** Facility authpriv, severity notice. */
 const PRIORITY = 85;
 
-function lastMessage(event: AuditEvent): string {
+/** A syslog message that identifies its row and has nothing else of it. */
+export function lastMessage(event: AuditEvent): string {
   return `<${PRIORITY}>1 - - postern-auditd - unformatted - ${lastText(event)}`;
 }
 

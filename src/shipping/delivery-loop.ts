@@ -3,16 +3,19 @@ import type { Logger } from 'pino';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { SinkConfig } from '../config/schema.js';
 import { AuditdError, messageOf } from '../errors.js';
-import type { Batch, Delivered, Sink } from '../sinks/sink.js';
+import { deliverRows, type SinkRows, sequencesOf } from '../sinks/deliver-rows.js';
+import type { BatchOrigin, Delivered, Sink } from '../sinks/sink.js';
 import { backoff } from './backoff.js';
 import { DELIVERY_LIMIT_MS, DeliveryTimeout } from './delivery-timeout.js';
 import { whyRejected } from './event-filter.js';
 import { Health, type LoopState } from './loop-health.js';
 import type { LoopStatus } from './loop-status.js';
+import { type SinkInput, sinkInput } from './page-collector.js';
 import { Replay, type ReplayRequest, type ReplayStatus } from './replay.js';
 import { type SinkPosition, SinkPositions } from './sink-positions.js';
-import type { Feed, FeedSubscriber } from './source-feed.js';
+import type { Feed } from './source-feed.js';
 import type { State } from './state.js';
+import type { FeedSubscriber } from './subscribers.js';
 import { WakeableSleep } from './wakeable-sleep.js';
 
 const TICK_MS = 1_000;
@@ -43,6 +46,7 @@ export interface LoopOptions {
  * sink that is slow or down holds up no other.
  */
 export class SinkLoop implements FeedSubscriber {
+  readonly input: SinkInput;
   private readonly positions: SinkPositions;
   private readonly health: Health;
   private readonly alarm = new WakeableSleep();
@@ -64,13 +68,14 @@ export class SinkLoop implements FeedSubscriber {
 
   constructor(private readonly options: LoopOptions) {
     const { name, state, config, clock, log } = options;
+    this.input = sinkInput(options.sink.encoder, config.events);
     this.health = new Health(name, clock, log);
     this.deadline = new DeliveryTimeout(options.isActive ?? null);
     this.positions = new SinkPositions({
       sink: name,
       state,
       start: config.start,
-      events: config.events,
+      input: this.input,
       clock,
     });
   }
@@ -254,30 +259,41 @@ export class SinkLoop implements FeedSubscriber {
     if (position === null) return false;
     for (let turn = 0; turn < TURNS_GIVEN && feed.isAheadOfOthers(position.upTo); turn++)
       await setImmediate();
-    const page = feed.read(position.upTo);
+    const page = feed.read(position.upTo, this.input);
     if (page === null) {
       if (position.upTo >= feed.status.maxId) position.caughtUpAt = this.options.clock();
       return false;
     }
     // With each page, whether the sink wants any of it or not: a walk over pages without a wanted event is no hang.
     this.health.enter('delivering', DELIVERY_LIMIT_MS);
-    const batch = { ...page, events: this.positions.selectRows(position, page) };
-    const { upTo, saved = null } = await this.deliver(feed, position, batch);
-    await this.commit(feed, position, page.timeline, upTo, saved);
+    const { source, timeline } = page;
+    const origin = { source, timeline, upTo: page.upTo };
+    const rows = this.positions.selectRows(position, page);
+    const { upTo, saved = null } = await this.deliver(feed, position, origin, rows);
+    await this.commit(feed, position, timeline, upTo, saved);
+    feed.release(page);
     this.health.recovered();
     return true;
   }
 
   /** Resolves when the sink has met the promise of its class. A batch without rows for it only moves the cursor. */
-  private async deliver(feed: Feed, position: SinkPosition, batch: Batch): Promise<Delivered> {
-    const { timeline, events, upTo } = batch;
-    if (events.length === 0) return { upTo };
+  private async deliver(
+    feed: Feed,
+    position: SinkPosition,
+    origin: BatchOrigin,
+    rows: SinkRows,
+  ): Promise<Delivered> {
+    const { timeline, upTo } = origin;
+    const sequences = sequencesOf(rows);
+    if (sequences.length === 0) return { upTo };
     const onProgress = (at: number) => this.onProgress(feed, position, timeline, at);
     const delivered = await this.deadline.limit((signal) =>
-      this.options.sink.deliver(batch, signal, onProgress),
+      deliverRows(this.options.sink, origin, rows, signal, onProgress),
     );
     this.delivered +=
-      delivered.upTo === upTo ? events.length : events.filter((e) => e.sequence <= delivered.upTo).length;
+      delivered.upTo === upTo
+        ? sequences.length
+        : Array.from(sequences).filter((sequence) => sequence <= delivered.upTo).length;
     return delivered;
   }
 

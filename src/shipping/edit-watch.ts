@@ -27,6 +27,9 @@ export interface EditWatchOptions {
   readonly sinks: () => readonly string[];
 }
 
+/** A row that was just read. */
+export type ReadRow = Pick<AuditEvent, 'sequence' | 'id'>;
+
 /** The result of reading rows again: another history, or the mark as it is now. */
 export type Watched =
   | { readonly replaced: string }
@@ -53,8 +56,21 @@ export class EditWatch {
   constructor(private readonly options: EditWatchOptions) {}
 
   /** Whether a row that was just read is another than the one that is known and watched. */
-  hasChanged(timeline: number, events: readonly AuditEvent[]): boolean {
-    return this.unknown(timeline, events).length > 0;
+  hasChanged(timeline: number, rows: readonly ReadRow[]): boolean {
+    return this.unknown(timeline, rows).length > 0;
+  }
+
+  /** Whether a row that was just read is another than the one that is known, watched or not. */
+  differs(timeline: number, rows: readonly ReadRow[]): boolean {
+    return this.differing(timeline, rows).length > 0;
+  }
+
+  /** Keeps rows as they were just read, for sinks that have not had them when they are edited. None of them differs from what is known. */
+  keep(timeline: number, events: readonly AuditEvent[]): void {
+    if (timeline !== this.timeline) this.forgetContents(timeline);
+    const { source, state } = this.options;
+    const lowest = state.recent.of(source.name, timeline)[0]?.id ?? 0;
+    for (const event of events.slice(-CONTENT_ROWS)) if (event.sequence >= lowest) this.keepContent(event);
   }
 
   /**
@@ -81,9 +97,10 @@ export class EditWatch {
       )
     )
       return 'again';
-    const lowest = state.recent.of(source.name, timeline)[0]?.id ?? 0;
-    for (const event of events.slice(-CONTENT_ROWS))
-      if (event.sequence >= lowest && !kept.has(event.sequence)) this.keepContent(event);
+    this.keep(
+      timeline,
+      events.slice(-CONTENT_ROWS).filter(({ sequence }) => !kept.has(sequence)),
+    );
     if (kept.size === 0) return events;
     return events.map((event) => {
       const was = kept.get(event.sequence);
@@ -91,9 +108,9 @@ export class EditWatch {
     });
   }
 
-  private unknown(timeline: number, events: readonly AuditEvent[]): AuditEvent[] {
+  private unknown<R extends ReadRow>(timeline: number, rows: readonly R[]): R[] {
     const now = this.options.clock();
-    return this.differing(timeline, events).flatMap(({ event, row }) =>
+    return this.differing(timeline, rows).flatMap(({ event, row }) =>
       this.isWatched(row, now) ? [event] : [],
     );
   }
@@ -119,10 +136,10 @@ export class EditWatch {
     return true;
   }
 
-  private differing(
+  private differing<R extends ReadRow>(
     timeline: number,
-    events: readonly AuditEvent[],
-  ): Array<{ readonly event: AuditEvent; readonly row: RememberedRow }> {
+    events: readonly R[],
+  ): Array<{ readonly event: R; readonly row: RememberedRow }> {
     const { source, state } = this.options;
     const recent = state.recent.of(source.name, timeline);
     const lowest = recent[0]?.id ?? Number.POSITIVE_INFINITY;

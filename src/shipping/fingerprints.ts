@@ -1,6 +1,5 @@
 import type Database from 'better-sqlite3';
 import type { AuditEvent, SourceName } from '../audit/event.js';
-import { fingerprintOf } from '../source/event-id.js';
 import type { HighWaterMark } from '../source/source.js';
 
 /** Hex digits of a fingerprint: 8 bytes of the `event.id`. */
@@ -15,8 +14,68 @@ type SourceMark = HighWaterMark & { source: SourceName };
 export interface Pending {
   readonly source: SourceName;
   readonly timeline: number;
-  readonly ids: number[];
-  readonly prints: string[];
+  readonly run: FingerprintRun;
+}
+
+/** Rows of one run. */
+const RUN_ROWS = 4_096;
+/** Runs that wait to be used again. */
+const FREE_RUNS = 4;
+
+/** Rows that were read, ids ascending: what is remembered of them. Its memory is used again, so that a backlog leaves nothing for the garbage collector. */
+export class FingerprintRun {
+  private readonly sequences = new Float64Array(RUN_ROWS);
+  /** Hex digits. */
+  private readonly digits = Buffer.allocUnsafeSlow(RUN_ROWS * DIGITS);
+  private count = 0;
+
+  get length(): number {
+    return this.count;
+  }
+
+  get isFull(): boolean {
+    return this.count === RUN_ROWS;
+  }
+
+  clear(): void {
+    this.count = 0;
+  }
+
+  /** @param id its `event.id` */
+  add(sequence: number, id: string): void {
+    this.sequences[this.count] = sequence;
+    this.digits.write(id, this.count * DIGITS, DIGITS, 'latin1');
+    this.count++;
+  }
+
+  /** Adds all rows of another run, if there is room. */
+  append({ sequences, digits, count }: FingerprintRun): boolean {
+    if (this.count + count > RUN_ROWS) return false;
+    this.sequences.set(sequences.subarray(0, count), this.count);
+    digits.copy(this.digits, this.count * DIGITS, 0, count * DIGITS);
+    this.count += count;
+    return true;
+  }
+
+  idAt(at: number): number {
+    return this.sequences[at] ?? 0;
+  }
+
+  printAt(at: number): string {
+    return this.digits.toString('latin1', at * DIGITS, (at + 1) * DIGITS);
+  }
+
+  indexOf(sequence: number): number {
+    return this.sequences.subarray(0, this.count).indexOf(sequence);
+  }
+
+  ids(): number[] {
+    return Array.from(this.sequences.subarray(0, this.count));
+  }
+
+  prints(): Buffer {
+    return Buffer.from(this.digits.toString('latin1', 0, this.count * DIGITS), 'hex');
+  }
 }
 
 interface StoredBatch {
@@ -35,6 +94,7 @@ interface StoredBatch {
  */
 export class Fingerprints {
   private pending: Pending[] = [];
+  private readonly free: FingerprintRun[] = [];
   private readonly insert: Database.Statement;
   private readonly tail: Database.Statement;
   private readonly remove: Database.Statement;
@@ -75,19 +135,35 @@ export class Fingerprints {
     rows: ReadonlyArray<Pick<AuditEvent, 'sequence' | 'id'>>,
   ): void {
     if (rows.length === 0) return;
-    let open = this.pending.at(-1);
-    if (
-      open === undefined ||
-      open.source !== source ||
-      open.timeline !== timeline ||
-      open.ids.length >= 4_096
-    ) {
-      open = { source, timeline, ids: [], prints: [] };
-      this.pending.push(open);
+    let run = this.newRun();
+    for (const { sequence, id } of rows) {
+      if (run.isFull) {
+        this.recordRun(source, timeline, run);
+        run = this.newRun();
+      }
+      run.add(sequence, id);
     }
-    for (const row of rows) {
-      open.ids.push(row.sequence);
-      open.prints.push(fingerprintOf(row.id));
+    this.recordRun(source, timeline, run);
+  }
+
+  /** An empty run, for `recordRun` or `release`. */
+  newRun(): FingerprintRun {
+    return this.free.pop() ?? new FingerprintRun();
+  }
+
+  /** Remembers the rows of a run, ids ascending and above all recorded before in this timeline. The run is no longer the caller's. */
+  recordRun(source: SourceName, timeline: number, run: FingerprintRun): void {
+    const open = this.pending.at(-1);
+    if (run.length === 0 || (open?.source === source && open.timeline === timeline && open.run.append(run)))
+      this.release([run]);
+    else this.pending.push({ source, timeline, run });
+  }
+
+  /** Of runs that were written, or not used. */
+  release(runs: readonly FingerprintRun[]): void {
+    for (const run of runs) {
+      run.clear();
+      if (this.free.length < FREE_RUNS) this.free.push(run);
     }
   }
 
@@ -104,19 +180,19 @@ export class Fingerprints {
 
   /** Called inside a transaction. `onMark` gets the newest mark of each timeline touched. */
   write(taken: readonly Pending[], onMark: (mark: SourceMark) => void): void {
-    for (const { source, timeline, ids, prints } of taken) {
-      this.store(source, timeline, ids, Buffer.from(prints.join(''), 'hex'));
-      const id = ids.at(-1) ?? 0;
-      onMark({ source, timeline, id, fingerprint: prints.at(-1) ?? null });
+    for (const { source, timeline, run } of taken) {
+      this.store(source, timeline, run.ids(), run.prints());
+      const last = run.length - 1;
+      onMark({ source, timeline, id: run.idAt(last), fingerprint: run.printAt(last) });
     }
   }
 
   /** The fingerprint recorded for a row, or null. */
   of(source: SourceName, timeline: number, id: number): string | null {
-    for (const { source: s, timeline: t, ids, prints } of this.pending) {
+    for (const { source: s, timeline: t, run } of this.pending) {
       if (s !== source || t !== timeline) continue;
-      const at = ids.indexOf(id);
-      if (at >= 0) return prints[at] ?? null;
+      const at = run.indexOf(id);
+      if (at >= 0) return run.printAt(at);
     }
     let found: string | null = null;
     this.each(source, timeline, id, id, (_, print) => {
@@ -162,8 +238,9 @@ export class Fingerprints {
     const last = this.pending.findLast(
       (pending) => pending.source === source && pending.timeline === timeline,
     );
-    const id = last?.ids.at(-1);
-    return id === undefined ? null : { timeline, id, fingerprint: last?.prints.at(-1) ?? null };
+    if (last === undefined) return null;
+    const { run } = last;
+    return { timeline, id: run.idAt(run.length - 1), fingerprint: run.printAt(run.length - 1) };
   }
 
   /** Highest recorded id of a timeline, 0 if none. */
@@ -171,7 +248,7 @@ export class Fingerprints {
     let last = (this.lastId.get(source, timeline) as number | undefined) ?? 0;
     for (const pending of this.pending) {
       if (pending.source === source && pending.timeline === timeline)
-        last = Math.max(last, pending.ids.at(-1) ?? 0);
+        last = Math.max(last, pending.run.idAt(pending.run.length - 1));
     }
     return last;
   }

@@ -15,7 +15,7 @@ import type { Logger } from 'pino';
 import type { AuditEvent } from '../audit/event.js';
 import type { SinkConfig } from '../config/schema.js';
 import { messageOf } from '../errors.js';
-import type { Sink } from '../sinks/sink.js';
+import type { EventSink } from '../sinks/sink.js';
 import { backoff } from './backoff.js';
 import { DELIVERY_LIMIT_MS, DeliveryTimeout } from './delivery-timeout.js';
 import { whyRejected } from './event-filter.js';
@@ -38,7 +38,7 @@ const SOON_OVER_MS = 5_000;
 export interface HeadLoopOptions {
   readonly name: string;
   readonly config: Pick<SinkConfig, 'type' | 'events'>;
-  readonly sink: Sink;
+  readonly sink: EventSink;
   readonly feeds: readonly Feed[];
   readonly clock: () => number;
   readonly log: Logger;

@@ -60,13 +60,13 @@ export class RecentRows {
   }
 
   /**
-   * Remembers rows that were read for the first time, ids ascending and above all remembered of this timeline.
+   * Remembers rows that were read for the first time, ids ascending and above all remembered of this timeline; of more than 1,000 the last.
    *
    * @param isMore more stands behind them: they may be written later than their fingerprints. After a death an edit is then told from another
    *   history by the row at the mark alone, which is not among them: a walk more.
    */
-  record(source: SourceName, timeline: number, events: readonly AuditEvent[], isMore = false): void {
-    const rows = events.slice(-KEPT).map((event) => recentOf(event));
+  record(source: SourceName, timeline: number, read: readonly RememberedRow[], isMore = false): void {
+    const rows = read.slice(-KEPT);
     const before = rows.length < KEPT ? this.of(source, timeline) : [];
     this.known.set(source, { timeline, rows: [...before, ...rows].slice(-KEPT) });
     this.add({ source, timeline, rows, isDeferred: isMore });

@@ -1,5 +1,6 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { AuditdError } from '../errors.js';
+import { deliverRows, rowsFor } from '../sinks/deliver-rows.js';
 import type { Sink } from '../sinks/sink.js';
 import type { AuditSource } from '../source/source.js';
 
@@ -91,8 +92,8 @@ export class Replay {
   ): Promise<number | null> {
     const upTo = events.at(-1)?.sequence;
     if (upTo === undefined) return null;
-    const batch = { source: this.source.name, timeline: this.timeline, events, upTo, replay: true } as const;
-    const delivered = await sink.deliver(batch, signal);
+    const origin = { source: this.source.name, timeline: this.timeline, upTo, replay: true } as const;
+    const delivered = await deliverRows(sink, origin, rowsFor(sink, events), signal);
     const went = events.filter((event) => event.sequence <= delivered.upTo).length;
     this.sent += went;
     if (this.request.rate !== null) this.allowance -= went;

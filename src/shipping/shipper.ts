@@ -2,13 +2,14 @@ import type { Logger } from 'pino';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { SinkConfig } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
-import type { Sink } from '../sinks/sink.js';
+import type { EventSink, Sink } from '../sinks/sink.js';
 import type { AuditSource } from '../source/source.js';
 import { SinkLoop, type WalkingSink } from './delivery-loop.js';
+import type { FeedStatus } from './feed-status.js';
 import { HeadLoop } from './head-loop.js';
 import type { LoopStatus } from './loop-status.js';
 import type { LostRows } from './lost-rows.js';
-import { Feed, type FeedStatus } from './source-feed.js';
+import { Feed } from './source-feed.js';
 import type { State } from './state.js';
 
 /** How long the loops may ship what is left, of the 5 s that a stop may take. */
@@ -39,6 +40,8 @@ export interface ShipperOptions {
   /** What has just been written, as soon as it was read. */
   readonly onLive?: (events: readonly AuditEvent[]) => void;
   /** See `FeedOptions`. */
+  readonly isWatched?: () => boolean;
+  /** See `FeedOptions`. */
   readonly onRevised?: () => void;
   readonly editsMs?: number;
 }
@@ -56,9 +59,10 @@ export class Shipper {
   private readonly headLoops: readonly HeadLoop[];
   private readonly state: State;
 
-  constructor({ sources, sinks, state, clock, log, onReplaced, onLive, onRevised, editsMs }: ShipperOptions) {
+  constructor(options: ShipperOptions) {
+    const { sources, sinks, state, clock, log, onReplaced, onLive, isWatched, onRevised, editsMs } = options;
     this.state = state;
-    const followers = sinks.filter(({ config }) => config.type === 'fail2ban');
+    const followers = sinks.filter(followsHead);
     const walkers = sinks.filter(walksAll);
     const names = walkers.map(({ name }) => name);
     this.feeds = sources.map(
@@ -74,6 +78,7 @@ export class Shipper {
             for (const loop of this.headLoops) loop.wake();
           },
           ...(onLive === undefined ? {} : { onLive }),
+          ...(isWatched === undefined ? {} : { isWatched }),
           ...(onRevised === undefined ? {} : { onRevised }),
           ...(editsMs === undefined ? {} : { editsMs }),
         }),
@@ -161,6 +166,13 @@ export class Shipper {
 }
 
 type Walking = ConfiguredSink & { readonly config: WalkingSink };
+
+type Following = ConfiguredSink & { readonly sink: EventSink };
+
+/** fail2ban's: it wants what is fresh, and takes events. */
+function followsHead(sink: ConfiguredSink): sink is Following {
+  return sink.config.type === 'fail2ban';
+}
 
 function walksAll(sink: ConfiguredSink): sink is Walking {
   return sink.config.type !== 'fail2ban';

@@ -1,9 +1,12 @@
-import type { AuditEvent, SourceName } from '../audit/event.js';
-import type { EventsFilter } from '../config/schema.js';
+import type { SourceName } from '../audit/event.js';
+import type { SinkRows } from '../sinks/deliver-rows.js';
+import { MessageMemory, selectMessages } from '../sinks/messages.js';
 import type { Corrections, ResumePosition } from '../sinks/sink.js';
 import { fingerprintOf } from '../source/event-id.js';
 import { whyRejected } from './event-filter.js';
-import type { Feed, FeedPage } from './source-feed.js';
+import type { SinkInput } from './page-collector.js';
+import type { FeedPage } from './shared-pages.js';
+import type { Feed } from './source-feed.js';
 import type { State } from './state.js';
 
 /** How far a sink has delivered one source. */
@@ -32,7 +35,7 @@ export interface SinkPositionsOptions {
   readonly sink: string;
   readonly state: State;
   readonly start: 'beginning' | 'now';
-  readonly events: EventsFilter | undefined;
+  readonly input: SinkInput;
   readonly clock: () => number;
 }
 
@@ -110,21 +113,35 @@ export class SinkPositions {
     return position;
   }
 
-  /** The rows of a page that the sink still has to get. */
-  selectRows(position: SinkPosition, page: FeedPage): AuditEvent[] {
-    const { state, sink, events } = this.options;
-    const first = page.events[0]?.sequence ?? 0;
-    const had = state.deliveredEarlier(sink, page.source, page.timeline, first, page.upTo);
-    const plain = position.recovered.size === 0 && had === null;
-    return page.events.filter((event) => {
-      if (event.sequence <= position.upTo || event.sequence <= position.skipTo) return false;
-      if (event.revisionOf !== null && !state.revisions.isFor(sink, event.sequence)) return false;
-      if (!plain) {
-        if (position.recovered.get(event.sequence) === event.id) return false;
-        if (had?.has(fingerprintOf(event.id)) === true) return false;
-      }
-      return whyRejected(events, event) === null;
-    });
+  /** The rows of a page that the sink still has to get, in the form that it takes. */
+  selectRows(position: SinkPosition, page: FeedPage): SinkRows {
+    const { key, encoder, filter } = this.options.input;
+    const isDue = this.dueIn(position, page);
+    if (encoder === null) {
+      const events = (page.events ?? []).filter(
+        (event) => isDue?.(event.sequence, event.id) !== false && whyRejected(filter, event) === null,
+      );
+      return { events };
+    }
+    const messages = page.messages.get(key) ?? new MessageMemory(0).messages([]);
+    return { messages: isDue === null ? messages : selectMessages(messages, isDue) };
+  }
+
+  /** Which rows of a page the sink has not had; null: none of them. */
+  private dueIn(
+    position: SinkPosition,
+    { source, timeline, first, versions, upTo }: FeedPage,
+  ): ((sequence: number, id: string) => boolean) | null {
+    const { state, sink } = this.options;
+    const had = state.deliveredEarlier(sink, source, timeline, first, upTo);
+    const behind = Math.max(position.upTo, position.skipTo);
+    if (first > behind && position.recovered.size === 0 && had === null && versions.size === 0) return null;
+    return (sequence, id) => {
+      if (sequence <= behind) return false;
+      if (versions.has(sequence) && !state.revisions.isFor(sink, sequence)) return false;
+      if (position.recovered.get(sequence) === id) return false;
+      return had?.has(fingerprintOf(id)) !== true;
+    };
   }
 
   /** @param undelivered rows that the sink may have to be given again */

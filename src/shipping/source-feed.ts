@@ -1,56 +1,29 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditEvent, SourceName } from '../audit/event.js';
-import { type Diagnosis, explained, messageOf } from '../errors.js';
-import type { Batch } from '../sinks/sink.js';
+import { messageOf } from '../errors.js';
+import { MemoryPool } from '../sinks/messages.js';
 import { fingerprintOf } from '../source/event-id.js';
 import {
   type AuditSource,
   type HighWaterMark,
   type PageOfRows,
-  type WaitingState,
-  waiting,
+  type RowConsumer,
+  tryToRead,
 } from '../source/source.js';
 import { ticker } from '../ticker.js';
 import { EditWatch, type EditWatchOptions } from './edit-watch.js';
+import { FeedState, type FeedStatus } from './feed-status.js';
+import type { FingerprintRun } from './fingerprints.js';
+import { LiveRows } from './live-rows.js';
 import { findLost, type LostRows } from './lost-rows.js';
+import { type CollectedRows, messagesOf, NO_ROWS, PageCollector, type SinkInput } from './page-collector.js';
+import { type FeedPage, PAGE_BYTES, PAGE_ROWS, pageOf, SharedPages } from './shared-pages.js';
+import { type FeedSubscriber, Subscribers } from './subscribers.js';
 
-/**
- * Rows of a page; the limit in bytes keeps a page of 1 MB rows small. Opening, preparing and one transaction per sink cost 2 ms a page:
- * 2 µs a row with pages of 1,000, of the 9 µs that it takes to ship one. A page occupies the thread for about 20 ms.
- */
-const PAGE_ROWS = 4_000;
-const PAGE_BYTES = 4 * 2 ** 20;
-/** Sinks at the same position share a page, and one that is a few pages behind still finds its own. A page that all have passed is dropped. */
-const PAGES_KEPT = 4;
 /** How often recently read rows are read again. */
 const EDITS_MS = 1_000;
 /** The pause after a new timeline could not be started, on a full disk for example. */
 const RETRY_MS = 1_000;
-
-/** A page of the table, as all sinks share it. With the rows of one sink left in it, it is that sink's `Batch`. */
-export type FeedPage = Pick<Batch, 'source' | 'timeline' | 'events' | 'upTo'>;
-
-/** A loop that reads this feed. */
-export interface FeedSubscriber {
-  wake(): void;
-  /** True while it waits for new rows. */
-  idle(): boolean;
-  /** True while it works through pages, and so reads by itself. */
-  delivering(): boolean;
-  /** Its cursor in the current timeline of a source; null if it has none there yet. */
-  cursor(source: SourceName): number | null;
-}
-
-/** What `status` says of a source: `what` and `next` are the message in two parts; an older daemon has not reported them. */
-export interface FeedStatus extends Partial<Diagnosis> {
-  readonly state: 'starting' | 'reading' | 'stopped' | WaitingState;
-  readonly message: string;
-  readonly since: number;
-  readonly timeline: number;
-  readonly mark: number;
-  readonly maxId: number;
-  readonly lastLook: number;
-}
 
 export interface FeedOptions extends EditWatchOptions {
   /** Another history was found behind the path; `lost` are the deleted rows that some sink had not delivered. */
@@ -61,6 +34,8 @@ export interface FeedOptions extends EditWatchOptions {
   readonly onRevised?: () => void;
   /** Called once with rows that were just written; not with the backlog of a start or of a restored database. */
   readonly onLive?: (events: readonly AuditEvent[]) => void;
+  /** Whether somebody looks on who must get each of them: else the newest 1,000 of a page are enough. */
+  readonly isWatched?: () => boolean;
   /** Called when something may have changed, before this feed reads: for loops that follow the head beside it. */
   readonly onWake?: () => void;
 }
@@ -73,7 +48,7 @@ type Phase =
 
 interface Reading {
   readonly name: 'reading';
-  shared: Array<{ readonly after: number; readonly page: FeedPage }>;
+  readonly pages: SharedPages;
 }
 
 /**
@@ -86,13 +61,13 @@ interface Reading {
 export class Feed {
   readonly name: SourceName;
   private markNow: HighWaterMark;
-  private phase: Phase = { name: 'reading', shared: [] };
-  private readonly subscribers = new Set<FeedSubscriber>();
-  private statusNow: FeedStatus;
+  private readonly pool = new MemoryPool();
+  private phase: Phase = this.reading();
+  private readonly subscribers: Subscribers;
+  private readonly state: FeedState;
   /** The replacement that failed and was logged, so that each retry is not logged again. */
   private failedReplacement = '';
-  /** Rows up to here were in the table before the daemon first read it: not live. */
-  private backlog = { timeline: 0, upTo: 0 };
+  private readonly live = new LiveRows();
   private watching: { close(): void } | null = null;
   /** Null: rows of this source do not change. */
   private readonly edits: EditWatch | null;
@@ -100,18 +75,10 @@ export class Feed {
   constructor(private readonly options: FeedOptions) {
     const { source, state, clock } = options;
     this.name = source.name;
+    this.subscribers = new Subscribers(this.name);
     this.edits = source.edits === undefined ? null : new EditWatch(options);
     this.markNow = state.mark(this.name) ?? state.timelines.begin(this.name, 1, 'first start');
-    const now = clock();
-    this.statusNow = {
-      state: 'starting',
-      message: 'not read yet',
-      since: now,
-      timeline: this.markNow.timeline,
-      mark: this.markNow.id,
-      maxId: this.markNow.id,
-      lastLook: 0,
-    };
+    this.state = new FeedState(this.name, clock, options.log, this.markNow.id);
   }
 
   get mark(): HighWaterMark {
@@ -119,7 +86,7 @@ export class Feed {
   }
 
   get status(): FeedStatus {
-    return { ...this.statusNow, timeline: this.markNow.timeline, mark: this.markNow.id };
+    return this.state.status(this.markNow);
   }
 
   /** The table itself, for rows that are read again. */
@@ -159,7 +126,7 @@ export class Feed {
   continueAt(timeline: number): void {
     if (timeline <= this.markNow.timeline) return;
     this.switchTo(timeline, 'state.db was rebuilt');
-    if (this.phase.name === 'reading') this.phase.shared = [];
+    if (this.phase.name === 'reading') this.phase = this.reading();
   }
 
   /** Resolves when nothing is written any more. A timeline that has not started yet is left to the next process that reads. */
@@ -168,29 +135,41 @@ export class Feed {
     this.phase = { name: 'closed' };
     this.watching?.close();
     this.watching = null;
-    this.wakeSubscribers();
+    this.subscribers.wake();
     if (phase.name !== 'replacing') return;
     phase.abort.abort();
     await phase.started;
   }
 
-  /** The rows above `after`, from memory or from the table; null if there are none now: `FeedSubscriber.wake` says when to ask again. */
-  read(after: number): FeedPage | null {
+  /**
+   * The rows above `after`, from memory or from the table; null if there are none now: `FeedSubscriber.wake` says when to ask again.
+   *
+   * @param input what the page must have
+   * @returns to be given back by `release` once it is delivered; never, if it is not
+   */
+  read(after: number, input: SinkInput): FeedPage | null {
     const { phase } = this;
     if (phase.name !== 'reading') return null;
     const from = Math.min(after, this.markNow.id);
-    return phase.shared.find((shared) => shared.after === from)?.page ?? this.readTable(from, phase);
+    const page = phase.pages.find(from, input) ?? this.readTable(from, phase, { input });
+    if (page !== null) phase.pages.take(page);
+    return page;
+  }
+
+  /** A loop has delivered a page, and reads nothing of it any more. */
+  release(page: FeedPage): void {
+    if (this.phase.name === 'reading') this.phase.pages.release(page);
   }
 
   /** Reads because something may have changed; true if there are new rows. */
   readNew(): boolean {
     const { phase } = this;
     if (phase.name !== 'reading') return false;
-    const isUnread = phase.shared.at(-1)?.page.upTo === this.markNow.id;
-    const subscribers = [...this.subscribers];
-    if (isUnread && !subscribers.some((subscriber) => subscriber.idle())) {
-      this.wakeSubscribers(); // all are busy and read by themselves, but one may have done so just before this change
-      if (subscribers.some((subscriber) => subscriber.delivering())) return false;
+    const isUnread = phase.pages.upTo === this.markNow.id;
+    const { subscribers } = this;
+    if (isUnread && !subscribers.isAny('idle')) {
+      subscribers.wake(); // all are busy and read by themselves, but one may have done so just before this change
+      if (subscribers.isAny('delivering')) return false;
       // All sinks are down: status and the live view still follow the table. No sink commits meanwhile, so fingerprints would pile up in memory.
       if (!this.flushState()) return false;
     }
@@ -202,92 +181,136 @@ export class Feed {
    * A reason to give them a turn, not to wait for them.
    */
   isAheadOfOthers(after: number): boolean {
-    if (after < this.markNow.id || this.statusNow.maxId - after < PAGE_ROWS) return false;
-    const near = after - PAGES_KEPT * 8 * PAGE_ROWS;
-    return [...this.subscribers].some((subscriber) => {
-      const at = subscriber.cursor(this.name);
-      return at !== null && at < after && at >= near;
-    });
+    if (after < this.markNow.id || this.state.maxId - after < PAGE_ROWS) return false;
+    return this.subscribers.isAnyShortlyBehind(after);
   }
 
   /**
    * The one place in which the table is read for the sinks. The order matters: fingerprints and mark first, then edits, then the sinks.
    * So no sink is given a row before the state knows all that it needs to know of it.
+   *
+   * Rows become messages while they are read. Only where a row of the page may have been edited, the events are kept until it is known what
+   * each sink is to get of it, and become messages then.
    */
-  private readTable(after: number, phase: Reading): FeedPage | null {
+  private readTable(
+    after: number,
+    phase: Reading,
+    { input, isEdited: wasEdited = false }: { readonly input?: SinkInput; readonly isEdited?: boolean } = {},
+  ): FeedPage | null {
     const mark = this.markNow;
-    phase.shared = phase.shared.filter(({ page }) => this.isWanted(page));
-    const found = this.readRows(mark, after);
-    if (found === null) return null;
-    const firstNew = found.events.findIndex(({ sequence }) => sequence > mark.id);
-    const isKnown = firstNew < 0;
-    const known = isKnown ? found.events : found.events.slice(0, firstNew);
-    const fresh = isKnown ? [] : found.events.slice(firstNew);
-    this.recordFirstRead(mark, fresh, found);
+    phase.pages.dropUnless((page) => this.subscribers.isWanted(page));
+    const inputs = this.subscribers.inputsNear(after, input);
+    const encodesLater = wasEdited || this.hasOriginals(mark, after);
+    const run = this.options.state.fingerprints.newRun();
+    const collector = this.collectorFor(mark, inputs, run, encodesLater);
+    const found = this.readRows(mark, after, collector);
+    if (found === null) {
+      this.options.state.fingerprints.release([run]);
+      collector.discard();
+      return null;
+    }
+    const page = this.handleRows({ mark, after, phase, found, inputs, collector, run, encodesLater });
+    if (page === null || page === 'edited') collector.discard();
+    if (page === 'edited')
+      return this.readTable(after, phase, { ...(input === undefined ? {} : { input }), isEdited: true });
+    return page;
+  }
+
+  /** Records what was read and makes it a page; null if there is none; `edited` if the rows are needed as events. */
+  private handleRows(read: TableRead): FeedPage | 'edited' | null {
+    const { mark, after, phase, found, inputs, collector, encodesLater } = read;
+    const rows = collector.collected();
+    this.live.note(mark, found);
+    this.recordFirstRead(mark, rows, read);
 
     // A sink that has not had an edited row gets it as it was first, and then each of its versions once.
-    const isEdited = found.markEdited === true || this.edits?.hasChanged(mark.timeline, known) === true;
+    const { edits } = this;
+    const isEdited = found.markEdited === true || edits?.hasChanged(mark.timeline, rows.known) === true;
     if (isEdited && !this.recordEdits(true)) return null;
-    const page = { source: this.name, timeline: mark.timeline };
     // All rows up to the mark were deleted: a sink lags behind nothing.
     const isGone = found.markDeleted && found.maxId <= after && after < mark.id;
-    if (isGone) return { ...page, upTo: mark.id, events: [] };
-    if (found.events.length === 0) return null;
-    const events =
-      this.edits?.asFirstRead(mark.timeline, found.events, isEdited ? found.events : known) ?? found.events;
-    if (events === 'again') return null;
+    if (isGone) return pageOf(this.name, mark.timeline, mark.id, NO_ROWS);
+    if (rows.length === 0) return null;
+    if (!encodesLater && (isEdited || edits?.differs(mark.timeline, rows.known) === true)) return 'edited';
+    const page = encodesLater
+      ? this.asFirstRead(mark, rows, isEdited, inputs)
+      : pageOf(this.name, mark.timeline, found.upTo, rows);
+    if (page === null) return null;
+    if (!encodesLater) edits?.keep(mark.timeline, rows.newest);
+    phase.pages.add(after, page, rows.memories);
+    return page;
+  }
 
-    return this.share(phase, after, { ...page, upTo: found.upTo, events }, fresh);
+  private collectorFor(
+    { timeline, id: mark }: HighWaterMark,
+    inputs: readonly SinkInput[],
+    run: FingerprintRun,
+    encodesLater: boolean,
+  ): PageCollector {
+    const { state, isWatched } = this.options;
+    const recent = this.edits === null ? [] : state.recent.of(this.name, timeline);
+    return new PageCollector({
+      inputs,
+      mark,
+      lowestRecent: recent[0]?.id ?? Number.POSITIVE_INFINITY,
+      run,
+      keepsEvents: isWatched?.() === true,
+      encodesLater,
+      pool: this.pool,
+    });
+  }
+
+  /** The page with each edited row as it was first; null if one is changing in this moment. @param comparesAll even those that are new */
+  private asFirstRead(
+    { timeline, id: mark }: HighWaterMark,
+    rows: CollectedRows,
+    comparesAll: boolean,
+    inputs: readonly SinkInput[],
+  ): FeedPage | null {
+    const read = rows.events ?? [];
+    const known = comparesAll ? read : read.filter(({ sequence }) => sequence <= mark);
+    const events = this.edits?.asFirstRead(timeline, read, known) ?? read;
+    if (events === 'again') return null;
+    const upTo = rows.last?.sequence ?? 0;
+    return pageOf(this.name, timeline, upTo, { ...rows, events, messages: messagesOf(inputs, events) });
+  }
+
+  /** Whether a row above `after` was edited before some sink had had it. */
+  private hasOriginals({ timeline, id }: HighWaterMark, after: number): boolean {
+    const isKnown = this.edits !== null && after < id;
+    return isKnown && this.options.state.revisions.hasOriginals(this.name, timeline);
   }
 
   /** Opens, reads and closes the database; null if there is nothing to be read now. */
-  private readRows(mark: HighWaterMark, after: number): PageOfRows | null {
-    const result = this.tryToRead(mark, after);
+  private readRows(mark: HighWaterMark, after: number, consumer: RowConsumer): PageOfRows | null {
+    const request = { mark, after, maxRows: PAGE_ROWS, maxBytes: PAGE_BYTES, consumer };
+    const result = tryToRead(this.options.source, request);
     if (result.state === 'replaced') {
       this.replace(result.reason);
       return null;
     }
     if (result.state !== 'reading') {
-      this.setStatus(result.state, result.what, this.statusNow.maxId, result.next);
+      this.state.set(result.state, result.what, this.state.maxId, result.next);
       return null;
     }
-    if (result.postern === 'running') this.setStatus('reading', 'reading', result.maxId);
-    else this.setStatus('stopped', 'Postern is stopped; its last rows have been read', result.maxId);
+    if (result.postern === 'running') this.state.set('reading', 'reading', result.maxId);
+    else this.state.set('stopped', 'Postern is stopped; its last rows have been read', result.maxId);
     return result;
   }
 
-  private tryToRead(mark: HighWaterMark, after: number): ReturnType<AuditSource['read']> {
-    try {
-      return this.options.source.read({ mark, after, maxRows: PAGE_ROWS, maxBytes: PAGE_BYTES });
-    } catch (error) {
-      // A source maps every error it knows. Anything else is a defect, reported and retried like any other state.
-      return waiting('failed', `reading failed: ${messageOf(error)}; trying again`);
-    }
-  }
-
-  /** Records rows that are read for the first time, and moves the mark. */
-  private recordFirstRead(mark: HighWaterMark, fresh: readonly AuditEvent[], found: PageOfRows): void {
-    const isRestored = mark.id === 0 && found.maxId > PAGE_ROWS; // a backup, into a table that was empty
-    if (this.backlog.timeline !== mark.timeline || isRestored)
-      this.backlog = { timeline: mark.timeline, upTo: backlogOf(mark, found.maxId) };
-    const last = fresh.at(-1);
-    if (last === undefined) return;
-    const { state } = this.options;
-    state.fingerprints.record(this.name, mark.timeline, fresh);
-    if (this.edits !== null) state.recent.record(this.name, mark.timeline, fresh, found.more);
-    this.markNow = { timeline: mark.timeline, id: last.sequence, fingerprint: fingerprintOf(last.id) };
-  }
-
-  /** Keeps the page for other sinks at this position, wakes the sinks, and shows new rows live. */
-  private share(phase: Reading, after: number, page: FeedPage, fresh: readonly AuditEvent[]): FeedPage {
-    phase.shared.push({ after, page });
-    if (phase.shared.length > PAGES_KEPT) phase.shared.shift();
-    const last = fresh.at(-1);
-    if (last === undefined) return page;
-    this.wakeSubscribers(); // a sink that has read to the end already may be asleep
-    if (last.sequence > this.backlog.upTo)
-      this.options.onLive?.(fresh.filter(({ sequence }) => sequence > this.backlog.upTo));
-    return page;
+  /** Records rows that are read for the first time, moves the mark, wakes the sinks and shows live rows. */
+  private recordFirstRead(mark: HighWaterMark, rows: CollectedRows, { found, run }: TableRead): void {
+    const { state, onLive } = this.options;
+    const { timeline } = mark;
+    const isNew = run.length > 0;
+    state.fingerprints.recordRun(this.name, timeline, run);
+    if (!isNew || rows.last === null) return;
+    if (this.edits !== null) state.recent.record(this.name, timeline, rows.recent, found.more);
+    const { sequence: id, id: eventId } = rows.last;
+    this.markNow = { timeline, id, fingerprint: fingerprintOf(eventId) };
+    this.subscribers.wake(); // a sink that has read to the end already may be asleep
+    const live = this.live.of(mark, rows.events ?? rows.newest);
+    if (live.length > 0) onLive?.(live);
   }
 
   /** Writes the fingerprints that are in memory; false if the state does not take them. */
@@ -300,16 +323,8 @@ export class Feed {
     }
   }
 
-  private wakeSubscribers(): void {
-    for (const subscriber of this.subscribers) subscriber.wake();
-  }
-
-  /** Whether a sink still has to read this page. */
-  private isWanted({ upTo }: FeedPage): boolean {
-    return [...this.subscribers].some((subscriber) => {
-      const at = subscriber.cursor(this.name);
-      return at !== null && at < upTo;
-    });
+  private reading(): Reading {
+    return { name: 'reading', pages: new SharedPages(this.pool) };
   }
 
   /** @returns false where the edits could not be recorded, or another history was found */
@@ -326,21 +341,6 @@ export class Feed {
     return true;
   }
 
-  private setStatus(state: FeedStatus['state'], what: string, maxId: number, next: string | null = null) {
-    const message = explained(what, next);
-    const now = this.options.clock();
-    const before = this.statusNow;
-    const same = before.state === state && before.message === message;
-    const since = same ? before.since : now;
-    this.statusNow = { ...before, state, message, what, next, maxId, since, lastLook: now };
-    if (same || (before.state === 'starting' && state === 'reading')) return;
-    const isWaiting = state !== 'reading' && state !== 'stopped';
-    this.options.log[isWaiting ? 'warn' : 'info'](
-      { source: this.name, state },
-      `source ${this.name}: ${message}`,
-    );
-  }
-
   private replace(reason: string): void {
     const { timeline } = this.markNow;
     const replacement = `${timeline} ${reason}`;
@@ -355,12 +355,12 @@ export class Feed {
       .catch(async (error: unknown) => {
         this.failedReplacement = replacement;
         const what = `starting timeline ${timeline + 1} failed: ${messageOf(error)}`;
-        this.setStatus('failed', `${what}; trying again`, 0);
+        this.state.set('failed', `${what}; trying again`, 0);
         await sleep(RETRY_MS, undefined, { signal: abort.signal }).catch(() => undefined);
       })
       .finally(() => {
-        if (this.phase.name === 'replacing') this.phase = { name: 'reading', shared: [] };
-        this.wakeSubscribers();
+        if (this.phase.name === 'replacing') this.phase = this.reading();
+        this.subscribers.wake();
       });
     this.phase = { name: 'replacing', started, abort };
   }
@@ -384,7 +384,14 @@ export class Feed {
   }
 }
 
-/** What is not live at a first read. The rows of a short absence (a reload) still are. */
-function backlogOf(mark: HighWaterMark, maxId: number): number {
-  return mark.id === 0 || maxId - mark.id > PAGE_ROWS ? maxId : mark.id;
+/** One read of the table, on its way to a page. */
+interface TableRead {
+  readonly mark: HighWaterMark;
+  readonly after: number;
+  readonly phase: Reading;
+  readonly found: PageOfRows;
+  readonly inputs: readonly SinkInput[];
+  readonly collector: PageCollector;
+  readonly run: FingerprintRun;
+  readonly encodesLater: boolean;
 }

@@ -161,15 +161,17 @@ export class State {
     const write = (taken: readonly Pending[]) =>
       this.fingerprints.write(taken, (mark) => this.timelines.setMark(mark));
     try {
-      return this.db.transaction(() => {
+      const result = this.db.transaction(() => {
         write(remembered);
         this.recent.write(recent);
-        const result = work();
+        const done = work();
         const recorded = this.fingerprints.take();
         remembered = [...remembered, ...recorded];
         write(recorded);
-        return result;
+        return done;
       })();
+      this.fingerprints.release(remembered.map(({ run }) => run));
+      return result;
     } catch (error) {
       this.fingerprints.putBack(remembered);
       this.recent.putBack(recent);

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
-import { type AuditEvent, publicId } from '../audit/event.js';
+import { publicId } from '../audit/event.js';
+import type { Messages, Unformatted } from './messages.js';
 
 /** Counts the events that a sink could not format, and logs the first one. */
 export class FormatFailures {
@@ -10,7 +11,12 @@ export class FormatFailures {
     private readonly format: string,
   ) {}
 
-  readonly note = (event: AuditEvent, error: unknown): void => {
+  /** To be called with messages of which the first `count` were delivered. */
+  noteIn({ unformatted }: Messages, count: number): void {
+    for (const one of unformatted) if (one.at < count) this.note(one);
+  }
+
+  note({ event, error }: Pick<Unformatted, 'event' | 'error'>): void {
     this.total++;
     if (this.total > 1) return;
     this.log.error(
@@ -18,5 +24,5 @@ export class FormatFailures {
       `event ${publicId(event)} cannot be formatted as ${this.format}: it is sent without the texts of its row; later ones are only counted. ` +
         'This is a bug in postern-auditd; please report it with this message',
     );
-  };
+  }
 }

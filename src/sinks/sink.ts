@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { RecentVerdict } from './files/eligibility-counts.js';
+import type { Encoder, Messages } from './messages.js';
 
 /** The promise of a sink, in the words that `status`, the docs and the metrics use. */
 export type DeliveryClass =
@@ -9,12 +10,10 @@ export type DeliveryClass =
   | 'at least once within a window'
   | 'best effort';
 
-/** Events of one source and one timeline, in the order of their ids, already through the sink's filter. */
-export interface Batch {
+/** Of what a batch is: rows of one source and one timeline, in the order of their ids, already through the sink's filter. */
+export interface BatchOrigin {
   readonly source: SourceName;
   readonly timeline: number;
-  /** May be empty: then only the cursor moves, and the sink is not asked. */
-  readonly events: readonly AuditEvent[];
   /** The id to which the cursor moves when all of the batch is delivered; ≥ the last event's. */
   readonly upTo: number;
   /** Rows sent again because somebody asked for it: no cursor moves, and they have no place in a replay window. */
@@ -23,6 +22,16 @@ export interface Batch {
   readonly uncounted?: true;
   /** Ids have begun to be used again within this timeline: a row with the id of one that was delivered may be another. */
   readonly idsReused?: true;
+}
+
+/** For a sink that takes events as they are. May be empty: then only the cursor moves, and the sink is not asked. */
+export interface Batch extends BatchOrigin {
+  readonly events: readonly AuditEvent[];
+}
+
+/** For a sink that takes messages. */
+export interface MessageBatch extends BatchOrigin {
+  readonly messages: Messages;
 }
 
 /** What a sink has promised. `upTo` < the batch's means that the rest has to be delivered again. */
@@ -61,11 +70,8 @@ export interface Finding {
 /** Numbers and words of the sink's own for `status --json` and metrics. Counters end in `_total`. */
 export type SinkFigures = Readonly<Record<string, string | number | boolean | null>>;
 
-/**
- * A destination. Calls never overlap: `open`, then `deliver` one at a time, `close`. After a `deliver` that
- * threw, `open` is called again before the next one.
- */
-export interface Sink {
+/** What all sinks have in common. */
+interface Destination {
   readonly deliveryClass: DeliveryClass;
   /**
    * Gets ready. `saved` is the note of the last `Delivered` that was committed, or null at the very first start.
@@ -73,12 +79,6 @@ export interface Sink {
    * that this process ends.
    */
   open(saved: string | null, signal?: AbortSignal): Promise<Corrections | null>;
-  /**
-   * Resolves when the promise of the class is met; throws when it can't be, and `open` repairs what was left half done.
-   *
-   * @param onProgress may be called meanwhile: everything up to this row is delivered, and the cursor moves at once. False if it could not move
-   */
-  deliver(batch: Batch, signal: AbortSignal, onProgress?: OnProgress): Promise<Delivered>;
   /** Looks, without changing anything, whether the destination would take events. Works without `open`. */
   check(): Promise<Finding[]>;
   figures(): SinkFigures;
@@ -97,6 +97,31 @@ export interface Sink {
   /** Called once `close` has resolved: the state to save, such as that the destination has read everything; null if there is none. */
   finalState?(): string | null;
 }
+
+/**
+ * Resolves when the promise of the class is met; throws when it can't be, and `open` repairs what was left half done.
+ *
+ * @param onProgress may be called meanwhile: everything up to this row is delivered, and the cursor moves at once. False if it could not move
+ */
+type Deliver<B> = (batch: B, signal: AbortSignal, onProgress?: OnProgress) => Promise<Delivered>;
+
+/** A sink that sends or writes each event as a message of its own. Rows are made into messages as they are read, for all sinks of one format. */
+export interface MessageSink extends Destination {
+  readonly encoder: Encoder;
+  readonly deliver: Deliver<MessageBatch>;
+}
+
+/** A sink that needs the events themselves. */
+export interface EventSink extends Destination {
+  readonly encoder: null;
+  readonly deliver: Deliver<Batch>;
+}
+
+/**
+ * A destination. Calls never overlap: `open`, then `deliver` one at a time, `close`. After a `deliver` that
+ * threw, `open` is called again before the next one.
+ */
+export type Sink = MessageSink | EventSink;
 
 /** What every sink gets in addition to its configuration. */
 export interface SinkDeps {

@@ -58,17 +58,21 @@ export class PageReader {
     const context = this.contextOf(db, table, request.mark.timeline);
     const verdict = this.compareWithMark(db, table, request.mark, context, maxId);
     if (verdict.history === 'replaced') return { state: 'replaced', reason: verdict.reason };
-    const { events, exhausted } =
-      maxId > request.after ? this.events(db, table, request, context) : { events: [], exhausted: true };
-    const upTo = events.at(-1)?.sequence ?? request.after;
+    request.consumer?.begin(maxId);
+    const { events, last, exhausted } =
+      maxId > request.after
+        ? this.events(db, table, request, context)
+        : { events: [], last: null, exhausted: true };
+    const upTo = last?.sequence ?? request.after;
     const more = request.before === undefined ? upTo < maxId : !exhausted;
-    if (more && events.length === 0 && maxId > Number.MAX_SAFE_INTEGER) {
+    if (more && last === null && maxId > Number.MAX_SAFE_INTEGER) {
       return unsafeId(table, String(highest));
     }
     return {
       state: 'reading',
       postern,
       events,
+      lastEventId: last?.id ?? null,
       upTo,
       more,
       maxId,
@@ -131,47 +135,60 @@ export class PageReader {
     table: AuditTable,
     request: ReadRequest,
     context: RowContext,
-  ): { readonly events: AuditEvent[]; readonly exhausted: boolean } {
+  ): {
+    readonly events: AuditEvent[];
+    /** With the highest id. */
+    readonly last: { readonly sequence: number; readonly id: string } | null;
+    readonly exhausted: boolean;
+  } {
     const events: AuditEvent[] = [];
-    const down = request.before !== undefined;
+    const { consumer, before, after, maxRows, maxBytes } = request;
+    const down = before !== undefined;
     const statement = db
       .prepare(down ? table.sql.down : table.sql.page)
       .raw()
       .safeIntegers();
     const alone: RowContext = { ...context, few: true };
     let bytes = 0;
+    let count = 0;
+    let last: { sequence: number; id: string } | null = null;
     let exhausted = false;
-    let from = request.before ?? request.after;
+    let from = before ?? after;
     const short = keepsWriterOut(db);
     const end = short ? performance.now() + SHORT_MS : Number.POSITIVE_INFINITY;
-    while (
-      events.length < request.maxRows &&
-      bytes < request.maxBytes &&
-      (events.length === 0 || performance.now() < end)
-    ) {
-      const fitting = Math.max(1, Math.ceil((request.maxBytes - bytes) / this.average));
-      const wanted = Math.min(short ? SHORT_ROWS : SLICE, fitting, request.maxRows - events.length);
-      const bounds = down ? [from, request.after] : [from];
+    while (count < maxRows && bytes < maxBytes && (count === 0 || performance.now() < end)) {
+      const fitting = Math.max(1, Math.ceil((maxBytes - bytes) / this.average));
+      const wanted = Math.min(short ? SHORT_ROWS : SLICE, fitting, maxRows - count);
+      const bounds = down ? [from, after] : [from];
       const found = statement.iterate(...bounds, wanted) as Iterable<RawRow>;
-      const { rows, isCut } = sliceOf(found, request.maxBytes - bytes);
-      const before = bytes;
+      const { rows, isCut } = sliceOf(found, maxBytes - bytes);
+      const bytesBefore = bytes;
       let near = alone;
+      let young: AuditEvent[] = [];
       for (const [index, row] of rows.entries()) {
         if (rows.length > FEW && index % TOGETHER === 0)
           near = this.rows.together(row, rows[index + TOGETHER - 1] ?? rows.at(-1), context);
         const { event, length } = this.event(row, near);
-        events.push(event);
+        (consumer === undefined ? events : young).push(event);
         from = event.sequence;
         bytes += length;
-        if (bytes >= request.maxBytes) break;
+        count++;
+        if (!down || last === null) last = { sequence: event.sequence, id: event.id };
+        // Those that are noted together: while they are made into bytes, the note still names them.
+        if (young.length === TOGETHER) {
+          consumer?.take(young);
+          young = [];
+        }
+        if (bytes >= maxBytes) break;
       }
-      if (rows.length > 0) this.average = Math.max(1, (bytes - before) / rows.length);
+      if (young.length > 0) consumer?.take(young);
+      if (rows.length > 0) this.average = Math.max(1, (bytes - bytesBefore) / rows.length);
       const isShort = rows.length < wanted && !isCut;
       exhausted = isShort && from === Number(rows.at(-1)?.[0] ?? from);
       if (isShort) break;
     }
     this.rows.end();
-    return { events: down ? events.reverse() : events, exhausted };
+    return { events: down ? events.reverse() : events, last, exhausted };
   }
 
   private compareWithMark(

@@ -212,7 +212,7 @@ class PosternSource implements AuditSource {
     if ('state' in table) return this.inDatabase(table);
     const found = this.reader.read(db, table, request, postern);
     if ('message' in found) return this.inDatabase(found);
-    if (found.state === 'reading' && (found.events.length > 0 || request.mark.id > 0))
+    if (found.state === 'reading' && (found.lastEventId !== null || request.mark.id > 0))
       this.tables.wasRead(table);
     return found;
   }
@@ -240,8 +240,8 @@ class PosternSource implements AuditSource {
     } catch (error) {
       result = waitingFor(this.options.config.database, files, error);
     }
-    const last = result.state === 'reading' ? result.events.at(-1) : undefined;
-    const lastPrint = last === undefined ? (request.mark.fingerprint ?? '') : fingerprintOf(last.id);
+    const lastId = result.state === 'reading' ? result.lastEventId : null;
+    const lastPrint = lastId === null ? (request.mark.fingerprint ?? '') : fingerprintOf(lastId);
     this.readerOf(request).cold = { figures: files.figures, request: requestKey(request), result, lastPrint };
     if (!this.mayReadOn(files)) this.copies.drop();
     this.remember(result, files, request);
@@ -270,8 +270,8 @@ class PosternSource implements AuditSource {
     if (result.state !== 'reading') return cold.request === requestKey(request) ? result : null;
     if (result.more || request.after < result.maxId) return null;
     const sameMark = request.mark.id === result.maxId && request.mark.fingerprint === cold.lastPrint;
-    const sameRequest = cold.request === requestKey(request) && result.events.length === 0;
-    return sameMark || sameRequest ? { ...result, events: [], upTo: request.after } : null;
+    const sameRequest = cold.request === requestKey(request) && result.lastEventId === null;
+    return sameMark || sameRequest ? { ...result, events: [], lastEventId: null, upTo: request.after } : null;
   }
 
   private remember(result: ReadResult, files: FileState, request: ReadRequest): void {
@@ -293,7 +293,14 @@ class PosternSource implements AuditSource {
       return waiting;
     }
     const { maxId } = this.last;
-    const nothing = { events: [], upTo: request.after, more: true, maxId, markDeleted: false };
+    const nothing = {
+      events: [],
+      lastEventId: null,
+      upTo: request.after,
+      more: true,
+      maxId,
+      markDeleted: false,
+    };
     return { state: 'reading', postern: 'running', ...nothing };
   }
 

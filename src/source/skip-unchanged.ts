@@ -31,7 +31,14 @@ export class UnchangedDatabase {
     if (known === null || before !== undefined || performance.now() - known.at > HOLDS_MS) return null;
     const isEnd = mark.id === known.maxId && after === known.maxId && mark.timeline === known.timeline;
     if (!isEnd || filesNow()?.figures !== known.figures) return null;
-    const nothing = { events: [], upTo: after, more: false, maxId: known.maxId, markDeleted: false };
+    const nothing = {
+      events: [],
+      lastEventId: null,
+      upTo: after,
+      more: false,
+      maxId: known.maxId,
+      markDeleted: false,
+    };
     return { state: 'reading', postern: 'running', ...nothing };
   }
 }

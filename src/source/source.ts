@@ -1,5 +1,5 @@
 import type { AuditEvent, ColumnValue, SourceName } from '../audit/event.js';
-import { explained } from '../errors.js';
+import { explained, messageOf } from '../errors.js';
 import type { ColumnsRead } from './columns-seen.js';
 
 /** The highest row of a timeline that was ever read and recorded. `id` 0: none yet. */
@@ -49,7 +49,10 @@ export interface PageOfRows {
   readonly state: 'reading';
   /** `stopped`: the rows come from the copy of a stopped Postern's files. */
   readonly postern: 'running' | 'stopped';
+  /** Empty if a consumer has taken them. */
   readonly events: readonly AuditEvent[];
+  /** The `event.id` of the last row read, whoever has it; null if none was. */
+  readonly lastEventId: string | null;
   /** Highest id read, or `after` if none. */
   readonly upTo: number;
   /** The limits left rows unread. */
@@ -92,6 +95,17 @@ export function waiting(
 /** What one read (open, read, close) found. */
 export type ReadResult = PageOfRows | Replaced | Waiting;
 
+/**
+ * Takes rows while they are young: some dozens at a time, in the middle of the read's transaction. Whatever it does not keep is gone, so rows that
+ * become bytes here never live to be old in V8's heap.
+ */
+export interface RowConsumer {
+  /** A read begins: what came before is void, since a file in motion is read again. @param maxId highest id in the table */
+  begin(maxId: number): void;
+  /** Ids ascending. Must not throw. */
+  take(events: readonly AuditEvent[]): void;
+}
+
 export interface ReadRequest {
   readonly mark: HighWaterMark;
   /** Rows with an id above this one. ≤ `mark.id` for a sink that lags, never above it. */
@@ -104,6 +118,8 @@ export interface ReadRequest {
    * and `more` means that rows may be left between `after` and the first of them.
    */
   readonly before?: number;
+  /** Gets the rows in place of the result. */
+  readonly consumer?: RowConsumer;
   /** Set by readers that follow the head: what the source remembers of their reads does not hold for readers of all rows, and vice versa. */
   readonly head?: true;
 }
@@ -148,4 +164,13 @@ export interface AuditSource {
   row(id: number, timeline: number): AuditEvent | null;
   /** Calls back when there may be new rows: after each change, several times with growing delays, and at each poll. Call `close` to end it. */
   watch(onWake: () => void): { close(): void };
+}
+
+/** Reads a source. It maps every error it knows; anything else is a defect, and becomes a waiting state like any other. */
+export function tryToRead(source: AuditSource, request: ReadRequest): ReadResult {
+  try {
+    return source.read(request);
+  } catch (error) {
+    return waiting('failed', `reading failed: ${messageOf(error)}; trying again`);
+  }
 }

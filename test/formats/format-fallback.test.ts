@@ -2,8 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { type AuditEvent, copyEvent } from '../../src/audit/event.js';
 import { formatEcs, parseEcsPosition } from '../../src/formats/ecs.js';
 import { formatFleet, lastFleet, lastSubject, parseFleet } from '../../src/formats/fleet-message.js';
-import { formatted, lastLine, neverThrowing } from '../../src/formats/format-fallback.js';
-import { createFormatter, syslogFormatDefaults } from '../../src/formats/syslog-message.js';
+import { formatted, lastLine, lastMessage } from '../../src/formats/format-fallback.js';
+import { createFormatter, type Formatter, syslogFormatDefaults } from '../../src/formats/syslog-message.js';
+import { encode } from '../../src/sinks/messages.js';
 import { plainEvent } from './events.js';
 import { parseRfc5424 } from './rfc5424-parser.js';
 
@@ -16,35 +17,32 @@ function broken(): AuditEvent {
   });
 }
 
+const encoded = (format: Formatter, event: AuditEvent) =>
+  encode({ key: 'test', format, last: lastMessage, end: '' }, [event]);
+
 const plain = { ...syslogFormatDefaults, procId: null };
 
 describe('an event that a format can not take', () => {
   it.each(['ecs', 'cef', 'leef', 'ocsf'] as const)(
     'is sent in the least form that %s has, and is told of once',
     (format) => {
-      const told: unknown[] = [];
-      const formatter = neverThrowing(createFormatter({ ...plain, format }), (event, error) =>
-        told.push([event.sequence, String(error)]),
-      );
       expect(() => createFormatter({ ...plain, format })(broken())).toThrow('no such text');
-      const { message } = parseRfc5424(formatter(broken()));
+      const { bytes, unformatted } = encoded(createFormatter({ ...plain, format }), broken());
+      const { message } = parseRfc5424(bytes.toString());
       expect(message).toContain('unformatted');
       expect(message).not.toContain('jan.kowalski');
       expect(message).toContain(format === 'ocsf' ? '"class_uid":3004' : 'widget.frobnicated');
-      expect(told).toEqual([[4711, 'Error: no such text']]);
+      expect(unformatted.map(({ at, event, error }) => [at, event.sequence, String(error)])).toEqual([
+        [0, 4711, 'Error: no such text'],
+      ]);
     },
   );
-
-  it('is written as bytes no more than as text', () => {
-    const { write } = neverThrowing(createFormatter(plain), () => undefined);
-    expect(write?.(broken(), Buffer.alloc(10_000), 0)).toBe(-1);
-  });
 
   it('is named in a whole message even where its format always throws', () => {
     const always = () => {
       throw new Error('always');
     };
-    const text = neverThrowing(always, () => undefined)(plainEvent);
+    const text = encoded(always, plainEvent).bytes.toString();
     expect(parseRfc5424(text).message).toBe('event postern:4711 could not be formatted');
   });
 

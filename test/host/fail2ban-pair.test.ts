@@ -9,6 +9,7 @@ import { config, fail2banSink } from '../../src/config/schema.js';
 import { createFail2banSink } from '../../src/sinks/files/fail2ban-sink.js';
 import type { Sink } from '../../src/sinks/sink.js';
 import { event } from '../fail2ban/failures.js';
+import { deliverEvents } from '../support/deliver.js';
 import { authDirectory, counted, startFail2ban, waitForCount } from './fail2ban.js';
 import { bootHost, describeHost, type Host, type Suite } from './host.js';
 
@@ -66,7 +67,7 @@ class Writer {
     });
     if (Object.keys(over).length === 0) this.written.push(...events.map(({ address }) => String(address)));
     const batch = { source: 'postern', timeline: 1, events, upTo: this.sequence } as const;
-    expect((await this.sink.deliver(batch, AbortSignal.timeout(60_000))).upTo).toBe(this.sequence);
+    expect((await deliverEvents(this.sink, batch, AbortSignal.timeout(60_000))).upTo).toBe(this.sequence);
   }
 }
 

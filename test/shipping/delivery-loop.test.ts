@@ -9,12 +9,20 @@ import type { LoopOptions } from '../../src/shipping/delivery-loop.js';
 import { SinkLoop } from '../../src/shipping/delivery-loop.js';
 import { Feed } from '../../src/shipping/source-feed.js';
 import { State } from '../../src/shipping/state.js';
-import type { Batch, Corrections, OnProgress, ResumePosition, Sink } from '../../src/sinks/sink.js';
+import type {
+  Batch,
+  Corrections,
+  EventSink,
+  OnProgress,
+  ResumePosition,
+  Sink,
+} from '../../src/sinks/sink.js';
 import type { AuditSource } from '../../src/source/source.js';
 import { event, MemoryTable } from './memory-table.js';
 
-class Recording implements Sink {
+class Recording implements EventSink {
   readonly deliveryClass = 'exactly once';
+  readonly encoder = null;
   readonly batches: Batch[] = [];
   resume: Corrections | null = null;
   window: ResumePosition[] = [];

@@ -9,6 +9,7 @@ import { config } from '../../src/config/schema.js';
 import { Shipper } from '../../src/shipping/shipper.js';
 import { State } from '../../src/shipping/state.js';
 import type { AuditSource, ReadRequest, ReadResult } from '../../src/source/source.js';
+import { readBy } from '../support/deliver.js';
 import { MemoryTable } from './memory-table.js';
 import { MemorySink } from './shipping-fixture.js';
 
@@ -24,10 +25,12 @@ class Replaceable implements AuditSource {
     this.looks++;
     if (request.mark.id > 0 && request.mark.timeline < this.history)
       return { state: 'replaced', reason: 'row 3 is not the one that was read' };
-    const look = this.table.read(request);
+    const { consumer, ...rest } = request;
+    const look = this.table.read(rest);
     if (look.state !== 'reading') return look;
     const other = (id: string) => `${this.history}${id.slice(1)}`;
-    return { ...look, events: look.events.map((event) => copyEvent(event, { id: other(event.id) })) };
+    const events = look.events.map((event) => copyEvent(event, { id: other(event.id) }));
+    return readBy(consumer, events, look);
   }
 
   row() {

@@ -1,6 +1,7 @@
 import { createClassifier } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
-import { type AuditSource, type WaitingState, waiting } from '../../src/source/source.js';
+import { type AuditSource, type ReadRequest, type WaitingState, waiting } from '../../src/source/source.js';
+import { readBy } from '../support/deliver.js';
 
 const type = createClassifier()('update', 'setting');
 
@@ -34,19 +35,18 @@ export class MemoryTable implements AuditSource {
   waiting: WaitingState | null = null;
   constructor(public rows: number) {}
 
-  read({ after, maxRows }: { after: number; maxRows: number }) {
+  read({ after, maxRows, consumer }: Pick<ReadRequest, 'after' | 'maxRows' | 'consumer'>) {
     if (this.waiting !== null) return waiting(this.waiting, this.waiting);
     const upTo = Math.min(this.rows, after + maxRows);
     const events = Array.from({ length: Math.max(0, upTo - after) }, (_, at) => event(after + 1 + at));
-    return {
+    return readBy(consumer, events, {
       state: 'reading',
       postern: 'running',
-      events,
       upTo,
       more: upTo < this.rows,
       maxId: this.rows,
       markDeleted: false,
-    } as const;
+    });
   }
 
   row(id: number) {

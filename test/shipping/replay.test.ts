@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { bound, replayProgress, requestOf } from '../../src/commands/replay.js';
 import { parseReplay, Replay, type ReplayRequest } from '../../src/shipping/replay.js';
-import type { Batch, Sink } from '../../src/sinks/sink.js';
+import type { Batch, EventSink } from '../../src/sinks/sink.js';
 import { event, MemoryTable } from './memory-table.js';
 
 const all: ReplayRequest = {
@@ -13,9 +13,10 @@ const all: ReplayRequest = {
   rate: null,
 };
 
-function sinkOf(deliver: (batch: Batch) => number): Sink {
+function sinkOf(deliver: (batch: Batch) => number): EventSink {
   return {
     deliveryClass: 'best effort',
+    encoder: null,
     open: async () => null,
     deliver: async (batch) => ({ upTo: deliver(batch) }),
     check: async () => [],

@@ -11,15 +11,16 @@ import type { LostRows } from '../../src/shipping/lost-rows.js';
 import { type ConfiguredSink, Shipper } from '../../src/shipping/shipper.js';
 import { State } from '../../src/shipping/state.js';
 import { createFail2banSink } from '../../src/sinks/files/fail2ban-sink.js';
-import type { Batch, Corrections, Delivered, ResumePosition, Sink } from '../../src/sinks/sink.js';
+import type { Batch, Corrections, Delivered, EventSink, ResumePosition } from '../../src/sinks/sink.js';
 import { createOwnSource } from '../../src/source/auditd-source.js';
 import { createPosternSource } from '../../src/source/postern-source.js';
 import type { AuditSource } from '../../src/source/source.js';
 import { PairReader } from './pair-reader.js';
 
 /** A sink that keeps what it got across restarts, and fails when told to. */
-export class MemorySink implements Sink {
+export class MemorySink implements EventSink {
   readonly deliveryClass = 'exactly once';
+  readonly encoder = null;
   /** Of a version of an edited row, `sequence` is the row that it is of. */
   readonly got: Array<{
     id: string;

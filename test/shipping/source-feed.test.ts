@@ -3,12 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { Feed, type FeedSubscriber } from '../../src/shipping/source-feed.js';
+import { sinkInput } from '../../src/shipping/page-collector.js';
+import { Feed } from '../../src/shipping/source-feed.js';
 import { State } from '../../src/shipping/state.js';
+import type { FeedSubscriber } from '../../src/shipping/subscribers.js';
 import { MemoryTable } from './memory-table.js';
 
 /** A loop whose every step the test takes. */
 class Loop implements FeedSubscriber {
+  readonly input = sinkInput(null, undefined);
   at = 0;
   busy = false;
   down = false;
@@ -74,10 +77,10 @@ describe('no loop misses a row', () => {
     expect(feed.readNew()).toBe(true);
     fast.at = 1;
     slow.busy = true;
-    expect(feed.read(1)).toBeNull(); // the fast one has all there is, and rests
+    expect(feed.read(1, fast.input)).toBeNull(); // the fast one has all there is, and rests
     insert();
     fast.woken = 0;
-    expect(feed.read(1)?.upTo).toBe(2); // the slow one goes on, before the change was told
+    expect(feed.read(1, fast.input)?.upTo).toBe(2); // the slow one goes on, before the change was told
     feed.readNew();
     expect(fast.woken).toBeGreaterThan(0);
   });
@@ -88,7 +91,7 @@ describe('no loop misses a row', () => {
     fast.at = 1;
     fast.busy = true;
     slow.busy = true;
-    expect(feed.read(1)).toBeNull();
+    expect(feed.read(1, fast.input)).toBeNull();
     insert();
     fast.woken = 0;
     slow.woken = 0;

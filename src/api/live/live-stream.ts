@@ -26,6 +26,11 @@ export function parseLastEventId(text: string | undefined): LastSeen | null {
 export class EventBus {
   private readonly listeners = new Set<(event: AuditEvent) => void>();
 
+  /** Whether a stream is open. */
+  get isWatched(): boolean {
+    return this.listeners.size > 0;
+  }
+
   publish(events: readonly AuditEvent[]): void {
     if (this.listeners.size === 0) return;
     for (const event of events) for (const listener of this.listeners) listener(event);

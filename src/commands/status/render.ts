@@ -1,7 +1,7 @@
 import type { ApiStatus, ReportedStatus } from '../../control/status.js';
 import { unreported } from '../../fail2ban/compare-bans.js';
+import type { FeedStatus } from '../../shipping/feed-status.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
-import type { FeedStatus } from '../../shipping/source-feed.js';
 import { renderFleet } from '../fleet/render.js';
 import { renderRetention } from '../retain/render.js';
 import { escapeUnsafe, folded, formatAge, formatBytes, formatCount } from '../support/terminal.js';

@@ -2,7 +2,7 @@ import { NetworkSet } from '../../audit/address.js';
 import { type AuditEvent, publicId } from '../../audit/event.js';
 import type { Fail2banSinkConfig } from '../../config/schema.js';
 import { type Fail2banLine, formatFail2banLine, parseFail2banLine } from '../../formats/fail2ban-line.js';
-import type { Batch, Corrections, Delivered, Finding, Sink, SinkFigures } from '../sink.js';
+import type { Batch, Corrections, Delivered, EventSink, Finding, SinkFigures } from '../sink.js';
 import { Appender } from './appender.js';
 import { classifyForBan, REASONS, type Withheld } from './ban-eligibility.js';
 import { type BanRules, BanTarget } from './ban-target.js';
@@ -24,7 +24,11 @@ const WRITE = 1 << 18;
  * death of the process, without a cursor: the sink knows the lines of the pair (written-failures.ts), so rows may be delivered again. `min_free`
  * does not stop it: the pair is bounded, and an attacker who fills the disk must not thereby end his ban.
  */
-export function createFail2banSink(config: Fail2banSinkConfig, fail2ban: BanRules, deps: FileSinkDeps): Sink {
+export function createFail2banSink(
+  config: Fail2banSinkConfig,
+  fail2ban: BanRules,
+  deps: FileSinkDeps,
+): EventSink {
   return new Fail2banSink(config, fail2ban, deps);
 }
 
@@ -40,8 +44,9 @@ function none(): Withholding {
   return { old: 0, future: 0, unreadable: 0, no_address: 0, other_server: 0, never_ban: 0 };
 }
 
-class Fail2banSink implements Sink {
+class Fail2banSink implements EventSink {
   readonly deliveryClass = 'exactly once';
+  readonly encoder = null;
   private readonly disk: Disk;
   private readonly appender: Appender;
   private readonly lines = new LineBuffer(WRITE);

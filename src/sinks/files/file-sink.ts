@@ -4,18 +4,19 @@ import { AuditdError } from '../../errors.js';
 import { bodies } from '../../formats/body-formats.js';
 import { formatEcs, parseEcsPosition } from '../../formats/ecs.js';
 import { writeEcs } from '../../formats/ecs-writer.js';
-import { formatted, lastLine, neverThrowingWriter } from '../../formats/format-fallback.js';
+import { lastLine } from '../../formats/format-fallback.js';
 import { fitBody } from '../../formats/shrink-to-size.js';
 import { fitsUtf8 } from '../../formats/utf8.js';
 import { FormatFailures } from '../format-failures.js';
+import type { Encoder } from '../messages.js';
 import { advancedPositions } from '../positions.js';
 import type {
-  Batch,
   Corrections,
   Delivered,
   Finding,
+  MessageBatch,
+  MessageSink,
   ResumePosition,
-  Sink,
   SinkDeps,
   SinkFigures,
 } from '../sink.js';
@@ -25,7 +26,6 @@ import { diskError } from './disk-error.js';
 import { parseFilePosition } from './file-position.js';
 import { type Disk, realDisk } from './filesystem.js';
 import { FreeSpace } from './free-space.js';
-import { LineBuffer } from './line-buffer.js';
 import { fileNumber, LINK, NumberedFiles } from './numbered-files.js';
 
 /** Tests pass a disk that fails. */
@@ -40,18 +40,29 @@ const WRITE = 1 << 20;
  * Every event as a line of ECS JSON in `audit.N.log`, rolled by size and time. Exactly once across a crash of the process, at
  * least once across a power loss; appender.ts explains how.
  */
-export function createFileSink(config: FileSinkConfig, deps: FileSinkDeps): Sink {
+export function createFileSink(config: FileSinkConfig, deps: FileSinkDeps): MessageSink {
   return new FileSink(config, deps);
 }
 
-const write = neverThrowingWriter(writeEcs);
+/** A line of ECS, of at most so many bytes. */
+function encoderOf(most: number): Encoder {
+  const line = (event: AuditEvent): string => {
+    const text = formatEcs(event);
+    return fitsUtf8(text, most) ? text : fitBody(event, most, bodies.ecs, {});
+  };
+  const write = (event: AuditEvent, into: Buffer, start: number): number => {
+    const end = writeEcs(event, into, start);
+    return end - start <= most ? end : -1;
+  };
+  return { key: `file ${most}`, format: Object.assign(line, { write }), last: lastLine, end: '\n' };
+}
 
-class FileSink implements Sink {
+class FileSink implements MessageSink {
   readonly deliveryClass = 'exactly once';
+  readonly encoder: Encoder;
   private readonly disk: Disk;
   private readonly files: NumberedFiles;
   private readonly appender: Appender;
-  private readonly lines = new LineBuffer(WRITE);
   private readonly space: FreeSpace;
   private readonly unformatted: FormatFailures;
   private pruneDue: boolean = true;
@@ -68,6 +79,7 @@ class FileSink implements Sink {
     const { clock, log, minFree } = deps;
     const location = { directory: config.directory, mode: config.mode, group: config.group };
     this.disk = deps.disk ?? realDisk;
+    this.encoder = encoderOf(config.max_line_size);
     this.unformatted = new FormatFailures(log, 'ecs');
     this.files = new NumberedFiles(location, this.disk, log);
     this.space = new FreeSpace(this.disk, config.directory, minFree);
@@ -88,25 +100,17 @@ class FileSink implements Sink {
     return this.appender.recover(saved);
   }
 
-  async deliver(batch: Batch, signal: AbortSignal): Promise<Delivered> {
+  async deliver(batch: MessageBatch, signal: AbortSignal): Promise<Delivered> {
     signal.throwIfAborted();
     await this.prepare();
-    const { source, timeline, events, upTo } = batch;
-    this.appender.beginBatch(source, timeline, events[0]?.sequence ?? upTo);
-    this.lines.clear();
-    let first = 0; // the event that the buffer begins with
-    for (const event of events) {
-      if (this.lines.write(event, this.write)) continue;
-      const line = formatted(event, this.lineOf, lastLine, this.unformatted.note);
-      if (this.lines.add(line)) continue;
-      const end = this.flush(batch, first);
-      if (end !== null) return end;
-      first += this.lines.lines;
-      this.lines.clear();
-      this.lines.add(line);
+    const { source, timeline, messages, upTo } = batch;
+    this.appender.beginBatch(source, timeline, messages.sequences[0] ?? upTo);
+    for (let first = 0; first < messages.length; ) {
+      const next = this.write(batch, first);
+      if (typeof next !== 'number') return next;
+      first = next;
     }
-    const end = this.flush(batch, first);
-    if (end !== null) return end;
+    this.unformatted.noteIn(messages, messages.length);
     this.appender.advance(source, timeline, upTo);
     return { upTo, saved: this.appender.savedPosition() };
   }
@@ -165,28 +169,23 @@ class FileSink implements Sink {
     await this.appender.close();
   }
 
-  private readonly write = (event: AuditEvent, into: Buffer, start: number): number => {
-    const end = write(event, into, start);
-    return end - start <= this.config.max_line_size ? end : -1;
-  };
-
-  private readonly lineOf = (event: AuditEvent): string => {
-    const line = formatEcs(event);
-    const { max_line_size: most } = this.config;
-    return fitsUtf8(line, most) ? line : fitBody(event, most, bodies.ecs, {});
-  };
-
-  /** Writes the buffer, which begins with event `first`. Not null if the batch ends here because the disk is full. */
-  private flush({ source, timeline, events }: Batch, first: number): Delivered | null {
+  /** Writes messages from `first` on. @returns where the next ones begin, or the end of the batch because the disk is full */
+  private write({ source, timeline, messages }: MessageBatch, first: number): number | Delivered {
+    const { bytes, ends, sequences } = messages;
+    const start = first === 0 ? 0 : (ends[first - 1] ?? 0);
+    let next = first + 1;
+    while (next < messages.length && (ends[next] ?? 0) - start <= WRITE) next++;
     const before = this.appender.size;
-    const { lines, error } = this.appender.append(this.lines);
+    const piece = bytes.subarray(start, ends[next - 1]);
+    const { lines, error } = this.appender.append({ bytes: piece, lines: next - first });
     this.written += lines;
     this.bytes += this.appender.size - before;
-    if (error === null) return null;
-    const last = events[first + lines - 1];
+    if (error === null) return next;
+    const last = sequences[first + lines - 1];
     if (last === undefined) throw error;
-    this.appender.advance(source, timeline, last.sequence);
-    return { upTo: last.sequence, saved: this.appender.savedPosition() };
+    this.unformatted.noteIn(messages, first + lines);
+    this.appender.advance(source, timeline, last);
+    return { upTo: last, saved: this.appender.savedPosition() };
   }
 
   /** Room, old files, the file itself. */

@@ -1,4 +1,3 @@
-const NEWLINE = 10;
 /** A UTF-16 unit takes at most three bytes of UTF-8. */
 const WIDEST = 3;
 /** Characters that are joined before they are encoded. */
@@ -41,20 +40,6 @@ export class LineBuffer {
     this.text += '\n';
     this.count++;
     if (this.text.length >= JOINED) this.encode();
-    return true;
-  }
-
-  /**
-   * Lets `writer` write the line of an item in place. False if it did not (returned -1, or found no room): then `add` is the
-   * way. The line need not be joined with others, nor encoded.
-   */
-  write<T>(item: T, writer: (item: T, into: Buffer, start: number) => number): boolean {
-    this.encode();
-    const end = writer(item, this.memory, this.used);
-    if (end < 0 || end >= this.memory.length) return false;
-    this.memory[end] = NEWLINE;
-    this.used = end + 1;
-    this.count++;
     return true;
   }
 

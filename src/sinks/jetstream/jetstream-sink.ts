@@ -9,7 +9,7 @@ import { formatFleet, lastFleet, lastSubject, subjectOf, subjectToken } from '..
 import { formatted } from '../../formats/format-fallback.js';
 import { unlessAborted } from '../abortable.js';
 import { FormatFailures } from '../format-failures.js';
-import type { Batch, Corrections, Delivered, Finding, Sink, SinkDeps, SinkFigures } from '../sink.js';
+import type { Batch, Corrections, Delivered, EventSink, Finding, SinkDeps, SinkFigures } from '../sink.js';
 import { checkStream } from './check.js';
 import { connectNats } from './connection.js';
 import { natsAborted, natsError } from './nats-error.js';
@@ -23,7 +23,7 @@ const HEADERS = 1_024;
 const NEVER = new AbortController().signal;
 
 /** Publishes events to the stream of a fleet. `server` is the name of this one. */
-export function createJetstreamSink(config: JetstreamSinkConfig, server: string, deps: SinkDeps): Sink {
+export function createJetstreamSink(config: JetstreamSinkConfig, server: string, deps: SinkDeps): EventSink {
   return new JetstreamSink(config, server, deps);
 }
 
@@ -47,8 +47,10 @@ interface InFlightBatch {
  * message's, so what is sent again within the stream's duplicate window is stored once; behind it, the hub drops it. The stream knows
  * an id even when the message itself is gone: what is replayed, to bring that back, has another one, and the hub alone drops it.
  */
-class JetstreamSink implements Sink {
+class JetstreamSink implements EventSink {
   readonly deliveryClass = 'at least once, acknowledged';
+  /** A message names the one before it, so it is made when that is known. */
+  readonly encoder = null;
   private live: Live | null = null;
   private previous = PreviousEvent.restore(null);
   private readonly token: string;
@@ -179,7 +181,7 @@ class JetstreamSink implements Sink {
       event,
       (one) => ({ ...formatFleet(one, this.server, after, room), subject: subjectOf(this.token, one) }),
       (one) => ({ body: lastFleet(one, this.server, after), cut: true, subject: lastSubject(this.token) }),
-      this.unformatted.note,
+      (_, error) => this.unformatted.note({ event, error }),
     );
     round.open++;
     this.unacknowledged++;

@@ -61,7 +61,7 @@ async function checkSession(
   options: ConnectOptions,
 ): Promise<Finding[]> {
   const started = performance.now();
-  const session = await openSession(config, target, () => '', options);
+  const session = await openSession(config, target, options);
   const took = Math.round(performance.now() - started);
   if (config.tls?.cert !== undefined || usesTls(config)) await sleep(AFTER_HANDSHAKE_MS);
   const ended = session.link.ended;

@@ -1,5 +1,5 @@
 import type { AuditdError } from '../../errors.js';
-import type { Batch, OnProgress } from '../sink.js';
+import type { MessageBatch, OnProgress } from '../sink.js';
 import type { MonitoredSocket } from './monitored-socket.js';
 
 /** How much of a batch is delivered as the class of the sink promises. */
@@ -27,7 +27,7 @@ export interface CollectorSession {
   /** Events that were sent and not answered; 0 where nothing is answered. */
   readonly unanswered: number;
   /** @param onProgress gets how far the other side has answered meanwhile; not called where nothing is answered */
-  send(batch: Batch, signal: AbortSignal, onProgress?: OnProgress): Promise<Sent>;
+  send(batch: MessageBatch, signal: AbortSignal, onProgress?: OnProgress): Promise<Sent>;
   /** Ends it, at most 2 s. True if the other side has read everything and ended too. */
   close(): Promise<boolean>;
 }

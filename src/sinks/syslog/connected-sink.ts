@@ -1,15 +1,16 @@
 import type { Logger } from 'pino';
 import type { AuditdError } from '../../errors.js';
 import type { FormatFailures } from '../format-failures.js';
+import type { Encoder } from '../messages.js';
 import type {
-  Batch,
   Corrections,
   Delivered,
   DeliveryClass,
   Finding,
+  MessageBatch,
+  MessageSink,
   OnProgress,
   ResumePosition,
-  Sink,
   SinkFigures,
 } from '../sink.js';
 import { sinkFailed } from './collector-error.js';
@@ -22,7 +23,8 @@ export interface ConnectedSinkOptions {
   readonly targets: FailoverTargets<CollectorSession>;
   /** Null where the collector answers: nothing has to be sent again then. */
   readonly window: WindowLimits | null;
-  readonly unformatted: Pick<FormatFailures, 'total'>;
+  readonly encoder: Encoder;
+  readonly unformatted: FormatFailures;
   readonly check: () => Promise<Finding[]>;
   readonly log: Logger;
 }
@@ -55,8 +57,9 @@ interface Attempt {
  * A connection that ends is noticed at once, between batches by `tick`. If events may have been lost with it, the window is
  * replayed (`open` moves the cursors back); otherwise a new connection is opened and nothing is repeated.
  */
-export class ConnectedSink implements Sink {
+export class ConnectedSink implements MessageSink {
   readonly deliveryClass: DeliveryClass;
+  readonly encoder: Encoder;
   private connection: Connection = DOWN;
   private attempt: Attempt | null = null;
   private window: ReplayWindow | null = null;
@@ -68,6 +71,7 @@ export class ConnectedSink implements Sink {
 
   constructor(private readonly options: ConnectedSinkOptions) {
     this.deliveryClass = options.deliveryClass;
+    this.encoder = options.encoder;
   }
 
   async open(saved: string | null, signal?: AbortSignal): Promise<Corrections | null> {
@@ -86,10 +90,10 @@ export class ConnectedSink implements Sink {
     return this.unsaved.length === 0 ? null : { positions: this.unsaved, saved: this.window.serialize() };
   }
 
-  async deliver(batch: Batch, signal: AbortSignal, onProgress?: OnProgress): Promise<Delivered> {
+  async deliver(batch: MessageBatch, signal: AbortSignal, onProgress?: OnProgress): Promise<Delivered> {
     this.unsaved = [];
     const session = await this.ready(signal);
-    const { events } = batch;
+    const { sequences } = batch.messages;
     const sent = await session.send(batch, signal, onProgress);
     this.countTime();
     if (sent.error !== null) {
@@ -99,11 +103,17 @@ export class ConnectedSink implements Sink {
     }
     this.totals.messages += sent.count;
     this.totals.bytes += sent.bytes;
-    const all = sent.count === events.length;
+    this.options.unformatted.noteIn(batch.messages, sent.count);
+    const all = sent.count === sequences.length;
     if (sent.count > 0 && batch.replay !== true) {
-      this.window?.add(batch.source, batch.timeline, all ? events : events.slice(0, sent.count), sent.bytes);
+      this.window?.add(
+        batch.source,
+        batch.timeline,
+        all ? sequences : sequences.slice(0, sent.count),
+        sent.bytes,
+      );
     }
-    const upTo = all ? batch.upTo : (events[sent.count - 1]?.sequence ?? (events[0]?.sequence ?? 1) - 1);
+    const upTo = all ? batch.upTo : (sequences[sent.count - 1] ?? (sequences[0] ?? 1) - 1);
     return this.window === null ? { upTo } : { upTo, saved: this.window.serialize() };
   }
 

@@ -1,9 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { AuditEvent } from '../../audit/event.js';
 import type { AuditdError } from '../../errors.js';
 import type { FormatFailures } from '../format-failures.js';
-import type { Batch, Corrections, Delivered, DeliveryClass, Finding, Sink, SinkFigures } from '../sink.js';
+import { type Encoder, messageAt } from '../messages.js';
+import type {
+  Corrections,
+  Delivered,
+  DeliveryClass,
+  Finding,
+  MessageBatch,
+  MessageSink,
+  SinkFigures,
+} from '../sink.js';
 import { collectorError, sinkFailed } from './collector-error.js';
 import type { FailoverTargets } from './failover.js';
 import { aborted } from './tcp.js';
@@ -15,8 +23,8 @@ export interface DatagramSinkOptions {
   readonly burst: number;
   /** Between two bursts, ms. */
   readonly pauseMs: number;
-  readonly format: (event: AuditEvent) => string;
-  readonly unformatted: Pick<FormatFailures, 'total'>;
+  readonly encoder: Encoder;
+  readonly unformatted: FormatFailures;
   readonly check: () => Promise<Finding[]>;
   readonly log: Logger;
 }
@@ -27,8 +35,9 @@ const STALLED_MS = 20_000;
 const RESOLVE_MS = 60_000;
 
 /** Syslog as datagrams: UDP and unix datagram sockets. What the kernel has taken counts as delivered. */
-export class DatagramSink implements Sink {
+export class DatagramSink implements MessageSink {
   readonly deliveryClass: DeliveryClass = 'best effort';
+  readonly encoder: Encoder;
   private datagrams: Datagrams | null = null;
   private index = 0;
   private openedAt = 0;
@@ -39,7 +48,9 @@ export class DatagramSink implements Sink {
   private bytes = 0;
   private inFlight = 0;
 
-  constructor(private readonly options: DatagramSinkOptions) {}
+  constructor(private readonly options: DatagramSinkOptions) {
+    this.encoder = options.encoder;
+  }
 
   async open(_saved: string | null, signal?: AbortSignal): Promise<Corrections | null> {
     this.drop();
@@ -52,21 +63,24 @@ export class DatagramSink implements Sink {
     return null;
   }
 
-  async deliver(batch: Batch, signal: AbortSignal): Promise<Delivered> {
+  async deliver(batch: MessageBatch, signal: AbortSignal): Promise<Delivered> {
     if (performance.now() - this.openedAt > RESOLVE_MS) await this.open(null, signal);
     const { datagrams } = this;
     if (datagrams === null) throw sinkFailed('not open', 'The sink retries');
-    const { burst, pauseMs, format } = this.options;
+    const { burst, pauseMs, unformatted } = this.options;
+    const { messages } = batch;
     const first = await this.probe(datagrams, batch, signal);
-    for (let at = first; at < batch.events.length; at += burst) {
+    for (let at = first; at < messages.length; at += burst) {
       if (at > 0 && pauseMs > 0) await sleep(pauseMs);
       if (signal.aborted) throw this.failed(aborted(datagrams.target, signal), false);
-      await this.sendAll(
-        datagrams,
-        batch.events.slice(at, at + burst).map((event) => Buffer.from(format(event))),
-        signal,
+      const length = Math.min(burst, messages.length - at);
+      // Copies: the kernel may take one when this sink has long given up on the batch.
+      const datagramsOfBurst = Array.from({ length }, (_, offset) =>
+        Buffer.from(messageAt(messages, at + offset)),
       );
+      await this.sendAll(datagrams, datagramsOfBurst, signal);
     }
+    unformatted.noteIn(messages, messages.length);
     return { upTo: batch.upTo };
   }
 
@@ -98,10 +112,13 @@ export class DatagramSink implements Sink {
   }
 
   /** Sends the first message of a socket by itself, which finds the address that takes it. @returns how many that were */
-  private async probe(datagrams: Datagrams, batch: Batch, signal: AbortSignal): Promise<number> {
-    const [event] = batch.events;
-    if (this.probed || datagrams.probe === undefined || event === undefined) return 0;
-    const data = Buffer.from(this.options.format(event));
+  private async probe(
+    datagrams: Datagrams,
+    { messages }: MessageBatch,
+    signal: AbortSignal,
+  ): Promise<number> {
+    if (this.probed || datagrams.probe === undefined || messages.length === 0) return 0;
+    const data = Buffer.from(messageAt(messages, 0));
     try {
       await datagrams.probe(data, signal);
     } catch (error) {

@@ -1,5 +1,4 @@
 import type { SyslogSinkConfig, SyslogTarget } from '../../config/syslog.js';
-import type { Formatter } from '../../formats/syslog-message.js';
 import type { CollectorSession, TlsState } from './collector-session.js';
 import { MonitoredSocket } from './monitored-socket.js';
 import { RelpSession } from './relp-session.js';
@@ -17,7 +16,6 @@ export type TransportConfig = Pick<SyslogSinkConfig, 'transport' | 'framing' | '
 export async function openSession(
   config: TransportConfig,
   to: SyslogTarget,
-  format: Formatter,
   options: ConnectOptions,
 ): Promise<CollectorSession> {
   const raw = await connectSocket(to, to.text, options);
@@ -36,7 +34,7 @@ export async function openSession(
   const ends = endsOf(raw);
   if (config.transport !== 'relp') {
     const link = new MonitoredSocket(socket, { target: to.text, ends });
-    return new StreamSession(to.text, link, tls, format, config.framing);
+    return new StreamSession(to.text, link, tls, config.framing);
   }
   let session: RelpSession | null = null;
   const link = new MonitoredSocket(socket, {
@@ -44,7 +42,7 @@ export async function openSession(
     ends,
     onData: (data) => session?.receive(data),
   });
-  session = new RelpSession(to.text, link, tls, format, config.window);
+  session = new RelpSession(to.text, link, tls, config.window);
   await session.open(options);
   return session;
 }

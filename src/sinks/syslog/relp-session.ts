@@ -1,7 +1,7 @@
 import type { AuditdError } from '../../errors.js';
-import type { Formatter } from '../../formats/syslog-message.js';
 import { VERSION } from '../../version.js';
-import type { Batch, OnProgress } from '../sink.js';
+import { messageAt } from '../messages.js';
+import type { MessageBatch, OnProgress } from '../sink.js';
 import { sinkFailed } from './collector-error.js';
 import { type CollectorSession, SEND_LIMIT_MS, type Sent, type TlsState } from './collector-session.js';
 import { FrameBuffer } from './frame-buffer.js';
@@ -73,7 +73,7 @@ const BACKLOG = 512;
  */
 export class RelpSession implements CollectorSession {
   private readonly parser = new RelpParser();
-  private readonly frames: FrameBuffer;
+  private readonly frames = new FrameBuffer();
   private txnr = 1;
   /** By transaction number, what is not answered. */
   private readonly unansweredNow = new Map<number, Transaction>();
@@ -88,11 +88,8 @@ export class RelpSession implements CollectorSession {
     readonly target: string,
     readonly link: MonitoredSocket,
     readonly tls: TlsState | null,
-    format: Formatter,
     private readonly window: number,
-  ) {
-    this.frames = new FrameBuffer(format);
-  }
+  ) {}
 
   get unanswered(): number {
     return this.unansweredNow.size;
@@ -126,7 +123,7 @@ export class RelpSession implements CollectorSession {
     throw this.fail(refusal);
   }
 
-  async send(batch: Batch, signal: AbortSignal, onProgress?: OnProgress): Promise<Sent> {
+  async send(batch: MessageBatch, signal: AbortSignal, onProgress?: OnProgress): Promise<Sent> {
     const stop = () => this.link.destroy(aborted(this.target, signal));
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
@@ -137,13 +134,13 @@ export class RelpSession implements CollectorSession {
       sent: this.resumeInFlight(batch),
       prefix: 0,
       reported: 0,
-      report: (prefix) => onProgress === undefined || onProgress(batch.events[prefix - 1]?.sequence ?? 0),
+      report: (prefix) => onProgress === undefined || onProgress(batch.messages.sequences[prefix - 1] ?? 0),
       onAnswer: () => undefined,
     };
     this.round = round;
     const watch = setInterval(() => this.checkAnswerTimeout(), 1_000);
     let forget: () => void = () => undefined;
-    const { length } = batch.events;
+    const { length } = batch.messages;
     // Half of the window is left to other sources: what stays open here counts there.
     const mayStayOpen =
       length >= BACKLOG && batch.replay !== true ? Math.floor((this.window - this.inFlight.length) / 2) : 0;
@@ -183,14 +180,16 @@ export class RelpSession implements CollectorSession {
   }
 
   /** The transactions of the batch's first events that are on their way from an earlier round. */
-  private resumeInFlight({ source, timeline, events, replay }: Batch): Transaction[] {
+  private resumeInFlight({ source, timeline, messages, replay }: MessageBatch): Transaction[] {
     if (replay === true) return [];
     const mine = this.inFlight.filter((open) => open.source === source);
     this.inFlight = this.inFlight.filter((open) => open.source !== source);
-    const other = mine.findIndex((open, index) => {
-      const event = events[index];
-      return open.timeline !== timeline || open.sequence !== event?.sequence || open.id !== event.id;
-    });
+    const other = mine.findIndex(
+      (open, index) =>
+        open.timeline !== timeline ||
+        open.sequence !== messages.sequences[index] ||
+        open.id !== messages.idAt(index),
+    );
     return other < 0 ? mine : mine.slice(0, other);
   }
 
@@ -198,24 +197,25 @@ export class RelpSession implements CollectorSession {
    * Sends as many as the window allows, joined into few writes. At once, however few: librelp's answers wait for our next packet
    * (see above). False if nothing can be sent before the cursor is moved, and it can't be.
    */
-  private sendWithinWindow(round: InFlightBatch, batch: Batch): boolean {
-    const { source, timeline, events } = batch;
+  private sendWithinWindow(round: InFlightBatch, batch: MessageBatch): boolean {
+    const { source, timeline, messages } = batch;
     const mayBeOpen = Math.max(1, this.window - Math.floor(this.window / 4));
     const { frames } = this;
     let stuck = false;
     while (this.unansweredNow.size < mayBeOpen) {
-      const event = events[round.sent.length];
-      if (event === undefined) break;
+      const at = round.sent.length;
+      const sequence = messages.sequences[at];
+      if (sequence === undefined) break;
       if (this.inFlight.length + round.sent.length - round.reported >= this.window) {
         stuck = round.prefix > round.reported && !round.report(round.prefix);
         if (stuck || round.prefix === round.reported) break;
         round.reported = round.prefix;
         continue;
       }
-      const open: Transaction = { source, timeline, sequence: event.sequence, id: event.id, answered: false };
+      const open: Transaction = { source, timeline, sequence, id: messages.idAt(at), answered: false };
       round.sent.push(open);
       this.unansweredNow.set(this.txnr, open);
-      frames.addCounted(event, `${this.txnr} syslog `, '\n');
+      frames.addCounted(messageAt(messages, at), `${this.txnr} syslog `, '\n');
       this.txnr = nextTxnr(this.txnr);
       if (frames.length >= WRITE) this.link.write(frames.take());
     }

@@ -19,7 +19,7 @@
  * Retention must keep what may still have to be sent again (`undelivered`): all that the next connection begins with while there is
  * none; over a live one what was sent, or sent again, within `age`, since a quiet table would otherwise not fill `bytes` for months.
  */
-import type { AuditEvent, SourceName } from '../../audit/event.js';
+import type { SourceName } from '../../audit/event.js';
 import type { ResumePosition } from '../sink.js';
 
 export interface WindowLimits {
@@ -28,6 +28,9 @@ export interface WindowLimits {
   /** ms */
   readonly age: number;
 }
+
+/** Row ids, ascending. */
+export type RowIds = readonly number[] | Float64Array;
 
 export type Ending = 'lost' | 'closed' | 'orderly';
 
@@ -110,10 +113,10 @@ export class ReplayWindow {
     this.young?.addConnectedTime(ms);
   }
 
-  /** These events, `bytes` long in all, have been handed to the kernel. */
-  add(source: SourceName, timeline: number, events: readonly AuditEvent[], bytes: number): void {
+  /** The events of these rows, `bytes` long in all, have been handed to the kernel. */
+  add(source: SourceName, timeline: number, sequences: RowIds, bytes: number): void {
     const key = keyOf(source, timeline);
-    const last = events.at(-1)?.sequence ?? 0;
+    const last = sequences.at(-1) ?? 0;
     const end = this.ends[key] ?? 0;
     const toResend = this.toResend.get(key);
     if (toResend !== undefined && last >= toResend) {
@@ -121,12 +124,13 @@ export class ReplayWindow {
       if (this.replay !== null && this.toResend.size === 0) this.replay.until = this.connectedMs;
     }
     if (last <= end) return; // sent again: the window has it already
-    const first = events.findIndex((event) => event.sequence > end);
-    const fresh = events.length - first;
+    let first = 0;
+    while ((sequences[first] ?? Number.POSITIVE_INFINITY) <= end) first++;
+    const fresh = sequences.length - first;
     this.ends[key] = last;
-    this.append(key, (events[first]?.sequence ?? 1) - 1, fresh, Math.floor((bytes * fresh) / events.length));
+    this.append(key, (sequences[first] ?? 1) - 1, fresh, Math.floor((bytes * fresh) / sequences.length));
     this.trim();
-    this.young?.add(source, timeline, events.slice(first), 0);
+    this.young?.add(source, timeline, first === 0 ? sequences : sequences.slice(first), 0);
   }
 
   /** The connection has ended; `resume` acts on how it did. */

@@ -1,6 +1,5 @@
-import type { AuditEvent } from '../../audit/event.js';
-import type { Formatter } from '../../formats/syslog-message.js';
-import type { Batch } from '../sink.js';
+import { messageAt } from '../messages.js';
+import type { MessageBatch } from '../sink.js';
 import { type CollectorSession, SEND_LIMIT_MS, type Sent, type TlsState } from './collector-session.js';
 import type { Framing } from './frame-buffer.js';
 import { FrameBuffer } from './frame-buffer.js';
@@ -34,24 +33,21 @@ interface Written {
  */
 export class StreamSession implements CollectorSession {
   readonly unanswered = 0;
-  private readonly frames: FrameBuffer;
+  private readonly frames = new FrameBuffer();
   private inFlight: Written[] = [];
 
   constructor(
     readonly target: string,
     readonly link: MonitoredSocket,
     readonly tls: TlsState | null,
-    format: Formatter,
     private readonly framing: Framing,
     private readonly limitMs = SEND_LIMIT_MS,
-  ) {
-    this.frames = new FrameBuffer(format);
-  }
+  ) {}
 
   /** @throws AuditdError if the connection ends meanwhile: how much was delivered is unknown */
-  async send(batch: Batch, signal: AbortSignal): Promise<Sent> {
+  async send(batch: MessageBatch, signal: AbortSignal): Promise<Sent> {
     const { link, frames, framing } = this;
-    const { events } = batch;
+    const { messages } = batch;
     const stop = () => link.destroy(aborted(this.target, signal));
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
@@ -61,11 +57,10 @@ export class StreamSession implements CollectorSession {
       const begun = this.resumeInFlight(batch);
       const ends = begun.map(({ end }) => end);
       const start = link.bytes;
-      while (ends.length < events.length && msLeft() > 0 && (await link.room(IN_FLIGHT, msLeft()))) {
-        for (const event of events.slice(ends.length)) {
-          frames.add(event, framing);
+      while (ends.length < messages.length && msLeft() > 0 && (await link.room(IN_FLIGHT, msLeft()))) {
+        while (ends.length < messages.length && frames.length < WRITE) {
+          frames.add(messageAt(messages, ends.length), framing);
           ends.push(link.bytes + frames.length);
-          if (frames.length >= WRITE) break;
         }
         link.write(frames.take());
       }
@@ -81,23 +76,28 @@ export class StreamSession implements CollectorSession {
   }
 
   /** The batch's first events that were written in an earlier round. */
-  private resumeInFlight(batch: Batch): Written[] {
-    const { source, timeline, events } = batch;
+  private resumeInFlight(batch: MessageBatch): Written[] {
+    const { source, timeline, messages } = batch;
     const replay = batch.replay === true;
     const isMine = (written: Written) => written.source === source && written.replay === replay;
     const mine = this.inFlight.filter(isMine);
     this.inFlight = this.inFlight.filter((written) => !isMine(written));
-    const other = mine.findIndex(({ timeline: of, sequence, id }, index) => {
-      const event = events[index];
-      return of !== timeline || sequence !== event?.sequence || id !== event.id;
-    });
+    const other = mine.findIndex(
+      ({ timeline: of, sequence, id }, index) =>
+        of !== timeline || sequence !== messages.sequences[index] || id !== messages.idAt(index),
+    );
     return other < 0 ? mine : mine.slice(0, other);
   }
 
   /** How many are with the kernel; remembers the others. `ends`: of the written ones, those of `begun` first, the others from `start` on. */
-  private count(batch: Batch, begun: readonly Written[], start: number, ends: readonly number[]): Sent {
+  private count(
+    batch: MessageBatch,
+    begun: readonly Written[],
+    start: number,
+    ends: readonly number[],
+  ): Sent {
     const { taken } = this.link;
-    const { source, timeline } = batch;
+    const { source, timeline, messages } = batch;
     const sizeOf = (at: number) =>
       begun[at]?.bytes ?? (ends[at] ?? 0) - (at === begun.length ? start : (ends[at - 1] ?? 0));
     let count = 0;
@@ -108,12 +108,11 @@ export class StreamSession implements CollectorSession {
         bytes += sizeOf(at);
         continue;
       }
-      const { sequence, id } = batch.events[at] as AuditEvent;
       this.inFlight.push({
         source,
         timeline,
-        sequence,
-        id,
+        sequence: messages.sequences[at] ?? 0,
+        id: messages.idAt(at),
         replay: batch.replay === true,
         bytes: sizeOf(at),
         end,

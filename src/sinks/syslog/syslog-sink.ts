@@ -1,9 +1,11 @@
+import { randomUUID } from 'node:crypto';
 import { parseTarget, type SyslogSinkConfig, type SyslogTarget } from '../../config/syslog.js';
 import { AuditdError } from '../../errors.js';
-import { neverThrowing } from '../../formats/format-fallback.js';
-import { createFormatter, type Formatter } from '../../formats/syslog-message.js';
+import { lastMessage } from '../../formats/format-fallback.js';
+import { createFormatter, type Formatter, type SyslogFormatOptions } from '../../formats/syslog-message.js';
 import { FormatFailures } from '../format-failures.js';
-import type { DeliveryClass, Sink, SinkDeps } from '../sink.js';
+import type { Encoder } from '../messages.js';
+import type { DeliveryClass, MessageSink, SinkDeps } from '../sink.js';
 import { checkTargets } from './check.js';
 import { ConnectedSink } from './connected-sink.js';
 import { DatagramSink } from './datagram-sink.js';
@@ -41,11 +43,11 @@ function syslogDeliveryClass(transport: SyslogSinkConfig['transport']): Delivery
 export function createSyslogSink(
   config: SyslogSinkConfig,
   deps: SinkDeps,
-  formatter: Formatter = formatterOf(config),
-): Sink {
+  formatter?: Formatter,
+): MessageSink {
   const { log, clock } = deps;
   const unformatted = new FormatFailures(log, config.format);
-  const format = neverThrowing(formatter, unformatted.note);
+  const encoder = encoderOf(config, formatter);
   const targets = config.targets.map((text) => targetOf(text));
   const timeoutMs = config.connect_timeout;
   const check = () => checkTargets(config, targets, clock());
@@ -58,7 +60,7 @@ export function createSyslogSink(
       ),
       burst: udp ? UDP_BURST : UNIX_BURST,
       pauseMs: udp ? UDP_PAUSE_MS : 0,
-      format,
+      encoder,
       unformatted,
       check,
       log,
@@ -66,9 +68,8 @@ export function createSyslogSink(
   }
   return new ConnectedSink({
     deliveryClass: syslogDeliveryClass(config.transport),
-    targets: new FailoverTargets(targets, timeoutMs, (to, options) =>
-      openSession(config, to, format, options),
-    ),
+    targets: new FailoverTargets(targets, timeoutMs, (to, options) => openSession(config, to, options)),
+    encoder,
     unformatted,
     window: config.transport === 'relp' ? null : config.replay_window,
     check,
@@ -76,8 +77,8 @@ export function createSyslogSink(
   });
 }
 
-function formatterOf(config: SyslogSinkConfig): Formatter {
-  return createFormatter({
+function encoderOf(config: SyslogSinkConfig, formatter?: Formatter): Encoder {
+  const options: SyslogFormatOptions = {
     format: config.format,
     envelope: config.envelope,
     facility: config.facility,
@@ -86,7 +87,9 @@ function formatterOf(config: SyslogSinkConfig): Formatter {
     structuredDataId: config.structured_data.id,
     bom: config.bom,
     maxMessageSize: config.max_message_size,
-  });
+  };
+  const key = formatter === undefined ? JSON.stringify(options) : `given ${randomUUID()}`;
+  return { key: `syslog ${key}`, format: formatter ?? createFormatter(options), last: lastMessage, end: '' };
 }
 
 function targetOf(text: string): SyslogTarget {

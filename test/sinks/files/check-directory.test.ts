@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createFail2banSink } from '../../../src/sinks/files/fail2ban-sink.js';
 import { createFileSink, type FileSinkDeps } from '../../../src/sinks/files/file-sink.js';
 import { realDisk } from '../../../src/sinks/files/filesystem.js';
+import { deliverEvents } from '../../support/deliver.js';
 import {
   batch,
   dependencies,
@@ -47,7 +48,7 @@ describe('check', () => {
     );
     for (const sink of [file, pair]) {
       await sink.open(null);
-      await sink.deliver(batch(1, 3), NEVER);
+      await deliverEvents(sink, batch(1, 3), NEVER);
       expect(worse(await sink.check())).toEqual([]);
       await sink.close();
     }

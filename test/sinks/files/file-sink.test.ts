@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parseEcsPosition } from '../../../src/formats/ecs.js';
 import { createFileSink } from '../../../src/sinks/files/file-sink.js';
 import type { Delivered, Sink } from '../../../src/sinks/sink.js';
+import { deliverEvents } from '../../support/deliver.js';
 import {
   batch,
   dependencies,
@@ -47,7 +48,7 @@ const file = (number: number): string => path.join(logs(), `audit.${String(numbe
 async function delivered(count: number, roll: Parameters<typeof fileConfig>[1] = {}): Promise<string> {
   const { sink } = make(roll);
   await sink.open(null);
-  const { saved } = await sink.deliver(batch(1, count), NEVER);
+  const { saved } = await deliverEvents(sink, batch(1, count), NEVER);
   await sink.close();
   return saved ?? '';
 }
@@ -66,7 +67,7 @@ describe('the file sink', () => {
       failure(3, { details: note(1), user: { id: null, name: '\u0007'.repeat(50_000), email: null } }),
       failure(4, { details: JSON.stringify({ note: 'x'.repeat(3_700) }) }),
     ];
-    await sink.deliver({ source: 'postern', timeline: 1, events: long, upTo: 4 }, NEVER);
+    await deliverEvents(sink, { source: 'postern', timeline: 1, events: long, upTo: 4 }, NEVER);
     const lines = text().split('\n').slice(0, -1);
     expect(lines.map((line) => parseEcsPosition(line)?.sequence)).toEqual([1, 2, 3, 4]);
     for (const line of lines) expect(Buffer.byteLength(line)).toBeLessThanOrEqual(4_096);
@@ -80,9 +81,9 @@ describe('the file sink', () => {
   it('has retention keep what a loss of power may take', async () => {
     const { sink } = make();
     await sink.open(null);
-    await sink.deliver(batch(1, 50), NEVER);
+    await deliverEvents(sink, batch(1, 50), NEVER);
     await expect.poll(async () => sink.tick?.().then(() => sink.figures().undurable_bytes)).toBe(0);
-    const { saved } = await sink.deliver(batch(51, 100), NEVER);
+    const { saved } = await deliverEvents(sink, batch(51, 100), NEVER);
     expect(sink.undelivered?.(saved ?? null)).toMatchObject([{ source: 'postern', timeline: 1, upTo: 50 }]);
     const later = await vi.waitUntil(async () => {
       const note = (await sink.tick?.()) ?? null;
@@ -96,7 +97,7 @@ describe('the file sink', () => {
     await sink.open(null);
     await sink.tick?.();
     expect(sink.tickPeriod?.()).toBe(5_000);
-    await sink.deliver(batch(1, 1), NEVER);
+    await deliverEvents(sink, batch(1, 1), NEVER);
     expect([sink.tickPeriod?.(), sink.figures().undurable_bytes]).toEqual([1_000, text().length]);
     await expect.poll(async () => sink.tick?.().then(() => sink.figures().undurable_bytes)).toBe(0);
     expect(sink.tickPeriod?.()).toBe(5_000);
@@ -105,7 +106,7 @@ describe('the file sink', () => {
   it('writes each event of a batch as a line, and reports how far it got', async () => {
     const { sink } = make();
     await sink.open(null);
-    const { upTo } = await sink.deliver(batch(1, 100, {}, 120), NEVER);
+    const { upTo } = await deliverEvents(sink, batch(1, 100, {}, 120), NEVER);
     expect(upTo).toBe(120);
     expect(sequences(text())).toEqual(range(1, 100));
     expect(fs.readlinkSync(path.join(logs(), 'current.log'))).toBe('audit.00000001.log');
@@ -115,7 +116,7 @@ describe('the file sink', () => {
     const saved = await delivered(10);
     const { sink } = make();
     expect((await sink.open(saved))?.positions).toEqual([]);
-    await sink.deliver(batch(11, 20), NEVER);
+    await deliverEvents(sink, batch(11, 20), NEVER);
     expect(logNames(logs())).toHaveLength(1);
     expect(sequences(text())).toEqual(range(1, 20));
   });
@@ -124,8 +125,8 @@ describe('the file sink', () => {
     const saved = await delivered(10);
     const first = make().sink;
     await first.open(saved);
-    await first.deliver(batch(11, 13), NEVER);
-    await first.deliver(batch(1, 2, { source: 'auditd' }), NEVER);
+    await deliverEvents(first, batch(11, 13), NEVER);
+    await deliverEvents(first, batch(1, 2, { source: 'auditd' }), NEVER);
     await first.close();
 
     const resume = await make().sink.open(saved);
@@ -144,19 +145,19 @@ describe('the file sink', () => {
     const saved = await delivered(10);
     const first = make().sink;
     await first.open(saved);
-    await first.deliver(batch(11, 13), NEVER);
+    await deliverEvents(first, batch(11, 13), NEVER);
     await first.close();
 
     const second = make().sink;
     await second.open(saved);
-    const note = (await second.deliver(batch(1, 1, { source: 'auditd' }), NEVER)).saved ?? '';
+    const note = (await deliverEvents(second, batch(1, 1, { source: 'auditd' }), NEVER)).saved ?? '';
     await second.close();
 
     const third = make().sink;
     expect((await third.open(note))?.positions.map((p) => [p.source, p.upTo, p.found.length])).toEqual([
       ['postern', 13, 3],
     ]);
-    const after = (await third.deliver(batch(14, 14), NEVER)).saved ?? '';
+    const after = (await deliverEvents(third, batch(14, 14), NEVER)).saved ?? '';
     await third.close();
     expect((await make().sink.open(after))?.positions).toEqual([]);
   });
@@ -166,7 +167,7 @@ describe('the file sink', () => {
     fs.appendFileSync(file(1), '{"@timestamp":"2026-11-26T12:00');
     const { sink, warnings } = make();
     expect((await sink.open(saved))?.positions).toEqual([]);
-    await sink.deliver(batch(11, 11), NEVER);
+    await deliverEvents(sink, batch(11, 11), NEVER);
     expect(sequences(text())).toEqual(range(1, 11));
     expect(warnings()[0]).toMatch(/removed 31 bytes at the end of .*audit\.00000001\.log/);
   });
@@ -176,14 +177,14 @@ describe('the file sink', () => {
     fs.appendFileSync(file(1), Buffer.from('{"x":"ä').subarray(0, 7));
     const { sink } = make();
     await sink.open(saved);
-    await sink.deliver(batch(11, 11), NEVER);
+    await deliverEvents(sink, batch(11, 11), NEVER);
     expect(sequences(text())).toEqual(range(1, 11));
   });
 
   it('rolls by size between batches, with a link that follows and only the newest kept', async () => {
     const { sink } = make({ size: '1K', keep: 3 });
     await sink.open(null);
-    for (let n = 1; n <= 60; n += 6) await sink.deliver(batch(n, n + 5), NEVER);
+    for (let n = 1; n <= 60; n += 6) await deliverEvents(sink, batch(n, n + 5), NEVER);
     expect(logNames(logs()).slice(-3)).toEqual([
       'audit.00000008.log',
       'audit.00000009.log',
@@ -202,7 +203,7 @@ describe('the file sink', () => {
     const { sink, time } = make();
     time.now = NOON + DAY / 2;
     await sink.open(saved);
-    await sink.deliver(batch(11, 12), NEVER);
+    await deliverEvents(sink, batch(11, 12), NEVER);
     expect(logNames(logs())).toEqual(['audit.00000001.log', 'audit.00000002.log']);
     expect(sequences(fs.readFileSync(file(2), 'utf8'))).toEqual([11, 12]);
   });
@@ -210,14 +211,14 @@ describe('the file sink', () => {
   it('rolls while idle, and not into a row of empty files', async () => {
     const { sink, time } = make();
     await sink.open(null);
-    await sink.deliver(batch(1, 2), NEVER);
+    await deliverEvents(sink, batch(1, 2), NEVER);
     for (let day = 1; day <= 5; day++) {
       time.now = NOON + day * DAY;
       await sink.tick?.();
     }
     expect(logNames(logs())).toEqual(['audit.00000001.log', 'audit.00000002.log']);
-    await sink.deliver(batch(3, 3), NEVER);
-    await sink.deliver(batch(4, 4), NEVER);
+    await deliverEvents(sink, batch(3, 3), NEVER);
+    await deliverEvents(sink, batch(4, 4), NEVER);
     expect(sequences(fs.readFileSync(file(2), 'utf8'))).toEqual([3, 4]);
   });
 
@@ -228,7 +229,7 @@ describe('the file sink', () => {
     const deliverAt = async (now: number) => {
       time.now = now;
       for (let times = 0; times < 3; times++) {
-        await sink.deliver(batch(next, next), NEVER);
+        await deliverEvents(sink, batch(next, next), NEVER);
         next++;
         await sink.tick?.();
       }
@@ -245,7 +246,7 @@ describe('the file sink', () => {
     const saved = await delivered(10, { size: '1K' });
     const first = make({ size: '1K' }).sink;
     await first.open(saved);
-    await first.deliver(batch(11, 20), NEVER);
+    await deliverEvents(first, batch(11, 20), NEVER);
     await first.close();
     fs.appendFileSync(file(2), '{"torn');
 
@@ -258,15 +259,15 @@ describe('the file sink', () => {
         found: range(11, 20).map((n) => [n, idOf('postern', 1, n)]),
       },
     ]);
-    await sink.deliver(batch(21, 21), NEVER);
+    await deliverEvents(sink, batch(21, 21), NEVER);
     expect(sequences(text())).toEqual(range(1, 21));
   });
 
   it('takes the position from the last lines when the note is lost', async () => {
     const first = make({ size: '1K' }).sink;
     await first.open(null);
-    await first.deliver(batch(1, 10, { timeline: 3 }), NEVER);
-    await first.deliver(batch(1, 10, { source: 'auditd' }), NEVER);
+    await deliverEvents(first, batch(1, 10, { timeline: 3 }), NEVER);
+    await deliverEvents(first, batch(1, 10, { source: 'auditd' }), NEVER);
     await first.close();
     fs.appendFileSync(file(2), '\0\0\0\0\n{"torn');
 
@@ -274,7 +275,7 @@ describe('the file sink', () => {
     expect((await sink.open(null))?.positions).toEqual([
       { source: 'postern', timeline: 3, upTo: 10, found: [] },
     ]);
-    await sink.deliver(batch(11, 11, { timeline: 3 }), NEVER);
+    await deliverEvents(sink, batch(11, 11, { timeline: 3 }), NEVER);
     expect(sequences(text())).toEqual(range(1, 11));
     expect(logNames(logs())).toHaveLength(2);
   });
@@ -289,9 +290,9 @@ describe('the file sink', () => {
   ])('goes on in a new file when %s', async (_, happen, upTo = 9) => {
     const { sink, warnings } = make();
     await sink.open(null);
-    const first = await sink.deliver(batch(1, 5), NEVER);
+    const first = await deliverEvents(sink, batch(1, 5), NEVER);
     happen();
-    const second = await sink.deliver(batch(6, 9), NEVER);
+    const second = await deliverEvents(sink, batch(6, 9), NEVER);
     expect(sequences(fs.readFileSync(file(2), 'utf8'))).toEqual(range(6, 9));
     expect(fs.readlinkSync(path.join(logs(), 'current.log'))).toBe('audit.00000002.log');
     expect(warnings()).toHaveLength(1);
@@ -310,7 +311,7 @@ describe('the file sink', () => {
   it('makes the directory again while idle', async () => {
     const { sink } = make();
     await sink.open(null);
-    await sink.deliver(batch(1, 5), NEVER);
+    await deliverEvents(sink, batch(1, 5), NEVER);
     fs.rmSync(logs(), { recursive: true });
     expect(await sink.tick?.()).not.toBeNull();
     expect(logNames(logs())).toEqual(['audit.00000002.log']);
@@ -331,8 +332,8 @@ describe('the file sink', () => {
     fs.writeFileSync(path.join(logs(), 'current.log'), 'mine\n');
     const { sink } = make({ keep: 1, size: '1K' });
     await sink.open(null);
-    await sink.deliver(batch(1, 5), NEVER);
-    await sink.deliver(batch(6, 9), NEVER);
+    await deliverEvents(sink, batch(1, 5), NEVER);
+    await deliverEvents(sink, batch(6, 9), NEVER);
     await sink.tick?.();
     expect(sequences(fs.readFileSync(file(5), 'utf8'))).toEqual(range(6, 9));
     expect(fs.readFileSync(path.join(logs(), 'current.log'), 'utf8')).toBe('mine\n');
@@ -349,7 +350,7 @@ describe('the file sink', () => {
     await sink.open(null);
     const details = JSON.stringify({ text: 'ä'.repeat(2 ** 20) });
     const events = [failure(1), failure(2, { details }), failure(3)];
-    const { saved } = await sink.deliver({ source: 'postern', timeline: 1, events, upTo: 3 }, NEVER);
+    const { saved } = await deliverEvents(sink, { source: 'postern', timeline: 1, events, upTo: 3 }, NEVER);
     expect(sequences(text())).toEqual([1, 2, 3]);
     await sink.close();
     expect((await make().sink.open(saved ?? ''))?.positions).toEqual([]);

@@ -7,6 +7,7 @@ import { createFileSink } from '../../../src/sinks/files/file-sink.js';
 import { realDisk } from '../../../src/sinks/files/filesystem.js';
 import { floorOf } from '../../../src/sinks/files/free-space.js';
 import type { Batch, Sink } from '../../../src/sinks/sink.js';
+import { deliverEvents } from '../../support/deliver.js';
 import {
   batch,
   dependencies,
@@ -62,7 +63,7 @@ async function ship(
         opened = true;
       }
       const rest = { ...whole, events: whole.events.filter((event) => event.sequence > cursor) };
-      const delivered = await sink.deliver(rest, NEVER);
+      const delivered = await deliverEvents(sink, rest, NEVER);
       cursor = delivered.upTo;
       note = delivered.saved ?? note;
     } catch (error) {
@@ -135,7 +136,7 @@ describe.skipIf(why !== null)('a full disk', () => {
     const sink = createFileSink(fileConfig(audit, { size: '1K' }), deps);
     sinks.push(sink);
     await sink.open(null);
-    for (let n = 1; n <= 50; n += 10) await sink.deliver(batch(n, n + 9), NEVER);
+    for (let n = 1; n <= 50; n += 10) await deliverEvents(sink, batch(n, n + 9), NEVER);
     expect(logNames(audit)).toEqual(['audit.00000001.log']);
     expect(sequences(rolledText(audit))).toEqual(range(1, 50));
     expect(warnings()).toHaveLength(1);
@@ -157,7 +158,7 @@ describe.skipIf(why !== null)('a full disk', () => {
     time.now += 51_000;
     await sink.open(first.saved);
     const rest = { ...rows, events: rows.events.filter((event) => event.sequence > first.upTo) };
-    expect((await sink.deliver(rest, NEVER)).upTo).toBe(100);
+    expect((await deliverEvents(sink, rest, NEVER)).upTo).toBe(100);
     expect(sequences(pairText(auth))).toEqual(range(1, first.upTo));
     expect(sink.figures().withheld_old_total).toBe(100 - first.upTo);
   });
@@ -197,7 +198,7 @@ describe('min_free', () => {
     });
     const sink = createFileSink(fileConfig(directory, { size: '1K' }), deps);
     await sink.open(null);
-    for (let n = 1; n <= 50; n += 10) await sink.deliver(batch(n, n + 9), NEVER);
+    for (let n = 1; n <= 50; n += 10) await deliverEvents(sink, batch(n, n + 9), NEVER);
     expect(looks).toBe(1); // within one second
     expect(logNames(directory)).toHaveLength(5);
 
@@ -205,18 +206,18 @@ describe('min_free', () => {
     time.now += 1_000;
     await sink.tick?.(); // begins the sixth
     expect(logNames(directory)).toEqual(range(3, 6).map((n) => `audit.0000000${n}.log`));
-    await sink.deliver(batch(51, 60), NEVER);
+    await deliverEvents(sink, batch(51, 60), NEVER);
     expect(warnings().filter((w) => /removing .* the disk is nearly full/.test(w))).toHaveLength(2);
 
     free = -2_000;
     time.now += 1_000;
-    await expect(sink.deliver(batch(61, 70), NEVER)).rejects.toThrow(/^paused: .* lacks 1 MB/);
+    await expect(deliverEvents(sink, batch(61, 70), NEVER)).rejects.toThrow(/^paused: .* lacks 1 MB/);
     expect(logNames(directory)).toEqual(['audit.00000007.log']);
     expect(sink.figures().paused).toBe(true);
     await sink.open(null);
     free = 1_000;
     time.now += 1_000;
-    await sink.deliver(batch(61, 70), NEVER);
+    await deliverEvents(sink, batch(61, 70), NEVER);
     expect(sink.figures().paused).toBe(false);
     expect(rowsIn(rolledText(directory)).rows.map((row) => row.sequence)).toEqual(range(61, 70));
     await sink.close();
@@ -229,7 +230,7 @@ describe('min_free', () => {
     });
     const sink = createFail2banSink(fail2banConfig(directory), { never_ban: [], ipv6_prefix: 128 }, deps);
     await sink.open(null);
-    expect((await sink.deliver(batch(1, 5), NEVER)).upTo).toBe(5);
+    expect((await deliverEvents(sink, batch(1, 5), NEVER)).upTo).toBe(5);
     await sink.close();
   });
 });

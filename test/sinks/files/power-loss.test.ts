@@ -7,6 +7,7 @@ import { parseFilePosition } from '../../../src/sinks/files/file-position.js';
 import { createFileSink } from '../../../src/sinks/files/file-sink.js';
 import { realDisk } from '../../../src/sinks/files/filesystem.js';
 import type { Sink } from '../../../src/sinks/sink.js';
+import { deliverEvents } from '../../support/deliver.js';
 import {
   batch,
   dependencies,
@@ -35,10 +36,10 @@ beforeEach(async () => {
   directory = temporaryDirectory();
   sink = createFileSink(fileConfig(directory), dependencies().deps);
   await sink.open(null);
-  await sink.deliver(batch(101, 150), NEVER);
+  await deliverEvents(sink, batch(101, 150), NEVER);
   await sink.tick?.();
   while (sink.figures().undurable_bytes !== 0) await setImmediate();
-  note = (await sink.deliver(batch(151, 200, {}, 220), NEVER)).saved ?? '';
+  note = (await deliverEvents(sink, batch(151, 200, {}, 220), NEVER)).saved ?? '';
 });
 
 afterEach(async () => {
@@ -68,7 +69,7 @@ describe('after a loss of power', () => {
     if (back !== undefined) expect(upTo).toBe(back);
     expect(upTo).toBeGreaterThanOrEqual(150);
     expect(warnings().at(-1)).toMatch(/lines were missing at the end of the log/);
-    await next.deliver(batch(upTo + 1, 205), NEVER);
+    await deliverEvents(next, batch(upTo + 1, 205), NEVER);
     await next.close();
     expect(sequences(rolledText(directory))).toEqual(range(101, 205));
   });
@@ -82,7 +83,7 @@ describe('after a loss of power', () => {
       fs.closeSync(fd);
       const { next, upTo = -1 } = await reopened();
       expect(upTo).toBeGreaterThanOrEqual(150);
-      await next.deliver(batch(upTo + 1, 205), NEVER);
+      await deliverEvents(next, batch(upTo + 1, 205), NEVER);
       await next.close();
       expect(sequences(rolledText(directory))).toEqual(range(101, 205));
     },
@@ -94,7 +95,7 @@ describe('after a loss of power', () => {
     fs.writeSync(fd, Buffer.alloc(512), 0, 512, durable + 1_024);
     fs.closeSync(fd);
     const { next, upTo = -1 } = await reopened();
-    await next.deliver(batch(upTo + 1, 205), NEVER);
+    await deliverEvents(next, batch(upTo + 1, 205), NEVER);
     await next.close();
     expect(sequences(rolledText(directory))).toEqual(range(101, 205));
   });
@@ -124,15 +125,15 @@ describe('an fdatasync that fails', () => {
     const other = path.join(directory, 'other');
     const again = createFileSink(fileConfig(other), dependencies({ disk }).deps);
     await again.open(null);
-    const saved = (await again.deliver(batch(1, 5), NEVER)).saved ?? '';
+    const saved = (await deliverEvents(again, batch(1, 5), NEVER)).saved ?? '';
     failing = true;
     await again.tick?.();
     await setImmediate();
-    await expect(again.deliver(batch(6, 9), NEVER)).rejects.toThrow(/cannot make durable .*EIO/);
+    await expect(deliverEvents(again, batch(6, 9), NEVER)).rejects.toThrow(/cannot make durable .*EIO/);
     failing = false;
     const resume = await again.open(saved);
     expect(resume?.positions).toEqual([{ source: 'postern', timeline: 1, upTo: 0, found: [] }]);
-    await again.deliver(batch(1, 9), NEVER);
+    await deliverEvents(again, batch(1, 9), NEVER);
     expect(sequences(rolledText(other))).toEqual(range(1, 9));
     await again.close();
   });
@@ -146,10 +147,10 @@ describe('an fdatasync that fails', () => {
       dependencies({ disk }).deps,
     );
     await other.open(null);
-    await other.deliver(batch(1, 5), NEVER);
+    await deliverEvents(other, batch(1, 5), NEVER);
     await other.tick?.();
     await setImmediate();
-    await other.deliver(batch(6, 9), NEVER);
+    await deliverEvents(other, batch(6, 9), NEVER);
     expect(sequences(pairText(auth))).toEqual(range(1, 9));
     await other.close();
   });

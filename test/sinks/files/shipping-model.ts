@@ -1,5 +1,6 @@
 import type { AuditEvent, SourceName } from '../../../src/audit/event.js';
 import type { Corrections, Sink } from '../../../src/sinks/sink.js';
+import { deliverEvents } from '../../support/deliver.js';
 import { Death, type FaultyDisk } from './faulty-disk.js';
 import { failure, NEVER } from './files-fixture.js';
 
@@ -51,7 +52,11 @@ export class ShippingModel {
         this.commit(source, upTo, null);
         return;
       }
-      const result = await sink.deliver({ source, timeline: this.timelineOf(source), events, upTo }, NEVER);
+      const result = await deliverEvents(
+        sink,
+        { source, timeline: this.timelineOf(source), events, upTo },
+        NEVER,
+      );
       if (forget || this.faults.dead) this.die();
       else this.commit(source, result.upTo, result.saved ?? null);
     });

@@ -12,6 +12,7 @@ import { createJetstreamSink } from '../../../src/sinks/jetstream/jetstream-sink
 import { STREAM_DEFAULTS } from '../../../src/sinks/jetstream/stream.js';
 import type { Sink } from '../../../src/sinks/sink.js';
 import { hasNats, Nats, type NatsOptions } from '../../fleet/nats.js';
+import { deliverEvents } from '../../support/deliver.js';
 import { batch, dependencies, NEVER } from '../files/files-fixture.js';
 import { Authority } from '../syslog/certificates.js';
 
@@ -73,10 +74,10 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
     await initFleet(configured(), STREAM_DEFAULTS);
     const sink = made({ window: 2 });
     await sink.open(null);
-    const { saved } = await sink.deliver(batch(1, 5, {}, 9), NEVER);
+    const { saved } = await deliverEvents(sink, batch(1, 5, {}, 9), NEVER);
     await sink.close();
     await sink.open(saved ?? null);
-    expect(await sink.deliver(batch(10, 11), NEVER)).toMatchObject({ upTo: 11 });
+    expect(await deliverEvents(sink, batch(10, 11), NEVER)).toMatchObject({ upTo: 11 });
     const found = await stored();
     expect(found.map(({ sequence, after }) => [sequence, after])).toEqual([
       [1, 0],
@@ -94,8 +95,8 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
     await initFleet(configured(), STREAM_DEFAULTS);
     const sink = made();
     await sink.open(null);
-    await sink.deliver(batch(1, 300), NEVER);
-    await sink.deliver(batch(1, 300), NEVER);
+    await deliverEvents(sink, batch(1, 300), NEVER);
+    await deliverEvents(sink, batch(1, 300), NEVER);
     expect(await stored()).toHaveLength(300);
     expect(sink.figures()).toMatchObject({ duplicates_total: 300, unanswered: 0 });
   });
@@ -105,9 +106,9 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
     await expect(sink.open(null)).rejects.toThrow(/fleet init/);
     await initFleet(configured(), { ...STREAM_DEFAULTS, maxMessages: 1_200 });
     await sink.open(null);
-    const { upTo } = await sink.deliver(batch(1, 2_000), NEVER);
+    const { upTo } = await deliverEvents(sink, batch(1, 2_000), NEVER);
     expect(upTo).toBe(1_200);
-    await expect(sink.deliver(batch(upTo + 1, 2_000), NEVER)).rejects.toThrow(/is full/);
+    await expect(deliverEvents(sink, batch(upTo + 1, 2_000), NEVER)).rejects.toThrow(/is full/);
     const found = await stored();
     expect(found.map(({ sequence }) => sequence).slice(0, upTo)).toEqual(
       Array.from({ length: upTo }, (_, i) => i + 1),
@@ -129,10 +130,10 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
       const sink = made({ servers: [`nats://127.0.0.1:${port}`] });
       await sink.open(null);
       deaf = true;
-      await expect(sink.deliver(batch(1, 200), NEVER)).rejects.toThrow(/no answer in time|has ended/);
+      await expect(deliverEvents(sink, batch(1, 200), NEVER)).rejects.toThrow(/no answer in time|has ended/);
       deaf = false;
       await sink.open(null);
-      expect(await sink.deliver(batch(1, 200), NEVER)).toMatchObject({ upTo: 200 });
+      expect(await deliverEvents(sink, batch(1, 200), NEVER)).toMatchObject({ upTo: 200 });
       expect(sink.figures()).toMatchObject({ duplicates_total: 200, acknowledged_total: 200 });
       expect((await stored()).map(({ sequence }) => sequence)).toEqual(
         Array.from({ length: 200 }, (_, at) => at + 1),
@@ -154,7 +155,7 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
       try {
         if (!opened) await sink.open(saved);
         opened = true;
-        const delivering = sink.deliver(batch(upTo + 1, Math.min(last, upTo + 1_000)), NEVER);
+        const delivering = deliverEvents(sink, batch(upTo + 1, Math.min(last, upTo + 1_000)), NEVER);
         delivering.catch(() => undefined); // met below, perhaps only after a while
         if (upTo >= 2_000 * (kills + 1) - 1_000 && kills < 3) {
           await sleep(5);
@@ -209,11 +210,11 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
     await initFleet(configured({ user: 'admin', password: admin }), STREAM_DEFAULTS);
     const own = made({ user: 'web1', password: web1 }, 'web1');
     await own.open(null);
-    expect(await own.deliver(batch(1, 3), NEVER)).toMatchObject({ upTo: 3 });
+    expect(await deliverEvents(own, batch(1, 3), NEVER)).toMatchObject({ upTo: 3 });
     expect((await own.check()).map(({ level }) => level)).toEqual(['ok', 'ok', 'warning', 'ok']);
     const other = made({ user: 'web1', password: web1 }, 'web2');
     await other.open(null);
-    await expect(other.deliver(batch(1, 3), NEVER)).rejects.toThrow(/[Pp]ermission/);
+    await expect(deliverEvents(other, batch(1, 3), NEVER)).rejects.toThrow(/[Pp]ermission/);
     expect((await other.check()).at(-1)).toMatchObject({
       level: 'error',
       what: expect.stringContaining('may not publish'),
@@ -237,7 +238,7 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
       await vi.waitFor(() => initFleet(configured(named()), STREAM_DEFAULTS), 60_000);
       const sink = made(named());
       await sink.open(null);
-      expect(await sink.deliver(batch(1, 3), NEVER)).toMatchObject({ upTo: 3 });
+      expect(await deliverEvents(sink, batch(1, 3), NEVER)).toMatchObject({ upTo: 3 });
       await expect(made().open(null)).rejects.toThrow();
     } finally {
       authority.remove();

@@ -10,10 +10,12 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { FormatFailures } from '../../../src/sinks/format-failures.js';
 import type { Sink } from '../../../src/sinks/sink.js';
 import { DatagramSink } from '../../../src/sinks/syslog/datagram-sink.js';
 import { FailoverTargets } from '../../../src/sinks/syslog/failover.js';
 import { createUdp, type Datagrams } from '../../../src/sinks/syslog/udp.js';
+import { deliverEvents } from '../../support/deliver.js';
 import { batch } from '../files/files-fixture.js';
 import { syslog } from './syslog-fixture.js';
 
@@ -52,7 +54,7 @@ describe('UDP', () => {
     const sink = sinkFor({ transport: 'udp', targets: [`localhost:${receiver.port}`, '127.0.0.1:9'] });
     expect(sink.deliveryClass).toBe('best effort');
     expect(await sink.open(null)).toBeNull();
-    expect(await sink.deliver(batch(1, 300), never)).toEqual({ upTo: 300 });
+    expect(await deliverEvents(sink, batch(1, 300), never)).toEqual({ upTo: 300 });
     await expect.poll(() => receiver.got.length).toBe(300);
     expect(receiver.got).toEqual(lines(1, 300));
     expect(sink.figures()).toMatchObject({ messages_total: 300, address });
@@ -65,7 +67,7 @@ describe('UDP', () => {
     const sink = sinkFor({ transport: 'udp', targets: [`127.0.0.1:${port}`] });
     await sink.open(null);
     const failing = async () => {
-      await sink.deliver(batch(1, 2), never);
+      await deliverEvents(sink, batch(1, 2), never);
       await sleep(100);
       await sink.tick?.();
     };
@@ -73,7 +75,7 @@ describe('UDP', () => {
     const back = await udpReceiver(port);
     running.push(back);
     await sink.open(null);
-    await sink.deliver(batch(1, 2), never);
+    await deliverEvents(sink, batch(1, 2), never);
     await expect.poll(() => back.got).toEqual(lines(1, 2));
   });
 
@@ -100,7 +102,7 @@ describe('UDP', () => {
     expect(lone.figures()).toMatchObject({ target: null, reconnects_total: 0 });
     const sink = sinkFor({ transport: 'udp', targets: [broadcast, `127.0.0.1:${receiver.port}`] });
     await sink.open(null);
-    await sink.deliver(batch(1, 2), never);
+    await deliverEvents(sink, batch(1, 2), never);
     await expect.poll(() => receiver.got).toEqual(lines(1, 2));
   });
 
@@ -110,7 +112,7 @@ describe('UDP', () => {
     const sink = sinkFor({ transport: 'udp', targets: [`127.0.0.1:${receiver.port}`] });
     await sink.open(null);
     const aborting = new AbortController();
-    const delivery = sink.deliver(batch(1, 100_000), aborting.signal);
+    const delivery = deliverEvents(sink, batch(1, 100_000), aborting.signal);
     setTimeout(() => aborting.abort(), 50);
     await expect(delivery).rejects.toThrow(/aborted/);
   });
@@ -122,8 +124,8 @@ function sinkTo(port: number, open: ReturnType<typeof createUdp>): Sink {
     targets: new FailoverTargets([{ kind: 'host', ...to }], 2_000, (_, { signal }) => open(to, signal)),
     burst: 32,
     pauseMs: 2,
-    format: (event) => `event ${event.sequence}`,
-    unformatted: { total: 0 },
+    encoder: { key: 'test', format: (event) => `event ${event.sequence}`, last: () => '', end: '' },
+    unformatted: new FormatFailures(pino({ level: 'silent' }), 'test'),
     check: () => Promise.resolve([]),
     log: pino({ level: 'silent' }),
   });
@@ -139,13 +141,13 @@ describe('a name with several addresses, of which the collector has one', () => 
     running.push(receiver);
     const sink = sinkTo(receiver.port, createUdp(resolve));
     await sink.open(null);
-    expect(await sink.deliver(batch(1, 100), never)).toEqual({ upTo: 100 });
+    expect(await deliverEvents(sink, batch(1, 100), never)).toEqual({ upTo: 100 });
     await expect.poll(() => receiver.got.length).toBe(100);
     expect(receiver.got).toEqual(lines(1, 100));
     expect(sink.figures()).toMatchObject({ address: '127.0.0.1', messages_total: 100 });
     await sink.open(null);
     expect(sink.figures()).toMatchObject({ address: '127.0.0.1' });
-    await sink.deliver(batch(101, 101), never);
+    await deliverEvents(sink, batch(101, 101), never);
     await expect.poll(() => receiver.got.at(-1)).toBe('event 101');
   });
 
@@ -155,11 +157,11 @@ describe('a name with several addresses, of which the collector has one', () => 
     await gone.close();
     const sink = sinkTo(port, createUdp(resolve));
     await sink.open(null);
-    await expect(sink.deliver(batch(1, 1), never)).rejects.toThrow(/collector:\d+: it refused/);
+    await expect(deliverEvents(sink, batch(1, 1), never)).rejects.toThrow(/collector:\d+: it refused/);
     const back = await udpReceiver(port);
     running.push(back);
     await sink.open(null);
-    await sink.deliver(batch(1, 1), never);
+    await deliverEvents(sink, batch(1, 1), never);
     await expect.poll(() => back.got).toEqual(['event 1']);
   });
 });
@@ -186,14 +188,14 @@ describe('a name whose other address is of a host that takes all and answers not
       elsewhere(async () => ['127.0.0.1', '127.0.0.2']),
     );
     await sink.open(null);
-    await sink.deliver(batch(1, 2), never);
+    await deliverEvents(sink, batch(1, 2), never);
     await before.close();
     await sink.open(null);
-    await expect(sink.deliver(batch(3, 4), never)).rejects.toThrow(/it refused/);
+    await expect(deliverEvents(sink, batch(3, 4), never)).rejects.toThrow(/it refused/);
     const back = await udpReceiver(port);
     running.push(back);
     await sink.open(null);
-    await sink.deliver(batch(3, 4), never);
+    await deliverEvents(sink, batch(3, 4), never);
     await expect.poll(() => back.got).toEqual(lines(3, 4));
     expect(taken).toEqual([]);
   });
@@ -208,12 +210,12 @@ describe('a name whose other address is of a host that takes all and answers not
       elsewhere(async () => ['127.0.0.1', '127.0.0.2']),
     );
     await sink.open(null);
-    await sink.deliver(batch(1, 1), never);
+    await deliverEvents(sink, batch(1, 1), never);
     expect(sink.figures()).toMatchObject({ address: '127.0.0.2' });
     const back = await udpReceiver(port);
     running.push(back);
     await sink.open(null);
-    await sink.deliver(batch(2, 2), never);
+    await deliverEvents(sink, batch(2, 2), never);
     await expect.poll(() => back.got).toEqual(['event 2']);
   });
 });
@@ -244,18 +246,18 @@ describe('a socket that throws at a send', () => {
       targets,
       burst: 32,
       pauseMs: 0,
-      format: () => 'x',
-      unformatted: { total: 0 },
+      encoder: { key: 'test', format: () => 'x', last: () => '', end: '' },
+      unformatted: new FormatFailures(log, 'test'),
       check,
       log,
     });
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     try {
       await sink.open(null);
-      await expect(sink.deliver(batch(1, 3), never)).rejects.toThrow(/\/x: Not running\. Check/);
+      await expect(deliverEvents(sink, batch(1, 3), never)).rejects.toThrow(/\/x: Not running\. Check/);
       expect(sink.figures()).toMatchObject({ target: null, in_flight: 0 });
       await sink.open(null);
-      expect(await sink.deliver(batch(1, 3), never)).toEqual({ upTo: 3 });
+      expect(await deliverEvents(sink, batch(1, 3), never)).toEqual({ upTo: 3 });
       vi.advanceTimersByTime(60_000);
       expect(sink.figures().target).toBe('/x');
     } finally {
@@ -313,7 +315,7 @@ describe.skipIf(Module === null)('a unix datagram socket', () => {
     running.push({ close });
     const sink = sinkFor({ transport: 'unix', targets: [path] });
     await sink.open(null);
-    await sink.deliver(batch(1, 3_000), never);
+    await deliverEvents(sink, batch(1, 3_000), never);
     await expect.poll(() => got.length).toBe(3_000);
     expect(got).toEqual(lines(1, 3_000));
   });
@@ -321,19 +323,19 @@ describe.skipIf(Module === null)('a unix datagram socket', () => {
   it('that is missing, or whose receiver is gone, is reported', async () => {
     const sink = sinkFor({ transport: 'unix', targets: [path] });
     await sink.open(null);
-    await expect(sink.deliver(batch(1, 3), never)).rejects.toThrow(
+    await expect(deliverEvents(sink, batch(1, 3), never)).rejects.toThrow(
       /the socket does not exist \(ENOENT\)\. Start the receiver/,
     );
     const first = receiver();
     await sink.open(null);
-    await sink.deliver(batch(1, 3), never);
+    await deliverEvents(sink, batch(1, 3), never);
     await expect.poll(() => first.got).toEqual(lines(1, 3));
     await first.close();
-    await expect(sink.deliver(batch(4, 5), never)).rejects.toThrow(/ENOENT|ECONNREFUSED/);
+    await expect(deliverEvents(sink, batch(4, 5), never)).rejects.toThrow(/ENOENT|ECONNREFUSED/);
     const second = receiver();
     running.push(second);
     await sink.open(null);
-    await sink.deliver(batch(4, 5), never);
+    await deliverEvents(sink, batch(4, 5), never);
     await expect.poll(() => second.got).toEqual(lines(4, 5));
   });
 
@@ -346,7 +348,7 @@ s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1]); print
       const sink = sinkFor({ transport: 'unix', targets: [path] });
       await sink.open(null);
       const aborting = new AbortController();
-      const delivery = sink.deliver(batch(1, 3_000), aborting.signal);
+      const delivery = deliverEvents(sink, batch(1, 3_000), aborting.signal);
       setTimeout(() => aborting.abort(), 300);
       await expect(delivery).rejects.toThrow(/aborted/);
     } finally {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Batch, Sink } from '../../../src/sinks/sink.js';
+import { deliverEvents } from '../../support/deliver.js';
 import { batch } from '../files/files-fixture.js';
 import {
   answer,
@@ -40,7 +41,7 @@ function range(from: number, to: number): number[] {
 }
 
 async function deliver(sink: Sink, what: Batch) {
-  return sink.deliver(what, never);
+  return deliverEvents(sink, what, never);
 }
 
 describe('a RELP session', () => {
@@ -111,7 +112,12 @@ describe('a RELP session', () => {
       };
       await sink.open(null);
       while (cursor < 1_300) {
-        const { upTo } = await sink.deliver(batch(cursor + 1, Math.min(1_300, cursor + 600)), never, reached);
+        const { upTo } = await deliverEvents(
+          sink,
+          batch(cursor + 1, Math.min(1_300, cursor + 600)),
+          never,
+          reached,
+        );
         cursor = upTo;
       }
       expect(ahead).toBeLessThanOrEqual(window);
@@ -139,7 +145,7 @@ describe('a RELP session', () => {
   it('stops at its window, and hands back what is answered, where the cursor can not be moved', async () => {
     const { server, sink } = await start(undefined, { window: 8 });
     await sink.open(null);
-    expect(await sink.deliver(batch(1, 100), never, () => false)).toEqual({ upTo: 8 });
+    expect(await deliverEvents(sink, batch(1, 100), never, () => false)).toEqual({ upTo: 8 });
     expect(sequences(server.got)).toEqual(range(1, 8));
     expect(await deliver(sink, batch(9, 100))).toEqual({ upTo: 100 });
     expect(sequences(server.got)).toEqual(range(1, 100));
@@ -282,7 +288,7 @@ describe('a RELP session', () => {
     const { sink } = await start(({ command }) => (command === 'syslog' ? null : undefined));
     await sink.open(null);
     const aborting = new AbortController();
-    const delivery = sink.deliver(batch(1, 10), aborting.signal);
+    const delivery = deliverEvents(sink, batch(1, 10), aborting.signal);
     setTimeout(() => aborting.abort(), 50);
     await expect(delivery).rejects.toThrow(/aborted/);
   });

@@ -7,7 +7,7 @@ const DEFAULT: WindowLimits = { events: 1_000, bytes: 16 * 2 ** 20, age: 60_000 
 const EVENTS_ONLY: WindowLimits = { events: 160, bytes: 0, age: 0 };
 
 function rows(from: number, to: number, source: 'postern' | 'auditd' = 'postern', timeline = 1) {
-  return batch(from, to, { source, timeline }).events;
+  return batch(from, to, { source, timeline }).events.map(({ sequence }) => sequence);
 }
 
 /** Sends rows `from` to `to` in batches of ten, 100 bytes and 1 ms each. */
@@ -217,9 +217,9 @@ describe('the replay window', () => {
         let up = 0;
         for (const s of steps) {
           if ('send' in s) {
-            const events = rows(at + 1, at + s.send);
-            window.add('postern', 1, events, s.send * s.size);
-            for (const { sequence } of events) {
+            const sequences = rows(at + 1, at + s.send);
+            window.add('postern', 1, sequences, s.send * s.size);
+            for (const sequence of sequences) {
               if (sequence > (sent.at(-1)?.id ?? 0)) sent.push({ id: sequence, size: s.size, time: up });
             }
             at += s.send;

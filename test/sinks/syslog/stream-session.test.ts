@@ -4,6 +4,7 @@ import type { AuditEvent } from '../../../src/audit/event.js';
 import type { Batch } from '../../../src/sinks/sink.js';
 import { MonitoredSocket } from '../../../src/sinks/syslog/monitored-socket.js';
 import { StreamSession } from '../../../src/sinks/syslog/stream-session.js';
+import { messageBatch } from '../../support/deliver.js';
 import { batch } from '../files/files-fixture.js';
 import { CountedReader, listen, type TestServer } from './receivers.js';
 
@@ -12,6 +13,8 @@ const LIMIT_MS = 100;
 /** More than two kernels hold between them. */
 const EVENTS = 2_500;
 const PAD = 'x'.repeat(8_000);
+
+const format = ({ source, sequence }: AuditEvent) => `${source} ${sequence} ${PAD}`;
 
 describe('a stream over a line that is slower than the events', () => {
   let server: TestServer;
@@ -25,8 +28,7 @@ describe('a stream over a line that is slower than the events', () => {
     await new Promise((resolve) => socket.once('connect', resolve));
     await expect.poll(() => server.sockets.length).toBe(1);
     const link = new MonitoredSocket(socket, { target: 'slow', ends: null });
-    const format = ({ source, sequence }: AuditEvent) => `${source} ${sequence} ${PAD}`;
-    session = new StreamSession('slow', link, null, format, 'octet-counting', LIMIT_MS);
+    session = new StreamSession('slow', link, null, 'octet-counting', LIMIT_MS);
   });
 
   afterEach(async () => {
@@ -58,7 +60,7 @@ describe('a stream over a line that is slower than the events', () => {
     let cursor = 0;
     let [parts, none, bytes] = [0, 0, 0];
     while (cursor < EVENTS) {
-      const { count, ...sent } = await session.send(batch(cursor + 1, EVENTS), never);
+      const { count, ...sent } = await session.send(messageBatch(batch(cursor + 1, EVENTS), format), never);
       cursor += count;
       bytes += sent.bytes;
       if (cursor === EVENTS) break;
@@ -87,7 +89,7 @@ describe('a stream over a line that is slower than the events', () => {
       for (const [n, kind] of kinds.entries()) {
         const events = kind.events.slice(cursors[n]);
         if (events.length === 0) continue;
-        const { count } = await session.send({ ...kind, events }, never);
+        const { count } = await session.send(messageBatch({ ...kind, events }, format), never);
         cursors[n] = (cursors[n] ?? 0) + count;
         if (count === 0) await read(2 ** 20);
       }
@@ -101,7 +103,7 @@ describe('a stream over a line that is slower than the events', () => {
   it('reports why a delivery was aborted', async () => {
     const aborting = new AbortController();
     const full = async () => {
-      for (;;) await session.send(batch(1, EVENTS), aborting.signal);
+      for (;;) await session.send(messageBatch(batch(1, EVENTS), format), aborting.signal);
     };
     const sending = full();
     setTimeout(() => aborting.abort(new Error('not delivered within 60 s')), 50);

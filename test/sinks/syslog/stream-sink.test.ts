@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Sink } from '../../../src/sinks/sink.js';
+import { deliverEvents } from '../../support/deliver.js';
 import { batch } from '../files/files-fixture.js';
 import { CountedReader, freePort, listen, type TestServer } from './receivers.js';
 import { events, messages, Shipping, syslog } from './syslog-fixture.js';
@@ -59,7 +60,7 @@ describe('a collector over TCP', () => {
     await sink.open(null);
     await expect.poll(() => server.sockets.length).toBe(1);
     server.sockets[0]?.write(Buffer.alloc(4 * 2 ** 20, 'hello\n'));
-    await sink.deliver(batch(1, 10), never);
+    await deliverEvents(sink, batch(1, 10), never);
     await expect.poll(() => server.got[0]?.length).toBe(10);
     expect(sink.figures()).toMatchObject({ connected: true, reconnects_total: 0 });
   });
@@ -208,7 +209,7 @@ describe('a collector over TCP', () => {
     await sink.open(null);
     const aborting = new AbortController();
     const delivering = async () => {
-      for (let at = 1; ; at += 2_000) await sink.deliver(batch(at, at + 1_999), aborting.signal);
+      for (let at = 1; ; at += 2_000) await deliverEvents(sink, batch(at, at + 1_999), aborting.signal);
     };
     const delivery = delivering();
     setTimeout(() => aborting.abort(), 1_000);
@@ -227,7 +228,7 @@ describe('several targets', () => {
     second.sockets[0]?.resetAndDestroy();
     await second.close();
     await expect.poll(() => sink.figures().connected).toBe(false);
-    await expect(sink.deliver(batch(1, 1), never)).rejects.toThrow(/reset|closed/);
+    await expect(deliverEvents(sink, batch(1, 1), never)).rejects.toThrow(/reset|closed/);
     await sink.open(null);
     expect(sink.figures().target).toBe(third.target);
   });

@@ -6,6 +6,7 @@ import { type SyslogSinkConfig, syslogSink } from '../../../src/config/syslog.js
 import { createFormatter } from '../../../src/formats/syslog-message.js';
 import type { Batch, Sink } from '../../../src/sinks/sink.js';
 import { createSyslogSink } from '../../../src/sinks/syslog/syslog-sink.js';
+import { deliverEvents } from '../../support/deliver.js';
 import { failure } from '../files/files-fixture.js';
 
 function configOf(config: Record<string, unknown>): SyslogSinkConfig {
@@ -100,7 +101,7 @@ export class Shipping {
         return;
       }
       const batch: Batch = { source: 'postern', timeline: 1, events: page, upTo: last.sequence };
-      const delivered = await this.sink.deliver(batch, signal);
+      const delivered = await deliverEvents(this.sink, batch, signal);
       this.cursor = delivered.upTo;
       this.saved = delivered.saved ?? this.saved;
       await this.sink.tick?.();

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import tls from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { deliverEvents } from '../../support/deliver.js';
 import { installed } from '../../support/installed.js';
 import { batch } from '../files/files-fixture.js';
 import { Authority, HERE, type Identity } from './certificates.js';
@@ -70,7 +71,7 @@ describe.skipIf(!openssl)('TLS', () => {
       const { got, port } = await collector('good');
       const sink = sinkFor(port, { ca: authority.cert }, host);
       await sink.open(null);
-      await sink.deliver(batch(1, 1_000), never);
+      await deliverEvents(sink, batch(1, 1_000), never);
       await expect.poll(() => got.length).toBe(1_000);
       expect(got[999]).toBe('event 1000');
       expect(sink.figures()).toMatchObject({ connected: true, tls: 'TLSv1.3' });
@@ -110,7 +111,7 @@ describe.skipIf(!openssl)('TLS', () => {
     const whole = await collector('leaf', { cert: chain });
     const sink = sinkFor(whole.port, { ca: authority.cert });
     await sink.open(null);
-    await sink.deliver(batch(1, 3), never);
+    await deliverEvents(sink, batch(1, 3), never);
     await expect.poll(() => whole.got.length).toBe(3);
     between.remove();
   });
@@ -136,7 +137,7 @@ describe.skipIf(!openssl)('TLS', () => {
         fingerprint: [`SHA256:${'00:'.repeat(31)}00`, `SHA256:${ids[identity]?.fingerprint}`],
       });
       await sink.open(null);
-      await sink.deliver(batch(1, 3), never);
+      await deliverEvents(sink, batch(1, 3), never);
       await expect.poll(() => got.length).toBe(3);
     },
   );
@@ -162,14 +163,14 @@ describe.skipIf(!openssl)('TLS', () => {
     });
     const sink = sinkFor(port, { ca: authority.cert, cert: ids.client?.cert, key: ids.client?.key });
     await sink.open(null);
-    await sink.deliver(batch(1, 3), never);
+    await deliverEvents(sink, batch(1, 3), never);
     await expect.poll(() => got.length).toBe(3);
 
     const without = sinkFor(port, { ca: authority.cert });
     // TLS 1.3 tells of it only after the handshake.
     await without.open(null).catch(() => undefined);
     await expect.poll(() => without.figures().connected).toBe(false);
-    await expect(without.deliver(batch(1, 1), never)).rejects.toThrow(
+    await expect(deliverEvents(without, batch(1, 1), never)).rejects.toThrow(
       /client certificate|rejected our certificate|reset|not connected/,
     );
   });

@@ -1,0 +1,36 @@
+import type { AuditEvent } from '../../src/audit/event.js';
+import { deliverRows, rowsFor } from '../../src/sinks/deliver-rows.js';
+import { type Encoder, encode } from '../../src/sinks/messages.js';
+import type { Batch, Delivered, MessageBatch, OnProgress, Sink } from '../../src/sinks/sink.js';
+import type { PageOfRows, RowConsumer } from '../../src/source/source.js';
+
+/** Gives a sink events, in the form that it takes. */
+export function deliverEvents(
+  sink: Sink,
+  { events, ...origin }: Batch,
+  signal: AbortSignal = new AbortController().signal,
+  onProgress?: OnProgress,
+): Promise<Delivered> {
+  return deliverRows(sink, origin, rowsFor(sink, events), signal, onProgress);
+}
+
+/** The batch as a session gets it, formatted as given. */
+export function messageBatch({ events, ...origin }: Batch, format: Encoder['format']): MessageBatch {
+  return { ...origin, messages: encode({ key: 'test', format, last: () => '', end: '' }, events) };
+}
+
+/** What a source returns that has read these events, having given them to the consumer if there is one. */
+export function readBy(
+  consumer: RowConsumer | undefined,
+  events: readonly AuditEvent[],
+  { maxId, ...rest }: Omit<PageOfRows, 'events' | 'lastEventId'>,
+): PageOfRows {
+  consumer?.begin(maxId);
+  if (events.length > 0) consumer?.take(events);
+  return {
+    ...rest,
+    maxId,
+    events: consumer === undefined ? events : [],
+    lastEventId: events.at(-1)?.id ?? null,
+  };
+}
