@@ -62,14 +62,21 @@ export class RecentRows {
   /**
    * Remembers rows that were read for the first time, ids ascending and above all remembered of this timeline; of more than 1,000 the last.
    *
-   * @param isMore more stands behind them: they may be written later than their fingerprints. After a death an edit is then told from another
-   *   history by the row at the mark alone, which is not among them: a walk more.
+   * @param read.isMore more rows follow: these may be written later than their fingerprints. After a crash an edit is then told from
+   *   another history by the row at the mark alone, which is not among them: a walk more.
+   * @param read.skips rows between those remembered before and these were read too, and are not remembered: what is watched is one run of ids
    */
-  record(source: SourceName, timeline: number, read: readonly RememberedRow[], isMore = false): void {
-    const rows = read.slice(-KEPT);
-    const before = rows.length < KEPT ? this.of(source, timeline) : [];
+  record(
+    source: SourceName,
+    timeline: number,
+    read: { readonly rows: readonly RememberedRow[]; readonly isMore: boolean; readonly skips: boolean },
+  ): void {
+    const rows = read.rows.slice(-KEPT);
+    const isAlone = read.skips || rows.length === KEPT;
+    const before = isAlone ? [] : this.of(source, timeline);
     this.known.set(source, { timeline, rows: [...before, ...rows].slice(-KEPT) });
-    this.add({ source, timeline, rows, isDeferred: isMore });
+    if (isAlone) this.pending.delete(source);
+    this.add({ source, timeline, rows, isDeferred: read.isMore });
   }
 
   /** Ids ascending. */

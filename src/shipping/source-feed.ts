@@ -302,10 +302,11 @@ export class Feed {
   private recordFirstRead(mark: HighWaterMark, rows: CollectedRows, { found, run }: TableRead): void {
     const { state, onLive } = this.options;
     const { timeline } = mark;
-    const isNew = run.length > 0;
+    const fresh = run.length;
     state.fingerprints.recordRun(this.name, timeline, run);
-    if (!isNew || rows.last === null) return;
-    if (this.edits !== null) state.recent.record(this.name, timeline, rows.recent, found.more);
+    if (fresh === 0 || rows.last === null) return;
+    const recent = { rows: rows.recent, isMore: found.more, skips: rows.recent.length < fresh };
+    if (this.edits !== null) state.recent.record(this.name, timeline, recent);
     const { sequence: id, id: eventId } = rows.last;
     this.markNow = { timeline, id, fingerprint: fingerprintOf(eventId) };
     this.subscribers.wake(); // a sink that has read to the end already may be asleep

@@ -2,9 +2,9 @@
  * Events as bytes, in the form in which a sink sends or writes them.
  *
  * Rows become bytes while they are young, a few at a time, as they are read (shipping/page-collector.ts). What waits for the sinks are
- * these bytes, outside of V8's heap, with the place of each event beside them. An event that waited as an object would be
- * moved and marked by the garbage collector again and again: 10 to 12 µs a row instead of 8 to 9, and 165 to 290 MB instead of 65 to 100 in a
- * backlog of 1,000,000 (measured).
+ * these bytes, outside of V8's heap, with the place of each event beside them. An event that waited as an object would be moved and marked by
+ * the garbage collector again and again: 1,000,000 rows into the audit file took 15.1 µs a row and 216 MB that way, and 10.3 µs and 112 MB this way,
+ * the start included (Node 20, semi-space 4 MB, in turns on one machine).
  */
 import type { AuditEvent } from '../audit/event.js';
 import { formatted } from '../formats/format-fallback.js';
