@@ -3,8 +3,8 @@ import type { AuditEvent } from '../audit/event.js';
 import { messageOf } from '../errors.js';
 import { fingerprintOf } from '../source/event-id.js';
 import { eventSize } from '../source/row-to-event.js';
-import type { AuditSource, HighWaterMark } from '../source/source.js';
-import { type RememberedRow, recentOf } from './recent-rows.js';
+import { type AuditSource, type HighWaterMark, tryToRead } from '../source/source.js';
+import { type FirstRead, type RememberedRow, recentOf } from './recent-rows.js';
 import type { Edit } from './revisions.js';
 import type { State } from './state.js';
 
@@ -52,6 +52,8 @@ export class EditWatch {
   /** Rows read at or after this count as just read, until they have been checked once. */
   private startsAt: number | null = null;
   private isUnrecorded = false;
+  /** Not all of the newest rows are remembered. */
+  private skips = false;
 
   constructor(private readonly options: EditWatchOptions) {}
 
@@ -106,6 +108,35 @@ export class EditWatch {
       const was = kept.get(event.sequence);
       return was === undefined ? event : (source.remade?.(was) ?? event);
     });
+  }
+
+  /**
+   * Remembers rows that were read for the first time. Pages of a backlog remember few of theirs: at its end the newest rows are read once
+   * more, as they are then.
+   *
+   * @param mark behind them
+   * @returns the newest rows, if they were read again
+   */
+  remember(mark: HighWaterMark, read: FirstRead): readonly AuditEvent[] | null {
+    const { source, state } = this.options;
+    state.recent.record(source.name, mark.timeline, read);
+    this.skips ||= read.skips;
+    if (!this.skips || read.isMore) return null;
+    const newest = this.readNewest(mark);
+    if (newest === null) return null;
+    this.skips = false;
+    const rows = newest.map((event) => recentOf(event));
+    state.recent.record(source.name, mark.timeline, { rows, isMore: false, skips: true });
+    this.keep(mark.timeline, newest);
+    return newest;
+  }
+
+  private readNewest(mark: HighWaterMark): readonly AuditEvent[] | null {
+    const request = { mark, after: 0, before: mark.id + 1, maxRows: CONTENT_ROWS, maxBytes: CONTENT_BYTES };
+    const found = tryToRead(this.options.source, request);
+    const last = found.state === 'reading' ? found.events.at(-1) : undefined;
+    if (found.state !== 'reading' || last?.sequence !== mark.id) return null;
+    return fingerprintOf(last.id) === mark.fingerprint ? found.events : null;
   }
 
   private unknown<R extends ReadRow>(timeline: number, rows: readonly R[]): R[] {

@@ -31,10 +31,8 @@ export function sinkInput(encoder: Encoder | null, filter: EventsFilter | undefi
   return { key, encoder, filter };
 }
 
-/** As many of the last rows of a page are kept, in case they are edited. */
-const NEWEST = 1_000;
-/** Rows that follow, by the ids so far, below which the end of the table is near. */
-const NEAR_END = 4_000;
+/** Of a page of more rows than this only some are remembered, and no event is kept: it is part of a backlog. */
+const BACKLOG_ROWS = 1_000;
 
 /** What was made of the rows of a page. */
 export interface CollectedRows {
@@ -43,13 +41,13 @@ export interface CollectedRows {
   readonly last: ReadRow | null;
   /** Rows that had been read before and may be edited. */
   readonly known: readonly ReadRow[];
-  /** The last of the new ones as they are remembered: up to 1,000 where the end of the table is near, else some. */
+  /** The new ones as they are remembered; of more than 1,000 the last few. */
   readonly recent: readonly RememberedRow[];
   /** Those of them that are versions of edited rows. */
   readonly versions: ReadonlySet<number>;
   /** All of them as events; null where nobody wanted that. */
   readonly events: readonly AuditEvent[] | null;
-  /** The last of them as events, up to 1,000, where the end of the table is near. */
+  /** All of them as events, if they are no more than 1,000; else none. */
   readonly newest: readonly AuditEvent[];
   readonly messages: ReadonlyMap<string, Messages>;
   readonly memories: readonly MessageMemory[];
@@ -93,7 +91,6 @@ interface Collecting {
 
 /** Makes messages of the rows of a page while they are young, and keeps of them what the feed and the sinks need. */
 export class PageCollector implements RowConsumer {
-  private maxId = 0;
   private length = 0;
   private first = 0;
   private last: ReadRow | null = null;
@@ -107,9 +104,8 @@ export class PageCollector implements RowConsumer {
 
   constructor(private readonly options: CollectorOptions) {}
 
-  begin(maxId: number): void {
+  begin(): void {
     const { inputs, keepsEvents, encodesLater, run } = this.options;
-    this.maxId = maxId;
     this.length = 0;
     this.last = null;
     this.known = [];
@@ -131,7 +127,7 @@ export class PageCollector implements RowConsumer {
     const last = events.at(-1);
     if (last === undefined) return;
     this.last = { sequence: last.sequence, id: last.id };
-    this.note(events, this.isNearEnd(last.sequence));
+    this.note(events);
   }
 
   /** @returns what was made; nothing may be taken afterwards */
@@ -145,8 +141,8 @@ export class PageCollector implements RowConsumer {
       known,
       versions,
       events,
-      recent: this.recent.slice(-NEWEST),
-      newest: this.newest.slice(-NEWEST),
+      recent: this.recent,
+      newest: this.newest,
       messages: new Map(buffers.map(({ key, buffer }) => [key, buffer.messages()])),
       memories: buffers.map(({ buffer }) => buffer.memory),
     };
@@ -158,10 +154,13 @@ export class PageCollector implements RowConsumer {
     this.buffers = null;
   }
 
-  private note(events: readonly AuditEvent[], isNearEnd: boolean): void {
+  private note(events: readonly AuditEvent[]): void {
     const { mark, lowestRecent, run } = this.options;
-    // Before the end a page brings thousands, of which the next one would make the recent ones old.
-    if (!isNearEnd) this.recent = [];
+    const isBacklog = this.length > BACKLOG_ROWS;
+    if (isBacklog) {
+      this.recent = [];
+      this.newest = [];
+    } else this.newest.push(...events);
     for (const event of events) {
       const { sequence, id } = event;
       if (event.revisionOf !== null) this.versions.add(sequence);
@@ -170,15 +169,6 @@ export class PageCollector implements RowConsumer {
         this.recent.push(recentOf(event));
       } else if (sequence >= lowestRecent) this.known.push({ sequence, id });
     }
-    if (isNearEnd) this.newest.push(...events);
-    if (this.recent.length > 2 * NEWEST) this.recent = this.recent.slice(-NEWEST);
-    if (this.newest.length > 2 * NEWEST) this.newest = this.newest.slice(-NEWEST);
-  }
-
-  /** By the ids that the rows so far take up. */
-  private isNearEnd(sequence: number): boolean {
-    const gap = Math.max(1, (sequence - this.first) / this.length);
-    return (this.maxId - sequence) / gap < NEAR_END;
   }
 
   private createBuffers(): Collecting[] {

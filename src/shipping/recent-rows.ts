@@ -28,6 +28,18 @@ export interface PendingRecent {
   readonly isDeferred: boolean;
 }
 
+/** Rows that were read for the first time. */
+export interface FirstRead {
+  readonly rows: readonly RememberedRow[];
+  /**
+   * More rows follow: these may be written later than their fingerprints. After a crash an edit is then told from another history by the row
+   * at the mark alone, which is not among them: a walk more.
+   */
+  readonly isMore: boolean;
+  /** Rows between those remembered before and these were read too, and are not remembered: what is watched is one run of ids. */
+  readonly skips: boolean;
+}
+
 interface Known {
   readonly timeline: number;
   rows: RememberedRow[];
@@ -59,18 +71,8 @@ export class RecentRows {
       .safeIntegers();
   }
 
-  /**
-   * Remembers rows that were read for the first time, ids ascending and above all remembered of this timeline; of more than 1,000 the last.
-   *
-   * @param read.isMore more rows follow: these may be written later than their fingerprints. After a crash an edit is then told from
-   *   another history by the row at the mark alone, which is not among them: a walk more.
-   * @param read.skips rows between those remembered before and these were read too, and are not remembered: what is watched is one run of ids
-   */
-  record(
-    source: SourceName,
-    timeline: number,
-    read: { readonly rows: readonly RememberedRow[]; readonly isMore: boolean; readonly skips: boolean },
-  ): void {
+  /** Remembers rows that were read for the first time, ids ascending and above all remembered of this timeline; of more than 1,000 the last. */
+  record(source: SourceName, timeline: number, read: FirstRead): void {
     const rows = read.rows.slice(-KEPT);
     const isAlone = read.skips || rows.length === KEPT;
     const before = isAlone ? [] : this.of(source, timeline);

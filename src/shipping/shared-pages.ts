@@ -69,6 +69,14 @@ export class SharedPages {
     return this.pages.find(({ after: at, page }) => at === after && serves(page, input))?.page ?? null;
   }
 
+  /** Whether these pages lead from one position to another: a sink at the first will come to the second. */
+  lead(from: number, to: number): boolean {
+    let at = from;
+    for (let page = 0; page < PAGES_KEPT && at !== to; page++)
+      at = this.pages.find(({ after }) => after === at)?.page.upTo ?? at;
+    return at === to;
+  }
+
   add(after: number, page: FeedPage, memories: readonly MessageMemory[]): void {
     this.pages.push({ after, page, memories, loops: 0 });
     if (this.pages.length > PAGES_KEPT) this.drop(this.pages[0]);

@@ -199,7 +199,7 @@ export class Feed {
   ): FeedPage | null {
     const mark = this.markNow;
     phase.pages.dropUnless((page) => this.subscribers.isWanted(page));
-    const inputs = this.subscribers.inputsNear(after, input);
+    const inputs = this.subscribers.inputsFor(after, input, (at) => phase.pages.lead(at, after));
     const encodesLater = wasEdited || this.hasOriginals(mark, after);
     const run = this.options.state.fingerprints.newRun();
     const collector = this.collectorFor(mark, inputs, run, encodesLater);
@@ -209,6 +209,8 @@ export class Feed {
       collector.discard();
       return null;
     }
+    // Locked at the second try, after a first one that was discarded: its rows are void.
+    if (found.lastEventId === null) collector.begin();
     const page = this.handleRows({ mark, after, phase, found, inputs, collector, run, encodesLater });
     if (page === null || page === 'edited') collector.discard();
     if (page === 'edited')
@@ -302,15 +304,14 @@ export class Feed {
   private recordFirstRead(mark: HighWaterMark, rows: CollectedRows, { found, run }: TableRead): void {
     const { state, onLive } = this.options;
     const { timeline } = mark;
-    const fresh = run.length;
+    const read = { rows: rows.recent, isMore: found.more, skips: rows.recent.length < run.length };
+    const isNew = run.length > 0;
     state.fingerprints.recordRun(this.name, timeline, run);
-    if (fresh === 0 || rows.last === null) return;
-    const recent = { rows: rows.recent, isMore: found.more, skips: rows.recent.length < fresh };
-    if (this.edits !== null) state.recent.record(this.name, timeline, recent);
-    const { sequence: id, id: eventId } = rows.last;
-    this.markNow = { timeline, id, fingerprint: fingerprintOf(eventId) };
+    if (!isNew || rows.last === null) return;
+    this.markNow = { timeline, id: rows.last.sequence, fingerprint: fingerprintOf(rows.last.id) };
+    const newest = this.edits?.remember(this.markNow, read) ?? null;
     this.subscribers.wake(); // a sink that has read to the end already may be asleep
-    const live = this.live.of(mark, rows.events ?? rows.newest);
+    const live = this.live.of(mark, rows.events ?? newest ?? rows.newest);
     if (live.length > 0) onLive?.(live);
   }
 

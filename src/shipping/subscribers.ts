@@ -33,12 +33,22 @@ export class Subscribers {
     return [...this.all].some((subscriber) => subscriber[state]());
   }
 
-  /** What the sinks take that read the page above `after`, or will soon. @param asked in addition */
-  inputsNear(after: number, asked: SinkInput | undefined): SinkInput[] {
+  /**
+   * What the sinks take that read the page above `after`, or will soon. A sink in the middle of another page is not among them: it
+   * reads pages of its own, until it has caught up.
+   *
+   * @param asked in addition
+   * @param leadsThere whether a sink with this cursor comes to `after` over pages that were read already
+   */
+  inputsFor(
+    after: number,
+    asked: SinkInput | undefined,
+    leadsThere: (cursor: number) => boolean,
+  ): SinkInput[] {
     const inputs = new Map<string, SinkInput>();
     if (asked !== undefined) inputs.set(asked.key, asked);
     for (const { at, input } of this.cursors())
-      if (at <= after && at >= after - PAGES_KEPT * PAGE_ROWS) inputs.set(input.key, input);
+      if (at === after || (at < after && leadsThere(at))) inputs.set(input.key, input);
     return [...inputs.values()];
   }
 

@@ -150,8 +150,12 @@ export class MessageMemory {
   }
 }
 
-/** As many pieces wait to be used again: a page's of each format, for the pages that sinks work on. */
-const FREE = 8;
+/** As many pieces wait to be used again: some pages of one or two formats. */
+const FREE = 4;
+/** A larger piece is not kept: it was for a page of very long rows. */
+const MOST_KEPT = 8 * 2 ** 20;
+/** A piece of which less than this part was used is not kept either: the backlog is over. */
+const USED = 1 / 16;
 
 /** Memory of pages that all sinks have delivered, for the next ones. */
 export class MemoryPool {
@@ -163,8 +167,10 @@ export class MemoryPool {
 
   /** To be called when nobody reads it any more. */
   give(memory: MessageMemory): void {
+    const { length: size } = memory.bytes;
+    const isTooLarge = size > MOST_KEPT || (size > FIRST && memory.end < size * USED);
     memory.clear();
-    if (this.free.length < FREE) this.free.push(memory);
+    if (!isTooLarge && this.free.length < FREE) this.free.push(memory);
   }
 }
 

@@ -58,7 +58,7 @@ export class PageReader {
     const context = this.contextOf(db, table, request.mark.timeline);
     const verdict = this.compareWithMark(db, table, request.mark, context, maxId);
     if (verdict.history === 'replaced') return { state: 'replaced', reason: verdict.reason };
-    request.consumer?.begin(maxId);
+    request.consumer?.begin();
     const { events, last, exhausted } =
       maxId > request.after
         ? this.events(db, table, request, context)

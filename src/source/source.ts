@@ -100,8 +100,8 @@ export type ReadResult = PageOfRows | Replaced | Waiting;
  * become bytes here never live to be old in V8's heap.
  */
 export interface RowConsumer {
-  /** A read begins: what came before is void, since a file in motion is read again. @param maxId highest id in the table */
-  begin(maxId: number): void;
+  /** A read begins: what came before is void, since a file in motion is read again. */
+  begin(): void;
   /** Ids ascending. Must not throw. */
   take(events: readonly AuditEvent[]): void;
 }

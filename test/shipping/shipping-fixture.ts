@@ -11,28 +11,52 @@ import type { LostRows } from '../../src/shipping/lost-rows.js';
 import { type ConfiguredSink, Shipper } from '../../src/shipping/shipper.js';
 import { State } from '../../src/shipping/state.js';
 import { createFail2banSink } from '../../src/sinks/files/fail2ban-sink.js';
-import type { Batch, Corrections, Delivered, EventSink, ResumePosition } from '../../src/sinks/sink.js';
+import { type Encoder, messageAt } from '../../src/sinks/messages.js';
+import type {
+  Corrections,
+  Delivered,
+  MessageBatch,
+  MessageSink,
+  ResumePosition,
+} from '../../src/sinks/sink.js';
 import { createOwnSource } from '../../src/source/auditd-source.js';
 import { createPosternSource } from '../../src/source/postern-source.js';
 import type { AuditSource } from '../../src/source/source.js';
 import { PairReader } from './pair-reader.js';
 
+/** What a sink got of a row. */
+interface Got {
+  readonly id: string;
+  readonly source: string;
+  /** Of a version of an edited row, the row that it is of. */
+  readonly sequence: number;
+  readonly details: string | null;
+  readonly timeline: number;
+  readonly action: string;
+  readonly isRevision: boolean;
+}
+
+const asJson: Encoder = {
+  key: 'json',
+  format: ({ id, source, sequence, details, timeline, action, revisionOf }) => {
+    const isRevision = revisionOf !== null;
+    const got: Got = { id, source, sequence: revisionOf ?? sequence, details, timeline, action, isRevision };
+    return JSON.stringify(got);
+  },
+  last: () => '{}',
+  end: '',
+};
+
 /** A sink that keeps what it got across restarts, and fails when told to. */
-export class MemorySink implements EventSink {
+export class MemorySink implements MessageSink {
   readonly deliveryClass = 'exactly once';
-  readonly encoder = null;
-  /** Of a version of an edited row, `sequence` is the row that it is of. */
-  readonly got: Array<{
-    id: string;
-    source: string;
-    sequence: number;
-    details: string | null;
-    timeline: number;
-    action: string;
-    isRevision: boolean;
-    /** The row that it came as. */
-    at: number;
-  }> = [];
+  readonly encoder = asJson;
+  readonly got: Array<
+    Got & {
+      /** The row that it came as. */
+      readonly at: number;
+    }
+  > = [];
   isSlow = false;
   /** It then shows what it has, as a sink of files does. */
   isAfterCrash = false;
@@ -46,17 +70,16 @@ export class MemorySink implements EventSink {
     return this.positions.length === 0 ? null : { saved: '{}', positions: this.positions };
   }
 
-  async deliver(batch: Batch): Promise<Delivered> {
+  readonly deliver = async ({ messages, upTo }: MessageBatch): Promise<Delivered> => {
     if (this.down) throw new Error('down');
-    for (const event of batch.events) {
-      const { id, source, sequence, details, timeline, action, revisionOf } = event;
-      const isRevision = revisionOf !== null;
-      const row = { id, source, sequence: revisionOf ?? sequence, details, timeline, action, isRevision };
-      this.got.push({ ...row, at: sequence });
+    for (let at = 0; at < messages.length; at++) {
+      const got = JSON.parse(messageAt(messages, at).toString()) as Got;
+      if (got.id !== messages.idAt(at)) throw new Error(`${got.id} came as ${messages.idAt(at)}`);
+      this.got.push({ ...got, at: messages.sequences[at] ?? 0 });
     }
     if (this.isSlow) await sleep(1); // what is written is not known to be written yet
-    return { upTo: batch.upTo };
-  }
+    return { upTo };
+  };
 
   private shown(): Corrections['positions'] {
     const places = new Map<string, ResumePosition>();

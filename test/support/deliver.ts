@@ -23,13 +23,12 @@ export function messageBatch({ events, ...origin }: Batch, format: Encoder['form
 export function readBy(
   consumer: RowConsumer | undefined,
   events: readonly AuditEvent[],
-  { maxId, ...rest }: Omit<PageOfRows, 'events' | 'lastEventId'>,
+  rest: Omit<PageOfRows, 'events' | 'lastEventId'>,
 ): PageOfRows {
-  consumer?.begin(maxId);
+  consumer?.begin();
   if (events.length > 0) consumer?.take(events);
   return {
     ...rest,
-    maxId,
     events: consumer === undefined ? events : [],
     lastEventId: events.at(-1)?.id ?? null,
   };
