@@ -16,35 +16,35 @@ import {
 import type { Notes } from './saved-state.js';
 import type { AnchorNote } from './settle-chain-begin.js';
 
-/** Archives that one event names: its line has a limit. */
+/** Archives named by one event, whose line has a size limit. */
 const NAMED_AT_ONCE = 100;
 
 export interface GuardOptions {
   readonly state: Pick<State, 'durably'>;
   readonly notes: Notes;
   readonly directory: string;
-  /** Milliseconds that archives are kept; null: for ever. */
+  /** How long archives are kept, ms; null: for ever. */
   readonly keep: number | null;
   readonly readClocks: () => UptimeLook;
   readonly synchronised: () => Promise<boolean | null>;
   readonly record: (entry: NewEntry) => void;
-  /** Writes an event in the transaction that is open; throws if it can't. */
+  /** Writes an event in the open transaction; throws if that fails. */
   readonly write: (entry: NewEntry) => void;
   /** Called once the transaction is committed. */
   readonly onRecorded: () => void;
   readonly log: Pick<Logger, 'warn'>;
 }
 
-/** Archives that are past their age and have not gone yet. */
+/** Archives that are past their age and not removed yet. */
 export interface ExpiryStatus {
   readonly archives: number;
-  /** How much longer the machine has to run until the oldest may go, ms. */
+  /** How much longer the machine has to run before the oldest may be removed, ms. */
   readonly wait: number;
-  /** Was the clock known when that was looked at last? Null: nothing was to go then. */
+  /** Whether the clock was trusted at the last check; null: nothing was due for removal. */
   readonly clock_known: boolean | null;
 }
 
-/** Decides which archives may go, and what an anchor is worth: in the main thread, which writes state.db. */
+/** Decides which archives may be removed and whether an anchor is trusted. Runs in the main thread, which writes state.db. */
 export class ArchiveGuard {
   private note: ExpiryNote;
   private known: boolean | null = null;
@@ -53,7 +53,7 @@ export class ArchiveGuard {
     this.note = countUptime(options.notes.expiry, options.readClocks());
   }
 
-  /** The previous instance may have written the note meanwhile. */
+  /** The previous instance may have written the note in the meantime. */
   start(): void {
     this.note = countUptime(this.options.notes.expiry, this.options.readClocks());
   }
@@ -67,10 +67,10 @@ export class ArchiveGuard {
   }
 
   /**
-   * Writes down which archives are past their age, and decides which of them go: recorded, durably, before the first is removed.
+   * Records which archives are past their age and decides which of them to remove. The decision is durable before the first removal.
    *
-   * @param isFree whether no legal hold has been made since they were looked through for rows that are held
-   * @returns the newest that goes; null if none does
+   * @param isFree whether no legal hold was created since the archives were searched for held rows
+   * @returns the newest archive to remove; null if there is none
    */
   async expire(
     archives: readonly ExpiredArchive[],
@@ -117,7 +117,7 @@ export class ArchiveGuard {
     return removal;
   }
 
-  /** Records what a run has found out about the anchor. */
+  /** Records what a run found out about the anchor. */
   recordAnchor(note: AnchorNote, by: Actor): void {
     const { record, log, notes } = this.options;
     if ('record' in note) {
@@ -140,7 +140,7 @@ export class ArchiveGuard {
     record({ action: 'daemon.anchor_refuse', details: { ...refused, by } });
   }
 
-  /** Adopts an anchor by command. */
+  /** Adopts an anchor at an operator's command. */
   adopt(removal: Removal, by: Actor): void {
     const { sequence, sha256, time } = removal;
     this.durably((write) => {
@@ -152,7 +152,7 @@ export class ArchiveGuard {
     });
   }
 
-  /** The operator says that the clock is right. @returns what it says, ISO 8601 */
+  /** Records that the operator confirmed the clock. @returns the time it shows, ISO 8601 */
   confirmClock(by: Actor): string {
     this.updateUptime();
     this.note = confirmClock(this.note);
@@ -172,7 +172,7 @@ export class ArchiveGuard {
     return { archives: expired.length, wait, clock_known: this.known };
   }
 
-  /** What is written down and its event are one transaction, on the medium when this returns. */
+  /** Writes a note and its event in one transaction, which is durable when this returns. */
   private durably(work: (write: (entry: NewEntry) => void) => void): void {
     const { state, write, onRecorded } = this.options;
     state.durably(() => work(write));

@@ -6,10 +6,10 @@ import { type LegalHolds, legalRowOf } from './legal-holds.js';
 import { NOTHING, type Purged, type RowToDelete, sum } from './purge/protocol.js';
 import { rowHash } from './purge/row-hash.js';
 
-/** Rows in one transaction: the thread that ships waits for it, a few ms. */
+/** Rows per transaction: the shipping thread waits for it, a few ms. */
 const AT_ONCE = 200;
 
-/** Deletes rows of our own table if they are as their archive has them. For the main thread, which alone writes state.db. */
+/** Deletes rows of our own table that equal their archived copies. For the main thread, the only writer of state.db. */
 export function deleteOwn(db: Database, named: readonly RowToDelete[], holds: LegalHolds): Purged {
   let purged = NOTHING;
   const remove = db.prepare('DELETE FROM audit_log WHERE id = ?');

@@ -10,9 +10,9 @@ import type { Manifest, SinceDelivery } from './archive/manifest.js';
 import type { ArchivedRow } from './archive/row-codec.js';
 import type { Read } from './database-reader.js';
 
-/** Ranges of ids that a manifest names. */
+/** Maximum number of id ranges in a manifest. */
 const NAMED = 1_000;
-/** Ids between two rows, with no more of which both are looked up at once: about as many as a batch of fingerprints has. */
+/** The largest gap between two rows that are looked up together: about a batch of fingerprints. */
 const NEAR = 4_096;
 
 export interface DeliveredOptions {
@@ -20,23 +20,23 @@ export interface DeliveredOptions {
   readonly read: Read;
   readonly source: PublicSource;
   readonly timeline: number;
-  /** What was gone before anybody could tell why, to be recorded: it is not missing. */
+  /** Rows that were gone before removals were recorded. They are recorded now and do not count as missing. */
   readonly onBaseline: (gone: readonly IdRange[]) => void;
 }
 
-/** What an archive has to say of what happened between delivery and archiving. */
+/** Changes between delivery and archiving, as stated in an archive. */
 export interface DeliveryChange {
   readonly said: SinceDelivery;
-  /** All of them, where the manifest names some. */
+  /** All ranges, of which the manifest names some. */
   readonly missing: readonly IdRange[];
 }
 
 /**
- * Compares the rows that are archived with those that were delivered, by the fingerprints in state.db: who deletes or changes a row before it
- * is archived is not to have it pass for genuine.
+ * Compares archived rows with delivered ones, by the fingerprints in state.db: a row that was changed or deleted before it was archived
+ * must not pass as genuine.
  *
- * A row that the daemon saw edited counts as it was seen last. Missing is a row that was delivered, is not in the table, is in no archive, and
- * was not said to be missing before. Each belongs to the first archive that reaches up to its id, so that sums over archives are right.
+ * For a row whose edit the daemon saw, the last version counts. A row is missing if it was delivered, is neither in the table nor in an
+ * archive, and was not reported missing before. Each belongs to the first archive that reaches its id, so that sums over archives are correct.
  */
 export class DeliveredRows {
   /** Ids, ascending. */
@@ -44,7 +44,7 @@ export class DeliveredRows {
 
   constructor(private readonly options: DeliveredOptions) {}
 
-  /** To be called once in a run, before its first archive. @param present what is in the table */
+  /** Called once in a run, before its first archive. @param present the rows in the table */
   async findMissing(present: IdSet): Promise<void> {
     const { read, source, timeline, onBaseline } = this.options;
     const { known, isUnknown } = read((db) => {
@@ -75,7 +75,7 @@ export class DeliveredRows {
   }
 }
 
-/** What an archive that was there says. */
+/** What an existing archive states. */
 export function changeIn({ since_delivery: said }: Pick<Manifest, 'since_delivery'>): DeliveryChange | null {
   return said === undefined ? null : { said, missing: said.missing_ids };
 }
@@ -91,7 +91,7 @@ class Comparison {
     private readonly missingUpTo: (id: number) => readonly number[],
   ) {}
 
-  /** @param rows ascending, behind those before */
+  /** @param rows in ascending order, after those of the previous call */
   compare(rows: readonly ArchivedRow[]): void {
     const last = rows.at(-1)?.id;
     if (last === undefined) return;
@@ -117,7 +117,7 @@ class Comparison {
     this.last = last;
   }
 
-  /** Once, when all rows were taken. */
+  /** Called once, after the last row. */
   finish(): DeliveryChange {
     const missing = rangesOf(this.missingUpTo(this.last));
     const said = {
@@ -131,7 +131,7 @@ class Comparison {
   }
 }
 
-/** Rows far from each other are looked up by themselves: those of a rare kind have all of the others between them. */
+/** Rows far apart are looked up separately: rows of a rare category have all others in between. */
 function nearbyRanges(rows: readonly ArchivedRow[]): IdRange[] {
   const stretches: Array<[number, number]> = [];
   for (const { id } of rows) {

@@ -1,16 +1,16 @@
 import type { Problem } from './error-parts.js';
 
-/** A look at the clock beside one that never steps. */
+/** A reading of the clock, with a clock that never steps. */
 export interface ClockLook {
   /** Milliseconds since the epoch. */
   readonly wall: number;
-  /** Milliseconds since the machine was started, time asleep included. */
+  /** Milliseconds since the machine was started, suspend included. */
   readonly up: number;
 }
 
-/** What is remembered between looks, over restarts too. JSON, saved in state.db. */
+/** State kept between readings and across restarts. JSON, saved in state.db. */
 export interface ClockNote extends ClockLook {
-  /** How much longer runs wait after a step, ms. */
+  /** Remaining wait of runs after a step, ms. */
   readonly wait: number;
   /** The last step, ms; positive is forward. */
   readonly step: number | null;
@@ -20,9 +20,8 @@ export const CLOCK_STEP_MS = 3_600_000;
 export const WAIT_MS = 86_400_000;
 
 /**
- * Finds steps of the clock by more than an hour: within one start of the machine in both directions; over its restart backwards only,
- * since a clock that is ahead then looks as if the machine had been off. (A machine that has been up longer than the one before is
- * taken for the same: that costs a day at most.)
+ * Detects clock steps of more than an hour: within one boot in both directions; across a reboot only backwards, because a clock that is
+ * ahead looks like a machine that was off. (A longer uptime than before counts as the same boot: that costs a day at most.)
  */
 export function detectClockStep(note: ClockNote | null, look: ClockLook): ClockNote {
   if (note === null) return { ...look, wait: 0, step: null };
@@ -35,7 +34,7 @@ export function detectClockStep(note: ClockNote | null, look: ClockLook): ClockN
   return { ...look, wait, step: wait === 0 ? null : note.step };
 }
 
-/** Why runs wait after a step of the clock; null if they do not. */
+/** Why runs wait after a clock step; null if they do not. */
 export function clockWait(note: ClockNote | null): Problem | null {
   const { wait = 0, step = null } = note ?? {};
   if (wait === 0) return null;

@@ -1,14 +1,14 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 
-/** Made by systemd-timesyncd when it has set the clock since the start of the machine. */
+/** Created by systemd-timesyncd when it has set the clock since boot. */
 const TIMESYNC = '/run/systemd/timesync/synchronized';
 const TIME_LIMIT_MS = 5_000;
 
 /**
- * Does the kernel say that something keeps the clock right (chrony, ntpd, timesyncd, a hypervisor)? Null where nobody can be asked.
+ * Whether the kernel reports a synchronised clock (by chrony, ntpd, timesyncd or a hypervisor). Null if unknown.
  *
- * The kernel's answer is that of adjtimex(2), which `ProtectClock=` forbids to the unit; systemd-timedated asks it for whoever wants to know.
+ * The kernel reports it by adjtimex(2), which `ProtectClock=` forbids in the unit; systemd-timedated passes the answer on.
  */
 export async function isClockSynchronised(): Promise<boolean | null> {
   const said = await askTimedated();
@@ -30,7 +30,7 @@ function askTimedated(): Promise<boolean | null> {
   });
 }
 
-/** Of the start of the machine; null where /proc does not tell (`ProcSubset=pid`) and the unit does not either. */
+/** Id of the boot; null if neither /proc (`ProcSubset=pid`) nor the unit gives it. */
 export function bootId(env: NodeJS.ProcessEnv): string | null {
   const { POSTERN_AUDITD_BOOT: given } = env;
   if (given !== undefined && /^[0-9a-f]{32}$/.test(given)) return given;

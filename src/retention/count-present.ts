@@ -19,7 +19,7 @@ export function countPresent({ read, table }: Place, rows: ReadonlyArray<{ reado
   });
 }
 
-/** Are there any rows with ids of this archive? */
+/** Whether the table has any row with an id from this archive. */
 export function hasRowsOf({ read, table }: Place, { ids }: Pick<Manifest, 'ids'>): boolean {
   const tables = new TableCache(table);
   return read((db) => {

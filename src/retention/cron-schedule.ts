@@ -2,23 +2,23 @@ import { createTask, parse } from 'node-cron';
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
-/** 29 February on a given day of the week comes once in 28 years, and around 2100 once in 40. What does not come within them never does. */
+/** 29 February falls on a given weekday once in 28 years, around 2100 once in 40. A day that does not occur within these never occurs. */
 const FURTHEST_DAYS = 41 * 366;
 
 /**
  * When runs are due, in UTC.
  *
- * node-cron parses the pattern and matches a day; its timers are not used, as a run that was missed has to be made up. croner could
- * tell the last time due by itself (`previousRuns`), which here is a walk over days: not enough to change the library.
+ * node-cron parses the pattern and matches a day. Its timers are not used, because a missed run must be made up for. croner computes the
+ * last due time itself (`previousRuns`); here that is a loop over days, which is no reason to change the library.
  */
 export interface Schedule {
-  /** The last minute in (after, upTo] that the pattern means, ms since the epoch; null if there is none. */
+  /** The last minute in (after, upTo] that matches the pattern, ms since the epoch; null if there is none. */
   lastDue(after: number, upTo: number): number | null;
-  /** The first one behind a time; null if there is no such day in any year. */
+  /** The first matching minute after a time; null if no day ever matches. */
   next(after: number): number | null;
 }
 
-/** @param pattern five fields of cron that `retention.schedule` takes */
+/** @param pattern the five cron fields of `retention.schedule` */
 export function createSchedule(pattern: string): Schedule {
   const { minute, hour, dayOfMonth, month } = parse(pattern);
   const [days, months] = [new Set(dayOfMonth), new Set(month)];
@@ -31,7 +31,7 @@ export function createSchedule(pattern: string): Schedule {
   const isDueOn = (day: number): boolean => {
     const date = new Date(day + (times[0] ?? 0));
     if (!months.has(date.getUTCMonth() + 1) || !days.has(date.getUTCDate())) return false;
-    return task.match(date); // 20 µs: it goes by time zones
+    return task.match(date); // takes 20 µs, because it handles time zones
   };
   return {
     lastDue(after, upTo) {
@@ -60,18 +60,18 @@ function dayOf(time: number): number {
 }
 
 export interface RunTimes {
-  /** When the last run that did all there was to do began; null if there was none. */
+  /** When the last complete run began; null if there was none. */
   readonly lastSuccess: number | null;
-  /** When the run after it failed; null if none did. */
+  /** When a later run failed; null if none did. */
   readonly lastFailure: number | null;
-  /** When retention was first found switched on: what was due before is not made up for. */
+  /** When retention was first found enabled: earlier due times are not made up for. */
   readonly enabledSince: number;
 }
 
-/** After a run that failed, how long until the next try. */
+/** Delay between a failed run and the retry. */
 export const RETRY_MS = 15 * MINUTE_MS;
 
-/** Is a run due? One that was missed, or failed, is made up for by one. Times that lie ahead come of a clock that was set back. */
+/** Whether a run is due. One run makes up for all missed or failed ones. Times in the future are due to a clock that was set back. */
 export function isDue(schedule: Schedule, times: RunTimes, now: number): boolean {
   const known = Math.max(times.lastSuccess ?? 0, times.enabledSince);
   if (schedule.lastDue(known > now ? now - MINUTE_MS : known, now) === null) return false;

@@ -3,10 +3,10 @@ import { AuditdError } from '../errors.js';
 import { type AuditTable, lower } from '../source/table-schema.js';
 
 /**
- * Whether rows can be removed from a table without anything else changing.
+ * Checks that deleting rows from a table changes nothing else.
  *
- * @throws AuditdError `SOURCE_UNUSABLE` for a view, and for a table that foreign keys point at: with its rows those of others would go
- * that no archive has, or point at nothing
+ * @throws AuditdError `SOURCE_UNUSABLE` for a view, and for a table that foreign keys reference: its deletions would delete rows of
+ * other tables that are not archived, or leave dangling references
  */
 export function checkDeletable(db: Database, table: AuditTable): void {
   if (table.isView) {

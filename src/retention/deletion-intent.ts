@@ -1,7 +1,7 @@
 import type { PublicSource } from '../audit/event.js';
 import type { ArchiveRecord } from './archive/recorded-heads.js';
 
-/** Who began a run. A name that a command gives is what it says: whoever may open the control socket may say what he likes. */
+/** Who started a run. A name given by a command is a claim: anyone who may open the control socket can give any name. */
 export type Actor =
   | { readonly kind: 'scheduled' }
   | { readonly kind: 'command'; readonly name: string | null; readonly claimed: true };
@@ -14,24 +14,24 @@ export function byCommand(name: string | null): Actor {
 export interface PurgeSubject {
   readonly source: PublicSource;
   readonly month: string;
-  /** Of the file; the key of all that is remembered of it. */
+  /** Of the archive file; the key of everything saved about it. */
   readonly sha256: string;
   readonly record: ArchiveRecord;
 }
 
-/** What is being deleted of an archive. */
+/** The deletion in progress of an archive's rows. */
 export interface DeletionIntent {
   readonly subject: PurgeSubject;
   readonly by: Actor;
   readonly policy: unknown;
-  /** False: rows that are gone may have been deleted before this state knew of the archive. */
+  /** False: missing rows may have been deleted before this state.db recorded the archive. */
   readonly isWhole: boolean;
-  /** Rows that we have deleted, and how many of them an event has reported. */
+  /** Rows that we deleted, and how many of them an event reported. */
   readonly deleted: number;
   readonly told: number;
-  /** Rows that others removed, as far as an event has reported them. */
+  /** Rows that others removed, as far as an event reported them. */
   readonly toldGone: number;
-  /** Blocks that were asked for and not answered, each with how many of its rows were in the table then. */
+  /** Requested blocks without an answer, each with the number of its rows that were in the table at the request. */
   readonly open: Readonly<Record<number, number>>;
   readonly isResumed: boolean;
 }

@@ -8,18 +8,18 @@ import { NOTHING, type Purged, sum } from './purge/protocol.js';
 import type { Notes } from './saved-state.js';
 import type { PurgedNote } from './unfinished-archives.js';
 
-/** Before a block of an archive is asked for to be deleted. */
+/** Passed before the deletion of a block is requested. */
 export interface PurgeStep {
   readonly subject: PurgeSubject;
   readonly block: number;
-  /** Rows of the block that are in the table now. */
+  /** Rows of the block that are currently in the table. */
   readonly present: number;
-  /** False: a run before had made the archive. */
+  /** False: an earlier run wrote the archive. */
   readonly isNew: boolean;
   readonly timeline: number;
   /** Rows of the block. */
   readonly ids: readonly IdRange[];
-  /** What happened to rows between delivery and archiving, as the archive says; with its first block. */
+  /** Changes to rows between delivery and archiving, as stated in the archive; with its first block. */
   readonly change: DeliveryChange | null;
 }
 
@@ -27,44 +27,44 @@ export interface PurgeLedgerOptions {
   readonly state: Pick<State, 'durably' | 'accounted'>;
   readonly notes: Pick<Notes, 'intents' | 'purged'>;
   readonly directory: string;
-  /** Writes an event into state.db, in the transaction that is open. Throws if it can't. */
+  /** Writes an event into state.db, in the open transaction. Throws if that fails. */
   readonly write: (entry: NewEntry) => void;
 }
 
-/** Over the blocks of one archive, from the first one on. */
+/** Totals over the blocks of one archive, from the first block. */
 interface Pass {
   readonly sha256: string;
   readonly counts: Purged;
   readonly block: number;
-  /** The block was asked for before, and nobody knows the answer. */
+  /** The block was requested before, and the answer is unknown. */
   readonly isAgain: boolean;
 }
 
 const NO_PASS: Pass = { sha256: '', counts: NOTHING, block: -1, isAgain: false };
 
 /**
- * What is being deleted, so that the events of deletions add up to what is gone, whatever dies when.
+ * Keeps account of deletions, so that their events add up to the deleted rows, whichever process crashes at whatever time.
  *
- * Before each block its intent is on the medium, with how many of its rows are in the table. The answer is written with the next one. A
- * block whose answer nobody wrote was deleted by us as far as its rows are fewer when it has been asked for again: a purge may go on after the
- * daemon's death, and who else removed some of these rows meanwhile can't be told. An archive's end is one
- * transaction: its event, the note that it is purged, and the end of the intent.
+ * Before each block its intent is durable, with the number of its rows in the table. The answer is written with the next intent. A block
+ * without a recorded answer is requested again: rows that have gone by then count as deleted by us, because a purge may continue after a
+ * crash of the daemon. Rows removed by others in between can't be distinguished. An archive is finished in one transaction: its event, the
+ * note that it is purged, and the end of the intent.
  */
 export class PurgeLedger {
   private readonly intents: Map<string, DeletionIntent>;
-  /** Of this pass over an archive. */
+  /** Totals of this pass over an archive. */
   private pass: Pass = NO_PASS;
 
   constructor(private readonly options: PurgeLedgerOptions) {
     this.intents = new Map(options.notes.intents.map((intent) => [intent.subject.sha256, intent]));
   }
 
-  /** Archives that were begun and not settled. */
+  /** Archives that were begun and not finished. */
   get unsettled(): readonly string[] {
     return [...this.intents.keys()];
   }
 
-  /** @returns that rows were changed before they were archived, for people, if that was recorded now */
+  /** @returns a message for people if this call recorded that rows were changed before they were archived */
   begin(step: PurgeStep, by: Actor, policy: unknown): string | null {
     const { subject, block, present, isNew } = step;
     const { sha256 } = subject;
@@ -91,11 +91,11 @@ export class PurgeLedger {
     });
   }
 
-  /** The rows of the block are in an archive; what is missing up to there is said once, before the first row of the archive is deleted. */
+  /** The rows of the block are archived. Rows missing up to there are reported once, before the first row of the archive is deleted. */
   private accountRows({ subject, timeline, ids, change }: PurgeStep, isFirst: boolean): string | null {
     const { accounted } = this.options.state;
     accounted.add(subject.source, timeline, ids);
-    // With the intent, so that a death between the archive and its event loses none.
+    // In the intent's transaction, so that a crash between the archive and its event loses no event.
     if (isFirst) this.options.write(archivedEntry(subject));
     if (change === null) return null;
     accounted.addSaid(subject.source, timeline, change.missing);
@@ -105,7 +105,7 @@ export class PurgeLedger {
     return changedText(subject, change.said);
   }
 
-  /** Records the purge's answer for the block that was begun last. */
+  /** Records the purge's answer for the last requested block. */
   recordAnswer(purged: Purged): void {
     const { sha256, counts, block, isAgain } = this.pass;
     this.pass = { ...this.pass, counts: sum(counts, { ...purged, refused_ids: [] }) };
@@ -118,9 +118,9 @@ export class PurgeLedger {
   }
 
   /**
-   * The pass over an archive is through.
+   * Finishes the pass over an archive.
    *
-   * @param note all that was to be deleted up to this archive has been; null: rows of it, or of one before it, stay for now
+   * @param note every deletable row up to this archive is deleted; null: rows of it, or of an earlier archive, stay for now
    */
   settle(sha256: string, note: PurgedNote | null, by: Actor): void {
     const intent = this.intents.get(sha256);
@@ -144,7 +144,7 @@ export class PurgeLedger {
     }
   }
 
-  /** Records what is known to be deleted, for intents that no run will resume. */
+  /** Records the known deletions of intents that no run will resume. */
   recordInterrupted(): void {
     for (const intent of [...this.intents.values()]) {
       const { subject, deleted, told, by, policy } = intent;
@@ -180,7 +180,7 @@ export class PurgeLedger {
         source,
         archive: { ...record, month, sha256: subject.sha256, directory: this.options.directory },
         deleted: fresh.deleted,
-        // Of an archive that was there before this state.db nobody can tell who removed them.
+        // The archive is older than this state.db: it is unknown who removed its rows.
         [isWhole ? 'removed_by_others' : 'gone_before']: Math.max(0, fresh.gone),
         changed_meanwhile: differ,
         refused: young,
@@ -200,12 +200,12 @@ export class PurgeLedger {
   }
 }
 
-/** That an archive came to be, with what `archive verify` knows its chain's end by. */
+/** The event of a new archive, with the hash by which `archive verify` finds the end of the chain. */
 function archivedEntry({ source, month, record }: PurgeSubject): NewEntry {
   return { action: 'daemon.archive_create', details: { source, month, archives: [record] } };
 }
 
-/** That rows were changed or deleted between their delivery and their archiving; null if none were. */
+/** The event of rows changed or deleted between delivery and archiving; null if there are none. */
 function changedEntry({ source, month, sha256, record }: PurgeSubject, said: SinceDelivery): NewEntry | null {
   if (said.differ + said.missing === 0) return null;
   return {
@@ -215,7 +215,7 @@ function changedEntry({ source, month, sha256, record }: PurgeSubject, said: Sin
   };
 }
 
-/** That rows were changed or deleted before they were archived, for people. */
+/** The message for people about rows changed or deleted before they were archived. */
 function changedText({ source, record }: PurgeSubject, { differ, missing }: SinceDelivery): string {
   const rows = (count: number, one: string, many: string) =>
     count === 1 ? `1 row ${one}` : `${count.toLocaleString('en')} rows ${many}`;

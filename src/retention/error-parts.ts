@@ -4,11 +4,11 @@ import type { Waiting } from '../source/source.js';
 /** What failed and the next step, apart. */
 export interface Problem {
   readonly what: string;
-  /** Null if nobody needs to do anything. */
+  /** Null if no action is needed. */
   readonly next: string | null;
 }
 
-/** Both in one text. */
+/** Both parts as one text. */
 export function explainedProblem(problem: Problem | null): string | null {
   return problem === null ? null : explained(problem.what, problem.next);
 }
@@ -25,7 +25,7 @@ export function toErrorParts(error: unknown): ErrorParts {
   return { code, what, next };
 }
 
-/** The error that `toErrorParts` was given, without its cause. */
+/** The error passed to `toErrorParts`, without its cause. */
 export function fromErrorParts({ code, what, next }: ErrorParts): Error {
   return isErrorCode(code) ? new AuditdError(code, what, { next }) : new Error(what);
 }

@@ -2,29 +2,29 @@ import type { ExpiredArchive } from './archive/expire.js';
 import { CLOCK_STEP_MS } from './clock-step.js';
 
 /**
- * An archive is the last copy of its rows, and a wrong clock agrees with itself a day later. So one that is past its age goes only when
- * that was written down this long ago, by a clock that nobody can set: the time that the machine has run.
+ * An archive is the last copy of its rows, and a wrong clock is still wrong a day later. So an archive past its age is removed only after
+ * it has been recorded as such for this long, measured by a clock that nobody can set: the time that the machine has run.
  */
 export const EXPIRY_WAIT_MS = 86_400_000;
 
-/** A look at the clocks. */
+/** A reading of the clocks. */
 export interface UptimeLook {
   /** Milliseconds since the epoch. */
   readonly wall: number;
-  /** Milliseconds that the machine has run since its start, time asleep left out (CLOCK_MONOTONIC). */
+  /** Milliseconds since the machine was started, without suspend (CLOCK_MONOTONIC). */
   readonly ran: number;
-  /** Of the start of the machine; null where it is not known. */
+  /** Id of the boot; null if unknown. */
   readonly boot: string | null;
 }
 
-/** What is remembered over starts. JSON, in state.db. */
+/** State kept across restarts. JSON, in state.db. */
 export interface ExpiryNote extends UptimeLook {
-  /** How long the machine has run, as far as that was seen; ms, over its starts. */
+  /** Observed running time of the machine, ms, summed over boots. */
   readonly total: number;
-  /** The clock less `total`, when the operator said that the clock is right; null if that was not said, or it was set since. */
+  /** The clock minus `total` when the operator confirmed the clock; null if not confirmed, or if the clock was set since. */
   readonly confirmed: number | null;
   readonly directory: string;
-  /** Archives that are past their age, and `total` when that was written down first. */
+  /** Archives past their age, with `total` when each was first recorded. */
   readonly expired: ReadonlyArray<{
     readonly sequence: number;
     readonly sha256: string;
@@ -33,8 +33,8 @@ export interface ExpiryNote extends UptimeLook {
 }
 
 /**
- * Counts how long the machine has run. Where its start is not known, one that has run longer than before is taken for the same: that counts
- * too little, never too much.
+ * Counts how long the machine has run. If the boot id is unknown, a longer uptime than before counts as the same boot: that counts too
+ * little, never too much.
  */
 export function countUptime(note: ExpiryNote | null, look: UptimeLook): ExpiryNote {
   if (note === null) return { ...look, total: 0, confirmed: null, directory: '', expired: [] };
@@ -42,20 +42,20 @@ export function countUptime(note: ExpiryNote | null, look: UptimeLook): ExpiryNo
   const passed = isOther || look.ran < note.ran ? look.ran : look.ran - note.ran;
   const total = note.total + passed;
   const { confirmed } = note;
-  // Time that the machine was off counts as a step as well: nobody has seen by which clock it passed.
+  // Time while the machine was off also counts as a step: no clock observed it.
   const holds = confirmed !== null && Math.abs(look.wall - total - confirmed) <= CLOCK_STEP_MS;
   return { ...note, ...look, total, confirmed: holds ? confirmed : null };
 }
 
-/** @param note of now: the operator has said that its clock is right */
+/** @param note the current one: the operator has confirmed its clock */
 export function confirmClock(note: ExpiryNote): ExpiryNote {
   return { ...note, confirmed: note.wall - note.total };
 }
 
 /**
- * Writes down what is past its age, and forgets what no longer is.
+ * Records archives past their age, and drops those that no longer are.
  *
- * @param archives that are past their age by the clock of now, the oldest first
+ * @param archives past their age by the current clock, the oldest first
  */
 export function recordExpired(
   note: ExpiryNote,
@@ -75,7 +75,7 @@ export function recordExpired(
   return { ...note, directory, expired };
 }
 
-/** Up to which of the archives that are past their age they may go, if the clock is known; 0 if none. */
+/** The last archive past its age that may be removed if the clock is trusted; 0: none. */
 export function mayGoUpTo({ expired, total }: ExpiryNote): number {
   let upTo = 0;
   for (const { sequence, since } of expired) {

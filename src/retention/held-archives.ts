@@ -14,9 +14,9 @@ import { type LegalHolds, type LegalRow, readLegalHolds } from './legal-holds.js
 
 type Archive = Omit<Manifest, 'sha256'>;
 
-/** Which archives of a directory have rows that are held. */
+/** Finds the archives of a directory that have held rows. */
 export class HeldArchives {
-  /** @param recorded records of holds that must be there @param targets whose rows are in them */
+  /** @param recorded records of holds that must exist @param targets whose rows are in them */
   constructor(
     private readonly directory: string,
     private readonly recorded: readonly KnownRecord[],
@@ -28,7 +28,7 @@ export class HeldArchives {
     return readLegalHolds(this.directory, this.recorded);
   }
 
-  /** Has none of the archives up to this one a row that is held? @throws as `now` */
+  /** Whether no archive up to this one has a held row. @throws as `now` */
   isFree(upTo: number): boolean {
     const { directory } = this;
     const holds = this.readHolds();
@@ -40,13 +40,13 @@ export class HeldArchives {
     return there.every((manifest) => !files.has(manifest.file) || !this.isHeld(manifest, holds));
   }
 
-  /** Those before the first one that has a row that is held. */
+  /** The archives before the first one with a held row. */
   beforeHeld<T extends Archive>(archives: readonly T[], holds: LegalHolds): readonly T[] {
     const held = archives.findIndex((archive) => this.isHeld(archive, holds));
     return held < 0 ? archives : archives.slice(0, held);
   }
 
-  /** One whose table nobody knows counts as held. */
+  /** An archive of an unknown table counts as held. */
   private isHeld(archive: Archive, holds: LegalHolds): boolean {
     const target = this.targets.find(({ source }) => source === archive.source);
     return (
@@ -56,9 +56,9 @@ export class HeldArchives {
 }
 
 /**
- * Whether an archive has a row that is held. Blocks whose times no hold is about are not read.
+ * Whether an archive has a held row. Skips blocks outside the time span of every hold.
  *
- * @param table by which its rows are read now
+ * @param table the table as its rows are read now
  * @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED`
  */
 function isArchiveHeld(directory: string, archive: Archive, holds: LegalHolds, table: TableConfig): boolean {
@@ -67,7 +67,7 @@ function isArchiveHeld(directory: string, archive: Archive, holds: LegalHolds, t
   const offsets = offsetsOf(archive.blocks);
   const manifest = { ...archive, sha256: '' };
   for (const [at, [, , , , , first, last]] of archive.blocks.entries()) {
-    // A row without a time is in no archive of a month.
+    // Monthly archives contain no rows without a time.
     const hasTimes = archive.month !== 'undated' && isSameZone && first !== null && last !== null;
     if (hasTimes && !holds.mayCover(first, last)) continue;
     const lines = blockLines(directory, manifest, at, offsets[at] ?? 0);
@@ -80,7 +80,7 @@ function isArchiveHeld(directory: string, archive: Archive, holds: LegalHolds, t
 class HeldReader {
   private readonly codec: LineCodec;
   private readonly created: CreatedReader;
-  /** Names of columns as they are in the archive, by the key that says today which that is. */
+  /** Column names in the archive, by today's column key. */
   private readonly names: ReadonlyMap<ColumnKey, string>;
   private readonly mapped: ReadonlySet<ColumnKey>;
 
@@ -96,7 +96,7 @@ class HeldReader {
     this.mapped = new Set(COLUMN_KEYS.filter((key) => config.columns[key] !== null));
   }
 
-  /** By the time that was read when it was archived, and by the one that is read now. */
+  /** Uses both the time parsed at archiving and the time parsed now. */
   rowsOf(line: string): LegalRow[] {
     const row = this.codec.decode(line);
     const rest = {
@@ -108,7 +108,7 @@ class HeldReader {
     return now === row.time ? [{ time: now, ...rest }] : [now, row.time].map((time) => ({ time, ...rest }));
   }
 
-  /** What the columns have; where one has another name in the archive, or none, it may be any that is there. */
+  /** The values of the columns. A column that is renamed or missing in the archive may have the value of any other. */
   private valuesOf({ columns }: ArchivedRow, keys: readonly ColumnKey[]): Array<string | null> {
     const isUnknown = keys.some((key) => this.mapped.has(key) && !this.names.has(key));
     const names = isUnknown ? Object.keys(columns) : keys.map((key) => this.names.get(key) ?? '');

@@ -21,16 +21,16 @@ import { LegalHolds, readLegalHolds } from './legal-holds.js';
 export interface LegalHoldStoreOptions {
   readonly state: Pick<State, 'note' | 'setNote' | 'durably'>;
   readonly directory: string;
-  /** The key that archives are signed with; null: they are not. */
+  /** The key that signs archives; null: archives are not signed. */
   readonly sign: () => KeyObject | null;
   readonly clock: () => number;
-  /** Writes an event in the transaction that is open; throws if it can't. */
+  /** Writes an event in the open transaction; throws if that fails. */
   readonly write: (entry: NewEntry) => void;
   /** Called once the transaction is committed. */
   readonly onRecorded?: (() => void) | undefined;
 }
 
-/** A hold as it is shown. */
+/** A hold as shown to people. */
 export interface ShownHold {
   readonly id: number;
   readonly filter: HoldFilter;
@@ -45,25 +45,25 @@ export interface ShownHold {
 
 export interface LegalStatus {
   readonly in_force: readonly ShownHold[];
-  /** Why nothing is deleted, or what of the records does not count; null: all is well. */
+  /** Why nothing is deleted, or which records do not count; null: no problem. */
   readonly trouble: string | null;
   /** The parts of `trouble`; a daemon of an earlier version sends the text alone. */
   readonly problem?: Problem | null;
 }
 
-/** As `meta` in state.db has it, for who reads it without the daemon. */
+/** Key in `meta` of state.db, for readers that run without the daemon. */
 export const LEGAL_RECORDS = 'retention_legal_records';
-/** The same of releases that do not count: records that count may stand behind them, and are none without them. */
+/** The same for releases that do not count. Later records may count, and are invalid without them. */
 const UNCOUNTED = 'retention_legal_uncounted';
 
 const recordedSchema = z.array(
   z.object({ number: z.int().positive(), sha256: z.string(), text: z.string(), kind: z.string() }),
 );
 
-/** With the text of the file, which can be written again. */
+/** With the text of the file, from which the file can be restored. */
 type Recorded = z.infer<typeof recordedSchema>[number];
 
-/** @param text of that note @throws AuditdError `STATE_UNUSABLE`: without it nobody knows whether holds are missing */
+/** @param text of that note @throws AuditdError `STATE_UNUSABLE`: without the note, missing holds can't be detected */
 export function legalRecordsIn(text: string | null): readonly Recorded[] {
   try {
     return recordedSchema.parse(JSON.parse(text ?? '[]'));
@@ -80,7 +80,7 @@ const text = z.string().trim().min(1).max(1_000);
 const holdRequest = z.strictObject({ filter: holdFilterSchema, all: z.boolean().optional(), reason: text });
 const releaseRequest = z.strictObject({ reason: text });
 
-/** How long what `status` shows may be old: monitoring asks often, and the directory may have many names. */
+/** Maximum age of what `status` shows: monitoring asks often, and the directory may have many entries. */
 const SHOWN_MS = 5_000;
 
 /** @param archive of the configuration */
@@ -97,7 +97,7 @@ export class LegalHoldStore {
 
   constructor(private readonly options: LegalHoldStoreOptions) {}
 
-  /** What the purge and a run must find. @throws AuditdError `STATE_UNUSABLE` */
+  /** The records that the purge and a run must find. @throws AuditdError `STATE_UNUSABLE` */
   recorded(): KnownRecord[] {
     return this.records().map(({ number, sha256 }) => ({ number, sha256 }));
   }
@@ -107,12 +107,12 @@ export class LegalHoldStore {
     return readLegalHolds(this.options.directory, this.recorded());
   }
 
-  /** Is this still the newest record? @param head SHA-256 of its file @throws as `current` */
+  /** Whether this is still the newest record. @param head SHA-256 of its file @throws as `current` */
   isNewest(head: string | null): boolean {
     return this.current().head === head;
   }
 
-  /** Records what is in the directory and not in state.db: a death came between, or state.db was lost. Not releases: those are to be given again. */
+  /** Adds records to state.db that are only in the directory, after a crash or the loss of state.db. Releases are not added: they must be repeated. */
   adopt(): void {
     const known = new Set(this.recorded().map(({ sha256 }) => sha256));
     const fresh = this.current().links.filter(({ sha256 }) => !known.has(sha256));
@@ -122,7 +122,7 @@ export class LegalHoldStore {
     if (uncounted !== (state.note(UNCOUNTED) ?? '[]')) state.setNote(UNCOUNTED, uncounted);
   }
 
-  /** The same as `recorded`, for a run: adopts before. If something is wrong, the run says it. */
+  /** The same as `recorded`, for a run: adopts first. If that fails, the run reports it. */
   adoptAndList(): KnownRecord[] {
     try {
       this.adopt();
@@ -132,7 +132,7 @@ export class LegalHoldStore {
     return this.recorded();
   }
 
-  /** @param body what the command asks for @throws AuditdError `USAGE`, and as `current` */
+  /** @param body of the command's request @throws AuditdError `USAGE`, and as `current` */
   hold(body: unknown, by: string | null): ShownHold {
     const { filter, all, reason } = parse(holdRequest, body);
     const isAll = Object.keys(filter).length === 0;
@@ -144,7 +144,7 @@ export class LegalHoldStore {
     return shownOf(this.append({ kind: 'legal_hold', filter, reason, by }));
   }
 
-  /** Releases a hold. @throws AuditdError `NOT_FOUND`, `CONFLICT` if it is released already, and as `hold` */
+  /** Releases a hold. @throws AuditdError `NOT_FOUND`, `CONFLICT` if it is already released, and as `hold` */
   release(number: number, body: unknown, by: string | null): ShownHold {
     const { reason } = parse(releaseRequest, body);
     this.adopt();
@@ -159,7 +159,7 @@ export class LegalHoldStore {
     return shownOf(link);
   }
 
-  /** Writes the records again that are missing in the directory. @returns their names @throws as `hold` */
+  /** Restores the records that are missing in the directory. @returns their names @throws as `hold` */
   putBack(): string[] {
     const { directory } = this.options;
     makeDirectory(directory);
@@ -177,13 +177,13 @@ export class LegalHoldStore {
     return missing.map(({ number }) => holdName(number));
   }
 
-  /** The holds in force, as they are now. */
+  /** The holds currently in force. */
   list(): LegalStatus {
     this.shown = null;
     return this.status();
   }
 
-  /** The same, perhaps as it was some seconds ago. */
+  /** The same, possibly some seconds old. */
   status(): LegalStatus {
     const now = performance.now();
     if (this.shown === null || now - this.shown.at > SHOWN_MS)
@@ -210,7 +210,7 @@ export class LegalHoldStore {
     }
   }
 
-  /** As state.db has them, where the directory can't be believed. */
+  /** The holds as in state.db, for a directory that can't be trusted. */
   private heldByState(): ShownHold[] {
     try {
       const links = this.records().map(({ number, sha256, text: whole }): LegalLink => {
@@ -265,7 +265,7 @@ export class LegalHoldStore {
     return link;
   }
 
-  /** Record and event are one transaction, on the medium when this returns. */
+  /** Writes record and event in one transaction, which is durable when this returns. */
   private saveRecord(link: LegalLink, more: Readonly<Record<string, unknown>>): void {
     const { name, record, sha256 } = link;
     const { state, directory, write, onRecorded } = this.options;

@@ -1,16 +1,16 @@
-// Legal holds: rows and archives that stay, whatever ages, caps and full disks say, until somebody releases them.
+// Legal holds keep rows and archives, regardless of ages, caps and full disks, until somebody releases them.
 //
-// States: none; in force (a record "legal_hold" in the directory of archives); released (a record "legal_release" behind it, which state.db knows).
-// 1. A hold counts as soon as its file has its name, whether state.db knows of it or not; a release only once state.db has it. So a death in
-//    between holds too much, never too little.
-// 2. Records are never changed or removed, and each has the hash of the one before it. An edited, missing, unreadable or unknown one stops every
-//    deletion, with an error that names the file. state.db has each record, so that the last one is missed too; manifests of archives name the newest.
-// 3. The purge reads the records itself, for each request, and looks for a new one right before each commit. What the daemon tells it can
-//    only hold more: which records must be there, and which releases count.
-// 4. A held row is not archived, since it would not be deleted. An archive that has one stays, and so do those behind it, for they are a chain.
-// 5. What can't be told (a time that can't be read, a column that an archive has not got) counts as held.
-// 6. A version that knows no holds refuses the directory (archive-files.ts).
-// Not held: rolled log files, and what Postern or somebody else deletes from the table.
+// States: none; in force (a record "legal_hold" in the directory of archives); released (a later record "legal_release" that is in state.db).
+// 1. A hold counts as soon as its file has its final name, even if state.db does not have it yet. A release counts only once state.db has it.
+//    So a crash in between holds too much, never too little.
+// 2. Records are never changed or removed, and each contains the hash of the previous one. An edited, missing, unreadable or unknown record stops
+//    every deletion, with an error that names the file. state.db has each record, which reveals a missing last one. Archive manifests name the newest.
+// 3. The purge reads the records itself for each request, and checks for a new one right before each commit. The daemon passes which records
+//    must exist and which releases count: that can only hold more.
+// 4. A held row is not archived, since it would not be deleted. An archive with a held row stays, and so do the later ones, because they form a chain.
+// 5. If a value is unknown (an unreadable time, a column that the archive lacks), the row counts as held.
+// 6. A version without legal holds rejects the directory (archive-files.ts).
+// Not held: rotated log files, and rows that Postern or somebody else deletes from the table.
 
 import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ import {
   readLegalChain,
 } from './archive/legal-hold-records.js';
 
-/** The parts of a row that a hold matches. Each list has what the value may be: one, unless it is not known which column has it. */
+/** The parts of a row that a hold matches. Each list has the possible values: one, unless the column is unknown. */
 export interface LegalRow {
   readonly time: number | null;
   /** Id, name and e-mail address. */
@@ -46,11 +46,11 @@ export function legalRowOf(values: readonly SqlValue[], time: number | null): Le
   };
 }
 
-/** The legal holds of a directory, at one moment. */
+/** A snapshot of the legal holds of a directory. */
 export class LegalHolds {
   static readonly NONE = new LegalHolds([], []);
   readonly inForce: readonly HoldRecord[];
-  /** Releases that state.db does not know: they do not count. */
+  /** Releases that are not in state.db: they do not count. */
   readonly unrecorded: readonly LegalLink[];
   private readonly matchers: ReadonlyArray<(row: LegalRow) => boolean>;
 
@@ -87,7 +87,7 @@ export class LegalHolds {
     return this.matchers.some((matches) => matches(row));
   }
 
-  /** Whether a row of these times, both included, may be held, whatever else it says. */
+  /** Whether a row between these times, both inclusive, may be held, depending on its other columns. */
   mayCover(first: number, last: number): boolean {
     return this.inForce.some(({ filter: { from, to } }) => {
       const isBefore = to !== undefined && first >= Date.parse(to);
@@ -96,7 +96,7 @@ export class LegalHolds {
   }
 }
 
-/** As a query understands the same filter (query/scan/matcher.ts), but for what can't be told. */
+/** Matches as a query with the same filter does (query/scan/matcher.ts), except that unknown values match. */
 function matcherOf({ filter }: HoldRecord): (row: LegalRow) => boolean {
   const { user, resource_type: type, resource_id: id } = filter;
   const [from, to] = [timeOf(filter.from), timeOf(filter.to)];
@@ -114,7 +114,7 @@ function timeOf(text: string | undefined): number | null {
 }
 
 /**
- * @param recorded what state.db knows: each has to be there, as it was written
+ * @param recorded the records in state.db: each must exist unchanged
  * @throws AuditdError `ARCHIVE_BROKEN` that names the file, `ARCHIVE_FAILED`
  */
 export function readLegalHolds(
@@ -128,7 +128,7 @@ export function readLegalHolds(
   return new LegalHolds(links, recorded);
 }
 
-/** The holds of a directory while rows are deleted. A new record has the next number, so looking for that costs one call. */
+/** The holds of a directory while rows are deleted. A new record has the next number, so one call finds it. */
 export class LegalWatch {
   private holds: LegalHolds;
 
@@ -147,7 +147,7 @@ export class LegalWatch {
     return this.holds;
   }
 
-  /** Is there a record that `current` did not have? @throws AuditdError `ARCHIVE_FAILED` */
+  /** Whether there is a record that `current` did not have. @throws AuditdError `ARCHIVE_FAILED` */
   isChanged(): boolean {
     const path = join(this.directory, holdName(this.holds.links.length + 1));
     try {

@@ -23,9 +23,9 @@ import { type Eligibility, eligibilityOf, excess, type Moment, mayGoEarly, momen
 import type { RowEligibility } from './row-eligibility.js';
 import type { Hold } from './sink-holds.js';
 
-/** Rows looked at in one step, after which the database is closed again: about 10 ms. */
+/** Rows scanned in one step, after which the database is closed: about 10 ms. */
 const STEP_ROWS = 4_000;
-/** Where reading keeps Postern from its commits. */
+/** The same where reading blocks Postern's commits. */
 const SHORT_STEP_ROWS = 400;
 
 export interface PlanOptions {
@@ -35,34 +35,34 @@ export interface PlanOptions {
   readonly retention: Pick<RetentionConfig, 'keep' | 'max_rows' | 'max_size'>;
   readonly holds: readonly Hold[];
   readonly legal: LegalHolds;
-  /** Rows with an id below this may go (`limitOf`). */
+  /** Rows with an id below this may be deleted (`limitOf`). */
   readonly limit: number;
-  /** Rows that are archived already, and that the purge would not delete a moment ago: they stay. */
+  /** Archived rows that the purge just refused to delete: they stay. */
   readonly refused?: ReadonlySet<number>;
   readonly clock: number;
-  /** Ages are counted from no later than this: what the daemon itself writes says nothing of the clock. Null: nothing has an age. */
+  /** Ages are counted from no later than this, because rows written by the daemon do not confirm its clock. Null: no row has an age. */
   readonly latest?: number | null;
   readonly signal: AbortSignal;
-  /** Octets of a row that can be archived. */
+  /** The largest row that can be archived, in octets. */
   readonly largest?: number;
-  /** How much has been looked at, 0 to 1. */
+  /** Progress of the scan, 0 to 1. */
   readonly onProgress: (part: number) => void;
 }
 
-/** Rows of a category and a month that go. */
+/** Rows of a category and a month that are to be deleted. */
 interface Removable {
   readonly category: string;
   /** `2026-11`, UTC. */
   readonly month: string;
   readonly rows: number;
-  /** Of them, those that go before their age because the table is too large. */
+  /** Those deleted before their age because the table is too large. */
   readonly early: number;
 }
 
-/** Rows that would go, and stay for a sink. */
+/** Old rows that stay for a sink. */
 export interface Held {
   readonly sink: string;
-  /** Since when it has got nowhere, ms since the epoch; null while it gets on. */
+  /** When it stalled, ms since the epoch; null while it makes progress. */
   readonly since: number | null;
   readonly rows: number;
 }
@@ -71,14 +71,14 @@ export interface RunPlan {
   readonly moment: Moment;
   /** Rows in the table. */
   readonly rows: number;
-  /** Their ids. */
+  /** Ids of these rows. */
   readonly present: IdSet;
   /** Ids by month, ascending; the oldest month first. */
   readonly months: ReadonlyMap<string, readonly number[]>;
   readonly going: readonly Removable[];
   readonly staying: Readonly<Record<Exclude<Eligibility, 'old'> | 'held' | 'large' | 'legal_hold', number>>;
   readonly held: readonly Held[];
-  /** Rows that go though a required sink, which has got nowhere for longer than `max_hold`, has not had them. */
+  /** Rows deleted although a required sink has not received them, because it has been stalled for longer than `max_hold`. */
   readonly overridden: readonly Held[];
 }
 
@@ -94,7 +94,7 @@ interface Row {
   readonly isHeld: boolean;
 }
 
-/** Looks at every row and decides which may go. Changes nothing. @throws AuditdError `SOURCE_UNUSABLE`, the signal's reason */
+/** Scans every row and decides which may be deleted. Changes nothing. @throws AuditdError `SOURCE_UNUSABLE`, the signal's reason */
 export async function planRun(options: PlanOptions): Promise<RunPlan> {
   const { retention } = options;
   const scan = new Scan(options);
@@ -215,7 +215,7 @@ class Scan {
   }
 }
 
-/** Columns that a legal hold matches, in addition to those that are read anyway. */
+/** Columns read only for legal holds. */
 const HELD_COLUMNS = ['user_id', 'user_name', 'user_email', 'resource_id'] as const;
 
 function heldRowOf(values: readonly SqlValue[], type: SqlValue, time: number | null): LegalRow {

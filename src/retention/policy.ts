@@ -3,7 +3,7 @@ import type { RetentionConfig } from '../config/schema.js';
 /** Ages by category, milliseconds; null is for ever. */
 export type Keep = RetentionConfig['keep'];
 
-/** From when ages are counted. */
+/** The time from which ages are counted. */
 export interface Moment {
   /** The system's clock, ms since the epoch. */
   readonly clock: number;
@@ -11,29 +11,29 @@ export interface Moment {
   readonly reference: number | null;
 }
 
-/** What is judged of a row. `time` is as we parse it, null where it can't be read. */
+/** The parts of a row that decide. `time` is as parsed by the reader, null if unreadable. */
 export interface TimeAndCategory {
   readonly time: number | null;
   readonly category: string;
 }
 
-/** Before this nobody ran a Postern: such a time is a default of 0, or that of a machine that had not got its time yet. */
+/** Postern did not exist before this. An earlier time is a default of 0, or comes from a machine whose clock was not set yet. */
 const EARLIEST = Date.UTC(2001, 0, 1);
 
 /**
- * No row goes before it is a day old, whatever `keep`, `max_rows` and `max_size` say. The purge holds to that by itself: what has
- * just happened stays in the table for a day, also when somebody has taken the daemon over, and for receivers to fetch.
+ * No row is deleted before it is a day old, whatever `keep`, `max_rows` and `max_size` say. The purge enforces this itself. Recent rows
+ * stay in the table for a day, even if an attacker controls the daemon, and receivers can fetch them.
  */
 const LEAST_AGE_MS = 86_400_000;
 
 /**
- * `old`: may go. All others stay: `undated` and `future` always, `forever` because its category is named so, `young` until
- * it is older, or until the table is too large.
+ * `old`: may be deleted. All others stay: `undated` and `future` always, `forever` because its category is configured so, `young`
+ * until it is older or the table is too large.
  */
 export type Eligibility = 'old' | 'young' | 'forever' | 'undated' | 'future';
 
 /**
- * @param newest the time of the row with the highest id among those with a readable one
+ * @param newest the time of the row with the highest id that has a readable time
  * @param latest if given, ages are counted from no later than this; null: from nowhere
  */
 export function momentOf(
@@ -59,12 +59,12 @@ export function eligibilityOf(
   return reference - time > age && reference - time >= LEAST_AGE_MS ? 'old' : 'young';
 }
 
-/** May it go because the table is too large? A category that is named as kept for ever may not; the default may. */
+/** Whether a too large table may drop it. A category explicitly kept for ever may not be dropped; one kept by the default may. */
 export function mayGoEarly(fate: Eligibility, time: number | null, { reference }: Moment): boolean {
   return fate === 'young' && time !== null && reference !== null && reference - time >= LEAST_AGE_MS;
 }
 
-/** Own keys only: a category is a word of the table's. */
+/** Own keys only: a category is text from the table. */
 function ageOf(keep: Keep, category: string): number | null | undefined {
   if (category === 'default' || !Object.hasOwn(keep, category)) return undefined;
   return keep[category as keyof Keep];
@@ -72,11 +72,11 @@ function ageOf(keep: Keep, category: string): number | null | undefined {
 
 export interface Totals {
   readonly rows: number;
-  /** Bytes in the columns of all of them. */
+  /** Bytes in the columns of all rows. */
   readonly bytes: number;
 }
 
-/** How much has to go besides what is old. */
+/** How much has to be deleted in addition to what is old. */
 export function excess(
   config: Pick<RetentionConfig, 'max_rows' | 'max_size'>,
   all: Totals,

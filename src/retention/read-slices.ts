@@ -3,7 +3,7 @@ import type { ArchivedRow } from './archive/row-codec.js';
 import { type RowIdentity, TableRows } from './archive/table-rows.js';
 import type { Read } from './database-reader.js';
 
-/** Rows in one transaction: with a rollback journal Postern can't commit meanwhile. */
+/** Rows per transaction: with a rollback journal Postern can't commit in the meantime. */
 const READ_AT_ONCE = 100;
 
 export interface SliceOptions {
@@ -13,13 +13,13 @@ export interface SliceOptions {
   readonly largest?: number;
 }
 
-/** Some of the rows that were asked for: the first `taken` ids were looked at. */
+/** Some of the requested rows: the first `taken` ids were looked up. */
 export interface Slice {
   readonly rows: readonly ArchivedRow[];
   readonly taken: number;
 }
 
-/** Reads rows by their ids, up to the one with which they have `most` octets; without that all of them. */
+/** Reads rows by id until they have `most` octets in total; without `most`, all of them. */
 export function slicesOf({ read, table, rows: identity, largest }: SliceOptions) {
   const tables = new TableCache(table);
   return (ids: readonly number[], most = Number.POSITIVE_INFINITY): Slice => {

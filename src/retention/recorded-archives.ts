@@ -6,19 +6,19 @@ import { recordedHeads } from './archive/recorded-heads.js';
 import { Notes } from './saved-state.js';
 import type { PurgedNote } from './unfinished-archives.js';
 
-/** What state.db says of archives. */
+/** The archives recorded in state.db. */
 export interface RecordedArchives {
-  /** Up to which archive rows have been removed from the table; null if none were. */
+  /** The last archive whose rows were removed from the table; null if there is none. */
   readonly purged: PurgedNote | null;
-  /** The archives that were made, in this order, as far as the events of it are there. */
+  /** The archives written, in order, as far as their events exist. */
   readonly made: readonly ChainHead[];
-  /** The archives that were removed, the oldest first: with these an anchor is compared. Null: nobody has recorded any yet, and it is believed. */
+  /** The archives removed, the oldest first, to compare an anchor with. Null: none is recorded yet, and the anchor is trusted. */
   readonly removals: readonly Removal[] | null;
 }
 
 export const NOTHING_RECORDED: RecordedArchives = { purged: null, made: [], removals: null };
 
-/** Reads what was recorded of archives, and only what is new since it was asked last. */
+/** Reads the recorded archives; each call reads only new records. */
 export class RecordedReader {
   private made: ChainHead[] = [];
   private last = 0;

@@ -7,10 +7,10 @@ import { type AuditTable, quoteIdentifier, type TableConfig } from '../source/ta
 import type { TableRow } from './archive/table-rows.js';
 import type { TimeAndCategory } from './policy.js';
 
-/** Rows from the newest on among which one with a readable time is looked for. */
+/** The number of newest rows that are searched for a readable time. */
 const NEWEST = 50;
 
-/** What decides over a row, from the table's columns or from all of the row. */
+/** Decides whether a row may be deleted, from the table's columns or from the whole row. */
 export class RowEligibility {
   private readonly created: CreatedReader;
 
@@ -21,7 +21,7 @@ export class RowEligibility {
     this.created = new CreatedReader(config.time_zone);
   }
 
-  /** From the columns `created_at`, `action` and `resource_type` as SQLite gives them, with or without safe integers. */
+  /** Reads `created_at`, `action` and `resource_type` as SQLite returns them, with or without safe integers. */
   readColumns(created: SqlValue, action: SqlValue, resourceType: SqlValue): TimeAndCategory {
     const time = this.created.read(Buffer.isBuffer(created) ? created.toString() : created);
     return { time, category: this.category(wordOf(action) ?? '', wordOf(resourceType)) };
@@ -31,7 +31,7 @@ export class RowEligibility {
     return { time, category: this.category(wordOf(action) ?? '', wordOf(resourceType)) };
   }
 
-  /** The highest id, 0 in an empty table, and the time of the newest row that has a readable one. */
+  /** The highest id, 0 in an empty table, and the time of the newest row with a readable time. */
   newestRow(db: Database, table: AuditTable): { readonly id: number; readonly time: number | null } {
     const id = quoteIdentifier(this.config.columns.id);
     const created = quoteIdentifier(this.config.columns.created_at);

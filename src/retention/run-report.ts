@@ -28,13 +28,13 @@ export function lastRunOf(begin: number, end: number, { resumed, targets }: Done
   };
 }
 
-/** What a run has done up to now. */
+/** What a run has done so far. */
 export interface RunTally {
   archives: number;
   readonly purged: Partial<Record<PublicSource, Purged>>;
 }
 
-/** Of a run that failed, or was broken off: what it had done until then is done. */
+/** For a run that failed or was aborted: its deletions up to then are final. */
 export function failedRunOf(begin: number, end: number, tally: RunTally, error: unknown): LastRun {
   const { deleted, young, kept, lock_ms: lock } = Object.values(tally.purged).reduce(sum, NOTHING);
   const nothing = { held: [], free_bytes: null, auto_vacuum: null };
@@ -62,7 +62,7 @@ export function keptRowsText(last: Pick<LastRun, 'refused' | 'kept' | 'large'>):
   return explainedProblem(keptRows(last));
 }
 
-/** Rows that a run has left in the table though they were to go; null if there are none. */
+/** Rows that a run left in the table although they were to be deleted; null if there are none. */
 function keptRows({
   refused = 0,
   kept = 0,
@@ -100,7 +100,7 @@ function tooYoung(refused: number): Problem | null {
   };
 }
 
-/** The audit events of a run besides those of its archives (deletion-ledger.ts). */
+/** The audit events of a run, except those of its archives (deletion-ledger.ts). */
 export function entriesOf({ targets }: Done): NewEntry[] {
   const entries: NewEntry[] = [];
   for (const { source, plan } of targets) {

@@ -38,10 +38,10 @@ import { checkRemoved, checkSpace } from './verify-removal.js';
 
 /** Rows read from the table at a time. */
 const SLICE = 500;
-/** Where rows are large, fewer: all of them are in memory, several times as they are and as they are written. */
+/** Large rows are read in smaller pages: each is in memory several times, as read and as written. */
 const SLICE_BYTES = 8 * 2 ** 20;
 
-/** A table that rows are removed from. */
+/** A table from which rows are removed. */
 export interface Target {
   readonly source: PublicSource;
   readonly timeline: number;
@@ -54,9 +54,9 @@ export interface Target {
   /** Rows with an id below this may go. */
   readonly limit: number;
   readonly purger: () => Promise<Purger>;
-  /** What was delivered of it; null: nothing is known of that. */
+  /** What was delivered from it; null: unknown. */
   readonly delivered: DeliveredRows | null;
-  /** Octets of a row that can be archived; left out: as many as there can be. */
+  /** The largest row that is archived, in octets; omitted: the technical limit. */
   readonly largest?: number;
 }
 
@@ -65,43 +65,43 @@ export interface RunOptions {
   readonly archive: Config['retention']['archive'];
   readonly minFree: number;
   readonly sourceId: string;
-  /** A name of the run, for people. */
+  /** A name of the run, shown to people. */
   readonly run: string;
   readonly sign: KeyObject | null;
   readonly purged: PurgedNote | null;
-  /** What is recorded of archives that were removed, the oldest first. */
+  /** The records of removed archives, the oldest first. */
   readonly removals: readonly Removal[];
-  /** Records of legal holds that must be there, as state.db has them. */
+  /** Records of legal holds that must exist, as in state.db. */
   readonly legal: readonly KnownRecord[];
   readonly clock: () => number;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: RunProgress) => void;
   readonly onArchived: (archived: Archived) => void;
-  /** After each request to a purge: what is deleted is gone, whatever becomes of the run. */
+  /** Called after each request to the purge: deleted rows are gone even if the run fails later. */
   readonly onDeleted: (source: PublicSource, purged: Purged) => void;
-  /** Archives whose deletion was begun and not settled. */
+  /** Archives whose deletion was begun and not finished. */
   readonly unsettled: readonly string[];
-  /** Before each request to a purge; resolves when it is on the medium. */
+  /** Called before each request to the purge; resolves when the intent is durable. */
   readonly onPurging: (step: PurgeStep) => Promise<void>;
-  /** All blocks of an archive have been asked for. Null: some of its rows, or of one before it, have to stay for now. */
+  /** Called when the deletion of every block was requested. Null: some rows of this archive, or of an earlier one, must stay for now. */
   readonly onSettled: (sha256: string, note: PurgedNote | null) => void;
   readonly onAnchor: (note: AnchorNote) => void;
-  /** Archives that are past their age, and the newest record of holds that was looked at. Resolves with what may go now, once that is recorded; null if nothing may. */
+  /** Passes the archives past their age and the newest hold record considered. Resolves, once the decision is recorded, with what may be removed; null: nothing. */
   readonly onExpired: (expired: readonly ExpiredArchive[], holds: string | null) => Promise<Removal | null>;
-  /** All that was to be deleted of this archive and those before it has been. */
+  /** Every deletable row of this archive and of those before it is deleted. */
   readonly onPurged: (note: PurgedNote) => void;
 }
 
 export interface RunProgress {
   readonly phase: 'resuming' | 'looking' | 'archiving' | 'purging';
   readonly source: PublicSource;
-  /** Of the archive, where one is meant. */
+  /** Month of the archive; null in a step that is about no single archive. */
   readonly month: string | null;
   readonly done: number;
   readonly of: number;
 }
 
-/** An archive as it has just come to be. */
+/** An archive that was just written. */
 export interface Archived {
   readonly source: PublicSource;
   readonly month: string;
@@ -118,19 +118,19 @@ interface TargetResult {
 }
 
 export interface RunResult {
-  /** Archives that were removed because of their age. */
+  /** Archives removed because of their age. */
   readonly expired: number;
-  /** What a run before had archived and not deleted. */
+  /** Rows that an earlier run had archived and not deleted. */
   readonly resumed: Purged;
   readonly targets: readonly TargetResult[];
 }
 
 /**
- * One run: finish what the one before left, look which rows may go, archive them by month, and have them deleted.
+ * One run: finish what the previous run left, find the deletable rows, archive them by month, and have the purge delete them.
  *
- * A row is deleted only by what its archive says, read from the finished file: archive and deletion can't speak of different rows. A death
- * between the two leaves an archive behind the note (`PurgedNote`), and the next run deletes its rows before it looks for others: so
- * no row comes into a second archive, but one that came under a legal hold in between.
+ * Deletion reads the rows from the finished archive file, so that only archived rows are deleted. A crash between the two leaves an
+ * archive after the note (`PurgedNote`). The next run deletes its rows before it looks for others. So no row is archived twice, except
+ * one that was under a legal hold in between.
  */
 export async function runRetention(options: RunOptions): Promise<RunResult> {
   const { archive, minFree, targets, purged, removals, sign, clock, onAnchor } = options;
@@ -169,15 +169,15 @@ export async function runRetention(options: RunOptions): Promise<RunResult> {
 
 class RetentionRun {
   private readonly purgers = new Map<PublicSource, Purger>();
-  /** An archive was met of which rows have to stay for now: the note can't move past it. */
+  /** Some rows of an archive have to stay for now: the note can't move past it. */
   private stuck = false;
-  /** The newest archive of those whose rows are all gone from the table, with the hash that its manifest has of itself. */
+  /** The newest archive whose rows are all deleted from the table, with the hash in its manifest. */
   private purged: ChainHead = BEGINNING;
-  /** Rows that the purge would not delete, or SQLite did not, in this run. They are in an archive: in a second one they would be again each time. */
+  /** Rows that the purge or SQLite did not delete in this run. They are archived already and are not archived again by each run. */
   private readonly refused = new Map<PublicSource, Set<number>>();
-  /** From when ages of Postern's rows are counted; undefined while that was not looked at. */
+  /** The time from which ages of Postern's rows are counted; undefined until it was determined. */
   private reference: number | null | undefined;
-  /** Of the first archive that this run made. */
+  /** Of the first archive written by this run. */
   private firstMade = Number.POSITIVE_INFINITY;
 
   constructor(
@@ -191,7 +191,7 @@ class RetentionRun {
     let resumed = NOTHING;
     const pending = pendingArchives(archive.directory, purged);
     const [first] = pending;
-    // Of another chain the note says nothing.
+    // The note does not apply to another chain.
     if (purged !== null && (first === undefined || first.sequence > purged.sequence)) this.purged = purged;
     for (const manifest of pending) {
       const target = targets.find(({ source }) => source === manifest.source);
@@ -209,7 +209,7 @@ class RetentionRun {
     return resumed;
   }
 
-  /** An archive of this state.db, which may have died before it recorded what is in it. */
+  /** An archive of this state.db. The daemon may have crashed before it recorded the archive's contents. */
   private mayBeUnrecorded({ source_id: id, since_delivery: since }: Manifest): boolean {
     return id === this.options.sourceId && since !== undefined;
   }
@@ -228,7 +228,7 @@ class RetentionRun {
       ...(largest === undefined ? {} : { largest }),
       refused: this.refused.get(source) ?? new Set(),
       clock: clock(),
-      // Our own events have the time of a wrong clock at once: Postern's newest row counts for them too.
+      // A wrong clock affects our own events at once: their ages are counted from Postern's newest row, too.
       ...(source === 'auditd' && this.reference !== undefined ? { latest: this.reference } : {}),
       signal,
       onProgress: (done) => onProgress({ phase: 'looking', source, month: null, done, of: 1 }),
@@ -240,7 +240,7 @@ class RetentionRun {
   async archiveAndPurge(target: Target, plan: RunPlan): Promise<TargetResult> {
     let purged = NOTHING;
     const archives: Archived[] = [];
-    // Nothing is archived that could not be removed then.
+    // Rows that could not be removed are not archived.
     if (plan.months.size > 0) {
       await (await this.purgerOf(target)).probe(this.options.legal);
       await target.delivered?.findMissing(plan.present);
@@ -260,7 +260,7 @@ class RetentionRun {
     return { source: target.source, plan: rest, archives, purged, space };
   }
 
-  /** Removes archives past their age, but none whose rows may still be in the table, and none of this run whatever the clock says. */
+  /** Removes archives past their age, except those whose rows may still be in the table and those of this run. */
   async expire(): Promise<number> {
     const { archive, sign, clock, onExpired } = this.options;
     const { directory, keep } = archive;
@@ -270,11 +270,11 @@ class RetentionRun {
     const upTo = expiredUpTo(archives, keep, clock());
     const holds = this.legal.readHolds();
     const past = archives.filter(({ sequence }) => sequence <= upTo);
-    // Archives that a hold has kept behind the decision over them are still there, and a later removal would take them along.
+    // A hold kept archives after their removal was decided. They still exist, and a later removal would include them.
     const expired = this.legal.isFree(this.begin.sequence) ? this.legal.beforeHeld(past, holds) : [];
     const removal = await onExpired(expired.map(expiredArchiveOf), holds.head);
     if (removal === null || !expired.some(({ sequence }) => sequence === removal.sequence)) return 0;
-    // A hold that came behind the decision: what it is about stays, and so does the rest, until a run finds it released.
+    // A hold was created after the decision: every archive stays until a run finds the hold released.
     if (this.legal.readHolds().head !== holds.head && !this.legal.isFree(removal.sequence)) return 0;
     removeArchives(directory, removal, sign);
     return expired.filter(({ sequence }) => sequence <= removal.sequence).length;
@@ -284,7 +284,7 @@ class RetentionRun {
     for (const purger of this.purgers.values()) purger.close();
   }
 
-  /** Null if none of the rows is there any more, or as it was. */
+  /** Null if no row is present and unchanged. */
   private async archive(
     target: Target,
     month: string,
@@ -334,7 +334,7 @@ class RetentionRun {
     }
   }
 
-  /** @param change what a run that has just made the archive knows; left out: it was there */
+  /** @param change known only to the run that wrote the archive; omitted: the archive existed before */
   private async purge(target: Target, manifest: Manifest, change?: DeliveryChange | null): Promise<Purged> {
     const phase = change === undefined ? 'resuming' : 'purging';
     const since = change === undefined ? changeIn(manifest) : change;
@@ -382,7 +382,7 @@ class RetentionRun {
     return purged;
   }
 
-  /** Null while the note can't move. */
+  /** Null while the note must not move. */
   private noteOf({ sequence, sha256 }: Manifest): PurgedNote | null {
     if (this.stuck) return null;
     this.purged = { sequence, sha256 };

@@ -9,32 +9,32 @@ import type { Held } from './plan.js';
 import type { Stalls } from './sink-holds.js';
 import type { PurgedNote } from './unfinished-archives.js';
 
-/** What came of the last run, for `status`. */
+/** The result of the last run, for `status`. */
 export interface LastRun {
   /** When it began and ended, ms since the epoch. */
   readonly begin: number;
   readonly end: number;
   readonly deleted: number;
   readonly archives: number;
-  /** Rows that are archived and that the purge would not delete; missing from the note of a release that did not count them. */
+  /** Archived rows that the purge refused to delete; missing from the note of a release that did not count them. */
   readonly refused?: number;
-  /** Rows that are archived and that SQLite did not delete; missing likewise. */
+  /** Archived rows that SQLite did not delete; missing likewise. */
   readonly kept?: number;
-  /** Rows that are too large to be archived, and stay; missing likewise. */
+  /** Rows that stay because they are too large to archive; missing likewise. */
   readonly large?: number;
   readonly held: readonly Held[];
   /** The longest that Postern's write lock was held for one commit, ms. */
   readonly lock_ms: number;
-  /** Bytes that the database's file holds and does not use, and how it can get rid of them; null if nothing was deleted. */
+  /** Unused bytes in the database file, and how to free them; null if nothing was deleted. */
   readonly free_bytes: number | null;
   readonly auto_vacuum: string | null;
-  /** Null if all went well. */
+  /** Null if the run succeeded. */
   readonly error: string | null;
   /** The parts of `error`; missing from the note of a release that saved the text alone. */
   readonly problem?: Problem;
 }
 
-/** What retention remembers over restarts. */
+/** State of retention that is kept across restarts. */
 export interface Memory extends RunTimes {
   readonly last: LastRun | null;
   readonly clock: ClockNote | null;
@@ -46,10 +46,10 @@ const PURGED = 'retention_purged';
 const INTENTS = 'retention_intents';
 const EXPIRY = 'retention_expiry';
 const REFUSED_ANCHOR = 'retention_refused_anchor';
-/** The oldest records of removals are dropped: of each directory the newest counts. */
+/** The oldest records of removals are dropped: only the newest of each directory counts. */
 const REMOVALS_KEPT = 500;
 
-/** As `meta` in state.db has them, for who reads it without the daemon. */
+/** Keys in `meta` of state.db, for readers that run without the daemon. */
 export const REMOVALS = 'retention_removed';
 
 /** @param text of that note */
@@ -66,7 +66,7 @@ function listIn<T>(text: string | null): readonly T[] {
   }
 }
 
-/** The notes of retention in state.db; a note that can't be read counts as none. */
+/** The notes of retention in state.db; an unreadable note counts as missing. */
 export class Notes {
   constructor(private readonly state: Pick<State, 'note' | 'setNote'>) {}
 
@@ -86,7 +86,7 @@ export class Notes {
     this.state.setNote(PURGED, JSON.stringify(note));
   }
 
-  /** What is being deleted. */
+  /** Deletions in progress. */
   get intents(): readonly DeletionIntent[] {
     const known = listIn<Partial<DeletionIntent>>(this.state.note(INTENTS));
     return known.filter((one): one is DeletionIntent => typeof one?.subject?.sha256 === 'string');
@@ -104,7 +104,7 @@ export class Notes {
     this.state.setNote(EXPIRY, JSON.stringify(note));
   }
 
-  /** What is recorded of archives that were removed, the oldest first. */
+  /** The records of removed archives, the oldest first. */
   get removals(): readonly Removal[] {
     return removalsIn(this.state.note(REMOVALS));
   }
@@ -113,13 +113,13 @@ export class Notes {
     this.state.setNote(REMOVALS, JSON.stringify(removals.slice(-REMOVALS_KEPT)));
   }
 
-  /** The same, or null before the first run of a version that records them: an anchor from before is adopted then. */
+  /** The same, or null before the first run of a version that records them: that run adopts an existing anchor. */
   get recordedRemovals(): readonly Removal[] | null {
     const note = this.state.note(REMOVALS);
     return note === null ? null : removalsIn(note);
   }
 
-  /** The anchor that was refused last, and was said to be. */
+  /** The anchor that was rejected and reported last. */
   get refusedAnchor(): string | null {
     return this.state.note(REFUSED_ANCHOR);
   }

@@ -28,10 +28,10 @@ import { type Hold, holdsOf, limitOf, type SinkStanding, updateStalls } from './
 import { RunThread } from './thread.js';
 import type { DryTarget, RunData, RunOutcome } from './thread-protocol.js';
 
-/** How often to look whether a run is due, at the clock and at the sinks. */
+/** How often to check the clock, the sinks and whether a run is due. */
 const TICK_MS = 20_000;
 const FIRST_TICK_MS = 500;
-/** What is remembered of clock and sinks is written this often, and whenever something happens. */
+/** How often the state of clock and sinks is saved, in addition to each change. */
 const SAVE_MS = 600_000;
 const SOURCES: readonly PublicSource[] = ['postern', 'auditd'];
 
@@ -43,12 +43,12 @@ export interface RetentionOptions {
   readonly log: Logger;
   readonly shipped: () => ShipperStatus;
   readonly record: (entry: NewEntry) => void;
-  /** Writes an event in the transaction that is open; throws if it can't. `onRecorded` when that is through. */
+  /** Writes an event in the open transaction; throws if that fails. Call `onRecorded` after the commit. */
   readonly write: (entry: NewEntry) => void;
   readonly onRecorded?: () => void;
-  /** Milliseconds since the machine was started. */
+  /** Milliseconds since the machine was started, suspend included. */
   readonly up?: () => number;
-  /** Milliseconds that it has run since then, time asleep left out. */
+  /** The same without suspend. */
   readonly ran?: () => number;
   readonly synchronised?: () => Promise<boolean | null>;
   readonly worker?: URL;
@@ -65,13 +65,13 @@ export interface RunStatus {
 
 export interface RetentionStatus {
   readonly enabled: boolean;
-  /** When the next run begins, ISO 8601; null where none will. */
+  /** When the next run begins, ISO 8601; null if none is scheduled. */
   readonly next: string | null;
-  /** Why a run does not begin though it is due; null if nothing keeps it. */
+  /** Why a due run does not begin; null if nothing prevents it. */
   readonly waiting: string | null;
   readonly run: RunStatus | null;
   readonly last: LastRun | null;
-  /** Archives past their age that have not gone yet; null if there are none. */
+  /** Archives past their age that are not removed yet; null if there are none. */
   readonly expiry: ExpiryStatus | null;
   readonly legal_holds: LegalStatus;
 }
@@ -86,7 +86,7 @@ export class Retention {
   private timer: NodeJS.Timeout | null = null;
   private thread: RunThread | null = null;
   private run: RunStatus | null = null;
-  /** Settled when the outcome of the run is recorded. */
+  /** Settles when the outcome of the run is recorded. */
   private reported: Promise<void> = Promise.resolve();
   private lastUp: number;
   private lastSave = Number.NEGATIVE_INFINITY;
@@ -106,13 +106,13 @@ export class Retention {
       this.ledger().recordInterrupted();
       return;
     }
-    this.memory = this.notes.memory ?? this.newMemory(); // the one before this may have written it meanwhile
+    this.memory = this.notes.memory ?? this.newMemory(); // the previous instance may have written it in the meantime
     this.guard.start();
     this.save();
     this.timer = setTimeout(() => this.tick(), FIRST_TICK_MS);
   }
 
-  /** Stops a run that is active; the next one resumes it. */
+  /** Stops an active run; the next run resumes it. */
   async stop(): Promise<void> {
     this.ended = true;
     if (this.timer !== null) clearTimeout(this.timer);
@@ -121,7 +121,7 @@ export class Retention {
     if (this.config.enabled) this.save();
   }
 
-  /** Stops the run when the path of a source leads to another history: what the run may delete was decided for the one before. */
+  /** Stops the run when a source's path leads to another history: its decisions were made for the previous one. */
   replaced(): void {
     void this.thread?.stop(
       'The run was stopped, because the database has another history since it began; the next one starts over',
@@ -153,13 +153,13 @@ export class Retention {
     };
   }
 
-  /** The operator says that the clock is right. @returns what it says @throws AuditdError `CONFLICT` if retention is off */
+  /** Records that the operator confirmed the clock. @returns the time it shows @throws AuditdError `CONFLICT` if retention is off */
   confirmClock(name: string | null = null): string {
     if (this.config.enabled) return this.guard.confirmClock(byCommand(name));
     throw retentionIsOff('nothing is removed by the clock');
   }
 
-  /** Lets the anchor that is in the directory count. @returns what it says @throws AuditdError `USAGE`, `CONFLICT`, `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
+  /** Adopts the anchor in the directory. @returns its content @throws AuditdError `USAGE`, `CONFLICT`, `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
   adopt(name: string | null): Removal {
     if (this.thread !== null) throw runIsActive();
     const { directory, sign } = this.config.archive;
@@ -222,7 +222,7 @@ export class Retention {
     if (!this.ended) this.timer = setTimeout(() => this.tick(), TICK_MS);
   }
 
-  /** Looks at the clock and at the sinks, and remembers what it finds. */
+  /** Checks the clock and the sinks, and saves the result. */
   private observe(): void {
     const { clock, log, record } = this.options;
     const now = clock();
@@ -247,7 +247,7 @@ export class Retention {
     const { maxId = 0, mark = 0, timeline = 1 } = sources[source] ?? {};
     return Object.fromEntries(
       Object.entries(sinks).flatMap(([name, { required, cursors, held_from: heldFrom, looks }]) => {
-        if (looks !== undefined) return []; // it has no backlog
+        if (looks !== undefined) return []; // without a backlog
         const cursor = cursors[source];
         const upTo = cursor?.timeline === timeline ? cursor.id : 0;
         const behind = Math.max(0, Math.max(maxId, mark) - upTo);
@@ -341,7 +341,7 @@ export class Retention {
   }
 
   private holds(source: PublicSource): Hold[] {
-    // What is remembered of sinks that get nowhere is about Postern's table: a dead one holds back ours as long.
+    // Stalled sinks are tracked for Postern's table: a dead sink holds back rows of our table for as long.
     return holdsOf(this.standings(source), this.memory.stalls, this.config.max_hold);
   }
 

@@ -8,7 +8,7 @@ import { checkSigned, Unsealed } from './archive/manifest.js';
 import type { ChainHead } from './archive/manifest-chain.js';
 import type { PurgedNote } from './unfinished-archives.js';
 
-/** What a run found of the anchor in the directory, for the thread that writes state.db. */
+/** What a run found out about the anchor in the directory, for the thread that writes state.db. */
 export type AnchorNote =
   /** To be recorded; with an event where an anchor was adopted. */
   | { readonly record: Removal }
@@ -16,10 +16,10 @@ export type AnchorNote =
       readonly refused: {
         readonly directory: string;
         readonly why: string;
-        /** Of the anchor that was refused; null where it can't be read. */
+        /** Of the rejected anchor; null if it can't be read. */
         readonly sequence: number | null;
         readonly sha256: string | null;
-        /** It was written again as it is recorded. */
+        /** The anchor was rewritten from the record. */
         readonly replaced: boolean;
       };
     };
@@ -35,14 +35,14 @@ export interface BeginOptions {
 
 export interface SettledBegin {
   readonly begin: ChainHead;
-  /** Up to which archive a decision of the daemon to remove them is recorded; 0 if none is. */
+  /** The last archive that the daemon decided to remove, by the record; 0 if there is none. */
   readonly decided: number;
 }
 
 /**
- * Where the chain begins: as it is recorded in state.db, whatever the anchor says. An anchor that no record knows is adopted once, at
- * the first run of a state.db in this directory (an upgrade, or the loss of state.db), if nothing is gone by it that is not gone already. Else it
- * does not count, and the run goes on without it.
+ * Determines where the chain begins: as recorded in state.db, whatever the anchor says. An anchor without a record is adopted once, in
+ * the first run of a state.db in this directory (after an upgrade, or the loss of state.db), if adopting it removes no archive. Otherwise it
+ * does not count, and the run continues without it.
  *
  * @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED`
  */
@@ -55,7 +55,7 @@ export function settleChainBegin(options: BeginOptions): SettledBegin {
     const time = new Date(clock()).toISOString();
     let record: Removal = { directory, sequence: 0, sha256: null, time, adopted: null };
     if (standing.record !== null)
-      record = { ...standing.record, directory }; // it was moved here
+      record = { ...standing.record, directory }; // the directory was moved
     else if (standing.anchor !== null) {
       const { anchor } = standing;
       const not = whyNotAdopted(directory, anchor, { key: sign, end: endOf(options) });
@@ -82,7 +82,7 @@ export function settleChainBegin(options: BeginOptions): SettledBegin {
   return { begin, decided: record !== null && record.adopted === null ? record.sequence : 0 };
 }
 
-/** By command. @returns what is to be recorded @throws AuditdError `NOT_FOUND`, `CONFLICT` if it is recorded already, or can't be adopted */
+/** Adopts an anchor by command. @returns the record to save @throws AuditdError `NOT_FOUND`, `CONFLICT` if it is recorded already, or can't be adopted */
 export function adoptAnchor(options: Omit<BeginOptions, 'onAnchor'>): Removal {
   const { directory, removals, sign, clock } = options;
   const path = join(directory, ANCHOR);
@@ -95,7 +95,7 @@ export function adoptAnchor(options: Omit<BeginOptions, 'onAnchor'>): Removal {
   return adoptedRecord(directory, anchor, new Date(clock()).toISOString(), 'command');
 }
 
-/** Not for ever: what speaks against it is in the directory. */
+/** Not final: the reason against it is in the directory. */
 function cantBeAdopted(path: string, why: string): AuditdError {
   return new AuditdError('CONFLICT', `${path} can't be adopted: ${why}`, {
     next: "If nobody removed archives, remove this file: it is not the daemon's",

@@ -1,4 +1,4 @@
-/** What a sink says of one source, as `status` has it. */
+/** The state of a sink for one source, as in `status`. */
 export interface SinkStanding {
   readonly required: boolean;
   readonly timeline: number;
@@ -6,23 +6,23 @@ export interface SinkStanding {
   readonly upTo: number;
   /** The lowest row id that must stay in the table for it. */
   readonly heldFrom: number;
-  /** Rows behind the cursor that it has not got. */
+  /** Rows after the cursor, not delivered yet. */
   readonly behind: number;
 }
 
-/** What is remembered of a sink that has rows to get and gets nowhere. JSON, saved in state.db. */
+/** The state of a stalled sink: it has a backlog and makes no progress. JSON, saved in state.db. */
 interface Stall {
   readonly timeline: number;
   readonly upTo: number;
-  /** Since when, ms since the epoch, for people. */
+  /** When it stalled, ms since the epoch, shown to people. */
   readonly since: number;
-  /** For how long the daemon ran meanwhile: neither downtime nor a step of the clock makes a sink dead. */
+  /** How long the daemon has run since: neither downtime nor a clock step makes a sink dead. */
   readonly stalledMs: number;
 }
 
 export type Stalls = Readonly<Record<string, Stall>>;
 
-/** One look at the sinks. @param elapsed ms since the last look, of a clock that never steps */
+/** Updates the state of the sinks. @param elapsed ms since the last update, by a clock that never steps */
 export function updateStalls(
   stalls: Stalls,
   sinks: Readonly<Record<string, SinkStanding>>,
@@ -42,17 +42,17 @@ export function updateStalls(
   );
 }
 
-/** A sink that rows wait for. */
+/** A sink for which rows are kept. */
 export interface Hold {
   readonly sink: string;
   readonly from: number;
-  /** Since when it has got nowhere; null while it gets on. */
+  /** When it stalled; null while it makes progress. */
   readonly since: number | null;
-  /** It has got nowhere for longer than `max_hold`: rows are not kept for it any more. */
+  /** It has been stalled for longer than `max_hold`: rows are no longer kept for it. */
   readonly overridden: boolean;
 }
 
-/** Required sinks and from which row each needs the table, the one that needs most first. */
+/** Required sinks with the first row that each still needs, the lowest first. */
 export function holdsOf(
   sinks: Readonly<Record<string, SinkStanding>>,
   stalls: Stalls,
@@ -68,7 +68,7 @@ export function holdsOf(
     .sort((a, b) => a.from - b.from);
 }
 
-/** Rows with an id below this may go. @param read the highest row that the daemon has read */
+/** Rows with an id below this may be deleted. @param read the highest row id that the daemon has read */
 export function limitOf(holds: readonly Hold[], read: number): number {
   return Math.min(read + 1, ...holds.filter(({ overridden }) => !overridden).map(({ from }) => from));
 }

@@ -15,31 +15,31 @@ import type { AnchorNote } from './settle-chain-begin.js';
 import type { Hold } from './sink-holds.js';
 import type { PurgedNote } from './unfinished-archives.js';
 
-/** What the thread of a run is started with. */
+/** Start parameters of the thread of a run. */
 export interface RunData {
-  /** Only look and say what would go. */
+  /** Dry run: only report what would be deleted. */
   readonly dry: boolean;
   readonly config: Config & { readonly server: string };
   readonly configPath: string | null;
   readonly env: NodeJS.ProcessEnv;
   readonly stateDatabase: string;
   readonly sourceId: string;
-  /** By which names the columns of Postern's table were read. */
+  /** The names under which the columns of Postern's table were read. */
   readonly columnsRead: ColumnsRead;
   readonly purged: PurgedNote | null;
-  /** Archives whose deletion was begun and not settled. */
+  /** Archives whose deletion was begun and not finished. */
   readonly unsettled: readonly string[];
   readonly removals: readonly Removal[];
-  /** Records of legal holds that must be there. */
+  /** Records of legal holds that must exist. */
   readonly legal: readonly KnownRecord[];
-  /** What time it is, ms since the epoch, when the thread is started. */
+  /** The time when the thread is started, ms since the epoch. */
   readonly now: number;
   readonly targets: ReadonlyArray<{
     readonly source: PublicSource;
     readonly timeline: number;
     readonly holds: readonly Hold[];
     readonly limit: number;
-    /** The database that `timeline` and `limit` are about; null of our own, which nobody replaces while we run. */
+    /** The database that `timeline` and `limit` refer to; null for our own, which is not replaced while we run. */
     readonly file: FileIdentity | null;
   }>;
 }
@@ -56,19 +56,19 @@ export type RunOutcome =
 
 /** From the thread. */
 export type FromThread =
-  /** Rows of which nobody can tell any more where they went, of a source and its history. */
+  /** Rows of a source and timeline that are missing for an unknown reason. */
   | { readonly baseline: readonly IdRange[]; readonly source: PublicSource; readonly timeline: number }
   | { readonly progress: RunProgress }
   | { readonly purged: PurgedNote }
-  /** Answered when it is on the medium. */
+  /** Answered when it is durable. */
   | { readonly purging: PurgeStep }
   | { readonly settled: string; readonly note: PurgedNote | null }
   | { readonly archived: Archived }
   | { readonly deleted: Purged; readonly source: PublicSource }
   | { readonly anchor: AnchorNote }
-  /** Archives past their age: answered with what may go. */
+  /** Archives past their age: answered with the ones that may be removed. */
   | { readonly expired: readonly ExpiredArchive[]; readonly holds: string | null }
-  /** Rows of our own table, which the main thread alone writes. */
+  /** Rows of our own table, which only the main thread writes. */
   | { readonly own: readonly RowToDelete[] }
   | { readonly outcome: RunOutcome }
   | { readonly failed: ErrorParts };

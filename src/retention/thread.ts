@@ -13,7 +13,7 @@ import type { AnchorNote } from './settle-chain-begin.js';
 import type { FromThread, RunData, RunOutcome, ToThread } from './thread-protocol.js';
 import type { PurgedNote } from './unfinished-archives.js';
 
-/** A run stops between two steps; after this time its thread is terminated, which leaves what any crash leaves. */
+/** A run stops between two steps. After this time its thread is terminated, which has the effect of a crash. */
 const GRACE_MS = 2_000;
 
 export interface RetentionThreadOptions {
@@ -22,16 +22,16 @@ export interface RetentionThreadOptions {
   readonly onArchived: (archived: Archived) => void;
   readonly onDeleted: (source: PublicSource, purged: Purged) => void;
   readonly onPurged: (note: PurgedNote) => void;
-  /** Before each request to a purge, which waits until this is through. */
+  /** Called before each request to the purge, which waits for it. */
   readonly onPurging: (step: PurgeStep) => void;
   readonly onSettled: (sha256: string, note: PurgedNote | null) => void;
   readonly onAnchor: (note: AnchorNote) => void;
   readonly onBaseline: (source: PublicSource, timeline: number, gone: readonly IdRange[]) => void;
-  /** Records which archives are past their age, and which of them go now. */
+  /** Records which archives are past their age and which of them to remove now. */
   readonly onExpired: (expired: readonly ExpiredArchive[], holds: string | null) => Promise<Removal | null>;
   /** Deletes rows of our own table. */
   readonly deleteOwn: (rows: readonly RowToDelete[]) => Purged;
-  /** The compiled worker.js, where it is not that of the program. */
+  /** The compiled worker.js, if not the program's own. */
   readonly worker?: URL;
 }
 
@@ -42,7 +42,7 @@ export class RunThread {
   private readonly exited: Promise<void>;
   /** Why this side terminated the thread. */
   private trouble: AuditdError | null = null;
-  /** Why it was asked to stop. */
+  /** Why the thread was asked to stop. */
   private stopped: AuditdError | null = null;
 
   constructor(options: RetentionThreadOptions) {
@@ -55,7 +55,7 @@ export class RunThread {
     this.exited = new Promise((done) => this.worker.once('exit', () => done()));
     this.outcome = new Promise((resolve, reject) => {
       this.worker.on('message', (said: FromThread) => {
-        // Sent before the thread was terminated, its own success too. Only deletions still count.
+        // Sent before the thread was terminated, even a success. Only deletions still count.
         if (this.trouble !== null && !('deleted' in said)) return;
         if ('outcome' in said) resolve(said.outcome);
         else if ('failed' in said) reject(fromErrorParts(said.failed));
@@ -78,7 +78,7 @@ export class RunThread {
     clearTimeout(late);
   }
 
-  /** A write to state.db for the thread may fail: that ends the run, and not the daemon. */
+  /** A failed write to state.db for the thread fails the run, not the daemon. */
   private handleMessage(
     said: Exclude<FromThread, { outcome: unknown } | { failed: unknown }>,
     options: RetentionThreadOptions,

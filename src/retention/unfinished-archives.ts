@@ -6,22 +6,22 @@ import { readLines } from './archive/read.js';
 import { type ArchivedRow, LineCodec } from './archive/row-codec.js';
 
 /**
- * Up to which archive, in the order of the chain, every row that was to be deleted has been. Saved in state.db after the
- * deletion: an archive behind it may have rows that are still in the table, because a run ended in between.
+ * The archive, in chain order, up to which every deletable row is deleted. Saved in state.db after the deletion: rows of later
+ * archives may still be in the table, because a run stopped in between.
  */
 export interface PurgedNote {
   readonly sequence: number;
-  /** Of its manifest: another chain may have been begun. */
+  /** Of its manifest: a new chain may have been started. */
   readonly sha256: string;
-  /** Where it was; missing from the note of a release that did not say. */
+  /** Its directory; missing from the note of a release that did not save it. */
   readonly directory?: string;
 }
 
 /**
- * Whether the archives of the rows that are gone are still in their directory. Where a disk is not mounted a second chain would begin, and
- * the first be hidden or the second one be when it is mounted. Another directory than before begins a chain of its own.
+ * Checks that the archives of deleted rows are still in their directory. If their disk is not mounted, a run would start a second chain
+ * there, and mounting the disk would hide it. A different directory starts a chain of its own.
  *
- * @throws AuditdError `ARCHIVE_FAILED` if they are not; `ARCHIVE_BROKEN`
+ * @throws AuditdError `ARCHIVE_FAILED` if they are missing; `ARCHIVE_BROKEN`
  */
 export function checkChainContinues(directory: string, note: PurgedNote | null, begin: ChainHead): void {
   if (note === null || note.directory !== directory) return;
@@ -38,8 +38,8 @@ export function checkChainContinues(directory: string, note: PurgedNote | null, 
 }
 
 /**
- * Archives whose rows may still be in the table, in the order of the chain. After the loss of state.db, or in another directory, these
- * are all: that costs a look at each, and nothing else.
+ * Archives whose rows may still be in the table, in chain order. After the loss of state.db, or in another directory, these are all
+ * archives: each is then checked once.
  *
  * @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED`
  */
@@ -48,7 +48,7 @@ export function pendingArchives(directory: string, note: PurgedNote | null): Man
   const read = (name: string) => readManifest(directory, name).manifest;
   const at = note === null ? undefined : manifests.get(note.sequence);
   const last = Math.max(0, ...manifests.keys());
-  // The one that was noted may have been removed because of its age.
+  // The noted archive may have been removed because of its age.
   const known = note !== null && (at === undefined ? last >= note.sequence : read(at).sha256 === note.sha256);
   return [...manifests]
     .filter(([sequence]) => !known || sequence > note.sequence)

@@ -2,7 +2,7 @@ import { existsSync, statfsSync } from 'node:fs';
 import { AuditdError } from '../errors.js';
 import type { Purged } from './purge/protocol.js';
 
-/** @throws AuditdError `PURGE_FAILED` if rows were to be removed, and SQLite has removed none */
+/** @throws AuditdError `PURGE_FAILED` if SQLite removed none of the rows that were to be removed */
 export function checkRemoved({ deleted, kept }: Purged): void {
   if (deleted > 0 || kept === 0) return;
   const rows = kept === 1 ? '1 row' : `${kept} rows`;
@@ -13,7 +13,7 @@ export function checkRemoved({ deleted, kept }: Purged): void {
   );
 }
 
-/** @throws AuditdError `ARCHIVE_FAILED` if the disk of the archives has too little room left */
+/** @throws AuditdError `ARCHIVE_FAILED` if the disk of the archives has too little free space */
 export function checkSpace(directory: string, minFree: number): void {
   if (!existsSync(directory)) return;
   const { bavail, bsize, blocks } = statfsSync(directory);

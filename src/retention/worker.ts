@@ -19,9 +19,9 @@ import { RowEligibility } from './row-eligibility.js';
 import { runRetention, type Target } from './run.js';
 import type { FromThread, RunData, RunOutcome, ToThread } from './thread-protocol.js';
 
-// The thread of a run reads the table and writes archives, so that shipping waits for neither.
+// A run reads the table and writes archives in its own thread, so that shipping waits for neither.
 
-/** Progress is for people. */
+/** Progress is shown to people. */
 const PROGRESS_MS = 100;
 
 const data = workerData as RunData;
@@ -68,7 +68,7 @@ function targets(): Target[] {
       source,
       timeline,
       table,
-      // How large Postern's table may get says nothing of ours.
+      // The size limit of Postern's table does not apply to our own.
       retention: own ? { ...config.retention, max_rows: null, max_size: null } : config.retention,
       read: createRead(own ? data.stateDatabase : config.source.database, file),
       rows: hub ? hubIdentity(reader) : reader,
@@ -89,12 +89,12 @@ function targets(): Target[] {
   });
 }
 
-/** In the hub's table each row has the id that its server gave it. */
+/** In the hub's table each row keeps the id that its server assigned. */
 function hubIdentity(reader: RowReader): RowIdentity {
   return { eventIdColumn: 'event_id', identify: (row, place) => reader.identify(row, place) };
 }
 
-/** The hub's table is the daemon's own, which the unit of the purge may not write: a child of this process can. */
+/** The hub's table belongs to the daemon. The purge unit may not write it; a child of this process may. */
 function withoutUnit(): NodeJS.ProcessEnv {
   return { ...data.env, [PURGE_SOCKET]: '' };
 }
