@@ -5,37 +5,37 @@ import { type Anchor, checkSigned, Unsealed } from './manifest.js';
 import { type ChainHead, readAnchor, readManifest } from './manifest-chain.js';
 
 /**
- * What state.db has of archives that were removed: with it an anchor is compared. Whoever may write to the directory may write an
- * anchor, but not state.db.
+ * The record in state.db of removed archives, to compare an anchor with. Anyone who may write to the directory can forge an anchor, but not
+ * state.db.
  */
 export interface Removal {
   readonly directory: string;
-  /** Of the newest archive that was removed; 0 where none was. */
+  /** Number of the newest removed archive; 0 if none was removed. */
   readonly sequence: number;
-  /** SHA-256 of the file of its manifest; null where none was. */
+  /** SHA-256 of its manifest file; null if none was removed. */
   readonly sha256: string | null;
-  /** When that was decided, or its anchor was adopted; ISO 8601. */
+  /** When the removal was decided or its anchor adopted; ISO 8601. */
   readonly time: string;
-  /** Null where the daemon has decided it; else how an anchor came to count without a record of a decision. */
+  /** Null if the daemon decided the removal; otherwise how an anchor without a recorded decision was adopted. */
   readonly adopted: 'upgrade' | 'command' | null;
 }
 
-/** Where the chain begins, as far as that is recorded, and what the anchor in the directory is worth. */
+/** Where the chain begins by the records, and whether the anchor in the directory counts. */
 export interface AnchorStanding {
-  /** The newest archive that is gone by a record. */
+  /** The newest removed archive by the records. */
   readonly begin: ChainHead;
   readonly record: Removal | null;
-  /** As it stands in the directory, if it can be read. */
+  /** The anchor in the directory, if readable. */
   readonly anchor: Anchor | null;
-  /** Does a record say the same as the anchor? */
+  /** Whether a record confirms the anchor. */
   readonly matches: boolean;
-  /** Why the anchor does not count; null if it does, or there is none. */
+  /** Why the anchor does not count; null if it counts or does not exist. */
   readonly refused: string | null;
 }
 
 export const NOT_RECORDED = 'a decision to remove archives up to there is not recorded in state.db';
 
-/** @param records all that state.db has, the oldest first @throws AuditdError `ARCHIVE_FAILED` */
+/** @param records all records of state.db, the oldest first @throws AuditdError `ARCHIVE_FAILED` */
 export function readAnchorStanding(
   directory: string,
   records: readonly Removal[],
@@ -43,7 +43,7 @@ export function readAnchorStanding(
 ): AnchorStanding {
   const { anchor, why } = anchorIn(directory, contents);
   const match = anchor === null ? null : anchorRecordOf(anchor, records);
-  // In a directory without anything (a disk that is not mounted) no chain goes on.
+  // An empty directory (a disk that is not mounted) continues no chain.
   const isEmpty = contents.manifests.size === 0 && !contents.anchor;
   const latest = isEmpty
     ? null
@@ -58,18 +58,18 @@ export function readAnchorStanding(
   };
 }
 
-/** The newest record that says what the anchor says. */
+/** The newest record that confirms the anchor. */
 export function anchorRecordOf(anchor: Anchor, records: readonly Removal[]): Removal | null {
   const says = (one: Removal) => one.sequence === anchor.sequence && one.sha256 === anchor.previous_sha256;
   return records.findLast(says) ?? null;
 }
 
 /**
- * Why an anchor without a record can't be adopted; null if it can. It can where nothing is gone by it that is not gone already: no
- * archive is there that it stands for, and the first one that is there was put behind it.
+ * Why an anchor without a record can't be adopted; null if it can. It can be adopted if that removes nothing: no archive that it replaces
+ * exists, and the first existing archive is linked to it.
  *
- * @param key that archives are signed with. An anchor from before that has no signature, one that has needs the right one.
- * @param end of the chain as it is recorded for this directory; null if nothing is
+ * @param key that archives are signed with. An anchor older than the key has no signature; an existing signature must be valid.
+ * @param end of the chain as recorded for this directory; null if there is no record
  */
 export function whyNotAdopted(
   directory: string,
@@ -99,21 +99,21 @@ export function whyNotAdopted(
     : `archive ${sequence}, the first one, does not follow archive ${anchor.sequence}`;
 }
 
-/** What an anchor says that nobody has recorded. */
+/** The content of an anchor without a record. */
 export function unrecordedText({ sequence, created }: Anchor): string {
   const say = `it says that the chain begins at ${sequence + 1} and the archives before were removed on ${created.slice(0, 10)}`;
   return `${say}; ${NOT_RECORDED}. If they were removed rightly, postern-auditd archive adopt records that`;
 }
 
-/** The first name that belongs to an archive up to a number; null if there is none. */
+/** The first file name of an archive up to a number; null if there is none. */
 export function firstNameUpTo({ files, manifests }: ArchiveContents, upTo: number): string | null {
   const names = [...files, ...manifests.values()].filter((name) => (sequenceOf(name) ?? 0) <= upTo);
   return names.sort((a, b) => a.localeCompare(b, 'en'))[0] ?? null;
 }
 
 /**
- * The manifests of the archives that are there, the oldest first. An anchor hides none, since anyone who may write there can write one:
- * left out are only those it stands for whose file is gone, the rest of a removal that was broken off.
+ * The manifests of the existing archives, the oldest first. An anchor hides none, because anyone who may write to the directory can forge
+ * one. Only manifests that it replaces and whose files are gone are omitted: leftovers of an interrupted removal.
  */
 export function manifestsIn(
   directory: string,

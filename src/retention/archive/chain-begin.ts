@@ -1,16 +1,16 @@
-/** Where a chain begins that archives were removed from. */
+/** The beginning of a chain from which archives were removed. */
 export interface ChainBegin {
-  /** Of the first archive of the chain: those before it were removed. */
+  /** Number of the first archive of the chain: earlier ones were removed. */
   readonly sequence: number;
-  /** When: the time of the decision, or what the anchor says where none is recorded. */
+  /** When they were removed: the time of the decision or, if none is recorded, the time in the anchor. */
   readonly removed: string;
-  /** Is a decision to remove them recorded in state.db? Null: that could not be read. */
+  /** Whether state.db records a decision to remove them. Null: state.db could not be read. */
   readonly recorded: boolean | null;
-  /** When the anchor was adopted, where no decision is recorded. */
+  /** When the anchor was adopted, if no decision is recorded. */
   readonly adopted: string | null;
 }
 
-/** For people. */
+/** The beginning of the chain, described for people. */
 export function chainBeginText({ sequence, removed, recorded, adopted }: ChainBegin): string {
   const gone = sequence === 2 ? 'the first one was' : `the first ${sequence - 1} were`;
   const words = `the chain begins at ${sequence}; ${gone} removed on ${day(removed)}`;

@@ -8,7 +8,7 @@ import type { Manifest } from './manifest.js';
 
 const READ_AT_ONCE = 1024 * 1024;
 
-/** A file that is being compared: what was read of it counts, though the query that it was for is over. */
+/** A comparison in progress: its result counts even after the query that started it has ended. */
 interface Comparison {
   readonly directory: string;
   readonly manifest: Manifest;
@@ -17,26 +17,26 @@ interface Comparison {
   at: number;
 }
 
-/** What was compared with its manifest in this thread, by path: which file it was and when it was changed last, and the hash that it has. */
+/** The files that this thread has compared with their manifests, by path: identity, last change and hash. */
 const compared = new Map<string, string>();
 const comparing = new Map<string, Comparison>();
 let until = Number.POSITIVE_INFINITY;
 
 /**
- * How long what is asked for now may wait for the comparison of archives. Without this as long as it takes, which for large ones is
- * longer than anybody waits for a page.
+ * Limits the time that the current request may wait for the comparison of archives. Without a limit, large archives take longer than
+ * anybody waits for a page.
  *
- * @param ms null: as long as it takes
+ * @param ms null: no limit
  */
 export function limitComparison(ms: number | null): void {
   until = ms === null ? Number.POSITIVE_INFINITY : performance.now() + ms;
 }
 
 /**
- * Compares the file of an archive with its manifest, once in this thread unless the file is another then.
+ * Compares the file of an archive with its manifest, once per thread unless the file changes.
  *
  * @param fd the file, open
- * @throws AuditdError `ARCHIVE_BROKEN`; `ARCHIVE_UNREAD` when the time is over: the next call goes on where this one was
+ * @throws AuditdError `ARCHIVE_BROKEN`; `ARCHIVE_UNREAD` on a timeout: the next call resumes there
  */
 export function compareOnce(directory: string, manifest: Manifest, fd: number): void {
   const path = join(directory, manifest.file);
@@ -53,9 +53,9 @@ export function compareOnce(directory: string, manifest: Manifest, fd: number): 
 }
 
 /**
- * Continues, for some time, the comparisons that queries could not wait for.
+ * Continues, for a limited time, comparisons whose queries timed out.
  *
- * @returns whether there is more to do. What is wrong with a file is for the next query to say.
+ * @returns whether there is more to do. The next query reports what is wrong with a file.
  */
 export function continueComparison(ms: number): boolean {
   const [next] = comparing;
@@ -74,7 +74,7 @@ export function continueComparison(ms: number): boolean {
   return comparing.size > 0;
 }
 
-/** @returns false when the time is over */
+/** @returns false on a timeout */
 function compareUntil(path: string, one: Comparison, fd: number, end: number): boolean {
   const { directory, manifest, hash, identity } = one;
   const { file, bytes, file_sha256: sha256 } = manifest;
@@ -95,7 +95,7 @@ function compareUntil(path: string, one: Comparison, fd: number, end: number): b
     throw archiveFailed(`${path} can't be read`, error);
   }
   comparing.delete(path);
-  compared.set(path, identity); // from before: a write meanwhile causes another comparison
+  compared.set(path, identity); // read before the comparison: a write during it causes another one
   return true;
 }
 
@@ -108,7 +108,7 @@ function notComparedYet({ manifest: { sequence, bytes }, at }: Comparison): Audi
   );
 }
 
-/** Every write moves a file's ctime, which nobody can set. */
+/** Every write updates a file's ctime, which nobody can set. */
 function identityOf(fd: number, { file_sha256: sha256 }: Manifest): string {
   const { dev, ino, size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true });
   return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs} ${sha256}`;

@@ -9,43 +9,43 @@ import { isSignedBy, type Manifest, type Signed } from './manifest.js';
 import { BEGINNING, type ChainHead, readAnchor, readManifest } from './manifest-chain.js';
 import { Signatures, Unvouched } from './signatures.js';
 
-/** Archives that should be there, by number, both included. */
+/** Archives that should exist, by number, both inclusive. */
 export interface Range {
   readonly from: number;
   readonly to: number;
 }
 
-/** The archives of a directory as those who read rows take them. */
+/** The archives of a directory, for readers of rows. */
 export interface ArchiveChain {
-  /** Those that are there, the oldest first, each linked to the one before it. */
+  /** The existing archives, the oldest first, each linked to the previous one. */
   readonly archives: readonly Manifest[];
-  /** Those that were made, were not removed because of their age, and are not there. */
+  /** Archives that were written, were not removed because of their age, and are missing. */
   readonly missing: readonly Range[];
-  /** Where rows went that are in none of these; null: nowhere. */
+  /** Where other archived rows are; null: nowhere. */
   readonly elsewhere: string | null;
-  /** What an anchor says that does not count, since nobody has recorded it; null: there is none. */
+  /** The content of an anchor that does not count because no record confirms it; null: there is none. */
   readonly unrecorded: string | null;
 }
 
 interface Link {
   readonly manifest: Manifest;
   readonly sha256: string;
-  /** Null where archives are not signed. */
+  /** Null if archives are not signed. */
   readonly signed: Signed | null;
 }
 
-/** A run adds and removes archives while somebody reads: so many attempts at a consistent look. */
+/** Attempts to get a consistent view while a run adds and removes archives. */
 const TRIES = 5;
 
 /**
- * Reads a chain of archives, and compares it with itself and with what was recorded: each manifest with the one before it, its hash with
- * the record of it, its signature where archives are signed. A manifest never changes, so each is read once.
+ * Reads and checks a chain of archives: each manifest's link to the previous one, its hash against the record of it, and its signature if
+ * archives are signed. A manifest never changes, so each is read once.
  */
 export class ChainReader {
   private known = new Map<string, Link>();
   private signer: KeyObject | null | undefined;
 
-  /** @param key that archives are signed with; null: signatures are not looked at */
+  /** @param key that archives are signed with; null: signatures are not checked */
   constructor(
     readonly directory: string,
     private readonly key: () => KeyObject | null = () => null,
@@ -106,7 +106,7 @@ export class ChainReader {
     return { archives, unrecorded, ...this.after(head, recorded, missing, isEnd) };
   }
 
-  /** What is missing behind the last archive that is there. @param isEnd whether the archive that was noted is there, or was removed because of its age */
+  /** What is missing after the last existing archive. @param isEnd whether the noted archive exists or was removed because of its age */
   private after(
     { sequence }: ChainHead,
     recorded: RecordedArchives,
@@ -114,14 +114,14 @@ export class ChainReader {
     isEnd: boolean,
   ): Pick<ArchiveChain, 'missing' | 'elsewhere'> {
     const { purged, made } = recorded;
-    // Moved, or another chain that was begun here.
+    // The directory was moved, or another chain was started here.
     if (!this.isHere(recorded)) return { missing, elsewhere: isEnd ? null : (purged?.directory ?? null) };
     const last = Math.max(purged?.sequence ?? 0, made.at(-1)?.sequence ?? 0);
     if (last > sequence) missing.push({ from: sequence + 1, to: last });
     return { missing, elsewhere: null };
   }
 
-  /** Whether what was noted last is of this directory. */
+  /** Whether the last note is about this directory. */
   private isHere({ purged }: RecordedArchives): boolean {
     return purged?.directory === undefined || purged.directory === this.directory;
   }
@@ -143,8 +143,7 @@ export class ChainReader {
 }
 
 /**
- * Where the chain begins. An anchor that says of an archive that is there that it was removed is not believed, nor one of which nobody has
- * recorded what it says.
+ * Where the chain begins. An anchor is not trusted if it declares an existing archive removed, or if no record confirms it.
  */
 function beginOf(
   directory: string,
@@ -165,12 +164,12 @@ function beginOf(
   const { begin } = readAnchorStanding(directory, removals ?? [], contents);
   const unrecorded = anchor === null || isKnown ? null : unrecordedText(anchor);
   if (isGone(begin.sequence)) return { ...begin, unrecorded };
-  // What was decided last has not been done: a legal hold came, or a death. The one before was.
+  // The last decision was not carried out, because of a legal hold or a crash. The one before it was.
   const done = removals?.findLast((one) => one.directory === directory && isGone(one.sequence));
   return { sequence: done?.sequence ?? BEGINNING.sequence, sha256: done?.sha256 ?? null, unrecorded };
 }
 
-/** Null if nothing is missing; else what is, for people. */
+/** What is missing, for people; null if nothing is. */
 export function missingText(
   directory: string,
   { missing, elsewhere, unrecorded }: Omit<ArchiveChain, 'archives'>,
@@ -191,18 +190,18 @@ export function missingText(
   return parts.length === 0 ? null : parts.join('; ');
 }
 
-/** A part that is not to be taken for the whole. @param goOn what lets it be taken for what it is */
+/** The error of an incomplete chain. @param goOn the option that accepts it as incomplete */
 export function incomplete(words: string, goOn: string): AuditdError {
   return new AuditdError('ARCHIVE_FAILED', `The result would be incomplete: ${words}`, {
     next: `Mount the disk, or put the archives back from a backup; else ${goOn}`,
   });
 }
 
-/** Whether the record of an archive is there. @throws AuditdError `ARCHIVE_BROKEN` if there are others of its number alone */
+/** Whether the record of an archive exists. @throws AuditdError `ARCHIVE_BROKEN` if only different records have its number */
 function isRecorded(directory: string, name: string, head: ChainHead, { made }: RecordedArchives): boolean {
   const records = made.filter(({ sequence }) => sequence === head.sequence);
   if (records.some(({ sha256 }) => sha256 === head.sha256)) return true;
-  // More than one chain may have been begun, in directories of their own.
+  // There may be several chains, each in its own directory.
   if (records.length === 0) return false;
   throw archiveBroken(
     directory,

@@ -1,12 +1,12 @@
-/** Ids that share a piece of memory. */
+/** Ids per block of memory. */
 const PIECE = 65_536;
 
-/** Counts ids, each once; a bit an id, so ten million of them take little more than a megabyte. */
+/** Counts distinct ids with one bit each: ten million take little more than a megabyte. */
 export class DistinctIds {
   count = 0;
   private readonly pieces = new Map<string, Uint8Array>();
 
-  /** Of one table. @returns what takes its ids */
+  /** @returns the counter for the ids of one table */
   of(table: string): (id: number) => void {
     return (id) => {
       const key = `${table} ${Math.floor(id / PIECE)}`;

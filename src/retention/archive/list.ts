@@ -3,7 +3,7 @@ import type { Manifest } from './manifest.js';
 import { readManifest } from './manifest-chain.js';
 
 /**
- * The manifests of a directory, the oldest first. None is compared with its file or its neighbours: that is `verifyArchives`.
+ * The manifests of a directory, the oldest first. Does not compare them with their files or neighbours, as `verifyArchives` does.
  *
  * @throws AuditdError `ARCHIVE_BROKEN` if a manifest was changed, `ARCHIVE_FAILED`
  */

@@ -13,13 +13,13 @@ import { type Anchor, hashOf, type Manifest, Unsealed, unsealAnchor, unsealManif
 
 /** The end of a chain: what the next manifest is linked to. */
 export interface ChainHead {
-  /** 0 where there is no archive yet. */
+  /** 0 if there is no archive yet. */
   readonly sequence: number;
-  /** SHA-256 of the file of the manifest; null where there is none. */
+  /** SHA-256 of the manifest file; null if there is none. */
   readonly sha256: string | null;
 }
 
-/** @throws AuditdError `ARCHIVE_BROKEN` if it was changed, is of another archive than its name says or, with a key, not signed by it */
+/** @throws AuditdError `ARCHIVE_BROKEN` if it was changed, belongs to a different archive than its name says or, with a key, is not signed by it */
 export function readManifest(
   directory: string,
   name: string,
@@ -37,7 +37,7 @@ export function readManifest(
   return { manifest, sha256: hashOf(bytes) };
 }
 
-/** Null if there is none. It counts only as far as it is recorded (anchor.ts). @throws as `readManifest` */
+/** The anchor; null if there is none. It counts only if it is recorded (anchor.ts). @throws as `readManifest` */
 export function readAnchor(
   directory: string,
   contents: ArchiveContents,
@@ -48,11 +48,11 @@ export function readAnchor(
   return orBroken(directory, ANCHOR, () => unsealAnchor(bytes, key));
 }
 
-/** Of a chain that nothing was removed from. */
+/** The beginning of a chain from which nothing was removed. */
 export const BEGINNING: ChainHead = { sequence: 0, sha256: null };
 
 /**
- * @param begin the newest archive that was removed, as it is recorded (anchor.ts): the anchor is a file that others may write
+ * @param begin the newest removed archive by the records (anchor.ts), not by the anchor, a file that others may write
  * @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED`
  */
 export function chainHeadOf(

@@ -10,19 +10,19 @@ import type { FileIdentity } from '../file-identity.js';
 import type { FreedSpace, Piece, Purged, PurgeReply, PurgeRequest } from './protocol.js';
 import { readStreamLines } from './read-lines.js';
 
-/** Set by the unit of the daemon: where the unit of the purge listens. Without it the purge is a child process. */
+/** Set by the daemon's unit: the socket of the purge unit. Without it the purge is a child process. */
 export const PURGE_SOCKET = 'POSTERN_AUDITD_PURGE';
 
-/** The longest answer names the rows of a block that stay. */
+/** The longest answer lists the rows of a block that stay. */
 const LONGEST_ANSWER = 64 * 1024 * 1024;
 
-/** Deletes rows through the process that may write the database. */
+/** Deletes rows through the process that is allowed to write the database. */
 export interface Purger {
-  /** Whether rows can be deleted at all; deletes none. @throws AuditdError `PURGE_FAILED` in the words of the other side */
+  /** Checks that rows can be deleted at all; deletes none. @throws AuditdError `PURGE_FAILED` with the purge's message */
   probe(holds: readonly KnownRecord[]): Promise<void>;
-  /** @param holds records of legal holds that must be there @throws as `probe` */
+  /** @param holds records of legal holds that must exist @throws as `probe` */
   purge(piece: Piece, holds: readonly KnownRecord[]): Promise<Purged>;
-  /** After the last rows. */
+  /** Called after the last rows. */
   shrink(): Promise<FreedSpace>;
   close(): void;
 }
@@ -30,9 +30,9 @@ export interface Purger {
 export interface PurgerOptions {
   readonly configPath: string | null;
   readonly env: NodeJS.ProcessEnv;
-  /** Rows go only from this database; null: from whichever the purge finds. */
+  /** Rows are deleted only from this database; null: from the configured one. */
   readonly file?: FileIdentity | null;
-  /** The compiled process.js, where it is not beside this file. */
+  /** The compiled process.js, if not next to this file. */
   readonly child?: URL;
 }
 
@@ -59,7 +59,7 @@ function startChild({ configPath, env, file = null, child }: PurgerOptions): Pur
     env,
     stdio: ['pipe', 'pipe', 'inherit'],
   });
-  started.on('error', () => undefined); // the streams end
+  started.on('error', () => undefined); // reported by the end of the streams
   return purger(started.stdout, started.stdin, file, () => started.stdin.end());
 }
 
@@ -112,7 +112,7 @@ function failed(what: string, next: string | null, cause: unknown): AuditdError 
   return new AuditdError('PURGE_FAILED', what, { next, cause });
 }
 
-/** A purge of an earlier version sends the text alone. */
+/** A purge of an earlier version sends only the text. */
 function refused({
   error,
   code = null,

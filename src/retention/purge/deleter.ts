@@ -22,22 +22,22 @@ import { rowHash } from './row-hash.js';
 import { tryDelete } from './trial-delete.js';
 import { shrinkFile } from './vacuum.js';
 
-/** A connection is closed again after this time, so that Postern can stop or be restored. */
+/** A connection is closed after this time, so that Postern can stop or be restored. */
 const OPEN_MS = 200;
-/** Attempts at a lock that another process holds, before this one waits for it. */
+/** Attempts to get a lock held by another process, before waiting for it. */
 const TRIES = 3;
 const BUSY_MS = 1_000;
-/** How long to wait for another process's commit, ms, in order to follow it directly. */
+/** How long to wait for another process's commit, ms, to start directly after it. */
 const TURN_MS = 20;
 
 export interface DeleterOptions {
   readonly config: Pick<Config, 'source' | 'retention'>;
   readonly clock: () => number;
-  /** Octets of a row that can be archived. */
+  /** The largest row that can be archived, in octets. */
   readonly largest?: number;
 }
 
-/** A row as its archive has it. */
+/** A row as archived. */
 interface HashedRow {
   readonly id: number;
   readonly hash: string;
@@ -55,9 +55,9 @@ interface OpenTable {
 
 interface Classified extends Pick<Purged, 'gone' | 'differ' | 'young' | 'legal_hold'> {
   readonly going: readonly number[];
-  /** Those of `young`. */
+  /** The ids counted in `young`. */
   readonly refused: readonly number[];
-  /** How many more rows may go before their age. */
+  /** How many more rows may be deleted before their age. */
   readonly early: number;
 }
 
@@ -65,17 +65,18 @@ interface Classified extends Pick<Purged, 'gone' | 'differ' | 'young' | 'legal_h
 class HoldsChanged extends Error {}
 
 /**
- * Deletes archived rows from Postern's table, and nothing else: those whose every column is what the archive has, that the configuration lets
- * go by this process's own reading of it, that are a day old, that no legal hold is about, and never the newest row (by which the daemon knows the history).
+ * Deletes archived rows from Postern's table, and nothing else. A row is deleted only if every column equals the archived one, this
+ * process's own reading of the configuration allows it, the row is a day old, and no legal hold covers it. The newest row is never
+ * deleted, because the daemon recognises the history by it.
  *
- * A row is read and compared without the write lock, which is taken only if nobody has written since (SQLite refuses it
- * otherwise), so that one transaction sees the row and deletes it. What SQLite says was deleted, and is gone then, counts.
+ * A row is read and compared without the write lock. The lock is taken only if nobody has written since (SQLite refuses it otherwise), so
+ * that one transaction sees the row and deletes it. A row counts as deleted if SQLite reports it so and it is gone afterwards.
  */
 export class Deleter {
   private readonly tables: TableCache;
   private readonly eligibility: RowEligibility;
   private readonly pace = new Pace();
-  /** How many rows may go before their age; null until it is counted. */
+  /** How many rows may be deleted before their age; null until counted. */
   private early: number | null = null;
 
   constructor(private readonly options: DeleterOptions) {
@@ -86,8 +87,8 @@ export class Deleter {
 
   /**
    * @param archived a block of an archive, read by this process
-   * @param options `below`: rows with an id from here on stay; `file`: the database that they are in; null: any
-   * @throws AuditdError `SOURCE_UNUSABLE` if it can't, or the database is another; what `LegalWatch` throws
+   * @param options `below`: rows with this id or a higher one stay; `file`: the database of the rows; null: any
+   * @throws AuditdError `SOURCE_UNUSABLE` if deletion is impossible, or it is a different database; what `LegalWatch` throws
    */
   async delete(
     archived: readonly ArchivedRow[],
@@ -123,7 +124,7 @@ export class Deleter {
   /**
    * Deletes the oldest rows and rolls back: rows that can't be removed must not be archived.
    *
-   * @throws as `delete`; also if a trigger keeps all of them
+   * @throws as `delete`; also if a trigger prevents all deletions
    */
   async probe(file: FileIdentity | null = null): Promise<Purged> {
     const { db, table } = this.open(file);
@@ -164,8 +165,8 @@ export class Deleter {
     try {
       db = new Database(database, { fileMustExist: true, timeout: BUSY_MS });
       if (file !== null && !isFileAt(database, file)) throw sourceUnusable(anotherFile(database));
-      // A deletion that a loss of power takes back was archived, and is found again by the next run (run.ts); NORMAL saves Postern
-      // the wait for this process's fsync under the lock.
+      // The next run repeats a deletion that a power loss undid (run.ts): its rows are archived. NORMAL spares Postern the wait for
+      // this process's fsync under the lock.
       db.pragma('synchronous = NORMAL');
       db.pragma('wal_autocheckpoint = 0');
       const table = this.tables.get(db);
@@ -183,7 +184,7 @@ export class Deleter {
     }
   }
 
-  /** Rows above `max_rows`; with `max_size` that is for the archiving side to judge. */
+  /** Rows above `max_rows`; `max_size` is left to the archiving side. */
   private countExcess(db: Database, table: AuditTable): number {
     const { max_rows: maxRows, max_size: maxSize } = this.options.config.retention;
     if (maxSize !== null) return Number.POSITIVE_INFINITY;
@@ -219,8 +220,8 @@ export class Deleter {
   }
 
   /**
-   * Waits a moment for another process's commit: directly after it the next one is furthest away.
-   * @returns false if there was none: nobody writes much
+   * Waits briefly for another process's commit: directly after it, the next one is furthest away.
+   * @returns false if there was none: there are few writes
    */
   private async waitForCommit(open: OpenTable): Promise<boolean> {
     const end = performance.now() + TURN_MS;
@@ -251,12 +252,12 @@ export class Deleter {
       if (!wait && !keepsWriterOut(db)) locked = performance.now();
       for (const each of going) if (statement.run(each).changes === 0) kept.push(each);
     }
-    // A hold that was added since may cover these rows: the transaction must not commit.
+    // A hold added since may cover these rows: the transaction must not commit.
     if (going.length > 0 && legal.isChanged()) throw new HoldsChanged();
     db.exec('COMMIT');
     const lockMs = going.length > 0 || wait ? performance.now() - locked : 0;
     this.early = early;
-    // A trigger may have put a row back. Nobody else does: an id is not given twice, and not within this moment.
+    // A trigger may have put a row back. Nothing else can: ids are not reused within this transaction.
     const isThere = db.prepare(`SELECT 1 FROM ${name} WHERE ${id} = ?`);
     for (const each of going) if (!kept.includes(each) && isThere.get(each) !== undefined) kept.push(each);
     const purged: Purged = {
@@ -271,7 +272,7 @@ export class Deleter {
     return { purged, lockMs };
   }
 
-  /** Which rows of a batch may go, and how many stay for what; in the transaction that deletes them. */
+  /** Which rows of a batch may be deleted, and how many stay for which reason; in the transaction that deletes them. */
   private classify(
     { rows, moment, newestId }: OpenTable,
     holds: LegalHolds,
@@ -285,7 +286,7 @@ export class Deleter {
     const refused: number[] = [];
     for (const { id, hash } of batch) {
       const row = found.get(id);
-      // What is archived was smaller: it was edited since.
+      // The archived row was smaller: the row was edited since.
       if (row === undefined && rows.isTooLarge(id)) differ++;
       else if (row === undefined) gone++;
       else if (rowHash(row) !== hash) differ++;
@@ -303,14 +304,14 @@ export class Deleter {
   }
 }
 
-/** Beside a file that is mounted without its directory SQLite would write a journal that Postern never sees. */
+/** If the file is mounted without its directory, SQLite would write a journal that Postern never sees. */
 function checkMount(database: string): void {
   if (!existsSync(database)) return;
   const path = realpathSync(database);
   if (isMountPoint(path)) throw sourceUnusable(mountedAlone(database, { path }));
 }
 
-/** Moves what is in the WAL into the database: otherwise one of Postern's commits has to do it. Waits for nobody. */
+/** Checkpoints the WAL, so that none of Postern's commits has to. Does not wait for locks. */
 function checkpoint(db: Database): void {
   db.pragma('wal_checkpoint(PASSIVE)');
 }
@@ -328,13 +329,13 @@ function dataVersion(db: Database): unknown {
   return db.pragma('data_version', { simple: true });
 }
 
-/** On the medium, so that a loss of power brings no row back whose archive counts as done. Reading `-wal` drops no locks. */
+/** Makes deletions durable, so that a power loss restores no row of a finished archive. Reading `-wal` drops no locks. */
 function syncWal(database: string): void {
   let fd: number;
   try {
     fd = openSync(`${realpathSync(database)}-wal`, 'r');
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return; // checkpointed by the last close, or no WAL at all
+    if (codeOf(error) === 'ENOENT') return; // checkpointed by the last close, or not in WAL mode
     throw error;
   }
   try {

@@ -3,64 +3,64 @@ import type { KnownRecord } from '../archive/legal-hold-records.js';
 import type { ErrorParts } from '../error-parts.js';
 import type { FileIdentity } from '../file-identity.js';
 
-/** A row of our own table to be deleted: its id, and `rowHash` of it as it stands in its archive. */
+/** A row of our own table to delete: its id, and the `rowHash` of its archived copy. */
 export type RowToDelete = readonly [id: number, hash: string];
 
-/** Rows to be deleted: a block of an archive, which the purge reads itself. */
+/** Rows to delete: a block of an archive, which the purge reads itself. */
 export interface Piece {
   /** Name of the manifest. */
   readonly archive: string;
-  /** That the manifest says of itself: it is this very archive that is meant. */
+  /** The manifest's own hash, which identifies the archive. */
   readonly sha256: string;
   /** From 0. */
   readonly block: number;
-  /** Rows with an id from here on stay. */
+  /** Rows with this id or a higher one stay. */
   readonly below: number;
 }
 
-/** Each request is a line of JSON, and so is each answer. `file` (`fileAt`): only if that is the database. */
+/** Requests and answers are lines of JSON. `file` (`fileAt`): the request is valid only for this database. */
 export type PurgeRequest =
-  /** Under another name than in versions that knew no legal holds: a purge of such a version refuses it. */
+  /** Named differently than in versions without legal holds: a purge of such a version rejects it. */
   | ({ readonly archived: Piece } & About)
-  /** Only tries whether rows can be deleted. */
+  /** Only checks whether rows can be deleted. */
   | ({ readonly probe: true } & About)
   | { readonly end: true };
 
 interface About {
   readonly file?: FileIdentity;
-  /** Records of legal holds that must be there, as the daemon has recorded them. */
+  /** Records of legal holds that must exist, as recorded by the daemon. */
   readonly holds: readonly KnownRecord[];
 }
 
-/** What became of the rows of one request. */
+/** The outcome for the rows of one request. */
 export interface Purged {
   readonly deleted: number;
-  /** Were not there any more. */
+  /** Rows already gone. */
   readonly gone: number;
-  /** Are not the rows that were archived: they stay. */
+  /** Rows that stay because they differ from the archived ones. */
   readonly differ: number;
-  /** Stay because of their age, by this process's own reading of the configuration, or as the newest row of the table. */
+  /** Rows that stay because of their age, by this process's own reading of the configuration, or as the newest row of the table. */
   readonly young: number;
-  /** SQLite has not deleted them, or a trigger has put them back. */
+  /** Rows that SQLite did not delete, or that a trigger put back. */
   readonly kept: number;
-  /** `young` and `kept`: which these are, of this one request. */
+  /** Ids of the `young` and `kept` rows of this request. */
   readonly refused_ids: readonly number[];
-  /** Were not to be deleted: `below`. */
+  /** Rows that were not to be deleted (`below`). */
   readonly held: number;
-  /** Stay because of a legal hold. */
+  /** Rows that stay because of a legal hold. */
   readonly legal_hold: number;
-  /** The longest that the write lock was held, ms. */
+  /** The longest time that the write lock was held, ms. */
   readonly lock_ms: number;
   readonly commits: number;
-  /** How often somebody else held the lock. */
+  /** How often another process held the lock. */
   readonly busy: number;
 }
 
-/** What is left to do for the space of the rows that are gone. */
+/** How the space of deleted rows can be freed. */
 export interface FreedSpace {
-  /** As `PRAGMA auto_vacuum`. */
+  /** The value of `PRAGMA auto_vacuum`. */
   readonly auto_vacuum: 'none' | 'full' | 'incremental';
-  /** Bytes that the file holds and does not use. */
+  /** Unused bytes in the file. */
   readonly free_bytes: number;
   readonly lock_ms: number;
 }
@@ -68,7 +68,7 @@ export interface FreedSpace {
 export type PurgeReply =
   | { readonly purged: Purged }
   | { readonly space: FreedSpace }
-  /** Versions before sent the text alone, and read nothing else. */
+  /** Earlier versions send and read only the text. */
   | ({ readonly error: string } & Partial<ErrorParts>);
 
 export const NOTHING: Purged = {
@@ -101,7 +101,7 @@ export function sum(a: Purged, b: Purged): Purged {
   };
 }
 
-/** A line that is longer is none of ours. */
+/** A longer line is not ours. */
 export const MAX_MESSAGE = 1024 * 1024;
 
 /** @throws AuditdError `PURGE_FAILED` */

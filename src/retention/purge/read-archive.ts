@@ -13,7 +13,7 @@ import type { Piece } from './protocol.js';
 
 export interface ArchiveReaderOptions {
   readonly directory: string;
-  /** What the archives have to be of. */
+  /** The table that the archives must belong to. */
   readonly source: PublicSource;
   readonly table: TableConfig;
 }
@@ -27,18 +27,18 @@ interface Open {
 }
 
 /**
- * The rows of archives as the purge reads them, in order to delete them from the table.
+ * Reads the rows of archives for the purge, which deletes them from the table.
  *
- * It may run as root, and the directory is another user's to write: only regular files directly below the directory are opened, by
- * the names that archives have; a manifest counts if it is the one that is asked for, to the last byte; the file, if it is the one
- * whose hash stands there; and no size is believed that no archive has.
+ * The purge may run as root, and another user may write to the directory. So it opens only regular files directly in the directory, with
+ * valid archive names. It accepts a manifest only if it is the requested one, to the last byte, and a file only if its hash is the one in
+ * the manifest. It rejects sizes that no archive can have.
  */
 export class ArchiveReader {
   private open: Open | null = null;
 
   constructor(private readonly options: ArchiveReaderOptions) {}
 
-  /** Whether archives can be read at all. @throws AuditdError `ARCHIVE_FAILED` */
+  /** Checks that archives can be read at all. @throws AuditdError `ARCHIVE_FAILED` */
   check(): void {
     const { directory } = this.options;
     try {
@@ -48,7 +48,7 @@ export class ArchiveReader {
     }
   }
 
-  /** The rows of one block, ascending. @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
+  /** The rows of one block, in ascending order. @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
   read(piece: Piece): ArchivedRow[] {
     const { manifest, offsets, codec, fd } = this.archive(piece);
     const { directory } = this.options;

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 
-/** The lines of a stream, without their ends; whoever stops in between can still write to it. @throws Error at a line that is longer than `longest` characters */
+/** The lines of a stream, without line ends. Stopping early leaves the stream writable. @throws Error at a line longer than `longest` characters */
 export async function* readStreamLines(stream: Readable, longest: number): AsyncGenerator<string, void> {
   let rest = '';
   const chunks = stream.setEncoding('utf8').iterator({ destroyOnReturn: false });

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { type ArchivedRow, type ArchivedValue, TextBytes } from '../archive/row-codec.js';
 
 /**
- * 128 bits over the id and every column of a row, by which the purge knows it again: 32 hex digits. A NULL does not count: a
- * column that is added to the table between archive and purge changes nothing.
+ * 128 bits over the id and every column of a row, by which the purge identifies it: 32 hex digits. NULL values are skipped, so that a
+ * column added to the table between archive and purge changes no hash.
  */
 export function rowHash({ id, columns }: Pick<ArchivedRow, 'id' | 'columns'>): string {
   const hash = createHash('sha256').update(`${id}`);

@@ -12,18 +12,18 @@ import { readStreamLines } from './read-lines.js';
 
 /** The first descriptor that systemd passes on (sd_listen_fds(3)). */
 const FIRST_FD = 3;
-/** Without a client for so long the process ends; systemd starts it again for the next. */
+/** The process exits after this time without a client; systemd starts it for the next one. */
 const IDLE_MS = 10_000;
 
 export interface PurgeServerOptions {
-  /** As of the other commands; null for the usual places. */
+  /** As for the other commands; null: the default locations. */
   readonly configPath: string | null;
   readonly env: NodeJS.ProcessEnv;
 }
 
 /**
- * One client's requests, one after the other. What database, which rows may go at all, and where archives are, this process reads in
- * the configuration itself: a client can name an archive and nothing else.
+ * Serves one client's requests in order. This process reads the database, the deletable rows and the archive directory from the
+ * configuration itself: a client can only name an archive.
  */
 export async function servePurge(
   input: Readable,
@@ -63,7 +63,7 @@ export async function servePurge(
   }
 }
 
-/** Serves the socket that systemd has made and passes on. @throws AuditdError `USAGE` if it passes none */
+/** Serves the socket passed by systemd. @throws AuditdError `USAGE` if there is none */
 export function serveActivated(options: PurgeServerOptions): Promise<void> {
   if (options.env.LISTEN_FDS !== '1' || options.env.LISTEN_PID !== String(process.pid)) {
     throw new AuditdError('USAGE', 'systemd starts the purge when the daemon needs it', {

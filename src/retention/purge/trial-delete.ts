@@ -3,13 +3,13 @@ import { AuditdError, messageOf } from '../../errors.js';
 import { type AuditTable, quoteIdentifier } from '../../source/table-schema.js';
 import { deleteTriggers } from '../deletable.js';
 
-/** Rows of which one has to go. */
+/** Rows of which at least one must be deletable. */
 const TRIED = 20;
 
 /**
- * Deletes the oldest rows until one is gone, in a transaction that the caller takes back.
+ * Deletes the oldest rows one by one until one is gone, in a transaction that the caller rolls back.
  *
- * @throws AuditdError `SOURCE_UNUSABLE` if triggers keep all of them
+ * @throws AuditdError `SOURCE_UNUSABLE` if triggers prevent all deletions
  */
 export function tryDelete(db: Database, table: AuditTable, idColumn: string): void {
   const id = quoteIdentifier(idColumn);
@@ -22,7 +22,7 @@ export function tryDelete(db: Database, table: AuditTable, idColumn: string): vo
     try {
       if (remove.run(one).changes > 0 && isThere.get(one) === undefined) return;
     } catch (error) {
-      trouble ??= error; // of a trigger, which may be about this row alone
+      trouble ??= error; // by a trigger, which may concern only this row
       if (!db.inTransaction) break;
     }
   }

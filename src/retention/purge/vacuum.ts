@@ -8,10 +8,10 @@ const MODES = ['none', 'full', 'incremental'] as const;
 const FIRST_PAGES = 16;
 const MOST_PAGES = 512;
 const TARGET_MS = 8;
-/** Tries at a lock that somebody else holds; what is left of the free pages waits for the next run. */
+/** Attempts to get a lock held by another process. Remaining free pages are left to the next run. */
 const TRIES = 100;
 
-/** Cuts free pages off the file, a few per commit, where the database was made for that (`auto_vacuum = incremental`). */
+/** Truncates free pages from the file, a few per commit, if the database has `auto_vacuum = incremental`. */
 export async function shrinkFile(db: Database, pace: Pace): Promise<FreedSpace> {
   const mode = MODES[Number(db.pragma('auto_vacuum', { simple: true }))] ?? 'none';
   const free = () => Number(db.pragma('freelist_count', { simple: true }));
