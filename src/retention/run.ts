@@ -86,7 +86,7 @@ export interface RunOptions {
   /** Called when the deletion of every block was requested. Null: some rows of this archive, or of an earlier one, must stay for now. */
   readonly onSettled: (sha256: string, note: PurgedNote | null) => void;
   readonly onAnchor: (note: AnchorNote) => void;
-  /** Passes the archives past their age and the newest hold record considered. Resolves, once the decision is recorded, with what may be removed; null: nothing. */
+  /** Called with the archives past their age and the newest hold record seen. Resolves with the recorded decision of what to remove; null: nothing. */
   readonly onExpired: (expired: readonly ExpiredArchive[], holds: string | null) => Promise<Removal | null>;
   /** Every deletable row of this archive and of those before it is deleted. */
   readonly onPurged: (note: PurgedNote) => void;

@@ -12,39 +12,39 @@ import {
 import { join } from 'node:path';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
 
-/** Archives have rows as they are, secrets included: for the daemon's user and its group alone. */
+/** Archives contain unmasked rows, including secrets: only the daemon's user and its group may read them. */
 const DIRECTORY_MODE = 0o750;
 const FILE_MODE = 0o640;
 
 export const TEMPORARY = '.tmp';
 export const ANCHOR = 'anchor.json';
 const MANIFEST = '.manifest.json';
-/** Where the directory is a file system of its own. */
+/** Exists if the directory is a file system of its own. */
 const LOST_FOUND = 'lost+found';
 const NAME = /^(\d{6,12})-[a-z]+-t\d+-(?:\d{4,6}-\d\d|undated)\.(?:manifest\.json|ndjson(?:\.gz|\.zst)?)$/;
 
 /**
- * Records of legal holds have names that a version which knows no holds takes for the manifest of the newest archive. That version reads it
- * first of all, finds a schema version that it does not know, and neither archives nor removes anything. So the numbers begin above those of archives.
+ * A version without legal holds takes the name of a hold record for the manifest of the newest archive. That version reads it first, finds
+ * an unknown schema version, and neither archives nor removes anything. So the numbers of hold records begin above those of archives.
  */
 const HOLD = /^(9\d{11})-hold-t0-undated\.manifest\.json$/;
 const HOLDS_BEGIN = 900_000_000_000;
 
-/** What a directory of archives has, by name. */
+/** The contents of an archive directory, by name. */
 export interface ArchiveContents {
-  /** Names of manifests by their sequence, the oldest first. */
+  /** Names of manifests by sequence, the oldest first. */
   readonly manifests: ReadonlyMap<number, string>;
-  /** Names of the files with rows. */
+  /** Names of files with rows. */
   readonly files: ReadonlySet<string>;
   readonly temporary: readonly string[];
   readonly anchor: boolean;
-  /** Names of records of legal holds by their number, the oldest first. */
+  /** Names of legal hold records by number, the oldest first. */
   readonly holds: ReadonlyMap<number, string>;
-  /** Names that are none of ours. */
+  /** Other names. */
   readonly others: readonly string[];
 }
 
-/** @throws AuditdError `ARCHIVE_FAILED`; a directory that is not there is empty */
+/** @throws AuditdError `ARCHIVE_FAILED`; a missing directory counts as empty */
 export function contentsOf(directory: string): ArchiveContents {
   let names: string[];
   try {
@@ -79,13 +79,13 @@ export function contentsOf(directory: string): ArchiveContents {
   };
 }
 
-/** The number with which a name of ours begins; null of any other name. */
+/** The number at the beginning of one of our names; null for any other name. */
 export function sequenceOf(name: string): number | null {
   const [, digits] = NAME.exec(name) ?? [];
   return digits === undefined || HOLD.test(name) ? null : Number(digits);
 }
 
-/** Which record of a legal hold a name is of, from 1; null of any other name. */
+/** The number of the legal hold record with this name, from 1; null for any other name. */
 export function holdNumberOf(name: string): number | null {
   const [, digits] = HOLD.exec(name) ?? [];
   return digits === undefined || Number(digits) === HOLDS_BEGIN ? null : Number(digits) - HOLDS_BEGIN;
@@ -121,7 +121,7 @@ export function makeDirectory(directory: string): void {
   }
 }
 
-/** Makes a file that was not there. */
+/** Creates a new file. */
 export function createFile(path: string): number {
   const fd = openSync(path, 'wx', FILE_MODE);
   fchmodSync(fd, FILE_MODE); // whatever the umask
@@ -132,7 +132,7 @@ export function writeAll(fd: number, bytes: Buffer): void {
   for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at);
 }
 
-/** The names in it are on the medium. */
+/** Makes the names in the directory durable. */
 export function fsyncDirectory(directory: string): void {
   const fd = openSync(directory, 'r');
   try {
@@ -142,14 +142,14 @@ export function fsyncDirectory(directory: string): void {
   }
 }
 
-/** A small file, whole under its name or not there: written beside it, fsynced, renamed, the directory fsynced. */
+/** Writes a small file atomically: to a temporary file, fsync, rename, fsync of the directory. */
 export function placeFile(directory: string, name: string, text: string): void {
   prepareFile(directory, name, text);
   renameSync(join(directory, `${name}${TEMPORARY}`), join(directory, name));
   fsyncDirectory(directory);
 }
 
-/** The first half of it: on the medium under its temporary name. */
+/** The first half: durable under its temporary name. */
 export function prepareFile(directory: string, name: string, text: string): void {
   const path = join(directory, `${name}${TEMPORARY}`);
   rmSync(path, { force: true });
@@ -162,7 +162,7 @@ export function prepareFile(directory: string, name: string, text: string): void
   }
 }
 
-/** An error of a file in words, with its next step. */
+/** The message of a file error, with its next step. */
 export function archiveFailed(what: string, cause: unknown): AuditdError {
   if (cause instanceof AuditdError) return cause;
   const next =
@@ -181,14 +181,14 @@ class Fault extends Error {
   }
 }
 
-/** The name of the file that an error of `broken` is about. */
+/** The file that an error of `broken` names. */
 export function fileAtFault({ cause }: AuditdError): string {
   return cause instanceof Fault ? cause.file : 'a file';
 }
 
 const VERIFY = 'Put the file back from a backup; postern-auditd archive verify finds what else is wrong';
 
-/** Of a file that is there and is not what it should be. */
+/** The error for an existing file with invalid content. */
 export function archiveBroken(directory: string, name: string, what: string, next = VERIFY): AuditdError {
   return new AuditdError('ARCHIVE_BROKEN', `${join(directory, name)}: ${what}`, {
     next,

@@ -11,8 +11,8 @@ import { LineCodec } from './row-codec.js';
 /**
  * Compares the file of an archive with its manifest, to the last row.
  *
- * @returns how many rows it has
- * @throws AuditdError `ARCHIVE_BROKEN` that says what is wrong; another if it can't be read here
+ * @returns the number of rows
+ * @throws AuditdError `ARCHIVE_BROKEN` with what is wrong; another error if this process can't read it
  */
 export function checkArchive(
   directory: string,
@@ -30,7 +30,7 @@ export function checkArchive(
   }
 }
 
-/** @throws Error that says what is wrong */
+/** @throws Error with what is wrong */
 function checkRows(fd: number, manifest: Manifest, onId: (id: number) => void): number {
   const compressor = compressorOf(manifest.compression);
   const codec = new LineCodec(manifest.columns.map(({ name }) => name));

@@ -190,7 +190,7 @@ export function missingText(
   return parts.length === 0 ? null : parts.join('; ');
 }
 
-/** The error of an incomplete chain. @param goOn the option that accepts it as incomplete */
+/** The error of an incomplete chain. @param goOn how to use it all the same */
 export function incomplete(words: string, goOn: string): AuditdError {
   return new AuditdError('ARCHIVE_FAILED', `The result would be incomplete: ${words}`, {
     next: `Mount the disk, or put the archives back from a backup; else ${goOn}`,

@@ -2,10 +2,10 @@ import { readSync } from 'node:fs';
 import type { Compressor } from './compression.js';
 import type { Block } from './manifest.js';
 
-/** Bytes of lines that are compressed together, about: what a reader has to unpack to see one of them. */
+/** Approximate bytes of lines per block: a reader has to unpack a block to get one line. */
 export const BLOCK_BYTES = 256 * 1024;
 
-/** A block of an archive as the lines it holds. @throws Error if it is not what its entry says */
+/** The lines of a block of an archive. @throws Error if it does not match its entry */
 export function readBlock(fd: number, offset: number, block: Block, compressor: Compressor): Buffer {
   const [length, content] = block;
   const packed = Buffer.allocUnsafe(length);
@@ -19,14 +19,14 @@ export function readBlock(fd: number, offset: number, block: Block, compressor: 
   return bytes;
 }
 
-/** Each line without its end. */
+/** The lines without their ends. */
 export function splitLines(bytes: Buffer): string[] {
   const lines = bytes.toString('utf8').split('\n');
   lines.pop();
   return lines;
 }
 
-/** Where each block begins. */
+/** The offset of each block. */
 export function offsetsOf(blocks: readonly Block[]): number[] {
   let offset = 0;
   return blocks.map(([length]) => {

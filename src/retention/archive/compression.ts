@@ -3,22 +3,22 @@ import { AuditdError } from '../../errors.js';
 
 export type Compression = 'gzip' | 'zstd' | 'none';
 
-/** Both formats may be written in pieces that stand behind one another: `zcat` and `zstdcat` read them as one. */
+/** Both formats may be concatenated: `zcat` and `zstdcat` read several pieces as one. */
 export interface Compressor {
-  /** What file names end in. */
+  /** The suffix of file names. */
   readonly extension: string;
   compress(bytes: Buffer): Buffer;
-  /** @param length of what comes out; more than that is an error */
+  /** @param length of the output; more is an error */
   decompress(bytes: Buffer, length: number): Buffer;
 }
 
-/** Of node:zlib since Node 22.15; the types of Node 20 do not know it. */
+/** Part of node:zlib since Node 22.15; missing in the types of Node 20. */
 interface Zstd {
   readonly zstdCompressSync?: (bytes: Buffer) => Buffer;
   readonly zstdDecompressSync?: (bytes: Buffer, options: { maxOutputLength: number }) => Buffer;
 }
 
-/** @throws AuditdError `CONFIG_INVALID` if this Node.js can't do it */
+/** @throws AuditdError `CONFIG_INVALID` if this Node.js does not support it */
 export function compressorOf(compression: Compression): Compressor {
   switch (compression) {
     case 'gzip':

@@ -8,14 +8,14 @@ import { type Anchor, type Manifest, SCHEMA_VERSION, seal } from './manifest.js'
 import { type ChainHead, readManifest } from './manifest-chain.js';
 
 /**
- * Up to which archive they may go: the longest run from the oldest on of which every one is past its age, so that what stays
- * is a chain. An archive's age counts from when it was made, or from its newest row where that is later: the rows were in the
- * table until then, and would go for good in the run that archived them if their own age counted.
+ * The last archive that may be removed: all from the oldest up to it are past their age, so that the remaining ones form a chain. An
+ * archive's age counts from its creation, or from its newest row if that is later. Its rows were in the table until then: if their own age
+ * counted, the run that archived them would remove them for good.
  *
  * @param archives the oldest first
  * @param keep milliseconds; null: for ever
  * @param now milliseconds since the epoch
- * @returns its sequence; 0 if none may go
+ * @returns its sequence; 0 if none may be removed
  */
 export function expiredUpTo(
   archives: ReadonlyArray<Pick<Manifest, 'sequence' | 'time' | 'created'>>,
@@ -34,10 +34,10 @@ export function expiredUpTo(
   return upTo;
 }
 
-/** What is recorded and said of an archive that is past its age. */
+/** An archive past its age, as recorded and reported. */
 export interface ExpiredArchive {
   readonly sequence: number;
-  /** SHA-256 of the file of its manifest. */
+  /** SHA-256 of its manifest file. */
   readonly sha256: string;
   readonly file: string;
   readonly source: Manifest['source'];
@@ -57,17 +57,17 @@ export function expiredArchiveOf({
 }
 
 export type Expirable = Omit<Manifest, 'sha256'> & {
-  /** Of the file of the manifest. */
+  /** Of the manifest file. */
   readonly sha256: string;
 };
 
 /**
- * The archives that may go when they are old enough, the oldest first: those that an archive which state.db knows is linked to, over
- * the ones in between. So a manifest that somebody rewrote makes no archive older.
+ * The archives that may be removed at their age, the oldest first: those to which an archive recorded in state.db is linked, directly or
+ * over others. So a rewritten manifest can't make an archive older.
  *
- * @param begin the newest archive that was removed, as it is recorded
- * @param known the newest one whose rows are known to be gone from the table, with the hash that its manifest has of itself
- * @returns none if a link is broken: `archive verify` says which
+ * @param begin the newest removed archive by the records
+ * @param known the newest archive whose rows are known to be deleted from the table, with its manifest's own hash
+ * @returns an empty list if a link is broken: `archive verify` names it
  * @throws AuditdError `ARCHIVE_FAILED`
  */
 export function expirable(directory: string, begin: ChainHead, known: ChainHead): Expirable[] {
@@ -95,10 +95,10 @@ function readSound(directory: string, name: string): ReturnType<typeof readManif
 }
 
 /**
- * Removes the archives up to one of them, once that is recorded. Where the chain begins from then on is written down first; of each
- * archive the manifest goes last. `repairArchives` finishes what was interrupted.
+ * Removes the archives up to a given one, after the removal is recorded. Writes the new beginning of the chain first, and removes the
+ * manifest of each archive last. `repairArchives` finishes an interrupted removal.
  *
- * @param removal the record of it
+ * @param removal its record
  * @param sign the key that archives are signed with
  * @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED`
  */
@@ -111,7 +111,7 @@ export function removeArchives(
   removeUpTo(directory, removal.sequence);
 }
 
-/** Writes down where the chain begins. @throws AuditdError `ARCHIVE_FAILED` */
+/** Writes the anchor, which says where the chain begins. @throws AuditdError `ARCHIVE_FAILED` */
 export function placeAnchor(
   directory: string,
   { sequence, sha256, time }: Pick<Removal, 'sequence' | 'sha256' | 'time'>,

@@ -5,20 +5,20 @@ import { type AuditdError, codeOf } from '../../errors.js';
 import { archiveBroken, archiveFailed } from './archive-files.js';
 import type { Manifest } from './manifest.js';
 
-// The one way in which a file of a directory of archives is opened. Who reads may be root, and the directory another user's to write.
+// The only functions that open files of an archive directory. The reader may be root, and another user may write to the directory.
 
-/** No manifest of ours is larger: one of 100 million rows has some 10 MB. */
+/** Our manifests are smaller: one of 100 million rows has about 10 MB. */
 const LARGEST_MANIFEST = 64 * 1024 * 1024;
 const READ_AT_ONCE = 1024 * 1024;
 
-/** Makes the error for a file that can't be opened. */
+/** Creates the error for a file that can't be opened. */
 export type Unreadable = (path: string, error: unknown) => AuditdError;
 
 /**
- * Opens a regular file directly below the directory: no link is followed, nothing is waited for, and nothing but a file is read.
+ * Opens a regular file directly in the directory, without following links or blocking, and rejects anything else.
  *
- * @param name one that archives have (archive-files.ts)
- * @throws AuditdError `ARCHIVE_BROKEN` if it is something else, `ARCHIVE_FAILED`
+ * @param name a valid archive name (archive-files.ts)
+ * @throws AuditdError `ARCHIVE_BROKEN` if it is not a regular file, `ARCHIVE_FAILED`
  */
 export function openFile(directory: string, name: string, unreadable: Unreadable = cantRead): number {
   const path = join(directory, name);
@@ -35,7 +35,7 @@ export function openFile(directory: string, name: string, unreadable: Unreadable
   throw archiveBroken(directory, name, 'it is not a regular file');
 }
 
-/** A manifest, an anchor or a record. @param largest bytes that it may have @throws as `openFile` */
+/** A manifest, an anchor or a record. @param largest its maximum size in bytes @throws as `openFile` */
 export function readBytes(
   directory: string,
   name: string,
@@ -58,7 +58,7 @@ export function readBytes(
 /**
  * Opens the file with the rows of an archive, and compares it with its manifest to the last byte.
  *
- * @throws as `openFile`; `ARCHIVE_BROKEN` if it is another
+ * @throws as `openFile`; `ARCHIVE_BROKEN` if it differs
  */
 export function openAsWritten(
   directory: string,
@@ -77,7 +77,7 @@ export function openAsWritten(
   }
 }
 
-/** In constant memory. */
+/** Uses constant memory. */
 function hashOfOpen(fd: number, bytes: number): string {
   const hash = createHash('sha256');
   const buffer = Buffer.allocUnsafe(READ_AT_ONCE);

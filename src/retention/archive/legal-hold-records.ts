@@ -21,15 +21,15 @@ import {
 } from './manifest.js';
 import { holdRecordSchema } from './schema.js';
 
-/** Which rows a legal hold is about. A part that is left out lets every row through; without any part it is all of them. */
+/** The rows that a legal hold covers. A missing part matches every row; without any part, the hold covers all rows. */
 export interface HoldFilter {
-  /** Id, name or e-mail address of who did it, exactly. */
+  /** The user's exact id, name or e-mail address. */
   readonly user?: string | undefined;
-  /** ISO 8601; this moment counts. */
+  /** ISO 8601, inclusive. */
   readonly from?: string | undefined;
-  /** ISO 8601; this moment no longer counts. */
+  /** ISO 8601, exclusive. */
   readonly to?: string | undefined;
-  /** The row's `resource_type`, or the catalog's name of what it means. */
+  /** The row's `resource_type`, or the catalog's name for it. */
   readonly resource_type?: string | undefined;
   /** Only with a type. */
   readonly resource_id?: string | undefined;
@@ -37,13 +37,13 @@ export interface HoldFilter {
 
 interface RecordBase {
   readonly schema_version: number;
-  /** From 1, one more with each record. A hold is known by it. */
+  /** Number of the record, from 1. It identifies a hold. */
   readonly number: number;
   readonly reason: string;
-  /** The name that was given; whoever may open the control socket may say what he likes. */
+  /** The given name, a claim: anyone who may open the control socket can give any name. */
   readonly by: string | null;
   readonly created: string;
-  /** SHA-256 of the file of the record before; null in the first. */
+  /** SHA-256 of the previous record's file; null in the first one. */
   readonly previous_sha256: string | null;
   readonly signature: Signature | null;
   readonly sha256: string;
@@ -62,32 +62,32 @@ interface ReleaseRecord extends RecordBase {
 
 export type LegalRecord = HoldRecord | ReleaseRecord;
 
-/** A record as it stands in the directory. */
+/** A record in the directory. */
 export interface LegalLink {
   readonly name: string;
   readonly record: LegalRecord;
-  /** Of the file: what state.db, the next record and the manifests of archives know it by. */
+  /** SHA-256 of the file, by which state.db, the next record and archive manifests refer to it. */
   readonly sha256: string;
-  /** Of the file, whole. */
+  /** The whole text of the file. */
   readonly text: string;
 }
 
-/** A record as state.db knows it. */
+/** A record in state.db. */
 export interface KnownRecord {
   readonly number: number;
   /** SHA-256 of its file. */
   readonly sha256: string;
 }
 
-/** No record of ours is larger: two texts of 1,000 characters and some keys. */
+/** Our records are smaller: two texts of 1,000 characters and some keys. */
 const LARGEST = 64 * 1024;
-/** More are read by nobody: each request to the purge names all of them. */
+/** Maximum number of records: each request to the purge names all of them. */
 export const MOST_RECORDS = 2_000;
 
 type Body = Pick<RecordBase, 'number' | 'reason' | 'by' | 'created' | 'previous_sha256'> &
   (Pick<HoldRecord, 'kind' | 'filter'> | Pick<ReleaseRecord, 'kind' | 'releases'>);
 
-/** The text of a record, signed where archives are. */
+/** The text of a record, signed if archives are. */
 export function sealRecord(body: Body, key: KeyObject | null): { record: LegalRecord; text: string } {
   const whole = { schema_version: HOLDS_VERSION, ...body };
   const { value, text } = seal<Sealed>(whole, key);
@@ -95,7 +95,7 @@ export function sealRecord(body: Body, key: KeyObject | null): { record: LegalRe
 }
 
 /**
- * The records of legal holds of a directory, the oldest first: each is what was written, and linked to the one before it.
+ * The legal hold records of a directory, the oldest first. Each is checked to be unchanged and linked to the previous one.
  *
  * @param key if given, each must be signed by it
  * @throws AuditdError `ARCHIVE_BROKEN` that names the file, `ARCHIVE_FAILED`
@@ -128,9 +128,9 @@ export function readLegalChain(
 }
 
 /**
- * The same for whoever verifies: also as state.db has them, and signed where archives are.
+ * The same for `archive verify`: also compared with state.db, and with signatures if archives are signed.
  *
- * @param options `key`: that each must be signed with; `sign`: the key of this host; `legal`: what is recorded, null if that can't be read
+ * @param options `key`: each must be signed with it; `sign`: this host's key; `legal`: the records in state.db, null if unreadable
  * @throws as `readLegalChain`
  */
 export function checkLegalChain(
@@ -161,7 +161,7 @@ export function checkLegalChain(
   return links;
 }
 
-/** Each record that state.db has is there, as it was written. @throws AuditdError `ARCHIVE_BROKEN` */
+/** Checks that each record of state.db exists unchanged. @throws AuditdError `ARCHIVE_BROKEN` */
 export function checkRecorded(
   directory: string,
   links: readonly LegalLink[],
@@ -177,7 +177,7 @@ export function checkRecorded(
   }
 }
 
-/** The record that an archive names as the newest of its time is there. @throws AuditdError `ARCHIVE_BROKEN` */
+/** Checks that the record exists that an archive names as the newest of its time. @throws AuditdError `ARCHIVE_BROKEN` */
 export function checkNamed(
   directory: string,
   links: readonly LegalLink[],
@@ -188,7 +188,7 @@ export function checkNamed(
   throw brokenHold(directory, holdName(links.length + 1), what);
 }
 
-/** How many there are, for people. */
+/** The number of records, described for people. */
 export function legalHoldsText(links: readonly LegalLink[]): string[] {
   if (links.length === 0) return [];
   const made = links.filter(({ record }) => record.kind === 'legal_hold').length;
@@ -196,7 +196,7 @@ export function legalHoldsText(links: readonly LegalLink[]): string[] {
   return [`legal holds: ${made} made, ${links.length - made} released; ${next}`];
 }
 
-/** Of what a death has left while a record was written, for people; null of any other name. */
+/** The leftover of a crash while a record was written, described for people; null for any other name. */
 export function leftoverOfHold(name: string): string | null {
   if (!name.endsWith(TEMPORARY) || holdNumberOf(name.slice(0, -TEMPORARY.length)) === null) return null;
   return `${name} was left when a legal hold was being written: it does not count, and the next one replaces it`;
@@ -226,7 +226,7 @@ function readRecord(
   }
 }
 
-/** Of a record that is missing, or is not what was written. */
+/** The error for a record that is missing or was changed. */
 function brokenHold(directory: string, name: string, what: string): ReturnType<typeof archiveBroken> {
   return archiveBroken(
     directory,

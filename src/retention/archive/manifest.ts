@@ -4,16 +4,16 @@ import type { Compression } from './compression.js';
 import { anchorSchema, manifestSchema } from './schema.js';
 
 export const SCHEMA_VERSION = 1;
-/** Of what stands in a directory with legal holds: a version that knows none must not take it for its own. */
+/** The schema version in a directory with legal holds: a version without legal holds must reject it. */
 export const HOLDS_VERSION = 2;
 
 export interface ArchivedColumn {
   readonly name: string;
-  /** As it was declared; empty if it was not. */
+  /** The declared type; empty if there is none. */
   readonly type: string;
 }
 
-/** A piece of the file that is read by itself: bytes, bytes of its content, rows, first and last id, first and last time (ms). */
+/** A separately readable piece of the file: bytes, bytes of its content, rows, first and last id, first and last time (ms). */
 export type Block = readonly [
   bytes: number,
   content: number,
@@ -32,25 +32,25 @@ export interface Signature {
   readonly value: string;
 }
 
-/** Rows of a table, compared with what is recorded of them since they were delivered. */
+/** The result of comparing archived rows with their fingerprints from delivery. */
 export interface SinceDelivery {
   /** Rows of the archive that could be compared. */
   readonly compared: number;
-  /** Of them, those that are others than they were, but for edits that the daemon has recorded. */
+  /** Those that differ, except by edits that the daemon recorded. */
   readonly differ: number;
-  /** Rows that were delivered, are in no archive, and are not in the table any more; those up to the last row of this archive that none before it has. */
+  /** Delivered rows that are neither in an archive nor in the table: those up to this archive's last row that no earlier archive counts. */
   readonly missing: number;
-  /** From one id to another, the first 1,000. */
+  /** Ranges of ids, both inclusive; the first 1,000. */
   readonly differ_ids: ReadonlyArray<readonly [first: number, last: number]>;
   readonly missing_ids: ReadonlyArray<readonly [first: number, last: number]>;
 }
 
-/** What stands beside an archive, as it is written. */
+/** The manifest file of an archive. */
 export interface Manifest {
   readonly schema_version: number;
-  /** From 1, one more with each archive of the directory. */
+  /** Number of the archive in its directory, from 1. */
   readonly sequence: number;
-  /** Name in the same directory. */
+  /** Name of the file with the rows, in the same directory. */
   readonly file: string;
   readonly compression: Compression;
   readonly source: 'postern' | 'auditd';
@@ -65,11 +65,11 @@ export interface Manifest {
   readonly run: string;
   readonly ids: { readonly first: number; readonly last: number };
   readonly count: number;
-  /** ISO 8601, both included; null where no row has a readable time. */
+  /** ISO 8601, both inclusive; null if no row has a readable time. */
   readonly time: { readonly first: string; readonly last: string } | null;
-  /** By which times that are written without a zone were read; left out: UTC. */
+  /** The time zone used for times without one; omitted: UTC. */
   readonly time_zone?: string;
-  /** Left out where nothing was compared: by a release that did not. */
+  /** Omitted by releases that did not compare rows. */
   readonly since_delivery?: SinceDelivery;
   readonly bytes: number;
   readonly content_bytes: number;
@@ -77,24 +77,24 @@ export interface Manifest {
   /** Of the lines, uncompressed. */
   readonly content_sha256: string;
   readonly blocks: readonly Block[];
-  /** SHA-256 of the file of the manifest before; null in the very first. */
+  /** SHA-256 of the previous manifest file; null in the first one. */
   readonly previous_sha256: string | null;
   readonly created: string;
-  /** SHA-256 of the file of the newest record of legal holds (legal-hold-records.ts) when this was made; left out where there was none. */
+  /** SHA-256 of the file of the newest record of legal holds (legal-hold-records.ts) at creation; omitted if there was none. */
   readonly holds_sha256?: string;
   readonly signature: Signature | null;
-  /** Of this text without this line. */
+  /** SHA-256 of this text without this line. */
   readonly sha256: string;
 }
 
 /**
- * What stands in the place of archives that were removed because of their age: the chain begins behind it.
+ * The anchor replaces archives that were removed because of their age: the chain begins after it.
  */
 export interface Anchor {
   readonly schema_version: number;
-  /** Of the newest archive that was removed. */
+  /** Number of the newest removed archive. */
   readonly sequence: number;
-  /** SHA-256 of the file of its manifest. */
+  /** SHA-256 of its manifest file. */
   readonly previous_sha256: string;
   readonly created: string;
   readonly signature: Signature | null;
@@ -114,14 +114,14 @@ export function seal<T extends Sealed>(body: Body<T>, key: KeyObject | null): { 
   return { value: sealed, text: textOf(sealed) };
 }
 
-/** A text that is not what was written. */
+/** A text that was changed or never valid. */
 export class Unsealed extends Error {}
 
 /**
  * Reads a manifest that `seal` wrote.
  *
  * @param key if given, the text must be signed by it
- * @throws Unsealed that says what is wrong, if a single byte is another or it says what no manifest can
+ * @throws Unsealed with what is wrong, if a single byte was changed or the content is not valid
  */
 export function unsealManifest(bytes: Buffer, key: KeyObject | null): Manifest {
   return unseal<Manifest>(bytes, key, manifestSchema, 'it is not a valid manifest', [
@@ -130,12 +130,12 @@ export function unsealManifest(bytes: Buffer, key: KeyObject | null): Manifest {
   ]);
 }
 
-/** The same of an anchor. @throws as `unsealManifest` */
+/** The same for an anchor. @throws as `unsealManifest` */
 export function unsealAnchor(bytes: Buffer, key: KeyObject | null): Anchor {
   return unseal<Anchor>(bytes, key, anchorSchema, 'it is not a valid anchor');
 }
 
-/** @param versions that are known of it, the newest last */
+/** @param versions the supported ones, the newest last */
 export function unseal<T extends Sealed>(
   bytes: Buffer,
   key: KeyObject | null,
@@ -153,10 +153,10 @@ export function unseal<T extends Sealed>(
   if (!schema.safeParse(value).success) throw new Unsealed(otherwise);
   const { signature, ...body } = signed;
   if (key !== null) checkSignature(signature as Signature | null, textOf(body), key);
-  return value as unknown as T; // not what the schema gives: its keys stand in the order in which they were signed
+  return value as unknown as T; // not the schema's output: the keys keep the order in which they were signed
 }
 
-/** @throws Unsealed if what was read without a key is not signed by it */
+/** @throws Unsealed if a text read without a key is not signed by it */
 export function checkSigned<T extends Sealed>(
   { sha256: _sha256, signature, ...body }: T,
   key: KeyObject,
@@ -164,7 +164,7 @@ export function checkSigned<T extends Sealed>(
   checkSignature(signature, textOf(body), key);
 }
 
-/** An object that is written as `seal` writes it. */
+/** Parses an object and checks that it is written as `seal` writes it. */
 function parse(bytes: Buffer): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(bytes.toString('utf8'));
@@ -173,12 +173,12 @@ function parse(bytes: Buffer): Record<string, unknown> {
       if (Buffer.from(textOf(fields)).equals(bytes)) return fields;
     }
   } catch {
-    // no JSON, or deeper than the stack: said below
+    // invalid JSON, or too deep for the stack: reported below
   }
   throw new Unsealed('its text was changed');
 }
 
-/** Whether a manifest has a signature of a key; `wrong`: it says so, and has not. */
+/** Whether a manifest is signed by a key; `wrong`: it names the key, but the signature is invalid. */
 export type Signed = 'yes' | 'no' | 'wrong';
 
 export function isSignedBy<T extends Sealed>(sealed: T, key: KeyObject): Signed {
@@ -198,7 +198,7 @@ function checkSignature(signature: Signature | null, text: string, key: KeyObjec
     throw new Unsealed('its signature is wrong');
 }
 
-/** Its file, byte by byte. */
+/** The bytes of the manifest file. */
 export function textOfManifest(manifest: Manifest): string {
   return textOf(manifest);
 }
@@ -208,7 +208,7 @@ export function hashOf(data: string | Buffer): string {
   return createHash('sha256').update(data).digest('hex');
 }
 
-/** Of a public or private key, the name by which a manifest says who signed it. */
+/** The id of a public or private key, by which a manifest names its signer. */
 export function keyName(key: KeyObject): string {
   return hashOf(publicOf(key).export({ type: 'spki', format: 'der' })).slice(0, 16);
 }

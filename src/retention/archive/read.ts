@@ -6,13 +6,13 @@ import { compressorOf } from './compression.js';
 import { openFile } from './files.js';
 import type { Manifest } from './manifest.js';
 
-/** The lines of an archive, a block at a time, the oldest first. @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
+/** The lines of an archive, one block at a time, the oldest first. @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED` */
 export function* readLines(directory: string, manifest: Manifest): Generator<string[], void> {
   const offsets = offsetsOf(manifest.blocks);
   for (const [at, offset] of offsets.entries()) yield blockLines(directory, manifest, at, offset);
 }
 
-/** The lines of one block; the file is open no longer than that takes. @throws as `readLines` */
+/** The lines of one block; the file is closed afterwards. @throws as `readLines` */
 export function blockLines(directory: string, manifest: Manifest, at: number, offset: number): string[] {
   const block = manifest.blocks[at];
   const compressor = compressorOf(manifest.compression);
@@ -29,7 +29,7 @@ export function blockLines(directory: string, manifest: Manifest, at: number, of
   }
 }
 
-/** Opens the rows of an archive, which are compared with the manifest when this thread reads them first, and when the file is another. */
+/** Opens the rows of an archive. They are compared with the manifest on this thread's first read, and again if the file changes. */
 function openChecked(directory: string, manifest: Manifest): number {
   const fd = openFile(directory, manifest.file);
   try {

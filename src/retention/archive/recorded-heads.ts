@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { type Manifest, textOfManifest } from './manifest.js';
 import type { ChainHead } from './manifest-chain.js';
 
-/** An archive as the audit event of its run names it, in a list called `archives` in its details. */
+/** An archive in the list `archives` in the details of its run's audit event. */
 export interface ArchiveRecord {
   readonly sequence: number;
   readonly file: string;
@@ -10,14 +10,14 @@ export interface ArchiveRecord {
   readonly manifest_sha256: string;
 }
 
-/** What a run records of an archive, so that one that is cut off from the end of the chain is missed. */
+/** What a run records of an archive, to reveal archives cut off from the end of the chain. */
 export function archiveRecordOf(manifest: Manifest): ArchiveRecord {
   const { sequence, file, count } = manifest;
   const manifest_sha256 = createHash('sha256').update(textOfManifest(manifest)).digest('hex');
   return { sequence, file, count, manifest_sha256 };
 }
 
-/** The archives that audit events name. @param details JSON of each; what is none, or names none, is passed over */
+/** The archives named by audit events. @param details JSON of each; invalid ones and those without archives are skipped */
 export function recordedHeads(details: Iterable<string>): ChainHead[] {
   const heads: ChainHead[] = [];
   for (const text of details) {

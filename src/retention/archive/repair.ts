@@ -10,14 +10,14 @@ import { type Manifest, Unsealed, unsealManifest } from './manifest.js';
 import { BEGINNING, type ChainHead, chainHeadOf } from './manifest-chain.js';
 
 /**
- * Puts right what a crash left, before a run begins: an archive whose file had its name already and whose manifest had not gets
- * it, archives whose removal is recorded are removed, and so is everything that ends in `.tmp`.
- * Only while nobody else writes archives there.
+ * Repairs the leftovers of a crash before a run begins. If an archive's file has its final name and its manifest does not, the manifest is
+ * renamed. Archives whose removal is recorded are removed, and so is everything that ends in `.tmp`. Nobody else may write archives
+ * there at the same time.
  *
- * @param directory of the archives; need not be there
- * @param begin the newest archive that was removed, as it is recorded
- * @param remove up to which archive a decision to remove them is recorded. What an anchor says removes nothing.
- * @returns the manifest that was put in its place, if one was
+ * @param directory of the archives; may be missing
+ * @param begin the newest removed archive by the records
+ * @param remove the last archive with a recorded decision to remove it. An anchor alone removes nothing.
+ * @returns the manifest that was renamed, if any
  * @throws AuditdError `ARCHIVE_BROKEN`, `ARCHIVE_FAILED`
  */
 export function repairArchives(directory: string, begin: ChainHead = BEGINNING, remove = 0): Manifest | null {
@@ -26,7 +26,7 @@ export function repairArchives(directory: string, begin: ChainHead = BEGINNING, 
     const contents = contentsOf(directory);
     let placed: Manifest | null = null;
     for (const name of contents.temporary) {
-      // Perhaps of a hold that another thread is just writing; the next hold replaces it.
+      // It may belong to a hold that another thread is writing; the next hold replaces it.
       if (leftoverOfHold(name) !== null) continue;
       placed ??= finished(directory, name.slice(0, -TEMPORARY.length), contents.files, begin);
       rmSync(join(directory, name), { force: true });
@@ -38,7 +38,7 @@ export function repairArchives(directory: string, begin: ChainHead = BEGINNING, 
   }
 }
 
-/** Gives a manifest its name if its archive is whole and next in the chain. */
+/** Gives a manifest its final name if its archive is complete and next in the chain. */
 function finished(
   directory: string,
   name: string,
@@ -53,10 +53,10 @@ function finished(
 }
 
 /**
- * Is this the manifest of an archive that is whole, next in the chain, and lacks nothing but the manifest's name? That is what a
- * death between the two last steps of its writer leaves (write.ts).
+ * Whether this is the manifest of an archive that is complete, next in the chain, and lacks only the manifest's final name. A crash between
+ * the last two steps of its writer leaves such a manifest (write.ts).
  *
- * @param name that the manifest is to have
+ * @param name the final name of the manifest
  * @param key if given, the manifest must be signed by it
  */
 export function finishable(
@@ -93,7 +93,7 @@ function isAsWritten(directory: string, manifest: Manifest): boolean {
   }
 }
 
-/** Whether a file exists but is not what was written. */
+/** Whether a file exists but was changed. */
 function isNotAsWritten(error: unknown): boolean {
   return error instanceof Unsealed || (error instanceof AuditdError && error.code === 'ARCHIVE_BROKEN');
 }

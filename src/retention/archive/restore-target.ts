@@ -5,10 +5,10 @@ import { lower, quoteIdentifier } from '../../source/table-schema.js';
 import type { ArchivedColumn, Manifest } from './manifest.js';
 import { type ArchivedRow, type ArchivedValue, type LineCodec, setColumn, TextBytes } from './row-codec.js';
 
-/** A declared type that is put into SQL as it is. */
+/** A declared type that may be used in SQL unchanged. */
 const PLAIN_TYPE = /^[\w ]*(?:\([\d, +-]*\))?$/;
 
-/** A table that archived rows are put back into. Inside the caller's transaction. */
+/** A table into which archived rows are restored, in the caller's transaction. */
 export class RestoredTable {
   private readonly names: readonly string[];
   private readonly select: Statement;
@@ -16,10 +16,10 @@ export class RestoredTable {
   private readonly inserts = new Map<string, Statement>();
 
   /**
-   * Makes the table where it is missing: its columns with their types, and nothing else that it had.
+   * Creates the table if it is missing, with its columns and their types only.
    *
-   * @param archives all that go into it: a column that came to the table later is in some of them only
-   * @throws AuditdError `ARCHIVE_FAILED` if it is there and lacks a column
+   * @param archives all archives to restore: a column that was added later is only in some of them
+   * @throws AuditdError `ARCHIVE_FAILED` if the table exists and lacks a column
    */
   constructor(
     private readonly db: Database,
@@ -43,7 +43,7 @@ export class RestoredTable {
       .raw();
   }
 
-  /** False if the row is there already. @throws AuditdError `ARCHIVE_FAILED` if another one has its id */
+  /** False if the row already exists. @throws AuditdError `ARCHIVE_FAILED` if a different row has its id */
   restoreRow(line: string): boolean {
     const row = this.codec.decode(line);
     const before = this.lineAt(row);
@@ -100,7 +100,7 @@ export class RestoredTable {
     statement.run(values.map((value) => (value instanceof TextBytes ? value.bytes : value)));
   }
 
-  /** The row with this id as its line would be, or null. */
+  /** The row with this id as an archive line, or null. */
   private lineAt({ id, eventId, time }: ArchivedRow): string | null {
     const found = this.select.get(id) as readonly SqlValue[] | undefined;
     if (found === undefined) return null;
@@ -117,11 +117,11 @@ export class RestoredTable {
   }
 }
 
-/** The columns of all these archives, each once, in the order in which they came; without a type where the archives differ in it. */
+/** The distinct columns of all these archives, in order of appearance; without a type if the archives differ in it. */
 function columnsOf(archives: readonly Manifest[]): ArchivedColumn[] {
   const columns = new Map<string, ArchivedColumn>();
   for (const { name, type: declared } of archives.flatMap((manifest) => manifest.columns)) {
-    // In a STRICT table ANY takes each value as it is; in another one it is a word for NUMERIC, and changes text.
+    // In a STRICT table ANY stores each value unchanged; in other tables it means NUMERIC, which converts text.
     const type = declared.toUpperCase() === 'ANY' ? '' : declared;
     const known = columns.get(lower(name)) ?? { name, type };
     columns.set(lower(name), { name: known.name, type: known.type === type ? type : '' });

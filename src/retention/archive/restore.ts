@@ -12,22 +12,22 @@ import { RestoredTable } from './restore-target.js';
 import { LineCodec } from './row-codec.js';
 
 export interface RestoreOptions {
-  /** Of the archives. */
+  /** The directory of the archives. */
   readonly directory: string;
-  /** Which of them. */
+  /** The archives to restore. */
   readonly archives: readonly Manifest[];
-  /** A database that is there, or a new one. */
+  /** An existing database, or a new one. */
   readonly database: string;
-  /** Null: the one that the archives were made of. */
+  /** Null: the table from which the archives were made. */
   readonly table: string | null;
-  /** After each archive. */
+  /** Called after each archive. */
   readonly onProgress?: (rows: number) => void;
 }
 
 export interface Restored {
-  /** Rows that were put in. */
+  /** Restored rows. */
   readonly restored: number;
-  /** Rows that were there already, just as they are. */
+  /** Rows that already existed unchanged. */
   readonly skipped: number;
 }
 
@@ -35,10 +35,10 @@ export interface Restored {
 const BUSY_MS = 10_000;
 
 /**
- * Puts rows back, all or none. A new database has its name when everything is in it and on the medium; in one that is
- * there it is one transaction. A second time changes nothing.
+ * Restores rows, all or none. A new database gets its name when its content is complete and durable; an existing one is changed in one
+ * transaction. Restoring twice changes nothing.
  *
- * @throws AuditdError `ARCHIVE_BROKEN`; `ARCHIVE_FAILED` if a row with one of the ids is another one, or the database can't be written
+ * @throws AuditdError `ARCHIVE_BROKEN`; `ARCHIVE_FAILED` if a different row has one of the ids, or the database can't be written
  */
 export function restoreArchives(options: RestoreOptions): Restored {
   const steps = restoreInSteps(options);
@@ -49,8 +49,8 @@ export function restoreArchives(options: RestoreOptions): Restored {
 }
 
 /**
- * The same in steps. Whoever ends it between two of them (`return()`) leaves nothing of it behind: what was begun is rolled back, and what
- * was made removed.
+ * The same in steps. Ending it between two steps (`return()`) leaves nothing behind: the transaction is rolled back, and new files are
+ * removed.
  *
  * @throws as `restoreArchives`
  */
@@ -73,7 +73,7 @@ export function* restoreInSteps(options: RestoreOptions): Generator<void, Restor
 }
 
 function* intoExisting(options: RestoreOptions): Generator<void, Restored, void> {
-  // What a journal beside it leaves to be done is done as the database's owner: root would delete what its writer has named in it.
+  // A hot journal is rolled back as the database's owner: root would delete any file that the journal's writer named in it.
   asOwner(options.database, () => {
     const first = new Database(options.database, { fileMustExist: true, timeout: BUSY_MS });
     try {
@@ -84,7 +84,7 @@ function* intoExisting(options: RestoreOptions): Generator<void, Restored, void>
   });
   const db = new Database(options.database, { fileMustExist: true, timeout: BUSY_MS });
   try {
-    db.pragma('foreign_keys = OFF'); // the user of an old row may be gone; inside a transaction it can't be set
+    db.pragma('foreign_keys = OFF'); // the user of an old row may be deleted; can't be set inside a transaction
     return yield* inTransaction(db, options);
   } finally {
     db.close();
@@ -108,7 +108,7 @@ function* intoNew(options: RestoreOptions): Generator<void, Restored, void> {
     const fd = openSync(temporary, 'r');
     fsyncSync(fd);
     closeSync(fd);
-    linkSync(temporary, database); // unlike a rename, not over a file that somebody has put there meanwhile
+    linkSync(temporary, database); // unlike rename, never replaces a file created in the meantime
     rmSync(temporary);
     fsyncDirectory(dirname(database));
     return restored;
@@ -132,7 +132,7 @@ function* restoreRows(
   db: Database,
   { directory, archives, table, onProgress }: RestoreOptions,
 ): Generator<void, Restored, void> {
-  db.pragma('ignore_check_constraints = ON'); // what Postern has accepted once
+  db.pragma('ignore_check_constraints = ON'); // Postern accepted these rows before
   let restored = 0;
   let skipped = 0;
   for (const manifest of archives) {

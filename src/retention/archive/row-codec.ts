@@ -1,4 +1,4 @@
-/** Text whose bytes are not UTF-8: as SQLite has them. */
+/** Text that is not UTF-8, as bytes from SQLite. */
 export class TextBytes {
   constructor(readonly bytes: Uint8Array) {}
 }
@@ -6,18 +6,18 @@ export class TextBytes {
 /** A value with its SQLite type: INTEGER bigint, REAL number, TEXT string or TextBytes, BLOB Uint8Array. */
 export type ArchivedValue = null | bigint | number | string | TextBytes | Uint8Array;
 
-/** A row as it stands in the table, and what we know of it. */
+/** A row of the table, with what is derived from it. */
 export interface ArchivedRow {
   readonly id: number;
   readonly eventId: string;
-  /** Milliseconds since the epoch; null if it is unreadable. */
+  /** Milliseconds since the epoch; null if unreadable. */
   readonly time: number | null;
-  /** Every column of the table by its name, those that no key of `source.columns` names included. */
+  /** Every column of the table by name, including those without a key in `source.columns`. */
   readonly columns: Readonly<Record<string, ArchivedValue>>;
 }
 
 /**
- * A row as one line of JSON and back, nothing lost. JSON has no types for it all, so what it can't tell apart is wrapped:
+ * Converts a row to one line of JSON and back, without loss. Values that JSON can't distinguish are wrapped:
  * `{"integer":"…"}` beyond 2^53, `{"real":"1"}` where a number looks like an integer, `{"blob":"base64"}`, and
  * `{"text":"base64"}` for text that is not UTF-8.
  */
@@ -35,7 +35,7 @@ export class LineCodec {
     return `${text}}}`;
   }
 
-  /** @throws SyntaxError or TypeError if it is no such line */
+  /** @throws SyntaxError or TypeError if the line is invalid */
   decode(line: string): ArchivedRow {
     const { id, event_id: eventId, time, row } = fieldsOf(JSON.parse(line));
     if (typeof id !== 'number' || !Number.isSafeInteger(id)) throw new TypeError('a line without its id');
@@ -81,7 +81,7 @@ function fieldsOf(value: unknown): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
-/** Also where the column is called `__proto__`. */
+/** Works for a column called `__proto__`, too. */
 export function setColumn(columns: Record<string, ArchivedValue>, name: string, value: ArchivedValue): void {
   if (name !== '__proto__') columns[name] = value;
   else Object.defineProperty(columns, name, { value, enumerable: true, configurable: true, writable: true });

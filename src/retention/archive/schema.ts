@@ -1,13 +1,13 @@
 import { z } from 'zod';
 import { isRowsName } from './archive-files.js';
 
-// What a manifest may say. Its hash only proves that it is as somebody has written it, and a forger can compute that as well.
+// The valid content of a manifest. Its hash only proves that it is unchanged, and a forger can compute a hash, too.
 
-/** No block of ours is longer: a block ends with the row that brings it above 256 KiB, and a longer line is no string to V8. */
+/** The longest possible block: a block ends with the row that brings it above 256 KiB, and V8 limits the length of a line. */
 const LONGEST_BLOCK = 0x1fff_ffff;
-/** What a compression may add to what it can't make smaller. */
+/** What compression may add to incompressible data. */
 const OVERHEAD = 64 * 1024;
-/** SQLite's own bound. */
+/** SQLite's own limit. */
 const MOST_COLUMNS = 32_767;
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
@@ -35,7 +35,7 @@ const block = z
 
 const sealed = { schema_version: z.literal(1), signature: signature.nullable(), sha256 };
 
-/** A later release may say more. */
+/** A later release may add keys. */
 export const manifestSchema = z
   .looseObject({
     ...sealed,
@@ -92,11 +92,11 @@ export const anchorSchema = z.looseObject({
   created: moment,
 });
 
-/** Longest text that somebody gives of a hold. */
+/** Maximum length of a text given with a hold. */
 const LONGEST_TEXT = 1_000;
 const text = z.string().min(1).max(LONGEST_TEXT);
 
-/** What a later release adds to a filter would be passed over here, and rows go that are held: it is refused. */
+/** Unknown keys are rejected: ignoring a later release's filter would delete held rows. */
 export const holdFilterSchema = z
   .strictObject({
     user: text.optional(),

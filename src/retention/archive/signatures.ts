@@ -1,6 +1,6 @@
 import type { Signed } from './manifest.js';
 
-/** Nobody vouches for an archive. */
+/** An archive that nothing vouches for. */
 export class Unvouched extends Error {
   constructor(
     /** Its name. */
@@ -17,21 +17,21 @@ interface Unsigned {
 }
 
 /**
- * Whether somebody vouches for each archive of a chain where archives are signed: its own signature, that of a later one to which it is
- * linked, or the record of it in state.db. So what was made before `sign` was set, or with the key before, is good, and what was put
- * there by somebody without the key is not.
+ * Checks that each archive of a signed chain is vouched for: by its own signature, by that of a later linked archive, or by its record in
+ * state.db. So archives made before `sign` was set, or with an earlier key, are valid, and archives added by somebody without the key
+ * are not.
  */
 export class Signatures {
   private unsigned: Unsigned[] = [];
 
-  /** The archives in the order of the chain. @throws Unvouched */
+  /** Called with the archives in chain order. @throws Unvouched */
   add(name: string, signed: Signed, isRecorded: boolean): void {
     if (signed === 'wrong') throw new Unvouched(name, 'its signature is wrong');
     if (signed === 'yes') this.unsigned = [];
     else this.unsigned.push({ name, isRecorded });
   }
 
-  /** The next one is not linked to those before: at a gap, and at the end. @throws as `add` */
+  /** Called at a gap and at the end: the next archive is not linked to the earlier ones. @throws as `add` */
   end(): void {
     const found = this.unsigned.find(({ isRecorded }) => !isRecorded);
     this.unsigned = [];

@@ -6,10 +6,10 @@ const NEXT =
   'Make one with openssl genpkey -algorithm ed25519, readable by the daemon, or set retention.archive.sign to null';
 
 /**
- * The private key that archives are signed with. Of another kind it would sign as well, and `archive verify --key` would take none of it.
+ * The private key that signs archives. Keys of other types can sign as well, but `archive verify --key` would reject their signatures.
  *
- * @param next what to do if it can't be used
- * @throws AuditdError `ARCHIVE_FAILED` if it can't be read, or is no ed25519 key
+ * @param next the next step if it can't be used
+ * @throws AuditdError `ARCHIVE_FAILED` if it can't be read, or is not an ed25519 key
  */
 export function signingKey(path: string, next = NEXT): KeyObject {
   let key: KeyObject;

@@ -21,11 +21,11 @@ interface ColumnInfo {
   readonly hidden: number;
 }
 
-/** A row with what its category is told by, which may be no column that is archived. */
+/** A row with the values that determine its category, which may come from columns that are not archived. */
 export interface TableRow extends ArchivedRow {
   readonly action: SqlValue;
   readonly resourceType: SqlValue;
-  /** The values in the order of COLUMN_KEYS; null where the table has no such column. */
+  /** The values in the order of COLUMN_KEYS; null if the table lacks the column. */
   readonly known: readonly SqlValue[];
 }
 
@@ -33,24 +33,24 @@ const ACTION = COLUMN_KEYS.indexOf('action');
 const TYPE = COLUMN_KEYS.indexOf('resource_type');
 const REPLACEMENT = '\uFFFD';
 
-/** Octets in these columns of a row, as SQL. SQLite has them from the head of the row: values are not loaded. */
+/** SQL for the octets in these columns. SQLite reads them from the row's header, without loading the values. */
 export function rowSizeSql(columns: readonly string[]): string {
   return columns.map((name) => `ifnull(octet_length(${quoteIdentifier(name)}), 0)`).join(' + ');
 }
 
 /** Where the `event.id` of a row comes from. */
 export interface RowIdentity extends Pick<RowReader, 'identify'> {
-  /** The column that has it already, as in the table of a hub; else it is made from the row. */
+  /** The column that contains it, as in the table of a hub; otherwise it is computed from the row. */
   readonly eventIdColumn?: string;
 }
 
 /**
- * Rows of an audit table with all their columns, as they are archived. For one connection, in one step: leaves no statement open.
+ * Rows of an audit table with all their columns, as archived. For one step on one connection: leaves no statement open.
  */
 export class TableRows {
   readonly shape: ArchivedTable;
   private readonly defaults: ReadonlyArray<unknown>;
-  /** Where each of COLUMN_KEYS stands among the columns; -1 if the table has not got it. */
+  /** The index of each of COLUMN_KEYS among the columns; -1 if the table lacks it. */
   private readonly places: readonly number[];
   private readonly eventIdAt: number;
   private readonly created: CreatedReader;
@@ -69,13 +69,13 @@ export class TableRows {
     this.created = new CreatedReader(config.time_zone);
     const table = cache.get(db);
     if ('state' in table) throw sourceUnusable(table);
-    // What SQLite works out itself (2, 3) is no value of the row; a hidden column (1) is one of a virtual table.
+    // Generated columns (2, 3) are not stored values; hidden columns (1) belong to virtual tables.
     const all = db
       .prepare('SELECT name, type, hidden FROM pragma_table_xinfo(?)')
       .all(table.name) as ColumnInfo[];
     const archived = all.filter(({ hidden }) => hidden === 0);
     const named = COLUMN_KEYS.map((key) => lower(config.columns[key] ?? ''));
-    // But by such a value a row may be known and judged: it is read, behind the others, and not archived.
+    // A generated value may still identify or classify a row: it is read after the others, and not archived.
     const read = all.filter(({ name, hidden }) => hidden !== 0 && named.includes(lower(name)));
     const columns = [...archived, ...read];
     const nameOf = (name: string) => columns.findIndex((column) => lower(column.name) === lower(name));
@@ -100,24 +100,24 @@ export class TableRows {
     this.bytes = `SELECT ${names.map((name) => `CAST(${name} AS BLOB)`).join(', ')} ${from} WHERE ${by} = ?`;
   }
 
-  /** Rows behind an id, up to another one, ascending, at most so many. */
+  /** Rows after an id and up to another, in ascending order, limited in number. */
   after(id: number, upTo: number, limit: number): TableRow[] {
     const sql = `${this.select} > ? AND ${quoteIdentifier(this.shape.idColumn)} <= ? ORDER BY 1 LIMIT ?`;
     const rows = this.db.prepare(sql).raw().safeIntegers().all(id, upTo, limit) as RawRow[];
     return rows.map((row) => this.rowOf(row));
   }
 
-  /** Whether a row is there, and too large to be archived: the other methods leave it out. */
+  /** Whether a row exists and is too large to archive: the other methods omit it. */
   isTooLarge(id: number): boolean {
     return this.db.prepare(this.large).get(id) !== undefined;
   }
 
-  /** Those of these rows that are there, in the order in which they were asked for. */
+  /** The existing rows among these ids, in the order of the ids. */
   byIds(ids: readonly number[]): TableRow[] {
     return this.someOf(ids, Number.POSITIVE_INFINITY).rows;
   }
 
-  /** The same, up to the row with which they have `most` octets, about. The first `taken` ids were looked at. */
+  /** The same, until the rows have about `most` octets. The first `taken` ids were looked up. */
   someOf(ids: readonly number[], most: number): { rows: TableRow[]; taken: number; bytes: number } {
     const statement = this.db.prepare(`${this.select} = ?`).raw().safeIntegers();
     const rows: TableRow[] = [];
@@ -167,7 +167,7 @@ export class TableRows {
   }
 }
 
-/** What V8 has replaced is taken as it stands. */
+/** Reads text as bytes where V8 has replaced invalid UTF-8. */
 function exactly(value: SqlValue, bytes: Buffer | null): ArchivedValue {
   if (typeof value !== 'string' || bytes === null || !value.includes(REPLACEMENT)) return value;
   return bytes.equals(Buffer.from(value)) ? value : new TextBytes(bytes);

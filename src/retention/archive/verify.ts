@@ -35,32 +35,32 @@ import { finishable } from './repair.js';
 import { Signatures, Unvouched } from './signatures.js';
 
 export interface VerifyOptions {
-  /** Public key that every manifest must be signed with; null: signatures are not looked at. */
+  /** Public key with which every manifest must be signed; null: signatures are not checked. */
   readonly key: KeyObject | null;
-  /** The key that archives are signed with here: somebody has to vouch for each (signatures.ts); left out or null: nobody has. */
+  /** This host's signing key: each archive must then be vouched for (signatures.ts); omitted or null: not required. */
   readonly sign?: KeyObject | null;
-  /** Manifests that somebody else has recorded: without them, archives cut off from the end of the chain are not missed. */
+  /** Manifests recorded elsewhere: they reveal archives that were cut off from the end of the chain. */
   readonly known: readonly ChainHead[];
-  /** What state.db has of archives that were removed; null where it can't be read. */
+  /** The records of removed archives in state.db; null if it can't be read. */
   readonly removals?: readonly Removal[] | null;
-  /** What state.db has of records of legal holds; null or left out where it can't be read. */
+  /** The legal hold records in state.db; null or omitted if it can't be read. */
   readonly legal?: ReadonlyArray<{ readonly number: number; readonly sha256: string }> | null;
-  /** After each archive: bytes of files that were read. */
+  /** Called after each archive with the bytes read. */
   readonly onProgress?: (bytes: number) => void;
 }
 
 export interface ChainVerdict {
   readonly archives: number;
   readonly rows: number;
-  /** How many rows of the table these are: one that came back with a backup is archived again. */
+  /** Distinct rows of the table: a row that a backup restored is archived again. */
   readonly distinct: number;
-  /** Where the chain ends: to be kept elsewhere. */
+  /** The end of the chain, to be stored elsewhere. */
   readonly head: ChainHead;
   /** The first broken link; null if there is none. */
   readonly broken: { readonly name: string; readonly what: string } | null;
-  /** Where the chain begins; null if with the first archive. */
+  /** Where the chain begins; null: with the first archive. */
   readonly begin: ChainBegin | null;
-  /** What is no fault of the chain: leftovers of a crash, what archives say of their rows. */
+  /** Remarks that are not faults of the chain: leftovers of a crash, changes to rows stated in archives. */
   readonly notes: readonly string[];
 }
 
@@ -74,7 +74,7 @@ class Broken extends Error {
 }
 
 /**
- * Goes over the whole chain, from the oldest archive on, and every row in it.
+ * Checks the whole chain, from the oldest archive, and every row in it.
  *
  * @throws AuditdError `ARCHIVE_FAILED` if the directory can't be read, `CONFIG_INVALID` for zstd without zstd
  */
@@ -98,7 +98,7 @@ class Chain {
   readonly ids = new DistinctIds();
   private readonly signatures = new Signatures();
   head: ChainHead = BEGINNING;
-  /** The newest archive that is gone by a record. */
+  /** The newest removed archive by the records. */
   private removed: ChainHead = BEGINNING;
   begin: ChainBegin | null = null;
   readonly notes: string[] = [];
@@ -145,7 +145,7 @@ class Chain {
     if (other !== undefined) throw new Broken(other, 'it is not part of the chain');
   }
 
-  /** What a hold has kept behind the decision to remove it: a chain as well, up to where the other one begins. */
+  /** Archives that a hold kept after their removal was decided: a chain of their own, up to the beginning of the other one. */
   private verifyHeld(removed: number): void {
     const [files, end] = [new Set([...this.contents.files].map(sequenceOf)), this.head];
     for (const [sequence, name] of this.contents.manifests) {
@@ -162,7 +162,7 @@ class Chain {
       throw new Broken(ANCHOR, 'the chain does not begin behind what is kept');
   }
 
-  /** An end that links and hashes agree with, and no record: who may write in the directory can put it there. */
+  /** An end of the chain with valid links and hashes but without a record: anyone who may write to the directory can add it. */
   private noteUnrecordedEnd(): void {
     const last = Math.max(0, ...this.options.known.map(({ sequence }) => sequence));
     const { sequence } = this.head;
@@ -174,7 +174,7 @@ class Chain {
     );
   }
 
-  /** Of a run that was broken off. Once the chain is verified. */
+  /** Leftovers of an interrupted run; checked after the chain. */
   private noteLeftover(name: string): void {
     const hold = leftoverOfHold(name);
     if (hold !== null) return void this.notes.push(hold);
@@ -190,7 +190,7 @@ class Chain {
     );
   }
 
-  /** The number of the newest archive that was removed because of its age. */
+  /** Number of the newest archive removed because of its age. */
   private readBegin(): number {
     const { directory, contents, options } = this;
     const anchor = this.orBroken(ANCHOR, () => readAnchor(directory, contents, options.key));
@@ -219,14 +219,14 @@ class Chain {
     return end.sequence;
   }
 
-  /** A record says where the chain begins, and no anchor does: the next run writes it again. Unless nothing was removed yet. */
+  /** A record says where the chain begins and the anchor is missing: the next run rewrites it. Not an issue if nothing was removed yet. */
   private withoutAnchor(record: Removal | null): Removal | null {
     if (record === null || firstNameUpTo(this.contents, record.sequence) !== null) return null;
     this.notes.push(`${ANCHOR} is missing; the next run writes it again from state.db`);
     return record;
   }
 
-  /** @throws Broken of an anchor that hides archives, or that nobody has recorded where that could be looked up */
+  /** @throws Broken if the anchor hides archives, or if state.db is readable and has no record of it */
   private requireRemoved(anchor: Anchor, isKnown: boolean): void {
     const there = firstNameUpTo(this.contents, anchor.sequence);
     if (there !== null) throw new Broken(ANCHOR, `${stillThereText(anchor, there)}; ${NOT_RECORDED}`);
@@ -277,20 +277,20 @@ class Chain {
     }
   }
 
-  /** What is wrong with a signature names the manifest itself. */
+  /** The error of a signature names the manifest itself. */
   private requireSigned(work: () => void): void {
     try {
       work();
     } catch (error) {
       if (!(error instanceof Unvouched)) throw error;
-      // Only at the end of the chain is it known that nobody vouches for an archive: those from it on do not count as right.
+      // An unvouched archive is only known at the end of the chain: archives from it on do not count as verified.
       const known = [...this.contents.manifests].filter(([sequence]) => sequence > this.removed.sequence);
       this.archives = known.findIndex(([, name]) => name === error.manifest);
       throw new Broken(error.manifest, error.message);
     }
   }
 
-  /** @param name that is at fault; null: the error names it */
+  /** @param name of the faulty file; null: the error names it */
   private orBroken<T>(name: string | null, read: () => T): T {
     try {
       return read();

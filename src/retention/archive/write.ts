@@ -37,16 +37,16 @@ export interface ArchiveOptions {
   readonly timeline: number;
   /** `TableRows.shape` */
   readonly table: ArchivedTable;
-  /** As `monthOf` gives it for each row. */
+  /** The `monthOf` of each row. */
   readonly month: string;
-  /** A name of the run, for people. */
+  /** A name of the run, shown to people. */
   readonly run: string;
   readonly compression: Compression;
   /** An ed25519 private key; null: not signed. */
   readonly sign: KeyObject | null;
-  /** The newest archive that was removed, as it is recorded; left out where none was. */
+  /** The newest removed archive by the records; omitted if none was removed. */
   readonly begin?: ChainHead;
-  /** SHA-256 of the file of the newest record of legal holds; null or left out where there is none. */
+  /** SHA-256 of the file of the newest record of legal holds; null or omitted if there is none. */
   readonly holds?: string | null;
   readonly clock: () => number;
 }
@@ -60,35 +60,35 @@ export interface ArchivedTable {
 }
 
 /**
- * Writes one archive. Until `finish` is through there is nothing but a file that ends in `.tmp`. Several may be open at once;
- * they get their places in the chain in the order in which they are finished, one after the other.
+ * Writes one archive. Until `finish` is done there is only a file that ends in `.tmp`. Several may be open at once; they join the chain in
+ * the order in which they are finished.
  */
 export interface ArchiveWriter {
   readonly count: number;
-  /** Rows in ascending order of ids. @throws AuditdError `ARCHIVE_FAILED`, for example on a full disk: then `abort` */
+  /** Adds rows, in ascending order of ids. @throws AuditdError `ARCHIVE_FAILED`, for example on a full disk: then `abort` */
   add(row: ArchivedRow): void;
   /**
-   * Brings the file onto the medium, reads it back and compares each row with the table as it is now, and gives file and
+   * Makes the file durable, reads it back and compares each row with the current table, and gives file and
    * manifest their names. When it resolves, the archive is durable, and its rows may be deleted. A failure leaves
    * nothing behind.
    *
-   * @param again reads rows from the table once more; those that are gone are left out
-   * @param since what happened to the rows since they were delivered; left out: that was not looked at
-   * @throws AuditdError `ARCHIVE_FAILED` if a row is not what was archived, or the disk fails
+   * @param again reads rows from the table again; deleted rows are omitted
+   * @param since the changes to the rows since delivery; omitted: not checked
+   * @throws AuditdError `ARCHIVE_FAILED` if a row differs from the archived one, or the disk fails
    */
   finish(again: (ids: readonly number[]) => readonly ArchivedRow[], since?: SinceDelivery): Promise<Manifest>;
   abort(): void;
 }
 
-/** Rows that are compared with the table at once. */
+/** Rows compared with the table at a time. */
 const COMPARED = 500;
 
-/** @throws AuditdError `CONFIG_INVALID` if this Node.js has not the compression, `ARCHIVE_FAILED` */
+/** @throws AuditdError `CONFIG_INVALID` if this Node.js lacks the compression, `ARCHIVE_FAILED` */
 export function createArchive(options: ArchiveOptions): ArchiveWriter {
   return new Writer(options, compressorOf(options.compression));
 }
 
-/** The month of a row, in UTC: `2026-11`; `undated` where its time is null or out of the calendar. */
+/** The month of a row, in UTC: `2026-11`; `undated` if its time is null or outside the calendar. */
 export function monthOf(time: number | null): string {
   const date = new Date(time ?? Number.NaN);
   const year = date.getUTCFullYear();
@@ -180,7 +180,7 @@ class Writer implements ArchiveWriter {
     this.blockTimes = NO_TIMES;
   }
 
-  /** What a later reader gets is what the table has. */
+  /** Checks that a later reader gets the same rows as the table has. */
   private async compare(again: (ids: readonly number[]) => readonly ArchivedRow[]): Promise<void> {
     const fd = this.onDisk(() => openSync(this.path, 'r'));
     try {
@@ -215,7 +215,7 @@ class Writer implements ArchiveWriter {
     }
   }
 
-  /** The one moment in which the archive comes to be: everything in it is on the medium before. */
+  /** The single step that creates the archive: its content is already durable. */
   private place(since: SinceDelivery | undefined): Manifest {
     const { directory, source, timeline, month } = this.options;
     const contents = contentsOf(directory);
@@ -233,7 +233,7 @@ class Writer implements ArchiveWriter {
     const file = `${stem}${this.compressor.extension}`;
     const { value, text } = seal<Manifest>(this.body(sequence, file, head.sha256, since), this.options.sign);
     const name = manifestName(stem);
-    // The manifest is on the medium before the file has its name: whoever comes after a crash can finish it (repair.ts).
+    // The manifest is durable before the file has its name: after a crash, a repair can finish the archive (repair.ts).
     prepareFile(directory, name, text);
     renameSync(this.path, join(directory, file));
     fsyncDirectory(directory);

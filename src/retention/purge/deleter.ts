@@ -257,7 +257,7 @@ export class Deleter {
     db.exec('COMMIT');
     const lockMs = going.length > 0 || wait ? performance.now() - locked : 0;
     this.early = early;
-    // A trigger may have put a row back. Nothing else can: ids are not reused within this transaction.
+    // A trigger may have put a row back. Nothing else can: an id is not reused, least of all this quickly.
     const isThere = db.prepare(`SELECT 1 FROM ${name} WHERE ${id} = ?`);
     for (const each of going) if (!kept.includes(each) && isThere.get(each) !== undefined) kept.push(each);
     const purged: Purged = {
