@@ -19,9 +19,9 @@ import {
 export interface OwnSourceOptions {
   /** Default: auditd. */
   readonly name?: SourceName;
-  /** A database of ours, open. */
+  /** An open database of ours. */
   readonly db: Database.Database;
-  /** What it is called in messages; default: state.db. */
+  /** Its name in messages; default: state.db. */
   readonly place?: string;
   /** See `RowOptions.foreign`. */
   readonly foreign?: boolean;
@@ -35,22 +35,22 @@ export interface OwnSourceOptions {
   readonly sourceId: string;
   readonly classify: Classifier;
   readonly redact: Redactor;
-  /** See `RowOptions.trustedProxies`: a later version of Postern's row has its address as that row has it. */
+  /** See `RowOptions.trustedProxies`: the address in a later version of Postern's row is treated as in that row. */
   readonly trustedProxies?: readonly string[];
   readonly clock: () => number;
   readonly server: string;
-  /** What was recorded of earlier rows; without it a deleted row at the mark is taken for what it looks like. */
+  /** What was recorded of earlier rows; without it, a deleted row at the mark looks like a replaced history. */
   readonly history?: History;
 }
 
 export interface OwnSource extends AuditSource {
-  /** To be called when rows were recorded and committed: wakes those who watch, soon but not at once. */
+  /** Called after rows are committed: wakes the watchers soon, but not synchronously. */
   notify(): void;
 }
 
-/** After a read that failed. */
+/** Delay after a failed read. */
 const RETRY_MS = 5_000;
-/** For rows that were recorded without a call of `notify`, of which nothing is known. */
+/** A safety net for rows recorded without a call of `notify`. */
 const POLL_MS = 60_000;
 
 /** Reads an audit table of the daemon's own over the connection it already has. */

@@ -1,13 +1,13 @@
 import Database from '../load-sqlite.js';
 
-/** A literal: all that ALTER TABLE … ADD COLUMN takes behind DEFAULT and that is worth knowing. Nothing else is evaluated. */
+/** A literal, as ALTER TABLE … ADD COLUMN allows after DEFAULT. Nothing else is evaluated. */
 const LITERAL =
   /^\(?\s*(?:'(?:[^']|'')*'|(?:[-+]\s*)?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?|x'(?:[0-9a-f]{2})*'|true|false)\s*\)?$/i;
 const PLAIN_TYPE = /^[\w ()0-9,]*$/;
 
 /**
  * The constant that SQLite gives to rows older than the column, as text, number, bigint or Buffer; undefined if the
- * column has none or it is no literal.
+ * column has none or it is not a literal.
  */
 export function defaultOf(column: { readonly type: string; readonly dflt_value: string | null }): unknown {
   const literal = column.dflt_value;
@@ -21,7 +21,7 @@ export function defaultOf(column: { readonly type: string; readonly dflt_value: 
     );
     return scratch.prepare('SELECT two FROM scratch').pluck().safeIntegers().get();
   } catch {
-    return undefined; // a type that is no type: the value is then hashed as any other
+    return undefined; // an invalid type: the value is then hashed like any other
   } finally {
     scratch.close();
   }

@@ -1,17 +1,17 @@
 import type { SourceName } from '../audit/event.js';
 
 /**
- * By which names a source's columns were read, by their keys: what a row's `event.id` was made of. A column that is gone since would be
- * read as NULL, and every row be another one than it was, so it is waited for.
+ * The names under which a source's columns were read, by column key: the input of a row's `event.id`. If a column disappeared, it would be
+ * read as NULL and every row would seem changed. So the reader waits until the column is back.
  */
 export type ColumnsRead = Readonly<Record<string, string>>;
 
-/** The name under which state.db has them, in `meta`. */
+/** Their key in `meta` of state.db. */
 export function columnsNote(source: SourceName): string {
   return `columns_read_${source}`;
 }
 
-/** What can't be read counts as nothing read. */
+/** An unreadable note counts as empty. */
 export function parseColumnsRead(note: string | null): ColumnsRead {
   let value: unknown;
   try {

@@ -21,9 +21,9 @@ import { withoutSuperJournal } from './super-journal.js';
  * a second or two in which nothing else is read. File systems that share blocks (btrfs, XFS) copy any size at once.
  */
 const MAX_COPY = 2 ** 30;
-/** A copy for which more pages may be asked is kept this long. */
+/** How long a copy is kept for reads of further pages. */
 const KEEP_MS = 30_000;
-/** A writer that opens and closes the database for each commit leaves a stopped one each time: copies may take 5 % of the time. */
+/** A writer that opens and closes the database for each commit leaves it stopped each time: copies may take 5 % of the time. */
 const PAUSE_FACTOR = 20;
 const PREFIX = 'cold-';
 
@@ -31,12 +31,12 @@ export type Copy = { readonly path: string } | { readonly again: string } | Wait
 
 export interface ColdCopiesOptions {
   readonly database: string;
-  /** Ours alone; made when it is needed. */
+  /** Private to this process; created when needed. */
   readonly directory: string;
   readonly log: Logger;
   /** Bytes. */
   readonly maxCopy?: number;
-  /** Milliseconds of a clock that never goes back. */
+  /** Milliseconds of a monotonic clock. */
   readonly ticks?: () => number;
 }
 
@@ -49,7 +49,7 @@ export interface ColdCopiesOptions {
  */
 export class StoppedDatabaseCopies {
   private kept: { readonly path: string; readonly directory: string; readonly figures: string } | null = null;
-  /** Tick before which no copy of other figures is made. */
+  /** No copy of changed files is made before this time. */
   private notBefore = 0;
   private figures = '';
   private expiry: NodeJS.Timeout | null = null;
@@ -58,7 +58,7 @@ export class StoppedDatabaseCopies {
     this.sweep();
   }
 
-  /** A copy of the files as they are now. If there can be none, why, added to `reason`: why the database is not read in place. */
+  /** A copy of the current files. If none can be made, the cause is added to `reason`, which says why the database is not read in place. */
   getOrCreate(files: FileState, reason: Waiting): Copy {
     if (this.kept !== null && this.kept.figures === files.figures) {
       this.startExpiry();
@@ -130,7 +130,7 @@ export class StoppedDatabaseCopies {
       return `at ${megabytes(bytes)} it is too large to copy for its last rows, which wait for its next start`;
     }
     const { bavail, bsize } = statfsSync(this.options.directory);
-    // Recovery in the copy may move the whole WAL into the database.
+    // Recovery in the copy may checkpoint the whole WAL.
     if (2 * bytes > bavail * bsize) {
       return `${this.options.directory} has no room for a copy of ${megabytes(bytes)}, so its last rows wait for its next start`;
     }
@@ -143,7 +143,7 @@ export class StoppedDatabaseCopies {
     this.expiry.unref();
   }
 
-  /** What a process that was killed left behind. */
+  /** Removes leftovers of a killed process. */
   private sweep(): void {
     try {
       for (const name of readdirSync(this.options.directory)) {
@@ -160,7 +160,7 @@ export class StoppedDatabaseCopies {
   }
 }
 
-/** Shares the blocks, whatever the size, where the file system can. */
+/** Shares the blocks of a file of any size if the file system supports it. */
 function cloned(files: FileState, to: string): boolean {
   if (statSync(join(to, '..'), { bigint: true }).dev !== files.device) return false;
   try {

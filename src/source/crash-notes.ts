@@ -4,29 +4,29 @@ import { join } from 'node:path';
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import type { NotedRow, NotedRows, RowGuard } from './quarantine.js';
 
-/** Deaths at one row, noted, after which it is quarantined. */
+/** Noted crashes at one row after which it is quarantined. */
 const MOST_DEATHS = 2;
-/** Rows that are noted one by one after a death: more than any reader had in its hands. */
+/** Rows that are noted one by one after a crash: more than any reader works on at once. */
 const CAREFUL_ROWS = 100_000;
-/** The note has one length, so that a shorter one leaves no end of a longer one behind. */
+/** Notes have a fixed length, so that a shorter one overwrites a longer one completely. */
 const LENGTH = 512;
-/** As many of the rows tried last are known. */
+/** How many of the last tried rows are kept. */
 const TRIED = 256;
-/** How old the age of the machine may be that a note gives. */
+/** Maximum age of the uptime in a note. */
 const AGE_MS = 1_000;
-/** Clocks are set; a machine that was started again differs by more. */
+/** Tolerance for clock adjustments; a reboot differs by more. */
 const SAME_BOOT_MS = 30_000;
 
 interface Suspect extends NotedRow {
   readonly deaths: number;
 }
 
-/** The process died once at one of these. */
+/** The process crashed once at one of these. */
 type Suspects = Suspect | NotedRows;
 
 interface Note {
   readonly state: 'running' | 'stopped';
-  /** When the machine was started, and how long ago that was: a note of another boot says nothing of a death at a row. */
+  /** When the machine was started, and how long ago: a note of another boot proves no crash at a row. */
   readonly boot: number;
   readonly up: number;
   readonly row: NotedRow | null;
@@ -37,7 +37,7 @@ interface Note {
 export interface RowNotesOptions {
   /** Directory of state.db. */
   readonly directory: string;
-  /** What is quarantined already, as JSON text; null for nothing. */
+  /** The quarantined rows, as JSON text; null if there are none. */
   readonly load: () => string | null;
   readonly save: (quarantined: string) => void;
   /** Formats an event, as sinks will. */
@@ -48,23 +48,23 @@ export interface RowNotesOptions {
  * Finds the row that crashes the process, by a note in a file of the state directory.
  *
  * Before a row is worked on (its event made, its details masked, its lines formatted once), the note names it; after the work the note
- * is empty again. So after a crash it names the row that was being worked on, or none. A row that was named
- * after two crashes, and not worked on with success between them, is quarantined. A kill, a lack of memory or a loss of power hits the
- * work on one and the same row twice only by aiming at it; a note from before the machine was started again does not count at all.
+ * is empty again. So after a crash it names the row that was being processed, or none. A row that was named after two crashes, without a
+ * success in between, is quarantined. A kill, a lack of memory or a power loss hits the same row twice only on purpose. A note from before
+ * a reboot does not count.
  *
- * Rows that come few at a time are always noted (two writes of 512 bytes into the page cache). In a backlog some are noted together, when they
- * are read and when their details are asked for first; from a start that follows a death on each is, for the first 100,000. So the first
- * death there names some rows, and the second the one among them. A format that dies of a row whose details another one has
- * asked for before may take a death more.
+ * Rows read in small numbers are always noted one by one (two writes of 512 bytes into the page cache). In a backlog several are noted
+ * together, when they are read and when their details are first requested. After a crash, the first 100,000 are noted one by one. So the
+ * first crash names several rows, and the second one the row among them. If a format crashes at a row whose details another format has
+ * requested before, this may take one more crash.
  *
- * Nothing is synced: what the process wrote is there after its death, and after a loss of power it does not count.
+ * Nothing is synced: writes survive a crash of the process, and after a power loss the note does not count.
  */
 export class RowNotes implements RowGuard {
-  /** The row that this start has quarantined, to be reported. */
+  /** The row quarantined at this start, to be reported. */
   readonly found: Suspect | null;
   private readonly quarantined: Set<string>;
   private suspect: Suspects | null;
-  /** Of the rows that are suspected, those that were worked on since with success. */
+  /** The suspected rows that were processed successfully since. */
   private readonly done = new Set<number>();
   private readonly tried = new Set<string>();
   private begun: NotedRows | null = null;
@@ -138,18 +138,18 @@ export class RowNotes implements RowGuard {
     try {
       this.options.rehearse(event);
     } catch {
-      // What a formatter throws is its sink's to handle.
+      // The sink handles errors of its formatter.
     }
   }
 
-  /** An end that is no death. */
+  /** An orderly end. */
   close(): void {
     this.write('stopped', null);
     if (this.file !== null) closeSync(this.file);
     this.file = null;
   }
 
-  /** What was worked on with success is suspected no more: a row, or some once both the first and the last of them are done. */
+  /** Clears the suspicion after success: of a row, or of a group once its first and its last row are done. */
   private passed(row: NotedRow): void {
     const { suspect } = this;
     if (suspect === null) return;
@@ -187,7 +187,7 @@ function suspectOf({ boot, up, row, rows, suspect }: Note): Suspects | null {
   return suspect !== null && 'deaths' in suspect && isAmong(rows, suspect) ? suspect : rows;
 }
 
-/** Deaths at a row, of those that are remembered. */
+/** Remembered crashes at a row. */
 function deathsAt(suspect: Suspects | null, row: NotedRow): number {
   if (suspect === null) return 0;
   if ('deaths' in suspect) return suspect.id === row.id ? suspect.deaths : 0;
@@ -219,7 +219,7 @@ function noteIn(path: string): Note | null {
       suspect: suspectIn(found.suspect),
     };
   } catch {
-    return null; // not there yet, or cut off by a loss of power
+    return null; // missing, or truncated by a power loss
   }
 }
 
@@ -242,7 +242,7 @@ function suspectIn(found: Partial<Suspect & NotedRows> | null | undefined): Susp
   return deaths >= 1 ? { ...row, deaths } : null;
 }
 
-/** The ids in a list of quarantined rows as `RowNotesOptions.save` got it. */
+/** The ids in a list of quarantined rows, as passed to `RowNotesOptions.save`. */
 function listOf(saved: string | null): string[] {
   try {
     const list: unknown = JSON.parse(saved ?? '[]');

@@ -6,20 +6,20 @@ const SECONDS = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/;
 const DAY = 10;
 
 /**
- * Reads `created_at`. Rows of one day stand side by side, and nearly all are as SQLite writes them: only a day's first goes
- * through the whole parser (0.05 µs a row instead of 0.5).
+ * Parses `created_at`. Rows of one day are adjacent, and nearly all are in SQLite's format: only the first of a day needs the whole parser
+ * (0.05 µs a row instead of 0.5).
  */
 export class CreatedReader {
   private day = '';
   private midnight: number | null = null;
   private readonly zone: TimeZone | null;
 
-  /** @param timeZone `source.time_zone`, of times that are written without one; undefined: UTC. To be given: who forgot it would read other times */
+  /** @param timeZone `source.time_zone`, for times without one; undefined: UTC. Required, because a caller that forgot it would get wrong times */
   constructor(timeZone: string | undefined) {
     this.zone = TimeZone.of(timeZone);
   }
 
-  /** Milliseconds since the epoch; null if it is no time. */
+  /** Milliseconds since the epoch; null if it is not a time. */
   read(value: SqlValue): number | null {
     if (typeof value !== 'string' || value.length !== 19) return parseTime(value, this.zone);
     if (this.midnight === null || !value.startsWith(this.day)) {

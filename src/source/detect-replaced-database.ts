@@ -10,26 +10,26 @@ export interface Evidence {
   /** Highest id in the table, 0 if it is empty. */
   readonly maxId: number;
   /**
-   * The highest row below a mark whose own row is gone: its fingerprint, and the one recorded when it was read (null if
-   * none is). Null if there is no such row.
+   * If the row at the mark is gone, the highest row below it: its fingerprint, and the one recorded when it was read (null if none was).
+   * Null if there is no such row.
    */
   readonly probe: { readonly id: number; readonly found: string; readonly recorded: string | null } | null;
   /**
-   * Asked where a row differs: true if rows that were read last are known, and each of them that differs and is there has the
-   * `created_at` that it had.
+   * Called if a row differs: true if the rows read last are known, and each of them that exists and differs still has its
+   * `created_at`.
    */
   readonly onlyEdited: () => boolean;
 }
 
 export interface HistoryVerdict {
-  /** `deleted`: the row at the mark was deleted by hand, the history is the one that was read before. */
-  /** `edited`: the row at the mark is there, and another one than it was; the history is the one that was read before. */
+  /** `deleted`: the row at the mark was deleted by hand, the history is the same. */
+  /** `edited`: the row at the mark exists and differs; the history is the same. */
   readonly history: 'same' | 'edited' | 'deleted' | 'replaced';
   /** For people. */
   readonly reason: string;
 }
 
-/** Whether this is the history that the mark was made in. A wrong "replaced" costs a walk over the table; a wrong "same" loses events. */
+/** Whether this is the history that the mark was made in. A wrong "replaced" costs a scan of the table; a wrong "same" loses events. */
 export function compareHistory({
   mark,
   atMark,
@@ -42,7 +42,7 @@ export function compareHistory({
   if (atMark !== null) {
     if (mark.fingerprint === null) return { history: 'same', reason: `row ${mark.id} was not recorded` };
     if (atMark === mark.fingerprint) return { history: 'same', reason: `row ${mark.id} is as it was read` };
-    // Without a sequence there is nothing to be seen of ids that went back: the row at the mark is there.
+    // Without a sequence, reset ids can't be detected: the row at the mark exists.
     if ((sequence === null || sequence >= mark.id) && onlyEdited())
       return { history: 'edited', reason: `row ${mark.id} was edited` };
     return { history: 'replaced', reason: `row ${mark.id} is not the one that was read` };
@@ -61,7 +61,7 @@ export function compareHistory({
   }
   if (sequence !== null || maxId > mark.id)
     return { history: 'deleted', reason: `row ${mark.id} was deleted` };
-  // Without a sequence the ids of deleted rows at the end are given out again.
+  // Without a sequence, ids of deleted rows at the end are reused.
   if (maxId === 0) return { history: 'same', reason: 'the table is empty' };
   return { history: 'replaced', reason: `ids end at ${maxId}, and row ${mark.id} had been read` };
 }

@@ -7,9 +7,9 @@ import { codeOf } from '../errors.js';
  */
 const SETTLED_MS = 50;
 
-/** What `stat` says of a database and the files beside it. */
+/** The `stat` results of a database and its companion files. */
 export interface FileState {
-  /** Where the database really is: SQLite looks for the files beside it there, not beside a link. */
+  /** The resolved path of the database: SQLite uses companion files there, not next to a link. */
   readonly path: string;
   readonly inode: string;
   /** Nanoseconds, as text. */
@@ -19,17 +19,17 @@ export interface FileState {
   readonly isFile: boolean;
   readonly walSize: number | null;
   readonly journalSize: number | null;
-  /** Of the journal, milliseconds since the epoch; null where there is none. */
+  /** Of the journal, milliseconds since the epoch; null if there is none. */
   readonly journalChanged: number | null;
   /** Inode, size and times of all of them: equal texts, equal contents, provided that it is settled. */
   readonly figures: string;
-  /** Their times of change, milliseconds since the epoch. */
+  /** Their modification times, milliseconds since the epoch. */
   readonly changed: readonly number[];
 }
 
 /**
- * Looks at the files without opening any.
- * @returns null if the database is not there
+ * Gets the state of the files without opening any.
+ * @returns null if the database does not exist
  * @throws the system's error, `EACCES` above all
  */
 export function stateOfFiles(database: string): FileState | null {
@@ -73,8 +73,8 @@ function stateOf(path: string, main: BigIntStats): FileState {
 const RESOLVE_LOOKS = 10;
 
 /**
- * The state of the files for one who looks each second. Resolving a path is a system call for each of its directories, so the path is kept
- * as long as the same file is at its end. A link that was turned leads to another file, which shows at once.
+ * The state of the files for a caller that polls each second. Resolving a path takes a system call for each directory, so the resolved path
+ * is cached as long as it leads to the same file. A retargeted link leads to a different file, which is noticed at once.
  */
 export class RepeatedLook {
   private known: { readonly path: string; readonly device: bigint; readonly inode: bigint } | null = null;
@@ -98,8 +98,8 @@ export class RepeatedLook {
 }
 
 /**
- * Would a write that comes after this state show in its figures? Also if a time lies in the future, as after a clock that
- * was put back: a write now would get the time of now. `now` in milliseconds, of the system's clock.
+ * Whether a later write would change this state. Also true for a time in the future, as after the clock was set back: a write would get
+ * the current time. `now` is in milliseconds, of the system's clock.
  */
 export function isSettled(state: FileState, now: number, quietMs = SETTLED_MS): boolean {
   return state.changed.every((time) => Math.abs(now - time) > quietMs);
@@ -116,7 +116,7 @@ function figuresOf(stats: BigIntStats | undefined): string {
   return `${stats.dev}:${stats.ino}:${stats.size}:${stats.mtimeNs}:${stats.birthtimeNs}`;
 }
 
-/** Without links; the path itself where that can't be told. */
+/** The path with links resolved; unchanged if that fails. */
 export function realPathOf(path: string): string {
   try {
     return realpathSync.native(path);

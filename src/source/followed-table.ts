@@ -29,7 +29,7 @@ export class FollowedTable {
     this.tables.forget();
   }
 
-  /** Rows were read with these columns: from now on they have to be there. */
+  /** Called after rows were read with these columns: they are required from now on. */
   wasRead(table: AuditTable): void {
     if (this.noted === table) return;
     const present = COLUMN_KEYS.filter((key) => !table.absent.includes(key));
@@ -48,7 +48,7 @@ export class FollowedTable {
     const { config, log } = this;
     for (const key of table.absent) {
       const name = config.columns[key];
-      if (name === null || name === key) continue; // the default name of a column that need not be there
+      if (name === null || name === key) continue; // the default name of an optional column
       log.warn(
         { table: table.name },
         `table ${table.name} has no column ${name}, which source.columns.${key} names; events are shipped without it`,

@@ -3,38 +3,38 @@ import { sleepSync } from '../sleep-sync.js';
 import type { FileState } from './file-state.js';
 
 /**
- * With a rollback journal a reader keeps the writer from committing for as long as it reads; with a WAL it does not. Where Postern
- * has no busy time-out its commit fails then. So what is read from such a database is read in steps as short as these, with pauses.
+ * With a rollback journal a reader blocks the writer's commit for as long as it reads; with a WAL it does not. If Postern has no busy
+ * timeout, its commit fails. So such a database is read in short steps with pauses.
  */
 export const SHORT_MS = 2;
 /** Rows in one slice of such a step. */
 export const SHORT_ROWS = 32;
-/** Of the time, the part in which a query or a run of retention may keep the writer out. */
+/** The share of time in which a query or a run of retention may block the writer. */
 const SHARE = 0.05;
-/** Who asks waits no longer than this after one step, ms. */
+/** Maximum pause after one step, ms. */
 const LONGEST_REST_MS = 250;
 
 export function keepsWriterOut(db: Database): boolean {
   return db.pragma('journal_mode', { simple: true }) !== 'wal';
 }
 
-/** For a step that may take `ms`: until when it may read, of `performance.now()`. */
+/** The deadline of a step that may take `ms`, by `performance.now()`. */
 export function stepEnd(db: Database, ms: number): number {
   return performance.now() + (keepsWriterOut(db) ? Math.min(ms, SHORT_MS) : ms);
 }
 
-/** For a thread of its own: stands still for as long as the writer has to be left alone after it was kept out for `heldMs`. */
+/** Blocks the calling thread, which must not be the main one, for the pause due after the writer was blocked for `heldMs`. */
 export function leaveAlone(heldMs: number): void {
   sleepSync(Math.min(LONGEST_REST_MS, heldMs * (1 / SHARE - 1)));
 }
 
-/** A journal that is as fresh as this is that of a transaction that is about to be committed. */
+/** A journal this fresh belongs to a transaction that is about to commit. */
 const FRESH_MS = 50;
-/** Where a journal stays, as with `journal_mode=PERSIST`, it says little: so long a look is put off, and no longer. */
+/** Maximum delay of a read: a journal that is never removed, as with `journal_mode=PERSIST`, proves little. */
 const PUT_OFF_MS = 50;
 const putOff = new Map<string, number>();
 
-/** Whether to look a moment later: now a look could only meet the commit, and would not see it. */
+/** Whether to delay a read: now it would collide with the commit, and not see its rows. */
 export function isCommitting({ path, journalSize, journalChanged }: FileState): boolean {
   const isFresh = journalChanged !== null && Math.abs(Date.now() - journalChanged) < FRESH_MS;
   const now = performance.now();

@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs';
 const SHARED_FIRST = 0x4000_0002;
 
 /**
- * Whether some process has the database to itself. The kernel doesn't say so everywhere (not in the daemon's unit): then SQLite
- * itself is asked, where that makes no files.
+ * Whether another process has locked the database exclusively. The kernel does not show this everywhere (not in the daemon's unit): then
+ * SQLite itself is asked, if that creates no files.
  */
 export function isHeldForWriting(inode: string): boolean {
   try {

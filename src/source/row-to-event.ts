@@ -22,19 +22,19 @@ export interface RowOptions {
   readonly trustedProxies?: readonly string[];
   /** `source.time_zone`, of times that are written without one; left out: UTC. */
   readonly timeZone?: string;
-  /** The `event.id` of a row by its row id, where it has one already from elsewhere; else it is made from the row. */
+  /** The existing `event.id` of a row, by row id; if there is none, it is computed from the row. */
   readonly idOf?: (rowId: bigint) => string | null;
-  /** No row is of this server, whatever name it has: others wrote them. */
+  /** No row belongs to this server, whatever its server name: other servers wrote them. */
   readonly foreign?: boolean;
-  /** Whether the table has versions of edited rows; left out: only the daemon's own table has. */
+  /** Whether the table has versions of edited rows; omitted: only the daemon's own table has. */
   readonly revisions?: boolean;
   /** Rows that crashed the daemon, for other processes that read the table: row ids, and `event.id`s where known. */
   readonly quarantined?: ReadonlySet<string>;
-  /** Notes rows before they are worked on, and knows those at which the process died. */
+  /** Notes rows before they are processed, and knows the rows at which the process crashed. */
   readonly guard?: RowGuard;
 }
 
-/** Where a row comes from: what its columns do not say. */
+/** The origin of a row: what its columns do not contain. */
 export interface RowContext {
   readonly timeline: number;
   readonly ingested: number;
@@ -42,16 +42,16 @@ export interface RowContext {
   readonly defaults: ReadonlyArray<unknown>;
   /** The bytes of a column of the row with this id. */
   readonly bytesOf: (id: bigint, column: number) => Buffer | null;
-  /** It comes with few others: noting it costs nothing to speak of. */
+  /** It is one of few rows: noting it costs next to nothing. */
   readonly few?: boolean;
-  /** To be called when work on it begins: notes it together with others. */
+  /** Called before the row is processed: notes it together with others. */
   readonly begin?: () => void;
 }
 
 /** The action of a version whose kind is that of the version before it. */
 export const ROW_EDITED = 'daemon.row_edited';
 
-/** What a row of ours says of an edited row, in addition to the row's new values. */
+/** What a row of our own table records of an edited row, in addition to the new values. */
 export interface Revision {
   /** Row id in Postern's table. */
   readonly of: number;
@@ -59,9 +59,9 @@ export interface Revision {
   readonly action: string | null;
 }
 
-/** Makes events of rows. Whatever is in a row, it does not throw: what can't be read is null. */
+/** Converts rows to events. It never throws: unreadable values become null. */
 export class RowReader {
-  /** Part of each event id, so that the same row in the other source is another event. */
+  /** Part of each event id, so that equal rows of two sources are different events. */
   private readonly origin: string;
   private readonly created: CreatedReader;
   private readonly trusted: NetworkSet | null;
@@ -72,7 +72,7 @@ export class RowReader {
     this.origin = options.name === 'postern' ? options.sourceId : `${options.sourceId}/${options.name}`;
   }
 
-  /** Only of a table of ours: what another table has under such a name is its own. */
+  /** Only for our own tables: in another table such a column has its own meaning. */
   get knowsRevisions(): boolean {
     return this.options.revisions ?? this.options.name === 'auditd';
   }
@@ -88,7 +88,7 @@ export class RowReader {
     return { id: eventIdOf(encoded), length: encoded.length };
   }
 
-  /** The context of many rows, the next of which are between these two; work on them begins. */
+  /** The context of a group of rows between these two ids, which are processed next. */
   together(one: RawRow | undefined, other: RawRow | undefined, place: RowContext): RowContext {
     const { guard, name: source } = this.options;
     if (guard === undefined || guard.careful) return place;
@@ -148,7 +148,7 @@ export class RowReader {
         time,
         rawTime: time === null ? textOf(rawTime) : null,
         ingested: place.ingested,
-        // Whatever resource the edited row names: this action is the daemon's own.
+        // Regardless of the edited row's resource: this action is the daemon's own.
         type: this.typeOf(rawAction, isEdit ? null : resourceType),
         rawAction: isEdit ? (revision.action ?? '') : rawAction,
         user: { id: textOf(row[2]), name: textOf(row[3]), email: textOf(row[4]) },
@@ -179,7 +179,7 @@ export class RowReader {
 /** The position of `details` in a row. */
 const DETAILS = 8;
 
-/** What a row's columns say, parsed. */
+/** The parsed columns of a row. */
 type ParsedRow = {
   readonly [Key in Exclude<
     keyof AuditEvent,
@@ -187,7 +187,7 @@ type ParsedRow = {
   >]: AuditEvent[Key];
 };
 
-/** An event whose `details` are parsed and masked when they are first asked for: fail2ban's sink never asks. */
+/** An event whose `details` are parsed and masked on first use: fail2ban's sink never uses them. */
 class RowEvent implements AuditEvent {
   readonly source: SourceName;
   readonly timeline: number;
@@ -281,28 +281,28 @@ class RowEvent implements AuditEvent {
   }
 }
 
-/** `created_at` as the table holds it, without a copy of the other columns. */
+/** `created_at` as stored in the table, without a copy of the other columns. */
 export function createdIn(event: AuditEvent): SqlValue {
   return (event instanceof RowEvent ? event.created : event.redactedColumns?.[0]) ?? null;
 }
 
-/** About what a row takes in memory. */
+/** The approximate memory of a row. */
 export function eventSize(event: AuditEvent): number {
   return event instanceof RowEvent ? event.size : (event.details?.length ?? 0);
 }
 
 const QUARANTINED = 'the row ended the process again and again';
-/** What a text of a quarantined row may have. */
+/** Maximum length of a text from a quarantined row. */
 const HARMLESS = 64;
 
-/** A value of a row that is quarantined: no details, of other texts the beginning, in plain characters. */
+/** A value of a quarantined row: no details, and only the beginning of other texts, in plain characters. */
 function harmless(value: SqlValue, at: number): SqlValue {
   if (at === DETAILS) return null;
   if (Buffer.isBuffer(value)) return null;
   return typeof value === 'string' ? value.slice(0, HARMLESS).replace(/[^ -~]/g, '?') : value;
 }
 
-/** For people: which columns were not read; null if all were. */
+/** The columns that were not read, described for people; null if all were read. */
 function unreadColumns(row: RawRow): string | null {
   let found: string | null = null;
   for (const [at, value] of row.entries()) {
@@ -314,7 +314,7 @@ function unreadColumns(row: RawRow): string | null {
   return found;
 }
 
-/** Null where none are trusted. */
+/** Null if none are trusted. */
 export function trustedSet(entries: readonly string[] = []): NetworkSet | null {
   return entries.length === 0 ? null : new NetworkSet(entries);
 }
@@ -328,7 +328,7 @@ function lengthOf(row: RawRow): number {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** A value of any type as text: numbers as SQLite writes them, a BLOB as the text it holds, else as its hex digits. */
+/** A value of any type as text: numbers as SQLite writes them, a BLOB as the text it contains, or else as hex digits. */
 export function textOf(value: SqlValue | undefined): string | null {
   if (value === null || value === undefined) return null;
   if (typeof value === 'string') return value;

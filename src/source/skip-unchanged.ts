@@ -1,21 +1,21 @@
 import { type FileState, isSettled } from './file-state.js';
 import type { ReadRequest, ReadResult } from './source.js';
 
-/** Time stamps of files move in steps of 10 ms at most. */
+/** File timestamps have a resolution of 10 ms or better. */
 const TICK_MS = 12;
-/** A full read this often, even if nothing in `stat` has changed. */
+/** Interval of full reads, even if `stat` shows no change. */
 const HOLDS_MS = 30_000;
 
 /**
- * With a rollback journal each read can delay a commit of Postern's. None is needed while the figures of the files are the same, since a
- * commit can be read as soon as it has changed them.
+ * With a rollback journal each read can delay one of Postern's commits. No read is needed while `stat` of the files is unchanged, because
+ * every readable commit has changed it.
  */
 export class UnchangedDatabase {
   /** Whether the database has a rollback journal. */
   keepsOut = false;
   private known: { at: number; figures: string; maxId: number; timeline: number } | null = null;
 
-  /** @param before when the files were looked at, or earlier, ms since the epoch: a write after that shows in them if they were settled then */
+  /** @param before a time not after the `stat` of the files, ms since the epoch: a later write changes it, if the files were settled then */
   remember(result: ReadResult, files: FileState, before: number, { mark: { timeline } }: ReadRequest): void {
     const isAll = this.keepsOut && result.state === 'reading' && !result.more;
     const figures = files.figures;
@@ -25,7 +25,7 @@ export class UnchangedDatabase {
         : null;
   }
 
-  /** The result if nothing can have changed; null if that is not known. */
+  /** The last result if nothing can have changed; null if something may have. */
   answer({ mark, after, before }: ReadRequest, filesNow: () => FileState | null): ReadResult | null {
     const known = this.known;
     if (known === null || before !== undefined || performance.now() - known.at > HOLDS_MS) return null;

@@ -2,7 +2,7 @@ import type { AuditEvent, ColumnValue, SourceName } from '../audit/event.js';
 import { explained, messageOf } from '../errors.js';
 import type { ColumnsRead } from './columns-seen.js';
 
-/** The highest row of a timeline that was ever read and recorded. `id` 0: none yet. */
+/** The highest row of a timeline ever read and recorded. `id` 0: none yet. */
 export interface HighWaterMark {
   readonly timeline: number;
   readonly id: number;
@@ -18,21 +18,21 @@ export interface RecentRow {
   readonly fingerprint: string;
 }
 
-/** What was recorded of earlier rows; asked when the row at the mark is gone or differs. */
+/** The records of earlier rows; used when the row at the mark is gone or differs. */
 export interface History {
   /** The fingerprint recorded for a row id in a timeline, or null if there is none. */
   fingerprintOf(timeline: number, id: number): string | null;
-  /** The names by which columns were read. Left out: a missing column is read as NULL. */
+  /** The names under which columns were read. Omitted: a missing column is read as NULL. */
   columnsRead?(): ColumnsRead;
   /** Saves them. May throw on a full disk. */
   recordColumns?(read: ColumnsRead): void;
-  /** The rows read last of a timeline, ids ascending. Left out: a row at the mark that differs is always another history's. */
+  /** The rows of a timeline read last, ids ascending. Omitted: a different row at the mark always means another history. */
   recent?(timeline: number): readonly RecentRow[];
 }
 
 /** States in which nothing can be read. The feed retries in all of them. */
 export type WaitingState =
-  | 'missing' // the database is not there yet
+  | 'missing' // the database does not exist yet
   | 'stopped' // Postern is stopped, its last rows have been read from a copy
   | 'locked'
   | 'exclusive' // locked by its writer for good (`locking_mode=EXCLUSIVE`)
@@ -49,9 +49,9 @@ export interface PageOfRows {
   readonly state: 'reading';
   /** `stopped`: the rows come from the copy of a stopped Postern's files. */
   readonly postern: 'running' | 'stopped';
-  /** Empty if a consumer has taken them. */
+  /** Empty if a consumer received them. */
   readonly events: readonly AuditEvent[];
-  /** The `event.id` of the last row read, whoever has it; null if none was. */
+  /** The `event.id` of the last row read, even if a consumer received it; null if none was read. */
   readonly lastEventId: string | null;
   /** Highest id read, or `after` if none. */
   readonly upTo: number;
@@ -59,7 +59,7 @@ export interface PageOfRows {
   readonly more: boolean;
   /** Highest id in the table, 0 if empty. */
   readonly maxId: number;
-  /** True if the row at the mark is gone, though ids went on: deleted by hand. */
+  /** True if the row at the mark is gone although higher ids were used: it was deleted by hand. */
   readonly markDeleted: boolean;
   /** True if the row at the mark was edited, and perhaps others with it. */
   readonly markEdited?: boolean;
@@ -74,11 +74,11 @@ export interface Replaced {
 /** Why nothing can be read now. */
 export interface Waiting {
   readonly state: WaitingState;
-  /** For people: what was found, and in which file; a sentence without its full stop. */
+  /** What was found, and in which file; a sentence without its full stop, for people. */
   readonly what: string;
-  /** What to do next, a sentence without its full stop; null if nobody needs to do anything. */
+  /** What to do next, a sentence without its full stop; null if no action is needed. */
   readonly next: string | null;
-  /** Both. */
+  /** Both as one text. */
   readonly message: string;
   /** Of the system's or SQLite's error. */
   readonly code: string | null;
@@ -92,15 +92,15 @@ export function waiting(
   return { state, what, next, message: explained(what, next), code };
 }
 
-/** What one read (open, read, close) found. */
+/** The result of one read (open, read, close). */
 export type ReadResult = PageOfRows | Replaced | Waiting;
 
 /**
- * Takes rows while they are young: some dozens at a time, in the middle of the read's transaction. Whatever it does not keep is gone, so rows that
- * become bytes here never live to be old in V8's heap.
+ * Receives rows while they are young: some dozens at a time, during the read's transaction. Rows that it does not keep are dropped, so
+ * rows converted to bytes here never grow old in V8's heap.
  */
 export interface RowConsumer {
-  /** A read begins: what came before is void, since a file in motion is read again. */
+  /** Called when a read begins. Rows received before are invalid, because a changing file is read again. */
   begin(): void;
   /** Ids ascending. Must not throw. */
   take(events: readonly AuditEvent[]): void;
@@ -120,7 +120,7 @@ export interface ReadRequest {
   readonly before?: number;
   /** Gets the rows in place of the result. */
   readonly consumer?: RowConsumer;
-  /** Set by readers that follow the head: what the source remembers of their reads does not hold for readers of all rows, and vice versa. */
+  /** Set by readers that follow the head: what the source caches for them is not valid for readers of all rows, and vice versa. */
   readonly head?: true;
 }
 
@@ -133,10 +133,10 @@ export interface EditsRequest {
   readonly maxBytes: number;
 }
 
-/** Which of them have changed. */
+/** The rows among them that changed. */
 export interface ChangedRows {
   readonly state: 'reading';
-  /** As they are now, without rows that were deleted. */
+  /** Their current values, without deleted rows. */
   readonly changed: readonly AuditEvent[];
   /** Rows up to this id were compared. */
   readonly upTo: number;
@@ -144,7 +144,7 @@ export interface ChangedRows {
 
 export type Edits = ChangedRows | Replaced | Waiting;
 
-/** A row as it once was: id and columns in the order in which rows are read, secrets in `details` masked. */
+/** An earlier version of a row: id and columns in the order of a read, with secrets in `details` masked. */
 export interface KeptRow {
   readonly eventId: string;
   readonly timeline: number;
@@ -156,11 +156,11 @@ export interface KeptRow {
 export interface AuditSource {
   readonly name: SourceName;
   read(request: ReadRequest): ReadResult;
-  /** Reads rows again, in one read that checks the history too. Left out: rows of this table do not change. */
+  /** Reads rows again, in one read that checks the history too. Omitted: rows of this table do not change. */
   edits?(request: EditsRequest): Edits;
-  /** The event of a row as it once was. */
+  /** The event of an earlier version of a row. */
   remade?(kept: KeptRow): AuditEvent;
-  /** One row by its id, for `explain`; null if it is not there. */
+  /** One row by its id, for `explain`; null if it does not exist. */
   row(id: number, timeline: number): AuditEvent | null;
   /** Calls back when there may be new rows: after each change, several times with growing delays, and at each poll. Call `close` to end it. */
   watch(onWake: () => void): { close(): void };

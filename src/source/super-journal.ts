@@ -7,10 +7,10 @@ const AROUND = 20;
 const LONGEST_NAME = 4_096;
 
 /**
- * Takes the name of a super-journal out of the copy of a rollback journal: SQLite would delete the file of that name once it has rolled
- * back, and whoever wrote the journal would have chosen it. The copy's own database is rolled back all the same.
+ * Removes the name of a super-journal from the copy of a rollback journal. After rolling back, SQLite would delete the file of that name,
+ * which the journal's writer has chosen. The copy's own database is still rolled back.
  *
- * @returns false if the journal counts for nothing: its super-journal is gone, and with that the transaction is committed
+ * @returns false if the journal is void: its super-journal is gone, so the transaction is committed
  */
 export function withoutSuperJournal(journal: string): boolean {
   const fd = openSync(journal, 'r+');
@@ -28,7 +28,7 @@ export function withoutSuperJournal(journal: string): boolean {
     const name = Buffer.alloc(length);
     readSync(fd, name, 0, length, size - 16 - length);
     ftruncateSync(fd, size - AROUND - length);
-    // A name with another checksum is none for SQLite, which rolls back. It adds up characters, which have a sign on some machines.
+    // SQLite ignores a name with a wrong checksum, and rolls back. The checksum adds up characters, which are signed on some machines.
     const sums = [[...name], [...new Int8Array(name)]].map((bytes) => bytes.reduce((a, b) => (a + b) | 0, 0));
     return !sums.includes(end.readInt32BE(4)) || existsSync(name.toString());
   } finally {

@@ -16,14 +16,14 @@ export type ColumnKey = (typeof COLUMN_KEYS)[number];
 
 const REQUIRED: readonly ColumnKey[] = ['id', 'created_at', 'action'];
 
-/** What a configuration says of a table; the names are matched as SQLite does, without regard to ASCII case. */
+/** The configuration of a table; names are matched as in SQLite, ignoring ASCII case. */
 export interface TableConfig {
   readonly table: string;
-  /** Null: the table has no such column any more, and its values are NULL. */
+  /** Null: the table no longer has this column, and its values are NULL. */
   readonly columns: Readonly<SourceConfig['columns']>;
-  /** By which names columns were read before: without one of them the table can't be followed. */
+  /** The names under which columns were read before: without one of them the table can't be followed. */
   readonly read?: ColumnsRead;
-  /** Of times that are written without one; left out, as of our own tables: UTC. */
+  /** The zone of times without one; omitted, as for our own tables: UTC. */
   readonly time_zone?: string;
 }
 
@@ -33,7 +33,7 @@ export const AUDITD_TABLE: TableConfig = {
   columns: Object.fromEntries(COLUMN_KEYS.map((key) => [key, key])) as Record<ColumnKey, string>,
 };
 
-/** Further columns of a table of ours with versions of edited rows. They are not hashed. */
+/** Further columns of our own table with versions of edited rows. They are not hashed. */
 export const REVISION_COLUMNS = ['revision_of', 'revised_action'] as const;
 
 /** A table that can be followed: its SQL, made once per schema. */
@@ -43,14 +43,14 @@ export interface AuditTable {
   readonly isView: boolean;
   /** The schema has a `sqlite_sequence`. Whether it has a row of this table is asked at each read. */
   readonly hasSequence: boolean;
-  /** Column keys that the table has no column for; their values are read as NULL. */
+  /** Column keys without a column in the table; their values are read as NULL. */
   readonly absent: readonly ColumnKey[];
   /** Per column key, the constant that `ALTER TABLE … ADD COLUMN` fills old rows with; undefined if there is none. */
   readonly defaults: ReadonlyArray<unknown>;
   readonly sql: {
     /** Parameters: id, limit. Columns in the order of `COLUMN_KEYS`. */
     readonly page: string;
-    /** Parameters: the id below which, the id above which, limit. The highest rows first. */
+    /** Parameters: upper bound (exclusive), lower bound (exclusive), limit. The highest rows first. */
     readonly down: string;
     readonly row: string;
     /** The highest row at or below an id. */
@@ -90,7 +90,7 @@ export class TableCache {
 
   /**
    * @param internal columns of ours that are read behind those of `COLUMN_KEYS`, where the table has them all
-   * @param read where what `TableConfig.read` says changes meanwhile
+   * @param read used instead of `TableConfig.read` if that changes over time
    */
   constructor(
     private readonly config: TableConfig,
@@ -110,7 +110,7 @@ export class TableCache {
          WHERE type IN ('table', 'view') AND (name = ? COLLATE NOCASE OR name = 'sqlite_sequence')`,
       )
       .all(this.config.table) as SchemaEntry[];
-    // What a view shows depends on other tables too, and no table at all is a message that names the others.
+    // A view depends on other tables, too, and the message for a missing table names the others.
     const isTable = entries.some(({ name, type }) => type === 'table' && name !== 'sqlite_sequence');
     const rest = isTable ? null : db.prepare('SELECT name, sql FROM sqlite_schema').all();
     const key = JSON.stringify([entries, rest]);
@@ -182,9 +182,9 @@ function statements(
   const from = `FROM ${quoteIdentifier(table)}`;
   const names = columns.map((column) => (column === undefined ? 'NULL' : quoteIdentifier(column.name)));
   const id = names[0] ?? '';
-  // A view may give anything for an id, and text compares as greater than any number.
+  // A view may return any value as an id, and text compares as greater than any number.
   const integers = isView ? `AND typeof(${id}) = 'integer'` : '';
-  // Ids above 2^53 - 1 can't be told apart in JavaScript; the reader says so when it finds one.
+  // JavaScript can't distinguish ids above 2^53 - 1; the reader reports one if it finds it.
   const inRange = `${id} <= ${Number.MAX_SAFE_INTEGER} ${integers}`;
   const read = names.map((name) => (name === id || name === 'NULL' ? name : readable(name)));
   const all = [...read, ...internal.map(quoteIdentifier)].join(', ');
@@ -252,7 +252,7 @@ function goneColumn(
   );
 }
 
-/** Text, UUIDs, numbers that are no row id: what follows the rows is a number that grows. */
+/** For ids of text, UUIDs and numbers other than the row id: following rows needs a growing number. */
 function notAnId(
   entry: SchemaEntry,
   config: TableConfig,

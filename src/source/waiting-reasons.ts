@@ -17,7 +17,7 @@ export function notAFile(database: string): Waiting {
   });
 }
 
-/** With the file alone, neither its `-wal` nor a later one can be seen: Postern would look stopped for ever. */
+/** If only the file is mounted, its `-wal` is never visible: Postern would look stopped for ever. */
 export function mountedAlone(database: string, files: Pick<FileState, 'path'>): Waiting {
   const directory = dirname(files.path);
   const what =
@@ -35,7 +35,7 @@ export function exclusive(database: string, code: string | null = null): Waiting
   });
 }
 
-/** For a moment in which a read would keep the writer from its commit. */
+/** For a moment in which a read would block the writer's commit. */
 export function committing(database: string): Waiting {
   return waiting('locked', `${database} is being written`);
 }
@@ -52,7 +52,7 @@ export function systemProblem(path: string, error: unknown): Waiting {
   return waiting('failed', `${path} can't be examined: ${messageOf(error)}`, { code });
 }
 
-/** For an error of SQLite, which comes at the first statement more often than at opening. */
+/** For an error of SQLite, which occurs more often at the first statement than at opening. */
 export function waitingFor(database: string, files: FileState, error: unknown): Waiting {
   const code = codeOf(error);
   const [, family] = /^SQLITE_([A-Z]+)/.exec(code ?? '') ?? [];
@@ -62,7 +62,7 @@ export function waitingFor(database: string, files: FileState, error: unknown): 
     case 'BUSY':
     case 'LOCKED': {
       if (code === 'SQLITE_BUSY_RECOVERY') return recovering(database, code);
-      // A database whose WAL is shared has -shm, and keeps no reader out.
+      // A database with a shared WAL has -shm, and locks no reader out.
       if (files.walSize !== null && !hasShm(files)) return exclusive(database, code);
       const next = `If that lasts, a program keeps a transaction open, or has locked the database for itself (PRAGMA locking_mode=EXCLUSIVE); find it with: fuser -v ${database}`;
       return waiting('locked', `${database} is locked by another program`, { next, code });

@@ -1,6 +1,6 @@
 import { codeOf, messageOf } from '../errors.js';
 
-/** Why a directory can't be watched, and what would let it be: the kernel's limits on inotify have their names. */
+/** Why a directory can't be watched, and how to fix it: names the kernel's inotify limit. */
 export function watchTrouble(error: unknown): { readonly what: string; readonly next: string } {
   const raised = (key: string) =>
     `Raise it: sysctl fs.inotify.${key} says what it is, a larger value in /etc/sysctl.d stays`;

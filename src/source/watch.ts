@@ -6,22 +6,22 @@ import { dueAfterEvent, onEvent, onRead, type PollStep } from './poll-schedule.j
 import { watchTrouble } from './watch-error.js';
 
 /**
- * A directory is looked at again after so many polls that found no change: one that was moved away and back, with the same files in it, shows
- * in nothing else.
+ * A directory is checked again after this many polls without a change: a directory that was moved away and back, with the same files, can't
+ * be detected otherwise.
  */
 const ATTACH_POLLS = 10;
 
-/** An event asks whether it is one of a change; the poll, whether anything may be left to be read. */
+/** An event checks whether it was caused by a change; a poll, whether anything may be unread. */
 export type Asking = 'event' | 'poll';
 
 export interface WatchOptions {
-  /** Where the database is; asked again after each change that a poll finds, and now and then, since a link may be turned. */
+  /** The path of the database; resolved again after each change found by a poll, and now and then, because a link may be retargeted. */
   readonly database: () => string;
   /** Milliseconds. */
   readonly pollInterval: number;
   /**
-   * Whether a read may find anything. Not each event is a change: where root reads in a writable directory, SQLite's fchown of
-   * the -wal at each open makes one, and reads would trigger each other for ever.
+   * Whether a read may find anything. Not every event is a change: if root reads in a writable directory, SQLite's fchown of the -wal at
+   * each open causes one, and reads would trigger each other for ever.
    */
   readonly mayHaveChanged: (asks: Asking) => boolean;
   readonly log: Logger;
@@ -41,7 +41,7 @@ class DatabaseWatcher {
   private watched: { readonly directory: string; readonly inode: bigint } | null = null;
   private names = new Set<string>();
   private step: PollStep | null = null;
-  /** What the step's offset counts from, and when the timer is due; milliseconds of `performance.now()`. */
+  /** The start of the step's offset, and when the timer is due; milliseconds of `performance.now()`. */
   private base = 0;
   private due = 0;
   private timer: NodeJS.Timeout | null = null;
@@ -56,7 +56,7 @@ class DatabaseWatcher {
   ) {
     this.attach();
     this.poll = ticker.every(options.pollInterval, () => this.onPoll());
-    // Not at once: the caller does not have the returned object yet.
+    // Not synchronously: the caller does not have the returned object yet.
     this.step = onEvent(null);
     this.arm(performance.now() + 1);
   }
@@ -76,7 +76,7 @@ class DatabaseWatcher {
     if (this.timer === null && hasChanged) this.read();
   }
 
-  /** Watches the directory in which the database is now; no watch, no harm: then there is the poll. */
+  /** Watches the database's current directory; if that fails, polling is enough. */
   private attach(): void {
     const database = this.options.database();
     const directory = dirname(database);
@@ -166,6 +166,6 @@ function inodeOf(path: string): bigint | undefined {
   try {
     return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
   } catch {
-    return undefined; // a directory above it is closed to us: the next read reports it
+    return undefined; // no permission for a parent directory: the next read reports it
   }
 }
