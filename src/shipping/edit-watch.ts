@@ -8,13 +8,13 @@ import { type FirstRead, type RememberedRow, recentOf } from './recent-rows.js';
 import type { Edit } from './revisions.js';
 import type { State } from './state.js';
 
-/** How long after it was read an edit of a row is looked for. */
+/** How long a row is watched for edits after it was read. */
 const WATCHED_MS = 60_000;
-/** At most one version a row in this time: the second from one check to the next, which may begin a little early. */
+/** At most one version per row in this time: the second between two checks, which may begin slightly early. */
 const APART_MS = 950;
 /** Text read at a time. */
 const CHECK_BYTES = 8 * 2 ** 20;
-/** Rows kept in memory as they were read, for sinks that have not had them. */
+/** Rows kept in memory as read, for sinks that have not received them. */
 const CONTENT_BYTES = 16 * 2 ** 20;
 const CONTENT_ROWS = 1_000;
 
@@ -27,7 +27,7 @@ export interface EditWatchOptions {
   readonly sinks: () => readonly string[];
 }
 
-/** A row that was just read. */
+/** A row just read. */
 export type ReadRow = Pick<AuditEvent, 'sequence' | 'id'>;
 
 /** The result of reading rows again: another history, or the mark as it is now. */
@@ -36,14 +36,14 @@ export type Watched =
   | { readonly mark: HighWaterMark; readonly versions: number; readonly accepted: number };
 
 /**
- * Finds edits of rows that were read in the last minute. An edit becomes a row of the daemon's own table, in one transaction with
- * everything that is known of the row: after a crash either both are there, or the edit is found again.
+ * Finds edits of rows that were read in the last minute. An edit becomes a row of the daemon's own table, in one transaction with the
+ * remembered row: after a crash either both are saved, or the edit is found again.
  *
- * At a start, what was read in the last minute before the end counts as well. Older rows are not checked; where one
- * is found to differ all the same (the row at the mark), its new values are accepted, and no version is made of it.
+ * At a start, rows read in the last minute before the stop are checked as well. Older rows are not checked. If one is found to differ (the
+ * row at the mark), its new values are accepted without a version.
  */
 export class EditWatch {
-  /** Rows as they were read or last seen, in the order in which they came. */
+  /** Rows as read or last seen, in the order of reading. */
   private readonly contents = new Map<number, AuditEvent>();
   private bytes = 0;
   private timeline = 0;
@@ -57,17 +57,17 @@ export class EditWatch {
 
   constructor(private readonly options: EditWatchOptions) {}
 
-  /** Whether a row that was just read is another than the one that is known and watched. */
+  /** Whether a row just read differs from the known and watched one. */
   hasChanged(timeline: number, rows: readonly ReadRow[]): boolean {
     return this.unknown(timeline, rows).length > 0;
   }
 
-  /** Whether a row that was just read is another than the one that is known, watched or not. */
+  /** Whether a row just read differs from the known one, watched or not. */
   differs(timeline: number, rows: readonly ReadRow[]): boolean {
     return this.differing(timeline, rows).length > 0;
   }
 
-  /** Keeps rows as they were just read, for sinks that have not had them when they are edited. None of them differs from what is known. */
+  /** Keeps rows just read, for sinks that have not received them before an edit. None of them differs from the known row. */
   keep(timeline: number, events: readonly AuditEvent[]): void {
     if (timeline !== this.timeline) this.forgetContents(timeline);
     const { source, state } = this.options;
@@ -76,10 +76,10 @@ export class EditWatch {
   }
 
   /**
-   * Rows that were just read, as a sink is to get them that has not had them: those that were edited meanwhile as they were first.
+   * Returns rows just read for a sink that has not received them: edited ones with their original values.
    *
-   * @param known those of them that had been read before
-   * @returns `again` if a row is neither what is known of it nor what it was first: it is changing in this moment
+   * @param known the rows among them that had been read before
+   * @returns `again` if a row matches neither its known nor its original values: it is changing at this moment
    */
   asFirstRead(
     timeline: number,
@@ -147,9 +147,9 @@ export class EditWatch {
   }
 
   /**
-   * A row that is no longer watched is delivered with its new values. So it must not become a version of itself at the next start.
+   * A row that is no longer watched is delivered with its new values, and must not become a version of itself at the next start.
    *
-   * @returns false where that can't be written
+   * @returns false if the write fails
    */
   private accept(timeline: number, events: readonly AuditEvent[]): boolean {
     const { source, state } = this.options;
@@ -161,7 +161,7 @@ export class EditWatch {
     try {
       state.transaction(() => state.recent.update(source.name, timeline, rows), true);
     } catch {
-      return false; // a full disk, which the sinks say
+      return false; // a full disk, which the sinks report
     }
     state.recent.replace(source.name, timeline, rows);
     return true;
@@ -184,7 +184,7 @@ export class EditWatch {
 
   /**
    * @param isMarkEdited the row at the mark differs: all known rows are checked
-   * @returns null if there was nothing to be seen
+   * @returns null if nothing could be read
    */
   record(mark: HighWaterMark, isMarkEdited: boolean): Watched | 'unrecorded' | null {
     try {
@@ -232,7 +232,7 @@ export class EditWatch {
     return result;
   }
 
-  /** To be called before anything is read. */
+  /** Called before the first read. */
   resume(timeline: number): void {
     const { source, state } = this.options;
     this.timeline = timeline;
@@ -244,7 +244,7 @@ export class EditWatch {
     return now - row.readAt < WATCHED_MS || (this.startsAt !== null && row.readAt >= this.startsAt);
   }
 
-  /** True if not even the row that was read last is watched any more: said of an idle table without going through its rows. */
+  /** True if even the last row read is no longer watched: this detects an idle table without a loop over its rows. */
   private isOver(recent: readonly RememberedRow[], now: number): boolean {
     const last = recent.at(-1);
     return last === undefined || !this.isWatched(last, now);
@@ -280,7 +280,7 @@ export class EditWatch {
       for (const edit of edits) state.revisions.record(edit);
       state.recent.update(source.name, mark.timeline, rows);
       if (atMark !== undefined) state.timelines.setMark({ ...next, source: source.name });
-    }, true); // what rows were is written before what they are
+    }, true); // old values are written before the new ones
     state.recent.replace(source.name, mark.timeline, rows);
     for (const event of versions) this.keepContent(event);
     return { mark: next, versions: edits.length, accepted: rows.length - edits.length };
@@ -294,7 +294,7 @@ export class EditWatch {
       return { ...base, original: null, notFor: [] };
     const was = this.contents.get(event.sequence);
     if (was !== undefined) return { ...base, original: was, notFor: [] };
-    // Read by an earlier process: its old values are unknown. Sinks that have not had the row get the new values instead.
+    // Read by an earlier process: its old values are unknown. Sinks that have not received the row get the new values instead.
     return { ...base, original: event, notFor: behind.map(({ sink }) => sink) };
   }
 
@@ -307,7 +307,7 @@ export class EditWatch {
     });
   }
 
-  /** Rows that all sinks have had need not be kept. */
+  /** Drops rows that all sinks have received. */
   private dropPassedOriginals(mark: HighWaterMark): void {
     const { source, state } = this.options;
     if (!state.revisions.hasOriginals(source.name, mark.timeline)) return;

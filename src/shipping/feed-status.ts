@@ -3,7 +3,7 @@ import type { SourceName } from '../audit/event.js';
 import { type Diagnosis, explained } from '../errors.js';
 import type { HighWaterMark, WaitingState } from '../source/source.js';
 
-/** What `status` says of a source: `what` and `next` are the message in two parts; an older daemon has not reported them. */
+/** The state of a source in `status`. `what` and `next` are the parts of the message; an older daemon does not report them. */
 export interface FeedStatus extends Partial<Diagnosis> {
   readonly state: 'starting' | 'reading' | 'stopped' | WaitingState;
   readonly message: string;
@@ -14,7 +14,7 @@ export interface FeedStatus extends Partial<Diagnosis> {
   readonly lastLook: number;
 }
 
-/** The state of a source since it changed last; each change is logged once. */
+/** The current state of a source; each change is logged once. */
 export class FeedState {
   private now: Omit<FeedStatus, 'timeline' | 'mark'>;
 
@@ -27,7 +27,7 @@ export class FeedState {
     this.now = { state: 'starting', message: 'not read yet', since: clock(), maxId, lastLook: 0 };
   }
 
-  /** Highest id when the table could last be read. */
+  /** Highest id at the last successful read. */
   get maxId(): number {
     return this.now.maxId;
   }

@@ -14,16 +14,16 @@ import { whyRejected } from './event-filter.js';
 import type { FingerprintRun } from './fingerprints.js';
 import { type RememberedRow, recentOf } from './recent-rows.js';
 
-/** What a sink takes of a page: the events themselves, or messages of those that pass its filter. */
+/** The input that a sink needs from a page: the events themselves, or messages of those that pass its filter. */
 export interface SinkInput {
-  /** The same for sinks that take the same. */
+  /** Equal for sinks with equal inputs. */
   readonly key: string;
   /** Null: the events, filtered later. */
   readonly encoder: Encoder | null;
   readonly filter: EventsFilter | undefined;
 }
 
-/** The key of sinks that take events. */
+/** The key of sinks that need events. */
 const EVENTS = 'events';
 
 export function sinkInput(encoder: Encoder | null, filter: EventsFilter | undefined): SinkInput {
@@ -31,23 +31,23 @@ export function sinkInput(encoder: Encoder | null, filter: EventsFilter | undefi
   return { key, encoder, filter };
 }
 
-/** Of a page of more rows than this only some are remembered, and no event is kept: it is part of a backlog. */
+/** A page with more rows is part of a backlog: only some of its rows are remembered, and no event is kept. */
 const BACKLOG_ROWS = 1_000;
 
-/** What was made of the rows of a page. */
+/** The results of collecting a page. */
 export interface CollectedRows {
   readonly length: number;
   readonly first: number;
   readonly last: ReadRow | null;
-  /** Rows that had been read before and may be edited. */
+  /** Rows that had been read before and may have been edited. */
   readonly known: readonly ReadRow[];
-  /** The new ones as they are remembered; of more than 1,000 the last few. */
+  /** The new rows, to be remembered; of more than 1,000 only the last few. */
   readonly recent: readonly RememberedRow[];
-  /** Those of them that are versions of edited rows. */
+  /** The versions of edited rows among them. */
   readonly versions: ReadonlySet<number>;
-  /** All of them as events; null where nobody wanted that. */
+  /** All rows as events; null if not requested. */
   readonly events: readonly AuditEvent[] | null;
-  /** All of them as events, if they are no more than 1,000; else none. */
+  /** All rows as events, if there are at most 1,000; otherwise empty. */
   readonly newest: readonly AuditEvent[];
   readonly messages: ReadonlyMap<string, Messages>;
   readonly memories: readonly MessageMemory[];
@@ -73,23 +73,23 @@ export interface CollectorOptions {
   readonly mark: number;
   /** Rows from this one on may be edited. */
   readonly lowestRecent: number;
-  /** Gets the new ones. */
+  /** Receives the new rows. */
   readonly run: FingerprintRun;
   /** Keeps every event, even if no sink takes events. */
   readonly keepsEvents: boolean;
-  /** Makes no messages yet: rows may have to be replaced by what they were first. */
+  /** Creates no messages yet: rows may have to be replaced by their original values. */
   readonly encodesLater: boolean;
   readonly pool: MemoryPool;
 }
 
-/** The messages for those who want the same. */
+/** The messages for sinks with equal inputs. */
 interface Collecting {
   readonly key: string;
   readonly filter: EventsFilter | undefined;
   readonly buffer: MessageBuffer;
 }
 
-/** Makes messages of the rows of a page while they are young, and keeps of them what the feed and the sinks need. */
+/** Converts the rows of a page to messages while they are young, and keeps what the feed and the sinks need. */
 export class PageCollector implements RowConsumer {
   private length = 0;
   private first = 0;
@@ -99,7 +99,7 @@ export class PageCollector implements RowConsumer {
   private readonly versions = new Set<number>();
   private newest: AuditEvent[] = [];
   private events: AuditEvent[] | null = null;
-  /** Null: none was needed yet. */
+  /** Null until needed. */
   private buffers: readonly Collecting[] | null = null;
 
   constructor(private readonly options: CollectorOptions) {}
@@ -130,7 +130,7 @@ export class PageCollector implements RowConsumer {
     this.note(events);
   }
 
-  /** @returns what was made; nothing may be taken afterwards */
+  /** @returns the results; no rows may be added afterwards */
   collected(): CollectedRows {
     const { length, first, last, known, versions, events } = this;
     const buffers = this.buffers ?? [];
@@ -148,7 +148,7 @@ export class PageCollector implements RowConsumer {
     };
   }
 
-  /** Gives the memory back: what was made is not needed. */
+  /** Discards the results and releases their memory. */
   discard(): void {
     for (const { buffer } of this.buffers ?? []) this.options.pool.give(buffer.memory);
     this.buffers = null;
@@ -182,7 +182,7 @@ export class PageCollector implements RowConsumer {
   }
 }
 
-/** The messages of events that were kept, by `SinkInput.key`. */
+/** The messages of kept events, by `SinkInput.key`. */
 export function messagesOf(
   inputs: readonly SinkInput[],
   events: readonly AuditEvent[],

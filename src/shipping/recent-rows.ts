@@ -4,19 +4,19 @@ import { fingerprintOf } from '../source/event-id.js';
 import { createdIn } from '../source/row-to-event.js';
 import type { RecentRow } from '../source/source.js';
 
-/** As many of the rows read last are known with what tells an edit from another history. */
+/** How many of the last rows are remembered with the values that distinguish an edit from another history. */
 const KEPT = 1_000;
-/** In a backlog each page brings a thousand, which the next one replaces: they are written this often. */
+/** In a backlog each page replaces all remembered rows: they are saved this often. */
 const DEFERRED_MS = 1_000;
 
-/** A row as it was when it was read, or last seen to be another. */
+/** A row as first read, or as after its last seen edit. */
 export interface RememberedRow extends RecentRow {
-  /** Canonical name of what it was. */
+  /** Canonical name of its action. */
   readonly action: string;
   readonly address: string | null;
-  /** When it was read first, ms since the epoch. */
+  /** When it was first read, ms since the epoch. */
   readonly readAt: number;
-  /** When an edit of it was last recorded, ms since the epoch; 0: never. */
+  /** When its last edit was recorded, ms since the epoch; 0: never. */
   readonly revisedAt: number;
 }
 
@@ -24,7 +24,7 @@ export interface PendingRecent {
   readonly source: SourceName;
   readonly timeline: number;
   readonly rows: readonly RememberedRow[];
-  /** There is more behind them. */
+  /** More rows follow. */
   readonly isDeferred: boolean;
 }
 
@@ -46,8 +46,8 @@ interface Known {
 }
 
 /**
- * The newest rows of a source's current timeline, in memory, and in state.db with the transaction that writes their fingerprints. What is
- * recorded of one timeline replaces all of another.
+ * The newest rows of a source's current timeline, in memory, and in state.db in the transaction that writes their fingerprints. Rows of one
+ * timeline replace all rows of another.
  */
 export class RecentRows {
   private pending = new Map<SourceName, PendingRecent>();
@@ -71,7 +71,7 @@ export class RecentRows {
       .safeIntegers();
   }
 
-  /** Remembers rows that were read for the first time, ids ascending and above all remembered of this timeline; of more than 1,000 the last. */
+  /** Remembers rows read for the first time, with ascending ids above all remembered ones of this timeline; of more than 1,000 the last. */
   record(source: SourceName, timeline: number, read: FirstRead): void {
     const rows = read.rows.slice(-KEPT);
     const isAlone = read.skips || rows.length === KEPT;
@@ -87,7 +87,7 @@ export class RecentRows {
     return known.timeline === timeline ? known.rows : [];
   }
 
-  /** @param all what is deferred, too */
+  /** @param all including deferred rows */
   take(all = false): readonly PendingRecent[] {
     const isTime = all || performance.now() - this.written >= DEFERRED_MS;
     const taken = [...this.pending.values()].filter(({ isDeferred }) => isTime || !isDeferred);
@@ -111,7 +111,7 @@ export class RecentRows {
     this.pending.set(more.source, { ...more, rows });
   }
 
-  /** Inside of a transaction. */
+  /** Called inside a transaction. */
   write(taken: readonly PendingRecent[]): void {
     for (const { source, timeline, rows } of taken) {
       for (const row of rows) this.save(source, timeline, row);
@@ -121,7 +121,7 @@ export class RecentRows {
     if (taken.length > 0) this.written = performance.now();
   }
 
-  /** Inside of a transaction: what rows are now. To be followed by `replace` once that is through. */
+  /** Saves the current values of rows, inside a transaction. Call `replace` after the commit. */
   update(source: SourceName, timeline: number, rows: readonly RememberedRow[]): void {
     for (const row of rows) this.save(source, timeline, row);
   }

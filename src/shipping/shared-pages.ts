@@ -11,21 +11,21 @@ export const PAGE_BYTES = 4 * 2 ** 20;
 /** Sinks at the same position share a page, and one that is a few pages behind still finds its own. A page that all have passed is dropped. */
 export const PAGES_KEPT = 4;
 
-/** A page of the table, as all sinks share it. */
+/** A page of the table, shared by all sinks. */
 export interface FeedPage {
   readonly source: SourceName;
   readonly timeline: number;
   /** The highest id of the page. */
   readonly upTo: number;
-  /** How many rows it has: none if all up to `upTo` were deleted. */
+  /** Number of rows: 0 if all up to `upTo` were deleted. */
   readonly length: number;
   /** The lowest row id. */
   readonly first: number;
-  /** Those of them that are versions of edited rows. */
+  /** The versions of edited rows among them. */
   readonly versions: ReadonlySet<number>;
-  /** Null where no sink near this page takes events. */
+  /** Null if no sink near this page needs events. */
   readonly events: readonly AuditEvent[] | null;
-  /** Of the rows that pass their filters, for the sinks near this page, by `SinkInput.key`. */
+  /** Messages of the rows that pass the filters of the sinks near this page, by `SinkInput.key`. */
   readonly messages: ReadonlyMap<string, Messages>;
 }
 
@@ -42,19 +42,19 @@ interface Shared {
   readonly after: number;
   readonly page: FeedPage;
   readonly memories: readonly MessageMemory[];
-  /** Loops that work on it. */
+  /** Loops that are working on it. */
   loops: number;
 }
 
 /**
- * The pages of one timeline that were read last, for the sinks that still need them.
+ * The latest pages of one timeline, for the sinks that still need them.
  *
- * The memory of a page's messages is used again, as soon as no sink needs the page and each loop that took it has said that it is done. A loop
- * that fails never says so: whatever its sink still does with the bytes, nobody writes over them.
+ * The memory of a page's messages is reused after no sink needs the page and each loop that used it has released it. A failed loop never
+ * releases it, so that no bytes are overwritten that its sink may still use.
  */
 export class SharedPages {
   private pages: Shared[] = [];
-  /** Dropped, but some loop works on it. */
+  /** Dropped pages on which a loop is still working. */
   private readonly leaving = new Set<Shared>();
 
   constructor(readonly pool = new MemoryPool()) {}
@@ -64,7 +64,7 @@ export class SharedPages {
     return this.pages.at(-1)?.page.upTo ?? null;
   }
 
-  /** The page above `after`, if it has what a sink takes. */
+  /** The page above `after`, if it has a sink's input. */
   find(after: number, input: SinkInput): FeedPage | null {
     return this.pages.find(({ after: at, page }) => at === after && serves(page, input))?.page ?? null;
   }
@@ -82,13 +82,13 @@ export class SharedPages {
     if (this.pages.length > PAGES_KEPT) this.drop(this.pages[0]);
   }
 
-  /** A loop works on a page from now on. */
+  /** Marks a page as in use by a loop. */
   take(page: FeedPage): void {
     const found = this.pages.find((shared) => shared.page === page);
     if (found !== undefined) found.loops++;
   }
 
-  /** A loop has delivered a page that it took, and reads nothing of it any more. */
+  /** Releases a page after a loop has delivered it. */
   release(page: FeedPage): void {
     const found = [...this.pages, ...this.leaving].find((shared) => shared.page === page);
     if (found === undefined) return;
@@ -103,7 +103,7 @@ export class SharedPages {
   private drop(shared: Shared | undefined): void {
     if (shared === undefined) return;
     this.pages = this.pages.filter((other) => other !== shared);
-    // After some failures there would be many: those are left to the garbage collector.
+    // After failures there may be many: they are left to the garbage collector.
     if (this.leaving.size > PAGES_KEPT) this.leaving.clear();
     this.leaving.add(shared);
     this.reuse(shared);
@@ -116,7 +116,7 @@ export class SharedPages {
   }
 }
 
-/** Whether a page has what a sink takes. */
+/** Whether a page has a sink's input. */
 function serves({ length, events, messages }: FeedPage, { key, encoder }: SinkInput): boolean {
   if (length === 0) return true;
   return encoder === null ? events !== null : messages.has(key);

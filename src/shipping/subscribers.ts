@@ -7,15 +7,15 @@ export interface FeedSubscriber {
   wake(): void;
   /** True while it waits for new rows. */
   idle(): boolean;
-  /** True while it works through pages, and so reads by itself. */
+  /** True while it processes pages and reads without being woken. */
   delivering(): boolean;
-  /** Its cursor in the current timeline of a source; null if it has none there yet. */
+  /** Its cursor in the current timeline of a source; null if it has none yet. */
   cursor(source: SourceName): number | null;
-  /** What it takes of a page. */
+  /** The input that it needs from a page. */
   readonly input: SinkInput;
 }
 
-/** The loops that read the feed of a source, and where they are. */
+/** The loops that read the feed of a source, with their positions. */
 export class Subscribers {
   private readonly all = new Set<FeedSubscriber>();
 
@@ -34,11 +34,11 @@ export class Subscribers {
   }
 
   /**
-   * What the sinks take that read the page above `after`, or will soon. A sink in the middle of another page is not among them: it
-   * reads pages of its own, until it has caught up.
+   * The inputs of the sinks that read the page above `after`, or will soon. A sink in the middle of another page is not included: it
+   * reads its own pages until it has caught up.
    *
-   * @param asked in addition
-   * @param leadsThere whether a sink with this cursor comes to `after` over pages that were read already
+   * @param asked an additional input
+   * @param leadsThere whether a sink with this cursor reaches `after` over pages that are already read
    */
   inputsFor(
     after: number,
@@ -52,7 +52,7 @@ export class Subscribers {
     return [...inputs.values()];
   }
 
-  /** Whether a sink is behind `after`, but not far. */
+  /** Whether a sink is slightly behind `after`. */
   isAnyShortlyBehind(after: number): boolean {
     const near = after - PAGES_KEPT * 8 * PAGE_ROWS;
     return this.cursors().some(({ at }) => at < after && at >= near);

@@ -6,8 +6,8 @@ import { createFileSink } from './files/file-sink.js';
 import type { Sink, SinkDeps } from './sink.js';
 
 /**
- * The sink that a part of the configuration asks for. A new kind of sink docks here, and in config/schema.ts. Code for the network is
- * loaded where a sink needs it.
+ * Creates the sink of a configuration entry. New kinds of sinks are added here and in config/schema.ts. Code for the network is loaded only
+ * if a sink needs it.
  */
 export async function createSink(sink: SinkConfig, config: Config, deps: SinkDeps): Promise<Sink> {
   switch (sink.type) {

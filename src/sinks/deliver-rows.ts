@@ -2,10 +2,10 @@ import type { AuditEvent } from '../audit/event.js';
 import { encode, type Messages } from './messages.js';
 import type { BatchOrigin, Delivered, OnProgress, Sink } from './sink.js';
 
-/** The rows of a batch in the form that a sink takes. */
+/** The rows of a batch in a sink's input form. */
 export type SinkRows = { readonly events: readonly AuditEvent[] } | { readonly messages: Messages };
 
-/** Events in the form that a sink takes. */
+/** Events in a sink's input form. */
 export function rowsFor({ encoder }: Sink, events: readonly AuditEvent[]): SinkRows {
   return encoder === null ? { events } : { messages: encode(encoder, events) };
 }
@@ -15,7 +15,7 @@ export function sequencesOf(rows: SinkRows): ArrayLike<number> {
   return 'messages' in rows ? rows.messages.sequences : rows.events.map(({ sequence }) => sequence);
 }
 
-/** Gives a sink a batch. @throws what its `deliver` throws; TypeError for rows in a form that it does not take */
+/** Delivers a batch to a sink. @throws what its `deliver` throws; TypeError for rows in a different form */
 export function deliverRows(
   sink: Sink,
   origin: BatchOrigin,

@@ -11,7 +11,7 @@ export class FormatFailures {
     private readonly format: string,
   ) {}
 
-  /** To be called with messages of which the first `count` were delivered. */
+  /** Called with messages of which the first `count` were delivered. */
   noteIn({ unformatted }: Messages, count: number): void {
     for (const one of unformatted) if (one.at < count) this.note(one);
   }

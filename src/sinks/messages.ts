@@ -1,28 +1,28 @@
 /**
- * Events as bytes, in the form in which a sink sends or writes them.
+ * Messages: events as the bytes that a sink sends or writes.
  *
- * Rows become bytes while they are young, a few at a time, as they are read (shipping/page-collector.ts). What waits for the sinks are
- * these bytes, outside of V8's heap, with the place of each event beside them. An event that waited as an object would be moved and marked by
- * the garbage collector again and again: 1,000,000 rows into the audit file took 15.1 µs a row and 216 MB that way, and 10.3 µs and 112 MB this way,
- * the start included (Node 20, semi-space 4 MB, in turns on one machine).
+ * Rows are converted to bytes while they are young, a few at a time, as they are read (shipping/page-collector.ts). The bytes wait for the
+ * sinks outside V8's heap, with the place of each event. The garbage collector would move and mark waiting event objects again and again:
+ * 1,000,000 rows into the audit file took 15.1 µs a row and 216 MB that way, and 10.3 µs and 112 MB this way, startup included (Node 20,
+ * semi-space 4 MB, alternating runs on one machine).
  */
 import type { AuditEvent } from '../audit/event.js';
 import { formatted } from '../formats/format-fallback.js';
 import type { Formatter } from '../formats/syslog-message.js';
 
-/** Makes an event into a message: the same bytes each time. */
+/** Converts an event to a message: the same bytes each time. */
 export interface Encoder {
-  /** The same for encoders that make the same bytes of every event: their sinks share messages. */
+  /** Equal for encoders that produce the same bytes: their sinks share messages. */
   readonly key: string;
-  /** May throw; then `last` is sent. */
+  /** May throw; `last` is then used. */
   readonly format: Formatter;
-  /** What is sent of an event that no format takes; does not throw. */
+  /** The minimal message of an event that can't be formatted; does not throw. */
   readonly last: (event: AuditEvent) => string;
-  /** Behind each message: nothing, or a line end. */
+  /** Appended to each message: nothing, or a line end. */
   readonly end: '' | '\n';
 }
 
-/** An event of which only the least could be written, and why. */
+/** An event for which only the minimal message could be written, and why. */
 export interface Unformatted {
   /** The place of the message. */
   readonly at: number;
@@ -38,7 +38,7 @@ export interface Messages {
   readonly length: number;
   /** Row ids, ascending. */
   readonly sequences: Float64Array;
-  /** All messages, one behind the other. */
+  /** All messages, one after the other. */
   readonly bytes: Buffer;
   /** Where each message ends in `bytes`; the next one begins there. */
   readonly ends: Uint32Array;
@@ -47,12 +47,12 @@ export interface Messages {
   idAt(at: number): string;
 }
 
-/** One of them, in place. */
+/** The bytes of one message, not copied. */
 export function messageAt({ bytes, ends }: Messages, at: number): Buffer {
   return bytes.subarray(at === 0 ? 0 : ends[at - 1], ends[at]);
 }
 
-/** Those for which `isWanted` says so; the same object if all are. */
+/** The messages for which `isWanted` is true; the same object if it is true for all. */
 export function selectMessages(
   from: Messages,
   isWanted: (sequence: number, id: string) => boolean,
@@ -82,12 +82,12 @@ export function encode(encoder: Encoder, events: readonly AuditEvent[]): Message
   return buffer.messages();
 }
 
-/** With less than this left the memory grows before the next message: most are shorter, and are written in place. */
+/** With less free space than this the memory grows before the next message: most messages are shorter and are written in place. */
 const ROOM = 12 * 1024;
 const FIRST = 64 * 1024;
 const FIRST_ROWS = 64;
 
-/** Memory for messages, which can be used again. Outside of V8's heap, whose collector would free it late. */
+/** Reusable memory for messages, outside V8's heap, whose collector would free it late. */
 export class MessageMemory {
   bytes: Buffer;
   end = 0;
@@ -116,7 +116,7 @@ export class MessageMemory {
     this.bytes = grown;
   }
 
-  /** The message that ends here is that of this row. */
+  /** Ends the message of this row here. */
   close(sequence: number, id: string): void {
     if (this.rows === this.ends.length) this.growRows();
     this.ends[this.rows] = this.end;
@@ -125,7 +125,7 @@ export class MessageMemory {
     this.rows++;
   }
 
-  /** What is in it, until it is used again. */
+  /** Its contents, valid until it is reused. */
   messages(unformatted: readonly Unformatted[]): Messages {
     const { rows, ids } = this;
     return {
@@ -150,14 +150,14 @@ export class MessageMemory {
   }
 }
 
-/** As many pieces wait to be used again: some pages of one or two formats. */
+/** Maximum number of pooled pieces: some pages of one or two formats. */
 const FREE = 4;
-/** A larger piece is not kept: it was for a page of very long rows. */
+/** A larger piece is not pooled: it was used for a page of very long rows. */
 const MOST_KEPT = 8 * 2 ** 20;
-/** A piece of which less than this part was used is not kept either: the backlog is over. */
+/** A piece with a smaller used share is not pooled either: the backlog is over. */
 const USED = 1 / 16;
 
-/** Memory of pages that all sinks have delivered, for the next ones. */
+/** Pool of the memory of delivered pages, for the next ones. */
 export class MemoryPool {
   private readonly free: MessageMemory[] = [];
 
@@ -165,7 +165,7 @@ export class MemoryPool {
     return this.free.pop() ?? new MessageMemory(FIRST);
   }
 
-  /** To be called when nobody reads it any more. */
+  /** Called when nothing reads it any more. */
   give(memory: MessageMemory): void {
     const { length: size } = memory.bytes;
     const isTooLarge = size > MOST_KEPT || (size > FIRST && memory.end < size * USED);
@@ -214,7 +214,7 @@ export class MessageBuffer {
       const written = write(event, bytes, end);
       return written < bytes.length ? written : -1;
     } catch {
-      return -1; // the text is tried, and says what it is
+      return -1; // formatting as text is tried next, and reports the error
     }
   }
 }

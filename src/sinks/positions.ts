@@ -1,6 +1,6 @@
 import type { SourceName } from '../audit/event.js';
 
-/** Up to where a sink has delivered one timeline of one source. */
+/** How far a sink has delivered one timeline of one source. */
 export interface Position {
   readonly source: SourceName;
   readonly timeline: number;
@@ -10,15 +10,15 @@ export interface Position {
 /** One `Position` for each (source, timeline), older timelines first. Immutable. */
 export type Positions = readonly Position[];
 
-/** Timelines remembered of each source: what a lost power can take back is at most seconds old. */
+/** Timelines remembered per source: a power loss undoes at most seconds. */
 const TIMELINES = 8;
 
-/** What is known of a timeline; null if nothing. */
+/** The position in a timeline; null if there is none. */
 export function positionIn(positions: Positions, source: SourceName, timeline: number): number | null {
   return positions.find((p) => p.source === source && p.timeline === timeline)?.upTo ?? null;
 }
 
-/** The same positions with one of them set. */
+/** The positions with one of them replaced. */
 export function advance(positions: Positions, source: SourceName, timeline: number, upTo: number): Positions {
   const index = positions.findIndex((p) => p.source === source && p.timeline === timeline);
   if (index >= 0) return positions.with(index, { source, timeline, upTo });
@@ -30,7 +30,7 @@ export function advance(positions: Positions, source: SourceName, timeline: numb
 
 /**
  * Where the cursors must go when only `now` is left of `before`. Of each source only the oldest timeline that
- * differs counts: all later ones are behind it in the file.
+ * differs counts: all later ones follow it in the file.
  */
 export function advancedPositions(before: Positions, now: Positions): Position[] {
   const changed = before

@@ -1,13 +1,13 @@
 import { readFileSync } from 'node:fs';
 
-/** So long an answer holds, ms: a mount under a running process is rare, and a look is made up to a thousand times a second. */
+/** How long an answer is cached, ms: mounts under a running process are rare, and there are up to a thousand reads a second. */
 const HOLDS_MS = 5_000;
 
 const known = new Map<string, { readonly at: number; readonly isMounted: boolean }>();
 
 /**
  * Whether something is mounted on this very path, and not on a directory above it. The path has to be the real one, without links.
- * Where the kernel doesn't say, nothing is.
+ * If the kernel does not show mounts, the answer is no.
  */
 export function isMountPoint(path: string): boolean {
   const before = known.get(path);
@@ -26,7 +26,7 @@ function mountPoints(): Set<string> {
   }
 }
 
-/** The fifth field of each line (proc(5)), in which blanks, tabs, line ends and backslashes stand as octal numbers. */
+/** The fifth field of each line (proc(5)), in which blanks, tabs, line ends and backslashes are written as octal numbers. */
 export function mountPointsIn(text: string): Set<string> {
   const paths = text.split('\n').flatMap((line) => line.split(' ')[4] ?? []);
   return new Set(

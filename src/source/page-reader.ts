@@ -20,24 +20,24 @@ import { waiting } from './source.js';
 import { type AuditTable, COLUMN_KEYS } from './table-schema.js';
 
 /**
- * Rows are fetched in slices: 128 at a time is nearly as fast as all at once, and bounds what rows of 1 MB bring into memory
+ * Rows are fetched in slices: 128 at a time is nearly as fast as all at once, and limits the memory for rows of 1 MB
  * before their size is known. CPU per row: one by one 1.95 µs, 32 at a time 1.99, 128 1.63, all 1.49.
  */
 const SLICE = 128;
-/** Where rows are large, fewer. */
+/** The same for large rows. */
 const SLICE_BYTES = 4 * 2 ** 20;
 
-/** As many come while nothing is behind: to note each costs nothing to speak of. */
+/** A page without a backlog has at most this many rows: noting each costs next to nothing. */
 const FEW = 16;
 
-/** Of more, so many are noted together while they are worked on: 0.5 µs a row, with 16 twice that. */
+/** In larger pages this many rows are noted together: 0.5 µs a row, with 16 twice that. */
 const TOGETHER = 32;
 
-/** What reads an audit table: in one connection, inside the caller's transaction, leaving no statement open. */
+/** Reads an audit table on one connection, inside the caller's transaction, leaving no statement open. */
 export class PageReader {
-  /** Bytes of a row, of those read last. */
+  /** Bytes per row among the last rows read. */
   private average = 1;
-  /** Asked again at each look while the row at the mark is gone; what is recorded never changes. */
+  /** Cached, because each read needs it while the row at the mark is gone; recorded fingerprints never change. */
   private recorded: { timeline: number; id: number; fingerprint: string | null } | null = null;
 
   constructor(
@@ -46,7 +46,7 @@ export class PageReader {
     private readonly clock: () => number,
   ) {}
 
-  /** @param postern whether this is its database, or the copy of one that it has left */
+  /** @param postern whether this is Postern's database, or the copy of one after it stopped */
   read(
     db: Database.Database,
     table: AuditTable,
@@ -81,7 +81,7 @@ export class PageReader {
     };
   }
 
-  /** Reads rows again that were read before; those that are as they were cost their hash alone. */
+  /** Reads known rows again; unchanged ones cost only their hash. */
   edits(
     db: Database.Database,
     table: AuditTable,
@@ -105,7 +105,7 @@ export class PageReader {
     return { state: 'reading', changed, upTo };
   }
 
-  /** The event of a row as it once was. */
+  /** The event of an earlier version of a row. */
   remade({ eventId, timeline, ingested, row }: KeptRow): AuditEvent {
     return this.rows.event(row, eventId, { timeline, ingested, defaults: [], bytesOf: () => null });
   }
@@ -137,7 +137,7 @@ export class PageReader {
     context: RowContext,
   ): {
     readonly events: AuditEvent[];
-    /** With the highest id. */
+    /** The row with the highest id. */
     readonly last: { readonly sequence: number; readonly id: string } | null;
     readonly exhausted: boolean;
   } {
@@ -174,7 +174,7 @@ export class PageReader {
         bytes += length;
         count++;
         if (!down || last === null) last = { sequence: event.sequence, id: event.id };
-        // Those that are noted together: while they are made into bytes, the note still names them.
+        // The rows noted together: the note still names them while they are converted to bytes.
         if (young.length === TOGETHER) {
           consumer?.take(young);
           young = [];
@@ -210,7 +210,7 @@ export class PageReader {
     return compareHistory({ mark, atMark, sequence: sequenceOf(db, table, maxId), maxId, probe, onlyEdited });
   }
 
-  /** @param id the row that differs: unless it is known by more than its fingerprint, nothing can be said of it */
+  /** @param id the row that differs: if only its fingerprint is known, this can't be decided */
   private onlyEdited(
     db: Database.Database,
     table: AuditTable,
@@ -228,7 +228,7 @@ export class PageReader {
     return isEdited;
   }
 
-  /** Calls back with each of these rows that is there, until that says false. By ranges of ids: a view may go over all of itself for one. */
+  /** Calls back with each existing row among these, until the callback returns false. Reads ranges of ids, because a view may scan everything for one id. */
   private compare(
     db: Database.Database,
     table: AuditTable,
@@ -259,7 +259,7 @@ export class PageReader {
     }
   }
 
-  /** Another row that was read before, where the one at the mark is gone. */
+  /** An earlier row that was read before, if the row at the mark is gone. */
   private probe(
     db: Database.Database,
     table: AuditTable,
@@ -305,13 +305,13 @@ export class PageReader {
   }
 }
 
-/** JavaScript can't hold such an id exactly. */
+/** JavaScript can't represent such an id exactly. */
 function unsafeId(table: AuditTable, id: string): Waiting {
   const what = `table ${table.name} has a row with the id ${id}, above ${Number.MAX_SAFE_INTEGER}: neither it nor any later row can be read`;
   return waiting('failed', what, { next: 'Delete it, and set the table back in sqlite_sequence' });
 }
 
-/** Row by row: what is read ahead is bounded by what was asked for and one row, whatever the rows before had. */
+/** Row by row, so that at most one row is read beyond the limit. */
 function sliceOf(rows: Iterable<RawRow>, most: number): { rows: RawRow[]; isCut: boolean } {
   const read: RawRow[] = [];
   let size = 0;
@@ -323,7 +323,7 @@ function sliceOf(rows: Iterable<RawRow>, most: number): { rows: RawRow[]; isCut:
   return { rows: read, isCut: false };
 }
 
-/** Text and bytes. Whether a value is an object is asked first: `Buffer.isBuffer` for each of ten columns took 2.5 µs a row. */
+/** Length of text and bytes. Tests for an object first: `Buffer.isBuffer` for each of ten columns took 2.5 µs a row. */
 function sizeOf(row: RawRow): number {
   let size = 0;
   for (let at = 0; at < row.length; at++) {
@@ -339,7 +339,7 @@ function sequenceOf(db: Database.Database, table: AuditTable, maxId: number): nu
     db.prepare('SELECT seq FROM sqlite_sequence WHERE name = ?').pluck().safeIntegers().get(table.name),
   );
   if (found !== null) return Number(found);
-  return maxId === 0 ? 0 : null; // no row was ever put into this table: what was read stood in another one
+  return maxId === 0 ? 0 : null; // no row was ever inserted into this table: earlier rows came from another one
 }
 
 function integer(value: unknown): bigint | null {

@@ -1,14 +1,13 @@
 /**
  * When to read after a change. With synchronous=FULL the file's event comes before its rows can be read, so further reads must
  * follow. Measured over 600 commits, commit to visible, p50/p99: one read at once 6.4/12.1 ms and 1 row never; this schedule
- * 1.3/4.8 ms (NORMAL 1.4/2.8), at 15 % of a core under 1,000 commits/s. The steps above 32 ms are for a writer that gets no processor, or a disk
- * that takes long, between its write and the moment at which the rows can be read: without them 1 commit in 300 waited for the poll
- * while both cores were busy.
+ * 1.3/4.8 ms (NORMAL 1.4/2.8), at 15 % of a core under 1,000 commits/s. The steps above 32 ms are for a starved writer or a slow disk, which delay
+ * the moment at which written rows can be read: without them, 1 commit in 300 waited for the poll while both cores were busy.
  */
 export type PollStep =
-  /** Rows are still to come: `offset` is the time since the event at which the next read is due. */
+  /** Waiting for rows: `offset` is the time since the event at which the next read is due. */
   | { readonly kind: 'rising'; readonly offset: number }
-  /** Rows were found: reads what was committed meanwhile without an event of its own. */
+  /** Rows were found: another read finds commits made in the meantime without their own event. */
   | { readonly kind: 'trailing'; readonly offset: number };
 
 const RISING = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512] as const;
@@ -16,7 +15,7 @@ const TRAILING = [16, 32, 64, 128, 256, 512] as const;
 
 /** After an event; `step` is the step before it, null if no read was due. */
 export function onEvent(step: PollStep | null): PollStep {
-  // Under a stream of events a read each millisecond is enough.
+  // During a stream of events one read per millisecond is enough.
   return { kind: 'rising', offset: step === null ? 0 : 1 };
 }
 

@@ -35,9 +35,9 @@ import { type Asking, watchDatabase } from './watch.js';
 
 export interface PosternSourceOptions {
   readonly config: SourceConfig;
-  /** Name of this server, for rows that name none. */
+  /** Name of this server, for rows without a server name. */
   readonly server: string;
-  /** 32 hex digits, random, made once per state.db. */
+  /** 32 random hex digits, generated once per state.db. */
   readonly sourceId: string;
   readonly classify: Classifier;
   readonly redact: Redactor;
@@ -46,30 +46,30 @@ export interface PosternSourceOptions {
   /** See `RowOptions.quarantined`. */
   readonly quarantined?: ReadonlySet<string>;
   readonly history: History;
-  /** Where copies of a stopped Postern's database are made, read and deleted. */
+  /** The directory for copies of a stopped Postern's database. */
   readonly privateDirectory: string;
   /** Milliseconds since the epoch. */
   readonly clock: () => number;
   readonly log: Logger;
-  /** Largest database that is copied where blocks can't be shared, bytes. */
+  /** Largest database that is copied if blocks can't be shared, bytes. */
   readonly maxCopy?: number;
 }
 
-/** Tries at a file that is being replaced or recovered, within one read. */
+/** Attempts within one read at a file that is being replaced or recovered. */
 const TRIES = 4;
 /** A lock or a recovery is reported only if it lasts. */
 const GRACE_MS = 3_000;
 /**
- * A commit changes the files before its rows can be read: by as long as the disk syncs, or the writer waits for a processor. `stat` does not
- * show when it is complete, so a change counts as read only when it is this many polls old.
+ * A commit changes the files before its rows can be read: the disk sync or a busy processor delays them. `stat` does not show when it is
+ * complete, so a change counts as read only after this many polls.
  */
 const THROUGH_POLLS = 5;
-/** A full read this often, even if nothing in `stat` has changed. */
+/** Interval of full reads, even if `stat` shows no change. */
 const FULL_READ_MS = 30_000;
 
-/** What is remembered of the reads of one kind of reader. */
+/** Cached results for one kind of reader. */
 interface Reader {
-  /** The files before its last read, if that read every row and nothing can have changed unseen since. */
+  /** State of the files before its last read, if that read every row and no change can have been missed since. */
   done: { readonly at: number; readonly figures: string; readonly through: boolean } | null;
   /** The result from the copy of a stopped Postern's files, until they change. */
   cold: {
@@ -78,7 +78,7 @@ interface Reader {
     readonly result: ReadResult;
     readonly lastPrint: string;
   } | null;
-  /** Whether there is such a reader. */
+  /** Whether this kind of reader exists. */
   asked: boolean;
 }
 
@@ -92,9 +92,9 @@ class PosternSource implements AuditSource {
   private readonly tables: FollowedTable;
   private readonly reader: PageReader;
   private readonly copies: StoppedDatabaseCopies;
-  /** When the table could last be read, and its highest id. */
+  /** The time of the last successful read, and the highest id then. */
   private last: { readonly at: number; readonly maxId: number } | null = null;
-  /** The readers of all pages, and those that follow the head: one may have read everything while the other has not. */
+  /** Readers of all pages and readers that follow the head: one may have read everything while the other has not. */
   private readonly readers: Record<'pages' | 'head', Reader> = {
     pages: { done: null, cold: null, asked: true },
     head: { done: null, cold: null, asked: false },
@@ -148,7 +148,7 @@ class PosternSource implements AuditSource {
     };
     const nothing = { state: 'reading', changed: [], upTo: request.rows.at(-1)?.id ?? 0 } as const;
     const attempt = this.attempt(work, (files, reason): CopyResult<Edits | TableProblem> => {
-      // A stopped Postern edits nothing: once per change of its files.
+      // A stopped Postern edits nothing: one check per change of its files is enough.
       if (files.figures === this.checked) return { value: nothing };
       const copy = this.copies.getOrCreate(files, reason);
       if ('again' in copy) return { retry: reason };
@@ -197,7 +197,7 @@ class PosternSource implements AuditSource {
     };
   }
 
-  /** Reads in place, again where files are in motion; from a copy where only its writer can open it. */
+  /** Reads in place, with retries while the files change; from a copy if only the writer can open the database. */
   private attempt<T, C>(
     work: (db: Database.Database) => T,
     fromCopy: (files: FileState, waiting: Waiting) => CopyResult<C>,
@@ -254,7 +254,7 @@ class PosternSource implements AuditSource {
     return reader;
   }
 
-  /** True while a reader has not come to the end of the copy of these files. */
+  /** True while a reader has not read the copy of these files to its end. */
   private mayReadOn(files: FileState): boolean {
     return Object.values(this.readers).some(({ asked, cold }) => {
       if (!asked) return false;
@@ -262,7 +262,7 @@ class PosternSource implements AuditSource {
     });
   }
 
-  /** Nothing has changed since the copy was read to its end: once per change, not per poll. */
+  /** The result if the copy was read to its end and the files are unchanged: one copy per change, not per poll. */
   private knownResultOfCopy(files: FileState, request: ReadRequest): ReadResult | null {
     const { cold } = this.readerOf(request);
     if (cold === null || cold.figures !== files.figures) return null;
@@ -277,17 +277,17 @@ class PosternSource implements AuditSource {
   private remember(result: ReadResult, files: FileState, request: ReadRequest): void {
     const at = performance.now();
     this.last = result.state === 'reading' ? { at, maxId: result.maxId } : null;
-    if (request.before !== undefined) return; // it has not read new rows
+    if (request.before !== undefined) return; // it did not read new rows
     const now = Date.now();
     const complete = result.state === 'reading' && !result.more && isSettled(files, now);
     const through = isSettled(files, now, THROUGH_POLLS * this.options.config.poll_interval);
     this.readerOf(request).done = complete ? { at, figures: files.figures, through } : null;
   }
 
-  /** A commit or a last close may hold the lock for a moment, which is no reason to change the state. */
+  /** A commit or a last close may hold the lock for a moment, which must not change the state. */
   private hideBriefLocks(waiting: Waiting, request: ReadRequest): ReadResult {
     this.readerOf(request).done = null;
-    const brief = ['locked', 'recovering', 'exclusive'].includes(waiting.state); // so is a last close, that removes -shm first
+    const brief = ['locked', 'recovering', 'exclusive'].includes(waiting.state); // a last close, which removes -shm first, is brief, too
     if (!brief || this.last === null || performance.now() - this.last.at > GRACE_MS) {
       this.last = null;
       return waiting;
@@ -304,7 +304,7 @@ class PosternSource implements AuditSource {
     return { state: 'reading', postern: 'running', ...nothing };
   }
 
-  /** The files' figures show every commit (SOURCE.md: inode and size alone do not); a full read is due now and then all the same. */
+  /** `stat` of the files shows every commit (inode and size alone do not). A full read is still made now and then. */
   private mayHaveChanged(asks: Asking): boolean {
     const figures = this.seen(() => this.look.look())?.figures;
     return Object.values(this.readers).some(({ asked, done }) => {

@@ -1,42 +1,42 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
 
-/** A row by what it is, whatever database it comes from. */
+/** Identifies a row by content, independent of its database. */
 export interface NotedRow {
   readonly source: SourceName;
-  /** Row id, for people. */
+  /** Row id, shown to people. */
   readonly row: string;
   /** `event.id` */
   readonly id: string;
 }
 
-/** Rows that are worked on one behind the other, by their ids. */
+/** Ids of rows that are processed one after the other. */
 export interface NotedRows {
   readonly source: SourceName;
   readonly first: number;
   readonly last: number;
 }
 
-/** Keeps a row that ends the process from ending it for ever: see RowNotes (row-notes.ts). */
+/** Prevents a row from crashing the process again and again (crash-notes.ts). */
 export interface RowGuard {
   isQuarantined(eventId: string): boolean;
-  /** It was worked on lately, in this process, and nothing happened: fail2ban's look at the head and the sinks' read the same rows. */
+  /** Whether this process recently processed the row without a crash: fail2ban's reads of the head and the sinks read the same rows. */
   wasTried(eventId: string): boolean;
-  /** Does the work on a row, all of it, with a note of which row it is. */
+  /** Does all work on a row, while a note names the row. */
   attempt<T>(row: NotedRow, work: () => T): T;
-  /** Work on some rows begins, of many: to be called as often as one likes. */
+  /** Called before the work on a group of rows; may be called repeatedly. */
   begin(rows: NotedRows): void;
-  /** What was begun is done. */
+  /** Called when that work is done. */
   end(): void;
-  /** What else is done with every event, once, so that the note names the row while it is done for the first time. */
+  /** Does everything that is done with each event once, so that the note names the row the first time. */
   rehearse(event: AuditEvent): void;
-  /** Whether rows that come in great numbers are noted too. */
+  /** Whether the rows of large pages are noted, too. */
   readonly careful: boolean;
 }
 
-/** In the table `meta` of state.db, as `quarantinedIn` reads it: the rows that are quarantined, for those who read the tables beside the daemon. */
+/** Key in `meta` of state.db of the quarantined rows (`quarantinedIn`), for processes that read the tables without the daemon. */
 export const QUARANTINED_PLACES = 'quarantined_places';
 
-/** With one more row. @param before what stands there; null for nothing */
+/** Adds a row. @param before the saved text; null if there is none */
 export function withQuarantined(before: string | null, { source, row, id }: NotedRow): string {
   return JSON.stringify([...placesIn(before), { source, row, id }]);
 }

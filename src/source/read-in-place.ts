@@ -17,13 +17,13 @@ import {
   waitingFor,
 } from './waiting-reasons.js';
 
-/** How a try to read the database in place ended. */
+/** The outcome of an attempt to read the database in place. */
 export type Attempt<T> =
-  /** `files`: as they were before. */
+  /** `files`: their state before the read. */
   | { readonly kind: 'done'; readonly value: T; readonly files: FileState }
-  /** Something was in motion: worth another try at once. `waiting` is what it is if that does not help. */
+  /** The files were changing: retry at once. `waiting` is the state if retries do not help. */
   | { readonly kind: 'again'; readonly waiting: Waiting }
-  /** Only its writer could open it: a copy may do. */
+  /** Only its writer could open it: a copy may work. */
   | { readonly kind: 'cold'; readonly files: FileState; readonly waiting: Waiting }
   | { readonly kind: 'waiting'; readonly waiting: Waiting };
 
@@ -31,7 +31,7 @@ export type Work<T> = (db: Database) => T;
 
 /**
  * How long SQLite may wait for a lock. In WAL mode a reader waits for nothing but a recovery and a last close; with a
- * rollback journal, for a commit. The thread stands still meanwhile.
+ * rollback journal, for a commit. The thread is blocked in the meantime.
  */
 const BUSY_MS = 25;
 
@@ -65,7 +65,7 @@ export function readInPlace<T>(database: string, work: Work<T>): Attempt<T> {
   }
 }
 
-/** One connection, one read transaction. What is locked throws before the work has begun: work may be done in steps that can't be taken twice. */
+/** One connection, one read transaction. A lock error is thrown before the work begins, because some of its steps can't be repeated. */
 export function readOnce<T>(path: string, readonly: boolean, work: Work<T>): T {
   const db = new Database(path, { readonly, fileMustExist: true, timeout: BUSY_MS });
   try {
@@ -86,9 +86,9 @@ function isSameFile(database: string, before: FileState): boolean {
 }
 
 /**
- * In a directory that we may write to, SQLite would make `-wal` and `-shm` files of ours for a database in WAL mode that
- * has none, and leave them there; with another owner they lock Postern out. Such a database is not opened.
- * Behind a read-only mount this never holds, and costs nothing while Postern runs.
+ * In a writable directory, SQLite would create `-wal` and `-shm` files for a database in WAL mode without them, and leave them there. Owned
+ * by us, they would lock Postern out. Such a database is not opened.
+ * Behind a read-only mount this never occurs, and the check costs nothing while Postern runs.
  */
 function openWouldCreateWal(database: string, files: FileState): boolean {
   if (files.walSize !== null && hasShm(files)) return false;
@@ -100,10 +100,10 @@ function openWouldCreateWal(database: string, files: FileState): boolean {
   return isWal(database, files.path);
 }
 
-/** The header of a file, by the path of its database. Its descriptor stays open: closing any of a file drops all locks that this process has on it, of other threads too. */
+/** Open headers, by database path. The descriptor stays open: closing one drops all locks of this process on the file, even those of other threads. */
 const headers = new Map<string, { readonly file: string; readonly descriptor: number }>();
 
-/** Closes that of a file that has gone or that another one has replaced: it would keep its room on the disk. */
+/** Closes the header of a file that was deleted or replaced: an open one would keep its disk space in use. */
 function closeStaleHeader(database: string, files: FileState | null): void {
   const known = headers.get(database);
   if (known === undefined || (files !== null && known.file === `${files.device}:${files.inode}`)) return;
@@ -124,7 +124,7 @@ function isWal(database: string, path: string): boolean {
     }
     readSync(known.descriptor, header, 0, header.length, 0);
   } catch {
-    return false; // SQLite will meet the same error and say it
+    return false; // SQLite will get and report the same error
   }
   return header[18] === 2;
 }

@@ -6,32 +6,32 @@ import { readInPlace } from './read-in-place.js';
 import type { Waiting, WaitingState } from './source.js';
 
 export interface RetryOptions<C = never> {
-  /** Tries in all. */
+  /** Total number of attempts. */
   readonly tries: number;
   /**
-   * For a thread of its own, which may block: the pause before each further try, and the states that may be over by then. It also leaves a
-   * writer alone that the read has kept out. Left out: the thread that ships, which tries again at once where files are in motion.
+   * For a thread that may block: the pause before each retry, and the states in which to retry. Such a thread also pauses after its read has
+   * blocked the writer. Omitted: for the shipping thread, which retries at once, only while files are changing.
    */
   readonly blocking?: { readonly pauseMs: number; readonly brief: ReadonlySet<WaitingState> };
-  /** Called before each try; what it throws is thrown. */
+  /** Called before each attempt; its errors are passed on. */
   readonly beforeTry?: () => void;
-  /** Called after a try that found files in motion. */
+  /** Called after an attempt that found changing files. */
   readonly onMotion?: () => void;
-  /** What the work throws for reasons of its own, not of the database: it is thrown, and nothing is tried again. */
+  /** Recognises errors of the work itself, not of the database: they are passed on without a retry. */
   readonly isOwnError?: (error: unknown) => boolean;
-  /** What to do where only its writer can open the database; `retry` is the state if no further try helps. Left out: wait. */
+  /** Called if only its writer can open the database; `retry` is the state if no retry helps. Omitted: wait. */
   readonly fromCopy?: (files: FileState, waiting: Waiting) => CopyResult<C>;
 }
 
 export type CopyResult<C> = { readonly value: C } | { readonly retry: Waiting };
 
 export type RetriedRead<T, C> =
-  /** `files`: as they were before. */
+  /** `files`: their state before the read. */
   | { readonly kind: 'done'; readonly value: T; readonly files: FileState }
   | { readonly kind: 'copied'; readonly value: C }
   | { readonly kind: 'waiting'; readonly waiting: Waiting };
 
-/** Reads a database in place, and tries again while its files are in motion or locked for a moment. */
+/** Reads a database in place, with retries while its files are changing or briefly locked. */
 export function readWithRetries<T, C = never>(
   database: string,
   work: (db: Database) => T,
