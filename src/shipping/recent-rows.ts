@@ -28,15 +28,15 @@ export interface PendingRecent {
   readonly isDeferred: boolean;
 }
 
-/** Rows that were read for the first time. */
+/** Rows read for the first time. */
 export interface FirstRead {
   readonly rows: readonly RememberedRow[];
   /**
-   * More rows follow: these may be written later than their fingerprints. After a crash an edit is then told from another history by the row
-   * at the mark alone, which is not among them: a walk more.
+   * More rows follow: these may be saved later than their fingerprints. After a crash, only the row at the mark, which is not among them, then
+   * distinguishes an edit from another history: that may cost an additional scan.
    */
   readonly isMore: boolean;
-  /** Rows between those remembered before and these were read too, and are not remembered: what is watched is one run of ids. */
+  /** Rows between the remembered ones and these were read and not remembered: only one run of ids is watched. */
   readonly skips: boolean;
 }
 

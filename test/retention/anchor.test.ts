@@ -54,23 +54,26 @@ describe('an anchor that nobody has recorded', () => {
     [1_000, '7y'],
     [MADE, '7y'],
     [2, '7y'],
-  ])('of archive %d removes none with keep: %s, and retention goes on', async (sequence, keep) => {
-    const files = readdirSync(rig.archive);
-    const { head } = verifyArchives(rig.archive, { key: null, known: [] });
-    forge(sequence);
-    expect(verified()).toMatch(/^anchor\.json: it says that archives up to \d+ were removed, and 000001-/);
-    // Nor is the end of the chain, noted elsewhere (--head), taken for a proof of it.
-    expect(verifyArchives(rig.archive, { key: null, known: [head] }).broken?.name).toBe('anchor.json');
-    rig.insert([{ created: sqlTime(rig.clock - 400 * DAY) }, { created: sqlTime(rig.clock) }]);
-    await rig.run(keeping(keep));
-    expect(readdirSync(rig.archive)).toEqual(expect.arrayContaining(files));
-    expect(rig.refused).toEqual([expect.stringContaining('is not recorded')]);
-    rmSync(anchor);
-    expect(sequences()).toEqual([1, 2, 3, 4, 5, 6]);
-    expect(verified()).toBe('');
-  });
+  ])(
+    'an unrecorded anchor of archive %d removes none with keep: %s, and retention continues',
+    async (sequence, keep) => {
+      const files = readdirSync(rig.archive);
+      const { head } = verifyArchives(rig.archive, { key: null, known: [] });
+      forge(sequence);
+      expect(verified()).toMatch(/^anchor\.json: it says that archives up to \d+ were removed, and 000001-/);
+      // Nor is the end of the chain, noted elsewhere (--head), taken for a proof of it.
+      expect(verifyArchives(rig.archive, { key: null, known: [head] }).broken?.name).toBe('anchor.json');
+      rig.insert([{ created: sqlTime(rig.clock - 400 * DAY) }, { created: sqlTime(rig.clock) }]);
+      await rig.run(keeping(keep));
+      expect(readdirSync(rig.archive)).toEqual(expect.arrayContaining(files));
+      expect(rig.refused).toEqual([expect.stringContaining('is not recorded')]);
+      rmSync(anchor);
+      expect(sequences()).toEqual([1, 2, 3, 4, 5, 6]);
+      expect(verified()).toBe('');
+    },
+  );
 
-  it('of another run of the chain is put right from what is recorded, and signed once there is a key', async () => {
+  it('an outdated anchor is rewritten from the record, and signed once there is a key', async () => {
     rig.expire = () => 2;
     await rig.run(keeping('7y'));
     expect(sequences()).toEqual([1, 2, 3, 4, 5]); // not old enough
@@ -93,7 +96,7 @@ describe('an anchor that nobody has recorded', () => {
     expect((JSON.parse(readFileSync(anchor, 'utf8')) as Anchor).signature).not.toBeNull();
   });
 
-  it('is adopted once where state.db is new, if nothing goes by it, and then only by command', async () => {
+  it('an unrecorded anchor is adopted once with a new state.db if it removes nothing, and later only by command', async () => {
     rig.expire = () => 2;
     rig.clock += 8 * 365 * DAY;
     rig.insert([{ created: sqlTime(rig.clock) }]);
@@ -134,7 +137,7 @@ describe('an anchor that nobody has recorded', () => {
 });
 
 describe('an upgrade', () => {
-  it('goes on behind the anchor where every archive had been removed because of its age', async () => {
+  it('an upgrade continues after the anchor if every archive had expired', async () => {
     rig.clock += 8 * 365 * DAY;
     await rig.run(keeping('7y'));
     expect(sequences()).toEqual([]);
@@ -148,7 +151,7 @@ describe('an upgrade', () => {
 });
 
 describe('a decision to remove archives that was recorded and broken off', () => {
-  it('is finished by the next run, and not where archives are kept for ever', async () => {
+  it('an interrupted removal is finished by the next run, unless archives are now kept for ever', async () => {
     const third = verifyArchives(rig.archive, { key: null, known: [] }).head;
     expect(third.sequence).toBe(MADE);
     rig.clock += 8 * 365 * DAY;
@@ -167,7 +170,7 @@ describe('a decision to remove archives that was recorded and broken off', () =>
     expect(verified()).toContain(', recorded');
   });
 
-  it('does not go for a manifest that was written anew', async () => {
+  it('an interrupted removal skips a manifest that was rewritten', async () => {
     const [first] = listArchives(rig.archive);
     if (first === undefined) throw new Error('no archive');
     const { sha256: _, signature: __, ...body } = first;

@@ -56,7 +56,7 @@ function missing(present: readonly number[], upTo: number): Promise<readonly IdR
   });
 }
 
-it('what was delivered, is not in the table and is in no archive is missing, over more rows than are looked at at once', async () => {
+it('delivered rows that are neither in the table nor in an archive are missing, across several lookups', async () => {
   for (let from = 1; from <= 30_000; from += 150) deliver(from, from + 149);
   const present = Array.from({ length: 30_000 }, (_, at) => at + 1).filter((id) => id % 10_000 > 2);
   expect(await missing(present, 30_000)).toEqual([
@@ -76,7 +76,7 @@ it('what was delivered, is not in the table and is in no archive is missing, ove
   ]);
 });
 
-it('rows with many others between them are compared each with what was delivered of it, and with nothing in between', () => {
+it('rows far apart are each compared with their own fingerprint, and with none in between', () => {
   for (let from = 1; from <= 30_000; from += 150) deliver(from, from + 149);
   const ids = [1, 2, 9_000, 9_001, 29_000];
   const asked: number[] = [];
@@ -99,7 +99,7 @@ it('rows with many others between them are compared each with what was delivered
   expect(Math.max(...asked)).toBe(1);
 });
 
-it('what a release that did not keep account has removed is not missing', async () => {
+it('rows removed by a release without accounting do not count as missing', async () => {
   deliver(1, 5);
   state.setNote('retention_purged', '{}');
   state.db.exec('DROP TABLE accounted; PRAGMA user_version = 4');
@@ -116,7 +116,7 @@ it('what a release that did not keep account has removed is not missing', async 
   expect(baseline).toHaveLength(1);
 });
 
-it('an archive is told of once, whatever is asked for again', () => {
+it('an archive is reported once, whatever is requested again', () => {
   deliver(1, 9);
   const written: NewEntry[] = [];
   const ledger = () =>

@@ -104,7 +104,7 @@ describe('a step of the clock', () => {
     expect(waits(...looks).map((wait) => Math.round(wait))).toEqual(expected);
   });
 
-  it('is remembered for as long as runs wait', () => {
+  it('a clock step is remembered for as long as runs wait', () => {
     const first = detectClockStep(null, { wall: NOW, up: 0 });
     const stepped = detectClockStep(first, { wall: NOW + 3 * H, up: H });
     expect(stepped).toMatchObject({ step: 2 * H, wait: WAIT_MS });

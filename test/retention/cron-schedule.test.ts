@@ -10,7 +10,7 @@ describe('when a run is due', () => {
     ['17 3 * * *', '25T03:16', '25T03:17'],
     ['* * * * *', '25T03:16', '25T03:17'],
     ['*/20 6-7 * * *', '25T07:41', '26T06:00'],
-  ])('the next of %s behind %s', (pattern, from, next) => {
+  ])('the next run of %s after %s', (pattern, from, next) => {
     expect(createSchedule(pattern).next(at(from))).toBe(at(next));
   });
 
@@ -21,7 +21,7 @@ describe('when a run is due', () => {
     ['0 0 29 2 *', '2096-02-29T00:00Z', '2104-02-29T00:00Z'], // 2100 is no leap year
     ['0 0 29 2 mon', '2072-02-29T00:00Z', '2112-02-29T00:00Z'],
     ['15 4 1 1 *', '2026-01-01T04:15Z', '2027-01-01T04:15Z'],
-  ])('the next of %s behind %s, and the last', (pattern, from, next) => {
+  ])('the next run of %s after %s, and the last one', (pattern, from, next) => {
     const schedule = createSchedule(pattern);
     const [begin, due] = [Date.parse(from), Date.parse(next)];
     expect(schedule.next(begin)).toBe(due);
@@ -29,7 +29,7 @@ describe('when a run is due', () => {
     expect(schedule.lastDue(begin, due + 300 * 86_400_000)).toBe(due); // however long nobody was there
   });
 
-  it('of a weekday, whatever the time zone of the host', () => {
+  it("a weekday is in UTC, whatever the host's time zone", () => {
     expect(createSchedule('30 23 * * sun').next(at('25T12:00'))).toBe(at('29T23:30'));
   });
 
@@ -66,5 +66,5 @@ describe('when a run is due', () => {
     expect(isDue(daily, { ...times, ...changed }, at(now))).toBe(due);
   });
 
-  it('tries again after a quarter of an hour', () => expect(RETRY_MS).toBe(900_000));
+  it('a failed run is retried after a quarter of an hour', () => expect(RETRY_MS).toBe(900_000));
 });

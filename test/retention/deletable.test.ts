@@ -47,7 +47,7 @@ describe('a table whose triggers have a word in it', () => {
       'CREATE TRIGGER keeper AFTER DELETE ON audit_log BEGIN SELECT poke(old.id); END',
       /no such function: poke/,
     ],
-  ])('that %s: the run fails, and archives nothing', async (_, sql, words) => {
+  ])('a table with a trigger that %s: the run fails, and archives nothing', async (_, sql, words) => {
     rigOf(sql);
     for (const night of [1, 2]) {
       await expect(run(), String(night)).rejects.toThrow(words);
@@ -56,7 +56,7 @@ describe('a table whose triggers have a word in it', () => {
     }
   });
 
-  it('that keeps some rows: they are archived once, the others go, and both are counted', async () => {
+  it('a trigger that keeps some rows: they are archived once, the others are deleted, and both are counted', async () => {
     rigOf(
       'CREATE TRIGGER keeper BEFORE DELETE ON audit_log WHEN old.id > 15 BEGIN SELECT RAISE(IGNORE); END',
     );
@@ -72,7 +72,7 @@ describe('a table whose triggers have a word in it', () => {
     expect(rig.archived()).toHaveLength(20);
   });
 
-  it('that was made between archive and deletion: the run fails, and the next archives nothing again', async () => {
+  it('a trigger created between archive and deletion: the run fails, and the next run archives nothing again', async () => {
     rigOf('SELECT 1');
     const purger = (usual: ReturnType<RetentionRig['purger']>) => ({
       ...usual,
@@ -87,7 +87,7 @@ describe('a table whose triggers have a word in it', () => {
     expect(rig.ids()).toHaveLength(21);
   });
 
-  it('that keeps an index of its own: its work is done, and rows go', async () => {
+  it('a trigger that maintains an index runs, and rows are deleted', async () => {
     rigOf(`CREATE TABLE words (id INTEGER PRIMARY KEY, word TEXT);
       CREATE TRIGGER added AFTER INSERT ON audit_log BEGIN INSERT INTO words VALUES (new.id, new.action); END;
       CREATE TRIGGER gone AFTER DELETE ON audit_log BEGIN DELETE FROM words WHERE id = old.id; END`);
@@ -95,7 +95,7 @@ describe('a table whose triggers have a word in it', () => {
     expect(rig.db.prepare('SELECT id FROM words').pluck().all()).toEqual([21]);
   });
 
-  it('is told by their names', () => {
+  it('the triggers of a table are listed by name', () => {
     rigOf(`CREATE TABLE other (id INTEGER);
       CREATE TRIGGER mine BEFORE DELETE ON Audit_Log BEGIN SELECT 1; END;
       CREATE TRIGGER theirs BEFORE DELETE ON other BEGIN SELECT 1; END;
@@ -114,18 +114,21 @@ describe('a table that foreign keys point at', () => {
     ],
     ['SET NULL', 'CREATE TABLE note (id INTEGER PRIMARY KEY, entry REFERENCES audit_log ON DELETE SET NULL)'],
     ['no action', 'CREATE TABLE note (id INTEGER PRIMARY KEY, entry REFERENCES audit_log)'],
-  ])('(%s) loses no row, and neither does the other; nothing is archived', async (_, sql) => {
-    rigOf(sql);
-    rig.db.exec('INSERT INTO note (entry) SELECT id FROM audit_log');
-    const refused = /Foreign keys of the table note point at audit_log/;
-    await expect(run()).rejects.toThrow(refused);
-    await expect(rig.purger('keep: { default: 1y }').probe([])).rejects.toThrow(refused);
-    expect(rig.ids()).toHaveLength(21);
-    expect(rig.db.prepare('SELECT count(entry) FROM note').pluck().get()).toBe(21);
-    expect(rig.archived()).toEqual([]);
-  });
+  ])(
+    'a table with foreign keys (%s) and the other table lose no row; nothing is archived',
+    async (_, sql) => {
+      rigOf(sql);
+      rig.db.exec('INSERT INTO note (entry) SELECT id FROM audit_log');
+      const refused = /Foreign keys of the table note point at audit_log/;
+      await expect(run()).rejects.toThrow(refused);
+      await expect(rig.purger('keep: { default: 1y }').probe([])).rejects.toThrow(refused);
+      expect(rig.ids()).toHaveLength(21);
+      expect(rig.db.prepare('SELECT count(entry) FROM note').pluck().get()).toBe(21);
+      expect(rig.archived()).toEqual([]);
+    },
+  );
 
-  it('of its own rows is one too', async () => {
+  it('a table with a foreign key to itself is rejected, too', async () => {
     rig = new RetentionRig();
     rig.db.exec('ALTER TABLE audit_log ADD COLUMN parent REFERENCES audit_log (id) ON DELETE CASCADE');
     rig.insert([...old(3), fresh]);
@@ -134,7 +137,7 @@ describe('a table that foreign keys point at', () => {
     expect(rig.ids()).toHaveLength(4);
   });
 
-  it('that is another table of nearly the same name is none', async () => {
+  it('a foreign key to a table with a similar name is ignored', async () => {
     rigOf(
       'CREATE TABLE audit_log_old (id INTEGER PRIMARY KEY); CREATE TABLE note (entry REFERENCES audit_log_old)',
     );

@@ -27,7 +27,7 @@ function archived() {
   );
 }
 
-it('a row that was edited after it was shipped is archived and removed as it is, and is no row of another history', async () => {
+it('a row edited after shipping is archived and removed with its current values, and begins no new history', async () => {
   shipping.append(5);
   await shipping.settle();
   const within = shipping.change(2); // as a version of it
@@ -57,7 +57,7 @@ it('a row that was edited after it was shipped is archived and removed as it is,
   expect(shipping.sinks.good.got.length).toBe(shipped + 1);
 });
 
-it('and what is archived of it has the id that its newest version is known by, and is one entry with the archives', async () => {
+it('an archived edited row has the id of its newest version, and is one entry in queries over archives', async () => {
   shipping.append(3);
   await shipping.settle();
   shipping.change(2, 'auth.login_failure');

@@ -22,7 +22,7 @@ function counted(...looks: readonly UptimeLook[]): ExpiryNote {
 }
 
 describe('the running time of the machine', () => {
-  it('is summed over its starts, whatever the clock says, and never more than it was', () => {
+  it('running time is summed over boots, independent of the clock, and never overstated', () => {
     expect(counted(look(0, 10), look(50_000, 12)).total).toBe(2 * H);
     expect(counted(look(0, 10), look(1, 0.5), look(-900, 3)).total).toBe(3 * H);
     expect(counted(look(0, 10, 'a'), look(1, 11, 'b')).total).toBe(11 * H);
@@ -31,7 +31,7 @@ describe('the running time of the machine', () => {
 });
 
 describe('an archive past its age', () => {
-  it('goes when that was recorded 24 h of running time ago, and is forgotten when it is not past it any more', () => {
+  it('an expired archive is removed 24 h of running time after it was recorded, and is dropped if no longer expired', () => {
     let note = recordExpired(counted(look(0, 10)), '/a', archives.slice(0, 2));
     note = recordExpired(countUptime(note, look(1, 20)), '/a', archives);
     expect(mayGoUpTo(note)).toBe(0);
@@ -50,7 +50,7 @@ describe('an archive past its age', () => {
 });
 
 describe('a clock that the operator has confirmed', () => {
-  it('is known until it is set, at once or little by little, or the machine was off for more than an hour', () => {
+  it('a confirmed clock is trusted until it is set, at once or gradually, or the machine was off for over an hour', () => {
     const note = confirmClock(counted(look(0, 10)));
     const known = (...looks: readonly UptimeLook[]) =>
       looks.reduce<ExpiryNote>((one, next) => countUptime(one, next), note).confirmed !== null;

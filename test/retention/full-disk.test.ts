@@ -28,7 +28,7 @@ if (why !== null) {
 }
 
 describe.skipIf(why !== null)('a full disk under the archives', () => {
-  it('leaves each row in the table or in one archive, and the next run with room finishes', async () => {
+  it('a full archive disk leaves each row in the table or in one archive, and the next run with space finishes', async () => {
     const rig = new RetentionRig();
     mkdirSync(rig.archive);
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=300k', 'tmpfs', rig.archive]);

@@ -18,7 +18,7 @@ db.commit()
 let rig: RetentionRig;
 afterEach(() => rig.close());
 
-it('a value of 520 MiB stays and stops nothing; the largest row that can be archived is, and comes back', async () => {
+it('a row with a value of 520 MiB stays and stops nothing; the largest archivable row is archived and restored', async () => {
   rig = new RetentionRig();
   execFileSync('python3', ['-c', WRITE, rig.database, String(LARGEST_ROW), sqlTime(NOW)], {
     stdio: 'inherit',

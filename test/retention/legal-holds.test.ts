@@ -91,7 +91,7 @@ describe('a legal hold', () => {
     },
   );
 
-  it('counts for the thread of a run and the process of the purge', async () => {
+  it('a legal hold applies in the thread of a run and in the purge process', async () => {
     rig.start({ more: ', max_rows: 1' });
     rig.hold(ANN);
     expect(await rig.now('dry')).toBeNull();
@@ -104,7 +104,7 @@ describe('a legal hold', () => {
     expect(rig.ids()).toEqual([1, 3, 5]);
   });
 
-  it('is recorded with who claims to have made it, what it is about and why, and so is its release', () => {
+  it('a legal hold and its release are recorded with the claimed author, the covered rows and the reason', () => {
     const { legal } = rig.start();
     expect(() => legal.hold({ filter: {}, reason: 'x' }, null)).toThrow(/--all/);
     expect(() => legal.hold({ filter: { user: 'ann' }, reason: '' }, null)).toThrow(/reason/);
@@ -135,7 +135,7 @@ describe('a legal hold', () => {
     expect(legal.status()).toMatchObject({ in_force: [{ id: 2, reason: 'case 4711' }], trouble: null });
   });
 
-  it("holds the daemon's own events too", async () => {
+  it("a legal hold covers the daemon's own events, too", async () => {
     const add = rig.state.db.prepare(
       "INSERT INTO audit_log (created_at, action, resource_type, user_name) VALUES (?, 'export', 'daemon', ?)",
     );
@@ -162,7 +162,7 @@ describe('a legal hold', () => {
 });
 
 describe('what a hold is about', () => {
-  it('is at least what a query with the same filter finds, in whatever type the values are', () => {
+  it('a legal hold covers at least the rows of a query with the same filter, for values of any type', () => {
     const values = [
       7,
       7.5,
@@ -226,7 +226,7 @@ describe('what a hold is about', () => {
     }
   });
 
-  it('is, with a span of time, also each row whose time nobody can read', () => {
+  it('a legal hold with a time span covers rows with an unreadable time, too', () => {
     const { source } = rig.config('max_rows: null');
     rig.insertHeld([{ created: 'no time', user: [1, 'ann', null] }]);
     const [row] = new TableRows(rig.db, source, { identify: () => ({ id: '', length: 0 }) }).byIds([6]);
@@ -300,29 +300,32 @@ describe('a record of a hold', () => {
     ['a link to itself elsewhere', replaced((path) => symlinkSync(`${path}.aside`, path)), /it is a link/],
     ['a pipe', replaced((path) => execFileSync('mkfifo', [path])), /it is not a regular file/],
     ['a directory', replaced((path) => mkdirSync(path)), /it is not a regular file/],
-  ])('that is %s stops every deletion, and the error names it and what to do', async (_, change, words) => {
-    rig.start();
-    rig.hold(ANN);
-    rig.hold({ user: 'bob' });
-    const whole = [file(), file(2)].map((path) => readFileSync(path));
-    change();
-    const error = await rig.quick().catch(messageOf);
-    expect(error).toMatch(/\/900000000(001|002)-hold-t0-undated\.manifest\.json: /);
-    expect(error).toMatch(words);
-    expect(rig.ids()).toEqual([1, 2, 3, 4, 5]);
-    expect(rig.retention?.status().legal_holds.trouble).toMatch(words);
-    // The purge comes to that by itself.
-    const [answer] = await ask({ probe: true, holds: rig.retention?.legal.recorded() });
-    expect(answer).toMatchObject({ error: expect.stringMatching(words) as string });
-    for (const [at, path] of [file(), file(2)].entries()) {
-      rmSync(path, { recursive: true, force: true });
-      writeFileSync(path, whole[at] ?? '');
-    }
-    await rig.quick();
-    expect(rig.ids()).toEqual([1, 2, 3, 5]);
-  });
+  ])(
+    'a hold record that is %s stops every deletion, with an error that names it and the next step',
+    async (_, change, words) => {
+      rig.start();
+      rig.hold(ANN);
+      rig.hold({ user: 'bob' });
+      const whole = [file(), file(2)].map((path) => readFileSync(path));
+      change();
+      const error = await rig.quick().catch(messageOf);
+      expect(error).toMatch(/\/900000000(001|002)-hold-t0-undated\.manifest\.json: /);
+      expect(error).toMatch(words);
+      expect(rig.ids()).toEqual([1, 2, 3, 4, 5]);
+      expect(rig.retention?.status().legal_holds.trouble).toMatch(words);
+      // The purge comes to that by itself.
+      const [answer] = await ask({ probe: true, holds: rig.retention?.legal.recorded() });
+      expect(answer).toMatchObject({ error: expect.stringMatching(words) as string });
+      for (const [at, path] of [file(), file(2)].entries()) {
+        rmSync(path, { recursive: true, force: true });
+        writeFileSync(path, whole[at] ?? '');
+      }
+      await rig.quick();
+      expect(rig.ids()).toEqual([1, 2, 3, 5]);
+    },
+  );
 
-  it('that was sealed anew is found without state.db, too, by the one behind it', () => {
+  it('a resealed hold record is detected by the next record, even without state.db', () => {
     rig.start();
     rig.hold(ANN);
     rig.hold({ user: 'bob' });
@@ -332,7 +335,7 @@ describe('a record of a hold', () => {
     );
   });
 
-  it('is put back as state.db has it, where it is missing, also in another directory', async () => {
+  it('a missing hold record is restored from state.db, even in another directory', async () => {
     rig.start();
     rig.hold(ANN);
     rmSync(file());
@@ -342,7 +345,7 @@ describe('a record of a hold', () => {
     expect(rig.ids()).toEqual([1, 3, 5]);
   });
 
-  it('of a release that state.db does not know releases nothing, whoever has written it', async () => {
+  it('a release that is not in state.db releases nothing, whoever wrote it', async () => {
     rig.start();
     rig.hold(ANN);
     const previous_sha256 = readLegalHolds(rig.archive, []).head;
@@ -368,7 +371,7 @@ describe('a record of a hold', () => {
     expect(rig.retention?.status().legal_holds).toEqual({ in_force: [], trouble: null, problem: null });
   });
 
-  it('is known again after the loss of state.db; a release is not, and is to be given again', async () => {
+  it('after the loss of state.db, holds are adopted again and releases must be repeated', async () => {
     rig.start();
     rig.hold(ANN);
     rig.hold({ user: 'bob' });
@@ -385,7 +388,7 @@ describe('a record of a hold', () => {
     expect(rig.ids()).toEqual([1, 3, 5]);
   });
 
-  it('of a release that does not count is put back, too, with those behind it', async () => {
+  it('a release that does not count is restored, too, with the records after it', async () => {
     rig.start();
     rig.hold(ANN);
     rig.release(1);
@@ -399,7 +402,7 @@ describe('a record of a hold', () => {
     expect(rig.retention?.legal.list()).toEqual({ in_force: [], trouble: null, problem: null });
   });
 
-  it('that is missing is missed without state.db, too, by the archives that were made since', async () => {
+  it('a missing hold record is detected by later archives, even without state.db', async () => {
     rig.start();
     rig.hold(ANN);
     await rig.quick();
@@ -413,7 +416,7 @@ describe('a record of a hold', () => {
     expect(verifyArchives(rig.archive, { key: null, known: [] }).broken?.name).toBe(holdName(1));
   });
 
-  it('is signed where archives are, and verify takes none that was forged or is not signed', async () => {
+  it('hold records are signed if archives are, and verify rejects forged and unsigned ones', async () => {
     const { privateKey, publicKey } = generateKeyPairSync('ed25519');
     const path = join(rig.directory, 'key.pem');
     writeFileSync(path, privateKey.export({ type: 'pkcs8', format: 'pem' }));
@@ -444,7 +447,7 @@ describe('a record of a hold', () => {
     expect(verifyArchives(rig.archive, { key: publicKey, known: [] }).broken?.name).toBe(holdName(2));
   });
 
-  it('has a name and a version at which a release that knows no holds stops, before it does anything', () => {
+  it('the name and version of a hold record stop a release without legal holds before it does anything', () => {
     rig.start();
     rig.hold(ANN);
     // As src/retention/archive/archive-files.ts had it before there were holds: the newest of these is read first, and has to be of version 1.
@@ -474,7 +477,7 @@ describe('the purge', () => {
     return manifests[0] as Piece;
   }
 
-  it('reads the holds itself: it leaves what they are about, refuses where one is missing, and a daemon that names none', async () => {
+  it('the purge reads holds itself: it keeps held rows, and rejects a missing record and a daemon that names none', async () => {
     const piece = await archived();
     rig.start();
     rig.hold(ANN);
@@ -503,7 +506,7 @@ describe('the purge', () => {
     expect(rig.ids()).toEqual([1, 2, 3, 5]);
   });
 
-  it('leaves a row that is held between plan and deletion, and between deletion and commit; the next run goes on', async () => {
+  it('a hold made between plan and deletion, or before the commit, keeps its rows; the next run continues', async () => {
     rig.start();
     const purger = (usual: ReturnType<LegalRig['purger']>) => ({
       ...usual,
@@ -548,7 +551,7 @@ describe('the purge', () => {
 describe('an archive with a row that is held', () => {
   const HOUR = 3_600_000;
 
-  it('stays, and those behind it; the ones before go, and all of it when the hold is released', async () => {
+  it('an archive with a held row and later ones stay, earlier ones are removed, and all of them after the release', async () => {
     rig.insertHeld([{ created: sqlTime(Date.now() - 600 * DAY), user: [8, 'bob', null] }]);
     rig.insertHeld([{ created: sqlTime(Date.now()), user: [9, 'eve', null] }]);
     rig.start();
@@ -565,7 +568,7 @@ describe('an archive with a row that is held', () => {
     expect(rig.archivedIds()).toEqual([]);
   });
 
-  it('stays when the hold is made while it is decided over', async () => {
+  it('an archive stays if the hold is made during the decision to remove it', async () => {
     rig.start({ keep: '1h' });
     expect(await rig.now()).toBeNull();
     for (const hours of [2, 25]) {
@@ -578,7 +581,7 @@ describe('an archive with a row that is held', () => {
     expect(rig.archivedIds()).toEqual([3, 4, 1, 2]);
   });
 
-  it('stays also when the hold comes behind the decision to remove it, and when its columns had other names', async () => {
+  it('an archive stays if the hold follows the decision to remove it, and if its columns had other names', async () => {
     rig.clock = Date.now();
     await rig.run('keep: { default: 1y }');
     expect(rig.archivedIds()).toEqual([3, 4, 1, 2]);
@@ -635,7 +638,7 @@ describe('an archive with a row that is held', () => {
 describe('a death while holds are made', () => {
   afterAll(removeCompiled);
 
-  it('keeps each confirmed hold in force after kill -9, and no run ignores it', async () => {
+  it('each confirmed hold is in force after kill -9, and no run ignores it', async () => {
     const dist = compiled();
     const script = `
       const { State } = await import('${dist}/shipping/state.js');

@@ -49,13 +49,13 @@ describe('which rows may go', () => {
     expect(eligibilityOf(row, keep, moment)).toBe(fate);
   });
 
-  it('with a default of for ever goes only what has an age', () => {
+  it('with a default of for ever, only rows of categories with an age are deleted', () => {
     const forever = { default: null, auth: 90 * DAY };
     expect(eligibilityOf({ time: Date.UTC(2001, 0, 1), category: 'stream' }, forever, now)).toBe('young');
     expect(eligibilityOf({ time: Date.UTC(2001, 0, 1), category: 'auth' }, forever, now)).toBe('old');
   });
 
-  it('whatever the clock and the table say, nothing younger than its age by the clock or by the newest row', () => {
+  it('no row is deleted that is younger than its age by the clock or by the newest row', () => {
     const time = fc.option(fc.integer({ min: 0, max: 2 * NOW }), { nil: null });
     fc.assert(
       fc.property(
@@ -90,7 +90,7 @@ describe('a table that is too large', () => {
     expect(excess(limits, { rows: 100, bytes: 10_000 }, { rows: 10, bytes: 1_000 })).toEqual(expected);
   });
 
-  it('only what waits for its age may go before it, and nothing that is not a day old', () => {
+  it('size limits delete only rows with an age, and none less than a day old', () => {
     const moment = momentOf(NOW, NOW - 5);
     const goes = (fate: Eligibility, age: number) => mayGoEarly(fate, NOW - 5 - age, moment);
     const fates = ['old', 'young', 'forever', 'undated', 'future'] as const;
@@ -100,7 +100,7 @@ describe('a table that is too large', () => {
     expect(mayGoEarly('young', NOW - 9 * DAY, momentOf(NOW, null))).toBe(false);
   });
 
-  it('no age is shorter than a day', () => {
+  it('the minimum age is a day', () => {
     const short = { default: 1 };
     const at = (age: number) =>
       eligibilityOf({ time: NOW - age, category: 'stream' }, short, momentOf(NOW, NOW));

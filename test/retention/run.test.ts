@@ -19,7 +19,7 @@ const old = (count: number): Row[] =>
 const fresh: Row = { created: sqlTime(NOW) };
 
 describe('a run', () => {
-  it('archives what is old by month and removes it from the table', async () => {
+  it('a run archives old rows by month and removes them from the table', async () => {
     rig = new RetentionRig();
     rig.insert([
       { created: sqlTime(OLD) },
@@ -40,7 +40,7 @@ describe('a run', () => {
     ]);
   });
 
-  it('has only some of the rows in memory where they are large, and archives all of them', async () => {
+  it('a run keeps only some large rows in memory at a time, and archives all of them', async () => {
     rig = new RetentionRig();
     const details = JSON.stringify({ text: 'x'.repeat(2 ** 20) });
     rig.insert([...Array.from({ length: 20 }, () => ({ created: sqlTime(OLD), details })), fresh]);
@@ -53,7 +53,7 @@ describe('a run', () => {
     expect(rig.archived()).toEqual(Array.from({ length: 20 }, (_, at) => at + 1));
   });
 
-  it('takes times as we parse them, in every accepted form: nothing too young goes', async () => {
+  it('a run parses times in every accepted form and removes no row that is too young', async () => {
     const forms: ReadonlyArray<(time: number) => unknown> = [
       sqlTime,
       (time) => new Date(time).toISOString(),
@@ -97,26 +97,23 @@ describe('a run', () => {
     ['Asia/Kolkata', 5.5],
     ['America/New_York', -5],
     ['UTC', 0],
-  ])(
-    'takes times without a zone for those of source.time_zone, here and in the purge: %s',
-    async (zone, hours) => {
-      rig = new RetentionRig();
-      rig.timeZone = zone;
-      const local = (time: number) => ({ created: sqlTime(time + hours * 3_600_000) });
-      const [minute, year] = [60_000, NOW - 365 * DAY];
-      rig.insert([local(year - minute), local(year + minute), { created: `${sqlTime(year - minute)}Z` }]);
-      rig.insert([{ created: `${sqlTime(year + minute)}Z` }, local(NOW)]);
-      await rig.run('keep: { default: 1y }');
-      expect(rig.ids()).toEqual([2, 4, 5]);
-      const [name = ''] = contentsOf(rig.archive).manifests.values();
-      const { manifest } = readManifest(rig.archive, name);
-      const at = new Date(year - minute).toISOString();
-      expect(manifest.time).toEqual({ first: at, last: at });
-      expect(manifest.time_zone).toBe(zone === 'UTC' ? undefined : zone);
-    },
-  );
+  ])('a run and the purge read times without a zone as source.time_zone: %s', async (zone, hours) => {
+    rig = new RetentionRig();
+    rig.timeZone = zone;
+    const local = (time: number) => ({ created: sqlTime(time + hours * 3_600_000) });
+    const [minute, year] = [60_000, NOW - 365 * DAY];
+    rig.insert([local(year - minute), local(year + minute), { created: `${sqlTime(year - minute)}Z` }]);
+    rig.insert([{ created: `${sqlTime(year + minute)}Z` }, local(NOW)]);
+    await rig.run('keep: { default: 1y }');
+    expect(rig.ids()).toEqual([2, 4, 5]);
+    const [name = ''] = contentsOf(rig.archive).manifests.values();
+    const { manifest } = readManifest(rig.archive, name);
+    const at = new Date(year - minute).toISOString();
+    expect(manifest.time).toEqual({ first: at, last: at });
+    expect(manifest.time_zone).toBe(zone === 'UTC' ? undefined : zone);
+  });
 
-  it('never takes the newest row, by which the history is known', async () => {
+  it('a run never removes the newest row, which identifies the history', async () => {
     rig = new RetentionRig();
     rig.insert(old(5));
     rig.insert([{ created: sqlTime(NOW - 1 * DAY) }, { created: 'unreadable' }]);
@@ -125,7 +122,7 @@ describe('a run', () => {
     expect(rig.ids()).toEqual([6, 7]);
   });
 
-  it('counts ages from the newest row where the clock is ahead', async () => {
+  it('a run counts ages from the newest row if the clock is ahead', async () => {
     rig = new RetentionRig();
     rig.insert([...old(3), { created: sqlTime(NOW - 300 * DAY) }, { created: sqlTime(NOW - 299 * DAY) }]);
     rig.clock = NOW + 900 * DAY;
@@ -133,7 +130,7 @@ describe('a run', () => {
     expect(rig.ids()).toEqual([1, 2, 3, 4, 5]);
   });
 
-  it('keeps what a sink has not had, and says which sink', async () => {
+  it('a run keeps rows that a sink has not delivered, and names the sink', async () => {
     rig = new RetentionRig();
     rig.insert([...old(10), fresh]);
     const holds: Hold[] = [
@@ -157,7 +154,7 @@ describe('a run', () => {
       [1, 6, 7, 8],
     ],
     ['less than there is to keep', 'max_rows: 1, keep: { default: forever, user: forever }', [1, 8]],
-  ])('by the number of %s takes the oldest before their age', async (_, retention, stays) => {
+  ])('a run limited by the number of %s removes the oldest before their age', async (_, retention, stays) => {
     rig = new RetentionRig();
     rig.insert([{ created: sqlTime(NOW - 9 * DAY), action: 'create', type: 'user' }]);
     rig.insert(Array.from({ length: 7 }, (__, n) => ({ created: sqlTime(NOW - (8 - n) * DAY) })));
@@ -165,7 +162,7 @@ describe('a run', () => {
     expect(rig.ids()).toEqual(stays);
   });
 
-  it('by size takes the oldest until the rest fits', async () => {
+  it('a run limited by size removes the oldest rows until the rest fits', async () => {
     rig = new RetentionRig();
     rig.insert(
       Array.from({ length: 10 }, (_, n) => ({
@@ -177,7 +174,7 @@ describe('a run', () => {
     expect(rig.ids()).toEqual([6, 7, 8, 9, 10]);
   });
 
-  it('leaves a row that is changed between archive and deletion', async () => {
+  it('a run keeps a row that is changed between archive and deletion', async () => {
     rig = new RetentionRig();
     rig.insert([...old(5), fresh]);
     const meddle = (usual: Purger): Purger => ({
@@ -196,7 +193,7 @@ describe('a run', () => {
     expect(rig.archived()).toEqual([1, 2, 3, 4, 5, 2]); // as it was, and as it is
   });
 
-  it('leaves a row that is larger than an archive can have it, and says how many; one that became it is not gone', async () => {
+  it('a run keeps and counts rows that are too large to archive, even if they grew after archiving', async () => {
     rig = new RetentionRig();
     rig.largest = 1_000;
     const large = 'ü'.repeat(500);
@@ -221,7 +218,7 @@ describe('a run', () => {
     expect(rig.ids()).toEqual([6]);
   });
 
-  it('leaves what the purge finds too young, whoever asks, and does not archive it again', async () => {
+  it('a run keeps rows that the purge finds too young, and does not archive them again', async () => {
     rig = new RetentionRig();
     rig.insert([...old(5), fresh]);
     const refusing = (usual: Purger): Purger => ({
@@ -240,7 +237,7 @@ describe('a run', () => {
     expect(rig.archived()).toEqual([1, 2, 3, 4, 5]);
   });
 
-  it('archives once what the purge refuses each time, and goes on with the rest', async () => {
+  it('a run archives rows that the purge keeps refusing only once, and continues with the others', async () => {
     rig = new RetentionRig();
     rig.insert([...old(5), fresh]);
     // The purge has read a configuration that the daemon has not: it was changed and not reloaded.
@@ -262,7 +259,7 @@ describe('a run', () => {
     expect(rig.archived()).toEqual([1, 2, 3, 4, 5, 7, 9]);
   });
 
-  it('judges by columns that SQLite works out, and does not archive these', async () => {
+  it('a run uses generated columns to classify rows, and does not archive them', async () => {
     rig = new RetentionRig();
     rig.db.exec(`DROP TABLE audit_log; CREATE TABLE audit_log (id INTEGER PRIMARY KEY AUTOINCREMENT, ts INTEGER, event TEXT, kind TEXT,
       created_at TEXT GENERATED ALWAYS AS (datetime(ts, 'unixepoch')) STORED, action TEXT AS (event), resource_type TEXT AS (kind))`);
@@ -282,7 +279,7 @@ describe('a run', () => {
     expect(manifest?.time?.first).toBe(new Date(NOW - 400 * DAY).toISOString());
   });
 
-  it('finishes the one before, that ended between archive and deletion, before it archives anything', async () => {
+  it('a run first finishes a run that stopped between archive and deletion', async () => {
     rig = new RetentionRig();
     rig.insert([...old(3_000), fresh]);
     let requests = 0;
@@ -299,7 +296,7 @@ describe('a run', () => {
     expect(rig.archived()).toEqual(Array.from({ length: 3_000 }, (_, n) => n + 1));
   });
 
-  it('archives rows again that a backup has brought back, under the same ids of events', async () => {
+  it('a run archives rows restored from a backup again, under the same event ids', async () => {
     rig = new RetentionRig();
     rig.insert([...old(3), fresh]);
     rig.db.exec(`VACUUM INTO '${rig.directory}/backup.db'`);
@@ -318,7 +315,7 @@ describe('a run', () => {
     ['was about to be archived', 0, 'after', []],
     ['was archived', 1, 'before', [1, 2, 3, 4, 5]],
   ])(
-    'removes nothing from a database that was put there when the one before %s',
+    'a run removes nothing from a database that replaced the previous one after it %s',
     async (_, rows, when, archived) => {
       rig = new RetentionRig();
       rig.insert([...old(5), fresh]);
@@ -349,7 +346,7 @@ describe('a run', () => {
     },
   );
 
-  it('keeps columns and values that no configuration names', async () => {
+  it('a run archives columns and values that no configuration names', async () => {
     rig = new RetentionRig();
     rig.db.exec('ALTER TABLE audit_log ADD COLUMN "más" BLOB');
     rig.insert([...old(2), fresh]);
@@ -360,7 +357,7 @@ describe('a run', () => {
     expect(rig.ids()).toEqual([3]);
   });
 
-  it('refuses a view, and a table that is not there', async () => {
+  it('a run rejects a view and a missing table', async () => {
     rig = new RetentionRig();
     rig.db.exec('ALTER TABLE audit_log RENAME TO t; CREATE VIEW audit_log AS SELECT * FROM t');
     await expect(rig.run('keep: { default: 1y }')).rejects.toThrow(
@@ -370,7 +367,7 @@ describe('a run', () => {
     await expect(rig.run('keep: { default: 1y }')).rejects.toMatchObject({ code: 'SOURCE_UNUSABLE' });
   });
 
-  it('removes archives past their age, and none whose rows may still be in the table', async () => {
+  it('a run removes archives past their age, except those whose rows may still be in the table', async () => {
     rig = new RetentionRig();
     rig.insert([...old(3), fresh]);
     await rig.run('keep: { default: 1y }');
@@ -400,7 +397,7 @@ describe('a run', () => {
     expect(rig.archived()).toEqual([7]);
   });
 
-  it('never removes an archive in the run that made it, however short archives are kept', async () => {
+  it('a run never removes its own archive, however short archives are kept', async () => {
     rig = new RetentionRig();
     rig.insert([...old(3), fresh]);
     const keeping = (keep: string) =>
@@ -426,7 +423,7 @@ describe('a run', () => {
     expect(rig.archived()).toEqual([5, 6]);
   });
 
-  it('gives the space back where the database is made for it', async () => {
+  it('a run returns free space if the database has auto_vacuum', async () => {
     rig = new RetentionRig((db) => db.pragma('auto_vacuum = incremental'));
     rig.insert([...old(5_000), fresh]);
     const { targets } = await rig.run('keep: { default: 1y }');
@@ -434,7 +431,7 @@ describe('a run', () => {
     expect(Number(rig.db.pragma('page_count', { simple: true }))).toBeLessThan(50);
   });
 
-  it('begins no second chain where its archives have gone: their disk may not be mounted', async () => {
+  it('a run starts no second chain if its archives are missing, because their disk may not be mounted', async () => {
     rig = new RetentionRig();
     rig.insert([...old(3), fresh]);
     await rig.run('keep: { default: 1y }');
@@ -460,7 +457,7 @@ describe('a run', () => {
     expect(listArchives(elsewhere).map(({ sequence }) => sequence)[0]).toBe(1);
   });
 
-  it('archives nothing that could not be removed then', async () => {
+  it("a run archives no rows that can't be removed", async () => {
     rig = new RetentionRig();
     rig.insert([...old(3), fresh]);
     const down = (usual: Purger): Purger => ({ ...usual, probe: () => Promise.reject(new Error('down')) });
@@ -469,7 +466,7 @@ describe('a run', () => {
     expect(rig.ids()).toHaveLength(4);
   });
 
-  it('that is broken off leaves nothing half done', async () => {
+  it('an aborted run leaves nothing half done', async () => {
     rig = new RetentionRig();
     rig.insert([...old(3_000), fresh]);
     const broken = new AbortController();

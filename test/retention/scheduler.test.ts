@@ -95,7 +95,7 @@ afterEach(async () => {
 const YOUNG = [5, 6, 7, 8, 9, 10, 11];
 
 describe('retention on its schedule', () => {
-  it('runs by itself, and remembers over a restart that it has', async () => {
+  it('retention runs on schedule, and remembers the run across a restart', async () => {
     start('* * * * *');
     clock += 60_000; // a minute later
     while (retention?.status().last === null) await sleep(20);
@@ -109,7 +109,7 @@ describe('retention on its schedule', () => {
     expect(retention?.status().run).toBeNull();
   });
 
-  it('waits a day when the clock is set forward, over a restart and when it is set back; nothing too young goes', async () => {
+  it('retention waits a day after the clock is set forward, even across a restart and when it is set back', async () => {
     start('0 0 29 2 *');
     retention?.begin('dry');
     await finished();
@@ -150,7 +150,7 @@ describe('retention on its schedule', () => {
     expect(await finished()).toBeNull();
   }
 
-  it('keeps every archive when the clock is years ahead after a restart of the machine, however often a run is asked for', async () => {
+  it('retention keeps every archive if the clock is years ahead after a reboot, however often a run is requested', async () => {
     start('0 0 29 2 *', '', '7y');
     await now();
     const archives = archivedIds(rig.archive);
@@ -181,7 +181,7 @@ describe('retention on its schedule', () => {
     expect(entries.map(({ action }) => action)).not.toContain('daemon.archive_delete');
   });
 
-  it('removes an archive a day of running time after that was recorded, summed over starts, by a clock that is known', async () => {
+  it('retention removes an expired archive a day of running time after recording it, summed over boots, with a trusted clock', async () => {
     start('0 0 29 2 *', '', '1h');
     await now();
     clock += 2 * HOUR;
@@ -214,7 +214,7 @@ describe('retention on its schedule', () => {
     });
   });
 
-  it("counts the ages of its own events from Postern's newest row: they have the time of a wrong clock at once", async () => {
+  it("retention counts ages of the daemon's events from Postern's newest row, because a wrong clock affects them at once", async () => {
     const add = state.db.prepare(
       "INSERT INTO audit_log (created_at, action, resource_type) VALUES (?, 'start', 'daemon')",
     );
@@ -233,7 +233,7 @@ describe('retention on its schedule', () => {
     expect(state.db.prepare('SELECT id FROM audit_log').pluck().all()).toEqual([2, 3]);
   });
 
-  it('says why a run failed, once as an event, and tries again', async () => {
+  it('retention reports why a run failed, with one event, and retries', async () => {
     start('* * * * *');
     rig.db.exec('ALTER TABLE audit_log RENAME TO gone');
     retention?.begin('now');
@@ -248,7 +248,7 @@ describe('retention on its schedule', () => {
     expect(rig.ids()).toEqual(YOUNG);
   });
 
-  it('fails, and the daemon does not, when state.db is full while its own events or the note are written', async () => {
+  it('a run fails and the daemon does not if state.db is full while events or the note are written', async () => {
     start('0 0 29 2 *');
     const full = (table: string) =>
       state.db.exec(
@@ -281,7 +281,7 @@ describe('retention on its schedule', () => {
     expect(archivedIds(rig.archive, 'auditd')).toEqual([1, 2]);
   });
 
-  it('stops a run when the path leads to another history', async () => {
+  it('retention stops a run if the path leads to another history', async () => {
     start('0 0 29 2 *');
     retention?.begin('now');
     retention?.replaced();
@@ -293,7 +293,7 @@ describe('retention on its schedule', () => {
     expect(rig.ids()).toEqual(YOUNG);
   });
 
-  it('reads only the database that was there when it was told what may go', async () => {
+  it('a run reads only the database for which its limits were determined', async () => {
     start('0 0 29 2 *');
     const other = join(rig.directory, 'other.db');
     rig.db.exec(`VACUUM INTO '${other}'`);
@@ -306,7 +306,7 @@ describe('retention on its schedule', () => {
     expect(archivedIds(rig.archive)).toEqual([]);
   });
 
-  it('says so when the purge would not delete what was archived, as after a change that was not reloaded', async () => {
+  it('retention reports archived rows that the purge refuses, as after a change without a reload', async () => {
     start('0 0 29 2 *');
     const path = join(rig.directory, 'config.yml');
     writeFileSync(path, readFileSync(path, 'utf8').replace('default: 1y', 'default: 5y'));
@@ -324,7 +324,7 @@ describe('retention on its schedule', () => {
     expect(archivedIds(rig.archive)).toEqual([1, 2, 3, 4]);
   });
 
-  it('reports what it had deleted before it failed or was interrupted', async () => {
+  it('a run reports what it had deleted before it failed or was interrupted', async () => {
     start('0 0 29 2 *');
     const now = Date.now();
     const more = { ids: [12, 13], age: 390 * DAY }; // a month behind, which can't be removed
@@ -354,7 +354,7 @@ describe('retention on its schedule', () => {
     });
   });
 
-  it('tells of all that is gone, once, though the daemon stopped in the middle of it', async () => {
+  it('retention reports every deleted row once, even if the daemon stopped during the run', async () => {
     start('0 0 29 2 *');
     const old = sqlTime(Date.now() - 500 * DAY);
     rig.insert(Array.from({ length: 40_000 }, () => ({ created: old })));
@@ -388,7 +388,7 @@ describe('retention on its schedule', () => {
     });
   });
 
-  it("keeps the daemon's own events by the same ages", async () => {
+  it("retention applies the same ages to the daemon's own events", async () => {
     const add = state.db.prepare(
       "INSERT INTO audit_log (created_at, action, resource_type) VALUES (?, 'start', 'daemon')",
     );

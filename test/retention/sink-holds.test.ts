@@ -18,7 +18,7 @@ function days(sinks: ReadonlyArray<Record<string, SinkStanding>>): Stalls {
 }
 
 describe('a sink that gets nowhere', () => {
-  it('is one that has rows to get and whose cursor stands', () => {
+  it('a sink is stalled if it has a backlog and its cursor does not move', () => {
     expect(days([{ siem: dead }, { siem: dead }, { siem: dead }])).toEqual({
       siem: { timeline: 1, upTo: 40, since: NOW, stalledMs: 2 * DAY },
     });
@@ -27,17 +27,17 @@ describe('a sink that gets nowhere', () => {
   it.each<[string, SinkStanding]>([
     ['gets on', { ...dead, upTo: 41 }],
     ['walks another history', { ...dead, timeline: 2 }],
-  ])('counts anew when it %s', (_, then) => {
+  ])('the stalled time restarts when a sink %s', (_, then) => {
     expect(days([{ siem: dead }, { siem: dead }, { siem: then }]).siem?.stalledMs).toBe(0);
   });
 
-  it('has everything: a quiet table makes no sink dead, though its window needs rows', () => {
+  it('a sink without a backlog is not stalled, even if its window needs rows', () => {
     expect(days([{ siem: { ...caughtUp, heldFrom: 1 } }, { siem: { ...caughtUp, heldFrom: 1 } }])).toEqual(
       {},
     );
   });
 
-  it('counts only while the daemon runs, and no clock that goes back', () => {
+  it('the stalled time counts only while the daemon runs, and ignores a clock that is set back', () => {
     const stalls = updateStalls({}, { siem: dead }, NOW, 0);
     expect(updateStalls(stalls, { siem: dead }, NOW + 400 * DAY, 60_000).siem?.stalledMs).toBe(60_000);
     expect(updateStalls(stalls, { siem: dead }, NOW - DAY, -5).siem?.stalledMs).toBe(0);
@@ -47,7 +47,7 @@ describe('a sink that gets nowhere', () => {
 describe('what sinks hold back', () => {
   const sinks = { audit: caughtUp, siem: dead, udp: { ...dead, required: false, heldFrom: 1 } };
 
-  it('is whatever the required one that needs most has not had', () => {
+  it('rows are kept from the first one that any required sink still needs', () => {
     const holds = holdsOf(sinks, {}, 90 * DAY);
     expect(holds.map(({ sink, from }) => [sink, from])).toEqual([
       ['siem', 31],
@@ -60,12 +60,12 @@ describe('what sinks hold back', () => {
     ['not yet', 89 * DAY, 90 * DAY, 31],
     ['for longer than max_hold: it no longer counts', 90 * DAY, 90 * DAY, 101],
     ['and max_hold is null: for ever', 9_000 * DAY, null, 31],
-  ])('by one that has got nowhere: %s', (_, stalledMs, maxHold, limit) => {
+  ])('rows kept for a stalled sink: %s', (_, stalledMs, maxHold, limit) => {
     const stalls = { siem: { timeline: 1, upTo: 40, since: NOW, stalledMs } };
     expect(limitOf(holdsOf(sinks, stalls, maxHold), 100)).toBe(limit);
   });
 
-  it('is everything that the daemon itself has not read', () => {
+  it('rows that the daemon has not read are kept', () => {
     expect(limitOf([], 7)).toBe(8);
   });
 });

@@ -47,7 +47,7 @@ describe('the thread of a run', () => {
       [{ purged: { sequence: 1, sha256: 'a' } }, { outcome: { kind: 'run' } }],
     ],
     ['deletions in state.db', [{ own: [[1, 'a']] }]],
-  ])('fails with what state.db says of %s, and is ended', async (_, said) => {
+  ])('a run fails with the error of state.db about %s, and its thread ends', async (_, said) => {
     const thread = threadSaying(said, () => {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100); // until all has been said
       throw new Error('disk I/O error');
@@ -59,7 +59,7 @@ describe('the thread of a run', () => {
     await thread.stop('for the test'); // comes back, for it has ended
   });
 
-  it('fails with what a record of legal holds says, where one is missing when it is asked for', async () => {
+  it('a run fails with the error of a legal hold record that goes missing', async () => {
     const thread = threadSaying([{ purged: {} }], () => {
       readLegalHolds('/nowhere', [{ number: 1, sha256: 'f'.repeat(64) }]);
     });
@@ -70,7 +70,7 @@ describe('the thread of a run', () => {
     await thread.stop('for the test');
   });
 
-  it('fails with the code, the cause and the next step of its error', async () => {
+  it('a failed run keeps the code, the cause and the next step of its error', async () => {
     const failed = { code: 'ARCHIVE_FAILED', what: '/srv/p. x has 3 MiB left', next: 'Make room there' };
     const thread = threadSaying([{ failed }], () => undefined);
     const message = '/srv/p. x has 3 MiB left. Make room there';
@@ -78,7 +78,7 @@ describe('the thread of a run', () => {
     await thread.stop('for the test');
   });
 
-  it('keeps the locks of other threads when the thread of a run ends', async () => {
+  it("the end of a run's thread drops no lock of another thread", async () => {
     const database = join(temporaryDirectory(onTestFinished), 'a.db');
     const postern = await new Writer(database).open('delete');
     onTestFinished(() => postern.kill());
@@ -91,7 +91,7 @@ describe('the thread of a run', () => {
     await expect(postern.exec('BEGIN EXCLUSIVE')).rejects.toThrow('SQLITE_BUSY');
   });
 
-  it('ends when it is told to, though it does not listen', async () => {
+  it('an unresponsive run thread is terminated on request', async () => {
     const thread = threadSaying([], () => undefined);
     await thread.stop('for the test');
     await expect(thread.outcome).rejects.toThrow('for the test');

@@ -53,13 +53,13 @@ function drop(sequence: number): void {
 }
 
 describe('the archives that readers take', () => {
-  it('are whole without a record, where none is missing between others', async () => {
+  it('a chain without a gap is complete without a record', async () => {
     expect(read()).toEqual({ archives: [], missing: [], elsewhere: null, unrecorded: null });
     await archives([null, null, null]);
     expect(read()).toMatchObject({ archives: [{ sequence: 1 }, {}, {}], missing: [], elsewhere: null });
   });
 
-  it('are those behind the ones that were removed because of their age', async () => {
+  it('a chain begins after the archives that were removed because of their age', async () => {
     await archives([null, null, null]);
     const before = recorded();
     const sha256 = before.made[1]?.sha256 ?? '';
@@ -82,7 +82,7 @@ describe('the archives that readers take', () => {
     expect(read(before).missing).toEqual([{ from: 3, to: 3 }]);
   });
 
-  it('are also those of a removal that was decided and not done, behind the one that was', async () => {
+  it('a chain includes archives of a removal that was decided but not carried out', async () => {
     await archives([null, null, null]);
     const { made } = recorded();
     const removal = (sequence: number): Removal => {
@@ -98,7 +98,7 @@ describe('the archives that readers take', () => {
     expect(read({ made, removals })).toMatchObject(whole);
   });
 
-  it('lack what was recorded, or removed from the table, and is not there', async () => {
+  it('a chain lacks recorded archives and archives of deleted rows that do not exist', async () => {
     await archives([null, null, null]);
     const before = recorded();
     const sha256 = listArchives(rig.archives)[2]?.sha256 ?? '';
@@ -116,7 +116,7 @@ describe('the archives that readers take', () => {
     );
   });
 
-  it('are those of a chain that was moved here, and of one that was begun here', async () => {
+  it('a moved chain and a chain started here are complete', async () => {
     await archives([null, null]);
     const sha256 = listArchives(rig.archives)[1]?.sha256 ?? '';
     const purged = { sequence: 2, sha256, directory: '/old' };
@@ -126,7 +126,7 @@ describe('the archives that readers take', () => {
     expect(read({ ...now, made: [...old, ...now.made] })).toMatchObject({ missing: [], elsewhere: null });
   });
 
-  it('are not those of another chain in the same place', async () => {
+  it('a different chain in the same directory is rejected', async () => {
     await archives([null]);
     const purged = { sequence: 1, sha256: 'f'.repeat(64), directory: rig.archives };
     expect(() => read({ purged, made: [] })).toThrow(/it is not the one whose rows were removed/);
@@ -135,7 +135,7 @@ describe('the archives that readers take', () => {
     );
   });
 
-  it('are not those that were sealed anew, with no record of them', async () => {
+  it('resealed archives without a record are rejected', async () => {
     await archives([null, null]);
     const [name = ''] = names();
     const at = join(rig.archives, name);
@@ -151,14 +151,14 @@ describe('the archives that readers take', () => {
     ['none of which is signed, and that were recorded', [null, null], true, null],
     ['the last of which is not signed', [ours, null], false, /000002.*it is not signed with the key/],
     ['the last of which somebody else has signed', [ours, another], false, /000002.*it is not signed/],
-  ])('where a key is configured: %s', async (_, keys, isRecorded, words) => {
+  ])('a chain with a configured key: %s', async (_, keys, isRecorded, words) => {
     await archives(keys);
     const what = isRecorded ? recorded() : { purged: null, made: [] };
     if (words === null) expect(read(what, ours).archives).toHaveLength(keys.length);
     else expect(() => read(what, ours)).toThrow(words);
   });
 
-  it('are not vouched for across a gap', async () => {
+  it('signatures do not vouch for archives across a gap', async () => {
     await archives([null, null, ours]);
     drop(2);
     expect(() => read(undefined, ours)).toThrow(/000001.*it is not signed/);
@@ -166,7 +166,7 @@ describe('the archives that readers take', () => {
 });
 
 describe('archive verify', () => {
-  it('looks at signatures with the key that the configuration names', async () => {
+  it('archive verify checks signatures with the configured key', async () => {
     await archives([null, null]);
     const key = join(rig.directory, 'archive.key');
     writeFileSync(key, ours.export({ type: 'pkcs8', format: 'pem' }));
@@ -196,7 +196,7 @@ describe('archive verify', () => {
     expect(verify().out).toMatch(/note: The key .*archive\.key can't be used.*No signature was checked/);
   });
 
-  it('says of a directory alone what was not compared', async () => {
+  it('archive verify of a directory alone names what was not compared', async () => {
     await archives([ours]);
     const verify = (...more: string[]) =>
       run(['archive', 'verify', '--directory', rig.archives, ...more]).out;
@@ -207,7 +207,7 @@ describe('archive verify', () => {
     expect(verify('--head', head, '--key', key)).not.toMatch(/note: (no|the end) /);
   });
 
-  it('counts a row that two archives have once, and says so', async () => {
+  it('archive verify counts a row in two archives once, and reports it', async () => {
     rig.insert('2026-01-01 00:00:00');
     rig.insert('2026-01-02 00:00:00');
     await rig.archive();

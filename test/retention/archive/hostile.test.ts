@@ -81,7 +81,7 @@ describe('archive verify, cat and restore', () => {
       /its text was changed/,
       () => writeFileSync(path(MANIFEST), `{"a":${'['.repeat(1_000_000)}${']'.repeat(1_000_000)}}`),
     ],
-  ])('refuse %s, at once and in words', (_, words, harm) => {
+  ])('archive verify, cat and restore reject %s at once, with a message', (_, words, harm) => {
     harm();
     const at = ['--directory', rig.archives];
     const into = join(rig.directory, 'restored.db');
@@ -96,7 +96,7 @@ describe('archive verify, cat and restore', () => {
     }
   });
 
-  it('verify takes no directory without archives for one that is right', () => {
+  it('archive verify rejects a directory without archives', () => {
     const empty = join(rig.directory, 'empty');
     mkdirSync(empty);
     expect(run(['archive', 'verify', '--directory', empty])).toMatchObject({

@@ -70,7 +70,7 @@ const value: fc.Arbitrary<unknown> = fc.oneof(
 const bytes = fc.uint8Array({ maxLength: 6 }).map((some) => ({ text: Buffer.from(some) }));
 
 describe('archive restore', () => {
-  it('gives back the rows as they were, whatever was in them, with the types they had', async () => {
+  it('archive restore returns each row unchanged, whatever its content, with its types', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.tuple(...NAMES.map(() => fc.oneof({ weight: 6, arbitrary: value }, bytes))), {
@@ -104,7 +104,7 @@ describe('archive restore', () => {
     );
   });
 
-  it('puts rows back among those that stayed, and changes nothing a second time', async () => {
+  it('archive restore adds rows to the remaining ones, and changes nothing a second time', async () => {
     const rig = make();
     for (const month of ['08', '09', '10']) rig.insert(`2026-${month}-01 00:00:00`, month);
     const before = dump(rig.db);
@@ -117,7 +117,7 @@ describe('archive restore', () => {
     expect(dump(rig.db, 'old')).toEqual(before);
   });
 
-  it('makes one table of archives from before and after a column came to it', async () => {
+  it('archive restore creates one table from archives before and after a column was added', async () => {
     const rig = make();
     rig.insert('2026-08-01 00:00:00');
     await rig.archive({}, true);
@@ -137,7 +137,7 @@ describe('archive restore', () => {
     expect(restore(rig, rig.database)).toEqual({ restored: 2, skipped: 0 });
   });
 
-  it('gives back a STRICT table with columns of any type, and one whose types were changed', async () => {
+  it('archive restore handles a STRICT table with columns of any type, and one with changed types', async () => {
     const rig = make(
       'CREATE TABLE audit_log (id INTEGER PRIMARY KEY, created_at TEXT, action TEXT, details ANY, n TEXT) STRICT',
     );
@@ -163,7 +163,7 @@ describe('archive restore', () => {
     expect(restore(rig, join(rig.directory, 'both.db'))).toEqual({ restored: 7, skipped: 0 });
   });
 
-  it('puts back rows whose user is gone', async () => {
+  it('archive restore restores rows of deleted users', async () => {
     const rig = make(`CREATE TABLE users (id INTEGER PRIMARY KEY); INSERT INTO users VALUES (1);
       CREATE TABLE audit_log (id INTEGER PRIMARY KEY, created_at TEXT, action TEXT, user_id INTEGER REFERENCES users (id))`);
     rig.db.exec("INSERT INTO audit_log VALUES (1, '2026-08-01', 'x', 1)");
@@ -172,7 +172,7 @@ describe('archive restore', () => {
     expect(restore(rig, rig.database)).toEqual({ restored: 1, skipped: 0 });
   });
 
-  it('names what to do where it can not write', async () => {
+  it("archive restore names the next step if it can't write", async () => {
     const rig = make();
     rig.insert('2026-08-01 00:00:00');
     await rig.archive();
@@ -186,7 +186,7 @@ describe('archive restore', () => {
       );
   });
 
-  it('leaves nothing behind when it is ended in between', async () => {
+  it('archive restore leaves nothing behind if it is stopped midway', async () => {
     const rig = make();
     for (const month of ['08', '09', '10']) rig.insert(`2026-${month}-01 00:00:00`, month);
     await rig.archive({}, true);
@@ -203,7 +203,7 @@ describe('archive restore', () => {
     expect(rig.db.prepare("SELECT count(*) FROM sqlite_schema WHERE name = 'old'").pluck().get()).toBe(0);
   });
 
-  it('restores nothing where one row is another, and names it', async () => {
+  it('archive restore restores nothing if a row differs, and names the row', async () => {
     const rig = make();
     for (const month of ['08', '09', '10']) rig.insert(`2026-${month}-01 00:00:00`, month);
     await rig.archive();
@@ -214,7 +214,7 @@ describe('archive restore', () => {
     expect(rig.all()).toHaveLength(1);
   });
 
-  it('refuses a table that lacks a column, and leaves no half database behind', async () => {
+  it('archive restore rejects a table that lacks a column, and leaves no partial database behind', async () => {
     const rig = make();
     rig.insert('2026-08-01 00:00:00');
     await rig.archive();

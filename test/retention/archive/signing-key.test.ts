@@ -15,7 +15,7 @@ function file(name: string, key: KeyObject): string {
   return path;
 }
 
-it('signs with no key that verify would not take', () => {
+it('archives are signed only with keys that verify accepts', () => {
   const ed25519 = generateKeyPairSync('ed25519');
   expect(signingKey(file('good', ed25519.privateKey)).asymmetricKeyType).toBe('ed25519');
   const rsa = file('rsa', generateKeyPairSync('rsa', { modulusLength: 1_024 }).privateKey);

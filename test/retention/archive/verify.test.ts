@@ -49,13 +49,13 @@ function path(name: string): string {
 }
 
 describe('archive verify', () => {
-  it('finds nothing in what was not touched, and says where the chain ends', () => {
+  it('archive verify finds no fault in unchanged archives, and reports the end of the chain', () => {
     expect(broken([], publicKey)).toBe('whole');
     const { archives, rows, head } = verifyArchives(rig.archives, { key: null, known: [] });
     expect({ archives, rows, end: head.sequence }).toEqual({ archives: 3, rows: 6, end: 3 });
   });
 
-  it('finds every single byte that is another, in each file, and names the file', () => {
+  it('archive verify finds every changed byte in each file, and names the file', () => {
     remove(2, null);
     let flips = 0;
     for (const name of readdirSync(rig.archives)) {
@@ -109,12 +109,12 @@ describe('archive verify', () => {
       () => rmSync(path(MANIFESTS[2])),
       `000003-postern-t1-2026-09.${ENDING}: no manifest names it`,
     ],
-  ])('finds %s', (_, harm, expected) => {
+  ])('archive verify finds %s', (_, harm, expected) => {
     harm();
     expect(broken()).toBe(expected);
   });
 
-  it('accepts what a crash between the last two steps of an archive leaves, and nothing else', () => {
+  it('archive verify accepts only leftovers of a crash between the last two steps of an archive', () => {
     const [manifest, file] = [MANIFESTS[2], `000003-postern-t1-2026-09.${ENDING}`];
     const bytes = readFileSync(path(file));
     renameSync(path(manifest), path(`${manifest}.tmp`));
@@ -140,14 +140,14 @@ describe('archive verify', () => {
     });
   });
 
-  it('finds two archives in the place of one another', () => {
+  it('archive verify finds two swapped archives', () => {
     renameSync(path(MANIFESTS[1]), path('x.tmp'));
     renameSync(path(MANIFESTS[2]), path(MANIFESTS[1]));
     renameSync(path('x.tmp'), path(MANIFESTS[2]));
     expect(broken()).toBe(`${MANIFESTS[1]}: it is the manifest of another archive`);
   });
 
-  it('finds what was made anew by somebody without the key', async () => {
+  it('archive verify finds archives rewritten without the key', async () => {
     const forger = new ArchiveRig();
     forger.insert('2026-07-01 00:00:00', '{"a":2}');
     await forger.archive();
@@ -157,7 +157,7 @@ describe('archive verify', () => {
     expect(broken()).toBe(`${MANIFESTS[1]}: it does not link to the archive before it`);
   });
 
-  it('names the key that signed and the one that was given where they are two', () => {
+  it('archive verify names the signing key and the given key if they differ', () => {
     const { publicKey: other } = generateKeyPairSync('ed25519');
     const [signed, given] = [keyName(publicKey), keyName(other)];
     expect(broken([], publicKey)).toBe('whole');
@@ -166,7 +166,7 @@ describe('archive verify', () => {
     );
   });
 
-  it('finds what was cut off from the end, where somebody has recorded it', () => {
+  it('archive verify finds archives cut off from the end if the end was recorded', () => {
     const { head } = verifyArchives(rig.archives, { key: null, known: [] });
     expect(broken([head])).toBe('whole');
     for (const name of readdirSync(rig.archives)) if (name.startsWith('000003')) rmSync(path(name));
@@ -177,7 +177,7 @@ describe('archive verify', () => {
     );
   });
 
-  it('names the archives that follow the recorded end', async () => {
+  it('archive verify names the archives after the recorded end', async () => {
     const { head, notes } = verifyArchives(rig.archives, { key: null, known: [] });
     expect(notes).toEqual([]);
     expect(verifyArchives(rig.archives, { key: null, known: [head] }).notes).toEqual([]);
@@ -191,7 +191,7 @@ describe('archive verify', () => {
 });
 
 describe('old archives', () => {
-  it('go from the oldest on, and what stays is verified', async () => {
+  it('expired archives are removed from the oldest, and the others pass verify', async () => {
     const archives = listArchives(rig.archives);
     const day = 86_400_000;
     expect(expiredUpTo(archives, null, NOW)).toBe(0);
@@ -214,7 +214,7 @@ describe('old archives', () => {
     expect(broken([], publicKey)).toBe('whole');
   });
 
-  it('that a crash left are no fault, and go with the next run', () => {
+  it('expired archives left by a crash are not a fault, and the next run removes them', () => {
     const [manifest, file] = readdirSync(rig.archives);
     const kept = [manifest, file].map((name) => [name ?? '', readFileSync(path(name ?? ''))] as const);
     const removal = remove(1);
@@ -228,7 +228,7 @@ describe('old archives', () => {
     expect(readdirSync(rig.archives)).not.toContain(file);
   });
 
-  it('are said to be gone, since when, and whether that is recorded', () => {
+  it('archive verify reports removed archives, the time, and whether the removal is recorded', () => {
     const removal = remove(1);
     const adopted = { ...removal, time: '2026-11-30T00:00:00.000Z', adopted: 'command' as const };
     const say = (removals: readonly Removal[] | null) => {
@@ -245,7 +245,7 @@ describe('old archives', () => {
     expect(say([])).toBe('archive 000001: its manifest is missing');
   });
 
-  it('do not go where a younger one stands before them', () => {
+  it('expired archives stay if a younger one precedes them', () => {
     const ages = ['2026-01-01', '2026-10-01', '2026-01-01'].map((last, at) => ({
       sequence: at + 1,
       time: { first: last, last },

@@ -22,7 +22,7 @@ function manifestAt(name: string): Manifest {
 }
 
 describe('an archive', () => {
-  it('is a file that zcat (zstdcat) reads and a manifest, for nobody else to read', async () => {
+  it('an archive is a private file that zcat (zstdcat) reads, with a private manifest', async () => {
     for (let n = 0; n < 3_000; n++)
       rig.insert('2026-10-31 23:59:59', `{"n":${n},"text":"${'x'.repeat(300)}"}`);
     await rig.archive();
@@ -51,7 +51,7 @@ describe('an archive', () => {
     expect(manifest.blocks.length).toBeGreaterThan(2);
   });
 
-  it('is one link of a chain, in the order in which they were finished', async () => {
+  it('archives form a chain in the order in which they were finished', async () => {
     rig.insert('2026-10-01 00:00:00');
     rig.insert('2026-09-01 00:00:00');
     rig.insert('whenever');
@@ -70,7 +70,7 @@ describe('an archive', () => {
       /Row 2 has changed since it was archived/,
     ],
     ['deleted', 'DELETE FROM audit_log WHERE id = 2', /Row 2 is no longer in the table/],
-  ])('does not come to be when a row was %s meanwhile', async (_, sql, message) => {
+  ])('an archive is not written if a row was %s in the meantime', async (_, sql, message) => {
     for (let n = 0; n < 3; n++) rig.insert('2026-10-01 00:00:00');
     const writer = rig.writer('2026-10');
     for (const row of rig.all()) writer.add(row);
@@ -79,7 +79,7 @@ describe('an archive', () => {
     expect(names()).toEqual([]);
   });
 
-  it('takes no row twice, in another order, or of another month', () => {
+  it('an archive rejects repeated rows, another order and another month', () => {
     rig.insert('2026-10-01 00:00:00');
     rig.insert('2026-11-01 00:00:00');
     const [first, second] = rig.all();
@@ -94,7 +94,7 @@ describe('an archive', () => {
 });
 
 describe('after a crash', () => {
-  it('what was never finished goes, and what was finished but for its name gets it', async () => {
+  it('after a crash, unfinished archives are removed, and finished ones get their final name', async () => {
     rig.insert('2026-10-01 00:00:00');
     await rig.archive();
     rig.writer('2026-11');
@@ -109,7 +109,7 @@ describe('after a crash', () => {
     expect(repairArchives(rig.archives)).toBeNull();
   });
 
-  it('a file whose manifest is gone for another reason is not touched, and nothing is put behind it', async () => {
+  it('a file with a missing manifest is not touched, and the chain does not continue after it', async () => {
     rig.insert('2026-10-01 00:00:00');
     await rig.archive();
     const manifest = join(rig.archives, '000001-postern-t1-2026-10.manifest.json');

@@ -70,7 +70,7 @@ function lines(): string[] {
 }
 
 describe('the archive as the purge reads it', () => {
-  it('has the rows that were archived', () => {
+  it('the purge reads the archived rows', () => {
     expect(reader.read(piece()).map(({ id, columns }) => [id, columns.details])).toEqual([
       [1, '{"n":1}'],
       [2, '{"n":2}'],
@@ -201,12 +201,12 @@ describe('the archive as the purge reads it', () => {
     ],
     ['with a line that is no row', /block 0 is not what/, () => forgeLines(['{"id":1}'])],
     ['with no JSON', /block 0 is not what/, () => forgeLines(['root:x:0:0:root:/root:/bin/bash'])],
-  ])('is refused %s', (_, words, request) => {
+  ])('the purge rejects an archive %s', (_, words, request) => {
     const asked = request();
     expect(() => reader.read(asked)).toThrow(words);
   });
 
-  it('says nothing of what stands in a file that is no archive', () => {
+  it('the purge reveals nothing of a file that is not an archive', () => {
     const asked = forgeLines(['root:$6$SECRET:19000:0:99999:7:::']);
     expect(() => reader.read(asked)).toThrow(
       expect.not.objectContaining({ message: expect.stringContaining('SECRET') as string }),

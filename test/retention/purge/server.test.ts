@@ -86,7 +86,7 @@ async function request(...ids: number[]): Promise<string> {
 }
 
 describe('the purge', () => {
-  it('deletes what is old by its own reading of the configuration, and nothing else, whoever asks', async () => {
+  it('the purge deletes only rows that are old by its own reading of the configuration, for any client', async () => {
     const answers = await ask([await request(1, 2, 3, 4, 5, 6, 7), '{"end":true}']);
     expect(rig.ids()).toEqual([2, 3, 4, 5, 7]);
     expect(answers).toMatchObject([
@@ -95,12 +95,12 @@ describe('the purge', () => {
     ]);
   });
 
-  it('above max_rows takes the oldest before their age, and no more than that', async () => {
+  it('the purge deletes the oldest rows above max_rows before their age, and no others', async () => {
     await ask([await request(2, 6, 7)], 'enabled: true, keep: { default: forever }, max_rows: 6');
     expect(rig.ids()).toEqual([1, 3, 4, 5, 6, 7]);
   });
 
-  it('deletes no row that is another by a single byte of a single column', async () => {
+  it('the purge keeps a row that differs in a single byte of a single column', async () => {
     const line = await request(1, 6);
     rig.db.exec("UPDATE audit_log SET server = 'x' WHERE id = 1");
     expect(await ask([line])).toMatchObject([{ purged: { deleted: 1, differ: 1 } }]);
@@ -108,7 +108,7 @@ describe('the purge', () => {
     expect(await ask([line])).toMatchObject([{ purged: { deleted: 0, differ: 1, gone: 1 } }]);
   });
 
-  it('is told by each request of a run which database is meant', async () => {
+  it('each request of a run names the database to the purge', async () => {
     const configPath = configOf('enabled: true');
     const child = pathToFileURL(resolve(import.meta.dirname, '../../../dist/retention/purge/process.js'));
     const piece = await archived(1);
@@ -124,7 +124,7 @@ describe('the purge', () => {
     }
   });
 
-  it('deletes nothing from a database that is not the one that is named', async () => {
+  it('the purge deletes nothing from a database other than the named one', async () => {
     const piece = await archived(1, 6);
     expect(await ask([JSON.stringify({ archived: piece, holds: [], file: '1:2:3' })])).toMatchObject([
       { error: expect.stringMatching(/has been replaced/) as string },
@@ -135,7 +135,7 @@ describe('the purge', () => {
     ).toMatchObject([{ purged: { deleted: 2 } }]);
   });
 
-  it('leaves what it is told to leave, and says how much that is', async () => {
+  it('the purge keeps and counts the rows that a request excludes', async () => {
     const piece = await archived(1, 6);
     expect(await ask([JSON.stringify({ holds: [], archived: { ...piece, below: 6 } })])).toMatchObject([
       { purged: { deleted: 1, held: 1 } },
@@ -143,7 +143,7 @@ describe('the purge', () => {
     expect(rig.ids()).toEqual([2, 3, 4, 5, 6, 7]);
   });
 
-  it('takes nothing that is not a day old, by the newest row, whatever is configured', async () => {
+  it('the purge keeps rows less than a day older than the newest row, whatever is configured', async () => {
     const [hours, newest] = [3_600_000, Date.now()];
     rig.insert([23, 25, 0].map((age) => ({ created: sqlTime(newest - age * hours) })));
     for (const retention of ['keep: { default: 1ms }', 'max_rows: 1', 'max_size: 1'])
@@ -162,14 +162,14 @@ describe('the purge', () => {
     ['a hash that is none', '{"holds":[],"archived":{"archive":"a","sha256":"%","block":0,"below":9}}'],
     ['another database', '{"database":"/etc/passwd","end":false}'],
     ['a line without end', `{"holds":[${' '.repeat(2 * 1024 * 1024)}`],
-  ])('ends the session at %s', async (_, line) => {
+  ])('the purge ends a session at %s', async (_, line) => {
     const answers = await ask([line, await request(1)]);
     expect(answers).toHaveLength(1);
     expect(answers[0]).toHaveProperty('error');
     expect(rig.ids()).toHaveLength(7);
   });
 
-  it('refuses where retention is off, and says so', async () => {
+  it('the purge rejects requests and says why if retention is off', async () => {
     expect(await ask([await request(1)], 'enabled: false')).toMatchObject([
       {
         code: 'PURGE_FAILED',
@@ -183,7 +183,7 @@ describe('the purge', () => {
     expect(rig.ids()).toHaveLength(7);
   });
 
-  it('says what keeps it from writing', async () => {
+  it("the purge reports why it can't write", async () => {
     const line = await request(1);
     rig.db.exec('BEGIN IMMEDIATE');
     const answers = await ask([line]);
