@@ -1,17 +1,17 @@
-/** Longest `details`, in characters, that are searched for secrets completely. */
+/** Longest `details`, in characters, that are completely searched for secrets. */
 export const DETAILS_BUDGET = 1_200_000;
 
-/** What is kept of longer ones: a text up to this length, so many items of a list, members of an object, levels, values in all. */
+/** Limits for longer details: length of a text, items of a list, members of an object, levels, and values in total. */
 const TEXT = 8_192;
 const ITEMS = 1_000;
 const LEVELS = 16;
 const VALUES = 5_000;
-/** Together with the names, which are cut like nothing else of an object is: without its name a secret is none. */
+/** Longest name. An object with a longer one is omitted whole: without its name a secret cannot be recognised. */
 const NAME = 256;
 
 /**
  * Shortens details that are too long to be searched for secrets. The result is the JSON text of an object, with a note in place of each
- * part that was left out. Nothing is cut in the middle, and members of an object are kept or left out together: one member may show that
+ * omitted part. Nothing is cut in the middle, and members of an object are kept or omitted together: one member may show that
  * another is a secret. So the rest is masked like the whole.
  *
  * @param details as in the row, not masked

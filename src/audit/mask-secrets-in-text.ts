@@ -28,10 +28,9 @@ const ARROW = /[ \t]{0,8}(?:[-=]>|→)[ \t]{0,8}/y;
 const PORT = /\d{1,5}(?=$|[\s/;,"'?#)])/y;
 
 /**
- * The text with the obvious secrets in it covered: those with a form of their own (secret-forms.ts), those of commands
- * (secret-commands.ts), and what stands behind the name of a secret, with `:` or `=` between, or as configuration files, options and
- * markup have it (secret-signs.ts). What has no name, form or mark of a secret can't be told from other text, and stays.
- * The work grows with the length of the text, whatever is in it.
+ * Masks the obvious secrets in a text: those with a form of their own (secret-forms.ts), those in commands (secret-commands.ts), and the
+ * values of a secret's name, after `:` or `=`, or as configuration files, options and markup write them (secret-signs.ts). A secret without
+ * a name, form or mark cannot be distinguished from other text, and stays. The time is linear in the length of the text, whatever it contains.
  */
 export function createTextMask(names: SecretNames, cover: Cover): (text: string) => string {
   const stems = new RegExp(names.hint, 'g');
@@ -109,7 +108,7 @@ function valueBehind(text: string, word: SecretPlace, isHeader: boolean, at: num
 
 const BLOCK = /(?:[|>][-+\d]{0,2}[ \t]*)?(?:\r?\n)(?=[ \t]|- )/y;
 
-/** What is indented further than its name, on the lines below it: YAML. */
+/** The lines below a name that are indented further: YAML. */
 function blockAt(text: string, name: number, at: number): SecretPlace | null {
   BLOCK.lastIndex = at;
   if (!BLOCK.test(text)) return null;

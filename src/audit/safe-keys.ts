@@ -1,19 +1,19 @@
 import { createHash } from 'node:crypto';
 
 /**
- * Keys of `details` that receivers take for something else than a name. Elasticsearch refuses a whole document whose flattened field
- * has a NUL in a key, or a key and a value of more than 32,766 bytes together, and parts of it keys that are blank or have dots where no name
- * stands between them: so a client could hide an event by what he writes beside it.
+ * Keys of `details` that receivers do not accept as names. Elasticsearch rejects a whole document if a key of a flattened field has a NUL,
+ * or if a key and its value have more than 32,766 bytes together. Parts of Elasticsearch reject blank keys, and dots without a name between
+ * them. A client could hide an event by such a key.
  */
 
-/** Bytes of a key with the keys around it, joined by dots. */
+/** Bytes of a key with the keys above it, joined by dots. */
 const LONGEST_PATH = 1_024;
 /** Levels that audit/redaction.ts leaves. */
 const DEEPEST = 16;
 /** Bytes of a shortened key with its dot. */
 const SHORT = 40;
 const KEPT = 24;
-/** What may stand in a text whose keys have to be looked at; each text of other characters or of more of them is looked at, too. */
+/** Matches a text whose keys must be examined, also one with characters outside printable ASCII. A long text is always examined. */
 const HINT = /\\u0000|"[\s.]|[\s.]":|\.\.|"":|[^ -~]/;
 const MISREAD = /\0|^\s*$|^\.|\.$|\.\./;
 
@@ -21,9 +21,9 @@ const MISREAD = /\0|^\s*$|^\.|\.$|\.\./;
 const KEYS_CHANGED = 'keys_changed';
 
 /**
- * The same details with keys that every receiver accepts: a NUL is shown as its picture, a blank name and stray dots as `_`, and what is too
- * long is cut; behind each such key stands `~` and a part of its SHA-256, so that no two become one. No value is lost, and
- * `"keys_changed":true` says that it was done.
+ * The same details with keys that every receiver accepts. A NUL becomes its picture, a blank name and stray dots become `_`, and long keys
+ * are cut. Each changed key ends in `~` and a part of its SHA-256, so no two keys become one. No value is lost, and
+ * `"keys_changed":true` marks the change.
  *
  * @param details compact JSON text of an object
  */
@@ -72,7 +72,7 @@ class Walk {
   }
 }
 
-/** The beginning of a text, in bytes of UTF-8; at most half of a pair is left over, which UTF-8 has no bytes for. */
+/** The beginning of a text, measured in bytes of UTF-8. At most a lone surrogate is left at its end, which UTF-8 cannot represent. */
 function cut(text: string, bytes: number): string {
   let end = 0;
   let length = 0;

@@ -8,7 +8,7 @@ const LOGIN_FLAG = /(?<![\w-])(?:-u|--(?:proxy-)?user)(?:[ \t=]{1,4}|\\{0,4}["']
 const GLUED_FLAG = /(?<![\w-])-u/g;
 const GLUED_NAME = /[^\s:"'\\]{1,128}:/y;
 const LOGIN_FLAGS = new Set(['-u', '-U', '--user', '--proxy-user']);
-/** Which tools take a password behind which flag, and which directly behind its letters. */
+/** Tools that take a password, the flag for it, and whether the password follows the flag without a blank. */
 const TOOLS: ReadonlyArray<readonly [tool: RegExp, flag: string, isGlued: boolean]> = [
   [/^sshpass$/, '-p', false],
   [/^sshpass$/, '-p', true],
@@ -18,9 +18,9 @@ const TOOLS: ReadonlyArray<readonly [tool: RegExp, flag: string, isGlued: boolea
 ];
 const TOOL =
   /\b(?:sshpass|mysql|mariadb|redis-cli|ldap(?:search|modify|add|delete|passwd|whoami|compare))[\w-]{0,16}(?=[ \t])/g;
-/** How much of a name and its password is looked at for the colon. */
+/** How many characters of a name and its password are searched for the colon. */
 const LONGEST_LOGIN = 256;
-/** How much of a command is looked at. */
+/** How many characters of a command are examined. */
 const LONGEST_COMMAND = 1_024;
 
 /** `curl -u admin:SECRET`, `mysql -pSECRET` and the like. */
@@ -63,7 +63,7 @@ function maskTools(text: string, cover: Cover): string {
     for (let at = skipBlanks(near, index + tool.length); at < end; ) {
       const argument = argumentAt(near, at);
       const word = near.slice(argument.from, argument.to);
-      if (TOOLS.some(([named]) => named.test(word))) break; // its turn comes
+      if (TOOLS.some(([named]) => named.test(word))) break; // a later iteration handles this tool
       const found = secretOf(tool, word);
       const next = found === 0 ? argumentAt(text, skipBlanks(text, argument.to)) : argument;
       if (found !== null) covering.piece(next.from + found, next.to);
@@ -77,7 +77,7 @@ function argumentAt(text: string, at: number): SecretPlace {
   return quotedAt(text, at) ?? bareAt(text, at);
 }
 
-/** Where in this argument of the tool a secret begins; 0 if the next argument is one, null if neither. */
+/** Where a secret begins in this argument of the tool; 0 if the next argument is one, null if neither. */
 function secretOf(tool: string, argument: string): number | null {
   if (!argument.startsWith('-')) return null;
   for (const [named, flag, isGlued] of TOOLS) {
@@ -88,7 +88,7 @@ function secretOf(tool: string, argument: string): number | null {
   return null;
 }
 
-/** Of each text of a list that is a command's arguments, where a secret in it begins; null where there is none. */
+/** For each argument of a command, where a secret begins in it; null if there is none. */
 export function secretsInCommand(
   items: readonly unknown[],
   isSecretOption: (text: string) => boolean,

@@ -1,4 +1,4 @@
-/** Names of secrets, anywhere in a key: `smtp_password`, `apiKey2`, `Set-Cookie`, `passwordHash`. Words apart. */
+/** Names of secrets, with their words separated. They count anywhere in a key: `smtp_password`, `apiKey2`, `Set-Cookie`, `passwordHash`. */
 export const secretNames: readonly string[] = [
   'password',
   'passwd',
@@ -78,15 +78,15 @@ export const secretNames: readonly string[] = [
   'pass phrase',
   'basic auth',
 ];
-/** Secret as a whole key alone, with a number or without (`pass2`): as parts of others (`proxy_pass`, `mapping`, `session_timeout`) they are none. */
+/** Names that are secret only as a whole key, with or without a number (`pass2`). As parts of a key (`proxy_pass`, `mapping`, `session_timeout`) they are not. */
 const WHOLE: readonly string[] = ['pass', 'pin', 'otp', 'totp', 'salt', 'pepper', 'session', 'jwt'];
-/** Also found at the end of a word that is written together: `smtppassword`, `accesstoken`. */
+/** Names that are also found at the end of a compound word: `smtppassword`, `accesstoken`. */
 const ENDINGS =
   /(?:passwords?|passwd|passphrase|secrets?|tokens?|apikeys?|privatekey|privkey|secretkey|accesskey|authkey|appkey|sshkey|credentials?|cookies?|sessionid|sessid|pincode|(?:require|db|smtp|mail|user|admin|root|new|old)pass|(?:root|admin|user|bind|db)pw)$/;
-/** And these at its beginning: `passwordhash`. */
+/** Names that are also found at the beginning of a compound word: `passwordhash`. */
 const BEGINNINGS = /^(?:password|passwd|passphrase)/;
 
-/** A key that ends in one of these says something about a secret, and not the secret: `token_id`, `tokens_created`, `password_changed_at`. */
+/** A key that ends in one of these describes a secret and does not hold it: `token_id`, `tokens_created`, `password_changed_at`. */
 const ABOUT = new Set(
   (
     'id ids name names label description type kind algorithm method scheme scope scopes count counts total number ' +
@@ -97,16 +97,16 @@ const ABOUT = new Set(
   ).split(' '),
 );
 
-/** Longest key that is looked at word by word; what is longer is no name, and is taken for a secret where it has such a word. */
+/** Longest key that is examined word by word. A longer key is not a name; it is treated as secret if it contains such a word. */
 const LONGEST = 256;
 const REMEMBERED = 1_000;
-/** What may be a name where a name stands as a value. */
+/** Texts that can be a name when a name is stored as a value. */
 const AS_VALUE = /^[\p{L}\p{N}_ ./:$-]+$/u;
 const LONGEST_VALUE = 64;
 
 /**
- * One of these is in every name above, in lower case. Their first letters are few on purpose: at each place of a text an expression
- * asks first whether one of them stands there, and a further one that is frequent in texts (l, m) made it take twice the time.
+ * Every name above contains one of these, in lower case. They have few first letters on purpose: an expression tests for these letters
+ * at each position of a text. One more letter that is frequent in texts (l, m) doubled its time.
  */
 const STEMS = 'p(?:ass|w|in|epper|sk)|s(?:ecret|ess|alt|rf)|token|key|c(?:red|o(?:okie|de))|auth|otp|jwt';
 
@@ -121,17 +121,17 @@ interface KeyMeaning {
 }
 
 export interface SecretNames {
-  /** Is what stands under this key a secret? Case and separators do not count. */
+  /** Whether the value of this key is a secret. Case and separators are ignored. */
   readonly isSecret: (key: string) => boolean;
-  /** Does this text, where a name stands as a value, name a secret? `smtp password` does, `Password reset mail` does not. */
+  /** Whether this text, a name stored as a value, names a secret. `smtp password` does, `Password reset mail` does not. */
   readonly isNamed: (text: string) => boolean;
-  /** What a key says. */
+  /** What a key means. */
   readonly meaningOf: (key: string) => KeyMeaning;
-  /** Source of a regular expression that finds every text in lower case that has such a key, and others. */
+  /** Source of a regular expression that finds every lower-case text with such a key. It also finds some others. */
   readonly hint: string;
 }
 
-/** @param added names of the configuration: whatever key has their words side by side is secret */
+/** @param added names from the configuration: a key that contains their words in sequence is secret */
 export function createSecretNames(added: readonly string[]): SecretNames {
   const own = added.map((name) => wordsOf(name).map(singular)).filter((name) => name.length > 0);
   const names = secretNames.map((name) => name.split(' ').map(singular));
@@ -149,7 +149,7 @@ export function createSecretNames(added: readonly string[]): SecretNames {
       words.some((word, at) => (ENDINGS.test(word) || BEGINNINGS.test(word)) && isAsked(plain, at + 1, last))
     );
   };
-  /** In words with spaces a secret's name is the end of them. */
+  /** In a text with spaces, a secret's name is at the end. */
   const ends = (text: string): boolean => {
     const words = wordsOf(text);
     if (words.length === 0) return false;
@@ -163,7 +163,7 @@ export function createSecretNames(added: readonly string[]): SecretNames {
   const meaningOf = (key: string): KeyMeaning => {
     const before = known.get(key);
     if (before !== undefined) return before;
-    // Of a long key what its end says.
+    // The end of a long key decides.
     const lastWord = wordsOf(key.slice(-LONGEST)).at(-1) ?? '';
     const isSecret = decide(key);
     const isNamed = AS_VALUE.test(key) && (key.includes(' ') ? ends(key) : isSecret);
@@ -180,12 +180,12 @@ export function createSecretNames(added: readonly string[]): SecretNames {
   };
 }
 
-/** @param end behind the last word of the name, 0 if it is not there */
+/** @param end index after the last word of the name, 0 if the name is missing */
 function isAsked(words: readonly string[], end: number, last: string): boolean {
   return end > 0 && (end === words.length || !ABOUT.has(last));
 }
 
-/** Behind the last place where the words of a name stand side by side; 0 if they do not. */
+/** Index after the last occurrence of the words of a name in sequence; 0 if there is none. */
 function endOf(words: readonly string[], name: readonly string[]): number {
   for (let at = words.length - name.length; at >= 0; at--) {
     if (name.every((word, offset) => words[at + offset] === word)) return at + name.length;

@@ -15,7 +15,7 @@ import {
   startBefore,
 } from './secret-values.js';
 
-/** In front of a name and its value, with nothing but blanks between: nginx, Caddy, HAProxy. */
+/** Directives before a name and its value, separated by blanks alone: nginx, Caddy, HAProxy. */
 const SETTERS = new Set(
   (
     'proxy_set_header grpc_set_header add_header add_trailer more_set_headers more_set_input_headers fastcgi_param uwsgi_param ' +
@@ -24,19 +24,19 @@ const SETTERS = new Set(
 );
 /** Apache's `RequestHeader set NAME VALUE`. */
 const VERBS = new Set(['set', 'add', 'append', 'merge', 'edit', 'setifempty']);
-/** What stands before the name of a setting whose value stands behind it. */
+/** Attributes that hold the name of a setting. Those of VALUE hold its value. */
 const NAMING =
   /(?:^|[_-])(?:key|name|setting|field|property|option|header|param|parameter|attribute|column|id|k)$/i;
 const VALUE = /(?:^|[_-])(?:value|val|data|content|string|old|new|from|to|before|after|v)$/i;
-/** Of a password alone: `token "ci" was revoked` names a token. */
+/** Names of a password only: `token "ci" was revoked` names a token. */
 const PASSWORD = /(?:pass(?:word|wd|phrase)?|pwd|secret)$/i;
-/** What configuration files have for a value that stands elsewhere. */
+/** How configuration files refer to a value that is stored elsewhere. */
 const VARIABLES = /^(?:\$\w{1,64}|\$\{\w{1,64}\})+$/;
 const FILE = /^\/[\w./-]*$/;
-/** How far a place is looked for that need not be there. */
+/** How many characters a search for an optional part covers. */
 const NEAR = 1_024;
 
-/** A name of a secret, or one that stands as a value, with no `:` or `=` behind it. */
+/** A secret's name, or one stored as a value, without `:` or `=` after it. */
 export function coverWithoutSign(
   covering: Covering,
   word: SecretPlace,
@@ -62,7 +62,7 @@ function isQuoteOrSign(character: string | undefined): boolean {
 const MEMBER = /[\s,;{}]{0,64}\\{0,8}["']?([\w.-]{1,64})\\{0,8}["']?[ \t]{0,8}[:=]>?[ \t]{0,8}/y;
 const MEMBERS = 4;
 
-/** `key="smtp_password" value="…"`: the value of a setting's name is the name of a secret, and another member near it is the secret. */
+/** `key="smtp_password" value="…"`: one attribute's value is the name of a secret, and another attribute near it is the secret. */
 function coverPaired(covering: Covering, word: SecretPlace, name: string, names: SecretNames): boolean {
   const { text } = covering;
   const closing = skipBackslashes(text, word.to);
@@ -99,7 +99,7 @@ function coverPaired(covering: Covering, word: SecretPlace, name: string, names:
 const BLANK = /[ \t]/;
 const OF_NAME = /[\w-]/;
 
-/** The name that stands at the end of a text, with `:`, `=` or `=>` behind it; read from the end, so that each character is met once. */
+/** The name at the end of a text, followed by `:`, `=` or `=>`. It is read from the end, so each character is visited once. */
 function nameBefore(lead: string): string {
   let at = startBefore(lead, lead.length, BLANK, 4);
   if (lead[at - 1] === '>') at--;
@@ -162,7 +162,7 @@ export function isNegated(option: string): boolean {
 
 const COMMA = /\s{0,8},\s{0,8}/y;
 
-/** `["X-Api-Key","…"]`, `setHeader('X-Api-Key', '…')`; false if the name is no first item. */
+/** `["X-Api-Key","…"]`, `setHeader('X-Api-Key', '…')`; false if the name is not the first item. */
 function coverListed(covering: Covering, word: SecretPlace): boolean {
   const { text } = covering;
   const depth = depthBefore(text, word.from);
@@ -220,7 +220,7 @@ interface Word {
   readonly from: number;
 }
 
-/** The word that stands before a place, behind it nothing but blanks. */
+/** The word before a position, with only blanks between. */
 function lastWord(text: string, before: number): Word {
   const to = startBefore(text, before, BLANK, 16);
   const from = startBefore(text, to, OF_NAME, 40);
@@ -229,14 +229,14 @@ function lastWord(text: string, before: number): Word {
 }
 
 function isSetter(text: string, last: Word, isVariable: boolean, name: string): boolean {
-  // Where newlines are escaped, the n of one stands before the word.
+  // If newlines are escaped, the n of one precedes the word.
   if (SETTERS.has(last.word) || (last.word.startsWith('n') && SETTERS.has(last.word.slice(1)))) return true;
   if (isVariable && (last.word === 'set' || last.word === 'nset')) return true;
   if (VERBS.has(last.word) && lastWord(text, last.from).word.endsWith('header')) return true;
   return (last.word === 'env' || last.word === 'arg') && /^[A-Z0-9_]+$/.test(name);
 }
 
-/** Is this where a statement begins? */
+/** Whether a statement begins here. */
 function isFirst(text: string, at: number): boolean {
   return /(?:^|[;{}\n]|\\n)[ \t]{0,48}$/.test(text.slice(Math.max(0, at - 50), at));
 }
@@ -244,7 +244,7 @@ function isFirst(text: string, at: number): boolean {
 const MAP_OPENS = /\$\w{1,64}\s{0,8}\{/y;
 const MAP_WORDS = new Set(['default', 'hostnames', 'include', 'volatile', '']);
 
-/** nginx's `map $http_x_api_key $known { "…" 1; }`: what the secret is compared with. */
+/** nginx's `map $http_x_api_key $known { "…" 1; }`: the texts that the secret is compared with. */
 function coverMap(covering: Covering, at: number): void {
   const { text } = covering;
   MAP_OPENS.lastIndex = at;

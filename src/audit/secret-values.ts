@@ -1,4 +1,4 @@
-/** Where the value of a secret's name stands in a text, without its quotes. */
+/** Position of a secret's value in a text, without its quotes. */
 export interface SecretPlace {
   readonly from: number;
   readonly to: number;
@@ -12,14 +12,14 @@ export function isQuote(code: number): boolean {
   return code === DOUBLE || code === SINGLE;
 }
 
-/** Behind the backslashes that begin here. */
+/** Index after the backslashes that begin here. */
 export function skipBackslashes(text: string, at: number): number {
   let end = at;
   while (text.charCodeAt(end) === BACKSLASH) end++;
   return end;
 }
 
-/** Behind blanks, and newlines if `lines`. */
+/** Index after blanks, and after newlines if `lines`. */
 export function skipBlanks(text: string, at: number, lines = false): number {
   let end = at;
   for (; ; end++) {
@@ -29,8 +29,8 @@ export function skipBlanks(text: string, at: number, lines = false): number {
 }
 
 /**
- * What stands between quotes that begin at `at`, escaped or not: up to the same quote with as many backslashes before it or fewer, else to the
- * end of the text. Null if no quote begins there.
+ * The text between quotes that begin at `at`, escaped or not. It ends at the same quote with as many backslashes before it or fewer, else at
+ * the end of the text. Null if no quote begins there.
  */
 export function quotedAt(text: string, at: number): SecretPlace | null {
   const open = skipBackslashes(text, at);
@@ -39,7 +39,7 @@ export function quotedAt(text: string, at: number): SecretPlace | null {
   return { from: open + 1, to: endOfQuoted(text, open + 1, quote, open - at) };
 }
 
-/** Where the quote is that ends what begins at `from`, its backslashes left out; the end of the text, or of `oneLine`, if there is none. */
+/** Index of the quote that ends the text from `from`, before its backslashes. Without one: the end of the text, or of the line if `oneLine`. */
 export function endOfQuoted(
   text: string,
   from: number,
@@ -62,7 +62,7 @@ export function endOfQuoted(
   return text.length;
 }
 
-/** Behind the quote that ends a quoted place, with its backslashes. */
+/** Index after the closing quote and its backslashes. */
 export function behindQuote(text: string, place: SecretPlace): number {
   const quote = skipBackslashes(text, place.to);
   return isQuote(text.charCodeAt(quote)) ? quote + 1 : place.to;
@@ -72,8 +72,8 @@ const NEXT_MEMBER = /[,;&]\s{0,4}\\{0,4}["']?[\w.[\]-]{1,64}\\{0,4}["']?\s{0,4}[
 const AFTER_CLOSING = /[\s,;&)\]}>]|$/y;
 
 /**
- * A value without quotes: a word. A comma, semicolon or ampersand in it ends it only before a blank, the end, or a further `name=`; a quote or
- * bracket that closes, only before what may follow one: each may be a part of a password.
+ * A value without quotes: a word. A comma, semicolon or ampersand ends it only before a blank, the end, or a further `name=`. A closing quote
+ * or bracket ends it only before what may follow one. Elsewhere each may be part of a password.
  */
 export function bareAt(text: string, at: number): SecretPlace {
   let end = at;
@@ -99,7 +99,7 @@ export function bareAt(text: string, at: number): SecretPlace {
   return { from: at, to: end };
 }
 
-/** A list or object that was cut off or is none of JSON: all the rest. */
+/** A list or object that was cut off or is not JSON: all the rest. */
 export function secretValueAt(text: string, at: number): SecretPlace & { quoted: boolean } {
   const quoted = quotedAt(text, at);
   if (quoted !== null) return { ...quoted, quoted: true };
@@ -117,18 +117,18 @@ export function endOfLine(text: string, at: number): number {
   return text.length;
 }
 
-/** True, false, null, none, 0, 1 and nothing say nothing secret. */
+/** True, false, null, none, 0, 1 and the empty text reveal nothing. */
 export function saysNothing(text: string): boolean {
   return text.length <= 5 && /^(?:true|false|null|none|[01])?$/i.test(text);
 }
 
-/** The run of letters, digits, `_`, `.` and `-` around a place, not before `floor`. What is no ASCII counts, but for blanks and signs. */
+/** The run of letters, digits, `_`, `.` and `-` around a position, not before `floor`. Characters outside ASCII count too, except blanks and signs. */
 export function wordAt(text: string, at: number, floor: number): SecretPlace {
   let from = at;
   while (from > floor && isNamed(text.charCodeAt(from - 1))) from--;
   let to = at;
   while (to < text.length && isNamed(text.charCodeAt(to))) to++;
-  // `\n` of a text in which newlines are escaped is no part of the name.
+  // In a text with escaped newlines, `\n` is not part of the name.
   if (from > 0 && from < at && text.charCodeAt(from - 1) === BACKSLASH && /[nrt]/.test(text[from] ?? ''))
     from++;
   return { from, to };
@@ -150,7 +150,7 @@ function isNamed(code: number): boolean {
   );
 }
 
-/** Behind what closes a name: a quote, also an escaped one, and a bracket (`user[password]`). */
+/** Index after the end of a name: after a quote, which may be escaped, and a bracket (`user[password]`). */
 export function behindClosing(text: string, at: number): number {
   const quote = skipBackslashes(text, at);
   let end = isQuote(text.charCodeAt(quote)) ? quote + 1 : at;
@@ -160,7 +160,7 @@ export function behindClosing(text: string, at: number): number {
   return end;
 }
 
-/** Behind `:`, `=`, `:=`, `==`, `=>`, `!=`, `=~`, `~` and the like, with blanks around; -1 if there is none. */
+/** Index after `:`, `=`, `:=`, `==`, `=>`, `!=`, `=~`, `~` and the like, with blanks around; -1 if there is none. */
 export function behindOperator(text: string, at: number): number {
   let end = skipBlanks(text, at);
   const first = text[end];
@@ -179,7 +179,7 @@ export function behindOperator(text: string, at: number): number {
   return skipBlanks(text, end);
 }
 
-/** How many backslashes stand before the quote that stands before this place; -1 if none does. */
+/** How many backslashes precede the quote before this position; -1 if there is no quote. */
 export function depthBefore(text: string, at: number): number {
   if (!isQuote(text.charCodeAt(at - 1))) return -1;
   let from = at - 1;
@@ -187,7 +187,7 @@ export function depthBefore(text: string, at: number): number {
   return at - 1 - from;
 }
 
-/** Where the characters of a kind begin that stand before a place; at most so many of them are looked at. */
+/** Where the run of matching characters before a position begins. At most the given number of characters is examined. */
 export function startBefore(text: string, at: number, kind: RegExp, most: number): number {
   let from = at;
   while (from > 0 && at - from < most && kind.test(text[from - 1] ?? '')) from--;

@@ -1,23 +1,23 @@
-/** No zone was ever further from UTC: those of today are from -12 to +14 hours. */
+/** No zone was ever further from UTC: today's zones range from -12 to +14 hours. */
 export const FURTHEST_MS = 16 * 3_600_000;
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 /** Hours whose offset is remembered: more than eleven years of rows in any order. */
 const MOST_HOURS = 100_000;
-/** `Intl` in the United States' way of writing: month, day, year, hours, minutes, seconds. */
+/** `Intl` in the notation of the United States: month, day, year, hours, minutes, seconds. */
 const WRITTEN = /^(\d+)\/(\d+)\/(\d+), (\d+):(\d+):(\d+)$/;
 
 /**
- * The clock on the wall of a place, by the rules that Node has of it.
+ * Local time of a zone, by Node's time zone data.
  *
- * A change of clocks leaves out an hour and repeats another one. As in RFC 5545 (3.3.5), a time that stood on the clock twice is the first of
- * both, and one that never stood there is taken by the offset before the change: 02:30 is then 03:30.
+ * A change of clocks skips one hour and repeats another. As in RFC 5545 (3.3.5), a repeated time is the first of both, and a skipped time
+ * is read with the offset before the change: 02:30 is then 03:30.
  */
 export class TimeZone {
-  /** UTC without asking `Intl`, whose data of languages and zones takes 7 MB of memory. */
+  /** UTC without `Intl`, whose data of languages and zones takes 7 MB of memory. */
   private static readonly known = new Map<string, TimeZone | null>([['UTC', null]]);
-  /** Per hour of the clock what it is ahead of UTC, in milliseconds; NaN where that changes within the hour. */
+  /** Offset from UTC for each hour of the local clock, in milliseconds; NaN if it changes within the hour. */
   private readonly hours = new Map<number, number>();
   private lastHour = Number.NaN;
   private lastOffset = 0;
@@ -27,7 +27,7 @@ export class TimeZone {
     private readonly format: Intl.DateTimeFormat,
   ) {}
 
-  /** Null for UTC, which needs no conversion. @throws RangeError if there is no zone of this name */
+  /** Null for UTC, which needs no conversion. @throws RangeError if no zone has this name */
   static of(name = 'UTC'): TimeZone | null {
     const known = TimeZone.known.get(name);
     if (known !== undefined) return known;
@@ -66,7 +66,7 @@ export class TimeZone {
     const known = this.hours.get(hour);
     if (known !== undefined) return known;
     const first = this.offsetOnWall(hour * HOUR);
-    // It changes once at most from one day to the next: where both ends of an hour have the same, all of it has.
+    // The offset changes at most once a day. If both ends of an hour have the same one, the whole hour has it.
     const offset = first === this.offsetOnWall(hour * HOUR + HOUR - 1) ? first : Number.NaN;
     if (this.hours.size >= MOST_HOURS) this.hours.clear();
     this.hours.set(hour, offset);
@@ -74,7 +74,7 @@ export class TimeZone {
   }
 
   private offsetOnWall(wall: number): number {
-    // Behind the one and before the other, whatever the zone.
+    // A day earlier and a day later are on different sides of a change, whatever the zone.
     const before = this.offsetAt(wall - DAY);
     const after = this.offsetAt(wall + DAY);
     if (before === after) return before;
@@ -82,7 +82,7 @@ export class TimeZone {
     return isBefore || this.offsetAt(wall - after) !== after ? before : after;
   }
 
-  /** What the clock is ahead of UTC at an instant. */
+  /** How far the clock is ahead of UTC at an instant. */
   private offsetAt(instant: number): number {
     const seconds = Math.floor(instant / 1_000) * 1_000;
     const [, month, day, year, hour, minute, second] = WRITTEN.exec(this.format.format(seconds)) ?? [];
@@ -98,7 +98,7 @@ export class TimeZone {
   }
 }
 
-/** Whether there is a zone of this name. */
+/** Whether a zone of this name exists. */
 export function isTimeZone(name: string): boolean {
   try {
     TimeZone.of(name);

@@ -1,17 +1,17 @@
 import { FURTHEST_MS, type TimeZone } from './time-zone.js';
 
-/** Behind the offset Go's Time.String has the zone's name, and its monotonic clock: `+0000 UTC m=+0.000012345`. */
+/** Go's Time.String appends the zone's name and its monotonic clock to the offset: `+0000 UTC m=+0.000012345`. */
 const WRITTEN =
   /^(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)? ?(Z|z|UTC|[+-]\d\d(?::?\d\d)?)?(?:(?<=[+-]\d{4}) (?:[A-Z]{1,6}|[+-]\d{2,4})(?: m=[+-]\d{1,10}(?:\.\d{1,9})?)?)?$/;
 /** ISO 8601's basic format: `20261130T105322Z`. */
 const BASIC = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(?:[.,](\d{1,9}))?(Z|z|[+-]\d\d(?::?\d\d)?)?$/;
-/** The longest that Go writes has 70. */
+/** Go's longest text has 70 characters. */
 const LONGEST = 80;
-/** Epoch micro- and nanoseconds of the years 2001 to 2286: no double holds all of them. */
+/** Epoch micro- and nanoseconds of the years 2001 to 2286: a double cannot hold all of them. */
 const FINE_DIGITS = /^(?:\d{16}|\d{19})$/;
 const FIRST_MICROSECONDS = 10n ** 15n;
 const FIRST_NANOSECONDS = 10n ** 18n;
-/** The greatest integer of SQLite stands for `never`. */
+/** SQLite's greatest integer means `never`. */
 const NO_TIME = 2n ** 63n - 1n;
 const NUMBER = /^-?\d{1,16}(?:\.\d+)?$/;
 const LATEST = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
@@ -27,16 +27,16 @@ let lastMidnight: number | null = null;
 /**
  * Milliseconds since the epoch, or null where the value can't be read as a time from 1970 to 9999.
  *
- * Accepted: what SQLite writes (`2026-11-22 20:21:00`, with or without seconds and fractions of them, UTC), ISO 8601 with
- * `T` and any offset, extended or basic (`20261122T202100Z`), ` UTC` behind a time, what Go writes (`2026-11-22 20:21:00.5 +0000 UTC`,
+ * Accepted: SQLite's text (`2026-11-22 20:21:00`, with or without seconds and fractions of them, UTC), ISO 8601 with
+ * `T` and any offset, extended or basic (`20261122T202100Z`), ` UTC` after a time, Go's text (`2026-11-22 20:21:00.5 +0000 UTC`,
  * also with `m=+0.1`), and the epoch as number or as text: seconds, from 100,000,000,000 on milliseconds, with 16 digits
- * microseconds, with 19 nanoseconds. Finer fractions of a written time are cut off. A date alone is no time, nor is a leap second or 24:00.
+ * microseconds, with 19 nanoseconds. Finer fractions of a written time are cut off. A date alone, a leap second and 24:00 are not times.
  *
  * @param zone of times that are written without one; null: UTC
  */
 export function parseTime(value: unknown, zone: TimeZone | null = null): number | null {
   if (typeof value === 'string') {
-    if (value === lastText && zone === lastZone) return lastTime; // rows of one second stand side by side
+    if (value === lastText && zone === lastZone) return lastTime; // rows of one second are neighbours
     const time = (value.length === 19 ? fromSqlite(value, zone) : null) ?? fromText(value, zone);
     lastText = value;
     lastZone = zone;
@@ -48,7 +48,7 @@ export function parseTime(value: unknown, zone: TimeZone | null = null): number 
   return null;
 }
 
-/** `YYYY-MM-DD HH:MM:SS` and nothing else: without a regular expression or a Date, but for the first of each day. */
+/** Reads `YYYY-MM-DD HH:MM:SS` and nothing else. A regular expression and a Date are used only for the first time of each day. */
 function fromSqlite(text: string, zone: TimeZone | null): number | null {
   if (text.charCodeAt(10) !== 32 || text.charCodeAt(13) !== 58 || text.charCodeAt(16) !== 58) return null;
   const date = text.slice(0, 10);
@@ -64,7 +64,7 @@ function fromSqlite(text: string, zone: TimeZone | null): number | null {
   return zone === null ? time : localTime(time, zone);
 }
 
-/** 100 and more where they are no digits. */
+/** 100 or more if they are not digits. */
 function twoDigits(text: string, at: number): number {
   const tens = text.charCodeAt(at) - 48;
   const ones = text.charCodeAt(at + 1) - 48;
@@ -91,7 +91,7 @@ function fromText(text: string, zone: TimeZone | null): number | null {
   ] = match;
   const midnight = Date.UTC(Number(year), Number(month) - 1, Number(day));
   const date = new Date(midnight);
-  // Date.UTC carries over what is out of range: 30 February is not 2 March. (It takes the years 0 to 99 for 19xx.)
+  // Date.UTC carries values out of range over, but 30 February is not 2 March. (It takes the years 0 to 99 for 19xx.)
   if (date.getUTCDate() !== Number(day) || date.getUTCMonth() !== Number(month) - 1) return null;
   if (date.getUTCFullYear() !== Number(year)) return null;
   if (Number(hour) > 23 || Number(minute) > 59 || Number(second) > 59) return null;
@@ -116,7 +116,7 @@ function offsetMinutes(offset: string): number | null {
   return (offset.startsWith('-') ? -1 : 1) * (hours * 60 + minutes);
 }
 
-/** Exactly, also where a double has not enough digits. */
+/** Reads the number exactly, even if a double does not have enough digits. */
 function fromInteger(value: bigint): number | null {
   if (value < FIRST_MICROSECONDS) return fromEpoch(Number(value));
   if (value < 10n * FIRST_MICROSECONDS) return Number(value / 1_000n);
