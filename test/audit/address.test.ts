@@ -30,7 +30,7 @@ describe('a client address', () => {
     ['ABCD:EF01:2345:6789:ABCD:EF01:2345:6789', 'abcd:ef01:2345:6789:abcd:ef01:2345:6789'],
     ['203.0.113.7:0', '203.0.113.7'],
     ['203.0.113.7:65535', '203.0.113.7'],
-  ])('%s is read as %s', (text, address) => {
+  ])('the address %s is read as %s', (text, address) => {
     expect(parseAddress(text)).toBe(address);
   });
 
@@ -92,11 +92,11 @@ describe('a client address', () => {
     '::1/128',
     'a'.repeat(91),
     '１２７.0.0.1',
-  ])('%j is no address', (text) => {
+  ])('%j is not an address', (text) => {
     expect(parseAddress(text)).toBeNull();
   });
 
-  it('is always what the platform takes for an address, and stays what it is', () => {
+  it('an accepted address is valid to Node.js, and stays the same when it is read again', () => {
     fc.assert(
       fc.property(
         fc.oneof(fc.ipV4(), fc.ipV6(), fc.string({ unit: fc.constantFrom(...'0123456789abcdef:.%[]/ ') })),
@@ -112,7 +112,7 @@ describe('a client address', () => {
     );
   });
 
-  it('of IPv6 is whatever the platform takes for one, in the text that a URL parser writes', () => {
+  it('accepts an IPv6 address exactly if Node.js does, in the text that a URL parser writes', () => {
     const pieces = fc.constantFrom(
       '0',
       '1',
@@ -153,11 +153,11 @@ describe('a network', () => {
     ['2001:db8:1:2ff:3:4:5:6', 56, '2001:db8:1:200::/56'],
     ['2001:db8::1', 128, '2001:db8::1'],
     ['203.0.113.7', 64, '203.0.113.7'],
-  ])('of %s and /%d is %s', (address, prefix, network) => {
+  ])('the network of %s with /%d is %s', (address, prefix, network) => {
     expect(networkOf(address, prefix)).toBe(network);
   });
 
-  it('contains the addresses in it, in either notation', () => {
+  it('a network contains its addresses, in either notation', () => {
     const set = new NetworkSet(['127.0.0.0/8', '::1', '2001:db8::/32', '::ffff:192.0.2.0/120']);
     for (const inside of ['127.9.9.9', '::1', '2001:db8:ffff::1', '192.0.2.200'])
       expect(set.contains(inside)).toBe(true);
@@ -165,7 +165,7 @@ describe('a network', () => {
       expect(set.contains(outside)).toBe(false);
   });
 
-  it('has just the addresses that share its bits', () => {
+  it('a network contains exactly the addresses that share its prefix', () => {
     fc.assert(
       fc.property(
         fc.ipV6(),
@@ -207,7 +207,7 @@ describe('a network', () => {
     '10.0.0.0/-1',
     '::ffff:10.0.0.0/8',
     '300.0.0.0/8',
-  ])('refuses %j by name', (entry) => {
+  ])('rejects the network %j and names it', (entry) => {
     expect(() => new NetworkSet(['192.0.2.1', entry])).toThrow(`"${entry}"`);
   });
 });
@@ -236,16 +236,16 @@ describe('the client of a list of addresses', () => {
     ['203.0.113.7 172.18.0.1', null],
     ['unknown, 172.18.0.1', null],
     [`203.0.113.7,${' '.repeat(100_000)}172.18.0.1`, null],
-  ])('%s', (text, address) => {
+  ])('the client in the address list %s', (text, address) => {
     expect(clientAddress(text, trusted)).toBe(address);
   });
 
-  it('is unknown if no proxy is trusted', () => {
+  it('the client is unknown if no proxy is trusted', () => {
     expect(clientAddress('203.0.113.7, 172.18.0.1', null)).toBeNull();
     expect(clientAddress('203.0.113.7', null)).toBe('203.0.113.7');
   });
 
-  it('is found in a list of a million proxies', () => {
+  it('finds the client in a list of a million proxies', () => {
     expect(clientAddress(`203.0.113.7${',172.18.0.1'.repeat(1_000_000)}`, trusted)).toBe('203.0.113.7');
   });
 });

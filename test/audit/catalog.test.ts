@@ -31,14 +31,14 @@ const ECS: Readonly<Record<string, readonly string[]>> = {
 
 describe('the catalog', () => {
   it.each(Object.entries(PAGE))(
-    'has every action that the product page lists for %s',
+    'the catalog has every action that the product page lists for %s',
     (category, actions) => {
       const found = catalog.filter((type) => type.category === category).map(({ action }) => action);
       expect(found).toEqual(expect.arrayContaining(actions.map((action) => `${category}.${action}`)));
     },
   );
 
-  it('has each name once, and each in snake case', () => {
+  it('the catalog has each name once, in snake case', () => {
     const names = catalog.map(({ action }) => action);
     expect(new Set(names).size).toBe(names.length);
     for (const { action, category } of catalog) {
@@ -47,11 +47,11 @@ describe('the catalog', () => {
     }
   });
 
-  it('fits into a MSGID of syslog (RFC 5424: 32 characters)', () => {
+  it('every action of the catalog fits into a MSGID of syslog (RFC 5424: 32 characters)', () => {
     for (const { action } of catalog) expect(action.length).toBeLessThanOrEqual(32);
   });
 
-  it('categorises as ECS 8.17 allows', () => {
+  it('the categories and types of the catalog are allowed by ECS 8.17', () => {
     for (const { action, ecs } of catalog) {
       expect(ecs.category.length, action).toBeGreaterThan(0);
       const allowed = ecs.category.flatMap((category) => ECS[category] ?? []);
@@ -59,7 +59,7 @@ describe('the catalog', () => {
     }
   });
 
-  it('knows one failed login, and no other failure of a client', () => {
+  it('one action of the catalog is a failed login, and no other is a failure of a client', () => {
     const failures = catalog.filter(({ outcome }) => outcome === 'failure').map(({ action }) => action);
     expect(failures).toEqual([
       'auth.login_failure',

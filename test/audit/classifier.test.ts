@@ -69,7 +69,7 @@ describe('a kind of event', () => {
     ['restore_completed', 'backups', 'backup.restore'],
     ['ban', 'ban', 'ban.ban'],
     ['daemon.start', null, 'daemon.start'],
-  ])('%s of %s is %s', (action, resourceType, expected) => {
+  ])('%s of %s is the event %s', (action, resourceType, expected) => {
     expect(classify(action, resourceType).action).toBe(expected);
   });
 
@@ -97,7 +97,7 @@ describe('a kind of event', () => {
     ['constructor', null],
     ['__proto__', '__proto__'],
     ['', ''],
-  ])('%j of %j is none that the catalog knows', (action, resourceType) => {
+  ])('%j of %j is not an event of the catalog', (action, resourceType) => {
     expect(classify(action, resourceType)).toMatchObject({
       known: false,
       outcome: 'unknown',
@@ -105,7 +105,7 @@ describe('a kind of event', () => {
     });
   });
 
-  it('is made for a row outside the catalog, with a name that can be written anywhere', () => {
+  it('a row outside the catalog gets a name that is safe in every format', () => {
     expect(classify('Frobnicated!', 'Magic Widget')).toMatchObject({
       action: 'magic_widget.frobnicated',
       category: 'magic_widget',
@@ -122,7 +122,7 @@ describe('a kind of event', () => {
     });
   });
 
-  it('is the same from any spelling of category and word', () => {
+  it('any spelling of category and action gives the same event', () => {
     const past = (text: string) => `${text.replace(/e$/, '')}ed`;
     const upper = (text: string) => text.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
     for (const type of catalog) {
@@ -150,7 +150,7 @@ describe('a kind of event', () => {
     }
   });
 
-  it('never gives a known name to a text that is not a spelling of it', () => {
+  it('only spellings of a known name get that name', () => {
     const hostile = fc.oneof(
       fc.string({ unit: 'binary' }),
       fc.string({
@@ -206,11 +206,11 @@ describe('spellings of the configuration', () => {
     ['denied', 'user', 'user.denied'],
     ['Échec', 'user', 'user.chec'],
     ['login', 'auth', 'proxy_host.update'],
-  ])('%s of %s is %s', (action, resourceType, expected) => {
+  ])('a configured spelling: %s of %s is %s', (action, resourceType, expected) => {
     expect(own(action, resourceType).action).toBe(expected);
   });
 
-  it('for an action that the catalog does not have are refused', () => {
+  it('rejects spellings for an action that is not in the catalog', () => {
     expect(() => createClassifier({ 'auth.login_failed': ['x'] })).toThrow(
       /no action "auth\.login_failed".*auth\.login_failure/,
     );
@@ -218,7 +218,7 @@ describe('spellings of the configuration', () => {
 });
 
 describe('the memory of the classifier', () => {
-  it('does not grow with hostile input', () => {
+  it('hostile input does not grow the cache of the classifier', () => {
     const busy = createClassifier();
     const login = busy('login_failed', 'user');
     for (let n = 0; n < 10_000; n++) busy(`hostile_${n}`, `kind_${n % 7}`);

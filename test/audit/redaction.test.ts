@@ -81,7 +81,7 @@ describe('a key of a secret', () => {
     'creds',
     'PresharedKey',
     'appkey',
-  ])('%s hides what stands under it', (key) => {
+  ])('masks the value of the key %s', (key) => {
     expect(masked({ [key]: S })).toEqual({ [key]: '***' });
     expect(masked({ a: [{ b: { [key]: [S, { c: S }] } }] })).toEqual({ a: [{ b: { [key]: '***' } }] });
   });
@@ -124,12 +124,12 @@ describe('a key of a secret', () => {
     'domain_names',
     '__proto__',
     'constructor',
-  ])('%s is none', (key) => {
+  ])('the key %s is not secret', (key) => {
     const text = `{${JSON.stringify(key)}:"plain text"}`;
     expect(redact(text)).toBe(text);
   });
 
-  it.each(secretNames)('"%s" is found in every way to write it', (name) => {
+  it.each(secretNames)('masks "%s" in every spelling of the key', (name) => {
     const camel = name.replace(/ ([a-z])/g, (_, letter: string) => letter.toUpperCase());
     for (const key of [
       name,
@@ -144,18 +144,18 @@ describe('a key of a secret', () => {
     }
   });
 
-  it('is found when its letters are written as escapes', () => {
+  it('masks a key whose letters are written as escapes', () => {
     expect(redact(`{"p\\u0061ssword":"${S}","\\u0074oken":"${S}"}`)).toBe('{"password":"***","token":"***"}');
   });
 
   it.each([
     ['{"password":true,"token":false,"secret":null,"otp":"","cookie":0,"session":1}'],
     ['{"tokens":5,"api_keys":12}'],
-  ])('says nothing secret in %s', (text) => {
+  ])('a value that reveals nothing stays: %s', (text) => {
     expect(redact(text)).toBe(text);
   });
 
-  it('hides numbers, lists and objects too', () => {
+  it('masks numbers, lists and objects under a secret key', () => {
     expect(masked({ pin: 4711, secret: [1, 2], credentials: { user: 'x' } })).toEqual({
       pin: '***',
       secret: '***',
@@ -163,7 +163,7 @@ describe('a key of a secret', () => {
     });
   });
 
-  it('may be the value of a member next to the secret that it names', () => {
+  it('masks a value whose neighbour names a secret', () => {
     expect(masked({ key: 'smtp_password', value: S })).toEqual({ key: 'smtp_password', value: '***' });
     expect(masked({ changes: [{ field: 'password', old: S, new: S, by: 'jan' }] })).toEqual({
       changes: [{ field: 'password', old: '***', new: '***', by: 'jan' }],
@@ -178,7 +178,7 @@ describe('a key of a secret', () => {
     });
   });
 
-  it('may be of the configuration, in any script', () => {
+  it('masks the keys of the configuration, in any script', () => {
     const own = createRedactor({ keys: ['internalNote', 'Kennwort', 'пароль'], mode: 'mask' });
     const names = [
       'internal_note',
@@ -197,10 +197,14 @@ describe('a key of a secret', () => {
 describe('a secret under whatever name', () => {
   it.each<[string, string, string]>([
     ['a private key', 'x -----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY----- y', 'x *** y'],
-    ['a private key that was cut off', '-----BEGIN PRIVATE KEY-----\nMIIB', '***'],
-    ['a certificate is none', '-----BEGIN CERTIFICATE-----\nMIIB', '-----BEGIN CERTIFICATE-----\nMIIB'],
+    ['a truncated private key', '-----BEGIN PRIVATE KEY-----\nMIIB', '***'],
+    [
+      'a certificate is not a secret',
+      '-----BEGIN CERTIFICATE-----\nMIIB',
+      '-----BEGIN CERTIFICATE-----\nMIIB',
+    ],
     ['a password in a URL', `https://jan:${S}@example.net/x`, 'https://jan:***@example.net/x'],
-    ['a port in a URL is none', 'https://example.net:8443/a@b', 'https://example.net:8443/a@b'],
+    ['a port in a URL is not a secret', 'https://example.net:8443/a@b', 'https://example.net:8443/a@b'],
     ['a query', `GET /x?token=${S}&page=1`, 'GET /x?token=***&page=1'],
     ['a header', `Authorization: Basic ${S}==`, 'Authorization: ***'],
     ['cookies', `host: a\nCookie: a=${S}; b="${S}"\nx: y`, 'host: a\nCookie: ***\nx: y'],
@@ -212,21 +216,17 @@ describe('a secret under whatever name', () => {
     ['with a colon', `new_password: ${S}, user: jan`, 'new_password: ***, user: jan'],
     ['in quotes', `password = "a \\" ${S}" rest`, 'password = "***" rest'],
     ['in single quotes', `apiKey='a b ${S}' rest`, "apiKey='***' rest"],
-    ['of JSON that was cut off', `"user":"jan","password":"a b ${S}`, '"user":"jan","password":"***'],
-    [
-      'of JSON in JSON that was cut off',
-      `{\\"token\\":\\"a ${S}\\",\\"x\\":1`,
-      '{\\"token\\":\\"***\\",\\"x\\":1',
-    ],
-    ['a list that was cut off', `"tokens":["${S}","${S}`, '"tokens":***'],
-    ['an id is none', 'token_id=5 password=true', 'token_id=5 password=true'],
-  ])('%s', (_, text, expected) => {
+    ['truncated JSON', `"user":"jan","password":"a b ${S}`, '"user":"jan","password":"***'],
+    ['truncated JSON in JSON', `{\\"token\\":\\"a ${S}\\",\\"x\\":1`, '{\\"token\\":\\"***\\",\\"x\\":1'],
+    ['a truncated list', `"tokens":["${S}","${S}`, '"tokens":***'],
+    ['an id is not a secret', 'token_id=5 password=true', 'token_id=5 password=true'],
+  ])('secrets in a text: %s', (_, text, expected) => {
     expect(masked({ note: text })).toEqual({ note: expected });
     expect(masked([text])).toEqual({ value: [expected] });
     if (!/^["{]/.test(text)) expect(JSON.parse(redact(text) ?? '')).toEqual({ text: expected });
   });
 
-  it('in JSON inside of a string', () => {
+  it('masks JSON inside a string', () => {
     const inner = JSON.stringify({ user: 'jan', password: S, list: [{ token: S }] });
     expect(masked({ body: inner })).toEqual({
       body: '{"user":"jan","password":"***","list":[{"token":"***"}]}',
@@ -261,11 +261,11 @@ describe('details', () => {
     ['{"text":"a:12345678901234567891"}', '{"text":"a:12345678901234567891"}'],
     ['{"a":"\\ud800"}', '{"a":"\\ud800"}'],
     ['\ufeff{}', '{"text":"\ufeff{}"}'],
-  ])('%s become %s', (details, expected) => {
+  ])('the details %s become %s', (details, expected) => {
     expect(redact(details)).toBe(expected);
   });
 
-  it('nested too deeply travel as text, masked as such', () => {
+  it('details with too many levels become text, with their secrets masked', () => {
     const nested = (levels: number) => `${'{"a":'.repeat(levels)}{"password":"${S}"}${'}'.repeat(levels)}`;
     expect(redact(nested(15))).toBe(nested(15).replace(S, '***'));
     const text = JSON.parse(redact(nested(16)) ?? '') as { text: string };
@@ -282,13 +282,13 @@ describe('details', () => {
     expect(redact(inString)).toBe(inString);
   });
 
-  it('come back as they are where a name is blank: it names nothing', () => {
+  it('details with a blank name stay unchanged, because it names nothing', () => {
     for (const text of ['{"a":[" -","Q",null,"$MW-key"]}', '{"key":" ","value":"$MW-key"}']) {
       expect(redact(text)).toBe(text);
     }
   });
 
-  it('stay unchanged if they contain no secret, whatever they are', () => {
+  it('details without a secret stay unchanged, whatever they contain', () => {
     fc.assert(
       fc.property(fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 4 })), (value) => {
         const text = JSON.stringify(value);
@@ -304,7 +304,7 @@ describe('details', () => {
     );
   });
 
-  it('are a JSON object in any case, and never have the secret', () => {
+  it('the result is always a JSON object, and never contains the secret', () => {
     const junk = fc.string({ unit: 'binary', maxLength: 20 });
     const key = fc.constantFrom('password', 'apiToken', 'client-secret', 'PRIVATE_KEY', 'Cookie');
     const secret = fc.string({ unit: fc.constantFrom('Q', 'W', '7'), minLength: 12, maxLength: 20 });
@@ -337,8 +337,8 @@ describe('details', () => {
     );
   });
 
-  // Anything quadratic would take hours, and so longer than any test may.
-  it('are read in proportion to their length, whatever they look like', () => {
+  // Quadratic time would be hours, longer than any test may take.
+  it('masking takes time in proportion to the length, whatever the text', () => {
     const much = 2 ** 18;
     for (const piece of [
       'a',
@@ -437,7 +437,7 @@ describe('secrets by HMAC', () => {
   const of = (text: string) =>
     `hmac:${createHmac('sha256', hmacKey).update(text).digest('hex').slice(0, 16)}`;
 
-  it('stay comparable', () => {
+  it('equal secrets have equal HMACs', () => {
     expect(masked({ password: S, old: { password: S, token: 'other' } }, hmac)).toEqual({
       password: of(S),
       old: { password: of(S), token: of('other') },
@@ -446,12 +446,12 @@ describe('secrets by HMAC', () => {
     expect(masked({ secret: ['a', 1] }, hmac)).toEqual({ secret: of('["a",1]') });
   });
 
-  it('that were masked before are left as they are', () => {
+  it('masked values and HMACs stay unchanged', () => {
     const before = { password: '***', token: of('x') };
     expect(masked(before, hmac)).toEqual(before);
   });
 
-  it('need a key', () => {
+  it('mode hmac needs a key', () => {
     expect(() => createRedactor({ keys: [], mode: 'hmac' })).toThrow(/key/);
     expect(() => createRedactor({ keys: [], mode: 'hmac', hmacKey: Buffer.alloc(0) })).toThrow(/key/);
   });

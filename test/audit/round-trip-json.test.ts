@@ -4,7 +4,7 @@ import { isCanonicalJson } from '../../src/audit/round-trip-json.js';
 
 const DEEPEST = 16;
 
-/** What the quick look stands for: the text that parsing and writing again gives is this one. */
+/** The property that the quick check stands for: parsing and writing give the same text. */
 function comesBack(text: string): boolean {
   try {
     const value: unknown = JSON.parse(text);
@@ -55,7 +55,7 @@ const piece = fc.constantFrom(
 );
 
 describe('what is taken for canonical JSON', () => {
-  it('comes back from parsing and writing as it was, however it is put together', () => {
+  it('canonical JSON is equal after parsing and writing, whatever its structure', () => {
     let yes = 0;
     fc.assert(
       fc.property(fc.array(piece, { maxLength: 12 }), (pieces) => {
@@ -70,7 +70,7 @@ describe('what is taken for canonical JSON', () => {
     expect(yes).toBeGreaterThan(20);
   });
 
-  it('comes back also where a character of good JSON was put in, taken out or exchanged', () => {
+  it('text that counts as canonical is equal after parsing and writing, also with a character added, removed or replaced', () => {
     const value = fc.dictionary(
       fc.string({ maxLength: 4 }),
       fc.jsonValue({ maxDepth: 3, stringUnit: 'binary' }),
@@ -104,7 +104,7 @@ describe('a change as Postern writes it', () => {
     { maxKeys: 10 },
   );
 
-  it('is recognised', () => {
+  it('recognises a change as Postern writes it', () => {
     fc.assert(
       fc.property(change, (object) => {
         const text = JSON.stringify(object);
@@ -117,7 +117,7 @@ describe('a change as Postern writes it', () => {
 
   it.each([
     ['a second key of the same name', '{"a":1,"b":2,"a":3}'],
-    ['the same one deeper', '{"x":[{"a":1,"a":2}]}'],
+    ['the same at a deeper level', '{"x":[{"a":1,"a":2}]}'],
     ['white space', '{"a": 1}'],
     ['a key that JavaScript puts first', '{"b":1,"1":2}'],
     ['a big number', '{"a":9223372036854775807}'],
@@ -126,17 +126,17 @@ describe('a change as Postern writes it', () => {
     ['an escape', '{"\\u0061":1}'],
     ['half a surrogate pair', '{"a":"\ud800"}'],
     ['a control character', '{"a":"\n"}'],
-    ['what follows it', '{"a":1}{}'],
+    ['text after the object', '{"a":1}{}'],
     ['a list', '[{"a":1}]'],
     ['a word', '"a"'],
     ['nothing', ''],
-    ['what was cut off', '{"a":"b'],
+    ['a truncated text', '{"a":"b'],
     ['33 keys', JSON.stringify(Object.fromEntries(Array.from({ length: 33 }, (_, n) => [`k${n}`, n])))],
-  ])('is not, with %s', (_, text) => {
+  ])('is not canonical JSON: %s', (_, text) => {
     expect(isCanonicalJson(text, DEEPEST)).toBe(false);
   });
 
-  it('is told by its depth', () => {
+  it('rejects JSON with too many levels', () => {
     const nested = (levels: number) => `${'{"a":'.repeat(levels - 1)}{}${'}'.repeat(levels - 1)}`;
     expect(isCanonicalJson(nested(DEEPEST), DEEPEST)).toBe(true);
     expect(isCanonicalJson(nested(DEEPEST + 1), DEEPEST)).toBe(false);
@@ -145,7 +145,7 @@ describe('a change as Postern writes it', () => {
     expect(isCanonicalJson('{"a":'.repeat(100_000), DEEPEST)).toBe(false);
   });
 
-  it('keeps 32 keys at each of its levels apart', () => {
+  it('detects a repeated key among 32 keys at every level', () => {
     const wide = (inner: string) =>
       `{${Array.from({ length: 31 }, (_, n) => `"k${n}":${n}`).join(',')},"deep":${inner}}`;
     let text = '{}';

@@ -6,7 +6,7 @@ import { formatOcsf } from '../../src/formats/ocsf.js';
 import { entryLine } from '../../src/query/entry.js';
 import { readRow } from '../support/read-events.js';
 
-/** Every leaf with the path that leads to it, as Elasticsearch's type `flattened` joins them. */
+/** Every leaf with its path, joined as Elasticsearch's type `flattened` does. */
 function leaves(value: unknown, path: readonly string[] = []): Array<[readonly string[], unknown]> {
   if (typeof value !== 'object' || value === null) return [[path, value]];
   if (Array.isArray(value)) return value.flatMap((item) => leaves(item, path));
@@ -36,7 +36,7 @@ const tree = fc.letrec<{ value: unknown }>((tie) => ({
 })).value;
 
 describe('the keys of details', () => {
-  it('are accepted by every receiver, and no value is lost', () => {
+  it('every receiver accepts the keys of the details, and no value is lost', () => {
     fc.assert(
       fc.property(fc.dictionary(key, tree, { maxKeys: 5 }), (details) => {
         const json = JSON.stringify(details);
@@ -52,7 +52,7 @@ describe('the keys of details', () => {
     );
   });
 
-  it('stay as they are where nothing is wrong with them', () => {
+  it('valid keys stay unchanged', () => {
     const json = JSON.stringify({
       'app.example.org': { forward_port: 8080, 'ü ü': [' . '] },
       text: 'x'.repeat(5_000),
@@ -60,7 +60,7 @@ describe('the keys of details', () => {
     expect(withSafeKeys(json)).toBe(json);
   });
 
-  it('stay different from one another, even from a key that a client made to look the same', () => {
+  it('changed keys stay distinct, even from a key that a client made to look the same', () => {
     const once = JSON.parse(withSafeKeys('{"a\\u0000":1}')) as object;
     const [made = ''] = Object.keys(once);
     const both = JSON.parse(withSafeKeys(JSON.stringify({ [made]: 2, 'a\0': 1 }))) as object;
@@ -68,13 +68,13 @@ describe('the keys of details', () => {
     expect(made).toMatch(/^a\u2400~[0-9a-f]{12}$/);
   });
 
-  it('at sixteen levels leave room for the value', () => {
+  it('sixteen levels of long keys leave room for the value', () => {
     let details: unknown = 'v';
     for (let level = 0; level < 16; level++) details = { ['k'.repeat(900)]: details };
     expect(faults(JSON.parse(withSafeKeys(JSON.stringify(details))))).toEqual([]);
   });
 
-  it('are safe in all forms of JSON, with the flag', () => {
+  it('every JSON format has safe keys and the flag', () => {
     const event = readRow({
       action: 'update',
       details: JSON.stringify({ 'a\0b': 1, ['k'.repeat(2_000)]: 'v' }),

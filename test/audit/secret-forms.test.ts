@@ -13,7 +13,7 @@ const modes = [
 const S = 'hunter2-Xy';
 const KEY = 'MIIEvQIBADANBgkqhkiG9w0BAQEFAASC';
 
-/** Texts with a secret in them: what is masked stands between ‹ and ›. */
+/** Texts with a secret. The masked part is between ‹ and ›. */
 const texts: ReadonlyArray<readonly [string, string]> = [
   // nginx
   ['proxy_set_header', `proxy_set_header X-Api-Key ‹${S}›;`],
@@ -120,7 +120,7 @@ const texts: ReadonlyArray<readonly [string, string]> = [
   ['typographic quotes', `“password”: ‹${S}›`],
 ];
 
-/** JSON with secrets in it, what is masked between ‹ and ›, or a secret that is no text. */
+/** JSON with secrets. The masked part is between ‹ and ›, or a value that is not a text. */
 const values: ReadonlyArray<readonly [string, unknown, unknown?]> = [
   ['a command', ['tool', '--password', `‹${S}›`, '--user', 'jan']],
   ['two items', { args: ['--password', `‹${S}›`] }],
@@ -150,7 +150,7 @@ const values: ReadonlyArray<readonly [string, unknown, unknown?]> = [
   ['a key with a password in it', { upstreams: { [`https://jan:‹${S}›@example.net/`]: 'up' } }],
 ];
 
-/** What a proxy manager writes that is no secret. */
+/** Texts of a proxy manager without a secret. */
 const plain: readonly unknown[] = [
   { token_expires: '2026-12-01', password_changed: true, pin_count: 3, token_count: 12, tokens: 5 },
   { keyboard: 'de', monkey: 'x', author: 'jan', code: 404, status_code: 200, country_code: 'DE' },
@@ -199,7 +199,7 @@ const plain: readonly unknown[] = [
 
 const SECRET = /‹([^›]*)›/g;
 
-/** Every text in a value, its keys included, changed. */
+/** Changes every text in a value, also its keys. */
 function each(value: unknown, change: (text: string) => string): unknown {
   if (typeof value === 'string') return change(value);
   if (Array.isArray(value)) return value.map((item) => each(item, change));
@@ -212,23 +212,23 @@ describe.each(modes)('secrets in the forms that a proxy manager has, by %s', (_,
   const expected = (text: string) => text.replace(SECRET, (__, secret: string) => cover(secret));
   const masked = (value: unknown) => JSON.parse(redact(JSON.stringify(value)) ?? '') as unknown;
 
-  it.each(texts)('%s: %s', (__, text) => {
+  it.each(texts)('masks %s: %s', (__, text) => {
     const [before, after] = [written(text), expected(text)];
     expect(before).not.toBe(text);
     expect(masked({ advanced_config: before })).toEqual({ advanced_config: after });
     expect(masked({ a: [{ b: [before] }] })).toEqual({ a: [{ b: [after] }] });
-    // As the whole of the column, in JSON in a string, and in that once more.
+    // As the whole column, in JSON in a string, and in JSON in that JSON.
     if (!before.startsWith('[')) expect(JSON.parse(redact(before) ?? '')).toEqual({ text: after });
     const inner = JSON.stringify({ x: before });
     expect(masked({ body: inner })).toEqual({ body: JSON.stringify({ x: after }) });
     expect(masked({ body: JSON.stringify({ inner }) })).toEqual({
       body: JSON.stringify({ inner: JSON.stringify({ x: after }) }),
     });
-    // And once masked, it stays as it is.
+    // A masked text stays unchanged.
     expect(masked({ a: after })).toEqual({ a: after });
   });
 
-  it.each(values)('%s: %j', (__, value, whole) => {
+  it.each(values)('masks %s: %j', (__, value, whole) => {
     const before = each(value, written);
     const after = each(value, expected) as Record<string, unknown>;
     if (typeof whole === 'string') after[whole] = cover(JSON.stringify(after[whole]));
@@ -239,7 +239,7 @@ describe.each(modes)('secrets in the forms that a proxy manager has, by %s', (_,
     expect(masked({ a: after })).toEqual({ a: after });
   });
 
-  it.each(plain)('nothing in %j', (value) => {
+  it.each(plain)('finds no secret in %j', (value) => {
     expect(masked({ a: value })).toEqual({ a: value });
     const text = JSON.stringify({ body: JSON.stringify({ value }) });
     expect(redact(text)).toBe(text);

@@ -48,7 +48,7 @@ describe('the time of a row', () => {
     [BigInt(noon) * 1_000_000n + 999_999n, noon],
     [String(BigInt(noon) * 1_000_000n + 999_999n), noon],
     [noon * 1_000_000, noon],
-  ])('%s is read', (value, time) => {
+  ])('reads the time %s', (value, time) => {
     expect(parseTime(value)).toBe(time);
   });
 
@@ -101,11 +101,11 @@ describe('the time of a row', () => {
     [null],
     [undefined],
     [Buffer.from('2026-11-22 12:00:00')],
-  ])('%s is not', (value) => {
+  ])('%s is not a time', (value) => {
     expect(parseTime(value)).toBeNull();
   });
 
-  it('comes back from every form it can be written in', () => {
+  it('reads a time in every form that it can be written in', () => {
     const times = fc.integer({ min: 0, max: Date.UTC(9999, 11, 31) });
     fc.assert(
       fc.property(times, (time) => {
@@ -117,7 +117,7 @@ describe('the time of a row', () => {
     );
   });
 
-  it('never throws and never leaves the range', () => {
+  it('parsing a time never throws, and the result is always in range', () => {
     fc.assert(
       fc.property(fc.anything(), (value) => {
         const time = parseTime(value);
@@ -126,7 +126,7 @@ describe('the time of a row', () => {
     );
   });
 
-  it('of one row is not that of the row before it', () => {
+  it('a time does not depend on the row before it', () => {
     const writes = fc.oneof(
       fc
         .integer({ min: 0, max: Date.UTC(2100, 0) })

@@ -19,7 +19,7 @@ import { csvLine, field } from '../../src/query/csv.js';
 import { entryLine } from '../../src/query/entry.js';
 import { readRow } from '../support/read-events.js';
 
-/** Every way in which text of a row or of another program leaves: what it shows of `a`, a character, `b`. */
+/** Every way in which foreign text is output, each for the text `a`, a character, `b`. */
 const media: Readonly<Record<string, (text: string) => string>> = {
   'a terminal': escapeUnsafe,
   'a terminal, cut': (text) => visibleUpTo(text, 100),
@@ -38,7 +38,7 @@ const media: Readonly<Record<string, (text: string) => string>> = {
   ECS: (text) => quote(text).slice(1, -1),
 };
 
-/** Line ends and tabs are a part of CSV and of text of ours. */
+/** Line ends and tabs belong to CSV and to our own text. */
 const OWN: Readonly<Record<string, string>> = {
   CEF: '\r\n=',
   LEEF: '\r\n\t=^',
@@ -46,11 +46,11 @@ const OWN: Readonly<Record<string, string>> = {
   'CSV of the list': '\n\t',
   'a message of several lines': '\n',
 };
-/** What these have as a syntax of their own. */
+/** Characters that belong to the syntax of these media. */
 const SYNTAX = new Set(['"', '\\']);
 
 describe('the list of unsafe characters', () => {
-  it('is the same in all media, over all of Unicode', () => {
+  it('every medium escapes the same characters, over all of Unicode', () => {
     const wrong: string[] = [];
     for (let code = 0; code <= 0x10ffff; code++) {
       const character = String.fromCodePoint(code);
@@ -70,17 +70,17 @@ describe('the list of unsafe characters', () => {
   it.each([
     0, 7, 0x1b, 0x7f, 0x85, 0x9b, 0xad, 0x34f, 0x61c, 0x115f, 0x180b, 0x180e, 0x200b, 0x200d, 0x200e, 0x2028,
     0x202e, 0x2066, 0x3164, 0xfe0f, 0xfeff, 0xffa0, 0xfff9, 0xffff, 0xe000, 0xd800, 0xe0041, 0xe0100,
-  ])('has U+%s', (code) => {
+  ])('U+%s is unsafe', (code) => {
     expect(hasUnsafe(String.fromCodePoint(code))).toBe(true);
   });
 
-  it('has no letter, mark, digit, sign or space of any script, and no emoji', () => {
+  it('letters, marks, digits, signs and spaces of any script are safe, and so are emoji', () => {
     for (const text of ['jan', 'Zoë', 'é', '日本', 'कि', '😀', '~', '\u00a0', '\u0301', 'ａ']) {
       expect(hasUnsafe(text)).toBe(false);
     }
   });
 
-  it('is lossless in JSON', () => {
+  it('escaping is lossless in JSON', () => {
     const text = Array.from({ length: 0x3000 }, (_, code) => String.fromCharCode(code)).join('');
     const all = `${text}\u{e0041}\u{1d173}\ud800`;
     for (const json of [toSafeJson({ [all]: all }), toSafeJson({ [all]: all }, 2)]) {
@@ -89,7 +89,7 @@ describe('the list of unsafe characters', () => {
     }
   });
 
-  it('has nothing of a row come raw, in whatever form', () => {
+  it('no format outputs an unsafe character of a row unescaped', () => {
     const hostile = '\u001b]0;x\u0007\u009b31m\u202e\u{e0041}\ufe0f\u0000';
     const event = readRow({
       created_at: hostile,

@@ -16,7 +16,7 @@ describe('the changes of a reload', () => {
     ['nothing', '', 'log: { level: info }', []],
     ['a value', '', 'log: { level: debug }', ['log.level']],
     [
-      'what takes a restart',
+      'keys that need a restart',
       '',
       'state: /s\ncontrol: /c\nlog: { file: /f/f }',
       ['state restart', 'control restart', 'log.file restart'],
@@ -33,13 +33,8 @@ describe('the changes of a reload', () => {
       'fail2ban: { ports: [80, 81] }',
       ['fail2ban.ports jail'],
     ],
-    [
-      'a sink that comes',
-      FILE,
-      `${FILE.slice(0, -2)}, more: { type: file, directory: /m } }`,
-      ['sinks.more'],
-    ],
-    ['the sink of the jail that goes', BOTH, FILE, ['sinks.auth jail']],
+    ['a new sink', FILE, `${FILE.slice(0, -2)}, more: { type: file, directory: /m } }`, ['sinks.more']],
+    ['a removed sink of the jail', BOTH, FILE, ['sinks.auth jail']],
     [
       'the directory of the jail',
       BOTH,
@@ -59,14 +54,14 @@ describe('the changes of a reload', () => {
       ['sinks.audit.roll.size'],
     ],
     [
-      'a filter that comes',
+      'a new filter',
       FILE,
       FILE.replace('file }', 'file, events: { outcome: [failure] } }'),
       ['sinks.audit.events'],
     ],
     ['a name', '', 'server: x', ['server']],
     [
-      'another kind of sink of the same name',
+      'another sink type under the same name',
       BOTH,
       BOTH.replace('fail2ban', 'file, directory: /x'),
       [
@@ -80,7 +75,7 @@ describe('the changes of a reload', () => {
         'sinks.auth.start',
       ],
     ],
-  ])('%s', (_, before, after, changes) => {
+  ])('the changes at a reload: %s', (_, before, after, changes) => {
     expect(diff(before, after)).toEqual(changes);
   });
 });

@@ -23,38 +23,38 @@ const contacts = (text: string | Buffer, env = {}) => {
 };
 
 describe('socket and jail of a configuration', () => {
-  it('that is right', () => {
+  it('reads socket and jail from a valid configuration', () => {
     expect(contacts(GOOD)).toEqual({ ...OWN, refused: null });
   });
 
   it.each([
     ['an unknown key', `${GOOD}sinkz: {}\n`, /sinkz/],
     ['a value that is not allowed', `${GOOD}min_free: lots\n`, /min_free/],
-    ['a key that stands twice', `${GOOD}server: there\n`, /second time/],
+    ['a duplicate key', `${GOOD}server: there\n`, /second time/],
     ['a tab', `${GOOD}sinks:\n\taudit: { type: file }\n`, /config\.yml:6:/],
-    ['a bracket that is left open', `${GOOD}sinks: { audit: { type: file }\n`, /config\.yml:/],
-    ['a quote that is left open', `${GOOD}min_free: "1G\n`, /config\.yml:/],
+    ['an unclosed bracket', `${GOOD}sinks: { audit: { type: file }\n`, /config\.yml:/],
+    ['an unclosed quote', `${GOOD}min_free: "1G\n`, /config\.yml:/],
     ['an alias of nothing', `${GOOD}min_free: *x\n`, /config\.yml:5/],
     ['another encoding', Buffer.from(`${GOOD}# gr\xfcn\n`, 'latin1'), /UTF-8/],
-  ])('with %s are read all the same', (_, text, why) => {
+  ])('reads socket and jail in spite of %s', (_, text, why) => {
     expect(contacts(text)).toEqual({ ...OWN, refused: expect.stringMatching(why) });
   });
 
-  it('that can not be read from it are the defaults', () => {
+  it('unreadable contacts are the defaults', () => {
     expect(contacts('control: 5\nstate: here\nfail2ban: [mine]\n')).toMatchObject(DEFAULTS);
     expect(contacts('{'.repeat(120_000))).toMatchObject(DEFAULTS);
     expect(contacts('- a\n')).toMatchObject(DEFAULTS);
   });
 
-  it('are taken from the environment first', () => {
+  it('contacts from the environment come first', () => {
     expect(contacts('nope: 1\n', { POSTERN_AUDITD_CONTROL: '/srv/b.sock' }).control).toBe('/srv/b.sock');
   });
 
-  it('that was named and is not there are not guessed', () => {
+  it('a named file that is missing is an error', () => {
     expect(() => loadContacts(join(directory, 'none.yml'), {})).toThrow(/does not exist/);
   });
 
-  it.skipIf(process.getuid?.() === 0)('that this user may not read are the defaults', () => {
+  it.skipIf(process.getuid?.() === 0)('a file that this user may not read gives the defaults', () => {
     writeFileSync(path, GOOD);
     chmodSync(path, 0);
     expect(loadContacts(path, {})).toMatchObject(DEFAULTS);

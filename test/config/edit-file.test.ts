@@ -5,18 +5,18 @@ import { parseConfig } from '../../src/config/load.js';
 const FILE = 'config.yml';
 const edit = (text: string, ...neverBan: string[]) => editConfig(text, { neverBan }, FILE);
 
-it('an address that a network covers already changes nothing', () => {
+it('an address in a listed network changes nothing', () => {
   const text = 'fail2ban: { never_ban: [10.0.0.0/8, "fd00::/8"] }\n';
   expect(edit(text, '10.1.2.3', 'fd00::5', '10.0.0.0/8')).toEqual({ text, changes: [] });
 });
 
-it('keeps the defaults in the list that replaces them', () => {
+it('an edited list keeps the defaults that it replaces', () => {
   const { text, changes } = edit('', '198.51.100.7');
   expect(changes).toEqual(['fail2ban.never_ban: 198.51.100.7']);
   expect(parseConfig(text, FILE).fail2ban.never_ban).toEqual(['127.0.0.0/8', '::1', '198.51.100.7']);
 });
 
-it('sets the action that bans, and whether bans are wanted, in place or as the first key of its section', () => {
+it('sets the ban action and whether bans are wanted, in place or as the first key of its section', () => {
   const text = 'fail2ban:\n  banaction: iptables-multiport # ours\n';
   const edits = { banaction: 'nftables-multiport', fail2ban: false };
   const { text: edited, changes } = editConfig(text, edits, FILE);
@@ -51,7 +51,7 @@ it.each([
     'min_free: 2G # of 20G',
     'min_free: 2G # of 20G\nfail2ban:\n  never_ban: [127.0.0.0/8, "::1", 198.51.100.7]\n',
   ],
-])('%s: all else stays as it was', (_, text, expected) => {
+])('adds an address to %s, and everything else stays unchanged', (_, text, expected) => {
   expect(edit(text, '198.51.100.7').text).toBe(expected);
 });
 
@@ -61,7 +61,7 @@ it.each([
   ['an empty list', 'fail2ban:\n  never_ban: []\n'],
   ['a section at the end of the file', 'min_free: 2G\nfail2ban:\n  ports: [81]'],
   ['an anchor', 'fail2ban:\n  never_ban: &x [127.0.0.1]\n'],
-])('%s: the list is in the file afterwards', (_, text) => {
+])('adds addresses to %s', (_, text) => {
   const edited = edit(text, '198.51.100.7', '2001:DB8::/32').text;
   expect(parseConfig(edited, FILE).fail2ban.never_ban).toEqual([
     ...parseConfig(text, FILE).fail2ban.never_ban,
@@ -71,7 +71,7 @@ it.each([
   expect(parseConfig(edited, FILE)).toMatchObject({ min_free: parseConfig(text, FILE).min_free });
 });
 
-it('the database is written where it stood, with quotes where YAML needs them', () => {
+it('writes the database in its place, with quotes if YAML needs them', () => {
   const text = 'source:\n  database: /a.db # there\n';
   expect(editConfig(text, { database: '/b: c.db' }, FILE).text).toBe(
     'source:\n  database: "/b: c.db" # there\n',
@@ -80,10 +80,10 @@ it('the database is written where it stood, with quotes where YAML needs them', 
 });
 
 it.each([
-  ['a file that is wrong already', 'fail2bann: {}\n', { neverBan: ['192.0.2.1'] }, 'CONFIG_INVALID'],
+  ['a file that is already invalid', 'fail2bann: {}\n', { neverBan: ['192.0.2.1'] }, 'CONFIG_INVALID'],
   ['a relative path', '', { database: 'posternproxy.db' }, 'CONFIG_INVALID'],
   ['a host name', '', { neverBan: ['example.org'] }, 'USAGE'],
-  ['a prefix that is none', '', { neverBan: ['10.0.0.0/99'] }, 'CONFIG_INVALID'],
-])('%s is refused', (_, text, edits, code) => {
+  ['an invalid prefix', '', { neverBan: ['10.0.0.0/99'] }, 'CONFIG_INVALID'],
+])('rejects %s', (_, text, edits, code) => {
   expect(() => editConfig(text, edits, FILE)).toThrow(expect.objectContaining({ code }));
 });

@@ -39,7 +39,7 @@ describe('a problem names its position, what was found and what is allowed', () 
       'c.yml:2:3: source.pol_interval: found an unknown key. Did you mean poll_interval? Allowed here: database, table, poll_interval, columns, time_zone, trusted_proxies, aliases',
     ],
     [
-      'a time zone that there is not',
+      'an unknown time zone',
       'source:\n  time_zone: Europe/Berln',
       'c.yml:2:14: source.time_zone: found "Europe/Berln", allowed is the name of a time zone, such as UTC, Europe/Berlin or Asia/Kolkata',
     ],
@@ -48,14 +48,18 @@ describe('a problem names its position, what was found and what is allowed', () 
       'min-free: 1G',
       `c.yml:1:1: min-free: found an unknown key. Did you mean min_free? Allowed here: ${TOP}`,
     ],
-    ['a key that is like none', 'foo: 1', `c.yml:1:1: foo: found an unknown key. Allowed here: ${TOP}`],
+    [
+      'an unknown key that resembles no known key',
+      'foo: 1',
+      `c.yml:1:1: foo: found an unknown key. Allowed here: ${TOP}`,
+    ],
     [
       'a key in the wrong section',
       'never_ban: []',
       `c.yml:1:1: never_ban: found an unknown key. It belongs under fail2ban. Allowed here: ${TOP}`,
     ],
     [
-      'a key of the top in a section',
+      'a top-level key in a section',
       'log:\n  min_free: 1G',
       'c.yml:2:3: log.min_free: found an unknown key. It belongs to the top. Allowed here: level, format, file',
     ],
@@ -65,12 +69,12 @@ describe('a problem names its position, what was found and what is allowed', () 
       'c.yml:2:20: sinks.a.rol: found an unknown key. Did you mean roll? Allowed here: type, directory, roll, max_line_size, mode, group, events, required, start',
     ],
     [
-      'a key of another kind of sink',
+      'a key of another sink type',
       'sinks:\n  a:\n    type: fail2ban\n    roll: { every: 3d }',
       'c.yml:4:13: sinks.a.roll.every: found an unknown key. Allowed here: size',
     ],
     [
-      'a bad name of a sink',
+      'an invalid sink name',
       'sinks:\n  Audit: { type: file }',
       'c.yml:2:3: sinks.Audit: found the name "Audit", allowed are lower-case letters, digits, - and _, a letter first',
     ],
@@ -82,22 +86,18 @@ describe('a problem names its position, what was found and what is allowed', () 
     ['__proto__', 'sinks:\n  __proto__: { type: file }', 'c.yml:2:3: __proto__ is not allowed as a name'],
     // kinds of sinks
     [
-      'a misspelt kind of sink',
+      'a misspelt sink type',
       'sinks:\n  a:\n    type: fail2bam',
       /* its keys are not looked at */ 'c.yml:3:11: sinks.a.type: found "fail2bam", allowed is file, fail2ban, syslog or jetstream. Did you mean fail2ban?',
     ],
     [
-      'a sink without its kind',
+      'a sink without a type',
       'sinks:\n  a: { directory: /x }',
       'c.yml:2:3: sinks.a.type: found nothing, allowed is file, fail2ban, syslog or jetstream',
     ],
+    ['an empty sink', 'sinks:\n  a:\n', 'c.yml:2:5: sinks.a: found an empty value, allowed is a mapping'],
     [
-      'a sink with nothing under it',
-      'sinks:\n  a:\n',
-      'c.yml:2:5: sinks.a: found an empty value, allowed is a mapping',
-    ],
-    [
-      'no list of sinks, but the word',
+      'a word in place of the sinks',
       'sinks:\n',
       'c.yml:1:7: sinks: found an empty value, allowed is a mapping',
     ],
@@ -108,22 +108,22 @@ describe('a problem names its position, what was found and what is allowed', () 
       'c.yml:1:26: source.poll_interval: found "1 second", allowed is a duration such as 500ms, 1s, 10m, 2h, 90d or 1y',
     ],
     [
-      'an age that is none',
+      'an invalid age',
       'retention:\n  keep: { auth: 90 }',
       'c.yml:2:17: retention.keep.auth: found 90, allowed is a duration such as 500ms, 1s, 10m, 2h, 90d or 1y, or forever',
     ],
     [
-      'an age of nothing',
+      'a zero age',
       'retention:\n  keep: { default: 0d }',
       'c.yml:2:20: retention.keep.default: found "0d", allowed is a duration such as 500ms, 1s, 10m, 2h, 90d or 1y, or forever',
     ],
     [
-      'an age that no number of milliseconds is exact for',
+      'an age that milliseconds cannot express exactly',
       'retention: { archive: { keep: 99999999999y } }',
       'c.yml:1:31: retention.archive.keep: found "99999999999y", allowed is a duration of at most 1000y, or forever',
     ],
     [
-      'an age of a category that is none',
+      'an age of an unknown category',
       'retention:\n  keep: { proxy_hosts: 1y }',
       'c.yml:2:11: retention.keep.proxy_hosts: found an unknown key. Did you mean proxy_host? Allowed here: default, auth, proxy_host, redirection_host, stream, dead_host, certificate, access_list, port_forward, user, setting, backup, ban, daemon',
     ],
@@ -138,7 +138,7 @@ describe('a problem names its position, what was found and what is allowed', () 
       'c.yml:2:13: retention.schedule: found "17 3 32 * *", allowed is five fields of cron, UTC: minute hour day month weekday, such as "17 3 * * *"',
     ],
     [
-      'archives among the logs',
+      'archives in the log directory',
       'retention:\n  archive: { directory: /var/log/posternproxy/audit }',
       'c.yml:2:25: retention.archive.directory: found "/var/log/posternproxy/audit", the directory of sink audit; use a separate one',
     ],
@@ -153,7 +153,7 @@ describe('a problem names its position, what was found and what is allowed', () 
       'c.yml:1:26: source.poll_interval: found "0s", allowed is a duration from 10ms to 1h',
     ],
     [
-      'a duration beyond all time',
+      'an excessive duration',
       'fail2ban: { ban_time: 99999999999999999999y }',
       'c.yml:1:23: fail2ban.ban_time: found "99999999999999999999y", allowed is a duration of at most 1000y',
     ],
@@ -163,7 +163,7 @@ describe('a problem names its position, what was found and what is allowed', () 
       'c.yml:1:11: min_free: found "1g", allowed is a size such as 64K, 100M or 2G',
     ],
     [
-      'a size of nothing',
+      'a zero size',
       'sinks: { a: { type: file, roll: { size: 0B } } }',
       'c.yml:1:41: sinks.a.roll.size: found "0B", allowed is a size above 0',
     ],
@@ -173,17 +173,17 @@ describe('a problem names its position, what was found and what is allowed', () 
       'c.yml:4:11: sinks.a.mode: found 640, allowed is a file mode in octal and in quotes, such as "0640"',
     ],
     [
-      'a mode in which everybody may write',
+      'a world-writable mode',
       'sinks: { a: { type: file, mode: "0666" } }',
       'c.yml:1:33: sinks.a.mode: found "0666", allowed is a mode with which the daemon can read and write, and not every user can write',
     ],
     [
-      'a word that is no choice',
+      'a word that is not a choice',
       'log: { level: verbose }',
       'c.yml:1:15: log.level: found "verbose", allowed is trace, debug, info, warn, error or fatal',
     ],
     [
-      'yes, which YAML 1.2 takes for a text',
+      'yes, which is a text in YAML 1.2',
       'sinks: { a: { type: file, required: yes } }',
       'c.yml:1:37: sinks.a.required: found "yes", allowed is true or false',
     ],
@@ -216,7 +216,7 @@ describe('a problem names its position, what was found and what is allowed', () 
     ],
     ['a file that is a list', '- source', 'c.yml:1:1: the file: found a list, allowed is a mapping'],
     ['a file that is a word', 'hello', 'c.yml:1:1: the file: found "hello", allowed is a mapping'],
-    // what goes together
+    // keys that belong together
     [
       'a path too long for a socket',
       `control: /${'s'.repeat(107)}`,
@@ -253,7 +253,7 @@ describe('a problem names its position, what was found and what is allowed', () 
       'c.yml:3:14: sinks.b.type: found a second sink of type fail2ban; only one is allowed (a), as there is one jail',
     ],
     [
-      'an address that is none',
+      'an invalid address',
       'fail2ban:\n  never_ban:\n    - 192.0.2.7\n    - 192.0.2.256',
       `c.yml:4:7: fail2ban.never_ban.1: found "192.0.2.256", allowed is ${NETWORK}`,
     ],
@@ -285,17 +285,17 @@ describe('a problem names its position, what was found and what is allowed', () 
       `c.yml:1:46: sinks.a.events.action.0: found "auth.login_failur", which is not in the catalog of events. Did you mean auth.login_failure? Allowed: ${AUTH}`,
     ],
     [
-      'an action that its category does not have',
+      'an action that is not in its category',
       'sinks: { a: { type: file, events: { action: [auth.zzzzzzzz] } } }',
       `c.yml:1:46: sinks.a.events.action.0: found "auth.zzzzzzzz", which is not in the catalog of events. Allowed: ${AUTH}`,
     ],
     [
-      'an alias for nothing',
+      'an alias for an unknown action',
       'source: { aliases: { auth.login_failur: [x] } }',
       `c.yml:1:22: source.aliases.auth.login_failur: found "auth.login_failur", which is not in the catalog of events. Did you mean auth.login_failure? Allowed: ${AUTH}`,
     ],
     [
-      'an alias that is another event',
+      'an alias that means another event',
       'source: { aliases: { auth.login_failure: [auth.login_success] } }',
       'c.yml:1:43: source.aliases.auth.login_failure.0: found "auth.login_success", which already means auth.login_success; use another spelling',
     ],
@@ -306,12 +306,12 @@ describe('a problem names its position, what was found and what is allowed', () 
     ],
     // YAML itself
     [
-      'a key that stands twice',
+      'a duplicate key',
       'log: { level: info }\nstate: /x\nlog: { level: warn }',
       'c.yml:3:1: log appears here a second time (first in line 1); keep one of them',
     ],
     ['a tab', 'source:\n\tdatabase: /x', 'c.yml:2:1: a tab; lines are indented with spaces only'],
-    ['a quote that is left open', 'server: "x', 'c.yml:1:11: missing closing "quote'],
+    ['an unclosed quote at the end', 'server: "x', 'c.yml:1:11: missing closing "quote'],
     [
       'an alias without its anchor',
       'log: *x',
@@ -334,7 +334,7 @@ describe('a problem names its position, what was found and what is allowed', () 
     ],
     ['a key that is a list', '? [a]\n: 1', 'c.yml:1:3: a key that is not text'],
     [
-      'old YAML, in which yes is true',
+      'a document of YAML 1.1, where yes is true',
       '%YAML 1.1\n---\nserver: x',
       'c.yml:1:1: found %YAML 1.1, allowed is 1.2; leave the line out',
     ],
@@ -345,7 +345,7 @@ describe('a problem names its position, what was found and what is allowed', () 
     ],
     // several, in the order of the file
     [
-      'several at once',
+      'several problems',
       'sinks:\n  a: { type: file, directory: /var/log/x, mode: 0640 }\n  b: { type: file, directory: /var/log/x }\nlog: { levle: info }',
       [
         'c.yml:2:49: sinks.a.mode: found 640, allowed is a file mode in octal and in quotes, such as "0640"',
@@ -354,18 +354,18 @@ describe('a problem names its position, what was found and what is allowed', () 
       ],
     ],
     [
-      'in what an anchor gives',
+      'keys under an anchor',
       'log: &l { level: loud }\nredact: *l',
       [
         'c.yml:1:11: redact.level: found an unknown key. It belongs under log. Allowed here: keys, mode',
         'c.yml:1:18: log.level: found "loud", allowed is trace, debug, info, warn, error or fatal',
       ],
     ],
-  ])('%s', (_, text, problem) => {
+  ])('reports %s with its position', (_, text, problem) => {
     expect(problemsOf(text)).toEqual(Array.isArray(problem) ? problem : [problem]);
   });
 
-  it('does not list more than anybody reads', () => {
+  it('lists at most 30 problems', () => {
     const problems = problemsOf(Array.from({ length: 100 }, (_, at) => `wrong${at}: 1`).join('\n'));
     expect(problems).toHaveLength(31);
     expect(problems.at(-1)).toBe('and 70 more');
@@ -375,15 +375,15 @@ describe('a problem names its position, what was found and what is allowed', () 
 describe('values that may be secret are not repeated', () => {
   const siem = (more: string) => `sinks: { s: { type: syslog, transport: relp, targets: ["a:1"], ${more} } }`;
   it.each([
-    ['a key that was pasted in place of its path', siem('tls: { key: [hunter2], cert: /x }')],
+    ['a private key in place of its path', siem('tls: { key: [hunter2], cert: /x }')],
     ['a syntax error in a line with a password', 'password: hunter2: hunter2'],
     ['an unclosed quote', 'password: "hunter2'],
     ['an unknown key', 'password: hunter2'],
-    ['the password of an address', 'log: { level: "nats://me:hunter2@host" }'],
+    ['a password in an address', 'log: { level: "nats://me:hunter2@host" }'],
     ['text of several lines', 'log: { level: "-----BEGIN\\nhunter2" }'],
     ['an alias', 'password: *hunter2'],
     ['a tag', 'password: !hunter2 x'],
-  ])('%s', (_, text) => {
+  ])('does not repeat the value: %s', (_, text) => {
     const problems = problemsOf(text);
     expect(problems).not.toEqual([]);
     expect(problems.join('\n')).not.toContain('hunter2');
@@ -397,11 +397,11 @@ describe('accepted configurations', () => {
     ['an empty document', '---\n'],
     ['a byte order mark and CRLF', '\ufefflog:\r\n  level: info\r\n'],
     ['empty sections', 'source:\n  columns:\nlog:\nredact:\nfail2ban:\n'],
-  ])('%s is the defaults', (_, text) => {
+  ])('%s gives the defaults', (_, text) => {
     expect(parseConfig(text, 'c.yml')).toEqual(parseConfig('', null));
   });
 
-  it('anchors, aliases and merge keys', () => {
+  it('accepts anchors, aliases and merge keys', () => {
     const text = [
       'sinks:',
       '  a: &a { type: file, directory: /var/log/a, mode: "0600" }',
@@ -413,11 +413,11 @@ describe('accepted configurations', () => {
     });
   });
 
-  it('no sinks, if the configuration says so', () => {
+  it('a configuration may have no sinks', () => {
     expect(parseConfig('sinks: {}', 'c.yml').sinks).toEqual({});
   });
 
-  it('known names in a filter, in any spelling, and names that resemble no known name', () => {
+  it('accepts known names in a filter, in any spelling, and names that resemble no known name', () => {
     const events = {
       category: ['auth', 'wireguard_peer'],
       action: ['auth.login_failure', 'login_failed', 'wireguard_peer.rotate'],
@@ -431,18 +431,18 @@ describe('where the configuration comes from', () => {
   const file = join(directory, 'config.yml');
   writeFileSync(file, 'server: from-file\nstate: /from/file\n');
 
-  it('from the file that is named', () => {
+  it('loads the file that --config names', () => {
     const loaded = loadConfig(file, {});
     expect(loaded.path).toBe(file);
     expect(loaded.config.server).toBe('from-file');
   });
 
-  it('from the file that the environment names, unless --config overrides it', () => {
+  it('loads the file that the environment names, unless --config overrides it', () => {
     expect(loadConfig(null, { POSTERN_AUDITD_CONFIG: file }).path).toBe(file);
     expect(loadConfig(file, { POSTERN_AUDITD_CONFIG: '/not/there' }).path).toBe(file);
   });
 
-  it('paths of the environment stand above the file', () => {
+  it('paths of the environment override the file', () => {
     const env = {
       POSTERN_AUDITD_DATABASE: '/e/db',
       POSTERN_AUDITD_STATE: '/e/state',
@@ -453,14 +453,14 @@ describe('where the configuration comes from', () => {
     expect(loadConfig(file, { POSTERN_AUDITD_STATE: '' }).config.state).toBe('/from/file');
   });
 
-  it('a wrong path in the environment is said to be there', () => {
+  it('an invalid path in the environment is reported with its variable', () => {
     expect(problemsOf('state: /x', { POSTERN_AUDITD_STATE: 'here' })).toEqual([
       `POSTERN_AUDITD_STATE: state: found "here", allowed is ${PATH}`,
     ]);
     expect(() => parseConfig('', null, { POSTERN_AUDITD_STATE: 'here' })).toThrow(/Correct the environment$/);
   });
 
-  it('a server without a name has that of the host', () => {
+  it('a server without a name has the name of the host', () => {
     writeFileSync(join(directory, 'empty.yml'), '');
     expect(loadConfig(join(directory, 'empty.yml'), {}).config.server).toBe(hostname());
   });
@@ -468,7 +468,7 @@ describe('where the configuration comes from', () => {
   it.each([
     ['does not exist', join(directory, 'none.yml')],
     ['is a directory', directory],
-  ])('a file that is named and %s is an error', (why, path) => {
+  ])('a named file that %s is an error', (why, path) => {
     expect(() => loadConfig(path, {})).toThrow(
       expect.objectContaining({
         code: 'CONFIG_MISSING',
@@ -493,11 +493,11 @@ describe('whatever is in the file', () => {
     }
   };
 
-  it('only an AuditdError is thrown: any text', () => {
+  it('any text throws only an AuditdError', () => {
     fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 300 }), broken), { numRuns: 3_000 });
   });
 
-  it('only an AuditdError is thrown: pieces of YAML', () => {
+  it('any pieces of YAML throw only an AuditdError', () => {
     const pieces = [
       'a',
       'sinks',
@@ -536,7 +536,7 @@ describe('whatever is in the file', () => {
     fc.assert(fc.property(text, broken), { numRuns: 5_000 });
   });
 
-  it('only an AuditdError is thrown: any values under known keys', () => {
+  it('any values under known keys throw only an AuditdError', () => {
     const value = fc.jsonValue({ maxDepth: 3 });
     const mapping = (...keys: string[]) =>
       fc.dictionary(fc.oneof(fc.constantFrom(...keys), fc.string()), value);
@@ -559,13 +559,13 @@ describe('whatever is in the file', () => {
 
   it.each([
     ['brackets', '['.repeat(79_000)],
-    ['more than a configuration has', '['.repeat(200_000)],
+    ['an oversized file', '['.repeat(200_000)],
     ['lists in lists', '- '.repeat(39_000)],
     [
       'aliases of aliases',
       `a: &a [1]\n${Array.from({ length: 30 }, (_, at) => `b${at}: &b${at} [*${at === 0 ? 'a' : `b${at - 1}`}, *${at === 0 ? 'a' : `b${at - 1}`}]`).join('\n')}`,
     ],
-  ])('nesting without end is refused: %s', (_, text) => {
+  ])('rejects excessive nesting: %s', (_, text) => {
     expect(() => parseConfig(text, 'c.yml')).toThrow(AuditdError);
   });
 });
@@ -585,12 +585,12 @@ describe('the configuration as one writes it', () => {
       'a collector',
       'sinks: { s: { type: syslog, transport: tls, targets: ["a:6514"], tls: { ca: /ca.pem } } }',
     ],
-  ])('is read back as the same: %s', (_, text) => {
+  ])('a written configuration is equal when it is read again: %s', (_, text) => {
     const config = parseConfig(text, 'c.yml');
     expect(parseConfig(formatConfig(config), 'written.yml')).toEqual(config);
   });
 
-  it('has units that people read', () => {
+  it('durations and sizes are written in readable units', () => {
     expect(formatConfig(parseConfig('fail2ban: { ban_time: 90m, find_time: 86400s }', 'c.yml'))).toMatch(
       /find_time: 1d\n {2}ban_time: 90m\n/,
     );
@@ -601,17 +601,17 @@ describe('conflicting keys of a fleet', () => {
   const nats = 'servers: ["nats://n1:4222"]';
   it.each([
     [
-      'a hub that reaches nobody',
+      'a hub without servers',
       'fleet: { role: hub }',
       '1:16: fleet.role: found "hub", which needs fleet.servers too',
     ],
     [
-      'bans of others without others',
+      'subscribed bans without servers',
       'fleet:\n  bans: subscribe',
       '2:9: fleet.bans: found "subscribe", which needs fleet.servers too',
     ],
     [
-      'bans without who bans',
+      'subscribed bans without a fail2ban sink',
       `sinks: {}\nfleet: { bans: subscribe, ${nats} }`,
       '2:16: fleet.bans: found "subscribe" without a sink of type fail2ban, which bans need',
     ],
@@ -621,7 +621,7 @@ describe('conflicting keys of a fleet', () => {
       "3:14: sinks.s.type: found jetstream on the hub, which would publish the fleet's events again; leave the sink out",
     ],
     [
-      'a hub that is to read another database',
+      'a hub with a source database',
       `fleet: { role: hub, ${nats} }\nsource: { database: /x.db }`,
       "2:21: source.database: the hub's table is in its state directory; leave the key out",
     ],
@@ -636,12 +636,12 @@ describe('conflicting keys of a fleet', () => {
       '1:45: fleet.user: user and password belong together',
     ],
     [
-      'a login to nowhere',
+      'a token without servers',
       'fleet: { token: /b }',
       '1:17: fleet.token: found without fleet.servers, which it needs',
     ],
     [
-      'a network that is none',
+      'an invalid network',
       'fleet: { never_ban: [10.0.0.0/99] }',
       '1:22: fleet.never_ban.0: found "10.0.0.0/99", allowed is an address or a network, such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32',
     ],
@@ -650,7 +650,7 @@ describe('conflicting keys of a fleet', () => {
       'fleet: { servers: ["nats://u:s3cret@n1:4222"] }',
       '1:20: fleet.servers.0: write nats://host:port or tls://host:port, without a password',
     ],
-  ])('%s', (_, text, said) => {
+  ])('rejects conflicting keys of a fleet: %s', (_, text, said) => {
     try {
       parseConfig(text, 'c.yml');
       expect.unreachable();
@@ -663,7 +663,7 @@ describe('conflicting keys of a fleet', () => {
 
 describe('a problem of the configuration', () => {
   it.each(['\u{e0041}', '\uffa0', '\u180b', '\ufe0f', '\u202e', '\u0085', '\u001b'])(
-    'shows no unsafe character of a key or a value as it is: %j',
+    'a problem shows no unsafe character unescaped: %j',
     (character) => {
       for (const text of [
         `"a${character}b": 1`,

@@ -1,7 +1,7 @@
 import { additional, type JsonSchema, jsonSchema } from '../../src/config/json-schema.js';
 import { toUserValue } from '../../src/config/serialize.js';
 
-/** A key as one writes it in the reference, and its schema. `required` if it has no default and can't be left out. */
+/** A key as the reference shows it, and its schema. `required` if it has no default and can't be omitted. */
 export interface KeyEntry {
   readonly key: string;
   readonly schema: JsonSchema;
@@ -14,7 +14,7 @@ export interface Section {
   readonly entries: readonly KeyEntry[];
 }
 
-/** All keys there are, in sections: the top, each mapping at the top, each kind of sink. */
+/** All keys in sections: the top level, each mapping in it, each sink type. */
 export function sections(schema = jsonSchema()): Section[] {
   const top = Object.entries(schema.properties ?? {});
   const mappings = top.filter(([, inner]) => inner.properties !== undefined);
@@ -62,7 +62,7 @@ export function reference(): string {
     .join('\n\n');
 }
 
-/** What a key is that is left out. */
+/** The value of an omitted key. */
 export function standard({ schema, required }: KeyEntry): string {
   if (schema.default !== undefined) return shown(schema.default, schema);
   return required ? 'required' : '';
@@ -79,7 +79,7 @@ function shown(value: unknown, schema: JsonSchema): string {
   return `\`${typeof text === 'string' ? text : JSON.stringify(text)}\``;
 }
 
-/** What a value may be, in words. */
+/** Describes the allowed values in words. */
 export function allowed(schema: JsonSchema): string {
   const options = schema.anyOf ?? schema.oneOf;
   if (options !== undefined) return [...new Set(options.map(allowed))].join(' or ');

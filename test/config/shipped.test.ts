@@ -8,14 +8,14 @@ import { reference, sections } from './reference.js';
 const FILE = 'config/config.yml';
 const text = readFileSync(FILE, 'utf8');
 
-/** Every name of a key that the schema has, wherever it stands. */
+/** Every key name in the schema, at any level. */
 function names(schema: JsonSchema): string[] {
   const inner = Object.entries(schema.properties ?? {}).flatMap(([name, member]) => [name, ...names(member)]);
   const more = typeof schema.additionalProperties === 'object' ? names(schema.additionalProperties) : [];
   return [...inner, ...more, ...[...(schema.anyOf ?? []), ...(schema.oneOf ?? [])].flatMap(names)];
 }
 
-/** A commented example with its comment signs taken away, from its first line to the next empty one. */
+/** A commented example without its comment signs, from its first line to the next empty one. */
 function uncommented(first: RegExp): string {
   const lines = text.split('\n');
   const from = lines.findIndex((line) => first.test(line));
@@ -24,16 +24,16 @@ function uncommented(first: RegExp): string {
 }
 
 describe('the shipped config.yml', () => {
-  it('says exactly the defaults', () => {
+  it('the shipped config.yml has exactly the defaults', () => {
     expect(parseConfig(text, FILE)).toEqual(parseConfig('', FILE));
   });
 
-  it('names every key', () => {
+  it('the shipped config.yml names every key', () => {
     const missing = names(jsonSchema()).filter((name) => !new RegExp(`(^|[\\s{#])${name}:`, 'm').test(text));
     expect(missing).toEqual([]);
   });
 
-  it('has examples that work when their comment signs are taken away', () => {
+  it('the examples in config.yml are valid when they are uncommented', () => {
     expect(parseConfig(uncommented(/# siem:/), FILE).sinks.siem).toMatchObject({ type: 'syslog' });
     expect(parseConfig(uncommented(/# stream:/), FILE).sinks.stream).toMatchObject({ type: 'jetstream' });
     expect(parseConfig(uncommented(/# events:/), FILE).sinks.audit?.events).toMatchObject({
@@ -42,13 +42,13 @@ describe('the shipped config.yml', () => {
     expect(parseConfig(uncommented(/# server:/), FILE).server).toBe('gateway-1');
   });
 
-  it('leads editors to the schema with its first line', () => {
+  it('the first line of config.yml names the schema for editors', () => {
     expect(text.split('\n')[0]).toBe(
       '# yaml-language-server: $schema=/opt/postern-auditd/config/config.schema.json',
     );
   });
 
-  it('keeps its lines readable', () => {
+  it('the lines of config.yml are readable', () => {
     expect(text.split('\n').filter((line) => line.length > 150)).toEqual([]);
   });
 });
@@ -69,7 +69,7 @@ describe('what is generated from the schema', () => {
     expectGenerated('docs/reference/CONFIGURATION.md', 'reference', reference());
   });
 
-  it('describes every key', () => {
+  it('the schema describes every key', () => {
     const silent = sections().flatMap(({ title, entries }) =>
       entries.filter(({ schema }) => schema.description === undefined).map(({ key }) => `${title} ${key}`),
     );
