@@ -11,7 +11,7 @@ afterEach(async () => {
 });
 
 describe('the connection to the fleet', () => {
-  it('stops at once even if NATS accepts the connection and never answers', async () => {
+  it('the connection to the fleet stops at once even if NATS accepts it and never answers', async () => {
     for (let n = 0; n < 3; n++) running.push(await listen(() => undefined));
     const nats = jetstreamSink.parse({
       type: 'jetstream',

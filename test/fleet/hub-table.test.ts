@@ -42,7 +42,7 @@ describe("the hub's table", () => {
       .all(server, timeline) as number[];
   }
 
-  it('has each event once and in order, whatever the order and the number of the messages, also across a crash', () => {
+  it("the hub's table has each event once and in order, whatever the order and the number of the messages, also across a crash", () => {
     const chain = Array.from({ length: 12 }, (_, at) => message((at + 1) * 3, at * 3));
     fc.assert(
       fc.property(
@@ -69,7 +69,7 @@ describe("the hub's table", () => {
     );
   });
 
-  it('never makes events wait for another server, or for another history', () => {
+  it("the hub's table never makes events wait for another server, or for another history", () => {
     table.insertBatch(
       [message(1, 0), message(3, 2), message(1, 0, 'b'), message(2, 1, 'b'), message(9, 0, 'a', 2)],
       's',
@@ -80,7 +80,7 @@ describe("the hub's table", () => {
     expect(table.heldCount).toBe(1);
   });
 
-  it('stops waiting for a missing event after ten minutes, and keeps the order of the rest', () => {
+  it("the hub's table stops waiting for a missing event after ten minutes, and keeps the order of the rest", () => {
     const at = (sequence: number, after: number) => message(sequence, after, 'a', 1, 1_000);
     table.insertBatch([at(1, 0), at(5, 4), at(4, 3)], 's', position(3), 1_000);
     expect(table.expire(1_000 + HOLD_MS + SLACK_MS - 1)).toMatchObject({ inserted: 0 });
@@ -90,7 +90,7 @@ describe("the hub's table", () => {
     expect(rows()).toEqual([1, 4, 5, 3]); // late, but not lost
   });
 
-  it('has the same order at each hub, whenever it reads: one hub can resume after the last row of the other', () => {
+  it("each hub's table has the same order, whenever it reads: one hub can resume after the last row of the other", () => {
     const late = 1_000 + HOLD_MS;
     const stream = [
       message(10, 0, 'web1', 1, 1_000),
@@ -119,7 +119,7 @@ describe("the hub's table", () => {
     for (const order of orders) expect(order).toEqual(['web1:10', 'web2:1', 'web1:12', 'web2:2', 'web2:3']);
   });
 
-  it('lets no server suppress the event of another by forging its id', () => {
+  it('no server can suppress the event of another by forging its id', () => {
     const own = message(1, 0, 'web2');
     const forged: Received = {
       ...message(1, 0, 'web1'),
@@ -135,7 +135,7 @@ describe("the hub's table", () => {
     });
   });
 
-  it('loses nothing if two servers with one name have different rows with one number', () => {
+  it('two servers with one name lose nothing if they have different rows with one number', () => {
     const other = message(5, 4, 'a');
     const twin: Received = { ...other, event: { ...other.event, id: 'f'.repeat(32) } };
     const body = other.body.replace(other.event.id, twin.event.id);
@@ -144,7 +144,7 @@ describe("the hub's table", () => {
     expect(rows()).toEqual([1, 5, 4, 5]);
   });
 
-  it('knows the last row of each server, also after two gaps and a crash', () => {
+  it("the hub's table knows the last row of each server, also after two gaps and a crash", () => {
     table.insertBatch([message(1, 0), message(80, 1), message(7, 0, 'b')], 's', position(3), 5_000);
     const known = () => table.knownServers(10).map(({ server, row }) => `${server} ${row}`);
     table.forgetOrder('s', null);
@@ -163,7 +163,7 @@ describe("the hub's table", () => {
     expect(rows()).toEqual([1, 80, 90, 95]);
   });
 
-  it('keeps the time of the last event of a server when its held events are inserted after a restart', () => {
+  it("the hub's table keeps the time of the last event of a server when its held events are inserted after a restart", () => {
     table.insertBatch([message(1, 0), message(3, 2)], 's', position(2), 5_000);
     table.close();
     table = new HubTable(directory);
@@ -172,7 +172,7 @@ describe("the hub's table", () => {
     expect(table.lastEvents()).toMatchObject([{ origin: 'a', seen: 5_000, created: expect.any(String) }]);
   });
 
-  it('accepts numbers of any size: one that SQLite can not store stops no server', () => {
+  it("the hub's table accepts numbers of any size: one that SQLite can not store stops no server", () => {
     const { subject, body } = message(1, 0);
     const odd = [1e300, 1e19, -1e19, 2 ** 63, { i: '9'.repeat(19) }, { r: 'x' }];
     const messages = odd.map((value, at) => {
@@ -185,7 +185,7 @@ describe("the hub's table", () => {
     expect(table.insertBatch(messages, 's', position(6), 0)).toMatchObject({ inserted: odd.length });
   });
 
-  it('accepts no row again that retention has removed, also after a crash or from another connection', () => {
+  it("the hub's table does not accept rows again that retention has removed, also after a crash or from another connection", () => {
     const messages = [message(1, 0), message(2, 1), message(3, 2)];
     table.insertBatch(messages, 's', position(3), 0);
     const other = new Database(table.path);
@@ -198,7 +198,7 @@ describe("the hub's table", () => {
     expect(rows()).toEqual([3, 4]);
   });
 
-  it('opens a table of an earlier release, which has no versions of edited rows, and keeps its rows', () => {
+  it('the hub opens a table of an earlier release, which has no versions of edited rows, and keeps its rows', () => {
     table.insertBatch([message(1, 0)], 's', position(1), 0);
     for (const what of ['INDEX audit_log_revision', 'INDEX audit_log_origin']) table.db.exec(`DROP ${what}`);
     for (const column of ['revision_of', 'revised_action'])
@@ -216,7 +216,7 @@ describe("the hub's table", () => {
     ]);
   });
 
-  it('moves the position in the stream together with the rows, or not at all', () => {
+  it('the position in the stream moves together with the rows, or not at all', () => {
     table.insertBatch([message(1, 0)], 's', position(7), 0);
     const broken = { ...message(2, 1), event: { ...message(2, 1).event, columns: [] } };
     expect(() => table.insertBatch([message(2, 1), broken], 's', position(9), 0)).toThrow();
@@ -227,7 +227,7 @@ describe("the hub's table", () => {
 });
 
 describe('failed logins of other servers', () => {
-  it('are admitted again after the clock was set back', () => {
+  it('failed logins of other servers are admitted again after the clock was set back', () => {
     const limiter = new FailureLimiter({ addresses: 2, failures: 3, windowMs: 60_000 });
     const later = 86_400_000;
     for (const n of [1, 2]) expect(limiter.admit('a', `192.0.2.${n}`, later)).toBeNull();
@@ -237,7 +237,7 @@ describe('failed logins of other servers', () => {
     expect(limiter.admit('a', '192.0.2.9', 1_000)).toBeNull();
   });
 
-  it('are kept for a day, however many arrive', () => {
+  it('failed logins of other servers are kept for a day, however many arrive', () => {
     const db = new Database(':memory:');
     const failures = new RemoteFailureTable(db);
     const count = () => db.prepare('SELECT count(*) FROM fleet_failure').pluck().get();
@@ -260,7 +260,7 @@ describe('failed logins of other servers', () => {
     db.close();
   });
 
-  it('are limited in addresses and in failures, per server, over a sliding window', () => {
+  it('failed logins of other servers are limited in addresses and in failures, per server, over a sliding window', () => {
     const limiter = new FailureLimiter({ addresses: 2, failures: 5, windowMs: 60_000 });
     expect(limiter.admit('a', '192.0.2.1', 0)).toBeNull();
     expect(limiter.admit('a', '192.0.2.2', 1_000)).toBeNull();
@@ -274,7 +274,7 @@ describe('failed logins of other servers', () => {
     expect(limiter.admit('a', '192.0.2.4', 64_500)).toBe('too_many_addresses');
   });
 
-  it('never exceed the limit within a window, whenever they arrive', () => {
+  it('failed logins of other servers never exceed the limit within a window, whenever they arrive', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.nat(20), fc.nat(3_000)), { maxLength: 300 }), (tries) => {
         const limiter = new FailureLimiter({ addresses: 3, failures: 1_000, windowMs: 10_000 });

@@ -52,7 +52,7 @@ describe.skipIf(!hasNats())('the servers that a hub knows', () => {
     return { members, said };
   }
 
-  it('the list has all servers under their own names, also after changes while the hub was not connected', async () => {
+  it("the hub's list has all servers under their own names, also after changes while the hub was not connected", async () => {
     const { members } = await after(0);
     const names = () => members.all().map(({ beat: { server } }) => server);
     expect(names()).toEqual(['a']);

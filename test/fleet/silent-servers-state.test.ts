@@ -8,7 +8,7 @@ import { State } from '../../src/shipping/state.js';
 
 const log = pino({ level: 'silent' });
 
-it('remembers the silent servers after a restart', () => {
+it('the hub remembers the silent servers after a restart', () => {
   const directory = mkdtempSync(join(tmpdir(), 'postern-silent-'));
   onTestFinished(() => rmSync(directory, { recursive: true }));
   const state = new State(directory);
@@ -22,7 +22,7 @@ it('remembers the silent servers after a restart', () => {
   again.close();
 });
 
-it('logs that the silent servers can not be saved, and keeps running', () => {
+it('the hub logs that the silent servers can not be saved, and keeps running', () => {
   const error = vi.spyOn(log, 'error');
   const full = () => {
     throw new Error('database or disk is full');

@@ -1,4 +1,4 @@
-/** A CEF event taken apart by hand, character by character: shares nothing with the writer. */
+/** Parses a CEF event by hand, character by character. It shares no code with the writer. */
 export interface ParsedCef {
   readonly header: readonly string[];
   readonly extension: Readonly<Record<string, string>>;

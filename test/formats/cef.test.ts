@@ -7,13 +7,13 @@ import { readBack } from '../support/read-events.js';
 import { parseCef } from './cef-parser.js';
 import { anyEvent, controlCharacters, plainEvent } from './events.js';
 
-/** CEF carries CR and LF; of other unsafe characters only pictures. */
+/** CEF carries CR and LF. Other unsafe characters become pictures. */
 function carried(text: string): string {
   return text.replace(/[^\r\n]+/g, pictured);
 }
 
 describe('CEF', () => {
-  it('has the keys of its dictionary', () => {
+  it('CEF has the keys of its dictionary', () => {
     expect(parseCef(formatCef(plainEvent, { version: '1.2.3' }))).toEqual({
       header: [
         'CEF:0',
@@ -55,13 +55,13 @@ describe('CEF', () => {
     });
   });
 
-  it('has an IPv6 source where the dictionary wants it', () => {
+  it('an IPv6 source has its own CEF key', () => {
     const { extension } = parseCef(formatCef(readBack(plainEvent, { address: '2001:db8::7' })));
     expect(extension).toMatchObject({ c6a2Label: 'Source IPv6 Address', c6a2: '2001:db8::7' });
     expect(extension).not.toHaveProperty('src');
   });
 
-  it('does not give the time of reading for the time of the event', () => {
+  it("CEF does not present the time of reading as the event's time", () => {
     const { extension } = parseCef(formatCef(readBack(plainEvent, { time: null, rawTime: 'yesterday' })));
     expect(extension).not.toHaveProperty('rt');
     expect(extension).toMatchObject({
@@ -71,7 +71,7 @@ describe('CEF', () => {
     });
   });
 
-  it('names the account of a login and the target of a change to a user', () => {
+  it('CEF has the account of a login and the target of a change to a user', () => {
     const ecs = { category: ['authentication'], type: ['start'] };
     const auth = readBack(plainEvent, { type: { ...plainEvent.type, ecs } });
     expect(parseCef(formatCef(auth)).extension).toMatchObject({
@@ -82,12 +82,12 @@ describe('CEF', () => {
     expect(parseCef(formatCef(user)).extension).toMatchObject({ suser: 'jan.kowalski', duid: '12' });
   });
 
-  it('marks that it was shortened', () => {
+  it('a shortened CEF event is marked', () => {
     const { extension } = parseCef(formatCef(plainEvent, { truncated: true }));
     expect(extension).toMatchObject({ cn3Label: 'Truncated', cn3: '1' });
   });
 
-  it('unescapes to the original for any row', () => {
+  it('CEF unescapes to the original for any row', () => {
     fc.assert(
       fc.property(anyEvent(), (event) => {
         const text = formatCef(event);
@@ -114,7 +114,7 @@ describe('CEF', () => {
     );
   });
 
-  it('at its least still is CEF and has the id', () => {
+  it('a minimal CEF event is valid and has the id', () => {
     fc.assert(
       fc.property(anyEvent(), (event) => {
         const text = minimalCef(event);
@@ -128,7 +128,7 @@ describe('CEF', () => {
     );
   });
 
-  it('escapes pipes and backslashes in the header, and no equals signs', () => {
+  it('a CEF header escapes pipes and backslashes, but not equals signs', () => {
     expect(escapeCefHeader('a|b\\c=d\n')).toBe('a\\|b\\\\c=d\u240a');
   });
 });

@@ -9,13 +9,13 @@ import { anyEvent, plainEvent } from './events.js';
 
 const memory = Buffer.alloc(65_536);
 
-/** The line that is written behind some other bytes; null if it was not. */
+/** The line as written after some other bytes; null if it was not written. */
 function written(event: AuditEvent, start = 7): string | null {
   const end = writeEcs(event, memory, start);
   return end < 0 ? null : memory.toString('utf8', start, end);
 }
 
-/** Text as nearly all rows have it, and some of what is not plain. */
+/** Text of ordinary rows, and some that is not plain. */
 const word = fc.oneof(
   { weight: 8, arbitrary: fc.string({ unit: fc.constantFrom(..."abzAZ09 ._-@:/{}[]~!#'"), maxLength: 24 }) },
   {
@@ -44,7 +44,7 @@ const usual: fc.Arbitrary<AuditEvent> = fc
   .map(({ base, ...rest }) => readBack(base, { ...rest, action: rest.type.action }));
 
 describe('a line written as bytes', () => {
-  it('equals the line made as text, for any event', () => {
+  it('the line written as bytes equals the line made as text, for any event', () => {
     fc.assert(
       fc.property(fc.oneof(usual, anyEvent(catalog)), (event) => {
         const line = written(event);
@@ -54,7 +54,7 @@ describe('a line written as bytes', () => {
     );
   });
 
-  it('equals the line made as text for each type of event, and is written', () => {
+  it('each type of event is written as bytes, equal to the text', () => {
     for (const type of catalog) {
       for (const source of ['postern', 'auditd'] as const) {
         const event = readBack(plainEvent, { type, action: type.action, source });
@@ -65,8 +65,8 @@ describe('a line written as bytes', () => {
 
   it.each<[string, Partial<AuditEvent>]>([
     ['nobody', { user: { id: null, name: null, email: null } }],
-    ['nobody from nowhere', { user: { id: null, name: null, email: null }, address: null }],
-    ['an address of mail alone', { user: { id: null, name: null, email: 'a@b' } }],
+    ['no user and no address', { user: { id: null, name: null, email: null }, address: null }],
+    ['an e-mail address alone', { user: { id: null, name: null, email: 'a@b' } }],
     ['an id alone', { user: { id: '7', name: null, email: null }, address: null }],
     ['an empty name', { user: { id: null, name: '', email: 'a@b' } }],
     ['no resource', { resource: { type: null, id: null } }],
@@ -87,15 +87,15 @@ describe('a line written as bytes', () => {
     ['milliseconds', { time: 1_042 }],
     ['one millisecond', { time: 7_001 }],
     ['another server', { server: 'zürich' }],
-  ])('is written with %s', (_, change) => {
+  ])('bytes are written, equal to the text, for %s', (_, change) => {
     const event = readBack(plainEvent, { ...change });
     expect(written(event)).toBe(formatEcs(event));
-    expect(written(plainEvent)).toBe(formatEcs(plainEvent)); // what is kept of neighbours is not kept of others
+    expect(written(plainEvent)).toBe(formatEcs(plainEvent)); // a neighbour's cached parts are not used for other events
   });
 
   it.each<[string, Partial<AuditEvent>]>([
     ['a time before 1970', { time: -1 }],
-    ['the last time there is', { time: 8.64e15 }],
+    ['the last valid time', { time: 8.64e15 }],
     ['no time', { time: null, rawTime: 'yesterday' }],
     ['a quote', { user: { id: '1', name: 'a"b', email: 'c' } }],
     ['a backslash', { rawAction: 'a\\b' }],
@@ -105,13 +105,13 @@ describe('a line written as bytes', () => {
     ['half a surrogate pair', { rawAddress: '\ud800' }],
     ['a letter outside of ASCII in the details', { details: '{"a":"é"}' }],
     ['a line separator in the details', { details: '{"a":"\u2028"}' }],
-  ])('is right, or left to text, with %s', (_, change) => {
+  ])('bytes equal the text, or are not written, for %s', (_, change) => {
     const event = readBack(plainEvent, { ...change });
     expect([null, formatEcs(event)]).toContain(written(event));
     expect(written(plainEvent)).toBe(formatEcs(plainEvent));
   });
 
-  it('is not written where it does not fit, and nothing behind the end is touched', () => {
+  it('bytes that do not fit are not written, and the memory after the end stays unchanged', () => {
     const line = formatEcs(plainEvent);
     for (let room = 0; room <= line.length; room++) {
       const around = Buffer.alloc(line.length + 10, 'x');

@@ -17,11 +17,11 @@ const failure: AuditEvent = readBack(plainEvent, {
 });
 const nobody = { id: null, name: null, email: null };
 
-/** Whatever ends a line, breaks JSON, hides or turns text: C0, DEL, C1, U+2028, U+2029, bidi, zero width, BOM, half surrogates. */
+/** Characters that end a line, break JSON, hide text or reverse it: C0, DEL, C1, U+2028, U+2029, bidi, zero width, BOM, lone surrogates. */
 const forbidden =
   /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/;
 
-/** The shipped filter as JavaScript has it: datepattern, then failregex (the real engine: test/fail2ban/filter.test.ts). */
+/** The shipped filter as JavaScript: datepattern, then failregex (the real engine: test/fail2ban/filter.test.ts). */
 const filter =
   /^\{"@timestamp":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","log\.level":"[a-z]+","event":\{"action":"auth\.login_failure","outcome":"failure"[^{}]*\},"source":\{"ip":"([0-9a-f:./]+)"\},.*\}$/;
 
@@ -56,7 +56,7 @@ const attack = fc
 const perhaps = fc.option(attack);
 const redact = createRedactor({ keys: [], mode: 'mask' });
 
-/** An event in which a client, or whoever can write into Postern's rows, has written all that can be written. */
+/** An event in which a client, or somebody with access to Postern's rows, has chosen every text. */
 const hostile: fc.Arbitrary<AuditEvent> = fc
   .record({
     kind: fc.oneof(
@@ -88,7 +88,7 @@ function members(line: string): Record<string, unknown> {
 }
 
 describe('the ECS line', () => {
-  it('has its keys in the order that the filter relies on', () => {
+  it('an ECS line has its keys in the order that the filter relies on', () => {
     expect(formatEcs(failure)).toBe(
       '{"@timestamp":"2026-11-22T20:21:00.000Z","log.level":"warn","event":{"action":"auth.login_failure","outcome":"failure",' +
         '"kind":"event","category":["authentication"],"type":["start"],"sequence":4711,"id":"0123456789abcdef0123456789abcdef",' +
@@ -112,7 +112,7 @@ describe('the ECS line', () => {
       { message: 'Login failed', related: { ip: ['203.0.113.7'] } },
     ],
     [
-      'of an e-mail address alone says so',
+      'of an e-mail address alone names it',
       { user: { ...nobody, email: 'a@b.example' } },
       { message: 'Login failed for a@b.example', user: { email: 'a@b.example' } },
     ],
@@ -126,21 +126,21 @@ describe('the ECS line', () => {
     ['with a raw address', { rawAddress: '203.0.113.7:99' }, { postern: { address: '203.0.113.7:99' } }],
     ['in milliseconds', { time: 1_700_000_000_007 }, { '@timestamp': '2023-11-14T22:13:20.007Z' }],
     ['in tens of milliseconds', { time: 1_700_000_000_070 }, { '@timestamp': '2023-11-14T22:13:20.070Z' }],
-  ])('%s', (_, changes, expected) => {
+  ])('an ECS line %s', (_, changes, expected) => {
     const line = members(formatEcs(readBack(failure, { ...changes })));
     expect(line).toMatchObject(expected);
     expect('source' in line).toBe(changes.address !== null);
     expect('user' in line).toBe(changes.user !== nobody);
   });
 
-  it('names the user in the message unless it is a login', () => {
+  it('the message names the user, except for a login', () => {
     const type = classify('update', 'proxy_host');
     expect(members(formatEcs(readBack(failure, { type }))).message).toBe(
       'Proxy host updated by jan.kowalski',
     );
   });
 
-  it('claims no time of its own where the row has none, and never matches then', () => {
+  it('an event without a readable time has no time of its own, and never matches the filter', () => {
     const line = formatEcs(readBack(failure, { time: null, rawTime: '2026-11-22 25:00' }));
     expect(members(line)).toMatchObject({
       '@timestamp': '2026-11-22T20:21:01Z',
@@ -151,7 +151,7 @@ describe('the ECS line', () => {
     expect(formatEcs(failure)).toMatch(filter);
   });
 
-  it('is one line of valid JSON with the contents of any event', () => {
+  it('any event gives one line of valid JSON with its contents', () => {
     fc.assert(
       fc.property(fc.oneof(anyEvent(catalog), hostile), (event) => {
         const line = formatEcs(event);
@@ -181,7 +181,7 @@ describe('the ECS line', () => {
     );
   });
 
-  it('is the same up to its address for any text of a client', () => {
+  it('an ECS line is the same up to its address, whatever a client writes', () => {
     fc.assert(
       fc.property(hostile, (event) => {
         const calm: AuditEvent = readBack(event, {
@@ -200,7 +200,7 @@ describe('the ECS line', () => {
     );
   });
 
-  it('matches the filter at its own address or not at all', () => {
+  it('an ECS line matches the filter only at its own address', () => {
     let matches = 0;
     fc.assert(
       fc.property(hostile, (event) => {
@@ -216,7 +216,7 @@ describe('the ECS line', () => {
 });
 
 describe('the position of a line', () => {
-  it('is read back from whatever was written', () => {
+  it('the position is read back from any ECS line', () => {
     fc.assert(
       fc.property(hostile, (event) => {
         const { source, timeline, sequence, id } = event;
@@ -226,7 +226,7 @@ describe('the position of a line', () => {
     );
   });
 
-  it('is not read from a torn line', () => {
+  it('a torn ECS line has no position', () => {
     const line = formatEcs(readBack(failure, { details: '{"a":{"b":{"c":"}}"}},"d":{}}' }));
     for (let length = 0; length < line.length; length++)
       expect(parseEcsPosition(line.slice(0, length))).toBeNull();
@@ -241,7 +241,7 @@ describe('the position of a line', () => {
     ['foreign JSON', '{"@timestamp":"2026-11-22T20:21:00.000Z","message":"x"}'],
     ['the text of a client', JSON.stringify({ message: formatEcs(failure) })],
     ['nothing', ''],
-  ])('is not read from %s', (_, line) => {
+  ])('no position is read from %s', (_, line) => {
     expect(parseEcsPosition(line)).toBeNull();
   });
 });

@@ -3,7 +3,7 @@ import type { EventType, Outcome, Severity } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
 import { readBack, readRow } from '../support/read-events.js';
 
-/** A type as the catalog makes it for a word that it doesn't know. */
+/** The type that the classifier makes for an unknown action. */
 export const unknownType: EventType = {
   action: 'widget.frobnicated',
   category: 'widget',
@@ -17,7 +17,7 @@ export const unknownType: EventType = {
   aliases: [],
 };
 
-/** The failed login of the product page, with everything in it that a row can have. */
+/** The failed login of the product page, with every field that a row can have. */
 export const plainEvent: AuditEvent = readRow(
   {
     created_at: '2026-11-22 20:21:00',
@@ -33,7 +33,7 @@ export const plainEvent: AuditEvent = readRow(
   { id: '0123456789abcdef0123456789abcdef', classify: () => unknownType },
 );
 
-/** Text as clients send it when they mean harm, besides any Unicode. */
+/** Hostile text of clients, and any Unicode. */
 const text = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 40 }),
   fc.string({ unit: 'grapheme', maxLength: 40 }),
@@ -78,7 +78,7 @@ const details = fc
 const severity = fc.constantFrom<Severity>('alert', 'critical', 'error', 'warning', 'notice', 'info');
 const outcome = fc.constantFrom<Outcome>('success', 'failure', 'unknown');
 
-/** What the classifier makes of a word that stands in a row: it is what the row says. */
+/** The classifier's type for the action in a row. */
 const anyType: fc.Arbitrary<EventType> = fc
   .record({ action: text, category: text, outcome, severity, title: text })
   .map(({ action, ...rest }) => ({
@@ -93,7 +93,7 @@ const time = fc.oneof(
   { weight: 1, arbitrary: fc.integer({ min: -8.64e15, max: 8.64e15 }) },
 );
 
-/** Any event, its type from the given ones or made up. */
+/** Any event, with one of the given types or an invented one. */
 export function anyEvent(types: readonly EventType[] = []): fc.Arbitrary<AuditEvent> {
   const type = types.length === 0 ? anyType : fc.oneof(anyType, fc.constantFrom(...types));
   const maybe = fc.option(text);
@@ -120,10 +120,10 @@ export function anyEvent(types: readonly EventType[] = []): fc.Arbitrary<AuditEv
     .map((changes) => readBack(plainEvent, changes));
 }
 
-/** No newline, no other control character, nothing that a reader may take for a line's end. */
+/** Newlines, other control characters, and anything that a reader may take for the end of a line. */
 export const controlCharacters = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 
-/** The value that a JSON body carries for the text of another: a NUL is shown as its picture. */
+/** The value that a JSON body carries for another JSON text. A NUL becomes its picture. */
 export function carriedJson(json: string): unknown {
   return JSON.parse(json.replace(/(?<!\\)((?:\\\\)*)\\u0000/g, '$1\u2400'));
 }

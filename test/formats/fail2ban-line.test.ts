@@ -14,7 +14,7 @@ import { anyEvent } from './events.js';
 const LONGEST_ADDRESS = 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff';
 const NOON = Date.UTC(2026, 10, 26, 12);
 
-/** Events of the class that real rows come as, one for each text: it stands wherever a client can write. */
+/** Events of the reader's class, one for each text. The text is in every field that a client can write. */
 function events(texts: readonly string[]): AuditEvent[] {
   const database = `${temporaryDirectory(onTestFinished)}/posternproxy.db`;
   const db = new Database(database);
@@ -33,14 +33,14 @@ function lineOf(event: AuditEvent, address = event.address ?? ''): string {
   return formatFail2banLine(event, event.time ?? 0, address);
 }
 
-/** As an earlier release wrote them into the pair, character for character. */
+/** Lines exactly as an earlier release wrote them into the pair. */
 const OLD = [
   `{"@timestamp":"2026-11-26T12:00:00.000Z","log.level":"warn","event":{"action":"auth.login_failure","outcome":"failure","kind":"event","category":["authentication"],"type":["start"],"sequence":4711,"id":"0123456789abcdef0123456789abcdef","ingested":"2026-11-26T12:00:01.000Z"},"source":{"ip":"203.0.113.7"},"message":"Login failed for jan","user":{"name":"jan"},"related":{"ip":["203.0.113.7"],"user":["jan"]},"host":{"name":"pp1"},"observer":{"vendor":"Postern","product":"postern-auditd","type":"audit"},"ecs":{"version":"8.17.0"},"postern":{"source":"postern","timeline":3,"server":"pp1","action":"login_failed","resource":{"type":"auth"},"details":{"a":"}}"}}}`,
   `{"@timestamp":"2026-11-26T12:00:00.000Z","log.level":"warn","event":{"action":"auth.login_failure","outcome":"failure","kind":"event","category":["authentication"],"type":["start"],"sequence":4711,"id":"0123456789abcdef0123456789abcdef","ingested":"2026-11-26T12:00:01.000Z"},"source":{"ip":"2001:db8:1:2::/64"},"message":"Login failed for \\"ecs\\":{\\"version\\":\\"1\\"},\\"postern\\":{\\"source\\":\\"fleet\\",\\"timeline\\":9,","user":{"name":"\\"ecs\\":{\\"version\\":\\"1\\"},\\"postern\\":{\\"source\\":\\"fleet\\",\\"timeline\\":9,"},"host":{"name":"pp1"},"observer":{"vendor":"Postern","product":"postern-auditd","type":"audit"},"ecs":{"version":"8.17.0"},"postern":{"source":"fleet","timeline":3,"server":"pp1","action":"login_failed"}}`,
 ];
 
 describe("fail2ban's line", () => {
-  it('has fixed bytes', () => {
+  it('a line for fail2ban has exactly these bytes', () => {
     const [event] = events(['jan']);
     expect(event === undefined ? '' : lineOf(event)).toBe(
       `{"@timestamp":"2026-11-26T12:00:00.000Z","log.level":"warn","event":{"action":"auth.login_failure","outcome":"failure",` +
@@ -48,7 +48,7 @@ describe("fail2ban's line", () => {
     );
   });
 
-  it('holds no text of clients, and is short, for any text', () => {
+  it('a line for fail2ban has no text of clients and is short, whatever the row contains', () => {
     const texts = [
       'c71e47',
       'x'.repeat(2 * 2 ** 20),
@@ -60,7 +60,7 @@ describe("fail2ban's line", () => {
     expect(read).toHaveLength(texts.length);
     const [plain = ''] = read.map((event) => lineOf(event));
     for (const event of read) {
-      // But for its number and hash, each is the line of the first.
+      // Except for its number and hash, each line is that of the first.
       const line = lineOf(event)
         .replace(`:${event.sequence},`, ':1,')
         .replace(event.id, read[0]?.id ?? '');
@@ -69,7 +69,7 @@ describe("fail2ban's line", () => {
     expect(plain).not.toContain('c71e47');
   });
 
-  it('has at most 512 bytes with the largest of everything', () => {
+  it('a line for fail2ban has at most 512 bytes, even with the largest values', () => {
     const large = {
       source: 'postern' as const,
       timeline: Number.MAX_SAFE_INTEGER,
@@ -82,7 +82,7 @@ describe("fail2ban's line", () => {
     expect(parseFail2banLine(line)).toMatchObject(large);
   });
 
-  it('is read back as it was written, from any event', () => {
+  it('a line for fail2ban is parsed back from any event', () => {
     const prefix = fc.constantFrom(128, 64, 48);
     const revisionOf = fc.option(fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }));
     fc.assert(
@@ -114,14 +114,14 @@ describe("fail2ban's line", () => {
     );
   });
 
-  it('names the row that it is a new version of', () => {
+  it('the line of a new version names its row', () => {
     const { source, timeline, sequence, id } = readRow({ created_at: '2026-11-26 12:00:00' });
     const revision = { source, timeline, sequence, id, revisionOf: 4711 };
     const line = formatFail2banLine(revision, NOON, '203.0.113.7');
     expect(JSON.parse(line)).toMatchObject({ postern: { revision_of: 4711 } });
   });
 
-  it('is not read from what was torn, anywhere, nor from anything else', () => {
+  it('a torn or foreign line for fail2ban is not parsed', () => {
     const line = lineOf(events(['jan'])[0] as AuditEvent, `${LONGEST_ADDRESS}/128`);
     for (let cut = 0; cut < line.length; cut++) {
       expect(parseFail2banLine(line.slice(0, cut))).toBeNull();
@@ -143,7 +143,7 @@ describe("fail2ban's line", () => {
 });
 
 describe('a line of an earlier release', () => {
-  it('is still read, and what a client wrote in it is not', () => {
+  it("the line of an earlier release is parsed, but not a client's text in it", () => {
     const said = {
       timeline: 3,
       sequence: 4711,
@@ -157,12 +157,12 @@ describe('a line of an earlier release', () => {
     ]);
   });
 
-  it('is not read where it was torn', () => {
+  it('a torn line of an earlier release is not parsed', () => {
     for (const old of OLD)
       for (let cut = 0; cut < old.length; cut++) expect(parseFail2banLine(old.slice(0, cut))).toBeNull();
   });
 
-  it('is not read from the line of another event', () => {
+  it('a line of another event is not parsed as a failure', () => {
     const [event] = events(['jan']);
     const type = createClassifier()('login_success', 'auth');
     const line = event === undefined ? '' : formatEcs(copyEvent(event, { type, action: type.action }));

@@ -29,7 +29,7 @@ function isOfType(type: string, value: unknown): boolean {
   return types[type]?.(value) ?? typeof value === 'string';
 }
 
-/** What of a line is not as the list of ECS has it. What lies under `postern` is ours. */
+/** The fields of a line that are not in the list of ECS. Fields under `postern` are our own. */
 function faults(line: string): string[] {
   const found: string[] = [];
   const walk = (value: unknown, path: string) => {
@@ -55,11 +55,11 @@ function faults(line: string): string[] {
 }
 
 describe('the ECS line', () => {
-  it('is of the version whose field list is at hand', () => {
+  it('ECS has the version of the published field list', () => {
     expect(ECS_VERSION).toBe(list.version);
   });
 
-  it('has only fields of ECS outside of postern, of their types', () => {
+  it('outside of postern, an ECS line has only fields of ECS, with their types', () => {
     fc.assert(
       fc.property(anyEvent(catalog), (event) => {
         expect(faults(formatEcs(event))).toEqual([]);
@@ -68,7 +68,7 @@ describe('the ECS line', () => {
   });
 
   it.each(catalog.map((type) => [type.action, type] as const))(
-    'of %s has a category and a type that go together',
+    'the ECS line of %s has a category and a type that belong together',
     (_action, type) => {
       expect(faults(formatEcs(readBack(plainEvent, { type, action: type.action })))).toEqual([]);
       const pairs = list.values['event.category'] as Readonly<Record<string, readonly string[]>>;

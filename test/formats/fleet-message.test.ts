@@ -24,7 +24,7 @@ const value: fc.Arbitrary<ColumnValue> = fc.oneof(
 );
 
 describe('the name of a server in a subject', () => {
-  it('is one token for any name, and no two names share one', () => {
+  it('any server name is one token, and two names never share one', () => {
     fc.assert(
       fc.property(
         fc.string({ unit: 'binary', maxLength: 30 }),
@@ -37,19 +37,19 @@ describe('the name of a server in a subject', () => {
     );
   });
 
-  it('encodes dots, spaces and wildcards in hexadecimal', () => {
+  it('a token encodes dots, spaces and wildcards in hexadecimal', () => {
     expect(subjectToken('web 1.example.net')).toBe('web=201=2Eexample=2Enet');
     expect(subjectToken('>')).toBe('=3E');
     expect(subjectToken('')).toBe('=');
   });
 
-  it('stays short, and of its own, where the name is very long', () => {
+  it('the token of a very long name is short and unique', () => {
     const [one, other] = [subjectToken(`${'ü'.repeat(500)}a`), subjectToken(`${'ü'.repeat(500)}b`)];
     expect(one.length).toBeLessThanOrEqual(120);
     expect(one).not.toBe(other);
   });
 
-  it('makes a subject of five tokens of any event', () => {
+  it('the subject of any event has five tokens', () => {
     fc.assert(
       fc.property(anyEvent(), (event) => {
         expect(subjectOf('web1', event)).toMatch(/^postern\.audit\.web1\.[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+$/);
@@ -58,7 +58,7 @@ describe('the name of a server in a subject', () => {
   });
 });
 
-/** Of a row with these columns, but for `server`; its details are as they stand there. */
+/** The event of a row with these columns, except `server`. Its details are unchanged. */
 function eventOf(columns: readonly unknown[], server?: string): AuditEvent {
   const row = Object.fromEntries(COLUMNS.map((column, at) => [column, columns[at]]));
   return readRow(row, { redact: (details) => details, ...(server === undefined ? {} : { server }) });
@@ -67,7 +67,7 @@ function eventOf(columns: readonly unknown[], server?: string): AuditEvent {
 describe('an event on its way to the hub', () => {
   const columns = fc.array(value, { minLength: 9, maxLength: 9 });
 
-  it('restores every column as it is in the table, for any row', () => {
+  it('a message restores every column of any row as it is in the table', () => {
     fc.assert(
       fc.property(columns, fc.string({ minLength: 1, maxLength: 20 }), (nine, server) => {
         const event = eventOf(nine, server);
@@ -89,7 +89,7 @@ describe('an event on its way to the hub', () => {
     );
   });
 
-  it('names the row of an edited version, under a subject that is never that of a failed login', () => {
+  it('the message of an edited version names its row, and its subject is never that of a failed login', () => {
     for (const [action, revisedAction] of [
       ['auth.login_failure', 'auth.login_failure'],
       ['daemon.row_edited', 'login_failed'],
@@ -113,7 +113,7 @@ describe('an event on its way to the hub', () => {
     }
   });
 
-  it('is no version where it comes from the table of Postern, or from a server of a release that had none', () => {
+  it("a row of Postern's table, or of a release without versions, is not a version", () => {
     const event = readRow({ action: 'update' }, { source: 'auditd', revisionOf: 3 });
     const { body } = formatFleet(event, 'web1', 0, 2 ** 20);
     const subject = subjectOf('web1', event);
@@ -129,7 +129,7 @@ describe('an event on its way to the hub', () => {
     ['2026-07-01 14:00:00Z', '2026-07-01 14:00:00Z'],
     [1_782_907_200n, 1_782_907_200n],
     ['yesterday', 'yesterday'],
-  ])('says when it was where only its server knows the zone: %s', (created, sent) => {
+  ])('a local time is sent in UTC, because only its server knows the zone: %s', (created, sent) => {
     const reader = new RowReader({
       name: 'postern',
       sourceId: '0'.repeat(32),
@@ -147,7 +147,7 @@ describe('an event on its way to the hub', () => {
     expect(parseTime(read.columns[0])).toBe(event.time);
   });
 
-  it('never is longer than the server takes, and is cut where it would be', () => {
+  it("a message never exceeds NATS's limit, and is cut if it would", () => {
     const text = '\u0001é😀"'.repeat(20_000);
     const huge = eventOf(Array.from({ length: 9 }, (_, at) => (at === 7 ? JSON.stringify({ text }) : text)));
     for (const room of [4_096, 65_536, 2 ** 20]) {
@@ -162,12 +162,12 @@ describe('an event on its way to the hub', () => {
     }
   });
 
-  it('is refused where it names another server than its subject, which permissions protect', () => {
+  it('rejects a message whose server differs from its subject, which permissions protect', () => {
     const { body } = formatFleet(plainEvent, 'web1', 0, 2 ** 20);
     expect(parseFleet(subjectOf('web2', plainEvent), body)).toContain('another server');
   });
 
-  it('is rejected without an exception, for any bytes', () => {
+  it('rejects any bytes without an exception', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json()), (body) => {
         expect(typeof parseFleet('postern.audit.web1.auth.login_failure', body)).toBe('string');

@@ -8,7 +8,7 @@ import { encode } from '../../src/sinks/messages.js';
 import { plainEvent } from './events.js';
 import { parseRfc5424 } from './rfc5424-parser.js';
 
-/** An event at one of whose texts every format throws. */
+/** An event with a text at which every format throws. */
 function broken(): AuditEvent {
   return Object.defineProperty(copyEvent(plainEvent, {}), 'rawAction', {
     get: () => {
@@ -24,7 +24,7 @@ const plain = { ...syslogFormatDefaults, procId: null };
 
 describe('an event that a format can not take', () => {
   it.each(['ecs', 'cef', 'leef', 'ocsf'] as const)(
-    'is sent in the least form that %s has, and is told of once',
+    'an event that can not be formatted is sent in the minimal form of %s, and reported once',
     (format) => {
       expect(() => createFormatter({ ...plain, format })(broken())).toThrow('no such text');
       const { bytes, unformatted } = encoded(createFormatter({ ...plain, format }), broken());
@@ -38,7 +38,7 @@ describe('an event that a format can not take', () => {
     },
   );
 
-  it('is named in a whole message even where its format always throws', () => {
+  it('an event that can never be formatted is named in a whole message', () => {
     const always = () => {
       throw new Error('always');
     };
@@ -46,7 +46,7 @@ describe('an event that a format can not take', () => {
     expect(parseRfc5424(text).message).toBe('event postern:4711 could not be formatted');
   });
 
-  it('has a line that is found again after a crash, for any failure of the format', () => {
+  it('the line of such an event is found again after a crash, whatever failed in the format', () => {
     const position = { source: 'postern', timeline: 1, sequence: 4711, id: plainEvent.id };
     const line = formatted(broken(), formatEcs, lastLine, () => undefined);
     expect(parseEcsPosition(line)).toEqual(position);
@@ -54,7 +54,7 @@ describe('an event that a format can not take', () => {
     expect(parseEcsPosition(lastLine(broken()))).toEqual(position);
   });
 
-  it('reaches the hub without its columns', () => {
+  it('such an event reaches the hub without its columns', () => {
     expect(() => formatFleet(broken(), 'web1', 0, 1e6)).toThrow('no such text');
     const last = parseFleet(lastSubject('web1'), lastFleet(broken(), 'web1', 12));
     expect(last).toMatchObject({ id: plainEvent.id, sequence: 4711, after: 12, server: 'web1' });

@@ -7,7 +7,7 @@ import { readBack } from '../support/read-events.js';
 import { plainEvent } from './events.js';
 import { ocsfFaults } from './ocsf-schema.js';
 
-// UPDATE_GOLDEN=1 writes the files anew: read the difference before committing it.
+// UPDATE_GOLDEN=1 rewrites the files. Read the difference before committing it.
 const update = process.env.UPDATE_GOLDEN === '1';
 const directory = new URL('./golden/', import.meta.url);
 
@@ -35,7 +35,7 @@ const files: Readonly<Record<string, SyslogFormatOptions>> = {
   'rfc3164-text': { ...base, envelope: 'rfc3164', format: 'text' },
 };
 
-/** One event of each kind, as its row would look. */
+/** One event of each type, as from its row. */
 function eventOf(type: EventType, at: number): AuditEvent {
   const ours = type.category === 'ban' || type.category === 'daemon';
   const resource = { type: type.category, id: String(at + 1) };
@@ -81,7 +81,7 @@ const events = [...catalog.map(eventOf), ...odd];
 
 describe('the golden files', () => {
   it.each(Object.entries(files))(
-    '%s.txt have a line for every entry of the catalog, and some odd ones',
+    'the golden file %s.txt has a line for every entry of the catalog, and some unusual ones',
     (name, options) => {
       const lines = events.map(createFormatter(options));
       const text = `${lines.join('\n')}\n`;
@@ -96,7 +96,7 @@ describe('the golden files', () => {
     },
   );
 
-  it('of OCSF keep to the published field list', () => {
+  it('the golden file of OCSF is valid by the published field list', () => {
     const text = readFileSync(new URL('rfc5424-ocsf.txt', directory), 'utf8');
     for (const line of text.trimEnd().split('\n')) {
       const event = JSON.parse(line.slice(line.indexOf('{'))) as Record<string, unknown>;
@@ -104,7 +104,7 @@ describe('the golden files', () => {
     }
   });
 
-  it('send no entry of the catalog as a base event', () => {
+  it('no entry of the catalog is a base event in OCSF', () => {
     for (const type of catalog) expect(type.ocsf.classUid, type.action).toBeGreaterThan(0);
   });
 });

@@ -1,4 +1,4 @@
-/** A LEEF 2.0 event taken apart by hand, as a receiver splits it: at the delimiter, then at the first `=`. */
+/** Parses a LEEF 2.0 event by hand, as a receiver does: splits it at the delimiter, then at the first `=`. */
 export interface ParsedLeef {
   readonly header: readonly string[];
   readonly attributes: Readonly<Record<string, string>>;

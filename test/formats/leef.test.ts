@@ -7,13 +7,13 @@ import { readBack } from '../support/read-events.js';
 import { anyEvent, controlCharacters, plainEvent } from './events.js';
 import { parseLeef } from './leef-parser.js';
 
-/** LEEF carries CR, LF and tab; of other unsafe characters only pictures. */
+/** LEEF carries CR, LF and tab. Other unsafe characters become pictures. */
 function carried(text: string): string {
   return text.replace(/[^\r\n\t]+/g, pictured);
 }
 
 describe('LEEF', () => {
-  it('has the predefined attributes and keys of its own beside them', () => {
+  it('LEEF has its predefined attributes and our own keys', () => {
     expect(parseLeef(formatLeef(plainEvent, { version: '1.2.3' }))).toEqual({
       header: ['LEEF:2.0', 'Postern', 'postern-auditd', '1.2.3', 'widget.frobnicated', '^'],
       attributes: {
@@ -40,19 +40,19 @@ describe('LEEF', () => {
     });
   });
 
-  it('does not give the time of reading for the time of the event', () => {
+  it("LEEF does not present the time of reading as the event's time", () => {
     const { attributes } = parseLeef(formatLeef(readBack(plainEvent, { time: null, rawTime: 'yesterday' })));
     expect(attributes).not.toHaveProperty('devTime');
     expect(attributes).toMatchObject({ rawTime: 'yesterday', ingested: '2026-11-22T20:21:01.000Z' });
   });
 
-  it('marks that it was shortened', () => {
+  it('a shortened LEEF event is marked', () => {
     expect(parseLeef(formatLeef(plainEvent, { truncated: true })).attributes).toMatchObject({
       truncated: 'true',
     });
   });
 
-  it('unescapes to the original for any row', () => {
+  it('LEEF unescapes to the original for any row', () => {
     fc.assert(
       fc.property(anyEvent(), (event) => {
         const text = formatLeef(event);
@@ -76,13 +76,13 @@ describe('LEEF', () => {
     );
   });
 
-  it('holds no second `src=` that a client has sent', () => {
+  it('LEEF has no second `src=` from a client', () => {
     const user = { id: null, name: 'x^src=198.51.100.1', email: 'src=198.51.100.2' };
     const text = formatLeef(readBack(plainEvent, { user, details: '{"a":"^src=198.51.100.3"}' }));
     expect(text.match(/src=/g)).toHaveLength(1);
   });
 
-  it('at its least still is LEEF and has the id', () => {
+  it('a minimal LEEF event is valid and has the id', () => {
     fc.assert(
       fc.property(anyEvent(), (event) => {
         const text = minimalLeef(event);

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 
-/** The published field list, see its own `source`, `version` and `note`. */
+/** The published field list; see `source`, `version` and `note` in it. */
 interface Described {
   readonly constraints?: { readonly at_least_one?: readonly string[] };
   readonly attributes: Readonly<Record<string, string>>;
@@ -78,7 +78,7 @@ function checkObject(described: Described, value: unknown, path: string, found: 
   }
 }
 
-/** What is wrong with an event, by the list of its own class; empty if nothing. */
+/** The errors of an event by the list of its class; empty if it is valid. */
 export function ocsfFaults(event: Record<string, unknown>): string[] {
   const described = ocsfSchema.classes[String(event.class_uid)];
   if (described === undefined) return [`class ${String(event.class_uid)} is not in the list`];

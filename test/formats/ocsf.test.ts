@@ -18,11 +18,11 @@ function parse(text: string): Record<string, unknown> {
 }
 
 describe('OCSF', () => {
-  it('is of the version whose field list is at hand', () => {
+  it('OCSF has the version of the published field list', () => {
     expect(OCSF_VERSION).toBe(ocsfSchema.version);
   });
 
-  it('names classes and activities as the published list does', () => {
+  it('the names of OCSF classes and activities are those of the published list', () => {
     for (const [classUid, { name, category, activities }] of Object.entries(ocsfClasses)) {
       const published = ocsfSchema.classes[classUid];
       expect({ name, category, activities }).toEqual({
@@ -33,22 +33,25 @@ describe('OCSF', () => {
     }
   });
 
-  it.each(everyActivity)('has all that class $classUid requires in activity $activityId', (ocsf) => {
-    const nobody = { id: null, name: null, email: null };
-    const full = readBack(plainEvent, { type: { ...unknownType, ocsf } });
-    const empty = readBack(full, {
-      user: nobody,
-      resource: { type: null, id: null },
-      address: null,
-      details: null,
-    });
-    for (const event of [full, empty, readBack(empty, { time: null, rawTime: 'yesterday' })]) {
-      expect(ocsfFaults(parse(formatOcsf(event)))).toEqual([]);
-      expect(ocsfFaults(parse(formatOcsf(event, { truncated: true, brief: true })))).toEqual([]);
-    }
-  });
+  it.each(everyActivity)(
+    'an OCSF event has every field that class $classUid requires in activity $activityId',
+    (ocsf) => {
+      const nobody = { id: null, name: null, email: null };
+      const full = readBack(plainEvent, { type: { ...unknownType, ocsf } });
+      const empty = readBack(full, {
+        user: nobody,
+        resource: { type: null, id: null },
+        address: null,
+        details: null,
+      });
+      for (const event of [full, empty, readBack(empty, { time: null, rawTime: 'yesterday' })]) {
+        expect(ocsfFaults(parse(formatOcsf(event)))).toEqual([]);
+        expect(ocsfFaults(parse(formatOcsf(event, { truncated: true, brief: true })))).toEqual([]);
+      }
+    },
+  );
 
-  it('keeps to the list for any row, and carries the details as they are', () => {
+  it('any row gives a valid OCSF event with unchanged details', () => {
     const types = everyActivity.map((ocsf) => ({ ...unknownType, ocsf }));
     fc.assert(
       fc.property(anyEvent(types), (event) => {
@@ -63,7 +66,7 @@ describe('OCSF', () => {
     );
   });
 
-  it('sends what has no class of its own as a base event', () => {
+  it('a type without an OCSF class is sent as a base event', () => {
     const type = { ...unknownType, ocsf: { classUid: 9_001, activityId: 1 } };
     expect(parse(formatOcsf(readBack(plainEvent, { type })))).toMatchObject({
       class_uid: 0,
@@ -71,7 +74,7 @@ describe('OCSF', () => {
     });
   });
 
-  it('marks an unreadable time as unknown', () => {
+  it('an OCSF event marks an unreadable time as unknown', () => {
     const parsed = parse(formatOcsf(readBack(plainEvent, { time: null, rawTime: 'yesterday' })));
     expect(parsed).toMatchObject({
       time: plainEvent.ingested,
@@ -80,7 +83,7 @@ describe('OCSF', () => {
     });
   });
 
-  it('marks that it was shortened', () => {
+  it('a shortened OCSF event is marked', () => {
     expect(parse(formatOcsf(plainEvent, { truncated: true }))).toMatchObject({
       metadata: { is_truncated: true },
       unmapped: { postern: { truncated: true } },
@@ -94,12 +97,12 @@ describe('OCSF', () => {
     ['warning', 3],
     ['notice', 2],
     ['info', 1],
-  ] as const)('gives severity %s as severity_id %d', (severity, expected) => {
+  ] as const)('OCSF has severity %s as severity_id %d', (severity, expected) => {
     const type = { ...unknownType, severity };
     expect(parse(formatOcsf(readBack(plainEvent, { type }))).severity_id).toBe(expected);
   });
 
-  it('keeps an invalid address out of email_addr', () => {
+  it("OCSF's email_addr never has an invalid address", () => {
     const user = { id: null, name: 'jan', email: 'jan at example.org' };
     const parsed = parse(formatOcsf(readBack(plainEvent, { user })));
     expect(parsed.actor).toEqual({ user: { name: 'jan' } });

@@ -22,7 +22,7 @@ describe('the sentence', () => {
       'Widget frobnicated by jan.kowalski (jan@example.org) from 203.0.113.7 on pp1.example.net: widget 12 [widget.frobnicated, postern:4711]',
     ],
     [
-      'nobody known',
+      'an unknown user',
       { user: nobody, address: null, resource: nothing, source: 'auditd' as const },
       'Widget frobnicated on pp1.example.net [widget.frobnicated, auditd:4711]',
     ],
@@ -31,18 +31,18 @@ describe('the sentence', () => {
       { user: { ...nobody, id: '7' }, time: null, resource: nothing, address: null },
       'Widget frobnicated by "user 7" on pp1.example.net [widget.frobnicated, postern:4711, time unknown]',
     ],
-  ])('of %s reads as it should', (_of, change, expected) => {
+  ])('the sentence for %s', (_of, change, expected) => {
     expect(formatPlainText(readBack(plainEvent, { ...change }))).toBe(expected);
   });
 
-  it('has in quotes what could pass for a part of it', () => {
+  it('the sentence quotes a name that looks like a part of it', () => {
     const user = { id: null, name: 'jan from 198.51.100.1 on "x"', email: null };
     expect(formatPlainText(readBack(plainEvent, { user }))).toContain(
       'by "jan from 198.51.100.1 on \\"x\\"" from 203.',
     );
   });
 
-  it('never has a control character, and marks that it was shortened', () => {
+  it('the sentence never has a control character, and marks a shortened event', () => {
     fc.assert(
       fc.property(anyEvent(), fc.integer({ min: 256, max: 400 }), (event, bytes) => {
         expect(formatPlainText(event)).not.toMatch(controlCharacters);

@@ -1,4 +1,4 @@
-/** A message of RFC 5424 taken apart along the ABNF of its section 6; throws where it breaks it. */
+/** Parses an RFC 5424 message by the ABNF of section 6. Throws if the message violates it. */
 export interface ParsedSyslog {
   readonly pri: number;
   readonly timestamp: string | null;

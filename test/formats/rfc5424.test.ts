@@ -24,7 +24,7 @@ const plain: Rfc5424Options = {
 };
 
 describe('the header of RFC 5424', () => {
-  it('has the priority, UTC time with milliseconds, server, program, process and action', () => {
+  it('the header of RFC 5424 has the priority, UTC time with milliseconds, server, program, process and action', () => {
     expect(createRfc5424Header(plain)(plainEvent)).toBe(
       '<86>1 2026-11-22T20:21:00.000Z pp1.example.net postern-auditd 4711 widget.frobnicated - ',
     );
@@ -37,7 +37,7 @@ describe('the header of RFC 5424', () => {
     ['local0', 'critical', 130],
     ['local7', 'notice', 189],
     ['local7', 'error', 187],
-  ] as const)('of facility %s and severity %s begins with <%d>', (facility, severity, expected) => {
+  ] as const)('a message of facility %s and severity %s begins with <%d>', (facility, severity, expected) => {
     const event = readBack(plainEvent, { type: { ...unknownType, severity } });
     expect(createRfc5424Header({ ...plain, facility })(event)).toMatch(new RegExp(`^<${expected}>1 `));
   });
@@ -65,7 +65,7 @@ describe('the header of RFC 5424', () => {
     expect(headerField(value, length)).toBe(expected);
   });
 
-  it('follows a server that changes from event to event', () => {
+  it('the header has the server of each event', () => {
     const header = createRfc5424Header(plain);
     const hosts = ['a', 'b', 'b', 'a'].map(
       (server) => header(readBack(plainEvent, { server })).split(' ')[2],
@@ -73,19 +73,19 @@ describe('the header of RFC 5424', () => {
     expect(hosts).toEqual(['a', 'b', 'b', 'a']);
   });
 
-  it('puts a byte order mark before the body only if asked', () => {
+  it('a byte order mark precedes the body only if configured', () => {
     expect(createRfc5424Header({ ...plain, bom: true })(plainEvent).endsWith(' - \ufeff')).toBe(true);
   });
 });
 
 describe('a MSGID', () => {
-  it('is the action itself where it can be', () => {
+  it('the MSGID is the action if it fits', () => {
     expect(messageId('redirection_host.disabled')).toBe('redirection_host.disabled');
     expect(messageId('x'.repeat(32))).toBe('x'.repeat(32));
     expect(messageId('')).toBe('-');
   });
 
-  it('is of at most 32 characters and never the same for two actions', () => {
+  it('a MSGID has at most 32 characters, and two actions never share one', () => {
     const stem = 'redirection_host.something_very_long';
     const actions = [
       `${stem}_a`,
@@ -107,14 +107,14 @@ describe('a MSGID', () => {
 describe('structured data', () => {
   const options = { ...plain, structuredDataId: 'audit@32473' };
 
-  it('has a backslash before quotes, backslashes and brackets', () => {
+  it('structured data escapes quotes, backslashes and brackets', () => {
     const event = readBack(plainEvent, { user: { id: null, name: 'a"b\\c]d[e', email: null } });
     const header = createRfc5424Header(options)(event);
     expect(header).toContain(' user="a\\"b\\\\c\\]d[e" ');
     expect(parseRfc5424(header).structuredData).toMatchObject({ 'audit@32473': { user: 'a"b\\c]d[e' } });
   });
 
-  it('has what identifies the event', () => {
+  it('structured data identifies the event', () => {
     expect(parseRfc5424(createRfc5424Header(options)(plainEvent)).structuredData).toEqual({
       'audit@32473': {
         id: plainEvent.id,
@@ -132,7 +132,7 @@ describe('structured data', () => {
     });
   });
 
-  it('is parsed back from any event, with its values cut at 256 bytes', () => {
+  it('structured data is parsed back from any event, with its values cut at 256 bytes', () => {
     fc.assert(
       fc.property(anyEvent(), (event) => {
         const header = createRfc5424Header(options)(event);
@@ -159,7 +159,7 @@ describe('structured data', () => {
     );
   });
 
-  it.each(['audit@32473', 'postern-auditd@32473.1.2', 'a@1'])('takes the SD-ID %s', (id) => {
+  it.each(['audit@32473', 'postern-auditd@32473.1.2', 'a@1'])('accepts the SD-ID %s', (id) => {
     expect(() => checkStructuredDataId(id)).not.toThrow();
   });
 
@@ -174,7 +174,7 @@ describe('structured data', () => {
     'a@b@1',
     'ä@1',
     `${'x'.repeat(31)}@1`,
-  ])('refuses the SD-ID %s and says what one looks like', (id) => {
+  ])('rejects the SD-ID %s and shows a valid one', (id) => {
     expect(() => createRfc5424Header({ ...plain, structuredDataId: id })).toThrow(AuditdError);
     expect(() => checkStructuredDataId(id)).toThrow(/audit@32473/);
   });

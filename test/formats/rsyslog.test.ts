@@ -27,7 +27,7 @@ function asInt64(_key: string, value: unknown): unknown {
   return Math.sign(value) * 2 ** 63;
 }
 
-/** What rsyslog made of a message, property by property. */
+/** The properties that rsyslog read from a message. */
 interface Received {
   readonly pri: string;
   readonly time: string;
@@ -40,7 +40,7 @@ interface Received {
   readonly msg: string;
   readonly raw: string;
   readonly tag: string;
-  /** What mmjsonparse and mmpstrucdata found. */
+  /** The members that mmjsonparse and mmpstrucdata found. */
   readonly all: Record<string, unknown>;
 }
 
@@ -105,7 +105,7 @@ describe.skipIf(!here)('rsyslog reads', () => {
     fs.rmSync(directory, { recursive: true, force: true });
   });
 
-  /** Sends the messages over one connection, counted in octets, and returns what rsyslog wrote of each. */
+  /** Sends the messages over one connection with octet counting, and returns what rsyslog wrote for each. */
   async function receive(messages: readonly string[]): Promise<Received[]> {
     const out = path.join(directory, 'out');
     const read = () => (fs.existsSync(out) ? fs.readFileSync(out, 'utf8').split('\n') : []);
@@ -117,7 +117,7 @@ describe.skipIf(!here)('rsyslog reads', () => {
       socket.write(`${bytes.length} `);
       if (!socket.write(bytes)) await once(socket, 'drain');
     }
-    // A control character would show as more lines, or fewer.
+    // A control character would change the number of lines.
     const last = `<14>1 - - - - end - the last of ${messages.length}`;
     socket.end(`${last.length} ${last}`);
     for (let i = 0; i < 400; i++) {
@@ -154,7 +154,7 @@ describe.skipIf(!here)('rsyslog reads', () => {
   }
 
   test.each<BodyFormat>(['ecs', 'ocsf', 'cef', 'leef', 'text'])(
-    'each field of the header and the body %s of any event as they were sent',
+    'rsyslog reads each field of the header and the body %s of any event as sent',
     async (format) => {
       const messages = some.map(createFormatter({ ...base, format }));
       const received = await receive(messages);
@@ -170,7 +170,7 @@ describe.skipIf(!here)('rsyslog reads', () => {
     },
   );
 
-  test('the members of a JSON body, with mmjsonparse', async () => {
+  test('rsyslog reads the members of a JSON body with mmjsonparse', async () => {
     for (const format of ['ecs', 'ocsf'] as const) {
       const messages = some.map(createFormatter({ ...base, format }));
       const received = await receive(messages);
@@ -180,7 +180,7 @@ describe.skipIf(!here)('rsyslog reads', () => {
     }
   });
 
-  test('structured data, with mmpstrucdata', async () => {
+  test('rsyslog reads structured data with mmpstrucdata', async () => {
     const messages = some.map(createFormatter({ ...base, format: 'text', structuredDataId: 'audit@32473' }));
     const received = await receive(messages);
     messages.forEach((message, at) => {
@@ -188,7 +188,7 @@ describe.skipIf(!here)('rsyslog reads', () => {
     });
   });
 
-  test('the old format, and dates it by this year', async () => {
+  test('rsyslog reads the old format and dates it in this year', async () => {
     const messages = catalog
       .map((type) => readBack(plainEvent, { type, action: type.action }))
       .map(createFormatter({ ...base, envelope: 'rfc3164', zone: 'utc' }));

@@ -24,7 +24,7 @@ function bodyOf(options: SyslogFormatOptions, event: AuditEvent): string {
   return parseRfc5424(createFormatter(options)(event)).message;
 }
 
-/** What the body says about having been shortened; throws where it is not of its format. */
+/** Whether the body is marked as shortened. Throws if it is not valid in its format. */
 function isMarked(format: BodyFormat, body: string): boolean {
   switch (format) {
     case 'ecs': {
@@ -45,14 +45,14 @@ function isMarked(format: BodyFormat, body: string): boolean {
 }
 
 describe('a syslog message', () => {
-  it('is the header of RFC 5424 and the ECS line by default', () => {
+  it('by default a syslog message is the header of RFC 5424 and the ECS line', () => {
     expect(createFormatter(plain)(plainEvent)).toBe(
       '<86>1 2026-11-22T20:21:00.000Z pp1.example.net postern-auditd 4711 widget.frobnicated - ' +
         formatEcs(plainEvent),
     );
   });
 
-  it.each(formats)('with the body %s is parsed back from any event', (format) => {
+  it.each(formats)('a syslog message with the body %s is parsed back from any event', (format) => {
     const formatter = createFormatter({
       ...plain,
       format,
@@ -72,12 +72,12 @@ describe('a syslog message', () => {
     );
   });
 
-  it('has a byte order mark only where one is asked for', () => {
+  it('a syslog message has a byte order mark only if configured', () => {
     expect(parseRfc5424(createFormatter({ ...plain, bom: true })(plainEvent)).bom).toBe(true);
     expect(createFormatter(plain)(plainEvent)).not.toContain('\ufeff');
   });
 
-  it('in the old envelope has a tag, but none before CEF and LEEF', () => {
+  it('the old envelope has a tag, except before CEF and LEEF', () => {
     const old = { ...plain, envelope: 'rfc3164' } as const;
     const start = '<86>Nov 22 20:21:00 pp1.example.net ';
     expect(createFormatter({ ...old, format: 'text' })(plainEvent)).toMatch(
@@ -91,32 +91,35 @@ describe('a syslog message', () => {
 });
 
 describe('max_message_size', () => {
-  it.each(formats)('holds for %s, which stays valid and identifies its event', (format) => {
-    fc.assert(
-      fc.property(
-        anyEvent(catalog),
-        fc.integer({ min: 480, max: 6_000 }),
-        fc.boolean(),
-        fc.boolean(),
-        (event, maxMessageSize, bom, withData) => {
-          const structuredDataId = withData ? 'audit@32473' : null;
-          const options = { ...plain, format, maxMessageSize, bom, structuredDataId };
-          const message = createFormatter(options)(event);
-          expect(Buffer.byteLength(message)).toBeLessThanOrEqual(maxMessageSize);
-          expect(message).not.toMatch(controlCharacters);
-          const whole = bodyOf({ ...options, maxMessageSize: 1e7 }, event);
-          const body = parseRfc5424(message).message;
-          const brief = bodies[format].format(event, { brief: true, version: '1.2.3' });
-          expect(isMarked(format, body)).toBe(body !== whole && body !== brief);
-          // The id is never lost, but in a sentence, which has the number of the row.
-          expect(body).toContain(format === 'text' ? `${event.source}:${event.sequence}` : event.id);
-        },
-      ),
-      { numRuns: 300 },
-    );
-  });
+  it.each(formats)(
+    'no %s message exceeds max_message_size, and each stays valid and identifies its event',
+    (format) => {
+      fc.assert(
+        fc.property(
+          anyEvent(catalog),
+          fc.integer({ min: 480, max: 6_000 }),
+          fc.boolean(),
+          fc.boolean(),
+          (event, maxMessageSize, bom, withData) => {
+            const structuredDataId = withData ? 'audit@32473' : null;
+            const options = { ...plain, format, maxMessageSize, bom, structuredDataId };
+            const message = createFormatter(options)(event);
+            expect(Buffer.byteLength(message)).toBeLessThanOrEqual(maxMessageSize);
+            expect(message).not.toMatch(controlCharacters);
+            const whole = bodyOf({ ...options, maxMessageSize: 1e7 }, event);
+            const body = parseRfc5424(message).message;
+            const brief = bodies[format].format(event, { brief: true, version: '1.2.3' });
+            expect(isMarked(format, body)).toBe(body !== whole && body !== brief);
+            // The id is never lost. Only a sentence has the row's number instead.
+            expect(body).toContain(format === 'text' ? `${event.source}:${event.sequence}` : event.id);
+          },
+        ),
+        { numRuns: 300 },
+      );
+    },
+  );
 
-  it.each(formats)('holds in the old envelope for %s too', (format) => {
+  it.each(formats)('no %s message in the old envelope exceeds max_message_size', (format) => {
     fc.assert(
       fc.property(anyEvent(catalog), fc.integer({ min: 480, max: 2_000 }), (event, maxMessageSize) => {
         const options = { ...plain, format, maxMessageSize, envelope: 'rfc3164' as const };
@@ -136,7 +139,7 @@ describe('max_message_size', () => {
     }),
   });
 
-  it('takes from the details first, and no more of them than it must', () => {
+  it('a long message first loses details, and only as many as necessary', () => {
     const body = JSON.parse(bodyOf({ ...plain, maxMessageSize: 3_500 }, wordy)) as Record<string, unknown>;
     expect(body.user).toEqual({ id: '7', name: 'jan.kowalski', email: 'jan@example.org' });
     expect(body.postern).toMatchObject({
@@ -149,13 +152,13 @@ describe('max_message_size', () => {
   it.each([
     ['cef', (body: string) => parseCef(body).extension.cs4],
     ['leef', (body: string) => parseLeef(body).attributes.details],
-  ] as const)('leaves the details in %s valid JSON', (format, detailsOf) => {
+  ] as const)('shortened details in %s are valid JSON', (format, detailsOf) => {
     const body = bodyOf({ ...plain, format, maxMessageSize: 2_048 }, wordy);
     expect(JSON.parse(detailsOf(body) ?? '')).toMatchObject({ domain: 'app.example.org' });
   });
 
   it.each(['ecs', 'cef', 'leef', 'ocsf'] as const)(
-    'uses the room that there is in %s to the last byte',
+    'a shortened message of %s uses its room to the last byte',
     (format) => {
       const event = readBack(plainEvent, {
         details: JSON.stringify({ a: '='.repeat(64), b: '=', c: 'cccccc' }),
@@ -172,7 +175,7 @@ describe('max_message_size', () => {
     },
   );
 
-  it('leaves out repetitions before anything of the event', () => {
+  it('a long message loses repetitions before any part of the event', () => {
     const options = { ...plain, format: 'ocsf' } as const;
     const whole = createFormatter(options)(plainEvent);
     const message = createFormatter({ ...options, maxMessageSize: Buffer.byteLength(whole) - 1 })(plainEvent);
@@ -183,7 +186,7 @@ describe('max_message_size', () => {
   });
 
   it.each(catalog.map(({ action }) => action))(
-    'in a datagram of 1,400 bytes leaves a whole OCSF event of %s',
+    'a datagram of 1,400 bytes has room for a valid OCSF event of %s',
     (action) => {
       const type = catalog.find((candidate) => candidate.action === action) ?? plainEvent.type;
       const body = bodyOf(
@@ -194,27 +197,30 @@ describe('max_message_size', () => {
     },
   );
 
-  it('cuts long texts once all details are gone', () => {
+  it('a message without details is shortened in its long texts', () => {
     const event = readBack(wordy, { user: { ...wordy.user, name: 'ü'.repeat(10_000) } });
     const body = JSON.parse(bodyOf({ ...plain, maxMessageSize: 2_048 }, event)) as Record<string, unknown>;
     expect(body.user).toMatchObject({ name: 'ü'.repeat(128), email: 'jan@example.org' });
     expect(body.postern).not.toHaveProperty('details');
   });
 
-  it('drops structured data before it takes half of the room', () => {
+  it('structured data is dropped before it takes half of the room', () => {
     const options = { ...plain, structuredDataId: 'audit@32473', maxMessageSize: 480 };
     expect(createFormatter(options)(plainEvent)).toContain(' widget.frobnicated - {');
     expect(createFormatter({ ...options, maxMessageSize: 2_048 })(plainEvent)).toContain(' [audit@32473 id=');
   });
 
-  it.each([479, 0, -1, 1_000.5, Number.NaN])('of %d is refused with what to do', (maxMessageSize) => {
-    expect(() => createFormatter({ ...plain, maxMessageSize })).toThrow(AuditdError);
-    expect(() => createFormatter({ ...plain, maxMessageSize })).toThrow(
-      /max_message_size .* Set it to \d+ or more/,
-    );
-  });
+  it.each([479, 0, -1, 1_000.5, Number.NaN])(
+    'rejects a max_message_size of %d with the next step',
+    (maxMessageSize) => {
+      expect(() => createFormatter({ ...plain, maxMessageSize })).toThrow(AuditdError);
+      expect(() => createFormatter({ ...plain, maxMessageSize })).toThrow(
+        /max_message_size .* Set it to \d+ or more/,
+      );
+    },
+  );
 
-  it('must leave room beside long names of one’s own', () => {
+  it('rejects a max_message_size without room beside long names', () => {
     const options = { ...plain, appName: 'a'.repeat(48), procId: '1'.repeat(128), maxMessageSize: 480 };
     expect(() => createFormatter(options)).toThrow(/Set it to 5\d\d or more/);
   });
@@ -238,13 +244,16 @@ describe('a row with long details', () => {
     text: 'Proxy host updated',
   };
 
-  it.each(formats)('keeps its action, and what else there is room for, with the body %s', (format) => {
-    for (const maxMessageSize of [700, 1_200, 4_000]) {
-      const body = bodyOf({ ...plain, format, maxMessageSize }, long);
-      if (format !== 'text') expect(isMarked(format, body)).toBe(true); // it has no details
-      expect(body).not.toContain('undefined');
-      expect(body).toContain(named[format]);
-      if (maxMessageSize === 4_000) expect(body).toContain('jan.kowalski');
-    }
-  });
+  it.each(formats)(
+    'a row with long details keeps its action, and as much else as fits, in the body %s',
+    (format) => {
+      for (const maxMessageSize of [700, 1_200, 4_000]) {
+        const body = bodyOf({ ...plain, format, maxMessageSize }, long);
+        if (format !== 'text') expect(isMarked(format, body)).toBe(true); // it has no details
+        expect(body).not.toContain('undefined');
+        expect(body).toContain(named[format]);
+        if (maxMessageSize === 4_000) expect(body).toContain('jan.kowalski');
+      }
+    },
+  );
 });

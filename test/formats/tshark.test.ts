@@ -20,7 +20,7 @@ const formats: readonly BodyFormat[] = ['ecs', 'ocsf', 'cef', 'leef', 'text'];
 
 describe.skipIf(!here)("Wireshark's dissector reads", () => {
   let file = '';
-  /** The one of Debian 13 writes a backslash as two. */
+  /** Debian 13's tshark writes a backslash as two. */
   let doubles = false;
   beforeAll(() => {
     file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'postern-tshark-')), 'syslog.pcap');
@@ -30,10 +30,10 @@ describe.skipIf(!here)("Wireshark's dissector reads", () => {
     fs.rmSync(path.dirname(file), { recursive: true, force: true });
   });
 
-  /** As this tshark prints it. */
+  /** The text as this tshark prints it. */
   const printed = (text: string): string => (doubles ? text.replaceAll('\\', '\\\\') : text);
 
-  /** The given fields of each message, and what the dissector had to complain about. */
+  /** The given fields of each message, and the dissector's complaints. */
   function dissect(
     messages: readonly string[],
     fields: readonly string[],
@@ -67,7 +67,7 @@ describe.skipIf(!here)("Wireshark's dissector reads", () => {
   };
   const some: readonly AuditEvent[] = here ? fc.sample(anyEvent(catalog), 300) : [];
 
-  test.each(formats)('RFC 5424 around %s without a malformed mark', (format) => {
+  test.each(formats)('Wireshark reads RFC 5424 around %s without a malformed mark', (format) => {
     const names = ['version', 'facility', 'level', 'timestamp', 'hostname', 'appname', 'procid', 'msgid'];
     const { rows, faults } = dissect(
       some.map(createFormatter({ ...base, format })),
@@ -85,7 +85,7 @@ describe.skipIf(!here)("Wireshark's dissector reads", () => {
         'postern-auditd',
         '4711',
       ]);
-      // The dissector of Wireshark 4.0 gives MSGID and all that follows as one.
+      // Wireshark 4.0's dissector returns MSGID and everything after it as one field.
       expect(id?.split(' ', 1)[0]).toBe(printed(messageId(event.action)));
       const sent = rfc5424Timestamp(event.time);
       if (sent !== '-')
@@ -93,7 +93,7 @@ describe.skipIf(!here)("Wireshark's dissector reads", () => {
     });
   });
 
-  test.each(formats)('RFC 3164 around %s without a malformed mark', (format) => {
+  test.each(formats)('Wireshark reads RFC 3164 around %s without a malformed mark', (format) => {
     const { rows, faults } = dissect(
       some.map(createFormatter({ ...base, format, envelope: 'rfc3164', zone: 'utc' })),
       ['syslog.timestamp_rfc3164', 'syslog.hostname'],

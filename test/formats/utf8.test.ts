@@ -16,11 +16,11 @@ describe('cutting UTF-8', () => {
     ['😀', 3, ''],
     ['abc', 0, ''],
     ['abc', -5, ''],
-  ])('%j at %d bytes gives %j', (text, bytes, expected) => {
+  ])('cuts %j at %d bytes to %j', (text, bytes, expected) => {
     expect(cutUtf8(text, bytes)).toBe(expected);
   });
 
-  it('gives the longest beginning that fits, whole characters only', () => {
+  it('a cut text is the longest beginning that fits, in whole characters', () => {
     fc.assert(
       fc.property(anyText, fc.nat(60), (text, bytes) => {
         const cut = cutUtf8(text, bytes);
@@ -33,7 +33,7 @@ describe('cutting UTF-8', () => {
     );
   });
 
-  it('knows what fits without counting where the length tells', () => {
+  it('finds whether a text fits, without counting if its length decides', () => {
     fc.assert(
       fc.property(anyText, fc.nat(60), (text, bytes) => {
         expect(fitsUtf8(text, bytes)).toBe(Buffer.byteLength(text) <= bytes);
@@ -63,16 +63,16 @@ describe('text without control characters', () => {
     ['a\u2028b', 'a\u2424b'],
     ['\ufeffa', '\ufffda'],
     ['日本 é', '日本 é'],
-  ])('shows %j as %j', (text, expected) => {
+  ])('replaces the control characters of %j: %j', (text, expected) => {
     expect(printable(text)).toBe(expected);
   });
 
-  it('of JSON shows an escaped NUL, and nothing that only looks like one', () => {
+  it('JSON shows an escaped NUL as its picture, and keeps text that only looks like one', () => {
     const json = JSON.stringify({ 'a\u0000b': ['\\u0000', '\\\u0000', '\u0000\u0000'] });
     expect(JSON.parse(printableJson(json))).toEqual({ 'a\u2400b': ['\\u0000', '\\\u2400', '\u2400\u2400'] });
   });
 
-  it('of JSON is the same value', () => {
+  it('JSON without control characters has the same value', () => {
     fc.assert(
       fc.property(fc.jsonValue(), anyText, (value, text) => {
         const json = printableJson(JSON.stringify({ value, text }));
