@@ -12,11 +12,11 @@ import { utf8Length } from './utf8.js';
 export type BodyFormat = 'ecs' | 'cef' | 'leef' | 'ocsf' | 'text';
 
 export interface BodyOptions {
-  /** The event was shortened, which the body marks in its own way. */
+  /** Whether the event was shortened, which the body marks in its own way. */
   readonly truncated?: boolean;
-  /** Leaves out what the rest of the body repeats: sentence, captions, observables. */
+  /** Omits repetitions: sentence, captions, observables. */
   readonly brief?: boolean;
-  /** Version of the product in the body; the installed one if left out. */
+  /** Version of the product in the body; default: the installed one. */
   readonly version?: string;
 }
 
@@ -24,15 +24,15 @@ export interface BodyOptions {
 export interface Body {
   /** One line without control characters. */
   readonly format: (event: AuditEvent, options: BodyOptions) => string;
-  /** Writes what `format` without options gives, where it can: Formatter.write (message.ts). */
+  /** Writes the result of `format` without options into memory, if it can. See Formatter.write (syslog-message.ts). */
   readonly write?: (event: AuditEvent, into: Buffer, start: number) => number;
-  /** Bytes that details take up in it; null where it has none. */
+  /** Bytes that details occupy in the body; null if it has none. */
   readonly detailsCost: ((json: string) => number) | null;
-  /** As much as fits, still of the format and marked as truncated. Gets by with `LEAST_BODY` bytes. */
+  /** As much as fits, valid in the format and marked as truncated. `LEAST_BODY` bytes are enough. */
   readonly least: (event: AuditEvent, bytes: number, options: BodyOptions) => string;
 }
 
-/** Bytes that `least` may always have. */
+/** Bytes that `least` may always use. */
 export const LEAST_BODY = 256;
 
 function jsonCost(json: string): number {

@@ -8,13 +8,13 @@ import { cutEscaped } from './utf8.js';
 export interface CefOptions {
   /** Adds `cn3Label=Truncated cn3=1`. */
   readonly truncated?: boolean;
-  /** Leaves out `msg`. */
+  /** Omits `msg`. */
   readonly brief?: boolean;
-  /** Device version in the header; the installed one if left out. */
+  /** Device version in the header; default: the installed one. */
   readonly version?: string;
 }
 
-/** 0 to 3 is low to ArcSight and Sentinel, 4 to 6 medium, 7 and 8 high, 9 and 10 very high. */
+/** ArcSight and Sentinel take 0 to 3 for low, 4 to 6 for medium, 7 and 8 for high, 9 and 10 for very high. */
 export const cefSeverities: Readonly<Record<Severity, number>> = {
   alert: 10,
   critical: 9,
@@ -24,7 +24,7 @@ export const cefSeverities: Readonly<Record<Severity, number>> = {
   info: 2,
 };
 
-/** Goes into a value as it is; all other texts are looked at. */
+/** Matches a text that needs no escape in a value. All other texts are examined. */
 const plain = /^[ -<>-[\]-~]*$/;
 
 /** A value of the extension: backslash, `=`, CR and LF escaped; other control characters shown as pictures. */
@@ -33,7 +33,7 @@ export function escapeCefValue(value: string): string {
   return printable(value.replace(/[\\=]/g, '\\$&').replace(/\r/g, '\\r').replace(/\n/g, '\\n'));
 }
 
-/** A field of the header: backslash and pipe escaped; it has no escape for line ends. */
+/** A field of the header: backslash and pipe are escaped. A header has no escape for line ends. */
 export function escapeCefHeader(field: string): string {
   return printable(field).replace(/[\\|]/g, '\\$&');
 }
@@ -45,7 +45,7 @@ function header(type: EventType, version: string, fieldBytes = Number.POSITIVE_I
   return `CEF:0|${device}|${signature}|${name}|${cefSeverities[type.severity]}|`;
 }
 
-/** By type and version: the same types of the catalog recur. */
+/** Header texts by type and version, as the types of the catalog recur. */
 const headers = new WeakMap<EventType, { readonly version: string; readonly text: string }>();
 
 function wholeHeader(type: EventType, version: string): string {
@@ -64,7 +64,7 @@ function labelled(key: string, label: string, value: string | null): string {
   return value === null || value === '' ? '' : `${key}Label=${label} ${key}=${escapeCefValue(value)} `;
 }
 
-/** `src` takes IPv4 alone in CEF:0; the dictionary has c6a2 with this very label for an IPv6 source. */
+/** In CEF:0 `src` accepts only IPv4. For an IPv6 source the dictionary has c6a2 with exactly this label. */
 function source(address: string | null): string {
   if (address === null) return '';
   return address.includes(':') ? `c6a2Label=Source IPv6 Address c6a2=${address} ` : `src=${address} `;
@@ -84,13 +84,13 @@ function time(event: AuditEvent): string {
 }
 
 /**
- * An event in ArcSight's Common Event Format, version 0. What a client can't choose is first. Without a
- * readable time there is no `rt`; the time of reading is `deviceCustomDate1` then.
+ * An event in ArcSight's Common Event Format, version 0. Parts that a client can't choose come first. Without a
+ * readable time there is no `rt`, and `deviceCustomDate1` is the time of reading.
  */
 export function formatCef(event: AuditEvent, options: CefOptions = {}): string {
   const { version = product.version } = options;
   const truncated = options.truncated === true || event.incomplete ? 'cn3Label=Truncated cn3=1 ' : '';
-  // Trailing spaces of the last value are not kept by receivers: it is one of ours.
+  // Receivers drop trailing spaces of the last value, so the last one is our own.
   return (
     wholeHeader(event.type, version) +
     time(event) +
@@ -113,7 +113,7 @@ export function formatCef(event: AuditEvent, options: CefOptions = {}): string {
   );
 }
 
-/** The header and what identifies the event, in at most 256 bytes. */
+/** The header and the identity of the event, in at most 256 bytes. */
 export function minimalCef(event: AuditEvent, options: CefOptions = {}): string {
   const { version = product.version } = options;
   return `${header(event.type, version, 40)}cn3Label=Truncated cn3=1 externalId=${event.id}`;

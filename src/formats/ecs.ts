@@ -3,10 +3,10 @@ import type { AuditEvent, EventResource, EventUser, SourceName } from '../audit/
 import { safeJson, toSafeJson } from '../audit/unsafe-characters.js';
 import { IsoTime } from './iso-time.js';
 
-/** Version of the Elastic Common Schema whose field names and values are written. */
+/** Version of the Elastic Common Schema that the field names and values follow. */
 export const ECS_VERSION = '8.17.0';
 
-/** `log.level` has no list of allowed values; these are the words of the daemon's own log where it has the level. */
+/** `log.level` has no list of allowed values. These are the words of the daemon's own log, where it has the level. */
 const LOG_LEVELS: Readonly<Record<Severity, string>> = {
   alert: 'alert',
   critical: 'critical',
@@ -16,18 +16,18 @@ const LOG_LEVELS: Readonly<Record<Severity, string>> = {
   info: 'info',
 };
 
-/** What JSON takes between quotes as it is: one test instead of JSON.stringify and a search for rare characters. */
+/** Characters that need no escape in a JSON string. One test replaces JSON.stringify and a search for rare characters. */
 const PLAIN = /^[ !#-[\]-~]*$/;
 
 /**
  * An event as one line of JSON in Elastic Common Schema, without its newline.
  *
  * The key order is fixed. Everything up to and including `source.ip` is written by this daemon alone (times, catalog names,
- * numbers, hexadecimal digits, a parsed address); what a client can influence is behind it, in JSON strings
+ * numbers, hexadecimal digits, a parsed address). Texts that a client can influence come after it, in JSON strings
  * without any control, separator or direction character. Without an address there is no `source`.
  *
- * ECS requires `@timestamp`. An event whose own time can't be read has the time of reading there, in whole seconds: fail2ban's
- * filter wants milliseconds, so it takes no such line for a fresh failure. The text of the row is `postern.time_unreadable`.
+ * ECS requires `@timestamp`. For an event without a readable time it is the time of reading, in whole seconds. fail2ban's
+ * filter requires milliseconds, so it never takes such a line for a fresh failure. The row's text is `postern.time_unreadable`.
  */
 export function formatEcs(event: AuditEvent): string {
   const { type, time, ingested } = event;
@@ -45,22 +45,22 @@ export function formatEcs(event: AuditEvent): string {
   );
 }
 
-/** A JSON string without any character that a reader could take for something else than text. */
+/** A JSON string without unsafe characters. */
 export function quote(text: string): string {
   return PLAIN.test(text) ? `"${text}"` : toSafeJson(text);
 }
 
 export interface StaticPrefix {
-  /** From behind the time to before the sequence. */
+  /** The part between the time and the sequence. */
   readonly event: string;
-  /** Without its closing quote. */
+  /** The beginning of the message, without a closing quote. */
   readonly message: string;
   readonly preposition: string;
 }
 
 const heads = new WeakMap<EventType, StaticPrefix>();
 
-/** What depends on the type alone. */
+/** The parts that depend on the type alone. */
 export function staticPrefix(type: EventType): StaticPrefix {
   const known = heads.get(type);
   if (known !== undefined) return known;
@@ -103,7 +103,7 @@ export interface Server {
   readonly members: string;
 }
 
-/** Neighbours are of the same server. */
+/** Neighbouring events have the same server. */
 let lastServer: Server = madeOf('');
 
 export function serverOf(name: string): Server {
@@ -124,7 +124,7 @@ export function resourceOf({ type, id }: EventResource): string {
   return `,"resource":{"type":${quote(type)}${id === null ? '' : `,"id":${quote(id)}`}}`;
 }
 
-/** JSON text of an object already (audit/redaction.ts). */
+/** The details are already the JSON text of an object (audit/redaction.ts). */
 function detailsOf(details: string | null): string {
   return details === null ? '' : `,"details":${safeJson(details)}`;
 }
@@ -141,11 +141,11 @@ export interface EcsPosition {
 
 const HEAD =
   /^\{"@timestamp":"[^"]{20,30}","log\.level":"[a-z]+","event":\{"action":"[^"\\]+","outcome":"[a-z]+","kind":"event","category":\[[^\]]*\],"type":\[[^\]]*\],"sequence":(\d{1,16}),"id":"([0-9a-f]{32})",/;
-/** A client's text has this only with its quotes escaped, and `details` are behind it. */
+/** In a client's text the quotes of this are escaped, and `details` come after it. */
 const PLACE =
   /"ecs":\{"version":"[0-9.]+"\},"postern":\{"source":"(postern|auditd|fleet)","timeline":(\d{1,9}),/;
 
-/** Which row a line is of, read back from the line itself; null if it is torn, foreign, or a header. */
+/** The row of a line, parsed from the line itself; null if the line is torn, foreign, or a header. */
 export function parseEcsPosition(line: string): EcsPosition | null {
   const head = HEAD.exec(line);
   const place = head === null ? null : PLACE.exec(line);

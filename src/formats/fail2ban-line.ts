@@ -1,7 +1,7 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
 import { IsoTime } from './iso-time.js';
 
-/** No line is longer, whatever is in its row. */
+/** Longest line, whatever its row contains. */
 export const MAX_FAIL2BAN_LINE = 512;
 
 /** The contents of a failed login's line. */
@@ -15,11 +15,11 @@ export interface Fail2banLine {
   readonly time: number;
   /** The address to ban, or the network. */
   readonly address: string;
-  /** The row of `postern` that this one is a new version of; null for a row that is not a revision. */
+  /** The row of `postern` of which this one is a new version; null for a row that is not a revision. */
   readonly revisionOf: number | null;
 }
 
-/** What a line takes from an event: numbers and a hash. */
+/** The parts of an event in a line: numbers and a hash. */
 export type FailedLogin = Pick<AuditEvent, 'source' | 'timeline' | 'sequence' | 'id' | 'revisionOf'>;
 
 const HEAD = '","log.level":"warn","event":{"action":"auth.login_failure","outcome":"failure","sequence":';
@@ -29,11 +29,11 @@ const isoTime = new IsoTime();
 /**
  * A failed login as one line for fail2ban, without its newline.
  *
- * It holds nothing that a client can write: no name, no details, no text of the row. So nobody can make fail2ban read what he likes,
- * and the pair of files can't be filled by long rows. Up to `source.ip` it is what ECS has in that place, so that a filter of an earlier
+ * It has nothing that a client can write: no name, no details, no text of the row. So a client cannot choose what fail2ban reads,
+ * and long rows cannot fill the pair of files. Up to `source.ip` it equals the ECS line, so that a filter of an earlier
  * release finds the address.
  *
- * @param event may be of a class with getters: it is never spread
+ * @param event may have getters, so it is never spread
  * @param time the event's own, milliseconds since the epoch
  * @param address canonical text as from parseAddress, or a network as from networkOf
  */
@@ -46,11 +46,11 @@ export function formatFail2banLine(event: FailedLogin, time: number, address: st
   );
 }
 
-/** A complete line and nothing else, from its first character to its last. */
+/** Matches a complete line, from its first character to its last. */
 const LINE =
   /^\{"@timestamp":"([\d:.TZ-]{24})","log\.level":"warn","event":\{"action":"auth\.login_failure","outcome":"failure","sequence":(\d{1,20}),"id":"([0-9a-f]{32})"\},"source":\{"ip":"([0-9a-f.:/]{2,43})"\},"postern":\{"source":"(postern|auditd|fleet)","timeline":(\d{1,20})(?:,"revision_of":(\d{1,20}))?\}\}$/;
 
-/** The contents of a line, read back from it; null if it is torn, foreign, or a header. Lines of earlier releases are read as well. */
+/** The contents of a line; null if it is torn, foreign, or a header. Lines of earlier releases are parsed too. */
 export function parseFail2banLine(text: string): Fail2banLine | null {
   const line = LINE.exec(text);
   if (line === null) return parseEcsLine(text);
@@ -58,7 +58,7 @@ export function parseFail2banLine(text: string): Fail2banLine | null {
   return made({ time, sequence, id, address, source, timeline, revisionOf });
 }
 
-// Earlier releases wrote the whole event in ECS into the pair. What a client wrote is behind `source.ip`, in strings with their quotes escaped.
+// Earlier releases wrote the whole event in ECS into the pair. A client's text comes after `source.ip`, in strings with escaped quotes.
 const ECS_HEAD =
   /^\{"@timestamp":"([\d:.TZ-]{24})","log\.level":"[a-z]+","event":\{"action":"auth\.login_failure","outcome":"failure","kind":"event","category":\[[^\]]*\],"type":\[[^\]]*\],"sequence":(\d{1,20}),"id":"([0-9a-f]{32})","ingested":"[^"]*"\},"source":\{"ip":"([0-9a-f.:/]{2,43})"\},/;
 const ECS_PLACE =

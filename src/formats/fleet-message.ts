@@ -1,12 +1,12 @@
 /**
- * An event on its way from a server to its fleet: the body of a message in the stream, and its subject.
+ * The message of an event from a server to its fleet: its body in the stream, and its subject.
  *
  * The body is JSON with the columns of the row as they are in the table, secrets masked, so that the hub can write the same row. A
- * column is a JSON string, null, or a number: an integer if it has no fraction. What JSON can't say so is an object of one
+ * column is a JSON string, null, or a number: an integer if it has no fraction. A value that JSON can't express so is an object of one
  * member: `{"i":"9223372036854775807"}`, `{"r":"5"}` for a REAL without a fraction, `{"b":"…"}` for a BLOB in base64.
  *
- * A version of an edited row has `revision_of`, the id of that row at its server, and `revised_action`, the word that stands in it now. A
- * hub of a release without them ignores both.
+ * A version of an edited row has `revision_of`, the id of that row at its server, and `revised_action`, the row's current action. A
+ * hub of an earlier release ignores both.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
@@ -28,12 +28,12 @@ export interface FleetEvent {
   readonly timeline: number;
   /** Row id at the origin. */
   readonly sequence: number;
-  /** Row id of the event published before this one, in the same source and timeline; 0: none, or not known. */
+  /** Row id of the event published before this one, in the same source and timeline; 0: none, or unknown. */
   readonly after: number;
-  /** The server that the row is of; the origin, if it names none. */
+  /** The server of the row; the origin if the row names none. */
   readonly server: string;
   readonly columns: readonly ColumnValue[];
-  /** Of a later version of an edited row: which row of its server that is, and the word that stands in it; null of everything else. */
+  /** For a later version of an edited row: the id of that row at its server, and its current action. Null for other events. */
   readonly revision: FleetRevision | null;
 }
 
@@ -42,12 +42,12 @@ interface FleetRevision {
   readonly action: string | null;
 }
 
-/** What a version of an edited row is published as, whatever it has become: nobody counts it for another event. */
+/** The action under which a version of an edited row is published, whatever it has become. So it never counts as another event. */
 const REVISION_SUBJECT = ['daemon', 'row_edited'] as const;
 
 /**
- * A name as one token of a subject, and as a key of a key-value bucket: what is not a letter, a digit, `-` or `_` comes as `=` and two hex
- * digits for each byte, so that two names never share a token. Very long ones end in a hash.
+ * A name as one token of a subject, and as a key of a key-value bucket. Other characters than letters, digits, `-` and `_` become `=` and two hex
+ * digits for each byte, so that two names never share a token. Very long names end in a hash.
  */
 export function subjectToken(name: string): string {
   if (name === '') return '=';
@@ -61,8 +61,8 @@ export function subjectToken(name: string): string {
 }
 
 /**
- * `postern.audit.<server>.<category>.<action>`. A version of an edited row is always `daemon.row_edited`: who follows the failed logins of
- * others hears of each once, whatever is made of its row later.
+ * `postern.audit.<server>.<category>.<action>`. A version of an edited row is always `daemon.row_edited`. So a subscriber of the failed logins of
+ * others receives each once, whatever becomes of its row later.
  */
 export function subjectOf(
   serverToken: string,
@@ -76,16 +76,16 @@ export function subjectOf(
   return `${SUBJECT_PREFIX}.${serverToken}.${subjectToken(category)}.${subjectToken(word)}`;
 }
 
-/** The token of the server in a subject; null for another subject. */
+/** The server's token in a subject; null for another subject. */
 export function serverTokenOf(subject: string): string | null {
   return /^postern\.audit\.([^.]+)\.[^.]+\.[^.]+$/.exec(subject)?.[1] ?? null;
 }
 
 /**
- * The body of an event, at most `maxBytes` in UTF-8. What does not fit is cut: `details` to a text under `text`, with the bytes that it
+ * The body of an event, at most `maxBytes` in UTF-8. If it does not fit, it is cut: `details` to a text under `text`, with the bytes that it
  * had under `cut_bytes`, any other column to its beginning.
  *
- * @returns the body, and whether anything was cut
+ * @returns the body, and whether it was cut
  */
 export function formatFleet(
   event: AuditEvent,
@@ -94,7 +94,7 @@ export function formatFleet(
   maxBytes: number,
 ): { body: string; cut: boolean } {
   const columns = (event.redactedColumns ?? columnsOf(event)).with(COLUMNS - 1, event.server);
-  // Only this server knows by which clock a time without a zone was written.
+  // Only this server knows the zone of a time without one.
   if (event.time !== null && event.time !== timeOf(columns[0]))
     columns[0] = new Date(event.time).toISOString();
   const head = {
@@ -121,7 +121,7 @@ function revisionIn({ revisionOf, rawAction }: AuditEvent, most = rawAction.leng
     : { revision_of: revisionOf, revised_action: cutTo(rawAction, most, false) };
 }
 
-/** The body of an event that could not be formatted: its identity alone, without a text of its row. */
+/** The body of an event that could not be formatted: its identity, and none of the row's texts. */
 export function lastFleet(
   { id, source, timeline, sequence, revisionOf }: AuditEvent,
   origin: string,
@@ -134,12 +134,12 @@ export function lastFleet(
   return JSON.stringify({ v: 1, id, origin, source, timeline, sequence, after, ...revision, columns });
 }
 
-/** The subject of such a body. */
+/** The subject of `lastFleet`'s body. */
 export function lastSubject(serverToken: string): string {
   return `${SUBJECT_PREFIX}.${serverToken}.unknown.unformatted`;
 }
 
-/** As the hub reads it. */
+/** The time of a row, as the hub parses it. */
 function timeOf(created: ColumnValue | undefined): number | null {
   return parseTime(Buffer.isBuffer(created) ? created.toString() : created);
 }
@@ -151,7 +151,7 @@ function cutTo(value: ColumnValue, most: number, isDetails: boolean): ColumnValu
   return isDetails ? JSON.stringify({ text, cut_bytes: Buffer.byteLength(value) }) : text;
 }
 
-/** Of an event that no table made. */
+/** The columns of an event that is not from a table. */
 function columnsOf(event: AuditEvent): ColumnValue[] {
   const { time, rawTime, user, rawAction, resource, details, address, rawAddress, server } = event;
   const created = time === null ? rawTime : new Date(time).toISOString();
@@ -208,8 +208,8 @@ const schema = z.object({
 /**
  * Reads a message.
  *
- * @param subject its name of the origin is what permissions protect, so the body must agree with it
- * @returns the event, or why the message is not one
+ * @param subject permissions protect the origin's name in it, so the body must agree
+ * @returns the event, or why the message is invalid
  */
 export function parseFleet(subject: string, body: string): FleetEvent | string {
   const token = serverTokenOf(subject);
@@ -227,7 +227,7 @@ export function parseFleet(subject: string, body: string): FleetEvent | string {
   const columns = parsed.data.columns.map(valueFrom);
   const server = columns[COLUMNS - 1];
   const { revision_of: of = null, revised_action: action = null } = parsed.data;
-  // Only the daemon's own table has versions: a row of Postern's is what it is.
+  // Only the daemon's own table has versions. A row of Postern's table is never one.
   const revision = source === 'auditd' && of !== null ? { of, action } : null;
   const named = typeof server === 'string' && server !== '' ? server : origin;
   return {
@@ -245,7 +245,7 @@ export function parseFleet(subject: string, body: string): FleetEvent | string {
 
 function valueFrom(value: z.infer<typeof column>): ColumnValue {
   if (value === null || typeof value === 'string') return value;
-  if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value; // larger ones arrive as `i`; SQLite rejects those above 64 bits
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value; // larger integers arrive as `i`; SQLite rejects more than 64 bits
   if ('i' in value) return BigInt.asIntN(64, BigInt(value.i));
   return 'r' in value ? Number(value.r) : Buffer.from(value.b, 'base64');
 }

@@ -1,13 +1,13 @@
 /**
- * A row that a format throws at must not stop its sink: the rows behind it would never be sent. The error is caught here, and the least
- * form of that event is sent: what this daemon knows of it itself, and none of the row's texts.
+ * A row at which a format throws must not stop its sink: the rows after it would never be sent. The error is caught here, and the minimal
+ * form of the event is sent: the values that the daemon knows itself, and none of the row's texts.
  */
 import { type AuditEvent, copyEvent, publicId } from '../audit/event.js';
 
 /** Called for each event that is written in its minimal form. */
 export type OnUnformatted = (event: AuditEvent, error: unknown) => void;
 
-/** The event with no text in it that a client may have chosen. */
+/** The event without any text that a client may have chosen. */
 function leastEvent(event: AuditEvent): AuditEvent {
   return copyEvent(event, {
     rawAction: '',
@@ -19,7 +19,7 @@ function leastEvent(event: AuditEvent): AuditEvent {
   });
 }
 
-/** What `format` makes of the event, else of the least of it, else `last`. Does not throw. */
+/** The result of `format` for the event, else for its minimal form, else of `last`. Does not throw. */
 export function formatted<T>(
   event: AuditEvent,
   format: (event: AuditEvent) => T,
@@ -41,17 +41,17 @@ export function formatted<T>(
 /** Facility authpriv, severity notice. */
 const PRIORITY = 85;
 
-/** A syslog message that identifies its row and has nothing else of it. */
+/** A syslog message that has only the identity of its row. */
 export function lastMessage(event: AuditEvent): string {
   return `<${PRIORITY}>1 - - postern-auditd - unformatted - ${lastText(event)}`;
 }
 
-/** For people, of an event that no format takes. */
+/** A text for people about an event that can't be formatted. */
 export function lastText(event: AuditEvent): string {
   return `event ${publicId(event)} could not be formatted`;
 }
 
-/** A line of the file sink that identifies its row and has nothing else of it. */
+/** A line of the file sink that has only the identity of its row. */
 export function lastLine({ ingested, sequence, id, source, timeline }: AuditEvent): string {
   return (
     `{"@timestamp":"${new Date(ingested).toISOString()}","log.level":"info","event":{"action":"unknown.unformatted",` +

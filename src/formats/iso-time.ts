@@ -2,8 +2,8 @@ const DAY_MS = 86_400_000;
 const PAIRS = Array.from({ length: 100 }, (_, number) => String(number).padStart(2, '0'));
 
 /**
- * Formats times as ISO 8601 in UTC, as `toISOString` does, for rows in the order of their times: what neighbours share is kept
- * (their millisecond, their second, their day), so that a Date is made once a day. One instance for each series of times.
+ * Formats times as ISO 8601 in UTC, as `toISOString` does, for rows in the order of their times. Parts that neighbours share are cached
+ * (their millisecond, their second, their day), so a Date is made once a day. Use one instance for each series of times.
  */
 export class IsoTime {
   private time = Number.NaN;

@@ -9,18 +9,18 @@ import { cutUtf8 } from './utf8.js';
 export interface LeefOptions {
   /** Adds `truncated=true`. */
   readonly truncated?: boolean;
-  /** Leaves out `msg`. */
+  /** Omits `msg`. */
   readonly brief?: boolean;
-  /** Product version in the header; the installed one if left out. */
+  /** Product version in the header; default: the installed one. */
   readonly version?: string;
 }
 
-/** A tab, the default, is a control character, which relays rewrite (rsyslog: `#011`). */
+/** Not a tab, the default: relays rewrite control characters (rsyslog: `#011`). */
 const LEEF_DELIMITER = '^';
 /** QRadar's limit for EventID. */
 const EVENT_ID_LENGTH = 255;
 
-/** Goes into a value as it is; all other texts are looked at. */
+/** Matches a text that needs no escape in a value. All other texts are examined. */
 const plain = /^[ -<>-[\]_-~]*$/;
 const escapes: Readonly<Record<string, string>> = {
   '\\': '\\\\',
@@ -66,7 +66,7 @@ function time(event: AuditEvent): string {
 
 /**
  * An event in IBM's Log Event Extended Format 2.0, delimited by `^`. `sev` is 1 to 10. Without a readable time there
- * is no `devTime`, and QRadar takes the time of arrival.
+ * is no `devTime`, and QRadar uses the time of arrival.
  */
 export function formatLeef(event: AuditEvent, options: LeefOptions = {}): string {
   const { version = product.version } = options;
@@ -95,7 +95,7 @@ export function formatLeef(event: AuditEvent, options: LeefOptions = {}): string
   );
 }
 
-/** The header and what identifies the event, in at most 256 bytes. */
+/** The header and the identity of the event, in at most 256 bytes. */
 export function minimalLeef(event: AuditEvent, options: LeefOptions = {}): string {
   const { version = product.version } = options;
   const severity = cefSeverities[event.type.severity];

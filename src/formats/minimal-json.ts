@@ -16,10 +16,10 @@ function at(whole: unknown, path: MemberPath): unknown {
 }
 
 /**
- * The strings, numbers and booleans at the given paths of a JSON object, the first ones first, as far as
- * they fit; strings are cut at 64 bytes.
+ * The strings, numbers and booleans at the given paths of a JSON object, in the order of the paths, as far as
+ * they fit. Strings are cut at 64 bytes.
  *
- * @param mark is at the end in any case
+ * @param mark always added at the end
  */
 export function minimalJson(json: string, bytes: number, paths: readonly MemberPath[], mark: object): string {
   const whole: unknown = JSON.parse(json);

@@ -1,4 +1,4 @@
 import { VERSION } from '../version.js';
 
-/** How the reporter names itself to a SIEM. */
+/** The vendor and product names that a SIEM sees. */
 export const product = { vendor: 'Postern', name: 'postern-auditd', version: VERSION } as const;

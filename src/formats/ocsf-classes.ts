@@ -9,10 +9,10 @@ export interface OcsfClass {
 
 const always = { 0: 'Unknown', 99: 'Other' } as const;
 
-/** Where an event has no class of its own. */
+/** The class of an event without a class of its own. */
 export const baseEvent: OcsfClass = { name: 'Base Event', category: 'Uncategorized', activities: always };
 
-/** The classes that are written, by class_uid, with the captions of OCSF 1.6.0. */
+/** The classes in use by class_uid, with the captions of OCSF 1.6.0. */
 export const ocsfClasses: Readonly<Record<number, OcsfClass>> = {
   0: baseEvent,
   2004: {

@@ -8,9 +8,9 @@ import { formatPlainText } from './plain-text.js';
 export interface OcsfOptions {
   /** Sets `metadata.is_truncated` and `unmapped.postern.truncated`. */
   readonly truncated?: boolean;
-  /** Leaves out captions, message and observables: all of it follows from the rest. */
+  /** Omits captions, message and observables, which all follow from the rest. */
   readonly brief?: boolean;
-  /** Product version; the installed one if left out. */
+  /** Product version; default: the installed one. */
   readonly version?: string;
 }
 
@@ -26,7 +26,7 @@ const severities: Readonly<Record<Severity, readonly [number, string]>> = {
 
 const outcomes = { unknown: [0, 'Unknown'], success: [1, 'Success'], failure: [2, 'Failure'] } as const;
 
-/** What OCSF calls email_t, narrower: nothing else goes into `email_addr`. */
+/** A narrower form of OCSF's email_t. `email_addr` accepts nothing else. */
 const emailAddress = /^[\w.+-]{1,64}@[A-Za-z0-9-]+\.[A-Za-z0-9.-]+$/;
 
 interface OcsfUser {
@@ -48,17 +48,17 @@ function userOf(event: AuditEvent): OcsfUser | undefined {
   return user.name === undefined && user.uid === undefined ? undefined : user;
 }
 
-/** `user` is required where it means the target: OCSF's own word for "not known" where the row has none. */
+/** `user` is required if it means the target. Without one in the row it has OCSF's own word for "not known". */
 const unknownUser: OcsfUser = { name: 'Unknown', type_id: 0 };
 
-/** Required in API Activity; only the classes of identity and access have it too. */
+/** Required in API Activity. Otherwise only the classes of identity and access have it. */
 function sourceOf(classUid: number, event: AuditEvent): object | undefined {
   if (classUid !== 6003 && Math.floor(classUid / 1_000) !== 3) return undefined;
   if (event.address !== null) return { ip: event.address };
   return classUid === 6003 ? { name: 'Unknown' } : undefined;
 }
 
-/** What only events of this class have. */
+/** The members that only events of this class have. */
 function particulars(classUid: number, event: AuditEvent): Record<string, unknown> {
   const { type, id } = event.resource;
   const kind = type ?? event.type.category;
@@ -98,7 +98,7 @@ function observablesOf(event: AuditEvent): readonly object[] | undefined {
   return found.length === 0 ? undefined : found;
 }
 
-/** What OCSF has no place for; `details` is spliced in as the JSON text that it is. */
+/** The members without a field in OCSF. `details` is inserted as JSON text. */
 function unmapped(event: AuditEvent, truncated: boolean): string {
   const fields = JSON.stringify({
     source: event.source,
@@ -123,7 +123,7 @@ function actorOf(event: AuditEvent): object | undefined {
 
 /**
  * An event as JSON text of the Open Cybersecurity Schema Framework, with the profile `host`. OCSF requires a time:
- * an event without a readable one has the time of reading, `unmapped.postern.time_unknown`, and what stood in the
+ * an event without a readable one has the time of reading, `unmapped.postern.time_unknown`, and the text of the
  * row as `metadata.original_time`.
  */
 export function formatOcsf(event: AuditEvent, options: OcsfOptions = {}): string {

@@ -2,7 +2,7 @@ import { type AuditEvent, publicId } from '../audit/event.js';
 import { printable } from './escape-unprintable.js';
 import { cutUtf8 } from './utf8.js';
 
-/** A name as it is where it is one plain word, else in quotes, so that no name can pass for a part of the sentence. */
+/** A name unchanged if it is one plain word, else in quotes, so that no name looks like a part of the sentence. */
 function quoted(text: string): string {
   return /^[\p{L}\p{N}._@+-]+$/u.test(text) ? text : JSON.stringify(text);
 }
@@ -15,7 +15,7 @@ function person(event: AuditEvent): string {
   return `${event.type.ecs.category.includes('authentication') ? ' for' : ' by'} ${quoted(user)}${address}`;
 }
 
-/** What was done to what: `proxy_host 12`. */
+/** The resource of the event: `proxy_host 12`. */
 function object(event: AuditEvent): string {
   const { type, id } = event.resource;
   if (id === null || id === '') return '';
@@ -23,10 +23,10 @@ function object(event: AuditEvent): string {
 }
 
 /**
- * What happened, as a plain sentence:
+ * The event as a plain sentence:
  * `Login failed for jan (jan@example.org) from 203.0.113.7 on pp1 [auth.login_failure, postern:4711]`.
  *
- * @param options `truncated`: marks at the end that the event was shortened
+ * @param options `truncated`: adds a mark at the end for a shortened event
  */
 export function formatPlainText(event: AuditEvent, options: { readonly truncated?: boolean } = {}): string {
   const from = event.address === null ? '' : ` from ${event.address}`;

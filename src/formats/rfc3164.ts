@@ -4,16 +4,16 @@ import { headerField, isWritable } from './rfc5424.js';
 
 export interface Rfc3164Options {
   readonly facility: Facility;
-  /** TAG, cut at 32 characters; null leaves it out, as CEF and LEEF want it. */
+  /** TAG, cut at 32 characters; null omits it, as CEF and LEEF require. */
   readonly appName: string | null;
-  /** In brackets behind the TAG; null leaves it out. */
+  /** Process id in brackets after the TAG; null omits it. */
   readonly procId: string | null;
   /**
-   * The format has neither year nor zone (RFC 3164 section 4.1.2). Collectors take it for their own local time, so
-   * `local`, the zone of this host, is right where both are in one zone, and `utc` where the collector is in UTC.
+   * The format has neither year nor zone (RFC 3164 section 4.1.2). Collectors read it as their own local time, so
+   * `local`, the zone of this host, is right if both are in one zone, and `utc` if the collector is in UTC.
    */
   readonly zone: 'local' | 'utc';
-  /** How long HOSTNAME may be; 255 if left out. */
+  /** Longest HOSTNAME; default: 255. */
   readonly hostnameLength?: number;
 }
 
@@ -23,7 +23,7 @@ function two(value: number, fill: string): string {
   return value < 10 ? `${fill}${value}` : String(value);
 }
 
-/** `Nov  2 08:05:00`: the day of the month is filled with a space, the rest with zeros. */
+/** `Nov  2 08:05:00`: the day of the month is padded with a space, the rest with zeros. */
 export function bsdTimestamp(time: number, zone: 'local' | 'utc'): string {
   const date = new Date(time);
   const utc = zone === 'utc';
@@ -36,12 +36,12 @@ export function bsdTimestamp(time: number, zone: 'local' | 'utc'): string {
 }
 
 /**
- * Makes the builder of the text before the body, up to its last space. An event without a readable time carries
- * the time of reading: this format can't express "unknown"; the body does.
+ * Creates the function that builds the text before the body, up to its last space. An event without a readable time has
+ * the time of reading. This format can't express "unknown"; the body does.
  */
 export function createRfc3164Header(options: Rfc3164Options): (event: AuditEvent) => string {
   const { facility, zone, hostnameLength = 255 } = options;
-  // A tag ends at the first of these characters for most receivers (section 4.1.3).
+  // For most receivers a tag ends at the first of these characters (section 4.1.3).
   const name = options.appName === null ? null : headerField(options.appName, 32).replace(/[:[\]]/g, '_');
   const procId =
     options.procId === null ? '' : `[${headerField(options.procId, 128).replace(/[[\]]/g, '_')}]`;

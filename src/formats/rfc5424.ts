@@ -13,28 +13,28 @@ export interface Rfc5424Options {
   readonly appName: string;
   /** PROCID, cut at 128 characters; null is sent as `-`. */
   readonly procId: string | null;
-  /** SD-ID with a private enterprise number, `audit@32473`; null leaves structured data out (`-`). */
+  /** SD-ID with a private enterprise number, `audit@32473`; null omits structured data (`-`). */
   readonly structuredDataId: string | null;
-  /** U+FEFF before the body (section 6.4). */
+  /** Whether U+FEFF precedes the body (section 6.4). */
   readonly bom: boolean;
-  /** How long HOSTNAME may be; 255 if left out. */
+  /** Longest HOSTNAME; default: 255. */
   readonly hostnameLength?: number;
 }
 
 const MSGID_LENGTH = 32;
 const HASH_LENGTH = 12;
-/** Of what a client may have chosen, so many bytes of a value at the most are repeated in structured data. */
+/** Structured data has at most this many bytes of a value that a client may have chosen. */
 const PARAM_BYTES = 256;
 const notPrintUsAscii = /[^\x21-\x7e]/g;
 
-/** PRINTUSASCII of at most so many characters, everything else as `_`; `-` (NILVALUE) where nothing is left. */
+/** PRINTUSASCII of limited length, with everything else as `_`; `-` (NILVALUE) if nothing is left. */
 export function headerField(text: string | null, length: number): string {
   if (text === null || text === '') return '-';
   return text.slice(0, length).replace(notPrintUsAscii, '_');
 }
 
 /**
- * The canonical action as MSGID: itself where it fits, else its beginning and 12 hex digits of its SHA-256, so that
+ * The canonical action as MSGID: unchanged if it fits, else its beginning and 12 hex digits of its SHA-256, so that
  * two actions never share a MSGID.
  */
 export function messageId(action: string): string {
@@ -52,7 +52,7 @@ export function isWritable(time: number | null): time is number {
 
 const isoTime = new IsoTime();
 
-/** RFC 3339 in UTC with milliseconds; `-` (NILVALUE) where the time is unknown or receivers can't read it. */
+/** RFC 3339 in UTC with milliseconds; `-` (NILVALUE) if the time is unknown or receivers can't read it. */
 export function rfc5424Timestamp(time: number | null): string {
   return isWritable(time) ? isoTime.milliseconds(Math.floor(time)) : '-';
 }
@@ -63,7 +63,7 @@ function param(name: string, value: string | null): string {
   return ` ${name}="${printable(cutUtf8(value, PARAM_BYTES)).replace(/["\\\]]/g, '\\$&')}"`;
 }
 
-/** One SD-ELEMENT with what identifies the event. */
+/** One SD-ELEMENT that identifies the event. */
 function structuredData(id: string, event: AuditEvent): string {
   return (
     `[${id} id="${event.id}" entry="${publicId(event)}" timeline="${event.timeline}"` +
@@ -80,7 +80,7 @@ function structuredData(id: string, event: AuditEvent): string {
 }
 
 /**
- * Checks an SD-ID of one's own: `name@number`, at most 32 characters (RFC 5424 sections 6.3.2 and 7).
+ * Checks a private SD-ID: `name@number`, at most 32 characters (RFC 5424 sections 6.3.2 and 7).
  * @throws {AuditdError} CONFIG_INVALID
  */
 export function checkStructuredDataId(id: string): void {
@@ -91,8 +91,8 @@ export function checkStructuredDataId(id: string): void {
 }
 
 /**
- * Makes the builder of the text before the body, up to its last space (and the BOM).
- * @throws {AuditdError} CONFIG_INVALID where the SD-ID can't be sent
+ * Creates the function that builds the text before the body, up to its last space (and the BOM).
+ * @throws {AuditdError} CONFIG_INVALID if the SD-ID can't be sent
  */
 export function createRfc5424Header(options: Rfc5424Options): (event: AuditEvent) => string {
   const { structuredDataId, hostnameLength = 255 } = options;
@@ -112,7 +112,7 @@ export function createRfc5424Header(options: Rfc5424Options): (event: AuditEvent
 
   function msgId(action: string): string {
     const made = messageId(action);
-    // Words that are not in the catalog are from the rows: the cache must not grow with them.
+    // Actions outside the catalog come from the rows. The cache must not grow with them.
     if (messageIds.size < 1_000) messageIds.set(action, made);
     return made;
   }

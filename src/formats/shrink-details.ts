@@ -1,6 +1,6 @@
 import { cutUtf8 } from './utf8.js';
 
-/** Deeper than this, a value is left out: the walk must not use up the stack. */
+/** A value below this level is omitted, so that the walk does not overflow the stack. */
 const MAX_DEPTH = 24;
 const CAPS = [1_024, 256, 64];
 
@@ -15,7 +15,7 @@ function capped(value: unknown, bytes: number, depth: number): unknown {
   );
 }
 
-/** As many members as fit, the small ones first, in their own order. */
+/** As many members as fit. The smallest are chosen first, and the order stays. */
 function fewerMembers(
   value: object,
   budget: number,
@@ -37,13 +37,13 @@ function fewerMembers(
 }
 
 /**
- * Smaller details that still are the JSON text of an object: first long strings are cut (to 1,024, 256, 64 bytes),
- * then whole members left out, the largest first.
+ * Smaller details that are still the JSON text of an object. First long strings are cut (to 1,024, 256, 64 bytes),
+ * then whole members are omitted, the largest first.
  *
  * @param details JSON text of an object
- * @param budget how much they may cost
- * @param cost what a JSON text costs, such as its bytes once escaped; that of a part is at most that of the whole
- * @returns null where nothing of them fits
+ * @param budget the highest allowed cost
+ * @param cost the cost of a JSON text, such as its bytes once escaped; a part costs at most as much as the whole
+ * @returns null if nothing fits
  */
 export function shrinkDetails(
   details: string,

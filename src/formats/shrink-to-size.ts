@@ -3,7 +3,7 @@ import type { Body, BodyOptions } from './body-formats.js';
 import { shrinkDetails } from './shrink-details.js';
 import { cutUtf8, fitsUtf8, utf8Length } from './utf8.js';
 
-/** What texts of a row may have at the most, in bytes. */
+/** Longest texts of a row, in bytes. */
 const SHORTEST = 24;
 const CAPS = [1_024, 256, 64];
 
@@ -30,7 +30,7 @@ function cutTexts(event: AuditEvent, bytes: number): AuditEvent {
   });
 }
 
-/** The event with as much of its details as leaves the body in its limit; null if that takes more than details. */
+/** The event with as many details as the body's limit allows; null if omitting all details is not enough. */
 function fitDetails(event: AuditEvent, bytes: number, body: Body, options: BodyOptions): string | null {
   if (body.detailsCost === null || event.details === null) return null;
   // `{}` itself costs two bytes in each format.
@@ -41,9 +41,9 @@ function fitDetails(event: AuditEvent, bytes: number, body: Body, options: BodyO
 }
 
 /**
- * The event as a body of at most so many bytes that still is of its format. What is too long first loses what the
- * rest says too, then of its details, then all of them and the ends of long texts, at last everything but what
- * identifies it. A body that has lost anything of the event is marked as truncated.
+ * The event as a body of limited size that is still valid in its format. A body that is too long first loses
+ * repetitions, then some details, then all details and the ends of long texts, and finally everything except
+ * its identity. A body that has lost a part of the event is marked as truncated.
  *
  * @param bytes limit, at least `LEAST_BODY`
  */

@@ -17,17 +17,17 @@ export interface SyslogFormatOptions {
   readonly procId: string | null;
   /** `name@number`, or null for `-`. RFC 5424 only. */
   readonly structuredDataId: string | null;
-  /** A byte order mark before the body. RFC 5424 only. */
+  /** Whether a byte order mark precedes the body. RFC 5424 only. */
   readonly bom: boolean;
   /** Bytes of header and body together, without the framing. */
   readonly maxMessageSize: number;
-  /** The zone of RFC 3164's time stamp; `local`, as section 4.1.2 has it, if left out. */
+  /** The zone of RFC 3164's time stamp; default: `local`, as in section 4.1.2. */
   readonly zone?: 'local' | 'utc';
-  /** Version of the product in the body; the installed one if left out. */
+  /** Version of the product in the body; default: the installed one. */
   readonly version?: string;
 }
 
-/** What the schema of the configuration falls back to. 8K: what rsyslog takes by default (RFC 5425: 8,192 octets). */
+/** Defaults for the schema of the configuration. 8K is rsyslog's own default (RFC 5425: 8,192 octets). */
 export const syslogFormatDefaults = {
   format: 'ecs',
   envelope: 'rfc5424',
@@ -38,18 +38,18 @@ export const syslogFormatDefaults = {
   maxMessageSize: 8_192,
 } as const;
 
-/** What every receiver must take (RFC 5424 section 6.1). */
+/** The size that every receiver must accept (RFC 5424 section 6.1). */
 const LEAST_MESSAGE_SIZE = 480;
-/** Below this a long host name would leave too little to the body. */
+/** Below this size a long host name would leave too little room for the body. */
 const FULL_HOSTNAME_FROM = 2_048;
 const SHORT_HOSTNAME = 64;
 
-/** Makes the message of an event as text. */
+/** Formats an event as the text of a message. */
 export interface Formatter {
   (event: AuditEvent): string;
   /**
-   * Writes the same message into memory, where that is the faster way. Returns where it ends; -1 if it was not written (it does
-   * not fit, or is not plain): then the bytes behind `start` are undefined.
+   * Writes the same message into memory, if that is faster. Returns its end; -1 if it was not written (it does
+   * not fit, or is not plain ASCII): then the bytes after `start` are undefined.
    */
   readonly write?: (event: AuditEvent, into: Buffer, start: number) => number;
 }
@@ -62,13 +62,13 @@ function createHeader(options: SyslogFormatOptions, structuredDataId: string | n
     return createRfc5424Header({ ...options, structuredDataId, hostnameLength });
   }
   const { facility, zone = 'local' } = options;
-  // `host CEF:0|…` and `host LEEF:2.0|…` are what both formats prescribe behind an RFC 3164 header.
+  // After an RFC 3164 header both formats prescribe `host CEF:0|…` and `host LEEF:2.0|…`.
   const tagged = options.format !== 'cef' && options.format !== 'leef';
   const appName = tagged ? options.appName : null;
   return createRfc3164Header({ facility, zone, appName, procId: options.procId, hostnameLength });
 }
 
-/** The longest header that the options can make, structured data aside. */
+/** The longest header that the options allow, without structured data. */
 function longestHeader(options: SyslogFormatOptions): number {
   const host = options.maxMessageSize < FULL_HOSTNAME_FROM ? SHORT_HOSTNAME : 255;
   const name = Math.min(options.appName.length, 48) + Math.min(options.procId?.length ?? 1, 128);
@@ -76,10 +76,10 @@ function longestHeader(options: SyslogFormatOptions): number {
 }
 
 /**
- * Makes the function that turns an event into one syslog message: header and body, no framing, no line end, no
- * control character, never longer than `maxMessageSize` bytes in UTF-8. Pure: the same event gives the same message.
+ * Creates the function that formats an event as one syslog message: header and body, without framing, line end or
+ * control characters, and never longer than `maxMessageSize` bytes in UTF-8. The same event gives the same message.
  *
- * @throws {AuditdError} CONFIG_INVALID where the size leaves no room for a body, or the SD-ID can't be sent
+ * @throws {AuditdError} CONFIG_INVALID if the size leaves no room for a body, or the SD-ID can't be sent
  */
 export function createFormatter(options: SyslogFormatOptions): Formatter {
   const { maxMessageSize } = options;
@@ -98,7 +98,7 @@ export function createFormatter(options: SyslogFormatOptions): Formatter {
 
   const format = (event: AuditEvent): string => {
     let start = header(event);
-    // Structured data repeats the body: where room is scarce it goes first.
+    // Structured data repeats the body, so it is the first to be dropped.
     if (start.length * 4 > maxMessageSize && !fitsUtf8(start, maxMessageSize >> 1)) start = bareHeader(event);
     const message = start + body.format(event, bodyOptions);
     if (fitsUtf8(message, maxMessageSize)) return message;

@@ -6,17 +6,17 @@ import { fitsUtf8 } from './utf8.js';
 
 const SMALL = 1_024;
 
-/** What some sink writes events as. `fleet`: for the hub. */
+/** The formats in which sinks write events. `fleet`: for the hub. */
 export type FormatInUse = BodyFormat | 'fleet';
 
-/** What sinks do with an event, in each of their formats: once whole, and once cut to size where it may be too long. */
+/** Formats an event as sinks do, in each of their formats: once whole, and once cut to size if it may be too long. */
 export function formatOnce(event: AuditEvent, formats: Iterable<FormatInUse>): void {
   for (const format of formats) {
     try {
       if (format === 'fleet') formatFleet(event, event.server, 0, SMALL);
       else bodyOnce(event, format);
     } catch {
-      // The next one is tried all the same.
+      // The next format is tried anyway.
     }
   }
 }

@@ -1,15 +1,15 @@
-/** How many bytes the text has in UTF-8; a lone surrogate counts as the three bytes of U+FFFD that are sent for it. */
+/** Length of the text in bytes of UTF-8. A lone surrogate counts as three bytes, because U+FFFD is sent for it. */
 export function utf8Length(text: string): number {
   return Buffer.byteLength(text, 'utf8');
 }
 
-/** True if the text has at most so many bytes in UTF-8. Counts only where the length in UTF-16 can't tell. */
+/** Whether the text fits into this many bytes of UTF-8. Counts them only if the length in UTF-16 does not decide. */
 export function fitsUtf8(text: string, bytes: number): boolean {
   if (text.length > bytes) return false;
   return text.length * 3 <= bytes || Buffer.byteLength(text, 'utf8') <= bytes;
 }
 
-/** The longest beginning of the text with at most so many bytes in UTF-8; no character is split. */
+/** The longest beginning of the text that fits into this many bytes of UTF-8. No character is split. */
 export function cutUtf8(text: string, bytes: number): string {
   if (fitsUtf8(text, bytes)) return text;
   const encoded = Buffer.from(text.slice(0, Math.max(0, bytes)), 'utf8');
@@ -18,7 +18,7 @@ export function cutUtf8(text: string, bytes: number): string {
   return encoded.toString('utf8', 0, end);
 }
 
-/** Like `cutUtf8` for escaped text: no escape (`\\`, `\=`, `\n`, `\u005e`) is split either. */
+/** Like `cutUtf8`, for escaped text. No escape (`\\`, `\=`, `\n`, `\u005e`) is split either. */
 export function cutEscaped(text: string, bytes: number): string {
   const cut = cutUtf8(text, bytes);
   if (cut.length === text.length) return cut;

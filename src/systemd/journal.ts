@@ -17,20 +17,20 @@ const PRIORITIES: ReadonlyArray<readonly [number, string]> = [
 
 export interface LogOptions {
   readonly level: string;
-  /** Left out: as the journal has it where it is there, else JSON. */
+  /** Default: sentences if the output is systemd's journal, else JSON. */
   readonly format?: 'journal' | 'json' | undefined;
   /** A rolled file besides stdout; null for none. Its directory should hold nothing else (pino-roll counts all numbered files). */
   readonly file: string | null;
   readonly env: NodeJS.ProcessEnv;
 }
 
-/** The daemon's own messages: to stdout, where systemd's journal takes them, and as lines of JSON to a rolled file if one is named. */
+/** Logs the daemon's own messages to stdout, which systemd's journal reads, and as lines of JSON to a rolled file if one is configured. */
 export async function createLog({ level, format, file, env }: LogOptions): Promise<Logger> {
   const options = {
     level,
     base: null,
     redact: ['*.password', '*.secret', '*.token', '*.credentials', '*.key'],
-    // An expected error, described in words, needs no stack.
+    // An expected error has a description and needs no stack.
     serializers: {
       err: (error: unknown) =>
         error instanceof AuditdError
@@ -45,7 +45,7 @@ export async function createLog({ level, format, file, env }: LogOptions): Promi
   const stdout = sentences ? sentenceStream(out, isJournal) : safeStream(isJournal ? prefixed(out) : out);
   if (file === null) return pino(options, stdout);
   mkdirSync(dirname(file), { recursive: true, mode: 0o750 });
-  // sync: true, as measured: a line written before a SIGKILL is in the file.
+  // sync: true, so that a line written before a SIGKILL is in the file (measured).
   const { default: pinoRoll } = await loadPart('log.file', () => import('pino-roll'));
   const rolled = await pinoRoll({
     file,
@@ -54,7 +54,7 @@ export async function createLog({ level, format, file, env }: LogOptions): Promi
     sync: true,
     mode: 0o640,
   });
-  rolled.on('error', () => undefined); // a log that can't be written must not stop what the log is about
+  rolled.on('error', () => undefined); // a failing log must not stop the daemon
   return pino(
     options,
     multistream([
@@ -64,7 +64,7 @@ export async function createLog({ level, format, file, env }: LogOptions): Promi
   );
 }
 
-/** Messages contain text of others: collectors, SQLite, host names. */
+/** Messages contain foreign text: from collectors, SQLite, host names. */
 function safeStream(stream: DestinationStream): DestinationStream {
   return { write: (line) => stream.write(safeJson(line)) };
 }
@@ -93,14 +93,14 @@ function priorityOf(line: string): string {
   return PRIORITIES.find(([from]) => level >= from)?.[1] ?? '';
 }
 
-/** Whether stdout or stderr, which a unit has in common, is the stream that systemd has named: a child inherits the name, too. */
+/** Whether stdout or stderr is the stream that systemd named. The variable alone is not enough, as a child inherits it. */
 function isJournalStream({ JOURNAL_STREAM: named = '' }: NodeJS.ProcessEnv): boolean {
   return [1, 2].some((fd) => {
     try {
       const { dev, ino } = fstatSync(fd, { bigint: true });
       return named === `${dev}:${ino}`;
     } catch {
-      return false; // it is closed
+      return false; // the stream is closed
     }
   });
 }

@@ -1,4 +1,4 @@
-/** Keys of a line of JSON that say nothing to a reader of the journal, which has them itself. */
+/** Keys of a JSON line that the journal has itself, so its readers do not need them. */
 const SAID_ELSEWHERE: ReadonlySet<string> = new Set(['level', 'time', 'msg', 'pid', 'hostname', 'err']);
 const LONGEST_VALUE = 200;
 
@@ -9,14 +9,14 @@ interface Logged {
   readonly [key: string]: unknown;
 }
 
-/** What the journal shows of a message: a sentence, and the stack of an error that nobody expected. */
+/** The journal's form of a message: a sentence, and the stack of an unexpected error. */
 export interface Sentence {
   readonly text: string;
   readonly stack: readonly string[];
 }
 
 /**
- * A line of JSON as a sentence: the message, and in brackets what it does not say itself.
+ * A JSON line as a sentence: the message, and in brackets the values that it does not mention.
  *
  * @param line as pino writes it
  */
@@ -41,7 +41,7 @@ function isPlain(value: unknown): boolean {
   return typeof value === 'string' || typeof value === 'number';
 }
 
-/** The journal takes each line for a message of its own. */
+/** Joins lines, because the journal treats each line as a message of its own. */
 function oneLine(text: string): string {
   return text
     .split('\n')

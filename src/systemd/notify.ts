@@ -2,17 +2,17 @@ import { loadUnixDatagrams, type UnixDatagramSocket } from '../load-unix-datagra
 
 /** Tells systemd about this process (sd_notify(3)). A no-op without NOTIFY_SOCKET; never throws. */
 export interface Notifier {
-  /** False without a service manager, or where the datagram module is missing. */
+  /** False without a service manager, or if the datagram module is missing. */
   readonly active: boolean;
-  /** Interval in which `WATCHDOG=1` must come, ms; null if systemd does not watch. */
+  /** Interval within which systemd expects `WATCHDOG=1`, in ms; null without a watchdog. */
   readonly watchdogMs: number | null;
   notify(lines: Readonly<Record<string, string>>): void;
   close(): void;
 }
 
 /**
- * Where the datagram module can't be loaded, the daemon runs without it. The unit is then `Type=exec` without a watchdog:
- * install.sh writes it so.
+ * If the datagram module can't be loaded, the daemon runs without it. install.sh then writes the unit as `Type=exec` without
+ * a watchdog.
  */
 export function createNotifier(env: NodeJS.ProcessEnv, pid: number = process.pid): Notifier {
   const path = env.NOTIFY_SOCKET;
@@ -23,7 +23,7 @@ export function createNotifier(env: NodeJS.ProcessEnv, pid: number = process.pid
   if (path === undefined || socket === null) {
     return { active: false, watchdogMs, notify: () => undefined, close: () => undefined };
   }
-  // A leading @ stands for the NUL of an abstract address.
+  // A leading @ means the NUL of an abstract address.
   const address = path.startsWith('@') ? `\0${path.slice(1)}` : path;
   return {
     active: true,
@@ -36,7 +36,7 @@ export function createNotifier(env: NodeJS.ProcessEnv, pid: number = process.pid
       try {
         socket.sendTo(data, 0, data.length, address, () => undefined);
       } catch {
-        // systemd restarts a unit that does not answer; nothing else can be informed
+        // systemd restarts a unit that does not answer; nobody else can be notified
       }
     },
     close: () => socket.close(),

@@ -1,7 +1,7 @@
 import type { RefusedConfig } from '../config/reload-result.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
 
-/** What `systemctl status` shows. */
+/** The status line for `systemctl status`. */
 export function statusLine(status: ShipperStatus | null, refused: RefusedConfig | null): string {
   if (status === null) return 'starting';
   const sinks = Object.values(status.sinks);

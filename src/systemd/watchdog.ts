@@ -5,8 +5,8 @@ import type { Notifier } from './notify.js';
 const STATUS_MS = 10_000;
 
 /**
- * Feeds the watchdog while nothing hangs, and keeps systemd's status line true.
- * A quarter of the watchdog's time leaves room for two missed turns on a busy machine.
+ * Feeds the watchdog while nothing hangs, and keeps systemd's status line up to date.
+ * A quarter of the watchdog's timeout allows two missed beats on a busy machine.
  */
 export function startHeartbeat(options: {
   readonly notifier: Notifier;
@@ -32,7 +32,7 @@ export function startHeartbeat(options: {
   return { beat, stop: () => task.close() };
 }
 
-/** In whole seconds, where it is longer than one: so the process does not wake for it alone. */
+/** A quarter of the timeout, in whole seconds if longer than one second, so that the process does not wake up for it alone. */
 function quarterOf(watchdogMs: number): number {
   const quarter = watchdogMs / 4;
   return quarter < 1_000 ? quarter : Math.floor(quarter / 1_000) * 1_000;

@@ -61,7 +61,7 @@ const text = fc.oneof(
     ),
     maxLength: 30,
   }),
-  // Shrinking these takes minutes and teaches nothing.
+  // Shrinking these takes minutes and reveals nothing.
   fc.noShrink(
     fc.string({ unit: fc.constantFrom('x', 'ü', '😀', '\n', '='), minLength: 200, maxLength: 3_000 }),
   ),
